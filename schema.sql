@@ -1,0 +1,171 @@
+-- perdura's whole current schema (version 1). src/store/schema.rs is the only reader of this file.
+--
+-- Conventions: every name begins with perdura_; times are integer milliseconds since 1970 UTC and end in _ms;
+-- booleans are 0 or 1. The task row is hot: each claim and settle rewrites it, so it holds integers only, and whatever is
+-- large or rarely read lives in a cold table beside it, keyed by the same task_id.
+
+-- One row: what this file is, and who owns it.
+CREATE TABLE perdura_meta (
+    id             INTEGER PRIMARY KEY CHECK (id = 1), -- exactly one row
+    schema_version INTEGER NOT NULL,                   -- the version of this schema; a newer one than the program knows is refused
+    file_id        BLOB    NOT NULL,                   -- 16 random bytes, drawn at creation; keys the digests and the jitter
+    owner_epoch    INTEGER NOT NULL,                   -- raised by each new owner, checked in each of its transactions
+    created_at_ms  INTEGER NOT NULL,                   -- when the file was made
+    probes         INTEGER NOT NULL                    -- commits made only to settle what became of a failed commit
+) STRICT;
+
+-- Queue names, interned; never deleted.
+CREATE TABLE perdura_queues (
+    queue_id INTEGER PRIMARY KEY,
+    queue    TEXT    NOT NULL UNIQUE, -- 1-200 bytes, no control characters
+    paused   INTEGER NOT NULL         -- 1: nothing is claimed from it
+) STRICT;
+
+-- Task names, interned; never deleted.
+CREATE TABLE perdura_task_names (
+    name_id   INTEGER PRIMARY KEY,
+    task_name TEXT    NOT NULL UNIQUE -- 1-200 bytes, no control characters
+) STRICT;
+
+-- The hot row of each task.
+CREATE TABLE perdura_tasks (
+    task_id          INTEGER PRIMARY KEY AUTOINCREMENT, -- rises with each commit, never reused
+    queue_id         INTEGER NOT NULL,                  -- perdura_queues
+    name_id          INTEGER NOT NULL,                  -- perdura_task_names
+    state            INTEGER NOT NULL,                  -- 0 QUEUED, 1 RUNNING, 2 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 LOST
+    hold             INTEGER NOT NULL,                  -- why a QUEUED task may not be claimed: 0 ready, 1 its time, 2 its name, 3 its previous attempt, 4 its turn among suspects
+    priority         INTEGER NOT NULL,                  -- higher first, within its queue
+    attempt_number   INTEGER NOT NULL,                  -- attempts started since enqueue or manual retry, less refunds
+    max_attempts     INTEGER NOT NULL,                  -- counts the first one
+    generation       INTEGER NOT NULL,                  -- claims over the whole life; the fence of every write for a running task
+    in_flight        INTEGER NOT NULL,                  -- 1: a thread of the owner executes this generation (whatever the state)
+    cancel_requested INTEGER NOT NULL,                  -- 1: anything but Ok ends it as CANCELLED
+    suspect          INTEGER NOT NULL,                  -- 1: it was running when a process died; suspects run one at a time
+    has_key          INTEGER NOT NULL,                  -- 1: it holds a row of perdura_keys
+    late             INTEGER NOT NULL,                  -- 1: it succeeded after its deadline
+    snoozes          INTEGER NOT NULL,                  -- how often its handler snoozed
+    created_at_ms    INTEGER NOT NULL,
+    run_at_ms        INTEGER,                           -- when a waiting task falls due
+    anchor_ms        INTEGER,                           -- when a relative wait began (NULL: run_at_ms is absolute)
+    expires_at_ms    INTEGER,                           -- a task still QUEUED then is cancelled
+    started_at_ms    INTEGER,                           -- of the newest attempt
+    finished_at_ms   INTEGER,                           -- when it reached its end state
+    CHECK (attempt_number BETWEEN 0 AND max_attempts),
+    CHECK (generation >= attempt_number),
+    CHECK (state <> 1 OR (started_at_ms IS NOT NULL AND in_flight = 1 AND attempt_number >= 1)),
+    CHECK (state <> 0 OR attempt_number < max_attempts),
+    CHECK ((state IN (2, 3)) <= (in_flight = 0)),
+    CHECK ((state IN (2, 3, 4)) <= (finished_at_ms IS NOT NULL)),
+    CHECK ((state = 5 AND in_flight = 0) <= (finished_at_ms IS NOT NULL)),
+    CHECK (hold = 0 OR state = 0),
+    CHECK (hold <> 1 OR run_at_ms IS NOT NULL),
+    CHECK (anchor_ms IS NULL OR run_at_ms IS NOT NULL)
+) STRICT;
+
+-- What may be claimed now, in the order of claiming, and nothing else.
+CREATE INDEX perdura_ready ON perdura_tasks (queue_id, priority DESC, task_id) WHERE state = 0 AND hold = 0;
+-- What waits for its time.
+CREATE INDEX perdura_waiting ON perdura_tasks (run_at_ms) WHERE state = 0 AND hold = 1;
+-- Relative waits by their beginning: one that lies in the future shows that the clock jumped back.
+CREATE INDEX perdura_anchors ON perdura_tasks (anchor_ms) WHERE state = 0 AND hold = 1 AND anchor_ms IS NOT NULL;
+-- What waits for a handler that knows its name.
+CREATE INDEX perdura_unknown ON perdura_tasks (name_id, task_id) WHERE state = 0 AND hold = 2;
+-- What must be cancelled if nobody claims it in time.
+CREATE INDEX perdura_expiring ON perdura_tasks (expires_at_ms) WHERE state = 0 AND expires_at_ms IS NOT NULL;
+-- What a thread executes: all that recovery has to look at.
+CREATE INDEX perdura_in_flight ON perdura_tasks (task_id) WHERE in_flight = 1;
+-- Who was running when a process died, until it has proved harmless.
+CREATE INDEX perdura_suspects ON perdura_tasks (task_id) WHERE suspect = 1;
+-- What ended in another way than success: what people list and retry.
+CREATE INDEX perdura_ended ON perdura_tasks (state, task_id) WHERE state > 2;
+
+-- What each task was given: written once, read at its claim.
+CREATE TABLE perdura_args (
+    task_id       INTEGER PRIMARY KEY, -- of perdura_tasks or of perdura_dead_letters
+    args          TEXT    NOT NULL,    -- JSON
+    version       INTEGER NOT NULL,    -- Task::VERSION of the program that enqueued it
+    token         INTEGER NOT NULL,    -- random, drawn by the enqueue; proves whose commit this row came from
+    backoff_ms    INTEGER,             -- the base of its backoff (NULL: the configuration's)
+    timeout_ms    INTEGER,             -- the limit of one attempt (NULL: the configuration's)
+    unique_digest BLOB,                -- keyed digest of its unique key
+    tag           TEXT,                -- the user's own mark
+    replay_of     INTEGER              -- the dead letter that it was made from
+) STRICT;
+
+-- The newest error of each task that has one.
+CREATE TABLE perdura_errors (
+    task_id         INTEGER PRIMARY KEY,
+    error_type      TEXT NOT NULL,
+    error_message   TEXT NOT NULL,
+    error_traceback TEXT NOT NULL
+) STRICT;
+
+-- Attempts that did not succeed: the first 10 and the last 10 of each task.
+CREATE TABLE perdura_attempts (
+    task_id         INTEGER NOT NULL,
+    generation      INTEGER NOT NULL,
+    attempt_number  INTEGER NOT NULL,
+    started_at_ms   INTEGER NOT NULL,
+    finished_at_ms  INTEGER NOT NULL,
+    outcome         TEXT    NOT NULL, -- failed, timed_out, lost, cancelled
+    error_type      TEXT    NOT NULL,
+    error_message   TEXT    NOT NULL,
+    error_traceback TEXT    NOT NULL,
+    PRIMARY KEY (task_id, generation)
+) STRICT, WITHOUT ROWID;
+
+-- Results of tasks that succeeded (a result that is JSON null has no row).
+CREATE TABLE perdura_results (
+    task_id INTEGER PRIMARY KEY,
+    result  TEXT NOT NULL -- JSON
+) STRICT;
+
+-- Saved progress: the newest checkpoint of each task.
+CREATE TABLE perdura_checkpoints (
+    task_id    INTEGER PRIMARY KEY,
+    checkpoint TEXT NOT NULL -- JSON
+) STRICT;
+
+-- How far each task says it is.
+CREATE TABLE perdura_progress (
+    task_id INTEGER PRIMARY KEY,
+    done    INTEGER NOT NULL,
+    total   INTEGER NOT NULL
+) STRICT;
+
+-- Unique keys of live tasks: QUEUED, RUNNING, or LOST while its thread still runs.
+CREATE TABLE perdura_keys (
+    queue_id INTEGER NOT NULL,
+    digest   BLOB    NOT NULL, -- of the key; the key itself is not kept
+    task_id  INTEGER NOT NULL,
+    PRIMARY KEY (queue_id, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX perdura_key_holders ON perdura_keys (task_id);
+
+-- How many tasks each queue has in each state and hold, kept by the writes themselves.
+CREATE TABLE perdura_counts (
+    queue_id INTEGER NOT NULL,
+    state    INTEGER NOT NULL,
+    hold     INTEGER NOT NULL,
+    n        INTEGER NOT NULL CHECK (n >= 0),
+    PRIMARY KEY (queue_id, state, hold)
+) STRICT, WITHOUT ROWID;
+
+-- Tasks that were moved out of the task table; their args, error, attempts and checkpoint stay in the cold tables.
+CREATE TABLE perdura_dead_letters (
+    task_id        INTEGER PRIMARY KEY, -- the id that it had as a task
+    queue_id       INTEGER NOT NULL,
+    name_id        INTEGER NOT NULL,
+    state          INTEGER NOT NULL,    -- 3 FAILED or 5 LOST
+    priority       INTEGER NOT NULL,
+    attempt_number INTEGER NOT NULL,
+    max_attempts   INTEGER NOT NULL,
+    generation     INTEGER NOT NULL,
+    created_at_ms  INTEGER NOT NULL,
+    started_at_ms  INTEGER,
+    finished_at_ms INTEGER NOT NULL,
+    moved_at_ms    INTEGER NOT NULL,
+    replayed_at_ms INTEGER,             -- when a new task was made of it
+    replayed_as    INTEGER              -- the newest of those tasks
+) STRICT;
+CREATE INDEX perdura_letters_by_age ON perdura_dead_letters (moved_at_ms);

@@ -1,0 +1,180 @@
+//! The error that callers get: opaque, with a kind to branch on and a message to show.
+//!
+//! Messages are lower case, name the field and suggest the fix. They never hold args, checkpoints, results or unique keys (G14).
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::task::EnqueueToken;
+
+/// What went wrong in a call. See [`Error::kind`] and [`Error::outcome`].
+pub struct Error(Box<Repr>);
+
+struct Repr {
+    kind: ErrorKind,
+    message: String,
+    outcome: Outcome,
+    token: Option<EnqueueToken>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What kind of thing went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A name, option, filter or path is not what it may be.
+    InvalidInput,
+    /// The configuration is out of range, or a handler is registered twice.
+    InvalidConfig,
+    /// Args, a result or a checkpoint are over their limit.
+    TooLarge,
+    /// Args, a result or a checkpoint do not turn into JSON, or do not come back from it.
+    Serialization,
+    /// There is no such task, dead letter or result.
+    NotFound,
+    /// The task's state does not allow this; the message names the state.
+    WrongState,
+    /// Another live task holds the unique key.
+    Conflict,
+    /// The attempt that writes is not the running one any more; nothing was changed.
+    Superseded,
+    /// Another connection kept the file locked for too long. Try again.
+    Busy,
+    /// The disk, or the quota, is full.
+    DiskFull,
+    /// The operating system reported an error of the disk or file.
+    Io,
+    /// The file or its folder cannot be written.
+    ReadOnly,
+    /// The file belongs to another program. It was left as it was.
+    NotPerdura,
+    /// The file is damaged. It was left as it was.
+    Corrupt,
+    /// A newer version of perdura made the file. It was left as it was.
+    NewerSchema,
+    /// Another process took over the execution of this file.
+    OwnershipLost,
+    /// `drain`, `wait` and `shutdown` would wait for the handler that calls them.
+    InsideHandler,
+    /// The call needs handlers, and this queue has none.
+    NoHandlers,
+    /// The time given ran out first.
+    TimedOut,
+    /// A bug in perdura. Please report it.
+    Internal,
+}
+
+/// Whether a call that failed may have had an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It changed nothing, and never will.
+    NotDone,
+    /// The disk failed while committing, and again when asked what became of it: the change may or may not be there.
+    /// [`Error::token`] recognises it later.
+    Unknown,
+}
+
+impl Error {
+    /// What kind of thing went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the call may have had an effect all the same. `NotDone` for calls that write nothing.
+    pub fn outcome(&self) -> Outcome {
+        self.0.outcome
+    }
+
+    /// For an enqueue whose outcome is [`Outcome::Unknown`]: repeat it with [`Options::token`](crate::Options::token).
+    pub fn token(&self) -> Option<EnqueueToken> {
+        self.0.token
+    }
+
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error(Box::new(Repr {
+            kind,
+            message: message.into(),
+            outcome: Outcome::NotDone,
+            token: None,
+            source: None,
+        }))
+    }
+
+    /// `field` breaks a rule; `problem` says which and how to mend it. The value is left out.
+    pub(crate) fn invalid(field: &str, problem: &str) -> Error {
+        Error::new(ErrorKind::InvalidInput, format!("{field} {problem}"))
+    }
+
+    /// Like [`Error::invalid`], with the value.
+    pub(crate) fn invalid_value(field: &str, value: impl fmt::Display, problem: &str) -> Error {
+        Error::new(ErrorKind::InvalidInput, format!("{field} {} {problem}", quoted(&value.to_string())))
+    }
+
+    /// A bug of ours: something that the code rules out has happened.
+    pub(crate) fn internal(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Internal, message)
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Error {
+        self.0.outcome = outcome;
+        self
+    }
+
+    pub(crate) fn with_token(mut self, token: EnqueueToken) -> Error {
+        self.0.token = Some(token);
+        self
+    }
+
+    /// Says what was being done: `opening "tasks.db": the disk is full`.
+    pub(crate) fn context(mut self, what: &str) -> Error {
+        self.0.message = format!("{what}: {}", self.0.message);
+        self
+    }
+
+    /// The same error again, for each of several calls that failed together. The source stays with the first.
+    pub(crate) fn repeat(&self) -> Error {
+        let mut again = Error::new(self.0.kind, self.0.message.clone()).with_outcome(self.0.outcome);
+        again.0.token = self.0.token;
+        again
+    }
+}
+
+/// A value as it may stand in a message: short, without raw control characters.
+fn quoted(value: &str) -> String {
+    const SHOWN: usize = 60;
+    match value.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{:?}…", &value[..end]),
+        None => format!("{value:?}"),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        match self.0.outcome {
+            Outcome::NotDone => Ok(()),
+            Outcome::Unknown => f.write_str(" (whether it was done is unknown)"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("outcome", &self.0.outcome)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|s| s as &(dyn StdError + 'static))
+    }
+}

@@ -1,0 +1,196 @@
+//! Runs attempts: one in [`run`], many on a pool of named threads.
+//!
+//! Claims come in through a channel, outcomes go out through the port. No connection is held while a handler runs, and a panic ends
+//! an attempt, never a worker. It knows nothing of SQL.
+
+use std::any::Any;
+use std::backtrace::Backtrace;
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+use crate::error::{Error, ErrorKind};
+use crate::handler::{Context, Control, Finished, Port, Registry};
+use crate::task::{Claimed, ErrorReport, Settlement, Verdict};
+
+/// An attempt on its way to a worker.
+pub(crate) struct Job {
+    pub claimed: Claimed,
+    pub control: Arc<Control>,
+}
+
+impl Job {
+    /// What becomes of a job that no worker has started.
+    pub(crate) fn hand_back(self) -> Finished {
+        Finished {
+            settlement: settlement(&self.claimed, &self.control, Verdict::HandedBack),
+            note: None,
+            took: Duration::ZERO,
+        }
+    }
+}
+
+/// Runs one attempt on this thread, from its start note to its outcome.
+pub(crate) fn run(job: Job, registry: &Registry, port: &Arc<dyn Port>) -> Finished {
+    let note = match port.starting(&job.claimed) {
+        Ok(note) => note,
+        Err(e) => {
+            log::error!("task {} was not started: {e}", job.claimed.task_id);
+            return job.hand_back();
+        }
+    };
+    let Job { mut claimed, control } = job;
+    let args = std::mem::take(&mut claimed.args);
+    let cx = Context { claimed, control, port: port.clone() };
+    let began = port.monotonic();
+    cx.begin();
+    let verdict = catch_unwind(AssertUnwindSafe(|| {
+        let _capture = Capture::begin();
+        registry.run(&args, &cx)
+    }));
+    let verdict = verdict.unwrap_or_else(|payload| panicked(payload));
+    let took = port.monotonic().saturating_sub(began);
+    Finished { settlement: settlement(&cx.claimed, &cx.control, verdict), note: Some(note), took }
+}
+
+fn settlement(claimed: &Claimed, control: &Control, verdict: Verdict) -> Settlement {
+    Settlement {
+        task_id: claimed.task_id,
+        generation: claimed.generation,
+        queue_id: claimed.queue_id,
+        has_more: claimed.has_key
+            || claimed.suspect
+            || claimed.generation > 1
+            || control.has_saved.load(Ordering::Acquire)
+            || control.silent.load(Ordering::Acquire),
+        backoff: claimed.backoff,
+        verdict,
+        progress: control.take_progress(),
+    }
+}
+
+/// The failure that a panic is.
+fn panicked(payload: Box<dyn Any + Send>) -> Verdict {
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let message = text.unwrap_or("a panic without a text").to_owned();
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(again); // a payload whose drop panics: dropping what that threw could panic for ever
+    }
+    let traceback = CAPTURED.take().unwrap_or_default();
+    let error = ErrorReport::new("Panic", &message, &traceback);
+    Verdict::Failed { error, permanent: false, timed_out: false, retry_after: None }
+}
+
+thread_local! {
+    static CAPTURING: Cell<bool> = const { Cell::new(false) };
+    static CAPTURED: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// While it lives, the panic hook keeps where this thread panics.
+struct Capture;
+
+impl Capture {
+    fn begin() -> Capture {
+        CAPTURED.take();
+        CAPTURING.set(true);
+        Capture
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        CAPTURING.set(false);
+    }
+}
+
+/// Puts one hook in front of the program's own, for the whole process and for good: it keeps location and backtrace of panics in
+/// handlers, and then calls the program's.
+pub(crate) fn install_panic_hook() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let chained = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            capture(info);
+            chained(info);
+        }));
+    });
+}
+
+fn capture(info: &PanicHookInfo<'_>) {
+    if CAPTURING.get() {
+        let location = info.location().map_or_else(String::new, |l| format!("panicked at {l}\n"));
+        CAPTURED.set(Some(format!("{location}{}", Backtrace::force_capture())));
+    }
+}
+
+/// The worker threads.
+pub(crate) struct Executor {
+    jobs: Receiver<Job>,
+    registry: Arc<Registry>,
+    port: Arc<dyn Port>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Executor {
+    /// Starts `workers` threads that run what comes through `jobs` until its senders are gone.
+    pub(crate) fn start(
+        workers: usize,
+        jobs: Receiver<Job>,
+        registry: Arc<Registry>,
+        port: Arc<dyn Port>,
+    ) -> Result<Executor, Error> {
+        let executor = Executor { jobs, registry, port, threads: Mutex::default() };
+        for _ in 0..workers {
+            executor.add_worker()?;
+        }
+        Ok(executor)
+    }
+
+    /// Starts one more worker.
+    pub(crate) fn add_worker(&self) -> Result<(), Error> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let (jobs, registry, port) = (self.jobs.clone(), self.registry.clone(), self.port.clone());
+        let builder = thread::Builder::new().name(format!("perdura-worker-{}", threads.len() + 1));
+        let thread = builder.spawn(move || work(&jobs, &registry, &port)).map_err(|e| {
+            Error::new(ErrorKind::Io, "a worker thread cannot be started; is the limit of threads reached?")
+                .with_source(e)
+        })?;
+        threads.push(thread);
+        Ok(())
+    }
+
+    /// How many of the workers are still at work.
+    pub(crate) fn at_work(&self) -> usize {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.iter().filter(|thread| !thread.is_finished()).count()
+    }
+
+    /// Joins the workers that have ended, and lets go of the others.
+    pub(crate) fn join_finished(&self) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// A worker's life.
+fn work(jobs: &Receiver<Job>, registry: &Registry, port: &Arc<dyn Port>) {
+    for job in jobs {
+        let control = job.control.clone();
+        port.finished(run(job, registry, port));
+        if control.replaced.load(Ordering::Acquire) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! A durable task queue that lives inside a program.
+#![doc = include_str!("../docs/intro.md")]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod clock;
+mod config;
+mod error;
+mod executor;
+mod handler;
+mod lifecycle;
+mod queue;
+mod retry;
+mod store;
+mod task;
+pub mod testing;
+mod timer;
+
+pub use clock::{Clock, SystemClock};
+pub use config::{Config, Durability, LostRetry};
+pub use error::{Error, ErrorKind, Outcome};
+pub use handler::{Context, Failure};
+pub use queue::{Builder, DeadLetters, Explanation, Queue, ShutdownReport};
+pub use retry::RetryPolicy;
+pub use store::CheckReport;
+pub use task::{
+    Attempt, AttemptOutcome, Bulk, Counts, DEFAULT_QUEUE, DeadLetter, EnqueueToken, Enqueued, Filter, Hold,
+    Options, Progress, QueueCounts, State, Task, TaskId, TaskRecord, Timestamp,
+};

@@ -1,0 +1,553 @@
+//! The life of a task as one pure, total function: [`next`] answers for every standing and every event.
+//!
+//! | from | event | to | attempt_number |
+//! |---|---|---|---|
+//! | QUEUED, ready | claim | RUNNING | + 1 |
+//! | QUEUED, hold *time* | promote, run now | QUEUED, ready | same |
+//! | RUNNING | success | SUCCEEDED | same |
+//! | RUNNING | failure; attempts left, retried | QUEUED, hold *time* | same |
+//! | RUNNING | failure; none left, or not to be retried | FAILED | same |
+//! | RUNNING | snooze | QUEUED, hold *time* | − 1 |
+//! | RUNNING | hand-back | QUEUED, ready | − 1 |
+//! | RUNNING | its process died | QUEUED while attempts are left, else LOST | same |
+//! | RUNNING | fell silent | LOST, its thread still in flight | same |
+//! | LOST, in flight | success | SUCCEEDED | same |
+//! | LOST, in flight | any other end | as if its process had died | same |
+//! | RUNNING | the handler cancels, or any end but success with the cancel flag set | CANCELLED | same |
+//! | RUNNING | cancel | the flag is set | same |
+//! | QUEUED | cancel, or expired | CANCELLED | same |
+//! | FAILED, LOST, CANCELLED | manual retry | QUEUED | 0 |
+//!
+//! Everything else is refused, with the reason. It knows nothing of time (waits are durations), storage or threads.
+
+use std::time::Duration;
+
+use crate::config::LostRetry;
+use crate::task::{Hold, State};
+
+/// What the rules need to know of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub state: State,
+    pub hold: Hold,
+    pub attempt_number: u32,
+    pub max_attempts: u32,
+    /// A thread executes its newest generation, whatever the state says.
+    pub in_flight: bool,
+    pub cancel_requested: bool,
+    /// It was running when a process died and has not come to an end of its own since.
+    pub suspect: bool,
+}
+
+/// What happens to a task.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Event {
+    /// A worker is free for it.
+    Claim,
+    /// Its time has come.
+    Promote,
+    /// Somebody wants it now, whatever its time.
+    RunNow,
+    /// It was to be claimed, but no handler knows its name.
+    NameUnknown,
+    /// A handler that knows its name has come.
+    NameKnown,
+    /// No other suspect is before it.
+    SuspectTurn,
+    /// Its turn among the suspects is taken back (its queue was paused).
+    SuspectWait,
+    /// The thread of an attempt that had been given up has returned.
+    ThreadReturned,
+    /// The handler returned Ok.
+    Succeeded,
+    /// An attempt ended otherwise; the rule for lost ones holds if it had been given up before.
+    Ended(End, Lost),
+    /// A handler with heartbeats sends none any more.
+    FellSilent,
+    /// The process that ran it died after it had started.
+    ProcessDied(Lost),
+    /// Somebody cancels it.
+    CancelRequested,
+    /// Its time to start in is over.
+    Expired,
+    /// Somebody retries it by hand.
+    Retried,
+    /// Somebody deletes it, or age does.
+    Deleted,
+    /// It is to become a dead letter.
+    MovedToDeadLetters,
+}
+
+/// How an attempt ended that did not succeed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum End {
+    /// The handler returned an error, panicked, or stopped at its deadline.
+    Failed {
+        /// Denied or permanent: it is not retried, however many attempts are left.
+        refused: bool,
+        /// The wait before the next attempt.
+        delay: Duration,
+    },
+    /// The handler wants to be called again later; the attempt does not count.
+    Snoozed(Duration),
+    /// It was claimed and not started, or interrupted by a shutdown; the attempt does not count.
+    HandedBack,
+    /// The handler cancelled it.
+    Cancelled,
+}
+
+/// Whether and when a lost attempt is followed by another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Lost {
+    pub retry: LostRetry,
+    /// `TaskLost` is on the denylist.
+    pub denied: bool,
+    /// The wait, if `retry` asks for one.
+    pub delay: Duration,
+}
+
+/// What a task becomes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Next {
+    pub standing: Standing,
+    /// What becomes of its waiting time.
+    pub wait: Wait,
+    /// What else the store has to write.
+    pub ending: Ending,
+}
+
+/// What becomes of `run_at`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// It stays as it is.
+    Keep,
+    /// It waits for nothing.
+    Clear,
+    /// It begins to wait, so long from now.
+    For(Duration),
+}
+
+/// Which end, if any, the event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// None: the task goes on as before.
+    None,
+    /// An attempt ended, and the task goes on or could be retried.
+    Attempt,
+    /// The attempt ended without being counted.
+    Refund,
+    /// A new life begins: errors and expiry are cleared.
+    Revived,
+}
+
+/// Why an event cannot happen to a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Its state does not allow it.
+    State(State),
+    /// It is held for a reason that this cannot lift.
+    Held(Hold),
+    /// A thread still runs it.
+    InFlight,
+    /// The attempt that the event ends is not the running one.
+    Superseded,
+}
+
+/// What `event` makes of a task.
+///
+/// # Errors
+/// Why it makes nothing of it; the task stays as it is.
+pub(crate) fn next(task: &Standing, event: Event) -> Result<Next, Refusal> {
+    match event {
+        Event::Claim => match (task.state, task.hold) {
+            (State::Queued, Hold::Ready) => Ok(claimed(task)),
+            (State::Queued, hold) => Err(Refusal::Held(hold)),
+            (state, _) => Err(Refusal::State(state)),
+        },
+        Event::Promote => lift(task, Hold::Time, unheld(task)),
+        Event::NameKnown => lift(task, Hold::UnknownName, unheld(task)),
+        Event::SuspectTurn => lift(task, Hold::Suspect, Hold::Ready),
+        Event::NameUnknown => lift(task, Hold::Ready, Hold::UnknownName),
+        Event::SuspectWait if task.suspect => lift(task, Hold::Ready, Hold::Suspect),
+        Event::SuspectWait => Err(Refusal::State(task.state)),
+        Event::RunNow => match (task.state, task.hold) {
+            (State::Queued, Hold::Time) => lift(task, Hold::Time, unheld(task)),
+            (State::Queued, Hold::Ready) => Ok(unchanged(task)),
+            (State::Queued, hold) => Err(Refusal::Held(hold)),
+            (state, _) => Err(Refusal::State(state)),
+        },
+        Event::ThreadReturned if task.in_flight && task.state != State::Running => Ok(returned(task)),
+        Event::ThreadReturned => Err(Refusal::Superseded),
+        Event::Succeeded => may_end(task).map(|()| finished(task, State::Succeeded)),
+        Event::Ended(end, lost_rule) => may_end(task).map(|()| ended(task, end, lost_rule)),
+        Event::FellSilent => match task.state {
+            State::Running => {
+                Ok(Next { standing: Standing { state: State::Lost, ..*task }, ..unchanged(task) })
+            }
+            _ => Err(Refusal::Superseded),
+        },
+        Event::ProcessDied(lost) => died(task, lost),
+        Event::CancelRequested => match task.state {
+            State::Queued => Ok(abandoned(task)),
+            State::Running | State::Lost if task.in_flight => {
+                Ok(Next { standing: Standing { cancel_requested: true, ..*task }, ..unchanged(task) })
+            }
+            state => Err(Refusal::State(state)),
+        },
+        Event::Expired => match task.state {
+            State::Queued => Ok(abandoned(task)),
+            state => Err(Refusal::State(state)),
+        },
+        Event::Retried => match task.state {
+            State::Failed | State::Lost | State::Cancelled => Ok(revived(task)),
+            state => Err(Refusal::State(state)),
+        },
+        Event::Deleted => match task.state {
+            State::Running => Err(Refusal::State(State::Running)),
+            _ => Ok(unchanged(task)),
+        },
+        Event::MovedToDeadLetters => match task.state {
+            State::Failed | State::Lost if task.in_flight => Err(Refusal::InFlight),
+            State::Failed | State::Lost => Ok(unchanged(task)),
+            state => Err(Refusal::State(state)),
+        },
+    }
+}
+
+fn unchanged(task: &Standing) -> Next {
+    Next { standing: *task, wait: Wait::Keep, ending: Ending::None }
+}
+
+/// Where a task goes that waits for nothing else: suspects wait for their turn.
+fn unheld(task: &Standing) -> Hold {
+    if task.suspect { Hold::Suspect } else { Hold::Ready }
+}
+
+fn lift(task: &Standing, from: Hold, to: Hold) -> Result<Next, Refusal> {
+    match (task.state, task.hold) {
+        (State::Queued, hold) if hold == from => {
+            Ok(Next { standing: Standing { hold: to, ..*task }, ..unchanged(task) })
+        }
+        (State::Queued, hold) => Err(Refusal::Held(hold)),
+        (state, _) => Err(Refusal::State(state)),
+    }
+}
+
+fn claimed(task: &Standing) -> Next {
+    let standing = Standing {
+        state: State::Running,
+        attempt_number: task.attempt_number + 1,
+        in_flight: true,
+        cancel_requested: false,
+        ..*task
+    };
+    Next { standing, ..unchanged(task) }
+}
+
+/// An attempt may end whose task is RUNNING, or LOST with its thread still at work.
+fn may_end(task: &Standing) -> Result<(), Refusal> {
+    match task.state {
+        State::Running => Ok(()),
+        State::Lost if task.in_flight => Ok(()),
+        _ => Err(Refusal::Superseded),
+    }
+}
+
+fn finished(task: &Standing, state: State) -> Next {
+    let standing = Standing {
+        state,
+        hold: Hold::Ready,
+        in_flight: false,
+        cancel_requested: task.cancel_requested && state == State::Cancelled,
+        suspect: false,
+        ..*task
+    };
+    Next { standing, wait: Wait::Clear, ending: Ending::Attempt }
+}
+
+fn queued(task: &Standing, hold: Hold, wait: Wait, ending: Ending) -> Next {
+    let standing = Standing { state: State::Queued, hold, in_flight: false, ..*task };
+    Next { standing, wait, ending }
+}
+
+fn ended(task: &Standing, end: End, lost_rule: Lost) -> Next {
+    let spared = Standing { suspect: false, ..*task };
+    let refunded = Standing { attempt_number: task.attempt_number.saturating_sub(1), ..spared };
+    if task.cancel_requested || end == End::Cancelled {
+        return finished(task, State::Cancelled);
+    }
+    if task.state == State::Lost {
+        return lost(&spared, lost_rule);
+    }
+    match end {
+        End::Failed { refused, .. } if refused || task.attempt_number >= task.max_attempts => {
+            finished(task, State::Failed)
+        }
+        End::Failed { delay, .. } => queued(&spared, Hold::Time, Wait::For(delay), Ending::Attempt),
+        End::Snoozed(delay) => queued(&refunded, Hold::Time, Wait::For(delay), Ending::Refund),
+        End::HandedBack => {
+            let turn = Standing { suspect: task.suspect, ..refunded };
+            queued(&turn, unheld(&turn), Wait::Clear, Ending::Refund)
+        }
+        End::Cancelled => finished(task, State::Cancelled),
+    }
+}
+
+fn died(task: &Standing, lost_rule: Lost) -> Result<Next, Refusal> {
+    let suspected = Standing { suspect: true, ..*task };
+    match task.state {
+        _ if !task.in_flight => Err(Refusal::State(task.state)),
+        State::Running | State::Lost if task.cancel_requested => Ok(finished(task, State::Cancelled)),
+        State::Running | State::Lost => Ok(lost(&suspected, lost_rule)),
+        State::Queued => Ok(returned(&suspected)),
+        _ => Ok(returned(task)),
+    }
+}
+
+fn lost(task: &Standing, rule: Lost) -> Next {
+    if task.attempt_number >= task.max_attempts || rule.denied {
+        return finished(task, State::Lost);
+    }
+    match rule.retry {
+        LostRetry::Manual => finished(task, State::Lost),
+        LostRetry::Immediate => queued(task, unheld(task), Wait::Clear, Ending::Attempt),
+        LostRetry::Backoff => queued(task, Hold::Time, Wait::For(rule.delay), Ending::Attempt),
+    }
+}
+
+/// A task that was given up, or retried or cancelled since, and whose thread is at work no more.
+fn returned(task: &Standing) -> Next {
+    let hold = if task.hold == Hold::PreviousAttempt { unheld(task) } else { task.hold };
+    Next { standing: Standing { hold, in_flight: false, ..*task }, ..unchanged(task) }
+}
+
+/// A queued task that ends without a further attempt. A thread of an older attempt may still be at work.
+fn abandoned(task: &Standing) -> Next {
+    let next = finished(task, State::Cancelled);
+    Next { standing: Standing { in_flight: task.in_flight, ..next.standing }, ending: Ending::None, ..next }
+}
+
+fn revived(task: &Standing) -> Next {
+    let standing = Standing {
+        state: State::Queued,
+        hold: if task.in_flight { Hold::PreviousAttempt } else { Hold::Ready },
+        attempt_number: 0,
+        cancel_requested: false,
+        suspect: false,
+        ..*task
+    };
+    Next { standing, wait: Wait::Clear, ending: Ending::Revived }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LOST: Lost = Lost { retry: LostRetry::Immediate, denied: false, delay: Duration::from_secs(60) };
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn task(state: State, attempt_number: u32) -> Standing {
+        Standing {
+            state,
+            hold: Hold::Ready,
+            attempt_number,
+            max_attempts: 3,
+            in_flight: state == State::Running,
+            cancel_requested: false,
+            suspect: false,
+        }
+    }
+
+    fn failure() -> Event {
+        Event::Ended(End::Failed { refused: false, delay: MINUTE }, LOST)
+    }
+
+    fn after(task: Standing, event: Event) -> Standing {
+        next(&task, event).expect("the event is allowed").standing
+    }
+
+    #[test]
+    fn each_row_of_the_table_holds() {
+        let queued = task(State::Queued, 0);
+        let waiting = Standing { hold: Hold::Time, ..queued };
+        let running = task(State::Running, 1);
+        let last = task(State::Running, 3);
+        let flagged = Standing { cancel_requested: true, ..running };
+        let silent = Standing { state: State::Lost, ..running };
+        let refused = Event::Ended(End::Failed { refused: true, delay: MINUTE }, LOST);
+        let snooze = Event::Ended(End::Snoozed(MINUTE), LOST);
+        let back = Event::Ended(End::HandedBack, LOST);
+        let rows: &[(Standing, Event, State, Hold, u32)] = &[
+            (queued, Event::Claim, State::Running, Hold::Ready, 1),
+            (waiting, Event::Promote, State::Queued, Hold::Ready, 0),
+            (waiting, Event::RunNow, State::Queued, Hold::Ready, 0),
+            (queued, Event::RunNow, State::Queued, Hold::Ready, 0),
+            (running, Event::Succeeded, State::Succeeded, Hold::Ready, 1),
+            (running, failure(), State::Queued, Hold::Time, 1),
+            (last, failure(), State::Failed, Hold::Ready, 3),
+            (running, refused, State::Failed, Hold::Ready, 1),
+            (running, snooze, State::Queued, Hold::Time, 0),
+            (running, back, State::Queued, Hold::Ready, 0),
+            (running, Event::ProcessDied(LOST), State::Queued, Hold::Suspect, 1),
+            (last, Event::ProcessDied(LOST), State::Lost, Hold::Ready, 3),
+            (running, Event::FellSilent, State::Lost, Hold::Ready, 1),
+            (silent, Event::Succeeded, State::Succeeded, Hold::Ready, 1),
+            (silent, failure(), State::Queued, Hold::Ready, 1),
+            (silent, snooze, State::Queued, Hold::Ready, 1),
+            (silent, Event::Retried, State::Queued, Hold::PreviousAttempt, 0),
+            (running, Event::Ended(End::Cancelled, LOST), State::Cancelled, Hold::Ready, 1),
+            (flagged, failure(), State::Cancelled, Hold::Ready, 1),
+            (flagged, snooze, State::Cancelled, Hold::Ready, 1),
+            (flagged, back, State::Cancelled, Hold::Ready, 1),
+            (flagged, Event::ProcessDied(LOST), State::Cancelled, Hold::Ready, 1),
+            (flagged, Event::Succeeded, State::Succeeded, Hold::Ready, 1),
+            (queued, Event::CancelRequested, State::Cancelled, Hold::Ready, 0),
+            (waiting, Event::Expired, State::Cancelled, Hold::Ready, 0),
+            (running, Event::CancelRequested, State::Running, Hold::Ready, 1),
+            (task(State::Failed, 3), Event::Retried, State::Queued, Hold::Ready, 0),
+            (task(State::Lost, 3), Event::Retried, State::Queued, Hold::Ready, 0),
+            (task(State::Cancelled, 1), Event::Retried, State::Queued, Hold::Ready, 0),
+        ];
+        for (from, event, state, hold, attempt_number) in rows {
+            let to = after(*from, *event);
+            assert_eq!(
+                (to.state, to.hold, to.attempt_number),
+                (*state, *hold, *attempt_number),
+                "{event:?} on {from:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_table_does_not_name_is_refused() {
+        let rows: &[(Standing, Event, Refusal)] = &[
+            (task(State::Queued, 0), Event::Retried, Refusal::State(State::Queued)),
+            (task(State::Running, 1), Event::Retried, Refusal::State(State::Running)),
+            (task(State::Succeeded, 1), Event::Retried, Refusal::State(State::Succeeded)),
+            (task(State::Succeeded, 1), Event::CancelRequested, Refusal::State(State::Succeeded)),
+            (task(State::Lost, 3), Event::CancelRequested, Refusal::State(State::Lost)),
+            (task(State::Running, 1), Event::Deleted, Refusal::State(State::Running)),
+            (task(State::Queued, 1), failure(), Refusal::Superseded),
+            (task(State::Succeeded, 1), Event::Succeeded, Refusal::Superseded),
+            (task(State::Lost, 3), Event::Succeeded, Refusal::Superseded),
+            (
+                Standing { hold: Hold::Time, ..task(State::Queued, 1) },
+                Event::Claim,
+                Refusal::Held(Hold::Time),
+            ),
+        ];
+        for (from, event, refusal) in rows {
+            assert_eq!(next(from, *event), Err(*refusal), "{event:?} on {from:?}");
+        }
+    }
+
+    #[test]
+    fn a_lost_task_follows_lost_retry() {
+        let running = task(State::Running, 1);
+        let rule = |retry| Event::ProcessDied(Lost { retry, ..LOST });
+        assert_eq!(after(running, rule(LostRetry::Immediate)).hold, Hold::Suspect);
+        assert_eq!(after(running, rule(LostRetry::Backoff)).hold, Hold::Time);
+        assert_eq!(after(running, rule(LostRetry::Manual)).state, State::Lost);
+        assert_eq!(after(running, Event::ProcessDied(Lost { denied: true, ..LOST })).state, State::Lost);
+    }
+
+    fn standings() -> impl Strategy<Value = Standing> {
+        let holds = prop::sample::select(vec![
+            Hold::Ready,
+            Hold::Time,
+            Hold::UnknownName,
+            Hold::PreviousAttempt,
+            Hold::Suspect,
+        ]);
+        let states = prop::sample::select(State::ALL.to_vec());
+        (states, holds, 0_u32..4, any::<[bool; 3]>()).prop_map(
+            |(state, hold, n, [flight, cancel, suspect])| {
+                let attempts = match state {
+                    State::Queued => n.min(2),
+                    State::Running => n.max(1).min(3),
+                    _ => n,
+                };
+                let in_flight = match state {
+                    State::Running => true,
+                    State::Queued => hold == Hold::PreviousAttempt,
+                    State::Lost | State::Cancelled => flight,
+                    State::Succeeded | State::Failed => false,
+                };
+                Standing {
+                    state,
+                    hold: if state == State::Queued { hold } else { Hold::Ready },
+                    attempt_number: attempts,
+                    max_attempts: 3,
+                    in_flight,
+                    cancel_requested: cancel && in_flight,
+                    suspect: suspect && matches!(state, State::Queued | State::Running),
+                }
+            },
+        )
+    }
+
+    fn events() -> impl Strategy<Value = Event> {
+        let delay = (0_u64..1000).prop_map(Duration::from_millis);
+        let retry = prop::sample::select(vec![LostRetry::Immediate, LostRetry::Backoff, LostRetry::Manual]);
+        let lost = (retry, any::<bool>(), delay.clone()).prop_map(|(retry, denied, delay)| Lost {
+            retry,
+            denied,
+            delay,
+        });
+        let end = prop_oneof![
+            (any::<bool>(), delay.clone()).prop_map(|(refused, delay)| End::Failed { refused, delay }),
+            delay.prop_map(End::Snoozed),
+            Just(End::HandedBack),
+            Just(End::Cancelled),
+        ];
+        let plain = prop::sample::select(vec![
+            Event::Claim,
+            Event::Promote,
+            Event::RunNow,
+            Event::NameUnknown,
+            Event::NameKnown,
+            Event::SuspectTurn,
+            Event::SuspectWait,
+            Event::ThreadReturned,
+            Event::Succeeded,
+            Event::FellSilent,
+            Event::CancelRequested,
+            Event::Expired,
+            Event::Retried,
+            Event::Deleted,
+            Event::MovedToDeadLetters,
+        ]);
+        prop_oneof![3 => plain, 2 => (end, lost.clone()).prop_map(|(e, l)| Event::Ended(e, l)), 1 => lost.prop_map(Event::ProcessDied)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+        #[test]
+        fn every_answer_is_a_legal_standing(from in standings(), event in events()) {
+            let Ok(Next { standing: to, wait, .. }) = next(&from, event) else { return Ok(()) };
+            prop_assert!(to.attempt_number <= to.max_attempts);
+            prop_assert!(to.state == State::Queued || to.hold == Hold::Ready);
+            prop_assert!(to.state != State::Queued || to.attempt_number < to.max_attempts);
+            prop_assert!(to.state != State::Running || (to.in_flight && to.attempt_number >= 1));
+            prop_assert!(!matches!(to.state, State::Succeeded | State::Failed) || !to.in_flight);
+            prop_assert!((to.hold == Hold::PreviousAttempt) <= to.in_flight);
+            prop_assert!(matches!(wait, Wait::For(_)) <= (to.hold == Hold::Time));
+        }
+
+        #[test]
+        fn a_thread_at_work_is_forgotten_only_when_it_returns_or_dies(from in standings(), event in events()) {
+            let Ok(Next { standing: to, .. }) = next(&from, event) else { return Ok(()) };
+            let returns = matches!(event, Event::Succeeded | Event::Ended(..) | Event::ThreadReturned | Event::ProcessDied(_));
+            prop_assert!(!from.in_flight || to.in_flight || returns);
+        }
+
+        #[test]
+        fn attempts_fall_only_by_refund_and_manual_retry(from in standings(), event in events()) {
+            let Ok(Next { standing: to, ending, .. }) = next(&from, event) else { return Ok(()) };
+            let by = from.attempt_number.saturating_sub(to.attempt_number);
+            prop_assert!(by == 0 || ending == Ending::Revived || (ending == Ending::Refund && by == 1));
+        }
+    }
+}

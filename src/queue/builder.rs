@@ -1,0 +1,189 @@
+//! From settings and handlers to an open queue.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Queue;
+use super::core::Core;
+use super::handle::Handle;
+use super::hub::Hub;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Durability};
+use crate::error::{Error, ErrorKind};
+use crate::executor::install_panic_hook;
+use crate::handler::{Context, Failure, Registry};
+use crate::retry::{Denylist, RetryPolicy};
+use crate::store::{Opening, SettleRules, Store};
+use crate::task::{Task, check_name};
+
+/// Settings and handlers of a queue on its way to be opened. Made by [`Queue::builder`].
+#[must_use]
+pub struct Builder {
+    config: Config,
+    registry: Registry,
+    denied: Vec<&'static str>,
+    clock: Arc<dyn Clock>,
+    share: bool,
+    panic_hook: bool,
+}
+
+impl Builder {
+    pub(super) fn new() -> Builder {
+        Builder {
+            config: Config::default(),
+            registry: Registry::default(),
+            denied: Vec::new(),
+            clock: Arc::new(SystemClock::new()),
+            share: false,
+            panic_hook: true,
+        }
+    }
+
+    /// Takes every setting from a configuration. Defaults to [`Config::default`].
+    pub fn config(mut self, config: Config) -> Builder {
+        self.config = config;
+        self
+    }
+
+    /// Threads that run tasks: 1-1024. Defaults to the number of processors available.
+    pub fn workers(mut self, workers: usize) -> Builder {
+        self.config.workers = workers;
+        self
+    }
+
+    /// What an acknowledged write survives. Defaults to [`Durability::Full`].
+    pub fn durability(mut self, durability: Durability) -> Builder {
+        self.config.durability = durability;
+        self
+    }
+
+    /// How often to look for news from other processes; zero for never. Defaults to 5 s.
+    pub fn poll_interval(mut self, interval: Duration) -> Builder {
+        self.config.poll_interval = interval;
+        self
+    }
+
+    /// Runs tasks of type `T` with this function. Each task type takes one handler; a second one is an error of `open`.
+    ///
+    /// Only a queue with handlers asks for the ownership of the file and executes; without, it enqueues and looks.
+    pub fn handle<T, O, F>(mut self, handler: F) -> Builder
+    where
+        T: Task,
+        O: Serialize,
+        F: Fn(T, &Context) -> Result<O, Failure> + Send + Sync + 'static,
+    {
+        self.registry.add(handler);
+        self
+    }
+
+    /// Never retries failures made of an error of this type. The same as its name on
+    /// [`retry_exception_denylist`](Config::retry_exception_denylist), checked by the compiler.
+    pub fn deny<E: std::error::Error>(mut self) -> Builder {
+        self.denied.push(std::any::type_name::<E>());
+        self
+    }
+
+    /// Reads the time here. Defaults to [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock) -> Builder {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Lets the queue live among the program's own tables: the file must exist and be in WAL mode; its permissions and modes stay
+    /// as they are. Defaults to false: a file of its own.
+    pub fn share(mut self, share: bool) -> Builder {
+        self.share = share;
+        self
+    }
+
+    /// Whether to keep location and backtrace of panics in handlers, through a panic hook that calls the program's own after it.
+    /// Defaults to true.
+    pub fn panic_hook(mut self, on: bool) -> Builder {
+        self.panic_hook = on;
+        self
+    }
+
+    /// Opens the file, or makes it (readable only by its owner), and starts the threads if there are handlers.
+    ///
+    /// It never fails because another process owns the file: then this queue enqueues and looks, asks again each `poll_interval`,
+    /// and executes once it has won.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig), naming the setting; [`InvalidInput`](ErrorKind::InvalidInput) for a path that
+    /// cannot be meant; [`NotPerdura`](ErrorKind::NotPerdura), [`NewerSchema`](ErrorKind::NewerSchema) or
+    /// [`Corrupt`](ErrorKind::Corrupt) for a file that it must leave alone; [`ReadOnly`](ErrorKind::ReadOnly),
+    /// [`DiskFull`](ErrorKind::DiskFull), [`Io`](ErrorKind::Io) from the operating system.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Queue, Error> {
+        self.start(Some(path.as_ref()))
+    }
+
+    /// Opens a queue in a private temporary file, which is removed with the last handle.
+    ///
+    /// # Errors
+    /// As [`open`](Builder::open).
+    pub fn open_in_memory(self) -> Result<Queue, Error> {
+        self.start(None)
+    }
+
+    fn start(self, path: Option<&Path>) -> Result<Queue, Error> {
+        let (core, registry) = self.build(path)?;
+        Ok(Queue { handle: Handle::start(core, registry)? })
+    }
+
+    /// Opens a queue without threads.
+    pub(crate) fn stepped(self, path: Option<&Path>) -> Result<Queue, Error> {
+        let (core, registry) = self.build(path)?;
+        Ok(Queue { handle: Handle::without_threads(core, registry) })
+    }
+
+    fn build(self, path: Option<&Path>) -> Result<(Arc<Core>, Arc<Registry>), Error> {
+        self.config.validate()?;
+        self.check_handlers()?;
+        let rules = SettleRules {
+            policy: RetryPolicy::from(&self.config),
+            denylist: self.denylist()?,
+            lost_retry: self.config.lost_retry,
+        };
+        let opening =
+            Opening { path, durability: self.config.durability, share: self.share, now: self.clock.now() };
+        let store = Store::open(&opening)?;
+        if self.panic_hook && !self.registry.is_empty() {
+            install_panic_hook();
+        }
+        let known = self.registry.names().map(|(name, version)| (name.into(), version)).collect();
+        let hub = Arc::new(Hub::new(self.clock, known));
+        Ok((Arc::new(Core::new(self.config, store, hub, rules)), Arc::new(self.registry)))
+    }
+
+    fn check_handlers(&self) -> Result<(), Error> {
+        for (name, _) in self.registry.names() {
+            check_name("task name", name)?;
+        }
+        match self.registry.registered_twice() {
+            [] => Ok(()),
+            [name, ..] => Err(Error::new(
+                ErrorKind::InvalidConfig,
+                format!(
+                    "two handlers for the task name {name:?}; register one, or give one of the task types another NAME"
+                ),
+            )),
+        }
+    }
+
+    fn denylist(&self) -> Result<Denylist, Error> {
+        let mut denylist = Denylist::default();
+        let named = self.config.retry_exception_denylist.iter().map(String::as_str);
+        for entry in named.chain(self.denied.iter().copied()) {
+            denylist.add(entry).map_err(|bad| {
+                Error::new(
+                    ErrorKind::InvalidConfig,
+                    format!("retry_exception_denylist: the entry {entry:?} {}", bad.0),
+                )
+            })?;
+        }
+        Ok(denylist)
+    }
+}

@@ -1,0 +1,76 @@
+//! The dead letters of a queue.
+
+use std::time::SystemTime;
+
+use super::Queue;
+use crate::error::Error;
+use crate::store;
+use crate::task::{DeadLetter, Filter, TaskId};
+
+/// Tasks that ended `FAILED` or `LOST` and were moved out of the way, with their args, errors and attempts. Made by
+/// [`Queue::dead_letters`].
+///
+/// ```
+/// # use perdura::{Filter, Queue};
+/// # let queue = Queue::builder().open_in_memory()?;
+/// let moved = queue.move_to_dead_letters(Filter::new().queue("uploads"))?;
+/// for letter in queue.dead_letters().list(Filter::new())? {
+///     println!("{} {}: {:?}", letter.task_id, letter.task_name, letter.error_message);
+///     queue.dead_letters().replay(letter.task_id)?;
+/// }
+/// # assert_eq!(moved.changed, 0);
+/// # Ok::<(), perdura::Error>(())
+/// ```
+pub struct DeadLetters<'q> {
+    pub(super) queue: &'q Queue,
+}
+
+impl DeadLetters<'_> {
+    /// A page of letters that the filter means, oldest id first: 100 if the filter names no limit.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn list(&self, filter: Filter) -> Result<Vec<DeadLetter>, Error> {
+        self.queue.store().read(|conn| store::letters(conn, &filter))
+    }
+
+    /// One letter, by the id that it had as a task.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound).
+    pub fn get(&self, id: TaskId) -> Result<DeadLetter, Error> {
+        self.queue.store().read(|conn| store::get_letter(conn, id))
+    }
+
+    /// Makes a new task of a letter: fresh attempts, the same args, options and checkpoint, and
+    /// [`replay_of`](crate::TaskRecord::replay_of) pointing here. The letter stays, marked.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound); [`WrongState`](crate::ErrorKind::WrongState) if it was replayed before;
+    /// [`Conflict`](crate::ErrorKind::Conflict) if a live task holds its unique key.
+    pub fn replay(&self, id: TaskId) -> Result<TaskId, Error> {
+        self.replay_as(id, false)
+    }
+
+    /// Like [`replay`](DeadLetters::replay), also of a letter that was replayed before.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound); [`Conflict`](crate::ErrorKind::Conflict).
+    pub fn replay_again(&self, id: TaskId) -> Result<TaskId, Error> {
+        self.replay_as(id, true)
+    }
+
+    fn replay_as(&self, id: TaskId, forced: bool) -> Result<TaskId, Error> {
+        let core = &self.queue.handle.core;
+        let (now, token) = (core.now(), self.queue.new_token());
+        core.write(move |tx| store::replay(tx, id, forced, token, now))
+    }
+
+    /// Deletes letters that were moved before this time; says how many. At once, whatever `dead_letter_retention` says.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn purge(&self, moved_before: SystemTime) -> Result<usize, Error> {
+        self.queue.handle.core.purge_letters(moved_before.into())
+    }
+}

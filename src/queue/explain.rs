@@ -1,0 +1,86 @@
+//! Why a task does not run now.
+
+use std::fmt;
+
+use super::Queue;
+use crate::error::Error;
+use crate::store;
+use crate::task::{Hold, State, TaskId, TaskRecord};
+
+/// Why a task does not run now, or that it does. Made by [`Queue::explain`]; shows as one sentence.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The task.
+    pub task: TaskRecord,
+    /// Whether its queue is paused.
+    pub paused: bool,
+    /// Whether this process executes tasks from the file.
+    pub executes_here: bool,
+    /// Ready tasks of its queue that come before it.
+    pub before_it: u64,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Explanation { task, paused, executes_here, before_it } = self;
+        let id = task.task_id;
+        match task.state {
+            State::Running => {
+                write!(f, "task {id} is running: attempt {} of {}", task.attempt_number, task.max_attempts)
+            }
+            State::Queued => {
+                write!(f, "task {id} is queued and ")?;
+                match task.hold.unwrap_or(Hold::Ready) {
+                    Hold::Time => {
+                        let due = task.run_at.map_or_else(|| "its time".to_owned(), |t| t.to_string());
+                        match &task.error_type {
+                            Some(error) => write!(f, "waits until {due} for its next attempt after {error}"),
+                            None => write!(f, "waits until {due}"),
+                        }
+                    }
+                    Hold::UnknownName => write!(
+                        f,
+                        "no handler knows the task name {:?} (version {}); start a program that handles it",
+                        task.task_name, task.version
+                    ),
+                    Hold::PreviousAttempt => f.write_str("waits until its previous attempt has left its thread"),
+                    Hold::Suspect => {
+                        f.write_str("waits for its turn: it was running when a process died, and such tasks run one at a time")
+                    }
+                    Hold::Ready if *paused => write!(f, "ready, but its queue {:?} is paused; resume it", task.queue),
+                    Hold::Ready if *executes_here => write!(f, "ready: {before_it} tasks of its queue come before it"),
+                    Hold::Ready => write!(
+                        f,
+                        "ready: {before_it} tasks of its queue come before it; this process does not execute tasks from the file"
+                    ),
+                }
+            }
+            State::Failed | State::Lost => {
+                let why = task.error_message.as_deref().unwrap_or("no error is kept");
+                write!(
+                    f,
+                    "task {id} is {} after {} attempts: {why}; retry it by hand",
+                    task.state, task.attempt_number
+                )
+            }
+            State::Succeeded | State::Cancelled => write!(f, "task {id} is {}", task.state),
+        }
+    }
+}
+
+impl Queue {
+    /// Why a task does not run now, or that it does.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound).
+    pub fn explain(&self, id: TaskId) -> Result<Explanation, Error> {
+        let executes_here = self.handle.core.is_owner();
+        self.store().read(|conn| {
+            let task = store::record(conn, id)?;
+            let paused = store::counts(conn)?.queues.get(&task.queue).is_some_and(|q| q.paused);
+            let before_it = store::ready_before(conn, id)?;
+            Ok(Explanation { task, paused, executes_here, before_it })
+        })
+    }
+}

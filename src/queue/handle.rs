@@ -1,0 +1,190 @@
+//! The queue's threads: how they start, and how they end.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded, unbounded};
+
+use super::core::Core;
+use super::handover::Handover;
+use super::housekeeping::Housekeeping;
+use super::{Queue, dispatcher};
+use crate::error::{Error, ErrorKind};
+use crate::executor::Executor;
+use crate::handler::{Port, Registry, in_handler};
+use crate::task::TaskId;
+use crate::timer;
+
+/// How long handlers have to stop after they were asked to.
+const AFTER_SIGNAL: Duration = Duration::from_secs(1);
+
+/// What [`Queue::shutdown`](crate::Queue::shutdown) did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Claimed tasks that had not started: queued again, no attempt charged.
+    pub handed_back: usize,
+    /// Tasks that did not end within the grace and were asked to stop.
+    pub interrupted: usize,
+    /// Tasks whose handlers run on all the same. Their threads end with the process; until then the file stays owned, and what
+    /// they return is still recorded.
+    pub still_running: Vec<TaskId>,
+}
+
+/// What the clones of a [`Queue`] share. Dropping the last one stops the threads.
+pub(crate) struct Handle {
+    pub core: Arc<Core>,
+    pub registry: Arc<Registry>,
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    executor: Arc<Executor>,
+    dispatcher: JoinHandle<()>,
+    timer: JoinHandle<()>,
+    housekeeping: JoinHandle<()>,
+    /// The housekeeping ends when this is dropped.
+    stop_housekeeping: Sender<()>,
+}
+
+impl Handle {
+    /// A handle whose steps somebody calls one by one.
+    pub(crate) fn without_threads(core: Arc<Core>, registry: Arc<Registry>) -> Arc<Handle> {
+        let handle = Arc::new(Handle { core, registry, threads: Mutex::default() });
+        handle.core.store.writer.set_epilogue(Some(Box::new(Handover::new(handle.core.hub.clone()))));
+        let weak = Arc::downgrade(&handle);
+        let _ = handle.core.home.set(weak);
+        handle
+    }
+
+    /// A handle with its threads at work; the timer, the workers and the rest only if there are handlers.
+    pub(crate) fn start(core: Arc<Core>, registry: Arc<Registry>) -> Result<Arc<Handle>, Error> {
+        let handle = Handle::without_threads(core, registry);
+        if !handle.registry.is_empty() {
+            let threads = handle.start_threads()?;
+            *handle.threads.lock().unwrap_or_else(PoisonError::into_inner) = Some(threads);
+        }
+        Ok(handle)
+    }
+
+    fn start_threads(&self) -> Result<Threads, Error> {
+        let core = &self.core;
+        let (outcomes, finished) = unbounded(); // bounded by the claims that are out
+        core.set_outcomes(Some(outcomes));
+        let port: Arc<dyn Port> = core.clone();
+        let workers = core.config.workers;
+        let executor = Executor::start(workers, core.hub.job_queue(), self.registry.clone(), port)?;
+        let executor = Arc::new(executor);
+        core.set_executor(Arc::downgrade(&executor));
+        core.hub.add_workers(workers);
+        let timer = timer::start(core.hub.alarm.clone(), core.hub.clock.clone(), core.clone())?;
+        let (stop_housekeeping, stop) = bounded(0);
+        let chores = Housekeeping::new(core.clone());
+        let housekeeping = spawn("perdura-housekeeping", move || chores.run(&stop))?;
+        let for_dispatcher = core.clone();
+        let dispatcher = spawn("perdura-dispatcher", move || dispatcher::run(&for_dispatcher, &finished))?;
+        Ok(Threads { executor, dispatcher, timer, housekeeping, stop_housekeeping })
+    }
+
+    /// Stops claiming, lets what runs end within `grace`, asks the rest to stop, settles everything, joins the threads.
+    pub(crate) fn shutdown(&self, grace: Duration) -> ShutdownReport {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(threads) = threads else { return ShutdownReport::default() };
+        let core = &self.core;
+        core.hub.set_claiming(false);
+        let _ = core.write(|_| Ok(())); // whoever was committing has handed its claims over after this
+        let mut report = ShutdownReport { handed_back: self.hand_back(), ..ShutdownReport::default() };
+        if !self.await_idle(grace) {
+            for control in core.hub.controls() {
+                control.interrupted.store(true, Ordering::Release);
+                report.interrupted += 1;
+            }
+            self.await_idle(AFTER_SIGNAL);
+        }
+        core.hub.close_jobs();
+        core.set_outcomes(None);
+        let _ = threads.dispatcher.join();
+        core.hub.alarm.stop();
+        let _ = threads.timer.join();
+        drop(threads.stop_housekeeping);
+        let _ = threads.housekeeping.join();
+        if core.hub.nothing_runs() {
+            while threads.executor.at_work() > 0 {
+                thread::yield_now(); // their channel is closed and they run nothing, so they are on their way out
+            }
+        }
+        threads.executor.join_finished();
+        report.still_running = core.hub.controls().iter().map(|control| control.task_id).collect();
+        report.still_running.sort_unstable();
+        core.release_if_idle();
+        report
+    }
+
+    /// Gives back the claims that no worker has taken. The dispatcher settles them.
+    fn hand_back(&self) -> usize {
+        let mut handed_back = 0;
+        while let Some(job) = self.core.hub.take_job() {
+            self.core.finished(job.hand_back());
+            handed_back += 1;
+        }
+        handed_back
+    }
+
+    /// Waits until nothing runs; false if the time runs out first.
+    fn await_idle(&self, timeout: Duration) -> bool {
+        let hub = &self.core.hub;
+        let until = hub.monotonic().saturating_add(timeout);
+        let mut listener = hub.changes.listen();
+        loop {
+            if hub.nothing_runs() {
+                return true;
+            }
+            let left = until.saturating_sub(hub.monotonic());
+            if left.is_zero() {
+                return false;
+            }
+            listener.wait(left);
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if in_handler() {
+            self.let_go();
+        } else {
+            self.shutdown(Duration::ZERO);
+        }
+        self.core.store.writer.set_epilogue(None);
+    }
+}
+
+impl Handle {
+    /// Ends the threads without waiting for any: the last handle was dropped inside a handler.
+    fn let_go(&self) {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if threads.is_some() {
+            self.core.hub.set_claiming(false);
+            self.hand_back();
+            self.core.hub.controls().iter().for_each(|c| c.interrupted.store(true, Ordering::Release));
+            self.core.hub.close_jobs();
+            self.core.set_outcomes(None);
+            self.core.hub.alarm.stop();
+        }
+    }
+}
+
+fn spawn(name: &str, life: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    thread::Builder::new().name(name.to_owned()).spawn(life).map_err(|e| {
+        Error::new(ErrorKind::Io, "a thread cannot be started; is the limit of threads reached?")
+            .with_source(e)
+    })
+}
+
+/// The queue that a handler belongs to, as long as it has handles.
+pub(super) fn queue_of(home: Weak<dyn std::any::Any + Send + Sync>) -> Option<Queue> {
+    let handle = home.upgrade()?.downcast::<Handle>().ok()?;
+    Some(Queue { handle })
+}

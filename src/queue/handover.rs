@@ -1,0 +1,75 @@
+//! Claims ride along with commits: the only place where tasks are claimed.
+//!
+//! Each write transaction of an owner that makes tasks ready, or ends attempts while tasks are left, claims in the same transaction
+//! for whatever room the workers have, and hands the claims over as soon as they are durable. So an enqueue into an idle queue
+//! starts its task without a second commit, and a worker's settle fetches its next work.
+//!
+//! **No wake-up is lost.** Everything here runs under the writer's lead, so transactions see each other's claims in order. Room
+//! appears only when an attempt is settled, and that settle is a transaction that claims. Tasks become ready only in a transaction,
+//! which claims, or remembers (`behind`) that it left some, and then the next settle claims. What other processes enqueue is asked
+//! for by [`ask`].
+
+use std::sync::Arc;
+
+use super::hub::Hub;
+use crate::store::{Effects, Epilogue, Sql, Tx, check_epoch, claim};
+
+pub(super) struct Handover {
+    hub: Arc<Hub>,
+    /// Claims that are not settled.
+    out: usize,
+    /// The queue that was served last; the next one's turn comes first.
+    cursor: i64,
+}
+
+impl Handover {
+    pub(super) fn new(hub: Arc<Hub>) -> Handover {
+        Handover { hub, out: 0, cursor: 0 }
+    }
+}
+
+/// A write that does nothing but let claims ride along.
+pub(super) fn ask(hub: &Arc<Hub>) -> impl FnMut(&Tx<'_>) -> Sql<()> + Send + 'static {
+    let hub = hub.clone();
+    move |_| {
+        hub.set_behind(true);
+        Ok(())
+    }
+}
+
+impl Epilogue for Handover {
+    fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<()> {
+        let Some(epoch) = self.hub.epoch().filter(|_| self.hub.is_claiming()) else { return Ok(()) };
+        let (ready, settled) = {
+            let effects = tx.effects();
+            (effects.ready, effects.settled)
+        };
+        if ready == 0 && !self.hub.is_behind() {
+            return Ok(());
+        }
+        let room = self.hub.capacity().saturating_sub(self.out.saturating_sub(settled));
+        self.hub.set_behind(true);
+        if room == 0 {
+            return Ok(());
+        }
+        if let Err(fault) = check_epoch(tx, epoch) {
+            self.hub.set_claiming(false);
+            self.hub.wake.ring();
+            return Err(fault);
+        }
+        tx.pass_turn()?;
+        let claims = claim(tx, room, &self.hub.known, &mut self.cursor, self.hub.clock.now())?;
+        self.hub.set_behind(claims.len() == room || tx.effects().more);
+        tx.effect(|effects| effects.claims = claims);
+        Ok(())
+    }
+
+    fn committed(&mut self, effects: Effects) {
+        self.out = self.out.saturating_sub(effects.settled) + effects.claims.len();
+        self.hub.after_commit(effects);
+    }
+
+    fn rolled_back(&mut self) {
+        self.hub.set_behind(true);
+    }
+}

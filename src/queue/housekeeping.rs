@@ -1,0 +1,132 @@
+//! Slow chores, on a thread of their own so that nothing delays the timer: WAL checkpoints, and what age does to tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, select};
+use rusqlite::Connection;
+
+use super::core::Core;
+use super::steady::Steady;
+use crate::error::Error;
+use crate::store;
+use crate::store::Ages;
+use crate::task::TaskId;
+
+/// With no commit for so long, what is left in the WAL is checkpointed.
+const QUIET: Duration = Duration::from_secs(1);
+/// How often ages are looked at.
+const AGES: Duration = Duration::from_secs(10 * 60);
+/// The first look at ages comes earlier, for programs that do not run for long.
+const FIRST_AGES: Duration = Duration::from_secs(5 * 60 + 1);
+/// Tasks looked at in one transaction: bounds how long others wait for the writer.
+const CHUNK: usize = 500;
+
+/// The chores and what they remember.
+pub(crate) struct Housekeeping {
+    core: Arc<Core>,
+    steady: Steady,
+    /// For WAL checkpoints beside the commits; none if SQLite's WAL-reset bug forbids it.
+    background: Option<Connection>,
+}
+
+impl Housekeeping {
+    pub(crate) fn new(core: Arc<Core>) -> Housekeeping {
+        let background = core.store.background().unwrap_or_else(|e| {
+            log::warn!("WAL checkpoints will run on the writer: {e}");
+            None
+        });
+        let mut steady = Steady::default();
+        steady.observe(core.now(), core.hub.monotonic());
+        Housekeeping { core, steady, background }
+    }
+
+    /// The thread's life: until the other end of `stop` is gone.
+    pub(super) fn run(mut self, stop: &Receiver<()>) {
+        let core = self.core.clone();
+        let mut ages = crossbeam_channel::after(FIRST_AGES);
+        let mut quiet = crossbeam_channel::never();
+        loop {
+            select! {
+                recv(stop) -> _ => return,
+                recv(core.hub.chores.bell) -> _ => {
+                    if core.hub.wal_is_large() {
+                        self.report(Housekeeping::checkpoint);
+                    }
+                    quiet = crossbeam_channel::after(QUIET);
+                }
+                recv(quiet) -> _ => {
+                    quiet = crossbeam_channel::never();
+                    core.hub.take_wal_pages();
+                    self.report(Housekeeping::checkpoint);
+                }
+                recv(ages) -> _ => {
+                    self.report(|this| this.age().map(drop));
+                    ages = crossbeam_channel::after(AGES);
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, chore: impl FnOnce(&mut Housekeeping) -> Result<(), Error>) {
+        if let Err(e) = chore(self) {
+            log::warn!("a chore failed and will be tried again: {e}");
+        }
+    }
+
+    /// Moves the WAL into the database file: most of it beside the commits, then the few frames that came meanwhile on the writer,
+    /// so that the WAL can start again.
+    fn checkpoint(&mut self) -> Result<(), Error> {
+        if let Some(background) = &self.background {
+            store::checkpoint_wal(background)?;
+        }
+        self.core.store.writer.alone(store::checkpoint_wal)
+    }
+
+    /// Deletes and moves what is old enough, if the clock can be trusted. Answers with how many tasks and letters it ended.
+    pub(crate) fn age(&mut self) -> Result<usize, Error> {
+        let core = self.core.clone();
+        let now = core.now();
+        if !self.steady.observe(now, core.hub.monotonic()) || !core.is_owner() {
+            return Ok(0);
+        }
+        let config = &core.config;
+        let ages = Ages {
+            delete_before: config.retention.map(|age| now.before(age)),
+            bury_before: config.dead_letter_after.map(|age| now.before(age)),
+        };
+        let mut ended = core.purge(ages)?;
+        if let Some(age) = config.dead_letter_retention {
+            ended += core.purge_letters(now.before(age))?;
+        }
+        if ended > 0 {
+            core.store.writer.alone(store::return_free_pages)?;
+        }
+        Ok(ended)
+    }
+}
+
+impl Core {
+    /// Ends what is older than `ages`, in chunks.
+    pub(super) fn purge(&self, ages: Ages) -> Result<usize, Error> {
+        let (now, mut ended, mut next) = (self.now(), 0, Some(TaskId::from_i64(i64::MIN)));
+        while let Some(after) = next {
+            let (chunk, more) = self.write(move |tx| store::purge(tx, ages, after, CHUNK, now))?;
+            ended += chunk;
+            next = more;
+        }
+        Ok(ended)
+    }
+
+    /// Deletes dead letters that were moved before a time, in chunks.
+    pub(super) fn purge_letters(&self, moved_before: crate::task::Timestamp) -> Result<usize, Error> {
+        let mut ended = 0;
+        loop {
+            let chunk = self.write(move |tx| store::purge_letters(tx, moved_before, CHUNK))?;
+            ended += chunk;
+            if chunk < CHUNK {
+                return Ok(ended);
+            }
+        }
+    }
+}

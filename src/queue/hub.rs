@@ -1,0 +1,255 @@
+//! What the queue's threads share in memory: who runs, who waits for what, how much to claim.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use super::pace::Pace;
+use super::signal::Signal;
+use crate::clock::Clock;
+use crate::executor::Job;
+use crate::handler::Control;
+use crate::store::{Effects, Flags, Known};
+use crate::task::{Progress, TaskId};
+use crate::timer::{Alarm, NextTick};
+
+/// Pages in the WAL from which the housekeeping checkpoints it (4 MiB of pages of 4 KiB).
+pub(super) const CHECKPOINT_PAGES: u32 = 1024;
+
+/// The epoch of a process that owns nothing.
+const NOT_OWNER: i64 = 0;
+
+pub(crate) struct Hub {
+    pub clock: Arc<dyn Clock>,
+    pub known: Known,
+    pub pace: Pace,
+    pub alarm: Arc<Alarm>,
+    /// Told whenever a task's state changes.
+    pub changes: Signal,
+    /// Wakes the dispatcher.
+    pub wake: Doorbell,
+    /// Wakes the housekeeping.
+    pub chores: Doorbell,
+    jobs: Mutex<Option<Sender<Job>>>,
+    job_queue: Receiver<Job>,
+    running: Mutex<HashMap<TaskId, Arc<Control>>>,
+    epoch: AtomicI64,
+    claiming: AtomicBool,
+    /// Ready tasks may have been left unclaimed.
+    behind: AtomicBool,
+    /// Workers that run tasks; 0 as long as none are started.
+    workers: AtomicUsize,
+    progress_waits: AtomicBool,
+    /// Pages in the WAL after the newest commit; 0 when it has been looked at since.
+    wal_pages: AtomicU32,
+}
+
+impl Hub {
+    pub(super) fn new(clock: Arc<dyn Clock>, known: Known) -> Hub {
+        let (jobs, job_queue) = unbounded(); // bounded by the claims that the epilogue makes: at most `capacity`
+        Hub {
+            clock,
+            known,
+            pace: Pace::default(),
+            alarm: Arc::default(),
+            changes: Signal::default(),
+            wake: Doorbell::new(),
+            chores: Doorbell::new(),
+            jobs: Mutex::new(Some(jobs)),
+            job_queue,
+            running: Mutex::default(),
+            epoch: AtomicI64::new(NOT_OWNER),
+            claiming: AtomicBool::new(false),
+            behind: AtomicBool::new(false),
+            workers: AtomicUsize::new(0),
+            progress_waits: AtomicBool::new(false),
+            wal_pages: AtomicU32::new(0),
+        }
+    }
+
+    /// The epoch in which this process owns the file, if it does.
+    pub(super) fn epoch(&self) -> Option<i64> {
+        Some(self.epoch.load(Ordering::Acquire)).filter(|epoch| *epoch != NOT_OWNER)
+    }
+
+    pub(super) fn set_epoch(&self, epoch: Option<i64>) {
+        self.epoch.store(epoch.unwrap_or(NOT_OWNER), Ordering::Release);
+    }
+
+    pub(super) fn is_claiming(&self) -> bool {
+        self.claiming.load(Ordering::Acquire)
+    }
+
+    /// Allows or forbids claims.
+    pub(super) fn set_claiming(&self, claiming: bool) {
+        self.claiming.store(claiming, Ordering::Release);
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_behind(&self, behind: bool) {
+        self.behind.store(behind, Ordering::Release);
+    }
+
+    pub(super) fn add_workers(&self, n: usize) {
+        self.workers.fetch_add(n, Ordering::AcqRel);
+    }
+
+    pub(super) fn remove_worker(&self) {
+        self.workers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn workers(&self) -> usize {
+        self.workers.load(Ordering::Acquire)
+    }
+
+    /// How many claims may be out.
+    pub(super) fn capacity(&self) -> usize {
+        let workers = self.workers();
+        workers + workers * self.pace.prefetch()
+    }
+
+    /// Where workers take their jobs from.
+    pub(super) fn job_queue(&self) -> Receiver<Job> {
+        self.job_queue.clone()
+    }
+
+    /// Lets the workers end when they have run what is queued.
+    pub(super) fn close_jobs(&self) {
+        lock(&self.jobs).take();
+    }
+
+    /// The next job that no worker has taken.
+    pub(super) fn take_job(&self) -> Option<Job> {
+        self.job_queue.try_recv().ok()
+    }
+
+    /// Tells the rest of the program what a commit meant. Called by whoever committed, before the next one can.
+    pub(super) fn after_commit(&self, effects: Effects) {
+        if !effects.claims.is_empty() {
+            let jobs = lock(&self.jobs);
+            let mut running = lock(&self.running);
+            for claimed in effects.claims {
+                let control = Arc::new(Control::new(&claimed));
+                running.insert(claimed.task_id, control.clone());
+                if let Some(jobs) = &*jobs {
+                    let _ = jobs.send(Job { claimed, control }); // we hold a receiver, so it cannot be closed
+                }
+            }
+        }
+        for id in effects.cancelled {
+            self.with_control(id, |control| control.cancelled.store(true, Ordering::Release));
+        }
+        for id in effects.superseded {
+            self.with_control(id, |control| control.superseded.store(true, Ordering::Release));
+        }
+        if let Some(due) = effects.due {
+            self.alarm.set(NextTick { at: Some(due), monotonic: None });
+        }
+        if effects.more {
+            self.wake.ring();
+        }
+        if effects.wal_pages > 0 {
+            let before = self.wal_pages.swap(effects.wal_pages, Ordering::AcqRel);
+            if before == 0 || effects.wal_pages >= CHECKPOINT_PAGES {
+                self.chores.ring();
+            }
+        }
+        if effects.changed {
+            self.changes.tell();
+        }
+    }
+
+    /// The pages in the WAL after the newest commit. They count as looked at from now on; the next commit tells again.
+    pub(super) fn take_wal_pages(&self) -> u32 {
+        self.wal_pages.swap(0, Ordering::AcqRel)
+    }
+
+    pub(super) fn wal_is_large(&self) -> bool {
+        self.wal_pages.load(Ordering::Acquire) >= CHECKPOINT_PAGES
+    }
+
+    fn with_control(&self, id: TaskId, act: impl FnOnce(&Control)) {
+        if let Some(control) = lock(&self.running).get(&id) {
+            act(control);
+        }
+    }
+
+    /// Forgets an attempt whose end is durable. Says whether it had been replaced by another worker.
+    pub(super) fn forget(&self, id: TaskId, generation: u64) -> bool {
+        let mut running = lock(&self.running);
+        match running.get(&id) {
+            Some(control) if control.generation == generation => {
+                let control = running.remove(&id);
+                control.is_some_and(|c| c.replaced.load(Ordering::Acquire))
+            }
+            _ => false,
+        }
+    }
+
+    /// All attempts that are claimed and not settled.
+    pub(super) fn controls(&self) -> Vec<Arc<Control>> {
+        lock(&self.running).values().cloned().collect()
+    }
+
+    pub(super) fn nothing_runs(&self) -> bool {
+        lock(&self.running).is_empty()
+    }
+
+    /// Brings what other processes did to running tasks to their handlers.
+    pub(super) fn apply_flags(&self, flags: &[Flags]) {
+        for flag in flags {
+            self.with_control(flag.task_id, |control| {
+                if control.generation == flag.generation {
+                    control.cancelled.fetch_or(flag.cancel_requested, Ordering::AcqRel);
+                    control.superseded.fetch_or(!flag.counts, Ordering::AcqRel);
+                }
+            });
+        }
+    }
+
+    /// There is progress to write; true if nobody had said so yet.
+    pub(super) fn note_progress(&self) -> bool {
+        !self.progress_waits.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn progress_waits(&self) -> bool {
+        self.progress_waits.load(Ordering::Acquire)
+    }
+
+    /// All progress that is not in the file yet.
+    pub(super) fn take_progress(&self) -> Vec<(Arc<Control>, Progress)> {
+        self.progress_waits.store(false, Ordering::Release);
+        self.controls().into_iter().filter_map(|c| c.take_progress().map(|p| (c, p))).collect()
+    }
+
+    pub(super) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Wakes one thread. Ringing it twice before it is heard is ringing it once.
+pub(crate) struct Doorbell {
+    button: Sender<()>,
+    pub bell: Receiver<()>,
+}
+
+impl Doorbell {
+    fn new() -> Doorbell {
+        let (button, bell) = bounded(1);
+        Doorbell { button, bell }
+    }
+
+    pub(super) fn ring(&self) {
+        let _ = self.button.try_send(());
+    }
+}

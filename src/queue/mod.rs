@@ -1,0 +1,516 @@
+//! The queue: where storage and execution meet. Nothing else sees both.
+//!
+//! `core` has the steps; `dispatcher`, `housekeeping` and the timer call them on threads, the testing kit without; `handover` is
+//! where tasks are claimed; `hub` is what they share in memory.
+
+mod builder;
+mod core;
+mod dead_letters;
+mod dispatcher;
+mod explain;
+mod handle;
+mod handover;
+mod housekeeping;
+mod hub;
+mod pace;
+mod signal;
+mod steady;
+mod step;
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::de::DeserializeOwned;
+
+pub use builder::Builder;
+pub use dead_letters::DeadLetters;
+pub use explain::Explanation;
+pub(crate) use handle::Handle;
+pub use handle::ShutdownReport;
+pub(crate) use step::{Ran, Stepper};
+
+use crate::error::{Error, ErrorKind, Outcome};
+use crate::handler::{Context, in_handler, place, to_json};
+use crate::store::{self, Ages, CheckReport, Sql, Store, Tx, Verb};
+use crate::task::{
+    Attempt, Bulk, Counts, EnqueueToken, Enqueued, Filter, NewTask, Options, State, Task, TaskId, TaskRecord,
+    Timestamp,
+};
+
+/// Tasks that one transaction of a bulk verb looks at: each chunk is atomic, and others get their turn in between.
+const BULK_CHUNK: usize = 500;
+
+/// How soon a waiting caller looks again when another process executes.
+const LOOK_ABROAD: Duration = Duration::from_millis(100);
+
+/// A durable task queue in one SQLite file.
+///
+/// Cheap to clone; all clones share one set of threads, which stops when the last clone is dropped. See the
+/// [crate's documentation](crate) for a program.
+#[derive(Clone)]
+pub struct Queue {
+    pub(crate) handle: Arc<Handle>,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue")
+            .field("path", &self.path())
+            .field("executes", &self.executes())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Opening.
+impl Queue {
+    /// Begins to set up a queue.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        self.store().path()
+    }
+
+    /// Whether this process executes tasks from the file: it has handlers, and owns the file.
+    pub fn executes(&self) -> bool {
+        self.handle.core.is_owner()
+    }
+
+    fn store(&self) -> &Store {
+        &self.handle.core.store
+    }
+}
+
+/// Enqueueing.
+impl Queue {
+    /// Makes a task. When this returns, it is durable.
+    ///
+    /// ```
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; }
+    /// # let queue = perdura::Queue::builder().open_in_memory()?;
+    /// let id = queue.enqueue(&Mail { to: "ada@example.org".into() })?;
+    /// assert_eq!(queue.get(id)?.state, perdura::State::Queued);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput), [`TooLarge`](ErrorKind::TooLarge) or
+    /// [`Serialization`](ErrorKind::Serialization) for a task that cannot be stored, and those of the disk. The task does not exist
+    /// then, unless [`outcome()`](Error::outcome) is [`Unknown`](Outcome::Unknown).
+    pub fn enqueue<T: Task>(&self, task: &T) -> Result<TaskId, Error> {
+        self.enqueue_with(task, Options::new()).map(Enqueued::id)
+    }
+
+    /// Makes a task with options of its own; says whether it made one, or found the one that holds its unique key.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Queue::enqueue).
+    pub fn enqueue_with<T: Task>(&self, task: &T, options: Options) -> Result<Enqueued, Error> {
+        let made = self.enqueue_prepared(vec![self.prepare(task, options)?])?;
+        made.into_iter().next().ok_or_else(|| Error::internal("an enqueue gave no answer"))
+    }
+
+    /// Makes all the tasks or, on an error, none, in one transaction. Their ids rise in the order given.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Queue::enqueue). If the outcome is unknown, it is the same for all, and the error's token is the first one's:
+    /// ask [`find`](Queue::find).
+    pub fn enqueue_all<'t, T: Task>(
+        &self,
+        tasks: impl IntoIterator<Item = &'t T>,
+    ) -> Result<Vec<Enqueued>, Error> {
+        let tasks = tasks.into_iter().map(|task| (task, Options::new()));
+        self.enqueue_all_with(tasks)
+    }
+
+    /// Like [`enqueue_all`](Queue::enqueue_all), each task with options of its own.
+    ///
+    /// # Errors
+    /// As [`enqueue_all`](Queue::enqueue_all).
+    pub fn enqueue_all_with<'t, T: Task>(
+        &self,
+        tasks: impl IntoIterator<Item = (&'t T, Options)>,
+    ) -> Result<Vec<Enqueued>, Error> {
+        let prepared: Result<Vec<_>, Error> =
+            tasks.into_iter().map(|(t, options)| self.prepare(t, options)).collect();
+        self.enqueue_prepared(prepared?)
+    }
+
+    /// Makes a task inside a transaction of your own on the same file: it appears when, and only if, you commit. Call
+    /// [`notify`](Queue::notify) after the commit; otherwise the task starts within `poll_interval`.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Queue::enqueue).
+    #[cfg(feature = "rusqlite")]
+    pub fn enqueue_in<T: Task>(
+        &self,
+        transaction: &rusqlite::Transaction<'_>,
+        task: &T,
+        options: Options,
+    ) -> Result<Enqueued, Error> {
+        let prepared = self.prepare(task, options)?;
+        let tx = self.store().join(transaction);
+        let made = store::enqueue(&tx, &prepared, self.handle.core.now())?;
+        tx.finish()?;
+        Ok(made)
+    }
+
+    /// The task that an enqueue of unknown outcome has made, if it did reach the disk.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn find(&self, token: EnqueueToken) -> Result<Option<TaskId>, Error> {
+        let found = self.store().read(|conn| store::find_token(conn, token))?;
+        Ok(found.then_some(token.task_id))
+    }
+
+    /// Checks and serialises a task, before the writer is taken.
+    fn prepare<T: Task>(&self, task: &T, options: Options) -> Result<NewTask, Error> {
+        let config = &self.handle.core.config;
+        let options = options.resolve(task, config)?;
+        let name = T::NAME;
+        let args =
+            to_json("args", task, config.max_args_bytes).map_err(|e| e.context(&format!("task {name:?}")))?;
+        Ok(NewTask { task_name: name, version: T::VERSION, args, options, token: self.new_token() })
+    }
+
+    fn enqueue_prepared(&self, tasks: Vec<NewTask>) -> Result<Vec<Enqueued>, Error> {
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let core = &self.handle.core;
+        let now = core.now();
+        let first = Arc::new(Mutex::new(None));
+        let tried = first.clone();
+        let write = move |tx: &Tx<'_>| -> Sql<Vec<Enqueued>> {
+            let made = tasks.iter().map(|task| store::enqueue(tx, task, now)).collect::<Sql<Vec<_>>>()?;
+            let new = made.iter().zip(&tasks).find(|(made, _)| made.is_new());
+            *tried.lock().unwrap_or_else(PoisonError::into_inner) =
+                new.map(|(made, task)| EnqueueToken { task_id: made.id(), token: task.token });
+            Ok(made)
+        };
+        core.write(write).map_err(|e| {
+            let token = *first.lock().unwrap_or_else(PoisonError::into_inner);
+            match token.filter(|_| e.outcome() == Outcome::Unknown) {
+                Some(token) => e.with_token(token),
+                None => e,
+            }
+        })
+    }
+
+    /// A number that no other enqueue has.
+    fn new_token(&self) -> i64 {
+        static COUNTER: AtomicI64 = AtomicI64::new(0);
+        let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+        RandomState::new().hash_one((count, self.store().file_id())).cast_signed()
+    }
+}
+
+/// Looking.
+impl Queue {
+    /// Everything about a task but its args, checkpoint and result.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound).
+    pub fn get(&self, id: TaskId) -> Result<TaskRecord, Error> {
+        self.store().read(|conn| store::record(conn, id))
+    }
+
+    /// The attempts of a task, or of a dead letter, that did not succeed, oldest first: the first 10 and the last 10.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound).
+    pub fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, Error> {
+        self.store().read(|conn| store::attempts(conn, id))
+    }
+
+    /// A page of tasks that the filter means, oldest id first: 100 if the filter names no limit. Ask for the next page with
+    /// [`Filter::after`] the last id.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn tasks(&self, filter: Filter) -> Result<Vec<TaskRecord>, Error> {
+        self.store().read(|conn| store::tasks(conn, &filter))
+    }
+
+    /// How many tasks each queue has in each state. Never scans: the writes keep the counters.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn counts(&self) -> Result<Counts, Error> {
+        self.store().read(store::counts)
+    }
+
+    /// The args of a task, or of a dead letter, as the JSON that is stored.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound).
+    pub fn args_json(&self, id: TaskId) -> Result<String, Error> {
+        self.store().read(|conn| store::args(conn, id))
+    }
+
+    /// The result of a task that succeeded; none as long as it may still run.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState) if it ended in another way, naming the state;
+    /// [`Serialization`](ErrorKind::Serialization) if the result is not an `O`.
+    pub fn result<O: DeserializeOwned>(&self, id: TaskId) -> Result<Option<O>, Error> {
+        let (record, json) =
+            self.store().read(|conn| Ok((store::record(conn, id)?, store::result(conn, id)?)))?;
+        match record.state {
+            State::Succeeded => {
+                serde_json::from_str(json.as_deref().unwrap_or("null")).map(Some).map_err(|e| {
+                    let message = format!("the result of task {id} is not what is asked for: {}", place(&e));
+                    Error::new(ErrorKind::Serialization, message)
+                })
+            }
+            State::Queued | State::Running => Ok(None),
+            state => {
+                let why = record.error_type.map_or_else(String::new, |error| format!(" ({error})"));
+                Err(Error::new(ErrorKind::WrongState, format!("task {id} has no result: it is {state}{why}")))
+            }
+        }
+    }
+
+    /// Waits until a task is finished, and answers with its record.
+    ///
+    /// # Errors
+    /// [`TimedOut`](ErrorKind::TimedOut); [`NotFound`](ErrorKind::NotFound);
+    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it.
+    pub fn wait(&self, id: TaskId, timeout: Duration) -> Result<TaskRecord, Error> {
+        let finished = self.await_that("wait", Some(timeout), || {
+            let record = self.get(id)?;
+            Ok(Some(record).filter(|r| r.state.is_finished()))
+        })?;
+        finished.ok_or_else(|| {
+            let timeout = humantime::format_duration(timeout);
+            Error::new(ErrorKind::TimedOut, format!("task {id} is not finished after {timeout}; it goes on"))
+        })
+    }
+
+    /// Waits until nothing that may start is ready or running. What waits for its time (a delay, the backoff of a retry), is held
+    /// for its unknown name, or lies in a paused queue, is not waited for.
+    ///
+    /// # Errors
+    /// [`NoHandlers`](ErrorKind::NoHandlers); [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it.
+    pub fn drain(&self) -> Result<(), Error> {
+        if self.handle.registry.is_empty() {
+            let message = "this queue has no handlers and runs nothing; register one with Builder::handle";
+            return Err(Error::new(ErrorKind::NoHandlers, message));
+        }
+        self.await_that("drain", None, || {
+            let counts = self.counts()?;
+            let at_work =
+                |q: &crate::task::QueueCounts| q.running + if q.paused { 0 } else { q.ready + q.held };
+            Ok(counts.queues.values().all(|q| at_work(q) == 0).then_some(()))
+        })?;
+        Ok(())
+    }
+
+    /// Waits until `look` sees something; none if the time runs out first.
+    fn await_that<R>(
+        &self,
+        what: &str,
+        timeout: Option<Duration>,
+        look: impl Fn() -> Result<Option<R>, Error>,
+    ) -> Result<Option<R>, Error> {
+        outside_handlers(what)?;
+        let hub = &self.handle.core.hub;
+        let until = timeout.map(|timeout| hub.monotonic().saturating_add(timeout));
+        let mut listener = hub.changes.listen();
+        loop {
+            if let Some(seen) = look()? {
+                return Ok(Some(seen));
+            }
+            let left = until.map_or(Duration::MAX, |until| until.saturating_sub(hub.monotonic()));
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let patience = if self.executes() { Duration::from_secs(1) } else { LOOK_ABROAD };
+            listener.wait(left.min(patience));
+        }
+    }
+
+    /// Checks the file: SQLite's own structures, and every invariant that perdura keeps. Reads the whole file.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn check(&self) -> Result<CheckReport, Error> {
+        self.store().read(store::check)
+    }
+}
+
+/// Mending. Every verb is durable when it returns.
+impl Queue {
+    /// Queues a `FAILED`, `LOST` or `CANCELLED` task again: attempts from 0, error and expiry cleared, checkpoint kept.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState), naming the state;
+    /// [`Conflict`](ErrorKind::Conflict) if a live task holds its unique key.
+    pub fn retry(&self, id: TaskId) -> Result<(), Error> {
+        self.apply(Verb::Retry, id)
+    }
+
+    /// Retries all tasks that the filter means: `FAILED` and `LOST` ones, if it names no state.
+    ///
+    /// # Errors
+    /// If the file cannot be written; what was retried before stays so.
+    pub fn retry_all(&self, filter: Filter) -> Result<Bulk, Error> {
+        self.apply_to_all(Verb::Retry, filter)
+    }
+
+    /// Runs a task now that waits for its time.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState), naming the state or what it waits for.
+    pub fn run_now(&self, id: TaskId) -> Result<(), Error> {
+        self.apply(Verb::RunNow, id)
+    }
+
+    /// Cancels a task: a queued one at once; a running one when its handler next calls
+    /// [`ensure_active`](Context::ensure_active), or when it ends in any way but Ok.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState) if it is finished, naming the state.
+    pub fn cancel(&self, id: TaskId) -> Result<(), Error> {
+        self.apply(Verb::Cancel, id)
+    }
+
+    /// Cancels all tasks that the filter means: `QUEUED` and `RUNNING` ones, if it names no state.
+    ///
+    /// # Errors
+    /// If the file cannot be written; what was cancelled before stays so.
+    pub fn cancel_all(&self, filter: Filter) -> Result<Bulk, Error> {
+        self.apply_to_all(Verb::Cancel, filter)
+    }
+
+    /// Deletes a task that is not running, with all that is kept of it.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState) if it is running.
+    pub fn delete(&self, id: TaskId) -> Result<(), Error> {
+        self.apply(Verb::Delete, id)
+    }
+
+    /// Deletes all tasks that the filter means: finished ones, if it names no state.
+    ///
+    /// # Errors
+    /// If the file cannot be written; what was deleted before stays so.
+    pub fn delete_all(&self, filter: Filter) -> Result<Bulk, Error> {
+        self.apply_to_all(Verb::Delete, filter)
+    }
+
+    /// Deletes `SUCCEEDED` and `CANCELLED` tasks that finished before this time; says how many. At once, whatever `retention` says.
+    ///
+    /// # Errors
+    /// If the file cannot be written; what was deleted before stays so.
+    pub fn purge(&self, finished_before: SystemTime) -> Result<usize, Error> {
+        self.handle.core.purge(Ages { delete_before: Some(finished_before.into()), bury_before: None })
+    }
+
+    /// Moves all `FAILED` and `LOST` tasks that the filter means to the dead letters.
+    ///
+    /// # Errors
+    /// If the file cannot be written; what was moved before stays so.
+    pub fn move_to_dead_letters(&self, filter: Filter) -> Result<Bulk, Error> {
+        self.apply_to_all(Verb::MoveToDeadLetters, filter)
+    }
+
+    /// The tasks that were moved out of the way.
+    pub fn dead_letters(&self) -> DeadLetters<'_> {
+        DeadLetters { queue: self }
+    }
+
+    /// Claims nothing more from a queue, until it is resumed. Durable; what runs goes on.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a name that no queue can have.
+    pub fn pause(&self, queue: &str) -> Result<(), Error> {
+        self.set_paused(queue, true)
+    }
+
+    /// Claims from a queue again.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a name that no queue can have.
+    pub fn resume(&self, queue: &str) -> Result<(), Error> {
+        self.set_paused(queue, false)
+    }
+
+    fn set_paused(&self, queue: &str, paused: bool) -> Result<(), Error> {
+        crate::task::check_name("queue", queue)?;
+        let queue = queue.to_owned();
+        self.handle.core.write(move |tx| store::set_paused(tx, &queue, paused))
+    }
+
+    fn apply(&self, verb: Verb, id: TaskId) -> Result<(), Error> {
+        let now = self.handle.core.now();
+        self.handle.core.write(move |tx| store::apply_one(tx, verb, id, now))
+    }
+
+    fn apply_to_all(&self, verb: Verb, filter: Filter) -> Result<Bulk, Error> {
+        let filter = Arc::new(filter.or_states(verb.default_states()));
+        let mut left = filter.limit.unwrap_or(usize::MAX);
+        let (mut all, mut after) = (Bulk::default(), None);
+        while left > 0 {
+            let (filter, now, limit): (_, Timestamp, _) =
+                (filter.clone(), self.handle.core.now(), left.min(BULK_CHUNK));
+            let (chunk, more) =
+                self.handle.core.write(move |tx| store::apply_all(tx, verb, &filter, after, limit, now))?;
+            all.changed += chunk.changed;
+            all.skipped += chunk.skipped;
+            left -= limit;
+            after = more;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Running.
+impl Queue {
+    /// Looks at once for what other connections have written, instead of at the next `poll_interval`.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn notify(&self) -> Result<(), Error> {
+        self.handle.core.notice()
+    }
+
+    /// Stops executing: claims nothing more, lets what runs end within `grace`, then asks it to stop and waits a second for it,
+    /// hands back what did not start, settles everything, joins its threads, gives up the ownership of the file.
+    ///
+    /// The queue still enqueues and looks afterwards. A second call does nothing. Dropping the last handle does the same without
+    /// grace.
+    ///
+    /// # Errors
+    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it.
+    pub fn shutdown(&self, grace: Duration) -> Result<ShutdownReport, Error> {
+        outside_handlers("shutdown")?;
+        Ok(self.handle.shutdown(grace))
+    }
+}
+
+fn outside_handlers(what: &str) -> Result<(), Error> {
+    if !in_handler() {
+        return Ok(());
+    }
+    let message =
+        format!("{what} inside a handler would wait for the handler itself; call it from another thread");
+    Err(Error::new(ErrorKind::InsideHandler, message))
+}
+
+impl Context {
+    /// The queue that runs this task, for handlers that enqueue or look; none if its last handle is gone.
+    pub fn queue(&self) -> Option<Queue> {
+        handle::queue_of(self.port.home())
+    }
+}

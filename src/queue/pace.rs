@@ -1,0 +1,65 @@
+//! How far to claim ahead.
+//!
+//! A claim costs a share of a commit, so short tasks are claimed ahead: about [`AHEAD`] of work for each worker. Slow tasks are
+//! not, so that priorities and shutdown stay honest: with tasks of 2 ms or more, nothing is claimed before a worker is free for it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The work that is claimed ahead for each worker.
+const AHEAD: Duration = Duration::from_millis(2);
+/// Claims ahead for each worker at most, however short the tasks: what one commit hands over.
+const MAX_AHEAD: u64 = 256;
+/// Each observation weighs 1/8 of the average: a dozen tasks of another length turn it.
+const WEIGHT: u64 = 8;
+
+/// The moving average of how long tasks take, in nanoseconds + 1; 0 before the first.
+#[derive(Default)]
+pub(crate) struct Pace(AtomicU64);
+
+impl Pace {
+    /// A task took so long.
+    pub(super) fn observe(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / 2).min(u64::MAX / 2);
+        let average = match self.0.load(Ordering::Relaxed) {
+            0 => took,
+            mark => {
+                let before = mark - 1;
+                before - before / WEIGHT + took / WEIGHT
+            }
+        };
+        self.0.store(average.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// How many claims ahead each worker should have.
+    pub(super) fn prefetch(&self) -> usize {
+        let ahead = match self.0.load(Ordering::Relaxed) {
+            0 => 0,
+            mark => {
+                let average = (mark - 1).max(1);
+                (u64::try_from(AHEAD.as_nanos()).unwrap_or(u64::MAX) / average).min(MAX_AHEAD)
+            }
+        };
+        let slow = ahead <= 1;
+        if slow { 0 } else { usize::try_from(ahead).unwrap_or(0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_tasks_are_claimed_ahead_and_slow_ones_are_not() {
+        let pace = Pace::default();
+        assert_eq!(pace.prefetch(), 0);
+        (0..100).for_each(|_| pace.observe(Duration::from_micros(1)));
+        assert_eq!(pace.prefetch(), 256);
+        (0..100).for_each(|_| pace.observe(Duration::from_micros(200)));
+        assert!((5..=20).contains(&pace.prefetch()), "{}", pace.prefetch());
+        (0..100).for_each(|_| pace.observe(Duration::from_millis(3)));
+        assert_eq!(pace.prefetch(), 0);
+        pace.observe(Duration::MAX);
+        assert_eq!(pace.prefetch(), 0);
+    }
+}

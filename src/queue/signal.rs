@@ -1,0 +1,56 @@
+//! Wakes threads that wait for the state of some task to change.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A counter of changes that threads can wait on. Telling costs one atomic load while nobody waits.
+#[derive(Default)]
+pub(crate) struct Signal {
+    waiters: AtomicUsize,
+    changes: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Signal {
+    /// Something has changed.
+    pub(super) fn tell(&self) {
+        if self.waiters.load(Ordering::SeqCst) > 0 {
+            *self.changes.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Begins to wait: every change from now on is noticed.
+    pub(super) fn listen(&self) -> Listener<'_> {
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+        let seen = *self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        Listener { signal: self, seen }
+    }
+}
+
+/// A thread's wait for changes.
+pub(crate) struct Listener<'s> {
+    signal: &'s Signal,
+    seen: u64,
+}
+
+impl Listener<'_> {
+    /// Sleeps until something has changed since the last look, at most `timeout`.
+    pub(super) fn wait(&mut self, timeout: Duration) {
+        let changes = self.signal.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let unchanged = |now: &mut u64| *now == self.seen;
+        let (now, _) = self
+            .signal
+            .changed
+            .wait_timeout_while(changes, timeout, unchanged)
+            .unwrap_or_else(PoisonError::into_inner);
+        self.seen = *now;
+    }
+}
+
+impl Drop for Listener<'_> {
+    fn drop(&mut self) {
+        self.signal.waiters.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,75 @@
+//! The steps of a queue, one call each: what its threads do, for those who have none.
+
+use std::sync::Arc;
+
+use super::Queue;
+use super::housekeeping::Housekeeping;
+use crate::error::Error;
+use crate::executor;
+use crate::handler::Port;
+use crate::task::{TaskId, Verdict};
+
+/// Calls the steps of a queue without threads.
+pub(crate) struct Stepper {
+    pub queue: Queue,
+    housekeeping: Housekeeping,
+}
+
+/// What one step of the executor did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ran {
+    Succeeded(TaskId),
+    Failed(TaskId),
+    Snoozed(TaskId),
+    Cancelled(TaskId),
+    HandedBack(TaskId),
+}
+
+impl Stepper {
+    /// Takes the ownership of the file.
+    pub(crate) fn new(queue: Queue) -> Result<Stepper, Error> {
+        let core = queue.handle.core.clone();
+        core.acquire()?;
+        let housekeeping = Housekeeping::new(core);
+        Ok(Stepper { queue, housekeeping })
+    }
+
+    /// Claims one task, runs it on this thread, settles it. None if nothing is ready.
+    pub(crate) fn run_one(&self) -> Result<Option<Ran>, Error> {
+        let core = &self.queue.handle.core;
+        core.hub.add_workers(1);
+        core.hub.set_claiming(true);
+        let claimed = core.claim_more();
+        core.hub.set_claiming(false);
+        core.hub.remove_worker();
+        claimed?;
+        let Some(job) = core.hub.take_job() else { return Ok(None) };
+        let port: Arc<dyn Port> = core.clone();
+        let finished = executor::run(job, &self.queue.handle.registry, &port);
+        let id = finished.settlement.task_id;
+        let ran = match finished.settlement.verdict {
+            Verdict::Succeeded { .. } => Ran::Succeeded(id),
+            Verdict::Failed { .. } => Ran::Failed(id),
+            Verdict::Snoozed(_) => Ran::Snoozed(id),
+            Verdict::Cancelled(_) => Ran::Cancelled(id),
+            Verdict::HandedBack => Ran::HandedBack(id),
+        };
+        core.settle(vec![finished]).map_err(|(_, e)| e)?;
+        Ok(Some(ran))
+    }
+
+    /// Does what is due by the clock: waits end, tasks expire, silent attempts are given up.
+    pub(crate) fn tick(&self) -> Result<(), Error> {
+        let core = &self.queue.handle.core;
+        if core.is_owner() {
+            core.promote()?;
+            core.watch()?;
+        }
+        Ok(())
+    }
+
+    /// Does what age does to tasks.
+    pub(crate) fn age(&mut self) -> Result<usize, Error> {
+        self.housekeeping.age()
+    }
+}

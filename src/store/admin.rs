@@ -1,0 +1,206 @@
+//! What people do to tasks: one by one, and to all that a filter means.
+
+use super::fault::{Fault, Sql};
+use super::letters::bury;
+use super::read::ids;
+use super::row::{HotRow, clear_error, write_error};
+use super::suspects::take_turn_back;
+use super::tx::Tx;
+use crate::error::{Error, ErrorKind};
+use crate::lifecycle::{Event, Refusal, next};
+use crate::task::{Bulk, ErrorReport, Filter, Hold, State, TaskId, Timestamp};
+
+/// Something that people do to a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Retry,
+    RunNow,
+    Cancel,
+    Delete,
+    MoveToDeadLetters,
+}
+
+impl Verb {
+    fn event(self) -> Event {
+        match self {
+            Verb::Retry => Event::Retried,
+            Verb::RunNow => Event::RunNow,
+            Verb::Cancel => Event::CancelRequested,
+            Verb::Delete => Event::Deleted,
+            Verb::MoveToDeadLetters => Event::MovedToDeadLetters,
+        }
+    }
+
+    /// Which tasks it is for, as a message says it.
+    fn rule(self) -> &'static str {
+        match self {
+            Verb::Retry => "only FAILED, LOST and CANCELLED tasks can be retried",
+            Verb::RunNow => "only QUEUED tasks that wait for their time can be run now",
+            Verb::Cancel => "only tasks that are not finished can be cancelled",
+            Verb::Delete => "cancel it first, and delete it when it has stopped",
+            Verb::MoveToDeadLetters => "only FAILED and LOST tasks become dead letters",
+        }
+    }
+
+    /// The states that a bulk verb means when its filter names none.
+    pub(crate) fn default_states(self) -> &'static [State] {
+        match self {
+            Verb::Retry | Verb::MoveToDeadLetters => &[State::Failed, State::Lost],
+            Verb::RunNow => &[State::Queued],
+            Verb::Cancel => &[State::Queued, State::Running],
+            Verb::Delete => &[State::Succeeded, State::Failed, State::Cancelled, State::Lost],
+        }
+    }
+}
+
+/// Does it to one task.
+///
+/// # Errors
+/// `NotFound`; `WrongState`, naming the state; `Conflict` if another task holds its unique key. Nothing is changed then.
+pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> Sql<()> {
+    let before = HotRow::get(tx.conn, id)?;
+    let next = next(&before.standing, verb.event()).map_err(|refusal| refused(id, verb, refusal))?;
+    let mut after = before.moved(&next, now);
+    match verb {
+        Verb::Delete => return remove(tx, &before),
+        Verb::MoveToDeadLetters => return bury(tx, &before, now),
+        Verb::Retry => {
+            after.has_key = take_key(tx, &before)?;
+            after.expires_at = None;
+            after.late = false;
+            clear_error(tx, id)?;
+        }
+        Verb::Cancel if next.standing.state == State::Cancelled => {
+            write_error(tx, id, &ErrorReport::new("Cancelled", "cancelled before it started", ""))?;
+        }
+        Verb::Cancel => tx.effect(|effects| effects.cancelled.push(id)),
+        Verb::RunNow => {}
+    }
+    after.replace(tx, &before)?;
+    if before.standing.in_flight && verb == Verb::Retry {
+        tx.effect(|effects| effects.superseded.push(id));
+    }
+    Ok(())
+}
+
+fn refused(id: TaskId, verb: Verb, refusal: Refusal) -> Error {
+    let (why, rule) = match refusal {
+        Refusal::State(state) => (format!("is {state}"), verb.rule()),
+        Refusal::Held(hold) => (format!("is QUEUED and {}", held(hold)), "that ends by itself"),
+        Refusal::InFlight => ("is still at work in its thread".to_owned(), "wait until it returns"),
+        Refusal::Superseded => ("has gone on".to_owned(), verb.rule()),
+    };
+    Error::new(ErrorKind::WrongState, format!("task {id} {why}; {rule}"))
+}
+
+fn held(hold: Hold) -> &'static str {
+    match hold {
+        Hold::Ready => "ready to run",
+        Hold::Time => "waits for its time",
+        Hold::UnknownName => "waits for a program with a handler of its name",
+        Hold::PreviousAttempt => "waits until its previous attempt has left its thread",
+        Hold::Suspect => "waits for its turn among the tasks that were running when a process died",
+    }
+}
+
+/// Takes the unique key of a task that comes to life again; says whether it has one.
+fn take_key(tx: &Tx<'_>, row: &HotRow) -> Sql<bool> {
+    if row.has_key {
+        return Ok(true);
+    }
+    let id = row.task_id;
+    let sql = "SELECT unique_digest FROM perdura_args WHERE task_id = ?1";
+    let Some(digest) = tx.find(sql, [id.as_i64()], |row| row.get::<_, Option<Vec<u8>>>(0))?.flatten() else {
+        return Ok(false);
+    };
+    let sql =
+        "INSERT INTO perdura_keys (queue_id, digest, task_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    if tx.run(sql, (row.queue_id, &digest, id.as_i64()))? == 1 {
+        return Ok(true);
+    }
+    let sql = "SELECT task_id FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2";
+    let holder: i64 = tx.one(sql, (row.queue_id, &digest), |row| row.get(0))?;
+    let message = format!(
+        "task {id} cannot be retried: task {holder} holds its unique key; retry it when that one has ended"
+    );
+    Err(Error::new(ErrorKind::Conflict, message).into())
+}
+
+/// Removes a task and all that is kept of it.
+pub(super) fn remove(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
+    let id = row.task_id.as_i64();
+    remove_row(tx, row)?;
+    for sql in [
+        "DELETE FROM perdura_args WHERE task_id = ?1",
+        "DELETE FROM perdura_errors WHERE task_id = ?1",
+        "DELETE FROM perdura_attempts WHERE task_id = ?1",
+        "DELETE FROM perdura_results WHERE task_id = ?1",
+        "DELETE FROM perdura_checkpoints WHERE task_id = ?1",
+        "DELETE FROM perdura_progress WHERE task_id = ?1",
+    ] {
+        tx.run(sql, [id])?;
+    }
+    Ok(())
+}
+
+/// Removes the hot row of a task, and its key.
+pub(super) fn remove_row(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
+    let id = row.task_id.as_i64();
+    tx.change_one(
+        "DELETE FROM perdura_tasks WHERE task_id = ?1 AND generation = ?2 AND state = ?3",
+        (id, row.generation, row.standing.state.code()),
+    )?;
+    if row.has_key {
+        tx.change_one("DELETE FROM perdura_keys WHERE task_id = ?1", [id])?;
+    }
+    tx.count(row.queue_id, row.standing.state, row.standing.hold, -1);
+    if row.standing.suspect {
+        tx.suspect_moved();
+    }
+    tx.effect(|effects| {
+        effects.changed = true;
+        if row.standing.in_flight {
+            effects.superseded.push(row.task_id);
+        }
+    });
+    Ok(())
+}
+
+/// Does it to the next `limit` tasks that a filter means, beyond `after`; answers with the last of them while there may be more.
+pub(crate) fn apply_all(
+    tx: &Tx<'_>,
+    verb: Verb,
+    filter: &Filter,
+    after: Option<TaskId>,
+    limit: usize,
+    now: Timestamp,
+) -> Sql<(Bulk, Option<TaskId>)> {
+    let found = ids(tx.conn, filter, after, limit)?;
+    let mut bulk = Bulk::default();
+    for id in &found {
+        match apply_one(tx, verb, *id, now) {
+            Ok(()) => bulk.changed += 1,
+            Err(Fault::Told(e)) if matches!(e.kind(), ErrorKind::WrongState | ErrorKind::Conflict) => {
+                bulk.skipped += 1
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    let more = if found.len() == limit { found.last().copied() } else { None };
+    Ok((bulk, more))
+}
+
+/// Pauses or resumes a queue, durably; one that the file has not met yet too.
+pub(crate) fn set_paused(tx: &Tx<'_>, queue: &str, paused: bool) -> Sql<()> {
+    let queue_id = tx.queue_id(queue)?;
+    tx.change_one("UPDATE perdura_queues SET paused = ?2 WHERE queue_id = ?1", (queue_id, paused))?;
+    if paused {
+        take_turn_back(tx, queue_id)?;
+    }
+    tx.suspect_moved();
+    tx.effect(|effects| {
+        effects.changed = true;
+        effects.ready += u64::from(!paused);
+    });
+    Ok(())
+}

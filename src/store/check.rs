@@ -1,0 +1,102 @@
+//! Whether a file keeps its own promises: what must always hold, as queries that must find nothing.
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+use super::fault::Sql;
+
+/// What [`Queue::check`](crate::Queue::check) found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// A sentence for each broken promise; empty if the file is sound.
+    pub problems: Vec<String>,
+}
+
+impl CheckReport {
+    /// Whether nothing is wrong.
+    pub fn is_ok(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// What must hold in every committed state, each as a query for what breaks it.
+const INVARIANTS: &[(&str, &str)] = &[
+    (
+        "counters differ from a recount",
+        "SELECT 1 FROM (
+             SELECT queue_id, state, hold, COUNT(*) AS n FROM perdura_tasks GROUP BY queue_id, state, hold
+             UNION ALL SELECT queue_id, state, hold, -n FROM perdura_counts)
+         GROUP BY queue_id, state, hold HAVING SUM(n) <> 0",
+    ),
+    ("tasks of an unknown state", "SELECT 1 FROM perdura_tasks WHERE state NOT BETWEEN 0 AND 5"),
+    ("tasks of an unknown hold", "SELECT 1 FROM perdura_tasks WHERE hold NOT BETWEEN 0 AND 4"),
+    ("tasks without args", "SELECT 1 FROM perdura_tasks t WHERE NOT EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id)"),
+    (
+        "tasks of an unknown queue or name",
+        "SELECT 1 FROM perdura_tasks t WHERE NOT EXISTS (SELECT 1 FROM perdura_queues q WHERE q.queue_id = t.queue_id)
+             OR NOT EXISTS (SELECT 1 FROM perdura_task_names n WHERE n.name_id = t.name_id)",
+    ),
+    (
+        "ids that are both a task and a dead letter",
+        "SELECT 1 FROM perdura_tasks JOIN perdura_dead_letters USING (task_id)",
+    ),
+    (
+        "unique keys whose task does not hold them",
+        "SELECT 1 FROM perdura_keys k WHERE NOT EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.task_id = k.task_id
+             AND t.queue_id = k.queue_id AND t.has_key = 1 AND (t.state IN (0, 1) OR (t.state = 5 AND t.in_flight = 1)))",
+    ),
+    (
+        "tasks whose unique key is missing",
+        "SELECT 1 FROM perdura_tasks t WHERE t.has_key = 1 AND NOT EXISTS (SELECT 1 FROM perdura_keys k WHERE k.task_id = t.task_id)",
+    ),
+    (
+        "args of no task",
+        "SELECT 1 FROM perdura_args c WHERE NOT EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.task_id = c.task_id)
+             AND NOT EXISTS (SELECT 1 FROM perdura_dead_letters d WHERE d.task_id = c.task_id)",
+    ),
+    (
+        "errors, attempts, results, checkpoints or progress of no task",
+        "SELECT 1 FROM (SELECT task_id FROM perdura_errors UNION SELECT task_id FROM perdura_attempts
+             UNION SELECT task_id FROM perdura_results UNION SELECT task_id FROM perdura_checkpoints
+             UNION SELECT task_id FROM perdura_progress) c
+         WHERE NOT EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = c.task_id)",
+    ),
+    (
+        "results of tasks that did not succeed",
+        "SELECT 1 FROM perdura_results r WHERE NOT EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.task_id = r.task_id AND t.state = 2)",
+    ),
+    ("attempts beyond the newest generation", "SELECT 1 FROM perdura_attempts a JOIN perdura_tasks t USING (task_id) WHERE a.generation > t.generation"),
+    ("tasks with more than 20 attempts kept", "SELECT 1 FROM perdura_attempts GROUP BY task_id HAVING COUNT(*) > 20"),
+    ("more than one suspect that has the turn", "SELECT 1 FROM (SELECT COUNT(*) AS n FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
+         WHERE t.suspect = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 0 AND q.paused = 0))) WHERE n > 1"),
+    (
+        "suspects that nobody will give the turn",
+        "SELECT 1 FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
+         WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 4 AND q.paused = 0 AND NOT EXISTS (
+             SELECT 1 FROM perdura_tasks o JOIN perdura_queues p USING (queue_id)
+             WHERE o.suspect = 1 AND (o.state = 1 OR (o.state = 0 AND o.hold = 0 AND p.paused = 0)))",
+    ),
+    ("ids beyond the highest ever given", "SELECT 1 FROM perdura_tasks WHERE task_id > (SELECT seq FROM sqlite_sequence WHERE name = 'perdura_tasks')"),
+];
+
+/// Checks SQLite's own structures and every invariant. Reads the whole file.
+pub(crate) fn check(conn: &Connection) -> Sql<CheckReport> {
+    let mut problems = Vec::new();
+    let mut statement = conn.prepare("PRAGMA integrity_check(10)")?;
+    let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+    for line in lines {
+        let line = line?;
+        if line != "ok" {
+            problems.push(format!("SQLite: {line}"));
+        }
+    }
+    for (problem, sql) in INVARIANTS {
+        let mut statement = conn.prepare(sql)?;
+        let found = statement.query_map([], |_| Ok(()))?.count();
+        if found > 0 {
+            problems.push(format!("{problem} ({found})"));
+        }
+    }
+    Ok(CheckReport { problems })
+}

@@ -1,0 +1,27 @@
+//! What SQLite needs done now and then.
+
+use rusqlite::Connection;
+
+use super::fault::Sql;
+
+/// Free pages that are kept for the next writes (4 MiB of pages of 4 KiB).
+const KEPT_FREE: i64 = 1024;
+/// Free pages returned in one go: bounds how long others wait for the writer.
+const RETURNED: i64 = 4096;
+
+/// Copies what it can of the WAL into the database file, without waiting for anybody.
+pub(crate) fn checkpoint_wal(conn: &Connection) -> Sql<()> {
+    Ok(conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
+}
+
+/// Returns free pages of the file to the file system, but for a reserve.
+pub(crate) fn return_free_pages(conn: &Connection) -> Sql<()> {
+    let free: i64 = conn.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+    if free > KEPT_FREE {
+        let pages = (free - KEPT_FREE).min(RETURNED);
+        let mut statement = conn.prepare("SELECT 1 FROM pragma_incremental_vacuum(?1)")?;
+        let mut rows = statement.query([pages])?;
+        while rows.next()?.is_some() {}
+    }
+    Ok(())
+}

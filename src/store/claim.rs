@@ -1,0 +1,207 @@
+//! Claims: QUEUED → RUNNING, durable before the handler starts.
+//!
+//! What the `ready` index holds may run, so a claim never searches. It meets two kinds of tasks that may not after all, and each
+//! at most once: those whose name (or version) no handler knows are put on hold, those that have expired are cancelled.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fault::Sql;
+use super::promote::expire;
+use super::row::HotRow;
+use super::tx::Tx;
+use crate::lifecycle::{Event, Standing, next};
+use crate::task::{Claimed, Hold, State, TaskId, Timestamp};
+
+/// The task names that handlers know, each with the newest version of its args.
+pub(crate) type Known = HashMap<Arc<str>, u32>;
+
+/// Rows that one transaction looks at beyond those it can claim: bounds the time that others wait for the writer.
+const LOOKED_AT: usize = 500;
+
+/// A row of the ready index, with what a worker needs.
+struct Candidate {
+    task_id: TaskId,
+    generation: i64,
+    standing: Standing,
+    name_id: i64,
+    has_key: bool,
+    expires_at: Option<i64>,
+    args: Option<String>,
+    version: u32,
+    backoff_ms: Option<u64>,
+    timeout_ms: Option<u64>,
+}
+
+/// Claims up to `wanted` tasks. Queues with ready tasks take turns, beginning after `cursor`, which is moved on.
+pub(crate) fn claim(
+    tx: &Tx<'_>,
+    wanted: usize,
+    known: &Known,
+    cursor: &mut i64,
+    now: Timestamp,
+) -> Sql<Vec<Claimed>> {
+    let mut queues = ready_queues(tx)?;
+    let next_queue = queues.partition_point(|id| *id <= *cursor);
+    queues.rotate_left(next_queue);
+    let mut claims = Vec::new();
+    let mut looks = LOOKED_AT;
+    while claims.len() < wanted && !queues.is_empty() {
+        let share = ((wanted - claims.len()) / queues.len()).max(1);
+        let mut kept = Vec::new();
+        for queue_id in queues {
+            let wanted = share.min(wanted - claims.len());
+            if wanted == 0 {
+                break;
+            }
+            if looks == 0 {
+                tx.effect(|effects| effects.more = true);
+                return Ok(claims);
+            }
+            *cursor = queue_id;
+            if claim_from(tx, queue_id, wanted, known, now, &mut claims, &mut looks)? {
+                kept.push(queue_id);
+            }
+        }
+        queues = kept;
+    }
+    Ok(claims)
+}
+
+/// Queues that are not paused and have ready tasks, by their number.
+fn ready_queues(tx: &Tx<'_>) -> Sql<Vec<i64>> {
+    let mut statement = tx.conn.prepare_cached(
+        "SELECT q.queue_id, COALESCE(c.n, 0) FROM perdura_queues q
+         LEFT JOIN perdura_counts c ON c.queue_id = q.queue_id AND c.state = 0 AND c.hold = 0
+         WHERE q.paused = 0 ORDER BY q.queue_id",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut queues = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (queue_id, ready): (i64, i64) = (row.get(0)?, row.get(1)?);
+        if ready + tx.ready_change(queue_id) > 0 {
+            queues.push(queue_id);
+        }
+    }
+    Ok(queues)
+}
+
+/// Claims up to `wanted` tasks of one queue; says whether it may have more.
+fn claim_from(
+    tx: &Tx<'_>,
+    queue_id: i64,
+    wanted: usize,
+    known: &Known,
+    now: Timestamp,
+    claims: &mut Vec<Claimed>,
+    looks: &mut usize,
+) -> Sql<bool> {
+    let candidates = candidates(tx, queue_id, wanted)?;
+    let may_have_more = candidates.len() == wanted;
+    for candidate in candidates {
+        let name = tx.names.task_name(tx.conn, candidate.name_id)?;
+        let is_known = known.get(&name).is_some_and(|version| *version >= candidate.version);
+        let event = if candidate.expires_at.is_some_and(|ms| ms <= now.as_millis()) {
+            Event::Expired
+        } else if is_known {
+            Event::Claim
+        } else {
+            Event::NameUnknown
+        };
+        if event == Event::Claim {
+            claims.push(take(tx, queue_id, candidate, name, now)?);
+            continue;
+        }
+        *looks = looks.saturating_sub(1);
+        let row = HotRow::get(tx.conn, candidate.task_id)?;
+        match event {
+            Event::Expired => expire(tx, &row, now)?,
+            _ => drop(row.apply(tx, event, now)?),
+        }
+    }
+    Ok(may_have_more)
+}
+
+fn candidates(tx: &Tx<'_>, queue_id: i64, wanted: usize) -> Sql<Vec<Candidate>> {
+    let mut statement = tx.conn.prepare_cached(
+        "SELECT t.task_id, t.generation, t.attempt_number, t.max_attempts, t.suspect, t.name_id, t.has_key, t.expires_at_ms,
+                a.args, COALESCE(a.version, 1), a.backoff_ms, a.timeout_ms
+         FROM perdura_tasks t LEFT JOIN perdura_args a ON a.task_id = t.task_id
+         WHERE t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
+         ORDER BY t.priority DESC, t.task_id LIMIT ?2",
+    )?;
+    let rows = statement.query_map((queue_id, i64::try_from(wanted).unwrap_or(i64::MAX)), |row| {
+        Ok(Candidate {
+            task_id: TaskId::from_i64(row.get(0)?),
+            generation: row.get(1)?,
+            standing: Standing {
+                state: State::Queued,
+                hold: Hold::Ready,
+                attempt_number: row.get(2)?,
+                max_attempts: row.get(3)?,
+                in_flight: false,
+                cancel_requested: false,
+                suspect: row.get(4)?,
+            },
+            name_id: row.get(5)?,
+            has_key: row.get(6)?,
+            expires_at: row.get(7)?,
+            args: row.get(8)?,
+            version: row.get(9)?,
+            backoff_ms: row.get(10)?,
+            timeout_ms: row.get(11)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The claim itself: the hottest write beside the settle, so it changes only what a claim changes.
+fn take(tx: &Tx<'_>, queue_id: i64, from: Candidate, task_name: Arc<str>, now: Timestamp) -> Sql<Claimed> {
+    let to = next(&from.standing, Event::Claim)
+        .map_err(|refusal| {
+            crate::error::Error::internal(format!("a ready task refused its claim: {refusal:?}"))
+        })?
+        .standing;
+    tx.change_one(
+        "UPDATE perdura_tasks SET state = ?1, attempt_number = ?2, generation = generation + 1, in_flight = 1,
+             started_at_ms = ?3
+         WHERE task_id = ?4 AND generation = ?5 AND state = 0 AND hold = 0 AND in_flight = 0",
+        (to.state.code(), to.attempt_number, now.as_millis(), from.task_id.as_i64(), from.generation),
+    )?;
+    tx.count(queue_id, State::Queued, Hold::Ready, -1);
+    tx.count(queue_id, to.state, to.hold, 1);
+    if to.suspect {
+        tx.suspect_moved();
+    }
+    Ok(Claimed {
+        task_id: from.task_id,
+        generation: from.generation.cast_unsigned() + 1,
+        attempt_number: to.attempt_number,
+        max_attempts: to.max_attempts,
+        task_name,
+        queue_id,
+        args: from.args.unwrap_or_default(),
+        backoff: from.backoff_ms.map(Duration::from_millis),
+        timeout: from.timeout_ms.map(Duration::from_millis),
+        has_key: from.has_key,
+        suspect: to.suspect,
+    })
+}
+
+/// Lifts the hold of up to `limit` tasks whose name is now known; says how many.
+pub(crate) fn lift_known(tx: &Tx<'_>, known: &Known, limit: usize, now: Timestamp) -> Sql<usize> {
+    let mut lifted = 0;
+    for name in known.keys() {
+        let Some(name_id) = super::names::find_task_name(tx.conn, name)? else { continue };
+        let sql = "SELECT task_id FROM perdura_tasks WHERE state = 0 AND hold = 2 AND name_id = ?1
+                   ORDER BY task_id LIMIT ?2";
+        for id in tx.numbers(sql, (name_id, i64::try_from(limit - lifted).unwrap_or(0)))? {
+            let row = HotRow::get(tx.conn, TaskId::from_i64(id))?;
+            if row.apply(tx, Event::NameKnown, now)?.is_ok() {
+                lifted += 1;
+            }
+        }
+    }
+    Ok(lifted)
+}

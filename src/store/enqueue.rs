@@ -1,0 +1,92 @@
+//! New tasks.
+
+use rusqlite::Connection;
+use siphasher::sip128::{Hasher128, SipHasher24};
+use std::hash::Hasher;
+
+use super::fault::Sql;
+use super::tx::Tx;
+use crate::task::{Due, EnqueueToken, Enqueued, Hold, NewTask, State, TaskId, Timestamp};
+
+/// Makes a task, or finds the one that holds its unique key or came from the same enqueue.
+pub(crate) fn enqueue(tx: &Tx<'_>, task: &NewTask, now: Timestamp) -> Sql<Enqueued> {
+    let options = &task.options;
+    if let Some(token) = options.token
+        && find_token(tx.conn, token)?
+    {
+        return Ok(Enqueued::Existing(token.task_id));
+    }
+    let queue_id = tx.queue_id(&options.queue)?;
+    let name_id = tx.name_id(task.task_name)?;
+    let digest = options.unique.as_ref().map(|key| digest(tx.file_id, key));
+    if let Some(digest) = &digest {
+        let sql = "SELECT task_id FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2";
+        if let Some(holder) = tx.find(sql, (queue_id, digest), |row| row.get(0))? {
+            return Ok(Enqueued::Existing(TaskId::from_i64(holder)));
+        }
+    }
+    let (run_at, anchor) = match options.due {
+        None => (None, None),
+        Some(Due::After(delay)) => (Some(now.after(delay)), Some(now)),
+        Some(Due::At(time)) => (Some(time), None),
+    };
+    let hold = if run_at.is_some_and(|time| time > now) { Hold::Time } else { Hold::Ready };
+    let expires_at = options.expires.map(|after| now.after(after));
+    tx.change_one(
+        "INSERT INTO perdura_tasks (queue_id, name_id, state, hold, priority, attempt_number, max_attempts, generation,
+             in_flight, cancel_requested, suspect, has_key, late, snoozes, created_at_ms, run_at_ms, anchor_ms, expires_at_ms)
+         VALUES (?1, ?2, 0, ?3, ?4, 0, ?5, 0, 0, 0, 0, ?6, 0, 0, ?7, ?8, ?9, ?10)",
+        rusqlite::params![
+            queue_id,
+            name_id,
+            hold.code(),
+            options.priority,
+            options.max_attempts,
+            digest.is_some(),
+            now.as_millis(),
+            run_at.map(Timestamp::as_millis),
+            anchor.map(Timestamp::as_millis),
+            expires_at.map(Timestamp::as_millis),
+        ],
+    )?;
+    let id = tx.conn.last_insert_rowid();
+    tx.change_one(
+        "INSERT INTO perdura_args (task_id, args, version, token, backoff_ms, timeout_ms, unique_digest, tag)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        rusqlite::params![
+            id,
+            task.args,
+            task.version,
+            task.token,
+            options.backoff.map(crate::task::millis),
+            options.timeout.map(crate::task::millis),
+            digest,
+            options.tag,
+        ],
+    )?;
+    if let Some(digest) = &digest {
+        let sql = "INSERT INTO perdura_keys (queue_id, digest, task_id) VALUES (?1, ?2, ?3)";
+        tx.change_one(sql, (queue_id, digest, id))?;
+    }
+    tx.count(queue_id, State::Queued, hold, 1);
+    tx.effect(|effects| {
+        effects.changed = true;
+        effects.ready += u64::from(hold == Hold::Ready);
+        let waits_until = (hold == Hold::Time).then_some(run_at).flatten();
+        effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
+    });
+    Ok(Enqueued::Inserted(TaskId::from_i64(id)))
+}
+
+/// Whether the enqueue with this token is in the file.
+pub(crate) fn find_token(conn: &Connection, token: EnqueueToken) -> Sql<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_args WHERE task_id = ?1 AND token = ?2)";
+    Ok(conn.prepare_cached(sql)?.query_row((token.task_id.as_i64(), token.token), |row| row.get(0))?)
+}
+
+/// The digest of a unique key: SipHash-2-4-128, keyed with the file's random id, so that it says nothing outside the file.
+fn digest(file_id: &[u8; 16], key: &str) -> [u8; 16] {
+    let mut hasher = SipHasher24::new_with_key(file_id);
+    hasher.write(key.as_bytes());
+    hasher.finish128().as_bytes()
+}

@@ -1,0 +1,67 @@
+//! What can go wrong inside the store, and what callers are told of it.
+
+use rusqlite::ErrorCode;
+
+use crate::error::{Error, ErrorKind};
+
+/// An error on its way up through the store: SQLite's, or already a caller's.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Sql(rusqlite::Error),
+    Told(Error),
+}
+
+/// What SQL answers.
+pub(crate) type Sql<T> = Result<T, Fault>;
+
+impl From<rusqlite::Error> for Fault {
+    fn from(e: rusqlite::Error) -> Fault {
+        Fault::Sql(e)
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(e: Error) -> Fault {
+        Fault::Told(e)
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Error {
+        match fault {
+            Fault::Told(error) => error,
+            Fault::Sql(error) => told(error),
+        }
+    }
+}
+
+impl Fault {
+    /// Whether the disk failed, so that what became of a commit is not known from the error alone.
+    pub(crate) fn is_io(&self) -> bool {
+        matches!(self, Fault::Sql(e) if e.sqlite_error_code() == Some(ErrorCode::SystemIoFailure))
+    }
+}
+
+fn told(error: rusqlite::Error) -> Error {
+    let (kind, message) = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
+            (ErrorKind::Busy, "another connection kept the file locked for too long; try again")
+        }
+        Some(ErrorCode::DiskFull) => (ErrorKind::DiskFull, "the disk or quota is full; free some space"),
+        Some(ErrorCode::SystemIoFailure) => (ErrorKind::Io, "the disk reported an error"),
+        Some(ErrorCode::CannotOpen) => {
+            (ErrorKind::Io, "the file cannot be opened; check its path and permissions")
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            (ErrorKind::ReadOnly, "the file or its folder cannot be written; check their permissions")
+        }
+        Some(ErrorCode::DatabaseCorrupt) => (ErrorKind::Corrupt, "the file is damaged; restore a backup"),
+        Some(ErrorCode::NotADatabase) => {
+            (ErrorKind::NotPerdura, "the file is not a database; give another path")
+        }
+        Some(ErrorCode::OutOfMemory) => (ErrorKind::Io, "SQLite ran out of memory"),
+        Some(ErrorCode::TooBig) => (ErrorKind::TooLarge, "a value is larger than SQLite can hold"),
+        _ => (ErrorKind::Internal, "SQLite refused a statement"),
+    };
+    Error::new(kind, message).with_source(error)
+}

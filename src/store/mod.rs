@@ -1,0 +1,171 @@
+//! All SQL, and all knowledge of the file.
+//!
+//! Writes are functions of [`Tx`], so that they compose; [`Writer`] commits them. Reads are functions of a read-only connection.
+//! It is told the time and never reads a clock; it starts no thread and knows nothing of handlers.
+
+mod admin;
+mod check;
+mod chores;
+mod claim;
+mod enqueue;
+mod fault;
+mod letters;
+mod names;
+mod open;
+mod owner;
+mod promote;
+mod purge;
+mod read;
+mod recover;
+mod row;
+mod schema;
+mod settle;
+mod sidecar;
+mod suspects;
+mod temporary;
+mod tx;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::Connection;
+
+use crate::config::Durability;
+use crate::error::{Error, ErrorKind};
+
+pub(crate) use admin::{Verb, apply_all, apply_one, set_paused};
+pub use check::CheckReport;
+pub(crate) use check::check;
+pub(crate) use chores::{checkpoint_wal, return_free_pages};
+pub(crate) use claim::{Known, claim, lift_known};
+pub(crate) use enqueue::{enqueue, find_token};
+pub(crate) use fault::{Fault, Sql};
+pub(crate) use letters::{get_letter, letters, purge_letters, replay};
+pub(crate) use names::Names;
+pub(crate) use owner::check_epoch;
+pub(crate) use promote::{clock_jumped, next_due, promote};
+pub(crate) use purge::{Ages, purge};
+pub(crate) use read::Flags;
+pub(crate) use read::{args, attempts, checkpoint, counts, flags, ready_before, record, result, tasks};
+pub(crate) use recover::{Recovered, recover};
+pub(crate) use settle::{
+    SettleRules, Settled, fall_silent, save_checkpoint, save_progress, settle, superseded,
+};
+pub(crate) use sidecar::{Notes, OwnerLock};
+pub(crate) use tx::{Effects, Tx};
+pub(crate) use writer::{Epilogue, Rank, Writer};
+
+/// Reading connections at most: enough for a few threads that look, few enough to forget.
+const READERS: u32 = 4;
+
+/// An open file: one writer, a few readers.
+pub(crate) struct Store {
+    pub writer: Writer,
+    readers: r2d2::Pool<SqliteConnectionManager>,
+    #[cfg(feature = "rusqlite")]
+    names: Arc<Names>,
+    file_id: [u8; 16],
+    path: PathBuf,
+    durability: Durability,
+    /// Removed with the last handle; after the connections, which come before it.
+    _temporary: Option<temporary::TemporaryFolder>,
+}
+
+/// Where a file lies and how to treat it.
+pub(crate) struct Opening<'a> {
+    /// None: a private temporary file.
+    pub path: Option<&'a Path>,
+    pub durability: Durability,
+    /// The file belongs to the program, whose own tables are in it too.
+    pub share: bool,
+    pub now: crate::task::Timestamp,
+}
+
+impl Store {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    /// What is wrong with the path or the file; an existing file is left as it was.
+    pub(crate) fn open(opening: &Opening<'_>) -> Result<Store, Error> {
+        let (temporary, path) = match opening.path {
+            Some(path) => (None, open::canonical(path)?),
+            None => {
+                let folder = temporary::TemporaryFolder::new()?;
+                let path = folder.path().join("tasks.db");
+                (Some(folder), path)
+            }
+        };
+        let shown = format!("opening {}", path.display());
+        let (connection, file_id) = open::writer(&path, opening).map_err(|e| e.context(&shown))?;
+        let manager = open::readers(&path, opening.durability);
+        let readers = r2d2::Pool::builder()
+            .max_size(READERS)
+            .min_idle(Some(0))
+            .test_on_check_out(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connection_timeout(std::time::Duration::from_secs(10))
+            .error_handler(Box::new(r2d2::NopErrorHandler))
+            .build_unchecked(manager);
+        let names = Arc::new(Names::default());
+        let writer = Writer::new(connection, names.clone(), file_id);
+        Ok(Store {
+            writer,
+            readers,
+            #[cfg(feature = "rusqlite")]
+            names,
+            file_id,
+            path,
+            durability: opening.durability,
+            _temporary: temporary,
+        })
+    }
+
+    /// Runs `look` on one snapshot of the file.
+    ///
+    /// # Errors
+    /// Those of `look`, and those of getting a connection.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
+        let connection = self
+            .readers
+            .get()
+            .map_err(|e| Error::new(ErrorKind::Busy, "no reading connection became free").with_source(e))?;
+        let snapshot = connection.unchecked_transaction().map_err(Fault::from)?;
+        Ok(look(&snapshot)?)
+    }
+
+    /// A transaction's view of a connection of the caller's own, for writes that join the caller's transaction.
+    #[cfg(feature = "rusqlite")]
+    pub(crate) fn join<'c>(&'c self, connection: &'c Connection) -> Tx<'c> {
+        Tx::new(connection, &self.names, &self.file_id)
+    }
+
+    pub(crate) fn file_id(&self) -> &[u8; 16] {
+        &self.file_id
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the owner's lock and start notes are.
+    pub(crate) fn sidecar_path(&self) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push("-owner");
+        name.into()
+    }
+
+    /// A connection for WAL checkpoints beside the commits; none where SQLite has the WAL-reset bug, which two connections that
+    /// write and checkpoint at once can meet (fixed in 3.51.3, 3.50.7 and 3.44.6).
+    pub(crate) fn background(&self) -> Result<Option<Connection>, Error> {
+        let has_bug = match rusqlite::version_number() {
+            v if v >= 3_051_003 => false,
+            v if (3_050_007..3_051_000).contains(&v) => false,
+            v if (3_044_006..3_045_000).contains(&v) => false,
+            _ => true,
+        };
+        if has_bug { Ok(None) } else { Ok(Some(open::again(&self.path, self.durability)?)) }
+    }
+}

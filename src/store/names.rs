@@ -1,0 +1,104 @@
+//! Queue and task names, interned: the cache of what the file has committed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::fault::Sql;
+use super::tx::Tx;
+
+/// Names and their numbers, as far as this process has met them. Numbers never change or vanish, so the cache never lies.
+#[derive(Default)]
+pub(crate) struct Names(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    queues: HashMap<Arc<str>, i64>,
+    task_names: HashMap<Arc<str>, i64>,
+    by_name_id: HashMap<i64, Arc<str>>,
+}
+
+/// Names that a transaction has met; they are remembered when it commits.
+#[derive(Default, Clone)]
+pub(crate) struct Met {
+    queues: Vec<(Arc<str>, i64)>,
+    task_names: Vec<(Arc<str>, i64)>,
+}
+
+impl Names {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers what a committed transaction has met.
+    pub(super) fn remember(&self, met: Met) {
+        if met.queues.is_empty() && met.task_names.is_empty() {
+            return;
+        }
+        let mut known = self.lock();
+        known.queues.extend(met.queues);
+        for (name, id) in met.task_names {
+            known.by_name_id.insert(id, name.clone());
+            known.task_names.insert(name, id);
+        }
+    }
+
+    /// The text of a task name's number.
+    pub(super) fn task_name(&self, conn: &Connection, name_id: i64) -> Sql<Arc<str>> {
+        if let Some(name) = self.lock().by_name_id.get(&name_id) {
+            return Ok(name.clone());
+        }
+        let name: Arc<str> = conn
+            .prepare_cached("SELECT task_name FROM perdura_task_names WHERE name_id = ?1")?
+            .query_row([name_id], |row| row.get::<_, String>(0))?
+            .into();
+        let mut known = self.lock();
+        known.by_name_id.insert(name_id, name.clone());
+        Ok(name)
+    }
+}
+
+impl Tx<'_> {
+    /// The number of a queue's name, drawn if the file has none.
+    pub(super) fn queue_id(&self, queue: &str) -> Sql<i64> {
+        if let Some(id) = self.names.lock().queues.get(queue) {
+            return Ok(*id);
+        }
+        self.run(
+            "INSERT INTO perdura_queues (queue, paused) VALUES (?1, 0) ON CONFLICT (queue) DO NOTHING",
+            [queue],
+        )?;
+        let id =
+            self.one("SELECT queue_id FROM perdura_queues WHERE queue = ?1", [queue], |row| row.get(0))?;
+        self.met.borrow_mut().queues.push((queue.into(), id));
+        Ok(id)
+    }
+
+    /// The number of a task name, drawn if the file has none.
+    pub(super) fn name_id(&self, task_name: &str) -> Sql<i64> {
+        if let Some(id) = self.names.lock().task_names.get(task_name) {
+            return Ok(*id);
+        }
+        self.run(
+            "INSERT INTO perdura_task_names (task_name) VALUES (?1) ON CONFLICT (task_name) DO NOTHING",
+            [task_name],
+        )?;
+        let sql = "SELECT name_id FROM perdura_task_names WHERE task_name = ?1";
+        let id = self.one(sql, [task_name], |row| row.get(0))?;
+        self.met.borrow_mut().task_names.push((task_name.into(), id));
+        Ok(id)
+    }
+}
+
+/// The number of a queue's name, if the file has it.
+pub(super) fn find_queue(conn: &Connection, queue: &str) -> Sql<Option<i64>> {
+    let mut statement = conn.prepare_cached("SELECT queue_id FROM perdura_queues WHERE queue = ?1")?;
+    Ok(statement.query_row([queue], |row| row.get(0)).optional()?)
+}
+
+/// The number of a task name, if the file has it.
+pub(super) fn find_task_name(conn: &Connection, task_name: &str) -> Sql<Option<i64>> {
+    let mut statement = conn.prepare_cached("SELECT name_id FROM perdura_task_names WHERE task_name = ?1")?;
+    Ok(statement.query_row([task_name], |row| row.get(0)).optional()?)
+}

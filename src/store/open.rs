@@ -1,0 +1,321 @@
+//! From a path to connections that are what they should be.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::Opening;
+use super::fault::Sql;
+use super::schema::{self, Identity};
+use crate::config::Durability;
+use crate::error::{Error, ErrorKind};
+use crate::task::Timestamp;
+
+/// How long a statement waits for a lock of another process before it answers `Busy`.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The statements that are kept prepared on a connection: more than there are texts.
+const STATEMENTS: usize = 256;
+
+/// The real path of a file: its folder resolved, its name as it is.
+///
+/// # Errors
+/// `InvalidInput`, naming the path and what is wrong with it.
+pub(super) fn canonical(path: &Path) -> Result<PathBuf, Error> {
+    let wrong = |problem: &str| Error::invalid_value("path", path.display(), problem);
+    let text = path.as_os_str();
+    if text.is_empty() {
+        return Err(wrong("is empty; give the path of a file"));
+    }
+    if text.as_encoded_bytes().contains(&0) {
+        return Err(wrong("has a NUL byte; remove it"));
+    }
+    if starts_with(text, "file:") {
+        return Err(wrong("is a URI; give a plain path"));
+    }
+    if starts_with(text, ":memory:") {
+        return Err(wrong("names SQLite's memory database; use open_in_memory()"));
+    }
+    let name = path.file_name().ok_or_else(|| wrong("is a folder; give the path of a file in it"))?;
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let folder = folder.canonicalize().map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => wrong("is in a folder that does not exist; create it first"),
+        _ => wrong("is in a folder that cannot be reached; check its permissions"),
+    })?;
+    let real = folder.join(name);
+    match fs::symlink_metadata(&real) {
+        Ok(found) if found.is_dir() => Err(wrong("is a folder; give the path of a file in it")),
+        Ok(found) if found.is_symlink() => Err(wrong("is a symbolic link; give the path that it points to")),
+        Ok(found) if !found.is_file() => Err(wrong("is not a regular file; give another path")),
+        _ => Ok(real),
+    }
+}
+
+fn starts_with(text: &OsStr, prefix: &str) -> bool {
+    let bytes = text.as_encoded_bytes();
+    bytes.len() >= prefix.len() && bytes[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes())
+}
+
+/// The writing connection, and the file's id. A new file is made; an existing one must be ours, and is left as it was if it is not.
+pub(super) fn writer(path: &Path, opening: &Opening<'_>) -> Result<(Connection, [u8; 16]), Error> {
+    if !opening.share {
+        create_file(path)?;
+    }
+    Ok(open_writer(path, opening)?)
+}
+
+/// Makes an empty file that only its owner can read, and makes its name durable, if there is none.
+fn create_file(path: &Path) -> Result<(), Error> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(file) => {
+            drop(file);
+            sync_folder(path)
+        }
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(file_error("the file cannot be created", e)),
+    }
+}
+
+fn sync_folder(path: &Path) -> Result<(), Error> {
+    #[cfg(unix)]
+    if let Some(folder) = path.parent() {
+        let sync = fs::File::open(folder).and_then(|folder| folder.sync_all());
+        sync.map_err(|e| file_error("the folder cannot be synced", e))?;
+    }
+    let _ = path;
+    Ok(())
+}
+
+/// What the operating system says about a file of ours.
+pub(super) fn file_error(what: &str, e: io::Error) -> Error {
+    let (kind, fix) = match e.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            (ErrorKind::ReadOnly, "check the permissions of the folder")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (ErrorKind::DiskFull, "free some space"),
+        _ => (ErrorKind::Io, "check the disk"),
+    };
+    Error::new(kind, format!("{what}: {e}; {fix}")).with_source(e)
+}
+
+/// Another writing connection to a file that is open already.
+pub(super) fn again(path: &Path, durability: Durability) -> Sql<Connection> {
+    let conn = connect(path)?;
+    pragmas(&conn, &writer_pragmas(durability))?;
+    Ok(conn)
+}
+
+fn connect(path: &Path) -> Sql<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let conn = Connection::open_with_flags(path, flags)?;
+    harden(&conn)?;
+    Ok(conn)
+}
+
+fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])> {
+    let conn = connect(path)?;
+    if conn.is_readonly(rusqlite::MAIN_DB)? {
+        let message = "the file cannot be written; check its permissions";
+        return Err(Error::new(ErrorKind::ReadOnly, message).into());
+    }
+    let identity = schema::identify(&conn)?;
+    refuse_strangers(&conn, &identity, opening.share)?;
+    if !opening.share {
+        if identity == Identity::Empty {
+            conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+        }
+        conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    }
+    pragmas(&conn, &writer_pragmas(opening.durability))?;
+    let file_id = make_or_verify(&conn, opening.now)?;
+    Ok((conn, file_id))
+}
+
+fn refuse_strangers(conn: &Connection, identity: &Identity, share: bool) -> Sql<()> {
+    let refused = match identity {
+        Identity::Foreign if !share => {
+            "another program's database; give another path, or share(true) if it is yours"
+        }
+        Identity::Ours { shared: true } if !share => {
+            "holds tables that are not perdura's; open it with share(true) if they are yours"
+        }
+        Identity::Ours { .. } => return schema::verify(conn),
+        Identity::Empty | Identity::Foreign => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::NotPerdura, refused).into())
+}
+
+/// Makes our tables if they are not there, and reads the file's id.
+fn make_or_verify(conn: &Connection, now: Timestamp) -> Sql<[u8; 16]> {
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    let made = match schema::identify(conn) {
+        Ok(Identity::Ours { .. }) => schema::verify(conn),
+        Ok(_) => schema::create(conn, now),
+        Err(e) => Err(e),
+    };
+    let made = made.and_then(|()| {
+        Ok(conn.query_row("SELECT file_id FROM perdura_meta WHERE id = 1", [], |row| {
+            row.get::<_, [u8; 16]>(0)
+        })?)
+    });
+    match made {
+        Ok(file_id) => {
+            conn.execute_batch("COMMIT")?;
+            Ok(file_id)
+        }
+        Err(fault) => {
+            if !conn.is_autocommit() {
+                conn.execute_batch("ROLLBACK")?;
+            }
+            Err(fault)
+        }
+    }
+}
+
+/// The pool's way to make reading connections.
+pub(super) fn readers(path: &Path, durability: Durability) -> SqliteConnectionManager {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    SqliteConnectionManager::file(path).with_flags(flags).with_init(move |conn| {
+        let set_up = || -> Sql<()> {
+            harden(conn)?;
+            pragmas(conn, &reader_pragmas(durability))
+        };
+        set_up().map_err(|fault| match fault {
+            super::Fault::Sql(e) => e,
+            super::Fault::Told(e) => rusqlite::Error::ToSqlConversionFailure(e.into()),
+        })
+    })
+}
+
+/// Makes a connection safe to use on a file that somebody else may have prepared: before any other SQL.
+fn harden(conn: &Connection) -> Sql<()> {
+    for (config, on) in [
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
+        #[cfg(feature = "bundled")]
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, false),
+        #[cfg(feature = "bundled")]
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE, false),
+    ] {
+        if conn.set_db_config(config, on)? != on {
+            return Err(Error::internal(format!("SQLite did not take {config:?}")).into());
+        }
+    }
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(())
+}
+
+/// A pragma, what to set it to (if it is to be set), and what it must read back as.
+struct Pragma {
+    name: &'static str,
+    set: Option<&'static str>,
+    wanted: &'static str,
+}
+
+const fn pragma(name: &'static str, value: &'static str) -> Pragma {
+    Pragma { name, set: Some(value), wanted: value }
+}
+
+/// The WAL file is cut to this size when it starts again.
+const WAL_LIMIT_BYTES: &str = "16777216";
+
+fn shared_pragmas() -> Vec<Pragma> {
+    vec![
+        Pragma { name: "journal_mode", set: None, wanted: "wal" },
+        pragma("foreign_keys", "0"),
+        Pragma { name: "temp_store", set: Some("MEMORY"), wanted: "2" },
+        pragma("mmap_size", "0"),
+        pragma("cell_size_check", "1"),
+        #[cfg(target_vendor = "apple")]
+        pragma("fullfsync", "1"),
+        #[cfg(target_vendor = "apple")]
+        pragma("checkpoint_fullfsync", "1"),
+    ]
+}
+
+fn writer_pragmas(durability: Durability) -> Vec<Pragma> {
+    let mut all = shared_pragmas();
+    all.push(synchronous(durability));
+    all.push(pragma("cache_size", "-8192"));
+    all.push(pragma("journal_size_limit", WAL_LIMIT_BYTES));
+    all
+}
+
+fn reader_pragmas(durability: Durability) -> Vec<Pragma> {
+    let mut all = shared_pragmas();
+    all.push(synchronous(durability));
+    all.push(pragma("cache_size", "-2048"));
+    all.push(pragma("query_only", "1"));
+    all
+}
+
+fn synchronous(durability: Durability) -> Pragma {
+    match durability {
+        Durability::Full => Pragma { name: "synchronous", set: Some("FULL"), wanted: "2" },
+        Durability::Relaxed => Pragma { name: "synchronous", set: Some("NORMAL"), wanted: "1" },
+    }
+}
+
+/// Sets every pragma and reads every one back: SQLite says nothing when it ignores one.
+fn pragmas(conn: &Connection, all: &[Pragma]) -> Sql<()> {
+    for pragma in all {
+        if let Some(value) = pragma.set {
+            conn.pragma_update(None, pragma.name, PragmaValue(value))?;
+        }
+        let found: String = conn.pragma_query_value(None, pragma.name, |row| match row.get_ref(0)? {
+            rusqlite::types::ValueRef::Integer(n) => Ok(n.to_string()),
+            value => Ok(value.as_str()?.to_owned()),
+        })?;
+        if found != pragma.wanted {
+            return Err(refused(pragma, &found).into());
+        }
+    }
+    Ok(())
+}
+
+fn refused(pragma: &Pragma, found: &str) -> Error {
+    if pragma.name == "journal_mode" {
+        let message = format!(
+            "the file's journal mode is {found:?}, and it needs WAL; with share(true), turn WAL on before"
+        );
+        return Error::new(ErrorKind::InvalidConfig, message);
+    }
+    Error::internal(format!(
+        "SQLite keeps {} at {found:?} and does not take {:?}",
+        pragma.name, pragma.wanted
+    ))
+}
+
+/// A pragma's value: a number or a keyword.
+struct PragmaValue(&'static str);
+
+impl rusqlite::ToSql for PragmaValue {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        match self.0.parse::<i64>() {
+            Ok(n) => Ok(n.into()),
+            Err(_) => self.0.to_sql(),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What time does: waits end, relative waits are moved when the clock jumps back, tasks expire.
+
+use rusqlite::Connection;
+
+use super::fault::Sql;
+use super::row::{HotRow, write_error};
+use super::tx::Tx;
+use crate::lifecycle::Event;
+use crate::task::{ErrorReport, TaskId, Timestamp};
+
+/// Does what is due, up to `limit` tasks; says how many it touched.
+///
+/// A relative wait whose beginning lies in the future shows that the clock has jumped back past it: it begins again now, so the
+/// jump delays it by at most its own length.
+pub(crate) fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let ms = now.as_millis();
+    let jumped = tx.numbers(
+        "SELECT task_id FROM perdura_tasks WHERE state = 0 AND hold = 1 AND anchor_ms > ?1 LIMIT ?2",
+        (ms, limit),
+    )?;
+    for id in &jumped {
+        let row = HotRow::get(tx.conn, TaskId::from_i64(*id))?;
+        begin_again(&row, now).replace(tx, &row)?;
+    }
+    let expired = tx.numbers(
+        "SELECT task_id FROM perdura_tasks WHERE state = 0 AND expires_at_ms IS NOT NULL AND expires_at_ms <= ?1 LIMIT ?2",
+        (ms, limit),
+    )?;
+    for id in &expired {
+        let row = HotRow::get(tx.conn, TaskId::from_i64(*id))?;
+        expire(tx, &row, now)?;
+    }
+    let due = tx.numbers(
+        "SELECT task_id FROM perdura_tasks WHERE state = 0 AND hold = 1 AND run_at_ms <= ?1 ORDER BY run_at_ms LIMIT ?2",
+        (ms, limit),
+    )?;
+    for id in &due {
+        let row = HotRow::get(tx.conn, TaskId::from_i64(*id))?;
+        let _ = row.apply(tx, Event::Promote, now)?;
+    }
+    Ok(jumped.len() + expired.len() + due.len())
+}
+
+fn begin_again(row: &HotRow, now: Timestamp) -> HotRow {
+    let delay = match (row.run_at, row.anchor) {
+        (Some(run_at), Some(anchor)) => run_at.since(anchor),
+        _ => std::time::Duration::ZERO,
+    };
+    HotRow { run_at: Some(now.after(delay)), anchor: Some(now), ..*row }
+}
+
+/// Cancels a task whose time to start in is over.
+pub(super) fn expire(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<()> {
+    if row.apply(tx, Event::Expired, now)?.is_ok() {
+        write_error(tx, row.task_id, &ErrorReport::new("Expired", "it expired before it could start", ""))?;
+    }
+    Ok(())
+}
+
+/// Whether a relative wait has begun in the future: the clock has jumped back.
+pub(crate) fn clock_jumped(conn: &Connection, now: Timestamp) -> Sql<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks WHERE state = 0 AND hold = 1 AND anchor_ms > ?1)";
+    Ok(conn.prepare_cached(sql)?.query_row([now.as_millis()], |row| row.get(0))?)
+}
+
+/// The next time at which [`promote`] has something to do.
+pub(crate) fn next_due(conn: &Connection) -> Sql<Option<Timestamp>> {
+    let waiting = "SELECT MIN(run_at_ms) FROM perdura_tasks WHERE state = 0 AND hold = 1";
+    let expiring =
+        "SELECT MIN(expires_at_ms) FROM perdura_tasks WHERE state = 0 AND expires_at_ms IS NOT NULL";
+    let mut earliest = None;
+    for sql in [waiting, expiring] {
+        let due: Option<i64> = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        earliest = earliest.into_iter().chain(due).min();
+    }
+    Ok(earliest.map(Timestamp::from_millis))
+}

@@ -1,0 +1,57 @@
+//! What a new owner does first: settle what the old one was running.
+
+use std::time::Duration;
+
+use super::fault::Sql;
+use super::owner::{epoch, take_over};
+use super::row::HotRow;
+use super::settle::{SettleRules, TASK_LOST, close_attempt};
+use super::sidecar::Started;
+use super::tx::Tx;
+use crate::lifecycle::{End, Ending, Event};
+use crate::task::{AttemptOutcome, ErrorReport, State, TaskId, Timestamp};
+
+/// What a new owner found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    /// Its epoch.
+    pub epoch: i64,
+    /// Attempts that had started: charged.
+    pub lost: usize,
+    /// Claims that had not: handed back without a charge.
+    pub handed_back: usize,
+}
+
+/// Settles every attempt of the dead owner and raises the epoch, in one transaction. The time it takes grows with the running
+/// tasks, not with the queue.
+pub(crate) fn recover(tx: &Tx<'_>, started: &Started, rules: &SettleRules, now: Timestamp) -> Sql<Recovered> {
+    let mut recovered = Recovered::default();
+    let notes_count = started.epoch == Some(epoch(tx)?);
+    for id in tx.numbers("SELECT task_id FROM perdura_tasks WHERE in_flight = 1 ORDER BY task_id", [])? {
+        let row = HotRow::get(tx.conn, TaskId::from_i64(id))?;
+        let sql = "SELECT backoff_ms FROM perdura_args WHERE task_id = ?1";
+        let backoff: Option<u64> = tx.find(sql, [id], |row| row.get(0))?.flatten();
+        let lost = rules.lost(rules.delay(tx.file_id, &row, backoff.map(Duration::from_millis)));
+        let had_started = !notes_count || started.attempts.contains(&(id, row.generation));
+        let event = if had_started || row.standing.state != State::Running {
+            Event::ProcessDied(lost)
+        } else {
+            Event::Ended(End::HandedBack, lost)
+        };
+        let Ok(next) = row.apply(tx, event, now)? else { continue };
+        if next.ending == Ending::Attempt {
+            let outcome = match next.standing.state {
+                State::Cancelled => AttemptOutcome::Cancelled,
+                _ => AttemptOutcome::Lost,
+            };
+            let error = ErrorReport::new(TASK_LOST, "the process ended while the task was running", "");
+            close_attempt(tx, &row, outcome, &error, now)?;
+        }
+        match event {
+            Event::ProcessDied(_) => recovered.lost += 1,
+            _ => recovered.handed_back += 1,
+        }
+    }
+    recovered.epoch = take_over(tx)?;
+    Ok(recovered)
+}

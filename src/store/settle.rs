@@ -1,0 +1,249 @@
+//! Settles: the writes that end an attempt, and those of an attempt that goes on. All are fenced by the generation.
+
+use std::time::Duration;
+
+use super::fault::Sql;
+use super::row::{HotRow, clear_error, write_error};
+use super::tx::Tx;
+use crate::config::LostRetry;
+use crate::error::{Error, ErrorKind};
+use crate::lifecycle::{End, Ending, Event, Lost, Next, next};
+use crate::retry::{Denylist, RetryPolicy, draw};
+use crate::task::{
+    AttemptOutcome, ErrorReport, Hold, Progress, Settlement, State, TaskId, Timestamp, Verdict,
+};
+
+/// What decides whether and when a task is tried again.
+#[derive(Debug, Clone)]
+pub(crate) struct SettleRules {
+    pub policy: RetryPolicy,
+    pub denylist: Denylist,
+    pub lost_retry: LostRetry,
+}
+
+/// The type of the error that a lost attempt leaves.
+pub(super) const TASK_LOST: &str = "TaskLost";
+
+/// Attempts that are kept of a task: so many of the first, and as many of the last.
+const ATTEMPTS_KEPT: i64 = 10;
+
+impl SettleRules {
+    /// The wait after the row's newest attempt has failed.
+    pub(super) fn delay(&self, file_id: &[u8; 16], row: &HotRow, base: Option<Duration>) -> Duration {
+        let n = row.standing.attempt_number;
+        let policy = RetryPolicy { backoff: base.unwrap_or(self.policy.backoff), ..self.policy };
+        policy.delay(n, draw(file_id, row.task_id.as_i64(), n))
+    }
+
+    /// The rule for lost attempts.
+    pub(super) fn lost(&self, delay: Duration) -> Lost {
+        Lost { retry: self.lost_retry, denied: self.denylist.denies(TASK_LOST), delay }
+    }
+}
+
+/// What became of a settle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// The attempt has ended as told.
+    Done,
+    /// It was not the running attempt any more; nothing was changed.
+    Superseded,
+}
+
+/// Ends an attempt.
+pub(crate) fn settle(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: Timestamp) -> Sql<Settled> {
+    tx.effect(|effects| effects.settled += 1);
+    if let Verdict::Succeeded { result, late } = &s.verdict
+        && !s.has_more
+        && succeed_simply(tx, s, *late, now)?
+    {
+        write_result(tx, s.task_id, result.as_deref())?;
+        return Ok(Settled::Done);
+    }
+    let Some(row) =
+        HotRow::find(tx.conn, s.task_id)?.filter(|row| row.generation == s.generation.cast_signed())
+    else {
+        return Ok(Settled::Superseded);
+    };
+    let delay = rules.delay(tx.file_id, &row, s.backoff);
+    let lost = rules.lost(delay);
+    let event = match &s.verdict {
+        Verdict::Succeeded { .. } => Event::Succeeded,
+        Verdict::Failed { error, permanent, retry_after, .. } => Event::Ended(
+            End::Failed {
+                refused: *permanent || rules.denylist.denies(&error.error_type),
+                delay: retry_after.unwrap_or(delay),
+            },
+            lost,
+        ),
+        Verdict::Snoozed(delay) => Event::Ended(End::Snoozed(*delay), lost),
+        Verdict::Cancelled(_) => Event::Ended(End::Cancelled, lost),
+        Verdict::HandedBack => Event::Ended(End::HandedBack, lost),
+    };
+    let Ok(next) = next(&row.standing, event) else {
+        let _ = row.apply(tx, Event::ThreadReturned, now)?;
+        return Ok(Settled::Superseded);
+    };
+    let mut to = row.moved(&next, now);
+    to.late = matches!(s.verdict, Verdict::Succeeded { late: true, .. });
+    to.snoozes += i64::from(matches!(s.verdict, Verdict::Snoozed(_)));
+    to.replace(tx, &row)?;
+    if let Verdict::Succeeded { result, .. } = &s.verdict {
+        write_result(tx, s.task_id, result.as_deref())?;
+        clear_error(tx, s.task_id)?;
+        tx.run("DELETE FROM perdura_checkpoints WHERE task_id = ?1", [s.task_id.as_i64()])?;
+    } else if next.ending == Ending::Attempt {
+        let (outcome, error) = report(&row, &next, &s.verdict);
+        close_attempt(tx, &row, outcome, &error, now)?;
+    }
+    write_progress(tx, s.task_id, s.progress)?;
+    Ok(Settled::Done)
+}
+
+/// The hottest write beside the claim: a first attempt that succeeded, with nothing else to mend.
+fn succeed_simply(tx: &Tx<'_>, s: &Settlement, late: bool, now: Timestamp) -> Sql<bool> {
+    let changed = tx.run(
+        "UPDATE perdura_tasks SET state = 2, in_flight = 0, cancel_requested = 0, late = ?1, run_at_ms = NULL, anchor_ms = NULL,
+             finished_at_ms = ?2
+         WHERE task_id = ?3 AND generation = ?4 AND state = 1 AND in_flight = 1 AND has_key = 0 AND suspect = 0",
+        (late, now.as_millis(), s.task_id.as_i64(), s.generation.cast_signed()),
+    )?;
+    if changed == 1 {
+        tx.count(s.queue_id, State::Running, Hold::Ready, -1);
+        tx.count(s.queue_id, State::Succeeded, Hold::Ready, 1);
+        tx.effect(|effects| effects.changed = true);
+        write_progress(tx, s.task_id, s.progress)?;
+    }
+    Ok(changed == 1)
+}
+
+/// What the attempt leaves in its history.
+fn report(row: &HotRow, next: &Next, verdict: &Verdict) -> (AttemptOutcome, ErrorReport) {
+    let outcome = match (next.standing.state, verdict) {
+        (State::Cancelled, _) => AttemptOutcome::Cancelled,
+        _ if row.standing.state == State::Lost => AttemptOutcome::Lost,
+        (_, Verdict::Failed { timed_out: true, .. }) => AttemptOutcome::TimedOut,
+        _ => AttemptOutcome::Failed,
+    };
+    let error = match verdict {
+        Verdict::Failed { error, .. } | Verdict::Cancelled(error) => error.clone(),
+        _ if outcome == AttemptOutcome::Cancelled => {
+            ErrorReport::new("Cancelled", "cancelled while it was running", "")
+        }
+        _ => ErrorReport::new(TASK_LOST, "it had fallen silent and then stopped without a result", ""),
+    };
+    (outcome, error)
+}
+
+/// Keeps the error with the task and leaves the attempt in its history: the first and the last few.
+pub(super) fn close_attempt(
+    tx: &Tx<'_>,
+    row: &HotRow,
+    outcome: AttemptOutcome,
+    error: &ErrorReport,
+    now: Timestamp,
+) -> Sql<()> {
+    write_error(tx, row.task_id, error)?;
+    tx.run(
+        "INSERT INTO perdura_attempts (task_id, generation, attempt_number, started_at_ms, finished_at_ms,
+             outcome, error_type, error_message, error_traceback)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        rusqlite::params![
+            row.task_id.as_i64(),
+            row.generation,
+            row.standing.attempt_number,
+            row.started_at.unwrap_or(now).as_millis(),
+            now.as_millis(),
+            outcome.as_str(),
+            error.error_type,
+            error.error_message,
+            error.error_traceback,
+        ],
+    )?;
+    tx.run(
+        "DELETE FROM perdura_attempts WHERE task_id = ?1 AND generation = (
+             SELECT generation FROM perdura_attempts WHERE task_id = ?1 ORDER BY generation LIMIT 1 OFFSET ?2)
+         AND (SELECT COUNT(*) FROM perdura_attempts WHERE task_id = ?1) > 2 * ?2",
+        (row.task_id.as_i64(), ATTEMPTS_KEPT),
+    )?;
+    Ok(())
+}
+
+fn write_result(tx: &Tx<'_>, id: TaskId, result: Option<&str>) -> Sql<()> {
+    let Some(result) = result else { return Ok(()) };
+    tx.change_one("INSERT INTO perdura_results (task_id, result) VALUES (?1, ?2)", (id.as_i64(), result))
+}
+
+fn write_progress(tx: &Tx<'_>, id: TaskId, progress: Option<Progress>) -> Sql<()> {
+    let Some(Progress { done, total }) = progress else { return Ok(()) };
+    let [done, total] = [done, total].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+    tx.run(
+        "INSERT INTO perdura_progress (task_id, done, total) VALUES (?1, ?2, ?3)
+         ON CONFLICT (task_id) DO UPDATE SET done = excluded.done, total = excluded.total",
+        (id.as_i64(), done, total),
+    )?;
+    Ok(())
+}
+
+/// Checks that an attempt is the running one.
+///
+/// # Errors
+/// `Superseded`.
+fn check_fence(tx: &Tx<'_>, id: TaskId, generation: u64) -> Sql<()> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks
+               WHERE task_id = ?1 AND generation = ?2 AND in_flight = 1 AND state IN (1, 5))";
+    if tx.one(sql, (id.as_i64(), generation.cast_signed()), |row| row.get(0))? {
+        return Ok(());
+    }
+    Err(superseded(id).into())
+}
+
+/// The error for a write of an attempt that is not the running one any more.
+pub(crate) fn superseded(id: TaskId) -> Error {
+    Error::new(
+        ErrorKind::Superseded,
+        format!("task {id} is not run by this attempt any more; nothing was changed"),
+    )
+}
+
+/// Saves a running attempt's checkpoint.
+///
+/// # Errors
+/// `Superseded`.
+pub(crate) fn save_checkpoint(tx: &Tx<'_>, id: TaskId, generation: u64, checkpoint: &str) -> Sql<()> {
+    check_fence(tx, id, generation)?;
+    tx.run(
+        "INSERT INTO perdura_checkpoints (task_id, checkpoint) VALUES (?1, ?2)
+         ON CONFLICT (task_id) DO UPDATE SET checkpoint = excluded.checkpoint",
+        (id.as_i64(), checkpoint),
+    )?;
+    Ok(())
+}
+
+/// Saves a running attempt's progress; that of one which is not the running one any more is left out.
+pub(crate) fn save_progress(tx: &Tx<'_>, id: TaskId, generation: u64, progress: Progress) -> Sql<()> {
+    match check_fence(tx, id, generation) {
+        Ok(()) => write_progress(tx, id, Some(progress)),
+        Err(super::Fault::Told(e)) if e.kind() == ErrorKind::Superseded => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Gives a silent attempt up as LOST; its thread may still end it. Nothing happens if it has ended meanwhile.
+pub(crate) fn fall_silent(
+    tx: &Tx<'_>,
+    id: TaskId,
+    generation: u64,
+    silent: Duration,
+    now: Timestamp,
+) -> Sql<()> {
+    let Some(row) = HotRow::find(tx.conn, id)?.filter(|row| row.generation == generation.cast_signed())
+    else {
+        return Ok(());
+    };
+    if row.apply(tx, Event::FellSilent, now)?.is_ok() {
+        let message = format!("no sign of life for {}", humantime::format_duration(silent));
+        write_error(tx, id, &ErrorReport::new(TASK_LOST, &message, ""))?;
+    }
+    Ok(())
+}

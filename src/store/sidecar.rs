@@ -1,0 +1,223 @@
+//! The sidecar `<file>-owner`: an operating-system lock that says which process executes tasks, and the start notes.
+//!
+//! The lock goes away with the process, whatever ends it, so a dead owner is recognised at once and no clock is involved. The file
+//! is never unlinked.
+//!
+//! **Start notes.** Just before a handler starts, its worker writes (task, generation) into a slot of the sidecar, without a sync.
+//! If the process dies, the operating system still has the note, so the next owner can tell claims that had started from those
+//! that had not. A slot is given away again only after the attempt's end is durable. After a reboot the notes prove nothing
+//! (they were never synced): they count only under the same boot and for the epoch whose owner wrote them.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::open::file_error;
+use crate::error::Error;
+use crate::task::TaskId;
+
+/// Begins every sidecar.
+const MAGIC: &[u8; 8] = b"perdura1";
+/// Magic, epoch, boot id.
+const HEADER_BYTES: usize = 64;
+/// Task, generation, check.
+const SLOT_BYTES: usize = 32;
+/// Slots that are read at most: bounds what a hostile sidecar can make us read. Far more than attempts can be in flight.
+const MAX_SLOTS: usize = 1 << 16;
+/// Mixed into each note's check, so that zeroes are not a note.
+const CHECK: i64 = 0x5043_4845_434b_4544;
+
+/// The right to execute tasks from a file. Dropping the last handle gives it up.
+pub(crate) struct OwnerLock {
+    file: Arc<File>,
+}
+
+/// What the start notes of the owner before tell.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Started {
+    /// The epoch of the owner that wrote them; none if they prove nothing.
+    pub epoch: Option<i64>,
+    /// (task, generation) of attempts that had started.
+    pub attempts: HashSet<(i64, i64)>,
+}
+
+impl OwnerLock {
+    /// Asks for the lock; none if another process (or another queue of this one) has it.
+    pub(crate) fn try_acquire(path: &Path) -> Result<Option<OwnerLock>, Error> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        }
+        let file = options.open(path).map_err(|e| file_error("the -owner file cannot be opened", e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(OwnerLock { file: Arc::new(file) })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(file_error("the -owner file cannot be locked", e)),
+        }
+    }
+
+    /// What the owner before has noted.
+    pub(crate) fn read_notes(&self) -> Started {
+        let length = usize::try_from(self.file.metadata().map_or(0, |m| m.len())).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; length.min(HEADER_BYTES + MAX_SLOTS * SLOT_BYTES)];
+        if bytes.len() < HEADER_BYTES || read_at(&self.file, &mut bytes, 0).is_err() {
+            return Started::default();
+        }
+        let (header, slots) = bytes.split_at(HEADER_BYTES);
+        let same_boot = boot_id().is_some_and(|boot| header[16..16 + boot.len()] == boot);
+        if &header[..8] != MAGIC || !same_boot {
+            return Started::default();
+        }
+        let attempts = slots.chunks_exact(SLOT_BYTES).filter_map(|slot| {
+            let [task_id, generation, check] = [number(slot, 0), number(slot, 8), number(slot, 16)];
+            (check == task_id ^ generation.rotate_left(32) ^ CHECK).then_some((task_id, generation))
+        });
+        Started { epoch: Some(number(header, 8)), attempts: attempts.collect() }
+    }
+
+    /// Begins the notes of a new owner. What was noted before is forgotten.
+    pub(crate) fn begin_notes(&self, epoch: i64) -> Result<Notes, Error> {
+        let mut header = [0; HEADER_BYTES];
+        header[..8].copy_from_slice(MAGIC);
+        header[8..16].copy_from_slice(&epoch.to_le_bytes());
+        if let Some(boot) = boot_id() {
+            header[16..16 + boot.len()].copy_from_slice(&boot);
+        }
+        let begin = self.file.set_len(0).and_then(|()| write_at(&self.file, &header, 0));
+        begin.map_err(|e| file_error("the -owner file cannot be written", e))?;
+        Ok(Notes { file: self.file.clone(), slots: Mutex::default() })
+    }
+}
+
+/// The start notes of this process.
+pub(crate) struct Notes {
+    file: Arc<File>,
+    slots: Mutex<Slots>,
+}
+
+#[derive(Default)]
+struct Slots {
+    free: Vec<u64>,
+    made: u64,
+}
+
+impl Notes {
+    /// Notes that an attempt is about to start. Answers with the slot, to be given back when the attempt's end is durable.
+    pub(crate) fn write(&self, task_id: TaskId, generation: u64) -> Result<u64, Error> {
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.free.pop().unwrap_or_else(|| {
+                slots.made += 1;
+                slots.made - 1
+            })
+        };
+        let (task_id, generation) = (task_id.as_i64(), generation.cast_signed());
+        let mut note = [0; SLOT_BYTES];
+        note[..8].copy_from_slice(&task_id.to_le_bytes());
+        note[8..16].copy_from_slice(&generation.to_le_bytes());
+        note[16..24].copy_from_slice(&(task_id ^ generation.rotate_left(32) ^ CHECK).to_le_bytes());
+        let offset = HEADER_BYTES as u64 + slot * SLOT_BYTES as u64;
+        write_at(&self.file, &note, offset).map_err(|e| {
+            self.release(slot);
+            file_error("the -owner file cannot be written", e)
+        })?;
+        Ok(slot)
+    }
+
+    /// Gives a slot back: the end of its attempt is durable.
+    pub(crate) fn release(&self, slot: u64) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).free.push(slot);
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> i64 {
+    let mut eight = [0; 8];
+    eight.copy_from_slice(&bytes[at..at + 8]);
+    i64::from_le_bytes(eight)
+}
+
+/// What tells one run of the operating system from the next. Only Linux says so without unsafe code; elsewhere none, and every
+/// claim of a dead process counts as started.
+fn boot_id() -> Option<Vec<u8>> {
+    let id = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+    let id = id.trim_ascii();
+    (!id.is_empty() && id.len() <= HEADER_BYTES - 16).then(|| id.to_vec())
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let n = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
+        bytes = &bytes[n..];
+        offset += n as u64;
+    }
+    Ok(())
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                bytes = &mut bytes[n..];
+                offset += n as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_come_back_until_the_next_owner_begins() {
+        let folder = super::super::temporary::TemporaryFolder::new().unwrap();
+        let path = folder.path().join("tasks.db-owner");
+        let lock = OwnerLock::try_acquire(&path).unwrap().expect("nobody has it");
+        assert!(OwnerLock::try_acquire(&path).unwrap().is_none());
+        assert_eq!(lock.read_notes(), Started::default());
+        let notes = lock.begin_notes(7).unwrap();
+        let slot = notes.write(TaskId::from_i64(3), 1).unwrap();
+        notes.write(TaskId::from_i64(4), 9).unwrap();
+        notes.release(slot);
+        notes.write(TaskId::from_i64(5), 2).unwrap();
+        let started = lock.read_notes();
+        if cfg!(target_os = "linux") {
+            assert_eq!(started, Started { epoch: Some(7), attempts: HashSet::from([(4, 9), (5, 2)]) });
+        }
+        drop((notes, lock));
+        let next = OwnerLock::try_acquire(&path).unwrap().expect("the lock went with its owner");
+        assert_eq!(next.read_notes(), started);
+        next.begin_notes(8).unwrap();
+        assert!(next.read_notes().attempts.is_empty());
+    }
+
+    #[test]
+    fn a_sidecar_of_rubbish_proves_nothing() {
+        let folder = super::super::temporary::TemporaryFolder::new().unwrap();
+        let path = folder.path().join("tasks.db-owner");
+        for rubbish in [vec![], vec![0; 10], vec![0xff; 4096], [MAGIC.as_slice(), &[0; 200]].concat()] {
+            std::fs::write(&path, &rubbish).unwrap();
+            let lock = OwnerLock::try_acquire(&path).unwrap().unwrap();
+            assert_eq!(lock.read_notes(), Started::default());
+        }
+    }
+}

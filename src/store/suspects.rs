@@ -1,0 +1,40 @@
+//! Suspects: tasks that were running when a process died. They run one at a time, beside the others, until they come to an end
+//! of their own; so whichever of them kills the process again takes no other suspect with it.
+//!
+//! A suspect that is not on is held; whatever moves one calls [`pass_turn`] in the same transaction.
+
+use super::fault::Sql;
+use super::row::HotRow;
+use super::tx::Tx;
+use crate::lifecycle::Event;
+use crate::task::{TaskId, Timestamp};
+
+/// Gives the turn to the oldest suspect of a queue that is not paused, unless one has it.
+pub(super) fn pass_turn(tx: &Tx<'_>) -> Sql<()> {
+    let taken = "SELECT EXISTS (SELECT 1 FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
+                 WHERE t.suspect = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 0 AND q.paused = 0)))";
+    if tx.one(taken, [], |row| row.get(0))? {
+        return Ok(());
+    }
+    let oldest = "SELECT t.task_id FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
+                  WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 4 AND q.paused = 0 ORDER BY t.task_id LIMIT 1";
+    if let Some(id) = tx.find(oldest, [], |row| row.get(0))? {
+        let row = HotRow::get(tx.conn, TaskId::from_i64(id))?;
+        let _ = row.apply(tx, Event::SuspectTurn, NO_TIME)?;
+    }
+    Ok(())
+}
+
+/// Takes the turn back from suspects of a queue that was paused.
+pub(super) fn take_turn_back(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
+    let sql =
+        "SELECT task_id FROM perdura_tasks WHERE suspect = 1 AND state = 0 AND hold = 0 AND queue_id = ?1";
+    for id in tx.numbers(sql, [queue_id])? {
+        let row = HotRow::get(tx.conn, TaskId::from_i64(id))?;
+        let _ = row.apply(tx, Event::SuspectWait, NO_TIME)?;
+    }
+    Ok(())
+}
+
+/// Turns neither begin a wait nor end a task, so no time is written.
+const NO_TIME: Timestamp = Timestamp::from_millis(0);

@@ -1,0 +1,183 @@
+//! A write transaction, and what it means for the rest of the program once it is committed.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+
+use super::fault::Sql;
+use super::names::{Met, Names};
+use super::suspects;
+use crate::error::Error;
+use crate::task::{Claimed, Hold, State, TaskId, Timestamp};
+
+/// A running write transaction. Whoever begins it calls [`Tx::finish`] before the COMMIT.
+pub(crate) struct Tx<'c> {
+    pub(super) conn: &'c Connection,
+    pub(super) names: &'c Names,
+    pub(super) file_id: &'c [u8; 16],
+    pub(super) met: RefCell<Met>,
+    /// Changes of the counters, by (queue, state, hold); written by `finish`.
+    counts: RefCell<BTreeMap<(i64, i64, i64), i64>>,
+    effects: RefCell<Effects>,
+    /// The turn among suspects may have to be passed on.
+    suspects_moved: Cell<bool>,
+    /// The owner epoch has been compared already.
+    pub(super) epoch_checked: Cell<bool>,
+}
+
+/// What a committed transaction means for timers, workers and waiters.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Effects {
+    /// Tasks that became ready.
+    pub ready: u64,
+    /// The earliest time that a task has begun to wait for.
+    pub due: Option<Timestamp>,
+    /// Some task's state has changed.
+    pub changed: bool,
+    /// Running tasks whose cancel flag was set.
+    pub cancelled: Vec<TaskId>,
+    /// Tasks whose thread works on an attempt that no longer counts.
+    pub superseded: Vec<TaskId>,
+    /// Claims, on their way to the workers.
+    pub claims: Vec<Claimed>,
+    /// There may be more to claim than this transaction looked at.
+    pub more: bool,
+    /// Deliveries of attempts that were settled, for the count of what is out.
+    pub settled: usize,
+    /// Pages in the WAL after the commit.
+    pub wal_pages: u32,
+}
+
+/// What a savepoint has to restore beside the file.
+pub(super) struct Mark {
+    met: Met,
+    counts: BTreeMap<(i64, i64, i64), i64>,
+    effects: Effects,
+    suspects_moved: bool,
+}
+
+impl<'c> Tx<'c> {
+    pub(super) fn new(conn: &'c Connection, names: &'c Names, file_id: &'c [u8; 16]) -> Tx<'c> {
+        Tx {
+            conn,
+            names,
+            file_id,
+            met: RefCell::default(),
+            counts: RefCell::default(),
+            effects: RefCell::default(),
+            suspects_moved: Cell::new(false),
+            epoch_checked: Cell::new(false),
+        }
+    }
+
+    /// Runs a statement and says how many rows it changed.
+    pub(super) fn run(&self, sql: &str, params: impl Params) -> Sql<usize> {
+        Ok(self.conn.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// Runs a statement that must change exactly one row.
+    pub(super) fn change_one(&self, sql: &str, params: impl Params) -> Sql<()> {
+        match self.run(sql, params)? {
+            1 => Ok(()),
+            n => Err(Error::internal(format!("a write that expects one row met {n}")).into()),
+        }
+    }
+
+    /// The one row that a query finds.
+    pub(super) fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Sql<T> {
+        Ok(self.conn.prepare_cached(sql)?.query_row(params, read)?)
+    }
+
+    /// The row that a query finds, if any.
+    pub(super) fn find<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Sql<Option<T>> {
+        Ok(self.conn.prepare_cached(sql)?.query_row(params, read).optional()?)
+    }
+
+    /// The numbers that a query finds.
+    pub(super) fn numbers(&self, sql: &str, params: impl Params) -> Sql<Vec<i64>> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let rows = statement.query_map(params, |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Counts `by` more tasks of a queue in a state and hold.
+    pub(super) fn count(&self, queue_id: i64, state: State, hold: Hold, by: i64) {
+        *self.counts.borrow_mut().entry((queue_id, state.code(), hold.code())).or_default() += by;
+    }
+
+    /// By how much this transaction has changed the number of ready tasks of a queue so far.
+    pub(super) fn ready_change(&self, queue_id: i64) -> i64 {
+        let key = (queue_id, State::Queued.code(), Hold::Ready.code());
+        self.counts.borrow().get(&key).copied().unwrap_or(0)
+    }
+
+    /// Changes what the transaction will mean once it is committed.
+    pub(crate) fn effect(&self, change: impl FnOnce(&mut Effects)) {
+        change(&mut self.effects.borrow_mut());
+    }
+
+    pub(crate) fn effects(&self) -> std::cell::Ref<'_, Effects> {
+        self.effects.borrow()
+    }
+
+    pub(super) fn suspect_moved(&self) {
+        self.suspects_moved.set(true);
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            met: self.met.borrow().clone(),
+            counts: self.counts.borrow().clone(),
+            effects: self.effects.borrow().clone(),
+            suspects_moved: self.suspects_moved.get(),
+        }
+    }
+
+    pub(super) fn restore(&self, mark: Mark) {
+        *self.met.borrow_mut() = mark.met;
+        *self.counts.borrow_mut() = mark.counts;
+        *self.effects.borrow_mut() = mark.effects;
+        self.suspects_moved.set(mark.suspects_moved);
+    }
+
+    /// Passes on the turn among suspects, if a write of this transaction has touched one.
+    pub(crate) fn pass_turn(&self) -> Sql<()> {
+        if self.suspects_moved.replace(false) {
+            suspects::pass_turn(self)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered: the last step before COMMIT.
+    pub(crate) fn finish(&self) -> Sql<()> {
+        self.pass_turn()?;
+        for ((queue_id, state, hold), by) in std::mem::take(&mut *self.counts.borrow_mut()) {
+            if by == 0 {
+                continue;
+            }
+            let sql = "UPDATE perdura_counts SET n = n + ?4 WHERE queue_id = ?1 AND state = ?2 AND hold = ?3";
+            if self.run(sql, (queue_id, state, hold, by))? == 0 {
+                let sql = "INSERT INTO perdura_counts (queue_id, state, hold, n) VALUES (?1, ?2, ?3, ?4)";
+                self.change_one(sql, (queue_id, state, hold, by))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the transaction meant, once it is committed.
+    pub(super) fn committed(self) -> Effects {
+        self.names.remember(self.met.into_inner());
+        self.effects.into_inner()
+    }
+}

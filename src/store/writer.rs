@@ -1,0 +1,412 @@
+//! The one writer, and the fair queue in front of it: group commit.
+//!
+//! **Protocol.** Whoever finds the lead free takes it and commits its own write on its own thread, without a hop. Whoever finds it
+//! taken queues up and sleeps. The leader, when its commit is durable, wakes the first in the queue, who then leads: it takes what
+//! has gathered meanwhile, its own write first, up to [`MAX_GROUP`], commits all of it in one transaction, each member in a
+//! savepoint of its own, and answers everybody after the COMMIT. So the queue is served in order, a sync is shared by all who
+//! waited for it, and a member that fails takes nobody with it.
+//!
+//! **When SQLite rolls the whole transaction back** (a full disk, an I/O error), the members are run again one by one, settles
+//! first. After an I/O error of the COMMIT itself its outcome is not known: a *probe*, a small commit of its own, must succeed
+//! first. It writes over what the failed one left in the WAL, so if the failed commit is not visible then, it never will be. If the
+//! probe fails too, the members are answered with [`Outcome::Unknown`].
+//!
+//! Writes may therefore run more than once, and must say the same each time.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+use rusqlite::hooks::Wal;
+
+use super::fault::{Fault, Sql};
+use super::names::Names;
+use super::tx::{Effects, Tx};
+use crate::error::{Error, ErrorKind, Outcome};
+
+/// Writes in one transaction at most: bounds how long the first of them waits for the last.
+const MAX_GROUP: usize = 256;
+
+/// Pages in the WAL from which the writer checkpoints itself, as a backstop (64 MiB of pages of 4 KiB): four times what
+/// the background aims at.
+const BACKSTOP_PAGES: u32 = 16_384;
+
+/// The order in which writes are run again when their common transaction was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    /// Outcomes of attempts: the work is done, only the record of it is missing.
+    Settle,
+    /// Everything else.
+    Other,
+}
+
+/// What happens in each transaction beside its members: claims ride along, and the effects are told. Called by whoever leads.
+pub(crate) trait Epilogue: Send {
+    /// The last chance to write into the transaction.
+    fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<()>;
+    /// The transaction is durable.
+    fn committed(&mut self, effects: Effects);
+    /// The transaction was rolled back.
+    fn rolled_back(&mut self);
+}
+
+/// The writer of a file.
+pub(crate) struct Writer {
+    lane: Mutex<Lane>,
+    desk: Mutex<Desk>,
+}
+
+/// Who leads, and who waits.
+#[derive(Default)]
+struct Lane {
+    taken: bool,
+    waiting: VecDeque<Box<dyn Member>>,
+}
+
+/// What the leader works at.
+pub(crate) struct Desk {
+    connection: Connection,
+    names: Arc<Names>,
+    file_id: [u8; 16],
+    epilogue: Option<Box<dyn Epilogue>>,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection, names: Arc<Names>, file_id: [u8; 16]) -> Writer {
+        connection.wal_hook(Some(note_wal_pages));
+        Writer {
+            lane: Mutex::default(),
+            desk: Mutex::new(Desk { connection, names, file_id, epilogue: None }),
+        }
+    }
+
+    /// Sets what rides along with each transaction; none removes it.
+    pub(crate) fn set_epilogue(&self, epilogue: Option<Box<dyn Epilogue>>) {
+        drop(std::mem::replace(&mut lock(&self.desk).epilogue, epilogue));
+    }
+
+    /// Commits a write, and answers when it is durable.
+    ///
+    /// # Errors
+    /// Those of the write; those of the disk.
+    pub(crate) fn write<R: Send + 'static>(
+        &self,
+        rank: Rank,
+        write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
+    ) -> Result<R, Error> {
+        let slot = Arc::new(Slot::default());
+        let own = Box::new(Pending { write, rank, answer: None, slot: slot.clone() });
+        let mut lane = lock(&self.lane);
+        let group: Vec<Box<dyn Member>> = if lane.taken {
+            lane.waiting.push_back(own);
+            drop(lane);
+            match slot.wait() {
+                Stage::Answered(answer) => return answer,
+                _ => {
+                    let mut lane = lock(&self.lane);
+                    let length = lane.waiting.len().min(MAX_GROUP);
+                    lane.waiting.drain(..length).collect()
+                }
+            }
+        } else {
+            lane.taken = true;
+            drop(lane);
+            vec![own]
+        };
+        let lead = Lead(self);
+        lock(&self.desk).commit_group(group);
+        drop(lead);
+        match slot.wait() {
+            Stage::Answered(answer) => answer,
+            _ => Err(Error::internal("a write was left without an answer")),
+        }
+    }
+
+    /// Runs something on the writing connection between two transactions.
+    pub(crate) fn alone<R>(&self, act: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
+        Ok(act(&lock(&self.desk).connection)?)
+    }
+}
+
+/// The lead; dropping it passes it on, also when a write panicked.
+struct Lead<'w>(&'w Writer);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut lane = lock(&self.0.lane);
+        match lane.waiting.front() {
+            Some(next) => next.lead(),
+            None => lane.taken = false,
+        }
+    }
+}
+
+/// A write in the queue.
+trait Member: Send {
+    fn rank(&self) -> Rank;
+    /// Runs it within a transaction; an error is kept for the answer, and told.
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), Kept>;
+    /// The transaction is durable: answers with what `run` said.
+    fn settled(self: Box<Self>);
+    /// The transaction is lost: answers with this.
+    fn failed(self: Box<Self>, error: Error);
+    /// Wakes its thread to lead.
+    fn lead(&self);
+}
+
+/// A copy of the error that a member keeps for its answer.
+struct Kept(Error);
+
+struct Pending<R, W> {
+    write: W,
+    rank: Rank,
+    answer: Option<Result<R, Error>>,
+    slot: Arc<Slot<R>>,
+}
+
+impl<R: Send, W: FnMut(&Tx<'_>) -> Sql<R> + Send> Member for Pending<R, W> {
+    fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), Kept> {
+        let answer = catch_unwind(AssertUnwindSafe(|| (self.write)(tx)));
+        let answer = answer.unwrap_or_else(|panic| Err(Error::internal(panic_text(&*panic)).into()));
+        let answer = answer.map_err(Error::from);
+        let kept = answer.as_ref().err().map(|e| Kept(e.repeat()));
+        self.answer = Some(answer);
+        kept.map_or(Ok(()), Err)
+    }
+
+    fn settled(self: Box<Self>) {
+        let Pending { write, answer, slot, .. } = *self;
+        drop(write); // before the answer: its caller may take back what it shared with the write
+        slot.put(Stage::Answered(answer.unwrap_or_else(|| Err(Error::internal("a write was not run")))));
+    }
+
+    fn failed(self: Box<Self>, error: Error) {
+        let Pending { write, slot, .. } = *self;
+        drop(write);
+        slot.put(Stage::Answered(Err(error)));
+    }
+
+    fn lead(&self) {
+        self.slot.put(Stage::Lead);
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("a write panicked: {}", text.unwrap_or("without a text"))
+}
+
+/// Where a waiting thread is told.
+struct Slot<R> {
+    stage: Mutex<Stage<R>>,
+    told: Condvar,
+}
+
+enum Stage<R> {
+    Waiting,
+    Lead,
+    Answered(Result<R, Error>),
+}
+
+impl<R> Default for Slot<R> {
+    fn default() -> Slot<R> {
+        Slot { stage: Mutex::new(Stage::Waiting), told: Condvar::new() }
+    }
+}
+
+impl<R> Slot<R> {
+    fn put(&self, stage: Stage<R>) {
+        *lock(&self.stage) = stage;
+        self.told.notify_one();
+    }
+
+    fn wait(&self) -> Stage<R> {
+        let mut stage = lock(&self.stage);
+        while matches!(*stage, Stage::Waiting) {
+            stage = self.told.wait(stage).unwrap_or_else(PoisonError::into_inner);
+        }
+        std::mem::replace(&mut *stage, Stage::Waiting)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a transaction was lost as a whole.
+struct LostCommit {
+    error: Error,
+    /// Its outcome is not known: the disk failed in the COMMIT.
+    uncertain: bool,
+}
+
+impl Desk {
+    /// Commits the members together, or one by one if their common transaction is lost, and answers all of them.
+    fn commit_group(&mut self, mut group: Vec<Box<dyn Member>>) {
+        let Err(lost) = self.attempt(&mut group) else {
+            return group.into_iter().for_each(Member::settled);
+        };
+        if lost.uncertain {
+            if let Err(e) = self.probe() {
+                log::error!("the outcome of a commit is unknown: {}", Error::from(e));
+                let error = lost.error.with_outcome(Outcome::Unknown);
+                return group.into_iter().for_each(|member| member.failed(error.repeat()));
+            }
+        } else if group.len() == 1 || lost.error.kind() == ErrorKind::Busy {
+            return group.into_iter().for_each(|member| member.failed(lost.error.repeat()));
+        }
+        group.sort_by_key(|member| member.rank());
+        for member in group {
+            let mut alone = vec![member];
+            let answer = self.attempt(&mut alone);
+            let member = alone.pop().expect("the vector was made with one member");
+            match answer {
+                Ok(()) => member.settled(),
+                Err(LostCommit { error, uncertain }) => {
+                    let unknown = uncertain && self.probe().is_err();
+                    member.failed(if unknown { error.with_outcome(Outcome::Unknown) } else { error });
+                }
+            }
+        }
+    }
+
+    /// One transaction with all members. `Ok`: each member has its answer, and what the answers say is durable.
+    fn attempt(&mut self, group: &mut [Box<dyn Member>]) -> Result<(), LostCommit> {
+        let Desk { connection, names, file_id, epilogue } = self;
+        let lost = |fault: Fault| LostCommit { error: fault.into(), uncertain: false };
+        if !connection.is_autocommit() {
+            sql(connection, "ROLLBACK").map_err(lost)?;
+        }
+        sql(connection, "BEGIN IMMEDIATE").map_err(lost)?;
+        let tx = Tx::new(connection, names, file_id);
+        let written = run_members(&tx, group).and_then(|any| {
+            if any {
+                if let Some(epilogue) = epilogue {
+                    in_savepoint(&tx, |tx| epilogue.before_commit(tx))?;
+                }
+                tx.finish()?;
+            }
+            Ok(any)
+        });
+        let outcome = match written {
+            Ok(true) => sql(connection, "COMMIT")
+                .map_err(|fault| LostCommit { uncertain: fault.is_io(), error: fault.into() }),
+            Ok(false) => {
+                roll_back(connection);
+                return Ok(());
+            }
+            Err(fault) => Err(lost(fault)),
+        };
+        match outcome {
+            Ok(()) => {
+                let mut effects = tx.committed();
+                effects.wal_pages = wal_pages();
+                if effects.wal_pages >= BACKSTOP_PAGES {
+                    let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                }
+                if let Some(epilogue) = epilogue {
+                    epilogue.committed(effects);
+                }
+                Ok(())
+            }
+            Err(lost) => {
+                roll_back(connection);
+                if let Some(epilogue) = epilogue {
+                    epilogue.rolled_back();
+                }
+                Err(lost)
+            }
+        }
+    }
+
+    /// A small commit that settles what became of a failed one.
+    fn probe(&mut self) -> Sql<()> {
+        let conn = &self.connection;
+        sql(conn, "BEGIN IMMEDIATE")?;
+        let probed = sql(conn, "UPDATE perdura_meta SET probes = probes + 1 WHERE id = 1")
+            .and_then(|()| sql(conn, "COMMIT"));
+        if probed.is_err() {
+            roll_back(conn);
+        }
+        probed
+    }
+}
+
+/// Runs every member, each in a savepoint of its own if there are several. Says whether any has something to commit.
+///
+/// # Errors
+/// SQLite rolled back the whole transaction.
+fn run_members(tx: &Tx<'_>, group: &mut [Box<dyn Member>]) -> Sql<bool> {
+    let several = group.len() > 1;
+    let mut any = false;
+    for member in group {
+        let mark = if several { Some(tx.mark()) } else { None };
+        if several {
+            sql(tx.conn, "SAVEPOINT member")?;
+        }
+        match member.run(tx) {
+            Ok(()) => any = true,
+            Err(Kept(error)) if tx.conn.is_autocommit() => return Err(error.into()),
+            Err(Kept(_)) => {
+                if let Some(mark) = mark {
+                    tx.restore(mark);
+                    sql(tx.conn, "ROLLBACK TO member")?;
+                }
+            }
+        }
+        if several {
+            sql(tx.conn, "RELEASE member")?;
+        }
+    }
+    Ok(any)
+}
+
+/// Runs a step whose failure must not take the members with it.
+fn in_savepoint(tx: &Tx<'_>, step: impl FnOnce(&Tx<'_>) -> Sql<()>) -> Sql<()> {
+    let mark = tx.mark();
+    sql(tx.conn, "SAVEPOINT epilogue")?;
+    if let Err(fault) = step(tx) {
+        if tx.conn.is_autocommit() {
+            return Err(fault);
+        }
+        log::warn!("claiming failed: {}", Error::from(fault));
+        tx.restore(mark);
+        sql(tx.conn, "ROLLBACK TO epilogue")?;
+    }
+    sql(tx.conn, "RELEASE epilogue")
+}
+
+fn sql(conn: &Connection, text: &str) -> Sql<()> {
+    conn.prepare_cached(text)?.execute([])?;
+    Ok(())
+}
+
+fn roll_back(conn: &Connection) {
+    if !conn.is_autocommit()
+        && let Err(fault) = sql(conn, "ROLLBACK")
+    {
+        log::error!("a rollback failed: {}", Error::from(fault));
+    }
+}
+
+thread_local! {
+    /// Pages in the WAL after this thread's newest commit. SQLite tells them on the committing thread, within the COMMIT.
+    static WAL_PAGES: Cell<u32> = const { Cell::new(0) };
+}
+
+fn note_wal_pages(_: &Wal, pages: i32) -> rusqlite::Result<()> {
+    WAL_PAGES.set(u32::try_from(pages).unwrap_or(0));
+    Ok(())
+}
+
+fn wal_pages() -> u32 {
+    WAL_PAGES.replace(0)
+}

@@ -1,0 +1,113 @@
+//! Which tasks a list or a bulk verb means.
+
+use std::time::SystemTime;
+
+use super::id::TaskId;
+use super::state::State;
+use super::timestamp::Timestamp;
+
+/// Which tasks a list or a bulk verb means: those that meet every condition given. Defaults to all.
+///
+/// Lists come in pages by id, oldest first: ask for the next one with [`after`](Filter::after) the last id seen.
+///
+/// ```
+/// use perdura::{Filter, State};
+/// let failed_uploads = Filter::new().state(State::Failed).task_name("upload").limit(50);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+#[must_use]
+pub struct Filter {
+    pub(crate) states: Vec<State>,
+    pub(crate) ids: Vec<TaskId>,
+    pub(crate) queue: Option<String>,
+    pub(crate) task_name: Option<String>,
+    pub(crate) error_type: Option<String>,
+    pub(crate) tag: Option<String>,
+    pub(crate) created_before: Option<Timestamp>,
+    pub(crate) finished_before: Option<Timestamp>,
+    pub(crate) after: Option<TaskId>,
+    pub(crate) limit: Option<usize>,
+}
+
+/// The page length of a list that names none.
+pub(crate) const DEFAULT_PAGE: usize = 100;
+
+impl Filter {
+    /// Every task.
+    pub fn new() -> Filter {
+        Filter::default()
+    }
+
+    /// Tasks in this state; called again, in this state too.
+    pub fn state(mut self, state: State) -> Filter {
+        self.states.push(state);
+        self
+    }
+
+    /// The task with this id; called again, this one too.
+    pub fn id(mut self, id: TaskId) -> Filter {
+        self.ids.push(id);
+        self
+    }
+
+    /// Tasks of this queue.
+    pub fn queue(mut self, queue: impl Into<String>) -> Filter {
+        self.queue = Some(queue.into());
+        self
+    }
+
+    /// Tasks of this name.
+    pub fn task_name(mut self, name: impl Into<String>) -> Filter {
+        self.task_name = Some(name.into());
+        self
+    }
+
+    /// Tasks whose newest error has this type: the whole name, or its last segments (`NotFound` for `app::errors::NotFound`).
+    pub fn error_type(mut self, error_type: impl Into<String>) -> Filter {
+        self.error_type = Some(error_type.into());
+        self
+    }
+
+    /// Tasks with this tag.
+    pub fn tag(mut self, tag: impl Into<String>) -> Filter {
+        self.tag = Some(tag.into());
+        self
+    }
+
+    /// Tasks enqueued before this time.
+    pub fn created_before(mut self, time: SystemTime) -> Filter {
+        self.created_before = Some(time.into());
+        self
+    }
+
+    /// Tasks that finished before this time.
+    pub fn finished_before(mut self, time: SystemTime) -> Filter {
+        self.finished_before = Some(time.into());
+        self
+    }
+
+    /// Tasks with a higher id than this one: the next page. Bulk verbs start there too.
+    pub fn after(mut self, id: TaskId) -> Filter {
+        self.after = Some(id);
+        self
+    }
+
+    /// At most so many. A list defaults to 100, a bulk verb to all.
+    pub fn limit(mut self, limit: usize) -> Filter {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The states as a bit mask (bit n = state number n); all bits if none is named.
+    pub(crate) fn state_mask(&self) -> i64 {
+        if self.states.is_empty() { -1 } else { self.states.iter().fold(0, |mask, s| mask | 1 << s.code()) }
+    }
+
+    /// This filter, with `states` where it names none.
+    pub(crate) fn or_states(mut self, states: &[State]) -> Filter {
+        if self.states.is_empty() {
+            self.states = states.to_vec();
+        }
+        self
+    }
+}

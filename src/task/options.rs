@@ -1,0 +1,201 @@
+//! What an enqueue may ask for.
+
+use std::time::{Duration, SystemTime};
+
+use super::id::EnqueueToken;
+use super::name::{check_key, check_name};
+use super::timestamp::Timestamp;
+use super::{DEFAULT_QUEUE, Task};
+use crate::config::{Config, MAX_ATTEMPTS_RANGE, MAX_DURATION};
+use crate::error::Error;
+
+/// What an enqueue asks for beside its args.
+///
+/// There are three levels, and the nearest wins: the options of the call, the task type's own
+/// [`options()`](crate::Task::options), the [`Config`]. `max_attempts` is settled when the task is enqueued; a backoff or
+/// timeout that neither call nor type names is the configuration's of the program that runs the attempt.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[must_use]
+pub struct Options {
+    pub(crate) queue: Option<String>,
+    pub(crate) priority: Option<i16>,
+    pub(crate) due: Option<Due>,
+    pub(crate) max_attempts: Option<u32>,
+    pub(crate) backoff: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) unique: Option<String>,
+    pub(crate) expires: Option<Duration>,
+    pub(crate) tag: Option<String>,
+    pub(crate) token: Option<EnqueueToken>,
+}
+
+/// When a task may start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Due {
+    /// So long after the enqueue.
+    After(Duration),
+    /// When the wall clock says so.
+    At(Timestamp),
+}
+
+impl Options {
+    /// No wishes: every option at its default.
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// The queue: 1-200 bytes, no control characters. Defaults to `"default"`.
+    pub fn queue(mut self, queue: impl Into<String>) -> Options {
+        self.queue = Some(queue.into());
+        self
+    }
+
+    /// Higher runs first, within the queue. Defaults to 0.
+    pub fn priority(mut self, priority: i16) -> Options {
+        self.priority = Some(priority);
+        self
+    }
+
+    /// Start no sooner than so long after the enqueue. Replaces [`run_at`](Options::run_at). Defaults to zero.
+    pub fn delay(mut self, delay: Duration) -> Options {
+        self.due = Some(Due::After(delay));
+        self
+    }
+
+    /// Start no sooner than the wall clock says this. Replaces [`delay`](Options::delay). Defaults to now.
+    pub fn run_at(mut self, time: SystemTime) -> Options {
+        self.due = Some(Due::At(time.into()));
+        self
+    }
+
+    /// How often it may be tried, the first time included: 1-100. Defaults to [`Config::max_task_attempts`].
+    pub fn max_attempts(mut self, attempts: u32) -> Options {
+        self.max_attempts = Some(attempts);
+        self
+    }
+
+    /// The wait after the first failure; it doubles with each further one. Defaults to [`Config::retry_backoff`].
+    pub fn backoff(mut self, base: Duration) -> Options {
+        self.backoff = Some(base);
+        self
+    }
+
+    /// How long one attempt may take before `cx.ensure_active()` ends it. Defaults to [`Config::task_timeout`].
+    pub fn timeout(mut self, timeout: Duration) -> Options {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// At most one live task of the queue holds this key: an enqueue that finds one makes none and answers
+    /// [`Enqueued::Existing`](crate::Enqueued::Existing). 1-200 bytes, no control characters; only a digest of it is kept.
+    /// Defaults to none.
+    pub fn unique(mut self, key: impl Into<String>) -> Options {
+        self.unique = Some(key.into());
+        self
+    }
+
+    /// If it has not started so long after the enqueue, it is cancelled. Defaults to never.
+    pub fn expires(mut self, after: Duration) -> Options {
+        self.expires = Some(after);
+        self
+    }
+
+    /// A mark of your own to find tasks by: 1-200 bytes, no control characters. Defaults to none.
+    pub fn tag(mut self, tag: impl Into<String>) -> Options {
+        self.tag = Some(tag.into());
+        self
+    }
+
+    /// Repeat an enqueue whose outcome stayed unknown: if it did reach the disk, nothing is made and
+    /// [`Enqueued::Existing`](crate::Enqueued::Existing) names it. Not for [`Task::options`].
+    pub fn token(mut self, token: EnqueueToken) -> Options {
+        self.token = Some(token);
+        self
+    }
+
+    /// These options where they say something, `fallback`'s where they do not.
+    pub(crate) fn or(self, fallback: Options) -> Options {
+        Options {
+            queue: self.queue.or(fallback.queue),
+            priority: self.priority.or(fallback.priority),
+            due: self.due.or(fallback.due),
+            max_attempts: self.max_attempts.or(fallback.max_attempts),
+            backoff: self.backoff.or(fallback.backoff),
+            timeout: self.timeout.or(fallback.timeout),
+            unique: self.unique.or(fallback.unique),
+            expires: self.expires.or(fallback.expires),
+            tag: self.tag.or(fallback.tag),
+            token: self.token.or(fallback.token),
+        }
+    }
+
+    /// The options of one enqueue of `task`: the call's, then the type's, then the configuration's, all checked.
+    ///
+    /// # Errors
+    /// `InvalidInput`, naming the option, its value and its range.
+    pub(crate) fn resolve<T: Task>(self, task: &T, config: &Config) -> Result<Resolved, Error> {
+        let all = self.or(task.options());
+        check_name("task name", T::NAME)?;
+        let queue = all.queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned());
+        check_name("queue", &queue)?;
+        if let Some(key) = &all.unique {
+            check_key("unique key", key)?;
+        }
+        if let Some(tag) = &all.tag {
+            check_key("tag", tag)?;
+        }
+        let max_attempts = all.max_attempts.unwrap_or(config.max_task_attempts);
+        if !MAX_ATTEMPTS_RANGE.contains(&max_attempts) {
+            return Err(Error::invalid_value("max_attempts", max_attempts, "is not in 1..=100"));
+        }
+        let delay = match all.due {
+            Some(Due::After(delay)) => Some(delay),
+            _ => None,
+        };
+        for (field, value) in [("delay", delay), ("timeout", all.timeout), ("expires", all.expires)] {
+            check_duration(field, value, MAX_DURATION)?;
+        }
+        check_duration("backoff", all.backoff, config.retry_backoff_max)?;
+        if all.timeout.is_some_and(|t| t.is_zero()) {
+            return Err(Error::invalid("timeout", "is zero; leave it out for no limit"));
+        }
+        Ok(Resolved {
+            queue,
+            priority: all.priority.unwrap_or(0),
+            due: all.due.filter(|due| *due != Due::After(Duration::ZERO)),
+            max_attempts,
+            backoff: all.backoff,
+            timeout: all.timeout,
+            unique: all.unique,
+            expires: all.expires,
+            tag: all.tag,
+            token: all.token,
+        })
+    }
+}
+
+fn check_duration(field: &str, value: Option<Duration>, max: Duration) -> Result<(), Error> {
+    match value {
+        Some(d) if d > max => Err(Error::invalid_value(
+            field,
+            humantime::format_duration(d),
+            &format!("is longer than {}", humantime::format_duration(max)),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// [`Options`] with every level applied and every bound checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Resolved {
+    pub queue: String,
+    pub priority: i16,
+    pub due: Option<Due>,
+    pub max_attempts: u32,
+    pub backoff: Option<Duration>,
+    pub timeout: Option<Duration>,
+    pub unique: Option<String>,
+    pub expires: Option<Duration>,
+    pub tag: Option<String>,
+    pub token: Option<EnqueueToken>,
+}

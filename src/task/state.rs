@@ -1,0 +1,108 @@
+//! The six states, and why a queued task may have to wait.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Where a task stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum State {
+    /// Waits to run: now, or for the reason that its [`Hold`] names.
+    Queued,
+    /// A worker executes it.
+    Running,
+    /// An attempt returned Ok.
+    Succeeded,
+    /// It failed and will not be retried by itself.
+    Failed,
+    /// It was cancelled, or expired.
+    Cancelled,
+    /// Its process died, or its handler fell silent, and it is not retried by itself.
+    Lost,
+}
+
+impl State {
+    /// All states, in the order of their numbers in the file.
+    pub const ALL: [State; 6] =
+        [State::Queued, State::Running, State::Succeeded, State::Failed, State::Cancelled, State::Lost];
+
+    /// Whether nothing more happens to a task in this state by itself. (A `LOST` task whose thread still runs may yet succeed.)
+    pub fn is_finished(self) -> bool {
+        !matches!(self, State::Queued | State::Running)
+    }
+
+    /// Its name, in capitals.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Queued => "QUEUED",
+            State::Running => "RUNNING",
+            State::Succeeded => "SUCCEEDED",
+            State::Failed => "FAILED",
+            State::Cancelled => "CANCELLED",
+            State::Lost => "LOST",
+        }
+    }
+
+    pub(crate) fn code(self) -> i64 {
+        self as i64
+    }
+
+    pub(crate) fn from_code(code: i64) -> Option<State> {
+        State::ALL.get(usize::try_from(code).ok()?).copied()
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for State {
+    type Err = Error;
+
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if it is none of the six names (in any case).
+    fn from_str(text: &str) -> Result<State, Error> {
+        State::ALL.into_iter().find(|s| s.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
+            Error::invalid_value(
+                "state",
+                text,
+                "is none of QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED, LOST",
+            )
+        })
+    }
+}
+
+/// Why a `QUEUED` task may not be claimed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Hold {
+    /// It may be claimed.
+    Ready,
+    /// It waits for its time (`run_at`): a delay, or the backoff of a retry.
+    Time,
+    /// No handler of the owner knows its name (or its version is newer than the handler's).
+    UnknownName,
+    /// A thread still runs an earlier attempt of it.
+    PreviousAttempt,
+    /// It was running when a process died; such suspects run one at a time, and it is not its turn.
+    Suspect,
+}
+
+impl Hold {
+    const ALL: [Hold; 5] = [Hold::Ready, Hold::Time, Hold::UnknownName, Hold::PreviousAttempt, Hold::Suspect];
+
+    pub(crate) fn code(self) -> i64 {
+        self as i64
+    }
+
+    pub(crate) fn from_code(code: i64) -> Option<Hold> {
+        Hold::ALL.get(usize::try_from(code).ok()?).copied()
+    }
+}

@@ -1,0 +1,36 @@
+//! Queues without threads, and time that stands still: for tests that neither sleep nor flake.
+//!
+//! A [`SteppedQueue`] has the same file, the same SQL and the same steps as a [`Queue`]; but nothing happens
+//! unless the test calls for it, and time passes only on its [`ManualClock`].
+//!
+//! ```
+//! use perdura::testing::{ManualClock, SteppedQueue};
+//! use perdura::{Failure, Queue, State};
+//! use std::time::Duration;
+//!
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Flaky;
+//! impl perdura::Task for Flaky {
+//!     const NAME: &'static str = "flaky";
+//! }
+//!
+//! let clock = ManualClock::new();
+//! let builder = Queue::builder().clock(clock.clone()).handle(|_: Flaky, cx: &perdura::Context| match cx.attempt_number() {
+//!     1 => Err(Failure::named("network.down", "no route")),
+//!     _ => Ok("done"),
+//! });
+//! let mut tests = SteppedQueue::open(builder, &clock)?;
+//! let id = tests.queue().enqueue(&Flaky)?;
+//! tests.run_until_idle()?;
+//! assert_eq!(tests.queue().get(id)?.error_type.as_deref(), Some("network.down"));
+//! tests.advance(Duration::from_secs(60))?; // the backoff of the first retry
+//! tests.run_until_idle()?;
+//! assert_eq!(tests.queue().get(id)?.state, State::Succeeded);
+//! # Ok::<(), perdura::Error>(())
+//! ```
+
+mod clock;
+mod stepped;
+
+pub use clock::ManualClock;
+pub use stepped::{Ran, SteppedQueue, Tally};

@@ -1,0 +1,122 @@
+//! The timer: one thread that sleeps until something is due.
+//!
+//! It knows only when to call [`Ticks::tick`], which does what is due and says when it wants to be called again. While something
+//! waits it looks at the wall clock at least each [`LOOK`], since timers stand still while the machine sleeps and clocks jump; with
+//! nothing waiting it does not wake.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind};
+use crate::task::Timestamp;
+
+/// The longest sleep while something waits: after a resume from suspend, due tasks start within this time.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What the timer drives.
+pub(crate) trait Ticks: Send + Sync {
+    /// Does everything that is due.
+    fn tick(&self) -> NextTick;
+}
+
+/// When the next tick is wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct NextTick {
+    /// When the wall clock says this.
+    pub at: Option<Timestamp>,
+    /// When the monotonic clock says this.
+    pub monotonic: Option<Duration>,
+}
+
+impl NextTick {
+    /// The earlier of both, of each kind.
+    pub(crate) fn or_sooner(self, other: NextTick) -> NextTick {
+        NextTick {
+            at: self.at.into_iter().chain(other.at).min(),
+            monotonic: self.monotonic.into_iter().chain(other.monotonic).min(),
+        }
+    }
+}
+
+/// Tells the timer of something sooner, or of the end.
+#[derive(Default)]
+pub(crate) struct Alarm {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    next: NextTick,
+    stopped: bool,
+}
+
+impl Alarm {
+    /// Asks for a tick. The timer wakes only if that is sooner than the next one.
+    pub(crate) fn set(&self, wanted: NextTick) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let sooner = state.next.or_sooner(wanted);
+        if sooner != state.next {
+            state.next = sooner;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Ends the timer's thread.
+    pub(crate) fn stop(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).stopped = true;
+        self.changed.notify_one();
+    }
+
+    /// Sleeps until a tick is due; false if the timer is to end.
+    fn wait(&self, clock: &dyn Clock) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = clock.now();
+        loop {
+            if state.stopped {
+                return false;
+            }
+            let now = clock.now();
+            let jumped_back = now < std::mem::replace(&mut seen, now);
+            if jumped_back && state.next.at.is_some() {
+                state.next = NextTick::default();
+                return true;
+            }
+            let by_wall = state.next.at.map(|at| at.since(now));
+            let by_monotonic = state.next.monotonic.map(|at| at.saturating_sub(clock.monotonic()));
+            state = match by_wall.into_iter().chain(by_monotonic).min() {
+                Some(Duration::ZERO) => {
+                    state.next = NextTick::default();
+                    return true;
+                }
+                Some(wait) => {
+                    let slept = self.changed.wait_timeout(state, wait.min(LOOK));
+                    slept.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+/// Starts the timer's thread. Its first tick is at once.
+pub(crate) fn start(
+    alarm: Arc<Alarm>,
+    clock: Arc<dyn Clock>,
+    ticks: Arc<dyn Ticks>,
+) -> Result<JoinHandle<()>, Error> {
+    let run = move || {
+        loop {
+            alarm.set(ticks.tick());
+            if !alarm.wait(&*clock) {
+                return;
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("perdura-timer".to_owned())
+        .spawn(run)
+        .map_err(|e| Error::new(ErrorKind::Io, "the timer thread cannot be started").with_source(e))
+}

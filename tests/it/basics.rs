@@ -1,0 +1,69 @@
+//! From enqueue to settled, on a stepped queue and with threads.
+
+use std::time::Duration;
+
+use perdura::{Config, Options, Queue, State};
+
+use crate::support::*;
+
+#[test]
+fn a_task_succeeds_and_its_result_is_kept() {
+    let (tests, _) = stepped();
+    let id = tests.queue().enqueue(&Do::Ok(7)).unwrap();
+    assert_eq!(tests.queue().get(id).unwrap().state, State::Queued);
+    assert_eq!(tests.run_until_idle().unwrap().succeeded, 1);
+    let record = tests.queue().get(id).unwrap();
+    assert_eq!((record.state, record.attempt_number, record.generation), (State::Succeeded, 1, 1));
+    assert_eq!(tests.queue().result::<u64>(id).unwrap(), Some(7));
+    assert_sound(tests.queue());
+}
+
+#[test]
+fn by_default_three_attempts_60_and_120_seconds_apart() {
+    let (mut tests, clock) = stepped();
+    let id = tests.queue().enqueue(&fail()).unwrap();
+    tests.run_until_idle().unwrap();
+    for wait in [60, 120] {
+        let record = tests.queue().get(id).unwrap();
+        assert_eq!(record.run_at.unwrap(), perdura::Clock::now(&clock).after(wait * SECOND));
+        tests.advance(wait * SECOND - Duration::from_millis(1)).unwrap();
+        assert_eq!(tests.run_one().unwrap(), None, "too early");
+        tests.advance(Duration::from_millis(1)).unwrap();
+        assert_eq!(tests.run_until_idle().unwrap().failed, 1);
+    }
+    let record = tests.queue().get(id).unwrap();
+    assert_eq!((record.state, record.attempt_number), (State::Failed, 3));
+    assert_eq!(record.error_type.as_deref(), Some("told"));
+    assert_eq!(tests.queue().attempts(id).unwrap().len(), 3);
+    assert_sound(tests.queue());
+}
+
+#[test]
+fn threads_drain_a_thousand_tasks() {
+    let folder = Folder::new();
+    let queue = builder(Config { workers: 2, ..Config::default() }).open(folder.file()).unwrap();
+    let tasks: Vec<_> = (0..1000).map(Do::Ok).collect();
+    let ids = queue.enqueue_all(&tasks).unwrap();
+    queue.drain().unwrap();
+    let total = queue.counts().unwrap().total();
+    assert_eq!(total.succeeded, 1000);
+    assert_eq!(queue.result::<u64>(ids[999].id()).unwrap(), Some(999));
+    let report = queue.shutdown(Duration::from_secs(10)).unwrap();
+    assert!(report.still_running.is_empty());
+    assert_sound(&queue);
+}
+
+#[test]
+fn an_enqueue_starts_an_idle_queue() {
+    let folder = Folder::new();
+    let queue =
+        builder(Config { poll_interval: Duration::ZERO, ..Config::default() }).open(folder.file()).unwrap();
+    for n in 0..50 {
+        let id = add(&queue, &Do::Ok(n), Options::new());
+        assert_eq!(queue.wait(id, Duration::from_secs(20)).unwrap().state, State::Succeeded);
+    }
+    drop(queue);
+    let queue = Queue::builder().open(folder.file()).unwrap();
+    assert_eq!(queue.counts().unwrap().total().succeeded, 50);
+    assert_sound(&queue);
+}

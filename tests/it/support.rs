@@ -1,0 +1,100 @@
+//! What the tests share: a task that does as it is told, and queues to run it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use perdura::testing::{ManualClock, SteppedQueue};
+use perdura::{Builder, Config, Context, Failure, Options, Queue, Task, TaskId};
+use serde::{Deserialize, Serialize};
+
+/// A task that does as its args say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Do {
+    Ok(u64),
+    Fail(String),
+    Permanent,
+    Panic(String),
+    Snooze(u64),
+    Cancel,
+    RetryAfter(u64),
+    FailUntil(u32),
+}
+
+impl Task for Do {
+    const NAME: &'static str = "do";
+}
+
+/// The handler of [`Do`].
+pub fn run(task: Do, cx: &Context) -> Result<u64, Failure> {
+    match task {
+        Do::Ok(n) => Ok(n),
+        Do::Fail(error_type) => Err(Failure::named(error_type, "as told")),
+        Do::Permanent => Err(Failure::permanent("as told")),
+        Do::Panic(text) => panic!("{text}"),
+        Do::Snooze(ms) => Err(Failure::snooze(Duration::from_millis(ms))),
+        Do::Cancel => Err(Failure::cancel("as told")),
+        Do::RetryAfter(ms) => Err(Failure::named("later", "as told").retry_after(Duration::from_millis(ms))),
+        Do::FailUntil(n) if cx.attempt_number() < n => Err(Failure::named("not.yet", "as told")),
+        Do::FailUntil(n) => Ok(u64::from(n)),
+    }
+}
+
+pub fn fail() -> Do {
+    Do::Fail("told".to_owned())
+}
+
+/// A stepped queue with a handler for [`Do`], on a clock of its own.
+pub fn stepped() -> (SteppedQueue, ManualClock) {
+    stepped_with(Config::default())
+}
+
+pub fn stepped_with(config: Config) -> (SteppedQueue, ManualClock) {
+    let clock = ManualClock::new();
+    (SteppedQueue::open(builder(config).clock(clock.clone()), &clock).unwrap(), clock)
+}
+
+pub fn builder(config: Config) -> Builder {
+    Queue::builder().config(config).handle(run)
+}
+
+/// A folder that is removed at the end of its test.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        use std::hash::{BuildHasher, RandomState};
+        let name = format!("perdura-test-{}-{:016x}", std::process::id(), RandomState::new().hash_one(0));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Folder(path.canonicalize().unwrap())
+    }
+
+    pub fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.0.join("tasks.db")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Enqueues with options, and answers with the id.
+pub fn add(queue: &Queue, task: &Do, options: Options) -> TaskId {
+    queue.enqueue_with(task, options).unwrap().id()
+}
+
+/// A file that is sound.
+#[track_caller]
+pub fn assert_sound(queue: &Queue) {
+    let report = queue.check().unwrap();
+    assert!(report.is_ok(), "{report:#?}");
+}
+
+pub const SECOND: Duration = Duration::from_secs(1);
+pub const MINUTE: Duration = Duration::from_secs(60);
