@@ -281,10 +281,7 @@ impl Core {
 
     /// Notices what other processes have written. Says whether they have.
     pub(super) fn look_abroad(&self) -> Result<bool, Error> {
-        let version = self
-            .store
-            .writer
-            .alone(|conn| Ok(conn.query_row("PRAGMA data_version", [], |row| row.get(0))?))?;
+        let version = self.store.writer.alone(store::data_version)?;
         let before = lock(&self.data_version).replace(version);
         if before == Some(version) {
             return Ok(false);

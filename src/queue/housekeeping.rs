@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, select};
-use rusqlite::Connection;
 
 use super::core::Core;
 use super::steady::Steady;
 use crate::error::Error;
-use crate::store;
-use crate::store::Ages;
+use crate::store::{self, Ages, Background};
 use crate::task::TaskId;
 
 /// With no commit for so long, what is left in the WAL is checkpointed.
@@ -27,7 +25,7 @@ pub(crate) struct Housekeeping {
     core: Arc<Core>,
     steady: Steady,
     /// For WAL checkpoints beside the commits; none if SQLite's WAL-reset bug forbids it.
-    background: Option<Connection>,
+    background: Option<Background>,
 }
 
 impl Housekeeping {
@@ -78,7 +76,7 @@ impl Housekeeping {
     /// so that the WAL can start again.
     fn checkpoint(&mut self) -> Result<(), Error> {
         if let Some(background) = &self.background {
-            store::checkpoint_wal(background)?;
+            background.checkpoint_wal()?;
         }
         self.core.store.writer.alone(store::checkpoint_wal)
     }

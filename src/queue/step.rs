@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Queue;
 use super::housekeeping::Housekeeping;
 use crate::error::Error;
-use crate::executor;
+use crate::executor::{self, Job};
 use crate::handler::Port;
 use crate::task::{TaskId, Verdict};
 
@@ -34,8 +34,16 @@ impl Stepper {
         Ok(Stepper { queue, housekeeping })
     }
 
-    /// Claims one task, runs it on this thread, settles it. None if nothing is ready.
-    pub(crate) fn run_one(&self) -> Result<Option<Ran>, Error> {
+    /// Claims one task and leaves it so, as a process that dies then. Notes its start, if it is to have started.
+    pub(crate) fn leave_claimed(&self, started: bool) -> Result<Option<TaskId>, Error> {
+        let Some(job) = self.claim_one()? else { return Ok(None) };
+        if started {
+            self.queue.handle.core.starting(&job.claimed)?;
+        }
+        Ok(Some(job.claimed.task_id))
+    }
+
+    fn claim_one(&self) -> Result<Option<Job>, Error> {
         let core = &self.queue.handle.core;
         core.hub.add_workers(1);
         core.hub.set_claiming(true);
@@ -43,7 +51,13 @@ impl Stepper {
         core.hub.set_claiming(false);
         core.hub.remove_worker();
         claimed?;
-        let Some(job) = core.hub.take_job() else { return Ok(None) };
+        Ok(core.hub.take_job())
+    }
+
+    /// Claims one task, runs it on this thread, settles it. None if nothing is ready.
+    pub(crate) fn run_one(&self) -> Result<Option<Ran>, Error> {
+        let core = &self.queue.handle.core;
+        let Some(job) = self.claim_one()? else { return Ok(None) };
         let port: Arc<dyn Port> = core.clone();
         let finished = executor::run(job, &self.queue.handle.registry, &port);
         let id = finished.settlement.task_id;

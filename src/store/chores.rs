@@ -3,11 +3,27 @@
 use rusqlite::Connection;
 
 use super::fault::Sql;
+use crate::error::Error;
 
 /// Free pages that are kept for the next writes (4 MiB of pages of 4 KiB).
 const KEPT_FREE: i64 = 1024;
 /// Free pages returned in one go: bounds how long others wait for the writer.
 const RETURNED: i64 = 4096;
+
+/// A connection for WAL checkpoints beside the commits.
+pub(crate) struct Background(pub(super) Connection);
+
+impl Background {
+    /// Copies what it can of the WAL into the database file, without waiting for anybody.
+    pub(crate) fn checkpoint_wal(&self) -> Result<(), Error> {
+        Ok(checkpoint_wal(&self.0)?)
+    }
+}
+
+/// A number that changes whenever another connection has committed.
+pub(crate) fn data_version(conn: &Connection) -> Sql<i64> {
+    Ok(conn.query_row("PRAGMA data_version", [], |row| row.get(0))?)
+}
 
 /// Copies what it can of the WAL into the database file, without waiting for anybody.
 pub(crate) fn checkpoint_wal(conn: &Connection) -> Sql<()> {

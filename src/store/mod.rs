@@ -38,7 +38,7 @@ use crate::error::{Error, ErrorKind};
 pub(crate) use admin::{Verb, apply_all, apply_one, set_paused};
 pub use check::CheckReport;
 pub(crate) use check::check;
-pub(crate) use chores::{checkpoint_wal, return_free_pages};
+pub(crate) use chores::{Background, checkpoint_wal, data_version, return_free_pages};
 pub(crate) use claim::{Known, claim, lift_known};
 pub(crate) use enqueue::{enqueue, find_token};
 pub(crate) use fault::{Fault, Sql};
@@ -159,13 +159,13 @@ impl Store {
 
     /// A connection for WAL checkpoints beside the commits; none where SQLite has the WAL-reset bug, which two connections that
     /// write and checkpoint at once can meet (fixed in 3.51.3, 3.50.7 and 3.44.6).
-    pub(crate) fn background(&self) -> Result<Option<Connection>, Error> {
+    pub(crate) fn background(&self) -> Result<Option<Background>, Error> {
         let has_bug = match rusqlite::version_number() {
             v if v >= 3_051_003 => false,
             v if (3_050_007..3_051_000).contains(&v) => false,
             v if (3_044_006..3_045_000).contains(&v) => false,
             _ => true,
         };
-        if has_bug { Ok(None) } else { Ok(Some(open::again(&self.path, self.durability)?)) }
+        if has_bug { Ok(None) } else { Ok(Some(Background(open::again(&self.path, self.durability)?))) }
     }
 }

@@ -113,6 +113,16 @@ impl SteppedQueue {
         Err(Error::new(ErrorKind::TimedOut, format!("the queue is not idle after {MAX_ATTEMPTS} attempts")))
     }
 
+    /// Claims the next ready task and ends this queue as a process ends that dies then: nothing is settled, the lock is released.
+    /// Open the file again to see what becomes of it. `started` says whether the handler had started. Answers with the task; none
+    /// if nothing was ready.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn die_in_attempt(self, started: bool) -> Result<Option<TaskId>, Error> {
+        self.stepper.leave_claimed(started)
+    }
+
     /// Lets time pass, and does what falls due: waits end, tasks expire.
     ///
     /// # Errors
