@@ -111,6 +111,18 @@ impl Core {
         Ok(Some(recovered))
     }
 
+    /// Asks for the right to execute, and on getting it begins to claim. False if another has it.
+    pub(super) fn take_over(&self) -> Result<bool, Error> {
+        if self.acquire()?.is_none() {
+            return Ok(false);
+        }
+        self.hub.set_claiming(true);
+        self.hub.alarm.set(NextTick { at: Some(self.now()), monotonic: None });
+        self.look_abroad()?;
+        self.claim_more()?;
+        Ok(true)
+    }
+
     /// Lifts the hold of tasks whose name was unknown and is known now.
     fn lift_known(&self) -> Result<usize, Error> {
         let (known, now) = (self.known().clone(), self.now());

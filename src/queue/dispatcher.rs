@@ -9,7 +9,6 @@ use super::core::{Core, TRY_AGAIN};
 use crate::error::{Error, ErrorKind};
 use crate::handler::Finished;
 use crate::task::Verdict;
-use crate::timer::NextTick;
 
 /// Attempts settled in one transaction at most: bounds how long others wait for the writer.
 const MAX_SETTLES: usize = 1024;
@@ -133,18 +132,9 @@ impl Dispatcher<'_> {
             self.note_trouble(looked);
             return;
         }
-        match self.core.acquire() {
-            Ok(None) => {}
-            Ok(Some(_)) => {
-                self.core.hub.set_claiming(true);
-                self.core.hub.alarm.set(NextTick { at: Some(self.core.now()), monotonic: None });
-                let looked = self.core.look_abroad().and_then(|_| self.core.claim_more());
-                self.note_trouble(looked);
-            }
-            Err(e) => {
-                log::warn!("the ownership of the file could not be taken, trying again: {e}");
-                self.poll_at = Some(self.core.hub.monotonic() + TRY_AGAIN);
-            }
+        if let Err(e) = self.core.take_over() {
+            log::warn!("the ownership of the file could not be taken, trying again: {e}");
+            self.poll_at = Some(self.core.hub.monotonic() + TRY_AGAIN);
         }
     }
 

@@ -83,6 +83,9 @@ impl Handle {
         let (stop_housekeeping, stop) = bounded(0);
         let chores = Housekeeping::new(core.clone());
         let housekeeping = spawn("perdura-housekeeping", move || chores.run(&stop))?;
+        if let Err(e) = core.take_over() {
+            log::warn!("the ownership of the file could not be taken; it will be tried again: {e}");
+        }
         let for_dispatcher = core.clone();
         let dispatcher = spawn("perdura-dispatcher", move || dispatcher::run(&for_dispatcher, &finished))?;
         Ok(Threads { executor, dispatcher, timer, housekeeping, stop_housekeeping })

@@ -20,11 +20,13 @@ pub(super) struct Handover {
     out: usize,
     /// The queue that was served last; the next one's turn comes first.
     cursor: i64,
+    /// Tasks that the transaction had made ready when it was asked to claim.
+    seen: u64,
 }
 
 impl Handover {
     pub(super) fn new(hub: Arc<Hub>) -> Handover {
-        Handover { hub, out: 0, cursor: 0 }
+        Handover { hub, out: 0, cursor: 0, seen: 0 }
     }
 }
 
@@ -40,10 +42,12 @@ pub(super) fn ask(hub: &Arc<Hub>) -> impl FnMut(&Tx<'_>) -> Sql<()> + Send + 'st
 impl Epilogue for Handover {
     fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<()> {
         let Some(epoch) = self.hub.epoch().filter(|_| self.hub.is_claiming()) else { return Ok(()) };
+        tx.pass_turn()?;
         let (ready, settled) = {
             let effects = tx.effects();
             (effects.ready, effects.settled)
         };
+        self.seen = ready;
         if ready == 0 && !self.hub.is_behind() {
             return Ok(());
         }
@@ -57,7 +61,6 @@ impl Epilogue for Handover {
             self.hub.wake.ring();
             return Err(fault);
         }
-        tx.pass_turn()?;
         let claims = claim(tx, room, &self.hub.known, &mut self.cursor, self.hub.clock.now())?;
         self.hub.set_behind(claims.len() == room || tx.effects().more);
         tx.effect(|effects| effects.claims = claims);
@@ -66,10 +69,15 @@ impl Epilogue for Handover {
 
     fn committed(&mut self, effects: Effects) {
         self.out = self.out.saturating_sub(effects.settled) + effects.claims.len();
+        if effects.ready > std::mem::take(&mut self.seen) {
+            self.hub.set_behind(true); // a suspect got its turn after the claims
+            self.hub.wake.ring();
+        }
         self.hub.after_commit(effects);
     }
 
     fn rolled_back(&mut self) {
+        self.seen = 0;
         self.hub.set_behind(true);
     }
 }

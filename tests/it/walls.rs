@@ -1,0 +1,372 @@
+//! The architecture, as a test: which module may name which, and what stands in one place only.
+//!
+//! The checker is a pure function over (path, source) pairs; `planted` shows that it finds planted violations.
+//!
+//! It does not see what a macro pastes together, nor paths inside strings, but for attributes such as `with = "crate::a::b"`.
+
+mod house;
+mod planted;
+
+use std::path::Path;
+
+use house::{File, House, Reference, string_value};
+
+// ---- The rules ----
+
+/// Who may name whom. Imports go down; within a line of the drawing, along an arrow.
+const MAY_NAME: &[(&str, &[&str])] = &[
+    // whole
+    (
+        "lib",
+        &[
+            "testing",
+            "queue",
+            "executor",
+            "handler",
+            "timer",
+            "store",
+            "clock",
+            "lifecycle",
+            "retry",
+            "task",
+            "config",
+            "error",
+        ],
+    ),
+    ("testing", &["queue", "clock", "task", "config", "error"]),
+    (
+        "queue",
+        &[
+            "executor",
+            "handler",
+            "timer",
+            "schedule",
+            "store",
+            "clock",
+            "lifecycle",
+            "retry",
+            "task",
+            "config",
+            "error",
+        ],
+    ),
+    // running
+    ("timer", &["clock", "lifecycle", "retry", "task", "config", "error"]),
+    ("schedule", &["clock", "lifecycle", "retry", "task", "config", "error"]),
+    ("executor", &["handler", "clock", "lifecycle", "retry", "task", "config", "error"]),
+    ("handler", &["clock", "lifecycle", "retry", "task", "config", "error"]),
+    // edges
+    ("store", &["lifecycle", "retry", "task", "config", "error"]),
+    ("clock", &["task", "config", "error"]),
+    // rules
+    ("lifecycle", &["retry", "task", "config"]),
+    ("retry", &["task", "config"]),
+    // values
+    ("task", &["config", "error"]),
+    ("config", &["task", "error"]),
+    ("error", &[]),
+];
+
+/// Rooms that use only what the crate shows to everyone.
+const FACE: &[&str] = &["cli", "tui", "report", "main", "bin"];
+
+/// What only some files may name, wherever the name comes from.
+const ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
+    (
+        Rule::Time,
+        &["SystemTime::now", "Instant::now", "Instant::elapsed", "SystemTime::elapsed"],
+        &["src/clock.rs"],
+    ),
+    (Rule::Database, &["rusqlite", "r2d2", "r2d2_sqlite", "libsqlite3_sys"], &["src/store/"]),
+    (Rule::Threads, &["thread::spawn", "thread::scope", "thread::Builder", "rayon::spawn"], THREADS),
+    (Rule::Files, &["std::fs"], &["src/store/"]),
+    (Rule::Manners, &["process::exit", "process::abort"], &[]),
+];
+
+/// Where threads may start.
+const THREADS: &[&str] = &["src/queue/", "src/executor.rs", "src/timer.rs"];
+
+/// The same for runs of tokens.
+const TOKENS_ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
+    (Rule::Time, &[".", "elapsed", "("], &["src/clock.rs"]),
+    (Rule::Threads, &[".", "spawn", "("], THREADS),
+    (Rule::Threads, &[".", "spawn_scoped", "("], THREADS),
+    (Rule::Manners, &[".", "unwrap", "("], &[]), // but in tests
+    (Rule::Manners, &["Option", "::", "unwrap"], &[]),
+    (Rule::Manners, &["Result", "::", "unwrap"], &[]),
+    (Rule::Manners, &["println", "!"], &[]),
+    (Rule::Manners, &["print", "!"], &[]),
+    (Rule::Manners, &["eprintln", "!"], &[]),
+    (Rule::Manners, &["eprint", "!"], &[]),
+    (Rule::Manners, &["dbg", "!"], &[]),
+    (Rule::Manners, &["todo", "!"], &[]),
+    (Rule::Manners, &["unimplemented", "!"], &[]),
+    (Rule::Manners, &["unsafe"], &[]),
+];
+
+/// The files that only decide, and what they may not name: it can wait, fail, or change its answer.
+const PURE: &[&str] = &["src/lifecycle.rs", "src/lifecycle/", "src/retry.rs", "src/retry/"];
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::io",
+    "std::thread",
+    "std::sync",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::time::SystemTime",
+    "std::time::Instant",
+    "std::hash::RandomState",
+    "rusqlite",
+    "r2d2",
+    "crossbeam_channel",
+    "log",
+];
+
+/// First words of SQL, in capitals as the store writes them.
+const SQL: &[&str] = &[
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "REPLACE",
+    "WITH",
+    "PRAGMA",
+    "CREATE",
+    "DROP",
+    "ALTER",
+    "BEGIN",
+    "COMMIT",
+    "END",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "RELEASE",
+    "ATTACH",
+    "DETACH",
+    "VACUUM",
+    "ANALYZE",
+    "REINDEX",
+    "EXPLAIN",
+    "VALUES",
+];
+
+/// The longest that a file may be, its tests at the end not counted.
+const MAX_LINES: usize = 600;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Rule {
+    Wall,
+    Pure,
+    Time,
+    Sql,
+    Database,
+    Threads,
+    Files,
+    Manners,
+    Size,
+}
+
+// ---- The walls of this crate ----
+
+#[test]
+fn imports_go_down() {
+    assert_none(Rule::Wall);
+}
+
+#[test]
+fn executor_handler_and_timer_never_refer_to_the_store() {
+    assert_strangers(&["executor", "handler", "timer", "schedule"], &["store", "queue"]);
+}
+
+#[test]
+fn the_store_never_refers_to_the_clock() {
+    assert_strangers(&["store"], &["clock", "queue", "executor", "handler", "timer"]);
+}
+
+#[test]
+fn only_the_clock_reads_the_time() {
+    assert_none(Rule::Time);
+}
+
+#[test]
+fn lifecycle_and_retry_refer_to_nothing_that_can_wait_or_fail() {
+    assert_strangers(
+        &["lifecycle", "retry"],
+        &["store", "clock", "handler", "executor", "timer", "queue", "error"],
+    );
+    assert_none(Rule::Pure);
+}
+
+#[test]
+fn sql_stands_only_in_the_store() {
+    assert_none(Rule::Sql);
+}
+
+#[test]
+fn the_database_is_named_only_in_the_store_and_behind_its_feature() {
+    assert_none(Rule::Database);
+}
+
+#[test]
+fn threads_start_only_in_queue_executor_and_timer() {
+    assert_none(Rule::Threads);
+}
+
+#[test]
+fn only_the_store_touches_files() {
+    assert_none(Rule::Files);
+}
+
+#[test]
+fn nothing_exits_prints_unwraps_or_is_unsafe() {
+    assert_none(Rule::Manners);
+    assert!(
+        sources().iter().any(|(path, text)| path == "src/lib.rs" && text.contains("#![forbid(unsafe_code)]"))
+    );
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    assert_none(Rule::Size);
+}
+
+#[track_caller]
+fn assert_none(rule: Rule) {
+    let found: Vec<String> =
+        check(&sources()).into_iter().filter(|(r, _)| *r == rule).map(|(_, text)| text).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Independent of [`MAY_NAME`], so that an entry too many there does not open these walls.
+#[track_caller]
+fn assert_strangers(rooms: &[&str], strangers: &[&str]) {
+    let sources = sources();
+    let house = House::new(&sources);
+    for (file, reference) in house.references() {
+        let met = house.rooms(reference).into_iter().find(|r| strangers.contains(&r.as_str()));
+        let written = reference.path.join("::");
+        assert!(
+            met.is_none() || !rooms.contains(&file.room()),
+            "{}:{}: {written}",
+            file.path,
+            reference.line
+        );
+    }
+}
+
+/// Every source file of the crate.
+fn sources() -> Vec<(String, String)> {
+    fn collect(folder: &Path, root: &Path, into: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, root, into);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+                into.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    collect(&root.join("src"), root, &mut found);
+    found.sort();
+    assert!(found.iter().any(|(path, _)| path == "src/store/mod.rs"), "these are not the sources");
+    found
+}
+
+// ---- The checker ----
+
+/// All violations in a crate, in the order of its files: `src/executor.rs:3: executor must not refer to store (crate::store::Store)`.
+fn check(sources: &[(String, String)]) -> Vec<(Rule, String)> {
+    let house = House::new(sources);
+    let mut found = Vec::new();
+    for (file, reference) in house.references() {
+        let at = format!("{}:{}", file.path, reference.line);
+        check_walls(&house, file, reference, &mut |text| found.push((Rule::Wall, format!("{at}: {text}"))));
+        check_names(file, reference, &house.stages(reference), &mut |rule, text| {
+            found.push((rule, format!("{at}: {text}")));
+        });
+    }
+    for file in &house.files {
+        let lines = file
+            .text
+            .find("\n#[cfg(test)]\nmod tests")
+            .map_or(file.text, |end| &file.text[..end])
+            .lines()
+            .count();
+        if lines > MAX_LINES {
+            found.push((Rule::Size, format!("{}:{MAX_LINES}: {lines} lines are too many", file.path)));
+        }
+        check_tokens(file, &mut |rule, line, text| {
+            found.push((rule, format!("{}:{line}: {text}", file.path)))
+        });
+    }
+    found
+}
+
+fn check_walls(house: &House, file: &File, reference: &Reference, report: &mut impl FnMut(String)) {
+    let (room, written) = (file.room(), reference.path.join("::"));
+    if FACE.contains(&room) {
+        let home = house.home(reference);
+        let own = home.get(1).is_some_and(|r| r == room);
+        let public = home
+            .get(..2)
+            .is_some_and(|name| name[1] == "testing" || house.names.get(name).is_some_and(|n| n.1));
+        if home[0] == "crate" && !own && !public {
+            report(format!("{room} must use only the public API ({written})"));
+        }
+        return;
+    }
+    let Some((_, allowed)) = MAY_NAME.iter().find(|(name, _)| *name == room) else {
+        return report(format!("{room} has no place in MAY_NAME"));
+    };
+    for other in
+        house.rooms(reference).iter().filter(|other| *other != room && !allowed.contains(&other.as_str()))
+    {
+        report(format!("{room} must not refer to {other} ({written})"));
+    }
+}
+
+fn check_names(
+    file: &File,
+    reference: &Reference,
+    stages: &[Vec<String>],
+    report: &mut impl FnMut(Rule, String),
+) {
+    let written = reference.path.join("::");
+    let behind_feature = file.path == "src/queue/mod.rs" && reference.gated;
+    for stage in
+        stages.iter().filter(|stage| stage[0] != "crate").map(|stage| format!("::{}::", stage.join("::")))
+    {
+        for (rule, names, places) in ONLY_IN {
+            let name = names.iter().find(|name| stage.contains(&format!("::{name}::")));
+            let allowed = file.is_in(places) || (*rule == Rule::Database && behind_feature);
+            if let Some(name) = name.filter(|_| !allowed) {
+                report(*rule, format!("{name} has no place here ({written})"));
+            }
+        }
+        let impure = IMPURE.iter().find(|name| stage.starts_with(&format!("::{name}::")));
+        if let Some(name) = impure.filter(|_| file.is_in(PURE)) {
+            report(Rule::Pure, format!("{} decides only, and must not name {name} ({written})", file.room()));
+        }
+    }
+}
+
+fn check_tokens(file: &File, report: &mut impl FnMut(Rule, usize, String)) {
+    for (i, token) in file.tokens.iter().enumerate() {
+        for (rule, run, places) in TOKENS_ONLY_IN {
+            let here =
+                file.tokens[i..].iter().map(|t| t.text.as_str()).take(run.len()).eq(run.iter().copied());
+            let allowed = file.is_in(places) || (token.test && run[1..] == ["unwrap", "("]);
+            if here && !allowed {
+                report(*rule, token.line, format!("{} has no place here", run.concat()));
+            }
+        }
+        let text = string_value(&token.text).unwrap_or_default();
+        let word = text.split_whitespace().next().unwrap_or_default();
+        if SQL.contains(&word) && !file.is_in(&["src/store/"]) {
+            report(Rule::Sql, token.line, format!("SQL belongs in src/store/ ({text:?})"));
+        }
+    }
+}
