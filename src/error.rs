@@ -4,8 +4,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-
-use crate::task::EnqueueToken;
+use std::str::FromStr;
 
 /// What went wrong in a call. See [`Error::kind`] and [`Error::outcome`].
 pub struct Error(Box<Repr>);
@@ -176,5 +175,52 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|s| s as &(dyn StdError + 'static))
+    }
+}
+
+/// Recognises one enqueue whose outcome stayed unknown (see [`Outcome::Unknown`]).
+///
+/// Repeat the enqueue with [`Options::token`](crate::Options::token): if the first one did reach the disk, the repetition finds it and
+/// makes no second task, as long as the first is retained. Its text form survives a restart of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EnqueueToken {
+    /// The id that the failed commit gave to the task: where to look.
+    pub(crate) task_id: i64,
+    /// The random number that proves that the row found there came from that enqueue.
+    pub(crate) token: i64,
+}
+
+impl fmt::Display for EnqueueToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:016x}", self.task_id, self.token)
+    }
+}
+
+impl FromStr for EnqueueToken {
+    type Err = Error;
+
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](ErrorKind::InvalidInput) if the text is not what a token prints.
+    fn from_str(text: &str) -> Result<EnqueueToken, Error> {
+        let parse = || {
+            let (id, token) = text.split_once('-')?;
+            let token = u64::from_str_radix(token, 16).ok()?;
+            Some(EnqueueToken { task_id: id.parse().ok()?, token: token.cast_signed() })
+        };
+        parse().ok_or_else(|| Error::invalid("token", "is not an enqueue token such as 17-00c0ffee00c0ffee"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_survives_its_text() {
+        let token = EnqueueToken { task_id: 17, token: -2 };
+        assert_eq!(token.to_string().parse::<EnqueueToken>().unwrap(), token);
+        for bad in ["", "17", "17-", "x-1", "17-zz"] {
+            assert!(bad.parse::<EnqueueToken>().is_err(), "{bad:?}");
+        }
     }
 }

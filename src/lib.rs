@@ -18,12 +18,12 @@ mod timer;
 
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, Durability, LostRetry};
-pub use error::{Error, ErrorKind, Outcome};
+pub use error::{EnqueueToken, Error, ErrorKind, Outcome};
 pub use handler::{Context, Failure};
 pub use queue::{Builder, DeadLetters, Explanation, Queue, ShutdownReport};
 pub use retry::RetryPolicy;
 pub use store::CheckReport;
 pub use task::{
-    Attempt, AttemptOutcome, Bulk, Counts, DEFAULT_QUEUE, DeadLetter, EnqueueToken, Enqueued, Filter, Hold,
-    Options, Progress, QueueCounts, State, Task, TaskId, TaskRecord, Timestamp,
+    Attempt, AttemptOutcome, Bulk, Counts, DEFAULT_QUEUE, DeadLetter, Enqueued, Filter, Hold, Options,
+    Progress, QueueCounts, State, Task, TaskId, TaskRecord, Timestamp,
 };

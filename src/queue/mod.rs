@@ -32,12 +32,11 @@ pub(crate) use handle::Handle;
 pub use handle::ShutdownReport;
 pub(crate) use step::{Ran, Stepper};
 
-use crate::error::{Error, ErrorKind, Outcome};
+use crate::error::{EnqueueToken, Error, ErrorKind, Outcome};
 use crate::handler::{Context, in_handler, place, to_json};
 use crate::store::{self, Ages, CheckReport, Sql, Store, Tx, Verb};
 use crate::task::{
-    Attempt, Bulk, Counts, EnqueueToken, Enqueued, Filter, NewTask, Options, State, Task, TaskId, TaskRecord,
-    Timestamp,
+    Attempt, Bulk, Counts, Enqueued, Filter, NewTask, Options, State, Task, TaskId, TaskRecord, Timestamp,
 };
 
 /// Tasks that one transaction of a bulk verb looks at: each chunk is atomic, and others get their turn in between.
@@ -167,7 +166,7 @@ impl Queue {
     /// If the file cannot be read.
     pub fn find(&self, token: EnqueueToken) -> Result<Option<TaskId>, Error> {
         let found = self.store().read(|conn| store::find_token(conn, token))?;
-        Ok(found.then_some(token.task_id))
+        Ok(found.then_some(TaskId::from_i64(token.task_id)))
     }
 
     /// Checks and serialises a task, before the writer is taken.
@@ -192,7 +191,7 @@ impl Queue {
             let made = tasks.iter().map(|task| store::enqueue(tx, task, now)).collect::<Sql<Vec<_>>>()?;
             let new = made.iter().zip(&tasks).find(|(made, _)| made.is_new());
             *tried.lock().unwrap_or_else(PoisonError::into_inner) =
-                new.map(|(made, task)| EnqueueToken { task_id: made.id(), token: task.token });
+                new.map(|(made, task)| EnqueueToken { task_id: made.id().as_i64(), token: task.token });
             Ok(made)
         };
         core.write(write).map_err(|e| {

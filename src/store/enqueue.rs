@@ -6,7 +6,8 @@ use std::hash::Hasher;
 
 use super::fault::Sql;
 use super::tx::Tx;
-use crate::task::{Due, EnqueueToken, Enqueued, Hold, NewTask, State, TaskId, Timestamp};
+use crate::error::EnqueueToken;
+use crate::task::{Due, Enqueued, Hold, NewTask, State, TaskId, Timestamp};
 
 /// Makes a task, or finds the one that holds its unique key or came from the same enqueue.
 pub(crate) fn enqueue(tx: &Tx<'_>, task: &NewTask, now: Timestamp) -> Sql<Enqueued> {
@@ -14,7 +15,7 @@ pub(crate) fn enqueue(tx: &Tx<'_>, task: &NewTask, now: Timestamp) -> Sql<Enqueu
     if let Some(token) = options.token
         && find_token(tx.conn, token)?
     {
-        return Ok(Enqueued::Existing(token.task_id));
+        return Ok(Enqueued::Existing(TaskId::from_i64(token.task_id)));
     }
     let queue_id = tx.queue_id(&options.queue)?;
     let name_id = tx.name_id(task.task_name)?;
@@ -81,7 +82,7 @@ pub(crate) fn enqueue(tx: &Tx<'_>, task: &NewTask, now: Timestamp) -> Sql<Enqueu
 /// Whether the enqueue with this token is in the file.
 pub(crate) fn find_token(conn: &Connection, token: EnqueueToken) -> Sql<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM perdura_args WHERE task_id = ?1 AND token = ?2)";
-    Ok(conn.prepare_cached(sql)?.query_row((token.task_id.as_i64(), token.token), |row| row.get(0))?)
+    Ok(conn.prepare_cached(sql)?.query_row((token.task_id, token.token), |row| row.get(0))?)
 }
 
 /// The digest of a unique key: SipHash-2-4-128, keyed with the file's random id, so that it says nothing outside the file.

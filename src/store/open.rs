@@ -20,6 +20,9 @@ use crate::task::Timestamp;
 /// How long a statement waits for a lock of another process before it answers `Busy`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// SQLite takes shorter files for empty ones and writes over them; no database is shorter than a page of 512 bytes.
+const SMALLEST_DATABASE: u64 = 512;
+
 /// The statements that are kept prepared on a connection: more than there are texts.
 const STATEMENTS: usize = 256;
 
@@ -56,6 +59,10 @@ pub(super) fn canonical(path: &Path) -> Result<PathBuf, Error> {
         Ok(found) if found.is_dir() => Err(wrong("is a folder; give the path of a file in it")),
         Ok(found) if found.is_symlink() => Err(wrong("is a symbolic link; give the path that it points to")),
         Ok(found) if !found.is_file() => Err(wrong("is not a regular file; give another path")),
+        Ok(found) if (1..SMALLEST_DATABASE).contains(&found.len()) => Err(Error::new(
+            ErrorKind::NotPerdura,
+            format!("{} is not a database; give another path", real.display()),
+        )),
         _ => Ok(real),
     }
 }

@@ -36,12 +36,13 @@ fn statements() -> impl Iterator<Item = String> {
 
 /// Looks at what is in a file.
 pub(super) fn identify(conn: &Connection) -> Sql<Identity> {
-    let mut statement =
-        conn.prepare("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")?;
-    let names =
-        statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
-    let ours = names.iter().filter(|name| name.starts_with("perdura_")).count();
-    Ok(match (names.len(), names.iter().any(|name| name == "perdura_meta")) {
+    let mut statement = conn
+        .prepare("SELECT name, tbl_name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")?;
+    let names = statement
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let ours = names.iter().filter(|(_, table)| table.starts_with("perdura_")).count();
+    Ok(match (names.len(), names.iter().any(|(name, _)| name == "perdura_meta")) {
         (0, _) => Identity::Empty,
         (all, true) => Identity::Ours { shared: all > ours },
         (_, false) => Identity::Foreign,

@@ -12,7 +12,7 @@ mod timestamp;
 
 pub(crate) use filter::DEFAULT_PAGE;
 pub use filter::Filter;
-pub use id::{EnqueueToken, Enqueued, TaskId};
+pub use id::{Enqueued, TaskId};
 pub(crate) use name::check_name;
 pub(crate) use options::Due;
 pub use options::Options;

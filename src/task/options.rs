@@ -2,12 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::id::EnqueueToken;
 use super::name::{check_key, check_name};
 use super::timestamp::Timestamp;
 use super::{DEFAULT_QUEUE, Task};
 use crate::config::{Config, MAX_ATTEMPTS_RANGE, MAX_DURATION};
-use crate::error::Error;
+use crate::error::{EnqueueToken, Error};
 
 /// What an enqueue asks for beside its args.
 ///

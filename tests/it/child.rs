@@ -31,7 +31,12 @@ impl Child {
     /// Starts a role through another program, which gets this binary and its arguments.
     pub fn start_through(mut command: Command, role: &str, file: &Path) -> Child {
         command.args(["--exact", "child::role", "--nocapture", "--test-threads=1"]);
-        command.env(ROLE, role).env(FILE, file).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .env(ROLE, role)
+            .env(FILE, file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut process = command.spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         Child { process, lines }
@@ -218,7 +223,11 @@ fn narrow(file: &Path) {
             match queue.enqueue_all(&batch) {
                 Ok(made) => say!("acked {n} {}", made[0].id()),
                 Err(e) => {
-                    say!("failed {n} {:?} {}", e.outcome(), e.token().map_or_else(|| "-".to_owned(), |t| t.to_string()));
+                    say!(
+                        "failed {n} {:?} {}",
+                        e.outcome(),
+                        e.token().map_or_else(|| "-".to_owned(), |t| t.to_string())
+                    );
                     break;
                 }
             }

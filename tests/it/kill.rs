@@ -46,10 +46,16 @@ impl Told {
                     self.batches.push(ids);
                 }
                 ("start", [task, generation, _]) => {
-                    assert_eq!(running.insert(id(*task), *generation), None, "task {task} runs twice at once");
+                    assert_eq!(
+                        running.insert(id(*task), *generation),
+                        None,
+                        "task {task} runs twice at once"
+                    );
                     self.started.entry(id(*task)).or_default().push(*generation);
                 }
-                ("end", [task, generation]) => assert_eq!(running.remove(&id(*task)), Some(*generation), "{line}"),
+                ("end", [task, generation]) => {
+                    assert_eq!(running.remove(&id(*task)), Some(*generation), "{line}")
+                }
                 _ => {}
             }
         }
@@ -70,10 +76,20 @@ impl Told {
         for (id, generations) in &self.started {
             let record = there[id];
             let distinct: HashSet<_> = generations.iter().collect();
-            assert_eq!(distinct.len(), generations.len(), "an attempt of task {id} started twice: {generations:?}");
+            assert_eq!(
+                distinct.len(),
+                generations.len(),
+                "an attempt of task {id} started twice: {generations:?}"
+            );
             let newest = *generations.iter().max().unwrap();
-            assert!(record.generation >= newest, "task {id} started generation {newest} before its claim was durable");
-            assert!(generations.len() as u32 <= record.max_attempts, "an attempt of task {id} was not counted");
+            assert!(
+                record.generation >= newest,
+                "task {id} started generation {newest} before its claim was durable"
+            );
+            assert!(
+                generations.len() as u32 <= record.max_attempts,
+                "an attempt of task {id} was not counted"
+            );
         }
         assert_whole_batches(queue, &records);
         assert_sound(queue);
@@ -112,7 +128,10 @@ fn g01_g03_g06_g08_nothing_is_lost_or_doubled_by_kill_9() {
             with_work += u32::from(running > 0);
             let queue = Queue::builder().open(folder.file()).unwrap();
             told.check(&queue);
-            assert!(told.batches.iter().all(|b| b.len() == 1 || b.len() == BATCH), "file {file}, seed {seed}");
+            assert!(
+                told.batches.iter().all(|b| b.len() == 1 || b.len() == BATCH),
+                "file {file}, seed {seed}"
+            );
         }
         finish(&folder, &told);
     }

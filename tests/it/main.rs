@@ -5,7 +5,15 @@ mod support;
 
 mod basics;
 mod child;
+mod concurrency;
+mod disk;
 mod kill;
+mod mending;
 mod model;
 mod model_based;
+mod order;
 mod processes;
+mod refuse;
+mod retry;
+mod running;
+mod walls;

@@ -8,19 +8,39 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use perdura::testing::{ManualClock, SteppedQueue};
-use perdura::{Clock, Config, Context, Enqueued, Error, Failure, Filter, Hold, Options, Queue, State, Task, TaskId};
+use perdura::{
+    Clock, Config, Context, Enqueued, Error, Failure, Filter, Hold, Options, Queue, State, Task, TaskId,
+};
 use serde::{Deserialize, Serialize};
 
 /// What a test does to a queue.
 #[derive(Debug, Clone)]
 pub enum Op {
-    Enqueue { queue: u8, priority: i16, delay: u16, key: Option<u8>, max: u32, expires: u16, does: Does, known: bool },
-    EnqueueAll { queue: u8, n: u8 },
+    Enqueue {
+        queue: u8,
+        priority: i16,
+        delay: u16,
+        key: Option<u8>,
+        max: u32,
+        expires: u16,
+        does: Does,
+        known: bool,
+    },
+    EnqueueAll {
+        queue: u8,
+        n: u8,
+    },
     RunOne,
     RunAll,
-    Advance { seconds: u32 },
-    Suspend { seconds: u32 },
-    JumpBack { seconds: u32 },
+    Advance {
+        seconds: u32,
+    },
+    Suspend {
+        seconds: u32,
+    },
+    JumpBack {
+        seconds: u32,
+    },
     Retry(u8),
     Cancel(u8),
     Delete(u8),
@@ -30,8 +50,13 @@ pub enum Op {
     RetryAll,
     Bury,
     Replay(u8),
-    Reopen { knows_other: bool },
-    Die { started: bool, knows_other: bool },
+    Reopen {
+        knows_other: bool,
+    },
+    Die {
+        started: bool,
+        knows_other: bool,
+    },
 }
 
 /// What a task's handler does.
@@ -190,7 +215,10 @@ impl Model {
 
     fn holder(&self, queue: u8, key: Option<u8>) -> Option<i64> {
         let key = key?;
-        self.rows.iter().find(|(_, r)| r.queue == queue && r.key == Some(key) && r.is_live()).map(|(id, _)| *id)
+        self.rows
+            .iter()
+            .find(|(_, r)| r.queue == queue && r.key == Some(key) && r.is_live())
+            .map(|(id, _)| *id)
     }
 
     fn insert(&mut self, row: Row) -> i64 {
@@ -203,8 +231,12 @@ impl Model {
     /// unknown name are held.
     fn claim(&mut self, now: i64) -> Option<i64> {
         self.pass_turn();
-        let mut queues: Vec<u8> =
-            self.met.iter().copied().filter(|q| !self.paused.contains(q) && self.head(*q).is_some()).collect();
+        let mut queues: Vec<u8> = self
+            .met
+            .iter()
+            .copied()
+            .filter(|q| !self.paused.contains(q) && self.head(*q).is_some())
+            .collect();
         if let Some(cursor) = self.cursor {
             let place = |q: &u8| self.met.iter().position(|m| m == q);
             let next = queues.iter().position(|q| place(q) > place(&cursor)).unwrap_or(0);
@@ -235,7 +267,10 @@ impl Model {
     }
 
     fn head(&self, queue: u8) -> Option<i64> {
-        let ready = self.rows.iter().filter(|(_, r)| r.queue == queue && r.state == State::Queued && r.hold == Hold::Ready);
+        let ready = self
+            .rows
+            .iter()
+            .filter(|(_, r)| r.queue == queue && r.state == State::Queued && r.hold == Hold::Ready);
         ready.max_by_key(|(id, r)| (r.priority, std::cmp::Reverse(**id))).map(|(id, _)| *id)
     }
 
@@ -318,7 +353,9 @@ impl Model {
             }
         }
         if self.knows_other {
-            for row in self.rows.values_mut().filter(|r| r.state == State::Queued && r.hold == Hold::UnknownName) {
+            for row in
+                self.rows.values_mut().filter(|r| r.state == State::Queued && r.hold == Hold::UnknownName)
+            {
                 row.hold = row.unheld();
             }
         }
@@ -360,7 +397,8 @@ impl Pair {
         use std::hash::{BuildHasher, RandomState};
         let shm = Path::new("/dev/shm");
         let parent = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
-        let folder = parent.join(format!("perdura-model-{:016x}", RandomState::new().hash_one(std::process::id())));
+        let folder =
+            parent.join(format!("perdura-model-{:016x}", RandomState::new().hash_one(std::process::id())));
         std::fs::create_dir(&folder).unwrap();
         let mut pair = Pair { real: None, clock: ManualClock::new(), model: Model::default(), folder };
         pair.open(false);
@@ -453,7 +491,8 @@ impl Pair {
             Op::RetryAll => {
                 let bulk = self.queue().retry_all(Filter::new()).unwrap();
                 let ended = |r: &Row| matches!(r.state, State::Failed | State::Lost);
-                let ids: Vec<i64> = self.model.rows.iter().filter(|(_, r)| ended(r)).map(|(id, _)| *id).collect();
+                let ids: Vec<i64> =
+                    self.model.rows.iter().filter(|(_, r)| ended(r)).map(|(id, _)| *id).collect();
                 let retried = ids.iter().filter(|id| self.model.retry(**id)).count();
                 assert_eq!((bulk.changed, bulk.skipped), (retried as u64, (ids.len() - retried) as u64));
             }
@@ -555,7 +594,12 @@ impl Pair {
         self.model.tick(now);
     }
 
-    fn verb(&mut self, n: u8, verb: fn(&Queue, TaskId) -> Result<(), Error>, rule: impl FnOnce(&mut Row) -> bool) {
+    fn verb(
+        &mut self,
+        n: u8,
+        verb: fn(&Queue, TaskId) -> Result<(), Error>,
+        rule: impl FnOnce(&mut Row) -> bool,
+    ) {
         let id = self.pick(n);
         let done = verb(self.queue(), TaskId::from_i64(id)).is_ok();
         assert_eq!(done, self.model.rows.get_mut(&id).is_some_and(rule), "a verb on {id}");
@@ -566,11 +610,12 @@ impl Pair {
         let id = ids.get(usize::from(n) % (ids.len() + 1)).copied().unwrap_or(self.model.last_id + 1);
         let new = self.queue().dead_letters().replay(TaskId::from_i64(id)).ok().map(TaskId::as_i64);
         let letter = self.model.letters.get(&id).cloned().filter(|(_, replayed)| !replayed);
-        let wanted = letter.filter(|(row, _)| self.model.holder(row.queue, row.key).is_none()).map(|(row, _)| {
-            let fresh = new_row(row.queue, row.does, row.known);
-            self.model.letters.get_mut(&id).unwrap().1 = true;
-            self.model.insert(Row { priority: row.priority, max: row.max, key: row.key, ..fresh })
-        });
+        let wanted =
+            letter.filter(|(row, _)| self.model.holder(row.queue, row.key).is_none()).map(|(row, _)| {
+                let fresh = new_row(row.queue, row.does, row.known);
+                self.model.letters.get_mut(&id).unwrap().1 = true;
+                self.model.insert(Row { priority: row.priority, max: row.max, key: row.key, ..fresh })
+            });
         assert_eq!(new, wanted, "replay of {id}");
     }
 
@@ -582,11 +627,18 @@ impl Pair {
         for record in &records {
             let row = &self.model.rows[&record.task_id.as_i64()];
             let queued = row.state == State::Queued;
-            let real = (record.state, record.hold, record.attempt_number, record.max_attempts, record.generation);
+            let real =
+                (record.state, record.hold, record.attempt_number, record.max_attempts, record.generation);
             let model = (row.state, queued.then_some(row.hold), row.attempt, row.max, row.generation);
             assert_eq!(real, model, "task {} {}", record.task_id, when());
             if row.state == State::Queued && row.hold == Hold::Time {
-                assert_eq!(record.run_at.map(|t| t.as_millis()), row.run_at, "task {} {}", record.task_id, when());
+                assert_eq!(
+                    record.run_at.map(|t| t.as_millis()),
+                    row.run_at,
+                    "task {} {}",
+                    record.task_id,
+                    when()
+                );
             }
         }
         let letters = self.queue().dead_letters().list(Filter::new().limit(usize::MAX)).unwrap();

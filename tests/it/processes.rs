@@ -61,12 +61,16 @@ fn another_process_may_enqueue_look_cancel_and_retry_while_the_owner_works() {
     let folder = Folder::new();
     let mut owner = Child::start("hold", &folder.file());
     owner.await_line("executes true");
-    let queue = Queue::builder().config(Config { retry_backoff: SECOND, ..Config::default() }).open(folder.file()).unwrap();
+    let queue = Queue::builder()
+        .config(Config { retry_backoff: SECOND, ..Config::default() })
+        .open(folder.file())
+        .unwrap();
     assert!(!queue.executes());
     let id = queue.enqueue(&innocent(1)).unwrap();
     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
     assert_eq!(queue.result::<u64>(id).unwrap(), Some(1));
-    let delayed = queue.enqueue_with(&innocent(2), Options::new().delay(Duration::from_millis(30))).unwrap().id();
+    let delayed =
+        queue.enqueue_with(&innocent(2), Options::new().delay(Duration::from_millis(30))).unwrap().id();
     assert_eq!(queue.wait(delayed, MINUTE).unwrap().state, State::Succeeded, "the owner's timer hears of it");
     let cancelled = queue.enqueue_with(&innocent(3), Options::new().delay(60 * MINUTE)).unwrap().id();
     queue.cancel(cancelled).unwrap();
@@ -117,7 +121,11 @@ fn g05_a_handler_that_outlives_its_queue_keeps_the_file_owned() {
     assert_eq!((report.interrupted, report.still_running), (1, vec![id]));
     drop(first);
     let config = Config { poll_interval: Duration::from_millis(10), ..Config::default() };
-    let second = Queue::builder().config(config).handle(|_: Poison, _: &perdura::Context| Ok(6)).open(folder.file()).unwrap();
+    let second = Queue::builder()
+        .config(config)
+        .handle(|_: Poison, _: &perdura::Context| Ok(6))
+        .open(folder.file())
+        .unwrap();
     assert!(!second.executes());
     assert_eq!(second.get(id).unwrap().state, State::Running);
     drop(release);

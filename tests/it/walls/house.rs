@@ -56,7 +56,7 @@ impl<'a> House<'a> {
         let (mut home, mut rest) = (reference.module.clone(), reference.path.as_slice());
         let child = [home.as_slice(), &rest[..1]].concat();
         match rest[0].as_str() {
-            "crate" => return rest.to_vec(),
+            "crate" => rest.to_vec(),
             "self" | "super" => {
                 while let Some((first, others)) =
                     rest.split_first().filter(|(f, _)| ["self", "super"].contains(&f.as_str()))
@@ -135,7 +135,6 @@ pub struct Reference {
     /// The name that an import gives it, or a star.
     pub makes: Option<String>,
     public: bool,
-    pub test: bool,
     pub gated: bool,
 }
 
@@ -224,10 +223,10 @@ impl<'a> File<'a> {
     }
 
     fn refer(&mut self, at: usize, module: &[String], path: &[String], makes: Option<&str>, public: bool) {
-        let Token { line, test, gated, .. } = self.tokens[at];
+        let Token { line, gated, .. } = self.tokens[at];
         let (module, path, makes) = (module.to_vec(), path.to_vec(), makes.map(str::to_owned));
         if !path.is_empty() {
-            self.references.push(Reference { line, module, path, makes, public, test, gated });
+            self.references.push(Reference { line, module, path, makes, public, gated });
         }
     }
 
@@ -236,12 +235,12 @@ impl<'a> File<'a> {
         let mut path = prefix.to_vec();
         loop {
             match self.text(i) {
-                "::" | "$" => i += 1,
+                "::" | "$" | "," => i += 1,
                 "{" => {
                     let close = self.tokens[i].close;
                     i += 1;
                     while i < close {
-                        i = self.import(i, &path, module, public) + usize::from(self.text(i) == ",");
+                        i = self.import(i, &path, module, public).max(i + 1);
                     }
                     return close + 1;
                 }

@@ -235,4 +235,11 @@ const PLANTED: &[(&str, &str, &str)] = &[
         "use crate::cli::show;",
         "1: report must use only the public API (crate::cli::show)",
     ),
+    ("src/store/mod.rs", "use std::thread::*;", "1: thread::spawn has no place here (std::thread)"),
+    (
+        "src/store/mod.rs",
+        "use std::time::*;\nfn f() { SystemTime::now(); }",
+        "2: SystemTime::now has no place here (SystemTime::now)",
+    ),
+    ("src/executor.rs", "pub use crate::queue::*;\n", "1: executor must not refer to queue (crate::queue)"),
 ];

@@ -1,0 +1,171 @@
+//! The order of claims, and what clocks do to waits.
+
+use std::time::Duration;
+
+use perdura::testing::Ran;
+use perdura::{Clock, Config, Filter, Options, State, TaskId, Timestamp};
+
+use crate::support::*;
+
+/// Runs everything that is ready; answers with the ids in the order of their attempts.
+fn order(tests: &perdura::testing::SteppedQueue) -> Vec<TaskId> {
+    let id = |ran| match ran {
+        Ran::Succeeded(id)
+        | Ran::Failed(id)
+        | Ran::Snoozed(id)
+        | Ran::Cancelled(id)
+        | Ran::HandedBack(id) => id,
+        other => panic!("{other:?}"),
+    };
+    std::iter::from_fn(|| tests.run_one().unwrap()).map(id).collect()
+}
+
+#[test]
+fn g09_ready_tasks_run_by_priority_and_then_in_the_order_of_their_ids() {
+    let (tests, clock) = stepped();
+    let add = |priority| add(tests.queue(), &Do::Ok(0), Options::new().priority(priority));
+    let (a, b) = (add(0), add(0));
+    clock.set_wall(Timestamp::from_millis(0));
+    let (high, c, low) = (add(7), add(0), add(-7));
+    assert_eq!(order(&tests), [high, a, b, c, low]);
+}
+
+#[test]
+fn g09_a_promoted_retry_goes_before_younger_tasks() {
+    let (mut tests, _) = stepped();
+    let old = tests.queue().enqueue(&Do::FailUntil(2)).unwrap();
+    tests.run_one().unwrap();
+    let young = tests.queue().enqueue(&Do::Ok(0)).unwrap();
+    tests.advance(MINUTE).unwrap();
+    assert_eq!(order(&tests), [old, young]);
+}
+
+#[test]
+fn g09_queues_with_ready_tasks_take_turns() {
+    let (tests, _) = stepped();
+    let add = |queue: &str| add(tests.queue(), &Do::Ok(0), Options::new().queue(queue));
+    let a: Vec<_> = (0..4).map(|_| add("a")).collect();
+    let b: Vec<_> = (0..2).map(|_| add("b")).collect();
+    assert_eq!(order(&tests), [a[0], b[0], a[1], b[1], a[2], a[3]]);
+}
+
+#[test]
+fn g10_a_task_without_a_due_time_runs_whatever_the_clock_says() {
+    for ms in [i64::MIN, -5, 0, 253_402_300_800_000, i64::MAX] {
+        let (tests, clock) = stepped();
+        clock.set_wall(Timestamp::from_millis(ms));
+        let id = tests.queue().enqueue(&Do::Ok(1)).unwrap();
+        clock.set_wall(Timestamp::from_millis(ms.saturating_sub(1_000_000_000)));
+        assert_eq!(tests.run_until_idle().unwrap().succeeded, 1, "at {ms}");
+        assert!(serde_json::to_string(&tests.queue().get(id).unwrap()).is_ok());
+        let fails = tests.queue().enqueue(&fail()).unwrap();
+        tests.run_until_idle().unwrap();
+        assert_eq!(tests.queue().get(fails).unwrap().attempt_number, 1);
+        assert_sound(tests.queue());
+    }
+}
+
+#[test]
+fn g10_a_backward_jump_delays_a_relative_wait_by_at_most_its_own_delay_again() {
+    for days in [0, 1, 30, 20_000, 100_000_u64] {
+        let (mut tests, clock) = stepped();
+        let id = tests.queue().enqueue(&fail()).unwrap();
+        tests.run_until_idle().unwrap();
+        tests.advance(30 * SECOND).unwrap();
+        clock.set_wall(clock.now().before(Duration::from_secs(days * 86_400)));
+        tests.tick().unwrap();
+        tests.advance(MINUTE).unwrap();
+        assert_eq!(tests.run_until_idle().unwrap().failed, 1, "{days} days back");
+        assert_eq!(tests.queue().get(id).unwrap().attempt_number, 2);
+    }
+}
+
+#[test]
+fn g10_an_absolute_time_means_what_the_clock_says() {
+    let (mut tests, clock) = stepped();
+    let due = clock.now().after(MINUTE);
+    let id = add(tests.queue(), &Do::Ok(1), Options::new().run_at(due.to_system_time()));
+    clock.set_wall(clock.now().before(60 * MINUTE));
+    tests.tick().unwrap();
+    tests.advance(30 * MINUTE).unwrap();
+    assert_eq!(tests.queue().get(id).unwrap().run_at, Some(due));
+    tests.advance(31 * MINUTE).unwrap();
+    assert_eq!(tests.run_until_idle().unwrap().succeeded, 1);
+}
+
+#[test]
+fn g10_a_forward_jump_starts_nothing_twice_and_deletes_nothing_until_the_clock_is_steady() {
+    let config = Config { dead_letter_after: Some(MINUTE), ..Config::default() };
+    let (mut tests, clock) = stepped_with(config);
+    let done = tests.queue().enqueue(&Do::Ok(1)).unwrap();
+    let failed = tests.queue().enqueue(&Do::Permanent).unwrap();
+    let waits = tests.queue().enqueue(&fail()).unwrap();
+    tests.run_until_idle().unwrap();
+    tests.age().unwrap();
+    clock.suspend(365 * 86_400 * SECOND);
+    tests.tick().unwrap();
+    tests.tick().unwrap();
+    assert_eq!(tests.run_until_idle().unwrap().failed, 1);
+    assert_eq!(tests.queue().get(waits).unwrap().attempt_number, 2);
+    assert_eq!(tests.age().unwrap(), 0, "the clock has jumped");
+    clock.advance(4 * MINUTE);
+    assert_eq!(tests.age().unwrap(), 0);
+    clock.advance(2 * MINUTE);
+    assert_eq!(tests.age().unwrap(), 2, "by now it has been steady");
+    assert!(tests.queue().get(done).is_err());
+    assert!(tests.queue().dead_letters().get(failed).is_ok());
+    assert_sound(tests.queue());
+}
+
+#[test]
+fn g10_the_timer_thread_promotes_when_due_and_after_a_backward_jump() {
+    let folder = Folder::new();
+    let queue =
+        builder(Config { poll_interval: Duration::ZERO, ..Config::default() }).open(folder.file()).unwrap();
+    let options = || Options::new().backoff(Duration::from_millis(20));
+    let ids: Vec<_> = (0..20).map(|_| add(&queue, &Do::FailUntil(3), options())).collect();
+    for id in ids {
+        let record = queue.wait(id, MINUTE).unwrap();
+        assert_eq!((record.state, record.attempt_number), (State::Succeeded, 3));
+        let starts: Vec<_> = queue.attempts(id).unwrap().iter().map(|a| a.started_at).collect();
+        assert!(starts[1] >= starts[0].after(Duration::from_millis(20)), "never early");
+    }
+}
+
+#[test]
+fn retention_deletes_what_is_old_and_keeps_what_is_young() {
+    let (mut tests, clock) = stepped_with(Config { retention: Some(60 * MINUTE), ..Config::default() });
+    let old = tests.queue().enqueue(&Do::Ok(1)).unwrap();
+    let failed = tests.queue().enqueue(&Do::Permanent).unwrap();
+    tests.run_until_idle().unwrap();
+    for _ in 0..7 {
+        tests.age().unwrap();
+        clock.advance(10 * MINUTE);
+    }
+    let young = tests.queue().enqueue(&Do::Ok(2)).unwrap();
+    tests.run_until_idle().unwrap();
+    assert_eq!(tests.age().unwrap(), 1);
+    let left: Vec<_> = tests.queue().tasks(Filter::new()).unwrap().iter().map(|r| r.task_id).collect();
+    assert_eq!(left, [failed, young]);
+    assert!(!left.contains(&old));
+    assert_sound(tests.queue());
+}
+
+#[test]
+fn expired_tasks_are_cancelled_with_the_reason() {
+    let (mut tests, _) = stepped();
+    let expires = || Options::new().expires(MINUTE);
+    let by_timer = add(tests.queue(), &Do::Ok(1), expires());
+    tests.advance(MINUTE).unwrap();
+    let (tests_too, clock) = stepped();
+    let by_claim = add(tests_too.queue(), &Do::Ok(1), expires());
+    clock.advance(MINUTE);
+    assert_eq!(tests_too.run_one().unwrap(), None);
+    for (tests, id) in [(&tests, by_timer), (&tests_too, by_claim)] {
+        let record = tests.queue().get(id).unwrap();
+        assert_eq!((record.state, record.error_type.as_deref()), (State::Cancelled, Some("Expired")));
+        tests.queue().retry(id).unwrap();
+        assert_eq!(tests.queue().get(id).unwrap().expires_at, None, "a manual retry clears the expiry");
+        assert_eq!(tests.run_until_idle().unwrap().succeeded, 1);
+    }
+}

@@ -1,0 +1,319 @@
+//! What happens around a running handler: fences, cancel, deadlines, silence, shutdown, checkpoints, progress.
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use perdura::{Config, Context, ErrorKind, Failure, Hold, Options, Progress, Queue, State, Task};
+use serde::{Deserialize, Serialize};
+
+use crate::support::*;
+
+/// A task whose handler goes on when the test says so.
+#[derive(Serialize, Deserialize)]
+struct Gate;
+impl Task for Gate {
+    const NAME: &'static str = "gate";
+}
+
+/// The test's end of the handler: it hears of each start, and lets it go on.
+struct Hands {
+    started: Receiver<u64>,
+    go: Sender<()>,
+}
+
+/// A queue whose handler tells its start, waits for a sign, and then does `then`.
+fn gated<O: Serialize + 'static>(
+    config: Config,
+    then: impl Fn(&Context, &dyn Fn()) -> Result<O, Failure> + Send + Sync + 'static,
+) -> (Queue, Hands) {
+    let (tell, started) = channel();
+    let (go, may_go) = channel();
+    let may_go = Mutex::new(may_go);
+    let handler = move |_: Gate, cx: &Context| {
+        let wait = || {
+            tell.send(cx.generation()).unwrap();
+            may_go.lock().unwrap().recv().unwrap();
+        };
+        then(cx, &wait)
+    };
+    (Queue::builder().config(config).handle(handler).open_in_memory().unwrap(), Hands { started, go })
+}
+
+fn short() -> Config {
+    Config { workers: 2, stuck_task_timeout: Duration::from_millis(100), ..Config::default() }
+}
+
+#[test]
+fn g07_a_late_result_is_superseded_and_never_two_at_once() {
+    let (queue, hands) = gated(short(), |cx, wait| {
+        cx.heartbeat()?;
+        wait();
+        let late = cx.save_checkpoint(&1).err().map(|e| e.error_type().to_owned());
+        assert_eq!(late.is_some(), cx.generation() == 1, "{late:?}");
+        assert_eq!(cx.heartbeat().is_err(), cx.generation() == 1);
+        Ok(cx.generation())
+    });
+    let id = queue.enqueue(&Gate).unwrap();
+    assert_eq!(hands.started.recv().unwrap(), 1);
+    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Lost, "it fell silent");
+    queue.retry(id).unwrap();
+    let record = queue.get(id).unwrap();
+    assert_eq!((record.state, record.hold), (State::Queued, Some(Hold::PreviousAttempt)));
+    assert!(hands.started.try_recv().is_err(), "its older attempt still runs");
+    hands.go.send(()).unwrap();
+    assert_eq!(hands.started.recv().unwrap(), 2, "now it may run again");
+    assert_eq!(queue.result::<u64>(id).unwrap(), None, "the late result is not kept");
+    hands.go.send(()).unwrap();
+    assert_eq!(queue.wait(id, MINUTE).unwrap().generation, 2);
+    queue.drain().unwrap();
+    assert_eq!(queue.result::<u64>(id).unwrap(), Some(2));
+    assert_sound(&queue);
+}
+
+#[test]
+fn a_silent_handler_that_succeeds_after_all_has_succeeded() {
+    let (queue, hands) = gated(short(), |cx, wait| {
+        cx.heartbeat()?;
+        wait();
+        Ok("after all")
+    });
+    let id = queue.enqueue(&Gate).unwrap();
+    hands.started.recv().unwrap();
+    let record = queue.wait(id, MINUTE).unwrap();
+    assert_eq!((record.state, record.error_type.as_deref()), (State::Lost, Some("TaskLost")));
+    hands.go.send(()).unwrap();
+    while queue.get(id).unwrap().state != State::Succeeded {
+        std::thread::yield_now();
+    }
+    let record = queue.get(id).unwrap();
+    assert_eq!((record.generation, record.error_type), (1, None));
+    assert_sound(&queue);
+}
+
+#[test]
+fn a_running_task_that_is_cancelled_sees_it_and_stops() {
+    let (queue, hands) = gated(Config::default(), |cx, wait| {
+        cx.ensure_active()?;
+        wait();
+        cx.ensure_active()?;
+        Ok(())
+    });
+    let id = queue.enqueue(&Gate).unwrap();
+    hands.started.recv().unwrap();
+    queue.cancel(id).unwrap();
+    let record = queue.get(id).unwrap();
+    assert_eq!((record.state, record.cancel_requested), (State::Running, true));
+    hands.go.send(()).unwrap();
+    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Cancelled);
+    let again = queue.cancel(id).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::WrongState);
+    assert!(again.to_string().contains("CANCELLED"), "{again}");
+}
+
+#[test]
+fn ok_wins_over_a_cancel_and_over_the_deadline() {
+    let (queue, hands) = gated(Config::default(), |cx, wait| {
+        wait();
+        while cx.deadline() != Some(Duration::ZERO) {
+            std::thread::yield_now();
+        }
+        Ok(cx.generation())
+    });
+    let options = Options::new().timeout(Duration::from_millis(1));
+    let id = queue.enqueue_with(&Gate, options).unwrap().id();
+    hands.started.recv().unwrap();
+    queue.cancel(id).unwrap();
+    hands.go.send(()).unwrap();
+    let record = queue.wait(id, MINUTE).unwrap();
+    assert_eq!((record.state, record.late), (State::Succeeded, true));
+}
+
+#[test]
+fn a_deadline_ends_the_attempt_as_timeout() {
+    let (queue, hands) = gated(Config { max_task_attempts: 1, ..Config::default() }, |cx, wait| {
+        wait();
+        loop {
+            cx.ensure_active()?;
+            std::thread::yield_now();
+        }
+        #[allow(unreachable_code)]
+        Ok(())
+    });
+    let id = queue.enqueue_with(&Gate, Options::new().timeout(Duration::from_millis(20))).unwrap().id();
+    hands.started.recv().unwrap();
+    hands.go.send(()).unwrap();
+    let record = queue.wait(id, MINUTE).unwrap();
+    assert_eq!((record.state, record.error_type.as_deref()), (State::Failed, Some("Timeout")));
+    assert_eq!(queue.attempts(id).unwrap()[0].outcome, perdura::AttemptOutcome::TimedOut);
+}
+
+#[test]
+fn a_worker_whose_task_ignores_its_deadline_is_replaced() {
+    let (queue, hands) = gated(Config { workers: 1, ..Config::default() }, |cx, wait| {
+        wait();
+        Ok(cx.generation())
+    });
+    let stuck = queue.enqueue_with(&Gate, Options::new().timeout(Duration::from_millis(1))).unwrap().id();
+    hands.started.recv().unwrap();
+    let next = queue.enqueue(&Gate).unwrap();
+    hands.started.recv().unwrap();
+    assert_eq!(queue.get(next).unwrap().state, State::Running, "on another worker");
+    hands.go.send(()).unwrap();
+    hands.go.send(()).unwrap();
+    for id in [stuck, next] {
+        assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    }
+    let third = queue.enqueue(&Gate).unwrap();
+    hands.started.recv().unwrap();
+    hands.go.send(()).unwrap();
+    assert_eq!(queue.wait(third, MINUTE).unwrap().state, State::Succeeded);
+}
+
+#[test]
+fn a_graceful_shutdown_interrupts_hands_back_and_charges_nothing() {
+    let folder = Folder::new();
+    let (tell, started) = channel();
+    let patient = move |_: Gate, cx: &Context| -> Result<(), Failure> {
+        tell.send(()).unwrap();
+        loop {
+            cx.ensure_active()?;
+            std::thread::yield_now();
+        }
+    };
+    let queue = Queue::builder().workers(1).handle(patient).open(folder.file()).unwrap();
+    let ids = queue.enqueue_all(&[Gate, Gate, Gate]).unwrap();
+    started.recv().unwrap();
+    let report = queue.shutdown(Duration::ZERO).unwrap();
+    assert_eq!((report.interrupted, report.still_running.len()), (1, 0));
+    for made in ids {
+        let record = queue.get(made.id()).unwrap();
+        assert_eq!((record.state, record.hold, record.attempt_number), (State::Queued, Some(Hold::Ready), 0));
+    }
+    assert!(!queue.executes());
+    let later = queue.enqueue(&Gate).unwrap();
+    assert_eq!(queue.get(later).unwrap().state, State::Queued, "a queue that was shut down still enqueues");
+    assert_eq!(queue.shutdown(Duration::ZERO).unwrap(), perdura::ShutdownReport::default());
+    assert_sound(&queue);
+}
+
+#[test]
+fn drain_wait_and_shutdown_inside_a_handler_are_refused() {
+    let (queue, hands) = gated(Config::default(), |cx, wait| {
+        wait();
+        let queue = cx.queue().expect("the test holds a handle");
+        let errors = [
+            queue.drain().unwrap_err(),
+            queue.wait(cx.id(), SECOND).unwrap_err(),
+            queue.shutdown(SECOND).unwrap_err(),
+        ];
+        Ok(errors.iter().filter(|e| e.kind() == ErrorKind::InsideHandler).count())
+    });
+    let id = queue.enqueue(&Gate).unwrap();
+    hands.started.recv().unwrap();
+    hands.go.send(()).unwrap();
+    queue.wait(id, MINUTE).unwrap();
+    assert_eq!(queue.result::<usize>(id).unwrap(), Some(3));
+}
+
+#[test]
+fn the_last_handle_may_be_dropped_inside_a_handler() {
+    let folder = Folder::new();
+    let slot: std::sync::Arc<Mutex<Option<Queue>>> = std::sync::Arc::default();
+    let (tell, ended) = channel();
+    let inside = slot.clone();
+    let handler = move |_: Gate, _: &Context| {
+        let queue = loop {
+            if let Some(queue) = inside.lock().unwrap().take() {
+                break queue;
+            }
+        };
+        drop(queue);
+        tell.send(()).unwrap();
+        Ok(3)
+    };
+    let queue = Queue::builder().workers(1).handle(handler).open(folder.file()).unwrap();
+    let id = queue.enqueue(&Gate).unwrap();
+    *slot.lock().unwrap() = Some(queue);
+    ended.recv().unwrap();
+    let queue = Queue::builder().open(folder.file()).unwrap();
+    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+}
+
+#[test]
+fn checkpoints_reach_the_next_attempt_and_the_next_process() {
+    let folder = Folder::new();
+    let clock = perdura::testing::ManualClock::new();
+    let open = || {
+        let handler = |_: Gate, cx: &Context| -> Result<u32, Failure> {
+            let n = cx.checkpoint::<u32>()?.unwrap_or(0);
+            cx.save_checkpoint(&(n + 1))?;
+            assert_eq!(cx.checkpoint::<u32>()?, Some(n + 1));
+            if n < 2 { Err(Failure::named("not.yet", "more to do")) } else { Ok(n) }
+        };
+        let builder = Queue::builder().clock(clock.clone()).handle(handler);
+        perdura::testing::SteppedQueue::open_file(builder, &clock, folder.file()).unwrap()
+    };
+    let mut tests = open();
+    let id = tests.queue().enqueue(&Gate).unwrap();
+    for _ in 0..3 {
+        tests.run_until_idle().unwrap();
+        drop(tests);
+        tests = open();
+        tests.advance(2 * MINUTE).unwrap();
+    }
+    assert_eq!(tests.queue().result::<u32>(id).unwrap(), Some(2));
+    assert_sound(tests.queue());
+}
+
+#[test]
+fn progress_is_written_with_the_end_of_an_attempt_and_not_each_time() {
+    let (tests, clock) = stepped();
+    drop(tests);
+    let handler = |_: Gate, cx: &Context| {
+        for n in 0..10_000 {
+            cx.progress(n + 1, 10_000);
+        }
+        Ok(())
+    };
+    let tests =
+        perdura::testing::SteppedQueue::open(Queue::builder().clock(clock.clone()).handle(handler), &clock)
+            .unwrap();
+    let id = tests.queue().enqueue(&Gate).unwrap();
+    tests.run_until_idle().unwrap();
+    assert_eq!(tests.queue().get(id).unwrap().progress, Some(Progress { done: 10_000, total: 10_000 }));
+}
+
+#[test]
+fn progress_of_a_running_task_can_be_seen() {
+    let (queue, hands) = gated(Config::default(), |cx, wait| {
+        cx.progress(3, 9);
+        wait();
+        Ok(())
+    });
+    let id = queue.enqueue(&Gate).unwrap();
+    hands.started.recv().unwrap();
+    while queue.get(id).unwrap().progress != Some(Progress { done: 3, total: 9 }) {
+        std::thread::yield_now();
+    }
+    hands.go.send(()).unwrap();
+    queue.wait(id, MINUTE).unwrap();
+}
+
+#[test]
+fn no_connection_is_held_while_handlers_run() {
+    let (queue, hands) = gated(Config { workers: 8, ..Config::default() }, |_, wait| {
+        wait();
+        Ok(())
+    });
+    queue.enqueue_all(&[const { Gate }; 8]).unwrap();
+    for _ in 0..8 {
+        hands.started.recv().unwrap();
+    }
+    for n in 0..20 {
+        queue.pause(&format!("q{n}")).unwrap();
+        assert_eq!(queue.counts().unwrap().total().running, 8);
+    }
+    (0..8).for_each(|_| hands.go.send(()).unwrap());
+    queue.drain().unwrap();
+}
