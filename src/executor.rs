@@ -16,6 +16,7 @@ use crossbeam_channel::Receiver;
 
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Context, Control, Finished, Port, Registry};
+use crate::planted::planted;
 use crate::task::{Claimed, ErrorReport, Settlement, Verdict};
 
 /// An attempt on its way to a worker.
@@ -53,7 +54,10 @@ pub(crate) fn run(job: Job, registry: &Registry, port: &Arc<dyn Port>) -> Finish
         let _capture = Capture::begin();
         registry.run(&args, &cx)
     }));
-    let verdict = verdict.unwrap_or_else(|payload| panicked(payload));
+    let verdict = verdict.unwrap_or_else(|payload| match planted("g13-a-panic-ends-the-worker") {
+        true => std::panic::resume_unwind(payload),
+        false => panicked(payload),
+    });
     let took = port.monotonic().saturating_sub(began);
     Finished { settlement: settlement(&cx.claimed, &cx.control, verdict), note: Some(note), took }
 }

@@ -9,6 +9,7 @@ mod error;
 mod executor;
 mod handler;
 mod lifecycle;
+mod planted;
 mod queue;
 mod retry;
 mod store;

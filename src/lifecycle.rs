@@ -23,6 +23,7 @@
 use std::time::Duration;
 
 use crate::config::LostRetry;
+use crate::planted::planted;
 use crate::task::{Hold, State};
 
 /// What the rules need to know of a task.
@@ -280,7 +281,9 @@ fn ended(task: &Standing, end: End, lost_rule: Lost) -> Next {
         return lost(&spared, lost_rule);
     }
     match end {
-        End::Failed { refused, .. } if refused || task.attempt_number >= task.max_attempts => {
+        End::Failed { refused, .. }
+            if refused || planted("g04-no-retry") || task.attempt_number >= task.max_attempts =>
+        {
             finished(task, State::Failed)
         }
         End::Failed { delay, .. } => queued(&spared, Hold::Time, Wait::For(delay), Ending::Attempt),

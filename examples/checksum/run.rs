@@ -225,7 +225,7 @@ fn collect<'t>(queue: &Queue, tree: &'t Tree) -> Result<(Vec<(&'t Path, Sum)>, V
 fn failure(path: &Path, task: &TaskRecord) -> String {
     let error_type = task.error_type.as_deref().unwrap_or(task.state.as_str());
     let message = task.error_message.as_deref().unwrap_or("no message");
-    format!("{path:?}: {error_type}: {message} ({} attempts)", task.attempt_number)
+    format!("{path:?}: {error_type}: {message} (attempts: {})", task.attempt_number)
 }
 
 /// Writes the manifest with paths as the user would type them.

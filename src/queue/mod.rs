@@ -34,6 +34,7 @@ pub(crate) use step::{Ran, Stepper};
 
 use crate::error::{EnqueueToken, Error, ErrorKind, Outcome};
 use crate::handler::{Context, in_handler, place, to_json};
+use crate::planted::planted;
 use crate::store::{self, Ages, CheckReport, Sql, Store, Tx, Verb};
 use crate::task::{
     Attempt, Bulk, Counts, Enqueued, Filter, NewTask, Options, State, Task, TaskId, TaskRecord, Timestamp,
@@ -182,6 +183,13 @@ impl Queue {
     fn enqueue_prepared(&self, tasks: Vec<NewTask>) -> Result<Vec<Enqueued>, Error> {
         if tasks.is_empty() {
             return Ok(Vec::new());
+        }
+        if planted("g03-a-batch-in-two-commits") && tasks.len() > 1 {
+            let mut tasks = tasks;
+            let rest = tasks.split_off(1);
+            let mut made = self.enqueue_prepared(tasks)?;
+            made.extend(self.enqueue_prepared(rest)?);
+            return Ok(made);
         }
         let core = &self.handle.core;
         let now = core.now();

@@ -12,6 +12,7 @@ use super::promote::expire;
 use super::row::HotRow;
 use super::tx::Tx;
 use crate::lifecycle::{Event, Standing, next};
+use crate::planted::planted;
 use crate::task::{Claimed, Hold, State, TaskId, Timestamp};
 
 /// The task names that handlers know, each with the newest version of its args.
@@ -123,14 +124,24 @@ fn claim_from(
     Ok(may_have_more)
 }
 
+/// The first ready tasks of a queue in an order of ids.
+macro_rules! ready {
+    ($order:literal) => {
+        concat!(
+            "SELECT t.task_id, t.generation, t.attempt_number, t.max_attempts, t.suspect, t.name_id, t.has_key, t.expires_at_ms,
+                    a.args, COALESCE(a.version, 1), a.backoff_ms, a.timeout_ms
+             FROM perdura_tasks t LEFT JOIN perdura_args a ON a.task_id = t.task_id
+             WHERE t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
+             ORDER BY t.priority DESC, t.task_id ",
+            $order,
+            " LIMIT ?2"
+        )
+    };
+}
+
 fn candidates(tx: &Tx<'_>, queue_id: i64, wanted: usize) -> Sql<Vec<Candidate>> {
-    let mut statement = tx.conn.prepare_cached(
-        "SELECT t.task_id, t.generation, t.attempt_number, t.max_attempts, t.suspect, t.name_id, t.has_key, t.expires_at_ms,
-                a.args, COALESCE(a.version, 1), a.backoff_ms, a.timeout_ms
-         FROM perdura_tasks t LEFT JOIN perdura_args a ON a.task_id = t.task_id
-         WHERE t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
-         ORDER BY t.priority DESC, t.task_id LIMIT ?2",
-    )?;
+    let sql = if planted("g09-newest-first") { ready!("DESC") } else { ready!("ASC") };
+    let mut statement = tx.conn.prepare_cached(sql)?;
     let rows = statement.query_map((queue_id, i64::try_from(wanted).unwrap_or(i64::MAX)), |row| {
         Ok(Candidate {
             task_id: TaskId::from_i64(row.get(0)?),

@@ -6,6 +6,7 @@ use super::fault::Sql;
 use super::row::{HotRow, write_error};
 use super::tx::Tx;
 use crate::lifecycle::Event;
+use crate::planted::planted;
 use crate::task::{ErrorReport, TaskId, Timestamp};
 
 /// Does what is due, up to `limit` tasks; says how many it touched.
@@ -19,7 +20,7 @@ pub(crate) fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
         "SELECT task_id FROM perdura_tasks WHERE state = 0 AND hold = 1 AND anchor_ms > ?1 LIMIT ?2",
         (ms, limit),
     )?;
-    for id in &jumped {
+    for id in jumped.iter().filter(|_| !planted("g10-jumps-back-unnoticed")) {
         let row = HotRow::get(tx.conn, TaskId::from_i64(*id))?;
         begin_again(&row, now).replace(tx, &row)?;
     }

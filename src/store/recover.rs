@@ -9,6 +9,7 @@ use super::settle::{SettleRules, TASK_LOST, close_attempt};
 use super::sidecar::Started;
 use super::tx::Tx;
 use crate::lifecycle::{End, Ending, Event};
+use crate::planted::planted;
 use crate::task::{AttemptOutcome, ErrorReport, State, TaskId, Timestamp};
 
 /// What a new owner found.
@@ -27,12 +28,17 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(tx: &Tx<'_>, started: &Started, rules: &SettleRules, now: Timestamp) -> Sql<Recovered> {
     let mut recovered = Recovered::default();
     let notes_count = started.epoch == Some(epoch(tx)?);
+    if planted("g08-no-recovery") {
+        recovered.epoch = take_over(tx)?;
+        return Ok(recovered);
+    }
     for id in tx.numbers("SELECT task_id FROM perdura_tasks WHERE in_flight = 1 ORDER BY task_id", [])? {
         let row = HotRow::get(tx.conn, TaskId::from_i64(id))?;
         let sql = "SELECT backoff_ms FROM perdura_args WHERE task_id = ?1";
         let backoff: Option<u64> = tx.find(sql, [id], |row| row.get(0))?.flatten();
         let lost = rules.lost(rules.delay(tx.file_id, &row, backoff.map(Duration::from_millis)));
         let had_started = !notes_count || started.attempts.contains(&(id, row.generation));
+        let had_started = had_started && !planted("g06-refund-on-crash");
         let event = if had_started || row.standing.state != State::Running {
             Event::ProcessDied(lost)
         } else {

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::open::file_error;
 use crate::error::Error;
+use crate::planted::planted;
 use crate::task::TaskId;
 
 /// Begins every sidecar.
@@ -56,6 +57,9 @@ impl OwnerLock {
         let file = options.open(path).map_err(|e| file_error("the -owner file cannot be opened", e))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(OwnerLock { file: Arc::new(file) })),
+            Err(TryLockError::WouldBlock) if planted("g05-no-lock") => {
+                Ok(Some(OwnerLock { file: Arc::new(file) }))
+            }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(e)) => Err(file_error("the -owner file cannot be locked", e)),
         }

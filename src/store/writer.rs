@@ -26,6 +26,7 @@ use super::fault::{Fault, Sql};
 use super::names::Names;
 use super::tx::{Effects, Tx};
 use crate::error::{Error, ErrorKind, Outcome};
+use crate::planted::planted;
 
 /// Writes in one transaction at most: bounds how long the first of them waits for the last.
 const MAX_GROUP: usize = 256;
@@ -257,7 +258,9 @@ impl Desk {
         if lost.uncertain {
             if let Err(e) = self.probe() {
                 log::error!("the outcome of a commit is unknown: {}", Error::from(e));
-                let error = lost.error.with_outcome(Outcome::Unknown);
+                let outcome =
+                    if planted("g02-not-done-for-unknown") { Outcome::NotDone } else { Outcome::Unknown };
+                let error = lost.error.with_outcome(outcome);
                 return group.into_iter().for_each(|member| member.failed(error.repeat()));
             }
         } else if group.len() == 1 || lost.error.kind() == ErrorKind::Busy {
@@ -297,6 +300,9 @@ impl Desk {
             Ok(any)
         });
         let outcome = match written {
+            Ok(true) if planted("g01-a-commit-is-forgotten") && connection.last_insert_rowid() % 50 == 49 => {
+                sql(connection, "ROLLBACK").map_err(lost)
+            }
             Ok(true) => sql(connection, "COMMIT")
                 .map_err(|fault| LostCommit { uncertain: fault.is_io(), error: fault.into() }),
             Ok(false) => {

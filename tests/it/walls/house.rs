@@ -135,7 +135,8 @@ pub struct Reference {
     /// The name that an import gives it, or a star.
     pub makes: Option<String>,
     public: bool,
-    pub gated: bool,
+    /// The condition that it stands behind, if it is one that the walls know.
+    pub gate: &'static str,
 }
 
 impl<'a> File<'a> {
@@ -151,7 +152,9 @@ impl<'a> File<'a> {
             references: Vec::new(),
         };
         file.mark("test", |t| t.test = true);
-        file.mark("feature=\"rusqlite\"", |t| t.gated = true);
+        for gate in ["feature=\"rusqlite\"", "perdura_planted"] {
+            file.mark(gate, |t| t.gate = gate);
+        }
         file.scan(0, file.tokens.len(), &module);
         file
     }
@@ -223,10 +226,10 @@ impl<'a> File<'a> {
     }
 
     fn refer(&mut self, at: usize, module: &[String], path: &[String], makes: Option<&str>, public: bool) {
-        let Token { line, gated, .. } = self.tokens[at];
+        let Token { line, gate, .. } = self.tokens[at];
         let (module, path, makes) = (module.to_vec(), path.to_vec(), makes.map(str::to_owned));
         if !path.is_empty() {
-            self.references.push(Reference { line, module, path, makes, public, gated });
+            self.references.push(Reference { line, module, path, makes, public, gate });
         }
     }
 
@@ -312,7 +315,8 @@ pub struct Token {
     /// Where its bracket closes; itself if it opens none.
     close: usize,
     pub test: bool,
-    pub gated: bool,
+    /// The condition that it stands behind, if it is one that the walls know.
+    pub gate: &'static str,
 }
 
 /// The tokens of a file, brackets included, docs and comments not.
@@ -374,7 +378,7 @@ impl Lexer<'_> {
             self.tokens.last_mut().expect("the first colon").text.push(':');
         } else {
             let close = self.tokens.len();
-            self.tokens.push(Token { text, line, close, test: false, gated: false });
+            self.tokens.push(Token { text, line, close, test: false, gate: "" });
         }
         self.tokens.len() - 1
     }

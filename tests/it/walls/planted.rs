@@ -33,7 +33,8 @@ const CLEAN: &[(&str, &str)] = &[
     ("src/task.rs", "use crate::config::Config;\n"),
     ("src/config.rs", "use crate::{error::Error, task::State};\n"),
     ("src/error.rs", "use std::fmt;\n"),
-    ("src/testing/mod.rs", "use crate::queue::Queue;\n"),
+    ("src/testing/mod.rs", "use crate::{planted::planted, queue::Queue};\n"),
+    ("src/planted.rs", "#[cfg(perdura_planted)]\nfn planted() { std::fs::read(P); }\n"),
     (
         "src/cli/mod.rs",
         "mod show;\nuse crate::{Queue, State, testing::ManualClock};\nuse self::show::table;\n",
@@ -242,4 +243,14 @@ const PLANTED: &[(&str, &str, &str)] = &[
         "2: SystemTime::now has no place here (SystemTime::now)",
     ),
     ("src/executor.rs", "pub use crate::queue::*;\n", "1: executor must not refer to queue (crate::queue)"),
+    (
+        "src/planted.rs",
+        "#[cfg(not(perdura_planted))]\nfn planted() { std::fs::read(P); }",
+        "2: std::fs has no place here (std::fs::read)",
+    ),
+    (
+        "src/planted.rs",
+        "use crate::store::Store;",
+        "1: planted must not refer to store (crate::store::Store)",
+    ),
 ];

@@ -1,0 +1,22 @@
+//! Planted bugs: they show that the tests of each promise can fail.
+//!
+//! They exist only under `--cfg perdura_planted`, which nothing but `.ci/planted` sets; the environment variable `PERDURA_BUG` then
+//! chooses one. A bug that is reached leaves its name in the file that `PERDURA_BUG_REACHED` names.
+
+/// Whether this bug is planted here.
+#[cfg(not(perdura_planted))]
+pub(crate) const fn planted(_bug: &str) -> bool {
+    false
+}
+
+/// Whether this bug is planted here.
+#[cfg(perdura_planted)]
+pub(crate) fn planted(bug: &str) -> bool {
+    use std::sync::OnceLock;
+    static CHOSEN: OnceLock<Option<String>> = OnceLock::new();
+    let is_chosen = CHOSEN.get_or_init(|| std::env::var("PERDURA_BUG").ok()).as_deref() == Some(bug);
+    if is_chosen && let Some(file) = std::env::var_os("PERDURA_BUG_REACHED") {
+        let _ = std::fs::write(file, bug);
+    }
+    is_chosen
+}
