@@ -57,6 +57,8 @@ pub enum ErrorKind {
     InsideHandler,
     /// The call needs handlers, and this queue has none.
     NoHandlers,
+    /// The queue was shut down and runs nothing more.
+    ShutDown,
     /// The time given ran out first.
     TimedOut,
     /// A bug in perdura. Please report it.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 use crate::error::{Error, ErrorKind};
-use crate::handler::{Context, Control, Finished, Port, Registry};
+use crate::handler::{Context, Control, Finished, Port, Registry, Start};
 use crate::planted::planted;
 use crate::task::{Claimed, ErrorReport, Settlement, Verdict};
 
@@ -28,11 +28,12 @@ pub(crate) struct Job {
 impl Job {
     /// What becomes of a job that no worker has started.
     pub(crate) fn hand_back(self) -> Finished {
-        Finished {
-            settlement: settlement(&self.claimed, &self.control, Verdict::HandedBack),
-            note: None,
-            took: Duration::ZERO,
-        }
+        self.unstarted(Start::Never)
+    }
+
+    fn unstarted(self, start: Start) -> Finished {
+        let settlement = settlement(&self.claimed, &self.control, Verdict::HandedBack);
+        Finished { settlement, start, took: Duration::ZERO }
     }
 }
 
@@ -42,7 +43,7 @@ pub(crate) fn run(job: Job, registry: &Registry, port: &Arc<dyn Port>) -> Finish
         Ok(note) => note,
         Err(e) => {
             log::error!("task {} was not started: {e}", job.claimed.task_id);
-            return job.hand_back();
+            return job.unstarted(Start::Failed);
         }
     };
     let Job { mut claimed, control } = job;
@@ -59,7 +60,7 @@ pub(crate) fn run(job: Job, registry: &Registry, port: &Arc<dyn Port>) -> Finish
         false => panicked(payload),
     });
     let took = port.monotonic().saturating_sub(began);
-    Finished { settlement: settlement(&cx.claimed, &cx.control, verdict), note: Some(note), took }
+    Finished { settlement: settlement(&cx.claimed, &cx.control, verdict), start: Start::Noted(note), took }
 }
 
 fn settlement(claimed: &Claimed, control: &Control, verdict: Verdict) -> Settlement {
@@ -161,6 +162,7 @@ impl Executor {
     /// Starts one more worker.
     pub(crate) fn add_worker(&self) -> Result<(), Error> {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|thread| !thread.is_finished());
         let (jobs, registry, port) = (self.jobs.clone(), self.registry.clone(), self.port.clone());
         let builder = thread::Builder::new().name(format!("perdura-worker-{}", threads.len() + 1));
         let thread = builder.spawn(move || work(&jobs, &registry, &port)).map_err(|e| {
@@ -171,19 +173,11 @@ impl Executor {
         Ok(())
     }
 
-    /// How many of the workers are still at work.
-    pub(crate) fn at_work(&self) -> usize {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.iter().filter(|thread| !thread.is_finished()).count()
-    }
-
-    /// Joins the workers that have ended, and lets go of the others.
-    pub(crate) fn join_finished(&self) {
+    /// Lets go of the workers: joins all if nothing runs any more, else those that have ended. No more jobs may come.
+    pub(crate) fn join(&self, nothing_runs: bool) {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
-            if thread.is_finished() {
-                let _ = thread.join();
-            }
+        for thread in threads.drain(..).filter(|thread| nothing_runs || thread.is_finished()) {
+            let _ = thread.join();
         }
     }
 }
@@ -192,8 +186,10 @@ impl Executor {
 fn work(jobs: &Receiver<Job>, registry: &Registry, port: &Arc<dyn Port>) {
     for job in jobs {
         let control = job.control.clone();
-        port.finished(run(job, registry, port));
-        if control.replaced.load(Ordering::Acquire) {
+        let finished = run(job, registry, port);
+        let is_replaced = !control.phase.finish();
+        port.finished(finished);
+        if is_replaced {
             return;
         }
     }

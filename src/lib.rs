@@ -1,5 +1,5 @@
 //! A durable task queue that lives inside a program.
-#![doc = include_str!("../docs/intro.md")]
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

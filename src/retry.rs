@@ -32,15 +32,15 @@ impl From<&Config> for RetryPolicy {
 
 impl RetryPolicy {
     /// The wait after attempt `attempt_number` has failed: `backoff × 2^(n−1)`, plus `draw` (0 ≤ draw < 1) of the jitter, at most
-    /// `backoff_max`. Exponential backoff as in the system that perdura's rules come from; the cap is perdura's.
+    /// `backoff_max`. Plain exponential backoff; all arithmetic saturates.
     pub fn delay(&self, attempt_number: u32, draw: f64) -> Duration {
         let doublings = attempt_number.saturating_sub(1);
-        let factor = 1_u32.checked_shl(doublings).filter(|f| *f != 0);
-        let delay = factor.and_then(|f| self.backoff.checked_mul(f)).unwrap_or(if self.backoff.is_zero() {
-            Duration::ZERO
-        } else {
-            Duration::MAX
-        });
+        let nanos = self
+            .backoff
+            .as_nanos()
+            .checked_shl(doublings)
+            .filter(|n| n >> doublings == self.backoff.as_nanos());
+        let delay = nanos.map_or(Duration::MAX, from_nanos);
         let fraction = self.jitter.clamp(0.0, 1.0) * draw.clamp(0.0, 1.0);
         let extra = delay.min(self.backoff_max).as_secs_f64() * fraction;
         let extra = Duration::try_from_secs_f64(extra).unwrap_or(Duration::ZERO);
@@ -57,6 +57,11 @@ impl RetryPolicy {
     pub fn schedule(&self) -> Vec<Duration> {
         (1..self.max_attempts).map(|n| self.delay(n, 0.0)).collect()
     }
+}
+
+fn from_nanos(nanos: u128) -> Duration {
+    u64::try_from(nanos / 1_000_000_000)
+        .map_or(Duration::MAX, |s| Duration::new(s, (nanos % 1_000_000_000) as u32))
 }
 
 /// The draw for the jitter of one wait: always the same for the same file, task and attempt, spread evenly over 0 ≤ draw < 1.

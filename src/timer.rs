@@ -51,6 +51,8 @@ pub(crate) struct Alarm {
 struct State {
     next: NextTick,
     stopped: bool,
+    /// The wall clock at the last look.
+    seen: Option<Timestamp>,
 }
 
 impl Alarm {
@@ -73,13 +75,12 @@ impl Alarm {
     /// Sleeps until a tick is due; false if the timer is to end.
     fn wait(&self, clock: &dyn Clock) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut seen = clock.now();
         loop {
             if state.stopped {
                 return false;
             }
             let now = clock.now();
-            let jumped_back = now < std::mem::replace(&mut seen, now);
+            let jumped_back = state.seen.replace(now).is_some_and(|seen| now < seen);
             if jumped_back && state.next.at.is_some() {
                 state.next = NextTick::default();
                 return true;

@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use crate::meter::Meter;
 use crate::tree::{self, Stamp};
 
-/// How much of a file is read between two checkpoints, and so the most that is read twice after a kill. It takes about a tenth of a
-/// second to hash; a checkpoint costs one commit, far below a millisecond on most disks.
+/// How much of a file is read between two checkpoints, and so the most that is read twice after a kill. Hashing it takes a quarter of
+/// a second or less; a checkpoint costs one commit, about a millisecond on most disks, so they can hardly be noticed.
 const CHUNK: u64 = 64 * 1024 * 1024;
 
 /// How much is read at once.

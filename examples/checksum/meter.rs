@@ -5,6 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// Says something on the standard error, if anybody listens, in place of the bar.
+pub fn say(line: std::fmt::Arguments<'_>) {
+    let clear = if stderr().is_terminal() { "\r\x1b[K" } else { "" };
+    let _ = writeln!(stderr(), "{clear}checksum: {line}");
+}
+
 /// How much has been read, as the workers count it.
 #[derive(Clone, Default)]
 pub struct Meter(Arc<AtomicU64>);
@@ -49,6 +55,9 @@ const LINE_EACH: Duration = Duration::from_secs(10);
 
 const WIDTH: usize = 30;
 
+/// Opening a file and settling its task takes about as long as reading so many bytes.
+const FILE_COST: u64 = 80_000;
+
 /// The bar. Dropping it clears its line.
 pub struct Bar {
     meter: Meter,
@@ -81,7 +90,7 @@ impl Bar {
             let _ = write!(stderr(), "\r{}\x1b[K", self.line(files_left, elapsed));
         } else if elapsed >= self.next_line {
             self.next_line = elapsed + LINE_EACH;
-            let _ = writeln!(stderr(), "checksum: {}", self.line(files_left, elapsed));
+            say(format_args!("{}", self.line(files_left, elapsed)));
         }
     }
 
@@ -89,8 +98,7 @@ impl Bar {
         let read = self.meter.0.load(Ordering::Relaxed);
         let speed = read.saturating_sub(self.bytes_at_start) as f64 / elapsed.as_secs_f64().max(0.001);
         let files = self.files.saturating_sub(files_left);
-        // Small files cost more than their bytes, large ones more than their number: show the mean of both.
-        let part = (fraction(read, self.bytes) + fraction(files, self.files)) / 2.0;
+        let part = fraction(read + files * FILE_COST, self.bytes + self.files * FILE_COST);
         let full = (part * WIDTH as f64) as usize;
         format!(
             "[{}{}] {:3.0} %  {files}/{} files  {}/{}  {}/s",
@@ -119,12 +127,12 @@ fn fraction(done: u64, all: u64) -> f64 {
 
 /// A number of bytes as people read it.
 pub fn size(bytes: u64) -> String {
-    let units = ["kB", "MB", "GB", "TB", "PB"];
-    let mut size = bytes as f64 / 1000.0;
-    let mut unit = 0;
-    while size >= 999.5 && unit + 1 < units.len() {
-        size /= 1000.0;
-        unit += 1;
+    let (mut size, mut unit, mut larger) = (bytes as f64, "B", ["kB", "MB", "GB", "TB", "PB"].iter());
+    while size >= 999.5
+        && let Some(next) = larger.next()
+    {
+        (size, unit) = (size / 1000.0, next);
     }
-    if size < 9.95 { format!("{size:.1} {}", units[unit]) } else { format!("{size:.0} {}", units[unit]) }
+    let decimals = usize::from(unit != "B" && size < 9.95);
+    format!("{size:.decimals$} {unit}")
 }

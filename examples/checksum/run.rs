@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write, stderr, stdout};
+use std::io::{self, BufWriter, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
@@ -15,7 +15,7 @@ use perdura::{Config, Filter, Queue, State, Task, TaskRecord};
 use crate::args::{self, Args, Asked};
 use crate::job::{self, Checksum, Name, Sum};
 use crate::manifest;
-use crate::meter::{Bar, Meter, size};
+use crate::meter::{Bar, Meter, say, size};
 use crate::tree::{self, FoundFile, Tree};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -30,6 +30,9 @@ const LOOK_EACH: Duration = Duration::from_millis(50);
 const OWNER_PATIENCE: Duration = Duration::from_secs(2);
 
 pub fn main() -> ExitCode {
+    if log::set_logger(&Warnings).is_ok() {
+        log::set_max_level(log::LevelFilter::Warn);
+    }
     let outcome = match args::parse(std::env::args_os().skip(1)) {
         Ok(Asked::Manifest(args)) => make_manifest(&args),
         Ok(Asked::Help) => stdout().write_all(args::HELP.as_bytes()).map(|()| 0).map_err(Into::into),
@@ -45,9 +48,21 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Says something on the standard error, if anybody listens.
-fn say(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(stderr(), "checksum: {line}");
+/// Shows the queue's warnings: of a full disk, say, for whose end it waits.
+struct Warnings;
+
+impl log::Log for Warnings {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            say(*record.args());
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 /// Does the whole job; says how many files failed.
@@ -59,7 +74,7 @@ fn make_manifest(args: &Args) -> Result<usize> {
     let kept = enqueue_what_is_missing(&queue, &tree, &meter)?;
     let bytes = tree.files.iter().map(|file| file.stamp.size).sum();
     finish_tasks(&queue, Bar::new(&meter, tree.files.len() as u64, bytes))?;
-    let (sums, failures) = collect(&queue, &tree)?;
+    let Outcome { sums, failures } = collect(&queue, &tree)?;
     write_manifest(&args.dir, &root, &sums).map_err(|e| {
         format!(
             "the manifest cannot be written: {e}; run it again, the checksums are kept in {:?}",
@@ -203,8 +218,14 @@ fn finish_tasks(queue: &Queue, mut bar: Bar) -> Result<()> {
     }
 }
 
-/// What became of the files: checksums in the order of the paths, and failures. Files that vanished are neither.
-fn collect<'t>(queue: &Queue, tree: &'t Tree) -> Result<(Vec<(&'t Path, Sum)>, Vec<String>)> {
+/// What became of the files. Those that vanished are in neither list.
+struct Outcome<'t> {
+    /// In the order of the paths.
+    sums: Vec<(&'t Path, Sum)>,
+    failures: Vec<String>,
+}
+
+fn collect<'t>(queue: &Queue, tree: &'t Tree) -> Result<Outcome<'t>> {
     let tasks = newest_tasks(queue)?;
     let unreadable =
         |(dir, e): &(PathBuf, io::Error)| format!("{dir:?}: {}: {e}", std::any::type_name_of_val(e));
@@ -219,7 +240,7 @@ fn collect<'t>(queue: &Queue, tree: &'t Tree) -> Result<(Vec<(&'t Path, Sum)>, V
             _ => failures.push(failure(path, task)),
         }
     }
-    Ok((sums, failures))
+    Ok(Outcome { sums, failures })
 }
 
 fn failure(path: &Path, task: &TaskRecord) -> String {

@@ -12,8 +12,10 @@ use super::hub::Hub;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::executor::Executor;
-use crate::handler::{Control, Finished, Port};
-use crate::store::{self, Fault, Known, Notes, OwnerLock, Rank, Recovered, SettleRules, Settled, Store, Tx};
+use crate::handler::{Control, Finished, Note, Port, Start};
+use crate::store::{
+    self, Known, Notes, OwnerLock, Rank, Recovered, SettleRules, Settled, StartNote, Store, Tx,
+};
 use crate::task::{Claimed, TaskId, Timestamp};
 use crate::timer::{NextTick, Ticks};
 
@@ -22,6 +24,9 @@ const CHUNK: usize = 500;
 
 /// How soon a step that failed is tried again.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often the outcome of an attempt that has outlived its queue is tried to be written.
+const LATE_TRIES: u32 = 60;
 
 /// A worker whose task runs on so long past its deadline is replaced.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -107,26 +112,42 @@ impl Core {
                 recovered.handed_back
             );
         }
-        while self.lift_known()? == CHUNK {}
         Ok(Some(recovered))
     }
 
-    /// Asks for the right to execute, and on getting it begins to claim. False if another has it.
+    /// Asks for the right to execute; false if another has it. On getting it, [`Core::begin`] is to follow.
     pub(super) fn take_over(&self) -> Result<bool, Error> {
         if self.acquire()?.is_none() {
             return Ok(false);
         }
         self.hub.set_claiming(true);
+        self.hub.set_behind(true);
         self.hub.alarm.set(NextTick { at: Some(self.now()), monotonic: None });
-        self.look_abroad()?;
-        self.claim_more()?;
         Ok(true)
     }
 
-    /// Lifts the hold of tasks whose name was unknown and is known now.
-    fn lift_known(&self) -> Result<usize, Error> {
-        let (known, now) = (self.known().clone(), self.now());
-        self.write(move |tx| store::lift_known(tx, &known, CHUNK, now))
+    /// What a new owner does after its recovery: lifts the hold of tasks whose name is known now, and claims.
+    pub(super) fn begin(&self) -> Result<(), Error> {
+        let known = Arc::new(self.known().clone());
+        loop {
+            let (known, now) = (known.clone(), self.now());
+            if self.owner_write(move |tx| store::lift_known(tx, &known, CHUNK, now))? < CHUNK {
+                break;
+            }
+        }
+        self.claim_more()
+    }
+
+    /// Commits a write of the owner; refused if this process is not the owner any more.
+    fn owner_write<R: Send + 'static>(
+        &self,
+        mut write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
+    ) -> Result<R, Error> {
+        let epoch = self.hub.epoch();
+        self.write(move |tx| {
+            store::check_epoch(tx, epoch)?;
+            write(tx)
+        })
     }
 
     /// Gives up the right to execute, if nothing runs any more.
@@ -144,12 +165,7 @@ impl Core {
 
     /// Settles attempts in one commit; what could not be settled comes back, with the reason.
     pub(super) fn settle(&self, batch: Vec<Finished>) -> Result<(), (Vec<Finished>, Error)> {
-        let Some(epoch) = self.hub.epoch() else {
-            return Err((
-                batch,
-                Error::new(ErrorKind::OwnershipLost, "this process does not own the file any more"),
-            ));
-        };
+        let epoch = self.hub.epoch();
         let batch = Arc::new(batch);
         let (shared, rules, now) = (batch.clone(), self.rules.clone(), self.now());
         let written = self.store.writer.write(Rank::Settle, move |tx| {
@@ -166,38 +182,33 @@ impl Core {
             }
             Ok(())
         });
-        match written {
-            Ok(()) => {
-                self.settled(&batch);
-                Ok(())
-            }
-            Err(e) => {
-                let batch =
-                    Arc::try_unwrap(batch).unwrap_or_else(|_| unreachable!("the write has been dropped"));
-                Err((batch, e))
-            }
-        }
+        written.map_err(|e| {
+            let batch =
+                Arc::into_inner(batch).expect("the write that shared it has been dropped before its answer");
+            (batch, e)
+        })
     }
 
-    fn settled(&self, batch: &[Finished]) {
-        let notes = lock(&self.ownership).as_ref().map(|o| o.notes.clone());
-        for finished in batch {
-            let s = &finished.settlement;
-            if self.hub.forget(s.task_id, s.generation) {
-                self.hub.remove_worker();
-            }
-            if let (Some(notes), Some(slot)) = (&notes, finished.note) {
-                notes.release(slot);
-            }
+    /// Forgets an outcome that can never be written. Its task counts as lost at the next recovery.
+    pub(super) fn abandon(&self, finished: Finished, why: &Error) {
+        let Finished { settlement: s, start, .. } = finished;
+        log::error!("the outcome of task {} cannot be written: {why}", s.task_id);
+        if let Start::Noted(note) = start {
+            note.keep();
         }
+        self.hub.forget(s.task_id, s.generation);
         self.hub.changes.tell();
     }
 
     /// Gives up what this process was running: another one owns the file now.
-    pub(super) fn disown(&self, batch: &[Finished]) {
+    pub(super) fn disown(&self, batch: Vec<Finished>) {
+        log::error!("another process has taken over the execution of {}", self.store.path().display());
         self.hub.set_claiming(false);
         for finished in batch {
             self.hub.forget(finished.settlement.task_id, finished.settlement.generation);
+        }
+        while let Some(job) = self.hub.take_job() {
+            self.hub.forget(job.claimed.task_id, job.claimed.generation);
         }
         for control in self.hub.controls() {
             control.superseded.store(true, Ordering::Release);
@@ -213,7 +224,7 @@ impl Core {
             return Ok(());
         }
         let shared = batch.clone();
-        let written = self.write(move |tx| {
+        let written = self.owner_write(move |tx| {
             for (control, progress) in shared.iter() {
                 store::save_progress(tx, control.task_id, control.generation, *progress)?;
             }
@@ -230,12 +241,14 @@ impl Core {
     pub(super) fn promote(&self) -> Result<Option<Timestamp>, Error> {
         loop {
             let now = self.now();
-            let due = self.store.read(store::next_due)?;
-            let jumped = self.store.read(|conn| store::clock_jumped(conn, now))?;
-            if !jumped && due.is_none_or(|due| due > now) {
+            let (due, jumped) = self
+                .store
+                .writer
+                .alone(|conn| Ok((store::next_due(conn)?, store::clock_jumped(conn, now)?)))?;
+            if self.hub.is_stopping() || (!jumped && due.is_none_or(|due| due > now)) {
                 return Ok(due);
             }
-            self.write(move |tx| store::promote(tx, now, CHUNK))?;
+            self.owner_write(move |tx| store::promote(tx, now, CHUNK))?;
         }
     }
 
@@ -253,12 +266,12 @@ impl Core {
                     look_at(until);
                 }
             }
-            if let Some(deadline) = control.deadline().filter(|_| !control.replaced.load(Ordering::Acquire)) {
+            if let Some(deadline) = control.deadline().filter(|_| control.phase.is_running()) {
                 let until = deadline + PATIENCE;
-                if now >= until {
-                    self.replace_worker(&control);
-                } else {
+                if now < until {
                     look_at(until);
+                } else if !self.replace_worker(&control) {
+                    look_at(now + PATIENCE);
                 }
             }
         }
@@ -272,45 +285,80 @@ impl Core {
             "task {id} has given no sign of life for {}; it is LOST",
             humantime::format_duration(silent)
         );
-        control.silent.store(true, Ordering::Release);
-        self.write(move |tx| store::fall_silent(tx, id, generation, silent, now))
+        control.silent.store(true, Ordering::Release); // before the write: its worker may settle it right after
+        let given_up = self.owner_write(move |tx| store::fall_silent(tx, id, generation, silent, now));
+        if given_up.is_err() {
+            control.silent.store(false, Ordering::Release);
+        }
+        given_up
     }
 
-    /// Starts another worker in the place of one whose task ignores its deadline: at most as many as there are workers.
-    fn replace_worker(&self, control: &Control) {
-        let Some(executor) = self.executor.get().and_then(Weak::upgrade) else { return };
-        log::warn!("task {} ignores its deadline; call cx.ensure_active() in its handler", control.task_id);
-        if self.hub.workers() >= 2 * self.config.workers {
-            control.replaced.store(false, Ordering::Release);
-            return;
+    /// Starts another worker in the place of one whose task ignores its deadline: at most as many as there are workers. False if
+    /// there is no place now.
+    fn replace_worker(&self, control: &Control) -> bool {
+        if !control.reported.swap(true, Ordering::AcqRel) {
+            log::warn!(
+                "task {} ignores its deadline; call cx.ensure_active() in its handler",
+                control.task_id
+            );
         }
-        if executor.add_worker().is_ok() {
-            control.replaced.store(true, Ordering::Release);
-            self.hub.add_workers(1);
+        let Some(executor) = self.executor.get().and_then(Weak::upgrade) else { return true };
+        if self.hub.workers() >= 2 * self.config.workers || executor.add_worker().is_err() {
+            return false;
+        }
+        self.hub.add_workers(1);
+        if control.phase.replace() {
             self.hub.wake.ring();
         }
+        true
     }
 
-    /// Notices what other processes have written. Says whether they have.
-    pub(super) fn look_abroad(&self) -> Result<bool, Error> {
+    /// Notices what other processes have written, if they have.
+    pub(super) fn look_abroad(&self) -> Result<(), Error> {
         let version = self.store.writer.alone(store::data_version)?;
-        let before = lock(&self.data_version).replace(version);
-        if before == Some(version) {
-            return Ok(false);
+        if *lock(&self.data_version) != Some(version) {
+            self.notice()?;
+            *lock(&self.data_version) = Some(version);
         }
-        self.notice()?;
-        Ok(true)
+        Ok(())
     }
 
     /// Looks at everything that another connection may have changed.
     pub(super) fn notice(&self) -> Result<(), Error> {
-        let flags = self.store.read(store::flags)?;
+        let (flags, due) =
+            self.store.writer.alone(|conn| Ok((store::flags(conn)?, store::next_due(conn)?)))?;
         self.hub.apply_flags(&flags);
-        let due = self.store.read(store::next_due)?;
         self.hub.alarm.set(NextTick { at: due, monotonic: None });
         self.hub.changes.tell();
         if self.is_owner() { self.claim_more() } else { Ok(()) }
     }
+}
+
+impl Core {
+    /// Settles an attempt that has outlived its queue, on its own thread.
+    fn settle_late(&self, finished: Finished) {
+        let mut batch = vec![finished];
+        for _ in 0..LATE_TRIES {
+            match self.settle(std::mem::take(&mut batch)) {
+                Ok(()) => break,
+                Err((back, e)) if is_passing(&e) => {
+                    log::warn!("an outcome cannot be written, trying again in {TRY_AGAIN:?}: {e}");
+                    batch = back;
+                    std::thread::sleep(TRY_AGAIN);
+                }
+                Err((back, e)) => back.into_iter().for_each(|finished| self.abandon(finished, &e)),
+            }
+        }
+        for finished in batch {
+            self.abandon(finished, &Error::new(ErrorKind::TimedOut, "it was tried for a minute"));
+        }
+        self.release_if_idle();
+    }
+}
+
+/// Whether an error may go away by itself.
+pub(super) fn is_passing(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Busy | ErrorKind::DiskFull | ErrorKind::Io | ErrorKind::ReadOnly)
 }
 
 impl Ticks for Core {
@@ -330,13 +378,19 @@ impl Ticks for Core {
     }
 }
 
+impl Note for StartNote {
+    fn keep(self: Box<Self>) {
+        StartNote::keep(*self);
+    }
+}
+
 impl Port for Core {
-    fn starting(&self, claimed: &Claimed) -> Result<u64, Error> {
+    fn starting(&self, claimed: &Claimed) -> Result<Box<dyn Note>, Error> {
         let notes = lock(&self.ownership).as_ref().map(|o| o.notes.clone());
         let notes = notes.ok_or_else(|| {
             Error::new(ErrorKind::OwnershipLost, "this process does not own the file any more")
         })?;
-        notes.write(claimed.task_id, claimed.generation)
+        Ok(Box::new(notes.write(claimed.task_id, claimed.generation)?))
     }
 
     fn checkpoint(&self, id: TaskId) -> Result<Option<String>, Error> {
@@ -346,7 +400,6 @@ impl Port for Core {
     fn save_checkpoint(&self, control: &Control, json: String) -> Result<(), Error> {
         let (id, generation, epoch) = (control.task_id, control.generation, self.hub.epoch());
         let saved = self.write(move |tx| {
-            let Some(epoch) = epoch else { return Err(Fault::Told(store::superseded(id))) };
             store::check_epoch(tx, epoch)?;
             store::save_checkpoint(tx, id, generation, &json)
         });
@@ -377,18 +430,9 @@ impl Port for Core {
             Some(outcomes) => outcomes.send(finished).err().map(|e| e.0),
             None => Some(finished),
         };
-        let Some(finished) = left else { return };
-        let id = finished.settlement.task_id;
-        match self.settle(vec![finished]) {
-            Ok(()) => {}
-            Err((batch, e)) => {
-                log::error!("the outcome of task {id} could not be written: {e}");
-                for f in &batch {
-                    self.hub.forget(f.settlement.task_id, f.settlement.generation);
-                }
-            }
+        if let Some(finished) = left {
+            self.settle_late(finished);
         }
-        self.release_if_idle();
     }
 
     fn monotonic(&self) -> Duration {

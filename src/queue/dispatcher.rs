@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, select};
 
-use super::core::{Core, TRY_AGAIN};
+use super::core::{Core, TRY_AGAIN, is_passing};
 use crate::error::{Error, ErrorKind};
-use crate::handler::Finished;
-use crate::task::Verdict;
+use crate::executor::Job;
+use crate::handler::{Finished, Start};
 
 /// Attempts settled in one transaction at most: bounds how long others wait for the writer.
 const MAX_SETTLES: usize = 1024;
@@ -18,8 +18,8 @@ const PROGRESS_EACH: Duration = Duration::from_secs(1);
 
 /// The thread's life: until nobody can send outcomes any more.
 pub(super) fn run(core: &Core, outcomes: &Receiver<Finished>) {
-    let mut dispatcher =
-        Dispatcher { core, unsettled: Vec::new(), try_at: None, flush_at: None, poll_at: None };
+    let mut dispatcher = Dispatcher::new(core);
+    dispatcher.begin();
     dispatcher.poll();
     loop {
         let wait = dispatcher.sleep();
@@ -41,19 +41,41 @@ struct Dispatcher<'c> {
     core: &'c Core,
     /// Outcomes that are not in the file yet.
     unsettled: Vec<Finished>,
+    /// A new owner has not done all that it does first.
+    must_begin: bool,
     /// After trouble: when to try again. Nothing is claimed until then.
     try_at: Option<Duration>,
     flush_at: Option<Duration>,
     poll_at: Option<Duration>,
+    /// When to look whether claimed tasks still wait for a worker.
+    recall_at: Option<Duration>,
+    /// An outcome has come since `recall_at` was set.
+    has_moved: bool,
 }
 
 /// As good as for ever, and yet no overflow.
 const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
 
-impl Dispatcher<'_> {
+/// Tasks that were claimed ahead and wait so long without any task ending are given back: the tasks have become slow.
+const RECALL: Duration = Duration::from_millis(50);
+
+impl<'c> Dispatcher<'c> {
+    fn new(core: &'c Core) -> Dispatcher<'c> {
+        Dispatcher {
+            core,
+            unsettled: Vec::new(),
+            must_begin: core.is_owner(),
+            try_at: None,
+            flush_at: None,
+            poll_at: None,
+            recall_at: None,
+            has_moved: false,
+        }
+    }
+
     /// How long nothing but news can make work.
     fn sleep(&self) -> Duration {
-        let next = [self.try_at, self.flush_at, self.poll_at].into_iter().flatten().min();
+        let next = [self.try_at, self.flush_at, self.poll_at, self.recall_at].into_iter().flatten().min();
         next.map_or(FOR_EVER, |at| at.saturating_sub(self.core.hub.monotonic()))
     }
 
@@ -62,14 +84,88 @@ impl Dispatcher<'_> {
     }
 
     fn turn(&mut self) {
-        if self.is_due(self.try_at) {
+        let hub = &self.core.hub;
+        match hub.take_trouble() {
+            Some(e) if e.kind() == ErrorKind::OwnershipLost => {
+                return self.core.disown(std::mem::take(&mut self.unsettled));
+            }
+            Some(e) => self.note_trouble(Err(e)),
+            None => {}
+        }
+        let tries_again = self.is_due(self.try_at);
+        if tries_again {
             self.try_at = None;
+        }
+        if self.try_at.is_none() {
+            self.settle(); // with claims only if they are allowed: after trouble, outcomes come first
+        }
+        if tries_again && self.try_at.is_none() {
             self.core.hub.set_claiming(self.core.is_owner());
             self.core.hub.set_behind(true);
         }
         if self.try_at.is_none() {
-            self.settle();
+            self.begin();
+            self.claim();
         }
+        self.flush();
+        self.recall();
+        if self.is_due(self.poll_at) {
+            self.poll();
+        }
+    }
+
+    /// Settles what is finished; what there is room for is claimed in the same commit.
+    fn settle(&mut self) {
+        if self.unsettled.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.unsettled);
+        self.has_moved = true;
+        for finished in &batch {
+            match finished.start {
+                Start::Noted(_) => self.core.hub.pace.observe(finished.took),
+                Start::Failed => self.core.hub.set_claiming(false),
+                Start::Never => {}
+            }
+        }
+        if batch.iter().any(|finished| matches!(finished.start, Start::Failed)) {
+            self.pause();
+        }
+        let Err((batch, e)) = self.core.settle(batch) else { return };
+        if e.kind() == ErrorKind::OwnershipLost {
+            self.core.disown(batch);
+        } else if is_passing(&e) {
+            self.unsettled = batch;
+            self.note_trouble(Err(e));
+        } else {
+            self.settle_one_by_one(batch);
+        }
+    }
+
+    /// One of the outcomes cannot be written, and must not keep the others from it.
+    fn settle_one_by_one(&mut self, batch: Vec<Finished>) {
+        for finished in batch {
+            if let Err((back, e)) = self.core.settle(vec![finished]) {
+                if is_passing(&e) {
+                    self.unsettled.extend(back);
+                    self.note_trouble(Err(e));
+                } else {
+                    back.into_iter().for_each(|finished| self.core.abandon(finished, &e));
+                }
+            }
+        }
+    }
+
+    /// Claims what an earlier commit has left.
+    fn claim(&mut self) {
+        if self.core.hub.is_behind() && self.core.hub.is_claiming() {
+            let claimed = self.core.claim_more();
+            self.note_trouble(claimed);
+        }
+    }
+
+    /// Writes progress, some time after it was made.
+    fn flush(&mut self) {
         if self.flush_at.is_none() && self.core.hub.progress_waits() {
             self.flush_at = Some(self.core.hub.monotonic() + PROGRESS_EACH);
         }
@@ -78,42 +174,30 @@ impl Dispatcher<'_> {
             let flushed = self.core.flush_progress();
             self.note_trouble(flushed);
         }
-        if self.is_due(self.poll_at) {
-            self.poll();
-        }
     }
 
-    /// Settles what is finished, and claims what there is room for.
-    fn settle(&mut self) {
-        if self.unsettled.is_empty() {
-            if self.core.hub.is_behind() && self.core.is_owner() {
-                let claimed = self.core.claim_more();
-                self.note_trouble(claimed);
+    /// Gives claimed tasks back that wait while every worker is busy with something slow, so that cancelling, pausing and
+    /// priorities reach them.
+    fn recall(&mut self) {
+        let hub = &self.core.hub;
+        if self.is_due(self.recall_at) {
+            self.recall_at = None;
+            if !self.has_moved {
+                hub.pace.slow_down();
+                self.unsettled.extend(std::iter::from_fn(|| hub.take_job()).map(Job::hand_back));
+                return self.settle();
             }
-            return;
         }
-        let batch = std::mem::take(&mut self.unsettled);
-        let starts_fail =
-            batch.iter().any(|f| f.note.is_none() && matches!(f.settlement.verdict, Verdict::HandedBack));
-        batch.iter().filter(|f| f.note.is_some()).for_each(|f| self.core.hub.pace.observe(f.took));
-        if starts_fail && self.core.hub.is_claiming() {
-            self.pause();
-        }
-        if let Err((batch, e)) = self.core.settle(batch) {
-            if e.kind() == ErrorKind::OwnershipLost {
-                log::error!("{} outcomes could not be written: {e}", batch.len());
-                self.core.disown(&batch);
-            } else {
-                self.unsettled = batch;
-                self.note_trouble(Err(e));
-            }
+        if self.recall_at.is_none() && hub.jobs_waiting() > 0 {
+            self.recall_at = Some(hub.monotonic() + RECALL);
+            self.has_moved = false;
         }
     }
 
     /// Claims nothing for a while.
     fn pause(&mut self) {
         self.core.hub.set_claiming(false);
-        self.try_at = Some(self.core.hub.monotonic() + TRY_AGAIN);
+        self.try_at.get_or_insert(self.core.hub.monotonic() + TRY_AGAIN);
     }
 
     fn note_trouble(&mut self, step: Result<(), Error>) {
@@ -123,18 +207,35 @@ impl Dispatcher<'_> {
         }
     }
 
+    /// What a new owner does first.
+    fn begin(&mut self) {
+        if self.must_begin {
+            let begun = self.core.begin();
+            self.must_begin = begun.is_err();
+            self.note_trouble(begun);
+        }
+    }
+
     /// Asks for the ownership if it has none, else for news from other processes.
     fn poll(&mut self) {
         let interval = self.core.config.poll_interval;
         self.poll_at = (!interval.is_zero()).then(|| self.core.hub.monotonic() + interval);
         if self.core.is_owner() {
-            let looked = self.core.look_abroad().map(drop);
-            self.note_trouble(looked);
+            let looked = self.core.look_abroad();
+            return self.note_trouble(looked);
+        }
+        if self.core.hub.is_stopping() {
             return;
         }
-        if let Err(e) = self.core.take_over() {
-            log::warn!("the ownership of the file could not be taken, trying again: {e}");
-            self.poll_at = Some(self.core.hub.monotonic() + TRY_AGAIN);
+        match self.core.take_over() {
+            Ok(taken) => {
+                self.must_begin |= taken;
+                self.begin();
+            }
+            Err(e) => {
+                log::warn!("the ownership of the file could not be taken, trying again: {e}");
+                self.poll_at = Some(self.core.hub.monotonic() + TRY_AGAIN);
+            }
         }
     }
 

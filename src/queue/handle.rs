@@ -63,7 +63,7 @@ impl Handle {
     pub(crate) fn start(core: Arc<Core>, registry: Arc<Registry>) -> Result<Arc<Handle>, Error> {
         let handle = Handle::without_threads(core, registry);
         if !handle.registry.is_empty() {
-            let threads = handle.start_threads()?;
+            let threads = handle.start_threads().inspect_err(|_| handle.end_without_waiting())?;
             *handle.threads.lock().unwrap_or_else(PoisonError::into_inner) = Some(threads);
         }
         Ok(handle)
@@ -83,11 +83,17 @@ impl Handle {
         let (stop_housekeeping, stop) = bounded(0);
         let chores = Housekeeping::new(core.clone());
         let housekeeping = spawn("perdura-housekeeping", move || chores.run(&stop))?;
+        let for_dispatcher = core.clone();
+        let (owned, may_begin) = bounded(1);
+        let dispatcher = spawn("perdura-dispatcher", move || {
+            if may_begin.recv().is_ok() {
+                dispatcher::run(&for_dispatcher, &finished);
+            }
+        })?;
         if let Err(e) = core.take_over() {
             log::warn!("the ownership of the file could not be taken; it will be tried again: {e}");
         }
-        let for_dispatcher = core.clone();
-        let dispatcher = spawn("perdura-dispatcher", move || dispatcher::run(&for_dispatcher, &finished))?;
+        let _ = owned.send(()); // its receiver waits for it
         Ok(Threads { executor, dispatcher, timer, housekeeping, stop_housekeeping })
     }
 
@@ -96,7 +102,7 @@ impl Handle {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(threads) = threads else { return ShutdownReport::default() };
         let core = &self.core;
-        core.hub.set_claiming(false);
+        core.hub.stop();
         let _ = core.write(|_| Ok(())); // whoever was committing has handed its claims over after this
         let mut report = ShutdownReport { handed_back: self.hand_back(), ..ShutdownReport::default() };
         if !self.await_idle(grace) {
@@ -113,12 +119,7 @@ impl Handle {
         let _ = threads.timer.join();
         drop(threads.stop_housekeeping);
         let _ = threads.housekeeping.join();
-        if core.hub.nothing_runs() {
-            while threads.executor.at_work() > 0 {
-                thread::yield_now(); // their channel is closed and they run nothing, so they are on their way out
-            }
-        }
-        threads.executor.join_finished();
+        threads.executor.join(core.hub.nothing_runs());
         report.still_running = core.hub.controls().iter().map(|control| control.task_id).collect();
         report.still_running.sort_unstable();
         core.release_if_idle();
@@ -167,15 +168,20 @@ impl Drop for Handle {
 impl Handle {
     /// Ends the threads without waiting for any: the last handle was dropped inside a handler.
     fn let_go(&self) {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if threads.is_some() {
-            self.core.hub.set_claiming(false);
-            self.hand_back();
-            self.core.hub.controls().iter().for_each(|c| c.interrupted.store(true, Ordering::Release));
-            self.core.hub.close_jobs();
-            self.core.set_outcomes(None);
-            self.core.hub.alarm.stop();
+        if self.threads.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+            self.end_without_waiting();
         }
+    }
+
+    fn end_without_waiting(&self) {
+        let core = &self.core;
+        core.hub.stop();
+        self.hand_back();
+        core.hub.controls().iter().for_each(|c| c.interrupted.store(true, Ordering::Release));
+        core.hub.close_jobs();
+        core.set_outcomes(None);
+        core.hub.alarm.stop();
+        core.release_if_idle();
     }
 }
 

@@ -12,12 +12,11 @@
 use std::sync::Arc;
 
 use super::hub::Hub;
+use crate::error::Error;
 use crate::store::{Effects, Epilogue, Sql, Tx, check_epoch, claim};
 
 pub(super) struct Handover {
     hub: Arc<Hub>,
-    /// Claims that are not settled.
-    out: usize,
     /// The queue that was served last; the next one's turn comes first.
     cursor: i64,
     /// Tasks that the transaction had made ready when it was asked to claim.
@@ -26,7 +25,7 @@ pub(super) struct Handover {
 
 impl Handover {
     pub(super) fn new(hub: Arc<Hub>) -> Handover {
-        Handover { hub, out: 0, cursor: 0, seen: 0 }
+        Handover { hub, cursor: 0, seen: 0 }
     }
 }
 
@@ -43,24 +42,16 @@ impl Epilogue for Handover {
     fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<()> {
         let Some(epoch) = self.hub.epoch().filter(|_| self.hub.is_claiming()) else { return Ok(()) };
         tx.pass_turn()?;
-        let (ready, settled) = {
-            let effects = tx.effects();
-            (effects.ready, effects.settled)
-        };
-        self.seen = ready;
-        if ready == 0 && !self.hub.is_behind() {
+        self.seen = tx.effects().ready;
+        if self.seen == 0 && !self.hub.is_behind() {
             return Ok(());
         }
-        let room = self.hub.capacity().saturating_sub(self.out.saturating_sub(settled));
         self.hub.set_behind(true);
+        let room = self.hub.room_after(&tx.effects().settled);
         if room == 0 {
             return Ok(());
         }
-        if let Err(fault) = check_epoch(tx, epoch) {
-            self.hub.set_claiming(false);
-            self.hub.wake.ring();
-            return Err(fault);
-        }
+        check_epoch(tx, epoch)?;
         let claims = claim(tx, room, &self.hub.known, &mut self.cursor, self.hub.clock.now())?;
         self.hub.set_behind(claims.len() == room || tx.effects().more);
         tx.effect(|effects| effects.claims = claims);
@@ -68,16 +59,17 @@ impl Epilogue for Handover {
     }
 
     fn committed(&mut self, effects: Effects) {
-        self.out = self.out.saturating_sub(effects.settled) + effects.claims.len();
-        if effects.ready > std::mem::take(&mut self.seen) {
-            self.hub.set_behind(true); // a suspect got its turn after the claims
+        let unseen = effects.ready > std::mem::take(&mut self.seen);
+        if unseen && self.hub.is_claiming() {
+            self.hub.set_behind(true); // a suspect got its turn after the claims, or the claims could not ride along
             self.hub.wake.ring();
         }
         self.hub.after_commit(effects);
     }
 
-    fn rolled_back(&mut self) {
+    fn rolled_back(&mut self, error: &Error) {
         self.seen = 0;
         self.hub.set_behind(true);
+        self.hub.claims_failed(error);
     }
 }

@@ -22,10 +22,10 @@ const CHUNK: usize = 500;
 
 /// The chores and what they remember.
 pub(crate) struct Housekeeping {
-    core: Arc<Core>,
-    steady: Steady,
-    /// For WAL checkpoints beside the commits; none if SQLite's WAL-reset bug forbids it.
+    /// For WAL checkpoints beside the commits; none if SQLite's WAL-reset bug forbids it. Closed before the rest.
     background: Option<Background>,
+    steady: Steady,
+    core: Arc<Core>,
 }
 
 impl Housekeeping {
@@ -97,9 +97,7 @@ impl Housekeeping {
         if let Some(age) = config.dead_letter_retention {
             ended += core.purge_letters(now.before(age))?;
         }
-        if ended > 0 {
-            core.store.writer.alone(store::return_free_pages)?;
-        }
+        while !core.hub.is_stopping() && core.store.writer.alone(store::return_free_pages)? {}
         Ok(ended)
     }
 }
@@ -108,7 +106,7 @@ impl Core {
     /// Ends what is older than `ages`, in chunks.
     pub(super) fn purge(&self, ages: Ages) -> Result<usize, Error> {
         let (now, mut ended, mut next) = (self.now(), 0, Some(TaskId::from_i64(i64::MIN)));
-        while let Some(after) = next {
+        while let Some(after) = next.filter(|_| !self.hub.is_stopping()) {
             let (chunk, more) = self.write(move |tx| store::purge(tx, ages, after, CHUNK, now))?;
             ended += chunk;
             next = more;
@@ -122,7 +120,7 @@ impl Core {
         loop {
             let chunk = self.write(move |tx| store::purge_letters(tx, moved_before, CHUNK))?;
             ended += chunk;
-            if chunk < CHUNK {
+            if chunk < CHUNK || self.hub.is_stopping() {
                 return Ok(ended);
             }
         }

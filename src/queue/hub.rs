@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::pace::Pace;
 use super::signal::Signal;
 use crate::clock::Clock;
+use crate::error::Error;
 use crate::executor::Job;
 use crate::handler::Control;
 use crate::store::{Effects, Flags, Known};
@@ -38,6 +39,10 @@ pub(crate) struct Hub {
     running: Mutex<HashMap<TaskId, Arc<Control>>>,
     epoch: AtomicI64,
     claiming: AtomicBool,
+    /// The queue is shutting down; nothing is claimed any more, whatever else happens.
+    stopping: AtomicBool,
+    /// Why claims could not ride along; the dispatcher has to look after it.
+    trouble: Mutex<Option<Error>>,
     /// Ready tasks may have been left unclaimed.
     behind: AtomicBool,
     /// Workers that run tasks; 0 as long as none are started.
@@ -63,6 +68,8 @@ impl Hub {
             running: Mutex::default(),
             epoch: AtomicI64::new(NOT_OWNER),
             claiming: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            trouble: Mutex::default(),
             behind: AtomicBool::new(false),
             workers: AtomicUsize::new(0),
             progress_waits: AtomicBool::new(false),
@@ -80,7 +87,29 @@ impl Hub {
     }
 
     pub(super) fn is_claiming(&self) -> bool {
-        self.claiming.load(Ordering::Acquire)
+        self.claiming.load(Ordering::Acquire) && !self.is_stopping()
+    }
+
+    /// Stops claiming for good.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Claims could not ride along with a commit.
+    pub(super) fn claims_failed(&self, why: &Error) {
+        if self.is_claiming() {
+            *lock(&self.trouble) = Some(why.repeat());
+            self.wake.ring();
+        }
+    }
+
+    /// Why claims have failed since the last look, if they have.
+    pub(super) fn take_trouble(&self) -> Option<Error> {
+        lock(&self.trouble).take()
     }
 
     /// Allows or forbids claims.
@@ -100,18 +129,22 @@ impl Hub {
         self.workers.fetch_add(n, Ordering::AcqRel);
     }
 
-    pub(super) fn remove_worker(&self) {
-        self.workers.fetch_sub(1, Ordering::AcqRel);
-    }
-
     pub(super) fn workers(&self) -> usize {
         self.workers.load(Ordering::Acquire)
     }
 
-    /// How many claims may be out.
-    pub(super) fn capacity(&self) -> usize {
+    pub(super) fn remove_workers(&self, n: usize) {
+        self.workers.fetch_sub(n, Ordering::AcqRel);
+    }
+
+    /// How many more claims may be out when these are settled. Exact only under the writer's lead.
+    pub(super) fn room_after(&self, settled: &[(TaskId, u64)]) -> usize {
         let workers = self.workers();
-        workers + workers * self.pace.prefetch()
+        let capacity = workers + workers * self.pace.prefetch();
+        let running = lock(&self.running);
+        let leaving =
+            settled.iter().filter(|(id, g)| running.get(id).is_some_and(|c| c.generation == *g)).count();
+        capacity.saturating_sub(running.len() - leaving)
     }
 
     /// Where workers take their jobs from.
@@ -131,6 +164,10 @@ impl Hub {
 
     /// Tells the rest of the program what a commit meant. Called by whoever committed, before the next one can.
     pub(super) fn after_commit(&self, effects: Effects) {
+        let changed = effects.changed || !effects.settled.is_empty();
+        for (id, generation) in &effects.settled {
+            self.forget(*id, *generation);
+        }
         if !effects.claims.is_empty() {
             let jobs = lock(&self.jobs);
             let mut running = lock(&self.running);
@@ -160,7 +197,7 @@ impl Hub {
                 self.chores.ring();
             }
         }
-        if effects.changed {
+        if changed {
             self.changes.tell();
         }
     }
@@ -180,16 +217,20 @@ impl Hub {
         }
     }
 
-    /// Forgets an attempt whose end is durable. Says whether it had been replaced by another worker.
-    pub(super) fn forget(&self, id: TaskId, generation: u64) -> bool {
+    /// Forgets an attempt that has ended. The worker of one that was replaced is gone too.
+    pub(super) fn forget(&self, id: TaskId, generation: u64) {
         let mut running = lock(&self.running);
-        match running.get(&id) {
-            Some(control) if control.generation == generation => {
-                let control = running.remove(&id);
-                control.is_some_and(|c| c.replaced.load(Ordering::Acquire))
-            }
-            _ => false,
+        if running.get(&id).is_some_and(|control| control.generation == generation)
+            && let Some(control) = running.remove(&id)
+            && control.phase.is_replaced()
+        {
+            self.remove_workers(1);
         }
+    }
+
+    /// Jobs that no worker has taken yet.
+    pub(super) fn jobs_waiting(&self) -> usize {
+        self.job_queue.len()
     }
 
     /// All attempts that are claimed and not settled.

@@ -177,7 +177,8 @@ impl Queue {
         let name = T::NAME;
         let args =
             to_json("args", task, config.max_args_bytes).map_err(|e| e.context(&format!("task {name:?}")))?;
-        Ok(NewTask { task_name: name, version: T::VERSION, args, options, token: self.new_token() })
+        let token = options.token.map_or_else(|| self.new_token(), |repeated| repeated.token);
+        Ok(NewTask { task_name: name, version: T::VERSION, args, options, token })
     }
 
     fn enqueue_prepared(&self, tasks: Vec<NewTask>) -> Result<Vec<Enqueued>, Error> {
@@ -305,13 +306,20 @@ impl Queue {
     /// for its unknown name, or lies in a paused queue, is not waited for.
     ///
     /// # Errors
-    /// [`NoHandlers`](ErrorKind::NoHandlers); [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it.
+    /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown);
+    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it.
     pub fn drain(&self) -> Result<(), Error> {
         if self.handle.registry.is_empty() {
             let message = "this queue has no handlers and runs nothing; register one with Builder::handle";
             return Err(Error::new(ErrorKind::NoHandlers, message));
         }
         self.await_that("drain", None, || {
+            if self.handle.core.hub.is_stopping() {
+                return Err(Error::new(
+                    ErrorKind::ShutDown,
+                    "the queue was shut down and runs nothing more; open it again",
+                ));
+            }
             let counts = self.counts()?;
             let at_work =
                 |q: &crate::task::QueueCounts| q.running + if q.paused { 0 } else { q.ready + q.held };

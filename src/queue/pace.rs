@@ -1,7 +1,7 @@
 //! How far to claim ahead.
 //!
 //! A claim costs a share of a commit, so short tasks are claimed ahead: about [`AHEAD`] of work for each worker. Slow tasks are
-//! not, so that priorities and shutdown stay honest: with tasks of 2 ms or more, nothing is claimed before a worker is free for it.
+//! not, so that priorities and shutdown stay honest: with tasks of 1 ms or more, nothing is claimed before a worker is free for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,6 +29,12 @@ impl Pace {
             }
         };
         self.0.store(average.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Tasks have become slow: claim nothing ahead, until they are seen to be short again.
+    pub(super) fn slow_down(&self) {
+        let slow = u64::try_from(AHEAD.as_nanos()).unwrap_or(u64::MAX / 2) * 2;
+        self.0.store(slow, Ordering::Relaxed);
     }
 
     /// How many claims ahead each worker should have.

@@ -29,7 +29,9 @@ impl Stepper {
     /// Takes the ownership of the file.
     pub(crate) fn new(queue: Queue) -> Result<Stepper, Error> {
         let core = queue.handle.core.clone();
-        core.acquire()?;
+        if core.acquire()?.is_some() {
+            core.begin()?;
+        }
         let housekeeping = Housekeeping::new(core);
         Ok(Stepper { queue, housekeeping })
     }
@@ -38,7 +40,7 @@ impl Stepper {
     pub(crate) fn leave_claimed(&self, started: bool) -> Result<Option<TaskId>, Error> {
         let Some(job) = self.claim_one()? else { return Ok(None) };
         if started {
-            self.queue.handle.core.starting(&job.claimed)?;
+            self.queue.handle.core.starting(&job.claimed)?.keep();
         }
         Ok(Some(job.claimed.task_id))
     }
@@ -49,8 +51,11 @@ impl Stepper {
         core.hub.set_claiming(true);
         let claimed = core.claim_more();
         core.hub.set_claiming(false);
-        core.hub.remove_worker();
+        core.hub.remove_workers(1);
         claimed?;
+        if let Some(e) = core.hub.take_trouble() {
+            return Err(e);
+        }
         Ok(core.hub.take_job())
     }
 

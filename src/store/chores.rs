@@ -7,8 +7,8 @@ use crate::error::Error;
 
 /// Free pages that are kept for the next writes (4 MiB of pages of 4 KiB).
 const KEPT_FREE: i64 = 1024;
-/// Free pages returned in one go: bounds how long others wait for the writer.
-const RETURNED: i64 = 4096;
+/// Free pages returned in one go: bounds how long others wait for the writer. The statement below has the same number.
+const RETURNED: i64 = 1024;
 
 /// A connection for WAL checkpoints beside the commits.
 pub(crate) struct Background(pub(super) Connection);
@@ -30,14 +30,14 @@ pub(crate) fn checkpoint_wal(conn: &Connection) -> Sql<()> {
     Ok(conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
 }
 
-/// Returns free pages of the file to the file system, but for a reserve.
-pub(crate) fn return_free_pages(conn: &Connection) -> Sql<()> {
+/// Returns free pages of the file to the file system, a slice of them, but for a reserve. Says whether there are more.
+pub(crate) fn return_free_pages(conn: &Connection) -> Sql<bool> {
     let free: i64 = conn.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
-    if free > KEPT_FREE {
-        let pages = (free - KEPT_FREE).min(RETURNED);
-        let mut statement = conn.prepare("SELECT 1 FROM pragma_incremental_vacuum(?1)")?;
-        let mut rows = statement.query([pages])?;
-        while rows.next()?.is_some() {}
+    if free < KEPT_FREE + RETURNED {
+        return Ok(false);
     }
-    Ok(())
+    let mut statement = conn.prepare("PRAGMA incremental_vacuum(1024)")?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(free >= KEPT_FREE + 2 * RETURNED)
 }

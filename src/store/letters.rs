@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::admin::remove_row;
 use super::fault::Sql;
 use super::names::{find_queue, find_task_name};
+use super::read::id_list;
 use super::row::{HotRow, state_at};
 use super::tx::Tx;
 use crate::error::{Error, ErrorKind};
@@ -123,7 +124,7 @@ pub(crate) fn letters(conn: &Connection, filter: &Filter) -> Sql<Vec<DeadLetter>
          LEFT JOIN perdura_errors e ON e.task_id = d.task_id LEFT JOIN perdura_args a ON a.task_id = d.task_id
          WHERE d.task_id > ?1 AND (?2 IS NULL OR d.name_id = ?2) AND (?3 IS NULL OR d.queue_id = ?3)
            AND (1 << d.state) & ?4 <> 0 AND (?5 IS NULL OR d.created_at_ms < ?5) AND (?6 IS NULL OR d.finished_at_ms < ?6)
-           AND (?7 IS NULL OR a.tag = ?7)
+           AND (?7 IS NULL OR a.tag = ?7) AND (?10 IS NULL OR d.task_id IN (SELECT value FROM json_each(?10)))
            AND (?8 IS NULL OR e.error_type = ?8 OR substr(e.error_type, -length(?8) - 2) = '::' || ?8)
          ORDER BY d.task_id LIMIT ?9",
     )?;
@@ -138,12 +139,12 @@ pub(crate) fn letters(conn: &Connection, filter: &Filter) -> Sql<Vec<DeadLetter>
             filter.tag,
             filter.error_type,
             i64::try_from(filter.limit.unwrap_or(DEFAULT_PAGE)).unwrap_or(i64::MAX),
+            id_list(filter),
         ],
         |row| row.get(0),
     )?;
     let found: Vec<i64> = rows.collect::<rusqlite::Result<_>>()?;
-    let wanted = |id: &i64| filter.ids.is_empty() || filter.ids.contains(&TaskId::from_i64(*id));
-    found.into_iter().filter(wanted).map(|id| get_letter(conn, TaskId::from_i64(id))).collect()
+    found.into_iter().map(|id| get_letter(conn, TaskId::from_i64(id))).collect()
 }
 
 /// One letter.

@@ -50,10 +50,8 @@ pub(crate) use purge::{Ages, purge};
 pub(crate) use read::Flags;
 pub(crate) use read::{args, attempts, checkpoint, counts, flags, ready_before, record, result, tasks};
 pub(crate) use recover::{Recovered, recover};
-pub(crate) use settle::{
-    SettleRules, Settled, fall_silent, save_checkpoint, save_progress, settle, superseded,
-};
-pub(crate) use sidecar::{Notes, OwnerLock};
+pub(crate) use settle::{SettleRules, Settled, fall_silent, save_checkpoint, save_progress, settle};
+pub(crate) use sidecar::{Notes, OwnerLock, StartNote};
 pub(crate) use tx::{Effects, Tx};
 pub(crate) use writer::{Epilogue, Rank, Writer};
 
@@ -62,8 +60,9 @@ const READERS: u32 = 4;
 
 /// An open file: one writer, a few readers.
 pub(crate) struct Store {
-    pub writer: Writer,
+    /// Before the writer, so that the last connection to close is one that can empty the WAL.
     readers: r2d2::Pool<SqliteConnectionManager>,
+    pub writer: Writer,
     #[cfg(feature = "rusqlite")]
     names: Arc<Names>,
     file_id: [u8; 16],

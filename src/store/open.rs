@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use r2d2_sqlite::SqliteConnectionManager;
@@ -73,8 +75,12 @@ fn starts_with(text: &OsStr, prefix: &str) -> bool {
     bytes.len() >= prefix.len() && bytes[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes())
 }
 
+/// Opens one file at a time in this process: closing the descriptor that made a file would drop the locks that SQLite has on it.
+static OPENING: Mutex<()> = Mutex::new(());
+
 /// The writing connection, and the file's id. A new file is made; an existing one must be ours, and is left as it was if it is not.
 pub(super) fn writer(path: &Path, opening: &Opening<'_>) -> Result<(Connection, [u8; 16]), Error> {
+    let _one_at_a_time = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
     if !opening.share {
         create_file(path)?;
     }
@@ -146,11 +152,26 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])
         if identity == Identity::Empty {
             conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
         }
-        conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+        switch_to_wal(&conn)?;
     }
     pragmas(&conn, &writer_pragmas(opening.durability))?;
     let file_id = make_or_verify(&conn, opening.now)?;
     Ok((conn, file_id))
+}
+
+/// Turns WAL on. SQLite answers "busy" at once if another process does the same now, without waiting.
+fn switch_to_wal(conn: &Connection) -> Sql<()> {
+    const TRIES: u32 = 500;
+    const PAUSE: Duration = Duration::from_millis(20);
+    for _ in 1..TRIES {
+        match conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
+            Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
+                thread::sleep(PAUSE)
+            }
+            switched => return Ok(switched?),
+        }
+    }
+    Ok(conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?)
 }
 
 fn refuse_strangers(conn: &Connection, identity: &Identity, share: bool) -> Sql<()> {

@@ -14,8 +14,8 @@ pub(crate) fn take_over(tx: &Tx<'_>) -> Sql<i64> {
 ///
 /// # Errors
 /// `OwnershipLost`.
-pub(crate) fn check_epoch(tx: &Tx<'_>, mine: i64) -> Sql<()> {
-    if tx.epoch_checked.get() || epoch(tx)? == mine {
+pub(crate) fn check_epoch(tx: &Tx<'_>, mine: impl Into<Option<i64>>) -> Sql<()> {
+    if tx.epoch_checked.get() || mine.into() == Some(epoch(tx)?) {
         tx.epoch_checked.set(true);
         return Ok(());
     }

@@ -38,7 +38,8 @@ pub(crate) fn purge(
     while let Some(row) = rows.next()? {
         seen += 1;
         last = TaskId::from_i64(row.get(0)?);
-        any_old |= row.get::<_, i64>(2)? < youngest.as_millis();
+        let created: i64 = row.get(2)?;
+        any_old |= created < youngest.as_millis() || created > now.as_millis(); // a time to come says nothing of the age
         let state = super::row::state_at(row, 1)?;
         let before = match state {
             State::Succeeded | State::Cancelled => ages.delete_before,

@@ -107,9 +107,7 @@ pub(crate) fn ids(
 ) -> Sql<Vec<TaskId>> {
     let after = after.max(filter.after);
     if !filter.ids.is_empty() {
-        let numbers: Vec<i64> = filter.ids.iter().map(|id| id.as_i64()).collect();
-        let list = serde_json::to_string(&numbers).unwrap_or_default();
-        return search(conn, BY_ID, filter, after, limit, Some(list));
+        return search(conn, BY_ID, filter, after, limit, id_list(filter));
     }
     let ended = |s: &State| matches!(s, State::Failed | State::Cancelled | State::Lost);
     if !filter.states.is_empty() && filter.states.iter().all(ended) {
@@ -123,6 +121,12 @@ pub(crate) fn ids(
     }
     let sql = if filter.states == [State::Running] { IN_FLIGHT } else { ALL };
     search(conn, sql, filter, after, limit, None::<i64>)
+}
+
+/// The ids that a filter names, as a JSON list for `json_each`; none if it names none.
+pub(super) fn id_list(filter: &Filter) -> Option<String> {
+    let numbers: Vec<String> = filter.ids.iter().map(ToString::to_string).collect();
+    (!numbers.is_empty()).then(|| format!("[{}]", numbers.join(",")))
 }
 
 fn search(

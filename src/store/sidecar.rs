@@ -5,7 +5,7 @@
 //!
 //! **Start notes.** Just before a handler starts, its worker writes (task, generation) into a slot of the sidecar, without a sync.
 //! If the process dies, the operating system still has the note, so the next owner can tell claims that had started from those
-//! that had not. A slot is given away again only after the attempt's end is durable. After a reboot the notes prove nothing
+//! that had not. A slot is used again only after the attempt's end is durable. After a reboot the notes prove nothing
 //! (they were never synced): they count only under the same boot and for the epoch whose owner wrote them.
 
 use std::collections::HashSet;
@@ -25,8 +25,9 @@ const MAGIC: &[u8; 8] = b"perdura1";
 const HEADER_BYTES: usize = 64;
 /// Task, generation, check.
 const SLOT_BYTES: usize = 32;
-/// Slots that are read at most: bounds what a hostile sidecar can make us read. Far more than attempts can be in flight.
-const MAX_SLOTS: usize = 1 << 16;
+/// Slots that are read at most: bounds what a hostile sidecar can make us read. More than attempts can be in flight (1024 workers
+/// with 256 claims ahead each).
+const MAX_SLOTS: usize = 1 << 19;
 /// Mixed into each note's check, so that zeroes are not a note.
 const CHECK: i64 = 0x5043_4845_434b_4544;
 
@@ -111,8 +112,8 @@ struct Slots {
 }
 
 impl Notes {
-    /// Notes that an attempt is about to start. Answers with the slot, to be given back when the attempt's end is durable.
-    pub(crate) fn write(&self, task_id: TaskId, generation: u64) -> Result<u64, Error> {
+    /// Notes that an attempt is about to start.
+    pub(crate) fn write(self: &Arc<Notes>, task_id: TaskId, generation: u64) -> Result<StartNote, Error> {
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.free.pop().unwrap_or_else(|| {
@@ -120,22 +121,38 @@ impl Notes {
                 slots.made - 1
             })
         };
+        let note = StartNote { notes: self.clone(), slot, is_kept: false };
         let (task_id, generation) = (task_id.as_i64(), generation.cast_signed());
-        let mut note = [0; SLOT_BYTES];
-        note[..8].copy_from_slice(&task_id.to_le_bytes());
-        note[8..16].copy_from_slice(&generation.to_le_bytes());
-        note[16..24].copy_from_slice(&(task_id ^ generation.rotate_left(32) ^ CHECK).to_le_bytes());
+        let mut bytes = [0; SLOT_BYTES];
+        bytes[..8].copy_from_slice(&task_id.to_le_bytes());
+        bytes[8..16].copy_from_slice(&generation.to_le_bytes());
+        bytes[16..24].copy_from_slice(&(task_id ^ generation.rotate_left(32) ^ CHECK).to_le_bytes());
         let offset = HEADER_BYTES as u64 + slot * SLOT_BYTES as u64;
-        write_at(&self.file, &note, offset).map_err(|e| {
-            self.release(slot);
-            file_error("the -owner file cannot be written", e)
-        })?;
-        Ok(slot)
+        write_at(&self.file, &bytes, offset)
+            .map_err(|e| file_error("the -owner file cannot be written", e))?;
+        Ok(note)
     }
+}
 
-    /// Gives a slot back: the end of its attempt is durable.
-    pub(crate) fn release(&self, slot: u64) {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).free.push(slot);
+/// The note of one start. Drop it when the attempt's end is durable: its slot is used again then.
+pub(crate) struct StartNote {
+    notes: Arc<Notes>,
+    slot: u64,
+    is_kept: bool,
+}
+
+impl StartNote {
+    /// Lets the note stay: its slot is not used again.
+    pub(crate) fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for StartNote {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.notes.slots.lock().unwrap_or_else(PoisonError::into_inner).free.push(self.slot);
+        }
     }
 }
 
@@ -198,16 +215,16 @@ mod tests {
         let lock = OwnerLock::try_acquire(&path).unwrap().expect("nobody has it");
         assert!(OwnerLock::try_acquire(&path).unwrap().is_none());
         assert_eq!(lock.read_notes(), Started::default());
-        let notes = lock.begin_notes(7).unwrap();
-        let slot = notes.write(TaskId::from_i64(3), 1).unwrap();
-        notes.write(TaskId::from_i64(4), 9).unwrap();
-        notes.release(slot);
-        notes.write(TaskId::from_i64(5), 2).unwrap();
+        let notes = Arc::new(lock.begin_notes(7).unwrap());
+        let settled = notes.write(TaskId::from_i64(3), 1).unwrap();
+        let first = notes.write(TaskId::from_i64(4), 9).unwrap();
+        drop(settled);
+        let second = notes.write(TaskId::from_i64(5), 2).unwrap();
         let started = lock.read_notes();
         if cfg!(target_os = "linux") {
             assert_eq!(started, Started { epoch: Some(7), attempts: HashSet::from([(4, 9), (5, 2)]) });
         }
-        drop((notes, lock));
+        drop((first, second, notes, lock));
         let next = OwnerLock::try_acquire(&path).unwrap().expect("the lock went with its owner");
         assert_eq!(next.read_notes(), started);
         next.begin_notes(8).unwrap();

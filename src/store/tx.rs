@@ -27,7 +27,7 @@ pub(crate) struct Tx<'c> {
 }
 
 /// What a committed transaction means for timers, workers and waiters.
-#[derive(Debug, Default, Clone)]
+#[derive(Default, Clone)]
 pub(crate) struct Effects {
     /// Tasks that became ready.
     pub ready: u64,
@@ -43,8 +43,8 @@ pub(crate) struct Effects {
     pub claims: Vec<Claimed>,
     /// There may be more to claim than this transaction looked at.
     pub more: bool,
-    /// Deliveries of attempts that were settled, for the count of what is out.
-    pub settled: usize,
+    /// Attempts (task, generation) whose outcome was brought, whatever became of it.
+    pub settled: Vec<(TaskId, u64)>,
     /// Pages in the WAL after the commit.
     pub wal_pages: u32,
 }

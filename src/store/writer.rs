@@ -7,7 +7,7 @@
 //! waited for it, and a member that fails takes nobody with it.
 //!
 //! **When SQLite rolls the whole transaction back** (a full disk, an I/O error), the members are run again one by one, settles
-//! first. After an I/O error of the COMMIT itself its outcome is not known: a *probe*, a small commit of its own, must succeed
+//! first, and without the claims that rode along. After an I/O error of the COMMIT itself its outcome is not known: a *probe*, a small commit of its own, must succeed
 //! first. It writes over what the failed one left in the WAL, so if the failed commit is not visible then, it never will be. If the
 //! probe fails too, the members are answered with [`Outcome::Unknown`].
 //!
@@ -17,11 +17,13 @@ use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
+use super::chores::checkpoint_wal;
 use super::fault::{Fault, Sql};
 use super::names::Names;
 use super::tx::{Effects, Tx};
@@ -50,8 +52,8 @@ pub(crate) trait Epilogue: Send {
     fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<()>;
     /// The transaction is durable.
     fn committed(&mut self, effects: Effects);
-    /// The transaction was rolled back.
-    fn rolled_back(&mut self);
+    /// What it wanted to write was rolled back; the members may be committed all the same.
+    fn rolled_back(&mut self, error: &Error);
 }
 
 /// The writer of a file.
@@ -99,7 +101,7 @@ impl Writer {
         write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
         let slot = Arc::new(Slot::default());
-        let own = Box::new(Pending { write, rank, answer: None, slot: slot.clone() });
+        let own = Box::new(Pending { write, rank, answer: None, reply: Reply(slot.clone()) });
         let mut lane = lock(&self.lane);
         let group: Vec<Box<dyn Member>> = if lane.taken {
             lane.waiting.push_back(own);
@@ -165,7 +167,24 @@ struct Pending<R, W> {
     write: W,
     rank: Rank,
     answer: Option<Result<R, Error>>,
-    slot: Arc<Slot<R>>,
+    reply: Reply<R>,
+}
+
+/// The duty to answer a waiting thread. Dropped without an answer (its leader panicked), it says so.
+struct Reply<R>(Arc<Slot<R>>);
+
+impl<R> Reply<R> {
+    fn put(self, answer: Result<R, Error>) {
+        self.0.put(Stage::Answered(answer));
+    }
+}
+
+impl<R> Drop for Reply<R> {
+    fn drop(&mut self) {
+        self.0.put_if_unanswered(|| {
+            Err(Error::internal("the write was abandoned; a thread panicked while it led"))
+        });
+    }
 }
 
 impl<R: Send, W: FnMut(&Tx<'_>) -> Sql<R> + Send> Member for Pending<R, W> {
@@ -183,19 +202,19 @@ impl<R: Send, W: FnMut(&Tx<'_>) -> Sql<R> + Send> Member for Pending<R, W> {
     }
 
     fn settled(self: Box<Self>) {
-        let Pending { write, answer, slot, .. } = *self;
+        let Pending { write, answer, reply, .. } = *self;
         drop(write); // before the answer: its caller may take back what it shared with the write
-        slot.put(Stage::Answered(answer.unwrap_or_else(|| Err(Error::internal("a write was not run")))));
+        reply.put(answer.unwrap_or_else(|| Err(Error::internal("a write was not run"))));
     }
 
     fn failed(self: Box<Self>, error: Error) {
-        let Pending { write, slot, .. } = *self;
+        let Pending { write, reply, .. } = *self;
         drop(write);
-        slot.put(Stage::Answered(Err(error)));
+        reply.put(Err(error));
     }
 
     fn lead(&self) {
-        self.slot.put(Stage::Lead);
+        self.reply.0.put(Stage::Lead);
     }
 }
 
@@ -208,6 +227,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 /// Where a waiting thread is told.
 struct Slot<R> {
     stage: Mutex<Stage<R>>,
+    answered: AtomicBool,
     told: Condvar,
 }
 
@@ -219,12 +239,19 @@ enum Stage<R> {
 
 impl<R> Default for Slot<R> {
     fn default() -> Slot<R> {
-        Slot { stage: Mutex::new(Stage::Waiting), told: Condvar::new() }
+        Slot { stage: Mutex::new(Stage::Waiting), answered: AtomicBool::new(false), told: Condvar::new() }
     }
 }
 
 impl<R> Slot<R> {
+    fn put_if_unanswered(&self, answer: impl FnOnce() -> Result<R, Error>) {
+        if !self.answered.load(Ordering::Acquire) {
+            self.put(Stage::Answered(answer()));
+        }
+    }
+
     fn put(&self, stage: Stage<R>) {
+        self.answered.store(matches!(stage, Stage::Answered(_)), Ordering::Release);
         *lock(&self.stage) = stage;
         self.told.notify_one();
     }
@@ -247,12 +274,14 @@ struct LostCommit {
     error: Error,
     /// Its outcome is not known: the disk failed in the COMMIT.
     uncertain: bool,
+    /// The epilogue had a part in it, so that the members may do better without.
+    had_company: bool,
 }
 
 impl Desk {
     /// Commits the members together, or one by one if their common transaction is lost, and answers all of them.
     fn commit_group(&mut self, mut group: Vec<Box<dyn Member>>) {
-        let Err(lost) = self.attempt(&mut group) else {
+        let Err(lost) = self.attempt(&mut group, true) else {
             return group.into_iter().for_each(Member::settled);
         };
         if lost.uncertain {
@@ -263,17 +292,17 @@ impl Desk {
                 let error = lost.error.with_outcome(outcome);
                 return group.into_iter().for_each(|member| member.failed(error.repeat()));
             }
-        } else if group.len() == 1 || lost.error.kind() == ErrorKind::Busy {
+        } else if lost.error.kind() == ErrorKind::Busy || (group.len() == 1 && !lost.had_company) {
             return group.into_iter().for_each(|member| member.failed(lost.error.repeat()));
         }
         group.sort_by_key(|member| member.rank());
         for member in group {
             let mut alone = vec![member];
-            let answer = self.attempt(&mut alone);
+            let answer = self.attempt(&mut alone, false);
             let member = alone.pop().expect("the vector was made with one member");
             match answer {
                 Ok(()) => member.settled(),
-                Err(LostCommit { error, uncertain }) => {
+                Err(LostCommit { error, uncertain, .. }) => {
                     let unknown = uncertain && self.probe().is_err();
                     member.failed(if unknown { error.with_outcome(Outcome::Unknown) } else { error });
                 }
@@ -281,10 +310,11 @@ impl Desk {
         }
     }
 
-    /// One transaction with all members. `Ok`: each member has its answer, and what the answers say is durable.
-    fn attempt(&mut self, group: &mut [Box<dyn Member>]) -> Result<(), LostCommit> {
+    /// One transaction with all members, and the epilogue if it is to have company. `Ok`: each member has its answer, and what the
+    /// answers say is durable.
+    fn attempt(&mut self, group: &mut [Box<dyn Member>], company: bool) -> Result<(), LostCommit> {
         let Desk { connection, names, file_id, epilogue } = self;
-        let lost = |fault: Fault| LostCommit { error: fault.into(), uncertain: false };
+        let lost = |fault: Fault| LostCommit { error: fault.into(), uncertain: false, had_company: false };
         if !connection.is_autocommit() {
             sql(connection, "ROLLBACK").map_err(lost)?;
         }
@@ -292,31 +322,36 @@ impl Desk {
         let tx = Tx::new(connection, names, file_id);
         let written = run_members(&tx, group).and_then(|any| {
             if any {
-                if let Some(epilogue) = epilogue {
-                    in_savepoint(&tx, |tx| epilogue.before_commit(tx))?;
+                if let Some(epilogue) = epilogue.as_mut().filter(|_| company) {
+                    in_savepoint(&tx, &mut **epilogue)?;
                 }
                 tx.finish()?;
             }
             Ok(any)
         });
+        let had_company =
+            !tx.effects().claims.is_empty() || (company && epilogue.is_some() && written.is_err());
         let outcome = match written {
             Ok(true) if planted("g01-a-commit-is-forgotten") && connection.last_insert_rowid() % 50 == 49 => {
                 sql(connection, "ROLLBACK").map_err(lost)
             }
-            Ok(true) => sql(connection, "COMMIT")
-                .map_err(|fault| LostCommit { uncertain: fault.is_io(), error: fault.into() }),
+            Ok(true) => sql(connection, "COMMIT").map_err(|fault| LostCommit {
+                uncertain: fault.is_io(),
+                error: fault.into(),
+                had_company,
+            }),
             Ok(false) => {
                 roll_back(connection);
                 return Ok(());
             }
-            Err(fault) => Err(lost(fault)),
+            Err(fault) => Err(LostCommit { had_company, ..lost(fault) }),
         };
         match outcome {
             Ok(()) => {
                 let mut effects = tx.committed();
                 effects.wal_pages = wal_pages();
                 if effects.wal_pages >= BACKSTOP_PAGES {
-                    let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                    let _ = checkpoint_wal(connection); // the housekeeping tries again, and says what is wrong
                 }
                 if let Some(epilogue) = epilogue {
                     epilogue.committed(effects);
@@ -326,7 +361,7 @@ impl Desk {
             Err(lost) => {
                 roll_back(connection);
                 if let Some(epilogue) = epilogue {
-                    epilogue.rolled_back();
+                    epilogue.rolled_back(&lost.error);
                 }
                 Err(lost)
             }
@@ -375,17 +410,17 @@ fn run_members(tx: &Tx<'_>, group: &mut [Box<dyn Member>]) -> Sql<bool> {
     Ok(any)
 }
 
-/// Runs a step whose failure must not take the members with it.
-fn in_savepoint(tx: &Tx<'_>, step: impl FnOnce(&Tx<'_>) -> Sql<()>) -> Sql<()> {
+/// Runs the epilogue, whose failure must not take the members with it.
+fn in_savepoint(tx: &Tx<'_>, epilogue: &mut dyn Epilogue) -> Sql<()> {
     let mark = tx.mark();
     sql(tx.conn, "SAVEPOINT epilogue")?;
-    if let Err(fault) = step(tx) {
+    if let Err(fault) = epilogue.before_commit(tx) {
         if tx.conn.is_autocommit() {
             return Err(fault);
         }
-        log::warn!("claiming failed: {}", Error::from(fault));
         tx.restore(mark);
         sql(tx.conn, "ROLLBACK TO epilogue")?;
+        epilogue.rolled_back(&fault.into());
     }
     sql(tx.conn, "RELEASE epilogue")
 }

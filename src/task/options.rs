@@ -1,5 +1,6 @@
 //! What an enqueue may ask for.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use super::name::{check_key, check_name};
@@ -13,7 +14,7 @@ use crate::error::{EnqueueToken, Error};
 /// There are three levels, and the nearest wins: the options of the call, the task type's own
 /// [`options()`](crate::Task::options), the [`Config`]. `max_attempts` is settled when the task is enqueued; a backoff or
 /// timeout that neither call nor type names is the configuration's of the program that runs the attempt.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 #[must_use]
 pub struct Options {
     pub(crate) queue: Option<String>,
@@ -26,6 +27,21 @@ pub struct Options {
     pub(crate) expires: Option<Duration>,
     pub(crate) tag: Option<String>,
     pub(crate) token: Option<EnqueueToken>,
+}
+
+/// Without the unique key and the tag, whose text may be private.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("queue", &self.queue)
+            .field("priority", &self.priority)
+            .field("due", &self.due)
+            .field("max_attempts", &self.max_attempts)
+            .field("backoff", &self.backoff)
+            .field("timeout", &self.timeout)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
 }
 
 /// When a task may start.
@@ -93,7 +109,7 @@ impl Options {
         self
     }
 
-    /// If it has not started so long after the enqueue, it is cancelled. Defaults to never.
+    /// If it is `QUEUED` so long after the enqueue (not started, or waiting for a retry), it is cancelled. Defaults to never.
     pub fn expires(mut self, after: Duration) -> Options {
         self.expires = Some(after);
         self
@@ -185,7 +201,7 @@ fn check_duration(field: &str, value: Option<Duration>, max: Duration) -> Result
 }
 
 /// [`Options`] with every level applied and every bound checked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Resolved {
     pub queue: String,
     pub priority: i16,

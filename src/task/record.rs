@@ -262,7 +262,7 @@ pub struct DeadLetter {
 }
 
 /// A task on its way into the file.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct NewTask {
     pub task_name: &'static str,
     pub version: u32,
@@ -272,7 +272,7 @@ pub(crate) struct NewTask {
 }
 
 /// A task on its way to a worker.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Claimed {
     pub task_id: TaskId,
     pub generation: u64,
@@ -288,7 +288,7 @@ pub(crate) struct Claimed {
 }
 
 /// How an attempt ended, on its way from a worker to the file.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Settlement {
     pub task_id: TaskId,
     pub generation: u64,
@@ -302,7 +302,7 @@ pub(crate) struct Settlement {
 }
 
 /// What a handler made of its attempt.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Verdict {
     /// The result as JSON; none if that is null.
     Succeeded { result: Option<String>, late: bool },

@@ -4,6 +4,8 @@
 mod support;
 
 mod basics;
+#[cfg(unix)]
+mod checksum;
 mod child;
 mod concurrency;
 mod disk;

@@ -313,7 +313,10 @@ impl Model {
     /// The oldest suspect gets the turn, unless one has it.
     fn pass_turn(&mut self) {
         let active = |r: &Row| r.suspect && r.state == State::Queued && r.hold == Hold::Ready;
-        if self.rows.values().any(|r| active(r) && !self.paused.contains(&r.queue)) {
+        let on = |r: &Row| {
+            (r.suspect && r.state == State::Running) || (active(r) && !self.paused.contains(&r.queue))
+        };
+        if self.rows.values().any(on) {
             return;
         }
         let paused = &self.paused;
@@ -352,6 +355,7 @@ impl Model {
                 row.end(State::Lost);
             }
         }
+        self.pass_turn();
         if self.knows_other {
             for row in
                 self.rows.values_mut().filter(|r| r.state == State::Queued && r.hold == Hold::UnknownName)
@@ -513,6 +517,7 @@ impl Pair {
                 let now = self.now();
                 let died = self.real.take().unwrap().die_in_attempt(started).unwrap();
                 let claimed = self.model.claim(now);
+                self.model.pass_turn();
                 assert_eq!(died.map(TaskId::as_i64), claimed, "the claim before the death");
                 self.open(knows_other);
                 self.model.recover(claimed, started);

@@ -1,0 +1,157 @@
+//! What a handler can ask and tell while it runs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::control::Control;
+use super::failure::{CANCELLED, Class, Failure, SUPERSEDED, TIMEOUT};
+use super::{Port, place, to_json};
+use crate::task::{Claimed, TaskId};
+
+/// What a handler can ask and tell while it runs. All its writes are fenced: those of an attempt that is not the running one any
+/// more change nothing and fail.
+///
+/// Its errors are [`Failure`]s: return them with `?`, and they keep their meaning.
+pub struct Context {
+    pub(crate) claimed: Claimed,
+    pub(crate) control: Arc<Control>,
+    pub(crate) port: Arc<dyn Port>,
+}
+
+impl Context {
+    /// The task's number.
+    pub fn id(&self) -> TaskId {
+        self.claimed.task_id
+    }
+
+    /// Which attempt this is: 1 for the first.
+    pub fn attempt_number(&self) -> u32 {
+        self.claimed.attempt_number
+    }
+
+    /// How many attempts the task has, the first included.
+    pub fn max_attempts(&self) -> u32 {
+        self.claimed.max_attempts
+    }
+
+    /// How often the task was claimed in its whole life. With [`id`](Context::id) it names this attempt and no other.
+    pub fn generation(&self) -> u64 {
+        self.claimed.generation
+    }
+
+    /// How long this attempt may still take; none if it has no limit.
+    pub fn deadline(&self) -> Option<Duration> {
+        Some(self.control.deadline()?.saturating_sub(self.port.monotonic()))
+    }
+
+    /// The newest checkpoint: of this attempt, of an earlier one, or of an earlier process.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or the checkpoint is not a `C`.
+    pub fn checkpoint<C: DeserializeOwned>(&self) -> Result<Option<C>, Failure> {
+        let Some(json) = self.port.checkpoint(self.id())? else { return Ok(None) };
+        match serde_json::from_str(&json) {
+            Ok(checkpoint) => Ok(Some(checkpoint)),
+            Err(e) => Err(Failure::named(
+                "CheckpointUndecodable",
+                format!("the checkpoint does not decode: {}", place(&e)),
+            )),
+        }
+    }
+
+    /// Saves how far the task has got. It is durable when this returns, and replaces the checkpoint before.
+    ///
+    /// # Errors
+    /// If this attempt is not the running one any more; if it does not turn into JSON or is over `max_checkpoint_bytes`; if the
+    /// file cannot be written.
+    pub fn save_checkpoint<C: Serialize + ?Sized>(&self, checkpoint: &C) -> Result<(), Failure> {
+        let json = to_json("checkpoint", checkpoint, self.port.limits().1).map_err(Failure::from_write)?;
+        self.alive();
+        self.control.has_saved.store(true, Ordering::Release); // also if it is not known whether it was
+        self.port.save_checkpoint(&self.control, json).map_err(Failure::from_write)
+    }
+
+    /// Says how far the task is: `done` of `total` units of its own. Cheap: it reaches the file at most about once a second, and
+    /// when the attempt ends.
+    pub fn progress(&self, done: u64, total: u64) {
+        self.alive();
+        if self.control.set_progress(done, total) {
+            self.port.progressed();
+        }
+    }
+
+    /// Gives a sign of life. From the first one on, silence for longer than
+    /// [`stuck_task_timeout`](crate::Config::stuck_task_timeout) makes the task `LOST`; progress and checkpoints count as signs too.
+    ///
+    /// # Errors
+    /// If this attempt is not the running one any more.
+    pub fn heartbeat(&self) -> Result<(), Failure> {
+        if self.control.beat(self.port.monotonic()) {
+            self.port.watch_silence();
+        }
+        self.check_superseded()
+    }
+
+    /// Call it between steps: ends the attempt, with `?`, when it was cancelled, has run out of time, counts no more, or when the
+    /// queue is shutting down.
+    ///
+    /// # Errors
+    /// The reason to stop, as a [`Failure`] of its class.
+    pub fn ensure_active(&self) -> Result<(), Failure> {
+        self.alive();
+        self.check_superseded()?;
+        if self.control.cancelled.load(Ordering::Acquire) {
+            return Err(Failure::of(Class::Cancel, CANCELLED, "cancelled while it was running"));
+        }
+        if self.is_late() {
+            return Err(Failure::of(Class::Timeout, TIMEOUT, "it ran longer than it may"));
+        }
+        if self.control.interrupted.load(Ordering::Acquire) {
+            return Err(Failure::of(Class::Interrupted, "Interrupted", "the queue is shutting down"));
+        }
+        Ok(())
+    }
+
+    fn check_superseded(&self) -> Result<(), Failure> {
+        match self.control.superseded.load(Ordering::Acquire) {
+            true => {
+                Err(Failure::of(Class::Error, SUPERSEDED, "this attempt is not the running one any more"))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Progress, checkpoints and checks are signs of life too, once heartbeats have begun.
+    fn alive(&self) {
+        if self.control.sign_of_life().is_some() {
+            self.control.beat(self.port.monotonic());
+        }
+    }
+
+    pub(crate) fn is_late(&self) -> bool {
+        self.control.deadline().is_some_and(|deadline| self.port.monotonic() >= deadline)
+    }
+
+    /// Begins the attempt: its deadline counts from now.
+    pub(crate) fn begin(&self) {
+        if let Some(timeout) = self.claimed.timeout.or(self.port.default_timeout()) {
+            let deadline = self.port.monotonic().saturating_add(timeout);
+            self.control.set_deadline(deadline);
+            self.port.watch_deadline(deadline);
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("id", &self.id())
+            .field("task_name", &self.claimed.task_name)
+            .field("attempt_number", &self.attempt_number())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,135 @@
+//! What an attempt and those who watch it share: flags, its deadline, its signs of life, its progress.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::task::{Claimed, Progress, TaskId};
+
+/// What an attempt and those who watch it share.
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub task_id: TaskId,
+    pub generation: u64,
+    /// Somebody asked to cancel it.
+    pub cancelled: AtomicBool,
+    /// The queue is shutting down and asks it to stop.
+    pub interrupted: AtomicBool,
+    /// Its writes count no more.
+    pub superseded: AtomicBool,
+    pub phase: Phase,
+    /// It was reported for ignoring its deadline.
+    pub reported: AtomicBool,
+    /// It fell silent and was given up.
+    pub silent: AtomicBool,
+    /// It has saved a checkpoint.
+    pub has_saved: AtomicBool,
+    /// Monotonic milliseconds + 1 at which it must end; 0: never, or not started.
+    deadline: AtomicU64,
+    /// Monotonic milliseconds + 1 of its last sign of life; 0 as long as it sends no heartbeats.
+    sign_of_life: AtomicU64,
+    done: AtomicU64,
+    total: AtomicU64,
+    /// There is progress that is not in the file yet.
+    has_progress: AtomicBool,
+}
+
+impl Control {
+    pub(crate) fn new(claimed: &Claimed) -> Control {
+        Control {
+            task_id: claimed.task_id,
+            generation: claimed.generation,
+            cancelled: AtomicBool::new(false),
+            interrupted: AtomicBool::new(false),
+            superseded: AtomicBool::new(false),
+            phase: Phase::default(),
+            reported: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+            has_saved: AtomicBool::new(false),
+            deadline: AtomicU64::new(0),
+            sign_of_life: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+            has_progress: AtomicBool::new(false),
+        }
+    }
+
+    /// When it must end, on the monotonic clock.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        from_mark(self.deadline.load(Ordering::Acquire))
+    }
+
+    /// When it last gave a sign of life; none if it sends no heartbeats.
+    pub(crate) fn sign_of_life(&self) -> Option<Duration> {
+        from_mark(self.sign_of_life.load(Ordering::Acquire))
+    }
+
+    /// Sets when it must end.
+    pub(super) fn set_deadline(&self, at: Duration) {
+        self.deadline.store(to_mark(at), Ordering::Release);
+    }
+
+    /// Gives a sign of life; true if it is the first.
+    pub(super) fn beat(&self, now: Duration) -> bool {
+        self.sign_of_life.swap(to_mark(now), Ordering::AcqRel) == 0
+    }
+
+    /// Keeps progress until it is written; true if all before it was.
+    pub(super) fn set_progress(&self, done: u64, total: u64) -> bool {
+        self.done.store(done, Ordering::Release);
+        self.total.store(total, Ordering::Release);
+        !self.has_progress.swap(true, Ordering::AcqRel)
+    }
+
+    /// The progress that is not in the file yet; it counts as written from now on.
+    pub(crate) fn take_progress(&self) -> Option<Progress> {
+        self.has_progress.swap(false, Ordering::AcqRel).then(|| Progress {
+            done: self.done.load(Ordering::Acquire),
+            total: self.total.load(Ordering::Acquire),
+        })
+    }
+
+    /// That progress could not be written after all.
+    pub(crate) fn keep_progress(&self) {
+        self.has_progress.store(true, Ordering::Release);
+    }
+}
+
+/// Where an attempt stands with its worker. Only one of "finished" and "replaced" can happen.
+#[derive(Debug, Default)]
+pub(crate) struct Phase(AtomicU8);
+
+impl Phase {
+    const RUNNING: u8 = 0;
+    const FINISHED: u8 = 1;
+    const REPLACED: u8 = 2;
+
+    fn step(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Its handler has returned. False if another worker has taken its worker's place meanwhile.
+    pub(crate) fn finish(&self) -> bool {
+        self.step(Phase::RUNNING, Phase::FINISHED)
+    }
+
+    /// It ignores its deadline, and another worker takes its worker's place. False if it has finished.
+    pub(crate) fn replace(&self) -> bool {
+        self.step(Phase::RUNNING, Phase::REPLACED)
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Phase::RUNNING
+    }
+
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Phase::REPLACED
+    }
+}
+
+fn to_mark(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX - 1).saturating_add(1)
+}
+
+fn from_mark(mark: u64) -> Option<Duration> {
+    mark.checked_sub(1).map(Duration::from_millis)
+}

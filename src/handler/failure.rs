@@ -1,0 +1,175 @@
+//! Why an attempt did not succeed.
+
+use std::any::type_name;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use crate::config::MAX_DURATION;
+use crate::error::{Error, ErrorKind};
+use crate::task::{ErrorReport, Verdict};
+
+/// The shortest snooze: a shorter one would be a busy loop through the disk.
+const MIN_SNOOZE: Duration = Duration::from_millis(10);
+
+/// How many sources of an error its traceback names: a longer chain is a loop.
+const MAX_SOURCES: usize = 32;
+
+/// Why an attempt did not succeed, and what should become of its task.
+///
+/// `?` makes one of any [`std::error::Error`]; its type's name becomes the task's `error_type`, its sources the traceback. Such a
+/// failure is retried with backoff, unless its type is on the denylist.
+///
+/// ```
+/// use perdura::Failure;
+/// use std::time::Duration;
+///
+/// fn charge(amount: i64) -> Result<(), Failure> {
+///     if amount <= 0 {
+///         return Err(Failure::permanent("the amount is not positive")); // never retried
+///     }
+///     let _receipt = std::fs::read("receipt.txt")?;                     // retried with backoff
+///     Err(Failure::named("payment.declined", "insufficient funds").retry_after(Duration::from_secs(3600)))
+/// }
+/// # assert!(charge(0).is_err());
+/// ```
+pub struct Failure(Box<Cause>);
+
+struct Cause {
+    class: Class,
+    report: ErrorReport,
+    retry_after: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Error,
+    Permanent,
+    Timeout,
+    Snooze(Duration),
+    Cancel,
+    Interrupted,
+}
+
+pub(super) const TIMEOUT: &str = "Timeout";
+pub(super) const CANCELLED: &str = "Cancelled";
+pub(super) const SUPERSEDED: &str = "Superseded";
+
+impl Failure {
+    pub(super) fn of(class: Class, error_type: &str, message: &str) -> Failure {
+        Failure(Box::new(Cause {
+            class,
+            report: ErrorReport::new(error_type, message, ""),
+            retry_after: None,
+        }))
+    }
+
+    /// The args are not what the handler takes.
+    pub(super) fn undecodable(place: &str) -> Failure {
+        Failure::of(Class::Permanent, "ArgsUndecodable", &format!("the args do not decode: {place}"))
+    }
+
+    /// What a write of an attempt that failed means for the attempt: its class and type are kept.
+    pub(super) fn from_write(error: Error) -> Failure {
+        let message = error.to_string();
+        match error.kind() {
+            ErrorKind::Superseded => Failure::of(Class::Error, SUPERSEDED, &message),
+            ErrorKind::TooLarge => Failure::of(Class::Permanent, "TooLarge", &message),
+            ErrorKind::Serialization => Failure::of(Class::Permanent, "Unserializable", &message),
+            _ => Failure::from(error),
+        }
+    }
+
+    /// A failure that is not retried, however many attempts are left. Its type is `Permanent`.
+    pub fn permanent(message: impl Into<String>) -> Failure {
+        Failure::of(Class::Permanent, "Permanent", &message.into())
+    }
+
+    /// A failure with a stable type of your choice, such as `payment.declined`, for the denylist and for lists.
+    pub fn named(error_type: impl Into<String>, message: impl Into<String>) -> Failure {
+        Failure::of(Class::Error, &error_type.into(), &message.into())
+    }
+
+    /// A failure made of a boxed error: `Box<dyn Error>`, `anyhow::Error` and the like. What type it had is not known any more.
+    pub fn from_boxed<B, E>(error: B) -> Failure
+    where
+        B: std::ops::Deref<Target = E>,
+        E: StdError + ?Sized,
+    {
+        let mut failure = Failure::of(Class::Error, type_name::<E>(), &error.to_string());
+        failure.0.report = ErrorReport::new(type_name::<E>(), &error.to_string(), &sources(error.source()));
+        failure
+    }
+
+    /// Not a failure: call the handler again after `delay` (at least 10 ms). The attempt does not count.
+    pub fn snooze(delay: Duration) -> Failure {
+        Failure::of(Class::Snooze(delay.max(MIN_SNOOZE)), "Snoozed", "to be called again later")
+    }
+
+    /// End the task as `CANCELLED`, for this reason.
+    pub fn cancel(message: impl Into<String>) -> Failure {
+        Failure::of(Class::Cancel, CANCELLED, &message.into())
+    }
+
+    /// Wait exactly so long before the next attempt, instead of the backoff. The attempt counts.
+    #[must_use]
+    pub fn retry_after(mut self, delay: Duration) -> Failure {
+        self.0.retry_after = Some(delay.min(MAX_DURATION));
+        self
+    }
+
+    /// The type that the task's `error_type` will show.
+    pub fn error_type(&self) -> &str {
+        &self.0.report.error_type
+    }
+
+    /// The message that the task's `error_message` will show.
+    pub fn message(&self) -> &str {
+        &self.0.report.error_message
+    }
+
+    pub(super) fn verdict(self) -> Verdict {
+        let Cause { class, report: error, retry_after } = *self.0;
+        let failed = |permanent, timed_out| Verdict::Failed {
+            error: error.clone(),
+            permanent,
+            timed_out,
+            retry_after,
+        };
+        match class {
+            Class::Error => failed(false, false),
+            Class::Permanent => failed(true, false),
+            Class::Timeout => failed(false, true),
+            Class::Snooze(delay) => Verdict::Snoozed(delay),
+            Class::Cancel => Verdict::Cancelled(error),
+            Class::Interrupted => Verdict::HandedBack,
+        }
+    }
+}
+
+impl<E: StdError> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        let report = ErrorReport::new(type_name::<E>(), &error.to_string(), &sources(error.source()));
+        Failure(Box::new(Cause { class: Class::Error, report, retry_after: None }))
+    }
+}
+
+fn sources(first: Option<&(dyn StdError + 'static)>) -> String {
+    let chain = std::iter::successors(first, |&e| e.source()).take(MAX_SOURCES);
+    chain.map(|e| format!("caused by: {e}")).collect::<Vec<_>>().join("\n")
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.error_type(), self.message())
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failure")
+            .field("class", &self.0.class)
+            .field("error_type", &self.error_type())
+            .finish_non_exhaustive()
+    }
+}
