@@ -469,7 +469,7 @@ mod tests {
             |(state, hold, n, [flight, cancel, suspect])| {
                 let attempts = match state {
                     State::Queued => n.min(2),
-                    State::Running => n.max(1).min(3),
+                    State::Running => n.clamp(1, 3),
                     _ => n,
                 };
                 let in_flight = match state {

@@ -287,9 +287,7 @@ impl Desk {
         if lost.uncertain {
             if let Err(e) = self.probe() {
                 log::error!("the outcome of a commit is unknown: {}", Error::from(e));
-                let outcome =
-                    if planted("g02-not-done-for-unknown") { Outcome::NotDone } else { Outcome::Unknown };
-                let error = lost.error.with_outcome(outcome);
+                let error = unknown(lost.error);
                 return group.into_iter().for_each(|member| member.failed(error.repeat()));
             }
         } else if lost.error.kind() == ErrorKind::Busy || (group.len() == 1 && !lost.had_company) {
@@ -303,8 +301,8 @@ impl Desk {
             match answer {
                 Ok(()) => member.settled(),
                 Err(LostCommit { error, uncertain, .. }) => {
-                    let unknown = uncertain && self.probe().is_err();
-                    member.failed(if unknown { error.with_outcome(Outcome::Unknown) } else { error });
+                    let settled = !uncertain || self.probe().is_ok();
+                    member.failed(if settled { error } else { unknown(error) });
                 }
             }
         }
@@ -379,6 +377,11 @@ impl Desk {
         }
         probed
     }
+}
+
+/// The error of a commit that may or may not have happened.
+fn unknown(error: Error) -> Error {
+    if planted("g02-not-done-for-unknown") { error } else { error.with_outcome(Outcome::Unknown) }
 }
 
 /// Runs every member, each in a savepoint of its own if there are several. Says whether any has something to commit.

@@ -39,6 +39,27 @@ fn by_default_three_attempts_60_and_120_seconds_apart() {
 }
 
 #[test]
+fn g08_a_new_owner_settles_what_the_dead_one_was_running() {
+    let folder = Folder::new();
+    let clock = perdura::testing::ManualClock::new();
+    let open = || {
+        let builder = builder(Config::default()).clock(clock.clone());
+        perdura::testing::SteppedQueue::open_file(builder, &clock, folder.file()).unwrap()
+    };
+    let tests = open();
+    let ids: Vec<_> = (0..3).map(|n| tests.queue().enqueue(&Do::Ok(n)).unwrap()).collect();
+    assert_eq!(tests.die_in_attempt(true).unwrap(), Some(ids[0]));
+    let record = open().queue().get(ids[0]).unwrap();
+    assert_eq!((record.state, record.attempt_number), (State::Queued, 1), "a started attempt is charged");
+    assert_eq!(record.error_type.as_deref(), Some("TaskLost"));
+    assert_eq!(open().die_in_attempt(false).unwrap(), Some(ids[0]), "the order is kept");
+    let tests = open();
+    assert_eq!(tests.queue().get(ids[0]).unwrap().attempt_number, 1, "one that had not started is not");
+    assert_eq!(tests.run_until_idle().unwrap().succeeded, 3);
+    assert_sound(tests.queue());
+}
+
+#[test]
 fn threads_drain_a_thousand_tasks() {
     let folder = Folder::new();
     let queue = builder(Config { workers: 2, ..Config::default() }).open(folder.file()).unwrap();

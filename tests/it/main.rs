@@ -14,6 +14,8 @@ mod mending;
 mod model;
 mod model_based;
 mod order;
+#[cfg(feature = "rusqlite")]
+mod own_transaction;
 mod processes;
 mod refuse;
 mod retry;

@@ -502,8 +502,11 @@ impl Pair {
             }
             Op::Bury => {
                 let bulk = self.queue().move_to_dead_letters(Filter::new()).unwrap();
-                let ended = |_: &i64, r: &mut Row| matches!(r.state, State::Failed | State::Lost);
-                let buried: Vec<(i64, Row)> = self.model.rows.extract_if(.., ended).collect();
+                let ended = |r: &Row| matches!(r.state, State::Failed | State::Lost);
+                let ids: Vec<i64> =
+                    self.model.rows.iter().filter(|(_, r)| ended(r)).map(|(id, _)| *id).collect();
+                let buried: Vec<(i64, Row)> =
+                    ids.into_iter().filter_map(|id| Some((id, self.model.rows.remove(&id)?))).collect();
                 assert_eq!(bulk.changed, buried.len() as u64);
                 self.model.letters.extend(buried.into_iter().map(|(id, row)| (id, (row, false))));
             }
