@@ -35,12 +35,8 @@ impl RetryPolicy {
     /// `backoff_max`. Plain exponential backoff; all arithmetic saturates.
     pub fn delay(&self, attempt_number: u32, draw: f64) -> Duration {
         let doublings = attempt_number.saturating_sub(1);
-        let nanos = self
-            .backoff
-            .as_nanos()
-            .checked_shl(doublings)
-            .filter(|n| n >> doublings == self.backoff.as_nanos());
-        let delay = nanos.map_or(Duration::MAX, from_nanos);
+        let factor = 1_u128.checked_shl(doublings).unwrap_or(u128::MAX);
+        let delay = from_nanos(self.backoff.as_nanos().saturating_mul(factor));
         let fraction = self.jitter.clamp(0.0, 1.0) * draw.clamp(0.0, 1.0);
         let extra = delay.min(self.backoff_max).as_secs_f64() * fraction;
         let extra = Duration::try_from_secs_f64(extra).unwrap_or(Duration::ZERO);

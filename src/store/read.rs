@@ -106,7 +106,7 @@ pub(crate) fn ids(
     limit: usize,
 ) -> Sql<Vec<TaskId>> {
     let after = after.max(filter.after);
-    if !filter.ids.is_empty() {
+    if filter.ids.is_some() {
         return search(conn, BY_ID, filter, after, limit, id_list(filter));
     }
     let ended = |s: &State| matches!(s, State::Failed | State::Cancelled | State::Lost);
@@ -125,8 +125,8 @@ pub(crate) fn ids(
 
 /// The ids that a filter names, as a JSON list for `json_each`; none if it names none.
 pub(super) fn id_list(filter: &Filter) -> Option<String> {
-    let numbers: Vec<String> = filter.ids.iter().map(ToString::to_string).collect();
-    (!numbers.is_empty()).then(|| format!("[{}]", numbers.join(",")))
+    let numbers: Vec<String> = filter.ids.as_ref()?.iter().map(ToString::to_string).collect();
+    Some(format!("[{}]", numbers.join(",")))
 }
 
 fn search(

@@ -18,7 +18,8 @@ use super::timestamp::Timestamp;
 #[must_use]
 pub struct Filter {
     pub(crate) states: Vec<State>,
-    pub(crate) ids: Vec<TaskId>,
+    /// None: whatever the id.
+    pub(crate) ids: Option<Vec<TaskId>>,
     pub(crate) queue: Option<String>,
     pub(crate) task_name: Option<String>,
     pub(crate) error_type: Option<String>,
@@ -46,7 +47,13 @@ impl Filter {
 
     /// The task with this id; called again, this one too.
     pub fn id(mut self, id: TaskId) -> Filter {
-        self.ids.push(id);
+        self.ids.get_or_insert_default().push(id);
+        self
+    }
+
+    /// The tasks with these ids, and no others: no ids, no tasks.
+    pub fn ids(mut self, ids: impl IntoIterator<Item = TaskId>) -> Filter {
+        self.ids.get_or_insert_default().extend(ids);
         self
     }
 

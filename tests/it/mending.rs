@@ -104,6 +104,8 @@ fn filters_find_what_they_mean_page_by_page() {
     assert_eq!(found(Filter::new().tag("blue")), [tagged]);
     assert_eq!(found(Filter::new().task_name("do").error_type("told")), [waiting]);
     assert_eq!(found(Filter::new().id(ready).id(failed)), [failed, ready]);
+    assert_eq!(found(Filter::new().ids([ready, failed])), [failed, ready]);
+    assert_eq!(found(Filter::new().ids([])), []);
     assert_eq!(found(Filter::new().limit(2)), [failed, succeeded]);
     assert_eq!(found(Filter::new().limit(2).after(succeeded)), [cancelled, waiting]);
     let now = perdura::Clock::now(&clock).to_system_time();
