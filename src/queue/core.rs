@@ -240,15 +240,16 @@ impl Core {
     /// Does what is due by the wall clock, in chunks; answers with the next time.
     pub(super) fn promote(&self) -> Result<Option<Timestamp>, Error> {
         loop {
-            let now = self.now();
-            let (due, jumped) = self
-                .store
-                .writer
-                .alone(|conn| Ok((store::next_due(conn)?, store::clock_jumped(conn, now)?)))?;
+            // The time is read under the writer's lead: a wait that began while we queued would look like one from the future.
+            let (now, due, jumped) = self.store.writer.alone(|conn| {
+                let now = self.now();
+                Ok((now, store::next_due(conn)?, store::clock_jumped(conn, now)?))
+            })?;
             if self.hub.is_stopping() || (!jumped && due.is_none_or(|due| due > now)) {
                 return Ok(due);
             }
-            self.owner_write(move |tx| store::promote(tx, now, CHUNK))?;
+            let clock = self.hub.clock.clone();
+            self.owner_write(move |tx| store::promote(tx, clock.now(), CHUNK))?;
         }
     }
 

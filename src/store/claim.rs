@@ -101,7 +101,7 @@ fn claim_from(
     let candidates = candidates(tx, queue_id, wanted)?;
     let may_have_more = candidates.len() == wanted;
     for candidate in candidates {
-        let name = tx.names.task_name(tx.conn, candidate.name_id)?;
+        let name = tx.task_name(candidate.name_id)?;
         let is_known = known.get(&name).is_some_and(|version| *version >= candidate.version);
         let event = if candidate.expires_at.is_some_and(|ms| ms <= now.as_millis()) {
             Event::Expired

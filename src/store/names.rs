@@ -43,20 +43,6 @@ impl Names {
             known.task_names.insert(name, id);
         }
     }
-
-    /// The text of a task name's number.
-    pub(super) fn task_name(&self, conn: &Connection, name_id: i64) -> Sql<Arc<str>> {
-        if let Some(name) = self.lock().by_name_id.get(&name_id) {
-            return Ok(name.clone());
-        }
-        let name: Arc<str> = conn
-            .prepare_cached("SELECT task_name FROM perdura_task_names WHERE name_id = ?1")?
-            .query_row([name_id], |row| row.get::<_, String>(0))?
-            .into();
-        let mut known = self.lock();
-        known.by_name_id.insert(name_id, name.clone());
-        Ok(name)
-    }
 }
 
 impl Tx<'_> {
@@ -73,6 +59,17 @@ impl Tx<'_> {
             self.one("SELECT queue_id FROM perdura_queues WHERE queue = ?1", [queue], |row| row.get(0))?;
         self.met.borrow_mut().queues.push((queue.into(), id));
         Ok(id)
+    }
+
+    /// The text of a task name's number.
+    pub(super) fn task_name(&self, name_id: i64) -> Sql<Arc<str>> {
+        if let Some(name) = self.names.lock().by_name_id.get(&name_id) {
+            return Ok(name.clone());
+        }
+        let sql = "SELECT task_name FROM perdura_task_names WHERE name_id = ?1";
+        let name: Arc<str> = self.one(sql, [name_id], |row| row.get::<_, String>(0))?.into();
+        self.met.borrow_mut().task_names.push((name.clone(), name_id));
+        Ok(name)
     }
 
     /// The number of a task name, drawn if the file has none.

@@ -36,6 +36,13 @@ pub(crate) struct OwnerLock {
     file: Arc<File>,
 }
 
+/// Unlocks at once: a child process that is just being started may hold a copy of the descriptor a moment longer.
+impl Drop for OwnerLock {
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 /// What the start notes of the owner before tell.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Started {
