@@ -65,7 +65,7 @@ pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> 
         Verb::Delete => return remove(tx, &before),
         Verb::MoveToDeadLetters => return bury(tx, &before, now),
         Verb::Retry => {
-            after.has_key = take_key(tx, &before)?;
+            after.has_key = before.has_key || take_key(tx, id, before.queue_id)?;
             after.expires_at = None;
             after.late = false;
             clear_error(tx, id)?;
@@ -103,33 +103,34 @@ fn held(hold: Hold) -> &'static str {
     }
 }
 
-/// Takes the unique key of a task that comes to life again; says whether it has one.
-fn take_key(tx: &Tx<'_>, row: &HotRow) -> Sql<bool> {
-    if row.has_key {
-        return Ok(true);
-    }
-    let id = row.task_id;
+/// Takes the unique key of a task that comes to life (again); says whether it has one.
+///
+/// # Errors
+/// `Conflict` if a live task holds it.
+pub(super) fn take_key(tx: &Tx<'_>, id: TaskId, queue_id: i64) -> Sql<bool> {
     let sql = "SELECT unique_digest FROM perdura_args WHERE task_id = ?1";
     let Some(digest) = tx.find(sql, [id.as_i64()], |row| row.get::<_, Option<Vec<u8>>>(0))?.flatten() else {
         return Ok(false);
     };
     let sql =
         "INSERT INTO perdura_keys (queue_id, digest, task_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-    if tx.run(sql, (row.queue_id, &digest, id.as_i64()))? == 1 {
+    if tx.run(sql, (queue_id, &digest, id.as_i64()))? == 1 {
         return Ok(true);
     }
     let sql = "SELECT task_id FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2";
-    let holder: i64 = tx.one(sql, (row.queue_id, &digest), |row| row.get(0))?;
-    let message = format!(
-        "task {id} cannot be retried: task {holder} holds its unique key; retry it when that one has ended"
-    );
+    let holder: i64 = tx.one(sql, (queue_id, &digest), |row| row.get(0))?;
+    let message = format!("task {holder} holds the same unique key; try again when it has ended");
     Err(Error::new(ErrorKind::Conflict, message).into())
 }
 
 /// Removes a task and all that is kept of it.
 pub(super) fn remove(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
-    let id = row.task_id.as_i64();
     remove_row(tx, row)?;
+    remove_cold(tx, row.task_id)
+}
+
+/// Removes what is kept of a task, or of a dead letter, beside its row.
+pub(super) fn remove_cold(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     for sql in [
         "DELETE FROM perdura_args WHERE task_id = ?1",
         "DELETE FROM perdura_errors WHERE task_id = ?1",
@@ -138,7 +139,7 @@ pub(super) fn remove(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
         "DELETE FROM perdura_checkpoints WHERE task_id = ?1",
         "DELETE FROM perdura_progress WHERE task_id = ?1",
     ] {
-        tx.run(sql, [id])?;
+        tx.run(sql, [id.as_i64()])?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::admin::remove_row;
+use super::admin::{remove_cold, remove_row, take_key};
 use super::fault::Sql;
 use super::names::{find_queue, find_task_name};
 use super::read::id_list;
@@ -64,7 +64,12 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
          SELECT ?1, checkpoint FROM perdura_checkpoints WHERE task_id = ?2",
         ids,
     )?;
-    take_letters_key(tx, queue_id, new)?;
+    if take_key(tx, new, queue_id)? {
+        tx.change_one(
+            "UPDATE perdura_tasks SET has_key = 1 WHERE task_id = ?1 AND state = 0",
+            [new.as_i64()],
+        )?;
+    }
     tx.change_one(
         "UPDATE perdura_dead_letters SET replayed_as = ?1, replayed_at_ms = ?3 WHERE task_id = ?2",
         (ids.0, ids.1, now.as_millis()),
@@ -77,34 +82,13 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
     Ok(new)
 }
 
-fn take_letters_key(tx: &Tx<'_>, queue_id: i64, new: TaskId) -> Sql<()> {
-    let sql = "SELECT unique_digest FROM perdura_args WHERE task_id = ?1";
-    let digest: Option<Vec<u8>> = tx.one(sql, [new.as_i64()], |row| row.get(0))?;
-    let Some(digest) = digest else { return Ok(()) };
-    let sql =
-        "INSERT INTO perdura_keys (queue_id, digest, task_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-    if tx.run(sql, (queue_id, &digest, new.as_i64()))? == 0 {
-        let message =
-            "a live task holds the unique key of this dead letter; replay it when that one has ended";
-        return Err(Error::new(ErrorKind::Conflict, message).into());
-    }
-    tx.change_one("UPDATE perdura_tasks SET has_key = 1 WHERE task_id = ?1 AND state = 0", [new.as_i64()])
-}
-
 /// Deletes up to `limit` letters that were moved before a time; says how many.
 pub(crate) fn purge_letters(tx: &Tx<'_>, moved_before: Timestamp, limit: usize) -> Sql<usize> {
     let sql = "SELECT task_id FROM perdura_dead_letters WHERE moved_at_ms < ?1 ORDER BY moved_at_ms LIMIT ?2";
     let found = tx.numbers(sql, (moved_before.as_millis(), i64::try_from(limit).unwrap_or(i64::MAX)))?;
     for id in &found {
         tx.change_one("DELETE FROM perdura_dead_letters WHERE task_id = ?1", [id])?;
-        for sql in [
-            "DELETE FROM perdura_args WHERE task_id = ?1",
-            "DELETE FROM perdura_errors WHERE task_id = ?1",
-            "DELETE FROM perdura_attempts WHERE task_id = ?1",
-            "DELETE FROM perdura_checkpoints WHERE task_id = ?1",
-        ] {
-            tx.run(sql, [id])?;
-        }
+        remove_cold(tx, TaskId::from_i64(*id))?;
     }
     Ok(found.len())
 }
