@@ -15,8 +15,11 @@ pub(crate) fn planted(bug: &str) -> bool {
     use std::sync::OnceLock;
     static CHOSEN: OnceLock<Option<String>> = OnceLock::new();
     let is_chosen = CHOSEN.get_or_init(|| std::env::var("PERDURA_BUG").ok()).as_deref() == Some(bug);
-    if is_chosen && let Some(file) = std::env::var_os("PERDURA_BUG_REACHED") {
-        let _ = std::fs::write(file, bug);
+    if is_chosen
+        && let Some(file) = std::env::var_os("PERDURA_BUG_REACHED")
+        && let Ok(mut file) = std::fs::File::create_new(file)
+    {
+        let _ = std::io::Write::write_all(&mut file, bug.as_bytes());
     }
     is_chosen
 }

@@ -249,7 +249,9 @@ impl Core {
                 return Ok(due);
             }
             let clock = self.hub.clock.clone();
-            self.owner_write(move |tx| store::promote(tx, clock.now(), CHUNK))?;
+            if self.owner_write(move |tx| store::promote(tx, clock.now(), CHUNK))? == 0 {
+                return Ok(due);
+            }
         }
     }
 

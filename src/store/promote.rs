@@ -20,7 +20,8 @@ pub(crate) fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
         "SELECT task_id FROM perdura_tasks WHERE state = 0 AND hold = 1 AND anchor_ms > ?1 LIMIT ?2",
         (ms, limit),
     )?;
-    for id in jumped.iter().filter(|_| !planted("g10-jumps-back-unnoticed")) {
+    let jumped = if planted("g10-jumps-back-unnoticed") { Vec::new() } else { jumped };
+    for id in &jumped {
         let row = HotRow::get(tx.conn, TaskId::from_i64(*id))?;
         begin_again(&row, now).replace(tx, &row)?;
     }
