@@ -170,23 +170,25 @@ impl Core {
         let (shared, rules, now) = (batch.clone(), self.rules.clone(), self.now());
         let written = self.store.writer.write(Rank::Settle, move |tx| {
             store::check_epoch(tx, epoch)?;
-            for finished in shared.iter() {
-                if store::settle(tx, &finished.settlement, &rules, now)? == Settled::Superseded {
-                    let Finished { settlement: s, .. } = finished;
-                    log::info!(
-                        "the outcome of task {} (generation {}) came too late",
-                        s.task_id,
-                        s.generation
-                    );
+            let mut late = Vec::new();
+            for Finished { settlement, .. } in shared.iter() {
+                if store::settle(tx, settlement, &rules, now)? == Settled::Superseded {
+                    late.push(settlement.task_id);
                 }
             }
-            Ok(())
+            Ok(late)
         });
-        written.map_err(|e| {
-            let batch =
-                Arc::into_inner(batch).expect("the write that shared it has been dropped before its answer");
-            (batch, e)
-        })
+        match written {
+            Ok(late) => {
+                late.iter().for_each(|id| log::info!("the outcome of an attempt of task {id} came too late"));
+                Ok(())
+            }
+            Err(e) => {
+                let batch =
+                    Arc::into_inner(batch).expect("the write that shared it was dropped before its answer");
+                Err((batch, e))
+            }
+        }
     }
 
     /// Forgets an outcome that can never be written. Its task counts as lost at the next recovery.

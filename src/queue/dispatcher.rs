@@ -122,10 +122,8 @@ impl<'c> Dispatcher<'c> {
         let batch = std::mem::take(&mut self.unsettled);
         self.has_moved = true;
         for finished in &batch {
-            match finished.start {
-                Start::Noted(_) => self.core.hub.pace.observe(finished.took),
-                Start::Failed => self.core.hub.set_claiming(false),
-                Start::Never => {}
+            if matches!(finished.start, Start::Noted(_)) {
+                self.core.hub.pace.observe(finished.took);
             }
         }
         if batch.iter().any(|finished| matches!(finished.start, Start::Failed)) {
