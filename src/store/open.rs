@@ -137,7 +137,26 @@ fn connect(path: &Path) -> Sql<Connection> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let conn = Connection::open_with_flags(path, flags)?;
     harden(&conn)?;
+    #[cfg(feature = "trace")]
+    trace(&conn);
     Ok(conn)
+}
+
+/// Tells the program's log which statements run, if it listens when the file is opened.
+#[cfg(feature = "trace")]
+fn trace(conn: &Connection) {
+    use rusqlite::trace::{TraceEvent, TraceEventCodes};
+    const TARGET: &str = "perdura::sql";
+    if log::log_enabled!(target: TARGET, log::Level::Trace) {
+        conn.trace_v2(
+            TraceEventCodes::SQLITE_TRACE_STMT,
+            Some(|event| {
+                if let TraceEvent::Stmt(_, text) = event {
+                    log::trace!(target: TARGET, "{text}");
+                }
+            }),
+        );
+    }
 }
 
 fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])> {

@@ -1,0 +1,175 @@
+//! The bare loop that perdura is measured against: its own statements, on a file that it made, with its pragmas, prepared once.
+//!
+//! The texts are not written here: they are taken from perdura's trace, and only bound and stepped. So neither side can be flattered.
+
+use std::error::Error;
+use std::path::Path;
+
+use perdura::Durability;
+use rusqlite::{Connection, Statement, params};
+
+use crate::work::{producer, runner, fill};
+use crate::{trace, work};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// A connection like perdura's writer, and the texts of what it runs.
+pub struct Raw {
+    conn: Connection,
+    texts: Vec<String>,
+}
+
+impl Raw {
+    /// Opens a file that perdura has made.
+    pub fn open(path: &Path, durability: Durability, texts: Vec<String>) -> Outcome<Raw> {
+        let conn = Connection::open(path)?;
+        conn.execute_batch(&format!(
+            "PRAGMA synchronous = {}; PRAGMA foreign_keys = 0; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;
+             PRAGMA cell_size_check = 1; PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 0",
+            work::name_of(durability)
+        ))?;
+        let mode: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        assert_eq!(mode, "wal");
+        Ok(Raw { conn, texts })
+    }
+
+    /// The traced statement that begins like this.
+    fn statement(&self, beginning: &str) -> Outcome<Statement<'_>> {
+        let text = self.texts.iter().find(|text| text.starts_with(beginning));
+        let text = text.ok_or_else(|| format!("perdura's trace has no statement {beginning:?}"))?;
+        Ok(self.conn.prepare(text)?)
+    }
+
+    /// Copies the WAL into the file: what perdura does beside its commits.
+    pub fn checkpoint(&self) -> Outcome<()> {
+        Ok(self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
+    }
+
+    /// Writes down the statements that this connection runs.
+    pub fn listen(&self) {
+        log::set_max_level(log::LevelFilter::Trace);
+        let codes = rusqlite::trace::TraceEventCodes::SQLITE_TRACE_STMT;
+        self.conn.trace_v2(
+            codes,
+            Some(|event| {
+                if let rusqlite::trace::TraceEvent::Stmt(_, text) = event {
+                    log::trace!(target: "perdura::sql", "{text}");
+                }
+            }),
+        );
+    }
+
+    /// Enqueues `tasks` no-op tasks, `group` in a transaction.
+    pub fn enqueue(&self, tasks: usize, group: usize, args: &str) -> Outcome<()> {
+        let (mut begin, mut commit) = (self.statement("BEGIN IMMEDIATE")?, self.statement("COMMIT")?);
+        let mut task = self.statement("INSERT INTO perdura_tasks")?;
+        let mut more = self.statement("INSERT INTO perdura_args")?;
+        let mut count = self.statement("UPDATE perdura_counts")?;
+        for first in (0..tasks).step_by(group) {
+            begin.execute([])?;
+            let n = group.min(tasks - first);
+            for at in 0..n {
+                let now = 1_700_000_000_000 + (first + at) as i64;
+                let none = None::<i64>;
+                task.execute(params![1, 1, 0, 0, 3, false, now, none, none, none])?;
+                let id = self.conn.last_insert_rowid();
+                more.execute(params![id, args, 1, now, none, none, None::<&[u8]>, None::<&str>])?;
+            }
+            count.execute((1, 0, 0, n as i64))?;
+            commit.execute([])?;
+        }
+        Ok(())
+    }
+
+    /// Claims and settles `tasks` ready tasks of epoch `epoch`, `group` in a transaction: each settles what the one before claimed.
+    pub fn claim_and_settle(&self, tasks: usize, group: usize) -> Outcome<()> {
+        let (mut begin, mut commit) = (self.statement("BEGIN IMMEDIATE")?, self.statement("COMMIT")?);
+        let mut epoch = self.statement("SELECT owner_epoch")?;
+        let mut settle = self.statement("UPDATE perdura_tasks SET state = 2")?;
+        let mut result = self.statement("INSERT INTO perdura_results")?;
+        let mut queues = self.statement("SELECT q.queue_id")?;
+        let mut ready = self.statement("SELECT t.task_id, t.generation")?;
+        let mut claim = self.statement("UPDATE perdura_tasks SET state = ?1, attempt_number")?;
+        let mut count = self.statement("UPDATE perdura_counts")?;
+        let mut claimed: Vec<(i64, i64, String)> = Vec::new();
+        let (mut done, now) = (0, 1_700_000_000_000_i64);
+        while done < tasks {
+            begin.execute([])?;
+            epoch.query_row([], |row| row.get::<_, i64>(0))?;
+            for (id, generation, args) in &claimed {
+                settle.execute((false, now, id, generation + 1))?;
+                result.execute((id, args))?;
+            }
+            done += claimed.len();
+            queues.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?.count();
+            let settled = claimed.len() as i64;
+            claimed = ready
+                .query_map((1, group as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(8)?)))?
+                .collect::<Result<_, _>>()?;
+            for (id, generation, _) in &claimed {
+                claim.execute((1, 1, now, id, generation))?;
+            }
+            let n = claimed.len() as i64;
+            for (state, by) in [(0, -n), (1, n - settled), (2, settled)] {
+                if by != 0 {
+                    count.execute((1, state, 0, by))?;
+                }
+            }
+            commit.execute([])?;
+        }
+        Ok(())
+    }
+}
+
+/// The statements of one enqueue after the other, and of a drain: the raw loops take their texts from here.
+pub struct Texts {
+    pub enqueue: Vec<String>,
+    pub drain: Vec<String>,
+}
+
+impl Texts {
+    /// Watches perdura at work on a few tasks.
+    pub fn learn(dir: &Path) -> Outcome<Texts> {
+        const TASKS: usize = 1000;
+        let scratch = work::Scratch::new(dir);
+        work::fill(&producer(scratch.path(), Durability::Relaxed)?, 1)?; // the names and counters of the queue are there from now on
+        let enqueue = trace::of(|| {
+            let queue = producer(scratch.path(), Durability::Relaxed)?;
+            for n in 0..TASKS {
+                queue.enqueue(&work::Noop { n: n as u64 })?;
+            }
+            Ok(())
+        })?;
+        let drain = trace::of(|| Ok(runner(scratch.path(), Durability::Relaxed, 2)?.drain()?))?;
+        Ok(Texts { enqueue: without_opening(enqueue), drain: without_opening(drain) })
+    }
+
+    /// Prints them beside those of the raw loops.
+    pub fn print(&self, dir: &Path) -> Outcome<()> {
+        const TASKS: usize = 1000;
+        let scratch = work::Scratch::new(dir);
+        fill(&producer(scratch.path(), Durability::Relaxed)?, 1)?;
+        let raw = Raw::open(scratch.path(), Durability::Relaxed, self.enqueue.clone())?;
+        let enqueue = trace::of(|| {
+            raw.listen();
+            raw.enqueue(TASKS, 1, r#"{"n":1}"#)
+        })?;
+        drop(raw);
+        trace::print("1,000 enqueues one by one", &self.enqueue, &enqueue);
+        runner(scratch.path(), Durability::Relaxed, 2)?.drain()?;
+        fill(&producer(scratch.path(), Durability::Relaxed)?, TASKS)?;
+        let raw = Raw::open(scratch.path(), Durability::Relaxed, self.drain.clone())?;
+        let drain = trace::of(|| {
+            raw.listen();
+            raw.claim_and_settle(TASKS, 100)
+        })?;
+        trace::print("a drain of 1,000 tasks", &self.drain, &drain);
+        Ok(())
+    }
+}
+
+/// Leaves out what opening a file runs: everything up to its own COMMIT.
+fn without_opening(statements: Vec<String>) -> Vec<String> {
+    let opened = statements.iter().position(|text| text == "COMMIT").map_or(0, |at| at + 1);
+    statements.into_iter().skip(opened).collect()
+}

@@ -1,0 +1,5 @@
+//! What is measured.
+
+pub mod drain;
+pub mod enqueue;
+pub mod start;
