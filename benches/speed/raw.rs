@@ -25,7 +25,7 @@ impl Raw {
         let conn = Connection::open(path)?;
         conn.execute_batch(&format!(
             "PRAGMA synchronous = {}; PRAGMA foreign_keys = 0; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;
-             PRAGMA cell_size_check = 1; PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 0",
+             PRAGMA cell_size_check = 1; PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 1000",
             work::name_of(durability)
         ))?;
         let mode: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;

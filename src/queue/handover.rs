@@ -39,8 +39,13 @@ pub(super) fn ask(hub: &Arc<Hub>) -> impl FnMut(&Tx<'_>) -> Sql<()> + Send + 'st
 }
 
 impl Epilogue for Handover {
+    fn joins(&self, tx: &Tx<'_>) -> bool {
+        let may_claim = self.hub.is_claiming() && self.hub.epoch().is_some();
+        may_claim && (tx.has_moved_suspects() || tx.effects().ready > 0 || self.hub.is_behind())
+    }
+
     fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<()> {
-        let Some(epoch) = self.hub.epoch().filter(|_| self.hub.is_claiming()) else { return Ok(()) };
+        let Some(epoch) = self.hub.epoch() else { return Ok(()) };
         tx.pass_turn()?;
         self.seen = tx.effects().ready;
         if self.seen == 0 && !self.hub.is_behind() {

@@ -42,11 +42,12 @@ impl Housekeeping {
     /// The thread's life: until the other end of `stop` is gone.
     pub(super) fn run(mut self, stop: &Receiver<()>) {
         let core = self.core.clone();
+        core.store.writer.set_background(self.background.is_some());
         let mut ages = crossbeam_channel::after(FIRST_AGES);
         let mut quiet = crossbeam_channel::never();
         loop {
             select! {
-                recv(stop) -> _ => return,
+                recv(stop) -> _ => return core.store.writer.set_background(false),
                 recv(core.hub.chores.bell) -> _ => {
                     if core.hub.wal_is_large() {
                         self.report(Housekeeping::checkpoint);

@@ -13,12 +13,9 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::executor::Job;
 use crate::handler::Control;
-use crate::store::{Effects, Flags, Known};
+use crate::store::{CHECKPOINT_PAGES, Effects, Flags, Known};
 use crate::task::{Progress, TaskId};
 use crate::timer::{Alarm, NextTick};
-
-/// Pages in the WAL from which the housekeeping checkpoints it (4 MiB of pages of 4 KiB).
-pub(super) const CHECKPOINT_PAGES: u32 = 1024;
 
 /// The epoch of a process that owns nothing.
 const NOT_OWNER: i64 = 0;

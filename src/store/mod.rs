@@ -53,7 +53,7 @@ pub(crate) use recover::{Recovered, recover};
 pub(crate) use settle::{SettleRules, Settled, fall_silent, save_checkpoint, save_progress, settle};
 pub(crate) use sidecar::{Notes, OwnerLock, StartNote};
 pub(crate) use tx::{Effects, Tx};
-pub(crate) use writer::{Epilogue, Rank, Writer};
+pub(crate) use writer::{CHECKPOINT_PAGES, Epilogue, Rank, Writer};
 
 /// Reading connections at most: enough for a few threads that look, few enough to forget.
 const READERS: u32 = 4;

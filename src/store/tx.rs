@@ -135,6 +135,11 @@ impl<'c> Tx<'c> {
         self.suspects_moved.set(true);
     }
 
+    /// Whether a write of this transaction has touched a suspect, and the turn is still to be passed on.
+    pub(crate) fn has_moved_suspects(&self) -> bool {
+        self.suspects_moved.get()
+    }
+
     pub(super) fn mark(&self) -> Mark {
         Mark {
             met: self.met.borrow().clone(),

@@ -34,9 +34,12 @@ use crate::planted::planted;
 /// Writes in one transaction at most: bounds how long the first of them waits for the last.
 const MAX_GROUP: usize = 256;
 
-/// Pages in the WAL from which the writer checkpoints itself, as a backstop (64 MiB of pages of 4 KiB): four times what
-/// the background aims at.
-const BACKSTOP_PAGES: u32 = 16_384;
+/// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): beside the commits where there is a background, else
+/// by the writer. A WAL that starts again is written over, and that takes half the time of a sync that makes the file longer.
+pub(crate) const CHECKPOINT_PAGES: u32 = 1024;
+
+/// Pages in the WAL from which the writer checkpoints although there is a background (64 MiB of pages of 4 KiB), as a backstop.
+const BACKSTOP_PAGES: u32 = 16 * CHECKPOINT_PAGES;
 
 /// The order in which writes are run again when their common transaction was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +52,9 @@ pub(crate) enum Rank {
 
 /// What happens in each transaction beside its members: claims ride along, and the effects are told. Called by whoever leads.
 pub(crate) trait Epilogue: Send {
-    /// The last chance to write into the transaction.
+    /// Whether it has anything to write into the transaction.
+    fn joins(&self, tx: &Tx<'_>) -> bool;
+    /// The last chance to write into the transaction, if it joins.
     fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<()>;
     /// The transaction is durable.
     fn committed(&mut self, effects: Effects);
@@ -76,6 +81,8 @@ pub(crate) struct Desk {
     names: Arc<Names>,
     file_id: [u8; 16],
     epilogue: Option<Box<dyn Epilogue>>,
+    /// Pages in the WAL from which the writer checkpoints it.
+    wal_limit: u32,
 }
 
 impl Writer {
@@ -83,13 +90,18 @@ impl Writer {
         connection.wal_hook(Some(note_wal_pages));
         Writer {
             lane: Mutex::default(),
-            desk: Mutex::new(Desk { connection, names, file_id, epilogue: None }),
+            desk: Mutex::new(Desk { connection, names, file_id, epilogue: None, wal_limit: CHECKPOINT_PAGES }),
         }
     }
 
     /// Sets what rides along with each transaction; none removes it.
     pub(crate) fn set_epilogue(&self, epilogue: Option<Box<dyn Epilogue>>) {
         drop(std::mem::replace(&mut lock(&self.desk).epilogue, epilogue));
+    }
+
+    /// Says whether somebody checkpoints the WAL beside the commits.
+    pub(crate) fn set_background(&self, is_there: bool) {
+        lock(&self.desk).wal_limit = if is_there { BACKSTOP_PAGES } else { CHECKPOINT_PAGES };
     }
 
     /// Commits a write, and answers when it is durable.
@@ -311,7 +323,7 @@ impl Desk {
     /// One transaction with all members, and the epilogue if it is to have company. `Ok`: each member has its answer, and what the
     /// answers say is durable.
     fn attempt(&mut self, group: &mut [Box<dyn Member>], company: bool) -> Result<(), LostCommit> {
-        let Desk { connection, names, file_id, epilogue } = self;
+        let Desk { connection, names, file_id, epilogue, wal_limit } = self;
         let lost = |fault: Fault| LostCommit { error: fault.into(), uncertain: false, had_company: false };
         if !connection.is_autocommit() {
             sql(connection, "ROLLBACK").map_err(lost)?;
@@ -320,7 +332,7 @@ impl Desk {
         let tx = Tx::new(connection, names, file_id);
         let written = run_members(&tx, group).and_then(|any| {
             if any {
-                if let Some(epilogue) = epilogue.as_mut().filter(|_| company) {
+                if let Some(epilogue) = epilogue.as_mut().filter(|epilogue| company && epilogue.joins(&tx)) {
                     in_savepoint(&tx, &mut **epilogue)?;
                 }
                 tx.finish()?;
@@ -348,7 +360,7 @@ impl Desk {
             Ok(()) => {
                 let mut effects = tx.committed();
                 effects.wal_pages = wal_pages();
-                if effects.wal_pages >= BACKSTOP_PAGES {
+                if effects.wal_pages >= *wal_limit {
                     let _ = checkpoint_wal(connection); // the housekeeping tries again, and says what is wrong
                 }
                 if let Some(epilogue) = epilogue {

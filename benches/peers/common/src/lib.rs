@@ -16,6 +16,8 @@ pub const BATCH: u64 = 1_000;
 pub const LARGE: usize = 100_000;
 /// Workers in `drain` and `args-100k`.
 pub const WORKERS: usize = 2;
+/// Tasks in flight in `drain-wide`.
+pub const WIDE: usize = 64;
 /// Samples of `latency` that are not counted: the first ones find cold caches.
 pub const WARM_UP: u64 = 5;
 /// The rest between two samples of `latency`: the executor has settled the last task by then, and is idle.
@@ -27,16 +29,20 @@ pub enum Work {
     EnqueueOne,
     EnqueueBatch,
     Drain,
+    /// As `Drain`, with [`WIDE`] tasks in flight: in an async executor that number is not a number of threads, and it decides how
+    /// many results share a commit.
+    DrainWide,
     OneAtATime,
     Latency,
     Args100k,
 }
 
 impl Work {
-    pub const ALL: [Work; 6] = [
+    pub const ALL: [Work; 7] = [
         Work::EnqueueOne,
         Work::EnqueueBatch,
         Work::Drain,
+        Work::DrainWide,
         Work::OneAtATime,
         Work::Latency,
         Work::Args100k,
@@ -47,6 +53,7 @@ impl Work {
             Work::EnqueueOne => "enqueue-one",
             Work::EnqueueBatch => "enqueue-batch",
             Work::Drain => "drain",
+            Work::DrainWide => "drain-wide",
             Work::OneAtATime => "one-at-a-time",
             Work::Latency => "latency",
             Work::Args100k => "args-100k",
@@ -175,7 +182,9 @@ impl Durability {
     /// What a power cut may take, in the words of SQLite's documentation.
     fn loses(&self) -> &'static str {
         match (self.synchronous, self.journal.as_str()) {
-            (Synchronous::Off, _) => "commits of the last seconds, and perhaps the whole file: SQLite never syncs",
+            (Synchronous::Off, _) => {
+                "commits of the last seconds, and perhaps the whole file: SQLite never syncs"
+            }
             (Synchronous::Normal, "wal") => {
                 "the newest commits, back to the last checkpoint: the WAL is not synced at a commit"
             }

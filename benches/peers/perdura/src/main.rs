@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use peers_common::{
-    Args, BATCH, Durability, Failed, Measured, REST, Report, Synchronous, WARM_UP, WORKERS, Work,
+    Args, BATCH, Durability, Failed, Measured, REST, Report, Synchronous, WARM_UP, WIDE, WORKERS, Work,
     bytes_written, large_text, timed,
 };
 use perdura::testing::{ManualClock, SteppedQueue};
@@ -38,10 +38,8 @@ fn measure(args: &Args) -> Result<Report, Failed> {
     let measured = match args.work {
         Work::EnqueueOne => {
             let queue = builder(args).open(args.file())?;
-            let tasks = 0..args.tasks;
-            Measured::Rate(timed(|| {
-                tasks.map(|n| queue.enqueue(&Small { n }).map(drop)).collect::<Result<(), _>>()
-            })?)
+            let mut tasks = 0..args.tasks;
+            Measured::Rate(timed(|| tasks.try_for_each(|n| queue.enqueue(&Small { n }).map(drop)))?)
         }
         Work::EnqueueBatch => {
             let queue = builder(args).open(args.file())?;
@@ -49,7 +47,11 @@ fn measure(args: &Args) -> Result<Report, Failed> {
         }
         Work::Drain => {
             enqueue_small(args, &builder(args).open(args.file())?)?;
-            Measured::Rate(timed(|| drain(args))?)
+            Measured::Rate(timed(|| drain(args, WORKERS))?)
+        }
+        Work::DrainWide => {
+            enqueue_small(args, &builder(args).open(args.file())?)?;
+            Measured::Rate(timed(|| drain(args, WIDE))?)
         }
         Work::OneAtATime => {
             note = Some("through the stepped queue: the threads would claim short tasks ahead".into());
@@ -59,7 +61,7 @@ fn measure(args: &Args) -> Result<Report, Failed> {
         Work::Args100k => {
             enqueue_large(args, &builder(args).open(args.file())?)?;
             let before = bytes_written()?;
-            let took = timed(|| drain(args))?;
+            let took = timed(|| drain(args, WORKERS))?;
             Measured::Bytes(took, bytes_written()? - before)
         }
     };
@@ -89,9 +91,9 @@ fn enqueue_large(args: &Args, queue: &Queue) -> Result<(), Failed> {
 }
 
 /// From opening the file with handlers, which starts the threads, until the last task is settled.
-fn drain(args: &Args) -> Result<(), Failed> {
+fn drain(args: &Args, workers: usize) -> Result<(), Failed> {
     let queue = builder(args)
-        .workers(WORKERS)
+        .workers(workers)
         .handle(|task: Small, _| Ok(task.n))
         .handle(|task: Large, _| Ok(task.text.len()))
         .open(args.file())?;
