@@ -50,13 +50,14 @@ CREATE TABLE perdura_tasks (
     expires_at_ms    INTEGER,                           -- a task still QUEUED then is cancelled
     started_at_ms    INTEGER,                           -- of the newest attempt
     finished_at_ms   INTEGER,                           -- when it reached its end state
+    -- "A implies B" is written NOT A OR B, and a set of states as a range: for `IN` as a value SQLite builds a table at each write.
     CHECK (attempt_number BETWEEN 0 AND max_attempts),
     CHECK (generation >= attempt_number),
     CHECK (state <> 1 OR (started_at_ms IS NOT NULL AND in_flight = 1 AND attempt_number >= 1)),
     CHECK (state <> 0 OR attempt_number < max_attempts),
-    CHECK ((state IN (2, 3)) <= (in_flight = 0)),
-    CHECK ((state IN (2, 3, 4)) <= (finished_at_ms IS NOT NULL)),
-    CHECK ((state = 5 AND in_flight = 0) <= (finished_at_ms IS NOT NULL)),
+    CHECK (state NOT BETWEEN 2 AND 3 OR in_flight = 0),
+    CHECK (state NOT BETWEEN 2 AND 4 OR finished_at_ms IS NOT NULL),
+    CHECK (state <> 5 OR in_flight <> 0 OR finished_at_ms IS NOT NULL),
     CHECK (hold = 0 OR state = 0),
     CHECK (hold <> 1 OR run_at_ms IS NOT NULL),
     CHECK (anchor_ms IS NULL OR run_at_ms IS NOT NULL)

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::executor::Executor;
 use crate::handler::{Control, Finished, Note, Port, Start};
 use crate::store::{
-    self, Known, Notes, OwnerLock, Rank, Recovered, SettleRules, Settled, StartNote, Store, Tx,
+    self, Known, Notes, OwnerLock, Rank, Recovered, SettleRules, StartNote, Store, Tx,
 };
 use crate::task::{Claimed, TaskId, Timestamp};
 use crate::timer::{NextTick, Ticks};
@@ -170,13 +170,7 @@ impl Core {
         let (shared, rules, now) = (batch.clone(), self.rules.clone(), self.now());
         let written = self.store.writer.write(Rank::Settle, move |tx| {
             store::check_epoch(tx, epoch)?;
-            let mut late = Vec::new();
-            for Finished { settlement, .. } in shared.iter() {
-                if store::settle(tx, settlement, &rules, now)? == Settled::Superseded {
-                    late.push(settlement.task_id);
-                }
-            }
-            Ok(late)
+            store::settle(tx, shared.iter().map(|finished| &finished.settlement), &rules, now)
         });
         match written {
             Ok(late) => {

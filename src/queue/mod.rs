@@ -112,8 +112,7 @@ impl Queue {
     /// # Errors
     /// As [`enqueue`](Queue::enqueue).
     pub fn enqueue_with<T: Task>(&self, task: &T, options: Options) -> Result<Enqueued, Error> {
-        let made = self.enqueue_prepared(vec![self.prepare(task, options)?])?;
-        made.into_iter().next().ok_or_else(|| Error::internal("an enqueue gave no answer"))
+        the_one(self.enqueue_prepared(vec![self.prepare(task, options)?])?)
     }
 
     /// Makes all the tasks or, on an error, none, in one transaction. Their ids rise in the order given.
@@ -154,11 +153,11 @@ impl Queue {
         task: &T,
         options: Options,
     ) -> Result<Enqueued, Error> {
-        let prepared = self.prepare(task, options)?;
+        let prepared = [self.prepare(task, options)?];
         let tx = self.store().join(transaction);
         let made = store::enqueue(&tx, &prepared, self.handle.core.now())?;
         tx.finish()?;
-        Ok(made)
+        the_one(made)
     }
 
     /// The task that an enqueue of unknown outcome has made, if it did reach the disk.
@@ -197,7 +196,7 @@ impl Queue {
         let first = Arc::new(Mutex::new(None));
         let tried = first.clone();
         let write = move |tx: &Tx<'_>| -> Sql<Vec<Enqueued>> {
-            let made = tasks.iter().map(|task| store::enqueue(tx, task, now)).collect::<Sql<Vec<_>>>()?;
+            let made = store::enqueue(tx, &tasks, now)?;
             let new = made.iter().zip(&tasks).find(|(made, _)| made.is_new());
             *tried.lock().unwrap_or_else(PoisonError::into_inner) =
                 new.map(|(made, task)| EnqueueToken { task_id: made.id().as_i64(), token: task.token });
@@ -218,6 +217,11 @@ impl Queue {
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);
         RandomState::new().hash_one((count, self.store().file_id())).cast_signed()
     }
+}
+
+/// The answer to the enqueue of one task.
+fn the_one(made: Vec<Enqueued>) -> Result<Enqueued, Error> {
+    made.into_iter().next().ok_or_else(|| Error::internal("an enqueue gave no answer"))
 }
 
 /// Looking.

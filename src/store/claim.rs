@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::fault::Sql;
 use super::promote::expire;
 use super::row::HotRow;
-use super::tx::Tx;
+use super::tx::{Prepared, Tx};
 use crate::lifecycle::{Event, Standing, next};
 use crate::planted::planted;
 use crate::task::{Claimed, Hold, State, TaskId, Timestamp};
@@ -99,6 +99,7 @@ fn claim_from(
     looks: &mut usize,
 ) -> Sql<bool> {
     let candidates = candidates(tx, queue_id, wanted)?;
+    let mut take = tx.prepare(TAKE)?;
     let may_have_more = candidates.len() == wanted;
     for candidate in candidates {
         let name = tx.task_name(candidate.name_id)?;
@@ -111,7 +112,7 @@ fn claim_from(
             Event::NameUnknown
         };
         if event == Event::Claim {
-            claims.push(take(tx, queue_id, candidate, name, now)?);
+            claims.push(take_one(tx, &mut take, queue_id, candidate, name, now)?);
             continue;
         }
         *looks = looks.saturating_sub(1);
@@ -168,18 +169,30 @@ fn candidates(tx: &Tx<'_>, queue_id: i64, wanted: usize) -> Sql<Vec<Candidate>> 
 }
 
 /// The claim itself: the hottest write beside the settle, so it changes only what a claim changes.
-fn take(tx: &Tx<'_>, queue_id: i64, from: Candidate, task_name: Arc<str>, now: Timestamp) -> Sql<Claimed> {
+const TAKE: &str =
+    "UPDATE perdura_tasks SET state = ?1, attempt_number = ?2, generation = generation + 1, in_flight = 1, started_at_ms = ?3
+     WHERE task_id = ?4 AND generation = ?5 AND state = 0 AND hold = 0 AND in_flight = 0";
+
+fn take_one(
+    tx: &Tx<'_>,
+    take: &mut Prepared<'_>,
+    queue_id: i64,
+    from: Candidate,
+    task_name: Arc<str>,
+    now: Timestamp,
+) -> Sql<Claimed> {
     let to = next(&from.standing, Event::Claim)
         .map_err(|refusal| {
             crate::error::Error::internal(format!("a ready task refused its claim: {refusal:?}"))
         })?
         .standing;
-    tx.change_one(
-        "UPDATE perdura_tasks SET state = ?1, attempt_number = ?2, generation = generation + 1, in_flight = 1,
-             started_at_ms = ?3
-         WHERE task_id = ?4 AND generation = ?5 AND state = 0 AND hold = 0 AND in_flight = 0",
-        (to.state.code(), to.attempt_number, now.as_millis(), from.task_id.as_i64(), from.generation),
-    )?;
+    take.change_one((
+        to.state.code(),
+        to.attempt_number,
+        now.as_millis(),
+        from.task_id.as_i64(),
+        from.generation,
+    ))?;
     tx.count(queue_id, State::Queued, Hold::Ready, -1);
     tx.count(queue_id, to.state, to.hold, 1);
     if to.suspect {

@@ -5,12 +5,17 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
 
 use super::fault::Sql;
-use super::tx::Tx;
+use super::tx::{Prepared, Tx};
 use crate::error::EnqueueToken;
 use crate::task::{Due, Enqueued, Hold, NewTask, State, TaskId, Timestamp};
 
-/// Makes a task, or finds the one that holds its unique key or came from the same enqueue.
-pub(crate) fn enqueue(tx: &Tx<'_>, task: &NewTask, now: Timestamp) -> Sql<Enqueued> {
+/// Makes tasks, in their order. A task whose unique key is held, or that came from the same enqueue before, is found instead.
+pub(crate) fn enqueue(tx: &Tx<'_>, tasks: &[NewTask], now: Timestamp) -> Sql<Vec<Enqueued>> {
+    let mut insert = Insert::new(tx)?;
+    tasks.iter().map(|task| enqueue_one(tx, &mut insert, task, now)).collect()
+}
+
+fn enqueue_one(tx: &Tx<'_>, insert: &mut Insert<'_>, task: &NewTask, now: Timestamp) -> Sql<Enqueued> {
     let options = &task.options;
     if let Some(token) = options.token
         && find_token(tx.conn, token)?
@@ -18,7 +23,6 @@ pub(crate) fn enqueue(tx: &Tx<'_>, task: &NewTask, now: Timestamp) -> Sql<Enqueu
         return Ok(Enqueued::Existing(TaskId::from_i64(token.task_id)));
     }
     let queue_id = tx.queue_id(&options.queue)?;
-    let name_id = tx.name_id(task.task_name)?;
     let digest = options.unique.as_ref().map(|key| digest(tx.file_id, key));
     if let Some(digest) = &digest {
         let sql = "SELECT task_id FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2";
@@ -33,38 +37,29 @@ pub(crate) fn enqueue(tx: &Tx<'_>, task: &NewTask, now: Timestamp) -> Sql<Enqueu
     };
     let hold = if run_at.is_some_and(|time| time > now) { Hold::Time } else { Hold::Ready };
     let expires_at = options.expires.map(|after| now.after(after));
-    tx.change_one(
-        "INSERT INTO perdura_tasks (queue_id, name_id, state, hold, priority, attempt_number, max_attempts, generation,
-             in_flight, cancel_requested, suspect, has_key, late, snoozes, created_at_ms, run_at_ms, anchor_ms, expires_at_ms)
-         VALUES (?1, ?2, 0, ?3, ?4, 0, ?5, 0, 0, 0, 0, ?6, 0, 0, ?7, ?8, ?9, ?10)",
-        rusqlite::params![
-            queue_id,
-            name_id,
-            hold.code(),
-            options.priority,
-            options.max_attempts,
-            digest.is_some(),
-            now.as_millis(),
-            run_at.map(Timestamp::as_millis),
-            anchor.map(Timestamp::as_millis),
-            expires_at.map(Timestamp::as_millis),
-        ],
-    )?;
+    insert.task.change_one(rusqlite::params![
+        queue_id,
+        tx.name_id(task.task_name)?,
+        hold.code(),
+        options.priority,
+        options.max_attempts,
+        digest.is_some(),
+        now.as_millis(),
+        run_at.map(Timestamp::as_millis),
+        anchor.map(Timestamp::as_millis),
+        expires_at.map(Timestamp::as_millis),
+    ])?;
     let id = tx.conn.last_insert_rowid();
-    tx.change_one(
-        "INSERT INTO perdura_args (task_id, args, version, token, backoff_ms, timeout_ms, unique_digest, tag)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        rusqlite::params![
-            id,
-            task.args,
-            task.version,
-            task.token,
-            options.backoff.map(crate::task::millis),
-            options.timeout.map(crate::task::millis),
-            digest,
-            options.tag,
-        ],
-    )?;
+    insert.args.change_one(rusqlite::params![
+        id,
+        task.args,
+        task.version,
+        task.token,
+        options.backoff.map(crate::task::millis),
+        options.timeout.map(crate::task::millis),
+        digest,
+        options.tag,
+    ])?;
     if let Some(digest) = &digest {
         let sql = "INSERT INTO perdura_keys (queue_id, digest, task_id) VALUES (?1, ?2, ?3)";
         tx.change_one(sql, (queue_id, digest, id))?;
@@ -77,6 +72,27 @@ pub(crate) fn enqueue(tx: &Tx<'_>, task: &NewTask, now: Timestamp) -> Sql<Enqueu
         effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
     });
     Ok(Enqueued::Inserted(TaskId::from_i64(id)))
+}
+
+/// The two rows of a new task.
+struct Insert<'c> {
+    task: Prepared<'c>,
+    args: Prepared<'c>,
+}
+
+impl<'c> Insert<'c> {
+    fn new(tx: &Tx<'c>) -> Sql<Insert<'c>> {
+        let task = tx.prepare(
+            "INSERT INTO perdura_tasks (queue_id, name_id, state, hold, priority, attempt_number, max_attempts, generation,
+                 in_flight, cancel_requested, suspect, has_key, late, snoozes, created_at_ms, run_at_ms, anchor_ms, expires_at_ms)
+             VALUES (?1, ?2, 0, ?3, ?4, 0, ?5, 0, 0, 0, 0, ?6, 0, 0, ?7, ?8, ?9, ?10)",
+        )?;
+        let args = tx.prepare(
+            "INSERT INTO perdura_args (task_id, args, version, token, backoff_ms, timeout_ms, unique_digest, tag)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        Ok(Insert { task, args })
+    }
 }
 
 /// Whether the enqueue with this token is in the file.

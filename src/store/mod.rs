@@ -50,7 +50,7 @@ pub(crate) use purge::{Ages, purge};
 pub(crate) use read::Flags;
 pub(crate) use read::{args, attempts, checkpoint, counts, flags, ready_before, record, result, tasks};
 pub(crate) use recover::{Recovered, recover};
-pub(crate) use settle::{SettleRules, Settled, fall_silent, save_checkpoint, save_progress, settle};
+pub(crate) use settle::{SettleRules, fall_silent, save_checkpoint, save_progress, settle};
 pub(crate) use sidecar::{Notes, OwnerLock, StartNote};
 pub(crate) use tx::{Effects, Tx};
 pub(crate) use writer::{CHECKPOINT_PAGES, Epilogue, Rank, Writer};

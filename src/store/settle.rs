@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::fault::Sql;
 use super::row::{HotRow, clear_error, write_error};
-use super::tx::Tx;
+use super::tx::{Prepared, Tx};
 use crate::config::LostRetry;
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{End, Ending, Event, Lost, Next, next};
@@ -44,23 +44,67 @@ impl SettleRules {
 
 /// What became of a settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Settled {
+enum Settled {
     /// The attempt has ended as told.
     Done,
     /// It was not the running attempt any more; nothing was changed.
     Superseded,
 }
 
-/// Ends an attempt.
-pub(crate) fn settle(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: Timestamp) -> Sql<Settled> {
-    tx.effect(|effects| effects.settled.push((s.task_id, s.generation)));
-    if let Verdict::Succeeded { result, late } = &s.verdict
-        && !s.has_more
-        && succeed_simply(tx, s, *late, now)?
-    {
-        write_result(tx, s.task_id, result.as_deref())?;
-        return Ok(Settled::Done);
+/// Ends attempts; answers with the tasks whose attempt was not the running one any more, for which nothing was changed.
+pub(crate) fn settle<'s>(
+    tx: &Tx<'_>,
+    settlements: impl Iterator<Item = &'s Settlement>,
+    rules: &SettleRules,
+    now: Timestamp,
+) -> Sql<Vec<TaskId>> {
+    let mut success = Success::new(tx)?;
+    let mut late = Vec::new();
+    for s in settlements {
+        tx.effect(|effects| effects.settled.push((s.task_id, s.generation)));
+        if !success.settle(tx, s, now)? && settle_one(tx, s, rules, now)? == Settled::Superseded {
+            late.push(s.task_id);
+        }
     }
+    Ok(late)
+}
+
+/// The hottest writes beside the claim: a first attempt that succeeded, with nothing else to mend.
+struct Success<'c> {
+    task: Prepared<'c>,
+    result: Prepared<'c>,
+}
+
+impl<'c> Success<'c> {
+    fn new(tx: &Tx<'c>) -> Sql<Success<'c>> {
+        let task = tx.prepare(
+            "UPDATE perdura_tasks SET state = 2, in_flight = 0, cancel_requested = 0, late = ?1, run_at_ms = NULL, anchor_ms = NULL,
+                 finished_at_ms = ?2
+             WHERE task_id = ?3 AND generation = ?4 AND state = 1 AND in_flight = 1 AND has_key = 0 AND suspect = 0",
+        )?;
+        Ok(Success { task, result: tx.prepare(WRITE_RESULT)? })
+    }
+
+    /// Settles it if it is such an attempt; says whether it was.
+    fn settle(&mut self, tx: &Tx<'_>, s: &Settlement, now: Timestamp) -> Sql<bool> {
+        let Verdict::Succeeded { result, late } = &s.verdict else { return Ok(false) };
+        let id = s.task_id.as_i64();
+        if s.has_more || self.task.run((late, now.as_millis(), id, s.generation.cast_signed()))? == 0 {
+            return Ok(false);
+        }
+        if let Some(result) = result {
+            self.result.change_one((id, result))?;
+        }
+        tx.count(s.queue_id, State::Running, Hold::Ready, -1);
+        tx.count(s.queue_id, State::Succeeded, Hold::Ready, 1);
+        tx.effect(|effects| effects.changed = true);
+        write_progress(tx, s.task_id, s.progress)?;
+        Ok(true)
+    }
+}
+
+/// Ends any attempt.
+fn settle_one(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: Timestamp) -> Sql<Settled> {
     let is_mine = |row: &HotRow| row.generation == s.generation.cast_signed();
     let Some(row) = HotRow::find(tx.conn, s.task_id)?.filter(is_mine) else {
         return Ok(Settled::Superseded);
@@ -89,7 +133,9 @@ pub(crate) fn settle(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: Time
     to.snoozes += i64::from(matches!(s.verdict, Verdict::Snoozed(_)));
     to.replace(tx, &row)?;
     if let Verdict::Succeeded { result, .. } = &s.verdict {
-        write_result(tx, s.task_id, result.as_deref())?;
+        if let Some(result) = result {
+            tx.change_one(WRITE_RESULT, (s.task_id.as_i64(), result))?;
+        }
         clear_error(tx, s.task_id)?;
         tx.run("DELETE FROM perdura_checkpoints WHERE task_id = ?1", [s.task_id.as_i64()])?;
     } else if next.ending == Ending::Attempt {
@@ -98,23 +144,6 @@ pub(crate) fn settle(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: Time
     }
     write_progress(tx, s.task_id, s.progress)?;
     Ok(Settled::Done)
-}
-
-/// The hottest write beside the claim: a first attempt that succeeded, with nothing else to mend.
-fn succeed_simply(tx: &Tx<'_>, s: &Settlement, late: bool, now: Timestamp) -> Sql<bool> {
-    let changed = tx.run(
-        "UPDATE perdura_tasks SET state = 2, in_flight = 0, cancel_requested = 0, late = ?1, run_at_ms = NULL, anchor_ms = NULL,
-             finished_at_ms = ?2
-         WHERE task_id = ?3 AND generation = ?4 AND state = 1 AND in_flight = 1 AND has_key = 0 AND suspect = 0",
-        (late, now.as_millis(), s.task_id.as_i64(), s.generation.cast_signed()),
-    )?;
-    if changed == 1 {
-        tx.count(s.queue_id, State::Running, Hold::Ready, -1);
-        tx.count(s.queue_id, State::Succeeded, Hold::Ready, 1);
-        tx.effect(|effects| effects.changed = true);
-        write_progress(tx, s.task_id, s.progress)?;
-    }
-    Ok(changed == 1)
 }
 
 /// What the attempt leaves in its history.
@@ -169,10 +198,8 @@ pub(super) fn close_attempt(
     Ok(())
 }
 
-fn write_result(tx: &Tx<'_>, id: TaskId, result: Option<&str>) -> Sql<()> {
-    let Some(result) = result else { return Ok(()) };
-    tx.change_one("INSERT INTO perdura_results (task_id, result) VALUES (?1, ?2)", (id.as_i64(), result))
-}
+const WRITE_RESULT: &str = "INSERT INTO perdura_results (task_id, result) VALUES (?1, ?2)";
+
 
 fn write_progress(tx: &Tx<'_>, id: TaskId, progress: Option<Progress>) -> Sql<()> {
     let Some(Progress { done, total }) = progress else { return Ok(()) };

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Params, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
 use super::fault::Sql;
 use super::names::{Met, Names};
@@ -71,17 +71,19 @@ impl<'c> Tx<'c> {
         }
     }
 
+    /// A statement that a batch runs for each of its members.
+    pub(super) fn prepare(&self, sql: &str) -> Sql<Prepared<'c>> {
+        Ok(Prepared(self.conn.prepare_cached(sql)?))
+    }
+
     /// Runs a statement and says how many rows it changed.
     pub(super) fn run(&self, sql: &str, params: impl Params) -> Sql<usize> {
-        Ok(self.conn.prepare_cached(sql)?.execute(params)?)
+        self.prepare(sql)?.run(params)
     }
 
     /// Runs a statement that must change exactly one row.
     pub(super) fn change_one(&self, sql: &str, params: impl Params) -> Sql<()> {
-        match self.run(sql, params)? {
-            1 => Ok(()),
-            n => Err(Error::internal(format!("a write that expects one row met {n}")).into()),
-        }
+        self.prepare(sql)?.change_one(params)
     }
 
     /// The one row that a query finds.
@@ -184,5 +186,23 @@ impl<'c> Tx<'c> {
     pub(super) fn committed(self) -> Effects {
         self.names.remember(self.met.into_inner());
         self.effects.into_inner()
+    }
+}
+
+/// A prepared write. Finding one in the cache costs as much as a small write, so batches find theirs once.
+pub(super) struct Prepared<'c>(CachedStatement<'c>);
+
+impl Prepared<'_> {
+    /// Runs it and says how many rows it changed.
+    pub(super) fn run(&mut self, params: impl Params) -> Sql<usize> {
+        Ok(self.0.execute(params)?)
+    }
+
+    /// Runs it; it must change exactly one row.
+    pub(super) fn change_one(&mut self, params: impl Params) -> Sql<()> {
+        match self.run(params)? {
+            1 => Ok(()),
+            n => Err(Error::internal(format!("a write that expects one row met {n}")).into()),
+        }
     }
 }

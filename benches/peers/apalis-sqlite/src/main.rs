@@ -160,9 +160,11 @@ async fn drain_small(
     batch: Option<usize>,
 ) -> Result<Duration, Failed> {
     let pool = storage.pool().clone();
-    let config = storage.config().clone();
     let storage = match batch {
-        Some(batch) => storage.with_config(config.batch_size(batch)),
+        // The default configuration but for the batch: the queue is named after the type.
+        Some(batch) => {
+            storage.with_config(Config::default().queue(std::any::type_name::<Small>()).batch_size(batch))
+        }
         None => storage,
     };
     let started = Instant::now();
@@ -219,7 +221,7 @@ async fn latency(args: &Args) -> Result<Report, Failed> {
     }
     let mut storage = SqliteStorage::<Small>::new(&pool);
     let backend = storage.clone().with_callback(listener);
-    let (started, starts) = mpsc::channel();
+    let (started, starts) = mpsc::channel::<Instant>();
     let worker = WorkerBuilder::new("sample-worker")
         .backend(backend)
         .data(started)

@@ -25,7 +25,9 @@ fn main() {
         }
         match args.work {
             Work::Latency => {
-                return skip("rustqueue has no worker and no wake-up for SQLite; its worker for redb polls each 500 ms");
+                return skip(
+                    "rustqueue has no worker and no wake-up for SQLite; its worker for redb polls each 500 ms",
+                );
             }
             Work::DrainWide => return skip("rustqueue has no executor for SQLite: see drain"),
             _ => {}
@@ -53,7 +55,9 @@ async fn measure(args: &Args) -> Result<Report, Failed> {
             Measured::Rate(started.elapsed())
         }
         Work::Drain => {
-            note = Some(format!("pull {PULL}, run, ack_batch in 2 loops; on SQLite ack_batch commits each job by itself"));
+            note = Some(format!(
+                "pull {PULL}, run, ack_batch in 2 loops; on SQLite ack_batch commits each job by itself"
+            ));
             enqueue_small(args, &manager).await?;
             Measured::Rate(drain(args, &manager, WORKERS, PULL).await?)
         }
