@@ -31,7 +31,13 @@ impl fmt::Display for Conditions {
             f,
             "SQLite {}, page size 4096, WAL, synchronous as each row says; {} × {}; {}; a 4 KiB write with fdatasync takes {:.0} µs \
              (p99 {:.0} µs); load {}",
-            self.sqlite, self.processors, self.processor, self.file_system, self.sync_us, self.sync_p99_us, self.load
+            self.sqlite,
+            self.processors,
+            self.processor,
+            self.file_system,
+            self.sync_us,
+            self.sync_p99_us,
+            self.load
         )
     }
 }
@@ -49,7 +55,12 @@ pub fn of(dir: &Path) -> Result<Conditions, Box<dyn Error>> {
         file_system: file_system(&dir.canonicalize()?),
         sync_us,
         sync_p99_us,
-        load: std::fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').take(2).collect::<Vec<_>>().join(" "),
+        load: std::fs::read_to_string("/proc/loadavg")
+            .unwrap_or_default()
+            .split(' ')
+            .take(2)
+            .collect::<Vec<_>>()
+            .join(" "),
     })
 }
 

@@ -1,29 +1,45 @@
-//! The rows of the table, in its order.
+//! The rows of the table, in its order, and the curves.
 
 use std::error::Error;
 
-use crate::Asked;
 use crate::report::Report;
-use crate::rows;
+use crate::rows::{curves, drain, enqueue, growth, retry, start, wear, weight};
+use crate::{Asked, idle};
+
+type Run = fn(&Asked, &mut Report) -> Result<(), Box<dyn Error>>;
 
 /// A row, or a group that is measured together.
 pub struct Entry {
     /// What `cargo bench --features trace -- WORD` picks by.
     pub name: &'static str,
-    /// Takes minutes: left out with `--quick`, unless asked for by name.
+    /// Takes long: left out with `--quick`, unless asked for by name.
     pub whole_only: bool,
-    pub run: fn(&Asked, &mut Report) -> Result<(), Box<dyn Error>>,
+    pub run: Run,
 }
 
-const fn row(name: &'static str, run: fn(&Asked, &mut Report) -> Result<(), Box<dyn Error>>) -> Entry {
+const fn quick(name: &'static str, run: Run) -> Entry {
     Entry { name, whole_only: false, run }
 }
 
+const fn whole(name: &'static str, run: Run) -> Entry {
+    Entry { name, whole_only: true, run }
+}
+
 pub const ROWS: &[Entry] = &[
-    row("statements", rows::enqueue::statements),
-    row("enqueue-one", rows::enqueue::one_by_one),
-    row("enqueue-callers", rows::enqueue::callers),
-    row("enqueue-batch", rows::enqueue::batches),
-    row("drain", rows::drain::drain),
-    row("start", rows::start::start),
+    quick("statements", enqueue::statements),
+    quick("enqueue-one", enqueue::one_by_one),
+    quick("enqueue-callers", enqueue::callers),
+    quick("enqueue-batch", enqueue::batches),
+    quick("drain", drain::drain),
+    quick("start", start::start),
+    quick("wear", wear::args),
+    quick("promote", growth::promote),
+    quick("retry", retry::lateness),
+    quick("open", growth::open),
+    whole("claim", growth::claims),
+    whole("idle", idle::idle),
+    whole("weight", weight::weight),
+    whole("curve-callers", curves::callers),
+    whole("curve-workers", curves::workers),
+    whole("curve-wear", wear::curve),
 ];

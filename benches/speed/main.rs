@@ -4,22 +4,24 @@
 //! cargo bench --features trace -- --quick          # the table in about a minute
 //! cargo bench --features trace                     # table and curves in about ten
 //! cargo bench --features trace -- drain claim      # only rows whose name has one of these words
-//! cargo bench --features trace -- --json FILE --svg DIR --rounds N --dir DIR
+//! cargo bench --features trace -- --json FILE --svg DIR --peers FILE --rounds N --dir DIR
 //! cargo bench --features trace -- --soak 60        # an hour of full load: how large the WAL gets, and the tails
 //! ```
+//!
+//! `--svg` draws the curves, and with `--peers` what `benches/peers/run` has written, into DIR.
 //!
 //! Every figure is the median of several rounds; raw and perdura take turns within each. Machines with other tenants are noisy, so what
 //! counts is the ratio. Nothing here asserts a time: a row that misses its target says so, and that is all.
 
-// mod chart;
+mod chart;
 mod conditions;
-// mod idle;
+mod idle;
 mod list;
 mod measure;
 mod raw;
 mod report;
 mod rows;
-// mod soak;
+mod soak;
 mod trace;
 mod work;
 
@@ -37,6 +39,7 @@ pub struct Asked {
     pub dir: PathBuf,
     json: Option<PathBuf>,
     svg: Option<PathBuf>,
+    peers: Option<PathBuf>,
     soak: Option<u64>,
 }
 
@@ -49,6 +52,7 @@ impl Asked {
             dir: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("speed"),
             json: None,
             svg: None,
+            peers: None,
             soak: None,
         };
         while let Some(arg) = args.next() {
@@ -60,6 +64,7 @@ impl Asked {
                 "--dir" => asked.dir = value()?.into(),
                 "--json" => asked.json = Some(value()?.into()),
                 "--svg" => asked.svg = Some(value()?.into()),
+                "--peers" => asked.peers = Some(value()?.into()),
                 "--soak" => asked.soak = Some(value()?.parse()?),
                 word if !word.starts_with('-') => asked.words.push(word.to_owned()),
                 other => return Err(format!("unknown option {other}; see benches/speed/main.rs").into()),
@@ -75,7 +80,7 @@ impl Asked {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1).peekable();
     if let Some(role) = args.next_if(|arg| arg.starts_with("--child-")) {
-        let _ = role; return Ok(());
+        return idle::child(&role, args);
     }
     let asked = Asked::parse(args)?;
     std::fs::create_dir_all(&asked.dir)?;
@@ -83,7 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut report = Report::new(conditions::of(&asked.dir)?);
     println!("{}", report.conditions);
     if let Some(minutes) = asked.soak {
-        let _ = minutes;
+        soak::run(&asked, minutes, &mut report)?;
     } else {
         for row in list::ROWS {
             if asked.words.is_empty() || asked.words.iter().any(|word| row.name.contains(word.as_str())) {
@@ -100,7 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if let Some(dir) = &asked.svg {
         std::fs::create_dir_all(dir)?;
-
+        chart::draw(&report, asked.peers.as_deref(), dir)?;
     }
     Ok(())
 }

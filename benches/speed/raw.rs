@@ -8,7 +8,7 @@ use std::path::Path;
 use perdura::Durability;
 use rusqlite::{Connection, Statement, params};
 
-use crate::work::{producer, runner, fill};
+use crate::work::{fill, producer, runner};
 use crate::{trace, work};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -38,11 +38,6 @@ impl Raw {
         let text = self.texts.iter().find(|text| text.starts_with(beginning));
         let text = text.ok_or_else(|| format!("perdura's trace has no statement {beginning:?}"))?;
         Ok(self.conn.prepare(text)?)
-    }
-
-    /// Copies the WAL into the file: what perdura does beside its commits.
-    pub fn checkpoint(&self) -> Outcome<()> {
-        Ok(self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
     }
 
     /// Writes down the statements that this connection runs.

@@ -78,17 +78,28 @@ impl Report {
 
     pub fn curve(&mut self, curve: Curve) {
         let points = curve.points.iter().map(|(x, y)| format!("{}: {}", number(*x), number(*y)));
-        println!("{} – {} ({} by {}): {}", curve.chart, curve.name, curve.y, curve.x, points.collect::<Vec<_>>().join(", "));
+        println!(
+            "{} – {} ({} by {}): {}",
+            curve.chart,
+            curve.name,
+            curve.y,
+            curve.x,
+            points.collect::<Vec<_>>().join(", ")
+        );
         self.curves.push(curve);
     }
 
     pub fn print_table(&self) {
         println!("\n{}", self.conditions);
-        println!("{:<58} {:>6} {:>12} {:>12} {:>9} {:>19} {:>9}", "", "sync", "raw", "perdura", "judged", "(min – max)", "target");
+        println!(
+            "{:<58} {:>6} {:>12} {:>12} {:>9} {:>19} {:>9}",
+            "", "sync", "raw", "perdura", "judged", "(min – max)", "target"
+        );
         for row in &self.rows {
             println!("{}", line(row));
         }
-        let missed = self.rows.iter().filter(|row| row.target.is_met(row.judged.median()) == Some(false)).count();
+        let missed =
+            self.rows.iter().filter(|row| row.target.is_met(row.judged.median()) == Some(false)).count();
         let judged = self.rows.iter().filter(|row| row.target.is_met(0.0).is_some()).count();
         println!("{} of {judged} targets met", judged - missed);
     }

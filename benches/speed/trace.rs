@@ -68,5 +68,9 @@ pub fn print(what: &str, perdura: &[String], raw: &[String]) {
 }
 
 fn shorten(text: &str) -> String {
-    if text.len() <= 150 { text.to_owned() } else { format!("{}…", text.chars().take(149).collect::<String>()) }
+    if text.len() <= 150 {
+        text.to_owned()
+    } else {
+        format!("{}…", text.chars().take(149).collect::<String>())
+    }
 }

@@ -13,9 +13,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::executor::Executor;
 use crate::handler::{Control, Finished, Note, Port, Start};
-use crate::store::{
-    self, Known, Notes, OwnerLock, Rank, Recovered, SettleRules, StartNote, Store, Tx,
-};
+use crate::store::{self, Known, Notes, OwnerLock, Rank, Recovered, SettleRules, StartNote, Store, Tx};
 use crate::task::{Claimed, TaskId, Timestamp};
 use crate::timer::{NextTick, Ticks};
 

@@ -200,7 +200,6 @@ pub(super) fn close_attempt(
 
 const WRITE_RESULT: &str = "INSERT INTO perdura_results (task_id, result) VALUES (?1, ?2)";
 
-
 fn write_progress(tx: &Tx<'_>, id: TaskId, progress: Option<Progress>) -> Sql<()> {
     let Some(Progress { done, total }) = progress else { return Ok(()) };
     let [done, total] = [done, total].map(|n| i64::try_from(n).unwrap_or(i64::MAX));

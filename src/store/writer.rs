@@ -90,7 +90,13 @@ impl Writer {
         connection.wal_hook(Some(note_wal_pages));
         Writer {
             lane: Mutex::default(),
-            desk: Mutex::new(Desk { connection, names, file_id, epilogue: None, wal_limit: CHECKPOINT_PAGES }),
+            desk: Mutex::new(Desk {
+                connection,
+                names,
+                file_id,
+                epilogue: None,
+                wal_limit: CHECKPOINT_PAGES,
+            }),
         }
     }
 

@@ -11,7 +11,12 @@ use crate::report::{Report, Row, Target};
 use crate::work::{Scratch, fill, name_of, producer, runner};
 
 /// Tasks a second of a queue with so many workers.
-pub fn perdura(asked: &Asked, durability: Durability, workers: usize, tasks: usize) -> Result<f64, Box<dyn Error>> {
+pub fn perdura(
+    asked: &Asked,
+    durability: Durability,
+    workers: usize,
+    tasks: usize,
+) -> Result<f64, Box<dyn Error>> {
     let scratch = Scratch::new(&asked.dir);
     fill(&producer(scratch.path(), durability)?, tasks)?;
     let mut drained = None;
@@ -28,7 +33,13 @@ pub fn perdura(asked: &Asked, durability: Durability, workers: usize, tasks: usi
 }
 
 /// Tasks a second of the raw loop.
-pub fn raw(asked: &Asked, texts: &Texts, durability: Durability, tasks: usize, group: usize) -> Result<f64, Box<dyn Error>> {
+pub fn raw(
+    asked: &Asked,
+    texts: &Texts,
+    durability: Durability,
+    tasks: usize,
+    group: usize,
+) -> Result<f64, Box<dyn Error>> {
     let scratch = Scratch::new(&asked.dir);
     fill(&producer(scratch.path(), durability)?, tasks)?;
     drop(runner(scratch.path(), durability, 1)?.pause("default")); // the counters of every state are there from now on

@@ -19,7 +19,13 @@ pub fn statements(asked: &Asked, _: &mut Report) -> Outcome {
     Texts::learn(&asked.dir)?.print(&asked.dir)
 }
 
-fn raw_rate(asked: &Asked, texts: &Texts, durability: Durability, tasks: usize, group: usize) -> Result<f64, Box<dyn Error>> {
+fn raw_rate(
+    asked: &Asked,
+    texts: &Texts,
+    durability: Durability,
+    tasks: usize,
+    group: usize,
+) -> Result<f64, Box<dyn Error>> {
     let scratch = Scratch::new(&asked.dir);
     fill(&producer(scratch.path(), durability)?, 1)?;
     let raw = Raw::open(scratch.path(), durability, texts.enqueue.clone())?;
@@ -88,7 +94,12 @@ pub fn batches(asked: &Asked, report: &mut Report) -> Outcome {
 }
 
 /// Enqueues from several threads for a while. Answers with tasks a second, and the least busy thread's share of the busiest one's.
-pub fn together(asked: &Asked, durability: Durability, callers: usize, time: Duration) -> Result<(f64, f64), Box<dyn Error>> {
+pub fn together(
+    asked: &Asked,
+    durability: Durability,
+    callers: usize,
+    time: Duration,
+) -> Result<(f64, f64), Box<dyn Error>> {
     let scratch = Scratch::new(&asked.dir);
     let queue = producer(scratch.path(), durability)?;
     fill(&queue, 1)?;

@@ -1,5 +1,10 @@
 //! What is measured.
 
+pub mod curves;
 pub mod drain;
 pub mod enqueue;
+pub mod growth;
+pub mod retry;
 pub mod start;
+pub mod wear;
+pub mod weight;

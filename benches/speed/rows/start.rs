@@ -15,7 +15,12 @@ use crate::report::{Report, Row, Target};
 use crate::work::{Noop, Scratch, fill, name_of, producer};
 
 /// Latencies of raw commits and of starts, one after the other in turn, in sorted microseconds.
-fn sample(asked: &Asked, texts: &Texts, durability: Durability, samples: usize) -> Result<(Vec<f64>, Vec<f64>), Box<dyn Error>> {
+fn sample(
+    asked: &Asked,
+    texts: &Texts,
+    durability: Durability,
+    samples: usize,
+) -> Result<(Vec<f64>, Vec<f64>), Box<dyn Error>> {
     let (bare, ours) = (Scratch::new(&asked.dir), Scratch::new(&asked.dir));
     fill(&producer(bare.path(), durability)?, 1)?;
     let raw = Raw::open(bare.path(), durability, texts.enqueue.clone())?;
@@ -68,9 +73,21 @@ pub fn start(asked: &Asked, report: &mut Report) -> Result<(), Box<dyn Error>> {
             });
         };
         let judged = if full { p50.over(&raw) } else { p50.clone() };
-        row("idle: enqueue → handler starts, p50; raw: a commit", &raw, p50, judged, Target::AtMost(if full { 1.5 } else { 100.0 }));
+        row(
+            "idle: enqueue → handler starts, p50; raw: a commit",
+            &raw,
+            p50,
+            judged,
+            Target::AtMost(if full { 1.5 } else { 100.0 }),
+        );
         let judged = if full { p99.over(&raw) } else { p99.clone() };
-        row("idle: enqueue → start, p99; raw: p50 of a commit", &raw, p99, judged, if full { Target::AtMost(5.0) } else { Target::None });
+        row(
+            "idle: enqueue → start, p99; raw: p50 of a commit",
+            &raw,
+            p99,
+            judged,
+            if full { Target::AtMost(5.0) } else { Target::None },
+        );
         row("idle: enqueue → start, p99.9; raw: p99 of a commit", &raw_p99, p999.clone(), p999, Target::None);
     }
     Ok(())

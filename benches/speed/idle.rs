@@ -1,0 +1,163 @@
+//! What a queue costs that has nothing to do, and what one costs to open: looked at from outside, in a child process.
+
+use std::error::Error;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use perdura::{Context, Options, Queue};
+
+use crate::Asked;
+use crate::measure::Rounds;
+use crate::report::{Report, Row, Target};
+use crate::work::{Noop, Scratch};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// How long an idle queue is watched.
+const WATCHED: Duration = Duration::from_secs(10);
+
+/// The life of a child: opens a queue with handlers, says how long that took, and stays until its input ends.
+pub fn child(role: &str, mut args: impl Iterator<Item = String>) -> Outcome<()> {
+    let path = args.next().ok_or("a child needs a path")?;
+    let handler = |_: Noop, _: &Context| {
+        thread::sleep(Duration::from_secs(2));
+        Ok(())
+    };
+    let began = Instant::now();
+    let queue = Queue::builder().workers(2).poll_interval(Duration::ZERO).handle(handler).open(&path)?;
+    let opened = began.elapsed();
+    if role == "--child-waiting" {
+        queue.enqueue_with(&Noop { n: 1 }, Options::new().delay(Duration::from_secs(3600)))?;
+    }
+    println!("{}", opened.as_nanos());
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    std::process::exit(0) // its tasks may still run
+}
+
+fn start(role: &str, path: &Path) -> Outcome<(Child, Duration)> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg(role)
+        .arg(path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().ok_or("a child has an output")?).read_line(&mut line)?;
+    Ok((child, Duration::from_nanos(line.trim().parse()?)))
+}
+
+fn stop(mut child: Child) -> Outcome<()> {
+    drop(child.stdin.take());
+    child.wait()?;
+    Ok(())
+}
+
+/// How long a child takes to open the file, and its resident bytes when the first tasks run.
+pub fn open_in_child(path: &Path) -> Outcome<(Duration, u64)> {
+    let (child, opened) = start("--child-open", path)?;
+    thread::sleep(Duration::from_millis(300));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    let kilobytes: u64 = resident.trim().trim_end_matches(" kB").parse()?;
+    stop(child)?;
+    Ok((opened, kilobytes * 1024))
+}
+
+/// How often the threads of a process were put on a processor, and the processor time that it took, in clock ticks.
+fn awakenings(process: u32) -> Outcome<(u64, u64)> {
+    let mut switches = 0;
+    for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let status = std::fs::read_to_string(task?.path().join("status"))?;
+        let counts = status
+            .lines()
+            .filter(|line| line.contains("ctxt_switches"))
+            .filter_map(|line| line.rsplit('\t').next());
+        switches += counts.filter_map(|n| n.trim().parse::<u64>().ok()).sum::<u64>();
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let times = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
+    Ok((switches, times.filter_map(|n| n.parse::<u64>().ok()).sum()))
+}
+
+/// System calls that strace counts while it watches; none if there is no strace.
+fn system_calls(process: u32) -> Outcome<Option<(u64, String)>> {
+    let strace =
+        Command::new("strace").args(["-f", "-qq", "-p", &process.to_string()]).stderr(Stdio::piped()).spawn();
+    let Ok(mut strace) = strace else { return Ok(None) };
+    thread::sleep(Duration::from_secs(1)); // attaching interrupts every wait once
+    let mut output = strace.stderr.take().ok_or("strace has an output")?;
+    let reader = thread::spawn(move || {
+        let mut lines: Vec<(Instant, String)> = Vec::new();
+        for line in BufReader::new(&mut output).lines().map_while(Result::ok) {
+            lines.push((Instant::now(), line));
+        }
+        lines
+    });
+    let began = Instant::now();
+    thread::sleep(WATCHED);
+    let ended = Instant::now();
+    Command::new("kill").args(["-INT", &strace.id().to_string()]).status()?;
+    strace.wait()?;
+    let lines = reader.join().map_err(|_| "the reader panicked")?;
+    // What strace had to say before it had attached to every thread is not a call of ours.
+    let calls: Vec<String> = lines
+        .into_iter()
+        .filter(|(at, line)| {
+            *at > began + Duration::from_millis(200) && *at < ended && !line.contains("<detached")
+        })
+        .map(|(_, line)| line)
+        .collect();
+    Ok(Some((calls.len() as u64, calls.into_iter().take(3).collect::<Vec<_>>().join("; "))))
+}
+
+pub fn idle(asked: &Asked, report: &mut Report) -> Outcome<()> {
+    for (role, what, bound) in [
+        ("--child-idle", "nothing waits", 0.0),
+        ("--child-waiting", "one task waits", 1.0 + WATCHED.as_secs_f64() / 5.0),
+    ] {
+        let scratch = Scratch::new(&asked.dir);
+        let (child, _) = start(role, scratch.path())?;
+        thread::sleep(Duration::from_secs(3)); // until the last chore of opening is done
+        let before = awakenings(child.id())?;
+        thread::sleep(WATCHED);
+        let after = awakenings(child.id())?;
+        let row = |name: String, unit, figure: f64, target| Row {
+            name,
+            synchronous: "",
+            unit,
+            raw: None,
+            perdura: Rounds(vec![figure]),
+            judged: Rounds(vec![figure]),
+            target,
+        };
+        let woken = (after.0 - before.0) as f64;
+        report.row(row(format!("idle for 10 s, {what}: wake-ups"), "wake-ups", woken, Target::AtMost(bound)));
+        report.row(row(
+            format!("idle for 10 s, {what}: processor time"),
+            "ticks",
+            (after.1 - before.1) as f64,
+            Target::AtMost(0.0),
+        ));
+        match system_calls(child.id())? {
+            Some((calls, which)) => {
+                // A wake-up of the timer is a wait that ends, a look at the clock, and the next wait.
+                report.row(row(
+                    format!("idle for 10 s, {what}: system calls"),
+                    "calls",
+                    calls as f64,
+                    Target::AtMost(4.0 * bound),
+                ));
+                if !which.is_empty() {
+                    println!("    {which}");
+                }
+            }
+            None => println!("strace is not installed; system calls are not counted"),
+        }
+        std::io::stdout().flush()?;
+        stop(child)?;
+    }
+    Ok(())
+}
