@@ -9,6 +9,7 @@ mod chores;
 mod claim;
 mod enqueue;
 mod fault;
+mod group;
 mod letters;
 mod names;
 mod open;
@@ -42,6 +43,7 @@ pub(crate) use chores::{Background, checkpoint_wal, data_version, return_free_pa
 pub(crate) use claim::{Known, claim, lift_known};
 pub(crate) use enqueue::{enqueue, find_token};
 pub(crate) use fault::{Fault, Sql};
+pub(crate) use group::Rank;
 pub(crate) use letters::{get_letter, letters, purge_letters, replay};
 pub(crate) use names::Names;
 pub(crate) use owner::check_epoch;
@@ -53,7 +55,7 @@ pub(crate) use recover::{Recovered, recover};
 pub(crate) use settle::{SettleRules, fall_silent, save_checkpoint, save_progress, settle};
 pub(crate) use sidecar::{Notes, OwnerLock, StartNote};
 pub(crate) use tx::{Effects, Tx};
-pub(crate) use writer::{CHECKPOINT_PAGES, Epilogue, Rank, Writer};
+pub(crate) use writer::{CHECKPOINT_PAGES, Epilogue, Writer};
 
 /// Reading connections at most: enough for a few threads that look, few enough to forget.
 const READERS: u32 = 4;

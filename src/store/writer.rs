@@ -1,38 +1,28 @@
-//! The one writer, and the fair queue in front of it: group commit.
+//! The one writer: what a group of writes becomes on the disk.
 //!
-//! **Protocol.** Whoever finds the lead free takes it and commits its own write on its own thread, without a hop. Whoever finds it
-//! taken queues up and sleeps. The leader, when its commit is durable, wakes the first in the queue, who then leads: it takes what
-//! has gathered meanwhile, its own write first, up to [`MAX_GROUP`], commits all of it in one transaction, each member in a
-//! savepoint of its own, and answers everybody after the COMMIT. So the queue is served in order, a sync is shared by all who
-//! waited for it, and a member that fails takes nobody with it.
+//! A group (see `group`) is one transaction with each member in a savepoint of its own, so that a member that fails takes nobody with
+//! it. Claims ride along as the [`Epilogue`]. Everybody is answered after the COMMIT.
 //!
 //! **When SQLite rolls the whole transaction back** (a full disk, an I/O error), the members are run again one by one, settles
-//! first, and without the claims that rode along. After an I/O error of the COMMIT itself its outcome is not known: a *probe*, a small commit of its own, must succeed
-//! first. It writes over what the failed one left in the WAL, so if the failed commit is not visible then, it never will be. If the
-//! probe fails too, the members are answered with [`Outcome::Unknown`].
+//! first, and without the claims that rode along. After an I/O error of the COMMIT itself its outcome is not known: a *probe*, a small
+//! commit of its own, must succeed first. It writes over what the failed one left in the WAL, so if the failed commit is not visible
+//! then, it never will be. If the probe fails too, the members are answered with [`Outcome::Unknown`].
 //!
-//! Writes may therefore run more than once, and must say the same each time. Nothing here logs: whoever takes the program's log
-//! may want to write to the same queue.
+//! Nothing here logs: whoever takes the program's log may want to write to the same queue.
 
-use std::any::Any;
 use std::cell::Cell;
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
 use super::chores::checkpoint_wal;
 use super::fault::{Fault, Sql};
+use super::group::{Kept, Line, Member, Rank, lock};
 use super::names::Names;
 use super::tx::{Effects, Tx};
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::planted::planted;
-
-/// Writes in one transaction at most: bounds how long the first of them waits for the last.
-const MAX_GROUP: usize = 256;
 
 /// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): beside the commits where there is a background, else
 /// by the writer. A WAL that starts again is written over, and that takes half the time of a sync that makes the file longer.
@@ -40,15 +30,6 @@ pub(crate) const CHECKPOINT_PAGES: u32 = 1024;
 
 /// Pages in the WAL from which the writer checkpoints although there is a background (64 MiB of pages of 4 KiB), as a backstop.
 const BACKSTOP_PAGES: u32 = 16 * CHECKPOINT_PAGES;
-
-/// The order in which writes are run again when their common transaction was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Rank {
-    /// Outcomes of attempts: the work is done, only the record of it is missing.
-    Settle,
-    /// Everything else.
-    Other,
-}
 
 /// What happens in each transaction beside its members: claims ride along, and the effects are told. Called by whoever leads.
 pub(crate) trait Epilogue: Send {
@@ -64,15 +45,8 @@ pub(crate) trait Epilogue: Send {
 
 /// The writer of a file.
 pub(crate) struct Writer {
-    lane: Mutex<Lane>,
+    line: Line,
     desk: Mutex<Desk>,
-}
-
-/// Who leads, and who waits.
-#[derive(Default)]
-struct Lane {
-    taken: bool,
-    waiting: VecDeque<Box<dyn Member>>,
 }
 
 /// What the leader works at.
@@ -89,7 +63,7 @@ impl Writer {
     pub(super) fn new(connection: Connection, names: Arc<Names>, file_id: [u8; 16]) -> Writer {
         connection.wal_hook(Some(note_wal_pages));
         Writer {
-            lane: Mutex::default(),
+            line: Line::default(),
             desk: Mutex::new(Desk {
                 connection,
                 names,
@@ -119,173 +93,13 @@ impl Writer {
         rank: Rank,
         write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
-        let slot = Arc::new(Slot::default());
-        let own = Box::new(Pending { write, rank, answer: None, reply: Reply(slot.clone()) });
-        let mut lane = lock(&self.lane);
-        let group: Vec<Box<dyn Member>> = if lane.taken {
-            lane.waiting.push_back(own);
-            drop(lane);
-            match slot.wait() {
-                Stage::Answered(answer) => return answer,
-                _ => {
-                    let mut lane = lock(&self.lane);
-                    let length = lane.waiting.len().min(MAX_GROUP);
-                    lane.waiting.drain(..length).collect()
-                }
-            }
-        } else {
-            lane.taken = true;
-            drop(lane);
-            vec![own]
-        };
-        let lead = Lead(self);
-        lock(&self.desk).commit_group(group);
-        drop(lead);
-        match slot.wait() {
-            Stage::Answered(answer) => answer,
-            _ => Err(Error::internal("a write was left without an answer")),
-        }
+        self.line.commit(rank, write, |group| lock(&self.desk).commit_group(group))
     }
 
     /// Runs something on the writing connection between two transactions.
     pub(crate) fn alone<R>(&self, act: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
         Ok(act(&lock(&self.desk).connection)?)
     }
-}
-
-/// The lead; dropping it passes it on, also when a write panicked.
-struct Lead<'w>(&'w Writer);
-
-impl Drop for Lead<'_> {
-    fn drop(&mut self) {
-        let mut lane = lock(&self.0.lane);
-        match lane.waiting.front() {
-            Some(next) => next.lead(),
-            None => lane.taken = false,
-        }
-    }
-}
-
-/// A write in the queue.
-trait Member: Send {
-    fn rank(&self) -> Rank;
-    /// Runs it within a transaction; an error is kept for the answer, and told.
-    fn run(&mut self, tx: &Tx<'_>) -> Result<(), Kept>;
-    /// The transaction is durable: answers with what `run` said.
-    fn settled(self: Box<Self>);
-    /// The transaction is lost: answers with this.
-    fn failed(self: Box<Self>, error: Error);
-    /// Wakes its thread to lead.
-    fn lead(&self);
-}
-
-/// A copy of the error that a member keeps for its answer.
-struct Kept(Error);
-
-struct Pending<R, W> {
-    write: W,
-    rank: Rank,
-    answer: Option<Result<R, Error>>,
-    reply: Reply<R>,
-}
-
-/// The duty to answer a waiting thread. Dropped without an answer (its leader panicked), it says so.
-struct Reply<R>(Arc<Slot<R>>);
-
-impl<R> Reply<R> {
-    fn put(self, answer: Result<R, Error>) {
-        self.0.put(Stage::Answered(answer));
-    }
-}
-
-impl<R> Drop for Reply<R> {
-    fn drop(&mut self) {
-        self.0.put_if_unanswered(|| {
-            Err(Error::internal("the write was abandoned; a thread panicked while it led"))
-        });
-    }
-}
-
-impl<R: Send, W: FnMut(&Tx<'_>) -> Sql<R> + Send> Member for Pending<R, W> {
-    fn rank(&self) -> Rank {
-        self.rank
-    }
-
-    fn run(&mut self, tx: &Tx<'_>) -> Result<(), Kept> {
-        let answer = catch_unwind(AssertUnwindSafe(|| (self.write)(tx)));
-        let answer = answer.unwrap_or_else(|panic| Err(Error::internal(panic_text(&*panic)).into()));
-        let answer = answer.map_err(Error::from);
-        let kept = answer.as_ref().err().map(|e| Kept(e.repeat()));
-        self.answer = Some(answer);
-        kept.map_or(Ok(()), Err)
-    }
-
-    fn settled(self: Box<Self>) {
-        let Pending { write, answer, reply, .. } = *self;
-        drop(write); // before the answer: its caller may take back what it shared with the write
-        reply.put(answer.unwrap_or_else(|| Err(Error::internal("a write was not run"))));
-    }
-
-    fn failed(self: Box<Self>, error: Error) {
-        let Pending { write, reply, .. } = *self;
-        drop(write);
-        reply.put(Err(error));
-    }
-
-    fn lead(&self) {
-        self.reply.0.put(Stage::Lead);
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("a write panicked: {}", text.unwrap_or("without a text"))
-}
-
-/// Where a waiting thread is told.
-struct Slot<R> {
-    stage: Mutex<Stage<R>>,
-    answered: AtomicBool,
-    told: Condvar,
-}
-
-enum Stage<R> {
-    Waiting,
-    Lead,
-    Answered(Result<R, Error>),
-}
-
-impl<R> Default for Slot<R> {
-    fn default() -> Slot<R> {
-        Slot { stage: Mutex::new(Stage::Waiting), answered: AtomicBool::new(false), told: Condvar::new() }
-    }
-}
-
-impl<R> Slot<R> {
-    fn put_if_unanswered(&self, answer: impl FnOnce() -> Result<R, Error>) {
-        if !self.answered.load(Ordering::Acquire) {
-            self.put(Stage::Answered(answer()));
-        }
-    }
-
-    fn put(&self, stage: Stage<R>) {
-        self.answered.store(matches!(stage, Stage::Answered(_)), Ordering::Release);
-        *lock(&self.stage) = stage;
-        self.told.notify_one();
-    }
-
-    fn wait(&self) -> Stage<R> {
-        let mut stage = lock(&self.stage);
-        while matches!(*stage, Stage::Waiting) {
-            stage = self.told.wait(stage).unwrap_or_else(PoisonError::into_inner);
-        }
-        std::mem::replace(&mut *stage, Stage::Waiting)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a transaction was lost as a whole.

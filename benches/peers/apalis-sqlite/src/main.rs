@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
 use apalis::prelude::*;
@@ -13,6 +12,8 @@ use peers_common::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteSynchronous;
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::time::timeout;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Small {
@@ -35,7 +36,7 @@ async fn measure(args: &Args) -> Result<Report, Failed> {
     if args.work == Work::Latency {
         return latency(args).await;
     }
-    let pool = pool(args).await?;
+    let mut pool = open(args).await?;
     let mut small = SqliteStorage::<Small>::new(&pool);
     let measured = match args.work {
         Work::EnqueueOne => {
@@ -52,15 +53,18 @@ async fn measure(args: &Args) -> Result<Report, Failed> {
         }
         Work::Drain => {
             enqueue_small(args, &mut small).await?;
-            Measured::Rate(drain_small(args, small, WORKERS, None).await?)
+            pool = reopened(args, pool).await?;
+            Measured::Rate(drain_small(args, SqliteStorage::new(&pool), WORKERS, None).await?)
         }
         Work::DrainWide => {
             enqueue_small(args, &mut small).await?;
-            Measured::Rate(drain_small(args, small, WIDE, Some(WIDE)).await?)
+            pool = reopened(args, pool).await?;
+            Measured::Rate(drain_small(args, SqliteStorage::new(&pool), WIDE, Some(WIDE)).await?)
         }
         Work::OneAtATime => {
             enqueue_small(args, &mut small).await?;
-            Measured::Rate(drain_small(args, small, 1, Some(1)).await?)
+            pool = reopened(args, pool).await?;
+            Measured::Rate(drain_small(args, SqliteStorage::new(&pool), 1, Some(1)).await?)
         }
         Work::Args100k => {
             let mut large = SqliteStorage::<Large>::new(&pool);
@@ -68,8 +72,9 @@ async fn measure(args: &Args) -> Result<Report, Failed> {
             for batch in args.batches() {
                 large.push_bulk(batch.map(|_| payload.clone()).collect()).await?;
             }
+            pool = reopened(args, pool).await?;
             let before = bytes_written()?;
-            let took = drain_large(args, large).await?;
+            let took = drain_large(args, SqliteStorage::new(&pool)).await?;
             Measured::Bytes(took, bytes_written()? - before)
         }
         Work::Latency => unreachable!("it has a pool of its own, see above"),
@@ -83,7 +88,7 @@ fn url(args: &Args) -> String {
 
 /// The pool that the worker uses. `setup` sets `synchronous=OFF` on whichever connection it gets: for FULL it runs on a pool of
 /// its own, and the worker is handed connections on which nobody has changed the setting.
-async fn pool(args: &Args) -> Result<SqlitePool, Failed> {
+async fn open(args: &Args) -> Result<SqlitePool, Failed> {
     let pool = SqlitePool::connect(&url(args)).await?;
     SqliteStorage::setup(&pool).await?;
     if !args.full {
@@ -94,8 +99,19 @@ async fn pool(args: &Args) -> Result<SqlitePool, Failed> {
     Ok(SqlitePool::connect_with(options).await?)
 }
 
+/// So that what the enqueueing left in the WAL is no part of a drain.
+async fn reopened(args: &Args, pool: SqlitePool) -> Result<SqlitePool, Failed> {
+    pool.close().await;
+    open(args).await
+}
+
 /// Asks each connection of the pool, and takes the weakest answer.
 async fn report(pool: &SqlitePool, measured: Measured, note: Option<&str>) -> Result<Report, Failed> {
+    // A connection comes back to the pool a moment after its last use.
+    let patience = Instant::now() + Duration::from_secs(5);
+    while pool.num_idle() < pool.size() as usize && Instant::now() < patience {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let mut connections = Vec::new();
     while let Some(connection) = pool.try_acquire() {
         connections.push(connection);
@@ -106,9 +122,14 @@ async fn report(pool: &SqlitePool, measured: Measured, note: Option<&str>) -> Re
         let number: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut **connection).await?;
         settings.push(Synchronous::from_number(number)?);
     }
+    if settings.len() < pool.size() as usize {
+        return Err(format!("{} of {} connections answered", settings.len(), pool.size()).into());
+    }
     let weakest = *settings.iter().min().ok_or("the pool has no idle connection to ask")?;
-    let mixed = settings.iter().any(|setting| *setting != weakest);
-    let mixed = mixed.then(|| format!("the pool's connections differ: {settings:?}"));
+    let mixed = weakest != Synchronous::Full && settings.contains(&Synchronous::Full);
+    let mixed = mixed.then(|| {
+        format!("{} where setup has run, FULL on the other connections of the pool", weakest.name())
+    });
     let notes: Vec<String> = note.map(String::from).into_iter().chain(mixed).collect();
     let note = (!notes.is_empty()).then(|| notes.join("; "));
     Ok(Report { measured, durability: Durability::read_back(&journal, weakest), note })
@@ -203,7 +224,7 @@ async fn finished(args: &Args, pool: &SqlitePool, started: Instant) -> Result<Du
     }
 }
 
-async fn run_sample(task: Small, started: Data<Sender<Instant>>) -> Result<u64, BoxDynError> {
+async fn run_sample(task: Small, started: Data<UnboundedSender<Instant>>) -> Result<u64, BoxDynError> {
     started.send(Instant::now())?;
     Ok(task.n)
 }
@@ -221,7 +242,7 @@ async fn latency(args: &Args) -> Result<Report, Failed> {
     }
     let mut storage = SqliteStorage::<Small>::new(&pool);
     let backend = storage.clone().with_callback(listener);
-    let (started, starts) = mpsc::channel::<Instant>();
+    let (started, mut starts) = mpsc::unbounded_channel::<Instant>();
     let worker = WorkerBuilder::new("sample-worker")
         .backend(backend)
         .data(started)
@@ -233,7 +254,7 @@ async fn latency(args: &Args) -> Result<Report, Failed> {
         tokio::time::sleep(REST).await;
         let before = Instant::now();
         storage.push(Small { n }).await?;
-        let start = tokio::task::block_in_place(|| starts.recv_timeout(Duration::from_secs(10)))?;
+        let start = timeout(Duration::from_secs(10), starts.recv()).await?.ok_or("the worker ended")?;
         if n >= WARM_UP {
             samples.push(start - before);
         }

@@ -1,5 +1,5 @@
 //! What the peers' benchmark programs share, so that nothing is written five times: the arguments, the payloads' sizes, the JSON
-//! line, the percentiles, the bytes written. It knows nothing of any peer.
+//! line, the percentiles, the bytes written. It knows nothing of any peer's interface.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -96,6 +96,15 @@ impl Args {
         Ok(Args { work, tasks, dir, full, relaxed })
     }
 
+    /// A flag that changes nothing would put a figure into the wrong table.
+    fn checked(self, peer: &str) -> Result<Args, String> {
+        match (self.relaxed, self.full) {
+            (true, _) if peer != "perdura" => Err(format!("{peer} has no --relaxed")),
+            (true, true) => Err("--full and --relaxed exclude each other".into()),
+            _ => Ok(self),
+        }
+    }
+
     /// The database file: a fresh one, if the directory is.
     pub fn file(&self) -> PathBuf {
         self.dir.join("queue.db")
@@ -138,7 +147,8 @@ impl Synchronous {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// As SQLite's documentation writes it.
+    pub fn name(self) -> &'static str {
         match self {
             Synchronous::Off => "OFF",
             Synchronous::Normal => "NORMAL",
@@ -154,8 +164,12 @@ impl Durability {
         Durability { journal: journal.to_lowercase(), synchronous, source: "read back" }
     }
 
-    /// The peer keeps its connection to itself: the journal mode comes from the file's header, the rest from the peer's source.
-    pub fn from_file(args: &Args, synchronous: Synchronous) -> Result<Durability, Failed> {
+    /// The peer keeps its connection to itself: the journal mode comes from the file's header, `synchronous` from `source`.
+    pub fn from_file(
+        args: &Args,
+        synchronous: Synchronous,
+        source: &'static str,
+    ) -> Result<Durability, Failed> {
         // Read after the work: closing a database file opened on the side drops the locks of SQLite in the same process.
         let header = std::fs::read(args.file())?;
         let journal = match header.get(18..20) {
@@ -163,11 +177,7 @@ impl Durability {
             Some([1, 1]) => "rollback",
             other => return Err(format!("not a SQLite file: versions {other:?}").into()),
         };
-        Ok(Durability {
-            journal: journal.into(),
-            synchronous,
-            source: "journal read from the file; synchronous as the source sets it",
-        })
+        Ok(Durability { journal: journal.into(), synchronous, source })
     }
 
     /// By SQLite's documentation, does an acknowledged commit survive a power cut?
@@ -183,13 +193,13 @@ impl Durability {
     fn loses(&self) -> &'static str {
         match (self.synchronous, self.journal.as_str()) {
             (Synchronous::Off, _) => {
-                "commits of the last seconds, and perhaps the whole file: SQLite never syncs"
+                "the newest commits, and perhaps the whole file: a connection that is OFF never syncs"
             }
             (Synchronous::Normal, "wal") => {
                 "the newest commits, back to the last checkpoint: the WAL is not synced at a commit"
             }
             (Synchronous::Normal, _) => {
-                "the newest commits; on some file systems a small chance of a damaged file: fewer syncs than FULL"
+                "hardly anything: commits are synced, but less often than with FULL; a very small chance of a damaged file on older file systems"
             }
             _ => "nothing that was acknowledged",
         }
@@ -224,15 +234,18 @@ pub fn skip<T>(reason: &str) -> Result<T, Failed> {
 /// Runs a peer's program: parses the arguments, measures, prints the line. `lock` is the package's Cargo.lock, which knows the
 /// version of the peer that was measured.
 pub fn main(peer: &str, lock: &str, measure: impl FnOnce(&Args) -> Result<Report, Failed>) {
-    let args = Args::parse(std::env::args().skip(1)).unwrap_or_else(|e| {
-        eprintln!("{e}\nusage: {peer} --work NAME --tasks N --dir DIR [--full] [--relaxed]");
-        std::process::exit(2)
-    });
+    let args =
+        Args::parse(std::env::args().skip(1)).and_then(|args| args.checked(peer)).unwrap_or_else(|e| {
+            eprintln!("{e}\nusage: {peer} --work NAME --tasks N --dir DIR [--full] [--relaxed]");
+            std::process::exit(2)
+        });
     let mut line = json!({
         "peer": peer,
         "version": version(lock, peer),
+        "libsqlite3_sys": version(lock, "libsqlite3-sys"),
         "work": args.work.name(),
         "full": args.full,
+        "relaxed": args.relaxed,
         "tasks": args.tasks,
     });
     let fields = line.as_object_mut().expect("json! with braces makes an object");

@@ -1,6 +1,5 @@
 //! effectum in the peers' benchmark.
 
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use effectum::{Error, Job, JobRunner, Queue, RunningJob, Worker};
@@ -9,6 +8,8 @@ use peers_common::{
     large_text, skip,
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 #[derive(Serialize, Deserialize)]
 struct Small {
@@ -22,6 +23,11 @@ struct Large {
 
 /// How often to ask the worker's counter: a millisecond does not show in a drain.
 const LOOK: Duration = Duration::from_millis(1);
+/// How long closing may take, and a handler's start.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the answer about durability comes from.
+const SOURCE: &str = "journal from the file, synchronous from the source";
 
 fn main() {
     peers_common::main("effectum", include_str!("../Cargo.lock"), |args| {
@@ -34,7 +40,7 @@ fn main() {
 }
 
 async fn measure(args: &Args) -> Result<Report, Failed> {
-    let queue = Queue::new(&args.file()).await?;
+    let mut queue = Queue::new(&args.file()).await?;
     let measured = match args.work {
         Work::EnqueueOne => {
             let started = Instant::now();
@@ -50,27 +56,37 @@ async fn measure(args: &Args) -> Result<Report, Failed> {
         }
         Work::Drain => {
             enqueue_small(args, &queue).await?;
+            queue = reopened(args, queue).await?;
             Measured::Rate(drain(args, &queue, WORKERS as u16).await?)
         }
         Work::DrainWide => {
             enqueue_small(args, &queue).await?;
+            queue = reopened(args, queue).await?;
             Measured::Rate(drain(args, &queue, peers_common::WIDE as u16).await?)
         }
         Work::OneAtATime => {
             enqueue_small(args, &queue).await?;
+            queue = reopened(args, queue).await?;
             Measured::Rate(drain(args, &queue, 1).await?)
         }
         Work::Latency => latency(args, &queue).await?,
         Work::Args100k => {
             enqueue_large(args, &queue).await?;
+            queue = reopened(args, queue).await?;
             let before = bytes_written()?;
             let took = drain(args, &queue, WORKERS as u16).await?;
             Measured::Bytes(took, bytes_written()? - before)
         }
     };
-    queue.close(Duration::from_secs(10)).await?;
+    queue.close(PATIENCE).await?;
     // `pragma_update(None, "synchronous", "normal")` in its local_queue.rs; its "journal" pragma is not one that SQLite knows.
-    Ok(Report { measured, durability: Durability::from_file(args, Synchronous::Normal)?, note: None })
+    Ok(Report { measured, durability: Durability::from_file(args, Synchronous::Normal, SOURCE)?, note: None })
+}
+
+/// So that what the enqueueing left in memory is no part of a drain.
+async fn reopened(args: &Args, queue: Queue) -> Result<Queue, Failed> {
+    queue.close(PATIENCE).await?;
+    Ok(Queue::new(&args.file()).await?)
 }
 
 async fn enqueue_small(args: &Args, queue: &Queue) -> Result<(), Failed> {
@@ -106,12 +122,12 @@ async fn drain(args: &Args, queue: &Queue, concurrency: u16) -> Result<Duration,
         tokio::time::sleep(LOOK).await;
     }
     let took = started.elapsed();
-    worker.unregister(Some(Duration::from_secs(10))).await?;
+    worker.unregister(Some(PATIENCE)).await?;
     Ok(took)
 }
 
 async fn latency(args: &Args, queue: &Queue) -> Result<Measured, Failed> {
-    let (started, starts) = mpsc::channel();
+    let (started, mut starts) = mpsc::unbounded_channel();
     let small = JobRunner::builder("small", move |job: RunningJob, ()| {
         let started = started.clone();
         async move {
@@ -126,11 +142,11 @@ async fn latency(args: &Args, queue: &Queue) -> Result<Measured, Failed> {
         tokio::time::sleep(REST).await;
         let before = Instant::now();
         Job::builder("small").json_payload(&Small { n })?.add_to(queue).await?;
-        let start = tokio::task::block_in_place(|| starts.recv_timeout(Duration::from_secs(10)))?;
+        let start = timeout(PATIENCE, starts.recv()).await?.ok_or("the worker ended")?;
         if n >= WARM_UP {
             samples.push(start - before);
         }
     }
-    worker.unregister(Some(Duration::from_secs(10))).await?;
+    worker.unregister(Some(PATIENCE)).await?;
     Ok(Measured::Latency(samples))
 }

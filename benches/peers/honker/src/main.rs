@@ -23,11 +23,7 @@ fn measure(args: &Args) -> Result<Report, Failed> {
     if args.work == Work::DrainWide {
         return skip("honker has no executor: see drain");
     }
-    let db = Database::open(args.file())?;
-    if args.full {
-        db.with_conn(|connection| connection.execute_batch("PRAGMA synchronous = FULL"))?;
-    }
-    let queue = db.queue("bench", QueueOpts::default());
+    let (mut db, mut queue) = open(args)?;
     let mut note = None;
     let measured = match args.work {
         Work::EnqueueOne => Measured::Rate(timed(|| {
@@ -41,11 +37,13 @@ fn measure(args: &Args) -> Result<Report, Failed> {
         Work::Drain => {
             note = Some(format!("claim_batch {CLAIM}, run, ack_batch on 2 threads; {NO_RESULTS}"));
             enqueue(args, &db, &queue, |n| json!({ "n": n }))?;
+            (db, queue) = reopened(args, db, queue)?;
             Measured::Rate(drain(args, &queue)?)
         }
         Work::OneAtATime => {
             note = Some(format!("claim_one, run, ack; {NO_RESULTS}"));
             enqueue(args, &db, &queue, |n| json!({ "n": n }))?;
+            (db, queue) = reopened(args, db, queue)?;
             Measured::Rate(one_at_a_time(args, &queue)?)
         }
         Work::Latency => {
@@ -56,6 +54,7 @@ fn measure(args: &Args) -> Result<Report, Failed> {
             note = Some(NO_RESULTS.into());
             let text = large_text();
             enqueue(args, &db, &queue, |_| json!({ "text": text }))?;
+            (db, queue) = reopened(args, db, queue)?;
             let before = bytes_written()?;
             let took = drain(args, &queue)?;
             Measured::Bytes(took, bytes_written()? - before)
@@ -63,6 +62,21 @@ fn measure(args: &Args) -> Result<Report, Failed> {
         Work::DrainWide => unreachable!("skipped above"),
     };
     Ok(Report { measured, durability: durability(&db)?, note })
+}
+
+fn open(args: &Args) -> Result<(Database, Queue), Failed> {
+    let db = Database::open(args.file())?;
+    if args.full {
+        db.with_conn(|connection| connection.execute_batch("PRAGMA synchronous = FULL"))?;
+    }
+    let queue = db.queue("bench", QueueOpts::default());
+    Ok((db, queue))
+}
+
+/// So that what the enqueueing left in the WAL is no part of a drain.
+fn reopened(args: &Args, db: Database, queue: Queue) -> Result<(Database, Queue), Failed> {
+    drop((db, queue));
+    open(args)
 }
 
 fn durability(db: &Database) -> Result<Durability, Failed> {

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use peers_common::{
-    Args, BATCH, Durability, Failed, Measured, REST, Report, Synchronous, WARM_UP, WIDE, WORKERS, Work,
+    Args, Durability, Failed, Measured, REST, Report, Synchronous, WARM_UP, WIDE, WORKERS, Work,
     bytes_written, large_text, timed,
 };
 use perdura::testing::{ManualClock, SteppedQueue};
@@ -29,6 +29,9 @@ impl Task for Large {
     const NAME: &'static str = "large";
 }
 
+/// Where the answer about durability comes from.
+const SOURCE: &str = "journal from the file; perdura reads synchronous back when it opens";
+
 fn main() {
     peers_common::main("perdura", include_str!("../Cargo.lock"), measure);
 }
@@ -47,11 +50,11 @@ fn measure(args: &Args) -> Result<Report, Failed> {
         }
         Work::Drain => {
             enqueue_small(args, &builder(args).open(args.file())?)?;
-            Measured::Rate(timed(|| drain(args, WORKERS))?)
+            Measured::Rate(drain(args, WORKERS)?.1)
         }
         Work::DrainWide => {
             enqueue_small(args, &builder(args).open(args.file())?)?;
-            Measured::Rate(timed(|| drain(args, WIDE))?)
+            Measured::Rate(drain(args, WIDE)?.1)
         }
         Work::OneAtATime => {
             note = Some("through the stepped queue: the threads would claim short tasks ahead".into());
@@ -61,13 +64,13 @@ fn measure(args: &Args) -> Result<Report, Failed> {
         Work::Args100k => {
             enqueue_large(args, &builder(args).open(args.file())?)?;
             let before = bytes_written()?;
-            let took = timed(|| drain(args, WORKERS))?;
+            let (_queue, took) = drain(args, WORKERS)?;
             Measured::Bytes(took, bytes_written()? - before)
         }
     };
     // perdura reads the setting back on each of its connections, and does not open if it is another.
     let synchronous = if args.relaxed { Synchronous::Normal } else { Synchronous::Full };
-    Ok(Report { measured, durability: Durability::from_file(args, synchronous)?, note })
+    Ok(Report { measured, durability: Durability::from_file(args, synchronous, SOURCE)?, note })
 }
 
 fn builder(args: &Args) -> Builder {
@@ -85,31 +88,34 @@ fn enqueue_small(args: &Args, queue: &Queue) -> Result<(), Failed> {
 fn enqueue_large(args: &Args, queue: &Queue) -> Result<(), Failed> {
     let large = Large { text: large_text() };
     for batch in args.batches() {
-        queue.enqueue_all(batch.map(|_| &large).take(BATCH as usize))?;
+        queue.enqueue_all(batch.map(|_| &large))?;
     }
     Ok(())
 }
 
-/// From opening the file with handlers, which starts the threads, until the last task is settled.
-fn drain(args: &Args, workers: usize) -> Result<(), Failed> {
-    let queue = builder(args)
+/// From opening the file with handlers, which starts the threads, until the last task is settled. The queue is still open, as the
+/// other programs' are: closing writes the WAL into the file.
+fn drain(args: &Args, workers: usize) -> Result<(Queue, Duration), Failed> {
+    let builder = builder(args)
         .workers(workers)
         .handle(|task: Small, _| Ok(task.n))
-        .handle(|task: Large, _| Ok(task.text.len()))
-        .open(args.file())?;
+        .handle(|task: Large, _| Ok(task.text.len()));
+    let started = Instant::now();
+    let queue = builder.open(args.file())?;
     queue.drain()?;
+    let took = started.elapsed();
     let succeeded = queue.counts()?.total().succeeded;
     if succeeded != args.tasks {
         return Err(format!("{succeeded} of {} tasks have succeeded", args.tasks).into());
     }
-    Ok(())
+    Ok((queue, took))
 }
 
 fn one_at_a_time(args: &Args) -> Result<Measured, Failed> {
+    enqueue_small(args, &builder(args).open(args.file())?)?;
     let clock = ManualClock::new();
     let builder = builder(args).clock(clock.clone()).workers(1).handle(|task: Small, _| Ok(task.n));
     let stepped = SteppedQueue::open_file(builder, &clock, args.file())?;
-    enqueue_small(args, stepped.queue())?;
     let took = timed(|| {
         let mut ran = 0;
         while stepped.run_one()?.is_some() {
