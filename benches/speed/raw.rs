@@ -6,6 +6,7 @@ use std::error::Error;
 use std::path::Path;
 
 use perdura::Durability;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Statement, params};
 
 use crate::work::{fill, producer, runner};
@@ -23,6 +24,7 @@ impl Raw {
     /// Opens a file that perdura has made.
     pub fn open(path: &Path, durability: Durability, texts: Vec<String>) -> Outcome<Raw> {
         let conn = Connection::open(path)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         conn.execute_batch(&format!(
             "PRAGMA synchronous = {}; PRAGMA foreign_keys = 0; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;
              PRAGMA cell_size_check = 1; PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 1000",

@@ -1,7 +1,7 @@
 //! The one writer: what a group of writes becomes on the disk.
 //!
 //! A group (see `group`) is one transaction with each member in a savepoint of its own, so that a member that fails takes nobody with
-//! it. Claims ride along as the [`Epilogue`]. Everybody is answered after the COMMIT.
+//! it. Claims ride along as the [`Epilogue`]; if those fail, the group is committed without. Everybody is answered after the COMMIT.
 //!
 //! **When SQLite rolls the whole transaction back** (a full disk, an I/O error), the members are run again one by one, settles
 //! first, and without the claims that rode along. After an I/O error of the COMMIT itself its outcome is not known: a *probe*, a small
@@ -107,14 +107,19 @@ struct LostCommit {
     error: Error,
     /// Its outcome is not known: the disk failed in the COMMIT.
     uncertain: bool,
-    /// The epilogue had a part in it, so that the members may do better without.
+    /// The epilogue had written into it, so that the members may do better without.
     had_company: bool,
 }
 
 impl Desk {
-    /// Commits the members together, or one by one if their common transaction is lost, and answers all of them.
+    /// Commits the members together; without claims if those were the trouble; one by one if their common transaction is lost all the
+    /// same. Answers all of them.
     fn commit_group(&mut self, mut group: Vec<Box<dyn Member>>) {
-        let Err(lost) = self.attempt(&mut group, true) else {
+        let mut outcome = self.attempt(&mut group, true);
+        if outcome.as_ref().is_err_and(|lost| lost.had_company && !lost.uncertain) {
+            outcome = self.attempt(&mut group, false);
+        }
+        let Err(lost) = outcome else {
             return group.into_iter().for_each(Member::settled);
         };
         if lost.uncertain {
@@ -122,7 +127,7 @@ impl Desk {
                 let error = unknown(lost.error);
                 return group.into_iter().for_each(|member| member.failed(error.repeat()));
             }
-        } else if lost.error.kind() == ErrorKind::Busy || (group.len() == 1 && !lost.had_company) {
+        } else if lost.error.kind() == ErrorKind::Busy || group.len() == 1 {
             return group.into_iter().for_each(|member| member.failed(lost.error.repeat()));
         }
         group.sort_by_key(|member| member.rank());
@@ -150,17 +155,17 @@ impl Desk {
         }
         sql(connection, "BEGIN IMMEDIATE").map_err(lost)?;
         let tx = Tx::new(connection, names, file_id);
+        let mut had_company = false;
         let written = run_members(&tx, group).and_then(|any| {
             if any {
                 if let Some(epilogue) = epilogue.as_mut().filter(|epilogue| company && epilogue.joins(&tx)) {
-                    in_savepoint(&tx, &mut **epilogue)?;
+                    had_company = true;
+                    epilogue.before_commit(&tx)?;
                 }
                 tx.finish()?;
             }
             Ok(any)
         });
-        let had_company =
-            !tx.effects().claims.is_empty() || (company && epilogue.is_some() && written.is_err());
         let outcome = match written {
             Ok(true) if planted("g01-a-commit-is-forgotten") && connection.last_insert_rowid() % 50 == 49 => {
                 sql(connection, "ROLLBACK").map_err(lost)
@@ -243,21 +248,6 @@ fn run_members(tx: &Tx<'_>, group: &mut [Box<dyn Member>]) -> Sql<bool> {
         }
     }
     Ok(any)
-}
-
-/// Runs the epilogue, whose failure must not take the members with it.
-fn in_savepoint(tx: &Tx<'_>, epilogue: &mut dyn Epilogue) -> Sql<()> {
-    let mark = tx.mark();
-    sql(tx.conn, "SAVEPOINT epilogue")?;
-    if let Err(fault) = epilogue.before_commit(tx) {
-        if tx.conn.is_autocommit() {
-            return Err(fault);
-        }
-        tx.restore(mark);
-        sql(tx.conn, "ROLLBACK TO epilogue")?;
-        epilogue.rolled_back(&fault.into());
-    }
-    sql(tx.conn, "RELEASE epilogue")
 }
 
 fn sql(conn: &Connection, text: &str) -> Sql<()> {

@@ -32,11 +32,11 @@ fn sample(
     let queue = Queue::builder().durability(durability).workers(2).handle(handler).open(ours.path())?;
     let (mut commits, mut latencies) = (Vec::new(), Vec::new());
     for n in 0..samples as u64 {
-        spin();
+        thread::sleep(Duration::from_millis(2));
         let began = Instant::now();
         raw.enqueue(1, 1, r#"{"n":1}"#)?;
         commits.push(began.elapsed());
-        spin();
+        thread::sleep(Duration::from_millis(2));
         let began = Instant::now();
         queue.enqueue(&Noop { n })?;
         latencies.push(starts.recv()?.duration_since(began));
@@ -44,12 +44,6 @@ fn sample(
     Ok((micros(commits), micros(latencies)))
 }
 
-fn spin() {
-    let t = Instant::now();
-    while t.elapsed() < Duration::from_millis(2) {
-        std::hint::spin_loop();
-    }
-}
 pub fn start(asked: &Asked, report: &mut Report) -> Result<(), Box<dyn Error>> {
     let texts = Texts::learn(&asked.dir)?;
     let samples = if asked.quick { 400 } else { 2000 };
