@@ -177,9 +177,15 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 
 /// Where a waiting thread is told.
 struct Slot<R> {
-    stage: Mutex<Stage<R>>,
+    state: Mutex<SlotState<R>>,
     answered: AtomicBool,
     told: Condvar,
+}
+
+struct SlotState<R> {
+    stage: Stage<R>,
+    /// Its thread sleeps. Whoever leads has not gone to sleep, and waking nobody costs a system call too.
+    sleeps: bool,
 }
 
 enum Stage<R> {
@@ -190,7 +196,8 @@ enum Stage<R> {
 
 impl<R> Default for Slot<R> {
     fn default() -> Slot<R> {
-        Slot { stage: Mutex::new(Stage::Waiting), answered: AtomicBool::new(false), told: Condvar::new() }
+        let state = SlotState { stage: Stage::Waiting, sleeps: false };
+        Slot { state: Mutex::new(state), answered: AtomicBool::new(false), told: Condvar::new() }
     }
 }
 
@@ -203,16 +210,21 @@ impl<R> Slot<R> {
 
     fn put(&self, stage: Stage<R>) {
         self.answered.store(matches!(stage, Stage::Answered(_)), Ordering::Release);
-        *lock(&self.stage) = stage;
-        self.told.notify_one();
+        let mut state = lock(&self.state);
+        state.stage = stage;
+        if state.sleeps {
+            self.told.notify_one();
+        }
     }
 
     fn wait(&self) -> Stage<R> {
-        let mut stage = lock(&self.stage);
-        while matches!(*stage, Stage::Waiting) {
-            stage = self.told.wait(stage).unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
+        while matches!(state.stage, Stage::Waiting) {
+            state.sleeps = true;
+            state = self.told.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        std::mem::replace(&mut *stage, Stage::Waiting)
+        state.sleeps = false;
+        std::mem::replace(&mut state.stage, Stage::Waiting)
     }
 }
 

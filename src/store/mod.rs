@@ -170,3 +170,25 @@ impl Store {
         if has_bug { Ok(None) } else { Ok(Some(Background(open::again(&self.path, self.durability)?))) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_limit_does_not_compile_its_statement_again() {
+        let now = crate::task::Timestamp::from_millis(0);
+        let opening = Opening { path: None, durability: Durability::Full, share: false, now };
+        let store = Store::open(&opening).unwrap();
+        let again = store.writer.alone(|conn| {
+            let sql =
+                "SELECT task_id FROM perdura_tasks WHERE queue_id = ?1 AND state = 0 AND hold = 0 LIMIT ?2";
+            let mut statement = conn.prepare(sql)?;
+            for limit in 1..10 {
+                statement.query((1, limit))?.next()?;
+            }
+            Ok(statement.get_status(rusqlite::StatementStatus::RePrepare))
+        });
+        assert_eq!(again.unwrap(), 0);
+    }
+}

@@ -137,8 +137,6 @@ fn connect(path: &Path) -> Sql<Connection> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let conn = Connection::open_with_flags(path, flags)?;
     harden(&conn)?;
-    #[cfg(feature = "trace")]
-    trace(&conn);
     Ok(conn)
 }
 
@@ -252,6 +250,8 @@ pub(super) fn readers(path: &Path, durability: Durability) -> SqliteConnectionMa
 
 /// Makes a connection safe to use on a file that somebody else may have prepared: before any other SQL.
 fn harden(conn: &Connection) -> Sql<()> {
+    #[cfg(feature = "trace")]
+    trace(conn);
     for (config, on) in [
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
         (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),

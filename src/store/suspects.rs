@@ -27,8 +27,9 @@ pub(super) fn pass_turn(tx: &Tx<'_>) -> Sql<()> {
 
 /// Takes the turn back from suspects of a queue that was paused.
 pub(super) fn take_turn_back(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
-    let sql =
-        "SELECT task_id FROM perdura_tasks WHERE suspect = 1 AND state = 0 AND hold = 0 AND queue_id = ?1";
+    // Named, because SQLite would go through all that is ready.
+    let sql = "SELECT task_id FROM perdura_tasks INDEXED BY perdura_suspects
+               WHERE suspect = 1 AND state = 0 AND hold = 0 AND queue_id = ?1";
     for id in tx.numbers(sql, [queue_id])? {
         let row = HotRow::get(tx.conn, TaskId::from_i64(id))?;
         let _ = row.apply(tx, Event::SuspectWait, NO_TIME)?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::process::Command;
 
-use perdura::{EnqueueToken, Filter, Options, Queue};
+use perdura::{Durability, EnqueueToken, Filter, Options, Queue};
 
 use crate::child::{Child, Wide};
 use crate::support::*;
@@ -60,4 +60,17 @@ fn g02_g03_errors_say_what_happened_and_batches_are_whole() {
     }
     assert!(not_done > 0, "no failed commit was settled by its probe");
     assert!(unknown > 0, "no outcome stayed unknown");
+}
+
+#[test]
+fn the_wal_starts_again_without_threads_that_would_see_to_it() {
+    let folder = Folder::new();
+    let queue = Queue::builder().durability(Durability::Relaxed).open(folder.file()).unwrap();
+    for n in 0..2000 {
+        queue.enqueue(&Wide { n, text: "x".repeat(2000) }).unwrap();
+    }
+    let mut wal = folder.file().into_os_string();
+    wal.push("-wal");
+    let bytes = std::fs::metadata(wal).unwrap().len();
+    assert!((4_000_000..6_000_000).contains(&bytes), "the WAL has {bytes} bytes");
 }

@@ -16,6 +16,8 @@ mod model_based;
 mod order;
 #[cfg(feature = "rusqlite")]
 mod own_transaction;
+#[cfg(all(feature = "trace", feature = "bundled"))]
+mod plans;
 mod processes;
 mod refuse;
 mod retry;
