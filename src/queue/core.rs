@@ -190,7 +190,7 @@ impl Core {
         if let Start::Noted(note) = start {
             note.keep();
         }
-        self.hub.forget(s.task_id, s.generation);
+        self.hub.forget(&[(s.task_id, s.generation)]);
         self.hub.changes.tell();
     }
 
@@ -198,12 +198,12 @@ impl Core {
     pub(super) fn disown(&self, batch: Vec<Finished>) {
         log::error!("another process has taken over the execution of {}", self.store.path().display());
         self.hub.set_claiming(false);
-        for finished in batch {
-            self.hub.forget(finished.settlement.task_id, finished.settlement.generation);
-        }
-        while let Some(job) = self.hub.take_job() {
-            self.hub.forget(job.claimed.task_id, job.claimed.generation);
-        }
+        let mut ended: Vec<_> =
+            batch.iter().map(|f| (f.settlement.task_id, f.settlement.generation)).collect();
+        ended.extend(
+            std::iter::from_fn(|| self.hub.take_job()).map(|j| (j.claimed.task_id, j.claimed.generation)),
+        );
+        self.hub.forget(&ended);
         for control in self.hub.controls() {
             control.superseded.store(true, Ordering::Release);
         }

@@ -162,9 +162,7 @@ impl Hub {
     /// Tells the rest of the program what a commit meant. Called by whoever committed, before the next one can.
     pub(super) fn after_commit(&self, effects: Effects) {
         let changed = effects.changed || !effects.settled.is_empty();
-        for (id, generation) in &effects.settled {
-            self.forget(*id, *generation);
-        }
+        self.forget(&effects.settled);
         if !effects.claims.is_empty() {
             let jobs = lock(&self.jobs);
             let mut running = lock(&self.running);
@@ -214,14 +212,16 @@ impl Hub {
         }
     }
 
-    /// Forgets an attempt that has ended. The worker of one that was replaced is gone too.
-    pub(super) fn forget(&self, id: TaskId, generation: u64) {
+    /// Forgets attempts that have ended. The worker of one that was replaced is gone too.
+    pub(super) fn forget(&self, ended: &[(TaskId, u64)]) {
         let mut running = lock(&self.running);
-        if running.get(&id).is_some_and(|control| control.generation == generation)
-            && let Some(control) = running.remove(&id)
-            && control.phase.is_replaced()
-        {
-            self.remove_workers(1);
+        for (id, generation) in ended {
+            if running.get(id).is_some_and(|control| control.generation == *generation)
+                && let Some(control) = running.remove(id)
+                && control.phase.is_replaced()
+            {
+                self.remove_workers(1);
+            }
         }
     }
 
