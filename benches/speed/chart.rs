@@ -29,17 +29,37 @@ struct Plan {
     title: &'static str,
     log_x: bool,
     log_y: bool,
+    legend: SeriesLabelPosition,
 }
 
 const PLANS: &[Plan] = &[
-    Plan { name: "callers", title: "Enqueue one by one, by threads that do", log_x: true, log_y: true },
-    Plan { name: "workers", title: "Drain of no-op tasks with results", log_x: false, log_y: false },
-    Plan { name: "claim", title: "Claim + settle beside finished tasks (FULL)", log_x: true, log_y: true },
+    Plan {
+        name: "callers",
+        title: "Enqueue one by one, from several threads",
+        log_x: true,
+        log_y: true,
+        legend: SeriesLabelPosition::LowerRight,
+    },
+    Plan {
+        name: "workers",
+        title: "Drain of no-op tasks with results",
+        log_x: false,
+        log_y: false,
+        legend: SeriesLabelPosition::LowerRight,
+    },
+    Plan {
+        name: "claim",
+        title: "Claim + settle beside finished tasks (FULL)",
+        log_x: true,
+        log_y: true,
+        legend: SeriesLabelPosition::MiddleRight,
+    },
     Plan {
         name: "wear",
         title: "Bytes written per task, by the size of its args (FULL)",
         log_x: true,
         log_y: true,
+        legend: SeriesLabelPosition::UpperLeft,
     },
 ];
 
@@ -53,7 +73,12 @@ pub fn draw(report: &Report, peers: Option<&Path>, dir: &Path) -> Outcome<()> {
         }
     }
     if let Some(file) = peers {
-        draw_peers(&std::fs::read_to_string(file)?, &conditions, &dir.join("peers.svg"))?;
+        let c = &report.conditions;
+        let foot = format!(
+            "each with the SQLite that it brings; {} × {}, {}; perdura \"one at a time\" is its testing kit, without threads",
+            c.processors, c.processor, c.file_system
+        );
+        draw_peers(&std::fs::read_to_string(file)?, &foot, &dir.join("peers.svg"))?;
     }
     Ok(())
 }
@@ -114,18 +139,18 @@ where
         .y_label_formatter(&|y| figure(*y))
         .label_style(("sans-serif", 13).into_font().color(&INK))
         .bold_line_style(RGBColor(222, 222, 222))
-        .light_line_style(RGBColor(244, 244, 244))
+        .light_line_style(TRANSPARENT)
         .draw()?;
     for (curve, colour) in curves.iter().zip(COLOURS) {
         let line =
             chart.draw_series(LineSeries::new(curve.points.iter().copied(), colour.stroke_width(2)))?;
-        line.label(curve.name.clone())
+        line.label(format!("{}   ", curve.name))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
         chart.draw_series(curve.points.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
+        .position(plan.legend.clone())
         .background_style(WHITE.mix(0.85))
         .border_style(RGBColor(200, 200, 200))
         .label_font(("sans-serif", 14).into_font().color(&INK))
@@ -207,7 +232,7 @@ fn draw_peers(lines: &str, conditions: &str, file: &Path) -> Outcome<()> {
         .y_label_formatter(&|y| figure(*y))
         .label_style(("sans-serif", 13).into_font().color(&INK))
         .bold_line_style(RGBColor(222, 222, 222))
-        .light_line_style(RGBColor(244, 244, 244))
+        .light_line_style(TRANSPARENT)
         .draw()?;
     let width = 0.84 / peers.len().max(1) as f64;
     for (at, (peer, colour)) in peers.iter().zip(COLOURS).enumerate() {
@@ -222,7 +247,7 @@ fn draw_peers(lines: &str, conditions: &str, file: &Path) -> Outcome<()> {
             .map(|(x, rate)| Rectangle::new([(*x, low), (x + width * 0.92, *rate)], colour.filled()));
         chart
             .draw_series(boxes)?
-            .label(peer.clone())
+            .label(format!("{peer}   "))
             .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 14, y + 5)], colour.filled()));
         let style = ("sans-serif", 12).into_font().color(&INK);
         chart.draw_series(

@@ -10,7 +10,7 @@
 //!
 //! `--svg` draws the curves, and with `--peers` what `benches/peers/run` has written, into DIR.
 //!
-//! Every figure is the median of several rounds; raw and perdura take turns within each. Machines with other tenants are noisy, so what
+//! A figure is the median of several rounds (the table says of how many); raw and perdura take turns within each. Machines with other tenants are noisy, so what
 //! counts is the ratio. Nothing here asserts a time: a row that misses its target says so, and that is all.
 
 mod chart;

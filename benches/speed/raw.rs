@@ -56,29 +56,19 @@ impl Raw {
         );
     }
 
-    /// Enqueues `tasks` no-op tasks, `group` in a transaction.
-    pub fn enqueue(&self, tasks: usize, group: usize, args: &str) -> Outcome<()> {
-        let (mut begin, mut commit) = (self.statement("BEGIN IMMEDIATE")?, self.statement("COMMIT")?);
-        let mut task = self.statement("INSERT INTO perdura_tasks")?;
-        let mut more = self.statement("INSERT INTO perdura_args")?;
-        let mut count = self.statement("UPDATE perdura_counts")?;
-        for first in (0..tasks).step_by(group) {
-            begin.execute([])?;
-            let n = group.min(tasks - first);
-            for at in 0..n {
-                let now = 1_700_000_000_000 + (first + at) as i64;
-                let none = None::<i64>;
-                task.execute(params![1, 1, 0, 0, 3, false, now, none, none, none])?;
-                let id = self.conn.last_insert_rowid();
-                more.execute(params![id, args, 1, now, none, none, None::<&[u8]>, None::<&str>])?;
-            }
-            count.execute((1, 0, 0, n as i64))?;
-            commit.execute([])?;
-        }
-        Ok(())
+    /// Prepares what an enqueue runs.
+    pub fn enqueuer(&self) -> Outcome<Enqueuer<'_>> {
+        Ok(Enqueuer {
+            raw: self,
+            begin: self.statement("BEGIN IMMEDIATE")?,
+            task: self.statement("INSERT INTO perdura_tasks")?,
+            args: self.statement("INSERT INTO perdura_args")?,
+            count: self.statement("UPDATE perdura_counts")?,
+            commit: self.statement("COMMIT")?,
+        })
     }
 
-    /// Claims and settles `tasks` ready tasks of epoch `epoch`, `group` in a transaction: each settles what the one before claimed.
+    /// Claims and settles `tasks` ready tasks, `group` in a transaction: each settles what the one before has claimed.
     pub fn claim_and_settle(&self, tasks: usize, group: usize) -> Outcome<()> {
         let (mut begin, mut commit) = (self.statement("BEGIN IMMEDIATE")?, self.statement("COMMIT")?);
         let mut epoch = self.statement("SELECT owner_epoch")?;
@@ -94,25 +84,69 @@ impl Raw {
             begin.execute([])?;
             epoch.query_row([], |row| row.get::<_, i64>(0))?;
             for (id, generation, args) in &claimed {
-                settle.execute((false, now, id, generation + 1))?;
-                result.execute((id, args))?;
+                one(settle.execute((false, now, id, generation + 1)))?;
+                one(result.execute((id, args)))?;
             }
             done += claimed.len();
-            queues.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?.count();
+            let with_ready =
+                queues.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?.count();
             let settled = claimed.len() as i64;
             claimed = ready
                 .query_map((1, group as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(8)?)))?
                 .collect::<Result<_, _>>()?;
+            if with_ready == 0 || (claimed.is_empty() && done < tasks) {
+                return Err(format!("the raw loop ran dry after {done} of {tasks} tasks").into());
+            }
             for (id, generation, _) in &claimed {
-                claim.execute((1, 1, now, id, generation))?;
+                one(claim.execute((1, 1, now, id, generation)))?;
             }
             let n = claimed.len() as i64;
             for (state, by) in [(0, -n), (1, n - settled), (2, settled)] {
                 if by != 0 {
-                    count.execute((1, state, 0, by))?;
+                    one(count.execute((1, state, 0, by)))?;
                 }
             }
             commit.execute([])?;
+        }
+        Ok(())
+    }
+}
+
+/// A write that must meet one row: a raw loop whose statements miss would be fast, and worth nothing.
+fn one(changed: rusqlite::Result<usize>) -> Outcome<()> {
+    match changed? {
+        1 => Ok(()),
+        n => Err(format!("a statement of the raw loop met {n} rows").into()),
+    }
+}
+
+/// The statements of an enqueue, prepared.
+pub struct Enqueuer<'c> {
+    raw: &'c Raw,
+    begin: Statement<'c>,
+    task: Statement<'c>,
+    args: Statement<'c>,
+    count: Statement<'c>,
+    commit: Statement<'c>,
+}
+
+impl Enqueuer<'_> {
+    /// Enqueues `tasks` no-op tasks, `group` in a transaction.
+    pub fn enqueue(&mut self, tasks: usize, group: usize) -> Outcome<()> {
+        const ARGS: &str = r#"{"n":123456}"#;
+        for first in (0..tasks).step_by(group) {
+            self.begin.execute([])?;
+            let n = group.min(tasks - first);
+            for at in 0..n {
+                let now = 1_700_000_000_000 + (first + at) as i64;
+                let none = None::<i64>;
+                one(self.task.execute(params![1, 1, 0, 0, 3, false, now, none, none, none]))?;
+                let id = self.raw.conn.last_insert_rowid();
+                let values = params![id, ARGS, 1, now, none, none, None::<&[u8]>, None::<&str>];
+                one(self.args.execute(values))?;
+            }
+            one(self.count.execute((1, 0, 0, n as i64)))?;
+            self.commit.execute([])?;
         }
         Ok(())
     }
@@ -149,7 +183,7 @@ impl Texts {
         let raw = Raw::open(scratch.path(), Durability::Relaxed, self.enqueue.clone())?;
         let enqueue = trace::of(|| {
             raw.listen();
-            raw.enqueue(TASKS, 1, r#"{"n":1}"#)
+            raw.enqueuer()?.enqueue(TASKS, 1)
         })?;
         drop(raw);
         trace::print("1,000 enqueues one by one", &self.enqueue, &enqueue);

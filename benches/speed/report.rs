@@ -92,8 +92,8 @@ impl Report {
     pub fn print_table(&self) {
         println!("\n{}", self.conditions);
         println!(
-            "{:<58} {:>6} {:>12} {:>12} {:>9} {:>19} {:>9}",
-            "", "sync", "raw", "perdura", "judged", "(min – max)", "target"
+            "{:<72} {:>6} {:>12} {:>12} {:>9} {:>24} {:>9}",
+            "", "sync", "raw", "perdura", "judged", "(min – max) of rounds", "target"
         );
         for row in &self.rows {
             println!("{}", line(row));
@@ -126,13 +126,13 @@ fn line(row: &Row) -> String {
         None => "",
     };
     format!(
-        "{:<58} {:>6} {:>12} {:>12} {:>9} {:>19} {:>9} {verdict}",
+        "{:<72} {:>6} {:>12} {:>12} {:>9} {:>24} {:>9} {verdict}",
         format!("{} [{}]", row.name, row.unit),
         row.synchronous,
         raw,
         number(row.perdura.median()),
         number(row.judged.median()),
-        format!("({} – {})", number(row.judged.min()), number(row.judged.max())),
+        format!("({} – {}) of {}", number(row.judged.min()), number(row.judged.max()), row.judged.0.len()),
         row.target.text()
     )
 }

@@ -17,15 +17,17 @@ use crate::store::{Effects, Epilogue, Sql, Tx, check_epoch, claim};
 
 pub(super) struct Handover {
     hub: Arc<Hub>,
-    /// The queue that was served last; the next one's turn comes first.
+    /// The queue that was served last by a commit; the next one's turn comes first.
     cursor: i64,
+    /// The same after the transaction that is under way.
+    next_cursor: i64,
     /// Tasks that the transaction had made ready when it was asked to claim.
     seen: u64,
 }
 
 impl Handover {
     pub(super) fn new(hub: Arc<Hub>) -> Handover {
-        Handover { hub, cursor: 0, seen: 0 }
+        Handover { hub, cursor: 0, next_cursor: 0, seen: 0 }
     }
 }
 
@@ -57,13 +59,15 @@ impl Epilogue for Handover {
             return Ok(());
         }
         check_epoch(tx, epoch)?;
-        let claims = claim(tx, room, &self.hub.known, &mut self.cursor, self.hub.clock.now())?;
+        self.next_cursor = self.cursor;
+        let claims = claim(tx, room, &self.hub.known, &mut self.next_cursor, self.hub.clock.now())?;
         self.hub.set_behind(claims.len() == room || tx.effects().more);
         tx.effect(|effects| effects.claims = claims);
         Ok(())
     }
 
     fn committed(&mut self, effects: Effects) {
+        self.cursor = self.next_cursor;
         let unseen = effects.ready > std::mem::take(&mut self.seen);
         if unseen && self.hub.is_claiming() {
             self.hub.set_behind(true); // a suspect got its turn after the claims, or the claims could not ride along
@@ -74,6 +78,7 @@ impl Epilogue for Handover {
 
     fn rolled_back(&mut self, error: &Error) {
         self.seen = 0;
+        self.next_cursor = self.cursor;
         self.hub.set_behind(true);
         self.hub.claims_failed(error);
     }

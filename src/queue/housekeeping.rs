@@ -11,10 +11,8 @@ use crate::error::Error;
 use crate::store::{self, Ages, Background};
 use crate::task::TaskId;
 
-/// With no commit for so long, what is left in the WAL is checkpointed.
+/// So long after a commit, what is in the WAL is checkpointed, however little it is.
 const QUIET: Duration = Duration::from_secs(1);
-/// Passes over the WAL beside the commits, before the writer has to stop for one.
-const PASSES: usize = 3;
 /// How often ages are looked at.
 const AGES: Duration = Duration::from_secs(10 * 60);
 /// The first look at ages comes earlier, for programs that do not run for long.
@@ -75,18 +73,13 @@ impl Housekeeping {
         }
     }
 
-    /// Moves the WAL into the database file, so that it can start again: most of it beside the commits, then the frames that came
-    /// meanwhile. If still more come all the time, the last few are for the writer.
+    /// Moves the WAL into the database file: most of it beside the commits, then the few frames that came meanwhile on the writer,
+    /// so that the WAL can start again.
     fn checkpoint(&mut self) -> Result<(), Error> {
         if let Some(background) = &self.background {
-            for _ in 0..PASSES {
-                if background.checkpoint_wal()? {
-                    return Ok(());
-                }
-            }
+            background.checkpoint_wal()?;
         }
-        self.core.store.writer.alone(store::checkpoint_wal)?;
-        Ok(())
+        self.core.store.writer.alone(store::checkpoint_wal)
     }
 
     /// Deletes and moves what is old enough, if the clock can be trusted. Answers with how many tasks and letters it ended.

@@ -14,8 +14,8 @@ const RETURNED: i64 = 1024;
 pub(crate) struct Background(pub(super) Connection);
 
 impl Background {
-    /// Copies what it can of the WAL into the database file, without waiting for anybody. Says whether that was all.
-    pub(crate) fn checkpoint_wal(&self) -> Result<bool, Error> {
+    /// Copies what it can of the WAL into the database file, without waiting for anybody.
+    pub(crate) fn checkpoint_wal(&self) -> Result<(), Error> {
         Ok(checkpoint_wal(&self.0)?)
     }
 }
@@ -25,13 +25,9 @@ pub(crate) fn data_version(conn: &Connection) -> Sql<i64> {
     Ok(conn.query_row("PRAGMA data_version", [], |row| row.get(0))?)
 }
 
-/// Copies what it can of the WAL into the database file, without waiting for anybody. Says whether that was all: then the next
-/// transaction starts the WAL again, if nobody reads from it.
-pub(crate) fn checkpoint_wal(conn: &Connection) -> Sql<bool> {
-    Ok(conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-        let (frames, copied): (i64, i64) = (row.get(1)?, row.get(2)?);
-        Ok(frames == copied)
-    })?)
+/// Copies what it can of the WAL into the database file, without waiting for anybody.
+pub(crate) fn checkpoint_wal(conn: &Connection) -> Sql<()> {
+    Ok(conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
 }
 
 /// Returns free pages of the file to the file system, a slice of them, but for a reserve. Says whether there are more.

@@ -6,15 +6,14 @@
 //! served in order, and a sync is shared by all who waited for it: while one group is being synced, the next one gathers.
 //!
 //! Nobody waits without a leader: a write is queued only while the lead is taken, and the lead is given up only under the same lock and
-//! only when nobody is queued. Dropping [`Lead`] passes it on, also when a write has panicked.
+//! only when nobody is queued. Dropping [`Lead`] passes it on, also when the commit has panicked.
 //!
-//! Writes are re-runnable values: they may run more than once and must say the same each time. This module knows nothing of
-//! transactions; `writer` makes one of a group.
+//! Writes are re-runnable values: they may run more than once and must say the same each time. When and how a transaction begins and
+//! ends is `writer`'s.
 
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::fault::Sql;
@@ -178,12 +177,13 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 /// Where a waiting thread is told.
 struct Slot<R> {
     state: Mutex<SlotState<R>>,
-    answered: AtomicBool,
     told: Condvar,
 }
 
 struct SlotState<R> {
     stage: Stage<R>,
+    /// There was an answer, whether or not its thread has taken it.
+    answered: bool,
     /// Its thread sleeps. Whoever leads has not gone to sleep, and waking nobody costs a system call too.
     sleeps: bool,
 }
@@ -196,21 +196,21 @@ enum Stage<R> {
 
 impl<R> Default for Slot<R> {
     fn default() -> Slot<R> {
-        let state = SlotState { stage: Stage::Waiting, sleeps: false };
-        Slot { state: Mutex::new(state), answered: AtomicBool::new(false), told: Condvar::new() }
+        let state = SlotState { stage: Stage::Waiting, answered: false, sleeps: false };
+        Slot { state: Mutex::new(state), told: Condvar::new() }
     }
 }
 
 impl<R> Slot<R> {
     fn put_if_unanswered(&self, answer: impl FnOnce() -> Result<R, Error>) {
-        if !self.answered.load(Ordering::Acquire) {
+        if !lock(&self.state).answered {
             self.put(Stage::Answered(answer()));
         }
     }
 
     fn put(&self, stage: Stage<R>) {
-        self.answered.store(matches!(stage, Stage::Answered(_)), Ordering::Release);
         let mut state = lock(&self.state);
+        state.answered = matches!(stage, Stage::Answered(_));
         state.stage = stage;
         if state.sleeps {
             self.told.notify_one();

@@ -62,7 +62,9 @@ pub(crate) fn settle<'s>(
     let mut late = Vec::new();
     for s in settlements {
         tx.effect(|effects| effects.settled.push((s.task_id, s.generation)));
-        if !success.settle(tx, s, now)? && settle_one(tx, s, rules, now)? == Settled::Superseded {
+        if !success.settle(tx, s, now)?
+            && settle_one(tx, &mut success.result, s, rules, now)? == Settled::Superseded
+        {
             late.push(s.task_id);
         }
     }
@@ -82,7 +84,8 @@ impl<'c> Success<'c> {
                  finished_at_ms = ?2
              WHERE task_id = ?3 AND generation = ?4 AND state = 1 AND in_flight = 1 AND has_key = 0 AND suspect = 0",
         )?;
-        Ok(Success { task, result: tx.prepare(WRITE_RESULT)? })
+        let result = tx.prepare("INSERT INTO perdura_results (task_id, result) VALUES (?1, ?2)")?;
+        Ok(Success { task, result })
     }
 
     /// Settles it if it is such an attempt; says whether it was.
@@ -104,7 +107,13 @@ impl<'c> Success<'c> {
 }
 
 /// Ends any attempt.
-fn settle_one(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: Timestamp) -> Sql<Settled> {
+fn settle_one(
+    tx: &Tx<'_>,
+    write_result: &mut Prepared<'_>,
+    s: &Settlement,
+    rules: &SettleRules,
+    now: Timestamp,
+) -> Sql<Settled> {
     let is_mine = |row: &HotRow| row.generation == s.generation.cast_signed();
     let Some(row) = HotRow::find(tx.conn, s.task_id)?.filter(is_mine) else {
         return Ok(Settled::Superseded);
@@ -134,7 +143,7 @@ fn settle_one(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: Timestamp) 
     to.replace(tx, &row)?;
     if let Verdict::Succeeded { result, .. } = &s.verdict {
         if let Some(result) = result {
-            tx.change_one(WRITE_RESULT, (s.task_id.as_i64(), result))?;
+            write_result.change_one((s.task_id.as_i64(), result))?;
         }
         clear_error(tx, s.task_id)?;
         tx.run("DELETE FROM perdura_checkpoints WHERE task_id = ?1", [s.task_id.as_i64()])?;
@@ -197,8 +206,6 @@ pub(super) fn close_attempt(
     )?;
     Ok(())
 }
-
-const WRITE_RESULT: &str = "INSERT INTO perdura_results (task_id, result) VALUES (?1, ?2)";
 
 fn write_progress(tx: &Tx<'_>, id: TaskId, progress: Option<Progress>) -> Sql<()> {
     let Some(Progress { done, total }) = progress else { return Ok(()) };

@@ -57,6 +57,8 @@ pub(crate) struct Desk {
     epilogue: Option<Box<dyn Epilogue>>,
     /// Pages in the WAL from which the writer checkpoints it.
     wal_limit: u32,
+    /// Pages in the WAL after the newest commit.
+    wal_pages: u32,
 }
 
 impl Writer {
@@ -70,6 +72,7 @@ impl Writer {
                 file_id,
                 epilogue: None,
                 wal_limit: CHECKPOINT_PAGES,
+                wal_pages: 0,
             }),
         }
     }
@@ -93,7 +96,11 @@ impl Writer {
         rank: Rank,
         write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
-        self.line.commit(rank, write, |group| lock(&self.desk).commit_group(group))
+        self.line.commit(rank, write, |group| {
+            let mut desk = lock(&self.desk);
+            desk.commit_group(group);
+            desk.mind_wal(); // when everybody has been answered
+        })
     }
 
     /// Runs something on the writing connection between two transactions.
@@ -148,7 +155,7 @@ impl Desk {
     /// One transaction with all members, and the epilogue if it is to have company. `Ok`: each member has its answer, and what the
     /// answers say is durable.
     fn attempt(&mut self, group: &mut [Box<dyn Member>], company: bool) -> Result<(), LostCommit> {
-        let Desk { connection, names, file_id, epilogue, wal_limit } = self;
+        let Desk { connection, names, file_id, epilogue, wal_pages, .. } = self;
         let lost = |fault: Fault| LostCommit { error: fault.into(), uncertain: false, had_company: false };
         if !connection.is_autocommit() {
             sql(connection, "ROLLBACK").map_err(lost)?;
@@ -184,10 +191,8 @@ impl Desk {
         match outcome {
             Ok(()) => {
                 let mut effects = tx.committed();
-                effects.wal_pages = wal_pages();
-                if effects.wal_pages >= *wal_limit {
-                    let _ = checkpoint_wal(connection); // the housekeeping tries again, and says what is wrong
-                }
+                *wal_pages = take_wal_pages();
+                effects.wal_pages = *wal_pages;
                 if let Some(epilogue) = epilogue {
                     epilogue.committed(effects);
                 }
@@ -200,6 +205,14 @@ impl Desk {
                 }
                 Err(lost)
             }
+        }
+    }
+
+    /// Checkpoints a WAL that nobody else does. What goes wrong is tried again after the next commit, which says what is wrong with
+    /// the disk if that lasts.
+    fn mind_wal(&mut self) {
+        if self.wal_pages >= self.wal_limit {
+            let _ = checkpoint_wal(&self.connection);
         }
     }
 
@@ -271,6 +284,6 @@ fn note_wal_pages(_: &Wal, pages: i32) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn wal_pages() -> u32 {
+fn take_wal_pages() -> u32 {
     WAL_PAGES.replace(0)
 }

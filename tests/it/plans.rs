@@ -139,6 +139,7 @@ fn every_statement_is_answered_as_planned() {
     log::set_max_level(log::LevelFilter::Trace);
     let folder = Folder::new();
     live(&folder.file());
+    log::set_max_level(log::LevelFilter::Off);
     let statements = SEEN.take();
     assert!(statements.len() > 60, "{} statements were traced", statements.len());
     let found = plans(&folder.file(), &statements);

@@ -29,7 +29,8 @@ fn raw_rate(
     let scratch = Scratch::new(&asked.dir);
     fill(&producer(scratch.path(), durability)?, 1)?;
     let raw = Raw::open(scratch.path(), durability, texts.enqueue.clone())?;
-    rate(tasks, || raw.enqueue(tasks, group, r#"{"n":123456}"#))
+    let mut enqueuer = raw.enqueuer()?;
+    rate(tasks, || enqueuer.enqueue(tasks, group))
 }
 
 /// Tasks that one side enqueues before it is the other's turn: the disk's mood changes within seconds.
@@ -45,12 +46,13 @@ fn in_turn(
     let (bare, ours) = (Scratch::new(&asked.dir), Scratch::new(&asked.dir));
     fill(&producer(bare.path(), durability)?, 1)?;
     let raw = Raw::open(bare.path(), durability, texts.enqueue.clone())?;
+    let mut enqueuer = raw.enqueuer()?;
     let queue = producer(ours.path(), durability)?;
     fill(&queue, 1)?;
     let mut times = [Duration::ZERO; 2];
     for first in (0..tasks).step_by(TURN) {
         let began = Instant::now();
-        raw.enqueue(TURN, 1, r#"{"n":123456}"#)?;
+        enqueuer.enqueue(TURN, 1)?;
         times[0] += began.elapsed();
         let began = Instant::now();
         for n in first..first + TURN {

@@ -23,14 +23,11 @@ fn filled(asked: &Asked, tasks: usize, bytes: usize) -> Outcome<Scratch> {
     Ok(scratch)
 }
 
-/// Bytes a task that claiming and settling writes in batches: WAL, start notes and WAL checkpoints together.
+/// Bytes a task that claiming and settling writes in batches: from before the file is opened until it is closed, so with the WAL, the
+/// start notes and every WAL checkpoint.
 fn in_batches(asked: &Asked, bytes: usize, tasks: usize) -> Outcome<f64> {
     let scratch = filled(asked, tasks, bytes)?;
-    let queue = runner(scratch.path(), Full, 2)?;
-    let before = bytes_written()?;
-    queue.drain()?;
-    let written = bytes_written()? - before;
-    Ok(written as f64 / tasks as f64)
+    drained(tasks, || runner(scratch.path(), Full, 2))
 }
 
 /// The same when each task takes 3 ms, so that none is claimed ahead.
@@ -40,9 +37,15 @@ fn one_by_one(asked: &Asked, bytes: usize, tasks: usize) -> Outcome<f64> {
         std::thread::sleep(Duration::from_millis(3));
         Ok(())
     };
-    let queue = Queue::builder().durability(Full).workers(1).handle(handler).open(scratch.path())?;
+    let builder = Queue::builder().durability(Full).workers(1).handle(handler);
+    drained(tasks, || Ok(builder.open(scratch.path())?))
+}
+
+fn drained(tasks: usize, open: impl FnOnce() -> Outcome<Queue>) -> Outcome<f64> {
     let before = bytes_written()?;
+    let queue = open()?;
     queue.drain()?;
+    drop(queue);
     Ok((bytes_written()? - before) as f64 / tasks as f64)
 }
 
@@ -74,10 +77,7 @@ pub fn curve(asked: &Asked, report: &mut Report) -> Outcome<()> {
         let before = bytes_written()?;
         let scratch = filled(asked, tasks, bytes)?;
         enqueue.push((bytes as f64, (bytes_written()? - before) as f64 / tasks as f64));
-        let queue = runner(scratch.path(), Full, 2)?;
-        let before = bytes_written()?;
-        queue.drain()?;
-        settle.push((bytes as f64, (bytes_written()? - before) as f64 / tasks as f64));
+        settle.push((bytes as f64, drained(tasks, || runner(scratch.path(), Full, 2))?));
     }
     for (name, points) in [("enqueue by 100", enqueue), ("claim + settle in batches", settle)] {
         report.curve(Curve {
