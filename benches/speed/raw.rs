@@ -140,7 +140,9 @@ impl Enqueuer<'_> {
             for at in 0..n {
                 let now = 1_700_000_000_000 + (first + at) as i64;
                 let none = None::<i64>;
-                one(self.task.execute(params![1, 1, 0, 0, 3, false, now, none, none, none]))?;
+                one(self
+                    .task
+                    .execute(params![1, 1, 0, 0, 0, 0, 3, 0, false, false, now, none, none, none, none]))?;
                 let id = self.raw.conn.last_insert_rowid();
                 let values = params![id, ARGS, 1, now, none, none, None::<&[u8]>, None::<&str>];
                 one(self.args.execute(values))?;

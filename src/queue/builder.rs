@@ -154,7 +154,7 @@ impl Builder {
             install_panic_hook();
         }
         let known = self.registry.names().map(|(name, version)| (name.into(), version)).collect();
-        let hub = Arc::new(Hub::new(self.clock, known));
+        let hub = Arc::new(Hub::new(self.clock, Arc::new(known)));
         Ok((Arc::new(Core::new(self.config, store, hub, rules)), Arc::new(self.registry)))
     }
 

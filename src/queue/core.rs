@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::executor::Executor;
 use crate::handler::{Control, Finished, Note, Port, Start};
-use crate::store::{self, Known, Notes, OwnerLock, Rank, Recovered, SettleRules, StartNote, Store, Tx};
+use crate::store::{self, Notes, OwnerLock, Rank, Recovered, SettleRules, StartNote, Store, Tx};
 use crate::task::{Claimed, TaskId, Timestamp};
 use crate::timer::{NextTick, Ticks};
 
@@ -70,10 +70,6 @@ impl Core {
         self.hub.clock.now()
     }
 
-    pub(super) fn known(&self) -> &Known {
-        &self.hub.known
-    }
-
     pub(super) fn set_executor(&self, executor: Weak<Executor>) {
         let _ = self.executor.set(executor);
     }
@@ -126,7 +122,7 @@ impl Core {
 
     /// What a new owner does after its recovery: lifts the hold of tasks whose name is known now, and claims.
     pub(super) fn begin(&self) -> Result<(), Error> {
-        let known = Arc::new(self.known().clone());
+        let known = self.hub.known.clone();
         loop {
             let (known, now) = (known.clone(), self.now());
             if self.owner_write(move |tx| store::lift_known(tx, &known, CHUNK, now))? < CHUNK {

@@ -2,7 +2,8 @@
 //!
 //! Each write transaction of an owner that makes tasks ready, or ends attempts while tasks are left, claims in the same transaction
 //! for whatever room the workers have, and hands the claims over as soon as they are durable. So an enqueue into an idle queue
-//! starts its task without a second commit, and a worker's settle fetches its next work.
+//! starts its task without a second commit, and a worker's settle fetches its next work. While nothing is ready and workers idle, an
+//! enqueue has leave ([`Direct`]) to write its task as claimed to begin with.
 //!
 //! **No wake-up is lost.** Everything here runs under the writer's lead, so transactions see each other's claims in order. Room
 //! appears only when an attempt is settled, and that settle is a transaction that claims. Tasks become ready only in a transaction,
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use super::hub::Hub;
 use crate::error::Error;
-use crate::store::{Effects, Epilogue, Sql, Tx, check_epoch, claim};
+use crate::store::{Direct, Effects, Epilogue, Sql, Tx, check_epoch, claim};
 
 pub(super) struct Handover {
     hub: Arc<Hub>,
@@ -41,6 +42,12 @@ pub(super) fn ask(hub: &Arc<Hub>) -> impl FnMut(&Tx<'_>) -> Sql<()> + Send + 'st
 }
 
 impl Epilogue for Handover {
+    fn direct(&self) -> Option<Direct> {
+        let epoch = self.hub.epoch().filter(|_| self.hub.is_claiming() && !self.hub.is_behind())?;
+        let room = self.hub.room_after(&Effects::default());
+        (room > 0).then(|| Direct::new(epoch, room, self.hub.known.clone()))
+    }
+
     fn joins(&self, tx: &Tx<'_>) -> bool {
         let may_claim = self.hub.is_claiming() && self.hub.epoch().is_some();
         may_claim && (tx.has_moved_suspects() || tx.effects().ready > 0 || self.hub.is_behind())
@@ -54,7 +61,7 @@ impl Epilogue for Handover {
             return Ok(());
         }
         self.hub.set_behind(true);
-        let room = self.hub.room_after(&tx.effects().settled);
+        let room = self.hub.room_after(&tx.effects());
         if room == 0 {
             return Ok(());
         }
@@ -62,7 +69,7 @@ impl Epilogue for Handover {
         self.next_cursor = self.cursor;
         let claims = claim(tx, room, &self.hub.known, &mut self.next_cursor, self.hub.clock.now())?;
         self.hub.set_behind(claims.len() == room || tx.effects().more);
-        tx.effect(|effects| effects.claims = claims);
+        tx.effect(|effects| effects.claims.extend(claims));
         Ok(())
     }
 

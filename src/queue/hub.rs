@@ -22,7 +22,7 @@ const NOT_OWNER: i64 = 0;
 
 pub(crate) struct Hub {
     pub clock: Arc<dyn Clock>,
-    pub known: Known,
+    pub known: Arc<Known>,
     pub pace: Pace,
     pub alarm: Arc<Alarm>,
     /// Told whenever a task's state changes.
@@ -50,7 +50,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(clock: Arc<dyn Clock>, known: Known) -> Hub {
+    pub(super) fn new(clock: Arc<dyn Clock>, known: Arc<Known>) -> Hub {
         let (jobs, job_queue) = unbounded(); // bounded by the claims that the epilogue makes: at most `capacity`
         Hub {
             clock,
@@ -134,14 +134,16 @@ impl Hub {
         self.workers.fetch_sub(n, Ordering::AcqRel);
     }
 
-    /// How many more claims may be out when these are settled. Exact only under the writer's lead.
-    pub(super) fn room_after(&self, settled: &[(TaskId, u64)]) -> usize {
+    /// How many more claims may be out after a transaction that means this. Exact only under the writer's lead.
+    pub(super) fn room_after(&self, effects: &Effects) -> usize {
         let workers = self.workers();
         let capacity = workers + workers * self.pace.prefetch();
         let running = lock(&self.running);
-        let leaving =
-            settled.iter().filter(|(id, g)| running.get(id).is_some_and(|c| c.generation == *g)).count();
-        capacity.saturating_sub(running.len() - leaving)
+        let is_out = |(id, generation): &&(TaskId, u64)| {
+            running.get(id).is_some_and(|control| control.generation == *generation)
+        };
+        let leaving = effects.settled.iter().filter(is_out).count();
+        capacity.saturating_sub(running.len() - leaving + effects.claims.len())
     }
 
     /// Where workers take their jobs from.

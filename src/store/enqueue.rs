@@ -1,21 +1,32 @@
 //! New tasks.
 
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::time::Duration;
+
 use rusqlite::Connection;
 use siphasher::sip128::{Hasher128, SipHasher24};
-use std::hash::Hasher;
 
 use super::fault::Sql;
 use super::tx::{Prepared, Tx};
-use crate::error::EnqueueToken;
-use crate::task::{Due, Enqueued, Hold, NewTask, State, TaskId, Timestamp};
+use crate::error::{EnqueueToken, Error};
+use crate::lifecycle::{Event, Standing, next};
+use crate::task::{Claimed, Due, Enqueued, Hold, NewTask, State, TaskId, Timestamp, millis};
 
 /// Makes tasks, in their order. A task whose unique key is held, or that came from the same enqueue before, is found instead.
 pub(crate) fn enqueue(tx: &Tx<'_>, tasks: &[NewTask], now: Timestamp) -> Sql<Vec<Enqueued>> {
     let mut insert = Insert::new(tx)?;
-    tasks.iter().map(|task| enqueue_one(tx, &mut insert, task, now)).collect()
+    let is_alone = tasks.len() == 1;
+    tasks.iter().map(|task| enqueue_one(tx, &mut insert, task, is_alone, now)).collect()
 }
 
-fn enqueue_one(tx: &Tx<'_>, insert: &mut Insert<'_>, task: &NewTask, now: Timestamp) -> Sql<Enqueued> {
+fn enqueue_one(
+    tx: &Tx<'_>,
+    insert: &mut Insert<'_>,
+    task: &NewTask,
+    is_alone: bool,
+    now: Timestamp,
+) -> Sql<Enqueued> {
     let options = &task.options;
     if let Some(token) = options.token
         && find_token(tx.conn, token)?
@@ -37,14 +48,23 @@ fn enqueue_one(tx: &Tx<'_>, insert: &mut Insert<'_>, task: &NewTask, now: Timest
     };
     let hold = if run_at.is_some_and(|time| time > now) { Hold::Time } else { Hold::Ready };
     let expires_at = options.expires.map(|after| now.after(after));
+    let name_id = tx.name_id(task.task_name)?;
+    let is_ready = hold == Hold::Ready && expires_at.is_none_or(|time| time > now);
+    let starts = is_alone && is_ready && tx.may_start(task)?;
+    let standing = new_standing(hold, options.max_attempts, starts)?;
     insert.task.change_one(rusqlite::params![
         queue_id,
-        tx.name_id(task.task_name)?,
-        hold.code(),
+        name_id,
+        standing.state.code(),
+        standing.hold.code(),
         options.priority,
-        options.max_attempts,
+        standing.attempt_number,
+        standing.max_attempts,
+        i64::from(starts), // its generation: one claim, or none
+        standing.in_flight,
         digest.is_some(),
         now.as_millis(),
+        starts.then_some(now.as_millis()),
         run_at.map(Timestamp::as_millis),
         anchor.map(Timestamp::as_millis),
         expires_at.map(Timestamp::as_millis),
@@ -55,8 +75,8 @@ fn enqueue_one(tx: &Tx<'_>, insert: &mut Insert<'_>, task: &NewTask, now: Timest
         task.args,
         task.version,
         task.token,
-        options.backoff.map(crate::task::millis),
-        options.timeout.map(crate::task::millis),
+        options.backoff.map(millis),
+        options.timeout.map(millis),
         digest,
         options.tag,
     ])?;
@@ -64,14 +84,59 @@ fn enqueue_one(tx: &Tx<'_>, insert: &mut Insert<'_>, task: &NewTask, now: Timest
         let sql = "INSERT INTO perdura_keys (queue_id, digest, task_id) VALUES (?1, ?2, ?3)";
         tx.change_one(sql, (queue_id, digest, id))?;
     }
-    tx.count(queue_id, State::Queued, hold, 1);
-    tx.effect(|effects| {
-        effects.changed = true;
-        effects.ready += u64::from(hold == Hold::Ready);
-        let waits_until = (hold == Hold::Time).then_some(run_at).flatten();
-        effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
-    });
-    Ok(Enqueued::Inserted(TaskId::from_i64(id)))
+    tx.count(queue_id, standing.state, standing.hold, 1);
+    let id = TaskId::from_i64(id);
+    if starts {
+        let claimed = claimed(id, &standing, task, tx.task_name(name_id)?, queue_id);
+        tx.effect(|effects| {
+            effects.changed = true;
+            effects.claims.push(claimed);
+        });
+    } else {
+        tx.effect(|effects| {
+            effects.changed = true;
+            effects.ready += u64::from(hold == Hold::Ready);
+            let waits_until = (hold == Hold::Time).then_some(run_at).flatten();
+            effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
+        });
+    }
+    Ok(Enqueued::Inserted(id))
+}
+
+/// How a new task stands: queued, or claimed right away.
+fn new_standing(hold: Hold, max_attempts: u32, starts: bool) -> Sql<Standing> {
+    let queued = Standing {
+        state: State::Queued,
+        hold,
+        attempt_number: 0,
+        max_attempts,
+        in_flight: false,
+        cancel_requested: false,
+        suspect: false,
+    };
+    if !starts {
+        return Ok(queued);
+    }
+    let refused = |why| Error::internal(format!("a new task refused its claim: {why:?}"));
+    Ok(next(&queued, Event::Claim).map_err(refused)?.standing)
+}
+
+/// A new task on its way to a worker.
+fn claimed(id: TaskId, standing: &Standing, task: &NewTask, task_name: Arc<str>, queue_id: i64) -> Claimed {
+    let whole = |duration: Duration| Duration::from_millis(millis(duration).cast_unsigned()); // as the file keeps it
+    Claimed {
+        task_id: id,
+        generation: 1,
+        attempt_number: standing.attempt_number,
+        max_attempts: standing.max_attempts,
+        task_name,
+        queue_id,
+        args: task.args.clone(),
+        backoff: task.options.backoff.map(whole),
+        timeout: task.options.timeout.map(whole),
+        has_key: task.options.unique.is_some(),
+        suspect: standing.suspect,
+    }
 }
 
 /// The two rows of a new task.
@@ -84,8 +149,9 @@ impl<'c> Insert<'c> {
     fn new(tx: &Tx<'c>) -> Sql<Insert<'c>> {
         let task = tx.prepare(
             "INSERT INTO perdura_tasks (queue_id, name_id, state, hold, priority, attempt_number, max_attempts, generation,
-                 in_flight, cancel_requested, suspect, has_key, late, snoozes, created_at_ms, run_at_ms, anchor_ms, expires_at_ms)
-             VALUES (?1, ?2, 0, ?3, ?4, 0, ?5, 0, 0, 0, 0, ?6, 0, 0, ?7, ?8, ?9, ?10)",
+                 in_flight, cancel_requested, suspect, has_key, late, snoozes, created_at_ms, started_at_ms, run_at_ms, anchor_ms,
+                 expires_at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, 0, 0, ?11, ?12, ?13, ?14, ?15)",
         )?;
         let args = tx.prepare(
             "INSERT INTO perdura_args (task_id, args, version, token, backoff_ms, timeout_ms, unique_digest, tag)

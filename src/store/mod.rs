@@ -7,6 +7,7 @@ mod admin;
 mod check;
 mod chores;
 mod claim;
+mod direct;
 mod enqueue;
 mod fault;
 mod group;
@@ -41,6 +42,7 @@ pub use check::CheckReport;
 pub(crate) use check::check;
 pub(crate) use chores::{Background, checkpoint_wal, data_version, return_free_pages};
 pub(crate) use claim::{Known, claim, lift_known};
+pub(crate) use direct::Direct;
 pub(crate) use enqueue::{enqueue, find_token};
 pub(crate) use fault::{Fault, Sql};
 pub(crate) use group::Rank;
@@ -140,7 +142,7 @@ impl Store {
     /// A transaction's view of a connection of the caller's own, for writes that join the caller's transaction.
     #[cfg(feature = "rusqlite")]
     pub(crate) fn join<'c>(&'c self, connection: &'c Connection) -> Tx<'c> {
-        Tx::new(connection, &self.names, &self.file_id)
+        Tx::new(connection, &self.names, &self.file_id, None)
     }
 
     pub(crate) fn file_id(&self) -> &[u8; 16] {

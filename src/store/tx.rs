@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
+use super::direct::Direct;
 use super::fault::Sql;
 use super::names::{Met, Names};
 use super::suspects;
@@ -24,6 +25,8 @@ pub(crate) struct Tx<'c> {
     suspects_moved: Cell<bool>,
     /// The owner epoch has been compared already.
     pub(super) epoch_checked: Cell<bool>,
+    /// The leave to start new tasks at once, if there is any.
+    pub(super) direct: Option<Direct>,
 }
 
 /// What a committed transaction means for timers, workers and waiters.
@@ -58,7 +61,13 @@ pub(super) struct Mark {
 }
 
 impl<'c> Tx<'c> {
-    pub(super) fn new(conn: &'c Connection, names: &'c Names, file_id: &'c [u8; 16]) -> Tx<'c> {
+    /// What is written within a transaction of this connection.
+    pub(super) fn new(
+        conn: &'c Connection,
+        names: &'c Names,
+        file_id: &'c [u8; 16],
+        direct: Option<Direct>,
+    ) -> Tx<'c> {
         Tx {
             conn,
             names,
@@ -68,6 +77,7 @@ impl<'c> Tx<'c> {
             effects: RefCell::default(),
             suspects_moved: Cell::new(false),
             epoch_checked: Cell::new(false),
+            direct,
         }
     }
 

@@ -17,6 +17,7 @@ use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
 use super::chores::checkpoint_wal;
+use super::direct::Direct;
 use super::fault::{Fault, Sql};
 use super::group::{Kept, Line, Member, Rank, lock};
 use super::names::Names;
@@ -33,6 +34,8 @@ const BACKSTOP_PAGES: u32 = 16 * CHECKPOINT_PAGES;
 
 /// What happens in each transaction beside its members: claims ride along, and the effects are told. Called by whoever leads.
 pub(crate) trait Epilogue: Send {
+    /// Leave for the transaction to start new tasks at once, if workers idle and nothing is known to be ready.
+    fn direct(&self) -> Option<Direct>;
     /// Whether it has anything to write into the transaction.
     fn joins(&self, tx: &Tx<'_>) -> bool;
     /// The last chance to write into the transaction, if it joins.
@@ -161,7 +164,8 @@ impl Desk {
             sql(connection, "ROLLBACK").map_err(lost)?;
         }
         sql(connection, "BEGIN IMMEDIATE").map_err(lost)?;
-        let tx = Tx::new(connection, names, file_id);
+        let direct = epilogue.as_ref().filter(|_| company).and_then(|epilogue| epilogue.direct());
+        let tx = Tx::new(connection, names, file_id, direct);
         let mut had_company = false;
         let written = run_members(&tx, group).and_then(|any| {
             if any {
@@ -173,6 +177,7 @@ impl Desk {
             }
             Ok(any)
         });
+        had_company |= !tx.effects().claims.is_empty();
         let outcome = match written {
             Ok(true) if planted("g01-a-commit-is-forgotten") && connection.last_insert_rowid() % 50 == 49 => {
                 sql(connection, "ROLLBACK").map_err(lost)

@@ -1,9 +1,10 @@
 //! The order of claims, and what clocks do to waits.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use perdura::testing::Ran;
-use perdura::{Clock, Config, Filter, Options, State, TaskId, Timestamp};
+use perdura::{Clock, Config, Context, Filter, Options, Queue, State, TaskId, Timestamp};
 
 use crate::support::*;
 
@@ -47,6 +48,62 @@ fn g09_queues_with_ready_tasks_take_turns() {
     let a: Vec<_> = (0..4).map(|_| add("a")).collect();
     let b: Vec<_> = (0..2).map(|_| add("b")).collect();
     assert_eq!(order(&tests), [a[0], b[0], a[1], b[1], a[2], a[3]]);
+}
+
+/// A queue with one worker, which writes down whom it runs.
+fn recording(path: &std::path::Path) -> (Queue, Arc<Mutex<Vec<TaskId>>>) {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let ran = order.clone();
+    let handler = move |task: Do, cx: &Context| {
+        ran.lock().unwrap().push(cx.id());
+        run(task, cx)
+    };
+    let builder = Queue::builder().workers(1).poll_interval(Duration::ZERO).handle(handler);
+    (builder.open(path).unwrap(), order)
+}
+
+#[test]
+fn g09_a_new_task_does_not_start_before_one_that_another_process_has_made() {
+    let folder = Folder::new();
+    let (owner, order) = recording(&folder.file());
+    let other = Queue::builder().open(folder.file()).unwrap();
+    let first = other.enqueue(&Do::Ok(1)).unwrap(); // the owner has not noticed
+    let second = owner.enqueue(&Do::Ok(2)).unwrap();
+    owner.notify().unwrap();
+    owner.drain().unwrap();
+    assert_eq!(*order.lock().unwrap(), [first, second]);
+    assert_sound(&owner);
+}
+
+#[test]
+fn g09_a_new_task_does_not_start_in_a_queue_that_another_process_has_paused() {
+    let folder = Folder::new();
+    let (owner, order) = recording(&folder.file());
+    let other = Queue::builder().open(folder.file()).unwrap();
+    other.pause("default").unwrap();
+    let id = owner.enqueue(&Do::Ok(1)).unwrap();
+    assert_eq!(owner.get(id).unwrap().state, State::Queued);
+    other.resume("default").unwrap();
+    owner.notify().unwrap();
+    owner.drain().unwrap();
+    assert_eq!(*order.lock().unwrap(), [id]);
+}
+
+#[test]
+fn a_task_that_starts_at_once_is_written_as_one_that_was_claimed() {
+    let folder = Folder::new();
+    let (owner, order) = recording(&folder.file());
+    let options = Options::new().unique("key").max_attempts(1).timeout(MINUTE);
+    let failed = add(&owner, &fail(), options.clone());
+    assert_eq!(owner.wait(failed, MINUTE).unwrap().state, State::Failed);
+    let record = owner.get(failed).unwrap();
+    assert_eq!((record.attempt_number, record.generation), (1, 1));
+    assert!(record.started_at >= Some(record.created_at));
+    assert_eq!(owner.attempts(failed).unwrap().len(), 1);
+    let again = add(&owner, &Do::Ok(3), options);
+    assert_eq!(owner.wait(again, MINUTE).unwrap().state, State::Succeeded, "the key was free again");
+    assert_eq!(*order.lock().unwrap(), [failed, again]);
+    assert_sound(&owner);
 }
 
 #[test]
