@@ -14,6 +14,12 @@ use crate::raw::{Raw, Texts};
 use crate::report::{Report, Row, Target};
 use crate::work::{Noop, Scratch, fill, name_of, producer};
 
+/// Samples of one kind before it is the next one's turn: each has the caches as it would have them alone.
+const TURN: usize = 50;
+
+/// How long everything rests before each sample.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// Sorted microseconds of what was measured in turn.
 struct Samples {
     /// Raw commits of one task.
@@ -44,18 +50,24 @@ fn sample(
     let (awake, woken) = bounded(1);
     thread::spawn(move || wakes_up.iter().try_for_each(|sent| awake.send(sent.elapsed())));
     let (mut commits, mut wakes, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
-    for n in 0..samples as u64 {
-        thread::sleep(Duration::from_millis(2));
-        let began = Instant::now();
-        enqueuer.enqueue(1, 1)?;
-        commits.push(began.elapsed());
-        thread::sleep(Duration::from_millis(2));
-        sleeper.send(Instant::now())?;
-        wakes.push(woken.recv()?);
-        thread::sleep(Duration::from_millis(2));
-        let began = Instant::now();
-        queue.enqueue(&Noop { n })?;
-        latencies.push(starts.recv()?.duration_since(began));
+    for _ in (0..samples).step_by(TURN) {
+        for _ in 0..TURN {
+            thread::sleep(PAUSE);
+            let began = Instant::now();
+            enqueuer.enqueue(1, 1)?;
+            commits.push(began.elapsed());
+        }
+        for _ in 0..TURN {
+            thread::sleep(PAUSE);
+            sleeper.send(Instant::now())?;
+            wakes.push(woken.recv()?);
+        }
+        for n in 0..TURN as u64 {
+            thread::sleep(PAUSE);
+            let began = Instant::now();
+            queue.enqueue(&Noop { n })?;
+            latencies.push(starts.recv()?.duration_since(began));
+        }
     }
     Ok(Samples { commits: micros(commits), wakes: micros(wakes), starts: micros(latencies) })
 }
