@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use crate::report::Report;
-use crate::rows::{curves, drain, enqueue, growth, retry, start, wear, weight};
+use crate::rows::{curves, drain, enqueue, growth, retry, start, tails, wear, weight};
 use crate::{Asked, idle};
 
 type Run = fn(&Asked, &mut Report) -> Result<(), Box<dyn Error>>;
@@ -32,6 +32,7 @@ pub const ROWS: &[Entry] = &[
     quick("enqueue-batch", enqueue::batches),
     quick("drain", drain::drain),
     quick("start", start::start),
+    quick("tails", tails::tails),
     quick("wear", wear::args),
     quick("promote", growth::promote),
     quick("retry", retry::lateness),

@@ -18,6 +18,7 @@ mod conditions;
 mod idle;
 mod list;
 mod measure;
+mod probe;
 mod raw;
 mod report;
 mod rows;

@@ -10,9 +10,10 @@ use perdura::{Durability, Queue};
 use rusqlite::Connection;
 
 use crate::Asked;
-use crate::measure::{Rounds, micros, percentile};
+use crate::measure::Rounds;
+use crate::probe::{Probe, Waits};
 use crate::report::{Report, Row, Target};
-use crate::work::{Noop, Scratch, name_of, runner};
+use crate::work::{Noop, Scratch, name_of, noop};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -25,17 +26,18 @@ const READS: Duration = Duration::from_secs(10);
 /// What came of a soak.
 struct Soaked {
     tasks: u64,
-    /// Sorted microseconds of single enqueues beside the load.
-    enqueues: Vec<f64>,
+    /// Of single tasks beside the load.
+    waits: Waits,
     largest_wal: u64,
     final_wal: u64,
 }
 
 fn soak(asked: &Asked, durability: Durability, time: Duration, long_reader: bool) -> Outcome<Soaked> {
     let scratch = Scratch::new(&asked.dir);
-    let queue = runner(scratch.path(), durability, 2)?;
+    let builder = Queue::builder().durability(durability).workers(2).handle(noop);
+    let probe = Probe::open(builder, |builder| builder.open(scratch.path()))?;
     let (over, largest) = (AtomicBool::new(false), AtomicU64::new(0));
-    let soaked = thread::scope(|scope| -> Outcome<(u64, Vec<f64>)> {
+    let (tasks, waits) = thread::scope(|scope| -> Outcome<(u64, Waits)> {
         let ends = SetOnDrop(&over);
         let watcher = scope.spawn(|| {
             while !over.load(Ordering::Acquire) {
@@ -53,24 +55,18 @@ fn soak(asked: &Asked, durability: Durability, time: Duration, long_reader: bool
             }
             Ok(())
         });
-        let bulk = scope.spawn(|| load(&queue, &over));
-        let (began, mut times) = (Instant::now(), Vec::new());
-        while began.elapsed() < time {
-            let at = Instant::now();
-            queue.enqueue(&Noop { n: 0 })?;
-            times.push(at.elapsed());
-            thread::sleep(Duration::from_millis(2));
-        }
+        let bulk = scope.spawn(|| load(&probe.queue, &over));
+        let began = Instant::now();
+        let waits = probe.lives(Duration::from_millis(2), || began.elapsed() < time)?;
         drop(ends);
         watcher.join().map_err(|_| "the watcher panicked")?;
         reader.join().map_err(|_| "the reader panicked")??;
         let tasks = bulk.join().map_err(|_| "the producer panicked")??;
-        Ok((tasks + times.len() as u64, micros(times)))
+        Ok((tasks + waits.len() as u64, waits))
     })?;
-    queue.drain()?;
+    probe.queue.drain()?;
     thread::sleep(Duration::from_secs(3));
-    let (tasks, enqueues) = soaked;
-    Ok(Soaked { tasks, enqueues, largest_wal: largest.into_inner(), final_wal: scratch.bytes_of("-wal") })
+    Ok(Soaked { tasks, waits, largest_wal: largest.into_inner(), final_wal: scratch.bytes_of("-wal") })
 }
 
 /// Ends the other threads, also when this one fails.
@@ -128,8 +124,8 @@ pub fn run(asked: &Asked, minutes: u64, report: &mut Report) -> Outcome<()> {
                 soaked.tasks as f64 / time.as_secs_f64(),
                 Target::None,
             );
-            for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("most", 1.0)] {
-                row(&format!("enqueue {name}"), "µs", percentile(&soaked.enqueues, share), Target::None);
+            for (name, figure) in soaked.waits.percentiles() {
+                row(&name, "µs", figure, Target::None);
             }
             // Without a reader that keeps it from starting again, the WAL is bounded: 4 MiB, and what comes while it is copied.
             let bound = if long_reader { Target::None } else { Target::AtMost(16.0) };

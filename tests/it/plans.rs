@@ -102,6 +102,12 @@ fn live(path: &Path) {
     let tests = open(path, &clock);
     tests.queue().notify().unwrap();
     tests.run_until_idle().unwrap();
+    drop(tests);
+    let threaded = builder(Config::default()).open(path).unwrap();
+    for n in 0..2 {
+        let id = threaded.enqueue(&Do::Ok(n)).unwrap(); // the second one meets an idle queue and starts at once
+        threaded.wait(id, MINUTE).unwrap();
+    }
 }
 
 fn look(queue: &Queue, id: perdura::TaskId) {

@@ -6,5 +6,6 @@ pub mod enqueue;
 pub mod growth;
 pub mod retry;
 pub mod start;
+pub mod tails;
 pub mod wear;
 pub mod weight;
