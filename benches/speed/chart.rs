@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
+use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 use serde_json::Value;
@@ -78,7 +79,7 @@ pub fn draw(report: &Report, peers: Option<&Path>, dir: &Path) -> Outcome<()> {
             "each with the SQLite that it brings; {} × {}, {}; perdura \"one at a time\" is its testing kit, without threads",
             c.processors, c.processor, c.file_system
         );
-        draw_peers(&std::fs::read_to_string(file)?, &foot, &dir.join("peers.svg"))?;
+        draw_peers(&Rates::read(&std::fs::read_to_string(file)?)?, &foot, &dir.join("peers.svg"))?;
     }
     Ok(())
 }
@@ -121,10 +122,7 @@ where
     X::CoordDescType: ValueFormatter<f64>,
     Y::CoordDescType: ValueFormatter<f64>,
 {
-    let area = SVGBackend::new(file, SIZE).into_drawing_area();
-    area.fill(&WHITE)?;
-    let (area, foot) = area.split_vertically(SIZE.1 as i32 - 26);
-    write_foot(&foot, conditions)?;
+    let area = canvas(file, conditions)?;
     let mut chart = ChartBuilder::on(&area)
         .caption(plan.title, ("sans-serif", 20).into_font().color(&INK))
         .margin(12)
@@ -148,24 +146,37 @@ where
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
         chart.draw_series(curve.points.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
     }
-    chart
-        .configure_series_labels()
-        .position(plan.legend.clone())
-        .background_style(WHITE.mix(0.85))
-        .border_style(RGBColor(200, 200, 200))
-        .label_font(("sans-serif", 14).into_font().color(&INK))
-        .draw()?;
+    legend(&mut chart, plan.legend.clone())?;
     area.present()?;
     Ok(())
 }
 
-fn write_foot<D>(foot: &DrawingArea<D, plotters::coord::Shift>, text: &str) -> Outcome<()>
-where
-    D: DrawingBackend,
-    D::ErrorType: 'static,
-{
+/// A white page with the conditions at its foot; what is above them is to draw on.
+fn canvas<'a>(file: &'a Path, conditions: &str) -> Outcome<DrawingArea<SVGBackend<'a>, Shift>> {
+    let page = SVGBackend::new(file, SIZE).into_drawing_area();
+    page.fill(&WHITE)?;
+    let (area, foot) = page.split_vertically(SIZE.1 as i32 - 26);
     let style = ("sans-serif", 12).into_font().color(&RGBColor(90, 90, 90));
-    foot.draw(&Text::new(text.to_owned(), (14, 6), style))?;
+    foot.draw(&Text::new(conditions.to_owned(), (14, 6), style))?;
+    Ok(area)
+}
+
+/// Draws the names of what the chart has.
+fn legend<'a, X, Y>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+    position: SeriesLabelPosition,
+) -> Outcome<()>
+where
+    X: Ranged,
+    Y: Ranged,
+{
+    chart
+        .configure_series_labels()
+        .position(position)
+        .background_style(WHITE.mix(0.85))
+        .border_style(RGBColor(200, 200, 200))
+        .label_font(("sans-serif", 14).into_font().color(&INK))
+        .draw()?;
     Ok(())
 }
 
@@ -191,27 +202,41 @@ const WORKS: [(&str, &str); 4] = [
     ("one-at-a-time", "one at a time"),
 ];
 
-/// Bars: tasks a second by work and peer, durable settings only. A mode that may lose confirmed work is not compared with one that may not.
-fn draw_peers(lines: &str, conditions: &str, file: &Path) -> Outcome<()> {
-    let mut rates: BTreeMap<(String, String), Rounds> = BTreeMap::new();
-    let mut peers: Vec<String> = Vec::new();
-    for line in lines.lines().filter(|line| !line.trim().is_empty()) {
-        let line: Value = serde_json::from_str(line)?;
-        let (peer, work) =
-            (line["peer"].as_str().unwrap_or_default(), line["work"].as_str().unwrap_or_default());
-        if let Some(rate) = line["per_second"].as_f64().filter(|_| line["durable"] == true) {
-            if !peers.iter().any(|known| known == peer) {
-                peers.push(peer.to_owned());
+/// Tasks a second by work and peer, of durable settings only: a mode that may lose confirmed work is not compared with one that may not.
+struct Rates {
+    peers: Vec<String>,
+    by_work_and_peer: BTreeMap<(String, String), Rounds>,
+}
+
+impl Rates {
+    /// Reads what `benches/peers/run` has written.
+    fn read(lines: &str) -> Outcome<Rates> {
+        let mut rates = Rates { peers: Vec::new(), by_work_and_peer: BTreeMap::new() };
+        for line in lines.lines().filter(|line| !line.trim().is_empty()) {
+            let line: Value = serde_json::from_str(line)?;
+            let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+            let Some(rate) = line["per_second"].as_f64().filter(|_| line["durable"] == true) else {
+                continue;
+            };
+            if !rates.peers.contains(&text("peer")) {
+                rates.peers.push(text("peer"));
             }
-            rates.entry((work.to_owned(), peer.to_owned())).or_default().0.push(rate);
+            rates.by_work_and_peer.entry((text("work"), text("peer"))).or_default().0.push(rate);
         }
+        Ok(rates)
     }
+
+    fn of(&self, work: &str, peer: &str) -> Option<f64> {
+        Some(self.by_work_and_peer.get(&(work.to_owned(), peer.to_owned()))?.median())
+    }
+}
+
+/// Bars, by work and peer.
+fn draw_peers(rates: &Rates, conditions: &str, file: &Path) -> Outcome<()> {
     let groups = WORKS.len() as f64;
-    let (low, high) = decades(rates.values().map(Rounds::median).collect::<Vec<_>>().into_iter());
-    let area = SVGBackend::new(file, SIZE).into_drawing_area();
-    area.fill(&WHITE)?;
-    let (area, foot) = area.split_vertically(SIZE.1 as i32 - 26);
-    write_foot(&foot, conditions)?;
+    let (low, high) =
+        decades(rates.by_work_and_peer.values().map(Rounds::median).collect::<Vec<_>>().into_iter());
+    let area = canvas(file, conditions)?;
     let mut chart = ChartBuilder::on(&area)
         .caption(
             "Tasks a second, every queue with synchronous=FULL (log scale)",
@@ -234,12 +259,11 @@ fn draw_peers(lines: &str, conditions: &str, file: &Path) -> Outcome<()> {
         .bold_line_style(RGBColor(222, 222, 222))
         .light_line_style(TRANSPARENT)
         .draw()?;
-    let width = 0.84 / peers.len().max(1) as f64;
-    for (at, (peer, colour)) in peers.iter().zip(COLOURS).enumerate() {
+    let width = 0.84 / rates.peers.len().max(1) as f64;
+    for (at, (peer, colour)) in rates.peers.iter().zip(COLOURS).enumerate() {
         let bars: Vec<(f64, f64)> = (0..WORKS.len())
             .filter_map(|group| {
-                let rate = rates.get(&(WORKS[group].0.to_owned(), peer.clone()))?.median();
-                Some((group as f64 + 0.08 + at as f64 * width, rate))
+                Some((group as f64 + 0.08 + at as f64 * width, rates.of(WORKS[group].0, peer)?))
             })
             .collect();
         let boxes = bars
@@ -254,13 +278,7 @@ fn draw_peers(lines: &str, conditions: &str, file: &Path) -> Outcome<()> {
             bars.iter().map(|(x, rate)| Text::new(figure(*rate), (*x, *rate * 1.28), style.clone())),
         )?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.85))
-        .border_style(RGBColor(200, 200, 200))
-        .label_font(("sans-serif", 14).into_font().color(&INK))
-        .draw()?;
+    legend(&mut chart, SeriesLabelPosition::UpperRight)?;
     area.present()?;
     Ok(())
 }

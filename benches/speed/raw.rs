@@ -189,6 +189,14 @@ impl Texts {
         })?;
         drop(raw);
         trace::print("1,000 enqueues one by one", &self.enqueue, &enqueue);
+        // What ran for each task, without what a connection does once.
+        let steady = |statements| {
+            let tally = trace::tally(statements).into_iter();
+            tally.filter(|(times, _)| *times >= TASKS).collect::<Vec<_>>()
+        };
+        if steady(&self.enqueue) != steady(&enqueue) {
+            return Err("the raw loop does not run what perdura runs for an enqueue".into());
+        }
         runner(scratch.path(), Durability::Relaxed, 2)?.drain()?;
         fill(&producer(scratch.path(), Durability::Relaxed)?, TASKS)?;
         let raw = Raw::open(scratch.path(), Durability::Relaxed, self.drain.clone())?;

@@ -86,20 +86,17 @@ fn enqueue_one(
     }
     tx.count(queue_id, standing.state, standing.hold, 1);
     let id = TaskId::from_i64(id);
-    if starts {
-        let claimed = claimed(id, &standing, task, tx.task_name(name_id)?, queue_id);
-        tx.effect(|effects| {
-            effects.changed = true;
-            effects.claims.push(claimed);
-        });
-    } else {
-        tx.effect(|effects| {
-            effects.changed = true;
-            effects.ready += u64::from(hold == Hold::Ready);
-            let waits_until = (hold == Hold::Time).then_some(run_at).flatten();
-            effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
-        });
-    }
+    let claimed = match starts {
+        true => Some(claimed(id, &standing, task, tx.task_name(name_id)?, queue_id)),
+        false => None,
+    };
+    tx.effect(|effects| {
+        effects.changed = true;
+        effects.ready += u64::from(!starts && hold == Hold::Ready);
+        effects.claims.extend(claimed);
+        let waits_until = (hold == Hold::Time).then_some(run_at).flatten();
+        effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
+    });
     Ok(Enqueued::Inserted(id))
 }
 

@@ -107,6 +107,17 @@ fn a_task_that_starts_at_once_is_written_as_one_that_was_claimed() {
 }
 
 #[test]
+fn a_task_that_started_at_once_expires_while_it_waits_for_its_retry() {
+    let folder = Folder::new();
+    let (owner, _) = recording(&folder.file());
+    owner.wait(add(&owner, &Do::Ok(1), Options::new()), MINUTE).unwrap(); // nothing is left to claim: the next one starts at once
+    let options = Options::new().expires(Duration::from_millis(200)).backoff(MINUTE);
+    let id = add(&owner, &fail(), options);
+    let record = owner.wait(id, MINUTE / 2).unwrap();
+    assert_eq!((record.state, record.error_type.as_deref()), (State::Cancelled, Some("Expired")));
+}
+
+#[test]
 fn g10_a_task_without_a_due_time_runs_whatever_the_clock_says() {
     for ms in [i64::MIN, -5, 0, 253_402_300_800_000, i64::MAX] {
         let (tests, clock) = stepped();
