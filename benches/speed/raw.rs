@@ -56,10 +56,11 @@ impl Raw {
         );
     }
 
-    /// Prepares what an enqueue runs.
-    pub fn enqueuer(&self) -> Outcome<Enqueuer<'_>> {
+    /// Prepares what an enqueue runs: of a task that is ready, or of one that starts at once.
+    pub fn enqueuer(&self, starts: bool) -> Outcome<Enqueuer<'_>> {
         Ok(Enqueuer {
             raw: self,
+            starts,
             begin: self.statement("BEGIN IMMEDIATE")?,
             task: self.statement("INSERT INTO perdura_tasks")?,
             args: self.statement("INSERT INTO perdura_args")?,
@@ -123,6 +124,7 @@ fn one(changed: rusqlite::Result<usize>) -> Outcome<()> {
 /// The statements of an enqueue, prepared.
 pub struct Enqueuer<'c> {
     raw: &'c Raw,
+    starts: bool,
     begin: Statement<'c>,
     task: Statement<'c>,
     args: Statement<'c>,
@@ -140,14 +142,15 @@ impl Enqueuer<'_> {
             for at in 0..n {
                 let now = 1_700_000_000_000 + (first + at) as i64;
                 let none = None::<i64>;
-                one(self
-                    .task
-                    .execute(params![1, 1, 0, 0, 0, 0, 3, 0, false, false, now, none, none, none, none]))?;
+                let (running, started) = (i64::from(self.starts), self.starts.then_some(now));
+                one(self.task.execute(params![
+                    1, 1, running, 0, 0, running, 3, running, running, false, now, started, none, none, none
+                ]))?;
                 let id = self.raw.conn.last_insert_rowid();
                 let values = params![id, ARGS, 1, now, none, none, None::<&[u8]>, None::<&str>];
                 one(self.args.execute(values))?;
             }
-            one(self.count.execute((1, 0, 0, n as i64)))?;
+            one(self.count.execute((1, i64::from(self.starts), 0, n as i64)))?;
             self.commit.execute([])?;
         }
         Ok(())
@@ -185,7 +188,7 @@ impl Texts {
         let raw = Raw::open(scratch.path(), Durability::Relaxed, self.enqueue.clone())?;
         let enqueue = trace::of(|| {
             raw.listen();
-            raw.enqueuer()?.enqueue(TASKS, 1)
+            raw.enqueuer(false)?.enqueue(TASKS, 1)
         })?;
         drop(raw);
         trace::print("1,000 enqueues one by one", &self.enqueue, &enqueue);

@@ -44,8 +44,8 @@ pub(super) fn ask(hub: &Arc<Hub>) -> impl FnMut(&Tx<'_>) -> Sql<()> + Send + 'st
 impl Epilogue for Handover {
     fn direct(&self) -> Option<Direct> {
         let epoch = self.hub.epoch().filter(|_| self.hub.is_claiming() && !self.hub.is_behind())?;
-        let room = self.hub.room_after(&Effects::default());
-        (room > 0).then(|| Direct::new(epoch, room, self.hub.known.clone()))
+        let has_idle = self.hub.has_idle_worker();
+        has_idle.then(|| Direct::new(epoch, self.hub.known.clone(), self.hub.clock.now()))
     }
 
     fn joins(&self, tx: &Tx<'_>) -> bool {

@@ -146,6 +146,11 @@ impl Hub {
         capacity.saturating_sub(running.len() - leaving + effects.claims.len())
     }
 
+    /// Whether a worker has nothing to do and nothing on its way. Exact only under the writer's lead.
+    pub(super) fn has_idle_worker(&self) -> bool {
+        lock(&self.running).len() < self.workers()
+    }
+
     /// Where workers take their jobs from.
     pub(super) fn job_queue(&self) -> Receiver<Job> {
         self.job_queue.clone()
@@ -174,6 +179,9 @@ impl Hub {
                 if let Some(jobs) = &*jobs {
                     let _ = jobs.send(Job { claimed, control }); // we hold a receiver, so it cannot be closed
                 }
+            }
+            if running.len() > self.workers() {
+                self.wake.ring(); // some lie ahead, and the dispatcher has to see that they do not lie for long
             }
         }
         for id in effects.cancelled {

@@ -4,7 +4,7 @@
 //! one transaction. Here it is written as running to begin with; the rules (`lifecycle`) see an enqueue and a claim right after it.
 //!
 //! It takes nobody's turn: it happens only if no task in the file is ready and no queue is paused, which is asked in the transaction
-//! itself, and only for tasks that are enqueued alone, so that the priorities within a batch decide who is first.
+//! itself, and only for tasks that are alone in their transaction, so that priorities decide who of several is first.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -13,22 +13,21 @@ use super::claim::Known;
 use super::fault::Sql;
 use super::tx::Tx;
 use crate::planted::planted;
-use crate::task::NewTask;
+use crate::task::{NewTask, Timestamp};
 
-/// The leave to start tasks directly, given to a transaction by whoever knows the workers.
+/// The leave to start a task directly, given to a transaction by whoever knows the workers.
 pub(crate) struct Direct {
     epoch: i64,
-    /// Tasks that may still start.
-    room: Cell<usize>,
     known: Arc<Known>,
-    /// What the file has answered, once it was asked.
-    is_free: Cell<Option<bool>>,
+    /// When the transaction began, after all that it had to wait for.
+    now: Timestamp,
+    is_taken: Cell<bool>,
 }
 
 impl Direct {
-    /// Leave for the owner of this epoch to start `room` tasks whose names it knows.
-    pub(crate) fn new(epoch: i64, room: usize, known: Arc<Known>) -> Direct {
-        Direct { epoch, room: Cell::new(room), known, is_free: Cell::new(None) }
+    /// Leave for the owner of this epoch to start one task whose name it knows.
+    pub(crate) fn new(epoch: i64, known: Arc<Known>, now: Timestamp) -> Direct {
+        Direct { epoch, known, now, is_taken: Cell::new(false) }
     }
 
     fn knows(&self, task: &NewTask) -> bool {
@@ -37,19 +36,16 @@ impl Direct {
 }
 
 impl Tx<'_> {
-    /// Whether this new task, which is ready, may start at once. If so, a place is taken for it.
-    pub(super) fn may_start(&self, task: &NewTask) -> Sql<bool> {
-        let Some(direct) = &self.direct else { return Ok(false) };
-        if direct.room.get() == 0 || self.effects().ready > 0 || !direct.knows(task) {
-            return Ok(false);
+    /// When this new task, which is ready, starts if it may do so at once. The leave is taken then.
+    pub(super) fn start_now(&self, task: &NewTask, expires_at: Option<Timestamp>) -> Sql<Option<Timestamp>> {
+        let Some(direct) = &self.direct else { return Ok(None) };
+        let is_over = expires_at.is_some_and(|time| time <= direct.now);
+        if direct.is_taken.get() || is_over || !direct.knows(task) {
+            return Ok(None);
         }
-        let is_free = match direct.is_free.get() {
-            Some(is_free) => is_free,
-            None => planted("g09-starts-out-of-turn") || self.nothing_is_ready(direct.epoch)?,
-        };
-        direct.is_free.set(Some(is_free));
-        direct.room.set(direct.room.get() - usize::from(is_free));
-        Ok(is_free)
+        let may_start = planted("g09-starts-out-of-turn") || self.nothing_is_ready(direct.epoch)?;
+        direct.is_taken.set(may_start);
+        Ok(may_start.then_some(direct.now))
     }
 
     /// Whether this process still owns the file, nothing in it is ready, and no queue is paused.

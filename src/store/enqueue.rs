@@ -49,8 +49,11 @@ fn enqueue_one(
     let hold = if run_at.is_some_and(|time| time > now) { Hold::Time } else { Hold::Ready };
     let expires_at = options.expires.map(|after| now.after(after));
     let name_id = tx.name_id(task.task_name)?;
-    let is_ready = hold == Hold::Ready && expires_at.is_none_or(|time| time > now);
-    let starts = is_alone && is_ready && tx.may_start(task)?;
+    let started_at = match is_alone && hold == Hold::Ready {
+        true => tx.start_now(task, expires_at)?,
+        false => None,
+    };
+    let starts = started_at.is_some();
     let standing = new_standing(hold, options.max_attempts, starts)?;
     insert.task.change_one(rusqlite::params![
         queue_id,
@@ -64,7 +67,7 @@ fn enqueue_one(
         standing.in_flight,
         digest.is_some(),
         now.as_millis(),
-        starts.then_some(now.as_millis()),
+        started_at.map(Timestamp::as_millis),
         run_at.map(Timestamp::as_millis),
         anchor.map(Timestamp::as_millis),
         expires_at.map(Timestamp::as_millis),
@@ -95,6 +98,7 @@ fn enqueue_one(
         effects.ready += u64::from(!starts && hold == Hold::Ready);
         effects.claims.extend(claimed);
         let waits_until = (hold == Hold::Time).then_some(run_at).flatten();
+        let expires_at = expires_at.filter(|_| !starts);
         effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
     });
     Ok(Enqueued::Inserted(id))

@@ -158,12 +158,13 @@ impl HotRow {
             tx.suspect_moved();
         }
         let is_ready = |s: &Standing| s.state == State::Queued && s.hold == Hold::Ready;
-        let waits_until =
-            (to.state == State::Queued && to.hold == Hold::Time).then_some(self.run_at).flatten();
+        let is_queued = to.state == State::Queued;
+        let waits_until = (is_queued && to.hold == Hold::Time).then_some(self.run_at).flatten();
+        let expires_at = is_queued.then_some(self.expires_at).flatten();
         tx.effect(|effects| {
             effects.changed |= to.state != from.state || to.hold != from.hold;
             effects.ready += u64::from(is_ready(to) && !is_ready(from));
-            effects.due = effects.due.into_iter().chain(waits_until).min();
+            effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
         });
         Ok(())
     }

@@ -34,7 +34,7 @@ const BACKSTOP_PAGES: u32 = 16 * CHECKPOINT_PAGES;
 
 /// What happens in each transaction beside its members: claims ride along, and the effects are told. Called by whoever leads.
 pub(crate) trait Epilogue: Send {
-    /// Leave for the transaction to start new tasks at once, if workers idle and nothing is known to be ready.
+    /// Leave for a transaction with one member to start a new task at once, if a worker idles and nothing is known to be ready.
     fn direct(&self) -> Option<Direct>;
     /// Whether it has anything to write into the transaction.
     fn joins(&self, tx: &Tx<'_>) -> bool;
@@ -164,7 +164,8 @@ impl Desk {
             sql(connection, "ROLLBACK").map_err(lost)?;
         }
         sql(connection, "BEGIN IMMEDIATE").map_err(lost)?;
-        let direct = epilogue.as_ref().filter(|_| company).and_then(|epilogue| epilogue.direct());
+        let is_alone = company && group.len() == 1;
+        let direct = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.direct());
         let tx = Tx::new(connection, names, file_id, direct);
         let mut had_company = false;
         let written = run_members(&tx, group).and_then(|any| {

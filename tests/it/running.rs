@@ -327,3 +327,33 @@ fn no_connection_is_held_while_handlers_run() {
     (0..8).for_each(|_| hands.go.send(()).unwrap());
     queue.drain().unwrap();
 }
+
+#[test]
+fn what_was_claimed_ahead_is_given_back_when_tasks_turn_slow() {
+    let (tell, started) = channel();
+    let (go, may_go) = channel::<()>();
+    let may_go = Mutex::new(may_go);
+    let slow = move |_: Gate, _: &Context| {
+        let _ = tell.send(());
+        let _ = may_go.lock().unwrap().recv();
+        Ok(())
+    };
+    let config = Config { workers: 1, poll_interval: Duration::ZERO, ..Config::default() };
+    let queue = builder(config).handle(slow).open_in_memory().unwrap();
+    for n in 0..30 {
+        queue.wait(queue.enqueue(&Do::Ok(n)).unwrap(), MINUTE).unwrap(); // such short tasks are claimed ahead
+    }
+    queue.enqueue(&Gate).unwrap();
+    started.recv_timeout(MINUTE).unwrap();
+    let ahead = queue.enqueue(&Do::Ok(1)).unwrap();
+    let began = std::time::Instant::now();
+    while queue.get(ahead).unwrap().state != State::Queued {
+        assert!(began.elapsed() < MINUTE / 2, "it lies behind the slow one, claimed");
+        std::thread::yield_now();
+    }
+    queue.cancel(ahead).unwrap();
+    assert_eq!(queue.get(ahead).unwrap().state, State::Cancelled, "at once, not when its turn comes");
+    go.send(()).unwrap();
+    queue.drain().unwrap();
+    assert_sound(&queue);
+}

@@ -29,7 +29,7 @@ fn raw_rate(
     let scratch = Scratch::new(&asked.dir);
     fill(&producer(scratch.path(), durability)?, 1)?;
     let raw = Raw::open(scratch.path(), durability, texts.enqueue.clone())?;
-    let mut enqueuer = raw.enqueuer()?;
+    let mut enqueuer = raw.enqueuer(false)?;
     rate(tasks, || enqueuer.enqueue(tasks, group))
 }
 
@@ -46,7 +46,7 @@ fn in_turn(
     let (bare, ours) = (Scratch::new(&asked.dir), Scratch::new(&asked.dir));
     fill(&producer(bare.path(), durability)?, 1)?;
     let raw = Raw::open(bare.path(), durability, texts.enqueue.clone())?;
-    let mut enqueuer = raw.enqueuer()?;
+    let mut enqueuer = raw.enqueuer(false)?;
     let queue = producer(ours.path(), durability)?;
     fill(&queue, 1)?;
     let mut times = [Duration::ZERO; 2];

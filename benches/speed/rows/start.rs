@@ -12,7 +12,7 @@ use crate::Asked;
 use crate::measure::{Rounds, micros, percentile};
 use crate::raw::{Raw, Texts};
 use crate::report::{Report, Row, Target};
-use crate::work::{Noop, Scratch, fill, name_of, producer};
+use crate::work::{Noop, Scratch, fill, name_of, producer, runner};
 
 /// Samples of one kind before it is the next one's turn: each has the caches as it would have them alone.
 const TURN: usize = 50;
@@ -38,8 +38,9 @@ fn sample(
 ) -> Result<Samples, Box<dyn Error>> {
     let (bare, ours) = (Scratch::new(&asked.dir), Scratch::new(&asked.dir));
     fill(&producer(bare.path(), durability)?, 1)?;
+    runner(bare.path(), durability, 1)?.drain()?; // the counters of every state are there from now on
     let raw = Raw::open(bare.path(), durability, texts.enqueue.clone())?;
-    let mut enqueuer = raw.enqueuer()?;
+    let mut enqueuer = raw.enqueuer(true)?;
     let (started, starts) = bounded(1);
     let handler = move |_: Noop, _: &Context| {
         let _ = started.send(Instant::now());
