@@ -180,8 +180,8 @@ impl Hub {
                     let _ = jobs.send(Job { claimed, control }); // we hold a receiver, so it cannot be closed
                 }
             }
-            if running.len() > self.workers() {
-                self.wake.ring(); // some lie ahead, and the dispatcher has to see that they do not lie for long
+            if running.len() > self.workers() && effects.settled.is_empty() {
+                self.wake.ring(); // some lie ahead: the dispatcher sees that they do not lie for long (after its settles by itself)
             }
         }
         for id in effects.cancelled {
