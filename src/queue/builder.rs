@@ -27,6 +27,7 @@ pub struct Builder {
     denied: Vec<&'static str>,
     clock: Arc<dyn Clock>,
     share: bool,
+    vfs: Option<String>,
     panic_hook: bool,
 }
 
@@ -38,6 +39,7 @@ impl Builder {
             denied: Vec::new(),
             clock: Arc::new(SystemClock::new()),
             share: false,
+            vfs: None,
             panic_hook: true,
         }
     }
@@ -99,6 +101,14 @@ impl Builder {
         self
     }
 
+    /// Opens the file through the SQLite VFS that is registered under this name. Defaults to SQLite's own for the platform.
+    ///
+    /// For encryption, or to inject faults below SQLite. Durability is then as good as that VFS.
+    pub fn vfs(mut self, name: impl Into<String>) -> Builder {
+        self.vfs = Some(name.into());
+        self
+    }
+
     /// Whether to keep location and backtrace of panics in handlers, through a panic hook that calls the program's own after it.
     /// Defaults to true.
     pub fn panic_hook(mut self, on: bool) -> Builder {
@@ -147,8 +157,13 @@ impl Builder {
             denylist: self.denylist()?,
             lost_retry: self.config.lost_retry,
         };
-        let opening =
-            Opening { path, durability: self.config.durability, share: self.share, now: self.clock.now() };
+        let opening = Opening {
+            path,
+            durability: self.config.durability,
+            share: self.share,
+            vfs: self.vfs.as_deref(),
+            now: self.clock.now(),
+        };
         let store = Store::open(&opening)?;
         if self.panic_hook && !self.registry.is_empty() {
             install_panic_hook();

@@ -72,6 +72,7 @@ pub(crate) struct Store {
     file_id: [u8; 16],
     path: PathBuf,
     durability: Durability,
+    vfs: Option<String>,
     /// Removed with the last handle; after the connections, which come before it.
     _temporary: Option<temporary::TemporaryFolder>,
 }
@@ -83,6 +84,8 @@ pub(crate) struct Opening<'a> {
     pub durability: Durability,
     /// The file belongs to the program, whose own tables are in it too.
     pub share: bool,
+    /// The SQLite VFS through which it is opened; none: the default one.
+    pub vfs: Option<&'a str>,
     pub now: crate::task::Timestamp,
 }
 
@@ -102,7 +105,7 @@ impl Store {
         };
         let shown = format!("opening {}", path.display());
         let (connection, file_id) = open::writer(&path, opening).map_err(|e| e.context(&shown))?;
-        let manager = open::readers(&path, opening.durability);
+        let manager = open::readers(&path, opening);
         let readers = r2d2::Pool::builder()
             .max_size(READERS)
             .min_idle(Some(0))
@@ -122,6 +125,7 @@ impl Store {
             file_id,
             path,
             durability: opening.durability,
+            vfs: opening.vfs.map(str::to_owned),
             _temporary: temporary,
         })
     }
@@ -169,7 +173,11 @@ impl Store {
             v if (3_044_006..3_045_000).contains(&v) => false,
             _ => true,
         };
-        if has_bug { Ok(None) } else { Ok(Some(Background(open::again(&self.path, self.durability)?))) }
+        if has_bug {
+            Ok(None)
+        } else {
+            Ok(Some(Background(open::again(&self.path, self.vfs.as_deref(), self.durability)?)))
+        }
     }
 }
 
@@ -180,7 +188,7 @@ mod tests {
     #[test]
     fn a_new_limit_does_not_compile_its_statement_again() {
         let now = crate::task::Timestamp::from_millis(0);
-        let opening = Opening { path: None, durability: Durability::Full, share: false, now };
+        let opening = Opening { path: None, durability: Durability::Full, share: false, vfs: None, now };
         let store = Store::open(&opening).unwrap();
         let again = store.writer.alone(|conn| {
             let sql =

@@ -126,16 +126,19 @@ pub(super) fn file_error(what: &str, e: io::Error) -> Error {
 }
 
 /// Another writing connection to a file that is open already.
-pub(super) fn again(path: &Path, durability: Durability) -> Sql<Connection> {
-    let conn = connect(path)?;
+pub(super) fn again(path: &Path, vfs: Option<&str>, durability: Durability) -> Sql<Connection> {
+    let conn = connect(path, vfs)?;
     pragmas(&conn, &writer_pragmas(durability))?;
     Ok(conn)
 }
 
-fn connect(path: &Path) -> Sql<Connection> {
+fn connect(path: &Path, vfs: Option<&str>) -> Sql<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let conn = Connection::open_with_flags(path, flags)?;
+    let conn = match vfs {
+        None => Connection::open_with_flags(path, flags)?,
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
+    };
     harden(&conn)?;
     Ok(conn)
 }
@@ -158,7 +161,7 @@ fn trace(conn: &Connection) {
 }
 
 fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])> {
-    let conn = connect(path)?;
+    let conn = connect(path, opening.vfs)?;
     if conn.is_readonly(rusqlite::MAIN_DB)? {
         let message = "the file cannot be written; check its permissions";
         return Err(Error::new(ErrorKind::ReadOnly, message).into());
@@ -233,19 +236,28 @@ fn make_or_verify(conn: &Connection, now: Timestamp) -> Sql<[u8; 16]> {
 }
 
 /// The pool's way to make reading connections.
-pub(super) fn readers(path: &Path, durability: Durability) -> SqliteConnectionManager {
+pub(super) fn readers(path: &Path, opening: &Opening<'_>) -> SqliteConnectionManager {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    SqliteConnectionManager::file(path).with_flags(flags).with_init(move |conn| {
-        let set_up = || -> Sql<()> {
-            harden(conn)?;
-            pragmas(conn, &reader_pragmas(durability))
-        };
-        set_up().map_err(|fault| match fault {
+    let durability = opening.durability;
+    let set_up = move |conn: &Connection| -> rusqlite::Result<()> {
+        let set_up = harden(conn).and_then(|()| pragmas(conn, &reader_pragmas(durability)));
+        set_up.map_err(|fault| match fault {
             super::Fault::Sql(e) => e,
             super::Fault::Told(e) => rusqlite::Error::ToSqlConversionFailure(e.into()),
         })
-    })
+    };
+    match opening.vfs.map(str::to_owned) {
+        None => SqliteConnectionManager::file(path).with_flags(flags).with_init(move |conn| set_up(conn)),
+        Some(vfs) => {
+            // The manager knows no VFS. It opens a place holder, which the real connection takes the place of.
+            let path = path.to_owned();
+            SqliteConnectionManager::file(":memory:").with_init(move |conn| {
+                *conn = Connection::open_with_flags_and_vfs(&path, flags, vfs.as_str())?;
+                set_up(conn)
+            })
+        }
+    }
 }
 
 /// Makes a connection safe to use on a file that somebody else may have prepared: before any other SQL.

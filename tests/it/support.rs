@@ -98,3 +98,43 @@ pub fn assert_sound(queue: &Queue) {
 
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// How often a harness repeats itself: `in_ci` times in each CI run; for so many minutes if `PERDURA_MINUTES` says so (`.ci/release`).
+/// The numbers it yields are the rounds.
+pub fn rounds(in_ci: u64) -> impl Iterator<Item = u64> {
+    let minutes = std::env::var("PERDURA_MINUTES")
+        .ok()
+        .map(|text| text.parse::<f64>().expect("PERDURA_MINUTES is a number"));
+    let until = minutes.map(|m| std::time::Instant::now() + Duration::from_secs_f64(m * 60.0));
+    (0..).take_while(move |round| match until {
+        Some(until) => std::time::Instant::now() < until,
+        None => *round < in_ci,
+    })
+}
+
+/// A seed for chance: `PERDURA_SEED`, or a new one. A harness prints it, so that its run can be repeated.
+pub fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    match std::env::var("PERDURA_SEED") {
+        Ok(text) => text.parse().expect("PERDURA_SEED is a number"),
+        Err(_) => RandomState::new().hash_one(0),
+    }
+}
+
+/// What a harness has done, for whoever reads its output: counts, each with its name.
+pub fn report(harness: &str, figures: std::fmt::Arguments<'_>) {
+    eprintln!("figures of {harness}: {figures}");
+}
+
+/// Whether this machine has what a test needs. Without it the test says loudly that it is skipped; with `CI=true` that is a failure.
+#[track_caller]
+pub fn has(what: &str, found: bool) -> bool {
+    if !found {
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "this machine has no {what}, and CI=true allows no skip"
+        );
+        eprintln!("SKIPPED: this machine has no {what} (at {})", std::panic::Location::caller());
+    }
+    found
+}
