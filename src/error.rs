@@ -61,6 +61,8 @@ pub enum ErrorKind {
     ShutDown,
     /// The time given ran out first.
     TimedOut,
+    /// A test let the queue crash ([`testing::SteppedQueue`](crate::testing::SteppedQueue)); it answers nothing more.
+    Crashed,
     /// A bug in perdura. Please report it.
     Internal,
 }

@@ -5,6 +5,7 @@
 
 mod clock;
 mod config;
+mod crash;
 mod error;
 mod executor;
 mod handler;

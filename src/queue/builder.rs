@@ -1,6 +1,6 @@
 //! From settings and handlers to an open queue.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::executor::install_panic_hook;
 use crate::handler::{Context, Failure, Registry};
 use crate::retry::{Denylist, RetryPolicy};
-use crate::store::{Opening, SettleRules, Store};
+use crate::store::{Opening, Place, SettleRules, Store};
 use crate::task::{Task, check_name};
 
 /// Settings and handlers of a queue on its way to be opened. Made by [`Queue::builder`].
@@ -127,7 +127,7 @@ impl Builder {
     /// [`Corrupt`](ErrorKind::Corrupt) for a file that it must leave alone; [`ReadOnly`](ErrorKind::ReadOnly),
     /// [`DiskFull`](ErrorKind::DiskFull), [`Io`](ErrorKind::Io) from the operating system.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Queue, Error> {
-        self.start(Some(path.as_ref()))
+        self.start(Place::File(PathBuf::from(path.as_ref())))
     }
 
     /// Opens a queue in a private temporary file, which is removed with the last handle.
@@ -135,21 +135,21 @@ impl Builder {
     /// # Errors
     /// As [`open`](Builder::open).
     pub fn open_in_memory(self) -> Result<Queue, Error> {
-        self.start(None)
+        self.start(Place::private()?)
     }
 
-    fn start(self, path: Option<&Path>) -> Result<Queue, Error> {
-        let (core, registry) = self.build(path)?;
+    fn start(self, place: Place) -> Result<Queue, Error> {
+        let (core, registry) = self.build(place)?;
         Ok(Queue { handle: Handle::start(core, registry)? })
     }
 
     /// Opens a queue without threads.
-    pub(crate) fn stepped(self, path: Option<&Path>) -> Result<Queue, Error> {
-        let (core, registry) = self.build(path)?;
+    pub(crate) fn stepped(self, place: Place) -> Result<Queue, Error> {
+        let (core, registry) = self.build(place)?;
         Ok(Queue { handle: Handle::without_threads(core, registry) })
     }
 
-    fn build(self, path: Option<&Path>) -> Result<(Arc<Core>, Arc<Registry>), Error> {
+    fn build(self, place: Place) -> Result<(Arc<Core>, Arc<Registry>), Error> {
         self.config.validate()?;
         self.check_handlers()?;
         let rules = SettleRules {
@@ -158,7 +158,7 @@ impl Builder {
             lost_retry: self.config.lost_retry,
         };
         let opening = Opening {
-            path,
+            place,
             durability: self.config.durability,
             share: self.share,
             vfs: self.vfs.as_deref(),

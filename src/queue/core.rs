@@ -152,6 +152,13 @@ impl Core {
         }
     }
 
+    /// Ends as its process ends: nothing more is written, the lock is released. Answers with where the file lies.
+    pub(super) fn crash(&self) -> Result<store::Place, Error> {
+        let place = self.store.crash()?;
+        lock(&self.ownership).take();
+        Ok(place)
+    }
+
     /// Lets claims ride along with an empty commit.
     pub(super) fn claim_more(&self) -> Result<(), Error> {
         self.write(ask(&self.hub))

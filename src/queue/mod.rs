@@ -30,7 +30,7 @@ pub use dead_letters::DeadLetters;
 pub use explain::Explanation;
 pub(crate) use handle::Handle;
 pub use handle::ShutdownReport;
-pub(crate) use step::{Ran, Stepper};
+pub(crate) use step::{Ran, Remains, Stepper};
 
 use crate::error::{EnqueueToken, Error, ErrorKind, Outcome};
 use crate::handler::{Context, in_handler, place, to_json};

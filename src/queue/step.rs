@@ -1,12 +1,15 @@
 //! The steps of a queue, one call each: what its threads do, for those who have none.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Queue;
 use super::housekeeping::Housekeeping;
+use super::{Builder, Queue};
+use crate::crash::CrashPoint;
 use crate::error::Error;
 use crate::executor::{self, Job};
 use crate::handler::Port;
+use crate::store::Place;
 use crate::task::{TaskId, Verdict};
 
 /// Calls the steps of a queue without threads.
@@ -25,9 +28,35 @@ pub(crate) enum Ran {
     HandedBack(TaskId),
 }
 
+/// What the end of a process has left: a file that nobody has open.
+pub(crate) struct Remains(Place);
+
+impl Remains {
+    /// Opens the file again.
+    pub(crate) fn reopen(self, builder: Builder) -> Result<Stepper, Error> {
+        Stepper::start(builder, self.0)
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> Result<PathBuf, Error> {
+        self.0.path()
+    }
+}
+
 impl Stepper {
-    /// Takes the ownership of the file.
-    pub(crate) fn new(queue: Queue) -> Result<Stepper, Error> {
+    /// On a new file, copied from an image.
+    pub(crate) fn fresh(builder: Builder) -> Result<Stepper, Error> {
+        Stepper::start(builder, Place::fresh()?)
+    }
+
+    /// On a file that is there, or is made.
+    pub(crate) fn on_file(builder: Builder, path: &Path) -> Result<Stepper, Error> {
+        Stepper::start(builder, Place::File(path.to_owned()))
+    }
+
+    /// Opens the file and takes its ownership, if nobody has it.
+    fn start(builder: Builder, place: Place) -> Result<Stepper, Error> {
+        let queue = builder.stepped(place)?;
         let core = queue.handle.core.clone();
         if core.acquire()?.is_some() {
             core.begin()?;
@@ -36,7 +65,28 @@ impl Stepper {
         Ok(Stepper { queue, housekeeping })
     }
 
-    /// Claims one task and leaves it so, as a process that dies then. Notes its start, if it is to have started.
+    /// Sets the commit at which this queue ends as a killed process ends.
+    pub(crate) fn crash_at(&self, point: CrashPoint) {
+        self.queue.handle.core.store.writer.crash_at(point);
+    }
+
+    /// Whether that commit has come.
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.queue.handle.core.store.writer.has_crashed()
+    }
+
+    /// Commits so far.
+    pub(crate) fn commits(&self) -> u64 {
+        self.queue.handle.core.store.writer.commits()
+    }
+
+    /// Ends this queue as a killed process ends. Answers with where its file lies.
+    pub(crate) fn crash(self) -> Result<Remains, Error> {
+        drop(self.housekeeping); // its connection must not be the last to close
+        self.queue.handle.core.crash().map(Remains)
+    }
+
+    /// Claims one task and notes its start, if it is to have started. Nobody runs it.
     pub(crate) fn leave_claimed(&self, started: bool) -> Result<Option<TaskId>, Error> {
         let Some(job) = self.claim_one()? else { return Ok(None) };
         if started {

@@ -7,6 +7,7 @@ mod admin;
 mod check;
 mod chores;
 mod claim;
+mod crash;
 mod direct;
 mod enqueue;
 mod fault;
@@ -24,12 +25,13 @@ mod schema;
 mod settle;
 mod sidecar;
 mod suspects;
+mod template;
 mod temporary;
 mod tx;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::Connection;
@@ -56,6 +58,7 @@ pub(crate) use read::{args, attempts, checkpoint, counts, flags, ready_before, r
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use settle::{SettleRules, fall_silent, save_checkpoint, save_progress, settle};
 pub(crate) use sidecar::{Notes, OwnerLock, StartNote};
+pub(crate) use temporary::TemporaryFolder;
 pub(crate) use tx::{Effects, Tx};
 pub(crate) use writer::{CHECKPOINT_PAGES, Epilogue, Writer};
 
@@ -65,7 +68,7 @@ const READERS: u32 = 4;
 /// An open file: one writer, a few readers.
 pub(crate) struct Store {
     /// Before the writer, so that the last connection to close is one that can empty the WAL.
-    readers: r2d2::Pool<SqliteConnectionManager>,
+    readers: RwLock<Option<r2d2::Pool<SqliteConnectionManager>>>,
     pub writer: Writer,
     #[cfg(feature = "rusqlite")]
     names: Arc<Names>,
@@ -73,14 +76,34 @@ pub(crate) struct Store {
     path: PathBuf,
     durability: Durability,
     vfs: Option<String>,
-    /// Removed with the last handle; after the connections, which come before it.
-    _temporary: Option<temporary::TemporaryFolder>,
+    place: Place,
+}
+
+/// Where a file lies.
+#[derive(Clone)]
+pub(crate) enum Place {
+    File(PathBuf),
+    /// In a folder of its own, which is removed when nobody has the place any more; after the connections, which come before it.
+    Private(Arc<TemporaryFolder>),
+}
+
+impl Place {
+    /// A new place that nobody else knows.
+    pub(crate) fn private() -> Result<Place, Error> {
+        Ok(Place::Private(Arc::new(TemporaryFolder::new()?)))
+    }
+
+    pub(crate) fn path(&self) -> Result<PathBuf, Error> {
+        match self {
+            Place::File(path) => open::canonical(path),
+            Place::Private(folder) => Ok(folder.path().join("tasks.db")),
+        }
+    }
 }
 
 /// Where a file lies and how to treat it.
 pub(crate) struct Opening<'a> {
-    /// None: a private temporary file.
-    pub path: Option<&'a Path>,
+    pub place: Place,
     pub durability: Durability,
     /// The file belongs to the program, whose own tables are in it too.
     pub share: bool,
@@ -95,14 +118,7 @@ impl Store {
     /// # Errors
     /// What is wrong with the path or the file; an existing file is left as it was.
     pub(crate) fn open(opening: &Opening<'_>) -> Result<Store, Error> {
-        let (temporary, path) = match opening.path {
-            Some(path) => (None, open::canonical(path)?),
-            None => {
-                let folder = temporary::TemporaryFolder::new()?;
-                let path = folder.path().join("tasks.db");
-                (Some(folder), path)
-            }
-        };
+        let path = opening.place.path()?;
         let shown = format!("opening {}", path.display());
         let (connection, file_id) = open::writer(&path, opening).map_err(|e| e.context(&shown))?;
         let manager = open::readers(&path, opening);
@@ -119,14 +135,14 @@ impl Store {
         let writer = Writer::new(connection, names.clone(), file_id);
         Ok(Store {
             writer,
-            readers,
+            readers: RwLock::new(Some(readers)),
             #[cfg(feature = "rusqlite")]
             names,
             file_id,
             path,
             durability: opening.durability,
             vfs: opening.vfs.map(str::to_owned),
-            _temporary: temporary,
+            place: opening.place.clone(),
         })
     }
 
@@ -135,12 +151,24 @@ impl Store {
     /// # Errors
     /// Those of `look`, and those of getting a connection.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
-        let connection = self
-            .readers
-            .get()
-            .map_err(|e| Error::new(ErrorKind::Busy, "no reading connection became free").with_source(e))?;
+        let connection = {
+            let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner);
+            readers.as_ref().ok_or_else(crash::crashed)?.get().map_err(|e| {
+                Error::new(ErrorKind::Busy, "no reading connection became free").with_source(e)
+            })?
+        };
         let snapshot = connection.unchecked_transaction().map_err(Fault::from)?;
         Ok(look(&snapshot)?)
+    }
+
+    /// Ends the store as the end of its process does. Answers with where the file lies.
+    ///
+    /// # Errors
+    /// If SQLite is out of memory.
+    pub(crate) fn crash(&self) -> Result<Place, Error> {
+        drop(self.readers.write().unwrap_or_else(PoisonError::into_inner).take());
+        self.writer.crash()?;
+        Ok(self.place.clone())
     }
 
     /// A transaction's view of a connection of the caller's own, for writes that join the caller's transaction.
@@ -188,7 +216,13 @@ mod tests {
     #[test]
     fn a_new_limit_does_not_compile_its_statement_again() {
         let now = crate::task::Timestamp::from_millis(0);
-        let opening = Opening { path: None, durability: Durability::Full, share: false, vfs: None, now };
+        let opening = Opening {
+            place: Place::private().unwrap(),
+            durability: Durability::Full,
+            share: false,
+            vfs: None,
+            now,
+        };
         let store = Store::open(&opening).unwrap();
         let again = store.writer.alone(|conn| {
             let sql =

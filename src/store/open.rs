@@ -89,11 +89,7 @@ pub(super) fn writer(path: &Path, opening: &Opening<'_>) -> Result<(Connection, 
 
 /// Makes an empty file that only its owner can read, and makes its name durable, if there is none.
 fn create_file(path: &Path) -> Result<(), Error> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
+    match create_private(path) {
         Ok(file) => {
             drop(file);
             sync_folder(path)
@@ -101,6 +97,15 @@ fn create_file(path: &Path) -> Result<(), Error> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(e) => Err(file_error("the file cannot be created", e)),
     }
+}
+
+/// Makes a new file that only its owner can read.
+pub(super) fn create_private(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn sync_folder(path: &Path) -> Result<(), Error> {

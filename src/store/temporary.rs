@@ -9,16 +9,31 @@ use super::open::file_error;
 use crate::error::Error;
 
 /// A folder in the system's temporary one that only its owner can enter. Dropping it removes it.
-pub(super) struct TemporaryFolder(PathBuf);
+pub(crate) struct TemporaryFolder(PathBuf);
 
 /// Names that are tried before giving up; more than one collision means that somebody is guessing them.
 const TRIES: u32 = 16;
 
+/// Linux's file system in memory.
+const MEMORY: &str = "/dev/shm";
+
 impl TemporaryFolder {
     pub(super) fn new() -> Result<TemporaryFolder, Error> {
-        let parent = std::env::temp_dir()
-            .canonicalize()
-            .map_err(|e| file_error("the temporary folder cannot be used", e))?;
+        TemporaryFolder::new_in(&std::env::temp_dir())
+    }
+
+    /// A folder in a file system that lies in memory, if the system has one and nobody wishes for another place (`TMPDIR`).
+    pub(super) fn in_memory() -> Result<TemporaryFolder, Error> {
+        let memory = Path::new(MEMORY);
+        if cfg!(target_os = "linux") && std::env::var_os("TMPDIR").is_none() && memory.is_dir() {
+            return TemporaryFolder::new_in(memory).or_else(|_| TemporaryFolder::new());
+        }
+        TemporaryFolder::new()
+    }
+
+    fn new_in(parent: &Path) -> Result<TemporaryFolder, Error> {
+        let parent =
+            parent.canonicalize().map_err(|e| file_error("the temporary folder cannot be used", e))?;
         let mut builder = fs::DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

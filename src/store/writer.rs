@@ -14,14 +14,17 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 
 use super::chores::checkpoint_wal;
+use super::crash::Fate;
 use super::direct::Direct;
 use super::fault::{Fault, Sql};
 use super::group::{Kept, Line, Member, Rank, lock};
 use super::names::Names;
 use super::tx::{Effects, Tx};
+use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::planted::planted;
 
@@ -62,6 +65,7 @@ pub(crate) struct Desk {
     wal_limit: u32,
     /// Pages in the WAL after the newest commit.
     wal_pages: u32,
+    fate: Fate,
 }
 
 impl Writer {
@@ -76,6 +80,7 @@ impl Writer {
                 epilogue: None,
                 wal_limit: CHECKPOINT_PAGES,
                 wal_pages: 0,
+                fate: Fate::default(),
             }),
         }
     }
@@ -108,7 +113,33 @@ impl Writer {
 
     /// Runs something on the writing connection between two transactions.
     pub(crate) fn alone<R>(&self, act: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
-        Ok(act(&lock(&self.desk).connection)?)
+        let desk = lock(&self.desk);
+        desk.fate.alive()?;
+        Ok(act(&desk.connection)?)
+    }
+
+    /// Sets the commit at which a crash comes.
+    pub(crate) fn crash_at(&self, point: CrashPoint) {
+        lock(&self.desk).fate.set(point);
+    }
+
+    /// Commits so far.
+    pub(crate) fn commits(&self) -> u64 {
+        lock(&self.desk).fate.commits()
+    }
+
+    pub(crate) fn has_crashed(&self) -> bool {
+        lock(&self.desk).fate.is_dead()
+    }
+
+    /// Ends the writer as the end of its process does: nothing is written any more, and the file is closed without a WAL checkpoint.
+    pub(super) fn crash(&self) -> Sql<()> {
+        let mut desk = lock(&self.desk);
+        desk.fate.die();
+        desk.leave_wal();
+        let nowhere = Connection::open_in_memory()?;
+        drop(std::mem::replace(&mut desk.connection, nowhere));
+        Ok(())
     }
 }
 
@@ -126,12 +157,16 @@ impl Desk {
     /// same. Answers all of them.
     fn commit_group(&mut self, mut group: Vec<Box<dyn Member>>) {
         let mut outcome = self.attempt(&mut group, true);
-        if outcome.as_ref().is_err_and(|lost| lost.had_company && !lost.uncertain) {
+        if outcome.as_ref().is_err_and(|lost| lost.had_company && !lost.uncertain && !self.fate.is_dead()) {
             outcome = self.attempt(&mut group, false);
         }
         let Err(lost) = outcome else {
             return group.into_iter().for_each(Member::settled);
         };
+        if self.fate.is_dead() {
+            self.leave_wal();
+            return group.into_iter().for_each(|member| member.failed(lost.error.repeat()));
+        }
         if lost.uncertain {
             if self.probe().is_err() {
                 let error = unknown(lost.error);
@@ -158,8 +193,9 @@ impl Desk {
     /// One transaction with all members, and the epilogue if it is to have company. `Ok`: each member has its answer, and what the
     /// answers say is durable.
     fn attempt(&mut self, group: &mut [Box<dyn Member>], company: bool) -> Result<(), LostCommit> {
-        let Desk { connection, names, file_id, epilogue, wal_pages, .. } = self;
+        let Desk { connection, names, file_id, epilogue, wal_pages, fate, .. } = self;
         let lost = |fault: Fault| LostCommit { error: fault.into(), uncertain: false, had_company: false };
+        fate.alive().map_err(lost)?;
         if !connection.is_autocommit() {
             sql(connection, "ROLLBACK").map_err(lost)?;
         }
@@ -183,7 +219,7 @@ impl Desk {
             Ok(true) if planted("g01-a-commit-is-forgotten") && connection.last_insert_rowid() % 50 == 49 => {
                 sql(connection, "ROLLBACK").map_err(lost)
             }
-            Ok(true) => sql(connection, "COMMIT").map_err(|fault| LostCommit {
+            Ok(true) => fate.commit(connection, || sql(connection, "COMMIT")).map_err(|fault| LostCommit {
                 uncertain: fault.is_io(),
                 error: fault.into(),
                 had_company,
@@ -217,17 +253,22 @@ impl Desk {
     /// Checkpoints a WAL that nobody else does. What goes wrong is tried again after the next commit, which says what is wrong with
     /// the disk if that lasts.
     fn mind_wal(&mut self) {
-        if self.wal_pages >= self.wal_limit {
+        if self.wal_pages >= self.wal_limit && !self.fate.is_dead() {
             let _ = checkpoint_wal(&self.connection);
         }
     }
 
+    /// Keeps the end of this connection from doing what the end of a process does not: a WAL checkpoint.
+    fn leave_wal(&self) {
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    }
+
     /// A small commit that settles what became of a failed one.
     fn probe(&mut self) -> Sql<()> {
-        let conn = &self.connection;
+        let Desk { connection: conn, fate, .. } = self;
         sql(conn, "BEGIN IMMEDIATE")?;
         let probed = sql(conn, "UPDATE perdura_meta SET probes = probes + 1 WHERE id = 1")
-            .and_then(|()| sql(conn, "COMMIT"));
+            .and_then(|()| fate.commit(conn, || sql(conn, "COMMIT")));
         if probed.is_err() {
             roll_back(conn);
         }

@@ -32,5 +32,6 @@
 mod clock;
 mod stepped;
 
+pub use crate::crash::{CrashPoint, Moment};
 pub use clock::ManualClock;
-pub use stepped::{Ran, SteppedQueue, Tally};
+pub use stepped::{Crashed, Ran, SteppedQueue, Tally, at_every_commit};

@@ -1,11 +1,12 @@
 //! A queue whose steps a test calls.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::clock::ManualClock;
+use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind};
-use crate::queue::{Builder, Queue, Ran as Step, Stepper};
+use crate::queue::{Builder, Queue, Ran as Step, Remains, Stepper};
 use crate::task::TaskId;
 
 /// Attempts that [`SteppedQueue::run_until_idle`] makes at most: more is a task that enqueues or snoozes itself for ever.
@@ -49,16 +50,21 @@ pub struct Tally {
     pub handed_back: usize,
 }
 
+/// Opening.
 impl SteppedQueue {
-    /// Opens a stepped queue in a private temporary file. `clock` must be the builder's.
+    /// Opens a stepped queue on a fresh file of its own, on this clock.
+    ///
+    /// The file is copied from an image, in memory where the system has a file system for that, so a test can have thousands. Its
+    /// id is always the same, and so is every jitter. It is removed at the end.
     ///
     /// # Errors
     /// As [`Builder::open`].
     pub fn open(builder: Builder, clock: &ManualClock) -> Result<SteppedQueue, Error> {
-        SteppedQueue::start(builder.stepped(None)?, clock)
+        let stepper = Stepper::fresh(builder.clock(clock.clone()))?;
+        Ok(SteppedQueue { stepper, clock: clock.clone() })
     }
 
-    /// Opens a stepped queue on a file. If another queue owns it, this one runs nothing.
+    /// Opens a stepped queue on a file, on this clock. If another queue owns the file, this one runs nothing.
     ///
     /// # Errors
     /// As [`Builder::open`].
@@ -67,11 +73,8 @@ impl SteppedQueue {
         clock: &ManualClock,
         path: impl AsRef<Path>,
     ) -> Result<SteppedQueue, Error> {
-        SteppedQueue::start(builder.stepped(Some(path.as_ref()))?, clock)
-    }
-
-    fn start(queue: Queue, clock: &ManualClock) -> Result<SteppedQueue, Error> {
-        Ok(SteppedQueue { stepper: Stepper::new(queue)?, clock: clock.clone() })
+        let stepper = Stepper::on_file(builder.clock(clock.clone()), path.as_ref())?;
+        Ok(SteppedQueue { stepper, clock: clock.clone() })
     }
 
     /// The queue, to enqueue, look and mend.
@@ -79,6 +82,14 @@ impl SteppedQueue {
         &self.stepper.queue
     }
 
+    /// The clock that this queue runs on.
+    pub fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+}
+
+/// Steps.
+impl SteppedQueue {
     /// Claims the next ready task, runs it on this thread, and settles it. None if nothing is ready.
     ///
     /// # Errors
@@ -113,16 +124,6 @@ impl SteppedQueue {
         Err(Error::new(ErrorKind::TimedOut, format!("the queue is not idle after {MAX_ATTEMPTS} attempts")))
     }
 
-    /// Claims the next ready task and ends this queue as a process ends that dies then: nothing is settled, the lock is released.
-    /// Open the file again to see what becomes of it. `started` says whether the handler had started. Answers with the task; none
-    /// if nothing was ready.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn die_in_attempt(self, started: bool) -> Result<Option<TaskId>, Error> {
-        self.stepper.leave_claimed(started)
-    }
-
     /// Lets time pass, and does what falls due: waits end, tasks expire.
     ///
     /// # Errors
@@ -147,4 +148,127 @@ impl SteppedQueue {
     pub fn age(&mut self) -> Result<usize, Error> {
         self.stepper.age()
     }
+}
+
+/// Crashes.
+impl SteppedQueue {
+    /// Lets the process die at a commit to come, before it or after it. From then on every call answers with
+    /// [`Crashed`](ErrorKind::Crashed): nothing is known of what it was doing, as after a real crash.
+    pub fn crash_at(&self, point: CrashPoint) {
+        self.stepper.crash_at(point);
+    }
+
+    /// Whether the commit of [`crash_at`](SteppedQueue::crash_at) has come.
+    pub fn has_crashed(&self) -> bool {
+        self.stepper.has_crashed()
+    }
+
+    /// The commits that this queue has made so far.
+    pub fn commits(&self) -> u64 {
+        self.stepper.commits()
+    }
+
+    /// Lets the process die now. What is in the file stays as a killed process leaves it: the WAL is not emptied, running tasks are
+    /// running, the lock is free. Clones of the queue answer with [`Crashed`](ErrorKind::Crashed).
+    ///
+    /// # Errors
+    /// If SQLite is out of memory.
+    pub fn crash(self) -> Result<Crashed, Error> {
+        let SteppedQueue { stepper, clock } = self;
+        Ok(Crashed { remains: stepper.crash()?, clock })
+    }
+
+    /// Claims the next ready task, and lets the process die: before its handler starts, or (`started`) in the middle of it. Answers
+    /// with the task, too; none if nothing was ready.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn crash_in_attempt(self, started: bool) -> Result<(Crashed, Option<TaskId>), Error> {
+        let claimed = self.stepper.leave_claimed(started)?;
+        Ok((self.crash()?, claimed))
+    }
+}
+
+/// What a crash has left: a file that nobody has open.
+pub struct Crashed {
+    remains: Remains,
+    clock: ManualClock,
+}
+
+impl Crashed {
+    /// Opens the file again, as the next process does: what the dead one was running is recovered.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    pub fn reopen(self, builder: Builder) -> Result<SteppedQueue, Error> {
+        let stepper = self.remains.reopen(builder.clock(self.clock.clone()))?;
+        Ok(SteppedQueue { stepper, clock: self.clock })
+    }
+
+    /// Where the file lies, to look at it before it is opened again.
+    ///
+    /// # Errors
+    /// If its folder is gone.
+    pub fn path(&self) -> Result<PathBuf, Error> {
+        self.remains.path()
+    }
+}
+
+/// Runs a flow again and again, and each time the process dies at another commit of it: before the first, after the first, before the
+/// second, and so on, until the flow ends without a crash. So every state is met that a crash can leave.
+///
+/// `open` makes a fresh queue, `flow` does something with it, and `check` gets the reopened queue and the point of the crash. `flow`
+/// may end with the error [`Crashed`](ErrorKind::Crashed), and with no other. Answers with the number of crashes.
+///
+/// ```
+/// use perdura::testing::{ManualClock, SteppedQueue, at_every_commit};
+/// use perdura::{Context, Failure, Queue, State};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Greet;
+/// impl perdura::Task for Greet {
+///     const NAME: &'static str = "greet";
+/// }
+/// let builder = || Queue::builder().handle(|_: Greet, _: &Context| Ok::<_, Failure>("hello"));
+///
+/// let crashes = at_every_commit(
+///     || SteppedQueue::open(builder(), &ManualClock::new()),
+///     |tests| {
+///         tests.queue().enqueue(&Greet)?;
+///         tests.run_until_idle().map(drop)
+///     },
+///     |crashed, point| {
+///         let tests = crashed.reopen(builder())?;
+///         tests.run_until_idle()?;
+///         for task in tests.queue().tasks(perdura::Filter::new())? {
+///             assert_eq!(task.state, State::Succeeded, "a crash {point} leaves a task behind");
+///         }
+///         Ok(())
+///     },
+/// )?;
+/// assert_eq!(crashes, 6); // enqueue, claim, settle
+/// # Ok::<(), perdura::Error>(())
+/// ```
+///
+/// # Errors
+/// The first of `open`, `check`, and of `flow` without a crash.
+pub fn at_every_commit(
+    mut open: impl FnMut() -> Result<SteppedQueue, Error>,
+    mut flow: impl FnMut(&mut SteppedQueue) -> Result<(), Error>,
+    mut check: impl FnMut(Crashed, CrashPoint) -> Result<(), Error>,
+) -> Result<usize, Error> {
+    let points = (1..).flat_map(|commit| [CrashPoint::before(commit), CrashPoint::after(commit)]);
+    for (crashes, point) in points.enumerate() {
+        let mut queue = open()?;
+        queue.crash_at(point);
+        let ended = flow(&mut queue);
+        if !queue.has_crashed() {
+            return ended.map(|()| crashes);
+        }
+        if let Some(e) = ended.err().filter(|e| e.kind() != ErrorKind::Crashed) {
+            return Err(e);
+        }
+        check(queue.crash()?, point)?;
+    }
+    Ok(usize::MAX)
 }

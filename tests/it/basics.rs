@@ -48,11 +48,11 @@ fn g08_a_new_owner_settles_what_the_dead_one_was_running() {
     };
     let tests = open();
     let ids: Vec<_> = (0..3).map(|n| tests.queue().enqueue(&Do::Ok(n)).unwrap()).collect();
-    assert_eq!(tests.die_in_attempt(true).unwrap(), Some(ids[0]));
+    assert_eq!(tests.crash_in_attempt(true).unwrap().1, Some(ids[0]));
     let record = open().queue().get(ids[0]).unwrap();
     assert_eq!((record.state, record.attempt_number), (State::Queued, 1), "a started attempt is charged");
     assert_eq!(record.error_type.as_deref(), Some("TaskLost"));
-    assert_eq!(open().die_in_attempt(false).unwrap(), Some(ids[0]), "the order is kept");
+    assert_eq!(open().crash_in_attempt(false).unwrap().1, Some(ids[0]), "the order is kept");
     let tests = open();
     assert_eq!(tests.queue().get(ids[0]).unwrap().attempt_number, 1, "one that had not started is not");
     assert_eq!(tests.run_until_idle().unwrap().succeeded, 3);
@@ -87,4 +87,41 @@ fn an_enqueue_starts_an_idle_queue() {
     let queue = Queue::builder().open(folder.file()).unwrap();
     assert_eq!(queue.counts().unwrap().total().succeeded, 50);
     assert_sound(&queue);
+}
+
+#[test]
+fn g06_g08_a_crash_leaves_what_a_killed_process_leaves() {
+    let clock = perdura::testing::ManualClock::new();
+    let open = || perdura::testing::SteppedQueue::open(builder(Config::default()), &clock).unwrap();
+    let tests = open();
+    let queue = tests.queue().clone();
+    let id = queue.enqueue(&Do::Ok(1)).unwrap();
+    let (crashed, claimed) = tests.crash_in_attempt(true).unwrap();
+    assert_eq!(claimed, Some(id));
+    assert_eq!(queue.get(id).unwrap_err().kind(), perdura::ErrorKind::Crashed);
+    assert_eq!(queue.enqueue(&Do::Ok(2)).unwrap_err().kind(), perdura::ErrorKind::Crashed);
+    let mut wal = crashed.path().unwrap().into_os_string();
+    wal.push("-wal");
+    assert!(std::fs::metadata(wal).unwrap().len() > 0, "the WAL stays as it was");
+    let tests = crashed.reopen(builder(Config::default())).unwrap();
+    let record = tests.queue().get(id).unwrap();
+    assert_eq!((record.state, record.attempt_number), (State::Queued, 1));
+    assert_eq!(tests.run_until_idle().unwrap().succeeded, 1);
+    assert_sound(tests.queue());
+}
+
+#[test]
+fn g02_a_crash_at_a_commit_answers_unknown_and_the_token_finds_out() {
+    use perdura::testing::CrashPoint;
+    for (point, is_there) in [(CrashPoint::before(1), false), (CrashPoint::after(1), true)] {
+        let (tests, _) = stepped();
+        tests.crash_at(point);
+        let error = tests.queue().enqueue(&Do::Ok(1)).unwrap_err();
+        assert_eq!(error.outcome(), perdura::Outcome::Unknown);
+        let token = error.token().unwrap();
+        let tests = tests.crash().unwrap().reopen(builder(Config::default())).unwrap();
+        assert_eq!(tests.queue().find(token).unwrap().is_some(), is_there, "{point}");
+        let again = tests.queue().enqueue_with(&Do::Ok(1), perdura::Options::new().token(token)).unwrap();
+        assert_eq!(again.is_new(), !is_there, "{point}");
+    }
 }

@@ -518,7 +518,7 @@ impl Pair {
             }
             Op::Die { started, knows_other } => {
                 let now = self.now();
-                let died = self.real.take().unwrap().die_in_attempt(started).unwrap();
+                let died = self.real.take().unwrap().crash_in_attempt(started).unwrap().1;
                 let claimed = self.model.claim(now);
                 self.model.pass_turn();
                 assert_eq!(died.map(TaskId::as_i64), claimed, "the claim before the death");

@@ -98,7 +98,7 @@ fn live(path: &Path) {
     tests.age().unwrap();
     queue.enqueue_all(&[Do::Ok(5), Do::Ok(6)]).unwrap();
     drop(queue);
-    tests.die_in_attempt(true).unwrap().expect("something was ready");
+    tests.crash_in_attempt(true).unwrap().1.expect("something was ready");
     let tests = open(path, &clock);
     tests.queue().notify().unwrap();
     tests.run_until_idle().unwrap();

@@ -17,16 +17,19 @@ use house::{File, House, Reference, string_value};
 /// Who may name whom. Imports go down; within a line of the drawing, along an arrow.
 const MAY_NAME: &[(&str, &str)] = &[
     // whole
-    ("lib", "testing queue executor handler timer schedule store clock lifecycle retry task config error"),
-    ("testing", "queue clock task config error"),
-    ("queue", "executor handler timer schedule store clock lifecycle retry task config error"),
+    (
+        "lib",
+        "testing queue executor handler timer schedule store clock lifecycle retry task config error crash",
+    ),
+    ("testing", "queue clock task config error crash"),
+    ("queue", "executor handler timer schedule store clock lifecycle retry task config error crash"),
     // running
     ("timer", "clock lifecycle retry task config error"),
     ("schedule", "clock lifecycle retry task config error"),
     ("executor", "handler clock lifecycle retry task config error"),
     ("handler", "clock lifecycle retry task config error"),
     // edges
-    ("store", "lifecycle retry task config error"),
+    ("store", "lifecycle retry task config error crash"),
     ("clock", "task config error"),
     // rules
     ("lifecycle", "retry task config"),
@@ -35,6 +38,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("task", "config error"),
     ("config", "task error"),
     ("error", ""),
+    ("crash", ""),
     (SCAFFOLD, ""),
 ];
 

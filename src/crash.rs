@@ -1,0 +1,43 @@
+//! When a process is to die, for tests that let it.
+
+use std::fmt;
+
+/// On which side of a commit a process dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Moment {
+    /// Nothing of the transaction is in the file.
+    Before,
+    /// The transaction is durable; nobody has been told.
+    After,
+}
+
+/// Where a process dies: at the n-th commit from now, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CrashPoint {
+    /// The number of the commit.
+    pub commit: u64,
+    /// Before or after it.
+    pub moment: Moment,
+}
+
+impl CrashPoint {
+    /// Just before the n-th commit from now.
+    pub fn before(commit: u64) -> CrashPoint {
+        CrashPoint { commit, moment: Moment::Before }
+    }
+
+    /// Just after the n-th commit from now.
+    pub fn after(commit: u64) -> CrashPoint {
+        CrashPoint { commit, moment: Moment::After }
+    }
+}
+
+impl fmt::Display for CrashPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = match self.moment {
+            Moment::Before => "before",
+            Moment::After => "after",
+        };
+        write!(f, "{side} commit {}", self.commit)
+    }
+}

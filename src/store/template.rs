@@ -1,0 +1,56 @@
+//! Fresh files for tests, copied from an image instead of made by SQL.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::open::{create_private, file_error};
+use super::temporary::TemporaryFolder;
+use super::{Opening, Place, Store};
+use crate::config::Durability;
+use crate::error::Error;
+use crate::task::Timestamp;
+
+/// The id of every file that is copied from the image, so that what is derived from it (jitter) is the same in each run of a test.
+const FILE_ID: [u8; 16] = *b"perdura testing\0";
+
+impl Place {
+    /// A new file in a folder of its own, in memory where the system has a file system for that.
+    pub(crate) fn fresh() -> Result<Place, Error> {
+        let folder = TemporaryFolder::in_memory()?;
+        let image = image()?;
+        let place = Place::Private(Arc::new(folder));
+        write(&place.path()?, &image).map_err(|e| file_error("the file cannot be created", e))?;
+        Ok(place)
+    }
+}
+
+fn write(path: &Path, image: &[u8]) -> std::io::Result<()> {
+    create_private(path)?.write_all(image)
+}
+
+/// The bytes of a file that has just been made. Made once in each process.
+fn image() -> Result<Arc<[u8]>, Error> {
+    static IMAGE: Mutex<Option<Arc<[u8]>>> = Mutex::new(None);
+    let mut image = IMAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(image) = &*image {
+        return Ok(image.clone());
+    }
+    let place = Place::Private(Arc::new(TemporaryFolder::in_memory()?));
+    let now = Timestamp::from_millis(0);
+    let store = Store::open(&Opening {
+        place: place.clone(),
+        durability: Durability::Relaxed,
+        share: false,
+        vfs: None,
+        now,
+    })?;
+    store.writer.alone(|conn| {
+        let named =
+            conn.execute("UPDATE perdura_meta SET file_id = ?1, created_at_ms = 0 WHERE id = 1", [FILE_ID])?;
+        if named == 1 { Ok(()) } else { Err(Error::internal("a new file has no identity").into()) }
+    })?;
+    drop(store); // which empties the WAL into the file
+    let bytes = std::fs::read(place.path()?).map_err(|e| file_error("the file cannot be read", e))?;
+    Ok(image.insert(bytes.into()).clone())
+}
