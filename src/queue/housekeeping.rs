@@ -22,7 +22,7 @@ const CHUNK: usize = 500;
 
 /// The chores and what they remember.
 pub(crate) struct Housekeeping {
-    /// For WAL checkpoints beside the commits; none if SQLite's WAL-reset bug forbids it. Closed before the rest.
+    /// For WAL checkpoints beside the commits; none if SQLite's WAL-reset bug forbids it, or without a thread. Closed before the rest.
     background: Option<Background>,
     steady: Steady,
     core: Arc<Core>,
@@ -30,18 +30,18 @@ pub(crate) struct Housekeeping {
 
 impl Housekeeping {
     pub(crate) fn new(core: Arc<Core>) -> Housekeeping {
-        let background = core.store.background().unwrap_or_else(|e| {
-            log::warn!("WAL checkpoints will run on the writer: {e}");
-            None
-        });
         let mut steady = Steady::default();
         steady.observe(core.now(), core.hub.monotonic());
-        Housekeeping { core, steady, background }
+        Housekeeping { core, steady, background: None }
     }
 
     /// The thread's life: until the other end of `stop` is gone.
     pub(super) fn run(mut self, stop: &Receiver<()>) {
         let core = self.core.clone();
+        self.background = core.store.background().unwrap_or_else(|e| {
+            log::warn!("WAL checkpoints will run on the writer: {e}");
+            None
+        });
         core.store.writer.set_background(self.background.is_some());
         let mut ages = crossbeam_channel::after(FIRST_AGES);
         let mut quiet = crossbeam_channel::never();

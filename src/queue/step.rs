@@ -82,7 +82,6 @@ impl Stepper {
 
     /// Ends this queue as a killed process ends. Answers with where its file lies.
     pub(crate) fn crash(self) -> Result<Remains, Error> {
-        drop(self.housekeeping); // its connection must not be the last to close
         self.queue.handle.core.crash().map(Remains)
     }
 

@@ -31,10 +31,11 @@ mod tx;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::Connection;
+use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
@@ -130,6 +131,7 @@ impl Store {
             .max_lifetime(None)
             .connection_timeout(std::time::Duration::from_secs(10))
             .error_handler(Box::new(r2d2::NopErrorHandler))
+            .thread_pool(connectors())
             .build_unchecked(manager);
         let names = Arc::new(Names::default());
         let writer = Writer::new(connection, names.clone(), file_id);
@@ -207,6 +209,16 @@ impl Store {
             Ok(Some(Background(open::again(&self.path, self.vfs.as_deref(), self.durability)?)))
         }
     }
+}
+
+/// The thread that makes reading connections, for all files of this process: r2d2 would start three for each.
+fn connectors() -> Arc<ScheduledThreadPool> {
+    static THREAD: OnceLock<Arc<ScheduledThreadPool>> = OnceLock::new();
+    let start = || {
+        let pool = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("perdura-readers-{}");
+        Arc::new(pool.build())
+    };
+    THREAD.get_or_init(start).clone()
 }
 
 #[cfg(test)]
