@@ -29,9 +29,11 @@
 //! # Ok::<(), perdura::Error>(())
 //! ```
 
+mod assertions;
 mod clock;
 mod stepped;
 
 pub use crate::crash::{CrashPoint, Moment};
+pub use assertions::{EnqueuedTask, Performed};
 pub use clock::ManualClock;
 pub use stepped::{Crashed, Ran, SteppedQueue, Tally, at_every_commit};

@@ -10,6 +10,7 @@ mod child;
 mod concurrency;
 mod disk;
 mod kill;
+mod kit;
 mod mending;
 mod model;
 mod model_based;

@@ -1,0 +1,160 @@
+//! What tests say about tasks: questions about what is enqueued, and the run of one task from its args to its outcome.
+
+use serde_json::Value;
+
+use super::stepped::{Ran, SteppedQueue};
+use crate::error::{Error, ErrorKind};
+use crate::task::{Filter, State, Task, TaskRecord};
+
+/// A task that waits for its turn or its time, with its args.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct EnqueuedTask<T> {
+    /// The args.
+    pub task: T,
+    /// Everything else.
+    pub record: TaskRecord,
+}
+
+/// How the one attempt of [`SteppedQueue::perform`] went.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Performed {
+    /// How it ended, and the task's id.
+    pub ran: Ran,
+    /// The task after it.
+    pub record: TaskRecord,
+}
+
+/// Assertions. Their messages name tasks, never args.
+impl SteppedQueue {
+    /// All `QUEUED` tasks of a type, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`Serialization`](ErrorKind::Serialization) if the args of one are not those of `T`; if the file cannot be read.
+    pub fn all_enqueued<T: Task>(&self) -> Result<Vec<EnqueuedTask<T>>, Error> {
+        let queued = Filter::new().state(State::Queued).task_name(T::NAME).limit(usize::MAX);
+        let records = self.queue().tasks(queued)?.into_iter();
+        records
+            .map(|record| {
+                let task = from_json(&self.queue().args_json(record.task_id)?)?;
+                Ok(EnqueuedTask { task, record })
+            })
+            .collect()
+    }
+
+    /// Asserts that a `QUEUED` task of a type is as `wanted` says. Answers with the first such task.
+    ///
+    /// # Panics
+    /// If there is none, or the file cannot be read.
+    #[track_caller]
+    pub fn assert_enqueued<T: Task>(&self, wanted: impl Fn(&T) -> bool) -> TaskRecord {
+        let all = match self.all_enqueued::<T>() {
+            Ok(all) => all,
+            Err(e) => panic!("what is enqueued cannot be read: {e}"),
+        };
+        match all.iter().find(|enqueued| wanted(&enqueued.task)) {
+            Some(found) => found.record.clone(),
+            None => panic!("no {:?} task is enqueued as wanted; there are {}", T::NAME, listed(&all)),
+        }
+    }
+
+    /// Asserts that no `QUEUED` task of a type is as `unwanted` says.
+    ///
+    /// # Panics
+    /// If there is one, or the file cannot be read.
+    #[track_caller]
+    pub fn refute_enqueued<T: Task>(&self, unwanted: impl Fn(&T) -> bool) {
+        match self.all_enqueued::<T>() {
+            Ok(mut all) => {
+                all.retain(|enqueued| unwanted(&enqueued.task));
+                assert!(
+                    all.is_empty(),
+                    "{:?} tasks are enqueued that should not be: {}",
+                    T::NAME,
+                    listed(&all)
+                );
+            }
+            Err(e) => panic!("what is enqueued cannot be read: {e}"),
+        }
+    }
+
+    /// Enqueues a task, claims it, runs it and settles it: the real path, once. Also checks that its args survive the way through
+    /// the file: what the handler gets is what was given.
+    ///
+    /// # Errors
+    /// [`WrongState`](ErrorKind::WrongState) if other tasks are ready, or the task is not (a delay, no handler);
+    /// [`Serialization`](ErrorKind::Serialization) if args change on their way, naming the field;
+    /// those of [`enqueue`](crate::Queue::enqueue).
+    pub fn perform<T: Task>(&self, task: &T) -> Result<Performed, Error> {
+        check_round_trip(task)?;
+        let ready = self.queue().counts()?.total().ready;
+        if ready > 0 {
+            let message =
+                format!("{ready} other tasks are ready and would run first; call run_until_idle() before");
+            return Err(Error::new(ErrorKind::WrongState, message));
+        }
+        let id = self.queue().enqueue(task)?;
+        let Some(ran) = self.run_one()? else {
+            let why = self.queue().explain(id)?;
+            return Err(Error::new(ErrorKind::WrongState, format!("task {id} does not run: {why}")));
+        };
+        Ok(Performed { ran, record: self.queue().get(id)? })
+    }
+}
+
+fn listed<T>(tasks: &[EnqueuedTask<T>]) -> String {
+    const SHOWN: usize = 20;
+    let mut ids: Vec<String> =
+        tasks.iter().take(SHOWN).map(|t| format!("{} in {:?}", t.record.task_id, t.record.queue)).collect();
+    match tasks.len() {
+        0 => return "none of its type".to_owned(),
+        n if n > SHOWN => ids.push(format!("and {} more", n - SHOWN)),
+        _ => {}
+    }
+    ids.join(", ")
+}
+
+fn from_json<T: Task>(json: &str) -> Result<T, Error> {
+    serde_json::from_str(json).map_err(|_| {
+        Error::new(
+            ErrorKind::Serialization,
+            format!("the args of a {:?} task are not those of its type", T::NAME),
+        )
+    })
+}
+
+/// Whether args come back as they went.
+fn check_round_trip<T: Task>(task: &T) -> Result<(), Error> {
+    let wrong = |problem: String| {
+        Error::new(ErrorKind::Serialization, format!("the args of {:?} {problem}", T::NAME))
+    };
+    let there = serde_json::to_value(task).map_err(|_| wrong("do not turn into JSON".to_owned()))?;
+    let back: T =
+        serde_json::from_value(there.clone()).map_err(|_| wrong("do not come back from JSON".to_owned()))?;
+    let back = serde_json::to_value(&back).map_err(|_| wrong("do not turn into JSON again".to_owned()))?;
+    match difference(&there, &back, String::new()) {
+        None => Ok(()),
+        Some(place) if place.is_empty() => Err(wrong("change on their way through JSON".to_owned())),
+        Some(place) => Err(wrong(format!(
+            "change on their way through JSON, at {place}; is a serde attribute one-sided?"
+        ))),
+    }
+}
+
+/// Where two values differ first, as a JSON pointer.
+fn difference(a: &Value, b: &Value, place: String) -> Option<String> {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+            keys.into_iter().find_map(|key| match (a.get(key), b.get(key)) {
+                (Some(a), Some(b)) => difference(a, b, format!("{place}/{key}")),
+                _ => Some(format!("{place}/{key}")),
+            })
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().find_map(|(i, (a, b))| difference(a, b, format!("{place}/{i}")))
+        }
+        (a, b) => (a != b).then_some(place),
+    }
+}
