@@ -16,6 +16,7 @@ pub(crate) const MAX_ATTEMPTS_RANGE: RangeInclusive<u32> = 1..=100;
 const WORKERS_RANGE: RangeInclusive<usize> = 1..=1024;
 /// Bounds of the byte limits. SQLite's own limit is 1,000,000,000.
 const BYTES_RANGE: RangeInclusive<usize> = 16..=256 * 1024 * 1024;
+const RESERVE_RANGE: RangeInclusive<u64> = 0..=1024 * 1024 * 1024;
 /// The shortest `poll_interval` but 0: below it, polling would be the load.
 const MIN_POLL: Duration = Duration::from_millis(10);
 /// The shortest `stuck_task_timeout`: below it, a busy machine would pass for a stuck handler.
@@ -74,6 +75,9 @@ pub struct Config {
     pub max_result_bytes: usize,
     /// The largest checkpoint, in bytes of JSON: 16 B - 256 MiB. Defaults to 1 MiB.
     pub max_checkpoint_bytes: usize,
+    /// Room in the file that new tasks cannot take: on a full disk the outcomes of running tasks are recorded there. 0 - 1 GiB, in
+    /// steps of 256 KiB; 0 for none. Defaults to 1 MiB.
+    pub disk_reserve_bytes: u64,
     /// `SUCCEEDED` and `CANCELLED` tasks are deleted so long after they finished. Defaults to 7 days; `"never"` keeps them.
     #[serde(with = "fields::retention")]
     pub retention: Option<Duration>,
@@ -127,6 +131,7 @@ impl Default for Config {
             max_args_bytes: 1024 * 1024,
             max_result_bytes: 1024 * 1024,
             max_checkpoint_bytes: 1024 * 1024,
+            disk_reserve_bytes: 1024 * 1024,
             retention: Some(Duration::from_secs(7 * 24 * 3600)),
             dead_letter_after: None,
             dead_letter_retention: None,
@@ -145,6 +150,7 @@ impl Config {
         in_range("max_args_bytes", self.max_args_bytes, &BYTES_RANGE)?;
         in_range("max_result_bytes", self.max_result_bytes, &BYTES_RANGE)?;
         in_range("max_checkpoint_bytes", self.max_checkpoint_bytes, &BYTES_RANGE)?;
+        in_range("disk_reserve_bytes", self.disk_reserve_bytes, &RESERVE_RANGE)?;
         in_range("retry_jitter", self.retry_jitter, &(0.0..=1.0))?;
         within("retry_backoff_max", self.retry_backoff_max, Duration::ZERO, MAX_DURATION)?;
         within("retry_backoff", self.retry_backoff, Duration::ZERO, self.retry_backoff_max)?;
@@ -287,6 +293,7 @@ mod tests {
             ),
             (|c| c.stuck_task_timeout = Duration::ZERO, "stuck_task_timeout = \"0s\" is out of range"),
             (|c| c.max_args_bytes = 0, "max_args_bytes = 0 is out of range"),
+            (|c| c.disk_reserve_bytes = 1 << 31, "disk_reserve_bytes = 2147483648 is out of range"),
             (|c| c.task_timeout = Some(Duration::ZERO), "task_timeout = \"0s\" is out of range"),
         ];
         for (spoil, wanted) in cases {

@@ -143,6 +143,12 @@ impl Builder {
         Ok(Queue { handle: Handle::start(core, registry)? })
     }
 
+    /// Keeps no room for a full disk: for files that live as long as a test.
+    pub(crate) fn without_reserve(mut self) -> Builder {
+        self.config.disk_reserve_bytes = 0;
+        self
+    }
+
     /// Opens a queue without threads.
     pub(crate) fn stepped(self, place: Place) -> Result<Queue, Error> {
         let (core, registry) = self.build(place)?;
@@ -162,6 +168,7 @@ impl Builder {
             durability: self.config.durability,
             share: self.share,
             vfs: self.vfs.as_deref(),
+            reserve_bytes: self.config.disk_reserve_bytes,
             now: self.clock.now(),
         };
         let store = Store::open(&opening)?;

@@ -26,6 +26,9 @@ pub(super) const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How often the outcome of an attempt that has outlived its queue is tried to be written.
 const LATE_TRIES: u32 = 60;
 
+/// A result of more bytes (of JSON) is not kept on a full disk: it would need pages of its own.
+const LARGE_RESULT: usize = 1024;
+
 /// A worker whose task runs on so long past its deadline is replaced.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -83,7 +86,15 @@ impl Core {
         &self,
         write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
-        self.store.writer.write(Rank::Other, write)
+        self.store.writer.write(Rank::Change, write)
+    }
+
+    /// Commits a write that adds data: refused on a full disk.
+    pub(super) fn add<R: Send + 'static>(
+        &self,
+        write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
+    ) -> Result<R, Error> {
+        self.store.writer.write(Rank::Add, write)
     }
 
     pub(crate) fn is_owner(&self) -> bool {
@@ -114,6 +125,7 @@ impl Core {
         if self.acquire()?.is_none() {
             return Ok(false);
         }
+        self.provide_reserve();
         self.hub.set_claiming(true);
         self.hub.set_behind(true);
         self.hub.alarm.set(NextTick { at: Some(self.now()), monotonic: None });
@@ -159,17 +171,44 @@ impl Core {
         Ok(place)
     }
 
+    /// Makes room for what running tasks have to record on a full disk. Without it nothing is claimed; it is tried again then.
+    pub(super) fn provide_reserve(&self) {
+        if let Err(e) = self.store.writer.provide_reserve() {
+            log::warn!("there is no room for a reserve in the file: {e}");
+        }
+    }
+
     /// Lets claims ride along with an empty commit.
     pub(super) fn claim_more(&self) -> Result<(), Error> {
+        self.store.writer.refill_reserve()?;
         self.write(ask(&self.hub))
     }
 
-    /// Settles attempts in one commit; what could not be settled comes back, with the reason.
-    pub(super) fn settle(&self, batch: Vec<Finished>) -> Result<(), (Vec<Finished>, Error)> {
+    /// Settles attempts in one commit; what could not be settled comes back, with the reason. On a full disk the outcome of a single
+    /// attempt is recorded without its result, if that is large.
+    pub(super) fn settle(&self, mut batch: Vec<Finished>) -> Result<(), (Vec<Finished>, Error)> {
+        let settled = self.try_to_settle(batch);
+        match settled {
+            Err((back, e))
+                if e.kind() == ErrorKind::DiskFull && back.len() == 1 && has_large_result(&back) =>
+            {
+                batch = back;
+            }
+            settled => return settled,
+        }
+        for Finished { settlement, .. } in &mut batch {
+            log::warn!("the disk is full: the result of task {} is not kept", settlement.task_id);
+            settlement.verdict.drop_result();
+        }
+        self.try_to_settle(batch)
+    }
+
+    fn try_to_settle(&self, batch: Vec<Finished>) -> Result<(), (Vec<Finished>, Error)> {
+        let rank = if has_large_result(&batch) { Rank::Add } else { Rank::Settle };
         let epoch = self.hub.epoch();
         let batch = Arc::new(batch);
         let (shared, rules, now) = (batch.clone(), self.rules.clone(), self.now());
-        let written = self.store.writer.write(Rank::Settle, move |tx| {
+        let written = self.store.writer.write(rank, move |tx| {
             store::check_epoch(tx, epoch)?;
             store::settle(tx, shared.iter().map(|finished| &finished.settlement), &rules, now)
         });
@@ -356,6 +395,11 @@ impl Core {
     }
 }
 
+/// Whether an outcome of these needs so much room that it must not come from the reserve for a full disk.
+fn has_large_result(batch: &[Finished]) -> bool {
+    batch.iter().any(|finished| finished.settlement.verdict.result_bytes() > LARGE_RESULT)
+}
+
 /// Whether an error may go away by itself.
 pub(super) fn is_passing(e: &Error) -> bool {
     matches!(e.kind(), ErrorKind::Busy | ErrorKind::DiskFull | ErrorKind::Io | ErrorKind::ReadOnly)
@@ -399,7 +443,7 @@ impl Port for Core {
 
     fn save_checkpoint(&self, control: &Control, json: String) -> Result<(), Error> {
         let (id, generation, epoch) = (control.task_id, control.generation, self.hub.epoch());
-        let saved = self.write(move |tx| {
+        let saved = self.add(move |tx| {
             store::check_epoch(tx, epoch)?;
             store::save_checkpoint(tx, id, generation, &json)
         });

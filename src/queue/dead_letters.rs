@@ -63,7 +63,7 @@ impl DeadLetters<'_> {
     fn replay_as(&self, id: TaskId, forced: bool) -> Result<TaskId, Error> {
         let core = &self.queue.handle.core;
         let (now, token) = (core.now(), self.queue.new_token());
-        core.write(move |tx| store::replay(tx, id, forced, token, now))
+        core.add(move |tx| store::replay(tx, id, forced, token, now))
     }
 
     /// Deletes letters that were moved before this time; says how many. At once, whatever `dead_letter_retention` says.

@@ -132,7 +132,7 @@ impl<'c> Dispatcher<'c> {
         let Err((batch, e)) = self.core.settle(batch) else { return };
         if e.kind() == ErrorKind::OwnershipLost {
             self.core.disown(batch);
-        } else if is_passing(&e) {
+        } else if is_passing(&e) && e.kind() != ErrorKind::DiskFull {
             self.unsettled = batch;
             self.note_trouble(Err(e));
         } else {
@@ -140,7 +140,7 @@ impl<'c> Dispatcher<'c> {
         }
     }
 
-    /// One of the outcomes cannot be written, and must not keep the others from it.
+    /// One of the outcomes cannot be written, or there is little room: none must keep the others from it.
     fn settle_one_by_one(&mut self, batch: Vec<Finished>) {
         for finished in batch {
             if let Err((back, e)) = self.core.settle(vec![finished]) {

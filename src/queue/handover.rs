@@ -83,10 +83,12 @@ impl Epilogue for Handover {
         self.hub.after_commit(effects);
     }
 
-    fn rolled_back(&mut self, error: &Error) {
+    fn rolled_back(&mut self, error: Option<&Error>) {
         self.seen = 0;
         self.next_cursor = self.cursor;
         self.hub.set_behind(true);
-        self.hub.claims_failed(error);
+        if let Some(error) = error {
+            self.hub.claims_failed(error);
+        }
     }
 }

@@ -79,7 +79,10 @@ impl Housekeeping {
         if let Some(background) = &self.background {
             background.checkpoint_wal()?;
         }
-        self.core.store.writer.alone(store::checkpoint_wal)
+        let writer = &self.core.store.writer;
+        writer.alone(store::checkpoint_wal)?;
+        while !self.core.hub.is_stopping() && writer.grow_ahead()? {}
+        Ok(())
     }
 
     /// Deletes and moves what is old enough, if the clock can be trusted. Answers with how many tasks and letters it ended.

@@ -37,7 +37,8 @@ use crate::handler::{Context, in_handler, place, to_json};
 use crate::planted::planted;
 use crate::store::{self, Ages, CheckReport, Sql, Store, Tx, Verb};
 use crate::task::{
-    Attempt, Bulk, Counts, Enqueued, Filter, NewTask, Options, State, Task, TaskId, TaskRecord, Timestamp,
+    Attempt, Bulk, Counts, Enqueued, Filter, NOT_KEPT, NewTask, Options, State, Task, TaskId, TaskRecord,
+    Timestamp,
 };
 
 /// Tasks that one transaction of a bulk verb looks at: each chunk is atomic, and others get their turn in between.
@@ -202,7 +203,7 @@ impl Queue {
                 new.map(|(made, task)| EnqueueToken { task_id: made.id().as_i64(), token: task.token });
             Ok(made)
         };
-        core.write(write).map_err(|e| {
+        core.add(write).map_err(|e| {
             let token = *first.lock().unwrap_or_else(PoisonError::into_inner);
             match token.filter(|_| e.outcome() == Outcome::Unknown) {
                 Some(token) => e.with_token(token),
@@ -270,12 +271,18 @@ impl Queue {
     /// The result of a task that succeeded; none as long as it may still run.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState) if it ended in another way, naming the state;
+    /// [`NotFound`](ErrorKind::NotFound) if there is no such task, or its result was not kept because the disk was full;
+    /// [`WrongState`](ErrorKind::WrongState) if it ended in another way, naming the state;
     /// [`Serialization`](ErrorKind::Serialization) if the result is not an `O`.
     pub fn result<O: DeserializeOwned>(&self, id: TaskId) -> Result<Option<O>, Error> {
         let (record, json) =
             self.store().read(|conn| Ok((store::record(conn, id)?, store::result(conn, id)?)))?;
         match record.state {
+            State::Succeeded if json.as_deref() == Some(NOT_KEPT) => {
+                let message =
+                    format!("the result of task {id} was not kept: the disk was full when it succeeded");
+                Err(Error::new(ErrorKind::NotFound, message))
+            }
             State::Succeeded => {
                 serde_json::from_str(json.as_deref().unwrap_or("null")).map(Some).map_err(|e| {
                     let message = format!("the result of task {id} is not what is asked for: {}", place(&e));

@@ -46,7 +46,7 @@ impl Remains {
 impl Stepper {
     /// On a new file, copied from an image.
     pub(crate) fn fresh(builder: Builder) -> Result<Stepper, Error> {
-        Stepper::start(builder, Place::fresh()?)
+        Stepper::start(builder.without_reserve(), Place::fresh()?)
     }
 
     /// On a file that is there, or is made.
@@ -59,6 +59,7 @@ impl Stepper {
         let queue = builder.stepped(place)?;
         let core = queue.handle.core.clone();
         if core.acquire()?.is_some() {
+            core.provide_reserve();
             core.begin()?;
         }
         let housekeeping = Housekeeping::new(core);

@@ -28,8 +28,10 @@ const MAX_GROUP: usize = 256;
 pub(crate) enum Rank {
     /// Outcomes of attempts: the work is done, only the record of it is missing.
     Settle,
-    /// Everything else.
-    Other,
+    /// Changes of what is there.
+    Change,
+    /// New tasks, and whatever else may be large: refused on a full disk, where the room that is left is for the others.
+    Add,
 }
 
 /// The queue of writes.

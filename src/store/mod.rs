@@ -20,6 +20,7 @@ mod promote;
 mod purge;
 mod read;
 mod recover;
+mod reserve;
 mod row;
 mod schema;
 mod settle;
@@ -110,6 +111,8 @@ pub(crate) struct Opening<'a> {
     pub share: bool,
     /// The SQLite VFS through which it is opened; none: the default one.
     pub vfs: Option<&'a str>,
+    /// Room in the file that is kept for a full disk.
+    pub reserve_bytes: u64,
     pub now: crate::task::Timestamp,
 }
 
@@ -134,7 +137,8 @@ impl Store {
             .thread_pool(connectors())
             .build_unchecked(manager);
         let names = Arc::new(Names::default());
-        let writer = Writer::new(connection, names.clone(), file_id);
+        let reserve_bytes = if opening.share { 0 } else { opening.reserve_bytes };
+        let writer = Writer::new(connection, names.clone(), file_id, reserve_bytes);
         Ok(Store {
             writer,
             readers: RwLock::new(Some(readers)),
@@ -233,6 +237,7 @@ mod tests {
             durability: Durability::Full,
             share: false,
             vfs: None,
+            reserve_bytes: 0,
             now,
         };
         let store = Store::open(&opening).unwrap();

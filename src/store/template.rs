@@ -43,6 +43,7 @@ fn image() -> Result<Arc<[u8]>, Error> {
         durability: Durability::Relaxed,
         share: false,
         vfs: None,
+        reserve_bytes: 0,
         now,
     })?;
     store.writer.alone(|conn| {

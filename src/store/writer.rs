@@ -23,6 +23,7 @@ use super::direct::Direct;
 use super::fault::{Fault, Sql};
 use super::group::{Kept, Line, Member, Rank, lock};
 use super::names::Names;
+use super::reserve::{Reserve, file_pages};
 use super::tx::{Effects, Tx};
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind, Outcome};
@@ -35,6 +36,12 @@ pub(crate) const CHECKPOINT_PAGES: u32 = 1024;
 /// Pages in the WAL from which the writer checkpoints although there is a background (64 MiB of pages of 4 KiB), as a backstop.
 const BACKSTOP_PAGES: u32 = 16 * CHECKPOINT_PAGES;
 
+/// Free pages that the background keeps ahead of new tasks, so that their commits need not make the file larger (2 MiB).
+const AHEAD_PAGES: i64 = 512;
+
+/// How often a transaction is tried while the file grows for it, or the reserve is taken for it.
+const SIZES: u32 = 16;
+
 /// What happens in each transaction beside its members: claims ride along, and the effects are told. Called by whoever leads.
 pub(crate) trait Epilogue: Send {
     /// Leave for a transaction with one member to start a new task at once, if a worker idles and nothing is known to be ready.
@@ -45,8 +52,8 @@ pub(crate) trait Epilogue: Send {
     fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<()>;
     /// The transaction is durable.
     fn committed(&mut self, effects: Effects);
-    /// What it wanted to write was rolled back; the members may be committed all the same.
-    fn rolled_back(&mut self, error: &Error);
+    /// What it wanted to write was rolled back; the members may be committed all the same. Without an error it is asked again.
+    fn rolled_back(&mut self, error: Option<&Error>);
 }
 
 /// The writer of a file.
@@ -65,11 +72,17 @@ pub(crate) struct Desk {
     wal_limit: u32,
     /// Pages in the WAL after the newest commit.
     wal_pages: u32,
+    reserve: Reserve,
     fate: Fate,
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, names: Arc<Names>, file_id: [u8; 16]) -> Writer {
+    pub(super) fn new(
+        connection: Connection,
+        names: Arc<Names>,
+        file_id: [u8; 16],
+        reserve_bytes: u64,
+    ) -> Writer {
         connection.wal_hook(Some(note_wal_pages));
         Writer {
             line: Line::default(),
@@ -80,6 +93,7 @@ impl Writer {
                 epilogue: None,
                 wal_limit: CHECKPOINT_PAGES,
                 wal_pages: 0,
+                reserve: Reserve::new(reserve_bytes),
                 fate: Fate::default(),
             }),
         }
@@ -118,6 +132,29 @@ impl Writer {
         Ok(act(&desk.connection)?)
     }
 
+    /// Makes sure that the room for a full disk is there.
+    ///
+    /// # Errors
+    /// `DiskFull` as long as there is none; others of the disk.
+    pub(crate) fn provide_reserve(&self) -> Result<(), Error> {
+        let Desk { connection, reserve, fate, .. } = &mut *lock(&self.desk);
+        fate.alive()?;
+        Ok(reserve.provide(connection, fate)?)
+    }
+
+    /// The same, if the file could not grow when it last had to.
+    pub(crate) fn refill_reserve(&self) -> Result<(), Error> {
+        let is_blocked = lock(&self.desk).reserve.is_blocked();
+        if is_blocked { self.provide_reserve() } else { Ok(()) }
+    }
+
+    /// Makes the file a little larger if it has few free pages, so that the next commits need not. Says whether it did.
+    pub(crate) fn grow_ahead(&self) -> Result<bool, Error> {
+        let Desk { connection, reserve, fate, .. } = &mut *lock(&self.desk);
+        fate.alive()?;
+        Ok(reserve.grow_ahead(AHEAD_PAGES, connection, fate)?)
+    }
+
     /// Sets the commit at which a crash comes.
     pub(crate) fn crash_at(&self, point: CrashPoint) {
         lock(&self.desk).fate.set(point);
@@ -150,51 +187,99 @@ struct LostCommit {
     uncertain: bool,
     /// The epilogue had written into it, so that the members may do better without.
     had_company: bool,
+    /// It would have made the file larger than it is: so many pages.
+    size: Option<i64>,
 }
 
 impl Desk {
     /// Commits the members together; without claims if those were the trouble; one by one if their common transaction is lost all the
     /// same. Answers all of them.
     fn commit_group(&mut self, mut group: Vec<Box<dyn Member>>) {
-        let mut outcome = self.attempt(&mut group, true);
-        if outcome.as_ref().is_err_and(|lost| lost.had_company && !lost.uncertain && !self.fate.is_dead()) {
-            outcome = self.attempt(&mut group, false);
+        let mut outcome = self.commit(&mut group, true);
+        if self.fate.is_dead() {
+            self.leave_wal();
+        } else if outcome.as_ref().is_err_and(|lost| lost.had_company && !lost.uncertain) {
+            outcome = self.commit(&mut group, false);
         }
         let Err(lost) = outcome else {
             return group.into_iter().for_each(Member::settled);
         };
-        if self.fate.is_dead() {
-            self.leave_wal();
-            return group.into_iter().for_each(|member| member.failed(lost.error.repeat()));
-        }
         if lost.uncertain {
             if self.probe().is_err() {
-                let error = unknown(lost.error);
-                return group.into_iter().for_each(|member| member.failed(error.repeat()));
+                return refuse(group, &unknown(lost.error));
             }
-        } else if lost.error.kind() == ErrorKind::Busy || group.len() == 1 {
-            return group.into_iter().for_each(|member| member.failed(lost.error.repeat()));
+        } else {
+            match lost.error.kind() {
+                ErrorKind::DiskFull => drop(checkpoint_wal(&self.connection)), // it can start again, within its length
+                ErrorKind::Busy | ErrorKind::Crashed => return refuse(group, &lost.error),
+                _ if group.len() == 1 => return refuse(group, &lost.error),
+                _ => {}
+            }
         }
         group.sort_by_key(|member| member.rank());
         for member in group {
             let mut alone = vec![member];
-            let answer = self.attempt(&mut alone, false);
-            let member = alone.pop().expect("the vector was made with one member");
-            match answer {
-                Ok(()) => member.settled(),
-                Err(LostCommit { error, uncertain, .. }) => {
-                    let settled = !uncertain || self.probe().is_ok();
-                    member.failed(if settled { error } else { unknown(error) });
-                }
-            }
+            let Err(LostCommit { error, uncertain, .. }) = self.commit(&mut alone, false) else {
+                alone.into_iter().for_each(Member::settled);
+                continue;
+            };
+            let settled = !uncertain || self.probe().is_ok();
+            refuse(alone, &if settled { error } else { unknown(error) });
         }
     }
 
-    /// One transaction with all members, and the epilogue if it is to have company. `Ok`: each member has its answer, and what the
-    /// answers say is durable.
-    fn attempt(&mut self, group: &mut [Box<dyn Member>], company: bool) -> Result<(), LostCommit> {
-        let Desk { connection, names, file_id, epilogue, wal_pages, fate, .. } = self;
-        let lost = |fault: Fault| LostCommit { error: fault.into(), uncertain: false, had_company: false };
+    /// One transaction, and what must happen to the file before it may be committed. Whoever would take from the reserve of a full disk
+    /// is answered, and leaves the group.
+    fn commit(&mut self, group: &mut Vec<Box<dyn Member>>, company: bool) -> Result<(), LostCommit> {
+        if self.reserve.is_blocked() && group.iter().any(|member| member.rank() == Rank::Add) {
+            let provided = self.reserve.provide(&self.connection, &mut self.fate);
+            self.without_room(group, provided);
+        }
+        let mut released = 0;
+        let mut outcome = self.attempt(group, company, released);
+        for _ in 0..SIZES {
+            let Err(LostCommit { size: Some(size), .. }) = outcome else { break };
+            if self.reserve.is_blocked() {
+                released = 2 * released.max(1);
+            } else {
+                let grown = self.reserve.grow_to(size, &self.connection, &mut self.fate);
+                self.without_room(group, grown);
+            }
+            outcome = self.attempt(group, company, released);
+        }
+        outcome
+    }
+
+    /// If there is no room: answers whoever would add something, and ends claiming for a while.
+    fn without_room(&mut self, group: &mut Vec<Box<dyn Member>>, made: Sql<()>) {
+        let Err(fault) = made else { return };
+        let error = Error::from(fault);
+        if let Some(epilogue) = &mut self.epilogue {
+            epilogue.rolled_back(Some(&error));
+        }
+        let (refused, kept) = std::mem::take(group)
+            .into_iter()
+            .partition(|member| member.rank() == Rank::Add && !planted("g11-new-tasks-take-the-reserve"));
+        *group = kept;
+        refuse(refused, &error);
+    }
+
+    /// One transaction with all members, and the epilogue if it is to have company. Slices of the reserve are taken for it on a full disk.
+    /// `Ok`: each member has its answer, and what the answers say is durable.
+    fn attempt(
+        &mut self,
+        group: &mut [Box<dyn Member>],
+        company: bool,
+        released: i64,
+    ) -> Result<(), LostCommit> {
+        let Desk { connection, names, file_id, epilogue, wal_pages, reserve, fate, .. } = self;
+        let company = company && !reserve.is_blocked();
+        let lost = |fault: Fault| LostCommit {
+            error: fault.into(),
+            uncertain: false,
+            had_company: false,
+            size: None,
+        };
         fate.alive().map_err(lost)?;
         if !connection.is_autocommit() {
             sql(connection, "ROLLBACK").map_err(lost)?;
@@ -204,13 +289,16 @@ impl Desk {
         let direct = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.direct());
         let tx = Tx::new(connection, names, file_id, direct);
         let mut had_company = false;
-        let written = run_members(&tx, group).and_then(|any| {
+        let mut size = None;
+        let written = Room::before(reserve, connection, released).and_then(|room| {
+            let any = run_members(&tx, group)?;
             if any {
                 if let Some(epilogue) = epilogue.as_mut().filter(|epilogue| company && epilogue.joins(&tx)) {
                     had_company = true;
                     epilogue.before_commit(&tx)?;
                 }
                 tx.finish()?;
+                size = room.exceeded(connection)?;
             }
             Ok(any)
         });
@@ -219,10 +307,12 @@ impl Desk {
             Ok(true) if planted("g01-a-commit-is-forgotten") && connection.last_insert_rowid() % 50 == 49 => {
                 sql(connection, "ROLLBACK").map_err(lost)
             }
+            Ok(true) if size.is_some() => Err(LostCommit { size, ..lost(no_room()) }),
             Ok(true) => fate.commit(connection, || sql(connection, "COMMIT")).map_err(|fault| LostCommit {
                 uncertain: fault.is_io(),
                 error: fault.into(),
                 had_company,
+                size: None,
             }),
             Ok(false) => {
                 roll_back(connection);
@@ -243,7 +333,7 @@ impl Desk {
             Err(lost) => {
                 roll_back(connection);
                 if let Some(epilogue) = epilogue {
-                    epilogue.rolled_back(&lost.error);
+                    epilogue.rolled_back(Some(&lost.error).filter(|_| lost.size.is_none()));
                 }
                 Err(lost)
             }
@@ -274,6 +364,30 @@ impl Desk {
         }
         probed
     }
+}
+
+/// The room that the file has for a transaction; none is measured without a reserve, or when the last of it is taken.
+struct Room(Option<i64>);
+
+impl Room {
+    fn before(reserve: &Reserve, conn: &Connection, released: i64) -> Sql<Room> {
+        let is_measured = reserve.is_on() && (released == 0 || reserve.release(conn, released)?);
+        Ok(Room(if is_measured { Some(file_pages(conn)?) } else { None }))
+    }
+
+    /// The size that the file would have, if that is more than it has.
+    fn exceeded(&self, conn: &Connection) -> Sql<Option<i64>> {
+        let Some(size) = self.0 else { return Ok(None) };
+        Ok(Some(file_pages(conn)?).filter(|wanted| *wanted > size))
+    }
+}
+
+fn no_room() -> Fault {
+    Error::new(ErrorKind::DiskFull, "the file has no room left; free some space").into()
+}
+
+fn refuse(group: Vec<Box<dyn Member>>, error: &Error) {
+    group.into_iter().for_each(|member| member.failed(error.repeat()));
 }
 
 /// The error of a commit that may or may not have happened.

@@ -17,7 +17,7 @@ pub(crate) use name::check_name;
 pub(crate) use options::Due;
 pub use options::Options;
 pub use record::{Attempt, AttemptOutcome, Bulk, Counts, DeadLetter, Progress, QueueCounts, TaskRecord};
-pub(crate) use record::{Claimed, ErrorReport, NewTask, Settlement, Verdict};
+pub(crate) use record::{Claimed, ErrorReport, NOT_KEPT, NewTask, Settlement, Verdict};
 pub use state::{Hold, State};
 pub use timestamp::Timestamp;
 pub(crate) use timestamp::millis;

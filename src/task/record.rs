@@ -316,6 +316,26 @@ pub(crate) enum Verdict {
     HandedBack,
 }
 
+/// What stands for a result that was not kept: no JSON.
+pub(crate) const NOT_KEPT: &str = "";
+
+impl Verdict {
+    /// How large the result is.
+    pub(crate) fn result_bytes(&self) -> usize {
+        match self {
+            Verdict::Succeeded { result: Some(result), .. } => result.len(),
+            _ => 0,
+        }
+    }
+
+    /// Gives up the result, and says so where it would be.
+    pub(crate) fn drop_result(&mut self) {
+        if let Verdict::Succeeded { result: Some(result), .. } = self {
+            NOT_KEPT.clone_into(result);
+        }
+    }
+}
+
 /// The three texts that are kept of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ErrorReport {

@@ -9,6 +9,7 @@ mod checksum;
 mod child;
 mod concurrency;
 mod disk;
+mod full;
 mod kill;
 mod kit;
 mod mending;

@@ -1,0 +1,290 @@
+//! A full disk, a real one: a small file system that a ballast file fills to the last byte.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use perdura::{Builder, Config, Context, ErrorKind, Failure, Outcome, Queue, State, TaskId};
+
+use crate::child::Wide;
+use crate::support::*;
+
+/// How long claiming may take to go on after space has returned (G11).
+const GOES_ON_WITHIN: Duration = Duration::from_secs(10);
+
+/// A file system of its own.
+struct Disk {
+    folder: Folder,
+    ballast: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Tmpfs,
+    Ext4,
+}
+
+impl Disk {
+    /// None where nothing can be mounted.
+    fn new(kind: Kind, megabytes: u32) -> Option<Disk> {
+        let folder = Folder::new();
+        let mount = folder.path().join("disk");
+        std::fs::create_dir(&mount).unwrap();
+        let mounted = match kind {
+            Kind::Tmpfs => {
+                run("mount", &["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs", text(&mount)])
+            }
+            Kind::Ext4 => {
+                let image = folder.path().join("image");
+                run("truncate", &["-s", &format!("{megabytes}M"), text(&image)])
+                    && run("mkfs.ext4", &["-q", "-m", "0", text(&image)])
+                    && run("mount", &["-o", "loop", text(&image), text(&mount)])
+            }
+        };
+        let ballast = mount.join("ballast");
+        has("root to mount a small file system", mounted).then_some(Disk { folder, ballast })
+    }
+
+    fn file(&self) -> PathBuf {
+        self.ballast.with_file_name("tasks.db")
+    }
+
+    /// Fills it to the last byte.
+    fn fill(&self) {
+        let mut ballast = std::fs::OpenOptions::new().create(true).append(true).open(&self.ballast).unwrap();
+        for size in [1 << 20, 1 << 16, 1 << 12, 1 << 8, 1] {
+            let block = vec![1; size];
+            while ballast.write_all(&block).and_then(|()| ballast.sync_data()).is_ok() {}
+        }
+    }
+
+    /// Gives so many bytes back.
+    fn free(&self, bytes: u64) {
+        let ballast = std::fs::OpenOptions::new().write(true).open(&self.ballast).unwrap();
+        let length = ballast.metadata().unwrap().len();
+        ballast.set_len(length.saturating_sub(bytes)).unwrap();
+        ballast.sync_all().unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        run("umount", &["-l", text(&self.folder.path().join("disk"))]);
+    }
+}
+
+fn run(program: &str, args: &[&str]) -> bool {
+    Command::new(program).args(args).output().is_ok_and(|done| done.status.success())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Holds handlers until it is opened.
+#[derive(Default)]
+struct Gate(Mutex<bool>, Condvar);
+
+impl Gate {
+    fn pass(&self) {
+        let open = self.0.lock().unwrap();
+        drop(self.1.wait_while(open, |open| !*open).unwrap());
+    }
+
+    fn open(&self) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_all();
+    }
+}
+
+fn builder(workers: usize, gate: &Arc<Gate>) -> Builder {
+    let gate = gate.clone();
+    let config = Config { workers, retention: None, ..Config::default() };
+    Queue::builder().config(config).handle(move |task: Wide, _: &Context| {
+        gate.pass();
+        match task.n {
+            0 => Err(Failure::named("told", "as told")),
+            n => Ok("r".repeat(n as usize)),
+        }
+    })
+}
+
+fn wide(n: u64, bytes: usize) -> Wide {
+    Wide { n, text: "x".repeat(bytes) }
+}
+
+/// Waits until all these have left RUNNING, and says how they ended.
+#[track_caller]
+fn ends(queue: &Queue, ids: &[TaskId]) -> Vec<State> {
+    let until = Instant::now() + GOES_ON_WITHIN;
+    loop {
+        let states: Vec<State> = ids.iter().map(|id| queue.get(*id).unwrap().state).collect();
+        if states.iter().all(|state| *state != State::Running) {
+            return states;
+        }
+        assert!(Instant::now() < until, "outcomes are not recorded on a full disk: {states:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Fifty run while the disk fills up; then enqueues are refused, and every outcome is recorded.
+fn outcomes_are_recorded(kind: Kind) {
+    const RUNNING: usize = 50;
+    let Some(disk) = Disk::new(kind, 24) else { return };
+    let gate = Arc::new(Gate::default());
+    let queue = builder(RUNNING, &gate).open(disk.file()).unwrap();
+    // Every third fails; the others have small results, and two have large ones.
+    let tasks: Vec<Wide> = (0..RUNNING as u64)
+        .map(|i| wide([0, 5, if i < 6 { 200_000 } else { 7 }][i as usize % 3], 10))
+        .collect();
+    let ids: Vec<TaskId> = queue.enqueue_all(&tasks).unwrap().iter().map(|made| made.id()).collect();
+    while ids.iter().any(|id| queue.get(*id).unwrap().state != State::Running) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let kept = queue.enqueue(&wide(9, 20_000)).unwrap();
+    disk.fill();
+    let mut accepted = 1;
+    let refused = loop {
+        match queue.enqueue(&wide(9, 20_000)) {
+            Ok(_) => accepted += 1,
+            Err(e) => break e,
+        }
+        assert!(accepted < 2_000, "the disk never gets full");
+    };
+    assert_eq!((refused.kind(), refused.outcome()), (ErrorKind::DiskFull, Outcome::NotDone), "{refused}");
+    for _ in 0..20 {
+        match queue.enqueue(&wide(9, 10)) {
+            Ok(_) => accepted += 1, // there is a little room in a page
+            Err(e) => assert_eq!((e.kind(), e.outcome()), (ErrorKind::DiskFull, Outcome::NotDone), "{e}"),
+        }
+    }
+    gate.open();
+    for (task, state) in tasks.iter().zip(ends(&queue, &ids)) {
+        let wanted = if task.n == 0 { State::Queued } else { State::Succeeded }; // a failure waits for its retry
+        assert_eq!(state, wanted);
+    }
+    for (task, id) in tasks.iter().zip(&ids) {
+        match task.n {
+            0 => assert_eq!(queue.get(*id).unwrap().error_type.as_deref(), Some("told")),
+            200_000 => assert_eq!(queue.result::<String>(*id).unwrap_err().kind(), ErrorKind::NotFound),
+            n => assert_eq!(queue.result::<String>(*id).unwrap().map(|r| r.len()), Some(n as usize)),
+        }
+    }
+    let total = queue.counts().unwrap().total();
+    assert_eq!(
+        total.all(),
+        (RUNNING + accepted) as u64,
+        "what was accepted is kept, what was refused is not there"
+    );
+    let went_on = Instant::now();
+    disk.free(8 << 20);
+    while queue.get(kept).unwrap().state != State::Succeeded {
+        assert!(
+            went_on.elapsed() < GOES_ON_WITHIN,
+            "claiming does not go on: {}",
+            queue.explain(kept).unwrap()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    queue.drain().unwrap();
+    queue.enqueue(&wide(9, 20_000)).unwrap();
+    queue.drain().unwrap();
+    assert_sound(&queue);
+    report(
+        "full",
+        format_args!("{kind:?}: {accepted} accepted, claiming went on after {:?}", went_on.elapsed()),
+    );
+}
+
+#[test]
+fn g11_outcomes_are_recorded_on_a_full_tmpfs() {
+    outcomes_are_recorded(Kind::Tmpfs);
+}
+
+#[test]
+fn g11_outcomes_are_recorded_on_a_full_ext4() {
+    outcomes_are_recorded(Kind::Ext4);
+}
+
+/// The disk fills up at any moment of a busy queue: nothing accepted is lost, no outcome stays out, and it goes on by itself.
+#[test]
+fn g11_a_disk_that_fills_up_under_load_loses_nothing() {
+    let mut random = seed();
+    let (mut accepted, mut refused) = (0, 0);
+    for _ in rounds(6) {
+        let Some(disk) = Disk::new(Kind::Tmpfs, 48) else { return };
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let told = fills_up_under_load(&disk, Duration::from_micros((random >> 33) % 150_000));
+        accepted += told.0;
+        refused += told.1;
+    }
+    assert!(refused > 0, "the disk never got full");
+    report("full", format_args!("{accepted} accepted, {refused} refused"));
+}
+
+/// How many tasks were accepted, and how many refused.
+fn fills_up_under_load(disk: &Disk, after: Duration) -> (usize, usize) {
+    const TASKS: usize = 1_500;
+    let gate = Arc::new(Gate::default());
+    gate.open();
+    let queue = builder(4, &gate).open(disk.file()).unwrap();
+    let (accepted, refused) = std::thread::scope(|scope| {
+        let producer = scope.spawn(|| {
+            let (mut accepted, mut refused) = (Vec::new(), 0);
+            while accepted.len() < TASKS {
+                match queue.enqueue(&wide(1, 15_000)) {
+                    Ok(id) => accepted.push(id),
+                    Err(e) => {
+                        assert_eq!((e.kind(), e.outcome()), (ErrorKind::DiskFull, Outcome::NotDone), "{e}");
+                        refused += 1;
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                }
+            }
+            (accepted, refused)
+        });
+        std::thread::sleep(after);
+        disk.fill();
+        std::thread::sleep(Duration::from_millis(200));
+        disk.free(u64::MAX);
+        producer.join().unwrap()
+    });
+    queue.drain().unwrap();
+    let total = queue.counts().unwrap().total();
+    assert_eq!(
+        (total.succeeded, total.all()),
+        (TASKS as u64, TASKS as u64),
+        "every accepted task has its outcome"
+    );
+    for id in &accepted {
+        assert_eq!(queue.get(*id).unwrap().attempt_number, 1, "task {id} was tried again");
+    }
+    assert_sound(&queue);
+    (accepted.len(), refused)
+}
+
+#[test]
+fn g11_the_reserve_is_in_the_file_and_the_wal_has_its_floor() {
+    let folder = Folder::new();
+    let gate = Arc::new(Gate::default());
+    let queue = builder(1, &gate).open(folder.file()).unwrap();
+    let length = |suffix: &str| {
+        let mut path = folder.file().into_os_string();
+        path.push(suffix);
+        std::fs::metadata(path).unwrap().len()
+    };
+    assert!(length("") >= 1 << 20, "the database file has {} bytes", length(""));
+    assert!(length("-wal") >= 1 << 20, "the WAL has {} bytes", length("-wal"));
+    for n in 1..200 {
+        queue.enqueue(&wide(n, 5_000)).unwrap();
+    }
+    // What a commit takes was in the file before it: no page lies in the WAL alone.
+    let raw = rusqlite::Connection::open(folder.file()).unwrap();
+    let pages: u64 = raw.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    drop(raw);
+    assert!(length("") >= pages * 4096, "{pages} pages, and {} bytes in the database file", length(""));
+    gate.open();
+    queue.drain().unwrap();
+}
