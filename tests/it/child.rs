@@ -213,7 +213,8 @@ fn poison(file: &Path) {
 
 /// Enqueues under a limit of the file size, until nothing goes any more.
 fn narrow(file: &Path) {
-    let queue = Queue::builder().open(file).unwrap();
+    let config = Config { disk_reserve_bytes: 0, ..config() }; // the WAL is to reach the limit
+    let queue = Queue::builder().config(config).open(file).unwrap();
     let note = |n, size: usize| Wide { n, text: "x".repeat(size) };
     let mut n = 0;
     for size in [40_000, 10] {
