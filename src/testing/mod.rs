@@ -33,4 +33,8 @@ mod clock;
 mod stepped;
 
 pub use clock::ManualClock;
+/// Faults below SQLite: operations that fail, a disk that is full, what a power cut leaves. Open the queue with
+/// [`Builder::vfs`](crate::Builder::vfs) and [`faults::VFS`].
+#[cfg(feature = "faults")]
+pub use perdura_faultvfs as faults;
 pub use stepped::{Ran, SteppedQueue, Tally};
