@@ -90,6 +90,11 @@ impl Faults {
         Ok(Faults { attached: Arc::new(Attached { disk }) })
     }
 
+    /// The database's path, as SQLite sees it.
+    pub fn path(&self) -> PathBuf {
+        self.attached.disk.path_of(Role::Database)
+    }
+
     /// Fails an operation, or many. Several plans hold side by side; an operation that two of them mean fails as the first says.
     pub fn fail(&self, plan: Plan) {
         self.state().plans.push(plan);

@@ -99,6 +99,25 @@ impl std::fmt::Debug for Recording {
     }
 }
 
+/// One line for each entry: its number, and what has happened.
+impl std::fmt::Display for Recording {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (n, entry) in lock(&self.log).entries.iter().enumerate() {
+            match entry {
+                Entry::Create(role) => writeln!(f, "{n} create {role:?}")?,
+                Entry::Appear(role, bytes) => writeln!(f, "{n} appear {role:?} {}", bytes.len())?,
+                Entry::Write(role, at, bytes) => writeln!(f, "{n} write {role:?} {at}+{}", bytes.len())?,
+                Entry::Truncate(role, length) => writeln!(f, "{n} truncate {role:?} {length}")?,
+                Entry::Sync(role) => writeln!(f, "{n} sync {role:?}")?,
+                Entry::LostSync(role) => writeln!(f, "{n} lost sync {role:?}")?,
+                Entry::Delete(role, durably) => writeln!(f, "{n} delete {role:?} durably={durably}")?,
+                Entry::Mark(label) => writeln!(f, "{n} mark {label}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The files at the beginning, and what has happened since.
 pub(crate) struct Log {
     base: Vec<(Role, Vec<u8>)>,
