@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use perdura::testing::ManualClock;
 use perdura::{Clock, EnqueueToken, Enqueued, Error, ErrorKind, Options, Outcome, Queue, Timestamp};
-use perdura_faultvfs::{Hit, Kind, Plan, Tear};
+use perdura_faultvfs::{Class, Hit, Kind, Plan, Role, Tear};
 
 use super::world::{World, content, copy_all, look, reopen_and_drain};
 use crate::support::*;
@@ -13,19 +13,23 @@ use crate::support::*;
 /// What is done while the disk fails.
 pub type Act = fn(&mut World) -> Result<(), Error>;
 
+/// An enqueue once more, with its token in the options.
+pub type Repeat = fn(&Queue, Options) -> Result<Enqueued, Error>;
+
 pub struct Scenario {
     pub name: &'static str,
     /// Makes the files to begin with, in a folder.
     pub template: fn(&Path) -> ManualClock,
-    /// Whether the queue is open, and has read something, before the disk fails.
+    /// Whether the queue is open before the disk fails, and whether it has a connection to read.
     pub is_open: bool,
+    pub reads: bool,
     pub act: Act,
     /// Other ways for it to go on after an error, which lead to other states.
     pub ways: &'static [Act],
     /// An error may come when everything is done and durable: of a call that does more than one thing.
     pub may_fail_late: bool,
     /// The same enqueue again, with the token of the first one.
-    pub repeat: Option<fn(&Queue, Options) -> Result<Enqueued, Error>>,
+    pub repeat: Option<Repeat>,
     /// What is to be seen beside the content.
     pub verify: fn(&World, &Result<(), Error>, &str),
 }
@@ -36,6 +40,7 @@ impl Scenario {
             name,
             template,
             is_open: true,
+            reads: false,
             act,
             ways: &[],
             may_fail_late: false,
@@ -55,18 +60,9 @@ pub struct Figures {
     pub ok: u64,
     pub not_done: u64,
     pub unknown: u64,
+    /// Writes of the database file itself that were hit, rather than of the WAL.
+    pub on_database: u64,
     pub slowest: Duration,
-}
-
-impl Figures {
-    pub fn add(&mut self, other: &Figures) {
-        self.cases += other.cases;
-        self.hits += other.hits;
-        self.ok += other.ok;
-        self.not_done += other.not_done;
-        self.unknown += other.unknown;
-        self.slowest = self.slowest.max(other.slowest);
-    }
 }
 
 /// A scenario whose files have been made, and whose states are known.
@@ -97,7 +93,9 @@ impl<'s> Stage<'s> {
         let mut world = World::start(&self.folder.path().join("template"), self.now, &case.join("live"));
         if self.scenario.is_open {
             world.open().unwrap();
-            world.queue().counts().unwrap(); // the reading connection is there
+        }
+        if self.scenario.reads {
+            world.queue().counts().unwrap(); // opens the connection
         }
         world
     }
@@ -138,7 +136,6 @@ impl<'s> Stage<'s> {
             std::fs::create_dir_all(case.join("cut")).unwrap();
             content(&recording.image(recording.len(), tear, case.join("cut")).unwrap())
         });
-        if std::env::var_os("DBG").is_some() { named.0.push_str(&format!("\n{recording}")); }
         drop(recording);
         let live = content(&world.file());
         for (view, content) in [("crash", &crashed), ("cut", &cuts[0]), ("cut", &cuts[1]), ("live", &live)] {
@@ -199,9 +196,9 @@ impl<'s> Stage<'s> {
         }
     }
 
-    /// A fault at every operation, until a run meets none: of each kind, once and from then on. From operation `dense` on, only now
-    /// and then.
-    pub fn sweep(&self, dense: u64) -> Figures {
+    /// A fault at every operation, until a run meets none: of each kind, once and from then on. From operation `dense` on, only
+    /// each `stride`th.
+    pub fn sweep(&self, dense: u64, stride: u64) -> Figures {
         let mut figures = Figures::default();
         for kind in KINDS {
             for lasts in [false, true] {
@@ -212,7 +209,7 @@ impl<'s> Stage<'s> {
                     if self.case(vec![plan], &mut figures).is_empty() {
                         break;
                     }
-                    nth += if nth > dense { 17 } else { 1 };
+                    nth += if nth > dense { stride } else { 1 };
                 }
             }
         }
@@ -224,6 +221,8 @@ impl Figures {
     fn take(&mut self, answer: &Result<(), Error>, hits: &[Hit], time: Duration) {
         self.cases += 1;
         self.hits += hits.len() as u64;
+        let on_database = |hit: &&Hit| hit.role == Role::Database && hit.class == Class::Write;
+        self.on_database += hits.iter().filter(on_database).count() as u64;
         match answer {
             Ok(()) => self.ok += 1,
             Err(e) if e.outcome() == Outcome::Unknown => self.unknown += 1,

@@ -138,14 +138,18 @@ pub fn reopen_and_drain(file: &Path, now: Timestamp) {
     let clock = ManualClock::at(now);
     let mut tests = SteppedQueue::open_file(builder(&clock, &Talk::default(), None), &clock, file).unwrap();
     assert!(tests.queue().executes(), "the reopened file has an owner already");
+    let left = |tests: &SteppedQueue| {
+        let queues = tests.queue().counts().unwrap().queues;
+        queues.values().map(|q| q.ready + q.held + q.waiting + q.running).sum::<u64>()
+    };
     for _ in 0..10 {
         tests.run_until_idle().unwrap();
+        if left(&tests) == 0 {
+            break;
+        }
         tests.advance(DAY).unwrap();
     }
-    for state in [State::Queued, State::Running] {
-        let left = tests.queue().tasks(Filter::new().state(state)).unwrap();
-        assert!(left.is_empty(), "never ended: {left:#?}");
-    }
+    assert_eq!(left(&tests), 0, "{:#?}", tests.queue().tasks(Filter::new()));
     assert_sound(tests.queue());
 }
 
