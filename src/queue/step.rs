@@ -1,14 +1,15 @@
 //! The steps of a queue, one call each: what its threads do, for those who have none.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::core::is_passing;
 use super::housekeeping::Housekeeping;
 use super::{Builder, Queue};
 use crate::crash::CrashPoint;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::executor::{self, Job};
-use crate::handler::Port;
+use crate::handler::{Finished, Port};
 use crate::store::Place;
 use crate::task::{TaskId, Verdict};
 
@@ -16,6 +17,8 @@ use crate::task::{TaskId, Verdict};
 pub(crate) struct Stepper {
     pub queue: Queue,
     housekeeping: Housekeeping,
+    /// Outcomes that could not be written yet.
+    unsettled: Mutex<Vec<Finished>>,
 }
 
 /// What one step of the executor did.
@@ -63,7 +66,7 @@ impl Stepper {
             core.begin()?;
         }
         let housekeeping = Housekeeping::new(core);
-        Ok(Stepper { queue, housekeeping })
+        Ok(Stepper { queue, housekeeping, unsettled: Mutex::default() })
     }
 
     /// Sets the commit at which this queue ends as a killed process ends.
@@ -102,15 +105,18 @@ impl Stepper {
         let claimed = core.claim_more();
         core.hub.set_claiming(false);
         core.hub.remove_workers(1);
+        let trouble = core.hub.take_trouble(); // also if the claim has failed: it must not be told again the next time
         claimed?;
-        if let Some(e) = core.hub.take_trouble() {
-            return Err(e);
+        match trouble {
+            Some(e) => Err(e),
+            None => Ok(core.hub.take_job()),
         }
-        Ok(core.hub.take_job())
     }
 
-    /// Claims one task, runs it on this thread, settles it. None if nothing is ready.
+    /// Claims one task, runs it on this thread, settles it. None if nothing is ready. An outcome that cannot be written is kept, and
+    /// comes first the next time.
     pub(crate) fn run_one(&self) -> Result<Option<Ran>, Error> {
+        self.settle(Vec::new())?;
         let core = &self.queue.handle.core;
         let Some(job) = self.claim_one()? else { return Ok(None) };
         let port: Arc<dyn Port> = core.clone();
@@ -123,8 +129,26 @@ impl Stepper {
             Verdict::Cancelled(_) => Ran::Cancelled(id),
             Verdict::HandedBack => Ran::HandedBack(id),
         };
-        core.settle(vec![finished]).map_err(|(_, e)| e)?;
+        self.settle(vec![finished])?;
         Ok(Some(ran))
+    }
+
+    fn settle(&self, finished: Vec<Finished>) -> Result<(), Error> {
+        let core = &self.queue.handle.core;
+        let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
+        unsettled.extend(finished);
+        if unsettled.is_empty() {
+            return Ok(());
+        }
+        core.settle(std::mem::take(&mut *unsettled)).map_err(|(batch, e)| {
+            // SQLite tells an error of the device while reading as damage.
+            if is_passing(&e) || e.kind() == ErrorKind::Corrupt {
+                *unsettled = batch;
+            } else {
+                batch.into_iter().for_each(|finished| core.abandon(finished, &e));
+            }
+            e
+        })
     }
 
     /// Does what is due by the clock: waits end, tasks expire, silent attempts are given up.

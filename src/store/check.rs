@@ -93,7 +93,11 @@ pub(crate) fn check(conn: &Connection) -> Sql<CheckReport> {
     }
     for (problem, sql) in INVARIANTS {
         let mut statement = conn.prepare(sql)?;
-        let found = statement.query_map([], |_| Ok(()))?.count();
+        let mut rows = statement.query([])?;
+        let mut found = 0;
+        while rows.next()?.is_some() {
+            found += 1;
+        }
         if found > 0 {
             problems.push(format!("{problem} ({found})"));
         }

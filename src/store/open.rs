@@ -189,14 +189,23 @@ fn switch_to_wal(conn: &Connection) -> Sql<()> {
     const TRIES: u32 = 500;
     const PAUSE: Duration = Duration::from_millis(20);
     for _ in 1..TRIES {
-        match conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
+        match ask_for_wal(conn) {
             Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
                 thread::sleep(PAUSE)
             }
             switched => return Ok(switched?),
         }
     }
-    Ok(conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?)
+    Ok(ask_for_wal(conn)?)
+}
+
+/// SQLite answers "wal" first and commits the switch then. Whoever does not ask for the end of the answer (`query_row` does not) never
+/// hears that the commit has failed; and from then on SQLite says "wal", and writes with a rollback journal.
+fn ask_for_wal(conn: &Connection) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
 }
 
 fn refuse_strangers(conn: &Connection, identity: &Identity, share: bool) -> Sql<()> {

@@ -36,4 +36,8 @@ mod stepped;
 pub use crate::crash::{CrashPoint, Moment};
 pub use assertions::{EnqueuedTask, Performed};
 pub use clock::ManualClock;
+/// Faults below SQLite: operations that fail, a disk that is full, what a power cut leaves. Open the queue with
+/// [`Builder::vfs`](crate::Builder::vfs) and [`faults::VFS`].
+#[cfg(feature = "faults")]
+pub use perdura_faultvfs as faults;
 pub use stepped::{Crashed, Ran, SteppedQueue, Tally, at_every_commit};

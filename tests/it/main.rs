@@ -10,6 +10,7 @@ mod child;
 mod concurrency;
 mod disk;
 mod full;
+mod io_errors;
 mod kill;
 mod kit;
 mod mending;

@@ -1,0 +1,57 @@
+//! Faults below SQLite, for tests of programs that must not lose data.
+//!
+//! The crate registers one SQLite VFS, [`VFS`]. It wraps the platform's own and passes everything on to it, locks and shared memory
+//! too, so that WAL works as ever. For the files of a database that a test has [attached](Faults::attach) it can
+//!
+//! - let the n-th operation fail, once or from then on, as a broken or full disk does: [`Faults::fail`] with a [`Plan`];
+//! - keep the files below a size, as a full file system does: [`Faults::limit_space`];
+//! - copy the files as they are at a moment, which is what the death of the process leaves: [`Faults::copy_to`];
+//! - record every write, and make images of what a power cut may leave after each: [`Faults::record`].
+//!
+//! It needs no root, no mount and no second process, and it is deterministic: the same program meets the same operations in the same
+//! order.
+//!
+//! ```
+//! use perdura_faultvfs::{Faults, Kind, Plan, VFS};
+//! use rusqlite::{Connection, OpenFlags};
+//!
+//! # let folder = std::env::temp_dir().join(format!("perdura-faultvfs-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let path = folder.join("doc.db");
+//! let faults = Faults::attach(&path)?;
+//! let db = Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), VFS)?;
+//! db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (n)")?;
+//!
+//! faults.fail(Plan::at(1, Kind::Full).from_then_on());
+//! assert!(db.execute("INSERT INTO t VALUES (1)", []).is_err());
+//! assert_eq!(faults.hits()[0].kind, Kind::Full);
+//!
+//! faults.clear(); // somebody has made room
+//! db.execute("INSERT INTO t VALUES (2)", [])?;
+//! # drop(db);
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Only what goes through SQLite meets the faults: a program that touches files itself, beside SQLite, does that on the real disk.
+//! Memory-mapped reads are turned off for attached files (they could not be failed). Written for and tested on Unix.
+//!
+//! All unsafe code is in the module `vfs`, which knows nothing of faults: it turns C calls into calls of safe functions.
+
+mod faults;
+mod image;
+mod plan;
+mod recording;
+mod space;
+mod vfs;
+
+pub use faults::{Error, Faults};
+pub use image::Tear;
+pub use plan::{Class, Hit, Kind, Plan, Role};
+pub use recording::Recording;
+
+/// The name of the VFS: for `Connection::open_with_flags_and_vfs`, `vfs=` in a URI, or whatever a library calls it.
+///
+/// It is registered by the first [`Faults::attach`] of a process, and stays. For files that are not attached it does nothing of its
+/// own.
+pub const VFS: &str = "perdura-faults";
