@@ -18,8 +18,12 @@ mod order;
 mod own_transaction;
 #[cfg(all(feature = "trace", feature = "bundled"))]
 mod plans;
+#[cfg(target_os = "linux")]
+mod power;
 mod processes;
 mod refuse;
 mod retry;
 mod running;
+mod told;
 mod walls;
+mod workload;
