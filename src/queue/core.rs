@@ -83,11 +83,12 @@ impl Core {
         &self,
         write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
+        self.store.process.check()?;
         self.store.writer.write(Rank::Other, write)
     }
 
     pub(crate) fn is_owner(&self) -> bool {
-        self.hub.epoch().is_some()
+        self.hub.epoch().is_some() && self.store.process.is_this()
     }
 
     /// Asks for the right to execute, and on getting it settles what the owner before was running. None if another has it.
@@ -159,6 +160,9 @@ impl Core {
 
     /// Settles attempts in one commit; what could not be settled comes back, with the reason.
     pub(super) fn settle(&self, batch: Vec<Finished>) -> Result<(), (Vec<Finished>, Error)> {
+        if let Err(e) = self.store.process.check() {
+            return Err((batch, e));
+        }
         let epoch = self.hub.epoch();
         let batch = Arc::new(batch);
         let (shared, rules, now) = (batch.clone(), self.rules.clone(), self.now());
@@ -318,6 +322,7 @@ impl Core {
 
     /// Looks at everything that another connection may have changed.
     pub(super) fn notice(&self) -> Result<(), Error> {
+        self.store.process.check()?;
         let (flags, due) =
             self.store.writer.alone(|conn| Ok((store::flags(conn)?, store::next_due(conn)?)))?;
         self.hub.apply_flags(&flags);

@@ -15,6 +15,7 @@ mod letters;
 mod names;
 mod open;
 mod owner;
+mod process;
 mod promote;
 mod purge;
 mod read;
@@ -49,6 +50,7 @@ pub(crate) use group::Rank;
 pub(crate) use letters::{get_letter, letters, purge_letters, replay};
 pub(crate) use names::Names;
 pub(crate) use owner::check_epoch;
+pub(crate) use process::Process;
 pub(crate) use promote::{clock_jumped, next_due, promote};
 pub(crate) use purge::{Ages, purge};
 pub(crate) use read::Flags;
@@ -75,6 +77,8 @@ pub(crate) struct Store {
     vfs: Option<String>,
     /// Removed with the last handle; after the connections, which come before it.
     _temporary: Option<temporary::TemporaryFolder>,
+    /// The process that opened it.
+    pub process: Process,
 }
 
 /// Where a file lies and how to treat it.
@@ -95,6 +99,7 @@ impl Store {
     /// # Errors
     /// What is wrong with the path or the file; an existing file is left as it was.
     pub(crate) fn open(opening: &Opening<'_>) -> Result<Store, Error> {
+        let process = Process::begin()?;
         let (temporary, path) = match opening.path {
             Some(path) => (None, open::canonical(path)?),
             None => {
@@ -127,6 +132,7 @@ impl Store {
             durability: opening.durability,
             vfs: opening.vfs.map(str::to_owned),
             _temporary: temporary,
+            process,
         })
     }
 
@@ -135,6 +141,7 @@ impl Store {
     /// # Errors
     /// Those of `look`, and those of getting a connection.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
+        self.process.check()?;
         let connection = self
             .readers
             .get()

@@ -9,6 +9,8 @@ mod checksum;
 mod child;
 mod concurrency;
 mod disk;
+#[cfg(unix)]
+mod forked;
 mod kill;
 mod mending;
 mod model;

@@ -6,6 +6,7 @@
 //!
 //! Two controls must lose: without them a harness that cuts nothing would pass.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -32,8 +33,9 @@ const PREFIX: &str = "perdura-power-";
 const CUTTER: &str = r#"$| = 1; sysopen(D, $ARGV[0], 0) or die "$!"; print "ready\n"; <STDIN>;
     my $flag = pack("I", 2); ioctl(D, 0x8004587d, $flag) or die "$!"; close(D); print "cut\n";"#;
 
-/// Waits until the test has ended, however it did, and takes the file system away.
-const GUARD: &str = r#"cat > /dev/null; umount -l "$1/mount" 2> /dev/null; rm -rf "$1""#;
+/// Waits until the test has ended, however it did, and takes the file system away. What ends a group of processes leaves it alone.
+const GUARD: &str =
+    r#"trap '' TERM INT HUP; cat > /dev/null; umount -l "$1/mount" 2> /dev/null; rm -rf "$1""#;
 
 /// A file system of its own on a loop device.
 struct Disk {
@@ -55,10 +57,11 @@ impl Disk {
         {
             return None;
         }
-        let memory = Path::new("/dev/shm");
+        let memory = Path::new("/dev/shm"); // many more commits a second than on most disks
         let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let mut chance = Chance(seed());
-        let folder = base.join(format!("{PREFIX}{}-{}", std::process::id(), chance.below(1 << 30)));
+        sweep(&base);
+        let folder =
+            base.join(format!("{PREFIX}{}-{:016x}", std::process::id(), RandomState::new().hash_one(0)));
         std::fs::create_dir_all(folder.join("mount")).unwrap();
         let mut guard = Command::new("sh");
         guard.args(["-c", GUARD, "guard"]).arg(&folder).stdin(Stdio::piped());
@@ -140,6 +143,19 @@ fn is_program(name: &str) -> bool {
 fn must(command: &mut Command) {
     let done = command.output().unwrap();
     assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Takes away what runs have left whose guard was killed too.
+fn sweep(base: &Path) {
+    for entry in std::fs::read_dir(base).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap_or_default();
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let mount = entry.path().join("mount");
+            let _ = Command::new("umount").arg("-l").arg(mount).stderr(Stdio::null()).status();
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// What a process had said when the power was cut.

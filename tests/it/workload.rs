@@ -73,6 +73,8 @@ pub fn role(role: &str, file: &Path) {
         "ordered" => ordered(file, durability),
         "raw-without-syncs" => raw_without_syncs(file),
         "bare-fsync" => bare_fsync(file),
+        #[cfg(unix)]
+        "fork" => crate::forked::role(file),
         _ => panic!("no role {role}"),
     }
 }
