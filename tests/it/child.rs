@@ -118,6 +118,11 @@ pub struct Listening {
 }
 
 impl Listening {
+    /// What it has said and nobody has taken.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.said.lock().unwrap())
+    }
+
     /// How many lines it has said.
     pub fn so_far(&self) -> usize {
         self.said.lock().unwrap().len()
@@ -130,11 +135,6 @@ impl Listening {
             assert!(!self.reader.is_finished(), "the child ended: {:?}", self.said.lock().unwrap());
             std::thread::sleep(Duration::from_millis(1));
         }
-    }
-
-    /// The process that was started.
-    pub fn process_id(&self) -> u32 {
-        self.child.process_id()
     }
 
     /// SIGKILL; then everything that it has said.
@@ -227,7 +227,7 @@ fn race(file: &Path) {
 /// Says whether it executes, and then runs what comes, for ever.
 fn hold(file: &Path) {
     let queue = Queue::builder().config(config()).handle(noted).open(file).unwrap();
-    say!("open");
+    say!("open as process {}", std::process::id());
     let mut executes = None;
     loop {
         if executes.replace(queue.executes()) != Some(queue.executes()) {
