@@ -29,6 +29,7 @@ mod temporary;
 mod tx;
 mod writer;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -110,16 +111,7 @@ impl Store {
         };
         let shown = format!("opening {}", path.display());
         let (connection, file_id) = open::writer(&path, opening).map_err(|e| e.context(&shown))?;
-        let manager = open::readers(&path, opening);
-        let readers = r2d2::Pool::builder()
-            .max_size(READERS)
-            .min_idle(Some(0))
-            .test_on_check_out(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connection_timeout(std::time::Duration::from_secs(10))
-            .error_handler(Box::new(r2d2::NopErrorHandler))
-            .build_unchecked(manager);
+        let readers = pool(open::readers(&path, opening)).map_err(|e| e.context(&shown))?;
         let names = Arc::new(Names::default());
         let writer = Writer::new(connection, names.clone(), file_id);
         Ok(Store {
@@ -186,6 +178,22 @@ impl Store {
             Ok(Some(Background(open::again(&self.path, self.vfs.as_deref(), self.durability)?)))
         }
     }
+}
+
+/// The pool of reading connections; none is open yet. It starts threads of its own, and panics where it may not.
+fn pool(manager: SqliteConnectionManager) -> Result<r2d2::Pool<SqliteConnectionManager>, Error> {
+    let builder = r2d2::Pool::builder()
+        .max_size(READERS)
+        .min_idle(Some(0))
+        .test_on_check_out(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connection_timeout(std::time::Duration::from_secs(10))
+        .error_handler(Box::new(r2d2::NopErrorHandler));
+    let built = catch_unwind(AssertUnwindSafe(|| builder.build_unchecked(manager)));
+    built.map_err(|_| {
+        Error::new(ErrorKind::Io, "a thread of the pool cannot be started; is the limit of threads reached?")
+    })
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child as Process, ChildStdout, Command, Stdio};
+use std::process::{Child as Process, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use perdura::{Config, Context, Failure, Options, Queue, Task};
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,11 @@ impl Child {
         said
     }
 
+    /// As [`Listening::finish_within`].
+    pub fn finish_within(self, limit: Duration) -> (Vec<String>, Option<ExitStatus>) {
+        self.listen().finish_within(limit)
+    }
+
     /// Waits for its end: what it said, and whether it ended well.
     pub fn finish(mut self) -> (Vec<String>, bool) {
         let said = std::iter::from_fn(|| self.line()).collect();
@@ -137,9 +142,25 @@ impl Listening {
         }
     }
 
+    /// Waits for its end, at most so long: what it said, and how it ended; none if it had to be killed.
+    pub fn finish_within(mut self, limit: Duration) -> (Vec<String>, Option<ExitStatus>) {
+        let until = Instant::now() + limit;
+        let mut status = None;
+        while status.is_none() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
+            status = self.child.process.try_wait().unwrap();
+        }
+        (self.kill(), status)
+    }
+
+    /// The process that was started.
+    pub fn process_id(&self) -> u32 {
+        self.child.process_id()
+    }
+
     /// SIGKILL; then everything that it has said.
     pub fn kill(mut self) -> Vec<String> {
-        self.child.process.kill().unwrap();
+        let _ = self.child.process.kill(); // it may have ended
         self.child.process.wait().unwrap();
         self.reader.join().unwrap();
         std::mem::take(&mut self.said.lock().unwrap())

@@ -12,6 +12,8 @@ mod disk;
 #[cfg(unix)]
 mod forked;
 mod kill;
+#[cfg(target_os = "linux")]
+mod loop_device;
 mod mending;
 mod model;
 mod model_based;
@@ -26,6 +28,8 @@ mod processes;
 mod refuse;
 mod retry;
 mod running;
+#[cfg(target_os = "linux")]
+mod system;
 mod told;
 mod walls;
 mod workload;

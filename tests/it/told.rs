@@ -74,6 +74,7 @@ impl Told {
                         self.succeeded.insert(self.names[&id(*task)]);
                     }
                 }
+                ("failed", [run, first]) => self.failed(*run, *first, line),
                 _ => panic!("a process said {line:?}"),
             }
         }
@@ -86,6 +87,13 @@ impl Told {
         self.tried.insert((run, first), size);
     }
 
+    /// An enqueue has failed. If it says that it was not done, its tasks would be ghosts.
+    fn failed(&mut self, run: u64, first: u64, line: &str) {
+        if line.contains(" NotDone ") {
+            self.tried.remove(&(run, first));
+        }
+    }
+
     /// Takes in what was said too late to count: enqueues that may or may not have been done. Answers with those acknowledged.
     pub fn take_late(&mut self, said: &[String]) -> Vec<TaskId> {
         let mut acked = Vec::new();
@@ -95,6 +103,7 @@ impl Told {
             match (verb, numbers.as_slice()) {
                 ("try", [run, first, size]) => self.begun(*run, *first, *size),
                 ("acked", [_, _, ids @ ..]) => acked.extend(ids.iter().map(|n| id(*n))),
+                ("failed", [run, first]) => self.failed(*run, *first, line),
                 _ => {}
             }
         }

@@ -73,6 +73,9 @@ pub fn role(role: &str, file: &Path) {
         "ordered" => ordered(file, durability),
         "raw-without-syncs" => raw_without_syncs(file),
         "bare-fsync" => bare_fsync(file),
+        "steady" => steady(file),
+        "threads" => threads(file),
+        "once" => once(file),
         #[cfg(unix)]
         "fork" => crate::forked::role(file),
         _ => panic!("no role {role}"),
@@ -132,6 +135,62 @@ fn enqueue(queue: &Queue, run: u64, first: u64, size: u64) -> bool {
             false
         }
     }
+}
+
+/// Enqueues and runs, and does not give up when that fails.
+fn steady(file: &Path) {
+    let queue = Queue::builder().config(config()).handle(load).open(file).unwrap();
+    say!("open");
+    let run = RandomState::new().hash_one(std::process::id());
+    for n in 0.. {
+        enqueue(&queue, run, n, 1);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Opens the file where threads may be scarce, and runs what it can.
+fn threads(file: &Path) {
+    match Queue::builder().config(config()).handle(load).open(file) {
+        Ok(queue) => {
+            queue.drain().unwrap();
+            say!("opened");
+        }
+        Err(e) => say!("refused {:?} {e}", e.kind()),
+    }
+}
+
+/// A short life, begun when it is told to, in which any call may fail: opens, enqueues, runs, looks, closes, opens again.
+fn once(file: &Path) {
+    say!("ready");
+    while !file.with_extension("go").exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let run = RandomState::new().hash_one(std::process::id());
+    let mut next = 0;
+    for _ in 0..2 {
+        match Queue::builder().config(config()).handle(load).open(file) {
+            Ok(queue) => {
+                for size in [1, 5, 1, 1, 5] {
+                    next += size;
+                    if !enqueue(&queue, run, next - size, size) {
+                        break; // an unlock that failed keeps the file locked, and each further try waits for it
+                    }
+                }
+                let until = std::time::Instant::now() + Duration::from_secs(2);
+                while queue.counts().is_ok_and(|c| c.total().succeeded < next)
+                    && std::time::Instant::now() < until
+                {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                let _ = queue.check();
+                if let Err(e) = queue.shutdown(Duration::from_secs(1)) {
+                    say!("trouble {:?} {e}", e.kind());
+                }
+            }
+            Err(e) => say!("trouble {:?} {e}", e.kind()),
+        }
+    }
+    say!("over");
 }
 
 /// What other programs and people do to a file at the same time: WAL checkpoints of the harshest kind, and purges.
