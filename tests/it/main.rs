@@ -7,6 +7,8 @@ mod basics;
 #[cfg(unix)]
 mod checksum;
 mod child;
+#[cfg(target_os = "linux")]
+mod clock;
 mod concurrency;
 mod disk;
 #[cfg(unix)]
@@ -28,6 +30,8 @@ mod processes;
 mod refuse;
 mod retry;
 mod running;
+#[cfg(target_os = "linux")]
+mod soak;
 #[cfg(target_os = "linux")]
 mod system;
 mod told;

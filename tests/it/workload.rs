@@ -76,6 +76,10 @@ pub fn role(role: &str, file: &Path) {
         "steady" => steady(file),
         "threads" => threads(file),
         "once" => once(file),
+        #[cfg(target_os = "linux")]
+        "clock" => crate::clock::role(file),
+        #[cfg(target_os = "linux")]
+        "soak" => crate::soak::role(file),
         #[cfg(unix)]
         "fork" => crate::forked::role(file),
         _ => panic!("no role {role}"),
