@@ -53,6 +53,8 @@ pub enum ErrorKind {
     NewerSchema,
     /// Another process took over the execution of this file.
     OwnershipLost,
+    /// This process was forked from one that had a queue open. Nothing was touched.
+    ForkedProcess,
     /// `drain`, `wait` and `shutdown` would wait for the handler that calls them.
     InsideHandler,
     /// The call needs handlers, and this queue has none.

@@ -116,8 +116,8 @@ pub(crate) fn start(
             }
         }
     };
-    thread::Builder::new()
-        .name("perdura-timer".to_owned())
-        .spawn(run)
-        .map_err(|e| Error::new(ErrorKind::Io, "the timer thread cannot be started").with_source(e))
+    thread::Builder::new().name("perdura-timer".to_owned()).spawn(run).map_err(|e| {
+        let message = "the timer thread cannot be started; is the limit of threads reached?";
+        Error::new(ErrorKind::Io, message).with_source(e)
+    })
 }

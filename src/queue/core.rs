@@ -86,7 +86,7 @@ impl Core {
         &self,
         write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
-        self.store.writer.write(Rank::Change, write)
+        self.store.write(Rank::Change, write)
     }
 
     /// Commits a write that adds data: refused on a full disk.
@@ -94,11 +94,11 @@ impl Core {
         &self,
         write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
-        self.store.writer.write(Rank::Add, write)
+        self.store.write(Rank::Add, write)
     }
 
     pub(crate) fn is_owner(&self) -> bool {
-        self.hub.epoch().is_some()
+        self.hub.epoch().is_some() && self.store.process.is_this()
     }
 
     /// Asks for the right to execute, and on getting it settles what the owner before was running. None if another has it.
@@ -208,7 +208,7 @@ impl Core {
         let epoch = self.hub.epoch();
         let batch = Arc::new(batch);
         let (shared, rules, now) = (batch.clone(), self.rules.clone(), self.now());
-        let written = self.store.writer.write(rank, move |tx| {
+        let written = self.store.write(rank, move |tx| {
             store::check_epoch(tx, epoch)?;
             store::settle(tx, shared.iter().map(|finished| &finished.settlement), &rules, now)
         });
@@ -277,7 +277,7 @@ impl Core {
     pub(super) fn promote(&self) -> Result<Option<Timestamp>, Error> {
         loop {
             // The time is read under the writer's lead: a wait that began while we queued would look like one from the future.
-            let (now, due, jumped) = self.store.writer.alone(|conn| {
+            let (now, due, jumped) = self.store.alone(|conn| {
                 let now = self.now();
                 Ok((now, store::next_due(conn)?, store::clock_jumped(conn, now)?))
             })?;
@@ -354,7 +354,7 @@ impl Core {
 
     /// Notices what other processes have written, if they have.
     pub(super) fn look_abroad(&self) -> Result<(), Error> {
-        let version = self.store.writer.alone(store::data_version)?;
+        let version = self.store.alone(store::data_version)?;
         if *lock(&self.data_version) != Some(version) {
             self.notice()?;
             *lock(&self.data_version) = Some(version);
@@ -364,8 +364,7 @@ impl Core {
 
     /// Looks at everything that another connection may have changed.
     pub(super) fn notice(&self) -> Result<(), Error> {
-        let (flags, due) =
-            self.store.writer.alone(|conn| Ok((store::flags(conn)?, store::next_due(conn)?)))?;
+        let (flags, due) = self.store.alone(|conn| Ok((store::flags(conn)?, store::next_due(conn)?)))?;
         self.hub.apply_flags(&flags);
         self.hub.alarm.set(NextTick { at: due, monotonic: None });
         self.hub.changes.tell();

@@ -156,6 +156,9 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        if !self.core.store.process.is_this() {
+            return self.leak();
+        }
         if in_handler() {
             self.let_go();
         } else {
@@ -166,6 +169,12 @@ impl Drop for Handle {
 }
 
 impl Handle {
+    /// Leaves everything as it is, for good: in a forked process it is not ours (see `store::Process`).
+    fn leak(&mut self) {
+        std::mem::forget(self.core.clone());
+        std::mem::forget(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// Ends the threads without waiting for any: the last handle was dropped inside a handler.
     fn let_go(&self) {
         if self.threads.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {

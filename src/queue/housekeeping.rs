@@ -49,12 +49,14 @@ impl Housekeeping {
             select! {
                 recv(stop) -> _ => return core.store.writer.set_background(false),
                 recv(core.hub.chores.bell) -> _ => {
+                    self.look_at_the_clock();
                     if core.hub.wal_is_large() {
                         self.report(Housekeeping::checkpoint);
                     }
                     quiet = crossbeam_channel::after(QUIET);
                 }
                 recv(quiet) -> _ => {
+                    self.look_at_the_clock();
                     quiet = crossbeam_channel::never();
                     core.hub.take_wal_pages();
                     self.report(Housekeeping::checkpoint);
@@ -83,6 +85,11 @@ impl Housekeeping {
         writer.alone(store::checkpoint_wal)?;
         while !self.core.hub.is_stopping() && writer.grow_ahead()? {}
         Ok(())
+    }
+
+    /// Notices a jump of the clock that is taken back before the next look at ages: what was written in between has a wrong time.
+    fn look_at_the_clock(&mut self) {
+        self.steady.observe(self.core.now(), self.core.hub.monotonic());
     }
 
     /// Deletes and moves what is old enough, if the clock can be trusted. Answers with how many tasks and letters it ended.
@@ -128,5 +135,69 @@ impl Core {
                 return Ok(ended);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+    use crate::Queue;
+    use crate::clock::Clock;
+    use crate::handler::Context;
+    use crate::task::{Task, Timestamp};
+
+    /// What the wall clock says, and the time since the test began.
+    #[derive(Clone)]
+    struct Hands(Arc<Mutex<(Timestamp, Duration)>>);
+
+    impl Hands {
+        fn move_on(&self, wall: Duration, monotonic: Duration) {
+            let mut hands = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *hands = (hands.0.after(wall), hands.1 + monotonic);
+        }
+
+        fn move_back(&self, wall: Duration) {
+            let mut hands = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            hands.0 = hands.0.before(wall);
+        }
+    }
+
+    impl Clock for Hands {
+        fn now(&self) -> Timestamp {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+        }
+
+        fn monotonic(&self) -> Duration {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+        }
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Nothing;
+    impl Task for Nothing {
+        const NAME: &'static str = "nothing";
+    }
+
+    #[test]
+    fn a_jump_that_is_taken_back_between_two_looks_at_ages_deletes_nothing() {
+        const YEAR: Duration = Duration::from_secs(365 * 86_400);
+        const MINUTES: Duration = Duration::from_secs(3 * 60);
+        let hands = Hands(Arc::new(Mutex::new((Timestamp::from_millis(1_700_000_000_000), Duration::ZERO))));
+        let builder = Queue::builder().clock(hands.clone()).handle(|_: Nothing, _: &Context| Ok(()));
+        let queue = builder.stepped(None).unwrap();
+        assert!(queue.handle.core.take_over().unwrap());
+        let mut chores = Housekeeping::new(queue.handle.core.clone());
+        hands.move_on(MINUTES, MINUTES);
+        hands.move_back(YEAR);
+        let id = queue.enqueue(&Nothing).unwrap();
+        queue.cancel(id).unwrap();
+        chores.look_at_the_clock();
+        hands.move_on(YEAR, Duration::ZERO);
+        hands.move_on(MINUTES, MINUTES);
+        assert_eq!(chores.age().unwrap(), 0, "the clock has not been steady for five minutes");
+        hands.move_on(2 * MINUTES, 2 * MINUTES);
+        assert_eq!(chores.age().unwrap(), 1);
     }
 }

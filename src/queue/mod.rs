@@ -154,6 +154,7 @@ impl Queue {
         task: &T,
         options: Options,
     ) -> Result<Enqueued, Error> {
+        self.store().process.check()?;
         let prepared = [self.prepare(task, options)?];
         let tx = self.store().join(transaction);
         let made = store::enqueue(&tx, &prepared, self.handle.core.now())?;
@@ -347,6 +348,7 @@ impl Queue {
         look: impl Fn() -> Result<Option<R>, Error>,
     ) -> Result<Option<R>, Error> {
         outside_handlers(what)?;
+        self.store().process.check()?;
         let hub = &self.handle.core.hub;
         let until = timeout.map(|timeout| hub.monotonic().saturating_add(timeout));
         let mut listener = hub.changes.listen();
@@ -518,9 +520,10 @@ impl Queue {
     /// grace.
     ///
     /// # Errors
-    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it.
+    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`ForkedProcess`](ErrorKind::ForkedProcess).
     pub fn shutdown(&self, grace: Duration) -> Result<ShutdownReport, Error> {
         outside_handlers("shutdown")?;
+        self.store().process.check()?;
         Ok(self.handle.shutdown(grace))
     }
 }

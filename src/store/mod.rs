@@ -16,9 +16,11 @@ mod letters;
 mod names;
 mod open;
 mod owner;
+mod process;
 mod promote;
 mod purge;
 mod read;
+mod readers;
 mod recover;
 mod reserve;
 mod row;
@@ -32,11 +34,9 @@ mod tx;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::Arc;
 
-use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::Connection;
-use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
@@ -53,6 +53,7 @@ pub(crate) use group::Rank;
 pub(crate) use letters::{get_letter, letters, purge_letters, replay};
 pub(crate) use names::Names;
 pub(crate) use owner::check_epoch;
+pub(crate) use process::Process;
 pub(crate) use promote::{clock_jumped, next_due, promote};
 pub(crate) use purge::{Ages, purge};
 pub(crate) use read::Flags;
@@ -64,13 +65,10 @@ pub(crate) use temporary::TemporaryFolder;
 pub(crate) use tx::{Effects, Tx};
 pub(crate) use writer::{CHECKPOINT_PAGES, Epilogue, Writer};
 
-/// Reading connections at most: enough for a few threads that look, few enough to forget.
-const READERS: u32 = 4;
-
 /// An open file: one writer, a few readers.
 pub(crate) struct Store {
     /// Before the writer, so that the last connection to close is one that can empty the WAL.
-    readers: RwLock<Option<r2d2::Pool<SqliteConnectionManager>>>,
+    readers: Readers,
     pub writer: Writer,
     #[cfg(feature = "rusqlite")]
     names: Arc<Names>,
@@ -79,6 +77,8 @@ pub(crate) struct Store {
     durability: Durability,
     vfs: Option<String>,
     place: Place,
+    /// The process that opened it.
+    pub process: Process,
 }
 
 /// Where a file lies.
@@ -122,26 +122,17 @@ impl Store {
     /// # Errors
     /// What is wrong with the path or the file; an existing file is left as it was.
     pub(crate) fn open(opening: &Opening<'_>) -> Result<Store, Error> {
+        let process = Process::begin()?;
         let path = opening.place.path()?;
         let shown = format!("opening {}", path.display());
         let (connection, file_id) = open::writer(&path, opening).map_err(|e| e.context(&shown))?;
-        let manager = open::readers(&path, opening);
-        let readers = r2d2::Pool::builder()
-            .max_size(READERS)
-            .min_idle(Some(0))
-            .test_on_check_out(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connection_timeout(std::time::Duration::from_secs(10))
-            .error_handler(Box::new(r2d2::NopErrorHandler))
-            .thread_pool(connectors())
-            .build_unchecked(manager);
+        let readers = Readers::new(open::readers(&path, opening)).map_err(|e| e.context(&shown))?;
         let names = Arc::new(Names::default());
         let reserve_bytes = if opening.share { 0 } else { opening.reserve_bytes };
         let writer = Writer::new(connection, names.clone(), file_id, reserve_bytes);
         Ok(Store {
             writer,
-            readers: RwLock::new(Some(readers)),
+            readers,
             #[cfg(feature = "rusqlite")]
             names,
             file_id,
@@ -149,7 +140,30 @@ impl Store {
             durability: opening.durability,
             vfs: opening.vfs.map(str::to_owned),
             place: opening.place.clone(),
+            process,
         })
+    }
+
+    /// Commits a write, and answers when it is durable.
+    ///
+    /// # Errors
+    /// Those of the write; those of the disk; `ForkedProcess`.
+    pub(crate) fn write<R: Send + 'static>(
+        &self,
+        rank: Rank,
+        write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
+    ) -> Result<R, Error> {
+        self.process.check()?;
+        self.writer.write(rank, write)
+    }
+
+    /// Runs something on the writing connection between two transactions.
+    ///
+    /// # Errors
+    /// Those of `act`; `ForkedProcess`.
+    pub(crate) fn alone<R>(&self, act: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
+        self.process.check()?;
+        self.writer.alone(act)
     }
 
     /// Runs `look` on one snapshot of the file.
@@ -157,12 +171,8 @@ impl Store {
     /// # Errors
     /// Those of `look`, and those of getting a connection.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
-        let connection = {
-            let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner);
-            readers.as_ref().ok_or_else(crash::crashed)?.get().map_err(|e| {
-                Error::new(ErrorKind::Busy, "no reading connection became free").with_source(e)
-            })?
-        };
+        self.process.check()?;
+        let connection = self.readers.get()?;
         let snapshot = connection.unchecked_transaction().map_err(Fault::from)?;
         Ok(look(&snapshot)?)
     }
@@ -172,7 +182,7 @@ impl Store {
     /// # Errors
     /// If SQLite is out of memory.
     pub(crate) fn crash(&self) -> Result<Place, Error> {
-        drop(self.readers.write().unwrap_or_else(PoisonError::into_inner).take());
+        self.readers.close();
         self.writer.crash()?;
         Ok(self.place.clone())
     }
@@ -213,16 +223,6 @@ impl Store {
             Ok(Some(Background(open::again(&self.path, self.vfs.as_deref(), self.durability)?)))
         }
     }
-}
-
-/// The thread that makes reading connections, for all files of this process: r2d2 would start three for each.
-fn connectors() -> Arc<ScheduledThreadPool> {
-    static THREAD: OnceLock<Arc<ScheduledThreadPool>> = OnceLock::new();
-    let start = || {
-        let pool = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("perdura-readers-{}");
-        Arc::new(pool.build())
-    };
-    THREAD.get_or_init(start).clone()
 }
 
 #[cfg(test)]

@@ -349,6 +349,9 @@ fn reader_pragmas(durability: Durability) -> Vec<Pragma> {
 
 fn synchronous(durability: Durability) -> Pragma {
     match durability {
+        Durability::Full if planted("g01-commits-without-syncs") => {
+            Pragma { name: "synchronous", set: Some("NORMAL"), wanted: "1" }
+        }
         Durability::Full => Pragma { name: "synchronous", set: Some("FULL"), wanted: "2" },
         Durability::Relaxed => Pragma { name: "synchronous", set: Some("NORMAL"), wanted: "1" },
     }

@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::open::file_error;
@@ -34,12 +35,17 @@ const CHECK: i64 = 0x5043_4845_434b_4544;
 /// The right to execute tasks from a file. Dropping the last handle gives it up.
 pub(crate) struct OwnerLock {
     file: Arc<File>,
+    /// The process that has it.
+    process: u32,
 }
 
-/// Unlocks at once: a child process that is just being started may hold a copy of the descriptor a moment longer.
+/// Unlocks at once: a child process that is just being started may hold a copy of the descriptor a moment longer. A forked process
+/// shares the lock, and leaves it to its parent.
 impl Drop for OwnerLock {
     fn drop(&mut self) {
-        let _ = self.file.unlock();
+        if self.process == std::process::id() {
+            let _ = self.file.unlock();
+        }
     }
 }
 
@@ -63,11 +69,10 @@ impl OwnerLock {
             options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
         }
         let file = options.open(path).map_err(|e| file_error("the -owner file cannot be opened", e))?;
+        let owned = |file| Some(OwnerLock { file: Arc::new(file), process: std::process::id() });
         match file.try_lock() {
-            Ok(()) => Ok(Some(OwnerLock { file: Arc::new(file) })),
-            Err(TryLockError::WouldBlock) if planted("g05-no-lock") => {
-                Ok(Some(OwnerLock { file: Arc::new(file) }))
-            }
+            Ok(()) => Ok(owned(file)),
+            Err(TryLockError::WouldBlock) if planted("g05-no-lock") || is_impatient() => Ok(owned(file)),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(e)) => Err(file_error("the -owner file cannot be locked", e)),
         }
@@ -161,6 +166,12 @@ impl Drop for StartNote {
             self.notes.slots.lock().unwrap_or_else(PoisonError::into_inner).free.push(self.slot);
         }
     }
+}
+
+/// A planted bug: an owner that keeps the file for long is taken for dead.
+fn is_impatient() -> bool {
+    static REFUSED: AtomicU32 = AtomicU32::new(0);
+    REFUSED.fetch_add(1, Ordering::Relaxed) > 30 && planted("g05-a-slow-owner-is-taken-for-dead")
 }
 
 fn number(bytes: &[u8], at: usize) -> i64 {

@@ -2,19 +2,22 @@
 //!
 //! A role tells what it does on its standard output, a line each; the parent reads the lines while the role lives.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child as Process, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::process::{Child as Process, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use perdura::{Config, Context, Failure, Options, Queue, Task};
 use serde::{Deserialize, Serialize};
 
-/// A running role.
+use crate::workload;
+
+/// A running role. Dropped, it is killed.
 pub struct Child {
     process: Process,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
+    lines: Option<std::io::Lines<BufReader<ChildStdout>>>,
 }
 
 const ROLE: &str = "PERDURA_TEST_ROLE";
@@ -34,22 +37,35 @@ impl Child {
         command
             .env(ROLE, role)
             .env(FILE, file)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         let mut process = command.spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        Child { process, lines }
+        Child { process, lines: Some(lines) }
+    }
+
+    /// The process that was started: the role itself, if no other program stands in between.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// The next thing that the role says; none when it has ended.
     pub fn line(&mut self) -> Option<String> {
-        loop {
-            let line = self.lines.next()?.ok()?;
-            if let Some((_, said)) = line.split_once(MARK) {
-                return Some(said.to_owned());
+        self.lines.as_mut().and_then(next_line)
+    }
+
+    /// From now on a thread reads what the role says.
+    pub fn listen(mut self) -> Listening {
+        let mut lines = self.lines.take().unwrap();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let shared = said.clone();
+        let reader = std::thread::spawn(move || {
+            while let Some(line) = next_line(&mut lines) {
+                shared.lock().unwrap().push(line);
             }
-        }
+        });
+        Listening { child: self, said, reader }
     }
 
     /// Reads until the role says this.
@@ -71,6 +87,11 @@ impl Child {
         said
     }
 
+    /// As [`Listening::finish_within`].
+    pub fn finish_within(self, limit: Duration) -> (Vec<String>, Option<ExitStatus>) {
+        self.listen().finish_within(limit)
+    }
+
     /// Waits for its end: what it said, and whether it ended well.
     pub fn finish(mut self) -> (Vec<String>, bool) {
         let said = std::iter::from_fn(|| self.line()).collect();
@@ -78,8 +99,76 @@ impl Child {
     }
 }
 
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn next_line(lines: &mut std::io::Lines<BufReader<ChildStdout>>) -> Option<String> {
+    loop {
+        let line = lines.next()?.ok()?;
+        if let Some((_, said)) = line.split_once(MARK) {
+            return Some(said.to_owned());
+        }
+    }
+}
+
+/// A running role whose words are gathered as they come.
+pub struct Listening {
+    child: Child,
+    said: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Listening {
+    /// What it has said and nobody has taken.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.said.lock().unwrap())
+    }
+
+    /// How many lines it has said.
+    pub fn so_far(&self) -> usize {
+        self.said.lock().unwrap().len()
+    }
+
+    /// Waits until one of its lines is right.
+    #[track_caller]
+    pub fn await_line(&self, is_right: impl Fn(&str) -> bool) {
+        while !self.said.lock().unwrap().iter().any(|line| is_right(line)) {
+            assert!(!self.reader.is_finished(), "the child ended: {:?}", self.said.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits for its end, at most so long: what it said, and how it ended; none if it had to be killed.
+    pub fn finish_within(mut self, limit: Duration) -> (Vec<String>, Option<ExitStatus>) {
+        let until = Instant::now() + limit;
+        let mut status = None;
+        while status.is_none() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
+            status = self.child.process.try_wait().unwrap();
+        }
+        (self.kill(), status)
+    }
+
+    /// The process that was started.
+    pub fn process_id(&self) -> u32 {
+        self.child.process_id()
+    }
+
+    /// SIGKILL; then everything that it has said.
+    pub fn kill(mut self) -> Vec<String> {
+        let _ = self.child.process.kill(); // it may have ended
+        self.child.process.wait().unwrap();
+        self.reader.join().unwrap();
+        std::mem::take(&mut self.said.lock().unwrap())
+    }
+}
+
 /// Says a line, if this process has a role.
-fn say(line: std::fmt::Arguments<'_>) {
+pub fn tell(line: std::fmt::Arguments<'_>) {
     if std::env::var_os(ROLE).is_none() {
         return;
     }
@@ -90,8 +179,9 @@ fn say(line: std::fmt::Arguments<'_>) {
 }
 
 macro_rules! say {
-    ($($arg:tt)*) => { say(format_args!($($arg)*)) };
+    ($($arg:tt)*) => { $crate::child::tell(format_args!($($arg)*)) };
 }
+pub(crate) use say;
 
 /// Runs the role that the environment names; without one there is nothing to do.
 #[test]
@@ -99,8 +189,8 @@ fn role() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let file = std::env::var(FILE).unwrap();
     let file = Path::new(&file);
+    std::thread::spawn(end_with_the_parent);
     match role.as_str() {
-        "work" => work(file),
         "race" => race(file),
         "hold" => hold(file),
         "poison" => poison(file),
@@ -109,9 +199,15 @@ fn role() {
             Ok(_) => say!("opened"),
             Err(e) => say!("{:?}: {e}", e.kind()),
         },
-        role => panic!("no role {role}"),
+        role => workload::role(role, file),
     }
     std::process::exit(0);
+}
+
+/// A role must not outlive the test that started it, whatever ended that: its standard input is a pipe from there.
+fn end_with_the_parent() {
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    std::process::exit(1);
 }
 
 /// A task that says when it starts and ends. `n` is unique for its process.
@@ -137,32 +233,6 @@ fn config() -> Config {
     Config { workers: 3, retention: None, poll_interval: Duration::from_millis(20), ..Config::default() }
 }
 
-/// Enqueues from two threads without end, single tasks and batches of five, while three workers run them.
-fn work(file: &Path) {
-    say!("opening");
-    let queue = Queue::builder().config(config()).handle(noted).open(file).unwrap();
-    say!("open");
-    let process = std::process::id();
-    let counter = AtomicU64::new(0);
-    std::thread::scope(|scope| {
-        for thread in 0..2 {
-            let (queue, counter) = (&queue, &counter);
-            scope.spawn(move || {
-                loop {
-                    let size = if thread == 0 { 1 } else { 5 };
-                    let first = counter.fetch_add(size, Ordering::Relaxed);
-                    let tasks: Vec<_> =
-                        (first..first + size).map(|n| Noted { process, n, micros: n % 7 * 300 }).collect();
-                    say!("try {process} {first} {size}");
-                    let made = queue.enqueue_all(&tasks).unwrap();
-                    let ids: Vec<_> = made.iter().map(|m| m.id().to_string()).collect();
-                    say!("acked {}", ids.join(" "));
-                }
-            });
-        }
-    });
-}
-
 /// Opens as soon as it can, enqueues twenty tasks, and stays until forty are done.
 fn race(file: &Path) {
     let queue = Queue::builder().config(config()).handle(noted).open(file).unwrap();
@@ -178,7 +248,7 @@ fn race(file: &Path) {
 /// Says whether it executes, and then runs what comes, for ever.
 fn hold(file: &Path) {
     let queue = Queue::builder().config(config()).handle(noted).open(file).unwrap();
-    say!("open");
+    say!("open as process {}", std::process::id());
     let mut executes = None;
     loop {
         if executes.replace(queue.executes()) != Some(queue.executes()) {

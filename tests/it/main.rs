@@ -7,12 +7,19 @@ mod basics;
 #[cfg(unix)]
 mod checksum;
 mod child;
+#[cfg(target_os = "linux")]
+mod clock;
 mod concurrency;
 mod disk;
+#[cfg(unix)]
+mod forked;
 mod full;
 mod io_errors;
 mod kill;
+mod kill;
 mod kit;
+#[cfg(target_os = "linux")]
+mod loop_device;
 mod mending;
 mod model;
 mod model_based;
@@ -21,8 +28,16 @@ mod order;
 mod own_transaction;
 #[cfg(all(feature = "trace", feature = "bundled"))]
 mod plans;
+#[cfg(target_os = "linux")]
+mod power;
 mod processes;
 mod refuse;
 mod retry;
 mod running;
+#[cfg(target_os = "linux")]
+mod soak;
+#[cfg(target_os = "linux")]
+mod system;
+mod told;
 mod walls;
+mod workload;

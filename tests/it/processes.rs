@@ -135,3 +135,117 @@ fn g05_a_handler_that_outlives_its_queue_keeps_the_file_owned() {
         std::thread::yield_now();
     }
 }
+
+/// Sends a signal, by its name.
+#[cfg(unix)]
+fn signal(name: &str, process: u32) {
+    let sent = std::process::Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// Stops a process, and waits until it stands still.
+#[cfg(target_os = "linux")]
+fn stop(process: u32) {
+    signal("STOP", process);
+    let is_stopped = || {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    while !is_stopped() {
+        std::thread::yield_now();
+    }
+}
+
+/// As long as the others ask for the file of a stopped owner: about 75 times.
+#[cfg(target_os = "linux")]
+const STANDSTILL: Duration = Duration::from_millis(1500);
+
+#[cfg(target_os = "linux")]
+#[test]
+fn g05_a_stopped_owner_keeps_the_file_and_goes_on_when_it_is_continued() {
+    let folder = Folder::new();
+    let mut owner = Child::start("hold", &folder.file());
+    owner.await_line("executes true");
+    let other = Child::start("hold", &folder.file()).listen();
+    other.await_line(|line| line == "executes false");
+    let queue = looker(&folder);
+    let first = queue.enqueue(&Noted { process: 0, n: 0, micros: 300_000 }).unwrap();
+    owner.await_line(&format!("start {first} 1 1"));
+    stop(owner.process_id());
+    other.take();
+    let rest = queue.enqueue_all(&(1..20).map(innocent).collect::<Vec<_>>()).unwrap();
+    queue.notify().unwrap();
+    std::thread::sleep(STANDSTILL);
+    assert_eq!(other.take(), Vec::<String>::new(), "the owner is stopped, not dead");
+    assert_eq!(queue.get(first).unwrap().state, State::Running);
+    assert_eq!(queue.counts().unwrap().total().ready, 19);
+    signal("CONT", owner.process_id());
+    for id in rest.iter().map(|made| made.id()).chain([first]) {
+        assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+        assert_eq!(queue.get(id).unwrap().generation, 1, "no attempt was taken for lost");
+    }
+    let said = owner.kill();
+    let mut starts: Vec<_> = said.iter().filter(|line| line.starts_with("start")).collect();
+    starts.sort();
+    starts.dedup();
+    assert_eq!(starts.len(), 19, "each started once, in the owner: {said:?}");
+    assert!(other.kill().iter().all(|line| !line.starts_with("start")));
+    assert_sound(&queue);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn g05_g08_a_stopped_owner_that_is_killed_is_succeeded() {
+    let folder = Folder::new();
+    let mut owner = Child::start("hold", &folder.file());
+    owner.await_line("executes true");
+    let mut other = Child::start("hold", &folder.file());
+    other.await_line("executes false");
+    let queue = looker(&folder);
+    let long = queue.enqueue(&Noted { process: 0, n: 1, micros: 60_000_000 }).unwrap();
+    owner.await_line(&format!("start {long} 1 1"));
+    stop(owner.process_id());
+    owner.kill();
+    other.await_line(&format!("start {long} 2 2"));
+    assert_eq!(queue.attempts(long).unwrap()[0].error_type, "TaskLost");
+    other.kill();
+}
+
+/// Two processes with the same number, each in a namespace of its own: first at the same time, then one after the other.
+#[cfg(target_os = "linux")]
+#[test]
+fn g05_g08_the_number_of_a_process_plays_no_role() {
+    let namespace = || {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--"]);
+        command
+    };
+    let may_unshare = namespace().arg("true").status().is_ok_and(|status| status.success());
+    if !has("right to unshare process namespaces", may_unshare) {
+        return;
+    }
+    let start = |folder: &Folder| {
+        let mut command = namespace();
+        command.arg(std::env::current_exe().unwrap());
+        let mut child = Child::start_through(command, "hold", &folder.file());
+        child.await_line("open as process 1");
+        child
+    };
+    let folder = Folder::new();
+    let queue = looker(&folder);
+    let mut owner = start(&folder);
+    owner.await_line("executes true");
+    let mut other = start(&folder);
+    other.await_line("executes false");
+    let long = queue.enqueue(&Noted { process: 0, n: 1, micros: 60_000_000 }).unwrap();
+    owner.await_line(&format!("start {long} 1 1"));
+    for attempt in 2..=3 {
+        owner.kill();
+        other.await_line(&format!("start {long} {attempt} {attempt}")); // before the next one comes and wins
+        owner = std::mem::replace(&mut other, start(&folder));
+    }
+    owner.kill();
+    let lost = queue.wait(long, MINUTE).unwrap();
+    assert_eq!((lost.state, lost.attempt_number), (State::Lost, 3));
+    assert_sound(&queue);
+}

@@ -1,0 +1,71 @@
+//! The reading connections: a small pool, made when somebody looks.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use r2d2::{Pool, PooledConnection};
+use r2d2_sqlite::SqliteConnectionManager;
+use scheduled_thread_pool::ScheduledThreadPool;
+
+use super::crash::crashed;
+use crate::error::{Error, ErrorKind};
+
+/// Connections at most: enough for a few threads that look, few enough to forget.
+const CONNECTIONS: u32 = 4;
+
+/// How long somebody waits for one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The pool; none after a crash.
+pub(super) struct Readers(RwLock<Option<Pool<SqliteConnectionManager>>>);
+
+impl Readers {
+    /// No connection is open yet.
+    pub(super) fn new(manager: SqliteConnectionManager) -> Result<Readers, Error> {
+        let build = || {
+            Pool::builder()
+                .max_size(CONNECTIONS)
+                .min_idle(Some(0))
+                .test_on_check_out(false)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .connection_timeout(PATIENCE)
+                .error_handler(Box::new(r2d2::NopErrorHandler))
+                .thread_pool(connector())
+                .build_unchecked(manager)
+        };
+        // The pool panics where it may not start its thread.
+        let built = catch_unwind(AssertUnwindSafe(build)).map_err(|_| {
+            let message = "a thread of the pool cannot be started; is the limit of threads reached?";
+            Error::new(ErrorKind::Io, message)
+        })?;
+        Ok(Readers(RwLock::new(Some(built))))
+    }
+
+    pub(super) fn get(&self) -> Result<PooledConnection<SqliteConnectionManager>, Error> {
+        let readers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let got = readers.as_ref().ok_or_else(crashed)?.get();
+        got.map_err(|e| Error::new(ErrorKind::Busy, "no reading connection became free").with_source(e))
+    }
+
+    /// Closes them for good.
+    pub(super) fn close(&self) {
+        drop(self.0.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// The thread that makes connections, for all files of this process: r2d2 would start three for each. A forked process has no
+/// threads of its parent and needs one of its own.
+fn connector() -> Arc<ScheduledThreadPool> {
+    static THREAD: Mutex<Option<(u32, Arc<ScheduledThreadPool>)>> = Mutex::new(None);
+    let me = std::process::id();
+    let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, started)) = thread.as_ref().filter(|(process, _)| *process == me) {
+        return started.clone();
+    }
+    let builder = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("perdura-readers-{}");
+    let started = Arc::new(builder.build());
+    std::mem::forget(thread.replace((me, started.clone()))); // the parent's has no thread here that could be joined
+    started
+}
