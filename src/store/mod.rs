@@ -11,12 +11,15 @@ mod direct;
 mod enqueue;
 mod fault;
 mod group;
+mod identity;
 mod letters;
+mod mounts;
 mod names;
 mod open;
 mod owner;
 mod promote;
 mod purge;
+mod quarantine;
 mod read;
 mod recover;
 mod row;
@@ -46,6 +49,7 @@ pub(crate) use direct::Direct;
 pub(crate) use enqueue::{enqueue, find_token};
 pub(crate) use fault::{Fault, Sql};
 pub(crate) use group::Rank;
+use identity::Identity;
 pub(crate) use letters::{get_letter, letters, purge_letters, replay};
 pub(crate) use names::Names;
 pub(crate) use owner::check_epoch;
@@ -71,17 +75,29 @@ pub(crate) struct Store {
     names: Arc<Names>,
     file_id: [u8; 16],
     path: PathBuf,
-    durability: Durability,
+    identity: Identity,
+    settings: Settings,
     vfs: Option<String>,
     /// Removed with the last handle; after the connections, which come before it.
     _temporary: Option<temporary::TemporaryFolder>,
+}
+
+/// How its connections are set up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub durability: Durability,
+    pub secure_delete: bool,
+    /// The longest value that is read or written, in bytes.
+    pub longest: usize,
 }
 
 /// Where a file lies and how to treat it.
 pub(crate) struct Opening<'a> {
     /// None: a private temporary file.
     pub path: Option<&'a Path>,
-    pub durability: Durability,
+    pub settings: Settings,
+    /// A network file system is taken, too.
+    pub network: bool,
     /// The file belongs to the program, whose own tables are in it too.
     pub share: bool,
     /// The SQLite VFS through which it is opened; none: the default one.
@@ -96,7 +112,7 @@ impl Store {
     /// What is wrong with the path or the file; an existing file is left as it was.
     pub(crate) fn open(opening: &Opening<'_>) -> Result<Store, Error> {
         let (temporary, path) = match opening.path {
-            Some(path) => (None, open::canonical(path)?),
+            Some(path) => (None, open::canonical(path, opening.network)?),
             None => {
                 let folder = temporary::TemporaryFolder::new()?;
                 let path = folder.path().join("tasks.db");
@@ -116,7 +132,8 @@ impl Store {
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(manager);
         let names = Arc::new(Names::default());
-        let writer = Writer::new(connection, names.clone(), file_id);
+        let identity = if temporary.is_some() { Identity::unknown() } else { Identity::of(&path) };
+        let writer = Writer::new(connection, names.clone(), file_id, identity.clone());
         Ok(Store {
             writer,
             readers,
@@ -124,7 +141,8 @@ impl Store {
             names,
             file_id,
             path,
-            durability: opening.durability,
+            identity,
+            settings: opening.settings,
             vfs: opening.vfs.map(str::to_owned),
             _temporary: temporary,
         })
@@ -135,6 +153,7 @@ impl Store {
     /// # Errors
     /// Those of `look`, and those of getting a connection.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
+        self.identity.check()?; // a new connection would read what has taken the file's place
         let connection = self
             .readers
             .get()
@@ -159,25 +178,31 @@ impl Store {
 
     /// Where the owner's lock and start notes are.
     pub(crate) fn sidecar_path(&self) -> PathBuf {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push("-owner");
-        name.into()
+        identity::beside(&self.path, "-owner")
     }
 
     /// A connection for WAL checkpoints beside the commits; none where SQLite has the WAL-reset bug, which two connections that
     /// write and checkpoint at once can meet (fixed in 3.51.3, 3.50.7 and 3.44.6).
     pub(crate) fn background(&self) -> Result<Option<Background>, Error> {
-        let has_bug = match rusqlite::version_number() {
-            v if v >= 3_051_003 => false,
-            v if (3_050_007..3_051_000).contains(&v) => false,
-            v if (3_044_006..3_045_000).contains(&v) => false,
-            _ => true,
-        };
-        if has_bug {
+        if has_wal_reset_bug(rusqlite::version_number()) {
+            log::warn!(
+                "this SQLite ({}) can damage a file that two processes use at once; see SECURITY.md",
+                rusqlite::version()
+            );
             Ok(None)
         } else {
-            Ok(Some(Background(open::again(&self.path, self.vfs.as_deref(), self.durability)?)))
+            Ok(Some(Background(open::again(&self.path, self.vfs.as_deref(), &self.settings)?)))
         }
+    }
+}
+
+/// Whether this version of SQLite can damage a database whose WAL starts again while one connection writes and another checkpoints.
+fn has_wal_reset_bug(version: i32) -> bool {
+    match version {
+        v if v >= 3_051_003 => false,
+        v if (3_050_007..3_051_000).contains(&v) => false,
+        v if (3_044_006..3_045_000).contains(&v) => false,
+        _ => true,
     }
 }
 
@@ -186,9 +211,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn s20_the_version_that_runs_decides_about_the_wal_reset_bug() {
+        for (version, wanted) in [
+            (3_037_000, true),
+            (3_040_001, true),
+            (3_044_005, true),
+            (3_044_006, false),
+            (3_045_000, true),
+            (3_050_006, true),
+            (3_050_007, false),
+            (3_051_000, true),
+            (3_051_002, true),
+            (3_051_003, false),
+            (3_053_002, false),
+        ] {
+            assert_eq!(has_wal_reset_bug(version), wanted, "{version}");
+        }
+        assert!(!cfg!(feature = "bundled") || !has_wal_reset_bug(rusqlite::version_number()));
+    }
+
+    #[test]
     fn a_new_limit_does_not_compile_its_statement_again() {
         let now = crate::task::Timestamp::from_millis(0);
-        let opening = Opening { path: None, durability: Durability::Full, share: false, vfs: None, now };
+        let settings = Settings { durability: Durability::Full, secure_delete: false, longest: 1 << 20 };
+        let opening = Opening { path: None, settings, network: false, share: false, vfs: None, now };
         let store = Store::open(&opening).unwrap();
         let again = store.writer.alone(|conn| {
             let sql =

@@ -34,6 +34,29 @@ fn statements() -> impl Iterator<Item = String> {
     folded.into_iter()
 }
 
+/// The `CHECK`s of the schema: the table of each, and what must hold for its rows.
+pub(super) fn checks() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for statement in statements() {
+        let Some(table) = statement.strip_prefix("CREATE TABLE ").and_then(|s| s.split(' ').next()) else {
+            continue;
+        };
+        for after in statement.split("CHECK (").skip(1) {
+            let mut depth = 1;
+            let end = after.find(|c| {
+                depth += match c {
+                    '(' => 1,
+                    ')' => -1,
+                    _ => 0,
+                };
+                depth == 0
+            });
+            all.push((table.to_owned(), after[..end.unwrap_or(after.len())].to_owned()));
+        }
+    }
+    all
+}
+
 /// Looks at what is in a file.
 pub(super) fn identify(conn: &Connection) -> Sql<Identity> {
     let mut statement = conn
@@ -64,6 +87,13 @@ pub(super) fn verify(conn: &Connection) -> Sql<()> {
         return Err(Error::new(ErrorKind::NewerSchema, message).into());
     }
     if version < VERSION {
+        return Err(strange("perdura_meta").into());
+    }
+    let is_sound =
+        "SELECT length(file_id) = 16 AND owner_epoch BETWEEN 0 AND 1 << 62 AND probes BETWEEN 0 AND 1 << 62
+                        AND NOT EXISTS (SELECT 1 FROM perdura_meta WHERE id <> 1)
+                    FROM perdura_meta WHERE id = 1";
+    if !conn.query_row(is_sound, [], |row| row.get(0))? {
         return Err(strange("perdura_meta").into());
     }
     let mut statement = conn.prepare(
@@ -131,5 +161,17 @@ mod tests {
         conn.execute_batch("CREATE TABLE mine (x)").unwrap();
         assert_eq!(identify(&conn).unwrap(), Identity::Ours { shared: true });
         verify(&conn).unwrap();
+    }
+
+    #[test]
+    fn every_check_of_the_schema_is_found() {
+        let found = checks();
+        assert_eq!(found.len(), SCHEMA.matches("CHECK (").count());
+        assert!(found.contains(&("perdura_counts".into(), "n >= 0".into())), "{found:?}");
+        let conn = Connection::open_in_memory().unwrap();
+        create(&conn, Timestamp::from_millis(0)).unwrap();
+        for (table, rule) in found {
+            conn.prepare(&format!("SELECT 1 FROM {table} WHERE NOT ({rule})")).unwrap();
+        }
     }
 }

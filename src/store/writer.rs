@@ -20,6 +20,7 @@ use super::chores::checkpoint_wal;
 use super::direct::Direct;
 use super::fault::{Fault, Sql};
 use super::group::{Kept, Line, Member, Rank, lock};
+use super::identity::Identity;
 use super::names::Names;
 use super::tx::{Effects, Tx};
 use crate::error::{Error, ErrorKind, Outcome};
@@ -57,6 +58,7 @@ pub(crate) struct Desk {
     connection: Connection,
     names: Arc<Names>,
     file_id: [u8; 16],
+    identity: Identity,
     epilogue: Option<Box<dyn Epilogue>>,
     /// Pages in the WAL from which the writer checkpoints it.
     wal_limit: u32,
@@ -65,7 +67,12 @@ pub(crate) struct Desk {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, names: Arc<Names>, file_id: [u8; 16]) -> Writer {
+    pub(super) fn new(
+        connection: Connection,
+        names: Arc<Names>,
+        file_id: [u8; 16],
+        identity: Identity,
+    ) -> Writer {
         connection.wal_hook(Some(note_wal_pages));
         Writer {
             line: Line::default(),
@@ -73,6 +80,7 @@ impl Writer {
                 connection,
                 names,
                 file_id,
+                identity,
                 epilogue: None,
                 wal_limit: CHECKPOINT_PAGES,
                 wal_pages: 0,
@@ -158,11 +166,12 @@ impl Desk {
     /// One transaction with all members, and the epilogue if it is to have company. `Ok`: each member has its answer, and what the
     /// answers say is durable.
     fn attempt(&mut self, group: &mut [Box<dyn Member>], company: bool) -> Result<(), LostCommit> {
-        let Desk { connection, names, file_id, epilogue, wal_pages, .. } = self;
+        let Desk { connection, names, file_id, identity, epilogue, wal_pages, .. } = self;
         let lost = |fault: Fault| LostCommit { error: fault.into(), uncertain: false, had_company: false };
         if !connection.is_autocommit() {
             sql(connection, "ROLLBACK").map_err(lost)?;
         }
+        identity.check().map_err(|e| lost(e.into()))?;
         sql(connection, "BEGIN IMMEDIATE").map_err(lost)?;
         let is_alone = company && group.len() == 1;
         let direct = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.direct());

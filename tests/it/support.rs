@@ -62,9 +62,19 @@ pub struct Folder(PathBuf);
 
 impl Folder {
     pub fn new() -> Folder {
+        Folder::within(&std::env::temp_dir())
+    }
+
+    /// For many small files: in memory, where the platform has such a place.
+    pub fn quick() -> Folder {
+        let memory = std::path::Path::new("/dev/shm");
+        if memory.is_dir() { Folder::within(memory) } else { Folder::new() }
+    }
+
+    fn within(parent: &std::path::Path) -> Folder {
         use std::hash::{BuildHasher, RandomState};
         let name = format!("perdura-test-{}-{:016x}", std::process::id(), RandomState::new().hash_one(0));
-        let path = std::env::temp_dir().join(name);
+        let path = parent.join(name);
         std::fs::create_dir(&path).unwrap();
         Folder(path.canonicalize().unwrap())
     }
