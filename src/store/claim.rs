@@ -11,7 +11,7 @@ use rusqlite::Row;
 
 use super::fault::Sql;
 use super::promote::expire;
-use super::quarantine::{put_aside, ruled_out, unless_damaged};
+use super::quarantine::{indexed, put_aside, ruled_out, unless_damaged};
 use super::row::HotRow;
 use super::tx::{Prepared, Tx};
 use crate::lifecycle::{Event, Standing, next};
@@ -125,11 +125,11 @@ fn claim_one(
 ) -> Sql<Option<Claimed>> {
     let name = tx.task_name(candidate.name_id)?;
     if candidate.expires_at.is_some_and(|ms| ms <= now.as_millis()) {
-        expire(tx, &HotRow::get(tx.conn, candidate.task_id)?, now)?;
+        expire(tx, &indexed(tx, candidate.task_id)?, now)?;
         return Ok(None);
     }
     if !known.get(&name).is_some_and(|version| *version >= candidate.version) {
-        HotRow::get(tx.conn, candidate.task_id)?.must_apply(tx, Event::NameUnknown, now)?;
+        indexed(tx, candidate.task_id)?.must_apply(tx, Event::NameUnknown, now)?;
         return Ok(None);
     }
     take_one(tx, take, queue_id, candidate, name, now).map(Some)

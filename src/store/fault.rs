@@ -56,6 +56,18 @@ impl Fault {
     }
 }
 
+/// Whether a statement of ours does not fit the file's schema, which was as it should be when the file was opened, or was never
+/// readable.
+fn is_schema(e: &rusqlite::Error) -> bool {
+    match e {
+        rusqlite::Error::SqlInputError { .. } => true,
+        rusqlite::Error::SqliteFailure(_, Some(text)) => {
+            ["unsupported file format", "no such ", "malformed "].iter().any(|begin| text.starts_with(begin))
+        }
+        _ => false,
+    }
+}
+
 /// The fault of rows that contradict each other, or the rules.
 pub(super) fn contradiction(what: &str) -> Fault {
     Error::new(ErrorKind::Corrupt, format!("{OTHER_ROWS} ({what})")).into()
@@ -99,7 +111,7 @@ fn told(error: rusqlite::Error) -> Error {
             (ErrorKind::TooLarge, "a value in the file is larger than this program takes")
         }
         Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => (ErrorKind::Corrupt, OTHER_ROWS),
-        _ if is_value(&error) => (ErrorKind::Corrupt, OTHER_ROWS),
+        _ if is_value(&error) || is_schema(&error) => (ErrorKind::Corrupt, OTHER_ROWS),
         _ => (ErrorKind::Internal, "SQLite refused a statement"),
     };
     Error::new(kind, message).with_source(error)

@@ -6,7 +6,7 @@
 use super::admin::remove;
 use super::fault::Sql;
 use super::letters::bury;
-use super::row::HotRow;
+use super::quarantine::indexed;
 use super::tx::Tx;
 use crate::lifecycle::{Event, next};
 use crate::task::{State, TaskId, Timestamp};
@@ -54,7 +54,7 @@ pub(crate) fn purge(
     drop(rows);
     let mut ended = 0;
     for (id, state) in over {
-        let row = match HotRow::get(tx.conn, id) {
+        let row = match indexed(tx, id) {
             Err(fault) if fault.is_damage() => continue,
             row => row?,
         };

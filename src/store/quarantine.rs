@@ -25,13 +25,18 @@ pub(super) fn unless_damaged<R>(
     now: Timestamp,
     act: impl FnOnce(&HotRow) -> Sql<R>,
 ) -> Sql<Option<R>> {
-    match HotRow::get(tx.conn, id).and_then(|row| act(&row)) {
+    match indexed(tx, id).and_then(|row| act(&row)) {
         Err(fault) if fault.is_damage() && !planted("g12-a-bad-row-stops-its-queue") => {
             put_aside(tx, id, fault, now)?;
             Ok(None)
         }
         done => done.map(Some),
     }
+}
+
+/// The row of a task that an index has named.
+pub(super) fn indexed(tx: &Tx<'_>, id: TaskId) -> Sql<HotRow> {
+    HotRow::find(tx.conn, id)?.ok_or_else(|| contradiction("an index names a task that is not there"))
 }
 
 /// The fault of a row that the rules let nothing happen to, although the query that found it says that it must.

@@ -93,15 +93,16 @@ pub(super) fn verify(conn: &Connection) -> Sql<()> {
         "SELECT length(file_id) = 16 AND owner_epoch BETWEEN 0 AND 1 << 62 AND probes BETWEEN 0 AND 1 << 62
                         AND NOT EXISTS (SELECT 1 FROM perdura_meta WHERE id <> 1)
                     FROM perdura_meta WHERE id = 1";
-    if !conn.query_row(is_sound, [], |row| row.get(0))? {
+    if !conn.query_row(is_sound, [], |row| row.get(0)).map_err(|_| strange("perdura_meta"))? {
         return Err(strange("perdura_meta").into());
     }
     let mut statement = conn.prepare(
         "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL
-         AND (name LIKE 'perdura\\_%' ESCAPE '\\' OR tbl_name LIKE 'perdura\\_%' ESCAPE '\\')",
+         AND (name LIKE 'perdura\\_%' ESCAPE '\\' OR tbl_name LIKE 'perdura\\_%' ESCAPE '\\' OR name = 'sqlite_sequence')",
     )?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-    let mut wanted: std::collections::HashSet<String> = statements().collect();
+    let of_sqlite = "CREATE TABLE sqlite_sequence(name,seq)".to_owned(); // it keeps the highest id there
+    let mut wanted: std::collections::HashSet<String> = statements().chain([of_sqlite]).collect();
     for row in rows {
         let (name, sql) = row?;
         if !wanted.remove(&sql) {

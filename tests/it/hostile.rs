@@ -66,6 +66,15 @@ fn unguarded(path: &Path) -> Connection {
     conn
 }
 
+/// Removes a database and its companions.
+fn remove(path: &Path) {
+    for suffix in ["", "-wal", "-shm", "-owner"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        let _ = std::fs::remove_file(name);
+    }
+}
+
 /// Closes it, with everything in the database file.
 fn close(conn: Connection) {
     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
@@ -127,7 +136,8 @@ impl Hostile {
 
     /// The file, damaged by these; then everything is done with it.
     fn case(&mut self, all: &[Damage]) {
-        let path = self.folder.file();
+        // A name of its own: a reading connection of the case before may still be closing, and leave its WAL.
+        let path = self.folder.path().join(format!("{}.db", self.outcomes.values().sum::<u32>()));
         std::fs::write(&path, &self.seed).unwrap();
         let conn = unguarded(&path);
         all.iter().for_each(|damage| damage.apply(&conn));
@@ -155,6 +165,7 @@ impl Hostile {
             }
         }
         *self.outcomes.entry(format!("{used:?}")).or_default() += 1;
+        remove(&path);
     }
 
     fn report(&self, seed: u64) {

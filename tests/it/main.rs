@@ -8,7 +8,7 @@ mod basics;
 mod checksum;
 mod child;
 mod concurrency;
-//mod corrupt;
+mod corrupt;
 mod disk;
 mod files;
 mod hostile;
