@@ -44,11 +44,11 @@ pub(super) fn ruled_out(id: TaskId, refusal: Refusal) -> Fault {
     contradiction(&format!("the rules refuse what is due for task {id}: {refusal:?}"))
 }
 
-/// Ends a task as FAILED whose rows cannot be, whatever they hold.
+/// Ends a task as FAILED whose rows cannot be, whatever they hold. One that has ended already keeps its end.
 pub(super) fn put_aside(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) -> Sql<()> {
     let why = Error::from(why);
-    let sql =
-        "SELECT queue_id, state, hold FROM perdura_tasks WHERE task_id = ?1 AND state NOT BETWEEN 2 AND 4";
+    let sql = "SELECT queue_id, state, hold FROM perdura_tasks
+               WHERE task_id = ?1 AND (state NOT BETWEEN 2 AND 4 OR in_flight <> 0)";
     let found: Option<(i64, i64, i64)> =
         tx.find(sql, [id.as_i64()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let Some((queue_id, state, hold)) = found else {
@@ -59,7 +59,8 @@ pub(super) fn put_aside(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) -> 
     tx.run("DELETE FROM perdura_keys WHERE task_id = ?1", [id.as_i64()])?;
     tx.change_one(
         "UPDATE perdura_tasks SET
-             state = 3, hold = 0, in_flight = 0, cancel_requested = 0, suspect = 0, has_key = 0, late = 0,
+             state = CASE WHEN state BETWEEN 2 AND 4 THEN state ELSE 3 END,
+             hold = 0, in_flight = 0, cancel_requested = 0, suspect = 0, has_key = 0, late = 0,
              priority = MAX(-32768, MIN(priority, 32767)), snoozes = MAX(0, snoozes),
              attempt_number = MAX(0, MIN(attempt_number, max_attempts, 100)), max_attempts = MAX(1, MIN(max_attempts, 100)),
              generation = MAX(generation, 0, MIN(attempt_number, 100)),
@@ -67,15 +68,19 @@ pub(super) fn put_aside(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) -> 
          WHERE task_id = ?1",
         (id.as_i64(), now.as_millis()),
     )?;
-    if let (Some(from), Some(held)) = (State::from_code(state), Hold::from_code(hold)) {
-        tx.count(queue_id, from, held, -1);
-    }
-    tx.count(queue_id, State::Failed, Hold::Ready, 1);
     tx.suspect_moved();
     tx.effect(|effects| {
         effects.changed = true;
         effects.superseded.push(id);
     });
+    let from = State::from_code(state);
+    if from.is_some_and(State::is_finished) && from != Some(State::Lost) {
+        return Ok(());
+    }
+    if let (Some(from), Some(held)) = (from, Hold::from_code(hold)) {
+        tx.count(queue_id, from, held, -1);
+    }
+    tx.count(queue_id, State::Failed, Hold::Ready, 1);
     let message = format!("it cannot run, because {why}");
     write_error(tx, id, &ErrorReport::new(ROW_DAMAGED, &message, ""))
 }
