@@ -211,6 +211,39 @@ mod tests {
     use super::*;
 
     #[test]
+    fn s09_every_limit_of_a_connection_holds() {
+        let now = crate::task::Timestamp::from_millis(0);
+        let settings = Settings { durability: Durability::Full, secure_delete: false, longest: 1 << 20 };
+        let opening = Opening { path: None, settings, network: false, share: false, vfs: None, now };
+        let store = Store::open(&opening).unwrap();
+        let long = "x".repeat(100_001);
+        let many = (0..200_000).map(|_| "(1)").collect::<Vec<_>>().join(",");
+        for (what, sql) in [
+            ("a value that is too long", "SELECT length(zeroblob(1048577))"),
+            ("a text that is too long", &format!("SELECT '{long}'")),
+            ("a program that is too long", &format!("SELECT 1 FROM (VALUES {many})")),
+            ("another database", "ATTACH ':memory:' AS other"),
+        ] {
+            let answers = |conn: &Connection| Ok(conn.execute_batch(sql).is_ok());
+            assert!(!store.writer.alone(answers).unwrap(), "{what}, by the writer");
+            assert!(!store.read(answers).unwrap(), "{what}, by a reader");
+        }
+        let fits = |conn: &Connection| {
+            Ok(conn.query_row("SELECT length(CAST(zeroblob(1000000) AS TEXT))", [], |_| Ok(()))?)
+        };
+        store.read(fits).unwrap();
+        store
+            .writer
+            .alone(|conn| {
+                use rusqlite::limits::Limit;
+                assert_eq!(conn.limit(Limit::SQLITE_LIMIT_TRIGGER_DEPTH)?, 0);
+                assert_eq!(conn.limit(Limit::SQLITE_LIMIT_WORKER_THREADS)?, 0);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
     fn s20_the_version_that_runs_decides_about_the_wal_reset_bug() {
         for (version, wanted) in [
             (3_037_000, true),

@@ -11,8 +11,12 @@ mod concurrency;
 mod corrupt;
 mod disk;
 mod files;
+mod fixtures;
 mod hostile;
+#[cfg(unix)]
+mod identity;
 mod kill;
+mod logger;
 mod mending;
 mod model;
 mod model_based;
@@ -25,5 +29,6 @@ mod processes;
 mod refuse;
 mod retry;
 mod running;
-//mod security;
+#[cfg(unix)]
+mod security;
 mod walls;
