@@ -128,7 +128,7 @@ fn claim_one(
         expire(tx, &indexed(tx, candidate.task_id)?, now)?;
         return Ok(None);
     }
-    if !known.get(&name).is_some_and(|version| *version >= candidate.version) {
+    if known.get(&name).is_none_or(|version| *version < candidate.version) {
         indexed(tx, candidate.task_id)?.must_apply(tx, Event::NameUnknown, now)?;
         return Ok(None);
     }
