@@ -87,6 +87,9 @@ pub struct Config {
     /// Dead letters are deleted so long after they were moved. Defaults to `"never"`.
     #[serde(with = "fields::dead_letter_retention")]
     pub dead_letter_retention: Option<Duration>,
+    /// Whether deleted tasks are overwritten with zeroes in the file (`secure_delete`), at the cost of a write for each of their
+    /// pages. Defaults to false: their texts stay in free pages until these are used again.
+    pub secure_delete: bool,
 }
 
 /// What an acknowledged write survives.
@@ -135,11 +138,20 @@ impl Default for Config {
             retention: Some(Duration::from_secs(7 * 24 * 3600)),
             dead_letter_after: None,
             dead_letter_retention: None,
+            secure_delete: false,
         }
     }
 }
 
 impl Config {
+    /// The longest value that a connection takes: somewhat more than the largest args, result or checkpoint; and never so little that
+    /// what another program with higher limits has written could not be read.
+    pub(crate) fn longest_value(&self) -> usize {
+        const AT_LEAST: usize = 16 * 1024 * 1024;
+        const ROOM: usize = 1024 * 1024; // a row is more than its longest value
+        self.max_args_bytes.max(self.max_result_bytes).max(self.max_checkpoint_bytes).max(AT_LEAST) + ROOM
+    }
+
     /// Checks every bound. `open` does this too.
     ///
     /// # Errors

@@ -45,6 +45,11 @@ pub enum ErrorKind {
     Io,
     /// The file or its folder cannot be written.
     ReadOnly,
+    /// The file was removed, renamed or replaced while it was open. Nothing is read or written until it is back.
+    FileReplaced,
+    /// The file would lie on a network file system. See
+    /// [`Builder::allow_network_file_system`](crate::Builder::allow_network_file_system).
+    NetworkFileSystem,
     /// The file belongs to another program. It was left as it was.
     NotPerdura,
     /// The file is damaged. It was left as it was.

@@ -237,7 +237,7 @@ fn lift(task: &Standing, from: Hold, to: Hold) -> Result<Next, Refusal> {
 fn claimed(task: &Standing) -> Next {
     let standing = Standing {
         state: State::Running,
-        attempt_number: task.attempt_number + 1,
+        attempt_number: task.attempt_number.saturating_add(1),
         in_flight: true,
         cancel_requested: false,
         ..*task

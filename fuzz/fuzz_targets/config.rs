@@ -35,6 +35,7 @@ struct Settings {
     lost_retry: u8,
     workers: (bool, u8, usize),
     relaxed: bool,
+    secure_delete: bool,
     poll: Span,
     bytes: [(bool, u32, usize); 3],
     spans: [Option<Span>; 4],
@@ -81,6 +82,7 @@ impl From<Settings> for Config {
             retention,
             dead_letter_after,
             dead_letter_retention,
+            secure_delete: s.secure_delete,
         }
     }
 }

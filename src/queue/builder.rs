@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::executor::install_panic_hook;
 use crate::handler::{Context, Failure, Registry};
 use crate::retry::{Denylist, RetryPolicy};
-use crate::store::{Opening, Place, SettleRules, Store};
+use crate::store::{Opening, Place, Settings, SettleRules, Store};
 use crate::task::{Task, check_name};
 
 /// Settings and handlers of a queue on its way to be opened. Made by [`Queue::builder`].
@@ -27,6 +27,7 @@ pub struct Builder {
     denied: Vec<&'static str>,
     clock: Arc<dyn Clock>,
     share: bool,
+    network: bool,
     vfs: Option<String>,
     panic_hook: bool,
 }
@@ -39,6 +40,7 @@ impl Builder {
             denied: Vec::new(),
             clock: Arc::new(SystemClock::new()),
             share: false,
+            network: false,
             vfs: None,
             panic_hook: true,
         }
@@ -101,6 +103,15 @@ impl Builder {
         self
     }
 
+    /// Takes a file on a network file system, too (NFS, SMB, 9p, FUSE programs that may be a network; recognised on Linux). Defaults to
+    /// false: it is refused.
+    ///
+    /// SQLite's locks may not hold there. It can work if one machine alone uses the file; nothing is promised.
+    pub fn allow_network_file_system(mut self, allow: bool) -> Builder {
+        self.network = allow;
+        self
+    }
+
     /// Opens the file through the SQLite VFS that is registered under this name. Defaults to SQLite's own for the platform.
     ///
     /// For encryption, or to inject faults below SQLite. Durability is then as good as that VFS.
@@ -124,7 +135,8 @@ impl Builder {
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig), naming the setting; [`InvalidInput`](ErrorKind::InvalidInput) for a path that
     /// cannot be meant; [`NotPerdura`](ErrorKind::NotPerdura), [`NewerSchema`](ErrorKind::NewerSchema) or
-    /// [`Corrupt`](ErrorKind::Corrupt) for a file that it must leave alone; [`ReadOnly`](ErrorKind::ReadOnly),
+    /// [`Corrupt`](ErrorKind::Corrupt) for a file that it must leave alone;
+    /// [`NetworkFileSystem`](ErrorKind::NetworkFileSystem) for a folder that it must not use; [`ReadOnly`](ErrorKind::ReadOnly),
     /// [`DiskFull`](ErrorKind::DiskFull), [`Io`](ErrorKind::Io) from the operating system.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Queue, Error> {
         self.start(Place::File(PathBuf::from(path.as_ref())))
@@ -165,7 +177,12 @@ impl Builder {
         };
         let opening = Opening {
             place,
-            durability: self.config.durability,
+            settings: Settings {
+                durability: self.config.durability,
+                secure_delete: self.config.secure_delete,
+                longest: self.config.longest_value(),
+            },
+            network: self.network,
             share: self.share,
             vfs: self.vfs.as_deref(),
             reserve_bytes: self.config.disk_reserve_bytes,

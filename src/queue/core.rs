@@ -401,7 +401,10 @@ fn has_large_result(batch: &[Finished]) -> bool {
 
 /// Whether an error may go away by itself.
 pub(super) fn is_passing(e: &Error) -> bool {
-    matches!(e.kind(), ErrorKind::Busy | ErrorKind::DiskFull | ErrorKind::Io | ErrorKind::ReadOnly)
+    matches!(
+        e.kind(),
+        ErrorKind::Busy | ErrorKind::DiskFull | ErrorKind::Io | ErrorKind::ReadOnly | ErrorKind::FileReplaced
+    )
 }
 
 impl Ticks for Core {

@@ -186,7 +186,7 @@ mod tests {
         const MINUTES: Duration = Duration::from_secs(3 * 60);
         let hands = Hands(Arc::new(Mutex::new((Timestamp::from_millis(1_700_000_000_000), Duration::ZERO))));
         let builder = Queue::builder().clock(hands.clone()).handle(|_: Nothing, _: &Context| Ok(()));
-        let queue = builder.stepped(None).unwrap();
+        let queue = builder.stepped(store::Place::private().unwrap()).unwrap();
         assert!(queue.handle.core.take_over().unwrap());
         let mut chores = Housekeeping::new(queue.handle.core.clone());
         hands.move_on(MINUTES, MINUTES);

@@ -32,17 +32,20 @@ pub(crate) enum Ran {
 }
 
 /// What the end of a process has left: a file that nobody has open.
-pub(crate) struct Remains(Place);
+pub(crate) struct Remains {
+    place: Place,
+    path: PathBuf,
+}
 
 impl Remains {
     /// Opens the file again.
     pub(crate) fn reopen(self, builder: Builder) -> Result<Stepper, Error> {
-        Stepper::start(builder, self.0)
+        Stepper::start(builder, self.place)
     }
 
     /// Where it lies.
-    pub(crate) fn path(&self) -> Result<PathBuf, Error> {
-        self.0.path()
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -86,7 +89,8 @@ impl Stepper {
 
     /// Ends this queue as a killed process ends. Answers with where its file lies.
     pub(crate) fn crash(self) -> Result<Remains, Error> {
-        self.queue.handle.core.crash().map(Remains)
+        let core = &self.queue.handle.core;
+        Ok(Remains { path: core.store.path().to_owned(), place: core.crash()? })
     }
 
     /// Claims one task and notes its start, if it is to have started. Nobody runs it.

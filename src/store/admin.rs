@@ -184,6 +184,7 @@ pub(crate) fn apply_all(
             Err(Fault::Told(e)) if matches!(e.kind(), ErrorKind::WrongState | ErrorKind::Conflict) => {
                 bulk.skipped += 1
             }
+            Err(fault) if fault.is_damage() => bulk.skipped += 1,
             Err(fault) => return Err(fault),
         }
     }

@@ -30,6 +30,18 @@ const INVARIANTS: &[(&str, &str)] = &[
          GROUP BY queue_id, state, hold HAVING SUM(n) <> 0",
     ),
     ("tasks of an unknown state", "SELECT 1 FROM perdura_tasks WHERE state NOT BETWEEN 0 AND 5"),
+    (
+        "numbers out of their range",
+        "SELECT 1 FROM perdura_tasks WHERE priority NOT BETWEEN -32768 AND 32767 OR max_attempts NOT BETWEEN 1 AND 100
+             OR generation NOT BETWEEN 0 AND 1 << 62 OR snoozes NOT BETWEEN 0 AND 1 << 62 OR in_flight NOT BETWEEN 0 AND 1
+             OR cancel_requested NOT BETWEEN 0 AND 1 OR suspect NOT BETWEEN 0 AND 1 OR has_key NOT BETWEEN 0 AND 1",
+    ),
+    (
+        "args, results or checkpoints that are not JSON",
+        "SELECT 1 FROM perdura_args WHERE json_valid(args) = 0
+             UNION ALL SELECT 1 FROM perdura_results WHERE json_valid(result) = 0
+             UNION ALL SELECT 1 FROM perdura_checkpoints WHERE json_valid(checkpoint) = 0",
+    ),
     ("tasks of an unknown hold", "SELECT 1 FROM perdura_tasks WHERE hold NOT BETWEEN 0 AND 4"),
     ("tasks without args", "SELECT 1 FROM perdura_tasks t WHERE NOT EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id)"),
     (
@@ -100,6 +112,14 @@ pub(crate) fn check(conn: &Connection) -> Sql<CheckReport> {
         }
         if found > 0 {
             problems.push(format!("{problem} ({found})"));
+        }
+    }
+    // SQLite's own check leaves these out on a connection that cannot write.
+    for (table, rule) in super::schema::checks() {
+        let sql = format!("SELECT COUNT(*) FROM {table} WHERE NOT ({rule})");
+        let found: i64 = conn.query_row(&sql, [], |row| row.get(0))?;
+        if found > 0 {
+            problems.push(format!("rows of {table} that break the rule {rule} ({found})"));
         }
     }
     Ok(CheckReport { problems })

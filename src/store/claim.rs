@@ -7,8 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::Row;
+
 use super::fault::Sql;
 use super::promote::expire;
+use super::quarantine::{indexed, put_aside, ruled_out, unless_damaged};
 use super::row::HotRow;
 use super::tx::{Prepared, Tx};
 use crate::lifecycle::{Event, Standing, next};
@@ -70,22 +73,14 @@ pub(crate) fn claim(
     Ok(claims)
 }
 
-/// Queues that are not paused and have ready tasks, by their number.
+/// Queues that are not paused and have ready tasks, by their number. The index is asked, not the counters, which may be wrong.
 fn ready_queues(tx: &Tx<'_>) -> Sql<Vec<i64>> {
-    let mut statement = tx.conn.prepare_cached(
-        "SELECT q.queue_id, COALESCE(c.n, 0) FROM perdura_queues q
-         LEFT JOIN perdura_counts c ON c.queue_id = q.queue_id AND c.state = 0 AND c.hold = 0
-         WHERE q.paused = 0 ORDER BY q.queue_id",
-    )?;
-    let mut rows = statement.query([])?;
-    let mut queues = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (queue_id, ready): (i64, i64) = (row.get(0)?, row.get(1)?);
-        if ready + tx.ready_change(queue_id) > 0 {
-            queues.push(queue_id);
-        }
-    }
-    Ok(queues)
+    tx.numbers(
+        "SELECT q.queue_id FROM perdura_queues q
+         WHERE q.paused = 0 AND EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.queue_id = q.queue_id AND t.state = 0 AND t.hold = 0)
+         ORDER BY q.queue_id",
+        [],
+    )
 }
 
 /// Claims up to `wanted` tasks of one queue; says whether it may have more.
@@ -98,74 +93,108 @@ fn claim_from(
     claims: &mut Vec<Claimed>,
     looks: &mut usize,
 ) -> Sql<bool> {
-    let candidates = candidates(tx, queue_id, wanted)?;
+    let candidates = match candidates(tx, queue_id, wanted) {
+        Err(fault) if fault.is_damage() => singly(tx, queue_id, wanted)?,
+        candidates => candidates?.into_iter().map(|candidate| (candidate.task_id, Ok(candidate))).collect(),
+    };
     let mut take = tx.prepare(TAKE)?;
     let may_have_more = candidates.len() == wanted;
-    for candidate in candidates {
-        let name = tx.task_name(candidate.name_id)?;
-        let is_known = known.get(&name).is_some_and(|version| *version >= candidate.version);
-        let event = if candidate.expires_at.is_some_and(|ms| ms <= now.as_millis()) {
-            Event::Expired
-        } else if is_known {
-            Event::Claim
-        } else {
-            Event::NameUnknown
-        };
-        if event == Event::Claim {
-            claims.push(take_one(tx, &mut take, queue_id, candidate, name, now)?);
-            continue;
+    for (id, candidate) in candidates {
+        match candidate.and_then(|candidate| claim_one(tx, &mut take, queue_id, candidate, known, now)) {
+            Ok(Some(claimed)) => {
+                claims.push(claimed);
+                continue;
+            }
+            Ok(None) => {}
+            Err(fault) if fault.is_damage() => put_aside(tx, id, fault, now)?,
+            Err(fault) => return Err(fault),
         }
         *looks = looks.saturating_sub(1);
-        let row = HotRow::get(tx.conn, candidate.task_id)?;
-        match event {
-            Event::Expired => expire(tx, &row, now)?,
-            _ => drop(row.apply(tx, event, now)?),
-        }
     }
     Ok(may_have_more)
 }
 
-/// The first ready tasks of a queue in an order of ids.
-macro_rules! ready {
-    ($order:literal) => {
+/// Claims a task, unless it may not run after all.
+fn claim_one(
+    tx: &Tx<'_>,
+    take: &mut Prepared<'_>,
+    queue_id: i64,
+    candidate: Candidate,
+    known: &Known,
+    now: Timestamp,
+) -> Sql<Option<Claimed>> {
+    let name = tx.task_name(candidate.name_id)?;
+    if candidate.expires_at.is_some_and(|ms| ms <= now.as_millis()) {
+        expire(tx, &indexed(tx, candidate.task_id)?, now)?;
+        return Ok(None);
+    }
+    if known.get(&name).is_none_or(|version| *version < candidate.version) {
+        indexed(tx, candidate.task_id)?.must_apply(tx, Event::NameUnknown, now)?;
+        return Ok(None);
+    }
+    take_one(tx, take, queue_id, candidate, name, now).map(Some)
+}
+
+/// What a claim reads of the tasks that it may take.
+macro_rules! candidates {
+    ($which:literal) => {
         concat!(
             "SELECT t.task_id, t.generation, t.attempt_number, t.max_attempts, t.suspect, t.name_id, t.has_key, t.expires_at_ms,
                     a.args, COALESCE(a.version, 1), a.backoff_ms, a.timeout_ms
              FROM perdura_tasks t LEFT JOIN perdura_args a ON a.task_id = t.task_id
-             WHERE t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
-             ORDER BY t.priority DESC, t.task_id ",
-            $order,
-            " LIMIT ?2"
+             WHERE ",
+            $which
         )
     };
 }
 
+/// The first ready tasks of a queue, in their order.
 fn candidates(tx: &Tx<'_>, queue_id: i64, wanted: usize) -> Sql<Vec<Candidate>> {
-    let sql = if planted("g09-newest-first") { ready!("DESC") } else { ready!("ASC") };
+    let sql = match planted("g09-newest-first") {
+        false => candidates!(
+            "t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
+             ORDER BY t.priority DESC, t.task_id ASC LIMIT ?2"
+        ),
+        true => candidates!(
+            "t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
+             ORDER BY t.priority DESC, t.task_id DESC LIMIT ?2"
+        ),
+    };
     let mut statement = tx.conn.prepare_cached(sql)?;
-    let rows = statement.query_map((queue_id, i64::try_from(wanted).unwrap_or(i64::MAX)), |row| {
-        Ok(Candidate {
-            task_id: TaskId::from_i64(row.get(0)?),
-            generation: row.get(1)?,
-            standing: Standing {
-                state: State::Queued,
-                hold: Hold::Ready,
-                attempt_number: row.get(2)?,
-                max_attempts: row.get(3)?,
-                in_flight: false,
-                cancel_requested: false,
-                suspect: row.get(4)?,
-            },
-            name_id: row.get(5)?,
-            has_key: row.get(6)?,
-            expires_at: row.get(7)?,
-            args: row.get(8)?,
-            version: row.get(9)?,
-            backoff_ms: row.get(10)?,
-            timeout_ms: row.get(11)?,
-        })
-    })?;
+    let rows = statement.query_map((queue_id, i64::try_from(wanted).unwrap_or(i64::MAX)), as_candidate)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The same where one of them cannot be read: each with its own fault, if it has one.
+fn singly(tx: &Tx<'_>, queue_id: i64, wanted: usize) -> Sql<Vec<(TaskId, Sql<Candidate>)>> {
+    let sql = "SELECT task_id FROM perdura_tasks WHERE queue_id = ?1 AND state = 0 AND hold = 0
+               ORDER BY priority DESC, task_id LIMIT ?2";
+    let ids = tx.numbers(sql, (queue_id, i64::try_from(wanted).unwrap_or(i64::MAX)))?;
+    let read = |id| (TaskId::from_i64(id), tx.one(candidates!("t.task_id = ?1"), [id], as_candidate));
+    Ok(ids.into_iter().map(read).collect())
+}
+
+fn as_candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
+    Ok(Candidate {
+        task_id: TaskId::from_i64(row.get(0)?),
+        generation: row.get(1)?,
+        standing: Standing {
+            state: State::Queued,
+            hold: Hold::Ready,
+            attempt_number: row.get(2)?,
+            max_attempts: row.get(3)?,
+            in_flight: false,
+            cancel_requested: false,
+            suspect: row.get(4)?,
+        },
+        name_id: row.get(5)?,
+        has_key: row.get(6)?,
+        expires_at: row.get(7)?,
+        args: row.get(8)?,
+        version: row.get(9)?,
+        backoff_ms: row.get(10)?,
+        timeout_ms: row.get(11)?,
+    })
 }
 
 /// The claim itself: the hottest write beside the settle, so it changes only what a claim changes.
@@ -181,11 +210,7 @@ fn take_one(
     task_name: Arc<str>,
     now: Timestamp,
 ) -> Sql<Claimed> {
-    let to = next(&from.standing, Event::Claim)
-        .map_err(|refusal| {
-            crate::error::Error::internal(format!("a ready task refused its claim: {refusal:?}"))
-        })?
-        .standing;
+    let to = next(&from.standing, Event::Claim).map_err(|refusal| ruled_out(from.task_id, refusal))?.standing;
     take.change_one((
         to.state.code(),
         to.attempt_number,
@@ -221,10 +246,9 @@ pub(crate) fn lift_known(tx: &Tx<'_>, known: &Known, limit: usize, now: Timestam
         let sql = "SELECT task_id FROM perdura_tasks WHERE state = 0 AND hold = 2 AND name_id = ?1
                    ORDER BY task_id LIMIT ?2";
         for id in tx.numbers(sql, (name_id, i64::try_from(limit - lifted).unwrap_or(0)))? {
-            let row = HotRow::get(tx.conn, TaskId::from_i64(id))?;
-            if row.apply(tx, Event::NameKnown, now)?.is_ok() {
-                lifted += 1;
-            }
+            let lift = |row: &HotRow| row.must_apply(tx, Event::NameKnown, now);
+            unless_damaged(tx, TaskId::from_i64(id), now, lift)?;
+            lifted += 1;
         }
     }
     Ok(lifted)

@@ -4,12 +4,12 @@ use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use super::fault::Sql;
+use super::fault::{Fault, Sql};
 use super::tx::{Prepared, Tx};
-use crate::error::{EnqueueToken, Error};
+use crate::error::{EnqueueToken, Error, ErrorKind};
 use crate::lifecycle::{Event, Standing, next};
 use crate::task::{Claimed, Due, Enqueued, Hold, NewTask, State, TaskId, Timestamp, millis};
 
@@ -55,7 +55,7 @@ fn enqueue_one(
     };
     let starts = started_at.is_some();
     let standing = new_standing(hold, options.max_attempts, starts)?;
-    insert.task.change_one(rusqlite::params![
+    let inserted = insert.task.change_one(rusqlite::params![
         queue_id,
         name_id,
         standing.state.code(),
@@ -71,7 +71,8 @@ fn enqueue_one(
         run_at.map(Timestamp::as_millis),
         anchor.map(Timestamp::as_millis),
         expires_at.map(Timestamp::as_millis),
-    ])?;
+    ]);
+    inserted.map_err(|fault| out_of_ids(tx.conn, fault))?;
     let id = tx.conn.last_insert_rowid();
     insert.args.change_one(rusqlite::params![
         id,
@@ -160,6 +161,19 @@ impl<'c> Insert<'c> {
         )?;
         Ok(Insert { task, args })
     }
+}
+
+/// SQLite says "full" of the disk and of the ids alike; the ids of a file end only if somebody has written a huge one into it.
+pub(super) fn out_of_ids(conn: &Connection, fault: Fault) -> Fault {
+    let is_full = matches!(&fault, Fault::Sql(e) if e.sqlite_error_code() == Some(ErrorCode::DiskFull));
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'perdura_tasks' AND seq = 9223372036854775807)";
+    let ids_ended = is_full && conn.query_row(sql, [], |row| row.get(0)).unwrap_or(false);
+    if !ids_ended {
+        return fault;
+    }
+    let message =
+        "the ids of this file are used up, which no program does by itself; move its tasks to a new one";
+    Error::new(ErrorKind::Corrupt, message).into()
 }
 
 /// Whether the enqueue with this token is in the file.

@@ -40,6 +40,53 @@ impl Fault {
     pub(crate) fn is_io(&self) -> bool {
         matches!(self, Fault::Sql(e) if e.sqlite_error_code() == Some(ErrorCode::SystemIoFailure))
     }
+
+    /// Whether rows hold what no write of ours makes: a value of another kind or range, a reference to nothing, a broken rule.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Fault::Told(e) => e.kind() == ErrorKind::Corrupt,
+            Fault::Sql(e) => {
+                is_value(e)
+                    || matches!(
+                        e.sqlite_error_code(),
+                        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
+                    )
+            }
+        }
+    }
+}
+
+/// Whether a statement of ours does not fit the file's schema, which was as it should be when the file was opened, or was never
+/// readable.
+fn is_schema(e: &rusqlite::Error) -> bool {
+    match e {
+        rusqlite::Error::SqlInputError { .. } => true,
+        rusqlite::Error::SqliteFailure(_, Some(text)) => {
+            ["unsupported file format", "no such ", "malformed "].iter().any(|begin| text.starts_with(begin))
+        }
+        _ => false,
+    }
+}
+
+/// The fault of rows that contradict each other, or the rules.
+pub(super) fn contradiction(what: &str) -> Fault {
+    Error::new(ErrorKind::Corrupt, format!("{OTHER_ROWS} ({what})")).into()
+}
+
+const OTHER_ROWS: &str =
+    "rows of the file are not what perdura writes; it was altered or damaged, see Queue::check";
+
+/// Whether a row was found, and does not hold what its column holds.
+fn is_value(e: &rusqlite::Error) -> bool {
+    use rusqlite::Error as E;
+    matches!(
+        e,
+        E::FromSqlConversionFailure(..)
+            | E::IntegralValueOutOfRange(..)
+            | E::InvalidColumnType(..)
+            | E::Utf8Error(..)
+            | E::QueryReturnedNoRows
+    )
 }
 
 fn told(error: rusqlite::Error) -> Error {
@@ -60,7 +107,11 @@ fn told(error: rusqlite::Error) -> Error {
             (ErrorKind::NotPerdura, "the file is not a database; give another path")
         }
         Some(ErrorCode::OutOfMemory) => (ErrorKind::Io, "SQLite ran out of memory"),
-        Some(ErrorCode::TooBig) => (ErrorKind::TooLarge, "a value is larger than SQLite can hold"),
+        Some(ErrorCode::TooBig) => {
+            (ErrorKind::TooLarge, "a value in the file is larger than this program takes")
+        }
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => (ErrorKind::Corrupt, OTHER_ROWS),
+        _ if is_value(&error) || is_schema(&error) => (ErrorKind::Corrupt, OTHER_ROWS),
         _ => (ErrorKind::Internal, "SQLite refused a statement"),
     };
     Error::new(kind, message).with_source(error)

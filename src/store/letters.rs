@@ -5,6 +5,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::admin::{remove_cold, remove_row, take_key};
+use super::enqueue::out_of_ids;
 use super::fault::Sql;
 use super::names::{find_queue, find_task_name};
 use super::read::id_list;
@@ -44,13 +45,14 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
             format!("dead letter {id} was replayed as task {earlier} already; force it to make another");
         return Err(Error::new(ErrorKind::WrongState, message).into());
     }
-    tx.change_one(
+    let inserted = tx.change_one(
         "INSERT INTO perdura_tasks (queue_id, name_id, state, hold, priority, attempt_number, max_attempts, generation,
              in_flight, cancel_requested, suspect, has_key, late, snoozes, created_at_ms)
          SELECT queue_id, name_id, 0, 0, priority, 0, max_attempts, 0, 0, 0, 0, 0, 0, 0, ?2
          FROM perdura_dead_letters WHERE task_id = ?1",
         (id.as_i64(), now.as_millis()),
-    )?;
+    );
+    inserted.map_err(|fault| out_of_ids(tx.conn, fault))?;
     let new = TaskId::from_i64(tx.conn.last_insert_rowid());
     let ids = (new.as_i64(), id.as_i64());
     tx.change_one(

@@ -12,13 +12,16 @@ mod direct;
 mod enqueue;
 mod fault;
 mod group;
+mod identity;
 mod letters;
+mod mounts;
 mod names;
 mod open;
 mod owner;
 mod process;
 mod promote;
 mod purge;
+mod quarantine;
 mod read;
 mod readers;
 mod recover;
@@ -39,7 +42,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use crate::config::Durability;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 pub(crate) use admin::{Verb, apply_all, apply_one, set_paused};
 pub use check::CheckReport;
@@ -50,6 +53,7 @@ pub(crate) use direct::Direct;
 pub(crate) use enqueue::{enqueue, find_token};
 pub(crate) use fault::{Fault, Sql};
 pub(crate) use group::Rank;
+use identity::Identity;
 pub(crate) use letters::{get_letter, letters, purge_letters, replay};
 pub(crate) use names::Names;
 pub(crate) use owner::check_epoch;
@@ -58,6 +62,7 @@ pub(crate) use promote::{clock_jumped, next_due, promote};
 pub(crate) use purge::{Ages, purge};
 pub(crate) use read::Flags;
 pub(crate) use read::{args, attempts, checkpoint, counts, flags, ready_before, record, result, tasks};
+use readers::Readers;
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use settle::{SettleRules, fall_silent, save_checkpoint, save_progress, settle};
 pub(crate) use sidecar::{Notes, OwnerLock, StartNote};
@@ -74,7 +79,8 @@ pub(crate) struct Store {
     names: Arc<Names>,
     file_id: [u8; 16],
     path: PathBuf,
-    durability: Durability,
+    identity: Identity,
+    settings: Settings,
     vfs: Option<String>,
     place: Place,
     /// The process that opened it.
@@ -95,18 +101,29 @@ impl Place {
         Ok(Place::Private(Arc::new(TemporaryFolder::new()?)))
     }
 
-    pub(crate) fn path(&self) -> Result<PathBuf, Error> {
+    fn path(&self, network: bool) -> Result<PathBuf, Error> {
         match self {
-            Place::File(path) => open::canonical(path),
-            Place::Private(folder) => Ok(folder.path().join("tasks.db")),
+            Place::File(path) => open::canonical(path, network),
+            Place::Private(folder) => Ok(folder.file()),
         }
     }
+}
+
+/// How its connections are set up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub durability: Durability,
+    pub secure_delete: bool,
+    /// The longest value that is read or written, in bytes.
+    pub longest: usize,
 }
 
 /// Where a file lies and how to treat it.
 pub(crate) struct Opening<'a> {
     pub place: Place,
-    pub durability: Durability,
+    pub settings: Settings,
+    /// A network file system is taken, too.
+    pub network: bool,
     /// The file belongs to the program, whose own tables are in it too.
     pub share: bool,
     /// The SQLite VFS through which it is opened; none: the default one.
@@ -123,13 +140,17 @@ impl Store {
     /// What is wrong with the path or the file; an existing file is left as it was.
     pub(crate) fn open(opening: &Opening<'_>) -> Result<Store, Error> {
         let process = Process::begin()?;
-        let path = opening.place.path()?;
+        let path = opening.place.path(opening.network)?;
         let shown = format!("opening {}", path.display());
         let (connection, file_id) = open::writer(&path, opening).map_err(|e| e.context(&shown))?;
         let readers = Readers::new(open::readers(&path, opening)).map_err(|e| e.context(&shown))?;
         let names = Arc::new(Names::default());
+        let identity = match opening.place {
+            Place::File(_) => Identity::of(&path),
+            Place::Private(_) => Identity::unknown(),
+        };
         let reserve_bytes = if opening.share { 0 } else { opening.reserve_bytes };
-        let writer = Writer::new(connection, names.clone(), file_id, reserve_bytes);
+        let writer = Writer::new(connection, names.clone(), file_id, identity.clone(), reserve_bytes);
         Ok(Store {
             writer,
             readers,
@@ -137,7 +158,8 @@ impl Store {
             names,
             file_id,
             path,
-            durability: opening.durability,
+            identity,
+            settings: opening.settings,
             vfs: opening.vfs.map(str::to_owned),
             place: opening.place.clone(),
             process,
@@ -172,6 +194,7 @@ impl Store {
     /// Those of `look`, and those of getting a connection.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
         self.process.check()?;
+        self.identity.check()?; // a new connection would read what has taken the file's place
         let connection = self.readers.get()?;
         let snapshot = connection.unchecked_transaction().map_err(Fault::from)?;
         Ok(look(&snapshot)?)
@@ -203,25 +226,31 @@ impl Store {
 
     /// Where the owner's lock and start notes are.
     pub(crate) fn sidecar_path(&self) -> PathBuf {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push("-owner");
-        name.into()
+        identity::beside(&self.path, "-owner")
     }
 
     /// A connection for WAL checkpoints beside the commits; none where SQLite has the WAL-reset bug, which two connections that
     /// write and checkpoint at once can meet (fixed in 3.51.3, 3.50.7 and 3.44.6).
     pub(crate) fn background(&self) -> Result<Option<Background>, Error> {
-        let has_bug = match rusqlite::version_number() {
-            v if v >= 3_051_003 => false,
-            v if (3_050_007..3_051_000).contains(&v) => false,
-            v if (3_044_006..3_045_000).contains(&v) => false,
-            _ => true,
-        };
-        if has_bug {
+        if has_wal_reset_bug(rusqlite::version_number()) {
+            log::warn!(
+                "this SQLite ({}) can damage a file that two processes use at once; see SECURITY.md",
+                rusqlite::version()
+            );
             Ok(None)
         } else {
-            Ok(Some(Background(open::again(&self.path, self.vfs.as_deref(), self.durability)?)))
+            Ok(Some(Background(open::again(&self.path, self.vfs.as_deref(), &self.settings)?)))
         }
+    }
+}
+
+/// Whether this version of SQLite can damage a database whose WAL starts again while one connection writes and another checkpoints.
+fn has_wal_reset_bug(version: i32) -> bool {
+    match version {
+        v if v >= 3_051_003 => false,
+        v if (3_050_007..3_051_000).contains(&v) => false,
+        v if (3_044_006..3_045_000).contains(&v) => false,
+        _ => true,
     }
 }
 
@@ -230,11 +259,74 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_limit_does_not_compile_its_statement_again() {
+    fn s09_every_limit_of_a_connection_holds() {
         let now = crate::task::Timestamp::from_millis(0);
+        let settings = Settings { durability: Durability::Full, secure_delete: false, longest: 1 << 20 };
         let opening = Opening {
             place: Place::private().unwrap(),
-            durability: Durability::Full,
+            settings,
+            network: false,
+            share: false,
+            vfs: None,
+            reserve_bytes: 0,
+            now,
+        };
+        let store = Store::open(&opening).unwrap();
+        let long = "x".repeat(100_001);
+        let many = (0..200_000).map(|_| "(1)").collect::<Vec<_>>().join(",");
+        for (what, sql) in [
+            ("a value that is too long", "SELECT length(zeroblob(1048577))"),
+            ("a text that is too long", &format!("SELECT '{long}'")),
+            ("a program that is too long", &format!("SELECT 1 FROM (VALUES {many})")),
+            ("another database", "ATTACH ':memory:' AS other"),
+        ] {
+            let answers = |conn: &Connection| Ok(conn.execute_batch(sql).is_ok());
+            assert!(!store.writer.alone(answers).unwrap(), "{what}, by the writer");
+            assert!(!store.read(answers).unwrap(), "{what}, by a reader");
+        }
+        let fits = |conn: &Connection| {
+            Ok(conn.query_row("SELECT length(CAST(zeroblob(1000000) AS TEXT))", [], |_| Ok(()))?)
+        };
+        store.read(fits).unwrap();
+        store
+            .writer
+            .alone(|conn| {
+                use rusqlite::limits::Limit;
+                assert_eq!(conn.limit(Limit::SQLITE_LIMIT_TRIGGER_DEPTH)?, 0);
+                assert_eq!(conn.limit(Limit::SQLITE_LIMIT_WORKER_THREADS)?, 0);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn s20_the_version_that_runs_decides_about_the_wal_reset_bug() {
+        for (version, wanted) in [
+            (3_037_000, true),
+            (3_040_001, true),
+            (3_044_005, true),
+            (3_044_006, false),
+            (3_045_000, true),
+            (3_050_006, true),
+            (3_050_007, false),
+            (3_051_000, true),
+            (3_051_002, true),
+            (3_051_003, false),
+            (3_053_002, false),
+        ] {
+            assert_eq!(has_wal_reset_bug(version), wanted, "{version}");
+        }
+        assert!(!cfg!(feature = "bundled") || !has_wal_reset_bug(rusqlite::version_number()));
+    }
+
+    #[test]
+    fn a_new_limit_does_not_compile_its_statement_again() {
+        let now = crate::task::Timestamp::from_millis(0);
+        let settings = Settings { durability: Durability::Full, secure_delete: false, longest: 1 << 20 };
+        let opening = Opening {
+            place: Place::private().unwrap(),
+            settings,
+            network: false,
             share: false,
             vfs: None,
             reserve_bytes: 0,

@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
-use super::Opening;
 use super::fault::Sql;
+use super::identity::{beside, names};
+use super::mounts::refuse_network;
 use super::schema::{self, Identity};
+use super::{Opening, Settings};
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
@@ -33,7 +36,7 @@ const STATEMENTS: usize = 256;
 ///
 /// # Errors
 /// `InvalidInput`, naming the path and what is wrong with it.
-pub(super) fn canonical(path: &Path) -> Result<PathBuf, Error> {
+pub(super) fn canonical(path: &Path, network: bool) -> Result<PathBuf, Error> {
     let wrong = |problem: &str| Error::invalid_value("path", path.display(), problem);
     let text = path.as_os_str();
     if text.is_empty() {
@@ -57,7 +60,11 @@ pub(super) fn canonical(path: &Path) -> Result<PathBuf, Error> {
         io::ErrorKind::NotFound => wrong("is in a folder that does not exist; create it first"),
         _ => wrong("is in a folder that cannot be reached; check its permissions"),
     })?;
+    if !network {
+        refuse_network(&folder)?;
+    }
     let real = folder.join(name);
+    let left_wal = fs::symlink_metadata(beside(&real, "-wal")).is_ok_and(|wal| wal.len() > 0); // before the database: see below
     match fs::symlink_metadata(&real) {
         Ok(found) if found.is_dir() => Err(wrong("is a folder; give the path of a file in it")),
         Ok(found) if found.is_symlink() => Err(wrong("is a symbolic link; give the path that it points to")),
@@ -66,8 +73,23 @@ pub(super) fn canonical(path: &Path) -> Result<PathBuf, Error> {
             ErrorKind::NotPerdura,
             format!("{} is not a database; give another path", real.display()),
         )),
+        Ok(found) if names(&found) > 1 => Err(wrong(
+            "has several names (hard links), and SQLite would keep a WAL for each; remove all but one of them",
+        )),
+        // A program that makes the database at this moment makes the WAL after it, so the WAL was looked for first.
+        Ok(found) if found.len() == 0 && left_wal => Err(orphaned(&real)),
+        Err(_) if left_wal => Err(orphaned(&real)),
         _ => Ok(real),
     }
+}
+
+/// SQLite would take the WAL of a lost database for garbage and delete it, and with it the newest commits.
+fn orphaned(path: &Path) -> Error {
+    let message = format!(
+        "{} is empty or gone, but its -wal is there; put the database back beside it, or remove the -wal if it is not needed",
+        path.display()
+    );
+    Error::new(ErrorKind::Corrupt, message)
 }
 
 fn starts_with(text: &OsStr, prefix: &str) -> bool {
@@ -94,7 +116,10 @@ fn create_file(path: &Path) -> Result<(), Error> {
             drop(file);
             sync_folder(path)
         }
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            warn_if_others_may_read(path);
+            Ok(())
+        }
         Err(e) => Err(file_error("the file cannot be created", e)),
     }
 }
@@ -106,6 +131,21 @@ pub(super) fn create_private(path: &Path) -> io::Result<fs::File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// A file that exists already keeps its mode: it may be meant. But it is said.
+fn warn_if_others_may_read(path: &Path) {
+    #[cfg(unix)]
+    if let Ok(found) = fs::symlink_metadata(path) {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777;
+        if mode & 0o077 != 0 {
+            log::warn!(
+                "{} may be read by others (mode {mode:o}); chmod 600 makes it private",
+                path.display()
+            );
+        }
+    }
+    let _ = path;
 }
 
 fn sync_folder(path: &Path) -> Result<(), Error> {
@@ -131,20 +171,20 @@ pub(super) fn file_error(what: &str, e: io::Error) -> Error {
 }
 
 /// Another writing connection to a file that is open already.
-pub(super) fn again(path: &Path, vfs: Option<&str>, durability: Durability) -> Sql<Connection> {
-    let conn = connect(path, vfs)?;
-    pragmas(&conn, &writer_pragmas(durability))?;
+pub(super) fn again(path: &Path, vfs: Option<&str>, settings: &Settings) -> Sql<Connection> {
+    let conn = connect(path, vfs, settings)?;
+    pragmas(&conn, &writer_pragmas(settings))?;
     Ok(conn)
 }
 
-fn connect(path: &Path, vfs: Option<&str>) -> Sql<Connection> {
+fn connect(path: &Path, vfs: Option<&str>, settings: &Settings) -> Sql<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let conn = match vfs {
         None => Connection::open_with_flags(path, flags)?,
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
     };
-    harden(&conn)?;
+    harden(&conn, settings)?;
     Ok(conn)
 }
 
@@ -166,7 +206,7 @@ fn trace(conn: &Connection) {
 }
 
 fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])> {
-    let conn = connect(path, opening.vfs)?;
+    let conn = connect(path, opening.vfs, &opening.settings)?;
     if conn.is_readonly(rusqlite::MAIN_DB)? {
         let message = "the file cannot be written; check its permissions";
         return Err(Error::new(ErrorKind::ReadOnly, message).into());
@@ -179,7 +219,7 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])
         }
         switch_to_wal(&conn)?;
     }
-    pragmas(&conn, &writer_pragmas(opening.durability))?;
+    pragmas(&conn, &writer_pragmas(&opening.settings))?;
     let file_id = make_or_verify(&conn, opening.now)?;
     Ok((conn, file_id))
 }
@@ -253,9 +293,9 @@ fn make_or_verify(conn: &Connection, now: Timestamp) -> Sql<[u8; 16]> {
 pub(super) fn readers(path: &Path, opening: &Opening<'_>) -> SqliteConnectionManager {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let durability = opening.durability;
+    let settings = opening.settings;
     let set_up = move |conn: &Connection| -> rusqlite::Result<()> {
-        let set_up = harden(conn).and_then(|()| pragmas(conn, &reader_pragmas(durability)));
+        let set_up = harden(conn, &settings).and_then(|()| pragmas(conn, &reader_pragmas(&settings)));
         set_up.map_err(|fault| match fault {
             super::Fault::Sql(e) => e,
             super::Fault::Told(e) => rusqlite::Error::ToSqlConversionFailure(e.into()),
@@ -275,7 +315,7 @@ pub(super) fn readers(path: &Path, opening: &Opening<'_>) -> SqliteConnectionMan
 }
 
 /// Makes a connection safe to use on a file that somebody else may have prepared: before any other SQL.
-fn harden(conn: &Connection) -> Sql<()> {
+fn harden(conn: &Connection, settings: &Settings) -> Sql<()> {
     #[cfg(feature = "trace")]
     trace(conn);
     for (config, on) in [
@@ -298,9 +338,28 @@ fn harden(conn: &Connection) -> Sql<()> {
             return Err(Error::internal(format!("SQLite did not take {config:?}")).into());
         }
     }
+    for (limit, most) in limits(settings) {
+        conn.set_limit(limit, most)?;
+        if conn.limit(limit)? > most {
+            return Err(Error::internal(format!("SQLite did not take {limit:?}")).into());
+        }
+    }
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())
+}
+
+/// How much a connection takes of what SQLite could do: more than our statements and values need, and little more.
+fn limits(settings: &Settings) -> [(Limit, i32); 6] {
+    [
+        // Also of what is read: SQLite looks at the length before it makes room for a value.
+        (Limit::SQLITE_LIMIT_LENGTH, i32::try_from(settings.longest).unwrap_or(i32::MAX)),
+        (Limit::SQLITE_LIMIT_SQL_LENGTH, 100_000),
+        (Limit::SQLITE_LIMIT_VDBE_OP, 1_000_000), // `integrity_check` has some for each table of a shared file
+        (Limit::SQLITE_LIMIT_ATTACHED, 0),
+        (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 0),
+        (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
+    ]
 }
 
 /// A pragma, what to set it to (if it is to be set), and what it must read back as.
@@ -331,17 +390,18 @@ fn shared_pragmas() -> Vec<Pragma> {
     ]
 }
 
-fn writer_pragmas(durability: Durability) -> Vec<Pragma> {
+fn writer_pragmas(settings: &Settings) -> Vec<Pragma> {
     let mut all = shared_pragmas();
-    all.push(synchronous(durability));
+    all.push(synchronous(settings.durability));
+    all.push(pragma("secure_delete", if settings.secure_delete { "1" } else { "0" }));
     all.push(pragma("cache_size", "-8192"));
     all.push(pragma("journal_size_limit", WAL_LIMIT_BYTES));
     all
 }
 
-fn reader_pragmas(durability: Durability) -> Vec<Pragma> {
+fn reader_pragmas(settings: &Settings) -> Vec<Pragma> {
     let mut all = shared_pragmas();
-    all.push(synchronous(durability));
+    all.push(synchronous(settings.durability));
     all.push(pragma("cache_size", "-2048"));
     all.push(pragma("query_only", "1"));
     all

@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::fault::Sql;
+use super::quarantine::unless_damaged;
 use super::row::{HotRow, write_error};
 use super::tx::Tx;
 use crate::lifecycle::Event;
@@ -22,24 +23,21 @@ pub(crate) fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
     )?;
     let jumped = if planted("g10-jumps-back-unnoticed") { Vec::new() } else { jumped };
     for id in &jumped {
-        let row = HotRow::get(tx.conn, TaskId::from_i64(*id))?;
-        begin_again(&row, now).replace(tx, &row)?;
+        unless_damaged(tx, TaskId::from_i64(*id), now, |row| begin_again(row, now).replace(tx, row))?;
     }
     let expired = tx.numbers(
         "SELECT task_id FROM perdura_tasks WHERE state = 0 AND expires_at_ms IS NOT NULL AND expires_at_ms <= ?1 LIMIT ?2",
         (ms, limit),
     )?;
     for id in &expired {
-        let row = HotRow::get(tx.conn, TaskId::from_i64(*id))?;
-        expire(tx, &row, now)?;
+        unless_damaged(tx, TaskId::from_i64(*id), now, |row| expire(tx, row, now))?;
     }
     let due = tx.numbers(
         "SELECT task_id FROM perdura_tasks WHERE state = 0 AND hold = 1 AND run_at_ms <= ?1 ORDER BY run_at_ms LIMIT ?2",
         (ms, limit),
     )?;
     for id in &due {
-        let row = HotRow::get(tx.conn, TaskId::from_i64(*id))?;
-        let _ = row.apply(tx, Event::Promote, now)?;
+        unless_damaged(tx, TaskId::from_i64(*id), now, |row| row.must_apply(tx, Event::Promote, now))?;
     }
     Ok(jumped.len() + expired.len() + due.len())
 }
@@ -54,10 +52,8 @@ fn begin_again(row: &HotRow, now: Timestamp) -> HotRow {
 
 /// Cancels a task whose time to start in is over.
 pub(super) fn expire(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<()> {
-    if row.apply(tx, Event::Expired, now)?.is_ok() {
-        write_error(tx, row.task_id, &ErrorReport::new("Expired", "it expired before it could start", ""))?;
-    }
-    Ok(())
+    row.must_apply(tx, Event::Expired, now)?;
+    write_error(tx, row.task_id, &ErrorReport::new("Expired", "it expired before it could start", ""))
 }
 
 /// Whether a relative wait has begun in the future: the clock has jumped back.

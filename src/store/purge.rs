@@ -6,7 +6,7 @@
 use super::admin::remove;
 use super::fault::Sql;
 use super::letters::bury;
-use super::row::HotRow;
+use super::quarantine::indexed;
 use super::tx::Tx;
 use crate::lifecycle::{Event, next};
 use crate::task::{State, TaskId, Timestamp};
@@ -40,7 +40,7 @@ pub(crate) fn purge(
         last = TaskId::from_i64(row.get(0)?);
         let created: i64 = row.get(2)?;
         any_old |= created < youngest.as_millis() || created > now.as_millis(); // a time to come says nothing of the age
-        let state = super::row::state_at(row, 1)?;
+        let Some(state) = State::from_code(row.get(1)?) else { continue }; // `check` reports it
         let before = match state {
             State::Succeeded | State::Cancelled => ages.delete_before,
             State::Failed | State::Lost => ages.bury_before,
@@ -54,7 +54,10 @@ pub(crate) fn purge(
     drop(rows);
     let mut ended = 0;
     for (id, state) in over {
-        let row = HotRow::get(tx.conn, id)?;
+        let row = match indexed(tx, id) {
+            Err(fault) if fault.is_damage() => continue,
+            row => row?,
+        };
         let buried = matches!(state, State::Failed | State::Lost);
         let event = if buried { Event::MovedToDeadLetters } else { Event::Deleted };
         if next(&row.standing, event).is_ok() {

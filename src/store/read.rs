@@ -40,7 +40,11 @@ fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
 fn as_record(row: &Row<'_>, task_id: TaskId) -> rusqlite::Result<TaskRecord> {
     let state = state_at(row, 2)?;
     let queued = state == State::Queued;
-    let progress: Option<(u64, u64)> = row.get::<_, Option<u64>>(16)?.zip(row.get(17)?);
+    // Where a number is out of its range, it is left out: what else is known of the task is worth more than an error.
+    let number = |column: usize| -> rusqlite::Result<Option<u64>> {
+        Ok(row.get::<_, Option<i64>>(column)?.and_then(|n| u64::try_from(n).ok()))
+    };
+    let progress = number(16)?.zip(number(17)?);
     Ok(TaskRecord {
         task_id,
         task_name: row.get(0)?,
@@ -63,10 +67,10 @@ fn as_record(row: &Row<'_>, task_id: TaskId) -> rusqlite::Result<TaskRecord> {
         cancel_requested: row.get(18)?,
         late: row.get(19)?,
         snoozes: row.get(20)?,
-        version: row.get::<_, Option<u32>>(21)?.unwrap_or(1),
+        version: number(21)?.and_then(|version| u32::try_from(version).ok()).unwrap_or(1),
         tag: row.get(22)?,
-        timeout_ms: row.get(23)?,
-        backoff_ms: row.get(24)?,
+        timeout_ms: number(23)?,
+        backoff_ms: number(24)?,
         replay_of: row.get::<_, Option<i64>>(25)?.map(TaskId::from_i64),
     })
 }
@@ -201,7 +205,8 @@ pub(crate) fn counts(conn: &Connection) -> Sql<Counts> {
         let queue = counts.queues.entry(row.get(0)?).or_default();
         queue.paused = row.get(1)?;
         if let Some(n) = row.get::<_, Option<u64>>(4)? {
-            *queue.counter(state_at(row, 2)?, hold_at(row, 3)?) += n;
+            let counter = queue.counter(state_at(row, 2)?, hold_at(row, 3)?);
+            *counter = counter.saturating_add(n);
         }
     }
     Ok(counts)
@@ -247,7 +252,7 @@ pub(crate) fn flags(conn: &Connection) -> Sql<Vec<Flags>> {
     let rows = statement.query_map([], |row| {
         Ok(Flags {
             task_id: TaskId::from_i64(row.get(0)?),
-            generation: row.get(1)?,
+            generation: row.get::<_, i64>(1)?.cast_unsigned(),
             cancel_requested: row.get(2)?,
             counts: row.get(3)?,
         })

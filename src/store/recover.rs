@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::fault::Sql;
 use super::owner::{epoch, take_over};
+use super::quarantine::unless_damaged;
 use super::row::HotRow;
 use super::settle::{SettleRules, TASK_LOST, close_attempt};
 use super::sidecar::Started;
@@ -33,31 +34,43 @@ pub(crate) fn recover(tx: &Tx<'_>, started: &Started, rules: &SettleRules, now: 
         return Ok(recovered);
     }
     for id in tx.numbers("SELECT task_id FROM perdura_tasks WHERE in_flight = 1 ORDER BY task_id", [])? {
-        let row = HotRow::get(tx.conn, TaskId::from_i64(id))?;
-        let sql = "SELECT backoff_ms FROM perdura_args WHERE task_id = ?1";
-        let backoff: Option<u64> = tx.find(sql, [id], |row| row.get(0))?.flatten();
-        let lost = rules.lost(rules.delay(tx.file_id, &row, backoff.map(Duration::from_millis)));
-        let had_started = !notes_count || started.attempts.contains(&(id, row.generation));
-        let had_started = had_started && !planted("g06-refund-on-crash");
-        let event = if had_started || row.standing.state != State::Running {
-            Event::ProcessDied(lost)
-        } else {
-            Event::Ended(End::HandedBack, lost)
-        };
-        let Ok(next) = row.apply(tx, event, now)? else { continue };
-        if next.ending == Ending::Attempt {
-            let outcome = match next.standing.state {
-                State::Cancelled => AttemptOutcome::Cancelled,
-                _ => AttemptOutcome::Lost,
-            };
-            let error = ErrorReport::new(TASK_LOST, "the process ended while the task was running", "");
-            close_attempt(tx, &row, outcome, &error, now)?;
-        }
-        match event {
-            Event::ProcessDied(_) => recovered.lost += 1,
-            _ => recovered.handed_back += 1,
+        let had_started = |row: &HotRow| !notes_count || started.attempts.contains(&(id, row.generation));
+        let settle = |row: &HotRow| settle_dead(tx, row, had_started(row), rules, now);
+        match unless_damaged(tx, TaskId::from_i64(id), now, settle)?.flatten() {
+            Some(Event::ProcessDied(_)) => recovered.lost += 1,
+            Some(_) => recovered.handed_back += 1,
+            None => {}
         }
     }
     recovered.epoch = take_over(tx)?;
     Ok(recovered)
+}
+
+/// Ends what a dead process was running; says how, unless the rules refuse it.
+fn settle_dead(
+    tx: &Tx<'_>,
+    row: &HotRow,
+    had_started: bool,
+    rules: &SettleRules,
+    now: Timestamp,
+) -> Sql<Option<Event>> {
+    let sql = "SELECT backoff_ms FROM perdura_args WHERE task_id = ?1";
+    let backoff: Option<u64> = tx.find(sql, [row.task_id.as_i64()], |row| row.get(0))?.flatten();
+    let lost = rules.lost(rules.delay(tx.file_id, row, backoff.map(Duration::from_millis)));
+    let had_started = had_started && !planted("g06-refund-on-crash");
+    let event = if had_started || row.standing.state != State::Running {
+        Event::ProcessDied(lost)
+    } else {
+        Event::Ended(End::HandedBack, lost)
+    };
+    let Ok(next) = row.apply(tx, event, now)? else { return Ok(None) };
+    if next.ending == Ending::Attempt {
+        let outcome = match next.standing.state {
+            State::Cancelled => AttemptOutcome::Cancelled,
+            _ => AttemptOutcome::Lost,
+        };
+        let error = ErrorReport::new(TASK_LOST, "the process ended while the task was running", "");
+        close_attempt(tx, row, outcome, &error, now)?;
+    }
+    Ok(Some(event))
 }

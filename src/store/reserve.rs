@@ -32,7 +32,7 @@ const PAGE_BYTES: i64 = 4096;
 /// What a page holds of a large value.
 const PAYLOAD_BYTES: i64 = 4092;
 
-/// The row of a slice by which the file grows. The rows from 1 on are the reserve.
+/// The first row of what the file grows by, and the others lie below. The rows from 1 on are the reserve.
 const GROWTH: i64 = 0;
 
 pub(super) struct Reserve {
@@ -113,7 +113,10 @@ impl Reserve {
             let pages = free_pages(conn)? + SLICE;
             transaction(conn, fate, |conn| {
                 remove_growth(conn)?;
-                pad(conn, GROWTH, pages)
+                (0..pages)
+                    .step_by(SLICE as usize)
+                    .zip(0..)
+                    .try_for_each(|(done, row)| pad(conn, GROWTH - row, SLICE.min(pages - done)))
             })?;
             if planted("g11-growth-in-the-wal-alone") { Ok(()) } else { copy_wal(conn) }
         })();
@@ -140,7 +143,7 @@ fn pad(conn: &Connection, id: i64, pages: i64) -> Sql<()> {
 }
 
 fn remove_growth(conn: &Connection) -> Sql<()> {
-    conn.prepare_cached("DELETE FROM perdura_padding WHERE id = ?1")?.execute([GROWTH])?;
+    conn.prepare_cached("DELETE FROM perdura_padding WHERE id <= ?1")?.execute([GROWTH])?;
     Ok(())
 }
 

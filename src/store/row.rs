@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::Sql;
+use super::quarantine::ruled_out;
 use super::tx::Tx;
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{Event, Next, Refusal, Standing, Wait, next};
@@ -98,6 +99,14 @@ impl HotRow {
                 Ok(Ok(next))
             }
             Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    /// Applies an event that must happen to this row, because the query that found it says so.
+    pub(super) fn must_apply(&self, tx: &Tx<'_>, event: Event, now: Timestamp) -> Sql<()> {
+        match self.apply(tx, event, now)? {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(ruled_out(self.task_id, refusal)),
         }
     }
 

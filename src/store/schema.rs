@@ -34,6 +34,29 @@ fn statements() -> impl Iterator<Item = String> {
     folded.into_iter()
 }
 
+/// The `CHECK`s of the schema: the table of each, and what must hold for its rows.
+pub(super) fn checks() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for statement in statements() {
+        let Some(table) = statement.strip_prefix("CREATE TABLE ").and_then(|s| s.split(' ').next()) else {
+            continue;
+        };
+        for after in statement.split("CHECK (").skip(1) {
+            let mut depth = 1;
+            let end = after.find(|c| {
+                depth += match c {
+                    '(' => 1,
+                    ')' => -1,
+                    _ => 0,
+                };
+                depth == 0
+            });
+            all.push((table.to_owned(), after[..end.unwrap_or(after.len())].to_owned()));
+        }
+    }
+    all
+}
+
 /// Looks at what is in a file.
 pub(super) fn identify(conn: &Connection) -> Sql<Identity> {
     let mut statement = conn
@@ -66,12 +89,20 @@ pub(super) fn verify(conn: &Connection) -> Sql<()> {
     if version < VERSION {
         return Err(strange("perdura_meta").into());
     }
+    let is_sound =
+        "SELECT length(file_id) = 16 AND owner_epoch BETWEEN 0 AND 1 << 62 AND probes BETWEEN 0 AND 1 << 62
+                        AND NOT EXISTS (SELECT 1 FROM perdura_meta WHERE id <> 1)
+                    FROM perdura_meta WHERE id = 1";
+    if !conn.query_row(is_sound, [], |row| row.get(0)).map_err(|_| strange("perdura_meta"))? {
+        return Err(strange("perdura_meta").into());
+    }
     let mut statement = conn.prepare(
         "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL
-         AND (name LIKE 'perdura\\_%' ESCAPE '\\' OR tbl_name LIKE 'perdura\\_%' ESCAPE '\\')",
+         AND (name LIKE 'perdura\\_%' ESCAPE '\\' OR tbl_name LIKE 'perdura\\_%' ESCAPE '\\' OR name = 'sqlite_sequence')",
     )?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-    let mut wanted: std::collections::HashSet<String> = statements().collect();
+    let of_sqlite = "CREATE TABLE sqlite_sequence(name,seq)".to_owned(); // it keeps the highest id there
+    let mut wanted: std::collections::HashSet<String> = statements().chain([of_sqlite]).collect();
     for row in rows {
         let (name, sql) = row?;
         if !wanted.remove(&sql) {
@@ -131,5 +162,17 @@ mod tests {
         conn.execute_batch("CREATE TABLE mine (x)").unwrap();
         assert_eq!(identify(&conn).unwrap(), Identity::Ours { shared: true });
         verify(&conn).unwrap();
+    }
+
+    #[test]
+    fn every_check_of_the_schema_is_found() {
+        let found = checks();
+        assert_eq!(found.len(), SCHEMA.matches("CHECK (").count());
+        assert!(found.contains(&("perdura_counts".into(), "n >= 0".into())), "{found:?}");
+        let conn = Connection::open_in_memory().unwrap();
+        create(&conn, Timestamp::from_millis(0)).unwrap();
+        for (table, rule) in found {
+            conn.prepare(&format!("SELECT 1 FROM {table} WHERE NOT ({rule})")).unwrap();
+        }
     }
 }

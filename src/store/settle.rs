@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::fault::Sql;
+use super::quarantine::put_aside;
 use super::row::{HotRow, clear_error, write_error};
 use super::tx::{Prepared, Tx};
 use crate::config::LostRetry;
@@ -62,10 +63,14 @@ pub(crate) fn settle<'s>(
     let mut late = Vec::new();
     for s in settlements {
         tx.effect(|effects| effects.settled.push((s.task_id, s.generation)));
-        if !success.settle(tx, s, now)?
-            && settle_one(tx, &mut success.result, s, rules, now)? == Settled::Superseded
-        {
-            late.push(s.task_id);
+        if success.settle(tx, s, now)? {
+            continue;
+        }
+        match settle_one(tx, &mut success.result, s, rules, now) {
+            Ok(Settled::Done) => {}
+            Ok(Settled::Superseded) => late.push(s.task_id),
+            Err(fault) if fault.is_damage() => put_aside(tx, s.task_id, fault, now)?,
+            Err(fault) => return Err(fault),
         }
     }
     Ok(late)
@@ -84,7 +89,8 @@ impl<'c> Success<'c> {
                  finished_at_ms = ?2
              WHERE task_id = ?3 AND generation = ?4 AND state = 1 AND in_flight = 1 AND has_key = 0 AND suspect = 0",
         )?;
-        let result = tx.prepare("INSERT INTO perdura_results (task_id, result) VALUES (?1, ?2)")?;
+        let result =
+            tx.prepare("INSERT OR REPLACE INTO perdura_results (task_id, result) VALUES (?1, ?2)")?;
         Ok(Success { task, result })
     }
 
@@ -139,7 +145,7 @@ fn settle_one(
     };
     let mut to = row.moved(&next, now);
     to.late = matches!(s.verdict, Verdict::Succeeded { late: true, .. });
-    to.snoozes += i64::from(matches!(s.verdict, Verdict::Snoozed(_)));
+    to.snoozes = to.snoozes.saturating_add(i64::from(matches!(s.verdict, Verdict::Snoozed(_))));
     to.replace(tx, &row)?;
     if let Verdict::Succeeded { result, .. } = &s.verdict {
         if let Some(result) = result {
@@ -183,7 +189,7 @@ pub(super) fn close_attempt(
 ) -> Sql<()> {
     write_error(tx, row.task_id, error)?;
     tx.run(
-        "INSERT INTO perdura_attempts (task_id, generation, attempt_number, started_at_ms, finished_at_ms,
+        "INSERT OR REPLACE INTO perdura_attempts (task_id, generation, attempt_number, started_at_ms, finished_at_ms,
              outcome, error_type, error_message, error_traceback)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         rusqlite::params![

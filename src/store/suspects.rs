@@ -4,6 +4,7 @@
 //! A suspect that is not on is held; whatever moves one calls [`pass_turn`] in the same transaction.
 
 use super::fault::Sql;
+use super::quarantine::unless_damaged;
 use super::row::HotRow;
 use super::tx::Tx;
 use crate::lifecycle::Event;
@@ -18,9 +19,11 @@ pub(super) fn pass_turn(tx: &Tx<'_>) -> Sql<()> {
     }
     let oldest = "SELECT t.task_id FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
                   WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 4 AND q.paused = 0 ORDER BY t.task_id LIMIT 1";
-    if let Some(id) = tx.find(oldest, [], |row| row.get(0))? {
-        let row = HotRow::get(tx.conn, TaskId::from_i64(id))?;
-        let _ = row.apply(tx, Event::SuspectTurn, NO_TIME)?;
+    while let Some(id) = tx.find(oldest, [], |row| row.get(0))? {
+        let turn = |row: &HotRow| row.must_apply(tx, Event::SuspectTurn, NO_TIME);
+        if unless_damaged(tx, TaskId::from_i64(id), NO_TIME, turn)?.is_some() {
+            break;
+        }
     }
     Ok(())
 }
@@ -31,8 +34,8 @@ pub(super) fn take_turn_back(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
     let sql = "SELECT task_id FROM perdura_tasks INDEXED BY perdura_suspects
                WHERE suspect = 1 AND state = 0 AND hold = 0 AND queue_id = ?1";
     for id in tx.numbers(sql, [queue_id])? {
-        let row = HotRow::get(tx.conn, TaskId::from_i64(id))?;
-        let _ = row.apply(tx, Event::SuspectWait, NO_TIME)?;
+        let wait = |row: &HotRow| row.must_apply(tx, Event::SuspectWait, NO_TIME);
+        unless_damaged(tx, TaskId::from_i64(id), NO_TIME, wait)?;
     }
     Ok(())
 }

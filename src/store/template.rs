@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::open::{create_private, file_error};
 use super::temporary::TemporaryFolder;
-use super::{Opening, Place, Store};
+use super::{Opening, Place, Settings, Store};
 use crate::config::Durability;
 use crate::error::Error;
 use crate::task::Timestamp;
@@ -19,9 +19,8 @@ impl Place {
     pub(crate) fn fresh() -> Result<Place, Error> {
         let folder = TemporaryFolder::in_memory()?;
         let image = image()?;
-        let place = Place::Private(Arc::new(folder));
-        write(&place.path()?, &image).map_err(|e| file_error("the file cannot be created", e))?;
-        Ok(place)
+        write(&folder.file(), &image).map_err(|e| file_error("the file cannot be created", e))?;
+        Ok(Place::Private(Arc::new(folder)))
     }
 }
 
@@ -36,11 +35,13 @@ fn image() -> Result<Arc<[u8]>, Error> {
     if let Some(image) = &*image {
         return Ok(image.clone());
     }
-    let place = Place::Private(Arc::new(TemporaryFolder::in_memory()?));
+    let folder = Arc::new(TemporaryFolder::in_memory()?);
+    let settings = Settings { durability: Durability::Relaxed, secure_delete: false, longest: 1 << 20 };
     let now = Timestamp::from_millis(0);
     let store = Store::open(&Opening {
-        place: place.clone(),
-        durability: Durability::Relaxed,
+        place: Place::Private(folder.clone()),
+        settings,
+        network: false,
         share: false,
         vfs: None,
         reserve_bytes: 0,
@@ -52,6 +53,6 @@ fn image() -> Result<Arc<[u8]>, Error> {
         if named == 1 { Ok(()) } else { Err(Error::internal("a new file has no identity").into()) }
     })?;
     drop(store); // which empties the WAL into the file
-    let bytes = std::fs::read(place.path()?).map_err(|e| file_error("the file cannot be read", e))?;
+    let bytes = std::fs::read(folder.file()).map_err(|e| file_error("the file cannot be read", e))?;
     Ok(image.insert(bytes.into()).clone())
 }

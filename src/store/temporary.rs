@@ -48,6 +48,12 @@ impl TemporaryFolder {
         }
     }
 
+    /// The one file in it that matters.
+    pub(super) fn file(&self) -> PathBuf {
+        self.0.join("tasks.db")
+    }
+
+    #[cfg(test)]
     pub(super) fn path(&self) -> &Path {
         &self.0
     }

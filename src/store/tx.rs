@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
 use super::direct::Direct;
-use super::fault::Sql;
+use super::fault::{Sql, contradiction};
 use super::names::{Met, Names};
 use super::suspects;
-use crate::error::Error;
 use crate::task::{Claimed, Hold, State, TaskId, Timestamp};
 
 /// A running write transaction. Whoever begins it calls [`Tx::finish`] before the COMMIT.
@@ -128,12 +127,6 @@ impl<'c> Tx<'c> {
         *self.counts.borrow_mut().entry((queue_id, state.code(), hold.code())).or_default() += by;
     }
 
-    /// By how much this transaction has changed the number of ready tasks of a queue so far.
-    pub(super) fn ready_change(&self, queue_id: i64) -> i64 {
-        let key = (queue_id, State::Queued.code(), Hold::Ready.code());
-        self.counts.borrow().get(&key).copied().unwrap_or(0)
-    }
-
     /// Changes what the transaction will mean once it is committed.
     pub(crate) fn effect(&self, change: impl FnOnce(&mut Effects)) {
         change(&mut self.effects.borrow_mut());
@@ -183,9 +176,12 @@ impl<'c> Tx<'c> {
             if by == 0 {
                 continue;
             }
-            let sql = "UPDATE perdura_counts SET n = n + ?4 WHERE queue_id = ?1 AND state = ?2 AND hold = ?3";
+            // Bounded, so that a counter that is wrong, for whatever reason, never stops the queue: `check` reports it.
+            let sql = "UPDATE perdura_counts SET n = MAX(0, MIN(n, 1 << 62) + ?4)
+                       WHERE queue_id = ?1 AND state = ?2 AND hold = ?3";
             if self.run(sql, (queue_id, state, hold, by))? == 0 {
-                let sql = "INSERT INTO perdura_counts (queue_id, state, hold, n) VALUES (?1, ?2, ?3, ?4)";
+                let sql =
+                    "INSERT INTO perdura_counts (queue_id, state, hold, n) VALUES (?1, ?2, ?3, MAX(0, ?4))";
                 self.change_one(sql, (queue_id, state, hold, by))?;
             }
         }
@@ -212,7 +208,7 @@ impl Prepared<'_> {
     pub(super) fn change_one(&mut self, params: impl Params) -> Sql<()> {
         match self.run(params)? {
             1 => Ok(()),
-            n => Err(Error::internal(format!("a write that expects one row met {n}")).into()),
+            n => Err(contradiction(&format!("a write that expects one row met {n}"))),
         }
     }
 }

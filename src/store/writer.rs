@@ -22,6 +22,7 @@ use super::crash::Fate;
 use super::direct::Direct;
 use super::fault::{Fault, Sql};
 use super::group::{Kept, Line, Member, Rank, lock};
+use super::identity::Identity;
 use super::names::Names;
 use super::reserve::{Reserve, file_pages};
 use super::tx::{Effects, Tx};
@@ -67,6 +68,7 @@ pub(crate) struct Desk {
     connection: Connection,
     names: Arc<Names>,
     file_id: [u8; 16],
+    identity: Identity,
     epilogue: Option<Box<dyn Epilogue>>,
     /// Pages in the WAL from which the writer checkpoints it.
     wal_limit: u32,
@@ -81,6 +83,7 @@ impl Writer {
         connection: Connection,
         names: Arc<Names>,
         file_id: [u8; 16],
+        identity: Identity,
         reserve_bytes: u64,
     ) -> Writer {
         connection.wal_hook(Some(note_wal_pages));
@@ -90,6 +93,7 @@ impl Writer {
                 connection,
                 names,
                 file_id,
+                identity,
                 epilogue: None,
                 wal_limit: CHECKPOINT_PAGES,
                 wal_pages: 0,
@@ -272,7 +276,7 @@ impl Desk {
         company: bool,
         released: i64,
     ) -> Result<(), LostCommit> {
-        let Desk { connection, names, file_id, epilogue, wal_pages, reserve, fate, .. } = self;
+        let Desk { connection, names, file_id, identity, epilogue, wal_pages, reserve, fate, .. } = self;
         let company = company && !reserve.is_blocked();
         let lost = |fault: Fault| LostCommit {
             error: fault.into(),
@@ -281,9 +285,11 @@ impl Desk {
             size: None,
         };
         fate.alive().map_err(lost)?;
+        identity.check().map_err(|e| lost(e.into()))?;
         if !connection.is_autocommit() {
             sql(connection, "ROLLBACK").map_err(lost)?;
         }
+        identity.check().map_err(|e| lost(e.into()))?;
         sql(connection, "BEGIN IMMEDIATE").map_err(lost)?;
         let is_alone = company && group.len() == 1;
         let direct = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.direct());

@@ -145,15 +145,15 @@ impl Counts {
     pub fn total(&self) -> QueueCounts {
         self.queues.values().fold(QueueCounts::default(), |sum, q| QueueCounts {
             paused: false,
-            ready: sum.ready + q.ready,
-            waiting: sum.waiting + q.waiting,
-            unknown_name: sum.unknown_name + q.unknown_name,
-            held: sum.held + q.held,
-            running: sum.running + q.running,
-            succeeded: sum.succeeded + q.succeeded,
-            failed: sum.failed + q.failed,
-            cancelled: sum.cancelled + q.cancelled,
-            lost: sum.lost + q.lost,
+            ready: sum.ready.saturating_add(q.ready),
+            waiting: sum.waiting.saturating_add(q.waiting),
+            unknown_name: sum.unknown_name.saturating_add(q.unknown_name),
+            held: sum.held.saturating_add(q.held),
+            running: sum.running.saturating_add(q.running),
+            succeeded: sum.succeeded.saturating_add(q.succeeded),
+            failed: sum.failed.saturating_add(q.failed),
+            cancelled: sum.cancelled.saturating_add(q.cancelled),
+            lost: sum.lost.saturating_add(q.lost),
         })
     }
 }
@@ -187,12 +187,13 @@ pub struct QueueCounts {
 impl QueueCounts {
     /// All that are `QUEUED`, whatever they wait for.
     pub fn queued(&self) -> u64 {
-        self.ready + self.waiting + self.unknown_name + self.held
+        [self.waiting, self.unknown_name, self.held].into_iter().fold(self.ready, u64::saturating_add)
     }
 
     /// All tasks.
     pub fn all(&self) -> u64 {
-        self.queued() + self.running + self.succeeded + self.failed + self.cancelled + self.lost
+        let ended = [self.succeeded, self.failed, self.cancelled, self.lost];
+        ended.into_iter().fold(self.queued().saturating_add(self.running), u64::saturating_add)
     }
 
     /// The counter of a state and hold.

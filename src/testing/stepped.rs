@@ -1,6 +1,6 @@
 //! A queue whose steps a test calls.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::clock::ManualClock;
@@ -206,10 +206,7 @@ impl Crashed {
     }
 
     /// Where the file lies, to look at it before it is opened again.
-    ///
-    /// # Errors
-    /// If its folder is gone.
-    pub fn path(&self) -> Result<PathBuf, Error> {
+    pub fn path(&self) -> &Path {
         self.remains.path()
     }
 }

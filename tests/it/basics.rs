@@ -100,7 +100,7 @@ fn g06_g08_a_crash_leaves_what_a_killed_process_leaves() {
     assert_eq!(claimed, Some(id));
     assert_eq!(queue.get(id).unwrap_err().kind(), perdura::ErrorKind::Crashed);
     assert_eq!(queue.enqueue(&Do::Ok(2)).unwrap_err().kind(), perdura::ErrorKind::Crashed);
-    let mut wal = crashed.path().unwrap().into_os_string();
+    let mut wal = crashed.path().as_os_str().to_owned();
     wal.push("-wal");
     assert!(std::fs::metadata(wal).unwrap().len() > 0, "the WAL stays as it was");
     let tests = crashed.reopen(builder(Config::default())).unwrap();

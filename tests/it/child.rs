@@ -199,6 +199,7 @@ fn role() {
             Ok(_) => say!("opened"),
             Err(e) => say!("{:?}: {e}", e.kind()),
         },
+        role if crate::security::role(role, file) => {}
         role => workload::role(role, file),
     }
     std::process::exit(0);

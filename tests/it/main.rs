@@ -10,14 +10,20 @@ mod child;
 #[cfg(target_os = "linux")]
 mod clock;
 mod concurrency;
+mod corrupt;
 mod disk;
+mod files;
+mod fixtures;
 #[cfg(unix)]
 mod forked;
 mod full;
+mod hostile;
+#[cfg(unix)]
+mod identity;
 mod io_errors;
 mod kill;
-mod kill;
 mod kit;
+mod logger;
 #[cfg(target_os = "linux")]
 mod loop_device;
 mod mending;
@@ -34,6 +40,8 @@ mod processes;
 mod refuse;
 mod retry;
 mod running;
+#[cfg(unix)]
+mod security;
 #[cfg(target_os = "linux")]
 mod soak;
 #[cfg(target_os = "linux")]

@@ -2,7 +2,6 @@
 //!
 //! After a change of a statement or an index: `PERDURA_BLESS=1 cargo test --features trace --test it plans`, and read the difference.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,28 +11,6 @@ use perdura::testing::{ManualClock, SteppedQueue};
 use perdura::{Config, Context, Failure, Filter, Options, Queue, State, Task};
 
 use crate::support::*;
-
-thread_local! {
-    /// What this thread's statements were. Other tests have threads of their own.
-    static SEEN: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
-}
-
-struct Listener;
-
-impl log::Log for Listener {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target() == "perdura::sql"
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let text = record.args().to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-            SEEN.with_borrow_mut(|seen| seen.insert(text));
-        }
-    }
-
-    fn flush(&self) {}
-}
 
 /// Saves a checkpoint and says how far it is.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -141,12 +118,8 @@ fn plans(path: &Path, statements: &BTreeSet<String>) -> String {
 
 #[test]
 fn every_statement_is_answered_as_planned() {
-    let _ = log::set_logger(&Listener);
-    log::set_max_level(log::LevelFilter::Trace);
     let folder = Folder::new();
-    live(&folder.file());
-    log::set_max_level(log::LevelFilter::Off);
-    let statements = SEEN.take();
+    let statements = crate::logger::statements(|| live(&folder.file()));
     assert!(statements.len() > 60, "{} statements were traced", statements.len());
     let found = plans(&folder.file(), &statements);
     let of_history =

@@ -1,0 +1,117 @@
+//! The file is removed, renamed, replaced or linked while a queue has it open: nothing is acknowledged that nobody would find again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use perdura::{Error, ErrorKind, Options, Outcome, Queue, State};
+
+use crate::support::*;
+
+fn companion(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[track_caller]
+fn assert_replaced<T>(answer: Result<T, Error>) {
+    let e = answer.err().expect("the file is not where it was");
+    assert_eq!((e.kind(), e.outcome()), (ErrorKind::FileReplaced, Outcome::NotDone), "{e}");
+    assert!(e.to_string().contains("put it back, or open the queue again"), "{e}");
+}
+
+/// A queue whose tasks wait until somebody lets them.
+fn open(path: &Path) -> Queue {
+    let queue = builder(perdura::Config::default()).open(path).unwrap();
+    let id = queue.enqueue(&Do::Ok(1)).unwrap();
+    queue.wait(id, MINUTE).unwrap();
+    queue
+}
+
+#[test]
+fn g01_g12_a_renamed_file_takes_nothing_until_it_is_back() {
+    let folder = Folder::new();
+    let queue = open(&folder.file());
+    let away = folder.path().join("away.db");
+    fs::rename(folder.file(), &away).unwrap();
+    assert_replaced(queue.enqueue(&Do::Ok(2)));
+    assert_replaced(queue.enqueue_all(&[Do::Ok(3), Do::Ok(4)]));
+    assert_replaced(queue.counts());
+    assert_replaced(queue.pause("default"));
+    assert!(!folder.file().exists(), "nothing is made in its place");
+    fs::rename(&away, folder.file()).unwrap();
+    let id = queue.enqueue(&Do::Ok(5)).unwrap();
+    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.counts().unwrap().total().all(), 2);
+    assert_sound(&queue);
+}
+
+#[test]
+fn g01_g12_an_outcome_waits_until_the_file_is_back() {
+    let folder = Folder::new();
+    let (started, waits) = (crossbeam_channel::bounded(1), crossbeam_channel::bounded::<()>(0));
+    let handler = move |_: Do, _: &perdura::Context| -> Result<(), perdura::Failure> {
+        started.0.send(()).unwrap();
+        let _ = waits.1.recv();
+        Ok(())
+    };
+    let queue = Queue::builder().handle(handler).open(folder.file()).unwrap();
+    let id = queue.enqueue_with(&Do::Ok(1), Options::new()).unwrap().id();
+    started.1.recv().unwrap();
+    let away = folder.path().join("away.db");
+    fs::rename(folder.file(), &away).unwrap();
+    drop(waits.0); // it ends now, and cannot be settled
+    assert_replaced(queue.enqueue(&Do::Ok(2)));
+    fs::rename(&away, folder.file()).unwrap();
+    let record = queue.wait(id, MINUTE).unwrap();
+    assert_eq!((record.state, record.attempt_number), (State::Succeeded, 1));
+}
+
+#[test]
+fn g01_g12_a_removed_file_takes_nothing_more() {
+    for removed in ["", "-wal"] {
+        let folder = Folder::new();
+        let queue = open(&folder.file());
+        fs::remove_file(companion(&folder.file(), removed)).unwrap();
+        assert_replaced(queue.enqueue(&Do::Ok(2)));
+        assert_replaced(queue.counts());
+        drop(queue);
+    }
+}
+
+#[test]
+fn g12_nothing_is_written_into_a_file_that_took_the_place() {
+    let folder = Folder::new();
+    let other = folder.path().join("other.db");
+    let theirs = open(&other);
+    drop(theirs);
+    let queue = open(&folder.file());
+    fs::rename(&other, folder.file()).unwrap();
+    let before = fs::read(folder.file()).unwrap();
+    assert_replaced(queue.enqueue(&Do::Ok(2)));
+    assert_replaced(queue.counts());
+    assert_replaced(queue.check());
+    drop(queue);
+    assert!(fs::read(folder.file()).unwrap() == before);
+    let _ = fs::remove_file(companion(&folder.file(), "-wal")); // of the file that is gone
+    let queue = Queue::builder().open(folder.file()).unwrap();
+    assert_eq!(queue.counts().unwrap().total().succeeded, 1);
+    assert_sound(&queue);
+}
+
+/// SQLite keeps a WAL for each name: two programs that open one file by two names damage it. So neither name opens while there are two.
+#[test]
+fn g12_a_file_with_two_names_is_refused() {
+    let folder = Folder::new();
+    let queue = open(&folder.file());
+    let link = folder.path().join("link.db");
+    fs::hard_link(folder.file(), &link).unwrap();
+    queue.enqueue(&Do::Ok(2)).unwrap(); // whoever has it open goes on: a backup may have made the link
+    for name in [&link, &folder.file()] {
+        let e = Queue::builder().open(name).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::InvalidInput, "{e}");
+        assert!(e.to_string().contains("several names"), "{e}");
+    }
+    fs::remove_file(&link).unwrap();
+    assert!(Queue::builder().open(folder.file()).is_ok());
+}

@@ -1,0 +1,64 @@
+//! What the library logs, for the tests that read it: the process has one logger, and tests run side by side.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Once};
+
+thread_local! {
+    /// What this thread's statements were. Other tests have threads of their own.
+    static STATEMENTS: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Everything else that was logged, by all tests.
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Whether statements are listened to. Connections ask when they are opened.
+static LISTENS: AtomicBool = AtomicBool::new(false);
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        match metadata.target() {
+            "perdura::sql" => LISTENS.load(Ordering::Acquire),
+            target => target.starts_with("perdura"),
+        }
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let text = record.args().to_string();
+        if record.target() == "perdura::sql" {
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            STATEMENTS.with_borrow_mut(|seen| seen.insert(text));
+        } else if self.enabled(record.metadata()) {
+            LINES.lock().unwrap().push(text);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Begins to listen to what is logged; nothing of before is kept.
+pub fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Logger).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+    });
+}
+
+/// All lines that tests have made the library log since somebody began to listen.
+pub fn lines() -> Vec<String> {
+    LINES.lock().unwrap().clone()
+}
+
+/// The statements that this thread runs meanwhile.
+#[cfg(all(feature = "trace", feature = "bundled"))]
+pub fn statements(act: impl FnOnce()) -> BTreeSet<String> {
+    listen();
+    LISTENS.store(true, Ordering::Release);
+    act();
+    LISTENS.store(false, Ordering::Release);
+    STATEMENTS.take()
+}
