@@ -14,11 +14,12 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::fault::Sql;
 use super::tx::Tx;
 use crate::error::Error;
+use crate::sync::{Condvar, Mutex, lock, wait};
 
 /// Writes in one transaction at most: bounds how long the first of them waits for the last.
 const MAX_GROUP: usize = 256;
@@ -221,14 +222,9 @@ impl<R> Slot<R> {
         let mut state = lock(&self.state);
         while matches!(state.stage, Stage::Waiting) {
             state.sleeps = true;
-            state = self.told.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = wait(&self.told, state);
         }
         state.sleeps = false;
         std::mem::replace(&mut state.stage, Stage::Waiting)
     }
-}
-
-/// Poison means that a write panicked elsewhere; what is locked here is whole at every step.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,11 +12,12 @@ use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::open::file_error;
 use crate::error::Error;
 use crate::planted::planted;
+use crate::sync::{Mutex, lock};
 use crate::task::TaskId;
 
 /// Begins every sidecar.
@@ -122,7 +123,7 @@ impl Notes {
     /// Notes that an attempt is about to start.
     pub(crate) fn write(self: &Arc<Notes>, task_id: TaskId, generation: u64) -> Result<StartNote, Error> {
         let slot = {
-            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slots = lock(&self.slots);
             slots.free.pop().unwrap_or_else(|| {
                 slots.made += 1;
                 slots.made - 1
@@ -158,7 +159,7 @@ impl StartNote {
 impl Drop for StartNote {
     fn drop(&mut self) {
         if !self.is_kept {
-            self.notes.slots.lock().unwrap_or_else(PoisonError::into_inner).free.push(self.slot);
+            lock(&self.notes.slots).free.push(self.slot);
         }
     }
 }
