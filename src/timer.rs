@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
+use crate::planted::planted;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex, lock, wait, wait_for};
 use crate::task::Timestamp;
@@ -62,13 +63,22 @@ impl Alarm {
         let mut state = lock(&self.state);
         let sooner = state.next.or_sooner(wanted);
         if sooner != state.next {
+            let sleeps_on = planted("g10-the-timer-sleeps-on") && state.next != NextTick::default();
             state.next = sooner;
+            if sleeps_on {
+                return;
+            }
             self.changed.notify_one();
         }
     }
 
     /// Ends the timer's thread.
     pub(crate) fn stop(&self) {
+        if planted("g04-the-stop-is-told-too-early") {
+            self.changed.notify_one();
+            lock(&self.state).stopped = true;
+            return;
+        }
         lock(&self.state).stopped = true;
         self.changed.notify_one();
     }

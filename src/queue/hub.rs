@@ -309,7 +309,7 @@ pub(crate) struct Doorbell {
 }
 
 impl Doorbell {
-    fn new() -> Doorbell {
+    pub(super) fn new() -> Doorbell {
         let (button, bell) = bounded(1);
         Doorbell { button, bell }
     }

@@ -3,9 +3,8 @@
 //! A claim costs a share of a commit, so short tasks are claimed ahead: about [`AHEAD`] of work for each worker. Slow tasks are
 //! not, so that priorities and shutdown stay honest: with tasks of 1 ms or more, nothing is claimed before a worker is free for it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The work that is claimed ahead for each worker.
 const AHEAD: Duration = Duration::from_millis(2);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::planted::planted;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, lock, wait_while_for};
 
@@ -40,6 +41,9 @@ impl Listener<'_> {
     /// Sleeps until something has changed since the last look, at most `timeout`.
     pub(super) fn wait(&mut self, timeout: Duration) {
         let changes = lock(&self.signal.changes);
+        if planted("g04-a-change-before-the-sleep-is-forgotten") {
+            self.seen = *changes;
+        }
         let unchanged = |now: &mut u64| *now == self.seen;
         self.seen = *wait_while_for(&self.signal.changed, changes, timeout, unchanged);
     }
