@@ -9,10 +9,12 @@ mod checksum;
 mod child;
 mod concurrency;
 mod disk;
+mod hostile;
 mod kill;
 mod mending;
 mod model;
 mod model_based;
+mod neighbours;
 mod order;
 #[cfg(feature = "rusqlite")]
 mod own_transaction;
