@@ -7,16 +7,15 @@ use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, Once, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Once};
 use std::time::Duration;
-
-use crossbeam_channel::Receiver;
 
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Context, Control, Finished, Port, Registry, Start};
 use crate::planted::planted;
+use crate::sync::atomic::Ordering;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Mutex, Receiver, lock};
 use crate::task::{Claimed, ErrorReport, Settlement, Verdict};
 
 /// An attempt on its way to a worker.
@@ -161,7 +160,7 @@ impl Executor {
 
     /// Starts one more worker.
     pub(crate) fn add_worker(&self) -> Result<(), Error> {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = lock(&self.threads);
         threads.retain(|thread| !thread.is_finished());
         let (jobs, registry, port) = (self.jobs.clone(), self.registry.clone(), self.port.clone());
         let builder = thread::Builder::new().name(format!("perdura-worker-{}", threads.len() + 1));
@@ -175,7 +174,7 @@ impl Executor {
 
     /// Lets go of the workers: joins all if nothing runs any more, else those that have ended. No more jobs may come.
     pub(crate) fn join(&self, nothing_runs: bool) {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = lock(&self.threads);
         for thread in threads.drain(..).filter(|thread| nothing_runs || thread.is_finished()) {
             let _ = thread.join();
         }

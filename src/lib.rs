@@ -14,6 +14,7 @@ mod planted;
 mod queue;
 mod retry;
 mod store;
+mod sync;
 mod task;
 pub mod testing;
 mod timer;

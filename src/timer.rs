@@ -4,12 +4,14 @@
 //! waits it looks at the wall clock at least each [`LOOK`], since timers stand still while the machine sleeps and clocks jump; with
 //! nothing waiting it does not wake.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
+use crate::planted::planted;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Mutex, lock, wait, wait_for};
 use crate::task::Timestamp;
 
 /// The longest sleep while something waits: after a resume from suspend, due tasks start within this time.
@@ -58,23 +60,32 @@ struct State {
 impl Alarm {
     /// Asks for a tick. The timer wakes only if that is sooner than the next one.
     pub(crate) fn set(&self, wanted: NextTick) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let sooner = state.next.or_sooner(wanted);
         if sooner != state.next {
+            let sleeps_on = planted("g10-the-timer-sleeps-on") && state.next != NextTick::default();
             state.next = sooner;
+            if sleeps_on {
+                return;
+            }
             self.changed.notify_one();
         }
     }
 
     /// Ends the timer's thread.
     pub(crate) fn stop(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).stopped = true;
+        if planted("g04-the-stop-is-told-too-early") {
+            self.changed.notify_one();
+            lock(&self.state).stopped = true;
+            return;
+        }
+        lock(&self.state).stopped = true;
         self.changed.notify_one();
     }
 
     /// Sleeps until a tick is due; false if the timer is to end.
     fn wait(&self, clock: &dyn Clock) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         loop {
             if state.stopped {
                 return false;
@@ -92,11 +103,8 @@ impl Alarm {
                     state.next = NextTick::default();
                     return true;
                 }
-                Some(wait) => {
-                    let slept = self.changed.wait_timeout(state, wait.min(LOOK));
-                    slept.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => wait_for(&self.changed, state, left.min(LOOK)),
+                None => wait(&self.changed, state),
             };
         }
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -10,6 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::control::Control;
 use super::failure::{CANCELLED, Class, Failure, SUPERSEDED, TIMEOUT};
 use super::{Port, place, to_json};
+use crate::sync::atomic::Ordering;
 use crate::task::{Claimed, TaskId};
 
 /// What a handler can ask and tell while it runs. All its writes are fenced: those of an attempt that is not the running one any

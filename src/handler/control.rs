@@ -1,8 +1,8 @@
 //! What an attempt and those who watch it share: flags, its deadline, its signs of life, its progress.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::task::{Claimed, Progress, TaskId};
 
 /// What an attempt and those who watch it share.

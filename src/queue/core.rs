@@ -1,11 +1,8 @@
 //! The steps of a queue. Its threads, and the testing kit without threads, call the same ones.
 
 use std::any::Any;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
-
-use crossbeam_channel::Sender;
 
 use super::handover::ask;
 use super::hub::Hub;
@@ -14,6 +11,8 @@ use crate::error::{Error, ErrorKind};
 use crate::executor::Executor;
 use crate::handler::{Control, Finished, Note, Port, Start};
 use crate::store::{self, Notes, OwnerLock, Rank, Recovered, SettleRules, StartNote, Store, Tx};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Mutex, Sender, lock, thread};
 use crate::task::{Claimed, TaskId, Timestamp};
 use crate::timer::{NextTick, Ticks};
 
@@ -382,7 +381,7 @@ impl Core {
                 Err((back, e)) if is_passing(&e) => {
                     log::warn!("an outcome cannot be written, trying again in {TRY_AGAIN:?}: {e}");
                     batch = back;
-                    std::thread::sleep(TRY_AGAIN);
+                    thread::sleep(TRY_AGAIN);
                 }
                 Err((back, e)) => back.into_iter().for_each(|finished| self.abandon(finished, &e)),
             }
@@ -496,8 +495,4 @@ impl Port for Core {
     fn home(&self) -> Weak<dyn Any + Send + Sync> {
         self.home.get().cloned().unwrap_or_else(|| Weak::<()>::new())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

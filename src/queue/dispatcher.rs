@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, select};
-
 use super::core::{Core, TRY_AGAIN, is_passing};
 use crate::error::{Error, ErrorKind};
 use crate::executor::Job;
 use crate::handler::{Finished, Start};
+use crate::planted::planted;
+use crate::sync::{News, Receiver, next_of};
 
 /// Attempts settled in one transaction at most: bounds how long others wait for the writer.
 const MAX_SETTLES: usize = 1024;
@@ -23,13 +23,10 @@ pub(super) fn run(core: &Core, outcomes: &Receiver<Finished>) {
     dispatcher.poll();
     loop {
         let wait = dispatcher.sleep();
-        let first = select! {
-            recv(outcomes) -> first => match first {
-                Ok(first) => Some(first),
-                Err(_) => break,
-            },
-            recv(core.hub.wake.bell) -> _ => None,
-            default(wait) => None,
+        let first = match next_of(outcomes, &core.hub.wake.bell, wait) {
+            News::Item(first) => Some(first),
+            News::None => None,
+            News::End => break,
         };
         dispatcher.unsettled.extend(first.into_iter().chain(outcomes.try_iter()).take(MAX_SETTLES));
         dispatcher.turn();
@@ -133,7 +130,9 @@ impl<'c> Dispatcher<'c> {
         if e.kind() == ErrorKind::OwnershipLost {
             self.core.disown(batch);
         } else if is_passing(&e) && e.kind() != ErrorKind::DiskFull {
-            self.unsettled = batch;
+            if !planted("g04-outcomes-are-forgotten-after-trouble") {
+                self.unsettled = batch;
+            }
             self.note_trouble(Err(e));
         } else {
             self.settle_one_by_one(batch);

@@ -1,11 +1,8 @@
 //! The queue's threads: how they start, and how they end.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread::{self, JoinHandle};
+use std::convert::Infallible;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
-
-use crossbeam_channel::{Sender, bounded, unbounded};
 
 use super::core::Core;
 use super::handover::Handover;
@@ -14,6 +11,9 @@ use super::{Queue, dispatcher};
 use crate::error::{Error, ErrorKind};
 use crate::executor::Executor;
 use crate::handler::{Port, Registry, in_handler};
+use crate::sync::atomic::Ordering;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Mutex, Sender, bounded, lock, unbounded};
 use crate::task::TaskId;
 use crate::timer;
 
@@ -64,7 +64,7 @@ impl Handle {
         let handle = Handle::without_threads(core, registry);
         if !handle.registry.is_empty() {
             let threads = handle.start_threads().inspect_err(|_| handle.end_without_waiting())?;
-            *handle.threads.lock().unwrap_or_else(PoisonError::into_inner) = Some(threads);
+            *lock(&handle.threads) = Some(threads);
         }
         Ok(handle)
     }
@@ -99,7 +99,7 @@ impl Handle {
 
     /// Stops claiming, lets what runs end within `grace`, asks the rest to stop, settles everything, joins the threads.
     pub(crate) fn shutdown(&self, grace: Duration) -> ShutdownReport {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let threads = lock(&self.threads).take();
         let Some(threads) = threads else { return ShutdownReport::default() };
         let core = &self.core;
         core.hub.stop();
@@ -139,18 +139,8 @@ impl Handle {
     /// Waits until nothing runs; false if the time runs out first.
     fn await_idle(&self, timeout: Duration) -> bool {
         let hub = &self.core.hub;
-        let until = hub.monotonic().saturating_add(timeout);
-        let mut listener = hub.changes.listen();
-        loop {
-            if hub.nothing_runs() {
-                return true;
-            }
-            let left = until.saturating_sub(hub.monotonic());
-            if left.is_zero() {
-                return false;
-            }
-            listener.wait(left);
-        }
+        let look = || Ok::<_, Infallible>(hub.nothing_runs().then_some(()));
+        hub.await_that(Some(timeout), || Duration::MAX, look) == Ok(Some(()))
     }
 }
 
@@ -170,14 +160,14 @@ impl Drop for Handle {
 
 impl Handle {
     /// Leaves everything as it is, for good: in a forked process it is not ours (see `store::Process`).
-    fn leak(&mut self) {
+    fn leak(&self) {
         std::mem::forget(self.core.clone());
-        std::mem::forget(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        std::mem::forget(lock(&self.threads).take());
     }
 
     /// Ends the threads without waiting for any: the last handle was dropped inside a handler.
     fn let_go(&self) {
-        if self.threads.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+        if lock(&self.threads).take().is_some() {
             self.end_without_waiting();
         }
     }

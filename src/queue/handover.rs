@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::hub::Hub;
 use crate::error::Error;
+use crate::planted::planted;
 use crate::store::{Direct, Effects, Epilogue, Sql, Tx, check_epoch, claim};
 
 pub(super) struct Handover {
@@ -68,7 +69,8 @@ impl Epilogue for Handover {
         check_epoch(tx, epoch)?;
         self.next_cursor = self.cursor;
         let claims = claim(tx, room, &self.hub.known, &mut self.next_cursor, self.hub.clock.now())?;
-        self.hub.set_behind(claims.len() == room || tx.effects().more);
+        let behind = claims.len() == room || tx.effects().more;
+        self.hub.set_behind(behind && !planted("g04-the-rest-is-forgotten"));
         tx.effect(|effects| effects.claims.extend(claims));
         Ok(())
     }

@@ -1,11 +1,8 @@
 //! What the queue's threads share in memory: who runs, who waits for what, how much to claim.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::pace::Pace;
 use super::signal::Signal;
@@ -14,6 +11,8 @@ use crate::error::Error;
 use crate::executor::Job;
 use crate::handler::Control;
 use crate::store::{CHECKPOINT_PAGES, Effects, Flags, Known};
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{Mutex, Receiver, Sender, bounded, lock, unbounded};
 use crate::task::{Progress, TaskId};
 use crate::timer::{Alarm, NextTick};
 
@@ -279,10 +278,28 @@ impl Hub {
     pub(super) fn monotonic(&self) -> Duration {
         self.clock.monotonic()
     }
-}
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Looks again at each change until `look` sees something; none if the time runs out first. What no change tells of is noticed
+    /// within `patience`.
+    pub(super) fn await_that<R, E>(
+        &self,
+        timeout: Option<Duration>,
+        patience: impl Fn() -> Duration,
+        look: impl Fn() -> Result<Option<R>, E>,
+    ) -> Result<Option<R>, E> {
+        let until = timeout.map(|timeout| self.monotonic().saturating_add(timeout));
+        let mut listener = self.changes.listen();
+        loop {
+            if let Some(seen) = look()? {
+                return Ok(Some(seen));
+            }
+            let left = until.map_or(Duration::MAX, |until| until.saturating_sub(self.monotonic()));
+            if left.is_zero() {
+                return Ok(None);
+            }
+            listener.wait(left.min(patience()));
+        }
+    }
 }
 
 /// Wakes one thread. Ringing it twice before it is heard is ringing it once.
@@ -292,7 +309,7 @@ pub(crate) struct Doorbell {
 }
 
 impl Doorbell {
-    fn new() -> Doorbell {
+    pub(super) fn new() -> Doorbell {
         let (button, bell) = bounded(1);
         Doorbell { button, bell }
     }

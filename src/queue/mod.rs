@@ -19,8 +19,7 @@ mod step;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::de::DeserializeOwned;
@@ -36,6 +35,8 @@ use crate::error::{EnqueueToken, Error, ErrorKind, Outcome};
 use crate::handler::{Context, in_handler, place, to_json};
 use crate::planted::planted;
 use crate::store::{self, Ages, CheckReport, Sql, Store, Tx, Verb};
+use crate::sync::atomic::{AtomicI64, Ordering};
+use crate::sync::{Mutex, lock};
 use crate::task::{
     Attempt, Bulk, Counts, Enqueued, Filter, NOT_KEPT, NewTask, Options, State, Task, TaskId, TaskRecord,
     Timestamp,
@@ -200,12 +201,12 @@ impl Queue {
         let write = move |tx: &Tx<'_>| -> Sql<Vec<Enqueued>> {
             let made = store::enqueue(tx, &tasks, now)?;
             let new = made.iter().zip(&tasks).find(|(made, _)| made.is_new());
-            *tried.lock().unwrap_or_else(PoisonError::into_inner) =
+            *lock(&tried) =
                 new.map(|(made, task)| EnqueueToken { task_id: made.id().as_i64(), token: task.token });
             Ok(made)
         };
         core.add(write).map_err(|e| {
-            let token = *first.lock().unwrap_or_else(PoisonError::into_inner);
+            let token = *lock(&first);
             match token.filter(|_| e.outcome() == Outcome::Unknown) {
                 Some(token) => e.with_token(token),
                 None => e,
@@ -349,20 +350,8 @@ impl Queue {
     ) -> Result<Option<R>, Error> {
         outside_handlers(what)?;
         self.store().process.check()?;
-        let hub = &self.handle.core.hub;
-        let until = timeout.map(|timeout| hub.monotonic().saturating_add(timeout));
-        let mut listener = hub.changes.listen();
-        loop {
-            if let Some(seen) = look()? {
-                return Ok(Some(seen));
-            }
-            let left = until.map_or(Duration::MAX, |until| until.saturating_sub(hub.monotonic()));
-            if left.is_zero() {
-                return Ok(None);
-            }
-            let patience = if self.executes() { Duration::from_secs(1) } else { LOOK_ABROAD };
-            listener.wait(left.min(patience));
-        }
+        let patience = || if self.executes() { Duration::from_secs(1) } else { LOOK_ABROAD };
+        self.handle.core.hub.await_that(timeout, patience, look)
     }
 
     /// Checks the file: SQLite's own structures, and every invariant that perdura keeps. Reads the whole file.

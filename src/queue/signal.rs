@@ -1,8 +1,10 @@
 //! Wakes threads that wait for the state of some task to change.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
+
+use crate::planted::planted;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex, lock, wait_while_for};
 
 /// A counter of changes that threads can wait on. Telling costs one atomic load while nobody waits.
 #[derive(Default)]
@@ -16,7 +18,7 @@ impl Signal {
     /// Something has changed.
     pub(super) fn tell(&self) {
         if self.waiters.load(Ordering::SeqCst) > 0 {
-            *self.changes.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+            *lock(&self.changes) += 1;
             self.changed.notify_all();
         }
     }
@@ -24,7 +26,7 @@ impl Signal {
     /// Begins to wait: every change from now on is noticed.
     pub(super) fn listen(&self) -> Listener<'_> {
         self.waiters.fetch_add(1, Ordering::SeqCst);
-        let seen = *self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = *lock(&self.changes);
         Listener { signal: self, seen }
     }
 }
@@ -38,14 +40,12 @@ pub(crate) struct Listener<'s> {
 impl Listener<'_> {
     /// Sleeps until something has changed since the last look, at most `timeout`.
     pub(super) fn wait(&mut self, timeout: Duration) {
-        let changes = self.signal.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = lock(&self.signal.changes);
+        if planted("g04-a-change-before-the-sleep-is-forgotten") {
+            self.seen = *changes;
+        }
         let unchanged = |now: &mut u64| *now == self.seen;
-        let (now, _) = self
-            .signal
-            .changed
-            .wait_timeout_while(changes, timeout, unchanged)
-            .unwrap_or_else(PoisonError::into_inner);
-        self.seen = *now;
+        self.seen = *wait_while_for(&self.signal.changed, changes, timeout, unchanged);
     }
 }
 

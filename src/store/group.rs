@@ -14,11 +14,13 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::fault::Sql;
 use super::tx::Tx;
 use crate::error::Error;
+use crate::planted::planted;
+use crate::sync::{Condvar, Mutex, lock, wait};
 
 /// Writes in one transaction at most: bounds how long the first of them waits for the last.
 const MAX_GROUP: usize = 256;
@@ -93,6 +95,7 @@ impl Drop for Lead<'_> {
     fn drop(&mut self) {
         let mut places = lock(&self.0.0);
         match places.waiting.front() {
+            Some(_) if planted("g04-the-lead-is-not-passed-on") => {}
             Some(next) => next.lead(),
             None => places.taken = false,
         }
@@ -222,15 +225,10 @@ impl<R> Slot<R> {
     fn wait(&self) -> Stage<R> {
         let mut state = lock(&self.state);
         while matches!(state.stage, Stage::Waiting) {
-            state.sleeps = true;
-            state = self.told.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.sleeps = !planted("g04-a-sleeper-is-not-told");
+            state = wait(&self.told, state);
         }
         state.sleeps = false;
         std::mem::replace(&mut state.stage, Stage::Waiting)
     }
-}
-
-/// Poison means that a write panicked elsewhere; what is locked here is whole at every step.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

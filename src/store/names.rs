@@ -1,12 +1,13 @@
 //! Queue and task names, interned: the cache of what the file has committed.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::Sql;
 use super::tx::Tx;
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// Names and their numbers, as far as this process has met them. Numbers never change or vanish, so the cache never lies.
 #[derive(Default)]
@@ -27,8 +28,8 @@ pub(crate) struct Met {
 }
 
 impl Names {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        lock(&self.0)
     }
 
     /// Remembers what a committed transaction has met.

@@ -4,8 +4,6 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use r2d2_sqlite::SqliteConnectionManager;
@@ -21,6 +19,7 @@ use super::{Opening, Settings};
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
+use crate::sync::{Mutex, lock, thread};
 use crate::task::Timestamp;
 
 /// How long a statement waits for a lock of another process before it answers `Busy`.
@@ -102,7 +101,7 @@ static OPENING: Mutex<()> = Mutex::new(());
 
 /// The writing connection, and the file's id. A new file is made; an existing one must be ours, and is left as it was if it is not.
 pub(super) fn writer(path: &Path, opening: &Opening<'_>) -> Result<(Connection, [u8; 16]), Error> {
-    let _one_at_a_time = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one_at_a_time = lock(&OPENING);
     if !opening.share {
         create_file(path)?;
     }

@@ -12,12 +12,13 @@ use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::open::file_error;
 use crate::error::Error;
 use crate::planted::planted;
+use crate::sync::{Mutex, lock};
 use crate::task::TaskId;
 
 /// Begins every sidecar.
@@ -127,7 +128,7 @@ impl Notes {
     /// Notes that an attempt is about to start.
     pub(crate) fn write(self: &Arc<Notes>, task_id: TaskId, generation: u64) -> Result<StartNote, Error> {
         let slot = {
-            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slots = lock(&self.slots);
             slots.free.pop().unwrap_or_else(|| {
                 slots.made += 1;
                 slots.made - 1
@@ -163,7 +164,7 @@ impl StartNote {
 impl Drop for StartNote {
     fn drop(&mut self) {
         if !self.is_kept {
-            self.notes.slots.lock().unwrap_or_else(PoisonError::into_inner).free.push(self.slot);
+            lock(&self.notes.slots).free.push(self.slot);
         }
     }
 }
@@ -257,6 +258,33 @@ mod tests {
             std::fs::write(&path, &rubbish).unwrap();
             let lock = OwnerLock::try_acquire(&path).unwrap().unwrap();
             assert_eq!(lock.read_notes(), Started::default());
+        }
+    }
+
+    /// A process may die at any byte that it writes into its sidecar.
+    #[test]
+    fn g06_a_sidecar_cut_or_garbled_anywhere_names_no_start_that_was_not_noted() {
+        let folder = super::super::temporary::TemporaryFolder::new().unwrap();
+        let path = folder.path().join("tasks.db-owner");
+        let lock = OwnerLock::try_acquire(&path).unwrap().unwrap();
+        let notes = Arc::new(lock.begin_notes(7).unwrap());
+        let noted: Vec<_> = (1..4).map(|n| notes.write(TaskId::from_i64(n), 1).unwrap()).collect();
+        let whole = std::fs::read(&path).unwrap();
+        assert_eq!(whole.len(), HEADER_BYTES + noted.len() * SLOT_BYTES);
+        for cut in 0..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let started = lock.read_notes();
+            let slots = cut.saturating_sub(HEADER_BYTES) / SLOT_BYTES;
+            assert_eq!(started.attempts.len(), if started.epoch.is_some() { slots } else { 0 });
+            assert!(started.epoch.is_none_or(|epoch| epoch == 7 && cut >= HEADER_BYTES), "cut at {cut}");
+        }
+        for at in 0..whole.len() {
+            let mut garbled = whole.clone();
+            garbled[at] ^= 0xff;
+            std::fs::write(&path, &garbled).unwrap();
+            let started = lock.read_notes();
+            let said = (1..4).map(|n| (n, 1)).collect::<HashSet<_>>();
+            assert!(started.attempts.is_subset(&said), "byte {at} of {started:?}");
         }
     }
 }

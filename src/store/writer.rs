@@ -11,7 +11,7 @@
 //! Nothing here logs: whoever takes the program's log may want to write to the same queue.
 
 use std::cell::Cell;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -21,7 +21,7 @@ use super::chores::checkpoint_wal;
 use super::crash::Fate;
 use super::direct::Direct;
 use super::fault::{Fault, Sql};
-use super::group::{Kept, Line, Member, Rank, lock};
+use super::group::{Kept, Line, Member, Rank};
 use super::identity::Identity;
 use super::names::Names;
 use super::reserve::{Reserve, file_pages};
@@ -29,6 +29,7 @@ use super::tx::{Effects, Tx};
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::planted::planted;
+use crate::sync::{Mutex, lock};
 
 /// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): beside the commits where there is a background, else
 /// by the writer. A WAL that starts again is written over, and that takes half the time of a sync that makes the file longer.

@@ -68,6 +68,11 @@ impl Child {
         Listening { child: self, said, reader }
     }
 
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Reads until the role says this.
     #[track_caller]
     pub fn await_line(&mut self, wanted: &str) {
@@ -194,6 +199,7 @@ fn role() {
         "race" => race(file),
         "hold" => hold(file),
         "poison" => poison(file),
+        "hostile" => crate::handlers::role(file),
         "narrow" => narrow(file),
         "read-only" => match Queue::builder().open(file) {
             Ok(_) => say!("opened"),

@@ -17,6 +17,7 @@ mod fixtures;
 #[cfg(unix)]
 mod forked;
 mod full;
+mod handlers;
 mod hostile;
 #[cfg(unix)]
 mod identity;
@@ -29,6 +30,7 @@ mod loop_device;
 mod mending;
 mod model;
 mod model_based;
+mod neighbours;
 mod order;
 #[cfg(feature = "rusqlite")]
 mod own_transaction;

@@ -5,7 +5,7 @@ use super::{MAX_LINES, check};
 const CLEAN: &[(&str, &str)] = &[
     (
         "src/lib.rs",
-        "mod clock; mod executor; mod handler; mod queue; mod store; mod task;\n#![forbid(unsafe_code)]\n\
+        "mod clock; mod executor; mod handler; mod queue; mod store; mod sync; mod task; mod timer;\n#![forbid(unsafe_code)]\n\
         pub use queue::Queue;\npub use task::{State, Task};\nuse store::Store;\n",
     ),
     (
@@ -29,6 +29,11 @@ const CLEAN: &[(&str, &str)] = &[
     (
         "src/store/mod.rs",
         "use rusqlite::Connection;\nconst GO: &str = \"BEGIN IMMEDIATE\";\nfn f() { std::fs::read(GO); }\n",
+    ),
+    ("src/sync.rs", "pub use std::sync::{Mutex, atomic};\n"),
+    (
+        "src/timer.rs",
+        "use crate::sync::atomic::Ordering;\nuse crate::sync::Mutex;\nfn f() { Mutex::new(()); }\n",
     ),
     ("src/task.rs", "use crate::config::Config;\n"),
     ("src/config.rs", "use crate::{error::Error, task::State};\n"),
@@ -235,6 +240,16 @@ const PLANTED: &[(&str, &str, &str)] = &[
         "src/report/mod.rs",
         "use crate::cli::show;",
         "1: report must use only the public API (crate::cli::show)",
+    ),
+    (
+        "src/queue/core.rs",
+        "use std::sync::{Arc, Mutex};",
+        "1: std::sync::Mutex has no place here (std::sync::Mutex)",
+    ),
+    (
+        "src/store/mod.rs",
+        "use std::sync::atomic::AtomicBool as Flag;",
+        "1: std::sync::atomic has no place here (std::sync::atomic::AtomicBool)",
     ),
     ("src/store/mod.rs", "use std::thread::*;", "1: thread::spawn has no place here (std::thread)"),
     (

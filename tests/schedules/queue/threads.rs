@@ -1,0 +1,282 @@
+//! The queue's threads: dispatcher, workers, timer and callers. Nothing polls, and no time passes unless a test lets it; so each task
+//! starts because somebody was woken, or the schedule ends in a deadlock.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shuttle::rand::Rng;
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+use crate::handler::{Context, Failure, Registry};
+use crate::queue::core::Core;
+use crate::queue::handle::{Handle, ShutdownReport};
+use crate::queue::hub::Hub;
+use crate::store::{self, BACKOFF, Rank, SettleRules, Store, TASK_NAME};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{self, thread};
+use crate::task::{State, Task, TaskId};
+use crate::{StandingClock, explore};
+
+#[derive(Serialize, Deserialize)]
+enum Do {
+    Ok,
+    FailOnce,
+    /// The first time it wants to be called again after so many milliseconds.
+    SnoozeOnce(u64),
+    /// Runs until the test opens the gate, or it is asked to stop.
+    Stay,
+}
+
+impl Task for Do {
+    const NAME: &'static str = TASK_NAME;
+}
+
+/// A queue, and what its handlers have run.
+#[derive(Clone)]
+struct Tested {
+    handle: Arc<Handle>,
+    /// (task, generation), as they start.
+    ran: Arc<Mutex<Vec<(TaskId, u64)>>>,
+    /// Whether those that stay may go.
+    gate: Arc<AtomicBool>,
+}
+
+fn open(workers: usize) -> Tested {
+    let config = Config { workers, poll_interval: Duration::ZERO, ..Config::default() };
+    let ran: Arc<Mutex<Vec<_>>> = Arc::default();
+    let gate: Arc<AtomicBool> = Arc::default();
+    let (told, may_go) = (ran.clone(), gate.clone());
+    let mut registry = Registry::default();
+    registry.add(move |task: Do, cx: &Context| {
+        told.lock().unwrap().push((cx.id(), cx.generation()));
+        thread::yield_now();
+        match task {
+            Do::FailOnce if cx.attempt_number() == 1 => Err(Failure::named("not.yet", "as told")),
+            Do::SnoozeOnce(ms) if cx.generation() == 1 => Err(Failure::snooze(Duration::from_millis(ms))),
+            Do::Stay => {
+                while !may_go.load(Ordering::SeqCst) {
+                    cx.ensure_active()?;
+                    thread::yield_now();
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    });
+    let known = registry.names().map(|(name, version)| (name.into(), version)).collect();
+    let hub = Arc::new(Hub::new(Arc::new(StandingClock), Arc::new(known)));
+    let core = Core::new(config, Store::new(), hub, SettleRules);
+    let handle = Handle::start(Arc::new(core), Arc::new(registry)).unwrap();
+    Tested { handle, ran, gate }
+}
+
+impl Tested {
+    fn core(&self) -> &Arc<Core> {
+        &self.handle.core
+    }
+
+    fn enqueue(&self, task: &Do) -> Result<TaskId, Error> {
+        let args = serde_json::to_string(task).unwrap();
+        self.core().store.writer.write(Rank::Change, move |tx| store::enqueue(tx, &args))
+    }
+
+    fn state(&self, id: TaskId) -> State {
+        let state = self.core().store.read(|table| Ok(table.borrow().rows[&id.as_i64()].standing.state));
+        state.unwrap()
+    }
+
+    /// Waits for the end of a task as a caller does, with no other help than the news of its change.
+    fn wait(&self, id: TaskId) -> State {
+        let look = || Ok::<_, Error>(Some(self.state(id)).filter(|state| state.is_finished()));
+        let seen = self.core().hub.await_that(None, || Duration::MAX, look);
+        seen.unwrap().expect("it waits for ever")
+    }
+
+    /// The same for something else in the file.
+    fn await_row(&self, id: TaskId, wanted: impl Fn(&store::Row) -> bool) {
+        let look = || {
+            let seen = self.core().store.read(|table| Ok(wanted(&table.borrow().rows[&id.as_i64()])));
+            seen.map(|seen| seen.then_some(()))
+        };
+        self.core().hub.await_that(None, || Duration::MAX, look).unwrap();
+    }
+
+    fn rows(&self) -> Vec<store::Row> {
+        self.core().store.read(|table| Ok(table.borrow().rows.values().cloned().collect())).unwrap()
+    }
+
+    fn shutdown(&self, grace: Duration) -> ShutdownReport {
+        let report = self.handle.shutdown(grace);
+        self.core().store.writer.set_epilogue(None);
+        assert!(self.core().hub.nothing_runs());
+        report
+    }
+
+    fn starts(&self) -> Vec<(TaskId, u64)> {
+        let mut starts = self.ran.lock().unwrap().clone();
+        starts.sort();
+        starts
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn g04_what_is_enqueued_starts_once_and_its_callers_hear_of_the_end() {
+    explore("threads, enqueue and wait", 3_000, || {
+        let tested = open(2);
+        let callers: Vec<_> = (0..3)
+            .map(|_| {
+                let tested = tested.clone();
+                thread::spawn(move || {
+                    let id = tested.enqueue(&Do::Ok).unwrap();
+                    assert_eq!(tested.wait(id), State::Succeeded);
+                    id
+                })
+            })
+            .collect();
+        let mut ids: Vec<_> = callers.into_iter().map(|caller| (caller.join().unwrap(), 1)).collect();
+        ids.sort();
+        assert_eq!(tested.starts(), ids);
+        assert_eq!(tested.shutdown(Duration::ZERO), ShutdownReport::default());
+    });
+}
+
+#[test]
+fn g04_what_another_process_enqueued_starts_when_it_gives_notice() {
+    explore("threads, notice of another process", 2_000, || {
+        let tested = open(1);
+        let here = tested.clone();
+        let here = thread::spawn(move || here.wait(here.enqueue(&Do::Ok).unwrap()));
+        let foreign = tested.core().store.read(|table| Ok(table.borrow_mut().insert("\"Ok\""))).unwrap();
+        tested.core().notice().unwrap();
+        assert_eq!(tested.wait(TaskId::from_i64(foreign)), State::Succeeded);
+        assert_eq!(here.join().unwrap(), State::Succeeded);
+        tested.shutdown(Duration::ZERO);
+    });
+}
+
+#[test]
+fn g04_g10_the_timer_wakes_for_what_is_due_sooner_than_what_it_sleeps_for() {
+    explore("threads, waits", 2_000, || {
+        let tested = open(2);
+        let late = tested.enqueue(&Do::SnoozeOnce(2_000)).unwrap();
+        let other = tested.clone();
+        let other = thread::spawn(move || other.enqueue(&Do::FailOnce).unwrap());
+        tested.await_row(late, |row| row.run_at.is_some());
+        let soon = other.join().unwrap();
+        tested.await_row(soon, |row| row.run_at.is_some());
+        sync::await_stillness();
+        sync::pass(BACKOFF);
+        assert_eq!(tested.wait(soon), State::Succeeded);
+        assert_eq!(tested.state(late), State::Queued, "its time has not come");
+        sync::await_stillness();
+        sync::pass(Duration::from_secs(2));
+        assert_eq!(tested.wait(late), State::Succeeded);
+        assert_eq!(tested.starts(), [(late, 1), (late, 2), (soon, 1), (soon, 2)]);
+        tested.shutdown(Duration::ZERO);
+    });
+}
+
+#[test]
+fn g04_g11_after_commits_that_failed_everything_goes_on_by_itself() {
+    explore("threads, failing commits", 3_000, || {
+        let tested = open(2);
+        let kind = if rand().r#gen() { ErrorKind::Busy } else { ErrorKind::DiskFull };
+        let faults: VecDeque<_> = (0..8).map(|_| rand().gen_ratio(1, 3).then_some(kind)).collect();
+        *tested.core().store.writer.faults.lock().unwrap() = faults;
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                let tested = tested.clone();
+                thread::spawn(move || {
+                    let id = std::iter::repeat_with(|| tested.enqueue(&Do::Ok)).find_map(Result::ok);
+                    let id = id.expect("it tries for ever");
+                    assert_eq!(tested.wait(id), State::Succeeded);
+                    id
+                })
+            })
+            .collect();
+        for _ in 0..10 {
+            sync::await_stillness();
+            sync::pass(Duration::from_secs(1)); // after so long the dispatcher tries again
+        }
+        let ids: Vec<_> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
+        assert_eq!(tested.rows().len(), ids.len(), "what failed is not there");
+        assert!(tested.starts().iter().all(|(_, generation)| *generation == 1), "{:?}", tested.starts());
+        tested.shutdown(Duration::ZERO);
+    });
+}
+
+#[test]
+fn g04_what_lies_behind_a_slow_task_is_given_back() {
+    explore("threads, recall", 2_000, || {
+        let tested = open(1);
+        let short = tested.enqueue(&Do::Ok).unwrap();
+        tested.wait(short); // now short tasks are claimed ahead
+        let slow = tested.enqueue(&Do::Stay).unwrap();
+        let behind = tested.enqueue(&Do::Ok).unwrap();
+        let may_go = tested.clone();
+        let watcher = thread::spawn(move || {
+            may_go.await_row(behind, |row| row.standing.state == State::Queued);
+            may_go.gate.store(true, Ordering::SeqCst);
+        });
+        while !watcher.is_finished() {
+            sync::pass(Duration::from_millis(25));
+            thread::yield_now();
+        }
+        assert_eq!([tested.wait(slow), tested.wait(behind)], [State::Succeeded; 2]);
+        tested.shutdown(Duration::ZERO);
+    });
+}
+
+#[test]
+fn g04_g06_a_shutdown_leaves_nothing_behind_that_runs_or_is_charged() {
+    explore("threads, shutdown", 3_000, || {
+        let tested = open(2);
+        let callers: Vec<_> = [Do::Stay, Do::Ok]
+            .into_iter()
+            .map(|task| {
+                let tested = tested.clone();
+                thread::spawn(move || tested.enqueue(&task).unwrap())
+            })
+            .collect();
+        tested.enqueue(&Do::Ok).unwrap();
+        let report = tested.shutdown(Duration::ZERO);
+        assert_eq!(report.still_running, []);
+        for caller in callers {
+            caller.join().unwrap();
+        }
+        for row in tested.rows() {
+            let standing = row.standing;
+            let expected = match standing.state {
+                State::Succeeded => 1,
+                State::Queued => 0,
+                state => panic!("a task is left {state:?}"),
+            };
+            assert_eq!((standing.attempt_number, standing.in_flight), (expected, false));
+        }
+    });
+}
+
+#[test]
+fn g04_a_patient_shutdown_hears_of_the_last_end() {
+    explore("threads, patient shutdown", 2_000, || {
+        let tested = open(2);
+        tested.gate.store(true, Ordering::SeqCst);
+        let ids = [Do::Stay, Do::Ok, Do::Ok].map(|task| tested.enqueue(&task).unwrap());
+        let report = tested.shutdown(HOUR);
+        assert_eq!((report.interrupted, report.still_running), (0, vec![]));
+        let (ended, queued): (Vec<_>, Vec<_>) =
+            ids.iter().map(|id| tested.state(*id)).partition(|state| *state == State::Succeeded);
+        assert!(queued.iter().all(|state| *state == State::Queued), "{queued:?}");
+        assert!(report.handed_back <= queued.len());
+        assert_eq!(tested.starts().len(), ended.len());
+    });
+}
+
+fn rand() -> impl Rng {
+    shuttle::rand::thread_rng()
+}

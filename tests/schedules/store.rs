@@ -1,0 +1,559 @@
+//! A store in memory in the place of `src/store`: the writer's protocol and the rules of tasks are the real ones, the file is a table.
+//!
+//! It has what the queue's threads ask for, and of that only what the schedules need: one queue, no keys, no suspects, no checkpoints.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::LostRetry;
+use crate::error::{Error, ErrorKind};
+use crate::lifecycle::{End, Event, Lost, Standing, Wait, next};
+use crate::sync::{Mutex, lock};
+use crate::task::{Claimed, Hold, Progress, Settlement, State, TaskId, Timestamp, Verdict};
+
+#[path = "../../src/store/group.rs"]
+pub mod group;
+
+mod group_commit;
+
+pub use fault::Sql;
+pub(crate) use group::Rank;
+pub use tx::{Effects, Tx};
+
+pub const CHECKPOINT_PAGES: u32 = 1024;
+
+pub type Known = HashMap<Arc<str>, u32>;
+
+pub mod fault {
+    use crate::error::Error;
+
+    /// What can go wrong: only what somebody is told.
+    #[derive(Debug)]
+    pub struct Fault(pub Error);
+    pub type Sql<T> = Result<T, Fault>;
+
+    impl From<Error> for Fault {
+        fn from(e: Error) -> Fault {
+            Fault(e)
+        }
+    }
+
+    impl From<Fault> for Error {
+        fn from(fault: Fault) -> Error {
+            fault.0
+        }
+    }
+}
+
+// ---- The file ----
+
+/// What is in the file.
+#[derive(Default, Clone)]
+pub struct Table {
+    pub rows: BTreeMap<i64, Row>,
+    pub epoch: i64,
+    /// Commits of other processes.
+    pub foreign: i64,
+}
+
+#[derive(Clone)]
+pub struct Row {
+    pub standing: Standing,
+    pub generation: u64,
+    pub run_at: Option<Timestamp>,
+    pub args: String,
+}
+
+pub const TASK_NAME: &str = "do";
+const MAX_ATTEMPTS: u32 = 3;
+/// The wait after a failure.
+pub const BACKOFF: Duration = Duration::from_millis(10);
+
+impl Table {
+    fn is_ready(&self) -> bool {
+        self.rows.values().any(|row| (row.standing.state, row.standing.hold) == (State::Queued, Hold::Ready))
+    }
+
+    fn claim(&mut self, id: i64) -> Claimed {
+        let row = self.rows.get_mut(&id).expect("it was found before");
+        row.standing = next(&row.standing, Event::Claim).expect("it is ready").standing;
+        row.generation += 1;
+        Claimed {
+            task_id: TaskId::from_i64(id),
+            generation: row.generation,
+            attempt_number: row.standing.attempt_number,
+            max_attempts: MAX_ATTEMPTS,
+            task_name: TASK_NAME.into(),
+            queue_id: 1,
+            args: row.args.clone(),
+            backoff: None,
+            timeout: None,
+            has_key: false,
+            suspect: false,
+        }
+    }
+
+    /// A new task that is ready.
+    pub fn insert(&mut self, args: &str) -> i64 {
+        let id = self.rows.len() as i64 + 1;
+        let standing = Standing {
+            state: State::Queued,
+            hold: Hold::Ready,
+            attempt_number: 0,
+            max_attempts: MAX_ATTEMPTS,
+            in_flight: false,
+            cancel_requested: false,
+            suspect: false,
+        };
+        self.rows.insert(id, Row { standing, generation: 0, run_at: None, args: args.to_owned() });
+        id
+    }
+}
+
+pub mod tx {
+    use super::*;
+
+    /// A write transaction.
+    pub struct Tx<'c> {
+        pub table: &'c RefCell<Table>,
+        pub effects: RefCell<Effects>,
+        pub direct: Option<Direct>,
+    }
+
+    /// As in `src/store/tx.rs`.
+    #[derive(Default, Clone)]
+    pub struct Effects {
+        pub ready: u64,
+        pub due: Option<Timestamp>,
+        pub changed: bool,
+        pub cancelled: Vec<TaskId>,
+        pub superseded: Vec<TaskId>,
+        pub claims: Vec<Claimed>,
+        pub more: bool,
+        pub settled: Vec<(TaskId, u64)>,
+        pub wal_pages: u32,
+    }
+
+    impl Tx<'_> {
+        pub fn effect(&self, change: impl FnOnce(&mut Effects)) {
+            change(&mut self.effects.borrow_mut());
+        }
+
+        pub fn effects(&self) -> Ref<'_, Effects> {
+            self.effects.borrow()
+        }
+
+        pub fn has_moved_suspects(&self) -> bool {
+            false
+        }
+
+        pub fn pass_turn(&self) -> Sql<()> {
+            Ok(())
+        }
+    }
+}
+
+// ---- The writer ----
+
+/// As in `src/store/writer.rs`.
+pub trait Epilogue: Send {
+    fn direct(&self) -> Option<Direct>;
+    fn joins(&self, tx: &Tx<'_>) -> bool;
+    fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<()>;
+    fn committed(&mut self, effects: Effects);
+    fn rolled_back(&mut self, error: Option<&Error>);
+}
+
+pub struct Direct {
+    epoch: i64,
+    is_taken: Cell<bool>,
+}
+
+impl Direct {
+    pub fn new(epoch: i64, _: Arc<Known>, _: Timestamp) -> Direct {
+        Direct { epoch, is_taken: Cell::new(false) }
+    }
+}
+
+pub struct Writer {
+    line: group::Line,
+    desk: Mutex<Desk>,
+    /// What becomes of the next commits: an error, or nothing unusual. For tests.
+    pub faults: std::sync::Mutex<VecDeque<Option<ErrorKind>>>,
+}
+
+struct Desk {
+    table: RefCell<Table>,
+    epilogue: Option<Box<dyn Epilogue>>,
+}
+
+type Group = Vec<Box<dyn group::Member>>;
+
+impl Writer {
+    pub fn set_epilogue(&self, epilogue: Option<Box<dyn Epilogue>>) {
+        drop(std::mem::replace(&mut lock(&self.desk).epilogue, epilogue));
+    }
+
+    pub fn write<R: Send + 'static>(
+        &self,
+        rank: Rank,
+        write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
+    ) -> Result<R, Error> {
+        self.line.commit(rank, write, |group| lock(&self.desk).commit_group(group, &self.faults))
+    }
+
+    pub fn alone<R>(&self, act: impl FnOnce(&RefCell<Table>) -> Sql<R>) -> Result<R, Error> {
+        Ok(act(&lock(&self.desk).table)?)
+    }
+
+    pub fn provide_reserve(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    pub fn refill_reserve(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl Desk {
+    /// As in `src/store/writer.rs`, where no commit is uncertain.
+    fn commit_group(&mut self, mut group: Group, faults: &std::sync::Mutex<VecDeque<Option<ErrorKind>>>) {
+        let mut outcome = self.attempt(&mut group, true, faults);
+        if matches!(outcome, Err((_, true))) {
+            outcome = self.attempt(&mut group, false, faults);
+        }
+        let Err((error, _)) = outcome else {
+            return group.into_iter().for_each(|member| member.settled());
+        };
+        if error.kind() == ErrorKind::Busy || group.len() == 1 {
+            return group.into_iter().for_each(|member| member.failed(error.repeat()));
+        }
+        group.sort_by_key(|member| member.rank());
+        for member in group {
+            let mut alone = vec![member];
+            let answer = self.attempt(&mut alone, false, faults);
+            match (alone.pop(), answer) {
+                (Some(member), Ok(())) => member.settled(),
+                (Some(member), Err((error, _))) => member.failed(error),
+                (None, _) => {}
+            }
+        }
+    }
+
+    /// The error comes with whether claims had ridden along.
+    fn attempt(
+        &mut self,
+        group: &mut Group,
+        company: bool,
+        faults: &std::sync::Mutex<VecDeque<Option<ErrorKind>>>,
+    ) -> Result<(), (Error, bool)> {
+        let Desk { table, epilogue } = self;
+        let before = table.borrow().clone();
+        let is_alone = company && group.len() == 1;
+        let direct = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.direct());
+        let tx = Tx { table, effects: RefCell::default(), direct };
+        let mut any = false;
+        for member in group.iter_mut() {
+            let (rows, effects) = (table.borrow().clone(), tx.effects().clone());
+            match member.run(&tx) {
+                Ok(()) => any = true,
+                Err(_) => {
+                    *table.borrow_mut() = rows;
+                    tx.effect(|to| *to = effects);
+                }
+            }
+        }
+        if !any {
+            return Ok(());
+        }
+        let mut had_company = false;
+        let mut written = Ok(());
+        if let Some(epilogue) = epilogue.as_mut().filter(|epilogue| company && epilogue.joins(&tx)) {
+            had_company = true;
+            written = epilogue.before_commit(&tx).map_err(Error::from);
+        }
+        had_company |= !tx.effects().claims.is_empty();
+        let fault = faults.lock().expect("no test panics there").pop_front().flatten();
+        written = written.and(fault.map_or(Ok(()), |kind| Err(Error::new(kind, "as the test wants"))));
+        match written {
+            Ok(()) => {
+                if let Some(epilogue) = epilogue {
+                    epilogue.committed(tx.effects.into_inner());
+                }
+                Ok(())
+            }
+            Err(error) => {
+                *table.borrow_mut() = before;
+                if let Some(epilogue) = epilogue {
+                    epilogue.rolled_back(Some(&error));
+                }
+                Err((error, had_company))
+            }
+        }
+    }
+}
+
+/// An open file.
+pub struct Store {
+    pub writer: Writer,
+    pub process: Process,
+}
+
+/// Nobody forks here.
+pub struct Process;
+
+impl Process {
+    pub fn is_this(&self) -> bool {
+        true
+    }
+
+    pub fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Nobody crashes here.
+pub struct Place;
+
+impl Store {
+    pub fn new() -> Store {
+        let desk = Desk { table: RefCell::default(), epilogue: None };
+        Store {
+            writer: Writer {
+                line: group::Line::default(),
+                desk: Mutex::new(desk),
+                faults: Default::default(),
+            },
+            process: Process,
+        }
+    }
+
+    pub fn write<R: Send + 'static>(
+        &self,
+        rank: Rank,
+        write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
+    ) -> Result<R, Error> {
+        self.writer.write(rank, write)
+    }
+
+    pub fn alone<R>(&self, act: impl FnOnce(&RefCell<Table>) -> Sql<R>) -> Result<R, Error> {
+        self.writer.alone(act)
+    }
+
+    pub fn crash(&self) -> Result<Place, Error> {
+        Ok(Place)
+    }
+
+    pub fn read<R>(&self, look: impl FnOnce(&RefCell<Table>) -> Sql<R>) -> Result<R, Error> {
+        self.writer.alone(look)
+    }
+
+    pub fn path(&self) -> &Path {
+        Path::new("in memory")
+    }
+
+    pub fn sidecar_path(&self) -> PathBuf {
+        PathBuf::new()
+    }
+}
+
+// ---- The writes ----
+
+/// A new task, which is ready; it starts at once if it may.
+pub fn enqueue(tx: &Tx<'_>, args: &str) -> Sql<TaskId> {
+    let mut table = tx.table.borrow_mut();
+    let direct = tx.direct.as_ref().filter(|direct| !direct.is_taken.get());
+    let starts = direct.is_some_and(|direct| direct.epoch == table.epoch && !table.is_ready());
+    let id = table.insert(args);
+    if let Some(direct) = direct.filter(|_| starts) {
+        direct.is_taken.set(true);
+    }
+    tx.effect(|effects| {
+        effects.changed = true;
+        effects.ready += u64::from(!starts);
+        effects.claims.extend(starts.then(|| table.claim(id)));
+    });
+    Ok(TaskId::from_i64(id))
+}
+
+pub fn check_epoch(tx: &Tx<'_>, mine: impl Into<Option<i64>>) -> Sql<()> {
+    match mine.into() == Some(tx.table.borrow().epoch) {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::OwnershipLost, "another epoch").into()),
+    }
+}
+
+pub fn claim(tx: &Tx<'_>, wanted: usize, _: &Known, _: &mut i64, _: Timestamp) -> Sql<Vec<Claimed>> {
+    let mut table = tx.table.borrow_mut();
+    let is_ready = |row: &Row| (row.standing.state, row.standing.hold) == (State::Queued, Hold::Ready);
+    let ids: Vec<i64> =
+        table.rows.iter().filter(|(_, row)| is_ready(row)).map(|(id, _)| *id).take(wanted).collect();
+    Ok(ids.into_iter().map(|id| table.claim(id)).collect())
+}
+
+#[derive(Debug, Clone)]
+pub struct SettleRules;
+
+impl SettleRules {
+    fn lost(&self) -> Lost {
+        Lost { retry: LostRetry::Immediate, denied: false, delay: Duration::ZERO }
+    }
+}
+
+pub fn settle<'s>(
+    tx: &Tx<'_>,
+    settlements: impl Iterator<Item = &'s Settlement>,
+    rules: &SettleRules,
+    now: Timestamp,
+) -> Sql<Vec<TaskId>> {
+    let mut late = Vec::new();
+    for s in settlements {
+        tx.effect(|effects| effects.settled.push((s.task_id, s.generation)));
+        let event = match &s.verdict {
+            Verdict::Succeeded { .. } => Event::Succeeded,
+            Verdict::Failed { permanent, .. } => {
+                Event::Ended(End::Failed { refused: *permanent, delay: BACKOFF }, rules.lost())
+            }
+            Verdict::Snoozed(delay) => Event::Ended(End::Snoozed(*delay), rules.lost()),
+            Verdict::Cancelled(_) => Event::Ended(End::Cancelled, rules.lost()),
+            Verdict::HandedBack => Event::Ended(End::HandedBack, rules.lost()),
+        };
+        if !apply(tx, s.task_id, Some(s.generation), event, now) {
+            late.push(s.task_id);
+        }
+    }
+    Ok(late)
+}
+
+/// Lets an event happen to a task; false if it may not.
+fn apply(tx: &Tx<'_>, id: TaskId, generation: Option<u64>, event: Event, now: Timestamp) -> bool {
+    let mut table = tx.table.borrow_mut();
+    let row = table.rows.get_mut(&id.as_i64());
+    let Some(row) = row.filter(|row| generation.is_none_or(|g| g == row.generation)) else { return false };
+    let Ok(next) = next(&row.standing, event) else { return false };
+    let was_ready = (row.standing.state, row.standing.hold) == (State::Queued, Hold::Ready);
+    row.standing = next.standing;
+    match next.wait {
+        Wait::Keep => {}
+        Wait::Clear => row.run_at = None,
+        Wait::For(delay) => row.run_at = Some(now.after(delay)),
+    }
+    let is_ready = (row.standing.state, row.standing.hold) == (State::Queued, Hold::Ready);
+    let waits = row.run_at.filter(|_| (row.standing.state, row.standing.hold) == (State::Queued, Hold::Time));
+    tx.effect(|effects| {
+        effects.changed = true;
+        effects.ready += u64::from(is_ready && !was_ready);
+        effects.due = effects.due.into_iter().chain(waits).min();
+    });
+    true
+}
+
+/// When the next task is due.
+pub fn next_due(table: &RefCell<Table>) -> Sql<Option<Timestamp>> {
+    let table = table.borrow();
+    let waits = |row: &&Row| (row.standing.state, row.standing.hold) == (State::Queued, Hold::Time);
+    Ok(table.rows.values().filter(waits).filter_map(|row| row.run_at).min())
+}
+
+pub fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
+    let is_due = |row: &Row| {
+        row.standing.hold == Hold::Time && row.standing.state == State::Queued && row.run_at <= Some(now)
+    };
+    let due: Vec<i64> = {
+        let table = tx.table.borrow();
+        table.rows.iter().filter(|(_, row)| is_due(row)).map(|(id, _)| *id).take(limit).collect()
+    };
+    for id in &due {
+        apply(tx, TaskId::from_i64(*id), None, Event::Promote, now);
+    }
+    Ok(due.len())
+}
+
+// ---- The owner ----
+
+pub struct OwnerLock;
+pub struct Started;
+pub struct Notes;
+pub struct StartNote;
+
+impl OwnerLock {
+    pub fn try_acquire(_: &Path) -> Result<Option<OwnerLock>, Error> {
+        Ok(Some(OwnerLock))
+    }
+
+    pub fn read_notes(&self) -> Started {
+        Started
+    }
+
+    pub fn begin_notes(&self, _: i64) -> Result<Notes, Error> {
+        Ok(Notes)
+    }
+}
+
+impl Notes {
+    pub fn write(self: &Arc<Notes>, _: TaskId, _: u64) -> Result<StartNote, Error> {
+        Ok(StartNote)
+    }
+}
+
+impl StartNote {
+    pub fn keep(self) {}
+}
+
+#[derive(Default)]
+pub struct Recovered {
+    pub epoch: i64,
+    pub lost: usize,
+    pub handed_back: usize,
+}
+
+pub fn recover(tx: &Tx<'_>, _: &Started, _: &SettleRules, _: Timestamp) -> Sql<Recovered> {
+    let mut table = tx.table.borrow_mut();
+    table.epoch += 1;
+    Ok(Recovered { epoch: table.epoch, ..Recovered::default() })
+}
+
+pub fn lift_known(_: &Tx<'_>, _: &Known, _: usize, _: Timestamp) -> Sql<usize> {
+    Ok(0)
+}
+
+// ---- What the schedules have no use for ----
+
+#[derive(Clone, Copy)]
+pub struct Flags {
+    pub task_id: TaskId,
+    pub generation: u64,
+    pub cancel_requested: bool,
+    pub counts: bool,
+}
+
+pub fn flags(_: &RefCell<Table>) -> Sql<Vec<Flags>> {
+    Ok(Vec::new())
+}
+
+pub fn data_version(table: &RefCell<Table>) -> Sql<i64> {
+    Ok(table.borrow().foreign)
+}
+
+pub fn clock_jumped(_: &RefCell<Table>, _: Timestamp) -> Sql<bool> {
+    Ok(false)
+}
+
+pub fn checkpoint(_: &RefCell<Table>, _: TaskId) -> Sql<Option<String>> {
+    Ok(None)
+}
+
+pub fn save_checkpoint(_: &Tx<'_>, _: TaskId, _: u64, _: &str) -> Sql<()> {
+    Ok(())
+}
+
+pub fn save_progress(_: &Tx<'_>, _: TaskId, _: u64, _: Progress) -> Sql<()> {
+    Ok(())
+}
+
+pub fn fall_silent(_: &Tx<'_>, _: TaskId, _: u64, _: Duration, _: Timestamp) -> Sql<()> {
+    Ok(())
+}
