@@ -243,7 +243,11 @@ fn switch_to_wal(conn: &Connection) -> Sql<()> {
 fn ask_for_wal(conn: &Connection) -> rusqlite::Result<()> {
     let mut statement = conn.prepare("PRAGMA journal_mode = WAL")?;
     let mut rows = statement.query([])?;
-    while rows.next()?.is_some() {}
+    while rows.next()?.is_some() {
+        if planted("g01-a-failed-switch-to-wal-goes-unheard") {
+            break;
+        }
+    }
     Ok(())
 }
 
