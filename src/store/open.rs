@@ -180,18 +180,27 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])
 }
 
 /// Turns WAL on. SQLite answers "busy" at once if another process does the same now, without waiting.
+///
+/// The switch is a transaction that is committed after the row with the new mode has been read; who does not read on never hears
+/// that it failed, and from then on the connection takes the file for one in WAL mode.
 fn switch_to_wal(conn: &Connection) -> Sql<()> {
     const TRIES: u32 = 500;
     const PAUSE: Duration = Duration::from_millis(20);
     for _ in 1..TRIES {
-        match conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
+        match conn.prepare("PRAGMA journal_mode = WAL").and_then(|mut pragma| read_all(&mut pragma)) {
             Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
                 thread::sleep(PAUSE)
             }
             switched => return Ok(switched?),
         }
     }
-    Ok(conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?)
+    Ok(read_all(&mut conn.prepare("PRAGMA journal_mode = WAL")?)?)
+}
+
+fn read_all(statement: &mut rusqlite::Statement<'_>) -> rusqlite::Result<()> {
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
 }
 
 fn refuse_strangers(conn: &Connection, identity: &Identity, share: bool) -> Sql<()> {
