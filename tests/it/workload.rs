@@ -186,7 +186,9 @@ fn once(file: &Path) {
                 {
                     std::thread::sleep(Duration::from_millis(2));
                 }
-                let _ = queue.check();
+                if let Err(e) = queue.check() {
+                    say!("trouble blind {:?} {e}", e.kind());
+                }
                 if let Err(e) = queue.shutdown(Duration::from_secs(1)) {
                     say!("trouble {:?} {e}", e.kind());
                 }
