@@ -75,7 +75,7 @@ pub(crate) struct Store {
     names: Arc<Names>,
     file_id: [u8; 16],
     path: PathBuf,
-    identity: Identity,
+    identity: Arc<Identity>,
     settings: Settings,
     vfs: Option<String>,
     /// Removed with the last handle; after the connections, which come before it.
@@ -132,7 +132,11 @@ impl Store {
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(manager);
         let names = Arc::new(Names::default());
-        let identity = if temporary.is_some() { Identity::unknown() } else { Identity::of(&path) };
+        let identity = match temporary {
+            Some(_) => Identity::unknown(),
+            None => Identity::of(&path, opening.settings.durability),
+        };
+        let identity = Arc::new(identity);
         let writer = Writer::new(connection, names.clone(), file_id, identity.clone());
         Ok(Store {
             writer,
@@ -153,7 +157,9 @@ impl Store {
     /// # Errors
     /// Those of `look`, and those of getting a connection.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
-        self.identity.check()?; // a new connection would read what has taken the file's place
+        if self.readers.state().idle_connections == 0 {
+            self.identity.check()?; // a new connection would read what has taken the file's place
+        }
         let connection = self
             .readers
             .get()
