@@ -79,7 +79,7 @@ pub(crate) struct Store {
     names: Arc<Names>,
     file_id: [u8; 16],
     path: PathBuf,
-    identity: Identity,
+    identity: Arc<Identity>,
     settings: Settings,
     vfs: Option<String>,
     place: Place,
@@ -145,10 +145,10 @@ impl Store {
         let (connection, file_id) = open::writer(&path, opening).map_err(|e| e.context(&shown))?;
         let readers = Readers::new(open::readers(&path, opening)).map_err(|e| e.context(&shown))?;
         let names = Arc::new(Names::default());
-        let identity = match opening.place {
-            Place::File(_) => Identity::of(&path),
+        let identity = Arc::new(match opening.place {
+            Place::File(_) => Identity::of(&path, opening.settings.durability),
             Place::Private(_) => Identity::unknown(),
-        };
+        });
         let reserve_bytes = if opening.share { 0 } else { opening.reserve_bytes };
         let writer = Writer::new(connection, names.clone(), file_id, identity.clone(), reserve_bytes);
         Ok(Store {
@@ -194,8 +194,7 @@ impl Store {
     /// Those of `look`, and those of getting a connection.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
         self.process.check()?;
-        self.identity.check()?; // a new connection would read what has taken the file's place
-        let connection = self.readers.get()?;
+        let connection = self.readers.get(&self.identity)?;
         let snapshot = connection.unchecked_transaction().map_err(Fault::from)?;
         Ok(look(&snapshot)?)
     }

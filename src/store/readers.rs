@@ -9,6 +9,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use super::crash::crashed;
+use super::identity::Identity;
 use crate::error::{Error, ErrorKind};
 
 /// Connections at most: enough for a few threads that look, few enough to forget.
@@ -43,9 +44,17 @@ impl Readers {
         Ok(Readers(RwLock::new(Some(built))))
     }
 
-    pub(super) fn get(&self) -> Result<PooledConnection<SqliteConnectionManager>, Error> {
+    /// A connection to this file.
+    pub(super) fn get(
+        &self,
+        identity: &Identity,
+    ) -> Result<PooledConnection<SqliteConnectionManager>, Error> {
         let readers = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let got = readers.as_ref().ok_or_else(crashed)?.get();
+        let readers = readers.as_ref().ok_or_else(crashed)?;
+        if readers.state().idle_connections == 0 {
+            identity.check()?; // a new connection would read what has taken the file's place
+        }
+        let got = readers.get();
         got.map_err(|e| Error::new(ErrorKind::Busy, "no reading connection became free").with_source(e))
     }
 

@@ -69,7 +69,7 @@ pub(crate) struct Desk {
     connection: Connection,
     names: Arc<Names>,
     file_id: [u8; 16],
-    identity: Identity,
+    identity: Arc<Identity>,
     epilogue: Option<Box<dyn Epilogue>>,
     /// Pages in the WAL from which the writer checkpoints it.
     wal_limit: u32,
@@ -84,7 +84,7 @@ impl Writer {
         connection: Connection,
         names: Arc<Names>,
         file_id: [u8; 16],
-        identity: Identity,
+        identity: Arc<Identity>,
         reserve_bytes: u64,
     ) -> Writer {
         connection.wal_hook(Some(note_wal_pages));
@@ -290,7 +290,7 @@ impl Desk {
         if !connection.is_autocommit() {
             sql(connection, "ROLLBACK").map_err(lost)?;
         }
-        identity.check().map_err(|e| lost(e.into()))?;
+        identity.check_commit().map_err(|e| lost(e.into()))?;
         sql(connection, "BEGIN IMMEDIATE").map_err(lost)?;
         let is_alone = company && group.len() == 1;
         let direct = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.direct());
