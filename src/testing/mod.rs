@@ -30,6 +30,9 @@
 //! ```
 
 mod clock;
+pub mod model;
+#[cfg(feature = "proptest")]
+pub mod proptest;
 mod stepped;
 
 pub use crate::crash::{CrashPoint, Moment};

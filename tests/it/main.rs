@@ -11,7 +11,6 @@ mod concurrency;
 mod disk;
 mod kill;
 mod mending;
-mod model;
 mod model_based;
 mod order;
 #[cfg(feature = "rusqlite")]
