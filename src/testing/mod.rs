@@ -30,6 +30,7 @@
 //! ```
 
 mod clock;
+pub mod history;
 pub mod model;
 #[cfg(feature = "proptest")]
 pub mod proptest;
@@ -37,4 +38,5 @@ mod stepped;
 
 pub use crate::crash::{CrashPoint, Moment};
 pub use clock::ManualClock;
+pub use history::{History, HistoryRecorder, Invariant, Violation, check_history};
 pub use stepped::{Crashed, Ran, SteppedQueue, Tally, at_every_commit};

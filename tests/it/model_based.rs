@@ -1,6 +1,7 @@
 //! Random sequences of commands, with jumps of the clock and crashes at any commit, held against the model of the queue.
 
 use std::fmt::Write;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -13,14 +14,46 @@ use proptest_state_machine::ReferenceStateMachine;
 
 use crate::support::*;
 
-/// A round: so many sequences, 100 commands each on the average.
+/// Sequences in a round, 100 commands each on the average.
 const CASES: u32 = 40;
 
 #[test]
 fn g03_g04_g06_g08_g09_g10_a_queue_does_what_its_model_does() {
-    let (seed, begin) = (seed(), Instant::now());
-    let (cases, steps) = (AtomicU64::new(0), AtomicU64::new(0));
-    for round in rounds(50) {
+    const THREADS: usize = 2;
+    let (seed, begin, done) = (seed(), Instant::now(), Done::default());
+    let rounds = Mutex::new(rounds(50));
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let Some(round) = next(&rounds) {
+                    done.run_round(seed, round);
+                }
+            });
+        }
+    });
+    let (cases, steps) = (done.cases.into_inner(), done.steps.into_inner());
+    let a_second = steps as f64 / begin.elapsed().as_secs_f64();
+    report(
+        "model",
+        format_args!(
+            "{steps} steps in {cases} sequences, {a_second:.0} a second, seed {seed}, 0 differences"
+        ),
+    );
+}
+
+/// The next round, unless one has failed.
+fn next(rounds: &Mutex<impl Iterator<Item = u64>>) -> Option<u64> {
+    rounds.lock().ok()?.next()
+}
+
+#[derive(Default)]
+struct Done {
+    cases: AtomicU64,
+    steps: AtomicU64,
+}
+
+impl Done {
+    fn run_round(&self, seed: u64, round: u64) {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         bytes[8..16].copy_from_slice(&round.to_le_bytes());
@@ -34,10 +67,9 @@ fn g03_g04_g06_g08_g09_g10_a_queue_does_what_its_model_does() {
         let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
         let sequences = Machine::<Script>::sequential_strategy(60..140);
         let ran = runner.run(&sequences, |(model, commands, seen)| {
-            cases.fetch_add(1, Ordering::Relaxed);
-            steps.fetch_add(commands.len() as u64, Ordering::Relaxed);
-            Machine::run(&model, &commands, seen)
-                .map_err(|difference| TestCaseError::fail(difference.to_string()))
+            self.cases.fetch_add(1, Ordering::Relaxed);
+            self.steps.fetch_add(commands.len() as u64, Ordering::Relaxed);
+            Machine::run(&model, &commands, seen).map_err(|found| TestCaseError::fail(found.to_string()))
         });
         match ran {
             Ok(()) => {}
@@ -45,14 +77,6 @@ fn g03_g04_g06_g08_g09_g10_a_queue_does_what_its_model_does() {
             Err(TestError::Abort(why)) => panic!("seed {seed}, round {round}: {why}"),
         }
     }
-    let (cases, steps, seconds) = (cases.into_inner(), steps.into_inner(), begin.elapsed().as_secs_f64());
-    let a_second = steps as f64 / seconds;
-    report(
-        "model",
-        format_args!(
-            "{steps} steps in {cases} sequences, {a_second:.0} a second, seed {seed}, 0 differences"
-        ),
-    );
 }
 
 /// What the fuzzer begins with: each file is a case that was of interest once.
@@ -83,7 +107,7 @@ fn a_command_prints_as_rust() {
         lines,
         "Enqueue(Succeed, Options::new().queue(\"a\").priority(0).delay(Duration::from_secs(20)).max_attempts(4)\
          .unique(\"key 1\").expires(Duration::from_secs(20)))\n\
-         CrashDuring(Box::new(Enqueue(Succeed, Options::new().queue(\"a\").priority(-1).max_attempts(1))), CrashPoint::after(2), \
+         CrashDuring(Box::new(Enqueue(Succeed, Options::new().queue(\"a\").priority(-1).max_attempts(1).unique(\"key 0\"))), CrashPoint::after(2), \
          Program::Whole)\n\
          Advance(Duration::from_secs(60))\n\
          CrashDuring(Box::new(RunOne), CrashPoint::before(2), Program::Whole)\n"
