@@ -79,7 +79,7 @@ impl Child {
 }
 
 /// Says a line, if this process has a role.
-fn say(line: std::fmt::Arguments<'_>) {
+pub fn say(line: std::fmt::Arguments<'_>) {
     if std::env::var_os(ROLE).is_none() {
         return;
     }
@@ -105,6 +105,7 @@ fn role() {
         "hold" => hold(file),
         "poison" => poison(file),
         "narrow" => narrow(file),
+        "history" => crate::history::child(file),
         "read-only" => match Queue::builder().open(file) {
             Ok(_) => say!("opened"),
             Err(e) => say!("{:?}: {e}", e.kind()),

@@ -1,6 +1,7 @@
 //! The checker of histories: what breaks an invariant is found, and what really happens breaks none.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 
 use perdura::testing::history::{Asked, Event, History, HowEnded, Invariant, Made, Observation, Seen};
@@ -8,13 +9,14 @@ use perdura::testing::model::{Attempt, Command, Ending, Model, Pair, Program, Sc
 use perdura::testing::proptest::{Machine, commands};
 use perdura::testing::{HistoryRecorder, ManualClock, check_history};
 use perdura::{
-    Builder, Context, Enqueued, Error, Failure, Hold, Options, Queue, State, SystemClock, Task, TaskId,
-    Timestamp,
+    Builder, Config, Context, Enqueued, Error, Failure, Hold, Options, Queue, State, SystemClock, Task,
+    TaskId, Timestamp,
 };
 use proptest::prelude::*;
 use proptest_state_machine::ReferenceStateMachine;
 use serde::{Deserialize, Serialize};
 
+use crate::child::{Child, say};
 use crate::support::*;
 
 // ---- Histories by hand ----
@@ -504,6 +506,90 @@ proptest! {
             _ => {}
         }
     }
+}
+
+/// A role: enqueues from two threads without end, single tasks and batches, while three workers run them; says every event.
+pub fn child(file: &Path) {
+    let process = std::process::id();
+    let recorder = HistoryRecorder::telling(process, SystemClock::new(), |event| {
+        say(format_args!("{}", serde_json::to_string(event).unwrap()));
+    });
+    recorder.opened(3);
+    let queue = worker(&recorder, 3).open(file).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..2_u64 {
+            let (recorder, queue) = (&recorder, &queue);
+            scope.spawn(move || {
+                for call in 0.. {
+                    let first = (u64::from(process) << 32) + call * 8 + thread * 4;
+                    let batch: Vec<_> =
+                        (first..=first + thread * 3).map(|n| Noted { n, script: Script::Succeed }).collect();
+                    recorder.enqueue_all(queue, batch.iter().map(|task| (task, Options::new()))).unwrap();
+                }
+            });
+        }
+    });
+}
+
+fn worker(recorder: &HistoryRecorder, workers: usize) -> Builder {
+    let handler = recorder.handler(|task: Noted, _: &Context| match task.n % 5 {
+        0 => Err(Failure::named("told.to", "fail").retry_after(SECOND / 1000)),
+        1 => Err(Failure::snooze(SECOND / 100)),
+        _ => Ok(task.n),
+    });
+    let config = Config { workers, retention: None, ..Config::default() };
+    Queue::builder().config(config).handle(handler)
+}
+
+#[test]
+fn g01_g03_g05_g06_g08_a_killed_process_breaks_no_invariant() {
+    let folder = Folder::new();
+    let mut history = History::default();
+    let (mut random, mut starts) = (seed(), 0);
+    for _ in 0..20 {
+        let mut child = Child::start("history", &folder.file());
+        let mut said = Vec::new();
+        while let Some(line) = child.line() {
+            said.push(line);
+            if said.iter().any(|line| line.contains("\"started\"")) {
+                break;
+            }
+        }
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        std::thread::sleep(std::time::Duration::from_micros((random >> 33) % 20_000));
+        said.extend(child.kill());
+        let whole = |line: &String| serde_json::from_str::<Event>(line).ok(); // the last one may be cut
+        let events: Vec<Event> = said.iter().map_while(whole).collect();
+        assert!(events.len() + 1 >= said.len(), "only the last line may be cut: {said:?}");
+        let Some(Event::Opened { process, .. }) = events.first() else {
+            panic!("it begins with its opening")
+        };
+        let process = *process;
+        starts += events.iter().filter(|event| matches!(event, Event::Started { .. })).count();
+        history.events.extend(events);
+        history.events.push(Event::Crashed { process });
+        history.events.extend(looked(&folder));
+    }
+    assert!(starts > 20, "only {starts} handlers began");
+    check_history(&history).unwrap_or_else(|violation| panic!("{violation}"));
+    let without_one = history.events.iter().filter_map(|event| match event {
+        Event::Observed(seen) => {
+            let tasks = seen.tasks.iter().filter(|task| task.id != id(1)).cloned().collect();
+            Some(Event::Observed(Observation { tasks, ..seen.clone() }))
+        }
+        event => Some(event.clone()),
+    });
+    let violation = check_history(&without_one.collect()).unwrap_err();
+    assert!(
+        [Invariant::Durable, Invariant::NoGhosts, Invariant::Counters].contains(&violation.invariant),
+        "{violation}"
+    );
+}
+
+fn looked(folder: &Folder) -> Vec<Event> {
+    let onlooker = HistoryRecorder::new(SystemClock::new());
+    onlooker.observe(&Queue::builder().open(folder.file()).unwrap()).unwrap();
+    onlooker.history().events
 }
 
 #[test]
