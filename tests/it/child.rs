@@ -105,7 +105,7 @@ fn role() {
         "hold" => hold(file),
         "poison" => poison(file),
         "narrow" => narrow(file),
-        "history" => crate::history::child(file),
+        "history" => crate::histories::child(file),
         "read-only" => match Queue::builder().open(file) {
             Ok(_) => say!("opened"),
             Err(e) => say!("{:?}: {e}", e.kind()),

@@ -9,6 +9,7 @@ mod checksum;
 mod child;
 mod concurrency;
 mod disk;
+mod histories;
 mod history;
 mod kill;
 mod mending;

@@ -83,7 +83,7 @@ impl HistoryRecorder {
     /// The file is about to be opened, with so many workers. What this recorder noted before belongs to another process, which is dead.
     pub fn opened(&self, workers: usize) {
         let before = self.0.process.fetch_add(1, Ordering::AcqRel);
-        if before % OPENINGS > 0 {
+        if !before.is_multiple_of(OPENINGS) {
             self.push(Event::Crashed { process: before });
         }
         self.push(Event::Opened { process: before + 1, workers });

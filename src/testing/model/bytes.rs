@@ -16,7 +16,7 @@ pub fn decode(bytes: &[u8]) -> Vec<Command<Script>> {
 fn command([kind, a, b, c]: [u8; 4]) -> Command<Script> {
     let queue = QUEUES[usize::from(a % 3)];
     let seconds = |n: u64| Duration::from_secs(n);
-    let program = |n: u8| if n % 2 == 0 { Program::Whole } else { Program::Older };
+    let program = |n: u8| if n.is_multiple_of(2) { Program::Whole } else { Program::Older };
     let (a64, b64, c64) = (u64::from(a), u64::from(b), u64::from(c));
     match kind % 48 {
         0..=8 => {
@@ -63,7 +63,7 @@ fn command([kind, a, b, c]: [u8; 4]) -> Command<Script> {
 }
 
 fn during(command: Command<Script>, at: CrashPoint, program: u8) -> Command<Script> {
-    let program = if program % 2 == 0 { Program::Whole } else { Program::Older };
+    let program = if program.is_multiple_of(2) { Program::Whole } else { Program::Older };
     Command::CrashDuring(Box::new(command), at, program)
 }
 
@@ -87,13 +87,13 @@ fn enqueue(a: u8, b: u8, c: u8) -> (Script, Options) {
         .queue(QUEUES[usize::from(a % 3)])
         .priority(i16::from(a / 3 % 3) - 1)
         .max_attempts(u32::from(c % 4) + 1);
-    if b % 4 == 0 && b > 0 {
+    if b.is_multiple_of(4) && b > 0 {
         options = options.delay(Duration::from_secs(b.into()));
     }
-    if c % 3 == 0 {
+    if c.is_multiple_of(3) {
         options = options.unique(format!("key {}", c / 3 % 4));
     }
-    if b % 5 == 0 && b > 0 {
+    if b.is_multiple_of(5) && b > 0 {
         options = options.expires(Duration::from_secs(b.into()));
     }
     (script, options)

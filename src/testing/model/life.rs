@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::{Answer, Attempt, Ending, Program, Workload};
+use super::{Answer, Ending, ModelLetter, ModelTask, Program, Workload};
 use crate::config::{Config, LostRetry};
 use crate::crash::CrashPoint;
 use crate::error::ErrorKind;
@@ -18,64 +18,6 @@ const STEADY: Duration = Duration::from_secs(5 * 60);
 const DRIFT_MS: i128 = 60_000;
 /// The error type of an attempt whose process died.
 const TASK_LOST: &str = "TaskLost";
-
-/// A task, as the rules see it.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct ModelTask<W> {
-    /// What was enqueued.
-    pub task: W,
-    /// Its queue.
-    pub queue: String,
-    /// Higher runs first.
-    pub priority: i16,
-    /// Where it stands.
-    pub state: State,
-    /// Why it may not be claimed; `Ready` unless it is `QUEUED`.
-    pub hold: Hold,
-    /// Attempts that count.
-    pub attempt_number: u32,
-    /// How many it has.
-    pub max_attempts: u32,
-    /// Claims in its whole life.
-    pub generation: u64,
-    /// When it was enqueued.
-    pub created_at: Timestamp,
-    /// When it is due, while it waits for its time.
-    pub run_at: Option<Timestamp>,
-    /// When that wait began, if it is a relative one.
-    pub anchor: Option<Timestamp>,
-    /// When it is cancelled unless it runs.
-    pub expires_at: Option<Timestamp>,
-    /// When it ended.
-    pub finished_at: Option<Timestamp>,
-    /// Its unique key.
-    pub key: Option<String>,
-    /// The base of its backoff, if it has its own.
-    pub backoff: Option<Duration>,
-    /// Its process died in an attempt, and it has not ended by itself since.
-    pub suspect: bool,
-    /// Its handler has begun (while it is `RUNNING`).
-    pub started: bool,
-    /// Somebody cancelled it while it ran.
-    pub cancel_requested: bool,
-    /// How often it snoozed.
-    pub snoozes: u32,
-    /// The letter that it was made of.
-    pub replay_of: Option<TaskId>,
-}
-
-/// A dead letter.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct ModelLetter<W> {
-    /// The task as it ended.
-    pub task: ModelTask<W>,
-    /// When it was moved.
-    pub moved_at: Timestamp,
-    /// The newest task that was made of it.
-    pub replayed_as: Option<TaskId>,
-}
 
 /// The reference: what a queue should answer and hold. See the [module](super).
 #[derive(Clone, PartialEq)]
@@ -113,41 +55,6 @@ impl<W: Workload> fmt::Debug for Model<W> {
             self.wall,
             self.tasks.len()
         )
-    }
-}
-
-impl<W: Workload> ModelTask<W> {
-    fn is_live(&self) -> bool {
-        matches!(self.state, State::Queued | State::Running)
-    }
-
-    fn is_held(&self, hold: Hold) -> bool {
-        self.state == State::Queued && self.hold == hold
-    }
-
-    /// Where it goes that waits for nothing else: suspects wait for their turn.
-    fn unheld(&self) -> Hold {
-        if self.suspect { Hold::Suspect } else { Hold::Ready }
-    }
-
-    fn queue_up(&mut self, hold: Hold) {
-        (self.state, self.hold, self.run_at, self.anchor) = (State::Queued, hold, None, None);
-    }
-
-    fn wait(&mut self, now: Timestamp, delay: Duration) {
-        self.queue_up(Hold::Time);
-        (self.run_at, self.anchor) = (Some(now.after(delay)), Some(now));
-    }
-
-    fn end(&mut self, state: State, now: Timestamp) {
-        self.queue_up(Hold::Ready);
-        (self.state, self.suspect, self.finished_at) = (state, false, Some(now));
-        self.cancel_requested &= state == State::Cancelled;
-    }
-
-    pub(super) fn attempt(&self) -> Attempt {
-        let (attempt_number, max_attempts) = (self.attempt_number, self.max_attempts);
-        Attempt { attempt_number, max_attempts, generation: self.generation }
     }
 }
 

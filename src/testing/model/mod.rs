@@ -32,15 +32,17 @@ mod life;
 mod pair;
 mod script;
 mod steps;
+mod task;
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 pub use bytes::decode;
 pub use command::{Answer, Command, Invalid, Nth, Program};
-pub use life::{Model, ModelLetter, ModelTask};
+pub use life::Model;
 pub use pair::{Difference, Pair};
 pub use script::Script;
+pub use task::{ModelLetter, ModelTask};
 
 use crate::error::Error;
 use crate::queue::{Builder, Queue};
