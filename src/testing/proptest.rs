@@ -196,6 +196,10 @@ pub fn commands<W: Workload + Arbitrary>() -> BoxedStrategy<Command<W>> {
         1 => programs().prop_map(Command::Crash),
         5 => (plain_commands(), point, programs())
             .prop_map(|(command, at, program)| Command::CrashDuring(Box::new(command), at, program)),
+        4 => programs().prop_map(|program| {
+            // In the middle of a handler: the crash that leaves most behind.
+            Command::CrashDuring(Box::new(Command::RunOne), CrashPoint::before(2), program)
+        }),
         1 => visit,
     ]
     .boxed()
