@@ -1,8 +1,15 @@
-//! The bytes are operations, four bytes each; the queue must do what the model says. A start of a sequence is a sequence.
+//! The bytes are commands, four bytes each; the queue must do what the model says. A start of a sequence is a sequence.
 
 #![no_main]
 
-#[path = "../../tests/it/model.rs"]
-mod model;
+use perdura::Config;
+use perdura::testing::model::{Pair, Script, decode};
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| model::check(&model::decode(data)));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let config = Config { retry_exception_denylist: vec!["denied.here".to_owned()], ..Config::default() };
+    let mut pair = Pair::<Script>::new(&config).expect("a fresh file can be made");
+    for command in decode(data) {
+        pair.apply(&command).unwrap_or_else(|difference| panic!("{difference}"));
+    }
+    pair.finish().unwrap_or_else(|difference| panic!("{difference}"));
+});

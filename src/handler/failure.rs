@@ -128,6 +128,11 @@ impl Failure {
         &self.0.report.error_message
     }
 
+    /// Whether the attempt does not count.
+    pub(crate) fn is_refunded(&self) -> bool {
+        matches!(self.0.class, Class::Snooze(_) | Class::Interrupted)
+    }
+
     pub(super) fn verdict(self) -> Verdict {
         let Cause { class, report: error, retry_after } = *self.0;
         let failed = |permanent, timed_out| Verdict::Failed {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::planted::planted;
 use crate::task::Timestamp;
 
 /// The wall clock must have been steady for so long before anything is deleted by age.
@@ -30,7 +31,7 @@ impl Steady {
             self.since = monotonic;
         }
         self.last = Some((wall, monotonic));
-        monotonic.saturating_sub(self.since) >= STEADY
+        monotonic.saturating_sub(self.since) >= STEADY || planted("g10-ages-trust-the-clock")
     }
 }
 

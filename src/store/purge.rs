@@ -9,6 +9,7 @@ use super::letters::bury;
 use super::quarantine::indexed;
 use super::tx::Tx;
 use crate::lifecycle::{Event, next};
+use crate::planted::planted;
 use crate::task::{State, TaskId, Timestamp};
 
 /// Which ages end what.
@@ -44,9 +45,10 @@ pub(crate) fn purge(
         let before = match state {
             State::Succeeded | State::Cancelled => ages.delete_before,
             State::Failed | State::Lost => ages.bury_before,
+            State::Queued if planted("g04-waiting-tasks-purged") => ages.delete_before,
             State::Queued | State::Running => None,
         };
-        let finished: Option<i64> = row.get(3)?;
+        let finished: Option<i64> = row.get(if planted("g04-waiting-tasks-purged") { 2 } else { 3 })?;
         if finished.zip(before).is_some_and(|(ms, before)| ms < before.as_millis()) {
             over.push((last, state));
         }

@@ -31,11 +31,16 @@
 
 mod assertions;
 mod clock;
+pub mod history;
+pub mod model;
+#[cfg(feature = "proptest")]
+pub mod proptest;
 mod stepped;
 
 pub use crate::crash::{CrashPoint, Moment};
 pub use assertions::{EnqueuedTask, Performed};
 pub use clock::ManualClock;
+pub use history::{History, HistoryRecorder, Invariant, Violation, check_history};
 /// Faults below SQLite: operations that fail, a disk that is full, what a power cut leaves. Open the queue with
 /// [`Builder::vfs`](crate::Builder::vfs) and [`faults::VFS`].
 #[cfg(feature = "faults")]

@@ -201,6 +201,7 @@ fn role() {
         "poison" => poison(file),
         "hostile" => crate::handlers::role(file),
         "narrow" => narrow(file),
+        "history" => crate::histories::child(file),
         "read-only" => match Queue::builder().open(file) {
             Ok(_) => say!("opened"),
             Err(e) => say!("{:?}: {e}", e.kind()),

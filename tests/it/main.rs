@@ -18,6 +18,8 @@ mod fixtures;
 mod forked;
 mod full;
 mod handlers;
+mod histories;
+mod history;
 mod hostile;
 #[cfg(unix)]
 mod identity;
@@ -28,7 +30,6 @@ mod logger;
 #[cfg(target_os = "linux")]
 mod loop_device;
 mod mending;
-mod model;
 mod model_based;
 mod neighbours;
 mod order;

@@ -1,14 +1,115 @@
-//! Random sequences of operations against the reference in `model`.
+//! Random sequences of commands, with jumps of the clock and crashes at any commit, held against the model of the queue.
 
+use std::fmt::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use perdura::Config;
+use perdura::testing::model::{Pair, Script, decode};
+use perdura::testing::proptest::Machine;
 use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
+use proptest_state_machine::ReferenceStateMachine;
 
-use crate::model::{check, decode};
+use crate::support::*;
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+/// Sequences in a round, 100 commands each on the average.
+const CASES: u32 = 40;
 
-    #[test]
-    fn the_queue_does_what_the_model_does(bytes in prop::collection::vec(any::<[u8; 4]>(), 1..80)) {
-        check(&decode(bytes.as_flattened()));
+#[test]
+fn g03_g04_g06_g08_g09_g10_a_queue_does_what_its_model_does() {
+    const THREADS: usize = 2;
+    let (seed, begin, done) = (seed(), Instant::now(), Done::default());
+    let rounds = Mutex::new(rounds(50));
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let Some(round) = next(&rounds) {
+                    done.run_round(seed, round);
+                }
+            });
+        }
+    });
+    let (cases, steps) = (done.cases.into_inner(), done.steps.into_inner());
+    let a_second = steps as f64 / begin.elapsed().as_secs_f64();
+    report(
+        "model",
+        format_args!(
+            "{steps} steps in {cases} sequences, {a_second:.0} a second, seed {seed}, 0 differences"
+        ),
+    );
+}
+
+/// The next round, unless one has failed.
+fn next(rounds: &Mutex<impl Iterator<Item = u64>>) -> Option<u64> {
+    rounds.lock().ok()?.next()
+}
+
+#[derive(Default)]
+struct Done {
+    cases: AtomicU64,
+    steps: AtomicU64,
+}
+
+impl Done {
+    fn run_round(&self, seed: u64, round: u64) {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        bytes[8..16].copy_from_slice(&round.to_le_bytes());
+        let config = ProptestConfig {
+            cases: CASES,
+            max_shrink_iters: 20_000,
+            max_shrink_time: 60_000,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+        let sequences = Machine::<Script>::sequential_strategy(60..140);
+        let ran = runner.run(&sequences, |(model, commands, seen)| {
+            self.cases.fetch_add(1, Ordering::Relaxed);
+            self.steps.fetch_add(commands.len() as u64, Ordering::Relaxed);
+            Machine::run(&model, &commands, seen).map_err(|found| TestCaseError::fail(found.to_string()))
+        });
+        match ran {
+            Ok(()) => {}
+            Err(TestError::Fail(why, (model, ..))) => panic!("seed {seed}, round {round}, {model:?}: {why}"),
+            Err(TestError::Abort(why)) => panic!("seed {seed}, round {round}: {why}"),
+        }
     }
+}
+
+/// What the fuzzer begins with: each file is a case that was of interest once.
+#[test]
+fn the_corpus_of_the_fuzzer_does_what_the_model_does() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/operations");
+    let mut files = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let mut pair = Pair::<Script>::new(&Config::default()).unwrap();
+        for command in decode(&std::fs::read(&path).unwrap()) {
+            pair.apply(&command).unwrap_or_else(|difference| panic!("{}: {difference}", path.display()));
+        }
+        pair.finish().unwrap();
+        files += 1;
+    }
+    assert!(files > 10, "the corpus is gone");
+}
+
+/// Commands print as the Rust that makes them, one line each, so that a failure can be pasted into a test.
+#[test]
+fn a_command_prints_as_rust() {
+    let mut lines = String::new();
+    for command in decode(&[0, 3, 20, 3, 34, 3, 0, 0, 16, 60, 0, 0, 31, 1, 0, 0]) {
+        writeln!(lines, "{command:?}").unwrap();
+    }
+    assert_eq!(
+        lines,
+        "Enqueue(Succeed, Options::new().queue(\"a\").priority(0).delay(Duration::from_secs(20)).max_attempts(4)\
+         .unique(\"key 1\").expires(Duration::from_secs(20)))\n\
+         CrashDuring(Box::new(Enqueue(Succeed, Options::new().queue(\"a\").priority(-1).max_attempts(1).unique(\"key 0\"))), CrashPoint::after(2), \
+         Program::Whole)\n\
+         Advance(Duration::from_secs(60))\n\
+         CrashDuring(Box::new(RunOne), CrashPoint::before(2), Program::Whole)\n"
+    );
 }

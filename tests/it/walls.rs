@@ -21,7 +21,7 @@ const MAY_NAME: &[(&str, &str)] = &[
         "lib",
         "testing queue executor handler timer schedule store clock sync lifecycle retry task config error crash",
     ),
-    ("testing", "queue clock task config error crash"),
+    ("testing", "queue handler clock task config error crash"),
     ("queue", "executor handler timer schedule store clock sync lifecycle retry task config error crash"),
     // running
     ("timer", "clock sync lifecycle retry task config error"),

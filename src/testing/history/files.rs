@@ -1,0 +1,123 @@
+//! What must hold of a file as a whole, whenever somebody looks.
+
+use std::collections::{HashMap, HashSet};
+
+use super::check::{Call, Checker};
+use super::{Invariant, Observation, Violation};
+use crate::task::{Hold, QueueCounts, State, TaskId};
+
+/// I4, I5, I12: each task for itself, and the counters.
+pub(super) fn check_shape(checker: &Checker<'_>, observed: &Observation) -> Result<(), Violation> {
+    let (mut ids, mut counted) = (HashSet::new(), QueueCounts::default());
+    for seen in &observed.tasks {
+        let broken =
+            |invariant, problem: &str| Err(checker.broken(invariant, seen.id, &[checker.at], problem));
+        if !ids.insert(seen.id) || observed.letters.contains(&seen.id) {
+            return broken(Invariant::OneState, "is there twice");
+        }
+        let queued = seen.state == State::Queued;
+        if queued != seen.hold.is_some() || seen.hold == Some(Hold::Time) && seen.run_at.is_none() {
+            return broken(Invariant::OneState, "has a hold that does not go with its state or time");
+        }
+        if seen.state == State::Running && seen.started_at.is_none() {
+            return broken(Invariant::OneState, "is RUNNING and has not started");
+        }
+        // A LOST task whose thread is still at work has not finished.
+        if seen.state != State::Lost && seen.state.is_finished() != seen.finished_at.is_some() {
+            return broken(Invariant::OneState, "has an end that does not go with its state");
+        }
+        let runs = seen.state == State::Running;
+        if seen.attempt_number > seen.max_attempts
+            || runs && (seen.attempt_number == 0 || seen.generation == 0)
+        {
+            return broken(Invariant::Counted, "has a number of attempts out of its bounds");
+        }
+        *counted.counter(seen.state, seen.hold.unwrap_or(Hold::Ready)) += 1;
+    }
+    match observed.counts {
+        Some(counts) if (QueueCounts { paused: false, ..counts }) != counted => {
+            let problem = format!("the counters say {counts:?}, and a count finds {counted:?}");
+            Err(checker.broken(Invariant::Counters, None, &[checker.at], problem))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// I1, I2, I13: nothing is missing, nothing appeared, everything adds up.
+pub(super) fn check_whole(checker: &mut Checker<'_>, observed: &Observation) -> Result<(), Violation> {
+    let at = checker.at;
+    adopt(checker, observed)?;
+    let present: HashSet<TaskId> =
+        observed.tasks.iter().map(|seen| seen.id).chain(observed.letters.iter().copied()).collect();
+    let there = checker.there();
+    let mut missing: Vec<TaskId> = there.difference(&present).copied().collect();
+    missing.sort_unstable();
+    let lost = missing.len() as u64;
+    if let Some(id) = missing.first().filter(|_| lost > checker.purged) {
+        let made = checker.tasks[id].made.or(checker.tasks[id].found).unwrap_or(at);
+        let problem = format!("was acknowledged and is gone; {lost} are, and {} were purged", checker.purged);
+        return Err(checker.broken(Invariant::Durable, *id, &[made, at], problem));
+    }
+    if lost < checker.purged {
+        let problem = format!("{} tasks and letters were purged, and only {lost} are gone", checker.purged);
+        return Err(checker.broken(Invariant::Conservation, None, &[at], problem));
+    }
+    let deleted = present.iter().find_map(|id| Some((*id, checker.tasks.get(id)?.deleted?)));
+    match deleted {
+        Some((id, deleted)) => {
+            Err(checker.broken(Invariant::Conservation, id, &[deleted, at], "was deleted and is there"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Finds the enqueue without an answer that each task came from which nobody acknowledged. A batch is there whole or not at all.
+fn adopt(checker: &mut Checker<'_>, observed: &Observation) -> Result<(), Violation> {
+    let at = checker.at;
+    type Content<'a> = (&'a str, &'a str, u64);
+    let mut strangers: HashMap<Content<'_>, Vec<TaskId>> = HashMap::new();
+    for seen in observed.tasks.iter().rev() {
+        if checker.tasks.get(&seen.id).is_none_or(|known| known.made.or(known.found).is_none()) {
+            let content = (seen.task_name.as_str(), seen.queue.as_str(), seen.args);
+            strangers.entry(content).or_default().push(seen.id);
+        }
+    }
+    for Call { asked, begun } in checker.open_calls.values() {
+        let found: Vec<Option<TaskId>> = asked
+            .iter()
+            .map(|asked| {
+                strangers.get_mut(&(asked.task_name.as_str(), asked.queue.as_str(), asked.args))?.pop()
+            })
+            .collect();
+        // With a unique key, a task of the batch may have been there before.
+        let may_lack = |i: usize| asked[i].key.is_some();
+        if let Some(id) = found.iter().flatten().next()
+            && let Some(i) = (0..asked.len()).find(|i| found[*i].is_none() && !may_lack(*i))
+        {
+            let problem = format!("is there, and task {i} of its batch is not");
+            return Err(checker.broken(Invariant::NoGhosts, *id, &[*begun, at], problem));
+        }
+        for (id, asked) in found.iter().zip(*asked).filter_map(|(id, asked)| Some((id.as_ref()?, asked))) {
+            let known = checker.tasks.entry(*id).or_default();
+            known.asked = Some(asked);
+            known.found = Some(at);
+        }
+    }
+    match strangers.values().flatten().min() {
+        Some(id) => Err(checker.broken(Invariant::NoGhosts, *id, &[at], "is there, and nobody enqueued it")),
+        None => Ok(()),
+    }
+}
+
+/// I3.
+pub(super) fn check_unique_keys(checker: &Checker<'_>, observed: &Observation) -> Result<(), Violation> {
+    let mut holders: HashMap<(&str, u64), TaskId> = HashMap::new();
+    for seen in observed.tasks.iter().filter(|seen| !seen.state.is_finished()) {
+        let Some(key) = checker.tasks.get(&seen.id).and_then(|known| known.asked?.key) else { continue };
+        if let Some(other) = holders.insert((&seen.queue, key), seen.id) {
+            let problem = format!("is live and has the unique key of task {other}, which is live too");
+            return Err(checker.broken(Invariant::UniqueKeys, seen.id, &[checker.at], problem));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! Who notes what happens.
+
+use std::hash::Hasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use siphasher::sip::SipHasher13;
+
+use super::{Asked, Event, History, HowEnded, Made, Observation, Seen};
+use crate::clock::Clock;
+use crate::error::{Error, Outcome};
+use crate::handler::{Context, Failure};
+use crate::queue::Queue;
+use crate::task::{DEFAULT_QUEUE, Due, Enqueued, Filter, Options, Task, TaskId};
+
+/// Notes what happens to a queue. Clones note in the same history.
+#[derive(Clone)]
+pub struct HistoryRecorder(Arc<Inner>);
+
+struct Inner {
+    clock: Box<dyn Clock>,
+    /// The number of the newest opening.
+    process: AtomicU64,
+    calls: AtomicU64,
+    events: Mutex<Vec<Event>>,
+    tell: Option<Tell>,
+}
+
+type Tell = Box<dyn Fn(&Event) + Send + Sync>;
+
+/// Openings that one process may make: the first is numbered with its own number times this.
+const OPENINGS: u64 = 1 << 20;
+
+impl HistoryRecorder {
+    /// A recorder that keeps its events.
+    pub fn new(clock: impl Clock) -> HistoryRecorder {
+        HistoryRecorder::make(0, clock, None)
+    }
+
+    /// A recorder that tells each event at once, for instance to a parent that will kill this process. `process` is a number that no
+    /// other process of the test has. Events are told in their order, under a lock.
+    pub fn telling(
+        process: u32,
+        clock: impl Clock,
+        tell: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> HistoryRecorder {
+        HistoryRecorder::make(u64::from(process) * OPENINGS, clock, Some(Box::new(tell)))
+    }
+
+    fn make(process: u64, clock: impl Clock, tell: Option<Tell>) -> HistoryRecorder {
+        HistoryRecorder(Arc::new(Inner {
+            clock: Box::new(clock),
+            process: AtomicU64::new(process),
+            calls: AtomicU64::default(),
+            events: Mutex::default(),
+            tell,
+        }))
+    }
+
+    fn events(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.0.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn process(&self) -> u64 {
+        self.0.process.load(Ordering::Acquire)
+    }
+
+    /// Notes an event.
+    pub fn push(&self, event: Event) {
+        let mut events = self.events();
+        match &self.0.tell {
+            Some(tell) => tell(&event),
+            None => events.push(event),
+        }
+    }
+
+    /// What was noted so far.
+    pub fn history(&self) -> History {
+        History { events: self.events().clone() }
+    }
+
+    /// The file is about to be opened, with so many workers. What this recorder noted before belongs to another process, which is dead.
+    pub fn opened(&self, workers: usize) {
+        let before = self.0.process.fetch_add(1, Ordering::AcqRel);
+        if !before.is_multiple_of(OPENINGS) {
+            self.push(Event::Crashed { process: before });
+        }
+        self.push(Event::Opened { process: before + 1, workers });
+    }
+
+    /// The process has died, as in [`SteppedQueue::crash`](crate::testing::SteppedQueue::crash).
+    pub fn crashed(&self) {
+        self.push(Event::Crashed { process: self.process() });
+    }
+
+    /// A handler that does what `handler` does, and has its starts and ends noted.
+    pub fn handler<T, O, F>(
+        &self,
+        handler: F,
+    ) -> impl Fn(T, &Context) -> Result<O, Failure> + Send + Sync + 'static
+    where
+        F: Fn(T, &Context) -> Result<O, Failure> + Send + Sync + 'static,
+    {
+        let recorder = self.clone();
+        move |task, cx| {
+            let mut attempt = Running { recorder: &recorder, cx, how: HowEnded::Failed };
+            recorder.push(Event::Started {
+                process: recorder.process(),
+                id: cx.id(),
+                generation: cx.generation(),
+                attempt_number: cx.attempt_number(),
+                max_attempts: cx.max_attempts(),
+                at: recorder.0.clock.now(),
+            });
+            let ended = handler(task, cx);
+            attempt.how = match &ended {
+                Ok(_) => HowEnded::Succeeded,
+                Err(failure) if failure.is_refunded() => HowEnded::Refunded,
+                Err(_) => HowEnded::Failed,
+            };
+            ended
+        }
+    }
+
+    /// Enqueues a task, and notes that and the answer.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue_with`].
+    pub fn enqueue<T: Task>(&self, queue: &Queue, task: &T, options: Options) -> Result<Enqueued, Error> {
+        let asked = vec![self.asked(task, &options)];
+        let made = self.note(asked, || queue.enqueue_with(task, options).map(|made| vec![made]))?;
+        made.into_iter().next().ok_or_else(|| Error::internal("an enqueue gave no answer"))
+    }
+
+    /// Enqueues several tasks in one transaction, and notes that and the answers.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue_all_with`].
+    pub fn enqueue_all<'t, T: Task>(
+        &self,
+        queue: &Queue,
+        tasks: impl IntoIterator<Item = (&'t T, Options)>,
+    ) -> Result<Vec<Enqueued>, Error> {
+        let tasks: Vec<_> = tasks.into_iter().collect();
+        let asked = tasks.iter().map(|(task, options)| self.asked(*task, options)).collect();
+        self.note(asked, || queue.enqueue_all_with(tasks))
+    }
+
+    fn asked<T: Task>(&self, task: &T, options: &Options) -> Asked {
+        let all = options.clone().or(task.options());
+        Asked {
+            task_name: T::NAME.to_owned(),
+            queue: all.queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned()),
+            priority: all.priority.unwrap_or(0),
+            args: digest(&json(task)),
+            key: all.unique.as_deref().map(digest),
+            not_before: all.due.map(|due| match due {
+                Due::After(delay) => self.0.clock.now().after(delay),
+                Due::At(time) => time,
+            }),
+        }
+    }
+
+    fn note(
+        &self,
+        asked: Vec<Asked>,
+        enqueue: impl FnOnce() -> Result<Vec<Enqueued>, Error>,
+    ) -> Result<Vec<Enqueued>, Error> {
+        let (process, call) = (self.process(), self.0.calls.fetch_add(1, Ordering::Relaxed));
+        self.push(Event::Enqueueing { process, call, asked });
+        let answer = enqueue();
+        self.push(match &answer {
+            Ok(made) => {
+                let made = made.iter().map(|made| Made { id: made.id(), is_new: made.is_new() }).collect();
+                Event::Enqueued { process, call, made }
+            }
+            Err(e) if e.outcome() == Outcome::NotDone => Event::NotDone { process, call },
+            Err(_) => Event::Unknown { process, call },
+        });
+        answer
+    }
+
+    /// Somebody retried a task by hand. To be noted before the call, as it may start at once.
+    pub fn retried(&self, id: TaskId) {
+        self.push(Event::Retried { id });
+    }
+
+    /// Somebody had a waiting task run now. To be noted before the call.
+    pub fn run_now(&self, id: TaskId) {
+        self.push(Event::RunNow { id });
+    }
+
+    /// Somebody deleted a task. To be noted after the call.
+    pub fn deleted(&self, id: TaskId) {
+        self.push(Event::Deleted { id });
+    }
+
+    /// A task was made of a dead letter.
+    pub fn replayed(&self, letter: TaskId, id: TaskId) {
+        self.push(Event::Replayed { letter, id });
+    }
+
+    /// So many tasks or letters were deleted by age or in bulk.
+    pub fn purged(&self, count: u64) {
+        self.push(Event::Purged { count });
+    }
+
+    /// Somebody set the wall clock back.
+    pub fn clock_set_back(&self) {
+        self.push(Event::ClockSet);
+    }
+
+    /// Looks at the whole file. Best while nothing runs: the counters are noted only if they stood still during the look.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn observe(&self, queue: &Queue) -> Result<(), Error> {
+        let everything = || Filter::new().limit(usize::MAX);
+        let before = queue.counts()?.total();
+        let mut tasks = Vec::new();
+        for record in queue.tasks(everything())? {
+            let Some(args) = found(queue.args_json(record.task_id))? else { continue };
+            tasks.push(Seen {
+                id: record.task_id,
+                task_name: record.task_name,
+                queue: record.queue,
+                state: record.state,
+                hold: record.hold,
+                attempt_number: record.attempt_number,
+                max_attempts: record.max_attempts,
+                generation: record.generation,
+                run_at: record.run_at,
+                started_at: record.started_at,
+                finished_at: record.finished_at,
+                args: digest(&args),
+            });
+        }
+        let letters = queue.dead_letters().list(everything())?.iter().map(|letter| letter.task_id).collect();
+        let after = queue.counts()?.total();
+        self.push(Event::Observed(Observation {
+            tasks,
+            letters,
+            counts: (before == after).then_some(after),
+        }));
+        Ok(())
+    }
+}
+
+/// None for what was deleted meanwhile.
+fn found<R>(looked: Result<R, Error>) -> Result<Option<R>, Error> {
+    match looked {
+        Err(e) if e.kind() == crate::error::ErrorKind::NotFound => Ok(None),
+        looked => looked.map(Some),
+    }
+}
+
+fn json(task: &impl Serialize) -> String {
+    serde_json::to_string(task).unwrap_or_default() // the enqueue says what is wrong with it
+}
+
+fn digest(text: &str) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
+/// Notes the end of an attempt, whichever way it ends.
+struct Running<'a> {
+    recorder: &'a HistoryRecorder,
+    cx: &'a Context,
+    how: HowEnded,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let (id, generation) = (self.cx.id(), self.cx.generation());
+        self.recorder.push(Event::Ended { id, generation, how: self.how });
+    }
+}

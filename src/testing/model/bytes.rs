@@ -1,0 +1,100 @@
+//! Commands from bytes, for fuzzing: four bytes each, and every input is a sequence.
+
+use std::time::Duration;
+
+use super::{Command, Invalid, Nth, Program, Script};
+use crate::crash::{CrashPoint, Moment};
+use crate::task::Options;
+
+const QUEUES: [&str; 3] = ["a", "b", "c"];
+
+/// Turns bytes into commands, four bytes each. The start of a sequence is a sequence.
+pub fn decode(bytes: &[u8]) -> Vec<Command<Script>> {
+    bytes.chunks_exact(4).map(|b| command([b[0], b[1], b[2], b[3]])).collect()
+}
+
+fn command([kind, a, b, c]: [u8; 4]) -> Command<Script> {
+    let queue = QUEUES[usize::from(a % 3)];
+    let seconds = |n: u64| Duration::from_secs(n);
+    let program = |n: u8| if n.is_multiple_of(2) { Program::Whole } else { Program::Older };
+    let (a64, b64, c64) = (u64::from(a), u64::from(b), u64::from(c));
+    match kind % 48 {
+        0..=8 => {
+            let (task, options) = enqueue(a, b, c);
+            Command::Enqueue(task, options)
+        }
+        9 => Command::EnqueueAll(vec![(Script::Succeed, Options::new().queue(queue)); usize::from(b % 5)]),
+        10..=14 | 36 | 37 => Command::RunOne,
+        15 | 38 => Command::RunAll,
+        16 | 17 => Command::Advance(seconds(a64 * (1 + b64 % 4 * 20))),
+        18 => Command::Suspend(seconds(a64 * 10)),
+        19 => Command::JumpBack(seconds(a64 * b64 * c64)),
+        20 => Command::Retry(Nth(a)),
+        21 | 22 => Command::Cancel(Nth(a)),
+        23 => Command::Delete(Nth(a)),
+        24 => Command::RunNow(Nth(a)),
+        25 => Command::Pause(queue),
+        26 => Command::Resume(queue),
+        27 => Command::RetryAll,
+        28 => Command::Bury,
+        29 => Command::Replay { letter: Nth(a), forced: b % 4 == 3 },
+        30 => Command::Reopen(program(a)),
+        31 => {
+            during(Command::RunOne, if a % 3 == 0 { CrashPoint::after(1) } else { CrashPoint::before(2) }, b)
+        }
+        32 => Command::Crash(program(a)),
+        33..=35 => {
+            // The command that the other bytes would be, cut short.
+            let moment = if a % 2 == 0 { Moment::Before } else { Moment::After };
+            let at = CrashPoint { commit: 1 + a64 / 2 % 4, moment };
+            during(command([b % 30, c, a ^ c, b]), at, a / 8)
+        }
+        39 | 40 => Command::Age,
+        41 => Command::Purge(seconds(a64 * 60)),
+        42 => Command::CancelAll(queue),
+        43 => Command::EnqueueInvalid(Script::Succeed, Invalid::ALL[usize::from(a) % Invalid::ALL.len()]),
+        44 => {
+            let (task, options) = enqueue(a, b, c);
+            Command::Visit(task, options)
+        }
+        45 => Command::EnqueueAll(vec![enqueue(a, b, c), enqueue(b, c, a), enqueue(c, a, b)]),
+        _ => Command::Advance(seconds(a64 * b64 * 10)),
+    }
+}
+
+fn during(command: Command<Script>, at: CrashPoint, program: u8) -> Command<Script> {
+    let program = if program.is_multiple_of(2) { Program::Whole } else { Program::Older };
+    Command::CrashDuring(Box::new(command), at, program)
+}
+
+fn enqueue(a: u8, b: u8, c: u8) -> (Script, Options) {
+    const SCRIPTS: [Script; 12] = [
+        Script::Succeed,
+        Script::Fail,
+        Script::FailForGood,
+        Script::FailDenied,
+        Script::Snooze,
+        Script::Cancel,
+        Script::SucceedAtLast,
+        Script::FailUntil(2),
+        Script::FailFor(45),
+        Script::CancelAndFail,
+        Script::CancelAndSucceed,
+        Script::SaveAndFail,
+    ];
+    let script = if a % 8 == 7 { Script::New } else { SCRIPTS[usize::from(c / 4) % SCRIPTS.len()] };
+    let mut options = Options::new()
+        .queue(QUEUES[usize::from(a % 3)])
+        .priority(i16::from(a / 3 % 3) - 1)
+        .max_attempts(u32::from(c % 4) + 1);
+    if b.is_multiple_of(4) && b > 0 {
+        options = options.delay(Duration::from_secs(b.into()));
+    }
+    if c.is_multiple_of(3) {
+        options = options.unique(format!("key {}", c / 3 % 4));
+    }
+    if b.is_multiple_of(5) && b > 0 {
+        options = options.expires(Duration::from_secs(b.into()));
+    }
+    (script, options)
+}

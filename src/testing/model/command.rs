@@ -1,0 +1,246 @@
+//! What a test does to a queue, and what it answers. Commands print as the Rust that makes them.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use crate::config::MAX_DURATION;
+use crate::crash::{CrashPoint, Moment};
+use crate::error::ErrorKind;
+use crate::task::{Bulk, Due, Enqueued, Options, TaskId};
+use crate::testing::Ran;
+
+/// What a test does to a queue.
+#[derive(Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Command<W> {
+    /// Enqueues one task.
+    Enqueue(W, Options),
+    /// Enqueues several, in one transaction.
+    EnqueueAll(Vec<(W, Options)>),
+    /// Enqueues a task with an option that is refused.
+    EnqueueInvalid(W, Invalid),
+    /// Runs the next task.
+    RunOne,
+    /// Runs tasks until nothing is ready, at most 100.
+    RunAll,
+    /// Time passes, and the timer looks.
+    Advance(Duration),
+    /// The machine sleeps: the wall clock goes on, the monotonic one does not. Then the timer looks.
+    Suspend(Duration),
+    /// Somebody sets the wall clock back, and the timer looks.
+    JumpBack(Duration),
+    /// The housekeeping looks at the ages of tasks.
+    Age,
+    /// Deletes what succeeded or was cancelled so long ago.
+    Purge(Duration),
+    /// Retries a task by hand.
+    Retry(Nth),
+    /// Retries every task that failed or was lost.
+    RetryAll,
+    /// Cancels a task.
+    Cancel(Nth),
+    /// Cancels every task of a queue that is not finished.
+    CancelAll(&'static str),
+    /// Deletes a task.
+    Delete(Nth),
+    /// Runs a task now that waits for its time.
+    RunNow(Nth),
+    /// Pauses a queue.
+    Pause(&'static str),
+    /// Resumes a queue.
+    Resume(&'static str),
+    /// Moves every task that failed or was lost to the dead letters.
+    Bury,
+    /// Makes a new task of a dead letter; forced, also if one was made before.
+    Replay {
+        /// Which letter.
+        letter: Nth,
+        /// Whether once is not enough.
+        forced: bool,
+    },
+    /// A second process opens the file while the first has it, finds that it may not run anything, and enqueues a task.
+    Visit(W, Options),
+    /// The process ends well, and another one opens the file.
+    Reopen(Program),
+    /// The process dies between two commands, and another one opens the file.
+    Crash(Program),
+    /// The process dies at a commit of this command (or after it, if it has no so many), and another one opens the file.
+    CrashDuring(Box<Command<W>>, CrashPoint, Program),
+}
+
+/// Which task or letter is meant: the n-th of those that there are, counted around, with one place for an id that nobody has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nth(pub u8);
+
+/// Which handlers a process has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// All.
+    Whole,
+    /// An older one, without some ([`Workload::is_known_to`](super::Workload::is_known_to)).
+    Older,
+}
+
+/// An option that is out of its range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// An empty queue name.
+    Queue,
+    /// An empty unique key.
+    Key,
+    /// A queue name with a line break.
+    ControlCharacter,
+    /// No attempt.
+    NoAttempts,
+    /// More attempts than there may be.
+    TooManyAttempts,
+    /// A delay beyond all bounds.
+    Delay,
+    /// A limit of no time.
+    Timeout,
+}
+
+/// What a command answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// It has no answer.
+    Nothing,
+    /// The tasks that were made or found.
+    Enqueued(Vec<Enqueued>),
+    /// The attempts that were made, in order.
+    Ran(Vec<Ran>),
+    /// Whether a verb was allowed.
+    Verb(Result<(), ErrorKind>),
+    /// What a bulk verb did.
+    Bulk(Bulk),
+    /// How many tasks and letters age has ended.
+    Ended(usize),
+    /// The task that was made of a letter.
+    Replayed(Result<TaskId, ErrorKind>),
+    /// The process died before it could answer.
+    Crashed,
+}
+
+impl Invalid {
+    /// All of them.
+    pub const ALL: [Invalid; 7] = [
+        Invalid::Queue,
+        Invalid::Key,
+        Invalid::ControlCharacter,
+        Invalid::NoAttempts,
+        Invalid::TooManyAttempts,
+        Invalid::Delay,
+        Invalid::Timeout,
+    ];
+
+    /// Options that are refused for this.
+    pub fn options(self) -> Options {
+        let options = Options::new();
+        match self {
+            Invalid::Queue => options.queue(""),
+            Invalid::Key => options.unique(""),
+            Invalid::ControlCharacter => options.queue("a\nb"),
+            Invalid::NoAttempts => options.max_attempts(0),
+            Invalid::TooManyAttempts => options.max_attempts(101),
+            Invalid::Delay => options.delay(MAX_DURATION + Duration::from_millis(1)),
+            Invalid::Timeout => options.timeout(Duration::ZERO),
+        }
+    }
+}
+
+/// A line of Rust, without the name of the type.
+impl<W: fmt::Debug> fmt::Display for Command<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Command::Enqueue(task, options) => write!(f, "Enqueue({task:?}, {})", Shown(options)),
+            Command::EnqueueAll(tasks) => {
+                f.write_str("EnqueueAll(vec![")?;
+                for (i, (task, options)) in tasks.iter().enumerate() {
+                    let comma = if i == 0 { "" } else { ", " };
+                    write!(f, "{comma}({task:?}, {})", Shown(options))?;
+                }
+                f.write_str("])")
+            }
+            Command::EnqueueInvalid(task, invalid) => {
+                write!(f, "EnqueueInvalid({task:?}, Invalid::{invalid:?})")
+            }
+            Command::RunOne => f.write_str("RunOne"),
+            Command::RunAll => f.write_str("RunAll"),
+            Command::Advance(by) => write!(f, "Advance({})", Span(*by)),
+            Command::Suspend(by) => write!(f, "Suspend({})", Span(*by)),
+            Command::JumpBack(by) => write!(f, "JumpBack({})", Span(*by)),
+            Command::Age => f.write_str("Age"),
+            Command::Purge(age) => write!(f, "Purge({})", Span(*age)),
+            Command::Retry(nth) => write!(f, "Retry({nth:?})"),
+            Command::RetryAll => f.write_str("RetryAll"),
+            Command::Cancel(nth) => write!(f, "Cancel({nth:?})"),
+            Command::CancelAll(queue) => write!(f, "CancelAll({queue:?})"),
+            Command::Delete(nth) => write!(f, "Delete({nth:?})"),
+            Command::RunNow(nth) => write!(f, "RunNow({nth:?})"),
+            Command::Pause(queue) => write!(f, "Pause({queue:?})"),
+            Command::Resume(queue) => write!(f, "Resume({queue:?})"),
+            Command::Bury => f.write_str("Bury"),
+            Command::Replay { letter, forced } => {
+                write!(f, "Replay {{ letter: {letter:?}, forced: {forced} }}")
+            }
+            Command::Visit(task, options) => write!(f, "Visit({task:?}, {})", Shown(options)),
+            Command::Reopen(program) => write!(f, "Reopen(Program::{program:?})"),
+            Command::Crash(program) => write!(f, "Crash(Program::{program:?})"),
+            Command::CrashDuring(command, at, program) => {
+                let side = if at.moment == Moment::Before { "before" } else { "after" };
+                write!(
+                    f,
+                    "CrashDuring(Box::new({command}), CrashPoint::{side}({}), Program::{program:?})",
+                    at.commit
+                )
+            }
+        }
+    }
+}
+
+/// The same line, so that a list of commands stays one line for each.
+impl<W: fmt::Debug> fmt::Debug for Command<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A duration as Rust writes it.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.subsec_nanos() {
+            0 => write!(f, "Duration::from_secs({})", self.0.as_secs()),
+            _ => write!(f, "Duration::from_nanos({})", self.0.as_nanos()),
+        }
+    }
+}
+
+/// Options as the calls that make them. Their `Debug` leaves out the key, which may be private; a test's is not.
+struct Shown<'a>(&'a Options);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let o = self.0;
+        f.write_str("Options::new()")?;
+        o.queue.iter().try_for_each(|queue| write!(f, ".queue({queue:?})"))?;
+        o.priority.iter().try_for_each(|priority| write!(f, ".priority({priority})"))?;
+        match o.due {
+            Some(Due::After(delay)) => write!(f, ".delay({})", Span(delay))?,
+            Some(Due::At(time)) => {
+                let since = time.to_system_time().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                write!(f, ".run_at(UNIX_EPOCH + {})", Span(since))?;
+            }
+            None => {}
+        }
+        o.max_attempts.iter().try_for_each(|n| write!(f, ".max_attempts({n})"))?;
+        o.backoff.iter().try_for_each(|base| write!(f, ".backoff({})", Span(*base)))?;
+        o.timeout.iter().try_for_each(|timeout| write!(f, ".timeout({})", Span(*timeout)))?;
+        o.unique.iter().try_for_each(|key| write!(f, ".unique({key:?})"))?;
+        o.expires.iter().try_for_each(|after| write!(f, ".expires({})", Span(*after)))?;
+        o.tag.iter().try_for_each(|tag| write!(f, ".tag({tag:?})"))
+    }
+}

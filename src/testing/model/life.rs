@@ -1,0 +1,504 @@
+//! The life of a task: what each event makes of it.
+//!
+//! Every method here is one atomic step, as the queue commits it. Which steps a command takes is in `steps`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use super::{Answer, Ending, ModelLetter, ModelTask, Program, Workload};
+use crate::config::{Config, LostRetry};
+use crate::crash::CrashPoint;
+use crate::error::ErrorKind;
+use crate::task::{DEFAULT_QUEUE, Due, Enqueued, Hold, Options, State, TaskId, Timestamp};
+
+/// The wall clock must have been in step with the monotonic one for so long before age deletes anything …
+const STEADY: Duration = Duration::from_secs(5 * 60);
+/// … and this much is drift and no jump.
+const DRIFT_MS: i128 = 60_000;
+/// The error type of an attempt whose process died.
+const TASK_LOST: &str = "TaskLost";
+
+/// The reference: what a queue should answer and hold. See the [module](super).
+#[derive(Clone, PartialEq)]
+pub struct Model<W> {
+    pub(super) config: Config,
+    pub(super) program: Program,
+    pub(super) wall: Timestamp,
+    pub(super) monotonic: Duration,
+    pub(super) tasks: BTreeMap<TaskId, ModelTask<W>>,
+    pub(super) letters: BTreeMap<TaskId, ModelLetter<W>>,
+    last_id: i64,
+    paused: BTreeSet<String>,
+    /// Queues in the order in which the file met them.
+    met: Vec<String>,
+    /// The queue that was served last.
+    served: Option<String>,
+    /// The last look at both clocks, and since when they were in step.
+    looked: (Timestamp, Duration),
+    steady_since: Duration,
+    /// The commit, counted from here, at which the process will die.
+    pub(super) dies_at: Option<CrashPoint>,
+    pub(super) answer: Answer,
+}
+
+/// Short: a test that fails prints it.
+impl<W: Workload> fmt::Debug for Model<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [own, default] = [&self.config, &Config::default()].map(|config| format!("{config:#?}"));
+        let default: Vec<&str> = default.lines().collect();
+        let own = own.lines().filter(|line| !default.contains(line)).map(str::trim);
+        let config = own.collect::<Vec<_>>().join(" ");
+        write!(
+            f,
+            "Model {{ config: Config {{ {config} .. }}, now: {}, tasks: {} }}",
+            self.wall,
+            self.tasks.len()
+        )
+    }
+}
+
+impl<W: Workload> Model<W> {
+    /// An empty file that a whole program has just opened with this configuration, at this time.
+    ///
+    /// # Panics
+    /// If `retry_jitter` is not 0: its draws depend on the file.
+    pub fn new(config: &Config, now: Timestamp) -> Model<W> {
+        assert!(config.retry_jitter == 0.0, "the model knows no jitter");
+        let monotonic = Duration::from_secs(1);
+        Model {
+            config: config.clone(),
+            program: Program::Whole,
+            wall: now,
+            monotonic,
+            tasks: BTreeMap::new(),
+            letters: BTreeMap::new(),
+            last_id: 0,
+            paused: BTreeSet::new(),
+            met: Vec::new(),
+            served: None,
+            looked: (now, monotonic),
+            steady_since: monotonic,
+            dies_at: None,
+            answer: Answer::Nothing,
+        }
+    }
+
+    // ---- Looking ----
+
+    /// The settings of the queue.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Which handlers the process has that has the file open.
+    pub fn program(&self) -> Program {
+        self.program
+    }
+
+    /// What the wall clock says.
+    pub fn now(&self) -> Timestamp {
+        self.wall
+    }
+
+    /// Every task.
+    pub fn tasks(&self) -> &BTreeMap<TaskId, ModelTask<W>> {
+        &self.tasks
+    }
+
+    /// Every dead letter.
+    pub fn letters(&self) -> &BTreeMap<TaskId, ModelLetter<W>> {
+        &self.letters
+    }
+
+    /// What the last command answered.
+    pub fn answer(&self) -> &Answer {
+        &self.answer
+    }
+
+    /// The id after the newest: no task has it yet.
+    pub(super) fn next_id(&self) -> TaskId {
+        TaskId::from_i64(self.last_id + 1)
+    }
+
+    /// What of it lies in the file: not whose turn it is.
+    pub(super) fn in_file(&self) -> Model<W> {
+        Model { served: None, ..self.clone() }
+    }
+
+    /// The live task that holds a unique key in a queue.
+    fn holder(&self, queue: &str, key: Option<&str>) -> Option<TaskId> {
+        let holds = |t: &ModelTask<W>| t.queue == queue && t.key.as_deref() == key && t.is_live();
+        key.and_then(|_| self.tasks.iter().find(|(_, t)| holds(t)).map(|(id, _)| *id))
+    }
+
+    /// Tasks in one of these states, in the order of their ids.
+    pub(super) fn ids(&self, wanted: impl Fn(&ModelTask<W>) -> bool) -> Vec<TaskId> {
+        self.tasks.iter().filter(|(_, t)| wanted(t)).map(|(id, _)| *id).collect()
+    }
+
+    fn task(&mut self, id: TaskId) -> Result<&mut ModelTask<W>, ErrorKind> {
+        self.tasks.get_mut(&id).ok_or(ErrorKind::NotFound)
+    }
+
+    // ---- Enqueue ----
+
+    pub(super) fn meet(&mut self, queue: &str) {
+        if !self.met.iter().any(|met| met == queue) {
+            self.met.push(queue.to_owned());
+        }
+    }
+
+    fn insert(&mut self, task: ModelTask<W>) -> TaskId {
+        let id = self.next_id();
+        self.last_id += 1;
+        self.tasks.insert(id, task);
+        id
+    }
+
+    /// A new task, or the live one that holds its key.
+    pub(super) fn enqueue(&mut self, task: &W, options: &Options) -> Enqueued {
+        let all = options.clone().or(task.options());
+        let queue = all.queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned());
+        self.meet(&queue);
+        if let Some(id) = self.holder(&queue, all.unique.as_deref()) {
+            return Enqueued::Existing(id);
+        }
+        let (run_at, anchor) = match all.due.filter(|due| *due != Due::After(Duration::ZERO)) {
+            None => (None, None),
+            Some(Due::After(delay)) => (Some(self.wall.after(delay)), Some(self.wall)),
+            Some(Due::At(time)) => (Some(time), None),
+        };
+        Enqueued::Inserted(self.insert(ModelTask {
+            task: task.clone(),
+            queue,
+            priority: all.priority.unwrap_or(0),
+            state: State::Queued,
+            hold: if run_at > Some(self.wall) { Hold::Time } else { Hold::Ready },
+            attempt_number: 0,
+            max_attempts: all.max_attempts.unwrap_or(self.config.max_task_attempts),
+            generation: 0,
+            created_at: self.wall,
+            run_at,
+            anchor,
+            expires_at: all.expires.map(|after| self.wall.after(after)),
+            finished_at: None,
+            key: all.unique,
+            backoff: all.backoff,
+            suspect: false,
+            started: false,
+            cancel_requested: false,
+            snoozes: 0,
+            replay_of: None,
+        }))
+    }
+
+    // ---- Run ----
+
+    /// The first of what is ready in a queue: the highest priority, then the lowest id.
+    fn head(&self, queue: &str) -> Option<TaskId> {
+        let ready = self.tasks.iter().filter(|(_, t)| t.queue == queue && t.is_held(Hold::Ready));
+        ready.max_by_key(|(id, t)| (t.priority, std::cmp::Reverse(**id))).map(|(id, _)| *id)
+    }
+
+    /// QUEUED → RUNNING, for the task whose turn it is. Queues take turns. Expired tasks that are met on the way are cancelled, and
+    /// those that no handler knows are held.
+    pub(super) fn claim(&mut self) -> Option<TaskId> {
+        self.pass_turn();
+        let may = |q: &&String| !self.paused.contains(*q) && self.head(q).is_some();
+        let mut queues: Vec<String> = self.met.iter().filter(may).cloned().collect();
+        if let Some(served) = &self.served {
+            let place = |q: &String| self.met.iter().position(|met| met == q);
+            let next = queues.iter().position(|q| place(q) > place(served)).unwrap_or(0);
+            queues.rotate_left(next);
+        }
+        while !queues.is_empty() {
+            let mut left = Vec::new();
+            for queue in queues {
+                self.served = Some(queue.clone());
+                let Some(id) = self.head(&queue) else { continue };
+                let (now, program) = (self.wall, self.program);
+                let task = self.tasks.get_mut(&id)?;
+                if task.expires_at.is_some_and(|at| at <= now) {
+                    task.end(State::Cancelled, now);
+                } else if !task.task.is_known_to(program) {
+                    task.hold = Hold::UnknownName;
+                } else {
+                    (task.state, task.started, task.cancel_requested) = (State::Running, false, false);
+                    task.attempt_number += 1;
+                    task.generation += 1;
+                    return Some(id);
+                }
+                left.push(queue);
+            }
+            queues = left;
+        }
+        None
+    }
+
+    /// The handler begins; its process is known to have started it.
+    pub(super) fn start(&mut self, id: TaskId) {
+        if let Ok(task) = self.task(id) {
+            task.started = true;
+        }
+    }
+
+    /// The wait after attempt n: the base, doubled n − 1 times, at most the cap.
+    fn backoff(&self, task: &ModelTask<W>) -> Duration {
+        let base = task.backoff.unwrap_or(self.config.retry_backoff);
+        let doubled = 2_u32.checked_pow(task.attempt_number - 1).and_then(|factor| base.checked_mul(factor));
+        doubled
+            .unwrap_or(if base.is_zero() { base } else { Duration::MAX })
+            .min(self.config.retry_backoff_max)
+    }
+
+    /// Whether failures of this type are not retried. An entry matches if its last segment equals the type's, and its others occur in
+    /// the type's path in the same order.
+    fn denies(&self, error_type: &str) -> bool {
+        let found = error_type.replace("::", ".");
+        let found: Vec<&str> = found.split('.').collect();
+        self.config.retry_exception_denylist.iter().any(|entry| {
+            let entry = entry.replace("::", ".");
+            let entry: Vec<&str> = entry.split('.').collect();
+            let (wanted, mut path) = (&entry[..entry.len() - 1], found[..found.len() - 1].iter());
+            entry.last() == found.last() && wanted.iter().all(|segment| path.any(|s| s == segment))
+        })
+    }
+
+    /// RUNNING → whatever the handler made of it.
+    pub(super) fn settle(&mut self, id: TaskId, ending: Ending) {
+        let Some(mut task) = self.tasks.remove(&id) else { return };
+        let (now, left) = (self.wall, task.attempt_number < task.max_attempts);
+        task.suspect = false;
+        match ending {
+            Ending::Succeeds => task.end(State::Succeeded, now),
+            Ending::Snoozes(delay) => {
+                task.snoozes += 1;
+                if task.cancel_requested {
+                    task.end(State::Cancelled, now);
+                } else {
+                    task.attempt_number -= 1;
+                    task.wait(now, delay);
+                }
+            }
+            _ if task.cancel_requested => task.end(State::Cancelled, now),
+            Ending::Fails(error_type) if left && !self.denies(error_type) => {
+                task.wait(now, self.backoff(&task))
+            }
+            Ending::FailsUntil(delay) if left => task.wait(now, delay),
+            Ending::Fails(_) | Ending::FailsUntil(_) | Ending::FailsForGood => task.end(State::Failed, now),
+            Ending::Cancels => task.end(State::Cancelled, now),
+        }
+        self.tasks.insert(id, task);
+    }
+
+    // ---- Time ----
+
+    /// What the timer does: waits that began in the future begin again (the clock jumped back), tasks expire, waits end.
+    pub(super) fn promote(&mut self) {
+        let now = self.wall;
+        for task in self.tasks.values_mut().filter(|t| t.state == State::Queued) {
+            if let (Hold::Time, Some(run_at), Some(anchor)) = (task.hold, task.run_at, task.anchor)
+                && anchor > now
+            {
+                task.wait(now, run_at.since(anchor));
+            }
+            if task.expires_at.is_some_and(|at| at <= now) {
+                task.end(State::Cancelled, now);
+            } else if task.is_held(Hold::Time) && task.run_at.is_some_and(|at| at <= now) {
+                task.hold = task.unheld();
+            }
+        }
+    }
+
+    /// Whether [`promote`](Model::promote) has anything to do.
+    pub(super) fn is_due(&self) -> bool {
+        let now = self.wall;
+        let waits =
+            |t: &ModelTask<W>| t.run_at.is_some_and(|at| at <= now) || t.anchor.is_some_and(|at| at > now);
+        let due =
+            |t: &ModelTask<W>| t.expires_at.is_some_and(|at| at <= now) || t.hold == Hold::Time && waits(t);
+        self.tasks.values().any(|t| t.state == State::Queued && due(t))
+    }
+
+    /// Looks at both clocks; says whether the wall clock can be trusted with deletions.
+    pub(super) fn is_steady(&mut self) -> bool {
+        let (wall, monotonic) = std::mem::replace(&mut self.looked, (self.wall, self.monotonic));
+        let by_wall = i128::from(self.wall.as_millis()) - i128::from(wall.as_millis());
+        let by_monotonic = self.monotonic.saturating_sub(monotonic).as_millis().cast_signed();
+        if (by_wall - by_monotonic).abs() > DRIFT_MS {
+            self.steady_since = self.monotonic;
+        }
+        self.monotonic - self.steady_since >= STEADY
+    }
+
+    /// SUCCEEDED and CANCELLED tasks that finished before this time are gone; FAILED and LOST ones that finished before the other
+    /// become letters.
+    pub(super) fn purge(&mut self, gone: Option<Timestamp>, buried: Option<Timestamp>) -> usize {
+        let before = |t: &ModelTask<W>, limit: Option<Timestamp>| {
+            limit.is_some_and(|limit| t.finished_at < Some(limit))
+        };
+        let over = self.ids(|t| match t.state {
+            State::Succeeded | State::Cancelled => before(t, gone),
+            State::Failed | State::Lost => before(t, buried),
+            State::Queued | State::Running => false,
+        });
+        for id in &over {
+            if self.bury(*id).is_err() {
+                self.tasks.remove(id);
+            }
+        }
+        over.len()
+    }
+
+    /// Letters that were moved before this time are gone.
+    pub(super) fn purge_letters(&mut self, before: Timestamp) -> usize {
+        let all = self.letters.len();
+        self.letters.retain(|_, letter| letter.moved_at >= before);
+        all - self.letters.len()
+    }
+
+    // ---- Verbs ----
+
+    pub(super) fn retry(&mut self, id: TaskId) -> Result<(), ErrorKind> {
+        let task = self.task(id)?.clone();
+        if !matches!(task.state, State::Failed | State::Lost | State::Cancelled) {
+            return Err(ErrorKind::WrongState);
+        }
+        if self.holder(&task.queue, task.key.as_deref()).is_some() {
+            return Err(ErrorKind::Conflict);
+        }
+        let task = self.task(id)?;
+        task.queue_up(Hold::Ready);
+        (task.attempt_number, task.expires_at, task.finished_at) = (0, None, None);
+        task.cancel_requested = false;
+        Ok(())
+    }
+
+    pub(super) fn cancel(&mut self, id: TaskId) -> Result<(), ErrorKind> {
+        let now = self.wall;
+        let task = self.task(id)?;
+        match task.state {
+            State::Queued => task.end(State::Cancelled, now),
+            State::Running => task.cancel_requested = true,
+            _ => return Err(ErrorKind::WrongState),
+        }
+        Ok(())
+    }
+
+    pub(super) fn run_now(&mut self, id: TaskId) -> Result<(), ErrorKind> {
+        let task = self.task(id)?;
+        match (task.state, task.hold) {
+            (State::Queued, Hold::Time) => task.hold = task.unheld(),
+            (State::Queued, Hold::Ready) => {}
+            _ => return Err(ErrorKind::WrongState),
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete(&mut self, id: TaskId) -> Result<(), ErrorKind> {
+        if self.task(id)?.state == State::Running {
+            return Err(ErrorKind::WrongState);
+        }
+        self.tasks.remove(&id);
+        Ok(())
+    }
+
+    pub(super) fn bury(&mut self, id: TaskId) -> Result<(), ErrorKind> {
+        if !matches!(self.task(id)?.state, State::Failed | State::Lost) {
+            return Err(ErrorKind::WrongState);
+        }
+        let (moved_at, replayed_as) = (self.wall, None);
+        let buried = self.tasks.remove(&id).map(|task| ModelLetter { task, moved_at, replayed_as });
+        self.letters.extend(buried.map(|letter| (id, letter)));
+        Ok(())
+    }
+
+    pub(super) fn replay(&mut self, id: TaskId, forced: bool) -> Result<TaskId, ErrorKind> {
+        let letter = self.letters.get(&id).ok_or(ErrorKind::NotFound)?;
+        if letter.replayed_as.is_some() && !forced {
+            return Err(ErrorKind::WrongState);
+        }
+        let mut task = letter.task.clone();
+        if self.holder(&task.queue, task.key.as_deref()).is_some() {
+            return Err(ErrorKind::Conflict);
+        }
+        task.queue_up(Hold::Ready);
+        (task.attempt_number, task.generation, task.snoozes) = (0, 0, 0);
+        (task.created_at, task.expires_at, task.finished_at) = (self.wall, None, None);
+        task.replay_of = Some(id);
+        let new = self.insert(task);
+        self.letters.entry(id).and_modify(|letter| letter.replayed_as = Some(new));
+        Ok(new)
+    }
+
+    /// Nothing is claimed from a paused queue, and its suspects give their turn back.
+    pub(super) fn set_paused(&mut self, queue: &str, paused: bool) {
+        self.meet(queue);
+        if !paused {
+            self.paused.remove(queue);
+            return;
+        }
+        self.paused.insert(queue.to_owned());
+        for task in self.tasks.values_mut() {
+            if task.queue == queue && task.suspect && task.is_held(Hold::Ready) {
+                task.hold = Hold::Suspect;
+            }
+        }
+    }
+
+    // ---- Processes ----
+
+    /// The oldest suspect gets the turn, unless one has it.
+    pub(super) fn pass_turn(&mut self) {
+        let is_on = |t: &ModelTask<W>| {
+            t.suspect
+                && (t.state == State::Running || t.is_held(Hold::Ready) && !self.paused.contains(&t.queue))
+        };
+        if self.tasks.values().any(is_on) {
+            return;
+        }
+        let paused = &self.paused;
+        let next = self.tasks.values_mut().find(|t| t.is_held(Hold::Suspect) && !paused.contains(&t.queue));
+        if let Some(task) = next {
+            task.hold = Hold::Ready;
+        }
+    }
+
+    /// A new owner settles what the one before it was running. What had not started does not count.
+    pub(super) fn recover(&mut self) {
+        let lost_is_denied = self.denies(TASK_LOST);
+        for id in self.ids(|t| t.state == State::Running) {
+            let Some(mut task) = self.tasks.remove(&id) else { continue };
+            let now = self.wall;
+            if task.cancel_requested {
+                task.end(State::Cancelled, now);
+            } else if !task.started {
+                task.attempt_number -= 1;
+                task.queue_up(task.unheld());
+            } else if task.attempt_number >= task.max_attempts || lost_is_denied {
+                task.end(State::Lost, now);
+            } else {
+                task.suspect = true;
+                match self.config.lost_retry {
+                    LostRetry::Immediate => task.queue_up(Hold::Suspect),
+                    LostRetry::Backoff => task.wait(now, self.backoff(&task)),
+                    LostRetry::Manual => task.end(State::Lost, now),
+                }
+            }
+            self.tasks.insert(id, task);
+        }
+    }
+
+    /// A process opens the file: it forgets whose turn it was and how long the clocks were in step, and lifts the hold of what it knows.
+    pub(super) fn open(&mut self, program: Program) {
+        self.program = program;
+        self.served = None;
+        (self.looked, self.steady_since) = ((self.wall, self.monotonic), self.monotonic);
+        for task in self.tasks.values_mut() {
+            if task.is_held(Hold::UnknownName) && task.task.is_known_to(program) {
+                task.hold = task.unheld();
+            }
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! A queue beside its model.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::steps::RUN_ALL;
+use super::{Answer, Command, Model, Nth, Program, Workload};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+use crate::queue::Queue;
+use crate::task::{Counts, Filter, Hold, QueueCounts, State, TaskId, TaskRecord, Timestamp};
+use crate::testing::{Crashed, ManualClock, SteppedQueue};
+
+/// After so many commands, dead letters and counters are compared too, which few commands change and none changes back.
+const EVERY: usize = 4;
+
+/// A queue and its model, which get the same commands. Each command is followed by a comparison.
+pub struct Pair<W: Workload> {
+    /// None only while another process opens the file.
+    queue: Option<SteppedQueue>,
+    model: Model<W>,
+    world: W::World,
+    clock: ManualClock,
+    commands: Vec<Command<W>>,
+    path: PathBuf,
+    /// Keeps the folder; after the queue.
+    _folder: Crashed,
+}
+
+/// Where a queue is not as the model wants it. It prints with the commands that led there.
+pub struct Difference(String);
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Difference {}
+
+impl From<Error> for Difference {
+    fn from(e: Error) -> Difference {
+        Difference(format!("there is no queue to compare: {e}"))
+    }
+}
+
+/// What a file shows of a task and the rules decide.
+#[derive(Debug, PartialEq)]
+struct Shown {
+    state: State,
+    hold: Option<Hold>,
+    attempt_number: u32,
+    max_attempts: u32,
+    generation: u64,
+    priority: i16,
+    queue: String,
+    created_at: Timestamp,
+    /// Only while it waits for it.
+    run_at: Option<Timestamp>,
+    /// Only while it is `QUEUED`.
+    expires_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    cancel_requested: bool,
+    snoozes: u32,
+    replay_of: Option<TaskId>,
+}
+
+impl<W: Workload> Pair<W> {
+    /// A fresh file, in memory where the system has that, and a fresh model.
+    ///
+    /// # Errors
+    /// If the configuration is out of range, or no file can be made.
+    pub fn new(config: &Config) -> Result<Pair<W>, Error> {
+        let clock = ManualClock::new();
+        Pair::on(Model::new(config, clock.now()), clock)
+    }
+
+    /// A fresh file for a fresh model: one that no command was given to.
+    ///
+    /// # Errors
+    /// If the configuration is out of range, or no file can be made.
+    pub fn beside(model: &Model<W>) -> Result<Pair<W>, Error> {
+        Pair::on(model.clone(), ManualClock::at(model.now()))
+    }
+
+    fn on(model: Model<W>, clock: ManualClock) -> Result<Pair<W>, Error> {
+        let folder = SteppedQueue::open(Queue::builder(), &clock)?.crash()?;
+        let (path, world) = (folder.path().to_owned(), W::World::default());
+        let mut pair = Pair { queue: None, model, world, clock, commands: Vec::new(), path, _folder: folder };
+        pair.open(Program::Whole)?;
+        Ok(pair)
+    }
+
+    /// The model as it stands.
+    pub fn model(&self) -> &Model<W> {
+        &self.model
+    }
+
+    /// What the handlers use.
+    pub fn world(&self) -> &W::World {
+        &self.world
+    }
+
+    /// Gives a command to both.
+    ///
+    /// # Errors
+    /// Where they differ.
+    pub fn apply(&mut self, command: &Command<W>) -> Result<(), Difference> {
+        self.commands.push(command.clone());
+        let answer = self.obey(command).map_err(|e| self.difference(&format!("the queue fails: {e}")))?;
+        self.model.apply(command);
+        if answer != *self.model.answer() {
+            return Err(self.not_the_same("the answer", &answer, self.model.answer()));
+        }
+        self.compare_tasks()?;
+        if self.commands.len().is_multiple_of(EVERY) {
+            self.compare_rest()?;
+        }
+        W::check(command, &self.model, self.stepped().queue(), &self.world);
+        Ok(())
+    }
+
+    /// Checks the file as a whole, after the last command.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn finish(self) -> Result<(), Difference> {
+        self.compare_rest()?;
+        match self.stepped().queue().check() {
+            Ok(report) if report.is_ok() => Ok(()),
+            Ok(report) => Err(self.difference(&format!("the file is not sound: {report:?}"))),
+            Err(e) => Err(self.difference(&format!("the file cannot be checked: {e}"))),
+        }
+    }
+
+    // ---- Commands ----
+
+    fn stepped(&self) -> &SteppedQueue {
+        self.queue.as_ref().expect("it is put back before a command ends")
+    }
+
+    fn another(&self, program: Program) -> Result<SteppedQueue, Error> {
+        let config = Config { disk_reserve_bytes: 0, ..self.model.config().clone() }; // a full disk is not in the model
+        let builder = W::handle(Queue::builder().config(config), &self.world, program);
+        SteppedQueue::open_file(builder, &self.clock, &self.path)
+    }
+
+    fn open(&mut self, program: Program) -> Result<(), Error> {
+        self.queue = None; // the lock must be free
+        self.queue = Some(self.another(program)?);
+        Ok(())
+    }
+
+    fn crash(&mut self, program: Program) -> Result<(), Error> {
+        self.queue.take().map_or(Ok(()), |queue| queue.crash().map(drop))?;
+        self.open(program)
+    }
+
+    fn tick(&mut self, change: impl FnOnce(&ManualClock)) -> Result<Answer, Error> {
+        change(&self.clock);
+        self.queue.as_mut().map_or(Ok(()), SteppedQueue::tick)?;
+        Ok(Answer::Nothing)
+    }
+
+    fn verb(&self, nth: Nth, verb: fn(&Queue, TaskId) -> Result<(), Error>) -> Result<Answer, Error> {
+        allowed(verb(self.stepped().queue(), self.model.pick(nth))).map(Answer::Verb)
+    }
+
+    fn obey(&mut self, command: &Command<W>) -> Result<Answer, Error> {
+        let queue = self.stepped().queue();
+        match command {
+            Command::Enqueue(task, options) => {
+                Ok(Answer::Enqueued(vec![task.enqueue(queue, options.clone(), &self.world)?]))
+            }
+            Command::EnqueueAll(tasks) if W::can_batch(tasks) => {
+                W::enqueue_all(queue, tasks, &self.world).map(Answer::Enqueued)
+            }
+            Command::EnqueueAll(_) => Ok(Answer::Enqueued(Vec::new())),
+            Command::EnqueueInvalid(task, invalid) => {
+                allowed(task.enqueue(queue, invalid.options(), &self.world).map(drop)).map(Answer::Verb)
+            }
+            Command::RunOne => Ok(Answer::Ran(self.stepped().run_one()?.into_iter().collect())),
+            Command::RunAll => {
+                let ran = std::iter::from_fn(|| self.stepped().run_one().transpose()).take(RUN_ALL);
+                ran.collect::<Result<_, _>>().map(Answer::Ran)
+            }
+            Command::Advance(by) => self.tick(|clock| clock.advance(*by)),
+            Command::Suspend(by) => self.tick(|clock| clock.suspend(*by)),
+            Command::JumpBack(by) => self.tick(|clock| clock.set_wall(clock.now().before(*by))),
+            Command::Age => self.queue.as_mut().map_or(Ok(0), SteppedQueue::age).map(Answer::Ended),
+            Command::Purge(age) => {
+                queue.purge(self.clock.now().before(*age).to_system_time()).map(Answer::Ended)
+            }
+            Command::Retry(nth) => self.verb(*nth, Queue::retry),
+            Command::RetryAll => queue.retry_all(Filter::new()).map(Answer::Bulk),
+            Command::Cancel(nth) => self.verb(*nth, Queue::cancel),
+            Command::CancelAll(name) => queue.cancel_all(Filter::new().queue(*name)).map(Answer::Bulk),
+            Command::Delete(nth) => self.verb(*nth, Queue::delete),
+            Command::RunNow(nth) => self.verb(*nth, Queue::run_now),
+            Command::Pause(name) => allowed(queue.pause(name)).map(Answer::Verb),
+            Command::Resume(name) => allowed(queue.resume(name)).map(Answer::Verb),
+            Command::Bury => queue.move_to_dead_letters(Filter::new()).map(Answer::Bulk),
+            Command::Replay { letter, forced } => {
+                let (letters, id) = (queue.dead_letters(), self.model.pick_letter(*letter));
+                allowed(if *forced { letters.replay_again(id) } else { letters.replay(id) })
+                    .map(Answer::Replayed)
+            }
+            Command::Visit(task, options) => {
+                let visitor = self.another(Program::Whole)?;
+                if visitor.queue().executes() || visitor.run_one()?.is_some() {
+                    return Err(Error::internal("two processes run tasks of one file"));
+                }
+                Ok(Answer::Enqueued(vec![task.enqueue(visitor.queue(), options.clone(), &self.world)?]))
+            }
+            Command::Reopen(program) => self.open(*program).map(|()| Answer::Nothing),
+            Command::Crash(program) => self.crash(*program).map(|()| Answer::Nothing),
+            Command::CrashDuring(command, at, program) => {
+                self.stepped().crash_at(*at);
+                let answer = self.obey(command);
+                let has_crashed = self.stepped().has_crashed();
+                self.crash(*program)?;
+                if has_crashed { Ok(Answer::Crashed) } else { answer }
+            }
+        }
+    }
+
+    // ---- Comparison ----
+
+    fn compare_tasks(&self) -> Result<(), Difference> {
+        let tasks = self.stepped().queue().tasks(Filter::new().limit(usize::MAX));
+        let tasks = tasks.map_err(|e| self.difference(&format!("the tasks cannot be read: {e}")))?;
+        let wanted: Vec<TaskId> = self.model.tasks().keys().copied().collect();
+        let found: Vec<TaskId> = tasks.iter().map(|record| record.task_id).collect();
+        self.equal("the tasks that there are", &found, &wanted)?;
+        for (record, task) in tasks.iter().zip(self.model.tasks().values()) {
+            let wanted = Shown {
+                state: task.state,
+                hold: (task.state == State::Queued).then_some(task.hold),
+                attempt_number: task.attempt_number,
+                max_attempts: task.max_attempts,
+                generation: task.generation,
+                priority: task.priority,
+                queue: task.queue.clone(),
+                created_at: task.created_at,
+                run_at: task.run_at.filter(|_| task.hold == Hold::Time),
+                expires_at: task.expires_at.filter(|_| task.state == State::Queued),
+                finished_at: task.finished_at,
+                cancel_requested: task.cancel_requested,
+                snoozes: task.snoozes,
+                replay_of: task.replay_of,
+            };
+            self.equal(&format!("task {} ({:?})", record.task_id, task.task), &shown(record), &wanted)?;
+        }
+        Ok(())
+    }
+
+    /// Dead letters and counters.
+    fn compare_rest(&self) -> Result<(), Difference> {
+        let queue = self.stepped().queue();
+        let letters = queue.dead_letters().list(Filter::new().limit(usize::MAX));
+        let letters =
+            letters.map_err(|e| self.difference(&format!("the dead letters cannot be read: {e}")))?;
+        let letters: Vec<_> = letters.iter().map(|letter| (letter.task_id, letter.replayed_as)).collect();
+        let wanted = self.model.letters().iter().map(|(id, letter)| (*id, letter.replayed_as)).collect();
+        self.equal("the dead letters, and what was made of them", &letters, &wanted)?;
+        let counts = queue.counts();
+        let mut counts = counts.map_err(|e| self.difference(&format!("the counters cannot be read: {e}")))?;
+        counts.queues.retain(|_, n| n.all() > 0);
+        counts.queues.values_mut().for_each(|n| n.paused = false);
+        self.equal("the counters", &counts, &self.counted())
+    }
+
+    /// The counters as they should be.
+    fn counted(&self) -> Counts {
+        let mut counts = Counts::default();
+        for task in self.model.tasks().values() {
+            let queue: &mut QueueCounts = counts.queues.entry(task.queue.clone()).or_default();
+            *queue.counter(task.state, task.hold) += 1;
+        }
+        counts
+    }
+
+    fn equal<T: PartialEq + fmt::Debug>(&self, what: &str, found: &T, wanted: &T) -> Result<(), Difference> {
+        if found == wanted { Ok(()) } else { Err(self.not_the_same(what, found, wanted)) }
+    }
+
+    fn not_the_same<T: fmt::Debug>(&self, what: &str, found: &T, wanted: &T) -> Difference {
+        let [found, wanted] = [format!("{found:#?}"), format!("{wanted:#?}")];
+        let mut text = what.to_owned();
+        for (side, lines, others) in [("queue", &found, &wanted), ("model", &wanted, &found)] {
+            let others: Vec<&str> = others.lines().collect();
+            let own = lines.lines().filter(|line| !others.contains(line)).map(str::trim);
+            text.push_str(&format!("\n  the {side} has {}", own.collect::<Vec<_>>().join(" ")));
+        }
+        self.difference(&text)
+    }
+
+    fn difference(&self, what: &str) -> Difference {
+        let mut text = format!("{what}\nafter these commands:\n");
+        for command in &self.commands {
+            text.push_str(&format!("    {command},\n"));
+        }
+        Difference(text)
+    }
+}
+
+/// A refusal is an answer; any other error is none.
+fn allowed<R>(answer: Result<R, Error>) -> Result<Result<R, ErrorKind>, Error> {
+    match answer {
+        Ok(done) => Ok(Ok(done)),
+        Err(e) => match e.kind() {
+            kind @ (ErrorKind::NotFound
+            | ErrorKind::WrongState
+            | ErrorKind::Conflict
+            | ErrorKind::InvalidInput) => Ok(Err(kind)),
+            _ => Err(e),
+        },
+    }
+}
+
+fn shown(record: &TaskRecord) -> Shown {
+    Shown {
+        state: record.state,
+        hold: record.hold,
+        attempt_number: record.attempt_number,
+        max_attempts: record.max_attempts,
+        generation: record.generation,
+        priority: record.priority,
+        queue: record.queue.clone(),
+        created_at: record.created_at,
+        run_at: record.run_at.filter(|_| record.hold == Some(Hold::Time)),
+        expires_at: record.expires_at,
+        finished_at: record.finished_at,
+        cancel_requested: record.cancel_requested,
+        snoozes: record.snoozes,
+        replay_of: record.replay_of,
+    }
+}

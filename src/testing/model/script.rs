@@ -1,0 +1,152 @@
+//! Tasks that do as they are told: the workload of perdura's own tests.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Act, Attempt, Ending, Program, Workload};
+use crate::error::Error;
+use crate::handler::{Context, Failure};
+use crate::queue::{Builder, Queue};
+use crate::task::{Enqueued, Options, Task};
+
+/// A task that does as it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Script {
+    /// Returns Ok.
+    Succeed,
+    /// Fails with the type `told.to`.
+    Fail,
+    /// Fails before this attempt, and then succeeds.
+    FailUntil(u32),
+    /// Fails until its last attempt, which succeeds.
+    SucceedAtLast,
+    /// Fails for good.
+    FailForGood,
+    /// Fails with the type `denied.here`, for a denylist.
+    FailDenied,
+    /// Fails and asks for the next attempt after so many seconds.
+    FailFor(u32),
+    /// Snoozes for half a minute, for ever.
+    Snooze,
+    /// Cancels itself by its failure.
+    Cancel,
+    /// Cancels itself through the queue, and fails.
+    CancelAndFail,
+    /// Cancels itself through the queue, and succeeds.
+    CancelAndSucceed,
+    /// Saves a checkpoint, and fails.
+    SaveAndFail,
+    /// Succeeds, in a handler that only [`Program::Whole`] has.
+    New,
+}
+
+const SNOOZE: Duration = Duration::from_secs(30);
+
+/// The tasks whose handler every program has.
+#[derive(Serialize, Deserialize)]
+struct Old(Script);
+
+impl Task for Old {
+    const NAME: &'static str = "old";
+}
+
+/// The tasks whose handler older programs lack.
+#[derive(Serialize, Deserialize)]
+struct New(Script);
+
+impl Task for New {
+    const NAME: &'static str = "new";
+}
+
+fn run(script: Script, cx: &Context) -> Result<u32, Failure> {
+    let cancel = || cx.queue().map_or(Ok(()), |queue| queue.cancel(cx.id()));
+    match script {
+        Script::Succeed | Script::New => Ok(1),
+        Script::Fail => Err(Failure::named("told.to", "fail")),
+        Script::FailUntil(n) if cx.attempt_number() < n => Err(Failure::named("told.to", "fail")),
+        Script::FailUntil(n) => Ok(n),
+        Script::SucceedAtLast if cx.attempt_number() < cx.max_attempts() => {
+            Err(Failure::named("told.to", "fail"))
+        }
+        Script::SucceedAtLast => Ok(2),
+        Script::FailForGood => Err(Failure::permanent("for good")),
+        Script::FailDenied => Err(Failure::named("denied.here", "denied")),
+        Script::FailFor(seconds) => {
+            Err(Failure::named("told.to", "fail").retry_after(Duration::from_secs(seconds.into())))
+        }
+        Script::Snooze => Err(Failure::snooze(SNOOZE)),
+        Script::Cancel => Err(Failure::cancel("no")),
+        Script::CancelAndFail => {
+            cancel()?;
+            Err(Failure::named("told.to", "fail"))
+        }
+        Script::CancelAndSucceed => {
+            cancel()?;
+            Ok(3)
+        }
+        Script::SaveAndFail => {
+            cx.save_checkpoint(&cx.generation())?;
+            Err(Failure::named("told.to", "fail"))
+        }
+    }
+}
+
+impl Workload for Script {
+    type World = ();
+
+    fn handle(builder: Builder, _: &(), program: Program) -> Builder {
+        let builder = builder.handle(|task: Old, cx: &Context| run(task.0, cx));
+        match program {
+            Program::Whole => builder.handle(|task: New, cx: &Context| run(task.0, cx)),
+            Program::Older => builder,
+        }
+    }
+
+    fn enqueue(&self, queue: &Queue, options: Options, _: &()) -> Result<Enqueued, Error> {
+        match self {
+            Script::New => queue.enqueue_with(&New(*self), options),
+            _ => queue.enqueue_with(&Old(*self), options),
+        }
+    }
+
+    fn can_batch(tasks: &[(Script, Options)]) -> bool {
+        tasks.iter().all(|(task, _)| *task != Script::New)
+    }
+
+    fn enqueue_all(queue: &Queue, tasks: &[(Script, Options)], _: &()) -> Result<Vec<Enqueued>, Error> {
+        let old: Vec<_> = tasks.iter().map(|(task, options)| (Old(*task), options.clone())).collect();
+        queue.enqueue_all_with(old.iter().map(|(task, options)| (task, options.clone())))
+    }
+
+    fn is_known_to(&self, program: Program) -> bool {
+        program == Program::Whole || *self != Script::New
+    }
+
+    fn ending(&self, attempt: Attempt) -> Ending {
+        match *self {
+            Script::Succeed | Script::CancelAndSucceed | Script::New => Ending::Succeeds,
+            Script::FailUntil(n) if attempt.attempt_number >= n => Ending::Succeeds,
+            Script::SucceedAtLast if attempt.attempt_number == attempt.max_attempts => Ending::Succeeds,
+            Script::FailForGood => Ending::FailsForGood,
+            Script::FailDenied => Ending::Fails("denied.here"),
+            Script::FailFor(seconds) => Ending::FailsUntil(Duration::from_secs(seconds.into())),
+            Script::Snooze => Ending::Snoozes(SNOOZE),
+            Script::Cancel => Ending::Cancels,
+            Script::Fail
+            | Script::FailUntil(_)
+            | Script::SucceedAtLast
+            | Script::CancelAndFail
+            | Script::SaveAndFail => Ending::Fails("told.to"),
+        }
+    }
+
+    fn acts(&self, _: Attempt) -> Vec<Act> {
+        match self {
+            Script::CancelAndFail | Script::CancelAndSucceed => vec![Act::CancelsItself],
+            Script::SaveAndFail => vec![Act::SavesCheckpoint],
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What each command does: which steps, in which order, and where a crash can come between them.
+
+use super::life::Model;
+use super::{Act, Answer, Command, Ending, Nth, Program, Workload};
+use crate::crash::{CrashPoint, Moment};
+use crate::error::ErrorKind;
+use crate::task::{Bulk, State, TaskId, Timestamp};
+use crate::testing::Ran;
+
+/// Attempts of one [`Command::RunAll`] at most: a task may snooze for no time.
+pub(super) const RUN_ALL: usize = 100;
+
+/// The process died at a commit of the command.
+struct Died;
+
+impl<W: Workload> Model<W> {
+    /// Does what the command does; the answer is then [`answer`](Model::answer).
+    pub fn apply(&mut self, command: &Command<W>) {
+        self.answer = self.obey(command).unwrap_or(Answer::Crashed);
+    }
+
+    /// The task that `nth` means.
+    pub fn pick(&self, nth: Nth) -> TaskId {
+        let place = usize::from(nth.0) % (self.tasks.len() + 1);
+        self.tasks.keys().nth(place).copied().unwrap_or(self.next_id())
+    }
+
+    /// The dead letter that `nth` means.
+    pub fn pick_letter(&self, nth: Nth) -> TaskId {
+        let place = usize::from(nth.0) % (self.letters.len() + 1);
+        self.letters.keys().nth(place).copied().unwrap_or(self.next_id())
+    }
+
+    fn obey(&mut self, command: &Command<W>) -> Result<Answer, Died> {
+        match command {
+            Command::Enqueue(task, options) => {
+                let made = self.commit_if_changed(|m| m.enqueue(task, options))?;
+                Ok(Answer::Enqueued(vec![made]))
+            }
+            Command::EnqueueAll(tasks) if !W::can_batch(tasks) => Ok(Answer::Enqueued(Vec::new())),
+            Command::EnqueueAll(tasks) => self
+                .commit_if_changed(|m| tasks.iter().map(|(task, options)| m.enqueue(task, options)).collect())
+                .map(Answer::Enqueued),
+            Command::EnqueueInvalid(..) => Ok(Answer::Verb(Err(ErrorKind::InvalidInput))),
+            Command::RunOne => Ok(Answer::Ran(self.run_one()?.into_iter().collect())),
+            Command::RunAll => {
+                let mut ran = Vec::new();
+                while ran.len() < RUN_ALL
+                    && let Some(one) = self.run_one()?
+                {
+                    ran.push(one);
+                }
+                Ok(Answer::Ran(ran))
+            }
+            Command::Advance(by) => {
+                self.monotonic = self.monotonic.saturating_add(*by);
+                self.set_wall(self.wall.after(*by))
+            }
+            Command::Suspend(by) => self.set_wall(self.wall.after(*by)),
+            Command::JumpBack(by) => self.set_wall(self.wall.before(*by)),
+            Command::Age => self.age(),
+            Command::Purge(age) => {
+                let before = self.wall.before(*age);
+                self.commit_if_changed(|m| m.purge(Some(before), None)).map(Answer::Ended)
+            }
+            Command::Retry(nth) => self.verb(*nth, Model::retry),
+            Command::RetryAll => {
+                self.all(Model::retry, |state| matches!(state, State::Failed | State::Lost), None)
+            }
+            Command::Cancel(nth) => self.verb(*nth, Model::cancel),
+            Command::CancelAll(queue) => self.all(Model::cancel, |state| !state.is_finished(), Some(queue)),
+            Command::Delete(nth) => self.verb(*nth, Model::delete),
+            Command::RunNow(nth) => self.verb(*nth, Model::run_now),
+            Command::Pause(queue) => {
+                self.commit(|m| m.set_paused(queue, true)).map(|()| Answer::Verb(Ok(())))
+            }
+            Command::Resume(queue) => {
+                self.commit(|m| m.set_paused(queue, false)).map(|()| Answer::Verb(Ok(())))
+            }
+            Command::Bury => {
+                self.all(Model::bury, |state| matches!(state, State::Failed | State::Lost), None)
+            }
+            Command::Replay { letter, forced } => {
+                let id = self.pick_letter(*letter);
+                match self.clone().replay(id, *forced) {
+                    Err(kind) => Ok(Answer::Replayed(Err(kind))),
+                    Ok(_) => self.commit(|m| m.replay(id, *forced)).map(Answer::Replayed),
+                }
+            }
+            Command::Visit(task, options) => Ok(Answer::Enqueued(vec![self.enqueue(task, options)])),
+            Command::Reopen(program) | Command::Crash(program) => {
+                self.reopen(*program);
+                Ok(Answer::Nothing)
+            }
+            Command::CrashDuring(command, at, program) => {
+                self.dies_at = Some(*at);
+                let answer = self.obey(command).unwrap_or(Answer::Crashed);
+                self.reopen(*program);
+                Ok(answer)
+            }
+        }
+    }
+
+    // ---- Commits ----
+
+    /// One transaction, in which a suspect may get its turn, too. The process may die before it or after it.
+    fn commit<R>(&mut self, step: impl FnOnce(&mut Model<W>) -> R) -> Result<R, Died> {
+        let dies = self.dies_at.filter(|at| at.commit == 1).map(|at| at.moment);
+        if dies == Some(Moment::Before) {
+            return Err(Died);
+        }
+        let done = step(self);
+        self.pass_turn();
+        if dies == Some(Moment::After) {
+            return Err(Died);
+        }
+        self.dies_at = self.dies_at.map(|at| CrashPoint { commit: at.commit - 1, ..at });
+        Ok(done)
+    }
+
+    /// The same for a step that may turn out to do nothing: that is no commit at which a process can die.
+    fn commit_if_changed<R>(&mut self, step: impl FnOnce(&mut Model<W>) -> R) -> Result<R, Died> {
+        if self.dies_at.is_none() {
+            return self.commit(step);
+        }
+        let mut after = self.clone();
+        let done = step(&mut after);
+        after.pass_turn();
+        if after.in_file() == self.in_file() {
+            *self = after;
+            return Ok(done);
+        }
+        self.commit(|m| *m = after).map(|()| done)
+    }
+
+    // ---- Commands ----
+
+    /// Claims the next task, starts its handler, and settles what it made of it.
+    fn run_one(&mut self) -> Result<Option<Ran>, Died> {
+        let Some(id) = self.commit_if_changed(Model::claim)? else { return Ok(None) };
+        self.start(id);
+        let Some(task) = self.tasks.get(&id) else { return Ok(None) };
+        let (attempt, task) = (task.attempt(), task.task.clone());
+        for act in task.acts(attempt) {
+            match act {
+                Act::SavesCheckpoint => self.commit(|_| ())?,
+                Act::CancelsItself => drop(self.commit(|m| m.cancel(id))?),
+            }
+        }
+        let ending = task.ending(attempt);
+        self.commit(|m| m.settle(id, ending))?;
+        Ok(Some(match ending {
+            Ending::Succeeds => Ran::Succeeded(id),
+            Ending::Snoozes(_) => Ran::Snoozed(id),
+            Ending::Cancels => Ran::Cancelled(id),
+            Ending::Fails(_) | Ending::FailsUntil(_) | Ending::FailsForGood => Ran::Failed(id),
+        }))
+    }
+
+    /// The clock shows another time, and the timer looks.
+    fn set_wall(&mut self, to: Timestamp) -> Result<Answer, Died> {
+        self.wall = to;
+        if self.is_due() {
+            self.commit(Model::promote)?;
+        }
+        Ok(Answer::Nothing)
+    }
+
+    fn age(&mut self) -> Result<Answer, Died> {
+        if !self.is_steady() {
+            return Ok(Answer::Ended(0));
+        }
+        let [gone, buried, letters] =
+            [self.config.retention, self.config.dead_letter_after, self.config.dead_letter_retention]
+                .map(|age| age.map(|age| self.wall.before(age)));
+        let mut ended = self.commit_if_changed(|m| m.purge(gone, buried))?;
+        if let Some(before) = letters {
+            ended += self.commit_if_changed(|m| m.purge_letters(before))?;
+        }
+        Ok(Answer::Ended(ended))
+    }
+
+    /// A verb for one task. One that is refused is no commit.
+    fn verb(
+        &mut self,
+        nth: Nth,
+        verb: fn(&mut Model<W>, TaskId) -> Result<(), ErrorKind>,
+    ) -> Result<Answer, Died> {
+        let id = self.pick(nth);
+        match verb(&mut self.clone(), id) {
+            Err(kind) => Ok(Answer::Verb(Err(kind))),
+            Ok(()) => self.commit(|m| verb(m, id)).map(Answer::Verb),
+        }
+    }
+
+    /// A verb for every task in some states, in one transaction.
+    fn all(
+        &mut self,
+        verb: fn(&mut Model<W>, TaskId) -> Result<(), ErrorKind>,
+        states: fn(State) -> bool,
+        queue: Option<&str>,
+    ) -> Result<Answer, Died> {
+        let meant = self.ids(|t| states(t.state) && queue.is_none_or(|queue| t.queue == queue));
+        let changed = self.commit_if_changed(|m| meant.iter().filter(|id| verb(m, **id).is_ok()).count())?;
+        let (changed, meant) = (changed as u64, meant.len() as u64);
+        Ok(Answer::Bulk(Bulk { changed, skipped: meant - changed }))
+    }
+
+    /// Another process opens the file.
+    fn reopen(&mut self, program: Program) {
+        self.dies_at = None;
+        self.recover();
+        self.pass_turn();
+        self.open(program);
+        self.pass_turn();
+    }
+}

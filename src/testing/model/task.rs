@@ -1,0 +1,99 @@
+//! What the model keeps of a task, and the smallest things that happen to it.
+
+use std::time::Duration;
+
+use super::{Attempt, Workload};
+use crate::task::{Hold, State, TaskId, Timestamp};
+
+/// A task, as the rules see it.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ModelTask<W> {
+    /// What was enqueued.
+    pub task: W,
+    /// Its queue.
+    pub queue: String,
+    /// Higher runs first.
+    pub priority: i16,
+    /// Where it stands.
+    pub state: State,
+    /// Why it may not be claimed; `Ready` unless it is `QUEUED`.
+    pub hold: Hold,
+    /// Attempts that count.
+    pub attempt_number: u32,
+    /// How many it has.
+    pub max_attempts: u32,
+    /// Claims in its whole life.
+    pub generation: u64,
+    /// When it was enqueued.
+    pub created_at: Timestamp,
+    /// When it is due, while it waits for its time.
+    pub run_at: Option<Timestamp>,
+    /// When that wait began, if it is a relative one.
+    pub anchor: Option<Timestamp>,
+    /// When it is cancelled unless it runs.
+    pub expires_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Its unique key.
+    pub key: Option<String>,
+    /// The base of its backoff, if it has its own.
+    pub backoff: Option<Duration>,
+    /// Its process died in an attempt, and it has not ended by itself since.
+    pub suspect: bool,
+    /// Its handler has begun (while it is `RUNNING`).
+    pub started: bool,
+    /// Somebody cancelled it while it ran.
+    pub cancel_requested: bool,
+    /// How often it snoozed.
+    pub snoozes: u32,
+    /// The letter that it was made of.
+    pub replay_of: Option<TaskId>,
+}
+
+/// A dead letter.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ModelLetter<W> {
+    /// The task as it ended.
+    pub task: ModelTask<W>,
+    /// When it was moved.
+    pub moved_at: Timestamp,
+    /// The newest task that was made of it.
+    pub replayed_as: Option<TaskId>,
+}
+
+impl<W: Workload> ModelTask<W> {
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.state, State::Queued | State::Running)
+    }
+
+    pub(super) fn is_held(&self, hold: Hold) -> bool {
+        self.state == State::Queued && self.hold == hold
+    }
+
+    /// Where it goes that waits for nothing else: suspects wait for their turn.
+    pub(super) fn unheld(&self) -> Hold {
+        if self.suspect { Hold::Suspect } else { Hold::Ready }
+    }
+
+    pub(super) fn queue_up(&mut self, hold: Hold) {
+        (self.state, self.hold, self.run_at, self.anchor) = (State::Queued, hold, None, None);
+    }
+
+    pub(super) fn wait(&mut self, now: Timestamp, delay: Duration) {
+        self.queue_up(Hold::Time);
+        (self.run_at, self.anchor) = (Some(now.after(delay)), Some(now));
+    }
+
+    pub(super) fn end(&mut self, state: State, now: Timestamp) {
+        self.queue_up(Hold::Ready);
+        (self.state, self.suspect, self.finished_at) = (state, false, Some(now));
+        self.cancel_requested &= state == State::Cancelled;
+    }
+
+    pub(super) fn attempt(&self) -> Attempt {
+        let (attempt_number, max_attempts) = (self.attempt_number, self.max_attempts);
+        Attempt { attempt_number, max_attempts, generation: self.generation }
+    }
+}

@@ -1,0 +1,294 @@
+//! For property tests with the crate `proptest` (feature `proptest`): strategies, and a state machine that holds a queue with a
+//! program's own tasks against the [model](super::model).
+//!
+//! A program says what its tasks do, and how to draw one; then any sequence of enqueues, attempts, jumps of the clock, cancels,
+//! crashes at any commit and so on is tried, each command is followed by a comparison with the model and by the program's own
+//! invariants, and a failure shrinks to a few lines.
+//!
+//! ```
+//! use std::sync::{Arc, Mutex};
+//!
+//! use perdura::testing::model::{Attempt, Command, Ending, Model, Program, Workload};
+//! use perdura::testing::proptest::Machine;
+//! use perdura::{Builder, Context, Enqueued, Error, Failure, Options, Queue, State, Task, TaskId};
+//! use proptest::prelude::*;
+//! use proptest_state_machine::prop_state_machine;
+//!
+//! /// The program's task: pay once, however often the task runs.
+//! #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+//! struct Pay { amount: u32, declined: bool }
+//! impl Task for Pay {
+//!     const NAME: &'static str = "pay";
+//! }
+//!
+//! /// The outside: what was paid, by the task that paid it.
+//! type Bank = Arc<Mutex<std::collections::BTreeMap<TaskId, u32>>>;
+//!
+//! fn pay(bank: &Bank, task: &Pay, cx: &Context) -> Result<(), Failure> {
+//!     if task.declined {
+//!         return Err(Failure::named("payment.declined", "no money"));
+//!     }
+//!     bank.lock().unwrap().insert(cx.id(), task.amount); // the task's id makes it idempotent
+//!     Ok(())
+//! }
+//!
+//! /// What the model needs to know.
+//! impl Workload for Pay {
+//!     type World = Bank;
+//!     fn handle(builder: Builder, bank: &Bank, _: Program) -> Builder {
+//!         let bank = bank.clone();
+//!         builder.handle(move |task: Pay, cx: &Context| pay(&bank, &task, cx))
+//!     }
+//!     fn enqueue(&self, queue: &Queue, options: Options, _: &Bank) -> Result<Enqueued, Error> {
+//!         queue.enqueue_with(self, options)
+//!     }
+//!     fn ending(&self, _: Attempt) -> Ending {
+//!         if self.declined { Ending::Fails("payment.declined") } else { Ending::Succeeds }
+//!     }
+//!     fn check(_: &Command<Pay>, model: &Model<Pay>, _: &Queue, bank: &Bank) {
+//!         let bank = bank.lock().unwrap();
+//!         for (id, task) in model.tasks().iter().filter(|(_, t)| t.state == State::Succeeded) {
+//!             assert_eq!(bank.get(id), Some(&task.task.amount), "task {id} succeeded and did not pay");
+//!         }
+//!     }
+//! }
+//!
+//! /// How to draw one.
+//! impl Arbitrary for Pay {
+//!     type Parameters = ();
+//!     type Strategy = BoxedStrategy<Pay>;
+//!     fn arbitrary_with((): ()) -> BoxedStrategy<Pay> {
+//!         (1..100_u32, any::<bool>()).prop_map(|(amount, declined)| Pay { amount, declined }).boxed()
+//!     }
+//! }
+//!
+//! prop_state_machine! {
+//!     #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
+//! # /*
+//!     #[test]
+//! # */
+//!     fn whatever_happens_who_succeeded_has_paid(sequential 1..50 => Machine<Pay>);
+//! }
+//! # whatever_happens_who_succeeded_has_paid();
+//! ```
+//!
+//! The handlers run on the test's thread, one at a time. What must hold when they run at the same time is for
+//! [`check_history`](super::check_history).
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ::proptest::collection::vec;
+use ::proptest::option::weighted;
+use ::proptest::prelude::*;
+use ::proptest::sample::select;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
+
+use super::ManualClock;
+use super::model::{Command, Difference, Invalid, Model, Nth, Pair, Program, Script, Workload};
+use crate::clock::Clock;
+use crate::config::{Config, LostRetry};
+use crate::crash::{CrashPoint, Moment};
+use crate::task::Options;
+
+/// The queues that the strategies use.
+pub const QUEUES: [&str; 3] = ["a", "b", "c"];
+
+/// Valid configurations, without jitter, that shrink towards the default. `denied.here` and `TaskLost` are the denylist's entries, if
+/// it has any.
+pub fn configs() -> BoxedStrategy<Config> {
+    let hours = |n: u64| Duration::from_secs(n * 3600);
+    let retries = (1..=5_u32, 0..=7_u64, 0..=12_u32).prop_map(|(attempts, base, doublings)| {
+        let base = Duration::from_secs(if base == 0 { 0 } else { 7 * base * base });
+        (attempts, base, base * 2_u32.pow(doublings))
+    });
+    let lost = select(vec![LostRetry::Immediate, LostRetry::Backoff, LostRetry::Manual]);
+    let denied = (any::<bool>(), prop::bool::weighted(0.2));
+    let ages = (weighted(0.7, 1..30_u64), weighted(0.5, 1..30_u64), weighted(0.5, 1..30_u64));
+    (retries, lost, denied, ages, 1..=4_usize)
+        .prop_map(move |((attempts, backoff, backoff_max), lost_retry, (denied, lost), ages, workers)| {
+            let entries = [("denied.here", denied), ("TaskLost", lost)];
+            Config {
+                max_task_attempts: attempts,
+                retry_backoff: backoff,
+                retry_backoff_max: backoff_max,
+                retry_exception_denylist: entries.iter().filter(|e| e.1).map(|e| e.0.to_owned()).collect(),
+                lost_retry,
+                retention: ages.0.map(hours),
+                dead_letter_after: ages.1.map(hours),
+                dead_letter_retention: ages.2.map(hours),
+                workers,
+                ..Config::default()
+            }
+        })
+        .boxed()
+}
+
+/// Options that an enqueue takes under any of [`configs`]: queues, priorities, delays, keys, expiry.
+pub fn options() -> BoxedStrategy<Options> {
+    let seconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_secs);
+    let numbers =
+        (weighted(0.5, select(QUEUES.to_vec())), weighted(0.4, -1..=1_i16), weighted(0.5, 1..=4_u32));
+    let times = (weighted(0.2, seconds(0..400)), weighted(0.15, seconds(0..4000)));
+    (numbers, times, weighted(0.3, 0..4_u8))
+        .prop_map(|((queue, priority, attempts), (delay, expires), key)| {
+            let options = Options::new();
+            let options = queue.map_or(options.clone(), |queue| options.queue(queue));
+            let options = priority.map_or(options.clone(), |priority| options.priority(priority));
+            let options = attempts.map_or(options.clone(), |attempts| options.max_attempts(attempts));
+            let options = delay.map_or(options.clone(), |delay| options.delay(delay));
+            let options = expires.map_or(options.clone(), |after| options.expires(after));
+            key.map_or(options.clone(), |key| options.unique(format!("key {key}")))
+        })
+        .boxed()
+}
+
+/// Which program opens the file: mostly the whole one.
+fn programs() -> BoxedStrategy<Program> {
+    prop_oneof![4 => Just(Program::Whole), 1 => Just(Program::Older)].boxed()
+}
+
+/// Commands that neither end nor open a process.
+fn plain_commands<W: Workload + Arbitrary>() -> BoxedStrategy<Command<W>> {
+    let task = || (any::<W>(), options());
+    let nth = || any::<u8>().prop_map(Nth);
+    let queue = || select(QUEUES.to_vec());
+    let seconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_secs);
+    let invalid = select(Invalid::ALL.to_vec());
+    prop_oneof![
+        24 => Just(Command::RunOne),
+        6 => Just(Command::RunAll),
+        30 => task().prop_map(|(task, options)| Command::Enqueue(task, options)),
+        4 => vec(task(), 0..6).prop_map(Command::EnqueueAll),
+        1 => (any::<W>(), invalid).prop_map(|(task, invalid)| Command::EnqueueInvalid(task, invalid)),
+        10 => seconds(0..300).prop_map(Command::Advance),
+        3 => seconds(300..20_000).prop_map(Command::Advance),
+        2 => seconds(0..5000).prop_map(Command::Suspend),
+        1 => seconds(0..50_000_000).prop_map(Command::Suspend),
+        2 => seconds(0..500).prop_map(Command::JumpBack),
+        1 => seconds(0..3_000_000_000).prop_map(Command::JumpBack),
+        4 => Just(Command::Age),
+        1 => seconds(0..5000).prop_map(Command::Purge),
+        3 => nth().prop_map(Command::Retry),
+        1 => Just(Command::RetryAll),
+        4 => nth().prop_map(Command::Cancel),
+        1 => queue().prop_map(Command::CancelAll),
+        2 => nth().prop_map(Command::Delete),
+        3 => nth().prop_map(Command::RunNow),
+        2 => queue().prop_map(Command::Pause),
+        3 => queue().prop_map(Command::Resume),
+        2 => Just(Command::Bury),
+        2 => (nth(), any::<bool>()).prop_map(|(letter, forced)| Command::Replay { letter, forced }),
+    ]
+    .boxed()
+}
+
+/// Commands, simple ones first: they shrink towards running a task.
+pub fn commands<W: Workload + Arbitrary>() -> BoxedStrategy<Command<W>> {
+    let moment = select(vec![Moment::Before, Moment::After]);
+    let point = (1..=5_u64, moment).prop_map(|(commit, moment)| CrashPoint { commit, moment });
+    let visit = (any::<W>(), options()).prop_map(|(task, options)| Command::Visit(task, options));
+    prop_oneof![
+        110 => plain_commands(),
+        1 => programs().prop_map(Command::Reopen),
+        1 => programs().prop_map(Command::Crash),
+        5 => (plain_commands(), point, programs())
+            .prop_map(|(command, at, program)| Command::CrashDuring(Box::new(command), at, program)),
+        4 => programs().prop_map(|program| {
+            // In the middle of a handler: the crash that leaves most behind.
+            Command::CrashDuring(Box::new(Command::RunOne), CrashPoint::before(2), program)
+        }),
+        1 => visit,
+    ]
+    .boxed()
+}
+
+impl Arbitrary for Script {
+    type Parameters = ();
+    type Strategy = BoxedStrategy<Script>;
+
+    fn arbitrary_with((): ()) -> BoxedStrategy<Script> {
+        prop_oneof![
+            4 => Just(Script::Succeed),
+            3 => Just(Script::Fail),
+            1 => (1..=4_u32).prop_map(Script::FailUntil),
+            1 => Just(Script::SucceedAtLast),
+            1 => Just(Script::FailForGood),
+            1 => Just(Script::FailDenied),
+            1 => (0..200_u32).prop_map(Script::FailFor),
+            1 => Just(Script::Snooze),
+            1 => Just(Script::Cancel),
+            1 => Just(Script::CancelAndFail),
+            1 => Just(Script::CancelAndSucceed),
+            1 => Just(Script::SaveAndFail),
+            2 => Just(Script::New),
+        ]
+        .boxed()
+    }
+}
+
+/// A queue with a program's tasks, as a state machine for `proptest_state_machine::prop_state_machine!`.
+///
+/// The reference is the [`Model`]: it begins with one of [`configs`], and gets [`commands`]. The system under test is a [`Pair`].
+/// To test with other commands or configurations, implement the two traits for a type of your own in the same few lines.
+#[derive(Debug)]
+pub struct Machine<W>(PhantomData<W>);
+
+impl<W: Workload + Arbitrary> Machine<W> {
+    /// Runs commands on a fresh queue beside a fresh model. `seen`, if there is one, counts those that were begun, for shrinking.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn run(
+        model: &Model<W>,
+        commands: &[Command<W>],
+        seen: Option<Arc<AtomicUsize>>,
+    ) -> Result<(), Difference> {
+        let mut pair = Pair::beside(model)?;
+        for command in commands {
+            if let Some(seen) = &seen {
+                seen.fetch_add(1, Ordering::SeqCst);
+            }
+            pair.apply(command)?;
+        }
+        pair.finish()
+    }
+}
+
+impl<W: Workload + Arbitrary> ReferenceStateMachine for Machine<W> {
+    type State = Model<W>;
+    type Transition = Command<W>;
+
+    fn init_state() -> BoxedStrategy<Model<W>> {
+        configs().prop_map(|config| Model::new(&config, ManualClock::new().now())).boxed()
+    }
+
+    fn transitions(_: &Model<W>) -> BoxedStrategy<Command<W>> {
+        commands()
+    }
+
+    fn apply(mut model: Model<W>, command: &Command<W>) -> Model<W> {
+        model.apply(command);
+        model
+    }
+}
+
+impl<W: Workload + Arbitrary> StateMachineTest for Machine<W> {
+    type SystemUnderTest = Pair<W>;
+    type Reference = Machine<W>;
+
+    fn init_test(model: &Model<W>) -> Pair<W> {
+        Pair::beside(model).unwrap_or_else(|e| panic!("no fresh queue: {e}"))
+    }
+
+    fn apply(mut pair: Pair<W>, _: &Model<W>, command: Command<W>) -> Pair<W> {
+        pair.apply(&command).unwrap_or_else(|difference| panic!("{difference}"));
+        pair
+    }
+
+    fn teardown(pair: Pair<W>, _: Model<W>) {
+        pair.finish().unwrap_or_else(|difference| panic!("{difference}"));
+    }
+}
