@@ -48,7 +48,12 @@ struct Dispatcher<'c> {
     recall_at: Option<Duration>,
     /// An outcome has come since `recall_at` was set.
     has_moved: bool,
+    /// How often outcomes have met damage since all of them could be written.
+    damage_seen: u32,
 }
+
+/// How often an outcome that meets damage in the file is tried to be written.
+const READ_TRIES: u32 = 10;
 
 /// As good as for ever, and yet no overflow.
 const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
@@ -67,6 +72,7 @@ impl<'c> Dispatcher<'c> {
             poll_at: None,
             recall_at: None,
             has_moved: false,
+            damage_seen: 0,
         }
     }
 
@@ -126,7 +132,10 @@ impl<'c> Dispatcher<'c> {
         if batch.iter().any(|finished| matches!(finished.start, Start::Failed)) {
             self.pause();
         }
-        let Err((batch, e)) = self.core.settle(batch) else { return };
+        let Err((batch, e)) = self.core.settle(batch) else {
+            self.damage_seen = 0;
+            return;
+        };
         if e.kind() == ErrorKind::OwnershipLost {
             self.core.disown(batch);
         } else if is_passing(&e) && e.kind() != ErrorKind::DiskFull {
@@ -143,7 +152,7 @@ impl<'c> Dispatcher<'c> {
     fn settle_one_by_one(&mut self, batch: Vec<Finished>) {
         for finished in batch {
             if let Err((back, e)) = self.core.settle(vec![finished]) {
-                if is_passing(&e) {
+                if is_passing(&e) || self.may_read_again(&e) {
                     self.unsettled.extend(back);
                     self.note_trouble(Err(e));
                 } else {
@@ -151,6 +160,13 @@ impl<'c> Dispatcher<'c> {
                 }
             }
         }
+    }
+
+    /// SQLite tells an error of the device while reading as damage, which may go away; real damage does not.
+    fn may_read_again(&mut self, e: &Error) -> bool {
+        let is_damage = e.kind() == ErrorKind::Corrupt;
+        self.damage_seen += u32::from(is_damage);
+        is_damage && self.damage_seen <= READ_TRIES
     }
 
     /// Claims what an earlier commit has left.

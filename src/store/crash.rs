@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Outcome};
 pub(super) struct Fate {
     /// Commits that wrote something.
     commits: u64,
-    /// The rows that the connection had changed at the last one.
+    /// The rows that the connection had changed when the transaction began.
     changes: u64,
     /// The crash, its commit counted like `commits`.
     point: Option<CrashPoint>,
@@ -42,8 +42,7 @@ impl Fate {
     /// Commits, unless the crash comes first; fails after it.
     pub(super) fn commit(&mut self, conn: &Connection, commit: impl FnOnce() -> Sql<()>) -> Sql<()> {
         self.alive()?;
-        let changes = conn.total_changes();
-        if std::mem::replace(&mut self.changes, changes) == changes {
+        if conn.total_changes() == self.changes {
             return commit();
         }
         self.commits += 1;
@@ -55,6 +54,11 @@ impl Fate {
             self.die();
         }
         self.alive()
+    }
+
+    /// A transaction begins: what was changed and rolled back before does not make it one that writes.
+    pub(super) fn begin(&mut self, conn: &Connection) {
+        self.changes = conn.total_changes();
     }
 
     /// # Errors

@@ -153,6 +153,7 @@ fn transaction(conn: &Connection, fate: &mut Fate, write: impl FnOnce(&Connectio
         run("ROLLBACK")?;
     }
     run("BEGIN IMMEDIATE")?;
+    fate.begin(conn);
     let written = write(conn).and_then(|()| fate.commit(conn, || run("COMMIT")));
     if written.is_err() && !conn.is_autocommit() {
         let _ = run("ROLLBACK"); // tried again before the next transaction

@@ -292,6 +292,7 @@ impl Desk {
         }
         identity.check_commit().map_err(|e| lost(e.into()))?;
         sql(connection, "BEGIN IMMEDIATE").map_err(lost)?;
+        fate.begin(connection);
         let is_alone = company && group.len() == 1;
         let direct = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.direct());
         let tx = Tx::new(connection, names, file_id, direct);
@@ -364,6 +365,7 @@ impl Desk {
     fn probe(&mut self) -> Sql<()> {
         let Desk { connection: conn, fate, .. } = self;
         sql(conn, "BEGIN IMMEDIATE")?;
+        fate.begin(conn);
         let probed = sql(conn, "UPDATE perdura_meta SET probes = probes + 1 WHERE id = 1")
             .and_then(|()| fate.commit(conn, || sql(conn, "COMMIT")));
         if probed.is_err() {

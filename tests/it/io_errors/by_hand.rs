@@ -152,6 +152,28 @@ fn g04_an_outcome_waits_until_the_disk_works_again() {
     }
 }
 
+/// It found: SQLite tells an error of the device while reading as damage, and an outcome that met one was given up: its task stayed
+/// RUNNING until a restart, and ran again.
+#[test]
+fn g04_an_outcome_survives_an_error_while_reading() {
+    let folder = Folder::in_memory();
+    drop(Queue::builder().open(folder.file()).unwrap()); // so that the settle finds its pages on the disk only
+    let faults = Faults::attach(folder.file()).unwrap();
+    let for_handler = faults.clone();
+    let handler = move |_: Saw, _: &Context| -> Result<u64, Failure> {
+        for_handler.fail(Plan::at(1, Kind::Io).only(&[Class::Read]).from_then_on());
+        Ok(7)
+    };
+    let queue = Queue::builder().vfs(VFS).workers(1).handle(handler).open(folder.file()).unwrap();
+    let id = queue.enqueue(&Saw(folder.file())).unwrap();
+    while faults.hit_count() < 2 {
+        std::thread::yield_now();
+    }
+    faults.clear();
+    let record = queue.wait(id, Duration::from_secs(30)).unwrap();
+    assert_eq!((record.state, record.attempt_number), (State::Succeeded, 1));
+}
+
 /// It found: a claim that had failed was told again by the next step, which had claimed a task and forgot it; and an outcome that
 /// could not be written kept its place for ever.
 #[test]
