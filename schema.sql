@@ -173,6 +173,6 @@ CREATE INDEX perdura_letters_by_age ON perdura_dead_letters (moved_at_ms);
 
 -- Room that is kept for a full disk: nothing but zeroes (src/store/reserve.rs).
 CREATE TABLE perdura_padding (
-    id      INTEGER PRIMARY KEY, -- 0: a slice by which the file grows just now; from 1: the reserve
+    id      INTEGER PRIMARY KEY, -- up to 0: what the file grows by just now; from 1: the reserve
     padding BLOB    NOT NULL
 ) STRICT;

@@ -75,8 +75,8 @@ pub struct Config {
     pub max_result_bytes: usize,
     /// The largest checkpoint, in bytes of JSON: 16 B - 256 MiB. Defaults to 1 MiB.
     pub max_checkpoint_bytes: usize,
-    /// Room in the file that new tasks cannot take: on a full disk the outcomes of running tasks are recorded there. 0 - 1 GiB, in
-    /// steps of 256 KiB; 0 for none. Defaults to 1 MiB.
+    /// Room in the file that new tasks cannot take: on a full disk the outcomes of running tasks are recorded there. 0 for none, or
+    /// 1 MiB - 1 GiB in steps of 256 KiB (rounded up). Defaults to 1 MiB.
     pub disk_reserve_bytes: u64,
     /// `SUCCEEDED` and `CANCELLED` tasks are deleted so long after they finished. Defaults to 7 days; `"never"` keeps them.
     #[serde(with = "fields::retention")]

@@ -172,14 +172,14 @@ impl Core {
 
     /// Makes room for what running tasks have to record on a full disk. Without it nothing is claimed; it is tried again then.
     pub(super) fn provide_reserve(&self) {
-        if let Err(e) = self.store.writer.provide_reserve() {
+        if let Err(e) = self.store.provide_reserve() {
             log::warn!("there is no room for a reserve in the file: {e}");
         }
     }
 
     /// Lets claims ride along with an empty commit.
     pub(super) fn claim_more(&self) -> Result<(), Error> {
-        self.store.writer.refill_reserve()?;
+        self.store.refill_reserve()?;
         self.write(ask(&self.hub))
     }
 

@@ -138,7 +138,7 @@ impl<'c> Dispatcher<'c> {
         };
         if e.kind() == ErrorKind::OwnershipLost {
             self.core.disown(batch);
-        } else if is_passing(&e) && e.kind() != ErrorKind::DiskFull {
+        } else if is_passing(&e) && (batch.len() == 1 || e.kind() == ErrorKind::Busy) {
             if !planted("g04-outcomes-are-forgotten-after-trouble") {
                 self.unsettled = batch;
             }
@@ -150,16 +150,18 @@ impl<'c> Dispatcher<'c> {
 
     /// One of the outcomes cannot be written, or there is little room: none must keep the others from it.
     fn settle_one_by_one(&mut self, batch: Vec<Finished>) {
+        let mut trouble = Ok(());
         for finished in batch {
             if let Err((back, e)) = self.core.settle(vec![finished]) {
                 if is_passing(&e) || self.may_read_again(&e) {
                     self.unsettled.extend(back);
-                    self.note_trouble(Err(e));
+                    trouble = Err(e);
                 } else {
                     back.into_iter().for_each(|finished| self.core.abandon(finished, &e));
                 }
             }
         }
+        self.note_trouble(trouble);
     }
 
     /// SQLite tells an error of the device while reading as damage, which may go away; real damage does not.

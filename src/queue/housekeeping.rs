@@ -81,10 +81,8 @@ impl Housekeeping {
         if let Some(background) = &self.background {
             background.checkpoint_wal()?;
         }
-        let writer = &self.core.store.writer;
-        writer.alone(store::checkpoint_wal)?;
-        while !self.core.hub.is_stopping() && writer.grow_ahead()? {}
-        Ok(())
+        self.core.store.alone(store::checkpoint_wal)?;
+        self.core.store.grow_ahead()
     }
 
     /// Notices a jump of the clock that is taken back before the next look at ages: what was written in between has a wrong time.
@@ -108,7 +106,7 @@ impl Housekeeping {
         if let Some(age) = config.dead_letter_retention {
             ended += core.purge_letters(now.before(age))?;
         }
-        while !core.hub.is_stopping() && core.store.writer.alone(store::return_free_pages)? {}
+        while !core.hub.is_stopping() && core.store.alone(store::return_free_pages)? {}
         Ok(ended)
     }
 }

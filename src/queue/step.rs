@@ -1,7 +1,8 @@
 //! The steps of a queue, one call each: what its threads do, for those who have none.
 
+use crate::sync::{Mutex, lock};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::core::is_passing;
 use super::housekeeping::Housekeeping;
@@ -139,7 +140,7 @@ impl Stepper {
 
     fn settle(&self, finished: Vec<Finished>) -> Result<(), Error> {
         let core = &self.queue.handle.core;
-        let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unsettled = lock(&self.unsettled);
         unsettled.extend(finished);
         if unsettled.is_empty() {
             return Ok(());

@@ -39,7 +39,7 @@ const INVARIANTS: &[(&str, &str)] = &[
     (
         "args, results or checkpoints that are not JSON",
         "SELECT 1 FROM perdura_args WHERE json_valid(args) = 0
-             UNION ALL SELECT 1 FROM perdura_results WHERE json_valid(result) = 0
+             UNION ALL SELECT 1 FROM perdura_results WHERE json_valid(result) = 0 AND result <> ''
              UNION ALL SELECT 1 FROM perdura_checkpoints WHERE json_valid(checkpoint) = 0",
     ),
     ("tasks of an unknown hold", "SELECT 1 FROM perdura_tasks WHERE hold NOT BETWEEN 0 AND 4"),

@@ -3,11 +3,15 @@
 //! A test sets the commit at which that happens. From then on nothing is written and nothing is answered; the connections are closed
 //! without a WAL checkpoint, so that whoever opens the file next finds what a killed process leaves.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::fault::Sql;
 use crate::crash::{CrashPoint, Moment};
 use crate::error::{Error, ErrorKind, Outcome};
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// How many commits there were, when the crash comes, and whether it has come.
 #[derive(Default)]
@@ -18,7 +22,7 @@ pub(super) struct Fate {
     changes: u64,
     /// The crash, its commit counted like `commits`.
     point: Option<CrashPoint>,
-    dead: bool,
+    dead: Arc<AtomicBool>,
 }
 
 impl Fate {
@@ -27,12 +31,19 @@ impl Fate {
         self.point = Some(CrashPoint { commit: self.commits.saturating_add(point.commit), ..point });
     }
 
-    pub(super) fn die(&mut self) {
-        self.dead = true;
+    /// From now on nothing is written, and the end of the connection does not do what the end of a process does not: a WAL checkpoint.
+    pub(super) fn die(&self, conn: &Connection) {
+        self.dead.store(true, Ordering::Release);
+        let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 
     pub(super) fn is_dead(&self) -> bool {
-        self.dead
+        self.dead.load(Ordering::Acquire)
+    }
+
+    /// Where others see that it has come.
+    pub(super) fn is_dead_flag(&self) -> Arc<AtomicBool> {
+        self.dead.clone()
     }
 
     pub(super) fn commits(&self) -> u64 {
@@ -51,7 +62,7 @@ impl Fate {
             commit()?;
         }
         if moment.is_some() {
-            self.die();
+            self.die(conn);
         }
         self.alive()
     }
@@ -64,7 +75,7 @@ impl Fate {
     /// # Errors
     /// `Crashed`.
     pub(super) fn alive(&self) -> Sql<()> {
-        if self.dead { Err(crashed().into()) } else { Ok(()) }
+        if self.is_dead() { Err(crashed().into()) } else { Ok(()) }
     }
 }
 

@@ -5,9 +5,9 @@
 //! the database, and one of its WAL, which holds the newest commits and must stay beside it. That takes some 3 µs: little beside a sync.
 //! Without syncs it would be much, so there it is done for each eighth commit.
 
+use crate::sync::atomic::{AtomicU32, Ordering};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind};

@@ -188,12 +188,36 @@ impl Store {
         self.writer.alone(act)
     }
 
+    /// Makes sure that the room for a full disk is there.
+    ///
+    /// # Errors
+    /// `DiskFull` as long as there is none; others of the disk; `ForkedProcess`.
+    pub(crate) fn provide_reserve(&self) -> Result<(), Error> {
+        self.process.check()?;
+        Ok(self.writer.provide_reserve()?)
+    }
+
+    /// The same, if it was not there when it was last looked for.
+    pub(crate) fn refill_reserve(&self) -> Result<(), Error> {
+        self.process.check()?;
+        Ok(self.writer.refill_reserve()?)
+    }
+
+    /// Makes the file a little larger if it has few free pages, so that the next commits need not.
+    pub(crate) fn grow_ahead(&self) -> Result<(), Error> {
+        self.process.check()?;
+        Ok(self.writer.grow_ahead()?)
+    }
+
     /// Runs `look` on one snapshot of the file.
     ///
     /// # Errors
     /// Those of `look`, and those of getting a connection.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
         self.process.check()?;
+        if self.writer.has_crashed() {
+            return Err(crash::crashed());
+        }
         let connection = self.readers.get(&self.identity)?;
         let snapshot = connection.unchecked_transaction().map_err(Fault::from)?;
         Ok(look(&snapshot)?)

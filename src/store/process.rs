@@ -5,8 +5,8 @@
 //! the parent; our threads and whatever mutex they held are not there to be waited for. So nothing of it is touched, not even to
 //! close it. The id of a process is compared with nothing but its own earlier value; asking for it costs a fraction of a microsecond.
 
+use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::process;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;

@@ -1,7 +1,8 @@
 //! The reading connections: a small pool, made when somebody looks.
 
+use crate::sync::{Mutex, lock};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use r2d2::{Pool, PooledConnection};
@@ -19,7 +20,7 @@ const CONNECTIONS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The pool; none after a crash.
-pub(super) struct Readers(RwLock<Option<Pool<SqliteConnectionManager>>>);
+pub(super) struct Readers(Mutex<Option<Pool<SqliteConnectionManager>>>);
 
 impl Readers {
     /// No connection is open yet.
@@ -41,7 +42,7 @@ impl Readers {
             let message = "a thread of the pool cannot be started; is the limit of threads reached?";
             Error::new(ErrorKind::Io, message)
         })?;
-        Ok(Readers(RwLock::new(Some(built))))
+        Ok(Readers(Mutex::new(Some(built))))
     }
 
     /// A connection to this file.
@@ -49,8 +50,7 @@ impl Readers {
         &self,
         identity: &Identity,
     ) -> Result<PooledConnection<SqliteConnectionManager>, Error> {
-        let readers = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let readers = readers.as_ref().ok_or_else(crashed)?;
+        let readers = lock(&self.0).clone().ok_or_else(crashed)?;
         if readers.state().idle_connections == 0 {
             identity.check()?; // a new connection would read what has taken the file's place
         }
@@ -60,7 +60,7 @@ impl Readers {
 
     /// Closes them for good.
     pub(super) fn close(&self) {
-        drop(self.0.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.0).take());
     }
 }
 
@@ -69,7 +69,7 @@ impl Readers {
 fn connector() -> Arc<ScheduledThreadPool> {
     static THREAD: Mutex<Option<(u32, Arc<ScheduledThreadPool>)>> = Mutex::new(None);
     let me = std::process::id();
-    let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut thread = lock(&THREAD);
     if let Some((_, started)) = thread.as_ref().filter(|(process, _)| *process == me) {
         return started.clone();
     }

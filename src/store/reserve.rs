@@ -2,29 +2,41 @@
 //!
 //! On a full disk a commit can only go where the disk has given room already: to free pages of the database file, and to a WAL that
 //! starts again in its old length. So no commit makes the file larger. One that would is rolled back, the file grows by itself, and
-//! the commit is made again. If the file cannot grow, whatever adds data is refused; what records outcomes may take padding away
-//! that was put into the file for that, slice by slice.
+//! the commit is made again. If the file cannot grow, whatever adds data is refused; what only changes what is there, the outcomes of
+//! running tasks above all, may take padding away that was put into the file for that, slice by slice.
 //!
 //! The file grows in slices, too. A slice of padding is committed, and copied into the database file by a WAL checkpoint: only then
-//! has the disk given the room. Deleting the padding leaves free pages. If the disk refuses, the slice is taken back. A WAL of
-//! [`FLOOR`] pages has room for both, and none of its pages lies beyond the end of the database file, so it can always be copied and
-//! started again. (A reader that holds an old snapshot keeps the WAL from that.)
+//! has the disk given the room. Deleting the padding leaves free pages. If the disk refuses, the file is cut to what the disk has
+//! given. A WAL of [`FLOOR_BYTES`] has room for a slice and its way back, and none of its pages lies beyond the end of the database
+//! file, so it can always be copied and started again. (A reader that holds an old snapshot keeps the WAL from that.)
 //!
 //! Not for shared files: the program's own writes make the file larger, and may keep SQLite from giving pages back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
 use super::crash::Fate;
 use super::fault::Sql;
 use crate::planted::planted;
+use crate::sync::thread;
 
 /// Pages in a slice (256 KiB of pages of 4 KiB).
 const SLICE: i64 = 64;
 
+/// Free pages beside a slice for what a transaction needs to put it into the file.
+const SPARE: i64 = 8;
+
 /// The bytes that the WAL has at least: a slice and its way back, or a few dozen outcomes.
-const FLOOR: u64 = 1024 * 1024;
+const FLOOR_BYTES: u64 = 1024 * 1024;
+
+/// Slices whose writing gives the WAL its floor. A reserve has no fewer.
+const FLOOR_SLICES: i64 = 4;
+
+/// Fewer free pages make the background grow the file by [`AHEAD`], so that the next commits need not wait for it.
+const FEW: i64 = SLICE;
+const AHEAD: i64 = 2 * SLICE;
 
 /// The size of a page in files that we make.
 const PAGE_BYTES: i64 = 4096;
@@ -32,20 +44,20 @@ const PAGE_BYTES: i64 = 4096;
 /// What a page holds of a large value.
 const PAYLOAD_BYTES: i64 = 4092;
 
-/// The first row of what the file grows by, and the others lie below. The rows from 1 on are the reserve.
+/// The first row of what the file grows by; the others lie below. The rows from 1 on are the reserve.
 const GROWTH: i64 = 0;
 
 pub(super) struct Reserve {
     /// Slices of padding; none switches the reserve off.
     slices: i64,
-    /// The file could not grow when it had to.
+    /// The file could not grow when it had to, or the reserve is not whole.
     is_blocked: bool,
 }
 
 impl Reserve {
     pub(super) fn new(bytes: u64) -> Reserve {
-        let slices = bytes.div_ceil((SLICE * PAGE_BYTES).unsigned_abs());
-        Reserve { slices: i64::try_from(slices).unwrap_or(i64::MAX), is_blocked: false }
+        let slices = i64::try_from(bytes.div_ceil((SLICE * PAGE_BYTES).unsigned_abs())).unwrap_or(i64::MAX);
+        Reserve { slices: if slices == 0 { 0 } else { slices.max(FLOOR_SLICES) }, is_blocked: false }
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -56,88 +68,90 @@ impl Reserve {
         self.is_blocked
     }
 
-    /// Takes slices from the reserve, within the transaction that is under way. Says whether there were as many.
-    pub(super) fn release(&self, conn: &Connection, slices: i64) -> Sql<bool> {
-        let sql =
-            "DELETE FROM perdura_padding WHERE id IN (SELECT id FROM perdura_padding ORDER BY id LIMIT ?1)";
-        Ok(conn.prepare_cached(sql)?.execute([slices])? as i64 == slices)
+    /// How many slices to take next, after so many were not enough; none if that was all.
+    pub(super) fn more_than(&self, released: i64) -> Option<i64> {
+        (released < self.slices).then(|| (2 * released).max(1))
     }
 
-    /// Makes the file so large, between two transactions.
-    pub(super) fn grow_to(&mut self, size: i64, conn: &Connection, fate: &mut Fate) -> Sql<()> {
-        while file_pages(conn)? < size {
-            self.grow(conn, fate)?;
-        }
+    /// Takes slices, if there are as many, within the transaction that is under way.
+    pub(super) fn release(&self, conn: &Connection, slices: i64) -> Sql<()> {
+        let sql =
+            "DELETE FROM perdura_padding WHERE id IN (SELECT id FROM perdura_padding ORDER BY id LIMIT ?1)";
+        conn.prepare_cached(sql)?.execute([slices])?;
         Ok(())
     }
 
-    /// Grows by a slice if fewer pages are free. Says whether it did.
-    pub(super) fn grow_ahead(&mut self, free: i64, conn: &Connection, fate: &mut Fate) -> Sql<bool> {
-        if !self.is_on() || free_pages(conn)? >= free {
-            return Ok(false);
+    /// Makes the file so large, between two transactions, in the file system too.
+    pub(super) fn grow_to(&mut self, size: i64, conn: &Connection, fate: &mut Fate) -> Sql<()> {
+        if file_pages(conn)? >= size {
+            return Ok(());
         }
-        self.grow(conn, fate).map(|()| true)
+        let grown = add_slices(size, conn, fate);
+        let freed = transaction(conn, fate, |conn| {
+            remove_growth(conn)?;
+            let unbacked =
+                if grown.is_err() { file_pages(conn)?.saturating_sub(physical_pages(conn)) } else { 0 };
+            vacuum(conn, unbacked)
+        });
+        let copied = if grown.is_err() { freed.and_then(|()| copy_wal(conn)) } else { freed };
+        let told = grown.and(copied);
+        self.is_blocked = told.is_err();
+        told
+    }
+
+    /// Grows if few pages are free.
+    pub(super) fn grow_ahead(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
+        if !self.is_on() || free_pages(conn)? >= FEW {
+            return Ok(());
+        }
+        self.grow_to(file_pages(conn)? + AHEAD, conn, fate)
     }
 
     /// Makes sure that the reserve is whole and that the WAL has its floor.
     pub(super) fn provide(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
-        if !self.is_on() {
-            return Ok(());
-        }
+        let made = self.make_whole(conn, fate);
+        self.is_blocked = made.is_err();
+        made
+    }
+
+    fn make_whole(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
         for slice in 1..=self.slices {
             let there = "SELECT EXISTS (SELECT 1 FROM perdura_padding WHERE id = ?1)";
             if conn.prepare_cached(there)?.query_row([slice], |row| row.get(0))? {
                 continue;
             }
             while free_pages(conn)? < SLICE + SPARE {
-                self.grow(conn, fate)?;
+                self.grow_to(file_pages(conn)? + SLICE, conn, fate)?;
             }
             transaction(conn, fate, |conn| pad(conn, slice, SLICE))?;
         }
-        if wal_bytes(conn) < FLOOR {
+        if self.is_on() && wal_bytes(conn) < FLOOR_BYTES {
             transaction(conn, fate, |conn| {
-                conn.prepare_cached("DELETE FROM perdura_padding")?.execute([])?;
-                (1..=self.slices).try_for_each(|slice| pad(conn, slice, SLICE))
+                let sql = "DELETE FROM perdura_padding WHERE id BETWEEN 1 AND ?1";
+                conn.prepare_cached(sql)?.execute([FLOOR_SLICES])?;
+                (1..=FLOOR_SLICES).try_for_each(|slice| pad(conn, slice, SLICE))
             })?;
             copy_wal(conn)?;
         }
-        self.is_blocked = false;
         Ok(())
-    }
-
-    /// Grows the file by a slice, in the file system too.
-    fn grow(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
-        let size = file_pages(conn)?;
-        let grown = (|| {
-            copy_wal(conn)?;
-            let pages = free_pages(conn)? + SLICE;
-            transaction(conn, fate, |conn| {
-                remove_growth(conn)?;
-                (0..pages)
-                    .step_by(SLICE as usize)
-                    .zip(0..)
-                    .try_for_each(|(done, row)| pad(conn, GROWTH - row, SLICE.min(pages - done)))
-            })?;
-            if planted("g11-growth-in-the-wal-alone") { Ok(()) } else { copy_wal(conn) }
-        })();
-        self.is_blocked = grown.is_err();
-        if grown.is_ok() {
-            return transaction(conn, fate, remove_growth);
-        }
-        let taken_back = transaction(conn, fate, |conn| {
-            remove_growth(conn)?;
-            vacuum(conn, file_pages(conn)? - size)
-        });
-        let _ = taken_back.and_then(|()| copy_wal(conn)); // what was wrong with the growth is told
-        grown
     }
 }
 
-/// Free pages beside a slice for what a transaction needs to put it into the file.
-const SPARE: i64 = 8;
+/// Adds padding until the file is so large: free pages are filled first.
+fn add_slices(size: i64, conn: &Connection, fate: &mut Fate) -> Sql<()> {
+    transaction(conn, fate, remove_growth)?; // what a crash may have left
+    for row in 0.. {
+        if file_pages(conn)? >= size {
+            break;
+        }
+        copy_wal(conn)?; // so that each slice begins in a WAL that can start again
+        transaction(conn, fate, |conn| pad(conn, GROWTH - row, SLICE))?;
+    }
+    if planted("g11-growth-in-the-wal-alone") { Ok(()) } else { copy_wal(conn) }
+}
 
 fn pad(conn: &Connection, id: i64, pages: i64) -> Sql<()> {
-    let sql = "INSERT INTO perdura_padding (id, padding) VALUES (?1, zeroblob(?2))";
+    let sql = "INSERT OR IGNORE INTO perdura_padding (id, padding) VALUES (?1, zeroblob(?2))";
     conn.prepare_cached(sql)?.execute((id, pages * PAYLOAD_BYTES))?;
     Ok(())
 }
@@ -161,9 +175,22 @@ fn transaction(conn: &Connection, fate: &mut Fate, write: impl FnOnce(&Connectio
     written
 }
 
-/// Copies the WAL into the database file, so that it can start again.
+/// Copies the WAL into the database file, so that it can start again. Short readers, and a checkpoint beside this one, are waited for;
+/// a long reader is not.
 fn copy_wal(conn: &Connection) -> Sql<()> {
-    super::chores::checkpoint_wal(conn)
+    const TRIES: u32 = 50;
+    const PAUSE: Duration = Duration::from_millis(1);
+    for _ in 0..TRIES {
+        let (busy, pages, copied): (i64, i64, i64) =
+            conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?;
+        if busy == 0 && pages == copied {
+            break;
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 /// Gives free pages at the end of the file back.
@@ -185,7 +212,13 @@ fn free_pages(conn: &Connection) -> Sql<i64> {
     Ok(conn.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?)
 }
 
-/// The length of the WAL file. It is only looked at: opening and closing it would drop SQLite's locks.
+/// The pages that the disk has given room for. The file is only looked at: closing it would drop SQLite's locks.
+fn physical_pages(conn: &Connection) -> i64 {
+    let found = conn.path().and_then(|path| Path::new(path).metadata().ok());
+    found.map_or(i64::MAX, |found| found.len().cast_signed() / PAGE_BYTES)
+}
+
+/// The length of the WAL file.
 fn wal_bytes(conn: &Connection) -> u64 {
     let wal = conn.path().map(|path| PathBuf::from(format!("{path}-wal")));
     wal.and_then(|path| path.metadata().ok()).map_or(0, |found| found.len())

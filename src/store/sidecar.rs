@@ -8,12 +8,12 @@
 //! that had not. A slot is used again only after the attempt's end is durable. After a reboot the notes prove nothing
 //! (they were never synced): they count only under the same boot and for the epoch whose owner wrote them.
 
+use crate::sync::atomic::{AtomicU32, Ordering};
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::open::file_error;
 use crate::error::Error;

@@ -1,8 +1,9 @@
 //! Fresh files for tests, copied from an image instead of made by SQL.
 
+use crate::sync::{Mutex, lock};
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::open::{create_private, file_error};
 use super::temporary::TemporaryFolder;
@@ -31,7 +32,7 @@ fn write(path: &Path, image: &[u8]) -> std::io::Result<()> {
 /// The bytes of a file that has just been made. Made once in each process.
 fn image() -> Result<Arc<[u8]>, Error> {
     static IMAGE: Mutex<Option<Arc<[u8]>>> = Mutex::new(None);
-    let mut image = IMAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut image = lock(&IMAGE);
     if let Some(image) = &*image {
         return Ok(image.clone());
     }

@@ -14,7 +14,6 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 
 use super::chores::checkpoint_wal;
@@ -29,6 +28,7 @@ use super::tx::{Effects, Tx};
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::planted::planted;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock};
 
 /// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): beside the commits where there is a background, else
@@ -37,9 +37,6 @@ pub(crate) const CHECKPOINT_PAGES: u32 = 1024;
 
 /// Pages in the WAL from which the writer checkpoints although there is a background (64 MiB of pages of 4 KiB), as a backstop.
 const BACKSTOP_PAGES: u32 = 16 * CHECKPOINT_PAGES;
-
-/// Free pages that the background keeps ahead of new tasks, so that their commits need not make the file larger (2 MiB).
-const AHEAD_PAGES: i64 = 512;
 
 /// How often a transaction is tried while the file grows for it, or the reserve is taken for it.
 const SIZES: u32 = 16;
@@ -62,6 +59,7 @@ pub(crate) trait Epilogue: Send {
 pub(crate) struct Writer {
     line: Line,
     desk: Mutex<Desk>,
+    crashed: Arc<AtomicBool>,
 }
 
 /// What the leader works at.
@@ -88,7 +86,9 @@ impl Writer {
         reserve_bytes: u64,
     ) -> Writer {
         connection.wal_hook(Some(note_wal_pages));
+        let fate = Fate::default();
         Writer {
+            crashed: fate.is_dead_flag(),
             line: Line::default(),
             desk: Mutex::new(Desk {
                 connection,
@@ -99,7 +99,7 @@ impl Writer {
                 wal_limit: CHECKPOINT_PAGES,
                 wal_pages: 0,
                 reserve: Reserve::new(reserve_bytes),
-                fate: Fate::default(),
+                fate,
             }),
         }
     }
@@ -141,23 +141,23 @@ impl Writer {
     ///
     /// # Errors
     /// `DiskFull` as long as there is none; others of the disk.
-    pub(crate) fn provide_reserve(&self) -> Result<(), Error> {
+    pub(super) fn provide_reserve(&self) -> Sql<()> {
         let Desk { connection, reserve, fate, .. } = &mut *lock(&self.desk);
         fate.alive()?;
-        Ok(reserve.provide(connection, fate)?)
+        reserve.provide(connection, fate)
     }
 
-    /// The same, if the file could not grow when it last had to.
-    pub(crate) fn refill_reserve(&self) -> Result<(), Error> {
+    /// The same, if it was not there when it was last looked for.
+    pub(super) fn refill_reserve(&self) -> Sql<()> {
         let is_blocked = lock(&self.desk).reserve.is_blocked();
         if is_blocked { self.provide_reserve() } else { Ok(()) }
     }
 
-    /// Makes the file a little larger if it has few free pages, so that the next commits need not. Says whether it did.
-    pub(crate) fn grow_ahead(&self) -> Result<bool, Error> {
+    /// Makes the file a little larger if it has few free pages, so that the next commits need not.
+    pub(super) fn grow_ahead(&self) -> Sql<()> {
         let Desk { connection, reserve, fate, .. } = &mut *lock(&self.desk);
         fate.alive()?;
-        Ok(reserve.grow_ahead(AHEAD_PAGES, connection, fate)?)
+        reserve.grow_ahead(connection, fate)
     }
 
     /// Sets the commit at which a crash comes.
@@ -171,14 +171,13 @@ impl Writer {
     }
 
     pub(crate) fn has_crashed(&self) -> bool {
-        lock(&self.desk).fate.is_dead()
+        self.crashed.load(Ordering::Acquire)
     }
 
     /// Ends the writer as the end of its process does: nothing is written any more, and the file is closed without a WAL checkpoint.
     pub(super) fn crash(&self) -> Sql<()> {
         let mut desk = lock(&self.desk);
-        desk.fate.die();
-        desk.leave_wal();
+        desk.fate.die(&desk.connection);
         let nowhere = Connection::open_in_memory()?;
         drop(std::mem::replace(&mut desk.connection, nowhere));
         Ok(())
@@ -201,9 +200,8 @@ impl Desk {
     /// same. Answers all of them.
     fn commit_group(&mut self, mut group: Vec<Box<dyn Member>>) {
         let mut outcome = self.commit(&mut group, true);
-        if self.fate.is_dead() {
-            self.leave_wal();
-        } else if outcome.as_ref().is_err_and(|lost| lost.had_company && !lost.uncertain) {
+        let is_lost = outcome.as_ref().is_err_and(|lost| lost.had_company && !lost.uncertain);
+        if is_lost && !self.fate.is_dead() {
             outcome = self.commit(&mut group, false);
         }
         let Err(lost) = outcome else {
@@ -215,14 +213,18 @@ impl Desk {
             }
         } else {
             match lost.error.kind() {
-                ErrorKind::DiskFull => drop(checkpoint_wal(&self.connection)), // it can start again, within its length
+                ErrorKind::DiskFull => {}
                 ErrorKind::Busy | ErrorKind::Crashed => return refuse(group, &lost.error),
                 _ if group.len() == 1 => return refuse(group, &lost.error),
                 _ => {}
             }
         }
+        let is_full = lost.error.kind() == ErrorKind::DiskFull;
         group.sort_by_key(|member| member.rank());
         for member in group {
+            if is_full {
+                let _ = checkpoint_wal(&self.connection); // so that the WAL can start again, within its length
+            }
             let mut alone = vec![member];
             let Err(LostCommit { error, uncertain, .. }) = self.commit(&mut alone, false) else {
                 alone.into_iter().for_each(Member::settled);
@@ -244,11 +246,13 @@ impl Desk {
         let mut outcome = self.attempt(group, company, released);
         for _ in 0..SIZES {
             let Err(LostCommit { size: Some(size), .. }) = outcome else { break };
-            if self.reserve.is_blocked() {
-                released = 2 * released.max(1);
-            } else {
+            if !self.reserve.is_blocked() {
                 let grown = self.reserve.grow_to(size, &self.connection, &mut self.fate);
                 self.without_room(group, grown);
+            } else if let Some(more) = self.reserve.more_than(released) {
+                released = more;
+            } else {
+                break;
             }
             outcome = self.attempt(group, company, released);
         }
@@ -258,7 +262,8 @@ impl Desk {
     /// If there is no room: answers whoever would add something, and ends claiming for a while.
     fn without_room(&mut self, group: &mut Vec<Box<dyn Member>>, made: Sql<()>) {
         let Err(fault) = made else { return };
-        let error = Error::from(fault);
+        let is_full = self.reserve.is_blocked() && fault.is_io(); // SQLite tells a quota, and the largest size of a file, as errors
+        let error = if is_full { no_room().with_source(Error::from(fault)) } else { Error::from(fault) };
         if let Some(epilogue) = &mut self.epilogue {
             epilogue.rolled_back(Some(&error));
         }
@@ -286,7 +291,6 @@ impl Desk {
             size: None,
         };
         fate.alive().map_err(lost)?;
-        identity.check().map_err(|e| lost(e.into()))?;
         if !connection.is_autocommit() {
             sql(connection, "ROLLBACK").map_err(lost)?;
         }
@@ -315,7 +319,7 @@ impl Desk {
             Ok(true) if planted("g01-a-commit-is-forgotten") && connection.last_insert_rowid() % 50 == 49 => {
                 sql(connection, "ROLLBACK").map_err(lost)
             }
-            Ok(true) if size.is_some() => Err(LostCommit { size, ..lost(no_room()) }),
+            Ok(true) if size.is_some() => Err(LostCommit { size, ..lost(no_room().into()) }),
             Ok(true) => fate.commit(connection, || sql(connection, "COMMIT")).map_err(|fault| LostCommit {
                 uncertain: fault.is_io(),
                 error: fault.into(),
@@ -356,11 +360,6 @@ impl Desk {
         }
     }
 
-    /// Keeps the end of this connection from doing what the end of a process does not: a WAL checkpoint.
-    fn leave_wal(&self) {
-        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-    }
-
     /// A small commit that settles what became of a failed one.
     fn probe(&mut self) -> Sql<()> {
         let Desk { connection: conn, fate, .. } = self;
@@ -375,13 +374,15 @@ impl Desk {
     }
 }
 
-/// The room that the file has for a transaction; none is measured without a reserve, or when the last of it is taken.
+/// The room that the file has for a transaction, if there is a reserve to be kept.
 struct Room(Option<i64>);
 
 impl Room {
     fn before(reserve: &Reserve, conn: &Connection, released: i64) -> Sql<Room> {
-        let is_measured = reserve.is_on() && (released == 0 || reserve.release(conn, released)?);
-        Ok(Room(if is_measured { Some(file_pages(conn)?) } else { None }))
+        if released > 0 {
+            reserve.release(conn, released)?;
+        }
+        Ok(Room(if reserve.is_on() { Some(file_pages(conn)?) } else { None }))
     }
 
     /// The size that the file would have, if that is more than it has.
@@ -391,8 +392,8 @@ impl Room {
     }
 }
 
-fn no_room() -> Fault {
-    Error::new(ErrorKind::DiskFull, "the file has no room left; free some space").into()
+fn no_room() -> Error {
+    Error::new(ErrorKind::DiskFull, "the file has no room left; free some space")
 }
 
 fn refuse(group: Vec<Box<dyn Member>>, error: &Error) {

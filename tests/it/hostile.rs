@@ -83,7 +83,7 @@ fn close(conn: Connection) {
 /// Every value of every row of every table that may be damaged without touching the innocent tasks, their queue or their name.
 fn places(conn: &Connection) -> Vec<(Column, String)> {
     let sql = "SELECT m.name, c.name, c.type FROM sqlite_schema m JOIN pragma_table_info(m.name) c
-               WHERE m.type = 'table' AND m.name LIKE 'perdura%' UNION ALL SELECT 'sqlite_sequence', 'seq', 'INTEGER'";
+               WHERE m.type = 'table' AND m.name LIKE 'perdura%' AND m.name <> 'perdura_padding' UNION ALL SELECT 'sqlite_sequence', 'seq', 'INTEGER'";
     let mut statement = conn.prepare(sql).unwrap();
     let columns = statement
         .query_map([], |row| Ok(Column { table: row.get(0)?, column: row.get(1)?, kind: row.get(2)? }));

@@ -208,14 +208,6 @@ impl Writer {
     pub fn alone<R>(&self, act: impl FnOnce(&RefCell<Table>) -> Sql<R>) -> Result<R, Error> {
         Ok(act(&lock(&self.desk).table)?)
     }
-
-    pub fn provide_reserve(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    pub fn refill_reserve(&self) -> Result<(), Error> {
-        Ok(())
-    }
 }
 
 impl Desk {
@@ -341,6 +333,14 @@ impl Store {
 
     pub fn alone<R>(&self, act: impl FnOnce(&RefCell<Table>) -> Sql<R>) -> Result<R, Error> {
         self.writer.alone(act)
+    }
+
+    pub fn provide_reserve(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    pub fn refill_reserve(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     pub fn crash(&self) -> Result<Place, Error> {

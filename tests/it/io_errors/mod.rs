@@ -132,6 +132,21 @@ fn g12_opening_a_new_file() {
     sweep(&OPEN_NEW);
 }
 
+/// The room for a full disk is made: the file grows, slice by slice.
+const GROW: Scenario = Scenario {
+    is_open: false,
+    may_fail_late: true,
+    ..Scenario::new("grow the file", of_all_kinds, |w| {
+        w.reserve = 1;
+        w.open()
+    })
+};
+
+#[test]
+fn g11_making_room_for_a_full_disk() {
+    sweep(&GROW);
+}
+
 const OPEN_EXISTING: Scenario = Scenario {
     is_open: false,
     may_fail_late: true,

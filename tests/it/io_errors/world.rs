@@ -45,12 +45,14 @@ pub struct World {
     pub clock: ManualClock,
     pub talk: Talk,
     pub tests: Option<SteppedQueue>,
+    /// Room that is kept for a full disk, in bytes.
+    pub reserve: u64,
 }
 
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn config() -> Config {
-    Config { dead_letter_after: Some(30 * DAY), workers: 1, ..Config::default() }
+    Config { dead_letter_after: Some(30 * DAY), workers: 1, disk_reserve_bytes: 0, ..Config::default() }
 }
 
 /// How a queue is set up here, whatever it stands on.
@@ -103,6 +105,7 @@ impl World {
             clock: ManualClock::at(now),
             talk: Talk::default(),
             tests: None,
+            reserve: 0,
         }
     }
 
@@ -111,7 +114,8 @@ impl World {
     }
 
     pub fn open(&mut self) -> Result<(), Error> {
-        let builder = builder(&self.clock, &self.talk, None).vfs(VFS);
+        let config = Config { disk_reserve_bytes: self.reserve, ..config() };
+        let builder = builder(&self.clock, &self.talk, None).config(config).vfs(VFS);
         self.tests = Some(SteppedQueue::open_file(builder, &self.clock, self.file())?);
         Ok(())
     }
@@ -185,7 +189,9 @@ pub fn content(file: &Path) -> String {
         names.map(Result::unwrap).collect()
     };
     let mut all = String::new();
-    for table in names("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name") {
+    for table in names(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'perdura_padding' ORDER BY name",
+    ) {
         let columns = names(&format!("SELECT name FROM pragma_table_info('{table}')"));
         let columns: Vec<_> = columns.iter().filter(|name| !CHANCE.contains(&name.as_str())).collect();
         let list =
