@@ -23,6 +23,7 @@ mod history;
 mod hostile;
 #[cfg(unix)]
 mod identity;
+mod images;
 mod io_errors;
 mod kill;
 mod kit;
