@@ -38,7 +38,7 @@ const GROWTH: i64 = 0;
 pub(super) struct Reserve {
     /// Slices of padding; none switches the reserve off.
     slices: i64,
-    /// The file could not grow when it had to.
+    /// The file could not grow when it had to, or the reserve is not whole.
     is_blocked: bool,
 }
 
@@ -79,11 +79,18 @@ impl Reserve {
         self.grow(conn, fate).map(|()| true)
     }
 
-    /// Makes sure that the reserve is whole and that the WAL has its floor.
+    /// Makes sure that the reserve is whole and that the WAL has its floor. Whatever is missing blocks it: a WAL without its floor has
+    /// no room for outcomes, even if the file need not grow.
     pub(super) fn provide(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
         if !self.is_on() {
             return Ok(());
         }
+        let provided = self.complete(conn, fate);
+        self.is_blocked = provided.is_err();
+        provided
+    }
+
+    fn complete(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
         for slice in 1..=self.slices {
             let there = "SELECT EXISTS (SELECT 1 FROM perdura_padding WHERE id = ?1)";
             if conn.prepare_cached(there)?.query_row([slice], |row| row.get(0))? {
@@ -101,7 +108,6 @@ impl Reserve {
             })?;
             copy_wal(conn)?;
         }
-        self.is_blocked = false;
         Ok(())
     }
 

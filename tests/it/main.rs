@@ -48,6 +48,7 @@ mod running;
 mod security;
 #[cfg(target_os = "linux")]
 mod soak;
+mod space;
 #[cfg(target_os = "linux")]
 mod system;
 mod told;
