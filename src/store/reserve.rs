@@ -107,7 +107,8 @@ impl Reserve {
         self.grow_to(file_pages(conn)? + AHEAD, conn, fate)
     }
 
-    /// Makes sure that the reserve is whole and that the WAL has its floor.
+    /// Makes sure that the reserve is whole and that the WAL has its floor. Whatever is missing blocks it: a WAL without its floor has
+    /// no room for outcomes, even if the file need not grow.
     pub(super) fn provide(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
         let made = self.make_whole(conn, fate);
         self.is_blocked = made.is_err();

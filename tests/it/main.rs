@@ -23,6 +23,7 @@ mod history;
 mod hostile;
 #[cfg(unix)]
 mod identity;
+mod images;
 mod io_errors;
 mod kill;
 mod kit;
@@ -47,6 +48,7 @@ mod running;
 mod security;
 #[cfg(target_os = "linux")]
 mod soak;
+mod space;
 #[cfg(target_os = "linux")]
 mod system;
 mod told;
