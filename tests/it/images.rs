@@ -24,8 +24,8 @@ use crate::support::*;
 use crate::told::Chance;
 
 /// Images in each CI run, of each kind of workload, and how many are made of one recording.
-const IMAGES: u64 = 600;
-const IMAGES_A_RECORDING: usize = 300;
+const IMAGES: u64 = 300;
+const IMAGES_A_RECORDING: usize = 150;
 /// Calls in a recorded workload, beside those that are in each.
 const CALLS: u64 = 24;
 const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);

@@ -170,7 +170,7 @@ impl Told {
         loop {
             queue.drain().unwrap();
             let counts = queue.counts().unwrap().total();
-            if counts.queued() == 0 {
+            if counts.queued() + counts.running == 0 {
                 assert_eq!(counts.succeeded + counts.lost, counts.all(), "{counts:?}");
                 break;
             }

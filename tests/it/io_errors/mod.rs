@@ -144,7 +144,7 @@ const GROW: Scenario = Scenario {
 
 #[test]
 fn g11_making_room_for_a_full_disk() {
-    sweep(&GROW);
+    sweep_with(&GROW, 10, 197);
 }
 
 const OPEN_EXISTING: Scenario = Scenario {
