@@ -12,6 +12,7 @@ mod clock;
 mod concurrency;
 mod corrupt;
 mod disk;
+mod documents;
 mod files;
 mod fixtures;
 #[cfg(unix)]
