@@ -38,6 +38,14 @@ const FLOOR_SLICES: i64 = 4;
 const FEW: i64 = SLICE;
 const AHEAD: i64 = 2 * SLICE;
 
+/// The file grows by this part of it, and by so many pages at least (1 MiB) and at most (8 MiB).
+const STEP: i64 = 16;
+const LEAST: i64 = 4 * SLICE;
+const MOST: i64 = 32 * SLICE;
+
+/// As long as commits take few pages, one of so many looks ahead.
+const LOOK_EACH: u32 = 16;
+
 /// The size of a page in files that we make.
 const PAGE_BYTES: i64 = 4096;
 
@@ -52,12 +60,21 @@ pub(super) struct Reserve {
     slices: i64,
     /// The file could not grow when it had to, or the reserve is not whole.
     is_blocked: bool,
+    /// Free pages at the last look ahead.
+    free: i64,
+    /// Commits until the next one.
+    unseen: u32,
 }
 
 impl Reserve {
     pub(super) fn new(bytes: u64) -> Reserve {
         let slices = i64::try_from(bytes.div_ceil((SLICE * PAGE_BYTES).unsigned_abs())).unwrap_or(i64::MAX);
-        Reserve { slices: if slices == 0 { 0 } else { slices.max(FLOOR_SLICES) }, is_blocked: false }
+        Reserve {
+            slices: if slices == 0 { 0 } else { slices.max(FLOOR_SLICES) },
+            is_blocked: false,
+            free: 0,
+            unseen: 0,
+        }
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -81,22 +98,41 @@ impl Reserve {
         Ok(())
     }
 
-    /// Makes the file so large, between two transactions, in the file system too.
+    /// Makes the file so large, between two transactions, in the file system too; and larger than that, if the disk has room, so that
+    /// it seldom grows.
     pub(super) fn grow_to(&mut self, size: i64, conn: &Connection, fate: &mut Fate) -> Sql<()> {
-        if file_pages(conn)? >= size {
+        let now = file_pages(conn)?;
+        if now >= size {
             return Ok(());
         }
-        let grown = add_slices(size, conn, fate);
+        let grown = add_slices(size.max(now + (now / STEP).clamp(LEAST, MOST)), conn, fate);
         let freed = transaction(conn, fate, |conn| {
             remove_growth(conn)?;
             let unbacked =
                 if grown.is_err() { file_pages(conn)?.saturating_sub(physical_pages(conn)) } else { 0 };
             vacuum(conn, unbacked)
         });
+        let is_enough = freed.is_ok() && file_pages(conn)? >= size;
         let copied = if grown.is_err() { freed.and_then(|()| copy_wal(conn)) } else { freed };
-        let told = grown.and(copied);
+        let told = if is_enough { copied } else { grown.and(copied) };
         self.is_blocked = told.is_err();
         told
+    }
+
+    /// After a commit: grows if the next one like it would have to. What goes wrong is told to the one that does.
+    pub(super) fn look_ahead(&mut self, conn: &Connection, fate: &mut Fate) {
+        self.unseen = self.unseen.saturating_sub(1);
+        if !self.is_on() || self.is_blocked || self.unseen > 0 {
+            return;
+        }
+        let Ok(free) = free_pages(conn) else { return };
+        let used = self.free.saturating_sub(free);
+        self.free = free;
+        self.unseen = if used < SPARE { LOOK_EACH } else { 0 };
+        if free < 2 * used.max(SPARE) {
+            let _ = file_pages(conn).and_then(|pages| self.grow_to(pages + 1, conn, fate));
+            self.free = free_pages(conn).unwrap_or(free);
+        }
     }
 
     /// Grows if few pages are free.
@@ -138,15 +174,16 @@ impl Reserve {
     }
 }
 
-/// Adds padding until the file is so large: free pages are filled first.
+/// Adds padding until the file is so large: free pages are filled first. A slice is a quarter of what the WAL has room for.
 fn add_slices(size: i64, conn: &Connection, fate: &mut Fate) -> Sql<()> {
     transaction(conn, fate, remove_growth)?; // what a crash may have left
+    let slice = (wal_bytes(conn).cast_signed() / PAGE_BYTES / 4).clamp(SLICE, MOST);
     for row in 0.. {
         if file_pages(conn)? >= size {
             break;
         }
         copy_wal(conn)?; // so that each slice begins in a WAL that can start again
-        transaction(conn, fate, |conn| pad(conn, GROWTH - row, SLICE))?;
+        transaction(conn, fate, |conn| pad(conn, GROWTH - row, slice))?;
     }
     if planted("g11-growth-in-the-wal-alone") { Ok(()) } else { copy_wal(conn) }
 }

@@ -126,7 +126,7 @@ impl Writer {
         self.line.commit(rank, write, |group| {
             let mut desk = lock(&self.desk);
             desk.commit_group(group);
-            desk.mind_wal(); // when everybody has been answered
+            desk.mind_file(); // when everybody has been answered
         })
     }
 
@@ -352,10 +352,14 @@ impl Desk {
         }
     }
 
-    /// Checkpoints a WAL that nobody else does. What goes wrong is tried again after the next commit, which says what is wrong with
-    /// the disk if that lasts.
-    fn mind_wal(&mut self) {
-        if self.wal_pages >= self.wal_limit && !self.fate.is_dead() {
+    /// Makes room for the next commit, and checkpoints a WAL that nobody else does. What goes wrong is tried again after the next
+    /// commit, which says what is wrong with the disk if that lasts.
+    fn mind_file(&mut self) {
+        if self.fate.is_dead() {
+            return;
+        }
+        self.reserve.look_ahead(&self.connection, &mut self.fate);
+        if self.wal_pages >= self.wal_limit {
             let _ = checkpoint_wal(&self.connection);
         }
     }
