@@ -35,6 +35,7 @@ struct Settings {
     lost_retry: u8,
     workers: (bool, u8, usize),
     relaxed: bool,
+    reserve: u32,
     secure_delete: bool,
     poll: Span,
     bytes: [(bool, u32, usize); 3],
@@ -82,6 +83,7 @@ impl From<Settings> for Config {
             retention,
             dead_letter_after,
             dead_letter_retention,
+            disk_reserve_bytes: s.reserve.into(),
             secure_delete: s.secure_delete,
         }
     }
