@@ -133,6 +133,21 @@ pub(crate) struct Opening<'a> {
     pub now: crate::task::Timestamp,
 }
 
+impl Opening<'_> {
+    /// A file of no program: small values, no reserve, made when time began.
+    fn plain(place: Place, durability: Durability) -> Opening<'static> {
+        Opening {
+            place,
+            settings: Settings { durability, secure_delete: false, longest: 1 << 20 },
+            network: false,
+            share: false,
+            vfs: None,
+            reserve_bytes: 0,
+            now: crate::task::Timestamp::from_millis(0),
+        }
+    }
+}
+
 impl Store {
     /// Opens the file, or makes it.
     ///
@@ -283,18 +298,7 @@ mod tests {
 
     #[test]
     fn s09_every_limit_of_a_connection_holds() {
-        let now = crate::task::Timestamp::from_millis(0);
-        let settings = Settings { durability: Durability::Full, secure_delete: false, longest: 1 << 20 };
-        let opening = Opening {
-            place: Place::private().unwrap(),
-            settings,
-            network: false,
-            share: false,
-            vfs: None,
-            reserve_bytes: 0,
-            now,
-        };
-        let store = Store::open(&opening).unwrap();
+        let store = Store::open(&Opening::plain(Place::private().unwrap(), Durability::Full)).unwrap();
         let long = "x".repeat(100_001);
         let many = (0..200_000).map(|_| "(1)").collect::<Vec<_>>().join(",");
         for (what, sql) in [
@@ -344,18 +348,7 @@ mod tests {
 
     #[test]
     fn a_new_limit_does_not_compile_its_statement_again() {
-        let now = crate::task::Timestamp::from_millis(0);
-        let settings = Settings { durability: Durability::Full, secure_delete: false, longest: 1 << 20 };
-        let opening = Opening {
-            place: Place::private().unwrap(),
-            settings,
-            network: false,
-            share: false,
-            vfs: None,
-            reserve_bytes: 0,
-            now,
-        };
-        let store = Store::open(&opening).unwrap();
+        let store = Store::open(&Opening::plain(Place::private().unwrap(), Durability::Full)).unwrap();
         let again = store.writer.alone(|conn| {
             let sql =
                 "SELECT task_id FROM perdura_tasks WHERE queue_id = ?1 AND state = 0 AND hold = 0 LIMIT ?2";

@@ -224,9 +224,6 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])
 }
 
 /// Turns WAL on. SQLite answers "busy" at once if another process does the same now, without waiting.
-///
-/// The switch is a transaction that is committed after the row with the new mode has been read; who does not read on never hears
-/// that it failed, and from then on the connection takes the file for one in WAL mode.
 fn switch_to_wal(conn: &Connection) -> Sql<()> {
     const TRIES: u32 = 500;
     const PAUSE: Duration = Duration::from_millis(20);

@@ -12,13 +12,14 @@
 //!
 //! Not for shared files: the program's own writes make the file larger, and may keep SQLite from giving pages back.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
 
 use super::crash::Fate;
 use super::fault::Sql;
+use super::identity::beside;
 use crate::planted::planted;
 use crate::sync::thread;
 
@@ -258,6 +259,6 @@ fn physical_pages(conn: &Connection) -> i64 {
 
 /// The length of the WAL file.
 fn wal_bytes(conn: &Connection) -> u64 {
-    let wal = conn.path().map(|path| PathBuf::from(format!("{path}-wal")));
+    let wal = conn.path().map(|path| beside(Path::new(path), "-wal"));
     wal.and_then(|path| path.metadata().ok()).map_or(0, |found| found.len())
 }

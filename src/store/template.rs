@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use super::open::{create_private, file_error};
 use super::temporary::TemporaryFolder;
-use super::{Opening, Place, Settings, Store};
+use super::{Opening, Place, Store};
 use crate::config::Durability;
 use crate::error::Error;
-use crate::task::Timestamp;
 
 /// The id of every file that is copied from the image, so that what is derived from it (jitter) is the same in each run of a test.
 const FILE_ID: [u8; 16] = *b"perdura testing\0";
@@ -37,17 +36,7 @@ fn image() -> Result<Arc<[u8]>, Error> {
         return Ok(image.clone());
     }
     let folder = Arc::new(TemporaryFolder::in_memory()?);
-    let settings = Settings { durability: Durability::Relaxed, secure_delete: false, longest: 1 << 20 };
-    let now = Timestamp::from_millis(0);
-    let store = Store::open(&Opening {
-        place: Place::Private(folder.clone()),
-        settings,
-        network: false,
-        share: false,
-        vfs: None,
-        reserve_bytes: 0,
-        now,
-    })?;
+    let store = Store::open(&Opening::plain(Place::Private(folder.clone()), Durability::Relaxed))?;
     store.writer.alone(|conn| {
         let named =
             conn.execute("UPDATE perdura_meta SET file_id = ?1, created_at_ms = 0 WHERE id = 1", [FILE_ID])?;
