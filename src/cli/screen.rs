@@ -1,0 +1,174 @@
+//! The terminal: what may be written to it, how wide it is, whether it has colours.
+//!
+//! Text that comes from a file never reaches it raw ([`safe`]): its control characters could steer it, and its marks of direction
+//! could make a line read as another.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+
+use super::trouble::Trouble;
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum When {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What a piece of text says by its colour. It must say the same without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tint {
+    Bold,
+    Dim,
+    Good,
+    Bad,
+    Busy,
+    Warn,
+}
+
+impl Tint {
+    fn code(self) -> &'static str {
+        match self {
+            Tint::Bold => "1",
+            Tint::Dim => "2",
+            Tint::Good => "32",
+            Tint::Bad => "31",
+            Tint::Busy => "36",
+            Tint::Warn => "33",
+        }
+    }
+}
+
+/// How wide lines are where nobody says.
+const DEFAULT_WIDTH: usize = 100;
+
+/// Standard output, and what is known of it.
+pub(crate) struct Screen {
+    out: BufWriter<Stdout>,
+    is_terminal: bool,
+    colors: bool,
+    broken: bool,
+}
+
+impl Screen {
+    pub(super) fn new(when: When) -> Screen {
+        let stdout = io::stdout();
+        let is_terminal = stdout.is_terminal();
+        let wanted = || is_terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+        let colors = match when {
+            When::Auto => wanted(),
+            When::Always => true,
+            When::Never => false,
+        };
+        Screen { out: BufWriter::new(stdout), is_terminal, colors, broken: false }
+    }
+
+    /// Writes a line.
+    pub(crate) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
+        self.write(format_args!("{text}\n"))
+    }
+
+    /// Writes text as it is; whoever calls it has made it safe.
+    pub(crate) fn write(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
+        let written = self.out.write_fmt(text);
+        self.heard(written)
+    }
+
+    /// Writes a value as one line of JSON.
+    pub(crate) fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
+        let text = serde_json::to_string(value).map_err(io::Error::other)?;
+        self.line(text)
+    }
+
+    /// Lets the reader see all that was written.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.out.flush();
+        self.heard(flushed)
+    }
+
+    fn heard(&mut self, written: io::Result<()>) -> io::Result<()> {
+        self.broken |= written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+        written
+    }
+
+    /// Whether nobody reads any more, as when `head` has seen enough.
+    pub(super) fn reader_has_left(&self) -> bool {
+        self.broken
+    }
+
+    /// Whether somebody may look at it.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// How many columns there are.
+    pub(crate) fn width(&self) -> usize {
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        columns.or_else(|| if self.is_terminal { seen() } else { None }).unwrap_or(DEFAULT_WIDTH).max(40)
+    }
+
+    /// The text in a colour, if there are colours.
+    pub(crate) fn tint(&self, tint: Tint, text: impl fmt::Display) -> String {
+        if self.colors { format!("\x1b[{}m{text}\x1b[0m", tint.code()) } else { text.to_string() }
+    }
+
+    /// Says on stderr why it could not be done, and what to do next.
+    pub(crate) fn complain(&mut self, trouble: &Trouble) {
+        let _ = writeln!(io::stderr(), "perdura: {}", safe(&trouble.message)); // there is nobody else to tell
+    }
+
+    /// Says something on stderr that is no answer: what happens, what was noticed.
+    pub(crate) fn remark(&mut self, text: impl fmt::Display) {
+        let _ = writeln!(io::stderr(), "{text}"); // a remark that nobody hears is none
+    }
+}
+
+/// Text that does nothing to a terminal but appear: control characters and marks of direction are written out (`\u{1b}`).
+pub(crate) fn safe(text: &str) -> Cow<'_, str> {
+    escape(text, |_| false)
+}
+
+/// The same for several lines: line ends and tabs stay.
+pub(crate) fn safe_lines(text: &str) -> Cow<'_, str> {
+    escape(text, |c| matches!(c, '\n' | '\t'))
+}
+
+fn escape(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let harmless = |c: char| keep(c) || !(c.is_control() || is_mark(c));
+    if text.chars().all(harmless) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if harmless(c) {
+            escaped.push(c);
+        } else {
+            escaped.extend(c.escape_default());
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Characters without a look of their own that change how others are shown.
+fn is_mark(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_a_file_cannot_steer_the_terminal() {
+        assert_eq!(safe("plain ü 任务"), "plain ü 任务");
+        assert_eq!(safe("\u{1b}[2Ja\rb\nc\u{9b}d"), "\\u{1b}[2Ja\\rb\\nc\\u{9b}d");
+        assert_eq!(safe("a\u{202e}b\u{200d}"), "a\\u{202e}b\\u{200d}");
+        assert_eq!(safe_lines("a\n\tb\u{7}"), "a\n\tb\\u{7}");
+    }
+}

@@ -1,0 +1,70 @@
+//! One run of the command: its file, its screen, its end.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::screen::Screen;
+use super::{Common, Done, Exit, Trouble};
+use crate::{Builder, Queue};
+
+/// The file of those who name none.
+const DEFAULT_FILE: &str = "perdura.db";
+
+/// One run of the command.
+pub(crate) struct Session {
+    db: PathBuf,
+    /// Answers are JSON.
+    pub json: bool,
+    pub screen: Screen,
+}
+
+impl Session {
+    pub(super) fn begin(common: Common) -> Session {
+        let db = common.db.unwrap_or_else(|| DEFAULT_FILE.into());
+        Session { db, json: common.json, screen: Screen::new(common.color) }
+    }
+
+    /// Runs a verb, and says how it ended. A reader that has left is no trouble.
+    pub(super) fn end_with(mut self, verb: impl FnOnce(&mut Session) -> Done) -> ExitCode {
+        let done = verb(&mut self);
+        let flushed = self.screen.flush();
+        match done.and_then(|exit| Ok(flushed.map(|()| exit)?)) {
+            Ok(exit) => exit.into(),
+            Err(_) if self.screen.reader_has_left() => Exit::Done.into(),
+            Err(trouble) => {
+                self.screen.complain(&trouble);
+                trouble.exit.into()
+            }
+        }
+    }
+
+    /// Where the file is, as it was named.
+    pub(crate) fn db(&self) -> &Path {
+        &self.db
+    }
+
+    /// The queue of the file, which must exist, to look or to mend. It executes nothing.
+    ///
+    /// # Errors
+    /// What is wrong with the file, and where else to look.
+    pub(crate) fn queue(&self) -> Result<Queue, Trouble> {
+        self.must_exist()?;
+        self.open(Queue::builder())
+    }
+
+    /// The queue of the file with these settings and handlers; the file is made if it is not there.
+    pub(crate) fn open(&self, builder: Builder) -> Result<Queue, Trouble> {
+        Ok(builder.open(&self.db)?)
+    }
+
+    fn must_exist(&self) -> Result<(), Trouble> {
+        if std::fs::symlink_metadata(&self.db).is_ok() {
+            return Ok(());
+        }
+        let message = format!(
+            "there is no file {}; name one with --db or PERDURA_DB, or make it with `perdura init`",
+            self.db.display()
+        );
+        Err(Trouble::new(Exit::File, message))
+    }
+}

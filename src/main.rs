@@ -1,0 +1,5 @@
+//! The command `perdura`.
+
+fn main() -> std::process::ExitCode {
+    perdura::cli::main()
+}
