@@ -11,7 +11,8 @@ CREATE TABLE perdura_meta (
     file_id        BLOB    NOT NULL,                   -- 16 random bytes, drawn at creation; keys the digests and the jitter
     owner_epoch    INTEGER NOT NULL,                   -- raised by each new owner, checked in each of its transactions
     created_at_ms  INTEGER NOT NULL,                   -- when the file was made
-    probes         INTEGER NOT NULL                    -- commits made only to settle what became of a failed commit
+    probes         INTEGER NOT NULL,                   -- commits made only to settle what became of a failed commit
+    served         TEXT                                -- the queues that the owner claims from, a JSON list (NULL: all)
 ) STRICT;
 
 -- Queue names, interned; never deleted.
@@ -134,6 +135,17 @@ CREATE TABLE perdura_progress (
     total   INTEGER NOT NULL
 ) STRICT;
 
+-- What attempts have written, by stream: of the newest attempt of a task, and of those that are kept in perdura_attempts.
+CREATE TABLE perdura_output (
+    task_id    INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    stream     INTEGER NOT NULL, -- 0 stdout, 1 stderr
+    bytes      INTEGER NOT NULL, -- all that was written, what was left out included
+    first      TEXT    NOT NULL, -- the first 16 KiB
+    last       TEXT    NOT NULL, -- the last 48 KiB of the rest
+    PRIMARY KEY (task_id, generation, stream)
+) STRICT, WITHOUT ROWID;
+
 -- Unique keys of live tasks: QUEUED, RUNNING, or LOST while its thread still runs.
 CREATE TABLE perdura_keys (
     queue_id INTEGER NOT NULL,
@@ -170,6 +182,16 @@ CREATE TABLE perdura_dead_letters (
     replayed_as    INTEGER              -- the newest of those tasks
 ) STRICT;
 CREATE INDEX perdura_letters_by_age ON perdura_dead_letters (moved_at_ms);
+
+-- What attempts did lately, by minute and task name: how many, and for how long. A day of it is kept.
+CREATE TABLE perdura_rollups (
+    minute  INTEGER NOT NULL, -- minutes since 1970 UTC
+    name_id INTEGER NOT NULL,
+    measure INTEGER NOT NULL, -- 0-4 attempts by how long they ran: SUCCEEDED, to be retried, FAILED, LOST, CANCELLED; 5 attempts by how long they had been ready
+    bucket  INTEGER NOT NULL, -- the length of time, by the scale of src/task/histogram.rs
+    n       INTEGER NOT NULL,
+    PRIMARY KEY (minute, name_id, measure, bucket)
+) STRICT, WITHOUT ROWID;
 
 -- Room that is kept for a full disk: nothing but zeroes (src/store/reserve.rs).
 CREATE TABLE perdura_padding (

@@ -31,8 +31,8 @@ impl Job {
     }
 
     fn unstarted(self, start: Start) -> Finished {
-        let settlement = settlement(&self.claimed, &self.control, Verdict::HandedBack);
-        Finished { settlement, start, took: Duration::ZERO }
+        let settlement = settlement(&self.claimed, &self.control, Verdict::HandedBack, Duration::ZERO);
+        Finished { settlement, start }
     }
 }
 
@@ -58,11 +58,11 @@ pub(crate) fn run(job: Job, registry: &Registry, port: &Arc<dyn Port>) -> Finish
         true => std::panic::resume_unwind(payload),
         false => panicked(payload),
     });
-    let took = port.monotonic().saturating_sub(began);
-    Finished { settlement: settlement(&cx.claimed, &cx.control, verdict), start: Start::Noted(note), took }
+    let ran = port.monotonic().saturating_sub(began);
+    Finished { settlement: settlement(&cx.claimed, &cx.control, verdict, ran), start: Start::Noted(note) }
 }
 
-fn settlement(claimed: &Claimed, control: &Control, verdict: Verdict) -> Settlement {
+fn settlement(claimed: &Claimed, control: &Control, verdict: Verdict, ran: Duration) -> Settlement {
     Settlement {
         task_id: claimed.task_id,
         generation: claimed.generation,
@@ -74,7 +74,10 @@ fn settlement(claimed: &Claimed, control: &Control, verdict: Verdict) -> Settlem
             || control.silent.load(Ordering::Acquire),
         backoff: claimed.backoff,
         verdict,
-        progress: control.take_progress(),
+        task_name: claimed.task_name.clone(),
+        waited: claimed.waited,
+        ran,
+        news: control.take_news(),
     }
 }
 

@@ -10,7 +10,7 @@ use super::control::Control;
 use super::failure::{CANCELLED, Class, Failure, SUPERSEDED, TIMEOUT};
 use super::{Port, place, to_json};
 use crate::sync::atomic::Ordering;
-use crate::task::{Claimed, TaskId};
+use crate::task::{Claimed, OutputStream, TaskId};
 
 /// What a handler can ask and tell while it runs. All its writes are fenced: those of an attempt that is not the running one any
 /// more change nothing and fail.
@@ -80,7 +80,19 @@ impl Context {
     pub fn progress(&self, done: u64, total: u64) {
         self.alive();
         if self.control.set_progress(done, total) {
-            self.port.progressed();
+            self.port.has_news();
+        }
+    }
+
+    /// Keeps what the attempt writes: text to look at later, or while it runs ([`Queue::output`](crate::Queue::output)). Cheap: it
+    /// reaches the file about once a second, and when the attempt ends.
+    ///
+    /// Of each stream the first 16 KiB and the last 48 KiB are kept, with the newest attempt and with those that
+    /// [`Queue::attempts`](crate::Queue::attempts) shows.
+    pub fn write_output(&self, stream: OutputStream, text: &str) {
+        self.alive();
+        if self.control.push_output(stream, text) {
+            self.port.has_news();
         }
     }
 

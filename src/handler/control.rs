@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use crate::task::{Claimed, Progress, TaskId};
+use crate::sync::{Mutex, lock};
+use crate::task::{Claimed, News, OutputStream, Progress, Stream, TaskId, Written};
 
 /// What an attempt and those who watch it share.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct Control {
     total: AtomicU64,
     /// There is progress that is not in the file yet.
     has_progress: AtomicBool,
+    /// What it has written, by stream; none of it as long as there is nothing.
+    output: Mutex<Vec<Stream>>,
 }
 
 impl Control {
@@ -50,6 +53,7 @@ impl Control {
             done: AtomicU64::new(0),
             total: AtomicU64::new(0),
             has_progress: AtomicBool::new(false),
+            output: Mutex::default(),
         }
     }
 
@@ -80,17 +84,35 @@ impl Control {
         !self.has_progress.swap(true, Ordering::AcqRel)
     }
 
-    /// The progress that is not in the file yet; it counts as written from now on.
-    pub(crate) fn take_progress(&self) -> Option<Progress> {
-        self.has_progress.swap(false, Ordering::AcqRel).then(|| Progress {
-            done: self.done.load(Ordering::Acquire),
-            total: self.total.load(Ordering::Acquire),
-        })
+    /// Keeps output until it is written; true if all before it was.
+    pub(super) fn push_output(&self, stream: OutputStream, text: &str) -> bool {
+        let mut output = lock(&self.output);
+        output.resize_with(OutputStream::ALL.len(), Stream::default);
+        let is_first = !output.iter().any(|stream| stream.is_new);
+        output[stream as usize].push(text);
+        is_first
     }
 
-    /// That progress could not be written after all.
-    pub(crate) fn keep_progress(&self) {
-        self.has_progress.store(true, Ordering::Release);
+    /// What is not in the file yet; it counts as written from now on.
+    pub(crate) fn take_news(&self) -> News {
+        let progress = self.has_progress.swap(false, Ordering::AcqRel).then(|| Progress {
+            done: self.done.load(Ordering::Acquire),
+            total: self.total.load(Ordering::Acquire),
+        });
+        let mut output = lock(&self.output);
+        let streams = OutputStream::ALL.into_iter().zip(output.iter_mut());
+        let written = |(stream, kept): (_, &mut Stream)| {
+            let is_new = std::mem::take(&mut kept.is_new);
+            is_new.then(|| Written { stream, first: kept.first.clone(), last: kept.last(), bytes: kept.bytes })
+        };
+        News { progress, output: streams.filter_map(written).collect() }
+    }
+
+    /// These news could not be written after all.
+    pub(crate) fn keep_news(&self, news: &News) {
+        self.has_progress.fetch_or(news.progress.is_some(), Ordering::AcqRel);
+        let mut output = lock(&self.output);
+        news.output.iter().for_each(|written| output[written.stream as usize].is_new = true);
     }
 }
 

@@ -118,6 +118,15 @@ impl Failure {
         self
     }
 
+    /// Do not try again, however many attempts are left; type and message stay. Not for a snooze or a cancel.
+    #[must_use]
+    pub fn never_retry(mut self) -> Failure {
+        if self.0.class == Class::Error {
+            self.0.class = Class::Permanent;
+        }
+        self
+    }
+
     /// The type that the task's `error_type` will show.
     pub fn error_type(&self) -> &str {
         &self.0.report.error_type

@@ -30,8 +30,8 @@ pub(crate) trait Port: Send + Sync + 'static {
     fn checkpoint(&self, id: TaskId) -> Result<Option<String>, Error>;
     /// Saves a checkpoint of the running attempt; durable when it returns.
     fn save_checkpoint(&self, control: &Control, json: String) -> Result<(), Error>;
-    /// There is progress to be written, some time.
-    fn progressed(&self);
+    /// There is something to be written, some time.
+    fn has_news(&self);
     /// An attempt has a deadline, on the monotonic clock.
     fn watch_deadline(&self, deadline: Duration);
     /// An attempt has begun to send heartbeats.
@@ -68,8 +68,6 @@ pub(crate) enum Start {
 pub(crate) struct Finished {
     pub settlement: Settlement,
     pub start: Start,
-    /// How long it kept its worker.
-    pub took: Duration,
 }
 
 /// A handler without its types: JSON in, JSON out.

@@ -25,6 +25,8 @@ pub struct Builder {
     config: Config,
     registry: Registry,
     denied: Vec<&'static str>,
+    queues: Vec<String>,
+    looks_only: bool,
     clock: Arc<dyn Clock>,
     share: bool,
     network: bool,
@@ -38,6 +40,8 @@ impl Builder {
             config: Config::default(),
             registry: Registry::default(),
             denied: Vec::new(),
+            queues: Vec::new(),
+            looks_only: false,
             clock: Arc::new(SystemClock::new()),
             share: false,
             network: false,
@@ -87,6 +91,23 @@ impl Builder {
     /// [`retry_exception_denylist`](Config::retry_exception_denylist), checked by the compiler.
     pub fn deny<E: std::error::Error>(mut self) -> Builder {
         self.denied.push(std::any::type_name::<E>());
+        self
+    }
+
+    /// Claims from these queues only; called again, from these too. Defaults to all.
+    ///
+    /// One process executes tasks from a file at a time, so the tasks of other queues wait until it serves them, or another one does.
+    pub fn queues(mut self, queues: impl IntoIterator<Item = impl Into<String>>) -> Builder {
+        self.queues.extend(queues.into_iter().map(Into::into));
+        self
+    }
+
+    /// Only looks: the file must exist, nothing is written to it, and every verb that would is refused as
+    /// [`ReadOnly`](ErrorKind::ReadOnly). Defaults to false.
+    ///
+    /// The file may be in use by other processes. SQLite keeps its bookkeeping of readers in `-shm` all the same.
+    pub fn look_only(mut self, on: bool) -> Builder {
+        self.looks_only = on;
         self
     }
 
@@ -170,6 +191,7 @@ impl Builder {
     fn build(self, place: Place) -> Result<(Arc<Core>, Arc<Registry>), Error> {
         self.config.validate()?;
         self.check_handlers()?;
+        self.queues.iter().try_for_each(|queue| check_name("queue", queue))?;
         let rules = SettleRules {
             policy: RetryPolicy::from(&self.config),
             denylist: self.denylist()?,
@@ -184,6 +206,7 @@ impl Builder {
             },
             network: self.network,
             share: self.share,
+            looks_only: self.looks_only,
             vfs: self.vfs.as_deref(),
             reserve_bytes: self.config.disk_reserve_bytes,
             now: self.clock.now(),
@@ -192,12 +215,17 @@ impl Builder {
         if self.panic_hook && !self.registry.is_empty() {
             install_panic_hook();
         }
+        let served = (!self.queues.is_empty()).then_some(self.queues);
         let known = self.registry.names().map(|(name, version)| (name.into(), version)).collect();
         let hub = Arc::new(Hub::new(self.clock, Arc::new(known)));
-        Ok((Arc::new(Core::new(self.config, store, hub, rules)), Arc::new(self.registry)))
+        Ok((Arc::new(Core::new(self.config, store, hub, rules, served)), Arc::new(self.registry)))
     }
 
     fn check_handlers(&self) -> Result<(), Error> {
+        if self.looks_only && !self.registry.is_empty() {
+            let message = "a queue with handlers executes tasks, and look_only(true) forbids that; leave one of them out";
+            return Err(Error::new(ErrorKind::InvalidConfig, message));
+        }
         for (name, _) in self.registry.names() {
             check_name("task name", name)?;
         }

@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub store: Store,
     pub hub: Arc<Hub>,
     pub rules: SettleRules,
+    /// The queues that it claims from as the owner; none: all.
+    served: Option<Vec<String>>,
     /// The handle, for handlers that ask for their queue.
     pub home: OnceLock<Weak<dyn Any + Send + Sync>>,
     ownership: Mutex<Option<Ownership>>,
@@ -54,12 +56,19 @@ struct Ownership {
 }
 
 impl Core {
-    pub(super) fn new(config: Config, store: Store, hub: Arc<Hub>, rules: SettleRules) -> Core {
+    pub(super) fn new(
+        config: Config,
+        store: Store,
+        hub: Arc<Hub>,
+        rules: SettleRules,
+        served: Option<Vec<String>>,
+    ) -> Core {
         Core {
             config,
             store,
             hub,
             rules,
+            served,
             home: OnceLock::new(),
             ownership: Mutex::default(),
             outcomes: Mutex::default(),
@@ -104,8 +113,9 @@ impl Core {
     pub(super) fn acquire(&self) -> Result<Option<Recovered>, Error> {
         let Some(owner_lock) = OwnerLock::try_acquire(&self.store.sidecar_path())? else { return Ok(None) };
         let started = owner_lock.read_notes();
-        let (rules, now) = (self.rules.clone(), self.now());
-        let recovered = self.write(move |tx| store::recover(tx, &started, &rules, now))?;
+        let (rules, served, now) = (self.rules.clone(), self.served.clone(), self.now());
+        let recovered =
+            self.write(move |tx| store::recover(tx, &started, &rules, served.as_deref(), now))?;
         let notes = Arc::new(owner_lock.begin_notes(recovered.epoch)?);
         *lock(&self.ownership) = Some(Ownership { notes, _lock: owner_lock });
         self.hub.set_epoch(Some(recovered.epoch));
@@ -252,22 +262,22 @@ impl Core {
         lock(&self.ownership).take();
     }
 
-    /// Writes progress that is not in the file yet.
-    pub(super) fn flush_progress(&self) -> Result<(), Error> {
-        let batch = Arc::new(self.hub.take_progress());
+    /// Writes progress and output that are not in the file yet.
+    pub(super) fn flush_news(&self) -> Result<(), Error> {
+        let batch = Arc::new(self.hub.take_news());
         if batch.is_empty() {
             return Ok(());
         }
         let shared = batch.clone();
         let written = self.owner_write(move |tx| {
-            for (control, progress) in shared.iter() {
-                store::save_progress(tx, control.task_id, control.generation, *progress)?;
+            for (control, news) in shared.iter() {
+                store::save_news(tx, control.task_id, control.generation, news)?;
             }
             Ok(())
         });
         if written.is_err() {
-            batch.iter().for_each(|(control, _)| control.keep_progress());
-            self.hub.note_progress();
+            batch.iter().for_each(|(control, news)| control.keep_news(news));
+            self.hub.note_news();
         }
         written
     }
@@ -454,8 +464,8 @@ impl Port for Core {
         saved
     }
 
-    fn progressed(&self) {
-        if self.hub.note_progress() {
+    fn has_news(&self) {
+        if self.hub.note_news() {
             self.hub.wake.ring();
         }
     }

@@ -1,5 +1,5 @@
 //! The dispatcher: the thread that settles what workers have finished, and with each settle fetches their next work. It also
-//! commits what nobody waits for (progress), and asks for the ownership of the file and for news from other processes.
+//! commits what nobody waits for (progress, output), and asks for the ownership of the file and for news from other processes.
 
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ impl<'c> Dispatcher<'c> {
         self.has_moved = true;
         for finished in &batch {
             if matches!(finished.start, Start::Noted(_)) {
-                self.core.hub.pace.observe(finished.took);
+                self.core.hub.pace.observe(finished.settlement.ran);
             }
         }
         if batch.iter().any(|finished| matches!(finished.start, Start::Failed)) {
@@ -179,14 +179,14 @@ impl<'c> Dispatcher<'c> {
         }
     }
 
-    /// Writes progress, some time after it was made.
+    /// Writes progress and output, some time after they were made.
     fn flush(&mut self) {
-        if self.flush_at.is_none() && self.core.hub.progress_waits() {
+        if self.flush_at.is_none() && self.core.hub.news_waits() {
             self.flush_at = Some(self.core.hub.monotonic() + PROGRESS_EACH);
         }
         if self.is_due(self.flush_at) {
             self.flush_at = None;
-            let flushed = self.core.flush_progress();
+            let flushed = self.core.flush_news();
             self.note_trouble(flushed);
         }
     }
@@ -260,8 +260,8 @@ impl<'c> Dispatcher<'c> {
         if !self.unsettled.is_empty() {
             log::error!("{} outcomes are not written; their tasks count as lost", self.unsettled.len());
         }
-        if let Err(e) = self.core.flush_progress() {
-            log::warn!("progress was not written: {e}");
+        if let Err(e) = self.core.flush_news() {
+            log::warn!("progress and output were not written: {e}");
         }
     }
 }

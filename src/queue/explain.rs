@@ -15,6 +15,8 @@ pub struct Explanation {
     pub task: TaskRecord,
     /// Whether its queue is paused.
     pub paused: bool,
+    /// Whether the process that executes (or did last) claims from other queues only.
+    pub unserved: bool,
     /// Whether this process executes tasks from the file.
     pub executes_here: bool,
     /// Ready tasks of its queue that come before it.
@@ -23,7 +25,7 @@ pub struct Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Explanation { task, paused, executes_here, before_it } = self;
+        let Explanation { task, paused, unserved, executes_here, before_it } = self;
         let id = task.task_id;
         match task.state {
             State::Running => {
@@ -49,6 +51,9 @@ impl fmt::Display for Explanation {
                         f.write_str("waits for its turn: it was running when a process died, and such tasks run one at a time")
                     }
                     Hold::Ready if *paused => write!(f, "ready, but its queue {:?} is paused; resume it", task.queue),
+                    Hold::Ready if *unserved => {
+                        write!(f, "ready, but the program that executes leaves its queue {:?} to others", task.queue)
+                    }
                     Hold::Ready if *executes_here => write!(f, "ready: {before_it} tasks of its queue come before it"),
                     Hold::Ready => write!(
                         f,
@@ -78,9 +83,10 @@ impl Queue {
         let executes_here = self.handle.core.is_owner();
         self.store().read(|conn| {
             let task = store::record(conn, id)?;
-            let paused = store::counts(conn)?.queues.get(&task.queue).is_some_and(|q| q.paused);
+            let counts = store::counts(conn)?.queues.get(&task.queue).copied().unwrap_or_default();
+            let (paused, unserved) = (counts.paused, counts.unserved);
             let before_it = store::ready_before(conn, id)?;
-            Ok(Explanation { task, paused, executes_here, before_it })
+            Ok(Explanation { task, paused, unserved, executes_here, before_it })
         })
     }
 }

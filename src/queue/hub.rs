@@ -13,7 +13,7 @@ use crate::handler::Control;
 use crate::store::{CHECKPOINT_PAGES, Effects, Flags, Known};
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Receiver, Sender, bounded, lock, unbounded};
-use crate::task::{Progress, TaskId};
+use crate::task::{News, TaskId};
 use crate::timer::{Alarm, NextTick};
 
 /// The epoch of a process that owns nothing.
@@ -43,7 +43,7 @@ pub(crate) struct Hub {
     behind: AtomicBool,
     /// Workers that run tasks; 0 as long as none are started.
     workers: AtomicUsize,
-    progress_waits: AtomicBool,
+    news_waits: AtomicBool,
     /// Pages in the WAL after the newest commit; 0 when it has been looked at since.
     wal_pages: AtomicU32,
 }
@@ -68,7 +68,7 @@ impl Hub {
             trouble: Mutex::default(),
             behind: AtomicBool::new(false),
             workers: AtomicUsize::new(0),
-            progress_waits: AtomicBool::new(false),
+            news_waits: AtomicBool::new(false),
             wal_pages: AtomicU32::new(0),
         }
     }
@@ -260,19 +260,21 @@ impl Hub {
         }
     }
 
-    /// There is progress to write; true if nobody had said so yet.
-    pub(super) fn note_progress(&self) -> bool {
-        !self.progress_waits.swap(true, Ordering::AcqRel)
+    /// An attempt has news to write; true if nobody had said so yet.
+    pub(super) fn note_news(&self) -> bool {
+        !self.news_waits.swap(true, Ordering::AcqRel)
     }
 
-    pub(super) fn progress_waits(&self) -> bool {
-        self.progress_waits.load(Ordering::Acquire)
+    pub(super) fn news_waits(&self) -> bool {
+        self.news_waits.load(Ordering::Acquire)
     }
 
-    /// All progress that is not in the file yet.
-    pub(super) fn take_progress(&self) -> Vec<(Arc<Control>, Progress)> {
-        self.progress_waits.store(false, Ordering::Release);
-        self.controls().into_iter().filter_map(|c| c.take_progress().map(|p| (c, p))).collect()
+    /// All news that is not in the file yet.
+    pub(super) fn take_news(&self) -> Vec<(Arc<Control>, News)> {
+        self.news_waits.store(false, Ordering::Release);
+        let news = |control: Arc<Control>| (control.take_news(), control);
+        let all = self.controls().into_iter().map(news).filter(|(news, _)| !news.is_empty());
+        all.map(|(news, control)| (control, news)).collect()
     }
 
     pub(super) fn monotonic(&self) -> Duration {

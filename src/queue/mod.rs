@@ -12,6 +12,7 @@ mod handle;
 mod handover;
 mod housekeeping;
 mod hub;
+mod looking;
 mod pace;
 mod signal;
 mod steady;
@@ -316,7 +317,7 @@ impl Queue {
     }
 
     /// Waits until nothing that may start is ready or running. What waits for its time (a delay, the backoff of a retry), is held
-    /// for its unknown name, or lies in a paused queue, is not waited for.
+    /// for its unknown name, or lies in a queue that is paused or not served, is not waited for.
     ///
     /// # Errors
     /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown);
@@ -335,7 +336,7 @@ impl Queue {
             }
             let counts = self.counts()?;
             let at_work =
-                |q: &crate::task::QueueCounts| q.running + if q.paused { 0 } else { q.ready + q.held };
+                |q: &crate::task::QueueCounts| q.running + if q.paused || q.unserved { 0 } else { q.ready + q.held };
             Ok(counts.queues.values().all(|q| at_work(q) == 0).then_some(()))
         })?;
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, Sql};
 use super::letters::bury;
-use super::read::ids;
+use super::read::{Order, ids};
 use super::row::{HotRow, clear_error, write_error};
 use super::suspects::take_turn_back;
 use super::tx::Tx;
@@ -138,6 +138,7 @@ pub(super) fn remove_cold(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
         "DELETE FROM perdura_results WHERE task_id = ?1",
         "DELETE FROM perdura_checkpoints WHERE task_id = ?1",
         "DELETE FROM perdura_progress WHERE task_id = ?1",
+        "DELETE FROM perdura_output WHERE task_id = ?1",
     ] {
         tx.run(sql, [id.as_i64()])?;
     }
@@ -176,7 +177,7 @@ pub(crate) fn apply_all(
     limit: usize,
     now: Timestamp,
 ) -> Sql<(Bulk, Option<TaskId>)> {
-    let found = ids(tx.conn, filter, after, limit)?;
+    let found = ids(tx.conn, filter, Order::OldestFirst, after, limit)?;
     let mut bulk = Bulk::default();
     for id in &found {
         match apply_one(tx, verb, *id, now) {

@@ -68,10 +68,10 @@ const INVARIANTS: &[(&str, &str)] = &[
              AND NOT EXISTS (SELECT 1 FROM perdura_dead_letters d WHERE d.task_id = c.task_id)",
     ),
     (
-        "errors, attempts, results, checkpoints or progress of no task",
+        "errors, attempts, results, checkpoints, progress or output of no task",
         "SELECT 1 FROM (SELECT task_id FROM perdura_errors UNION SELECT task_id FROM perdura_attempts
              UNION SELECT task_id FROM perdura_results UNION SELECT task_id FROM perdura_checkpoints
-             UNION SELECT task_id FROM perdura_progress) c
+             UNION SELECT task_id FROM perdura_progress UNION SELECT task_id FROM perdura_output) c
          WHERE NOT EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = c.task_id)",
     ),
     (
@@ -85,9 +85,14 @@ const INVARIANTS: &[(&str, &str)] = &[
     (
         "suspects that nobody will give the turn",
         "SELECT 1 FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
-         WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 4 AND q.paused = 0 AND NOT EXISTS (
+         WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 4 AND q.paused = 0 AND (SELECT served IS NULL FROM perdura_meta) AND NOT EXISTS (
              SELECT 1 FROM perdura_tasks o JOIN perdura_queues p USING (queue_id)
              WHERE o.suspect = 1 AND (o.state = 1 OR (o.state = 0 AND o.hold = 0 AND p.paused = 0)))",
+    ),
+    (
+        "output of attempts that nobody can look at",
+        "SELECT 1 FROM perdura_output o WHERE generation < (SELECT MAX(generation) FROM perdura_output n WHERE n.task_id = o.task_id)
+             AND NOT EXISTS (SELECT 1 FROM perdura_attempts a WHERE a.task_id = o.task_id AND a.generation = o.generation)",
     ),
     ("ids beyond the highest ever given", "SELECT 1 FROM perdura_tasks WHERE task_id > (SELECT seq FROM sqlite_sequence WHERE name = 'perdura_tasks')"),
 ];

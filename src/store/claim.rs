@@ -10,9 +10,10 @@ use std::time::Duration;
 use rusqlite::Row;
 
 use super::fault::Sql;
+use super::owner::is_served;
 use super::promote::expire;
 use super::quarantine::{indexed, put_aside, ruled_out, unless_damaged};
-use super::row::HotRow;
+use super::row::{HotRow, time_at};
 use super::tx::{Prepared, Tx};
 use crate::lifecycle::{Event, Standing, next};
 use crate::planted::planted;
@@ -31,6 +32,8 @@ struct Candidate {
     standing: Standing,
     name_id: i64,
     has_key: bool,
+    /// Since when it could run; not known after a retry by hand or a hand-back.
+    ready_since: Option<Timestamp>,
     expires_at: Option<i64>,
     args: Option<String>,
     version: u32,
@@ -73,14 +76,15 @@ pub(crate) fn claim(
     Ok(claims)
 }
 
-/// Queues that are not paused and have ready tasks, by their number. The index is asked, not the counters, which may be wrong.
+/// Queues that are served, not paused, and have ready tasks, by their number. The index is asked, not the counters, which may be wrong.
 fn ready_queues(tx: &Tx<'_>) -> Sql<Vec<i64>> {
-    tx.numbers(
+    let sql = concat!(
         "SELECT q.queue_id FROM perdura_queues q
-         WHERE q.paused = 0 AND EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.queue_id = q.queue_id AND t.state = 0 AND t.hold = 0)
-         ORDER BY q.queue_id",
-        [],
-    )
+         WHERE q.paused = 0 AND EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.queue_id = q.queue_id AND t.state = 0 AND t.hold = 0) AND ",
+        is_served!("q.queue"),
+        " ORDER BY q.queue_id"
+    );
+    tx.numbers(sql, [])
 }
 
 /// Claims up to `wanted` tasks of one queue; says whether it may have more.
@@ -140,7 +144,8 @@ macro_rules! candidates {
     ($which:literal) => {
         concat!(
             "SELECT t.task_id, t.generation, t.attempt_number, t.max_attempts, t.suspect, t.name_id, t.has_key, t.expires_at_ms,
-                    a.args, COALESCE(a.version, 1), a.backoff_ms, a.timeout_ms
+                    a.args, COALESCE(a.version, 1), a.backoff_ms, a.timeout_ms,
+                    CASE t.generation WHEN 0 THEN COALESCE(t.run_at_ms, t.created_at_ms) ELSE t.run_at_ms END
              FROM perdura_tasks t LEFT JOIN perdura_args a ON a.task_id = t.task_id
              WHERE ",
             $which
@@ -194,6 +199,7 @@ fn as_candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
         version: row.get(9)?,
         backoff_ms: row.get(10)?,
         timeout_ms: row.get(11)?,
+        ready_since: time_at(row, 12)?,
     })
 }
 
@@ -233,6 +239,7 @@ fn take_one(
         args: from.args.unwrap_or_default(),
         backoff: from.backoff_ms.map(Duration::from_millis),
         timeout: from.timeout_ms.map(Duration::from_millis),
+        waited: from.ready_since.map(|since| now.since(since)),
         has_key: from.has_key,
         suspect: to.suspect,
     })

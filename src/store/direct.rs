@@ -3,7 +3,7 @@
 //! When a worker idles and nothing else is ready, a new task would be written as ready, found again, and written again as running, all in
 //! one transaction. Here it is written as running to begin with; the rules (`lifecycle`) see an enqueue and a claim right after it.
 //!
-//! It takes nobody's turn: it happens only if no task in the file is ready and no queue is paused, which is asked in the transaction
+//! It takes nobody's turn: it happens only if no task in the file is ready and no queue is paused or left to others, which is asked in the transaction
 //! itself, and only for tasks that are alone in their transaction, so that priorities decide who of several is first.
 
 use std::cell::Cell;
@@ -48,9 +48,9 @@ impl Tx<'_> {
         Ok(may_start.then_some(direct.now))
     }
 
-    /// Whether this process still owns the file, nothing in it is ready, and no queue is paused.
+    /// Whether this process still owns the file and serves all queues, nothing in it is ready, and no queue is paused.
     fn nothing_is_ready(&self, epoch: i64) -> Sql<bool> {
-        let sql = "SELECT owner_epoch = ?1 AND NOT EXISTS (SELECT 1 FROM perdura_tasks WHERE state = 0 AND hold = 0)
+        let sql = "SELECT owner_epoch = ?1 AND served IS NULL AND NOT EXISTS (SELECT 1 FROM perdura_tasks WHERE state = 0 AND hold = 0)
                        AND NOT EXISTS (SELECT 1 FROM perdura_queues WHERE paused = 1)
                    FROM perdura_meta WHERE id = 1";
         self.one(sql, [epoch], |row| row.get(0))

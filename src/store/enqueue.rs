@@ -136,6 +136,7 @@ fn claimed(id: TaskId, standing: &Standing, task: &NewTask, task_name: Arc<str>,
         args: task.args.clone(),
         backoff: task.options.backoff.map(whole),
         timeout: task.options.timeout.map(whole),
+        waited: Some(Duration::ZERO),
         has_key: task.options.unique.is_some(),
         suspect: standing.suspect,
     }

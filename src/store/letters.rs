@@ -95,7 +95,27 @@ pub(crate) fn purge_letters(tx: &Tx<'_>, moved_before: Timestamp, limit: usize) 
     Ok(found.len())
 }
 
-/// A page of letters, oldest id first.
+/// The letters that a filter means; the parameters are those of `read::find`, in another order.
+macro_rules! find {
+    ($order:literal) => {
+        concat!(
+            "SELECT d.task_id FROM perdura_dead_letters d
+             LEFT JOIN perdura_errors e ON e.task_id = d.task_id LEFT JOIN perdura_args a ON a.task_id = d.task_id
+             JOIN perdura_task_names n USING (name_id)
+             WHERE d.task_id > ?1 AND d.task_id < ?11 AND (?2 IS NULL OR d.name_id = ?2) AND (?3 IS NULL OR d.queue_id = ?3)
+               AND (1 << d.state) & ?4 <> 0 AND (?5 IS NULL OR d.created_at_ms < ?5) AND (?6 IS NULL OR d.finished_at_ms < ?6)
+               AND (?7 IS NULL OR a.tag = ?7) AND (?10 IS NULL OR d.task_id IN (SELECT value FROM json_each(?10)))
+               AND (?8 IS NULL OR e.error_type = ?8 OR substr(e.error_type, -length(?8) - 2) = '::' || ?8)
+               AND (?12 IS NULL OR instr(lower(n.task_name), ?12) OR instr(lower(a.tag), ?12) OR instr(lower(a.args), ?12)
+                    OR instr(lower(e.error_type), ?12) OR instr(lower(e.error_message), ?12))
+             ORDER BY d.task_id ",
+            $order,
+            " LIMIT ?9"
+        )
+    };
+}
+
+/// A page of letters.
 pub(crate) fn letters(conn: &Connection, filter: &Filter) -> Sql<Vec<DeadLetter>> {
     let name_id = match &filter.task_name {
         Some(name) => find_task_name(conn, name)?.or(Some(-1)),
@@ -105,15 +125,8 @@ pub(crate) fn letters(conn: &Connection, filter: &Filter) -> Sql<Vec<DeadLetter>
         Some(queue) => find_queue(conn, queue)?.or(Some(-1)),
         None => None,
     };
-    let mut statement = conn.prepare_cached(
-        "SELECT d.task_id FROM perdura_dead_letters d
-         LEFT JOIN perdura_errors e ON e.task_id = d.task_id LEFT JOIN perdura_args a ON a.task_id = d.task_id
-         WHERE d.task_id > ?1 AND (?2 IS NULL OR d.name_id = ?2) AND (?3 IS NULL OR d.queue_id = ?3)
-           AND (1 << d.state) & ?4 <> 0 AND (?5 IS NULL OR d.created_at_ms < ?5) AND (?6 IS NULL OR d.finished_at_ms < ?6)
-           AND (?7 IS NULL OR a.tag = ?7) AND (?10 IS NULL OR d.task_id IN (SELECT value FROM json_each(?10)))
-           AND (?8 IS NULL OR e.error_type = ?8 OR substr(e.error_type, -length(?8) - 2) = '::' || ?8)
-         ORDER BY d.task_id LIMIT ?9",
-    )?;
+    let sql = if filter.newest_first { find!("DESC") } else { find!("ASC") };
+    let mut statement = conn.prepare_cached(sql)?;
     let rows = statement.query_map(
         rusqlite::params![
             filter.after.map_or(i64::MIN, TaskId::as_i64),
@@ -126,6 +139,8 @@ pub(crate) fn letters(conn: &Connection, filter: &Filter) -> Sql<Vec<DeadLetter>
             filter.error_type,
             i64::try_from(filter.limit.unwrap_or(DEFAULT_PAGE)).unwrap_or(i64::MAX),
             id_list(filter),
+            filter.before.map_or(i64::MAX, TaskId::as_i64),
+            filter.text,
         ],
         |row| row.get(0),
     )?;

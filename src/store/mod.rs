@@ -14,6 +14,7 @@ mod fault;
 mod group;
 mod identity;
 mod letters;
+mod look;
 mod mounts;
 mod names;
 mod open;
@@ -26,6 +27,7 @@ mod read;
 mod readers;
 mod recover;
 mod reserve;
+mod rollups;
 mod row;
 mod schema;
 mod settle;
@@ -42,7 +44,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use crate::config::Durability;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 pub(crate) use admin::{Verb, apply_all, apply_one, set_paused};
 pub use check::CheckReport;
@@ -55,16 +57,18 @@ pub(crate) use fault::{Fault, Sql};
 pub(crate) use group::Rank;
 use identity::Identity;
 pub(crate) use letters::{get_letter, letters, purge_letters, replay};
+pub(crate) use look::{count_from, failures, output, ready_since};
 pub(crate) use names::Names;
 pub(crate) use owner::check_epoch;
 pub(crate) use process::Process;
 pub(crate) use promote::{clock_jumped, next_due, promote};
 pub(crate) use purge::{Ages, purge};
 pub(crate) use read::Flags;
-pub(crate) use read::{args, attempts, checkpoint, counts, flags, ready_before, record, result, tasks};
+pub(crate) use read::{args, attempts, checkpoint, count, counts, flags, ready_before, record, result, tasks};
 use readers::Readers;
 pub(crate) use recover::{Recovered, recover};
-pub(crate) use settle::{SettleRules, fall_silent, save_checkpoint, save_progress, settle};
+pub(crate) use rollups::rollups;
+pub(crate) use settle::{SettleRules, fall_silent, save_checkpoint, save_news, settle};
 pub(crate) use sidecar::{Notes, OwnerLock, StartNote};
 pub(crate) use temporary::TemporaryFolder;
 pub(crate) use tx::{Effects, Tx};
@@ -81,6 +85,7 @@ pub(crate) struct Store {
     path: PathBuf,
     identity: Arc<Identity>,
     settings: Settings,
+    looks_only: bool,
     vfs: Option<String>,
     place: Place,
     /// The process that opened it.
@@ -126,6 +131,8 @@ pub(crate) struct Opening<'a> {
     pub network: bool,
     /// The file belongs to the program, whose own tables are in it too.
     pub share: bool,
+    /// Nothing is written.
+    pub looks_only: bool,
     /// The SQLite VFS through which it is opened; none: the default one.
     pub vfs: Option<&'a str>,
     /// Room in the file that is kept for a full disk.
@@ -141,6 +148,7 @@ impl Opening<'_> {
             settings: Settings { durability, secure_delete: false, longest: 1 << 20 },
             network: false,
             share: false,
+            looks_only: false,
             vfs: None,
             reserve_bytes: 0,
             now: crate::task::Timestamp::from_millis(0),
@@ -164,7 +172,7 @@ impl Store {
             Place::File(_) => Identity::of(&path, opening.settings.durability),
             Place::Private(_) => Identity::unknown(),
         });
-        let reserve_bytes = if opening.share { 0 } else { opening.reserve_bytes };
+        let reserve_bytes = if opening.share || opening.looks_only { 0 } else { opening.reserve_bytes };
         let writer = Writer::new(connection, names.clone(), file_id, identity.clone(), reserve_bytes);
         Ok(Store {
             writer,
@@ -175,6 +183,7 @@ impl Store {
             path,
             identity,
             settings: opening.settings,
+            looks_only: opening.looks_only,
             vfs: opening.vfs.map(str::to_owned),
             place: opening.place.clone(),
             process,
@@ -191,7 +200,16 @@ impl Store {
         write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
         self.process.check()?;
+        self.may_write()?;
         self.writer.write(rank, write)
+    }
+
+    fn may_write(&self) -> Result<(), Error> {
+        if !self.looks_only {
+            return Ok(());
+        }
+        let message = "the queue was opened with look_only(true); open it without to change anything";
+        Err(Error::new(ErrorKind::ReadOnly, message))
     }
 
     /// Runs something on the writing connection between two transactions.
@@ -209,6 +227,7 @@ impl Store {
     /// `DiskFull` as long as there is none; others of the disk; `ForkedProcess`.
     pub(crate) fn provide_reserve(&self) -> Result<(), Error> {
         self.process.check()?;
+        self.may_write()?;
         Ok(self.writer.provide_reserve()?)
     }
 

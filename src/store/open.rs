@@ -102,6 +102,9 @@ static OPENING: Mutex<()> = Mutex::new(());
 /// The writing connection, and the file's id. A new file is made; an existing one must be ours, and is left as it was if it is not.
 pub(super) fn writer(path: &Path, opening: &Opening<'_>) -> Result<(Connection, [u8; 16]), Error> {
     let _one_at_a_time = lock(&OPENING);
+    if opening.looks_only {
+        return Ok(open_looker(path, opening)?);
+    }
     if !opening.share {
         create_file(path)?;
     }
@@ -223,6 +226,31 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])
     Ok((conn, file_id))
 }
 
+/// A connection that cannot write, in the place of the writing one, and the file's id.
+fn open_looker(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])> {
+    if fs::symlink_metadata(path).is_err() {
+        let message = "there is no such file, and look_only(true) makes none; check the path";
+        return Err(Error::new(ErrorKind::NotFound, message).into());
+    }
+    let flags = READER_FLAGS;
+    let conn = match opening.vfs {
+        None => Connection::open_with_flags(path, flags)?,
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
+    };
+    harden(&conn, &opening.settings)?;
+    match schema::identify(&conn)? {
+        Identity::Empty => {
+            let message = "an empty file, not yet a queue; make it by opening it without look_only(true)";
+            return Err(Error::new(ErrorKind::NotPerdura, message).into());
+        }
+        identity => refuse_strangers(&conn, &identity, opening.share)?,
+    }
+    pragmas(&conn, &reader_pragmas(&opening.settings))?;
+    let sql = "SELECT file_id FROM perdura_meta WHERE id = 1";
+    let file_id = conn.query_row(sql, [], |row| row.get::<_, [u8; 16]>(0))?;
+    Ok((conn, file_id))
+}
+
 /// Turns WAL on. SQLite answers "busy" at once if another process does the same now, without waiting.
 fn switch_to_wal(conn: &Connection) -> Sql<()> {
     const TRIES: u32 = 500;
@@ -292,10 +320,13 @@ fn make_or_verify(conn: &Connection, now: Timestamp) -> Sql<[u8; 16]> {
     }
 }
 
+/// How connections are opened that only read.
+const READER_FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY
+    .union(OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    .union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
+
 /// The pool's way to make reading connections.
 pub(super) fn readers(path: &Path, opening: &Opening<'_>) -> SqliteConnectionManager {
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let settings = opening.settings;
     let set_up = move |conn: &Connection| -> rusqlite::Result<()> {
         let set_up = harden(conn, &settings).and_then(|()| pragmas(conn, &reader_pragmas(&settings)));
@@ -305,12 +336,12 @@ pub(super) fn readers(path: &Path, opening: &Opening<'_>) -> SqliteConnectionMan
         })
     };
     match opening.vfs.map(str::to_owned) {
-        None => SqliteConnectionManager::file(path).with_flags(flags).with_init(move |conn| set_up(conn)),
+        None => SqliteConnectionManager::file(path).with_flags(READER_FLAGS).with_init(move |conn| set_up(conn)),
         Some(vfs) => {
             // The manager knows no VFS. It opens a place holder, which the real connection takes the place of.
             let path = path.to_owned();
             SqliteConnectionManager::file(":memory:").with_init(move |conn| {
-                *conn = Connection::open_with_flags_and_vfs(&path, flags, vfs.as_str())?;
+                *conn = Connection::open_with_flags_and_vfs(&path, READER_FLAGS, vfs.as_str())?;
                 set_up(conn)
             })
         }

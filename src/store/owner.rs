@@ -1,12 +1,28 @@
 //! The owner epoch: the fence of a whole process. (The lock itself is in `sidecar`.)
 
 use super::fault::Sql;
+use super::suspects;
 use super::tx::Tx;
 use crate::error::{Error, ErrorKind};
 
-/// Raises the epoch: whoever owned the file before can write as its owner no more.
-pub(crate) fn take_over(tx: &Tx<'_>) -> Sql<i64> {
-    tx.change_one("UPDATE perdura_meta SET owner_epoch = owner_epoch + 1 WHERE id = 1", [])?;
+/// Whether the owner claims from a queue: a condition on the text of its name.
+macro_rules! is_served {
+    ($queue:literal) => {
+        concat!(
+            "(SELECT m.served IS NULL OR EXISTS (SELECT 1 FROM json_each(m.served) j WHERE j.value = ",
+            $queue,
+            ") FROM perdura_meta m WHERE m.id = 1)"
+        )
+    };
+}
+pub(super) use is_served;
+
+/// Raises the epoch: whoever owned the file before can write as its owner no more. The new owner serves these queues, or all.
+pub(crate) fn take_over(tx: &Tx<'_>, served: Option<&[String]>) -> Sql<i64> {
+    let served = served.map(|queues| serde_json::Value::from(queues).to_string());
+    let sql = "UPDATE perdura_meta SET owner_epoch = owner_epoch + 1, served = ?1 WHERE id = 1";
+    tx.change_one(sql, [served])?;
+    suspects::serve(tx)?;
     epoch(tx)
 }
 

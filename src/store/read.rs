@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::fault::Sql;
 use super::names::{find_queue, find_task_name};
+use super::owner::is_served;
 use super::row::{hold_at, no_task, state_at, time_at};
 use crate::task::{
     Attempt, AttemptOutcome, Counts, DEFAULT_PAGE, Filter, Progress, State, TaskId, TaskRecord, Timestamp,
@@ -20,7 +21,7 @@ pub(crate) fn record(conn: &Connection, id: TaskId) -> Sql<TaskRecord> {
 /// A page of tasks, oldest id first.
 pub(crate) fn tasks(conn: &Connection, filter: &Filter) -> Sql<Vec<TaskRecord>> {
     let limit = filter.limit.unwrap_or(DEFAULT_PAGE);
-    ids(conn, filter, None, limit)?.into_iter().map(|id| record(conn, id)).collect()
+    ids(conn, filter, filter.order(), None, limit)?.into_iter().map(|id| record(conn, id)).collect()
 }
 
 fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
@@ -75,56 +76,84 @@ fn as_record(row: &Row<'_>, task_id: TaskId) -> rusqlite::Result<TaskRecord> {
     })
 }
 
-/// The conditions that every way of finding tasks shares; `?1` is the id to go on after, `?2` the mask of states.
+/// The order of ids that a search goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    OldestFirst,
+    NewestFirst,
+}
+
+impl Filter {
+    fn order(&self) -> Order {
+        if self.newest_first { Order::NewestFirst } else { Order::OldestFirst }
+    }
+}
+
+/// The conditions that every way of finding tasks shares; `?1` and `?11` are the ids to look between, `?2` is the mask of states. In both
+/// orders.
 macro_rules! find {
     ($from:literal) => {
+        [find!($from, "ASC"), find!($from, "DESC")]
+    };
+    ($from:literal, $order:literal) => {
         concat!(
             "SELECT t.task_id FROM ",
             $from,
-            " AND t.task_id > ?1 AND (1 << t.state) & ?2 <> 0
+            " AND t.task_id > ?1 AND t.task_id < ?11 AND (1 << t.state) & ?2 <> 0
               AND (?3 IS NULL OR t.name_id = ?3) AND (?4 IS NULL OR t.queue_id = ?4)
               AND (?5 IS NULL OR t.created_at_ms < ?5) AND (?6 IS NULL OR t.finished_at_ms < ?6)
               AND (?7 IS NULL OR EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id AND a.tag = ?7))
               AND (?8 IS NULL OR EXISTS (SELECT 1 FROM perdura_errors e WHERE e.task_id = t.task_id
                        AND (e.error_type = ?8 OR substr(e.error_type, -length(?8) - 2) = '::' || ?8)))
-            ORDER BY t.task_id LIMIT ?9"
+              AND (?12 IS NULL OR EXISTS (SELECT 1 FROM perdura_task_names n WHERE n.name_id = t.name_id AND instr(lower(n.task_name), ?12))
+                   OR EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id
+                       AND (instr(lower(a.tag), ?12) OR instr(lower(a.args), ?12)))
+                   OR EXISTS (SELECT 1 FROM perdura_errors e WHERE e.task_id = t.task_id
+                       AND (instr(lower(e.error_type), ?12) OR instr(lower(e.error_message), ?12))))
+            ORDER BY t.task_id ",
+            $order,
+            " LIMIT ?9"
         )
     };
 }
 
 /// By their ids, a JSON list in `?10`.
-const BY_ID: &str =
+const BY_ID: [&str; 2] =
     find!("json_each(?10) j JOIN perdura_tasks t ON t.task_id = j.value WHERE ?10 IS NOT NULL");
 /// Through the index of running tasks.
-const IN_FLIGHT: &str = find!("perdura_tasks t WHERE ?10 IS NULL AND t.in_flight = 1");
+const IN_FLIGHT: [&str; 2] = find!("perdura_tasks t WHERE ?10 IS NULL AND t.in_flight = 1");
 /// Through the index of tasks that ended badly, one state (in `?10`) at a time.
-const ENDED: &str = find!("perdura_tasks t WHERE t.state > 2 AND t.state = ?10");
+const ENDED: [&str; 2] = find!("perdura_tasks t WHERE t.state > 2 AND t.state = ?10");
 /// Along the ids.
-const ALL: &str = find!("perdura_tasks t WHERE ?10 IS NULL");
+const ALL: [&str; 2] = find!("perdura_tasks t WHERE ?10 IS NULL");
 
-/// The ids of the tasks that a filter means, beyond `after`, rising, at most `limit`.
+/// The ids of the tasks that a filter means, beyond `after`, in an order, at most `limit`.
 pub(crate) fn ids(
     conn: &Connection,
     filter: &Filter,
+    order: Order,
     after: Option<TaskId>,
     limit: usize,
 ) -> Sql<Vec<TaskId>> {
     let after = after.max(filter.after);
     if filter.ids.is_some() {
-        return search(conn, BY_ID, filter, after, limit, id_list(filter));
+        return search(conn, BY_ID[order as usize], filter, after, limit, id_list(filter));
     }
     let ended = |s: &State| matches!(s, State::Failed | State::Cancelled | State::Lost);
     if !filter.states.is_empty() && filter.states.iter().all(ended) {
         let mut found = Vec::new();
         for state in filter.states.iter().collect::<std::collections::BTreeSet<_>>() {
-            found.extend(search(conn, ENDED, filter, after, limit, Some(state.code()))?);
+            found.extend(search(conn, ENDED[order as usize], filter, after, limit, Some(state.code()))?);
         }
         found.sort_unstable();
+        if order == Order::NewestFirst {
+            found.reverse();
+        }
         found.truncate(limit);
         return Ok(found);
     }
     let sql = if filter.states == [State::Running] { IN_FLIGHT } else { ALL };
-    search(conn, sql, filter, after, limit, None::<i64>)
+    search(conn, sql[order as usize], filter, after, limit, None::<i64>)
 }
 
 /// The ids that a filter names, as a JSON list for `json_each`; none if it names none.
@@ -163,10 +192,27 @@ fn search(
             filter.error_type,
             i64::try_from(limit).unwrap_or(i64::MAX),
             source,
+            filter.before.map_or(i64::MAX, TaskId::as_i64),
+            filter.text,
         ],
         |row| row.get(0).map(TaskId::from_i64),
     )?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How many tasks a filter means, found one by one; at most its limit.
+pub(crate) fn count(conn: &Connection, filter: &Filter) -> Sql<u64> {
+    const CHUNK: usize = 10_000;
+    let limit = filter.limit.unwrap_or(usize::MAX);
+    let (mut count, mut after) = (0, None);
+    loop {
+        let found = ids(conn, filter, Order::OldestFirst, after, CHUNK.min(limit - count))?;
+        count += found.len();
+        after = found.last().copied();
+        if found.len() < CHUNK || count >= limit {
+            return Ok(count as u64);
+        }
+    }
 }
 
 /// The attempts of a task (or dead letter) that did not succeed, oldest first.
@@ -197,13 +243,15 @@ pub(crate) fn attempts(conn: &Connection, id: TaskId) -> Sql<Vec<Attempt>> {
 /// How many tasks each queue has, from the counters.
 pub(crate) fn counts(conn: &Connection) -> Sql<Counts> {
     let mut statement = conn.prepare_cached(
-        "SELECT q.queue, q.paused, c.state, c.hold, c.n FROM perdura_queues q LEFT JOIN perdura_counts c USING (queue_id)",
+        concat!("SELECT q.queue, q.paused, c.state, c.hold, c.n, NOT ", is_served!("q.queue"),
+        " FROM perdura_queues q LEFT JOIN perdura_counts c USING (queue_id)"),
     )?;
     let mut rows = statement.query([])?;
     let mut counts = Counts::default();
     while let Some(row) = rows.next()? {
         let queue = counts.queues.entry(row.get(0)?).or_default();
         queue.paused = row.get(1)?;
+        queue.unserved = row.get(5)?;
         if let Some(n) = row.get::<_, Option<u64>>(4)? {
             let counter = queue.counter(state_at(row, 2)?, hold_at(row, 3)?);
             *counter = counter.saturating_add(n);

@@ -6,7 +6,7 @@ use super::fault::Sql;
 use super::owner::{epoch, take_over};
 use super::quarantine::unless_damaged;
 use super::row::HotRow;
-use super::settle::{SettleRules, TASK_LOST, close_attempt};
+use super::settle::{SettleRules, TASK_LOST, close_attempt, measure};
 use super::sidecar::Started;
 use super::tx::Tx;
 use crate::lifecycle::{End, Ending, Event};
@@ -24,13 +24,19 @@ pub(crate) struct Recovered {
     pub handed_back: usize,
 }
 
-/// Settles every attempt of the dead owner and raises the epoch, in one transaction. The time it takes grows with the running
+/// Settles every attempt of the dead owner and raises the epoch, in one transaction. The new owner serves these queues, or all. The time it takes grows with the running
 /// tasks, not with the queue.
-pub(crate) fn recover(tx: &Tx<'_>, started: &Started, rules: &SettleRules, now: Timestamp) -> Sql<Recovered> {
+pub(crate) fn recover(
+    tx: &Tx<'_>,
+    started: &Started,
+    rules: &SettleRules,
+    served: Option<&[String]>,
+    now: Timestamp,
+) -> Sql<Recovered> {
     let mut recovered = Recovered::default();
     let notes_count = started.epoch == Some(epoch(tx)?);
     if planted("g08-no-recovery") {
-        recovered.epoch = take_over(tx)?;
+        recovered.epoch = take_over(tx, served)?;
         return Ok(recovered);
     }
     for id in tx.numbers("SELECT task_id FROM perdura_tasks WHERE in_flight = 1 ORDER BY task_id", [])? {
@@ -42,7 +48,7 @@ pub(crate) fn recover(tx: &Tx<'_>, started: &Started, rules: &SettleRules, now: 
             None => {}
         }
     }
-    recovered.epoch = take_over(tx)?;
+    recovered.epoch = take_over(tx, served)?;
     Ok(recovered)
 }
 
@@ -71,6 +77,9 @@ fn settle_dead(
         };
         let error = ErrorReport::new(TASK_LOST, "the process ended while the task was running", "");
         close_attempt(tx, row, outcome, &error, now)?;
+        if let Some(measure) = measure(&next) {
+            tx.roll_up(now, row.name_id, measure, Duration::ZERO); // nobody knows when it died
+        }
     }
     Ok(Some(event))
 }

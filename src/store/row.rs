@@ -16,6 +16,7 @@ pub(super) struct HotRow {
     pub standing: Standing,
     pub generation: i64,
     pub queue_id: i64,
+    pub name_id: i64,
     pub has_key: bool,
     pub late: bool,
     pub snoozes: i64,
@@ -53,7 +54,7 @@ impl HotRow {
     pub(super) fn find(conn: &Connection, id: TaskId) -> Sql<Option<HotRow>> {
         let sql = "SELECT state, hold, attempt_number, max_attempts, in_flight, cancel_requested, suspect,
                           generation, queue_id, has_key, late, snoozes,
-                          run_at_ms, anchor_ms, expires_at_ms, started_at_ms, finished_at_ms
+                          run_at_ms, anchor_ms, expires_at_ms, started_at_ms, finished_at_ms, name_id
                    FROM perdura_tasks WHERE task_id = ?1";
         let mut statement = conn.prepare_cached(sql)?;
         let row = statement.query_row([id.as_i64()], |row| {
@@ -78,6 +79,7 @@ impl HotRow {
                 expires_at: time_at(row, 14)?,
                 started_at: time_at(row, 15)?,
                 finished_at: time_at(row, 16)?,
+                name_id: row.get(17)?,
             })
         });
         Ok(row.optional()?)

@@ -91,6 +91,7 @@ pub(super) fn verify(conn: &Connection) -> Sql<()> {
     }
     let is_sound =
         "SELECT length(file_id) = 16 AND owner_epoch BETWEEN 0 AND 1 << 62 AND probes BETWEEN 0 AND 1 << 62
+                        AND (served IS NULL OR json_valid(served))
                         AND NOT EXISTS (SELECT 1 FROM perdura_meta WHERE id <> 1)
                     FROM perdura_meta WHERE id = 1";
     if !conn.query_row(is_sound, [], |row| row.get(0)).map_err(|_| strange("perdura_meta"))? {

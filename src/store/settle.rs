@@ -12,7 +12,8 @@ use crate::lifecycle::{End, Ending, Event, Lost, Next, next};
 use crate::planted::planted;
 use crate::retry::{Denylist, RetryPolicy, draw};
 use crate::task::{
-    AttemptOutcome, ErrorReport, Hold, Progress, Settlement, State, TaskId, Timestamp, Verdict,
+    AttemptOutcome, ErrorReport, Hold, Measure, News, Progress, Settlement, State, TaskId, Timestamp, Verdict,
+    Written,
 };
 
 /// What decides whether and when a task is tried again.
@@ -107,7 +108,8 @@ impl<'c> Success<'c> {
         tx.count(s.queue_id, State::Running, Hold::Ready, -1);
         tx.count(s.queue_id, State::Succeeded, Hold::Ready, 1);
         tx.effect(|effects| effects.changed = true);
-        write_progress(tx, s.task_id, s.progress)?;
+        roll_up(tx, s, Measure::Succeeded, now)?;
+        write_news(tx, s.task_id, s.generation, &s.news)?;
         Ok(true)
     }
 }
@@ -157,8 +159,33 @@ fn settle_one(
         let (outcome, error) = report(&row, &next, &s.verdict);
         close_attempt(tx, &row, outcome, &error, now)?;
     }
-    write_progress(tx, s.task_id, s.progress)?;
+    if let Some(measure) = measure(&next) {
+        roll_up(tx, s, measure, now)?;
+    }
+    write_news(tx, s.task_id, s.generation, &s.news)?;
     Ok(Settled::Done)
+}
+
+/// Counts an attempt that has come to an end of its own.
+fn roll_up(tx: &Tx<'_>, s: &Settlement, measure: Measure, now: Timestamp) -> Sql<()> {
+    let name_id = tx.name_id(&s.task_name)?;
+    tx.roll_up(now, name_id, measure, s.ran);
+    if let Some(waited) = s.waited {
+        tx.roll_up(now, name_id, Measure::Waited, waited);
+    }
+    Ok(())
+}
+
+/// As what an attempt counts that ended so; none if it was refunded.
+pub(super) fn measure(next: &Next) -> Option<Measure> {
+    match (next.standing.state, next.ending) {
+        (State::Succeeded, _) => Some(Measure::Succeeded),
+        (_, ending) if ending != Ending::Attempt => None,
+        (State::Failed, _) => Some(Measure::Failed),
+        (State::Lost, _) => Some(Measure::Lost),
+        (State::Cancelled, _) => Some(Measure::Cancelled),
+        (State::Queued | State::Running, _) => Some(Measure::Retried),
+    }
 }
 
 /// What the attempt leaves in its history.
@@ -204,17 +231,57 @@ pub(super) fn close_attempt(
             error.error_traceback,
         ],
     )?;
-    tx.run(
+    let forgotten = tx.run(
         "DELETE FROM perdura_attempts WHERE task_id = ?1 AND generation = (
              SELECT generation FROM perdura_attempts WHERE task_id = ?1 ORDER BY generation LIMIT 1 OFFSET ?2)
          AND (SELECT COUNT(*) FROM perdura_attempts WHERE task_id = ?1) > 2 * ?2",
         (row.task_id.as_i64(), ATTEMPTS_KEPT),
     )?;
+    match forgotten {
+        0 => Ok(()),
+        _ => forget_output(tx, row.task_id, row.generation),
+    }
+}
+
+fn write_news(tx: &Tx<'_>, id: TaskId, generation: u64, news: &News) -> Sql<()> {
+    for written in &news.output {
+        write_output(tx, id, generation.cast_signed(), written)?;
+    }
+    match news.progress {
+        Some(progress) => write_progress(tx, id, progress),
+        None => Ok(()),
+    }
+}
+
+/// Writes what is kept of a stream. The first of an attempt takes that of attempts away that nobody can look at any more.
+fn write_output(tx: &Tx<'_>, id: TaskId, generation: i64, written: &Written) -> Sql<()> {
+    let Written { stream, first, last, bytes } = written;
+    let bytes = i64::try_from(*bytes).unwrap_or(i64::MAX);
+    let text = (id.as_i64(), generation, stream.code(), bytes, first, last);
+    let sql = "UPDATE perdura_output SET bytes = ?4, first = ?5, last = ?6
+               WHERE task_id = ?1 AND generation = ?2 AND stream = ?3";
+    if tx.run(sql, text)? == 1 {
+        return Ok(());
+    }
+    forget_output(tx, id, generation)?;
+    tx.change_one(
+        "INSERT INTO perdura_output (task_id, generation, stream, bytes, first, last) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        text,
+    )
+}
+
+/// Deletes the output of attempts before this one that have no row of their own.
+fn forget_output(tx: &Tx<'_>, id: TaskId, generation: i64) -> Sql<()> {
+    tx.run(
+        "DELETE FROM perdura_output WHERE task_id = ?1 AND generation < ?2 AND NOT EXISTS (
+             SELECT 1 FROM perdura_attempts a WHERE a.task_id = ?1 AND a.generation = perdura_output.generation)",
+        (id.as_i64(), generation),
+    )?;
     Ok(())
 }
 
-fn write_progress(tx: &Tx<'_>, id: TaskId, progress: Option<Progress>) -> Sql<()> {
-    let Some(Progress { done, total }) = progress else { return Ok(()) };
+fn write_progress(tx: &Tx<'_>, id: TaskId, progress: Progress) -> Sql<()> {
+    let Progress { done, total } = progress;
     let [done, total] = [done, total].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
     tx.run(
         "INSERT INTO perdura_progress (task_id, done, total) VALUES (?1, ?2, ?3)
@@ -262,10 +329,10 @@ pub(crate) fn save_checkpoint(tx: &Tx<'_>, id: TaskId, generation: u64, checkpoi
     Ok(())
 }
 
-/// Saves a running attempt's progress; that of one which is not the running one any more is left out.
-pub(crate) fn save_progress(tx: &Tx<'_>, id: TaskId, generation: u64, progress: Progress) -> Sql<()> {
+/// Saves a running attempt's news; those of one which is not the running one any more are left out.
+pub(crate) fn save_news(tx: &Tx<'_>, id: TaskId, generation: u64, news: &News) -> Sql<()> {
     match check_fence(tx, id, generation) {
-        Ok(()) => write_progress(tx, id, Some(progress)),
+        Ok(()) => write_news(tx, id, generation, news),
         Err(super::Fault::Told(e)) if e.kind() == ErrorKind::Superseded => Ok(()),
         Err(e) => Err(e),
     }

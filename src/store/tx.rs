@@ -2,14 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
 use super::direct::Direct;
 use super::fault::{Sql, contradiction};
 use super::names::{Met, Names};
+use super::rollups::{self, RollupKey, minute_of};
 use super::suspects;
-use crate::task::{Claimed, Hold, State, TaskId, Timestamp};
+use crate::task::{Claimed, Hold, Measure, State, TaskId, Timestamp, bucket_of};
 
 /// A running write transaction. Whoever begins it calls [`Tx::finish`] before the COMMIT.
 pub(crate) struct Tx<'c> {
@@ -19,6 +21,8 @@ pub(crate) struct Tx<'c> {
     pub(super) met: RefCell<Met>,
     /// Changes of the counters, by (queue, state, hold); written by `finish`.
     counts: RefCell<BTreeMap<(i64, i64, i64), i64>>,
+    /// Attempts to be counted, by (minute, task name, measure, bucket); written by `finish`.
+    rollups: RefCell<BTreeMap<RollupKey, i64>>,
     effects: RefCell<Effects>,
     /// The turn among suspects may have to be passed on.
     suspects_moved: Cell<bool>,
@@ -55,6 +59,7 @@ pub(crate) struct Effects {
 pub(super) struct Mark {
     met: Met,
     counts: BTreeMap<(i64, i64, i64), i64>,
+    rollups: BTreeMap<RollupKey, i64>,
     effects: Effects,
     suspects_moved: bool,
 }
@@ -73,6 +78,7 @@ impl<'c> Tx<'c> {
             file_id,
             met: RefCell::default(),
             counts: RefCell::default(),
+            rollups: RefCell::default(),
             effects: RefCell::default(),
             suspects_moved: Cell::new(false),
             epoch_checked: Cell::new(false),
@@ -127,6 +133,12 @@ impl<'c> Tx<'c> {
         *self.counts.borrow_mut().entry((queue_id, state.code(), hold.code())).or_default() += by;
     }
 
+    /// Counts an attempt: what became of it, or how long it had waited.
+    pub(super) fn roll_up(&self, now: Timestamp, name_id: i64, measure: Measure, length: Duration) {
+        let key = (minute_of(now), name_id, measure, bucket_of(length));
+        *self.rollups.borrow_mut().entry(key).or_default() += 1;
+    }
+
     /// Changes what the transaction will mean once it is committed.
     pub(crate) fn effect(&self, change: impl FnOnce(&mut Effects)) {
         change(&mut self.effects.borrow_mut());
@@ -149,6 +161,7 @@ impl<'c> Tx<'c> {
         Mark {
             met: self.met.borrow().clone(),
             counts: self.counts.borrow().clone(),
+            rollups: self.rollups.borrow().clone(),
             effects: self.effects.borrow().clone(),
             suspects_moved: self.suspects_moved.get(),
         }
@@ -157,6 +170,7 @@ impl<'c> Tx<'c> {
     pub(super) fn restore(&self, mark: Mark) {
         *self.met.borrow_mut() = mark.met;
         *self.counts.borrow_mut() = mark.counts;
+        *self.rollups.borrow_mut() = mark.rollups;
         *self.effects.borrow_mut() = mark.effects;
         self.suspects_moved.set(mark.suspects_moved);
     }
@@ -185,7 +199,7 @@ impl<'c> Tx<'c> {
                 self.change_one(sql, (queue_id, state, hold, by))?;
             }
         }
-        Ok(())
+        rollups::write(self, &self.rollups.take())
     }
 
     /// What the transaction meant, once it is committed.

@@ -26,7 +26,10 @@ pub struct Filter {
     pub(crate) tag: Option<String>,
     pub(crate) created_before: Option<Timestamp>,
     pub(crate) finished_before: Option<Timestamp>,
+    pub(crate) text: Option<String>,
     pub(crate) after: Option<TaskId>,
+    pub(crate) before: Option<TaskId>,
+    pub(crate) newest_first: bool,
     pub(crate) limit: Option<usize>,
 }
 
@@ -93,13 +96,31 @@ impl Filter {
         self
     }
 
+    /// Tasks with this text in their name, tag, newest error (type or message) or args. Letters A-Z match in either case.
+    pub fn text(mut self, text: &str) -> Filter {
+        self.text = Some(text.to_ascii_lowercase());
+        self
+    }
+
+    /// Lists the newest id first: ask for the next page with [`before`](Filter::before) the last id seen. Bulk verbs do not mind.
+    pub fn newest_first(mut self) -> Filter {
+        self.newest_first = true;
+        self
+    }
+
+    /// Tasks with a lower id than this one.
+    pub fn before(mut self, id: TaskId) -> Filter {
+        self.before = Some(id);
+        self
+    }
+
     /// Tasks with a higher id than this one: the next page. Bulk verbs start there too.
     pub fn after(mut self, id: TaskId) -> Filter {
         self.after = Some(id);
         self
     }
 
-    /// At most so many. A list defaults to 100, a bulk verb to all.
+    /// At most so many. A list defaults to 100, a bulk verb and a count to all.
     pub fn limit(mut self, limit: usize) -> Filter {
         self.limit = Some(limit);
         self

@@ -2,22 +2,34 @@
 //!
 //! Plain data with its own rules of validity. It knows nothing of SQL, threads or the clock.
 
+mod failures;
 mod filter;
+mod histogram;
 mod id;
 mod name;
 mod options;
+mod output;
 mod record;
+mod rollup;
 mod state;
 mod timestamp;
 
 pub(crate) use filter::DEFAULT_PAGE;
+pub use failures::{FailureGroup, Failures};
+pub(crate) use failures::mask;
 pub use filter::Filter;
+pub use histogram::Histogram;
+pub(crate) use histogram::bucket_of;
 pub use id::{Enqueued, TaskId};
 pub(crate) use name::check_name;
 pub(crate) use options::Due;
 pub use options::Options;
+pub use output::{Output, OutputStream};
+pub(crate) use output::Stream;
 pub use record::{Attempt, AttemptOutcome, Bulk, Counts, DeadLetter, Progress, QueueCounts, TaskRecord};
-pub(crate) use record::{Claimed, ErrorReport, NOT_KEPT, NewTask, Settlement, Verdict};
+pub(crate) use record::{Claimed, ErrorReport, NOT_KEPT, NewTask, News, Settlement, Verdict, Written};
+pub(crate) use rollup::Measure;
+pub use rollup::Rollup;
 pub use state::{Hold, State};
 pub use timestamp::Timestamp;
 pub(crate) use timestamp::millis;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::TaskId;
 use super::options::Resolved;
+use super::output::OutputStream;
 use super::state::{Hold, State};
 use super::timestamp::Timestamp;
 
@@ -145,6 +146,7 @@ impl Counts {
     pub fn total(&self) -> QueueCounts {
         self.queues.values().fold(QueueCounts::default(), |sum, q| QueueCounts {
             paused: false,
+            unserved: false,
             ready: sum.ready.saturating_add(q.ready),
             waiting: sum.waiting.saturating_add(q.waiting),
             unknown_name: sum.unknown_name.saturating_add(q.unknown_name),
@@ -164,6 +166,8 @@ impl Counts {
 pub struct QueueCounts {
     /// Whether nothing is claimed from it.
     pub paused: bool,
+    /// Whether the process that executes leaves it to others ([`Builder::queues`](crate::Builder::queues)).
+    pub unserved: bool,
     /// `QUEUED`, may be claimed.
     pub ready: u64,
     /// `QUEUED`, waiting for their time.
@@ -194,6 +198,18 @@ impl QueueCounts {
     pub fn all(&self) -> u64 {
         let ended = [self.succeeded, self.failed, self.cancelled, self.lost];
         ended.into_iter().fold(self.queued().saturating_add(self.running), u64::saturating_add)
+    }
+
+    /// All in a state.
+    pub fn in_state(&self, state: State) -> u64 {
+        match state {
+            State::Queued => self.queued(),
+            State::Running => self.running,
+            State::Succeeded => self.succeeded,
+            State::Failed => self.failed,
+            State::Cancelled => self.cancelled,
+            State::Lost => self.lost,
+        }
     }
 
     /// The counter of a state and hold.
@@ -284,6 +300,8 @@ pub(crate) struct Claimed {
     pub args: String,
     pub backoff: Option<Duration>,
     pub timeout: Option<Duration>,
+    /// How long it had been ready, if that is known.
+    pub waited: Option<Duration>,
     pub has_key: bool,
     pub suspect: bool,
 }
@@ -298,8 +316,35 @@ pub(crate) struct Settlement {
     pub has_more: bool,
     pub backoff: Option<Duration>,
     pub verdict: Verdict,
-    /// The newest progress, if it is not yet in the file.
+    pub task_name: Arc<str>,
+    /// How long it had been ready before it started, if that is known.
+    pub waited: Option<Duration>,
+    /// How long its handler ran.
+    pub ran: Duration,
+    /// What is not yet in the file.
+    pub news: News,
+}
+
+/// What an attempt has told of itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct News {
     pub progress: Option<Progress>,
+    pub output: Vec<Written>,
+}
+
+impl News {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.progress.is_none() && self.output.is_empty()
+    }
+}
+
+/// All that is kept of what an attempt has written to a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    pub stream: OutputStream,
+    pub first: String,
+    pub last: String,
+    pub bytes: u64,
 }
 
 /// What a handler made of its attempt.

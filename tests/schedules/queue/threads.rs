@@ -68,7 +68,7 @@ fn open(workers: usize) -> Tested {
     });
     let known = registry.names().map(|(name, version)| (name.into(), version)).collect();
     let hub = Arc::new(Hub::new(Arc::new(StandingClock), Arc::new(known)));
-    let core = Core::new(config, Store::new(), hub, SettleRules);
+    let core = Core::new(config, Store::new(), hub, SettleRules, None);
     let handle = Handle::start(Arc::new(core), Arc::new(registry)).unwrap();
     Tested { handle, ran, gate }
 }

@@ -1,0 +1,101 @@
+//! Looking at many tasks at once, and at what attempts have written.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use super::Queue;
+use crate::error::Error;
+use crate::retry::{RetryPolicy, draw};
+use crate::store;
+use crate::task::{Failures, Filter, Output, Rollup, State, TaskId, Timestamp};
+
+/// How many failures are looked at, unless the filter says.
+const FAILURES: usize = 10_000;
+
+/// Looking at what attempts and many tasks did.
+impl Queue {
+    /// How many tasks the filter means. From the counters if it names states and a queue at most; otherwise it searches.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn count(&self, filter: Filter) -> Result<u64, Error> {
+        self.store().read(|conn| match store::count_from(&store::counts(conn)?, &filter) {
+            Some(count) => Ok(count),
+            None => store::count(conn, &filter),
+        })
+    }
+
+    /// What an attempt has written with [`Context::write_output`](crate::Context::write_output), a part for each stream that it has
+    /// used; without a generation, the newest attempt that has written anything.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn output(&self, id: TaskId, generation: Option<u64>) -> Result<Vec<Output>, Error> {
+        self.store().read(|conn| store::output(conn, id, generation))
+    }
+
+    /// The result of a task, as the JSON that is stored; none if it is null, was not kept, or is not there yet.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn result_json(&self, id: TaskId) -> Result<Option<String>, Error> {
+        let json = self.store().read(|conn| store::result(conn, id))?;
+        Ok(json.filter(|json| json != crate::task::NOT_KEPT))
+    }
+
+    /// The newest checkpoint of a task, or of a dead letter, as the JSON that is stored.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn checkpoint_json(&self, id: TaskId) -> Result<Option<String>, Error> {
+        self.store().read(|conn| store::checkpoint(conn, id))
+    }
+
+    /// When the next task falls due that waits for its time, or expires.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn next_due(&self) -> Result<Option<Timestamp>, Error> {
+        self.store().read(store::next_due)
+    }
+
+    /// Since when the oldest ready task of each queue could run; queues with nothing ready are left out.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn ready_since(&self) -> Result<BTreeMap<String, Timestamp>, Error> {
+        Ok(self.store().read(store::ready_since)?.into_iter().collect())
+    }
+
+    /// What attempts did since a time, by minute and task name, oldest first. The file keeps a day of it.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn rollups(&self, since: SystemTime) -> Result<Vec<Rollup>, Error> {
+        self.store().read(|conn| store::rollups(conn, since.into()))
+    }
+
+    /// `FAILED` and `LOST` tasks (or those in the filter's states) by what went wrong: the newest 10,000, or as many as the filter's
+    /// limit.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn failures(&self, filter: Filter) -> Result<Failures, Error> {
+        let limit = filter.limit.unwrap_or(FAILURES);
+        let filter = filter.or_states(&[State::Failed, State::Lost]);
+        self.store().read(|conn| store::failures(conn, &filter, limit))
+    }
+
+    /// The waits of a task after each failure, by its own backoff or this queue's configuration, jitter included.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound).
+    pub fn retry_schedule(&self, id: TaskId) -> Result<Vec<Duration>, Error> {
+        let task = self.get(id)?;
+        let configured = &self.handle.core.rules.policy;
+        let backoff = task.backoff_ms.map_or(configured.backoff, Duration::from_millis);
+        let policy = RetryPolicy { backoff, ..*configured };
+        let wait = |n| policy.delay(n, draw(self.store().file_id(), id.as_i64(), n));
+        Ok((1..task.max_attempts).map(wait).collect())
+    }
+}

@@ -1,0 +1,106 @@
+//! What can be seen of many tasks at once, and what an attempt has written.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::fault::Sql;
+use super::read::{Order, ids};
+use crate::task::{
+    Counts, FailureGroup, Failures, Filter, Output, OutputStream, State, TaskId, Timestamp, mask,
+};
+
+/// Priorities that are looked at in each queue for its oldest ready task: more are hardly used, and each is a search.
+const PRIORITIES: usize = 64;
+
+/// What an attempt has written; none named: the newest that has written anything.
+pub(crate) fn output(conn: &Connection, id: TaskId, generation: Option<u64>) -> Sql<Vec<Output>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT generation, stream, first, last, bytes FROM perdura_output
+         WHERE task_id = ?1 AND generation = COALESCE(?2, (SELECT MAX(generation) FROM perdura_output WHERE task_id = ?1))
+         ORDER BY stream",
+    )?;
+    let mut rows = statement.query((id.as_i64(), generation.map(u64::cast_signed)))?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Some(stream) = OutputStream::from_code(row.get(1)?) else { continue };
+        all.push(Output {
+            generation: row.get::<_, i64>(0)?.cast_unsigned(),
+            stream,
+            first: row.get(2)?,
+            last: row.get(3)?,
+            bytes: row.get::<_, i64>(4)?.max(0).cast_unsigned(),
+        });
+    }
+    Ok(all)
+}
+
+/// Since when the oldest ready task of each queue that has one could run. It looks at the oldest id of each priority.
+pub(crate) fn ready_since(conn: &Connection) -> Sql<Vec<(String, Timestamp)>> {
+    let mut queues = conn.prepare_cached("SELECT queue_id, queue FROM perdura_queues ORDER BY queue")?;
+    let queues = queues
+        .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut next = conn.prepare_cached(
+        "SELECT priority, COALESCE(run_at_ms, created_at_ms) FROM perdura_tasks
+         WHERE queue_id = ?1 AND state = 0 AND hold = 0 AND priority < ?2
+         ORDER BY priority DESC, task_id LIMIT 1",
+    )?;
+    let mut all = Vec::new();
+    for (queue_id, queue) in queues {
+        let (mut below, mut oldest) = (i64::MAX, None);
+        for _ in 0..PRIORITIES {
+            let found = next.query_row((queue_id, below), |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)));
+            let Some((priority, since)) = found.optional()? else { break };
+            below = priority;
+            oldest = oldest.into_iter().chain([since]).min();
+        }
+        all.extend(oldest.map(|ms| (queue, Timestamp::from_millis(ms))));
+    }
+    Ok(all)
+}
+
+/// How many tasks the counters know, if a filter asks for nothing that they do not know.
+pub(crate) fn count_from(counts: &Counts, filter: &Filter) -> Option<u64> {
+    let plain = Filter { states: filter.states.clone(), queue: filter.queue.clone(), ..Filter::new() };
+    if *filter != plain {
+        return None;
+    }
+    let states = if filter.states.is_empty() { &State::ALL[..] } else { &filter.states };
+    let queues = counts.queues.iter().filter(|(name, _)| filter.queue.as_ref().is_none_or(|q| q == *name));
+    let in_state = |state: &State| queues.clone().map(|(_, counts)| counts.in_state(*state)).sum::<u64>();
+    Some(states.iter().collect::<std::collections::BTreeSet<_>>().into_iter().map(in_state).sum())
+}
+
+/// The newest `limit` tasks that ended badly and that a filter means, by what went wrong.
+pub(crate) fn failures(conn: &Connection, filter: &Filter, limit: usize) -> Sql<Failures> {
+    let mut found = ids(conn, filter, Order::NewestFirst, None, limit.saturating_add(1))?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let mut statement = conn.prepare_cached(
+        "SELECT n.task_name, COALESCE(e.error_type, ''), COALESCE(e.error_message, ''), t.finished_at_ms
+         FROM perdura_tasks t JOIN perdura_task_names n USING (name_id) LEFT JOIN perdura_errors e USING (task_id)
+         WHERE t.task_id = ?1",
+    )?;
+    let mut groups = std::collections::HashMap::<(String, String, String), FailureGroup>::new();
+    for id in &found {
+        let (task_name, error_type, message, ended): (String, String, String, Option<i64>) =
+            statement.query_row([id.as_i64()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?;
+        let message = mask(&message);
+        let key = (task_name.clone(), error_type.clone(), message.clone());
+        let group = groups.entry(key).or_insert_with(|| FailureGroup {
+            task_name,
+            error_type,
+            message,
+            count: 0,
+            newest: *id,
+            newest_at: ended.map(Timestamp::from_millis),
+            ids: Vec::new(),
+        });
+        group.count += 1;
+        group.ids.push(*id);
+    }
+    let mut groups: Vec<_> = groups.into_values().collect();
+    groups.sort_by_key(|group| (std::cmp::Reverse(group.count), std::cmp::Reverse(group.newest)));
+    Ok(Failures { groups, looked_at: found.len() as u64, more })
+}
