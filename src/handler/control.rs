@@ -103,7 +103,12 @@ impl Control {
         let streams = OutputStream::ALL.into_iter().zip(output.iter_mut());
         let written = |(stream, kept): (_, &mut Stream)| {
             let is_new = std::mem::take(&mut kept.is_new);
-            is_new.then(|| Written { stream, first: kept.first.clone(), last: kept.last(), bytes: kept.bytes })
+            is_new.then(|| Written {
+                stream,
+                first: kept.first.clone(),
+                last: kept.last(),
+                bytes: kept.bytes,
+            })
         };
         News { progress, output: streams.filter_map(written).collect() }
     }

@@ -335,8 +335,9 @@ impl Queue {
                 ));
             }
             let counts = self.counts()?;
-            let at_work =
-                |q: &crate::task::QueueCounts| q.running + if q.paused || q.unserved { 0 } else { q.ready + q.held };
+            let at_work = |q: &crate::task::QueueCounts| {
+                q.running + if q.paused || q.unserved { 0 } else { q.ready + q.held }
+            };
             Ok(counts.queues.values().all(|q| at_work(q) == 0).then_some(()))
         })?;
         Ok(())
@@ -506,7 +507,8 @@ impl Queue {
     /// Stops executing: claims nothing more, lets what runs end within `grace`, then asks it to stop and waits a second for it,
     /// hands back what did not start, settles everything, joins its threads, gives up the ownership of the file.
     ///
-    /// The queue still enqueues and looks afterwards. A second call does nothing. Dropping the last handle does the same without
+    /// The queue still enqueues and looks afterwards. A second call from another thread, while the first one waits, shortens its grace; one
+    /// that comes later does nothing. Dropping the last handle does the same without
     /// grace.
     ///
     /// # Errors

@@ -64,7 +64,9 @@ pub(crate) use process::Process;
 pub(crate) use promote::{clock_jumped, next_due, promote};
 pub(crate) use purge::{Ages, purge};
 pub(crate) use read::Flags;
-pub(crate) use read::{args, attempts, checkpoint, count, counts, flags, ready_before, record, result, tasks};
+pub(crate) use read::{
+    args, attempts, checkpoint, count, counts, flags, ready_before, record, result, tasks,
+};
 use readers::Readers;
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use rollups::rollups;

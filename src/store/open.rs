@@ -336,7 +336,9 @@ pub(super) fn readers(path: &Path, opening: &Opening<'_>) -> SqliteConnectionMan
         })
     };
     match opening.vfs.map(str::to_owned) {
-        None => SqliteConnectionManager::file(path).with_flags(READER_FLAGS).with_init(move |conn| set_up(conn)),
+        None => {
+            SqliteConnectionManager::file(path).with_flags(READER_FLAGS).with_init(move |conn| set_up(conn))
+        }
         Some(vfs) => {
             // The manager knows no VFS. It opens a place holder, which the real connection takes the place of.
             let path = path.to_owned();
