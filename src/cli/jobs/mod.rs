@@ -20,6 +20,7 @@ mod pool;
 mod run;
 mod shim;
 mod text;
+mod warnings;
 mod work;
 
 pub(super) use job::describe;

@@ -12,6 +12,7 @@ use signal_hook::iterator::{Handle, Signals};
 use super::ending::Endings;
 use super::job::Job;
 use super::run::{Ended, Runner};
+use super::warnings;
 use crate::cli::words::{count, span};
 use crate::cli::{Done, Exit, Session, Trouble};
 use crate::{Builder, Clock, Context, Counts, Queue, QueueCounts, ShutdownReport, SystemClock};
@@ -60,26 +61,20 @@ pub(super) enum News {
 impl Work {
     pub(super) fn run(self, session: &mut Session) -> Done {
         let (to_tell, news) = unbounded(); // bounded by the jobs that end: each is told before long
-        let lost_before = self.begin(session)?;
+        warnings::show();
         let signals = Signals::new([SIGINT, SIGTERM])?; // from here on, a signal hands back what runs
         let mut worker = self.start(session, to_tell.clone(), news)?;
         let listener = listen(signals, &worker.queue, &worker.runner, to_tell.clone())?;
         let end = worker.work(&self, session);
         let end = match end {
             Ok(End::Signal(signal)) => worker.stop(&self, signal, to_tell, session),
-            Ok(End::Drained) => worker.finish(&self, session, lost_before),
+            Ok(End::Drained) => worker.finish(&self, session),
             Err(trouble) => Err(trouble),
         };
         let stopped = worker.queue.shutdown(self.grace);
         listener.end();
         worker.runner.rest();
         end.and_then(|exit| Ok(stopped.map(|_| exit)?))
-    }
-
-    /// Makes the file if it is not there. How many tasks were lost before this worker came.
-    fn begin(&self, session: &Session) -> Result<u64, Trouble> {
-        let queue = session.open(Queue::builder())?;
-        Ok(self.mine(&queue.counts()?).lost)
     }
 
     fn start(
@@ -90,10 +85,14 @@ impl Work {
     ) -> Result<Worker, Trouble> {
         let workers =
             self.workers.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), |n| n);
-        let db = session.open(Queue::builder())?.path().to_owned();
+        // As it is before this worker takes over: what it then finds lost ends with this run.
+        let looker = session.open(Queue::builder())?;
+        let (db, lost_before) = (looker.path().to_owned(), self.mine(&looker.counts()?).lost);
+        drop(looker);
         let runner = Arc::new(Runner::new(&db, workers, to_tell));
         let queue = session.open(self.builder(workers, runner.clone()))?;
-        Ok(Worker { queue, runner, news, endings: Endings::new(self.quiet), clock: SystemClock::new() })
+        let (endings, clock) = (Endings::new(self.quiet), SystemClock::new());
+        Ok(Worker { queue, runner, news, endings, clock, lost_before })
     }
 
     fn builder(&self, workers: usize, runner: Arc<Runner>) -> Builder {
@@ -131,6 +130,8 @@ struct Worker {
     news: Receiver<News>,
     endings: Endings,
     clock: SystemClock,
+    /// Tasks that were `LOST` before this worker came.
+    lost_before: u64,
 }
 
 impl Worker {
@@ -228,7 +229,7 @@ impl Worker {
     }
 
     /// Nothing is left that may start.
-    fn finish(&mut self, wishes: &Work, session: &mut Session, lost_before: u64) -> Done {
+    fn finish(&mut self, wishes: &Work, session: &mut Session) -> Done {
         self.close(session);
         let counts = self.queue.counts()?;
         let mine = wishes.mine(&counts);
@@ -256,7 +257,7 @@ impl Worker {
                 waiting(queue.ready + queue.held)
             ));
         }
-        let lost = mine.lost.saturating_sub(lost_before).max(self.endings.sum.lost);
+        let lost = mine.lost.saturating_sub(self.lost_before).max(self.endings.sum.lost);
         if lost > 0 {
             session
                 .screen
