@@ -33,8 +33,8 @@ use clap::{CommandFactory, Parser};
 
 pub use screen::When;
 pub(crate) use session::Session;
-pub(crate) use trouble::{Done, Trouble};
 pub use trouble::Exit;
+pub(crate) use trouble::{Done, Trouble};
 
 /// What every verb takes.
 #[derive(Debug, Clone, clap::Args)]

@@ -85,8 +85,14 @@ mod tests {
 
     #[test]
     fn numbers_are_easy_to_read() {
-        assert_eq!((number(0), number(999), number(1_234_567)), ("0".into(), "999".into(), "1,234,567".into()));
-        assert_eq!((bytes(1023), bytes(4096), bytes(u64::MAX)), ("1023 B".into(), "4.0 KiB".into(), "16384.0 PiB".into()));
+        assert_eq!(
+            (number(0), number(999), number(1_234_567)),
+            ("0".into(), "999".into(), "1,234,567".into())
+        );
+        assert_eq!(
+            (bytes(1023), bytes(4096), bytes(u64::MAX)),
+            ("1023 B".into(), "4.0 KiB".into(), "16384.0 PiB".into())
+        );
         assert_eq!((count(1, "task"), count(2_000, "task")), ("1 task".into(), "2,000 tasks".into()));
     }
 }

@@ -7,7 +7,6 @@ use crate::sync::{Mutex, lock};
 use crate::task::{Claimed, News, OutputStream, Progress, Stream, TaskId, Written};
 
 /// What an attempt and those who watch it share.
-#[derive(Debug)]
 pub(crate) struct Control {
     pub task_id: TaskId,
     pub generation: u64,
@@ -103,7 +102,12 @@ impl Control {
         let streams = OutputStream::ALL.into_iter().zip(output.iter_mut());
         let written = |(stream, kept): (_, &mut Stream)| {
             let is_new = std::mem::take(&mut kept.is_new);
-            is_new.then(|| Written { stream, first: kept.first.clone(), last: kept.last(), bytes: kept.bytes })
+            is_new.then(|| Written {
+                stream,
+                first: kept.first.clone(),
+                last: kept.last(),
+                bytes: kept.bytes,
+            })
         };
         News { progress, output: streams.filter_map(written).collect() }
     }

@@ -114,8 +114,7 @@ impl Core {
         let Some(owner_lock) = OwnerLock::try_acquire(&self.store.sidecar_path())? else { return Ok(None) };
         let started = owner_lock.read_notes();
         let (rules, served, now) = (self.rules.clone(), self.served.clone(), self.now());
-        let recovered =
-            self.write(move |tx| store::recover(tx, &started, &rules, served.as_deref(), now))?;
+        let recovered = self.write(move |tx| store::recover(tx, &started, &rules, served.as_deref(), now))?;
         let notes = Arc::new(owner_lock.begin_notes(recovered.epoch)?);
         *lock(&self.ownership) = Some(Ownership { notes, _lock: owner_lock });
         self.hub.set_epoch(Some(recovered.epoch));

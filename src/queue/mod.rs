@@ -4,6 +4,7 @@
 //! where tasks are claimed; `hub` is what they share in memory.
 
 mod builder;
+mod care;
 mod core;
 mod dead_letters;
 mod dispatcher;
@@ -335,8 +336,9 @@ impl Queue {
                 ));
             }
             let counts = self.counts()?;
-            let at_work =
-                |q: &crate::task::QueueCounts| q.running + if q.paused || q.unserved { 0 } else { q.ready + q.held };
+            let at_work = |q: &crate::task::QueueCounts| {
+                q.running + if q.paused || q.unserved { 0 } else { q.ready + q.held }
+            };
             Ok(counts.queues.values().all(|q| at_work(q) == 0).then_some(()))
         })?;
         Ok(())

@@ -82,10 +82,8 @@ pub(crate) fn failures(conn: &Connection, filter: &Filter, limit: usize) -> Sql<
     )?;
     let mut groups = std::collections::HashMap::<(String, String, String), FailureGroup>::new();
     for id in &found {
-        let (task_name, error_type, message, ended): (String, String, String, Option<i64>) =
-            statement.query_row([id.as_i64()], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            })?;
+        let (task_name, error_type, message, ended): (String, String, String, Option<i64>) = statement
+            .query_row([id.as_i64()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
         let message = mask(&message);
         let key = (task_name.clone(), error_type.clone(), message.clone());
         let group = groups.entry(key).or_insert_with(|| FailureGroup {

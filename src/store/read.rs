@@ -242,10 +242,11 @@ pub(crate) fn attempts(conn: &Connection, id: TaskId) -> Sql<Vec<Attempt>> {
 
 /// How many tasks each queue has, from the counters.
 pub(crate) fn counts(conn: &Connection) -> Sql<Counts> {
-    let mut statement = conn.prepare_cached(
-        concat!("SELECT q.queue, q.paused, c.state, c.hold, c.n, NOT ", is_served!("q.queue"),
-        " FROM perdura_queues q LEFT JOIN perdura_counts c USING (queue_id)"),
-    )?;
+    let mut statement = conn.prepare_cached(concat!(
+        "SELECT q.queue, q.paused, c.state, c.hold, c.n, NOT ",
+        is_served!("q.queue"),
+        " FROM perdura_queues q LEFT JOIN perdura_counts c USING (queue_id)"
+    ))?;
     let mut rows = statement.query([])?;
     let mut counts = Counts::default();
     while let Some(row) = rows.next()? {

@@ -28,8 +28,7 @@ pub(super) fn write(tx: &Tx<'_>, counted: &BTreeMap<RollupKey, i64>) -> Sql<()> 
                    WHERE minute = ?1 AND name_id = ?2 AND measure = ?3 AND bucket = ?4";
         let counter = (minute, name_id, measure.code(), bucket, n);
         if tx.run(sql, counter)? == 0 {
-            let sql =
-                "INSERT INTO perdura_rollups (minute, name_id, measure, bucket, n) VALUES (?1, ?2, ?3, ?4, ?5)";
+            let sql = "INSERT INTO perdura_rollups (minute, name_id, measure, bucket, n) VALUES (?1, ?2, ?3, ?4, ?5)";
             tx.change_one(sql, counter)?;
             newest = newest.max(Some(*minute));
         }

@@ -12,8 +12,8 @@ use crate::lifecycle::{End, Ending, Event, Lost, Next, next};
 use crate::planted::planted;
 use crate::retry::{Denylist, RetryPolicy, draw};
 use crate::task::{
-    AttemptOutcome, ErrorReport, Hold, Measure, News, Progress, Settlement, State, TaskId, Timestamp, Verdict,
-    Written,
+    AttemptOutcome, ErrorReport, Hold, Measure, News, Progress, Settlement, State, TaskId, Timestamp,
+    Verdict, Written,
 };
 
 /// What decides whether and when a task is tried again.

@@ -63,7 +63,9 @@ pub(crate) fn mask(message: &str) -> String {
 /// In other words runs of digits are masked.
 fn mask_word(word: &str, into: &mut String) {
     let is_hex = |part: &str| {
-        part.len() >= 8 && part.chars().all(|c| c.is_ascii_hexdigit()) && part.contains(|c: char| c.is_ascii_digit())
+        part.len() >= 8
+            && part.chars().all(|c| c.is_ascii_hexdigit())
+            && part.contains(|c: char| c.is_ascii_digit())
     };
     let is_uuid = word.len() == 36 && word.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
     if is_hex(word) || is_uuid && word.chars().all(|c| c == '-' || c.is_ascii_hexdigit()) {

@@ -27,7 +27,12 @@ struct Summary {
 impl From<Histogram> for Summary {
     fn from(histogram: Histogram) -> Summary {
         let quantile = |q| histogram.quantile(q).map(|length| length.as_secs_f64());
-        Summary { count: histogram.count(), p50_s: quantile(0.5), p95_s: quantile(0.95), p99_s: quantile(0.99) }
+        Summary {
+            count: histogram.count(),
+            p50_s: quantile(0.5),
+            p95_s: quantile(0.95),
+            p99_s: quantile(0.99),
+        }
     }
 }
 
@@ -81,7 +86,10 @@ fn upper_end(bucket: u8) -> Duration {
     let next = u32::from(bucket) + 1;
     let micros = match next {
         0..4 => u64::from(next),
-        _ => (4 + u64::from(next % 4)).checked_shl(next / 4 - 1).filter(|n| n.leading_zeros() < 63).unwrap_or(u64::MAX),
+        _ => (4 + u64::from(next % 4))
+            .checked_shl(next / 4 - 1)
+            .filter(|n| n.leading_zeros() < 63)
+            .unwrap_or(u64::MAX),
     };
     Duration::from_micros(micros)
 }
