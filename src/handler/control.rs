@@ -7,7 +7,6 @@ use crate::sync::{Mutex, lock};
 use crate::task::{Claimed, News, OutputStream, Progress, Stream, TaskId, Written};
 
 /// What an attempt and those who watch it share.
-#[derive(Debug)]
 pub(crate) struct Control {
     pub task_id: TaskId,
     pub generation: u64,

@@ -1,5 +1,6 @@
 //! From settings and handlers to an open queue.
 
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -188,16 +189,19 @@ impl Builder {
         Ok(Queue { handle: Handle::without_threads(core, registry) })
     }
 
-    fn build(self, place: Place) -> Result<(Arc<Core>, Arc<Registry>), Error> {
+    /// Makes a new file of an export ([`Queue::export`]), with the same ids, attempts and keys. Says how many rows it has.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a file that exists, and for a text that is no export or not a sound one, naming
+    /// the line; otherwise as [`open`](Builder::open). No file is left then.
+    pub fn import(self, path: impl AsRef<Path>, mut text: impl BufRead) -> Result<u64, Error> {
         self.config.validate()?;
-        self.check_handlers()?;
-        self.queues.iter().try_for_each(|queue| check_name("queue", queue))?;
-        let rules = SettleRules {
-            policy: RetryPolicy::from(&self.config),
-            denylist: self.denylist()?,
-            lost_retry: self.config.lost_retry,
-        };
-        let opening = Opening {
+        let place = Place::File(PathBuf::from(path.as_ref()));
+        Store::import(&self.opening(place), &mut text)
+    }
+
+    fn opening(&self, place: Place) -> Opening<'_> {
+        Opening {
             place,
             settings: Settings {
                 durability: self.config.durability,
@@ -210,8 +214,19 @@ impl Builder {
             vfs: self.vfs.as_deref(),
             reserve_bytes: self.config.disk_reserve_bytes,
             now: self.clock.now(),
+        }
+    }
+
+    fn build(self, place: Place) -> Result<(Arc<Core>, Arc<Registry>), Error> {
+        self.config.validate()?;
+        self.check_handlers()?;
+        self.queues.iter().try_for_each(|queue| check_name("queue", queue))?;
+        let rules = SettleRules {
+            policy: RetryPolicy::from(&self.config),
+            denylist: self.denylist()?,
+            lost_retry: self.config.lost_retry,
         };
-        let store = Store::open(&opening)?;
+        let store = Store::open(&self.opening(place))?;
         if self.panic_hook && !self.registry.is_empty() {
             install_panic_hook();
         }

@@ -4,6 +4,7 @@
 //! where tasks are claimed; `hub` is what they share in memory.
 
 mod builder;
+mod care;
 mod core;
 mod dead_letters;
 mod dispatcher;

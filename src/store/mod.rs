@@ -4,6 +4,7 @@
 //! It is told the time and never reads a clock; it starts no thread and knows nothing of handlers.
 
 mod admin;
+mod backup;
 mod check;
 mod chores;
 mod claim;
@@ -13,6 +14,7 @@ mod enqueue;
 mod fault;
 mod group;
 mod identity;
+mod inspect;
 mod letters;
 mod look;
 mod mounts;
@@ -35,7 +37,9 @@ mod sidecar;
 mod suspects;
 mod template;
 mod temporary;
+mod transfer;
 mod tx;
+mod wal;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -47,6 +51,7 @@ use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
 
 pub(crate) use admin::{Verb, apply_all, apply_one, set_paused};
+pub(crate) use backup::backup;
 pub use check::CheckReport;
 pub(crate) use check::check;
 pub(crate) use chores::{Background, checkpoint_wal, data_version, return_free_pages};
@@ -56,6 +61,7 @@ pub(crate) use enqueue::{enqueue, find_token};
 pub(crate) use fault::{Fault, Sql};
 pub(crate) use group::Rank;
 use identity::Identity;
+pub use inspect::{FileReport, PragmaReport};
 pub(crate) use letters::{get_letter, letters, purge_letters, replay};
 pub(crate) use look::{count_from, failures, output, ready_since};
 pub(crate) use names::Names;
@@ -73,7 +79,9 @@ pub(crate) use rollups::rollups;
 pub(crate) use settle::{SettleRules, fall_silent, save_checkpoint, save_news, settle};
 pub(crate) use sidecar::{Notes, OwnerLock, StartNote};
 pub(crate) use temporary::TemporaryFolder;
+pub(crate) use transfer::export;
 pub(crate) use tx::{Effects, Tx};
+pub use wal::WalReport;
 pub(crate) use writer::{CHECKPOINT_PAGES, Epilogue, Writer};
 
 /// An open file: one writer, a few readers.
@@ -273,6 +281,40 @@ impl Store {
     #[cfg(feature = "rusqlite")]
     pub(crate) fn join<'c>(&'c self, connection: &'c Connection) -> Tx<'c> {
         Tx::new(connection, &self.names, &self.file_id, None)
+    }
+
+    /// What is known of the file beside its tasks.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn inspect(&self) -> Result<FileReport, Error> {
+        let (settings, looks_only) = (self.settings, self.looks_only);
+        let pragmas = self.alone(|conn| open::read_pragmas_back(conn, &settings, looks_only))?;
+        self.read(|conn| inspect::inspect(conn, &self.path, pragmas))
+    }
+
+    /// Makes a new file of an exported one; answers with how many rows it has. What went wrong leaves nothing there.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a file that exists, or a text that is no export; those of the disk.
+    pub(crate) fn import(opening: &Opening<'_>, text: &mut dyn std::io::BufRead) -> Result<u64, Error> {
+        let path = opening.place.path(opening.network)?;
+        backup::new_file(&path)?;
+        let done = Store::open(opening).and_then(|store| {
+            store.alone(|conn| {
+                let tx =
+                    rusqlite::Transaction::new_unchecked(conn, rusqlite::TransactionBehavior::Immediate)?;
+                let rows = transfer::import(&tx, text, opening.settings.longest)?;
+                tx.commit()?;
+                Ok(rows)
+            })
+        });
+        if done.is_err() {
+            for companion in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(identity::beside(&path, companion)); // the error says more
+            }
+        }
+        done
     }
 
     pub(crate) fn file_id(&self) -> &[u8; 16] {

@@ -74,6 +74,11 @@ pub(super) fn refuse_network(folder: &Path) -> Result<(), Error> {
     Err(Error::new(ErrorKind::NetworkFileSystem, message))
 }
 
+/// The type of the file system that a real path lies on, where that can be known.
+pub(super) fn kind_of(path: &Path) -> Option<String> {
+    file_system(&std::fs::read("/proc/self/mountinfo").ok()?, path)
+}
+
 /// The type of the file system that a real path lies on: of the mount with the longest path that holds it, the newest of several.
 fn file_system(mountinfo: &[u8], path: &Path) -> Option<String> {
     let mounts = String::from_utf8_lossy(mountinfo);

@@ -150,7 +150,7 @@ fn warn_if_others_may_read(path: &Path) {
     let _ = path;
 }
 
-fn sync_folder(path: &Path) -> Result<(), Error> {
+pub(super) fn sync_folder(path: &Path) -> Result<(), Error> {
     #[cfg(unix)]
     if let Some(folder) = path.parent() {
         let sync = fs::File::open(folder).and_then(|folder| folder.sync_all());
@@ -459,15 +459,35 @@ fn pragmas(conn: &Connection, all: &[Pragma]) -> Sql<()> {
         if let Some(value) = pragma.set {
             conn.pragma_update(None, pragma.name, PragmaValue(value))?;
         }
-        let found: String = conn.pragma_query_value(None, pragma.name, |row| match row.get_ref(0)? {
-            rusqlite::types::ValueRef::Integer(n) => Ok(n.to_string()),
-            value => Ok(value.as_str()?.to_owned()),
-        })?;
+        let found = read_back(conn, pragma.name)?;
         if found != pragma.wanted {
             return Err(refused(pragma, &found).into());
         }
     }
     Ok(())
+}
+
+fn read_back(conn: &Connection, pragma: &str) -> rusqlite::Result<String> {
+    conn.pragma_query_value(None, pragma, |row| match row.get_ref(0)? {
+        rusqlite::types::ValueRef::Integer(n) => Ok(n.to_string()),
+        value => Ok(value.as_str()?.to_owned()),
+    })
+}
+
+/// The name of a pragma, what it should be, what it is.
+pub(super) type Readback = (String, String, String);
+
+/// What the pragmas of the writing connection (or of the one in its place) are.
+pub(super) fn read_pragmas_back(
+    conn: &Connection,
+    settings: &Settings,
+    looks_only: bool,
+) -> Sql<Vec<Readback>> {
+    let all = if looks_only { reader_pragmas(settings) } else { writer_pragmas(settings) };
+    let read = |pragma: Pragma| {
+        Ok((pragma.name.to_owned(), pragma.wanted.to_owned(), read_back(conn, pragma.name)?))
+    };
+    all.into_iter().map(read).collect()
 }
 
 fn refused(pragma: &Pragma, found: &str) -> Error {

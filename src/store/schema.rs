@@ -34,6 +34,11 @@ fn statements() -> impl Iterator<Item = String> {
     folded.into_iter()
 }
 
+/// The tables of the schema, in their order.
+pub(super) fn tables() -> impl Iterator<Item = String> {
+    statements().filter_map(|s| Some(s.strip_prefix("CREATE TABLE ")?.split(' ').next()?.to_owned()))
+}
+
 /// The `CHECK`s of the schema: the table of each, and what must hold for its rows.
 pub(super) fn checks() -> Vec<(String, String)> {
     let mut all = Vec::new();

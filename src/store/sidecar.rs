@@ -112,6 +112,47 @@ impl OwnerLock {
     }
 }
 
+/// Who owns a file, as far as that can be known without asking for the lock, which would disturb whoever asks for it in earnest.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub is_owned: Option<bool>,
+    pub process: Option<u32>,
+}
+
+/// Looks at the system's list of locks. Linux has one; elsewhere nothing is known.
+#[cfg(target_os = "linux")]
+pub(super) fn owner(path: &Path) -> Owner {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(found) = std::fs::symlink_metadata(path) else {
+        return Owner { is_owned: Some(false), process: None };
+    };
+    let Ok(locks) = std::fs::read_to_string("/proc/locks") else { return Owner::default() };
+    let process = holder(&locks, found.ino());
+    Owner { is_owned: Some(process.is_some()), process: process.filter(|process| *process > 0) }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn owner(_: &Path) -> Owner {
+    Owner::default()
+}
+
+/// The process that has the lock of a file; 0 if it lives where this one cannot see it. The device is left out: some file systems give
+/// the list another number than `stat`.
+#[cfg(target_os = "linux")]
+fn holder(locks: &str, inode: u64) -> Option<u32> {
+    locks.lines().find_map(|line| {
+        // 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
+        let mut words = line.split_whitespace().skip(1);
+        let (Some("FLOCK"), _, Some("WRITE"), Some(process), Some(file)) =
+            (words.next(), words.next(), words.next(), words.next(), words.next())
+        else {
+            return None;
+        };
+        let is_it = file.rsplit(':').next()?.parse() == Ok(inode);
+        is_it.then(|| process.parse().unwrap_or(0))
+    })
+}
+
 /// The start notes of this process.
 pub(crate) struct Notes {
     file: Arc<File>,

@@ -12,7 +12,7 @@ use crate::config::LostRetry;
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{End, Event, Lost, Standing, Wait, next};
 use crate::sync::{Mutex, lock};
-use crate::task::{Claimed, Hold, Progress, Settlement, State, TaskId, Timestamp, Verdict};
+use crate::task::{Claimed, Hold, News, Settlement, State, TaskId, Timestamp, Verdict};
 
 #[path = "../../src/store/group.rs"]
 pub mod group;
@@ -91,6 +91,7 @@ impl Table {
             args: row.args.clone(),
             backoff: None,
             timeout: None,
+            waited: None,
             has_key: false,
             suspect: false,
         }
@@ -510,7 +511,13 @@ pub struct Recovered {
     pub handed_back: usize,
 }
 
-pub fn recover(tx: &Tx<'_>, _: &Started, _: &SettleRules, _: Timestamp) -> Sql<Recovered> {
+pub fn recover(
+    tx: &Tx<'_>,
+    _: &Started,
+    _: &SettleRules,
+    _: Option<&[String]>,
+    _: Timestamp,
+) -> Sql<Recovered> {
     let mut table = tx.table.borrow_mut();
     table.epoch += 1;
     Ok(Recovered { epoch: table.epoch, ..Recovered::default() })
@@ -550,7 +557,7 @@ pub fn save_checkpoint(_: &Tx<'_>, _: TaskId, _: u64, _: &str) -> Sql<()> {
     Ok(())
 }
 
-pub fn save_progress(_: &Tx<'_>, _: TaskId, _: u64, _: Progress) -> Sql<()> {
+pub fn save_news(_: &Tx<'_>, _: TaskId, _: u64, _: &News) -> Sql<()> {
     Ok(())
 }
 

@@ -1,0 +1,43 @@
+//! Taking care of the file: what is known of it, copies of it.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::Queue;
+use crate::error::Error;
+use crate::store::{self, FileReport};
+use crate::task::Progress;
+
+/// Taking care of the file.
+impl Queue {
+    /// What is known of the file beside its tasks: settings, sizes, its WAL, who owns it. Reads the whole WAL.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn inspect(&self) -> Result<FileReport, Error> {
+        self.store().inspect()
+    }
+
+    /// Copies the file, as it is at this moment, to a path where nothing is yet; others may go on writing. The copy is readable only by
+    /// its owner, and it was checked ([`check`](Queue::check)) and synced when this returns. `progress` is told the pages, now and then.
+    ///
+    /// A task that is running is so in the copy, too: who opens that recovers it as after a crash.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is a file; [`Corrupt`](crate::ErrorKind::Corrupt) if the copy is not
+    /// sound; those of the disk. Nothing is left then.
+    pub fn backup(&self, to: impl AsRef<Path>, mut progress: impl FnMut(Progress)) -> Result<(), Error> {
+        self.store().read(|conn| store::backup(conn, to.as_ref(), &mut progress))
+    }
+
+    /// Writes everything in the file as lines of JSON, of one moment: first what the file is, then a line for each row, last how many
+    /// there were. Says how many. [`Builder::import`](crate::Builder::import) makes a file of it again.
+    ///
+    /// Args, results and unique keys' digests are in it.
+    ///
+    /// # Errors
+    /// If the file cannot be read; [`Io`](crate::ErrorKind::Io), with its source, if `out` cannot be written.
+    pub fn export(&self, mut out: impl Write) -> Result<u64, Error> {
+        self.store().read(|conn| store::export(conn, &mut out))
+    }
+}
