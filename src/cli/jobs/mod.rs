@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! verbs      add (← intake)      work (→ ending)      follow
-//! worker     run → pool ══ frames ══ shim → launch
-//! values     job      text
+//! worker     run → pool ══ frame, note ══ shim → launch
+//! values     job      text      warnings
 //! ```
 //!
 //! A job is a task named `job`; its args are a command line. `work` runs it through a shim, a process of its own that outlives the worker
@@ -16,6 +16,7 @@ mod frame;
 mod intake;
 mod job;
 mod launch;
+mod note;
 mod pool;
 mod run;
 mod shim;
@@ -38,7 +39,10 @@ pub(super) enum Verb {
     Follow(follow::Follow),
     /// Start jobs for a worker; not for people
     #[command(hide = true)]
-    Shim,
+    Shim {
+        /// Which of the worker's shims it is
+        slot: u64,
+    },
 }
 
 impl Verb {
@@ -47,7 +51,7 @@ impl Verb {
             Verb::Add(add) => add.run(session),
             Verb::Work(work) => work.run(session),
             Verb::Follow(follow) => follow.run(session),
-            Verb::Shim => Ok(shim::serve().map(|()| Exit::Done)?),
+            Verb::Shim { slot } => Ok(shim::serve(slot).map(|()| Exit::Done)?),
         }
     }
 }

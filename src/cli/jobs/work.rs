@@ -23,8 +23,11 @@ const LOOK_ABROAD: Duration = Duration::from_millis(200);
 /// How soon to look again for what is about to be written.
 const SOON: Duration = Duration::from_millis(2);
 
-/// A worker looks up this often, whatever happens.
-const NOW_AND_THEN: Duration = Duration::from_secs(1);
+/// What is due for longer than this is kept back by more than the way through the timer.
+const TIMER_TAKES: Duration = Duration::from_secs(2);
+
+/// How soon to look whether the last job is done, while they are short. Looking after each one would take its share of their time.
+const DRAINING: Duration = Duration::from_millis(8);
 
 /// The first SIGINT or SIGTERM lets running jobs go on for the grace, then ends them; the second ends them at once. They are handed
 /// back and cost no attempt.
@@ -88,11 +91,11 @@ impl Work {
         // As it is before this worker takes over: what it then finds lost ends with this run.
         let looker = session.open(Queue::builder())?;
         let (db, lost_before) = (looker.path().to_owned(), self.mine(&looker.counts()?).lost);
-        drop(looker);
-        let runner = Arc::new(Runner::new(&db, workers, to_tell));
+        let runner = Arc::new(Runner::new(&db, workers, self.quiet && !session.json, to_tell));
         let queue = session.open(self.builder(workers, runner.clone()))?;
+        drop(looker); // not before: the last one that closes a file has to tidy it up
         let (endings, clock) = (Endings::new(self.quiet), SystemClock::new());
-        Ok(Worker { queue, runner, news, endings, clock, lost_before })
+        Ok(Worker { queue, runner, news, endings, clock, seen_succeeding: 0, lost_before })
     }
 
     fn builder(&self, workers: usize, runner: Arc<Runner>) -> Builder {
@@ -130,6 +133,8 @@ struct Worker {
     news: Receiver<News>,
     endings: Endings,
     clock: SystemClock,
+    /// How many had succeeded quietly at the last look.
+    seen_succeeding: u64,
     /// Tasks that were `LOST` before this worker came.
     lost_before: u64,
 }
@@ -137,31 +142,47 @@ struct Worker {
 impl Worker {
     /// Until there is nothing more to do, or a signal comes.
     fn work(&mut self, wishes: &Work, session: &mut Session) -> Result<End, Trouble> {
-        let mut was_owner = None;
+        let (mut was_owner, mut pause) = (None, DRAINING);
         loop {
             let owner = self.queue.executes();
             if was_owner != Some(owner) {
                 self.tell_owner(owner, was_owner.is_some(), session);
                 was_owner = Some(owner);
             }
-            let mut wait = NOW_AND_THEN;
             if !owner {
                 self.runner.rest(); // whoever owns the file now must not wait for shims of ours
-                wait = LOOK_ABROAD;
             }
             self.endings.tell(&self.queue, session)?;
-            if self.endings.are_pending() {
-                wait = SOON;
+            let wait = if self.endings.are_pending() {
+                SOON
             } else if wishes.drain && self.runner.running() == 0 {
-                if wishes.at_work(&self.queue.counts()?) == 0 {
+                if wishes.at_work(&self.queue.counts()?) == 0 && !self.is_something_due()? {
                     return Ok(End::Drained);
                 }
-                wait = if owner { SOON } else { LOOK_ABROAD };
-            }
+                if owner { DRAINING } else { LOOK_ABROAD }
+            } else if wishes.drain && self.has_moved() {
+                pause = DRAINING; // short jobs: the last one may be over any moment
+                pause
+            } else {
+                pause = (pause * 2).min(LOOK_ABROAD);
+                pause
+            };
             if let Some(signal) = self.listen(wait, session) {
                 return Ok(End::Signal(signal));
             }
         }
+    }
+
+    /// Whether a job has succeeded, quietly, since the last look.
+    fn has_moved(&mut self) -> bool {
+        let succeeded = self.runner.succeeded_quietly();
+        succeeded > std::mem::replace(&mut self.seen_succeeding, succeeded)
+    }
+
+    /// Whether the time has come for something that waited, and the timer is about to let it go.
+    fn is_something_due(&self) -> Result<bool, Trouble> {
+        let now = self.clock.now();
+        Ok(self.queue.next_due()?.is_some_and(|due| due <= now && now.since(due) < TIMER_TAKES))
     }
 
     fn tell_owner(&self, owner: bool, before: bool, session: &mut Session) {
@@ -189,7 +210,7 @@ impl Worker {
         let mut signal = None;
         for news in std::iter::once(first).chain(self.news.try_iter()) {
             match news {
-                News::Ended(ended) => self.endings.add(ended, session.json),
+                News::Ended(ended) => self.endings.add(ended),
                 News::Remark(text) => session.screen.remark(text),
                 News::Signal(number) => signal = signal.or(Some(number)),
                 News::Stopped(_) => {} // only after a signal
@@ -216,7 +237,7 @@ impl Worker {
             self.endings.tell(&self.queue, session)?;
             let wait = if self.endings.are_pending() { SOON } else { LOOK_ABROAD };
             match self.news.recv_timeout(wait) {
-                Ok(News::Ended(ended)) => self.endings.add(ended, session.json),
+                Ok(News::Ended(ended)) => self.endings.add(ended),
                 Ok(News::Remark(text)) => session.screen.remark(text),
                 Ok(News::Signal(_)) => session.screen.remark("ending what runs"),
                 Ok(News::Stopped(report)) => still_running = Some(report?.still_running),
@@ -266,7 +287,8 @@ impl Worker {
         Ok(if lost + self.endings.sum.failed > 0 { Exit::No } else { Exit::Done })
     }
 
-    fn close(&self, session: &mut Session) {
+    fn close(&mut self, session: &mut Session) {
+        self.endings.sum.succeeded += self.runner.succeeded_quietly();
         session.screen.remark(self.endings.sum.closing(self.clock.monotonic()));
     }
 }
