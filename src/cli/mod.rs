@@ -36,17 +36,20 @@ pub(crate) use session::Session;
 pub use trouble::Exit;
 pub(crate) use trouble::{Done, Trouble};
 
+/// Over the options that every verb takes.
+const EVERYWHERE: &str = "Options of every verb";
+
 /// What every verb takes.
 #[derive(Debug, Clone, clap::Args)]
 struct Common {
     /// The file with the tasks [default: perdura.db]
-    #[arg(long, global = true, env = "PERDURA_DB", hide_env_values = true, value_name = "FILE")]
+    #[arg(long, global = true, env = "PERDURA_DB", hide_env_values = true, value_name = "FILE", help_heading = EVERYWHERE)]
     db: Option<PathBuf>,
     /// Answer in JSON: one document, or one line for each task
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     /// When to colour [NO_COLOR turns it off, too]
-    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN", help_heading = EVERYWHERE)]
     color: When,
 }
 

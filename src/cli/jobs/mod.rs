@@ -31,11 +31,23 @@ use super::{Done, Exit, Session};
 /// What is done with jobs.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
-    /// Add a job: a program that will run until it has succeeded
+    /// Add a job: a program that will be run until it has succeeded
+    ///
+    /// Program and arguments are kept as they are, and no shell sees them, unless --shell asks for one. What comes after the program
+    /// belongs to it, options too; -- may stand before it.
     Add(Box<add::Add>),
     /// Run the jobs
+    ///
+    /// A job that exits with 0 has succeeded. Any other code, a signal or a timeout is a failure, which is tried again after a wait. What a
+    /// job leaves running in its process group is killed when it ends, and so is the job itself if the worker dies. One worker runs the
+    /// jobs of a file; a second one waits and takes over.
+    ///
+    /// The first SIGINT (Ctrl-C) or SIGTERM lets running jobs go on for the grace, then ends them; the second ends them now, the third
+    /// kills them. They are handed back and lose no attempt.
     Work(work::Work),
     /// Show what a job writes, while it runs, until it is finished
+    ///
+    /// What it writes to its standard output goes to the standard output, the rest to stderr.
     Follow(follow::Follow),
     /// Start jobs for a worker; not for people
     #[command(hide = true)]

@@ -29,8 +29,7 @@ const TIMER_TAKES: Duration = Duration::from_secs(2);
 /// How soon to look whether the last job is done, while they are short. Looking after each one would take its share of their time.
 const DRAINING: Duration = Duration::from_millis(8);
 
-/// The first SIGINT or SIGTERM lets running jobs go on for the grace, then ends them; the second ends them at once. They are handed
-/// back and cost no attempt.
+/// How to run the jobs.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Under systemd, use KillMode=mixed, so that the worker decides what becomes of its jobs."
@@ -68,6 +67,12 @@ impl Work {
         let signals = Signals::new([SIGINT, SIGTERM])?; // from here on, a signal hands back what runs
         let mut worker = self.start(session, to_tell.clone(), news)?;
         let listener = listen(signals, &worker.queue, &worker.runner, to_tell.clone())?;
+        if !self.quiet && !session.json {
+            let file = worker.queue.path().display();
+            session
+                .screen
+                .remark(format_args!("{} for the jobs of {file}", count(worker.workers as u64, "worker")));
+        }
         let end = worker.work(&self, session);
         let end = match end {
             Ok(End::Signal(signal)) => worker.stop(&self, signal, to_tell, session),
@@ -95,7 +100,7 @@ impl Work {
         let queue = session.open(self.builder(workers, runner.clone()))?;
         drop(looker); // not before: the last one that closes a file has to tidy it up
         let (endings, clock) = (Endings::new(self.quiet), SystemClock::new());
-        Ok(Worker { queue, runner, news, endings, clock, seen_succeeding: 0, lost_before })
+        Ok(Worker { queue, runner, news, endings, clock, workers, seen_succeeding: 0, lost_before })
     }
 
     fn builder(&self, workers: usize, runner: Arc<Runner>) -> Builder {
@@ -133,6 +138,7 @@ struct Worker {
     news: Receiver<News>,
     endings: Endings,
     clock: SystemClock,
+    workers: usize,
     /// How many had succeeded quietly at the last look.
     seen_succeeding: u64,
     /// Tasks that were `LOST` before this worker came.
@@ -224,7 +230,7 @@ impl Worker {
         match self.runner.running() {
             0 => session.screen.remark("stopping"),
             n => session.screen.remark(format_args!(
-                "stopping: {} may go on for {}; a second signal hands back what runs",
+                "stopping: {} may go on for {}, then what still runs is ended and handed back; a second signal does so now",
                 count(n as u64, "job"),
                 span(wishes.grace)
             )),
@@ -232,14 +238,21 @@ impl Worker {
         let (queue, grace) = (self.queue.clone(), wishes.grace);
         let stopper = thread::Builder::new().name("perdura-stop".to_owned());
         let stopper = stopper.spawn(move || drop(to_tell.send(News::Stopped(queue.shutdown(grace)))))?;
-        let mut still_running = None;
+        let (mut still_running, mut signals) = (None, 1);
         while still_running.is_none() || self.runner.running() > 0 || self.endings.are_pending() {
             self.endings.tell(&self.queue, session)?;
             let wait = if self.endings.are_pending() { SOON } else { LOOK_ABROAD };
             match self.news.recv_timeout(wait) {
                 Ok(News::Ended(ended)) => self.endings.add(ended),
                 Ok(News::Remark(text)) => session.screen.remark(text),
-                Ok(News::Signal(_)) => session.screen.remark("ending what runs"),
+                Ok(News::Signal(_)) => {
+                    signals += 1;
+                    session.screen.remark(if signals == 2 {
+                        "ending what runs"
+                    } else {
+                        "killing what runs"
+                    });
+                }
                 Ok(News::Stopped(report)) => still_running = Some(report?.still_running),
                 Err(_) => {}
             }
