@@ -91,8 +91,7 @@ impl Work {
         to_tell: Sender<News>,
         news: Receiver<News>,
     ) -> Result<Worker, Trouble> {
-        let workers =
-            self.workers.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), |n| n);
+        let workers = self.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         // As it is before this worker takes over: what it then finds lost ends with this run.
         let looker = session.open(Queue::builder())?;
         let (db, lost_before) = (looker.path().to_owned(), self.mine(&looker.counts()?).lost);
@@ -110,10 +109,8 @@ impl Work {
 
     /// The counts of the queues that are worked on.
     fn mine(&self, counts: &Counts) -> QueueCounts {
-        let is_mine = |name: &String| self.queues.is_empty() || self.queues.contains(name);
-        let queues = counts.queues.iter().filter(|(name, _)| is_mine(name));
-        let mut mine = Counts::default();
-        mine.queues = queues.map(|(name, counts)| (name.clone(), *counts)).collect();
+        let mut mine = counts.clone();
+        mine.queues.retain(|name, _| self.queues.is_empty() || self.queues.contains(name));
         mine.total()
     }
 
