@@ -18,10 +18,18 @@
 //!
 //! It uses only the public API, and says how it ended by [`Exit`].
 
+mod care;
+mod dead;
+mod doctor;
+mod filter;
 #[cfg(unix)]
 mod jobs;
+mod list;
+mod mend;
 mod screen;
 mod session;
+mod show;
+mod stats;
 mod table;
 mod trouble;
 mod words;
@@ -30,6 +38,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+
+use crate::TaskId;
 
 pub use screen::When;
 pub(crate) use session::Session;
@@ -76,12 +86,110 @@ impl Command {
 
 /// What can be done to every file.
 #[derive(Debug, clap::Subcommand)]
-enum Verb {}
+enum Verb {
+    List(list::List),
+    Show(show::Show),
+    Stats(stats::Stats),
+    Failures(stats::Failures),
+    /// Says why a task does not run now
+    Explain {
+        #[arg(value_name = "ID")]
+        id: TaskId,
+    },
+    /// Queues FAILED, LOST or CANCELLED tasks again, with fresh attempts
+    Retry(filter::Target),
+    /// Cancels QUEUED tasks, and asks RUNNING ones to stop
+    Cancel(filter::Target),
+    /// Deletes tasks that are not running, with all that is kept of them
+    Delete(filter::Target),
+    /// Moves FAILED and LOST tasks out of the way
+    MoveToDead(filter::Target),
+    /// Runs tasks now that wait for their time
+    RunNow {
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<TaskId>,
+    },
+    /// Claims nothing more from these queues, until they are resumed
+    Pause {
+        #[arg(value_name = "QUEUE", required = true)]
+        queues: Vec<String>,
+    },
+    /// Claims from these queues again
+    Resume {
+        #[arg(value_name = "QUEUE", required = true)]
+        queues: Vec<String>,
+    },
+    /// Deletes tasks that succeeded or were cancelled long ago
+    Purge(mend::Purge),
+    /// Looks at dead letters, and makes tasks of them again
+    #[command(subcommand)]
+    Dead(dead::Dead),
+    Doctor(doctor::Doctor),
+    /// Copies the file while it is in use; the copy is checked
+    Backup {
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Writes everything as lines of JSON, to a file or to stdout
+    Export {
+        #[arg(value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Makes the file of an export; `-` reads stdin
+    Import {
+        #[arg(value_name = "EXPORT")]
+        from: PathBuf,
+    },
+    /// Makes the file, if it is not there
+    Init,
+    /// Writes completions for a shell
+    Completions {
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual: to stdout, or a page for each verb into a folder
+    Man {
+        #[arg(value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
+}
 
 impl Verb {
-    fn run(self, _session: &mut Session) -> Done {
-        match self {}
+    fn run(self, session: &mut Session) -> Done {
+        match self {
+            Verb::List(list) => list.run(session),
+            Verb::Show(show) => show.run(session),
+            Verb::Stats(stats) => stats.run(session),
+            Verb::Failures(failures) => failures.run(session),
+            Verb::Explain { id } => explain(session, id),
+            Verb::Retry(target) => mend::RETRY.run(session, &target),
+            Verb::Cancel(target) => mend::CANCEL.run(session, &target),
+            Verb::Delete(target) => mend::DELETE.run(session, &target),
+            Verb::MoveToDead(target) => mend::MOVE_TO_DEAD.run(session, &target),
+            Verb::RunNow { ids } => mend::run_now(session, &ids),
+            Verb::Pause { queues } => mend::set_paused(session, &queues, true),
+            Verb::Resume { queues } => mend::set_paused(session, &queues, false),
+            Verb::Purge(purge) => purge.run(session),
+            Verb::Dead(dead) => dead.run(session),
+            Verb::Doctor(doctor) => doctor.run(session),
+            Verb::Backup { to } => care::backup(session, &to),
+            Verb::Export { to } => care::export(session, to.as_deref()),
+            Verb::Import { from } => care::import(session, &from),
+            Verb::Init => care::init(session),
+            Verb::Completions { shell } => care::completions(session, shell),
+            Verb::Man { folder } => care::manual(session, folder),
+        }
     }
+}
+
+fn explain(session: &mut Session, id: TaskId) -> Done {
+    let explanation = session.look()?.explain(id)?;
+    if session.json {
+        let text = explanation.to_string();
+        session.screen.json(&serde_json::json!({ "task_id": id, "explanation": text }))?;
+    } else {
+        session.screen.line(screen::safe(&explanation.to_string()))?;
+    }
+    Ok(Exit::Done)
 }
 
 /// Durable tasks in one file: jobs for the shell, and an admin.

@@ -11,3 +11,11 @@ impl Verb {
         match self {}
     }
 }
+
+/// The task name of jobs.
+pub(super) const TASK_NAME: &str = "job";
+
+/// The command line of a job, from its args.
+pub(super) fn describe(_args: &str) -> Option<String> {
+    None
+}
