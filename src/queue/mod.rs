@@ -508,7 +508,8 @@ impl Queue {
     /// Stops executing: claims nothing more, lets what runs end within `grace`, then asks it to stop and waits a second for it,
     /// hands back what did not start, settles everything, joins its threads, gives up the ownership of the file.
     ///
-    /// The queue still enqueues and looks afterwards. A second call does nothing. Dropping the last handle does the same without
+    /// The queue still enqueues and looks afterwards. A second call from another thread, while the first one waits, shortens its grace; one
+    /// that comes later does nothing. Dropping the last handle does the same without
     /// grace.
     ///
     /// # Errors
