@@ -13,7 +13,7 @@ use crate::{DeadLetter, Filter, TaskId};
 /// What can be done with dead letters.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Dead {
-    /// Lists them, the newest first
+    /// List them, the newest first
     List {
         #[command(flatten)]
         which: Which,
@@ -24,14 +24,14 @@ pub(super) enum Dead {
         #[arg(long, value_name = "ID")]
         before: Option<TaskId>,
     },
-    /// Shows one: args, attempts, errors
+    /// Show one: args, attempts, errors
     Show {
         /// The id that it had as a task
         id: TaskId,
     },
-    /// Makes new tasks of them; they stay, marked
+    /// Make new tasks of them; they stay, marked
     Replay(Replay),
-    /// Deletes those that were moved long ago
+    /// Delete those that were moved long ago
     Purge {
         /// Moved so long ago, or longer: 90s, 12h, 30d
         #[arg(long, value_name = "AGE", value_parser = age)]

@@ -7,7 +7,7 @@ use super::words::{bytes, count, number, span};
 use super::{Done, Exit, Session};
 use crate::{CheckReport, FileReport, Queue, QueueCounts, Timestamp};
 
-/// Checks the file: SQLite's structures, perdura's own rules, settings, sizes, the WAL, the owner.
+/// Check the file: SQLite's structures, perdura's own rules, settings, sizes, WAL, owner.
 #[derive(Debug, clap::Args)]
 pub(super) struct Doctor {
     /// Leave out what reads the whole file

@@ -7,7 +7,7 @@ use super::words::{distance, number};
 use super::{Done, Exit, Session};
 use crate::{Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
-/// Lists tasks, the newest first.
+/// List tasks, the newest first.
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     #[command(flatten)]

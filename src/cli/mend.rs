@@ -162,7 +162,7 @@ pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool)
     Ok(Exit::Done)
 }
 
-/// Deletes what finished long ago.
+/// Delete what finished long ago.
 #[derive(Debug, clap::Args)]
 pub(super) struct Purge {
     /// Finished so long ago, or longer: 90s, 12h, 7d

@@ -46,17 +46,21 @@ pub(crate) use session::Session;
 pub use trouble::Exit;
 pub(crate) use trouble::{Done, Trouble};
 
+/// The heading of what every verb takes.
+const EVERYWHERE: &str = "Everywhere";
+
 /// What every verb takes.
 #[derive(Debug, Clone, clap::Args)]
 struct Common {
     /// The file with the tasks [default: perdura.db]
-    #[arg(long, global = true, env = "PERDURA_DB", hide_env_values = true, value_name = "FILE")]
+    #[arg(long, global = true, env = "PERDURA_DB", hide_env_values = true, value_name = "FILE", help_heading = EVERYWHERE)]
     db: Option<PathBuf>,
     /// Answer in JSON: one document, or one line for each task
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
-    /// When to colour [NO_COLOR turns it off, too]
-    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    /// When to colour; NO_COLOR turns it off, too
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "auto|always|never", help_heading = EVERYWHERE,
+          hide_possible_values = true, hide_default_value = true)]
     color: When,
 }
 
@@ -91,62 +95,62 @@ enum Verb {
     Show(show::Show),
     Stats(stats::Stats),
     Failures(stats::Failures),
-    /// Says why a task does not run now
+    /// Say why a task does not run now
     Explain {
         #[arg(value_name = "ID")]
         id: TaskId,
     },
-    /// Queues FAILED, LOST or CANCELLED tasks again, with fresh attempts
+    /// Queue FAILED, LOST or CANCELLED tasks again, with fresh attempts
     Retry(filter::Target),
-    /// Cancels QUEUED tasks, and asks RUNNING ones to stop
+    /// Cancel QUEUED tasks, and ask RUNNING ones to stop
     Cancel(filter::Target),
-    /// Deletes tasks that are not running, with all that is kept of them
+    /// Delete tasks that are not running, with all that is kept of them
     Delete(filter::Target),
-    /// Moves FAILED and LOST tasks out of the way
+    /// Move FAILED and LOST tasks out of the way
     MoveToDead(filter::Target),
-    /// Runs tasks now that wait for their time
+    /// Run tasks now that wait for their time
     RunNow {
         #[arg(value_name = "ID", required = true)]
         ids: Vec<TaskId>,
     },
-    /// Claims nothing more from these queues, until they are resumed
+    /// Claim nothing more from these queues, until they are resumed
     Pause {
         #[arg(value_name = "QUEUE", required = true)]
         queues: Vec<String>,
     },
-    /// Claims from these queues again
+    /// Claim from these queues again
     Resume {
         #[arg(value_name = "QUEUE", required = true)]
         queues: Vec<String>,
     },
-    /// Deletes tasks that succeeded or were cancelled long ago
+    /// Delete tasks that succeeded or were cancelled long ago
     Purge(mend::Purge),
-    /// Looks at dead letters, and makes tasks of them again
+    /// Look at dead letters, and make tasks of them again
     #[command(subcommand)]
     Dead(dead::Dead),
     Doctor(doctor::Doctor),
-    /// Copies the file while it is in use; the copy is checked
+    /// Copy the file while it is in use; the copy is checked
     Backup {
         #[arg(value_name = "FILE")]
         to: PathBuf,
     },
-    /// Writes everything as lines of JSON, to a file or to stdout
+    /// Write everything as lines of JSON, to a file or to stdout
     Export {
         #[arg(value_name = "FILE")]
         to: Option<PathBuf>,
     },
-    /// Makes the file of an export; `-` reads stdin
+    /// Make the file of an export; `-` reads stdin
     Import {
         #[arg(value_name = "EXPORT")]
         from: PathBuf,
     },
-    /// Makes the file, if it is not there
+    /// Make the file, if it is not there
     Init,
-    /// Writes completions for a shell
+    /// Write completions for a shell
     Completions {
         shell: clap_complete::Shell,
     },
-    /// Writes the manual: to stdout, or a page for each verb into a folder
+    /// Write the manual: to stdout, or a page for each verb into a folder
     Man {
         #[arg(value_name = "FOLDER")]
         folder: Option<PathBuf>,
@@ -192,9 +196,18 @@ fn explain(session: &mut Session, id: TaskId) -> Done {
     Ok(Exit::Done)
 }
 
+const FIRST_STEPS: &str = "\
+First steps:
+  perdura add -- gzip big.log        a job that is tried until it has succeeded, three times at most
+  perdura work --drain               run what is there; kill it at any moment, and start it again
+  perdura list                       and show, failures, retry, doctor …
+
+Exit codes: 0 done; 1 done, and the answer is no (something failed, nothing was meant); 2 wrong usage; 3 refused by the
+queue; 4 trouble with the file; 130 and 143 stopped by a signal, what ran was handed back.";
+
 /// Durable tasks in one file: jobs for the shell, and an admin.
 #[derive(Debug, Parser)]
-#[command(name = "perdura", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "perdura", version, propagate_version = true, max_term_width = 100, after_help = FIRST_STEPS)]
 struct Perdura {
     #[command(flatten)]
     common: Common,

@@ -84,6 +84,13 @@ impl Screen {
         self.line(text)
     }
 
+    /// Lets the reader see all that was written.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.out.flush();
+        self.broken |= flushed.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+        flushed
+    }
+
     /// Whether nobody reads any more, as when `head` has seen enough.
     pub(super) fn reader_has_left(&self) -> bool {
         self.broken
@@ -137,9 +144,7 @@ impl Write for Screen {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let flushed = self.out.flush();
-        self.broken |= flushed.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
-        flushed
+        Screen::flush(self)
     }
 }
 

@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use std::io::Write;
-
 use super::screen::Screen;
 use super::{Common, Done, Exit, Trouble};
 use crate::{Builder, Clock, Config, Queue, SystemClock, Timestamp};

@@ -1,6 +1,6 @@
 //! One task, whole.
 
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::{
     Attempt, DeadLetter, ErrorKind, Hold, Output, OutputStream, Queue, State, TaskId, TaskRecord, Timestamp,
 };
 
-/// Shows a task: args, attempts, errors, output, what happens next.
+/// Show a task: args, attempts, errors, output, what happens next.
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
     /// The task, or the dead letter that was one

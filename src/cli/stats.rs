@@ -12,7 +12,7 @@ use super::words::{count, distance, number, span};
 use super::{Done, Exit, Session};
 use crate::{Counts, Queue, QueueCounts, Rollup, State, Timestamp};
 
-/// Counts tasks by state and queue, and says what was done lately.
+/// Count tasks by state and queue, and say what was done lately.
 #[derive(Debug, clap::Args)]
 pub(super) struct Stats {
     /// Rates and times over so long; the file keeps a day of them
@@ -190,7 +190,7 @@ fn print_queues(session: &mut Session, numbers: &Numbers, now: Timestamp) -> std
     Ok(())
 }
 
-/// Groups tasks that ended badly by what went wrong.
+/// Group tasks that ended badly by what went wrong.
 #[derive(Debug, clap::Args)]
 pub(super) struct Failures {
     #[command(flatten)]

@@ -23,7 +23,7 @@ mod text;
 mod warnings;
 mod work;
 
-pub(super) use job::describe;
+pub(super) use job::{TASK_NAME, describe};
 
 use super::{Done, Exit, Session};
 
@@ -50,12 +50,4 @@ impl Verb {
             Verb::Shim => Ok(shim::serve().map(|()| Exit::Done)?),
         }
     }
-}
-
-/// The task name of jobs.
-pub(super) const TASK_NAME: &str = "job";
-
-/// The command line of a job, from its args.
-pub(super) fn describe(_args: &str) -> Option<String> {
-    None
 }
