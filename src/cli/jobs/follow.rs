@@ -134,7 +134,7 @@ impl Follower {
     /// Where somebody reads both streams, a remark must not stand in the middle of a line.
     fn finish_lines(&mut self, session: &mut Session) -> io::Result<()> {
         if std::mem::take(&mut self.out.in_line) && self.out.dressed {
-            session.screen.write(format_args!("\n"))?;
+            session.screen.text("\n")?;
         }
         if std::mem::take(&mut self.err.in_line) && self.err.dressed {
             session.screen.remark("");
@@ -189,7 +189,7 @@ impl Shown {
         self.in_line = !text.ends_with('\n');
         let text = if self.dressed { dress(text) } else { text.into() };
         match stream {
-            OutputStream::Stdout => session.screen.write(format_args!("{text}")),
+            OutputStream::Stdout => session.screen.text(text),
             OutputStream::Stderr => {
                 session.screen.flush()?; // so that the order is kept, as far as it is known
                 io::stderr().write_all(text.as_bytes())

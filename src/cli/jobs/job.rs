@@ -32,8 +32,11 @@ pub(super) struct Job {
     pub kill_after_ms: Option<u64>,
 }
 
+/// The task name of jobs.
+pub(in crate::cli) const TASK_NAME: &str = "job";
+
 impl Task for Job {
-    const NAME: &'static str = "job";
+    const NAME: &'static str = TASK_NAME;
 }
 
 impl Job {

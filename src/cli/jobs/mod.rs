@@ -24,7 +24,7 @@ mod text;
 mod warnings;
 mod work;
 
-pub(super) use job::describe;
+pub(super) use job::{TASK_NAME, describe};
 
 use super::{Done, Exit, Session};
 
