@@ -132,7 +132,10 @@ impl<'c> Dispatcher<'c> {
         if batch.iter().any(|finished| matches!(finished.start, Start::Failed)) {
             self.pause();
         }
-        let Err((batch, e)) = self.core.settle(batch) else {
+        let began = self.core.hub.monotonic();
+        let settled = self.core.settle(batch);
+        self.core.hub.pace.observe_commit(self.core.hub.monotonic().saturating_sub(began));
+        let Err((batch, e)) = settled else {
             self.damage_seen = 0;
             return;
         };
