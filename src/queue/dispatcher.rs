@@ -132,10 +132,7 @@ impl<'c> Dispatcher<'c> {
         if batch.iter().any(|finished| matches!(finished.start, Start::Failed)) {
             self.pause();
         }
-        let began = self.core.hub.monotonic();
-        let settled = self.core.settle(batch);
-        self.core.hub.pace.observe_commit(self.core.hub.monotonic().saturating_sub(began));
-        let Err((batch, e)) = settled else {
+        let Err((batch, e)) = self.core.settle(batch) else {
             self.damage_seen = 0;
             return;
         };
