@@ -23,7 +23,7 @@ pub(in crate::cli) struct Follow {
 
 impl Follow {
     pub(super) fn run(self, session: &mut Session) -> Done {
-        let queue = session.queue()?;
+        let queue = session.look()?;
         let mut follower = Follower::new(self.id);
         loop {
             let record = queue.get(self.id)?;
