@@ -24,7 +24,7 @@ mod screen;
 mod session;
 mod table;
 mod trouble;
-mod words;
+pub(crate) mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +32,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 pub use screen::When;
+#[cfg(feature = "report")]
+pub(crate) use screen::{safe, safe_lines};
 pub(crate) use session::Session;
 pub use trouble::Exit;
 pub(crate) use trouble::{Done, Trouble};
@@ -76,11 +78,17 @@ impl Command {
 
 /// What can be done to every file.
 #[derive(Debug, clap::Subcommand)]
-enum Verb {}
+enum Verb {
+    #[cfg(feature = "report")]
+    Report(crate::report::Report),
+}
 
 impl Verb {
-    fn run(self, _session: &mut Session) -> Done {
-        match self {}
+    fn run(self, session: &mut Session) -> Done {
+        match self {
+            #[cfg(feature = "report")]
+            Verb::Report(report) => report.run(session),
+        }
     }
 }
 

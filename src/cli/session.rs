@@ -52,6 +52,15 @@ impl Session {
         self.open(Queue::builder())
     }
 
+    /// The queue of the file, which must exist, to look only: nothing is written to it.
+    ///
+    /// # Errors
+    /// What is wrong with the file, and where else to look.
+    pub(crate) fn look(&self) -> Result<Queue, Trouble> {
+        self.must_exist()?;
+        self.open(Queue::builder().look_only(true))
+    }
+
     /// The queue of the file with these settings and handlers; the file is made if it is not there.
     pub(crate) fn open(&self, builder: Builder) -> Result<Queue, Trouble> {
         Ok(builder.open(&self.db)?)
