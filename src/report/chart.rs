@@ -43,8 +43,8 @@ pub(super) fn stacked(activity: &Activity, outcomes: &[Outcome], height: Height,
                     }
                 }
             }
-            @for part in [0.5, 1.0] {
-                text.tick x="0" y=(px(bottom - part * height.0 - 3.0)) { (number((top as f64 * part) as u64)) }
+            @for part in [0.0, 0.5, 1.0] {
+                text.tick x="-8" y=(px(bottom - part * height.0 + 4.0)) text-anchor="end" { (number((top as f64 * part) as u64)) }
             }
             (hours(activity, slot, bottom))
         }
@@ -74,14 +74,24 @@ fn words_of(bar: &Bar, bar_s: u64, order: &[Outcome]) -> String {
     format!("{} UTC, {length}: {what}", words::minute(bar.from))
 }
 
-/// Times below the bars, at most seven.
+/// Times below the bars, at round hours or minutes, at most so many.
+const MOST_TIMES: u64 = 7;
+
+/// How far apart the times may be, in minutes.
+const TIMES_APART: [u64; 12] = [5, 10, 15, 30, 60, 120, 180, 240, 360, 720, 1440, 10_080];
+
 fn hours(activity: &Activity, slot: f64, bottom: f64) -> Markup {
-    let bars = activity.bars.len();
-    let every = bars.div_ceil(6).max(1);
+    let minutes = activity.bars.len() as u64 * activity.bar_s / 60;
+    let apart = TIMES_APART.into_iter().find(|apart| minutes / apart < MOST_TIMES).unwrap_or(minutes);
+    let round = |bar: &Bar| bar.from.as_millis().rem_euclid((apart * 60_000).max(1).cast_signed()) == 0;
+    let last = activity.bars.len().saturating_sub(1) as f64 * slot;
     html! {
-        @for (n, bar) in activity.bars.iter().enumerate().step_by(every).filter(|(n, _)| bars - n > every / 2) {
-            line.grid x1=(percent(n as f64 * slot)) x2=(percent(n as f64 * slot)) y1=(px(bottom)) y2=(px(bottom + 5.0)) {}
-            text.tick x=(percent(n as f64 * slot)) y=(px(bottom + 17.0)) data-clock=(bar.from) { (words::clock(bar.from)) }
+        @for (n, bar) in activity.bars.iter().enumerate().filter(|(_, bar)| round(bar)) {
+            @let x = n as f64 * slot;
+            line.grid x1=(percent(x)) x2=(percent(x)) y1=(px(bottom)) y2=(px(bottom + 5.0)) {}
+            @if x < 96.0_f64.min(last) {
+                text.tick x=(percent(x)) y=(px(bottom + 17.0)) data-clock=(bar.from) { (words::clock(bar.from)) }
+            }
         }
     }
 }
@@ -122,19 +132,37 @@ impl Scale {
         (self.from..=self.to).map(|n| Duration::from_micros(10_u64.saturating_pow(n.unsigned_abs())))
     }
 
-    /// The axis of all charts of this scale: the ends and the middle, in words.
+    /// The axis of all charts of this scale: its ends, and what is between them as far as there is room.
     pub fn axis(self) -> Markup {
         let all: Vec<_> = self.decades().collect();
-        let every = (all.len() - 1).div_ceil(4).max(1);
-        let named = |n: &usize| n.is_multiple_of(every);
+        let last = all.len() - 1;
+        let every = last.div_ceil(3).max(1);
+        let named = |n: &usize| *n == last || (n.is_multiple_of(every) && n + every <= last);
+        let anchor = |n| {
+            if n == 0 {
+                "start"
+            } else if n == last {
+                "end"
+            } else {
+                "middle"
+            }
+        };
         html! {
             svg.axis aria-hidden="true" width="100%" height="16" {
-                @for n in (0..all.len()).filter(named) {
-                    @let (x, anchor) = (self.at(all[n]), if n == 0 { "start" } else if n + 1 == all.len() { "end" } else { "middle" });
-                    text.tick x=(percent(x)) y="12" text-anchor=(anchor) { (span_or_micros(all[n])) }
+                @for n in (0..=last).filter(named) {
+                    text.tick x=(percent(self.at(all[n]))) y="12" text-anchor=(anchor(n)) { (power(all[n])) }
                 }
             }
         }
+    }
+}
+
+/// A power of ten of time: `100 µs`, `10 ms`, `1,000 s`.
+fn power(length: Duration) -> String {
+    match length.as_micros() {
+        n @ 0..1_000 => format!("{n} µs"),
+        n @ 1_000..1_000_000 => format!("{} ms", n / 1_000),
+        _ => format!("{} s", number(length.as_secs())),
     }
 }
 
@@ -142,13 +170,11 @@ fn micros(length: Duration) -> f64 {
     (length.as_secs_f64() * 1e6).max(1.0)
 }
 
-/// A power of ten of time, short: `1 µs`, `100 ms`, `17 min`.
-pub(super) fn span_or_micros(length: Duration) -> String {
+/// A length of time, also one of microseconds.
+pub(super) fn short_span(length: Duration) -> String {
     match length.as_micros() {
         n @ 0..1_000 => format!("{n} µs"),
-        n @ 1_000..10_000 if n % 1_000 > 0 => format!("{:.1} ms", n as f64 / 1_000.0),
-        10_000_000..60_000_000 if length.subsec_millis() == 0 => format!("{} s", length.as_secs()),
-        1_000_000..10_000_000 if length.subsec_millis() == 0 => format!("{} s", length.as_secs()),
+        n @ 1_000..10_000 => format!("{:.1} ms", n as f64 / 1_000.0),
         _ => span(length),
     }
 }
@@ -158,7 +184,7 @@ pub(super) fn distribution(d: &Distribution, scale: Scale, what: &str) -> Markup
     const HEIGHT: f64 = 34.0;
     let most = d.buckets.iter().map(|bucket| bucket.count).max().unwrap_or(1).max(1);
     let quantiles = [(d.p50, "p50"), (d.p95, "p95"), (d.p99, "p99")];
-    let label = quantiles.iter().filter_map(|(at, name)| Some(format!("{name} {}", span_or_micros((*at)?))));
+    let label = quantiles.iter().filter_map(|(at, name)| Some(format!("{name} {}", short_span((*at)?))));
     let label = format!("{what}: {}, {}", count(d.count, "attempt"), label.collect::<Vec<_>>().join(", "));
     html! {
         svg.dist role="img" aria-label=(label) width="100%" height=(px(HEIGHT + 4.0)) {
@@ -170,7 +196,7 @@ pub(super) fn distribution(d: &Distribution, scale: Scale, what: &str) -> Markup
                 @let high = (bucket.count as f64 / most as f64 * (HEIGHT - 4.0)).max(LEAST);
                 g.bar {
                     title {
-                        (span_or_micros(bucket_begin(bucket.below))) " to " (span_or_micros(bucket.below)) ": " (count(bucket.count, "attempt"))
+                        (short_span(bucket_begin(bucket.below))) " to " (short_span(bucket.below)) ": " (count(bucket.count, "attempt"))
                     }
                     rect.hit x=(percent(from)) width=(percent(to - from)) y="2" height=(px(HEIGHT)) {}
                     rect.length x=(percent(from)) width=(percent((to - from) * 0.92)) y=(px(HEIGHT + 2.0 - high)) height=(px(high)) {}

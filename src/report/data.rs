@@ -154,6 +154,11 @@ pub(super) struct Shown {
 }
 
 impl Page {
+    /// How far back activity is shown, in words.
+    pub fn window(&self) -> String {
+        super::words::window(self.made_at.since(self.since))
+    }
+
     /// Reads everything, a bounded part of each list.
     pub fn gather(queue: &Queue, wish: Wish) -> Result<Page, Error> {
         let Wish { now, back, .. } = wish;

@@ -93,7 +93,7 @@ pub(super) struct Bar {
 }
 
 /// More bars than these are too thin to tell apart on a telephone.
-const MOST_BARS: i64 = 97;
+const MOST_BARS: i64 = 98;
 
 /// How many minutes a bar may last: lengths that hours and days are divided by.
 const STEPS: [i64; 9] = [1, 2, 5, 10, 15, 30, 60, 120, 240];

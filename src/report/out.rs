@@ -15,27 +15,36 @@ const BESIDE: [&str; 4] = ["", "-wal", "-shm", "-owner"];
 /// # Errors
 /// What is there, and what to do.
 pub(super) fn check(target: &Path, force: bool, tasks: &Path) -> Result<(), Trouble> {
-    let Ok(found) = std::fs::symlink_metadata(target) else { return Ok(()) };
-    let refuse = |why: String| Err(Trouble::new(Exit::File, format!("--output {}: {why}", target.display())));
-    if !found.is_file() {
-        return refuse("there is something that is no regular file; name another".to_owned());
-    }
+    let refuse = |why: &str| Err(Trouble::new(Exit::File, format!("--output {}: {why}", target.display())));
     if is_part_of(target, tasks) {
-        return refuse("the tasks are kept there; name another".to_owned());
+        return refuse("the tasks are kept there; name another file");
     }
-    if !force {
-        return refuse("the file exists; name another, or replace it with --force".to_owned());
+    match std::fs::symlink_metadata(target) {
+        Ok(found) if !found.is_file() => refuse("there is something that is no regular file; name another"),
+        Ok(_) if !force => refuse(EXISTS),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
+const EXISTS: &str = "the file exists; name another, or replace it with --force";
+
+/// Whether this is the file with the tasks or one beside it, there already or not: a page in the place of a WAL would be the end of it.
 fn is_part_of(target: &Path, tasks: &Path) -> bool {
-    let Ok(target) = target.canonicalize() else { return false };
-    BESIDE.iter().any(|end| {
-        let mut part = tasks.as_os_str().to_owned();
-        part.push(end);
-        Path::new(&part).canonicalize().is_ok_and(|part| part == target)
+    let Some(target) = place(target) else { return false };
+    let whole = [Some(tasks.to_owned()), tasks.canonicalize().ok()];
+    whole.into_iter().flatten().any(|tasks| {
+        BESIDE.iter().any(|end| {
+            let mut part = tasks.as_os_str().to_owned();
+            part.push(end);
+            place(Path::new(&part)).is_some_and(|part| part == target)
+        })
     })
+}
+
+/// The one path of a file that may not be there yet.
+fn place(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    path.canonicalize().ok().or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
 }
 
 /// Writes under a name of its own beside the target, readable only by its owner, and then gives it the target's name.
@@ -48,9 +57,7 @@ pub(super) fn write(target: &Path, force: bool, bytes: &[u8]) -> Result<(), Trou
     written.map_err(|e| {
         let _ = std::fs::remove_file(&temporary); // the first error is what counts
         let why = match e.kind() {
-            io::ErrorKind::AlreadyExists => {
-                "the file exists; name another, or replace it with --force".to_owned()
-            }
+            io::ErrorKind::AlreadyExists => EXISTS.to_owned(),
             _ => e.to_string(),
         };
         Trouble::new(Exit::File, format!("--output {}: {why}", target.display()))

@@ -15,7 +15,7 @@ const SCRIPT: &str = include_str!("script.js");
 /// What the browser lets the page use: this style and this script, by the SHA-256 of their text, and nothing else.
 const POLICY: &str = concat!(
     "default-src 'none'; base-uri 'none'; form-action 'none'; ",
-    "style-src 'sha256-AG7gItUY8KhOa++it9x4toyS/MgKJOLlVwLUXWgRo/I='; ",
+    "style-src 'sha256-KKL64i4n+9vdoNSvGYkjlvox2exMuI2oJsFQULc96qc='; ",
     "script-src 'sha256-vX71FPp5s6fKx1d2hrRZATgSznjLaEdNjqGR3Zfrq3c='"
 );
 
@@ -71,7 +71,7 @@ fn head(data: &Page) -> Markup {
                     p.sub {
                         (text(&data.file.path.to_string_lossy())) span.dot { " · " }
                         "made " (local(data.made_at)) " " span.zone { "UTC" } span.dot { " · " }
-                        "activity of the last " (span(data.made_at.since(data.since)))
+                        "activity of the last " (data.window())
                     }
                 }
                 div.controls hidden {

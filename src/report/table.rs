@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::words::{local, second, text};
 use crate::Timestamp;
+use crate::cli::safe;
 use crate::cli::words::{number, span};
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ impl Cell {
     }
 
     pub fn by(show: Markup, value: impl ToString) -> Cell {
-        Cell { show, value: Some(value.to_string()) }
+        Cell { show, value: Some(safe(&value.to_string()).into_owned()) }
     }
 
     /// Text from a file.

@@ -63,7 +63,7 @@ impl Verdict {
 /// What there is to say when nothing is wrong.
 pub(super) fn quiet(page: &Page) -> String {
     let ended = page.activity.sum.ended();
-    let window = span(page.made_at.since(page.since));
+    let window = page.window();
     match ended {
         0 => format!("Nothing needs attention: no attempt ended in the last {window}"),
         _ => format!("Nothing needs attention: {} ended in the last {window}", count(ended, "attempt")),

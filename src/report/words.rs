@@ -2,7 +2,10 @@
 
 use maud::{Markup, html};
 
+use std::time::Duration;
+
 use crate::Timestamp;
+use crate::cli::words::span;
 use crate::cli::{safe, safe_lines};
 
 /// Text from a file: what could turn the direction of its neighbours is written out, and the rest is set apart.
@@ -18,6 +21,14 @@ pub(super) fn lines(text: &str) -> Markup {
 /// A moment, in UTC; the page's script can show it in the reader's own time.
 pub(super) fn local(moment: Timestamp) -> Markup {
     html! { time datetime=(moment) title=(moment) { (second(moment)) } }
+}
+
+/// How far back a page looks: `24 h`, `1 h 30 min`.
+pub(super) fn window(back: Duration) -> String {
+    match back.as_secs() {
+        seconds if seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),
+        _ => span(back),
+    }
 }
 
 /// `2026-11-23 08:30:00`.

@@ -59,7 +59,7 @@ fn queued_note(data: &Page, of: u64) -> String {
 }
 
 fn slowest_note(data: &Page) -> String {
-    let window = span(data.made_at.since(data.since));
+    let window = data.window();
     let looked = count(data.slowest.looked_at, "task");
     let which = if data.slowest.looked_at < data.total.all() { "the newest " } else { "" };
     format!("newest attempt of what succeeded or failed in the last {window}, among {which}{looked}")

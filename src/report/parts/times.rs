@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::super::chart::{self, Height, Scale, span_or_micros};
+use super::super::chart::{self, Height, Scale, short_span};
 use super::super::data::Page;
 use super::super::figures::{Distribution, NameFigures, Outcome};
 use super::super::table::{Cell, Column, Kind, col, table};
@@ -42,7 +42,7 @@ fn all_label(data: &Page) -> String {
 /// Outcomes, run times and waits by task name.
 pub(in super::super) fn times(data: &Page) -> Markup {
     let names = &data.names.rows;
-    let window = span(data.made_at.since(data.since));
+    let window = data.window();
     let note = html! {
         "By task name, over the last " (window) "; lengths are at most a quarter too long"
         @if data.names.more { "; the " (names.len()) " busiest names" }
@@ -107,7 +107,7 @@ fn distributions(
     let row = |name: &&NameFigures| {
         let d = of(name);
         let lengths = [d.p50, d.p95, d.p99].map(|length| match length {
-            Some(length) => Cell::by(html! { (span_or_micros(length)) }, length.as_micros()),
+            Some(length) => Cell::by(html! { (short_span(length)) }, length.as_micros()),
             None => Cell::none(),
         });
         [Cell::text(&name.task_name), Cell::new(chart::distribution(d, scale, heading))]
