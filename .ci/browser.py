@@ -289,7 +289,8 @@ def main(program, pages, shots):
                     tab.close()
     finally:
         browser.close()
-    print("\n".join(problems))
+    for problem in problems:
+        print(problem)
     print(f"{texts} texts, least contrast {least:.2f}; screenshots in {shots}; {time.monotonic() - begin:.0f} s")
     cases = len(PAGES) * len(WIDTHS) * len(THEMES)
     failed = len({problem.split(":")[0].split(", theme by")[0] for problem in problems})

@@ -110,15 +110,22 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// One scale for all of them, so that they can be compared.
+    /// One scale for all of them, so that they can be compared. What is shorter than 99 of a hundred does not stretch it.
     pub fn of<'d>(all: impl Iterator<Item = &'d Distribution>) -> Scale {
-        let ends = all.flat_map(|d| &d.buckets).map(|bucket| micros(bucket.below).log10());
-        let (from, to) = ends.fold((f64::MAX, f64::MIN), |(from, to), end| (from.min(end), to.max(end)));
+        let (mut from, mut to) = (f64::MAX, f64::MIN);
+        for d in all {
+            let mut shorter = 0;
+            let counts = d.buckets.iter().find(|bucket| {
+                shorter += bucket.count;
+                shorter.saturating_mul(100) > d.count
+            });
+            from = counts.map_or(from, |bucket| from.min(micros(bucket_begin(bucket.below)).log10()));
+            to = d.buckets.last().map_or(to, |bucket| to.max(micros(bucket.below).log10()));
+        }
         if from > to {
             return Scale { from: 0, to: 1 };
         }
-        // A bucket is at most a third of a decade long.
-        let from = (from - 0.31).floor().max(0.0) as i32;
+        let from = from.floor() as i32;
         Scale { from, to: (to.ceil() as i32).max(from + 1) }
     }
 
@@ -136,7 +143,7 @@ impl Scale {
     pub fn axis(self) -> Markup {
         let all: Vec<_> = self.decades().collect();
         let last = all.len() - 1;
-        let every = last.div_ceil(3).max(1);
+        let every = last.div_ceil(2).max(1);
         let named = |n: &usize| *n == last || (n.is_multiple_of(every) && n + every <= last);
         let anchor = |n| {
             if n == 0 {
@@ -191,7 +198,7 @@ pub(super) fn distribution(d: &Distribution, scale: Scale, what: &str) -> Markup
             @for decade in scale.decades() {
                 line.grid x1=(percent(scale.at(decade))) x2=(percent(scale.at(decade))) y1="2" y2=(px(HEIGHT + 2.0)) {}
             }
-            @for bucket in &d.buckets {
+            @for bucket in d.buckets.iter().filter(|bucket| scale.at(bucket.below) > 0.0) {
                 @let (from, to) = (scale.at(bucket_begin(bucket.below)), scale.at(bucket.below));
                 @let high = (bucket.count as f64 / most as f64 * (HEIGHT - 4.0)).max(LEAST);
                 g.bar {
@@ -296,7 +303,7 @@ fn short(n: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::figures::{by_name, tests::rollups};
+    use super::super::figures::{Bucket, by_name, tests::rollups};
     use super::*;
 
     #[test]
@@ -347,6 +354,10 @@ mod tests {
             last = to;
         }
         assert_eq!(Scale::of(std::iter::empty()), Scale { from: 0, to: 1 });
+        let one = Bucket { below: Duration::from_micros(1), count: 1 };
+        let many = Bucket { below: Duration::from_millis(8), count: 999 };
+        let outlier = Distribution { count: 1000, buckets: vec![one, many], ..Distribution::default() };
+        assert_eq!(Scale::of([&outlier].into_iter()), Scale { from: 3, to: 4 });
     }
 
     #[test]

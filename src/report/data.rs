@@ -329,3 +329,81 @@ fn disk(path: &Path) -> Option<Disk> {
 fn disk(_: &Path) -> Option<Disk> {
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{ManualClock, SteppedQueue};
+    use crate::{Clock, Context, Failure, Options, Task};
+
+    #[derive(Serialize, serde::Deserialize)]
+    struct Walk {
+        steps: u64,
+    }
+
+    impl Task for Walk {
+        const NAME: &'static str = "walk";
+    }
+
+    /// Walks that take as long as they have steps.
+    fn walks(clock: &ManualClock) -> SteppedQueue {
+        let time = clock.clone();
+        let walk = move |walk: Walk, _: &Context| {
+            time.advance(Duration::from_secs(walk.steps));
+            Ok::<_, Failure>(())
+        };
+        SteppedQueue::open(Queue::builder().handle(walk), clock).unwrap()
+    }
+
+    fn gather(queue: &SteppedQueue, args: bool) -> Page {
+        let wish = Wish { now: queue.clock().now(), back: Duration::from_secs(3600), args };
+        Page::gather(queue.queue(), wish).unwrap()
+    }
+
+    fn steps(part: &Part<Shown>) -> Vec<u64> {
+        part.rows.iter().map(|shown| shown.ran_ms.unwrap() / 1000).collect()
+    }
+
+    #[test]
+    fn the_slowest_tasks_of_the_time_looked_at_come_first() {
+        let queue = walks(&ManualClock::new());
+        for steps in [2000, 3, 900, 800, 7] {
+            queue.queue().enqueue(&Walk { steps }).unwrap();
+        }
+        queue.run_until_idle().unwrap();
+        let page = gather(&queue, false);
+        assert_eq!(steps(&page.slowest.tasks), [2000, 900, 800, 7, 3]);
+        assert_eq!((page.slowest.looked_at, page.slowest.tasks.more), (5, false));
+        queue.clock().advance(Duration::from_secs(3600 - 800));
+        assert_eq!(
+            steps(&gather(&queue, false).slowest.tasks),
+            [800, 7],
+            "what ended an hour ago is left out"
+        );
+    }
+
+    #[test]
+    fn lists_have_an_end_and_say_so() {
+        let queue = walks(&ManualClock::new());
+        let many = QUEUED + 50;
+        let soon = |n| Options::new().delay(Duration::from_secs(10_000 - n as u64));
+        let tasks: Vec<_> = (0..many).map(|n| (Walk { steps: n as u64 }, n)).collect();
+        queue.queue().enqueue_all_with(tasks.iter().map(|(task, n)| (task, soon(*n)))).unwrap();
+        queue.queue().enqueue(&Walk { steps: 1 }).unwrap();
+        let page = gather(&queue, true);
+        let Queued { ready, waiting, held, looked_at } = &page.queued;
+        assert_eq!((ready.rows.len(), ready.more), (1, false));
+        assert_eq!((waiting.rows.len(), waiting.more, held.rows.len()), (ROWS, true, 0));
+        assert_eq!(*looked_at, many as u64 + 1, "the two ends overlap, and no task counts twice");
+        let first = waiting.rows[0].args.as_deref();
+        assert_eq!(first, Some(format!("{{\"steps\":{}}}", many - 1).as_str()), "the next due");
+        assert_eq!(page.next_due, waiting.rows[0].task.run_at);
+        assert!(gather(&queue, false).queued.waiting.rows.iter().all(|shown| shown.args.is_none()));
+    }
+
+    #[test]
+    fn long_args_are_cut() {
+        assert_eq!(beginning("ü".repeat(ARGS_CHARS)), "ü".repeat(ARGS_CHARS));
+        assert_eq!(beginning("ü".repeat(ARGS_CHARS + 1)), "ü".repeat(ARGS_CHARS) + "…");
+    }
+}

@@ -146,7 +146,7 @@ fn disk(page: &Page) -> Vec<Concern> {
         all.push(format!("the WAL has grown to {}", bytes(file.wal.bytes)));
     }
     if let Some(mode) = file.mode.as_ref().filter(|mode| open_to_others(mode)) {
-        all.push(format!("other users may read the file (mode {mode})"));
+        all.push(format!("other users may use the file (mode {mode})"));
     }
     all.extend(
         file.pragmas
@@ -159,4 +159,100 @@ fn disk(page: &Page) -> Vec<Concern> {
 
 fn open_to_others(mode: &str) -> bool {
     u32::from_str_radix(mode, 8).is_ok_and(|mode| mode & 0o077 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::data::{Disk, Wish};
+    use super::*;
+    use crate::testing::{ManualClock, SteppedQueue};
+    use crate::{Clock, Context, Failure, Filter, Queue, Task};
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Walk;
+
+    impl Task for Walk {
+        const NAME: &'static str = "walk";
+    }
+
+    fn look(queue: &Queue, clock: &ManualClock) -> Page {
+        let wish = Wish { now: clock.now(), back: Duration::from_secs(3600), args: false };
+        Page { disk: None, ..Page::gather(queue, wish).unwrap() }
+    }
+
+    fn sentence(page: &Page) -> String {
+        Verdict::of(page).sentence
+    }
+
+    #[test]
+    fn the_sentence_says_what_needs_attention_and_nothing_else() {
+        let clock = ManualClock::new();
+        let fails = |_: Walk, _: &Context| Err::<(), _>(Failure::permanent("lost the way"));
+        let mut queue = SteppedQueue::open(Queue::builder().handle(fails), &clock).unwrap();
+        let said = |queue: &SteppedQueue| sentence(&look(queue.queue(), &clock));
+        assert_eq!(said(&queue), "Nothing needs attention: no attempt ended in the last 1 h.");
+
+        queue.queue().enqueue(&Walk).unwrap();
+        queue.run_until_idle().unwrap();
+        assert_eq!(said(&queue), "Needs attention: 1 task failed.");
+
+        let _ = queue.queue().delete_all(Filter::new()).unwrap();
+        assert_eq!(said(&queue), "Nothing needs attention: 1 attempt ended in the last 1 h.");
+
+        queue.queue().enqueue(&Walk).unwrap();
+        queue.queue().enqueue(&Walk).unwrap();
+        queue.advance(LONG_READY - Duration::from_millis(1)).unwrap();
+        assert_eq!(said(&queue), "Nothing needs attention: 1 attempt ended in the last 1 h.");
+        queue.advance(Duration::from_millis(1)).unwrap();
+        assert_eq!(
+            said(&queue),
+            "Needs attention: of 2 tasks that are ready, the oldest has been for 5 min."
+        );
+
+        queue.queue().pause("default").unwrap();
+        assert_eq!(said(&queue), "Needs attention: queue \"default\" is paused with 2 tasks ready.");
+        queue.queue().pause("other").unwrap();
+        assert_eq!(said(&queue), "Needs attention: 2 queues are paused with 2 tasks ready.");
+    }
+
+    #[test]
+    fn a_file_that_nobody_owns_needs_attention_only_while_tasks_are_ready() {
+        let clock = ManualClock::new();
+        let queue = SteppedQueue::open(Queue::builder(), &clock).unwrap();
+        let mut page = look(queue.queue(), &clock);
+        page.file.owned = Some(false);
+        assert!(Verdict::of(&page).concerns.is_empty());
+        queue.queue().enqueue(&Walk).unwrap();
+        let mut page = look(queue.queue(), &clock);
+        page.file.owned = Some(false);
+        let wanted = "Needs attention: nobody owns the file while 1 task is ready, the oldest for 0 ms.";
+        assert_eq!(sentence(&page), wanted);
+        page.file.owned = None;
+        assert!(Verdict::of(&page).concerns.is_empty(), "it is not known that nobody does");
+    }
+
+    #[test]
+    fn trouble_of_the_disk_is_named() {
+        let clock = ManualClock::new();
+        let queue = SteppedQueue::open(Queue::builder(), &clock).unwrap();
+        let concerns = |change: &dyn Fn(&mut Page)| {
+            let mut page = look(queue.queue(), &clock);
+            change(&mut page);
+            Verdict::of(&page).concerns.into_iter().map(|concern| concern.text).collect::<Vec<_>>()
+        };
+        let disk = |total_bytes, free_bytes| {
+            move |page: &mut Page| page.disk = Some(Disk { total_bytes, free_bytes })
+        };
+        assert_eq!(concerns(&disk(100 << 30, 5 << 30)), [""; 0]);
+        assert_eq!(concerns(&disk(100 << 30, (5 << 30) - 1)), ["the disk has only 5.0 GiB free"]);
+        assert_eq!(concerns(&disk(100 << 20, FULL_BYTES - 1)), ["the disk has only 64.0 MiB free"]);
+        assert_eq!(concerns(&|page| page.file.wal.damaged = true), ["the header of the WAL is damaged"]);
+        assert_eq!(concerns(&|page| page.file.wal.bytes = LARGE_WAL), [""; 0]);
+        assert_eq!(concerns(&|page| page.file.wal.bytes = LARGE_WAL + 1), ["the WAL has grown to 256.0 MiB"]);
+        let mode = |mode: &'static str| move |page: &mut Page| page.file.mode = Some(mode.to_owned());
+        assert_eq!(concerns(&mode("640")), ["other users may use the file (mode 640)"]);
+        assert_eq!(concerns(&mode("700")), [""; 0]);
+        let pragma = |page: &mut Page| page.file.pragmas[0].found = "delete".to_owned();
+        assert_eq!(concerns(&pragma), ["journal_mode is delete instead of wal"]);
+    }
 }

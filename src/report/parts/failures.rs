@@ -34,7 +34,7 @@ pub(in super::super) fn failures(data: &Page) -> Markup {
 fn row(Group { group, example }: &Group) -> Vec<Cell> {
     let error = html! {
         div.error-type { (text(if group.error_type.is_empty() { "no error is kept" } else { &group.error_type })) }
-        div.message { (text(&group.message)) }
+        div.message { (lines(&group.message)) }
         @if let Some(example) = example { (newest(example)) }
     };
     vec![

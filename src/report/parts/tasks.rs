@@ -5,7 +5,7 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::super::data::{Page, Part, ROWS, Shown, ready_at};
-use super::super::table::{Cell, Column, Kind, col, table};
+use super::super::table::{Cell, Kind, col, table};
 use super::super::verdict::Section;
 use super::super::words::{lines, text};
 use super::failures::first_line;
@@ -65,6 +65,7 @@ fn slowest_note(data: &Page) -> String {
     format!("newest attempt of what succeeded or failed in the last {window}, among {which}{looked}")
 }
 
+/// A list of tasks. Only where they differ, it says their states.
 fn list(
     heading: &str,
     note: &str,
@@ -73,28 +74,25 @@ fn list(
     data: &Page,
     (head, length): (&'static str, Length),
 ) -> Markup {
-    let columns: [Column; 7] = [
-        col("Task", Kind::Number),
-        col("Task name", Kind::Text),
-        col("Queue", Kind::Text),
-        col("State", Kind::Text),
-        col(head, Kind::Number),
-        col("Attempt", Kind::Number),
-        col("What is known", Kind::Text),
-    ];
+    let states = part.rows.iter().any(|shown| shown.task.state.is_finished());
+    let mut columns = vec![col("Task", Kind::Number), col("Task name", Kind::Text), col("Queue", Kind::Text)];
+    columns.extend(states.then(|| col("State", Kind::Text)));
+    columns.extend([col(head, Kind::Number), col("Attempt", Kind::Number), col("What is known", Kind::Text)]);
     let row = |shown: &Shown| {
         let task = &shown.task;
-        vec![
+        let state = html! { span class={ "state " (task.state.as_str().to_lowercase()) } { (task.state) } };
+        let mut cells = vec![
             Cell::by(html! { (task.task_id) }, task.task_id),
             Cell::text(&task.task_name),
             Cell::text(&task.queue),
-            Cell::new(
-                html! { span class={ "state " (task.state.as_str().to_lowercase()) } { (task.state) } },
-            ),
+        ];
+        cells.extend(states.then(|| Cell::new(state)));
+        cells.extend([
             length(shown, data),
             Cell::by(html! { (task.attempt_number) " of " (task.max_attempts) }, task.attempt_number),
             Cell::new(known(shown)),
-        ]
+        ]);
+        cells
     };
     html! {
         h3 { (heading) " " span.aside { (note) @if part.more && !part.rows.is_empty() { "; there are more" } } }
