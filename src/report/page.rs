@@ -7,7 +7,7 @@ use super::data::Page;
 use super::parts;
 use super::verdict::{Section, quiet};
 use super::words::{local, minute, text};
-use crate::cli::words::{number, span};
+use crate::cli::words::number;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");

@@ -44,7 +44,7 @@ pub(in super::super) fn times(data: &Page) -> Markup {
     let names = &data.names.rows;
     let window = data.window();
     let note = html! {
-        "By task name, over the last " (window) "; lengths are at most a quarter too long"
+        "By task name, over the last " (window) "; lengths are at most a quarter too long; lines at p50 (solid), p95 (dashed) and p99 (dotted)"
         @if data.names.more { "; the " (names.len()) " busiest names" }
     };
     let inside = html! {
