@@ -30,8 +30,8 @@ const CHUNK: usize = 500;
 const RUNNING: usize = 1_000;
 /// Queued tasks that are looked at, from each end.
 const QUEUED: usize = 500;
-/// Queued tasks are searched for among so many ids from each end: a search passes a few million in a second.
-const SPAN: i64 = 1_000_000;
+/// Queued tasks are searched for among so many ids from each end: a search passes millions in a second.
+const SPAN: i64 = 5_000_000;
 /// Shown of the args of a task, in characters.
 const ARGS_CHARS: usize = 500;
 
@@ -187,7 +187,7 @@ impl Page {
             names: Part::first(by_name(&rollups), NAMES),
             failures: failures(queue, wish)?,
             running: running(queue, wish)?,
-            queued: queued(queue, wish, total.queued())?,
+            queued: queued(queue, wish, total)?,
             slowest: slowest(queue, wish, total.all())?,
             dead_letters: Part::first(
                 queue.dead_letters().list(Filter::new().newest_first().limit(LETTERS + 1))?,
@@ -240,21 +240,25 @@ fn slowest(queue: &Queue, wish: Wish, all: u64) -> Result<Slowest, Error> {
     Ok(Slowest { tasks: shown(queue, slowest, wish, looked_at < all)?, looked_at })
 }
 
-/// No index leads to queued tasks in the order of their ids, so only both ends are searched. `all`: how many there are.
-fn queued(queue: &Queue, wish: Wish, all: u64) -> Result<Queued, Error> {
+/// No index leads to queued tasks in the order of their ids, so only both ends are searched. `total` says how many there are of
+/// each kind.
+fn queued(queue: &Queue, wish: Wish, total: QueueCounts) -> Result<Queued, Error> {
     let found = both_ends(queue)?;
     let looked_at = found.len() as u64;
-    let more = looked_at < all;
     let (mut ready, rest): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|task| task.hold.unwrap_or(Hold::Ready) == Hold::Ready);
     let (mut waiting, held): (Vec<_>, Vec<_>) =
         rest.into_iter().partition(|task| task.hold == Some(Hold::Time));
     ready.sort_by_key(|task| (ready_at(task), task.task_id));
     waiting.sort_by_key(|task| (task.run_at, task.task_id));
+    let part = |tasks: Vec<TaskRecord>, of: u64| {
+        let more = (tasks.len() as u64) < of;
+        shown(queue, tasks, wish, more)
+    };
     Ok(Queued {
-        ready: shown(queue, ready, wish, more)?,
-        waiting: shown(queue, waiting, wish, more)?,
-        held: shown(queue, held, wish, more)?,
+        ready: part(ready, total.ready)?,
+        waiting: part(waiting, total.waiting)?,
+        held: part(held, total.held.saturating_add(total.unknown_name))?,
         looked_at,
     })
 }

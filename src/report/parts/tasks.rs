@@ -54,7 +54,11 @@ fn queued_note(data: &Page, of: u64) -> String {
     if looked >= all {
         format!("of {of}")
     } else {
-        format!("of {of}, among {} oldest and newest of {} queued tasks", number(looked), number(all))
+        format!(
+            "of {of}; looked at: the {} oldest and newest of {} queued tasks",
+            number(looked),
+            number(all)
+        )
     }
 }
 
@@ -96,7 +100,8 @@ fn list(
     };
     html! {
         h3 { (heading) " " span.aside { (note) @if part.more && !part.rows.is_empty() { "; there are more" } } }
-        @if part.rows.is_empty() { (nothing(none)) }
+        @if part.rows.is_empty() && part.more { (nothing("None is among those that were looked at.")) }
+        @else if part.rows.is_empty() { (nothing(none)) }
         @else { (table(heading, &columns, part.rows.iter().map(row).collect())) }
     }
 }
