@@ -8,4 +8,8 @@ mod care;
 mod jobs;
 #[cfg(unix)]
 mod jobs_killed;
+#[cfg(feature = "report")]
+mod report;
+#[cfg(feature = "report")]
+mod report_files;
 mod support;
