@@ -20,11 +20,11 @@
 
 #[cfg(unix)]
 mod jobs;
-mod screen;
+pub(crate) mod screen;
 mod session;
-mod table;
+pub(crate) mod table;
 mod trouble;
-mod words;
+pub(crate) mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,11 +76,17 @@ impl Command {
 
 /// What can be done to every file.
 #[derive(Debug, clap::Subcommand)]
-enum Verb {}
+enum Verb {
+    #[cfg(feature = "tui")]
+    Watch(crate::tui::Watch),
+}
 
 impl Verb {
-    fn run(self, _session: &mut Session) -> Done {
-        match self {}
+    fn run(self, session: &mut Session) -> Done {
+        match self {
+            #[cfg(feature = "tui")]
+            Verb::Watch(watch) => watch.run(session),
+        }
     }
 }
 

@@ -48,7 +48,7 @@ impl Session {
     /// # Errors
     /// What is wrong with the file, and where else to look.
     pub(crate) fn queue(&self) -> Result<Queue, Trouble> {
-        self.must_exist()?;
+        self.exists()?;
         self.open(Queue::builder())
     }
 
@@ -57,7 +57,11 @@ impl Session {
         Ok(builder.open(&self.db)?)
     }
 
-    fn must_exist(&self) -> Result<(), Trouble> {
+    /// Whether there is a file.
+    ///
+    /// # Errors
+    /// There is none, and what to do.
+    pub(crate) fn exists(&self) -> Result<(), Trouble> {
         if std::fs::symlink_metadata(&self.db).is_ok() {
             return Ok(());
         }
