@@ -128,6 +128,8 @@ pub(super) enum Target {
 pub(super) struct Deed {
     pub verb: Verb,
     pub target: Target,
+    /// What a person calls the target, where ids say little.
+    pub about: Option<String>,
 }
 
 /// An answer.

@@ -42,6 +42,9 @@ impl App {
     }
 
     fn on_plain_key(&mut self, key: KeyEvent) -> Option<Command> {
+        if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
+            return None; // an Esc that is typed quickly before a capital arrives as Alt
+        }
         match key.code {
             KeyCode::Char('q') => return Some(Command::Quit),
             KeyCode::Char('?') | KeyCode::F(1) => self.overlay = Some(Overlay::Help),
@@ -121,7 +124,8 @@ impl App {
             KeyCode::Enter => match humantime::parse_duration(input.text().trim()) {
                 Ok(age) => {
                     let verb = Verb::Purge(self.now.before(age));
-                    return self.confirm(Deed { verb, target: Target::Query(Query::default()) });
+                    let target = Target::Query(Query::default());
+                    return self.confirm(Deed { verb, target, about: None });
                 }
                 Err(bad) => error = Some(format!("{bad}; write 30d, or 12h")),
             },
@@ -262,7 +266,7 @@ impl App {
         };
         if key == 'P' {
             let (verb, queue) = self.pause()?;
-            return self.confirm(Deed { verb, target: Target::Queue(queue) });
+            return self.confirm(Deed { verb, target: Target::Queue(queue), about: None });
         }
         if self.tab == Tab::Overview && self.detail.is_none() {
             return None;
@@ -281,8 +285,8 @@ impl App {
             'N' => Verb::RunNow,
             _ => return None,
         };
-        let target = self.target()?;
-        self.confirm(Deed { verb, target })
+        let (target, about) = (self.target()?, self.about());
+        self.confirm(Deed { verb, target, about })
     }
 
     /// What is selected; else all that the filter means; else what is under the cursor.
@@ -314,6 +318,31 @@ impl App {
                 }
                 Some(Target::Ids(ids))
             }
+        }
+    }
+
+    /// What a group of failures, or one task, is called.
+    fn about(&self) -> Option<String> {
+        if self.detail.is_some() {
+            return None;
+        }
+        match self.tab {
+            Tab::Failures => {
+                let group = self.failures.current()?;
+                let mut about = match self.failures.selected.len() {
+                    0 | 1 => format!("{}: {}: {}", group.task_name, group.error_type, group.message),
+                    n => format!("All of {n} groups"),
+                };
+                if self.grouped.1 {
+                    about = format!("Of the newest {} failures: {about}", self.grouped.0);
+                }
+                Some(about)
+            }
+            Tab::Tasks if self.tasks.selected.is_empty() && self.tasks.query.is_all() => {
+                let task = self.tasks.current()?;
+                Some(format!("Task {}, {}, {}", task.task_id, task.task_name, task.state))
+            }
+            _ => None,
         }
     }
 

@@ -90,6 +90,9 @@ pub(super) fn question(confirm: &Confirm) -> Vec<String> {
 
 /// Which ones are meant.
 fn meaning(deed: &Deed) -> String {
+    if let Some(about) = &deed.about {
+        return safe(about).into_owned();
+    }
     match &deed.target {
         Target::Ids(ids) => match &ids[..] {
             [id] => format!("This one: {id}"),
@@ -182,7 +185,7 @@ mod tests {
     use crate::tui::query::Query;
 
     fn ask(verb: Verb, target: Target, tally: Tally) -> String {
-        question(&Confirm { serial: 1, deed: Deed { verb, target }, tally }).join("\n")
+        question(&Confirm { serial: 1, deed: Deed { verb, target, about: None }, tally }).join("\n")
     }
 
     #[test]

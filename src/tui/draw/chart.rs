@@ -70,11 +70,16 @@ fn total(minute: &Minute) -> u64 {
 }
 
 fn legend(minutes: &[Minute; MINUTES], ink: Ink, area: Rect, buf: &mut Buffer) {
-    let mut spans = vec![Span::styled(" Attempts a minute  ", ink.bold())];
-    for (end, (name, color, mark)) in ENDS.iter().enumerate() {
+    let mut spans = vec![Span::styled(" Attempts/min ", ink.bold())];
+    for (end, (name, color, mark)) in ENDS.iter().enumerate().rev() {
         let n = minutes.iter().fold(0_u64, |sum, minute| sum.saturating_add(minute[end]));
         let (mark, style) = if ink.colors { ("█", Style::new().fg(*color)) } else { (*mark, ink.bold()) };
-        spans.extend([Span::styled(mark, style), Span::raw(format!(" {name} {}  ", compact(n)))]);
+        if n > 0 || matches!(*name, "succeeded" | "failed") {
+            spans.extend([
+                Span::styled(format!(" {mark} "), style),
+                Span::raw(format!("{name} {} ", compact(n))),
+            ]);
+        }
     }
     buf.set_line(area.x, area.y, &Line::from(spans), area.width);
 }

@@ -22,7 +22,7 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
         Tab::Overview => {}
         Tab::Tasks => {
             head(app, &app.tasks, count_of(app), ink, title, buf);
-            show(&app.tasks, task_columns(wide, "AGE"), |task| task_row(task, app.now, ink), ink, body, buf);
+            show(&app.tasks, task_columns(wide, "AGE"), |task| task_row(task, app, ink), ink, body, buf);
         }
         Tab::Waiting => {
             let order = if app.soonest_first { "the soonest first" } else { "by id, the newest first" };
@@ -146,19 +146,26 @@ fn tries(task: &TaskRecord) -> String {
     format!("{}/{}", task.attempt_number, task.max_attempts)
 }
 
-fn task_row(task: &TaskRecord, now: Timestamp, ink: Ink) -> Vec<Cell> {
+fn task_row(task: &TaskRecord, app: &App, ink: Ink) -> Vec<Cell> {
     let since = match task.state {
         State::Queued => task.created_at,
         State::Running => task.started_at.unwrap_or(task.created_at),
         _ => task.finished_at.unwrap_or(task.created_at),
     };
-    cells(task, short(now.since(since)), ink)
+    let mut cells = cells(task, short(app.now.since(since)), ink);
+    let is_paused = |name| app.queues().any(|(queue, counts)| queue == name && counts.paused);
+    if task.hold == Some(Hold::Ready) && is_paused(&task.queue) {
+        cells.pop();
+        cells.push(cell("its queue is paused", ink.warn()));
+    }
+    cells
 }
 
 fn waiting_row(task: &TaskRecord, now: Timestamp, ink: Ink) -> Vec<Cell> {
     let due = match task.run_at {
         Some(due) if due > now => short(due.since(now)),
-        _ => "due".to_owned(),
+        Some(due) => format!("late {}", short(now.since(due))),
+        None => String::new(),
     };
     cells(task, due, ink)
 }
@@ -209,8 +216,10 @@ fn error(error_type: &str, message: Option<&str>) -> String {
 fn last_segment(error_type: &str) -> &str {
     // The generics of a type have paths of their own.
     let plain = error_type.split('<').next().unwrap_or(error_type);
-    let from = plain.rfind("::").map_or(0, |at| at + 2);
-    &error_type[from..]
+    match plain.rfind("::").map_or(0, |at| at + 2) {
+        from if &plain[from..] != "Error" => &error_type[from..],
+        _ => error_type, // that alone says nothing
+    }
 }
 
 fn first_line(text: &str) -> &str {

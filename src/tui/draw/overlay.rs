@@ -16,20 +16,20 @@ use crate::tui::words;
 
 const HELP: &[(&str, &str)] = &[
     ("1-5, Tab", "overview, tasks, failures, waiting, dead letters"),
-    ("j k, arrows", "up and down; PgUp PgDn, Home End (g G) further"),
+    ("j k, arrows", "up and down; PgUp PgDn, Home End (g G) go further"),
     ("Enter, Esc", "open; back (from a task, a selection, a filter)"),
     ("/", "filter: state:failed,lost queue: name: error: tag: id:"),
-    ("", "and text in name, tag, error or args; quotes keep words together"),
-    ("Space, A", "select one; all on the page"),
+    ("", "and text, searched in name, tag, error and args"),
+    ("Space, A", "select one; select all on the page"),
     ("l", "failures: list the tasks of the group"),
     ("", ""),
-    ("", "Capitals change the file, after a question. They mean what is"),
-    ("", "selected; else all that the filter means, on every page; else"),
-    ("", "the row under the cursor. (Failures: the group.)"),
-    ("R", "retry failed and lost ones; replay dead letters"),
+    ("", "Capitals change the file, after a question. They mean"),
+    ("", "what is selected; else all that the filter means; else"),
+    ("", "the row under the cursor (failures: its whole group)."),
+    ("R", "retry what failed or was lost; replay dead letters"),
     ("N", "run now what waits for its time"),
     ("C, D", "cancel; delete (dead letters: by age)"),
-    ("M", "move failed and lost ones to the dead letters"),
+    ("M", "move what failed or was lost to the dead letters"),
     ("P", "pause or resume the queue"),
 ];
 
@@ -72,7 +72,7 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) -> Option<
 fn help(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     let pulse = app.pulse.as_ref().map(|pulse| words::short(pulse.took)).unwrap_or_default();
     let cost = format!(
-        "Refreshed every {}; the last time the counters took {pulse}, the list {}.",
+        "Refreshed each {}; that took {pulse} for the counters, {} for the list.",
         words::short(app.every),
         words::short(app.took)
     );

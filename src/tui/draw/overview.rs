@@ -31,7 +31,7 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     chart::draw(&app.rollups, app.now, ink, Rect { y: area.y + 2, height: chart, ..area }, buf);
     let below = Rect { y: area.y + 2 + chart, height: rows - chart, ..area };
     if area.width >= SIDE_BY_SIDE {
-        let half = 50;
+        let half = area.width * 2 / 5;
         queues(app, pulse, ink, Rect { width: half, ..below }, buf);
         names(app, ink, Rect { x: below.x + half + 2, width: below.width - half - 2, ..below }, buf);
     } else {
@@ -59,22 +59,26 @@ fn states(pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
 /// What the queued ones wait for.
 fn queued(app: &App, pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
     let total = pulse.counts.total();
-    let mut parts =
-        vec![format!("{} ready", compact(total.ready)), format!("{} waiting", compact(total.waiting))];
-    if total.unknown_name > 0 {
-        parts.push(format!("{} without a handler", compact(total.unknown_name)));
-    }
-    if total.held > 0 {
-        parts.push(format!("{} held", compact(total.held)));
-    }
-    let mut spans = vec![Span::raw(format!(" Queued: {}", parts.join(", ")))];
-    if let Some(due) = pulse.next_due {
-        spans.push(Span::raw(format!(" · next due {}", distance(due, app.now))));
-    }
+    let mut spans = vec![Span::raw(format!(" {} ready", compact(total.ready)))];
     if let Some(oldest) = pulse.ready_since.values().min() {
         let age = app.now.since(*oldest);
         let style = if age > LATE { ink.warn() } else { ink.plain() };
-        spans.push(Span::styled(format!(" · oldest ready {}", short(age)), style));
+        spans.push(Span::styled(format!(", the oldest for {}", short(age)), style));
+    }
+    spans.push(Span::raw(format!(" · {} waiting", compact(total.waiting))));
+    if let Some(due) = pulse.next_due {
+        let (text, style) = match due > app.now.before(LATE) {
+            true if due > app.now => (format!(", the next {}", distance(due, app.now)), ink.plain()),
+            true => (", one is due".to_owned(), ink.plain()),
+            false => (format!(", late by {}", short(app.now.since(due))), ink.warn()),
+        };
+        spans.push(Span::styled(text, style));
+    }
+    if total.unknown_name > 0 {
+        spans.push(Span::styled(format!(" · {} without a handler", compact(total.unknown_name)), ink.warn()));
+    }
+    if total.held > 0 {
+        spans.push(Span::raw(format!(" · {} held", compact(total.held))));
     }
     buf.set_line(area.x, area.y, &Line::from(spans), area.width);
 }
