@@ -18,10 +18,18 @@
 //!
 //! It uses only the public API, and says how it ended by [`Exit`].
 
+mod care;
+mod dead;
+mod doctor;
+mod filter;
 #[cfg(unix)]
 mod jobs;
+mod list;
+mod mend;
 pub(crate) mod screen;
 mod session;
+mod show;
+mod stats;
 pub(crate) mod table;
 mod trouble;
 pub(crate) mod words;
@@ -31,22 +39,28 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use crate::TaskId;
+
 pub use screen::When;
 pub(crate) use session::Session;
 pub use trouble::Exit;
 pub(crate) use trouble::{Done, Trouble};
 
+/// The heading of what every verb takes.
+const EVERYWHERE: &str = "Everywhere";
+
 /// What every verb takes.
 #[derive(Debug, Clone, clap::Args)]
 struct Common {
     /// The file with the tasks [default: perdura.db]
-    #[arg(long, global = true, env = "PERDURA_DB", hide_env_values = true, value_name = "FILE")]
+    #[arg(long, global = true, env = "PERDURA_DB", hide_env_values = true, value_name = "FILE", help_heading = EVERYWHERE)]
     db: Option<PathBuf>,
     /// Answer in JSON: one document, or one line for each task
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
-    /// When to colour [NO_COLOR turns it off, too]
-    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    /// When to colour; NO_COLOR turns it off, too
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "auto|always|never", help_heading = EVERYWHERE,
+          hide_possible_values = true, hide_default_value = true)]
     color: When,
 }
 
@@ -77,6 +91,70 @@ impl Command {
 /// What can be done to every file.
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    List(list::List),
+    Show(show::Show),
+    Stats(stats::Stats),
+    Failures(stats::Failures),
+    /// Say why a task does not run now
+    Explain {
+        #[arg(value_name = "ID")]
+        id: TaskId,
+    },
+    /// Queue FAILED, LOST or CANCELLED tasks again, with fresh attempts
+    Retry(filter::Target),
+    /// Cancel QUEUED tasks, and ask RUNNING ones to stop
+    Cancel(filter::Target),
+    /// Delete tasks that are not running, with all that is kept of them
+    Delete(filter::Target),
+    /// Move FAILED and LOST tasks out of the way
+    MoveToDead(filter::Target),
+    /// Run tasks now that wait for their time
+    RunNow {
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<TaskId>,
+    },
+    /// Claim nothing more from these queues, until they are resumed
+    Pause {
+        #[arg(value_name = "QUEUE", required = true)]
+        queues: Vec<String>,
+    },
+    /// Claim from these queues again
+    Resume {
+        #[arg(value_name = "QUEUE", required = true)]
+        queues: Vec<String>,
+    },
+    /// Delete tasks that succeeded or were cancelled long ago
+    Purge(mend::Purge),
+    /// Look at dead letters, and make tasks of them again
+    #[command(subcommand)]
+    Dead(dead::Dead),
+    Doctor(doctor::Doctor),
+    /// Copy the file while it is in use; the copy is checked
+    Backup {
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Write everything as lines of JSON, to a file or to stdout
+    Export {
+        #[arg(value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Make the file of an export; `-` reads stdin
+    Import {
+        #[arg(value_name = "EXPORT")]
+        from: PathBuf,
+    },
+    /// Make the file, if it is not there
+    Init,
+    /// Write completions for a shell
+    Completions {
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual: to stdout, or a page for each verb into a folder
+    Man {
+        #[arg(value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
     #[cfg(feature = "tui")]
     Watch(crate::tui::Watch),
 }
@@ -84,15 +162,56 @@ enum Verb {
 impl Verb {
     fn run(self, session: &mut Session) -> Done {
         match self {
+            Verb::List(list) => list.run(session),
+            Verb::Show(show) => show.run(session),
+            Verb::Stats(stats) => stats.run(session),
+            Verb::Failures(failures) => failures.run(session),
+            Verb::Explain { id } => explain(session, id),
+            Verb::Retry(target) => mend::RETRY.run(session, &target),
+            Verb::Cancel(target) => mend::CANCEL.run(session, &target),
+            Verb::Delete(target) => mend::DELETE.run(session, &target),
+            Verb::MoveToDead(target) => mend::MOVE_TO_DEAD.run(session, &target),
+            Verb::RunNow { ids } => mend::run_now(session, &ids),
+            Verb::Pause { queues } => mend::set_paused(session, &queues, true),
+            Verb::Resume { queues } => mend::set_paused(session, &queues, false),
+            Verb::Purge(purge) => purge.run(session),
+            Verb::Dead(dead) => dead.run(session),
+            Verb::Doctor(doctor) => doctor.run(session),
+            Verb::Backup { to } => care::backup(session, &to),
+            Verb::Export { to } => care::export(session, to.as_deref()),
+            Verb::Import { from } => care::import(session, &from),
+            Verb::Init => care::init(session),
+            Verb::Completions { shell } => care::completions(session, shell),
+            Verb::Man { folder } => care::manual(session, folder),
             #[cfg(feature = "tui")]
             Verb::Watch(watch) => watch.run(session),
         }
     }
 }
 
+fn explain(session: &mut Session, id: TaskId) -> Done {
+    let explanation = session.look()?.explain(id)?;
+    if session.json {
+        let text = explanation.to_string();
+        session.screen.json(&serde_json::json!({ "task_id": id, "explanation": text }))?;
+    } else {
+        session.screen.line(screen::safe(&explanation.to_string()))?;
+    }
+    Ok(Exit::Done)
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  perdura add -- gzip big.log        a job that is tried until it has succeeded, three times at most
+  perdura work --drain               run what is there; kill it at any moment, and start it again
+  perdura list                       and show, failures, retry, doctor …
+
+Exit codes: 0 done; 1 done, and the answer is no (something failed, nothing was meant); 2 wrong usage; 3 refused by the
+queue; 4 trouble with the file; 130 and 143 stopped by a signal, what ran was handed back.";
+
 /// Durable tasks in one file: jobs for the shell, and an admin.
 #[derive(Debug, Parser)]
-#[command(name = "perdura", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "perdura", version, propagate_version = true, max_term_width = 100, after_help = FIRST_STEPS)]
 struct Perdura {
     #[command(flatten)]
     common: Common,

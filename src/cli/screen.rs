@@ -70,13 +70,12 @@ impl Screen {
 
     /// Writes a line.
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
-        self.write(format_args!("{text}\n"))
+        self.write_fmt(format_args!("{text}\n"))
     }
 
     /// Writes text as it is; whoever calls it has made it safe.
-    pub(crate) fn write(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
-        let written = self.out.write_fmt(text);
-        self.heard(written)
+    pub(crate) fn text(&mut self, text: impl fmt::Display) -> io::Result<()> {
+        self.write_fmt(format_args!("{text}"))
     }
 
     /// Writes a value as one line of JSON.
@@ -88,12 +87,8 @@ impl Screen {
     /// Lets the reader see all that was written.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         let flushed = self.out.flush();
-        self.heard(flushed)
-    }
-
-    fn heard(&mut self, written: io::Result<()>) -> io::Result<()> {
-        self.broken |= written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
-        written
+        self.broken |= flushed.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+        flushed
     }
 
     /// Whether nobody reads any more, as when `head` has seen enough.
@@ -128,9 +123,33 @@ impl Screen {
         let _ = writeln!(io::stderr(), "perdura: {}", safe(&trouble.message)); // there is nobody else to tell
     }
 
+    /// Asks a person; none if there is nobody to ask. Whatever does not begin as "yes" does is a no.
+    pub(crate) fn ask(&mut self, question: &str) -> io::Result<Option<bool>> {
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return Ok(None);
+        }
+        self.flush()?;
+        write!(io::stderr(), "{} [y/N] ", safe(question))?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(Some(answer.trim_start().starts_with(['y', 'Y'])))
+    }
+
     /// Says something on stderr that is no answer: what happens, what was noticed.
     pub(crate) fn remark(&mut self, text: impl fmt::Display) {
         let _ = writeln!(io::stderr(), "{text}"); // a remark that nobody hears is none
+    }
+}
+
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes);
+        self.broken |= written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Screen::flush(self)
     }
 }
 

@@ -5,10 +5,13 @@ use std::process::ExitCode;
 
 use super::screen::Screen;
 use super::{Common, Done, Exit, Trouble};
-use crate::{Builder, Queue};
+use crate::{Builder, Clock, Config, Queue, SystemClock, Timestamp};
 
 /// The file of those who name none.
 const DEFAULT_FILE: &str = "perdura.db";
+
+/// The most that args, results and checkpoints may have.
+const LARGEST: usize = 256 * 1024 * 1024;
 
 /// One run of the command.
 pub(crate) struct Session {
@@ -43,13 +46,40 @@ impl Session {
         &self.db
     }
 
-    /// The queue of the file, which must exist, to look or to mend. It executes nothing.
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        SystemClock::new().now()
+    }
+
+    /// The queue of the file, which must exist, to look at. Nothing is written.
+    ///
+    /// # Errors
+    /// What is wrong with the file, and where else to look.
+    pub(crate) fn look(&self) -> Result<Queue, Trouble> {
+        self.must_exist()?;
+        self.open(self.builder().look_only(true))
+    }
+
+    /// The queue of the file, which must exist, to mend. It executes nothing.
     ///
     /// # Errors
     /// What is wrong with the file, and where else to look.
     pub(crate) fn queue(&self) -> Result<Queue, Trouble> {
-        self.exists()?;
-        self.open(Queue::builder())
+        self.must_exist()?;
+        self.open(self.builder())
+    }
+
+    /// Settings for any file: the largest values that any program may have put into one.
+    pub(crate) fn builder(&self) -> Builder {
+        Session::for_any_file()
+    }
+
+    /// The same, for who has no session at hand.
+    pub(crate) fn for_any_file() -> Builder {
+        let mut config = Config::default();
+        (config.max_args_bytes, config.max_result_bytes, config.max_checkpoint_bytes) =
+            (LARGEST, LARGEST, LARGEST);
+        Queue::builder().config(config)
     }
 
     /// The queue of the file with these settings and handlers; the file is made if it is not there.
@@ -61,7 +91,7 @@ impl Session {
     ///
     /// # Errors
     /// There is none, and what to do.
-    pub(crate) fn exists(&self) -> Result<(), Trouble> {
+    pub(crate) fn must_exist(&self) -> Result<(), Trouble> {
         if std::fs::symlink_metadata(&self.db).is_ok() {
             return Ok(());
         }

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_may_be_cut_makes_room() {
-        let mut table = Table::new(&[("ID", Fit::Right), ("TEXT", Fit::Cut), ("END", Fit::Left)]);
+        let mut table = Table::new(&[("ID", Fit::Right), ("TEXT", Fit::Cut), ("LAST", Fit::Left)]);
         table.row(["1".into(), "x".repeat(100).into(), "y".repeat(10).into()]);
         assert_eq!(table.widths(40), [2, 24, 10]);
     }

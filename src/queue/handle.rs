@@ -11,7 +11,7 @@ use super::{Queue, dispatcher};
 use crate::error::{Error, ErrorKind};
 use crate::executor::Executor;
 use crate::handler::{Port, Registry, in_handler};
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Mutex, Sender, bounded, lock, unbounded};
 use crate::task::TaskId;
@@ -38,6 +38,8 @@ pub(crate) struct Handle {
     pub core: Arc<Core>,
     pub registry: Arc<Registry>,
     threads: Mutex<Option<Threads>>,
+    /// When the grace of a shutdown ends, in monotonic milliseconds.
+    grace_ends: AtomicU64,
 }
 
 struct Threads {
@@ -52,7 +54,12 @@ struct Threads {
 impl Handle {
     /// A handle whose steps somebody calls one by one.
     pub(crate) fn without_threads(core: Arc<Core>, registry: Arc<Registry>) -> Arc<Handle> {
-        let handle = Arc::new(Handle { core, registry, threads: Mutex::default() });
+        let handle = Arc::new(Handle {
+            core,
+            registry,
+            threads: Mutex::default(),
+            grace_ends: AtomicU64::new(u64::MAX),
+        });
         handle.core.store.writer.set_epilogue(Some(Box::new(Handover::new(handle.core.hub.clone()))));
         let weak = Arc::downgrade(&handle);
         let _ = handle.core.home.set(weak);
@@ -100,17 +107,19 @@ impl Handle {
     /// Stops claiming, lets what runs end within `grace`, asks the rest to stop, settles everything, joins the threads.
     pub(crate) fn shutdown(&self, grace: Duration) -> ShutdownReport {
         let threads = lock(&self.threads).take();
+        self.shorten_grace(grace);
         let Some(threads) = threads else { return ShutdownReport::default() };
         let core = &self.core;
         core.hub.stop();
         let _ = core.write(|_| Ok(())); // whoever was committing has handed its claims over after this
         let mut report = ShutdownReport { handed_back: self.hand_back(), ..ShutdownReport::default() };
-        if !self.await_idle(grace) {
+        if !self.await_idle(|| self.grace_left()) {
             for control in core.hub.controls() {
                 control.interrupted.store(true, Ordering::Release);
                 report.interrupted += 1;
             }
-            self.await_idle(AFTER_SIGNAL);
+            let signalled = core.hub.monotonic();
+            self.await_idle(|| (signalled + AFTER_SIGNAL).saturating_sub(core.hub.monotonic()));
         }
         core.hub.close_jobs();
         core.set_outcomes(None);
@@ -136,11 +145,26 @@ impl Handle {
         handed_back
     }
 
-    /// Waits until nothing runs; false if the time runs out first.
-    fn await_idle(&self, timeout: Duration) -> bool {
+    /// Lets the grace of the shutdown that goes on, or is about to, end after so long, if it would not end sooner.
+    fn shorten_grace(&self, grace: Duration) {
+        let ends = self.core.hub.monotonic().saturating_add(grace).as_millis();
+        self.grace_ends.fetch_min(u64::try_from(ends).unwrap_or(u64::MAX), Ordering::AcqRel);
+        self.core.hub.changes.tell();
+    }
+
+    fn grace_left(&self) -> Duration {
+        let ends = Duration::from_millis(self.grace_ends.load(Ordering::Acquire));
+        ends.saturating_sub(self.core.hub.monotonic())
+    }
+
+    /// Waits until nothing runs; false if no time is left before.
+    fn await_idle(&self, left: impl Fn() -> Duration) -> bool {
         let hub = &self.core.hub;
-        let look = || Ok::<_, Infallible>(hub.nothing_runs().then_some(()));
-        hub.await_that(Some(timeout), || Duration::MAX, look) == Ok(Some(()))
+        let look = || {
+            let is_idle = hub.nothing_runs();
+            Ok::<_, Infallible>((is_idle || left().is_zero()).then_some(is_idle))
+        };
+        hub.await_that(None, &left, look) == Ok(Some(true))
     }
 }
 

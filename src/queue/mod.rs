@@ -317,7 +317,7 @@ impl Queue {
         })
     }
 
-    /// Waits until nothing that may start is ready or running. What waits for its time (a delay, the backoff of a retry), is held
+    /// Waits until nothing that may start is ready, due or running. What waits for a time to come (a delay, the backoff of a retry), is held
     /// for its unknown name, or lies in a queue that is paused or not served, is not waited for.
     ///
     /// # Errors
@@ -334,6 +334,9 @@ impl Queue {
                     ErrorKind::ShutDown,
                     "the queue was shut down and runs nothing more; open it again",
                 ));
+            }
+            if self.next_due()?.is_some_and(|due| due <= self.handle.core.now()) {
+                return Ok(None); // the timer is about to promote it
             }
             let counts = self.counts()?;
             let at_work = |q: &crate::task::QueueCounts| {
@@ -508,7 +511,8 @@ impl Queue {
     /// Stops executing: claims nothing more, lets what runs end within `grace`, then asks it to stop and waits a second for it,
     /// hands back what did not start, settles everything, joins its threads, gives up the ownership of the file.
     ///
-    /// The queue still enqueues and looks afterwards. A second call does nothing. Dropping the last handle does the same without
+    /// The queue still enqueues and looks afterwards. A second call from another thread, while the first one waits, shortens its grace; one
+    /// that comes later does nothing. Dropping the last handle does the same without
     /// grace.
     ///
     /// # Errors

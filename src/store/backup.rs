@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
 
 use super::check::check;
 use super::fault::Sql;
-use super::open::{create_private, file_error, sync_folder};
+use super::open::{canonical, create_private, file_error, sync_folder};
 use crate::error::{Error, ErrorKind};
 use crate::task::Progress;
 
@@ -19,6 +19,7 @@ const STEP_PAGES: i32 = 4096;
 /// # Errors
 /// `InvalidInput` for a target that exists; `Corrupt` if the copy is not sound; those of the disk.
 pub(crate) fn backup(snapshot: &Connection, to: &Path, progress: &mut dyn FnMut(Progress)) -> Sql<()> {
+    let to = &canonical(to, true)?; // a copy is not locked by several, so a network may hold it
     new_file(to)?;
     let done = copy(snapshot, to, progress).and_then(|()| Ok(sync_folder(to)?));
     if done.is_err() {
@@ -43,7 +44,9 @@ pub(super) fn new_file(path: &Path) -> Result<(), Error> {
 fn copy(snapshot: &Connection, to: &Path, progress: &mut dyn FnMut(Progress)) -> Sql<()> {
     // Begins the reading transaction, so that no commit makes the copy begin again.
     let _: i64 = snapshot.query_row("SELECT COUNT(*) FROM perdura_meta", [], |row| row.get(0))?;
-    let mut target = Connection::open(to)?;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut target = Connection::open_with_flags(to, flags)?;
     let running = Backup::new(snapshot, &mut target)?;
     loop {
         let step = running.step(STEP_PAGES)?;

@@ -167,6 +167,7 @@ pub struct QueueCounts {
     /// Whether nothing is claimed from it.
     pub paused: bool,
     /// Whether the process that executes leaves it to others ([`Builder::queues`](crate::Builder::queues)).
+    #[serde(default)]
     pub unserved: bool,
     /// `QUEUED`, may be claimed.
     pub ready: u64,

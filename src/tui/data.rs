@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use super::ask::{Answer, Ask, Found, Pulse, Serial, Subject, Tally};
 use super::search::Search;
 use super::sweep::Sweep;
-use crate::{Clock, Error, FileReport, Queue, SystemClock};
+use crate::{Builder, Clock, Error, FileReport, Queue, SystemClock, Timestamp};
 
 /// A look at the file opens it anew after so long: it may have been replaced, and what is known of it changes.
 const REOPEN: Duration = Duration::from_secs(5);
@@ -31,12 +31,12 @@ impl Data {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn start(path: PathBuf) -> std::io::Result<Data> {
+    pub fn start(path: PathBuf, settings: fn() -> Builder) -> std::io::Result<Data> {
         // Unbounded: the screen asks a question again only when it is answered.
         let (asks, inbox) = unbounded();
         let (outbox, answers) = unbounded();
         let reader = Reader {
-            file: File { path, open: None, clock: SystemClock::new() },
+            file: File { path, settings, open: None, clock: SystemClock::new() },
             outbox,
             search: None,
             sweep: None,
@@ -203,6 +203,8 @@ impl Reader {
 /// The file, open to look most of the time.
 struct File {
     path: PathBuf,
+    /// How it is opened.
+    settings: fn() -> Builder,
     open: Option<Open>,
     clock: SystemClock,
 }
@@ -221,7 +223,7 @@ impl File {
         match &mut self.open {
             Some(open) => Ok(&open.queue),
             none => {
-                let queue = Queue::builder().look_only(true).open(&self.path)?;
+                let queue = (self.settings)().look_only(true).open(&self.path)?;
                 let report = queue.inspect()?;
                 Ok(&none.insert(Open { queue, report, at: now }).queue)
             }
@@ -232,24 +234,28 @@ impl File {
     fn write(&mut self) -> Result<Queue, Error> {
         self.open = None;
         self.look()?;
-        Queue::builder().open(&self.path)
+        (self.settings)().open(&self.path)
     }
 
     fn pulse(&mut self, with_rates: bool) -> Result<Pulse, Error> {
         let clock = self.clock;
         let began = clock.monotonic();
-        let queue = self.look()?;
-        let since = clock.now().before(HOUR).to_system_time();
-        let mut pulse = Pulse {
-            counts: queue.counts()?,
-            rollups: if with_rates { Some(queue.rollups(since)?) } else { None },
-            ready_since: queue.ready_since()?,
-            next_due: queue.next_due()?,
-            file: None,
-            took: Duration::ZERO,
-        };
+        let mut pulse = pulse(self.look()?, with_rates.then(|| clock.now()))?;
         pulse.file = self.open.as_ref().map(|open| open.report.clone());
         pulse.took = clock.monotonic().saturating_sub(began);
         Ok(pulse)
     }
+}
+
+/// How everything is; with the rates of the hour before a time.
+pub(super) fn pulse(queue: &Queue, rates: Option<Timestamp>) -> Result<Pulse, Error> {
+    let since = rates.map(|now| now.before(HOUR).to_system_time());
+    Ok(Pulse {
+        counts: queue.counts()?,
+        rollups: since.map(|since| queue.rollups(since)).transpose()?,
+        ready_since: queue.ready_since()?,
+        next_due: queue.next_due()?,
+        file: None,
+        took: Duration::ZERO,
+    })
 }

@@ -45,9 +45,9 @@ impl Watch {
                 "watch needs a terminal to draw on; `perdura stats --json` says the same to a program";
             return Err(Trouble::usage(message));
         }
-        session.exists()?;
+        session.must_exist()?;
         let file = session.db().display().to_string();
-        let data = data::Data::start(session.db().to_owned())?;
+        let data = data::Data::start(session.db().to_owned(), Session::for_any_file)?;
         let ink = draw::Ink { colors: session.screen.has_colors() };
         terminal::show(app::App::new(file, self.every), &data, ink)
     }

@@ -29,6 +29,7 @@ mod io_errors;
 mod kill;
 mod kit;
 mod logger;
+mod looking;
 #[cfg(target_os = "linux")]
 mod loop_device;
 mod mending;

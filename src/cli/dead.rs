@@ -1,0 +1,197 @@
+//! Dead letters: looking at them, and making tasks of them again.
+
+use std::time::Duration;
+
+use super::filter::{Which, age, may};
+use super::list::state;
+use super::screen::safe;
+use super::table::{Fit, Table};
+use super::words::{count, distance, span};
+use super::{Done, Exit, Session, Trouble};
+use crate::{DeadLetter, Filter, TaskId};
+
+/// What can be done with dead letters.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Dead {
+    /// List them, the newest first
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// At most so many
+        #[arg(long, short = 'l', default_value_t = 50, value_name = "N")]
+        limit: usize,
+        /// Older than this one: the next page
+        #[arg(long, value_name = "ID")]
+        before: Option<TaskId>,
+    },
+    /// Show one: args, attempts, errors
+    Show {
+        /// The id that it had as a task
+        id: TaskId,
+    },
+    /// Make new tasks of them; they stay, marked
+    Replay(Replay),
+    /// Delete those that were moved long ago
+    Purge {
+        /// Moved so long ago, or longer: 90s, 12h, 30d
+        #[arg(long, value_name = "AGE", value_parser = age)]
+        older_than: Duration,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// Which letters are replayed.
+#[derive(Debug, clap::Args)]
+pub(super) struct Replay {
+    /// These letters
+    #[arg(value_name = "ID")]
+    ids: Vec<TaskId>,
+    #[command(flatten)]
+    which: Which,
+    /// All that were not replayed yet
+    #[arg(long)]
+    all: bool,
+    /// Also those that were replayed before
+    #[arg(long)]
+    again: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Say how many are meant, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Dead {
+    pub(super) fn run(self, session: &mut Session) -> Done {
+        match self {
+            Dead::List { which, limit, before } => list(session, &which, limit, before),
+            Dead::Show { id } => {
+                let missing = Trouble::new(Exit::Refused, format!("there is no dead letter {id}"));
+                let queue = session.look()?;
+                super::show::show_letter(session, &queue, id, missing)
+            }
+            Dead::Replay(replay) => replay.run(session),
+            Dead::Purge { older_than, yes } => purge(session, older_than, yes),
+        }
+    }
+}
+
+fn list(session: &mut Session, which: &Which, limit: usize, before: Option<TaskId>) -> Done {
+    let now = session.now();
+    let mut filter = which.filter(now).newest_first().limit(limit.saturating_add(1));
+    if let Some(id) = before {
+        filter = filter.before(id);
+    }
+    let mut letters = session.look()?.dead_letters().list(filter)?;
+    let more = letters.len() > limit;
+    letters.truncate(limit);
+    if session.json {
+        for letter in &letters {
+            session.screen.json(letter)?;
+        }
+        return Ok(Exit::Done);
+    }
+    if letters.is_empty() {
+        session.screen.remark("there are no dead letters like that");
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&[
+        ("ID", Fit::Right),
+        ("STATE", Fit::Left),
+        ("NAME", Fit::Cut),
+        ("QUEUE", Fit::Cut),
+        ("MOVED", Fit::Left),
+        ("REPLAYED", Fit::Left),
+        ("ERROR", Fit::Cut),
+    ]);
+    for letter in &letters {
+        let replayed = letter.replayed_as.map_or(String::new(), |task| format!("as {task}"));
+        table.row([
+            letter.task_id.to_string().into(),
+            state(letter.state),
+            safe(&letter.task_name).into_owned().into(),
+            safe(&letter.queue).into_owned().into(),
+            distance(letter.moved_at, now).into(),
+            replayed.into(),
+            safe(&error(letter)).into_owned().into(),
+        ]);
+    }
+    table.print(&mut session.screen)?;
+    if let Some(last) = letters.last().filter(|_| more) {
+        session.screen.remark(format_args!("there are more: --before {}", last.task_id));
+    }
+    Ok(Exit::Done)
+}
+
+fn error(letter: &DeadLetter) -> String {
+    let message = letter.error_message.as_deref().and_then(|text| text.lines().next()).unwrap_or_default();
+    format!("{}: {message}", letter.error_type.as_deref().unwrap_or("unknown"))
+}
+
+/// Letters that are read in one go.
+const PAGE: usize = 500;
+
+impl Replay {
+    fn run(&self, session: &mut Session) -> Done {
+        let by_filter = self.all || !self.which.is_all();
+        if self.ids.is_empty() != by_filter {
+            return Err(Trouble::usage("which letters? name ids, or a filter such as --name NAME, or --all"));
+        }
+        let ids = if by_filter { self.meant(session)? } else { self.ids.clone() };
+        let what = format!("make {} of dead letters", count(ids.len() as u64, "task"));
+        let asks = by_filter || self.dry_run;
+        if asks && !may(session, self.yes, self.dry_run, &what, ids.len() as u64)? {
+            return Ok(if self.dry_run { Exit::Done } else { Exit::No });
+        }
+        let queue = session.queue()?;
+        let letters = queue.dead_letters();
+        let mut exit = if ids.is_empty() { Exit::No } else { Exit::Done };
+        for id in ids {
+            let new = if self.again { letters.replay_again(id) } else { letters.replay(id) };
+            match new.map_err(Trouble::from) {
+                Ok(new) if session.json => {
+                    session.screen.json(&serde_json::json!({ "dead_letter": id, "task_id": new }))?;
+                }
+                Ok(new) => session.screen.line(format_args!("dead letter {id} is task {new} now"))?,
+                Err(trouble) => {
+                    session.screen.complain(&trouble);
+                    exit = trouble.exit;
+                }
+            }
+        }
+        Ok(exit)
+    }
+
+    /// The letters that the filter means, oldest first.
+    fn meant(&self, session: &Session) -> Result<Vec<TaskId>, Trouble> {
+        let queue = session.look()?;
+        let filter = self.which.filter(session.now()).limit(PAGE);
+        let mut ids = Vec::new();
+        let mut page = queue.dead_letters().list(filter.clone())?;
+        while let Some(last) = page.last().map(|letter| letter.task_id) {
+            let fresh = page.iter().filter(|letter| self.again || letter.replayed_as.is_none());
+            ids.extend(fresh.map(|letter| letter.task_id));
+            page = queue.dead_letters().list(filter.clone().after(last))?;
+        }
+        Ok(ids)
+    }
+}
+
+fn purge(session: &mut Session, older_than: Duration, yes: bool) -> Done {
+    let before = session.now().before(older_than).to_system_time();
+    let some = session.look()?.dead_letters().list(Filter::new().limit(1))?.len() as u64;
+    let what = format!("delete the dead letters that were moved more than {} ago", span(older_than));
+    if !may(session, yes, false, &what, some)? {
+        return Ok(Exit::No);
+    }
+    let deleted = session.queue()?.dead_letters().purge(before)? as u64;
+    if session.json {
+        session.screen.json(&serde_json::json!({ "changed": deleted }))?;
+    } else {
+        session.screen.line(format_args!("{} deleted", count(deleted, "dead letter")))?;
+    }
+    Ok(if deleted == 0 { Exit::No } else { Exit::Done })
+}

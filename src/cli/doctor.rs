@@ -1,0 +1,253 @@
+//! Is the file well?
+
+use serde::Serialize;
+
+use super::screen::{Tint, safe};
+use super::words::{bytes, count, number, span};
+use super::{Done, Exit, Session};
+use crate::{CheckReport, FileReport, Queue, QueueCounts, Timestamp};
+
+/// Check the file: SQLite's structures, perdura's own rules, settings, sizes, WAL, owner.
+#[derive(Debug, clap::Args)]
+pub(super) struct Doctor {
+    /// Leave out what reads the whole file
+    #[arg(long)]
+    quick: bool,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    Good,
+    /// Worth a look.
+    Note,
+    Bad,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    level: Level,
+    subject: &'static str,
+    text: String,
+}
+
+/// A WAL from this size on says that something keeps it from starting again: four times the size at which it is checkpointed at the
+/// latest.
+const LARGE_WAL: u64 = 256 << 20;
+
+/// A ready task that is older than this waits too long.
+const LONG_WAIT: std::time::Duration = std::time::Duration::from_secs(10 * 60);
+
+/// Above this, the check of the whole file takes long enough to say so first.
+const LARGE_FILE: u64 = 256 << 20;
+
+impl Doctor {
+    pub(super) fn run(&self, session: &mut Session) -> Done {
+        let queue = session.look()?;
+        let file = queue.inspect()?;
+        if !self.quick && file.bytes >= LARGE_FILE {
+            session.screen.remark(format_args!("reading all of {} …", bytes(file.bytes)));
+        }
+        let check = if self.quick { None } else { Some(queue.check()?) };
+        let mut findings = about_file(&file);
+        findings.extend(check.as_ref().map(about_check));
+        findings.extend(about_tasks(&queue, &file, session.now())?);
+        let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Good);
+        if session.json {
+            session
+                .screen
+                .json(&serde_json::json!({ "findings": findings, "file": file, "check": check }))?;
+        } else {
+            print(session, &findings)?;
+        }
+        Ok(if worst == Level::Bad { Exit::No } else { Exit::Done })
+    }
+}
+
+fn print(session: &mut Session, findings: &[Finding]) -> std::io::Result<()> {
+    for Finding { level, subject, text } in findings {
+        let (mark, tint) = match level {
+            Level::Good => ("ok  ", Tint::Good),
+            Level::Note => ("note", Tint::Warn),
+            Level::Bad => ("BAD ", Tint::Bad),
+        };
+        let mark = session.screen.tint(tint, mark);
+        session.screen.line(format_args!("{mark}  {subject:<12} {}", safe(text)))?;
+    }
+    Ok(())
+}
+
+fn finding(level: Level, subject: &'static str, text: impl Into<String>) -> Finding {
+    Finding { level, subject, text: text.into() }
+}
+
+fn about_file(file: &FileReport) -> Vec<Finding> {
+    let mut all = Vec::new();
+    let others_read = file.mode.as_ref().is_some_and(|mode| !mode.ends_with("00"));
+    let mode = file.mode.as_deref().map_or(String::new(), |mode| format!(", mode {mode}"));
+    let kind = file.file_system.as_deref().map_or(String::new(), |kind| format!(" on {kind}"));
+    let about = format!(
+        "{}{kind}{mode}, schema {}, made {}",
+        file.path.display(),
+        file.schema_version,
+        file.created_at
+    );
+    all.push(match others_read {
+        true => finding(
+            Level::Note,
+            "file",
+            format!("{about}; others may read it, and args are plain text: chmod 600"),
+        ),
+        false => finding(Level::Good, "file", about),
+    });
+    let wrong: Vec<String> = file
+        .pragmas
+        .iter()
+        .filter(|pragma| pragma.found != pragma.wanted)
+        .map(|pragma| format!("{} is {}, not {}", pragma.name, pragma.found, pragma.wanted))
+        .collect();
+    all.push(match wrong.is_empty() {
+        true => finding(
+            Level::Good,
+            "sqlite",
+            format!(
+                "{}; {} read back as wanted",
+                file.sqlite_version,
+                count(file.pragmas.len() as u64, "pragma")
+            ),
+        ),
+        false => finding(Level::Bad, "sqlite", format!("{}; {}", file.sqlite_version, wrong.join(", "))),
+    });
+    let spare = file.free_pages * file.page_bytes;
+    all.push(finding(
+        Level::Good,
+        "size",
+        format!(
+            "{} in {} pages, {} of them free, {} kept for a full disk",
+            bytes(file.bytes),
+            number(file.pages),
+            bytes(spare),
+            bytes(file.reserve_pages * file.page_bytes)
+        ),
+    ));
+    all.push(about_wal(file));
+    all
+}
+
+fn about_wal(file: &FileReport) -> Finding {
+    let wal = &file.wal;
+    let text = match wal.bytes {
+        0 => "empty: everything is in the file itself".to_owned(),
+        _ => format!(
+            "{}, its chain of {} whole, {} of them committed",
+            bytes(wal.bytes),
+            count(wal.frames, "frame"),
+            number(wal.committed)
+        ),
+    };
+    if wal.damaged {
+        let text = format!(
+            "{}, but it does not begin as a WAL does: SQLite will take it for empty",
+            bytes(wal.bytes)
+        );
+        return finding(Level::Bad, "wal", text);
+    }
+    match wal.bytes >= LARGE_WAL {
+        true => finding(
+            Level::Note,
+            "wal",
+            format!("{text}; it is long: does a program keep a read transaction open?"),
+        ),
+        false => finding(Level::Good, "wal", text),
+    }
+}
+
+fn about_check(check: &CheckReport) -> Finding {
+    match check.problems.as_slice() {
+        [] => finding(
+            Level::Good,
+            "integrity",
+            "SQLite's structures and perdura's own rules hold, nothing is orphaned",
+        ),
+        problems => finding(
+            Level::Bad,
+            "integrity",
+            format!(
+                "{}; take a copy of the files before anything else, then restore a backup",
+                problems.join("; ")
+            ),
+        ),
+    }
+}
+
+fn about_tasks(queue: &Queue, file: &FileReport, now: Timestamp) -> Result<Vec<Finding>, crate::Error> {
+    let counts = queue.counts()?;
+    let total = counts.total();
+    let mut all = vec![about_owner(file, &total)];
+    for (name, counts) in counts.queues.iter().filter(|(_, counts)| counts.paused && counts.queued() > 0) {
+        let text = format!("{} is paused with {}; `resume` it", name, count(counts.queued(), "queued task"));
+        all.push(finding(Level::Note, "queue", text));
+    }
+    for (name, since) in queue.ready_since()? {
+        let waits = now.since(since);
+        let paused = counts.queues.get(&name).is_some_and(|counts| counts.paused);
+        if waits >= LONG_WAIT && !paused {
+            all.push(finding(
+                Level::Note,
+                "queue",
+                format!("the oldest ready task of {name} waits since {}", span(waits)),
+            ));
+        }
+    }
+    if total.unknown_name > 0 {
+        let text = format!("{} no handler of the owner", verb(total.unknown_name, "has", "have"));
+        all.push(finding(Level::Note, "handlers", text));
+    }
+    let ended = total.failed + total.lost;
+    all.push(match ended {
+        0 => finding(Level::Good, "failures", "none"),
+        n => finding(
+            Level::Note,
+            "failures",
+            format!("{} ended FAILED or LOST; `failures` groups them", count(n, "task")),
+        ),
+    });
+    Ok(all)
+}
+
+fn about_owner(file: &FileReport, total: &QueueCounts) -> Finding {
+    let epoch = file.owner_epoch;
+    match (file.owned, file.owner_process) {
+        (Some(true), Some(process)) => {
+            finding(Level::Good, "owner", format!("process {process}, epoch {epoch}"))
+        }
+        (Some(true), None) => {
+            finding(Level::Good, "owner", format!("a process that cannot be seen from here, epoch {epoch}"))
+        }
+        (None, _) => finding(
+            Level::Note,
+            "owner",
+            format!("epoch {epoch}; whether it lives is not known on this system"),
+        ),
+        (Some(false), _) if total.running > 0 => finding(
+            Level::Note,
+            "owner",
+            format!(
+                "nobody; {} running when it ended, and the next owner settles that",
+                verb(total.running, "was", "were")
+            ),
+        ),
+        (Some(false), _) if total.ready > 0 => {
+            finding(Level::Note, "owner", format!("nobody, and {} to run", verb(total.ready, "is", "are")))
+        }
+        (Some(false), _) => {
+            finding(Level::Good, "owner", format!("nobody, and nothing is to run; epoch {epoch}"))
+        }
+    }
+}
+
+/// So many tasks, and the form of a verb that goes with it.
+fn verb(tasks: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(tasks, "task"), if tasks == 1 { one } else { many })
+}

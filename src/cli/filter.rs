@@ -1,0 +1,138 @@
+//! Which tasks a verb means, as people type it.
+
+use std::time::{Duration, SystemTime};
+
+use super::{Session, Trouble};
+use crate::{Filter, State, TaskId, Timestamp};
+
+/// Which tasks are meant: those that meet every condition.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Which {
+    /// In this state; several, or separated by commas: in one of these
+    #[arg(long, short, value_name = "STATE", value_delimiter = ',')]
+    state: Vec<State>,
+    /// In this queue
+    #[arg(long, short, value_name = "QUEUE")]
+    queue: Option<String>,
+    /// Of this task name
+    #[arg(long, short, value_name = "NAME")]
+    name: Option<String>,
+    /// Whose newest error has this type, or ends in it: NotFound means app::NotFound, too
+    #[arg(long, short, value_name = "TYPE")]
+    error: Option<String>,
+    /// With this tag
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
+    /// With this text in name, tag, error or args
+    #[arg(long, short = 't', value_name = "TEXT")]
+    text: Option<String>,
+    /// That finished so long ago, or longer: 90s, 12h, 7d
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    finished_before: Option<Duration>,
+    /// That were enqueued so long ago, or longer
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    created_before: Option<Duration>,
+}
+
+/// A length of time as people type it.
+pub(super) fn age(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|e| format!("{e}; write it as 90s, 5m, 12h or 7d"))
+}
+
+impl Which {
+    /// Whether nothing was asked for, so that all tasks are meant.
+    pub(crate) fn is_all(&self) -> bool {
+        self.filter(Timestamp::from_millis(0)) == Filter::new()
+    }
+
+    pub(crate) fn names_states(&self) -> bool {
+        !self.state.is_empty()
+    }
+
+    pub(crate) fn filter(&self, now: Timestamp) -> Filter {
+        let long_ago = |age: Duration| -> SystemTime { now.before(age).to_system_time() };
+        let mut filter = self.state.iter().fold(Filter::new(), |filter, state| filter.state(*state));
+        if let Some(queue) = &self.queue {
+            filter = filter.queue(queue);
+        }
+        if let Some(name) = &self.name {
+            filter = filter.task_name(name);
+        }
+        if let Some(error) = &self.error {
+            filter = filter.error_type(error);
+        }
+        if let Some(tag) = &self.tag {
+            filter = filter.tag(tag);
+        }
+        if let Some(text) = &self.text {
+            filter = filter.text(text);
+        }
+        if let Some(age) = self.finished_before {
+            filter = filter.finished_before(long_ago(age));
+        }
+        if let Some(age) = self.created_before {
+            filter = filter.created_before(long_ago(age));
+        }
+        filter
+    }
+}
+
+/// Which tasks a verb changes: some by their ids, or all that a filter means.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Target {
+    /// These tasks
+    #[arg(value_name = "ID")]
+    pub ids: Vec<TaskId>,
+    #[command(flatten)]
+    pub which: Which,
+    /// All that the verb can change
+    #[arg(long)]
+    pub all: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Say how many tasks are meant, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+impl Target {
+    /// What was typed is one of the ways to name tasks.
+    pub(crate) fn check(&self) -> Result<(), Trouble> {
+        match (self.ids.is_empty(), self.which.is_all(), self.all) {
+            (false, true, false) | (true, false, false) | (true, true, true) => Ok(()),
+            (true, true, false) => {
+                Err(Trouble::usage("which tasks? name ids, or a filter such as --state FAILED, or --all"))
+            }
+            (true, false, true) => {
+                Err(Trouble::usage("a filter and --all exclude each other; leave one out"))
+            }
+            (false, ..) => Err(Trouble::usage("ids go without a filter and without --all; leave one out")),
+        }
+    }
+}
+
+/// Asks before something is done to so many tasks; true if it may be.
+pub(crate) fn may(
+    session: &mut Session,
+    yes: bool,
+    dry_run: bool,
+    what: &str,
+    count: u64,
+) -> Result<bool, Trouble> {
+    if dry_run {
+        if session.json {
+            session.screen.json(&serde_json::json!({ "would_change": count }))?;
+        } else {
+            session.screen.line(format_args!("would {what}"))?;
+        }
+        return Ok(false);
+    }
+    if yes || count == 0 {
+        return Ok(true);
+    }
+    match session.screen.ask(&format!("{what}?"))? {
+        Some(answer) => Ok(answer),
+        None => Err(Trouble::usage(format!("it would {what}; say --yes, as there is no terminal to ask on"))),
+    }
+}

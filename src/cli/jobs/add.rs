@@ -1,0 +1,209 @@
+//! `perdura add`: makes jobs, one from the command line or many from the standard input.
+
+use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
+use serde::Serialize;
+
+use super::intake::{self, Format};
+use super::job::{Codes, Job};
+use super::text::Word;
+use crate::cli::{Done, Exit, Session, Trouble};
+use crate::{Enqueued, Error, ErrorKind, Options, Queue, TaskId};
+
+/// A job needs no shell: program and arguments are kept as they are. Everything else about it is an option.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "It prints the id of the job. `perdura work` runs it; `perdura follow ID` shows what it writes."
+)]
+pub(in crate::cli) struct Add {
+    #[command(flatten)]
+    wishes: Wishes,
+    /// Add many jobs from the standard input, all or none: one command a line, or one JSON object a line with these options as
+    /// its keys and `argv` or `command`
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with_all = ["command", "unique"])]
+    from: Option<Format>,
+    /// The program and its arguments
+    #[arg(
+        required_unless_present = "from",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
+    command: Vec<OsString>,
+}
+
+/// What is asked for beside the command line.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct Wishes {
+    /// The queue [default: default]
+    #[arg(long)]
+    pub queue: Option<String>,
+    /// Higher runs first, within the queue [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub priority: Option<i16>,
+    /// Start no sooner than so long from now, such as 10m
+    #[arg(long, value_parser = humantime::parse_duration, conflicts_with = "at")]
+    pub delay: Option<Duration>,
+    /// Start no sooner than this, such as 2026-11-25T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
+    pub at: Option<SystemTime>,
+    /// How often it may be tried, the first time included [default: 3]
+    #[arg(long, value_name = "N")]
+    pub max_attempts: Option<u32>,
+    /// The wait after the first failure; it doubles with each further one [default: 1m]
+    #[arg(long, value_name = "WAIT", value_parser = humantime::parse_duration)]
+    pub backoff: Option<Duration>,
+    /// End an attempt that takes longer; it has failed [default: never]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Add nothing if a job of the queue with this key is not finished yet
+    #[arg(long, value_name = "KEY")]
+    pub unique: Option<String>,
+    /// Cancel it if it is not running so long from now [default: never]
+    #[arg(long, value_name = "AFTER", value_parser = humantime::parse_duration)]
+    pub expires: Option<Duration>,
+    /// A mark to find it by
+    #[arg(long)]
+    pub tag: Option<String>,
+    /// Set this in its environment, which else is the worker's; may be repeated
+    #[arg(long, value_name = "K=V", value_parser = variable())]
+    pub env: Vec<(Word, Word)>,
+    /// The folder in which it runs [default: the current one]
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Let /bin/sh run it: the words are joined with spaces
+    #[arg(long)]
+    pub shell: bool,
+    /// Exit codes after which it is not retried, such as 2,64-78
+    #[arg(long, value_name = "CODES")]
+    pub deny_exit: Option<Codes>,
+    /// How long it has to end after SIGTERM, before SIGKILL [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub kill_after: Option<Duration>,
+}
+
+fn variable() -> ValueParser {
+    ValueParser::new(OsStringValueParser::new().try_map(|text| {
+        let bytes = text.as_bytes();
+        let at = bytes.iter().position(|b| *b == b'=').filter(|at| *at > 0);
+        let word = |bytes: &[u8]| Word(OsString::from_vec(bytes.to_vec()));
+        at.map(|at| (word(&bytes[..at]), word(&bytes[at + 1..]))).ok_or("it is not of the form NAME=VALUE")
+    }))
+}
+
+impl Wishes {
+    /// The job that runs this command.
+    ///
+    /// # Errors
+    /// If the current folder is needed and is not there.
+    pub(super) fn job(&self, argv: Vec<Word>) -> io::Result<Job> {
+        let dir = self.dir.clone().unwrap_or_else(|| ".".into());
+        Ok(Job {
+            argv: if self.shell { vec![join(&argv)] } else { argv },
+            shell: self.shell,
+            dir: Word(std::env::current_dir()?.join(dir).components().collect::<PathBuf>().into_os_string()),
+            env: self.env.clone(),
+            deny_exit: self.deny_exit.clone().unwrap_or_default(),
+            kill_after_ms: self.kill_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+        })
+    }
+
+    /// The options of its task.
+    pub(super) fn options(&self) -> Options {
+        /// Asks for what is wished.
+        fn with<V>(options: Options, wish: Option<V>, ask: impl FnOnce(Options, V) -> Options) -> Options {
+            match wish {
+                Some(value) => ask(options, value),
+                None => options,
+            }
+        }
+        let options = with(Options::new(), self.queue.as_deref(), Options::queue);
+        let options = with(options, self.priority, Options::priority);
+        let options = with(options, self.at, Options::run_at);
+        let options = with(options, self.delay, Options::delay);
+        let options = with(options, self.max_attempts, Options::max_attempts);
+        let options = with(options, self.backoff, Options::backoff);
+        let options = with(options, self.timeout, Options::timeout);
+        let options = with(options, self.unique.as_deref(), Options::unique);
+        let options = with(options, self.expires, Options::expires);
+        with(options, self.tag.as_deref(), Options::tag)
+    }
+}
+
+fn join(words: &[Word]) -> Word {
+    let words: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
+    Word(words.join(OsStr::new(" ")))
+}
+
+/// A job on its way into the file.
+pub(super) struct New {
+    pub job: Job,
+    pub options: Options,
+    /// The line that it came from.
+    pub line: Option<usize>,
+}
+
+/// What `--json` says of each.
+#[derive(Serialize)]
+struct Added {
+    task_id: TaskId,
+    existing: bool,
+}
+
+impl Add {
+    pub(super) fn run(self, session: &mut Session) -> Done {
+        let new = match self.from {
+            Some(format) => {
+                let mut text = Vec::new();
+                io::stdin().lock().read_to_end(&mut text)?;
+                intake::read(format, &text, &self.wishes)?
+            }
+            None => {
+                let argv = self.command.iter().map(|word| Word(word.clone())).collect();
+                vec![New { job: self.wishes.job(argv)?, options: self.wishes.options(), line: None }]
+            }
+        };
+        let queue = session.open(Queue::builder())?;
+        let added = add(&queue, &new)?;
+        for made in &added {
+            let (task_id, existing) = (made.id(), !made.is_new());
+            if session.json {
+                session.screen.json(&Added { task_id, existing })?;
+            } else {
+                session.screen.line(task_id)?;
+            }
+            if existing {
+                session.screen.remark(format_args!(
+                    "nothing added: job {task_id} has this unique key and is not finished"
+                ));
+            }
+        }
+        if new.is_empty() {
+            session.screen.remark("nothing added: there was no command in the standard input");
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// All, or none. What is wrong with one of them names its line.
+fn add(queue: &Queue, new: &[New]) -> Result<Vec<Enqueued>, Trouble> {
+    let line = Cell::new(None); // of the job that was looked at last: it is the one that a complaint means
+    let jobs = new.iter().map(|new| {
+        line.set(new.line);
+        (&new.job, new.options.clone())
+    });
+    queue.enqueue_all_with(jobs).map_err(|e: Error| {
+        let is_about_one = matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::TooLarge);
+        let message = match line.get().filter(|_| is_about_one) {
+            Some(line) => format!("line {line}: {e}; nothing was added"),
+            None => e.to_string(),
+        };
+        Trouble { message, ..Trouble::from(e) }
+    })
+}

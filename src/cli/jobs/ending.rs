@@ -1,0 +1,168 @@
+//! What is said of attempts that have ended: a line for each, and the sum.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use super::run::Ended;
+use crate::cli::screen::{Tint, safe};
+use crate::cli::table::shorten;
+use crate::cli::words::{count, span};
+use crate::cli::{Session, Trouble};
+use crate::{Clock, ErrorKind, Queue, State, SystemClock, TaskRecord};
+
+/// How long lines are that go into a file.
+const UNSEEN_WIDTH: usize = 400;
+
+/// What became of the attempts of one run.
+#[derive(Debug, Default)]
+pub(super) struct Sum {
+    pub succeeded: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+    pub lost: u64,
+    /// To be tried again.
+    pub again: u64,
+    pub handed_back: u64,
+    /// Deleted meanwhile.
+    pub gone: u64,
+}
+
+impl Sum {
+    /// In words: `2 succeeded, 1 failed`.
+    fn words(&self) -> String {
+        let parts = [
+            (self.succeeded, "succeeded"),
+            (self.failed, "failed for good"),
+            (self.again, "failed and will be tried again"),
+            (self.cancelled, "cancelled"),
+            (self.lost, "lost"),
+            (self.handed_back, "handed back"),
+            (self.gone, "deleted meanwhile"),
+        ];
+        let said: Vec<_> =
+            parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        said.join(", ")
+    }
+
+    /// The closing line.
+    pub(super) fn closing(&self, took: Duration) -> String {
+        let Sum { succeeded, failed, cancelled, lost, again, handed_back, gone } = self;
+        let all = succeeded + failed + cancelled + lost + again + handed_back + gone;
+        let words = if all == 0 { String::new() } else { format!(": {}", self.words()) };
+        format!("{} in {}{words}", count(all, "attempt"), span(took))
+    }
+}
+
+/// Attempts that have ended, until it is known what became of their tasks.
+pub(super) struct Endings {
+    pending: Vec<Ended>,
+    quiet: bool,
+    clock: SystemClock,
+    pub sum: Sum,
+}
+
+impl Endings {
+    pub(super) fn new(quiet: bool) -> Endings {
+        Endings { pending: Vec::new(), quiet, clock: SystemClock::new(), sum: Sum::default() }
+    }
+
+    /// Whether an attempt has ended of which nothing is known yet.
+    pub(super) fn are_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// One more. If nobody wants to see it, its success needs no look into the file.
+    pub(super) fn add(&mut self, ended: Ended, json: bool) {
+        if ended.succeeded && self.quiet && !json {
+            self.sum.succeeded += 1;
+        } else {
+            self.pending.push(ended);
+        }
+    }
+
+    /// Says what has become of those that are settled.
+    pub(super) fn tell(&mut self, queue: &Queue, session: &mut Session) -> Result<(), Trouble> {
+        for ended in std::mem::take(&mut self.pending) {
+            let record = match queue.get(ended.id) {
+                Ok(record) => record,
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    self.sum.gone += 1;
+                    continue;
+                }
+                Err(e) => return Err(e.into()),
+            };
+            if record.state == State::Running && record.generation == ended.generation {
+                self.pending.push(ended);
+                continue;
+            }
+            let fate = self.judge(&ended, &record);
+            if session.json {
+                session.screen.json(&record)?;
+                session.screen.flush()?;
+            } else if !self.quiet {
+                let line = self.line(&ended, &record, fate, session);
+                session.screen.remark(line);
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, ended: &Ended, record: &TaskRecord) -> Fate {
+        let (fate, counter) = match record.state {
+            _ if ended.succeeded => (Fate::State(State::Succeeded), &mut self.sum.succeeded),
+            _ if record.generation > ended.generation => (Fate::Again, &mut self.sum.again),
+            State::Queued | State::Running if record.attempt_number < ended.attempt => {
+                (Fate::HandedBack, &mut self.sum.handed_back)
+            }
+            State::Queued | State::Running => (Fate::Again, &mut self.sum.again),
+            State::Succeeded => (Fate::State(State::Succeeded), &mut self.sum.succeeded),
+            State::Failed => (Fate::State(State::Failed), &mut self.sum.failed),
+            State::Cancelled => (Fate::State(State::Cancelled), &mut self.sum.cancelled),
+            State::Lost => (Fate::State(State::Lost), &mut self.sum.lost),
+        };
+        *counter += 1;
+        fate
+    }
+
+    /// The line of one attempt: `17  FAILED  3/3  1.2 s  make all: exit code 2 after 1.2 s: no rule`.
+    fn line(&self, ended: &Ended, record: &TaskRecord, fate: Fate, session: &Session) -> String {
+        let (state, tint) = match fate {
+            Fate::State(state) => {
+                (state.as_str(), if state == State::Succeeded { Tint::Good } else { Tint::Bad })
+            }
+            Fate::Again | Fate::HandedBack => (State::Queued.as_str(), Tint::Warn),
+        };
+        let error = record.error_message.as_deref().unwrap_or_default();
+        let why = match fate {
+            Fate::State(State::Succeeded) => String::new(),
+            Fate::State(_) => error.to_owned(),
+            Fate::HandedBack => "handed back".to_owned(),
+            Fate::Again => {
+                let wait =
+                    record.run_at.map(|due| due.since(self.clock.now())).filter(|wait| !wait.is_zero());
+                let when = wait
+                    .map_or_else(|| "again at once".to_owned(), |wait| format!("again in {}", span(wait)));
+                format!("{when}; {error}")
+            }
+        };
+        let attempt = format!("{}/{}", ended.attempt, record.max_attempts);
+        let head = format!("{:>6}  ", ended.id);
+        let middle = format!("{state:<9}  {attempt:>5}  {:>9}  ", span(ended.took));
+        let is_seen = io::stderr().is_terminal();
+        let width = if is_seen { session.screen.width() } else { UNSEEN_WIDTH };
+        let room = width.saturating_sub(head.len() + middle.len());
+        let why = shorten(&safe(&why.replace('\n', " ")), if why.is_empty() { 0 } else { room * 3 / 5 });
+        let gap = if why.is_empty() { "" } else { "  " };
+        let what = shorten(&safe(&ended.line), room.saturating_sub(why.chars().count() + gap.len()));
+        let middle = if is_seen { session.screen.tint(tint, middle) } else { middle };
+        format!("{head}{middle}{what}{gap}{why}")
+    }
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    State(State),
+    Again,
+    HandedBack,
+}

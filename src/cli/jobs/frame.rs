@@ -1,0 +1,310 @@
+//! What worker and shim say to each other: frames of a length, a kind and bytes, through two pipes.
+//!
+//! Both ends are the same program. Numbers are little-endian.
+
+use std::io::{self, Read, Write};
+
+/// What a worker tells its shim.
+#[derive(Debug, PartialEq)]
+pub(super) enum Order {
+    /// Start this.
+    Launch(Launch),
+    /// Ask the job's process group to end: SIGTERM.
+    Terminate,
+    /// End it: SIGKILL.
+    Kill,
+}
+
+/// A program to start. The rest of its environment is the worker's.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Launch {
+    /// Program and arguments; at least one.
+    pub argv: Vec<Vec<u8>>,
+    pub dir: Vec<u8>,
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What a shim tells its worker.
+#[derive(Debug, PartialEq)]
+pub(super) enum Report<'b> {
+    /// It is ready, and out of reach of the terminal.
+    Hello,
+    /// The job runs: the process, which leads a group of its own.
+    Started(i32),
+    /// It could not be started. Nothing ran.
+    Refused(Refusal),
+    /// The job has said this on its standard output.
+    Output(&'b [u8]),
+    /// The job has said this on its standard error.
+    Complaint(&'b [u8]),
+    /// It has ended with this exit code, and its group with it.
+    Exited(i32),
+    /// A signal has ended it, and its group with it.
+    Signaled(i32),
+}
+
+/// Why a program could not be started.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Refusal {
+    pub error_type: String,
+    pub message: String,
+    /// Trying again could help.
+    pub may_pass: bool,
+}
+
+/// Frames are no longer than this: the longest args that a file takes, and something on top.
+const LONGEST: usize = 300 << 20;
+
+const LAUNCH: u8 = 1;
+const TERMINATE: u8 = 2;
+const KILL: u8 = 3;
+const HELLO: u8 = 10;
+const STARTED: u8 = 11;
+const REFUSED: u8 = 12;
+const OUTPUT: u8 = 13;
+const COMPLAINT: u8 = 14;
+const EXITED: u8 = 15;
+const SIGNALED: u8 = 16;
+
+impl Order {
+    pub(super) fn send(&self, to: &mut impl Write) -> io::Result<()> {
+        let mut frame = Vec::new();
+        match self {
+            Order::Launch(launch) => put(&mut frame, LAUNCH, &launch.encode()),
+            Order::Terminate => put(&mut frame, TERMINATE, &[]),
+            Order::Kill => put(&mut frame, KILL, &[]),
+        }
+        to.write_all(&frame)
+    }
+
+    /// The next order that has come whole.
+    pub(super) fn take(inbox: &mut Inbox) -> io::Result<Option<Order>> {
+        let Some((kind, bytes)) = inbox.next()? else { return Ok(None) };
+        match kind {
+            LAUNCH => Launch::decode(bytes).map(|launch| Some(Order::Launch(launch))).ok_or_else(garbled),
+            TERMINATE => Ok(Some(Order::Terminate)),
+            KILL => Ok(Some(Order::Kill)),
+            _ => Err(garbled()),
+        }
+    }
+}
+
+impl Report<'_> {
+    /// Adds it to what will be sent.
+    pub(super) fn put(&self, frames: &mut Vec<u8>) {
+        match self {
+            Report::Hello => put(frames, HELLO, &[]),
+            Report::Started(pid) => put(frames, STARTED, &pid.to_le_bytes()),
+            Report::Refused(Refusal { error_type, message, may_pass }) => {
+                let mut bytes = vec![u8::from(*may_pass)];
+                put_bytes(&mut bytes, error_type.as_bytes());
+                put_bytes(&mut bytes, message.as_bytes());
+                put(frames, REFUSED, &bytes);
+            }
+            Report::Output(bytes) => put(frames, OUTPUT, bytes),
+            Report::Complaint(bytes) => put(frames, COMPLAINT, bytes),
+            Report::Exited(code) => put(frames, EXITED, &code.to_le_bytes()),
+            Report::Signaled(signal) => put(frames, SIGNALED, &signal.to_le_bytes()),
+        }
+    }
+
+    /// The next report that has come whole.
+    pub(super) fn take(inbox: &mut Inbox) -> io::Result<Option<Report<'_>>> {
+        let Some((kind, mut bytes)) = inbox.next()? else { return Ok(None) };
+        let number = |bytes: &[u8]| bytes.try_into().map(i32::from_le_bytes).ok();
+        let report = match kind {
+            HELLO => Some(Report::Hello),
+            STARTED => number(bytes).map(Report::Started),
+            REFUSED => take_refusal(&mut bytes).map(Report::Refused),
+            OUTPUT => Some(Report::Output(bytes)),
+            COMPLAINT => Some(Report::Complaint(bytes)),
+            EXITED => number(bytes).map(Report::Exited),
+            SIGNALED => number(bytes).map(Report::Signaled),
+            _ => None,
+        };
+        report.map(Some).ok_or_else(garbled)
+    }
+}
+
+fn take_refusal(bytes: &mut &[u8]) -> Option<Refusal> {
+    let (may_pass, rest) = bytes.split_first()?;
+    *bytes = rest;
+    let mut text = || take_bytes(bytes).map(|text| String::from_utf8_lossy(text).into_owned());
+    Some(Refusal { error_type: text()?, message: text()?, may_pass: *may_pass != 0 })
+}
+
+impl Launch {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_bytes(&mut bytes, &self.dir);
+        put_count(&mut bytes, self.argv.len());
+        self.argv.iter().for_each(|word| put_bytes(&mut bytes, word));
+        for (key, value) in &self.env {
+            put_bytes(&mut bytes, key);
+            put_bytes(&mut bytes, value);
+        }
+        bytes
+    }
+
+    fn decode(mut bytes: &[u8]) -> Option<Launch> {
+        let bytes = &mut bytes;
+        let dir = take_bytes(bytes)?.to_vec();
+        let count = take_count(bytes)?;
+        let argv = (0..count).map(|_| take_bytes(bytes).map(<[u8]>::to_vec)).collect::<Option<Vec<_>>>()?;
+        let mut env = Vec::new();
+        while !bytes.is_empty() {
+            env.push((take_bytes(bytes)?.to_vec(), take_bytes(bytes)?.to_vec()));
+        }
+        (!argv.is_empty()).then_some(Launch { argv, dir, env })
+    }
+}
+
+fn put(frames: &mut Vec<u8>, kind: u8, bytes: &[u8]) {
+    put_count(frames, bytes.len() + 1);
+    frames.push(kind);
+    frames.extend_from_slice(bytes);
+}
+
+fn put_bytes(into: &mut Vec<u8>, bytes: &[u8]) {
+    put_count(into, bytes.len());
+    into.extend_from_slice(bytes);
+}
+
+fn put_count(into: &mut Vec<u8>, count: usize) {
+    // Args are bounded far below 4 GiB; a length that is cut would be refused as garbled.
+    into.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+fn take_bytes<'b>(from: &mut &'b [u8]) -> Option<&'b [u8]> {
+    let count = take_count(from)?;
+    let (bytes, rest) = from.split_at_checked(count)?;
+    *from = rest;
+    Some(bytes)
+}
+
+fn take_count(from: &mut &[u8]) -> Option<usize> {
+    let (count, rest) = from.split_first_chunk()?;
+    *from = rest;
+    usize::try_from(u32::from_le_bytes(*count)).ok()
+}
+
+fn garbled() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a garbled frame")
+}
+
+/// What has come and is not taken yet.
+#[derive(Default)]
+pub(super) struct Inbox {
+    /// Room to read into; what waits is in `taken..end`.
+    room: Vec<u8>,
+    taken: usize,
+    end: usize,
+}
+
+/// What is read at once.
+pub(super) const PIECE: usize = 64 << 10;
+
+impl Inbox {
+    /// Reads once; false at the end.
+    pub(super) fn fill(&mut self, from: &mut impl Read) -> io::Result<bool> {
+        self.room.copy_within(self.taken..self.end, 0);
+        self.end -= std::mem::take(&mut self.taken);
+        if self.room.len() < self.end + PIECE {
+            self.room.resize(self.end + PIECE, 0);
+        }
+        let read = read_some(from, &mut self.room[self.end..])?;
+        self.end += read;
+        Ok(read > 0)
+    }
+
+    fn next(&mut self) -> io::Result<Option<(u8, &[u8])>> {
+        let mut waiting = &self.room[self.taken..self.end];
+        let Some(length) = take_count(&mut waiting) else { return Ok(None) };
+        if length == 0 || length > LONGEST {
+            return Err(garbled());
+        }
+        if waiting.len() < length {
+            return Ok(None);
+        }
+        let start = self.taken + 4;
+        self.taken = start + length;
+        Ok(Some((self.room[start], &self.room[start + 1..self.taken])))
+    }
+}
+
+/// Reads once, whatever signals come.
+pub(super) fn read_some(from: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match from.read(into) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds bytes in pieces.
+    fn fed(bytes: &[u8], piece: usize) -> Vec<Inbox> {
+        let mut inbox = Inbox::default();
+        for mut part in bytes.chunks(piece) {
+            assert!(inbox.fill(&mut part).unwrap());
+        }
+        vec![inbox]
+    }
+
+    #[test]
+    fn orders_come_through_whatever_the_pieces() {
+        let launch = Launch {
+            argv: vec![b"echo".to_vec(), b"\xff".to_vec(), Vec::new()],
+            dir: b"/tmp".to_vec(),
+            env: vec![(b"K".to_vec(), b"V=\n".to_vec())],
+        };
+        let mut bytes = Vec::new();
+        Order::Launch(launch).send(&mut bytes).unwrap();
+        Order::Terminate.send(&mut bytes).unwrap();
+        for piece in [1, 3, 7, bytes.len()] {
+            for mut inbox in fed(&bytes, piece) {
+                let Some(Order::Launch(launch)) = Order::take(&mut inbox).unwrap() else {
+                    panic!("no launch")
+                };
+                assert_eq!(launch.argv[1], b"\xff");
+                assert_eq!((launch.argv.len(), launch.env.len()), (3, 1));
+                assert_eq!(Order::take(&mut inbox).unwrap(), Some(Order::Terminate));
+                assert_eq!(Order::take(&mut inbox).unwrap(), None);
+            }
+        }
+    }
+
+    #[test]
+    fn reports_come_through() {
+        let refusal = Refusal { error_type: "ProgramNotFound".into(), message: "no".into(), may_pass: true };
+        let reports = [
+            Report::Hello,
+            Report::Started(7),
+            Report::Output(b"\x00\xff"),
+            Report::Complaint(b""),
+            Report::Exited(255),
+            Report::Signaled(9),
+            Report::Refused(refusal),
+        ];
+        let mut bytes = Vec::new();
+        reports.iter().for_each(|report| report.put(&mut bytes));
+        for mut inbox in fed(&bytes, 5) {
+            for report in &reports {
+                assert_eq!(Report::take(&mut inbox).unwrap().as_ref(), Some(report));
+            }
+        }
+    }
+
+    #[test]
+    fn garbled_frames_are_refused() {
+        for bytes in [&[0, 0, 0, 0][..], &[1, 0, 0, 0, 99], &[255; 8], &[2, 0, 0, 0, STARTED, 1]] {
+            for mut inbox in fed(bytes, 100) {
+                assert!(Report::take(&mut inbox).is_err(), "{bytes:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The worker's end of its shims, and the lock that they share.
+//!
+//! The lock file `<db>-jobs` is locked by a worker before its first job and never unlinked. The same open file is the standard error of
+//! each shim, so the lock lasts until the worker **and** all its shims are gone, whatever ended them. A successor cannot start a job
+//! while one of its predecessor may still run.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::frame::{Inbox, Launch, Order, Refusal, Report};
+use super::shim::await_gone;
+use crate::Failure;
+
+/// How often a worker that waits looks up.
+pub(super) const TICK: Duration = Duration::from_millis(200);
+
+/// How long a shim may take to be ready: a busy machine can be slow to start a program.
+const READY: Duration = Duration::from_secs(30);
+
+/// How often it is tried to start a shim: a Ctrl-C can reach one that has just begun.
+const STARTS: usize = 3;
+
+/// How long the group of a lost shim's job may take to be gone.
+const GROUP_GOES: Duration = Duration::from_secs(2);
+
+/// The shims of one worker process.
+pub(super) struct Pool {
+    place: PathBuf,
+    most: usize,
+    state: Mutex<State>,
+    /// Says something to the user.
+    remark: Box<dyn Fn(String) + Send + Sync>,
+}
+
+#[derive(Default)]
+struct State {
+    lock: Option<File>,
+    idle: Vec<Shim>,
+    has_complained: bool,
+}
+
+impl Pool {
+    /// No shim yet, and no lock. `most` shims are kept when nobody uses them.
+    pub(super) fn new(place: PathBuf, most: usize, remark: impl Fn(String) + Send + Sync + 'static) -> Pool {
+        Pool { place, most, state: Mutex::default(), remark: Box::new(remark) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner) // nothing is half done where something may panic
+    }
+
+    /// A shim that is idle, or a new one. Waits until no job of an earlier worker may run any more.
+    ///
+    /// # Errors
+    /// What `still_wanted` says; `ShimFailed`.
+    pub(super) fn take(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> Result<Shim, Failure> {
+        self.await_lock(still_wanted)?;
+        while let Some(mut shim) = self.state().idle.pop() {
+            if shim.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+                return Ok(shim);
+            }
+        }
+        let mut trouble = None;
+        for _ in 0..STARTS {
+            match self.start(still_wanted) {
+                Ok(ready) => return ready,
+                Err(e) => trouble = Some(e),
+            }
+        }
+        let why = trouble.map_or_else(String::new, |e| format!(": {e}"));
+        Err(Failure::named("ShimFailed", format!("the process that starts jobs could not be started{why}")))
+    }
+
+    /// Takes back a shim whose job has ended.
+    pub(super) fn give_back(&self, shim: Shim) {
+        let mut state = self.state();
+        if state.idle.len() < self.most {
+            state.idle.push(shim);
+        }
+    }
+
+    /// Lets all idle shims end, and gives up the lock.
+    pub(super) fn close(&self) {
+        let State { lock, idle, .. } = std::mem::take(&mut *self.state());
+        drop((idle, lock));
+    }
+
+    fn await_lock(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> Result<(), Failure> {
+        let mut pause = Duration::from_millis(2);
+        let mut waited = Duration::ZERO;
+        while !self.try_lock()? {
+            still_wanted()?;
+            std::thread::sleep(pause);
+            waited += pause;
+            pause = (pause * 2).min(TICK / 2);
+            if waited >= Duration::from_secs(1) && !std::mem::replace(&mut self.state().has_complained, true)
+            {
+                (self.remark)("waiting until the jobs of the worker before this one are gone".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn try_lock(&self) -> Result<bool, Failure> {
+        let mut state = self.state();
+        if state.lock.is_some() {
+            return Ok(true);
+        }
+        let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0); // a flag of open fits
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(no_link);
+        let tell = |what: &str, e: io::Error| {
+            Failure::named("ShimFailed", format!("the file {} cannot be {what}: {e}", self.place.display()))
+        };
+        let file = options.open(&self.place).map_err(|e| tell("opened", e))?;
+        match file.try_lock() {
+            Ok(()) => state.lock = Some(file),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(e)) => return Err(tell("locked", e)),
+        }
+        Ok(true)
+    }
+
+    /// Starts a shim: `Err` to try again, `Ok(Err)` if it is not wanted any more.
+    fn start(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> io::Result<Result<Shim, Failure>> {
+        let lock = match &self.state().lock {
+            Some(file) => file.try_clone()?,
+            None => return Err(io::Error::other("the lock was given up")),
+        };
+        let mut child = Command::new(this_program()?)
+            .arg("shim")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(lock)
+            .spawn()?;
+        let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("it has no pipes")); // they were asked for
+        };
+        let mut shim = Shim { child, to: Some(to), from, inbox: Inbox::default() };
+        let mut left = READY;
+        loop {
+            if let Err(unwanted) = still_wanted() {
+                return Ok(Err(unwanted));
+            }
+            match shim.hear(TICK)? {
+                Heard::Nothing if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
+                Heard::Nothing => left = left.saturating_sub(TICK),
+                Heard::End => return Err(io::Error::other("it ended at once")),
+                Heard::Something => {
+                    if Report::take(&mut shim.inbox)? == Some(Report::Hello) {
+                        return Ok(Ok(shim));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// This very program, even if its file was replaced or removed meanwhile.
+fn this_program() -> io::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if cfg!(target_os = "linux") && running.exists() { Ok(running) } else { std::env::current_exe() }
+}
+
+/// A shim that waits for its next job.
+pub(super) struct Shim {
+    child: Child,
+    /// None: it was told to end.
+    to: Option<ChildStdin>,
+    from: ChildStdout,
+    inbox: Inbox,
+}
+
+enum Heard {
+    Something,
+    Nothing,
+    End,
+}
+
+/// How a job ended.
+#[derive(Debug, PartialEq)]
+pub(super) enum End {
+    Exited(i32),
+    Signaled(i32),
+    Refused(Refusal),
+    /// The shim has ended; so has, then, the job.
+    ShimLost,
+}
+
+/// What somebody wants of a job that runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Wish {
+    /// That it goes on; ask again after so long.
+    GoOn(Duration),
+    /// That it ends: SIGTERM.
+    End(Duration),
+    /// That it ends at once: SIGKILL.
+    EndNow,
+}
+
+impl Shim {
+    /// Runs one job to its end. `hear` gets what it says, `wish` is asked again and again what should become of it.
+    ///
+    /// If the shim is lost, what it had started is killed.
+    pub(super) fn run(
+        &mut self,
+        launch: Launch,
+        hear: &mut dyn FnMut(&Report<'_>),
+        wish: &mut dyn FnMut() -> Wish,
+    ) -> End {
+        let mut group = None;
+        let end = self.converse(launch, &mut group, hear, wish).unwrap_or(End::ShimLost);
+        if end == End::ShimLost {
+            self.lose(group);
+        }
+        end
+    }
+
+    fn converse(
+        &mut self,
+        launch: Launch,
+        group: &mut Option<Pid>,
+        hear: &mut dyn FnMut(&Report<'_>),
+        wish: &mut dyn FnMut() -> Wish,
+    ) -> io::Result<End> {
+        self.tell(&Order::Launch(launch))?;
+        let (mut asked, mut killed) = (false, false);
+        loop {
+            let wait = match wish() {
+                Wish::GoOn(wait) => wait,
+                Wish::End(wait) => {
+                    if !std::mem::replace(&mut asked, true) {
+                        self.tell(&Order::Terminate)?;
+                    }
+                    wait
+                }
+                Wish::EndNow => {
+                    if !std::mem::replace(&mut killed, true) {
+                        self.tell(&Order::Kill)?;
+                    }
+                    TICK
+                }
+            };
+            match self.hear(wait)? {
+                Heard::Nothing => continue,
+                Heard::End => return Ok(End::ShimLost),
+                Heard::Something => {}
+            }
+            while let Some(report) = Report::take(&mut self.inbox)? {
+                match report {
+                    Report::Started(pid) => *group = Pid::from_raw(pid),
+                    Report::Exited(code) => return Ok(End::Exited(code)),
+                    Report::Signaled(signal) => return Ok(End::Signaled(signal)),
+                    Report::Refused(refusal) => return Ok(End::Refused(refusal)),
+                    said => hear(&said),
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, order: &Order) -> io::Result<()> {
+        self.to.as_mut().map_or(Ok(()), |to| order.send(to))
+    }
+
+    /// Waits until something has come.
+    fn hear(&mut self, patience: Duration) -> io::Result<Heard> {
+        let wait =
+            Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: patience.subsec_nanos().into() };
+        let readable = poll(&mut [PollFd::new(&self.from, PollFlags::IN)], Some(&wait));
+        match readable {
+            Ok(0) | Err(rustix::io::Errno::INTR) => Ok(Heard::Nothing),
+            Ok(_) => {
+                self.inbox.fill(&mut self.from).map(|more| if more { Heard::Something } else { Heard::End })
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// The shim is gone, or talks nonsense: ends it, and the job that it leaves behind.
+    fn lose(&mut self, group: Option<Pid>) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(group) = group
+            && kill_process_group(group, Signal::KILL).is_ok()
+        {
+            await_gone(group, GROUP_GOES);
+        }
+    }
+}
+
+/// It ends when nobody can give it orders any more.
+impl Drop for Shim {
+    fn drop(&mut self) {
+        self.to = None;
+        let _ = self.child.wait();
+    }
+}

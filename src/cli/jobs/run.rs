@@ -1,0 +1,218 @@
+//! One attempt of a job: what becomes of its process, and what that means for its task.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use signal_hook::low_level::signal_name;
+
+use super::frame::{Launch, Refusal, Report};
+use super::job::{Job, Ran};
+use super::pool::{End, Pool, TICK, Wish};
+use super::text::{Decoder, LastLine};
+use super::work::News;
+use crate::{Clock, Context, Failure, OutputStream, SystemClock, TaskId};
+
+/// Runs jobs on the worker threads.
+pub(super) struct Runner {
+    pool: Pool,
+    db: PathBuf,
+    news: Sender<News>,
+    clock: SystemClock,
+    running: AtomicUsize,
+    kill_now: AtomicBool,
+}
+
+/// An attempt that has left its worker.
+pub(super) struct Ended {
+    pub id: TaskId,
+    pub generation: u64,
+    pub attempt: u32,
+    pub succeeded: bool,
+    pub took: Duration,
+    pub line: String,
+}
+
+impl Runner {
+    pub(super) fn new(db: &Path, workers: usize, news: Sender<News>) -> Runner {
+        let mut lock = db.as_os_str().to_owned();
+        lock.push("-jobs");
+        let to_say = news.clone();
+        let remark = move |text| drop(to_say.send(News::Remark(text))); // nobody hears it once the verb has ended
+        let pool = Pool::new(lock.into(), workers, remark);
+        Runner {
+            pool,
+            db: db.to_owned(),
+            news,
+            clock: SystemClock::new(),
+            running: AtomicUsize::new(0),
+            kill_now: AtomicBool::new(false),
+        }
+    }
+
+    /// Jobs that run.
+    pub(super) fn running(&self) -> usize {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// From now on, jobs that are to end get no time for it.
+    pub(super) fn kill_now(&self) {
+        self.kill_now.store(true, Ordering::Release);
+    }
+
+    /// Lets the shims end, if no job runs.
+    pub(super) fn rest(&self) {
+        if self.running() == 0 {
+            self.pool.close();
+        }
+    }
+
+    /// The handler of jobs.
+    pub(super) fn handle(&self, job: &Job, cx: &Context) -> Result<Ran, Failure> {
+        let running = Counted::new(&self.running);
+        let began = self.clock.monotonic();
+        let done = self.attempt(job, cx, began);
+        let ended = Ended {
+            id: cx.id(),
+            generation: cx.generation(),
+            attempt: cx.attempt_number(),
+            succeeded: done.is_ok(),
+            took: self.clock.monotonic().saturating_sub(began),
+            line: job.line(),
+        };
+        drop(running); // before the news, so that whoever hears it counts right
+        let _ = self.news.send(News::Ended(ended)); // nobody counts it once the verb has ended
+        done
+    }
+
+    fn attempt(&self, job: &Job, cx: &Context, began: Duration) -> Result<Ran, Failure> {
+        let mut shim = self.pool.take(&|| cx.ensure_active())?;
+        let mut said = Said::new(cx);
+        let mut stop: Option<(Failure, Duration)> = None;
+        let mut wish = || {
+            let now = self.clock.monotonic();
+            if stop.is_none() {
+                stop = cx.ensure_active().err().map(|why| (why, now.saturating_add(job.kill_after())));
+            }
+            match &stop {
+                None => Wish::GoOn(cx.deadline().map_or(TICK, |left| left.min(TICK))),
+                Some((_, kill_at)) if now >= *kill_at || self.kill_now.load(Ordering::Acquire) => {
+                    Wish::EndNow
+                }
+                Some((_, kill_at)) => Wish::End(TICK.min(*kill_at - now)),
+            }
+        };
+        let end = shim.run(self.launch(job, cx), &mut |report| said.hear(report), &mut wish);
+        if end != End::ShimLost {
+            self.pool.give_back(shim);
+        }
+        let last = said.finish();
+        let took = self.clock.monotonic().saturating_sub(began);
+        match stop {
+            Some((why, _)) => Err(why),
+            None => judge(end, job, took, last.as_deref()),
+        }
+    }
+
+    fn launch(&self, job: &Job, cx: &Context) -> Launch {
+        use std::os::unix::ffi::OsStrExt;
+        let own = job.env.iter().map(|(key, value)| (key.bytes().to_vec(), value.bytes().to_vec()));
+        let number = |key: &str, value: String| (key.as_bytes().to_vec(), value.into_bytes());
+        let ours = [
+            number("PERDURA_TASK_ID", cx.id().to_string()),
+            number("PERDURA_ATTEMPT", cx.attempt_number().to_string()),
+            number("PERDURA_GENERATION", cx.generation().to_string()),
+            (b"PERDURA_DB".to_vec(), self.db.as_os_str().as_bytes().to_vec()),
+        ];
+        Launch {
+            argv: job.command().into_iter().map(<[u8]>::to_vec).collect(),
+            dir: job.dir.bytes().to_vec(),
+            env: own.chain(ours).collect(),
+        }
+    }
+}
+
+/// What the end of a process means for its task.
+fn judge(end: End, job: &Job, took: Duration, last: Option<&str>) -> Result<Ran, Failure> {
+    let said = last.map_or_else(String::new, |line| format!(": {line}"));
+    match end {
+        End::Exited(0) => {
+            let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            Ok(Ran { exit_code: 0, duration_ms })
+        }
+        End::Exited(code) => {
+            let message = format!("exit code {code}{said}");
+            let failure = Failure::named(format!("ExitCode.{code}"), message);
+            Err(if job.deny_exit.contains(code) { failure.never_retry() } else { failure })
+        }
+        End::Signaled(signal) => {
+            let name = signal_name(signal).map_or_else(|| signal.to_string(), str::to_owned);
+            let message = format!("ended by {name}{said}");
+            Err(Failure::named(format!("Signal.{name}"), message))
+        }
+        End::Refused(Refusal { error_type, message, may_pass }) => {
+            let failure = Failure::named(error_type, message);
+            Err(if may_pass { failure } else { failure.never_retry() })
+        }
+        End::ShimLost => {
+            let message = "the process that looked after the job was killed, so the job was killed, too";
+            Err(Failure::named("ShimLost", format!("{message}{said}")))
+        }
+    }
+}
+
+/// What a job says, on its way to the file.
+struct Said<'c> {
+    cx: &'c Context,
+    out: Decoder,
+    err: Decoder,
+    last: LastLine,
+}
+
+impl Said<'_> {
+    fn new(cx: &Context) -> Said<'_> {
+        Said { cx, out: Decoder::default(), err: Decoder::default(), last: LastLine::default() }
+    }
+
+    fn hear(&mut self, report: &Report<'_>) {
+        match report {
+            Report::Output(bytes) => self.cx.write_output(OutputStream::Stdout, &self.out.decode(bytes)),
+            Report::Complaint(bytes) => {
+                let text = self.err.decode(bytes);
+                self.last.push(&text);
+                self.cx.write_output(OutputStream::Stderr, &text);
+            }
+            _ => {}
+        }
+    }
+
+    /// It says nothing more. The last line of its standard error.
+    fn finish(&mut self) -> Option<String> {
+        for (decoder, stream) in
+            [(&mut self.out, OutputStream::Stdout), (&mut self.err, OutputStream::Stderr)]
+        {
+            let rest = decoder.finish();
+            if !rest.is_empty() {
+                self.cx.write_output(stream, &rest);
+            }
+        }
+        self.last.get()
+    }
+}
+
+/// One more, as long as it lives.
+struct Counted<'n>(&'n AtomicUsize);
+
+impl<'n> Counted<'n> {
+    fn new(number: &'n AtomicUsize) -> Counted<'n> {
+        number.fetch_add(1, Ordering::AcqRel);
+        Counted(number)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

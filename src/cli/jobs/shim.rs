@@ -1,0 +1,251 @@
+//! The shim: a small process between a worker thread and its jobs.
+//!
+//! A worker may die at any moment, and what it started would run on beside the next attempt. So jobs are children of a shim, which
+//! lives as long as its standard input is open: when the worker is gone, however it went, the shim kills the job that runs, waits
+//! until it is gone, and ends. Its standard error is the locked file of [`super::pool`]; the lock goes when the last shim has gone.
+//!
+//! It has one thread, no file and no queue. It leads a session of its own, so that keys pressed at the terminal reach neither it nor a
+//! job, and a job that asks for a password fails instead of waiting for ever.
+
+use std::fs::File;
+use std::io::{self, PipeReader, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, setsid, test_kill_process_group, waitid,
+};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+use super::frame::{Inbox, Order, PIECE, Report, read_some};
+use super::launch::{Launched, launch};
+
+/// What is still read of a job that has ended: a process that has left its group could write for ever.
+const LAST_WORDS: usize = 1 << 20;
+
+/// How long a killed group may take to be gone before its end is reported all the same: where nobody reaps orphans, their
+/// group never goes.
+const GROUP_GOES: Duration = Duration::from_millis(250);
+
+/// The same when the worker is dead, and its successor waits.
+const GROUP_GOES_FOR_GOOD: Duration = Duration::from_secs(5);
+
+/// Serves one worker until it is gone.
+pub(super) fn serve() -> io::Result<()> {
+    let _ = setsid(); // it fails only for a group's leader, which is out of the terminal's reach, too
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
+        // Whoever stops a whole group or service means the worker, which decides what becomes of the job.
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    let (children, bell) = UnixStream::pair()?;
+    children.set_nonblocking(true)?;
+    signal_hook::low_level::pipe::register(SIGCHLD, bell)?;
+    let mut shim = Shim {
+        orders: File::from(io::stdin().as_fd().try_clone_to_owned()?),
+        inbox: Inbox::default(),
+        worker: File::from(io::stdout().as_fd().try_clone_to_owned()?),
+        reports: Vec::new(),
+        children,
+        job: None,
+        piece: vec![0; PIECE],
+    };
+    Report::Hello.put(&mut shim.reports);
+    let served = shim.run();
+    shim.end_with_the_worker();
+    match served {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e),
+        _ => Ok(()),
+    }
+}
+
+struct Shim {
+    orders: File,
+    inbox: Inbox,
+    worker: File,
+    /// What will be sent next.
+    reports: Vec<u8>,
+    /// Readable when a child has ended.
+    children: UnixStream,
+    job: Option<Running>,
+    piece: Vec<u8>,
+}
+
+struct Running {
+    child: Child,
+    group: Pid,
+    out: Option<PipeReader>,
+    err: Option<PipeReader>,
+}
+
+/// What the shim was woken for.
+struct News {
+    orders: bool,
+    child: bool,
+    out: bool,
+    err: bool,
+}
+
+impl Shim {
+    /// Until the worker is gone.
+    fn run(&mut self) -> io::Result<()> {
+        loop {
+            self.send()?;
+            let news = self.sleep()?;
+            if news.out || news.err {
+                self.listen(&news)?;
+            }
+            if news.child {
+                self.look_after_child()?;
+            }
+            if news.orders {
+                if !self.inbox.fill(&mut self.orders)? {
+                    return Ok(());
+                }
+                while let Some(order) = Order::take(&mut self.inbox)? {
+                    self.obey(order)?;
+                }
+            }
+        }
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        if self.reports.is_empty() {
+            return Ok(());
+        }
+        let sent = self.worker.write_all(&self.reports);
+        self.reports.clear();
+        sent
+    }
+
+    fn sleep(&self) -> io::Result<News> {
+        let mut fds =
+            vec![PollFd::new(&self.orders, PollFlags::IN), PollFd::new(&self.children, PollFlags::IN)];
+        let (out, err) = self.job.as_ref().map_or((None, None), |job| (job.out.as_ref(), job.err.as_ref()));
+        fds.extend([out, err].into_iter().flatten().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let mut woken = fds.iter().map(|fd| !fd.revents().is_empty());
+        let mut next = || woken.next().unwrap_or(false);
+        Ok(News { orders: next(), child: next(), out: out.is_some() && next(), err: err.is_some() && next() })
+    }
+
+    fn obey(&mut self, order: Order) -> io::Result<()> {
+        let signal = match order {
+            Order::Launch(order) => {
+                match launch(&order) {
+                    Ok(launched) => self.began(launched)?,
+                    Err(refusal) => Report::Refused(refusal).put(&mut self.reports),
+                }
+                return self.send(); // at once: should this process die, the worker must know whom to kill
+            }
+            Order::Terminate => Signal::TERM,
+            Order::Kill => Signal::KILL,
+        };
+        if let Some(job) = &self.job {
+            let _ = kill_process_group(job.group, signal); // what has ended needs no signal
+        }
+        Ok(())
+    }
+
+    fn began(&mut self, Launched { child, out, err }: Launched) -> io::Result<()> {
+        let group = Pid::from_child(&child);
+        Report::Started(group.as_raw_nonzero().get()).put(&mut self.reports);
+        let job = self.job.insert(Running { child, group, out: None, err: None }); // first, so that it is ended on errors
+        rustix::io::ioctl_fionbio(&out, true)?;
+        rustix::io::ioctl_fionbio(&err, true)?;
+        (job.out, job.err) = (Some(out), Some(err));
+        Ok(())
+    }
+
+    /// Passes on what the job has said.
+    fn listen(&mut self, news: &News) -> io::Result<()> {
+        let Some(job) = &mut self.job else { return Ok(()) };
+        if news.out {
+            pass_on(&mut job.out, &mut self.piece, &mut self.reports, false)?;
+        }
+        if news.err {
+            pass_on(&mut job.err, &mut self.piece, &mut self.reports, true)?;
+        }
+        Ok(())
+    }
+
+    /// Reports the end of the job, if it has ended.
+    fn look_after_child(&mut self) -> io::Result<()> {
+        while read_some(&mut self.children, &mut [0; 64]).is_ok_and(|n| n == 64) {}
+        let Some(job) = &mut self.job else { return Ok(()) };
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if waitid(WaitId::Pid(job.group), look)?.is_none() {
+            return Ok(());
+        }
+        let status = job.end(GROUP_GOES)?;
+        for (pipe, is_err) in [(&mut job.out, false), (&mut job.err, true)] {
+            let mut left = LAST_WORDS / PIECE;
+            while left > 0 && pass_on(pipe, &mut self.piece, &mut self.reports, is_err)? {
+                left -= 1;
+            }
+        }
+        let end =
+            status.signal().map_or_else(|| Report::Exited(status.code().unwrap_or(-1)), Report::Signaled);
+        end.put(&mut self.reports);
+        self.job = None;
+        Ok(())
+    }
+
+    /// The worker is gone: nothing of its job may stay.
+    fn end_with_the_worker(&mut self) {
+        if let Some(job) = &mut self.job {
+            let _ = job.end(GROUP_GOES_FOR_GOOD);
+        }
+    }
+}
+
+impl Running {
+    /// Kills what is left of the group, takes the leader's status, waits for the others to be gone.
+    ///
+    /// The leader is not reaped before, so that the group's number means this group and no other.
+    fn end(&mut self, patience: Duration) -> io::Result<ExitStatus> {
+        let _ = kill_process_group(self.group, Signal::KILL);
+        let status = self.child.wait()?;
+        await_gone(self.group, patience);
+        Ok(status)
+    }
+}
+
+/// Waits until a killed group has no process left; not longer than this.
+pub(super) fn await_gone(group: Pid, patience: Duration) {
+    let (mut waited, mut pause) = (Duration::ZERO, Duration::from_millis(1));
+    while test_kill_process_group(group).is_ok() && waited < patience {
+        std::thread::sleep(pause);
+        waited += pause;
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// Reads once; true if there was something.
+fn pass_on(
+    pipe: &mut Option<PipeReader>,
+    piece: &mut [u8],
+    reports: &mut Vec<u8>,
+    is_err: bool,
+) -> io::Result<bool> {
+    let Some(open) = pipe else { return Ok(false) };
+    match read_some(open, piece) {
+        Ok(0) => *pipe = None,
+        Ok(n) => {
+            let said = if is_err { Report::Complaint(&piece[..n]) } else { Report::Output(&piece[..n]) };
+            said.put(reports);
+            return Ok(true);
+        }
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+        Err(e) => return Err(e),
+    }
+    Ok(false)
+}

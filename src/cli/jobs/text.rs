@@ -1,0 +1,205 @@
+//! Words of the operating system, and what a program says, as text.
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+/// A word that Unix takes as it is: in JSON a text, or a list of bytes where it is not UTF-8.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Word(pub OsString);
+
+impl Word {
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// For people: what is not UTF-8 is replaced.
+    pub(super) fn shown(&self) -> Cow<'_, str> {
+        self.0.to_string_lossy()
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl AsRef<OsStr> for Word {
+    fn as_ref(&self) -> &OsStr {
+        &self.0
+    }
+}
+
+impl<W: Into<OsString>> From<W> for Word {
+    fn from(word: W) -> Word {
+        Word(word.into())
+    }
+}
+
+impl Serialize for Word {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self.0.to_str() {
+            Some(text) => s.serialize_str(text),
+            None => s.collect_seq(self.bytes()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Word, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Word;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or a list of bytes")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Word, E> {
+                Ok(text.into())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Word, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = seq.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(Word(OsString::from_vec(bytes)))
+            }
+        }
+        d.deserialize_any(Either)
+    }
+}
+
+/// Makes text of bytes that come in pieces: a character that is split between two pieces stays whole, what is no UTF-8 is replaced.
+#[derive(Default)]
+pub(super) struct Decoder {
+    /// The beginning of a character whose rest has not come: at most three bytes.
+    begun: Vec<u8>,
+}
+
+impl Decoder {
+    pub(super) fn decode<'b>(&mut self, piece: &'b [u8]) -> Cow<'b, str> {
+        if self.begun.is_empty()
+            && let Ok(text) = std::str::from_utf8(piece)
+        {
+            return Cow::Borrowed(text);
+        }
+        let mut bytes = std::mem::take(&mut self.begun);
+        bytes.extend_from_slice(piece);
+        let rest = bytes.len() - begun_at_the_end(&bytes);
+        self.begun = bytes.split_off(rest);
+        Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Nothing more comes.
+    pub(super) fn finish(&mut self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut self.begun)).into_owned()
+    }
+}
+
+/// How many bytes at the end begin a character that more bytes could complete.
+fn begun_at_the_end(bytes: &[u8]) -> usize {
+    let last = bytes.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
+    let may_go_on = std::str::from_utf8(last).is_err_and(|e| e.error_len().is_none());
+    if may_go_on { last.len() } else { 0 }
+}
+
+/// The last line of a text that comes in pieces.
+#[derive(Default)]
+pub(super) struct LastLine {
+    tail: String,
+}
+
+/// As much of the end as is kept: lines that are longer are cut.
+const TAIL_BYTES: usize = 4096;
+
+/// As much of a line as is shown.
+const LINE_CHARS: usize = 300;
+
+impl LastLine {
+    pub(super) fn push(&mut self, text: &str) {
+        self.tail.push_str(tail(text, TAIL_BYTES));
+        if self.tail.len() > 2 * TAIL_BYTES {
+            self.tail = tail(&self.tail, TAIL_BYTES).to_owned();
+        }
+    }
+
+    /// The last line that says something.
+    pub(super) fn get(&self) -> Option<String> {
+        let line = self.tail.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+        let mut shown: String = line.chars().take(LINE_CHARS).collect();
+        if shown.len() < line.len() {
+            shown.push('…');
+        }
+        Some(shown)
+    }
+}
+
+/// The end of a text, whole characters in at most so many bytes.
+fn tail(text: &str, bytes: usize) -> &str {
+    let mut start = text.len().saturating_sub(bytes);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    &text[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_json_whatever_their_bytes() {
+        for bytes in [&b"plain"[..], b"", b"\xff\xfe", "ü".as_bytes(), b"a\xc3"] {
+            let word = Word(OsString::from_vec(bytes.to_vec()));
+            let json = serde_json::to_string(&word).unwrap();
+            assert_eq!(serde_json::from_str::<Word>(&json).unwrap(), word, "{json}");
+        }
+        assert_eq!(serde_json::to_string(&Word::from("a b")).unwrap(), "\"a b\"");
+        assert!(serde_json::from_str::<Word>("[256]").is_err());
+    }
+
+    #[test]
+    fn a_character_in_two_pieces_stays_whole() {
+        let text = "aü任🦀z".as_bytes();
+        for cut in 0..=text.len() {
+            for second in cut..=text.len() {
+                let mut decoder = Decoder::default();
+                let mut all = decoder.decode(&text[..cut]).into_owned();
+                all.push_str(&decoder.decode(&text[cut..second]));
+                all.push_str(&decoder.decode(&text[second..]));
+                all.push_str(&decoder.finish());
+                assert_eq!(all, "aü任🦀z", "cut at {cut} and {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_replaced_and_loses_nothing_else() {
+        let mut decoder = Decoder::default();
+        assert_eq!(decoder.decode(b"a\xffb"), "a\u{fffd}b");
+        assert_eq!(decoder.decode(b"c\xe4\xbb"), "c");
+        assert_eq!(decoder.decode(b"d"), "\u{fffd}d");
+        assert_eq!(decoder.decode(b"\xf0\x9f"), "");
+        assert_eq!(decoder.finish(), "\u{fffd}");
+        assert_eq!(decoder.finish(), "");
+    }
+
+    #[test]
+    fn the_last_line_is_found_and_bounded() {
+        let mut line = LastLine::default();
+        assert_eq!(line.get(), None);
+        line.push("first\nsec");
+        line.push("ond\n\n  \n");
+        assert_eq!(line.get().unwrap(), "second");
+        (0..100).for_each(|_| line.push(&"ü".repeat(1000)));
+        assert_eq!(line.get().unwrap().chars().count(), LINE_CHARS + 1);
+        assert!(line.tail.len() <= 3 * TAIL_BYTES);
+    }
+}

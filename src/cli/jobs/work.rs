@@ -1,0 +1,312 @@
+//! `perdura work`: runs the jobs of a file.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+
+use super::ending::Endings;
+use super::job::Job;
+use super::run::{Ended, Runner};
+use super::warnings;
+use crate::cli::words::{count, span};
+use crate::cli::{Done, Exit, Session, Trouble};
+use crate::{Builder, Clock, Context, Counts, Queue, QueueCounts, ShutdownReport, SystemClock};
+
+/// How often a worker looks for what other processes have added, and whether it may take over. A look is one small read.
+const LOOK_ABROAD: Duration = Duration::from_millis(200);
+
+/// How soon to look again for what is about to be written.
+const SOON: Duration = Duration::from_millis(2);
+
+/// A worker looks up this often, whatever happens.
+const NOW_AND_THEN: Duration = Duration::from_secs(1);
+
+/// The first SIGINT or SIGTERM lets running jobs go on for the grace, then ends them; the second ends them at once. They are handed
+/// back and cost no attempt.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Under systemd, use KillMode=mixed, so that the worker decides what becomes of its jobs."
+)]
+pub(in crate::cli) struct Work {
+    /// How many jobs run at the same time [default: the number of processors]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Run only jobs of this queue; may be repeated [default: all]
+    #[arg(long = "queue", value_name = "QUEUE")]
+    queues: Vec<String>,
+    /// End when nothing is left that may start; with exit code 1 if a job failed for good
+    #[arg(long)]
+    drain: bool,
+    /// How long running jobs may go on after the first signal
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    grace: Duration,
+    /// Do not say how each job ends
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// What the worker is told by its threads.
+pub(super) enum News {
+    Ended(Ended),
+    Remark(String),
+    Signal(i32),
+    Stopped(Result<ShutdownReport, crate::Error>),
+}
+
+impl Work {
+    pub(super) fn run(self, session: &mut Session) -> Done {
+        let (to_tell, news) = unbounded(); // bounded by the jobs that end: each is told before long
+        warnings::show();
+        let signals = Signals::new([SIGINT, SIGTERM])?; // from here on, a signal hands back what runs
+        let mut worker = self.start(session, to_tell.clone(), news)?;
+        let listener = listen(signals, &worker.queue, &worker.runner, to_tell.clone())?;
+        let end = worker.work(&self, session);
+        let end = match end {
+            Ok(End::Signal(signal)) => worker.stop(&self, signal, to_tell, session),
+            Ok(End::Drained) => worker.finish(&self, session),
+            Err(trouble) => Err(trouble),
+        };
+        let stopped = worker.queue.shutdown(self.grace);
+        listener.end();
+        worker.runner.rest();
+        end.and_then(|exit| Ok(stopped.map(|_| exit)?))
+    }
+
+    fn start(
+        &self,
+        session: &Session,
+        to_tell: Sender<News>,
+        news: Receiver<News>,
+    ) -> Result<Worker, Trouble> {
+        let workers =
+            self.workers.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), |n| n);
+        // As it is before this worker takes over: what it then finds lost ends with this run.
+        let looker = session.open(Queue::builder())?;
+        let (db, lost_before) = (looker.path().to_owned(), self.mine(&looker.counts()?).lost);
+        drop(looker);
+        let runner = Arc::new(Runner::new(&db, workers, to_tell));
+        let queue = session.open(self.builder(workers, runner.clone()))?;
+        let (endings, clock) = (Endings::new(self.quiet), SystemClock::new());
+        Ok(Worker { queue, runner, news, endings, clock, lost_before })
+    }
+
+    fn builder(&self, workers: usize, runner: Arc<Runner>) -> Builder {
+        let run = move |job: Job, cx: &Context| runner.handle(&job, cx);
+        Queue::builder().workers(workers).poll_interval(LOOK_ABROAD).queues(&self.queues).handle(run)
+    }
+
+    /// The counts of the queues that are worked on.
+    fn mine(&self, counts: &Counts) -> QueueCounts {
+        let is_mine = |name: &String| self.queues.is_empty() || self.queues.contains(name);
+        let queues = counts.queues.iter().filter(|(name, _)| is_mine(name));
+        let mut mine = Counts::default();
+        mine.queues = queues.map(|(name, counts)| (name.clone(), *counts)).collect();
+        mine.total()
+    }
+
+    /// How many may still start or run, without a wait.
+    fn at_work(&self, counts: &Counts) -> u64 {
+        let mut awake = counts.clone();
+        awake.queues.values_mut().filter(|q| q.paused).for_each(|q| (q.ready, q.held) = (0, 0));
+        let mine = self.mine(&awake);
+        mine.running + mine.ready + mine.held
+    }
+}
+
+/// Why a worker ends.
+enum End {
+    Drained,
+    Signal(i32),
+}
+
+struct Worker {
+    queue: Queue,
+    runner: Arc<Runner>,
+    news: Receiver<News>,
+    endings: Endings,
+    clock: SystemClock,
+    /// Tasks that were `LOST` before this worker came.
+    lost_before: u64,
+}
+
+impl Worker {
+    /// Until there is nothing more to do, or a signal comes.
+    fn work(&mut self, wishes: &Work, session: &mut Session) -> Result<End, Trouble> {
+        let mut was_owner = None;
+        loop {
+            let owner = self.queue.executes();
+            if was_owner != Some(owner) {
+                self.tell_owner(owner, was_owner.is_some(), session);
+                was_owner = Some(owner);
+            }
+            let mut wait = NOW_AND_THEN;
+            if !owner {
+                self.runner.rest(); // whoever owns the file now must not wait for shims of ours
+                wait = LOOK_ABROAD;
+            }
+            self.endings.tell(&self.queue, session)?;
+            if self.endings.are_pending() {
+                wait = SOON;
+            } else if wishes.drain && self.runner.running() == 0 {
+                if wishes.at_work(&self.queue.counts()?) == 0 {
+                    return Ok(End::Drained);
+                }
+                wait = if owner { SOON } else { LOOK_ABROAD };
+            }
+            if let Some(signal) = self.listen(wait, session) {
+                return Ok(End::Signal(signal));
+            }
+        }
+    }
+
+    fn tell_owner(&self, owner: bool, before: bool, session: &mut Session) {
+        let file = self.queue.path().display();
+        match (owner, before) {
+            (false, false) => session.screen.remark(format_args!(
+                "another process runs the tasks of {file}; waiting until it ends, then taking over"
+            )),
+            (false, true) => {
+                session.screen.remark(format_args!("another process has taken over the tasks of {file}"))
+            }
+            (true, true) => session
+                .screen
+                .remark(format_args!("the other process has ended; running the tasks of {file}")),
+            (true, false) => {}
+        }
+    }
+
+    /// Waits for news, and takes what there is. A signal comes first.
+    fn listen(&mut self, wait: Duration, session: &mut Session) -> Option<i32> {
+        let first = match self.news.recv_timeout(wait) {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+        };
+        let mut signal = None;
+        for news in std::iter::once(first).chain(self.news.try_iter()) {
+            match news {
+                News::Ended(ended) => self.endings.add(ended, session.json),
+                News::Remark(text) => session.screen.remark(text),
+                News::Signal(number) => signal = signal.or(Some(number)),
+                News::Stopped(_) => {} // only after a signal
+            }
+        }
+        signal
+    }
+
+    /// Stops claiming, lets jobs go on for the grace, hands the rest back.
+    fn stop(&mut self, wishes: &Work, signal: i32, to_tell: Sender<News>, session: &mut Session) -> Done {
+        match self.runner.running() {
+            0 => session.screen.remark("stopping"),
+            n => session.screen.remark(format_args!(
+                "stopping: {} may go on for {}; a second signal hands back what runs",
+                count(n as u64, "job"),
+                span(wishes.grace)
+            )),
+        }
+        let (queue, grace) = (self.queue.clone(), wishes.grace);
+        let stopper = thread::Builder::new().name("perdura-stop".to_owned());
+        let stopper = stopper.spawn(move || drop(to_tell.send(News::Stopped(queue.shutdown(grace)))))?;
+        let mut still_running = None;
+        while still_running.is_none() || self.runner.running() > 0 || self.endings.are_pending() {
+            self.endings.tell(&self.queue, session)?;
+            let wait = if self.endings.are_pending() { SOON } else { LOOK_ABROAD };
+            match self.news.recv_timeout(wait) {
+                Ok(News::Ended(ended)) => self.endings.add(ended, session.json),
+                Ok(News::Remark(text)) => session.screen.remark(text),
+                Ok(News::Signal(_)) => session.screen.remark("ending what runs"),
+                Ok(News::Stopped(report)) => still_running = Some(report?.still_running),
+                Err(_) => {}
+            }
+        }
+        let _ = stopper.join(); // it has said its last word
+        self.close(session);
+        Ok(if signal == SIGINT { Exit::Interrupted } else { Exit::Terminated })
+    }
+
+    /// Nothing is left that may start.
+    fn finish(&mut self, wishes: &Work, session: &mut Session) -> Done {
+        self.close(session);
+        let counts = self.queue.counts()?;
+        let mine = wishes.mine(&counts);
+        if mine.waiting > 0 {
+            let due = self.queue.next_due()?;
+            let when = due.map_or_else(String::new, |due| {
+                format!("; the next falls due {} ({due})", crate::cli::words::distance(due, self.clock.now()))
+            });
+            session
+                .screen
+                .remark(format_args!("{} for a later time or a retry{when}", waiting(mine.waiting)));
+        }
+        if mine.unknown_name > 0 {
+            session.screen.remark(format_args!(
+                "{} for a program that handles them; they are no jobs",
+                waiting(mine.unknown_name)
+            ));
+        }
+        for (name, queue) in
+            counts.queues.iter().filter(|(_, queue)| queue.paused && queue.ready + queue.held > 0)
+        {
+            let name = crate::cli::screen::safe(name);
+            session.screen.remark(format_args!(
+                "{} in the queue {name:?}, which is paused",
+                waiting(queue.ready + queue.held)
+            ));
+        }
+        let lost = mine.lost.saturating_sub(self.lost_before).max(self.endings.sum.lost);
+        if lost > 0 {
+            session
+                .screen
+                .remark(format_args!("{} lost: their worker died in the last attempt", count(lost, "job")));
+        }
+        Ok(if lost + self.endings.sum.failed > 0 { Exit::No } else { Exit::Done })
+    }
+
+    fn close(&self, session: &mut Session) {
+        session.screen.remark(self.endings.sum.closing(self.clock.monotonic()));
+    }
+}
+
+/// `1 task waits`, `3 tasks wait`.
+fn waiting(n: u64) -> String {
+    format!("{} wait{}", count(n, "task"), if n == 1 { "s" } else { "" })
+}
+
+/// The thread that hears signals.
+struct Listener {
+    handle: Handle,
+    thread: JoinHandle<()>,
+}
+
+/// Hears signals: the first is told to the worker, the second ends the grace, the third the patience.
+fn listen(
+    mut signals: Signals,
+    queue: &Queue,
+    runner: &Arc<Runner>,
+    to_tell: Sender<News>,
+) -> Result<Listener, io::Error> {
+    let (queue, runner, handle) = (queue.clone(), runner.clone(), signals.handle());
+    let life = move || {
+        for (before, signal) in signals.forever().enumerate() {
+            let _ = to_tell.send(News::Signal(signal)); // a worker that has ended needs none
+            match before {
+                0 => {}
+                1 => drop(queue.shutdown(Duration::ZERO)), // cuts the grace of the shutdown that goes on
+                _ => runner.kill_now(),
+            }
+        }
+    };
+    let thread = thread::Builder::new().name("perdura-signals".to_owned()).spawn(life)?;
+    Ok(Listener { handle, thread })
+}
+
+impl Listener {
+    fn end(self) {
+        self.handle.close();
+        let _ = self.thread.join();
+    }
+}

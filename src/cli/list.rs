@@ -1,0 +1,143 @@
+//! Lists of tasks.
+
+use super::filter::Which;
+use super::screen::{Tint, safe};
+use super::table::{Cell, Fit, Table};
+use super::words::{distance, number};
+use super::{Done, Exit, Session};
+use crate::{Hold, Queue, State, TaskId, TaskRecord, Timestamp};
+
+/// List tasks, the newest first.
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    which: Which,
+    /// At most so many
+    #[arg(long, short = 'l', default_value_t = 50, value_name = "N")]
+    limit: usize,
+    /// Older than this task: the next page
+    #[arg(long, value_name = "ID")]
+    before: Option<TaskId>,
+    /// The oldest first
+    #[arg(long, conflicts_with = "before")]
+    oldest_first: bool,
+    /// With --oldest-first, newer than this task: the next page
+    #[arg(long, value_name = "ID", requires = "oldest_first")]
+    after: Option<TaskId>,
+}
+
+impl List {
+    pub(super) fn run(&self, session: &mut Session) -> Done {
+        let queue = session.look()?;
+        let now = session.now();
+        let mut filter = self.which.filter(now).limit(self.limit.saturating_add(1));
+        if !self.oldest_first {
+            filter = filter.newest_first();
+        }
+        if let Some(id) = self.before {
+            filter = filter.before(id);
+        }
+        if let Some(id) = self.after {
+            filter = filter.after(id);
+        }
+        let mut tasks = queue.tasks(filter)?;
+        let more = tasks.len() > self.limit;
+        tasks.truncate(self.limit);
+        if session.json {
+            for task in &tasks {
+                session.screen.json(task)?;
+            }
+        } else if tasks.is_empty() {
+            session.screen.remark("no task is like that");
+        } else {
+            print(session, &queue, &tasks, now)?;
+        }
+        if let Some(last) = tasks.last().filter(|_| more) {
+            let page = if self.oldest_first { "after" } else { "before" };
+            session.screen.remark(format_args!("there are more: --{page} {}", last.task_id));
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn print(session: &mut Session, queue: &Queue, tasks: &[TaskRecord], now: Timestamp) -> std::io::Result<()> {
+    let mut table = Table::new(&[
+        ("ID", Fit::Right),
+        ("STATE", Fit::Left),
+        ("NAME", Fit::Cut),
+        ("QUEUE", Fit::Cut),
+        ("TRIES", Fit::Right),
+        ("WHEN", Fit::Left),
+        ("WHAT", Fit::Cut),
+    ]);
+    for task in tasks {
+        table.row([
+            task.task_id.to_string().into(),
+            state(task.state),
+            safe(&task.task_name).into_owned().into(),
+            safe(&task.queue).into_owned().into(),
+            format!("{}/{}", task.attempt_number, task.max_attempts).into(),
+            when(task, now).into(),
+            safe(&what(queue, task)).into_owned().into(),
+        ]);
+    }
+    table.print(&mut session.screen)
+}
+
+/// A state in its colour.
+pub(super) fn state(state: State) -> Cell {
+    Cell::tinted(state.as_str(), tint(state))
+}
+
+pub(super) fn tint(state: State) -> Tint {
+    match state {
+        State::Queued => Tint::Bold,
+        State::Running => Tint::Busy,
+        State::Succeeded => Tint::Good,
+        State::Failed | State::Lost => Tint::Bad,
+        State::Cancelled => Tint::Dim,
+    }
+}
+
+/// The time that matters in its state.
+pub(super) fn when(task: &TaskRecord, now: Timestamp) -> String {
+    let ago = |moment: Option<Timestamp>| distance(moment.unwrap_or(task.created_at), now);
+    match task.state {
+        State::Queued => match task.hold {
+            Some(Hold::Time) => match task.run_at {
+                Some(due) if due > now => distance(due, now),
+                _ => "due".to_owned(),
+            },
+            Some(Hold::UnknownName) => "no handler".to_owned(),
+            Some(Hold::PreviousAttempt | Hold::Suspect) => "its turn".to_owned(),
+            _ => ago(Some(task.created_at)),
+        },
+        State::Running => ago(task.started_at),
+        _ => ago(task.finished_at),
+    }
+}
+
+/// What there is to say: a job's command, how far it is, what went wrong.
+pub(super) fn what(queue: &Queue, task: &TaskRecord) -> String {
+    let mut parts = Vec::new();
+    parts.extend(command(queue, task));
+    parts.extend(task.tag.clone());
+    if let (State::Running, Some(progress)) = (task.state, task.progress) {
+        parts.push(format!("{} of {}", number(progress.done), number(progress.total)));
+    }
+    if let Some(error) = &task.error_type {
+        let message = task.error_message.as_deref().unwrap_or_default();
+        parts.push(format!("{error}: {}", message.lines().next().unwrap_or_default()));
+    }
+    parts.join(" · ")
+}
+
+/// The command line of a job for the shell.
+fn command(queue: &Queue, task: &TaskRecord) -> Option<String> {
+    #[cfg(unix)]
+    if task.task_name == super::jobs::TASK_NAME {
+        return super::jobs::describe(&queue.args_json(task.task_id).ok()?);
+    }
+    let _ = (queue, task);
+    None
+}

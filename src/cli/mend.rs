@@ -1,0 +1,195 @@
+//! Mending: what changes tasks and queues.
+
+use std::time::Duration;
+
+use super::filter::{Target, age, may};
+use super::words::{count, span};
+use super::{Done, Exit, Session, Trouble};
+use crate::{Bulk, Error, Filter, Queue, State, TaskId};
+
+/// A verb that changes tasks.
+pub(super) struct Change {
+    /// As in "retry 3 tasks".
+    pub verb: &'static str,
+    /// As in "task 3 is queued again".
+    pub done: &'static str,
+    pub one: fn(&Queue, TaskId) -> Result<(), Trouble>,
+    pub all: fn(&Queue, Filter) -> Result<Bulk, Error>,
+    /// What a filter means that names no state.
+    pub states: &'static [State],
+}
+
+pub(super) const RETRY: Change = Change {
+    verb: "retry",
+    done: "is queued again",
+    one: |queue, id| Ok(queue.retry(id)?),
+    all: Queue::retry_all,
+    states: &[State::Failed, State::Lost],
+};
+
+pub(super) const CANCEL: Change = Change {
+    verb: "cancel",
+    done: "is cancelled, or will be when its handler looks",
+    one: |queue, id| Ok(queue.cancel(id)?),
+    all: Queue::cancel_all,
+    states: &[State::Queued, State::Running],
+};
+
+pub(super) const DELETE: Change = Change {
+    verb: "delete",
+    done: "is deleted",
+    one: |queue, id| Ok(queue.delete(id)?),
+    all: Queue::delete_all,
+    states: &[State::Succeeded, State::Failed, State::Cancelled, State::Lost],
+};
+
+pub(super) const MOVE_TO_DEAD: Change = Change {
+    verb: "move to the dead letters",
+    done: "is a dead letter",
+    one: move_one,
+    all: Queue::move_to_dead_letters,
+    states: &[State::Failed, State::Lost],
+};
+
+fn move_one(queue: &Queue, id: TaskId) -> Result<(), Trouble> {
+    let state = queue.get(id)?.state;
+    let bulk = queue.move_to_dead_letters(Filter::new().id(id).state(state))?;
+    match bulk.changed {
+        0 => Err(Trouble::new(
+            Exit::Refused,
+            format!("task {id} is {state}; only FAILED and LOST tasks become dead letters"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+impl Change {
+    pub(super) fn run(&self, session: &mut Session, target: &Target) -> Done {
+        target.check()?;
+        if target.ids.is_empty() { self.by_filter(session, target) } else { self.by_id(session, target) }
+    }
+
+    fn by_id(&self, session: &mut Session, target: &Target) -> Done {
+        let tasks = target.ids.len() as u64;
+        if target.dry_run {
+            may(session, false, true, &format!("{} {}", self.verb, count(tasks, "task")), tasks)?;
+            return Ok(Exit::Done);
+        }
+        each(session, &target.ids, self.done, self.one)
+    }
+
+    fn by_filter(&self, session: &mut Session, target: &Target) -> Done {
+        let filter = target.which.filter(session.now());
+        let meant = self.states.iter().fold(filter.clone(), |filter, state| filter.state(*state));
+        let counted = if target.which.names_states() { filter.clone() } else { meant };
+        let tasks = session.look()?.count(counted)?;
+        let what = format!("{} {}", self.verb, count(tasks, "task"));
+        if !may(session, target.yes, target.dry_run, &what, tasks)? {
+            return Ok(if target.dry_run { Exit::Done } else { Exit::No });
+        }
+        let bulk = (self.all)(&session.queue()?, filter)?;
+        tell_bulk(session, bulk, self.done)
+    }
+}
+
+/// Says what a bulk verb did. Nothing is a no.
+pub(super) fn tell_bulk(session: &mut Session, bulk: Bulk, done: &str) -> Done {
+    if session.json {
+        session.screen.json(&bulk)?;
+    } else {
+        let is = if bulk.changed == 1 {
+            done.to_owned()
+        } else {
+            done.replacen("is ", "are ", 1).replacen("a dead letter", "dead letters", 1)
+        };
+        let skipped = match bulk.skipped {
+            0 => String::new(),
+            n => format!("; {} skipped: their state or a unique key does not allow it", count(n, "task")),
+        };
+        session.screen.line(format_args!("{} {is}{skipped}", count(bulk.changed, "task")))?;
+    }
+    Ok(if bulk.changed == 0 { Exit::No } else { Exit::Done })
+}
+
+/// Runs tasks now that wait for their time.
+pub(super) fn run_now(session: &mut Session, ids: &[TaskId]) -> Done {
+    each(session, ids, "is ready", |queue, id| Ok(queue.run_now(id)?))
+}
+
+/// Changes tasks one by one, so that it is known which was refused and why.
+fn each(
+    session: &mut Session,
+    ids: &[TaskId],
+    done: &str,
+    one: fn(&Queue, TaskId) -> Result<(), Trouble>,
+) -> Done {
+    let queue = session.queue()?;
+    let (mut changed, mut refused) = (Vec::new(), Vec::new());
+    for id in ids {
+        match one(&queue, *id) {
+            Ok(()) => changed.push(*id),
+            Err(trouble) => refused.push((*id, trouble)),
+        }
+    }
+    if session.json {
+        let why: serde_json::Map<_, _> =
+            refused.iter().map(|(id, trouble)| (id.to_string(), trouble.message.as_str().into())).collect();
+        session.screen.json(&serde_json::json!({ "changed": changed, "refused": why }))?;
+    } else {
+        for id in &changed {
+            session.screen.line(format_args!("task {id} {done}"))?;
+        }
+    }
+    for (_, trouble) in &refused {
+        session.screen.complain(trouble);
+    }
+    Ok(refused.first().map_or(Exit::Done, |(_, trouble)| trouble.exit))
+}
+
+/// Pauses or resumes queues.
+pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool) -> Done {
+    let queue = session.queue()?;
+    let (set, word): (fn(&Queue, &str) -> Result<(), Error>, _) =
+        if paused { (Queue::pause, "paused") } else { (Queue::resume, "claimed from again") };
+    for name in queues {
+        set(&queue, name)?;
+        if session.json {
+            session.screen.json(&serde_json::json!({ "queue": name, "paused": paused }))?;
+        } else {
+            session.screen.line(format_args!("queue {} is {word}", super::screen::safe(name)))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Delete what finished long ago.
+#[derive(Debug, clap::Args)]
+pub(super) struct Purge {
+    /// Finished so long ago, or longer: 90s, 12h, 7d
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    older_than: Duration,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Say how many tasks are meant, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Purge {
+    pub(super) fn run(&self, session: &mut Session) -> Done {
+        let before = session.now().before(self.older_than).to_system_time();
+        let ended = Filter::new().state(State::Succeeded).state(State::Cancelled).finished_before(before);
+        let tasks = session.look()?.count(ended)?;
+        let what = format!(
+            "delete {} that succeeded or were cancelled more than {} ago",
+            count(tasks, "task"),
+            span(self.older_than)
+        );
+        if !may(session, self.yes, self.dry_run, &what, tasks)? {
+            return Ok(if self.dry_run { Exit::Done } else { Exit::No });
+        }
+        let changed = session.queue()?.purge(before)? as u64;
+        tell_bulk(session, Bulk { changed, skipped: 0 }, "is deleted")
+    }
+}

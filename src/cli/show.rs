@@ -1,0 +1,330 @@
+//! One task, whole.
+
+use std::io;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::list::{tint, what};
+use super::screen::{Tint, safe, safe_lines};
+use super::words::{bytes, count, distance, span};
+use super::{Done, Exit, Session, Trouble};
+use crate::{
+    Attempt, DeadLetter, ErrorKind, Hold, Output, OutputStream, Queue, State, TaskId, TaskRecord, Timestamp,
+};
+
+/// Show a task: args, attempts, errors, output, what happens next.
+#[derive(Debug, clap::Args)]
+pub(super) struct Show {
+    /// The task, or the dead letter that was one
+    #[arg(value_name = "ID")]
+    id: TaskId,
+    /// The output of this attempt, by its generation; without, of the newest that has any
+    #[arg(long, value_name = "N")]
+    generation: Option<u64>,
+    /// Print what this stream wrote, raw, and nothing else
+    #[arg(long, value_name = "STREAM")]
+    only: Option<Only>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Only {
+    Stdout,
+    Stderr,
+    Args,
+    Result,
+}
+
+/// All that is known of a task.
+struct Known {
+    task: TaskRecord,
+    args: Value,
+    attempts: Vec<Attempt>,
+    output: Vec<Output>,
+    checkpoint: Option<Value>,
+    result: Option<Value>,
+    explanation: String,
+    schedule: Vec<Duration>,
+}
+
+impl Show {
+    pub(super) fn run(&self, session: &mut Session) -> Done {
+        let queue = session.look()?;
+        if let Some(only) = self.only {
+            return self.raw(session, &queue, only);
+        }
+        let task = match queue.get(self.id) {
+            Ok(task) => task,
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                return show_letter(session, &queue, self.id, e.into());
+            }
+            Err(e) => return Err(e.into()),
+        };
+        let known = self.know(&queue, task)?;
+        if session.json {
+            session.screen.json(&known.as_json())?;
+        } else {
+            known.print(session, &queue)?;
+        }
+        Ok(Exit::Done)
+    }
+
+    fn know(&self, queue: &Queue, task: TaskRecord) -> Result<Known, Trouble> {
+        let id = self.id;
+        Ok(Known {
+            args: parsed(&queue.args_json(id)?),
+            attempts: queue.attempts(id)?,
+            output: queue.output(id, self.generation)?,
+            checkpoint: queue.checkpoint_json(id)?.as_deref().map(parsed),
+            result: queue.result_json(id)?.as_deref().map(parsed),
+            explanation: queue.explain(id)?.to_string(),
+            schedule: queue.retry_schedule(id)?,
+            task,
+        })
+    }
+
+    fn raw(&self, session: &mut Session, queue: &Queue, only: Only) -> Done {
+        let stream = match only {
+            Only::Stdout => OutputStream::Stdout,
+            Only::Stderr => OutputStream::Stderr,
+            Only::Args => {
+                session.screen.line(queue.args_json(self.id)?)?;
+                return Ok(Exit::Done);
+            }
+            Only::Result => {
+                session.screen.line(queue.result_json(self.id)?.as_deref().unwrap_or("null"))?;
+                return Ok(Exit::Done);
+            }
+        };
+        let output = queue.output(self.id, self.generation)?;
+        let Some(output) = output.into_iter().find(|output| output.stream == stream) else {
+            queue.get(self.id)?;
+            return Ok(Exit::Done);
+        };
+        let is_terminal = session.screen.is_terminal();
+        let shown = |text: &str| if is_terminal { safe_lines(text).into_owned() } else { text.to_owned() };
+        session.screen.text(shown(&output.first))?;
+        if output.left_out() > 0 {
+            session.screen.flush()?;
+            session.screen.remark(format_args!("… {} left out …", bytes(output.left_out())));
+        }
+        session.screen.text(shown(&output.last))?;
+        Ok(Exit::Done)
+    }
+}
+
+/// JSON from the file as a value; as text if it is none.
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
+
+impl Known {
+    fn as_json(&self) -> Value {
+        json!({
+            "task": self.task, "args": self.args, "attempts": self.attempts, "output": self.output,
+            "checkpoint": self.checkpoint, "result": self.result, "explanation": self.explanation,
+            "retry_schedule_ms": self.schedule.iter().map(|wait| wait.as_millis() as u64).collect::<Vec<_>>(),
+        })
+    }
+
+    fn print(&self, session: &mut Session, queue: &Queue) -> io::Result<()> {
+        let now = session.now();
+        let task = &self.task;
+        let head = format!("task {}  {}  {}", task.task_id, task.state, safe(&task.task_name));
+        let head = session.screen.tint(tint(task.state), head);
+        session.screen.line(head)?;
+        session.screen.line(safe(&self.explanation))?;
+        session.screen.line("")?;
+        for (label, value) in facts(task, now) {
+            fact(session, label, &value)?;
+        }
+        let what = what(queue, task);
+        if !what.is_empty() {
+            fact(session, "what", &what)?;
+        }
+        if task.max_attempts > 1 {
+            fact(session, "retries", &self.retries(now))?;
+        }
+        section(session, "args", &pretty(&self.args))?;
+        for (title, value) in [("checkpoint", &self.checkpoint), ("result", &self.result)] {
+            if let Some(value) = value {
+                section(session, title, &pretty(value))?;
+            }
+        }
+        self.print_attempts(session)?;
+        for output in &self.output {
+            print_output(session, output)?;
+        }
+        Ok(())
+    }
+
+    /// The whole schedule, and where the task is in it.
+    fn retries(&self, now: Timestamp) -> String {
+        let waits: Vec<String> = self.schedule.iter().map(|wait| span(*wait)).collect();
+        let mut text = format!("waits {} after its failures", waits.join(", "));
+        if self.task.backoff_ms.is_none() {
+            text.push_str(" (by the default backoff; the program that runs it may have another)");
+        }
+        if let (Some(Hold::Time), Some(due), Some(_)) =
+            (self.task.hold, self.task.run_at, &self.task.error_type)
+        {
+            let next = self.task.attempt_number + 1;
+            text.push_str(&format!("; attempt {next} {}", distance(due, now)));
+        }
+        text
+    }
+
+    fn print_attempts(&self, session: &mut Session) -> io::Result<()> {
+        if self.attempts.is_empty() {
+            return Ok(());
+        }
+        heading(session, "attempts that did not succeed")?;
+        for attempt in &self.attempts {
+            print_attempt(session, attempt)?;
+        }
+        Ok(())
+    }
+}
+
+fn print_attempt(session: &mut Session, attempt: &Attempt) -> io::Result<()> {
+    let Attempt { attempt_number, generation, started_at, finished_at, error_type, .. } = attempt;
+    let outcome = serde_json::to_value(attempt.outcome).unwrap_or_default();
+    let error = session.screen.tint(Tint::Bad, safe(error_type));
+    session.screen.line(format_args!(
+        "  {attempt_number} (generation {generation})  {started_at}, ran {}  {}  {error}",
+        span(finished_at.since(*started_at)),
+        outcome.as_str().unwrap_or_default(),
+    ))?;
+    for text in [&attempt.error_message, &attempt.error_traceback] {
+        for line in safe_lines(text).lines() {
+            session.screen.line(format_args!("      {line}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn print_output(session: &mut Session, output: &Output) -> io::Result<()> {
+    let stream = match output.stream {
+        OutputStream::Stdout => "stdout",
+        OutputStream::Stderr => "stderr",
+    };
+    heading(session, &format!("{stream} of generation {} ({})", output.generation, bytes(output.bytes)))?;
+    let text = match output.left_out() {
+        0 => format!("{}{}", output.first, output.last),
+        left_out => format!("{}\n… {} left out …\n{}", output.first, bytes(left_out), output.last),
+    };
+    for line in safe_lines(&text).lines() {
+        session.screen.line(format_args!("  {line}"))?;
+    }
+    Ok(())
+}
+
+/// The facts of a task that there are.
+fn facts(task: &TaskRecord, now: Timestamp) -> Vec<(&'static str, String)> {
+    let time = |moment: Timestamp| format!("{moment} ({})", distance(moment, now));
+    let mut facts = vec![
+        ("queue", format!("{}, priority {}", task.queue, task.priority)),
+        (
+            "attempt",
+            format!("{} of {}, generation {}", task.attempt_number, task.max_attempts, task.generation),
+        ),
+        ("enqueued", time(task.created_at)),
+    ];
+    for (label, moment) in [
+        ("due", task.run_at),
+        ("expires", task.expires_at),
+        ("started", task.started_at),
+        ("finished", task.finished_at.filter(|_| task.state.is_finished())),
+    ] {
+        facts.extend(moment.map(|moment| (label, time(moment))));
+    }
+    if let Some((started, finished)) =
+        task.started_at.zip(task.finished_at).filter(|_| task.state == State::Succeeded)
+    {
+        facts.push((
+            "ran",
+            span(finished.since(started)) + if task.late { ", past its deadline" } else { "" },
+        ));
+    }
+    facts.extend(task.timeout_ms.map(|ms| ("timeout", span(Duration::from_millis(ms)))));
+    facts.extend(
+        task.progress.map(|progress| ("progress", format!("{} of {}", progress.done, progress.total))),
+    );
+    if task.snoozes > 0 {
+        facts.push(("snoozed", count(u64::from(task.snoozes), "time")));
+    }
+    if task.cancel_requested {
+        facts.push(("cancel", "asked for; it ends when its handler looks".to_owned()));
+    }
+    facts.extend(task.replay_of.map(|letter| ("made of", format!("dead letter {letter}"))));
+    facts
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+fn fact(session: &mut Session, label: &str, value: &str) -> io::Result<()> {
+    let label = session.screen.tint(Tint::Dim, format_args!("{label:<9}"));
+    session.screen.line(format_args!("  {label}  {}", safe(value)))
+}
+
+fn heading(session: &mut Session, title: &str) -> io::Result<()> {
+    let title = session.screen.tint(Tint::Bold, title);
+    session.screen.line(format_args!("\n{title}"))
+}
+
+fn section(session: &mut Session, title: &str, text: &str) -> io::Result<()> {
+    heading(session, title)?;
+    for line in safe_lines(text).lines() {
+        session.screen.line(format_args!("  {line}"))?;
+    }
+    Ok(())
+}
+
+/// Shows a dead letter; `otherwise` if there is none either.
+pub(super) fn show_letter(session: &mut Session, queue: &Queue, id: TaskId, otherwise: Trouble) -> Done {
+    let letter = match queue.dead_letters().get(id) {
+        Ok(letter) => letter,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Err(otherwise),
+        Err(e) => return Err(e.into()),
+    };
+    let (args, attempts) = (parsed(&queue.args_json(id)?), queue.attempts(id)?);
+    if session.json {
+        session.screen.json(&json!({ "dead_letter": letter, "args": args, "attempts": attempts }))?;
+        return Ok(Exit::Done);
+    }
+    let now = session.now();
+    let head = format!("dead letter {id}  {}  {}", letter.state, safe(&letter.task_name));
+    let head = session.screen.tint(Tint::Bad, head);
+    session.screen.line(head)?;
+    for (label, value) in letter_facts(&letter, now) {
+        fact(session, label, &value)?;
+    }
+    section(session, "args", &pretty(&args))?;
+    if !attempts.is_empty() {
+        heading(session, "attempts")?;
+    }
+    for attempt in &attempts {
+        print_attempt(session, attempt)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn letter_facts(letter: &DeadLetter, now: Timestamp) -> Vec<(&'static str, String)> {
+    let time = |moment: Timestamp| format!("{moment} ({})", distance(moment, now));
+    let mut facts = vec![
+        ("queue", format!("{}, priority {}", letter.queue, letter.priority)),
+        ("attempt", format!("{} of {}", letter.attempt_number, letter.max_attempts)),
+        ("enqueued", time(letter.created_at)),
+        ("finished", time(letter.finished_at)),
+        ("moved", time(letter.moved_at)),
+    ];
+    if let (Some(at), Some(task)) = (letter.replayed_at, letter.replayed_as) {
+        facts.push(("replayed", format!("as task {task}, {}", time(at))));
+    }
+    if let Some(error) = &letter.error_type {
+        facts.push(("error", format!("{error}: {}", letter.error_message.as_deref().unwrap_or_default())));
+    }
+    facts
+}

@@ -1,0 +1,242 @@
+//! Numbers: states, queues, rates; and failures by what went wrong.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::filter::{Which, age};
+use super::screen::{Tint, safe};
+use super::table::{Cell, Fit, Table};
+use super::words::{count, distance, number, span};
+use super::{Done, Exit, Session};
+use crate::{Counts, Queue, QueueCounts, Rollup, State, Timestamp};
+
+/// Count tasks by state and queue, and say what was done lately.
+#[derive(Debug, clap::Args)]
+pub(super) struct Stats {
+    /// Rates and times over so long; the file keeps a day of them
+    #[arg(long, value_name = "AGE", default_value = "1h", value_parser = age)]
+    since: Duration,
+}
+
+/// What the verb found.
+#[derive(Serialize)]
+struct Numbers {
+    total: QueueCounts,
+    queues: BTreeMap<String, QueueCounts>,
+    ready_since: BTreeMap<String, Timestamp>,
+    next_due: Option<Timestamp>,
+    dead_letters_at_least: usize,
+    since: Timestamp,
+    /// By task name; the minute is the first one.
+    names: Vec<Rollup>,
+}
+
+/// Dead letters are counted up to so many: they have no counter.
+const DEAD_LETTERS: usize = 1000;
+
+impl Numbers {
+    fn gather(queue: &Queue, since: Timestamp) -> Result<Numbers, crate::Error> {
+        let Counts { queues, .. } = queue.counts()?;
+        Ok(Numbers {
+            total: queue.counts()?.total(),
+            queues,
+            ready_since: queue.ready_since()?,
+            next_due: queue.next_due()?,
+            dead_letters_at_least: queue.dead_letters().list(crate::Filter::new().limit(DEAD_LETTERS))?.len(),
+            since,
+            names: by_name(queue.rollups(since.to_system_time())?),
+        })
+    }
+}
+
+/// All minutes of each name together, the busiest first.
+fn by_name(rollups: Vec<Rollup>) -> Vec<Rollup> {
+    let mut names = BTreeMap::<String, Rollup>::new();
+    for rollup in rollups {
+        match names.get_mut(&rollup.task_name) {
+            Some(sum) => sum.merge(&rollup),
+            None => drop(names.insert(rollup.task_name.clone(), rollup)),
+        }
+    }
+    let mut names: Vec<_> = names.into_values().collect();
+    names.sort_by_key(|rollup| std::cmp::Reverse(rollup.ended()));
+    names
+}
+
+impl Stats {
+    pub(super) fn run(&self, session: &mut Session) -> Done {
+        let now = session.now();
+        let numbers = Numbers::gather(&session.look()?, now.before(self.since))?;
+        if session.json {
+            session.screen.json(&numbers)?;
+            return Ok(Exit::Done);
+        }
+        self.print_states(session, &numbers)?;
+        print_queues(session, &numbers, now)?;
+        self.print_names(session, &numbers.names)?;
+        Ok(Exit::Done)
+    }
+
+    fn print_states(&self, session: &mut Session, numbers: &Numbers) -> std::io::Result<()> {
+        let parts: Vec<String> = State::ALL
+            .into_iter()
+            .map(|state| {
+                let n = numbers.total.in_state(state);
+                let text = format!("{} {}", number(n), state);
+                if n == 0 {
+                    session.screen.tint(Tint::Dim, text)
+                } else {
+                    session.screen.tint(super::list::tint(state), text)
+                }
+            })
+            .collect();
+        session.screen.line(parts.join("  "))?;
+        if numbers.dead_letters_at_least > 0 {
+            let n = numbers.dead_letters_at_least;
+            let or_more = if n == DEAD_LETTERS { " or more" } else { "" };
+            session.screen.line(format_args!("{}{or_more}", count(n as u64, "dead letter")))?;
+        }
+        Ok(())
+    }
+
+    fn print_names(&self, session: &mut Session, names: &[Rollup]) -> std::io::Result<()> {
+        if names.is_empty() {
+            return session
+                .screen
+                .line(format_args!("\nno attempt has ended in the last {}", span(self.since)));
+        }
+        let heading = format!("attempts that ended in the last {}", span(self.since));
+        let heading = session.screen.tint(Tint::Bold, heading);
+        session.screen.line(format_args!("\n{heading}"))?;
+        let mut table = Table::new(&[
+            ("NAME", Fit::Cut),
+            ("OK", Fit::Right),
+            ("RETRIED", Fit::Right),
+            ("FAILED", Fit::Right),
+            ("LOST", Fit::Right),
+            ("PER MIN", Fit::Right),
+            ("RAN P50", Fit::Right),
+            ("P95", Fit::Right),
+            ("WAITED P50", Fit::Right),
+            ("P95", Fit::Right),
+        ]);
+        let minutes = (self.since.as_secs_f64() / 60.0).max(1.0);
+        for rollup in names {
+            let quantile = |histogram: &crate::Histogram, q| histogram.quantile(q).map_or("–".into(), short);
+            let bad = |n: u64| if n == 0 { "0".into() } else { Cell::tinted(number(n), Tint::Bad) };
+            table.row([
+                safe(&rollup.task_name).into_owned().into(),
+                number(rollup.succeeded).into(),
+                number(rollup.retried).into(),
+                bad(rollup.failed),
+                bad(rollup.lost),
+                format!("{:.1}", rollup.ended() as f64 / minutes).into(),
+                quantile(&rollup.ran, 0.5).into(),
+                quantile(&rollup.ran, 0.95).into(),
+                quantile(&rollup.waited, 0.5).into(),
+                quantile(&rollup.waited, 0.95).into(),
+            ]);
+        }
+        table.print(&mut session.screen)
+    }
+}
+
+/// A measured length of time: with what there is below a millisecond.
+fn short(length: Duration) -> String {
+    if length < Duration::from_millis(1) { format!("{} µs", length.as_micros()) } else { span(length) }
+}
+
+fn print_queues(session: &mut Session, numbers: &Numbers, now: Timestamp) -> std::io::Result<()> {
+    if numbers.queues.is_empty() {
+        return Ok(());
+    }
+    session.screen.line("")?;
+    let mut table = Table::new(&[
+        ("QUEUE", Fit::Cut),
+        ("READY", Fit::Right),
+        ("OLDEST", Fit::Right),
+        ("WAITING", Fit::Right),
+        ("HELD", Fit::Right),
+        ("RUNNING", Fit::Right),
+        ("FAILED", Fit::Right),
+        ("LOST", Fit::Right),
+        ("", Fit::Left),
+    ]);
+    for (name, counts) in &numbers.queues {
+        let oldest = numbers.ready_since.get(name).map_or(String::new(), |since| span(now.since(*since)));
+        let note = match (counts.paused, counts.unserved) {
+            (true, _) => Cell::tinted("paused", Tint::Warn),
+            (false, true) => Cell::tinted("not served", Tint::Warn),
+            (false, false) => "".into(),
+        };
+        table.row([
+            safe(name).into_owned().into(),
+            number(counts.ready).into(),
+            oldest.into(),
+            number(counts.waiting).into(),
+            number(counts.held + counts.unknown_name).into(),
+            number(counts.running).into(),
+            number(counts.failed).into(),
+            number(counts.lost).into(),
+            note,
+        ]);
+    }
+    table.print(&mut session.screen)?;
+    if let Some(due) = numbers.next_due {
+        session.screen.line(format_args!("next due {}", distance(due, now)))?;
+    }
+    Ok(())
+}
+
+/// Group tasks that ended badly by what went wrong.
+#[derive(Debug, clap::Args)]
+pub(super) struct Failures {
+    #[command(flatten)]
+    which: Which,
+    /// Look at the newest so many
+    #[arg(long, short = 'l', default_value_t = 10_000, value_name = "N")]
+    limit: usize,
+}
+
+impl Failures {
+    pub(super) fn run(&self, session: &mut Session) -> Done {
+        let now = session.now();
+        let failures = session.look()?.failures(self.which.filter(now).limit(self.limit))?;
+        if session.json {
+            session.screen.json(&failures)?;
+            return Ok(Exit::Done);
+        }
+        if failures.groups.is_empty() {
+            session.screen.remark("nothing has failed");
+            return Ok(Exit::Done);
+        }
+        let mut table = Table::new(&[
+            ("COUNT", Fit::Right),
+            ("NAME", Fit::Cut),
+            ("ERROR", Fit::Cut),
+            ("MESSAGE", Fit::Cut),
+            ("NEWEST", Fit::Right),
+            ("WHEN", Fit::Left),
+        ]);
+        for group in &failures.groups {
+            table.row([
+                number(group.count).into(),
+                safe(&group.task_name).into_owned().into(),
+                Cell::tinted(safe(&group.error_type), Tint::Bad),
+                safe(group.message.lines().next().unwrap_or_default()).into_owned().into(),
+                group.newest.to_string().into(),
+                group.newest_at.map_or(String::new(), |at| distance(at, now)).into(),
+            ]);
+        }
+        table.print(&mut session.screen)?;
+        if failures.more {
+            session.screen.remark(format_args!(
+                "of the newest {}; there are more",
+                count(failures.looked_at, "failure")
+            ));
+        }
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,11 @@
+//! The command `perdura`, as one runs it: the real program on real files.
+
+#[cfg(unix)]
+mod admin;
+#[cfg(unix)]
+mod care;
+#[cfg(unix)]
+mod jobs;
+#[cfg(unix)]
+mod jobs_killed;
+mod support;

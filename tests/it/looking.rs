@@ -1,0 +1,324 @@
+//! Looking at many tasks at once: rollups, output, groups of failures, served queues.
+
+use std::time::Duration;
+
+use perdura::testing::{ManualClock, SteppedQueue};
+use perdura::{
+    Builder, Context, ErrorKind, Failure, Filter, Histogram, Hold, Options, OutputStream, Queue, State, Task,
+    TaskId, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// What a task is to do in its attempt: as `ways[attempt - 1]` says, or the last of them.
+#[derive(Serialize, Deserialize, Clone)]
+struct Do(Vec<Way>);
+
+#[derive(Serialize, Deserialize, Clone)]
+enum Way {
+    Succeed,
+    Fail(String),
+    /// Writes so many bytes first.
+    Write(usize),
+    Snooze,
+    Cancel,
+}
+
+impl Task for Do {
+    const NAME: &'static str = "do";
+}
+
+fn act(task: Do, cx: &Context) -> Result<(), Failure> {
+    let attempt = cx.attempt_number() as usize;
+    match task.0.get(attempt - 1).or(task.0.last()).unwrap() {
+        Way::Succeed => Ok(()),
+        Way::Fail(message) => Err(Failure::named("app.Broken", message)),
+        Way::Write(bytes) => {
+            let text = format!("attempt {attempt} ");
+            cx.write_output(OutputStream::Stdout, &text.repeat(bytes.div_ceil(text.len()))[..*bytes]);
+            Err(Failure::named("app.Full", "no more"))
+        }
+        Way::Snooze => {
+            cx.write_output(OutputStream::Stderr, "not yet");
+            Err(Failure::snooze(Duration::from_secs(1)))
+        }
+        Way::Cancel => Err(Failure::cancel("enough")),
+    }
+}
+
+fn fail(message: &str) -> Way {
+    Way::Fail(message.to_owned())
+}
+
+fn stepped(builder: Builder) -> (SteppedQueue, ManualClock) {
+    let clock = ManualClock::new();
+    let queue = SteppedQueue::open(builder.clock(clock.clone()).handle(act), &clock).unwrap();
+    (queue, clock)
+}
+
+fn enqueue(tests: &SteppedQueue, ways: &[Way], options: Options) -> TaskId {
+    tests.queue().enqueue_with(&Do(ways.to_vec()), options).unwrap().id()
+}
+
+#[test]
+fn each_attempt_that_ends_counts_once_in_its_minute() {
+    let (mut tests, clock) = stepped(Queue::builder());
+    let began = perdura::Clock::now(&clock);
+    enqueue(&tests, &[fail("a"), Way::Succeed], Options::new());
+    enqueue(&tests, &[fail("b")], Options::new().max_attempts(1));
+    enqueue(&tests, &[Way::Cancel], Options::new());
+    enqueue(&tests, &[Way::Snooze, Way::Succeed], Options::new());
+    tests.run_until_idle().unwrap();
+    tests.advance(Duration::from_secs(300)).unwrap();
+    tests.run_until_idle().unwrap();
+    let all = tests.queue().rollups(began.to_system_time()).unwrap();
+    let [first, second] = &all[..] else { panic!("{all:#?}") };
+    assert_eq!(
+        (first.task_name.as_str(), second.minute.since(first.minute)),
+        ("do", Duration::from_secs(300))
+    );
+    assert_eq!(
+        (first.retried, first.failed, first.cancelled, first.succeeded, first.ended()),
+        (1, 1, 1, 0, 3)
+    );
+    assert!(second.succeeded >= 1 && second.ended() == second.succeeded, "{second:?}");
+    assert_eq!(first.ran.count(), 3);
+    assert_eq!(first.waited.count(), 3, "a snooze is no attempt");
+    assert!(
+        second.waited.quantile(1.0).unwrap() >= Duration::from_secs(200),
+        "it was due 240 s ago: {second:?}"
+    );
+    let later = began.after(Duration::from_secs(120));
+    assert_eq!(tests.queue().rollups(later.to_system_time()).unwrap(), all[1..]);
+}
+
+#[test]
+fn a_day_of_minutes_is_kept_and_no_more() {
+    let (tests, clock) = stepped(Queue::builder());
+    for hour in 0..30 {
+        enqueue(&tests, &[Way::Succeed], Options::new());
+        tests.run_until_idle().unwrap();
+        assert!(hour < 29 || tests.queue().check().unwrap().is_ok());
+        clock.advance(Duration::from_secs(3600));
+    }
+    let minutes = tests.queue().rollups(Timestamp::from_millis(0).to_system_time()).unwrap();
+    assert_eq!(minutes.len(), 25, "those of the last 24 hours, both ends included");
+    let mut all = Histogram::default();
+    minutes.iter().for_each(|minute| all.merge(&minute.ran));
+    assert_eq!(all.count(), 25);
+}
+
+#[test]
+fn an_attempt_that_its_process_took_along_counts_as_lost() {
+    let (tests, clock) = stepped(Queue::builder());
+    enqueue(&tests, &[Way::Succeed], Options::new().max_attempts(1));
+    let (crashed, _) = tests.crash_in_attempt(true).unwrap();
+    let tests = crashed.reopen(Queue::builder().clock(clock).handle(act)).unwrap();
+    tests.run_until_idle().unwrap();
+    let all = tests.queue().rollups(Timestamp::from_millis(0).to_system_time()).unwrap();
+    assert_eq!(all.iter().map(|minute| minute.lost).sum::<u64>(), 1, "{all:?}");
+    assert_eq!(all.iter().map(|minute| minute.ran.count()).sum::<u64>(), 0, "nobody knows how long it ran");
+}
+
+#[test]
+fn output_is_kept_with_the_attempt_and_cut_in_the_middle() {
+    let (mut tests, _clock) = stepped(Queue::builder());
+    let long = 200_000;
+    let id = enqueue(&tests, &[Way::Write(10), Way::Write(long), Way::Succeed], Options::new());
+    tests.run_until_idle().unwrap();
+    tests.advance(Duration::from_secs(60)).unwrap();
+    tests.run_until_idle().unwrap();
+    let queue = tests.queue();
+    let first = &queue.output(id, Some(1)).unwrap()[0];
+    assert_eq!((first.first.as_str(), first.bytes, first.left_out()), ("attempt 1 ", 10, 0));
+    let newest = &queue.output(id, None).unwrap()[0];
+    assert_eq!((newest.generation, newest.stream, newest.bytes), (2, OutputStream::Stdout, long as u64));
+    assert_eq!((newest.first.len(), newest.last.len()), (16 * 1024, 48 * 1024));
+    assert_eq!(newest.left_out(), long as u64 - 64 * 1024);
+    assert!(newest.first.starts_with("attempt 2 "));
+    assert!(queue.check().unwrap().is_ok());
+    queue.cancel(id).unwrap();
+    queue.delete(id).unwrap();
+    assert!(queue.output(id, None).unwrap().is_empty());
+    assert!(queue.check().unwrap().is_ok(), "nothing is left of it");
+}
+
+#[test]
+fn output_of_attempts_that_nobody_can_look_at_goes() {
+    let (mut tests, _clock) = stepped(Queue::builder());
+    let snoozes = enqueue(&tests, &[Way::Snooze], Options::new());
+    let fails = enqueue(&tests, &[Way::Write(5)], Options::new().max_attempts(60).backoff(Duration::ZERO));
+    for _ in 0..30 {
+        tests.run_until_idle().unwrap();
+        tests.advance(Duration::from_secs(2)).unwrap();
+    }
+    let queue = tests.queue();
+    let kept = |id, generation| !queue.output(id, Some(generation)).unwrap().is_empty();
+    let newest = queue.get(snoozes).unwrap().generation;
+    assert_eq!((1..=newest).filter(|generation| kept(snoozes, *generation)).count(), 1, "the newest snooze");
+    let shown: Vec<u64> = queue.attempts(fails).unwrap().iter().map(|attempt| attempt.generation).collect();
+    let newest = queue.get(fails).unwrap().generation;
+    assert!(newest > 25 && shown.len() == 20);
+    assert_eq!((1..=newest).filter(|generation| kept(fails, *generation)).collect::<Vec<_>>(), shown);
+    assert!(queue.check().unwrap().is_ok());
+}
+
+#[test]
+fn failures_are_grouped_the_largest_first() {
+    let (tests, _clock) = stepped(Queue::builder());
+    let once = || Options::new().max_attempts(1);
+    for n in 0..5 {
+        enqueue(&tests, &[fail(&format!("order {n} was refused"))], once());
+    }
+    let other = enqueue(&tests, &[fail("no such host")], once());
+    enqueue(&tests, &[Way::Cancel], once());
+    tests.run_until_idle().unwrap();
+    let failures = tests.queue().failures(Filter::new()).unwrap();
+    assert_eq!((failures.looked_at, failures.more), (6, false));
+    let [orders, hosts] = &failures.groups[..] else { panic!("{failures:?}") };
+    assert_eq!((orders.message.as_str(), orders.count, orders.ids.len()), ("order # was refused", 5, 5));
+    assert_eq!((hosts.newest, hosts.error_type.as_str()), (other, "app.Broken"));
+    let retried = tests.queue().retry_all(Filter::new().ids(orders.ids.clone())).unwrap();
+    assert_eq!(retried.changed, 5);
+    let failures = tests.queue().failures(Filter::new().limit(1)).unwrap();
+    assert_eq!((failures.groups.len(), failures.more), (1, false));
+}
+
+#[test]
+fn counts_and_pages_agree_with_the_filter() {
+    let (tests, _clock) = stepped(Queue::builder());
+    for n in 0..7 {
+        let options = Options::new().tag(if n % 2 == 0 { "Even" } else { "odd" }).max_attempts(1);
+        enqueue(&tests, &[if n < 3 { fail("disk on fire") } else { Way::Succeed }], options);
+    }
+    tests.run_until_idle().unwrap();
+    let queue = tests.queue();
+    for (filter, wanted) in [
+        (Filter::new(), 7),
+        (Filter::new().state(State::Failed), 3),
+        (Filter::new().state(State::Failed).state(State::Succeeded).queue("default"), 7),
+        (Filter::new().queue("other"), 0),
+        (Filter::new().tag("Even"), 4),
+        (Filter::new().text("EVEN"), 4),
+        (Filter::new().text("disk ON"), 3),
+        (Filter::new().text("do"), 7),
+        (Filter::new().text("%"), 0),
+        (Filter::new().limit(2).tag("odd"), 2),
+    ] {
+        assert_eq!(queue.count(filter.clone()).unwrap(), wanted, "{filter:?}");
+        assert_eq!(queue.tasks(filter.clone()).unwrap().len() as u64, wanted, "{filter:?}");
+    }
+    let mut seen = Vec::new();
+    let mut page = queue.tasks(Filter::new().newest_first().limit(3)).unwrap();
+    while let Some(last) = page.last() {
+        let next = Filter::new().newest_first().limit(3).before(last.task_id);
+        seen.extend(page.iter().map(|task| task.task_id.as_i64()));
+        page = queue.tasks(next).unwrap();
+    }
+    assert_eq!(seen, [7, 6, 5, 4, 3, 2, 1]);
+    let ended = queue.tasks(Filter::new().state(State::Failed).newest_first().limit(2)).unwrap();
+    assert_eq!(ended.iter().map(|task| task.task_id.as_i64()).collect::<Vec<_>>(), [3, 2]);
+}
+
+#[test]
+fn the_oldest_ready_task_of_each_queue_is_told() {
+    let (mut tests, clock) = stepped(Queue::builder());
+    let began = perdura::Clock::now(&clock);
+    enqueue(&tests, &[Way::Succeed], Options::new().queue("a").priority(-5));
+    clock.advance(Duration::from_secs(10));
+    enqueue(&tests, &[Way::Succeed], Options::new().queue("a").priority(5));
+    enqueue(&tests, &[Way::Succeed], Options::new().queue("b").delay(Duration::from_secs(20)));
+    assert_eq!(tests.queue().next_due().unwrap(), Some(began.after(Duration::from_secs(30))));
+    let since = tests.queue().ready_since().unwrap();
+    assert_eq!(since.into_iter().collect::<Vec<_>>(), [("a".to_owned(), began)]);
+    tests.advance(Duration::from_secs(25)).unwrap();
+    assert_eq!(
+        tests.queue().ready_since().unwrap()["b"],
+        began.after(Duration::from_secs(30)),
+        "since it was due"
+    );
+}
+
+#[test]
+fn the_retry_schedule_is_the_tasks_own() {
+    let (tests, _clock) = stepped(Queue::builder());
+    let own =
+        enqueue(&tests, &[Way::Succeed], Options::new().max_attempts(4).backoff(Duration::from_secs(5)));
+    let usual = enqueue(&tests, &[Way::Succeed], Options::new());
+    let seconds = |all: &[u64]| all.iter().map(|s| Duration::from_secs(*s)).collect::<Vec<_>>();
+    assert_eq!(tests.queue().retry_schedule(own).unwrap(), seconds(&[5, 10, 20]));
+    assert_eq!(tests.queue().retry_schedule(usual).unwrap(), seconds(&[60, 120]));
+}
+
+#[test]
+fn only_the_named_queues_are_served() {
+    let (tests, _clock) = stepped(Queue::builder().queues(["mine"]));
+    let mine = enqueue(&tests, &[Way::Succeed], Options::new().queue("mine"));
+    let other = enqueue(&tests, &[Way::Succeed], Options::new().queue("other"));
+    assert_eq!(tests.run_until_idle().unwrap().succeeded, 1);
+    let queue = tests.queue();
+    assert_eq!(
+        (queue.get(mine).unwrap().state, queue.get(other).unwrap().state),
+        (State::Succeeded, State::Queued)
+    );
+    let counts = queue.counts().unwrap();
+    assert!(counts.queues["other"].unserved && !counts.queues["mine"].unserved);
+    assert!(queue.explain(other).unwrap().to_string().contains("leaves its queue \"other\" to others"));
+    let bad = Queue::builder().queues([""]).open_in_memory().unwrap_err();
+    assert_eq!(bad.kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_suspect_of_a_queue_that_is_not_served_does_not_keep_the_turn() {
+    let (tests, clock) = stepped(Queue::builder());
+    for queue in ["a", "b"] {
+        enqueue(&tests, &[Way::Succeed], Options::new().queue(queue));
+    }
+    let (crashed, first) = tests.crash_in_attempt(true).unwrap();
+    let only_b = || Queue::builder().clock(clock.clone()).queues(["b"]).handle(act);
+    let (crashed, second) = crashed.reopen(only_b()).unwrap().crash_in_attempt(true).unwrap();
+    assert!(
+        first.unwrap() < second.unwrap(),
+        "both queues have a suspect now, and the older one is not served"
+    );
+    let tests = crashed.reopen(only_b()).unwrap();
+    tests.run_until_idle().unwrap();
+    let states = |tests: &SteppedQueue| {
+        let all = tests.queue().tasks(Filter::new()).unwrap();
+        all.into_iter().map(|task| (task.state, task.hold)).collect::<Vec<_>>()
+    };
+    let found = states(&tests);
+    assert_eq!(found[1], (State::Succeeded, None), "{found:?}");
+    assert!(matches!(found[0].0, State::Queued) && found[0].1 != Some(Hold::Time), "{found:?}");
+    let crashed = tests.crash().unwrap();
+    let tests = crashed.reopen(Queue::builder().clock(clock).handle(act)).unwrap();
+    tests.run_until_idle().unwrap();
+    assert_eq!(states(&tests)[0], (State::Succeeded, None), "who serves all runs it");
+}
+
+#[test]
+fn drain_waits_for_what_is_due() {
+    let folder = crate::support::Folder::new();
+    let looker = Queue::builder().open(folder.file()).unwrap();
+    let delayed = Options::new().delay(Duration::from_millis(20));
+    let id = looker.enqueue_with(&Do(vec![Way::Succeed]), delayed).unwrap().id();
+    std::thread::sleep(Duration::from_millis(40));
+    let queue = Queue::builder().handle(act).open(folder.file()).unwrap();
+    queue.drain().unwrap();
+    assert_eq!(looker.get(id).unwrap().state, State::Succeeded);
+}
+
+#[test]
+fn a_failure_that_is_never_retried_keeps_its_type() {
+    fn refuse(_: Do, _: &Context) -> Result<(), Failure> {
+        Err(Failure::named("exit.2", "wrong usage").never_retry())
+    }
+    let clock = ManualClock::new();
+    let tests = SteppedQueue::open(Queue::builder().clock(clock.clone()).handle(refuse), &clock).unwrap();
+    let id = tests.queue().enqueue(&Do(vec![])).unwrap();
+    tests.run_until_idle().unwrap();
+    let task = tests.queue().get(id).unwrap();
+    assert_eq!(
+        (task.state, task.attempt_number, task.error_type.as_deref()),
+        (State::Failed, 1, Some("exit.2"))
+    );
+}
