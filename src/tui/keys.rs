@@ -429,3 +429,252 @@ pub(super) fn hints(app: &App) -> Vec<(&'static str, &'static str)> {
     hints.extend([("?", "help"), ("q", "quit")]);
     hints
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::stage::Stage;
+    use crate::{Filter, State};
+
+    fn counts(stage: &Stage) -> crate::QueueCounts {
+        stage.queue().counts().unwrap().total()
+    }
+
+    fn question(stage: &Stage) -> String {
+        match &stage.app.overlay {
+            Some(Overlay::Confirm(confirm)) => crate::tui::words::question(confirm).join("\n"),
+            other => panic!("no question but {other:?}"),
+        }
+    }
+
+    #[test]
+    fn numbers_and_tab_change_the_tab() {
+        let mut stage = Stage::new();
+        for (keys, tab) in
+            [("3", Tab::Failures), ("Tab", Tab::Waiting), ("Tab Tab", Tab::Overview), ("5", Tab::Letters)]
+        {
+            stage.keys(keys);
+            assert_eq!(stage.app.tab, tab);
+        }
+    }
+
+    #[test]
+    fn nothing_is_changed_without_a_yes() {
+        let mut stage = Stage::new();
+        let before = counts(&stage);
+        for keys in [
+            "2 R Esc",
+            "2 D n",
+            "3 R x Esc",
+            "3 D Enter Esc",
+            "1 P n",
+            "5 R Esc",
+            "5 D Enter Esc",
+            "4 N q",
+            "3 Enter D Esc",
+        ] {
+            stage.keys(keys);
+            stage.keys("Esc Esc");
+        }
+        assert_eq!(counts(&stage), before);
+        assert!(!stage.asked.iter().any(|ask| matches!(ask, Ask::Do(..))));
+    }
+
+    #[test]
+    fn a_capital_means_all_that_the_filter_means_not_only_the_page() {
+        let mut stage = Stage::new();
+        stage.resize((80, 16));
+        let failed = counts(&stage).failed;
+        assert!(failed as usize > stage.app.height(), "more than a page");
+        stage.keys("2 / state:failed Enter R");
+        assert_eq!(question(&stage), format!("Retry {failed} tasks?\nAll that match state:failed (FAILED)"));
+        stage.keys("y");
+        assert_eq!((counts(&stage).failed, counts(&stage).ready), (0, 4 + failed));
+        assert_eq!(stage.app.note, Some(format!("retried {failed} tasks")));
+    }
+
+    #[test]
+    fn what_is_selected_comes_before_the_filter() {
+        let mut stage = Stage::new();
+        let failed = counts(&stage).failed;
+        stage.keys("2 / state:failed Enter Space Space M");
+        assert!(question(&stage).starts_with("To the dead letters: 2 tasks?"), "{}", question(&stage));
+        stage.keys("y");
+        assert_eq!(counts(&stage).failed, failed - 2);
+        assert!(stage.app.tasks.selected.is_empty());
+    }
+
+    #[test]
+    fn without_filter_and_selection_it_is_the_row_under_the_cursor() {
+        let mut stage = Stage::new();
+        let all = counts(&stage).all();
+        stage.keys("2 Down D");
+        let id = stage.app.tasks.current().unwrap().task_id;
+        assert_eq!(question(&stage), format!("Delete for good 1 task?\nTask {id}, report, QUEUED"));
+        stage.keys("y");
+        assert_eq!(counts(&stage).all(), all - 1);
+        assert!(stage.queue().get(id).is_err());
+    }
+
+    #[test]
+    fn a_group_of_failures_is_retried_as_a_whole() {
+        let mut stage = Stage::new();
+        stage.keys("3");
+        let group = stage.app.failures.current().unwrap().clone();
+        stage.keys("R y");
+        let still = stage.queue().count(Filter::new().ids(group.ids.clone()).state(State::Failed)).unwrap();
+        assert_eq!((still, group.ids.len() as u64), (0, group.count));
+        assert!(
+            stage.app.failures.rows.iter().all(|row| row.message != group.message),
+            "it is looked at again"
+        );
+    }
+
+    #[test]
+    fn what_a_verb_cannot_change_is_told_before() {
+        let mut stage = Stage::new();
+        stage.keys("2 / state:succeeded Enter R");
+        assert!(question(&stage).starts_with("Retry: none of them can be"), "{}", question(&stage));
+        stage.keys("y");
+        assert!(stage.app.overlay.is_some(), "y does nothing");
+        stage.keys("Esc Esc / id:1,2,99999 Enter A D");
+        assert!(question(&stage).starts_with("Delete for good 2 tasks?"), "{}", question(&stage));
+    }
+
+    #[test]
+    fn only_what_waits_is_meant_where_the_waiting_are_listed() {
+        let mut stage = Stage::new();
+        let before = counts(&stage);
+        assert!(before.waiting > 3 && before.ready == 4);
+        stage.keys("4 / state:queued Enter N");
+        assert!(
+            question(&stage).starts_with(&format!("Run now {} tasks?", before.waiting)),
+            "{}",
+            question(&stage)
+        );
+        stage.keys("Esc C y");
+        assert_eq!((counts(&stage).waiting, counts(&stage).ready), (0, 4), "the ready ones stay");
+    }
+
+    #[test]
+    fn letters_are_replayed_and_purged_by_age() {
+        let mut stage = Stage::new();
+        let all = stage.queue().dead_letters().list(Filter::new()).unwrap().len();
+        stage.keys("5 / name:上传 Enter R");
+        assert!(
+            question(&stage).starts_with(&format!("Replay {} dead letters?", all - 1)),
+            "one was replayed before"
+        );
+        stage.keys("y");
+        assert_eq!(counts(&stage).ready, 4 + all as u64 - 1);
+        stage.keys("D");
+        stage.app.on_key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL));
+        stage.keys("1x Enter");
+        assert!(
+            matches!(&stage.app.overlay, Some(Overlay::Age(_, Some(error))) if error.contains("write 30d"))
+        );
+        stage.app.on_key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL));
+        stage.keys("1s Enter");
+        assert!(
+            question(&stage).starts_with(&format!("Delete for good {all} dead letters?")),
+            "{}",
+            question(&stage)
+        );
+        stage.keys("y");
+        assert_eq!(stage.queue().dead_letters().list(Filter::new()).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_queue_is_paused_and_resumed() {
+        let mut stage = Stage::new();
+        let paused = |stage: &Stage, queue: &str| stage.queue().counts().unwrap().queues[queue].paused;
+        stage.keys("1 P y");
+        assert!(paused(&stage, "default"));
+        stage.keys("Down P");
+        assert!(question(&stage).starts_with("Resume the queue reports?"));
+        stage.keys("y");
+        assert!(!paused(&stage, "reports"));
+    }
+
+    #[test]
+    fn a_filter_is_typed_corrected_and_left() {
+        let mut stage = Stage::new();
+        stage.keys("2 / state:fialed Enter");
+        assert!(
+            matches!(&stage.app.overlay, Some(Overlay::Filter(_, Some(error))) if error.contains("fialed"))
+        );
+        assert!(stage.app.tasks.query.is_all());
+        stage.keys("Esc");
+        assert_eq!(stage.app.overlay, None);
+        stage.keys("/ quota Enter");
+        assert!(
+            stage.app.tasks.rows.iter().all(|task| task.error_message.as_ref().unwrap().contains("quota"))
+        );
+        stage.keys("Esc");
+        assert!(stage.app.tasks.query.is_all(), "Esc takes the filter back");
+    }
+
+    #[test]
+    fn pasted_text_is_never_taken_for_keys() {
+        let mut stage = Stage::new();
+        stage.keys("2");
+        stage.app.on_paste("Dy");
+        assert_eq!(stage.app.overlay, None);
+        stage.keys("/");
+        stage.app.on_paste("quota");
+        stage.keys("Enter");
+        assert_eq!(stage.app.tasks.query.text.as_deref(), Some("quota"));
+    }
+
+    #[test]
+    fn an_escape_before_a_capital_is_no_capital() {
+        let mut stage = Stage::new();
+        stage.keys("2");
+        assert_eq!(stage.app.on_key(KeyEvent::new(KeyCode::Char('D'), KeyModifiers::ALT)), None);
+        assert_eq!(stage.app.overlay, None);
+    }
+
+    #[test]
+    fn all_tasks_are_met_going_down_and_up_the_pages() {
+        let mut stage = Stage::new();
+        stage.keys("2");
+        let all = counts(&stage).all() as usize;
+        let mut met = std::collections::BTreeSet::new();
+        for _ in 0..all {
+            met.insert(stage.app.current().unwrap());
+            stage.keys("Down");
+        }
+        assert_eq!(met.len(), all);
+        assert!(stage.app.tasks.is_last);
+        for _ in 1..all {
+            stage.keys("Up");
+        }
+        assert_eq!(stage.app.current(), met.last().copied());
+    }
+
+    #[test]
+    fn a_queue_and_a_group_open_as_lists_of_tasks() {
+        let mut stage = Stage::new();
+        stage.keys("1 End Enter");
+        assert_eq!(
+            (stage.app.tab, stage.app.tasks.query.to_string()),
+            (Tab::Tasks, "queue:uploads-任务".into())
+        );
+        stage.keys("3");
+        let group = stage.app.failures.current().unwrap().clone();
+        stage.keys("l");
+        assert_eq!(stage.app.tab, Tab::Tasks);
+        assert_eq!(stage.app.tasks.query.error.as_deref(), Some(&*group.error_type));
+        assert_eq!(stage.app.tasks.rows[0].task_id, group.newest);
+    }
+
+    #[test]
+    fn the_detail_of_a_letter_replays_and_of_a_task_retries() {
+        let mut stage = Stage::new();
+        stage.keys("5 Down Enter R");
+        assert!(question(&stage).starts_with("Replay 1 dead letter?"));
+        stage.keys("Esc Esc 3 Enter R y");
+        let id = stage.app.detail.as_ref().unwrap().id;
+        assert_eq!(stage.queue().get(id).unwrap().state, State::Queued);
+    }
+}

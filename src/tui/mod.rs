@@ -16,6 +16,8 @@ mod list;
 mod query;
 mod rates;
 mod search;
+#[cfg(test)]
+mod stage;
 mod sweep;
 mod terminal;
 mod windows;

@@ -9,3 +9,5 @@ mod jobs;
 #[cfg(unix)]
 mod jobs_killed;
 mod support;
+#[cfg(all(unix, feature = "tui"))]
+mod watch;

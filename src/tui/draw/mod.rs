@@ -8,9 +8,6 @@ mod overlay;
 mod overview;
 mod table;
 
-#[cfg(test)]
-mod tests;
-
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -142,4 +139,142 @@ fn hint_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
         spans.push(Span::styled(format!(" {}  ", hint.1), ink.plain()));
     }
     buf.set_line(area.x, area.y, &Line::from(spans), area.width);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::stage::Stage;
+
+    /// Each screen in both sizes.
+    #[track_caller]
+    fn golden(name: &str, keys: &str) {
+        let mut stage = Stage::new();
+        for (size, suffix) in [((80, 24), "80x24"), ((140, 40), "140x40")] {
+            stage.resize(size);
+            stage.keys(keys);
+            stage.assert_screen(&format!("{name}_{suffix}"));
+            stage.keys("Esc Esc Esc Esc");
+        }
+    }
+
+    #[test]
+    fn overview() {
+        golden("overview", "1");
+    }
+
+    #[test]
+    fn tasks() {
+        golden("tasks", "2");
+    }
+
+    #[test]
+    fn tasks_filtered_and_selected() {
+        golden("filtered", "2 / state:failed,cancelled \" \" name:上传 Enter Space Down A Up Up Space");
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_meant() {
+        golden("filter_error", "2 / state:fialed");
+    }
+
+    #[test]
+    fn failures() {
+        golden("failures", "3 Down");
+    }
+
+    #[test]
+    fn waiting() {
+        golden("waiting", "4");
+    }
+
+    #[test]
+    fn letters() {
+        golden("letters", "5");
+    }
+
+    #[test]
+    fn one_task() {
+        golden("task", "3 Enter");
+    }
+
+    #[test]
+    fn one_task_further_down() {
+        golden("task_end", "3 Enter End");
+    }
+
+    #[test]
+    fn one_letter() {
+        golden("letter", "5 Enter");
+    }
+
+    #[test]
+    fn a_question() {
+        golden("question", "3 R");
+    }
+
+    #[test]
+    fn help() {
+        golden("help", "?");
+    }
+
+    #[test]
+    fn without_colours_marks_and_modifiers_say_the_same() {
+        let mut stage = Stage::new();
+        stage.keys("1");
+        let buffer = stage.draw(Ink { colors: false });
+        let colored = buffer.content().iter().filter(|cell| {
+            [cell.fg, cell.bg] != [ratatui::style::Color::Reset, ratatui::style::Color::Reset]
+        });
+        assert_eq!(colored.count(), 0);
+        let text = Stage::text(&buffer);
+        assert!(text.contains("F failed") && text.contains("PAUSED"), "{text}");
+    }
+
+    #[test]
+    fn only_the_sixteen_colours_are_used() {
+        let mut stage = Stage::new();
+        for keys in ["1", "2", "3", "4", "5", "5 Enter", "?"] {
+            stage.keys(keys);
+            let buffer = stage.draw(Ink { colors: true });
+            for cell in buffer.content() {
+                let plain = |color| {
+                    !matches!(color, ratatui::style::Color::Rgb(..) | ratatui::style::Color::Indexed(_))
+                };
+                assert!(plain(cell.fg) && plain(cell.bg), "{cell:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_screen_of_any_size_is_drawn() {
+        let mut stage = Stage::new();
+        for keys in ["1", "2", "3", "3 Enter", "4", "5", "2 /", "?", "Esc 3 R"] {
+            stage.keys(keys);
+            for (width, height) in
+                [(1, 1), (10, 3), (59, 16), (60, 15), (60, 16), (79, 23), (300, 100), (500, 16)]
+            {
+                stage.resize((width, height));
+                let text = Stage::text(&stage.draw(Ink { colors: true }));
+                let hints = text.lines().last().unwrap_or_default().trim();
+                let is_drawn = ["quit", "leave it", "close"].iter().any(|end| hints.ends_with(end));
+                let is_large = width >= SMALLEST.0 && height >= SMALLEST.1;
+                assert_eq!(is_large, is_drawn, "{width}x{height} {keys}: {text}");
+            }
+            stage.keys("Esc Esc Esc");
+        }
+    }
+
+    #[test]
+    fn no_text_of_the_file_reaches_the_terminal_raw() {
+        let mut stage = Stage::new();
+        for keys in ["1", "2", "3", "3 Enter", "3 Enter End", "4", "5", "5 Enter"] {
+            stage.keys(keys);
+            let buffer = stage.draw(Ink { colors: true });
+            let wild =
+                |symbol: &str| symbol.chars().any(|c| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}'));
+            assert!(buffer.content().iter().all(|cell| !wild(cell.symbol())), "{keys}");
+            stage.keys("Esc");
+        }
+    }
 }
