@@ -106,7 +106,7 @@ fn tab_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
 /// The most important thing to be said.
 fn status_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     let (text, style) = if let Some(trouble) = app.trouble() {
-        (format!("! {}; trying again", safe(trouble)), ink.bad())
+        (format!("! trying again: {}", safe(trouble)), ink.bad())
     } else if let Some(Doing { deed, tally, of, .. }) = &app.doing {
         (words::doing(deed, *tally, *of), ink.warn())
     } else if let Some(note) = &app.note {
