@@ -9,7 +9,7 @@ use super::draw::{Ink, detail_lines};
 use super::input::Input;
 use super::list::{List, Row};
 use super::words;
-use crate::{DeadLetter, FailureGroup, TaskId, TaskRecord, Timestamp};
+use crate::{DeadLetter, FailureGroup, State, TaskId, TaskRecord, Timestamp};
 
 /// A screen with fewer columns or rows than this is of no use.
 pub(super) const SMALLEST: (u16, u16) = (60, 16);
@@ -412,11 +412,20 @@ impl Detail {
         matches!(&self.found, Some(Some(dossier)) if matches!(dossier.subject, Either::Letter(_)))
     }
 
-    /// The queue of the task.
-    pub fn queue(&self) -> Option<String> {
+    fn task(&self) -> Option<&TaskRecord> {
         match &self.found.as_ref()?.as_ref()?.subject {
-            Either::Task(task) => Some(task.queue.clone()),
+            Either::Task(task) => Some(task),
             Either::Letter(_) => None,
         }
+    }
+
+    /// The queue of the task.
+    pub fn queue(&self) -> Option<String> {
+        self.task().map(|task| task.queue.clone())
+    }
+
+    /// Where the task stands.
+    pub fn state(&self) -> Option<State> {
+        self.task().map(|task| task.state)
     }
 }

@@ -97,6 +97,15 @@ impl<T> Task<T> {
     fn new(serial: Serial, work: T) -> Task<T> {
         Task { serial, told: Duration::ZERO, work, writer: None }
     }
+
+    /// Whether what it has come to was told just now.
+    fn is_silent(&mut self, now: Duration) -> bool {
+        let silent = now.saturating_sub(self.told) < TELL;
+        if !silent {
+            self.told = now;
+        }
+        silent
+    }
 }
 
 impl Reader {
@@ -140,19 +149,12 @@ impl Reader {
         let clock = self.file.clock;
         let found = self.file.look().and_then(|queue| task.work.step(queue, || clock.monotonic()));
         let serial = task.serial;
-        match &found {
-            Ok(Found { searching: Some(_), .. }) => {
-                let now = clock.monotonic();
-                let silent = now.saturating_sub(task.told) < TELL;
-                if !silent {
-                    task.told = now;
-                }
-                self.search = Some(task);
-                if silent {
-                    return;
-                }
+        if let Ok(Found { searching: Some(_), .. }) = &found {
+            let is_silent = task.is_silent(clock.monotonic());
+            self.search = Some(task);
+            if is_silent {
+                return;
             }
-            Ok(_) | Err(_) => {}
         }
         self.answer(Subject::Look(serial), found.map(|found| Answer::Look(serial, found)));
     }
@@ -163,13 +165,9 @@ impl Reader {
         let done = self.step_sweep(&mut task);
         let writes = task.work.writes();
         if matches!(done, Ok(tally) if !tally.is_done) {
-            let now = self.file.clock.monotonic();
-            let silent = now.saturating_sub(task.told) < TELL;
-            if !silent {
-                task.told = now;
-            }
+            let is_silent = task.is_silent(self.file.clock.monotonic());
             self.sweep = Some(task);
-            if silent {
+            if is_silent {
                 return;
             }
         }

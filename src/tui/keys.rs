@@ -12,8 +12,12 @@ use crate::TaskId;
 /// What a key asks of the rest of the program.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Command {
-    Ask(Ask),
+    Ask(Box<Ask>),
     Quit,
+}
+
+fn ask(ask: Ask) -> Option<Command> {
+    Some(Command::Ask(Box::new(ask)))
 }
 
 /// How old purged letters are, if nobody says.
@@ -103,13 +107,12 @@ impl App {
     fn on_filter_key(&mut self, mut input: Input, _: Option<String>, key: KeyEvent) -> Option<Command> {
         match key.code {
             KeyCode::Esc => return None,
-            KeyCode::Enter => match Query::parse(&input.text()) {
-                Ok(query) => {
+            KeyCode::Enter => {
+                if let Ok(query) = Query::parse(&input.text()) {
                     self.filter_by(query);
                     return None;
-                }
-                Err(_) => {} // it is shown below the box
-            },
+                } // what is wrong is shown below the box
+            }
             _ => input.on_key(key),
         }
         let error = Query::parse(&input.text()).err();
@@ -143,9 +146,9 @@ impl App {
                 let (deed, of) = (confirm.deed, tally.changed);
                 self.doing = Some(Doing { serial, deed: deed.clone(), of, tally: Tally::default() });
                 self.clear_selection();
-                Some(Command::Ask(Ask::Do(serial, deed)))
+                ask(Ask::Do(serial, deed))
             }
-            KeyCode::Esc | KeyCode::Char('n' | 'q') => Some(Command::Ask(Ask::Stop)),
+            KeyCode::Esc | KeyCode::Char('n' | 'q') => ask(Ask::Stop),
             _ => {
                 self.overlay = Some(Overlay::Confirm(confirm));
                 None
@@ -156,7 +159,7 @@ impl App {
     /// One step back: from a deed, a task, a selection, a filter.
     fn back(&mut self) -> Option<Command> {
         if self.doing.is_some() {
-            return Some(Command::Ask(Ask::Stop));
+            return ask(Ask::Stop);
         }
         if self.detail.take().is_some() || self.clear_selection() {
             return None;
@@ -367,7 +370,7 @@ impl App {
         let serial = self.next_serial();
         self.overlay =
             Some(Overlay::Confirm(Confirm { serial, deed: deed.clone(), tally: Tally::default() }));
-        Some(Command::Ask(Ask::Count(serial, deed)))
+        ask(Ask::Count(serial, deed))
     }
 }
 
@@ -385,15 +388,19 @@ pub(super) fn hints(app: &App) -> Vec<(&'static str, &'static str)> {
     }
     let mut hints = match (&app.detail, app.tab) {
         (Some(detail), _) if detail.is_letter() => vec![("Esc", "back"), ("j/k", "scroll"), ("R", "replay")],
-        (Some(_), _) => vec![
-            ("Esc", "back"),
-            ("j/k", "scroll"),
-            ("R", "retry"),
-            ("N", "run now"),
-            ("C", "cancel"),
-            ("M", "to letters"),
-            ("D", "delete"),
-        ],
+        (Some(detail), _) => {
+            let can = |verb: Verb| detail.state().is_some_and(|state| verb.allowed().contains(&state));
+            let verbs = [
+                (Verb::Retry, "R", "retry"),
+                (Verb::RunNow, "N", "run now"),
+                (Verb::Cancel, "C", "cancel"),
+                (Verb::Bury, "M", "to letters"),
+                (Verb::Delete, "D", "delete"),
+            ];
+            let mut hints = vec![("Esc", "back"), ("j/k", "scroll")];
+            hints.extend(verbs.into_iter().filter(|verb| can(verb.0)).map(|(_, key, what)| (key, what)));
+            hints
+        }
         (None, Tab::Overview) => vec![("j/k", "queue"), ("Enter", "its tasks"), ("P", "pause/resume")],
         (None, Tab::Tasks) => vec![
             ("Enter", "open"),

@@ -61,6 +61,8 @@ pub(super) struct List<R> {
     /// The first row that is seen.
     pub offset: usize,
     pub selected: BTreeSet<TaskId>,
+    /// Whether the rows are an answer.
+    pub is_known: bool,
     /// Whether there is nothing beyond these rows: they are all that the query means.
     pub is_whole: bool,
     /// Whether the last row is the oldest there is.
@@ -77,6 +79,7 @@ impl<R> Default for List<R> {
             cursor: 0,
             offset: 0,
             selected: BTreeSet::new(),
+            is_known: false,
             is_whole: false,
             is_last: false,
             landing: Landing::Same,
@@ -98,6 +101,7 @@ impl<R: Row> List<R> {
     /// Takes a page as it was found. `page` is how many rows it could have; none: these are all there are.
     pub fn show(&mut self, rows: Vec<R>, page: Option<usize>) {
         let was = self.current().map(Row::id);
+        self.is_known = true;
         self.is_whole = page.is_none();
         self.is_last = page.is_none_or(|page| rows.len() < page) || matches!(self.edge, Edge::Oldest);
         let same = was.and_then(|id| rows.iter().position(|row| row.id() == id));

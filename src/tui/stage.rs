@@ -176,7 +176,7 @@ impl Stage {
 
     fn press(&mut self, code: KeyCode) {
         match self.app.on_key(KeyEvent::new(code, KeyModifiers::NONE)) {
-            Some(Command::Ask(ask)) => self.answer(ask),
+            Some(Command::Ask(ask)) => self.answer(*ask),
             Some(Command::Quit) => panic!("it quits"),
             None => {}
         }

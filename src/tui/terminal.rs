@@ -49,7 +49,7 @@ pub(super) fn show(mut app: App, data: &Data, ink: Ink) -> Done {
             if let Some(command) = heard(&mut app, event::read()?) {
                 match command {
                     Command::Quit => return Ok(Exit::Done),
-                    Command::Ask(ask) => data.ask(ask),
+                    Command::Ask(ask) => data.ask(*ask),
                 }
             }
             if !event::poll(Duration::ZERO)? {

@@ -43,7 +43,7 @@ pub(super) fn minutes(rollups: &[Rollup], now: Timestamp) -> [Minute; MINUTES] {
 /// A title with the legend, the columns, an axis.
 pub(super) fn draw(rollups: &[Rollup], now: Timestamp, ink: Ink, area: Rect, buf: &mut Buffer) {
     let minutes = minutes(rollups, now);
-    let peak = minutes.iter().map(|minute| total(minute)).max().unwrap_or(0);
+    let peak = minutes.iter().map(total).max().unwrap_or(0);
     legend(&minutes, ink, Rect { height: 1, ..area }, buf);
     let scale = format!("{:>6} ", compact(peak));
     buf.set_stringn(area.x, area.y + 1, &scale, 7, ink.dim());

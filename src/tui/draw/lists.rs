@@ -125,7 +125,8 @@ fn show<R: Row>(
     table.draw(area, ink, buf);
     if list.rows.is_empty() {
         let y = area.y + 2;
-        buf.set_stringn(area.x + 3, y, "Nothing here.", usize::from(area.width), ink.dim());
+        let text = if list.is_known { "Nothing here." } else { "Looking…" };
+        buf.set_stringn(area.x + 3, y, text, usize::from(area.width), ink.dim());
     }
 }
 
