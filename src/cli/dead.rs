@@ -8,7 +8,7 @@ use super::screen::safe;
 use super::table::{Fit, Table};
 use super::words::{count, distance, span};
 use super::{Done, Exit, Session, Trouble};
-use crate::{DeadLetter, Filter, TaskId};
+use crate::{DeadLetter, Filter, TaskId, Timestamp};
 
 /// What can be done with dead letters.
 #[derive(Debug, clap::Subcommand)]
@@ -92,12 +92,18 @@ fn list(session: &mut Session, which: &Which, limit: usize, before: Option<TaskI
         for letter in &letters {
             session.screen.json(letter)?;
         }
-        return Ok(Exit::Done);
-    }
-    if letters.is_empty() {
+    } else if letters.is_empty() {
         session.screen.remark("there are no dead letters like that");
-        return Ok(Exit::Done);
+    } else {
+        print(session, &letters, now)?;
     }
+    if let Some(last) = letters.last().filter(|_| more) {
+        session.screen.remark(format_args!("there are more: --before {}", last.task_id));
+    }
+    Ok(Exit::Done)
+}
+
+fn print(session: &mut Session, letters: &[DeadLetter], now: Timestamp) -> std::io::Result<()> {
     let mut table = Table::new(&[
         ("ID", Fit::Right),
         ("STATE", Fit::Left),
@@ -107,7 +113,7 @@ fn list(session: &mut Session, which: &Which, limit: usize, before: Option<TaskI
         ("REPLAYED", Fit::Left),
         ("ERROR", Fit::Cut),
     ]);
-    for letter in &letters {
+    for letter in letters {
         let replayed = letter.replayed_as.map_or(String::new(), |task| format!("as {task}"));
         table.row([
             letter.task_id.to_string().into(),
@@ -119,11 +125,7 @@ fn list(session: &mut Session, which: &Which, limit: usize, before: Option<TaskI
             safe(&error(letter)).into_owned().into(),
         ]);
     }
-    table.print(&mut session.screen)?;
-    if let Some(last) = letters.last().filter(|_| more) {
-        session.screen.remark(format_args!("there are more: --before {}", last.task_id));
-    }
-    Ok(Exit::Done)
+    table.print(&mut session.screen)
 }
 
 fn error(letter: &DeadLetter) -> String {

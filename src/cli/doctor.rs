@@ -204,7 +204,7 @@ fn about_tasks(queue: &Queue, file: &FileReport, now: Timestamp) -> Result<Vec<F
         let text = format!("{} no handler of the owner", verb(total.unknown_name, "has", "have"));
         all.push(finding(Level::Note, "handlers", text));
     }
-    let ended = total.failed + total.lost;
+    let ended = total.failed.saturating_add(total.lost);
     all.push(match ended {
         0 => finding(Level::Good, "failures", "none"),
         n => finding(

@@ -81,7 +81,7 @@ impl Screen {
     /// Writes a value as one line of JSON.
     pub(crate) fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
         let text = serde_json::to_string(value).map_err(io::Error::other)?;
-        self.line(text)
+        self.line(safe_json(&text))
     }
 
     /// Lets the reader see all that was written.
@@ -163,6 +163,25 @@ pub(crate) fn safe_lines(text: &str) -> Cow<'_, str> {
     escape(text, |c| matches!(c, '\n' | '\t'))
 }
 
+/// JSON that means the same and does nothing to a terminal: what [`safe`] writes out stands in its strings only, and gets JSON's escapes
+/// there (`\\u009b`).
+fn safe_json(json: &str) -> Cow<'_, str> {
+    if json.chars().all(|c| !c.is_control() && !is_mark(c)) {
+        return Cow::Borrowed(json);
+    }
+    let mut escaped = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        match c.is_control() || is_mark(c) {
+            true => c
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| escaped.push_str(&format!("\\u{unit:04x}"))),
+            false => escaped.push(c),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 fn escape(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
     let harmless = |c: char| keep(c) || !(c.is_control() || is_mark(c));
     if text.chars().all(harmless) {
@@ -181,7 +200,7 @@ fn escape(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
 
 /// Characters without a look of their own that change how others are shown.
 fn is_mark(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -193,6 +212,16 @@ mod tests {
         assert_eq!(safe("plain ü 任务"), "plain ü 任务");
         assert_eq!(safe("\u{1b}[2Ja\rb\nc\u{9b}d"), "\\u{1b}[2Ja\\rb\\nc\\u{9b}d");
         assert_eq!(safe("a\u{202e}b\u{200d}"), "a\\u{202e}b\\u{200d}");
+        assert_eq!(safe("a\u{61c}b"), "a\\u{61c}b", "a mark of direction, too");
         assert_eq!(safe_lines("a\n\tb\u{7}"), "a\n\tb\\u{7}");
+    }
+
+    #[test]
+    fn json_that_is_made_safe_means_the_same() {
+        let value = serde_json::json!({ "a\u{9b}": "\u{1b}[2J\u{7f}\u{202e}ü🦀\\" });
+        let text = value.to_string();
+        let safe = safe_json(&text);
+        assert!(safe.chars().all(|c| !c.is_control() && !is_mark(c)), "{safe}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
     }
 }

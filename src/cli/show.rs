@@ -84,25 +84,25 @@ impl Show {
     }
 
     fn raw(&self, session: &mut Session, queue: &Queue, only: Only) -> Done {
+        let is_terminal = session.screen.is_terminal();
+        let shown = |text: &str| if is_terminal { safe_lines(text).into_owned() } else { text.to_owned() };
         let stream = match only {
             Only::Stdout => OutputStream::Stdout,
             Only::Stderr => OutputStream::Stderr,
             Only::Args => {
-                session.screen.line(queue.args_json(self.id)?)?;
+                session.screen.line(shown(&queue.args_json(self.id)?))?;
                 return Ok(Exit::Done);
             }
             Only::Result => {
-                session.screen.line(queue.result_json(self.id)?.as_deref().unwrap_or("null"))?;
+                session.screen.line(shown(queue.result_json(self.id)?.as_deref().unwrap_or("null")))?;
                 return Ok(Exit::Done);
             }
         };
         let output = queue.output(self.id, self.generation)?;
         let Some(output) = output.into_iter().find(|output| output.stream == stream) else {
-            queue.get(self.id)?;
+            queue.args_json(self.id)?; // it is a task, or a dead letter
             return Ok(Exit::Done);
         };
-        let is_terminal = session.screen.is_terminal();
-        let shown = |text: &str| if is_terminal { safe_lines(text).into_owned() } else { text.to_owned() };
         session.screen.text(shown(&output.first))?;
         if output.left_out() > 0 {
             session.screen.flush()?;

@@ -10,12 +10,12 @@ use super::screen::{Tint, safe};
 use super::table::{Cell, Fit, Table};
 use super::words::{count, distance, number, span};
 use super::{Done, Exit, Session};
-use crate::{Counts, Queue, QueueCounts, Rollup, State, Timestamp};
+use crate::{Queue, QueueCounts, Rollup, State, Timestamp};
 
 /// Count tasks by state and queue, and say what was done lately.
 #[derive(Debug, clap::Args)]
 pub(super) struct Stats {
-    /// Rates and times over so long; the file keeps a day of them
+    /// Rates and times over so long, a day at most: the file keeps no more
     #[arg(long, value_name = "AGE", default_value = "1h", value_parser = age)]
     since: Duration,
 }
@@ -38,10 +38,10 @@ const DEAD_LETTERS: usize = 1000;
 
 impl Numbers {
     fn gather(queue: &Queue, since: Timestamp) -> Result<Numbers, crate::Error> {
-        let Counts { queues, .. } = queue.counts()?;
+        let counts = queue.counts()?;
         Ok(Numbers {
-            total: queue.counts()?.total(),
-            queues,
+            total: counts.total(),
+            queues: counts.queues,
             ready_since: queue.ready_since()?,
             next_due: queue.next_due()?,
             dead_letters_at_least: queue.dead_letters().list(crate::Filter::new().limit(DEAD_LETTERS))?.len(),
@@ -65,10 +65,18 @@ fn by_name(rollups: Vec<Rollup>) -> Vec<Rollup> {
     names
 }
 
+/// The file keeps no more of what attempts did.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Stats {
+    /// The time that rates and times are told for.
+    fn window(&self) -> Duration {
+        self.since.min(DAY)
+    }
+
     pub(super) fn run(&self, session: &mut Session) -> Done {
         let now = session.now();
-        let numbers = Numbers::gather(&session.look()?, now.before(self.since))?;
+        let numbers = Numbers::gather(&session.look()?, now.before(self.window()))?;
         if session.json {
             session.screen.json(&numbers)?;
             return Ok(Exit::Done);
@@ -105,9 +113,9 @@ impl Stats {
         if names.is_empty() {
             return session
                 .screen
-                .line(format_args!("\nno attempt has ended in the last {}", span(self.since)));
+                .line(format_args!("\nno attempt has ended in the last {}", span(self.window())));
         }
-        let heading = format!("attempts that ended in the last {}", span(self.since));
+        let heading = format!("attempts that ended in the last {}", span(self.window()));
         let heading = session.screen.tint(Tint::Bold, heading);
         session.screen.line(format_args!("\n{heading}"))?;
         let mut table = Table::new(&[
@@ -122,7 +130,7 @@ impl Stats {
             ("WAITED P50", Fit::Right),
             ("P95", Fit::Right),
         ]);
-        let minutes = (self.since.as_secs_f64() / 60.0).max(1.0);
+        let minutes = (self.window().as_secs_f64() / 60.0).max(1.0);
         for rollup in names {
             let quantile = |histogram: &crate::Histogram, q| histogram.quantile(q).map_or("–".into(), short);
             let bad = |n: u64| if n == 0 { "0".into() } else { Cell::tinted(number(n), Tint::Bad) };

@@ -77,14 +77,14 @@ impl Control {
     }
 
     /// Keeps progress until it is written; true if all before it was.
-    pub(super) fn set_progress(&self, done: u64, total: u64) -> bool {
+    pub(crate) fn set_progress(&self, done: u64, total: u64) -> bool {
         self.done.store(done, Ordering::Release);
         self.total.store(total, Ordering::Release);
         !self.has_progress.swap(true, Ordering::AcqRel)
     }
 
     /// Keeps output until it is written; true if all before it was.
-    pub(super) fn push_output(&self, stream: OutputStream, text: &str) -> bool {
+    pub(crate) fn push_output(&self, stream: OutputStream, text: &str) -> bool {
         let mut output = lock(&self.output);
         output.resize_with(OutputStream::ALL.len(), Stream::default);
         let is_first = !output.iter().any(|stream| stream.is_new);

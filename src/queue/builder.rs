@@ -189,7 +189,8 @@ impl Builder {
         Ok(Queue { handle: Handle::without_threads(core, registry) })
     }
 
-    /// Makes a new file of an export ([`Queue::export`]), with the same ids, attempts and keys. Says how many rows it has.
+    /// Makes a new file of an export ([`Queue::export`]), with the same ids, attempts and keys. Says how many rows it has. The file gets
+    /// its name when it is whole; until then it is `path` with `-half` behind.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a file that exists, and for a text that is no export or not a sound one, naming

@@ -19,7 +19,8 @@ impl Queue {
     }
 
     /// Copies the file, as it is at this moment, to a path where nothing is yet; others may go on writing. The copy is readable only by
-    /// its owner, and it was checked ([`check`](Queue::check)) and synced when this returns. `progress` is told the pages, now and then.
+    /// its owner, and it was checked ([`check`](Queue::check)) and synced when this returns. It gets its name when it is whole; until then it
+    /// is `to` with `-half` behind. `progress` is told the pages, now and then.
     ///
     /// A task that is running is so in the copy, too: who opens that recovers it as after a crash.
     ///

@@ -25,8 +25,8 @@ pub(super) const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How often the outcome of an attempt that has outlived its queue is tried to be written.
 const LATE_TRIES: u32 = 60;
 
-/// A result of more bytes (of JSON) is not kept on a full disk: it would need pages of its own.
-const LARGE_RESULT: usize = 1024;
+/// Results (of JSON) and output of more bytes are not kept on a full disk: they would need pages of their own.
+const LARGE_OUTCOME: usize = 1024;
 
 /// A worker whose task runs on so long past its deadline is replaced.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -193,26 +193,28 @@ impl Core {
     }
 
     /// Settles attempts in one commit; what could not be settled comes back, with the reason. On a full disk the outcome of a single
-    /// attempt is recorded without its result, if that is large.
+    /// attempt is recorded without its result and its output, if these are large.
     pub(super) fn settle(&self, mut batch: Vec<Finished>) -> Result<(), (Vec<Finished>, Error)> {
+        self.hub.renew_news(batch.iter_mut().map(|finished| &mut finished.settlement));
         let settled = self.try_to_settle(batch);
         match settled {
-            Err((back, e))
-                if e.kind() == ErrorKind::DiskFull && back.len() == 1 && has_large_result(&back) =>
-            {
+            Err((back, e)) if e.kind() == ErrorKind::DiskFull && back.len() == 1 && is_large(&back) => {
                 batch = back;
             }
             settled => return settled,
         }
         for Finished { settlement, .. } in &mut batch {
-            log::warn!("the disk is full: the result of task {} is not kept", settlement.task_id);
-            settlement.verdict.drop_result();
+            log::warn!("the disk is full: what task {} gave or wrote is not kept", settlement.task_id);
+            if settlement.verdict.result_bytes() > LARGE_OUTCOME {
+                settlement.verdict.drop_result();
+            }
+            settlement.news.output.clear();
         }
         self.try_to_settle(batch)
     }
 
     fn try_to_settle(&self, batch: Vec<Finished>) -> Result<(), (Vec<Finished>, Error)> {
-        let rank = if has_large_result(&batch) { Rank::Add } else { Rank::Settle };
+        let rank = if is_large(&batch) { Rank::Add } else { Rank::Settle };
         let epoch = self.hub.epoch();
         let batch = Arc::new(batch);
         let (shared, rules, now) = (batch.clone(), self.rules.clone(), self.now());
@@ -267,8 +269,12 @@ impl Core {
         if batch.is_empty() {
             return Ok(());
         }
-        let shared = batch.clone();
-        let written = self.owner_write(move |tx| {
+        // Output can be large, so on a full disk it is not for the room that is kept for outcomes.
+        let has_output = batch.iter().any(|(_, news)| !news.output.is_empty());
+        let rank = if has_output { Rank::Add } else { Rank::Change };
+        let (shared, epoch) = (batch.clone(), self.hub.epoch());
+        let written = self.store.write(rank, move |tx| {
+            store::check_epoch(tx, epoch)?;
             for (control, news) in shared.iter() {
                 store::save_news(tx, control.task_id, control.generation, news)?;
             }
@@ -403,8 +409,10 @@ impl Core {
 }
 
 /// Whether an outcome of these needs so much room that it must not come from the reserve for a full disk.
-fn has_large_result(batch: &[Finished]) -> bool {
-    batch.iter().any(|finished| finished.settlement.verdict.result_bytes() > LARGE_RESULT)
+fn is_large(batch: &[Finished]) -> bool {
+    batch.iter().any(|Finished { settlement, .. }| {
+        settlement.verdict.result_bytes() + settlement.news.output_bytes() > LARGE_OUTCOME
+    })
 }
 
 /// Whether an error may go away by itself.

@@ -13,7 +13,7 @@ use crate::handler::Control;
 use crate::store::{CHECKPOINT_PAGES, Effects, Flags, Known};
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Receiver, Sender, bounded, lock, unbounded};
-use crate::task::{News, TaskId};
+use crate::task::{News, Settlement, TaskId};
 use crate::timer::{Alarm, NextTick};
 
 /// The epoch of a process that owns nothing.
@@ -277,6 +277,20 @@ impl Hub {
         all.map(|(news, control)| (control, news)).collect()
     }
 
+    /// Gives attempts that have ended their newest news: what could not be written while they ended would be lost with them.
+    pub(super) fn renew_news<'s>(&self, ended: impl Iterator<Item = &'s mut Settlement>) {
+        if !self.news_waits() {
+            return;
+        }
+        for settlement in ended {
+            self.with_control(settlement.task_id, |control| {
+                if control.generation == settlement.generation {
+                    settlement.news.renew(control.take_news());
+                }
+            });
+        }
+    }
+
     pub(super) fn monotonic(&self) -> Duration {
         self.clock.monotonic()
     }
@@ -318,5 +332,56 @@ impl Doorbell {
 
     pub(super) fn ring(&self) {
         let _ = self.button.try_send(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SystemClock;
+    use crate::task::{Claimed, OutputStream, Progress, Verdict};
+
+    #[test]
+    fn news_that_a_failed_flush_kept_go_with_the_settle() {
+        let hub = Hub::new(Arc::new(SystemClock::new()), Arc::default());
+        let claimed = Claimed {
+            task_id: TaskId::from_i64(1),
+            generation: 1,
+            attempt_number: 1,
+            max_attempts: 1,
+            task_name: "t".into(),
+            queue_id: 1,
+            args: String::new(),
+            backoff: None,
+            timeout: None,
+            waited: None,
+            has_key: false,
+            suspect: false,
+        };
+        hub.after_commit(Effects { claims: vec![claimed.clone()], ..Effects::default() });
+        let control = hub.controls().remove(0);
+        control.push_output(OutputStream::Stdout, "all that it said");
+        control.set_progress(3, 4);
+        hub.note_news();
+        let flushed = hub.take_news();
+        let news = control.take_news(); // it ends while the flush is under way
+        assert!(news.is_empty());
+        let mut settlement = Settlement {
+            task_id: claimed.task_id,
+            generation: 1,
+            queue_id: 1,
+            has_more: false,
+            backoff: None,
+            verdict: Verdict::HandedBack,
+            task_name: claimed.task_name,
+            waited: None,
+            ran: Duration::ZERO,
+            news,
+        };
+        flushed.iter().for_each(|(control, news)| control.keep_news(news)); // which fails
+        hub.note_news();
+        hub.renew_news([&mut settlement].into_iter());
+        assert_eq!(settlement.news.progress, Some(Progress { done: 3, total: 4 }));
+        assert_eq!(settlement.news.output[0].first, "all that it said");
     }
 }

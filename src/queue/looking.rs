@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use super::Queue;
+use crate::config::MAX_ATTEMPTS_RANGE;
 use crate::error::Error;
 use crate::retry::{RetryPolicy, draw};
 use crate::store;
@@ -96,6 +97,7 @@ impl Queue {
         let backoff = task.backoff_ms.map_or(configured.backoff, Duration::from_millis);
         let policy = RetryPolicy { backoff, ..*configured };
         let wait = |n| policy.delay(n, draw(self.store().file_id(), id.as_i64(), n));
-        Ok((1..task.max_attempts).map(wait).collect())
+        let failures = task.max_attempts.min(*MAX_ATTEMPTS_RANGE.end()); // a damaged file may say anything
+        Ok((1..failures).map(wait).collect())
     }
 }

@@ -335,14 +335,15 @@ impl Queue {
                     "the queue was shut down and runs nothing more; open it again",
                 ));
             }
-            if self.next_due()?.is_some_and(|due| due <= self.handle.core.now()) {
+            // Of one moment: a task that is settled, or promoted, between two looks would be in neither.
+            let (due, counts) = self.store().read(|conn| Ok((store::next_due(conn)?, store::counts(conn)?)))?;
+            if due.is_some_and(|due| due <= self.handle.core.now()) {
                 return Ok(None); // the timer is about to promote it
             }
-            let counts = self.counts()?;
             let at_work = |q: &crate::task::QueueCounts| {
-                q.running + if q.paused || q.unserved { 0 } else { q.ready + q.held }
+                q.running > 0 || (!q.paused && !q.unserved && (q.ready > 0 || q.held > 0))
             };
-            Ok(counts.queues.values().all(|q| at_work(q) == 0).then_some(()))
+            Ok((!counts.queues.values().any(at_work)).then_some(()))
         })?;
         Ok(())
     }

@@ -1,13 +1,14 @@
 //! How far to claim ahead.
 //!
-//! A claim costs a share of a commit, so short tasks are claimed ahead: about [`AHEAD`] of work for each worker. Slow tasks are
-//! not, so that priorities and shutdown stay honest: with tasks of 1 ms or more, nothing is claimed before a worker is free for it.
+//! A claim costs a share of a commit, so short tasks are claimed ahead: about [`AHEAD`] of work for each worker, which is what a commit and
+//! its sync may take on a slow disk. Slow tasks are not, so that priorities and shutdown stay honest: with tasks of 4 ms or more,
+//! nothing is claimed before a worker is free for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The work that is claimed ahead for each worker.
-const AHEAD: Duration = Duration::from_millis(2);
+const AHEAD: Duration = Duration::from_millis(8);
 /// Claims ahead for each worker at most, however short the tasks: what one commit hands over.
 const MAX_AHEAD: u64 = 256;
 /// Each observation weighs 1/8 of the average: a dozen tasks of another length turn it.
@@ -62,8 +63,8 @@ mod tests {
         (0..100).for_each(|_| pace.observe(Duration::from_micros(1)));
         assert_eq!(pace.prefetch(), 256);
         (0..100).for_each(|_| pace.observe(Duration::from_micros(200)));
-        assert!((5..=20).contains(&pace.prefetch()), "{}", pace.prefetch());
-        (0..100).for_each(|_| pace.observe(Duration::from_millis(3)));
+        assert!((20..=80).contains(&pace.prefetch()), "{}", pace.prefetch());
+        (0..100).for_each(|_| pace.observe(Duration::from_millis(5)));
         assert_eq!(pace.prefetch(), 0);
         pace.observe(Duration::MAX);
         assert_eq!(pace.prefetch(), 0);

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::check::check;
 use super::fault::Sql;
+use super::identity::beside;
 use super::open::{canonical, create_private, file_error, sync_folder};
 use crate::error::{Error, ErrorKind};
 use crate::task::Progress;
@@ -20,25 +21,57 @@ const STEP_PAGES: i32 = 4096;
 /// `InvalidInput` for a target that exists; `Corrupt` if the copy is not sound; those of the disk.
 pub(crate) fn backup(snapshot: &Connection, to: &Path, progress: &mut dyn FnMut(Progress)) -> Sql<()> {
     let to = &canonical(to, true)?; // a copy is not locked by several, so a network may hold it
-    new_file(to)?;
-    let done = copy(snapshot, to, progress).and_then(|()| Ok(sync_folder(to)?));
+    make_whole(to, |half| copy(snapshot, half, progress))
+}
+
+/// Makes a new file that only its owner can read. It gets its name when it is whole: until then another name beside it, so that a kill
+/// leaves nothing that could be taken for it.
+///
+/// # Errors
+/// `InvalidInput` if there is one; those of `make`. Nothing is left then.
+pub(super) fn make_whole<R>(path: &Path, make: impl FnOnce(&Path) -> Sql<R>) -> Sql<R> {
+    if std::fs::symlink_metadata(path).is_ok() {
+        return Err(exists(path, "remove it, or give another path").into());
+    }
+    let half = &beside(path, HALF);
+    create_private(half).map_err(|e| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            exists(half, "another run makes it now, or was killed: remove it then")
+        }
+        _ => file_error(&format!("{} cannot be created", half.display()), e),
+    })?;
+    let done = make(half).and_then(|made| Ok(name(half, path).map(|()| made)?));
     if done.is_err() {
-        let _ = std::fs::remove_file(to); // the error that led here says more
+        for companion in ["", "-journal", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(beside(half, companion)); // the error that led here says more
+        }
     }
     done
 }
 
-/// Makes an empty file that only its owner can read.
-///
-/// # Errors
-/// `InvalidInput` if there is one.
-pub(super) fn new_file(path: &Path) -> Result<(), Error> {
-    create_private(path).map(drop).map_err(|e| match e.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            Error::invalid_value("path", path.display(), "exists already; remove it, or give another path")
+/// What a name ends in as long as the file is not whole.
+const HALF: &str = "-half";
+
+fn exists(path: &Path, what_to_do: &str) -> Error {
+    Error::invalid_value("path", path.display(), &format!("exists already; {what_to_do}"))
+}
+
+/// Gives a file that is whole, and closed, its name.
+fn name(half: &Path, path: &Path) -> Result<(), Error> {
+    if std::fs::symlink_metadata(beside(half, "-wal")).is_ok_and(|wal| wal.len() > 0) {
+        return Err(Error::new(ErrorKind::Io, "the new file could not be closed; is the disk full?"));
+    }
+    match std::fs::hard_link(half, path) {
+        Ok(()) => {
+            let _ = std::fs::remove_file(half); // it has its name already
         }
-        _ => file_error(&format!("{} cannot be created", path.display()), e),
-    })
+        Err(_) if std::fs::symlink_metadata(path).is_ok() => {
+            return Err(exists(path, "remove it, or give another path"));
+        }
+        // Not every file system has hard links.
+        Err(_) => std::fs::rename(half, path).map_err(|e| file_error("the new file cannot be named", e))?,
+    }
+    sync_folder(path)
 }
 
 fn copy(snapshot: &Connection, to: &Path, progress: &mut dyn FnMut(Progress)) -> Sql<()> {

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::fault::Sql;
+use super::owner::is_served;
 
 /// What [`Queue::check`](crate::Queue::check) found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -84,10 +85,15 @@ const INVARIANTS: &[(&str, &str)] = &[
          WHERE t.suspect = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 0 AND q.paused = 0))) WHERE n > 1"),
     (
         "suspects that nobody will give the turn",
-        "SELECT 1 FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
-         WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 4 AND q.paused = 0 AND (SELECT served IS NULL FROM perdura_meta) AND NOT EXISTS (
-             SELECT 1 FROM perdura_tasks o JOIN perdura_queues p USING (queue_id)
-             WHERE o.suspect = 1 AND (o.state = 1 OR (o.state = 0 AND o.hold = 0 AND p.paused = 0)))",
+        concat!(
+            "SELECT 1 FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
+             WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 4 AND q.paused = 0 AND ",
+            is_served!("q.queue"),
+            " AND NOT EXISTS (SELECT 1 FROM perdura_tasks o JOIN perdura_queues p USING (queue_id)
+                 WHERE o.suspect = 1 AND (o.state = 1 OR (o.state = 0 AND o.hold = 0 AND p.paused = 0 AND ",
+            is_served!("p.queue"),
+            ")))"
+        ),
     ),
     (
         "output of attempts that nobody can look at",

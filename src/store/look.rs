@@ -66,8 +66,9 @@ pub(crate) fn count_from(counts: &Counts, filter: &Filter) -> Option<u64> {
     }
     let states = if filter.states.is_empty() { &State::ALL[..] } else { &filter.states };
     let queues = counts.queues.iter().filter(|(name, _)| filter.queue.as_ref().is_none_or(|q| q == *name));
-    let in_state = |state: &State| queues.clone().map(|(_, counts)| counts.in_state(*state)).sum::<u64>();
-    Some(states.iter().collect::<std::collections::BTreeSet<_>>().into_iter().map(in_state).sum())
+    let states: std::collections::BTreeSet<_> = states.iter().collect();
+    let counters = states.into_iter().flat_map(|s| queues.clone().map(|(_, counts)| counts.in_state(*s)));
+    Some(counters.fold(0, u64::saturating_add))
 }
 
 /// The newest `limit` tasks that ended badly and that a filter means, by what went wrong.

@@ -299,22 +299,17 @@ impl Store {
     /// `InvalidInput` for a file that exists, or a text that is no export; those of the disk.
     pub(crate) fn import(opening: &Opening<'_>, text: &mut dyn std::io::BufRead) -> Result<u64, Error> {
         let path = opening.place.path(opening.network)?;
-        backup::new_file(&path)?;
-        let done = Store::open(opening).and_then(|store| {
-            store.alone(|conn| {
+        let rows = backup::make_whole(&path, |half| {
+            let store = Store::open(&Opening { place: Place::File(half.to_owned()), ..*opening })?;
+            Ok(store.alone(|conn| {
                 let tx =
                     rusqlite::Transaction::new_unchecked(conn, rusqlite::TransactionBehavior::Immediate)?;
                 let rows = transfer::import(&tx, text, opening.settings.longest)?;
                 tx.commit()?;
                 Ok(rows)
-            })
-        });
-        if done.is_err() {
-            for companion in ["", "-wal", "-shm"] {
-                let _ = std::fs::remove_file(identity::beside(&path, companion)); // the error says more
-            }
-        }
-        done
+            })?)
+        })?;
+        Ok(rows)
     }
 
     pub(crate) fn file_id(&self) -> &[u8; 16] {

@@ -156,9 +156,10 @@ pub(crate) fn ids(
     search(conn, sql[order as usize], filter, after, limit, None::<i64>)
 }
 
-/// The ids that a filter names, as a JSON list for `json_each`; none if it names none.
+/// The ids that a filter names, each once, as a JSON list for `json_each`; none if it names none.
 pub(super) fn id_list(filter: &Filter) -> Option<String> {
-    let numbers: Vec<String> = filter.ids.as_ref()?.iter().map(ToString::to_string).collect();
+    let ids: std::collections::BTreeSet<_> = filter.ids.as_ref()?.iter().collect();
+    let numbers: Vec<String> = ids.into_iter().map(ToString::to_string).collect();
     Some(format!("[{}]", numbers.join(",")))
 }
 

@@ -82,6 +82,15 @@ pub(super) fn identify(conn: &Connection) -> Sql<Identity> {
 /// # Errors
 /// `NewerSchema`; `Corrupt`, naming the object.
 pub(super) fn verify(conn: &Connection) -> Sql<()> {
+    verify_meta(conn)?;
+    verify_objects(conn)
+}
+
+/// Checks what a file says of itself.
+///
+/// # Errors
+/// `NewerSchema`; `Corrupt`.
+pub(super) fn verify_meta(conn: &Connection) -> Sql<()> {
     let version: i64 = conn
         .query_row("SELECT schema_version FROM perdura_meta WHERE id = 1", [], |row| row.get(0))
         .map_err(|_| strange("perdura_meta"))?;
@@ -96,12 +105,17 @@ pub(super) fn verify(conn: &Connection) -> Sql<()> {
     }
     let is_sound =
         "SELECT length(file_id) = 16 AND owner_epoch BETWEEN 0 AND 1 << 62 AND probes BETWEEN 0 AND 1 << 62
-                        AND (served IS NULL OR json_valid(served))
+                        AND (served IS NULL OR (json_valid(served) AND json_type(served) = 'array'
+                             AND NOT EXISTS (SELECT 1 FROM json_each(served) WHERE type <> 'text')))
                         AND NOT EXISTS (SELECT 1 FROM perdura_meta WHERE id <> 1)
                     FROM perdura_meta WHERE id = 1";
     if !conn.query_row(is_sound, [], |row| row.get(0)).map_err(|_| strange("perdura_meta"))? {
         return Err(strange("perdura_meta").into());
     }
+    Ok(())
+}
+
+fn verify_objects(conn: &Connection) -> Sql<()> {
     let mut statement = conn.prepare(
         "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL
          AND (name LIKE 'perdura\\_%' ESCAPE '\\' OR tbl_name LIKE 'perdura\\_%' ESCAPE '\\' OR name = 'sqlite_sequence')",

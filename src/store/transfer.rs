@@ -11,7 +11,7 @@ use rusqlite::{Connection, params_from_iter};
 use serde_json::{Map, Value, json};
 
 use super::check::check;
-use super::fault::Sql;
+use super::fault::{Fault, Sql};
 use super::schema::{self, VERSION};
 use crate::error::{Error, ErrorKind};
 
@@ -26,7 +26,7 @@ const LEFT_OUT: [&str; 2] = ["perdura_meta", "perdura_padding"];
 
 /// What the first line says of the file.
 const META: &str = "SELECT file_id, owner_epoch, created_at_ms,
-    COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'perdura_tasks'), 0) FROM perdura_meta WHERE id = 1";
+    COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'perdura_tasks'), 0), served FROM perdura_meta WHERE id = 1";
 
 /// Writes everything that a snapshot shows; answers with how many rows that was.
 ///
@@ -38,6 +38,7 @@ pub(crate) fn export(snapshot: &Connection, out: &mut dyn Write) -> Sql<u64> {
         Ok(json!({
             "perdura_export": FORMAT, "schema_version": VERSION, "file_id": as_json(row.get_ref(0)?),
             "owner_epoch": epoch, "created_at_ms": created, "last_task_id": last,
+            "served": as_json(row.get_ref(4)?),
         }))
     })?;
     write_line(out, &first)?;
@@ -131,14 +132,22 @@ fn import_meta(conn: &Connection, first: &Map<String, Value>) -> Sql<()> {
         }
         _ => return Err(wrong(1, "schema_version is not one that this program knows").into()),
     }
-    let file_id = first.get("file_id").and_then(|id| from_json(id).ok());
-    let (Some(SqlValue::Blob(file_id)), Some(epoch), Some(created), Some(last)) =
-        (file_id, number("owner_epoch"), number("created_at_ms"), number("last_task_id"))
-    else {
-        return Err(wrong(1, "file_id, owner_epoch, created_at_ms or last_task_id is missing").into());
+    let value = |key: &str| first.get(key).and_then(|value| from_json(value).ok());
+    let (Some(SqlValue::Blob(file_id)), Some(epoch), Some(created), Some(last), Some(served)) = (
+        value("file_id"),
+        number("owner_epoch"),
+        number("created_at_ms"),
+        number("last_task_id"),
+        value("served"),
+    ) else {
+        return Err(wrong(1, "file_id, owner_epoch, created_at_ms, last_task_id or served is missing").into());
     };
-    let sql = "UPDATE perdura_meta SET file_id = ?1, owner_epoch = ?2, created_at_ms = ?3 WHERE id = 1";
-    conn.execute(sql, (file_id, epoch, created))?;
+    let sql = "UPDATE perdura_meta SET file_id = ?1, owner_epoch = ?2, created_at_ms = ?3, served = ?4 WHERE id = 1";
+    let written = conn.execute(sql, (file_id, epoch, created, served)).map_err(Fault::from);
+    written.and_then(|_| schema::verify_meta(conn)).map_err(|fault| match fault.is_damage() {
+        true => wrong(1, "file_id, owner_epoch or served is not what a file of perdura has").into(),
+        false => fault,
+    })?;
     conn.execute("DELETE FROM sqlite_sequence WHERE name = 'perdura_tasks'", [])?;
     conn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('perdura_tasks', ?1)", [last])?;
     Ok(())

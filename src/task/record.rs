@@ -337,6 +337,18 @@ impl News {
     pub(crate) fn is_empty(&self) -> bool {
         self.progress.is_none() && self.output.is_empty()
     }
+
+    /// How large the output is.
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.output.iter().map(|written| written.first.len() + written.last.len()).sum()
+    }
+
+    /// Takes newer ones over these.
+    pub(crate) fn renew(&mut self, newer: News) {
+        self.progress = newer.progress.or(self.progress);
+        self.output.retain(|old| newer.output.iter().all(|new| new.stream != old.stream));
+        self.output.extend(newer.output);
+    }
 }
 
 /// All that is kept of what an attempt has written to a stream.

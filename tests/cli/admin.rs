@@ -155,6 +155,8 @@ fn stats_count_and_measure() {
     assert_eq!(json["queues"]["later"]["paused"], true);
     assert_eq!((&json["names"][0]["succeeded"], &json["names"][0]["failed"]), (&2.into(), &3.into()));
     assert_eq!(json["names"][0]["ran"]["count"], 5);
+    let said = place.run(["stats", "--since", "7d"]).ok();
+    assert!(said.out.contains("in the last 1 d"), "the file keeps a day: {}", said.out);
     let said = place.run(["stats"]).ok();
     assert!(said.out.contains("3 FAILED") && said.out.contains("paused"), "{}", said.out);
 }
@@ -242,6 +244,8 @@ fn dead_letters_are_moved_shown_replayed_once_and_purged() {
     assert!(said.err.contains("task 1 is SUCCEEDED"), "{said:?}");
     place.run(["move-to-dead", "--all", "--yes"]).ok();
     assert_eq!(ids(&place.run(["dead", "list", "--json"]).ok()), [5, 4, 3]);
+    let page = place.run(["dead", "list", "--json", "--limit", "2"]).ok();
+    assert!(ids(&page) == [5, 4] && page.err.contains("--before 4"), "{page:?}");
     assert!(place.run(["dead", "show", "4"]).ok().out.contains("no answer for 4.bin"));
     assert!(place.run(["show", "4"]).ok().out.starts_with("dead letter 4"), "show finds letters, too");
     place.run(["dead", "replay", "4"]).ok();

@@ -208,6 +208,38 @@ fn g11_outcomes_are_recorded_on_a_full_ext4() {
     outcomes_are_recorded(Kind::Ext4);
 }
 
+/// What attempts have written must not take the room that is kept for their outcomes.
+#[test]
+fn g11_output_gives_way_to_outcomes_on_a_full_disk() {
+    const RUNNING: usize = 50;
+    let Some(disk) = Disk::new(Kind::Tmpfs, 24) else { return };
+    let gate = Arc::new(Gate::default());
+    let passed = gate.clone();
+    let config = Config { workers: RUNNING, retention: None, ..Config::default() };
+    let queue = Queue::builder()
+        .config(config)
+        .handle(move |_: Wide, cx: &Context| {
+            passed.pass();
+            let long = "o".repeat(64 * 1024);
+            perdura::OutputStream::ALL.into_iter().for_each(|stream| cx.write_output(stream, &long));
+            Ok::<u64, Failure>(7)
+        })
+        .open(disk.file())
+        .unwrap();
+    let tasks: Vec<Wide> = (0..RUNNING as u64).map(|_| wide(1, 10)).collect();
+    let ids: Vec<TaskId> = queue.enqueue_all(&tasks).unwrap().iter().map(|made| made.id()).collect();
+    while ids.iter().any(|id| queue.get(*id).unwrap().state != State::Running) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    disk.fill();
+    while queue.enqueue(&wide(9, 20_000)).is_ok() {}
+    gate.open();
+    assert!(ends(&queue, &ids).into_iter().all(|state| state == State::Succeeded));
+    assert!(ids.iter().all(|id| queue.result::<u64>(*id).unwrap() == Some(7)), "small results are kept");
+    disk.free(u64::MAX);
+    assert_sound(&queue);
+}
+
 /// The disk fills up at any moment of a busy queue: nothing accepted is lost, no outcome stays out, and it goes on by itself.
 #[test]
 fn g11_a_disk_that_fills_up_under_load_loses_nothing() {

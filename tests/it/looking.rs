@@ -203,6 +203,7 @@ fn counts_and_pages_agree_with_the_filter() {
         (Filter::new().text("do"), 7),
         (Filter::new().text("%"), 0),
         (Filter::new().limit(2).tag("odd"), 2),
+        (Filter::new().id(TaskId::from_i64(1)).id(TaskId::from_i64(1)), 1),
     ] {
         assert_eq!(queue.count(filter.clone()).unwrap(), wanted, "{filter:?}");
         assert_eq!(queue.tasks(filter.clone()).unwrap().len() as u64, wanted, "{filter:?}");
@@ -296,6 +297,92 @@ fn a_suspect_of_a_queue_that_is_not_served_does_not_keep_the_turn() {
 }
 
 #[test]
+fn an_export_keeps_suspects_whose_queue_is_not_served() {
+    let (tests, clock) = stepped(Queue::builder());
+    enqueue(&tests, &[Way::Succeed], Options::new().queue("a"));
+    let (crashed, _) = tests.crash_in_attempt(true).unwrap();
+    let only_b = Queue::builder().clock(clock).queues(["b"]).handle(act);
+    let tests = crashed.reopen(only_b).unwrap();
+    assert_eq!(tests.queue().tasks(Filter::new()).unwrap()[0].hold, Some(Hold::Suspect));
+    let mut text = Vec::new();
+    tests.queue().export(&mut text).unwrap();
+    let folder = crate::support::Folder::new();
+    Queue::builder().import(folder.file(), &text[..]).unwrap();
+    let queue = Queue::builder().look_only(true).open(folder.file()).unwrap();
+    assert_eq!(queue.inspect().unwrap().served, Some(vec!["b".to_owned()]));
+}
+
+/// Says whether a file was there while somebody read from here.
+struct Watching<'t>(&'t [u8], std::path::PathBuf, &'t std::cell::Cell<bool>);
+
+impl std::io::Read for Watching<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.2.set(self.2.get() || self.1.exists());
+        self.0.read(&mut into[..100])
+    }
+}
+
+#[test]
+fn a_copy_has_its_name_only_when_it_is_whole() {
+    let (tests, _clock) = stepped(Queue::builder());
+    enqueue(&tests, &[Way::Succeed], Options::new());
+    let folder = crate::support::Folder::new();
+    let names = || std::fs::read_dir(folder.path()).unwrap().count();
+    let (copy, again) = (folder.path().join("copy.db"), folder.path().join("again.db"));
+    let mut looks = 0;
+    let look = |_| {
+        looks += 1;
+        assert!(!copy.exists(), "a kill now leaves a half copy");
+    };
+    tests.queue().backup(&copy, look).unwrap();
+    assert!(looks > 0 && copy.exists());
+    let mut text = Vec::new();
+    tests.queue().export(&mut text).unwrap();
+    let was_there = std::cell::Cell::new(false);
+    let watching = Watching(&text, again.clone(), &was_there);
+    Queue::builder().import(&again, std::io::BufReader::with_capacity(100, watching)).unwrap();
+    assert!(!was_there.get(), "a kill now leaves a half import");
+    assert_eq!(names(), 2, "nothing else is left");
+    for path in [&copy, &again] {
+        assert_eq!(Queue::builder().look_only(true).open(path).unwrap().counts().unwrap().total().ready, 1);
+    }
+    let killed = folder.path().join("new.db-half");
+    std::fs::write(&killed, "what a killed run has left").unwrap();
+    let refused = tests.queue().backup(folder.path().join("new.db"), |_| ()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    assert!(refused.to_string().contains("new.db-half"), "{refused}");
+    assert!(killed.exists(), "it may be another run's");
+}
+
+#[test]
+fn numbers_that_no_program_of_ours_writes_do_no_harm() {
+    let folder = crate::support::Folder::new();
+    let queue = Queue::builder().open(folder.file()).unwrap();
+    let id = queue.enqueue(&Do(vec![Way::Succeed])).unwrap();
+    drop(queue);
+    let edit = |sql: &str| rusqlite::Connection::open(folder.file()).unwrap().execute_batch(sql).unwrap();
+    edit("UPDATE perdura_tasks SET max_attempts = 4000000000;
+          INSERT INTO perdura_queues (queue, paused) VALUES ('b', 0), ('c', 0);
+          INSERT INTO perdura_counts SELECT queue_id, 2, 0, 9223372036854775807 FROM perdura_queues;
+          INSERT INTO perdura_task_names (name_id, task_name) VALUES (99, 'x');
+          INSERT INTO perdura_rollups VALUES (9223372036854775807, 99, 0, 9223372036854775807, 9223372036854775807),
+              (9223372036854775807, 99, 0, 254, 9223372036854775807), (9223372036854775807, 99, 77, -5, -5),
+              (9223372036854775807, 99, 0, 253, 9223372036854775807);");
+    let queue = Queue::builder().look_only(true).open(folder.file()).unwrap();
+    assert_eq!(queue.count(Filter::new().state(State::Succeeded)).unwrap(), u64::MAX);
+    assert_eq!(queue.retry_schedule(id).unwrap().len(), 99);
+    let all = queue.rollups(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    assert_eq!((all.len(), all[0].ended()), (1, u64::MAX));
+    assert!(all[0].ran.quantile(0.5).is_some() && serde_json::to_string(&all).is_ok());
+    drop(queue);
+    for served in ["{\"a\":\"default\"}", "\"default\"", "[1]", "x"] {
+        edit(&format!("UPDATE perdura_meta SET served = '{served}'"));
+        let refused = Queue::builder().look_only(true).open(folder.file()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Corrupt, "{served}: {refused}");
+    }
+}
+
+#[test]
 fn drain_waits_for_what_is_due() {
     let folder = crate::support::Folder::new();
     let looker = Queue::builder().open(folder.file()).unwrap();
@@ -305,6 +392,18 @@ fn drain_waits_for_what_is_due() {
     let queue = Queue::builder().handle(act).open(folder.file()).unwrap();
     queue.drain().unwrap();
     assert_eq!(looker.get(id).unwrap().state, State::Succeeded);
+}
+
+#[test]
+fn drain_waits_for_retries_that_are_due_at_once() {
+    let queue = Queue::builder().workers(1).handle(act).open_in_memory().unwrap();
+    for _ in 0..10 {
+        let options = Options::new().max_attempts(50).backoff(Duration::ZERO);
+        let id = queue.enqueue_with(&Do(vec![fail("again")]), options).unwrap().id();
+        queue.drain().unwrap();
+        let task = queue.get(id).unwrap();
+        assert_eq!((task.state, task.attempt_number), (State::Failed, 50));
+    }
 }
 
 #[test]

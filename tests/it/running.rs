@@ -208,6 +208,29 @@ fn a_graceful_shutdown_interrupts_hands_back_and_charges_nothing() {
 }
 
 #[test]
+fn a_second_shutdown_shortens_the_grace_of_the_first() {
+    let folder = Folder::new();
+    let (tell, started) = channel();
+    let patient = move |_: Gate, cx: &Context| -> Result<(), Failure> {
+        tell.send(()).unwrap();
+        loop {
+            cx.ensure_active()?;
+            std::thread::yield_now();
+        }
+    };
+    let queue = Queue::builder().workers(1).handle(patient).open(folder.file()).unwrap();
+    let id = queue.enqueue(&Gate).unwrap();
+    started.recv().unwrap();
+    let first = queue.clone();
+    let first = std::thread::spawn(move || first.shutdown(MINUTE * 60).unwrap());
+    assert_eq!(queue.drain().unwrap_err().kind(), ErrorKind::ShutDown); // so the first one waits by now
+    assert_eq!(queue.get(id).unwrap().state, State::Running);
+    assert_eq!(queue.shutdown(Duration::ZERO).unwrap(), perdura::ShutdownReport::default());
+    assert_eq!(first.join().unwrap().interrupted, 1);
+    assert_eq!((queue.get(id).unwrap().state, queue.get(id).unwrap().attempt_number), (State::Queued, 0));
+}
+
+#[test]
 fn drain_wait_and_shutdown_inside_a_handler_are_refused() {
     let (queue, hands) = gated(Config::default(), |cx, wait| {
         wait();

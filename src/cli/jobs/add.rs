@@ -16,7 +16,7 @@ use super::text::Word;
 use crate::cli::{Done, Exit, Session, Trouble};
 use crate::{Enqueued, Error, ErrorKind, Options, Queue, TaskId};
 
-/// A job needs no shell: program and arguments are kept as they are. Everything else about it is an option.
+/// What to add.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "It prints the id of the job. `perdura work` runs it; `perdura follow ID` shows what it writes."

@@ -71,13 +71,9 @@ impl Endings {
         !self.pending.is_empty()
     }
 
-    /// One more. If nobody wants to see it, its success needs no look into the file.
-    pub(super) fn add(&mut self, ended: Ended, json: bool) {
-        if ended.succeeded && self.quiet && !json {
-            self.sum.succeeded += 1;
-        } else {
-            self.pending.push(ended);
-        }
+    /// One more.
+    pub(super) fn add(&mut self, ended: Ended) {
+        self.pending.push(ended);
     }
 
     /// Says what has become of those that are settled.

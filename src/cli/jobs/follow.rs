@@ -13,7 +13,7 @@ use crate::{Clock, Hold, Output, OutputStream, Queue, State, SystemClock, TaskId
 /// How often to look. Output reaches the file about once a second.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// What it writes to its standard output goes to the standard output, and the rest to stderr.
+/// Which job to follow.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "It ends with the job: with exit code 0 if that has SUCCEEDED, else 1.")]
 pub(in crate::cli) struct Follow {
@@ -23,7 +23,7 @@ pub(in crate::cli) struct Follow {
 
 impl Follow {
     pub(super) fn run(self, session: &mut Session) -> Done {
-        let queue = session.queue()?;
+        let queue = session.look()?;
         let mut follower = Follower::new(self.id);
         loop {
             let record = queue.get(self.id)?;
@@ -86,18 +86,19 @@ impl Follower {
     }
 
     fn why_queued(&self, record: &TaskRecord, hold: Hold) -> String {
+        let now = self.clock.now();
         let due = record
             .run_at
-            .map_or_else(String::new, |due| format!(" {} ({due})", distance(due, self.clock.now())));
+            .filter(|due| *due > now)
+            .map(|due| format!("begins {} ({due})", distance(due, now)));
+        let begins = due.unwrap_or_else(|| "waits for a worker; `perdura work` runs it".to_owned());
         let error = record.error_message.as_deref().map(|message| safe(message).into_owned());
         match (hold, error) {
             (Hold::Time, Some(error)) => {
-                format!(
-                    "attempt {} of {} failed: {error}; the next begins{due}",
-                    record.attempt_number, record.max_attempts
-                )
+                let attempt = format!("attempt {} of {}", record.attempt_number, record.max_attempts);
+                format!("{attempt} failed: {error}; the next {begins}")
             }
-            (Hold::Time, None) => format!("it begins{due}"),
+            (Hold::Time, None) => format!("it {begins}"),
             (Hold::Ready, _) => "it waits for a worker; `perdura work` runs it".to_owned(),
             (Hold::UnknownName, _) => "it waits for a program that handles it".to_owned(),
             _ => "it waits: it was running when its worker died, and such tasks run one at a time".to_owned(),

@@ -18,6 +18,8 @@ pub(super) enum Order {
 /// A program to start. The rest of its environment is the worker's.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Launch {
+    /// Which of the shim's launches this is.
+    pub number: u64,
     /// Program and arguments; at least one.
     pub argv: Vec<Vec<u8>>,
     pub dir: Vec<u8>,
@@ -29,7 +31,7 @@ pub(super) struct Launch {
 pub(super) enum Report<'b> {
     /// It is ready, and out of reach of the terminal.
     Hello,
-    /// The job runs: the process, which leads a group of its own.
+    /// The job runs, and its process leads a group of its own. Only sent if the lock file does not take the note of it.
     Started(i32),
     /// It could not be started. Nothing ran.
     Refused(Refusal),
@@ -135,7 +137,7 @@ fn take_refusal(bytes: &mut &[u8]) -> Option<Refusal> {
 
 impl Launch {
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = self.number.to_le_bytes().to_vec();
         put_bytes(&mut bytes, &self.dir);
         put_count(&mut bytes, self.argv.len());
         self.argv.iter().for_each(|word| put_bytes(&mut bytes, word));
@@ -148,6 +150,9 @@ impl Launch {
 
     fn decode(mut bytes: &[u8]) -> Option<Launch> {
         let bytes = &mut bytes;
+        let (number, rest) = bytes.split_first_chunk()?;
+        let number = u64::from_le_bytes(*number);
+        *bytes = rest;
         let dir = take_bytes(bytes)?.to_vec();
         let count = take_count(bytes)?;
         let argv = (0..count).map(|_| take_bytes(bytes).map(<[u8]>::to_vec)).collect::<Option<Vec<_>>>()?;
@@ -155,7 +160,7 @@ impl Launch {
         while !bytes.is_empty() {
             env.push((take_bytes(bytes)?.to_vec(), take_bytes(bytes)?.to_vec()));
         }
-        (!argv.is_empty()).then_some(Launch { argv, dir, env })
+        (!argv.is_empty()).then_some(Launch { number, argv, dir, env })
     }
 }
 
@@ -258,6 +263,7 @@ mod tests {
     #[test]
     fn orders_come_through_whatever_the_pieces() {
         let launch = Launch {
+            number: 7,
             argv: vec![b"echo".to_vec(), b"\xff".to_vec(), Vec::new()],
             dir: b"/tmp".to_vec(),
             env: vec![(b"K".to_vec(), b"V=\n".to_vec())],
@@ -271,7 +277,7 @@ mod tests {
                     panic!("no launch")
                 };
                 assert_eq!(launch.argv[1], b"\xff");
-                assert_eq!((launch.argv.len(), launch.env.len()), (3, 1));
+                assert_eq!((launch.number, launch.argv.len(), launch.env.len()), (7, 3, 1));
                 assert_eq!(Order::take(&mut inbox).unwrap(), Some(Order::Terminate));
                 assert_eq!(Order::take(&mut inbox).unwrap(), None);
             }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! verbs      add (← intake)      work (→ ending)      follow
-//! worker     run → pool ══ frames ══ shim → launch
-//! values     job      text
+//! worker     run → pool ══ frame, note ══ shim → launch
+//! values     job      text      warnings
 //! ```
 //!
 //! A job is a task named `job`; its args are a command line. `work` runs it through a shim, a process of its own that outlives the worker
@@ -16,6 +16,7 @@ mod frame;
 mod intake;
 mod job;
 mod launch;
+mod note;
 mod pool;
 mod run;
 mod shim;
@@ -30,15 +31,30 @@ use super::{Done, Exit, Session};
 /// What is done with jobs.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
-    /// Add a job: a program that will run until it has succeeded
+    /// Add a job: a program that will be run until it has succeeded
+    ///
+    /// Program and arguments are kept as they are, and no shell sees them, unless --shell asks for one. What comes after the program
+    /// belongs to it, options too; -- may stand before it.
     Add(Box<add::Add>),
     /// Run the jobs
+    ///
+    /// A job that exits with 0 has succeeded. Any other code, a signal or a timeout is a failure, which is tried again after a wait. What a
+    /// job leaves running in its process group is killed when it ends, and so is the job itself if the worker dies. One worker runs the
+    /// jobs of a file; a second one waits and takes over.
+    ///
+    /// The first SIGINT (Ctrl-C) or SIGTERM lets running jobs go on for the grace, then ends them; the second ends them now, the third
+    /// kills them. They are handed back and lose no attempt.
     Work(work::Work),
     /// Show what a job writes, while it runs, until it is finished
+    ///
+    /// What it writes to its standard output goes to the standard output, the rest to stderr.
     Follow(follow::Follow),
     /// Start jobs for a worker; not for people
     #[command(hide = true)]
-    Shim,
+    Shim {
+        /// Which of the worker's shims it is
+        slot: u64,
+    },
 }
 
 impl Verb {
@@ -47,7 +63,7 @@ impl Verb {
             Verb::Add(add) => add.run(session),
             Verb::Work(work) => work.run(session),
             Verb::Follow(follow) => follow.run(session),
-            Verb::Shim => Ok(shim::serve().map(|()| Exit::Done)?),
+            Verb::Shim { slot } => Ok(shim::serve(slot).map(|()| Exit::Done)?),
         }
     }
 }

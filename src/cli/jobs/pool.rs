@@ -17,6 +17,7 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::frame::{Inbox, Launch, Order, Refusal, Report};
+use super::note;
 use super::shim::await_gone;
 use crate::Failure;
 
@@ -45,6 +46,8 @@ pub(super) struct Pool {
 struct State {
     lock: Option<File>,
     idle: Vec<Shim>,
+    /// How many were started.
+    shims: u64,
     has_complained: bool,
 }
 
@@ -123,7 +126,10 @@ impl Pool {
         };
         let file = options.open(&self.place).map_err(|e| tell("opened", e))?;
         match file.try_lock() {
-            Ok(()) => state.lock = Some(file),
+            Ok(()) => {
+                file.set_len(0).map_err(|e| tell("emptied", e))?; // of the notes of shims that are gone
+                state.lock = Some(file);
+            }
             Err(TryLockError::WouldBlock) => return Ok(false),
             Err(TryLockError::Error(e)) => return Err(tell("locked", e)),
         }
@@ -132,12 +138,15 @@ impl Pool {
 
     /// Starts a shim: `Err` to try again, `Ok(Err)` if it is not wanted any more.
     fn start(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> io::Result<Result<Shim, Failure>> {
-        let lock = match &self.state().lock {
-            Some(file) => file.try_clone()?,
-            None => return Err(io::Error::other("the lock was given up")),
+        let (lock, slot) = {
+            let mut state = self.state();
+            let slot = state.shims;
+            state.shims += 1;
+            (state.lock.as_ref().ok_or_else(|| io::Error::other("the lock was given up"))?.try_clone()?, slot)
         };
+        let notes = lock.try_clone()?;
         let mut child = Command::new(this_program()?)
-            .arg("shim")
+            .args(["shim", &slot.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(lock)
@@ -145,7 +154,7 @@ impl Pool {
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("it has no pipes")); // they were asked for
         };
-        let mut shim = Shim { child, to: Some(to), from, inbox: Inbox::default() };
+        let mut shim = Shim { child, to: Some(to), from, inbox: Inbox::default(), notes, slot, launches: 0 };
         let mut left = READY;
         loop {
             if let Err(unwanted) = still_wanted() {
@@ -178,6 +187,10 @@ pub(super) struct Shim {
     to: Option<ChildStdin>,
     from: ChildStdout,
     inbox: Inbox,
+    /// The lock file, in which it notes what it has started.
+    notes: File,
+    slot: u64,
+    launches: u64,
 }
 
 enum Heard {
@@ -213,10 +226,12 @@ impl Shim {
     /// If the shim is lost, what it had started is killed.
     pub(super) fn run(
         &mut self,
-        launch: Launch,
+        mut launch: Launch,
         hear: &mut dyn FnMut(&Report<'_>),
         wish: &mut dyn FnMut() -> Wish,
     ) -> End {
+        self.launches += 1;
+        launch.number = self.launches;
         let mut group = None;
         let end = self.converse(launch, &mut group, hear, wish).unwrap_or(End::ShimLost);
         if end == End::ShimLost {
@@ -289,7 +304,7 @@ impl Shim {
     fn lose(&mut self, group: Option<Pid>) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(group) = group
+        if let Some(group) = group.or_else(|| note::read(&self.notes, self.slot, self.launches))
             && kill_process_group(group, Signal::KILL).is_ok()
         {
             await_gone(group, GROUP_GOES);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process_group, setsid, test_kill_process_group, waitid,
 };
@@ -25,9 +25,13 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::frame::{Inbox, Order, PIECE, Report, read_some};
 use super::launch::{Launched, launch};
+use super::note;
 
 /// What is still read of a job that has ended: a process that has left its group could write for ever.
 const LAST_WORDS: usize = 1 << 20;
+
+/// Many jobs end so soon that it is enough to read then what they said: their two pipes wake nobody before.
+const YOUTH: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
 /// How long a killed group may take to be gone before its end is reported all the same: where nobody reaps orphans, their
 /// group never goes.
@@ -37,7 +41,7 @@ const GROUP_GOES: Duration = Duration::from_millis(250);
 const GROUP_GOES_FOR_GOOD: Duration = Duration::from_secs(5);
 
 /// Serves one worker until it is gone.
-pub(super) fn serve() -> io::Result<()> {
+pub(super) fn serve(slot: u64) -> io::Result<()> {
     let _ = setsid(); // it fails only for a group's leader, which is out of the terminal's reach, too
     for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
         // Whoever stops a whole group or service means the worker, which decides what becomes of the job.
@@ -50,6 +54,8 @@ pub(super) fn serve() -> io::Result<()> {
         orders: File::from(io::stdin().as_fd().try_clone_to_owned()?),
         inbox: Inbox::default(),
         worker: File::from(io::stdout().as_fd().try_clone_to_owned()?),
+        notes: File::from(io::stderr().as_fd().try_clone_to_owned()?),
+        slot,
         reports: Vec::new(),
         children,
         job: None,
@@ -68,6 +74,9 @@ struct Shim {
     orders: File,
     inbox: Inbox,
     worker: File,
+    /// The lock file.
+    notes: File,
+    slot: u64,
     /// What will be sent next.
     reports: Vec<u8>,
     /// Readable when a child has ended.
@@ -79,6 +88,8 @@ struct Shim {
 struct Running {
     child: Child,
     group: Pid,
+    /// It has just begun, and nobody listens to it yet.
+    is_young: bool,
     out: Option<PipeReader>,
     err: Option<PipeReader>,
 }
@@ -123,28 +134,40 @@ impl Shim {
         sent
     }
 
-    fn sleep(&self) -> io::Result<News> {
+    fn sleep(&mut self) -> io::Result<News> {
         let mut fds =
             vec![PollFd::new(&self.orders, PollFlags::IN), PollFd::new(&self.children, PollFlags::IN)];
-        let (out, err) = self.job.as_ref().map_or((None, None), |job| (job.out.as_ref(), job.err.as_ref()));
+        let is_young = self.job.as_ref().is_some_and(|job| job.is_young);
+        let heard = self.job.as_ref().filter(|_| !is_young);
+        let (out, err) = heard.map_or((None, None), |job| (job.out.as_ref(), job.err.as_ref()));
         fds.extend([out, err].into_iter().flatten().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        match poll(&mut fds, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        let is_over = match poll(&mut fds, is_young.then_some(&YOUTH)) {
+            Ok(woken) => woken == 0,
+            Err(rustix::io::Errno::INTR) => false,
             Err(e) => return Err(e.into()),
-        }
+        };
         let mut woken = fds.iter().map(|fd| !fd.revents().is_empty());
         let mut next = || woken.next().unwrap_or(false);
-        Ok(News { orders: next(), child: next(), out: out.is_some() && next(), err: err.is_some() && next() })
+        let news = News {
+            orders: next(),
+            child: next(),
+            out: out.is_some() && next(),
+            err: err.is_some() && next(),
+        };
+        if let Some(job) = self.job.as_mut().filter(|_| is_over) {
+            job.is_young = false;
+        }
+        Ok(news)
     }
 
     fn obey(&mut self, order: Order) -> io::Result<()> {
         let signal = match order {
             Order::Launch(order) => {
                 match launch(&order) {
-                    Ok(launched) => self.began(launched)?,
+                    Ok(launched) => self.began(launched, order.number)?,
                     Err(refusal) => Report::Refused(refusal).put(&mut self.reports),
                 }
-                return self.send(); // at once: should this process die, the worker must know whom to kill
+                return Ok(());
             }
             Order::Terminate => Signal::TERM,
             Order::Kill => Signal::KILL,
@@ -155,10 +178,13 @@ impl Shim {
         Ok(())
     }
 
-    fn began(&mut self, Launched { child, out, err }: Launched) -> io::Result<()> {
+    fn began(&mut self, Launched { child, out, err }: Launched, number: u64) -> io::Result<()> {
         let group = Pid::from_child(&child);
-        Report::Started(group.as_raw_nonzero().get()).put(&mut self.reports);
-        let job = self.job.insert(Running { child, group, out: None, err: None }); // first, so that it is ended on errors
+        // First, so that it is ended on errors.
+        let job = self.job.insert(Running { child, group, is_young: true, out: None, err: None });
+        if note::write(&self.notes, self.slot, number, group).is_err() {
+            Report::Started(group.as_raw_nonzero().get()).put(&mut self.reports);
+        }
         rustix::io::ioctl_fionbio(&out, true)?;
         rustix::io::ioctl_fionbio(&err, true)?;
         (job.out, job.err) = (Some(out), Some(err));

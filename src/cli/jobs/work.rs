@@ -23,11 +23,13 @@ const LOOK_ABROAD: Duration = Duration::from_millis(200);
 /// How soon to look again for what is about to be written.
 const SOON: Duration = Duration::from_millis(2);
 
-/// A worker looks up this often, whatever happens.
-const NOW_AND_THEN: Duration = Duration::from_secs(1);
+/// What is due for longer than this is kept back by more than the way through the timer.
+const TIMER_TAKES: Duration = Duration::from_secs(2);
 
-/// The first SIGINT or SIGTERM lets running jobs go on for the grace, then ends them; the second ends them at once. They are handed
-/// back and cost no attempt.
+/// How soon to look whether the last job is done, while they are short. Looking after each one would take its share of their time.
+const DRAINING: Duration = Duration::from_millis(8);
+
+/// How to run the jobs.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Under systemd, use KillMode=mixed, so that the worker decides what becomes of its jobs."
@@ -65,6 +67,12 @@ impl Work {
         let signals = Signals::new([SIGINT, SIGTERM])?; // from here on, a signal hands back what runs
         let mut worker = self.start(session, to_tell.clone(), news)?;
         let listener = listen(signals, &worker.queue, &worker.runner, to_tell.clone())?;
+        if !self.quiet && !session.json {
+            let file = worker.queue.path().display();
+            session
+                .screen
+                .remark(format_args!("{} for the jobs of {file}", count(worker.workers as u64, "worker")));
+        }
         let end = worker.work(&self, session);
         let end = match end {
             Ok(End::Signal(signal)) => worker.stop(&self, signal, to_tell, session),
@@ -83,29 +91,26 @@ impl Work {
         to_tell: Sender<News>,
         news: Receiver<News>,
     ) -> Result<Worker, Trouble> {
-        let workers =
-            self.workers.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), |n| n);
+        let workers = self.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         // As it is before this worker takes over: what it then finds lost ends with this run.
-        let looker = session.open(Queue::builder())?;
+        let looker = session.open(session.builder())?;
         let (db, lost_before) = (looker.path().to_owned(), self.mine(&looker.counts()?).lost);
-        drop(looker);
-        let runner = Arc::new(Runner::new(&db, workers, to_tell));
-        let queue = session.open(self.builder(workers, runner.clone()))?;
+        let runner = Arc::new(Runner::new(&db, workers, self.quiet && !session.json, to_tell));
+        let queue = session.open(self.set_up(session.builder(), workers, runner.clone()))?;
+        drop(looker); // not before: the last one that closes a file has to tidy it up
         let (endings, clock) = (Endings::new(self.quiet), SystemClock::new());
-        Ok(Worker { queue, runner, news, endings, clock, lost_before })
+        Ok(Worker { queue, runner, news, endings, clock, workers, seen_succeeding: 0, lost_before })
     }
 
-    fn builder(&self, workers: usize, runner: Arc<Runner>) -> Builder {
+    fn set_up(&self, builder: Builder, workers: usize, runner: Arc<Runner>) -> Builder {
         let run = move |job: Job, cx: &Context| runner.handle(&job, cx);
-        Queue::builder().workers(workers).poll_interval(LOOK_ABROAD).queues(&self.queues).handle(run)
+        builder.workers(workers).poll_interval(LOOK_ABROAD).queues(&self.queues).handle(run)
     }
 
     /// The counts of the queues that are worked on.
     fn mine(&self, counts: &Counts) -> QueueCounts {
-        let is_mine = |name: &String| self.queues.is_empty() || self.queues.contains(name);
-        let queues = counts.queues.iter().filter(|(name, _)| is_mine(name));
-        let mut mine = Counts::default();
-        mine.queues = queues.map(|(name, counts)| (name.clone(), *counts)).collect();
+        let mut mine = counts.clone();
+        mine.queues.retain(|name, _| self.queues.is_empty() || self.queues.contains(name));
         mine.total()
     }
 
@@ -130,6 +135,9 @@ struct Worker {
     news: Receiver<News>,
     endings: Endings,
     clock: SystemClock,
+    workers: usize,
+    /// How many had succeeded quietly at the last look.
+    seen_succeeding: u64,
     /// Tasks that were `LOST` before this worker came.
     lost_before: u64,
 }
@@ -137,31 +145,47 @@ struct Worker {
 impl Worker {
     /// Until there is nothing more to do, or a signal comes.
     fn work(&mut self, wishes: &Work, session: &mut Session) -> Result<End, Trouble> {
-        let mut was_owner = None;
+        let (mut was_owner, mut pause) = (None, DRAINING);
         loop {
             let owner = self.queue.executes();
             if was_owner != Some(owner) {
                 self.tell_owner(owner, was_owner.is_some(), session);
                 was_owner = Some(owner);
             }
-            let mut wait = NOW_AND_THEN;
             if !owner {
                 self.runner.rest(); // whoever owns the file now must not wait for shims of ours
-                wait = LOOK_ABROAD;
             }
             self.endings.tell(&self.queue, session)?;
-            if self.endings.are_pending() {
-                wait = SOON;
+            let wait = if self.endings.are_pending() {
+                SOON
             } else if wishes.drain && self.runner.running() == 0 {
-                if wishes.at_work(&self.queue.counts()?) == 0 {
+                if wishes.at_work(&self.queue.counts()?) == 0 && !self.is_something_due()? {
                     return Ok(End::Drained);
                 }
-                wait = if owner { SOON } else { LOOK_ABROAD };
-            }
+                if owner { DRAINING } else { LOOK_ABROAD }
+            } else if wishes.drain && self.has_moved() {
+                pause = DRAINING; // short jobs: the last one may be over any moment
+                pause
+            } else {
+                pause = (pause * 2).min(LOOK_ABROAD);
+                pause
+            };
             if let Some(signal) = self.listen(wait, session) {
                 return Ok(End::Signal(signal));
             }
         }
+    }
+
+    /// Whether a job has succeeded, quietly, since the last look.
+    fn has_moved(&mut self) -> bool {
+        let succeeded = self.runner.succeeded_quietly();
+        succeeded > std::mem::replace(&mut self.seen_succeeding, succeeded)
+    }
+
+    /// Whether the time has come for something that waited, and the timer is about to let it go.
+    fn is_something_due(&self) -> Result<bool, Trouble> {
+        let now = self.clock.now();
+        Ok(self.queue.next_due()?.is_some_and(|due| due <= now && now.since(due) < TIMER_TAKES))
     }
 
     fn tell_owner(&self, owner: bool, before: bool, session: &mut Session) {
@@ -189,7 +213,7 @@ impl Worker {
         let mut signal = None;
         for news in std::iter::once(first).chain(self.news.try_iter()) {
             match news {
-                News::Ended(ended) => self.endings.add(ended, session.json),
+                News::Ended(ended) => self.endings.add(ended),
                 News::Remark(text) => session.screen.remark(text),
                 News::Signal(number) => signal = signal.or(Some(number)),
                 News::Stopped(_) => {} // only after a signal
@@ -203,7 +227,7 @@ impl Worker {
         match self.runner.running() {
             0 => session.screen.remark("stopping"),
             n => session.screen.remark(format_args!(
-                "stopping: {} may go on for {}; a second signal hands back what runs",
+                "stopping: {} may go on for {}, then what still runs is ended and handed back; a second signal does so now",
                 count(n as u64, "job"),
                 span(wishes.grace)
             )),
@@ -211,14 +235,21 @@ impl Worker {
         let (queue, grace) = (self.queue.clone(), wishes.grace);
         let stopper = thread::Builder::new().name("perdura-stop".to_owned());
         let stopper = stopper.spawn(move || drop(to_tell.send(News::Stopped(queue.shutdown(grace)))))?;
-        let mut still_running = None;
+        let (mut still_running, mut signals) = (None, 1);
         while still_running.is_none() || self.runner.running() > 0 || self.endings.are_pending() {
             self.endings.tell(&self.queue, session)?;
             let wait = if self.endings.are_pending() { SOON } else { LOOK_ABROAD };
             match self.news.recv_timeout(wait) {
-                Ok(News::Ended(ended)) => self.endings.add(ended, session.json),
+                Ok(News::Ended(ended)) => self.endings.add(ended),
                 Ok(News::Remark(text)) => session.screen.remark(text),
-                Ok(News::Signal(_)) => session.screen.remark("ending what runs"),
+                Ok(News::Signal(_)) => {
+                    signals += 1;
+                    session.screen.remark(if signals == 2 {
+                        "ending what runs"
+                    } else {
+                        "killing what runs"
+                    });
+                }
                 Ok(News::Stopped(report)) => still_running = Some(report?.still_running),
                 Err(_) => {}
             }
@@ -266,7 +297,8 @@ impl Worker {
         Ok(if lost + self.endings.sum.failed > 0 { Exit::No } else { Exit::Done })
     }
 
-    fn close(&self, session: &mut Session) {
+    fn close(&mut self, session: &mut Session) {
+        self.endings.sum.succeeded += self.runner.succeeded_quietly();
         session.screen.remark(self.endings.sum.closing(self.clock.monotonic()));
     }
 }
