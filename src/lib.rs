@@ -22,6 +22,8 @@ mod sync;
 mod task;
 pub mod testing;
 mod timer;
+#[cfg(feature = "tui")]
+mod tui;
 
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, Durability, LostRetry};

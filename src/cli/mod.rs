@@ -26,11 +26,11 @@ mod filter;
 mod jobs;
 mod list;
 mod mend;
-mod screen;
+pub(crate) mod screen;
 mod session;
 mod show;
 mod stats;
-mod table;
+pub(crate) mod table;
 mod trouble;
 pub(crate) mod words;
 
@@ -159,6 +159,8 @@ enum Verb {
     },
     #[cfg(feature = "report")]
     Report(crate::report::Report),
+    #[cfg(feature = "tui")]
+    Watch(crate::tui::Watch),
 }
 
 impl Verb {
@@ -187,6 +189,8 @@ impl Verb {
             Verb::Man { folder } => care::manual(session, folder),
             #[cfg(feature = "report")]
             Verb::Report(report) => report.run(session),
+            #[cfg(feature = "tui")]
+            Verb::Watch(watch) => watch.run(session),
         }
     }
 }

@@ -101,6 +101,11 @@ impl Screen {
         self.is_terminal
     }
 
+    /// Whether it may have colours.
+    pub(crate) fn has_colors(&self) -> bool {
+        self.colors
+    }
+
     /// How many columns there are.
     pub(crate) fn width(&self) -> usize {
         let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());

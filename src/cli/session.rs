@@ -71,6 +71,11 @@ impl Session {
 
     /// Settings for any file: the largest values that any program may have put into one.
     pub(crate) fn builder(&self) -> Builder {
+        Session::for_any_file()
+    }
+
+    /// The same, for who has no session at hand.
+    pub(crate) fn for_any_file() -> Builder {
         let mut config = Config::default();
         (config.max_args_bytes, config.max_result_bytes, config.max_checkpoint_bytes) =
             (LARGEST, LARGEST, LARGEST);
@@ -82,7 +87,11 @@ impl Session {
         Ok(builder.open(&self.db)?)
     }
 
-    fn must_exist(&self) -> Result<(), Trouble> {
+    /// Whether there is a file.
+    ///
+    /// # Errors
+    /// There is none, and what to do.
+    pub(crate) fn must_exist(&self) -> Result<(), Trouble> {
         if std::fs::symlink_metadata(&self.db).is_ok() {
             return Ok(());
         }

@@ -13,3 +13,5 @@ mod report;
 #[cfg(feature = "report")]
 mod report_files;
 mod support;
+#[cfg(all(unix, feature = "tui"))]
+mod watch;

@@ -1,0 +1,219 @@
+//! What the screen asks of the data thread, and what that answers. Plain values: neither half knows the other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::query::Query;
+use crate::{
+    Attempt, Counts, DeadLetter, Failures, FileReport, Output, Rollup, State, TaskId, TaskRecord, Timestamp,
+};
+
+/// Which question an answer belongs to. A later question of the same kind takes the place of an earlier one.
+pub(super) type Serial = u64;
+
+/// A question.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Ask {
+    /// How is everything?
+    Pulse { with_rates: bool },
+    /// What does this look like?
+    Look(Serial, Look),
+    /// How many would this change?
+    Count(Serial, Deed),
+    /// Do it. The only question that changes the file.
+    Do(Serial, Deed),
+    /// Leave the count or the deed where it is.
+    Stop,
+}
+
+/// Something to look at.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Look {
+    Page(Page),
+    /// A task, or the letter that it has become.
+    One(TaskId),
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Page {
+    pub of: Of,
+    pub query: Query,
+    pub edge: Edge,
+    pub limit: usize,
+}
+
+/// What there are lists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Tasks,
+    /// Tasks that wait for their time.
+    Waiting,
+    /// Groups of failures: always all of them.
+    Failures,
+    Letters,
+}
+
+/// Where a page begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Edge {
+    /// With the newest.
+    #[default]
+    Newest,
+    /// With the one below this id.
+    Below(TaskId),
+    /// It ends with the one above this id.
+    Above(TaskId),
+    /// It ends with the oldest.
+    Oldest,
+}
+
+/// What to do to tasks, letters or a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Retry,
+    RunNow,
+    Cancel,
+    Delete,
+    Bury,
+    Replay,
+    /// Letters that were moved before this moment.
+    Purge(Timestamp),
+    Pause,
+    Resume,
+}
+
+impl Verb {
+    /// The states of tasks that it can change.
+    pub fn allowed(self) -> &'static [State] {
+        match self {
+            Verb::Retry => &[State::Failed, State::Lost, State::Cancelled],
+            Verb::RunNow => &[State::Queued],
+            Verb::Cancel => &[State::Queued, State::Running],
+            Verb::Delete => &[State::Queued, State::Succeeded, State::Failed, State::Cancelled, State::Lost],
+            Verb::Bury | Verb::Replay | Verb::Purge(_) => &[State::Failed, State::Lost],
+            Verb::Pause | Verb::Resume => &[],
+        }
+    }
+
+    /// The states that it means where a filter names none: those of the queue's own verbs.
+    pub fn meant(self) -> &'static [State] {
+        match self {
+            Verb::Retry => &[State::Failed, State::Lost],
+            Verb::Delete => &[State::Succeeded, State::Failed, State::Cancelled, State::Lost],
+            _ => self.allowed(),
+        }
+    }
+
+    /// Whether it is about tasks that were moved out of the way.
+    pub fn is_of_letters(self) -> bool {
+        matches!(self, Verb::Replay | Verb::Purge(_))
+    }
+}
+
+/// What a deed is done to.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Target {
+    /// These.
+    Ids(Vec<TaskId>),
+    /// All that a filter means.
+    Query(Query),
+    /// Of these, the tasks that wait for their time.
+    Waiting(Query),
+    /// A queue.
+    Queue(String),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Deed {
+    pub verb: Verb,
+    pub target: Target,
+    /// What a person calls the target, where ids say little.
+    pub about: Option<String>,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Answer {
+    Pulse(Box<Pulse>),
+    Look(Serial, Found),
+    Count(Serial, Tally),
+    Did(Serial, Tally),
+    /// It could not be answered.
+    Trouble(Subject, String),
+}
+
+/// What a trouble is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    Pulse,
+    Look(Serial),
+    Deed(Serial),
+}
+
+/// How everything is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Pulse {
+    pub counts: Counts,
+    /// Of the last hour; none where nobody asked for them.
+    pub rollups: Option<Vec<Rollup>>,
+    pub ready_since: BTreeMap<String, Timestamp>,
+    pub next_due: Option<Timestamp>,
+    /// As of a few seconds ago.
+    pub file: Option<FileReport>,
+    pub took: Duration,
+}
+
+/// What there is to see, so far.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Found {
+    pub what: What,
+    /// The search goes on; it has come to this id.
+    pub searching: Option<TaskId>,
+    /// What it has cost.
+    pub took: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum What {
+    /// A page, newest first.
+    Tasks(Vec<TaskRecord>),
+    /// A page by id, newest first; or all there are, the soonest first.
+    Waiting {
+        tasks: Vec<TaskRecord>,
+        soonest_first: bool,
+    },
+    Letters(Vec<DeadLetter>),
+    Failures(Failures),
+    One(Option<Box<Dossier>>),
+}
+
+/// All about one task or letter.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Dossier {
+    pub subject: Either,
+    pub args: Option<String>,
+    pub attempts: Vec<Attempt>,
+    pub output: Vec<Output>,
+    pub checkpoint: Option<String>,
+    pub result: Option<String>,
+    /// Why it does not run, or that it does.
+    pub why: Option<String>,
+    /// The waits after each failure.
+    pub schedule: Vec<Duration>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Either {
+    Task(TaskRecord),
+    Letter(DeadLetter),
+}
+
+/// How far a count or a deed is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Counted, or changed.
+    pub changed: u64,
+    pub skipped: u64,
+    pub is_done: bool,
+}

@@ -1,0 +1,280 @@
+//! The screen as a function of what is known. It draws, and knows nothing of files, threads and keys.
+
+mod chart;
+mod detail;
+mod ink;
+mod lists;
+mod overlay;
+mod overview;
+mod table;
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr;
+
+pub(super) use detail::lines as detail_lines;
+pub(super) use ink::Ink;
+
+use super::app::{App, Doing, SMALLEST, Tab};
+use super::keys;
+use super::words;
+use crate::cli::screen::safe;
+use crate::cli::table::shorten;
+
+/// Draws everything.
+pub(super) fn draw(app: &App, ink: Ink, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        return too_small(area, frame.buffer_mut());
+    }
+    let [top, tabs, body, status, hints] = rows(area);
+    let buf = frame.buffer_mut();
+    bar(app, ink, top, buf);
+    tab_line(app, ink, tabs, buf);
+    match (&app.detail, app.tab) {
+        (Some(detail), _) => detail::draw(detail, app, ink, body, buf),
+        (None, Tab::Overview) => overview::draw(app, ink, body, buf),
+        (None, _) => lists::draw(app, ink, body, buf),
+    }
+    status_line(app, ink, status, buf);
+    hint_line(app, ink, hints, buf);
+    if let Some(cursor) = overlay::draw(app, ink, area, buf) {
+        frame.set_cursor_position(cursor);
+    }
+}
+
+fn too_small(area: Rect, buf: &mut Buffer) {
+    let lines = [
+        format!("The screen is {}x{};", area.width, area.height),
+        format!("this needs {}x{}.", SMALLEST.0, SMALLEST.1),
+        "Make it larger, or q quits.".to_owned(),
+    ];
+    for (text, y) in lines.iter().zip(area.y..area.bottom()) {
+        buf.set_stringn(area.x, y, text, usize::from(area.width), Style::new());
+    }
+}
+
+/// Bar, tabs, body, status, keys.
+fn rows(area: Rect) -> [Rect; 5] {
+    let line = |y| Rect { y, height: 1, ..area };
+    let body = Rect { y: area.y + 2, height: area.height - 4, ..area };
+    [line(area.y), line(area.y + 1), body, line(area.bottom() - 2), line(area.bottom() - 1)]
+}
+
+/// Who looks at what, and who executes.
+fn bar(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
+    buf.set_style(area, ink.bar());
+    let clock = app.now.to_string();
+    let clock = clock.get(11..19).map(|time| format!("{time} UTC ")).unwrap_or_default();
+    let owner = match app.pulse.as_ref().and_then(|pulse| pulse.file.as_ref()) {
+        None => String::new(),
+        Some(file) => match (file.owned, file.owner_process) {
+            (Some(true), Some(process)) => format!("process {process} executes  "),
+            (Some(true), None) => "a process executes  ".to_owned(),
+            (Some(false), _) => "nobody executes  ".to_owned(),
+            (None, _) => String::new(),
+        },
+    };
+    let right = format!("{owner}{clock}");
+    let room = usize::from(area.width).saturating_sub(right.width() + 2);
+    let left = shorten(&format!(" perdura watch  {}", safe(&app.file)), room);
+    buf.set_stringn(area.x, area.y, left, room, ink.bar().patch(ink.bold()));
+    let x = area.right().saturating_sub(right.width() as u16);
+    buf.set_stringn(x, area.y, right, usize::from(area.width), ink.bar());
+}
+
+fn tab_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
+    let counts = app.pulse.as_ref().map(|pulse| pulse.counts.total());
+    let mut spans = Vec::new();
+    for (i, tab) in Tab::ALL.into_iter().enumerate() {
+        let number = match (tab, counts) {
+            (Tab::Failures, Some(counts)) => Some(counts.failed.saturating_add(counts.lost)),
+            (Tab::Waiting, Some(counts)) => Some(counts.waiting),
+            _ => None,
+        };
+        let number = number.filter(|n| *n > 0).map(|n| format!(" {}", words::compact(n))).unwrap_or_default();
+        let style = if tab == app.tab { ink.cursor().patch(ink.bold()) } else { ink.plain() };
+        spans.push(Span::styled(format!(" {} {}{number} ", i + 1, tab.title()), style));
+        spans.push(Span::raw(" "));
+    }
+    buf.set_line(area.x, area.y, &Line::from(spans), area.width);
+}
+
+/// The most important thing to be said.
+fn status_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
+    let (text, style) = if let Some(trouble) = app.trouble() {
+        (format!("! trying again: {}", safe(trouble)), ink.bad())
+    } else if let Some(Doing { deed, tally, of, .. }) = &app.doing {
+        (words::doing(deed, *tally, *of), ink.warn())
+    } else if let Some(note) = &app.note {
+        (safe(note).into_owned(), ink.bold())
+    } else if let Some(at) = app.searching {
+        (format!("searching: at task {at}; what was found so far is shown"), ink.warn())
+    } else if app.pulse.is_none() {
+        ("opening the file".to_owned(), ink.dim())
+    } else {
+        return;
+    };
+    let width = usize::from(area.width).saturating_sub(1);
+    buf.set_stringn(area.x, area.y, format!(" {}", shorten(&text, width.saturating_sub(1))), width, style);
+}
+
+/// As many keys as there is room for; help and quit always.
+fn hint_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
+    let hints = keys::hints(app);
+    let width = |(key, what): &(&str, &str)| key.width() + what.width() + 3;
+    let mut room = usize::from(area.width).saturating_sub(1);
+    let last = hints.len().saturating_sub(2);
+    room = room.saturating_sub(hints[last..].iter().map(width).sum());
+    let mut spans = vec![Span::raw(" ")];
+    for (i, hint) in hints.iter().enumerate() {
+        if i < last {
+            let Some(left) = room.checked_sub(width(hint)) else { continue };
+            room = left;
+        }
+        spans.push(Span::styled(hint.0, ink.key()));
+        spans.push(Span::styled(format!(" {}  ", hint.1), ink.plain()));
+    }
+    buf.set_line(area.x, area.y, &Line::from(spans), area.width);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::stage::Stage;
+
+    /// Each screen in both sizes.
+    #[track_caller]
+    fn golden(name: &str, keys: &str) {
+        let mut stage = Stage::new();
+        for (size, suffix) in [((80, 24), "80x24"), ((140, 40), "140x40")] {
+            stage.resize(size);
+            stage.keys(keys);
+            stage.assert_screen(&format!("{name}_{suffix}"));
+            stage.keys("Esc Esc Esc Esc");
+        }
+    }
+
+    #[test]
+    fn overview() {
+        golden("overview", "1");
+    }
+
+    #[test]
+    fn tasks() {
+        golden("tasks", "2");
+    }
+
+    #[test]
+    fn tasks_filtered_and_selected() {
+        golden("filtered", "2 / state:failed,cancelled \" \" name:上传 Enter Space Down A Up Up Space");
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_meant() {
+        golden("filter_error", "2 / state:fialed");
+    }
+
+    #[test]
+    fn failures() {
+        golden("failures", "3 Down");
+    }
+
+    #[test]
+    fn waiting() {
+        golden("waiting", "4");
+    }
+
+    #[test]
+    fn letters() {
+        golden("letters", "5");
+    }
+
+    #[test]
+    fn one_task() {
+        golden("task", "3 Enter");
+    }
+
+    #[test]
+    fn one_task_further_down() {
+        golden("task_end", "3 Enter End");
+    }
+
+    #[test]
+    fn one_letter() {
+        golden("letter", "5 Enter");
+    }
+
+    #[test]
+    fn a_question() {
+        golden("question", "3 R");
+    }
+
+    #[test]
+    fn help() {
+        golden("help", "?");
+    }
+
+    #[test]
+    fn without_colours_marks_and_modifiers_say_the_same() {
+        let mut stage = Stage::new();
+        stage.keys("1");
+        let buffer = stage.draw(Ink { colors: false });
+        let colored = buffer.content().iter().filter(|cell| {
+            [cell.fg, cell.bg] != [ratatui::style::Color::Reset, ratatui::style::Color::Reset]
+        });
+        assert_eq!(colored.count(), 0);
+        let text = Stage::text(&buffer);
+        assert!(text.contains("F failed") && text.contains("PAUSED"), "{text}");
+    }
+
+    #[test]
+    fn only_the_sixteen_colours_are_used() {
+        let mut stage = Stage::new();
+        for keys in ["1", "2", "3", "4", "5", "5 Enter", "?"] {
+            stage.keys(keys);
+            let buffer = stage.draw(Ink { colors: true });
+            for cell in buffer.content() {
+                let plain = |color| {
+                    !matches!(color, ratatui::style::Color::Rgb(..) | ratatui::style::Color::Indexed(_))
+                };
+                assert!(plain(cell.fg) && plain(cell.bg), "{cell:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_screen_of_any_size_is_drawn() {
+        let mut stage = Stage::new();
+        for keys in ["1", "2", "3", "3 Enter", "4", "5", "2 /", "?", "Esc 3 R"] {
+            stage.keys(keys);
+            for (width, height) in
+                [(1, 1), (10, 3), (59, 16), (60, 15), (60, 16), (79, 23), (300, 100), (500, 16)]
+            {
+                stage.resize((width, height));
+                let text = Stage::text(&stage.draw(Ink { colors: true }));
+                let hints = text.lines().last().unwrap_or_default().trim();
+                let is_drawn = ["quit", "leave it", "close"].iter().any(|end| hints.ends_with(end));
+                let is_large = width >= SMALLEST.0 && height >= SMALLEST.1;
+                assert_eq!(is_large, is_drawn, "{width}x{height} {keys}: {text}");
+            }
+            stage.keys("Esc Esc Esc");
+        }
+    }
+
+    #[test]
+    fn no_text_of_the_file_reaches_the_terminal_raw() {
+        let mut stage = Stage::new();
+        for keys in ["1", "2", "3", "3 Enter", "3 Enter End", "4", "5", "5 Enter"] {
+            stage.keys(keys);
+            let buffer = stage.draw(Ink { colors: true });
+            let wild =
+                |symbol: &str| symbol.chars().any(|c| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}'));
+            assert!(buffer.content().iter().all(|cell| !wild(cell.symbol())), "{keys}");
+            stage.keys("Esc");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What lies over the screen: help, the filter box, a question.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Clear, Widget};
+use unicode_width::UnicodeWidthStr;
+
+use super::ink::Ink;
+use crate::cli::screen::safe;
+use crate::cli::table::shorten;
+use crate::tui::app::{App, Overlay};
+use crate::tui::input::Input;
+use crate::tui::words;
+
+const HELP: &[(&str, &str)] = &[
+    ("1-5, Tab", "overview, tasks, failures, waiting, dead letters"),
+    ("j k, arrows", "up and down; PgUp PgDn, Home End (g G) go further"),
+    ("Enter, Esc", "open; back (from a task, a selection, a filter)"),
+    ("/", "filter: state:failed,lost queue: name: error: tag: id:"),
+    ("", "and text, searched in name, tag, error and args"),
+    ("Space, A", "select one; select all on the page"),
+    ("l", "failures: list the tasks of the group"),
+    ("", ""),
+    ("", "Capitals change the file, after a question. They mean"),
+    ("", "what is selected; else all that the filter means; else"),
+    ("", "the row under the cursor (failures: its whole group)."),
+    ("R", "retry what failed or was lost; replay dead letters"),
+    ("N", "run now what waits for its time"),
+    ("C, D", "cancel; delete (dead letters: by age)"),
+    ("M", "move what failed or was lost to the dead letters"),
+    ("P", "pause or resume the queue"),
+];
+
+/// Draws it; where the cursor of the terminal is, if something is typed.
+pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) -> Option<Position> {
+    match app.overlay.as_ref()? {
+        Overlay::Help => {
+            help(app, ink, area, buf);
+            None
+        }
+        Overlay::Filter(input, error) => {
+            let hint = "state:failed queue:x name:y error:z tag:t id:1, or text; empty for all";
+            Some(typed(" Filter ", input, error.as_deref().unwrap_or(hint), error.is_some(), ink, area, buf))
+        }
+        Overlay::Age(input, error) => {
+            let hint = "Letters that were moved longer ago than this are deleted: 30d, 12h";
+            let title = " Purge dead letters older than ";
+            Some(typed(title, input, error.as_deref().unwrap_or(hint), error.is_some(), ink, area, buf))
+        }
+        Overlay::Confirm(confirm) => {
+            let lines = words::question(confirm);
+            let inside = boxed(" Sure? ", lines.len() + 2, ink, area, buf);
+            let width = usize::from(inside.width);
+            for (i, line) in lines.iter().enumerate() {
+                let style = if i == 0 { ink.bold() } else { ink.plain() };
+                buf.set_stringn(inside.x, inside.y + i as u16, shorten(line, width), width, style);
+            }
+            let keys: &[(&str, &str)] = match (confirm.tally.is_done, confirm.tally.changed) {
+                (true, 1..) => &[("y", " do it   "), ("Esc", " leave it")],
+                _ => &[("Esc", " leave it")],
+            };
+            let spans = keys.iter().flat_map(|(key, what)| [Span::styled(*key, ink.key()), Span::raw(*what)]);
+            let line = Line::from(spans.collect::<Vec<_>>());
+            buf.set_line(inside.x, inside.bottom() - 1, &line, inside.width);
+            None
+        }
+    }
+}
+
+fn help(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
+    let pulse = app.pulse.as_ref().map(|pulse| words::short(pulse.took)).unwrap_or_default();
+    let cost = format!(
+        "Refreshed each {}; that took {pulse} for the counters, {} for the list.",
+        words::short(app.every),
+        words::short(app.took)
+    );
+    let inside = boxed(" Keys ", HELP.len() + 1, ink, area, buf);
+    let width = usize::from(inside.width);
+    for ((keys, what), y) in HELP.iter().zip(inside.y..inside.bottom()) {
+        buf.set_stringn(inside.x, y, keys, 12, ink.key());
+        buf.set_stringn(inside.x + 13, y, what, width.saturating_sub(13), ink.plain());
+    }
+    buf.set_stringn(inside.x, inside.bottom() - 1, cost, width, ink.dim());
+}
+
+/// A box with a line to type in, and a line below it.
+fn typed(
+    title: &str,
+    input: &Input,
+    below: &str,
+    is_error: bool,
+    ink: Ink,
+    area: Rect,
+    buf: &mut Buffer,
+) -> Position {
+    let inside = boxed(title, 2, ink, area, buf);
+    let width = usize::from(inside.width);
+    let (before, after) = input.halves();
+    let (before, after) = (safe(&before), safe(&after));
+    // The end of what is before the cursor is what matters, if there is no room for all.
+    let mut shown = &*before;
+    while shown.width() + 1 > width {
+        let mut chars = shown.chars();
+        chars.next();
+        shown = chars.as_str();
+    }
+    let at = inside.x + shown.width() as u16;
+    buf.set_stringn(inside.x, inside.y, shown, width, ink.bold());
+    buf.set_stringn(at, inside.y, after, usize::from(inside.right() - at), ink.bold());
+    let style = if is_error { ink.bad() } else { ink.dim() };
+    buf.set_stringn(inside.x, inside.y + 1, shorten(&safe(below), width), width, style);
+    Position { x: at, y: inside.y }
+}
+
+/// A box in the middle with so many lines; its inside.
+fn boxed(title: &str, lines: usize, ink: Ink, area: Rect, buf: &mut Buffer) -> Rect {
+    let width = area.width.saturating_sub(4).min(76);
+    let height = (lines as u16 + 2).min(area.height);
+    let (x, y) = (area.x + (area.width - width) / 2, area.y + (area.height - height) / 2);
+    let place = Rect { x, y, width, height };
+    Clear.render(place, buf);
+    let block = Block::bordered().title(Line::styled(title.to_owned(), ink.bold())).style(Style::new());
+    let inside = block.inner(place);
+    block.render(place, buf);
+    Rect { x: inside.x + 1, width: inside.width.saturating_sub(2), ..inside }
+}

@@ -1,0 +1,182 @@
+//! How everything is: states, rates, queues, names.
+
+use std::time::Duration;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::chart;
+use super::ink::Ink;
+use super::table::{Cell, Table, cell, left, right};
+use crate::State;
+use crate::cli::words::{distance, number};
+use crate::tui::app::App;
+use crate::tui::ask::Pulse;
+use crate::tui::rates::{Rate, rates};
+use crate::tui::words::{compact, short};
+
+/// From this width on queues and names stand side by side.
+const SIDE_BY_SIDE: u16 = 126;
+
+/// A ready task that waits longer than this is told apart: something does not keep up.
+const LATE: Duration = Duration::from_secs(60);
+
+pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
+    let Some(pulse) = &app.pulse else { return };
+    states(pulse, ink, Rect { height: 1, ..area }, buf);
+    queued(app, pulse, ink, Rect { y: area.y + 1, height: 1, ..area }, buf);
+    let rows = area.height - 2;
+    let chart = (rows / 3 + 1).clamp(4, 14);
+    chart::draw(&app.rollups, app.now, ink, Rect { y: area.y + 2, height: chart, ..area }, buf);
+    let below = Rect { y: area.y + 2 + chart, height: rows - chart, ..area };
+    if area.width >= SIDE_BY_SIDE {
+        let half = area.width * 2 / 5;
+        queues(app, pulse, ink, Rect { width: half, ..below }, buf);
+        names(app, ink, Rect { x: below.x + half + 2, width: below.width - half - 2, ..below }, buf);
+    } else {
+        let named = (below.height / 2).max(2);
+        queues(app, pulse, ink, Rect { height: below.height - named, ..below }, buf);
+        names(app, ink, Rect { y: below.bottom() - named, height: named, ..below }, buf);
+    }
+}
+
+fn states(pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
+    let total = pulse.counts.total();
+    let line = |show: fn(u64) -> String| {
+        let spans = State::ALL.into_iter().flat_map(|state| {
+            let n = total.in_state(state);
+            let style = if n > 0 { ink.state(state) } else { ink.dim() };
+            [Span::styled(format!(" {state} "), style), Span::styled(format!("{}  ", show(n)), ink.bold())]
+        });
+        Line::from(spans.collect::<Vec<_>>())
+    };
+    let full = line(number);
+    let line = if full.width() <= usize::from(area.width) { full } else { line(compact) };
+    buf.set_line(area.x, area.y, &line, area.width);
+}
+
+/// What the queued ones wait for.
+fn queued(app: &App, pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
+    let total = pulse.counts.total();
+    let mut spans = vec![Span::raw(format!(" {} ready", compact(total.ready)))];
+    if let Some(oldest) = pulse.ready_since.values().min() {
+        let age = app.now.since(*oldest);
+        let style = if age > LATE { ink.warn() } else { ink.plain() };
+        spans.push(Span::styled(format!(", the oldest for {}", short(age)), style));
+    }
+    spans.push(Span::raw(format!(" · {} waiting", compact(total.waiting))));
+    if let Some(due) = pulse.next_due {
+        let (text, style) = match due > app.now.before(LATE) {
+            true if due > app.now => (format!(", the next {}", distance(due, app.now)), ink.plain()),
+            true => (", one is due".to_owned(), ink.plain()),
+            false => (format!(", late by {}", short(app.now.since(due))), ink.warn()),
+        };
+        spans.push(Span::styled(text, style));
+    }
+    if total.unknown_name > 0 {
+        spans.push(Span::styled(format!(" · {} without a handler", compact(total.unknown_name)), ink.warn()));
+    }
+    if total.held > 0 {
+        spans.push(Span::raw(format!(" · {} held", compact(total.held))));
+    }
+    buf.set_line(area.x, area.y, &Line::from(spans), area.width);
+}
+
+fn queues(app: &App, pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
+    let room = usize::from(area.height).saturating_sub(1).max(1);
+    let offset = (app.queue + 1).saturating_sub(room);
+    let rows = pulse.counts.queues.iter().skip(offset).take(room).map(|(name, counts)| {
+        let age = pulse.ready_since.get(name).map(|since| app.now.since(*since));
+        let late = if age.is_some_and(|age| age > LATE) { ink.warn() } else { ink.plain() };
+        let mark = match (counts.paused, counts.unserved) {
+            (true, _) => cell("PAUSED", ink.warn()),
+            (false, true) => cell("not served", ink.warn()),
+            (false, false) => cell("", ink.plain()),
+        };
+        vec![
+            cell(name, ink.bold()),
+            cell(compact(counts.ready), ink.plain()),
+            cell(compact(counts.waiting), ink.plain()),
+            cell(compact(counts.unknown_name.saturating_add(counts.held)), ink.plain()),
+            cell(compact(counts.running), ink.plain()),
+            cell(age.map(short).unwrap_or_default(), late),
+            mark,
+        ]
+    });
+    let columns = vec![
+        left(" QUEUE", 32),
+        right("READY"),
+        right("WAIT"),
+        right("HELD"),
+        right("RUN"),
+        right("OLDEST"),
+        left("", 10),
+    ];
+    let mut table = Table { columns, rows: rows.collect(), cursor: Some(app.queue - offset) };
+    more(&mut table, pulse.counts.queues.len() - offset, ink);
+    indent(&mut table);
+    table.draw(area, ink, buf);
+}
+
+fn names(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
+    let all = rates(&app.rollups, app.now);
+    let room = usize::from(area.height).saturating_sub(1);
+    let time = |time: Option<Duration>| cell(time.map(short).unwrap_or_default(), ink.plain());
+    let speed = |rate: &Rate| {
+        let n = rate.a_minute();
+        let text = if n < 10.0 { format!("{n:.1}") } else { compact(n.round() as u64) };
+        cell(text, ink.plain())
+    };
+    let rows = all.iter().take(room).map(|rates| {
+        let bad = rates.long.bad().unwrap_or(0.0);
+        let percent = if bad > 0.0 { format!("{:.1}%", bad * 100.0) } else { "0%".to_owned() };
+        vec![
+            cell(&rates.name, ink.bold()),
+            speed(&rates.short),
+            time(rates.short.ran(0.5)),
+            time(rates.short.ran(0.95)),
+            time(rates.short.waited(0.95)),
+            speed(&rates.long),
+            time(rates.long.ran(0.5)),
+            time(rates.long.ran(0.95)),
+            cell(percent, if bad > 0.0 { ink.bad() } else { ink.plain() }),
+        ]
+    });
+    let columns = vec![
+        left(" NAME", 32),
+        right("5m:/MIN"),
+        right("P50"),
+        right("P95"),
+        right("WAIT95"),
+        right("1h:/MIN"),
+        right("P50"),
+        right("P95"),
+        right("BAD"),
+    ];
+    let mut table = Table { columns, rows: rows.collect(), cursor: None };
+    more(&mut table, all.len(), ink);
+    indent(&mut table);
+    table.draw(area, ink, buf);
+}
+
+/// Says in the last row how many have no room.
+fn more(table: &mut Table, all: usize, ink: Ink) {
+    let hidden = all.saturating_sub(table.rows.len());
+    if hidden > 0 && table.cursor.is_none() {
+        let columns = table.columns.len() - 1;
+        let blank = std::iter::repeat_with(|| cell("", ink.plain())).take(columns);
+        if let Some(last) = table.rows.last_mut() {
+            *last = std::iter::once(cell(format!("{} more", hidden + 1), ink.dim())).chain(blank).collect();
+        }
+    }
+}
+
+/// Sets the first column off from the edge of the screen.
+fn indent(table: &mut Table) {
+    for row in &mut table.rows {
+        if let Some(first) = row.first_mut() {
+            *first = Cell { text: format!(" {}", first.text), style: first.style };
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! `perdura watch`: the queue on a terminal screen.
+//!
+//! Four parts that know little of one another. `app`, `list`, `input` and `keys` are what the screen knows and what the keys do: pure
+//! code. `draw` makes a screen of it, purely, too. `data` is the thread that has the file open; `search` and `sweep` are its work, cut
+//! into steps by `windows`. `terminal` is the only file that touches the terminal.
+//!
+//! It looks: the file is opened to read only. A deed that was confirmed opens it to write, and closes it again. It never executes tasks.
+
+mod app;
+mod ask;
+mod data;
+mod draw;
+mod input;
+mod keys;
+mod list;
+mod query;
+mod rates;
+mod search;
+#[cfg(test)]
+mod stage;
+mod sweep;
+mod terminal;
+mod windows;
+mod words;
+
+use std::time::Duration;
+
+use crate::cli::{Done, Session, Trouble};
+
+/// How often the screen may look at the file at most.
+const FASTEST: Duration = Duration::from_millis(100);
+/// And at least.
+const SLOWEST: Duration = Duration::from_secs(60 * 60);
+
+/// Watch the queue on the screen, and mend it: states, rates, tasks, failures, dead letters
+#[derive(Debug, clap::Args)]
+pub(crate) struct Watch {
+    /// How often to look at the file: 100ms to 1h
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = refresh)]
+    every: Duration,
+}
+
+impl Watch {
+    pub(crate) fn run(self, session: &mut Session) -> Done {
+        if session.json || !session.screen.is_terminal() {
+            let message =
+                "watch needs a terminal to draw on; `perdura stats --json` says the same to a program";
+            return Err(Trouble::usage(message));
+        }
+        session.must_exist()?;
+        let file = session.db().display().to_string();
+        let data = data::Data::start(session.db().to_owned(), Session::for_any_file)?;
+        let ink = draw::Ink { colors: session.screen.has_colors() };
+        terminal::show(app::App::new(file, self.every), &data, ink)
+    }
+}
+
+fn refresh(text: &str) -> Result<Duration, String> {
+    let every = humantime::parse_duration(text).map_err(|e| format!("{e}; write 1s, or 500ms"))?;
+    if (FASTEST..=SLOWEST).contains(&every) { Ok(every) } else { Err("it is 100ms to 1h".to_owned()) }
+}

@@ -1,0 +1,90 @@
+//! What the attempts of each task name did lately.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::{Rollup, Timestamp};
+
+/// The minutes that are summed up, the current one included.
+pub(super) const SHORT: u64 = 5;
+pub(super) const LONG: u64 = 60;
+
+const MINUTE_MS: i64 = 60_000;
+
+/// One name's attempts over some minutes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Rate {
+    /// Everything that was counted.
+    pub sum: Option<Rollup>,
+    /// The time in which that happened.
+    pub over: Duration,
+}
+
+/// One name's attempts, over the last minutes and the last hour.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Rates {
+    pub name: String,
+    pub short: Rate,
+    pub long: Rate,
+}
+
+impl Rate {
+    fn since(now: Timestamp, minutes: u64) -> (Timestamp, Rate) {
+        let current = now.as_millis().div_euclid(MINUTE_MS);
+        let first = current.saturating_sub_unsigned(minutes.saturating_sub(1));
+        let since = Timestamp::from_millis(first.saturating_mul(MINUTE_MS));
+        (since, Rate { sum: None, over: now.since(since) })
+    }
+
+    fn add(&mut self, rollup: &Rollup) {
+        match &mut self.sum {
+            Some(sum) => sum.merge(rollup),
+            none => *none = Some(rollup.clone()),
+        }
+    }
+
+    /// Attempts that ended, a minute.
+    pub fn a_minute(&self) -> f64 {
+        let ended = self.sum.as_ref().map_or(0, Rollup::ended);
+        let minutes = self.over.as_secs_f64() / 60.0;
+        if minutes > 0.0 { ended as f64 / minutes } else { 0.0 }
+    }
+
+    /// How long half of them, or nearly all, ran at most.
+    pub fn ran(&self, q: f64) -> Option<Duration> {
+        self.sum.as_ref()?.ran.quantile(q)
+    }
+
+    pub fn waited(&self, q: f64) -> Option<Duration> {
+        self.sum.as_ref()?.waited.quantile(q)
+    }
+
+    /// The part that did not succeed, from 0 to 1.
+    pub fn bad(&self) -> Option<f64> {
+        let sum = self.sum.as_ref()?;
+        let bad = sum.retried.saturating_add(sum.failed).saturating_add(sum.lost);
+        Some(bad as f64 / sum.ended().max(1) as f64)
+    }
+}
+
+/// By name, the busiest first.
+pub(super) fn rates(rollups: &[Rollup], now: Timestamp) -> Vec<Rates> {
+    let (short_since, short) = Rate::since(now, SHORT);
+    let (long_since, long) = Rate::since(now, LONG);
+    let mut by_name = BTreeMap::<&str, Rates>::new();
+    for rollup in rollups.iter().filter(|rollup| rollup.minute >= long_since) {
+        let rates = by_name.entry(&rollup.task_name).or_insert_with(|| Rates {
+            name: rollup.task_name.clone(),
+            short: short.clone(),
+            long: long.clone(),
+        });
+        rates.long.add(rollup);
+        if rollup.minute >= short_since {
+            rates.short.add(rollup);
+        }
+    }
+    let mut all: Vec<Rates> = by_name.into_values().collect();
+    let ended = |rate: &Rate| rate.sum.as_ref().map_or(0, Rollup::ended);
+    all.sort_by_key(|rates| (std::cmp::Reverse(ended(&rates.short)), std::cmp::Reverse(ended(&rates.long))));
+    all
+}

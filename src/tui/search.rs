@@ -1,0 +1,263 @@
+//! A look at the file, step by step: each takes about as long as a window (see `windows`).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::ask::{Dossier, Edge, Either, Found, Look, Of, Page, What};
+use super::query::Query;
+use super::windows::Windows;
+use crate::{
+    DeadLetter, Error, ErrorKind, FailureGroup, Failures, Filter, Hold, Queue, State, TaskId, TaskRecord,
+};
+
+/// So many waiting tasks are read whole, and put in the order in which they fall due.
+const WHOLE: usize = 500;
+
+/// So many failures are grouped, the newest.
+const FAILURES: u64 = 10_000;
+
+/// A look that has not seen everything yet.
+pub(super) struct Search {
+    look: Look,
+    walk: Option<Walk>,
+    took: Duration,
+}
+
+/// A search over ids.
+struct Walk {
+    windows: Windows,
+    filter: Filter,
+    /// The newest first.
+    down: bool,
+    limit: usize,
+    /// The counters know of so many: when they are found there is nothing more to find.
+    at_most: u64,
+    found: Finds,
+}
+
+enum Finds {
+    Tasks(Vec<TaskRecord>),
+    Waiting { tasks: Vec<TaskRecord>, whole: bool },
+    Letters(Vec<DeadLetter>),
+    Failures { groups: HashMap<(String, String, String), FailureGroup>, looked_at: u64, more: bool },
+}
+
+impl Search {
+    pub fn new(look: Look) -> Search {
+        Search { look, walk: None, took: Duration::ZERO }
+    }
+
+    /// Looks a little further: what was found so far, and whether that is all (`searching` is none). `now` is a clock that does not
+    /// go back.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn step(&mut self, queue: &Queue, now: impl Fn() -> Duration) -> Result<Found, Error> {
+        let began = now();
+        let page = match &self.look {
+            Look::Page(page) => page,
+            Look::One(id) => {
+                let what = What::One(dossier(queue, *id)?.map(Box::new));
+                return Ok(Found { what, searching: None, took: now().saturating_sub(began) });
+            }
+        };
+        let walk = match &mut self.walk {
+            Some(walk) => walk,
+            none => none.insert(Walk::begin(queue, page, page.edge)?),
+        };
+        let mut is_over = walk.step(queue)?;
+        let short = is_over && matches!(page.edge, Edge::Above(_)) && walk.found.len() < walk.limit;
+        if short && !walk.down {
+            // There is less than a page above: it is the first page that is meant.
+            *walk = Walk::begin(queue, page, Edge::Newest)?;
+            is_over = false;
+        }
+        let time = now().saturating_sub(began);
+        walk.windows.took(time);
+        self.took += time;
+        let searching = if is_over { None } else { walk.windows.at() };
+        Ok(Found { what: walk.found.show(walk.down), searching, took: self.took })
+    }
+}
+
+impl Walk {
+    fn begin(queue: &Queue, page: &Page, edge: Edge) -> Result<Walk, Error> {
+        let Page { of, query, limit, .. } = page;
+        let (mut edge, mut limit, mut query) = (edge, *limit, query.clone());
+        let (at_most, found) = match of {
+            Of::Tasks => (queue.count(query.counted().filter())?, Finds::Tasks(Vec::new())),
+            Of::Letters => (u64::MAX, Finds::Letters(Vec::new())),
+            Of::Waiting => {
+                let waiting = waiting(queue, query.queue.as_deref())?;
+                let whole = waiting <= WHOLE as u64;
+                if whole {
+                    (edge, limit) = (Edge::Newest, WHOLE);
+                }
+                query.states = vec![State::Queued];
+                (waiting, Finds::Waiting { tasks: Vec::new(), whole })
+            }
+            Of::Failures => {
+                (edge, limit) = (Edge::Newest, usize::MAX);
+                if query.states.is_empty() {
+                    query.states = vec![State::Failed, State::Lost];
+                }
+                let at_most = queue.count(query.counted().filter())?;
+                (at_most, Finds::Failures { groups: HashMap::new(), looked_at: 0, more: false })
+            }
+        };
+        let down = matches!(edge, Edge::Newest | Edge::Below(_));
+        let mut windows = windows_over(queue, *of == Of::Letters, &query, down)?;
+        windows = match edge {
+            Edge::Below(id) => windows.only_below(id),
+            Edge::Above(id) => windows.only_above(id),
+            Edge::Newest | Edge::Oldest => windows,
+        };
+        Ok(Walk { windows, filter: query.filter(), down, limit, at_most, found })
+    }
+
+    /// Looks at the next window; whether that was the last one.
+    fn step(&mut self, queue: &Queue) -> Result<bool, Error> {
+        if self.at_most == 0 {
+            return Ok(true);
+        }
+        let left = self.limit.saturating_sub(self.found.len());
+        let mut filter = self.filter.clone();
+        if self.down {
+            filter = filter.newest_first();
+        }
+        let Some(filter) = self.windows.next(filter) else { return Ok(true) };
+        match &mut self.found {
+            Finds::Tasks(tasks) => tasks.extend(queue.tasks(filter.limit(left))?),
+            Finds::Letters(letters) => letters.extend(queue.dead_letters().list(filter.limit(left))?),
+            Finds::Waiting { tasks, .. } => {
+                let queued = queue.tasks(filter.limit(left))?;
+                if let Some(last) = queued.last().filter(|_| queued.len() == left) {
+                    self.windows.resume(last.task_id);
+                }
+                tasks.extend(queued.into_iter().filter(|task| task.hold == Some(Hold::Time)));
+            }
+            Finds::Failures { groups, looked_at, more } => {
+                let left = usize::try_from(FAILURES.saturating_sub(*looked_at)).unwrap_or(0);
+                let failures = queue.failures(filter.limit(left))?;
+                *looked_at += failures.looked_at;
+                *more = failures.more || (*looked_at >= FAILURES && self.windows.at().is_some());
+                failures.groups.into_iter().for_each(|group| merge(groups, group));
+                return Ok(*more || *looked_at >= self.at_most || self.windows.at().is_none());
+            }
+        }
+        let len = self.found.len();
+        Ok(len >= self.limit || len as u64 >= self.at_most || self.windows.at().is_none())
+    }
+}
+
+impl Finds {
+    fn len(&self) -> usize {
+        match self {
+            Finds::Tasks(tasks) | Finds::Waiting { tasks, .. } => tasks.len(),
+            Finds::Letters(letters) => letters.len(),
+            Finds::Failures { groups, .. } => groups.len(),
+        }
+    }
+
+    /// As it is shown: the newest first.
+    fn show(&self, down: bool) -> What {
+        fn turned<T: Clone>(rows: &[T], down: bool) -> Vec<T> {
+            if down { rows.to_vec() } else { rows.iter().rev().cloned().collect() }
+        }
+        match self {
+            Finds::Tasks(tasks) => What::Tasks(turned(tasks, down)),
+            Finds::Letters(letters) => What::Letters(turned(letters, down)),
+            Finds::Waiting { tasks, whole } => {
+                let mut tasks = turned(tasks, down);
+                if *whole {
+                    tasks.sort_by_key(|task| (task.run_at, task.task_id));
+                }
+                What::Waiting { tasks, soonest_first: *whole }
+            }
+            Finds::Failures { groups, looked_at, more } => {
+                let mut all = Failures::default();
+                (all.looked_at, all.more) = (*looked_at, *more);
+                all.groups = groups.values().cloned().collect();
+                all.groups
+                    .sort_by_key(|group| (std::cmp::Reverse(group.count), std::cmp::Reverse(group.newest)));
+                What::Failures(all)
+            }
+        }
+    }
+}
+
+/// How many tasks wait for their time.
+fn waiting(queue: &Queue, of: Option<&str>) -> Result<u64, Error> {
+    let counts = queue.counts()?;
+    Ok(match of {
+        Some(name) => counts.queues.get(name).map_or(0, |counts| counts.waiting),
+        None => counts.total().waiting,
+    })
+}
+
+/// Adds a group of older failures.
+fn merge(groups: &mut HashMap<(String, String, String), FailureGroup>, older: FailureGroup) {
+    let key = (older.task_name.clone(), older.error_type.clone(), older.message.clone());
+    match groups.get_mut(&key) {
+        None => {
+            groups.insert(key, older);
+        }
+        Some(group) => {
+            group.count += older.count;
+            group.ids.extend(older.ids);
+        }
+    }
+}
+
+/// All ids of tasks or letters that there are.
+pub(super) fn windows_over(
+    queue: &Queue,
+    letters: bool,
+    query: &Query,
+    down: bool,
+) -> Result<Windows, Error> {
+    let first = |filter: Filter| -> Result<Option<TaskId>, Error> {
+        let filter = filter.limit(1);
+        Ok(if letters {
+            queue.dead_letters().list(filter)?.first().map(|letter| letter.task_id)
+        } else {
+            queue.tasks(filter)?.first().map(|task| task.task_id)
+        })
+    };
+    let nothing = TaskId::from_i64(0);
+    let (oldest, newest) =
+        first(Filter::new())?.zip(first(Filter::new().newest_first())?).unwrap_or((nothing, nothing));
+    let windows = if down { Windows::down(oldest, newest) } else { Windows::up(oldest, newest) };
+    // A few ids are found at once, wherever they are.
+    Ok(if query.ids.is_empty() { windows } else { windows.whole() })
+}
+
+/// All about a task, or about the letter that it has become; none if there is neither.
+fn dossier(queue: &Queue, id: TaskId) -> Result<Option<Dossier>, Error> {
+    let subject = match found(queue.get(id))? {
+        Some(task) => Some(Either::Task(task)),
+        None => found(queue.dead_letters().get(id))?.map(Either::Letter),
+    };
+    let Some(subject) = subject else { return Ok(None) };
+    let is_task = matches!(subject, Either::Task(_));
+    let output = queue.output(id, None)?;
+    Ok(Some(Dossier {
+        args: found(queue.args_json(id))?,
+        attempts: found(queue.attempts(id))?.unwrap_or_default(),
+        output,
+        checkpoint: queue.checkpoint_json(id)?,
+        result: queue.result_json(id)?,
+        why: if is_task { found(queue.explain(id))?.map(|why| why.to_string()) } else { None },
+        schedule: if is_task { found(queue.retry_schedule(id))?.unwrap_or_default() } else { Vec::new() },
+        subject,
+    }))
+}
+
+/// What is not there is no error: it may have gone between two looks.
+fn found<T>(looked: Result<T, Error>) -> Result<Option<T>, Error> {
+    match looked {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

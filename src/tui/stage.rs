@@ -1,0 +1,252 @@
+//! What the tests share: a real queue on which time stands still, and a screen in front of it without threads or a terminal.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use unicode_width::UnicodeWidthStr;
+
+use super::app::App;
+use super::ask::{Answer, Ask, Serial};
+use super::data::pulse;
+use super::draw::{Ink, draw};
+use super::keys::Command;
+use super::search::Search;
+use super::sweep::Sweep;
+use crate::testing::{ManualClock, SteppedQueue};
+use crate::{Clock, Context, Failure, Filter, Options, OutputStream, Queue, Task, Timestamp};
+
+/// 2026-11-23, noon: no failure depends on the time of the day.
+const NOON: Timestamp = Timestamp::from_millis(1_795_435_200_000);
+
+macro_rules! task {
+    ($task:ident, $name:literal) => {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        struct $task {
+            number: u64,
+            path: String,
+        }
+        impl Task for $task {
+            const NAME: &'static str = $name;
+        }
+    };
+}
+
+task!(Upload, "上传");
+task!(Mail, "mail.send");
+task!(Report, "report");
+
+/// A file, and a screen that looks at it.
+pub(super) struct Stage {
+    pub tests: SteppedQueue,
+    pub app: App,
+    monotonic: Duration,
+    pub asked: Vec<Ask>,
+}
+
+impl Stage {
+    /// A file of every kind of task: some hundred uploads, of which some fail in two ways, mails that wait, reports in a paused queue.
+    pub fn new() -> Stage {
+        let clock = ManualClock::at(NOON.before(Duration::from_secs(30 * 60)));
+        let tests = SteppedQueue::open(handlers(), &clock).expect("a fresh file is made");
+        let mut stage = Stage {
+            tests,
+            app: App::new("tasks.db".into(), Duration::from_secs(1)),
+            monotonic: Duration::ZERO,
+            asked: Vec::new(),
+        };
+        stage.fill().expect("a fresh file takes tasks");
+        stage.settle();
+        stage
+    }
+
+    pub fn queue(&self) -> &Queue {
+        self.tests.queue()
+    }
+
+    fn fill(&mut self) -> Result<(), crate::Error> {
+        for minute in 0..30 {
+            for number in minute * 5..minute * 5 + 5 + minute % 4 {
+                let path = format!("/srv/größe/{number}.bin");
+                let tag = if number % 2 == 0 { "nightly" } else { "manual" };
+                let options = Options::new().queue("uploads-任务").tag(tag).max_attempts(2);
+                self.queue()
+                    .enqueue_with(&Upload { number, path }, options.backoff(Duration::from_secs(7)))?;
+            }
+            self.queue()
+                .enqueue_with(&Mail { number: minute, path: "ada\u{1b}[2J".into() }, Options::new())?;
+            self.tests.run_until_idle()?;
+            self.tests.advance(Duration::from_secs(60))?;
+            self.tests.run_until_idle()?;
+        }
+        let moved = self.queue().move_to_dead_letters(Filter::new().task_name("上传").limit(6))?;
+        assert_eq!(moved.changed, 6);
+        let letters = self.queue().dead_letters().list(Filter::new().limit(1))?;
+        self.queue().dead_letters().replay(letters[0].task_id)?;
+        self.tests.run_until_idle()?;
+        self.queue().pause("reports")?;
+        for number in 0..4 {
+            let options = Options::new().queue("reports").priority(3);
+            self.queue().enqueue_with(&Report { number, path: "q\u{202e}1".into() }, options)?;
+        }
+        self.tests.advance(Duration::from_secs(5))
+    }
+
+    /// Lets everything be answered that is asked, as if the data thread were infinitely fast.
+    pub fn settle(&mut self) {
+        for _ in 0..100 {
+            let now = self.tests.clock().now();
+            let asks = self.app.tick(now, self.monotonic);
+            if asks.is_empty() {
+                return;
+            }
+            asks.into_iter().for_each(|ask| self.answer(ask));
+        }
+        panic!("the screen asks for ever");
+    }
+
+    /// Lets the screen look again.
+    pub fn refresh(&mut self) {
+        self.monotonic += Duration::from_secs(60);
+        self.settle();
+    }
+
+    /// Answers as the data thread would.
+    pub fn answer(&mut self, ask: Ask) {
+        self.asked.push(ask.clone());
+        let now = || Duration::ZERO;
+        match ask {
+            Ask::Pulse { with_rates } => {
+                let time = self.tests.clock().now();
+                let pulse = pulse(self.queue(), with_rates.then_some(time)).expect("the file can be read");
+                self.app.on_answer(Answer::Pulse(Box::new(pulse)));
+            }
+            Ask::Look(serial, look) => {
+                let mut search = Search::new(look);
+                loop {
+                    let found = search.step(self.tests.queue(), now).expect("the file can be read");
+                    let is_over = found.searching.is_none();
+                    self.app.on_answer(Answer::Look(serial, found));
+                    if is_over {
+                        return;
+                    }
+                }
+            }
+            Ask::Count(serial, deed) => self.sweep(serial, Sweep::count(deed)),
+            Ask::Do(serial, deed) => self.sweep(serial, Sweep::perform(deed)),
+            Ask::Stop => {}
+        }
+    }
+
+    fn sweep(&mut self, serial: Serial, mut sweep: Sweep) {
+        loop {
+            let tally = sweep.step(self.tests.queue(), || Duration::ZERO).expect("the file can be written");
+            let answer =
+                if sweep.writes() { Answer::Did(serial, tally) } else { Answer::Count(serial, tally) };
+            self.app.on_answer(answer);
+            if tally.is_done {
+                return;
+            }
+        }
+    }
+
+    /// Presses keys, with blanks between them: names of keys, or text that is typed. `" "` is a blank.
+    pub fn keys(&mut self, keys: &str) {
+        for word in keys.split(' ').filter(|word| !word.is_empty()) {
+            let code = match word {
+                "Enter" => Some(KeyCode::Enter),
+                "Esc" => Some(KeyCode::Esc),
+                "Tab" => Some(KeyCode::Tab),
+                "Up" => Some(KeyCode::Up),
+                "Down" => Some(KeyCode::Down),
+                "PageDown" => Some(KeyCode::PageDown),
+                "End" => Some(KeyCode::End),
+                "Space" | "\"" => Some(KeyCode::Char(' ')),
+                _ => None,
+            };
+            match code {
+                Some(code) => self.press(code),
+                None => word.chars().for_each(|c| self.press(KeyCode::Char(c))),
+            }
+        }
+    }
+
+    fn press(&mut self, code: KeyCode) {
+        match self.app.on_key(KeyEvent::new(code, KeyModifiers::NONE)) {
+            Some(Command::Ask(ask)) => self.answer(*ask),
+            Some(Command::Quit) => panic!("it quits"),
+            None => {}
+        }
+        self.settle();
+    }
+
+    pub fn resize(&mut self, size: (u16, u16)) {
+        self.app.resize(size);
+        self.settle();
+    }
+
+    /// The screen as it would be.
+    pub fn draw(&mut self, ink: Ink) -> Buffer {
+        let (width, height) = self.app.size;
+        let mut terminal =
+            Terminal::new(TestBackend::new(width, height)).expect("memory is no terminal that fails");
+        terminal.draw(|frame| draw(&self.app, ink, frame)).expect("memory is no terminal that fails");
+        terminal.backend().buffer().clone()
+    }
+
+    /// Its text, a line for each row. What stands behind a wide character is no cell of its own.
+    pub fn text(buffer: &Buffer) -> String {
+        let width = usize::from(buffer.area.width);
+        let row = |cells: &[ratatui::buffer::Cell]| {
+            let (mut line, mut hidden) = (String::new(), 0);
+            for cell in cells {
+                if hidden > 0 {
+                    hidden -= 1;
+                    continue;
+                }
+                line.push_str(cell.symbol());
+                hidden = cell.symbol().width().saturating_sub(1);
+            }
+            format!("{}\n", line.trim_end())
+        };
+        buffer.content().chunks(width.max(1)).map(row).collect()
+    }
+
+    /// The screen must be as it was written down; `PERDURA_BLESS=1` writes it down.
+    #[track_caller]
+    pub fn assert_screen(&mut self, name: &str) {
+        let text = Stage::text(&self.draw(Ink { colors: true }));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/tui/screens/{name}.txt"));
+        if std::env::var_os("PERDURA_BLESS").is_some() {
+            std::fs::write(&path, &text).expect("the sources can be written where screens are blessed");
+        }
+        let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(text == wanted, "{name} is not as in {}:\n{text}\nPERDURA_BLESS=1 writes it", path.display());
+    }
+}
+
+fn handlers() -> crate::Builder {
+    Queue::builder()
+        .handle(|upload: Upload, cx: &Context| -> Result<u64, Failure> {
+            cx.write_output(OutputStream::Stdout, &format!("uploading {}\n\u{1b}[31mred\n", upload.path));
+            match upload.number % 10 {
+                3 => Err(Failure::permanent(format!("the quota of user {} is used up: 任务", upload.number))),
+                7 => Err(Failure::named("net.timeout", format!("no answer in {} s\u{1b}[2J", upload.number))),
+                9 if upload.number > 100 => Err(Failure::cancel("not wanted")),
+                _ => Ok(upload.number),
+            }
+        })
+        .handle(|mail: Mail, cx: &Context| -> Result<(), Failure> {
+            cx.save_checkpoint(&(mail.number, "half"))?;
+            let busy = Failure::named("smtp.busy", "try later\u{202e}");
+            if mail.number % 3 == 0 {
+                Err(busy.retry_after(Duration::from_secs(3600 + mail.number)))
+            } else {
+                Ok(())
+            }
+        })
+        .handle(|_: Report, _: &Context| -> Result<(), Failure> { Ok(()) })
+}

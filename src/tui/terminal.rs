@@ -1,0 +1,134 @@
+//! The terminal itself: the only file that reads keys and writes to the screen.
+
+use std::io::{self, stdout};
+use std::time::Duration;
+
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, DisableBracketedPaste, EnableBracketedPaste, Event, KeyEventKind};
+use ratatui::crossterm::execute;
+
+use super::app::App;
+use super::data::Data;
+use super::draw::{Ink, draw};
+use super::keys::Command;
+use crate::cli::{Done, Exit, Trouble};
+use crate::{Clock, SystemClock};
+
+/// How soon the screen looks for an answer that it waits for.
+const SOON: Duration = Duration::from_millis(15);
+/// How soon it looks for signals, and whether something is due.
+const NOW_AND_THEN: Duration = Duration::from_millis(200);
+
+/// Shows the screen until somebody has seen enough.
+pub(super) fn show(mut app: App, data: &Data, ink: Ink) -> Done {
+    let mut signals = Signals::listen()?;
+    let mut screen = Screen::enter()?;
+    let size = screen.terminal.size()?;
+    app.resize((size.width, size.height));
+    let clock = SystemClock::new();
+    let mut drawn = None;
+    loop {
+        if let Some(exit) = signals.received() {
+            return Ok(exit);
+        }
+        let answers = data.answers().ok_or_else(stopped)?;
+        let has_news = !answers.is_empty();
+        answers.into_iter().for_each(|answer| app.on_answer(answer));
+        let now = clock.now();
+        app.tick(now, clock.monotonic()).into_iter().for_each(|ask| data.ask(ask));
+        let second = Some(now.as_millis().div_euclid(1_000));
+        if has_news || drawn != second {
+            screen.terminal.draw(|frame| draw(&app, ink, frame))?;
+            drawn = second;
+        }
+        if !event::poll(if app.is_waiting() { SOON } else { NOW_AND_THEN })? {
+            continue;
+        }
+        drawn = None;
+        loop {
+            if let Some(command) = heard(&mut app, event::read()?) {
+                match command {
+                    Command::Quit => return Ok(Exit::Done),
+                    Command::Ask(ask) => data.ask(*ask),
+                }
+            }
+            if !event::poll(Duration::ZERO)? {
+                break;
+            }
+        }
+    }
+}
+
+fn heard(app: &mut App, event: Event) -> Option<Command> {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => app.on_key(key),
+        Event::Paste(text) => {
+            app.on_paste(&text);
+            None
+        }
+        Event::Resize(width, height) => {
+            app.resize((width, height));
+            None
+        }
+        _ => None,
+    }
+}
+
+fn stopped() -> Trouble {
+    Trouble::new(Exit::File, "the thread that reads the file has stopped; this is a bug in perdura")
+}
+
+/// The terminal while it is ours. When this is dropped it is as it was before; a panic gives it back before it speaks.
+struct Screen {
+    terminal: DefaultTerminal,
+}
+
+impl Screen {
+    fn enter() -> io::Result<Screen> {
+        let terminal = ratatui::try_init()?;
+        let screen = Screen { terminal };
+        // So that a text from the clipboard is not taken for keys.
+        execute!(stdout(), EnableBracketedPaste)?;
+        Ok(screen)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // There is nobody to tell: the terminal is gone, or stays as it is.
+        let _ = execute!(stdout(), DisableBracketedPaste);
+        let _ = self.terminal.show_cursor();
+        let _ = ratatui::try_restore();
+    }
+}
+
+/// The signals that end the screen.
+#[cfg(unix)]
+struct Signals(signal_hook::iterator::Signals);
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]).map(Signals)
+    }
+
+    fn received(&mut self) -> Option<Exit> {
+        let signal = self.0.pending().next()?;
+        Some(if signal == signal_hook::consts::SIGINT { Exit::Interrupted } else { Exit::Terminated })
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        Ok(Signals)
+    }
+
+    fn received(&mut self) -> Option<Exit> {
+        None
+    }
+}

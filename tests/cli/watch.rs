@@ -1,0 +1,206 @@
+//! The screen, as one sees it: in a real terminal.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use perdura::{Config, Context, Failure, Filter, Options, Queue, State, Task};
+use serde::{Deserialize, Serialize};
+
+use crate::support::{Place, await_that};
+
+#[derive(Serialize, Deserialize)]
+struct Fetch {
+    number: u64,
+}
+
+impl Task for Fetch {
+    const NAME: &'static str = "fetch";
+}
+
+/// A file with tasks that failed, succeeded and wait.
+fn a_file(place: &Place) {
+    let config = Config { max_task_attempts: 1, ..Config::default() };
+    let fetch = |fetch: Fetch, _: &Context| match fetch.number {
+        0..20 => Err(Failure::named("fetch.gone", format!("there is no object {}", fetch.number))),
+        20..23 => Err(Failure::named("fetch.denied", format!("not for {}", fetch.number))),
+        number => Ok(number),
+    };
+    let queue =
+        Queue::builder().config(config).workers(1).handle(fetch).open(place.path("tasks.db")).unwrap();
+    for number in 0..30 {
+        queue.enqueue(&Fetch { number }).unwrap();
+    }
+    queue.enqueue_with(&Fetch { number: 99 }, Options::new().delay(Duration::from_secs(3600))).unwrap();
+    queue.drain().unwrap();
+    queue.shutdown(Duration::from_secs(10)).unwrap();
+}
+
+/// A terminal in which a command runs. It ends with its test.
+struct Terminal {
+    socket: String,
+}
+
+impl Terminal {
+    /// Runs this line of a shell in the folder of a place. None if there is no tmux, loudly; with `CI=true` that is a failure.
+    #[track_caller]
+    fn run(place: &Place, line: &str) -> Option<Terminal> {
+        if Command::new("tmux").arg("-V").output().is_err() {
+            assert!(
+                std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+                "this machine has no tmux, and CI=true allows no skip"
+            );
+            eprintln!("SKIPPED: this machine has no tmux (at {})", std::panic::Location::caller());
+            return None;
+        }
+        let folder = place.path("");
+        let socket = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let terminal = Terminal { socket };
+        let script = format!("PATH={}:$PATH; {line}; echo ended: $?; stty -a; exec cat", bin_folder());
+        let place = folder.to_str().unwrap();
+        let size = ["-x", "80", "-y", "24"];
+        let began = terminal.tmux(
+            ["-f", "/dev/null", "new-session", "-d", "-c", place].into_iter().chain(size).chain([&*script]),
+        );
+        assert!(began.status.success(), "{began:?}");
+        Some(terminal)
+    }
+
+    fn tmux<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Output {
+        Command::new("tmux").args(["-L", &self.socket]).args(words).output().unwrap()
+    }
+
+    fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.tmux(["capture-pane", "-p"]).stdout).into_owned()
+    }
+
+    #[track_caller]
+    fn shows(&self, text: &str) {
+        let mut last = String::new();
+        let caller = std::panic::Location::caller();
+        let found = || {
+            last = self.screen();
+            last.contains(text)
+        };
+        await_that(&format!("{text:?} on the screen (at {caller})"), found);
+    }
+
+    fn press(&self, key: &str) {
+        self.tmux(["send-keys", key]);
+    }
+
+    fn types(&self, text: &str) {
+        self.tmux(["send-keys", "-l", text]);
+    }
+
+    /// The command has ended so, and the terminal is as it was.
+    #[track_caller]
+    fn is_restored(&self, ended: &str) {
+        self.shows(ended);
+        self.shows("icanon"); // the answer of stty is all there
+        let screen = self.screen();
+        let is_on = |flag: &str| screen.split([' ', '\n', ';']).any(|word| word == flag);
+        assert!(is_on("icanon") && is_on("echo") && is_on("isig"), "{screen}");
+        let state = self.tmux(["display-message", "-p", "#{alternate_on} #{cursor_flag}"]);
+        assert_eq!(String::from_utf8_lossy(&state.stdout).trim(), "0 1", "alternate screen, cursor");
+        assert!(!screen.contains("perdura watch  "), "{screen}");
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.tmux(["kill-server"]);
+    }
+}
+
+fn bin_folder() -> String {
+    let command = std::path::Path::new(env!("CARGO_BIN_EXE_perdura"));
+    format!("'{}'", command.parent().unwrap().display())
+}
+
+fn in_state(place: &Place, state: State) -> u64 {
+    place.queue().count(Filter::new().state(state)).unwrap()
+}
+
+#[test]
+fn a_group_of_failures_is_found_and_retried() {
+    let place = Place::new();
+    a_file(&place);
+    let Some(terminal) = Terminal::run(&place, "perdura --db tasks.db watch --every 200ms") else { return };
+    terminal.shows("FAILED 23");
+    terminal.shows("SUCCEEDED 7");
+    terminal.press("2");
+    terminal.press("/");
+    terminal.types("state:failed denied");
+    terminal.press("Enter");
+    terminal.shows("filter state:failed denied");
+    terminal.shows("fetch.denied: not for 22");
+    assert!(!terminal.screen().contains("fetch.gone"));
+    terminal.press("3");
+    terminal.shows("there is no object #");
+    terminal.press("R");
+    terminal.shows("Retry 20 tasks?");
+    assert_eq!(in_state(&place, State::Failed), 23, "it waits for a yes");
+    terminal.press("y");
+    terminal.shows("retried 20 tasks");
+    assert_eq!((in_state(&place, State::Failed), in_state(&place, State::Queued)), (3, 21));
+    terminal.shows("3 Failures 3"); // by itself
+    terminal.press("q");
+    terminal.is_restored("ended: 0");
+}
+
+#[test]
+fn sigterm_gives_the_terminal_back() {
+    let place = Place::new();
+    a_file(&place);
+    let line = "(echo $$; exec sh -c 'echo $$ > pid; exec perdura --db tasks.db watch')";
+    let Some(terminal) = Terminal::run(&place, line) else { return };
+    terminal.shows("FAILED 23");
+    let killed = Command::new("kill").args(["-TERM", place.read("pid").trim()]).status().unwrap();
+    assert!(killed.success());
+    terminal.is_restored("ended: 143");
+}
+
+#[test]
+fn a_file_that_goes_and_comes_back_is_told_and_seen_again() {
+    let place = Place::new();
+    a_file(&place);
+    let Some(terminal) = Terminal::run(&place, "perdura --db tasks.db watch --every 100ms") else { return };
+    terminal.shows("FAILED 23");
+    let aside = place.path("aside.db");
+    std::fs::rename(place.path("tasks.db"), &aside).unwrap();
+    terminal.shows("trying again");
+    assert!(terminal.screen().contains("FAILED 23"), "what was known stays");
+    assert!(!place.path("tasks.db").exists(), "looking makes no file");
+    std::fs::rename(&aside, place.path("tasks.db")).unwrap();
+    await_that("the trouble to end", || !terminal.screen().contains("trying again"));
+    terminal.press("q");
+    terminal.is_restored("ended: 0");
+}
+
+#[test]
+fn the_screen_follows_the_size_of_the_terminal() {
+    let place = Place::new();
+    a_file(&place);
+    let Some(terminal) = Terminal::run(&place, "NO_COLOR=1 perdura --db tasks.db watch") else { return };
+    terminal.shows("FAILED 23");
+    terminal.tmux(["resize-window", "-x", "50", "-y", "10"]);
+    terminal.shows("Make it larger");
+    terminal.tmux(["resize-window", "-x", "140", "-y", "40"]);
+    terminal.shows("FAILED 23");
+    let colored = terminal.tmux(["capture-pane", "-p", "-e"]);
+    let colored = String::from_utf8_lossy(&colored.stdout).into_owned();
+    assert!(!colored.contains("[31m") && !colored.contains(";31m"), "NO_COLOR: {colored:?}");
+    terminal.press("C-c");
+    terminal.is_restored("ended: 0");
+}
+
+#[test]
+fn without_a_terminal_it_says_what_to_use() {
+    let place = Place::new();
+    a_file(&place);
+    let said = place.run(["watch"]);
+    assert_eq!((said.code, said.out.as_str()), (Some(2), ""));
+    assert!(said.err.contains("`perdura stats --json`"), "{}", said.err);
+    let said = place.run(["watch", "--every", "1ms"]);
+    assert!(said.code == Some(2) && said.err.contains("100ms to 1h"), "{}", said.err);
+}
