@@ -120,6 +120,18 @@ fn an_attempt_that_its_process_took_along_counts_as_lost() {
 }
 
 #[test]
+fn an_attempt_that_is_lost_and_tried_again_has_no_length() {
+    let (tests, clock) = stepped(Queue::builder());
+    enqueue(&tests, &[Way::Succeed], Options::new());
+    let (crashed, _) = tests.crash_in_attempt(true).unwrap();
+    let tests = crashed.reopen(Queue::builder().clock(clock).handle(act)).unwrap();
+    tests.run_until_idle().unwrap();
+    let all = tests.queue().rollups(Timestamp::from_millis(0).to_system_time()).unwrap();
+    let [minute] = &all[..] else { panic!("{all:?}") };
+    assert_eq!((minute.retried, minute.succeeded, minute.ran.count()), (1, 1, 1));
+}
+
+#[test]
 fn output_is_kept_with_the_attempt_and_cut_in_the_middle() {
     let (mut tests, _clock) = stepped(Queue::builder());
     let long = 200_000;
