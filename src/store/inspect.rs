@@ -11,7 +11,6 @@ use super::open::Readback;
 use super::schema::VERSION;
 use super::wal::{self, WalReport};
 use super::{mounts, sidecar};
-use crate::error::Error;
 use crate::task::Timestamp;
 
 /// What is known of a file beside its tasks. Made by [`Queue::inspect`](crate::Queue::inspect).
@@ -81,7 +80,7 @@ pub(crate) fn inspect(conn: &Connection, path: &Path, pragmas: Vec<Readback>) ->
     let sql = "SELECT file_id, created_at_ms, owner_epoch, served FROM perdura_meta WHERE id = 1";
     let (file_id, created, owner_epoch, served): ([u8; 16], i64, i64, Option<String>) =
         conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-    let unreadable = |e| Error::from(super::open::file_error("the -wal file cannot be read", e));
+    let unreadable = |e| super::open::file_error("the -wal file cannot be read", e);
     let owner = sidecar::owner(&beside(path, "-owner"));
     Ok(FileReport {
         path: path.to_owned(),
