@@ -364,6 +364,11 @@ fn a_copy_has_its_name_only_when_it_is_whole() {
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);
     assert!(refused.to_string().contains("new.db-half"), "{refused}");
     assert!(killed.exists(), "it may be another run's");
+    std::fs::write(folder.path().join("new.db-half-wal"), "and beside it").unwrap();
+    std::fs::remove_file(&killed).unwrap();
+    tests.queue().backup(folder.path().join("new.db"), |_| ()).unwrap();
+    let left = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().contains("-half")), "nothing else is left");
 }
 
 #[test]
