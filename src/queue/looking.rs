@@ -60,7 +60,8 @@ impl Queue {
         self.store().read(store::next_due)
     }
 
-    /// Since when the oldest ready task of each queue could run; queues with nothing ready are left out.
+    /// Since when the oldest ready task of each queue could run, as far as that is known: tasks that were retried by hand or handed back
+    /// say nothing. Queues with nothing ready are left out.
     ///
     /// # Errors
     /// If the file cannot be read.

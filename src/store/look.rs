@@ -33,14 +33,15 @@ pub(crate) fn output(conn: &Connection, id: TaskId, generation: Option<u64>) -> 
     Ok(all)
 }
 
-/// Since when the oldest ready task of each queue that has one could run. It looks at the oldest id of each priority.
+/// Since when the oldest ready task of each queue that has one could run. It looks at the oldest id of each priority, and leaves out
+/// those of which that is not known: they were retried by hand or handed back.
 pub(crate) fn ready_since(conn: &Connection) -> Sql<Vec<(String, Timestamp)>> {
     let mut queues = conn.prepare_cached("SELECT queue_id, queue FROM perdura_queues ORDER BY queue")?;
     let queues = queues
         .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let mut next = conn.prepare_cached(
-        "SELECT priority, COALESCE(run_at_ms, created_at_ms) FROM perdura_tasks
+        "SELECT priority, CASE generation WHEN 0 THEN COALESCE(run_at_ms, created_at_ms) ELSE run_at_ms END FROM perdura_tasks
          WHERE queue_id = ?1 AND state = 0 AND hold = 0 AND priority < ?2
          ORDER BY priority DESC, task_id LIMIT 1",
     )?;
@@ -48,10 +49,11 @@ pub(crate) fn ready_since(conn: &Connection) -> Sql<Vec<(String, Timestamp)>> {
     for (queue_id, queue) in queues {
         let (mut below, mut oldest) = (i64::MAX, None);
         for _ in 0..PRIORITIES {
-            let found = next.query_row((queue_id, below), |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)));
+            let found =
+                next.query_row((queue_id, below), |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)));
             let Some((priority, since)) = found.optional()? else { break };
             below = priority;
-            oldest = oldest.into_iter().chain([since]).min();
+            oldest = oldest.into_iter().chain(since).min();
         }
         all.extend(oldest.map(|ms| (queue, Timestamp::from_millis(ms))));
     }

@@ -249,6 +249,10 @@ fn the_oldest_ready_task_of_each_queue_is_told() {
         began.after(Duration::from_secs(30)),
         "since it was due"
     );
+    let failed = enqueue(&tests, &[fail("x")], Options::new().queue("c").max_attempts(1));
+    tests.run_until_idle().unwrap();
+    tests.queue().retry(failed).unwrap();
+    assert!(tests.queue().ready_since().unwrap().is_empty(), "it is not ready since it was enqueued");
 }
 
 #[test]
