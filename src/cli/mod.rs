@@ -72,7 +72,7 @@ pub struct Command {
     #[command(flatten)]
     common: Common,
     #[command(subcommand)]
-    verb: Verb,
+    verb: Box<Verb>,
 }
 
 impl Command {
