@@ -188,7 +188,7 @@ CREATE TABLE perdura_rollups (
     minute  INTEGER NOT NULL, -- minutes since 1970 UTC
     name_id INTEGER NOT NULL,
     measure INTEGER NOT NULL, -- 0-4 attempts by how long they ran: SUCCEEDED, to be retried, FAILED, LOST, CANCELLED; 5 attempts by how long they had been ready
-    bucket  INTEGER NOT NULL, -- the length of time, by the scale of src/task/histogram.rs
+    bucket  INTEGER NOT NULL, -- the length of time, by the scale of src/task/histogram.rs; 255: nobody knows it
     n       INTEGER NOT NULL,
     PRIMARY KEY (minute, name_id, measure, bucket)
 ) STRICT, WITHOUT ROWID;

@@ -14,6 +14,8 @@ mod handler;
 mod lifecycle;
 mod planted;
 mod queue;
+#[cfg(feature = "report")]
+mod report;
 mod retry;
 mod store;
 mod sync;

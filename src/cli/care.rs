@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use super::screen::JsonLines;
 use super::words::{bytes, count};
 use super::{Done, Exit, Session, Trouble, grammar};
 use crate::Progress;
@@ -52,7 +53,7 @@ pub(super) fn backup(session: &mut Session, to: &Path) -> Done {
 pub(super) fn export(session: &mut Session, to: Option<&Path>) -> Done {
     let queue = session.look()?;
     let rows = match to.filter(|to| to.as_os_str() != "-") {
-        None => queue.export(&mut session.screen)?,
+        None => queue.export(JsonLines(&mut session.screen))?,
         Some(to) => {
             let mut file = BufWriter::new(private_file(to)?);
             let rows = queue.export(&mut file)?;

@@ -149,10 +149,13 @@ fn each(
 /// Pauses or resumes queues.
 pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool) -> Done {
     let queue = session.queue()?;
-    let (set, word): (fn(&Queue, &str) -> Result<(), Error>, _) =
-        if paused { (Queue::pause, "paused") } else { (Queue::resume, "claimed from again") };
+    let word = if paused { "paused" } else { "claimed from again" };
     for name in queues {
-        set(&queue, name)?;
+        if paused {
+            queue.pause(name)?
+        } else {
+            queue.resume(name)?
+        }
         if session.json {
             session.screen.json(&serde_json::json!({ "queue": name, "paused": paused }))?;
         } else {

@@ -42,6 +42,8 @@ use clap::{CommandFactory, Parser};
 use crate::TaskId;
 
 pub use screen::When;
+#[cfg(feature = "report")]
+pub(crate) use screen::{safe, safe_lines};
 pub(crate) use session::Session;
 pub use trouble::Exit;
 pub(crate) use trouble::{Done, Trouble};
@@ -155,6 +157,8 @@ enum Verb {
         #[arg(value_name = "FOLDER")]
         folder: Option<PathBuf>,
     },
+    #[cfg(feature = "report")]
+    Report(crate::report::Report),
     #[cfg(feature = "tui")]
     Watch(crate::tui::Watch),
 }
@@ -183,6 +187,8 @@ impl Verb {
             Verb::Init => care::init(session),
             Verb::Completions { shell } => care::completions(session, shell),
             Verb::Man { folder } => care::manual(session, folder),
+            #[cfg(feature = "report")]
+            Verb::Report(report) => report.run(session),
             #[cfg(feature = "tui")]
             Verb::Watch(watch) => watch.run(session),
         }

@@ -153,6 +153,24 @@ impl Write for Screen {
     }
 }
 
+/// Takes lines of JSON to the screen, each piece of which is whole text, as [`Screen::json`] does.
+pub(super) struct JsonLines<'s>(pub &'s mut Screen);
+
+impl Write for JsonLines<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for line in String::from_utf8_lossy(bytes).split_inclusive('\n') {
+            let text = line.strip_suffix('\n').unwrap_or(line);
+            self.0.write_all(safe_json(text).as_bytes())?;
+            self.0.write_all(&line.as_bytes()[text.len()..])?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Text that does nothing to a terminal but appear: control characters and marks of direction are written out (`\u{1b}`).
 pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     escape(text, |_| false)

@@ -338,7 +338,7 @@ impl Doorbell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SystemClock;
+    use crate::clock::SystemClock;
     use crate::task::{Claimed, OutputStream, Progress, Verdict};
 
     #[test]

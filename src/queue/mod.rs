@@ -336,7 +336,8 @@ impl Queue {
                 ));
             }
             // Of one moment: a task that is settled, or promoted, between two looks would be in neither.
-            let (due, counts) = self.store().read(|conn| Ok((store::next_due(conn)?, store::counts(conn)?)))?;
+            let (due, counts) =
+                self.store().read(|conn| Ok((store::next_due(conn)?, store::counts(conn)?)))?;
             if due.is_some_and(|due| due <= self.handle.core.now()) {
                 return Ok(None); // the timer is about to promote it
             }

@@ -40,17 +40,24 @@ pub(super) fn make_whole<R>(path: &Path, make: impl FnOnce(&Path) -> Sql<R>) -> 
         }
         _ => file_error(&format!("{} cannot be created", half.display()), e),
     })?;
+    remove_companions(half); // of a killed run
     let done = make(half).and_then(|made| Ok(name(half, path).map(|()| made)?));
     if done.is_err() {
-        for companion in ["", "-journal", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(beside(half, companion)); // the error that led here says more
-        }
+        remove_companions(half);
+        let _ = std::fs::remove_file(half); // the error that led here says more
     }
     done
 }
 
 /// What a name ends in as long as the file is not whole.
 const HALF: &str = "-half";
+
+/// Removes what SQLite may have left beside a file.
+fn remove_companions(path: &Path) {
+    for companion in ["-journal", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(beside(path, companion)); // mostly there is none
+    }
+}
 
 fn exists(path: &Path, what_to_do: &str) -> Error {
     Error::invalid_value("path", path.display(), &format!("exists already; {what_to_do}"))

@@ -11,7 +11,6 @@ use super::open::Readback;
 use super::schema::VERSION;
 use super::wal::{self, WalReport};
 use super::{mounts, sidecar};
-use crate::error::Error;
 use crate::task::Timestamp;
 
 /// What is known of a file beside its tasks. Made by [`Queue::inspect`](crate::Queue::inspect).

@@ -78,7 +78,7 @@ fn settle_dead(
         let error = ErrorReport::new(TASK_LOST, "the process ended while the task was running", "");
         close_attempt(tx, row, outcome, &error, now)?;
         if let Some(measure) = measure(&next) {
-            tx.roll_up(now, row.name_id, measure, Duration::ZERO); // nobody knows when it died
+            tx.roll_up(now, row.name_id, measure, None); // nobody knows when it died
         }
     }
     Ok(Some(event))

@@ -169,9 +169,9 @@ fn settle_one(
 /// Counts an attempt that has come to an end of its own.
 fn roll_up(tx: &Tx<'_>, s: &Settlement, measure: Measure, now: Timestamp) -> Sql<()> {
     let name_id = tx.name_id(&s.task_name)?;
-    tx.roll_up(now, name_id, measure, s.ran);
-    if let Some(waited) = s.waited {
-        tx.roll_up(now, name_id, Measure::Waited, waited);
+    tx.roll_up(now, name_id, measure, Some(s.ran));
+    if s.waited.is_some() {
+        tx.roll_up(now, name_id, Measure::Waited, s.waited);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::fault::{Sql, contradiction};
 use super::names::{Met, Names};
 use super::rollups::{self, RollupKey, minute_of};
 use super::suspects;
-use crate::task::{Claimed, Hold, Measure, State, TaskId, Timestamp, bucket_of};
+use crate::task::{Claimed, Hold, Measure, State, TaskId, Timestamp, UNKNOWN, bucket_of};
 
 /// A running write transaction. Whoever begins it calls [`Tx::finish`] before the COMMIT.
 pub(crate) struct Tx<'c> {
@@ -133,9 +133,9 @@ impl<'c> Tx<'c> {
         *self.counts.borrow_mut().entry((queue_id, state.code(), hold.code())).or_default() += by;
     }
 
-    /// Counts an attempt: what became of it, or how long it had waited.
-    pub(super) fn roll_up(&self, now: Timestamp, name_id: i64, measure: Measure, length: Duration) {
-        let key = (minute_of(now), name_id, measure, bucket_of(length));
+    /// Counts an attempt: what became of it, or how long it had waited; the length of time, if it is known.
+    pub(super) fn roll_up(&self, now: Timestamp, name_id: i64, measure: Measure, length: Option<Duration>) {
+        let key = (minute_of(now), name_id, measure, length.map_or(UNKNOWN, bucket_of));
         *self.rollups.borrow_mut().entry(key).or_default() += 1;
     }
 

@@ -70,6 +70,9 @@ impl Histogram {
     }
 }
 
+/// The bucket of a length that nobody knows: no length is so long.
+pub(crate) const UNKNOWN: u8 = u8::MAX;
+
 /// The bucket that a length falls into.
 pub(crate) fn bucket_of(length: Duration) -> u8 {
     let micros = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);

@@ -19,7 +19,7 @@ pub use failures::{FailureGroup, Failures};
 pub(crate) use filter::DEFAULT_PAGE;
 pub use filter::Filter;
 pub use histogram::Histogram;
-pub(crate) use histogram::bucket_of;
+pub(crate) use histogram::{UNKNOWN, bucket_of};
 pub use id::{Enqueued, TaskId};
 pub(crate) use name::check_name;
 pub(crate) use options::Due;

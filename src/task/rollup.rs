@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::histogram::Histogram;
+use super::histogram::{Histogram, UNKNOWN};
 use super::timestamp::Timestamp;
 
 /// What the attempts of one task name did in one minute. Made by [`Queue::rollups`](crate::Queue::rollups).
@@ -23,7 +23,7 @@ pub struct Rollup {
     pub lost: u64,
     /// Attempts that left their task `CANCELLED`.
     pub cancelled: u64,
-    /// How long the handlers ran, where they came to an end of their own.
+    /// How long the handlers ran, but for attempts that their process took along.
     pub ran: Histogram,
     /// How long the tasks had been ready when their attempts started.
     pub waited: Histogram,
@@ -77,7 +77,7 @@ impl Rollup {
             Measure::Waited => return self.waited.add(bucket, n),
         };
         *counter = counter.saturating_add(n);
-        if measure != Measure::Lost {
+        if bucket != UNKNOWN {
             self.ran.add(bucket, n);
         }
     }

@@ -134,6 +134,11 @@ fn show_tells_everything_and_never_steers_the_terminal() {
         assert!(said.out.contains(part), "{part} is not in\n{}", said.out);
     }
     assert!(said.out.contains("sending\\u{1b}[2J") && !said.out.contains('\u{1b}'), "{}", said.out);
+    place.queue().enqueue(&Upload { file: "\u{9b}2J\u{202e}".into(), fails: false }).unwrap();
+    for verb in [&["export"][..], &["show", "9", "--json"]] {
+        let out = place.run(verb).ok().out;
+        assert!(out.contains("\\u009b2J\\u202e") && !out.contains(['\u{9b}', '\u{202e}']), "{verb:?}: {out}");
+    }
     let json = place.run(["show", "3", "--json"]).ok().json();
     assert_eq!(json["args"]["file"], "3.bin");
     assert_eq!(json["attempts"][0]["outcome"], "failed");

@@ -8,6 +8,10 @@ mod care;
 mod jobs;
 #[cfg(unix)]
 mod jobs_killed;
+#[cfg(feature = "report")]
+mod report;
+#[cfg(feature = "report")]
+mod report_files;
 mod support;
 #[cfg(all(unix, feature = "tui"))]
 mod watch;

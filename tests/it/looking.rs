@@ -120,6 +120,18 @@ fn an_attempt_that_its_process_took_along_counts_as_lost() {
 }
 
 #[test]
+fn an_attempt_that_is_lost_and_tried_again_has_no_length() {
+    let (tests, clock) = stepped(Queue::builder());
+    enqueue(&tests, &[Way::Succeed], Options::new());
+    let (crashed, _) = tests.crash_in_attempt(true).unwrap();
+    let tests = crashed.reopen(Queue::builder().clock(clock).handle(act)).unwrap();
+    tests.run_until_idle().unwrap();
+    let all = tests.queue().rollups(Timestamp::from_millis(0).to_system_time()).unwrap();
+    let [minute] = &all[..] else { panic!("{all:?}") };
+    assert_eq!((minute.retried, minute.succeeded, minute.ran.count()), (1, 1, 1));
+}
+
+#[test]
 fn output_is_kept_with_the_attempt_and_cut_in_the_middle() {
     let (mut tests, _clock) = stepped(Queue::builder());
     let long = 200_000;
@@ -352,6 +364,11 @@ fn a_copy_has_its_name_only_when_it_is_whole() {
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);
     assert!(refused.to_string().contains("new.db-half"), "{refused}");
     assert!(killed.exists(), "it may be another run's");
+    std::fs::write(folder.path().join("new.db-half-wal"), "and beside it").unwrap();
+    std::fs::remove_file(&killed).unwrap();
+    tests.queue().backup(folder.path().join("new.db"), |_| ()).unwrap();
+    let left = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().contains("-half")), "nothing else is left");
 }
 
 #[test]

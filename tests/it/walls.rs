@@ -58,7 +58,7 @@ const ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
     ),
     (Rule::Database, &["rusqlite", "r2d2", "r2d2_sqlite", "libsqlite3_sys"], &["src/store/"]),
     (Rule::Threads, &["thread::spawn", "thread::scope", "thread::Builder", "rayon::spawn"], THREADS),
-    (Rule::Files, &["std::fs"], &["src/store/", "src/cli/", "src/tui/stage.rs"]),
+    (Rule::Files, &["std::fs"], &["src/store/", "src/cli/", "src/report/", "src/tui/stage.rs"]),
     (
         Rule::Sync,
         &["std::sync::Mutex", "std::sync::RwLock", "std::sync::Condvar", "std::sync::Barrier"],

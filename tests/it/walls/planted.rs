@@ -238,8 +238,8 @@ const PLANTED: &[(&str, &str, &str)] = &[
     ("src/cli/show.rs", "use crate::Store;", "1: cli must use only the public API (crate::Store)"),
     (
         "src/report/mod.rs",
-        "use crate::cli::show;",
-        "1: report must use only the public API (crate::cli::show)",
+        "use crate::store::Store;",
+        "1: report must use only the public API (crate::store::Store)",
     ),
     (
         "src/queue/core.rs",

@@ -1,0 +1,275 @@
+//! What attempts did lately, summed up for a page: by time and by task name. Pure.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{Histogram, Rollup, Timestamp};
+
+/// How attempts ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Succeeded,
+    Retried,
+    Failed,
+    Lost,
+    Cancelled,
+}
+
+impl Outcome {
+    pub const ALL: [Outcome; 5] =
+        [Outcome::Succeeded, Outcome::Retried, Outcome::Failed, Outcome::Lost, Outcome::Cancelled];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Succeeded => "succeeded",
+            Outcome::Retried => "retried",
+            Outcome::Failed => "failed",
+            Outcome::Lost => "lost",
+            Outcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// How many attempts ended how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Outcomes {
+    pub succeeded: u64,
+    /// Failed or lost, and tried again.
+    pub retried: u64,
+    pub failed: u64,
+    pub lost: u64,
+    pub cancelled: u64,
+}
+
+impl Outcomes {
+    pub fn of(self, outcome: Outcome) -> u64 {
+        match outcome {
+            Outcome::Succeeded => self.succeeded,
+            Outcome::Retried => self.retried,
+            Outcome::Failed => self.failed,
+            Outcome::Lost => self.lost,
+            Outcome::Cancelled => self.cancelled,
+        }
+    }
+
+    pub fn ended(self) -> u64 {
+        self.sum(&Outcome::ALL)
+    }
+
+    pub fn sum(self, outcomes: &[Outcome]) -> u64 {
+        outcomes.iter().fold(0, |sum, outcome| sum.saturating_add(self.of(*outcome)))
+    }
+
+    fn add(&mut self, rollup: &Rollup) {
+        for (sum, n) in [
+            (&mut self.succeeded, rollup.succeeded),
+            (&mut self.retried, rollup.retried),
+            (&mut self.failed, rollup.failed),
+            (&mut self.lost, rollup.lost),
+            (&mut self.cancelled, rollup.cancelled),
+        ] {
+            *sum = sum.saturating_add(n);
+        }
+    }
+}
+
+/// What attempts did over time.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Activity {
+    /// How long a bar lasts.
+    pub bar_s: u64,
+    pub bars: Vec<Bar>,
+    pub sum: Outcomes,
+}
+
+/// What attempts did in a part of the time.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Bar {
+    pub from: Timestamp,
+    #[serde(flatten)]
+    pub outcomes: Outcomes,
+}
+
+/// More bars than these are too thin to tell apart on a telephone.
+const MOST_BARS: i64 = 98;
+
+/// How many minutes a bar may last: lengths that hours and days are divided by.
+const STEPS: [i64; 9] = [1, 2, 5, 10, 15, 30, 60, 120, 240];
+
+const MINUTE_MS: i64 = 60_000;
+
+impl Activity {
+    /// Sums rollups up to bars that begin at full steps; the first and the last may be cut short by the time looked at.
+    pub fn new(rollups: &[Rollup], since: Timestamp, now: Timestamp) -> Activity {
+        let minutes = now.since(since).as_secs() / 60 + 1;
+        let fits = |step: &&i64| minutes.cast_signed() / **step < MOST_BARS - 1;
+        let step_ms = STEPS.iter().find(fits).unwrap_or(&STEPS[STEPS.len() - 1]) * MINUTE_MS;
+        let first = since.as_millis().div_euclid(step_ms);
+        let last = now.as_millis().div_euclid(step_ms).clamp(first, first + MOST_BARS - 1);
+        let mut bars: Vec<Bar> = (first..=last)
+            .map(|n| Bar { from: Timestamp::from_millis(n * step_ms), outcomes: Outcomes::default() })
+            .collect();
+        let mut sum = Outcomes::default();
+        for rollup in rollups {
+            let at = rollup.minute.as_millis().div_euclid(step_ms) - first;
+            let bar = usize::try_from(at).ok().and_then(|at| bars.get_mut(at));
+            if let Some(bar) = bar {
+                bar.outcomes.add(rollup);
+                sum.add(rollup);
+            }
+        }
+        Activity { bar_s: step_ms.unsigned_abs() / 1000, bars, sum }
+    }
+}
+
+/// What attempts of a task name did, and how long they took.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct NameFigures {
+    pub task_name: String,
+    #[serde(flatten)]
+    pub outcomes: Outcomes,
+    /// How long handlers ran.
+    pub ran: Distribution,
+    /// How long tasks had been ready when they started.
+    pub waited: Distribution,
+}
+
+/// Lengths of time, counted in buckets of rising length.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Distribution {
+    pub count: u64,
+    #[serde(rename = "p50_s", serialize_with = "in_seconds")]
+    pub p50: Option<Duration>,
+    #[serde(rename = "p95_s", serialize_with = "in_seconds")]
+    pub p95: Option<Duration>,
+    #[serde(rename = "p99_s", serialize_with = "in_seconds")]
+    pub p99: Option<Duration>,
+    pub buckets: Vec<Bucket>,
+}
+
+/// So many lengths, shorter than this one and not shorter than the bucket before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Bucket {
+    #[serde(rename = "below_s", serialize_with = "as_seconds")]
+    pub below: Duration,
+    pub count: u64,
+}
+
+impl From<&Histogram> for Distribution {
+    fn from(histogram: &Histogram) -> Distribution {
+        Distribution {
+            count: histogram.count(),
+            p50: histogram.quantile(0.5),
+            p95: histogram.quantile(0.95),
+            p99: histogram.quantile(0.99),
+            buckets: histogram.buckets().map(|(below, count)| Bucket { below, count }).collect(),
+        }
+    }
+}
+
+/// Sums rollups up by task name, the busiest first.
+pub(super) fn by_name(rollups: &[Rollup]) -> Vec<NameFigures> {
+    let mut names = HashMap::<&str, (Outcomes, Histogram, Histogram)>::new();
+    for rollup in rollups {
+        let (outcomes, ran, waited) = names.entry(&rollup.task_name).or_default();
+        outcomes.add(rollup);
+        ran.merge(&rollup.ran);
+        waited.merge(&rollup.waited);
+    }
+    let figures = names.into_iter().map(|(name, (outcomes, ran, waited))| NameFigures {
+        task_name: name.to_owned(),
+        outcomes,
+        ran: Distribution::from(&ran),
+        waited: Distribution::from(&waited),
+    });
+    let mut figures: Vec<_> = figures.collect();
+    figures.sort_by(|a, b| {
+        b.outcomes.ended().cmp(&a.outcomes.ended()).then_with(|| a.task_name.cmp(&b.task_name))
+    });
+    figures
+}
+
+fn in_seconds<S: serde::Serializer>(length: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+    length.map(|length| length.as_secs_f64()).serialize(s)
+}
+
+fn as_seconds<S: serde::Serializer>(length: &Duration, s: S) -> Result<S::Ok, S::Error> {
+    length.as_secs_f64().serialize(s)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::testing::{ManualClock, SteppedQueue};
+    use crate::{Context, Failure, Queue, Task};
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Walk {
+        succeeds: bool,
+    }
+
+    impl Task for Walk {
+        const NAME: &'static str = "walk";
+    }
+
+    /// What a real queue counts: 30 walks that take from 1 ms on, 10 minutes apart, each third of which fails.
+    pub fn rollups() -> (Vec<Rollup>, Timestamp) {
+        let clock = ManualClock::new();
+        let time = clock.clone();
+        let walk = move |walk: Walk, cx: &Context| {
+            time.advance(Duration::from_millis(cx.id().as_i64().cast_unsigned()));
+            if walk.succeeds { Ok(()) } else { Err(Failure::permanent("lost the way")) }
+        };
+        let mut queue = SteppedQueue::open(Queue::builder().handle(walk), &clock).unwrap();
+        let begin = clock.now_is();
+        for n in 1..=30 {
+            queue.queue().enqueue(&Walk { succeeds: n % 3 > 0 }).unwrap();
+            queue.run_until_idle().unwrap();
+            queue.advance(Duration::from_secs(600)).unwrap();
+        }
+        (queue.queue().rollups(begin.to_system_time()).unwrap(), begin)
+    }
+
+    trait NowIs {
+        fn now_is(&self) -> Timestamp;
+    }
+
+    impl NowIs for ManualClock {
+        fn now_is(&self) -> Timestamp {
+            crate::Clock::now(self)
+        }
+    }
+
+    #[test]
+    fn minutes_become_bars_and_none_is_lost() {
+        let (rollups, begin) = rollups();
+        for (hours, bar_s) in [(1, 60), (2, 120), (6, 300), (24, 900), (1000, 14_400)] {
+            let activity = Activity::new(&rollups, begin, begin.after(Duration::from_secs(hours * 3600)));
+            assert_eq!(activity.bar_s, bar_s, "{hours} h");
+            assert!(activity.bars.len() <= MOST_BARS as usize, "{}", activity.bars.len());
+            let shown: u64 = activity.bars.iter().map(|bar| bar.outcomes.ended()).sum();
+            assert_eq!(shown, activity.sum.ended());
+            assert_eq!(shown, 30.min(hours * 6 + u64::from(hours < 5)), "{hours} h");
+        }
+        let all = Activity::new(&rollups, begin, begin.after(Duration::from_secs(24 * 3600)));
+        assert_eq!((all.sum.succeeded, all.sum.failed), (20, 10));
+        assert_eq!(all.bars[0].from, begin);
+        assert_eq!(all.bars[1].from, begin.after(Duration::from_secs(900)));
+    }
+
+    #[test]
+    fn names_have_the_distributions_of_all_their_minutes() {
+        let names = by_name(&rollups().0);
+        assert_eq!(names.len(), 1);
+        let walk = &names[0];
+        assert_eq!((walk.task_name.as_str(), walk.outcomes.ended(), walk.ran.count), ("walk", 30, 30));
+        assert_eq!(walk.ran.buckets.iter().map(|b| b.count).sum::<u64>(), 30);
+        let p50 = walk.ran.p50.unwrap();
+        assert!(p50 > Duration::from_millis(14) && p50 < Duration::from_millis(20), "{p50:?}");
+        let json = serde_json::to_value(walk).unwrap();
+        assert_eq!((&json["failed"], &json["ran"]["count"]), (&10.into(), &30.into()));
+        assert!(json["ran"]["buckets"][0]["below_s"].as_f64().unwrap() > 0.001);
+    }
+}

@@ -1,0 +1,88 @@
+//! `perdura report`: what is in the file, on one page for a browser that needs nothing else.
+//!
+//! `data` gathers a plain value by bounded reads, `verdict` says what of it needs attention; `page`, `parts`, `table` and `chart` make
+//! markup of it and do nothing else. Text from the file becomes markup in one way only, maud's, which escapes it; and the page's policy
+//! lets a browser use its own style and script alone.
+
+mod chart;
+mod data;
+mod figures;
+mod out;
+mod page;
+mod parts;
+mod table;
+mod verdict;
+mod words;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use data::{Page, Wish};
+
+use crate::cli::words::bytes;
+use crate::cli::{Done, Exit, Session, safe};
+use crate::{Clock, SystemClock};
+
+/// Where a page goes, if nobody says.
+const DEFAULT_OUTPUT: &str = "perdura-report.html";
+
+/// What stands for the standard output.
+const STDOUT: &str = "-";
+
+/// The file keeps so much of what attempts did.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// Write a page for a browser: counts, activity, failures, times, the file
+///
+/// One file that needs no network and no server. It has task names, tags and error texts; args only if they are asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Report {
+    /// Where to write it; - for the standard output [default: perdura-report.html; with --json the standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
+    /// How far back activity is shown, such as 30m or 6h: at most 24h, more is not kept
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = window)]
+    since: Duration,
+    /// Show the beginning of the args of tasks, too; they may be private
+    #[arg(long)]
+    args: bool,
+}
+
+fn window(text: &str) -> Result<Duration, String> {
+    let back = humantime::parse_duration(text).map_err(|e| format!("{e}; write it like 30m or 6h"))?;
+    match back {
+        _ if back < Duration::from_secs(60) => Err("at least 1m".to_owned()),
+        _ if back > KEPT => Err("at most 24h: the file keeps a day of it".to_owned()),
+        _ => Ok(back),
+    }
+}
+
+impl Report {
+    pub(crate) fn run(self, session: &mut Session) -> Done {
+        let default = if session.json { STDOUT } else { DEFAULT_OUTPUT };
+        let output = self.output.clone().unwrap_or_else(|| default.into());
+        let to_stdout = output == Path::new(STDOUT);
+        if !to_stdout {
+            out::check(&output, self.force, session.db())?;
+        }
+        let queue = session.look()?;
+        let data =
+            Page::gather(&queue, Wish { now: SystemClock::new().now(), back: self.since, args: self.args })?;
+        let text = if session.json {
+            serde_json::to_string(&data).map_err(std::io::Error::other)? + "\n"
+        } else {
+            page::page(&data).into_string()
+        };
+        if to_stdout {
+            session.screen.text(text)?;
+            return Ok(Exit::Done);
+        }
+        out::write(&output, self.force, text.as_bytes())?;
+        let place = output.display().to_string();
+        session.screen.remark(format_args!("{}: {}", safe(&place), bytes(text.len() as u64)));
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,124 @@
+//! What went wrong: failures in groups, and dead letters.
+
+use maud::{Markup, html};
+
+use super::super::data::{Group, Page, Shown};
+use super::super::table::{Cell, Kind, col, table};
+use super::super::verdict::Section;
+use super::super::words::{lines, text};
+use super::{nothing, section};
+use crate::DeadLetter;
+use crate::cli::words::{count, number};
+
+pub(in super::super) fn failures(data: &Page) -> Markup {
+    let groups = &data.failures.groups.rows;
+    let note = html! {
+        @if data.failures.more { "The newest " (count(data.failures.looked_at, "failed or lost task")) }
+        @else { (count(data.failures.looked_at, "failed or lost task")) }
+        " by what went wrong; # stands for numbers and ids"
+        @if data.failures.groups.more { "; the " (groups.len()) " largest groups" }
+    };
+    let columns = [
+        col("Count", Kind::Number),
+        col("Task name", Kind::Text),
+        col("Error", Kind::Text),
+        col("Newest", Kind::Number),
+    ];
+    let inside = html! {
+        @if groups.is_empty() { (nothing("No task is failed or lost.")) }
+        @else { div.cards.wide-3 { (table("Failures", &columns, groups.iter().map(row).collect())) } }
+    };
+    section(Section::Failures, "Failures", note, inside)
+}
+
+fn row(Group { group, example }: &Group) -> Vec<Cell> {
+    let error = html! {
+        div.error-type { (text(if group.error_type.is_empty() { "no error is kept" } else { &group.error_type })) }
+        div.message { (lines(&group.message)) }
+        @if let Some(example) = example { (newest(example)) }
+    };
+    vec![
+        Cell::by(html! { b { (number(group.count)) } }, group.count),
+        Cell::text(&group.task_name),
+        Cell::by(error, format!("{} {}", group.error_type, group.message)),
+        Cell::time(group.newest_at),
+    ]
+}
+
+/// The whole error of the newest task of a group.
+fn newest(Shown { task, args, .. }: &Shown) -> Markup {
+    html! {
+        details {
+            summary { "Task " (task.task_id) ", attempt " (task.attempt_number) " of " (task.max_attempts) ", queue " (text(&task.queue)) }
+            @if let Some(tag) = &task.tag { p { "Tag " (text(tag)) } }
+            (whole_error(task.error_message.as_deref(), task.error_traceback.as_deref()))
+            @if let Some(args) = args { p { "Args" } pre { (lines(args)) } }
+        }
+    }
+}
+
+fn whole_error(message: Option<&str>, traceback: Option<&str>) -> Markup {
+    html! {
+        @if let Some(message) = message { pre { (lines(message)) } }
+        @if let Some(traceback) = traceback.filter(|traceback| !traceback.is_empty()) { pre.traceback { (lines(traceback)) } }
+    }
+}
+
+pub(in super::super) fn letters(data: &Page) -> Markup {
+    let letters = &data.dead_letters;
+    let note = html! {
+        "Failed and lost tasks that were moved out of the way"
+        @if letters.more { "; the newest " (letters.rows.len()) } @else { "; " (letters.rows.len()) " in all" }
+    };
+    let columns = [
+        col("Task", Kind::Number),
+        col("Task name", Kind::Text),
+        col("Queue", Kind::Text),
+        col("Error", Kind::Text),
+        col("Attempts", Kind::Number),
+        col("Moved", Kind::Number),
+        col("Replayed as", Kind::Number),
+    ];
+    let inside = html! {
+        @if letters.rows.is_empty() { (nothing("There are no dead letters.")) }
+        @else { div.cards.wide-4 { (table("Dead letters", &columns, letters.rows.iter().map(letter).collect())) } }
+    };
+    section(Section::Letters, "Dead letters", note, inside)
+}
+
+fn letter(letter: &DeadLetter) -> Vec<Cell> {
+    let message = letter.error_message.as_deref().unwrap_or_default();
+    let error_type = letter.error_type.as_deref().unwrap_or("no error is kept");
+    let error = html! {
+        div.error-type { (text(error_type)) }
+        details.inline {
+            summary { (text(&first_line(message))) }
+            (whole_error(Some(message), letter.error_traceback.as_deref()))
+        }
+    };
+    let id = letter.task_id;
+    vec![
+        Cell::by(html! { (id) }, id),
+        Cell::text(&letter.task_name),
+        Cell::text(&letter.queue),
+        Cell::by(error, format!("{error_type} {message}")),
+        Cell::by(html! { (letter.attempt_number) " of " (letter.max_attempts) }, letter.attempt_number),
+        Cell::time(Some(letter.moved_at)),
+        match letter.replayed_as {
+            Some(new) => Cell::by(html! { (new) }, new),
+            None => Cell::none(),
+        },
+    ]
+}
+
+/// What a list shows of a message, in characters.
+const SHORT: usize = 160;
+
+/// The first line of a message, cut.
+pub(super) fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    match line.char_indices().nth(SHORT) {
+        Some((cut, _)) => format!("{}…", &line[..cut]),
+        None => line.to_owned(),
+    }
+}

@@ -1,0 +1,56 @@
+//! The queues.
+
+use maud::{Markup, html};
+
+use super::super::data::{Lane, Page};
+use super::super::table::{Cell, Kind, col, table};
+use super::super::verdict::Section;
+use super::super::words::{local, text};
+use super::{nothing, section};
+use crate::cli::words::{count, distance};
+
+pub(in super::super) fn queues(data: &Page) -> Markup {
+    let note = html! {
+        (count(data.queues.len() as u64, "queue"))
+        @if let Some(due) = data.next_due { "; next due " (distance(due, data.made_at)) " (" (local(due)) ")" }
+    };
+    let columns = [
+        col("Queue", Kind::Text),
+        col("Ready", Kind::Number),
+        col("Oldest ready", Kind::Number),
+        col("Waiting", Kind::Number),
+        col("Held", Kind::Number),
+        col("Running", Kind::Number),
+        col("Succeeded", Kind::Number),
+        col("Failed", Kind::Number),
+        col("Lost", Kind::Number),
+        col("Cancelled", Kind::Number),
+    ];
+    let rows: Vec<_> = data.queues.iter().map(|lane| row(lane, data)).collect();
+    let inside = html! {
+        @if rows.is_empty() { (nothing("There are no queues yet.")) } @else { (table("Queues", &columns, rows)) }
+    };
+    section(Section::Queues, "Queues", note, inside)
+}
+
+fn row(lane: &Lane, data: &Page) -> Vec<Cell> {
+    let Lane { queue, counts, ready_since } = lane;
+    let name = html! {
+        (text(queue))
+        @if counts.paused { " " span.badge.warn { "paused" } }
+        @if counts.unserved { " " span.badge.warn title="the program that executes claims from other queues only" { "not served" } }
+    };
+    let age = ready_since.map(|since| data.made_at.since(since));
+    vec![
+        Cell::by(name, queue),
+        Cell::number(counts.ready),
+        Cell::length(age, *ready_since),
+        Cell::number(counts.waiting),
+        Cell::number(counts.held.saturating_add(counts.unknown_name)),
+        Cell::number(counts.running),
+        Cell::number(counts.succeeded),
+        Cell::number(counts.failed),
+        Cell::number(counts.lost),
+        Cell::number(counts.cancelled),
+    ]
+}

@@ -1,0 +1,134 @@
+//! Single tasks: the slowest, those that run, those that wait.
+
+use std::time::Duration;
+
+use maud::{Markup, html};
+
+use super::super::data::{Page, Part, ROWS, Shown, ready_at};
+use super::super::table::{Cell, Kind, col, table};
+use super::super::verdict::Section;
+use super::super::words::{lines, text};
+use super::failures::first_line;
+use super::{nothing, section};
+use crate::cli::words::{count, number};
+use crate::{Hold, TaskRecord};
+
+pub(in super::super) fn tasks(data: &Page) -> Markup {
+    let note = html! { "At most " (ROWS) " of each kind" };
+    let inside = html! {
+        (list("Running", "the longest first", &data.running, "Nothing is running.", data, ("Runs for", ran)))
+        (list("Oldest ready", &queued_note(data, data.total.ready), &data.queued.ready, "Nothing is ready.", data, ("Ready for", ready_for)))
+        (list("Due next", &queued_note(data, data.total.waiting), &data.queued.waiting, "Nothing waits for its time.", data, ("Due in", due_in)))
+        @if !data.queued.held.rows.is_empty() {
+            (list("Held for another reason", &queued_note(data, data.total.held.saturating_add(data.total.unknown_name)), &data.queued.held, "", data, ("Since", age)))
+        }
+        (list("Slowest", &slowest_note(data), &data.slowest.tasks, "No task ended in this time.", data, ("Ran for", ran)))
+    };
+    section(Section::Tasks, "Tasks", note, inside)
+}
+
+/// The length of time that a list is about, and the moment that it is counted from or to.
+type Length = fn(&Shown, &Page) -> Cell;
+
+fn ran(shown: &Shown, _: &Page) -> Cell {
+    Cell::length(shown.ran_ms.map(Duration::from_millis), shown.task.started_at)
+}
+
+fn ready_for(shown: &Shown, data: &Page) -> Cell {
+    let since = ready_at(&shown.task);
+    Cell::length(Some(data.made_at.since(since)), Some(since))
+}
+
+fn age(shown: &Shown, data: &Page) -> Cell {
+    let since = shown.task.created_at;
+    Cell::length(Some(data.made_at.since(since)), Some(since))
+}
+
+fn due_in(shown: &Shown, data: &Page) -> Cell {
+    Cell::length(shown.task.run_at.map(|due| due.since(data.made_at)), shown.task.run_at)
+}
+
+fn queued_note(data: &Page, of: u64) -> String {
+    let (looked, all) = (data.queued.looked_at, data.total.queued());
+    let of = number(of);
+    if looked >= all {
+        format!("of {of}")
+    } else {
+        format!(
+            "of {of}; looked at: the {} oldest and newest of {} queued tasks",
+            number(looked),
+            number(all)
+        )
+    }
+}
+
+fn slowest_note(data: &Page) -> String {
+    let window = data.window();
+    let looked = count(data.slowest.looked_at, "task");
+    let which = if data.slowest.looked_at < data.total.all() { "the newest " } else { "" };
+    format!("newest attempt of what succeeded or failed in the last {window}, among {which}{looked}")
+}
+
+/// A list of tasks. Only where they differ, it says their states.
+fn list(
+    heading: &str,
+    note: &str,
+    part: &Part<Shown>,
+    none: &str,
+    data: &Page,
+    (head, length): (&'static str, Length),
+) -> Markup {
+    let states = part.rows.iter().any(|shown| shown.task.state.is_finished());
+    let mut columns = vec![col("Task", Kind::Number), col("Task name", Kind::Text), col("Queue", Kind::Text)];
+    columns.extend(states.then(|| col("State", Kind::Text)));
+    columns.extend([col(head, Kind::Number), col("Attempt", Kind::Number), col("What is known", Kind::Text)]);
+    let row = |shown: &Shown| {
+        let task = &shown.task;
+        let state = html! { span class={ "state " (task.state.as_str().to_lowercase()) } { (task.state) } };
+        let mut cells = vec![
+            Cell::by(html! { (task.task_id) }, task.task_id),
+            Cell::text(&task.task_name),
+            Cell::text(&task.queue),
+        ];
+        cells.extend(states.then(|| Cell::new(state)));
+        cells.extend([
+            length(shown, data),
+            Cell::by(html! { (task.attempt_number) " of " (task.max_attempts) }, task.attempt_number),
+            Cell::new(known(shown)),
+        ]);
+        cells
+    };
+    html! {
+        h3 { (heading) " " span.aside { (note) @if part.more && !part.rows.is_empty() { "; there are more" } } }
+        @if part.rows.is_empty() && part.more { (nothing("None is among those that were looked at.")) }
+        @else if part.rows.is_empty() { (nothing(none)) }
+        @else { (table(heading, &columns, part.rows.iter().map(row).collect())) }
+    }
+}
+
+/// What else is worth a word.
+fn known(shown: &Shown) -> Markup {
+    let task = &shown.task;
+    html! {
+        @if let Some(progress) = task.progress { span.fact { (number(progress.done)) " of " (number(progress.total)) } }
+        @if let Some(hold) = hold(task) { span.fact { (hold) } }
+        @if task.priority != 0 { span.fact { "priority " (task.priority) } }
+        @if task.cancel_requested { span.fact { "to be cancelled" } }
+        @if task.late { span.fact { "late" } }
+        @if task.snoozes > 0 { span.fact { "snoozed " (task.snoozes) " ×" } }
+        @if let Some(tag) = &task.tag { span.fact { "tag " (text(tag)) } }
+        @if let Some(error) = &task.error_type {
+            span.fact { b { (text(error)) } " " (text(&first_line(task.error_message.as_deref().unwrap_or_default()))) }
+        }
+        @if let Some(args) = &shown.args { details { summary { "Args" } pre { (lines(args)) } } }
+    }
+}
+
+fn hold(task: &TaskRecord) -> Option<&'static str> {
+    match task.hold? {
+        Hold::UnknownName => Some("no handler knows its name"),
+        Hold::PreviousAttempt => Some("its previous attempt still has a thread"),
+        Hold::Suspect => Some("waits for its turn among suspects"),
+        Hold::Ready | Hold::Time => None,
+    }
+}

@@ -1,0 +1,125 @@
+//! What attempts did over time, and how long they took.
+
+use maud::{Markup, html};
+
+use super::super::chart::{self, Height, Scale, short_span};
+use super::super::data::Page;
+use super::super::figures::{Distribution, NameFigures, Outcome};
+use super::super::table::{Cell, Column, Kind, col, table};
+use super::super::verdict::Section;
+use super::{nothing, section};
+use crate::cli::words::{count, number, span};
+
+/// All attempts over time, and below them those that did not succeed, on a scale of their own.
+pub(in super::super) fn activity(data: &Page) -> Markup {
+    let activity = &data.activity;
+    let note = html! { "Attempts by how they ended, " (span(std::time::Duration::from_secs(activity.bar_s))) " a bar; times in " span.zone { "UTC" } };
+    let bad = &Outcome::ALL[1..];
+    let inside = html! {
+        @if activity.sum.ended() == 0 { (nothing("No attempt ended in this time.")) }
+        @else {
+            div.panel {
+                (chart::legend(activity.sum))
+                h3 { "All attempts" }
+                (chart::stacked(activity, &Outcome::ALL, Height(150.0), &all_label(data)))
+                @if activity.sum.sum(bad) > 0 {
+                    h3 { "Not succeeded" }
+                    (chart::stacked(activity, bad, Height(80.0), &format!("{} that did not succeed, over time", count(activity.sum.sum(bad), "attempt"))))
+                }
+                (chart::numbers(activity))
+            }
+        }
+    };
+    section(Section::Activity, "Activity", note, inside)
+}
+
+fn all_label(data: &Page) -> String {
+    let sum = data.activity.sum;
+    let parts = Outcome::ALL.map(|outcome| format!("{} {}", number(sum.of(outcome)), outcome.word()));
+    format!("{} over time: {}", count(sum.ended(), "attempt"), parts.join(", "))
+}
+
+/// Outcomes, run times and waits by task name.
+pub(in super::super) fn times(data: &Page) -> Markup {
+    let names = &data.names.rows;
+    let window = data.window();
+    let note = html! {
+        "By task name, over the last " (window) "; lengths are at most a quarter too long; lines at p50 (solid), p95 (dashed) and p99 (dotted)"
+        @if data.names.more { "; the " (names.len()) " busiest names" }
+    };
+    let inside = html! {
+        @if names.is_empty() { (nothing("No attempt ended in this time.")) }
+        @else {
+            (outcomes(names))
+            div.pair {
+                (distributions("Run time", "how long handlers ran", names, |name| &name.ran))
+                (distributions("Wait", "from ready until started", names, |name| &name.waited))
+            }
+        }
+    };
+    section(Section::Times, "Times and outcomes", note, inside)
+}
+
+fn outcomes(names: &[NameFigures]) -> Markup {
+    let columns = [
+        col("Task name", Kind::Text),
+        col("Attempts", Kind::Number),
+        col("Succeeded", Kind::Number),
+        col("Retried", Kind::Number),
+        col("Failed", Kind::Number),
+        col("Lost", Kind::Number),
+        col("Cancelled", Kind::Number),
+        col("Succeeded of all", Kind::Number),
+    ];
+    let rows = names.iter().map(|name| {
+        let part = name.outcomes.succeeded as f64 / name.outcomes.ended().max(1) as f64 * 100.0;
+        // Never 100 % where something did not succeed.
+        let part = (part * 10.0).floor() / 10.0;
+        let numbers = std::iter::once(name.outcomes.ended()).chain(Outcome::ALL.map(|o| name.outcomes.of(o)));
+        let share = html! {
+            (format!("{part:.1} %")) " "
+            svg.share aria-hidden="true" width="60" height="8" { rect.all width="60" height="8" {} rect.part width=(format!("{:.1}", part * 0.6)) height="8" {} }
+        };
+        std::iter::once(Cell::text(&name.task_name))
+            .chain(numbers.map(Cell::number))
+            .chain([Cell::by(share, part)])
+            .collect()
+    });
+    table("Outcomes by task name", &columns, rows.collect())
+}
+
+fn distributions(
+    heading: &'static str,
+    what: &'static str,
+    names: &[NameFigures],
+    of: impl Fn(&NameFigures) -> &Distribution,
+) -> Markup {
+    let known: Vec<&NameFigures> = names.iter().filter(|name| of(name).count > 0).collect();
+    let scale = Scale::of(known.iter().map(|name| of(name)));
+    let picture = Column { head: "Distribution", kind: Kind::Picture, note: Some(scale.axis()) };
+    let columns = [
+        col("Task name", Kind::Text),
+        picture,
+        col("p50", Kind::Number),
+        col("p95", Kind::Number),
+        col("p99", Kind::Number),
+    ];
+    let row = |name: &&NameFigures| {
+        let d = of(name);
+        let lengths = [d.p50, d.p95, d.p99].map(|length| match length {
+            Some(length) => Cell::by(html! { (short_span(length)) }, length.as_micros()),
+            None => Cell::none(),
+        });
+        [Cell::text(&name.task_name), Cell::new(chart::distribution(d, scale, heading))]
+            .into_iter()
+            .chain(lengths)
+            .collect()
+    };
+    html! {
+        div {
+            h3 { (heading) " " span.aside { (what) } }
+            @if known.is_empty() { (nothing("Nothing was measured.")) }
+            @else { (table(heading, &columns, known.iter().map(row).collect())) }
+        }
+    }
+}

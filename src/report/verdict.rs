@@ -1,0 +1,258 @@
+//! What needs attention, in one sentence. Pure.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::data::Page;
+use crate::cli::words::{bytes, count, span};
+
+/// A queue that keeps up starts tasks within seconds; after this, somebody should know.
+const LONG_READY: Duration = Duration::from_secs(5 * 60);
+/// A WAL is started again at 64 MiB at the latest, unless somebody reads for a long time.
+const LARGE_WAL: u64 = 256 << 20;
+/// A disk with less than this part of it free is about to be full.
+const FULL_PART: u64 = 20;
+/// And so is one with less than this, whatever its size.
+const FULL_BYTES: u64 = 64 << 20;
+
+/// What needs attention.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Verdict {
+    pub concerns: Vec<Concern>,
+    /// All of it in one sentence.
+    pub sentence: String,
+}
+
+/// A thing that needs attention: a part of a sentence, and where the page says more.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Concern {
+    pub about: Section,
+    pub text: String,
+}
+
+/// The sections of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Section {
+    Activity,
+    Queues,
+    Failures,
+    Times,
+    Tasks,
+    Letters,
+    File,
+}
+
+impl Verdict {
+    pub fn of(page: &Page) -> Verdict {
+        let concerns: Vec<Concern> = [ended_badly(page), ready(page), paused(page), unknown(page)]
+            .into_iter()
+            .flatten()
+            .chain(disk(page))
+            .collect();
+        let texts: Vec<&str> = concerns.iter().map(|concern| concern.text.as_str()).collect();
+        let sentence = match texts.as_slice() {
+            [] => format!("{}.", quiet(page)),
+            texts => format!("Needs attention: {}.", texts.join("; ")),
+        };
+        Verdict { concerns, sentence }
+    }
+}
+
+/// What there is to say when nothing is wrong.
+pub(super) fn quiet(page: &Page) -> String {
+    let ended = page.activity.sum.ended();
+    let window = page.window();
+    match ended {
+        0 => format!("Nothing needs attention: no attempt ended in the last {window}"),
+        _ => format!("Nothing needs attention: {} ended in the last {window}", count(ended, "attempt")),
+    }
+}
+
+fn concern(about: Section, text: String) -> Concern {
+    Concern { about, text }
+}
+
+fn ended_badly(page: &Page) -> Option<Concern> {
+    let (failed, lost) = (page.total.failed, page.total.lost);
+    let text = match (failed, lost) {
+        (0, 0) => return None,
+        (failed, 0) => format!("{} failed", count(failed, "task")),
+        (0, lost) => format!("{} lost", were(lost)),
+        (failed, lost) => format!("{} failed and {} lost", count(failed, "task"), count(lost, "task")),
+    };
+    Some(concern(Section::Failures, text))
+}
+
+fn were(n: u64) -> String {
+    format!("{} {}", count(n, "task"), if n == 1 { "was" } else { "were" })
+}
+
+/// Ready tasks that nobody starts. Those of paused queues wait because somebody wants it.
+fn ready(page: &Page) -> Option<Concern> {
+    let open = || page.queues.iter().filter(|lane| !lane.counts.paused);
+    let ready: u64 = open().map(|lane| lane.counts.ready).fold(0, u64::saturating_add);
+    let oldest = open().filter_map(|lane| lane.ready_since).min().map(|since| page.made_at.since(since));
+    let long = oldest.filter(|age| *age >= LONG_READY);
+    let text = match (ready, page.file.owned) {
+        (0, _) => return None,
+        (ready, Some(false)) => {
+            let age = oldest.map_or_else(String::new, |age| format!(", the oldest for {}", span(age)));
+            format!("nobody owns the file while {} ready{age}", are(ready))
+        }
+        (ready, _) => format!("of {} ready, the oldest has been for {}", are_the(ready), span(long?)),
+    };
+    Some(concern(Section::Queues, text))
+}
+
+fn are(n: u64) -> String {
+    format!("{} {}", count(n, "task"), if n == 1 { "is" } else { "are" })
+}
+
+fn are_the(n: u64) -> String {
+    format!("{} that {}", count(n, "task"), if n == 1 { "is" } else { "are" })
+}
+
+fn paused(page: &Page) -> Option<Concern> {
+    let paused: Vec<_> = page.queues.iter().filter(|lane| lane.counts.paused).collect();
+    let ready: u64 = paused.iter().map(|lane| lane.counts.ready).fold(0, u64::saturating_add);
+    let which = match paused.as_slice() {
+        [] => return None,
+        [lane] => format!("queue {:?} is paused", lane.queue),
+        lanes => format!("{} queues are paused", lanes.len()),
+    };
+    let what = if ready > 0 { format!(" with {} ready", count(ready, "task")) } else { String::new() };
+    Some(concern(Section::Queues, format!("{which}{what}")))
+}
+
+fn unknown(page: &Page) -> Option<Concern> {
+    let n = page.total.unknown_name;
+    (n > 0).then(|| concern(Section::Tasks, format!("no handler knows the names of {}", count(n, "task"))))
+}
+
+fn disk(page: &Page) -> Vec<Concern> {
+    let file = &page.file;
+    let mut all = Vec::new();
+    if let Some(disk) = page.disk
+        && (disk.free_bytes < FULL_BYTES || disk.free_bytes < disk.total_bytes / FULL_PART)
+    {
+        all.push(format!("the disk has only {} free", bytes(disk.free_bytes)));
+    }
+    if file.wal.damaged {
+        all.push("the header of the WAL is damaged".to_owned());
+    }
+    if file.wal.bytes > LARGE_WAL {
+        all.push(format!("the WAL has grown to {}", bytes(file.wal.bytes)));
+    }
+    if let Some(mode) = file.mode.as_ref().filter(|mode| open_to_others(mode)) {
+        all.push(format!("other users may use the file (mode {mode})"));
+    }
+    all.extend(
+        file.pragmas
+            .iter()
+            .filter(|pragma| pragma.found != pragma.wanted)
+            .map(|pragma| format!("{} is {} instead of {}", pragma.name, pragma.found, pragma.wanted)),
+    );
+    all.into_iter().map(|text| concern(Section::File, text)).collect()
+}
+
+fn open_to_others(mode: &str) -> bool {
+    u32::from_str_radix(mode, 8).is_ok_and(|mode| mode & 0o077 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::data::{Disk, Wish};
+    use super::*;
+    use crate::testing::{ManualClock, SteppedQueue};
+    use crate::{Clock, Context, Failure, Filter, Queue, Task};
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Walk;
+
+    impl Task for Walk {
+        const NAME: &'static str = "walk";
+    }
+
+    fn look(queue: &Queue, clock: &ManualClock) -> Page {
+        let wish = Wish { now: clock.now(), back: Duration::from_secs(3600), args: false };
+        Page { disk: None, ..Page::gather(queue, wish).unwrap() }
+    }
+
+    fn sentence(page: &Page) -> String {
+        Verdict::of(page).sentence
+    }
+
+    #[test]
+    fn the_sentence_says_what_needs_attention_and_nothing_else() {
+        let clock = ManualClock::new();
+        let fails = |_: Walk, _: &Context| Err::<(), _>(Failure::permanent("lost the way"));
+        let mut queue = SteppedQueue::open(Queue::builder().handle(fails), &clock).unwrap();
+        let said = |queue: &SteppedQueue| sentence(&look(queue.queue(), &clock));
+        assert_eq!(said(&queue), "Nothing needs attention: no attempt ended in the last 1 h.");
+
+        queue.queue().enqueue(&Walk).unwrap();
+        queue.run_until_idle().unwrap();
+        assert_eq!(said(&queue), "Needs attention: 1 task failed.");
+
+        let _ = queue.queue().delete_all(Filter::new()).unwrap();
+        assert_eq!(said(&queue), "Nothing needs attention: 1 attempt ended in the last 1 h.");
+
+        queue.queue().enqueue(&Walk).unwrap();
+        queue.queue().enqueue(&Walk).unwrap();
+        queue.advance(LONG_READY - Duration::from_millis(1)).unwrap();
+        assert_eq!(said(&queue), "Nothing needs attention: 1 attempt ended in the last 1 h.");
+        queue.advance(Duration::from_millis(1)).unwrap();
+        assert_eq!(
+            said(&queue),
+            "Needs attention: of 2 tasks that are ready, the oldest has been for 5 min."
+        );
+
+        queue.queue().pause("default").unwrap();
+        assert_eq!(said(&queue), "Needs attention: queue \"default\" is paused with 2 tasks ready.");
+        queue.queue().pause("other").unwrap();
+        assert_eq!(said(&queue), "Needs attention: 2 queues are paused with 2 tasks ready.");
+    }
+
+    #[test]
+    fn a_file_that_nobody_owns_needs_attention_only_while_tasks_are_ready() {
+        let clock = ManualClock::new();
+        let queue = SteppedQueue::open(Queue::builder(), &clock).unwrap();
+        let mut page = look(queue.queue(), &clock);
+        page.file.owned = Some(false);
+        assert!(Verdict::of(&page).concerns.is_empty());
+        queue.queue().enqueue(&Walk).unwrap();
+        let mut page = look(queue.queue(), &clock);
+        page.file.owned = Some(false);
+        let wanted = "Needs attention: nobody owns the file while 1 task is ready, the oldest for 0 ms.";
+        assert_eq!(sentence(&page), wanted);
+        page.file.owned = None;
+        assert!(Verdict::of(&page).concerns.is_empty(), "it is not known that nobody does");
+    }
+
+    #[test]
+    fn trouble_of_the_disk_is_named() {
+        let clock = ManualClock::new();
+        let queue = SteppedQueue::open(Queue::builder(), &clock).unwrap();
+        let concerns = |change: &dyn Fn(&mut Page)| {
+            let mut page = look(queue.queue(), &clock);
+            change(&mut page);
+            Verdict::of(&page).concerns.into_iter().map(|concern| concern.text).collect::<Vec<_>>()
+        };
+        let disk = |total_bytes, free_bytes| {
+            move |page: &mut Page| page.disk = Some(Disk { total_bytes, free_bytes })
+        };
+        assert_eq!(concerns(&disk(100 << 30, 5 << 30)), [""; 0]);
+        assert_eq!(concerns(&disk(100 << 30, (5 << 30) - 1)), ["the disk has only 5.0 GiB free"]);
+        assert_eq!(concerns(&disk(100 << 20, FULL_BYTES - 1)), ["the disk has only 64.0 MiB free"]);
+        assert_eq!(concerns(&|page| page.file.wal.damaged = true), ["the header of the WAL is damaged"]);
+        assert_eq!(concerns(&|page| page.file.wal.bytes = LARGE_WAL), [""; 0]);
+        assert_eq!(concerns(&|page| page.file.wal.bytes = LARGE_WAL + 1), ["the WAL has grown to 256.0 MiB"]);
+        let mode = |mode: &'static str| move |page: &mut Page| page.file.mode = Some(mode.to_owned());
+        assert_eq!(concerns(&mode("640")), ["other users may use the file (mode 640)"]);
+        assert_eq!(concerns(&mode("700")), [""; 0]);
+        let pragma = |page: &mut Page| page.file.pragmas[0].found = "delete".to_owned();
+        assert_eq!(concerns(&pragma), ["journal_mode is delete instead of wal"]);
+    }
+}
