@@ -429,3 +429,96 @@ impl Detail {
         self.task().map(|task| task.state)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::query::Query;
+    use crate::tui::stage::Stage;
+
+    fn found(rows: &[TaskRecord], searching: Option<i64>, took_ms: u64) -> Found {
+        Found {
+            what: What::Tasks(rows.to_vec()),
+            searching: searching.map(TaskId::from_i64),
+            took: Duration::from_millis(took_ms),
+        }
+    }
+
+    /// The question of the list, asked at this time.
+    fn look(app: &mut App, ms: u64) -> Option<Serial> {
+        let asks = app.tick(Timestamp::from_millis(0), Duration::from_millis(ms));
+        asks.into_iter().find_map(|ask| match ask {
+            Ask::Look(serial, _) => Some(serial),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn looks_that_take_long_are_made_rarely() {
+        let mut app = App::new("tasks.db".into(), Duration::from_secs(1));
+        app.go(Tab::Tasks);
+        let first = look(&mut app, 0).unwrap();
+        assert_eq!(look(&mut app, 5_000), None, "it is not answered yet");
+        app.on_answer(Answer::Look(first, found(&[], None, 3)));
+        assert_eq!(look(&mut app, 5_999), None);
+        let second = look(&mut app, 6_000).unwrap();
+        app.on_answer(Answer::Look(second, found(&[], None, 700)));
+        assert_eq!(look(&mut app, 12_999), None, "at most a tenth of the time");
+        assert!(look(&mut app, 13_000).is_some());
+    }
+
+    #[test]
+    fn answers_to_earlier_questions_are_no_answers() {
+        let mut stage = Stage::new();
+        stage.keys("2");
+        let rows = stage.app.tasks.rows.clone();
+        let app = &mut stage.app;
+        app.tasks.ask(Query::parse("other").unwrap());
+        let old = app.serial;
+        let new = look(app, 0).unwrap();
+        app.on_answer(Answer::Look(old, found(&rows, None, 0)));
+        assert!(app.tasks.rows.is_empty());
+        app.on_answer(Answer::Look(new, found(&rows[..1], Some(7), 0)));
+        assert_eq!(
+            (app.tasks.rows.len(), app.searching),
+            (1, Some(TaskId::from_i64(7))),
+            "half an answer is shown"
+        );
+    }
+
+    #[test]
+    fn a_list_does_not_shrink_while_it_is_looked_at_again() {
+        let mut stage = Stage::new();
+        stage.keys("2");
+        let rows = stage.app.tasks.rows.clone();
+        let app = &mut stage.app;
+        let again = look(app, 60_000).unwrap();
+        app.on_answer(Answer::Look(again, found(&rows[..1], Some(7), 0)));
+        assert_eq!(app.tasks.rows.len(), rows.len());
+        app.on_answer(Answer::Look(again, found(&rows[..1], None, 0)));
+        assert_eq!(app.tasks.rows.len(), 1);
+    }
+
+    #[test]
+    fn news_are_seen_and_the_cursor_stays_with_its_task() {
+        let mut stage = Stage::new();
+        stage.keys("2 Down Down");
+        let id = stage.app.current();
+        let first = stage.app.tasks.rows[0].task_id;
+        stage.queue().delete(first).unwrap();
+        stage.refresh();
+        assert_ne!(stage.app.tasks.rows[0].task_id, first);
+        assert_eq!((stage.app.current(), stage.app.tasks.cursor), (id, 1));
+    }
+
+    #[test]
+    fn a_trouble_is_told_until_it_is_over_and_what_was_known_stays() {
+        let mut stage = Stage::new();
+        let app = &mut stage.app;
+        app.on_answer(Answer::Trouble(Subject::Pulse, "the file is gone".into()));
+        assert_eq!(app.trouble(), Some("the file is gone"));
+        assert!(app.pulse.is_some());
+        stage.refresh();
+        assert_eq!(stage.app.trouble(), None);
+    }
+}

@@ -257,3 +257,126 @@ pub(super) fn pulse(queue: &Queue, rates: Option<Timestamp>) -> Result<Pulse, Er
         took: Duration::ZERO,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::ask::{Deed, Edge, Look, Of, Page, Target, Verb, What};
+    use crate::tui::query::Query;
+    use crate::{Task, TaskId};
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Nothing(u32);
+
+    impl Task for Nothing {
+        const NAME: &'static str = "nothing";
+    }
+
+    /// A file with so many tasks, and a reader that has not been asked anything.
+    fn reader(tasks: u32) -> (Queue, Reader, Receiver<Answer>) {
+        let queue = Queue::builder().open_in_memory().unwrap();
+        let all: Vec<Nothing> = (0..tasks).map(Nothing).collect();
+        queue.enqueue_all(&all).unwrap();
+        let (outbox, answers) = unbounded();
+        let file = File {
+            path: queue.path().to_owned(),
+            settings: Queue::builder,
+            open: None,
+            clock: SystemClock::new(),
+        };
+        (queue, Reader { file, outbox, search: None, sweep: None }, answers)
+    }
+
+    fn page(query: &str) -> Look {
+        let query = Query::parse(query).unwrap();
+        Look::Page(Page { of: Of::Tasks, query, edge: Edge::Newest, limit: 5 })
+    }
+
+    fn delete_all() -> Deed {
+        let query = Query::parse("state:queued").unwrap();
+        Deed { verb: Verb::Delete, target: Target::Query(query), about: None }
+    }
+
+    #[test]
+    fn a_new_search_takes_the_place_of_one_that_finds_nothing() {
+        let (_queue, mut reader, answers) = reader(5_000);
+        reader.listen(Ask::Look(1, page("no task has this")));
+        reader.search();
+        assert!(reader.search.is_some(), "one step is not all of it");
+        reader.listen(Ask::Look(2, page("")));
+        while reader.search.is_some() {
+            reader.search();
+        }
+        let all: Vec<Answer> = answers.try_iter().collect();
+        let [.., Answer::Look(2, Found { what: What::Tasks(tasks), searching: None, .. })] = &all[..] else {
+            panic!("{all:?}");
+        };
+        assert_eq!(
+            tasks.iter().map(|task| task.task_id.as_i64()).collect::<Vec<_>>(),
+            [5_000, 4_999, 4_998, 4_997, 4_996]
+        );
+        assert!(!all.iter().any(|answer| matches!(answer, Answer::Look(1, Found { searching: None, .. }))));
+    }
+
+    #[test]
+    fn a_search_that_finds_nothing_comes_to_an_end() {
+        let (_queue, mut reader, answers) = reader(5_000);
+        reader.listen(Ask::Look(1, page("no task has this")));
+        let mut steps = 0;
+        while reader.search.is_some() {
+            reader.search();
+            steps += 1;
+        }
+        assert!(steps > 1, "in one step");
+        assert!(matches!(
+            answers.try_iter().last(),
+            Some(Answer::Look(1, Found { what: What::Tasks(found), searching: None, .. })) if found.is_empty()
+        ));
+    }
+
+    #[test]
+    fn a_deed_is_stopped_where_it_is() {
+        let (queue, mut reader, answers) = reader(5_000);
+        reader.listen(Ask::Count(1, delete_all()));
+        while reader.sweep.is_some() {
+            reader.sweep();
+        }
+        assert!(matches!(
+            answers.try_iter().last(),
+            Some(Answer::Count(1, Tally { changed: 5_000, is_done: true, .. }))
+        ));
+        assert_eq!(queue.counts().unwrap().total().ready, 5_000, "counting changes nothing");
+        reader.listen(Ask::Do(2, delete_all()));
+        reader.sweep();
+        reader.listen(Ask::Stop);
+        assert!(reader.sweep.is_none());
+        let Some(Answer::Did(2, tally)) = answers.try_iter().last() else { panic!("no answer") };
+        assert!(tally.is_done && (1..5_000).contains(&tally.changed), "{tally:?}");
+        assert_eq!(queue.counts().unwrap().total().ready, 5_000 - tally.changed);
+    }
+
+    #[test]
+    fn a_deed_does_not_make_a_file_that_has_gone() {
+        let (queue, mut reader, answers) = reader(1);
+        reader.file.path = queue.path().with_extension("gone");
+        reader.listen(Ask::Do(1, delete_all()));
+        reader.sweep();
+        assert!(matches!(answers.try_iter().last(), Some(Answer::Trouble(Subject::Deed(1), _))));
+        assert!(!reader.file.path.exists());
+        reader.listen(Ask::Pulse { with_rates: true });
+        assert!(matches!(answers.try_iter().last(), Some(Answer::Trouble(Subject::Pulse, _))));
+    }
+
+    #[test]
+    fn the_thread_ends_when_nobody_asks_any_more() {
+        let (queue, _, _) = reader(1);
+        let data = Data::start(queue.path().to_owned(), Queue::builder).unwrap();
+        data.ask(Ask::Look(1, Look::One(TaskId::from_i64(1))));
+        let answered = (0..6_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            data.answers().is_some_and(|answers| !answers.is_empty())
+        });
+        assert!(answered);
+        drop(data); // it is joined
+    }
+}

@@ -242,7 +242,7 @@ fn handlers() -> crate::Builder {
         .handle(|mail: Mail, cx: &Context| -> Result<(), Failure> {
             cx.save_checkpoint(&(mail.number, "half"))?;
             let busy = Failure::named("smtp.busy", "try later\u{202e}");
-            if mail.number % 3 == 0 {
+            if mail.number.is_multiple_of(3) {
                 Err(busy.retry_after(Duration::from_secs(3600 + mail.number)))
             } else {
                 Ok(())

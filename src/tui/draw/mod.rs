@@ -41,7 +41,8 @@ pub(super) fn draw(app: &App, ink: Ink, frame: &mut Frame<'_>) {
     }
     status_line(app, ink, status, buf);
     hint_line(app, ink, hints, buf);
-    if let Some(cursor) = overlay::draw(app, ink, area, buf) {
+    let above_hints = Rect { height: area.height - 1, ..area };
+    if let Some(cursor) = overlay::draw(app, ink, above_hints, buf) {
         frame.set_cursor_position(cursor);
     }
 }

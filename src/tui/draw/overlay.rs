@@ -121,6 +121,13 @@ fn boxed(title: &str, lines: usize, ink: Ink, area: Rect, buf: &mut Buffer) -> R
     let (x, y) = (area.x + (area.width - width) / 2, area.y + (area.height - height) / 2);
     let place = Rect { x, y, width, height };
     Clear.render(place, buf);
+    for y in place.top()..place.bottom() {
+        // A wide character that begins left of the box would reach into it.
+        let neighbour = x.checked_sub(1).and_then(|x| buf.cell_mut((x, y)));
+        if let Some(cell) = neighbour.filter(|cell| cell.symbol().width() > 1) {
+            cell.reset();
+        }
+    }
     let block = Block::bordered().title(Line::styled(title.to_owned(), ink.bold())).style(Style::new());
     let inside = block.inner(place);
     block.render(place, buf);
