@@ -102,15 +102,16 @@ impl Drop for Screen {
     }
 }
 
-/// The signals that end the screen.
+/// The signals that end the screen. SIGHUP is left alone, and ends the process at once: the terminal is gone then, and reading from it would
+/// not return any more.
 #[cfg(unix)]
 struct Signals(signal_hook::iterator::Signals);
 
 #[cfg(unix)]
 impl Signals {
     fn listen() -> io::Result<Signals> {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-        signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]).map(Signals)
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map(Signals)
     }
 
     fn received(&mut self) -> Option<Exit> {

@@ -204,3 +204,21 @@ fn without_a_terminal_it_says_what_to_use() {
     let said = place.run(["watch", "--every", "1ms"]);
     assert!(said.code == Some(2) && said.err.contains("100ms to 1h"), "{}", said.err);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_that_is_gone_ends_the_screen() {
+    let place = Place::new();
+    a_file(&place);
+    let line = "echo $$ > pid; exec perdura --db tasks.db watch";
+    for _ in 0..3 {
+        let Some(terminal) = Terminal::run(&place, line) else { return };
+        terminal.shows("FAILED 23");
+        terminal.press("2"); // whoever reads keys then meets the end of them
+        terminal.shows("fetch.denied");
+        let process = std::path::Path::new("/proc").join(place.read("pid").trim());
+        assert!(process.exists());
+        drop(terminal);
+        await_that("the end of the screen", || !process.exists());
+    }
+}
