@@ -541,3 +541,57 @@ impl Context {
         handle::queue_of(self.port.home())
     }
 }
+
+/// Of the hub, but not in its file: `tests/schedules` puts a scheduler beneath that one's locks, which this test has not.
+#[cfg(test)]
+mod tests {
+    use super::hub::Hub;
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::store::Effects;
+    use crate::task::{Claimed, OutputStream, Progress, Settlement, Verdict};
+
+    #[test]
+    fn news_that_a_failed_flush_kept_go_with_the_settle() {
+        let hub = Hub::new(Arc::new(SystemClock::new()), Arc::default());
+        let claimed = Claimed {
+            task_id: TaskId::from_i64(1),
+            generation: 1,
+            attempt_number: 1,
+            max_attempts: 1,
+            task_name: "t".into(),
+            queue_id: 1,
+            args: String::new(),
+            backoff: None,
+            timeout: None,
+            waited: None,
+            has_key: false,
+            suspect: false,
+        };
+        hub.after_commit(Effects { claims: vec![claimed.clone()], ..Effects::default() });
+        let control = hub.controls().remove(0);
+        control.push_output(OutputStream::Stdout, "all that it said");
+        control.set_progress(3, 4);
+        hub.note_news();
+        let flushed = hub.take_news();
+        let news = control.take_news(); // it ends while the flush is under way
+        assert!(news.is_empty());
+        let mut settlement = Settlement {
+            task_id: claimed.task_id,
+            generation: 1,
+            queue_id: 1,
+            has_more: false,
+            backoff: None,
+            verdict: Verdict::HandedBack,
+            task_name: claimed.task_name,
+            waited: None,
+            ran: Duration::ZERO,
+            news,
+        };
+        flushed.iter().for_each(|(control, news)| control.keep_news(news)); // which fails
+        hub.note_news();
+        hub.renew_news([&mut settlement].into_iter());
+        assert_eq!(settlement.news.progress, Some(Progress { done: 3, total: 4 }));
+        assert_eq!(settlement.news.output[0].first, "all that it said");
+    }
+}
