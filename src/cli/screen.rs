@@ -102,6 +102,7 @@ impl Screen {
     }
 
     /// Whether it may have colours.
+    #[cfg(feature = "tui")]
     pub(crate) fn has_colors(&self) -> bool {
         self.colors
     }
