@@ -12,7 +12,7 @@ use crate::Progress;
 /// Makes the file, if it is not there.
 pub(super) fn init(session: &mut Session) -> Done {
     let existed = std::fs::symlink_metadata(session.db()).is_ok();
-    let queue = session.open(session.builder())?;
+    let queue = session.open(Session::builder())?;
     let path = queue.path().to_owned();
     if session.json {
         session.screen.json(&serde_json::json!({ "path": path, "made": !existed }))?;
@@ -78,7 +78,7 @@ fn private_file(path: &Path) -> Result<File, Trouble> {
 
 /// Makes the file of an export.
 pub(super) fn import(session: &mut Session, from: &Path) -> Done {
-    let builder = session.builder();
+    let builder = Session::builder();
     let rows = match from.as_os_str() == "-" {
         true => builder.import(session.db(), io::stdin().lock())?,
         false => {

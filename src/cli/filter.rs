@@ -5,6 +5,39 @@ use std::time::{Duration, SystemTime};
 use super::{Session, Trouble};
 use crate::{Filter, State, TaskId, Timestamp};
 
+/// What people may ask of tasks, on a command line and in the filter box of the screen alike.
+pub(crate) struct Conditions<'c> {
+    pub states: &'c [State],
+    pub queue: &'c Option<String>,
+    pub name: &'c Option<String>,
+    pub error: &'c Option<String>,
+    pub tag: &'c Option<String>,
+    pub text: &'c Option<String>,
+}
+
+impl Conditions<'_> {
+    /// The same for the queue.
+    pub(crate) fn filter(self) -> Filter {
+        let mut filter = self.states.iter().fold(Filter::new(), |filter, state| filter.state(*state));
+        if let Some(queue) = self.queue {
+            filter = filter.queue(queue);
+        }
+        if let Some(name) = self.name {
+            filter = filter.task_name(name);
+        }
+        if let Some(error) = self.error {
+            filter = filter.error_type(error);
+        }
+        if let Some(tag) = self.tag {
+            filter = filter.tag(tag);
+        }
+        if let Some(text) = self.text {
+            filter = filter.text(text);
+        }
+        filter
+    }
+}
+
 /// Which tasks are meant: those that meet every condition.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Which {
@@ -51,22 +84,8 @@ impl Which {
 
     pub(crate) fn filter(&self, now: Timestamp) -> Filter {
         let long_ago = |age: Duration| -> SystemTime { now.before(age).to_system_time() };
-        let mut filter = self.state.iter().fold(Filter::new(), |filter, state| filter.state(*state));
-        if let Some(queue) = &self.queue {
-            filter = filter.queue(queue);
-        }
-        if let Some(name) = &self.name {
-            filter = filter.task_name(name);
-        }
-        if let Some(error) = &self.error {
-            filter = filter.error_type(error);
-        }
-        if let Some(tag) = &self.tag {
-            filter = filter.tag(tag);
-        }
-        if let Some(text) = &self.text {
-            filter = filter.text(text);
-        }
+        let Which { state, queue, name, error, tag, text, .. } = self;
+        let mut filter = Conditions { states: state, queue, name, error, tag, text }.filter();
         if let Some(age) = self.finished_before {
             filter = filter.finished_before(long_ago(age));
         }

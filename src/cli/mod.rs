@@ -21,7 +21,7 @@
 mod care;
 mod dead;
 mod doctor;
-mod filter;
+pub(crate) mod filter;
 #[cfg(unix)]
 mod jobs;
 mod list;

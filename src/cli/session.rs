@@ -57,7 +57,7 @@ impl Session {
     /// What is wrong with the file, and where else to look.
     pub(crate) fn look(&self) -> Result<Queue, Trouble> {
         self.must_exist()?;
-        self.open(self.builder().look_only(true))
+        self.open(Session::builder().look_only(true))
     }
 
     /// The queue of the file, which must exist, to mend. It executes nothing.
@@ -66,16 +66,11 @@ impl Session {
     /// What is wrong with the file, and where else to look.
     pub(crate) fn queue(&self) -> Result<Queue, Trouble> {
         self.must_exist()?;
-        self.open(self.builder())
+        self.open(Session::builder())
     }
 
     /// Settings for any file: the largest values that any program may have put into one.
-    pub(crate) fn builder(&self) -> Builder {
-        Session::for_any_file()
-    }
-
-    /// The same, for who has no session at hand.
-    pub(crate) fn for_any_file() -> Builder {
+    pub(crate) fn builder() -> Builder {
         let mut config = Config::default();
         (config.max_args_bytes, config.max_result_bytes, config.max_checkpoint_bytes) =
             (LARGEST, LARGEST, LARGEST);

@@ -14,7 +14,7 @@ use crate::sync::{News, Receiver, next_of};
 const MAX_SETTLES: usize = 1024;
 
 /// Progress reaches the file so long after it was made, at most.
-const PROGRESS_EACH: Duration = Duration::from_secs(1);
+const NEWS_EACH: Duration = Duration::from_secs(1);
 
 /// The thread's life: until nobody can send outcomes any more.
 pub(super) fn run(core: &Core, outcomes: &Receiver<Finished>) {
@@ -182,7 +182,7 @@ impl<'c> Dispatcher<'c> {
     /// Writes progress and output, some time after they were made.
     fn flush(&mut self) {
         if self.flush_at.is_none() && self.core.hub.news_waits() {
-            self.flush_at = Some(self.core.hub.monotonic() + PROGRESS_EACH);
+            self.flush_at = Some(self.core.hub.monotonic() + NEWS_EACH);
         }
         if self.is_due(self.flush_at) {
             self.flush_at = None;

@@ -247,8 +247,8 @@ impl Queue {
         self.store().read(|conn| store::attempts(conn, id))
     }
 
-    /// A page of tasks that the filter means, oldest id first: 100 if the filter names no limit. Ask for the next page with
-    /// [`Filter::after`] the last id.
+    /// A page of tasks that the filter means, oldest id first unless it says [`newest_first`](Filter::newest_first): 100 if it names no
+    /// limit. Ask for the next page with [`Filter::after`] (or [`Filter::before`]) the last id.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -317,8 +317,8 @@ impl Queue {
         })
     }
 
-    /// Waits until nothing that may start is ready, due or running. What waits for a time to come (a delay, the backoff of a retry), is held
-    /// for its unknown name, or lies in a queue that is paused or not served, is not waited for.
+    /// Waits until nothing that may start is ready, due or running. What waits for a time to come (a delay, the backoff of a retry), is
+    /// held for its unknown name, or lies in a queue that is paused or not served, is not waited for.
     ///
     /// # Errors
     /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown);
@@ -513,9 +513,8 @@ impl Queue {
     /// Stops executing: claims nothing more, lets what runs end within `grace`, then asks it to stop and waits a second for it,
     /// hands back what did not start, settles everything, joins its threads, gives up the ownership of the file.
     ///
-    /// The queue still enqueues and looks afterwards. A second call from another thread, while the first one waits, shortens its grace; one
-    /// that comes later does nothing. Dropping the last handle does the same without
-    /// grace.
+    /// The queue still enqueues and looks afterwards. A second call from another thread, while the first one waits, shortens its grace;
+    /// one that comes later does nothing. Dropping the last handle does the same without grace.
     ///
     /// # Errors
     /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`ForkedProcess`](ErrorKind::ForkedProcess).

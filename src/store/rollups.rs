@@ -20,7 +20,7 @@ pub(super) fn minute_of(time: Timestamp) -> i64 {
     time.as_millis().div_euclid(MINUTE_MS)
 }
 
-/// Adds to the counters. The first of a minute takes those away that are too old, or from a time that a jump of the clock took back.
+/// Adds to the counters. Each new counter takes those away that are too old, or from a time that a jump of the clock took back.
 pub(super) fn write(tx: &Tx<'_>, counted: &BTreeMap<RollupKey, i64>) -> Sql<()> {
     let mut newest = None;
     for ((minute, name_id, measure, bucket), n) in counted {

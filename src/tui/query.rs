@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::cli::filter::Conditions;
 use crate::{Filter, State, TaskId};
 
 /// Which tasks a filter box means.
@@ -98,26 +99,9 @@ impl Query {
 
     /// The same for the queue.
     pub fn filter(&self) -> Filter {
-        let mut filter = self.states.iter().fold(Filter::new(), |filter, state| filter.state(*state));
-        if !self.ids.is_empty() {
-            filter = filter.ids(self.ids.iter().copied());
-        }
-        if let Some(queue) = &self.queue {
-            filter = filter.queue(queue);
-        }
-        if let Some(name) = &self.name {
-            filter = filter.task_name(name);
-        }
-        if let Some(error) = &self.error {
-            filter = filter.error_type(error);
-        }
-        if let Some(tag) = &self.tag {
-            filter = filter.tag(tag);
-        }
-        if let Some(text) = &self.text {
-            filter = filter.text(text);
-        }
-        filter
+        let Query { states, ids, queue, name, error, tag, text } = self;
+        let filter = Conditions { states, queue, name, error, tag, text }.filter();
+        if ids.is_empty() { filter } else { filter.ids(ids.iter().copied()) }
     }
 
     /// What the counters know of it: tasks of its states and its queue. It means no more than these.

@@ -93,10 +93,10 @@ impl Work {
     ) -> Result<Worker, Trouble> {
         let workers = self.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         // As it is before this worker takes over: what it then finds lost ends with this run.
-        let looker = session.open(session.builder())?;
+        let looker = session.open(Session::builder())?;
         let (db, lost_before) = (looker.path().to_owned(), self.mine(&looker.counts()?).lost);
         let runner = Arc::new(Runner::new(&db, workers, self.quiet && !session.json, to_tell));
-        let queue = session.open(self.set_up(session.builder(), workers, runner.clone()))?;
+        let queue = session.open(self.set_up(Session::builder(), workers, runner.clone()))?;
         drop(looker); // not before: the last one that closes a file has to tidy it up
         let (endings, clock) = (Endings::new(self.quiet), SystemClock::new());
         Ok(Worker { queue, runner, news, endings, clock, workers, seen_succeeding: 0, lost_before })
