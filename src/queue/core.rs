@@ -38,7 +38,7 @@ pub(crate) struct Core {
     pub hub: Arc<Hub>,
     pub rules: SettleRules,
     /// The queues that it claims from as the owner; none: all.
-    served: Option<Vec<String>>,
+    pub served: Option<Vec<String>>,
     /// The handle, for handlers that ask for their queue.
     pub home: OnceLock<Weak<dyn Any + Send + Sync>>,
     ownership: Mutex<Option<Ownership>>,

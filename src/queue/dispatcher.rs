@@ -13,7 +13,7 @@ use crate::sync::{News, Receiver, next_of};
 /// Attempts settled in one transaction at most: bounds how long others wait for the writer.
 const MAX_SETTLES: usize = 1024;
 
-/// Progress reaches the file so long after it was made, at most.
+/// News of an attempt (progress, output) reach the file so long after they were made, at most.
 const NEWS_EACH: Duration = Duration::from_secs(1);
 
 /// The thread's life: until nobody can send outcomes any more.

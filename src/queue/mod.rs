@@ -40,8 +40,8 @@ use crate::store::{self, Ages, CheckReport, Sql, Store, Tx, Verb};
 use crate::sync::atomic::{AtomicI64, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::task::{
-    Attempt, Bulk, Counts, Enqueued, Filter, NOT_KEPT, NewTask, Options, State, Task, TaskId, TaskRecord,
-    Timestamp,
+    Attempt, Bulk, Counts, Enqueued, Filter, NOT_KEPT, NewTask, Options, QueueCounts, State, Task, TaskId,
+    TaskRecord, Timestamp,
 };
 
 /// Tasks that one transaction of a bulk verb looks at: each chunk is atomic, and others get their turn in between.
@@ -318,7 +318,8 @@ impl Queue {
     }
 
     /// Waits until nothing that may start is ready, due or running. What waits for a time to come (a delay, the backoff of a retry), is
-    /// held for its unknown name, or lies in a queue that is paused or not served, is not waited for.
+    /// held for its unknown name, or lies in a queue that is paused or not served, is not waited for. A queue that was opened for
+    /// [some queues](Builder::queues) waits for those alone.
     ///
     /// # Errors
     /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown);
@@ -335,18 +336,25 @@ impl Queue {
                     "the queue was shut down and runs nothing more; open it again",
                 ));
             }
-            // Of one moment: a task that is settled, or promoted, between two looks would be in neither.
-            let (due, counts) =
-                self.store().read(|conn| Ok((store::next_due(conn)?, store::counts(conn)?)))?;
-            if due.is_some_and(|due| due <= self.handle.core.now()) {
-                return Ok(None); // the timer is about to promote it
-            }
-            let at_work = |q: &crate::task::QueueCounts| {
-                q.running > 0 || (!q.paused && !q.unserved && (q.ready > 0 || q.held > 0))
-            };
-            Ok((!counts.queues.values().any(at_work)).then_some(()))
+            Ok(self.is_drained()?.then_some(()))
         })?;
         Ok(())
+    }
+
+    /// Whether [`drain`](Self::drain) would return at once.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn is_drained(&self) -> Result<bool, Error> {
+        // Of one moment: a task that is settled, or promoted, between two looks would be in neither.
+        let (due, counts) = self.store().read(|conn| Ok((store::next_due(conn)?, store::counts(conn)?)))?;
+        let core = &self.handle.core;
+        let at_work = |(name, queue): (&String, &QueueCounts)| {
+            let served = core.served.as_ref().map_or(!queue.unserved, |served| served.contains(name));
+            served && (queue.running > 0 || !queue.paused && queue.ready + queue.held > 0)
+        };
+        let to_promote = due.is_some_and(|due| due <= core.now()); // the timer is about to
+        Ok(!to_promote && !counts.queues.iter().any(at_work))
     }
 
     /// Waits until `look` sees something; none if the time runs out first.

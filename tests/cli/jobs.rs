@@ -61,6 +61,14 @@ fn a_job_that_fails_is_tried_again_until_its_attempts_are_used_up() {
 }
 
 #[test]
+fn drain_does_not_end_between_two_attempts_of_one_moment() {
+    let place = Place::new();
+    let id = place.add(["--max-attempts", "100", "--backoff", "0s", "--", "false"]);
+    assert_eq!(drain(&place).code, Some(1));
+    assert_eq!(place.record(id).attempt_number, 100);
+}
+
+#[test]
 fn drain_says_what_waits_for_a_retry_and_that_is_no_failure() {
     let place = Place::new();
     let id = place.add(["--backoff", "1h", "--", "false"]);

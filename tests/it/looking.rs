@@ -416,6 +416,22 @@ fn drain_waits_for_what_is_due() {
 }
 
 #[test]
+fn drain_waits_for_its_own_queues_alone() {
+    let folder = crate::support::Folder::new();
+    let owner = Queue::builder().queues(["others"]).handle(act).open(folder.file()).unwrap();
+    let to = |queue: &str| Options::new().queue(queue);
+    owner.enqueue_with(&Do(vec![Way::Succeed]), to("ours")).unwrap();
+    let second = || Queue::builder().handle(act);
+    let of_ours = second().queues(["ours"]).open(folder.file()).unwrap();
+    let of_all = second().open(folder.file()).unwrap();
+    owner.drain().unwrap();
+    assert!(of_all.is_drained().unwrap(), "the owner does not claim from this queue");
+    assert!(!of_ours.is_drained().unwrap(), "it will claim from this queue as soon as it may");
+    of_ours.pause("ours").unwrap();
+    assert!(of_ours.is_drained().unwrap());
+}
+
+#[test]
 fn drain_waits_for_retries_that_are_due_at_once() {
     let queue = Queue::builder().workers(1).handle(act).open_in_memory().unwrap();
     for _ in 0..10 {

@@ -17,6 +17,7 @@ mod intake;
 mod job;
 mod launch;
 mod note;
+mod orphans;
 mod pool;
 mod run;
 mod shim;

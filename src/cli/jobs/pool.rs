@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::frame::{Inbox, Launch, Order, Refusal, Report};
-use super::note;
 use super::shim::await_gone;
+use super::{note, orphans};
 use crate::Failure;
 
 /// How often a worker that waits looks up.
@@ -303,12 +303,15 @@ impl Shim {
     /// The shim is gone, or talks nonsense: ends it, and the job that it leaves behind.
     fn lose(&mut self, group: Option<Pid>) {
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        let shim = Pid::from_child(&self.child);
+        let _ = waitid(WaitId::Pid(shim), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT); // from here on it starts nothing
         if let Some(group) = group.or_else(|| note::read(&self.notes, self.slot, self.launches))
             && kill_process_group(group, Signal::KILL).is_ok()
         {
             await_gone(group, GROUP_GOES);
         }
+        orphans::kill(shim, GROUP_GOES);
+        let _ = self.child.wait();
     }
 }
 

@@ -23,9 +23,6 @@ const LOOK_ABROAD: Duration = Duration::from_millis(200);
 /// How soon to look again for what is about to be written.
 const SOON: Duration = Duration::from_millis(2);
 
-/// What is due for longer than this is kept back by more than the way through the timer.
-const TIMER_TAKES: Duration = Duration::from_secs(2);
-
 /// How soon to look whether the last job is done, while they are short. Looking after each one would take its share of their time.
 const DRAINING: Duration = Duration::from_millis(8);
 
@@ -113,14 +110,6 @@ impl Work {
         mine.queues.retain(|name, _| self.queues.is_empty() || self.queues.contains(name));
         mine.total()
     }
-
-    /// How many may still start or run, without a wait.
-    fn at_work(&self, counts: &Counts) -> u64 {
-        let mut awake = counts.clone();
-        awake.queues.values_mut().filter(|q| q.paused).for_each(|q| (q.ready, q.held) = (0, 0));
-        let mine = self.mine(&awake);
-        mine.running + mine.ready + mine.held
-    }
 }
 
 /// Why a worker ends.
@@ -159,7 +148,7 @@ impl Worker {
             let wait = if self.endings.are_pending() {
                 SOON
             } else if wishes.drain && self.runner.running() == 0 {
-                if wishes.at_work(&self.queue.counts()?) == 0 && !self.is_something_due()? {
+                if self.queue.is_drained()? {
                     return Ok(End::Drained);
                 }
                 if owner { DRAINING } else { LOOK_ABROAD }
@@ -180,12 +169,6 @@ impl Worker {
     fn has_moved(&mut self) -> bool {
         let succeeded = self.runner.succeeded_quietly();
         succeeded > std::mem::replace(&mut self.seen_succeeding, succeeded)
-    }
-
-    /// Whether the time has come for something that waited, and the timer is about to let it go.
-    fn is_something_due(&self) -> Result<bool, Trouble> {
-        let now = self.clock.now();
-        Ok(self.queue.next_due()?.is_some_and(|due| due <= now && now.since(due) < TIMER_TAKES))
     }
 
     fn tell_owner(&self, owner: bool, before: bool, session: &mut Session) {
