@@ -1,5 +1,6 @@
 //! The faults of one database: what a test orders, and what each operation meets.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::c_int;
 use std::fmt;
@@ -116,7 +117,7 @@ impl Faults {
         self.state().limit = None;
     }
 
-    /// Operations since the faults were attached or [`reset`](Faults::reset), of every class, failed or not.
+    /// Operations since the faults were attached or [`reset`](Faults::reset), of every class that touches the disk, failed or not.
     pub fn operations(&self) -> u64 {
         self.state().operations
     }
@@ -231,6 +232,16 @@ impl Drop for Attached {
         }
         *lock(&self.disk.state) = State::default();
     }
+}
+
+thread_local! {
+    /// The last lock that this thread has asked for was refused by a plan.
+    static REFUSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread sleeps until somebody lets go of a lock that nobody holds.
+pub(crate) fn waits_for_nobody() -> bool {
+    REFUSED.get()
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -378,10 +389,16 @@ impl Disk {
         }
     }
 
+    pub(crate) fn write_lock(&self, pass: impl FnOnce() -> c_int) -> c_int {
+        let fate = self.fate(Class::WriteLock, Role::Shm, false, None);
+        REFUSED.set(fate != Fate::Pass);
+        if fate == Fate::Pass { pass() } else { ffi::SQLITE_BUSY }
+    }
+
     /// Counts an operation and says how it fares. `grows`: it may need space; `end`: up to where in the file.
     fn fate(&self, class: Class, role: Role, grows: bool, end: Option<u64>) -> Fate {
         let mut state = lock(&self.state);
-        state.operations += 1;
+        state.operations += u64::from(class != Class::WriteLock);
         let mut fate = Fate::Pass;
         for plan in &mut state.plans {
             if let (Some(kind), Fate::Pass) = (plan.meet(class, role, grows), fate) {

@@ -4,6 +4,7 @@
 //! too, so that WAL works as ever. For the files of a database that a test has [attached](Faults::attach) it can
 //!
 //! - let the n-th operation fail, once or from then on, as a broken or full disk does: [`Faults::fail`] with a [`Plan`];
+//! - let somebody else hold the lock for writing, without anybody waiting for it: [`Kind::Busy`];
 //! - keep the files below a size, as a full file system does: [`Faults::limit_space`];
 //! - copy the files as they are at a moment, which is what the death of the process leaves: [`Faults::copy_to`];
 //! - record every write, and make images of what a power cut may leave after each: [`Faults::record`].

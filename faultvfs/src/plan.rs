@@ -20,6 +20,8 @@ pub enum Class {
     Size,
     /// Mapping a piece of the shared memory that the users of a WAL have.
     ShmMap,
+    /// Asking for the lock that lets one connection write to a WAL. It touches no disk, and fails by [`Kind::Busy`] alone.
+    WriteLock,
 }
 
 /// Which of a database's files.
@@ -70,16 +72,21 @@ pub enum Kind {
     /// The sync is *not* passed on, and answers `SQLITE_IOERR_FSYNC`. A recording takes it as Linux does: what was to be synced
     /// counts as clean, so no later sync makes up for it; only writing it again does. Syncs only.
     FailedSync,
+    /// Another connection holds the lock: `SQLITE_BUSY`. What SQLite sleeps until it asks again (`sqlite3_busy_timeout`) takes no time
+    /// here: asked for once, the lock is there at the second try; from then on, a timeout of any length is over at once. Write locks
+    /// only.
+    Busy,
 }
 
 impl Kind {
     /// Whether an operation can fail in this way. `grows`: it may need space.
     fn applies(self, class: Class, grows: bool) -> bool {
         match self {
-            Kind::Io => true,
+            Kind::Io => class != Class::WriteLock,
             Kind::Full => grows,
             Kind::ShortWrite | Kind::TornWrite => class == Class::Write,
             Kind::FailedSync => class == Class::Sync,
+            Kind::Busy => class == Class::WriteLock,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use rusqlite::ffi::{self, sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs};
 
 use crate::VFS;
-use crate::faults::{Standing, find};
+use crate::faults::{Standing, find, waits_for_nobody};
 use crate::plan::Role;
 
 /// What lies before the real file.
@@ -306,7 +306,7 @@ unsafe extern "C" fn x_randomness(vfs: *mut sqlite3_vfs, size: c_int, out: *mut 
 }
 
 unsafe extern "C" fn x_sleep(vfs: *mut sqlite3_vfs, microseconds: c_int) -> c_int {
-    pass!(vfs, xSleep(microseconds) else 0)
+    if waits_for_nobody() { microseconds } else { pass!(vfs, xSleep(microseconds) else 0) }
 }
 
 unsafe extern "C" fn x_current_time(vfs: *mut sqlite3_vfs, out: *mut f64) -> c_int {
@@ -461,8 +461,16 @@ unsafe extern "C" fn x_shm_map(
 }
 
 unsafe extern "C" fn x_shm_lock(file: *mut sqlite3_file, offset: c_int, n: c_int, flags: c_int) -> c_int {
-    let (_, real) = parts!(file);
-    forward!(real, xShmLock, offset, n, flags)
+    /// The first of the locks of a WAL (`WAL_WRITE_LOCK` in SQLite's wal.c; see section 2.3 of its walformat.html).
+    const WRITE: c_int = 0;
+    let (disk, real) = parts!(file);
+    let pass = || forward!(real, xShmLock, offset, n, flags);
+    match disk {
+        Some((disk, _)) if offset == WRITE && flags == ffi::SQLITE_SHM_LOCK | ffi::SQLITE_SHM_EXCLUSIVE => {
+            disk.write_lock(pass)
+        }
+        _ => pass(),
+    }
 }
 
 unsafe extern "C" fn x_shm_barrier(file: *mut sqlite3_file) {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use perdura_faultvfs::{Class, Error, Faults, Kind, Plan, Role, VFS};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
@@ -74,6 +75,34 @@ fn a_wal_database_lives_as_ever() {
     assert!(!folder.0.join("test.db-wal").exists(), "the last one to close removes the WAL");
     // And the plain VFS finds it.
     assert_eq!(rows(&Connection::open(folder.file()).unwrap()).len(), 300);
+}
+
+#[test]
+fn a_lock_that_nobody_holds_is_waited_for_in_no_time() {
+    let folder = Folder::new();
+    let faults = Faults::attach(folder.file()).unwrap();
+    let db = open(&folder.file());
+    db.busy_timeout(Duration::from_secs(100_000)).unwrap();
+    let operations = faults.operations();
+    faults.fail(Plan::at(2, Kind::Busy));
+    insert(&db, 1).unwrap();
+    assert_eq!(faults.hit_count(), 0, "the second one is meant");
+    insert(&db, 2).unwrap();
+    let hits = faults.hits();
+    assert_eq!(
+        hits.iter().map(|hit| (hit.class, hit.kind)).collect::<Vec<_>>(),
+        [(Class::WriteLock, Kind::Busy)]
+    );
+    faults.clear();
+
+    faults.fail(Plan::at(1, Kind::Busy).from_then_on());
+    assert_eq!(code(insert(&db, 3)), ffi::SQLITE_BUSY);
+    assert!(faults.hit_count() > 100, "it has tried again until its time was over");
+    assert_eq!(rows(&db), [1, 2], "reading goes on");
+    faults.clear();
+    insert(&db, 4).unwrap();
+    assert_eq!(rows(&db), [1, 2, 4]);
+    assert!(faults.operations() - operations < 100, "a lock is no operation of the disk");
 }
 
 #[test]

@@ -18,14 +18,15 @@ use perdura::{
 use perdura_faultvfs::{Faults, Recording, Tear, VFS};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use rusqlite::types::ValueRef;
 use serde::{Deserialize, Serialize};
 
 use crate::support::*;
 use crate::told::Chance;
 
 /// Images in each CI run, of each kind of workload, and how many are made of one recording.
-const IMAGES: u64 = 300;
-const IMAGES_A_RECORDING: usize = 150;
+const IMAGES: u64 = 2_000;
+const IMAGES_A_RECORDING: usize = 500;
 /// Calls in a recorded workload, beside those that are in each.
 const CALLS: u64 = 24;
 const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
@@ -216,8 +217,9 @@ struct Past {
     clock: ManualClock,
     /// What the file held from which entry on: one for each commit.
     history: Vec<(usize, String)>,
-    /// Entries before which an image is made, in an order by chance.
-    moments: Vec<usize>,
+    /// How many entries come before each image, and how often there was one at that moment already. In this order, so that each image
+    /// goes on from where the last one was.
+    moments: Vec<(usize, usize)>,
     /// How many entries there are up to each mark, itself included.
     marks: Vec<usize>,
     durability: Durability,
@@ -304,8 +306,9 @@ fn marks(recording: &Recording) -> Vec<usize> {
     all.filter(|(entry, _)| entry.starts_with("mark")).map(|(_, n)| n).collect()
 }
 
-/// Every entry but those in the middle of many writes of whole pages, which are all alike: of these each ninth.
-fn moments(recording: &Recording, chance: &mut Chance) -> Vec<usize> {
+/// Moments for images, by chance: before every entry but those in the middle of many writes of whole pages, which are all alike: of
+/// these each ninth. If there are too few, each comes again, with another tear.
+fn moments(recording: &Recording, chance: &mut Chance) -> Vec<(usize, usize)> {
     let entries = entries(recording);
     let is_write = |n: usize| entries.get(n).is_some_and(|entry| entry.starts_with("write Wal"));
     let is_dull = |n: usize| n >= 6 && (n - 6..n + 6).all(is_write);
@@ -314,7 +317,10 @@ fn moments(recording: &Recording, chance: &mut Chance) -> Vec<usize> {
     for n in (1..moments.len()).rev() {
         moments.swap(n, chance.below(n as u64 + 1) as usize);
     }
-    moments
+    let images = 0..IMAGES_A_RECORDING;
+    let mut chosen: Vec<_> = images.map(|n| (moments[n % moments.len()], n / moments.len())).collect();
+    chosen.sort_unstable();
+    chosen
 }
 
 /// Every row of every table but the padding, as text. Reads the WAL and leaves it as it is.
@@ -340,14 +346,14 @@ fn content(file: &Path) -> String {
         all.push_str(&format!("{table}\n"));
         while let Some(row) = rows.next().unwrap() {
             for n in 0..columns {
-                let value = format!("{:?},", row.get_ref(n).unwrap());
-                if value.len() < 200 {
-                    all.push_str(&value);
-                } else {
+                match row.get_ref(n).unwrap() {
                     // Large ones are told apart by their sums.
-                    let mut sum = DefaultHasher::new();
-                    value.hash(&mut sum);
-                    all.push_str(&format!("{} bytes {:016x},", value.len(), sum.finish()));
+                    ValueRef::Text(large) | ValueRef::Blob(large) if large.len() > 100 => {
+                        let mut sum = DefaultHasher::new();
+                        large.hash(&mut sum);
+                        all.push_str(&format!("{} bytes {:016x},", large.len(), sum.finish()));
+                    }
+                    small => all.push_str(&format!("{small:?},")),
                 }
             }
             all.push('\n');
@@ -547,7 +553,7 @@ struct Figures {
     earlier: u64,
 }
 
-/// Image after image, of recording after recording: each moment of one, then each again with another tear.
+/// Image after image, of recording after recording.
 fn examine(harness: &str, durability: Durability, is_new: bool, in_ci: u64) -> Figures {
     let seed = seed();
     eprintln!("seed of images, {harness}: {seed}");
@@ -564,8 +570,8 @@ fn examine(harness: &str, durability: Durability, is_new: bool, in_ci: u64) -> F
             past = Some(made);
         }
         let past = past.as_ref().expect("the first one is made at once");
-        let at = past.moments[n % past.moments.len()];
-        let tear = tear((n + n / past.moments.len()) as u64, &mut chance);
+        let (at, again) = past.moments[n];
+        let tear = tear((n + again) as u64, &mut chance);
         figures.images += 1;
         figures.earlier += u64::from(past.examine(at, tear) == Held::Earlier);
     }

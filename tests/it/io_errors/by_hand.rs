@@ -128,6 +128,7 @@ fn g04_an_outcome_waits_until_the_disk_works_again() {
         (Kind::Io, &[Class::Write]),
         (Kind::Full, &[Class::Write]),
         (Kind::TornWrite, &[Class::Write]),
+        (Kind::Busy, &[Class::WriteLock]),
     ] {
         let folder = Folder::in_memory();
         let faults = Faults::attach(folder.file()).unwrap();

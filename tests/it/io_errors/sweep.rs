@@ -51,7 +51,8 @@ impl Scenario {
 }
 
 /// How operations fail here.
-pub const KINDS: [Kind; 5] = [Kind::Io, Kind::Full, Kind::ShortWrite, Kind::TornWrite, Kind::FailedSync];
+pub const KINDS: [Kind; 6] =
+    [Kind::Io, Kind::Full, Kind::ShortWrite, Kind::TornWrite, Kind::FailedSync, Kind::Busy];
 
 #[derive(Debug, Default)]
 pub struct Figures {
@@ -162,6 +163,9 @@ impl<'s> Stage<'s> {
     /// What a content may be after this answer.
     fn judge(&self, view: &str, content: &String, answer: &Result<(), Error>, hits: &[Hit]) {
         let (aim, before) = self.states.split_last().expect("there is a state to begin with");
+        if let [Hit { kind: Kind::Busy, .. }] = hits {
+            assert!(answer.is_ok(), "somebody else wrote for a moment, and nobody waited");
+        }
         match answer {
             Ok(()) if self.strays.contains(content) => {} // `verify` says whether rightly
             Ok(()) => assert_eq!(content, aim, "{view}: Ok, and it is not there"),
