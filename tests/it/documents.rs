@@ -1,4 +1,4 @@
-//! The page of promises lists the tests of each, and no others.
+//! Pages of the documentation that say what is in the tests.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -55,4 +55,25 @@ fn the_page_of_promises_lists_every_test_of_each() {
         (1..=14).all(|n| listed.iter().any(|(number, _)| *number == format!("{n:02}"))),
         "a promise has no test"
     );
+}
+
+/// Code without comments at the ends of lines, and without any space: formatting is not what is compared.
+fn bare(code: &str) -> String {
+    let lines = code.lines().map(|line| line.split(" // ").next().unwrap());
+    lines.flat_map(str::split_whitespace).collect()
+}
+
+#[test]
+fn the_testing_page_shows_code_that_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/testing.md")).unwrap();
+    let runs = bare(&std::fs::read_to_string(root.join("tests/it/testing_page.rs")).unwrap());
+    let examples: Vec<&str> =
+        page.split("```rust").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let code: String =
+            example.lines().filter(|line| !line.starts_with("use ")).map(|l| format!("{l}\n")).collect();
+        assert!(runs.contains(&bare(&code)), "this is in no test:\n{example}");
+    }
 }

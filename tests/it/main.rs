@@ -53,6 +53,8 @@ mod soak;
 mod space;
 #[cfg(target_os = "linux")]
 mod system;
+#[cfg(feature = "faults")]
+mod testing_page;
 mod told;
 mod walls;
 mod workload;
