@@ -219,7 +219,7 @@ fn take_one(
     let to = next(&from.standing, Event::Claim).map_err(|refusal| ruled_out(from.task_id, refusal))?.standing;
     take.change_one((
         to.state.code(),
-        to.attempt_number,
+        if planted("g06-only-the-first-attempt-counts") { 1 } else { to.attempt_number },
         now.as_millis(),
         from.task_id.as_i64(),
         from.generation,

@@ -1,6 +1,6 @@
 //! What can go wrong inside the store, and what callers are told of it.
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use crate::error::{Error, ErrorKind};
 
@@ -90,11 +90,21 @@ fn is_value(e: &rusqlite::Error) -> bool {
 }
 
 fn told(error: rusqlite::Error) -> Error {
-    let (kind, message) = match error.sqlite_error_code() {
+    let (kind, message) = meaning(&error);
+    Error::new(kind, message).with_source(error)
+}
+
+/// What an error of SQLite means to a caller.
+pub(super) fn meaning(error: &rusqlite::Error) -> (ErrorKind, &'static str) {
+    const FULL: (ErrorKind, &str) = (ErrorKind::DiskFull, "the disk or quota is full; free some space");
+    let extended = error.sqlite_error().map(|e| e.extended_code);
+    match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
             (ErrorKind::Busy, "another connection kept the file locked for too long; try again")
         }
-        Some(ErrorCode::DiskFull) => (ErrorKind::DiskFull, "the disk or quota is full; free some space"),
+        Some(ErrorCode::DiskFull) => FULL,
+        // The shared memory of a WAL is a file beside it, and could not grow.
+        Some(ErrorCode::SystemIoFailure) if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => FULL,
         Some(ErrorCode::SystemIoFailure) => (ErrorKind::Io, "the disk reported an error"),
         Some(ErrorCode::CannotOpen) => {
             (ErrorKind::Io, "the file cannot be opened; check its path and permissions")
@@ -111,8 +121,7 @@ fn told(error: rusqlite::Error) -> Error {
             (ErrorKind::TooLarge, "a value in the file is larger than this program takes")
         }
         Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => (ErrorKind::Corrupt, OTHER_ROWS),
-        _ if is_value(&error) || is_schema(&error) => (ErrorKind::Corrupt, OTHER_ROWS),
+        _ if is_value(error) || is_schema(error) => (ErrorKind::Corrupt, OTHER_ROWS),
         _ => (ErrorKind::Internal, "SQLite refused a statement"),
-    };
-    Error::new(kind, message).with_source(error)
+    }
 }

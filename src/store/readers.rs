@@ -10,6 +10,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use super::crash::crashed;
+use super::fault;
 use super::identity::Identity;
 use crate::error::{Error, ErrorKind};
 
@@ -19,12 +20,19 @@ const CONNECTIONS: u32 = 4;
 /// How long somebody waits for one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The pool; none after a crash.
-pub(super) struct Readers(Mutex<Option<Pool<SqliteConnectionManager>>>);
+/// How soon somebody who waits looks whether a connection could not be made.
+const LOOK: Duration = Duration::from_millis(20);
+
+pub(super) struct Readers {
+    /// None after a crash.
+    pool: Mutex<Option<Pool<SqliteConnectionManager>>>,
+    failures: Failures,
+}
 
 impl Readers {
     /// No connection is open yet.
     pub(super) fn new(manager: SqliteConnectionManager) -> Result<Readers, Error> {
+        let failures = Failures::default();
         let build = || {
             Pool::builder()
                 .max_size(CONNECTIONS)
@@ -33,7 +41,7 @@ impl Readers {
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .connection_timeout(PATIENCE)
-                .error_handler(Box::new(r2d2::NopErrorHandler))
+                .error_handler(Box::new(failures.clone()))
                 .thread_pool(connector())
                 .build_unchecked(manager)
         };
@@ -42,7 +50,7 @@ impl Readers {
             let message = "a thread of the pool cannot be started; is the limit of threads reached?";
             Error::new(ErrorKind::Io, message)
         })?;
-        Ok(Readers(Mutex::new(Some(built))))
+        Ok(Readers { pool: Mutex::new(Some(built)), failures })
     }
 
     /// A connection to this file.
@@ -50,17 +58,55 @@ impl Readers {
         &self,
         identity: &Identity,
     ) -> Result<PooledConnection<SqliteConnectionManager>, Error> {
-        let readers = lock(&self.0).clone().ok_or_else(crashed)?;
+        let readers = lock(&self.pool).clone().ok_or_else(crashed)?;
         if readers.state().idle_connections == 0 {
             identity.check()?; // a new connection would read what has taken the file's place
         }
-        let got = readers.get();
-        got.map_err(|e| Error::new(ErrorKind::Busy, "no reading connection became free").with_source(e))
+        let before = self.failures.count();
+        let mut waited = Duration::ZERO;
+        loop {
+            // The pool would try again in silence for as long as it waits.
+            match (readers.get_timeout(LOOK), self.failures.since(before)) {
+                (Ok(got), _) => return Ok(got),
+                (Err(_), Some(error)) => return Err(error),
+                (Err(e), None) if waited >= PATIENCE => {
+                    return Err(
+                        Error::new(ErrorKind::Busy, "no reading connection became free").with_source(e)
+                    );
+                }
+                (Err(_), None) => waited += LOOK,
+            }
+        }
     }
 
     /// Closes them for good.
     pub(super) fn close(&self) {
-        drop(lock(&self.0).take());
+        drop(lock(&self.pool).take());
+    }
+}
+
+/// Connections that could not be made: how many, and why the last one.
+#[derive(Debug, Clone, Default)]
+struct Failures(Arc<Mutex<(u64, Option<Arc<rusqlite::Error>>)>>);
+
+impl Failures {
+    fn count(&self) -> u64 {
+        lock(&self.0).0
+    }
+
+    /// The last failure, if there was one since there were so many.
+    fn since(&self, before: u64) -> Option<Error> {
+        let failures = lock(&self.0);
+        let last = failures.1.as_ref().filter(|_| failures.0 > before)?;
+        let (kind, message) = fault::meaning(last);
+        Some(Error::new(kind, message).with_source(last.clone()))
+    }
+}
+
+impl r2d2::HandleError<rusqlite::Error> for Failures {
+    fn handle_error(&self, error: rusqlite::Error) {
+        let mut failures = lock(&self.0);
+        *failures = (failures.0 + 1, Some(Arc::new(error)));
     }
 }
 

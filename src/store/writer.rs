@@ -278,7 +278,7 @@ impl Desk {
     /// `Ok`: each member has its answer, and what the answers say is durable.
     fn attempt(
         &mut self,
-        group: &mut [Box<dyn Member>],
+        group: &mut Vec<Box<dyn Member>>,
         company: bool,
         released: i64,
     ) -> Result<(), LostCommit> {
@@ -295,7 +295,8 @@ impl Desk {
             sql(connection, "ROLLBACK").map_err(lost)?;
         }
         identity.check_commit().map_err(|e| lost(e.into()))?;
-        sql(connection, "BEGIN IMMEDIATE").map_err(lost)?;
+        let begin = if planted("g02-selects-then-updates") { "BEGIN" } else { "BEGIN IMMEDIATE" };
+        sql(connection, begin).map_err(lost)?;
         fate.begin(connection);
         let is_alone = company && group.len() == 1;
         let direct = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.direct());
@@ -315,6 +316,9 @@ impl Desk {
             Ok(any)
         });
         had_company |= !tx.effects().claims.is_empty();
+        if matches!(written, Ok(true)) && size.is_none() {
+            tell_too_early(group, epilogue, &tx);
+        }
         let outcome = match written {
             Ok(true) if planted("g01-a-commit-is-forgotten") && connection.last_insert_rowid() % 50 == 49 => {
                 sql(connection, "ROLLBACK").map_err(lost)
@@ -407,6 +411,18 @@ fn refuse(group: Vec<Box<dyn Member>>, error: &Error) {
 /// The error of a commit that may or may not have happened.
 fn unknown(error: Error) -> Error {
     if planted("g02-not-done-for-unknown") { error } else { error.with_outcome(Outcome::Unknown) }
+}
+
+/// What two planted bugs do: who waits is answered, or workers get their claims, before any of it is durable.
+fn tell_too_early(group: &mut Vec<Box<dyn Member>>, epilogue: &mut Option<Box<dyn Epilogue>>, tx: &Tx<'_>) {
+    if planted("g01-answers-before-the-commit") {
+        group.drain(..).for_each(Member::settled);
+    }
+    if let Some(epilogue) = epilogue.as_mut().filter(|_| planted("g06-tells-before-the-commit")) {
+        let mut effects = Effects::default();
+        tx.effect(|all| std::mem::swap(all, &mut effects));
+        epilogue.committed(effects);
+    }
 }
 
 /// Runs every member, each in a savepoint of its own if there are several. Says whether any has something to commit.

@@ -123,3 +123,31 @@ fn g12_a_file_with_two_names_is_refused() {
     fs::remove_file(&link).unwrap();
     assert!(Queue::builder().open(folder.file()).is_ok());
 }
+
+/// Somebody tidies up, and the lock is gone with its file: the next one to open the file is its owner, and the other one is no more.
+#[test]
+fn g05_g07_an_owner_whose_lock_was_deleted_writes_nothing_more_as_such() {
+    let folder = Folder::new();
+    let (started, waits) = (crossbeam_channel::bounded(1), crossbeam_channel::bounded::<()>(0));
+    let slow = move |_: Do, _: &perdura::Context| -> Result<u64, perdura::Failure> {
+        started.0.send(()).unwrap();
+        let _ = waits.1.recv();
+        Ok(1)
+    };
+    let first = Queue::builder().workers(2).handle(slow).open(folder.file()).unwrap();
+    let id = first.enqueue_with(&Do::Ok(0), Options::new()).unwrap().id();
+    started.1.recv().unwrap();
+    fs::remove_file(companion(&folder.file(), "-owner")).unwrap();
+    let quick = |_: Do, _: &perdura::Context| -> Result<u64, perdura::Failure> { Ok(2) };
+    let second = Queue::builder().poll_interval(SECOND / 50).handle(quick).open(folder.file()).unwrap();
+    assert!(second.executes(), "the lock is free");
+    assert_eq!(second.wait(id, MINUTE).unwrap().attempt_number, 2, "the first attempt was lost");
+
+    let next = first.enqueue(&Do::Ok(0)).unwrap(); // it has an idle worker, and may not claim for it
+    drop(waits.0); // the first attempt ends only now
+    for id in [id, next] {
+        assert_eq!(second.wait(id, MINUTE).unwrap().state, State::Succeeded);
+        assert_eq!(second.result::<u64>(id).unwrap(), Some(2), "both are of the second owner");
+    }
+    assert_sound(&second);
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use perdura::testing::{ManualClock, SteppedQueue};
-use perdura::{Context, Failure, Filter, Options, Outcome, Queue, State, Task};
+use perdura::{Context, ErrorKind, Failure, Filter, Options, Outcome, Queue, State, Task};
 use perdura_faultvfs::{Class, Faults, Kind, Plan, Recording, Tear, VFS};
 use serde::{Deserialize, Serialize};
 
@@ -193,4 +193,32 @@ fn a_stepped_queue_goes_on_after_an_error() {
         let record = tests.queue().get(id).unwrap();
         assert_eq!((record.state, record.attempt_number), (State::Succeeded, 1));
     }
+}
+
+/// It found: the pool of reading connections tried again in silence, and after ten seconds said that none had become free.
+#[test]
+fn who_looks_at_a_dead_disk_is_told_of_the_disk() {
+    let folder = Folder::in_memory();
+    let faults = Faults::attach(folder.file()).unwrap();
+    let queue = Queue::builder().vfs(VFS).open(folder.file()).unwrap();
+    queue.enqueue(&Do::Ok(1)).unwrap();
+    faults.fail(Plan::at(1, Kind::Io).only(&[Class::Read]).from_then_on());
+    for _ in 0..3 {
+        let error = queue.counts().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    }
+    faults.clear();
+    assert_eq!(queue.counts().unwrap().total().ready, 1, "the disk works again");
+}
+
+#[test]
+fn g11_no_room_for_the_shared_memory_is_a_full_disk() {
+    let folder = Folder::in_memory();
+    drop(Queue::builder().open(folder.file()).unwrap());
+    let faults = Faults::attach(folder.file()).unwrap();
+    faults.fail(Plan::at(1, Kind::Full).only(&[Class::ShmMap]).from_then_on());
+    let error = Queue::builder().vfs(VFS).open(folder.file()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DiskFull, "{error}");
+    faults.clear();
+    Queue::builder().vfs(VFS).open(folder.file()).unwrap();
 }
