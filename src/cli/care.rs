@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::screen::JsonLines;
 use super::words::{bytes, count};
 use super::{Done, Exit, Session, Trouble, grammar};
-use crate::Progress;
+use crate::{ErrorKind, Progress};
 
 /// Makes the file, if it is not there.
 pub(super) fn init(session: &mut Session) -> Done {
@@ -35,7 +35,10 @@ pub(super) fn backup(session: &mut Session, to: &Path) -> Done {
             let _ = write!(io::stderr(), "\r{percent} %"); // a meter that nobody sees is none
         }
     };
-    queue.backup(to, progress)?;
+    queue.backup(to, progress).map_err(|e| match e.kind() {
+        ErrorKind::InvalidInput => Trouble::new(Exit::File, e.to_string()), // the target is there, or cannot be
+        _ => e.into(),
+    })?;
     if meter && shown > 0 {
         let _ = write!(io::stderr(), "\r      \r");
     }

@@ -39,6 +39,9 @@ pub(super) enum Dead {
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
+        /// Say how many are meant, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -74,7 +77,7 @@ impl Dead {
                 super::show::show_letter(session, &queue, id, missing)
             }
             Dead::Replay(replay) => replay.run(session),
-            Dead::Purge { older_than, yes } => purge(session, older_than, yes),
+            Dead::Purge { older_than, yes, dry_run } => purge(session, older_than, yes, dry_run),
         }
     }
 }
@@ -145,8 +148,8 @@ impl Replay {
         let ids = if by_filter { self.meant(session)? } else { self.ids.clone() };
         let what = format!("make {} of dead letters", count(ids.len() as u64, "task"));
         let asks = by_filter || self.dry_run;
-        if asks && !may(session, self.yes, self.dry_run, &what, ids.len() as u64)? {
-            return Ok(if self.dry_run { Exit::Done } else { Exit::No });
+        if asks && let Some(exit) = may(session, self.yes, self.dry_run, &what, ids.len() as u64)? {
+            return Ok(exit);
         }
         let queue = session.queue()?;
         let letters = queue.dead_letters();
@@ -169,27 +172,38 @@ impl Replay {
 
     /// The letters that the filter means, oldest first.
     fn meant(&self, session: &Session) -> Result<Vec<TaskId>, Trouble> {
-        let queue = session.look()?;
-        let filter = self.which.filter(session.now()).limit(PAGE);
         let mut ids = Vec::new();
-        let mut page = queue.dead_letters().list(filter.clone())?;
-        while let Some(last) = page.last().map(|letter| letter.task_id) {
-            let fresh = page.iter().filter(|letter| self.again || letter.replayed_as.is_none());
-            ids.extend(fresh.map(|letter| letter.task_id));
-            page = queue.dead_letters().list(filter.clone().after(last))?;
-        }
+        each_letter(session, self.which.filter(session.now()), |letter| {
+            if self.again || letter.replayed_as.is_none() {
+                ids.push(letter.task_id);
+            }
+        })?;
         Ok(ids)
     }
 }
 
-fn purge(session: &mut Session, older_than: Duration, yes: bool) -> Done {
-    let before = session.now().before(older_than).to_system_time();
-    let some = session.look()?.dead_letters().list(Filter::new().limit(1))?.len() as u64;
-    let what = format!("delete the dead letters that were moved more than {} ago", span(older_than));
-    if !may(session, yes, false, &what, some)? {
-        return Ok(Exit::No);
+/// Looks at all letters that a filter means, oldest first, a page at a time.
+fn each_letter(session: &Session, filter: Filter, mut look: impl FnMut(&DeadLetter)) -> Result<(), Trouble> {
+    let queue = session.look()?;
+    let filter = filter.limit(PAGE);
+    let mut page = queue.dead_letters().list(filter.clone())?;
+    while let Some(last) = page.last().map(|letter| letter.task_id) {
+        page.iter().for_each(&mut look);
+        page = queue.dead_letters().list(filter.clone().after(last))?;
     }
-    let deleted = session.queue()?.dead_letters().purge(before)? as u64;
+    Ok(())
+}
+
+fn purge(session: &mut Session, older_than: Duration, yes: bool, dry_run: bool) -> Done {
+    let before = session.now().before(older_than);
+    let mut meant = 0;
+    each_letter(session, Filter::new(), |letter| meant += u64::from(letter.moved_at < before))?;
+    let (letters, span) = (count(meant, "dead letter"), span(older_than));
+    let what = format!("delete {letters} moved more than {span} ago");
+    if let Some(exit) = may(session, yes, dry_run, &what, meant)? {
+        return Ok(exit);
+    }
+    let deleted = session.queue()?.dead_letters().purge(before.to_system_time())? as u64;
     if session.json {
         session.screen.json(&serde_json::json!({ "changed": deleted }))?;
     } else {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Session, Trouble};
+use super::{Exit, Session, Trouble};
 use crate::{Filter, State, TaskId, Timestamp};
 
 /// What people may ask of tasks, on a command line and in the filter box of the screen alike.
@@ -131,27 +131,28 @@ impl Target {
     }
 }
 
-/// Asks before something is done to so many tasks; true if it may be.
+/// Asks before something is done to so many tasks; how the command ends if it may not be.
 pub(crate) fn may(
     session: &mut Session,
     yes: bool,
     dry_run: bool,
     what: &str,
     count: u64,
-) -> Result<bool, Trouble> {
+) -> Result<Option<Exit>, Trouble> {
     if dry_run {
         if session.json {
             session.screen.json(&serde_json::json!({ "would_change": count }))?;
         } else {
             session.screen.line(format_args!("would {what}"))?;
         }
-        return Ok(false);
+        return Ok(Some(if count == 0 { Exit::No } else { Exit::Done }));
     }
     if yes || count == 0 {
-        return Ok(true);
+        return Ok(None);
     }
     match session.screen.ask(&format!("{what}?"))? {
-        Some(answer) => Ok(answer),
+        Some(true) => Ok(None),
+        Some(false) => Ok(Some(Exit::No)),
         None => Err(Trouble::usage(format!("it would {what}; say --yes, as there is no terminal to ask on"))),
     }
 }

@@ -120,7 +120,7 @@ pub(super) fn when(task: &TaskRecord, now: Timestamp) -> String {
 /// What there is to say: a job's command, how far it is, what went wrong.
 pub(super) fn what(queue: &Queue, task: &TaskRecord) -> String {
     let mut parts = Vec::new();
-    parts.extend(command(queue, task));
+    parts.extend(command(queue, &task.task_name, task.task_id));
     parts.extend(task.tag.clone());
     if let (State::Running, Some(progress)) = (task.state, task.progress) {
         parts.push(format!("{} of {}", number(progress.done), number(progress.total)));
@@ -133,11 +133,11 @@ pub(super) fn what(queue: &Queue, task: &TaskRecord) -> String {
 }
 
 /// The command line of a job for the shell.
-fn command(queue: &Queue, task: &TaskRecord) -> Option<String> {
+pub(crate) fn command(queue: &Queue, task_name: &str, id: TaskId) -> Option<String> {
     #[cfg(unix)]
-    if task.task_name == super::jobs::TASK_NAME {
-        return super::jobs::describe(&queue.args_json(task.task_id).ok()?);
+    if task_name == super::jobs::TASK_NAME {
+        return super::jobs::describe(&queue.args_json(id).ok()?);
     }
-    let _ = (queue, task);
+    let _ = (queue, task_name, id);
     None
 }

@@ -72,8 +72,8 @@ impl Change {
     fn by_id(&self, session: &mut Session, target: &Target) -> Done {
         let tasks = target.ids.len() as u64;
         if target.dry_run {
-            may(session, false, true, &format!("{} {}", self.verb, count(tasks, "task")), tasks)?;
-            return Ok(Exit::Done);
+            let what = format!("{} {}", self.verb, count(tasks, "task"));
+            return Ok(may(session, false, true, &what, tasks)?.unwrap_or(Exit::Done));
         }
         each(session, &target.ids, self.done, self.one)
     }
@@ -84,8 +84,8 @@ impl Change {
         let counted = if target.which.names_states() { filter.clone() } else { meant };
         let tasks = session.look()?.count(counted)?;
         let what = format!("{} {}", self.verb, count(tasks, "task"));
-        if !may(session, target.yes, target.dry_run, &what, tasks)? {
-            return Ok(if target.dry_run { Exit::Done } else { Exit::No });
+        if let Some(exit) = may(session, target.yes, target.dry_run, &what, tasks)? {
+            return Ok(exit);
         }
         let bulk = (self.all)(&session.queue()?, filter)?;
         tell_bulk(session, bulk, self.done)
@@ -189,8 +189,8 @@ impl Purge {
             count(tasks, "task"),
             span(self.older_than)
         );
-        if !may(session, self.yes, self.dry_run, &what, tasks)? {
-            return Ok(if self.dry_run { Exit::Done } else { Exit::No });
+        if let Some(exit) = may(session, self.yes, self.dry_run, &what, tasks)? {
+            return Ok(exit);
         }
         let changed = session.queue()?.purge(before)? as u64;
         tell_bulk(session, Bulk { changed, skipped: 0 }, "is deleted")

@@ -24,7 +24,7 @@ mod doctor;
 pub(crate) mod filter;
 #[cfg(unix)]
 mod jobs;
-mod list;
+pub(crate) mod list;
 mod mend;
 pub(crate) mod screen;
 mod session;

@@ -19,6 +19,8 @@ pub enum Exit {
     Refused = 3,
     /// 4: the file, the disk or the terminal.
     File = 4,
+    /// 129: its terminal has gone (SIGHUP); what ran was handed back.
+    HungUp = 129,
     /// 130: interrupted by SIGINT; what ran was handed back.
     Interrupted = 130,
     /// 143: terminated by SIGTERM; what ran was handed back.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::ask::{
-    Answer, Ask, Deed, Dossier, Edge, Either, Found, Look, Of, Page, Pulse, Serial, Subject, Tally, What,
+    Answer, Ask, Deed, Dossier, Edge, Either, Found, Listed, Look, Of, Page, Pulse, Serial, Subject, Tally,
+    What,
 };
 use super::draw::{Ink, detail_lines};
 use super::input::Input;
@@ -113,10 +114,10 @@ pub(super) struct App {
     pub size: (u16, u16),
     pub now: Timestamp,
     pub tab: Tab,
-    pub tasks: List<TaskRecord>,
+    pub tasks: List<Listed<TaskRecord>>,
     pub failures: List<FailureGroup>,
-    pub waiting: List<TaskRecord>,
-    pub letters: List<DeadLetter>,
+    pub waiting: List<Listed<TaskRecord>>,
+    pub letters: List<Listed<DeadLetter>>,
     /// How many failures were grouped, and whether there are more.
     pub grouped: (u64, bool),
     pub soonest_first: bool,
@@ -436,7 +437,7 @@ mod tests {
     use crate::tui::query::Query;
     use crate::tui::stage::Stage;
 
-    fn found(rows: &[TaskRecord], searching: Option<i64>, took_ms: u64) -> Found {
+    fn found(rows: &[Listed<TaskRecord>], searching: Option<i64>, took_ms: u64) -> Found {
         Found {
             what: What::Tasks(rows.to_vec()),
             searching: searching.map(TaskId::from_i64),

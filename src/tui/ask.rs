@@ -1,6 +1,7 @@
 //! What the screen asks of the data thread, and what that answers. Plain values: neither half knows the other.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::time::Duration;
 
 use super::query::Query;
@@ -177,15 +178,30 @@ pub(super) struct Found {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum What {
     /// A page, newest first.
-    Tasks(Vec<TaskRecord>),
+    Tasks(Vec<Listed<TaskRecord>>),
     /// A page by id, newest first; or all there are, the soonest first.
     Waiting {
-        tasks: Vec<TaskRecord>,
+        tasks: Vec<Listed<TaskRecord>>,
         soonest_first: bool,
     },
-    Letters(Vec<DeadLetter>),
+    Letters(Vec<Listed<DeadLetter>>),
     Failures(Failures),
     One(Option<Box<Dossier>>),
+}
+
+/// A row, with the command line of a job for the shell.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Listed<R> {
+    pub row: R,
+    pub command: Option<String>,
+}
+
+impl<R> Deref for Listed<R> {
+    type Target = R;
+
+    fn deref(&self) -> &R {
+        &self.row
+    }
 }
 
 /// All about one task or letter.

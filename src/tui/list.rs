@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::ask::Edge;
+use super::ask::{Edge, Listed};
 use super::query::Query;
 use crate::{DeadLetter, FailureGroup, TaskId, TaskRecord};
 
@@ -21,6 +21,12 @@ impl Row for TaskRecord {
 impl Row for DeadLetter {
     fn id(&self) -> TaskId {
         self.task_id
+    }
+}
+
+impl<R: Row> Row for Listed<R> {
+    fn id(&self) -> TaskId {
+        self.row.id()
     }
 }
 

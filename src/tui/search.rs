@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::ask::{Dossier, Edge, Either, Found, Look, Of, Page, What};
+use super::ask::{Dossier, Edge, Either, Found, Listed, Look, Of, Page, What};
 use super::query::Query;
 use super::windows::Windows;
+use crate::cli::list::command;
 use crate::{
     DeadLetter, Error, ErrorKind, FailureGroup, Failures, Filter, Hold, Queue, State, TaskId, TaskRecord,
 };
@@ -76,7 +77,7 @@ impl Search {
         walk.windows.took(time);
         self.took += time;
         let searching = if is_over { None } else { walk.windows.at() };
-        Ok(Found { what: walk.found.show(walk.down), searching, took: self.took })
+        Ok(Found { what: walk.found.show(queue, walk.down), searching, took: self.took })
     }
 }
 
@@ -160,15 +161,23 @@ impl Finds {
     }
 
     /// As it is shown: the newest first.
-    fn show(&self, down: bool) -> What {
-        fn turned<T: Clone>(rows: &[T], down: bool) -> Vec<T> {
-            if down { rows.to_vec() } else { rows.iter().rev().cloned().collect() }
+    fn show(&self, queue: &Queue, down: bool) -> What {
+        fn turned<R: Clone>(
+            rows: &[R],
+            down: bool,
+            command: impl Fn(&R) -> Option<String>,
+        ) -> Vec<Listed<R>> {
+            let listed = rows.iter().map(|row| Listed { row: row.clone(), command: command(row) });
+            if down { listed.collect() } else { listed.rev().collect() }
         }
+        let of_task = |task: &TaskRecord| command(queue, &task.task_name, task.task_id);
         match self {
-            Finds::Tasks(tasks) => What::Tasks(turned(tasks, down)),
-            Finds::Letters(letters) => What::Letters(turned(letters, down)),
+            Finds::Tasks(tasks) => What::Tasks(turned(tasks, down, of_task)),
+            Finds::Letters(letters) => What::Letters(turned(letters, down, |letter| {
+                command(queue, &letter.task_name, letter.task_id)
+            })),
             Finds::Waiting { tasks, whole } => {
-                let mut tasks = turned(tasks, down);
+                let mut tasks = turned(tasks, down, of_task);
                 if *whole {
                     tasks.sort_by_key(|task| (task.run_at, task.task_id));
                 }

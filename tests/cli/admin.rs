@@ -259,7 +259,10 @@ fn dead_letters_are_moved_shown_replayed_once_and_purged() {
     assert!(again.err.contains("replayed as task 9"), "{again:?}");
     place.run(["dead", "replay", "--all", "--yes"]).ok();
     assert_eq!(place.queue().counts().unwrap().total().queued(), 6, "three replayed, three paused");
-    place.run(["dead", "purge", "--older-than", "0s", "--yes"]).ok();
+    let purge = |rest: &str| place.run(["dead", "purge", "--older-than", "0s", rest]);
+    assert_eq!(purge("--dry-run").ok().out, "would delete 3 dead letters moved more than 0 ms ago\n");
+    purge("--yes").ok();
+    assert_eq!(purge("--dry-run").code, Some(1), "nothing is meant any more");
     assert!(place.run(["dead", "list"]).ok().out.is_empty());
 }
 

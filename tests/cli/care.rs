@@ -83,9 +83,9 @@ fn a_backup_is_whole_private_and_taken_from_a_file_in_use() {
     let copy = Queue::builder().open(place.path("copy.db")).unwrap();
     assert_eq!(copy.counts().unwrap(), queue.counts().unwrap());
     let said = place.run(["backup", "copy.db"]);
-    assert_eq!(said.code, Some(2));
+    assert_eq!(said.code, Some(4));
     assert!(said.err.contains("exists already"), "{said:?}");
-    assert_eq!(place.run(["backup", "no/such/folder.db"]).code, Some(2));
+    assert_eq!(place.run(["backup", "no/such/folder.db"]).code, Some(4));
 }
 
 #[test]

@@ -247,6 +247,21 @@ fn many_jobs_come_from_the_standard_input() {
 }
 
 #[test]
+fn what_is_no_command_is_refused_at_once() {
+    let place = Place::new();
+    for (words, why) in [
+        (&["add"][..], "--from lines"),
+        (&["add", "--max-attemps", "1", "true"], "add has no option --max-attemps"),
+        (&["add", "--", "-x"], "a program of that name is ./-x"),
+    ] {
+        let said = place.run(words);
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{said:?}");
+        assert!(said.err.contains(why), "{said:?}");
+    }
+    assert!(!place.path("tasks.db").exists());
+}
+
+#[test]
 fn one_wrong_line_keeps_all_out() {
     let place = Place::new();
     place.add(["--", "true"]);

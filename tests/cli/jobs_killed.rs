@@ -40,6 +40,35 @@ fn sigterm_hands_back_and_charges_nothing() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_closed_terminal_hands_back_too() {
+    let place = Place::new();
+    let (id, worker) = working(&place, &[], &["--grace", "0s"], "echo $$ > pid; sleep 1000");
+    signal(worker.id(), Signal::HUP);
+    let said = worker.end();
+    assert_eq!(said.code, Some(129), "{said:?}");
+    assert_eq!((place.record(id).state, place.record(id).attempt_number), (State::Queued, 0));
+    assert!(is_gone(&place.read("pid")));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_worker_that_is_to_ignore_hang_ups_goes_on() {
+    let place = Place::new();
+    let id = place.add(["--shell", "echo $$ > pid; until [ -e go ]; do sleep 0.02; done"]);
+    let perdura = place.command(["work", "--drain"]);
+    let mut nohup = std::process::Command::new("nohup");
+    nohup.arg(perdura.get_program()).args(perdura.get_args()).current_dir(place.path(""));
+    nohup.env("PERDURA_DB", place.path("tasks.db"));
+    let worker = place.start(nohup);
+    read_pid(&place, "pid");
+    signal(worker.id(), Signal::HUP);
+    std::fs::write(place.path("go"), "").unwrap();
+    assert_eq!(worker.end().code, Some(0));
+    assert_eq!((place.record(id).state, place.record(id).attempt_number), (State::Succeeded, 1));
+}
+
+#[test]
 fn within_the_grace_a_job_ends_by_itself() {
     let place = Place::new();
     let script = "echo $$ > pid; until [ -e go ]; do sleep 0.02; done";

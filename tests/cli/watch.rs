@@ -1,6 +1,7 @@
 //! The screen, as one sees it: in a real terminal.
 
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use perdura::{Config, Context, Failure, Filter, Options, Queue, State, Task};
@@ -53,7 +54,10 @@ impl Terminal {
             return None;
         }
         let folder = place.path("");
-        let socket = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        // Of its own: the server of an earlier terminal may not have gone yet.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        let socket = format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let terminal = Terminal { socket };
         let script = format!("PATH={}:$PATH; {line}; echo ended: $?; stty -a; exec cat", bin_folder());
         let place = folder.to_str().unwrap();
@@ -192,6 +196,19 @@ fn the_screen_follows_the_size_of_the_terminal() {
     assert!(!colored.contains("[31m") && !colored.contains(";31m"), "NO_COLOR: {colored:?}");
     terminal.press("C-c");
     terminal.is_restored("ended: 0");
+}
+
+#[test]
+fn jobs_are_listed_by_their_commands() {
+    let place = Place::new();
+    place.add(["--max-attempts", "1", "--", "cp", "no such file", "elsewhere"]);
+    assert_eq!(place.run(["work", "--drain"]).code, Some(1));
+    place.add(["--", "gzip", "-9", "a b"]);
+    let Some(terminal) = Terminal::run(&place, "perdura --db tasks.db watch") else { return };
+    terminal.shows("FAILED 1");
+    terminal.press("2");
+    terminal.shows("gzip -9 'a b'");
+    terminal.shows("cp 'no such file' elsewhere");
 }
 
 #[test]

@@ -29,12 +29,7 @@ pub(in crate::cli) struct Add {
     #[arg(long, value_enum, value_name = "FORMAT", conflicts_with_all = ["command", "unique"])]
     from: Option<Format>,
     /// The program and its arguments
-    #[arg(
-        required_unless_present = "from",
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CMD"
-    )]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 
@@ -165,6 +160,7 @@ impl Add {
                 intake::read(format, &text, &self.wishes)?
             }
             None => {
+                self.check_command()?;
                 let argv = self.command.iter().map(|word| Word(word.clone())).collect();
                 vec![New { job: self.wishes.job(argv)?, options: self.wishes.options(), line: None }]
             }
@@ -188,6 +184,22 @@ impl Add {
             session.screen.remark("nothing added: there was no command in the standard input");
         }
         Ok(Exit::Done)
+    }
+
+    /// What does not look like a command is a slip of the hand: a job for it would fail only later, and elsewhere.
+    fn check_command(&self) -> Result<(), Trouble> {
+        match self.command.first() {
+            None => Err(Trouble::usage(
+                "add what? name a program and its arguments, or give many commands on the standard input with --from lines",
+            )),
+            Some(word) if word.as_bytes().starts_with(b"-") => {
+                let word = word.to_string_lossy();
+                Err(Trouble::usage(format!(
+                    "add has no option {word}, see add --help; a program of that name is ./{word}"
+                )))
+            }
+            Some(_) => Ok(()),
+        }
     }
 }
 

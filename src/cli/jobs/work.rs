@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::ending::Endings;
@@ -61,7 +61,7 @@ impl Work {
     pub(super) fn run(self, session: &mut Session) -> Done {
         let (to_tell, news) = unbounded(); // bounded by the jobs that end: each is told before long
         warnings::show();
-        let signals = Signals::new([SIGINT, SIGTERM])?; // from here on, a signal hands back what runs
+        let signals = Signals::new(ending_signals())?; // from here on, a signal hands back what runs
         let mut worker = self.start(session, to_tell.clone(), news)?;
         let listener = listen(signals, &worker.queue, &worker.runner, to_tell.clone())?;
         if !self.quiet && !session.json {
@@ -239,7 +239,11 @@ impl Worker {
         }
         let _ = stopper.join(); // it has said its last word
         self.close(session);
-        Ok(if signal == SIGINT { Exit::Interrupted } else { Exit::Terminated })
+        Ok(match signal {
+            SIGINT => Exit::Interrupted,
+            SIGHUP => Exit::HungUp,
+            _ => Exit::Terminated,
+        })
     }
 
     /// Nothing is left that may start.
@@ -289,6 +293,21 @@ impl Worker {
 /// `1 task waits`, `3 tasks wait`.
 fn waiting(n: u64) -> String {
     format!("{} wait{}", count(n, "task"), if n == 1 { "s" } else { "" })
+}
+
+/// The signals that end a worker. Whoever has it ignore hang-ups (`nohup`) means it to go on.
+fn ending_signals() -> Vec<i32> {
+    let mut signals = vec![SIGINT, SIGTERM];
+    signals.extend(Some(SIGHUP).filter(|_| hears_hangups()));
+    signals
+}
+
+/// Whether a hang-up of the terminal would end this process. Elsewhere than on Linux that cannot be told, and it stays as it is.
+fn hears_hangups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & (1 << (SIGHUP - 1)) == 0)
 }
 
 /// The thread that hears signals.

@@ -10,6 +10,7 @@ use super::table::{Cell, Column, Table, cell, left, rest, right};
 use crate::cli::screen::safe;
 use crate::cli::words::{count, number};
 use crate::tui::app::{App, Tab};
+use crate::tui::ask::Listed;
 use crate::tui::list::{List, Row};
 use crate::tui::words::{compact, short};
 use crate::{DeadLetter, FailureGroup, Hold, State, TaskRecord, Timestamp};
@@ -147,7 +148,7 @@ fn tries(task: &TaskRecord) -> String {
     format!("{}/{}", task.attempt_number, task.max_attempts)
 }
 
-fn task_row(task: &TaskRecord, app: &App, ink: Ink) -> Vec<Cell> {
+fn task_row(task: &Listed<TaskRecord>, app: &App, ink: Ink) -> Vec<Cell> {
     let since = match task.state {
         State::Queued => task.created_at,
         State::Running => task.started_at.unwrap_or(task.created_at),
@@ -162,7 +163,7 @@ fn task_row(task: &TaskRecord, app: &App, ink: Ink) -> Vec<Cell> {
     cells
 }
 
-fn waiting_row(task: &TaskRecord, now: Timestamp, ink: Ink) -> Vec<Cell> {
+fn waiting_row(task: &Listed<TaskRecord>, now: Timestamp, ink: Ink) -> Vec<Cell> {
     let due = match task.run_at {
         Some(due) if due > now => short(due.since(now)),
         Some(due) => format!("late {}", short(now.since(due))),
@@ -171,7 +172,7 @@ fn waiting_row(task: &TaskRecord, now: Timestamp, ink: Ink) -> Vec<Cell> {
     cells(task, due, ink)
 }
 
-fn cells(task: &TaskRecord, time: String, ink: Ink) -> Vec<Cell> {
+fn cells(task: &Listed<TaskRecord>, time: String, ink: Ink) -> Vec<Cell> {
     let (what, style) = what(task, ink);
     vec![
         cell(task.task_id.to_string(), ink.plain()),
@@ -180,8 +181,17 @@ fn cells(task: &TaskRecord, time: String, ink: Ink) -> Vec<Cell> {
         cell(&task.queue, ink.plain()),
         cell(tries(task), ink.plain()),
         cell(time, ink.plain()),
-        cell(what, style),
+        cell(after(&task.command, what), style),
     ]
+}
+
+/// What there is to say, behind the command line of a job.
+fn after(command: &Option<String>, what: String) -> String {
+    match command {
+        Some(command) if what.is_empty() => command.clone(),
+        Some(command) => format!("{command} · {what}"),
+        None => what,
+    }
 }
 
 /// The most telling thing about a task.
@@ -238,7 +248,7 @@ fn group_row(group: &FailureGroup, now: Timestamp, ink: Ink) -> Vec<Cell> {
     ]
 }
 
-fn letter_row(letter: &DeadLetter, now: Timestamp, ink: Ink) -> Vec<Cell> {
+fn letter_row(letter: &Listed<DeadLetter>, now: Timestamp, ink: Ink) -> Vec<Cell> {
     let replayed = letter.replayed_as.map(|id| format!("as {id}")).unwrap_or_default();
     let error_type = letter.error_type.as_deref().unwrap_or_default();
     vec![
@@ -248,6 +258,6 @@ fn letter_row(letter: &DeadLetter, now: Timestamp, ink: Ink) -> Vec<Cell> {
         cell(&letter.queue, ink.plain()),
         cell(short(now.since(letter.moved_at)), ink.plain()),
         cell(replayed, ink.plain()),
-        cell(error(error_type, letter.error_message.as_deref()), ink.plain()),
+        cell(after(&letter.command, error(error_type, letter.error_message.as_deref())), ink.plain()),
     ]
 }
