@@ -122,6 +122,11 @@ pub fn rounds(in_ci: u64) -> impl Iterator<Item = u64> {
     })
 }
 
+/// Whether this is a long run for a release (`.ci/release`).
+pub fn is_release() -> bool {
+    std::env::var_os("PERDURA_MINUTES").is_some()
+}
+
 /// A seed for chance: `PERDURA_SEED`, or a new one. A harness prints it, so that its run can be repeated.
 pub fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};

@@ -103,11 +103,6 @@ fn first() -> TaskId {
     TaskId::from_i64(1)
 }
 
-/// Whether this is a long run for a release.
-fn is_release() -> bool {
-    std::env::var_os("PERDURA_MINUTES").is_some()
-}
-
 /// Runs the scenario with every single fault; says what came out.
 fn sweep(scenario: &Scenario) -> sweep::Figures {
     sweep_with(scenario, 50, 17)
