@@ -244,6 +244,11 @@ pub(crate) fn waits_for_nobody() -> bool {
     REFUSED.get()
 }
 
+/// It asks for a lock that no plan refuses.
+pub(crate) fn waits_for_somebody() {
+    REFUSED.set(false);
+}
+
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use rusqlite::ffi::{self, sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs};
 
 use crate::VFS;
-use crate::faults::{Standing, find, waits_for_nobody};
+use crate::faults::{Standing, find, waits_for_nobody, waits_for_somebody};
 use crate::plan::Role;
 
 /// What lies before the real file.
@@ -469,7 +469,12 @@ unsafe extern "C" fn x_shm_lock(file: *mut sqlite3_file, offset: c_int, n: c_int
         Some((disk, _)) if offset == WRITE && flags == ffi::SQLITE_SHM_LOCK | ffi::SQLITE_SHM_EXCLUSIVE => {
             disk.write_lock(pass)
         }
-        _ => pass(),
+        _ => {
+            if flags & ffi::SQLITE_SHM_LOCK != 0 {
+                waits_for_somebody();
+            }
+            pass()
+        }
     }
 }
 

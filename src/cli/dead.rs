@@ -196,12 +196,14 @@ fn each_letter(session: &Session, filter: Filter, mut look: impl FnMut(&DeadLett
 
 fn purge(session: &mut Session, older_than: Duration, yes: bool, dry_run: bool) -> Done {
     let before = session.now().before(older_than);
-    let mut meant = 0;
-    each_letter(session, Filter::new(), |letter| meant += u64::from(letter.moved_at < before))?;
-    let (letters, span) = (count(meant, "dead letter"), span(older_than));
-    let what = format!("delete {letters} moved more than {span} ago");
-    if let Some(exit) = may(session, yes, dry_run, &what, meant)? {
-        return Ok(exit);
+    if dry_run || !yes {
+        let mut meant = 0;
+        each_letter(session, Filter::new(), |letter| meant += u64::from(letter.moved_at < before))?;
+        let (letters, span) = (count(meant, "dead letter"), span(older_than));
+        let what = format!("delete {letters} moved more than {span} ago");
+        if let Some(exit) = may(session, yes, dry_run, &what, meant)? {
+            return Ok(exit);
+        }
     }
     let deleted = session.queue()?.dead_letters().purge(before.to_system_time())? as u64;
     if session.json {

@@ -31,9 +31,14 @@ impl Session {
     pub(super) fn end_with(mut self, verb: impl FnOnce(&mut Session) -> Done) -> ExitCode {
         let done = verb(&mut self);
         let flushed = self.screen.flush();
-        match done.and_then(|exit| Ok(flushed.map(|()| exit)?)) {
+        let done = match done {
+            Ok(Exit::HungUp) => Ok(Exit::HungUp), // a terminal that has gone takes nothing more
+            Ok(exit) if self.screen.reader_has_left() => Ok(exit),
+            Err(_) if self.screen.reader_has_left() => Ok(Exit::Done),
+            done => done.and_then(|exit| Ok(flushed.map(|()| exit)?)),
+        };
+        match done {
             Ok(exit) => exit.into(),
-            Err(_) if self.screen.reader_has_left() => Exit::Done.into(),
             Err(trouble) => {
                 self.screen.complain(&trouble);
                 trouble.exit.into()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::handover::ask;
 use super::hub::Hub;
 use crate::config::Config;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Outcome};
 use crate::executor::Executor;
 use crate::handler::{Control, Finished, Note, Port, Start};
 use crate::store::{self, Notes, OwnerLock, Rank, Recovered, SettleRules, StartNote, Store, Tx};
@@ -198,9 +198,7 @@ impl Core {
         self.hub.renew_news(batch.iter_mut().map(|finished| &mut finished.settlement));
         let settled = self.try_to_settle(batch);
         match settled {
-            Err((back, e)) if e.kind() == ErrorKind::DiskFull && back.len() == 1 && is_large(&back) => {
-                batch = back;
-            }
+            Err((back, e)) if has_no_room(&e) && back.len() == 1 && is_large(&back) => batch = back,
             settled => return settled,
         }
         for Finished { settlement, .. } in &mut batch {
@@ -406,6 +404,11 @@ impl Core {
         }
         self.release_if_idle();
     }
+}
+
+/// Whether an outcome was not recorded for want of room.
+fn has_no_room(error: &Error) -> bool {
+    error.kind() == ErrorKind::DiskFull && error.outcome() == Outcome::NotDone
 }
 
 /// Whether an outcome of these needs so much room that it must not come from the reserve for a full disk.

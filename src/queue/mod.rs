@@ -318,8 +318,8 @@ impl Queue {
     }
 
     /// Waits until nothing that may start is ready, due or running. What waits for a time to come (a delay, the backoff of a retry), is
-    /// held for its unknown name, or lies in a queue that is paused or not served, is not waited for. A queue that was opened for
-    /// [some queues](Builder::queues) waits for those alone.
+    /// held for its unknown name, or lies in a queue that is paused, is not waited for. Opened for [some queues](Builder::queues), it waits
+    /// for those alone. While another process owns the file it waits for that one, and for what only this one claims from until it does.
     ///
     /// # Errors
     /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown);
@@ -341,20 +341,25 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether [`drain`](Self::drain) would return at once.
+    /// Whether there is nothing now that [`drain`](Self::drain) would wait for. A queue without handlers means by that what the owner of
+    /// the file claims from.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub fn is_drained(&self) -> Result<bool, Error> {
+        let (core, executes) = (&self.handle.core, !self.handle.registry.is_empty());
+        let (served, now) = (core.served.as_deref(), core.now());
         // Of one moment: a task that is settled, or promoted, between two looks would be in neither.
-        let (due, counts) = self.store().read(|conn| Ok((store::next_due(conn)?, store::counts(conn)?)))?;
-        let core = &self.handle.core;
+        let (is_due, counts) =
+            self.store().read(|conn| Ok((store::is_due(conn, served, now)?, store::counts(conn)?)))?;
         let at_work = |(name, queue): (&String, &QueueCounts)| {
-            let served = core.served.as_ref().map_or(!queue.unserved, |served| served.contains(name));
-            served && (queue.running > 0 || !queue.paused && queue.ready + queue.held > 0)
+            let is_served = match served {
+                Some(served) => served.contains(name),
+                None => executes || !queue.unserved,
+            };
+            is_served && (queue.running > 0 || !queue.paused && queue.ready + queue.held > 0)
         };
-        let to_promote = due.is_some_and(|due| due <= core.now()); // the timer is about to
-        Ok(!to_promote && !counts.queues.iter().any(at_work))
+        Ok(!is_due && !counts.queues.iter().any(at_work))
     }
 
     /// Waits until `look` sees something; none if the time runs out first.

@@ -103,7 +103,7 @@ pub(super) fn meaning(error: &rusqlite::Error) -> (ErrorKind, &'static str) {
             (ErrorKind::Busy, "another connection kept the file locked for too long; try again")
         }
         Some(ErrorCode::DiskFull) => FULL,
-        // The shared memory of a WAL is a file beside it, and could not grow.
+        // The file of a WAL's shared memory could not grow. There is hardly another reason, and SQLite does not tell it.
         Some(ErrorCode::SystemIoFailure) if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => FULL,
         Some(ErrorCode::SystemIoFailure) => (ErrorKind::Io, "the disk reported an error"),
         Some(ErrorCode::CannotOpen) => {

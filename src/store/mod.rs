@@ -67,7 +67,7 @@ pub(crate) use look::{count_from, failures, output, ready_since};
 pub(crate) use names::Names;
 pub(crate) use owner::check_epoch;
 pub(crate) use process::Process;
-pub(crate) use promote::{clock_jumped, next_due, promote};
+pub(crate) use promote::{clock_jumped, is_due, next_due, promote};
 pub(crate) use purge::{Ages, purge};
 pub(crate) use read::Flags;
 pub(crate) use read::{

@@ -62,6 +62,16 @@ pub(crate) fn clock_jumped(conn: &Connection, now: Timestamp) -> Sql<bool> {
     Ok(conn.prepare_cached(sql)?.query_row([now.as_millis()], |row| row.get(0))?)
 }
 
+/// Whether a task of these queues (none: of any) that is not paused has waited long enough, and is about to be promoted.
+pub(crate) fn is_due(conn: &Connection, queues: Option<&[String]>, now: Timestamp) -> Sql<bool> {
+    let queues = queues.map(|names| serde_json::Value::from(names).to_string());
+    let sql =
+        "SELECT EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.state = 0 AND t.hold = 1 AND t.run_at_ms <= ?1
+               AND EXISTS (SELECT 1 FROM perdura_queues q WHERE q.queue_id = t.queue_id AND q.paused = 0
+                           AND (?2 IS NULL OR q.queue IN (SELECT value FROM json_each(?2)))))";
+    Ok(conn.prepare_cached(sql)?.query_row((now.as_millis(), queues), |row| row.get(0))?)
+}
+
 /// The next time at which [`promote`] has something to do.
 pub(crate) fn next_due(conn: &Connection) -> Sql<Option<Timestamp>> {
     let waiting = "SELECT MIN(run_at_ms) FROM perdura_tasks WHERE state = 0 AND hold = 1";

@@ -21,7 +21,10 @@ const CONNECTIONS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How soon somebody who waits looks whether a connection could not be made.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How soon the pool tries again then. It takes up to half of its own patience, which nothing else uses.
+const RETRY: Duration = Duration::from_millis(200);
 
 pub(super) struct Readers {
     /// None after a crash.
@@ -40,7 +43,7 @@ impl Readers {
                 .test_on_check_out(false)
                 .idle_timeout(None)
                 .max_lifetime(None)
-                .connection_timeout(PATIENCE)
+                .connection_timeout(2 * RETRY)
                 .error_handler(Box::new(failures.clone()))
                 .thread_pool(connector())
                 .build_unchecked(manager)

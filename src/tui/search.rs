@@ -37,9 +37,9 @@ struct Walk {
 }
 
 enum Finds {
-    Tasks(Vec<TaskRecord>),
-    Waiting { tasks: Vec<TaskRecord>, whole: bool },
-    Letters(Vec<DeadLetter>),
+    Tasks(Vec<Listed<TaskRecord>>),
+    Waiting { tasks: Vec<Listed<TaskRecord>>, whole: bool },
+    Letters(Vec<Listed<DeadLetter>>),
     Failures { groups: HashMap<(String, String, String), FailureGroup>, looked_at: u64, more: bool },
 }
 
@@ -77,7 +77,7 @@ impl Search {
         walk.windows.took(time);
         self.took += time;
         let searching = if is_over { None } else { walk.windows.at() };
-        Ok(Found { what: walk.found.show(queue, walk.down), searching, took: self.took })
+        Ok(Found { what: walk.found.show(walk.down), searching, took: self.took })
     }
 }
 
@@ -128,14 +128,23 @@ impl Walk {
         }
         let Some(filter) = self.windows.next(filter) else { return Ok(true) };
         match &mut self.found {
-            Finds::Tasks(tasks) => tasks.extend(queue.tasks(filter.limit(left))?),
-            Finds::Letters(letters) => letters.extend(queue.dead_letters().list(filter.limit(left))?),
+            Finds::Tasks(tasks) => {
+                tasks.extend(queue.tasks(filter.limit(left))?.into_iter().map(|task| of_task(queue, task)));
+            }
+            Finds::Letters(letters) => {
+                let found = queue.dead_letters().list(filter.limit(left))?.into_iter();
+                letters.extend(found.map(|letter| Listed {
+                    command: command(queue, &letter.task_name, letter.task_id),
+                    row: letter,
+                }));
+            }
             Finds::Waiting { tasks, .. } => {
                 let queued = queue.tasks(filter.limit(left))?;
                 if let Some(last) = queued.last().filter(|_| queued.len() == left) {
                     self.windows.resume(last.task_id);
                 }
-                tasks.extend(queued.into_iter().filter(|task| task.hold == Some(Hold::Time)));
+                let waiting = queued.into_iter().filter(|task| task.hold == Some(Hold::Time));
+                tasks.extend(waiting.map(|task| of_task(queue, task)));
             }
             Finds::Failures { groups, looked_at, more } => {
                 let left = usize::try_from(FAILURES.saturating_sub(*looked_at)).unwrap_or(0);
@@ -151,6 +160,10 @@ impl Walk {
     }
 }
 
+fn of_task(queue: &Queue, task: TaskRecord) -> Listed<TaskRecord> {
+    Listed { command: command(queue, &task.task_name, task.task_id), row: task }
+}
+
 impl Finds {
     fn len(&self) -> usize {
         match self {
@@ -161,23 +174,15 @@ impl Finds {
     }
 
     /// As it is shown: the newest first.
-    fn show(&self, queue: &Queue, down: bool) -> What {
-        fn turned<R: Clone>(
-            rows: &[R],
-            down: bool,
-            command: impl Fn(&R) -> Option<String>,
-        ) -> Vec<Listed<R>> {
-            let listed = rows.iter().map(|row| Listed { row: row.clone(), command: command(row) });
-            if down { listed.collect() } else { listed.rev().collect() }
+    fn show(&self, down: bool) -> What {
+        fn turned<T: Clone>(rows: &[T], down: bool) -> Vec<T> {
+            if down { rows.to_vec() } else { rows.iter().rev().cloned().collect() }
         }
-        let of_task = |task: &TaskRecord| command(queue, &task.task_name, task.task_id);
         match self {
-            Finds::Tasks(tasks) => What::Tasks(turned(tasks, down, of_task)),
-            Finds::Letters(letters) => What::Letters(turned(letters, down, |letter| {
-                command(queue, &letter.task_name, letter.task_id)
-            })),
+            Finds::Tasks(tasks) => What::Tasks(turned(tasks, down)),
+            Finds::Letters(letters) => What::Letters(turned(letters, down)),
             Finds::Waiting { tasks, whole } => {
-                let mut tasks = turned(tasks, down, of_task);
+                let mut tasks = turned(tasks, down);
                 if *whole {
                     tasks.sort_by_key(|task| (task.run_at, task.task_id));
                 }

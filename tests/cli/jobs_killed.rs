@@ -51,6 +51,26 @@ fn a_closed_terminal_hands_back_too() {
     assert!(is_gone(&place.read("pid")));
 }
 
+/// It found: what could not be written to the terminal that had gone ended the worker, before the other jobs were handed back.
+#[test]
+#[cfg(target_os = "linux")]
+fn jobs_are_handed_back_although_nobody_reads_what_is_said() {
+    let place = Place::new();
+    let for_ever = place.add(["--priority", "1", "--", "sleep", "1000"]);
+    place.add(["--shell", "echo $$ > pid; until [ -e go ]; do sleep 0.02; done"]);
+    let mut work = place.command(["work", "--json", "--workers", "2", "--grace", "1s"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let worker = place.start_with(work.stdout(writer));
+    read_pid(&place, "pid");
+    signal(worker.id(), Signal::HUP);
+    await_that("it says that it stops", || worker.err().contains("stopping"));
+    std::fs::write(place.path("go"), "").unwrap();
+    assert_eq!(worker.end().code, Some(129));
+    let record = place.record(for_ever);
+    assert_eq!((record.state, record.attempt_number), (State::Queued, 0), "{record:?}");
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn a_worker_that_is_to_ignore_hang_ups_goes_on() {

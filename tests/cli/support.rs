@@ -65,10 +65,18 @@ impl Place {
 
     /// Runs it beside the test.
     pub fn start(&self, mut command: Command) -> Running {
-        let name = format!("{:016x}", RandomState::new().hash_one(1));
-        let (out, err) = (self.path(&format!("{name}.out")), self.path(&format!("{name}.err")));
-        command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
-        Running { child: command.spawn().unwrap(), out, err }
+        let out = self.path(&format!("{:016x}.out", RandomState::new().hash_one(1)));
+        command.stdout(File::create(&out).unwrap());
+        let mut running = self.start_with(&mut command);
+        running.out = Some(out);
+        running
+    }
+
+    /// The same, with a standard output of its own.
+    pub fn start_with(&self, command: &mut Command) -> Running {
+        let err = self.path(&format!("{:016x}.err", RandomState::new().hash_one(1)));
+        command.stderr(File::create(&err).unwrap());
+        Running { child: command.spawn().unwrap(), out: None, err }
     }
 
     /// Adds a job, and answers with its id.
@@ -98,7 +106,8 @@ impl Drop for Place {
 /// A run of the command that goes on. It is killed if the test ends before it.
 pub struct Running {
     child: Child,
-    out: PathBuf,
+    /// None if it goes elsewhere.
+    out: Option<PathBuf>,
     err: PathBuf,
 }
 
@@ -108,7 +117,7 @@ impl Running {
     }
 
     pub fn out(&self) -> String {
-        text(&self.out)
+        self.out.as_deref().map_or_else(String::new, text)
     }
 
     pub fn err(&self) -> String {

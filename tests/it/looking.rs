@@ -425,10 +425,23 @@ fn drain_waits_for_its_own_queues_alone() {
     let of_ours = second().queues(["ours"]).open(folder.file()).unwrap();
     let of_all = second().open(folder.file()).unwrap();
     owner.drain().unwrap();
-    assert!(of_all.is_drained().unwrap(), "the owner does not claim from this queue");
-    assert!(!of_ours.is_drained().unwrap(), "it will claim from this queue as soon as it may");
+    let looker = Queue::builder().open(folder.file()).unwrap();
+    assert!(looker.is_drained().unwrap(), "nobody claims from this queue");
+    for queue in [&of_ours, &of_all] {
+        assert!(!queue.is_drained().unwrap(), "they will claim from it as soon as they may");
+    }
     of_ours.pause("ours").unwrap();
-    assert!(of_ours.is_drained().unwrap());
+    assert!(of_ours.is_drained().unwrap() && of_all.is_drained().unwrap());
+
+    // What is due and not promoted: its owner has stopped, say.
+    drop(owner);
+    let behind = Queue::builder().clock(ManualClock::new()).open(folder.file()).unwrap();
+    behind.enqueue_with(&Do(vec![Way::Succeed]), to("others").delay(Duration::from_secs(1))).unwrap();
+    let looker = |queue: &str| Queue::builder().queues([queue]).open(folder.file()).unwrap();
+    assert!(!looker("others").is_drained().unwrap());
+    assert!(looker("ours").is_drained().unwrap());
+    behind.pause("others").unwrap();
+    assert!(looker("others").is_drained().unwrap(), "paused");
 }
 
 #[test]

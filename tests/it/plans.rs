@@ -94,6 +94,13 @@ fn look(queue: &Queue, id: perdura::TaskId) {
     queue.result::<u64>(id).unwrap();
     queue.explain(id).unwrap();
     queue.counts().unwrap();
+    queue.is_drained().unwrap();
+    queue.next_due().unwrap();
+    queue.ready_since().unwrap();
+    queue.output(id, None).unwrap();
+    queue.rollups(SystemTime::UNIX_EPOCH).unwrap();
+    queue.count(Filter::new().state(State::Failed)).unwrap();
+    queue.failures(Filter::new()).unwrap();
     queue.tasks(Filter::new()).unwrap();
     queue.tasks(Filter::new().state(State::Failed).error_type("told")).unwrap();
 }

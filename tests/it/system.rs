@@ -194,19 +194,9 @@ fn g01_g02_g03_no_refused_system_call_makes_it_panic_hang_or_lose() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                while let Some((call, error, whens)) = { left.lock().unwrap().next() } {
-                    for when in whens {
-                        let began = Instant::now();
-                        let refused = survives(call, error, &when);
-                        figures.lock().unwrap().take(
-                            &refused,
-                            began.elapsed(),
-                            format!("{call} {error} {when}"),
-                        );
-                        if refused.times == 0 && is_release() {
-                            break; // it makes fewer such calls
-                        }
-                    }
+                while let Some(one) = { left.lock().unwrap().next() } {
+                    let done = refuse_each(one);
+                    figures.lock().unwrap().add(done);
                 }
             });
         }
@@ -214,6 +204,26 @@ fn g01_g02_g03_no_refused_system_call_makes_it_panic_hang_or_lose() {
     let figures = figures.into_inner().unwrap();
     report("refused calls", format_args!("{figures:?}"));
     assert!(figures.told > 10, "hardly any refusal was told to the caller");
+}
+
+/// Lives with one refusal each, one after the other.
+fn refuse_each((call, error, whens): Series) -> Refusals {
+    let mut figures = Refusals::default();
+    for when in whens {
+        let began = Instant::now();
+        let refused = survives(call, error, &when);
+        figures.cases += 1;
+        figures.refused += refused.times;
+        figures.told += usize::from(refused.told);
+        figures.slowest = (began.elapsed(), format!("{call} {error} {when}")).max(figures.slowest);
+        if refused.times == 0 && is_release() {
+            break; // it makes fewer such calls
+        }
+    }
+    if is_release() {
+        report("refused calls", format_args!("{call}, {error}: {figures:?}"));
+    }
+    figures
 }
 
 /// What is refused one after the other: a call, its error, and when.
@@ -249,11 +259,11 @@ struct Refusals {
 }
 
 impl Refusals {
-    fn take(&mut self, refused: &Refused, time: Duration, case: String) {
-        self.cases += 1;
-        self.refused += refused.times;
-        self.told += usize::from(refused.told);
-        self.slowest = (time, case).max(std::mem::take(&mut self.slowest));
+    fn add(&mut self, more: Refusals) {
+        self.cases += more.cases;
+        self.refused += more.refused;
+        self.told += more.told;
+        self.slowest = std::mem::take(&mut self.slowest).max(more.slowest);
     }
 }
 

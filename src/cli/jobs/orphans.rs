@@ -19,11 +19,20 @@ pub(super) fn kill(session: Pid, patience: Duration) {
             return;
         }
         for process in left {
-            let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL); // it may have ended by itself
+            let _ = kill_member(process, session); // it may have ended by itself
         }
         std::thread::sleep(PAUSE);
         waited += PAUSE;
     }
+}
+
+/// Kills a member. Its number may have been given to a stranger since it was seen; what a descriptor of a process means stays.
+#[cfg(target_os = "linux")]
+fn kill_member(process: Pid, session: Pid) -> Option<()> {
+    use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    let process_itself = pidfd_open(process, PidfdFlags::empty()).ok()?;
+    is_member(process, session).filter(|is_member| *is_member)?;
+    pidfd_send_signal(process_itself, Signal::KILL).ok()
 }
 
 #[cfg(not(target_os = "linux"))]

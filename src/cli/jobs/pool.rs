@@ -304,7 +304,8 @@ impl Shim {
     fn lose(&mut self, group: Option<Pid>) {
         let _ = self.child.kill();
         let shim = Pid::from_child(&self.child);
-        let _ = waitid(WaitId::Pid(shim), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT); // from here on it starts nothing
+        let ended = || waitid(WaitId::Pid(shim), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        let _ = rustix::io::retry_on_intr(ended); // from here on it starts nothing
         if let Some(group) = group.or_else(|| note::read(&self.notes, self.slot, self.launches))
             && kill_process_group(group, Signal::KILL).is_ok()
         {

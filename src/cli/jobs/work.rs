@@ -148,7 +148,8 @@ impl Worker {
             let wait = if self.endings.are_pending() {
                 SOON
             } else if wishes.drain && self.runner.running() == 0 {
-                if self.queue.is_drained()? {
+                // Of what is settled the news have been sent.
+                if self.queue.is_drained()? && self.news.is_empty() {
                     return Ok(End::Drained);
                 }
                 if owner { DRAINING } else { LOOK_ABROAD }
@@ -219,8 +220,9 @@ impl Worker {
         let stopper = thread::Builder::new().name("perdura-stop".to_owned());
         let stopper = stopper.spawn(move || drop(to_tell.send(News::Stopped(queue.shutdown(grace)))))?;
         let (mut still_running, mut signals) = (None, 1);
+        let mut trouble = None; // told at the end: jobs are handed back although nobody reads what is said
         while still_running.is_none() || self.runner.running() > 0 || self.endings.are_pending() {
-            self.endings.tell(&self.queue, session)?;
+            trouble = trouble.or(self.endings.tell(&self.queue, session).err());
             let wait = if self.endings.are_pending() { SOON } else { LOOK_ABROAD };
             match self.news.recv_timeout(wait) {
                 Ok(News::Ended(ended)) => self.endings.add(ended),
@@ -233,17 +235,21 @@ impl Worker {
                         "killing what runs"
                     });
                 }
-                Ok(News::Stopped(report)) => still_running = Some(report?.still_running),
+                Ok(News::Stopped(report)) => {
+                    still_running = Some(());
+                    trouble = trouble.or(report.err().map(Trouble::from));
+                }
                 Err(_) => {}
             }
         }
         let _ = stopper.join(); // it has said its last word
         self.close(session);
-        Ok(match signal {
-            SIGINT => Exit::Interrupted,
-            SIGHUP => Exit::HungUp,
-            _ => Exit::Terminated,
-        })
+        match (signal, trouble) {
+            (SIGHUP, _) => Ok(Exit::HungUp), // what is written to its terminal fails
+            (_, Some(trouble)) => Err(trouble),
+            (SIGINT, None) => Ok(Exit::Interrupted),
+            _ => Ok(Exit::Terminated),
+        }
     }
 
     /// Nothing is left that may start.

@@ -158,7 +158,7 @@ fn task_row(task: &Listed<TaskRecord>, app: &App, ink: Ink) -> Vec<Cell> {
     let is_paused = |name| app.queues().any(|(queue, counts)| queue == name && counts.paused);
     if task.hold == Some(Hold::Ready) && is_paused(&task.queue) {
         cells.pop();
-        cells.push(cell("its queue is paused", ink.warn()));
+        cells.push(cell(after(&task.command, "its queue is paused".to_owned()), ink.warn()));
     }
     cells
 }

@@ -203,7 +203,7 @@ fn who_looks_at_a_dead_disk_is_told_of_the_disk() {
     let queue = Queue::builder().vfs(VFS).open(folder.file()).unwrap();
     queue.enqueue(&Do::Ok(1)).unwrap();
     faults.fail(Plan::at(1, Kind::Io).only(&[Class::Read]).from_then_on());
-    for _ in 0..3 {
+    for _ in 0..10 {
         let error = queue.counts().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io, "{error}");
     }
