@@ -219,9 +219,9 @@ impl Worker {
         let (queue, grace) = (self.queue.clone(), wishes.grace);
         let stopper = thread::Builder::new().name("perdura-stop".to_owned());
         let stopper = stopper.spawn(move || drop(to_tell.send(News::Stopped(queue.shutdown(grace)))))?;
-        let (mut still_running, mut signals) = (None, 1);
+        let (mut stopped, mut signals) = (false, 1);
         let mut trouble = None; // told at the end: jobs are handed back although nobody reads what is said
-        while still_running.is_none() || self.runner.running() > 0 || self.endings.are_pending() {
+        while !stopped || self.runner.running() > 0 || self.endings.are_pending() {
             trouble = trouble.or(self.endings.tell(&self.queue, session).err());
             let wait = if self.endings.are_pending() { SOON } else { LOOK_ABROAD };
             match self.news.recv_timeout(wait) {
@@ -236,7 +236,7 @@ impl Worker {
                     });
                 }
                 Ok(News::Stopped(report)) => {
-                    still_running = Some(());
+                    stopped = true;
                     trouble = trouble.or(report.err().map(Trouble::from));
                 }
                 Err(_) => {}
