@@ -348,10 +348,13 @@ impl Queue {
     /// If the file cannot be read.
     pub fn is_drained(&self) -> Result<bool, Error> {
         let (core, executes) = (&self.handle.core, !self.handle.registry.is_empty());
-        let (served, now) = (core.served.as_deref(), core.now());
-        // Of one moment: a task that is settled, or promoted, between two looks would be in neither.
-        let (is_due, counts) =
-            self.store().read(|conn| Ok((store::is_due(conn, served, now)?, store::counts(conn)?)))?;
+        let served = core.served.as_deref();
+        // Of one moment: a task that is settled, or promoted, between two looks would be in neither. The time is read after that moment:
+        // a retry that failed just before it would else seem to lie in the future.
+        let (counts, is_due) = self.store().read(|conn| {
+            let counts = store::counts(conn)?;
+            Ok((counts, store::is_due(conn, served, core.now())?))
+        })?;
         let at_work = |(name, queue): (&String, &QueueCounts)| {
             let is_served = match served {
                 Some(served) => served.contains(name),

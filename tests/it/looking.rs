@@ -1,11 +1,13 @@
 //! Looking at many tasks at once: rollups, output, groups of failures, served queues.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use perdura::testing::{ManualClock, SteppedQueue};
 use perdura::{
-    Builder, Context, ErrorKind, Failure, Filter, Histogram, Hold, Options, OutputStream, Queue, State, Task,
-    TaskId, Timestamp,
+    Builder, Clock, Context, ErrorKind, Failure, Filter, Histogram, Hold, Options, OutputStream, Queue,
+    State, Task, TaskId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -454,6 +456,46 @@ fn drain_waits_for_retries_that_are_due_at_once() {
         let task = queue.get(id).unwrap();
         assert_eq!((task.state, task.attempt_number), (State::Failed, 50));
     }
+}
+
+/// A clock that does something while it is read: what it tells is older than what was done.
+struct Meddling<F>(ManualClock, F);
+
+impl<F: Fn() + Send + Sync + 'static> Clock for Meddling<F> {
+    fn now(&self) -> Timestamp {
+        let now = self.0.now();
+        (self.1)();
+        now
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+}
+
+#[test]
+fn a_retry_that_fails_while_the_clock_is_read_is_not_drained() {
+    let (folder, clock) = (crate::support::Folder::new(), ManualClock::new());
+    let owner = Queue::builder().handle(act).clock(clock.clone());
+    let owner = Arc::new(Mutex::new(SteppedQueue::open_file(owner, &clock, folder.file()).unwrap()));
+    let options = Options::new().max_attempts(50).backoff(Duration::ZERO);
+    let id = owner.lock().unwrap().queue().enqueue_with(&Do(vec![fail("again")]), options).unwrap().id();
+
+    let armed = Arc::new(AtomicBool::new(false));
+    let fail_now = {
+        let (armed, owner, clock) = (armed.clone(), owner.clone(), clock.clone());
+        move || {
+            if armed.swap(false, Ordering::SeqCst) {
+                clock.advance(Duration::from_millis(1));
+                owner.lock().unwrap().run_one().unwrap();
+            }
+        }
+    };
+    let looker = Queue::builder().clock(Meddling(clock.clone(), fail_now)).open(folder.file()).unwrap();
+    armed.store(true, Ordering::SeqCst);
+    assert!(!looker.is_drained().unwrap());
+    let task = looker.get(id).unwrap();
+    assert_eq!((task.state, task.attempt_number), (State::Queued, 1), "it failed while the clock was read");
 }
 
 #[test]
