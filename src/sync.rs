@@ -58,3 +58,8 @@ pub(crate) fn next_of<T>(items: &Receiver<T>, bell: &Receiver<()>, timeout: Dura
         default(timeout) => News::None,
     }
 }
+
+/// Sleeps until the bell rings, at most `timeout`.
+pub(crate) fn hear(bell: &Receiver<()>, timeout: Duration) {
+    let _ = bell.recv_timeout(timeout); // whether it has rung does not matter to who looks for everything next
+}

@@ -8,10 +8,16 @@ use crate::error::{Error, ErrorKind};
 use crate::executor::Job;
 use crate::handler::{Finished, Start};
 use crate::planted::planted;
-use crate::sync::{News, Receiver, next_of};
+use crate::sync::{News, Receiver, hear, next_of};
 
 /// Attempts settled in one transaction at most: bounds how long others wait for the writer.
 const MAX_SETTLES: usize = 1024;
+
+/// How long the dispatcher waits for more to settle, at most: so much later an end reaches the file.
+const GATHERING: Duration = Duration::from_millis(4);
+
+/// The next settle may take so many times as long as the last one.
+const MARGIN: u32 = 3;
 
 /// News of an attempt (progress, output) reach the file so long after they were made, at most.
 const NEWS_EACH: Duration = Duration::from_secs(1);
@@ -28,7 +34,8 @@ pub(super) fn run(core: &Core, outcomes: &Receiver<Finished>) {
             News::None => None,
             News::End => break,
         };
-        dispatcher.unsettled.extend(first.into_iter().chain(outcomes.try_iter()).take(MAX_SETTLES));
+        dispatcher.unsettled.extend(first);
+        dispatcher.gather(outcomes);
         dispatcher.turn();
     }
     dispatcher.last_turn();
@@ -48,6 +55,8 @@ struct Dispatcher<'c> {
     recall_at: Option<Duration>,
     /// An outcome has come since `recall_at` was set.
     has_moved: bool,
+    /// How long the last settle took.
+    settling: Duration,
     /// How often outcomes have met damage since all of them could be written.
     damage_seen: u32,
 }
@@ -72,6 +81,7 @@ impl<'c> Dispatcher<'c> {
             poll_at: None,
             recall_at: None,
             has_moved: false,
+            settling: Duration::ZERO,
             damage_seen: 0,
         }
     }
@@ -84,6 +94,17 @@ impl<'c> Dispatcher<'c> {
 
     fn is_due(&self, at: Option<Duration>) -> bool {
         at.is_some_and(|at| at <= self.core.hub.monotonic())
+    }
+
+    /// Takes what else has ended. While the workers have work on hand, it waits for more, so that one commit, and one sync, ends
+    /// several attempts; but not so long that a worker would wait for that commit.
+    fn gather(&mut self, outcomes: &Receiver<Finished>) {
+        let slack = self.core.hub.work_on_hand().saturating_sub(MARGIN * self.settling);
+        if !self.unsettled.is_empty() && !slack.is_zero() {
+            hear(&self.core.hub.wake.bell, slack.min(GATHERING));
+        }
+        let room = MAX_SETTLES.saturating_sub(self.unsettled.len());
+        self.unsettled.extend(outcomes.try_iter().take(room));
     }
 
     fn turn(&mut self) {
@@ -132,7 +153,10 @@ impl<'c> Dispatcher<'c> {
         if batch.iter().any(|finished| matches!(finished.start, Start::Failed)) {
             self.pause();
         }
-        let Err((batch, e)) = self.core.settle(batch) else {
+        let began = self.core.hub.monotonic();
+        let settled = self.core.settle(batch);
+        self.settling = self.core.hub.monotonic().saturating_sub(began);
+        let Err((batch, e)) = settled else {
             self.damage_seen = 0;
             return;
         };

@@ -234,6 +234,12 @@ impl Hub {
         }
     }
 
+    /// How long the jobs that wait keep all workers busy, if they take as long as those before.
+    pub(super) fn work_on_hand(&self) -> Duration {
+        let each = self.jobs_waiting() / self.workers().max(1);
+        self.pace.time_for(each)
+    }
+
     /// Jobs that no worker has taken yet.
     pub(super) fn jobs_waiting(&self) -> usize {
         self.job_queue.len()

@@ -38,6 +38,12 @@ impl Pace {
         self.0.store(slow, Ordering::Relaxed);
     }
 
+    /// How long one worker takes for so many tasks, if they are like those before; zero as long as that is not known.
+    pub(super) fn time_for(&self, tasks: usize) -> Duration {
+        let average = self.0.load(Ordering::Relaxed).saturating_sub(1);
+        Duration::from_nanos(average.saturating_mul(u64::try_from(tasks).unwrap_or(u64::MAX)))
+    }
+
     /// How many claims ahead each worker should have.
     pub(super) fn prefetch(&self) -> usize {
         let ahead = match self.0.load(Ordering::Relaxed) {
@@ -59,13 +65,15 @@ mod tests {
     #[test]
     fn short_tasks_are_claimed_ahead_and_slow_ones_are_not() {
         let pace = Pace::default();
-        assert_eq!(pace.prefetch(), 0);
+        assert_eq!((pace.prefetch(), pace.time_for(9)), (0, Duration::ZERO));
         (0..100).for_each(|_| pace.observe(Duration::from_micros(1)));
         assert_eq!(pace.prefetch(), 256);
         (0..100).for_each(|_| pace.observe(Duration::from_micros(200)));
         assert!((20..=80).contains(&pace.prefetch()), "{}", pace.prefetch());
         (0..100).for_each(|_| pace.observe(Duration::from_millis(5)));
         assert_eq!(pace.prefetch(), 0);
+        assert_eq!(pace.time_for(0), Duration::ZERO);
+        assert!(pace.time_for(3) > Duration::from_millis(14) && pace.time_for(3) < Duration::from_millis(16));
         pace.observe(Duration::MAX);
         assert_eq!(pace.prefetch(), 0);
     }

@@ -4,7 +4,9 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use perdura::testing::ManualClock;
 use perdura::{Config, Context, ErrorKind, Failure, Hold, Options, Progress, Queue, State, Task};
+use perdura_faultvfs::{Faults, VFS};
 use serde::{Deserialize, Serialize};
 
 use crate::support::*;
@@ -379,4 +381,26 @@ fn what_was_claimed_ahead_is_given_back_when_tasks_turn_slow() {
     go.send(()).unwrap();
     queue.drain().unwrap();
     assert_sound(&queue);
+}
+
+#[test]
+fn short_tasks_that_end_while_others_wait_share_their_commits() {
+    const TASKS: usize = 300;
+    let (folder, clock) = (Folder::in_memory(), ManualClock::new());
+    let faults = Faults::attach(folder.file()).unwrap();
+    let time = clock.clone();
+    let handler = move |_: Gate, _: &Context| {
+        time.advance(Duration::from_millis(1)); // what it takes, as the queue sees it
+        std::thread::sleep(Duration::from_micros(300)); // longer than a commit, so that each could have its own
+        Ok(())
+    };
+    let queue = Queue::builder().workers(2).vfs(VFS).clock(clock).handle(handler);
+    let queue = queue.open(folder.file()).unwrap();
+    queue.enqueue_all(&[const { Gate }; 50]).unwrap();
+    queue.drain().unwrap();
+    let recording = faults.record().unwrap();
+    queue.enqueue_all(&[const { Gate }; TASKS]).unwrap();
+    queue.drain().unwrap();
+    let syncs = recording.syncs();
+    assert!(syncs < TASKS / 2, "{TASKS} tasks took {syncs} syncs");
 }

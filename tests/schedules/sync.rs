@@ -414,3 +414,7 @@ pub fn next_of<T>(items: &Receiver<T>, bell: &Receiver<()>, timeout: Duration) -
     );
     news.unwrap_or(News::None)
 }
+
+pub fn hear(bell: &Receiver<()>, timeout: Duration) {
+    sleep(Some(timeout), || (), || bell.0.next());
+}

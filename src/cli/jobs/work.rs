@@ -24,7 +24,7 @@ const LOOK_ABROAD: Duration = Duration::from_millis(200);
 const SOON: Duration = Duration::from_millis(2);
 
 /// How soon to look whether the last job is done, while they are short. Looking after each one would take its share of their time.
-const DRAINING: Duration = Duration::from_millis(8);
+const DRAINING: Duration = Duration::from_millis(4);
 
 /// How to run the jobs.
 #[derive(Debug, clap::Args)]

@@ -26,6 +26,8 @@ enum Do {
     FailOnce,
     /// The first time it wants to be called again after so many milliseconds.
     SnoozeOnce(u64),
+    /// Lets so many milliseconds pass.
+    Take(u64),
     /// Runs until the test opens the gate, or it is asked to stop.
     Stay,
 }
@@ -56,6 +58,10 @@ fn open(workers: usize) -> Tested {
         match task {
             Do::FailOnce if cx.attempt_number() == 1 => Err(Failure::named("not.yet", "as told")),
             Do::SnoozeOnce(ms) if cx.generation() == 1 => Err(Failure::snooze(Duration::from_millis(ms))),
+            Do::Take(ms) => {
+                sync::pass(Duration::from_millis(ms));
+                Ok(())
+            }
             Do::Stay => {
                 while !may_go.load(Ordering::SeqCst) {
                     cx.ensure_active()?;
@@ -229,6 +235,27 @@ fn g04_what_lies_behind_a_slow_task_is_given_back() {
         }
         assert_eq!([tested.wait(slow), tested.wait(behind)], [State::Succeeded; 2]);
         tested.shutdown(Duration::ZERO);
+    });
+}
+
+#[test]
+fn g04_ends_that_are_gathered_reach_the_file() {
+    explore("threads, gathering", 2_000, || {
+        let tested = open(2);
+        let first = tested.enqueue(&Do::Take(1)).unwrap();
+        tested.wait(first); // now it is known how long they take
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                let tested = tested.clone();
+                thread::spawn(move || [0; 4].map(|_| tested.enqueue(&Do::Take(1)).unwrap()))
+            })
+            .collect();
+        let ids: Vec<_> = callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect();
+        for id in &ids {
+            assert_eq!(tested.wait(*id), State::Succeeded);
+        }
+        assert!(tested.starts().iter().all(|(_, generation)| *generation == 1), "{:?}", tested.starts());
+        assert_eq!(tested.shutdown(Duration::ZERO), ShutdownReport::default());
     });
 }
 
