@@ -22,8 +22,8 @@ pub(super) struct Show {
     /// The output of this attempt, by its generation; without, of the newest that has any
     #[arg(long, value_name = "N")]
     generation: Option<u64>,
-    /// Print what this stream wrote, raw, and nothing else
-    #[arg(long, value_name = "STREAM")]
+    /// Print this and nothing else, as it is: what a stream wrote, the args, the result
+    #[arg(long, value_name = "PART")]
     only: Option<Only>,
 }
 

@@ -253,17 +253,55 @@ fn dead_letters_are_moved_shown_replayed_once_and_purged() {
     assert!(ids(&page) == [5, 4] && page.err.contains("--before 4"), "{page:?}");
     assert!(place.run(["dead", "show", "4"]).ok().out.contains("no answer for 4.bin"));
     assert!(place.run(["show", "4"]).ok().out.starts_with("dead letter 4"), "show finds letters, too");
-    place.run(["dead", "replay", "4"]).ok();
+    assert_eq!(place.run(["dead", "replay", "4", "--json"]).ok().json()["task_id"], 9);
+    let table = place.run(["dead", "list"]).ok();
+    let heads: Vec<&str> = table.out.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(heads, ["ID", "STATE", "NAME", "QUEUE", "MOVED", "REPLAYED", "ERROR"]);
+    let row = table.out.lines().find(|line| line.trim_start().starts_with('4')).unwrap();
+    assert!(row.contains("as 9") && row.contains("net.Timeout: no answer"), "{table:?}");
+    let letter = place.run(["dead", "show", "4", "--json"]).ok().json();
+    assert_eq!(
+        (&letter["dead_letter"]["replayed_as"], &letter["args"]["file"]),
+        (&9.into(), &"4.bin".into())
+    );
+    assert!(place.run(["dead", "show", "4"]).ok().out.contains("as task 9"));
     let again = place.run(["dead", "replay", "4"]);
     assert_eq!(again.code, Some(3));
     assert!(again.err.contains("replayed as task 9"), "{again:?}");
     place.run(["dead", "replay", "--all", "--yes"]).ok();
     assert_eq!(place.queue().counts().unwrap().total().queued(), 6, "three replayed, three paused");
+    assert_eq!(place.run(["dead", "replay"]).code, Some(2), "which?");
     let purge = |rest: &str| place.run(["dead", "purge", "--older-than", "0s", rest]);
     assert_eq!(purge("--dry-run").ok().out, "would delete 3 dead letters moved more than 0 ms ago\n");
     purge("--yes").ok();
     assert_eq!(purge("--dry-run").code, Some(1), "nothing is meant any more");
     assert!(place.run(["dead", "list"]).ok().out.is_empty());
+}
+
+#[test]
+fn show_says_how_often_and_when_it_is_tried_again() {
+    let place = Place::new();
+    let queue = Queue::builder().workers(1).handle(upload).open(place.path("tasks.db")).unwrap();
+    let options = perdura::Options::new().max_attempts(3).backoff(std::time::Duration::from_secs(600));
+    queue.enqueue_with(&Upload { file: "1.bin".into(), fails: true }, options).unwrap();
+    queue.drain().unwrap();
+    drop(queue);
+    let shown = place.run(["show", "1"]).ok().out;
+    assert!(shown.contains("waits 10 min, 20 min after its failures; attempt 2 in "), "{shown}");
+    let raw = |part: &str| place.run(["show", "1", "--only", part]).ok().out;
+    assert_eq!(raw("args"), "{\"file\":\"1.bin\",\"fails\":true}\n");
+    assert_eq!(raw("stdout"), "sending\u{1b}[2J\n", "as it was: this is no terminal");
+    assert_eq!(raw("stderr"), "");
+    let line = place.run(["list"]).ok().out;
+    assert!(line.lines().nth(1).is_some_and(|line| line.contains("in ")), "{line}");
+    let explained = place.run(["explain", "1", "--json"]).ok().json();
+    assert!(explained["explanation"].as_str().unwrap().contains("next attempt"), "{explained}");
+    let nothing = place.run(["list", "--state", "LOST"]).ok();
+    assert!(nothing.out.is_empty() && nothing.err.contains("no task is like that"), "{nothing:?}");
+    let nothing = place.run(["failures"]).ok();
+    assert!(nothing.out.is_empty() && nothing.err.contains("nothing has failed"), "{nothing:?}");
+    let missing = place.run(["show", "7", "--only", "stdout"]);
+    assert_eq!(missing.code, Some(3), "{missing:?}");
 }
 
 #[test]

@@ -103,6 +103,30 @@ fn an_export_comes_back_as_it_was() {
 }
 
 #[test]
+fn exports_and_imports_name_files_too_and_never_overwrite_one() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = place();
+    let said = place.run(["export", "all.jsonl"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let file = place.path("all.jsonl");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), place.run(["export"]).out);
+    let again = place.run(["export", "all.jsonl"]);
+    assert!(again.code == Some(4) && again.err.contains("give another path"), "{again:?}");
+    let said = place.run(["import", "all.jsonl", "--db", "again.db", "--json"]);
+    let lines = std::fs::read_to_string(&file).unwrap().lines().count();
+    let told: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert!(told["rows"].as_u64().is_some_and(|rows| rows > 0 && rows as usize <= lines), "{said:?}");
+    assert_eq!(place.run(["export", "--db", "again.db"]).out, place.run(["export"]).out);
+    let missing = place.run(["import", "none.jsonl", "--db", "third.db"]);
+    assert!(missing.code == Some(4) && missing.err.contains("none.jsonl"), "{missing:?}");
+    let made = place.run(["init", "--db", "new.db", "--json"]);
+    assert!(made.out.contains("\"made\":true"), "{made:?}");
+    let copied = place.run(["backup", "copy.db", "--json"]);
+    assert!(copied.out.contains("\"verified\":true"), "{copied:?}");
+}
+
+#[test]
 fn a_text_that_is_no_whole_export_leaves_no_file() {
     let place = place();
     let text = place.run(["export"]).out;

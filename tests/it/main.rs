@@ -11,6 +11,7 @@ mod child;
 mod clock;
 mod concurrency;
 mod corrupt;
+mod differences;
 mod disk;
 mod documents;
 mod files;

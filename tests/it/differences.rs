@@ -1,0 +1,90 @@
+//! What the model says where a queue differs from it: the commands, as lines of Rust, and both sides.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use perdura::testing::CrashPoint;
+use perdura::testing::model::{Attempt, Command, Ending, Invalid, Nth, Pair, Program, Script, Workload};
+use perdura::{Builder, Config, Context, Enqueued, Error, Failure, Options, Queue, Task};
+use serde::{Deserialize, Serialize};
+
+/// A task whose model promises a success, and whose handler fails.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Boast;
+
+impl Task for Boast {
+    const NAME: &'static str = "boast";
+}
+
+impl Workload for Boast {
+    type World = ();
+
+    fn handle(builder: Builder, _: &(), _: Program) -> Builder {
+        builder.handle(|_: Boast, _: &Context| -> Result<(), Failure> { Err(Failure::named("Brag", "no")) })
+    }
+
+    fn enqueue(&self, queue: &Queue, options: Options, _: &()) -> Result<Enqueued, Error> {
+        queue.enqueue_with(self, options)
+    }
+
+    fn ending(&self, _: Attempt) -> Ending {
+        Ending::Succeeds
+    }
+}
+
+#[test]
+fn a_handler_that_does_not_what_its_model_says_is_told_with_both_sides() {
+    let mut pair = Pair::<Boast>::new(&Config::default()).unwrap();
+    pair.apply(&Command::Enqueue(Boast, Options::new().priority(3))).unwrap();
+    assert_eq!(pair.model().tasks().len(), 1);
+    let told = pair.apply(&Command::RunOne).unwrap_err();
+    let text = told.to_string();
+    assert_eq!(text, format!("{told:?}"), "an unwrap shows it as it is");
+    for part in ["the queue has", "the model has", "after these commands:", "    RunOne,\n"] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+    assert!(text.contains("    Enqueue(Boast, Options::new().priority(3)),\n"), "{text}");
+}
+
+#[test]
+fn each_command_is_shown_as_a_line_of_rust() {
+    let (task, plain) = (Script::FailUntil(2), Options::new);
+    let second = Duration::from_secs(1);
+    for (command, line) in [
+        (
+            Command::EnqueueAll(vec![
+                (task.clone(), plain()),
+                (task.clone(), plain().run_at(UNIX_EPOCH + second)),
+            ]),
+            "EnqueueAll(vec![(FailUntil(2), Options::new()), \
+             (FailUntil(2), Options::new().run_at(UNIX_EPOCH + Duration::from_secs(1)))])",
+        ),
+        (Command::EnqueueInvalid(task.clone(), Invalid::Key), "EnqueueInvalid(FailUntil(2), Invalid::Key)"),
+        (Command::RunAll, "RunAll"),
+        (Command::Suspend(second), "Suspend(Duration::from_secs(1))"),
+        (Command::JumpBack(second / 4), "JumpBack(Duration::from_nanos(250000000))"),
+        (Command::Age, "Age"),
+        (Command::Purge(Duration::from_nanos(5)), "Purge(Duration::from_nanos(5))"),
+        (Command::Retry(Nth(1)), "Retry(Nth(1))"),
+        (Command::RetryAll, "RetryAll"),
+        (Command::Cancel(Nth(2)), "Cancel(Nth(2))"),
+        (Command::CancelAll("a"), "CancelAll(\"a\")"),
+        (Command::Delete(Nth(3)), "Delete(Nth(3))"),
+        (Command::RunNow(Nth(4)), "RunNow(Nth(4))"),
+        (Command::Pause("b"), "Pause(\"b\")"),
+        (Command::Resume("b"), "Resume(\"b\")"),
+        (Command::Bury, "Bury"),
+        (Command::Replay { letter: Nth(0), forced: true }, "Replay { letter: Nth(0), forced: true }"),
+        (Command::Visit(task, plain()), "Visit(FailUntil(2), Options::new())"),
+        (Command::Reopen(Program::Older), "Reopen(Program::Older)"),
+        (
+            Command::CrashDuring(
+                Box::new(Command::Crash(Program::Whole)),
+                CrashPoint::before(2),
+                Program::Older,
+            ),
+            "CrashDuring(Box::new(Crash(Program::Whole)), CrashPoint::before(2), Program::Older)",
+        ),
+    ] {
+        assert_eq!(command.to_string(), line);
+    }
+}
