@@ -99,7 +99,7 @@ impl<'c> Dispatcher<'c> {
     /// Takes what else has ended. While the workers have work on hand, it waits for more, so that one commit, and one sync, ends
     /// several attempts; but not so long that a worker would wait for that commit.
     fn gather(&mut self, outcomes: &Receiver<Finished>) {
-        let slack = self.core.hub.work_on_hand().saturating_sub(MARGIN * self.settling);
+        let slack = self.core.hub.work_on_hand().saturating_sub(self.settling.saturating_mul(MARGIN));
         if !self.unsettled.is_empty() && !slack.is_zero() {
             hear(&self.core.hub.wake.bell, slack.min(GATHERING));
         }
