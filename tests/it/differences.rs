@@ -51,14 +51,11 @@ fn each_command_is_shown_as_a_line_of_rust() {
     let second = Duration::from_secs(1);
     for (command, line) in [
         (
-            Command::EnqueueAll(vec![
-                (task.clone(), plain()),
-                (task.clone(), plain().run_at(UNIX_EPOCH + second)),
-            ]),
+            Command::EnqueueAll(vec![(task, plain()), (task, plain().run_at(UNIX_EPOCH + second))]),
             "EnqueueAll(vec![(FailUntil(2), Options::new()), \
              (FailUntil(2), Options::new().run_at(UNIX_EPOCH + Duration::from_secs(1)))])",
         ),
-        (Command::EnqueueInvalid(task.clone(), Invalid::Key), "EnqueueInvalid(FailUntil(2), Invalid::Key)"),
+        (Command::EnqueueInvalid(task, Invalid::Key), "EnqueueInvalid(FailUntil(2), Invalid::Key)"),
         (Command::RunAll, "RunAll"),
         (Command::Suspend(second), "Suspend(Duration::from_secs(1))"),
         (Command::JumpBack(second / 4), "JumpBack(Duration::from_nanos(250000000))"),
