@@ -19,16 +19,15 @@ const WEIGHT: u64 = 8;
 pub(crate) struct Pace(AtomicU64);
 
 impl Pace {
+    /// How long tasks take, in nanoseconds; none before the first.
+    fn average(&self) -> Option<u64> {
+        self.0.load(Ordering::Relaxed).checked_sub(1)
+    }
+
     /// A task took so long.
     pub(super) fn observe(&self, took: Duration) {
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / 2).min(u64::MAX / 2);
-        let average = match self.0.load(Ordering::Relaxed) {
-            0 => took,
-            mark => {
-                let before = mark - 1;
-                before - before / WEIGHT + took / WEIGHT
-            }
-        };
+        let average = self.average().map_or(took, |before| before - before / WEIGHT + took / WEIGHT);
         self.0.store(average.saturating_add(1), Ordering::Relaxed);
     }
 
@@ -40,19 +39,14 @@ impl Pace {
 
     /// How long one worker takes for so many tasks, if they are like those before; zero as long as that is not known.
     pub(super) fn time_for(&self, tasks: usize) -> Duration {
-        let average = self.0.load(Ordering::Relaxed).saturating_sub(1);
+        let average = self.average().unwrap_or(0);
         Duration::from_nanos(average.saturating_mul(u64::try_from(tasks).unwrap_or(u64::MAX)))
     }
 
     /// How many claims ahead each worker should have.
     pub(super) fn prefetch(&self) -> usize {
-        let ahead = match self.0.load(Ordering::Relaxed) {
-            0 => 0,
-            mark => {
-                let average = (mark - 1).max(1);
-                (u64::try_from(AHEAD.as_nanos()).unwrap_or(u64::MAX) / average).min(MAX_AHEAD)
-            }
-        };
+        let ahead_ns = u64::try_from(AHEAD.as_nanos()).unwrap_or(u64::MAX);
+        let ahead = self.average().map_or(0, |average| (ahead_ns / average.max(1)).min(MAX_AHEAD));
         let slow = ahead <= 1;
         if slow { 0 } else { usize::try_from(ahead).unwrap_or(0) }
     }

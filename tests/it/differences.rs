@@ -1,9 +1,12 @@
 //! What the model says where a queue differs from it: the commands, as lines of Rust, and both sides.
 
+use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
 use perdura::testing::CrashPoint;
-use perdura::testing::model::{Attempt, Command, Ending, Invalid, Nth, Pair, Program, Script, Workload};
+use perdura::testing::model::{
+    Attempt, Command, Ending, Invalid, Nth, Pair, Program, Script, Workload, decode,
+};
 use perdura::{Builder, Config, Context, Enqueued, Error, Failure, Options, Queue, Task};
 use serde::{Deserialize, Serialize};
 
@@ -84,4 +87,22 @@ fn each_command_is_shown_as_a_line_of_rust() {
     ] {
         assert_eq!(command.to_string(), line);
     }
+}
+
+/// Commands print as the Rust that makes them, one line each, so that a failure can be pasted into a test.
+#[test]
+fn a_command_prints_as_rust() {
+    let mut lines = String::new();
+    for command in decode(&[0, 3, 20, 3, 34, 3, 0, 0, 16, 60, 0, 0, 31, 1, 0, 0]) {
+        writeln!(lines, "{command:?}").unwrap();
+    }
+    assert_eq!(
+        lines,
+        "Enqueue(Succeed, Options::new().queue(\"a\").priority(0).delay(Duration::from_secs(20)).max_attempts(4)\
+         .unique(\"key 1\").expires(Duration::from_secs(20)))\n\
+         CrashDuring(Box::new(Enqueue(Succeed, Options::new().queue(\"a\").priority(-1).max_attempts(1).unique(\"key 0\"))), CrashPoint::after(2), \
+         Program::Whole)\n\
+         Advance(Duration::from_secs(60))\n\
+         CrashDuring(Box::new(RunOne), CrashPoint::before(2), Program::Whole)\n"
+    );
 }

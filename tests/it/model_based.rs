@@ -1,6 +1,5 @@
 //! Random sequences of commands, with jumps of the clock and crashes at any commit, held against the model of the queue.
 
-use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -94,22 +93,4 @@ fn the_corpus_of_the_fuzzer_does_what_the_model_does() {
         files += 1;
     }
     assert!(files > 10, "the corpus is gone");
-}
-
-/// Commands print as the Rust that makes them, one line each, so that a failure can be pasted into a test.
-#[test]
-fn a_command_prints_as_rust() {
-    let mut lines = String::new();
-    for command in decode(&[0, 3, 20, 3, 34, 3, 0, 0, 16, 60, 0, 0, 31, 1, 0, 0]) {
-        writeln!(lines, "{command:?}").unwrap();
-    }
-    assert_eq!(
-        lines,
-        "Enqueue(Succeed, Options::new().queue(\"a\").priority(0).delay(Duration::from_secs(20)).max_attempts(4)\
-         .unique(\"key 1\").expires(Duration::from_secs(20)))\n\
-         CrashDuring(Box::new(Enqueue(Succeed, Options::new().queue(\"a\").priority(-1).max_attempts(1).unique(\"key 0\"))), CrashPoint::after(2), \
-         Program::Whole)\n\
-         Advance(Duration::from_secs(60))\n\
-         CrashDuring(Box::new(RunOne), CrashPoint::before(2), Program::Whole)\n"
-    );
 }
