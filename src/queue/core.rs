@@ -10,14 +10,21 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::executor::Executor;
 use crate::handler::{Control, Finished, Note, Port, Start};
-use crate::store::{self, Notes, OwnerLock, Rank, Recovered, SettleRules, StartNote, Store, Tx};
-use crate::sync::atomic::Ordering;
+use crate::journal::{survive, tell};
+use crate::store::{self, Lifting, Notes, OwnerLock, Rank, Recovered, SettleRules, StartNote, Store, Tx};
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, Sender, lock, thread};
 use crate::task::{Claimed, TaskId, Timestamp};
 use crate::timer::{NextTick, Ticks};
 
 /// Tasks that one transaction promotes, lifts or ends at most: bounds how long others wait for the writer.
 const CHUNK: usize = 500;
+
+/// A thread whose turns have panicked so often, one after the other, does not go on.
+pub(super) const MAX_PANICS: u32 = 10;
+
+/// Chunks that the timer works off before it looks after deadlines again.
+const MAX_CHUNKS: u32 = 1000;
 
 /// How soon a step that failed is tried again.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -46,6 +53,8 @@ pub(crate) struct Core {
     outcomes: Mutex<Option<Sender<Finished>>>,
     executor: OnceLock<Weak<Executor>>,
     data_version: Mutex<Option<i64>>,
+    /// Ticks of the timer that have panicked, one after the other.
+    timer_panics: AtomicU32,
 }
 
 /// What the owner of a file has.
@@ -74,6 +83,7 @@ impl Core {
             outcomes: Mutex::default(),
             executor: OnceLock::new(),
             data_version: Mutex::default(),
+            timer_panics: AtomicU32::new(0),
         }
     }
 
@@ -118,8 +128,10 @@ impl Core {
         let notes = Arc::new(owner_lock.begin_notes(recovered.epoch)?);
         *lock(&self.ownership) = Some(Ownership { notes, _lock: owner_lock });
         self.hub.set_epoch(Some(recovered.epoch));
+        self.hub.forget_unrecorded();
         if recovered.lost + recovered.handed_back > 0 {
-            log::info!(
+            tell!(
+                Info,
                 "recovered {} lost attempts and {} unstarted claims",
                 recovered.lost,
                 recovered.handed_back
@@ -140,16 +152,15 @@ impl Core {
         Ok(true)
     }
 
-    /// What a new owner does after its recovery: lifts the hold of tasks whose name is known now, and claims.
-    pub(super) fn begin(&self) -> Result<(), Error> {
-        let known = self.hub.known.clone();
-        loop {
-            let (known, now) = (known.clone(), self.now());
-            if self.owner_write(move |tx| store::lift_known(tx, &known, CHUNK, now))? < CHUNK {
-                break;
-            }
+    /// What a new owner does after its recovery: lifts the hold of tasks that are known now, one chunk at a time, and claims. Answers
+    /// with where to go on, unless all is done.
+    pub(super) fn begin(&self, from: Lifting) -> Result<Option<Lifting>, Error> {
+        let (known, now) = (self.hub.known.clone(), self.now());
+        let next = self.owner_write(move |tx| store::lift_known(tx, &known, from, CHUNK, now))?;
+        if next.is_none() {
+            self.claim_more()?;
         }
-        self.claim_more()
+        Ok(next)
     }
 
     /// Commits a write of the owner; refused if this process is not the owner any more.
@@ -182,7 +193,7 @@ impl Core {
     /// Makes room for what running tasks have to record on a full disk. Without it nothing is claimed; it is tried again then.
     pub(super) fn provide_reserve(&self) {
         if let Err(e) = self.store.provide_reserve() {
-            log::warn!("there is no room for a reserve in the file: {e}");
+            tell!(Warn, "there is no room for a reserve in the file: {e}");
         }
     }
 
@@ -192,17 +203,16 @@ impl Core {
         self.write(ask(&self.hub))
     }
 
-    /// Settles attempts in one commit; what could not be settled comes back, with the reason. On a full disk the outcome of a single
-    /// attempt is recorded without its result and its output, if these are large.
-    pub(super) fn settle(&self, mut batch: Vec<Finished>) -> Result<(), (Vec<Finished>, Error)> {
+    /// Settles attempts in one commit. On an error they stay in the batch. On a full disk the outcome of a single attempt is recorded
+    /// without its result and its output, if these are large.
+    pub(super) fn settle(&self, batch: &mut Vec<Finished>) -> Result<(), Error> {
         self.hub.renew_news(batch.iter_mut().map(|finished| &mut finished.settlement));
-        let settled = self.try_to_settle(batch);
-        match settled {
-            Err((back, e)) if has_no_room(&e) && back.len() == 1 && is_large(&back) => batch = back,
+        match self.try_to_settle(batch) {
+            Err(e) if has_no_room(&e) && batch.len() == 1 && is_large(batch) => {}
             settled => return settled,
         }
-        for Finished { settlement, .. } in &mut batch {
-            log::warn!("the disk is full: what task {} gave or wrote is not kept", settlement.task_id);
+        for Finished { settlement, .. } in batch.iter_mut() {
+            tell!(Warn, "the disk is full: what task {} gave or wrote is not kept", settlement.task_id);
             if settlement.verdict.result_bytes() > LARGE_OUTCOME {
                 settlement.verdict.drop_result();
             }
@@ -211,24 +221,28 @@ impl Core {
         self.try_to_settle(batch)
     }
 
-    fn try_to_settle(&self, batch: Vec<Finished>) -> Result<(), (Vec<Finished>, Error)> {
-        let rank = if is_large(&batch) { Rank::Add } else { Rank::Settle };
-        let epoch = self.hub.epoch();
-        let batch = Arc::new(batch);
-        let (shared, rules, now) = (batch.clone(), self.rules.clone(), self.now());
-        let written = self.store.write(rank, move |tx| {
-            store::check_epoch(tx, epoch)?;
-            store::settle(tx, shared.iter().map(|finished| &finished.settlement), &rules, now)
+    fn try_to_settle(&self, batch: &mut Vec<Finished>) -> Result<(), Error> {
+        let rank = if is_large(batch) { Rank::Add } else { Rank::Settle };
+        let (rules, epoch, now) = (self.rules.clone(), self.hub.epoch(), self.now());
+        let shared = Arc::new(std::mem::take(batch));
+        let settlements = shared.clone();
+        let written = survive("a settle", || {
+            self.store.write(rank, move |tx| {
+                store::check_epoch(tx, epoch)?;
+                store::settle(tx, settlements.iter().map(|finished| &finished.settlement), &rules, now)
+            })
         });
-        match written {
+        match written.unwrap_or_else(|| Err(Error::internal("a settle panicked"))) {
             Ok(late) => {
-                late.iter().for_each(|id| log::info!("the outcome of an attempt of task {id} came too late"));
+                for id in late {
+                    tell!(Info, "the outcome of an attempt of task {id} came too late");
+                }
                 Ok(())
             }
             Err(e) => {
-                let batch =
-                    Arc::into_inner(batch).expect("the write that shared it was dropped before its answer");
-                Err((batch, e))
+                *batch =
+                    Arc::into_inner(shared).expect("the write that shared it was dropped before its answer");
+                Err(e)
             }
         }
     }
@@ -236,20 +250,25 @@ impl Core {
     /// Forgets an outcome that can never be written. Its task counts as lost at the next recovery.
     pub(super) fn abandon(&self, finished: Finished, why: &Error) {
         let Finished { settlement: s, start, .. } = finished;
-        log::error!("the outcome of task {} cannot be written: {why}", s.task_id);
+        tell!(Error, "the outcome of task {} cannot be written, so it will count as lost: {why}", s.task_id);
         if let Start::Noted(note) = start {
             note.keep();
         }
-        self.hub.forget(&[(s.task_id, s.generation)]);
-        self.hub.changes.tell();
+        self.leave_unrecorded(s.task_id, s.generation);
+    }
+
+    fn leave_unrecorded(&self, id: TaskId, generation: u64) {
+        self.hub.leave_unrecorded(id);
+        self.hub.forget(&[(id, generation)]);
+        self.hub.changes.tell_all();
     }
 
     /// Gives up what this process was running: another one owns the file now.
-    pub(super) fn disown(&self, batch: Vec<Finished>) {
-        log::error!("another process has taken over the execution of {}", self.store.path().display());
+    pub(super) fn disown(&self, batch: &mut Vec<Finished>) {
+        tell!(Error, "another process has taken over the execution of {}", self.store.path().display());
         self.hub.set_claiming(false);
         let mut ended: Vec<_> =
-            batch.iter().map(|f| (f.settlement.task_id, f.settlement.generation)).collect();
+            batch.drain(..).map(|f| (f.settlement.task_id, f.settlement.generation)).collect();
         ended.extend(
             std::iter::from_fn(|| self.hub.take_job()).map(|j| (j.claimed.task_id, j.claimed.generation)),
         );
@@ -259,6 +278,23 @@ impl Core {
         }
         self.hub.set_epoch(None);
         lock(&self.ownership).take();
+        self.hub.changes.tell_all();
+    }
+
+    /// A thread of ours cannot go on. Nothing more is claimed, and who waits hears of it; handlers that run settle what they come to
+    /// themselves, and the ownership goes with the last of them.
+    pub(super) fn break_down(&self, thread: &str) {
+        let message = format!(
+            "{thread} has panicked too often, so this queue runs nothing more; open it again, and report the panic"
+        );
+        tell!(Error, "{message}");
+        self.hub.break_down(Error::internal(message));
+        self.set_outcomes(None);
+        while let Some(job) = self.hub.take_job() {
+            self.finished(job.hand_back());
+        }
+        self.hub.close_jobs();
+        self.release_if_idle();
     }
 
     /// Writes progress and output that are not in the file yet.
@@ -285,9 +321,10 @@ impl Core {
         written
     }
 
-    /// Does what is due by the wall clock, in chunks; answers with the next time.
+    /// Does what is due by the wall clock, in chunks; answers with the next time. That is over already if so many chunks were not enough.
     pub(super) fn promote(&self) -> Result<Option<Timestamp>, Error> {
-        loop {
+        let mut next = None;
+        for _ in 0..MAX_CHUNKS {
             // The time is read under the writer's lead: a wait that began while we queued would look like one from the future.
             let (now, due, jumped) = self.store.alone(|conn| {
                 let now = self.now();
@@ -300,7 +337,9 @@ impl Core {
             if self.owner_write(move |tx| store::promote(tx, clock.now(), CHUNK))? == 0 {
                 return Ok(due);
             }
+            next = Some(now);
         }
+        Ok(next)
     }
 
     /// Looks after running attempts: silence and deadlines. Answers with the next look, on the monotonic clock.
@@ -308,6 +347,9 @@ impl Core {
         let now = self.hub.monotonic();
         let mut next = None;
         let mut look_at = |at: Duration| next = Some(next.map_or(at, |n: Duration| n.min(at)));
+        if !self.complete_workers() {
+            look_at(now + PATIENCE);
+        }
         for control in self.hub.controls() {
             if let Some(sign) = control.sign_of_life().filter(|_| !control.silent.load(Ordering::Acquire)) {
                 let until = sign + self.config.stuck_task_timeout;
@@ -332,7 +374,8 @@ impl Core {
     fn give_up(&self, control: &Control) -> Result<(), Error> {
         let (id, generation, silent, now) =
             (control.task_id, control.generation, self.config.stuck_task_timeout, self.now());
-        log::warn!(
+        tell!(
+            Warn,
             "task {id} has given no sign of life for {}; it is LOST",
             humantime::format_duration(silent)
         );
@@ -346,19 +389,44 @@ impl Core {
 
     /// Starts another worker in the place of one whose task ignores its deadline: at most as many as there are workers. False if
     /// there is no place now.
+    ///
+    /// The place is taken from the old worker first: it ends when it comes back then. A handler that returns meanwhile keeps its worker,
+    /// so that there are never more than there should be.
     fn replace_worker(&self, control: &Control) -> bool {
         if !control.reported.swap(true, Ordering::AcqRel) {
-            log::warn!(
+            tell!(
+                Warn,
                 "task {} ignores its deadline; call cx.ensure_active() in its handler",
                 control.task_id
             );
         }
         let Some(executor) = self.executor.get().and_then(Weak::upgrade) else { return true };
-        if self.hub.workers() >= 2 * self.config.workers || executor.add_worker().is_err() {
+        if self.hub.workers() >= 2 * self.config.workers {
+            return false;
+        }
+        if !control.phase.replace() {
+            return true;
+        }
+        if executor.add_worker().is_err() {
+            if !control.phase.take_back() {
+                self.hub.miss_worker(); // the old one has gone meanwhile
+            }
             return false;
         }
         self.hub.add_workers(1);
-        if control.phase.replace() {
+        self.hub.wake.ring();
+        true
+    }
+
+    /// Starts workers for those that have gone without a substitute. False if there are still some missing.
+    fn complete_workers(&self) -> bool {
+        let Some(executor) = self.executor.get().and_then(Weak::upgrade) else { return true };
+        while self.hub.take_missing_worker() {
+            if executor.add_worker().is_err() {
+                self.hub.miss_worker();
+                return false;
+            }
+            self.hub.add_workers(1);
             self.hub.wake.ring();
         }
         true
@@ -379,7 +447,7 @@ impl Core {
         let (flags, due) = self.store.alone(|conn| Ok((store::flags(conn)?, store::next_due(conn)?)))?;
         self.hub.apply_flags(&flags);
         self.hub.alarm.set(NextTick { at: due, monotonic: None });
-        self.hub.changes.tell();
+        self.hub.changes.tell_all();
         if self.is_owner() { self.claim_more() } else { Ok(()) }
     }
 }
@@ -389,14 +457,16 @@ impl Core {
     fn settle_late(&self, finished: Finished) {
         let mut batch = vec![finished];
         for _ in 0..LATE_TRIES {
-            match self.settle(std::mem::take(&mut batch)) {
-                Ok(()) => break,
-                Err((back, e)) if is_passing(&e) => {
-                    log::warn!("an outcome cannot be written, trying again in {TRY_AGAIN:?}: {e}");
-                    batch = back;
+            match self.settle(&mut batch) {
+                Err(e) if is_passing(&e) => {
+                    tell!(Warn, "an outcome cannot be written, trying again in {TRY_AGAIN:?}: {e}");
                     thread::sleep(TRY_AGAIN);
                 }
-                Err((back, e)) => back.into_iter().for_each(|finished| self.abandon(finished, &e)),
+                Err(e) => batch.drain(..).for_each(|finished| self.abandon(finished, &e)),
+                Ok(()) => {}
+            }
+            if batch.is_empty() {
+                break;
             }
         }
         for finished in batch {
@@ -426,20 +496,37 @@ pub(super) fn is_passing(e: &Error) -> bool {
     )
 }
 
-impl Ticks for Core {
-    fn tick(&self) -> NextTick {
+impl Core {
+    fn tick_once(&self) -> NextTick {
         if !self.is_owner() {
             return NextTick::default();
         }
-        let soon = || NextTick { at: None, monotonic: Some(self.hub.monotonic() + TRY_AGAIN) };
         let promoted = self.promote().map(|at| NextTick { at, monotonic: None });
         let watched = self.watch().map(|monotonic| NextTick { at: None, monotonic });
         [promoted, watched].into_iter().fold(NextTick::default(), |next, step| {
             next.or_sooner(step.unwrap_or_else(|e| {
-                log::warn!("the timer could not do what is due and tries again: {e}");
-                soon()
+                tell!(Warn, "the timer could not do what is due and tries again: {e}");
+                self.next_try()
             }))
         })
+    }
+
+    fn next_try(&self) -> NextTick {
+        NextTick { at: None, monotonic: Some(self.hub.monotonic() + TRY_AGAIN) }
+    }
+}
+
+impl Ticks for Core {
+    fn tick(&self) -> NextTick {
+        if let Some(next) = survive("the timer", || self.tick_once()) {
+            self.timer_panics.store(0, Ordering::Relaxed);
+            return next;
+        }
+        if self.timer_panics.fetch_add(1, Ordering::Relaxed) + 1 < MAX_PANICS {
+            return self.next_try();
+        }
+        self.break_down("the timer");
+        NextTick::default()
     }
 }
 
@@ -498,6 +585,10 @@ impl Port for Core {
         if let Some(finished) = left {
             self.settle_late(finished);
         }
+    }
+
+    fn missed(&self, id: TaskId, generation: u64) {
+        self.leave_unrecorded(id, generation);
     }
 
     fn monotonic(&self) -> Duration {
