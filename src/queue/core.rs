@@ -6,37 +6,26 @@ use std::time::Duration;
 
 use super::handover::ask;
 use super::hub::Hub;
+use super::ticks::PATIENCE;
 use crate::config::Config;
-use crate::error::{Error, ErrorKind, Outcome};
+use crate::error::{Error, ErrorKind};
 use crate::executor::Executor;
-use crate::handler::{Control, Finished, Note, Port, Start};
-use crate::journal::{survive, tell};
+use crate::handler::{Control, Finished, Note, Port};
+use crate::journal::tell;
 use crate::store::{self, Lifting, Notes, OwnerLock, Rank, Recovered, SettleRules, StartNote, Store, Tx};
 use crate::sync::atomic::{AtomicU32, Ordering};
-use crate::sync::{Mutex, Sender, lock, thread};
+use crate::sync::{Mutex, Sender, lock};
 use crate::task::{Claimed, TaskId, Timestamp};
-use crate::timer::{NextTick, Ticks};
+use crate::timer::NextTick;
 
 /// Tasks that one transaction promotes, lifts or ends at most: bounds how long others wait for the writer.
-const CHUNK: usize = 500;
-
-/// A thread whose turns have panicked so often, one after the other, does not go on.
-pub(super) const MAX_PANICS: u32 = 10;
-
-/// Chunks that the timer works off before it looks after deadlines again.
-const MAX_CHUNKS: u32 = 1000;
+pub(super) const CHUNK: usize = 500;
 
 /// How soon a step that failed is tried again.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// How often the outcome of an attempt that has outlived its queue is tried to be written.
-const LATE_TRIES: u32 = 60;
-
-/// Results (of JSON) and output of more bytes are not kept on a full disk: they would need pages of their own.
-const LARGE_OUTCOME: usize = 1024;
-
-/// A worker whose task runs on so long past its deadline is replaced.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A thread whose turns have panicked so often, one after the other, does not go on.
+pub(super) const MAX_PANICS: u32 = 10;
 
 /// The parts of a queue that outlive its handles while a handler runs.
 pub(crate) struct Core {
@@ -48,17 +37,17 @@ pub(crate) struct Core {
     pub served: Option<Vec<String>>,
     /// The handle, for handlers that ask for their queue.
     pub home: OnceLock<Weak<dyn Any + Send + Sync>>,
-    ownership: Mutex<Option<Ownership>>,
+    pub(super) ownership: Mutex<Option<Ownership>>,
     /// Where workers deliver outcomes; without it they settle themselves.
     outcomes: Mutex<Option<Sender<Finished>>>,
-    executor: OnceLock<Weak<Executor>>,
+    pub(super) executor: OnceLock<Weak<Executor>>,
     data_version: Mutex<Option<i64>>,
     /// Ticks of the timer that have panicked, one after the other.
-    timer_panics: AtomicU32,
+    pub(super) timer_panics: AtomicU32,
 }
 
 /// What the owner of a file has.
-struct Ownership {
+pub(super) struct Ownership {
     notes: Arc<Notes>,
     /// Held for its lock.
     _lock: OwnerLock,
@@ -164,7 +153,7 @@ impl Core {
     }
 
     /// Commits a write of the owner; refused if this process is not the owner any more.
-    fn owner_write<R: Send + 'static>(
+    pub(super) fn owner_write<R: Send + 'static>(
         &self,
         mut write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
@@ -203,235 +192,6 @@ impl Core {
         self.write(ask(&self.hub))
     }
 
-    /// Settles attempts in one commit. On an error they stay in the batch. On a full disk the outcome of a single attempt is recorded
-    /// without its result and its output, if these are large.
-    pub(super) fn settle(&self, batch: &mut Vec<Finished>) -> Result<(), Error> {
-        self.hub.renew_news(batch.iter_mut().map(|finished| &mut finished.settlement));
-        match self.try_to_settle(batch) {
-            Err(e) if has_no_room(&e) && batch.len() == 1 && is_large(batch) => {}
-            settled => return settled,
-        }
-        for Finished { settlement, .. } in batch.iter_mut() {
-            tell!(Warn, "the disk is full: what task {} gave or wrote is not kept", settlement.task_id);
-            if settlement.verdict.result_bytes() > LARGE_OUTCOME {
-                settlement.verdict.drop_result();
-            }
-            settlement.news.output.clear();
-        }
-        self.try_to_settle(batch)
-    }
-
-    fn try_to_settle(&self, batch: &mut Vec<Finished>) -> Result<(), Error> {
-        let rank = if is_large(batch) { Rank::Add } else { Rank::Settle };
-        let (rules, epoch, now) = (self.rules.clone(), self.hub.epoch(), self.now());
-        let shared = Arc::new(std::mem::take(batch));
-        let settlements = shared.clone();
-        let written = survive("a settle", || {
-            self.store.write(rank, move |tx| {
-                store::check_epoch(tx, epoch)?;
-                store::settle(tx, settlements.iter().map(|finished| &finished.settlement), &rules, now)
-            })
-        });
-        match written.unwrap_or_else(|| Err(Error::internal("a settle panicked"))) {
-            Ok(late) => {
-                for id in late {
-                    tell!(Info, "the outcome of an attempt of task {id} came too late");
-                }
-                Ok(())
-            }
-            Err(e) => {
-                *batch =
-                    Arc::into_inner(shared).expect("the write that shared it was dropped before its answer");
-                Err(e)
-            }
-        }
-    }
-
-    /// Forgets an outcome that can never be written. Its task counts as lost at the next recovery.
-    pub(super) fn abandon(&self, finished: Finished, why: &Error) {
-        let Finished { settlement: s, start, .. } = finished;
-        tell!(Error, "the outcome of task {} cannot be written, so it will count as lost: {why}", s.task_id);
-        if let Start::Noted(note) = start {
-            note.keep();
-        }
-        self.leave_unrecorded(s.task_id, s.generation);
-    }
-
-    fn leave_unrecorded(&self, id: TaskId, generation: u64) {
-        self.hub.leave_unrecorded(id);
-        self.hub.forget(&[(id, generation)]);
-        self.hub.changes.tell_all();
-    }
-
-    /// Gives up what this process was running: another one owns the file now.
-    pub(super) fn disown(&self, batch: &mut Vec<Finished>) {
-        tell!(Error, "another process has taken over the execution of {}", self.store.path().display());
-        self.hub.set_claiming(false);
-        let mut ended: Vec<_> =
-            batch.drain(..).map(|f| (f.settlement.task_id, f.settlement.generation)).collect();
-        ended.extend(
-            std::iter::from_fn(|| self.hub.take_job()).map(|j| (j.claimed.task_id, j.claimed.generation)),
-        );
-        self.hub.forget(&ended);
-        for control in self.hub.controls() {
-            control.superseded.store(true, Ordering::Release);
-        }
-        self.hub.set_epoch(None);
-        lock(&self.ownership).take();
-        self.hub.changes.tell_all();
-    }
-
-    /// A thread of ours cannot go on. Nothing more is claimed, and who waits hears of it; handlers that run settle what they come to
-    /// themselves, and the ownership goes with the last of them.
-    pub(super) fn break_down(&self, thread: &str) {
-        let message = format!(
-            "{thread} has panicked too often, so this queue runs nothing more; open it again, and report the panic"
-        );
-        tell!(Error, "{message}");
-        self.hub.break_down(Error::internal(message));
-        self.set_outcomes(None);
-        while let Some(job) = self.hub.take_job() {
-            self.finished(job.hand_back());
-        }
-        self.hub.close_jobs();
-        self.release_if_idle();
-    }
-
-    /// Writes progress and output that are not in the file yet.
-    pub(super) fn flush_news(&self) -> Result<(), Error> {
-        let batch = Arc::new(self.hub.take_news());
-        if batch.is_empty() {
-            return Ok(());
-        }
-        // Output can be large, so on a full disk it is not for the room that is kept for outcomes.
-        let has_output = batch.iter().any(|(_, news)| !news.output.is_empty());
-        let rank = if has_output { Rank::Add } else { Rank::Change };
-        let (shared, epoch) = (batch.clone(), self.hub.epoch());
-        let written = self.store.write(rank, move |tx| {
-            store::check_epoch(tx, epoch)?;
-            for (control, news) in shared.iter() {
-                store::save_news(tx, control.task_id, control.generation, news)?;
-            }
-            Ok(())
-        });
-        if written.is_err() {
-            batch.iter().for_each(|(control, news)| control.keep_news(news));
-            self.hub.note_news();
-        }
-        written
-    }
-
-    /// Does what is due by the wall clock, in chunks; answers with the next time. That is over already if so many chunks were not enough.
-    pub(super) fn promote(&self) -> Result<Option<Timestamp>, Error> {
-        let mut next = None;
-        for _ in 0..MAX_CHUNKS {
-            // The time is read under the writer's lead: a wait that began while we queued would look like one from the future.
-            let (now, due, jumped) = self.store.alone(|conn| {
-                let now = self.now();
-                Ok((now, store::next_due(conn)?, store::clock_jumped(conn, now)?))
-            })?;
-            if self.hub.is_stopping() || (!jumped && due.is_none_or(|due| due > now)) {
-                return Ok(due);
-            }
-            let clock = self.hub.clock.clone();
-            if self.owner_write(move |tx| store::promote(tx, clock.now(), CHUNK))? == 0 {
-                return Ok(due);
-            }
-            next = Some(now);
-        }
-        Ok(next)
-    }
-
-    /// Looks after running attempts: silence and deadlines. Answers with the next look, on the monotonic clock.
-    pub(super) fn watch(&self) -> Result<Option<Duration>, Error> {
-        let now = self.hub.monotonic();
-        let mut next = None;
-        let mut look_at = |at: Duration| next = Some(next.map_or(at, |n: Duration| n.min(at)));
-        if !self.complete_workers() {
-            look_at(now + PATIENCE);
-        }
-        for control in self.hub.controls() {
-            if let Some(sign) = control.sign_of_life().filter(|_| !control.silent.load(Ordering::Acquire)) {
-                let until = sign + self.config.stuck_task_timeout;
-                if now >= until {
-                    self.give_up(&control)?;
-                } else {
-                    look_at(until);
-                }
-            }
-            if let Some(deadline) = control.deadline().filter(|_| control.phase.is_running()) {
-                let until = deadline + PATIENCE;
-                if now < until {
-                    look_at(until);
-                } else if !self.replace_worker(&control) {
-                    look_at(now + PATIENCE);
-                }
-            }
-        }
-        Ok(next)
-    }
-
-    fn give_up(&self, control: &Control) -> Result<(), Error> {
-        let (id, generation, silent, now) =
-            (control.task_id, control.generation, self.config.stuck_task_timeout, self.now());
-        tell!(
-            Warn,
-            "task {id} has given no sign of life for {}; it is LOST",
-            humantime::format_duration(silent)
-        );
-        control.silent.store(true, Ordering::Release); // before the write: its worker may settle it right after
-        let given_up = self.owner_write(move |tx| store::fall_silent(tx, id, generation, silent, now));
-        if given_up.is_err() {
-            control.silent.store(false, Ordering::Release);
-        }
-        given_up
-    }
-
-    /// Starts another worker in the place of one whose task ignores its deadline: at most as many as there are workers. False if
-    /// there is no place now.
-    ///
-    /// The place is taken from the old worker first: it ends when it comes back then. A handler that returns meanwhile keeps its worker,
-    /// so that there are never more than there should be.
-    fn replace_worker(&self, control: &Control) -> bool {
-        if !control.reported.swap(true, Ordering::AcqRel) {
-            tell!(
-                Warn,
-                "task {} ignores its deadline; call cx.ensure_active() in its handler",
-                control.task_id
-            );
-        }
-        let Some(executor) = self.executor.get().and_then(Weak::upgrade) else { return true };
-        if self.hub.workers() >= 2 * self.config.workers {
-            return false;
-        }
-        if !control.phase.replace() {
-            return true;
-        }
-        if executor.add_worker().is_err() {
-            if !control.phase.take_back() {
-                self.hub.miss_worker(); // the old one has gone meanwhile
-            }
-            return false;
-        }
-        self.hub.add_workers(1);
-        self.hub.wake.ring();
-        true
-    }
-
-    /// Starts workers for those that have gone without a substitute. False if there are still some missing.
-    fn complete_workers(&self) -> bool {
-        let Some(executor) = self.executor.get().and_then(Weak::upgrade) else { return true };
-        while self.hub.take_missing_worker() {
-            if executor.add_worker().is_err() {
-                self.hub.miss_worker();
-                return false;
-            }
-            self.hub.add_workers(1);
-            self.hub.wake.ring();
-        }
-        true
-    }
-
     /// Notices what other processes have written, if they have.
     pub(super) fn look_abroad(&self) -> Result<(), Error> {
         let version = self.store.alone(store::data_version)?;
@@ -449,84 +209,6 @@ impl Core {
         self.hub.alarm.set(NextTick { at: due, monotonic: None });
         self.hub.changes.tell_all();
         if self.is_owner() { self.claim_more() } else { Ok(()) }
-    }
-}
-
-impl Core {
-    /// Settles an attempt that has outlived its queue, on its own thread.
-    fn settle_late(&self, finished: Finished) {
-        let mut batch = vec![finished];
-        for _ in 0..LATE_TRIES {
-            match self.settle(&mut batch) {
-                Err(e) if is_passing(&e) => {
-                    tell!(Warn, "an outcome cannot be written, trying again in {TRY_AGAIN:?}: {e}");
-                    thread::sleep(TRY_AGAIN);
-                }
-                Err(e) => batch.drain(..).for_each(|finished| self.abandon(finished, &e)),
-                Ok(()) => {}
-            }
-            if batch.is_empty() {
-                break;
-            }
-        }
-        for finished in batch {
-            self.abandon(finished, &Error::new(ErrorKind::TimedOut, "it was tried for a minute"));
-        }
-        self.release_if_idle();
-    }
-}
-
-/// Whether an outcome was not recorded for want of room.
-fn has_no_room(error: &Error) -> bool {
-    error.kind() == ErrorKind::DiskFull && error.outcome() == Outcome::NotDone
-}
-
-/// Whether an outcome of these needs so much room that it must not come from the reserve for a full disk.
-fn is_large(batch: &[Finished]) -> bool {
-    batch.iter().any(|Finished { settlement, .. }| {
-        settlement.verdict.result_bytes() + settlement.news.output_bytes() > LARGE_OUTCOME
-    })
-}
-
-/// Whether an error may go away by itself.
-pub(super) fn is_passing(e: &Error) -> bool {
-    matches!(
-        e.kind(),
-        ErrorKind::Busy | ErrorKind::DiskFull | ErrorKind::Io | ErrorKind::ReadOnly | ErrorKind::FileReplaced
-    )
-}
-
-impl Core {
-    fn tick_once(&self) -> NextTick {
-        if !self.is_owner() {
-            return NextTick::default();
-        }
-        let promoted = self.promote().map(|at| NextTick { at, monotonic: None });
-        let watched = self.watch().map(|monotonic| NextTick { at: None, monotonic });
-        [promoted, watched].into_iter().fold(NextTick::default(), |next, step| {
-            next.or_sooner(step.unwrap_or_else(|e| {
-                tell!(Warn, "the timer could not do what is due and tries again: {e}");
-                self.next_try()
-            }))
-        })
-    }
-
-    fn next_try(&self) -> NextTick {
-        NextTick { at: None, monotonic: Some(self.hub.monotonic() + TRY_AGAIN) }
-    }
-}
-
-impl Ticks for Core {
-    fn tick(&self) -> NextTick {
-        if let Some(next) = survive("the timer", || self.tick_once()) {
-            self.timer_panics.store(0, Ordering::Relaxed);
-            return next;
-        }
-        if self.timer_panics.fetch_add(1, Ordering::Relaxed) + 1 < MAX_PANICS {
-            return self.next_try();
-        }
-        self.break_down("the timer");
-        NextTick::default()
     }
 }
 

@@ -3,6 +3,7 @@
 //! `core` has the steps; `dispatcher`, `housekeeping` and the timer call them on threads, the testing kit without; `handover` is
 //! where tasks are claimed; `hub` is what they share in memory.
 
+mod attempts;
 mod builder;
 mod care;
 mod core;
@@ -18,6 +19,7 @@ mod pace;
 mod signal;
 mod steady;
 mod step;
+mod ticks;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
@@ -633,5 +635,34 @@ mod tests {
         hub.renew_news([&mut settlement].into_iter());
         assert_eq!(settlement.news.progress, Some(Progress { done: 3, total: 4 }));
         assert_eq!(settlement.news.output[0].first, "all that it said");
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Nothing;
+    impl Task for Nothing {
+        const NAME: &'static str = "nothing";
+    }
+
+    #[test]
+    fn g13_a_queue_that_broke_down_says_so_and_lets_the_file_go() {
+        let folder = crate::store::TemporaryFolder::new().unwrap();
+        let open =
+            || Queue::builder().workers(1).handle(|_: Nothing, _: &Context| Ok(())).open(folder.file());
+        let queue = open().unwrap();
+        queue.pause("default").unwrap();
+        let id = queue.enqueue(&Nothing).unwrap();
+        let waiting = std::thread::spawn({
+            let queue = queue.clone();
+            move || queue.wait(id, Duration::MAX).unwrap_err()
+        });
+        queue.handle.core.break_down("the timer");
+        assert_eq!(waiting.join().unwrap().kind(), ErrorKind::Internal);
+        assert_eq!(queue.drain().unwrap_err().kind(), ErrorKind::Internal);
+        assert!(!queue.executes());
+        let next = open().unwrap();
+        next.resume("default").unwrap();
+        assert_eq!(next.wait(id, Duration::MAX).unwrap().state, State::Succeeded);
+        assert_eq!(queue.wait(id, Duration::MAX).unwrap().state, State::Succeeded);
+        queue.shutdown(Duration::ZERO).unwrap();
     }
 }

@@ -4,7 +4,7 @@ use crate::sync::{Mutex, lock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::core::is_passing;
+use super::attempts::is_passing;
 use super::housekeeping::Housekeeping;
 use super::{Builder, Queue};
 use crate::crash::CrashPoint;
