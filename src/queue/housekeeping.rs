@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, select};
 
 use super::core::Core;
 use super::steady::Steady;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::journal::{survive, tell};
 use crate::store::{self, Ages, Background};
 use crate::sync::thread;
@@ -19,6 +19,10 @@ const QUIET: Duration = Duration::from_secs(1);
 const AGES: Duration = Duration::from_secs(10 * 60);
 /// The first look at ages comes earlier, for programs that do not run for long.
 const FIRST_AGES: Duration = Duration::from_secs(5 * 60 + 1);
+/// A WAL checkpoint beside the commits goes on in rounds, so many at most, until so few pages (1 MiB) have come meanwhile: those are left
+/// for the writer to copy, while others wait.
+const ROUNDS: u32 = 10;
+const FEW_PAGES: u32 = 256;
 /// How long it leaves the writer to others between two slices of free pages.
 const BREATH: Duration = Duration::from_millis(2);
 /// Slices of free pages after which the WAL is checkpointed: each may add 1 MiB to it.
@@ -84,11 +88,26 @@ impl Housekeeping {
     /// Moves the WAL into the database file: most of it beside the commits, then the few frames that came meanwhile on the writer,
     /// so that the WAL can start again.
     fn checkpoint(&mut self) -> Result<(), Error> {
-        if let Some(background) = &self.background {
-            background.checkpoint_wal()?;
+        let copied = self.copy_wal();
+        if copied.as_ref().is_err_and(|e| e.kind() == ErrorKind::DiskFull) {
+            self.core.store.doubt_disk();
         }
-        self.core.store.alone(store::checkpoint_wal)?;
+        copied?;
         self.core.store.grow_ahead()
+    }
+
+    fn copy_wal(&self) -> Result<(), Error> {
+        if let Some(background) = &self.background {
+            let mut copied = background.checkpoint_wal()?;
+            for _ in 0..ROUNDS {
+                let before = copied; // what has come while that was copied is left
+                copied = background.checkpoint_wal()?;
+                if copied.saturating_sub(before) < FEW_PAGES {
+                    break;
+                }
+            }
+        }
+        self.core.store.alone(store::checkpoint_wal).map(drop)
     }
 
     /// Notices a jump of the clock that is taken back before the next look at ages: what was written in between has a wrong time.

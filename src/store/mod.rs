@@ -185,7 +185,9 @@ impl Store {
             Place::Private(_) => Identity::unknown(),
         });
         let reserve_bytes = if opening.share || opening.looks_only { 0 } else { opening.reserve_bytes };
-        let writer = Writer::new(connection, names.clone(), file_id, identity.clone(), reserve_bytes);
+        let disk = opening.vfs.is_none().then(|| path.clone()); // a VFS may keep the file elsewhere, and have less room
+        let reserve = reserve::Reserve::new(reserve_bytes, disk);
+        let writer = Writer::new(connection, names.clone(), file_id, identity.clone(), reserve);
         Ok(Store {
             writer,
             readers,
@@ -257,6 +259,11 @@ impl Store {
     pub(crate) fn refill_reserve(&self) -> Result<(), Error> {
         self.process.check()?;
         Ok(self.writer.refill_reserve()?)
+    }
+
+    /// A WAL checkpoint beside the commits found the disk full.
+    pub(crate) fn doubt_disk(&self) {
+        self.writer.doubt_disk();
     }
 
     /// Makes the file a little larger if it has few free pages, so that the next commits need not.
