@@ -58,6 +58,9 @@ pub enum ErrorKind {
     NewerSchema,
     /// Another process took over the execution of this file.
     OwnershipLost,
+    /// The `-owner` file beside the database cannot be opened or locked, so this process executes nothing. It still enqueues and looks,
+    /// and executes once that is mended; the message says how.
+    OwnerFile,
     /// This process was forked from one that had a queue open. Nothing was touched.
     ForkedProcess,
     /// `drain`, `wait` and `shutdown` would wait for the handler that calls them.

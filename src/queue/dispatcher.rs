@@ -271,10 +271,7 @@ impl<'c> Dispatcher<'c> {
                 self.must_begin |= taken;
                 self.begin();
             }
-            Err(e) => {
-                log::warn!("the ownership of the file could not be taken, trying again: {e}");
-                self.poll_at = Some(self.core.hub.monotonic() + TRY_AGAIN);
-            }
+            Err(_) => self.poll_at = Some(self.core.hub.monotonic() + TRY_AGAIN), // it was said
         }
     }
 

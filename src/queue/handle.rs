@@ -97,9 +97,7 @@ impl Handle {
                 dispatcher::run(&for_dispatcher, &finished);
             }
         })?;
-        if let Err(e) = core.take_over() {
-            log::warn!("the ownership of the file could not be taken; it will be tried again: {e}");
-        }
+        let _ = core.take_over(); // what is in the way was said; the dispatcher tries again
         let _ = owned.send(()); // its receiver waits for it
         Ok(Threads { executor, dispatcher, timer, housekeeping, stop_housekeeping })
     }

@@ -14,6 +14,7 @@ mod handover;
 mod housekeeping;
 mod hub;
 mod looking;
+mod obstacle;
 mod pace;
 mod signal;
 mod steady;
@@ -83,6 +84,19 @@ impl Queue {
     /// Whether this process executes tasks from the file: it has handlers, and owns the file.
     pub fn executes(&self) -> bool {
         self.handle.core.is_owner()
+    }
+
+    /// What keeps this process from executing although it has handlers, such as an `-owner` file that it cannot open
+    /// ([`OwnerFile`](ErrorKind::OwnerFile)). It tries again each second. None if it executes, if another process is known to, and if there
+    /// are no handlers.
+    pub fn obstacle(&self) -> Option<Error> {
+        let why = self.handle.core.obstacle.why()?;
+        (self.store().is_owned() != Some(true)).then_some(why)
+    }
+
+    /// Refuses to wait for this process to execute, if somebody has to mend something first.
+    fn await_no_mending(&self) -> Result<(), Error> {
+        self.obstacle().filter(|why| why.kind() == ErrorKind::OwnerFile).map_or(Ok(()), Err)
     }
 
     fn store(&self) -> &Store {
@@ -304,12 +318,17 @@ impl Queue {
     /// Waits until a task is finished, and answers with its record.
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut); [`NotFound`](ErrorKind::NotFound);
+    /// [`TimedOut`](ErrorKind::TimedOut); [`NotFound`](ErrorKind::NotFound); [`OwnerFile`](ErrorKind::OwnerFile), if this queue has
+    /// handlers but its `-owner` file keeps it from executing, and no other process is known to execute;
     /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it.
     pub fn wait(&self, id: TaskId, timeout: Duration) -> Result<TaskRecord, Error> {
         let finished = self.await_that("wait", Some(timeout), || {
             let record = self.get(id)?;
-            Ok(Some(record).filter(|r| r.state.is_finished()))
+            if record.state.is_finished() {
+                return Ok(Some(record));
+            }
+            self.await_no_mending()?;
+            Ok(None)
         })?;
         finished.ok_or_else(|| {
             let timeout = humantime::format_duration(timeout);
@@ -322,7 +341,8 @@ impl Queue {
     /// for those alone. While another process owns the file it waits for that one, and for what only this one claims from until it does.
     ///
     /// # Errors
-    /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown);
+    /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown); [`OwnerFile`](ErrorKind::OwnerFile), if its `-owner` file
+    /// keeps this process from executing, and no other process is known to execute;
     /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it.
     pub fn drain(&self) -> Result<(), Error> {
         if self.handle.registry.is_empty() {
@@ -336,7 +356,11 @@ impl Queue {
                     "the queue was shut down and runs nothing more; open it again",
                 ));
             }
-            Ok(self.is_drained()?.then_some(()))
+            if self.is_drained()? {
+                return Ok(Some(()));
+            }
+            self.await_no_mending()?;
+            Ok(None)
         })?;
         Ok(())
     }
@@ -557,10 +581,11 @@ impl Context {
     }
 }
 
-/// Of the hub, but not in its file: `tests/schedules` puts a scheduler beneath that one's locks, which this test has not.
+/// Of the hub and the obstacle, but not in their files: `tests/schedules` puts a scheduler beneath their locks, which these tests have not.
 #[cfg(test)]
 mod tests {
     use super::hub::Hub;
+    use super::obstacle::Obstacle;
     use super::*;
     use crate::clock::SystemClock;
     use crate::store::Effects;
@@ -608,5 +633,20 @@ mod tests {
         hub.renew_news([&mut settlement].into_iter());
         assert_eq!(settlement.news.progress, Some(Progress { done: 3, total: 4 }));
         assert_eq!(settlement.news.output[0].first, "all that it said");
+    }
+
+    #[test]
+    fn an_obstacle_is_said_when_it_is_new_and_then_seldom() {
+        let obstacle = Obstacle::default();
+        let (link, full) =
+            (Error::new(ErrorKind::OwnerFile, "a link"), Error::new(ErrorKind::DiskFull, "full"));
+        let second = Duration::from_secs;
+        assert!(obstacle.meet(&link, second(1)));
+        assert!((2..600).all(|at| !obstacle.meet(&link, second(at))));
+        assert!(obstacle.meet(&link, second(601)) && !obstacle.meet(&link, second(602)));
+        assert!(obstacle.meet(&full, second(603)) && obstacle.meet(&link, second(604)));
+        assert_eq!(obstacle.why().map(|why| why.kind()), Some(ErrorKind::OwnerFile));
+        assert!(obstacle.pass() && !obstacle.pass() && obstacle.why().is_none());
+        assert!(obstacle.meet(&link, second(605)));
     }
 }

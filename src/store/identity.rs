@@ -119,6 +119,11 @@ fn number(_: &Path) -> Option<FileNumber> {
     None
 }
 
+/// The device that a file or folder lies on.
+pub(super) fn device(path: &Path) -> Option<u64> {
+    number(path).map(|number| number.device)
+}
+
 /// How many names a file has.
 #[cfg(unix)]
 pub(super) fn names(found: &fs::Metadata) -> u64 {

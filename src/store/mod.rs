@@ -13,6 +13,7 @@ mod direct;
 mod enqueue;
 mod fault;
 mod group;
+mod holder;
 mod identity;
 mod inspect;
 mod letters;
@@ -21,6 +22,7 @@ mod mounts;
 mod names;
 mod open;
 mod owner;
+mod path;
 mod process;
 mod promote;
 mod purge;
@@ -64,6 +66,7 @@ use identity::Identity;
 pub use inspect::{FileReport, PragmaReport};
 pub(crate) use letters::{get_letter, letters, purge_letters, replay};
 pub(crate) use look::{count_from, failures, output, ready_since};
+use mounts::Mounts;
 pub(crate) use names::Names;
 pub(crate) use owner::check_epoch;
 pub(crate) use process::Process;
@@ -118,7 +121,7 @@ impl Place {
 
     fn path(&self, network: bool) -> Result<PathBuf, Error> {
         match self {
-            Place::File(path) => open::canonical(path, network),
+            Place::File(path) => path::canonical(path, network),
             Place::Private(folder) => Ok(folder.file()),
         }
     }
@@ -320,9 +323,17 @@ impl Store {
         &self.path
     }
 
-    /// Where the owner's lock and start notes are.
-    pub(crate) fn sidecar_path(&self) -> PathBuf {
-        identity::beside(&self.path, "-owner")
+    /// Asks for the right to execute tasks from the file; none if another process (or another queue of this one) has it.
+    ///
+    /// # Errors
+    /// `OwnerFile` if the `-owner` file cannot be what it has to be; those of the disk.
+    pub(crate) fn try_own(&self) -> Result<Option<OwnerLock>, Error> {
+        OwnerLock::try_acquire(&self.path)
+    }
+
+    /// Whether a process owns the file now; none where that cannot be known.
+    pub(crate) fn is_owned(&self) -> Option<bool> {
+        holder::owner(&identity::beside(&self.path, sidecar::SUFFIX), Mounts::read().as_ref()).is_owned
     }
 
     /// A connection for WAL checkpoints beside the commits; none where SQLite has the WAL-reset bug, which two connections that

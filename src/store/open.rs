@@ -1,9 +1,8 @@
 //! From a path to connections that are what they should be.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use r2d2_sqlite::SqliteConnectionManager;
@@ -12,8 +11,6 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fault::Sql;
-use super::identity::{beside, names};
-use super::mounts::refuse_network;
 use super::schema::{self, Identity};
 use super::{Opening, Settings};
 use crate::config::Durability;
@@ -25,76 +22,8 @@ use crate::task::Timestamp;
 /// How long a statement waits for a lock of another process before it answers `Busy`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// SQLite takes shorter files for empty ones and writes over them; no database is shorter than a page of 512 bytes.
-const SMALLEST_DATABASE: u64 = 512;
-
 /// The statements that are kept prepared on a connection: more than there are texts.
 const STATEMENTS: usize = 256;
-
-/// The real path of a file: its folder resolved, its name as it is.
-///
-/// # Errors
-/// `InvalidInput`, naming the path and what is wrong with it.
-pub(super) fn canonical(path: &Path, network: bool) -> Result<PathBuf, Error> {
-    let wrong = |problem: &str| Error::invalid_value("path", path.display(), problem);
-    let text = path.as_os_str();
-    if text.is_empty() {
-        return Err(wrong("is empty; give the path of a file"));
-    }
-    if text.as_encoded_bytes().contains(&0) {
-        return Err(wrong("has a NUL byte; remove it"));
-    }
-    if starts_with(text, "file:") {
-        return Err(wrong("is a URI; give a plain path"));
-    }
-    if starts_with(text, ":memory:") {
-        return Err(wrong("names SQLite's memory database; use open_in_memory()"));
-    }
-    let name = path.file_name().ok_or_else(|| wrong("is a folder; give the path of a file in it"))?;
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let folder = folder.canonicalize().map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => wrong("is in a folder that does not exist; create it first"),
-        _ => wrong("is in a folder that cannot be reached; check its permissions"),
-    })?;
-    if !network {
-        refuse_network(&folder)?;
-    }
-    let real = folder.join(name);
-    let left_wal = fs::symlink_metadata(beside(&real, "-wal")).is_ok_and(|wal| wal.len() > 0); // before the database: see below
-    match fs::symlink_metadata(&real) {
-        Ok(found) if found.is_dir() => Err(wrong("is a folder; give the path of a file in it")),
-        Ok(found) if found.is_symlink() => Err(wrong("is a symbolic link; give the path that it points to")),
-        Ok(found) if !found.is_file() => Err(wrong("is not a regular file; give another path")),
-        Ok(found) if (1..SMALLEST_DATABASE).contains(&found.len()) => Err(Error::new(
-            ErrorKind::NotPerdura,
-            format!("{} is not a database; give another path", real.display()),
-        )),
-        Ok(found) if names(&found) > 1 => Err(wrong(
-            "has several names (hard links), and SQLite would keep a WAL for each; remove all but one of them",
-        )),
-        // A program that makes the database at this moment makes the WAL after it, so the WAL was looked for first.
-        Ok(found) if found.len() == 0 && left_wal => Err(orphaned(&real)),
-        Err(_) if left_wal => Err(orphaned(&real)),
-        _ => Ok(real),
-    }
-}
-
-/// SQLite would take the WAL of a lost database for garbage and delete it, and with it the newest commits.
-fn orphaned(path: &Path) -> Error {
-    let message = format!(
-        "{} is empty or gone, but its -wal is there; put the database back beside it, or remove the -wal if it is not needed",
-        path.display()
-    );
-    Error::new(ErrorKind::Corrupt, message)
-}
-
-fn starts_with(text: &OsStr, prefix: &str) -> bool {
-    let bytes = text.as_encoded_bytes();
-    bytes.len() >= prefix.len() && bytes[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes())
-}
 
 /// Opens one file at a time in this process: closing the descriptor that made a file would drop the locks that SQLite has on it.
 static OPENING: Mutex<()> = Mutex::new(());

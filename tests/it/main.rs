@@ -52,6 +52,8 @@ mod security;
 #[cfg(target_os = "linux")]
 mod soak;
 mod space;
+#[cfg(unix)]
+mod surroundings;
 #[cfg(target_os = "linux")]
 mod system;
 #[cfg(feature = "faults")]

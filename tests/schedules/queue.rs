@@ -12,6 +12,8 @@ pub mod handle;
 pub mod handover;
 #[path = "../../src/queue/hub.rs"]
 pub mod hub;
+#[path = "../../src/queue/obstacle.rs"]
+pub mod obstacle;
 #[path = "../../src/queue/pace.rs"]
 pub mod pace;
 #[path = "../../src/queue/signal.rs"]
