@@ -163,7 +163,7 @@ impl Queue {
     /// [`notify`](Queue::notify) after the commit; otherwise the task starts within `poll_interval`.
     ///
     /// # Errors
-    /// As [`enqueue`](Queue::enqueue).
+    /// As [`enqueue`](Queue::enqueue); [`InvalidInput`](ErrorKind::InvalidInput) if the connection's main database is another file.
     #[cfg(feature = "rusqlite")]
     pub fn enqueue_in<T: Task>(
         &self,
@@ -173,7 +173,7 @@ impl Queue {
     ) -> Result<Enqueued, Error> {
         self.store().process.check()?;
         let prepared = [self.prepare(task, options)?];
-        let tx = self.store().join(transaction);
+        let tx = self.store().join(transaction)?;
         let made = store::enqueue(&tx, &prepared, self.handle.core.now())?;
         tx.finish()?;
         the_one(made)

@@ -67,6 +67,13 @@ impl Identity {
         if is_gone(wal) { Err(replaced(wal)) } else { Ok(()) }
     }
 
+    /// Whether a path is known to name another file than the database that was opened.
+    #[cfg(feature = "rusqlite")]
+    pub(super) fn is_other(&self, path: &Path) -> bool {
+        let opened = self.database.as_ref().map(|(_, number)| *number);
+        opened.zip(number(path)).is_some_and(|(opened, other)| opened != other)
+    }
+
     /// Looks whether the files are still there.
     ///
     /// # Errors

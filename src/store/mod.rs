@@ -13,6 +13,8 @@ mod direct;
 mod enqueue;
 mod fault;
 mod group;
+#[cfg(feature = "rusqlite")]
+mod guest;
 mod holder;
 mod identity;
 mod inspect;
@@ -278,12 +280,6 @@ impl Store {
         self.readers.close();
         self.writer.crash()?;
         Ok(self.place.clone())
-    }
-
-    /// A transaction's view of a connection of the caller's own, for writes that join the caller's transaction.
-    #[cfg(feature = "rusqlite")]
-    pub(crate) fn join<'c>(&'c self, connection: &'c Connection) -> Tx<'c> {
-        Tx::new(connection, &self.names, &self.file_id, None)
     }
 
     /// What is known of the file beside its tasks.

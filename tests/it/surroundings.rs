@@ -160,7 +160,7 @@ fn an_owner_file_of_another_user_is_not_used() {
     let id = queue.enqueue_with(&Do::Ok(1), Options::new()).unwrap().id();
     assert_owner_file(queue.drain(), "belongs to another user (number 12345)");
     assert_eq!(fs::read(&sidecar).unwrap(), b"theirs");
-    std::os::unix::fs::chown(&folder.file(), Some(12_345), None).unwrap(); // the database is theirs, too: root runs it for them
+    std::os::unix::fs::chown(folder.file(), Some(12_345), None).unwrap(); // the database is theirs, too: root runs it for them
     while !queue.executes() {
         std::thread::sleep(SECOND / 100);
     }
