@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Queue;
 use super::core::Core;
 use super::handle::Handle;
 use super::hub::Hub;
+use super::{Queue, files};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Durability};
 use crate::error::{Error, ErrorKind};
@@ -234,6 +234,7 @@ impl Builder {
         let served = (!self.queues.is_empty()).then_some(self.queues);
         let known = self.registry.names().map(|(name, version)| (name.into(), version)).collect();
         let hub = Arc::new(Hub::new(self.clock, Arc::new(known)));
+        files::join(store.file_key(), &hub);
         Ok((Arc::new(Core::new(self.config, store, hub, rules, served)), Arc::new(self.registry)))
     }
 

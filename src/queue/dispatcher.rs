@@ -131,6 +131,10 @@ impl<'c> Dispatcher<'c> {
             self.begin();
             self.claim();
         }
+        if self.core.hub.siblings.take_ring() && self.core.is_owner() {
+            let looked = self.core.look_abroad();
+            self.note_trouble(looked);
+        }
         self.flush();
         self.recall();
         if self.is_due(self.poll_at) {

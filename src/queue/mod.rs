@@ -9,6 +9,7 @@ mod core;
 mod dead_letters;
 mod dispatcher;
 mod explain;
+mod files;
 mod handle;
 mod handover;
 mod housekeeping;
@@ -16,6 +17,7 @@ mod hub;
 mod looking;
 mod obstacle;
 mod pace;
+mod siblings;
 mod signal;
 mod steady;
 mod step;
@@ -542,11 +544,13 @@ impl Queue {
 
 /// Running.
 impl Queue {
-    /// Looks at once for what other connections have written, instead of at the next `poll_interval`.
+    /// Looks at once for what other connections have written, instead of at the next `poll_interval`. So do other queues of this process
+    /// on the same file.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub fn notify(&self) -> Result<(), Error> {
+        self.handle.core.hub.siblings.ring();
         self.handle.core.notice()
     }
 

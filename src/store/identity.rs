@@ -20,9 +20,16 @@ use crate::planted::planted;
 
 /// What the operating system calls a file, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileNumber {
+pub(crate) struct FileNumber {
     device: u64,
     inode: u64,
+}
+
+/// What tells the open files of this process apart. Where there are no numbers, the real path does: a file has one (see `path`).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum FileKey {
+    Number(FileNumber),
+    Path(PathBuf),
 }
 
 /// The files of an open queue, and what they were when it was opened.
@@ -51,6 +58,12 @@ impl Identity {
     /// Of a file that nobody else knows of: nothing is looked at.
     pub(super) fn unknown() -> Identity {
         Identity { database: None, wal: None, is_synced: false, commits: AtomicU32::new(0) }
+    }
+
+    pub(super) fn key(&self, path: &Path) -> FileKey {
+        self.database
+            .as_ref()
+            .map_or_else(|| FileKey::Path(path.to_owned()), |(_, number)| FileKey::Number(*number))
     }
 
     /// Looks before a commit, if it is its turn.

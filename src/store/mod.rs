@@ -64,6 +64,7 @@ pub(crate) use direct::Direct;
 pub(crate) use enqueue::{enqueue, find_token};
 pub(crate) use fault::{Fault, Sql};
 pub(crate) use group::Rank;
+pub(crate) use identity::FileKey;
 use identity::Identity;
 pub use inspect::{FileReport, PragmaReport};
 pub(crate) use letters::{get_letter, letters, purge_letters, replay};
@@ -313,6 +314,11 @@ impl Store {
 
     pub(crate) fn file_id(&self) -> &[u8; 16] {
         &self.file_id
+    }
+
+    /// What tells this file from the others that this process has open.
+    pub(crate) fn file_key(&self) -> FileKey {
+        self.identity.key(&self.path)
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -16,6 +16,8 @@ pub mod hub;
 pub mod obstacle;
 #[path = "../../src/queue/pace.rs"]
 pub mod pace;
+#[path = "../../src/queue/siblings.rs"]
+pub mod siblings;
 #[path = "../../src/queue/signal.rs"]
 pub mod signal;
 
