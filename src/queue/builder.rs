@@ -106,7 +106,9 @@ impl Builder {
     /// Only looks: the file must exist, nothing is written to it, and every verb that would is refused as
     /// [`ReadOnly`](ErrorKind::ReadOnly). Defaults to false.
     ///
-    /// The file may be in use by other processes. SQLite keeps its bookkeeping of readers in `-shm` all the same.
+    /// The file may be in use by other processes. SQLite keeps its bookkeeping of readers in `-shm` all the same. Where no file can be made
+    /// beside it (read-only media, somebody else's folder) the file is taken for one that nobody changes, if it has no WAL; if somebody
+    /// does, the next look fails as [`FileReplaced`](ErrorKind::FileReplaced). With a WAL and without a `-shm` it cannot be read there.
     pub fn look_only(mut self, on: bool) -> Builder {
         self.looks_only = on;
         self

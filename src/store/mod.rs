@@ -5,6 +5,7 @@
 
 mod admin;
 mod backup;
+mod cause;
 mod check;
 mod chores;
 mod claim;
@@ -71,6 +72,7 @@ pub(crate) use letters::{get_letter, letters, purge_letters, replay};
 pub(crate) use look::{count_from, failures, output, ready_since};
 use mounts::Mounts;
 pub(crate) use names::Names;
+use open::Manner;
 pub(crate) use owner::check_epoch;
 pub(crate) use process::Process;
 pub(crate) use promote::{clock_jumped, is_due, next_due, promote};
@@ -101,7 +103,7 @@ pub(crate) struct Store {
     path: PathBuf,
     identity: Arc<Identity>,
     settings: Settings,
-    looks_only: bool,
+    manner: Manner,
     vfs: Option<String>,
     place: Place,
     /// The process that opened it.
@@ -181,10 +183,13 @@ impl Store {
         let process = Process::begin()?;
         let path = opening.place.path(opening.network)?;
         let shown = format!("opening {}", path.display());
-        let (connection, file_id) = open::writer(&path, opening).map_err(|e| e.context(&shown))?;
-        let readers = Readers::new(open::readers(&path, opening)).map_err(|e| e.context(&shown))?;
+        let open::Opened { connection, file_id, manner } =
+            open::first(&path, opening).map_err(|e| e.context(&shown))?;
+        let readers =
+            Readers::new(open::readers(&path, opening, manner), &path).map_err(|e| e.context(&shown))?;
         let names = Arc::new(Names::default());
         let identity = Arc::new(match opening.place {
+            Place::File(_) if manner == Manner::LooksAtStill => Identity::of_still(&path),
             Place::File(_) => Identity::of(&path, opening.settings.durability),
             Place::Private(_) => Identity::unknown(),
         });
@@ -199,7 +204,7 @@ impl Store {
             path,
             identity,
             settings: opening.settings,
-            looks_only: opening.looks_only,
+            manner,
             vfs: opening.vfs.map(str::to_owned),
             place: opening.place.clone(),
             process,
@@ -221,7 +226,7 @@ impl Store {
     }
 
     fn may_write(&self) -> Result<(), Error> {
-        if !self.looks_only {
+        if self.manner == Manner::Writes {
             return Ok(());
         }
         let message = "the queue was opened with look_only(true); open it without to change anything";
@@ -269,8 +274,11 @@ impl Store {
             return Err(crash::crashed());
         }
         let connection = self.readers.get(&self.identity)?;
+        self.identity.check_still()?;
         let snapshot = connection.unchecked_transaction().map_err(Fault::from)?;
-        Ok(look(&snapshot)?)
+        let seen = look(&snapshot);
+        self.identity.check_still()?; // whatever was seen
+        Ok(seen?)
     }
 
     /// Ends the store as the end of its process does. Answers with where the file lies.
@@ -288,8 +296,8 @@ impl Store {
     /// # Errors
     /// If it cannot be read.
     pub(crate) fn inspect(&self) -> Result<FileReport, Error> {
-        let (settings, looks_only) = (self.settings, self.looks_only);
-        let pragmas = self.alone(|conn| open::read_pragmas_back(conn, &settings, looks_only))?;
+        let (settings, manner) = (self.settings, self.manner);
+        let pragmas = self.alone(|conn| open::read_pragmas_back(conn, &settings, manner))?;
         self.read(|conn| inspect::inspect(conn, &self.path, pragmas))
     }
 
@@ -348,7 +356,8 @@ impl Store {
             );
             Ok(None)
         } else {
-            Ok(Some(Background(open::again(&self.path, self.vfs.as_deref(), &self.settings)?)))
+            let connection = open::again(&self.path, self.vfs.as_deref(), &self.settings);
+            Ok(Some(Background(connection.map_err(|fault| cause::explained(fault, &self.path))?)))
         }
     }
 }

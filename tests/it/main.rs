@@ -52,7 +52,7 @@ mod security;
 #[cfg(target_os = "linux")]
 mod soak;
 mod space;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod surroundings;
 #[cfg(target_os = "linux")]
 mod system;
