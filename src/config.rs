@@ -66,7 +66,7 @@ pub struct Config {
     /// What an acknowledged write survives. Defaults to `full`.
     pub durability: Durability,
     /// How often to look whether another process wrote to the file or gave up its ownership: at least 10 ms, or 0 for never.
-    /// Writes of this process are noticed at once. Defaults to 5 s.
+    /// Writes of this process are noticed at once, also those of another `Queue` on the same file. Defaults to 5 s.
     #[serde(with = "fields::poll_interval")]
     pub poll_interval: Duration,
     /// The largest args, in bytes of JSON: 16 B - 256 MiB. Defaults to 1 MiB.

@@ -237,7 +237,7 @@ fn about_owner(file: &FileReport, total: &QueueCounts) -> Finding {
         (None, _) => finding(
             Level::Note,
             "owner",
-            format!("epoch {epoch}; whether it lives is not known on this system"),
+            format!("epoch {epoch}; whether it lives cannot be known from here"),
         ),
         (Some(false), _) if total.running > 0 => finding(
             Level::Note,

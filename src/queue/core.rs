@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::handover::ask;
 use super::hub::Hub;
+use super::obstacle::Obstacle;
 use super::ticks::PATIENCE;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
@@ -35,6 +36,8 @@ pub(crate) struct Core {
     pub rules: SettleRules,
     /// The queues that it claims from as the owner; none: all.
     pub served: Option<Vec<String>>,
+    /// What keeps this process from owning the file, if it is no other owner.
+    pub obstacle: Obstacle,
     /// The handle, for handlers that ask for their queue.
     pub home: OnceLock<Weak<dyn Any + Send + Sync>>,
     pub(super) ownership: Mutex<Option<Ownership>>,
@@ -67,6 +70,7 @@ impl Core {
             hub,
             rules,
             served,
+            obstacle: Obstacle::default(),
             home: OnceLock::new(),
             ownership: Mutex::default(),
             outcomes: Mutex::default(),
@@ -110,7 +114,7 @@ impl Core {
 
     /// Asks for the right to execute, and on getting it settles what the owner before was running. None if another has it.
     pub(super) fn acquire(&self) -> Result<Option<Recovered>, Error> {
-        let Some(owner_lock) = OwnerLock::try_acquire(&self.store.sidecar_path())? else { return Ok(None) };
+        let Some(owner_lock) = self.store.try_own()? else { return Ok(None) };
         let started = owner_lock.read_notes();
         let (rules, served, now) = (self.rules.clone(), self.served.clone(), self.now());
         let recovered = self.write(move |tx| store::recover(tx, &started, &rules, served.as_deref(), now))?;
@@ -130,8 +134,24 @@ impl Core {
     }
 
     /// Asks for the right to execute; false if another has it. On getting it, [`Core::begin`] is to follow.
+    ///
+    /// # Errors
+    /// What is in the way, which has been said then.
     pub(super) fn take_over(&self) -> Result<bool, Error> {
-        if self.acquire()?.is_none() {
+        let acquired = self.acquire();
+        if let Err(why) = &acquired {
+            if self.obstacle.meet(why, self.hub.monotonic()) {
+                let path = self.store.path().display();
+                tell!(
+                    Warn,
+                    "this process cannot execute tasks from {path}, and tries again each second: {why}"
+                );
+                self.hub.changes.tell_all();
+            }
+        } else if self.obstacle.pass() {
+            self.hub.changes.tell_all();
+        }
+        if acquired?.is_none() {
             return Ok(false);
         }
         self.provide_reserve();

@@ -19,13 +19,15 @@ pub struct Explanation {
     pub unserved: bool,
     /// Whether this process executes tasks from the file.
     pub executes_here: bool,
+    /// What keeps this process from executing although it has handlers; see [`Queue::obstacle`].
+    pub obstacle: Option<String>,
     /// Ready tasks of its queue that come before it.
     pub before_it: u64,
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Explanation { task, paused, unserved, executes_here, before_it } = self;
+        let Explanation { task, paused, unserved, executes_here, obstacle, before_it } = self;
         let id = task.task_id;
         match task.state {
             State::Running => {
@@ -55,10 +57,13 @@ impl fmt::Display for Explanation {
                         write!(f, "ready, but the program that executes leaves its queue {:?} to others", task.queue)
                     }
                     Hold::Ready if *executes_here => write!(f, "ready: {before_it} tasks of its queue come before it"),
-                    Hold::Ready => write!(
-                        f,
-                        "ready: {before_it} tasks of its queue come before it; this process does not execute tasks from the file"
-                    ),
+                    Hold::Ready => match obstacle {
+                        Some(why) => write!(f, "ready, but this process cannot execute: {why}"),
+                        None => write!(
+                            f,
+                            "ready: {before_it} tasks of its queue come before it; this process does not execute tasks from the file"
+                        ),
+                    },
                 }
             }
             State::Failed | State::Lost => {
@@ -81,12 +86,13 @@ impl Queue {
     /// [`NotFound`](crate::ErrorKind::NotFound).
     pub fn explain(&self, id: TaskId) -> Result<Explanation, Error> {
         let executes_here = self.handle.core.is_owner();
+        let obstacle = self.obstacle().map(|why| why.to_string());
         self.store().read(|conn| {
             let task = store::record(conn, id)?;
             let counts = store::counts(conn)?.queues.get(&task.queue).copied().unwrap_or_default();
             let (paused, unserved) = (counts.paused, counts.unserved);
             let before_it = store::ready_before(conn, id)?;
-            Ok(Explanation { task, paused, unserved, executes_here, before_it })
+            Ok(Explanation { task, paused, unserved, executes_here, obstacle, before_it })
         })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::pace::Pace;
+use super::siblings::{Siblings, is_news};
 use super::signal::Signal;
 use crate::clock::Clock;
 use crate::error::Error;
@@ -30,6 +31,8 @@ pub(crate) struct Hub {
     pub wake: Doorbell,
     /// Wakes the housekeeping.
     pub chores: Doorbell,
+    /// Other queues of this process on the same file.
+    pub siblings: Siblings,
     jobs: Mutex<Option<Sender<Job>>>,
     job_queue: Receiver<Job>,
     running: Mutex<HashMap<TaskId, Arc<Control>>>,
@@ -65,6 +68,7 @@ impl Hub {
             changes: Signal::default(),
             wake: Doorbell::new(),
             chores: Doorbell::new(),
+            siblings: Siblings::default(),
             jobs: Mutex::new(Some(jobs)),
             job_queue,
             running: Mutex::default(),
@@ -220,6 +224,7 @@ impl Hub {
     /// Tells the rest of the program what a commit meant. Called by whoever committed, before the next one can.
     pub(super) fn after_commit(&self, effects: Effects) {
         let changed = effects.changed || !effects.settled.is_empty();
+        let is_news = is_news(&effects);
         self.forget(&effects.settled);
         let ended = effects.settled.iter().map(|(id, _)| *id).chain(effects.ended);
         if !effects.claims.is_empty() {
@@ -256,6 +261,17 @@ impl Hub {
         }
         if changed {
             self.changes.tell(ended);
+        }
+        if is_news {
+            self.siblings.ring();
+        }
+    }
+
+    /// Another queue of this process has committed something. Only the owner has to look what.
+    pub(super) fn hear_of_sibling(&self) {
+        self.changes.tell_all();
+        if self.epoch().is_some() && self.siblings.note_ring() {
+            self.wake.ring();
         }
     }
 

@@ -10,12 +10,15 @@ mod core;
 mod dead_letters;
 mod dispatcher;
 mod explain;
+mod files;
 mod handle;
 mod handover;
 mod housekeeping;
 mod hub;
 mod looking;
+mod obstacle;
 mod pace;
+mod siblings;
 mod signal;
 mod steady;
 mod step;
@@ -87,6 +90,19 @@ impl Queue {
         self.handle.core.is_owner() && self.handle.core.hub.broken().is_none()
     }
 
+    /// What keeps this process from executing although it has handlers, such as an `-owner` file that it cannot open
+    /// ([`OwnerFile`](ErrorKind::OwnerFile)). It tries again each second. None if it executes, if another process is known to, and if there
+    /// are no handlers.
+    pub fn obstacle(&self) -> Option<Error> {
+        let why = self.handle.core.obstacle.why()?;
+        (self.store().is_owned() != Some(true)).then_some(why)
+    }
+
+    /// Refuses to wait for this process to execute, if somebody has to mend something first.
+    fn await_no_mending(&self) -> Result<(), Error> {
+        self.obstacle().filter(|why| why.kind() == ErrorKind::OwnerFile).map_or(Ok(()), Err)
+    }
+
     fn store(&self) -> &Store {
         &self.handle.core.store
     }
@@ -151,7 +167,7 @@ impl Queue {
     /// [`notify`](Queue::notify) after the commit; otherwise the task starts within `poll_interval`.
     ///
     /// # Errors
-    /// As [`enqueue`](Queue::enqueue).
+    /// As [`enqueue`](Queue::enqueue); [`InvalidInput`](ErrorKind::InvalidInput) if the connection's main database is another file.
     #[cfg(feature = "rusqlite")]
     pub fn enqueue_in<T: Task>(
         &self,
@@ -161,7 +177,7 @@ impl Queue {
     ) -> Result<Enqueued, Error> {
         self.store().process.check()?;
         let prepared = [self.prepare(task, options)?];
-        let tx = self.store().join(transaction);
+        let tx = self.store().join(transaction)?;
         let made = store::enqueue(&tx, &prepared, self.handle.core.now())?;
         tx.finish()?;
         the_one(made)
@@ -306,17 +322,20 @@ impl Queue {
     /// Waits until a task is finished, and answers with its record.
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut); [`NotFound`](ErrorKind::NotFound);
+    /// [`TimedOut`](ErrorKind::TimedOut); [`NotFound`](ErrorKind::NotFound); [`OwnerFile`](ErrorKind::OwnerFile), if this queue has
+    /// handlers but its `-owner` file keeps it from executing, and no other process is known to execute;
     /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`Io`](ErrorKind::Io) if it has ended and that could not be
     /// written; [`Internal`](ErrorKind::Internal) if a thread of the queue has panicked too often to go on.
     pub fn wait(&self, id: TaskId, timeout: Duration) -> Result<TaskRecord, Error> {
         let finished = self.await_that("wait", Some(id), Some(timeout), || {
             let record = self.get(id)?;
-            if !record.state.is_finished() {
-                self.check_broken()?;
-                self.check_recorded(id)?;
+            if record.state.is_finished() {
+                return Ok(Some(record));
             }
-            Ok(Some(record).filter(|r| r.state.is_finished()))
+            self.check_broken()?;
+            self.check_recorded(id)?;
+            self.await_no_mending()?;
+            Ok(None)
         })?;
         finished.ok_or_else(|| {
             let timeout = humantime::format_duration(timeout);
@@ -329,7 +348,8 @@ impl Queue {
     /// for those alone. While another process owns the file it waits for that one, and for what only this one claims from until it does.
     ///
     /// # Errors
-    /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown);
+    /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown); [`OwnerFile`](ErrorKind::OwnerFile), if its `-owner` file
+    /// keeps this process from executing, and no other process is known to execute;
     /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`Internal`](ErrorKind::Internal) if a thread of the queue has
     /// panicked too often to go on.
     pub fn drain(&self) -> Result<(), Error> {
@@ -345,7 +365,11 @@ impl Queue {
                     "the queue was shut down and runs nothing more; open it again",
                 ));
             }
-            Ok(self.is_drained()?.then_some(()))
+            if self.is_drained()? {
+                return Ok(Some(()));
+            }
+            self.await_no_mending()?;
+            Ok(None)
         })?;
         Ok(())
     }
@@ -544,11 +568,13 @@ impl Queue {
 
 /// Running.
 impl Queue {
-    /// Looks at once for what other connections have written, instead of at the next `poll_interval`.
+    /// Looks at once for what other connections have written, instead of at the next `poll_interval`. So do other queues of this process
+    /// on the same file.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub fn notify(&self) -> Result<(), Error> {
+        self.handle.core.hub.siblings.ring();
         self.handle.core.notice()
     }
 
@@ -584,10 +610,11 @@ impl Context {
     }
 }
 
-/// Of the hub, but not in its file: `tests/schedules` puts a scheduler beneath that one's locks, which this test has not.
+/// Of the hub and the obstacle, but not in their files: `tests/schedules` puts a scheduler beneath their locks, which these tests have not.
 #[cfg(test)]
 mod tests {
     use super::hub::Hub;
+    use super::obstacle::Obstacle;
     use super::*;
     use crate::clock::SystemClock;
     use crate::store::Effects;
@@ -664,5 +691,20 @@ mod tests {
         assert_eq!(next.wait(id, Duration::MAX).unwrap().state, State::Succeeded);
         assert_eq!(queue.wait(id, Duration::MAX).unwrap().state, State::Succeeded);
         queue.shutdown(Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn an_obstacle_is_said_when_it_is_new_and_then_seldom() {
+        let obstacle = Obstacle::default();
+        let (link, full) =
+            (Error::new(ErrorKind::OwnerFile, "a link"), Error::new(ErrorKind::DiskFull, "full"));
+        let second = Duration::from_secs;
+        assert!(obstacle.meet(&link, second(1)));
+        assert!((2..600).all(|at| !obstacle.meet(&link, second(at))));
+        assert!(obstacle.meet(&link, second(601)) && !obstacle.meet(&link, second(602)));
+        assert!(obstacle.meet(&full, second(603)) && obstacle.meet(&link, second(604)));
+        assert_eq!(obstacle.why().map(|why| why.kind()), Some(ErrorKind::OwnerFile));
+        assert!(obstacle.pass() && !obstacle.pass() && obstacle.why().is_none());
+        assert!(obstacle.meet(&link, second(605)));
     }
 }

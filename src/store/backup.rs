@@ -8,7 +8,8 @@ use rusqlite::{Connection, OpenFlags};
 use super::check::check;
 use super::fault::Sql;
 use super::identity::beside;
-use super::open::{canonical, create_private, file_error, sync_folder};
+use super::open::{create_private, file_error, sync_folder};
+use super::path::{canonical, refuse_long};
 use crate::error::{Error, ErrorKind};
 use crate::task::Progress;
 
@@ -34,6 +35,7 @@ pub(super) fn make_whole<R>(path: &Path, make: impl FnOnce(&Path) -> Sql<R>) -> 
         return Err(exists(path, "remove it, or give another path").into());
     }
     let half = &beside(path, HALF);
+    refuse_long(half)?;
     create_private(half).map_err(|e| match e.kind() {
         std::io::ErrorKind::AlreadyExists => {
             exists(half, "another run makes it now, or was killed: remove it then")

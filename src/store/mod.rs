@@ -6,6 +6,7 @@
 mod admin;
 mod backup;
 mod busy;
+mod cause;
 mod check;
 mod chores;
 mod claim;
@@ -14,6 +15,9 @@ mod direct;
 mod enqueue;
 mod fault;
 mod group;
+#[cfg(feature = "rusqlite")]
+mod guest;
+mod holder;
 mod identity;
 mod inspect;
 mod letters;
@@ -22,6 +26,7 @@ mod mounts;
 mod names;
 mod open;
 mod owner;
+mod path;
 mod process;
 mod promote;
 mod purge;
@@ -62,11 +67,14 @@ pub(crate) use direct::Direct;
 pub(crate) use enqueue::{enqueue, find_token};
 pub(crate) use fault::{Fault, Sql};
 pub(crate) use group::Rank;
+pub(crate) use identity::FileKey;
 use identity::Identity;
 pub use inspect::{FileReport, PragmaReport};
 pub(crate) use letters::{get_letter, letters, purge_letters, replay};
 pub(crate) use look::{count_from, failures, output, ready_since};
+use mounts::Mounts;
 pub(crate) use names::Names;
+use open::Manner;
 pub(crate) use owner::check_epoch;
 pub(crate) use process::Process;
 pub(crate) use promote::{clock_jumped, is_due, next_due, promote};
@@ -97,7 +105,7 @@ pub(crate) struct Store {
     path: PathBuf,
     identity: Arc<Identity>,
     settings: Settings,
-    looks_only: bool,
+    manner: Manner,
     vfs: Option<String>,
     place: Place,
     /// The process that opened it.
@@ -120,7 +128,7 @@ impl Place {
 
     fn path(&self, network: bool) -> Result<PathBuf, Error> {
         match self {
-            Place::File(path) => open::canonical(path, network),
+            Place::File(path) => path::canonical(path, network),
             Place::Private(folder) => Ok(folder.file()),
         }
     }
@@ -177,10 +185,13 @@ impl Store {
         let process = Process::begin()?;
         let path = opening.place.path(opening.network)?;
         let shown = format!("opening {}", path.display());
-        let (connection, file_id) = open::writer(&path, opening).map_err(|e| e.context(&shown))?;
-        let readers = Readers::new(open::readers(&path, opening)).map_err(|e| e.context(&shown))?;
+        let open::Opened { connection, file_id, manner } =
+            open::first(&path, opening).map_err(|e| e.context(&shown))?;
+        let readers =
+            Readers::new(open::readers(&path, opening, manner), &path).map_err(|e| e.context(&shown))?;
         let names = Arc::new(Names::default());
         let identity = Arc::new(match opening.place {
+            Place::File(_) if manner == Manner::LooksAtStill => Identity::of_still(&path),
             Place::File(_) => Identity::of(&path, opening.settings.durability),
             Place::Private(_) => Identity::unknown(),
         });
@@ -197,7 +208,7 @@ impl Store {
             path,
             identity,
             settings: opening.settings,
-            looks_only: opening.looks_only,
+            manner,
             vfs: opening.vfs.map(str::to_owned),
             place: opening.place.clone(),
             process,
@@ -219,7 +230,7 @@ impl Store {
     }
 
     fn may_write(&self) -> Result<(), Error> {
-        if !self.looks_only {
+        if self.manner == Manner::Writes {
             return Ok(());
         }
         let message = "the queue was opened with look_only(true); open it without to change anything";
@@ -282,8 +293,11 @@ impl Store {
             return Err(crash::crashed());
         }
         let connection = self.readers.get(&self.identity)?;
+        self.identity.check_still()?;
         let snapshot = connection.unchecked_transaction().map_err(Fault::from)?;
-        Ok(look(&snapshot)?)
+        let seen = look(&snapshot);
+        self.identity.check_still()?; // whatever was seen
+        Ok(seen?)
     }
 
     /// Ends the store as the end of its process does. Answers with where the file lies.
@@ -296,19 +310,13 @@ impl Store {
         Ok(self.place.clone())
     }
 
-    /// A transaction's view of a connection of the caller's own, for writes that join the caller's transaction.
-    #[cfg(feature = "rusqlite")]
-    pub(crate) fn join<'c>(&'c self, connection: &'c Connection) -> Tx<'c> {
-        Tx::new(connection, &self.names, &self.file_id, None)
-    }
-
     /// What is known of the file beside its tasks.
     ///
     /// # Errors
     /// If it cannot be read.
     pub(crate) fn inspect(&self) -> Result<FileReport, Error> {
-        let (settings, looks_only) = (self.settings, self.looks_only);
-        let pragmas = self.alone(|conn| open::read_pragmas_back(conn, &settings, looks_only))?;
+        let (settings, manner) = (self.settings, self.manner);
+        let pragmas = self.alone(|conn| open::read_pragmas_back(conn, &settings, manner))?;
         self.read(|conn| inspect::inspect(conn, &self.path, pragmas))
     }
 
@@ -335,13 +343,26 @@ impl Store {
         &self.file_id
     }
 
+    /// What tells this file from the others that this process has open.
+    pub(crate) fn file_key(&self) -> FileKey {
+        self.identity.key(&self.path)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the owner's lock and start notes are.
-    pub(crate) fn sidecar_path(&self) -> PathBuf {
-        identity::beside(&self.path, "-owner")
+    /// Asks for the right to execute tasks from the file; none if another process (or another queue of this one) has it.
+    ///
+    /// # Errors
+    /// `OwnerFile` if the `-owner` file cannot be what it has to be; those of the disk.
+    pub(crate) fn try_own(&self) -> Result<Option<OwnerLock>, Error> {
+        OwnerLock::try_acquire(&self.path)
+    }
+
+    /// Whether a process owns the file now; none where that cannot be known.
+    pub(crate) fn is_owned(&self) -> Option<bool> {
+        holder::owner(&identity::beside(&self.path, sidecar::SUFFIX), Mounts::read().as_ref()).is_owned
     }
 
     /// A connection for WAL checkpoints beside the commits; none where SQLite has the WAL-reset bug, which two connections that
@@ -355,7 +376,8 @@ impl Store {
             );
             Ok(None)
         } else {
-            Ok(Some(Background(open::again(&self.path, self.vfs.as_deref(), &self.settings)?)))
+            let connection = open::again(&self.path, self.vfs.as_deref(), &self.settings);
+            Ok(Some(Background(connection.map_err(|fault| cause::explained(fault, &self.path))?)))
         }
     }
 }

@@ -10,17 +10,21 @@
 
 use crate::sync::atomic::{AtomicU32, Ordering};
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::identity::beside;
 use super::open::file_error;
-use crate::error::Error;
+use super::path::refuse_linked;
+use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 use crate::sync::{Mutex, lock};
 use crate::task::TaskId;
 
+/// What its name has behind the database's.
+pub(super) const SUFFIX: &str = "-owner";
 /// Begins every sidecar.
 const MAGIC: &[u8; 8] = b"perdura1";
 /// Magic, epoch, boot id.
@@ -60,8 +64,16 @@ pub(crate) struct Started {
 }
 
 impl OwnerLock {
-    /// Asks for the lock; none if another process (or another queue of this one) has it.
-    pub(crate) fn try_acquire(path: &Path) -> Result<Option<OwnerLock>, Error> {
+    /// Asks for the lock that lies beside a database; none if another process (or another queue of this one) has it.
+    ///
+    /// # Errors
+    /// `OwnerFile` for what a look at the file by a person has to mend; those of the disk.
+    pub(crate) fn try_acquire(database: &Path) -> Result<Option<OwnerLock>, Error> {
+        let path = &beside(database, SUFFIX);
+        // What is no plain file is not opened. It is looked at again when it is open: somebody may be exchanging it.
+        if let Ok(found) = std::fs::symlink_metadata(path) {
+            refuse_odd(path, &found, database)?;
+        }
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
@@ -69,13 +81,15 @@ impl OwnerLock {
             use std::os::unix::fs::OpenOptionsExt;
             options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
         }
-        let file = options.open(path).map_err(|e| file_error("the -owner file cannot be opened", e))?;
+        let file = options.open(path).map_err(|e| unusable(path, "opened", e))?;
+        let found = file.metadata().map_err(|e| unusable(path, "looked at", e))?;
+        refuse_odd(path, &found, database)?;
         let owned = |file| Some(OwnerLock { file: Arc::new(file), process: std::process::id() });
         match file.try_lock() {
             Ok(()) => Ok(owned(file)),
             Err(TryLockError::WouldBlock) if planted("g05-no-lock") || is_impatient() => Ok(owned(file)),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(e)) => Err(file_error("the -owner file cannot be locked", e)),
+            Err(TryLockError::Error(e)) => Err(unusable(path, "locked", e)),
         }
     }
 
@@ -112,45 +126,63 @@ impl OwnerLock {
     }
 }
 
-/// Who owns a file, as far as that can be known without asking for the lock, which would disturb whoever asks for it in earnest.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub is_owned: Option<bool>,
-    pub process: Option<u32>,
+/// Refuses a sidecar that is not a plain file of its own, or that somebody else has put there: what is written into it must not reach
+/// another file, and whoever can write to it decides what counts as started.
+fn refuse_odd(path: &Path, found: &Metadata, database: &Path) -> Result<(), Error> {
+    refuse_linked(path, found).map_err(|e| Error::new(ErrorKind::OwnerFile, e.to_string()))?;
+    match stranger(found, database) {
+        None => Ok(()),
+        Some(user) => {
+            let message = format!(
+                "{} belongs to another user (number {user}) than the database; remove it while no program uses the database, or give it \
+                 to the database's user",
+                path.display()
+            );
+            Err(Error::new(ErrorKind::OwnerFile, message))
+        }
+    }
 }
 
-/// Looks at the system's list of locks. Linux has one; elsewhere nothing is known.
-#[cfg(target_os = "linux")]
-pub(super) fn owner(path: &Path) -> Owner {
+/// The user of a sidecar, if that is neither the database's, nor ours, nor root.
+#[cfg(unix)]
+fn stranger(found: &Metadata, database: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
-    let Ok(found) = std::fs::symlink_metadata(path) else {
-        return Owner { is_owned: Some(false), process: None };
+    const ROOT: u32 = 0;
+    let user = found.uid();
+    let of_database = std::fs::symlink_metadata(database).ok()?.uid();
+    (user != ROOT && user != of_database && user != me()?).then_some(user)
+}
+
+#[cfg(not(unix))]
+fn stranger(_: &Metadata, _: &Path) -> Option<u32> {
+    None
+}
+
+/// The user as whom this process makes files. Only Linux says so without unsafe code.
+#[cfg(unix)]
+fn me() -> Option<u32> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    users.split_whitespace().nth(3)?.parse().ok() // real, effective, saved, for files
+}
+
+/// What the operating system says about the sidecar, and what to do.
+fn unusable(path: &Path, what: &str, e: io::Error) -> Error {
+    let fix = match e.kind() {
+        io::ErrorKind::PermissionDenied if std::fs::symlink_metadata(path).is_ok() => {
+            "another user made it: give it to the user of this program, or remove it while no program uses the database"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "who executes tasks must be able to write in the folder; check its permissions"
+        }
+        io::ErrorKind::Unsupported => "its file system has no locks; use a local one",
+        _ => return file_error(&format!("{} cannot be {what}", path.display()), e),
     };
-    let Ok(locks) = std::fs::read_to_string("/proc/locks") else { return Owner::default() };
-    let process = holder(&locks, found.ino());
-    Owner { is_owned: Some(process.is_some()), process: process.filter(|process| *process > 0) }
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn owner(_: &Path) -> Owner {
-    Owner::default()
-}
-
-/// The process that has the lock of a file; 0 if it lives where this one cannot see it. The device is left out: some file systems give
-/// the list another number than `stat`.
-#[cfg(target_os = "linux")]
-fn holder(locks: &str, inode: u64) -> Option<u32> {
-    locks.lines().find_map(|line| {
-        // 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
-        let mut words = line.split_whitespace().skip(1);
-        let (Some("FLOCK"), _, Some("WRITE"), Some(process), Some(file)) =
-            (words.next(), words.next(), words.next(), words.next(), words.next())
-        else {
-            return None;
-        };
-        let is_it = file.rsplit(':').next()?.parse() == Ok(inode);
-        is_it.then(|| process.parse().unwrap_or(0))
-    })
+    Error::new(ErrorKind::OwnerFile, format!("{} cannot be {what}: {e}; {fix}", path.display()))
+        .with_source(e)
 }
 
 /// Whether another process may have a database open, by the locks on its `-shm`: each that has it open holds one. Where that cannot be
@@ -249,6 +281,9 @@ fn number(bytes: &[u8], at: usize) -> i64 {
 /// What tells one run of the operating system from the next. Only Linux says so without unsafe code; elsewhere none, and every
 /// claim of a dead process counts as started.
 fn boot_id() -> Option<Vec<u8>> {
+    if !cfg!(target_os = "linux") {
+        return None; // elsewhere anybody may have made a file of that name
+    }
     let id = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
     let id = id.trim_ascii();
     (!id.is_empty() && id.len() <= HEADER_BYTES - 16).then(|| id.to_vec())
@@ -295,9 +330,9 @@ mod tests {
     #[test]
     fn notes_come_back_until_the_next_owner_begins() {
         let folder = super::super::temporary::TemporaryFolder::new().unwrap();
-        let path = folder.path().join("tasks.db-owner");
-        let lock = OwnerLock::try_acquire(&path).unwrap().expect("nobody has it");
-        assert!(OwnerLock::try_acquire(&path).unwrap().is_none());
+        let database = folder.file();
+        let lock = OwnerLock::try_acquire(&database).unwrap().expect("nobody has it");
+        assert!(OwnerLock::try_acquire(&database).unwrap().is_none());
         assert_eq!(lock.read_notes(), Started::default());
         let notes = Arc::new(lock.begin_notes(7).unwrap());
         let settled = notes.write(TaskId::from_i64(3), 1).unwrap();
@@ -309,7 +344,7 @@ mod tests {
             assert_eq!(started, Started { epoch: Some(7), attempts: HashSet::from([(4, 9), (5, 2)]) });
         }
         drop((first, second, notes, lock));
-        let next = OwnerLock::try_acquire(&path).unwrap().expect("the lock went with its owner");
+        let next = OwnerLock::try_acquire(&database).unwrap().expect("the lock went with its owner");
         assert_eq!(next.read_notes(), started);
         next.begin_notes(8).unwrap();
         assert!(next.read_notes().attempts.is_empty());
@@ -318,10 +353,10 @@ mod tests {
     #[test]
     fn a_sidecar_of_rubbish_proves_nothing() {
         let folder = super::super::temporary::TemporaryFolder::new().unwrap();
-        let path = folder.path().join("tasks.db-owner");
+        let (database, path) = (folder.file(), folder.path().join("tasks.db-owner"));
         for rubbish in [vec![], vec![0; 10], vec![0xff; 4096], [MAGIC.as_slice(), &[0; 200]].concat()] {
             std::fs::write(&path, &rubbish).unwrap();
-            let lock = OwnerLock::try_acquire(&path).unwrap().unwrap();
+            let lock = OwnerLock::try_acquire(&database).unwrap().unwrap();
             assert_eq!(lock.read_notes(), Started::default());
         }
     }
@@ -330,8 +365,8 @@ mod tests {
     #[test]
     fn g06_a_sidecar_cut_or_garbled_anywhere_names_no_start_that_was_not_noted() {
         let folder = super::super::temporary::TemporaryFolder::new().unwrap();
-        let path = folder.path().join("tasks.db-owner");
-        let lock = OwnerLock::try_acquire(&path).unwrap().unwrap();
+        let (database, path) = (folder.file(), folder.path().join("tasks.db-owner"));
+        let lock = OwnerLock::try_acquire(&database).unwrap().unwrap();
         let notes = Arc::new(lock.begin_notes(7).unwrap());
         let noted: Vec<_> = (1..4).map(|n| notes.write(TaskId::from_i64(n), 1).unwrap()).collect();
         let whole = std::fs::read(&path).unwrap();

@@ -57,6 +57,8 @@ mod security;
 mod soak;
 mod space;
 #[cfg(target_os = "linux")]
+mod surroundings;
+#[cfg(target_os = "linux")]
 mod system;
 #[cfg(feature = "faults")]
 mod testing_page;

@@ -364,8 +364,8 @@ impl Store {
         Path::new("in memory")
     }
 
-    pub fn sidecar_path(&self) -> PathBuf {
-        PathBuf::new()
+    pub fn try_own(&self) -> Result<Option<OwnerLock>, Error> {
+        Ok(Some(OwnerLock))
     }
 }
 
@@ -490,10 +490,6 @@ pub struct Notes;
 pub struct StartNote;
 
 impl OwnerLock {
-    pub fn try_acquire(_: &Path) -> Result<Option<OwnerLock>, Error> {
-        Ok(Some(OwnerLock))
-    }
-
     pub fn read_notes(&self) -> Started {
         Started
     }

@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -125,6 +125,11 @@ impl Pool {
             Failure::named("ShimFailed", format!("the file {} cannot be {what}: {e}", self.place.display()))
         };
         let file = options.open(&self.place).map_err(|e| tell("opened", e))?;
+        let found = file.metadata().map_err(|e| tell("looked at", e))?;
+        if !found.is_file() || found.nlink() > 1 {
+            let problem = "it is no plain file with one name; move it away"; // what is written would reach another file
+            return Err(tell("used", io::Error::other(problem)));
+        }
         match file.try_lock() {
             Ok(()) => {
                 file.set_len(0).map_err(|e| tell("emptied", e))?; // of the notes of shims that are gone

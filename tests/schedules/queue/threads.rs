@@ -1,6 +1,7 @@
 //! The queue's threads: dispatcher, workers, timer and callers. Nothing polls, and no time passes unless a test lets it; so each task
 //! starts because somebody was woken, or the schedule ends in a deadlock.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -159,6 +160,27 @@ fn g04_what_another_process_enqueued_starts_when_it_gives_notice() {
         let here = thread::spawn(move || here.wait(here.enqueue(&Do::Ok).unwrap()));
         let foreign = tested.core().store.read(|table| Ok(table.borrow_mut().insert("\"Ok\""))).unwrap();
         tested.core().notice().unwrap();
+        assert_eq!(tested.wait(TaskId::from_i64(foreign)), State::Succeeded);
+        assert_eq!(here.join().unwrap(), State::Succeeded);
+        tested.shutdown(Duration::ZERO);
+    });
+}
+
+/// A second queue of the process commits: whoever waits for that has no other way to hear of it.
+#[test]
+fn g04_what_a_sibling_enqueued_starts_at_its_commit() {
+    explore("threads, siblings", 2_000, || {
+        let tested = open(1);
+        let sibling = Arc::new(Hub::new(Arc::new(StandingClock), Arc::default()));
+        sibling.siblings.add(&tested.core().hub);
+        let here = tested.clone();
+        let here = thread::spawn(move || here.wait(here.enqueue(&Do::Ok).unwrap()));
+        let insert = |table: &RefCell<store::Table>| {
+            table.borrow_mut().foreign += 1;
+            Ok(table.borrow_mut().insert("\"Ok\""))
+        };
+        let foreign = tested.core().store.read(insert).unwrap();
+        sibling.after_commit(store::Effects { ready: 1, ..Default::default() });
         assert_eq!(tested.wait(TaskId::from_i64(foreign)), State::Succeeded);
         assert_eq!(here.join().unwrap(), State::Succeeded);
         tested.shutdown(Duration::ZERO);
