@@ -57,5 +57,6 @@ mod system;
 #[cfg(feature = "faults")]
 mod testing_page;
 mod told;
+mod values;
 mod walls;
 mod workload;
