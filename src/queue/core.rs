@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::handover::ask;
 use super::hub::Hub;
+use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::executor::Executor;
@@ -112,10 +113,11 @@ impl Core {
     /// Asks for the right to execute, and on getting it settles what the owner before was running. None if another has it.
     pub(super) fn acquire(&self) -> Result<Option<Recovered>, Error> {
         let Some(owner_lock) = OwnerLock::try_acquire(&self.store.sidecar_path())? else { return Ok(None) };
-        let started = owner_lock.read_notes();
+        let booted_at = clock::booted_at();
+        let started = owner_lock.read_notes(booted_at);
         let (rules, served, now) = (self.rules.clone(), self.served.clone(), self.now());
         let recovered = self.write(move |tx| store::recover(tx, &started, &rules, served.as_deref(), now))?;
-        let notes = Arc::new(owner_lock.begin_notes(recovered.epoch)?);
+        let notes = Arc::new(owner_lock.begin_notes(recovered.epoch, booted_at)?);
         *lock(&self.ownership) = Some(Ownership { notes, _lock: owner_lock });
         self.hub.set_epoch(Some(recovered.epoch));
         if recovered.lost + recovered.handed_back > 0 {

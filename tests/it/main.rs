@@ -3,6 +3,7 @@
 
 mod support;
 
+mod ahead;
 mod basics;
 #[cfg(unix)]
 mod checksum;
