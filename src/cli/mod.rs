@@ -24,6 +24,7 @@ mod doctor;
 pub(crate) mod filter;
 #[cfg(unix)]
 mod jobs;
+pub(crate) mod json;
 pub(crate) mod list;
 mod mend;
 pub(crate) mod screen;
@@ -102,8 +103,7 @@ enum Verb {
         #[arg(value_name = "ID")]
         id: TaskId,
     },
-    /// Queue FAILED, LOST or CANCELLED tasks again, with fresh attempts
-    Retry(filter::Target),
+    Retry(mend::Retry),
     /// Cancel QUEUED tasks, and ask RUNNING ones to stop
     Cancel(filter::Target),
     /// Delete tasks that are not running, with all that is kept of them
@@ -171,7 +171,7 @@ impl Verb {
             Verb::Stats(stats) => stats.run(session),
             Verb::Failures(failures) => failures.run(session),
             Verb::Explain { id } => explain(session, id),
-            Verb::Retry(target) => mend::RETRY.run(session, &target),
+            Verb::Retry(retry) => retry.run(session),
             Verb::Cancel(target) => mend::CANCEL.run(session, &target),
             Verb::Delete(target) => mend::DELETE.run(session, &target),
             Verb::MoveToDead(target) => mend::MOVE_TO_DEAD.run(session, &target),

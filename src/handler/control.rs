@@ -10,6 +10,8 @@ use crate::task::{Claimed, News, OutputStream, Progress, Stream, TaskId, Written
 pub(crate) struct Control {
     pub task_id: TaskId,
     pub generation: u64,
+    /// The size of its args.
+    pub args_bytes: usize,
     /// Somebody asked to cancel it.
     pub cancelled: AtomicBool,
     /// The queue is shutting down and asks it to stop.
@@ -40,6 +42,7 @@ impl Control {
         Control {
             task_id: claimed.task_id,
             generation: claimed.generation,
+            args_bytes: claimed.args.len(),
             cancelled: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
             superseded: AtomicBool::new(false),

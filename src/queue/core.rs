@@ -8,6 +8,7 @@ use super::handover::ask;
 use super::hub::Hub;
 use super::obstacle::Obstacle;
 use super::ticks::PATIENCE;
+use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::executor::Executor;
@@ -115,10 +116,11 @@ impl Core {
     /// Asks for the right to execute, and on getting it settles what the owner before was running. None if another has it.
     pub(super) fn acquire(&self) -> Result<Option<Recovered>, Error> {
         let Some(owner_lock) = self.store.try_own()? else { return Ok(None) };
-        let started = owner_lock.read_notes();
+        let booted_at = clock::booted_at();
+        let started = owner_lock.read_notes(booted_at);
         let (rules, served, now) = (self.rules.clone(), self.served.clone(), self.now());
         let recovered = self.write(move |tx| store::recover(tx, &started, &rules, served.as_deref(), now))?;
-        let notes = Arc::new(owner_lock.begin_notes(recovered.epoch)?);
+        let notes = Arc::new(owner_lock.begin_notes(recovered.epoch, booted_at)?);
         *lock(&self.ownership) = Some(Ownership { notes, _lock: owner_lock });
         self.hub.set_epoch(Some(recovered.epoch));
         self.hub.forget_unrecorded();

@@ -4,17 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::pace::Pace;
+use super::pace::{MAX_AHEAD_BYTES, Pace};
 use super::siblings::{Siblings, is_news};
 use super::signal::Signal;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::executor::Job;
 use crate::handler::Control;
+use crate::planted::planted;
 use crate::store::{CHECKPOINT_PAGES, Effects, Flags, Known};
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Receiver, Sender, bounded, lock, unbounded};
-use crate::task::{News, Settlement, TaskId};
+use crate::task::{News, Room, Settlement, TaskId};
 use crate::timer::{Alarm, NextTick};
 
 /// The epoch of a process that owns nothing.
@@ -36,6 +37,8 @@ pub(crate) struct Hub {
     jobs: Mutex<Option<Sender<Job>>>,
     job_queue: Receiver<Job>,
     running: Mutex<HashMap<TaskId, Arc<Control>>>,
+    /// Bytes of the args of all that is in `running`.
+    bytes_out: AtomicUsize,
     epoch: AtomicI64,
     claiming: AtomicBool,
     /// The queue is shutting down; nothing is claimed any more, whatever else happens.
@@ -72,6 +75,7 @@ impl Hub {
             jobs: Mutex::new(Some(jobs)),
             job_queue,
             running: Mutex::default(),
+            bytes_out: AtomicUsize::new(0),
             epoch: AtomicI64::new(NOT_OWNER),
             claiming: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -189,16 +193,27 @@ impl Hub {
         self.workers.fetch_sub(n, Ordering::AcqRel);
     }
 
-    /// How many more claims may be out after a transaction that means this. Exact only under the writer's lead.
-    pub(super) fn room_after(&self, effects: &Effects) -> usize {
+    /// How much more may be claimed after a transaction that means this. Exact only under the writer's lead.
+    pub(super) fn room_after(&self, effects: &Effects) -> Room {
         let workers = self.workers();
         let capacity = workers + workers * self.pace.prefetch();
         let running = lock(&self.running);
-        let is_out = |(id, generation): &&(TaskId, u64)| {
-            running.get(id).is_some_and(|control| control.generation == *generation)
-        };
-        let leaving = effects.settled.iter().filter(is_out).count();
-        capacity.saturating_sub(running.len() - leaving + effects.claims.len())
+        let mut out = running.len() + effects.claims.len();
+        let mut bytes = self.bytes_out.load(Ordering::Acquire);
+        bytes += effects.claims.iter().map(|claimed| claimed.args.len()).sum::<usize>();
+        for (id, generation) in &effects.settled {
+            if let Some(control) = running.get(id).filter(|control| control.generation == *generation) {
+                out -= 1;
+                bytes = bytes.saturating_sub(control.args_bytes);
+            }
+        }
+        let total = capacity.saturating_sub(out);
+        let idle = workers.saturating_sub(out);
+        Room {
+            idle: if planted("g06-last-attempts-are-claimed-ahead") { total } else { idle },
+            total,
+            ahead_bytes: MAX_AHEAD_BYTES.saturating_sub(bytes),
+        }
     }
 
     /// Whether a worker has nothing to do and nothing on its way. Exact only under the writer's lead.
@@ -232,7 +247,9 @@ impl Hub {
             let mut running = lock(&self.running);
             for claimed in effects.claims {
                 let control = Arc::new(Control::new(&claimed));
-                running.insert(claimed.task_id, control.clone());
+                self.bytes_out.fetch_add(control.args_bytes, Ordering::AcqRel);
+                let before = running.insert(claimed.task_id, control.clone());
+                debug_assert!(before.is_none(), "a task is claimed while an attempt of it runs");
                 if let Some(jobs) = &*jobs {
                     let _ = jobs.send(Job { claimed, control }); // we hold a receiver, so it cannot be closed
                 }
@@ -296,9 +313,9 @@ impl Hub {
         for (id, generation) in ended {
             if running.get(id).is_some_and(|control| control.generation == *generation)
                 && let Some(control) = running.remove(id)
-                && control.phase.is_replaced()
             {
-                self.remove_workers(1);
+                self.bytes_out.fetch_sub(control.args_bytes, Ordering::AcqRel);
+                self.remove_workers(usize::from(control.phase.is_replaced()));
             }
         }
     }

@@ -39,7 +39,7 @@ pub use handle::ShutdownReport;
 pub(crate) use step::{Ran, Remains, Stepper};
 
 use crate::error::{EnqueueToken, Error, ErrorKind, Outcome};
-use crate::handler::{Context, in_handler, place, to_json};
+use crate::handler::{Context, from_json, in_handler, to_json};
 use crate::planted::planted;
 use crate::store::{self, Ages, CheckReport, Sql, Store, Tx, Verb};
 use crate::sync::atomic::{AtomicI64, Ordering};
@@ -110,7 +110,8 @@ impl Queue {
 
 /// Enqueueing.
 impl Queue {
-    /// Makes a task. When this returns, it is durable.
+    /// Makes a task. When this returns, it is durable. Its args come back to the handler as they are given here: what JSON has no place
+    /// for (NaN and infinities, more than 127 lists and maps within each other) is refused.
     ///
     /// ```
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
@@ -305,12 +306,10 @@ impl Queue {
                     format!("the result of task {id} was not kept: the disk was full when it succeeded");
                 Err(Error::new(ErrorKind::NotFound, message))
             }
-            State::Succeeded => {
-                serde_json::from_str(json.as_deref().unwrap_or("null")).map(Some).map_err(|e| {
-                    let message = format!("the result of task {id} is not what is asked for: {}", place(&e));
-                    Error::new(ErrorKind::Serialization, message)
-                })
-            }
+            State::Succeeded => from_json(json.as_deref().unwrap_or("null")).map(Some).map_err(|wrong| {
+                let message = format!("the result of task {id} is not what is asked for: {wrong}");
+                Error::new(ErrorKind::Serialization, message)
+            }),
             State::Queued | State::Running => Ok(None),
             state => {
                 let why = record.error_type.map_or_else(String::new, |error| format!(" ({error})"));
@@ -439,7 +438,8 @@ impl Queue {
 
 /// Mending. Every verb is durable when it returns.
 impl Queue {
-    /// Queues a `FAILED`, `LOST` or `CANCELLED` task again: attempts from 0, error and expiry cleared, checkpoint kept.
+    /// Queues a `FAILED`, `LOST` or `CANCELLED` task again: attempts from 0, error and expiry cleared, checkpoint kept
+    /// (but see [`retry_from_start`](Queue::retry_from_start)).
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState), naming the state;
@@ -448,12 +448,30 @@ impl Queue {
         self.apply(Verb::Retry, id)
     }
 
+    /// Like [`retry`](Queue::retry), and drops the checkpoint and the progress: the task begins anew, also where its checkpoint does not decode any
+    /// more.
+    ///
+    /// # Errors
+    /// As [`retry`](Queue::retry).
+    pub fn retry_from_start(&self, id: TaskId) -> Result<(), Error> {
+        self.apply(Verb::RetryFromStart, id)
+    }
+
     /// Retries all tasks that the filter means: `FAILED` and `LOST` ones, if it names no state.
     ///
     /// # Errors
     /// If the file cannot be written; what was retried before stays so.
     pub fn retry_all(&self, filter: Filter) -> Result<Bulk, Error> {
         self.apply_to_all(Verb::Retry, filter)
+    }
+
+    /// Like [`retry_all`](Queue::retry_all), each task without its checkpoint and progress: for a program that does not know their checkpoints any
+    /// more.
+    ///
+    /// # Errors
+    /// As [`retry_all`](Queue::retry_all).
+    pub fn retry_all_from_start(&self, filter: Filter) -> Result<Bulk, Error> {
+        self.apply_to_all(Verb::RetryFromStart, filter)
     }
 
     /// Runs a task now that waits for its time.

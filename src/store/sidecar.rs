@@ -6,7 +6,7 @@
 //! **Start notes.** Just before a handler starts, its worker writes (task, generation) into a slot of the sidecar, without a sync.
 //! If the process dies, the operating system still has the note, so the next owner can tell claims that had started from those
 //! that had not. A slot is used again only after the attempt's end is durable. After a reboot the notes prove nothing
-//! (they were never synced): they count only under the same boot and for the epoch whose owner wrote them.
+//! (they were never synced): they count only under the same boot (its id, or the time of its start) and for the epoch whose owner wrote them.
 
 use crate::sync::atomic::{AtomicU32, Ordering};
 use std::collections::HashSet;
@@ -21,7 +21,7 @@ use super::path::refuse_linked;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 use crate::sync::{Mutex, lock};
-use crate::task::TaskId;
+use crate::task::{TaskId, Timestamp};
 
 /// What its name has behind the database's.
 pub(super) const SUFFIX: &str = "-owner";
@@ -94,14 +94,14 @@ impl OwnerLock {
     }
 
     /// What the owner before has noted.
-    pub(crate) fn read_notes(&self) -> Started {
+    pub(crate) fn read_notes(&self, booted_at: Option<Timestamp>) -> Started {
         let length = usize::try_from(self.file.metadata().map_or(0, |m| m.len())).unwrap_or(usize::MAX);
         let mut bytes = vec![0; length.min(HEADER_BYTES + MAX_SLOTS * SLOT_BYTES)];
         if bytes.len() < HEADER_BYTES || read_at(&self.file, &mut bytes, 0).is_err() {
             return Started::default();
         }
         let (header, slots) = bytes.split_at(HEADER_BYTES);
-        let same_boot = boot_id().is_some_and(|boot| header[16..16 + boot.len()] == boot);
+        let same_boot = boot_id(booted_at).is_some_and(|boot| is_same_boot(&header[16..], &boot));
         if &header[..8] != MAGIC || !same_boot {
             return Started::default();
         }
@@ -113,11 +113,11 @@ impl OwnerLock {
     }
 
     /// Begins the notes of a new owner. What was noted before is forgotten.
-    pub(crate) fn begin_notes(&self, epoch: i64) -> Result<Notes, Error> {
+    pub(crate) fn begin_notes(&self, epoch: i64, booted_at: Option<Timestamp>) -> Result<Notes, Error> {
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(MAGIC);
         header[8..16].copy_from_slice(&epoch.to_le_bytes());
-        if let Some(boot) = boot_id() {
+        if let Some(boot) = boot_id(booted_at) {
             header[16..16 + boot.len()].copy_from_slice(&boot);
         }
         let begin = self.file.set_len(0).and_then(|()| write_at(&self.file, &header, 0));
@@ -278,15 +278,34 @@ fn number(bytes: &[u8], at: usize) -> i64 {
     i64::from_le_bytes(eight)
 }
 
-/// What tells one run of the operating system from the next. Only Linux says so without unsafe code; elsewhere none, and every
-/// claim of a dead process counts as started.
-fn boot_id() -> Option<Vec<u8>> {
-    if !cfg!(target_os = "linux") {
-        return None; // elsewhere anybody may have made a file of that name
-    }
-    let id = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+/// What tells one run of the operating system from the next: Linux has an id for it, elsewhere it is the time at which the system was started.
+/// Where neither is known, every claim of a dead process counts as started.
+fn boot_id(booted_at: Option<Timestamp>) -> Option<Vec<u8>> {
+    let id = match booted_at {
+        Some(time) => format!("{BOOTED_AT}{}", time.as_millis()).into_bytes(),
+        None if cfg!(target_os = "linux") => std::fs::read("/proc/sys/kernel/random/boot_id").ok()?,
+        None => return None,
+    };
     let id = id.trim_ascii();
     (!id.is_empty() && id.len() <= HEADER_BYTES - 16).then(|| id.to_vec())
+}
+
+/// Begins a boot id that is a time.
+const BOOTED_AT: &str = "booted at ";
+
+/// So far apart (in milliseconds) are two readings of one start at most, unless somebody has set the clock: it is counted back from a wall
+/// clock that is kept right. No system starts twice in this time.
+const BOOT_WOBBLE_MS: u64 = 2_000;
+
+/// Whether the id that stands in a header, with zeroes behind it, is of this boot.
+fn is_same_boot(noted: &[u8], boot: &[u8]) -> bool {
+    let end = noted.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let noted = &noted[..end];
+    let time = |id| std::str::from_utf8(id).ok()?.strip_prefix(BOOTED_AT)?.parse::<i64>().ok();
+    match (time(noted), time(boot)) {
+        (Some(noted), Some(boot)) => noted.abs_diff(boot) <= BOOT_WOBBLE_MS,
+        _ => noted == boot,
+    }
 }
 
 #[cfg(unix)]
@@ -333,21 +352,45 @@ mod tests {
         let database = folder.file();
         let lock = OwnerLock::try_acquire(&database).unwrap().expect("nobody has it");
         assert!(OwnerLock::try_acquire(&database).unwrap().is_none());
-        assert_eq!(lock.read_notes(), Started::default());
-        let notes = Arc::new(lock.begin_notes(7).unwrap());
+        assert_eq!(lock.read_notes(None), Started::default());
+        let notes = Arc::new(lock.begin_notes(7, None).unwrap());
         let settled = notes.write(TaskId::from_i64(3), 1).unwrap();
         let first = notes.write(TaskId::from_i64(4), 9).unwrap();
         drop(settled);
         let second = notes.write(TaskId::from_i64(5), 2).unwrap();
-        let started = lock.read_notes();
+        let started = lock.read_notes(None);
         if cfg!(target_os = "linux") {
             assert_eq!(started, Started { epoch: Some(7), attempts: HashSet::from([(4, 9), (5, 2)]) });
         }
         drop((first, second, notes, lock));
         let next = OwnerLock::try_acquire(&database).unwrap().expect("the lock went with its owner");
-        assert_eq!(next.read_notes(), started);
-        next.begin_notes(8).unwrap();
-        assert!(next.read_notes().attempts.is_empty());
+        assert_eq!(next.read_notes(None), started);
+        next.begin_notes(8, None).unwrap();
+        assert!(next.read_notes(None).attempts.is_empty());
+    }
+
+    #[test]
+    fn g06_notes_count_for_one_boot_and_its_time_may_wobble() {
+        let at = |ms| Some(Timestamp::from_millis(ms));
+        let folder = super::super::temporary::TemporaryFolder::new().unwrap();
+        let database = folder.file();
+        let lock = OwnerLock::try_acquire(&database).unwrap().unwrap();
+        let now = 1_790_000_000_000;
+        let notes = Arc::new(lock.begin_notes(7, at(now)).unwrap());
+        let _noted = notes.write(TaskId::from_i64(3), 1).unwrap();
+        for (booted_at, counts) in [
+            (at(now), true),
+            (at(now + 1_999), true),
+            (at(now - 1_999), true),
+            (at(now + 2_001), false),
+            (at(now - 60_000), false),
+            (at(now / 10), false), // another number that begins with the same digits
+            (None, false),
+        ] {
+            assert_eq!(lock.read_notes(booted_at).epoch.is_some(), counts, "{booted_at:?}");
+        }
+        assert!(boot_id(None).is_none_or(|id| is_same_boot(&[&id[..], &[0; 8]].concat(), &id)));
+        assert!(!is_same_boot(b"0ab1c2", b"0ab1c2d3") && !is_same_boot(b"0ab1c2d3", b"0ab1c2"));
     }
 
     #[test]
@@ -357,7 +400,7 @@ mod tests {
         for rubbish in [vec![], vec![0; 10], vec![0xff; 4096], [MAGIC.as_slice(), &[0; 200]].concat()] {
             std::fs::write(&path, &rubbish).unwrap();
             let lock = OwnerLock::try_acquire(&database).unwrap().unwrap();
-            assert_eq!(lock.read_notes(), Started::default());
+            assert_eq!(lock.read_notes(None), Started::default());
         }
     }
 
@@ -367,13 +410,13 @@ mod tests {
         let folder = super::super::temporary::TemporaryFolder::new().unwrap();
         let (database, path) = (folder.file(), folder.path().join("tasks.db-owner"));
         let lock = OwnerLock::try_acquire(&database).unwrap().unwrap();
-        let notes = Arc::new(lock.begin_notes(7).unwrap());
+        let notes = Arc::new(lock.begin_notes(7, None).unwrap());
         let noted: Vec<_> = (1..4).map(|n| notes.write(TaskId::from_i64(n), 1).unwrap()).collect();
         let whole = std::fs::read(&path).unwrap();
         assert_eq!(whole.len(), HEADER_BYTES + noted.len() * SLOT_BYTES);
         for cut in 0..whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let started = lock.read_notes();
+            let started = lock.read_notes(None);
             let slots = cut.saturating_sub(HEADER_BYTES) / SLOT_BYTES;
             assert_eq!(started.attempts.len(), if started.epoch.is_some() { slots } else { 0 });
             assert!(started.epoch.is_none_or(|epoch| epoch == 7 && cut >= HEADER_BYTES), "cut at {cut}");
@@ -382,7 +425,7 @@ mod tests {
             let mut garbled = whole.clone();
             garbled[at] ^= 0xff;
             std::fs::write(&path, &garbled).unwrap();
-            let started = lock.read_notes();
+            let started = lock.read_notes(None);
             let said = (1..4).map(|n| (n, 1)).collect::<HashSet<_>>();
             assert!(started.attempts.is_subset(&said), "byte {at} of {started:?}");
         }

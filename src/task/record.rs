@@ -289,6 +289,24 @@ pub(crate) struct NewTask {
     pub token: i64,
 }
 
+/// How much a transaction may claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Claims that a worker takes at once.
+    pub idle: usize,
+    /// All claims; those beyond `idle` are made ahead.
+    pub total: usize,
+    /// Bytes of args that claims ahead may have.
+    pub ahead_bytes: usize,
+}
+
+/// What a transaction has claimed.
+pub(crate) struct Claims {
+    pub claims: Vec<Claimed>,
+    /// A task was met that is not claimed ahead: when a worker idles, its turn has come.
+    pub waits_for_worker: bool,
+}
+
 /// A task on its way to a worker.
 #[derive(Clone)]
 pub(crate) struct Claimed {

@@ -172,6 +172,7 @@ fn plain_commands<W: Workload + Arbitrary>() -> BoxedStrategy<Command<W>> {
         4 => Just(Command::Age),
         1 => seconds(0..5000).prop_map(Command::Purge),
         3 => nth().prop_map(Command::Retry),
+        1 => nth().prop_map(Command::RetryFromStart),
         1 => Just(Command::RetryAll),
         4 => nth().prop_map(Command::Cancel),
         1 => queue().prop_map(Command::CancelAll),

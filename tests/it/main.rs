@@ -3,6 +3,7 @@
 
 mod support;
 
+mod ahead;
 mod basics;
 #[cfg(unix)]
 mod checksum;
@@ -63,5 +64,6 @@ mod system;
 #[cfg(feature = "faults")]
 mod testing_page;
 mod told;
+mod values;
 mod walls;
 mod workload;

@@ -35,6 +35,8 @@ pub enum Command<W> {
     Purge(Duration),
     /// Retries a task by hand.
     Retry(Nth),
+    /// Retries a task by hand, without its checkpoint.
+    RetryFromStart(Nth),
     /// Retries every task that failed or was lost.
     RetryAll,
     /// Cancels a task.
@@ -174,6 +176,7 @@ impl<W: fmt::Debug> fmt::Display for Command<W> {
             Command::Age => f.write_str("Age"),
             Command::Purge(age) => write!(f, "Purge({})", Span(*age)),
             Command::Retry(nth) => write!(f, "Retry({nth:?})"),
+            Command::RetryFromStart(nth) => write!(f, "RetryFromStart({nth:?})"),
             Command::RetryAll => f.write_str("RetryAll"),
             Command::Cancel(nth) => write!(f, "Cancel({nth:?})"),
             Command::CancelAll(queue) => write!(f, "CancelAll({queue:?})"),

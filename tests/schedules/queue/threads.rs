@@ -24,6 +24,8 @@ use crate::{StandingClock, explore};
 #[derive(Serialize, Deserialize)]
 enum Do {
     Ok,
+    /// Has one attempt.
+    Last,
     FailOnce,
     /// The first time it wants to be called again after so many milliseconds.
     SnoozeOnce(u64),
@@ -257,6 +259,38 @@ fn g04_what_lies_behind_a_slow_task_is_given_back() {
         }
         assert_eq!([tested.wait(slow), tested.wait(behind)], [State::Succeeded; 2]);
         tested.shutdown(Duration::ZERO);
+    });
+}
+
+#[test]
+fn g04_g06_last_attempts_are_claimed_for_idle_workers_alone_and_start() {
+    explore("threads, last attempts", 3_000, || {
+        let tested = open(2);
+        let short = tested.enqueue(&Do::Ok).unwrap();
+        tested.wait(short); // now short tasks are claimed ahead
+        let looks_on = tested.clone();
+        let watcher = thread::spawn(move || {
+            for _ in 0..20 {
+                let rows = looks_on.rows();
+                let out = rows.iter().filter(|row| row.args == store::LAST && row.standing.in_flight).count();
+                assert!(out <= 2, "{out} last attempts are claimed for 2 workers");
+                thread::yield_now();
+            }
+        });
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                let tested = tested.clone();
+                thread::spawn(move || {
+                    [Do::Last, Do::Ok, Do::Last, Do::Last, Do::Ok].map(|task| tested.enqueue(&task).unwrap())
+                })
+            })
+            .collect();
+        let ids: Vec<_> = callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect();
+        for id in &ids {
+            assert_eq!(tested.wait(*id), State::Succeeded);
+        }
+        watcher.join().unwrap();
+        assert_eq!(tested.shutdown(Duration::ZERO), ShutdownReport::default());
     });
 }
 
