@@ -4,6 +4,7 @@
 mod support;
 
 mod basics;
+mod bulk;
 #[cfg(unix)]
 mod checksum;
 mod child;
