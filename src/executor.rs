@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Context, Control, Finished, Port, Registry, Start};
+use crate::journal::{drop_quietly, panic_text, survive, tell};
 use crate::planted::planted;
 use crate::sync::atomic::Ordering;
 use crate::sync::thread::{self, JoinHandle};
@@ -41,7 +42,7 @@ pub(crate) fn run(job: Job, registry: &Registry, port: &Arc<dyn Port>) -> Finish
     let note = match port.starting(&job.claimed) {
         Ok(note) => note,
         Err(e) => {
-            log::error!("task {} was not started: {e}", job.claimed.task_id);
+            tell!(Error, "task {} was not started: {e}", job.claimed.task_id);
             return job.unstarted(Start::Failed);
         }
     };
@@ -83,14 +84,8 @@ fn settlement(claimed: &Claimed, control: &Control, verdict: Verdict, ran: Durat
 
 /// The failure that a panic is.
 fn panicked(payload: Box<dyn Any + Send>) -> Verdict {
-    let text = payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    let message = text.unwrap_or("a panic without a text").to_owned();
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(again); // a payload whose drop panics: dropping what that threw could panic for ever
-    }
+    let message = panic_text(&*payload).to_owned();
+    drop_quietly(payload);
     let traceback = CAPTURED.take().unwrap_or_default();
     let error = ErrorReport::new("Panic", &message, &traceback);
     Verdict::Failed { error, permanent: false, timed_out: false, retry_after: None }
@@ -187,10 +182,16 @@ impl Executor {
 /// A worker's life.
 fn work(jobs: &Receiver<Job>, registry: &Registry, port: &Arc<dyn Port>) {
     for job in jobs {
-        let control = job.control.clone();
-        let finished = run(job, registry, port);
+        let (control, id, generation) = (job.control.clone(), job.claimed.task_id, job.claimed.generation);
+        let delivered = survive("a worker", || {
+            let finished = run(job, registry, port);
+            control.phase.finish();
+            port.finished(finished);
+        });
         let is_replaced = !control.phase.finish();
-        port.finished(finished);
+        if delivered.is_none() {
+            port.missed(id, generation);
+        }
         if is_replaced {
             return;
         }

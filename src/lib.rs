@@ -11,6 +11,7 @@ mod crash;
 mod error;
 mod executor;
 mod handler;
+mod journal;
 mod lifecycle;
 mod planted;
 mod queue;

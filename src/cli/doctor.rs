@@ -39,6 +39,9 @@ const LARGE_WAL: u64 = 256 << 20;
 /// A ready task that is older than this waits too long.
 const LONG_WAIT: std::time::Duration = std::time::Duration::from_secs(10 * 60);
 
+/// A file that keeps so much for itself, and cannot give it back, may be worth writing anew.
+const MUCH_SPARE: u64 = 64 << 20;
+
 /// Above this, the check of the whole file takes long enough to say so first.
 const LARGE_FILE: u64 = 256 << 20;
 
@@ -120,17 +123,23 @@ fn about_file(file: &FileReport) -> Vec<Finding> {
         false => finding(Level::Bad, "sqlite", format!("{}; {}", file.sqlite_version, wrong.join(", "))),
     });
     let spare = file.free_pages * file.page_bytes;
-    all.push(finding(
-        Level::Good,
-        "size",
-        format!(
-            "{} in {} pages, {} of them free, {} kept for a full disk",
-            bytes(file.bytes),
-            number(file.pages),
-            bytes(spare),
-            bytes(file.reserve_pages * file.page_bytes)
+    let size = format!(
+        "{} in {} pages, {} of them free, {} kept for a full disk",
+        bytes(file.bytes),
+        number(file.pages),
+        bytes(spare),
+        bytes(file.reserve_pages * file.page_bytes)
+    );
+    all.push(match spare >= MUCH_SPARE && !file.gives_pages_back {
+        true => finding(
+            Level::Note,
+            "size",
+            format!(
+                "{size}; the file gives none back (auto_vacuum is NONE): export it, and import it into a new file"
+            ),
         ),
-    ));
+        false => finding(Level::Good, "size", size),
+    });
     all.push(about_wal(file));
     all
 }

@@ -128,6 +128,8 @@ impl Phase {
     const RUNNING: u8 = 0;
     const FINISHED: u8 = 1;
     const REPLACED: u8 = 2;
+    /// Replaced, and its handler has returned.
+    const GONE: u8 = 3;
 
     fn step(&self, from: u8, to: u8) -> bool {
         self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -135,7 +137,19 @@ impl Phase {
 
     /// Its handler has returned. False if another worker has taken its worker's place meanwhile.
     pub(crate) fn finish(&self) -> bool {
-        self.step(Phase::RUNNING, Phase::FINISHED)
+        loop {
+            if self.step(Phase::RUNNING, Phase::FINISHED) {
+                return true;
+            }
+            if self.step(Phase::REPLACED, Phase::GONE) {
+                return false;
+            }
+            match self.0.load(Ordering::Acquire) {
+                Phase::FINISHED => return true,
+                Phase::GONE => return false,
+                _ => {} // a replacement was just taken back
+            }
+        }
     }
 
     /// It ignores its deadline, and another worker takes its worker's place. False if it has finished.
@@ -143,12 +157,17 @@ impl Phase {
         self.step(Phase::RUNNING, Phase::REPLACED)
     }
 
+    /// There is no other worker after all. False if its own has gone.
+    pub(crate) fn take_back(&self) -> bool {
+        self.step(Phase::REPLACED, Phase::RUNNING)
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.0.load(Ordering::Acquire) == Phase::RUNNING
     }
 
     pub(crate) fn is_replaced(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Phase::REPLACED
+        matches!(self.0.load(Ordering::Acquire), Phase::REPLACED | Phase::GONE)
     }
 }
 

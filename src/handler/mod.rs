@@ -38,6 +38,8 @@ pub(crate) trait Port: Send + Sync + 'static {
     fn watch_silence(&self);
     /// An attempt has ended.
     fn finished(&self, finished: Finished);
+    /// What became of an attempt is not known: its thread has panicked outside the handler.
+    fn missed(&self, id: TaskId, generation: u64);
     /// Time since some fixed moment.
     fn monotonic(&self) -> Duration;
     /// The largest (result, checkpoint), in bytes.

@@ -11,7 +11,7 @@ use super::Queue;
 use super::core::Core;
 use super::handle::Handle;
 use super::hub::Hub;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, Guarded, SystemClock};
 use crate::config::{Config, Durability};
 use crate::error::{Error, ErrorKind};
 use crate::executor::install_panic_hook;
@@ -112,9 +112,9 @@ impl Builder {
         self
     }
 
-    /// Reads the time here. Defaults to [`SystemClock`].
+    /// Reads the time here. Defaults to [`SystemClock`]. If it panics, its last answer stands.
     pub fn clock(mut self, clock: impl Clock) -> Builder {
-        self.clock = Arc::new(clock);
+        self.clock = Arc::new(Guarded::new(clock));
         self
     }
 

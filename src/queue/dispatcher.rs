@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
-use super::core::{Core, TRY_AGAIN, is_passing};
+use super::attempts::is_passing;
+use super::core::{Core, MAX_PANICS, TRY_AGAIN};
 use crate::error::{Error, ErrorKind};
 use crate::executor::Job;
 use crate::handler::{Finished, Start};
+use crate::journal::{survive, tell};
 use crate::planted::planted;
+use crate::store::Lifting;
 use crate::sync::{News, Receiver, hear, next_of};
 
 /// Attempts settled in one transaction at most: bounds how long others wait for the writer.
@@ -22,31 +25,55 @@ const MARGIN: u32 = 3;
 /// News of an attempt (progress, output) reach the file so long after they were made, at most.
 const NEWS_EACH: Duration = Duration::from_secs(1);
 
-/// The thread's life: until nobody can send outcomes any more.
+/// How often the last outcomes are tried to be written. Each try may wait for a lock, but not for long any more.
+const LAST_TRIES: u32 = 8;
+
+/// The thread's life: until nobody can send outcomes any more. A turn that panics is followed by another, with the same outcomes.
 pub(super) fn run(core: &Core, outcomes: &Receiver<Finished>) {
     let mut dispatcher = Dispatcher::new(core);
-    dispatcher.begin();
-    dispatcher.poll();
-    loop {
+    let mut panics = 0;
+    let mut turn = |dispatcher: &mut Dispatcher<'_>, act: fn(&mut Dispatcher<'_>, &Receiver<Finished>)| {
+        match survive("the dispatcher", || act(dispatcher, outcomes)) {
+            Some(()) => panics = 0,
+            None => {
+                panics += 1;
+                dispatcher.pause();
+            }
+        }
+        panics < MAX_PANICS
+    };
+    let mut goes_on = turn(&mut dispatcher, |dispatcher, _| {
+        dispatcher.begin();
+        dispatcher.poll();
+    });
+    while goes_on {
         let wait = dispatcher.sleep();
-        let first = match next_of(outcomes, &core.hub.wake.bell, wait) {
-            News::Item(first) => Some(first),
-            News::None => None,
+        match next_of(outcomes, &core.hub.wake.bell, wait) {
+            News::Item(first) => dispatcher.unsettled.push(first),
+            News::None => {}
             News::End => break,
-        };
-        dispatcher.unsettled.extend(first);
-        dispatcher.gather(outcomes);
-        dispatcher.turn();
+        }
+        goes_on = turn(&mut dispatcher, |dispatcher, outcomes| {
+            dispatcher.gather(outcomes);
+            dispatcher.turn();
+        });
     }
-    dispatcher.last_turn();
+    if !goes_on {
+        core.break_down("the dispatcher");
+        dispatcher.unsettled.extend(outcomes.try_iter());
+    }
+    survive("the dispatcher", || dispatcher.last_turn());
+    if !goes_on {
+        core.release_if_idle();
+    }
 }
 
 struct Dispatcher<'c> {
     core: &'c Core,
     /// Outcomes that are not in the file yet.
     unsettled: Vec<Finished>,
-    /// A new owner has not done all that it does first.
-    must_begin: bool,
+    /// A new owner has not done all that it does first: where it goes on.
+    begins_at: Option<Lifting>,
     /// After trouble: when to try again. Nothing is claimed until then.
     try_at: Option<Duration>,
     flush_at: Option<Duration>,
@@ -75,7 +102,7 @@ impl<'c> Dispatcher<'c> {
         Dispatcher {
             core,
             unsettled: Vec::new(),
-            must_begin: core.is_owner(),
+            begins_at: core.is_owner().then_some(Lifting::START),
             try_at: None,
             flush_at: None,
             poll_at: None,
@@ -86,8 +113,11 @@ impl<'c> Dispatcher<'c> {
         }
     }
 
-    /// How long nothing but news can make work.
+    /// How long it may sleep if no outcome comes and nobody rings.
     fn sleep(&self) -> Duration {
+        if self.begins_at.is_some() && self.try_at.is_none() {
+            return Duration::ZERO;
+        }
         let next = [self.try_at, self.flush_at, self.poll_at, self.recall_at].into_iter().flatten().min();
         next.map_or(FOR_EVER, |at| at.saturating_sub(self.core.hub.monotonic()))
     }
@@ -111,7 +141,7 @@ impl<'c> Dispatcher<'c> {
         let hub = &self.core.hub;
         match hub.take_trouble() {
             Some(e) if e.kind() == ErrorKind::OwnershipLost => {
-                return self.core.disown(std::mem::take(&mut self.unsettled));
+                return self.core.disown(&mut self.unsettled);
             }
             Some(e) => self.note_trouble(Err(e)),
             None => {}
@@ -143,54 +173,54 @@ impl<'c> Dispatcher<'c> {
         if self.unsettled.is_empty() {
             return;
         }
-        let batch = std::mem::take(&mut self.unsettled);
         self.has_moved = true;
-        for finished in &batch {
+        for finished in &self.unsettled {
             if matches!(finished.start, Start::Noted(_)) {
                 self.core.hub.pace.observe(finished.settlement.ran);
             }
         }
-        if batch.iter().any(|finished| matches!(finished.start, Start::Failed)) {
+        if self.unsettled.iter().any(|finished| matches!(finished.start, Start::Failed)) {
             self.pause();
         }
         let began = self.core.hub.monotonic();
-        let settled = self.core.settle(batch);
+        let settled = self.core.settle(&mut self.unsettled);
         self.settling = self.core.hub.monotonic().saturating_sub(began);
-        let Err((batch, e)) = settled else {
+        let Err(e) = settled else {
             self.damage_seen = 0;
             return;
         };
         if e.kind() == ErrorKind::OwnershipLost {
-            self.core.disown(batch);
-        } else if is_passing(&e) && (batch.len() == 1 || e.kind() == ErrorKind::Busy) {
-            if !planted("g04-outcomes-are-forgotten-after-trouble") {
-                self.unsettled = batch;
+            self.core.disown(&mut self.unsettled);
+        } else if is_passing(&e) && (self.unsettled.len() == 1 || e.kind() == ErrorKind::Busy) {
+            if planted("g04-outcomes-are-forgotten-after-trouble") {
+                self.unsettled.clear();
             }
             self.note_trouble(Err(e));
         } else {
-            self.settle_one_by_one(batch);
+            self.settle_one_by_one();
         }
     }
 
     /// One of the outcomes cannot be written, or there is little room: none must keep the others from it.
-    fn settle_one_by_one(&mut self, batch: Vec<Finished>) {
+    fn settle_one_by_one(&mut self) {
         let mut trouble = Ok(());
-        for finished in batch {
-            if let Err((back, e)) = self.core.settle(vec![finished]) {
-                if is_passing(&e) || self.may_read_again(&e) {
-                    self.unsettled.extend(back);
-                    trouble = Err(e);
-                } else {
-                    back.into_iter().for_each(|finished| self.core.abandon(finished, &e));
-                }
+        for finished in std::mem::take(&mut self.unsettled) {
+            let mut alone = vec![finished];
+            let Err(e) = self.core.settle(&mut alone) else { continue };
+            if is_passing(&e) || self.may_read_again(&e) {
+                self.unsettled.append(&mut alone);
+                trouble = Err(e);
+            } else {
+                alone.into_iter().for_each(|finished| self.core.abandon(finished, &e));
             }
         }
         self.note_trouble(trouble);
     }
 
-    /// SQLite tells an error of the device while reading as damage, which may go away; real damage does not.
+    /// SQLite tells an error of the device while reading as damage, which may go away; real damage does not. Nor does a panic that was
+    /// no accident.
     fn may_read_again(&mut self, e: &Error) -> bool {
-        let is_damage = e.kind() == ErrorKind::Corrupt;
+        let is_damage = matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Internal);
         self.damage_seen += u32::from(is_damage);
         is_damage && self.damage_seen <= READ_TRIES
     }
@@ -241,17 +271,20 @@ impl<'c> Dispatcher<'c> {
 
     fn note_trouble(&mut self, step: Result<(), Error>) {
         if let Err(e) = step {
-            log::warn!("the file cannot be written, trying again in {TRY_AGAIN:?}: {e}");
+            tell!(Warn, "the file cannot be written, trying again in {TRY_AGAIN:?}: {e}");
             self.pause();
         }
     }
 
-    /// What a new owner does first.
+    /// What a new owner does first, a chunk of it: outcomes do not wait for all of it.
     fn begin(&mut self) {
-        if self.must_begin {
-            let begun = self.core.begin();
-            self.must_begin = begun.is_err();
-            self.note_trouble(begun);
+        let Some(from) = self.begins_at.filter(|_| self.core.is_owner()) else {
+            self.begins_at = None;
+            return;
+        };
+        match self.core.begin(from) {
+            Ok(next) => self.begins_at = next,
+            Err(e) => self.note_trouble(Err(e)),
         }
     }
 
@@ -267,25 +300,31 @@ impl<'c> Dispatcher<'c> {
             return;
         }
         match self.core.take_over() {
-            Ok(taken) => {
-                self.must_begin |= taken;
+            Ok(true) => {
+                self.begins_at = Some(Lifting::START);
                 self.begin();
             }
+            Ok(false) => {}
             Err(e) => {
-                log::warn!("the ownership of the file could not be taken, trying again: {e}");
+                tell!(Warn, "the ownership of the file could not be taken, trying again: {e}");
                 self.poll_at = Some(self.core.hub.monotonic() + TRY_AGAIN);
             }
         }
     }
 
-    /// Nobody sends any more: one last try for what is left.
-    fn last_turn(mut self) {
-        self.settle();
-        if !self.unsettled.is_empty() {
-            log::error!("{} outcomes are not written; their tasks count as lost", self.unsettled.len());
+    /// Nobody sends any more: what is left is tried for a moment, and given up then.
+    fn last_turn(&mut self) {
+        (0..LAST_TRIES).for_each(|_| self.settle());
+        if planted("g08-what-cannot-be-written-keeps-the-file") {
+            return;
         }
+        let why = Error::new(
+            ErrorKind::TimedOut,
+            "the queue has ended, and the file could not be written until then",
+        );
+        self.unsettled.drain(..).for_each(|finished| self.core.abandon(finished, &why));
         if let Err(e) = self.core.flush_news() {
-            log::warn!("progress and output were not written: {e}");
+            tell!(Warn, "progress and output were not written: {e}");
         }
     }
 }

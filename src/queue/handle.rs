@@ -11,6 +11,7 @@ use super::{Queue, dispatcher};
 use crate::error::{Error, ErrorKind};
 use crate::executor::Executor;
 use crate::handler::{Port, Registry, in_handler};
+use crate::journal::tell;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Mutex, Sender, bounded, lock, unbounded};
@@ -19,6 +20,9 @@ use crate::timer;
 
 /// How long handlers have to stop after they were asked to.
 const AFTER_SIGNAL: Duration = Duration::from_secs(1);
+
+/// How long a write waits for a lock of another process when the grace is over.
+const LAST_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What [`Queue::shutdown`](crate::Queue::shutdown) did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub struct ShutdownReport {
     /// Tasks whose handlers run on all the same. Their threads end with the process; until then the file stays owned, and what
     /// they return is still recorded.
     pub still_running: Vec<TaskId>,
+    /// Tasks that ended, but the file could not be written: they count as lost, and run again if they have attempts left.
+    pub not_recorded: Vec<TaskId>,
 }
 
 /// What the clones of a [`Queue`] share. Dropping the last one stops the threads.
@@ -98,20 +104,22 @@ impl Handle {
             }
         })?;
         if let Err(e) = core.take_over() {
-            log::warn!("the ownership of the file could not be taken; it will be tried again: {e}");
+            tell!(Warn, "the ownership of the file could not be taken; it will be tried again: {e}");
         }
         let _ = owned.send(()); // its receiver waits for it
         Ok(Threads { executor, dispatcher, timer, housekeeping, stop_housekeeping })
     }
 
-    /// Stops claiming, lets what runs end within `grace`, asks the rest to stop, settles everything, joins the threads.
+    /// Stops claiming, lets what runs end within `grace`, asks the rest to stop, settles everything, joins the threads. It takes two
+    /// seconds longer than the grace at most, whatever becomes of the file: what cannot be written is given up then.
     pub(crate) fn shutdown(&self, grace: Duration) -> ShutdownReport {
         let threads = lock(&self.threads).take();
         self.shorten_grace(grace);
         let Some(threads) = threads else { return ShutdownReport::default() };
         let core = &self.core;
         core.hub.stop();
-        let _ = core.write(|_| Ok(())); // whoever was committing has handed its claims over after this
+        core.store.set_patience(Some(self.grace_left().max(LAST_PATIENCE)));
+        core.store.await_commit(); // whoever was committing has handed its claims over after this
         let mut report = ShutdownReport { handed_back: self.hand_back(), ..ShutdownReport::default() };
         if !self.await_idle(|| self.grace_left()) {
             for control in core.hub.controls() {
@@ -121,6 +129,7 @@ impl Handle {
             let signalled = core.hub.monotonic();
             self.await_idle(|| (signalled + AFTER_SIGNAL).saturating_sub(core.hub.monotonic()));
         }
+        core.store.set_patience(Some(LAST_PATIENCE));
         core.hub.close_jobs();
         core.set_outcomes(None);
         let _ = threads.dispatcher.join();
@@ -131,7 +140,10 @@ impl Handle {
         threads.executor.join(core.hub.nothing_runs());
         report.still_running = core.hub.controls().iter().map(|control| control.task_id).collect();
         report.still_running.sort_unstable();
+        report.not_recorded = core.hub.unrecorded();
+        core.store.set_patience(None);
         core.release_if_idle();
+        core.hub.changes.tell_all();
         report
     }
 
@@ -149,7 +161,7 @@ impl Handle {
     fn shorten_grace(&self, grace: Duration) {
         let ends = self.core.hub.monotonic().saturating_add(grace).as_millis();
         self.grace_ends.fetch_min(u64::try_from(ends).unwrap_or(u64::MAX), Ordering::AcqRel);
-        self.core.hub.changes.tell();
+        self.core.hub.changes.tell_all();
     }
 
     fn grace_left(&self) -> Duration {
@@ -164,7 +176,7 @@ impl Handle {
             let is_idle = hub.nothing_runs();
             Ok::<_, Infallible>((is_idle || left().is_zero()).then_some(is_idle))
         };
-        hub.await_that(None, &left, look) == Ok(Some(true))
+        hub.await_that(None, None, &left, look) == Ok(Some(true))
     }
 }
 

@@ -11,6 +11,7 @@
 //! for by [`ask`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::hub::Hub;
 use crate::error::Error;
@@ -25,11 +26,18 @@ pub(super) struct Handover {
     next_cursor: i64,
     /// Tasks that the transaction had made ready when it was asked to claim.
     seen: u64,
+    /// Since when the file has been written without pause, and the end of the newest commit.
+    without_pause: (Duration, Duration),
 }
+
+/// Commits that follow each other so soon leave other processes no time.
+const PAUSE: Duration = Duration::from_millis(2);
+/// After so much time without a pause, one is made, if others have the file open.
+const LONGEST_LEAD: Duration = Duration::from_millis(40);
 
 impl Handover {
     pub(super) fn new(hub: Arc<Hub>) -> Handover {
-        Handover { hub, cursor: 0, next_cursor: 0, seen: 0 }
+        Handover { hub, cursor: 0, next_cursor: 0, seen: 0, without_pause: (Duration::ZERO, Duration::ZERO) }
     }
 }
 
@@ -92,5 +100,14 @@ impl Epilogue for Handover {
         if let Some(error) = error {
             self.hub.claims_failed(error);
         }
+    }
+
+    fn rest(&mut self) -> Option<Duration> {
+        let now = self.hub.monotonic();
+        let (since, last) = self.without_pause;
+        let since = if now.saturating_sub(last) > PAUSE { now } else { since };
+        let is_long = now.saturating_sub(since) >= LONGEST_LEAD;
+        self.without_pause = (if is_long { now } else { since }, now);
+        is_long.then_some(PAUSE)
     }
 }

@@ -8,7 +8,9 @@ use crossbeam_channel::{Receiver, select};
 use super::core::Core;
 use super::steady::Steady;
 use crate::error::Error;
+use crate::journal::{survive, tell};
 use crate::store::{self, Ages, Background, Sql, Tx};
+use crate::sync::thread;
 use crate::task::{TaskId, Timestamp};
 
 /// So long after a commit, what is in the WAL is checkpointed, however little it is.
@@ -17,6 +19,10 @@ const QUIET: Duration = Duration::from_secs(1);
 const AGES: Duration = Duration::from_secs(10 * 60);
 /// The first look at ages comes earlier, for programs that do not run for long.
 const FIRST_AGES: Duration = Duration::from_secs(5 * 60 + 1);
+/// How long it leaves the writer to others between two slices of free pages.
+const BREATH: Duration = Duration::from_millis(2);
+/// Slices of free pages after which the WAL is checkpointed: each may add 1 MiB to it.
+const SLICES: u32 = 4;
 /// Tasks that one look reads: bounds the age of its snapshot.
 const SLICE: usize = 10_000;
 /// Tasks ended in one transaction: bounds how long others wait for the writer.
@@ -43,7 +49,7 @@ impl Housekeeping {
     pub(super) fn run(mut self, stop: &Receiver<()>) {
         let core = self.core.clone();
         self.background = core.store.background().unwrap_or_else(|e| {
-            log::warn!("WAL checkpoints will run on the writer: {e}");
+            tell!(Warn, "WAL checkpoints will run on the writer: {e}");
             None
         });
         core.store.writer.set_background(self.background.is_some());
@@ -74,8 +80,8 @@ impl Housekeeping {
     }
 
     fn report(&mut self, chore: impl FnOnce(&mut Housekeeping) -> Result<(), Error>) {
-        if let Err(e) = chore(self) {
-            log::warn!("a chore failed and will be tried again: {e}");
+        if let Some(Err(e)) = survive("the housekeeping", || chore(self)) {
+            tell!(Warn, "a chore failed and will be tried again: {e}");
         }
     }
 
@@ -111,8 +117,21 @@ impl Housekeeping {
         if let Some(age) = config.dead_letter_retention {
             ended += core.purge_letters(now.before(age), goes_on)?;
         }
-        while !core.hub.is_stopping() && core.store.alone(store::return_free_pages)? {}
+        self.return_free_pages()?;
         Ok(ended)
+    }
+
+    /// Gives the free pages that are not needed soon back to the file system, slice by slice.
+    fn return_free_pages(&mut self) -> Result<(), Error> {
+        let mut slices = 0;
+        while !self.core.hub.is_stopping() && self.core.store.alone(store::return_free_pages)? {
+            slices += 1;
+            if slices % SLICES == 0 {
+                self.checkpoint()?;
+            }
+            thread::sleep(BREATH);
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the queue's threads share in memory: who runs, who waits for what, how much to claim.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,13 @@ pub(crate) struct Hub {
     behind: AtomicBool,
     /// Workers that run tasks; 0 as long as none are started.
     workers: AtomicUsize,
+    /// Workers that have gone and have no substitute yet.
+    missing_workers: AtomicUsize,
     news_waits: AtomicBool,
+    /// Why a thread of ours could not go on, if one could not: nothing runs any more.
+    broken: Mutex<Option<Error>>,
+    /// Tasks whose outcome could not be written. They are RUNNING in the file, until the next owner takes them for lost.
+    unrecorded: Mutex<HashSet<TaskId>>,
     /// Pages in the WAL after the newest commit; 0 when it has been looked at since.
     wal_pages: AtomicU32,
 }
@@ -68,7 +74,10 @@ impl Hub {
             trouble: Mutex::default(),
             behind: AtomicBool::new(false),
             workers: AtomicUsize::new(0),
+            missing_workers: AtomicUsize::new(0),
             news_waits: AtomicBool::new(false),
+            broken: Mutex::default(),
+            unrecorded: Mutex::default(),
             wal_pages: AtomicU32::new(0),
         }
     }
@@ -93,6 +102,39 @@ impl Hub {
 
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// A thread of ours cannot go on: nothing is claimed any more, and who waits hears why.
+    pub(super) fn break_down(&self, why: Error) {
+        self.stop();
+        lock(&self.broken).get_or_insert(why);
+        self.changes.tell_all();
+    }
+
+    /// Why nothing runs any more, if a thread of ours could not go on.
+    pub(super) fn broken(&self) -> Option<Error> {
+        lock(&self.broken).as_ref().map(Error::repeat)
+    }
+
+    /// The outcome of a task will not be written by this process.
+    pub(super) fn leave_unrecorded(&self, id: TaskId) {
+        lock(&self.unrecorded).insert(id);
+    }
+
+    /// The tasks whose outcome could not be written, since this process owns the file.
+    pub(super) fn unrecorded(&self) -> Vec<TaskId> {
+        let mut all: Vec<_> = lock(&self.unrecorded).iter().copied().collect();
+        all.sort_unstable();
+        all
+    }
+
+    pub(super) fn is_unrecorded(&self, id: TaskId) -> bool {
+        lock(&self.unrecorded).contains(&id)
+    }
+
+    /// A new owner has settled them.
+    pub(super) fn forget_unrecorded(&self) {
+        lock(&self.unrecorded).clear();
     }
 
     /// Claims could not ride along with a commit.
@@ -123,6 +165,16 @@ impl Hub {
 
     pub(super) fn add_workers(&self, n: usize) {
         self.workers.fetch_add(n, Ordering::AcqRel);
+    }
+
+    /// A worker has gone, and no other could be started in its place.
+    pub(super) fn miss_worker(&self) {
+        self.missing_workers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Takes the duty to start a worker that is missing, if one is.
+    pub(super) fn take_missing_worker(&self) -> bool {
+        self.missing_workers.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok()
     }
 
     pub(super) fn workers(&self) -> usize {
@@ -169,6 +221,7 @@ impl Hub {
     pub(super) fn after_commit(&self, effects: Effects) {
         let changed = effects.changed || !effects.settled.is_empty();
         self.forget(&effects.settled);
+        let ended = effects.settled.iter().map(|(id, _)| *id).chain(effects.ended);
         if !effects.claims.is_empty() {
             let jobs = lock(&self.jobs);
             let mut running = lock(&self.running);
@@ -202,7 +255,7 @@ impl Hub {
             }
         }
         if changed {
-            self.changes.tell();
+            self.changes.tell(ended);
         }
     }
 
@@ -301,16 +354,17 @@ impl Hub {
         self.clock.monotonic()
     }
 
-    /// Looks again at each change until `look` sees something; none if the time runs out first. What no change tells of is noticed
-    /// within `patience`.
+    /// Looks again at each change (of one task, or of any) until `look` sees something; none if the time runs out first. What no change
+    /// tells of is noticed within `patience`.
     pub(super) fn await_that<R, E>(
         &self,
+        task: Option<TaskId>,
         timeout: Option<Duration>,
         patience: impl Fn() -> Duration,
         look: impl Fn() -> Result<Option<R>, E>,
     ) -> Result<Option<R>, E> {
         let until = timeout.map(|timeout| self.monotonic().saturating_add(timeout));
-        let mut listener = self.changes.listen();
+        let mut listener = self.changes.listen(task);
         loop {
             if let Some(seen) = look()? {
                 return Ok(Some(seen));

@@ -3,6 +3,7 @@
 //! `core` has the steps; `dispatcher`, `housekeeping` and the timer call them on threads, the testing kit without; `handover` is
 //! where tasks are claimed; `hub` is what they share in memory.
 
+mod attempts;
 mod builder;
 mod care;
 mod core;
@@ -18,6 +19,7 @@ mod pace;
 mod signal;
 mod steady;
 mod step;
+mod ticks;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
@@ -82,7 +84,7 @@ impl Queue {
 
     /// Whether this process executes tasks from the file: it has handlers, and owns the file.
     pub fn executes(&self) -> bool {
-        self.handle.core.is_owner()
+        self.handle.core.is_owner() && self.handle.core.hub.broken().is_none()
     }
 
     fn store(&self) -> &Store {
@@ -306,10 +308,15 @@ impl Queue {
     ///
     /// # Errors
     /// [`TimedOut`](ErrorKind::TimedOut); [`NotFound`](ErrorKind::NotFound);
-    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it.
+    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`Io`](ErrorKind::Io) if it has ended and that could not be
+    /// written; [`Internal`](ErrorKind::Internal) if a thread of the queue has panicked too often to go on.
     pub fn wait(&self, id: TaskId, timeout: Duration) -> Result<TaskRecord, Error> {
-        let finished = self.await_that("wait", Some(timeout), || {
+        let finished = self.await_that("wait", Some(id), Some(timeout), || {
             let record = self.get(id)?;
+            if !record.state.is_finished() {
+                self.check_broken()?;
+                self.check_recorded(id)?;
+            }
             Ok(Some(record).filter(|r| r.state.is_finished()))
         })?;
         finished.ok_or_else(|| {
@@ -324,13 +331,15 @@ impl Queue {
     ///
     /// # Errors
     /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown);
-    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it.
+    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`Internal`](ErrorKind::Internal) if a thread of the queue has
+    /// panicked too often to go on.
     pub fn drain(&self) -> Result<(), Error> {
         if self.handle.registry.is_empty() {
             let message = "this queue has no handlers and runs nothing; register one with Builder::handle";
             return Err(Error::new(ErrorKind::NoHandlers, message));
         }
-        self.await_that("drain", None, || {
+        self.await_that("drain", None, None, || {
+            self.check_broken()?;
             if self.handle.core.hub.is_stopping() {
                 return Err(Error::new(
                     ErrorKind::ShutDown,
@@ -366,17 +375,34 @@ impl Queue {
         Ok(!is_due && !counts.queues.iter().any(at_work))
     }
 
-    /// Waits until `look` sees something; none if the time runs out first.
+    /// Waits for a task, or for any, until `look` sees something; none if the time runs out first.
     fn await_that<R>(
         &self,
         what: &str,
+        task: Option<TaskId>,
         timeout: Option<Duration>,
         look: impl Fn() -> Result<Option<R>, Error>,
     ) -> Result<Option<R>, Error> {
         outside_handlers(what)?;
         self.store().process.check()?;
         let patience = || if self.executes() { Duration::from_secs(1) } else { LOOK_ABROAD };
-        self.handle.core.hub.await_that(timeout, patience, look)
+        self.handle.core.hub.await_that(task, timeout, patience, look)
+    }
+
+    /// Whether a thread of this queue has ended too early, so that nothing runs any more.
+    fn check_broken(&self) -> Result<(), Error> {
+        self.handle.core.hub.broken().map_or(Ok(()), Err)
+    }
+
+    /// Whether this process may yet write the end of a task that is at work.
+    fn check_recorded(&self, id: TaskId) -> Result<(), Error> {
+        if !self.handle.core.hub.is_unrecorded(id) {
+            return Ok(());
+        }
+        let message = format!(
+            "task {id} has ended, but the file could not be written; it counts as lost when the file is executed again"
+        );
+        Err(Error::new(ErrorKind::Io, message))
     }
 
     /// Checks the file: SQLite's own structures, and every invariant that perdura keeps. Reads the whole file.
@@ -535,7 +561,8 @@ impl Queue {
     }
 
     /// Stops executing: claims nothing more, lets what runs end within `grace`, then asks it to stop and waits a second for it,
-    /// hands back what did not start, settles everything, joins its threads, gives up the ownership of the file.
+    /// hands back what did not start, settles everything, joins its threads, gives up the ownership of the file. If the file cannot be
+    /// written, outcomes are tried for a second more, and given up then: see [`ShutdownReport::not_recorded`].
     ///
     /// The queue still enqueues and looks afterwards. A second call from another thread, while the first one waits, shortens its grace;
     /// one that comes later does nothing. Dropping the last handle does the same without grace.
@@ -616,5 +643,34 @@ mod tests {
         hub.renew_news([&mut settlement].into_iter());
         assert_eq!(settlement.news.progress, Some(Progress { done: 3, total: 4 }));
         assert_eq!(settlement.news.output[0].first, "all that it said");
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Nothing;
+    impl Task for Nothing {
+        const NAME: &'static str = "nothing";
+    }
+
+    #[test]
+    fn g13_a_queue_that_broke_down_says_so_and_lets_the_file_go() {
+        let folder = crate::store::TemporaryFolder::new().unwrap();
+        let open =
+            || Queue::builder().workers(1).handle(|_: Nothing, _: &Context| Ok(())).open(folder.file());
+        let queue = open().unwrap();
+        queue.pause("default").unwrap();
+        let id = queue.enqueue(&Nothing).unwrap();
+        let waiting = std::thread::spawn({
+            let queue = queue.clone();
+            move || queue.wait(id, Duration::MAX).unwrap_err()
+        });
+        queue.handle.core.break_down("the timer");
+        assert_eq!(waiting.join().unwrap().kind(), ErrorKind::Internal);
+        assert_eq!(queue.drain().unwrap_err().kind(), ErrorKind::Internal);
+        assert!(!queue.executes());
+        let next = open().unwrap();
+        next.resume("default").unwrap();
+        assert_eq!(next.wait(id, Duration::MAX).unwrap().state, State::Succeeded);
+        assert_eq!(queue.wait(id, Duration::MAX).unwrap().state, State::Succeeded);
+        queue.shutdown(Duration::ZERO).unwrap();
     }
 }

@@ -4,14 +4,14 @@ use crate::sync::{Mutex, lock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::core::is_passing;
+use super::attempts::is_passing;
 use super::housekeeping::Housekeeping;
 use super::{Builder, Queue};
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind};
 use crate::executor::{self, Job};
 use crate::handler::{Finished, Port};
-use crate::store::Place;
+use crate::store::{Lifting, Place};
 use crate::task::{TaskId, Verdict};
 
 /// Calls the steps of a queue without threads.
@@ -67,7 +67,10 @@ impl Stepper {
         let core = queue.handle.core.clone();
         if core.acquire()?.is_some() {
             core.provide_reserve();
-            core.begin()?;
+            let mut next = Some(Lifting::START);
+            while let Some(from) = next {
+                next = core.begin(from)?;
+            }
         }
         let housekeeping = Housekeeping::new(core);
         Ok(Stepper { queue, housekeeping, unsettled: Mutex::default() })
@@ -145,14 +148,11 @@ impl Stepper {
         if unsettled.is_empty() {
             return Ok(());
         }
-        core.settle(std::mem::take(&mut *unsettled)).map_err(|(batch, e)| {
+        core.settle(&mut unsettled).inspect_err(|e| {
             // SQLite tells an error of the device while reading as damage.
-            if is_passing(&e) || e.kind() == ErrorKind::Corrupt {
-                *unsettled = batch;
-            } else {
-                batch.into_iter().for_each(|finished| core.abandon(finished, &e));
+            if !is_passing(e) && e.kind() != ErrorKind::Corrupt {
+                unsettled.drain(..).for_each(|finished| core.abandon(finished, e));
             }
-            e
         })
     }
 

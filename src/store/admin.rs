@@ -161,6 +161,7 @@ pub(super) fn remove_row(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
     }
     tx.effect(|effects| {
         effects.changed = true;
+        effects.ended.push(row.task_id);
         if row.standing.in_flight {
             effects.superseded.push(row.task_id);
         }

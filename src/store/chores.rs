@@ -7,8 +7,8 @@ use crate::error::Error;
 
 /// Free pages that are kept for the next writes (4 MiB of pages of 4 KiB).
 const KEPT_FREE: i64 = 1024;
-/// Free pages returned in one go: bounds how long others wait for the writer. The statement below has the same number.
-const RETURNED: i64 = 1024;
+/// Free pages returned in one go (1 MiB): bounds how long others wait for the writer. The statement below has the same number.
+const RETURNED: i64 = 256;
 
 /// A connection for WAL checkpoints beside the commits.
 pub(crate) struct Background(pub(super) Connection);
@@ -30,14 +30,21 @@ pub(crate) fn checkpoint_wal(conn: &Connection) -> Sql<()> {
     Ok(conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
 }
 
-/// Returns free pages of the file to the file system, a slice of them, but for a reserve. Says whether there are more.
+/// Returns free pages of the file to the file system, a slice of them, but for a reserve. Says whether another slice would return more:
+/// it would not where the file gives no pages back (`auto_vacuum = NONE`).
 pub(crate) fn return_free_pages(conn: &Connection) -> Sql<bool> {
-    let free: i64 = conn.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+    let free = free_pages(conn)?;
     if free < KEPT_FREE + RETURNED {
         return Ok(false);
     }
-    let mut statement = conn.prepare("PRAGMA incremental_vacuum(1024)")?;
+    let mut statement = conn.prepare("PRAGMA incremental_vacuum(256)")?;
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}
-    Ok(free >= KEPT_FREE + 2 * RETURNED)
+    drop(rows);
+    let left = free_pages(conn)?;
+    Ok(left < free && left >= KEPT_FREE + RETURNED)
+}
+
+fn free_pages(conn: &Connection) -> Sql<i64> {
+    Ok(conn.query_row("PRAGMA freelist_count", [], |row| row.get(0))?)
 }

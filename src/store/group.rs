@@ -11,7 +11,6 @@
 //! Writes are re-runnable values: they may run more than once and must say the same each time. When and how a transaction begins and
 //! ends is `writer`'s.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use std::sync::Arc;
 use super::fault::Sql;
 use super::tx::Tx;
 use crate::error::Error;
+use crate::journal::{drop_quietly, panic_text};
 use crate::planted::planted;
 use crate::sync::{Condvar, Mutex, lock, wait};
 
@@ -149,7 +149,11 @@ impl<R: Send, W: FnMut(&Tx<'_>) -> Sql<R> + Send> Member for Pending<R, W> {
 
     fn run(&mut self, tx: &Tx<'_>) -> Result<(), Kept> {
         let answer = catch_unwind(AssertUnwindSafe(|| (self.write)(tx)));
-        let answer = answer.unwrap_or_else(|panic| Err(Error::internal(panic_text(&*panic)).into()));
+        let answer = answer.unwrap_or_else(|panic| {
+            let message = format!("a write panicked: {}", panic_text(&*panic));
+            drop_quietly(panic);
+            Err(Error::internal(message).into())
+        });
         let answer = answer.map_err(Error::from);
         let kept = answer.as_ref().err().map(|e| Kept(e.repeat()));
         self.answer = Some(answer);
@@ -171,12 +175,6 @@ impl<R: Send, W: FnMut(&Tx<'_>) -> Sql<R> + Send> Member for Pending<R, W> {
     fn lead(&self) {
         self.reply.0.put(Stage::Lead);
     }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("a write panicked: {}", text.unwrap_or("without a text"))
 }
 
 /// Where a waiting thread is told.

@@ -41,6 +41,9 @@ pub struct FileReport {
     pub free_pages: u64,
     /// Those that are kept for a full disk.
     pub reserve_pages: u64,
+    /// Whether the file gives free pages back to the file system when it is asked to. If not (`auto_vacuum = NONE`), it never becomes
+    /// smaller; its free pages are used again.
+    pub gives_pages_back: bool,
     /// Its WAL.
     pub wal: WalReport,
     /// How often the ownership was taken.
@@ -94,6 +97,7 @@ pub(crate) fn inspect(conn: &Connection, path: &Path, pragmas: Vec<Readback>) ->
         page_bytes,
         pages,
         free_pages,
+        gives_pages_back: pragma("auto_vacuum")? != 0,
         reserve_pages: padding.max(0).cast_unsigned().div_ceil(page_bytes.max(1)),
         wal: wal::read(&beside(path, "-wal")).map_err(unreadable)?,
         owner_epoch,

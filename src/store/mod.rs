@@ -5,6 +5,7 @@
 
 mod admin;
 mod backup;
+mod busy;
 mod check;
 mod chores;
 mod claim;
@@ -51,6 +52,7 @@ use rusqlite::Connection;
 
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
+use crate::journal::tell;
 use crate::task::TaskId;
 
 pub(crate) use admin::{Verb, apply_all, apply_one, set_paused};
@@ -58,7 +60,7 @@ pub(crate) use backup::backup;
 pub use check::CheckReport;
 pub(crate) use check::check;
 pub(crate) use chores::{Background, checkpoint_wal, data_version, return_free_pages};
-pub(crate) use claim::{Known, claim, lift_known};
+pub(crate) use claim::{Known, Lifting, claim, lift_known};
 pub(crate) use direct::Direct;
 pub(crate) use enqueue::{enqueue, find_token};
 pub(crate) use fault::{Fault, Sql};
@@ -256,6 +258,16 @@ impl Store {
         self.writer.alone(act)
     }
 
+    /// Waits until the transaction that is under way, if any, is over.
+    pub(crate) fn await_commit(&self) {
+        self.writer.await_commit();
+    }
+
+    /// Lets writes wait so long for a lock of another process, those that wait already included; none: as usual.
+    pub(crate) fn set_patience(&self, patience: Option<std::time::Duration>) {
+        self.writer.set_patience(patience);
+    }
+
     /// Makes sure that the room for a full disk is there.
     ///
     /// # Errors
@@ -354,7 +366,8 @@ impl Store {
     /// write and checkpoint at once can meet (fixed in 3.51.3, 3.50.7 and 3.44.6).
     pub(crate) fn background(&self) -> Result<Option<Background>, Error> {
         if has_wal_reset_bug(rusqlite::version_number()) {
-            log::warn!(
+            tell!(
+                Warn,
                 "this SQLite ({}) can damage a file that two processes use at once; see SECURITY.md",
                 rusqlite::version()
             );

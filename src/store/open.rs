@@ -11,6 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
+use super::busy;
 use super::fault::Sql;
 use super::identity::{beside, names};
 use super::mounts::refuse_network;
@@ -18,12 +19,10 @@ use super::schema::{self, Identity};
 use super::{Opening, Settings};
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
+use crate::journal::tell;
 use crate::planted::planted;
 use crate::sync::{Mutex, lock, thread};
 use crate::task::Timestamp;
-
-/// How long a statement waits for a lock of another process before it answers `Busy`.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// SQLite takes shorter files for empty ones and writes over them; no database is shorter than a page of 512 bytes.
 const SMALLEST_DATABASE: u64 = 512;
@@ -101,27 +100,28 @@ static OPENING: Mutex<()> = Mutex::new(());
 
 /// The writing connection, and the file's id. A new file is made; an existing one must be ours, and is left as it was if it is not.
 pub(super) fn writer(path: &Path, opening: &Opening<'_>) -> Result<(Connection, [u8; 16]), Error> {
-    let _one_at_a_time = lock(&OPENING);
+    let one_at_a_time = lock(&OPENING);
     if opening.looks_only {
         return Ok(open_looker(path, opening)?);
     }
-    if !opening.share {
-        create_file(path)?;
+    let is_made = !opening.share && create_file(path)?;
+    let opened = open_writer(path, opening)?;
+    drop(one_at_a_time); // a logger may open a queue of its own
+    if !opening.share && !is_made {
+        warn_if_others_may_read(path);
     }
-    Ok(open_writer(path, opening)?)
+    Ok(opened)
 }
 
-/// Makes an empty file that only its owner can read, and makes its name durable, if there is none.
-fn create_file(path: &Path) -> Result<(), Error> {
+/// Makes an empty file that only its owner can read, and makes its name durable, if there is none; says whether it did.
+fn create_file(path: &Path) -> Result<bool, Error> {
     match create_private(path) {
         Ok(file) => {
             drop(file);
-            sync_folder(path)
+            sync_folder(path)?;
+            Ok(true)
         }
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            warn_if_others_may_read(path);
-            Ok(())
-        }
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(e) => Err(file_error("the file cannot be created", e)),
     }
 }
@@ -141,7 +141,8 @@ fn warn_if_others_may_read(path: &Path) {
     if let Ok(found) = fs::symlink_metadata(path) {
         let mode = std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777;
         if mode & 0o077 != 0 {
-            log::warn!(
+            tell!(
+                Warn,
                 "{} may be read by others (mode {mode:o}); chmod 600 makes it private",
                 path.display()
             );
@@ -186,7 +187,7 @@ fn connect(path: &Path, vfs: Option<&str>, settings: &Settings) -> Sql<Connectio
         None => Connection::open_with_flags(path, flags)?,
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
     };
-    harden(&conn, settings)?;
+    harden(&conn, vfs, settings)?;
     Ok(conn)
 }
 
@@ -217,13 +218,26 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])
     refuse_strangers(&conn, &identity, opening.share)?;
     if !opening.share {
         if identity == Identity::Empty {
-            conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+            conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?; // a database that another tool has made may not take it
         }
         switch_to_wal(&conn)?;
     }
     pragmas(&conn, &writer_pragmas(&opening.settings))?;
     let file_id = make_or_verify(&conn, opening.now)?;
+    if !opening.share {
+        keep_free_pages(&conn)?;
+    }
     Ok((conn, file_id))
+}
+
+/// A file that gives its free pages back at each commit (`auto_vacuum = FULL`) cannot keep room for the next one, so it is told to keep
+/// them until it is asked. One that never gives any back (`NONE`) would have to be written anew for that, and stays as it is.
+pub(super) fn keep_free_pages(conn: &Connection) -> Sql<()> {
+    const FULL: &str = "1";
+    if read_back(conn, AUTO_VACUUM.name)? != FULL || planted("g11-free-pages-are-given-back-at-once") {
+        return Ok(());
+    }
+    pragmas(conn, &[AUTO_VACUUM])
 }
 
 /// A connection that cannot write, in the place of the writing one, and the file's id.
@@ -237,7 +251,7 @@ fn open_looker(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])
         None => Connection::open_with_flags(path, flags)?,
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
     };
-    harden(&conn, &opening.settings)?;
+    harden(&conn, opening.vfs, &opening.settings)?;
     match schema::identify(&conn)? {
         Identity::Empty => {
             let message = "an empty file, not yet a queue; make it by opening it without look_only(true)";
@@ -328,30 +342,30 @@ const READER_FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY
 /// The pool's way to make reading connections.
 pub(super) fn readers(path: &Path, opening: &Opening<'_>) -> SqliteConnectionManager {
     let settings = opening.settings;
-    let set_up = move |conn: &Connection| -> rusqlite::Result<()> {
-        let set_up = harden(conn, &settings).and_then(|()| pragmas(conn, &reader_pragmas(&settings)));
+    let set_up = move |conn: &Connection, vfs: Option<&str>| -> rusqlite::Result<()> {
+        let set_up = harden(conn, vfs, &settings).and_then(|()| pragmas(conn, &reader_pragmas(&settings)));
         set_up.map_err(|fault| match fault {
             super::Fault::Sql(e) => e,
             super::Fault::Told(e) => rusqlite::Error::ToSqlConversionFailure(e.into()),
         })
     };
     match opening.vfs.map(str::to_owned) {
-        None => {
-            SqliteConnectionManager::file(path).with_flags(READER_FLAGS).with_init(move |conn| set_up(conn))
-        }
+        None => SqliteConnectionManager::file(path)
+            .with_flags(READER_FLAGS)
+            .with_init(move |conn| set_up(conn, None)),
         Some(vfs) => {
             // The manager knows no VFS. It opens a place holder, which the real connection takes the place of.
             let path = path.to_owned();
             SqliteConnectionManager::file(":memory:").with_init(move |conn| {
                 *conn = Connection::open_with_flags_and_vfs(&path, READER_FLAGS, vfs.as_str())?;
-                set_up(conn)
+                set_up(conn, Some(&vfs))
             })
         }
     }
 }
 
 /// Makes a connection safe to use on a file that somebody else may have prepared: before any other SQL.
-fn harden(conn: &Connection, settings: &Settings) -> Sql<()> {
+fn harden(conn: &Connection, vfs: Option<&str>, settings: &Settings) -> Sql<()> {
     #[cfg(feature = "trace")]
     trace(conn);
     for (config, on) in [
@@ -380,7 +394,10 @@ fn harden(conn: &Connection, settings: &Settings) -> Sql<()> {
             return Err(Error::internal(format!("SQLite did not take {limit:?}")).into());
         }
     }
-    conn.busy_timeout(BUSY_TIMEOUT)?;
+    match vfs {
+        None => busy::wait_for_locks(conn)?,
+        Some(_) => conn.busy_timeout(busy::TIMEOUT)?, // it may have an opinion of how long a sleep is
+    }
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())
 }
@@ -408,6 +425,9 @@ struct Pragma {
 const fn pragma(name: &'static str, value: &'static str) -> Pragma {
     Pragma { name, set: Some(value), wanted: value }
 }
+
+/// Free pages stay in the file until they are asked for. It is the file's own setting, not the connection's.
+const AUTO_VACUUM: Pragma = Pragma { name: "auto_vacuum", set: Some("INCREMENTAL"), wanted: "2" };
 
 /// The WAL file is cut to this size when it starts again.
 const WAL_LIMIT_BYTES: &str = "16777216";

@@ -72,6 +72,7 @@ pub(super) fn put_aside(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) -> 
     tx.effect(|effects| {
         effects.changed = true;
         effects.superseded.push(id);
+        effects.ended.push(id);
     });
     let from = State::from_code(state);
     if from.is_some_and(State::is_finished) && from != Some(State::Lost) {

@@ -174,6 +174,7 @@ impl HotRow {
         let expires_at = is_queued.then_some(self.expires_at).flatten();
         tx.effect(|effects| {
             effects.changed |= to.state != from.state || to.hold != from.hold;
+            effects.ended.extend((to.state != from.state && to.state.is_finished()).then_some(self.task_id));
             effects.ready += u64::from(is_ready(to) && !is_ready(from));
             effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
         });

@@ -153,6 +153,30 @@ fn holder(locks: &str, inode: u64) -> Option<u32> {
     })
 }
 
+/// Whether another process may have a database open, by the locks on its `-shm`: each that has it open holds one. Where that cannot be
+/// known, it may.
+#[cfg(target_os = "linux")]
+pub(super) fn others_have_open(shm: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let (Ok(found), Ok(locks)) = (std::fs::symlink_metadata(shm), std::fs::read_to_string("/proc/locks"))
+    else {
+        return true;
+    };
+    let me = std::process::id().to_string();
+    locks.lines().any(|line| {
+        // 1: POSIX  ADVISORY  READ 1234 fe:00:5678 128 128
+        let mut words = line.split_whitespace().skip(1);
+        words.next() == Some("POSIX")
+            && words.nth(2).is_some_and(|process| process != me)
+            && words.next().and_then(|file| file.rsplit(':').next()?.parse().ok()) == Some(found.ino())
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn others_have_open(_: &Path) -> bool {
+    true
+}
+
 /// The start notes of this process.
 pub(crate) struct Notes {
     file: Arc<File>,

@@ -18,7 +18,7 @@ const TRIES: u32 = 16;
 const MEMORY: &str = "/dev/shm";
 
 impl TemporaryFolder {
-    pub(super) fn new() -> Result<TemporaryFolder, Error> {
+    pub(crate) fn new() -> Result<TemporaryFolder, Error> {
         TemporaryFolder::new_in(&std::env::temp_dir())
     }
 
@@ -49,7 +49,7 @@ impl TemporaryFolder {
     }
 
     /// The one file in it that matters.
-    pub(super) fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.0.join("tasks.db")
     }
 

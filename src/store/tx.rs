@@ -50,6 +50,8 @@ pub(crate) struct Effects {
     pub claims: Vec<Claimed>,
     /// There may be more to claim than this transaction looked at.
     pub more: bool,
+    /// Tasks that have ended or are gone, beside those of `settled`.
+    pub ended: Vec<TaskId>,
     /// Attempts (task, generation) whose outcome was brought, whatever became of it.
     pub settled: Vec<(TaskId, u64)>,
     /// Pages in the WAL after the commit.

@@ -11,25 +11,29 @@
 //! Nothing here logs: whoever takes the program's log may want to write to the same queue.
 
 use std::cell::Cell;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
+use super::busy::Patience;
 use super::chores::checkpoint_wal;
 use super::crash::Fate;
 use super::direct::Direct;
 use super::fault::{Fault, Sql};
 use super::group::{Kept, Line, Member, Rank};
-use super::identity::Identity;
+use super::identity::{Identity, beside};
 use super::names::Names;
 use super::reserve::{Reserve, file_pages};
+use super::sidecar::others_have_open;
 use super::tx::{Effects, Tx};
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::planted::planted;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Mutex, lock};
+use crate::sync::{Mutex, lock, thread};
 
 /// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): beside the commits where there is a background, else
 /// by the writer. A WAL that starts again is written over, and that takes half the time of a sync that makes the file longer.
@@ -53,12 +57,15 @@ pub(crate) trait Epilogue: Send {
     fn committed(&mut self, effects: Effects);
     /// What it wanted to write was rolled back; the members may be committed all the same. Without an error it is asked again.
     fn rolled_back(&mut self, error: Option<&Error>);
+    /// How long to leave the file to other processes now, if it has been written without pause for long.
+    fn rest(&mut self) -> Option<Duration>;
 }
 
 /// The writer of a file.
 pub(crate) struct Writer {
     line: Line,
     desk: Mutex<Desk>,
+    patience: Patience,
     crashed: Arc<AtomicBool>,
 }
 
@@ -90,6 +97,7 @@ impl Writer {
         Writer {
             crashed: fate.is_dead_flag(),
             line: Line::default(),
+            patience: Patience::default(),
             desk: Mutex::new(Desk {
                 connection,
                 names,
@@ -124,17 +132,33 @@ impl Writer {
         write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
         self.line.commit(rank, write, |group| {
-            let mut desk = lock(&self.desk);
-            desk.commit_group(group);
-            desk.mind_file(); // when everybody has been answered
+            let rest = self.patience.during(|| {
+                let mut desk = lock(&self.desk);
+                desk.commit_group(group);
+                desk.mind_file(); // when everybody has been answered
+                desk.rest()
+            });
+            if let Some(rest) = rest {
+                thread::sleep(rest);
+            }
         })
+    }
+
+    /// Waits until the transaction that is under way, if any, is over.
+    pub(super) fn await_commit(&self) {
+        drop(lock(&self.desk));
+    }
+
+    /// Waits so long for locks of other processes from now on; none: as usual.
+    pub(super) fn set_patience(&self, patience: Option<Duration>) {
+        self.patience.set(patience);
     }
 
     /// Runs something on the writing connection between two transactions.
     pub(crate) fn alone<R>(&self, act: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
         let desk = lock(&self.desk);
         desk.fate.alive()?;
-        Ok(act(&desk.connection)?)
+        Ok(self.patience.during(|| act(&desk.connection))?)
     }
 
     /// Makes sure that the room for a full disk is there.
@@ -366,6 +390,13 @@ impl Desk {
         if self.wal_pages >= self.wal_limit {
             let _ = checkpoint_wal(&self.connection);
         }
+    }
+
+    /// How long to leave the file to others, if there are any who may want it.
+    fn rest(&mut self) -> Option<Duration> {
+        let rest = self.epilogue.as_mut()?.rest()?;
+        let path = self.connection.path().map(|path| beside(Path::new(path), "-shm"))?;
+        others_have_open(&path).then_some(rest)
     }
 
     /// A small commit that settles what became of a failed one.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, Once};
 
 thread_local! {
@@ -12,6 +12,10 @@ thread_local! {
 
 /// Everything else that was logged, by all tests.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Whether it panics at each record, and how often it has. Only a process of its own lets it.
+static PANICS: AtomicBool = AtomicBool::new(false);
+static PANICKED: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether statements are listened to. Connections ask when they are opened.
 static LISTENS: AtomicBool = AtomicBool::new(false);
@@ -27,6 +31,10 @@ impl log::Log for Logger {
     }
 
     fn log(&self, record: &log::Record<'_>) {
+        if PANICS.load(Ordering::Acquire) {
+            PANICKED.fetch_add(1, Ordering::AcqRel);
+            panic!("nobody reads this log");
+        }
         let text = record.args().to_string();
         if record.target() == "perdura::sql" {
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -51,6 +59,19 @@ pub fn listen() {
 /// All lines that tests have made the library log since somebody began to listen.
 pub fn lines() -> Vec<String> {
     LINES.lock().unwrap().clone()
+}
+
+/// Panics at each record from now on.
+#[cfg(unix)]
+pub fn panic_always() {
+    listen();
+    PANICS.store(true, Ordering::Release);
+}
+
+/// How often it has panicked.
+#[cfg(unix)]
+pub fn panicked() -> usize {
+    PANICKED.load(Ordering::Acquire)
 }
 
 /// The statements that this thread runs meanwhile.

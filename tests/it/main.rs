@@ -15,6 +15,7 @@ mod corrupt;
 mod differences;
 mod disk;
 mod documents;
+mod endings;
 mod files;
 mod fixtures;
 #[cfg(unix)]
@@ -34,12 +35,15 @@ mod logger;
 mod looking;
 #[cfg(target_os = "linux")]
 mod loop_device;
+mod loops;
 mod mending;
 mod model_based;
 mod neighbours;
 mod order;
 #[cfg(feature = "rusqlite")]
 mod own_transaction;
+#[cfg(unix)]
+mod panics;
 #[cfg(all(feature = "trace", feature = "bundled"))]
 mod plans;
 #[cfg(target_os = "linux")]

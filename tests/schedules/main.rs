@@ -15,6 +15,8 @@ mod error;
 mod executor;
 #[path = "../../src/handler/mod.rs"]
 mod handler;
+#[path = "../../src/journal.rs"]
+mod journal;
 #[path = "../../src/lifecycle.rs"]
 mod lifecycle;
 #[path = "../../src/planted.rs"]

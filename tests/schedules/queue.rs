@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[path = "../../src/queue/attempts.rs"]
+pub mod attempts;
 #[path = "../../src/queue/core.rs"]
 pub mod core;
 #[path = "../../src/queue/dispatcher.rs"]
@@ -16,6 +18,8 @@ pub mod hub;
 pub mod pace;
 #[path = "../../src/queue/signal.rs"]
 pub mod signal;
+#[path = "../../src/queue/ticks.rs"]
+pub mod ticks;
 
 mod threads;
 mod wake_ups;

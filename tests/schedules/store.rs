@@ -134,6 +134,7 @@ pub mod tx {
         pub superseded: Vec<TaskId>,
         pub claims: Vec<Claimed>,
         pub more: bool,
+        pub ended: Vec<TaskId>,
         pub settled: Vec<(TaskId, u64)>,
         pub wal_pages: u32,
     }
@@ -166,6 +167,7 @@ pub trait Epilogue: Send {
     fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<()>;
     fn committed(&mut self, effects: Effects);
     fn rolled_back(&mut self, error: Option<&Error>);
+    fn rest(&mut self) -> Option<Duration>;
 }
 
 pub struct Direct {
@@ -336,6 +338,12 @@ impl Store {
         self.writer.alone(act)
     }
 
+    pub fn await_commit(&self) {
+        drop(lock(&self.writer.desk));
+    }
+
+    pub fn set_patience(&self, _: Option<Duration>) {}
+
     pub fn provide_reserve(&self) -> Result<(), Error> {
         Ok(())
     }
@@ -446,6 +454,7 @@ fn apply(tx: &Tx<'_>, id: TaskId, generation: Option<u64>, event: Event, now: Ti
     let waits = row.run_at.filter(|_| (row.standing.state, row.standing.hold) == (State::Queued, Hold::Time));
     tx.effect(|effects| {
         effects.changed = true;
+        effects.ended.extend(next.standing.state.is_finished().then_some(id));
         effects.ready += u64::from(is_ready && !was_ready);
         effects.due = effects.due.into_iter().chain(waits).min();
     });
@@ -523,8 +532,15 @@ pub fn recover(
     Ok(Recovered { epoch: table.epoch, ..Recovered::default() })
 }
 
-pub fn lift_known(_: &Tx<'_>, _: &Known, _: usize, _: Timestamp) -> Sql<usize> {
-    Ok(0)
+#[derive(Clone, Copy)]
+pub struct Lifting;
+
+impl Lifting {
+    pub const START: Lifting = Lifting;
+}
+
+pub fn lift_known(_: &Tx<'_>, _: &Known, _: Lifting, _: usize, _: Timestamp) -> Sql<Option<Lifting>> {
+    Ok(None)
 }
 
 // ---- What the schedules have no use for ----

@@ -97,7 +97,7 @@ impl Tested {
     /// Waits for the end of a task as a caller does, with no other help than the news of its change.
     fn wait(&self, id: TaskId) -> State {
         let look = || Ok::<_, Error>(Some(self.state(id)).filter(|state| state.is_finished()));
-        let seen = self.core().hub.await_that(None, || Duration::MAX, look);
+        let seen = self.core().hub.await_that(Some(id), None, || Duration::MAX, look);
         seen.unwrap().expect("it waits for ever")
     }
 
@@ -107,7 +107,7 @@ impl Tested {
             let seen = self.core().store.read(|table| Ok(wanted(&table.borrow().rows[&id.as_i64()])));
             seen.map(|seen| seen.then_some(()))
         };
-        self.core().hub.await_that(None, || Duration::MAX, look).unwrap();
+        self.core().hub.await_that(None, None, || Duration::MAX, look).unwrap();
     }
 
     fn rows(&self) -> Vec<store::Row> {

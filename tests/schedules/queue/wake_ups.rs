@@ -7,7 +7,7 @@ use crate::queue::hub::Doorbell;
 use crate::queue::signal::Signal;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{self, News, Receiver, Sender, next_of, thread, unbounded};
-use crate::task::Timestamp;
+use crate::task::{TaskId, Timestamp};
 use crate::timer::{self, Alarm, NextTick, Ticks};
 use crate::{StandingClock, explore};
 
@@ -17,12 +17,13 @@ const FOR_EVER: Duration = Duration::MAX;
 fn g04_everybody_who_waits_for_a_change_hears_of_it() {
     explore("signal", 3_000, || {
         let (signal, done) = (Arc::new(Signal::default()), Arc::new(AtomicUsize::new(0)));
-        let waiters: Vec<_> = [1, 2, 2]
+        let task = TaskId::from_i64(7);
+        let waiters: Vec<_> = [(1, None), (2, Some(task)), (2, Some(task)), (2, None)]
             .into_iter()
-            .map(|wanted| {
+            .map(|(wanted, task)| {
                 let (signal, done) = (signal.clone(), done.clone());
                 thread::spawn(move || {
-                    let mut listener = signal.listen();
+                    let mut listener = signal.listen(task);
                     while done.load(Ordering::SeqCst) < wanted {
                         listener.wait(FOR_EVER);
                     }
@@ -31,7 +32,7 @@ fn g04_everybody_who_waits_for_a_change_hears_of_it() {
             .collect();
         for _ in 0..2 {
             done.fetch_add(1, Ordering::SeqCst);
-            signal.tell();
+            signal.tell([TaskId::from_i64(6), task].into_iter());
         }
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
     });

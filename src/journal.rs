@@ -1,0 +1,51 @@
+//! What is told to the program's log.
+//!
+//! A logger is code of the program, and may panic: `eprintln!` does when nobody reads the other end any more. What it throws ends here,
+//! so it takes no thread and no lock of ours with it. Nothing is told while a lock is held, since a logger may use a queue itself.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::planted::planted;
+
+/// Tells the log something: a level, and what `format!` takes.
+macro_rules! tell {
+    ($level:ident, $($what:tt)+) => {
+        $crate::journal::guarded(|| log::log!(log::Level::$level, $($what)+))
+    };
+}
+pub(crate) use tell;
+
+/// Calls the logger, whatever it does.
+pub(crate) fn guarded(say: impl FnOnce()) {
+    if planted("g13-a-panic-of-the-logger-goes-on") {
+        return say();
+    }
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(say)) {
+        drop_quietly(payload);
+    }
+}
+
+/// Does something on a thread of ours; none if it panicked, which is told.
+pub(crate) fn survive<R>(what: &str, act: impl FnOnce() -> R) -> Option<R> {
+    let payload = match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(done) => return Some(done),
+        Err(payload) => payload,
+    };
+    tell!(Error, "{what} panicked ({}); please report it", panic_text(&*payload));
+    drop_quietly(payload);
+    None
+}
+
+/// What a panic says.
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a text")
+}
+
+/// Drops what a panic has thrown, which may panic itself: what that throws is left alone, since it could go on for ever.
+pub(crate) fn drop_quietly(payload: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(again);
+    }
+}

@@ -1,0 +1,71 @@
+//! How long a statement waits for a lock of another connection.
+//!
+//! SQLite's own way to wait asks ever more seldom, up to ten times a second. Beside a process that writes without pause it never asks in
+//! the moments between two commits, and so it starves. Here everybody asks each millisecond, and whoever leads for long leaves a moment
+//! (`Epilogue::rest`).
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::thread;
+
+/// How long a statement waits before it answers `Busy`, if nobody says otherwise.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often it asks.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The patience of a store's writer: it can be changed while somebody waits.
+#[derive(Debug, Clone)]
+pub(super) struct Patience(Arc<AtomicU32>);
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience(Arc::new(AtomicU32::new(pauses(TIMEOUT))))
+    }
+}
+
+thread_local! {
+    /// The patience of what this thread does now; none: the usual one.
+    static MINE: RefCell<Option<Patience>> = const { RefCell::new(None) };
+}
+
+impl Patience {
+    /// Waits so long from now on, whoever waits already included; none: as usual.
+    pub(super) fn set(&self, patience: Option<Duration>) {
+        self.0.store(pauses(patience.unwrap_or(TIMEOUT).min(TIMEOUT)), Ordering::Release);
+    }
+
+    /// Does something on this thread with this patience.
+    pub(super) fn during<R>(&self, act: impl FnOnce() -> R) -> R {
+        MINE.with_borrow_mut(|mine| {
+            if !mine.as_ref().is_some_and(|mine| Arc::ptr_eq(&mine.0, &self.0)) {
+                *mine = Some(self.clone());
+            }
+        });
+        act()
+    }
+}
+
+/// Makes a connection wait like this.
+pub(super) fn wait_for_locks(conn: &Connection) -> rusqlite::Result<()> {
+    conn.busy_handler(Some(goes_on))
+}
+
+/// Called by SQLite when it has met a lock for the n-th time (from 0): sleeps, and says whether to ask again.
+fn goes_on(met: i32) -> bool {
+    let most = MINE.with_borrow(|mine| mine.as_ref().map(|patience| patience.0.load(Ordering::Acquire)));
+    if u32::try_from(met).unwrap_or(u32::MAX) >= most.unwrap_or_else(|| pauses(TIMEOUT)) {
+        return false;
+    }
+    thread::sleep(PAUSE);
+    true
+}
+
+fn pauses(time: Duration) -> u32 {
+    u32::try_from(time.as_millis() / PAUSE.as_millis()).unwrap_or(u32::MAX)
+}
