@@ -72,6 +72,8 @@ CREATE INDEX perdura_waiting ON perdura_tasks (run_at_ms) WHERE state = 0 AND ho
 CREATE INDEX perdura_anchors ON perdura_tasks (anchor_ms) WHERE state = 0 AND hold = 1 AND anchor_ms IS NOT NULL;
 -- What waits for a handler that knows its name.
 CREATE INDEX perdura_unknown ON perdura_tasks (name_id, task_id) WHERE state = 0 AND hold = 2;
+-- Whatever waits, by its id: for lists.
+CREATE INDEX perdura_held ON perdura_tasks (task_id) WHERE state = 0 AND hold > 0;
 -- What must be cancelled if nobody claims it in time.
 CREATE INDEX perdura_expiring ON perdura_tasks (expires_at_ms) WHERE state = 0 AND expires_at_ms IS NOT NULL;
 -- What a thread executes: all that recovery has to look at.
@@ -93,6 +95,8 @@ CREATE TABLE perdura_args (
     tag           TEXT,                -- the user's own mark
     replay_of     INTEGER              -- the dead letter that it was made from
 ) STRICT;
+-- Tasks and dead letters by their tag.
+CREATE INDEX perdura_tags ON perdura_args (tag) WHERE tag IS NOT NULL;
 
 -- The newest error of each task that has one.
 CREATE TABLE perdura_errors (

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use super::Queue;
 use crate::error::Error;
-use crate::store;
-use crate::task::{DeadLetter, Filter, TaskId};
+use crate::store::{self, Among, Search};
+use crate::task::{DEFAULT_PAGE, DeadLetter, Filter, TaskId};
 
 /// Tasks that ended `FAILED` or `LOST` and were moved out of the way, with their args, errors and attempts. Made by
 /// [`Queue::dead_letters`].
@@ -31,7 +31,8 @@ impl DeadLetters<'_> {
     /// # Errors
     /// If the file cannot be read.
     pub fn list(&self, filter: Filter) -> Result<Vec<DeadLetter>, Error> {
-        self.queue.store().read(|conn| store::letters(conn, &filter))
+        let search = Search::new(&filter, Among::Letters, filter.order());
+        self.queue.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::get_letter)
     }
 
     /// One letter, by the id that it had as a task.
@@ -71,6 +72,6 @@ impl DeadLetters<'_> {
     /// # Errors
     /// If the file cannot be written.
     pub fn purge(&self, moved_before: SystemTime) -> Result<usize, Error> {
-        self.queue.handle.core.purge_letters(moved_before.into())
+        self.queue.handle.core.purge_letters(moved_before.into(), || true)
     }
 }

@@ -21,13 +21,27 @@ pub struct Explanation {
     pub executes_here: bool,
     /// What keeps this process from executing although it has handlers; see [`Queue::obstacle`].
     pub obstacle: Option<String>,
-    /// Ready tasks of its queue that come before it.
+    /// Ready tasks of its queue that come before it, counted up to 10,001: that many means that there are more than 10,000.
     pub before_it: u64,
+}
+
+impl Explanation {
+    /// So many tasks are counted that come before it: a longer queue would take longer than who asks wants to wait.
+    const COUNTED: u64 = 10_000;
+
+    fn before(&self) -> String {
+        match self.before_it {
+            1 => "1 task of its queue comes before it".to_owned(),
+            n if n > Explanation::COUNTED => "more than 10,000 tasks of its queue come before it".to_owned(),
+            n => format!("{n} tasks of its queue come before it"),
+        }
+    }
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Explanation { task, paused, unserved, executes_here, obstacle, before_it } = self;
+        let Explanation { task, paused, unserved, executes_here, obstacle, .. } = self;
+        let before = self.before();
         let id = task.task_id;
         match task.state {
             State::Running => {
@@ -56,13 +70,10 @@ impl fmt::Display for Explanation {
                     Hold::Ready if *unserved => {
                         write!(f, "ready, but the program that executes leaves its queue {:?} to others", task.queue)
                     }
-                    Hold::Ready if *executes_here => write!(f, "ready: {before_it} tasks of its queue come before it"),
+                    Hold::Ready if *executes_here => write!(f, "ready: {before}"),
                     Hold::Ready => match obstacle {
                         Some(why) => write!(f, "ready, but this process cannot execute: {why}"),
-                        None => write!(
-                            f,
-                            "ready: {before_it} tasks of its queue come before it; this process does not execute tasks from the file"
-                        ),
+                        None => write!(f, "ready: {before}; this process does not execute tasks from the file"),
                     },
                 }
             }
@@ -89,9 +100,8 @@ impl Queue {
         let obstacle = self.obstacle().map(|why| why.to_string());
         self.store().read(|conn| {
             let task = store::record(conn, id)?;
-            let counts = store::counts(conn)?.queues.get(&task.queue).copied().unwrap_or_default();
-            let (paused, unserved) = (counts.paused, counts.unserved);
-            let before_it = store::ready_before(conn, id)?;
+            let (paused, unserved) = store::queue_flags(conn, &task.queue)?;
+            let before_it = store::ready_before(conn, id, Explanation::COUNTED + 1)?;
             Ok(Explanation { task, paused, unserved, executes_here, obstacle, before_it })
         })
     }

@@ -9,9 +9,9 @@ use super::core::Core;
 use super::steady::Steady;
 use crate::error::{Error, ErrorKind};
 use crate::journal::{survive, tell};
-use crate::store::{self, Ages, Background};
+use crate::store::{self, Ages, Background, Sql, Tx};
 use crate::sync::thread;
-use crate::task::TaskId;
+use crate::task::{TaskId, Timestamp};
 
 /// So long after a commit, what is in the WAL is checkpointed, however little it is.
 const QUIET: Duration = Duration::from_secs(1);
@@ -27,8 +27,12 @@ const FEW_PAGES: u32 = 256;
 const BREATH: Duration = Duration::from_millis(2);
 /// Slices of free pages after which the WAL is checkpointed: each may add 1 MiB to it.
 const SLICES: u32 = 4;
-/// Tasks looked at in one transaction: bounds how long others wait for the writer.
+/// Tasks that one look reads: bounds the age of its snapshot.
+const SLICE: usize = 10_000;
+/// Tasks ended in one transaction: bounds how long others wait for the writer.
 const CHUNK: usize = 500;
+/// A transaction that has written for so long leaves the rest to the next one: large tasks take longer than small ones.
+const TURN: Duration = Duration::from_millis(20);
 
 /// The chores and what they remember.
 pub(crate) struct Housekeeping {
@@ -127,9 +131,10 @@ impl Housekeeping {
             delete_before: config.retention.map(|age| now.before(age)),
             bury_before: config.dead_letter_after.map(|age| now.before(age)),
         };
-        let mut ended = core.purge(ages)?;
+        let goes_on = || !core.hub.is_stopping();
+        let mut ended = core.purge(ages, goes_on)?;
         if let Some(age) = config.dead_letter_retention {
-            ended += core.purge_letters(now.before(age))?;
+            ended += core.purge_letters(now.before(age), goes_on)?;
         }
         self.return_free_pages()?;
         Ok(ended)
@@ -150,26 +155,64 @@ impl Housekeeping {
 }
 
 impl Core {
-    /// Ends what is older than `ages`, in chunks.
-    pub(super) fn purge(&self, ages: Ages) -> Result<usize, Error> {
-        let (now, mut ended, mut next) = (self.now(), 0, Some(TaskId::from_i64(i64::MIN)));
-        while let Some(after) = next.filter(|_| !self.hub.is_stopping()) {
-            let (chunk, more) = self.write(move |tx| store::purge(tx, ages, after, CHUNK, now))?;
-            ended += chunk;
+    /// Ends what is older than `ages`, as long as it is to go on. It searches on a reading connection, slice by slice.
+    pub(super) fn purge(&self, ages: Ages, goes_on: impl Fn() -> bool) -> Result<usize, Error> {
+        let now = self.now();
+        let (mut ended, mut next) = (0, Some(TaskId::from_i64(i64::MIN)));
+        while let Some(after) = next.filter(|_| goes_on()) {
+            let (found, more) = self.store.read(|conn| store::old(conn, ages, after, SLICE, now))?;
+            ended += self.in_chunks(&found, &goes_on, move |tx, ids, enough| {
+                store::purge(tx, ages, ids, now, enough)
+            })?;
             next = more;
         }
         Ok(ended)
     }
 
-    /// Deletes dead letters that were moved before a time, in chunks.
-    pub(super) fn purge_letters(&self, moved_before: crate::task::Timestamp) -> Result<usize, Error> {
+    /// Deletes dead letters that were moved before a time, as long as it is to go on.
+    pub(super) fn purge_letters(
+        &self,
+        moved_before: Timestamp,
+        goes_on: impl Fn() -> bool,
+    ) -> Result<usize, Error> {
+        let (mut ended, mut after) = (0, (i64::MIN, i64::MIN));
+        while goes_on() {
+            let found = self.store.read(|conn| store::old_letters(conn, moved_before, after, SLICE))?;
+            let Some(last) = found.last() else { break };
+            after = *last;
+            let ids: Vec<i64> = found.iter().map(|(_, id)| *id).collect();
+            ended += self.in_chunks(&ids, &goes_on, move |tx, ids, enough| {
+                store::purge_letters(tx, moved_before, ids, enough)
+            })?;
+        }
+        Ok(ended)
+    }
+
+    /// Ends what was found, each chunk in a transaction of its own; says how many that were.
+    fn in_chunks<T: Copy + Send + 'static>(
+        &self,
+        mut found: &[T],
+        goes_on: &impl Fn() -> bool,
+        end: impl Fn(&Tx<'_>, &[T], &dyn Fn() -> bool) -> Sql<(usize, usize)> + Copy + Send + 'static,
+    ) -> Result<usize, Error> {
         let mut ended = 0;
-        loop {
-            let chunk = self.write(move |tx| store::purge_letters(tx, moved_before, CHUNK))?;
-            ended += chunk;
-            if chunk < CHUNK || self.hub.is_stopping() {
-                return Ok(ended);
-            }
+        while !found.is_empty() && goes_on() {
+            let (chunk, enough) = (found[..found.len().min(CHUNK)].to_vec(), self.enough());
+            let (some, done) = self.write(move |tx| end(tx, &chunk, &enough))?;
+            ended += some;
+            found = &found[done..];
+        }
+        Ok(ended)
+    }
+
+    /// Says when a transaction has written for so long that others should get their turn.
+    pub(super) fn enough(&self) -> impl Fn() -> bool + Send + 'static {
+        let (hub, began) = (self.hub.clone(), std::cell::Cell::new(None));
+        move || {
+            let now = hub.monotonic();
+            let since = began.get().unwrap_or(now);
+            began.set(Some(since));
+            now.saturating_sub(since) > TURN
         }
     }
 }
@@ -182,7 +225,7 @@ mod tests {
     use crate::Queue;
     use crate::clock::Clock;
     use crate::handler::Context;
-    use crate::task::{Task, Timestamp};
+    use crate::task::Task;
 
     /// What the wall clock says, and the time since the test began.
     #[derive(Clone)]

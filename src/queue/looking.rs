@@ -7,7 +7,7 @@ use super::Queue;
 use crate::config::MAX_ATTEMPTS_RANGE;
 use crate::error::Error;
 use crate::retry::{RetryPolicy, draw};
-use crate::store;
+use crate::store::{self, Among, Order, Search};
 use crate::task::{Failures, Filter, Output, Rollup, State, TaskId, Timestamp};
 
 /// How many failures are looked at, unless the filter says.
@@ -20,10 +20,14 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn count(&self, filter: Filter) -> Result<u64, Error> {
-        self.store().read(|conn| match store::count_from(&store::counts(conn)?, &filter) {
-            Some(count) => Ok(count),
-            None => store::count(conn, &filter),
-        })
+        if let Some(count) =
+            self.store().read(|conn| Ok(store::count_from(&store::counts(conn)?, &filter)))?
+        {
+            return Ok(count);
+        }
+        let search = Search::new(&filter, Among::Tasks, Order::OldestFirst);
+        let found = self.store().search(search, filter.limit.unwrap_or(usize::MAX), |_, _| Ok(()))?;
+        Ok(found.len() as u64)
     }
 
     /// What an attempt has written with [`Context::write_output`](crate::Context::write_output), a part for each stream that it has
@@ -85,7 +89,11 @@ impl Queue {
     pub fn failures(&self, filter: Filter) -> Result<Failures, Error> {
         let limit = filter.limit.unwrap_or(FAILURES);
         let filter = filter.or_states(&[State::Failed, State::Lost]);
-        self.store().read(|conn| store::failures(conn, &filter, limit))
+        let search = Search::new(&filter, Among::Tasks, Order::NewestFirst);
+        let mut found = self.store().search(search, limit.saturating_add(1), |_, id| Ok(id))?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        self.store().read(|conn| store::failures(conn, &found, more))
     }
 
     /// The waits of a task after each failure, by its own backoff or this queue's configuration, jitter included.

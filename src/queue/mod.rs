@@ -41,15 +41,15 @@ pub(crate) use step::{Ran, Remains, Stepper};
 use crate::error::{EnqueueToken, Error, ErrorKind, Outcome};
 use crate::handler::{Context, from_json, in_handler, to_json};
 use crate::planted::planted;
-use crate::store::{self, Ages, CheckReport, Sql, Store, Tx, Verb};
+use crate::store::{self, Ages, Among, CheckReport, Search, Sql, Store, Tx, Verb};
 use crate::sync::atomic::{AtomicI64, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::task::{
-    Attempt, Bulk, Counts, Enqueued, Filter, NOT_KEPT, NewTask, Options, QueueCounts, State, Task, TaskId,
-    TaskRecord, Timestamp,
+    Attempt, Bulk, Counts, DEFAULT_PAGE, Enqueued, Filter, NOT_KEPT, NewTask, Options, QueueCounts, State,
+    Task, TaskId, TaskRecord,
 };
 
-/// Tasks that one transaction of a bulk verb looks at: each chunk is atomic, and others get their turn in between.
+/// Tasks that one transaction of a bulk verb changes at most: each chunk is atomic, and others get their turn in between.
 const BULK_CHUNK: usize = 500;
 
 /// How soon a waiting caller looks again when another process executes.
@@ -272,7 +272,8 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn tasks(&self, filter: Filter) -> Result<Vec<TaskRecord>, Error> {
-        self.store().read(|conn| store::tasks(conn, &filter))
+        let search = Search::new(&filter, Among::Tasks, filter.order());
+        self.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::record)
     }
 
     /// How many tasks each queue has in each state. Never scans: the writes keep the counters.
@@ -520,7 +521,8 @@ impl Queue {
     /// # Errors
     /// If the file cannot be written; what was deleted before stays so.
     pub fn purge(&self, finished_before: SystemTime) -> Result<usize, Error> {
-        self.handle.core.purge(Ages { delete_before: Some(finished_before.into()), bury_before: None })
+        let ages = Ages { delete_before: Some(finished_before.into()), bury_before: None };
+        self.handle.core.purge(ages, || true)
     }
 
     /// Moves all `FAILED` and `LOST` tasks that the filter means to the dead letters.
@@ -563,21 +565,27 @@ impl Queue {
         self.handle.core.write(move |tx| store::apply_one(tx, verb, id, now))
     }
 
+    /// Searches on a reading connection, slice by slice, and writes only where it has found something.
     fn apply_to_all(&self, verb: Verb, filter: Filter) -> Result<Bulk, Error> {
+        let (core, store) = (&self.handle.core, self.store());
+        store.may_write()?;
         let filter = Arc::new(filter.or_states(verb.default_states()));
-        let mut left = filter.limit.unwrap_or(usize::MAX);
-        let (mut all, mut after) = (Bulk::default(), None);
-        while left > 0 {
-            let (filter, now, limit): (_, Timestamp, _) =
-                (filter.clone(), self.handle.core.now(), left.min(BULK_CHUNK));
-            let (chunk, more) =
-                self.handle.core.write(move |tx| store::apply_all(tx, verb, &filter, after, limit, now))?;
-            all.changed += chunk.changed;
-            all.skipped += chunk.skipped;
-            left -= limit;
-            after = more;
-            if after.is_none() {
-                break;
+        let mut left = filter.limit.map_or(u64::MAX, |limit| limit as u64);
+        let mut search = store.read(|conn| Search::of_now(conn, &filter))?;
+        let mut all = Bulk::default();
+        while left > 0 && !search.is_over() {
+            let found = store.read(|conn| search.step(conn, usize::MAX))?;
+            let mut rest = &found[..];
+            while left > 0 && !rest.is_empty() {
+                let length = rest.len().min(BULK_CHUNK).min(usize::try_from(left).unwrap_or(usize::MAX));
+                let (ids, filter, now) = (rest[..length].to_vec(), filter.clone(), core.now());
+                let enough = core.enough();
+                let write = move |tx: &Tx<'_>| store::apply_all(tx, verb, &filter, &ids, now, &enough);
+                let (chunk, done) = core.write(write)?;
+                all.changed += chunk.changed;
+                all.skipped += chunk.skipped;
+                left -= chunk.changed;
+                rest = &rest[done..];
             }
         }
         Ok(all)

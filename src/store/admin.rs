@@ -2,8 +2,8 @@
 
 use super::fault::{Fault, Sql};
 use super::letters::bury;
-use super::read::{Order, ids};
 use super::row::{HotRow, clear_error, write_error};
+use super::search::{Among, Check};
 use super::suspects::take_turn_back;
 use super::tx::Tx;
 use crate::error::{Error, ErrorKind};
@@ -185,19 +185,27 @@ pub(super) fn remove_row(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
     Ok(())
 }
 
-/// Does it to the next `limit` tasks that a filter means, beyond `after`; answers with the last of them while there may be more.
+/// Does it to those of these tasks that the filter (still) means, until it is `enough`; its text is not compared again. Answers with how
+/// many it has come to, too.
 pub(crate) fn apply_all(
     tx: &Tx<'_>,
     verb: Verb,
     filter: &Filter,
-    after: Option<TaskId>,
-    limit: usize,
+    ids: &[TaskId],
     now: Timestamp,
-) -> Sql<(Bulk, Option<TaskId>)> {
-    let found = ids(tx.conn, filter, Order::OldestFirst, after, limit)?;
+    enough: &dyn Fn() -> bool,
+) -> Sql<(Bulk, usize)> {
     let mut bulk = Bulk::default();
-    for id in &found {
-        match apply_one(tx, verb, *id, now) {
+    let filter = Filter { text: None, ..filter.clone() };
+    let Some(check) = Check::new(tx.conn, &filter, Among::Tasks)? else { return Ok((bulk, ids.len())) };
+    for (n, id) in ids.iter().enumerate() {
+        if n > 0 && enough() {
+            return Ok((bulk, n));
+        }
+        if !check.is_meant(tx.conn, id.as_i64())? {
+            continue;
+        }
+        match tx.whole(|| apply_one(tx, verb, *id, now)) {
             Ok(()) => bulk.changed += 1,
             Err(Fault::Told(e)) if matches!(e.kind(), ErrorKind::WrongState | ErrorKind::Conflict) => {
                 bulk.skipped += 1
@@ -206,8 +214,7 @@ pub(crate) fn apply_all(
             Err(fault) => return Err(fault),
         }
     }
-    let more = if found.len() == limit { found.last().copied() } else { None };
-    Ok((bulk, more))
+    Ok((bulk, ids.len()))
 }
 
 /// Pauses or resumes a queue, durably; one that the file has not met yet too.

@@ -7,12 +7,10 @@ use rusqlite::{Connection, OptionalExtension};
 use super::admin::{remove_cold, remove_row, take_key};
 use super::enqueue::out_of_ids;
 use super::fault::Sql;
-use super::names::{find_queue, find_task_name};
-use super::read::id_list;
 use super::row::{HotRow, state_at};
 use super::tx::Tx;
 use crate::error::{Error, ErrorKind};
-use crate::task::{DEFAULT_PAGE, DeadLetter, Filter, Hold, State, TaskId, Timestamp};
+use crate::task::{DeadLetter, Hold, State, TaskId, Timestamp};
 
 /// Moves a task to the dead letters. The rules have allowed it.
 pub(super) fn bury(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<()> {
@@ -84,68 +82,48 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
     Ok(new)
 }
 
-/// Deletes up to `limit` letters that were moved before a time; says how many.
-pub(crate) fn purge_letters(tx: &Tx<'_>, moved_before: Timestamp, limit: usize) -> Sql<usize> {
-    let sql = "SELECT task_id FROM perdura_dead_letters WHERE moved_at_ms < ?1 ORDER BY moved_at_ms LIMIT ?2";
-    let found = tx.numbers(sql, (moved_before.as_millis(), i64::try_from(limit).unwrap_or(i64::MAX)))?;
-    for id in &found {
-        tx.change_one("DELETE FROM perdura_dead_letters WHERE task_id = ?1", [id])?;
-        remove_cold(tx, TaskId::from_i64(*id))?;
-    }
-    Ok(found.len())
-}
-
-/// The letters that a filter means; the parameters are those of `read::find`, in another order.
-macro_rules! find {
-    ($order:literal) => {
-        concat!(
-            "SELECT d.task_id FROM perdura_dead_letters d
-             LEFT JOIN perdura_errors e ON e.task_id = d.task_id LEFT JOIN perdura_args a ON a.task_id = d.task_id
-             JOIN perdura_task_names n USING (name_id)
-             WHERE d.task_id > ?1 AND d.task_id < ?11 AND (?2 IS NULL OR d.name_id = ?2) AND (?3 IS NULL OR d.queue_id = ?3)
-               AND (1 << d.state) & ?4 <> 0 AND (?5 IS NULL OR d.created_at_ms < ?5) AND (?6 IS NULL OR d.finished_at_ms < ?6)
-               AND (?7 IS NULL OR a.tag = ?7) AND (?10 IS NULL OR d.task_id IN (SELECT value FROM json_each(?10)))
-               AND (?8 IS NULL OR e.error_type = ?8 OR substr(e.error_type, -length(?8) - 2) = '::' || ?8)
-               AND (?12 IS NULL OR instr(lower(n.task_name), ?12) OR instr(lower(a.tag), ?12) OR instr(lower(a.args), ?12)
-                    OR instr(lower(e.error_type), ?12) OR instr(lower(e.error_message), ?12))
-             ORDER BY d.task_id ",
-            $order,
-            " LIMIT ?9"
-        )
-    };
-}
-
-/// A page of letters.
-pub(crate) fn letters(conn: &Connection, filter: &Filter) -> Sql<Vec<DeadLetter>> {
-    let name_id = match &filter.task_name {
-        Some(name) => find_task_name(conn, name)?.or(Some(-1)),
-        None => None,
-    };
-    let queue_id = match &filter.queue {
-        Some(queue) => find_queue(conn, queue)?.or(Some(-1)),
-        None => None,
-    };
-    let sql = if filter.newest_first { find!("DESC") } else { find!("ASC") };
-    let mut statement = conn.prepare_cached(sql)?;
-    let rows = statement.query_map(
-        rusqlite::params![
-            filter.after.map_or(i64::MIN, TaskId::as_i64),
-            name_id,
-            queue_id,
-            filter.state_mask(),
-            filter.created_before.map(Timestamp::as_millis),
-            filter.finished_before.map(Timestamp::as_millis),
-            filter.tag,
-            filter.error_type,
-            i64::try_from(filter.limit.unwrap_or(DEFAULT_PAGE)).unwrap_or(i64::MAX),
-            id_list(filter),
-            filter.before.map_or(i64::MAX, TaskId::as_i64),
-            filter.text,
-        ],
-        |row| row.get(0),
+/// Letters that were moved before a time, the oldest first, beyond `after` (when it was moved, and its id): at most `limit`.
+pub(crate) fn old_letters(
+    conn: &Connection,
+    moved_before: Timestamp,
+    after: (i64, i64),
+    limit: usize,
+) -> Sql<Vec<(i64, i64)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT moved_at_ms, task_id FROM perdura_dead_letters INDEXED BY perdura_letters_by_age
+         WHERE (moved_at_ms, task_id) > (?1, ?2) AND moved_at_ms < ?3 ORDER BY moved_at_ms, task_id LIMIT ?4",
     )?;
-    let found: Vec<i64> = rows.collect::<rusqlite::Result<_>>()?;
-    found.into_iter().map(|id| get_letter(conn, TaskId::from_i64(id))).collect()
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map((after.0, after.1, moved_before.as_millis(), limit), |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Deletes those of these letters that were moved before a time, until it is `enough`. Answers with how many that were, and with how
+/// many it has come to.
+pub(crate) fn purge_letters(
+    tx: &Tx<'_>,
+    moved_before: Timestamp,
+    letters: &[i64],
+    enough: &dyn Fn() -> bool,
+) -> Sql<(usize, usize)> {
+    let mut deleted = 0;
+    for (n, id) in letters.iter().enumerate() {
+        if n > 0 && enough() {
+            return Ok((deleted, n));
+        }
+        let sql = "DELETE FROM perdura_dead_letters WHERE task_id = ?1 AND moved_at_ms < ?2";
+        let delete = || match tx.run(sql, (id, moved_before.as_millis()))? {
+            0 => Ok(0), // somebody else was faster
+            n => remove_cold(tx, TaskId::from_i64(*id)).map(|()| n),
+        };
+        match tx.whole(delete) {
+            Err(fault) if fault.is_damage() => {}
+            n => deleted += n?,
+        }
+    }
+    Ok((deleted, letters.len()))
 }
 
 /// One letter.

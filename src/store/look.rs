@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::Sql;
-use super::read::{Order, ids};
+use super::names::queue_name;
+use super::ready::{Priorities, ReadyQueues};
 use crate::task::{
     Counts, FailureGroup, Failures, Filter, Output, OutputStream, State, TaskId, Timestamp, mask,
 };
@@ -36,26 +37,24 @@ pub(crate) fn output(conn: &Connection, id: TaskId, generation: Option<u64>) -> 
 /// Since when the oldest ready task of each queue that has one could run. It looks at the oldest id of each priority, and leaves out
 /// those of which that is not known: they were retried by hand or handed back.
 pub(crate) fn ready_since(conn: &Connection) -> Sql<Vec<(String, Timestamp)>> {
-    let mut queues = conn.prepare_cached("SELECT queue_id, queue FROM perdura_queues ORDER BY queue")?;
-    let queues = queues
-        .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let mut next = conn.prepare_cached(
-        "SELECT priority, CASE generation WHEN 0 THEN COALESCE(run_at_ms, created_at_ms) ELSE run_at_ms END FROM perdura_tasks
-         WHERE queue_id = ?1 AND state = 0 AND hold = 0 AND priority < ?2
-         ORDER BY priority DESC, task_id LIMIT 1",
+    let mut queues = ReadyQueues::new(conn)?;
+    let mut priorities = Priorities::new(conn)?;
+    let mut first = conn.prepare_cached(
+        "SELECT CASE generation WHEN 0 THEN COALESCE(run_at_ms, created_at_ms) ELSE run_at_ms END
+         FROM perdura_tasks INDEXED BY perdura_ready
+         WHERE state = 0 AND hold = 0 AND queue_id = ?1 AND priority = ?2 ORDER BY task_id LIMIT 1",
     )?;
     let mut all = Vec::new();
-    for (queue_id, queue) in queues {
+    while let Some(queue_id) = queues.next()? {
         let (mut below, mut oldest) = (i64::MAX, None);
         for _ in 0..PRIORITIES {
-            let found =
-                next.query_row((queue_id, below), |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)));
-            let Some((priority, since)) = found.optional()? else { break };
+            let Some(priority) = priorities.below(queue_id, below)? else { break };
             below = priority;
+            let since: Option<i64> = first.query_row((queue_id, priority), |row| row.get(0))?;
             oldest = oldest.into_iter().chain(since).min();
         }
-        all.extend(oldest.map(|ms| (queue, Timestamp::from_millis(ms))));
+        let Some(ms) = oldest else { continue };
+        all.extend(queue_name(conn, queue_id)?.map(|queue| (queue, Timestamp::from_millis(ms))));
     }
     Ok(all)
 }
@@ -73,20 +72,22 @@ pub(crate) fn count_from(counts: &Counts, filter: &Filter) -> Option<u64> {
     Some(counters.fold(0, u64::saturating_add))
 }
 
-/// The newest `limit` tasks that ended badly and that a filter means, by what went wrong.
-pub(crate) fn failures(conn: &Connection, filter: &Filter, limit: usize) -> Sql<Failures> {
-    let mut found = ids(conn, filter, Order::NewestFirst, None, limit.saturating_add(1))?;
-    let more = found.len() > limit;
-    found.truncate(limit);
+/// Tasks that ended badly, by what went wrong; `more` says whether there are others.
+pub(crate) fn failures(conn: &Connection, found: &[TaskId], more: bool) -> Sql<Failures> {
     let mut statement = conn.prepare_cached(
         "SELECT n.task_name, COALESCE(e.error_type, ''), COALESCE(e.error_message, ''), t.finished_at_ms
          FROM perdura_tasks t JOIN perdura_task_names n USING (name_id) LEFT JOIN perdura_errors e USING (task_id)
          WHERE t.task_id = ?1",
     )?;
     let mut groups = std::collections::HashMap::<(String, String, String), FailureGroup>::new();
-    for id in &found {
-        let (task_name, error_type, message, ended): (String, String, String, Option<i64>) = statement
-            .query_row([id.as_i64()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let mut looked_at = 0;
+    for id in found {
+        let row = statement
+            .query_row([id.as_i64()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .optional()?;
+        let Some((task_name, error_type, message, ended)) = row else { continue }; // it was deleted meanwhile
+        let (task_name, error_type, message): (String, String, String) = (task_name, error_type, message);
+        looked_at += 1;
         let message = mask(&message);
         let key = (task_name.clone(), error_type.clone(), message.clone());
         let group = groups.entry(key).or_insert_with(|| FailureGroup {
@@ -95,7 +96,7 @@ pub(crate) fn failures(conn: &Connection, filter: &Filter, limit: usize) -> Sql<
             message,
             count: 0,
             newest: *id,
-            newest_at: ended.map(Timestamp::from_millis),
+            newest_at: Option::<i64>::map(ended, Timestamp::from_millis),
             ids: Vec::new(),
         });
         group.count += 1;
@@ -103,5 +104,5 @@ pub(crate) fn failures(conn: &Connection, filter: &Filter, limit: usize) -> Sql<
     }
     let mut groups: Vec<_> = groups.into_values().collect();
     groups.sort_by_key(|group| (std::cmp::Reverse(group.count), std::cmp::Reverse(group.newest)));
-    Ok(Failures { groups, looked_at: found.len() as u64, more })
+    Ok(Failures { groups, looked_at, more })
 }

@@ -33,11 +33,13 @@ mod purge;
 mod quarantine;
 mod read;
 mod readers;
+mod ready;
 mod recover;
 mod reserve;
 mod rollups;
 mod row;
 mod schema;
+mod search;
 mod settle;
 mod sidecar;
 mod suspects;
@@ -56,6 +58,7 @@ use rusqlite::Connection;
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
 use crate::journal::tell;
+use crate::task::TaskId;
 
 pub(crate) use admin::{Verb, apply_all, apply_one, set_paused};
 pub(crate) use backup::backup;
@@ -70,7 +73,7 @@ pub(crate) use group::Rank;
 pub(crate) use identity::FileKey;
 use identity::Identity;
 pub use inspect::{FileReport, PragmaReport};
-pub(crate) use letters::{get_letter, letters, purge_letters, replay};
+pub(crate) use letters::{get_letter, old_letters, purge_letters, replay};
 pub(crate) use look::{count_from, failures, output, ready_since};
 use mounts::Mounts;
 pub(crate) use names::Names;
@@ -78,14 +81,13 @@ use open::Manner;
 pub(crate) use owner::check_epoch;
 pub(crate) use process::Process;
 pub(crate) use promote::{clock_jumped, is_due, next_due, promote};
-pub(crate) use purge::{Ages, purge};
+pub(crate) use purge::{Ages, old, purge};
 pub(crate) use read::Flags;
-pub(crate) use read::{
-    args, attempts, checkpoint, count, counts, flags, ready_before, record, result, tasks,
-};
+pub(crate) use read::{args, attempts, checkpoint, counts, flags, queue_flags, ready_before, record, result};
 use readers::Readers;
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use rollups::rollups;
+pub(crate) use search::{Among, Order, Search};
 pub(crate) use settle::{SettleRules, fall_silent, save_checkpoint, save_news, settle};
 pub(crate) use sidecar::{Notes, OwnerLock, StartNote};
 pub(crate) use temporary::TemporaryFolder;
@@ -229,7 +231,30 @@ impl Store {
         self.writer.write(rank, write)
     }
 
-    fn may_write(&self) -> Result<(), Error> {
+    /// What `look` sees of the first `limit` that a search finds, each slice of it on a snapshot of its own.
+    ///
+    /// # Errors
+    /// Those of `look`, and those of getting a connection.
+    pub(crate) fn search<R>(
+        &self,
+        mut search: Search,
+        limit: usize,
+        look: impl Fn(&Connection, TaskId) -> Sql<R>,
+    ) -> Result<Vec<R>, Error> {
+        let mut all = Vec::new();
+        while all.len() < limit && !search.is_over() {
+            let slice = self.read(|conn| {
+                let found = search.step(conn, limit - all.len())?;
+                found.into_iter().map(|id| look(conn, id)).collect::<Sql<Vec<R>>>()
+            })?;
+            all.extend(slice);
+        }
+        Ok(all)
+    }
+
+    /// # Errors
+    /// `ReadOnly` if the file is only looked at.
+    pub(crate) fn may_write(&self) -> Result<(), Error> {
         if self.manner == Manner::Writes {
             return Ok(());
         }

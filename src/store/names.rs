@@ -100,3 +100,9 @@ pub(super) fn find_task_name(conn: &Connection, task_name: &str) -> Sql<Option<i
     let mut statement = conn.prepare_cached("SELECT name_id FROM perdura_task_names WHERE task_name = ?1")?;
     Ok(statement.query_row([task_name], |row| row.get(0)).optional()?)
 }
+
+/// The name of a queue's number, if the file has it.
+pub(super) fn queue_name(conn: &Connection, queue_id: i64) -> Sql<Option<String>> {
+    let mut statement = conn.prepare_cached("SELECT queue FROM perdura_queues WHERE queue_id = ?1")?;
+    Ok(statement.query_row([queue_id], |row| row.get(0)).optional()?)
+}

@@ -1,12 +1,15 @@
 //! What age does: finished tasks are deleted, failed ones become dead letters.
 //!
 //! Ids rise with the time of enqueue, and nothing finishes before it was enqueued. So a pass walks the ids from the lowest, and
-//! stops at the first chunk that is too young; no index is kept for it, and the hot path pays nothing.
+//! stops at the first slice that is too young; no index is kept for it, and the hot path pays nothing. It looks on a reading connection,
+//! and writes only where it has found something.
+
+use rusqlite::Connection;
 
 use super::admin::remove;
 use super::fault::Sql;
 use super::letters::bury;
-use super::quarantine::indexed;
+use super::row::HotRow;
 use super::tx::Tx;
 use crate::lifecycle::{Event, next};
 use crate::planted::planted;
@@ -21,55 +24,91 @@ pub(crate) struct Ages {
     pub bury_before: Option<Timestamp>,
 }
 
-/// One chunk of a pass over the ids beyond `after`: how many tasks it ended, and where to go on, if anywhere.
-pub(crate) fn purge(
-    tx: &Tx<'_>,
+impl Ages {
+    /// How old a task in this state has to be; none: it stays.
+    fn of(self, state: State) -> Option<Timestamp> {
+        match state {
+            State::Succeeded | State::Cancelled => self.delete_before,
+            State::Failed | State::Lost => self.bury_before,
+            State::Queued if planted("g04-waiting-tasks-purged") => self.delete_before,
+            State::Queued | State::Running => None,
+        }
+    }
+}
+
+/// One slice of a pass over the ids beyond `after`, of `limit` rows: the tasks that are old enough, and where to go on, if anywhere.
+pub(crate) fn old(
+    conn: &Connection,
     ages: Ages,
     after: TaskId,
     limit: usize,
     now: Timestamp,
-) -> Sql<(usize, Option<TaskId>)> {
+) -> Sql<(Vec<TaskId>, Option<TaskId>)> {
     let youngest = ages.delete_before.into_iter().chain(ages.bury_before).max();
-    let Some(youngest) = youngest else { return Ok((0, None)) };
-    let mut statement = tx.conn.prepare_cached(
-        "SELECT task_id, state, created_at_ms, finished_at_ms FROM perdura_tasks WHERE task_id > ?1 ORDER BY task_id LIMIT ?2",
+    let Some(youngest) = youngest else { return Ok((Vec::new(), None)) };
+    let mut statement = conn.prepare_cached(
+        "SELECT task_id, state, created_at_ms, finished_at_ms FROM perdura_tasks NOT INDEXED
+         WHERE task_id > ?1 ORDER BY task_id LIMIT ?2",
     )?;
     let mut rows = statement.query((after.as_i64(), i64::try_from(limit).unwrap_or(i64::MAX)))?;
-    let (mut seen, mut last, mut any_old, mut over) = (0, after, false, Vec::new());
+    let (mut seen, mut last, mut any_old, mut found) = (0, after, false, Vec::new());
     while let Some(row) = rows.next()? {
         seen += 1;
         last = TaskId::from_i64(row.get(0)?);
         let created: i64 = row.get(2)?;
         any_old |= created < youngest.as_millis() || created > now.as_millis(); // a time to come says nothing of the age
         let Some(state) = State::from_code(row.get(1)?) else { continue }; // `check` reports it
-        let before = match state {
-            State::Succeeded | State::Cancelled => ages.delete_before,
-            State::Failed | State::Lost => ages.bury_before,
-            State::Queued if planted("g04-waiting-tasks-purged") => ages.delete_before,
-            State::Queued | State::Running => None,
-        };
         let finished: Option<i64> = row.get(if planted("g04-waiting-tasks-purged") { 2 } else { 3 })?;
-        if finished.zip(before).is_some_and(|(ms, before)| ms < before.as_millis()) {
-            over.push((last, state));
+        if finished.zip(ages.of(state)).is_some_and(|(ms, before)| ms < before.as_millis()) {
+            found.push(last);
         }
     }
-    drop(rows);
+    Ok((found, (seen == limit && any_old).then_some(last)))
+}
+
+/// Ends those of these tasks that are (still) old enough, until it is `enough`. Answers with how many that were, and with how many it has
+/// come to. A damaged one is left as it is, whole: it keeps no other from its end.
+pub(crate) fn purge(
+    tx: &Tx<'_>,
+    ages: Ages,
+    ids: &[TaskId],
+    now: Timestamp,
+    enough: &dyn Fn() -> bool,
+) -> Sql<(usize, usize)> {
     let mut ended = 0;
-    for (id, state) in over {
-        let row = match indexed(tx, id) {
-            Err(fault) if fault.is_damage() => continue,
-            row => row?,
-        };
-        let buried = matches!(state, State::Failed | State::Lost);
-        let event = if buried { Event::MovedToDeadLetters } else { Event::Deleted };
-        if next(&row.standing, event).is_ok() {
-            if buried {
-                bury(tx, &row, now)?
-            } else {
-                remove(tx, &row)?
-            }
-            ended += 1;
+    for (n, id) in ids.iter().enumerate() {
+        if n > 0 && enough() {
+            return Ok((ended, n));
+        }
+        match tx.whole(|| end(tx, ages, *id, now)) {
+            Err(fault) if fault.is_damage() => {}
+            is_over => ended += usize::from(is_over?),
         }
     }
-    Ok((ended, (seen == limit && any_old).then_some(last)))
+    Ok((ended, ids.len()))
+}
+
+/// Ends a task that is old enough; says whether it is.
+fn end(tx: &Tx<'_>, ages: Ages, id: TaskId, now: Timestamp) -> Sql<bool> {
+    let Some(row) = HotRow::find(tx.conn, id)? else { return Ok(false) };
+    let state = row.standing.state;
+    let since = if planted("g04-waiting-tasks-purged") {
+        row.finished_at.or(Some(Timestamp::from_millis(0)))
+    } else {
+        row.finished_at
+    };
+    if since.zip(ages.of(state)).is_none_or(|(since, before)| since >= before) {
+        return Ok(false);
+    }
+    let is_letter = matches!(state, State::Failed | State::Lost);
+    let event = if is_letter { Event::MovedToDeadLetters } else { Event::Deleted };
+    if next(&row.standing, event).is_err() {
+        return Ok(false);
+    }
+    if is_letter {
+        bury(tx, &row, now)?
+    } else {
+        remove(tx, &row)?
+    }
+    Ok(true)
 }

@@ -3,12 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::fault::Sql;
-use super::names::{find_queue, find_task_name};
 use super::owner::is_served;
-use super::row::{hold_at, no_task, state_at, time_at};
-use crate::task::{
-    Attempt, AttemptOutcome, Counts, DEFAULT_PAGE, Filter, Progress, State, TaskId, TaskRecord, Timestamp,
-};
+use super::row::{HotRow, hold_at, no_task, state_at, time_at};
+use crate::task::{Attempt, AttemptOutcome, Counts, Progress, State, TaskId, TaskRecord, Timestamp};
 
 /// One task.
 ///
@@ -16,12 +13,6 @@ use crate::task::{
 /// `NotFound`.
 pub(crate) fn record(conn: &Connection, id: TaskId) -> Sql<TaskRecord> {
     find_record(conn, id)?.ok_or_else(|| no_task(id).into())
-}
-
-/// A page of tasks, oldest id first.
-pub(crate) fn tasks(conn: &Connection, filter: &Filter) -> Sql<Vec<TaskRecord>> {
-    let limit = filter.limit.unwrap_or(DEFAULT_PAGE);
-    ids(conn, filter, filter.order(), None, limit)?.into_iter().map(|id| record(conn, id)).collect()
 }
 
 fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
@@ -74,146 +65,6 @@ fn as_record(row: &Row<'_>, task_id: TaskId) -> rusqlite::Result<TaskRecord> {
         backoff_ms: number(24)?,
         replay_of: row.get::<_, Option<i64>>(25)?.map(TaskId::from_i64),
     })
-}
-
-/// The order of ids that a search goes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    OldestFirst,
-    NewestFirst,
-}
-
-impl Filter {
-    fn order(&self) -> Order {
-        if self.newest_first { Order::NewestFirst } else { Order::OldestFirst }
-    }
-}
-
-/// The conditions that every way of finding tasks shares; `?1` and `?11` are the ids to look between, `?2` is the mask of states. In both
-/// orders.
-macro_rules! find {
-    ($from:literal) => {
-        [find!($from, "ASC"), find!($from, "DESC")]
-    };
-    ($from:literal, $order:literal) => {
-        concat!(
-            "SELECT t.task_id FROM ",
-            $from,
-            " AND t.task_id > ?1 AND t.task_id < ?11 AND (1 << t.state) & ?2 <> 0
-              AND (?3 IS NULL OR t.name_id = ?3) AND (?4 IS NULL OR t.queue_id = ?4)
-              AND (?5 IS NULL OR t.created_at_ms < ?5) AND (?6 IS NULL OR t.finished_at_ms < ?6)
-              AND (?7 IS NULL OR EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id AND a.tag = ?7))
-              AND (?8 IS NULL OR EXISTS (SELECT 1 FROM perdura_errors e WHERE e.task_id = t.task_id
-                       AND (e.error_type = ?8 OR substr(e.error_type, -length(?8) - 2) = '::' || ?8)))
-              AND (?12 IS NULL OR EXISTS (SELECT 1 FROM perdura_task_names n WHERE n.name_id = t.name_id AND instr(lower(n.task_name), ?12))
-                   OR EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id
-                       AND (instr(lower(a.tag), ?12) OR instr(lower(a.args), ?12)))
-                   OR EXISTS (SELECT 1 FROM perdura_errors e WHERE e.task_id = t.task_id
-                       AND (instr(lower(e.error_type), ?12) OR instr(lower(e.error_message), ?12))))
-            ORDER BY t.task_id ",
-            $order,
-            " LIMIT ?9"
-        )
-    };
-}
-
-/// By their ids, a JSON list in `?10`.
-const BY_ID: [&str; 2] =
-    find!("json_each(?10) j JOIN perdura_tasks t ON t.task_id = j.value WHERE ?10 IS NOT NULL");
-/// Through the index of running tasks.
-const IN_FLIGHT: [&str; 2] = find!("perdura_tasks t WHERE ?10 IS NULL AND t.in_flight = 1");
-/// Through the index of tasks that ended badly, one state (in `?10`) at a time.
-const ENDED: [&str; 2] = find!("perdura_tasks t WHERE t.state > 2 AND t.state = ?10");
-/// Along the ids.
-const ALL: [&str; 2] = find!("perdura_tasks t WHERE ?10 IS NULL");
-
-/// The ids of the tasks that a filter means, beyond `after`, in an order, at most `limit`.
-pub(crate) fn ids(
-    conn: &Connection,
-    filter: &Filter,
-    order: Order,
-    after: Option<TaskId>,
-    limit: usize,
-) -> Sql<Vec<TaskId>> {
-    let after = after.max(filter.after);
-    if filter.ids.is_some() {
-        return search(conn, BY_ID[order as usize], filter, after, limit, id_list(filter));
-    }
-    let ended = |s: &State| matches!(s, State::Failed | State::Cancelled | State::Lost);
-    if !filter.states.is_empty() && filter.states.iter().all(ended) {
-        let mut found = Vec::new();
-        for state in filter.states.iter().collect::<std::collections::BTreeSet<_>>() {
-            found.extend(search(conn, ENDED[order as usize], filter, after, limit, Some(state.code()))?);
-        }
-        found.sort_unstable();
-        if order == Order::NewestFirst {
-            found.reverse();
-        }
-        found.truncate(limit);
-        return Ok(found);
-    }
-    let sql = if filter.states == [State::Running] { IN_FLIGHT } else { ALL };
-    search(conn, sql[order as usize], filter, after, limit, None::<i64>)
-}
-
-/// The ids that a filter names, each once, as a JSON list for `json_each`; none if it names none.
-pub(super) fn id_list(filter: &Filter) -> Option<String> {
-    let ids: std::collections::BTreeSet<_> = filter.ids.as_ref()?.iter().collect();
-    let numbers: Vec<String> = ids.into_iter().map(ToString::to_string).collect();
-    Some(format!("[{}]", numbers.join(",")))
-}
-
-fn search(
-    conn: &Connection,
-    sql: &str,
-    filter: &Filter,
-    after: Option<TaskId>,
-    limit: usize,
-    source: Option<impl rusqlite::ToSql>,
-) -> Sql<Vec<TaskId>> {
-    const NONE: i64 = -1;
-    let name_id = match &filter.task_name {
-        Some(name) => Some(find_task_name(conn, name)?.unwrap_or(NONE)),
-        None => None,
-    };
-    let queue_id = match &filter.queue {
-        Some(queue) => Some(find_queue(conn, queue)?.unwrap_or(NONE)),
-        None => None,
-    };
-    let mut statement = conn.prepare_cached(sql)?;
-    let rows = statement.query_map(
-        rusqlite::params![
-            after.map_or(i64::MIN, TaskId::as_i64),
-            filter.state_mask(),
-            name_id,
-            queue_id,
-            filter.created_before.map(Timestamp::as_millis),
-            filter.finished_before.map(Timestamp::as_millis),
-            filter.tag,
-            filter.error_type,
-            i64::try_from(limit).unwrap_or(i64::MAX),
-            source,
-            filter.before.map_or(i64::MAX, TaskId::as_i64),
-            filter.text,
-        ],
-        |row| row.get(0).map(TaskId::from_i64),
-    )?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// How many tasks a filter means, found one by one; at most its limit.
-pub(crate) fn count(conn: &Connection, filter: &Filter) -> Sql<u64> {
-    const CHUNK: usize = 10_000;
-    let limit = filter.limit.unwrap_or(usize::MAX);
-    let (mut count, mut after) = (0, None);
-    loop {
-        let found = ids(conn, filter, Order::OldestFirst, after, CHUNK.min(limit - count))?;
-        count += found.len();
-        after = found.last().copied();
-        if found.len() < CHUNK || count >= limit {
-            return Ok(count as u64);
-        }
-    }
 }
 
 /// The attempts of a task (or dead letter) that did not succeed, oldest first.
@@ -310,12 +161,28 @@ pub(crate) fn flags(conn: &Connection) -> Sql<Vec<Flags>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// How many ready tasks of its queue are claimed before this one.
-pub(crate) fn ready_before(conn: &Connection, id: TaskId) -> Sql<u64> {
-    let mut statement = conn.prepare_cached(
-        "SELECT COUNT(*) FROM perdura_tasks t JOIN perdura_tasks me ON me.task_id = ?1
-         WHERE t.queue_id = me.queue_id AND t.state = 0 AND t.hold = 0
-           AND (t.priority > me.priority OR (t.priority = me.priority AND t.task_id < me.task_id))",
+/// How many ready tasks of its queue are claimed before this one, counted up to `limit`.
+pub(crate) fn ready_before(conn: &Connection, id: TaskId, limit: u64) -> Sql<u64> {
+    let row = HotRow::get(conn, id)?;
+    let mut me = conn.prepare_cached("SELECT priority FROM perdura_tasks WHERE task_id = ?1")?;
+    let priority: i64 = me.query_row([id.as_i64()], |row| row.get(0))?;
+    let mut higher = conn.prepare_cached(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM perdura_tasks INDEXED BY perdura_ready
+         WHERE state = 0 AND hold = 0 AND queue_id = ?1 AND priority > ?2 LIMIT ?3)",
     )?;
-    Ok(statement.query_row([id.as_i64()], |row| row.get(0))?)
+    let first: u64 = higher.query_row((row.queue_id, priority, limit.cast_signed()), |row| row.get(0))?;
+    let mut same = conn.prepare_cached(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM perdura_tasks INDEXED BY perdura_ready
+         WHERE state = 0 AND hold = 0 AND queue_id = ?1 AND priority = ?2 AND task_id < ?3 LIMIT ?4)",
+    )?;
+    let rest = limit.saturating_sub(first).cast_signed();
+    let second: u64 = same.query_row((row.queue_id, priority, id.as_i64(), rest), |row| row.get(0))?;
+    Ok(first + second)
+}
+
+/// Whether a queue is paused, and whether the owner of the file leaves it to others.
+pub(crate) fn queue_flags(conn: &Connection, queue: &str) -> Sql<(bool, bool)> {
+    let sql =
+        concat!("SELECT q.paused, NOT ", is_served!("q.queue"), " FROM perdura_queues q WHERE q.queue = ?1");
+    Ok(conn.prepare_cached(sql)?.query_row([queue], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }

@@ -11,6 +11,7 @@ use super::fault::{Sql, contradiction};
 use super::names::{Met, Names};
 use super::rollups::{self, RollupKey, minute_of};
 use super::suspects;
+use crate::planted::planted;
 use crate::task::{Claimed, Hold, Measure, State, TaskId, Timestamp, UNKNOWN, bucket_of};
 
 /// A running write transaction. Whoever begins it calls [`Tx::finish`] before the COMMIT.
@@ -175,6 +176,22 @@ impl<'c> Tx<'c> {
         *self.rollups.borrow_mut() = mark.rollups;
         *self.effects.borrow_mut() = mark.effects;
         self.suspects_moved.set(mark.suspects_moved);
+    }
+
+    /// Does something as a whole: where it fails, it is as if it had not begun.
+    pub(super) fn whole<R>(&self, act: impl FnOnce() -> Sql<R>) -> Sql<R> {
+        let mark = self.mark();
+        self.run("SAVEPOINT whole", [])?;
+        let done = act();
+        if done.is_err() && !planted("g12-half-a-change-stays") {
+            if self.conn.is_autocommit() {
+                return done; // SQLite has rolled back the whole transaction
+            }
+            self.restore(mark);
+            self.run("ROLLBACK TO whole", [])?;
+        }
+        self.run("RELEASE whole", [])?;
+        done
     }
 
     /// Passes on the turn among suspects, if a write of this transaction has touched one.

@@ -5,6 +5,7 @@ mod support;
 
 mod ahead;
 mod basics;
+mod bulk;
 #[cfg(unix)]
 mod checksum;
 mod child;
