@@ -14,7 +14,9 @@ use crate::error::{Error, ErrorKind};
 use crate::executor::Executor;
 use crate::handler::{Control, Finished, Note, Port};
 use crate::journal::tell;
-use crate::store::{self, Lifting, Notes, OwnerLock, Rank, Recovered, SettleRules, StartNote, Store, Tx};
+use crate::store::{
+    self, Lifting, Notes, OwnerLock, OwnerSettings, Rank, Recovered, SettleRules, StartNote, Store, Tx,
+};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, Sender, lock};
 use crate::task::{Claimed, TaskId, Timestamp};
@@ -98,7 +100,7 @@ impl Core {
         &self,
         write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
-        self.store.write(Rank::Change, write)
+        self.commit(Rank::Change, write)
     }
 
     /// Commits a write that adds data: refused on a full disk.
@@ -106,7 +108,24 @@ impl Core {
         &self,
         write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
-        self.store.write(Rank::Add, write)
+        self.commit(Rank::Add, write)
+    }
+
+    /// Commits a write of a rank, and tells of a WAL that has become long.
+    pub(super) fn commit<R: Send + 'static>(
+        &self,
+        rank: Rank,
+        write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
+    ) -> Result<R, Error> {
+        let answer = self.store.write(rank, write);
+        if self.hub.wal_alarm.take() {
+            tell!(
+                Warn,
+                "the WAL of {} is long, and grows as long as a reader holds an old snapshot: end exports, backups and open transactions",
+                self.store.path().display()
+            );
+        }
+        answer
     }
 
     pub(crate) fn is_owner(&self) -> bool {
@@ -118,8 +137,9 @@ impl Core {
         let Some(owner_lock) = self.store.try_own()? else { return Ok(None) };
         let booted_at = clock::booted_at();
         let started = owner_lock.read_notes(booted_at);
-        let (rules, served, now) = (self.rules.clone(), self.served.clone(), self.now());
-        let recovered = self.write(move |tx| store::recover(tx, &started, &rules, served.as_deref(), now))?;
+        let (rules, now) = (self.rules.clone(), self.now());
+        let settings = OwnerSettings { served: self.served.clone(), retention: self.config.own_retention() };
+        let recovered = self.write(move |tx| store::recover(tx, &started, &rules, &settings, now))?;
         let notes = Arc::new(owner_lock.begin_notes(recovered.epoch, booted_at)?);
         *lock(&self.ownership) = Some(Ownership { notes, _lock: owner_lock });
         self.hub.set_epoch(Some(recovered.epoch));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::pace::{MAX_AHEAD_BYTES, Pace};
 use super::siblings::{Siblings, is_news};
 use super::signal::Signal;
+use super::wal_alarm::WalAlarm;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::executor::Job;
@@ -32,6 +33,7 @@ pub(crate) struct Hub {
     pub wake: Doorbell,
     /// Wakes the housekeeping.
     pub chores: Doorbell,
+    pub wal_alarm: WalAlarm,
     /// Other queues of this process on the same file.
     pub siblings: Siblings,
     jobs: Mutex<Option<Sender<Job>>>,
@@ -71,6 +73,7 @@ impl Hub {
             changes: Signal::default(),
             wake: Doorbell::new(),
             chores: Doorbell::new(),
+            wal_alarm: WalAlarm::default(),
             siblings: Siblings::default(),
             jobs: Mutex::new(Some(jobs)),
             job_queue,
@@ -271,6 +274,7 @@ impl Hub {
             self.wake.ring();
         }
         if effects.wal_pages > 0 {
+            self.wal_alarm.note(effects.wal_pages);
             let before = self.wal_pages.swap(effects.wal_pages, Ordering::AcqRel);
             if before == 0 || effects.wal_pages >= CHECKPOINT_PAGES {
                 self.chores.ring();

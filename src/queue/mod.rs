@@ -23,6 +23,7 @@ mod signal;
 mod steady;
 mod step;
 mod ticks;
+mod wal_alarm;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;

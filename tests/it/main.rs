@@ -51,6 +51,7 @@ mod plans;
 mod power;
 mod processes;
 mod refuse;
+mod retention;
 mod retry;
 mod running;
 #[cfg(unix)]

@@ -24,6 +24,8 @@ pub mod siblings;
 pub mod signal;
 #[path = "../../src/queue/ticks.rs"]
 pub mod ticks;
+#[path = "../../src/queue/wal_alarm.rs"]
+pub mod wal_alarm;
 
 mod threads;
 mod wake_ups;

@@ -523,13 +523,12 @@ pub struct Recovered {
     pub handed_back: usize,
 }
 
-pub fn recover(
-    tx: &Tx<'_>,
-    _: &Started,
-    _: &SettleRules,
-    _: Option<&[String]>,
-    _: Timestamp,
-) -> Sql<Recovered> {
+pub struct OwnerSettings {
+    pub served: Option<Vec<String>>,
+    pub retention: Option<Option<Duration>>,
+}
+
+pub fn recover(tx: &Tx<'_>, _: &Started, _: &SettleRules, _: &OwnerSettings, _: Timestamp) -> Sql<Recovered> {
     let mut table = tx.table.borrow_mut();
     table.epoch += 1;
     Ok(Recovered { epoch: table.epoch, ..Recovered::default() })
