@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The parts of a queue that outlive its handles while a handler runs.
 pub(crate) struct Core {
+    /// Before the store: no system but Unix removes a temporary folder in which a file is open.
+    ownership: Mutex<Option<Ownership>>,
     pub config: Config,
     pub store: Store,
     pub hub: Arc<Hub>,
@@ -44,7 +46,6 @@ pub(crate) struct Core {
     pub obstacle: Obstacle,
     /// The handle, for handlers that ask for their queue.
     pub home: OnceLock<Weak<dyn Any + Send + Sync>>,
-    ownership: Mutex<Option<Ownership>>,
     /// Where workers deliver outcomes; without it they settle themselves.
     outcomes: Mutex<Option<Sender<Finished>>>,
     executor: OnceLock<Weak<Executor>>,
@@ -67,6 +68,7 @@ impl Core {
         served: Option<Vec<String>>,
     ) -> Core {
         Core {
+            ownership: Mutex::default(),
             config,
             store,
             hub,
@@ -74,7 +76,6 @@ impl Core {
             served,
             obstacle: Obstacle::default(),
             home: OnceLock::new(),
-            ownership: Mutex::default(),
             outcomes: Mutex::default(),
             executor: OnceLock::new(),
             data_version: Mutex::default(),
