@@ -206,6 +206,16 @@ fn explain(session: &mut Session, id: TaskId) -> Done {
     Ok(Exit::Done)
 }
 
+/// Where there are no jobs, nothing is said of them.
+#[cfg(not(unix))]
+const FIRST_STEPS: &str = "\
+First steps, with the file of a program:
+  perdura --db tasks.db list         and show, failures, retry, doctor …
+
+Exit codes: 0 done; 1 done, and the answer is no (something failed, nothing was meant); 2 wrong usage; 3 refused by the
+queue; 4 trouble with the file.";
+
+#[cfg(unix)]
 const FIRST_STEPS: &str = "\
 First steps:
   perdura add -- gzip big.log        a job that is tried until it has succeeded, three times at most

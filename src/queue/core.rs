@@ -33,6 +33,8 @@ pub(super) const MAX_PANICS: u32 = 10;
 
 /// The parts of a queue that outlive its handles while a handler runs.
 pub(crate) struct Core {
+    /// Before the store: no system but Unix removes a temporary folder in which a file is open.
+    pub(super) ownership: Mutex<Option<Ownership>>,
     pub config: Config,
     pub store: Store,
     pub hub: Arc<Hub>,
@@ -43,7 +45,6 @@ pub(crate) struct Core {
     pub obstacle: Obstacle,
     /// The handle, for handlers that ask for their queue.
     pub home: OnceLock<Weak<dyn Any + Send + Sync>>,
-    pub(super) ownership: Mutex<Option<Ownership>>,
     /// Where workers deliver outcomes; without it they settle themselves.
     outcomes: Mutex<Option<Sender<Finished>>>,
     pub(super) executor: OnceLock<Weak<Executor>>,
@@ -68,6 +69,7 @@ impl Core {
         served: Option<Vec<String>>,
     ) -> Core {
         Core {
+            ownership: Mutex::default(),
             config,
             store,
             hub,
@@ -75,7 +77,6 @@ impl Core {
             served,
             obstacle: Obstacle::default(),
             home: OnceLock::new(),
-            ownership: Mutex::default(),
             outcomes: Mutex::default(),
             executor: OnceLock::new(),
             data_version: Mutex::default(),

@@ -108,6 +108,7 @@ fn copy(snapshot: &Connection, to: &Path, progress: &mut dyn FnMut(Progress)) ->
         return Err(Error::new(ErrorKind::Corrupt, message).into());
     }
     target.close().map_err(|(_, e)| e)?; // empties its WAL into it
-    let file = std::fs::File::open(to).and_then(|file| file.sync_all());
+    // Windows syncs only what can be written.
+    let file = std::fs::OpenOptions::new().write(true).open(to).and_then(|file| file.sync_all());
     Ok(file.map_err(|e| file_error("the copy cannot be synced", e))?)
 }

@@ -103,11 +103,21 @@ fn warn_if_others_may_read(path: &Path) {
 pub(super) fn sync_folder(path: &Path) -> Result<(), Error> {
     #[cfg(unix)]
     if let Some(folder) = path.parent() {
-        let sync = fs::File::open(folder).and_then(|folder| folder.sync_all());
-        sync.map_err(|e| file_error("the folder cannot be synced", e))?;
+        match fs::File::open(folder).and_then(|folder| folder.sync_all()) {
+            // Not every file system that Apple's systems mount knows F_FULLFSYNC, and std falls back to nothing. SQLite does, and syncs the
+            // folder too when it makes the -wal.
+            Err(e) if cfg!(target_vendor = "apple") && !is_of_device(&e) => {}
+            synced => synced.map_err(|e| file_error("the folder cannot be synced", e))?,
+        }
     }
     let _ = path;
     Ok(())
+}
+
+/// Whether a sync has failed, rather than not being known.
+#[cfg(unix)]
+fn is_of_device(e: &io::Error) -> bool {
+    !matches!(e.raw_os_error(), Some(libc::ENOTSUP | libc::ENOTTY | libc::EINVAL))
 }
 
 /// What the operating system says about a file of ours.

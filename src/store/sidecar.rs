@@ -74,14 +74,7 @@ impl OwnerLock {
         if let Ok(found) = std::fs::symlink_metadata(path) {
             refuse_odd(path, &found, database)?;
         }
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt;
-            options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
-        }
-        let file = options.open(path).map_err(|e| unusable(path, "opened", e))?;
+        let file = open(path, database).map_err(|e| unusable(path, "opened", e))?;
         let found = file.metadata().map_err(|e| unusable(path, "looked at", e))?;
         refuse_odd(path, &found, database)?;
         let owned = |file| Some(OwnerLock { file: Arc::new(file), process: std::process::id() });
@@ -125,6 +118,36 @@ impl OwnerLock {
         Ok(Notes { file: self.file.clone(), slots: Mutex::default() })
     }
 }
+
+/// Opens the sidecar, or makes it.
+fn open(path: &Path, database: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    }
+    match options.clone().create_new(true).open(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+        made => made.inspect(|file| give(file, database)),
+    }
+}
+
+/// Gives a new sidecar to the database's user. Root may, and has to: that user would be kept from executing by what root has made once.
+/// (SQLite does the same with `-wal` and `-shm`.) For anybody else it fails, and the file stays as it is.
+#[cfg(unix)]
+fn give(file: &File, database: &Path) {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    if let (Ok(made), Ok(of)) = (file.metadata(), std::fs::symlink_metadata(database))
+        && made.uid() != of.uid()
+    {
+        let _ = fchown(file, Some(of.uid()), Some(of.gid()));
+    }
+}
+
+#[cfg(not(unix))]
+fn give(_: &File, _: &Path) {}
 
 /// Refuses a sidecar that is not a plain file of its own, or that somebody else has put there: what is written into it must not reach
 /// another file, and whoever can write to it decides what counts as started.

@@ -371,3 +371,22 @@ fn a_name_that_leaves_no_room_for_its_companions_makes_no_file() {
     assert!(fs::read_dir(&deep).unwrap().next().is_none());
     Queue::builder().open(deep.join("x".repeat(room))).unwrap().enqueue(&Do::Ok(1)).unwrap();
 }
+
+/// Somebody tries it with sudo, once.
+#[test]
+fn what_root_makes_beside_the_database_of_another_user_is_that_users() {
+    if !has("root", is_root()) {
+        return;
+    }
+    let folder = Folder::new();
+    drop(Queue::builder().open(folder.file()).unwrap());
+    for path in [folder.path(), &folder.file()] {
+        std::os::unix::fs::chown(path, Some(61_234), Some(61_234)).unwrap();
+    }
+    let queue = builder(Config::default()).open(folder.file()).unwrap();
+    queue.enqueue(&Do::Ok(1)).unwrap();
+    queue.drain().unwrap();
+    for suffix in ["", "-wal", "-shm", "-owner"] {
+        assert_eq!(fs::metadata(companion(&folder.file(), suffix)).unwrap().uid(), 61_234, "{suffix}");
+    }
+}

@@ -156,6 +156,12 @@ impl Worker {
             } else {
                 self.tell_standing(if owner { Standing::Owner } else { Standing::Next }, &mut last, session);
             }
+            if wishes.drain
+                && let Some(why) = self.runner.hindrance()
+            {
+                self.runner.give_up();
+                return Err(Trouble::new(Exit::File, format!("no job can be started: {why}")));
+            }
             if !owner {
                 self.runner.rest(); // whoever owns the file now must not wait for shims of ours
             }
@@ -233,6 +239,7 @@ impl Worker {
 
     /// Stops claiming, lets jobs go on for the grace, hands the rest back.
     fn stop(&mut self, wishes: &Work, signal: i32, to_tell: Sender<News>, session: &mut Session) -> Done {
+        self.runner.give_up();
         match self.runner.running() {
             0 => session.screen.remark("stopping"),
             n => session.screen.remark(format_args!(
