@@ -145,6 +145,9 @@ impl Context {
 
     /// Begins the attempt: its deadline counts from now.
     pub(crate) fn begin(&self) {
+        if self.claimed.suspect {
+            self.port.watch_suspect(&self.control);
+        }
         if let Some(timeout) = self.claimed.timeout.or(self.port.default_timeout()) {
             let deadline = self.port.monotonic().saturating_add(timeout);
             self.control.set_deadline(deadline);

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::executor::Executor;
 use crate::handler::{Control, Finished, Note, Port, Start};
+use crate::planted::planted;
 use crate::store::{self, Notes, OwnerLock, Rank, Recovered, SettleRules, StartNote, Store, Tx};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, Sender, lock, thread};
@@ -28,6 +29,9 @@ const LATE_TRIES: u32 = 60;
 
 /// Results (of JSON) and output of more bytes are not kept on a full disk: they would need pages of their own.
 const LARGE_OUTCOME: usize = 1024;
+
+/// A suspect that has been running for so long passes the turn on: a task that kills its process does so sooner.
+const SUSPECT_TURN: Duration = Duration::from_secs(60);
 
 /// A worker whose task runs on so long past its deadline is replaced.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -305,7 +309,7 @@ impl Core {
         }
     }
 
-    /// Looks after running attempts: silence and deadlines. Answers with the next look, on the monotonic clock.
+    /// Looks after running attempts: silence, deadlines, turns among suspects. Answers with the next look, on the monotonic clock.
     pub(super) fn watch(&self) -> Result<Option<Duration>, Error> {
         let now = self.hub.monotonic();
         let mut next = None;
@@ -318,6 +322,11 @@ impl Core {
                 } else {
                     look_at(until);
                 }
+            }
+            match control.suspect_until() {
+                Some(until) if now >= until => self.spare(&control)?,
+                Some(until) => look_at(until),
+                None => {}
             }
             if let Some(deadline) = control.deadline().filter(|_| control.phase.is_running()) {
                 let until = deadline + PATIENCE;
@@ -344,6 +353,20 @@ impl Core {
             control.silent.store(false, Ordering::Release);
         }
         given_up
+    }
+
+    /// Passes the turn among suspects on from one that has been running for long.
+    fn spare(&self, control: &Control) -> Result<(), Error> {
+        if planted("g06-a-hung-suspect-keeps-the-turn") {
+            return Ok(());
+        }
+        let (id, generation, now) = (control.task_id, control.generation, self.now());
+        log::info!(
+            "task {id} was running when a process died and has run for {SUSPECT_TURN:?} now; the next such task may run"
+        );
+        self.owner_write(move |tx| store::spare(tx, id, generation, now))?;
+        control.set_suspect_until(None);
+        Ok(())
     }
 
     /// Starts another worker in the place of one whose task ignores its deadline: at most as many as there are workers. False if
@@ -484,6 +507,12 @@ impl Port for Core {
 
     fn watch_deadline(&self, deadline: Duration) {
         self.hub.alarm.set(NextTick { at: None, monotonic: Some(deadline + PATIENCE) });
+    }
+
+    fn watch_suspect(&self, control: &Control) {
+        let until = self.hub.monotonic().saturating_add(SUSPECT_TURN);
+        control.set_suspect_until(Some(until));
+        self.hub.alarm.set(NextTick { at: None, monotonic: Some(until) });
     }
 
     fn watch_silence(&self) {

@@ -424,7 +424,8 @@ impl Queue {
         self.apply_to_all(Verb::RetryFromStart, filter)
     }
 
-    /// Runs a task now that waits for its time.
+    /// Runs a task now that waits for its time, or for its turn among the tasks that were running when a process died. It is no suspect then
+    /// until a process dies again while it runs.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState), naming the state or what it waits for.

@@ -53,6 +53,7 @@ mod security;
 #[cfg(target_os = "linux")]
 mod soak;
 mod space;
+mod suspects;
 #[cfg(target_os = "linux")]
 mod system;
 #[cfg(feature = "faults")]

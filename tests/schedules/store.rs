@@ -568,6 +568,10 @@ pub fn save_news(_: &Tx<'_>, _: TaskId, _: u64, _: &News) -> Sql<()> {
     Ok(())
 }
 
+pub fn spare(_: &Tx<'_>, _: TaskId, _: u64, _: Timestamp) -> Sql<()> {
+    Ok(())
+}
+
 pub fn fall_silent(_: &Tx<'_>, _: TaskId, _: u64, _: Duration, _: Timestamp) -> Sql<()> {
     Ok(())
 }
