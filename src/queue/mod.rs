@@ -178,7 +178,7 @@ impl Queue {
     /// Checks and serialises a task, before the writer is taken.
     fn prepare<T: Task>(&self, task: &T, options: Options) -> Result<NewTask, Error> {
         let config = &self.handle.core.config;
-        let options = options.resolve(task, config)?;
+        let options = options.resolve(task, config, self.handle.core.now())?;
         let name = T::NAME;
         let args =
             to_json("args", task, config.max_args_bytes).map_err(|e| e.context(&format!("task {name:?}")))?;
@@ -525,7 +525,7 @@ impl Queue {
                 self.handle.core.write(move |tx| store::apply_all(tx, verb, &filter, after, limit, now))?;
             all.changed += chunk.changed;
             all.skipped += chunk.skipped;
-            left -= limit;
+            left = left.saturating_sub(usize::try_from(chunk.changed).unwrap_or(left));
             after = more;
             if after.is_none() {
                 break;
@@ -601,6 +601,7 @@ mod tests {
             waited: None,
             has_key: false,
             suspect: false,
+            is_replay: false,
         };
         hub.after_commit(Effects { claims: vec![claimed.clone()], ..Effects::default() });
         let control = hub.controls().remove(0);

@@ -120,7 +120,7 @@ impl Filter {
         self
     }
 
-    /// At most so many. A list defaults to 100, a bulk verb and a count to all.
+    /// At most so many. A list defaults to 100, a bulk verb and a count to all. A bulk verb changes so many: what it skips does not count.
     pub fn limit(mut self, limit: usize) -> Filter {
         self.limit = Some(limit);
         self

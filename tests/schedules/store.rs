@@ -96,6 +96,7 @@ impl Table {
             waited: None,
             has_key: false,
             suspect: false,
+            is_replay: false,
         }
     }
 
