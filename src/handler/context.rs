@@ -71,7 +71,7 @@ impl Context {
     }
 
     /// Says how far the task is: `done` of `total` units of its own. Cheap: it reaches the file at most about once a second, and
-    /// when the attempt ends.
+    /// when the attempt ends. Numbers beyond `i64::MAX` are kept as `i64::MAX`.
     pub fn progress(&self, done: u64, total: u64) {
         self.alive();
         if self.control.set_progress(done, total) {
@@ -145,6 +145,9 @@ impl Context {
 
     /// Begins the attempt: its deadline counts from now.
     pub(crate) fn begin(&self) {
+        if self.claimed.suspect {
+            self.port.watch_suspect(&self.control);
+        }
         if let Some(timeout) = self.claimed.timeout.or(self.port.default_timeout()) {
             let deadline = self.port.monotonic().saturating_add(timeout);
             self.control.set_deadline(deadline);

@@ -35,6 +35,8 @@ pub(crate) trait Port: Send + Sync + 'static {
     fn has_news(&self);
     /// An attempt has a deadline, on the monotonic clock.
     fn watch_deadline(&self, deadline: Duration);
+    /// An attempt has begun of a task that was running when a process died.
+    fn watch_suspect(&self, control: &Control);
     /// An attempt has begun to send heartbeats.
     fn watch_silence(&self);
     /// An attempt has ended.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::handover::ask;
 use super::hub::Hub;
 use super::obstacle::Obstacle;
-use super::ticks::PATIENCE;
+use super::ticks::{PATIENCE, SUSPECT_TURN};
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
@@ -294,6 +294,12 @@ impl Port for Core {
 
     fn watch_deadline(&self, deadline: Duration) {
         self.hub.alarm.set(NextTick { at: None, monotonic: Some(deadline + PATIENCE) });
+    }
+
+    fn watch_suspect(&self, control: &Control) {
+        let until = self.hub.monotonic().saturating_add(SUSPECT_TURN);
+        control.set_suspect_until(Some(until));
+        self.hub.alarm.set(NextTick { at: None, monotonic: Some(until) });
     }
 
     fn watch_silence(&self) {

@@ -64,7 +64,8 @@ impl fmt::Display for Explanation {
                     ),
                     Hold::PreviousAttempt => f.write_str("waits until its previous attempt has left its thread"),
                     Hold::Suspect => {
-                        f.write_str("waits for its turn: it was running when a process died, and such tasks run one at a time")
+                        f.write_str("waits for its turn: it was running when a process died, and such tasks run one at a time, each for a minute at most \
+                             before the next; run_now starts it now")
                     }
                     Hold::Ready if *paused => write!(f, "ready, but its queue {:?} is paused; resume it", task.queue),
                     Hold::Ready if *unserved => {

@@ -190,7 +190,7 @@ impl Queue {
     /// Checks and serialises a task, before the writer is taken.
     fn prepare<T: Task>(&self, task: &T, options: Options) -> Result<NewTask, Error> {
         let config = &self.handle.core.config;
-        let options = options.resolve(task, config)?;
+        let options = options.resolve(task, config, self.handle.core.now())?;
         let name = T::NAME;
         let args =
             to_json("args", task, config.max_args_bytes).map_err(|e| e.context(&format!("task {name:?}")))?;
@@ -360,7 +360,8 @@ impl Queue {
         self.apply_to_all(Verb::RetryFromStart, filter)
     }
 
-    /// Runs a task now that waits for its time.
+    /// Runs a task now that waits for its time, or for its turn among the tasks that were running when a process died. It is no suspect then
+    /// until a process dies again while it runs.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState), naming the state or what it waits for.
@@ -547,6 +548,7 @@ mod tests {
             waited: None,
             has_key: false,
             suspect: false,
+            is_replay: false,
         };
         hub.after_commit(Effects { claims: vec![claimed.clone()], ..Effects::default() });
         let control = hub.controls().remove(0);

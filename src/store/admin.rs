@@ -37,7 +37,9 @@ impl Verb {
     fn rule(self) -> &'static str {
         match self {
             Verb::Retry | Verb::RetryFromStart => "only FAILED, LOST and CANCELLED tasks can be retried",
-            Verb::RunNow => "only QUEUED tasks that wait for their time can be run now",
+            Verb::RunNow => {
+                "only QUEUED tasks that wait for their time, or for their turn among suspects, can be run now"
+            }
             Verb::Cancel => "only tasks that are not finished can be cancelled",
             Verb::Delete => "cancel it first, and delete it when it has stopped",
             Verb::MoveToDeadLetters => "only FAILED and LOST tasks become dead letters",

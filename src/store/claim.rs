@@ -40,6 +40,7 @@ struct Candidate {
     version: u32,
     backoff_ms: Option<u64>,
     timeout_ms: Option<u64>,
+    is_replay: bool,
 }
 
 /// A claim that is under way.
@@ -214,7 +215,7 @@ macro_rules! candidates {
     ($which:literal) => {
         concat!(
             "SELECT t.task_id, t.generation, t.attempt_number, t.max_attempts, t.suspect, t.name_id, t.has_key, t.expires_at_ms,
-                    a.args, COALESCE(a.version, 1), a.backoff_ms, a.timeout_ms,
+                    a.args, COALESCE(a.version, 1), a.backoff_ms, a.timeout_ms, a.replay_of IS NOT NULL,
                     CASE t.generation WHEN 0 THEN COALESCE(t.run_at_ms, t.created_at_ms) ELSE t.run_at_ms END
              FROM perdura_tasks t LEFT JOIN perdura_args a ON a.task_id = t.task_id
              WHERE ",
@@ -282,7 +283,8 @@ fn as_candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
         version: row.get(9)?,
         backoff_ms: row.get(10)?,
         timeout_ms: row.get(11)?,
-        ready_since: time_at(row, 12)?,
+        is_replay: row.get(12)?,
+        ready_since: time_at(row, 13)?,
     })
 }
 
@@ -325,6 +327,7 @@ fn take_one(
         waited: from.ready_since.map(|since| now.since(since)),
         has_key: from.has_key,
         suspect: to.suspect,
+        is_replay: from.is_replay,
     })
 }
 

@@ -90,6 +90,7 @@ pub(crate) use rollups::rollups;
 pub(crate) use search::{Among, Order, Search};
 pub(crate) use settle::{SettleRules, fall_silent, save_checkpoint, save_news, settle};
 pub(crate) use sidecar::{Notes, OwnerLock, StartNote};
+pub(crate) use suspects::spare;
 pub(crate) use temporary::TemporaryFolder;
 pub(crate) use transfer::export;
 pub(crate) use tx::{Effects, Tx};

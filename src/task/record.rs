@@ -323,6 +323,16 @@ pub(crate) struct Claimed {
     pub waited: Option<Duration>,
     pub has_key: bool,
     pub suspect: bool,
+    /// It was made of a dead letter, whose checkpoint it has.
+    pub is_replay: bool,
+}
+
+impl Claimed {
+    /// Whether its end has more to mend than its state: a key to release, a turn to pass on, and rows beside it that tell of a past: an
+    /// error, a checkpoint.
+    pub(crate) fn has_more(&self) -> bool {
+        self.has_key || self.suspect || self.generation > 1 || self.is_replay
+    }
 }
 
 /// How an attempt ended, on its way from a worker to the file.
@@ -331,7 +341,7 @@ pub(crate) struct Settlement {
     pub task_id: TaskId,
     pub generation: u64,
     pub queue_id: i64,
-    /// Beside the task's state there is something to mend: a key to release, a turn to pass on, an older error to clear.
+    /// Beside the task's state there is something to mend: what [`Claimed::has_more`] says, or what the attempt itself has left.
     pub has_more: bool,
     pub backoff: Option<Duration>,
     pub verdict: Verdict,

@@ -134,6 +134,7 @@ pub fn options() -> BoxedStrategy<Options> {
     let times = (weighted(0.2, seconds(0..400)), weighted(0.15, seconds(0..4000)));
     (numbers, times, weighted(0.3, 0..4_u8))
         .prop_map(|((queue, priority, attempts), (delay, expires), key)| {
+            let delay = delay.filter(|delay| expires.is_none_or(|after| *delay < after)); // else it is refused
             let options = Options::new();
             let options = queue.map_or(options.clone(), |queue| options.queue(queue));
             let options = priority.map_or(options.clone(), |priority| options.priority(priority));

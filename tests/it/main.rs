@@ -61,6 +61,7 @@ mod soak;
 mod space;
 #[cfg(target_os = "linux")]
 mod surroundings;
+mod suspects;
 #[cfg(target_os = "linux")]
 mod system;
 #[cfg(feature = "faults")]

@@ -161,6 +161,26 @@ fn g14_a_checkpoint_that_does_not_decode_costs_no_further_attempts_and_can_be_dr
     assert_eq!(tests.queue().retry_all_from_start(perdura::Filter::new()).unwrap().changed, 0);
 }
 
+#[test]
+fn the_checkpoint_of_a_replayed_letter_goes_when_its_task_succeeds() {
+    let tests = open(Queue::builder().handle(|_: Save, cx: &Context| match cx.checkpoint::<u64>()? {
+        None => {
+            cx.save_checkpoint(&9)?;
+            Err(Failure::permanent("as told"))
+        }
+        found => Ok(found),
+    }));
+    let queue = tests.queue();
+    let failed = queue.enqueue(&Save).unwrap();
+    tests.run_until_idle().unwrap();
+    assert_eq!(queue.move_to_dead_letters(perdura::Filter::new()).unwrap().changed, 1);
+    let new = queue.dead_letters().replay(failed).unwrap();
+    tests.run_until_idle().unwrap();
+    assert_eq!(queue.result::<u64>(new).unwrap(), Some(9), "it had the letter's");
+    assert_eq!(queue.checkpoint_json(new).unwrap(), None);
+    assert_eq!(queue.checkpoint_json(failed).unwrap().as_deref(), Some("9"), "the letter keeps its own");
+}
+
 /// What an update of a program finds in its file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Mail {

@@ -96,6 +96,7 @@ impl Table {
             waited: None,
             has_key: false,
             suspect: false,
+            is_replay: false,
         }
     }
 
@@ -576,6 +577,10 @@ pub fn save_checkpoint(_: &Tx<'_>, _: TaskId, _: u64, _: &str) -> Sql<()> {
 }
 
 pub fn save_news(_: &Tx<'_>, _: TaskId, _: u64, _: &News) -> Sql<()> {
+    Ok(())
+}
+
+pub fn spare(_: &Tx<'_>, _: TaskId, _: u64, _: Timestamp) -> Sql<()> {
     Ok(())
 }
 

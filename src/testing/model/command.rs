@@ -101,6 +101,8 @@ pub enum Invalid {
     Delay,
     /// A limit of no time.
     Timeout,
+    /// An expiry that comes before the task may start.
+    Expires,
 }
 
 /// What a command answered.
@@ -127,7 +129,7 @@ pub enum Answer {
 
 impl Invalid {
     /// All of them.
-    pub const ALL: [Invalid; 7] = [
+    pub const ALL: [Invalid; 8] = [
         Invalid::Queue,
         Invalid::Key,
         Invalid::ControlCharacter,
@@ -135,6 +137,7 @@ impl Invalid {
         Invalid::TooManyAttempts,
         Invalid::Delay,
         Invalid::Timeout,
+        Invalid::Expires,
     ];
 
     /// Options that are refused for this.
@@ -148,6 +151,7 @@ impl Invalid {
             Invalid::TooManyAttempts => options.max_attempts(101),
             Invalid::Delay => options.delay(MAX_DURATION + Duration::from_millis(1)),
             Invalid::Timeout => options.timeout(Duration::ZERO),
+            Invalid::Expires => options.delay(Duration::from_secs(60)).expires(Duration::from_secs(60)),
         }
     }
 }
