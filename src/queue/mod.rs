@@ -42,8 +42,8 @@ use crate::store::{self, Ages, Among, CheckReport, Search, Sql, Store, Tx, Verb}
 use crate::sync::atomic::{AtomicI64, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::task::{
-    Attempt, Bulk, Counts, DEFAULT_PAGE, Enqueued, Filter, NOT_KEPT, NewTask, Options, QueueCounts, State,
-    Task, TaskId, TaskRecord,
+    Attempt, Bulk, Counts, DEFAULT_PAGE, Enqueued, Filter, NOT_KEPT, NewTask, Options, State, Task, TaskId,
+    TaskRecord,
 };
 
 /// Tasks that one transaction of a bulk verb changes at most: each chunk is atomic, and others get their turn in between.
@@ -259,7 +259,8 @@ impl Queue {
         self.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::record)
     }
 
-    /// How many tasks each queue has in each state. Never scans: the writes keep the counters.
+    /// How many tasks each queue has in each state. Never scans: the writes keep the counters. Queues that have no tasks are left out,
+    /// unless they are paused.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -361,18 +362,15 @@ impl Queue {
         let served = core.served.as_deref();
         // Of one moment: a task that is settled, or promoted, between two looks would be in neither. The time is read after that moment:
         // a retry that failed just before it would else seem to lie in the future.
-        let (counts, is_due) = self.store().read(|conn| {
-            let counts = store::counts(conn)?;
-            Ok((counts, store::is_due(conn, served, core.now())?))
-        })?;
-        let at_work = |(name, queue): (&String, &QueueCounts)| {
-            let is_served = match served {
-                Some(served) => served.contains(name),
-                None => executes || !queue.unserved,
+        self.store().read(|conn| {
+            let of = match served {
+                Some(names) => Some(serde_json::Value::from(names).to_string()),
+                None if executes => None,
+                None => store::served(conn)?,
             };
-            is_served && (queue.running > 0 || !queue.paused && queue.ready + queue.held > 0)
-        };
-        Ok(!is_due && !counts.queues.iter().any(at_work))
+            let is_at_work = store::is_at_work(conn, of.as_deref())?;
+            Ok(!store::is_due(conn, served, core.now())? && !is_at_work)
+        })
     }
 
     /// Waits for a task, or for any, until `look` sees something; none if the time runs out first.

@@ -13,6 +13,7 @@ use super::fault::Sql;
 use super::owner::is_served;
 use super::promote::expire;
 use super::quarantine::{indexed, put_aside, ruled_out, unless_damaged};
+use super::ready::with_ready;
 use super::row::{HotRow, time_at};
 use super::tx::{Prepared, Tx};
 use crate::lifecycle::{Event, Standing, next};
@@ -79,12 +80,14 @@ pub(crate) fn claim(
 /// Queues that are served, not paused, and have ready tasks, by their number. The index is asked, not the counters, which may be wrong.
 fn ready_queues(tx: &Tx<'_>) -> Sql<Vec<i64>> {
     let sql = concat!(
-        "SELECT q.queue_id FROM perdura_queues q
-         WHERE q.paused = 0 AND EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.queue_id = q.queue_id AND t.state = 0 AND t.hold = 0) AND ",
+        with_ready!(),
+        "SELECT ready.queue_id FROM ready WHERE (SELECT q.paused = 0 AND ",
         is_served!("q.queue"),
-        " ORDER BY q.queue_id"
+        " FROM perdura_queues q WHERE q.queue_id = ready.queue_id)"
     );
-    tx.numbers(sql, [])
+    let mut queues = tx.numbers(sql, [])?;
+    queues.sort_unstable(); // they come in this order, but that is not promised
+    Ok(queues)
 }
 
 /// Claims up to `wanted` tasks of one queue; says whether it may have more.
@@ -139,15 +142,18 @@ fn claim_one(
     take_one(tx, take, queue_id, candidate, name, now).map(Some)
 }
 
-/// What a claim reads of the tasks that it may take.
+/// What a claim reads of the tasks that it may take. What lies beside the row is looked up by its id, each value by itself: in a join,
+/// statistics of a young file would turn the lookup into a scan.
 macro_rules! candidates {
     ($which:literal) => {
         concat!(
             "SELECT t.task_id, t.generation, t.attempt_number, t.max_attempts, t.suspect, t.name_id, t.has_key, t.expires_at_ms,
-                    a.args, COALESCE(a.version, 1), a.backoff_ms, a.timeout_ms,
+                    (SELECT a.args FROM perdura_args a WHERE a.task_id = t.task_id),
+                    (SELECT a.version FROM perdura_args a WHERE a.task_id = t.task_id),
+                    (SELECT a.backoff_ms FROM perdura_args a WHERE a.task_id = t.task_id),
+                    (SELECT a.timeout_ms FROM perdura_args a WHERE a.task_id = t.task_id),
                     CASE t.generation WHEN 0 THEN COALESCE(t.run_at_ms, t.created_at_ms) ELSE t.run_at_ms END
-             FROM perdura_tasks t LEFT JOIN perdura_args a ON a.task_id = t.task_id
-             WHERE ",
+             FROM perdura_tasks t ",
             $which
         )
     };
@@ -157,11 +163,11 @@ macro_rules! candidates {
 fn candidates(tx: &Tx<'_>, queue_id: i64, wanted: usize) -> Sql<Vec<Candidate>> {
     let sql = match planted("g09-newest-first") {
         false => candidates!(
-            "t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
+            "INDEXED BY perdura_ready WHERE t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
              ORDER BY t.priority DESC, t.task_id ASC LIMIT ?2"
         ),
         true => candidates!(
-            "t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
+            "INDEXED BY perdura_ready WHERE t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
              ORDER BY t.priority DESC, t.task_id DESC LIMIT ?2"
         ),
     };
@@ -172,10 +178,10 @@ fn candidates(tx: &Tx<'_>, queue_id: i64, wanted: usize) -> Sql<Vec<Candidate>> 
 
 /// The same where one of them cannot be read: each with its own fault, if it has one.
 fn singly(tx: &Tx<'_>, queue_id: i64, wanted: usize) -> Sql<Vec<(TaskId, Sql<Candidate>)>> {
-    let sql = "SELECT task_id FROM perdura_tasks WHERE queue_id = ?1 AND state = 0 AND hold = 0
+    let sql = "SELECT task_id FROM perdura_tasks INDEXED BY perdura_ready WHERE queue_id = ?1 AND state = 0 AND hold = 0
                ORDER BY priority DESC, task_id LIMIT ?2";
     let ids = tx.numbers(sql, (queue_id, i64::try_from(wanted).unwrap_or(i64::MAX)))?;
-    let read = |id| (TaskId::from_i64(id), tx.one(candidates!("t.task_id = ?1"), [id], as_candidate));
+    let read = |id| (TaskId::from_i64(id), tx.one(candidates!("WHERE t.task_id = ?1"), [id], as_candidate));
     Ok(ids.into_iter().map(read).collect())
 }
 
@@ -196,7 +202,7 @@ fn as_candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
         has_key: row.get(6)?,
         expires_at: row.get(7)?,
         args: row.get(8)?,
-        version: row.get(9)?,
+        version: row.get::<_, Option<u32>>(9)?.unwrap_or(1),
         backoff_ms: row.get(10)?,
         timeout_ms: row.get(11)?,
         ready_since: time_at(row, 12)?,
@@ -273,7 +279,7 @@ pub(crate) fn lift_known(
     for (name_id, version) in known_names(tx, known)?.range(from.name_id..) {
         let after = if *name_id == from.name_id { from.task_id } else { i64::MIN };
         let sql = "SELECT t.task_id, (SELECT a.version FROM perdura_args a WHERE a.task_id = t.task_id) <= ?3
-                   FROM perdura_tasks t WHERE t.state = 0 AND t.hold = 2 AND t.name_id = ?1 AND t.task_id > ?2
+                   FROM perdura_tasks t INDEXED BY perdura_unknown WHERE t.state = 0 AND t.hold = 2 AND t.name_id = ?1 AND t.task_id > ?2
                    ORDER BY t.task_id LIMIT ?4";
         let mut statement = tx.conn.prepare_cached(sql)?;
         let of_name = (*name_id, after, *version, i64::try_from(left).unwrap_or(i64::MAX));

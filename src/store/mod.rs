@@ -37,6 +37,7 @@ mod schema;
 mod search;
 mod settle;
 mod sidecar;
+mod statistics;
 mod suspects;
 mod template;
 mod temporary;
@@ -75,8 +76,11 @@ pub(crate) use process::Process;
 pub(crate) use promote::{clock_jumped, is_due, next_due, promote};
 pub(crate) use purge::{Ages, old, purge};
 pub(crate) use read::Flags;
-pub(crate) use read::{args, attempts, checkpoint, counts, flags, queue_flags, ready_before, record, result};
+pub(crate) use read::{
+    args, attempts, checkpoint, counts, flags, queue_flags, ready_before, record, result, served,
+};
 use readers::Readers;
+pub(crate) use ready::is_at_work;
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use rollups::rollups;
 pub(crate) use search::{Among, Order, Search};
@@ -180,6 +184,9 @@ impl Store {
         let path = opening.place.path(opening.network)?;
         let shown = format!("opening {}", path.display());
         let (connection, file_id) = open::writer(&path, opening).map_err(|e| e.context(&shown))?;
+        if !opening.looks_only {
+            let _ = statistics::forget(&connection); // they would only slow down searches
+        }
         let readers = Readers::new(open::readers(&path, opening)).map_err(|e| e.context(&shown))?;
         let names = Arc::new(Names::default());
         let identity = Arc::new(match opening.place {

@@ -15,19 +15,20 @@ use crate::task::{TaskId, Timestamp};
 /// Gives the turn to the oldest suspect of a queue that is served and not paused, unless one has it.
 pub(super) fn pass_turn(tx: &Tx<'_>) -> Sql<()> {
     let taken = concat!(
-        "SELECT EXISTS (SELECT 1 FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
-             WHERE t.suspect = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 0 AND q.paused = 0 AND ",
+        "SELECT EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_suspects
+             WHERE t.suspect = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 0 AND (SELECT q.paused = 0 AND ",
         is_served!("q.queue"),
-        ")))"
+        " FROM perdura_queues q WHERE q.queue_id = t.queue_id))))"
     );
     if tx.one(taken, [], |row| row.get(0))? && !planted("g06-suspects-run-together") {
         return Ok(());
     }
     let oldest = concat!(
-        "SELECT t.task_id FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
-         WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 4 AND q.paused = 0 AND ",
+        "SELECT t.task_id FROM perdura_tasks t INDEXED BY perdura_suspects
+         WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 4 AND (SELECT q.paused = 0 AND ",
         is_served!("q.queue"),
-        " ORDER BY t.task_id LIMIT 1"
+        " FROM perdura_queues q WHERE q.queue_id = t.queue_id)
+         ORDER BY t.task_id LIMIT 1"
     );
     while let Some(id) = tx.find(oldest, [], |row| row.get(0))? {
         let turn = |row: &HotRow| row.must_apply(tx, Event::SuspectTurn, NO_TIME);
@@ -53,9 +54,10 @@ pub(super) fn take_turn_back(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
 /// A new owner serves other queues than the one before: takes the turn back from suspects that nobody will claim.
 pub(super) fn serve(tx: &Tx<'_>) -> Sql<()> {
     let sql = concat!(
-        "SELECT DISTINCT t.queue_id FROM perdura_tasks t INDEXED BY perdura_suspects JOIN perdura_queues q USING (queue_id)
-         WHERE t.suspect = 1 AND NOT ",
-        is_served!("q.queue")
+        "SELECT DISTINCT t.queue_id FROM perdura_tasks t INDEXED BY perdura_suspects
+         WHERE t.suspect = 1 AND NOT (SELECT ",
+        is_served!("q.queue"),
+        " FROM perdura_queues q WHERE q.queue_id = t.queue_id)"
     );
     for queue_id in tx.numbers(sql, [])? {
         take_turn_back(tx, queue_id)?;
