@@ -13,7 +13,6 @@ use super::fault::Sql;
 use super::owner::is_served;
 use super::promote::expire;
 use super::quarantine::{indexed, put_aside, ruled_out, unless_damaged};
-use super::ready::with_ready;
 use super::row::{HotRow, time_at};
 use super::tx::{Prepared, Tx};
 use crate::lifecycle::{Event, Standing, next};
@@ -50,11 +49,29 @@ pub(crate) fn claim(
     cursor: &mut i64,
     now: Timestamp,
 ) -> Sql<Vec<Claimed>> {
-    let mut queues = ready_queues(tx)?;
-    let next_queue = queues.partition_point(|id| *id <= *cursor);
-    queues.rotate_left(next_queue);
-    let mut claims = Vec::new();
-    let mut looks = LOOKED_AT;
+    let (mut claims, mut looks) = (Vec::new(), LOOKED_AT);
+    loop {
+        let (queues, are_all) = ready_queues(tx, *cursor, wanted - claims.len())?;
+        claim_in_turn(tx, queues, wanted, known, cursor, now, &mut claims, &mut looks)?;
+        // What could not be claimed after all has left the index, so each round comes further.
+        if are_all || claims.len() == wanted || looks == 0 {
+            return Ok(claims);
+        }
+    }
+}
+
+/// Claims from these queues, each in its turn, until they have nothing more.
+#[expect(clippy::too_many_arguments, reason = "the state of one claim, in two functions")]
+fn claim_in_turn(
+    tx: &Tx<'_>,
+    mut queues: Vec<i64>,
+    wanted: usize,
+    known: &Known,
+    cursor: &mut i64,
+    now: Timestamp,
+    claims: &mut Vec<Claimed>,
+    looks: &mut usize,
+) -> Sql<()> {
     while claims.len() < wanted && !queues.is_empty() {
         let share = ((wanted - claims.len()) / queues.len()).max(1);
         let mut kept = Vec::new();
@@ -63,31 +80,48 @@ pub(crate) fn claim(
             if wanted == 0 {
                 break;
             }
-            if looks == 0 {
+            if *looks == 0 {
                 tx.effect(|effects| effects.more = true);
-                return Ok(claims);
+                return Ok(());
             }
             *cursor = queue_id;
-            if claim_from(tx, queue_id, wanted, known, now, &mut claims, &mut looks)? {
+            if claim_from(tx, queue_id, wanted, known, now, claims, looks)? {
                 kept.push(queue_id);
             }
         }
         queues = kept;
     }
-    Ok(claims)
+    Ok(())
 }
 
-/// Queues that are served, not paused, and have ready tasks, by their number. The index is asked, not the counters, which may be wrong.
-fn ready_queues(tx: &Tx<'_>) -> Sql<Vec<i64>> {
+/// The first `wanted` queues after the one that was served last that are served, not paused, and have ready tasks; and whether these are
+/// all. More cannot be of use: each gives a task. The index is asked, not the counters, which may be wrong.
+fn ready_queues(tx: &Tx<'_>, last: i64, wanted: usize) -> Sql<(Vec<i64>, bool)> {
+    // From the queue after the last one to the end, and then from the first one to the last.
     let sql = concat!(
-        with_ready!(),
-        "SELECT ready.queue_id FROM ready WHERE (SELECT q.paused = 0 AND ",
+        "WITH RECURSIVE ready (queue_id, lap) AS (
+             SELECT (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
+                     WHERE t.state = 0 AND t.hold = 0 AND t.queue_id > ?1 ORDER BY t.queue_id LIMIT 1), 0
+             UNION ALL
+             SELECT CASE WHEN ready.queue_id IS NULL
+                 THEN (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
+                       WHERE t.state = 0 AND t.hold = 0 ORDER BY t.queue_id LIMIT 1)
+                 ELSE (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
+                       WHERE t.state = 0 AND t.hold = 0 AND t.queue_id > ready.queue_id ORDER BY t.queue_id LIMIT 1) END,
+                 ready.lap + (ready.queue_id IS NULL)
+             FROM ready WHERE ready.lap = 0 OR ready.queue_id < ?1)
+         SELECT ready.queue_id FROM ready WHERE (ready.lap = 0 OR ready.queue_id <= ?1) AND (SELECT q.paused = 0 AND ",
         is_served!("q.queue"),
-        " FROM perdura_queues q WHERE q.queue_id = ready.queue_id)"
+        " FROM perdura_queues q WHERE q.queue_id = ready.queue_id) LIMIT ?2"
     );
-    let mut queues = tx.numbers(sql, [])?;
-    queues.sort_unstable(); // they come in this order, but that is not promised
-    Ok(queues)
+    let limit = i64::try_from(wanted).unwrap_or(i64::MAX).saturating_add(1);
+    let mut queues = tx.numbers(sql, (last, limit))?;
+    queues.sort_unstable(); // SQLite promises no order
+    let next = queues.partition_point(|id| *id <= last);
+    queues.rotate_left(next);
+    let are_all = queues.len() <= wanted;
+    queues.truncate(wanted);
+    Ok((queues, are_all))
 }
 
 /// Claims up to `wanted` tasks of one queue; says whether it may have more.

@@ -18,7 +18,6 @@ macro_rules! with_ready {
              FROM ready WHERE ready.queue_id IS NOT NULL) "
     };
 }
-pub(super) use with_ready;
 
 /// Whether something is ready, running, or held for what ends by itself, in a queue of this JSON list (none: in any).
 pub(crate) fn is_at_work(conn: &Connection, served: Option<&str>) -> Sql<bool> {
