@@ -23,6 +23,8 @@ CREATE TABLE perdura_queues (
     queue    TEXT    NOT NULL UNIQUE, -- 1-200 bytes, no control characters
     paused   INTEGER NOT NULL         -- 1: nothing is claimed from it
 ) STRICT;
+-- Those that are paused: a claim asks whether there is any.
+CREATE INDEX perdura_paused ON perdura_queues (queue_id) WHERE paused = 1;
 
 -- Task names, interned; never deleted.
 CREATE TABLE perdura_task_names (

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use crate::report::Report;
-use crate::rows::{curves, drain, enqueue, growth, retry, start, tails, wear, weight};
+use crate::rows::{beside, curves, drain, enqueue, growth, retry, start, tails, wear, weight};
 use crate::{Asked, idle};
 
 type Run = fn(&Asked, &mut Report) -> Result<(), Box<dyn Error>>;
@@ -38,6 +38,7 @@ pub const ROWS: &[Entry] = &[
     quick("retry", retry::lateness),
     quick("open", growth::open),
     whole("claim", growth::claims),
+    whole("beside", beside::beside),
     whole("idle", idle::idle),
     whole("weight", weight::weight),
     whole("curve-callers", curves::callers),

@@ -75,7 +75,7 @@ impl Raw {
         let mut epoch = self.statement("SELECT owner_epoch")?;
         let mut settle = self.statement("UPDATE perdura_tasks SET state = 2")?;
         let mut result = self.statement("INSERT OR REPLACE INTO perdura_results")?;
-        let mut queues = self.statement("SELECT q.queue_id")?;
+        let mut queues = self.statement("WITH RECURSIVE ready (queue_id, lap)")?;
         let mut ready = self.statement("SELECT t.task_id, t.generation")?;
         let mut claim = self.statement("UPDATE perdura_tasks SET state = ?1, attempt_number")?;
         let mut count = self.statement("UPDATE perdura_counts")?;
@@ -89,8 +89,7 @@ impl Raw {
                 one(result.execute((id, args)))?;
             }
             done += claimed.len();
-            let with_ready =
-                queues.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?.count();
+            let with_ready = queues.query_map((0, group as i64 + 1), |row| row.get::<_, i64>(0))?.count();
             let settled = claimed.len() as i64;
             claimed = ready
                 .query_map((1, group as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(8)?)))?

@@ -270,7 +270,8 @@ impl Queue {
         self.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::record)
     }
 
-    /// How many tasks each queue has in each state. Never scans: the writes keep the counters.
+    /// How many tasks each queue has in each state. Never scans: the writes keep the counters. Queues that have no tasks are left out,
+    /// unless they are paused.
     ///
     /// # Errors
     /// If the file cannot be read.

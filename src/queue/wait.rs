@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Queue, outside_handlers};
 use crate::error::{Error, ErrorKind};
 use crate::store;
-use crate::task::{QueueCounts, TaskId, TaskRecord};
+use crate::task::{TaskId, TaskRecord};
 
 /// How soon a waiting caller looks again when another process executes.
 const LOOK_ABROAD: Duration = Duration::from_millis(100);
@@ -77,18 +77,15 @@ impl Queue {
         let served = core.served.as_deref();
         // Of one moment: a task that is settled, or promoted, between two looks would be in neither. The time is read after that moment:
         // a retry that failed just before it would else seem to lie in the future.
-        let (counts, is_due) = self.store().read(|conn| {
-            let counts = store::counts(conn)?;
-            Ok((counts, store::is_due(conn, served, core.now())?))
-        })?;
-        let at_work = |(name, queue): (&String, &QueueCounts)| {
-            let is_served = match served {
-                Some(served) => served.contains(name),
-                None => executes || !queue.unserved,
+        self.store().read(|conn| {
+            let of = match served {
+                Some(names) => Some(serde_json::Value::from(names).to_string()),
+                None if executes => None,
+                None => store::served(conn)?,
             };
-            is_served && (queue.running > 0 || !queue.paused && queue.ready + queue.held > 0)
-        };
-        Ok(!is_due && !counts.queues.iter().any(at_work))
+            let is_at_work = store::is_at_work(conn, of.as_deref())?;
+            Ok(!store::is_due(conn, served, core.now())? && !is_at_work)
+        })
     }
 
     /// Waits for a task, or for any, until `look` sees something; none if the time runs out first.

@@ -99,46 +99,83 @@ impl Candidate {
 /// Within a queue nothing is claimed past a task that waits for a worker to idle, and neither is anything of other queues: else they would
 /// keep the workers busy for ever. Its queue is the next one then.
 pub(crate) fn claim(tx: &Tx<'_>, room: Room, known: &Known, cursor: &mut i64, now: Timestamp) -> Sql<Claims> {
-    let mut queues = ready_queues(tx)?;
-    let next_queue = queues.partition_point(|id| *id <= *cursor);
-    queues.rotate_left(next_queue);
     let mut claiming = Claiming { room, claims: Vec::new(), ahead_bytes: 0, looks: LOOKED_AT };
-    while claiming.claims.len() < room.total && !queues.is_empty() {
-        let share = ((room.total - claiming.claims.len()) / queues.len()).max(1);
+    loop {
+        let (queues, are_all) = ready_queues(tx, *cursor, room.total - claiming.claims.len())?;
+        let waits_for_worker = claim_in_turn(tx, queues, known, cursor, now, &mut claiming)?;
+        let is_full = claiming.claims.len() == room.total;
+        // What could not be claimed after all has left the index, so each round comes further.
+        if waits_for_worker || is_full || are_all || claiming.looks == 0 {
+            return Ok(claiming.done(waits_for_worker));
+        }
+    }
+}
+
+/// Claims from these queues, each in its turn, until they have nothing more. Says whether a task waits for a worker to idle.
+fn claim_in_turn(
+    tx: &Tx<'_>,
+    mut queues: Vec<i64>,
+    known: &Known,
+    cursor: &mut i64,
+    now: Timestamp,
+    claiming: &mut Claiming,
+) -> Sql<bool> {
+    let total = claiming.room.total;
+    while claiming.claims.len() < total && !queues.is_empty() {
+        let share = ((total - claiming.claims.len()) / queues.len()).max(1);
         let mut kept = Vec::new();
         for queue_id in queues {
             let before = claiming.claims.len();
-            let wanted = share.min(room.total - before);
+            let wanted = share.min(total - before);
             if wanted == 0 {
                 break;
             }
             if claiming.looks == 0 {
                 tx.effect(|effects| effects.more = true);
-                return Ok(claiming.done(false));
+                return Ok(false);
             }
-            let turn = claim_from(tx, queue_id, wanted, known, now, &mut claiming)?;
+            let turn = claim_from(tx, queue_id, wanted, known, now, claiming)?;
             let had_its_turn = turn != Turn::WaitsForWorker || claiming.claims.len() > before;
             *cursor = if had_its_turn { queue_id } else { *cursor };
             match turn {
                 Turn::MayGoOn => kept.push(queue_id),
                 Turn::Empty => {}
-                Turn::WaitsForWorker => return Ok(claiming.done(true)),
+                Turn::WaitsForWorker => return Ok(true),
             }
         }
         queues = kept;
     }
-    Ok(claiming.done(false))
+    Ok(false)
 }
 
-/// Queues that are served, not paused, and have ready tasks, by their number. The index is asked, not the counters, which may be wrong.
-fn ready_queues(tx: &Tx<'_>) -> Sql<Vec<i64>> {
+/// The first `wanted` queues after the one that was served last that are served, not paused, and have ready tasks; and whether these are
+/// all. More cannot be of use: each gives a task. The index is asked, not the counters, which may be wrong.
+fn ready_queues(tx: &Tx<'_>, last: i64, wanted: usize) -> Sql<(Vec<i64>, bool)> {
+    // From the queue after the last one to the end, and then from the first one to the last.
     let sql = concat!(
-        "SELECT q.queue_id FROM perdura_queues q
-         WHERE q.paused = 0 AND EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.queue_id = q.queue_id AND t.state = 0 AND t.hold = 0) AND ",
+        "WITH RECURSIVE ready (queue_id, lap) AS (
+             SELECT (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
+                     WHERE t.state = 0 AND t.hold = 0 AND t.queue_id > ?1 ORDER BY t.queue_id LIMIT 1), 0
+             UNION ALL
+             SELECT CASE WHEN ready.queue_id IS NULL
+                 THEN (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
+                       WHERE t.state = 0 AND t.hold = 0 ORDER BY t.queue_id LIMIT 1)
+                 ELSE (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
+                       WHERE t.state = 0 AND t.hold = 0 AND t.queue_id > ready.queue_id ORDER BY t.queue_id LIMIT 1) END,
+                 ready.lap + (ready.queue_id IS NULL)
+             FROM ready WHERE ready.lap = 0 OR ready.queue_id < ?1)
+         SELECT ready.queue_id FROM ready WHERE (ready.lap = 0 OR ready.queue_id <= ?1) AND (SELECT q.paused = 0 AND ",
         is_served!("q.queue"),
-        " ORDER BY q.queue_id"
+        " FROM perdura_queues q WHERE q.queue_id = ready.queue_id) LIMIT ?2"
     );
-    tx.numbers(sql, [])
+    let limit = i64::try_from(wanted).unwrap_or(i64::MAX).saturating_add(1);
+    let mut queues = tx.numbers(sql, (last, limit))?;
+    queues.sort_unstable(); // SQLite promises no order
+    let next = queues.partition_point(|id| *id <= last);
+    queues.rotate_left(next);
+    let are_all = queues.len() <= wanted;
+    queues.truncate(wanted);
+    Ok((queues, are_all))
 }
 
 /// Claims up to `wanted` tasks of one queue.
@@ -210,15 +247,19 @@ fn claim_one(
     Ok(Met::Claimed)
 }
 
-/// What a claim reads of the tasks that it may take.
+/// What a claim reads of the tasks that it may take. What lies beside the row is looked up by its id, each value by itself: in a join,
+/// statistics of a young file would turn the lookup into a scan.
 macro_rules! candidates {
     ($which:literal) => {
         concat!(
             "SELECT t.task_id, t.generation, t.attempt_number, t.max_attempts, t.suspect, t.name_id, t.has_key, t.expires_at_ms,
-                    a.args, COALESCE(a.version, 1), a.backoff_ms, a.timeout_ms, a.replay_of IS NOT NULL,
+                    (SELECT a.args FROM perdura_args a WHERE a.task_id = t.task_id),
+                    (SELECT a.version FROM perdura_args a WHERE a.task_id = t.task_id),
+                    (SELECT a.backoff_ms FROM perdura_args a WHERE a.task_id = t.task_id),
+                    (SELECT a.timeout_ms FROM perdura_args a WHERE a.task_id = t.task_id),
+                    (SELECT a.replay_of IS NOT NULL FROM perdura_args a WHERE a.task_id = t.task_id),
                     CASE t.generation WHEN 0 THEN COALESCE(t.run_at_ms, t.created_at_ms) ELSE t.run_at_ms END
-             FROM perdura_tasks t LEFT JOIN perdura_args a ON a.task_id = t.task_id
-             WHERE ",
+             FROM perdura_tasks t ",
             $which
         )
     };
@@ -228,11 +269,11 @@ macro_rules! candidates {
 fn candidates(tx: &Tx<'_>, queue_id: i64, wanted: usize, claiming: &Claiming) -> Sql<(Vec<Candidate>, bool)> {
     let sql = match planted("g09-newest-first") {
         false => candidates!(
-            "t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
+            "INDEXED BY perdura_ready WHERE t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
              ORDER BY t.priority DESC, t.task_id ASC LIMIT ?2"
         ),
         true => candidates!(
-            "t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
+            "INDEXED BY perdura_ready WHERE t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
              ORDER BY t.priority DESC, t.task_id DESC LIMIT ?2"
         ),
     };
@@ -256,10 +297,10 @@ fn candidates(tx: &Tx<'_>, queue_id: i64, wanted: usize, claiming: &Claiming) ->
 
 /// The same where one of them cannot be read: each with its own fault, if it has one.
 fn singly(tx: &Tx<'_>, queue_id: i64, wanted: usize) -> Sql<Vec<(TaskId, Sql<Candidate>)>> {
-    let sql = "SELECT task_id FROM perdura_tasks WHERE queue_id = ?1 AND state = 0 AND hold = 0
+    let sql = "SELECT task_id FROM perdura_tasks INDEXED BY perdura_ready WHERE queue_id = ?1 AND state = 0 AND hold = 0
                ORDER BY priority DESC, task_id LIMIT ?2";
     let ids = tx.numbers(sql, (queue_id, i64::try_from(wanted).unwrap_or(i64::MAX)))?;
-    let read = |id| (TaskId::from_i64(id), tx.one(candidates!("t.task_id = ?1"), [id], as_candidate));
+    let read = |id| (TaskId::from_i64(id), tx.one(candidates!("WHERE t.task_id = ?1"), [id], as_candidate));
     Ok(ids.into_iter().map(read).collect())
 }
 
@@ -280,10 +321,10 @@ fn as_candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
         has_key: row.get(6)?,
         expires_at: row.get(7)?,
         args: row.get(8)?,
-        version: row.get(9)?,
+        version: row.get::<_, Option<u32>>(9)?.unwrap_or(1),
         backoff_ms: row.get(10)?,
         timeout_ms: row.get(11)?,
-        is_replay: row.get(12)?,
+        is_replay: row.get::<_, Option<bool>>(12)?.unwrap_or(false),
         ready_since: time_at(row, 13)?,
     })
 }
@@ -359,7 +400,7 @@ pub(crate) fn lift_known(
     for (name_id, version) in known_names(tx, known)?.range(from.name_id..) {
         let after = if *name_id == from.name_id { from.task_id } else { i64::MIN };
         let sql = "SELECT t.task_id, (SELECT a.version FROM perdura_args a WHERE a.task_id = t.task_id) <= ?3
-                   FROM perdura_tasks t WHERE t.state = 0 AND t.hold = 2 AND t.name_id = ?1 AND t.task_id > ?2
+                   FROM perdura_tasks t INDEXED BY perdura_unknown WHERE t.state = 0 AND t.hold = 2 AND t.name_id = ?1 AND t.task_id > ?2
                    ORDER BY t.task_id LIMIT ?4";
         let mut statement = tx.conn.prepare_cached(sql)?;
         let of_name = (*name_id, after, *version, i64::try_from(left).unwrap_or(i64::MAX));

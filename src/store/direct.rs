@@ -50,8 +50,8 @@ impl Tx<'_> {
 
     /// Whether this process still owns the file and serves all queues, nothing in it is ready, and no queue is paused.
     fn nothing_is_ready(&self, epoch: i64) -> Sql<bool> {
-        let sql = "SELECT owner_epoch = ?1 AND served IS NULL AND NOT EXISTS (SELECT 1 FROM perdura_tasks WHERE state = 0 AND hold = 0)
-                       AND NOT EXISTS (SELECT 1 FROM perdura_queues WHERE paused = 1)
+        let sql = "SELECT owner_epoch = ?1 AND served IS NULL AND NOT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_ready WHERE state = 0 AND hold = 0)
+                       AND NOT EXISTS (SELECT 1 FROM perdura_queues INDEXED BY perdura_paused WHERE paused = 1)
                    FROM perdura_meta WHERE id = 1";
         self.one(sql, [epoch], |row| row.get(0))
     }

@@ -132,19 +132,23 @@ pub(crate) fn purge_letters(
 /// `NotFound`.
 pub(crate) fn get_letter(conn: &Connection, id: TaskId) -> Sql<DeadLetter> {
     let mut statement = conn.prepare_cached(
-        "SELECT n.task_name, q.queue, d.state, d.priority, d.attempt_number, d.max_attempts, d.created_at_ms,
+        "SELECT (SELECT n.task_name FROM perdura_task_names n WHERE n.name_id = d.name_id),
+                (SELECT q.queue FROM perdura_queues q WHERE q.queue_id = d.queue_id),
+                d.state, d.priority, d.attempt_number, d.max_attempts, d.created_at_ms,
                 d.finished_at_ms, d.moved_at_ms, d.replayed_at_ms, d.replayed_as,
-                e.error_type, e.error_message, e.error_traceback, a.tag
-         FROM perdura_dead_letters d JOIN perdura_task_names n USING (name_id) JOIN perdura_queues q USING (queue_id)
-         LEFT JOIN perdura_errors e ON e.task_id = d.task_id LEFT JOIN perdura_args a ON a.task_id = d.task_id
-         WHERE d.task_id = ?1",
+                (SELECT e.error_type FROM perdura_errors e WHERE e.task_id = d.task_id),
+                (SELECT e.error_message FROM perdura_errors e WHERE e.task_id = d.task_id),
+                (SELECT e.error_traceback FROM perdura_errors e WHERE e.task_id = d.task_id),
+                (SELECT a.tag FROM perdura_args a WHERE a.task_id = d.task_id)
+         FROM perdura_dead_letters d WHERE d.task_id = ?1",
     )?;
     let letter = statement.query_row([id.as_i64()], |row| {
         let time = |column| row.get(column).map(Timestamp::from_millis);
-        Ok(DeadLetter {
+        let (Some(task_name), Some(queue)) = (row.get(0)?, row.get(1)?) else { return Ok(None) };
+        Ok(Some(DeadLetter {
             task_id: id,
-            task_name: row.get(0)?,
-            queue: row.get(1)?,
+            task_name,
+            queue,
             state: state_at(row, 2)?,
             priority: row.get(3)?,
             attempt_number: row.get(4)?,
@@ -158,9 +162,9 @@ pub(crate) fn get_letter(conn: &Connection, id: TaskId) -> Sql<DeadLetter> {
             error_message: row.get(12)?,
             error_traceback: row.get(13)?,
             tag: row.get(14)?,
-        })
+        }))
     });
-    letter.optional()?.ok_or_else(|| no_letter(id).into())
+    letter.optional()?.flatten().ok_or_else(|| no_letter(id).into())
 }
 
 fn no_letter(id: TaskId) -> Error {

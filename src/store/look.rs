@@ -75,9 +75,10 @@ pub(crate) fn count_from(counts: &Counts, filter: &Filter) -> Option<u64> {
 /// Tasks that ended badly, by what went wrong; `more` says whether there are others.
 pub(crate) fn failures(conn: &Connection, found: &[TaskId], more: bool) -> Sql<Failures> {
     let mut statement = conn.prepare_cached(
-        "SELECT n.task_name, COALESCE(e.error_type, ''), COALESCE(e.error_message, ''), t.finished_at_ms
-         FROM perdura_tasks t JOIN perdura_task_names n USING (name_id) LEFT JOIN perdura_errors e USING (task_id)
-         WHERE t.task_id = ?1",
+        "SELECT (SELECT n.task_name FROM perdura_task_names n WHERE n.name_id = t.name_id),
+                COALESCE((SELECT e.error_type FROM perdura_errors e WHERE e.task_id = t.task_id), ''),
+                COALESCE((SELECT e.error_message FROM perdura_errors e WHERE e.task_id = t.task_id), ''), t.finished_at_ms
+         FROM perdura_tasks t WHERE t.task_id = ?1",
     )?;
     let mut groups = std::collections::HashMap::<(String, String, String), FailureGroup>::new();
     let mut looked_at = 0;

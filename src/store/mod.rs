@@ -42,6 +42,7 @@ mod schema;
 mod search;
 mod settle;
 mod sidecar;
+mod statistics;
 mod suspects;
 mod template;
 mod temporary;
@@ -83,8 +84,11 @@ pub(crate) use process::Process;
 pub(crate) use promote::{clock_has_run_on, clock_jumped, is_due, next_due, promote};
 pub(crate) use purge::{Ages, old, purge};
 pub(crate) use read::Flags;
-pub(crate) use read::{args, attempts, checkpoint, counts, flags, queue_flags, ready_before, record, result};
+pub(crate) use read::{
+    args, attempts, checkpoint, counts, flags, queue_flags, ready_before, record, result, served,
+};
 use readers::Readers;
+pub(crate) use ready::is_at_work;
 pub(crate) use recover::{Recovered, recover};
 pub(crate) use rollups::rollups;
 pub(crate) use search::{Among, Order, Search};
@@ -190,6 +194,9 @@ impl Store {
         let shown = format!("opening {}", path.display());
         let open::Opened { connection, file_id, manner } =
             open::first(&path, opening).map_err(|e| e.context(&shown))?;
+        if manner == Manner::Writes {
+            let _ = statistics::forget(&connection); // they would only slow down searches
+        }
         let readers =
             Readers::new(open::readers(&path, opening, manner), &path).map_err(|e| e.context(&shown))?;
         let names = Arc::new(Names::default());

@@ -11,13 +11,13 @@ use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 use crate::task::millis;
 
-/// Whether the owner claims from a queue: a condition on the text of its name.
+/// Whether the owner claims from a queue: a condition on the text of its name. SQLite reads the list once for each statement.
 macro_rules! is_served {
     ($queue:literal) => {
         concat!(
-            "(SELECT m.served IS NULL OR EXISTS (SELECT 1 FROM json_each(m.served) j WHERE j.value = ",
+            "((SELECT m.served FROM perdura_meta m WHERE m.id = 1) IS NULL OR ",
             $queue,
-            ") FROM perdura_meta m WHERE m.id = 1)"
+            " IN (SELECT j.value FROM json_each((SELECT m.served FROM perdura_meta m WHERE m.id = 1)) j))"
         )
     };
 }

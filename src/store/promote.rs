@@ -18,7 +18,8 @@ pub(crate) fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let ms = now.as_millis();
     let jumped = tx.numbers(
-        "SELECT task_id FROM perdura_tasks WHERE state = 0 AND hold = 1 AND anchor_ms > ?1 LIMIT ?2",
+        "SELECT task_id FROM perdura_tasks INDEXED BY perdura_anchors
+         WHERE state = 0 AND hold = 1 AND anchor_ms > ?1 LIMIT ?2",
         (ms, limit),
     )?;
     let jumped = if planted("g10-jumps-back-unnoticed") { Vec::new() } else { jumped };
@@ -26,14 +27,16 @@ pub(crate) fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
         unless_damaged(tx, TaskId::from_i64(*id), now, |row| begin_again(row, now).replace(tx, row))?;
     }
     let expired = tx.numbers(
-        "SELECT task_id FROM perdura_tasks WHERE state = 0 AND expires_at_ms IS NOT NULL AND expires_at_ms <= ?1 LIMIT ?2",
+        "SELECT task_id FROM perdura_tasks INDEXED BY perdura_expiring
+         WHERE state = 0 AND expires_at_ms IS NOT NULL AND expires_at_ms <= ?1 LIMIT ?2",
         (ms, limit),
     )?;
     for id in &expired {
         unless_damaged(tx, TaskId::from_i64(*id), now, |row| expire(tx, row, now))?;
     }
     let due = tx.numbers(
-        "SELECT task_id FROM perdura_tasks WHERE state = 0 AND hold = 1 AND run_at_ms <= ?1 ORDER BY run_at_ms LIMIT ?2",
+        "SELECT task_id FROM perdura_tasks INDEXED BY perdura_waiting
+         WHERE state = 0 AND hold = 1 AND run_at_ms <= ?1 ORDER BY run_at_ms LIMIT ?2",
         (ms, limit),
     )?;
     for id in &due {
@@ -58,7 +61,8 @@ pub(super) fn expire(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<()> {
 
 /// Whether a relative wait has begun in the future: the clock has jumped back.
 pub(crate) fn clock_jumped(conn: &Connection, now: Timestamp) -> Sql<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks WHERE state = 0 AND hold = 1 AND anchor_ms > ?1)";
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_anchors
+               WHERE state = 0 AND hold = 1 AND anchor_ms > ?1)";
     Ok(conn.prepare_cached(sql)?.query_row([now.as_millis()], |row| row.get(0))?)
 }
 
@@ -78,18 +82,19 @@ pub(crate) fn clock_has_run_on(
 /// Whether a task of these queues (none: of any) that is not paused has waited long enough, and is about to be promoted.
 pub(crate) fn is_due(conn: &Connection, queues: Option<&[String]>, now: Timestamp) -> Sql<bool> {
     let queues = queues.map(|names| serde_json::Value::from(names).to_string());
-    let sql =
-        "SELECT EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.state = 0 AND t.hold = 1 AND t.run_at_ms <= ?1
-               AND EXISTS (SELECT 1 FROM perdura_queues q WHERE q.queue_id = t.queue_id AND q.paused = 0
-                           AND (?2 IS NULL OR q.queue IN (SELECT value FROM json_each(?2)))))";
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_waiting
+               WHERE t.state = 0 AND t.hold = 1 AND t.run_at_ms <= ?1
+               AND (SELECT q.paused = 0 AND (?2 IS NULL OR q.queue IN (SELECT value FROM json_each(?2)))
+                    FROM perdura_queues q WHERE q.queue_id = t.queue_id))";
     Ok(conn.prepare_cached(sql)?.query_row((now.as_millis(), queues), |row| row.get(0))?)
 }
 
 /// The next time at which [`promote`] has something to do.
 pub(crate) fn next_due(conn: &Connection) -> Sql<Option<Timestamp>> {
-    let waiting = "SELECT MIN(run_at_ms) FROM perdura_tasks WHERE state = 0 AND hold = 1";
-    let expiring =
-        "SELECT MIN(expires_at_ms) FROM perdura_tasks WHERE state = 0 AND expires_at_ms IS NOT NULL";
+    let waiting =
+        "SELECT MIN(run_at_ms) FROM perdura_tasks INDEXED BY perdura_waiting WHERE state = 0 AND hold = 1";
+    let expiring = "SELECT MIN(expires_at_ms) FROM perdura_tasks INDEXED BY perdura_expiring
+         WHERE state = 0 AND expires_at_ms IS NOT NULL";
     let mut earliest = None;
     for sql in [waiting, expiring] {
         let due: Option<i64> = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;

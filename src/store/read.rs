@@ -17,30 +17,62 @@ pub(crate) fn record(conn: &Connection, id: TaskId) -> Sql<TaskRecord> {
 
 fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
     let mut statement = conn.prepare_cached(
-        "SELECT n.task_name, q.queue, t.state, t.hold, t.priority, t.attempt_number, t.max_attempts, t.generation,
+        "SELECT (SELECT n.task_name FROM perdura_task_names n WHERE n.name_id = t.name_id),
+                (SELECT q.queue FROM perdura_queues q WHERE q.queue_id = t.queue_id), t.state, t.hold, t.priority, t.attempt_number, t.max_attempts, t.generation,
                 t.created_at_ms, t.run_at_ms, t.expires_at_ms, t.started_at_ms, t.finished_at_ms,
-                e.error_type, e.error_message, e.error_traceback, p.done, p.total,
-                t.cancel_requested, t.late, t.snoozes, a.version, a.tag, a.timeout_ms, a.backoff_ms, a.replay_of
-         FROM perdura_tasks t JOIN perdura_task_names n USING (name_id) JOIN perdura_queues q USING (queue_id)
-         LEFT JOIN perdura_args a ON a.task_id = t.task_id LEFT JOIN perdura_errors e ON e.task_id = t.task_id
-         LEFT JOIN perdura_progress p ON p.task_id = t.task_id
-         WHERE t.task_id = ?1",
+                t.cancel_requested, t.late, t.snoozes
+         FROM perdura_tasks t WHERE t.task_id = ?1",
     )?;
-    Ok(statement.query_row([id.as_i64()], |row| as_record(row, id)).optional()?)
+    let record = statement.query_row([id.as_i64()], |row| as_record(row, id)).optional()?.flatten();
+    let Some(mut record) = record else { return Ok(None) };
+    let sql = "SELECT error_type, error_message, error_traceback FROM perdura_errors WHERE task_id = ?1";
+    beside(conn, sql, id, |row| {
+        (record.error_type, record.error_message, record.error_traceback) =
+            (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(())
+    })?;
+    beside(conn, "SELECT done, total FROM perdura_progress WHERE task_id = ?1", id, |row| {
+        let progress = number(row, 0)?.zip(number(row, 1)?);
+        record.progress = progress.map(|(done, total)| Progress { done, total });
+        Ok(())
+    })?;
+    let sql = "SELECT version, tag, timeout_ms, backoff_ms, replay_of FROM perdura_args WHERE task_id = ?1";
+    beside(conn, sql, id, |row| {
+        record.version = number(row, 0)?.and_then(|version| u32::try_from(version).ok()).unwrap_or(1);
+        record.tag = row.get(1)?;
+        record.timeout_ms = number(row, 2)?;
+        record.backoff_ms = number(row, 3)?;
+        record.replay_of = row.get::<_, Option<i64>>(4)?.map(TaskId::from_i64);
+        Ok(())
+    })?;
+    Ok(Some(record))
 }
 
-fn as_record(row: &Row<'_>, task_id: TaskId) -> rusqlite::Result<TaskRecord> {
+/// Reads the row of a cold table, if there is one. By itself and by its id, which no statistics of the file can turn into a scan.
+fn beside(
+    conn: &Connection,
+    sql: &str,
+    id: TaskId,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<()>,
+) -> Sql<()> {
+    conn.prepare_cached(sql)?.query_row([id.as_i64()], read).optional()?;
+    Ok(())
+}
+
+/// A number; none where it is out of its range: what else is known of the task is worth more than an error.
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+    Ok(row.get::<_, Option<i64>>(column)?.and_then(|n| u64::try_from(n).ok()))
+}
+
+/// None for a task whose name or queue the file does not know.
+fn as_record(row: &Row<'_>, task_id: TaskId) -> rusqlite::Result<Option<TaskRecord>> {
+    let (Some(task_name), Some(queue)) = (row.get(0)?, row.get(1)?) else { return Ok(None) };
     let state = state_at(row, 2)?;
     let queued = state == State::Queued;
-    // Where a number is out of its range, it is left out: what else is known of the task is worth more than an error.
-    let number = |column: usize| -> rusqlite::Result<Option<u64>> {
-        Ok(row.get::<_, Option<i64>>(column)?.and_then(|n| u64::try_from(n).ok()))
-    };
-    let progress = number(16)?.zip(number(17)?);
-    Ok(TaskRecord {
+    Ok(Some(TaskRecord {
         task_id,
-        task_name: row.get(0)?,
-        queue: row.get(1)?,
+        task_name,
+        queue,
         state,
         hold: if queued { Some(hold_at(row, 3)?) } else { None },
         priority: row.get(4)?,
@@ -52,19 +84,19 @@ fn as_record(row: &Row<'_>, task_id: TaskId) -> rusqlite::Result<TaskRecord> {
         expires_at: time_at(row, 10)?.filter(|_| queued),
         started_at: time_at(row, 11)?,
         finished_at: time_at(row, 12)?,
-        error_type: row.get(13)?,
-        error_message: row.get(14)?,
-        error_traceback: row.get(15)?,
-        progress: progress.map(|(done, total)| Progress { done, total }),
-        cancel_requested: row.get(18)?,
-        late: row.get(19)?,
-        snoozes: row.get(20)?,
-        version: number(21)?.and_then(|version| u32::try_from(version).ok()).unwrap_or(1),
-        tag: row.get(22)?,
-        timeout_ms: number(23)?,
-        backoff_ms: number(24)?,
-        replay_of: row.get::<_, Option<i64>>(25)?.map(TaskId::from_i64),
-    })
+        error_type: None,
+        error_message: None,
+        error_traceback: None,
+        progress: None,
+        cancel_requested: row.get(13)?,
+        late: row.get(14)?,
+        snoozes: row.get(15)?,
+        version: 1,
+        tag: None,
+        timeout_ms: None,
+        backoff_ms: None,
+        replay_of: None,
+    }))
 }
 
 /// The attempts of a task (or dead letter) that did not succeed, oldest first.
@@ -92,22 +124,31 @@ pub(crate) fn attempts(conn: &Connection, id: TaskId) -> Sql<Vec<Attempt>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// How many tasks each queue has, from the counters.
+/// How many tasks each queue has that has any, or is paused: from the counters.
 pub(crate) fn counts(conn: &Connection) -> Sql<Counts> {
-    let mut statement = conn.prepare_cached(concat!(
-        "SELECT q.queue, q.paused, c.state, c.hold, c.n, NOT ",
-        is_served!("q.queue"),
-        " FROM perdura_queues q LEFT JOIN perdura_counts c USING (queue_id)"
-    ))?;
-    let mut rows = statement.query([])?;
     let mut counts = Counts::default();
-    while let Some(row) = rows.next()? {
-        let queue = counts.queues.entry(row.get(0)?).or_default();
-        queue.paused = row.get(1)?;
-        queue.unserved = row.get(5)?;
-        if let Some(n) = row.get::<_, Option<u64>>(4)? {
-            let counter = queue.counter(state_at(row, 2)?, hold_at(row, 3)?);
-            *counter = counter.saturating_add(n);
+    for sql in [
+        concat!(
+            "SELECT (SELECT q.queue FROM perdura_queues q WHERE q.queue_id = c.queue_id),
+                    (SELECT q.paused FROM perdura_queues q WHERE q.queue_id = c.queue_id),
+                    (SELECT NOT ",
+            is_served!("q.queue"),
+            " FROM perdura_queues q WHERE q.queue_id = c.queue_id), c.n, c.state, c.hold FROM perdura_counts c WHERE c.n <> 0"
+        ),
+        concat!(
+            "SELECT q.queue, q.paused, NOT ",
+            is_served!("q.queue"),
+            ", 0, 0, 0 FROM perdura_queues q INDEXED BY perdura_paused WHERE q.paused = 1"
+        ),
+    ] {
+        let mut statement = conn.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let Some(name) = row.get(0)? else { continue }; // `check` reports it
+            let queue = counts.queues.entry(name).or_default();
+            (queue.paused, queue.unserved) = (row.get(1)?, row.get(2)?);
+            let counter = queue.counter(state_at(row, 4)?, hold_at(row, 5)?);
+            *counter = counter.saturating_add(row.get(3)?);
         }
     }
     Ok(counts)
@@ -148,7 +189,8 @@ pub(crate) struct Flags {
 /// The flags of all tasks that a thread executes.
 pub(crate) fn flags(conn: &Connection) -> Sql<Vec<Flags>> {
     let mut statement = conn.prepare_cached(
-        "SELECT task_id, generation, cancel_requested, state IN (1, 5) FROM perdura_tasks WHERE in_flight = 1",
+        "SELECT task_id, generation, cancel_requested, state IN (1, 5) FROM perdura_tasks INDEXED BY perdura_in_flight
+         WHERE in_flight = 1",
     )?;
     let rows = statement.query_map([], |row| {
         Ok(Flags {
@@ -185,4 +227,10 @@ pub(crate) fn queue_flags(conn: &Connection, queue: &str) -> Sql<(bool, bool)> {
     let sql =
         concat!("SELECT q.paused, NOT ", is_served!("q.queue"), " FROM perdura_queues q WHERE q.queue = ?1");
     Ok(conn.prepare_cached(sql)?.query_row([queue], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
+
+/// The queues that the owner of the file claims from, as a JSON list; none: all.
+pub(crate) fn served(conn: &Connection) -> Sql<Option<String>> {
+    let mut statement = conn.prepare_cached("SELECT served FROM perdura_meta WHERE id = 1")?;
+    Ok(statement.query_row([], |row| row.get(0))?)
 }

@@ -5,6 +5,39 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
 use super::fault::Sql;
 
+/// The beginning of a statement that reads from `ready`: the numbers of the queues that have ready tasks, in their order (and a last row
+/// without one).
+macro_rules! with_ready {
+    () => {
+        "WITH RECURSIVE ready (queue_id) AS (
+             SELECT (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
+                     WHERE t.state = 0 AND t.hold = 0 ORDER BY t.queue_id LIMIT 1)
+             UNION ALL
+             SELECT (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
+                     WHERE t.state = 0 AND t.hold = 0 AND t.queue_id > ready.queue_id ORDER BY t.queue_id LIMIT 1)
+             FROM ready WHERE ready.queue_id IS NOT NULL) "
+    };
+}
+
+/// Whether something is ready, running, or held for what ends by itself, in a queue of this JSON list (none: in any).
+pub(crate) fn is_at_work(conn: &Connection, served: Option<&str>) -> Sql<bool> {
+    let sql = concat!(
+        with_ready!(),
+        "SELECT EXISTS (SELECT 1 FROM ready WHERE
+             (SELECT q.paused = 0 AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
+              FROM perdura_queues q WHERE q.queue_id = ready.queue_id))
+         OR EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_in_flight
+             WHERE t.in_flight = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 3)) AND
+             (SELECT (t.state = 1 OR q.paused = 0) AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
+              FROM perdura_queues q WHERE q.queue_id = t.queue_id))
+         OR EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_suspects
+             WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 4 AND
+             (SELECT q.paused = 0 AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
+              FROM perdura_queues q WHERE q.queue_id = t.queue_id))"
+    );
+    Ok(conn.prepare_cached(sql)?.query_row([served], |row| row.get(0))?)
+}
+
 /// The queues that have ready tasks, by their number.
 pub(super) struct ReadyQueues<'c> {
     next: CachedStatement<'c>,

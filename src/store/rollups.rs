@@ -43,9 +43,9 @@ pub(super) fn write(tx: &Tx<'_>, counted: &BTreeMap<RollupKey, i64>) -> Sql<()> 
 /// What was counted from a time on, by minute and task name.
 pub(crate) fn rollups(conn: &Connection, since: Timestamp) -> Sql<Vec<Rollup>> {
     let mut statement = conn.prepare_cached(
-        "SELECT r.minute, r.name_id, n.task_name, r.measure, r.bucket, r.n
-         FROM perdura_rollups r JOIN perdura_task_names n USING (name_id)
-         WHERE r.minute >= ?1 ORDER BY r.minute, r.name_id, r.measure, r.bucket",
+        "SELECT r.minute, r.name_id, COALESCE((SELECT n.task_name FROM perdura_task_names n WHERE n.name_id = r.name_id), ''),
+                r.measure, r.bucket, r.n
+         FROM perdura_rollups r WHERE r.minute >= ?1 ORDER BY r.minute, r.name_id, r.measure, r.bucket",
     )?;
     let mut rows = statement.query([minute_of(since)])?;
     let (mut all, mut last) = (Vec::<Rollup>::new(), None);

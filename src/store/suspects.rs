@@ -16,16 +16,16 @@ use crate::task::{TaskId, Timestamp};
 /// Gives the turn to the first suspect, by priority and then by id, of the queues that are served and not paused, unless one of them runs. One
 /// that has the turn and is not claimed yet loses it to one that goes before it.
 pub(super) fn pass_turn(tx: &Tx<'_>) -> Sql<()> {
-    let runs = "SELECT EXISTS (SELECT 1 FROM perdura_tasks WHERE suspect = 1 AND state = 1)";
+    let runs = "SELECT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_suspects WHERE suspect = 1 AND state = 1)";
     if tx.one(runs, [], |row| row.get(0))? && !planted("g06-suspects-run-together") {
         return Ok(());
     }
-    // Named, because SQLite would go through all that is ready.
     let first = concat!(
-        "SELECT t.task_id, t.hold FROM perdura_tasks t INDEXED BY perdura_suspects JOIN perdura_queues q USING (queue_id)
-         WHERE t.suspect = 1 AND t.state = 0 AND t.hold IN (0, 4) AND q.paused = 0 AND ",
+        "SELECT t.task_id, t.hold FROM perdura_tasks t INDEXED BY perdura_suspects
+         WHERE t.suspect = 1 AND t.state = 0 AND t.hold IN (0, 4) AND (SELECT q.paused = 0 AND ",
         is_served!("q.queue"),
-        " ORDER BY t.priority DESC, t.task_id LIMIT 1"
+        " FROM perdura_queues q WHERE q.queue_id = t.queue_id)
+          ORDER BY t.priority DESC, t.task_id LIMIT 1"
     );
     let is_held = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)? != 0));
     while let Some((id, true)) = tx.find(first, [], is_held)? {
@@ -68,9 +68,10 @@ fn take_back_from(tx: &Tx<'_>, holders: Vec<i64>) -> Sql<()> {
 /// A new owner serves other queues than the one before: takes the turn back from suspects that nobody will claim.
 pub(super) fn serve(tx: &Tx<'_>) -> Sql<()> {
     let sql = concat!(
-        "SELECT DISTINCT t.queue_id FROM perdura_tasks t INDEXED BY perdura_suspects JOIN perdura_queues q USING (queue_id)
-         WHERE t.suspect = 1 AND NOT ",
-        is_served!("q.queue")
+        "SELECT DISTINCT t.queue_id FROM perdura_tasks t INDEXED BY perdura_suspects
+         WHERE t.suspect = 1 AND NOT (SELECT ",
+        is_served!("q.queue"),
+        " FROM perdura_queues q WHERE q.queue_id = t.queue_id)"
     );
     for queue_id in tx.numbers(sql, [])? {
         take_turn_back(tx, queue_id)?;

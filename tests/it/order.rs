@@ -237,3 +237,39 @@ fn expired_tasks_are_cancelled_with_the_reason() {
         assert_eq!(tests.run_until_idle().unwrap().succeeded, 1);
     }
 }
+
+/// A task that no handler here knows.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Stranger;
+
+impl perdura::Task for Stranger {
+    const NAME: &'static str = "stranger";
+}
+
+#[test]
+fn each_of_many_queues_has_its_turn() {
+    const QUEUES: u64 = 40;
+    let (tests, _) = stepped();
+    let queue = tests.queue().clone();
+    let of = |n: u64| Options::new().queue(format!("q{n}"));
+    for n in 0..QUEUES {
+        if n % 3 == 0 {
+            queue.enqueue_with(&Stranger, of(n)).unwrap(); // is met first, and held
+        }
+        for _ in 0..2 {
+            add(&queue, &Do::Ok(n), of(n));
+        }
+    }
+    queue.pause("q5").unwrap();
+    let mut ran = Vec::new();
+    while tests.run_one().unwrap().is_some() {
+        let done = queue.tasks(Filter::new().state(State::Succeeded).limit(usize::MAX)).unwrap();
+        let newest = done.into_iter().find(|task| !ran.iter().any(|(id, _)| *id == task.task_id)).unwrap();
+        ran.push((newest.task_id, newest.queue));
+    }
+    let wanted: Vec<String> = (0..QUEUES).filter(|n| *n != 5).map(|n| format!("q{n}")).collect();
+    let in_turn: Vec<_> = ran.iter().map(|(_, queue)| queue.clone()).collect();
+    assert_eq!(in_turn, [wanted.clone(), wanted].concat());
+    assert_eq!(queue.counts().unwrap().queues["q5"].ready, 2);
+    assert_sound(&queue);
+}

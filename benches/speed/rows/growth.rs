@@ -28,6 +28,8 @@ pub struct Crowd {
     pub waiting: u64,
     pub ready: u64,
     pub running: u64,
+    /// Bytes of the args of each, at least.
+    pub args: usize,
 }
 
 impl Crowd {
@@ -45,6 +47,7 @@ impl Crowd {
             (self.ready, "0, 0, 0, 0", "NULL, NULL, NULL", 0),
             (self.running, "1, 0, 1, 1", "NULL, 1700000000000, NULL", 0),
         ];
+        let padding = "x".repeat(self.args);
         for (tasks, state, times, priority) in kinds {
             const CHUNK: u64 = 100_000;
             for first in (0..tasks).step_by(CHUNK as usize) {
@@ -57,7 +60,7 @@ impl Crowd {
                          created_at_ms)
                      SELECT 1, 1, {state}, {times}, {priority}, 3, 1, 0, 0, 0, 0, 0, 1700000000000 FROM each;
                      INSERT INTO perdura_args (task_id, args, version, token)
-                     SELECT task_id, '{{\"n\":1}}', 1, task_id FROM perdura_tasks ORDER BY task_id DESC LIMIT {n};
+                     SELECT task_id, '{{\"n\":1,\"padding\":\"{padding}\"}}', 1, task_id FROM perdura_tasks ORDER BY task_id DESC LIMIT {n};
                      INSERT INTO perdura_results (task_id, result)
                      SELECT task_id, '1' FROM (SELECT task_id, state FROM perdura_tasks ORDER BY task_id DESC LIMIT {n}) WHERE state = 2;
                      INSERT INTO perdura_counts (queue_id, state, hold, n)

@@ -1,5 +1,6 @@
 //! What is measured.
 
+pub mod beside;
 pub mod curves;
 pub mod drain;
 pub mod enqueue;
