@@ -262,9 +262,10 @@ impl Reserve {
         if !self.is_on() {
             return Ok(());
         }
-        let sql = "SELECT COUNT(*) FROM perdura_padding WHERE id BETWEEN 1 AND ?1";
-        let missing =
-            self.slices - conn.prepare_cached(sql)?.query_row([self.slices], |row| row.get::<_, i64>(0))?;
+        let mut missing = 0;
+        for slice in 1..=self.slices {
+            missing += i64::from(!has_slice(conn, slice)?);
+        }
         self.pages = file_pages(conn)?;
         if !self.look_for_plenty(missing * SLICE) {
             copy_wal(conn)?; // it may have been filled while the disk had room
@@ -283,8 +284,7 @@ impl Reserve {
     /// Adds the slices that are missing, one by one.
     fn add_missing(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
         for slice in 1..=self.slices {
-            let there = "SELECT EXISTS (SELECT 1 FROM perdura_padding WHERE id = ?1)";
-            if conn.prepare_cached(there)?.query_row([slice], |row| row.get(0))? {
+            if has_slice(conn, slice)? {
                 continue;
             }
             for _ in 0..GROWTHS {
@@ -297,6 +297,11 @@ impl Reserve {
         }
         Ok(())
     }
+}
+
+fn has_slice(conn: &Connection, slice: i64) -> Sql<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_padding WHERE id = ?1)";
+    Ok(conn.prepare_cached(sql)?.query_row([slice], |row| row.get(0))?)
 }
 
 /// The pages that a file has before a transaction, if there is a reserve to be kept.
