@@ -22,6 +22,13 @@ const WATCHED: Duration = Duration::from_secs(10);
 /// The life of a child: opens a queue with handlers, says how long that took, and stays until its input ends.
 pub fn child(role: &str, mut args: impl Iterator<Item = String>) -> Outcome<()> {
     let path = args.next().ok_or("a child needs a path")?;
+    if role == "--child-enqueues" {
+        let queue = Queue::builder().open(&path)?;
+        println!("0");
+        loop {
+            queue.enqueue(&Noop { n: 1 })?; // until it is killed
+        }
+    }
     let mut builder = Queue::builder().workers(2).handle(noop);
     if role != "--child-polling" {
         builder = builder.poll_interval(Duration::ZERO);
@@ -35,6 +42,21 @@ pub fn child(role: &str, mut args: impl Iterator<Item = String>) -> Outcome<()> 
     println!("{}", opened.as_nanos());
     std::io::stdin().read_to_end(&mut Vec::new())?;
     std::process::exit(0) // its tasks may still run
+}
+
+/// A child that writes without pause.
+pub struct Running(Child);
+
+impl Running {
+    pub fn start(role: &str, path: &Path) -> Outcome<Running> {
+        Ok(Running(start(role, path)?.0))
+    }
+
+    pub fn stop(mut self) -> Outcome<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
 }
 
 fn start(role: &str, path: &Path) -> Outcome<(Child, Duration)> {

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use crate::report::Report;
-use crate::rows::{beside, curves, drain, enqueue, growth, retry, start, tails, wear, weight};
+use crate::rows::{beside, curves, drain, enqueue, growth, neighbours, retry, start, tails, wear, weight};
 use crate::{Asked, idle};
 
 type Run = fn(&Asked, &mut Report) -> Result<(), Box<dyn Error>>;
@@ -39,6 +39,9 @@ pub const ROWS: &[Entry] = &[
     quick("open", growth::open),
     whole("claim", growth::claims),
     whole("beside", beside::beside),
+    quick("waiters", neighbours::waiters),
+    whole("processes", neighbours::processes),
+    whole("long-reader", neighbours::reader),
     whole("idle", idle::idle),
     whole("weight", weight::weight),
     whole("curve-callers", curves::callers),

@@ -81,7 +81,7 @@ pub fn one_by_one(asked: &Asked, report: &mut Report) -> Outcome {
             judged: perdura.over(&raw),
             raw: Some(raw),
             perdura,
-            target: Target::AtLeast(0.85),
+            target: Target::AtLeast(0.92),
         });
     }
     Ok(())
@@ -112,7 +112,7 @@ pub fn batches(asked: &Asked, report: &mut Report) -> Outcome {
             judged: perdura.over(&raw),
             raw: Some(raw),
             perdura,
-            target: Target::AtLeast(0.7),
+            target: Target::AtLeast(0.8),
         });
     }
     Ok(())

@@ -5,6 +5,7 @@ pub mod curves;
 pub mod drain;
 pub mod enqueue;
 pub mod growth;
+pub mod neighbours;
 pub mod retry;
 pub mod start;
 pub mod tails;
