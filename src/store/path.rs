@@ -113,11 +113,13 @@ fn refuse_mounted(path: &Path, folder: &Path, mounts: Option<&Mounts>) -> Result
     let suffixes = ["", "-owner"].into_iter().chain(COMPANIONS);
     let mounted = suffixes.map(|suffix| beside(path, suffix)).find(|path| is_mounted(path));
     match mounted {
-        Some(mounted) if !planted("g05-a-mounted-file-is-taken") => Err(Error::invalid_value(
-            "path",
-            mounted.display(),
-            "is mounted by itself, so that its -wal and -owner would not be those of the file that it shows; mount the whole folder",
-        )),
+        Some(mounted) if !planted("g05-a-mounted-file-is-taken") => {
+            let message = format!(
+                "{} is mounted by itself, so that its -wal and -owner would not be those of the file that it shows; mount the whole folder",
+                mounted.display()
+            );
+            Err(Error::new(ErrorKind::InvalidInput, message))
+        }
         _ => Ok(()),
     }
 }
@@ -141,7 +143,7 @@ pub(super) fn refuse_linked(path: &Path, found: &Metadata) -> Result<(), Error> 
     } else {
         return Ok(());
     };
-    Err(Error::invalid_value("path", path.display(), problem))
+    Err(Error::new(ErrorKind::InvalidInput, format!("{} {problem}", path.display()))) // whole: its end says what it is
 }
 
 /// SQLite would take the WAL of a lost database for garbage and delete it, and with it the newest commits.

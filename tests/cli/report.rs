@@ -131,10 +131,13 @@ fn a_busy_day_is_on_one_page() {
         assert_eq!(data["total"][key], n, "{key}");
     }
     let sentence = data["verdict"]["sentence"].as_str().unwrap();
+    // In a container the locks of processes outside cannot be seen.
+    let knows = queue.inspect().unwrap().owned.is_some();
+    let waits = if knows { "nobody owns the file while " } else { "ready, the oldest has been for" };
     for part in [
         &format!("{} tasks failed", counts.failed),
         "lost",
-        "nobody owns the file while ",
+        waits,
         "queue \"exports\" is paused with 13 tasks ready",
     ] {
         assert!(sentence.contains(part), "{part}: {sentence}");

@@ -121,7 +121,7 @@ fn g05_a_file_that_is_mounted_by_itself_is_refused() {
     let queue = builder(Config::default()).open(host.file()).unwrap();
     fs::write(container.file(), "").unwrap();
     let said = opened_with_mount(&host.file(), &container.file(), &container.file());
-    assert!(said.starts_with("InvalidInput: path \"") && said.contains("is mounted by itself"), "{said}");
+    assert!(said.starts_with("InvalidInput: ") && said.contains("is mounted by itself"), "{said}");
     assert!(said.contains("mount the whole folder"), "{said}");
     assert_eq!(names(&container), ["tasks.db"], "nothing was made beside it");
 
@@ -129,7 +129,7 @@ fn g05_a_file_that_is_mounted_by_itself_is_refused() {
     let wal = companion(&container.file(), "-wal");
     fs::write(&wal, "").unwrap();
     let said = opened_with_mount(&companion(&host.file(), "-wal"), &wal, &container.file());
-    assert!(said.contains("tasks.db-wal\" is mounted by itself"), "{said}");
+    assert!(said.contains("tasks.db-wal is mounted by itself"), "{said}");
 
     // The folder as a whole has one WAL and one lock, whatever it is called.
     assert_eq!(opened_with_mount(host.path(), container.path(), &container.file()), "opened");
