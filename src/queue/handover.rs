@@ -26,6 +26,10 @@ pub(super) struct Handover {
     cursor: i64,
     /// The same after the transaction that is under way.
     next_cursor: i64,
+    /// The last claim met a task that waits until a worker idles: there is nothing to claim before that.
+    waits_for_worker: bool,
+    /// The same after the transaction that is under way.
+    next_waits: bool,
     /// Tasks that the transaction had made ready when it was asked to claim.
     seen: u64,
     /// Since when the file has been written without pause, and the end of the newest commit.
@@ -39,7 +43,15 @@ const LONGEST_LEAD: Duration = Duration::from_millis(40);
 
 impl Handover {
     pub(super) fn new(hub: Arc<Hub>) -> Handover {
-        Handover { hub, cursor: 0, next_cursor: 0, seen: 0, without_pause: (Duration::ZERO, Duration::ZERO) }
+        Handover {
+            hub,
+            cursor: 0,
+            next_cursor: 0,
+            waits_for_worker: false,
+            next_waits: false,
+            seen: 0,
+            without_pause: (Duration::ZERO, Duration::ZERO),
+        }
     }
 }
 
@@ -73,7 +85,7 @@ impl Epilogue for Handover {
         }
         self.hub.set_behind(true);
         let room = self.hub.room_after(&tx.effects());
-        if room.total == 0 {
+        if room.total == 0 || (self.waits_for_worker && room.idle == 0) {
             return Ok(());
         }
         check_epoch(tx, epoch)?;
@@ -81,13 +93,14 @@ impl Epilogue for Handover {
         let Claims { claims, waits_for_worker } =
             claim(tx, room, &self.hub.known, &mut self.next_cursor, self.hub.clock.now())?;
         let behind = claims.len() == room.total || waits_for_worker || tx.effects().more;
+        self.next_waits = waits_for_worker;
         self.hub.set_behind(behind && !planted("g04-the-rest-is-forgotten"));
         tx.effect(|effects| effects.claims.extend(claims));
         Ok(())
     }
 
     fn committed(&mut self, effects: Effects) {
-        self.cursor = self.next_cursor;
+        (self.cursor, self.waits_for_worker) = (self.next_cursor, self.next_waits);
         let unseen = effects.ready > std::mem::take(&mut self.seen);
         if unseen && self.hub.is_claiming() {
             self.hub.set_behind(true); // a suspect got its turn after the claims, or the claims could not ride along
@@ -98,7 +111,7 @@ impl Epilogue for Handover {
 
     fn rolled_back(&mut self, error: Option<&Error>) {
         self.seen = 0;
-        self.next_cursor = self.cursor;
+        (self.next_cursor, self.next_waits) = (self.cursor, self.waits_for_worker);
         self.hub.set_behind(true);
         if let Some(error) = error {
             self.hub.claims_failed(error);

@@ -103,6 +103,7 @@ fn g06_a_suspect_that_hangs_passes_the_turn_on() {
     let ids = died_in(&folder, &clock, &[0, 5]);
     let (builder, started, go) = staying();
     let queue = builder.clock(clock.clone()).open(folder.file()).unwrap();
+    let (started, go) = (started, go); // they go before the queue, so that handlers end if this test fails
     assert_eq!(started.recv_timeout(MINUTE).unwrap(), ids[1], "the one of higher priority");
     assert_eq!(queue.get(ids[0]).unwrap().hold, Some(Hold::Suspect));
     clock.advance(SECOND * 59);
