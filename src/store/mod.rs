@@ -59,7 +59,7 @@ use crate::task::TaskId;
 pub(crate) use admin::{Verb, apply_all, apply_one, set_paused};
 pub(crate) use backup::backup;
 pub use check::CheckReport;
-pub(crate) use check::check;
+pub(crate) use check::check_step;
 pub(crate) use chores::{Background, checkpoint_wal, data_version, return_free_pages};
 pub(crate) use claim::{Known, Lifting, claim, lift_known};
 pub(crate) use direct::Direct;
