@@ -52,7 +52,8 @@ pub(crate) fn claim(
     let (mut claims, mut looks) = (Vec::new(), LOOKED_AT);
     loop {
         let (queues, are_all) = ready_queues(tx, *cursor, wanted - claims.len())?;
-        claim_in_turn(tx, queues, wanted, known, cursor, now, &mut claims, &mut looks)?;
+        // Where there are others, each of these has one turn before theirs.
+        claim_in_turn(tx, queues, are_all, wanted, known, cursor, now, &mut claims, &mut looks)?;
         // What could not be claimed after all has left the index, so each round comes further.
         if are_all || claims.len() == wanted || looks == 0 {
             return Ok(claims);
@@ -60,11 +61,12 @@ pub(crate) fn claim(
     }
 }
 
-/// Claims from these queues, each in its turn, until they have nothing more.
+/// Claims from these queues, each in its turn: once, or again and again until they have nothing more.
 #[expect(clippy::too_many_arguments, reason = "the state of one claim, in two functions")]
 fn claim_in_turn(
     tx: &Tx<'_>,
     mut queues: Vec<i64>,
+    again: bool,
     wanted: usize,
     known: &Known,
     cursor: &mut i64,
@@ -89,7 +91,7 @@ fn claim_in_turn(
                 kept.push(queue_id);
             }
         }
-        queues = kept;
+        queues = if again { kept } else { Vec::new() };
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ pub(crate) use names::Names;
 pub(crate) use owner::check_epoch;
 pub(crate) use process::Process;
 pub(crate) use promote::{clock_jumped, is_due, next_due, promote};
-pub(crate) use purge::{Ages, old, purge};
+pub(crate) use purge::{Ages, drop_counters, idle_queues, old, purge};
 pub(crate) use read::Flags;
 pub(crate) use read::{
     args, attempts, checkpoint, counts, flags, queue_flags, ready_before, record, result, served,
