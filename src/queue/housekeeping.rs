@@ -29,6 +29,8 @@ const FEW_PAGES: u32 = 256;
 const BREATH: Duration = Duration::from_millis(2);
 /// Slices of free pages after which the WAL is checkpointed: each may add 1 MiB to it.
 const SLICES: u32 = 4;
+/// So many queues without tasks keep their counters.
+const KEPT_IDLE: usize = 100;
 /// Tasks that one look reads: bounds the age of its snapshot.
 const SLICE: usize = 10_000;
 /// Tasks ended in one transaction: bounds how long others wait for the writer.
@@ -139,6 +141,7 @@ impl Housekeeping {
         if let Some(age) = core.config.dead_letter_retention {
             ended += core.purge_letters(now.before(age), goes_on)?;
         }
+        core.drop_counters(goes_on)?;
         self.return_free_pages()?;
         Ok(ended)
     }
@@ -219,6 +222,21 @@ impl Core {
             })?;
         }
         Ok(ended)
+    }
+
+    /// Drops the counters of queues that have no tasks any more, if there are many: a few cost nothing, and may be needed again.
+    fn drop_counters(&self, goes_on: impl Fn() -> bool) -> Result<(), Error> {
+        let mut after = i64::MIN;
+        while goes_on() {
+            let idle = self.store.read(|conn| store::idle_queues(conn, after, SLICE))?;
+            if idle.len() < KEPT_IDLE && after == i64::MIN {
+                return Ok(());
+            }
+            let Some(last) = idle.last() else { return Ok(()) };
+            after = *last;
+            self.in_chunks(&idle, &goes_on, store::drop_counters)?;
+        }
+        Ok(())
     }
 
     /// Ends what was found, each chunk in a transaction of its own; says how many that were.

@@ -314,12 +314,19 @@ impl Queue {
         }
     }
 
-    /// Checks the file: SQLite's own structures, and every invariant that perdura keeps. Reads the whole file.
+    /// Checks the file: SQLite's own structures, and every invariant that perdura keeps. Reads the whole file,
+    /// each invariant of it as it is at a moment of its own.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub fn check(&self) -> Result<CheckReport, Error> {
-        self.store().read(store::check)
+        let mut report = CheckReport::default();
+        for step in 0.. {
+            let found = self.store().read(|conn| store::check_step(conn, step))?;
+            let Some(problems) = found else { break };
+            report.problems.extend(problems);
+        }
+        Ok(report)
     }
 }
 

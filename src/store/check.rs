@@ -105,6 +105,39 @@ const INVARIANTS: &[(&str, &str)] = &[
 
 /// Checks SQLite's own structures and every invariant. Reads the whole file.
 pub(crate) fn check(conn: &Connection) -> Sql<CheckReport> {
+    let mut report = CheckReport::default();
+    for step in 0.. {
+        let Some(found) = check_step(conn, step)? else { break };
+        report.problems.extend(found);
+    }
+    Ok(report)
+}
+
+/// One step of a check: what it has found; none if there is no such step. Each needs a snapshot, but not that of the others: a reader of
+/// minutes would let the WAL grow.
+pub(crate) fn check_step(conn: &Connection, step: usize) -> Sql<Option<Vec<String>>> {
+    let Some(invariant) = step.checked_sub(1) else { return check_structure(conn).map(Some) };
+    if let Some((problem, sql)) = INVARIANTS.get(invariant) {
+        let mut statement = conn.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        let mut found = 0;
+        while rows.next()?.is_some() {
+            found += 1;
+        }
+        return Ok(Some(if found > 0 { vec![format!("{problem} ({found})")] } else { Vec::new() }));
+    }
+    // SQLite's own check leaves these out on a connection that cannot write.
+    let Some((table, rule)) = super::schema::checks().into_iter().nth(invariant - INVARIANTS.len()) else {
+        return Ok(None);
+    };
+    let sql = format!("SELECT COUNT(*) FROM {table} WHERE NOT ({rule})");
+    let found: i64 = conn.query_row(&sql, [], |row| row.get(0))?;
+    let problem = (found > 0).then(|| format!("rows of {table} that break the rule {rule} ({found})"));
+    Ok(Some(problem.into_iter().collect()))
+}
+
+/// What SQLite says of the file.
+fn check_structure(conn: &Connection) -> Sql<Vec<String>> {
     let mut problems = Vec::new();
     let mut statement = conn.prepare("PRAGMA integrity_check(10)")?;
     let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
@@ -114,24 +147,5 @@ pub(crate) fn check(conn: &Connection) -> Sql<CheckReport> {
             problems.push(format!("SQLite: {line}"));
         }
     }
-    for (problem, sql) in INVARIANTS {
-        let mut statement = conn.prepare(sql)?;
-        let mut rows = statement.query([])?;
-        let mut found = 0;
-        while rows.next()?.is_some() {
-            found += 1;
-        }
-        if found > 0 {
-            problems.push(format!("{problem} ({found})"));
-        }
-    }
-    // SQLite's own check leaves these out on a connection that cannot write.
-    for (table, rule) in super::schema::checks() {
-        let sql = format!("SELECT COUNT(*) FROM {table} WHERE NOT ({rule})");
-        let found: i64 = conn.query_row(&sql, [], |row| row.get(0))?;
-        if found > 0 {
-            problems.push(format!("rows of {table} that break the rule {rule} ({found})"));
-        }
-    }
-    Ok(CheckReport { problems })
+    Ok(problems)
 }

@@ -102,7 +102,8 @@ pub(crate) fn claim(tx: &Tx<'_>, room: Room, known: &Known, cursor: &mut i64, no
     let mut claiming = Claiming { room, claims: Vec::new(), ahead_bytes: 0, looks: LOOKED_AT };
     loop {
         let (queues, are_all) = ready_queues(tx, *cursor, room.total - claiming.claims.len())?;
-        let waits_for_worker = claim_in_turn(tx, queues, known, cursor, now, &mut claiming)?;
+        // Where there are others, each of these has one turn before theirs.
+        let waits_for_worker = claim_in_turn(tx, queues, are_all, known, cursor, now, &mut claiming)?;
         let is_full = claiming.claims.len() == room.total;
         // What could not be claimed after all has left the index, so each round comes further.
         if waits_for_worker || is_full || are_all || claiming.looks == 0 {
@@ -111,10 +112,12 @@ pub(crate) fn claim(tx: &Tx<'_>, room: Room, known: &Known, cursor: &mut i64, no
     }
 }
 
-/// Claims from these queues, each in its turn, until they have nothing more. Says whether a task waits for a worker to idle.
+/// Claims from these queues, each in its turn: once, or again and again until they have nothing more. Says whether a task waits for a
+/// worker to idle.
 fn claim_in_turn(
     tx: &Tx<'_>,
     mut queues: Vec<i64>,
+    again: bool,
     known: &Known,
     cursor: &mut i64,
     now: Timestamp,
@@ -143,7 +146,7 @@ fn claim_in_turn(
                 Turn::WaitsForWorker => return Ok(true),
             }
         }
-        queues = kept;
+        queues = if again { kept } else { Vec::new() };
     }
     Ok(false)
 }

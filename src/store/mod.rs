@@ -64,7 +64,7 @@ use crate::task::TaskId;
 pub(crate) use admin::{Verb, apply_all, apply_one, set_paused};
 pub(crate) use backup::backup;
 pub use check::CheckReport;
-pub(crate) use check::check;
+pub(crate) use check::check_step;
 pub(crate) use chores::{Background, checkpoint_wal, data_version, return_free_pages};
 pub(crate) use claim::{Known, Lifting, claim, lift_known};
 pub(crate) use direct::Direct;
@@ -82,7 +82,7 @@ use open::Manner;
 pub(crate) use owner::{OwnerSettings, check_epoch, retention};
 pub(crate) use process::Process;
 pub(crate) use promote::{clock_has_run_on, clock_jumped, is_due, next_due, promote};
-pub(crate) use purge::{Ages, old, purge};
+pub(crate) use purge::{Ages, drop_counters, idle_queues, old, purge};
 pub(crate) use read::Flags;
 pub(crate) use read::{
     args, attempts, checkpoint, counts, flags, queue_flags, ready_before, record, result, served,

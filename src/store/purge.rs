@@ -112,3 +112,27 @@ fn end(tx: &Tx<'_>, ages: Ages, id: TaskId, now: Timestamp) -> Sql<bool> {
     }
     Ok(true)
 }
+
+/// Queues that have counters but no tasks beyond `after`, up to `limit`: what was a queue for a day would else be read by each look at the
+/// counts.
+pub(crate) fn idle_queues(conn: &Connection, after: i64, limit: usize) -> Sql<Vec<i64>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT DISTINCT c.queue_id FROM perdura_counts c WHERE c.queue_id > ?1 AND c.n = 0
+             AND NOT EXISTS (SELECT 1 FROM perdura_counts o WHERE o.queue_id = c.queue_id AND o.n <> 0)
+         ORDER BY c.queue_id LIMIT ?2",
+    )?;
+    let rows = statement.query_map((after, i64::try_from(limit).unwrap_or(i64::MAX)), |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Drops the counters of these queues that (still) count nothing, until it is `enough`. Answers as [`purge`] does.
+pub(crate) fn drop_counters(tx: &Tx<'_>, queues: &[i64], enough: &dyn Fn() -> bool) -> Sql<(usize, usize)> {
+    let mut dropped = 0;
+    for (n, queue_id) in queues.iter().enumerate() {
+        if n > 0 && enough() {
+            return Ok((dropped, n));
+        }
+        dropped += tx.run("DELETE FROM perdura_counts WHERE queue_id = ?1 AND n = 0", [queue_id])?;
+    }
+    Ok((dropped, queues.len()))
+}

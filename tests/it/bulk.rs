@@ -256,3 +256,28 @@ fn a_task_far_behind_is_told_so_without_counting_all() {
     let first = queue.explain(TaskId::from_i64(1)).unwrap();
     assert!(first.to_string().contains("1 task of its queue comes before it"), "{first}");
 }
+
+#[test]
+fn counters_of_queues_without_tasks_are_dropped() {
+    let folder = Folder::new();
+    let config = Config { retention: Some(Duration::from_secs(1)), ..Config::default() };
+    let (mut tests, _) = open(config, &folder.file());
+    let queue = tests.queue().clone();
+    for n in 0..150 {
+        add(&queue, &Do::Ok(n), Options::new().queue(format!("q{n}")));
+    }
+    tests.run_until_idle().unwrap();
+    add(&queue, &Do::Ok(1), Options::new().queue("q7"));
+    queue.pause("q8").unwrap();
+    tests.advance(Duration::from_secs(400)).unwrap();
+    tests.age().unwrap();
+    let counters = "SELECT COUNT(DISTINCT queue_id) FROM perdura_counts";
+    let count = |sql| other(&folder.file()).query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count(counters), 1);
+    let known: Vec<String> = queue.counts().unwrap().queues.into_keys().collect();
+    assert_eq!(known, ["q7", "q8"], "one has a task, the other is paused");
+    tests.run_until_idle().unwrap();
+    add(&queue, &Do::Ok(1), Options::new().queue("q9"));
+    assert_eq!(queue.counts().unwrap().queues["q9"].ready, 1);
+    assert_sound(&queue);
+}

@@ -104,6 +104,16 @@ fn look(queue: &Queue, id: perdura::TaskId) {
     queue.failures(Filter::new()).unwrap();
     queue.tasks(Filter::new()).unwrap();
     queue.tasks(Filter::new().state(State::Failed).error_type("told")).unwrap();
+    for filter in [
+        Filter::new().newest_first(),
+        Filter::new().state(State::Queued).newest_first(),
+        Filter::new().state(State::Queued).state(State::Running),
+        Filter::new().tag("t").newest_first(),
+        Filter::new().ids([id]),
+    ] {
+        queue.tasks(filter.clone()).unwrap();
+        queue.dead_letters().list(filter).unwrap();
+    }
 }
 
 /// The statements of such a life. Once for all tests: while one listens, another must not stop it.
