@@ -176,7 +176,7 @@ fn show_changes_no_digit_and_a_retry_from_the_start_drops_the_checkpoint() {
     let place = Place::new();
     let open = || Queue::builder().workers(1).handle(wide).open(place.path("tasks.db")).unwrap();
     let run = || open().drain().unwrap();
-    open().enqueue(&Wide { z: i128::MAX, a: 9_007_199_254_740_991.0 }).unwrap();
+    place.queue().enqueue(&Wide { z: i128::MAX, a: 9_007_199_254_740_991.0 }).unwrap();
     run();
     place.run(["retry", "1"]).ok();
     run();
