@@ -12,7 +12,9 @@ CREATE TABLE perdura_meta (
     owner_epoch    INTEGER NOT NULL,                   -- raised by each new owner, checked in each of its transactions
     created_at_ms  INTEGER NOT NULL,                   -- when the file was made
     probes         INTEGER NOT NULL,                   -- commits made only to settle what became of a failed commit
-    served         TEXT                                -- the queues that the owner claims from, a JSON list (NULL: all)
+    served         TEXT,                               -- the queues that the owner claims from, a JSON list (NULL: all)
+    retention_ms   INTEGER                             -- how long tasks are kept that succeeded or were cancelled, as the last owner that
+                                                       -- said so wants it (NULL: none did; -1: for good)
 ) STRICT;
 
 -- Queue names, interned; never deleted.

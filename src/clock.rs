@@ -64,6 +64,14 @@ fn ask<T>(clock: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(clock)).map_err(drop_quietly).ok()
 }
 
+/// When the machine was started, as exactly as the wall clock is; none where a file tells one start from the next, or nothing does.
+pub(crate) fn booted_at() -> Option<Timestamp> {
+    #[cfg(any(target_os = "macos", windows))]
+    return uptime_lib::get().ok().map(|uptime| Timestamp::from(SystemTime::now()).before(uptime));
+    #[cfg(not(any(target_os = "macos", windows)))]
+    None
+}
+
 /// The clocks of the operating system.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {

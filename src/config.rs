@@ -12,6 +12,8 @@ use crate::error::{Error, ErrorKind};
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(315_576_000);
 /// Bounds of `max_task_attempts` and of each task's `max_attempts`.
 pub(crate) const MAX_ATTEMPTS_RANGE: RangeInclusive<u32> = 1..=100;
+/// How long finished tasks are kept if nobody says anything.
+const DEFAULT_RETENTION: Option<Duration> = Some(Duration::from_secs(7 * 24 * 3600));
 /// Bounds of `workers`: a thread each.
 const WORKERS_RANGE: RangeInclusive<usize> = 1..=1024;
 /// Bounds of the byte limits. SQLite's own limit is 1,000,000,000.
@@ -66,7 +68,7 @@ pub struct Config {
     /// What an acknowledged write survives. Defaults to `full`.
     pub durability: Durability,
     /// How often to look whether another process wrote to the file or gave up its ownership: at least 10 ms, or 0 for never.
-    /// Writes of this process are noticed at once. Defaults to 5 s.
+    /// Writes of this process are noticed at once, also those of another `Queue` on the same file. Defaults to 5 s.
     #[serde(with = "fields::poll_interval")]
     pub poll_interval: Duration,
     /// The largest args, in bytes of JSON: 16 B - 256 MiB. Defaults to 1 MiB.
@@ -79,6 +81,10 @@ pub struct Config {
     /// 1 MiB - 1 GiB in steps of 256 KiB (rounded up). Defaults to 1 MiB.
     pub disk_reserve_bytes: u64,
     /// `SUCCEEDED` and `CANCELLED` tasks are deleted so long after they finished. Defaults to 7 days; `"never"` keeps them.
+    ///
+    /// Another value than the default is kept in the file, where the last owner's stands: whoever executes with the default follows it. Ages
+    /// are looked at five minutes after the start, if the clock is steady, and each ten minutes from then on; a program that ends sooner
+    /// deletes up to 500 tasks at its end, if the tasks of the last day show that the clock has run on.
     #[serde(with = "fields::retention")]
     pub retention: Option<Duration>,
     /// `FAILED` and `LOST` tasks become dead letters so long after they finished. Defaults to `"never"`.
@@ -135,7 +141,7 @@ impl Default for Config {
             max_result_bytes: 1024 * 1024,
             max_checkpoint_bytes: 1024 * 1024,
             disk_reserve_bytes: 1024 * 1024,
-            retention: Some(Duration::from_secs(7 * 24 * 3600)),
+            retention: DEFAULT_RETENTION,
             dead_letter_after: None,
             dead_letter_retention: None,
             secure_delete: false,
@@ -150,6 +156,11 @@ impl Config {
         const AT_LEAST: usize = 16 * 1024 * 1024;
         const ROOM: usize = 1024 * 1024; // a row is more than its longest value
         self.max_args_bytes.max(self.max_result_bytes).max(self.max_checkpoint_bytes).max(AT_LEAST) + ROOM
+    }
+
+    /// How long finished tasks are kept, if that is not the default: the default says nothing.
+    pub(crate) fn own_retention(&self) -> Option<Option<Duration>> {
+        (self.retention != DEFAULT_RETENTION).then_some(self.retention)
     }
 
     /// Checks every bound. `open` does this too.

@@ -45,7 +45,8 @@ pub enum ErrorKind {
     Io,
     /// The file or its folder cannot be written.
     ReadOnly,
-    /// The file was removed, renamed or replaced while it was open. Nothing is read or written until it is back.
+    /// The file was removed, renamed or replaced while it was open. Nothing is read or written until it is back. Or it was written although
+    /// it could not be when it was opened to look only.
     FileReplaced,
     /// The file would lie on a network file system. See
     /// [`Builder::allow_network_file_system`](crate::Builder::allow_network_file_system).
@@ -58,6 +59,9 @@ pub enum ErrorKind {
     NewerSchema,
     /// Another process took over the execution of this file.
     OwnershipLost,
+    /// The `-owner` file beside the database cannot be opened or locked, so this process executes nothing. It still enqueues and looks,
+    /// and executes once that is mended; the message says how.
+    OwnerFile,
     /// This process was forked from one that had a queue open. Nothing was touched.
     ForkedProcess,
     /// `drain`, `wait` and `shutdown` would wait for the handler that calls them.

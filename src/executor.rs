@@ -68,9 +68,7 @@ fn settlement(claimed: &Claimed, control: &Control, verdict: Verdict, ran: Durat
         task_id: claimed.task_id,
         generation: claimed.generation,
         queue_id: claimed.queue_id,
-        has_more: claimed.has_key
-            || claimed.suspect
-            || claimed.generation > 1
+        has_more: claimed.has_more()
             || control.has_saved.load(Ordering::Acquire)
             || control.silent.load(Ordering::Acquire),
         backoff: claimed.backoff,

@@ -3,6 +3,18 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(not(any(unix, windows)))]
+compile_error!(
+    "perdura needs files with locks and writes at a place, which Rust's standard library has on Unix and Windows only"
+);
+#[cfg(all(
+    feature = "cli",
+    any(target_os = "openbsd", target_os = "redox", target_os = "cygwin", target_os = "horizon")
+))]
+compile_error!(
+    "perdura's feature `cli` needs waitid for its jobs, and this platform has none; build the library without that feature"
+);
+
 #[cfg(feature = "cli")]
 pub mod cli;
 mod clock;

@@ -3,7 +3,8 @@
 //! | from | event | to | attempt_number |
 //! |---|---|---|---|
 //! | QUEUED, ready | claim | RUNNING | + 1 |
-//! | QUEUED, hold *time* | promote, run now | QUEUED, ready | same |
+//! | QUEUED, hold *time* | promote | QUEUED, ready | same |
+//! | QUEUED, hold *time* or *suspect* | run now | QUEUED, ready, no suspect | same |
 //! | RUNNING | success | SUCCEEDED | same |
 //! | RUNNING | failure; attempts left, retried | QUEUED, hold *time* | same |
 //! | RUNNING | failure; none left, or not to be retried | FAILED | same |
@@ -47,7 +48,7 @@ pub(crate) enum Event {
     Claim,
     /// Its time has come.
     Promote,
-    /// Somebody wants it now, whatever its time.
+    /// Somebody wants it now, whatever its time and its turn among suspects.
     RunNow,
     /// It was to be claimed, but no handler knows its name.
     NameUnknown,
@@ -57,6 +58,8 @@ pub(crate) enum Event {
     SuspectTurn,
     /// Its turn among the suspects is taken back (its queue was paused).
     SuspectWait,
+    /// It has been running for a while since it became a suspect: what kills a process does so sooner.
+    ProvedHarmless,
     /// The thread of an attempt that had been given up has returned.
     ThreadReturned,
     /// The handler returned Ok.
@@ -171,8 +174,14 @@ pub(crate) fn next(task: &Standing, event: Event) -> Result<Next, Refusal> {
         Event::NameUnknown => lift(task, Hold::Ready, Hold::UnknownName),
         Event::SuspectWait if task.suspect => lift(task, Hold::Ready, Hold::Suspect),
         Event::SuspectWait => Err(Refusal::State(task.state)),
+        Event::ProvedHarmless => match task.state {
+            State::Running if task.suspect => Ok(unchanged(&Standing { suspect: false, ..*task })),
+            state => Err(Refusal::State(state)),
+        },
         Event::RunNow => match (task.state, task.hold) {
-            (State::Queued, Hold::Time) => lift(task, Hold::Time, unheld(task)),
+            (State::Queued, hold @ (Hold::Time | Hold::Suspect)) => {
+                lift(&Standing { suspect: false, ..*task }, hold, Hold::Ready)
+            }
             (State::Queued, Hold::Ready) => Ok(unchanged(task)),
             (State::Queued, hold) => Err(Refusal::Held(hold)),
             (state, _) => Err(Refusal::State(state)),
@@ -375,6 +384,7 @@ mod tests {
     fn each_row_of_the_table_holds() {
         let queued = task(State::Queued, 0);
         let waiting = Standing { hold: Hold::Time, ..queued };
+        let held = Standing { hold: Hold::Suspect, suspect: true, ..queued };
         let running = task(State::Running, 1);
         let last = task(State::Running, 3);
         let flagged = Standing { cancel_requested: true, ..running };
@@ -387,6 +397,10 @@ mod tests {
             (waiting, Event::Promote, State::Queued, Hold::Ready, 0),
             (waiting, Event::RunNow, State::Queued, Hold::Ready, 0),
             (queued, Event::RunNow, State::Queued, Hold::Ready, 0),
+            (Standing { suspect: true, ..waiting }, Event::RunNow, State::Queued, Hold::Ready, 0),
+            (Standing { suspect: true, ..waiting }, Event::Promote, State::Queued, Hold::Suspect, 0),
+            (held, Event::RunNow, State::Queued, Hold::Ready, 0),
+            (Standing { suspect: true, ..running }, Event::ProvedHarmless, State::Running, Hold::Ready, 1),
             (running, Event::Succeeded, State::Succeeded, Hold::Ready, 1),
             (running, failure(), State::Queued, Hold::Time, 1),
             (last, failure(), State::Failed, Hold::Ready, 3),
@@ -432,6 +446,7 @@ mod tests {
             (task(State::Succeeded, 1), Event::CancelRequested, Refusal::State(State::Succeeded)),
             (task(State::Lost, 3), Event::CancelRequested, Refusal::State(State::Lost)),
             (task(State::Running, 1), Event::Deleted, Refusal::State(State::Running)),
+            (task(State::Running, 1), Event::ProvedHarmless, Refusal::State(State::Running)),
             (task(State::Queued, 1), failure(), Refusal::Superseded),
             (task(State::Succeeded, 1), Event::Succeeded, Refusal::Superseded),
             (task(State::Lost, 3), Event::Succeeded, Refusal::Superseded),
@@ -513,6 +528,7 @@ mod tests {
             Event::NameKnown,
             Event::SuspectTurn,
             Event::SuspectWait,
+            Event::ProvedHarmless,
             Event::ThreadReturned,
             Event::Succeeded,
             Event::FellSilent,

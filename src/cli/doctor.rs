@@ -32,9 +32,8 @@ struct Finding {
     text: String,
 }
 
-/// A WAL from this size on says that something keeps it from starting again: four times the size at which it is checkpointed at the
-/// latest.
-const LARGE_WAL: u64 = 256 << 20;
+/// A WAL from this size on says that something keeps it from starting again: it is checkpointed from 4 MiB on.
+const LARGE_WAL: u64 = 64 << 20;
 
 /// A ready task that is older than this waits too long.
 const LONG_WAIT: std::time::Duration = std::time::Duration::from_secs(10 * 60);
@@ -166,7 +165,9 @@ fn about_wal(file: &FileReport) -> Finding {
         true => finding(
             Level::Note,
             "wal",
-            format!("{text}; it is long: does a program keep a read transaction open?"),
+            format!(
+                "{text}; it is long: does an export, a backup or a program keep a read transaction open?"
+            ),
         ),
         false => finding(Level::Good, "wal", text),
     }
@@ -237,7 +238,7 @@ fn about_owner(file: &FileReport, total: &QueueCounts) -> Finding {
         (None, _) => finding(
             Level::Note,
             "owner",
-            format!("epoch {epoch}; whether it lives is not known on this system"),
+            format!("epoch {epoch}; whether it lives cannot be known from here"),
         ),
         (Some(false), _) if total.running > 0 => finding(
             Level::Note,

@@ -19,13 +19,37 @@ pub(super) struct Change {
     pub states: &'static [State],
 }
 
-pub(super) const RETRY: Change = Change {
+const RETRY: Change = Change {
     verb: "retry",
     done: "is queued again",
     one: |queue, id| Ok(queue.retry(id)?),
     all: Queue::retry_all,
     states: &[State::Failed, State::Lost],
 };
+
+const RETRY_FROM_START: Change = Change {
+    done: "is queued again, without its checkpoint",
+    one: |queue, id| Ok(queue.retry_from_start(id)?),
+    all: Queue::retry_all_from_start,
+    ..RETRY
+};
+
+/// Queue FAILED, LOST or CANCELLED tasks again, with fresh attempts.
+#[derive(Debug, clap::Args)]
+pub(super) struct Retry {
+    #[command(flatten)]
+    target: Target,
+    /// Drop their checkpoints: they begin anew
+    #[arg(long)]
+    from_start: bool,
+}
+
+impl Retry {
+    pub(super) fn run(&self, session: &mut Session) -> Done {
+        let change = if self.from_start { RETRY_FROM_START } else { RETRY };
+        change.run(session, &self.target)
+    }
+}
 
 pub(super) const CANCEL: Change = Change {
     verb: "cancel",

@@ -24,6 +24,7 @@ mod doctor;
 pub(crate) mod filter;
 #[cfg(unix)]
 mod jobs;
+pub(crate) mod json;
 pub(crate) mod list;
 mod mend;
 pub(crate) mod screen;
@@ -102,8 +103,7 @@ enum Verb {
         #[arg(value_name = "ID")]
         id: TaskId,
     },
-    /// Queue FAILED, LOST or CANCELLED tasks again, with fresh attempts
-    Retry(filter::Target),
+    Retry(mend::Retry),
     /// Cancel QUEUED tasks, and ask RUNNING ones to stop
     Cancel(filter::Target),
     /// Delete tasks that are not running, with all that is kept of them
@@ -171,7 +171,7 @@ impl Verb {
             Verb::Stats(stats) => stats.run(session),
             Verb::Failures(failures) => failures.run(session),
             Verb::Explain { id } => explain(session, id),
-            Verb::Retry(target) => mend::RETRY.run(session, &target),
+            Verb::Retry(retry) => retry.run(session),
             Verb::Cancel(target) => mend::CANCEL.run(session, &target),
             Verb::Delete(target) => mend::DELETE.run(session, &target),
             Verb::MoveToDead(target) => mend::MOVE_TO_DEAD.run(session, &target),
@@ -206,6 +206,16 @@ fn explain(session: &mut Session, id: TaskId) -> Done {
     Ok(Exit::Done)
 }
 
+/// Where there are no jobs, nothing is said of them.
+#[cfg(not(unix))]
+const FIRST_STEPS: &str = "\
+First steps, with the file of a program:
+  perdura --db tasks.db list         and show, failures, retry, doctor …
+
+Exit codes: 0 done; 1 done, and the answer is no (something failed, nothing was meant); 2 wrong usage; 3 refused by the
+queue; 4 trouble with the file.";
+
+#[cfg(unix)]
 const FIRST_STEPS: &str = "\
 First steps:
   perdura add -- gzip big.log        a job that is tried until it has succeeded, three times at most

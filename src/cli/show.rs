@@ -3,8 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
+use super::json::{pretty, raw};
 use super::list::{tint, what};
 use super::screen::{Tint, safe, safe_lines};
 use super::words::{bytes, count, distance, span};
@@ -38,11 +40,11 @@ enum Only {
 /// All that is known of a task.
 struct Known {
     task: TaskRecord,
-    args: Value,
+    args: String,
     attempts: Vec<Attempt>,
     output: Vec<Output>,
-    checkpoint: Option<Value>,
-    result: Option<Value>,
+    checkpoint: Option<String>,
+    result: Option<String>,
     explanation: String,
     schedule: Vec<Duration>,
 }
@@ -62,7 +64,7 @@ impl Show {
         };
         let known = self.know(&queue, task)?;
         if session.json {
-            session.screen.json(&known.as_json())?;
+            session.screen.json(&known.told())?;
         } else {
             known.print(session, &queue)?;
         }
@@ -72,11 +74,11 @@ impl Show {
     fn know(&self, queue: &Queue, task: TaskRecord) -> Result<Known, Trouble> {
         let id = self.id;
         Ok(Known {
-            args: parsed(&queue.args_json(id)?),
+            args: queue.args_json(id)?,
             attempts: queue.attempts(id)?,
             output: queue.output(id, self.generation)?,
-            checkpoint: queue.checkpoint_json(id)?.as_deref().map(parsed),
-            result: queue.result_json(id)?.as_deref().map(parsed),
+            checkpoint: queue.checkpoint_json(id)?,
+            result: queue.result_json(id)?,
             explanation: queue.explain(id)?.to_string(),
             schedule: queue.retry_schedule(id)?,
             task,
@@ -113,18 +115,39 @@ impl Show {
     }
 }
 
-/// JSON from the file as a value; as text if it is none.
-fn parsed(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+/// The same for programs.
+#[derive(Serialize)]
+struct Told<'k> {
+    task: &'k TaskRecord,
+    args: Box<RawValue>,
+    attempts: &'k [Attempt],
+    output: &'k [Output],
+    checkpoint: Option<Box<RawValue>>,
+    result: Option<Box<RawValue>>,
+    explanation: &'k str,
+    retry_schedule_ms: Vec<u64>,
+}
+
+/// A dead letter for programs.
+#[derive(Serialize)]
+struct ToldLetter<'k> {
+    dead_letter: &'k DeadLetter,
+    args: Box<RawValue>,
+    attempts: &'k [Attempt],
 }
 
 impl Known {
-    fn as_json(&self) -> Value {
-        json!({
-            "task": self.task, "args": self.args, "attempts": self.attempts, "output": self.output,
-            "checkpoint": self.checkpoint, "result": self.result, "explanation": self.explanation,
-            "retry_schedule_ms": self.schedule.iter().map(|wait| wait.as_millis() as u64).collect::<Vec<_>>(),
-        })
+    fn told(&self) -> Told<'_> {
+        Told {
+            task: &self.task,
+            args: raw(&self.args),
+            attempts: &self.attempts,
+            output: &self.output,
+            checkpoint: self.checkpoint.as_deref().map(raw),
+            result: self.result.as_deref().map(raw),
+            explanation: &self.explanation,
+            retry_schedule_ms: self.schedule.iter().map(|wait| wait.as_millis() as u64).collect(),
+        }
     }
 
     fn print(&self, session: &mut Session, queue: &Queue) -> io::Result<()> {
@@ -260,10 +283,6 @@ fn facts(task: &TaskRecord, now: Timestamp) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
-}
-
 fn fact(session: &mut Session, label: &str, value: &str) -> io::Result<()> {
     let label = session.screen.tint(Tint::Dim, format_args!("{label:<9}"));
     session.screen.line(format_args!("  {label}  {}", safe(value)))
@@ -289,9 +308,9 @@ pub(super) fn show_letter(session: &mut Session, queue: &Queue, id: TaskId, othe
         Err(e) if e.kind() == ErrorKind::NotFound => return Err(otherwise),
         Err(e) => return Err(e.into()),
     };
-    let (args, attempts) = (parsed(&queue.args_json(id)?), queue.attempts(id)?);
+    let (args, attempts) = (queue.args_json(id)?, queue.attempts(id)?);
     if session.json {
-        session.screen.json(&json!({ "dead_letter": letter, "args": args, "attempts": attempts }))?;
+        session.screen.json(&ToldLetter { dead_letter: &letter, args: raw(&args), attempts: &attempts })?;
         return Ok(Exit::Done);
     }
     let now = session.now();

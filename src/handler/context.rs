@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::control::Control;
 use super::failure::{CANCELLED, Class, Failure, SUPERSEDED, TIMEOUT};
-use super::{Port, place, to_json};
+use super::{Port, from_json, to_json};
 use crate::sync::atomic::Ordering;
 use crate::task::{Claimed, OutputStream, TaskId};
 
@@ -51,23 +51,18 @@ impl Context {
     /// The newest checkpoint: of this attempt, of an earlier one, or of an earlier process.
     ///
     /// # Errors
-    /// If the file cannot be read, or the checkpoint is not a `C`.
+    /// If the file cannot be read. If the checkpoint is not a `C`: no attempt will change that, so the failure is permanent; the task runs again
+    /// without the checkpoint after [`Queue::retry_from_start`](crate::Queue::retry_from_start).
     pub fn checkpoint<C: DeserializeOwned>(&self) -> Result<Option<C>, Failure> {
         let Some(json) = self.port.checkpoint(self.id())? else { return Ok(None) };
-        match serde_json::from_str(&json) {
-            Ok(checkpoint) => Ok(Some(checkpoint)),
-            Err(e) => Err(Failure::named(
-                "CheckpointUndecodable",
-                format!("the checkpoint does not decode: {}", place(&e)),
-            )),
-        }
+        from_json(&json).map(Some).map_err(|wrong| Failure::undecodable_checkpoint(&wrong))
     }
 
     /// Saves how far the task has got. It is durable when this returns, and replaces the checkpoint before.
     ///
     /// # Errors
-    /// If this attempt is not the running one any more; if it does not turn into JSON or is over `max_checkpoint_bytes`; if the
-    /// file cannot be written.
+    /// If this attempt is not the running one any more; if it does not turn into JSON that reads back as it is, or is over
+    /// `max_checkpoint_bytes`; if the file cannot be written.
     pub fn save_checkpoint<C: Serialize + ?Sized>(&self, checkpoint: &C) -> Result<(), Failure> {
         let json = to_json("checkpoint", checkpoint, self.port.limits().1).map_err(Failure::from_write)?;
         self.alive();
@@ -76,7 +71,7 @@ impl Context {
     }
 
     /// Says how far the task is: `done` of `total` units of its own. Cheap: it reaches the file at most about once a second, and
-    /// when the attempt ends.
+    /// when the attempt ends. Numbers beyond `i64::MAX` are kept as `i64::MAX`.
     pub fn progress(&self, done: u64, total: u64) {
         self.alive();
         if self.control.set_progress(done, total) {
@@ -150,6 +145,9 @@ impl Context {
 
     /// Begins the attempt: its deadline counts from now.
     pub(crate) fn begin(&self) {
+        if self.claimed.suspect {
+            self.port.watch_suspect(&self.control);
+        }
         if let Some(timeout) = self.claimed.timeout.or(self.port.default_timeout()) {
             let deadline = self.port.monotonic().saturating_add(timeout);
             self.control.set_deadline(deadline);

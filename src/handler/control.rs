@@ -10,6 +10,8 @@ use crate::task::{Claimed, News, OutputStream, Progress, Stream, TaskId, Written
 pub(crate) struct Control {
     pub task_id: TaskId,
     pub generation: u64,
+    /// The size of its args.
+    pub args_bytes: usize,
     /// Somebody asked to cancel it.
     pub cancelled: AtomicBool,
     /// The queue is shutting down and asks it to stop.
@@ -23,6 +25,8 @@ pub(crate) struct Control {
     pub silent: AtomicBool,
     /// It has saved a checkpoint.
     pub has_saved: AtomicBool,
+    /// Monotonic milliseconds + 1 at which it has run long enough to be no suspect any more; 0: it is none.
+    suspect_until: AtomicU64,
     /// Monotonic milliseconds + 1 at which it must end; 0: never, or not started.
     deadline: AtomicU64,
     /// Monotonic milliseconds + 1 of its last sign of life; 0 as long as it sends no heartbeats.
@@ -40,6 +44,7 @@ impl Control {
         Control {
             task_id: claimed.task_id,
             generation: claimed.generation,
+            args_bytes: claimed.args.len(),
             cancelled: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
             superseded: AtomicBool::new(false),
@@ -47,6 +52,7 @@ impl Control {
             reported: AtomicBool::new(false),
             silent: AtomicBool::new(false),
             has_saved: AtomicBool::new(false),
+            suspect_until: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
             sign_of_life: AtomicU64::new(0),
             done: AtomicU64::new(0),
@@ -59,6 +65,16 @@ impl Control {
     /// When it must end, on the monotonic clock.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         from_mark(self.deadline.load(Ordering::Acquire))
+    }
+
+    /// When it is no suspect any more; none if it is none.
+    pub(crate) fn suspect_until(&self) -> Option<Duration> {
+        from_mark(self.suspect_until.load(Ordering::Acquire))
+    }
+
+    /// Sets until when it is a suspect.
+    pub(crate) fn set_suspect_until(&self, at: Option<Duration>) {
+        self.suspect_until.store(at.map_or(0, to_mark), Ordering::Release);
     }
 
     /// When it last gave a sign of life; none if it sends no heartbeats.

@@ -65,8 +65,15 @@ impl Failure {
     }
 
     /// The args are not what the handler takes.
-    pub(super) fn undecodable(place: &str) -> Failure {
-        Failure::of(Class::Permanent, "ArgsUndecodable", &format!("the args do not decode: {place}"))
+    pub(super) fn undecodable(wrong: &str) -> Failure {
+        Failure::of(Class::Permanent, "ArgsUndecodable", &format!("the args do not decode: {wrong}"))
+    }
+
+    /// The checkpoint is not what the handler asks for.
+    pub(super) fn undecodable_checkpoint(wrong: &str) -> Failure {
+        let message =
+            format!("the checkpoint does not decode: {wrong}; retry_from_start runs the task without it");
+        Failure::of(Class::Permanent, "CheckpointUndecodable", &message)
     }
 
     /// What a write of an attempt that failed means for the attempt: its class and type are kept.

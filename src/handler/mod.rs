@@ -5,6 +5,7 @@
 mod context;
 mod control;
 mod failure;
+mod json;
 
 use std::any::Any;
 use std::cell::Cell;
@@ -17,9 +18,9 @@ use serde::Serialize;
 pub use context::Context;
 pub(crate) use control::Control;
 pub use failure::Failure;
+pub(crate) use json::{from_json, to_json};
 
-use crate::error::{Error, ErrorKind};
-use crate::planted::planted;
+use crate::error::Error;
 use crate::task::{Claimed, Settlement, Task, TaskId, Verdict};
 
 /// How running attempts reach the file. The queue implements it.
@@ -34,6 +35,8 @@ pub(crate) trait Port: Send + Sync + 'static {
     fn has_news(&self);
     /// An attempt has a deadline, on the monotonic clock.
     fn watch_deadline(&self, deadline: Duration);
+    /// An attempt has begun of a task that was running when a process died.
+    fn watch_suspect(&self, control: &Control);
     /// An attempt has begun to send heartbeats.
     fn watch_silence(&self);
     /// An attempt has ended.
@@ -91,7 +94,7 @@ impl Registry {
         F: Fn(T, &Context) -> Result<O, Failure> + Send + Sync + 'static,
     {
         let run = move |args: &str, cx: &Context| {
-            let task: T = serde_json::from_str(args).map_err(|e| Failure::undecodable(&place(&e)))?;
+            let task: T = from_json(args).map_err(|wrong| Failure::undecodable(&wrong))?;
             let result =
                 to_json("result", &handler(task, cx)?, cx.port.limits().0).map_err(Failure::from_write)?;
             Ok((result != "null").then_some(result))
@@ -125,41 +128,6 @@ impl Registry {
             Ok(result) => Verdict::Succeeded { result, late: cx.is_late() },
             Err(failure) => failure.verdict(),
         }
-    }
-}
-
-/// JSON of a value, measured before it goes anywhere.
-///
-/// # Errors
-/// `Serialization` or `TooLarge`, naming what it is; never its text.
-pub(crate) fn to_json<V: Serialize + ?Sized>(what: &str, value: &V, limit: usize) -> Result<String, Error> {
-    let json = serde_json::to_string(value).map_err(|e| {
-        Error::new(ErrorKind::Serialization, format!("the {what} do not turn into JSON: {}", place(&e)))
-    })?;
-    if json.len() > limit {
-        let message = format!(
-            "the {what} has {} bytes of JSON, over the limit of {limit}; store it elsewhere and keep its name",
-            json.len()
-        );
-        return Err(Error::new(ErrorKind::TooLarge, message));
-    }
-    Ok(json)
-}
-
-/// Where JSON is wrong. serde's own texts echo the values, so only the place is kept.
-pub(crate) fn place(e: &serde_json::Error) -> String {
-    if planted("g14-args-in-errors") {
-        return e.to_string();
-    }
-    let kind = match e.classify() {
-        serde_json::error::Category::Data => "a value of another shape",
-        serde_json::error::Category::Syntax => "not JSON",
-        serde_json::error::Category::Eof => "cut short",
-        serde_json::error::Category::Io => "a value that cannot be written",
-    };
-    match e.line() {
-        0 => kind.to_owned(),
-        line => format!("{kind} at line {line} column {}", e.column()),
     }
 }
 

@@ -42,7 +42,7 @@ impl Core {
         let shared = Arc::new(std::mem::take(batch));
         let settlements = shared.clone();
         let written = survive("a settle", || {
-            self.store.write(rank, move |tx| {
+            self.commit(rank, move |tx| {
                 store::check_epoch(tx, epoch)?;
                 store::settle(tx, settlements.iter().map(|finished| &finished.settlement), &rules, now)
             })
@@ -122,7 +122,7 @@ impl Core {
         let has_output = batch.iter().any(|(_, news)| !news.output.is_empty());
         let rank = if has_output { Rank::Add } else { Rank::Change };
         let (shared, epoch) = (batch.clone(), self.hub.epoch());
-        let written = self.store.write(rank, move |tx| {
+        let written = self.commit(rank, move |tx| {
             store::check_epoch(tx, epoch)?;
             for (control, news) in shared.iter() {
                 store::save_news(tx, control.task_id, control.generation, news)?;

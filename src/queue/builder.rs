@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Queue;
 use super::core::Core;
 use super::handle::Handle;
 use super::hub::Hub;
+use super::{Queue, files};
 use crate::clock::{Clock, Guarded, SystemClock};
 use crate::config::{Config, Durability};
 use crate::error::{Error, ErrorKind};
@@ -106,7 +106,9 @@ impl Builder {
     /// Only looks: the file must exist, nothing is written to it, and every verb that would is refused as
     /// [`ReadOnly`](ErrorKind::ReadOnly). Defaults to false.
     ///
-    /// The file may be in use by other processes. SQLite keeps its bookkeeping of readers in `-shm` all the same.
+    /// The file may be in use by other processes. SQLite keeps its bookkeeping of readers in `-shm` all the same. Where no file can be made
+    /// beside it (read-only media, somebody else's folder) the file is taken for one that nobody changes, if it has no WAL; if somebody
+    /// does, the next look fails as [`FileReplaced`](ErrorKind::FileReplaced). With a WAL and without a `-shm` it cannot be read there.
     pub fn look_only(mut self, on: bool) -> Builder {
         self.looks_only = on;
         self
@@ -234,6 +236,7 @@ impl Builder {
         let served = (!self.queues.is_empty()).then_some(self.queues);
         let known = self.registry.names().map(|(name, version)| (name.into(), version)).collect();
         let hub = Arc::new(Hub::new(self.clock, Arc::new(known)));
+        files::join(store.file_key(), &hub);
         Ok((Arc::new(Core::new(self.config, store, hub, rules, served)), Arc::new(self.registry)))
     }
 

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use super::handover::ask;
 use super::hub::Hub;
-use super::ticks::PATIENCE;
+use super::obstacle::Obstacle;
+use super::ticks::{PATIENCE, SUSPECT_TURN};
+use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::executor::Executor;
 use crate::handler::{Control, Finished, Note, Port};
 use crate::journal::tell;
-use crate::store::{self, Lifting, Notes, OwnerLock, Rank, Recovered, SettleRules, StartNote, Store, Tx};
+use crate::store::{
+    self, Lifting, Notes, OwnerLock, OwnerSettings, Rank, Recovered, SettleRules, StartNote, Store, Tx,
+};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, Sender, lock};
 use crate::task::{Claimed, TaskId, Timestamp};
@@ -29,15 +33,18 @@ pub(super) const MAX_PANICS: u32 = 10;
 
 /// The parts of a queue that outlive its handles while a handler runs.
 pub(crate) struct Core {
+    /// Before the store: no system but Unix removes a temporary folder in which a file is open.
+    pub(super) ownership: Mutex<Option<Ownership>>,
     pub config: Config,
     pub store: Store,
     pub hub: Arc<Hub>,
     pub rules: SettleRules,
     /// The queues that it claims from as the owner; none: all.
     pub served: Option<Vec<String>>,
+    /// What keeps this process from owning the file, if it is no other owner.
+    pub obstacle: Obstacle,
     /// The handle, for handlers that ask for their queue.
     pub home: OnceLock<Weak<dyn Any + Send + Sync>>,
-    pub(super) ownership: Mutex<Option<Ownership>>,
     /// Where workers deliver outcomes; without it they settle themselves.
     outcomes: Mutex<Option<Sender<Finished>>>,
     pub(super) executor: OnceLock<Weak<Executor>>,
@@ -62,13 +69,14 @@ impl Core {
         served: Option<Vec<String>>,
     ) -> Core {
         Core {
+            ownership: Mutex::default(),
             config,
             store,
             hub,
             rules,
             served,
+            obstacle: Obstacle::default(),
             home: OnceLock::new(),
-            ownership: Mutex::default(),
             outcomes: Mutex::default(),
             executor: OnceLock::new(),
             data_version: Mutex::default(),
@@ -93,7 +101,7 @@ impl Core {
         &self,
         write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
-        self.store.write(Rank::Change, write)
+        self.commit(Rank::Change, write)
     }
 
     /// Commits a write that adds data: refused on a full disk.
@@ -101,7 +109,24 @@ impl Core {
         &self,
         write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
-        self.store.write(Rank::Add, write)
+        self.commit(Rank::Add, write)
+    }
+
+    /// Commits a write of a rank, and tells of a WAL that has become long.
+    pub(super) fn commit<R: Send + 'static>(
+        &self,
+        rank: Rank,
+        write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
+    ) -> Result<R, Error> {
+        let answer = self.store.write(rank, write);
+        if self.hub.wal_alarm.take() {
+            tell!(
+                Warn,
+                "the WAL of {} is long, and grows as long as a reader holds an old snapshot: end exports, backups and open transactions",
+                self.store.path().display()
+            );
+        }
+        answer
     }
 
     pub(crate) fn is_owner(&self) -> bool {
@@ -110,11 +135,13 @@ impl Core {
 
     /// Asks for the right to execute, and on getting it settles what the owner before was running. None if another has it.
     pub(super) fn acquire(&self) -> Result<Option<Recovered>, Error> {
-        let Some(owner_lock) = OwnerLock::try_acquire(&self.store.sidecar_path())? else { return Ok(None) };
-        let started = owner_lock.read_notes();
-        let (rules, served, now) = (self.rules.clone(), self.served.clone(), self.now());
-        let recovered = self.write(move |tx| store::recover(tx, &started, &rules, served.as_deref(), now))?;
-        let notes = Arc::new(owner_lock.begin_notes(recovered.epoch)?);
+        let Some(owner_lock) = self.store.try_own()? else { return Ok(None) };
+        let booted_at = clock::booted_at();
+        let started = owner_lock.read_notes(booted_at);
+        let (rules, now) = (self.rules.clone(), self.now());
+        let settings = OwnerSettings { served: self.served.clone(), retention: self.config.own_retention() };
+        let recovered = self.write(move |tx| store::recover(tx, &started, &rules, &settings, now))?;
+        let notes = Arc::new(owner_lock.begin_notes(recovered.epoch, booted_at)?);
         *lock(&self.ownership) = Some(Ownership { notes, _lock: owner_lock });
         self.hub.set_epoch(Some(recovered.epoch));
         self.hub.forget_unrecorded();
@@ -130,8 +157,24 @@ impl Core {
     }
 
     /// Asks for the right to execute; false if another has it. On getting it, [`Core::begin`] is to follow.
+    ///
+    /// # Errors
+    /// What is in the way, which has been said then.
     pub(super) fn take_over(&self) -> Result<bool, Error> {
-        if self.acquire()?.is_none() {
+        let acquired = self.acquire();
+        if let Err(why) = &acquired {
+            if self.obstacle.meet(why, self.hub.monotonic()) {
+                let path = self.store.path().display();
+                tell!(
+                    Warn,
+                    "this process cannot execute tasks from {path}, and tries again each second: {why}"
+                );
+                self.hub.changes.tell_all();
+            }
+        } else if self.obstacle.pass() {
+            self.hub.changes.tell_all();
+        }
+        if acquired?.is_none() {
             return Ok(false);
         }
         self.provide_reserve();
@@ -251,6 +294,12 @@ impl Port for Core {
 
     fn watch_deadline(&self, deadline: Duration) {
         self.hub.alarm.set(NextTick { at: None, monotonic: Some(deadline + PATIENCE) });
+    }
+
+    fn watch_suspect(&self, control: &Control) {
+        let until = self.hub.monotonic().saturating_add(SUSPECT_TURN);
+        control.set_suspect_until(Some(until));
+        self.hub.alarm.set(NextTick { at: None, monotonic: Some(until) });
     }
 
     fn watch_silence(&self) {

@@ -161,6 +161,10 @@ impl<'c> Dispatcher<'c> {
             self.begin();
             self.claim();
         }
+        if self.core.hub.siblings.take_ring() && self.core.is_owner() {
+            let looked = self.core.look_abroad();
+            self.note_trouble(looked);
+        }
         self.flush();
         self.recall();
         if self.is_due(self.poll_at) {
@@ -305,10 +309,7 @@ impl<'c> Dispatcher<'c> {
                 self.begin();
             }
             Ok(false) => {}
-            Err(e) => {
-                tell!(Warn, "the ownership of the file could not be taken, trying again: {e}");
-                self.poll_at = Some(self.core.hub.monotonic() + TRY_AGAIN);
-            }
+            Err(_) => self.poll_at = Some(self.core.hub.monotonic() + TRY_AGAIN), // it was said
         }
     }
 

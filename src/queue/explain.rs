@@ -19,6 +19,8 @@ pub struct Explanation {
     pub unserved: bool,
     /// Whether this process executes tasks from the file.
     pub executes_here: bool,
+    /// What keeps this process from executing although it has handlers; see [`Queue::obstacle`].
+    pub obstacle: Option<String>,
     /// Ready tasks of its queue that come before it, counted up to 10,001: that many means that there are more than 10,000.
     pub before_it: u64,
 }
@@ -38,7 +40,7 @@ impl Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Explanation { task, paused, unserved, executes_here, .. } = self;
+        let Explanation { task, paused, unserved, executes_here, obstacle, .. } = self;
         let before = self.before();
         let id = task.task_id;
         match task.state {
@@ -62,16 +64,18 @@ impl fmt::Display for Explanation {
                     ),
                     Hold::PreviousAttempt => f.write_str("waits until its previous attempt has left its thread"),
                     Hold::Suspect => {
-                        f.write_str("waits for its turn: it was running when a process died, and such tasks run one at a time")
+                        f.write_str("waits for its turn: it was running when a process died, and such tasks run one at a time, each for a minute at most \
+                             before the next; run_now starts it now")
                     }
                     Hold::Ready if *paused => write!(f, "ready, but its queue {:?} is paused; resume it", task.queue),
                     Hold::Ready if *unserved => {
                         write!(f, "ready, but the program that executes leaves its queue {:?} to others", task.queue)
                     }
                     Hold::Ready if *executes_here => write!(f, "ready: {before}"),
-                    Hold::Ready => {
-                        write!(f, "ready: {before}; this process does not execute tasks from the file")
-                    }
+                    Hold::Ready => match obstacle {
+                        Some(why) => write!(f, "ready, but this process cannot execute: {why}"),
+                        None => write!(f, "ready: {before}; this process does not execute tasks from the file"),
+                    },
                 }
             }
             State::Failed | State::Lost => {
@@ -94,11 +98,12 @@ impl Queue {
     /// [`NotFound`](crate::ErrorKind::NotFound).
     pub fn explain(&self, id: TaskId) -> Result<Explanation, Error> {
         let executes_here = self.handle.core.is_owner();
+        let obstacle = self.obstacle().map(|why| why.to_string());
         self.store().read(|conn| {
             let task = store::record(conn, id)?;
             let (paused, unserved) = store::queue_flags(conn, &task.queue)?;
             let before_it = store::ready_before(conn, id, Explanation::COUNTED + 1)?;
-            Ok(Explanation { task, paused, unserved, executes_here, before_it })
+            Ok(Explanation { task, paused, unserved, executes_here, obstacle, before_it })
         })
     }
 }

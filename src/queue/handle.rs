@@ -11,7 +11,6 @@ use super::{Queue, dispatcher};
 use crate::error::{Error, ErrorKind};
 use crate::executor::Executor;
 use crate::handler::{Port, Registry, in_handler};
-use crate::journal::tell;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Mutex, Sender, bounded, lock, unbounded};
@@ -103,9 +102,7 @@ impl Handle {
                 dispatcher::run(&for_dispatcher, &finished);
             }
         })?;
-        if let Err(e) = core.take_over() {
-            tell!(Warn, "the ownership of the file could not be taken; it will be tried again: {e}");
-        }
+        let _ = core.take_over(); // what is in the way was said; the dispatcher tries again
         let _ = owned.send(()); // its receiver waits for it
         Ok(Threads { executor, dispatcher, timer, housekeeping, stop_housekeeping })
     }

@@ -8,7 +8,8 @@
 //! **No wake-up is lost.** Everything here runs under the writer's lead, so transactions see each other's claims in order. Room
 //! appears only when an attempt is settled, and that settle is a transaction that claims. Tasks become ready only in a transaction,
 //! which claims, or remembers (`behind`) that it left some, and then the next settle claims. What other processes enqueue is asked
-//! for by [`ask`].
+//! for by [`ask`]. A task that is not claimed ahead (its last attempt, large args) is left only if every worker has something to do, so
+//! there is a settle to come; nothing more is claimed ahead until then, so the workers run dry and its turn comes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::hub::Hub;
 use crate::error::Error;
 use crate::planted::planted;
 use crate::store::{Direct, Effects, Epilogue, Sql, Tx, check_epoch, claim};
+use crate::task::Claims;
 
 pub(super) struct Handover {
     hub: Arc<Hub>,
@@ -71,13 +73,14 @@ impl Epilogue for Handover {
         }
         self.hub.set_behind(true);
         let room = self.hub.room_after(&tx.effects());
-        if room == 0 {
+        if room.total == 0 {
             return Ok(());
         }
         check_epoch(tx, epoch)?;
         self.next_cursor = self.cursor;
-        let claims = claim(tx, room, &self.hub.known, &mut self.next_cursor, self.hub.clock.now())?;
-        let behind = claims.len() == room || tx.effects().more;
+        let Claims { claims, waits_for_worker } =
+            claim(tx, room, &self.hub.known, &mut self.next_cursor, self.hub.clock.now())?;
+        let behind = claims.len() == room.total || waits_for_worker || tx.effects().more;
         self.hub.set_behind(behind && !planted("g04-the-rest-is-forgotten"));
         tx.effect(|effects| effects.claims.extend(claims));
         Ok(())

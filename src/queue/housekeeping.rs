@@ -6,8 +6,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, select};
 
 use super::core::Core;
-use super::steady::Steady;
-use crate::error::Error;
+use super::steady::{STEADY, Steady};
+use crate::error::{Error, ErrorKind};
 use crate::journal::{survive, tell};
 use crate::store::{self, Ages, Background, Sql, Tx};
 use crate::sync::thread;
@@ -15,10 +15,16 @@ use crate::task::{TaskId, Timestamp};
 
 /// So long after a commit, what is in the WAL is checkpointed, however little it is.
 const QUIET: Duration = Duration::from_secs(1);
+/// A task that was made within so long before a program's end shows that the clock has run on since.
+const EVIDENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often ages are looked at.
 const AGES: Duration = Duration::from_secs(10 * 60);
 /// The first look at ages comes earlier, for programs that do not run for long.
 const FIRST_AGES: Duration = Duration::from_secs(5 * 60 + 1);
+/// A WAL checkpoint beside the commits goes on in rounds, so many at most, until so few pages (1 MiB) have come meanwhile: those are left
+/// for the writer to copy, while others wait.
+const ROUNDS: u32 = 10;
+const FEW_PAGES: u32 = 256;
 /// How long it leaves the writer to others between two slices of free pages.
 const BREATH: Duration = Duration::from_millis(2);
 /// Slices of free pages after which the WAL is checkpointed: each may add 1 MiB to it.
@@ -37,6 +43,8 @@ pub(crate) struct Housekeeping {
     /// For WAL checkpoints beside the commits; none if SQLite's WAL-reset bug forbids it, or without a thread. Closed before the rest.
     background: Option<Background>,
     steady: Steady,
+    /// Ages have been looked at.
+    has_aged: bool,
     core: Arc<Core>,
 }
 
@@ -44,7 +52,7 @@ impl Housekeeping {
     pub(crate) fn new(core: Arc<Core>) -> Housekeeping {
         let mut steady = Steady::default();
         steady.observe(core.now(), core.hub.monotonic());
-        Housekeeping { core, steady, background: None }
+        Housekeeping { core, steady, has_aged: false, background: None }
     }
 
     /// The thread's life: until the other end of `stop` is gone.
@@ -59,7 +67,10 @@ impl Housekeeping {
         let mut quiet = crossbeam_channel::never();
         loop {
             select! {
-                recv(stop) -> _ => return core.store.writer.set_background(false),
+                recv(stop) -> _ => {
+                    self.report(Housekeeping::age_at_end);
+                    return core.store.writer.set_background(false);
+                }
                 recv(core.hub.chores.bell) -> _ => {
                     self.look_at_the_clock();
                     if core.hub.wal_is_large() {
@@ -90,11 +101,26 @@ impl Housekeeping {
     /// Moves the WAL into the database file: most of it beside the commits, then the few frames that came meanwhile on the writer,
     /// so that the WAL can start again.
     fn checkpoint(&mut self) -> Result<(), Error> {
-        if let Some(background) = &self.background {
-            background.checkpoint_wal()?;
+        let copied = self.copy_wal();
+        if copied.as_ref().is_err_and(|e| e.kind() == ErrorKind::DiskFull) {
+            self.core.store.doubt_disk();
         }
-        self.core.store.alone(store::checkpoint_wal)?;
+        copied?;
         self.core.store.grow_ahead()
+    }
+
+    fn copy_wal(&self) -> Result<(), Error> {
+        if let Some(background) = &self.background {
+            let mut copied = background.checkpoint_wal()?;
+            for _ in 0..ROUNDS {
+                let before = copied; // what has come while that was copied is left
+                copied = background.checkpoint_wal()?;
+                if copied.saturating_sub(before) < FEW_PAGES {
+                    break;
+                }
+            }
+        }
+        self.core.store.alone(store::checkpoint_wal).map(drop)
     }
 
     /// Notices a jump of the clock that is taken back before the next look at ages: what was written in between has a wrong time.
@@ -109,19 +135,32 @@ impl Housekeeping {
         if !self.steady.observe(now, core.hub.monotonic()) || !core.is_owner() {
             return Ok(0);
         }
-        let config = &core.config;
-        let ages = Ages {
-            delete_before: config.retention.map(|age| now.before(age)),
-            bury_before: config.dead_letter_after.map(|age| now.before(age)),
-        };
+        self.has_aged = true;
         let goes_on = || !core.hub.is_stopping();
-        let mut ended = core.purge(ages, goes_on)?;
-        if let Some(age) = config.dead_letter_retention {
+        let mut ended = core.purge(core.ages(now)?, goes_on)?;
+        if let Some(age) = core.config.dead_letter_retention {
             ended += core.purge_letters(now.before(age), goes_on)?;
         }
         core.drop_counters(goes_on)?;
         self.return_free_pages()?;
         Ok(ended)
+    }
+
+    /// The same for a program that ends before it has looked at ages: one chunk, if nothing speaks against the clock. It must have run in
+    /// step since the program began, and the newest tasks must show that it has run on from before: one was made within the last day, so
+    /// that the clock did not jump since, and not just now, and none is from a time to come.
+    fn age_at_end(&mut self) -> Result<(), Error> {
+        let core = self.core.clone();
+        let now = core.now();
+        if self.has_aged || !self.steady.is_in_step(now, core.hub.monotonic()) || !core.is_owner() {
+            return Ok(());
+        }
+        let (from, to) = (now.before(EVIDENCE), now.before(STEADY));
+        if !core.store.read(|conn| store::clock_has_run_on(conn, from, to, now))? {
+            return Ok(());
+        }
+        let looks = std::cell::Cell::new(2); // at a slice, and at a chunk of what is found there
+        core.purge(core.ages(now)?, || looks.replace(looks.get() - 1) > 0).map(drop)
     }
 
     /// Gives the free pages that are not needed soon back to the file system, slice by slice.
@@ -139,6 +178,19 @@ impl Housekeeping {
 }
 
 impl Core {
+    /// What is old by now. How long finished tasks are kept is what this program says; if it says nothing, what the last owner said.
+    fn ages(&self, now: Timestamp) -> Result<Ages, Error> {
+        let config = &self.config;
+        let retention = match config.own_retention() {
+            Some(own) => own,
+            None => self.store.read(store::retention)?.unwrap_or(config.retention),
+        };
+        Ok(Ages {
+            delete_before: retention.map(|age| now.before(age)),
+            bury_before: config.dead_letter_after.map(|age| now.before(age)),
+        })
+    }
+
     /// Ends what is older than `ages`, as long as it is to go on. It searches on a reading connection, slice by slice.
     pub(super) fn purge(&self, ages: Ages, goes_on: impl Fn() -> bool) -> Result<usize, Error> {
         let now = self.now();

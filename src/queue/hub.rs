@@ -4,16 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::pace::Pace;
+use super::pace::{MAX_AHEAD_BYTES, Pace};
+use super::siblings::{Siblings, is_news};
 use super::signal::Signal;
+use super::wal_alarm::WalAlarm;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::executor::Job;
 use crate::handler::Control;
+use crate::planted::planted;
 use crate::store::{CHECKPOINT_PAGES, Effects, Flags, Known};
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Receiver, Sender, bounded, lock, unbounded};
-use crate::task::{News, Settlement, TaskId};
+use crate::task::{News, Room, Settlement, TaskId};
 use crate::timer::{Alarm, NextTick};
 
 /// The epoch of a process that owns nothing.
@@ -30,9 +33,14 @@ pub(crate) struct Hub {
     pub wake: Doorbell,
     /// Wakes the housekeeping.
     pub chores: Doorbell,
+    pub wal_alarm: WalAlarm,
+    /// Other queues of this process on the same file.
+    pub siblings: Siblings,
     jobs: Mutex<Option<Sender<Job>>>,
     job_queue: Receiver<Job>,
     running: Mutex<HashMap<TaskId, Arc<Control>>>,
+    /// Bytes of the args of all that is in `running`.
+    bytes_out: AtomicUsize,
     epoch: AtomicI64,
     claiming: AtomicBool,
     /// The queue is shutting down; nothing is claimed any more, whatever else happens.
@@ -65,9 +73,12 @@ impl Hub {
             changes: Signal::default(),
             wake: Doorbell::new(),
             chores: Doorbell::new(),
+            wal_alarm: WalAlarm::default(),
+            siblings: Siblings::default(),
             jobs: Mutex::new(Some(jobs)),
             job_queue,
             running: Mutex::default(),
+            bytes_out: AtomicUsize::new(0),
             epoch: AtomicI64::new(NOT_OWNER),
             claiming: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -185,16 +196,27 @@ impl Hub {
         self.workers.fetch_sub(n, Ordering::AcqRel);
     }
 
-    /// How many more claims may be out after a transaction that means this. Exact only under the writer's lead.
-    pub(super) fn room_after(&self, effects: &Effects) -> usize {
+    /// How much more may be claimed after a transaction that means this. Exact only under the writer's lead.
+    pub(super) fn room_after(&self, effects: &Effects) -> Room {
         let workers = self.workers();
         let capacity = workers + workers * self.pace.prefetch();
         let running = lock(&self.running);
-        let is_out = |(id, generation): &&(TaskId, u64)| {
-            running.get(id).is_some_and(|control| control.generation == *generation)
-        };
-        let leaving = effects.settled.iter().filter(is_out).count();
-        capacity.saturating_sub(running.len() - leaving + effects.claims.len())
+        let mut out = running.len() + effects.claims.len();
+        let mut bytes = self.bytes_out.load(Ordering::Acquire);
+        bytes += effects.claims.iter().map(|claimed| claimed.args.len()).sum::<usize>();
+        for (id, generation) in &effects.settled {
+            if let Some(control) = running.get(id).filter(|control| control.generation == *generation) {
+                out -= 1;
+                bytes = bytes.saturating_sub(control.args_bytes);
+            }
+        }
+        let total = capacity.saturating_sub(out);
+        let idle = workers.saturating_sub(out);
+        Room {
+            idle: if planted("g06-last-attempts-are-claimed-ahead") { total } else { idle },
+            total,
+            ahead_bytes: MAX_AHEAD_BYTES.saturating_sub(bytes),
+        }
     }
 
     /// Whether a worker has nothing to do and nothing on its way. Exact only under the writer's lead.
@@ -220,6 +242,7 @@ impl Hub {
     /// Tells the rest of the program what a commit meant. Called by whoever committed, before the next one can.
     pub(super) fn after_commit(&self, effects: Effects) {
         let changed = effects.changed || !effects.settled.is_empty();
+        let is_news = is_news(&effects);
         self.forget(&effects.settled);
         let ended = effects.settled.iter().map(|(id, _)| *id).chain(effects.ended);
         if !effects.claims.is_empty() {
@@ -227,7 +250,9 @@ impl Hub {
             let mut running = lock(&self.running);
             for claimed in effects.claims {
                 let control = Arc::new(Control::new(&claimed));
-                running.insert(claimed.task_id, control.clone());
+                self.bytes_out.fetch_add(control.args_bytes, Ordering::AcqRel);
+                let before = running.insert(claimed.task_id, control.clone());
+                debug_assert!(before.is_none(), "a task is claimed while an attempt of it runs");
                 if let Some(jobs) = &*jobs {
                     let _ = jobs.send(Job { claimed, control }); // we hold a receiver, so it cannot be closed
                 }
@@ -249,6 +274,7 @@ impl Hub {
             self.wake.ring();
         }
         if effects.wal_pages > 0 {
+            self.wal_alarm.note(effects.wal_pages);
             let before = self.wal_pages.swap(effects.wal_pages, Ordering::AcqRel);
             if before == 0 || effects.wal_pages >= CHECKPOINT_PAGES {
                 self.chores.ring();
@@ -256,6 +282,17 @@ impl Hub {
         }
         if changed {
             self.changes.tell(ended);
+        }
+        if is_news {
+            self.siblings.ring();
+        }
+    }
+
+    /// Another queue of this process has committed something. Only the owner has to look what.
+    pub(super) fn hear_of_sibling(&self) {
+        self.changes.tell_all();
+        if self.epoch().is_some() && self.siblings.note_ring() {
+            self.wake.ring();
         }
     }
 
@@ -280,9 +317,9 @@ impl Hub {
         for (id, generation) in ended {
             if running.get(id).is_some_and(|control| control.generation == *generation)
                 && let Some(control) = running.remove(id)
-                && control.phase.is_replaced()
             {
-                self.remove_workers(1);
+                self.bytes_out.fetch_sub(control.args_bytes, Ordering::AcqRel);
+                self.remove_workers(usize::from(control.phase.is_replaced()));
             }
         }
     }

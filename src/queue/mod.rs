@@ -10,16 +10,21 @@ mod core;
 mod dead_letters;
 mod dispatcher;
 mod explain;
+mod files;
 mod handle;
 mod handover;
 mod housekeeping;
 mod hub;
 mod looking;
+mod obstacle;
 mod pace;
+mod siblings;
 mod signal;
 mod steady;
 mod step;
 mod ticks;
+mod wait;
+mod wal_alarm;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
@@ -36,7 +41,7 @@ pub use handle::ShutdownReport;
 pub(crate) use step::{Ran, Remains, Stepper};
 
 use crate::error::{EnqueueToken, Error, ErrorKind, Outcome};
-use crate::handler::{Context, in_handler, place, to_json};
+use crate::handler::{Context, from_json, in_handler, to_json};
 use crate::planted::planted;
 use crate::store::{self, Ages, Among, CheckReport, Search, Sql, Store, Tx, Verb};
 use crate::sync::atomic::{AtomicI64, Ordering};
@@ -48,9 +53,6 @@ use crate::task::{
 
 /// Tasks that one transaction of a bulk verb changes at most: each chunk is atomic, and others get their turn in between.
 const BULK_CHUNK: usize = 500;
-
-/// How soon a waiting caller looks again when another process executes.
-const LOOK_ABROAD: Duration = Duration::from_millis(100);
 
 /// A durable task queue in one SQLite file.
 ///
@@ -87,6 +89,14 @@ impl Queue {
         self.handle.core.is_owner() && self.handle.core.hub.broken().is_none()
     }
 
+    /// What keeps this process from executing although it has handlers, such as an `-owner` file that it cannot open
+    /// ([`OwnerFile`](ErrorKind::OwnerFile)). It tries again each second. None if it executes, if another process is known to, and if there
+    /// are no handlers.
+    pub fn obstacle(&self) -> Option<Error> {
+        let why = self.handle.core.obstacle.why()?;
+        (self.store().is_owned() != Some(true)).then_some(why)
+    }
+
     fn store(&self) -> &Store {
         &self.handle.core.store
     }
@@ -94,7 +104,8 @@ impl Queue {
 
 /// Enqueueing.
 impl Queue {
-    /// Makes a task. When this returns, it is durable.
+    /// Makes a task. When this returns, it is durable. Its args come back to the handler as they are given here: what JSON has no place
+    /// for (NaN and infinities, more than 127 lists and maps within each other) is refused.
     ///
     /// ```
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
@@ -151,7 +162,7 @@ impl Queue {
     /// [`notify`](Queue::notify) after the commit; otherwise the task starts within `poll_interval`.
     ///
     /// # Errors
-    /// As [`enqueue`](Queue::enqueue).
+    /// As [`enqueue`](Queue::enqueue); [`InvalidInput`](ErrorKind::InvalidInput) if the connection's main database is another file.
     #[cfg(feature = "rusqlite")]
     pub fn enqueue_in<T: Task>(
         &self,
@@ -161,7 +172,7 @@ impl Queue {
     ) -> Result<Enqueued, Error> {
         self.store().process.check()?;
         let prepared = [self.prepare(task, options)?];
-        let tx = self.store().join(transaction);
+        let tx = self.store().join(transaction)?;
         let made = store::enqueue(&tx, &prepared, self.handle.core.now())?;
         tx.finish()?;
         the_one(made)
@@ -179,7 +190,7 @@ impl Queue {
     /// Checks and serialises a task, before the writer is taken.
     fn prepare<T: Task>(&self, task: &T, options: Options) -> Result<NewTask, Error> {
         let config = &self.handle.core.config;
-        let options = options.resolve(task, config)?;
+        let options = options.resolve(task, config, self.handle.core.now())?;
         let name = T::NAME;
         let args =
             to_json("args", task, config.max_args_bytes).map_err(|e| e.context(&format!("task {name:?}")))?;
@@ -291,116 +302,16 @@ impl Queue {
                     format!("the result of task {id} was not kept: the disk was full when it succeeded");
                 Err(Error::new(ErrorKind::NotFound, message))
             }
-            State::Succeeded => {
-                serde_json::from_str(json.as_deref().unwrap_or("null")).map(Some).map_err(|e| {
-                    let message = format!("the result of task {id} is not what is asked for: {}", place(&e));
-                    Error::new(ErrorKind::Serialization, message)
-                })
-            }
+            State::Succeeded => from_json(json.as_deref().unwrap_or("null")).map(Some).map_err(|wrong| {
+                let message = format!("the result of task {id} is not what is asked for: {wrong}");
+                Error::new(ErrorKind::Serialization, message)
+            }),
             State::Queued | State::Running => Ok(None),
             state => {
                 let why = record.error_type.map_or_else(String::new, |error| format!(" ({error})"));
                 Err(Error::new(ErrorKind::WrongState, format!("task {id} has no result: it is {state}{why}")))
             }
         }
-    }
-
-    /// Waits until a task is finished, and answers with its record.
-    ///
-    /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut); [`NotFound`](ErrorKind::NotFound);
-    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`Io`](ErrorKind::Io) if it has ended and that could not be
-    /// written; [`Internal`](ErrorKind::Internal) if a thread of the queue has panicked too often to go on.
-    pub fn wait(&self, id: TaskId, timeout: Duration) -> Result<TaskRecord, Error> {
-        let finished = self.await_that("wait", Some(id), Some(timeout), || {
-            let record = self.get(id)?;
-            if !record.state.is_finished() {
-                self.check_broken()?;
-                self.check_recorded(id)?;
-            }
-            Ok(Some(record).filter(|r| r.state.is_finished()))
-        })?;
-        finished.ok_or_else(|| {
-            let timeout = humantime::format_duration(timeout);
-            Error::new(ErrorKind::TimedOut, format!("task {id} is not finished after {timeout}; it goes on"))
-        })
-    }
-
-    /// Waits until nothing that may start is ready, due or running. What waits for a time to come (a delay, the backoff of a retry), is
-    /// held for its unknown name, or lies in a queue that is paused, is not waited for. Opened for [some queues](Builder::queues), it waits
-    /// for those alone. While another process owns the file it waits for that one, and for what only this one claims from until it does.
-    ///
-    /// # Errors
-    /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown);
-    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`Internal`](ErrorKind::Internal) if a thread of the queue has
-    /// panicked too often to go on.
-    pub fn drain(&self) -> Result<(), Error> {
-        if self.handle.registry.is_empty() {
-            let message = "this queue has no handlers and runs nothing; register one with Builder::handle";
-            return Err(Error::new(ErrorKind::NoHandlers, message));
-        }
-        self.await_that("drain", None, None, || {
-            self.check_broken()?;
-            if self.handle.core.hub.is_stopping() {
-                return Err(Error::new(
-                    ErrorKind::ShutDown,
-                    "the queue was shut down and runs nothing more; open it again",
-                ));
-            }
-            Ok(self.is_drained()?.then_some(()))
-        })?;
-        Ok(())
-    }
-
-    /// Whether there is nothing now that [`drain`](Self::drain) would wait for. A queue without handlers means by that what the owner of
-    /// the file claims from.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub fn is_drained(&self) -> Result<bool, Error> {
-        let (core, executes) = (&self.handle.core, !self.handle.registry.is_empty());
-        let served = core.served.as_deref();
-        // Of one moment: a task that is settled, or promoted, between two looks would be in neither. The time is read after that moment:
-        // a retry that failed just before it would else seem to lie in the future.
-        self.store().read(|conn| {
-            let of = match served {
-                Some(names) => Some(serde_json::Value::from(names).to_string()),
-                None if executes => None,
-                None => store::served(conn)?,
-            };
-            let is_at_work = store::is_at_work(conn, of.as_deref())?;
-            Ok(!store::is_due(conn, served, core.now())? && !is_at_work)
-        })
-    }
-
-    /// Waits for a task, or for any, until `look` sees something; none if the time runs out first.
-    fn await_that<R>(
-        &self,
-        what: &str,
-        task: Option<TaskId>,
-        timeout: Option<Duration>,
-        look: impl Fn() -> Result<Option<R>, Error>,
-    ) -> Result<Option<R>, Error> {
-        outside_handlers(what)?;
-        self.store().process.check()?;
-        let patience = || if self.executes() { Duration::from_secs(1) } else { LOOK_ABROAD };
-        self.handle.core.hub.await_that(task, timeout, patience, look)
-    }
-
-    /// Whether a thread of this queue has ended too early, so that nothing runs any more.
-    fn check_broken(&self) -> Result<(), Error> {
-        self.handle.core.hub.broken().map_or(Ok(()), Err)
-    }
-
-    /// Whether this process may yet write the end of a task that is at work.
-    fn check_recorded(&self, id: TaskId) -> Result<(), Error> {
-        if !self.handle.core.hub.is_unrecorded(id) {
-            return Ok(());
-        }
-        let message = format!(
-            "task {id} has ended, but the file could not be written; it counts as lost when the file is executed again"
-        );
-        Err(Error::new(ErrorKind::Io, message))
     }
 
     /// Checks the file: SQLite's own structures, and every invariant that perdura keeps. Reads the whole file,
@@ -421,13 +332,23 @@ impl Queue {
 
 /// Mending. Every verb is durable when it returns.
 impl Queue {
-    /// Queues a `FAILED`, `LOST` or `CANCELLED` task again: attempts from 0, error and expiry cleared, checkpoint kept.
+    /// Queues a `FAILED`, `LOST` or `CANCELLED` task again: attempts from 0, error and expiry cleared, checkpoint kept
+    /// (but see [`retry_from_start`](Queue::retry_from_start)).
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState), naming the state;
     /// [`Conflict`](ErrorKind::Conflict) if a live task holds its unique key.
     pub fn retry(&self, id: TaskId) -> Result<(), Error> {
         self.apply(Verb::Retry, id)
+    }
+
+    /// Like [`retry`](Queue::retry), and drops the checkpoint and the progress: the task begins anew, also where its checkpoint does not decode any
+    /// more.
+    ///
+    /// # Errors
+    /// As [`retry`](Queue::retry).
+    pub fn retry_from_start(&self, id: TaskId) -> Result<(), Error> {
+        self.apply(Verb::RetryFromStart, id)
     }
 
     /// Retries all tasks that the filter means: `FAILED` and `LOST` ones, if it names no state.
@@ -438,7 +359,17 @@ impl Queue {
         self.apply_to_all(Verb::Retry, filter)
     }
 
-    /// Runs a task now that waits for its time.
+    /// Like [`retry_all`](Queue::retry_all), each task without its checkpoint and progress: for a program that does not know their checkpoints any
+    /// more.
+    ///
+    /// # Errors
+    /// As [`retry_all`](Queue::retry_all).
+    pub fn retry_all_from_start(&self, filter: Filter) -> Result<Bulk, Error> {
+        self.apply_to_all(Verb::RetryFromStart, filter)
+    }
+
+    /// Runs a task now that waits for its time, or for its turn among the tasks that were running when a process died. It is no suspect then
+    /// until a process dies again while it runs.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState), naming the state or what it waits for.
@@ -557,11 +488,13 @@ impl Queue {
 
 /// Running.
 impl Queue {
-    /// Looks at once for what other connections have written, instead of at the next `poll_interval`.
+    /// Looks at once for what other connections have written, instead of at the next `poll_interval`. So do other queues of this process
+    /// on the same file.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub fn notify(&self) -> Result<(), Error> {
+        self.handle.core.hub.siblings.ring();
         self.handle.core.notice()
     }
 
@@ -597,10 +530,11 @@ impl Context {
     }
 }
 
-/// Of the hub, but not in its file: `tests/schedules` puts a scheduler beneath that one's locks, which this test has not.
+/// Of the hub and the obstacle, but not in their files: `tests/schedules` puts a scheduler beneath their locks, which these tests have not.
 #[cfg(test)]
 mod tests {
     use super::hub::Hub;
+    use super::obstacle::Obstacle;
     use super::*;
     use crate::clock::SystemClock;
     use crate::store::Effects;
@@ -622,6 +556,7 @@ mod tests {
             waited: None,
             has_key: false,
             suspect: false,
+            is_replay: false,
         };
         hub.after_commit(Effects { claims: vec![claimed.clone()], ..Effects::default() });
         let control = hub.controls().remove(0);
@@ -677,5 +612,20 @@ mod tests {
         assert_eq!(next.wait(id, Duration::MAX).unwrap().state, State::Succeeded);
         assert_eq!(queue.wait(id, Duration::MAX).unwrap().state, State::Succeeded);
         queue.shutdown(Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn an_obstacle_is_said_when_it_is_new_and_then_seldom() {
+        let obstacle = Obstacle::default();
+        let (link, full) =
+            (Error::new(ErrorKind::OwnerFile, "a link"), Error::new(ErrorKind::DiskFull, "full"));
+        let second = Duration::from_secs;
+        assert!(obstacle.meet(&link, second(1)));
+        assert!((2..600).all(|at| !obstacle.meet(&link, second(at))));
+        assert!(obstacle.meet(&link, second(601)) && !obstacle.meet(&link, second(602)));
+        assert!(obstacle.meet(&full, second(603)) && obstacle.meet(&link, second(604)));
+        assert_eq!(obstacle.why().map(|why| why.kind()), Some(ErrorKind::OwnerFile));
+        assert!(obstacle.pass() && !obstacle.pass() && obstacle.why().is_none());
+        assert!(obstacle.meet(&link, second(605)));
     }
 }

@@ -3,6 +3,9 @@
 //! A claim costs a share of a commit, so short tasks are claimed ahead: about [`AHEAD`] of work for each worker, which is what a commit and
 //! its sync may take on a slow disk. Slow tasks are not, so that priorities and shutdown stay honest: with tasks of 4 ms or more,
 //! nothing is claimed before a worker is free for it.
+//!
+//! A power cut charges what was claimed ahead, because nobody can prove that it had not started. So the last attempt of a task is never
+//! claimed ahead (`store/claim.rs`): it would end the task.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +14,8 @@ use std::time::Duration;
 const AHEAD: Duration = Duration::from_millis(8);
 /// Claims ahead for each worker at most, however short the tasks: what one commit hands over.
 const MAX_AHEAD: u64 = 256;
+/// Bytes of args of the claims that are out, beyond which nothing is claimed ahead: bounds the memory that waiting tasks take.
+pub(super) const MAX_AHEAD_BYTES: usize = 8 << 20;
 /// Each observation weighs 1/8 of the average: a dozen tasks of another length turn it.
 const WEIGHT: u64 = 8;
 

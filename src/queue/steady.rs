@@ -9,7 +9,7 @@ use crate::planted::planted;
 use crate::task::Timestamp;
 
 /// The wall clock must have been steady for so long before anything is deleted by age.
-const STEADY: Duration = Duration::from_secs(5 * 60);
+pub(super) const STEADY: Duration = Duration::from_secs(5 * 60);
 /// Differences that are drift and not a jump.
 const DRIFT_MS: i64 = 60_000;
 
@@ -17,21 +17,33 @@ const DRIFT_MS: i64 = 60_000;
 pub(super) struct Steady {
     last: Option<(Timestamp, Duration)>,
     since: Duration,
+    /// How often they have not been in step.
+    jumps: u32,
 }
 
 impl Steady {
     /// Looks at both clocks; says whether they have been in step for long enough.
     pub(super) fn observe(&mut self, wall: Timestamp, monotonic: Duration) -> bool {
-        let in_step = self.last.is_some_and(|(wall_before, monotonic_before)| {
-            let by_wall = wall.as_millis().saturating_sub(wall_before.as_millis());
-            let by_monotonic = crate::task::millis(monotonic.saturating_sub(monotonic_before));
-            by_wall.saturating_sub(by_monotonic).saturating_abs() <= DRIFT_MS
-        });
-        if !in_step {
+        if !self.are_in_step(wall, monotonic) {
+            self.jumps += u32::from(self.last.is_some());
             self.since = monotonic;
         }
         self.last = Some((wall, monotonic));
         monotonic.saturating_sub(self.since) >= STEADY || planted("g10-ages-trust-the-clock")
+    }
+
+    /// Looks at both clocks; says whether they have been in step since the first look.
+    pub(super) fn is_in_step(&mut self, wall: Timestamp, monotonic: Duration) -> bool {
+        self.observe(wall, monotonic);
+        self.jumps == 0
+    }
+
+    fn are_in_step(&self, wall: Timestamp, monotonic: Duration) -> bool {
+        self.last.is_some_and(|(wall_before, monotonic_before)| {
+            let by_wall = wall.as_millis().saturating_sub(wall_before.as_millis());
+            let by_monotonic = crate::task::millis(monotonic.saturating_sub(monotonic_before));
+            by_wall.saturating_sub(by_monotonic).saturating_abs() <= DRIFT_MS
+        })
     }
 }
 

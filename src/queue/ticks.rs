@@ -7,6 +7,7 @@ use super::core::{CHUNK, Core, MAX_PANICS, TRY_AGAIN};
 use crate::error::Error;
 use crate::handler::Control;
 use crate::journal::{survive, tell};
+use crate::planted::planted;
 use crate::store;
 use crate::sync::atomic::Ordering;
 use crate::task::Timestamp;
@@ -17,6 +18,9 @@ const MAX_CHUNKS: u32 = 1000;
 
 /// A worker whose task runs on so long past its deadline is replaced.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A suspect that has been running for so long passes the turn on: a task that kills its process does so sooner.
+pub(super) const SUSPECT_TURN: Duration = Duration::from_secs(60);
 
 impl Core {
     /// Does what is due by the wall clock, in chunks; answers with the next time. That is over already if so many chunks were not enough.
@@ -40,7 +44,7 @@ impl Core {
         Ok(next)
     }
 
-    /// Looks after running attempts: silence and deadlines. Answers with the next look, on the monotonic clock.
+    /// Looks after running attempts: silence, deadlines, turns among suspects. Answers with the next look, on the monotonic clock.
     pub(super) fn watch(&self) -> Result<Option<Duration>, Error> {
         let now = self.hub.monotonic();
         let mut next = None;
@@ -56,6 +60,11 @@ impl Core {
                 } else {
                     look_at(until);
                 }
+            }
+            match control.suspect_until() {
+                Some(until) if now >= until => self.spare(&control)?,
+                Some(until) => look_at(until),
+                None => {}
             }
             if let Some(deadline) = control.deadline().filter(|_| control.phase.is_running()) {
                 let until = deadline + PATIENCE;
@@ -83,6 +92,21 @@ impl Core {
             control.silent.store(false, Ordering::Release);
         }
         given_up
+    }
+
+    /// Passes the turn among suspects on from one that has been running for long.
+    fn spare(&self, control: &Control) -> Result<(), Error> {
+        if planted("g06-a-hung-suspect-keeps-the-turn") {
+            return Ok(());
+        }
+        let (id, generation, now) = (control.task_id, control.generation, self.now());
+        tell!(
+            Info,
+            "task {id} was running when a process died and has run for {SUSPECT_TURN:?} now; the next such task may run"
+        );
+        self.owner_write(move |tx| store::spare(tx, id, generation, now))?;
+        control.set_suspect_until(None);
+        Ok(())
     }
 
     /// Starts another worker in the place of one whose task ignores its deadline: at most as many as there are workers. False if

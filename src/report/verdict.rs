@@ -9,8 +9,8 @@ use crate::cli::words::{bytes, count, span};
 
 /// A queue that keeps up starts tasks within seconds; after this, somebody should know.
 const LONG_READY: Duration = Duration::from_secs(5 * 60);
-/// A WAL is started again at 64 MiB at the latest, unless somebody reads for a long time.
-const LARGE_WAL: u64 = 256 << 20;
+/// A WAL starts again long before this, unless somebody reads for a long time.
+const LARGE_WAL: u64 = 64 << 20;
 /// A disk with less than this part of it free is about to be full.
 const FULL_PART: u64 = 20;
 /// And so is one with less than this, whatever its size.
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(concerns(&disk(100 << 20, FULL_BYTES - 1)), ["the disk has only 64.0 MiB free"]);
         assert_eq!(concerns(&|page| page.file.wal.damaged = true), ["the header of the WAL is damaged"]);
         assert_eq!(concerns(&|page| page.file.wal.bytes = LARGE_WAL), [""; 0]);
-        assert_eq!(concerns(&|page| page.file.wal.bytes = LARGE_WAL + 1), ["the WAL has grown to 256.0 MiB"]);
+        assert_eq!(concerns(&|page| page.file.wal.bytes = LARGE_WAL + 1), ["the WAL has grown to 64.0 MiB"]);
         let mode = |mode: &'static str| move |page: &mut Page| page.file.mode = Some(mode.to_owned());
         assert_eq!(concerns(&mode("640")), ["other users may use the file (mode 640)"]);
         assert_eq!(concerns(&mode("700")), [""; 0]);

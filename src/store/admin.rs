@@ -14,6 +14,8 @@ use crate::task::{Bulk, ErrorReport, Filter, Hold, State, TaskId, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
     Retry,
+    /// The same, without its checkpoint.
+    RetryFromStart,
     RunNow,
     Cancel,
     Delete,
@@ -23,7 +25,7 @@ pub(crate) enum Verb {
 impl Verb {
     fn event(self) -> Event {
         match self {
-            Verb::Retry => Event::Retried,
+            Verb::Retry | Verb::RetryFromStart => Event::Retried,
             Verb::RunNow => Event::RunNow,
             Verb::Cancel => Event::CancelRequested,
             Verb::Delete => Event::Deleted,
@@ -34,8 +36,10 @@ impl Verb {
     /// Which tasks it is for, as a message says it.
     fn rule(self) -> &'static str {
         match self {
-            Verb::Retry => "only FAILED, LOST and CANCELLED tasks can be retried",
-            Verb::RunNow => "only QUEUED tasks that wait for their time can be run now",
+            Verb::Retry | Verb::RetryFromStart => "only FAILED, LOST and CANCELLED tasks can be retried",
+            Verb::RunNow => {
+                "only QUEUED tasks that wait for their time, or for their turn among suspects, can be run now"
+            }
             Verb::Cancel => "only tasks that are not finished can be cancelled",
             Verb::Delete => "cancel it first, and delete it when it has stopped",
             Verb::MoveToDeadLetters => "only FAILED and LOST tasks become dead letters",
@@ -45,7 +49,7 @@ impl Verb {
     /// The states that a bulk verb means when its filter names none.
     pub(crate) fn default_states(self) -> &'static [State] {
         match self {
-            Verb::Retry | Verb::MoveToDeadLetters => &[State::Failed, State::Lost],
+            Verb::Retry | Verb::RetryFromStart | Verb::MoveToDeadLetters => &[State::Failed, State::Lost],
             Verb::RunNow => &[State::Queued],
             Verb::Cancel => &[State::Queued, State::Running],
             Verb::Delete => &[State::Succeeded, State::Failed, State::Cancelled, State::Lost],
@@ -64,11 +68,14 @@ pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> 
     match verb {
         Verb::Delete => return remove(tx, &before),
         Verb::MoveToDeadLetters => return bury(tx, &before, now),
-        Verb::Retry => {
+        Verb::Retry | Verb::RetryFromStart => {
             after.has_key = before.has_key || take_key(tx, id, before.queue_id)?;
             after.expires_at = None;
             after.late = false;
             clear_error(tx, id)?;
+            if verb == Verb::RetryFromStart {
+                forget_progress(tx, id)?;
+            }
         }
         Verb::Cancel if next.standing.state == State::Cancelled => {
             write_error(tx, id, &ErrorReport::new("Cancelled", "cancelled before it started", ""))?;
@@ -77,8 +84,19 @@ pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> 
         Verb::RunNow => {}
     }
     after.replace(tx, &before)?;
-    if before.standing.in_flight && verb == Verb::Retry {
+    if before.standing.in_flight && matches!(verb, Verb::Retry | Verb::RetryFromStart) {
         tx.effect(|effects| effects.superseded.push(id));
+    }
+    Ok(())
+}
+
+/// Forgets how far a task has got.
+fn forget_progress(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+    for sql in [
+        "DELETE FROM perdura_checkpoints WHERE task_id = ?1",
+        "DELETE FROM perdura_progress WHERE task_id = ?1",
+    ] {
+        tx.run(sql, [id.as_i64()])?;
     }
     Ok(())
 }

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OpenFlags};
 use super::check::check;
 use super::fault::Sql;
 use super::identity::beside;
-use super::open::{canonical, create_private, file_error, sync_folder};
+use super::open::{create_private, file_error, sync_folder};
+use super::path::{canonical, refuse_long};
 use crate::error::{Error, ErrorKind};
 use crate::task::Progress;
 
@@ -34,6 +35,7 @@ pub(super) fn make_whole<R>(path: &Path, make: impl FnOnce(&Path) -> Sql<R>) -> 
         return Err(exists(path, "remove it, or give another path").into());
     }
     let half = &beside(path, HALF);
+    refuse_long(half)?;
     create_private(half).map_err(|e| match e.kind() {
         std::io::ErrorKind::AlreadyExists => {
             exists(half, "another run makes it now, or was killed: remove it then")
@@ -106,6 +108,7 @@ fn copy(snapshot: &Connection, to: &Path, progress: &mut dyn FnMut(Progress)) ->
         return Err(Error::new(ErrorKind::Corrupt, message).into());
     }
     target.close().map_err(|(_, e)| e)?; // empties its WAL into it
-    let file = std::fs::File::open(to).and_then(|file| file.sync_all());
+    // Windows syncs only what can be written.
+    let file = std::fs::OpenOptions::new().write(true).open(to).and_then(|file| file.sync_all());
     Ok(file.map_err(|e| file_error("the copy cannot be synced", e))?)
 }

@@ -14,8 +14,9 @@ const RETURNED: i64 = 256;
 pub(crate) struct Background(pub(super) Connection);
 
 impl Background {
-    /// Copies what it can of the WAL into the database file, without waiting for anybody.
-    pub(crate) fn checkpoint_wal(&self) -> Result<(), Error> {
+    /// Copies what it can of the WAL into the database file, without waiting for anybody. Answers with the frames of the WAL that are
+    /// copied now.
+    pub(crate) fn checkpoint_wal(&self) -> Result<u32, Error> {
         Ok(checkpoint_wal(&self.0)?)
     }
 }
@@ -25,9 +26,11 @@ pub(crate) fn data_version(conn: &Connection) -> Sql<i64> {
     Ok(conn.query_row("PRAGMA data_version", [], |row| row.get(0))?)
 }
 
-/// Copies what it can of the WAL into the database file, without waiting for anybody.
-pub(crate) fn checkpoint_wal(conn: &Connection) -> Sql<()> {
-    Ok(conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
+/// Copies what it can of the WAL into the database file, without waiting for anybody. Answers with the frames of the WAL that are copied
+/// now.
+pub(crate) fn checkpoint_wal(conn: &Connection) -> Sql<u32> {
+    let copied: i64 = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))?;
+    Ok(u32::try_from(copied).unwrap_or(0))
 }
 
 /// Returns free pages of the file to the file system, a slice of them, but for a reserve. Says whether another slice would return more:

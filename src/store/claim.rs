@@ -1,7 +1,8 @@
 //! Claims: QUEUED → RUNNING, durable before the handler starts.
 //!
 //! What the `ready` index holds may run, so a claim never searches. It meets two kinds of tasks that may not after all, and each
-//! at most once: those whose name (or version) no handler knows are put on hold, those that have expired are cancelled.
+//! at most once: those whose name (or version) no handler knows are put on hold, those that have expired are cancelled. And it meets tasks
+//! that are not claimed ahead of a worker: it stops there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::row::{HotRow, time_at};
 use super::tx::{Prepared, Tx};
 use crate::lifecycle::{Event, Standing, next};
 use crate::planted::planted;
-use crate::task::{Claimed, Hold, State, TaskId, Timestamp};
+use crate::task::{Claimed, Claims, Hold, Room, State, TaskId, Timestamp};
 
 /// The task names that handlers know, each with the newest version of its args.
 pub(crate) type Known = HashMap<Arc<str>, u32>;
@@ -39,61 +40,115 @@ struct Candidate {
     version: u32,
     backoff_ms: Option<u64>,
     timeout_ms: Option<u64>,
+    is_replay: bool,
 }
 
-/// Claims up to `wanted` tasks. Queues with ready tasks take turns, beginning after `cursor`, which is moved on.
-pub(crate) fn claim(
-    tx: &Tx<'_>,
-    wanted: usize,
-    known: &Known,
-    cursor: &mut i64,
-    now: Timestamp,
-) -> Sql<Vec<Claimed>> {
-    let (mut claims, mut looks) = (Vec::new(), LOOKED_AT);
+/// A claim that is under way.
+struct Claiming {
+    room: Room,
+    claims: Vec<Claimed>,
+    /// Of the args of claims ahead.
+    ahead_bytes: usize,
+    /// Rows that it may still look at in vain.
+    looks: usize,
+}
+
+/// Why a queue gives nothing more.
+#[derive(PartialEq, Eq)]
+enum Turn {
+    /// It had as many as were asked for, and may have more.
+    MayGoOn,
+    Empty,
+    /// Its next task is not claimed ahead.
+    WaitsForWorker,
+}
+
+impl Claiming {
+    /// Whether one more claim, after `further` others, is made ahead of a worker for it.
+    fn is_ahead(&self, further: usize) -> bool {
+        self.claims.len() + further >= self.room.idle
+    }
+
+    /// Whether a task has to wait until a worker idles. A crash may charge what was claimed ahead, and that would end a task in its last
+    /// attempt; large args would fill the memory.
+    fn waits(&self, candidate: &Candidate, further: usize, bytes_before: usize) -> bool {
+        let is_last = candidate.standing.attempt_number + 1 >= candidate.standing.max_attempts;
+        self.is_ahead(further) && (is_last || bytes_before + candidate.bytes() > self.room.ahead_bytes)
+    }
+
+    fn add(&mut self, claimed: Claimed) {
+        if self.is_ahead(0) {
+            self.ahead_bytes += claimed.args.len();
+        }
+        self.claims.push(claimed);
+    }
+
+    fn done(self, waits_for_worker: bool) -> Claims {
+        Claims { claims: self.claims, waits_for_worker }
+    }
+}
+
+impl Candidate {
+    fn bytes(&self) -> usize {
+        self.args.as_ref().map_or(0, String::len)
+    }
+}
+
+/// Claims what there is room for. Queues with ready tasks take turns, beginning after `cursor`, which is moved on.
+///
+/// Within a queue nothing is claimed past a task that waits for a worker to idle, and neither is anything of other queues: else they would
+/// keep the workers busy for ever. Its queue is the next one then.
+pub(crate) fn claim(tx: &Tx<'_>, room: Room, known: &Known, cursor: &mut i64, now: Timestamp) -> Sql<Claims> {
+    let mut claiming = Claiming { room, claims: Vec::new(), ahead_bytes: 0, looks: LOOKED_AT };
     loop {
-        let (queues, are_all) = ready_queues(tx, *cursor, wanted - claims.len())?;
+        let (queues, are_all) = ready_queues(tx, *cursor, room.total - claiming.claims.len())?;
         // Where there are others, each of these has one turn before theirs.
-        claim_in_turn(tx, queues, are_all, wanted, known, cursor, now, &mut claims, &mut looks)?;
+        let waits_for_worker = claim_in_turn(tx, queues, are_all, known, cursor, now, &mut claiming)?;
+        let is_full = claiming.claims.len() == room.total;
         // What could not be claimed after all has left the index, so each round comes further.
-        if are_all || claims.len() == wanted || looks == 0 {
-            return Ok(claims);
+        if waits_for_worker || is_full || are_all || claiming.looks == 0 {
+            return Ok(claiming.done(waits_for_worker));
         }
     }
 }
 
-/// Claims from these queues, each in its turn: once, or again and again until they have nothing more.
-#[expect(clippy::too_many_arguments, reason = "the state of one claim, in two functions")]
+/// Claims from these queues, each in its turn: once, or again and again until they have nothing more. Says whether a task waits for a
+/// worker to idle.
 fn claim_in_turn(
     tx: &Tx<'_>,
     mut queues: Vec<i64>,
     again: bool,
-    wanted: usize,
     known: &Known,
     cursor: &mut i64,
     now: Timestamp,
-    claims: &mut Vec<Claimed>,
-    looks: &mut usize,
-) -> Sql<()> {
-    while claims.len() < wanted && !queues.is_empty() {
-        let share = ((wanted - claims.len()) / queues.len()).max(1);
+    claiming: &mut Claiming,
+) -> Sql<bool> {
+    let total = claiming.room.total;
+    while claiming.claims.len() < total && !queues.is_empty() {
+        let share = ((total - claiming.claims.len()) / queues.len()).max(1);
         let mut kept = Vec::new();
         for queue_id in queues {
-            let wanted = share.min(wanted - claims.len());
+            let before = claiming.claims.len();
+            let wanted = share.min(total - before);
             if wanted == 0 {
                 break;
             }
-            if *looks == 0 {
+            if claiming.looks == 0 {
                 tx.effect(|effects| effects.more = true);
-                return Ok(());
+                return Ok(false);
             }
-            *cursor = queue_id;
-            if claim_from(tx, queue_id, wanted, known, now, claims, looks)? {
-                kept.push(queue_id);
+            let turn = claim_from(tx, queue_id, wanted, known, now, claiming)?;
+            let had_its_turn = turn != Turn::WaitsForWorker || claiming.claims.len() > before;
+            *cursor = if had_its_turn { queue_id } else { *cursor };
+            match turn {
+                Turn::MayGoOn => kept.push(queue_id),
+                Turn::Empty => {}
+                Turn::WaitsForWorker => return Ok(true),
             }
         }
         queues = if again { kept } else { Vec::new() };
     }
-    Ok(())
+    Ok(false)
 }
 
 /// The first `wanted` queues after the one that was served last that are served, not paused, and have ready tasks; and whether these are
@@ -126,38 +181,50 @@ fn ready_queues(tx: &Tx<'_>, last: i64, wanted: usize) -> Sql<(Vec<i64>, bool)> 
     Ok((queues, are_all))
 }
 
-/// Claims up to `wanted` tasks of one queue; says whether it may have more.
+/// Claims up to `wanted` tasks of one queue.
 fn claim_from(
     tx: &Tx<'_>,
     queue_id: i64,
     wanted: usize,
     known: &Known,
     now: Timestamp,
-    claims: &mut Vec<Claimed>,
-    looks: &mut usize,
-) -> Sql<bool> {
-    let candidates = match candidates(tx, queue_id, wanted) {
-        Err(fault) if fault.is_damage() => singly(tx, queue_id, wanted)?,
-        candidates => candidates?.into_iter().map(|candidate| (candidate.task_id, Ok(candidate))).collect(),
+    claiming: &mut Claiming,
+) -> Sql<Turn> {
+    let (candidates, may_have_more) = match candidates(tx, queue_id, wanted, claiming) {
+        Err(fault) if fault.is_damage() => {
+            let found = singly(tx, queue_id, wanted)?;
+            let is_full = found.len() == wanted;
+            (found, is_full)
+        }
+        found => {
+            let (found, may_have_more) = found?;
+            (found.into_iter().map(|found| (found.task_id, Ok(found))).collect(), may_have_more)
+        }
     };
     let mut take = tx.prepare(TAKE)?;
-    let may_have_more = candidates.len() == wanted;
     for (id, candidate) in candidates {
-        match candidate.and_then(|candidate| claim_one(tx, &mut take, queue_id, candidate, known, now)) {
-            Ok(Some(claimed)) => {
-                claims.push(claimed);
-                continue;
-            }
-            Ok(None) => {}
+        match candidate.and_then(|found| claim_one(tx, &mut take, queue_id, found, known, now, claiming)) {
+            Ok(Met::Claimed) => continue,
+            Ok(Met::Waits) => return Ok(Turn::WaitsForWorker),
+            Ok(Met::PutAside) => {}
             Err(fault) if fault.is_damage() => put_aside(tx, id, fault, now)?,
             Err(fault) => return Err(fault),
         }
-        *looks = looks.saturating_sub(1);
+        claiming.looks = claiming.looks.saturating_sub(1);
     }
-    Ok(may_have_more)
+    Ok(if may_have_more { Turn::MayGoOn } else { Turn::Empty })
 }
 
-/// Claims a task, unless it may not run after all.
+/// What became of a candidate.
+enum Met {
+    Claimed,
+    /// It may not run after all.
+    PutAside,
+    /// Not before a worker idles.
+    Waits,
+}
+
+/// Claims a task, if it may run and there is room for it.
 fn claim_one(
     tx: &Tx<'_>,
     take: &mut Prepared<'_>,
@@ -165,17 +232,22 @@ fn claim_one(
     candidate: Candidate,
     known: &Known,
     now: Timestamp,
-) -> Sql<Option<Claimed>> {
+    claiming: &mut Claiming,
+) -> Sql<Met> {
     let name = tx.task_name(candidate.name_id)?;
     if candidate.expires_at.is_some_and(|ms| ms <= now.as_millis()) {
         expire(tx, &indexed(tx, candidate.task_id)?, now)?;
-        return Ok(None);
+        return Ok(Met::PutAside);
     }
     if known.get(&name).is_none_or(|version| *version < candidate.version) {
         indexed(tx, candidate.task_id)?.must_apply(tx, Event::NameUnknown, now)?;
-        return Ok(None);
+        return Ok(Met::PutAside);
     }
-    take_one(tx, take, queue_id, candidate, name, now).map(Some)
+    if claiming.waits(&candidate, 0, claiming.ahead_bytes) {
+        return Ok(Met::Waits);
+    }
+    claiming.add(take_one(tx, take, queue_id, candidate, name, now)?);
+    Ok(Met::Claimed)
 }
 
 /// What a claim reads of the tasks that it may take. What lies beside the row is looked up by its id, each value by itself: in a join,
@@ -188,6 +260,7 @@ macro_rules! candidates {
                     (SELECT a.version FROM perdura_args a WHERE a.task_id = t.task_id),
                     (SELECT a.backoff_ms FROM perdura_args a WHERE a.task_id = t.task_id),
                     (SELECT a.timeout_ms FROM perdura_args a WHERE a.task_id = t.task_id),
+                    (SELECT a.replay_of IS NOT NULL FROM perdura_args a WHERE a.task_id = t.task_id),
                     CASE t.generation WHEN 0 THEN COALESCE(t.run_at_ms, t.created_at_ms) ELSE t.run_at_ms END
              FROM perdura_tasks t ",
             $which
@@ -195,8 +268,8 @@ macro_rules! candidates {
     };
 }
 
-/// The first ready tasks of a queue, in their order.
-fn candidates(tx: &Tx<'_>, queue_id: i64, wanted: usize) -> Sql<Vec<Candidate>> {
+/// The first ready tasks of a queue, in their order, up to one that will wait for a worker; and whether there may be more.
+fn candidates(tx: &Tx<'_>, queue_id: i64, wanted: usize, claiming: &Claiming) -> Sql<(Vec<Candidate>, bool)> {
     let sql = match planted("g09-newest-first") {
         false => candidates!(
             "INDEXED BY perdura_ready WHERE t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
@@ -208,8 +281,21 @@ fn candidates(tx: &Tx<'_>, queue_id: i64, wanted: usize) -> Sql<Vec<Candidate>> 
         ),
     };
     let mut statement = tx.conn.prepare_cached(sql)?;
-    let rows = statement.query_map((queue_id, i64::try_from(wanted).unwrap_or(i64::MAX)), as_candidate)?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let mut rows = statement.query((queue_id, i64::try_from(wanted).unwrap_or(i64::MAX)))?;
+    let (mut found, mut bytes) = (Vec::new(), claiming.ahead_bytes);
+    while let Some(row) = rows.next()? {
+        let candidate = as_candidate(row)?;
+        let is_enough = claiming.waits(&candidate, found.len(), bytes);
+        if claiming.is_ahead(found.len()) {
+            bytes += candidate.bytes();
+        }
+        found.push(candidate);
+        if is_enough {
+            return Ok((found, true)); // not its turn yet, or only if those before it are put aside
+        }
+    }
+    let is_full = found.len() == wanted;
+    Ok((found, is_full))
 }
 
 /// The same where one of them cannot be read: each with its own fault, if it has one.
@@ -241,7 +327,8 @@ fn as_candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
         version: row.get::<_, Option<u32>>(9)?.unwrap_or(1),
         backoff_ms: row.get(10)?,
         timeout_ms: row.get(11)?,
-        ready_since: time_at(row, 12)?,
+        is_replay: row.get::<_, Option<bool>>(12)?.unwrap_or(false),
+        ready_since: time_at(row, 13)?,
     })
 }
 
@@ -284,6 +371,7 @@ fn take_one(
         waited: from.ready_since.map(|since| now.since(since)),
         has_key: from.has_key,
         suspect: to.suspect,
+        is_replay: from.is_replay,
     })
 }
 

@@ -139,6 +139,7 @@ fn claimed(id: TaskId, standing: &Standing, task: &NewTask, task_name: Arc<str>,
         waited: Some(Duration::ZERO),
         has_key: task.options.unique.is_some(),
         suspect: standing.suspect,
+        is_replay: false,
     }
 }
 

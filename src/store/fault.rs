@@ -60,10 +60,11 @@ impl Fault {
 /// readable.
 fn is_schema(e: &rusqlite::Error) -> bool {
     match e {
-        rusqlite::Error::SqlInputError { .. } => true,
         rusqlite::Error::SqliteFailure(_, Some(text)) => {
             ["unsupported file format", "no such ", "malformed "].iter().any(|begin| text.starts_with(begin))
         }
+        #[cfg(feature = "bundled")] // an older SQLite does not say where in a statement it is at a loss
+        rusqlite::Error::SqlInputError { .. } => true,
         _ => false,
     }
 }

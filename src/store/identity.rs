@@ -13,6 +13,7 @@ use crate::sync::atomic::{AtomicU32, Ordering};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
@@ -20,19 +21,30 @@ use crate::planted::planted;
 
 /// What the operating system calls a file, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileNumber {
+pub(crate) struct FileNumber {
     device: u64,
     inode: u64,
+}
+
+/// What tells the open files of this process apart. Where there are no numbers, the real path does: a file has one (see `path`).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum FileKey {
+    Number(FileNumber),
+    Path(PathBuf),
 }
 
 /// The files of an open queue, and what they were when it was opened.
 pub(crate) struct Identity {
     database: Option<(PathBuf, FileNumber)>,
     wal: Option<(PathBuf, FileNumber)>,
+    /// Of a file that nobody should be able to write: its length, and when it was written last.
+    still: Option<(PathBuf, Stamp)>,
     /// Commits are synced: each is looked at.
     is_synced: bool,
     commits: AtomicU32,
 }
+
+type Stamp = (u64, Option<SystemTime>);
 
 /// One of so many commits is looked at closely: where each is synced, and looked at in passing; and where none is.
 const SYNCED: u32 = 64;
@@ -45,12 +57,24 @@ impl Identity {
         let of = |path: PathBuf| number(&path).map(|number| (path, number));
         let is_synced = durability == Durability::Full;
         let (database, wal) = (of(path.to_owned()), of(beside(path, "-wal")));
-        Identity { database, wal, is_synced, commits: AtomicU32::new(0) }
+        Identity { database, wal, still: None, is_synced, commits: AtomicU32::new(0) }
+    }
+
+    /// Of a database that lies where nobody can write, which has no WAL. SQLite asks for no lock there.
+    pub(super) fn of_still(path: &Path) -> Identity {
+        let still = stamp(path).map(|stamp| (path.to_owned(), stamp));
+        Identity { wal: None, still, ..Identity::of(path, Durability::Full) }
     }
 
     /// Of a file that nobody else knows of: nothing is looked at.
     pub(super) fn unknown() -> Identity {
-        Identity { database: None, wal: None, is_synced: false, commits: AtomicU32::new(0) }
+        Identity { database: None, wal: None, still: None, is_synced: false, commits: AtomicU32::new(0) }
+    }
+
+    pub(super) fn key(&self, path: &Path) -> FileKey {
+        self.database
+            .as_ref()
+            .map_or_else(|| FileKey::Path(path.to_owned()), |(_, number)| FileKey::Number(*number))
     }
 
     /// Looks before a commit, if it is its turn.
@@ -67,6 +91,30 @@ impl Identity {
         if is_gone(wal) { Err(replaced(wal)) } else { Ok(()) }
     }
 
+    /// Whether a path is known to name another file than the database that was opened.
+    #[cfg(feature = "rusqlite")]
+    pub(super) fn is_other(&self, path: &Path) -> bool {
+        let opened = self.database.as_ref().map(|(_, number)| *number);
+        opened.zip(number(path)).is_some_and(|(opened, other)| opened != other)
+    }
+
+    /// Looks whether somebody could write a file after all that is read without locks. Nothing that was seen meanwhile counts then.
+    ///
+    /// # Errors
+    /// `FileReplaced`.
+    pub(super) fn check_still(&self) -> Result<(), Error> {
+        let Some((path, was)) = &self.still else { return Ok(()) };
+        let has_wal = fs::symlink_metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0);
+        if !has_wal && stamp(path) == Some(*was) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} was written, and it was opened as a file that nobody can write where it lies; open it again",
+            path.display()
+        );
+        Err(Error::new(ErrorKind::FileReplaced, message))
+    }
+
     /// Looks whether the files are still there.
     ///
     /// # Errors
@@ -75,6 +123,10 @@ impl Identity {
         is_same(&self.database)?;
         is_same(&self.wal)
     }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    fs::symlink_metadata(path).ok().map(|found| (found.len(), found.modified().ok()))
 }
 
 fn is_same(opened: &Option<(PathBuf, FileNumber)>) -> Result<(), Error> {
@@ -117,6 +169,11 @@ fn number(path: &Path) -> Option<FileNumber> {
 #[cfg(not(unix))]
 fn number(_: &Path) -> Option<FileNumber> {
     None
+}
+
+/// The device that a file or folder lies on.
+pub(super) fn device(path: &Path) -> Option<u64> {
+    number(path).map(|number| number.device)
 }
 
 /// How many names a file has.

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::fault::Sql;
 use super::identity::beside;
+use super::mounts::Mounts;
 use super::open::Readback;
 use super::schema::VERSION;
 use super::wal::{self, WalReport};
-use super::{mounts, sidecar};
+use super::{holder, sidecar};
 use crate::task::Timestamp;
 
 /// What is known of a file beside its tasks. Made by [`Queue::inspect`](crate::Queue::inspect).
@@ -84,14 +85,15 @@ pub(crate) fn inspect(conn: &Connection, path: &Path, pragmas: Vec<Readback>) ->
     let (file_id, created, owner_epoch, served): ([u8; 16], i64, i64, Option<String>) =
         conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     let unreadable = |e| super::open::file_error("the -wal file cannot be read", e);
-    let owner = sidecar::owner(&beside(path, "-owner"));
+    let mounts = Mounts::read();
+    let owner = holder::owner(&beside(path, sidecar::SUFFIX), mounts.as_ref());
     Ok(FileReport {
         path: path.to_owned(),
         file_id: file_id.iter().map(|byte| format!("{byte:02x}")).collect(),
         created_at: Timestamp::from_millis(created),
         schema_version: VERSION,
         sqlite_version: rusqlite::version().to_owned(),
-        file_system: mounts::kind_of(path),
+        file_system: mounts.as_ref().and_then(|mounts| mounts.kind_of(path)).map(str::to_owned),
         mode: mode(path),
         bytes: std::fs::symlink_metadata(path).map_or(0, |found| found.len()),
         page_bytes,

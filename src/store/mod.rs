@@ -6,6 +6,7 @@
 mod admin;
 mod backup;
 mod busy;
+mod cause;
 mod check;
 mod chores;
 mod claim;
@@ -14,6 +15,9 @@ mod direct;
 mod enqueue;
 mod fault;
 mod group;
+#[cfg(feature = "rusqlite")]
+mod guest;
+mod holder;
 mod identity;
 mod inspect;
 mod letters;
@@ -22,6 +26,7 @@ mod mounts;
 mod names;
 mod open;
 mod owner;
+mod path;
 mod process;
 mod promote;
 mod purge;
@@ -66,14 +71,17 @@ pub(crate) use direct::Direct;
 pub(crate) use enqueue::{enqueue, find_token};
 pub(crate) use fault::{Fault, Sql};
 pub(crate) use group::Rank;
+pub(crate) use identity::FileKey;
 use identity::Identity;
 pub use inspect::{FileReport, PragmaReport};
 pub(crate) use letters::{get_letter, old_letters, purge_letters, replay};
 pub(crate) use look::{count_from, failures, output, ready_since};
+use mounts::Mounts;
 pub(crate) use names::Names;
-pub(crate) use owner::check_epoch;
+use open::Manner;
+pub(crate) use owner::{OwnerSettings, check_epoch, retention};
 pub(crate) use process::Process;
-pub(crate) use promote::{clock_jumped, is_due, next_due, promote};
+pub(crate) use promote::{clock_has_run_on, clock_jumped, is_due, next_due, promote};
 pub(crate) use purge::{Ages, drop_counters, idle_queues, old, purge};
 pub(crate) use read::Flags;
 pub(crate) use read::{
@@ -86,6 +94,7 @@ pub(crate) use rollups::rollups;
 pub(crate) use search::{Among, Order, Search};
 pub(crate) use settle::{SettleRules, fall_silent, save_checkpoint, save_news, settle};
 pub(crate) use sidecar::{Notes, OwnerLock, StartNote};
+pub(crate) use suspects::spare;
 pub(crate) use temporary::TemporaryFolder;
 pub(crate) use transfer::export;
 pub(crate) use tx::{Effects, Tx};
@@ -103,7 +112,7 @@ pub(crate) struct Store {
     path: PathBuf,
     identity: Arc<Identity>,
     settings: Settings,
-    looks_only: bool,
+    manner: Manner,
     vfs: Option<String>,
     place: Place,
     /// The process that opened it.
@@ -126,7 +135,7 @@ impl Place {
 
     fn path(&self, network: bool) -> Result<PathBuf, Error> {
         match self {
-            Place::File(path) => open::canonical(path, network),
+            Place::File(path) => path::canonical(path, network),
             Place::Private(folder) => Ok(folder.file()),
         }
     }
@@ -183,18 +192,23 @@ impl Store {
         let process = Process::begin()?;
         let path = opening.place.path(opening.network)?;
         let shown = format!("opening {}", path.display());
-        let (connection, file_id) = open::writer(&path, opening).map_err(|e| e.context(&shown))?;
-        if !opening.looks_only {
+        let open::Opened { connection, file_id, manner } =
+            open::first(&path, opening).map_err(|e| e.context(&shown))?;
+        if manner == Manner::Writes {
             let _ = statistics::forget(&connection); // they would only slow down searches
         }
-        let readers = Readers::new(open::readers(&path, opening)).map_err(|e| e.context(&shown))?;
+        let readers =
+            Readers::new(open::readers(&path, opening, manner), &path).map_err(|e| e.context(&shown))?;
         let names = Arc::new(Names::default());
         let identity = Arc::new(match opening.place {
+            Place::File(_) if manner == Manner::LooksAtStill => Identity::of_still(&path),
             Place::File(_) => Identity::of(&path, opening.settings.durability),
             Place::Private(_) => Identity::unknown(),
         });
         let reserve_bytes = if opening.share || opening.looks_only { 0 } else { opening.reserve_bytes };
-        let writer = Writer::new(connection, names.clone(), file_id, identity.clone(), reserve_bytes);
+        let disk = opening.vfs.is_none().then(|| path.clone()); // a VFS may keep the file elsewhere, and have less room
+        let reserve = reserve::Reserve::new(reserve_bytes, disk);
+        let writer = Writer::new(connection, names.clone(), file_id, identity.clone(), reserve);
         Ok(Store {
             writer,
             readers,
@@ -204,7 +218,7 @@ impl Store {
             path,
             identity,
             settings: opening.settings,
-            looks_only: opening.looks_only,
+            manner,
             vfs: opening.vfs.map(str::to_owned),
             place: opening.place.clone(),
             process,
@@ -249,7 +263,7 @@ impl Store {
     /// # Errors
     /// `ReadOnly` if the file is only looked at.
     pub(crate) fn may_write(&self) -> Result<(), Error> {
-        if !self.looks_only {
+        if self.manner == Manner::Writes {
             return Ok(());
         }
         let message = "the queue was opened with look_only(true); open it without to change anything";
@@ -291,6 +305,11 @@ impl Store {
         Ok(self.writer.refill_reserve()?)
     }
 
+    /// A WAL checkpoint beside the commits found the disk full.
+    pub(crate) fn doubt_disk(&self) {
+        self.writer.doubt_disk();
+    }
+
     /// Makes the file a little larger if it has few free pages, so that the next commits need not.
     pub(crate) fn grow_ahead(&self) -> Result<(), Error> {
         self.process.check()?;
@@ -307,8 +326,11 @@ impl Store {
             return Err(crash::crashed());
         }
         let connection = self.readers.get(&self.identity)?;
+        self.identity.check_still()?;
         let snapshot = connection.unchecked_transaction().map_err(Fault::from)?;
-        Ok(look(&snapshot)?)
+        let seen = look(&snapshot);
+        self.identity.check_still()?; // whatever was seen
+        Ok(seen?)
     }
 
     /// Ends the store as the end of its process does. Answers with where the file lies.
@@ -321,19 +343,13 @@ impl Store {
         Ok(self.place.clone())
     }
 
-    /// A transaction's view of a connection of the caller's own, for writes that join the caller's transaction.
-    #[cfg(feature = "rusqlite")]
-    pub(crate) fn join<'c>(&'c self, connection: &'c Connection) -> Tx<'c> {
-        Tx::new(connection, &self.names, &self.file_id, None)
-    }
-
     /// What is known of the file beside its tasks.
     ///
     /// # Errors
     /// If it cannot be read.
     pub(crate) fn inspect(&self) -> Result<FileReport, Error> {
-        let (settings, looks_only) = (self.settings, self.looks_only);
-        let pragmas = self.alone(|conn| open::read_pragmas_back(conn, &settings, looks_only))?;
+        let (settings, manner) = (self.settings, self.manner);
+        let pragmas = self.alone(|conn| open::read_pragmas_back(conn, &settings, manner))?;
         self.read(|conn| inspect::inspect(conn, &self.path, pragmas))
     }
 
@@ -360,13 +376,26 @@ impl Store {
         &self.file_id
     }
 
+    /// What tells this file from the others that this process has open.
+    pub(crate) fn file_key(&self) -> FileKey {
+        self.identity.key(&self.path)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the owner's lock and start notes are.
-    pub(crate) fn sidecar_path(&self) -> PathBuf {
-        identity::beside(&self.path, "-owner")
+    /// Asks for the right to execute tasks from the file; none if another process (or another queue of this one) has it.
+    ///
+    /// # Errors
+    /// `OwnerFile` if the `-owner` file cannot be what it has to be; those of the disk.
+    pub(crate) fn try_own(&self) -> Result<Option<OwnerLock>, Error> {
+        OwnerLock::try_acquire(&self.path)
+    }
+
+    /// Whether a process owns the file now; none where that cannot be known.
+    pub(crate) fn is_owned(&self) -> Option<bool> {
+        holder::owner(&identity::beside(&self.path, sidecar::SUFFIX), Mounts::read().as_ref()).is_owned
     }
 
     /// A connection for WAL checkpoints beside the commits; none where SQLite has the WAL-reset bug, which two connections that
@@ -380,7 +409,8 @@ impl Store {
             );
             Ok(None)
         } else {
-            Ok(Some(Background(open::again(&self.path, self.vfs.as_deref(), &self.settings)?)))
+            let connection = open::again(&self.path, self.vfs.as_deref(), &self.settings);
+            Ok(Some(Background(connection.map_err(|fault| cause::explained(fault, &self.path))?)))
         }
     }
 }

@@ -1,6 +1,5 @@
 //! From a path to connections that are what they should be.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,9 +11,9 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
 use super::busy;
-use super::fault::Sql;
-use super::identity::{beside, names};
-use super::mounts::refuse_network;
+use super::cause::{descriptors, explained, is_shortage, make_beside};
+use super::fault::{Fault, Sql};
+use super::identity::beside;
 use super::schema::{self, Identity};
 use super::{Opening, Settings};
 use crate::config::Durability;
@@ -24,88 +23,38 @@ use crate::planted::planted;
 use crate::sync::{Mutex, lock, thread};
 use crate::task::Timestamp;
 
-/// SQLite takes shorter files for empty ones and writes over them; no database is shorter than a page of 512 bytes.
-const SMALLEST_DATABASE: u64 = 512;
-
 /// The statements that are kept prepared on a connection: more than there are texts.
 const STATEMENTS: usize = 256;
-
-/// The real path of a file: its folder resolved, its name as it is.
-///
-/// # Errors
-/// `InvalidInput`, naming the path and what is wrong with it.
-pub(super) fn canonical(path: &Path, network: bool) -> Result<PathBuf, Error> {
-    let wrong = |problem: &str| Error::invalid_value("path", path.display(), problem);
-    let text = path.as_os_str();
-    if text.is_empty() {
-        return Err(wrong("is empty; give the path of a file"));
-    }
-    if text.as_encoded_bytes().contains(&0) {
-        return Err(wrong("has a NUL byte; remove it"));
-    }
-    if starts_with(text, "file:") {
-        return Err(wrong("is a URI; give a plain path"));
-    }
-    if starts_with(text, ":memory:") {
-        return Err(wrong("names SQLite's memory database; use open_in_memory()"));
-    }
-    let name = path.file_name().ok_or_else(|| wrong("is a folder; give the path of a file in it"))?;
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let folder = folder.canonicalize().map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => wrong("is in a folder that does not exist; create it first"),
-        _ => wrong("is in a folder that cannot be reached; check its permissions"),
-    })?;
-    if !network {
-        refuse_network(&folder)?;
-    }
-    let real = folder.join(name);
-    let left_wal = fs::symlink_metadata(beside(&real, "-wal")).is_ok_and(|wal| wal.len() > 0); // before the database: see below
-    match fs::symlink_metadata(&real) {
-        Ok(found) if found.is_dir() => Err(wrong("is a folder; give the path of a file in it")),
-        Ok(found) if found.is_symlink() => Err(wrong("is a symbolic link; give the path that it points to")),
-        Ok(found) if !found.is_file() => Err(wrong("is not a regular file; give another path")),
-        Ok(found) if (1..SMALLEST_DATABASE).contains(&found.len()) => Err(Error::new(
-            ErrorKind::NotPerdura,
-            format!("{} is not a database; give another path", real.display()),
-        )),
-        Ok(found) if names(&found) > 1 => Err(wrong(
-            "has several names (hard links), and SQLite would keep a WAL for each; remove all but one of them",
-        )),
-        // A program that makes the database at this moment makes the WAL after it, so the WAL was looked for first.
-        Ok(found) if found.len() == 0 && left_wal => Err(orphaned(&real)),
-        Err(_) if left_wal => Err(orphaned(&real)),
-        _ => Ok(real),
-    }
-}
-
-/// SQLite would take the WAL of a lost database for garbage and delete it, and with it the newest commits.
-fn orphaned(path: &Path) -> Error {
-    let message = format!(
-        "{} is empty or gone, but its -wal is there; put the database back beside it, or remove the -wal if it is not needed",
-        path.display()
-    );
-    Error::new(ErrorKind::Corrupt, message)
-}
-
-fn starts_with(text: &OsStr, prefix: &str) -> bool {
-    let bytes = text.as_encoded_bytes();
-    bytes.len() >= prefix.len() && bytes[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes())
-}
 
 /// Opens one file at a time in this process: closing the descriptor that made a file would drop the locks that SQLite has on it.
 static OPENING: Mutex<()> = Mutex::new(());
 
-/// The writing connection, and the file's id. A new file is made; an existing one must be ours, and is left as it was if it is not.
-pub(super) fn writer(path: &Path, opening: &Opening<'_>) -> Result<(Connection, [u8; 16]), Error> {
+/// A file that has been opened.
+pub(super) struct Opened {
+    /// The writing connection, or one that cannot write in its place.
+    pub connection: Connection,
+    pub file_id: [u8; 16],
+    pub manner: Manner,
+}
+
+/// How the connections to a file are opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    Writes,
+    /// Only looks, beside others that may write.
+    Looks,
+    /// Only looks, at a file that nobody can write where it lies: without a lock, a WAL and a `-shm`.
+    LooksAtStill,
+}
+
+/// Opens a file. A new one is made; an existing one must be ours, and is left as it was if it is not.
+pub(super) fn first(path: &Path, opening: &Opening<'_>) -> Result<Opened, Error> {
     let one_at_a_time = lock(&OPENING);
     if opening.looks_only {
-        return Ok(open_looker(path, opening)?);
+        return Ok(open_looker(path, opening).map_err(|fault| explained(fault, path))?);
     }
     let is_made = !opening.share && create_file(path)?;
-    let opened = open_writer(path, opening)?;
+    let opened = open_writer(path, opening).map_err(|fault| explained(fault, path))?;
     drop(one_at_a_time); // a logger may open a queue of its own
     if !opening.share && !is_made {
         warn_if_others_may_read(path);
@@ -154,20 +103,34 @@ fn warn_if_others_may_read(path: &Path) {
 pub(super) fn sync_folder(path: &Path) -> Result<(), Error> {
     #[cfg(unix)]
     if let Some(folder) = path.parent() {
-        let sync = fs::File::open(folder).and_then(|folder| folder.sync_all());
-        sync.map_err(|e| file_error("the folder cannot be synced", e))?;
+        match fs::File::open(folder).and_then(|folder| folder.sync_all()) {
+            // Not every file system that Apple's systems mount knows F_FULLFSYNC, and std falls back to nothing. SQLite does, and syncs the
+            // folder too when it makes the -wal.
+            Err(e) if cfg!(target_vendor = "apple") && !is_of_device(&e) => {}
+            synced => synced.map_err(|e| file_error("the folder cannot be synced", e))?,
+        }
     }
     let _ = path;
     Ok(())
 }
 
+/// Whether a sync has failed, rather than not being known.
+#[cfg(unix)]
+fn is_of_device(e: &io::Error) -> bool {
+    !matches!(e.raw_os_error(), Some(libc::ENOTSUP | libc::ENOTTY | libc::EINVAL))
+}
+
 /// What the operating system says about a file of ours.
 pub(super) fn file_error(what: &str, e: io::Error) -> Error {
     let (kind, fix) = match e.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            (ErrorKind::ReadOnly, "check the permissions of the folder")
+        io::ErrorKind::PermissionDenied => (ErrorKind::ReadOnly, "check the permissions of the folder"),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            (ErrorKind::ReadOnly, "mount its file system for writing, or only look with look_only(true)")
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (ErrorKind::DiskFull, "free some space"),
+        io::ErrorKind::InvalidFilename => (ErrorKind::InvalidInput, "give a shorter name"),
+        io::ErrorKind::OutOfMemory => (ErrorKind::Io, "free some memory"),
+        _ if is_shortage(&e) => (ErrorKind::Io, "close some, or raise their limit (ulimit -n)"),
         _ => (ErrorKind::Io, "check the disk"),
     };
     Error::new(kind, format!("{what}: {e}; {fix}")).with_source(e)
@@ -208,11 +171,14 @@ fn trace(conn: &Connection) {
     }
 }
 
-fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])> {
+fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<Opened> {
     let conn = connect(path, opening.vfs, &opening.settings)?;
     if conn.is_readonly(rusqlite::MAIN_DB)? {
-        let message = "the file cannot be written; check its permissions";
-        return Err(Error::new(ErrorKind::ReadOnly, message).into());
+        return Err(match make_beside(path) {
+            Err(e) => file_error("the file cannot be written", e),
+            Ok(()) => Error::new(ErrorKind::ReadOnly, "the file cannot be written; check its permissions"),
+        }
+        .into());
     }
     let identity = schema::identify(&conn)?;
     refuse_strangers(&conn, &identity, opening.share)?;
@@ -227,7 +193,7 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])
     if !opening.share {
         keep_free_pages(&conn)?;
     }
-    Ok((conn, file_id))
+    Ok(Opened { connection: conn, file_id, manner: Manner::Writes })
 }
 
 /// A file that gives its free pages back at each commit (`auto_vacuum = FULL`) cannot keep room for the next one, so it is told to keep
@@ -240,16 +206,58 @@ pub(super) fn keep_free_pages(conn: &Connection) -> Sql<()> {
     pragmas(conn, &[AUTO_VACUUM])
 }
 
-/// A connection that cannot write, in the place of the writing one, and the file's id.
-fn open_looker(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])> {
+/// A connection that cannot write, in the place of the writing one.
+fn open_looker(path: &Path, opening: &Opening<'_>) -> Sql<Opened> {
     if fs::symlink_metadata(path).is_err() {
         let message = "there is no such file, and look_only(true) makes none; check the path";
         return Err(Error::new(ErrorKind::NotFound, message).into());
     }
-    let flags = READER_FLAGS;
+    match look_at(path, opening, Manner::Looks) {
+        Err(Fault::Sql(e)) if is_without_companions(&e) && is_still(path, opening)? => {
+            // No companion is needed now, so what SQLite cannot open is the file.
+            look_at(path, opening, Manner::LooksAtStill).map_err(|fault| match fault {
+                Fault::Sql(e) if is_without_companions(&e) => {
+                    let message = "the file cannot be opened; check who may read it";
+                    Error::new(ErrorKind::ReadOnly, message).with_source(e).into()
+                }
+                fault => fault,
+            })
+        }
+        looked => looked,
+    }
+}
+
+/// Whether SQLite could not open or make a `-wal` or `-shm`, or the file itself.
+fn is_without_companions(e: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
+    matches!(e.sqlite_error_code(), Some(CannotOpen | ReadOnly))
+}
+
+/// Whether nobody can write a file where it lies, as far as this process can know: its folder takes no file, and nothing is left of
+/// somebody who wrote. (Somebody else may be able to; so it is looked at before and after each look: see `Identity`.)
+///
+/// # Errors
+/// `ReadOnly` if there is a WAL that SQLite cannot read there.
+fn is_still(path: &Path, opening: &Opening<'_>) -> Result<bool, Error> {
+    let can_be_told = cfg!(unix) && opening.vfs.is_none() && descriptors().is_ok();
+    let Some(why) = make_beside(path).err().filter(|_| can_be_told) else { return Ok(false) };
+    if !matches!(why.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) {
+        return Ok(false);
+    }
+    let has_text = |suffix| fs::symlink_metadata(beside(path, suffix)).is_ok_and(|found| found.len() > 0);
+    if has_text("-wal") || has_text("-journal") {
+        let message = "the newest commits are in its -wal, which cannot be read where no -shm can be made; copy the database and its -wal \
+                       into a folder that can be written, and look at it there";
+        return Err(Error::new(ErrorKind::ReadOnly, message).with_source(why));
+    }
+    Ok(true)
+}
+
+fn look_at(path: &Path, opening: &Opening<'_>, manner: Manner) -> Sql<Opened> {
+    let (name, flags) = reading(path, manner);
     let conn = match opening.vfs {
-        None => Connection::open_with_flags(path, flags)?,
-        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
+        None => Connection::open_with_flags(name, flags)?,
+        Some(vfs) => Connection::open_with_flags_and_vfs(name, flags, vfs)?,
     };
     harden(&conn, opening.vfs, &opening.settings)?;
     match schema::identify(&conn)? {
@@ -259,10 +267,31 @@ fn open_looker(path: &Path, opening: &Opening<'_>) -> Sql<(Connection, [u8; 16])
         }
         identity => refuse_strangers(&conn, &identity, opening.share)?,
     }
-    pragmas(&conn, &reader_pragmas(&opening.settings))?;
+    pragmas(&conn, &reader_pragmas(&opening.settings, manner))?;
     let sql = "SELECT file_id FROM perdura_meta WHERE id = 1";
     let file_id = conn.query_row(sql, [], |row| row.get::<_, [u8; 16]>(0))?;
-    Ok((conn, file_id))
+    Ok(Opened { connection: conn, file_id, manner })
+}
+
+/// The name and the flags with which a connection that only reads is opened.
+fn reading(path: &Path, manner: Manner) -> (PathBuf, OpenFlags) {
+    match manner {
+        Manner::LooksAtStill => (still_name(path).into(), READER_FLAGS | OpenFlags::SQLITE_OPEN_URI),
+        _ => (path.to_owned(), READER_FLAGS),
+    }
+}
+
+/// The URI by which SQLite takes a file for one that cannot change. Whatever could mean something in a URI is written as its number.
+fn still_name(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' | b'~' => uri.push(char::from(*byte)),
+            _ if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri + "?immutable=1"
 }
 
 /// Turns WAL on. SQLite answers "busy" at once if another process does the same now, without waiting.
@@ -340,19 +369,21 @@ const READER_FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY
     .union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
 
 /// The pool's way to make reading connections.
-pub(super) fn readers(path: &Path, opening: &Opening<'_>) -> SqliteConnectionManager {
+pub(super) fn readers(path: &Path, opening: &Opening<'_>, manner: Manner) -> SqliteConnectionManager {
     let settings = opening.settings;
     let set_up = move |conn: &Connection, vfs: Option<&str>| -> rusqlite::Result<()> {
-        let set_up = harden(conn, vfs, &settings).and_then(|()| pragmas(conn, &reader_pragmas(&settings)));
+        let set_up =
+            harden(conn, vfs, &settings).and_then(|()| pragmas(conn, &reader_pragmas(&settings, manner)));
         set_up.map_err(|fault| match fault {
-            super::Fault::Sql(e) => e,
-            super::Fault::Told(e) => rusqlite::Error::ToSqlConversionFailure(e.into()),
+            Fault::Sql(e) => e,
+            Fault::Told(e) => rusqlite::Error::ToSqlConversionFailure(e.into()),
         })
     };
     match opening.vfs.map(str::to_owned) {
-        None => SqliteConnectionManager::file(path)
-            .with_flags(READER_FLAGS)
-            .with_init(move |conn| set_up(conn, None)),
+        None => {
+            let (name, flags) = reading(path, manner);
+            SqliteConnectionManager::file(name).with_flags(flags).with_init(move |conn| set_up(conn, None))
+        }
         Some(vfs) => {
             // The manager knows no VFS. It opens a place holder, which the real connection takes the place of.
             let path = path.to_owned();
@@ -455,8 +486,11 @@ fn writer_pragmas(settings: &Settings) -> Vec<Pragma> {
     all
 }
 
-fn reader_pragmas(settings: &Settings) -> Vec<Pragma> {
+fn reader_pragmas(settings: &Settings, manner: Manner) -> Vec<Pragma> {
     let mut all = shared_pragmas();
+    if manner == Manner::LooksAtStill {
+        all.retain(|pragma| pragma.name != "journal_mode"); // it has none
+    }
     all.push(synchronous(settings.durability));
     all.push(pragma("cache_size", "-2048"));
     all.push(pragma("query_only", "1"));
@@ -501,9 +535,12 @@ pub(super) type Readback = (String, String, String);
 pub(super) fn read_pragmas_back(
     conn: &Connection,
     settings: &Settings,
-    looks_only: bool,
+    manner: Manner,
 ) -> Sql<Vec<Readback>> {
-    let all = if looks_only { reader_pragmas(settings) } else { writer_pragmas(settings) };
+    let all = match manner {
+        Manner::Writes => writer_pragmas(settings),
+        Manner::Looks | Manner::LooksAtStill => reader_pragmas(settings, manner),
+    };
     let read = |pragma: Pragma| {
         Ok((pragma.name.to_owned(), pragma.wanted.to_owned(), read_back(conn, pragma.name)?))
     };

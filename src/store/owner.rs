@@ -1,10 +1,15 @@
 //! The owner epoch: the fence of a whole process. (The lock itself is in `sidecar`.)
 
+use std::time::Duration;
+
+use rusqlite::Connection;
+
 use super::fault::Sql;
 use super::suspects;
 use super::tx::Tx;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
+use crate::task::millis;
 
 /// Whether the owner claims from a queue: a condition on the text of its name. SQLite reads the list once for each statement.
 macro_rules! is_served {
@@ -18,13 +23,37 @@ macro_rules! is_served {
 }
 pub(super) use is_served;
 
-/// Raises the epoch: whoever owned the file before can write as its owner no more. The new owner serves these queues, or all.
-pub(crate) fn take_over(tx: &Tx<'_>, served: Option<&[String]>) -> Sql<i64> {
-    let served = served.map(|queues| serde_json::Value::from(queues).to_string());
-    let sql = "UPDATE perdura_meta SET owner_epoch = owner_epoch + 1, served = ?1 WHERE id = 1";
-    tx.change_one(sql, [served])?;
+/// What a new owner says of itself in the file, for other processes and for its successors.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OwnerSettings {
+    /// The queues that it serves; none: all.
+    pub served: Option<Vec<String>>,
+    /// How long it wants finished tasks to be kept, if it says so.
+    pub retention: Option<Retention>,
+}
+
+/// How long finished tasks are kept; none: for good.
+pub(crate) type Retention = Option<Duration>;
+
+/// What the file keeps for tasks that are kept for good.
+const FOR_GOOD: i64 = -1;
+
+/// Raises the epoch: whoever owned the file before can write as its owner no more.
+pub(crate) fn take_over(tx: &Tx<'_>, settings: &OwnerSettings) -> Sql<i64> {
+    let served = settings.served.as_deref().map(|queues| serde_json::Value::from(queues).to_string());
+    let retention = settings.retention.map(|kept| kept.map_or(FOR_GOOD, millis));
+    let sql = "UPDATE perdura_meta SET owner_epoch = owner_epoch + 1, served = ?1, retention_ms = COALESCE(?2, retention_ms)
+               WHERE id = 1";
+    tx.change_one(sql, (served, retention))?;
     suspects::serve(tx)?;
     epoch(tx)
+}
+
+/// How long finished tasks are kept, if an owner has said so.
+pub(crate) fn retention(conn: &Connection) -> Sql<Option<Retention>> {
+    let sql = "SELECT retention_ms FROM perdura_meta WHERE id = 1";
+    let stored: Option<i64> = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(stored.map(|ms| u64::try_from(ms).ok().map(Duration::from_millis)))
 }
 
 /// Checks, once a transaction, that this process still owns the file.

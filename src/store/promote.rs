@@ -66,6 +66,19 @@ pub(crate) fn clock_jumped(conn: &Connection, now: Timestamp) -> Sql<bool> {
     Ok(conn.prepare_cached(sql)?.query_row([now.as_millis()], |row| row.get(0))?)
 }
 
+/// Whether the newest tasks show that the wall clock has run on from before: one of them was made in this span of time, and none after it.
+pub(crate) fn clock_has_run_on(
+    conn: &Connection,
+    from: Timestamp,
+    to: Timestamp,
+    now: Timestamp,
+) -> Sql<bool> {
+    let sql = "WITH newest AS (SELECT created_at_ms AS ms FROM perdura_tasks NOT INDEXED ORDER BY task_id DESC LIMIT 1000)
+               SELECT EXISTS (SELECT 1 FROM newest WHERE ms BETWEEN ?1 AND ?2) AND NOT EXISTS (SELECT 1 FROM newest WHERE ms > ?3)";
+    let span = (from.as_millis(), to.as_millis(), now.as_millis());
+    Ok(conn.prepare_cached(sql)?.query_row(span, |row| row.get(0))?)
+}
+
 /// Whether a task of these queues (none: of any) that is not paused has waited long enough, and is about to be promoted.
 pub(crate) fn is_due(conn: &Connection, queues: Option<&[String]>, now: Timestamp) -> Sql<bool> {
     let queues = queues.map(|names| serde_json::Value::from(names).to_string());

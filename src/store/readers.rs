@@ -2,6 +2,7 @@
 
 use crate::sync::{Mutex, lock};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use r2d2::{Pool, PooledConnection};
 use r2d2_sqlite::SqliteConnectionManager;
 use scheduled_thread_pool::ScheduledThreadPool;
 
+use super::cause::cause;
 use super::crash::crashed;
 use super::fault;
 use super::identity::Identity;
@@ -30,11 +32,12 @@ pub(super) struct Readers {
     /// None after a crash.
     pool: Mutex<Option<Pool<SqliteConnectionManager>>>,
     failures: Failures,
+    path: PathBuf,
 }
 
 impl Readers {
     /// No connection is open yet.
-    pub(super) fn new(manager: SqliteConnectionManager) -> Result<Readers, Error> {
+    pub(super) fn new(manager: SqliteConnectionManager, path: &Path) -> Result<Readers, Error> {
         let failures = Failures::default();
         let build = || {
             Pool::builder()
@@ -53,7 +56,7 @@ impl Readers {
             let message = "a thread of the pool cannot be started; is the limit of threads reached?";
             Error::new(ErrorKind::Io, message)
         })?;
-        Ok(Readers { pool: Mutex::new(Some(built)), failures })
+        Ok(Readers { pool: Mutex::new(Some(built)), failures, path: path.to_owned() })
     }
 
     /// A connection to this file.
@@ -71,7 +74,7 @@ impl Readers {
             // The pool would try again in silence for as long as it waits.
             match (readers.get_timeout(LOOK), self.failures.since(before)) {
                 (Ok(got), _) => return Ok(got),
-                (Err(_), Some(error)) => return Err(error),
+                (Err(_), Some(error)) => return Err(self.explained(&error)),
                 (Err(e), None) if waited >= PATIENCE => {
                     return Err(
                         Error::new(ErrorKind::Busy, "no reading connection became free").with_source(e)
@@ -80,6 +83,14 @@ impl Readers {
                 (Err(_), None) => waited += LOOK,
             }
         }
+    }
+
+    fn explained(&self, error: &Arc<rusqlite::Error>) -> Error {
+        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) {
+            return cause(&self.path).with_source(error.clone());
+        }
+        let (kind, message) = fault::meaning(error);
+        Error::new(kind, message).with_source(error.clone())
     }
 
     /// Closes them for good.
@@ -98,11 +109,9 @@ impl Failures {
     }
 
     /// The last failure, if there was one since there were so many.
-    fn since(&self, before: u64) -> Option<Error> {
+    fn since(&self, before: u64) -> Option<Arc<rusqlite::Error>> {
         let failures = lock(&self.0);
-        let last = failures.1.as_ref().filter(|_| failures.0 > before)?;
-        let (kind, message) = fault::meaning(last);
-        Some(Error::new(kind, message).with_source(last.clone()))
+        failures.1.clone().filter(|_| failures.0 > before)
     }
 }
 

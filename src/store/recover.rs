@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fault::Sql;
-use super::owner::{epoch, take_over};
+use super::owner::{OwnerSettings, epoch, take_over};
 use super::quarantine::unless_damaged;
 use super::row::HotRow;
 use super::settle::{SettleRules, TASK_LOST, close_attempt, measure};
@@ -24,19 +24,19 @@ pub(crate) struct Recovered {
     pub handed_back: usize,
 }
 
-/// Settles every attempt of the dead owner and raises the epoch, in one transaction. The new owner serves these queues, or all. The time it takes grows with the running
-/// tasks, not with the queue.
+/// Settles every attempt of the dead owner and raises the epoch, in one transaction. The time it takes grows with the running tasks, not
+/// with the queue.
 pub(crate) fn recover(
     tx: &Tx<'_>,
     started: &Started,
     rules: &SettleRules,
-    served: Option<&[String]>,
+    settings: &OwnerSettings,
     now: Timestamp,
 ) -> Sql<Recovered> {
     let mut recovered = Recovered::default();
     let notes_count = started.epoch == Some(epoch(tx)?);
     if planted("g08-no-recovery") {
-        recovered.epoch = take_over(tx, served)?;
+        recovered.epoch = take_over(tx, settings)?;
         return Ok(recovered);
     }
     for id in tx.numbers("SELECT task_id FROM perdura_tasks WHERE in_flight = 1 ORDER BY task_id", [])? {
@@ -48,7 +48,7 @@ pub(crate) fn recover(
             None => {}
         }
     }
-    recovered.epoch = take_over(tx, served)?;
+    recovered.epoch = take_over(tx, settings)?;
     Ok(recovered)
 }
 

@@ -6,21 +6,25 @@
 //! **Start notes.** Just before a handler starts, its worker writes (task, generation) into a slot of the sidecar, without a sync.
 //! If the process dies, the operating system still has the note, so the next owner can tell claims that had started from those
 //! that had not. A slot is used again only after the attempt's end is durable. After a reboot the notes prove nothing
-//! (they were never synced): they count only under the same boot and for the epoch whose owner wrote them.
+//! (they were never synced): they count only under the same boot (its id, or the time of its start) and for the epoch whose owner wrote them.
 
 use crate::sync::atomic::{AtomicU32, Ordering};
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::identity::beside;
 use super::open::file_error;
-use crate::error::Error;
+use super::path::refuse_linked;
+use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 use crate::sync::{Mutex, lock};
-use crate::task::TaskId;
+use crate::task::{TaskId, Timestamp};
 
+/// What its name has behind the database's.
+pub(super) const SUFFIX: &str = "-owner";
 /// Begins every sidecar.
 const MAGIC: &[u8; 8] = b"perdura1";
 /// Magic, epoch, boot id.
@@ -60,34 +64,37 @@ pub(crate) struct Started {
 }
 
 impl OwnerLock {
-    /// Asks for the lock; none if another process (or another queue of this one) has it.
-    pub(crate) fn try_acquire(path: &Path) -> Result<Option<OwnerLock>, Error> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt;
-            options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    /// Asks for the lock that lies beside a database; none if another process (or another queue of this one) has it.
+    ///
+    /// # Errors
+    /// `OwnerFile` for what a look at the file by a person has to mend; those of the disk.
+    pub(crate) fn try_acquire(database: &Path) -> Result<Option<OwnerLock>, Error> {
+        let path = &beside(database, SUFFIX);
+        // What is no plain file is not opened. It is looked at again when it is open: somebody may be exchanging it.
+        if let Ok(found) = std::fs::symlink_metadata(path) {
+            refuse_odd(path, &found, database)?;
         }
-        let file = options.open(path).map_err(|e| file_error("the -owner file cannot be opened", e))?;
+        let file = open(path, database).map_err(|e| unusable(path, "opened", e))?;
+        let found = file.metadata().map_err(|e| unusable(path, "looked at", e))?;
+        refuse_odd(path, &found, database)?;
         let owned = |file| Some(OwnerLock { file: Arc::new(file), process: std::process::id() });
         match file.try_lock() {
             Ok(()) => Ok(owned(file)),
             Err(TryLockError::WouldBlock) if planted("g05-no-lock") || is_impatient() => Ok(owned(file)),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(e)) => Err(file_error("the -owner file cannot be locked", e)),
+            Err(TryLockError::Error(e)) => Err(unusable(path, "locked", e)),
         }
     }
 
     /// What the owner before has noted.
-    pub(crate) fn read_notes(&self) -> Started {
+    pub(crate) fn read_notes(&self, booted_at: Option<Timestamp>) -> Started {
         let length = usize::try_from(self.file.metadata().map_or(0, |m| m.len())).unwrap_or(usize::MAX);
         let mut bytes = vec![0; length.min(HEADER_BYTES + MAX_SLOTS * SLOT_BYTES)];
         if bytes.len() < HEADER_BYTES || read_at(&self.file, &mut bytes, 0).is_err() {
             return Started::default();
         }
         let (header, slots) = bytes.split_at(HEADER_BYTES);
-        let same_boot = boot_id().is_some_and(|boot| header[16..16 + boot.len()] == boot);
+        let same_boot = boot_id(booted_at).is_some_and(|boot| is_same_boot(&header[16..], &boot));
         if &header[..8] != MAGIC || !same_boot {
             return Started::default();
         }
@@ -99,11 +106,11 @@ impl OwnerLock {
     }
 
     /// Begins the notes of a new owner. What was noted before is forgotten.
-    pub(crate) fn begin_notes(&self, epoch: i64) -> Result<Notes, Error> {
+    pub(crate) fn begin_notes(&self, epoch: i64, booted_at: Option<Timestamp>) -> Result<Notes, Error> {
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(MAGIC);
         header[8..16].copy_from_slice(&epoch.to_le_bytes());
-        if let Some(boot) = boot_id() {
+        if let Some(boot) = boot_id(booted_at) {
             header[16..16 + boot.len()].copy_from_slice(&boot);
         }
         let begin = self.file.set_len(0).and_then(|()| write_at(&self.file, &header, 0));
@@ -112,45 +119,93 @@ impl OwnerLock {
     }
 }
 
-/// Who owns a file, as far as that can be known without asking for the lock, which would disturb whoever asks for it in earnest.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub is_owned: Option<bool>,
-    pub process: Option<u32>,
+/// Opens the sidecar, or makes it.
+fn open(path: &Path, database: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    }
+    match options.clone().create_new(true).open(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+        made => made.inspect(|file| give(file, database)),
+    }
 }
 
-/// Looks at the system's list of locks. Linux has one; elsewhere nothing is known.
-#[cfg(target_os = "linux")]
-pub(super) fn owner(path: &Path) -> Owner {
+/// Gives a new sidecar to the database's user. Root may, and has to: that user would be kept from executing by what root has made once.
+/// (SQLite does the same with `-wal` and `-shm`.) For anybody else it fails, and the file stays as it is.
+#[cfg(unix)]
+fn give(file: &File, database: &Path) {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    if let (Ok(made), Ok(of)) = (file.metadata(), std::fs::symlink_metadata(database))
+        && made.uid() != of.uid()
+    {
+        let _ = fchown(file, Some(of.uid()), Some(of.gid()));
+    }
+}
+
+#[cfg(not(unix))]
+fn give(_: &File, _: &Path) {}
+
+/// Refuses a sidecar that is not a plain file of its own, or that somebody else has put there: what is written into it must not reach
+/// another file, and whoever can write to it decides what counts as started.
+fn refuse_odd(path: &Path, found: &Metadata, database: &Path) -> Result<(), Error> {
+    refuse_linked(path, found).map_err(|e| Error::new(ErrorKind::OwnerFile, e.to_string()))?;
+    match stranger(found, database) {
+        None => Ok(()),
+        Some(user) => {
+            let message = format!(
+                "{} belongs to another user (number {user}) than the database; remove it while no program uses the database, or give it \
+                 to the database's user",
+                path.display()
+            );
+            Err(Error::new(ErrorKind::OwnerFile, message))
+        }
+    }
+}
+
+/// The user of a sidecar, if that is neither the database's, nor ours, nor root.
+#[cfg(unix)]
+fn stranger(found: &Metadata, database: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
-    let Ok(found) = std::fs::symlink_metadata(path) else {
-        return Owner { is_owned: Some(false), process: None };
+    const ROOT: u32 = 0;
+    let user = found.uid();
+    let of_database = std::fs::symlink_metadata(database).ok()?.uid();
+    (user != ROOT && user != of_database && user != me()?).then_some(user)
+}
+
+#[cfg(not(unix))]
+fn stranger(_: &Metadata, _: &Path) -> Option<u32> {
+    None
+}
+
+/// The user as whom this process makes files. Only Linux says so without unsafe code.
+#[cfg(unix)]
+fn me() -> Option<u32> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    users.split_whitespace().nth(3)?.parse().ok() // real, effective, saved, for files
+}
+
+/// What the operating system says about the sidecar, and what to do.
+fn unusable(path: &Path, what: &str, e: io::Error) -> Error {
+    let fix = match e.kind() {
+        io::ErrorKind::PermissionDenied if std::fs::symlink_metadata(path).is_ok() => {
+            "another user made it: give it to the user of this program, or remove it while no program uses the database"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "who executes tasks must be able to write in the folder; check its permissions"
+        }
+        io::ErrorKind::Unsupported => "its file system has no locks; use a local one",
+        _ => return file_error(&format!("{} cannot be {what}", path.display()), e),
     };
-    let Ok(locks) = std::fs::read_to_string("/proc/locks") else { return Owner::default() };
-    let process = holder(&locks, found.ino());
-    Owner { is_owned: Some(process.is_some()), process: process.filter(|process| *process > 0) }
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn owner(_: &Path) -> Owner {
-    Owner::default()
-}
-
-/// The process that has the lock of a file; 0 if it lives where this one cannot see it. The device is left out: some file systems give
-/// the list another number than `stat`.
-#[cfg(target_os = "linux")]
-fn holder(locks: &str, inode: u64) -> Option<u32> {
-    locks.lines().find_map(|line| {
-        // 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
-        let mut words = line.split_whitespace().skip(1);
-        let (Some("FLOCK"), _, Some("WRITE"), Some(process), Some(file)) =
-            (words.next(), words.next(), words.next(), words.next(), words.next())
-        else {
-            return None;
-        };
-        let is_it = file.rsplit(':').next()?.parse() == Ok(inode);
-        is_it.then(|| process.parse().unwrap_or(0))
-    })
+    Error::new(ErrorKind::OwnerFile, format!("{} cannot be {what}: {e}; {fix}", path.display()))
+        .with_source(e)
 }
 
 /// Whether another process may have a database open, by the locks on its `-shm`: each that has it open holds one. Where that cannot be
@@ -246,12 +301,34 @@ fn number(bytes: &[u8], at: usize) -> i64 {
     i64::from_le_bytes(eight)
 }
 
-/// What tells one run of the operating system from the next. Only Linux says so without unsafe code; elsewhere none, and every
-/// claim of a dead process counts as started.
-fn boot_id() -> Option<Vec<u8>> {
-    let id = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+/// What tells one run of the operating system from the next: Linux has an id for it, elsewhere it is the time at which the system was started.
+/// Where neither is known, every claim of a dead process counts as started.
+fn boot_id(booted_at: Option<Timestamp>) -> Option<Vec<u8>> {
+    let id = match booted_at {
+        Some(time) => format!("{BOOTED_AT}{}", time.as_millis()).into_bytes(),
+        None if cfg!(target_os = "linux") => std::fs::read("/proc/sys/kernel/random/boot_id").ok()?,
+        None => return None,
+    };
     let id = id.trim_ascii();
     (!id.is_empty() && id.len() <= HEADER_BYTES - 16).then(|| id.to_vec())
+}
+
+/// Begins a boot id that is a time.
+const BOOTED_AT: &str = "booted at ";
+
+/// So far apart (in milliseconds) are two readings of one start at most, unless somebody has set the clock: it is counted back from a wall
+/// clock that is kept right. No system starts twice in this time.
+const BOOT_WOBBLE_MS: u64 = 2_000;
+
+/// Whether the id that stands in a header, with zeroes behind it, is of this boot.
+fn is_same_boot(noted: &[u8], boot: &[u8]) -> bool {
+    let end = noted.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let noted = &noted[..end];
+    let time = |id| std::str::from_utf8(id).ok()?.strip_prefix(BOOTED_AT)?.parse::<i64>().ok();
+    match (time(noted), time(boot)) {
+        (Some(noted), Some(boot)) => noted.abs_diff(boot) <= BOOT_WOBBLE_MS,
+        _ => noted == boot,
+    }
 }
 
 #[cfg(unix)]
@@ -295,34 +372,58 @@ mod tests {
     #[test]
     fn notes_come_back_until_the_next_owner_begins() {
         let folder = super::super::temporary::TemporaryFolder::new().unwrap();
-        let path = folder.path().join("tasks.db-owner");
-        let lock = OwnerLock::try_acquire(&path).unwrap().expect("nobody has it");
-        assert!(OwnerLock::try_acquire(&path).unwrap().is_none());
-        assert_eq!(lock.read_notes(), Started::default());
-        let notes = Arc::new(lock.begin_notes(7).unwrap());
+        let database = folder.file();
+        let lock = OwnerLock::try_acquire(&database).unwrap().expect("nobody has it");
+        assert!(OwnerLock::try_acquire(&database).unwrap().is_none());
+        assert_eq!(lock.read_notes(None), Started::default());
+        let notes = Arc::new(lock.begin_notes(7, None).unwrap());
         let settled = notes.write(TaskId::from_i64(3), 1).unwrap();
         let first = notes.write(TaskId::from_i64(4), 9).unwrap();
         drop(settled);
         let second = notes.write(TaskId::from_i64(5), 2).unwrap();
-        let started = lock.read_notes();
+        let started = lock.read_notes(None);
         if cfg!(target_os = "linux") {
             assert_eq!(started, Started { epoch: Some(7), attempts: HashSet::from([(4, 9), (5, 2)]) });
         }
         drop((first, second, notes, lock));
-        let next = OwnerLock::try_acquire(&path).unwrap().expect("the lock went with its owner");
-        assert_eq!(next.read_notes(), started);
-        next.begin_notes(8).unwrap();
-        assert!(next.read_notes().attempts.is_empty());
+        let next = OwnerLock::try_acquire(&database).unwrap().expect("the lock went with its owner");
+        assert_eq!(next.read_notes(None), started);
+        next.begin_notes(8, None).unwrap();
+        assert!(next.read_notes(None).attempts.is_empty());
+    }
+
+    #[test]
+    fn g06_notes_count_for_one_boot_and_its_time_may_wobble() {
+        let at = |ms| Some(Timestamp::from_millis(ms));
+        let folder = super::super::temporary::TemporaryFolder::new().unwrap();
+        let database = folder.file();
+        let lock = OwnerLock::try_acquire(&database).unwrap().unwrap();
+        let now = 1_790_000_000_000;
+        let notes = Arc::new(lock.begin_notes(7, at(now)).unwrap());
+        let _noted = notes.write(TaskId::from_i64(3), 1).unwrap();
+        for (booted_at, counts) in [
+            (at(now), true),
+            (at(now + 1_999), true),
+            (at(now - 1_999), true),
+            (at(now + 2_001), false),
+            (at(now - 60_000), false),
+            (at(now / 10), false), // another number that begins with the same digits
+            (None, false),
+        ] {
+            assert_eq!(lock.read_notes(booted_at).epoch.is_some(), counts, "{booted_at:?}");
+        }
+        assert!(boot_id(None).is_none_or(|id| is_same_boot(&[&id[..], &[0; 8]].concat(), &id)));
+        assert!(!is_same_boot(b"0ab1c2", b"0ab1c2d3") && !is_same_boot(b"0ab1c2d3", b"0ab1c2"));
     }
 
     #[test]
     fn a_sidecar_of_rubbish_proves_nothing() {
         let folder = super::super::temporary::TemporaryFolder::new().unwrap();
-        let path = folder.path().join("tasks.db-owner");
+        let (database, path) = (folder.file(), folder.path().join("tasks.db-owner"));
         for rubbish in [vec![], vec![0; 10], vec![0xff; 4096], [MAGIC.as_slice(), &[0; 200]].concat()] {
             std::fs::write(&path, &rubbish).unwrap();
-            let lock = OwnerLock::try_acquire(&path).unwrap().unwrap();
-            assert_eq!(lock.read_notes(), Started::default());
+            let lock = OwnerLock::try_acquire(&database).unwrap().unwrap();
+            assert_eq!(lock.read_notes(None), Started::default());
         }
     }
 
@@ -330,15 +431,15 @@ mod tests {
     #[test]
     fn g06_a_sidecar_cut_or_garbled_anywhere_names_no_start_that_was_not_noted() {
         let folder = super::super::temporary::TemporaryFolder::new().unwrap();
-        let path = folder.path().join("tasks.db-owner");
-        let lock = OwnerLock::try_acquire(&path).unwrap().unwrap();
-        let notes = Arc::new(lock.begin_notes(7).unwrap());
+        let (database, path) = (folder.file(), folder.path().join("tasks.db-owner"));
+        let lock = OwnerLock::try_acquire(&database).unwrap().unwrap();
+        let notes = Arc::new(lock.begin_notes(7, None).unwrap());
         let noted: Vec<_> = (1..4).map(|n| notes.write(TaskId::from_i64(n), 1).unwrap()).collect();
         let whole = std::fs::read(&path).unwrap();
         assert_eq!(whole.len(), HEADER_BYTES + noted.len() * SLOT_BYTES);
         for cut in 0..whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let started = lock.read_notes();
+            let started = lock.read_notes(None);
             let slots = cut.saturating_sub(HEADER_BYTES) / SLOT_BYTES;
             assert_eq!(started.attempts.len(), if started.epoch.is_some() { slots } else { 0 });
             assert!(started.epoch.is_none_or(|epoch| epoch == 7 && cut >= HEADER_BYTES), "cut at {cut}");
@@ -347,7 +448,7 @@ mod tests {
             let mut garbled = whole.clone();
             garbled[at] ^= 0xff;
             std::fs::write(&path, &garbled).unwrap();
-            let started = lock.read_notes();
+            let started = lock.read_notes(None);
             let said = (1..4).map(|n| (n, 1)).collect::<HashSet<_>>();
             assert!(started.attempts.is_subset(&said), "byte {at} of {started:?}");
         }

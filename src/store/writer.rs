@@ -26,7 +26,7 @@ use super::fault::{Fault, Sql};
 use super::group::{Kept, Line, Member, Rank};
 use super::identity::{Identity, beside};
 use super::names::Names;
-use super::reserve::{Reserve, file_pages};
+use super::reserve::Reserve;
 use super::sidecar::others_have_open;
 use super::tx::{Effects, Tx};
 use crate::crash::CrashPoint;
@@ -38,9 +38,6 @@ use crate::sync::{Mutex, lock, thread};
 /// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): beside the commits where there is a background, else
 /// by the writer. A WAL that starts again is written over, and that takes half the time of a sync that makes the file longer.
 pub(crate) const CHECKPOINT_PAGES: u32 = 1024;
-
-/// Pages in the WAL from which the writer checkpoints although there is a background (64 MiB of pages of 4 KiB), as a backstop.
-const BACKSTOP_PAGES: u32 = 16 * CHECKPOINT_PAGES;
 
 /// How often a transaction is tried while the file grows for it, or the reserve is taken for it.
 const SIZES: u32 = 16;
@@ -76,8 +73,8 @@ pub(crate) struct Desk {
     file_id: [u8; 16],
     identity: Arc<Identity>,
     epilogue: Option<Box<dyn Epilogue>>,
-    /// Pages in the WAL from which the writer checkpoints it.
-    wal_limit: u32,
+    /// Pages in the WAL from which the writer checkpoints it; none: somebody else does, so that nobody waits for it, however long it is.
+    wal_limit: Option<u32>,
     /// Pages in the WAL after the newest commit.
     wal_pages: u32,
     reserve: Reserve,
@@ -90,7 +87,7 @@ impl Writer {
         names: Arc<Names>,
         file_id: [u8; 16],
         identity: Arc<Identity>,
-        reserve_bytes: u64,
+        reserve: Reserve,
     ) -> Writer {
         connection.wal_hook(Some(note_wal_pages));
         let fate = Fate::default();
@@ -104,9 +101,9 @@ impl Writer {
                 file_id,
                 identity,
                 epilogue: None,
-                wal_limit: CHECKPOINT_PAGES,
+                wal_limit: Some(CHECKPOINT_PAGES),
                 wal_pages: 0,
-                reserve: Reserve::new(reserve_bytes),
+                reserve,
                 fate,
             }),
         }
@@ -119,7 +116,7 @@ impl Writer {
 
     /// Says whether somebody checkpoints the WAL beside the commits.
     pub(crate) fn set_background(&self, is_there: bool) {
-        lock(&self.desk).wal_limit = if is_there { BACKSTOP_PAGES } else { CHECKPOINT_PAGES };
+        lock(&self.desk).wal_limit = (!is_there).then_some(CHECKPOINT_PAGES);
     }
 
     /// Commits a write, and answers when it is durable.
@@ -175,6 +172,11 @@ impl Writer {
     pub(super) fn refill_reserve(&self) -> Sql<()> {
         let is_blocked = lock(&self.desk).reserve.is_blocked();
         if is_blocked { self.provide_reserve() } else { Ok(()) }
+    }
+
+    /// The disk was found full by somebody else.
+    pub(super) fn doubt_disk(&self) {
+        lock(&self.desk).reserve.doubt();
     }
 
     /// Makes the file a little larger if it has few free pages, so that the next commits need not.
@@ -244,6 +246,9 @@ impl Desk {
             }
         }
         let is_full = lost.error.kind() == ErrorKind::DiskFull;
+        if is_full {
+            self.reserve.doubt();
+        }
         group.sort_by_key(|member| member.rank());
         for member in group {
             if is_full {
@@ -319,6 +324,7 @@ impl Desk {
             sql(connection, "ROLLBACK").map_err(lost)?;
         }
         identity.check_commit().map_err(|e| lost(e.into()))?;
+        reserve.check_wal(connection, *wal_pages).map_err(lost)?;
         let begin = if planted("g02-selects-then-updates") { "BEGIN" } else { "BEGIN IMMEDIATE" };
         sql(connection, begin).map_err(lost)?;
         fate.begin(connection);
@@ -327,7 +333,7 @@ impl Desk {
         let tx = Tx::new(connection, names, file_id, direct);
         let mut had_company = false;
         let mut size = None;
-        let written = Room::before(reserve, connection, released).and_then(|room| {
+        let written = reserve.room(connection, released).and_then(|room| {
             let any = run_members(&tx, group)?;
             if any {
                 if let Some(epilogue) = epilogue.as_mut().filter(|epilogue| company && epilogue.joins(&tx)) {
@@ -335,7 +341,7 @@ impl Desk {
                     epilogue.before_commit(&tx)?;
                 }
                 tx.finish()?;
-                size = room.exceeded(connection)?;
+                size = reserve.exceeded(&room, connection)?;
             }
             Ok(any)
         });
@@ -387,7 +393,7 @@ impl Desk {
             return;
         }
         self.reserve.look_ahead(&self.connection, &mut self.fate);
-        if self.wal_pages >= self.wal_limit {
+        if self.wal_limit.is_some_and(|limit| self.wal_pages >= limit) {
             let _ = checkpoint_wal(&self.connection);
         }
     }
@@ -410,24 +416,6 @@ impl Desk {
             roll_back(conn);
         }
         probed
-    }
-}
-
-/// The room that the file has for a transaction, if there is a reserve to be kept.
-struct Room(Option<i64>);
-
-impl Room {
-    fn before(reserve: &Reserve, conn: &Connection, released: i64) -> Sql<Room> {
-        if released > 0 {
-            reserve.release(conn, released)?;
-        }
-        Ok(Room(if reserve.is_on() { Some(file_pages(conn)?) } else { None }))
-    }
-
-    /// The size that the file would have, if that is more than it has.
-    fn exceeded(&self, conn: &Connection) -> Sql<Option<i64>> {
-        let Some(size) = self.0 else { return Ok(None) };
-        Ok(Some(file_pages(conn)?).filter(|wanted| *wanted > size))
     }
 }
 

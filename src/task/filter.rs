@@ -96,7 +96,7 @@ impl Filter {
         self
     }
 
-    /// Tasks with this text in their name, tag, newest error (type or message) or args. Letters A-Z match in either case.
+    /// Tasks with this text in their name, tag, newest error (type or message) or args (their JSON as it is stored, escapes included). Letters A-Z match in either case.
     pub fn text(mut self, text: &str) -> Filter {
         self.text = Some(text.to_ascii_lowercase());
         self

@@ -27,7 +27,9 @@ pub use options::Options;
 pub(crate) use output::Stream;
 pub use output::{Output, OutputStream};
 pub use record::{Attempt, AttemptOutcome, Bulk, Counts, DeadLetter, Progress, QueueCounts, TaskRecord};
-pub(crate) use record::{Claimed, ErrorReport, NOT_KEPT, NewTask, News, Settlement, Verdict, Written};
+pub(crate) use record::{
+    Claimed, Claims, ErrorReport, NOT_KEPT, NewTask, News, Room, Settlement, Verdict, Written,
+};
 pub(crate) use rollup::Measure;
 pub use rollup::Rollup;
 pub use state::{Hold, State};

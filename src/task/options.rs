@@ -109,7 +109,8 @@ impl Options {
         self
     }
 
-    /// If it is `QUEUED` so long after the enqueue (not started, or waiting for a retry), it is cancelled. Defaults to never.
+    /// If it is `QUEUED` so long after the enqueue (not started, or waiting for a retry), it is cancelled. Longer than a
+    /// [`delay`](Options::delay). Defaults to never.
     pub fn expires(mut self, after: Duration) -> Options {
         self.expires = Some(after);
         self
@@ -148,7 +149,12 @@ impl Options {
     ///
     /// # Errors
     /// `InvalidInput`, naming the option, its value and its range.
-    pub(crate) fn resolve<T: Task>(self, task: &T, config: &Config) -> Result<Resolved, Error> {
+    pub(crate) fn resolve<T: Task>(
+        self,
+        task: &T,
+        config: &Config,
+        now: Timestamp,
+    ) -> Result<Resolved, Error> {
         let all = self.or(task.options());
         check_name("task name", T::NAME)?;
         let queue = all.queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned());
@@ -171,6 +177,16 @@ impl Options {
             check_duration(field, value, MAX_DURATION)?;
         }
         check_duration("backoff", all.backoff, config.retry_backoff_max)?;
+        let wait = match all.due {
+            Some(Due::After(delay)) => delay,
+            Some(Due::At(time)) => time.since(now),
+            None => Duration::ZERO,
+        };
+        if let Some(after) = all.expires.filter(|after| !wait.is_zero() && *after <= wait) {
+            let problem =
+                "is over before the task may start; make it longer than delay, or later than run_at";
+            return Err(Error::invalid_value("expires", humantime::format_duration(after), problem));
+        }
         if all.timeout.is_some_and(|t| t.is_zero()) {
             return Err(Error::invalid("timeout", "is zero; leave it out for no limit"));
         }

@@ -289,6 +289,24 @@ pub(crate) struct NewTask {
     pub token: i64,
 }
 
+/// How much a transaction may claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Claims that a worker takes at once.
+    pub idle: usize,
+    /// All claims; those beyond `idle` are made ahead.
+    pub total: usize,
+    /// Bytes of args that claims ahead may have.
+    pub ahead_bytes: usize,
+}
+
+/// What a transaction has claimed.
+pub(crate) struct Claims {
+    pub claims: Vec<Claimed>,
+    /// A task was met that is not claimed ahead: when a worker idles, its turn has come.
+    pub waits_for_worker: bool,
+}
+
 /// A task on its way to a worker.
 #[derive(Clone)]
 pub(crate) struct Claimed {
@@ -305,6 +323,16 @@ pub(crate) struct Claimed {
     pub waited: Option<Duration>,
     pub has_key: bool,
     pub suspect: bool,
+    /// It was made of a dead letter, whose checkpoint it has.
+    pub is_replay: bool,
+}
+
+impl Claimed {
+    /// Whether its end has more to mend than its state: a key to release, a turn to pass on, and rows beside it that tell of a past: an
+    /// error, a checkpoint.
+    pub(crate) fn has_more(&self) -> bool {
+        self.has_key || self.suspect || self.generation > 1 || self.is_replay
+    }
 }
 
 /// How an attempt ended, on its way from a worker to the file.
@@ -313,7 +341,7 @@ pub(crate) struct Settlement {
     pub task_id: TaskId,
     pub generation: u64,
     pub queue_id: i64,
-    /// Beside the task's state there is something to mend: a key to release, a turn to pass on, an older error to clear.
+    /// Beside the task's state there is something to mend: what [`Claimed::has_more`] says, or what the attempt itself has left.
     pub has_more: bool,
     pub backoff: Option<Duration>,
     pub verdict: Verdict,

@@ -91,7 +91,7 @@ pub enum Hold {
     UnknownName,
     /// A thread still runs an earlier attempt of it.
     PreviousAttempt,
-    /// It was running when a process died; such suspects run one at a time, and it is not its turn.
+    /// It was running when a process died; such suspects run one at a time (each for a minute at most before the next), and it is not its turn.
     Suspect,
 }
 

@@ -1,9 +1,13 @@
 //! What tests say about tasks: questions about what is enqueued, and the run of one task from its args to its outcome.
 
-use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
 
 use super::stepped::{Ran, SteppedQueue};
 use crate::error::{Error, ErrorKind};
+use crate::handler::{from_json, to_json};
 use crate::task::{Filter, State, Task, TaskRecord};
 
 /// A task that waits for its turn or its time, with its args.
@@ -37,7 +41,7 @@ impl SteppedQueue {
         let records = self.queue().tasks(queued)?.into_iter();
         records
             .map(|record| {
-                let task = from_json(&self.queue().args_json(record.task_id)?)?;
+                let task = those_of(&self.queue().args_json(record.task_id)?)?;
                 Ok(EnqueuedTask { task, record })
             })
             .collect()
@@ -115,24 +119,23 @@ fn listed<T>(tasks: &[EnqueuedTask<T>]) -> String {
     ids.join(", ")
 }
 
-fn from_json<T: Task>(json: &str) -> Result<T, Error> {
-    serde_json::from_str(json).map_err(|_| {
+fn those_of<T: Task>(json: &str) -> Result<T, Error> {
+    from_json(json).map_err(|wrong| {
         Error::new(
             ErrorKind::Serialization,
-            format!("the args of a {:?} task are not those of its type", T::NAME),
+            format!("the args of a {:?} task are not those of its type: {wrong}", T::NAME),
         )
     })
 }
 
-/// Whether args come back as they went.
+/// Whether args come back as they went, to the last digit.
 fn check_round_trip<T: Task>(task: &T) -> Result<(), Error> {
     let wrong = |problem: String| {
         Error::new(ErrorKind::Serialization, format!("the args of {:?} {problem}", T::NAME))
     };
-    let there = serde_json::to_value(task).map_err(|_| wrong("do not turn into JSON".to_owned()))?;
-    let back: T =
-        serde_json::from_value(there.clone()).map_err(|_| wrong("do not come back from JSON".to_owned()))?;
-    let back = serde_json::to_value(&back).map_err(|_| wrong("do not turn into JSON again".to_owned()))?;
+    let there = to_json("args", task, usize::MAX)?;
+    let back: T = from_json(&there).map_err(|why| wrong(format!("do not come back from JSON: {why}")))?;
+    let back = to_json("args", &back, usize::MAX)?;
     match difference(&there, &back, String::new()) {
         None => Ok(()),
         Some(place) if place.is_empty() => Err(wrong("change on their way through JSON".to_owned())),
@@ -142,19 +145,31 @@ fn check_round_trip<T: Task>(task: &T) -> Result<(), Error> {
     }
 }
 
-/// Where two values differ first, as a JSON pointer.
-fn difference(a: &Value, b: &Value, place: String) -> Option<String> {
-    match (a, b) {
-        (Value::Object(a), Value::Object(b)) => {
-            let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
-            keys.into_iter().find_map(|key| match (a.get(key), b.get(key)) {
-                (Some(a), Some(b)) => difference(a, b, format!("{place}/{key}")),
-                _ => Some(format!("{place}/{key}")),
-            })
-        }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            a.iter().zip(b).enumerate().find_map(|(i, (a, b))| difference(a, b, format!("{place}/{i}")))
-        }
-        (a, b) => (a != b).then_some(place),
+type Raw<'j> = &'j RawValue;
+
+/// Where two texts of JSON differ first, as a JSON pointer. Numbers are compared as they are written: nothing is rounded.
+fn difference(a: &str, b: &str, place: String) -> Option<String> {
+    if a == b {
+        return None;
+    }
+    let maps = |a, b| {
+        let map = serde_json::from_str::<BTreeMap<Cow<'_, str>, Raw<'_>>>;
+        map(a).ok().zip(map(b).ok())
+    };
+    let lists = |a, b| {
+        let list = serde_json::from_str::<Vec<Raw<'_>>>;
+        list(a).ok().zip(list(b).ok()).filter(|(a, b)| a.len() == b.len())
+    };
+    if let Some((a, b)) = maps(a, b) {
+        let mut keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+        keys.find_map(|key| match (a.get(key), b.get(key)) {
+            (Some(a), Some(b)) => difference(a.get(), b.get(), format!("{place}/{key}")),
+            _ => Some(format!("{place}/{key}")),
+        })
+    } else if let Some((a, b)) = lists(a, b) {
+        let mut pairs = a.iter().zip(b).enumerate();
+        pairs.find_map(|(i, (a, b))| difference(a.get(), b.get(), format!("{place}/{i}")))
+    } else {
+        Some(place)
     }
 }

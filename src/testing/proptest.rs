@@ -134,6 +134,7 @@ pub fn options() -> BoxedStrategy<Options> {
     let times = (weighted(0.2, seconds(0..400)), weighted(0.15, seconds(0..4000)));
     (numbers, times, weighted(0.3, 0..4_u8))
         .prop_map(|((queue, priority, attempts), (delay, expires), key)| {
+            let delay = delay.filter(|delay| expires.is_none_or(|after| *delay < after)); // else it is refused
             let options = Options::new();
             let options = queue.map_or(options.clone(), |queue| options.queue(queue));
             let options = priority.map_or(options.clone(), |priority| options.priority(priority));
@@ -172,6 +173,7 @@ fn plain_commands<W: Workload + Arbitrary>() -> BoxedStrategy<Command<W>> {
         4 => Just(Command::Age),
         1 => seconds(0..5000).prop_map(Command::Purge),
         3 => nth().prop_map(Command::Retry),
+        1 => nth().prop_map(Command::RetryFromStart),
         1 => Just(Command::RetryAll),
         4 => nth().prop_map(Command::Cancel),
         1 => queue().prop_map(Command::CancelAll),

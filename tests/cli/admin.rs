@@ -152,6 +152,51 @@ fn show_tells_everything_and_never_steers_the_terminal() {
     assert!(said.err.contains("there is no task 99"), "{said:?}");
 }
 
+#[derive(Serialize, Deserialize)]
+struct Wide {
+    z: i128,
+    a: f64,
+}
+
+impl Task for Wide {
+    const NAME: &'static str = "wide";
+}
+
+/// Saves a text first, and reads a number from then on.
+fn wide(task: Wide, cx: &Context) -> Result<Wide, Failure> {
+    if cx.generation() == 1 {
+        cx.save_checkpoint("half")?;
+        return Err(Failure::permanent("as told"));
+    }
+    cx.checkpoint::<u32>().map(|_| task)
+}
+
+#[test]
+fn show_changes_no_digit_and_a_retry_from_the_start_drops_the_checkpoint() {
+    let place = Place::new();
+    let open = || Queue::builder().workers(1).handle(wide).open(place.path("tasks.db")).unwrap();
+    let run = || open().drain().unwrap();
+    open().enqueue(&Wide { z: i128::MAX, a: 9_007_199_254_740_991.0 }).unwrap();
+    run();
+    place.run(["retry", "1"]).ok();
+    run();
+    let record = place.record("1".parse().unwrap());
+    assert_eq!(record.error_type.as_deref(), Some("CheckpointUndecodable"));
+    assert!(place.run(["retry", "1", "--from-start"]).ok().out.contains("without its checkpoint"));
+    run();
+    let args = r#"{"z":170141183460469231731687303715884105727,"a":9007199254740991.0}"#;
+    let json = place.run(["show", "1", "--json"]).ok().out;
+    assert!(
+        json.contains(&format!("\"args\":{args}")) && json.contains(&format!("\"result\":{args}")),
+        "{json}"
+    );
+    let shown = place.run(["show", "1"]).ok().out;
+    assert!(
+        shown.contains("  {\n    \"z\": 170141183460469231731687303715884105727,\n    \"a\": 90071"),
+        "{shown}"
+    );
+}
+
 #[test]
 fn stats_count_and_measure() {
     let place = place();

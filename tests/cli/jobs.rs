@@ -367,3 +367,50 @@ fn follow_says_how_much_was_left_out() {
     assert!(said.out.ends_with("xend\n") && said.out.len() < 100_000);
     assert!(said.err.contains("KiB of its stdout were not kept"), "{}", said.err);
 }
+
+/// What keeps every job from being started is no fault of any. Nothing is written into what a planted lock file reaches.
+#[test]
+fn a_worker_that_can_start_no_job_says_why_and_costs_no_attempt() {
+    let place = Place::new();
+    let id = place.add(["--max-attempts", "1", "--", "echo", "done"]);
+    let (lock, precious) = (place.path("tasks.db-jobs"), place.path("precious"));
+    std::fs::write(&precious, "precious").unwrap();
+    for (plant, problem) in [("folder", "Is a directory"), ("link", "no plain file with one name")] {
+        match plant {
+            "folder" => std::fs::create_dir(&lock).unwrap(),
+            _ => std::fs::hard_link(&precious, &lock).unwrap(),
+        }
+        let said = drain(&place);
+        assert_eq!(said.code, Some(4), "{said:?}");
+        assert!(
+            said.err.contains("costs it no attempt") && said.err.contains("no job can be started"),
+            "{said:?}"
+        );
+        assert!(said.err.contains("tasks.db-jobs") && said.err.contains(problem), "{said:?}");
+        let record = place.record(id);
+        assert_eq!((record.state, record.attempt_number), (State::Queued, 0));
+        match plant {
+            "folder" => std::fs::remove_dir(&lock).unwrap(),
+            _ => std::fs::remove_file(&lock).unwrap(),
+        }
+    }
+    assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
+    assert_eq!(drain(&place).code, Some(0));
+    let record = place.record(id);
+    assert_eq!((record.state, record.attempt_number), (State::Succeeded, 1));
+    assert_eq!(place.queue().attempts(id).unwrap(), [], "nothing went wrong");
+}
+
+#[test]
+fn a_worker_whose_owner_file_cannot_be_used_ends_and_says_what_to_mend() {
+    let place = Place::new();
+    let id = place.add(["--", "true"]);
+    std::fs::create_dir(place.path("tasks.db-owner")).unwrap();
+    let said = drain(&place);
+    assert_eq!(said.code, Some(4), "{said:?}");
+    assert!(said.err.contains("tasks.db-owner") && said.err.contains("move it away"), "{said:?}");
+    assert!(!said.err.contains("another process"), "{said:?}");
+    std::fs::remove_dir(place.path("tasks.db-owner")).unwrap();
+    assert_eq!(drain(&place).code, Some(0));
+    assert_eq!(place.record(id).state, State::Succeeded);
+}

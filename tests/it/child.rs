@@ -209,6 +209,8 @@ fn role() {
             Err(e) => say!("{:?}: {e}", e.kind()),
         },
         role if crate::security::role(role, file) => {}
+        #[cfg(target_os = "linux")]
+        role if crate::surroundings::role(role, file) => {}
         role => workload::role(role, file),
     }
     std::process::exit(0);

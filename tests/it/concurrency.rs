@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use perdura::{Config, Enqueued, Options, State};
+use perdura::{Config, Context, Enqueued, Failure, Options, Queue, State};
 
 use crate::support::*;
 
@@ -76,4 +76,44 @@ fn open_and_drop_again_and_again() {
     queue.drain().unwrap();
     assert_eq!(queue.counts().unwrap().total().succeeded, 30);
     assert_sound(&queue);
+}
+
+/// A library or a request opens the file for itself. Nothing polls here, so whatever starts or ends does so because the commit told.
+#[test]
+fn g04_queues_of_one_process_hear_of_each_others_writes_at_once() {
+    let folder = Folder::new();
+    let started = crossbeam_channel::bounded(1);
+    let handler = move |task: Do, cx: &Context| match task {
+        Do::Permanent => {
+            started.0.send(()).unwrap();
+            while cx.ensure_active().is_ok() {
+                std::thread::sleep(SECOND / 1000);
+            }
+            Err(Failure::cancel("as told"))
+        }
+        _ => Ok(()),
+    };
+    let never = std::time::Duration::ZERO;
+    let owner = Queue::builder().workers(1).poll_interval(never).handle(handler).open(folder.file()).unwrap();
+    let others = [(); 2].map(|()| Queue::builder().poll_interval(never).open(folder.file()).unwrap());
+    for other in &others {
+        let id = add(other, &Do::Ok(1), Options::new());
+        assert_eq!(other.wait(id, MINUTE).unwrap().state, State::Succeeded);
+        let late = add(other, &Do::Ok(1), Options::new().delay(SECOND / 50));
+        assert_eq!(owner.wait(late, MINUTE).unwrap().state, State::Succeeded);
+
+        other.pause("default").unwrap();
+        let paused = add(other, &Do::Ok(1), Options::new());
+        other.resume("default").unwrap();
+        assert_eq!(owner.wait(paused, MINUTE).unwrap().state, State::Succeeded);
+
+        let endless = add(other, &Do::Permanent, Options::new());
+        started.1.recv_timeout(MINUTE).unwrap();
+        other.cancel(endless).unwrap();
+        assert_eq!(owner.wait(endless, MINUTE).unwrap().state, State::Cancelled);
+    }
+    drop(others);
+    let id = owner.enqueue(&Do::Ok(1)).unwrap(); // those that are gone are not told
+    assert_eq!(owner.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_sound(&owner);
 }

@@ -99,7 +99,7 @@ fn a_command_prints_as_rust() {
     assert_eq!(
         lines,
         "Enqueue(Succeed, Options::new().queue(\"a\").priority(0).delay(Duration::from_secs(20)).max_attempts(4)\
-         .unique(\"key 1\").expires(Duration::from_secs(20)))\n\
+         .unique(\"key 1\").expires(Duration::from_secs(21)))\n\
          CrashDuring(Box::new(Enqueue(Succeed, Options::new().queue(\"a\").priority(-1).max_attempts(1).unique(\"key 0\"))), CrashPoint::after(2), \
          Program::Whole)\n\
          Advance(Duration::from_secs(60))\n\

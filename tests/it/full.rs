@@ -297,26 +297,127 @@ fn fills_up_under_load(disk: &Disk, after: Duration) -> (usize, usize) {
     (accepted.len(), refused)
 }
 
+/// The length of the database file, or of a companion.
+fn length(file: &Path, suffix: &str) -> u64 {
+    let mut path = file.as_os_str().to_owned();
+    path.push(suffix);
+    std::fs::metadata(path).unwrap().len()
+}
+
+/// The length that the database has, its WAL included.
+fn pages(file: &Path) -> u64 {
+    let raw = rusqlite::Connection::open(file).unwrap();
+    raw.query_row("PRAGMA page_count", [], |row| row.get::<_, u64>(0)).unwrap() * 4096
+}
+
 #[test]
 fn g11_the_reserve_is_in_the_file_and_the_wal_has_its_floor() {
     let folder = Folder::new();
     let gate = Arc::new(Gate::default());
-    let queue = builder(1, &gate).open(folder.file()).unwrap();
-    let length = |suffix: &str| {
-        let mut path = folder.file().into_os_string();
-        path.push(suffix);
-        std::fs::metadata(path).unwrap().len()
-    };
-    assert!(length("") >= 1 << 20, "the database file has {} bytes", length(""));
-    assert!(length("-wal") >= 1 << 20, "the WAL has {} bytes", length("-wal"));
+    let _queue = builder(1, &gate).open(folder.file()).unwrap();
+    let [database, wal] = ["", "-wal"].map(|suffix| length(&folder.file(), suffix));
+    assert!(database >= 1 << 20, "the database file has {database} bytes");
+    assert!(wal >= 1 << 20, "the WAL has {wal} bytes");
+    gate.open();
+}
+
+#[test]
+fn g11_on_a_small_disk_what_a_commit_takes_was_in_the_file_before_it() {
+    let Some(disk) = Disk::new(Kind::Tmpfs, 48) else { return };
+    let gate = Arc::new(Gate::default());
+    let queue = builder(1, &gate).open(disk.file()).unwrap();
     for n in 1..200 {
         queue.enqueue(&wide(n, 5_000)).unwrap();
     }
-    // What a commit takes was in the file before it: no page lies in the WAL alone.
-    let raw = rusqlite::Connection::open(folder.file()).unwrap();
-    let pages: u64 = raw.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-    drop(raw);
-    assert!(length("") >= pages * 4096, "{pages} pages, and {} bytes in the database file", length(""));
+    let (wanted, found) = (pages(&disk.file()), length(&disk.file(), ""));
+    assert!(found >= wanted, "{wanted} bytes, of which {found} are in the database file");
     gate.open();
     queue.drain().unwrap();
+}
+
+/// There was plenty of room when the file was last asked to grow. Then there is none, before what has been written is copied into the file.
+#[test]
+fn g11_a_disk_that_fills_up_between_two_looks_loses_nothing_and_goes_on() {
+    const RUNNING: usize = 20;
+    for tasks in [1, 30, 300] {
+        let Some(disk) = Disk::new(Kind::Tmpfs, 200) else { return };
+        let gate = Arc::new(Gate::default());
+        let queue = builder(RUNNING, &gate).open(disk.file()).unwrap();
+        let batch: Vec<Wide> = (0..RUNNING).map(|_| wide(7, 10)).collect();
+        let ids: Vec<TaskId> = queue.enqueue_all(&batch).unwrap().iter().map(|made| made.id()).collect();
+        while ids.iter().any(|id| queue.get(*id).unwrap().state != State::Running) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for _ in 0..tasks {
+            queue.enqueue(&wide(9, 20_000)).unwrap();
+        }
+        disk.fill();
+        let mut accepted = tasks;
+        let refused = loop {
+            match queue.enqueue(&wide(9, 20_000)) {
+                Ok(_) => accepted += 1,
+                Err(e) => break e,
+            }
+            assert!(accepted < 2_000, "the disk never gets full");
+        };
+        assert_eq!((refused.kind(), refused.outcome()), (ErrorKind::DiskFull, Outcome::NotDone), "{refused}");
+        gate.open();
+        std::thread::sleep(Duration::from_millis(500)); // outcomes are tried to be written meanwhile
+        disk.free(8 << 20);
+        assert!(ends(&queue, &ids).into_iter().all(|state| state == State::Succeeded));
+        queue.drain().unwrap();
+        assert_eq!(queue.counts().unwrap().total().succeeded, (RUNNING + accepted) as u64);
+        for id in ids {
+            assert_eq!(queue.get(id).unwrap().attempt_number, 1, "task {id} was tried again");
+        }
+        assert_sound(&queue);
+    }
+}
+
+/// A reader keeps the WAL from being copied until a small disk is full of it, and goes: then everything goes on.
+#[test]
+fn g11_a_disk_that_a_long_reader_filled_is_not_full_for_good() {
+    for kind in [Kind::Tmpfs, Kind::Ext4] {
+        let Some(disk) = Disk::new(kind, 32) else { return };
+        let gate = Arc::new(Gate::default());
+        gate.open();
+        let queue = builder(2, &gate).open(disk.file()).unwrap();
+        queue.enqueue(&wide(1, 10)).unwrap();
+        queue.drain().unwrap();
+        let reader = rusqlite::Connection::open(disk.file()).unwrap();
+        reader.execute_batch("BEGIN; SELECT COUNT(*) FROM perdura_tasks").unwrap();
+        let mut accepted = 0;
+        let refused = loop {
+            match queue.enqueue(&wide(5, 3_000)) {
+                Ok(id) => {
+                    accepted += 1;
+                    if accepted % 3 > 0 && queue.wait(id, Duration::from_secs(1)).is_ok() {
+                        queue.delete(id).unwrap_or_default(); // most come and go
+                    }
+                }
+                Err(e) => break e,
+            }
+            assert!(accepted < 20_000, "the disk never gets full");
+        };
+        assert_eq!((refused.kind(), refused.outcome()), (ErrorKind::DiskFull, Outcome::NotDone), "{refused}");
+        reader.execute_batch("ROLLBACK").unwrap();
+        let until = Instant::now() + GOES_ON_WITHIN;
+        while let Err(e) = queue.enqueue(&wide(5, 3_000)) {
+            assert_eq!(e.kind(), ErrorKind::DiskFull, "{e}");
+            assert!(
+                Instant::now() < until,
+                "{kind:?}: still full after {accepted} tasks, and the reader has gone: {e}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for _ in 0..100 {
+            queue.enqueue(&wide(5, 3_000)).unwrap();
+        }
+        queue.drain().unwrap();
+        assert_sound(&queue);
+        report(
+            "full",
+            format_args!("{kind:?}: refused after {accepted} beside a reader, and went on without it"),
+        );
+    }
 }

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod ahead;
 mod basics;
 mod bulk;
 #[cfg(unix)]
@@ -50,6 +51,7 @@ mod plans;
 mod power;
 mod processes;
 mod refuse;
+mod retention;
 mod retry;
 mod running;
 #[cfg(unix)]
@@ -58,9 +60,13 @@ mod security;
 mod soak;
 mod space;
 #[cfg(target_os = "linux")]
+mod surroundings;
+mod suspects;
+#[cfg(target_os = "linux")]
 mod system;
 #[cfg(feature = "faults")]
 mod testing_page;
 mod told;
+mod values;
 mod walls;
 mod workload;

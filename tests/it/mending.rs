@@ -74,6 +74,22 @@ fn retry_all_says_how_many_it_changed_and_skipped() {
 }
 
 #[test]
+fn a_limit_of_a_bulk_verb_counts_what_it_changes() {
+    let (tests, _) = stepped();
+    let queue = tests.queue();
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        ids.push(add(queue, &Do::Permanent, Options::new().unique(if n < 3 { "taken" } else { "free" })));
+        tests.run_until_idle().unwrap();
+    }
+    add(queue, &Do::Ok(1), Options::new().unique("taken"));
+    let bulk = queue.retry_all(Filter::new().limit(1)).unwrap();
+    assert_eq!((bulk.changed, bulk.skipped), (1, 3));
+    assert_eq!(queue.get(ids[3]).unwrap().state, State::Queued);
+    assert_sound(queue);
+}
+
+#[test]
 fn bulk_verbs_work_through_more_than_a_chunk() {
     let (tests, _) = stepped();
     let tasks: Vec<_> = (0..1300).map(|_| Do::Permanent).collect();

@@ -1,6 +1,8 @@
 //! Enqueueing inside a transaction of the program's own.
 
 use perdura::{Config, Options, State};
+#[cfg(unix)]
+use perdura::{ErrorKind, Queue};
 
 use crate::support::*;
 
@@ -26,4 +28,56 @@ fn g03_what_is_enqueued_in_an_own_transaction_appears_with_its_commit_or_not_at_
         }
         assert_sound(&queue);
     }
+}
+
+/// A file per customer, and one mix-up: the numbers of names would mean other queues and other handlers there.
+#[cfg(unix)]
+#[test]
+fn g03_a_transaction_on_another_file_is_refused_and_changes_nothing() {
+    let [folder, other, copied, none] = [(); 4].map(|()| Folder::new());
+    let queue = Queue::builder().open(folder.file()).unwrap();
+    for name in ["one", "two"] {
+        queue.enqueue_with(&Do::Ok(1), Options::new().queue(name)).unwrap();
+    }
+    drop(Queue::builder().open(other.file()).unwrap());
+    queue.backup(copied.file(), |_| {}).unwrap(); // it has the same id
+    rusqlite::Connection::open(none.file()).unwrap().execute_batch("CREATE TABLE orders (id)").unwrap();
+
+    let ours = folder.file().to_str().unwrap().to_owned();
+    for (path, problem) in [(&other, "another queue's"), (&copied, "another queue's"), (&none, "no queue's")]
+    {
+        let path = path.file();
+        let mut conn = rusqlite::Connection::open(&path).unwrap();
+        conn.execute("ATTACH ? AS ours", [&ours]).unwrap(); // that it can be reached is not enough
+        let before: i64 =
+            conn.query_row("SELECT COUNT(*) FROM ours.perdura_tasks", [], |row| row.get(0)).unwrap();
+        let transaction = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+        let e = queue.enqueue_in(&transaction, &Do::Ok(1), Options::new().queue("two")).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::InvalidInput, "{e}");
+        for part in [problem, path.to_str().unwrap(), &ours] {
+            assert!(e.to_string().contains(part), "{part} is not in: {e}");
+        }
+        transaction.commit().unwrap();
+        let after: i64 =
+            conn.query_row("SELECT COUNT(*) FROM ours.perdura_tasks", [], |row| row.get(0)).unwrap();
+        assert_eq!((before, after), (2, 2));
+        if problem == "another queue's" {
+            let tasks: i64 =
+                conn.query_row("SELECT COUNT(*) FROM main.perdura_tasks", [], |row| row.get(0)).unwrap();
+            assert_eq!(tasks, if path == copied.file() { 2 } else { 0 });
+        }
+    }
+    let mut conn = rusqlite::Connection::open_in_memory().unwrap();
+    let e = queue.enqueue_in(&conn.transaction().unwrap(), &Do::Ok(1), Options::new()).unwrap_err();
+    assert!(e.kind() == ErrorKind::InvalidInput && e.to_string().contains("a temporary database"), "{e}");
+
+    // Another name of the same file is the same file.
+    let link = other.path().join("link");
+    std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+    let mut conn = rusqlite::Connection::open(link.join("tasks.db")).unwrap();
+    let transaction = conn.transaction().unwrap();
+    queue.enqueue_in(&transaction, &Do::Ok(1), Options::new()).unwrap();
+    transaction.commit().unwrap();
+    assert_eq!(queue.counts().unwrap().total().ready, 3);
+    assert_sound(&queue);
 }

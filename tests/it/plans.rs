@@ -47,7 +47,7 @@ fn live(path: &Path) {
     queue.enqueue(&Long).unwrap();
     let waits = add(&queue, &Do::Ok(2), Options::new().delay(Duration::from_secs(5)).unique("key").tag("t"));
     add(&queue, &Do::Ok(2), Options::new().unique("key"));
-    add(&queue, &Do::Ok(3), Options::new().delay(Duration::from_secs(90)).expires(Duration::from_secs(30)));
+    add(&queue, &Do::Ok(3), Options::new().delay(Duration::from_secs(20)).expires(Duration::from_secs(30)));
     tests.run_until_idle().unwrap();
     queue.run_now(waits).unwrap();
     let ok = add(&queue, &Do::Ok(4), Options::new().queue("other"));

@@ -147,6 +147,7 @@ fn names_queues_keys_and_options_are_checked_before_anything_is_stored() {
     let queue = tests.queue();
     let long = "x".repeat(201);
     let too_long = std::time::Duration::from_secs(u64::MAX);
+    let in_an_hour = perdura::Clock::now(tests.clock()).to_system_time() + 60 * MINUTE;
     for (options, wanted) in [
         (Options::new().queue(""), "queue \"\" is empty"),
         (Options::new().queue(&long), "has 201 bytes"),
@@ -160,6 +161,12 @@ fn names_queues_keys_and_options_are_checked_before_anything_is_stored() {
         (Options::new().expires(too_long), "is longer than 10years"),
         (Options::new().backoff(25 * 60 * MINUTE), "is longer than 1day"),
         (Options::new().timeout(std::time::Duration::ZERO), "timeout is zero"),
+        (
+            Options::new().delay(60 * MINUTE).expires(10 * MINUTE),
+            "expires \"10m\" is over before the task may start; make it longer than delay, or later than run_at",
+        ),
+        (Options::new().delay(MINUTE).expires(MINUTE), "is over before the task may start"),
+        (Options::new().run_at(in_an_hour).expires(MINUTE), "is over before the task may start"),
     ] {
         let e = queue.enqueue_with(&Do::Ok(1), options).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::InvalidInput, "{e}");
@@ -233,7 +240,7 @@ fn args_that_do_not_serialise_are_refused() {
     let (tests, _) = stepped();
     let e = tests.queue().enqueue(&Unserialisable).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Serialization);
-    assert!(e.to_string().contains("do not turn into JSON"), "{e}");
+    assert!(e.to_string().contains("turn into JSON"), "{e}");
     assert_eq!(tests.queue().counts().unwrap().total().all(), 0);
 }
 

@@ -492,7 +492,7 @@ fn s15_no_duration_and_no_clock_overflows() {
         add(
             &queue,
             &fail(),
-            Options::new().delay(Duration::from_secs(86_400)).expires(Duration::from_secs(9)),
+            Options::new().delay(Duration::from_secs(9)).expires(Duration::from_secs(86_400)),
         );
         add(&queue, &Do::Snooze(u64::MAX), Options::new());
         add(&queue, &Do::RetryAfter(u64::MAX), Options::new());

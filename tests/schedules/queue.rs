@@ -14,12 +14,18 @@ pub mod handle;
 pub mod handover;
 #[path = "../../src/queue/hub.rs"]
 pub mod hub;
+#[path = "../../src/queue/obstacle.rs"]
+pub mod obstacle;
 #[path = "../../src/queue/pace.rs"]
 pub mod pace;
+#[path = "../../src/queue/siblings.rs"]
+pub mod siblings;
 #[path = "../../src/queue/signal.rs"]
 pub mod signal;
 #[path = "../../src/queue/ticks.rs"]
 pub mod ticks;
+#[path = "../../src/queue/wal_alarm.rs"]
+pub mod wal_alarm;
 
 mod threads;
 mod wake_ups;

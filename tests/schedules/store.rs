@@ -12,7 +12,7 @@ use crate::config::LostRetry;
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{End, Event, Lost, Standing, Wait, next};
 use crate::sync::{Mutex, lock};
-use crate::task::{Claimed, Hold, News, Settlement, State, TaskId, Timestamp, Verdict};
+use crate::task::{Claimed, Claims, Hold, News, Room, Settlement, State, TaskId, Timestamp, Verdict};
 
 #[path = "../../src/store/group.rs"]
 pub mod group;
@@ -69,6 +69,8 @@ pub struct Row {
 
 pub const TASK_NAME: &str = "do";
 const MAX_ATTEMPTS: u32 = 3;
+/// The args of tasks that have one attempt.
+pub const LAST: &str = "\"Last\"";
 /// The wait after a failure.
 pub const BACKOFF: Duration = Duration::from_millis(10);
 
@@ -85,7 +87,7 @@ impl Table {
             task_id: TaskId::from_i64(id),
             generation: row.generation,
             attempt_number: row.standing.attempt_number,
-            max_attempts: MAX_ATTEMPTS,
+            max_attempts: row.standing.max_attempts,
             task_name: TASK_NAME.into(),
             queue_id: 1,
             args: row.args.clone(),
@@ -94,6 +96,7 @@ impl Table {
             waited: None,
             has_key: false,
             suspect: false,
+            is_replay: false,
         }
     }
 
@@ -104,7 +107,7 @@ impl Table {
             state: State::Queued,
             hold: Hold::Ready,
             attempt_number: 0,
-            max_attempts: MAX_ATTEMPTS,
+            max_attempts: if args == LAST { 1 } else { MAX_ATTEMPTS },
             in_flight: false,
             cancel_requested: false,
             suspect: false,
@@ -364,8 +367,8 @@ impl Store {
         Path::new("in memory")
     }
 
-    pub fn sidecar_path(&self) -> PathBuf {
-        PathBuf::new()
+    pub fn try_own(&self) -> Result<Option<OwnerLock>, Error> {
+        Ok(Some(OwnerLock))
     }
 }
 
@@ -395,12 +398,17 @@ pub fn check_epoch(tx: &Tx<'_>, mine: impl Into<Option<i64>>) -> Sql<()> {
     }
 }
 
-pub fn claim(tx: &Tx<'_>, wanted: usize, _: &Known, _: &mut i64, _: Timestamp) -> Sql<Vec<Claimed>> {
+/// As `src/store/claim.rs`: nothing is claimed past a last attempt for which no worker idles.
+pub fn claim(tx: &Tx<'_>, room: Room, _: &Known, _: &mut i64, _: Timestamp) -> Sql<Claims> {
     let mut table = tx.table.borrow_mut();
     let is_ready = |row: &Row| (row.standing.state, row.standing.hold) == (State::Queued, Hold::Ready);
-    let ids: Vec<i64> =
-        table.rows.iter().filter(|(_, row)| is_ready(row)).map(|(id, _)| *id).take(wanted).collect();
-    Ok(ids.into_iter().map(|id| table.claim(id)).collect())
+    let is_last = |row: &Row| row.standing.attempt_number + 1 >= row.standing.max_attempts;
+    let ready = table.rows.iter().filter(|(_, row)| is_ready(row)).take(room.total).enumerate();
+    let mut claimable = ready.map(|(n, (id, row))| (*id, n < room.idle || !is_last(row))).collect::<Vec<_>>();
+    let end = claimable.iter().position(|(_, may)| !may);
+    claimable.truncate(end.unwrap_or(claimable.len()));
+    let claims = claimable.into_iter().map(|(id, _)| table.claim(id)).collect();
+    Ok(Claims { claims, waits_for_worker: end.is_some() })
 }
 
 #[derive(Debug, Clone)]
@@ -490,15 +498,11 @@ pub struct Notes;
 pub struct StartNote;
 
 impl OwnerLock {
-    pub fn try_acquire(_: &Path) -> Result<Option<OwnerLock>, Error> {
-        Ok(Some(OwnerLock))
-    }
-
-    pub fn read_notes(&self) -> Started {
+    pub fn read_notes(&self, _: Option<Timestamp>) -> Started {
         Started
     }
 
-    pub fn begin_notes(&self, _: i64) -> Result<Notes, Error> {
+    pub fn begin_notes(&self, _: i64, _: Option<Timestamp>) -> Result<Notes, Error> {
         Ok(Notes)
     }
 }
@@ -520,13 +524,12 @@ pub struct Recovered {
     pub handed_back: usize,
 }
 
-pub fn recover(
-    tx: &Tx<'_>,
-    _: &Started,
-    _: &SettleRules,
-    _: Option<&[String]>,
-    _: Timestamp,
-) -> Sql<Recovered> {
+pub struct OwnerSettings {
+    pub served: Option<Vec<String>>,
+    pub retention: Option<Option<Duration>>,
+}
+
+pub fn recover(tx: &Tx<'_>, _: &Started, _: &SettleRules, _: &OwnerSettings, _: Timestamp) -> Sql<Recovered> {
     let mut table = tx.table.borrow_mut();
     table.epoch += 1;
     Ok(Recovered { epoch: table.epoch, ..Recovered::default() })
@@ -574,6 +577,10 @@ pub fn save_checkpoint(_: &Tx<'_>, _: TaskId, _: u64, _: &str) -> Sql<()> {
 }
 
 pub fn save_news(_: &Tx<'_>, _: TaskId, _: u64, _: &News) -> Sql<()> {
+    Ok(())
+}
+
+pub fn spare(_: &Tx<'_>, _: TaskId, _: u64, _: Timestamp) -> Sql<()> {
     Ok(())
 }
 

@@ -124,9 +124,14 @@ fn not_executable(program: &Path, problem: &str) -> Refusal {
     refusal("ProgramNotExecutable", format!("{} cannot be run: {problem}", program.display()), false)
 }
 
-/// The system is short of something.
+/// The error type of a refusal that meets every job: the system is short of descriptors, memory or processes.
+pub(super) const SHORTAGE: &str = "Shortage";
+
 fn failed(error: &io::Error) -> Refusal {
-    refusal("SpawnFailed", format!("the program could not be started: {error}"), true)
+    const SHORTAGES: [Errno; 4] = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    let is_shortage = Errno::from_io_error(error).is_some_and(|errno| SHORTAGES.contains(&errno));
+    let error_type = if is_shortage { SHORTAGE } else { "SpawnFailed" };
+    refusal(error_type, format!("the program could not be started: {error}"), true)
 }
 
 fn refusal(error_type: &str, message: String, may_pass: bool) -> Refusal {

@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,8 +33,17 @@ const STARTS: usize = 3;
 /// How long the group of a lost shim's job may take to be gone.
 const GROUP_GOES: Duration = Duration::from_secs(2);
 
+/// Why there is no shim for a job.
+pub(super) enum NoShim {
+    /// The job is not to run any more.
+    Unwanted(Failure),
+    /// No job can be started. That is no fault of this one.
+    Hindered(String),
+}
+
 /// The shims of one worker process.
 pub(super) struct Pool {
+    db: PathBuf,
     place: PathBuf,
     most: usize,
     state: Mutex<State>,
@@ -52,9 +61,11 @@ struct State {
 }
 
 impl Pool {
-    /// No shim yet, and no lock. `most` shims are kept when nobody uses them.
-    pub(super) fn new(place: PathBuf, most: usize, remark: impl Fn(String) + Send + Sync + 'static) -> Pool {
-        Pool { place, most, state: Mutex::default(), remark: Box::new(remark) }
+    /// Of a database; no shim yet, and no lock. `most` shims are kept when nobody uses them.
+    pub(super) fn new(db: PathBuf, most: usize, remark: impl Fn(String) + Send + Sync + 'static) -> Pool {
+        let mut place = db.clone().into_os_string();
+        place.push("-jobs");
+        Pool { db, place: place.into(), most, state: Mutex::default(), remark: Box::new(remark) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -64,8 +75,8 @@ impl Pool {
     /// A shim that is idle, or a new one. Waits until no job of an earlier worker may run any more.
     ///
     /// # Errors
-    /// What `still_wanted` says; `ShimFailed`.
-    pub(super) fn take(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> Result<Shim, Failure> {
+    /// What `still_wanted` says; what keeps this worker from starting any job.
+    pub(super) fn take(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> Result<Shim, NoShim> {
         self.await_lock(still_wanted)?;
         while let Some(mut shim) = self.state().idle.pop() {
             if shim.child.try_wait().is_ok_and(|ended| ended.is_none()) {
@@ -75,12 +86,12 @@ impl Pool {
         let mut trouble = None;
         for _ in 0..STARTS {
             match self.start(still_wanted) {
-                Ok(ready) => return ready,
+                Ok(ready) => return ready.map_err(NoShim::Unwanted),
                 Err(e) => trouble = Some(e),
             }
         }
         let why = trouble.map_or_else(String::new, |e| format!(": {e}"));
-        Err(Failure::named("ShimFailed", format!("the process that starts jobs could not be started{why}")))
+        Err(NoShim::Hindered(format!("the process that starts jobs could not be started{why}")))
     }
 
     /// Takes back a shim whose job has ended.
@@ -97,11 +108,11 @@ impl Pool {
         drop((idle, lock));
     }
 
-    fn await_lock(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> Result<(), Failure> {
+    fn await_lock(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> Result<(), NoShim> {
         let mut pause = Duration::from_millis(2);
         let mut waited = Duration::ZERO;
-        while !self.try_lock()? {
-            still_wanted()?;
+        while !self.try_lock().map_err(NoShim::Hindered)? {
+            still_wanted().map_err(NoShim::Unwanted)?;
             std::thread::sleep(pause);
             waited += pause;
             pause = (pause * 2).min(TICK / 2);
@@ -113,18 +124,14 @@ impl Pool {
         Ok(())
     }
 
-    fn try_lock(&self) -> Result<bool, Failure> {
+    fn try_lock(&self) -> Result<bool, String> {
         let mut state = self.state();
         if state.lock.is_some() {
             return Ok(true);
         }
-        let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0); // a flag of open fits
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(no_link);
-        let tell = |what: &str, e: io::Error| {
-            Failure::named("ShimFailed", format!("the file {} cannot be {what}: {e}", self.place.display()))
-        };
-        let file = options.open(&self.place).map_err(|e| tell("opened", e))?;
+        let tell =
+            |what: &str, e: io::Error| format!("the file {} cannot be {what}: {e}", self.place.display());
+        let file = self.open().map_err(|e| tell("opened", e))?;
         match file.try_lock() {
             Ok(()) => {
                 file.set_len(0).map_err(|e| tell("emptied", e))?; // of the notes of shims that are gone
@@ -134,6 +141,34 @@ impl Pool {
             Err(TryLockError::Error(e)) => return Err(tell("locked", e)),
         }
         Ok(true)
+    }
+
+    /// Opens the lock file, or makes it.
+    ///
+    /// # Errors
+    /// Those of the system; one that says what to do if writing into it would reach another file.
+    fn open(&self) -> io::Result<File> {
+        let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0); // a flag of open fits
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600).custom_flags(no_link);
+        let file = match options.clone().create_new(true).open(&self.place) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => options.open(&self.place)?,
+            made => made.inspect(|file| self.give(file))?,
+        };
+        let found = file.metadata()?;
+        if found.is_file() && found.nlink() <= 1 {
+            return Ok(file);
+        }
+        Err(io::Error::other("it is no plain file with one name; move it away"))
+    }
+
+    /// Gives a new lock file to the user of the database, which root may: that user could run no jobs otherwise.
+    fn give(&self, file: &File) {
+        if let (Ok(made), Ok(of)) = (file.metadata(), std::fs::symlink_metadata(&self.db))
+            && made.uid() != of.uid()
+        {
+            let _ = std::os::unix::fs::fchown(file, Some(of.uid()), Some(of.gid()));
+        }
     }
 
     /// Starts a shim: `Err` to try again, `Ok(Err)` if it is not wanted any more.
@@ -288,8 +323,8 @@ impl Shim {
 
     /// Waits until something has come.
     fn hear(&mut self, patience: Duration) -> io::Result<Heard> {
-        let wait =
-            Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: patience.subsec_nanos().into() };
+        let nanos = patience.subsec_nanos() as _; // of a type that is not the same everywhere
+        let wait = Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: nanos };
         let readable = poll(&mut [PollFd::new(&self.from, PollFlags::IN)], Some(&wait));
         match readable {
             Ok(0) | Err(rustix::io::Errno::INTR) => Ok(Heard::Nothing),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -9,10 +10,18 @@ use signal_hook::low_level::signal_name;
 
 use super::frame::{Launch, Refusal, Report};
 use super::job::{Job, Ran};
-use super::pool::{End, Pool, TICK, Wish};
+use super::launch::SHORTAGE;
+use super::pool::{End, NoShim, Pool, TICK, Wish};
 use super::text::{Decoder, LastLine};
 use super::work::News;
 use crate::{Clock, Context, Failure, OutputStream, SystemClock, TaskId};
+
+/// How soon it is tried again to start a job when none can be started, and how late.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What has kept all jobs from being started for so long may stay.
+const LASTS: Duration = Duration::from_secs(5);
 
 /// Runs jobs on the worker threads.
 pub(super) struct Runner {
@@ -25,6 +34,12 @@ pub(super) struct Runner {
     running: AtomicUsize,
     succeeded: AtomicU64,
     kill_now: AtomicBool,
+    /// What was last in the way.
+    hindrance: Mutex<Hindrance>,
+    /// Jobs that wait because none can be started.
+    waiting: AtomicUsize,
+    /// They wait no more.
+    gives_up: AtomicBool,
 }
 
 /// An attempt that has left its worker.
@@ -39,11 +54,9 @@ pub(super) struct Ended {
 
 impl Runner {
     pub(super) fn new(db: &Path, workers: usize, quiet: bool, news: Sender<News>) -> Runner {
-        let mut lock = db.as_os_str().to_owned();
-        lock.push("-jobs");
         let to_say = news.clone();
         let remark = move |text| drop(to_say.send(News::Remark(text))); // nobody hears it once the verb has ended
-        let pool = Pool::new(lock.into(), workers, remark);
+        let pool = Pool::new(db.to_owned(), workers, remark);
         Runner {
             pool,
             db: db.to_owned(),
@@ -53,7 +66,26 @@ impl Runner {
             running: AtomicUsize::new(0),
             succeeded: AtomicU64::new(0),
             kill_now: AtomicBool::new(false),
+            hindrance: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            gives_up: AtomicBool::new(false),
         }
+    }
+
+    /// What keeps all jobs from being started, if that has lasted and none runs.
+    pub(super) fn hindrance(&self) -> Option<String> {
+        let met = self.met();
+        let lasts = self.clock.monotonic().saturating_sub(met.since?) >= LASTS;
+        (lasts && self.running() == self.waiting.load(Ordering::Acquire)).then(|| met.why.clone())
+    }
+
+    fn met(&self) -> MutexGuard<'_, Hindrance> {
+        self.hindrance.lock().unwrap_or_else(PoisonError::into_inner) // nothing is half done where something may panic
+    }
+
+    /// From now on, jobs that cannot be started wait no more.
+    pub(super) fn give_up(&self) {
+        self.gives_up.store(true, Ordering::Release);
     }
 
     /// Jobs that run.
@@ -100,8 +132,53 @@ impl Runner {
         done
     }
 
+    /// What keeps every job from being started costs this one no attempt: it waits here until that is over.
     fn attempt(&self, job: &Job, cx: &Context, began: Duration) -> Result<Ran, Failure> {
-        let mut shim = self.pool.take(&|| cx.ensure_active())?;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.try_attempt(job, cx, began) {
+                Tried::Done(done) => return done,
+                Tried::Unwanted(why) => return Err(why),
+                Tried::Hindered(why) => self.await_room(why, pause, cx)?,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn await_room(&self, why: String, pause: Duration, cx: &Context) -> Result<(), Failure> {
+        let _waiting = Counted::new(&self.waiting);
+        self.meet(why);
+        let until = self.clock.monotonic().saturating_add(pause);
+        while self.clock.monotonic() < until {
+            if self.gives_up.load(Ordering::Acquire) {
+                return Err(Failure::snooze(Duration::ZERO)); // the next worker finds it due
+            }
+            if cx.deadline().is_some_and(|left| left.is_zero()) {
+                return Err(Failure::snooze(LONGEST_PAUSE)); // it has not begun, so it has not taken too long either
+            }
+            cx.ensure_active()?;
+            std::thread::sleep(TICK.min(pause) / 4);
+        }
+        Ok(())
+    }
+
+    /// No job could be started. It is said once: beside jobs that run, it may come and go.
+    fn meet(&self, why: String) {
+        let mut met = self.met();
+        if met.why != why {
+            let text = format!("a job cannot be started, which costs it no attempt; trying again: {why}");
+            let _ = self.news.send(News::Remark(text));
+            met.why = why;
+        }
+        met.since.get_or_insert_with(|| self.clock.monotonic());
+    }
+
+    fn try_attempt(&self, job: &Job, cx: &Context, began: Duration) -> Tried {
+        let mut shim = match self.pool.take(&|| cx.ensure_active()) {
+            Ok(shim) => shim,
+            Err(NoShim::Unwanted(why)) => return Tried::Unwanted(why),
+            Err(NoShim::Hindered(why)) => return Tried::Hindered(why),
+        };
         let mut said = Said::new(cx);
         let mut stop: Option<(Failure, Duration)> = None;
         let mut wish = || {
@@ -123,9 +200,15 @@ impl Runner {
         }
         let last = said.finish();
         let took = self.clock.monotonic().saturating_sub(began);
-        match stop {
-            Some((why, _)) => Err(why),
-            None => judge(end, job, took, last.as_deref()),
+        match (end, stop) {
+            (End::Refused(Refusal { error_type, message, .. }), None) if error_type == SHORTAGE => {
+                Tried::Hindered(message)
+            }
+            (end, stop) => {
+                self.met().since = None;
+                let done = stop.map_or_else(|| judge(end, job, took, last.as_deref()), |(why, _)| Err(why));
+                Tried::Done(done)
+            }
         }
     }
 
@@ -146,6 +229,23 @@ impl Runner {
             env: own.chain(ours).collect(),
         }
     }
+}
+
+/// What came of trying to run a job.
+enum Tried {
+    Done(Result<Ran, Failure>),
+    /// It is not to run any more, and was not started.
+    Unwanted(Failure),
+    /// It could not be started, and neither could any other.
+    Hindered(String),
+}
+
+/// What keeps jobs from being started.
+#[derive(Default)]
+struct Hindrance {
+    why: String,
+    /// On the monotonic clock; none if a job was started since.
+    since: Option<Duration>,
 }
 
 /// What the end of a process means for its task.

@@ -15,7 +15,7 @@ use super::run::{Ended, Runner};
 use super::warnings;
 use crate::cli::words::{count, span};
 use crate::cli::{Done, Exit, Session, Trouble};
-use crate::{Builder, Clock, Context, Counts, Queue, QueueCounts, ShutdownReport, SystemClock};
+use crate::{Builder, Clock, Context, Counts, ErrorKind, Queue, QueueCounts, ShutdownReport, SystemClock};
 
 /// How often a worker looks for what other processes have added, and whether it may take over. A look is one small read.
 const LOOK_ABROAD: Duration = Duration::from_millis(200);
@@ -118,6 +118,16 @@ enum End {
     Signal(i32),
 }
 
+/// Whether a worker runs the tasks of the file.
+#[derive(PartialEq)]
+enum Standing {
+    Owner,
+    /// Another process does; this one comes next.
+    Next,
+    /// What is in the way.
+    Hindered(String),
+}
+
 struct Worker {
     queue: Queue,
     runner: Arc<Runner>,
@@ -134,12 +144,23 @@ struct Worker {
 impl Worker {
     /// Until there is nothing more to do, or a signal comes.
     fn work(&mut self, wishes: &Work, session: &mut Session) -> Result<End, Trouble> {
-        let (mut was_owner, mut pause) = (None, DRAINING);
+        let (mut last, mut pause) = (None, DRAINING);
         loop {
+            let obstacle = self.queue.obstacle();
             let owner = self.queue.executes();
-            if was_owner != Some(owner) {
-                self.tell_owner(owner, was_owner.is_some(), session);
-                was_owner = Some(owner);
+            if let Some(why) = obstacle.filter(|_| !owner) {
+                if wishes.drain && why.kind() == ErrorKind::OwnerFile {
+                    return Err(why.into()); // somebody has to mend it first
+                }
+                self.tell_standing(Standing::Hindered(why.to_string()), &mut last, session);
+            } else {
+                self.tell_standing(if owner { Standing::Owner } else { Standing::Next }, &mut last, session);
+            }
+            if wishes.drain
+                && let Some(why) = self.runner.hindrance()
+            {
+                self.runner.give_up();
+                return Err(Trouble::new(Exit::File, format!("no job can be started: {why}")));
             }
             if !owner {
                 self.runner.rest(); // whoever owns the file now must not wait for shims of ours
@@ -172,20 +193,30 @@ impl Worker {
         succeeded > std::mem::replace(&mut self.seen_succeeding, succeeded)
     }
 
-    fn tell_owner(&self, owner: bool, before: bool, session: &mut Session) {
+    fn tell_standing(&self, now: Standing, last: &mut Option<Standing>, session: &mut Session) {
+        if last.as_ref() == Some(&now) {
+            return;
+        }
         let file = self.queue.path().display();
-        match (owner, before) {
-            (false, false) => session.screen.remark(format_args!(
-                "another process runs the tasks of {file}; waiting until it ends, then taking over"
-            )),
-            (false, true) => {
-                session.screen.remark(format_args!("another process has taken over the tasks of {file}"))
+        match (&now, last.as_ref()) {
+            (Standing::Owner, None) => {}
+            (Standing::Owner, Some(Standing::Hindered(_))) => {
+                session.screen.remark(format_args!("running the tasks of {file}"))
             }
-            (true, true) => session
+            (Standing::Owner, Some(_)) => session
                 .screen
                 .remark(format_args!("the other process has ended; running the tasks of {file}")),
-            (true, false) => {}
+            (Standing::Next, Some(Standing::Owner)) => {
+                session.screen.remark(format_args!("another process has taken over the tasks of {file}"))
+            }
+            (Standing::Next, _) => session.screen.remark(format_args!(
+                "another process runs the tasks of {file}; waiting until it ends, then taking over"
+            )),
+            (Standing::Hindered(why), _) => session
+                .screen
+                .remark(format_args!("the tasks of {file} cannot be run, trying again each second: {why}")),
         }
+        *last = Some(now);
     }
 
     /// Waits for news, and takes what there is. A signal comes first.
@@ -208,6 +239,7 @@ impl Worker {
 
     /// Stops claiming, lets jobs go on for the grace, hands the rest back.
     fn stop(&mut self, wishes: &Work, signal: i32, to_tell: Sender<News>, session: &mut Session) -> Done {
+        self.runner.give_up();
         match self.runner.running() {
             0 => session.screen.remark("stopping"),
             n => session.screen.remark(format_args!(

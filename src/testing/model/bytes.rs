@@ -29,6 +29,7 @@ fn command([kind, a, b, c]: [u8; 4]) -> Command<Script> {
         16 | 17 => Command::Advance(seconds(a64 * (1 + b64 % 4 * 20))),
         18 => Command::Suspend(seconds(a64 * 10)),
         19 => Command::JumpBack(seconds(a64 * b64 * c64)),
+        20 if b % 4 == 3 => Command::RetryFromStart(Nth(a)),
         20 => Command::Retry(Nth(a)),
         21 | 22 => Command::Cancel(Nth(a)),
         23 => Command::Delete(Nth(a)),
@@ -94,7 +95,7 @@ fn enqueue(a: u8, b: u8, c: u8) -> (Script, Options) {
         options = options.unique(format!("key {}", c / 3 % 4));
     }
     if b.is_multiple_of(5) && b > 0 {
-        options = options.expires(Duration::from_secs(b.into()));
+        options = options.expires(Duration::from_secs(u64::from(b) + 1)); // a delay is shorter
     }
     (script, options)
 }

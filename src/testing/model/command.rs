@@ -35,6 +35,8 @@ pub enum Command<W> {
     Purge(Duration),
     /// Retries a task by hand.
     Retry(Nth),
+    /// Retries a task by hand, without its checkpoint.
+    RetryFromStart(Nth),
     /// Retries every task that failed or was lost.
     RetryAll,
     /// Cancels a task.
@@ -99,6 +101,8 @@ pub enum Invalid {
     Delay,
     /// A limit of no time.
     Timeout,
+    /// An expiry that comes before the task may start.
+    Expires,
 }
 
 /// What a command answered.
@@ -125,7 +129,7 @@ pub enum Answer {
 
 impl Invalid {
     /// All of them.
-    pub const ALL: [Invalid; 7] = [
+    pub const ALL: [Invalid; 8] = [
         Invalid::Queue,
         Invalid::Key,
         Invalid::ControlCharacter,
@@ -133,6 +137,7 @@ impl Invalid {
         Invalid::TooManyAttempts,
         Invalid::Delay,
         Invalid::Timeout,
+        Invalid::Expires,
     ];
 
     /// Options that are refused for this.
@@ -146,6 +151,7 @@ impl Invalid {
             Invalid::TooManyAttempts => options.max_attempts(101),
             Invalid::Delay => options.delay(MAX_DURATION + Duration::from_millis(1)),
             Invalid::Timeout => options.timeout(Duration::ZERO),
+            Invalid::Expires => options.delay(Duration::from_secs(60)).expires(Duration::from_secs(60)),
         }
     }
 }
@@ -174,6 +180,7 @@ impl<W: fmt::Debug> fmt::Display for Command<W> {
             Command::Age => f.write_str("Age"),
             Command::Purge(age) => write!(f, "Purge({})", Span(*age)),
             Command::Retry(nth) => write!(f, "Retry({nth:?})"),
+            Command::RetryFromStart(nth) => write!(f, "RetryFromStart({nth:?})"),
             Command::RetryAll => f.write_str("RetryAll"),
             Command::Cancel(nth) => write!(f, "Cancel({nth:?})"),
             Command::CancelAll(queue) => write!(f, "CancelAll({queue:?})"),

@@ -389,7 +389,7 @@ impl<W: Workload> Model<W> {
     pub(super) fn run_now(&mut self, id: TaskId) -> Result<(), ErrorKind> {
         let task = self.task(id)?;
         match (task.state, task.hold) {
-            (State::Queued, Hold::Time) => task.hold = task.unheld(),
+            (State::Queued, Hold::Time | Hold::Suspect) => (task.hold, task.suspect) = (Hold::Ready, false),
             (State::Queued, Hold::Ready) => {}
             _ => return Err(ErrorKind::WrongState),
         }
@@ -449,19 +449,24 @@ impl<W: Workload> Model<W> {
 
     // ---- Processes ----
 
-    /// The oldest suspect gets the turn, unless one has it.
+    /// The first suspect by priority and id gets the turn, unless one runs.
     pub(super) fn pass_turn(&mut self) {
-        let is_on = |t: &ModelTask<W>| {
-            t.suspect
-                && (t.state == State::Running || t.is_held(Hold::Ready) && !self.paused.contains(&t.queue))
-        };
-        if self.tasks.values().any(is_on) {
+        if self.tasks.values().any(|t| t.suspect && t.state == State::Running) {
             return;
         }
-        let paused = &self.paused;
-        let next = self.tasks.values_mut().find(|t| t.is_held(Hold::Suspect) && !paused.contains(&t.queue));
-        if let Some(task) = next {
-            task.hold = Hold::Ready;
+        let may_be_on = |t: &ModelTask<W>| {
+            t.suspect
+                && (t.is_held(Hold::Ready) || t.is_held(Hold::Suspect))
+                && !self.paused.contains(&t.queue)
+        };
+        let turn = |id: &TaskId| (self.tasks[id].priority, std::cmp::Reverse(*id));
+        let first = self.ids(may_be_on).into_iter().max_by_key(turn);
+        for (id, task) in self.tasks.iter_mut().filter(|_| first.is_some()) {
+            if Some(*id) == first {
+                task.hold = Hold::Ready;
+            } else if task.suspect && task.is_held(Hold::Ready) {
+                task.hold = Hold::Suspect;
+            }
         }
     }
 

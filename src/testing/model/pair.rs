@@ -199,6 +199,7 @@ impl<W: Workload> Pair<W> {
                 queue.purge(self.clock.now().before(*age).to_system_time()).map(Answer::Ended)
             }
             Command::Retry(nth) => self.verb(*nth, Queue::retry),
+            Command::RetryFromStart(nth) => self.verb(*nth, Queue::retry_from_start),
             Command::RetryAll => queue.retry_all(Filter::new()).map(Answer::Bulk),
             Command::Cancel(nth) => self.verb(*nth, Queue::cancel),
             Command::CancelAll(name) => queue.cancel_all(Filter::new().queue(*name)).map(Answer::Bulk),

@@ -63,7 +63,7 @@ impl<W: Workload> Model<W> {
                 let before = self.wall.before(*age);
                 self.commit_if_changed(|m| m.purge(Some(before), None)).map(Answer::Ended)
             }
-            Command::Retry(nth) => self.verb(*nth, Model::retry),
+            Command::Retry(nth) | Command::RetryFromStart(nth) => self.verb(*nth, Model::retry),
             Command::RetryAll => {
                 self.all(Model::retry, |state| matches!(state, State::Failed | State::Lost), None)
             }

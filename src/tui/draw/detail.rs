@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
 use super::ink::Ink;
+use crate::cli::json::pretty;
 use crate::cli::screen::{safe, safe_lines};
 use crate::cli::words::{bytes, distance, number, span};
 use crate::tui::app::{App, Detail};
@@ -177,11 +178,10 @@ impl Page {
 
     fn json(&mut self, title: &str, json: &str) {
         self.title(&format!("{title} ({})", bytes(json.len() as u64)));
-        let pretty = (json.len() <= LARGEST_JSON)
-            .then(|| serde_json::from_str::<serde_json::Value>(json).ok())
-            .flatten()
-            .and_then(|value| serde_json::to_string_pretty(&value).ok());
-        self.text(pretty.as_deref().unwrap_or(json), self.ink.plain());
+        match json.len() <= LARGEST_JSON {
+            true => self.text(&pretty(json), self.ink.plain()),
+            false => self.text(json, self.ink.plain()),
+        }
     }
 
     fn title(&mut self, title: &str) {

@@ -1,6 +1,7 @@
 //! The queue's threads: dispatcher, workers, timer and callers. Nothing polls, and no time passes unless a test lets it; so each task
 //! starts because somebody was woken, or the schedule ends in a deadlock.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,6 +24,8 @@ use crate::{StandingClock, explore};
 #[derive(Serialize, Deserialize)]
 enum Do {
     Ok,
+    /// Has one attempt.
+    Last,
     FailOnce,
     /// The first time it wants to be called again after so many milliseconds.
     SnoozeOnce(u64),
@@ -165,6 +168,27 @@ fn g04_what_another_process_enqueued_starts_when_it_gives_notice() {
     });
 }
 
+/// A second queue of the process commits: whoever waits for that has no other way to hear of it.
+#[test]
+fn g04_what_a_sibling_enqueued_starts_at_its_commit() {
+    explore("threads, siblings", 2_000, || {
+        let tested = open(1);
+        let sibling = Arc::new(Hub::new(Arc::new(StandingClock), Arc::default()));
+        sibling.siblings.add(&tested.core().hub);
+        let here = tested.clone();
+        let here = thread::spawn(move || here.wait(here.enqueue(&Do::Ok).unwrap()));
+        let insert = |table: &RefCell<store::Table>| {
+            table.borrow_mut().foreign += 1;
+            Ok(table.borrow_mut().insert("\"Ok\""))
+        };
+        let foreign = tested.core().store.read(insert).unwrap();
+        sibling.after_commit(store::Effects { ready: 1, ..Default::default() });
+        assert_eq!(tested.wait(TaskId::from_i64(foreign)), State::Succeeded);
+        assert_eq!(here.join().unwrap(), State::Succeeded);
+        tested.shutdown(Duration::ZERO);
+    });
+}
+
 #[test]
 fn g04_g10_the_timer_wakes_for_what_is_due_sooner_than_what_it_sleeps_for() {
     explore("threads, waits", 2_000, || {
@@ -235,6 +259,38 @@ fn g04_what_lies_behind_a_slow_task_is_given_back() {
         }
         assert_eq!([tested.wait(slow), tested.wait(behind)], [State::Succeeded; 2]);
         tested.shutdown(Duration::ZERO);
+    });
+}
+
+#[test]
+fn g04_g06_last_attempts_are_claimed_for_idle_workers_alone_and_start() {
+    explore("threads, last attempts", 3_000, || {
+        let tested = open(2);
+        let short = tested.enqueue(&Do::Ok).unwrap();
+        tested.wait(short); // now short tasks are claimed ahead
+        let looks_on = tested.clone();
+        let watcher = thread::spawn(move || {
+            for _ in 0..20 {
+                let rows = looks_on.rows();
+                let out = rows.iter().filter(|row| row.args == store::LAST && row.standing.in_flight).count();
+                assert!(out <= 2, "{out} last attempts are claimed for 2 workers");
+                thread::yield_now();
+            }
+        });
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                let tested = tested.clone();
+                thread::spawn(move || {
+                    [Do::Last, Do::Ok, Do::Last, Do::Last, Do::Ok].map(|task| tested.enqueue(&task).unwrap())
+                })
+            })
+            .collect();
+        let ids: Vec<_> = callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect();
+        for id in &ids {
+            assert_eq!(tested.wait(*id), State::Succeeded);
+        }
+        watcher.join().unwrap();
+        assert_eq!(tested.shutdown(Duration::ZERO), ShutdownReport::default());
     });
 }
 

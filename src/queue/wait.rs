@@ -1,0 +1,125 @@
+//! Waiting for tasks to end.
+
+use std::time::Duration;
+
+use super::{Queue, outside_handlers};
+use crate::error::{Error, ErrorKind};
+use crate::store;
+use crate::task::{TaskId, TaskRecord};
+
+/// How soon a waiting caller looks again when another process executes.
+const LOOK_ABROAD: Duration = Duration::from_millis(100);
+
+/// Waiting.
+impl Queue {
+    /// Waits until a task is finished, and answers with its record.
+    ///
+    /// # Errors
+    /// [`TimedOut`](ErrorKind::TimedOut); [`NotFound`](ErrorKind::NotFound); [`OwnerFile`](ErrorKind::OwnerFile), if this queue has
+    /// handlers but its `-owner` file keeps it from executing, and no other process is known to execute;
+    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`Io`](ErrorKind::Io) if it has ended and that could not be
+    /// written; [`Internal`](ErrorKind::Internal) if a thread of the queue has panicked too often to go on.
+    pub fn wait(&self, id: TaskId, timeout: Duration) -> Result<TaskRecord, Error> {
+        let finished = self.await_that("wait", Some(id), Some(timeout), || {
+            let record = self.get(id)?;
+            if record.state.is_finished() {
+                return Ok(Some(record));
+            }
+            self.check_broken()?;
+            self.check_recorded(id)?;
+            self.await_no_mending()?;
+            Ok(None)
+        })?;
+        finished.ok_or_else(|| {
+            let timeout = humantime::format_duration(timeout);
+            Error::new(ErrorKind::TimedOut, format!("task {id} is not finished after {timeout}; it goes on"))
+        })
+    }
+
+    /// Waits until nothing that may start is ready, due or running. What waits for a time to come (a delay, the backoff of a retry), is
+    /// held for its unknown name, or lies in a queue that is paused, is not waited for. Opened for [some queues](Builder::queues), it waits
+    /// for those alone. While another process owns the file it waits for that one, and for what only this one claims from until it does.
+    ///
+    /// # Errors
+    /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown); [`OwnerFile`](ErrorKind::OwnerFile), if its `-owner` file
+    /// keeps this process from executing, and no other process is known to execute;
+    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`Internal`](ErrorKind::Internal) if a thread of the queue has
+    /// panicked too often to go on.
+    pub fn drain(&self) -> Result<(), Error> {
+        if self.handle.registry.is_empty() {
+            let message = "this queue has no handlers and runs nothing; register one with Builder::handle";
+            return Err(Error::new(ErrorKind::NoHandlers, message));
+        }
+        self.await_that("drain", None, None, || {
+            self.check_broken()?;
+            if self.handle.core.hub.is_stopping() {
+                return Err(Error::new(
+                    ErrorKind::ShutDown,
+                    "the queue was shut down and runs nothing more; open it again",
+                ));
+            }
+            if self.is_drained()? {
+                return Ok(Some(()));
+            }
+            self.await_no_mending()?;
+            Ok(None)
+        })?;
+        Ok(())
+    }
+
+    /// Whether there is nothing now that [`drain`](Self::drain) would wait for. A queue without handlers means by that what the owner of
+    /// the file claims from.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn is_drained(&self) -> Result<bool, Error> {
+        let (core, executes) = (&self.handle.core, !self.handle.registry.is_empty());
+        let served = core.served.as_deref();
+        // Of one moment: a task that is settled, or promoted, between two looks would be in neither. The time is read after that moment:
+        // a retry that failed just before it would else seem to lie in the future.
+        self.store().read(|conn| {
+            let of = match served {
+                Some(names) => Some(serde_json::Value::from(names).to_string()),
+                None if executes => None,
+                None => store::served(conn)?,
+            };
+            let is_at_work = store::is_at_work(conn, of.as_deref())?;
+            Ok(!store::is_due(conn, served, core.now())? && !is_at_work)
+        })
+    }
+
+    /// Waits for a task, or for any, until `look` sees something; none if the time runs out first.
+    fn await_that<R>(
+        &self,
+        what: &str,
+        task: Option<TaskId>,
+        timeout: Option<Duration>,
+        look: impl Fn() -> Result<Option<R>, Error>,
+    ) -> Result<Option<R>, Error> {
+        outside_handlers(what)?;
+        self.store().process.check()?;
+        let patience = || if self.executes() { Duration::from_secs(1) } else { LOOK_ABROAD };
+        self.handle.core.hub.await_that(task, timeout, patience, look)
+    }
+
+    /// Whether a thread of this queue has ended too early, so that nothing runs any more.
+    fn check_broken(&self) -> Result<(), Error> {
+        self.handle.core.hub.broken().map_or(Ok(()), Err)
+    }
+
+    /// Whether this process may yet write the end of a task that is at work.
+    fn check_recorded(&self, id: TaskId) -> Result<(), Error> {
+        if !self.handle.core.hub.is_unrecorded(id) {
+            return Ok(());
+        }
+        let message = format!(
+            "task {id} has ended, but the file could not be written; it counts as lost when the file is executed again"
+        );
+        Err(Error::new(ErrorKind::Io, message))
+    }
+
+    /// Refuses to wait for this process to execute, if somebody has to mend something first.
+    fn await_no_mending(&self) -> Result<(), Error> {
+        self.obstacle().filter(|why| why.kind() == ErrorKind::OwnerFile).map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,53 @@
+//! When a WAL has grown so long that somebody should know: a reader holds an old snapshot, and keeps it from starting again.
+
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// Pages from which it is told (64 MiB of pages of 4 KiB); and then at each doubling.
+const LONG: u32 = 16 * 1024;
+
+pub(crate) struct WalAlarm {
+    /// The length at which it is told next.
+    next: AtomicU32,
+    is_due: AtomicBool,
+}
+
+impl Default for WalAlarm {
+    fn default() -> WalAlarm {
+        WalAlarm { next: AtomicU32::new(LONG), is_due: AtomicBool::new(false) }
+    }
+}
+
+impl WalAlarm {
+    /// A commit has left a WAL of so many pages. Called by whoever commits, before the next one can.
+    pub(super) fn note(&self, pages: u32) {
+        let next = self.next.load(Ordering::Relaxed);
+        if pages >= next {
+            self.next.store(pages.saturating_mul(2), Ordering::Relaxed);
+            self.is_due.store(true, Ordering::Release);
+        } else if pages < LONG / 2 && next > LONG {
+            self.next.store(LONG, Ordering::Relaxed); // it has started again
+        }
+    }
+
+    /// Whether it is to be told now.
+    pub(super) fn take(&self) -> bool {
+        self.is_due.load(Ordering::Acquire) && self.is_due.swap(false, Ordering::AcqRel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_told_at_64_mib_and_at_each_doubling_until_the_wal_starts_again() {
+        let alarm = WalAlarm::default();
+        let told = |pages| {
+            alarm.note(pages);
+            alarm.take()
+        };
+        assert!(!told(LONG - 1) && told(LONG) && !told(LONG + 1) && !told(2 * LONG - 1) && told(2 * LONG));
+        assert!(!told(3 * LONG) && told(10 * LONG) && !told(10 * LONG));
+        assert!(!told(100) && told(LONG), "it has started again");
+    }
+}

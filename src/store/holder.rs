@@ -1,0 +1,146 @@
+//! Who owns a file, as far as that can be known without asking for the lock, which would disturb whoever asks for it in earnest.
+//!
+//! Linux has a list of all locks, with the device and the number of each locked file. It leaves out what belongs to processes that a
+//! container cannot see. So "nobody" is an answer only where all processes can be seen, and no lock counts that is on another device.
+
+use std::path::Path;
+
+use super::mounts::Mounts;
+
+/// Who owns a file.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner {
+    /// None where that cannot be known.
+    pub is_owned: Option<bool>,
+    pub process: Option<u32>,
+}
+
+/// Looks at the system's list of locks. Linux has one; elsewhere nothing is known.
+#[cfg(target_os = "linux")]
+pub(super) fn owner(path: &Path, mounts: Option<&Mounts>) -> Owner {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(found) = std::fs::symlink_metadata(path) else {
+        return Owner { is_owned: Some(false), process: None };
+    };
+    let Ok(locks) = std::fs::read_to_string("/proc/locks") else { return Owner::default() };
+    let (major, minor) = (libc::major(found.dev()), libc::minor(found.dev()));
+    let devices = Devices {
+        of_mount: mounts.and_then(|mounts| mounts.device_of(path)).and_then(device),
+        of_file: (major.into(), minor.into()),
+    };
+    holder(&locks, devices, found.ino(), sees_all_processes())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn owner(_: &Path, _: Option<&Mounts>) -> Owner {
+    Owner::default()
+}
+
+/// A device: its major and its minor number.
+#[cfg(any(target_os = "linux", test))]
+type Device = (u64, u64);
+
+/// What a file's device may be called in the list of locks.
+#[cfg(any(target_os = "linux", test))]
+struct Devices {
+    /// As the list of mounts says, which the list of locks agrees with.
+    of_mount: Option<Device>,
+    /// As `stat` says. On btrfs and overlays that is another number.
+    of_file: Device,
+}
+
+/// The owner by the list of locks.
+#[cfg(any(target_os = "linux", test))]
+fn holder(locks: &str, devices: Devices, inode: u64, sees_all: bool) -> Owner {
+    let mut may_be_it = false;
+    for (process, on, number) in locks.lines().filter_map(lock) {
+        if number != inode {
+            continue;
+        }
+        if devices.of_mount == Some(on) || devices.of_mount.is_none() && devices.of_file == on {
+            return Owner { is_owned: Some(true), process: Some(process).filter(|process| *process > 0) };
+        }
+        may_be_it |= devices.of_mount.is_none();
+    }
+    Owner { is_owned: (sees_all && !may_be_it).then_some(false), process: None }
+}
+
+/// Reads a line: `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`. The device is in hexadecimal digits.
+#[cfg(any(target_os = "linux", test))]
+fn lock(line: &str) -> Option<(u32, Device, u64)> {
+    let mut words = line.split_whitespace().skip(1);
+    let (Some("FLOCK"), _, Some("WRITE"), Some(process), Some(file)) =
+        (words.next(), words.next(), words.next(), words.next(), words.next())
+    else {
+        return None;
+    };
+    let mut numbers = file.split(':');
+    let hexadecimal = |word: &str| u64::from_str_radix(word, 16).ok();
+    let on = (hexadecimal(numbers.next()?)?, hexadecimal(numbers.next()?)?);
+    Some((process.parse().unwrap_or(0), on, numbers.next()?.parse().ok()?))
+}
+
+/// A device as the list of mounts writes it: `254:0`.
+#[cfg(any(target_os = "linux", test))]
+fn device(text: &str) -> Option<Device> {
+    let (major, minor) = text.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Whether this process sees those of the whole machine: the kernel gives the first namespace of processes this number, always.
+#[cfg(target_os = "linux")]
+fn sees_all_processes() -> bool {
+    const FIRST: &str = "pid:[4026531836]";
+    std::fs::read_link("/proc/self/ns/pid").is_ok_and(|namespace| namespace.as_os_str() == FIRST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCKS: &str = "\
+1: FLOCK  ADVISORY  WRITE 1234 fe:0a:5678 0 EOF
+2: POSIX  ADVISORY  WRITE 99 fe:0a:5679 0 EOF
+3: FLOCK  ADVISORY  READ  98 fe:0a:5680 0 EOF
+4: FLOCK  ADVISORY  WRITE 0 fe:0a:5681 0 EOF
+4: -> FLOCK  ADVISORY  WRITE 97 fe:0a:5682 0 EOF
+5: FLOCK  ADVISORY  WRITE 1235 00:2f:5683 0 EOF
+rubbish
+";
+
+    fn look(
+        of_mount: Option<&str>,
+        of_file: Device,
+        inode: u64,
+        sees_all: bool,
+    ) -> (Option<bool>, Option<u32>) {
+        let devices = Devices { of_mount: of_mount.and_then(device), of_file };
+        let Owner { is_owned, process } = holder(LOCKS, devices, inode, sees_all);
+        (is_owned, process)
+    }
+
+    #[test]
+    fn an_owner_is_named_only_by_a_lock_on_the_same_device() {
+        assert_eq!(look(Some("254:10"), (254, 10), 5678, true), (Some(true), Some(1234)));
+        assert_eq!(look(None, (254, 10), 5678, true), (Some(true), Some(1234)));
+        assert_eq!(
+            look(Some("0:47"), (0, 51), 5683, true),
+            (Some(true), Some(1235)),
+            "btrfs: stat says another"
+        );
+        assert_eq!(look(Some("254:10"), (254, 10), 5681, true), (Some(true), None), "its process is hidden");
+        for other in ["254:16", "8:1", "0:10"] {
+            assert_eq!(look(Some(other), (254, 10), 5678, true), (Some(false), None), "{other}");
+        }
+        for no_owner in [5679, 5680, 5682, 1] {
+            assert_eq!(look(Some("254:10"), (254, 10), no_owner, true), (Some(false), None), "{no_owner}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_known_of_an_owner_is_not_said() {
+        assert_eq!(look(None, (8, 1), 5678, true), (None, None), "the devices may have two numbers each");
+        assert_eq!(look(Some("8:1"), (8, 1), 5678, false), (None, None), "another container may own it");
+        assert_eq!(look(Some("254:10"), (254, 10), 5678, false), (Some(true), Some(1234)));
+    }
+}
