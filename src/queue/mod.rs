@@ -585,6 +585,19 @@ mod tests {
         assert_eq!(settlement.news.output[0].first, "all that it said");
     }
 
+    #[test]
+    fn a_wal_is_told_at_64_mib_and_at_each_doubling_until_it_starts_again() {
+        use super::wal_alarm::{LONG, WalAlarm};
+        let alarm = WalAlarm::default();
+        let told = |pages| {
+            alarm.note(pages);
+            alarm.take()
+        };
+        assert!(!told(LONG - 1) && told(LONG) && !told(LONG + 1) && !told(2 * LONG - 1) && told(2 * LONG));
+        assert!(!told(3 * LONG) && told(10 * LONG) && !told(10 * LONG));
+        assert!(!told(100) && told(LONG), "it has started again");
+    }
+
     #[derive(serde::Serialize, serde::Deserialize)]
     struct Nothing;
     impl Task for Nothing {

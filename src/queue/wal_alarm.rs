@@ -3,7 +3,7 @@
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Pages from which it is told (64 MiB of pages of 4 KiB); and then at each doubling.
-const LONG: u32 = 16 * 1024;
+pub(super) const LONG: u32 = 16 * 1024;
 
 pub(crate) struct WalAlarm {
     /// The length at which it is told next.
@@ -32,22 +32,5 @@ impl WalAlarm {
     /// Whether it is to be told now.
     pub(super) fn take(&self) -> bool {
         self.is_due.load(Ordering::Acquire) && self.is_due.swap(false, Ordering::AcqRel)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_is_told_at_64_mib_and_at_each_doubling_until_the_wal_starts_again() {
-        let alarm = WalAlarm::default();
-        let told = |pages| {
-            alarm.note(pages);
-            alarm.take()
-        };
-        assert!(!told(LONG - 1) && told(LONG) && !told(LONG + 1) && !told(2 * LONG - 1) && told(2 * LONG));
-        assert!(!told(3 * LONG) && told(10 * LONG) && !told(10 * LONG));
-        assert!(!told(100) && told(LONG), "it has started again");
     }
 }
