@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use crate::support::Folder;
+use crate::support::{Folder, has, is_root};
 
 /// The unprivileged user `nobody`: permissions mean nothing to root.
 const NOBODY: u32 = 65_534;
@@ -179,6 +179,9 @@ fn killed_again_and_again_it_ends_with_the_whole_manifest() {
 
 #[test]
 fn what_failed_is_listed_and_tried_again_alone() {
+    if !has("root to become another user", is_root()) {
+        return;
+    }
     let folder = Folder::new();
     let (tree, secret) = (folder.path().join("tree"), folder.path().join("tree/secret"));
     fs::create_dir_all(tree.join("closed")).unwrap();

@@ -2,12 +2,11 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child as Process, Command, Stdio};
 use std::time::Duration;
 
-use crate::support::has;
+use crate::support::{has, is_root};
 
 /// Names the folders of this harness; the number of the process follows.
 const PREFIX: &str = "perdura-power-";
@@ -32,8 +31,7 @@ impl Disk {
     /// None, loudly, where the machine has no such thing.
     #[track_caller]
     pub fn new(kind: &'static str, options: &'static str) -> Option<Disk> {
-        let is_root = std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
-        let can_loop = is_root && Path::new("/dev/loop-control").exists();
+        let can_loop = is_root() && Path::new("/dev/loop-control").exists();
         if !has("root and loop devices", can_loop)
             || !has("perl", is_program("perl"))
             || !has(&format!("mkfs.{kind}"), is_program(&format!("mkfs.{kind}")))

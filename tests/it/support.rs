@@ -136,6 +136,12 @@ pub fn seed() -> u64 {
     }
 }
 
+/// Whether the tests run as root, which may become another user, mount, and read what it wants.
+#[cfg(unix)]
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
+}
+
 /// What a harness has done, for whoever reads its output: counts, each with its name.
 pub fn report(harness: &str, figures: std::fmt::Arguments<'_>) {
     eprintln!("figures of {harness}: {figures}");

@@ -17,10 +17,6 @@ fn companion(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
-}
-
 /// The names in a folder, in order.
 fn names(folder: &Folder) -> Vec<String> {
     let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();

@@ -1,7 +1,7 @@
 //! What the operating system refuses: threads, writes, any other call. Whatever it is, the answer is a typed error, no process panics
 //! or hangs, and what was acknowledged stays.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,10 +14,6 @@ use crate::child::Child;
 use crate::loop_device::{Disk, is_program, must};
 use crate::support::*;
 use crate::told::Told;
-
-fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
-}
 
 /// This test binary as a user who may do nothing, and whom nobody else uses.
 fn as_stranger(mut command: Command) -> Command {
