@@ -378,7 +378,7 @@ fn g11_a_disk_that_fills_up_between_two_looks_loses_nothing_and_goes_on() {
 #[test]
 fn g11_a_disk_that_a_long_reader_filled_is_not_full_for_good() {
     for kind in [Kind::Tmpfs, Kind::Ext4] {
-        let Some(disk) = Disk::new(kind, 32) else { return };
+        let Some(disk) = Disk::new(kind, 24) else { return };
         let gate = Arc::new(Gate::default());
         gate.open();
         let queue = builder(2, &gate).open(disk.file()).unwrap();
@@ -389,12 +389,7 @@ fn g11_a_disk_that_a_long_reader_filled_is_not_full_for_good() {
         let mut accepted = 0;
         let refused = loop {
             match queue.enqueue(&wide(5, 3_000)) {
-                Ok(id) => {
-                    accepted += 1;
-                    if accepted % 3 > 0 && queue.wait(id, Duration::from_secs(1)).is_ok() {
-                        queue.delete(id).unwrap_or_default(); // most come and go
-                    }
-                }
+                Ok(_) => accepted += 1,
                 Err(e) => break e,
             }
             assert!(accepted < 20_000, "the disk never gets full");
