@@ -32,8 +32,10 @@ pub(super) struct Handover {
     next_waits: bool,
     /// Tasks that the transaction had made ready when it was asked to claim.
     seen: u64,
-    /// Since when the file has been written without pause, and the end of the newest commit.
-    without_pause: (Duration, Duration),
+    /// Since when the file has been written without pause.
+    leads_since: Duration,
+    /// When the newest commit ended.
+    last_end: Duration,
 }
 
 /// Commits that follow each other so soon leave other processes no time.
@@ -50,7 +52,8 @@ impl Handover {
             waits_for_worker: false,
             next_waits: false,
             seen: 0,
-            without_pause: (Duration::ZERO, Duration::ZERO),
+            leads_since: Duration::ZERO,
+            last_end: Duration::ZERO,
         }
     }
 }
@@ -118,12 +121,19 @@ impl Epilogue for Handover {
         }
     }
 
-    fn rest(&mut self) -> Option<Duration> {
+    fn begins(&mut self) {
         let now = self.hub.monotonic();
-        let (since, last) = self.without_pause;
-        let since = if now.saturating_sub(last) > PAUSE { now } else { since };
-        let is_long = now.saturating_sub(since) >= LONGEST_LEAD;
-        self.without_pause = (if is_long { now } else { since }, now);
-        is_long.then_some(PAUSE)
+        if now.saturating_sub(self.last_end) >= PAUSE {
+            self.leads_since = now;
+        }
+    }
+
+    fn rest(&mut self) -> Option<Duration> {
+        self.last_end = self.hub.monotonic();
+        if self.last_end.saturating_sub(self.leads_since) < LONGEST_LEAD {
+            return None;
+        }
+        self.leads_since = self.last_end;
+        Some(PAUSE)
     }
 }

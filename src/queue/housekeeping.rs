@@ -120,7 +120,10 @@ impl Housekeeping {
                 }
             }
         }
-        self.core.store.alone(store::checkpoint_wal).map(drop)
+        self.core.store.alone(|conn| {
+            store::limit_wal(conn)?;
+            store::checkpoint_wal(conn).map(drop)
+        })
     }
 
     /// Notices a jump of the clock that is taken back before the next look at ages: what was written in between has a wrong time.

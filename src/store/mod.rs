@@ -65,7 +65,7 @@ pub(crate) use admin::{Verb, apply_all, apply_one, set_paused};
 pub(crate) use backup::backup;
 pub use check::CheckReport;
 pub(crate) use check::check_step;
-pub(crate) use chores::{Background, checkpoint_wal, data_version, return_free_pages};
+pub(crate) use chores::{Background, checkpoint_wal, data_version, limit_wal, return_free_pages};
 pub(crate) use claim::{Known, Lifting, claim, lift_known};
 pub(crate) use direct::Direct;
 pub(crate) use enqueue::{enqueue, find_token};

@@ -460,8 +460,9 @@ const fn pragma(name: &'static str, value: &'static str) -> Pragma {
 /// Free pages stay in the file until they are asked for. It is the file's own setting, not the connection's.
 const AUTO_VACUUM: Pragma = Pragma { name: "auto_vacuum", set: Some("INCREMENTAL"), wanted: "2" };
 
-/// The WAL file is cut to this size when it starts again.
+/// The WAL file is cut to this size when it starts again (but see `chores::limit_wal`).
 const WAL_LIMIT_BYTES: &str = "16777216";
+const WAL_LIMIT: &str = "journal_size_limit";
 
 fn shared_pragmas() -> Vec<Pragma> {
     vec![
@@ -482,7 +483,7 @@ fn writer_pragmas(settings: &Settings) -> Vec<Pragma> {
     all.push(synchronous(settings.durability));
     all.push(pragma("secure_delete", if settings.secure_delete { "1" } else { "0" }));
     all.push(pragma("cache_size", "-8192"));
-    all.push(pragma("journal_size_limit", WAL_LIMIT_BYTES));
+    all.push(pragma(WAL_LIMIT, WAL_LIMIT_BYTES));
     all
 }
 
@@ -541,10 +542,11 @@ pub(super) fn read_pragmas_back(
         Manner::Writes => writer_pragmas(settings),
         Manner::Looks | Manner::LooksAtStill => reader_pragmas(settings, manner),
     };
+    let is_fixed = |pragma: &Pragma| pragma.name != WAL_LIMIT;
     let read = |pragma: Pragma| {
         Ok((pragma.name.to_owned(), pragma.wanted.to_owned(), read_back(conn, pragma.name)?))
     };
-    all.into_iter().map(read).collect()
+    all.into_iter().filter(is_fixed).map(read).collect()
 }
 
 fn refused(pragma: &Pragma, found: &str) -> Error {

@@ -412,7 +412,7 @@ fn physical_pages(conn: &Connection) -> i64 {
 }
 
 /// The length of the WAL file.
-fn wal_bytes(conn: &Connection) -> u64 {
+pub(super) fn wal_bytes(conn: &Connection) -> u64 {
     let wal = conn.path().map(|path| beside(Path::new(path), "-wal"));
     wal.and_then(|path| path.metadata().ok()).map_or(0, |found| found.len())
 }

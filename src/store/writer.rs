@@ -44,6 +44,8 @@ const SIZES: u32 = 16;
 
 /// What happens in each transaction beside its members: claims ride along, and the effects are told. Called by whoever leads.
 pub(crate) trait Epilogue: Send {
+    /// A transaction has begun, after all that it had to wait for.
+    fn begins(&mut self);
     /// Leave for a transaction with one member to start a new task at once, if a worker idles and nothing is known to be ready.
     fn direct(&self) -> Option<Direct>;
     /// Whether it has anything to write into the transaction.
@@ -328,6 +330,9 @@ impl Desk {
         let begin = if planted("g02-selects-then-updates") { "BEGIN" } else { "BEGIN IMMEDIATE" };
         sql(connection, begin).map_err(lost)?;
         fate.begin(connection);
+        if let Some(epilogue) = epilogue {
+            epilogue.begins();
+        }
         let is_alone = company && group.len() == 1;
         let direct = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.direct());
         let tx = Tx::new(connection, names, file_id, direct);

@@ -165,6 +165,7 @@ pub mod tx {
 
 /// As in `src/store/writer.rs`.
 pub trait Epilogue: Send {
+    fn begins(&mut self);
     fn direct(&self) -> Option<Direct>;
     fn joins(&self, tx: &Tx<'_>) -> bool;
     fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<()>;
