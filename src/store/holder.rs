@@ -22,14 +22,26 @@ pub(super) fn owner(path: &Path, mounts: Option<&Mounts>) -> Owner {
     let Ok(found) = std::fs::symlink_metadata(path) else {
         return Owner { is_owned: Some(false), process: None };
     };
-    let Ok(locks) = std::fs::read_to_string("/proc/locks") else { return Owner::default() };
     let (major, minor) = (libc::major(found.dev()), libc::minor(found.dev()));
     let devices = Devices {
         of_mount: mounts.and_then(|mounts| mounts.device_of(path)).and_then(device),
         of_file: (major.into(), minor.into()),
     };
-    holder(&locks, devices, found.ino(), sees_all_processes())
+    let mut seen = Owner::default();
+    for _ in 0..LOOKS {
+        let Ok(locks) = std::fs::read_to_string("/proc/locks") else { return Owner::default() };
+        seen = holder(&locks, &devices, found.ino(), sees_all_processes());
+        if seen.is_owned == Some(true) {
+            break;
+        }
+    }
+    seen
 }
+
+/// How often the list of locks is read before a lock counts as not there: it comes a page at a time, and a lock that goes meanwhile hides
+/// the line behind it.
+#[cfg(target_os = "linux")]
+const LOOKS: u32 = 5;
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn owner(_: &Path, _: Option<&Mounts>) -> Owner {
@@ -51,7 +63,7 @@ struct Devices {
 
 /// The owner by the list of locks.
 #[cfg(any(target_os = "linux", test))]
-fn holder(locks: &str, devices: Devices, inode: u64, sees_all: bool) -> Owner {
+fn holder(locks: &str, devices: &Devices, inode: u64, sees_all: bool) -> Owner {
     let mut may_be_it = false;
     for (process, on, number) in locks.lines().filter_map(lock) {
         if number != inode {
@@ -115,7 +127,7 @@ rubbish
         sees_all: bool,
     ) -> (Option<bool>, Option<u32>) {
         let devices = Devices { of_mount: of_mount.and_then(device), of_file };
-        let Owner { is_owned, process } = holder(LOCKS, devices, inode, sees_all);
+        let Owner { is_owned, process } = holder(LOCKS, &devices, inode, sees_all);
         (is_owned, process)
     }
 
