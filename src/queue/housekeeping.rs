@@ -144,8 +144,9 @@ impl Housekeeping {
         if let Some(age) = core.config.dead_letter_retention {
             ended += core.purge_letters(now.before(age), goes_on)?;
         }
-        core.drop_counters(goes_on)?;
-        self.return_free_pages()?;
+        if let Err(e) = core.drop_counters(goes_on).and_then(|()| self.return_free_pages()) {
+            tell!(Warn, "the file was not tidied, which will be tried again: {e}"); // what was old has ended all the same
+        }
         Ok(ended)
     }
 

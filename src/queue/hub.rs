@@ -251,8 +251,9 @@ impl Hub {
             for claimed in effects.claims {
                 let control = Arc::new(Control::new(&claimed));
                 self.bytes_out.fetch_add(control.args_bytes, Ordering::AcqRel);
-                let before = running.insert(claimed.task_id, control.clone());
-                debug_assert!(before.is_none(), "a task is claimed while an attempt of it runs");
+                if let Some(before) = running.insert(claimed.task_id, control.clone()) {
+                    self.leave(&before); // of an ownership that was lost in between
+                }
                 if let Some(jobs) = &*jobs {
                     let _ = jobs.send(Job { claimed, control }); // we hold a receiver, so it cannot be closed
                 }
@@ -318,10 +319,15 @@ impl Hub {
             if running.get(id).is_some_and(|control| control.generation == *generation)
                 && let Some(control) = running.remove(id)
             {
-                self.bytes_out.fetch_sub(control.args_bytes, Ordering::AcqRel);
-                self.remove_workers(usize::from(control.phase.is_replaced()));
+                self.leave(&control);
             }
         }
+    }
+
+    /// An attempt is not out any more.
+    fn leave(&self, control: &Control) {
+        self.bytes_out.fetch_sub(control.args_bytes, Ordering::AcqRel);
+        self.remove_workers(usize::from(control.phase.is_replaced()));
     }
 
     /// How long the jobs that wait keep all workers busy, if they take as long as those before.

@@ -43,8 +43,8 @@ impl Queue {
     /// # Errors
     /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown); [`OwnerFile`](ErrorKind::OwnerFile), if its `-owner` file
     /// keeps this process from executing, and no other process is known to execute;
-    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`Internal`](ErrorKind::Internal) if a thread of the queue has
-    /// panicked too often to go on.
+    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`Io`](ErrorKind::Io) if a task has ended and that could not be
+    /// written; [`Internal`](ErrorKind::Internal) if a thread of the queue has panicked too often to go on.
     pub fn drain(&self) -> Result<(), Error> {
         if self.handle.registry.is_empty() {
             let message = "this queue has no handlers and runs nothing; register one with Builder::handle";
@@ -62,6 +62,7 @@ impl Queue {
                 return Ok(Some(()));
             }
             self.await_no_mending()?;
+            self.check_all_recorded()?;
             Ok(None)
         })?;
         Ok(())
@@ -112,14 +113,27 @@ impl Queue {
         if !self.handle.core.hub.is_unrecorded(id) {
             return Ok(());
         }
-        let message = format!(
-            "task {id} has ended, but the file could not be written; it counts as lost when the file is executed again"
-        );
-        Err(Error::new(ErrorKind::Io, message))
+        Err(unrecorded(id))
+    }
+
+    /// The same for whoever waits for all tasks, once nothing runs any more.
+    fn check_all_recorded(&self) -> Result<(), Error> {
+        let hub = &self.handle.core.hub;
+        match hub.unrecorded().first() {
+            Some(id) if hub.nothing_runs() => Err(unrecorded(*id)),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses to wait for this process to execute, if somebody has to mend something first.
     fn await_no_mending(&self) -> Result<(), Error> {
         self.obstacle().filter(|why| why.kind() == ErrorKind::OwnerFile).map_or(Ok(()), Err)
     }
+}
+
+fn unrecorded(id: TaskId) -> Error {
+    let message = format!(
+        "task {id} has ended, but the file could not be written; it counts as lost when the file is executed again"
+    );
+    Error::new(ErrorKind::Io, message)
 }

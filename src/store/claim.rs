@@ -107,6 +107,10 @@ pub(crate) fn claim(tx: &Tx<'_>, room: Room, known: &Known, cursor: &mut i64, no
         let is_full = claiming.claims.len() == room.total;
         // What could not be claimed after all has left the index, so each round comes further.
         if waits_for_worker || is_full || are_all || claiming.looks == 0 {
+            let is_cut_short = claiming.looks == 0 && !are_all && !is_full;
+            tx.effect(|effects| {
+                effects.more |= is_cut_short && !planted("g04-a-claim-cut-short-is-forgotten")
+            });
             return Ok(claiming.done(waits_for_worker));
         }
     }

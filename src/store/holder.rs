@@ -3,9 +3,15 @@
 //! Linux has a list of all locks, with the device and the number of each locked file. It leaves out what belongs to processes that a
 //! container cannot see. So "nobody" is an answer only where all processes can be seen, and no lock counts that is on another device.
 
+#[cfg(target_os = "linux")]
+use std::fs::File;
+#[cfg(target_os = "linux")]
+use std::io::{Read, Seek};
 use std::path::Path;
 
 use super::mounts::Mounts;
+#[cfg(target_os = "linux")]
+use crate::sync::{Mutex, lock};
 
 /// Who owns a file.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +35,28 @@ pub(super) fn owner(path: &Path, mounts: Option<&Mounts>) -> Owner {
     };
     let mut seen = Owner::default();
     for _ in 0..LOOKS {
-        let Ok(locks) = std::fs::read_to_string("/proc/locks") else { return Owner::default() };
+        let Some(locks) = all_locks() else { return Owner::default() };
         seen = holder(&locks, &devices, found.ino(), sees_all_processes());
         if seen.is_owned == Some(true) {
             break;
         }
     }
     seen
+}
+
+/// The system's list of locks. Its file stays open: it is read again and again while others have a database open.
+#[cfg(target_os = "linux")]
+pub(super) fn all_locks() -> Option<String> {
+    static LIST: Mutex<Option<File>> = Mutex::new(None);
+    let mut list = lock(&LIST);
+    if list.is_none() {
+        *list = File::open("/proc/locks").ok();
+    }
+    let file = list.as_mut()?;
+    file.rewind().ok()?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 /// How often the list of locks is read before a lock counts as not there: it comes a page at a time, and a lock that goes meanwhile hides
@@ -65,7 +86,7 @@ struct Devices {
 #[cfg(any(target_os = "linux", test))]
 fn holder(locks: &str, devices: &Devices, inode: u64, sees_all: bool) -> Owner {
     let mut may_be_it = false;
-    for (process, on, number) in locks.lines().filter_map(lock) {
+    for (process, on, number) in locks.lines().filter_map(read_lock) {
         if number != inode {
             continue;
         }
@@ -79,7 +100,7 @@ fn holder(locks: &str, devices: &Devices, inode: u64, sees_all: bool) -> Owner {
 
 /// Reads a line: `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`. The device is in hexadecimal digits.
 #[cfg(any(target_os = "linux", test))]
-fn lock(line: &str) -> Option<(u32, Device, u64)> {
+fn read_lock(line: &str) -> Option<(u32, Device, u64)> {
     let mut words = line.split_whitespace().skip(1);
     let (Some("FLOCK"), _, Some("WRITE"), Some(process), Some(file)) =
         (words.next(), words.next(), words.next(), words.next(), words.next())
@@ -101,7 +122,7 @@ fn device(text: &str) -> Option<Device> {
 
 /// Whether this process sees those of the whole machine: the kernel gives the first namespace of processes this number, always.
 #[cfg(target_os = "linux")]
-fn sees_all_processes() -> bool {
+pub(super) fn sees_all_processes() -> bool {
     const FIRST: &str = "pid:[4026531836]";
     std::fs::read_link("/proc/self/ns/pid").is_ok_and(|namespace| namespace.as_os_str() == FIRST)
 }

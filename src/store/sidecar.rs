@@ -15,6 +15,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(target_os = "linux")]
+use super::holder::{all_locks, sees_all_processes};
 use super::identity::beside;
 use super::open::file_error;
 use super::path::refuse_linked;
@@ -213,7 +215,7 @@ fn unusable(path: &Path, what: &str, e: io::Error) -> Error {
 #[cfg(target_os = "linux")]
 pub(super) fn others_have_open(shm: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let (Ok(found), Ok(locks)) = (std::fs::symlink_metadata(shm), std::fs::read_to_string("/proc/locks"))
+    let (Ok(found), Some(locks), true) = (std::fs::symlink_metadata(shm), all_locks(), sees_all_processes())
     else {
         return true;
     };

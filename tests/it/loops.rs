@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use perdura::testing::{ManualClock, SteppedQueue};
-use perdura::{Config, Context, Hold, Queue, State, Task, TaskId};
+use perdura::{Config, Context, Hold, Options, Queue, State, Task, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::support::*;
@@ -67,6 +67,18 @@ fn g04_an_older_program_lifts_no_hold_that_it_would_put_back() {
     for id in newer {
         assert_eq!(tests.queue().get(id).unwrap().hold, Some(Hold::UnknownName));
     }
+}
+
+#[test]
+fn g04_a_claim_that_looked_at_as_many_as_it_may_in_vain_goes_on() {
+    let folder = Folder::new();
+    let queue = Queue::builder().open(folder.file()).unwrap();
+    let options = (0..MANY).map(|n| Options::new().queue(format!("{n:04}")));
+    queue.enqueue_all_with(options.map(|options| (&Newer, options))).unwrap();
+    let id = queue.enqueue_with(&Older, Options::new().queue("9999")).unwrap().id();
+    drop(queue);
+    let queue = older().poll_interval(Duration::ZERO).open(folder.file()).unwrap();
+    assert_eq!(queue.wait(id, Duration::from_secs(20)).unwrap().state, State::Succeeded);
 }
 
 /// A database of the program's own, with 20 MB of free pages, and the queue in it.
