@@ -37,7 +37,7 @@ impl Queue {
     }
 
     /// Waits until nothing that may start is ready, due or running. What waits for a time to come (a delay, the backoff of a retry), is
-    /// held for its unknown name, or lies in a queue that is paused, is not waited for. Opened for [some queues](Builder::queues), it waits
+    /// held for its unknown name, or lies in a queue that is paused, is not waited for. Opened for [some queues](crate::Builder::queues), it waits
     /// for those alone. While another process owns the file it waits for that one, and for what only this one claims from until it does.
     ///
     /// # Errors
