@@ -73,7 +73,7 @@ fn g04_an_older_program_lifts_no_hold_that_it_would_put_back() {
 fn g04_a_claim_that_looked_at_as_many_as_it_may_in_vain_goes_on() {
     let folder = Folder::new();
     let queue = Queue::builder().open(folder.file()).unwrap();
-    let options = (0..MANY).map(|n| Options::new().queue(format!("{n:04}")));
+    let options = (0..10 * MANY).map(|n| Options::new().queue(format!("{n:04}"))); // more than the first few claims look at
     queue.enqueue_all_with(options.map(|options| (&Newer, options))).unwrap();
     let id = queue.enqueue_with(&Older, Options::new().queue("9999")).unwrap().id();
     drop(queue);
