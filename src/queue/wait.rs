@@ -75,17 +75,13 @@ impl Queue {
     /// If the file cannot be read.
     pub fn is_drained(&self) -> Result<bool, Error> {
         let (core, executes) = (&self.handle.core, !self.handle.registry.is_empty());
-        let served = core.served.as_deref();
+        let served = core.served.as_deref().map(store::queue_list);
         // Of one moment: a task that is settled, or promoted, between two looks would be in neither. The time is read after that moment:
         // a retry that failed just before it would else seem to lie in the future.
         self.store().read(|conn| {
-            let of = match served {
-                Some(names) => Some(serde_json::Value::from(names).to_string()),
-                None if executes => None,
-                None => store::served(conn)?,
-            };
-            let is_at_work = store::is_at_work(conn, of.as_deref())?;
-            Ok(!store::is_due(conn, served, core.now())? && !is_at_work)
+            let of_owner = if served.is_none() && !executes { store::served(conn)? } else { None };
+            let is_at_work = store::is_at_work(conn, served.as_deref().or(of_owner.as_deref()))?;
+            Ok(!store::is_due(conn, served.as_deref(), core.now())? && !is_at_work)
         })
     }
 

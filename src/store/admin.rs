@@ -200,12 +200,9 @@ pub(crate) fn apply_all(
     let mut bulk = Bulk::default();
     let filter = Filter { text: None, ..filter.clone() };
     let Some(check) = Check::new(tx.conn, &filter, Among::Tasks)? else { return Ok((bulk, ids.len())) };
-    for (n, id) in ids.iter().enumerate() {
-        if n > 0 && enough() {
-            return Ok((bulk, n));
-        }
+    let done = tx.each(ids, enough, |id| {
         if !check.is_meant(tx.conn, id.as_i64())? {
-            continue;
+            return Ok(());
         }
         match tx.whole(|| apply_one(tx, verb, *id, now)) {
             Ok(()) => bulk.changed += 1,
@@ -215,8 +212,9 @@ pub(crate) fn apply_all(
             Err(fault) if fault.is_damage() => bulk.skipped += 1,
             Err(fault) => return Err(fault),
         }
-    }
-    Ok((bulk, ids.len()))
+        Ok(())
+    })?;
+    Ok((bulk, done))
 }
 
 /// Pauses or resumes a queue, durably; one that the file has not met yet too.

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::fault::Sql;
-use super::reserve::wal_bytes;
+use super::reserve::{free_pages, wal_bytes};
 use crate::error::Error;
 
 /// Free pages that are kept for the next writes (4 MiB of pages of 4 KiB).
@@ -62,8 +62,4 @@ pub(crate) fn return_free_pages(conn: &Connection) -> Sql<bool> {
     drop(rows);
     let left = free_pages(conn)?;
     Ok(left < free && left >= KEPT_FREE + RETURNED)
-}
-
-fn free_pages(conn: &Connection) -> Sql<i64> {
-    Ok(conn.query_row("PRAGMA freelist_count", [], |row| row.get(0))?)
 }

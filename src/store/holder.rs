@@ -1,4 +1,5 @@
-//! Who owns a file, as far as that can be known without asking for the lock, which would disturb whoever asks for it in earnest.
+//! Who owns a file, and who has a database open, as far as that can be known without asking for a lock, which would disturb whoever asks
+//! for it in earnest.
 //!
 //! Linux has a list of all locks, with the device and the number of each locked file. It leaves out what belongs to processes that a
 //! container cannot see. So "nobody" is an answer only where all processes can be seen, and no lock counts that is on another device.
@@ -46,7 +47,7 @@ pub(super) fn owner(path: &Path, mounts: Option<&Mounts>) -> Owner {
 
 /// The system's list of locks. Its file stays open: it is read again and again while others have a database open.
 #[cfg(target_os = "linux")]
-pub(super) fn all_locks() -> Option<String> {
+fn all_locks() -> Option<String> {
     static LIST: Mutex<Option<File>> = Mutex::new(None);
     let mut list = lock(&LIST);
     if list.is_none() {
@@ -86,31 +87,68 @@ struct Devices {
 #[cfg(any(target_os = "linux", test))]
 fn holder(locks: &str, devices: &Devices, inode: u64, sees_all: bool) -> Owner {
     let mut may_be_it = false;
-    for (process, on, number) in locks.lines().filter_map(read_lock) {
-        if number != inode {
+    for lock in locks.lines().filter_map(read_lock) {
+        if (lock.kind, lock.mode, lock.inode) != ("FLOCK", "WRITE", inode) {
             continue;
         }
+        let on = lock.device;
         if devices.of_mount == Some(on) || devices.of_mount.is_none() && devices.of_file == on {
-            return Owner { is_owned: Some(true), process: Some(process).filter(|process| *process > 0) };
+            return Owner {
+                is_owned: Some(true),
+                process: Some(lock.process).filter(|process| *process > 0),
+            };
         }
         may_be_it |= devices.of_mount.is_none();
     }
     Owner { is_owned: (sees_all && !may_be_it).then_some(false), process: None }
 }
 
-/// Reads a line: `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`. The device is in hexadecimal digits.
+/// Whether another process may have a database open, by the locks on its `-shm`: each that has it open holds one. Where that cannot be
+/// known, it may.
+#[cfg(target_os = "linux")]
+pub(super) fn others_have_open(shm: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let (Ok(found), Some(locks), true) = (std::fs::symlink_metadata(shm), all_locks(), sees_all_processes())
+    else {
+        return true;
+    };
+    let me = std::process::id();
+    let is_anothers =
+        |lock: Lock<'_>| lock.kind == "POSIX" && lock.process != me && lock.inode == found.ino();
+    locks.lines().filter_map(read_lock).any(is_anothers)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn others_have_open(_: &Path) -> bool {
+    true
+}
+
+/// A lock that somebody holds.
 #[cfg(any(target_os = "linux", test))]
-fn read_lock(line: &str) -> Option<(u32, Device, u64)> {
+struct Lock<'l> {
+    kind: &'l str,
+    mode: &'l str,
+    /// 0: one that cannot be seen.
+    process: u32,
+    device: Device,
+    inode: u64,
+}
+
+/// Reads a line: `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`. The device is in hexadecimal digits. One that waits for a lock (`->`)
+/// has none.
+#[cfg(any(target_os = "linux", test))]
+fn read_lock(line: &str) -> Option<Lock<'_>> {
     let mut words = line.split_whitespace().skip(1);
-    let (Some("FLOCK"), _, Some("WRITE"), Some(process), Some(file)) =
+    let (Some(kind), Some(_), Some(mode), Some(process), Some(file)) =
         (words.next(), words.next(), words.next(), words.next(), words.next())
     else {
         return None;
     };
     let mut numbers = file.split(':');
     let hexadecimal = |word: &str| u64::from_str_radix(word, 16).ok();
-    let on = (hexadecimal(numbers.next()?)?, hexadecimal(numbers.next()?)?);
-    Some((process.parse().unwrap_or(0), on, numbers.next()?.parse().ok()?))
+    let device = (hexadecimal(numbers.next()?)?, hexadecimal(numbers.next()?)?);
+    let inode = numbers.next()?.parse().ok()?;
+    Some(Lock { kind, mode, process: process.parse().unwrap_or(0), device, inode })
 }
 
 /// A device as the list of mounts writes it: `254:0`.
@@ -122,7 +160,7 @@ fn device(text: &str) -> Option<Device> {
 
 /// Whether this process sees those of the whole machine: the kernel gives the first namespace of processes this number, always.
 #[cfg(target_os = "linux")]
-pub(super) fn sees_all_processes() -> bool {
+fn sees_all_processes() -> bool {
     const FIRST: &str = "pid:[4026531836]";
     std::fs::read_link("/proc/self/ns/pid").is_ok_and(|namespace| namespace.as_os_str() == FIRST)
 }

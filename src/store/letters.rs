@@ -109,10 +109,7 @@ pub(crate) fn purge_letters(
     enough: &dyn Fn() -> bool,
 ) -> Sql<(usize, usize)> {
     let mut deleted = 0;
-    for (n, id) in letters.iter().enumerate() {
-        if n > 0 && enough() {
-            return Ok((deleted, n));
-        }
+    let done = tx.each(letters, enough, |id| {
         let sql = "DELETE FROM perdura_dead_letters WHERE task_id = ?1 AND moved_at_ms < ?2";
         let delete = || match tx.run(sql, (id, moved_before.as_millis()))? {
             0 => Ok(0), // somebody else was faster
@@ -122,8 +119,9 @@ pub(crate) fn purge_letters(
             Err(fault) if fault.is_damage() => {}
             n => deleted += n?,
         }
-    }
-    Ok((deleted, letters.len()))
+        Ok(())
+    })?;
+    Ok((deleted, done))
 }
 
 /// One letter.

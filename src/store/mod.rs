@@ -79,7 +79,7 @@ pub(crate) use look::{count_from, failures, output, ready_since};
 use mounts::Mounts;
 pub(crate) use names::Names;
 use open::Manner;
-pub(crate) use owner::{OwnerSettings, check_epoch, retention};
+pub(crate) use owner::{OwnerSettings, check_epoch, queue_list, retention};
 pub(crate) use process::Process;
 pub(crate) use promote::{clock_has_run_on, clock_jumped, is_due, next_due, promote};
 pub(crate) use purge::{Ages, drop_counters, idle_queues, old, purge};

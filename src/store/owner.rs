@@ -35,12 +35,17 @@ pub(crate) struct OwnerSettings {
 /// How long finished tasks are kept; none: for good.
 pub(crate) type Retention = Option<Duration>;
 
+/// A list of queues as the file keeps it, and as conditions take it.
+pub(crate) fn queue_list(queues: &[String]) -> String {
+    serde_json::Value::from(queues).to_string()
+}
+
 /// What the file keeps for tasks that are kept for good.
 const FOR_GOOD: i64 = -1;
 
 /// Raises the epoch: whoever owned the file before can write as its owner no more.
 pub(crate) fn take_over(tx: &Tx<'_>, settings: &OwnerSettings) -> Sql<i64> {
-    let served = settings.served.as_deref().map(|queues| serde_json::Value::from(queues).to_string());
+    let served = settings.served.as_deref().map(queue_list);
     let retention = settings.retention.map(|kept| kept.map_or(FOR_GOOD, millis));
     let sql = "UPDATE perdura_meta SET owner_epoch = owner_epoch + 1, served = ?1, retention_ms = COALESCE(?2, retention_ms)
                WHERE id = 1";

@@ -79,9 +79,8 @@ pub(crate) fn clock_has_run_on(
     Ok(conn.prepare_cached(sql)?.query_row(span, |row| row.get(0))?)
 }
 
-/// Whether a task of these queues (none: of any) that is not paused has waited long enough, and is about to be promoted.
-pub(crate) fn is_due(conn: &Connection, queues: Option<&[String]>, now: Timestamp) -> Sql<bool> {
-    let queues = queues.map(|names| serde_json::Value::from(names).to_string());
+/// Whether a task of these queues (a JSON list; none: of any) that is not paused has waited long enough, and is about to be promoted.
+pub(crate) fn is_due(conn: &Connection, queues: Option<&str>, now: Timestamp) -> Sql<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_waiting
                WHERE t.state = 0 AND t.hold = 1 AND t.run_at_ms <= ?1
                AND (SELECT q.paused = 0 AND (?2 IS NULL OR q.queue IN (SELECT value FROM json_each(?2)))

@@ -76,16 +76,14 @@ pub(crate) fn purge(
     enough: &dyn Fn() -> bool,
 ) -> Sql<(usize, usize)> {
     let mut ended = 0;
-    for (n, id) in ids.iter().enumerate() {
-        if n > 0 && enough() {
-            return Ok((ended, n));
-        }
+    let done = tx.each(ids, enough, |id| {
         match tx.whole(|| end(tx, ages, *id, now)) {
             Err(fault) if fault.is_damage() => {}
             is_over => ended += usize::from(is_over?),
         }
-    }
-    Ok((ended, ids.len()))
+        Ok(())
+    })?;
+    Ok((ended, done))
 }
 
 /// Ends a task that is old enough; says whether it is.
@@ -128,11 +126,9 @@ pub(crate) fn idle_queues(conn: &Connection, after: i64, limit: usize) -> Sql<Ve
 /// Drops the counters of these queues that (still) count nothing, until it is `enough`. Answers as [`purge`] does.
 pub(crate) fn drop_counters(tx: &Tx<'_>, queues: &[i64], enough: &dyn Fn() -> bool) -> Sql<(usize, usize)> {
     let mut dropped = 0;
-    for (n, queue_id) in queues.iter().enumerate() {
-        if n > 0 && enough() {
-            return Ok((dropped, n));
-        }
+    let done = tx.each(queues, enough, |queue_id| {
         dropped += tx.run("DELETE FROM perdura_counts WHERE queue_id = ?1 AND n = 0", [queue_id])?;
-    }
-    Ok((dropped, queues.len()))
+        Ok(())
+    })?;
+    Ok((dropped, done))
 }

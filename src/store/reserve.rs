@@ -310,8 +310,7 @@ pub(super) struct Room(Option<i64>);
 /// Makes the WAL file so long that outcomes find room in it: pages are written into it, and rolled back. Nothing is synced, and nothing has
 /// to be copied.
 fn stretch_wal(conn: &Connection) -> Sql<()> {
-    let run = |text: &str| -> Sql<()> { Ok(conn.prepare_cached(text)?.execute([]).map(drop)?) };
-    run("BEGIN IMMEDIATE")?;
+    run(conn, "BEGIN IMMEDIATE")?;
     let padded = (|| {
         let sql = "DELETE FROM perdura_padding WHERE id BETWEEN 1 AND ?1";
         conn.prepare_cached(sql)?.execute([FLOOR_SLICES])?;
@@ -319,7 +318,7 @@ fn stretch_wal(conn: &Connection) -> Sql<()> {
         Ok(conn.cache_flush()?)
     })();
     if !conn.is_autocommit() {
-        run("ROLLBACK")?;
+        run(conn, "ROLLBACK")?;
     }
     padded
 }
@@ -349,16 +348,21 @@ fn remove_growth(conn: &Connection) -> Sql<()> {
     Ok(())
 }
 
+/// Runs a statement that has neither parameters nor an answer.
+pub(super) fn run(conn: &Connection, text: &str) -> Sql<()> {
+    conn.prepare_cached(text)?.execute([])?;
+    Ok(())
+}
+
 fn transaction(conn: &Connection, fate: &mut Fate, write: impl FnOnce(&Connection) -> Sql<()>) -> Sql<()> {
-    let run = |text: &str| -> Sql<()> { Ok(conn.prepare_cached(text)?.execute([]).map(drop)?) };
     if !conn.is_autocommit() {
-        run("ROLLBACK")?;
+        run(conn, "ROLLBACK")?;
     }
-    run("BEGIN IMMEDIATE")?;
+    run(conn, "BEGIN IMMEDIATE")?;
     fate.begin(conn);
-    let written = write(conn).and_then(|()| fate.commit(conn, || run("COMMIT")));
+    let written = write(conn).and_then(|()| fate.commit(conn, || run(conn, "COMMIT")));
     if written.is_err() && !conn.is_autocommit() {
-        let _ = run("ROLLBACK"); // tried again before the next transaction
+        let _ = run(conn, "ROLLBACK"); // tried again before the next transaction
     }
     written
 }
@@ -396,7 +400,8 @@ fn file_pages(conn: &Connection) -> Sql<i64> {
     Ok(conn.prepare_cached("PRAGMA page_count")?.query_row([], |row| row.get(0))?)
 }
 
-fn free_pages(conn: &Connection) -> Sql<i64> {
+/// Those of them that hold nothing.
+pub(super) fn free_pages(conn: &Connection) -> Sql<i64> {
     Ok(conn.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?)
 }
 

@@ -15,8 +15,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-#[cfg(target_os = "linux")]
-use super::holder::{all_locks, sees_all_processes};
 use super::identity::beside;
 use super::open::file_error;
 use super::path::refuse_linked;
@@ -208,30 +206,6 @@ fn unusable(path: &Path, what: &str, e: io::Error) -> Error {
     };
     Error::new(ErrorKind::OwnerFile, format!("{} cannot be {what}: {e}; {fix}", path.display()))
         .with_source(e)
-}
-
-/// Whether another process may have a database open, by the locks on its `-shm`: each that has it open holds one. Where that cannot be
-/// known, it may.
-#[cfg(target_os = "linux")]
-pub(super) fn others_have_open(shm: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let (Ok(found), Some(locks), true) = (std::fs::symlink_metadata(shm), all_locks(), sees_all_processes())
-    else {
-        return true;
-    };
-    let me = std::process::id().to_string();
-    locks.lines().any(|line| {
-        // 1: POSIX  ADVISORY  READ 1234 fe:00:5678 128 128
-        let mut words = line.split_whitespace().skip(1);
-        words.next() == Some("POSIX")
-            && words.nth(2).is_some_and(|process| process != me)
-            && words.next().and_then(|file| file.rsplit(':').next()?.parse().ok()) == Some(found.ino())
-    })
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn others_have_open(_: &Path) -> bool {
-    true
 }
 
 /// The start notes of this process.

@@ -178,6 +178,22 @@ impl<'c> Tx<'c> {
         self.suspects_moved.set(mark.suspects_moved);
     }
 
+    /// Does something to one after the other, to the first in any case, until it is `enough`. Answers with how many it has come to.
+    pub(super) fn each<T>(
+        &self,
+        all: &[T],
+        enough: &dyn Fn() -> bool,
+        mut act: impl FnMut(&T) -> Sql<()>,
+    ) -> Sql<usize> {
+        for (n, one) in all.iter().enumerate() {
+            if n > 0 && enough() {
+                return Ok(n);
+            }
+            act(one)?;
+        }
+        Ok(all.len())
+    }
+
     /// Does something as a whole: where it fails, it is as if it had not begun.
     pub(super) fn whole<R>(&self, act: impl FnOnce() -> Sql<R>) -> Sql<R> {
         let mark = self.mark();

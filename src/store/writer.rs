@@ -24,10 +24,10 @@ use super::crash::Fate;
 use super::direct::Direct;
 use super::fault::{Fault, Sql};
 use super::group::{Kept, Line, Member, Rank};
+use super::holder::others_have_open;
 use super::identity::{Identity, beside};
 use super::names::Names;
-use super::reserve::Reserve;
-use super::sidecar::others_have_open;
+use super::reserve::{Reserve, run};
 use super::tx::{Effects, Tx};
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind, Outcome};
@@ -323,12 +323,12 @@ impl Desk {
         };
         fate.alive().map_err(lost)?;
         if !connection.is_autocommit() {
-            sql(connection, "ROLLBACK").map_err(lost)?;
+            run(connection, "ROLLBACK").map_err(lost)?;
         }
         identity.check_commit().map_err(|e| lost(e.into()))?;
         reserve.check_wal(connection, *wal_pages).map_err(lost)?;
         let begin = if planted("g02-selects-then-updates") { "BEGIN" } else { "BEGIN IMMEDIATE" };
-        sql(connection, begin).map_err(lost)?;
+        run(connection, begin).map_err(lost)?;
         fate.begin(connection);
         if let Some(epilogue) = epilogue {
             epilogue.begins();
@@ -356,10 +356,10 @@ impl Desk {
         }
         let outcome = match written {
             Ok(true) if planted("g01-a-commit-is-forgotten") && connection.last_insert_rowid() % 50 == 49 => {
-                sql(connection, "ROLLBACK").map_err(lost)
+                run(connection, "ROLLBACK").map_err(lost)
             }
             Ok(true) if size.is_some() => Err(LostCommit { size, ..lost(no_room().into()) }),
-            Ok(true) => fate.commit(connection, || sql(connection, "COMMIT")).map_err(|fault| LostCommit {
+            Ok(true) => fate.commit(connection, || run(connection, "COMMIT")).map_err(|fault| LostCommit {
                 uncertain: fault.is_io(),
                 error: fault.into(),
                 had_company,
@@ -413,10 +413,10 @@ impl Desk {
     /// A small commit that settles what became of a failed one.
     fn probe(&mut self) -> Sql<()> {
         let Desk { connection: conn, fate, .. } = self;
-        sql(conn, "BEGIN IMMEDIATE")?;
+        run(conn, "BEGIN IMMEDIATE")?;
         fate.begin(conn);
-        let probed = sql(conn, "UPDATE perdura_meta SET probes = probes + 1 WHERE id = 1")
-            .and_then(|()| fate.commit(conn, || sql(conn, "COMMIT")));
+        let probed = run(conn, "UPDATE perdura_meta SET probes = probes + 1 WHERE id = 1")
+            .and_then(|()| fate.commit(conn, || run(conn, "COMMIT")));
         if probed.is_err() {
             roll_back(conn);
         }
@@ -459,7 +459,7 @@ fn run_members(tx: &Tx<'_>, group: &mut [Box<dyn Member>]) -> Sql<bool> {
     for member in group {
         let mark = if several { Some(tx.mark()) } else { None };
         if several {
-            sql(tx.conn, "SAVEPOINT member")?;
+            run(tx.conn, "SAVEPOINT member")?;
         }
         match member.run(tx) {
             Ok(()) => any = true,
@@ -467,25 +467,20 @@ fn run_members(tx: &Tx<'_>, group: &mut [Box<dyn Member>]) -> Sql<bool> {
             Err(Kept(_)) => {
                 if let Some(mark) = mark {
                     tx.restore(mark);
-                    sql(tx.conn, "ROLLBACK TO member")?;
+                    run(tx.conn, "ROLLBACK TO member")?;
                 }
             }
         }
         if several {
-            sql(tx.conn, "RELEASE member")?;
+            run(tx.conn, "RELEASE member")?;
         }
     }
     Ok(any)
 }
 
-fn sql(conn: &Connection, text: &str) -> Sql<()> {
-    conn.prepare_cached(text)?.execute([])?;
-    Ok(())
-}
-
 fn roll_back(conn: &Connection) {
     if !conn.is_autocommit() {
-        let _ = sql(conn, "ROLLBACK"); // tried again before the next transaction, which says what is wrong
+        let _ = run(conn, "ROLLBACK"); // tried again before the next transaction, which says what is wrong
     }
 }
 

@@ -129,6 +129,27 @@ fn ends(queue: &Queue, ids: &[TaskId]) -> Vec<State> {
     }
 }
 
+/// Enqueues tasks for which there are workers, and waits until all run.
+fn start_all(queue: &Queue, tasks: &[Wide]) -> Vec<TaskId> {
+    let ids: Vec<TaskId> = queue.enqueue_all(tasks).unwrap().iter().map(|made| made.id()).collect();
+    while ids.iter().any(|id| queue.get(*id).unwrap().state != State::Running) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    ids
+}
+
+/// Enqueues until there is no room left for one more of these; says how many there was.
+#[track_caller]
+fn fill_up(queue: &Queue, task: &Wide, most: usize) -> usize {
+    for accepted in 0..most {
+        if let Err(e) = queue.enqueue(task) {
+            assert_eq!((e.kind(), e.outcome()), (ErrorKind::DiskFull, Outcome::NotDone), "{e}");
+            return accepted;
+        }
+    }
+    panic!("the disk never gets full");
+}
+
 /// Fifty run while the disk fills up; then enqueues are refused, and every outcome is recorded.
 fn outcomes_are_recorded(kind: Kind) {
     const RUNNING: usize = 50;
@@ -139,21 +160,10 @@ fn outcomes_are_recorded(kind: Kind) {
     let tasks: Vec<Wide> = (0..RUNNING as u64)
         .map(|i| wide([0, 5, if i < 6 { 200_000 } else { 7 }][i as usize % 3], 10))
         .collect();
-    let ids: Vec<TaskId> = queue.enqueue_all(&tasks).unwrap().iter().map(|made| made.id()).collect();
-    while ids.iter().any(|id| queue.get(*id).unwrap().state != State::Running) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let ids = start_all(&queue, &tasks);
     let kept = queue.enqueue(&wide(9, 20_000)).unwrap();
     disk.fill();
-    let mut accepted = 1;
-    let refused = loop {
-        match queue.enqueue(&wide(9, 20_000)) {
-            Ok(_) => accepted += 1,
-            Err(e) => break e,
-        }
-        assert!(accepted < 2_000, "the disk never gets full");
-    };
-    assert_eq!((refused.kind(), refused.outcome()), (ErrorKind::DiskFull, Outcome::NotDone), "{refused}");
+    let mut accepted = 1 + fill_up(&queue, &wide(9, 20_000), 1_999);
     for _ in 0..20 {
         match queue.enqueue(&wide(9, 10)) {
             Ok(_) => accepted += 1, // there is a little room in a page
@@ -227,10 +237,7 @@ fn g11_output_gives_way_to_outcomes_on_a_full_disk() {
         .open(disk.file())
         .unwrap();
     let tasks: Vec<Wide> = (0..RUNNING as u64).map(|_| wide(1, 10)).collect();
-    let ids: Vec<TaskId> = queue.enqueue_all(&tasks).unwrap().iter().map(|made| made.id()).collect();
-    while ids.iter().any(|id| queue.get(*id).unwrap().state != State::Running) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let ids = start_all(&queue, &tasks);
     disk.fill();
     while queue.enqueue(&wide(9, 20_000)).is_ok() {}
     gate.open();
@@ -344,23 +351,12 @@ fn g11_a_disk_that_fills_up_between_two_looks_loses_nothing_and_goes_on() {
         let gate = Arc::new(Gate::default());
         let queue = builder(RUNNING, &gate).open(disk.file()).unwrap();
         let batch: Vec<Wide> = (0..RUNNING).map(|_| wide(7, 10)).collect();
-        let ids: Vec<TaskId> = queue.enqueue_all(&batch).unwrap().iter().map(|made| made.id()).collect();
-        while ids.iter().any(|id| queue.get(*id).unwrap().state != State::Running) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let ids = start_all(&queue, &batch);
         for _ in 0..tasks {
             queue.enqueue(&wide(9, 20_000)).unwrap();
         }
         disk.fill();
-        let mut accepted = tasks;
-        let refused = loop {
-            match queue.enqueue(&wide(9, 20_000)) {
-                Ok(_) => accepted += 1,
-                Err(e) => break e,
-            }
-            assert!(accepted < 2_000, "the disk never gets full");
-        };
-        assert_eq!((refused.kind(), refused.outcome()), (ErrorKind::DiskFull, Outcome::NotDone), "{refused}");
+        let accepted = tasks + fill_up(&queue, &wide(9, 20_000), 2_000 - tasks);
         gate.open();
         std::thread::sleep(Duration::from_millis(500)); // outcomes are tried to be written meanwhile
         disk.free(8 << 20);
@@ -386,15 +382,7 @@ fn g11_a_disk_that_a_long_reader_filled_is_not_full_for_good() {
         queue.drain().unwrap();
         let reader = rusqlite::Connection::open(disk.file()).unwrap();
         reader.execute_batch("BEGIN; SELECT COUNT(*) FROM perdura_tasks").unwrap();
-        let mut accepted = 0;
-        let refused = loop {
-            match queue.enqueue(&wide(5, 3_000)) {
-                Ok(_) => accepted += 1,
-                Err(e) => break e,
-            }
-            assert!(accepted < 20_000, "the disk never gets full");
-        };
-        assert_eq!((refused.kind(), refused.outcome()), (ErrorKind::DiskFull, Outcome::NotDone), "{refused}");
+        let accepted = fill_up(&queue, &wide(5, 3_000), 20_000);
         reader.execute_batch("ROLLBACK").unwrap();
         let until = Instant::now() + GOES_ON_WITHIN;
         while let Err(e) = queue.enqueue(&wide(5, 3_000)) {
