@@ -55,11 +55,23 @@ pub fn explore(name: &str, in_ci: usize, test: impl Fn() + Send + Sync + 'static
     let mut schedules = 0;
     for round in support::rounds((in_ci / ROUND) as u64) {
         let seed = seed.wrapping_add(round);
+        let _told = ToldIfItFails(seed);
         run(RandomScheduler::new_from_seed(seed, ROUND / 2), test.clone());
         run(PctScheduler::new_from_seed(seed, PCT_DEPTH, ROUND / 2), test.clone());
         schedules += ROUND;
     }
     support::report(name, format_args!("{schedules} schedules in {:?}, seed {seed}", began.elapsed()));
+}
+
+/// Says which seed repeats a schedule that failed.
+struct ToldIfItFails(u64);
+
+impl Drop for ToldIfItFails {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("PERDURA_SEED={} repeats it", self.0);
+        }
+    }
 }
 
 fn run(scheduler: impl Scheduler + 'static, test: std::sync::Arc<impl Fn() + Send + Sync + 'static>) {
