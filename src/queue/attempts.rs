@@ -104,11 +104,12 @@ impl Core {
         );
         tell!(Error, "{message}");
         self.hub.break_down(Error::internal(message));
-        self.set_outcomes(None);
+        self.store.await_commit(); // whoever was committing has handed its claims over after this
         while let Some(job) = self.hub.take_job() {
-            self.finished(job.hand_back());
+            self.finished(job.hand_back()); // for the last turn of the dispatcher
         }
         self.hub.close_jobs();
+        self.set_outcomes(None);
         self.release_if_idle();
     }
 

@@ -138,7 +138,8 @@ impl Builder {
 
     /// Opens the file through the SQLite VFS that is registered under this name. Defaults to SQLite's own for the platform.
     ///
-    /// For encryption, or to inject faults below SQLite. Durability is then as good as that VFS.
+    /// For encryption, or to inject faults below SQLite. Durability is then as good as that VFS. It is also asked to sleep while a statement
+    /// waits for a lock, for up to 10 s, so [`shutdown`](Queue::shutdown) may take longer than it says while another process holds one.
     pub fn vfs(mut self, name: impl Into<String>) -> Builder {
         self.vfs = Some(name.into());
         self

@@ -11,7 +11,7 @@ use crate::handler::{Finished, Start};
 use crate::journal::{survive, tell};
 use crate::planted::planted;
 use crate::store::Lifting;
-use crate::sync::{News, Receiver, hear, next_of};
+use crate::sync::{News, Receiver, hear, next_of, thread};
 
 /// Attempts settled in one transaction at most: bounds how long others wait for the writer.
 const MAX_SETTLES: usize = 1024;
@@ -27,6 +27,9 @@ const NEWS_EACH: Duration = Duration::from_secs(1);
 
 /// How often the last outcomes are tried to be written. Each try may wait for a lock, but not for long any more.
 const LAST_TRIES: u32 = 8;
+
+/// How long it waits after each of these that has failed: an error of the disk is told at once, and may be over in a moment.
+const LAST_PAUSE: Duration = Duration::from_millis(20);
 
 /// The thread's life: until nobody can send outcomes any more. A turn that panics is followed by another, with the same outcomes.
 pub(super) fn run(core: &Core, outcomes: &Receiver<Finished>) {
@@ -63,8 +66,8 @@ pub(super) fn run(core: &Core, outcomes: &Receiver<Finished>) {
         dispatcher.unsettled.extend(outcomes.try_iter());
     }
     survive("the dispatcher", || dispatcher.last_turn());
-    if !goes_on {
-        core.release_if_idle();
+    if core.hub.broken().is_some() {
+        core.release_if_idle(); // nobody shuts it down for that
     }
 }
 
@@ -161,9 +164,8 @@ impl<'c> Dispatcher<'c> {
             self.begin();
             self.claim();
         }
-        if self.core.hub.siblings.take_ring() && self.core.is_owner() {
-            let looked = self.core.look_abroad();
-            self.note_trouble(looked);
+        if self.try_at.is_none() {
+            self.hear_siblings();
         }
         self.flush();
         self.recall();
@@ -313,9 +315,28 @@ impl<'c> Dispatcher<'c> {
         }
     }
 
+    /// Looks at what another queue of this process has written, if one has.
+    fn hear_siblings(&mut self) {
+        let siblings = &self.core.hub.siblings;
+        if !siblings.take_ring() || !self.core.is_owner() {
+            return;
+        }
+        let looked = self.core.look_abroad();
+        if looked.is_err() {
+            siblings.note_ring(); // it is looked at with the next try
+        }
+        self.note_trouble(looked);
+    }
+
     /// Nobody sends any more: what is left is tried for a moment, and given up then.
     fn last_turn(&mut self) {
-        (0..LAST_TRIES).for_each(|_| self.settle());
+        for _ in 0..LAST_TRIES {
+            self.settle();
+            if self.unsettled.is_empty() {
+                break;
+            }
+            thread::sleep(LAST_PAUSE);
+        }
         if planted("g08-what-cannot-be-written-keeps-the-file") {
             return;
         }

@@ -244,7 +244,6 @@ impl Hub {
         let changed = effects.changed || !effects.settled.is_empty();
         let is_news = is_news(&effects);
         self.forget(&effects.settled);
-        let ended = effects.settled.iter().map(|(id, _)| *id).chain(effects.ended);
         if !effects.claims.is_empty() {
             let jobs = lock(&self.jobs);
             let mut running = lock(&self.running);
@@ -281,17 +280,21 @@ impl Hub {
                 self.chores.ring();
             }
         }
+        let ended = effects.settled.iter().map(|(id, _)| *id).chain(effects.ended);
+        if is_news && self.siblings.are_there() {
+            self.siblings.ring(Some(&ended.clone().collect::<Vec<_>>()));
+        }
         if changed {
             self.changes.tell(ended);
-        }
-        if is_news {
-            self.siblings.ring();
         }
     }
 
     /// Another queue of this process has committed something. Only the owner has to look what.
-    pub(super) fn hear_of_sibling(&self) {
-        self.changes.tell_all();
+    pub(super) fn hear_of_sibling(&self, ended: Option<&[TaskId]>) {
+        match ended {
+            Some(ended) => self.changes.tell(ended.iter().copied()),
+            None => self.changes.tell_all(),
+        }
         if self.epoch().is_some() && self.siblings.note_ring() {
             self.wake.ring();
         }

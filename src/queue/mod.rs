@@ -494,7 +494,7 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn notify(&self) -> Result<(), Error> {
-        self.handle.core.hub.siblings.ring();
+        self.handle.core.hub.siblings.ring(None);
         self.handle.core.notice()
     }
 

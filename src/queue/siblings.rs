@@ -9,6 +9,7 @@ use crate::planted::planted;
 use crate::store::Effects;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock};
+use crate::task::TaskId;
 
 #[derive(Default)]
 pub(crate) struct Siblings {
@@ -25,9 +26,10 @@ impl Siblings {
         self.some.store(true, Ordering::Release);
     }
 
-    /// Tells them that the file has changed. Those that are gone are forgotten.
-    pub(super) fn ring(&self) {
-        if !self.some.load(Ordering::Acquire) || planted("g04-a-sibling-is-not-told") {
+    /// Tells them that the file has changed, and which tasks have ended or are gone (none: nobody knows). Siblings that are gone are
+    /// forgotten.
+    pub(super) fn ring(&self, ended: Option<&[TaskId]>) {
+        if planted("g04-a-sibling-is-not-told") {
             return;
         }
         let others: Vec<Arc<Hub>> = {
@@ -36,7 +38,11 @@ impl Siblings {
             self.some.store(!hubs.is_empty(), Ordering::Release);
             hubs.iter().filter_map(Weak::upgrade).collect()
         };
-        others.iter().for_each(|other| other.hear_of_sibling()); // not under the lock: the last handle of one may go here
+        others.iter().for_each(|other| other.hear_of_sibling(ended)); // not under the lock: the last handle of one may go here
+    }
+
+    pub(super) fn are_there(&self) -> bool {
+        self.some.load(Ordering::Acquire)
     }
 
     /// Whether one of them has rung since the last look.

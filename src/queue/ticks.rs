@@ -47,8 +47,13 @@ impl Core {
     /// Looks after running attempts: silence, deadlines, turns among suspects. Answers with the next look, on the monotonic clock.
     pub(super) fn watch(&self) -> Result<Option<Duration>, Error> {
         let now = self.hub.monotonic();
-        let mut next = None;
+        let (mut next, mut result) = (None, Ok(()));
         let mut look_at = |at: Duration| next = Some(next.map_or(at, |n: Duration| n.min(at)));
+        let mut note = |step: Result<(), Error>| {
+            if result.is_ok() {
+                result = step; // and the other attempts are looked after all the same
+            }
+        };
         if !self.complete_workers() {
             look_at(now + PATIENCE);
         }
@@ -56,13 +61,13 @@ impl Core {
             if let Some(sign) = control.sign_of_life().filter(|_| !control.silent.load(Ordering::Acquire)) {
                 let until = sign + self.config.stuck_task_timeout;
                 if now >= until {
-                    self.give_up(&control)?;
+                    note(self.give_up(&control));
                 } else {
                     look_at(until);
                 }
             }
             match control.suspect_until() {
-                Some(until) if now >= until => self.spare(&control)?,
+                Some(until) if now >= until => note(self.spare(&control)),
                 Some(until) => look_at(until),
                 None => {}
             }
@@ -75,7 +80,7 @@ impl Core {
                 }
             }
         }
-        Ok(next)
+        result.map(|()| next)
     }
 
     fn give_up(&self, control: &Control) -> Result<(), Error> {
