@@ -136,7 +136,7 @@ CREATE TABLE perdura_checkpoints (
     checkpoint TEXT NOT NULL -- JSON
 ) STRICT;
 
--- How far each task says it is.
+-- How far each task says it is: two's complement of unsigned numbers.
 CREATE TABLE perdura_progress (
     task_id INTEGER PRIMARY KEY,
     done    INTEGER NOT NULL,

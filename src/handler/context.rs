@@ -71,7 +71,7 @@ impl Context {
     }
 
     /// Says how far the task is: `done` of `total` units of its own. Cheap: it reaches the file at most about once a second, and
-    /// when the attempt ends. Numbers beyond `i64::MAX` are kept as `i64::MAX`.
+    /// when the attempt ends.
     pub fn progress(&self, done: u64, total: u64) {
         self.alive();
         if self.control.set_progress(done, total) {

@@ -32,8 +32,8 @@ fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
         Ok(())
     })?;
     beside(conn, "SELECT done, total FROM perdura_progress WHERE task_id = ?1", id, |row| {
-        let progress = number(row, 0)?.zip(number(row, 1)?);
-        record.progress = progress.map(|(done, total)| Progress { done, total });
+        let [done, total] = [row.get::<_, i64>(0)?, row.get(1)?].map(i64::cast_unsigned);
+        record.progress = Some(Progress { done, total });
         Ok(())
     })?;
     let sql = "SELECT version, tag, timeout_ms, backoff_ms, replay_of FROM perdura_args WHERE task_id = ?1";

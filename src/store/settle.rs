@@ -282,11 +282,10 @@ fn forget_output(tx: &Tx<'_>, id: TaskId, generation: i64) -> Sql<()> {
 
 fn write_progress(tx: &Tx<'_>, id: TaskId, progress: Progress) -> Sql<()> {
     let Progress { done, total } = progress;
-    let [done, total] = [done, total].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
     tx.run(
         "INSERT INTO perdura_progress (task_id, done, total) VALUES (?1, ?2, ?3)
          ON CONFLICT (task_id) DO UPDATE SET done = excluded.done, total = excluded.total",
-        (id.as_i64(), done, total),
+        (id.as_i64(), done.cast_signed(), total.cast_signed()),
     )?;
     Ok(())
 }

@@ -72,15 +72,15 @@ impl Disk {
         must(Command::new("mount").args(["-o", &options]).arg(self.image()).arg(self.path()));
     }
 
-    /// The end of a dead process may still be on its way, so this is tried for a while.
+    /// Returns when the file system is gone from the kernel. The end of a dead process may still be on its way, and a process with a
+    /// mount namespace of its own (`unshare --mount`) keeps what was mounted when it began: mounted anew, it would be the same file
+    /// system, without power.
     pub fn unmount(&self) {
-        for _ in 0..500 {
-            if Command::new("umount").arg(self.path()).stderr(Stdio::null()).status().unwrap().success() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        must(Command::new("umount").arg(self.path()));
+        let unmount =
+            || Command::new("umount").arg(self.path()).stderr(Stdio::null()).status().unwrap().success();
+        assert!(becomes_true(unmount), "{} cannot be unmounted", self.path().display());
+        let is_gone = || !is_backing_file(&self.image());
+        assert!(becomes_true(is_gone), "a mount namespace keeps {} mounted", self.image().display());
     }
 
     /// Gets ready to cut the power.
@@ -92,6 +92,25 @@ impl Disk {
         assert_eq!(words.next().unwrap().unwrap(), "ready");
         Cutter { perl, words }
     }
+}
+
+/// Whether something is so within half a minute.
+fn becomes_true(is_so: impl Fn() -> bool) -> bool {
+    (0..3_000).any(|_| {
+        is_so() || {
+            std::thread::sleep(Duration::from_millis(10));
+            false
+        }
+    })
+}
+
+/// Whether a loop device shows this file.
+fn is_backing_file(file: &Path) -> bool {
+    let devices = std::fs::read_dir("/sys/block").unwrap();
+    devices.flatten().any(|device| {
+        let shown = std::fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
+        Path::new(shown.trim_end()) == file
+    })
 }
 
 impl Drop for Disk {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use perdura::testing::{ManualClock, Ran, SteppedQueue};
-use perdura::{Builder, Context, Error, ErrorKind, Failure, Queue, State, Task, TaskRecord};
+use perdura::{Builder, Context, Error, ErrorKind, Failure, Progress, Queue, State, Task, TaskRecord};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -309,6 +309,21 @@ impl Task for Talkative {
 fn g14_a_type_that_quotes_what_it_reads_is_not_quoted() {
     let told = told::<Talkative>("\"CANARY\"");
     assert!(told.contains("the field `load` is not what its type takes"), "{told}");
+}
+
+#[test]
+fn g01_progress_comes_back_however_large_it_is() {
+    let (most, past) = (u64::MAX, i64::MAX.cast_unsigned() + 1);
+    let tests = open(Queue::builder().handle(move |task: Carry<u8>, cx: &Context| {
+        let (done, total) = if task.load == 0 { (most, past) } else { (1, most) };
+        cx.progress(done, total);
+        Ok(())
+    }));
+    for (load, done, total) in [(0, most, past), (1, 1, most)] {
+        let id = tests.queue().enqueue(&Carry::<u8> { load }).unwrap();
+        tests.run_until_idle();
+        assert_eq!(tests.queue().get(id).unwrap().progress, Some(Progress { done, total }));
+    }
 }
 
 /// serde's own round trip of this is one-sided in the last digit.
