@@ -7,10 +7,12 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
 use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::{Clock, SystemClock};
 
 /// With so many lines unread no job is started, and no warning is kept.
 const MOST_UNREAD: usize = 1000;
@@ -103,14 +105,16 @@ impl Outlet {
     }
 
     fn finish(&self, is_urgent: impl Fn() -> bool) {
-        let (mut unread, mut moved) = (usize::MAX, Instant::now());
+        let clock = SystemClock::new();
+        let (mut unread, mut moved) = (usize::MAX, Duration::ZERO);
         loop {
-            let now = self.unread.load(Ordering::Acquire);
-            if now == 0 || (now == unread && is_urgent() && moved.elapsed() >= STALLS) {
-                return;
+            let left = self.unread.load(Ordering::Acquire);
+            let now = clock.monotonic();
+            if left != unread {
+                (unread, moved) = (left, now);
             }
-            if now != unread {
-                (unread, moved) = (now, Instant::now());
+            if left == 0 || (is_urgent() && now.saturating_sub(moved) >= STALLS) {
+                return;
             }
             thread::sleep(Duration::from_millis(1));
         }

@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::frame::{Inbox, Launch, Order, Refusal, Report};
 use super::shim::await_gone;
 use super::{family, note};
-use crate::Failure;
+use crate::{Clock, Failure, SystemClock};
 
 /// How often a worker that waits looks up.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -325,7 +325,8 @@ impl Shim {
         wish: &mut dyn FnMut() -> Wish,
     ) -> io::Result<End> {
         self.tell(&Order::Launch(launch))?;
-        let (mut asked, mut killed) = (false, None::<Instant>);
+        let clock = SystemClock::new();
+        let (mut asked, mut killed) = (false, None::<Duration>);
         loop {
             let wait = match wish() {
                 Wish::GoOn(wait) => wait,
@@ -338,10 +339,12 @@ impl Shim {
                 Wish::EndNow => {
                     match killed {
                         None => self.tell(&Order::Kill)?,
-                        Some(at) if at.elapsed() >= ANSWERS => return Ok(End::ShimLost),
+                        Some(at) if clock.monotonic().saturating_sub(at) >= ANSWERS => {
+                            return Ok(End::ShimLost);
+                        }
                         Some(_) => {}
                     }
-                    killed.get_or_insert_with(Instant::now);
+                    killed.get_or_insert_with(|| clock.monotonic());
                     TICK
                 }
             };
