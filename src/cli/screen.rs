@@ -80,8 +80,7 @@ impl Screen {
 
     /// Writes a value as one line of JSON.
     pub(crate) fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
-        let text = serde_json::to_string(value).map_err(io::Error::other)?;
-        self.line(safe_json(&text))
+        self.line(json_line(value)?)
     }
 
     /// Lets the reader see all that was written.
@@ -152,6 +151,12 @@ impl Write for Screen {
     fn flush(&mut self) -> io::Result<()> {
         Screen::flush(self)
     }
+}
+
+/// A value as one line of JSON that is safe to show.
+pub(crate) fn json_line(value: &impl serde::Serialize) -> io::Result<String> {
+    let text = serde_json::to_string(value).map_err(io::Error::other)?;
+    Ok(safe_json(&text).into_owned())
 }
 
 /// Takes lines of JSON to the screen, each piece of which is whole text, as [`Screen::json`] does.

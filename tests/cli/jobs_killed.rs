@@ -6,19 +6,19 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::jobs::is_gone;
 use crate::support::{Place, Running, await_that};
 
-fn signal(pid: impl TryInto<i32>, signal: Signal) {
+pub fn signal(pid: impl TryInto<i32>, signal: Signal) {
     let pid = Pid::from_raw(pid.try_into().ok().unwrap()).unwrap();
     kill_process(pid, signal).unwrap();
 }
 
-fn read_pid(place: &Place, name: &str) -> i32 {
+pub fn read_pid(place: &Place, name: &str) -> i32 {
     await_that(name, || place.read(name).ends_with('\n'));
     place.read(name).trim().parse().unwrap()
 }
 
 /// A worker that runs this script, which has begun when it has written `pid`.
 #[track_caller]
-fn working(place: &Place, options: &[&str], worker: &[&str], script: &str) -> (TaskId, Running) {
+pub fn working(place: &Place, options: &[&str], worker: &[&str], script: &str) -> (TaskId, Running) {
     let id = place.add(options.iter().chain(&["--shell", script]));
     let running = place.start(place.command(["work"].iter().chain(worker)));
     read_pid(place, "pid");

@@ -8,6 +8,8 @@ mod care;
 mod jobs;
 #[cfg(unix)]
 mod jobs_killed;
+#[cfg(unix)]
+mod jobs_whole;
 #[cfg(feature = "report")]
 mod report;
 #[cfg(feature = "report")]

@@ -81,6 +81,10 @@ pub(super) struct Wishes {
     /// How long it has to end after SIGTERM, before SIGKILL [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub kill_after: Option<Duration>,
+    /// Take exit code 0 as success also after the job was asked to end: by its timeout, a cancel, or the end of the worker [default: what
+    /// ends by order is not done]
+    #[arg(long)]
+    pub late_success: bool,
 }
 
 fn variable() -> ValueParser {
@@ -106,6 +110,7 @@ impl Wishes {
             env: self.env.clone(),
             deny_exit: self.deny_exit.clone().unwrap_or_default(),
             kill_after_ms: self.kill_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            late_success: self.late_success,
         })
     }
 

@@ -3,12 +3,13 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use super::outlet::Voice;
 use super::run::Ended;
-use crate::cli::screen::{Tint, safe};
+use crate::cli::screen::{Tint, json_line, safe};
 use crate::cli::table::shorten;
 use crate::cli::words::{count, span};
 use crate::cli::{Session, Trouble};
-use crate::{Clock, ErrorKind, Queue, State, SystemClock, TaskRecord};
+use crate::{Clock, ErrorKind, Queue, State, SystemClock, TaskId, TaskRecord};
 
 /// How long lines are that go into a file.
 const UNSEEN_WIDTH: usize = 400;
@@ -71,36 +72,43 @@ impl Endings {
         !self.pending.is_empty()
     }
 
+    /// The tasks of those of which nothing is known yet.
+    pub(super) fn pending(&self) -> impl Iterator<Item = TaskId> {
+        self.pending.iter().map(|ended| ended.id)
+    }
+
     /// One more.
     pub(super) fn add(&mut self, ended: Ended) {
         self.pending.push(ended);
     }
 
     /// Says what has become of those that are settled.
-    pub(super) fn tell(&mut self, queue: &Queue, session: &mut Session) -> Result<(), Trouble> {
+    ///
+    /// # Errors
+    /// If the file cannot be read. What is not told yet stays pending.
+    pub(super) fn tell(&mut self, queue: &Queue, voice: &Voice, session: &Session) -> Result<(), Trouble> {
+        let mut trouble = Ok(());
         for ended in std::mem::take(&mut self.pending) {
-            let record = match queue.get(ended.id) {
-                Ok(record) => record,
-                Err(e) if e.kind() == ErrorKind::NotFound => {
-                    self.sum.gone += 1;
-                    continue;
+            match queue.get(ended.id) {
+                Err(e) if e.kind() == ErrorKind::NotFound => self.sum.gone += 1,
+                Err(e) => {
+                    trouble = Err(e.into());
+                    self.pending.push(ended);
                 }
-                Err(e) => return Err(e.into()),
-            };
-            if record.state == State::Running && record.generation == ended.generation {
-                self.pending.push(ended);
-                continue;
-            }
-            let fate = self.judge(&ended, &record);
-            if session.json {
-                session.screen.json(&record)?;
-                session.screen.flush()?;
-            } else if !self.quiet {
-                let line = self.line(&ended, &record, fate, session);
-                session.screen.remark(line);
+                Ok(record) if record.state == State::Running && record.generation == ended.generation => {
+                    self.pending.push(ended);
+                }
+                Ok(record) => {
+                    let fate = self.judge(&ended, &record);
+                    if session.json {
+                        voice.answer(json_line(&record)?);
+                    } else if !self.quiet {
+                        voice.remark(self.line(&ended, &record, fate, session));
+                    }
+                }
             }
         }
-        Ok(())
+        trouble
     }
 
     fn judge(&mut self, ended: &Ended, record: &TaskRecord) -> Fate {

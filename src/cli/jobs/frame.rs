@@ -2,16 +2,16 @@
 //!
 //! Both ends are the same program. Numbers are little-endian.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 /// What a worker tells its shim.
 #[derive(Debug, PartialEq)]
 pub(super) enum Order {
     /// Start this.
     Launch(Launch),
-    /// Ask the job's process group to end: SIGTERM.
+    /// Ask all processes of the job to end: SIGTERM.
     Terminate,
-    /// End it: SIGKILL.
+    /// End them: SIGKILL.
     Kill,
 }
 
@@ -39,9 +39,13 @@ pub(super) enum Report<'b> {
     Output(&'b [u8]),
     /// The job has said this on its standard error.
     Complaint(&'b [u8]),
-    /// It has ended with this exit code, and its group with it.
-    Exited(i32),
-    /// A signal has ended it, and its group with it.
+    /// It has ended with this exit code, and all its processes with it.
+    Exited {
+        code: i32,
+        /// An order to end had reached it before.
+        was_asked: bool,
+    },
+    /// A signal has ended it, and all its processes with it.
     Signaled(i32),
 }
 
@@ -69,14 +73,14 @@ const EXITED: u8 = 15;
 const SIGNALED: u8 = 16;
 
 impl Order {
-    pub(super) fn send(&self, to: &mut impl Write) -> io::Result<()> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut frame = Vec::new();
         match self {
             Order::Launch(launch) => put(&mut frame, LAUNCH, &launch.encode()),
             Order::Terminate => put(&mut frame, TERMINATE, &[]),
             Order::Kill => put(&mut frame, KILL, &[]),
         }
-        to.write_all(&frame)
+        frame
     }
 
     /// The next order that has come whole.
@@ -105,7 +109,10 @@ impl Report<'_> {
             }
             Report::Output(bytes) => put(frames, OUTPUT, bytes),
             Report::Complaint(bytes) => put(frames, COMPLAINT, bytes),
-            Report::Exited(code) => put(frames, EXITED, &code.to_le_bytes()),
+            Report::Exited { code, was_asked } => {
+                let [a, b, c, d] = code.to_le_bytes();
+                put(frames, EXITED, &[a, b, c, d, u8::from(*was_asked)]);
+            }
             Report::Signaled(signal) => put(frames, SIGNALED, &signal.to_le_bytes()),
         }
     }
@@ -120,7 +127,9 @@ impl Report<'_> {
             REFUSED => take_refusal(&mut bytes).map(Report::Refused),
             OUTPUT => Some(Report::Output(bytes)),
             COMPLAINT => Some(Report::Complaint(bytes)),
-            EXITED => number(bytes).map(Report::Exited),
+            EXITED => bytes.split_last().and_then(|(was_asked, code)| {
+                Some(Report::Exited { code: number(code)?, was_asked: *was_asked != 0 })
+            }),
             SIGNALED => number(bytes).map(Report::Signaled),
             _ => None,
         };
@@ -268,9 +277,7 @@ mod tests {
             dir: b"/tmp".to_vec(),
             env: vec![(b"K".to_vec(), b"V=\n".to_vec())],
         };
-        let mut bytes = Vec::new();
-        Order::Launch(launch).send(&mut bytes).unwrap();
-        Order::Terminate.send(&mut bytes).unwrap();
+        let bytes = [Order::Launch(launch).encode(), Order::Terminate.encode()].concat();
         for piece in [1, 3, 7, bytes.len()] {
             for mut inbox in fed(&bytes, piece) {
                 let Some(Order::Launch(launch)) = Order::take(&mut inbox).unwrap() else {
@@ -292,7 +299,8 @@ mod tests {
             Report::Started(7),
             Report::Output(b"\x00\xff"),
             Report::Complaint(b""),
-            Report::Exited(255),
+            Report::Exited { code: 255, was_asked: false },
+            Report::Exited { code: -1, was_asked: true },
             Report::Signaled(9),
             Report::Refused(refusal),
         ];

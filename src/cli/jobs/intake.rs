@@ -106,10 +106,11 @@ fn wish(wishes: &mut Wishes, key: &str, value: Value) -> Result<(), String> {
         "shell" => wishes.shell = value.as_bool().ok_or("it is not true or false")?,
         "deny_exit" => wishes.deny_exit = Some(string(value)?.parse()?),
         "kill_after" => wishes.kill_after = Some(duration(value)?),
+        "late_success" => wishes.late_success = value.as_bool().ok_or("it is not true or false")?,
         _ => {
             return Err(
                 "there is no such key; there are argv, command, queue, priority, delay, at, max_attempts, \
-                        backoff, timeout, unique, expires, tag, env, dir, shell, deny_exit and kill_after"
+                        backoff, timeout, unique, expires, tag, env, dir, shell, deny_exit, kill_after and late_success"
                     .to_owned(),
             );
         }

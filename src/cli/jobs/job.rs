@@ -30,6 +30,9 @@ pub(super) struct Job {
     /// Milliseconds between SIGTERM and SIGKILL; absent for [`KILL_AFTER`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_after_ms: Option<u64>,
+    /// Whether exit code 0 means success also after it was asked to end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late_success: bool,
 }
 
 /// The task name of jobs.
@@ -144,6 +147,7 @@ mod tests {
             env: Vec::new(),
             deny_exit: Codes::default(),
             kill_after_ms: None,
+            late_success: false,
         }
     }
 

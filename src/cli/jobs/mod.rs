@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! verbs      add (← intake)      work (→ ending)      follow
-//! worker     run → pool ══ frame, note ══ shim → launch
+//! worker     run → places, pool ══ frame, note ══ shim → launch; family
+//! output     outlet
 //! values     job      text      warnings
 //! ```
 //!
@@ -11,13 +12,15 @@
 
 mod add;
 mod ending;
+mod family;
 mod follow;
 mod frame;
 mod intake;
 mod job;
 mod launch;
 mod note;
-mod orphans;
+mod outlet;
+mod places;
 mod pool;
 mod run;
 mod shim;
@@ -39,12 +42,13 @@ pub(super) enum Verb {
     Add(Box<add::Add>),
     /// Run the jobs
     ///
-    /// A job that exits with 0 has succeeded. Any other code, a signal or a timeout is a failure, which is tried again after a wait. What a
-    /// job leaves running in its process group is killed when it ends, and so is the job itself if the worker dies. One worker runs the
+    /// A job that exits with 0 has succeeded. Any other code, a signal or a timeout is a failure, which is tried again after a wait. All
+    /// processes that a job has started are killed when it ends, and so is the job itself if the worker dies. One worker runs the
     /// jobs of a file; a second one waits and takes over.
     ///
     /// The first SIGINT (Ctrl-C) or SIGTERM lets running jobs go on for the grace, then ends them; the second ends them now, the third
-    /// kills them. They are handed back and lose no attempt.
+    /// kills them. They are handed back and lose no attempt. If the file cannot be written then, the worker ends all the same, with exit
+    /// code 4, and names the jobs that will run again.
     Work(work::Work),
     /// Show what a job writes, while it runs, until it is finished
     ///

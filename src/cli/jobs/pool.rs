@@ -4,22 +4,23 @@
 //! each shim, so the lock lasts until the worker **and** all its shims are gone, whatever ended them. A successor cannot start a job
 //! while one of its predecessor may still run.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::frame::{Inbox, Launch, Order, Refusal, Report};
 use super::shim::await_gone;
-use super::{note, orphans};
-use crate::Failure;
+use super::{family, note};
+use crate::{Clock, Failure, SystemClock};
 
 /// How often a worker that waits looks up.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -30,8 +31,12 @@ const READY: Duration = Duration::from_secs(30);
 /// How often it is tried to start a shim: a Ctrl-C can reach one that has just begun.
 const STARTS: usize = 3;
 
-/// How long the group of a lost shim's job may take to be gone.
-const GROUP_GOES: Duration = Duration::from_secs(2);
+/// How long a shim may take to tell of the end of a job that it was to kill, and to take the next piece of an order. One that takes longer
+/// hangs, and is lost.
+const ANSWERS: Duration = Duration::from_secs(10);
+
+/// How long a shim without a job, or one that was killed, may take to be gone. Nobody waits longer for it.
+const GOES: Duration = Duration::from_secs(2);
 
 /// Why there is no shim for a job.
 pub(super) enum NoShim {
@@ -47,8 +52,16 @@ pub(super) struct Pool {
     place: PathBuf,
     most: usize,
     state: Mutex<State>,
+    shims: Shims,
     /// Says something to the user.
     remark: Box<dyn Fn(String) + Send + Sync>,
+}
+
+/// The processes that are shims. Whoever starts one holds it, so that a child of the worker that is not in it is an orphan.
+type Shims = Arc<Mutex<HashSet<Pid>>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner) // nothing is half done where something may panic
 }
 
 #[derive(Default)]
@@ -65,11 +78,12 @@ impl Pool {
     pub(super) fn new(db: PathBuf, most: usize, remark: impl Fn(String) + Send + Sync + 'static) -> Pool {
         let mut place = db.clone().into_os_string();
         place.push("-jobs");
-        Pool { db, place: place.into(), most, state: Mutex::default(), remark: Box::new(remark) }
+        let (state, shims) = (Mutex::default(), Shims::default());
+        Pool { db, place: place.into(), most, state, shims, remark: Box::new(remark) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner) // nothing is half done where something may panic
+        lock(&self.state)
     }
 
     /// A shim that is idle, or a new one. Waits until no job of an earlier worker may run any more.
@@ -79,7 +93,7 @@ impl Pool {
     pub(super) fn take(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> Result<Shim, NoShim> {
         self.await_lock(still_wanted)?;
         while let Some(mut shim) = self.state().idle.pop() {
-            if shim.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            if family::has_ended(&mut shim.child).is_ok_and(|has_ended| !has_ended) {
                 return Ok(shim);
             }
         }
@@ -102,9 +116,29 @@ impl Pool {
         }
     }
 
+    /// A shim is gone, or hangs, or talks nonsense: ends it, and the job that it leaves behind. False if not all of it is gone.
+    pub(super) fn lose(&self, mut shim: Shim) -> bool {
+        shim.to = None;
+        let is_gone = shim.end_now(); // from here on it starts nothing
+        if let Some(group) = shim.group.or_else(|| note::read(&shim.notes, shim.slot, shim.launches))
+            && kill_process_group(group, Signal::KILL).is_ok()
+        {
+            await_gone(group, GOES);
+        }
+        let shims = lock(&self.shims);
+        family::end_strangers(|child| shims.contains(&child), GOES) && is_gone
+    }
+
+    /// Lets the system forget orphans of this process that have ended.
+    pub(super) fn reap(&self) {
+        let shims = lock(&self.shims);
+        family::reap(|child| shims.contains(&child));
+    }
+
     /// Lets all idle shims end, and gives up the lock.
     pub(super) fn close(&self) {
-        let State { lock, idle, .. } = std::mem::take(&mut *self.state());
+        let State { lock, mut idle, .. } = std::mem::take(&mut *self.state());
+        idle.iter_mut().for_each(|shim| shim.to = None);
         drop((idle, lock));
     }
 
@@ -180,16 +214,22 @@ impl Pool {
             (state.lock.as_ref().ok_or_else(|| io::Error::other("the lock was given up"))?.try_clone()?, slot)
         };
         let notes = lock.try_clone()?;
-        let mut child = Command::new(this_program()?)
-            .args(["shim", &slot.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(lock)
-            .spawn()?;
+        let mut command = Command::new(this_program()?);
+        command.args(["shim", &slot.to_string()]).stderr(lock);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = {
+            let mut shims = self::lock(&self.shims);
+            let child = command.spawn()?;
+            shims.insert(Pid::from_child(&child));
+            child
+        };
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("it has no pipes")); // they were asked for
         };
-        let mut shim = Shim { child, to: Some(to), from, inbox: Inbox::default(), notes, slot, launches: 0 };
+        rustix::io::ioctl_fionbio(&to, true)?; // one that hangs takes no orders
+        let (inbox, shims) = (Inbox::default(), self.shims.clone());
+        let mut shim =
+            Shim { child, to: Some(to), from, inbox, notes, slot, launches: 0, group: None, shims };
         let mut left = READY;
         loop {
             if let Err(unwanted) = still_wanted() {
@@ -226,6 +266,9 @@ pub(super) struct Shim {
     notes: File,
     slot: u64,
     launches: u64,
+    /// That of its job, if it has told.
+    group: Option<Pid>,
+    shims: Shims,
 }
 
 enum Heard {
@@ -237,10 +280,14 @@ enum Heard {
 /// How a job ended.
 #[derive(Debug, PartialEq)]
 pub(super) enum End {
-    Exited(i32),
+    Exited {
+        code: i32,
+        /// It was asked to end before.
+        was_asked: bool,
+    },
     Signaled(i32),
     Refused(Refusal),
-    /// The shim has ended; so has, then, the job.
+    /// The shim has ended, or hangs.
     ShimLost,
 }
 
@@ -258,7 +305,7 @@ pub(super) enum Wish {
 impl Shim {
     /// Runs one job to its end. `hear` gets what it says, `wish` is asked again and again what should become of it.
     ///
-    /// If the shim is lost, what it had started is killed.
+    /// A shim that is lost has to be given to [`Pool::lose`].
     pub(super) fn run(
         &mut self,
         mut launch: Launch,
@@ -267,23 +314,19 @@ impl Shim {
     ) -> End {
         self.launches += 1;
         launch.number = self.launches;
-        let mut group = None;
-        let end = self.converse(launch, &mut group, hear, wish).unwrap_or(End::ShimLost);
-        if end == End::ShimLost {
-            self.lose(group);
-        }
-        end
+        self.group = None;
+        self.converse(launch, hear, wish).unwrap_or(End::ShimLost)
     }
 
     fn converse(
         &mut self,
         launch: Launch,
-        group: &mut Option<Pid>,
         hear: &mut dyn FnMut(&Report<'_>),
         wish: &mut dyn FnMut() -> Wish,
     ) -> io::Result<End> {
         self.tell(&Order::Launch(launch))?;
-        let (mut asked, mut killed) = (false, false);
+        let clock = SystemClock::new();
+        let (mut asked, mut killed) = (false, None::<Duration>);
         loop {
             let wait = match wish() {
                 Wish::GoOn(wait) => wait,
@@ -294,9 +337,14 @@ impl Shim {
                     wait
                 }
                 Wish::EndNow => {
-                    if !std::mem::replace(&mut killed, true) {
-                        self.tell(&Order::Kill)?;
+                    match killed {
+                        None => self.tell(&Order::Kill)?,
+                        Some(at) if clock.monotonic().saturating_sub(at) >= ANSWERS => {
+                            return Ok(End::ShimLost);
+                        }
+                        Some(_) => {}
                     }
+                    killed.get_or_insert_with(|| clock.monotonic());
                     TICK
                 }
             };
@@ -307,8 +355,8 @@ impl Shim {
             }
             while let Some(report) = Report::take(&mut self.inbox)? {
                 match report {
-                    Report::Started(pid) => *group = Pid::from_raw(pid),
-                    Report::Exited(code) => return Ok(End::Exited(code)),
+                    Report::Started(pid) => self.group = Pid::from_raw(pid),
+                    Report::Exited { code, was_asked } => return Ok(End::Exited { code, was_asked }),
                     Report::Signaled(signal) => return Ok(End::Signaled(signal)),
                     Report::Refused(refusal) => return Ok(End::Refused(refusal)),
                     said => hear(&said),
@@ -317,15 +365,30 @@ impl Shim {
         }
     }
 
+    /// Sends an order. A shim that takes nothing of it for long hangs.
     fn tell(&mut self, order: &Order) -> io::Result<()> {
-        self.to.as_mut().map_or(Ok(()), |to| order.send(to))
+        let Some(to) = &mut self.to else { return Ok(()) };
+        let bytes = order.encode();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            match to.write(rest) {
+                Ok(taken) => rest = &rest[taken..],
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    let writable = poll(&mut [PollFd::new(&*to, PollFlags::OUT)], Some(&timespec(ANSWERS)));
+                    if writable == Ok(0) {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
     }
 
     /// Waits until something has come.
     fn hear(&mut self, patience: Duration) -> io::Result<Heard> {
-        let nanos = patience.subsec_nanos() as _; // of a type that is not the same everywhere
-        let wait = Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: nanos };
-        let readable = poll(&mut [PollFd::new(&self.from, PollFlags::IN)], Some(&wait));
+        let readable = poll(&mut [PollFd::new(&self.from, PollFlags::IN)], Some(&timespec(patience)));
         match readable {
             Ok(0) | Err(rustix::io::Errno::INTR) => Ok(Heard::Nothing),
             Ok(_) => {
@@ -335,19 +398,15 @@ impl Shim {
         }
     }
 
-    /// The shim is gone, or talks nonsense: ends it, and the job that it leaves behind.
-    fn lose(&mut self, group: Option<Pid>) {
+    /// Kills it; false if it hangs in the system all the same.
+    fn end_now(&mut self) -> bool {
         let _ = self.child.kill();
-        let shim = Pid::from_child(&self.child);
-        let ended = || waitid(WaitId::Pid(shim), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
-        let _ = rustix::io::retry_on_intr(ended); // from here on it starts nothing
-        if let Some(group) = group.or_else(|| note::read(&self.notes, self.slot, self.launches))
-            && kill_process_group(group, Signal::KILL).is_ok()
-        {
-            await_gone(group, GROUP_GOES);
-        }
-        orphans::kill(shim, GROUP_GOES);
-        let _ = self.child.wait();
+        self.goes()
+    }
+
+    /// Whether it ends before long.
+    fn goes(&mut self) -> bool {
+        family::await_that(GOES, || family::has_ended(&mut self.child).unwrap_or(true))
     }
 }
 
@@ -355,6 +414,14 @@ impl Shim {
 impl Drop for Shim {
     fn drop(&mut self) {
         self.to = None;
-        let _ = self.child.wait();
+        if self.goes() || self.end_now() {
+            let _ = self.child.wait();
+        }
+        lock(&self.shims).remove(&Pid::from_child(&self.child)); // one that hangs is reaped with the orphans
     }
+}
+
+fn timespec(time: Duration) -> Timespec {
+    let nanos = time.subsec_nanos() as _; // of a type that is not the same everywhere
+    Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: nanos }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -11,6 +11,8 @@ use signal_hook::low_level::signal_name;
 use super::frame::{Launch, Refusal, Report};
 use super::job::{Job, Ran};
 use super::launch::SHORTAGE;
+use super::outlet::Voice;
+use super::places::{Place, Places};
 use super::pool::{End, NoShim, Pool, TICK, Wish};
 use super::text::{Decoder, LastLine};
 use super::work::News;
@@ -26,6 +28,8 @@ const LASTS: Duration = Duration::from_secs(5);
 /// Runs jobs on the worker threads.
 pub(super) struct Runner {
     pool: Pool,
+    places: Places,
+    voice: Arc<Voice>,
     db: PathBuf,
     news: Sender<News>,
     clock: SystemClock,
@@ -53,12 +57,19 @@ pub(super) struct Ended {
 }
 
 impl Runner {
-    pub(super) fn new(db: &Path, workers: usize, quiet: bool, news: Sender<News>) -> Runner {
-        let to_say = news.clone();
-        let remark = move |text| drop(to_say.send(News::Remark(text))); // nobody hears it once the verb has ended
-        let pool = Pool::new(db.to_owned(), workers, remark);
+    pub(super) fn new(
+        db: &Path,
+        workers: usize,
+        quiet: bool,
+        news: Sender<News>,
+        voice: Arc<Voice>,
+    ) -> Runner {
+        let to_say = voice.clone();
+        let pool = Pool::new(db.to_owned(), workers, move |text| to_say.remark(text));
         Runner {
             pool,
+            places: Places::new(workers),
+            voice,
             db: db.to_owned(),
             news,
             clock: SystemClock::new(),
@@ -110,6 +121,11 @@ impl Runner {
         }
     }
 
+    /// Reaps what this process has adopted.
+    pub(super) fn reap(&self) {
+        self.pool.reap();
+    }
+
     /// The handler of jobs.
     pub(super) fn handle(&self, job: &Job, cx: &Context) -> Result<Ran, Failure> {
         let running = Counted::new(&self.running);
@@ -134,6 +150,7 @@ impl Runner {
 
     /// What keeps every job from being started costs this one no attempt: it waits here until that is over.
     fn attempt(&self, job: &Job, cx: &Context, began: Duration) -> Result<Ran, Failure> {
+        let _place = self.await_place(cx)?;
         let mut pause = FIRST_PAUSE;
         loop {
             match self.try_attempt(job, cx, began) {
@@ -145,21 +162,39 @@ impl Runner {
         }
     }
 
+    /// Waits until fewer jobs run than there are workers, and until what they have to say is read.
+    fn await_place(&self, cx: &Context) -> Result<Place<'_>, Failure> {
+        let _waiting = Counted::new(&self.waiting);
+        loop {
+            self.check_wait(cx)?;
+            if self.voice.is_full() {
+                std::thread::sleep(TICK / 4);
+            } else if let Some(place) = self.places.take(TICK / 4) {
+                return Ok(place);
+            }
+        }
+    }
+
     fn await_room(&self, why: String, pause: Duration, cx: &Context) -> Result<(), Failure> {
         let _waiting = Counted::new(&self.waiting);
         self.meet(why);
         let until = self.clock.monotonic().saturating_add(pause);
         while self.clock.monotonic() < until {
-            if self.gives_up.load(Ordering::Acquire) {
-                return Err(Failure::snooze(Duration::ZERO)); // the next worker finds it due
-            }
-            if cx.deadline().is_some_and(|left| left.is_zero()) {
-                return Err(Failure::snooze(LONGEST_PAUSE)); // it has not begun, so it has not taken too long either
-            }
-            cx.ensure_active()?;
+            self.check_wait(cx)?;
             std::thread::sleep(TICK.min(pause) / 4);
         }
         Ok(())
+    }
+
+    /// Whether a job that waits for its start may go on waiting.
+    fn check_wait(&self, cx: &Context) -> Result<(), Failure> {
+        if self.gives_up.load(Ordering::Acquire) {
+            return Err(Failure::snooze(Duration::ZERO)); // the next worker finds it due
+        }
+        if cx.deadline().is_some_and(|left| left.is_zero()) {
+            return Err(Failure::snooze(LONGEST_PAUSE)); // it has not begun, so it has not taken too long either
+        }
+        cx.ensure_active()
     }
 
     /// No job could be started. It is said once: beside jobs that run, it may come and go.
@@ -167,7 +202,7 @@ impl Runner {
         let mut met = self.met();
         if met.why != why {
             let text = format!("a job cannot be started, which costs it no attempt; trying again: {why}");
-            let _ = self.news.send(News::Remark(text));
+            self.voice.remark(text);
             met.why = why;
         }
         met.since.get_or_insert_with(|| self.clock.monotonic());
@@ -197,6 +232,11 @@ impl Runner {
         let end = shim.run(self.launch(job, cx), &mut |report| said.hear(report), &mut wish);
         if end != End::ShimLost {
             self.pool.give_back(shim);
+        } else if !self.pool.lose(shim) {
+            self.voice.remark(format_args!(
+                "job {} could not be ended; some of its processes may still run",
+                cx.id()
+            ));
         }
         let last = said.finish();
         let took = self.clock.monotonic().saturating_sub(began);
@@ -206,6 +246,7 @@ impl Runner {
             }
             (end, stop) => {
                 self.met().since = None;
+                let stop = stop.filter(|_| !has_succeeded(&end, job));
                 let done = stop.map_or_else(|| judge(end, job, took, last.as_deref()), |(why, _)| Err(why));
                 Tried::Done(done)
             }
@@ -248,15 +289,20 @@ struct Hindrance {
     since: Option<Duration>,
 }
 
+/// Whether a job is done, whatever was wanted of it meanwhile.
+fn has_succeeded(end: &End, job: &Job) -> bool {
+    matches!(end, End::Exited { code: 0, was_asked } if !was_asked || job.late_success)
+}
+
 /// What the end of a process means for its task.
 fn judge(end: End, job: &Job, took: Duration, last: Option<&str>) -> Result<Ran, Failure> {
     let said = last.map_or_else(String::new, |line| format!(": {line}"));
     match end {
-        End::Exited(0) => {
+        End::Exited { code: 0, .. } => {
             let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             Ok(Ran { exit_code: 0, duration_ms })
         }
-        End::Exited(code) => {
+        End::Exited { code, .. } => {
             let message = format!("exit code {code}{said}");
             let failure = Failure::named(format!("ExitCode.{code}"), message);
             Err(if job.deny_exit.contains(code) { failure.never_retry() } else { failure })
@@ -271,7 +317,7 @@ fn judge(end: End, job: &Job, took: Duration, last: Option<&str>) -> Result<Ran,
             Err(if may_pass { failure } else { failure.never_retry() })
         }
         End::ShimLost => {
-            let message = "the process that looked after the job was killed, so the job was killed, too";
+            let message = "the process that looked after the job was killed or did not answer, so the job was killed, too";
             Err(Failure::named("ShimLost", format!("{message}{said}")))
         }
     }

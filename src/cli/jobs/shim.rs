@@ -4,6 +4,8 @@
 //! lives as long as its standard input is open: when the worker is gone, however it went, the shim kills the job that runs, waits
 //! until it is gone, and ends. Its standard error is the locked file of [`super::pool`]; the lock goes when the last shim has gone.
 //!
+//! What a job starts stays beneath the shim ([`super::family`]), and one job runs at a time: all that is beneath is this job.
+//!
 //! It has one thread, no file and no queue. It leads a session of its own, so that keys pressed at the terminal reach neither it nor a
 //! job, and a job that asks for a password fails instead of waiting for ever.
 
@@ -18,31 +20,28 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, setsid, test_kill_process_group, waitid,
-};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group, setsid, test_kill_process_group};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::frame::{Inbox, Order, PIECE, Report, read_some};
 use super::launch::{Launched, launch};
-use super::note;
+use super::{family, note};
 
-/// What is still read of a job that has ended: a process that has left its group could write for ever.
+/// What is still read of a job that has ended: a process that could not be killed could write for ever.
 const LAST_WORDS: usize = 1 << 20;
 
 /// Many jobs end so soon that it is enough to read then what they said: their two pipes wake nobody before.
 const YOUTH: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
-/// How long a killed group may take to be gone before its end is reported all the same: where nobody reaps orphans, their
-/// group never goes.
-const GROUP_GOES: Duration = Duration::from_millis(250);
-
-/// The same when the worker is dead, and its successor waits.
-const GROUP_GOES_FOR_GOOD: Duration = Duration::from_secs(5);
+/// How long killed processes may take to be gone before the end of their job is reported all the same: where one hangs in the system, it
+/// does not go.
+const ALL_GO: Duration = Duration::from_secs(5);
 
 /// Serves one worker until it is gone.
 pub(super) fn serve(slot: u64) -> io::Result<()> {
     let _ = setsid(); // it fails only for a group's leader, which is out of the terminal's reach, too
+    family::adopt_orphans();
     for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
         // Whoever stops a whole group or service means the worker, which decides what becomes of the job.
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
@@ -85,11 +84,14 @@ struct Shim {
     piece: Vec<u8>,
 }
 
+/// A job. The first of its processes leads its process group.
 struct Running {
     child: Child,
     group: Pid,
     /// It has just begun, and nobody listens to it yet.
     is_young: bool,
+    /// It was asked to end.
+    is_asked: bool,
     out: Option<PipeReader>,
     err: Option<PipeReader>,
 }
@@ -143,7 +145,7 @@ impl Shim {
         fds.extend([out, err].into_iter().flatten().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         let is_over = match poll(&mut fds, is_young.then_some(&YOUTH)) {
             Ok(woken) => woken == 0,
-            Err(rustix::io::Errno::INTR) => false,
+            Err(Errno::INTR) => false,
             Err(e) => return Err(e.into()),
         };
         let mut woken = fds.iter().map(|fd| !fd.revents().is_empty());
@@ -172,8 +174,10 @@ impl Shim {
             Order::Terminate => Signal::TERM,
             Order::Kill => Signal::KILL,
         };
-        if let Some(job) = &self.job {
-            let _ = kill_process_group(job.group, signal); // what has ended needs no signal
+        self.look_after_child()?; // what has ended was not asked to
+        if let Some(job) = &mut self.job {
+            job.is_asked = true;
+            job.send(signal);
         }
         Ok(())
     }
@@ -181,7 +185,8 @@ impl Shim {
     fn began(&mut self, Launched { child, out, err }: Launched, number: u64) -> io::Result<()> {
         let group = Pid::from_child(&child);
         // First, so that it is ended on errors.
-        let job = self.job.insert(Running { child, group, is_young: true, out: None, err: None });
+        let job =
+            self.job.insert(Running { child, group, is_young: true, is_asked: false, out: None, err: None });
         if note::write(&self.notes, self.slot, number, group).is_err() {
             Report::Started(group.as_raw_nonzero().get()).put(&mut self.reports);
         }
@@ -206,20 +211,23 @@ impl Shim {
     /// Reports the end of the job, if it has ended.
     fn look_after_child(&mut self) -> io::Result<()> {
         while read_some(&mut self.children, &mut [0; 64]).is_ok_and(|n| n == 64) {}
-        let Some(job) = &mut self.job else { return Ok(()) };
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        if waitid(WaitId::Pid(job.group), look)?.is_none() {
+        let Some(job) = &mut self.job else {
+            family::reap(|_| false);
+            return Ok(());
+        };
+        if !family::has_ended(&mut job.child)? {
+            family::reap(|child| child == job.group);
             return Ok(());
         }
-        let status = job.end(GROUP_GOES)?;
+        let status = job.end()?;
         for (pipe, is_err) in [(&mut job.out, false), (&mut job.err, true)] {
             let mut left = LAST_WORDS / PIECE;
             while left > 0 && pass_on(pipe, &mut self.piece, &mut self.reports, is_err)? {
                 left -= 1;
             }
         }
-        let end =
-            status.signal().map_or_else(|| Report::Exited(status.code().unwrap_or(-1)), Report::Signaled);
+        let exited = || Report::Exited { code: status.code().unwrap_or(-1), was_asked: job.is_asked };
+        let end = status.signal().map_or_else(exited, Report::Signaled);
         end.put(&mut self.reports);
         self.job = None;
         Ok(())
@@ -228,31 +236,34 @@ impl Shim {
     /// The worker is gone: nothing of its job may stay.
     fn end_with_the_worker(&mut self) {
         if let Some(job) = &mut self.job {
-            let _ = job.end(GROUP_GOES_FOR_GOOD);
+            job.send(Signal::KILL);
+            let _ = job.end();
         }
     }
 }
 
 impl Running {
-    /// Kills what is left of the group, takes the leader's status, waits for the others to be gone.
+    /// Sends a signal to all its processes.
+    fn send(&self, signal: Signal) {
+        let _ = kill_process_group(self.group, signal); // what has ended needs no signal
+        family::signal_others(self.group, signal);
+    }
+
+    /// Takes the status of its first process, kills the others, waits for them to be gone.
     ///
-    /// The leader is not reaped before, so that the group's number means this group and no other.
-    fn end(&mut self, patience: Duration) -> io::Result<ExitStatus> {
+    /// The first one is not reaped before its group is killed, so that the group's number means this group and no other.
+    fn end(&mut self) -> io::Result<ExitStatus> {
         let _ = kill_process_group(self.group, Signal::KILL);
         let status = self.child.wait()?;
-        await_gone(self.group, patience);
+        family::end_all(ALL_GO);
+        await_gone(self.group, ALL_GO);
         Ok(status)
     }
 }
 
 /// Waits until a killed group has no process left; not longer than this.
 pub(super) fn await_gone(group: Pid, patience: Duration) {
-    let (mut waited, mut pause) = (Duration::ZERO, Duration::from_millis(1));
-    while test_kill_process_group(group).is_ok() && waited < patience {
-        std::thread::sleep(pause);
-        waited += pause;
-        pause = (pause * 2).min(Duration::from_millis(20));
-    }
+    family::await_that(patience, || test_kill_process_group(group).is_err());
 }
 
 /// Reads once; true if there was something.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -11,11 +12,15 @@ use signal_hook::iterator::{Handle, Signals};
 
 use super::ending::Endings;
 use super::job::Job;
+use super::outlet::Voice;
 use super::run::{Ended, Runner};
-use super::warnings;
+use super::{family, warnings};
+use crate::cli::screen::safe;
 use crate::cli::words::{count, span};
 use crate::cli::{Done, Exit, Session, Trouble};
-use crate::{Builder, Clock, Context, Counts, ErrorKind, Queue, QueueCounts, ShutdownReport, SystemClock};
+use crate::{
+    Builder, Clock, Context, Counts, ErrorKind, Queue, QueueCounts, ShutdownReport, SystemClock, TaskId,
+};
 
 /// How often a worker looks for what other processes have added, and whether it may take over. A look is one small read.
 const LOOK_ABROAD: Duration = Duration::from_millis(200);
@@ -25,6 +30,12 @@ const SOON: Duration = Duration::from_millis(2);
 
 /// How soon to look whether the last job is done, while they are short. Looking after each one would take its share of their time.
 const DRAINING: Duration = Duration::from_millis(4);
+
+/// How long the end of a job may take to be written when the queue has ended: it may wait for a lock of another process.
+const LAST_WRITE: Duration = Duration::from_secs(12);
+
+/// How many tasks are named in a message.
+const MOST_NAMED: usize = 20;
 
 /// How to run the jobs.
 #[derive(Debug, clap::Args)]
@@ -52,34 +63,53 @@ pub(in crate::cli) struct Work {
 /// What the worker is told by its threads.
 pub(super) enum News {
     Ended(Ended),
-    Remark(String),
     Signal(i32),
     Stopped(Result<ShutdownReport, crate::Error>),
 }
 
 impl Work {
     pub(super) fn run(self, session: &mut Session) -> Done {
+        let voice = Arc::new(Voice::new()?);
+        let is_signalled = Arc::new(AtomicBool::new(false));
+        let done = self.run_with(session, &voice, &is_signalled);
+        let exit = done.unwrap_or_else(|trouble| {
+            voice.remark(format_args!("perdura: {}", safe(&trouble.message)));
+            trouble.exit
+        });
+        voice.finish(|| is_signalled.load(Ordering::Acquire));
+        Ok(exit)
+    }
+
+    fn run_with(&self, session: &Session, voice: &Arc<Voice>, is_signalled: &Arc<AtomicBool>) -> Done {
         let (to_tell, news) = unbounded(); // bounded by the jobs that end: each is told before long
-        warnings::show();
+        warnings::show(voice);
+        family::adopt_orphans();
         let signals = Signals::new(ending_signals())?; // from here on, a signal hands back what runs
-        let mut worker = self.start(session, to_tell.clone(), news)?;
-        let listener = listen(signals, &worker.queue, &worker.runner, to_tell.clone())?;
+        let mut worker = self.start(session, to_tell.clone(), news, voice)?;
+        let listener = listen(signals, &worker.queue, &worker.runner, to_tell.clone(), is_signalled.clone())?;
         if !self.quiet && !session.json {
             let file = worker.queue.path().display();
-            session
-                .screen
-                .remark(format_args!("{} for the jobs of {file}", count(worker.workers as u64, "worker")));
+            voice.remark(format_args!("{} for the jobs of {file}", count(worker.workers as u64, "worker")));
         }
-        let end = worker.work(&self, session);
-        let end = match end {
-            Ok(End::Signal(signal)) => worker.stop(&self, signal, to_tell, session),
-            Ok(End::Drained) => worker.finish(&self, session),
+        let end = worker.work(self, session);
+        let signal = if let Ok(End::Signal(signal)) = end { Some(signal) } else { None };
+        let done = match end {
+            Ok(End::Drained) => worker.finish(self),
+            Ok(End::Signal(SIGHUP)) => Ok(Exit::HungUp),
+            Ok(End::Signal(SIGINT)) => Ok(Exit::Interrupted),
+            Ok(End::Signal(_)) => Ok(Exit::Terminated),
+            Ok(End::NobodyReads) => Ok(Exit::Done),
             Err(trouble) => Err(trouble),
         };
-        let stopped = worker.queue.shutdown(self.grace);
+        let stopped = worker.stop(self, signal, to_tell, session);
         listener.end();
         worker.runner.rest();
-        end.and_then(|exit| Ok(stopped.map(|_| exit)?))
+        match (stopped, done) {
+            (Err(lost), Err(trouble)) => {
+                Err(Trouble::new(lost.exit, format!("{}; {}", trouble.message, lost.message)))
+            }
+            (stopped, done) => stopped.and(done),
+        }
     }
 
     fn start(
@@ -87,16 +117,30 @@ impl Work {
         session: &Session,
         to_tell: Sender<News>,
         news: Receiver<News>,
+        voice: &Arc<Voice>,
     ) -> Result<Worker, Trouble> {
         let workers = self.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         // As it is before this worker takes over: what it then finds lost ends with this run.
         let looker = session.open(Session::builder())?;
         let (db, lost_before) = (looker.path().to_owned(), self.mine(&looker.counts()?).lost);
-        let runner = Arc::new(Runner::new(&db, workers, self.quiet && !session.json, to_tell));
+        let quiet = self.quiet && !session.json;
+        let runner = Arc::new(Runner::new(&db, workers, quiet, to_tell, voice.clone()));
         let queue = session.open(self.set_up(Session::builder(), workers, runner.clone()))?;
         drop(looker); // not before: the last one that closes a file has to tidy it up
         let (endings, clock) = (Endings::new(self.quiet), SystemClock::new());
-        Ok(Worker { queue, runner, news, endings, clock, workers, seen_succeeding: 0, lost_before })
+        let (voice, seen_succeeding, reaped) = (voice.clone(), 0, Duration::ZERO);
+        Ok(Worker {
+            queue,
+            runner,
+            news,
+            voice,
+            endings,
+            clock,
+            workers,
+            seen_succeeding,
+            lost_before,
+            reaped,
+        })
     }
 
     fn set_up(&self, builder: Builder, workers: usize, runner: Arc<Runner>) -> Builder {
@@ -116,6 +160,8 @@ impl Work {
 enum End {
     Drained,
     Signal(i32),
+    /// The reader of its standard output has left.
+    NobodyReads,
 }
 
 /// Whether a worker runs the tasks of the file.
@@ -132,6 +178,7 @@ struct Worker {
     queue: Queue,
     runner: Arc<Runner>,
     news: Receiver<News>,
+    voice: Arc<Voice>,
     endings: Endings,
     clock: SystemClock,
     workers: usize,
@@ -139,12 +186,14 @@ struct Worker {
     seen_succeeding: u64,
     /// Tasks that were `LOST` before this worker came.
     lost_before: u64,
+    /// When it last reaped what it has adopted, on the monotonic clock.
+    reaped: Duration,
 }
 
 impl Worker {
     /// Until there is nothing more to do, or a signal comes.
-    fn work(&mut self, wishes: &Work, session: &mut Session) -> Result<End, Trouble> {
-        let (mut last, mut pause) = (None, DRAINING);
+    fn work(&mut self, wishes: &Work, session: &Session) -> Result<End, Trouble> {
+        let (mut last, mut pause, mut settling) = (None, DRAINING, SOON);
         loop {
             let obstacle = self.queue.obstacle();
             let owner = self.queue.executes();
@@ -152,9 +201,9 @@ impl Worker {
                 if wishes.drain && why.kind() == ErrorKind::OwnerFile {
                     return Err(why.into()); // somebody has to mend it first
                 }
-                self.tell_standing(Standing::Hindered(why.to_string()), &mut last, session);
+                self.tell_standing(Standing::Hindered(why.to_string()), &mut last);
             } else {
-                self.tell_standing(if owner { Standing::Owner } else { Standing::Next }, &mut last, session);
+                self.tell_standing(if owner { Standing::Owner } else { Standing::Next }, &mut last);
             }
             if wishes.drain
                 && let Some(why) = self.runner.hindrance()
@@ -165,9 +214,16 @@ impl Worker {
             if !owner {
                 self.runner.rest(); // whoever owns the file now must not wait for shims of ours
             }
-            self.endings.tell(&self.queue, session)?;
+            self.reap();
+            self.endings.tell(&self.queue, &self.voice, session)?;
+            match self.voice.failure() {
+                Some(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(End::NobodyReads),
+                Some(e) => return Err(e.into()),
+                None => {}
+            }
+            settling = if self.endings.are_pending() { (settling * 2).min(LOOK_ABROAD) } else { SOON / 2 };
             let wait = if self.endings.are_pending() {
-                SOON
+                settling
             } else if wishes.drain && self.runner.running() == 0 {
                 // Of what is settled the news have been sent.
                 if self.queue.is_drained()? && self.news.is_empty() {
@@ -181,9 +237,18 @@ impl Worker {
                 pause = (pause * 2).min(LOOK_ABROAD);
                 pause
             };
-            if let Some(signal) = self.listen(wait, session) {
+            if let Some(signal) = self.listen(wait) {
                 return Ok(End::Signal(signal));
             }
+        }
+    }
+
+    /// Now and then.
+    fn reap(&mut self) {
+        let now = self.clock.monotonic();
+        if now.saturating_sub(self.reaped) >= LOOK_ABROAD {
+            self.reaped = now;
+            self.runner.reap();
         }
     }
 
@@ -193,7 +258,7 @@ impl Worker {
         succeeded > std::mem::replace(&mut self.seen_succeeding, succeeded)
     }
 
-    fn tell_standing(&self, now: Standing, last: &mut Option<Standing>, session: &mut Session) {
+    fn tell_standing(&self, now: Standing, last: &mut Option<Standing>) {
         if last.as_ref() == Some(&now) {
             return;
         }
@@ -201,26 +266,26 @@ impl Worker {
         match (&now, last.as_ref()) {
             (Standing::Owner, None) => {}
             (Standing::Owner, Some(Standing::Hindered(_))) => {
-                session.screen.remark(format_args!("running the tasks of {file}"))
+                self.voice.remark(format_args!("running the tasks of {file}"))
             }
-            (Standing::Owner, Some(_)) => session
-                .screen
-                .remark(format_args!("the other process has ended; running the tasks of {file}")),
+            (Standing::Owner, Some(_)) => {
+                self.voice.remark(format_args!("the other process has ended; running the tasks of {file}"))
+            }
             (Standing::Next, Some(Standing::Owner)) => {
-                session.screen.remark(format_args!("another process has taken over the tasks of {file}"))
+                self.voice.remark(format_args!("another process has taken over the tasks of {file}"))
             }
-            (Standing::Next, _) => session.screen.remark(format_args!(
+            (Standing::Next, _) => self.voice.remark(format_args!(
                 "another process runs the tasks of {file}; waiting until it ends, then taking over"
             )),
-            (Standing::Hindered(why), _) => session
-                .screen
+            (Standing::Hindered(why), _) => self
+                .voice
                 .remark(format_args!("the tasks of {file} cannot be run, trying again each second: {why}")),
         }
         *last = Some(now);
     }
 
     /// Waits for news, and takes what there is. A signal comes first.
-    fn listen(&mut self, wait: Duration, session: &mut Session) -> Option<i32> {
+    fn listen(&mut self, wait: Duration) -> Option<i32> {
         let first = match self.news.recv_timeout(wait) {
             Ok(first) => first,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
@@ -229,64 +294,103 @@ impl Worker {
         for news in std::iter::once(first).chain(self.news.try_iter()) {
             match news {
                 News::Ended(ended) => self.endings.add(ended),
-                News::Remark(text) => session.screen.remark(text),
                 News::Signal(number) => signal = signal.or(Some(number)),
-                News::Stopped(_) => {} // only after a signal
+                News::Stopped(_) => {} // not before the queue is stopped
             }
         }
         signal
     }
 
-    /// Stops claiming, lets jobs go on for the grace, hands the rest back.
-    fn stop(&mut self, wishes: &Work, signal: i32, to_tell: Sender<News>, session: &mut Session) -> Done {
+    /// Stops claiming, lets jobs go on for the grace, hands the rest back. What cannot be written is given up: it ends whatever becomes of
+    /// the file.
+    ///
+    /// # Errors
+    /// Which jobs have ended, and nobody knows of it.
+    fn stop(
+        &mut self,
+        wishes: &Work,
+        signal: Option<i32>,
+        to_tell: Sender<News>,
+        session: &Session,
+    ) -> Result<(), Trouble> {
         self.runner.give_up();
+        if signal.is_some() {
+            self.tell_stop(wishes);
+        }
+        let (queue, grace) = (self.queue.clone(), wishes.grace);
+        let stopper = thread::Builder::new().name("perdura-stop".to_owned());
+        let stopper = stopper.spawn(move || drop(to_tell.send(News::Stopped(queue.shutdown(grace)))))?;
+        let mut signals = usize::from(signal.is_some());
+        let (mut stopped, mut idle_since) = (None, None);
+        loop {
+            let has_ended = stopped.is_some() && self.runner.running() == 0;
+            let is_decided = has_ended && self.is_decided(&mut idle_since);
+            self.reap();
+            let told = self.endings.tell(&self.queue, &self.voice, session);
+            if is_decided || (has_ended && !self.endings.are_pending()) {
+                break;
+            }
+            let is_soon = self.endings.are_pending() && told.is_ok() && !has_ended;
+            match self.news.recv_timeout(if is_soon { SOON } else { LOOK_ABROAD / 4 }) {
+                Ok(News::Ended(ended)) => self.endings.add(ended),
+                Ok(News::Signal(_)) => {
+                    signals += 1;
+                    match signals {
+                        1 => self.tell_stop(wishes),
+                        2 => self.voice.remark("ending what runs"),
+                        _ => self.voice.remark("killing what runs"),
+                    }
+                }
+                Ok(News::Stopped(report)) => stopped = Some(report),
+                Err(_) => {}
+            }
+        }
+        let _ = stopper.join(); // it has said its last word
+        if signal.is_some() {
+            self.close();
+        }
+        let report = stopped.transpose()?.unwrap_or_default();
+        let mut lost: Vec<TaskId> = report.not_recorded.into_iter().chain(self.endings.pending()).collect();
+        lost.sort_unstable();
+        lost.dedup();
+        if lost.is_empty() { Ok(()) } else { Err(self.unrecorded(&lost)) }
+    }
+
+    fn tell_stop(&self, wishes: &Work) {
         match self.runner.running() {
-            0 => session.screen.remark("stopping"),
-            n => session.screen.remark(format_args!(
+            0 => self.voice.remark("stopping"),
+            n => self.voice.remark(format_args!(
                 "stopping: {} may go on for {}, then what still runs is ended and handed back; a second signal does so now",
                 count(n as u64, "job"),
                 span(wishes.grace)
             )),
         }
-        let (queue, grace) = (self.queue.clone(), wishes.grace);
-        let stopper = thread::Builder::new().name("perdura-stop".to_owned());
-        let stopper = stopper.spawn(move || drop(to_tell.send(News::Stopped(queue.shutdown(grace)))))?;
-        let (mut stopped, mut signals) = (false, 1);
-        let mut trouble = None; // told at the end: jobs are handed back although nobody reads what is said
-        while !stopped || self.runner.running() > 0 || self.endings.are_pending() {
-            trouble = trouble.or(self.endings.tell(&self.queue, session).err());
-            let wait = if self.endings.are_pending() { SOON } else { LOOK_ABROAD };
-            match self.news.recv_timeout(wait) {
-                Ok(News::Ended(ended)) => self.endings.add(ended),
-                Ok(News::Remark(text)) => session.screen.remark(text),
-                Ok(News::Signal(_)) => {
-                    signals += 1;
-                    session.screen.remark(if signals == 2 {
-                        "ending what runs"
-                    } else {
-                        "killing what runs"
-                    });
-                }
-                Ok(News::Stopped(report)) => {
-                    stopped = true;
-                    trouble = trouble.or(report.err().map(Trouble::from));
-                }
-                Err(_) => {}
-            }
-        }
-        let _ = stopper.join(); // it has said its last word
-        self.close(session);
-        match (signal, trouble) {
-            (SIGHUP, _) => Ok(Exit::HungUp), // what is written to its terminal fails
-            (_, Some(trouble)) => Err(trouble),
-            (SIGINT, None) => Ok(Exit::Interrupted),
-            _ => Ok(Exit::Terminated),
-        }
+    }
+
+    /// Whether nothing more is written of jobs that have ended: the ownership goes with the last of them.
+    fn is_decided(&self, idle_since: &mut Option<Duration>) -> bool {
+        let now = self.clock.monotonic();
+        !self.queue.executes() || now.saturating_sub(*idle_since.get_or_insert(now)) >= LAST_WRITE
+    }
+
+    fn unrecorded(&self, lost: &[TaskId]) -> Trouble {
+        let named: Vec<_> = lost.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+        let more = match lost.len().saturating_sub(MOST_NAMED) {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        let message = format!(
+            "{} ended, but the file {} could not be written, so nothing is known of it: the next worker counts it as LOST, and runs it again if attempts are left: {}{more}",
+            count(lost.len() as u64, "job"),
+            self.queue.path().display(),
+            named.join(", "),
+        );
+        Trouble::new(Exit::File, message)
     }
 
     /// Nothing is left that may start.
-    fn finish(&mut self, wishes: &Work, session: &mut Session) -> Done {
-        self.close(session);
+    fn finish(&mut self, wishes: &Work) -> Done {
+        self.close();
         let counts = self.queue.counts()?;
         let mine = wishes.mine(&counts);
         if mine.waiting > 0 {
@@ -294,12 +398,10 @@ impl Worker {
             let when = due.map_or_else(String::new, |due| {
                 format!("; the next falls due {} ({due})", crate::cli::words::distance(due, self.clock.now()))
             });
-            session
-                .screen
-                .remark(format_args!("{} for a later time or a retry{when}", waiting(mine.waiting)));
+            self.voice.remark(format_args!("{} for a later time or a retry{when}", waiting(mine.waiting)));
         }
         if mine.unknown_name > 0 {
-            session.screen.remark(format_args!(
+            self.voice.remark(format_args!(
                 "{} for a program that handles them; they are no jobs",
                 waiting(mine.unknown_name)
             ));
@@ -308,23 +410,22 @@ impl Worker {
             counts.queues.iter().filter(|(_, queue)| queue.paused && queue.ready + queue.held > 0)
         {
             let name = crate::cli::screen::safe(name);
-            session.screen.remark(format_args!(
+            self.voice.remark(format_args!(
                 "{} in the queue {name:?}, which is paused",
                 waiting(queue.ready + queue.held)
             ));
         }
         let lost = mine.lost.saturating_sub(self.lost_before).max(self.endings.sum.lost);
         if lost > 0 {
-            session
-                .screen
+            self.voice
                 .remark(format_args!("{} lost: their worker died in the last attempt", count(lost, "job")));
         }
         Ok(if lost + self.endings.sum.failed > 0 { Exit::No } else { Exit::Done })
     }
 
-    fn close(&mut self, session: &mut Session) {
+    fn close(&mut self) {
         self.endings.sum.succeeded += self.runner.succeeded_quietly();
-        session.screen.remark(self.endings.sum.closing(self.clock.monotonic()));
+        self.voice.remark(self.endings.sum.closing(self.clock.monotonic()));
     }
 }
 
@@ -360,10 +461,12 @@ fn listen(
     queue: &Queue,
     runner: &Arc<Runner>,
     to_tell: Sender<News>,
+    is_signalled: Arc<AtomicBool>,
 ) -> Result<Listener, io::Error> {
     let (queue, runner, handle) = (queue.clone(), runner.clone(), signals.handle());
     let life = move || {
         for (before, signal) in signals.forever().enumerate() {
+            is_signalled.store(true, Ordering::Release);
             let _ = to_tell.send(News::Signal(signal)); // a worker that has ended needs none
             match before {
                 0 => {}

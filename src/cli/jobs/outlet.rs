@@ -1,0 +1,142 @@
+//! What a worker says, written by a thread for each stream: a reader that stalls keeps nobody waiting but jobs that have not begun.
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, unbounded};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::{Clock, SystemClock};
+
+/// With so many lines unread no job is started, and no warning is kept.
+const MOST_UNREAD: usize = 1000;
+
+/// How long a reader may take for the next line when the worker is to end.
+const STALLS: Duration = Duration::from_secs(2);
+
+/// The standard output and the standard error of a worker.
+pub(super) struct Voice {
+    answers: Outlet,
+    remarks: Outlet,
+}
+
+impl Voice {
+    /// # Errors
+    /// If the system has no descriptor or no thread left.
+    pub(super) fn new() -> io::Result<Voice> {
+        let answers = Outlet::new("perdura-answers", io::stdout())?;
+        Ok(Voice { answers, remarks: Outlet::new("perdura-remarks", io::stderr())? })
+    }
+
+    /// A line of the standard output.
+    pub(super) fn answer(&self, line: impl Display) {
+        self.answers.put(line);
+    }
+
+    /// A line of the standard error.
+    pub(super) fn remark(&self, line: impl Display) {
+        self.remarks.put(line);
+    }
+
+    /// A line of the standard error that may come from any thread at any rate: it is left out if too many are unread.
+    pub(super) fn warn(&self, line: impl Display) {
+        if !self.remarks.is_full() {
+            self.remarks.put(line);
+        }
+    }
+
+    /// Whether so much is unread that nothing more should begin.
+    pub(super) fn is_full(&self) -> bool {
+        self.answers.is_full() || self.remarks.is_full()
+    }
+
+    /// Why the standard output could not be written since the last look. That of the standard error is no trouble: a remark that nobody
+    /// hears is none.
+    pub(super) fn failure(&self) -> Option<io::Error> {
+        lock(&self.answers.failure).take()
+    }
+
+    /// Waits until all is read, and for a while only if it `is_urgent`.
+    pub(super) fn finish(&self, is_urgent: impl Fn() -> bool) {
+        self.answers.finish(&is_urgent);
+        self.remarks.finish(&is_urgent);
+    }
+}
+
+struct Outlet {
+    lines: Sender<String>,
+    unread: Arc<AtomicUsize>,
+    /// Why a line could not be written.
+    failure: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl Outlet {
+    /// Of a stream. It is not written through the standard library, whose lock the end of the process asks for.
+    fn new(name: &str, stream: impl AsFd) -> io::Result<Outlet> {
+        let file = File::from(stream.as_fd().try_clone_to_owned()?);
+        let (lines, to_write) = unbounded::<String>(); // bounded: no job begins with MOST_UNREAD
+        let outlet = Outlet { lines, unread: Arc::default(), failure: Arc::default() };
+        let (unread, failure) = (outlet.unread.clone(), outlet.failure.clone());
+        let life = move || {
+            for line in to_write {
+                if let Err(e) = write_all(&file, line.as_bytes()) {
+                    lock(&failure).get_or_insert(e);
+                }
+                unread.fetch_sub(1, Ordering::AcqRel);
+            }
+        };
+        thread::Builder::new().name(name.to_owned()).spawn(life)?;
+        Ok(outlet)
+    }
+
+    fn put(&self, line: impl Display) {
+        self.unread.fetch_add(1, Ordering::AcqRel);
+        let _ = self.lines.send(format!("{line}\n")); // its thread ends later than this
+    }
+
+    fn is_full(&self) -> bool {
+        self.unread.load(Ordering::Acquire) >= MOST_UNREAD
+    }
+
+    fn finish(&self, is_urgent: impl Fn() -> bool) {
+        let clock = SystemClock::new();
+        let (mut unread, mut moved) = (usize::MAX, Duration::ZERO);
+        loop {
+            let left = self.unread.load(Ordering::Acquire);
+            let now = clock.monotonic();
+            if left != unread {
+                (unread, moved) = (left, now);
+            }
+            if left == 0 || (is_urgent() && now.saturating_sub(moved) >= STALLS) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner) // nothing is half done where something may panic
+}
+
+/// Writes all, also to a stream that somebody else has set not to block.
+fn write_all(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                let _ = poll(&mut [PollFd::new(file, PollFlags::OUT)], None); // the next write tells what is wrong
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
