@@ -5,9 +5,13 @@ mod admin;
 #[cfg(unix)]
 mod care;
 #[cfg(unix)]
+mod foreign;
+#[cfg(unix)]
 mod jobs;
 #[cfg(unix)]
 mod jobs_killed;
+#[cfg(unix)]
+mod keeping;
 #[cfg(feature = "report")]
 mod report;
 #[cfg(feature = "report")]

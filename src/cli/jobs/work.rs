@@ -10,9 +10,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::ending::Endings;
-use super::job::Job;
+use super::job::{Claimed, OldClaimed, job_of};
 use super::run::{Ended, Runner};
 use super::warnings;
+use crate::cli::filter::age;
 use crate::cli::words::{count, span};
 use crate::cli::{Done, Exit, Session, Trouble};
 use crate::{Builder, Clock, Context, Counts, ErrorKind, Queue, QueueCounts, ShutdownReport, SystemClock};
@@ -41,12 +42,27 @@ pub(in crate::cli) struct Work {
     /// End when nothing is left that may start; with exit code 1 if a job failed for good
     #[arg(long)]
     drain: bool,
+    /// Delete what succeeded or was cancelled so long ago, or longer, such as 7d; never: nothing, whatever the file says [default: what a
+    /// program has written into the file, else never]
+    #[arg(long, value_name = "AGE", value_parser = keep)]
+    keep: Option<Keep>,
     /// How long running jobs may go on after the first signal
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     grace: Duration,
     /// Do not say how each job ends
     #[arg(long, short)]
     quiet: bool,
+}
+
+/// How long finished tasks are kept; none: for good.
+#[derive(Debug, Clone, Copy)]
+struct Keep(Option<Duration>);
+
+fn keep(text: &str) -> Result<Keep, String> {
+    if text == "never" {
+        return Ok(Keep(None));
+    }
+    age(text).map(|age| Keep(Some(age))).map_err(|e| format!("{e}, or never"))
 }
 
 /// What the worker is told by its threads.
@@ -66,9 +82,11 @@ impl Work {
         let listener = listen(signals, &worker.queue, &worker.runner, to_tell.clone())?;
         if !self.quiet && !session.json {
             let file = worker.queue.path().display();
-            session
-                .screen
-                .remark(format_args!("{} for the jobs of {file}", count(worker.workers as u64, "worker")));
+            let kept = self.kept(worker.queue.inspect()?.retention);
+            session.screen.remark(format_args!(
+                "{} for the jobs of {file}; {kept}",
+                count(worker.workers as u64, "worker")
+            ));
         }
         let end = worker.work(&self, session);
         let end = match end {
@@ -91,17 +109,38 @@ impl Work {
         let workers = self.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         // As it is before this worker takes over: what it then finds lost ends with this run.
         let looker = session.open(Session::builder())?;
-        let (db, lost_before) = (looker.path().to_owned(), self.mine(&looker.counts()?).lost);
+        let (db, before) = (looker.path().to_owned(), self.mine(&looker.counts()?));
         let runner = Arc::new(Runner::new(&db, workers, self.quiet && !session.json, to_tell));
         let queue = session.open(self.set_up(Session::builder(), workers, runner.clone()))?;
         drop(looker); // not before: the last one that closes a file has to tidy it up
         let (endings, clock) = (Endings::new(self.quiet), SystemClock::new());
-        Ok(Worker { queue, runner, news, endings, clock, workers, seen_succeeding: 0, lost_before })
+        Ok(Worker { queue, runner, news, endings, clock, workers, seen_succeeding: 0, before })
     }
 
     fn set_up(&self, builder: Builder, workers: usize, runner: Arc<Runner>) -> Builder {
-        let run = move |job: Job, cx: &Context| runner.handle(&job, cx);
-        builder.workers(workers).poll_interval(LOOK_ABROAD).queues(&self.queues).handle(run)
+        let runs_old = runner.clone();
+        let run = move |args: Claimed, cx: &Context| runner.handle(&job_of(&args.0)?, cx);
+        let run_old = move |args: OldClaimed, cx: &Context| runs_old.handle(&job_of(&args.0)?, cx);
+        let builder = builder.workers(workers).poll_interval(LOOK_ABROAD).queues(&self.queues);
+        let builder = builder.handle(run).handle(run_old);
+        match self.keep {
+            Some(Keep(age)) => builder.retention_here(age),
+            None => builder.retention_of_file(),
+        }
+    }
+
+    /// What becomes of finished tasks, in words.
+    fn kept(&self, of_file: Option<Option<Duration>>) -> String {
+        let (age, who) = match (self.keep, of_file) {
+            (Some(Keep(age)), _) => (age, "--keep"),
+            (None, said) => (said.flatten(), "as the file says"),
+        };
+        match age {
+            Some(age) => {
+                format!("what has succeeded or was cancelled is deleted after {} ({who})", span(age))
+            }
+            None => "finished jobs are kept (purge deletes old ones)".to_owned(),
+        }
     }
 
     /// The counts of the queues that are worked on.
@@ -137,8 +176,8 @@ struct Worker {
     workers: usize,
     /// How many had succeeded quietly at the last look.
     seen_succeeding: u64,
-    /// Tasks that were `LOST` before this worker came.
-    lost_before: u64,
+    /// What was in its queues before this worker came.
+    before: QueueCounts,
 }
 
 impl Worker {
@@ -313,13 +352,20 @@ impl Worker {
                 waiting(queue.ready + queue.held)
             ));
         }
-        let lost = mine.lost.saturating_sub(self.lost_before).max(self.endings.sum.lost);
+        let failed = mine.failed.saturating_sub(self.before.failed);
+        if failed > self.endings.sum.failed {
+            let more = count(failed - self.endings.sum.failed, "more task");
+            session
+                .screen
+                .remark(format_args!("{more} failed without having been run here; `failures` says why"));
+        }
+        let lost = mine.lost.saturating_sub(self.before.lost).max(self.endings.sum.lost);
         if lost > 0 {
             session
                 .screen
                 .remark(format_args!("{} lost: their worker died in the last attempt", count(lost, "job")));
         }
-        Ok(if lost + self.endings.sum.failed > 0 { Exit::No } else { Exit::Done })
+        Ok(if lost + failed.max(self.endings.sum.failed) > 0 { Exit::No } else { Exit::Done })
     }
 
     fn close(&mut self, session: &mut Session) {
