@@ -8,7 +8,7 @@ use clap::Parser;
 use perdura::{Context, Failure, Queue, Task};
 use serde::{Deserialize, Serialize};
 
-/// Where this program keeps its tasks, whatever `PERDURA_DB` or `--db` of the mounted verbs say for themselves.
+/// Where this program keeps its tasks.
 const FILE: &str = "notes.db";
 
 #[derive(Parser)]
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     let done = match Notes::parse() {
         Notes::Send { note } => send(note),
         Notes::Run => run(),
-        Notes::Tasks(command) => return command.or_db(FILE).run(),
+        Notes::Tasks(command) => return command.run_on(FILE),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

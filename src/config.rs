@@ -21,6 +21,8 @@ const BYTES_RANGE: RangeInclusive<usize> = 16..=256 * 1024 * 1024;
 const RESERVE_RANGE: RangeInclusive<u64> = 0..=1024 * 1024 * 1024;
 /// The shortest `poll_interval` but 0: below it, polling would be the load.
 const MIN_POLL: Duration = Duration::from_millis(10);
+/// The longest `busy_timeout`: a writer that waits longer waits for something that is broken.
+const MAX_BUSY: Duration = Duration::from_secs(3600);
 /// The shortest `stuck_task_timeout`: below it, a busy machine would pass for a stuck handler.
 const MIN_STUCK: Duration = Duration::from_millis(100);
 
@@ -71,6 +73,10 @@ pub struct Config {
     /// Writes of this process are noticed at once, also those of another `Queue` on the same file. Defaults to 5 s.
     #[serde(with = "fields::poll_interval")]
     pub poll_interval: Duration,
+    /// How long a write waits for a lock that another connection has, before it fails as [`Busy`](ErrorKind::Busy): at most 1 h. What runs
+    /// tasks tries again. A thread that must not block, such as that of a window, wants a short one. Defaults to 10 s.
+    #[serde(with = "fields::busy_timeout")]
+    pub busy_timeout: Duration,
     /// The largest args, in bytes of JSON: 16 B - 256 MiB. Defaults to 1 MiB.
     pub max_args_bytes: usize,
     /// The largest result, in bytes of JSON: 16 B - 256 MiB. Defaults to 1 MiB.
@@ -137,6 +143,7 @@ impl Default for Config {
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(*WORKERS_RANGE.end()),
             durability: Durability::Full,
             poll_interval: Duration::from_secs(5),
+            busy_timeout: Duration::from_secs(10),
             max_args_bytes: 1024 * 1024,
             max_result_bytes: 1024 * 1024,
             max_checkpoint_bytes: 1024 * 1024,
@@ -177,6 +184,7 @@ impl Config {
         in_range("retry_jitter", self.retry_jitter, &(0.0..=1.0))?;
         within("retry_backoff_max", self.retry_backoff_max, Duration::ZERO, MAX_DURATION)?;
         within("retry_backoff", self.retry_backoff, Duration::ZERO, self.retry_backoff_max)?;
+        within("busy_timeout", self.busy_timeout, Duration::ZERO, MAX_BUSY)?;
         within("stuck_task_timeout", self.stuck_task_timeout, MIN_STUCK, MAX_DURATION)?;
         if !self.poll_interval.is_zero() {
             within("poll_interval", self.poll_interval, MIN_POLL, MAX_DURATION)?;
@@ -275,7 +283,7 @@ mod fields {
         )*};
     }
 
-    durations! { retry_backoff retry_backoff_max stuck_task_timeout poll_interval }
+    durations! { retry_backoff retry_backoff_max stuck_task_timeout poll_interval busy_timeout }
     limits! { task_timeout retention dead_letter_after dead_letter_retention }
 }
 

@@ -10,6 +10,7 @@
 //! | RUNNING | failure; none left, or not to be retried | FAILED | same |
 //! | RUNNING | snooze | QUEUED, hold *time* | − 1 |
 //! | RUNNING | hand-back | QUEUED, ready | − 1 |
+//! | RUNNING | its handler declines it | QUEUED, hold *unknown name* | − 1 |
 //! | RUNNING | its process died | QUEUED while attempts are left, else LOST | same |
 //! | RUNNING | fell silent | LOST, its thread still in flight | same |
 //! | LOST, in flight | success | SUCCEEDED | same |
@@ -96,6 +97,8 @@ pub(crate) enum End {
     Snoozed(Duration),
     /// It was claimed and not started, or interrupted by a shutdown; the attempt does not count.
     HandedBack,
+    /// The handler of its name does not take it, as if it did not know the name; the attempt does not count.
+    Declined,
     /// The handler cancelled it.
     Cancelled,
 }
@@ -301,6 +304,7 @@ fn ended(task: &Standing, end: End, lost_rule: Lost) -> Next {
             let turn = Standing { suspect: task.suspect, ..refunded };
             queued(&turn, unheld(&turn), Wait::Clear, Ending::Refund)
         }
+        End::Declined => queued(&refunded, Hold::UnknownName, Wait::Clear, Ending::Refund),
         End::Cancelled => finished(task, State::Cancelled),
     }
 }
@@ -392,6 +396,7 @@ mod tests {
         let refused = Event::Ended(End::Failed { refused: true, delay: MINUTE }, LOST);
         let snooze = Event::Ended(End::Snoozed(MINUTE), LOST);
         let back = Event::Ended(End::HandedBack, LOST);
+        let declined = Event::Ended(End::Declined, LOST);
         let rows: &[(Standing, Event, State, Hold, u32)] = &[
             (queued, Event::Claim, State::Running, Hold::Ready, 1),
             (waiting, Event::Promote, State::Queued, Hold::Ready, 0),
@@ -407,6 +412,8 @@ mod tests {
             (running, refused, State::Failed, Hold::Ready, 1),
             (running, snooze, State::Queued, Hold::Time, 0),
             (running, back, State::Queued, Hold::Ready, 0),
+            (running, declined, State::Queued, Hold::UnknownName, 0),
+            (flagged, declined, State::Cancelled, Hold::Ready, 1),
             (running, Event::ProcessDied(LOST), State::Queued, Hold::Suspect, 1),
             (last, Event::ProcessDied(LOST), State::Lost, Hold::Ready, 3),
             (running, Event::FellSilent, State::Lost, Hold::Ready, 1),
@@ -518,6 +525,7 @@ mod tests {
             (any::<bool>(), delay.clone()).prop_map(|(refused, delay)| End::Failed { refused, delay }),
             delay.prop_map(End::Snoozed),
             Just(End::HandedBack),
+            Just(End::Declined),
             Just(End::Cancelled),
         ];
         let plain = prop::sample::select(vec![

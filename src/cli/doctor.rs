@@ -41,6 +41,9 @@ const LONG_WAIT: std::time::Duration = std::time::Duration::from_secs(10 * 60);
 /// A file that keeps so much for itself, and cannot give it back, may be worth writing anew.
 const MUCH_SPARE: u64 = 64 << 20;
 
+/// So many tasks that succeeded or were cancelled are many, if nothing deletes them.
+const MANY_FINISHED: u64 = 100_000;
+
 /// Above this, the check of the whole file takes long enough to say so first.
 const LARGE_FILE: u64 = 256 << 20;
 
@@ -215,6 +218,7 @@ fn about_tasks(queue: &Queue, file: &FileReport, now: Timestamp) -> Result<Vec<F
         all.push(finding(Level::Note, "handlers", text));
     }
     let ended = total.failed.saturating_add(total.lost);
+    all.extend(about_age(total.succeeded.saturating_add(total.cancelled), file));
     all.push(match ended {
         0 => finding(Level::Good, "failures", "none"),
         n => finding(
@@ -224,6 +228,20 @@ fn about_tasks(queue: &Queue, file: &FileReport, now: Timestamp) -> Result<Vec<F
         ),
     });
     Ok(all)
+}
+
+/// What is kept and could go, if it is much.
+fn about_age(finished: u64, file: &FileReport) -> Option<Finding> {
+    let is_much = finished >= MANY_FINISHED || (file.bytes >= LARGE_FILE && finished > 0);
+    let is_kept = matches!(file.retention, None | Some(None));
+    let text = || {
+        format!(
+            "{} succeeded or cancelled, {} in all, and the file does not say that any are deleted by age; `purge --older-than 30d` deletes old ones",
+            verb(finished, "is", "are"),
+            bytes(file.bytes)
+        )
+    };
+    (is_much && is_kept).then(|| finding(Level::Note, "age", text()))
 }
 
 fn about_owner(file: &FileReport, total: &QueueCounts) -> Finding {
@@ -260,4 +278,26 @@ fn about_owner(file: &FileReport, total: &QueueCounts) -> Finding {
 /// So many tasks, and the form of a verb that goes with it.
 fn verb(tasks: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(tasks, "task"), if tasks == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::SteppedQueue;
+
+    #[test]
+    fn a_purge_is_advised_where_much_is_kept_and_nothing_deletes_it() {
+        let tests = SteppedQueue::open(Queue::builder(), &crate::testing::ManualClock::new()).unwrap();
+        let mut file = tests.queue().inspect().unwrap();
+        assert!(about_age(MANY_FINISHED - 1, &file).is_none());
+        let advice = about_age(MANY_FINISHED, &file).unwrap();
+        assert!(
+            advice.level == Level::Note && advice.text.contains("`purge --older-than 30d`"),
+            "{advice:?}"
+        );
+        file.bytes = LARGE_FILE;
+        assert!(about_age(1, &file).is_some() && about_age(0, &file).is_none());
+        file.retention = Some(Some(std::time::Duration::from_secs(60)));
+        assert!(about_age(MANY_FINISHED, &file).is_none(), "age deletes them");
+    }
 }

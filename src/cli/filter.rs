@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Exit, Session, Trouble};
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+
 use crate::{Filter, State, TaskId, Timestamp};
 
 /// What people may ask of tasks, on a command line and in the filter box of the screen alike.
@@ -45,19 +47,19 @@ pub(crate) struct Which {
     #[arg(long, short, value_name = "STATE", value_delimiter = ',')]
     state: Vec<State>,
     /// In this queue
-    #[arg(long, short, value_name = "QUEUE")]
+    #[arg(long, short, value_name = "QUEUE", value_parser = text())]
     queue: Option<String>,
     /// Of this task name
-    #[arg(long, short, value_name = "NAME")]
+    #[arg(long, short, value_name = "NAME", value_parser = text())]
     name: Option<String>,
     /// Whose newest error has this type, or ends in it: NotFound means app::NotFound, too
-    #[arg(long, short, value_name = "TYPE")]
+    #[arg(long, short, value_name = "TYPE", value_parser = text())]
     error: Option<String>,
     /// With this tag
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, value_name = "TAG", value_parser = text())]
     tag: Option<String>,
     /// With this text in name, tag, error or args
-    #[arg(long, short = 't', value_name = "TEXT")]
+    #[arg(long, short = 't', value_name = "TEXT", value_parser = text())]
     text: Option<String>,
     /// That finished so long ago, or longer: 90s, 12h, 7d
     #[arg(long, value_name = "AGE", value_parser = age)]
@@ -65,6 +67,11 @@ pub(crate) struct Which {
     /// That were enqueued so long ago, or longer
     #[arg(long, value_name = "AGE", value_parser = age)]
     created_before: Option<Duration>,
+}
+
+/// A text that is not empty: an unset variable of a shell must not mean everything.
+pub(super) fn text() -> impl TypedValueParser<Value = String> {
+    NonEmptyStringValueParser::new()
 }
 
 /// A length of time as people type it.

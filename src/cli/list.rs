@@ -135,7 +135,7 @@ pub(super) fn what(queue: &Queue, task: &TaskRecord) -> String {
 /// The command line of a job for the shell.
 pub(crate) fn command(queue: &Queue, task_name: &str, id: TaskId) -> Option<String> {
     #[cfg(unix)]
-    if task_name == super::jobs::TASK_NAME {
+    if super::jobs::may_be_job(task_name) {
         return super::jobs::describe(&queue.args_json(id).ok()?);
     }
     let _ = (queue, task_name, id);

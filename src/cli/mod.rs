@@ -1,6 +1,7 @@
 //! The command `perdura`: an admin for every file, and durable jobs for every shell.
 //!
-//! A program that uses perdura can offer the admin's verbs for its own file: [`Command`] is a part of a clap parser.
+//! A program that uses perdura can offer the admin's verbs for its own file: [`Command`] is a part of a clap parser. The program names the
+//! file; neither a user nor the environment names another.
 //!
 //! ```
 //! use clap::Parser;
@@ -11,8 +12,8 @@
 //!     Tasks(perdura::cli::Command),
 //! }
 //!
-//! let MyApp::Tasks(command) = MyApp::parse_from(["my-app", "tasks", "stats", "--db", "no-such-file.db"]);
-//! let exit_code = command.run(); // says on stderr that there is no such file
+//! let MyApp::Tasks(command) = MyApp::parse_from(["my-app", "tasks", "stats"]);
+//! let exit_code = command.run_on("no-such-file.db"); // says on stderr that there is no such file
 //! # let _ = exit_code;
 //! ```
 //!
@@ -52,12 +53,17 @@ pub(crate) use trouble::{Done, Trouble};
 /// The heading of what every verb takes.
 const EVERYWHERE: &str = "Everywhere";
 
-/// What every verb takes.
-#[derive(Debug, Clone, clap::Args)]
-struct Common {
+/// The file that `perdura` is told to use.
+#[derive(Debug, clap::Args)]
+struct Place {
     /// The file with the tasks [default: perdura.db]
     #[arg(long, global = true, env = "PERDURA_DB", hide_env_values = true, value_name = "FILE", help_heading = EVERYWHERE)]
     db: Option<PathBuf>,
+}
+
+/// What every verb takes.
+#[derive(Debug, Clone, clap::Args)]
+struct Common {
     /// Answer in JSON: one document, or one line for each task
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
@@ -77,17 +83,10 @@ pub struct Command {
 }
 
 impl Command {
-    /// Takes this file where the command line and `PERDURA_DB` name none. Defaults to `perdura.db` in the current folder.
-    #[must_use]
-    pub fn or_db(mut self, file: impl Into<PathBuf>) -> Command {
-        self.common.db.get_or_insert_with(|| file.into());
-        self
-    }
-
-    /// Does it; answers on stdout, complains on stderr.
-    pub fn run(self) -> ExitCode {
+    /// Does it to this file; answers on stdout, complains on stderr in the name of the program that runs.
+    pub fn run_on(self, file: impl Into<PathBuf>) -> ExitCode {
         let Command { common, verb } = self;
-        Session::begin(common).end_with(|session| verb.run(session))
+        Session::of_program(common, file.into()).end_with(|session| verb.run(session))
     }
 }
 
@@ -141,22 +140,6 @@ enum Verb {
         #[arg(value_name = "FILE")]
         to: Option<PathBuf>,
     },
-    /// Make the file of an export; `-` reads stdin
-    Import {
-        #[arg(value_name = "EXPORT")]
-        from: PathBuf,
-    },
-    /// Make the file, if it is not there
-    Init,
-    /// Write completions for a shell
-    Completions {
-        shell: clap_complete::Shell,
-    },
-    /// Write the manual: to stdout, or a page for each verb into a folder
-    Man {
-        #[arg(value_name = "FOLDER")]
-        folder: Option<PathBuf>,
-    },
     #[cfg(feature = "report")]
     Report(crate::report::Report),
     #[cfg(feature = "tui")]
@@ -183,14 +166,40 @@ impl Verb {
             Verb::Doctor(doctor) => doctor.run(session),
             Verb::Backup { to } => care::backup(session, &to),
             Verb::Export { to } => care::export(session, to.as_deref()),
-            Verb::Import { from } => care::import(session, &from),
-            Verb::Init => care::init(session),
-            Verb::Completions { shell } => care::completions(session, shell),
-            Verb::Man { folder } => care::manual(session, folder),
             #[cfg(feature = "report")]
             Verb::Report(report) => report.run(session),
             #[cfg(feature = "tui")]
             Verb::Watch(watch) => watch.run(session),
+        }
+    }
+}
+
+/// What only the command itself does: a program makes its own file, and has papers of its own.
+#[derive(Debug, clap::Subcommand)]
+enum Own {
+    /// Make the file of an export; `-` reads stdin
+    Import {
+        #[arg(value_name = "EXPORT")]
+        from: PathBuf,
+    },
+    /// Make the file, if it is not there
+    Init,
+    /// Write completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Write the manual: to stdout, or a page for each verb into a folder
+    Man {
+        #[arg(value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
+}
+
+impl Own {
+    fn run(self, session: &mut Session) -> Done {
+        match self {
+            Own::Import { from } => care::import(session, &from),
+            Own::Init => care::init(session),
+            Own::Completions { shell } => care::completions(session, shell),
+            Own::Man { folder } => care::manual(session, folder),
         }
     }
 }
@@ -230,6 +239,8 @@ queue; 4 trouble with the file; 130 and 143 stopped by a signal, what ran was ha
 #[command(name = "perdura", version, propagate_version = true, max_term_width = 100, after_help = FIRST_STEPS)]
 struct Perdura {
     #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
     common: Common,
     #[command(subcommand)]
     verb: Whole,
@@ -242,15 +253,18 @@ enum Whole {
     Jobs(jobs::Verb),
     #[command(flatten)]
     Admin(Verb),
+    #[command(flatten)]
+    Own(Own),
 }
 
 /// The whole command, for a `main` function.
 pub fn main() -> ExitCode {
-    let Perdura { common, verb } = Perdura::parse();
-    Session::begin(common).end_with(|session| match verb {
+    let Perdura { place, common, verb } = Perdura::parse();
+    Session::begin(common, place.db).end_with(|session| match verb {
         #[cfg(unix)]
         Whole::Jobs(verb) => verb.run(session),
         Whole::Admin(verb) => verb.run(session),
+        Whole::Own(verb) => verb.run(session),
     })
 }
 

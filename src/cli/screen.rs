@@ -53,10 +53,12 @@ pub(crate) struct Screen {
     is_terminal: bool,
     colors: bool,
     broken: bool,
+    /// Who complains.
+    program: String,
 }
 
 impl Screen {
-    pub(super) fn new(when: When) -> Screen {
+    pub(super) fn new(when: When, program: &str) -> Screen {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
         let wanted = || is_terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
@@ -65,7 +67,13 @@ impl Screen {
             When::Always => true,
             When::Never => false,
         };
-        Screen { out: BufWriter::new(stdout), is_terminal, colors, broken: false }
+        Screen {
+            out: BufWriter::new(stdout),
+            is_terminal,
+            colors,
+            broken: false,
+            program: program.to_owned(),
+        }
     }
 
     /// Writes a line.
@@ -120,7 +128,7 @@ impl Screen {
 
     /// Says on stderr why it could not be done, and what to do next.
     pub(crate) fn complain(&mut self, trouble: &Trouble) {
-        let _ = writeln!(io::stderr(), "perdura: {}", safe(&trouble.message)); // there is nobody else to tell
+        let _ = writeln!(io::stderr(), "{}: {}", self.program, safe(&trouble.message)); // there is nobody else to tell
     }
 
     /// Asks a person; none if there is nobody to ask. Whatever does not begin as "yes" does is a no.

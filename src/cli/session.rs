@@ -10,21 +10,35 @@ use crate::{Builder, Clock, Config, Queue, SystemClock, Timestamp};
 /// The file of those who name none.
 const DEFAULT_FILE: &str = "perdura.db";
 
+/// Who complains.
+const COMMAND: &str = "perdura";
+
 /// The most that args, results and checkpoints may have.
 const LARGEST: usize = 256 * 1024 * 1024;
 
 /// One run of the command.
 pub(crate) struct Session {
     db: PathBuf,
+    /// The program that has mounted the verbs, if it is not the command itself.
+    program: Option<String>,
     /// Answers are JSON.
     pub json: bool,
     pub screen: Screen,
 }
 
 impl Session {
-    pub(super) fn begin(common: Common) -> Session {
-        let db = common.db.unwrap_or_else(|| DEFAULT_FILE.into());
-        Session { db, json: common.json, screen: Screen::new(common.color) }
+    pub(super) fn begin(common: Common, db: Option<PathBuf>) -> Session {
+        let db = db.unwrap_or_else(|| DEFAULT_FILE.into());
+        Session { db, program: None, json: common.json, screen: Screen::new(common.color, COMMAND) }
+    }
+
+    /// One of a program that has mounted the verbs for its file.
+    pub(super) fn of_program(common: Common, db: PathBuf) -> Session {
+        let program = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+        let program =
+            program.file_stem().map_or_else(|| "error".into(), |name| name.to_string_lossy().into_owned());
+        let screen = Screen::new(common.color, &program);
+        Session { db, program: Some(program), json: common.json, screen }
     }
 
     /// Runs a verb, and says how it ended. A reader that has left is no trouble.
@@ -79,7 +93,7 @@ impl Session {
         let mut config = Config::default();
         (config.max_args_bytes, config.max_result_bytes, config.max_checkpoint_bytes) =
             (LARGEST, LARGEST, LARGEST);
-        Queue::builder().config(config)
+        Queue::builder().config(config).share_as_found(true)
     }
 
     /// The queue of the file with these settings and handlers; the file is made if it is not there.
@@ -95,10 +109,32 @@ impl Session {
         if std::fs::symlink_metadata(&self.db).is_ok() {
             return Ok(());
         }
-        let message = format!(
-            "there is no file {}; name one with --db or PERDURA_DB, or make it with `perdura init`",
-            self.db.display()
-        );
+        let db = self.db.display();
+        let message = match &self.program {
+            None => format!(
+                "there is no file {db}; name one with --db or PERDURA_DB, or make it with `perdura init`"
+            ),
+            Some(program) => {
+                format!("there is no file {db} yet; {program} makes it when it enqueues its first task")
+            }
+        };
         Err(Trouble::new(Exit::File, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::When;
+
+    #[test]
+    fn a_program_that_has_mounted_the_verbs_is_not_told_of_the_command() {
+        let common = || Common { json: false, color: When::Never };
+        let missing = |session: Session| session.must_exist().unwrap_err().message;
+        let own = missing(Session::begin(common(), Some("no-such.db".into())));
+        assert!(own.contains("`perdura init`") && own.contains("PERDURA_DB"), "{own}");
+        let of_program = missing(Session::of_program(common(), "no-such.db".into()));
+        assert!(of_program.starts_with("there is no file no-such.db yet; "), "{of_program}");
+        assert!(!of_program.contains("PERDURA_DB") && !of_program.contains("init"), "{of_program}");
     }
 }

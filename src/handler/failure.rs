@@ -49,6 +49,7 @@ pub(super) enum Class {
     Snooze(Duration),
     Cancel,
     Interrupted,
+    Decline,
 }
 
 pub(super) const TIMEOUT: &str = "Timeout";
@@ -113,6 +114,12 @@ impl Failure {
         Failure::of(Class::Snooze(delay.max(MIN_SNOOZE)), "Snoozed", "to be called again later")
     }
 
+    /// Not a failure: the task has the name, but is not this handler's. It is held, as a task is whose name no handler knows, until a
+    /// program with handlers opens the file anew. The attempt does not count.
+    pub fn decline() -> Failure {
+        Failure::of(Class::Decline, "Declined", "another program is to run it")
+    }
+
     /// End the task as `CANCELLED`, for this reason.
     pub fn cancel(message: impl Into<String>) -> Failure {
         Failure::of(Class::Cancel, CANCELLED, &message.into())
@@ -146,7 +153,7 @@ impl Failure {
 
     /// Whether the attempt does not count.
     pub(crate) fn is_refunded(&self) -> bool {
-        matches!(self.0.class, Class::Snooze(_) | Class::Interrupted)
+        matches!(self.0.class, Class::Snooze(_) | Class::Interrupted | Class::Decline)
     }
 
     pub(super) fn verdict(self) -> Verdict {
@@ -164,6 +171,7 @@ impl Failure {
             Class::Snooze(delay) => Verdict::Snoozed(delay),
             Class::Cancel => Verdict::Cancelled(error),
             Class::Interrupted => Verdict::HandedBack,
+            Class::Decline => Verdict::Declined,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::journal::{survive, tell};
 use crate::store::{self, Rank};
 use crate::sync::atomic::Ordering;
 use crate::sync::{lock, thread};
-use crate::task::TaskId;
+use crate::task::{State, TaskId, Verdict};
 
 /// How often the outcome of an attempt that has outlived its queue is tried to be written.
 const LATE_TRIES: u32 = 60;
@@ -48,9 +48,12 @@ impl Core {
             })
         });
         match written.unwrap_or_else(|| Err(Error::internal("a settle panicked"))) {
-            Ok(late) => {
-                for id in late {
+            Ok(told) => {
+                for id in &told.late {
                     tell!(Info, "the outcome of an attempt of task {id} came too late");
+                }
+                for (id, state) in &told.failed {
+                    tell_failure(&shared, *id, *state);
                 }
                 Ok(())
             }
@@ -157,6 +160,22 @@ impl Core {
             self.abandon(finished, &Error::new(ErrorKind::TimedOut, "it was tried for a minute"));
         }
         self.release_if_idle();
+    }
+}
+
+/// Tells of an attempt that has failed: the type of the error, and never its message, which may hold what is private.
+fn tell_failure(batch: &[Finished], id: TaskId, state: State) {
+    let is_it = |finished: &&Finished| finished.settlement.task_id == id;
+    let Some(Finished { settlement, .. }) = batch.iter().find(is_it) else { return };
+    let name = &settlement.task_name;
+    let error = match &settlement.verdict {
+        Verdict::Failed { error, .. } => &error.error_type,
+        _ => "TaskLost",
+    };
+    if state == State::Queued {
+        tell!(Info, "an attempt of task {id} ({name}) failed, and it is tried again: {error}");
+    } else {
+        tell!(Warn, "task {id} ({name}) is {state}: {error}");
     }
 }
 

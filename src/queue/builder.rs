@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::core::Core;
+use super::core::{Core, RetentionRule};
 use super::handle::Handle;
 use super::hub::Hub;
 use super::{Queue, files};
@@ -30,9 +30,11 @@ pub struct Builder {
     looks_only: bool,
     clock: Arc<dyn Clock>,
     share: bool,
+    share_as_found: bool,
     network: bool,
     vfs: Option<String>,
     panic_hook: bool,
+    retention: RetentionRule,
 }
 
 impl Builder {
@@ -45,9 +47,11 @@ impl Builder {
             looks_only: false,
             clock: Arc::new(SystemClock::new()),
             share: false,
+            share_as_found: false,
             network: false,
             vfs: None,
             panic_hook: true,
+            retention: RetentionRule::Config,
         }
     }
 
@@ -72,6 +76,27 @@ impl Builder {
     /// How often to look for news from other processes; zero for never. Defaults to 5 s.
     pub fn poll_interval(mut self, interval: Duration) -> Builder {
         self.config.poll_interval = interval;
+        self
+    }
+
+    /// How long a write waits for a lock that another connection has, before it fails as [`Busy`](ErrorKind::Busy). Defaults to 10 s.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Builder {
+        self.config.busy_timeout = timeout;
+        self
+    }
+
+    /// Keeps `SUCCEEDED` and `CANCELLED` tasks so long while this program executes (none: for good), whatever
+    /// [`Config::retention`] and the file say. The file is not told. Defaults to what the configuration says.
+    pub fn retention_here(mut self, age: Option<Duration>) -> Builder {
+        self.config.retention = age;
+        self.retention = RetentionRule::Here;
+        self
+    }
+
+    /// Deletes by age only what the file says that it does not keep ([`FileReport::retention`](crate::FileReport::retention)): where no
+    /// owner has said so, nothing is deleted. For programs that execute tasks of others. Defaults to what the configuration says.
+    pub fn retention_of_file(mut self) -> Builder {
+        self.retention = RetentionRule::File;
         self
     }
 
@@ -124,6 +149,15 @@ impl Builder {
     /// as they are. Defaults to false: a file of its own.
     pub fn share(mut self, share: bool) -> Builder {
         self.share = share;
+        self
+    }
+
+    /// Takes a file that holds perdura's tables and others, too, as with [`share`](Builder::share), and any other file as without it: for
+    /// tools that open the files of other programs. Defaults to false: a file with tables of others is refused.
+    ///
+    /// A database without perdura's tables stays refused.
+    pub fn share_as_found(mut self, on: bool) -> Builder {
+        self.share_as_found = on;
         self
     }
 
@@ -211,9 +245,11 @@ impl Builder {
                 durability: self.config.durability,
                 secure_delete: self.config.secure_delete,
                 longest: self.config.longest_value(),
+                busy_timeout: self.config.busy_timeout,
             },
             network: self.network,
             share: self.share,
+            share_as_found: self.share_as_found,
             looks_only: self.looks_only,
             vfs: self.vfs.as_deref(),
             reserve_bytes: self.config.disk_reserve_bytes,
@@ -238,7 +274,10 @@ impl Builder {
         let known = self.registry.names().map(|(name, version)| (name.into(), version)).collect();
         let hub = Arc::new(Hub::new(self.clock, Arc::new(known)));
         files::join(store.file_key(), &hub);
-        Ok((Arc::new(Core::new(self.config, store, hub, rules, served)), Arc::new(self.registry)))
+        Ok((
+            Arc::new(Core::new(self.config, store, hub, rules, served, self.retention)),
+            Arc::new(self.registry),
+        ))
     }
 
     fn check_handlers(&self) -> Result<(), Error> {

@@ -41,6 +41,8 @@ pub(crate) struct Core {
     pub rules: SettleRules,
     /// The queues that it claims from as the owner; none: all.
     pub served: Option<Vec<String>>,
+    /// Who says how long finished tasks are kept.
+    pub(super) retention: RetentionRule,
     /// What keeps this process from owning the file, if it is no other owner.
     pub obstacle: Obstacle,
     /// The handle, for handlers that ask for their queue.
@@ -51,6 +53,17 @@ pub(crate) struct Core {
     data_version: Mutex<Option<i64>>,
     /// Ticks of the timer that have panicked, one after the other.
     pub(super) timer_panics: AtomicU32,
+}
+
+/// Who says how long finished tasks are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RetentionRule {
+    /// The configuration, which the file is told; where that says nothing, the file, and at last the default.
+    Config,
+    /// The file; where it says nothing, they are kept for good.
+    File,
+    /// The configuration alone, and the file is not told.
+    Here,
 }
 
 /// What the owner of a file has.
@@ -67,6 +80,7 @@ impl Core {
         hub: Arc<Hub>,
         rules: SettleRules,
         served: Option<Vec<String>>,
+        retention: RetentionRule,
     ) -> Core {
         Core {
             ownership: Mutex::default(),
@@ -75,6 +89,7 @@ impl Core {
             hub,
             rules,
             served,
+            retention,
             obstacle: Obstacle::default(),
             home: OnceLock::new(),
             outcomes: Mutex::default(),
@@ -139,7 +154,8 @@ impl Core {
         let booted_at = clock::booted_at();
         let started = owner_lock.read_notes(booted_at);
         let (rules, now) = (self.rules.clone(), self.now());
-        let settings = OwnerSettings { served: self.served.clone(), retention: self.config.own_retention() };
+        let retention = self.config.own_retention().filter(|_| self.retention == RetentionRule::Config);
+        let settings = OwnerSettings { served: self.served.clone(), retention };
         let recovered = self.write(move |tx| store::recover(tx, &started, &rules, &settings, now))?;
         let notes = Arc::new(owner_lock.begin_notes(recovered.epoch, booted_at)?);
         *lock(&self.ownership) = Some(Ownership { notes, _lock: owner_lock });

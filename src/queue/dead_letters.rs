@@ -31,6 +31,7 @@ impl DeadLetters<'_> {
     /// # Errors
     /// If the file cannot be read.
     pub fn list(&self, filter: Filter) -> Result<Vec<DeadLetter>, Error> {
+        filter.check()?;
         let search = Search::new(&filter, Among::Letters, filter.order());
         self.queue.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::get_letter)
     }

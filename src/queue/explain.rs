@@ -59,7 +59,7 @@ impl fmt::Display for Explanation {
                     }
                     Hold::UnknownName => write!(
                         f,
-                        "no handler knows the task name {:?} (version {}); start a program that handles it",
+                        "waits for a program that handles the task name {:?} (version {}); start one",
                         task.task_name, task.version
                     ),
                     Hold::PreviousAttempt => f.write_str("waits until its previous attempt has left its thread"),

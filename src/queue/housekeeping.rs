@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, select};
 
-use super::core::Core;
+use super::core::{Core, RetentionRule};
 use super::steady::{STEADY, Steady};
 use crate::error::{Error, ErrorKind};
 use crate::journal::{survive, tell};
@@ -182,12 +182,15 @@ impl Housekeeping {
 }
 
 impl Core {
-    /// What is old by now. How long finished tasks are kept is what this program says; if it says nothing, what the last owner said.
+    /// What is old by now.
     fn ages(&self, now: Timestamp) -> Result<Ages, Error> {
         let config = &self.config;
-        let retention = match config.own_retention() {
-            Some(own) => own,
-            None => self.store.read(store::retention)?.unwrap_or(config.retention),
+        let of_file = || self.store.read(store::retention);
+        let retention = match (self.retention, config.own_retention()) {
+            (RetentionRule::Here, _) => config.retention,
+            (RetentionRule::File, _) => of_file()?.unwrap_or(None),
+            (RetentionRule::Config, Some(own)) => own,
+            (RetentionRule::Config, None) => of_file()?.unwrap_or(config.retention),
         };
         Ok(Ages {
             delete_before: retention.map(|age| now.before(age)),

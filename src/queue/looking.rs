@@ -20,6 +20,7 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn count(&self, filter: Filter) -> Result<u64, Error> {
+        filter.check()?;
         if let Some(count) =
             self.store().read(|conn| Ok(store::count_from(&store::counts(conn)?, &filter)))?
         {
@@ -87,6 +88,7 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn failures(&self, filter: Filter) -> Result<Failures, Error> {
+        filter.check()?;
         let limit = filter.limit.unwrap_or(FAILURES);
         let filter = filter.or_states(&[State::Failed, State::Lost]);
         let search = Search::new(&filter, Among::Tasks, Order::NewestFirst);

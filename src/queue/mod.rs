@@ -266,6 +266,7 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn tasks(&self, filter: Filter) -> Result<Vec<TaskRecord>, Error> {
+        filter.check()?;
         let search = Search::new(&filter, Among::Tasks, filter.order());
         self.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::record)
     }
@@ -463,6 +464,7 @@ impl Queue {
     fn apply_to_all(&self, verb: Verb, filter: Filter) -> Result<Bulk, Error> {
         let (core, store) = (&self.handle.core, self.store());
         store.may_write()?;
+        filter.check()?;
         let filter = Arc::new(filter.or_states(verb.default_states()));
         let mut left = filter.limit.map_or(u64::MAX, |limit| limit as u64);
         let mut search = store.read(|conn| Search::of_now(conn, &filter))?;

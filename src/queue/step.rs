@@ -135,7 +135,7 @@ impl Stepper {
             Verdict::Failed { .. } => Ran::Failed(id),
             Verdict::Snoozed(_) => Ran::Snoozed(id),
             Verdict::Cancelled(_) => Ran::Cancelled(id),
-            Verdict::HandedBack => Ran::HandedBack(id),
+            Verdict::HandedBack | Verdict::Declined => Ran::HandedBack(id),
         };
         self.settle(vec![finished])?;
         Ok(Some(ran))

@@ -21,12 +21,9 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// The patience of a store's writer: it can be changed while somebody waits.
 #[derive(Debug, Clone)]
-pub(super) struct Patience(Arc<AtomicU32>);
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience(Arc::new(AtomicU32::new(pauses(TIMEOUT))))
-    }
+pub(super) struct Patience {
+    usual: Duration,
+    now: Arc<AtomicU32>,
 }
 
 thread_local! {
@@ -35,15 +32,19 @@ thread_local! {
 }
 
 impl Patience {
-    /// Waits so long from now on, whoever waits already included; none: as usual.
+    pub(super) fn new(usual: Duration) -> Patience {
+        Patience { usual, now: Arc::new(AtomicU32::new(pauses(usual))) }
+    }
+
+    /// Waits so long from now on, whoever waits already included, and no longer than usual; none: as usual.
     pub(super) fn set(&self, patience: Option<Duration>) {
-        self.0.store(pauses(patience.unwrap_or(TIMEOUT).min(TIMEOUT)), Ordering::Release);
+        self.now.store(pauses(patience.unwrap_or(self.usual).min(self.usual)), Ordering::Release);
     }
 
     /// Does something on this thread with this patience.
     pub(super) fn during<R>(&self, act: impl FnOnce() -> R) -> R {
         MINE.with_borrow_mut(|mine| {
-            if !mine.as_ref().is_some_and(|mine| Arc::ptr_eq(&mine.0, &self.0)) {
+            if !mine.as_ref().is_some_and(|mine| Arc::ptr_eq(&mine.now, &self.now)) {
                 *mine = Some(self.clone());
             }
         });
@@ -58,7 +59,7 @@ pub(super) fn wait_for_locks(conn: &Connection) -> rusqlite::Result<()> {
 
 /// Called by SQLite when it has met a lock for the n-th time (from 0): sleeps, and says whether to ask again.
 fn goes_on(met: i32) -> bool {
-    let most = MINE.with_borrow(|mine| mine.as_ref().map(|patience| patience.0.load(Ordering::Acquire)));
+    let most = MINE.with_borrow(|mine| mine.as_ref().map(|patience| patience.now.load(Ordering::Acquire)));
     if u32::try_from(met).unwrap_or(u32::MAX) >= most.unwrap_or_else(|| pauses(TIMEOUT)) {
         return false;
     }

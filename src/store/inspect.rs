@@ -1,6 +1,7 @@
 //! What is known of a file beside its tasks: its settings, its size, its WAL, who owns it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -55,6 +56,9 @@ pub struct FileReport {
     pub owner_process: Option<u32>,
     /// The queues that the owner (or the last one) claims from, if not from all.
     pub served: Option<Vec<String>>,
+    /// How long finished tasks are kept, if an owner has said so in the file; inside, none: for good.
+    #[serde(serialize_with = "in_words")]
+    pub retention: Option<Option<Duration>>,
     /// Pragmas as they were read back, on this program's connection.
     pub pragmas: Vec<PragmaReport>,
 }
@@ -106,11 +110,21 @@ pub(crate) fn inspect(conn: &Connection, path: &Path, pragmas: Vec<Readback>) ->
         owned: owner.is_owned,
         owner_process: owner.process,
         served: served.and_then(|list| serde_json::from_str(&list).ok()),
+        retention: super::owner::retention(conn)?,
         pragmas: pragmas
             .into_iter()
             .map(|(name, wanted, found)| PragmaReport { name, wanted, found })
             .collect(),
     })
+}
+
+/// As a configuration writes it: `"7days"`, `"never"`.
+fn in_words<S: serde::Serializer>(retention: &Option<Option<Duration>>, s: S) -> Result<S::Ok, S::Error> {
+    match retention {
+        None => s.serialize_none(),
+        Some(None) => s.serialize_str("never"),
+        Some(Some(age)) => s.collect_str(&humantime::format_duration(*age)),
+    }
 }
 
 #[cfg(unix)]

@@ -63,6 +63,7 @@ use crate::task::TaskId;
 
 pub(crate) use admin::{Verb, apply_all, apply_one, set_paused};
 pub(crate) use backup::backup;
+use busy::Patience;
 pub use check::CheckReport;
 pub(crate) use check::check_step;
 pub(crate) use chores::{Background, checkpoint_wal, data_version, limit_wal, return_free_pages};
@@ -148,6 +149,8 @@ pub(crate) struct Settings {
     pub secure_delete: bool,
     /// The longest value that is read or written, in bytes.
     pub longest: usize,
+    /// How long a write waits for a lock of another connection.
+    pub busy_timeout: std::time::Duration,
 }
 
 /// Where a file lies and how to treat it.
@@ -158,6 +161,8 @@ pub(crate) struct Opening<'a> {
     pub network: bool,
     /// The file belongs to the program, whose own tables are in it too.
     pub share: bool,
+    /// If it is ours and others' tables are in it, it is shared; else it is not.
+    pub share_as_found: bool,
     /// Nothing is written.
     pub looks_only: bool,
     /// The SQLite VFS through which it is opened; none: the default one.
@@ -172,9 +177,15 @@ impl Opening<'_> {
     fn plain(place: Place, durability: Durability) -> Opening<'static> {
         Opening {
             place,
-            settings: Settings { durability, secure_delete: false, longest: 1 << 20 },
+            settings: Settings {
+                durability,
+                secure_delete: false,
+                longest: 1 << 20,
+                busy_timeout: busy::TIMEOUT,
+            },
             network: false,
             share: false,
+            share_as_found: false,
             looks_only: false,
             vfs: None,
             reserve_bytes: 0,
@@ -192,8 +203,9 @@ impl Store {
         let process = Process::begin()?;
         let path = opening.place.path(opening.network)?;
         let shown = format!("opening {}", path.display());
-        let open::Opened { connection, file_id, manner } =
-            open::first(&path, opening).map_err(|e| e.context(&shown))?;
+        let patience = Patience::new(opening.settings.busy_timeout);
+        let open::Opened { connection, file_id, manner, is_shared } =
+            patience.during(|| open::first(&path, opening)).map_err(|e| e.context(&shown))?;
         if manner == Manner::Writes {
             let _ = statistics::forget(&connection); // they would only slow down searches
         }
@@ -205,10 +217,10 @@ impl Store {
             Place::File(_) => Identity::of(&path, opening.settings.durability),
             Place::Private(_) => Identity::unknown(),
         });
-        let reserve_bytes = if opening.share || opening.looks_only { 0 } else { opening.reserve_bytes };
+        let reserve_bytes = if is_shared || opening.looks_only { 0 } else { opening.reserve_bytes };
         let disk = opening.vfs.is_none().then(|| path.clone()); // a VFS may keep the file elsewhere, and have less room
         let reserve = reserve::Reserve::new(reserve_bytes, disk);
-        let writer = Writer::new(connection, names.clone(), file_id, identity.clone(), reserve);
+        let writer = Writer::new(connection, names.clone(), file_id, identity.clone(), reserve, patience);
         Ok(Store {
             writer,
             readers,

@@ -35,6 +35,8 @@ pub(super) struct Opened {
     pub connection: Connection,
     pub file_id: [u8; 16],
     pub manner: Manner,
+    /// It belongs to a program, which has its own tables in it.
+    pub is_shared: bool,
 }
 
 /// How the connections to a file are opened.
@@ -56,7 +58,7 @@ pub(super) fn first(path: &Path, opening: &Opening<'_>) -> Result<Opened, Error>
     let is_made = !opening.share && create_file(path)?;
     let opened = open_writer(path, opening).map_err(|fault| explained(fault, path))?;
     drop(one_at_a_time); // a logger may open a queue of its own
-    if !opening.share && !is_made {
+    if !opened.is_shared && !is_made {
         warn_if_others_may_read(path);
     }
     Ok(opened)
@@ -181,8 +183,9 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<Opened> {
         .into());
     }
     let identity = schema::identify(&conn)?;
-    refuse_strangers(&conn, &identity, opening.share)?;
-    if !opening.share {
+    let is_shared = is_shared(&identity, opening);
+    refuse_strangers(&conn, &identity, is_shared)?;
+    if !is_shared {
         if identity == Identity::Empty {
             conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?; // a database that another tool has made may not take it
         }
@@ -190,10 +193,10 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<Opened> {
     }
     pragmas(&conn, &writer_pragmas(&opening.settings))?;
     let file_id = make_or_verify(&conn, opening.now)?;
-    if !opening.share {
+    if !is_shared {
         keep_free_pages(&conn)?;
     }
-    Ok(Opened { connection: conn, file_id, manner: Manner::Writes })
+    Ok(Opened { connection: conn, file_id, manner: Manner::Writes, is_shared })
 }
 
 /// A file that gives its free pages back at each commit (`auto_vacuum = FULL`) cannot keep room for the next one, so it is told to keep
@@ -260,17 +263,19 @@ fn look_at(path: &Path, opening: &Opening<'_>, manner: Manner) -> Sql<Opened> {
         Some(vfs) => Connection::open_with_flags_and_vfs(name, flags, vfs)?,
     };
     harden(&conn, opening.vfs, &opening.settings)?;
-    match schema::identify(&conn)? {
+    let identity = schema::identify(&conn)?;
+    let is_shared = is_shared(&identity, opening);
+    match identity {
         Identity::Empty => {
             let message = "an empty file, not yet a queue; make it by opening it without look_only(true)";
             return Err(Error::new(ErrorKind::NotPerdura, message).into());
         }
-        identity => refuse_strangers(&conn, &identity, opening.share)?,
+        identity => refuse_strangers(&conn, &identity, is_shared)?,
     }
     pragmas(&conn, &reader_pragmas(&opening.settings, manner))?;
     let sql = "SELECT file_id FROM perdura_meta WHERE id = 1";
     let file_id = conn.query_row(sql, [], |row| row.get::<_, [u8; 16]>(0))?;
-    Ok(Opened { connection: conn, file_id, manner })
+    Ok(Opened { connection: conn, file_id, manner, is_shared })
 }
 
 /// The name and the flags with which a connection that only reads is opened.
@@ -320,6 +325,11 @@ fn ask_for_wal(conn: &Connection) -> rusqlite::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a file is treated as one of a program, whose own tables are in it too. A file without any of ours is never found to be that.
+fn is_shared(identity: &Identity, opening: &Opening<'_>) -> bool {
+    opening.share || (opening.share_as_found && *identity == Identity::Ours { shared: true })
 }
 
 fn refuse_strangers(conn: &Connection, identity: &Identity, share: bool) -> Sql<()> {
@@ -427,7 +437,7 @@ fn harden(conn: &Connection, vfs: Option<&str>, settings: &Settings) -> Sql<()> 
     }
     match vfs {
         None => busy::wait_for_locks(conn)?,
-        Some(_) => conn.busy_timeout(busy::TIMEOUT)?, // it may have an opinion of how long a sleep is
+        Some(_) => conn.busy_timeout(settings.busy_timeout)?, // it may have an opinion of how long a sleep is
     }
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(())

@@ -47,34 +47,44 @@ impl SettleRules {
 /// What became of a settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Settled {
-    /// The attempt has ended as told.
-    Done,
+    /// The attempt has ended as told; if it failed, its task is in this state now.
+    Done(Option<State>),
     /// It was not the running attempt any more; nothing was changed.
     Superseded,
 }
 
-/// Ends attempts; answers with the tasks whose attempt was not the running one any more, for which nothing was changed.
+/// What there is to tell of attempts that were settled.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Tasks whose attempt was not the running one any more, for which nothing was changed.
+    pub late: Vec<TaskId>,
+    /// Attempts that failed, with where their tasks have gone: `QUEUED`, `FAILED` or `LOST`.
+    pub failed: Vec<(TaskId, State)>,
+}
+
+/// Ends attempts.
 pub(crate) fn settle<'s>(
     tx: &Tx<'_>,
     settlements: impl Iterator<Item = &'s Settlement>,
     rules: &SettleRules,
     now: Timestamp,
-) -> Sql<Vec<TaskId>> {
+) -> Sql<Told> {
     let mut success = Success::new(tx)?;
-    let mut late = Vec::new();
+    let mut told = Told::default();
     for s in settlements {
         tx.effect(|effects| effects.settled.push((s.task_id, s.generation)));
         if success.settle(tx, s, now)? {
             continue;
         }
         match settle_one(tx, &mut success.result, s, rules, now) {
-            Ok(Settled::Done) => {}
-            Ok(Settled::Superseded) => late.push(s.task_id),
+            Ok(Settled::Done(None)) => {}
+            Ok(Settled::Done(Some(state))) => told.failed.push((s.task_id, state)),
+            Ok(Settled::Superseded) => told.late.push(s.task_id),
             Err(fault) if fault.is_damage() => put_aside(tx, s.task_id, fault, now)?,
             Err(fault) => return Err(fault),
         }
     }
-    Ok(late)
+    Ok(told)
 }
 
 /// The hottest writes beside the claim: a first attempt that succeeded, with nothing else to mend.
@@ -140,6 +150,7 @@ fn settle_one(
         Verdict::Snoozed(delay) => Event::Ended(End::Snoozed(*delay), lost),
         Verdict::Cancelled(_) => Event::Ended(End::Cancelled, lost),
         Verdict::HandedBack => Event::Ended(End::HandedBack, lost),
+        Verdict::Declined => Event::Ended(End::Declined, lost),
     };
     let Ok(next) = next(&row.standing, event) else {
         let _ = row.apply(tx, Event::ThreadReturned, now)?;
@@ -163,7 +174,9 @@ fn settle_one(
         roll_up(tx, s, measure, now)?;
     }
     write_news(tx, s.task_id, s.generation, &s.news)?;
-    Ok(Settled::Done)
+    let has_failed = next.ending == Ending::Attempt
+        && matches!(next.standing.state, State::Queued | State::Failed | State::Lost);
+    Ok(Settled::Done(has_failed.then_some(next.standing.state)))
 }
 
 /// Counts an attempt that has come to an end of its own.

@@ -1,15 +1,30 @@
 //! A private folder that goes away with its owner.
 
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::open::file_error;
 use crate::error::Error;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
-/// A folder in the system's temporary one that only its owner can enter. Dropping it removes it.
-pub(crate) struct TemporaryFolder(PathBuf);
+/// A folder in the system's temporary one that only its owner can enter. Dropping it removes it; what a process leaves that is killed is
+/// removed by the next one that makes one in the same place.
+pub(crate) struct TemporaryFolder {
+    path: PathBuf,
+    /// Locked while the process lives.
+    alive: Option<File>,
+}
+
+/// How the names of folders begin.
+const PREFIX: &str = "perdura-";
+
+/// The file whose lock says that a folder is in use. It gets this name when it is locked.
+const ALIVE: &str = "alive";
+
+/// Left folders that one process looks at.
+const MAX_LEFT: usize = 1000;
 
 /// Names that are tried before giving up; more than one collision means that somebody is guessing them.
 const TRIES: u32 = 16;
@@ -34,14 +49,20 @@ impl TemporaryFolder {
     fn new_in(parent: &Path) -> Result<TemporaryFolder, Error> {
         let parent =
             parent.canonicalize().map_err(|e| file_error("the temporary folder cannot be used", e))?;
+        if !HAS_SWEPT.swap(true, Ordering::AcqRel) {
+            sweep(&parent);
+        }
         let mut builder = fs::DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         let mut tries = 0;
         loop {
-            let folder = parent.join(format!("perdura-{:016x}", RandomState::new().hash_one(tries)));
-            match builder.create(&folder) {
-                Ok(()) => return Ok(TemporaryFolder(folder)),
+            let path = parent.join(format!("{PREFIX}{:016x}", RandomState::new().hash_one(tries)));
+            match builder.create(&path) {
+                Ok(()) => {
+                    let alive = mark(&path).ok(); // without it the folder is never taken for a left one
+                    return Ok(TemporaryFolder { path, alive });
+                }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists && tries < TRIES => tries += 1,
                 Err(e) => return Err(file_error("no temporary folder can be made", e)),
             }
@@ -50,17 +71,70 @@ impl TemporaryFolder {
 
     /// The one file in it that matters.
     pub(crate) fn file(&self) -> PathBuf {
-        self.0.join("tasks.db")
+        self.path.join("tasks.db")
     }
 
     #[cfg(test)]
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for TemporaryFolder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        self.alive.take(); // no system but Unix removes a file that is open
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Whether this process has looked for folders that others have left.
+static HAS_SWEPT: AtomicBool = AtomicBool::new(false);
+
+/// Makes the file that says that a folder is in use.
+fn mark(folder: &Path) -> io::Result<File> {
+    let unnamed = folder.join("half");
+    let file = File::create_new(&unnamed)?;
+    file.try_lock()?;
+    fs::rename(unnamed, folder.join(ALIVE))?;
+    Ok(file)
+}
+
+/// Removes what killed processes have left here. Folders of other users cannot be entered, and stay.
+fn sweep(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    let ours = entries.flatten().filter(|entry| {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        is_folder && entry.file_name().to_str().is_some_and(is_name)
+    });
+    for entry in ours.take(MAX_LEFT) {
+        let is_left = File::open(entry.path().join(ALIVE)).is_ok_and(|alive| alive.try_lock().is_ok());
+        if is_left {
+            let _ = fs::remove_dir_all(entry.path()); // another process may be doing the same
+        }
+    }
+}
+
+/// Whether a folder of this name may be one of ours.
+fn is_name(name: &str) -> bool {
+    let digits = name.strip_prefix(PREFIX).unwrap_or_default();
+    digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_has_left_is_removed_and_nothing_else() {
+        let place = TemporaryFolder::new().unwrap();
+        let [dead, alive] = [(); 2].map(|()| TemporaryFolder::new_in(place.path()).unwrap());
+        let others = place.path().join("perdura-0123456789abcdef"); // no `alive` in it: it may be about to be made
+        fs::create_dir(&others).unwrap();
+        fs::write(dead.file(), "tasks").unwrap();
+        let mut dead = std::mem::ManuallyDrop::new(dead);
+        dead.alive.take(); // as the system does when a process is killed
+        sweep(place.path());
+        assert!(!dead.path().exists());
+        assert!(alive.path().exists() && others.exists());
     }
 }

@@ -90,13 +90,14 @@ impl Writer {
         file_id: [u8; 16],
         identity: Arc<Identity>,
         reserve: Reserve,
+        patience: Patience,
     ) -> Writer {
         connection.wal_hook(Some(note_wal_pages));
         let fate = Fate::default();
         Writer {
             crashed: fate.is_dead_flag(),
             line: Line::default(),
-            patience: Patience::default(),
+            patience,
             desk: Mutex::new(Desk {
                 connection,
                 names,

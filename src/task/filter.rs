@@ -5,8 +5,11 @@ use std::time::SystemTime;
 use super::id::TaskId;
 use super::state::State;
 use super::timestamp::Timestamp;
+use crate::error::Error;
 
 /// Which tasks a list or a bulk verb means: those that meet every condition given. Defaults to all.
+///
+/// An empty text is refused as [`InvalidInput`](crate::ErrorKind::InvalidInput), by every verb that takes a filter.
 ///
 /// Lists come in pages by id, oldest first: ask for the next one with [`after`](Filter::after) the last id seen.
 ///
@@ -124,6 +127,29 @@ impl Filter {
     pub fn limit(mut self, limit: usize) -> Filter {
         self.limit = Some(limit);
         self
+    }
+
+    /// Checks that no text of it is empty: that is a value that somebody forgot, and must not mean every task.
+    ///
+    /// # Errors
+    /// `InvalidInput`, naming the condition.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let Filter { queue, task_name, error_type, tag, text, .. } = self;
+        for (condition, value) in [
+            ("queue", queue),
+            ("task_name", task_name),
+            ("error_type", error_type),
+            ("tag", tag),
+            ("text", text),
+        ] {
+            if value.as_deref() == Some("") {
+                return Err(Error::invalid(
+                    &format!("the filter's {condition}"),
+                    "is empty; give it a value, or leave it out",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The states as a bit mask (bit n = state number n); all bits if none is named.

@@ -401,6 +401,8 @@ pub(crate) enum Verdict {
     Cancelled(ErrorReport),
     /// Not counted; again at once.
     HandedBack,
+    /// Not counted; held until another program with handlers comes.
+    Declined,
 }
 
 /// What stands for a result that was not kept: no JSON.

@@ -33,6 +33,9 @@ impl Query {
         let mut words = Vec::new();
         for token in tokens(typed)? {
             match token {
+                (None, word) if word.is_empty() => {
+                    return Err("\"\" is an empty text; write what to search for".to_owned());
+                }
                 (None, word) => words.push(word),
                 (Some(qualifier), value) => query.narrow(&qualifier, value)?,
             }
@@ -210,6 +213,7 @@ mod tests {
         assert_eq!(query.queue.as_deref(), Some("night jobs"));
         assert_eq!(query.name.as_deref(), Some("a:b"));
         assert_eq!(query.text.as_deref(), Some("disk full"));
+        assert!(Query::parse("\"\"").unwrap_err().contains("empty text"));
         assert_eq!(Query::parse(r#""http://x" "#).unwrap().text.as_deref(), Some("http://x"));
         assert!(Query::parse("  ").unwrap().is_all());
     }

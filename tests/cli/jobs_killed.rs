@@ -39,9 +39,16 @@ fn sigterm_hands_back_and_charges_nothing() {
     assert!(is_gone(&place.read("pid")));
 }
 
+/// Lets the programs that are started from now on die of a hang-up, although `nohup` has the tests ignore it: a signal with a handler gets
+/// its usual meaning when a program is started.
+fn hear_hangups() {
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, std::sync::Arc::default()).unwrap();
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn a_closed_terminal_hands_back_too() {
+    hear_hangups();
     let place = Place::new();
     let (id, worker) = working(&place, &[], &["--grace", "0s"], "echo $$ > pid; sleep 1000");
     signal(worker.id(), Signal::HUP);
@@ -55,6 +62,7 @@ fn a_closed_terminal_hands_back_too() {
 #[test]
 #[cfg(target_os = "linux")]
 fn jobs_are_handed_back_although_nobody_reads_what_is_said() {
+    hear_hangups();
     let place = Place::new();
     let for_ever = place.add(["--priority", "1", "--", "sleep", "1000"]);
     place.add(["--shell", "echo $$ > pid; until [ -e go ]; do sleep 0.02; done"]);

@@ -5,11 +5,15 @@ mod admin;
 #[cfg(unix)]
 mod care;
 #[cfg(unix)]
+mod foreign;
+#[cfg(unix)]
 mod jobs;
 #[cfg(unix)]
 mod jobs_killed;
 #[cfg(unix)]
 mod jobs_whole;
+#[cfg(unix)]
+mod keeping;
 #[cfg(feature = "report")]
 mod report;
 #[cfg(feature = "report")]

@@ -513,3 +513,34 @@ fn a_failure_that_is_never_retried_keeps_its_type() {
         (State::Failed, 1, Some("exit.2"))
     );
 }
+
+#[test]
+fn an_empty_text_in_a_filter_means_nothing_and_never_all() {
+    let (tests, _) = stepped(Queue::builder());
+    let queue = tests.queue();
+    let id = enqueue(&tests, &[Way::Succeed], Options::new());
+    for (filter, condition) in [
+        (Filter::new().text(""), "text"),
+        (Filter::new().tag(""), "tag"),
+        (Filter::new().queue(""), "queue"),
+        (Filter::new().task_name(""), "task_name"),
+        (Filter::new().error_type(""), "error_type"),
+    ] {
+        let refused = [
+            queue.tasks(filter.clone()).map(drop),
+            queue.count(filter.clone()).map(drop),
+            queue.failures(filter.clone()).map(drop),
+            queue.dead_letters().list(filter.clone()).map(drop),
+            queue.cancel_all(filter.clone()).map(drop),
+            queue.delete_all(filter.clone()).map(drop),
+            queue.retry_all(filter.clone()).map(drop),
+            queue.move_to_dead_letters(filter.clone()).map(drop),
+        ];
+        for answer in refused {
+            let e = answer.unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::InvalidInput);
+            assert!(e.to_string().starts_with(&format!("the filter's {condition} is empty")), "{e}");
+        }
+    }
+    assert_eq!(queue.get(id).unwrap().state, State::Queued);
+}

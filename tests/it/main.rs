@@ -23,6 +23,7 @@ mod fixtures;
 mod forked;
 mod full;
 mod handlers;
+mod heard;
 mod histories;
 mod history;
 mod hostile;

@@ -274,7 +274,13 @@ fn names_and_versions_that_no_handler_knows_are_held_and_lifted() {
             (record.state, record.hold, record.attempt_number),
             (State::Queued, Some(Hold::UnknownName), 0)
         );
-        assert!(old.queue().explain(id).unwrap().to_string().contains("no handler knows the task name"));
+        assert!(
+            old.queue()
+                .explain(id)
+                .unwrap()
+                .to_string()
+                .contains("waits for a program that handles the task name")
+        );
     }
     assert_eq!(old.queue().counts().unwrap().total().unknown_name, 2);
     drop(old);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use perdura::testing::{ManualClock, SteppedQueue};
-use perdura::{Config, TaskId};
+use perdura::{Builder, Config, TaskId};
 
 use crate::support::*;
 
@@ -15,7 +15,11 @@ fn keeps(retention: Option<Duration>) -> Config {
 
 /// Opens as the owner, lets a task succeed, and ages the file after so many days.
 fn run(folder: &Folder, config: Config, clock: &ManualClock, days: u32) -> (SteppedQueue, TaskId) {
-    let builder = builder(config).clock(clock.clone());
+    run_with(folder, builder(config), clock, days)
+}
+
+fn run_with(folder: &Folder, builder: Builder, clock: &ManualClock, days: u32) -> (SteppedQueue, TaskId) {
+    let builder = builder.clock(clock.clone());
     let mut tests = SteppedQueue::open_file(builder, clock, folder.file()).unwrap();
     let id = tests.queue().enqueue(&Do::Ok(1)).unwrap();
     tests.run_until_idle().unwrap();
@@ -97,4 +101,29 @@ fn g10_programs_that_run_for_a_moment_delete_nothing_while_the_clock_may_have_ju
     clock.advance(10 * MINUTE);
     short_run(&folder, &clock);
     assert_eq!(tasks(&folder), 3);
+}
+
+#[test]
+fn who_executes_the_tasks_of_others_deletes_what_the_file_says_and_nothing_else() {
+    let (folder, clock) = (Folder::new(), ManualClock::new());
+    let kept = |clock: &ManualClock, rule: fn(Builder) -> Builder, days| {
+        let (tests, id) = run_with(&folder, rule(builder(Config::default())), clock, days);
+        let kept = is_kept(&tests, id);
+        (kept, tests.queue().inspect().unwrap().retention)
+    };
+    assert_eq!(kept(&clock, Builder::retention_of_file, 400), (true, None), "nobody has said anything");
+    assert_eq!(
+        kept(&clock, |builder| builder.retention_here(Some(DAY)), 2),
+        (false, None),
+        "said, but not told to the file"
+    );
+    drop(run(&folder, keeps(Some(2 * DAY)), &clock, 1));
+    let of_file = Some(Some(2 * DAY));
+    assert_eq!(kept(&clock, Builder::retention_of_file, 1), (true, of_file));
+    assert_eq!(kept(&clock, Builder::retention_of_file, 3), (false, of_file));
+    assert_eq!(
+        kept(&clock, |builder| builder.retention_here(None), 3),
+        (true, of_file),
+        "for good, as long as this one executes"
+    );
 }

@@ -421,13 +421,20 @@ impl SettleRules {
     }
 }
 
+/// What there is to tell of attempts that were settled; nothing of failures here.
+#[derive(Default)]
+pub struct Told {
+    pub late: Vec<TaskId>,
+    pub failed: Vec<(TaskId, State)>,
+}
+
 pub fn settle<'s>(
     tx: &Tx<'_>,
     settlements: impl Iterator<Item = &'s Settlement>,
     rules: &SettleRules,
     now: Timestamp,
-) -> Sql<Vec<TaskId>> {
-    let mut late = Vec::new();
+) -> Sql<Told> {
+    let mut told = Told::default();
     for s in settlements {
         tx.effect(|effects| effects.settled.push((s.task_id, s.generation)));
         let event = match &s.verdict {
@@ -438,12 +445,13 @@ pub fn settle<'s>(
             Verdict::Snoozed(delay) => Event::Ended(End::Snoozed(*delay), rules.lost()),
             Verdict::Cancelled(_) => Event::Ended(End::Cancelled, rules.lost()),
             Verdict::HandedBack => Event::Ended(End::HandedBack, rules.lost()),
+            Verdict::Declined => Event::Ended(End::Declined, rules.lost()),
         };
         if !apply(tx, s.task_id, Some(s.generation), event, now) {
-            late.push(s.task_id);
+            told.late.push(s.task_id);
         }
     }
-    Ok(late)
+    Ok(told)
 }
 
 /// Lets an event happen to a task; false if it may not.

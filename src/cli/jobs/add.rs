@@ -170,7 +170,7 @@ impl Add {
                 vec![New { job: self.wishes.job(argv)?, options: self.wishes.options(), line: None }]
             }
         };
-        let queue = session.open(Queue::builder())?;
+        let queue = session.open(Queue::builder().share_as_found(true))?;
         let added = add(&queue, &new)?;
         for made in &added {
             let (task_id, existing) = (made.id(), !made.is_new());

@@ -4,14 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::text::Word;
-use crate::Task;
+use crate::{Failure, Task};
 
 /// How long a job has between SIGTERM and SIGKILL.
 pub(super) const KILL_AFTER: Duration = Duration::from_secs(5);
 
-/// The args of the task `job`.
+/// The args of a job's task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Job {
     /// The program and its arguments. With `shell`, one word: the script.
@@ -35,11 +36,45 @@ pub(super) struct Job {
     pub late_success: bool,
 }
 
-/// The task name of jobs.
-pub(in crate::cli) const TASK_NAME: &str = "job";
+/// The task name of jobs: one that no program takes for its own tasks.
+const TASK_NAME: &str = "perdura.job";
+
+/// The task name of jobs that were added by earlier versions of this command, and of whatever a program calls so.
+const OLD_TASK_NAME: &str = "job";
+
+/// Whether tasks of this name may be jobs.
+pub(in crate::cli) fn may_be_job(task_name: &str) -> bool {
+    [TASK_NAME, OLD_TASK_NAME].contains(&task_name)
+}
 
 impl Task for Job {
     const NAME: &'static str = TASK_NAME;
+}
+
+/// What a worker claims: the args of a task that may be a job.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Claimed(pub Box<RawValue>);
+
+impl Task for Claimed {
+    const NAME: &'static str = TASK_NAME;
+}
+
+/// The same under the old name.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct OldClaimed(pub Box<RawValue>);
+
+impl Task for OldClaimed {
+    const NAME: &'static str = OLD_TASK_NAME;
+}
+
+/// The job that these args are.
+///
+/// # Errors
+/// They are none of ours: the task is left to the program that it belongs to.
+pub(super) fn job_of(args: &RawValue) -> Result<Job, Failure> {
+    serde_json::from_str(args.get()).map_err(|_| Failure::decline())
 }
 
 impl Job {

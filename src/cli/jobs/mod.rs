@@ -7,7 +7,7 @@
 //! values     job      text      warnings
 //! ```
 //!
-//! A job is a task named `job`; its args are a command line. `work` runs it through a shim, a process of its own that outlives the worker
+//! A job is a task named `perdura.job`; its args are a command line. `work` runs it through a shim, a process of its own that outlives the worker
 //! just long enough to end the job. It knows nothing of SQL, and of the file only what a [`Queue`](crate::Queue) tells.
 
 mod add;
@@ -28,7 +28,7 @@ mod text;
 mod warnings;
 mod work;
 
-pub(super) use job::{TASK_NAME, describe};
+pub(super) use job::{describe, may_be_job};
 
 use super::{Done, Exit, Session};
 
@@ -49,6 +49,9 @@ pub(super) enum Verb {
     /// The first SIGINT (Ctrl-C) or SIGTERM lets running jobs go on for the grace, then ends them; the second ends them now, the third
     /// kills them. They are handed back and lose no attempt. If the file cannot be written then, the worker ends all the same, with exit
     /// code 4, and names the jobs that will run again.
+    ///
+    /// Finished jobs are kept, with what they wrote, until somebody deletes them (`purge --older-than 30d`), unless --keep or the file says
+    /// otherwise. A program that uses the file may have written into it how long finished tasks are kept (its setting `retention`).
     Work(work::Work),
     /// Show what a job writes, while it runs, until it is finished
     ///

@@ -11,10 +11,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::ending::Endings;
-use super::job::Job;
+use super::job::{Claimed, OldClaimed, job_of};
 use super::outlet::Voice;
 use super::run::{Ended, Runner};
 use super::{family, warnings};
+use crate::cli::filter::age;
 use crate::cli::screen::safe;
 use crate::cli::words::{count, span};
 use crate::cli::{Done, Exit, Session, Trouble};
@@ -52,12 +53,27 @@ pub(in crate::cli) struct Work {
     /// End when nothing is left that may start; with exit code 1 if a job failed for good
     #[arg(long)]
     drain: bool,
+    /// Delete what succeeded or was cancelled so long ago, or longer, such as 7d; never: nothing, whatever the file says [default: what a
+    /// program has written into the file, else never]
+    #[arg(long, value_name = "AGE", value_parser = keep)]
+    keep: Option<Keep>,
     /// How long running jobs may go on after the first signal
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     grace: Duration,
     /// Do not say how each job ends
     #[arg(long, short)]
     quiet: bool,
+}
+
+/// How long finished tasks are kept; none: for good.
+#[derive(Debug, Clone, Copy)]
+struct Keep(Option<Duration>);
+
+fn keep(text: &str) -> Result<Keep, String> {
+    if text == "never" {
+        return Ok(Keep(None));
+    }
+    age(text).map(|age| Keep(Some(age))).map_err(|e| format!("{e}, or never"))
 }
 
 /// What the worker is told by its threads.
@@ -89,7 +105,9 @@ impl Work {
         let listener = listen(signals, &worker.queue, &worker.runner, to_tell.clone(), is_signalled.clone())?;
         if !self.quiet && !session.json {
             let file = worker.queue.path().display();
-            voice.remark(format_args!("{} for the jobs of {file}", count(worker.workers as u64, "worker")));
+            let workers = count(worker.workers as u64, "worker");
+            let kept = self.kept(worker.queue.inspect()?.retention);
+            voice.remark(format_args!("{workers} for the jobs of {file}; {kept}"));
         }
         let end = worker.work(self, session);
         let signal = if let Ok(End::Signal(signal)) = end { Some(signal) } else { None };
@@ -122,30 +140,40 @@ impl Work {
         let workers = self.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         // As it is before this worker takes over: what it then finds lost ends with this run.
         let looker = session.open(Session::builder())?;
-        let (db, lost_before) = (looker.path().to_owned(), self.mine(&looker.counts()?).lost);
+        let (db, before) = (looker.path().to_owned(), self.mine(&looker.counts()?));
         let quiet = self.quiet && !session.json;
         let runner = Arc::new(Runner::new(&db, workers, quiet, to_tell, voice.clone()));
         let queue = session.open(self.set_up(Session::builder(), workers, runner.clone()))?;
         drop(looker); // not before: the last one that closes a file has to tidy it up
         let (endings, clock) = (Endings::new(self.quiet), SystemClock::new());
         let (voice, seen_succeeding, reaped) = (voice.clone(), 0, Duration::ZERO);
-        Ok(Worker {
-            queue,
-            runner,
-            news,
-            voice,
-            endings,
-            clock,
-            workers,
-            seen_succeeding,
-            lost_before,
-            reaped,
-        })
+        Ok(Worker { queue, runner, news, voice, endings, clock, workers, seen_succeeding, before, reaped })
     }
 
     fn set_up(&self, builder: Builder, workers: usize, runner: Arc<Runner>) -> Builder {
-        let run = move |job: Job, cx: &Context| runner.handle(&job, cx);
-        builder.workers(workers).poll_interval(LOOK_ABROAD).queues(&self.queues).handle(run)
+        let runs_old = runner.clone();
+        let run = move |args: Claimed, cx: &Context| runner.handle(&job_of(&args.0)?, cx);
+        let run_old = move |args: OldClaimed, cx: &Context| runs_old.handle(&job_of(&args.0)?, cx);
+        let builder = builder.workers(workers).poll_interval(LOOK_ABROAD).queues(&self.queues);
+        let builder = builder.handle(run).handle(run_old);
+        match self.keep {
+            Some(Keep(age)) => builder.retention_here(age),
+            None => builder.retention_of_file(),
+        }
+    }
+
+    /// What becomes of finished tasks, in words.
+    fn kept(&self, of_file: Option<Option<Duration>>) -> String {
+        let (age, who) = match (self.keep, of_file) {
+            (Some(Keep(age)), _) => (age, "--keep"),
+            (None, said) => (said.flatten(), "as the file says"),
+        };
+        match age {
+            Some(age) => {
+                format!("what has succeeded or was cancelled is deleted after {} ({who})", span(age))
+            }
+            None => "finished jobs are kept (purge deletes old ones)".to_owned(),
+        }
     }
 
     /// The counts of the queues that are worked on.
@@ -184,8 +212,8 @@ struct Worker {
     workers: usize,
     /// How many had succeeded quietly at the last look.
     seen_succeeding: u64,
-    /// Tasks that were `LOST` before this worker came.
-    lost_before: u64,
+    /// What was in its queues before this worker came.
+    before: QueueCounts,
     /// When it last reaped what it has adopted, on the monotonic clock.
     reaped: Duration,
 }
@@ -415,12 +443,18 @@ impl Worker {
                 waiting(queue.ready + queue.held)
             ));
         }
-        let lost = mine.lost.saturating_sub(self.lost_before).max(self.endings.sum.lost);
+        let failed = mine.failed.saturating_sub(self.before.failed);
+        if failed > self.endings.sum.failed {
+            let more = count(failed - self.endings.sum.failed, "more task");
+            self.voice
+                .remark(format_args!("{more} failed without having been run here; `failures` says why"));
+        }
+        let lost = mine.lost.saturating_sub(self.before.lost).max(self.endings.sum.lost);
         if lost > 0 {
             self.voice
                 .remark(format_args!("{} lost: their worker died in the last attempt", count(lost, "job")));
         }
-        Ok(if lost + self.endings.sum.failed > 0 { Exit::No } else { Exit::Done })
+        Ok(if lost + failed.max(self.endings.sum.failed) > 0 { Exit::No } else { Exit::Done })
     }
 
     fn close(&mut self) {

@@ -6,7 +6,7 @@
 //! [`SteppedQueue`](super::SteppedQueue) and to the model, and compares after each.
 //!
 //! What the tasks do is a [`Workload`]: [`Script`] is the one that perdura's own tests use; a program's own tasks take one `impl`.
-//! With the feature `proptest`, [`testing::proptest`](super::proptest) makes the commands.
+//! With the feature `proptest`, `perdura::testing::proptest` makes the commands.
 //!
 //! ```
 //! use perdura::testing::model::{Command, Pair, Program, Script};

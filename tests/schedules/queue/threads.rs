@@ -12,7 +12,7 @@ use shuttle::rand::Rng;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Context, Failure, Registry};
-use crate::queue::core::Core;
+use crate::queue::core::{Core, RetentionRule};
 use crate::queue::handle::{Handle, ShutdownReport};
 use crate::queue::hub::Hub;
 use crate::store::{self, BACKOFF, Rank, SettleRules, Store, TASK_NAME};
@@ -77,7 +77,7 @@ fn open(workers: usize) -> Tested {
     });
     let known = registry.names().map(|(name, version)| (name.into(), version)).collect();
     let hub = Arc::new(Hub::new(Arc::new(StandingClock), Arc::new(known)));
-    let core = Core::new(config, Store::new(), hub, SettleRules, None);
+    let core = Core::new(config, Store::new(), hub, SettleRules, None, RetentionRule::Config);
     let handle = Handle::start(Arc::new(core), Arc::new(registry)).unwrap();
     Tested { handle, ran, gate }
 }

@@ -1,0 +1,54 @@
+//! What a program hears of its tasks without asking: lines of its log, and a write that does not wait.
+
+use perdura::{Config, ErrorKind, Failure, Options, Queue, State, Task};
+use serde::{Deserialize, Serialize};
+
+use crate::logger;
+use crate::support::*;
+
+#[derive(Serialize, Deserialize)]
+struct Heard(u32);
+
+impl Task for Heard {
+    const NAME: &'static str = "heard";
+}
+
+#[test]
+fn a_task_that_fails_is_told_in_the_log_without_its_message() {
+    logger::listen();
+    let folder = Folder::new();
+    let fails = |_: Heard, _: &perdura::Context| -> Result<(), Failure> {
+        Err(Failure::named("heard.Refused", "the private text"))
+    };
+    let config = Config { retry_backoff: std::time::Duration::ZERO, ..Config::default() };
+    let queue = Queue::builder().config(config).handle(fails).open(folder.file()).unwrap();
+    let id = queue.enqueue_with(&Heard(1), Options::new().max_attempts(2)).unwrap().id();
+    queue.wait(id, MINUTE).unwrap();
+    assert_eq!(queue.get(id).unwrap().state, State::Failed);
+    queue.shutdown(MINUTE).unwrap();
+    let lines: Vec<String> =
+        logger::lines().into_iter().filter(|line| line.contains("heard.Refused")).collect();
+    assert_eq!(
+        lines,
+        [
+            format!("an attempt of task {id} (heard) failed, and it is tried again: heard.Refused"),
+            format!("task {id} (heard) is FAILED: heard.Refused"),
+        ]
+    );
+}
+
+#[test]
+fn a_write_waits_for_a_lock_as_long_as_it_was_told_to() {
+    let folder = Folder::new();
+    let queue = Queue::builder().busy_timeout(std::time::Duration::ZERO).open(folder.file()).unwrap();
+    let other = rusqlite::Connection::open(folder.file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let e = queue.enqueue(&Heard(1)).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Busy, "{e}");
+    other.execute_batch("ROLLBACK").unwrap();
+    queue.enqueue(&Heard(1)).unwrap();
+    let too_long = Config { busy_timeout: 61 * MINUTE, ..Config::default() };
+    assert!(
+        too_long.validate().unwrap_err().to_string().starts_with("busy_timeout = \"1h 1m\" is out of range")
+    );
+}
