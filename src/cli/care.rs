@@ -1,7 +1,7 @@
 //! Copies of the file, and the command's own papers.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::screen::JsonLines;
@@ -79,16 +79,26 @@ fn private_file(path: &Path) -> Result<File, Trouble> {
         .map_err(|e| Trouble::new(Exit::File, format!("{}: {e}; give another path", path.display())))
 }
 
+/// What some editors put before a text.
+pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// A text without its byte order mark.
+pub(super) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
+}
+
 /// Makes the file of an export.
 pub(super) fn import(session: &mut Session, from: &Path) -> Done {
     let builder = Session::builder();
-    let rows = match from.as_os_str() == "-" {
-        true => builder.import(session.db(), io::stdin().lock())?,
-        false => {
-            let cannot = |e| Trouble::new(Exit::File, format!("{}: {e}", from.display()));
-            builder.import(session.db(), BufReader::new(File::open(from).map_err(cannot)?))?
-        }
+    let cannot = |e| Trouble::new(Exit::File, format!("{}: {e}", from.display()));
+    let mut text: Box<dyn BufRead> = match from.as_os_str() == "-" {
+        true => Box::new(io::stdin().lock()),
+        false => Box::new(BufReader::new(File::open(from).map_err(cannot)?)),
     };
+    if text.fill_buf().map_err(cannot)?.starts_with(BYTE_ORDER_MARK) {
+        text.consume(BYTE_ORDER_MARK.len());
+    }
+    let rows = builder.import(session.db(), text)?;
     if session.json {
         session.screen.json(&serde_json::json!({ "path": session.db(), "rows": rows }))?;
     } else {

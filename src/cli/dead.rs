@@ -1,11 +1,10 @@
 //! Dead letters: looking at them, and making tasks of them again.
 
-use std::time::Duration;
-
-use super::filter::{Which, age, may};
+use super::filter::{Which, may};
 use super::list::state;
 use super::screen::safe;
 use super::table::{Fit, Table};
+use super::times::{Past, past};
 use super::words::{count, distance, span};
 use super::{Done, Exit, Session, Trouble};
 use crate::{DeadLetter, Filter, TaskId, Timestamp};
@@ -33,9 +32,9 @@ pub(super) enum Dead {
     Replay(Replay),
     /// Delete those that were moved long ago
     Purge {
-        /// Moved so long ago, or longer: 90s, 12h, 30d
-        #[arg(long, value_name = "AGE", value_parser = age)]
-        older_than: Duration,
+        /// Moved so long ago, or longer: 90s, 12h, 30d; or before this time
+        #[arg(long, value_name = "AGE|TIME", value_parser = past)]
+        older_than: Past,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
@@ -194,12 +193,13 @@ fn each_letter(session: &Session, filter: Filter, mut look: impl FnMut(&DeadLett
     Ok(())
 }
 
-fn purge(session: &mut Session, older_than: Duration, yes: bool, dry_run: bool) -> Done {
-    let before = session.now().before(older_than);
+fn purge(session: &mut Session, older_than: Past, yes: bool, dry_run: bool) -> Done {
+    let now = session.now();
+    let before = older_than.at(now);
     if dry_run || !yes {
         let mut meant = 0;
         each_letter(session, Filter::new(), |letter| meant += u64::from(letter.moved_at < before))?;
-        let (letters, span) = (count(meant, "dead letter"), span(older_than));
+        let (letters, span) = (count(meant, "dead letter"), span(older_than.ago(now)));
         let what = format!("delete {letters} moved more than {span} ago");
         if let Some(exit) = may(session, yes, dry_run, &what, meant)? {
             return Ok(exit);

@@ -1,8 +1,7 @@
 //! Mending: what changes tasks and queues.
 
-use std::time::Duration;
-
-use super::filter::{Target, age, may};
+use super::filter::{Target, may};
+use super::times::{Past, past};
 use super::words::{count, span};
 use super::{Done, Exit, Session, Trouble};
 use crate::{Bulk, Error, Filter, Queue, State, TaskId};
@@ -192,9 +191,9 @@ pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool)
 /// Delete what finished long ago.
 #[derive(Debug, clap::Args)]
 pub(super) struct Purge {
-    /// Finished so long ago, or longer: 90s, 12h, 7d
-    #[arg(long, value_name = "AGE", value_parser = age)]
-    older_than: Duration,
+    /// Finished so long ago, or longer: 90s, 12h, 7d; or before this time
+    #[arg(long, value_name = "AGE|TIME", value_parser = past)]
+    older_than: Past,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -205,13 +204,14 @@ pub(super) struct Purge {
 
 impl Purge {
     pub(super) fn run(&self, session: &mut Session) -> Done {
-        let before = session.now().before(self.older_than).to_system_time();
+        let now = session.now();
+        let before = self.older_than.at(now).to_system_time();
         let ended = Filter::new().state(State::Succeeded).state(State::Cancelled).finished_before(before);
         let tasks = session.look()?.count(ended)?;
         let what = format!(
             "delete {} that succeeded or were cancelled more than {} ago",
             count(tasks, "task"),
-            span(self.older_than)
+            span(self.older_than.ago(now))
         );
         if let Some(exit) = may(session, self.yes, self.dry_run, &what, tasks)? {
             return Ok(exit);

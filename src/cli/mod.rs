@@ -21,6 +21,7 @@
 mod care;
 mod dead;
 mod doctor;
+mod explain;
 pub(crate) mod filter;
 #[cfg(unix)]
 mod jobs;
@@ -32,6 +33,7 @@ mod session;
 mod show;
 mod stats;
 pub(crate) mod table;
+pub(crate) mod times;
 mod trouble;
 pub(crate) mod words;
 
@@ -61,6 +63,9 @@ struct Common {
     /// Answer in JSON: one document, or one line for each task
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
+    /// Show times in UTC, not in local time (TZ); JSON always has UTC
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    utc: bool,
     /// When to colour; NO_COLOR turns it off, too
     #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "auto|always|never", help_heading = EVERYWHERE,
           hide_possible_values = true, hide_default_value = true)]
@@ -170,7 +175,7 @@ impl Verb {
             Verb::Show(show) => show.run(session),
             Verb::Stats(stats) => stats.run(session),
             Verb::Failures(failures) => failures.run(session),
-            Verb::Explain { id } => explain(session, id),
+            Verb::Explain { id } => explain::explain(session, id),
             Verb::Retry(retry) => retry.run(session),
             Verb::Cancel(target) => mend::CANCEL.run(session, &target),
             Verb::Delete(target) => mend::DELETE.run(session, &target),
@@ -193,17 +198,6 @@ impl Verb {
             Verb::Watch(watch) => watch.run(session),
         }
     }
-}
-
-fn explain(session: &mut Session, id: TaskId) -> Done {
-    let explanation = session.look()?.explain(id)?;
-    if session.json {
-        let text = explanation.to_string();
-        session.screen.json(&serde_json::json!({ "task_id": id, "explanation": text }))?;
-    } else {
-        session.screen.line(screen::safe(&explanation.to_string()))?;
-    }
-    Ok(Exit::Done)
 }
 
 /// Where there are no jobs, nothing is said of them.

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::explain::{Sight, Worker};
 use super::screen::Screen;
+use super::times::Zone;
 use super::{Common, Done, Exit, Trouble};
 use crate::{Builder, Clock, Config, Queue, SystemClock, Timestamp};
 
@@ -18,13 +20,16 @@ pub(crate) struct Session {
     db: PathBuf,
     /// Answers are JSON.
     pub json: bool,
+    /// How times are shown.
+    pub zone: Zone,
     pub screen: Screen,
 }
 
 impl Session {
     pub(super) fn begin(common: Common) -> Session {
         let db = common.db.unwrap_or_else(|| DEFAULT_FILE.into());
-        Session { db, json: common.json, screen: Screen::new(common.color) }
+        let zone = if common.json || common.utc { Zone::Utc } else { Zone::Local };
+        Session { db, json: common.json, zone, screen: Screen::new(common.color) }
     }
 
     /// Runs a verb, and says how it ended. A reader that has left is no trouble.
@@ -54,6 +59,16 @@ impl Session {
     /// The time.
     pub(crate) fn now(&self) -> Timestamp {
         SystemClock::new().now()
+    }
+
+    /// What a sentence on a task needs beside the task.
+    pub(super) fn sight(&self, queue: &Queue) -> Result<Sight, Trouble> {
+        Ok(Sight { worker: Worker::of(queue)?, now: self.now(), zone: self.zone })
+    }
+
+    /// A time, as it is shown.
+    pub(crate) fn time(&self, moment: Timestamp) -> String {
+        self.zone.show(moment)
     }
 
     /// The queue of the file, which must exist, to look at. Nothing is written.

@@ -13,5 +13,7 @@ mod report;
 #[cfg(feature = "report")]
 mod report_files;
 mod support;
+#[cfg(unix)]
+mod times;
 #[cfg(all(unix, feature = "tui"))]
 mod watch;

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::cli::screen::{safe, safe_lines};
+use crate::cli::times::Zone;
 use crate::cli::words::{bytes, distance};
 use crate::cli::{Done, Exit, Session};
 use crate::{Clock, Hold, Output, OutputStream, Queue, State, SystemClock, TaskId, TaskRecord};
@@ -79,18 +80,18 @@ impl Follower {
         let hold =
             record.hold.filter(|_| record.state == State::Queued).map(|hold| (record.generation, hold));
         if let Some((_, hold)) = hold.filter(|hold| self.said != Some(*hold)) {
-            self.remark(&self.why_queued(record, hold), session)?;
+            self.remark(&self.why_queued(record, hold, session.zone), session)?;
         }
         self.said = hold;
         Ok(())
     }
 
-    fn why_queued(&self, record: &TaskRecord, hold: Hold) -> String {
+    fn why_queued(&self, record: &TaskRecord, hold: Hold, zone: Zone) -> String {
         let now = self.clock.now();
         let due = record
             .run_at
             .filter(|due| *due > now)
-            .map(|due| format!("begins {} ({due})", distance(due, now)));
+            .map(|due| format!("begins {} ({})", distance(due, now), zone.show(due)));
         let begins = due.unwrap_or_else(|| "waits for a worker; `perdura work` runs it".to_owned());
         let error = record.error_message.as_deref().map(|message| safe(message).into_owned());
         match (hold, error) {

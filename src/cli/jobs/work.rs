@@ -13,7 +13,7 @@ use super::ending::Endings;
 use super::job::Job;
 use super::run::{Ended, Runner};
 use super::warnings;
-use crate::cli::words::{count, span};
+use crate::cli::words::{count, distance, span};
 use crate::cli::{Done, Exit, Session, Trouble};
 use crate::{Builder, Clock, Context, Counts, ErrorKind, Queue, QueueCounts, ShutdownReport, SystemClock};
 
@@ -42,7 +42,7 @@ pub(in crate::cli) struct Work {
     #[arg(long)]
     drain: bool,
     /// How long running jobs may go on after the first signal
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = crate::cli::filter::age)]
     grace: Duration,
     /// Do not say how each job ends
     #[arg(long, short)]
@@ -292,7 +292,7 @@ impl Worker {
         if mine.waiting > 0 {
             let due = self.queue.next_due()?;
             let when = due.map_or_else(String::new, |due| {
-                format!("; the next falls due {} ({due})", crate::cli::words::distance(due, self.clock.now()))
+                format!("; the next falls due {} ({})", distance(due, self.clock.now()), session.time(due))
             });
             session
                 .screen
