@@ -26,6 +26,15 @@ impl Worker {
         })
     }
 
+    /// None where that cannot be known.
+    pub(super) fn runs(self) -> Option<bool> {
+        match self {
+            Worker::Runs(_) => Some(true),
+            Worker::Missing => Some(false),
+            Worker::Unknown => None,
+        }
+    }
+
     /// A line on it, if tasks are to run and nobody runs them.
     pub(super) fn is_missed(self, to_run: u64) -> Option<String> {
         let verb = if to_run == 1 { "is" } else { "are" };
@@ -62,11 +71,7 @@ pub(super) fn explain(session: &mut Session, id: TaskId) -> Done {
     let sight = session.sight(&queue)?;
     let text = sight.explain(&explanation);
     if session.json {
-        let worker = match sight.worker {
-            Worker::Runs(_) => Some(true),
-            Worker::Missing => Some(false),
-            Worker::Unknown => None,
-        };
+        let worker = sight.worker.runs();
         session
             .screen
             .json(&serde_json::json!({ "task_id": id, "explanation": text, "worker_runs": worker }))?;
@@ -93,6 +98,18 @@ impl Sight {
                 )
             }
             State::Succeeded | State::Cancelled => format!("task {id} is {}", task.state),
+        }
+    }
+
+    /// Whether something keeps it from running, or from going on, that somebody may want to know.
+    pub(super) fn is_kept(&self, explanation: &Explanation) -> bool {
+        let is_ready = explanation.task.hold == Some(Hold::Ready);
+        match explanation.task.state {
+            State::Running => self.worker == Worker::Missing,
+            State::Queued => {
+                !is_ready || self.worker == Worker::Unknown || self.unless_ready(explanation).is_some()
+            }
+            _ => false,
         }
     }
 

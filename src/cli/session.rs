@@ -23,13 +23,15 @@ pub(crate) struct Session {
     /// How times are shown.
     pub zone: Zone,
     pub screen: Screen,
+    /// What was done, to be told if the answer cannot be written.
+    done: Option<String>,
 }
 
 impl Session {
     pub(super) fn begin(common: Common) -> Session {
         let db = common.db.unwrap_or_else(|| DEFAULT_FILE.into());
         let zone = if common.json || common.utc { Zone::Utc } else { Zone::Local };
-        Session { db, json: common.json, zone, screen: Screen::new(common.color) }
+        Session { db, json: common.json, zone, screen: Screen::new(common.color), done: None }
     }
 
     /// Runs a verb, and says how it ended. A reader that has left is no trouble.
@@ -40,7 +42,9 @@ impl Session {
             Ok(Exit::HungUp) => Ok(Exit::HungUp), // a terminal that has gone takes nothing more
             Ok(exit) if self.screen.reader_has_left() => Ok(exit),
             Err(_) if self.screen.reader_has_left() => Ok(Exit::Done),
-            done => done.and_then(|exit| Ok(flushed.map(|()| exit)?)),
+            done => {
+                done.and_then(|exit| Ok(flushed.map(|()| exit)?)).map_err(|trouble| self.unanswered(trouble))
+            }
         };
         match done {
             Ok(exit) => exit.into(),
@@ -49,6 +53,30 @@ impl Session {
                 trouble.exit.into()
             }
         }
+    }
+
+    /// Remembers what was done: who gets no answer, as the disk behind the standard output is full, must not take it for undone.
+    pub(crate) fn did(&mut self, what: impl Into<String>) {
+        self.done = Some(what.into());
+    }
+
+    /// If the trouble is that the answer could not be written: says that, and what was done.
+    fn unanswered(&self, trouble: Trouble) -> Trouble {
+        match self.screen.failure() {
+            Some(why) if trouble.message.contains(why) => {
+                let done = self.done.as_ref().map_or_else(String::new, |done| format!("{done}, but "));
+                Trouble::new(
+                    Exit::File,
+                    format!("{done}the answer could not be written to the standard output: {why}"),
+                )
+            }
+            _ => trouble,
+        }
+    }
+
+    /// Refuses `--json` where there is nothing in JSON.
+    pub(crate) fn refuse_json(&self, why: &str) -> Result<(), Trouble> {
+        if self.json { Err(Trouble::usage(format!("--json: {why}; leave it out"))) } else { Ok(()) }
     }
 
     /// Where the file is, as it was named.

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::explain::Sight;
 use super::json::{pretty, raw};
-use super::list::{tint, what};
+use super::list::{command, tint, what};
 use super::screen::{Tint, safe, safe_lines};
 use super::times::Zone;
 use super::words::{bytes, count, distance, span};
@@ -42,6 +42,7 @@ enum Only {
 /// All that is known of a task.
 struct Known {
     task: TaskRecord,
+    command: Option<String>,
     args: String,
     attempts: Vec<Attempt>,
     output: Vec<Output>,
@@ -53,6 +54,11 @@ struct Known {
 
 impl Show {
     pub(super) fn run(&self, session: &mut Session) -> Done {
+        if self.only.is_some() {
+            session.refuse_json(
+                "show --only writes the part as it is; `perdura show ID --json` has all parts",
+            )?;
+        }
         let queue = session.look()?;
         if let Some(only) = self.only {
             return self.raw(session, &queue, only);
@@ -76,6 +82,7 @@ impl Show {
     fn know(&self, queue: &Queue, task: TaskRecord, sight: Sight) -> Result<Known, Trouble> {
         let id = self.id;
         Ok(Known {
+            command: command(queue, &task.task_name, id),
             args: queue.args_json(id)?,
             attempts: queue.attempts(id)?,
             output: queue.output(id, self.generation)?,
@@ -120,7 +127,7 @@ impl Show {
 /// The same for programs.
 #[derive(Serialize)]
 struct Told<'k> {
-    task: &'k TaskRecord,
+    task: super::list::Told<'k>,
     args: Box<RawValue>,
     attempts: &'k [Attempt],
     output: &'k [Output],
@@ -141,7 +148,7 @@ struct ToldLetter<'k> {
 impl Known {
     fn told(&self) -> Told<'_> {
         Told {
-            task: &self.task,
+            task: super::list::Told::new(&self.task, self.command.clone()),
             args: raw(&self.args),
             attempts: &self.attempts,
             output: &self.output,

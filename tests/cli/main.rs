@@ -12,6 +12,8 @@ mod jobs_killed;
 mod report;
 #[cfg(feature = "report")]
 mod report_files;
+#[cfg(unix)]
+mod scripts;
 mod support;
 #[cfg(unix)]
 mod times;

@@ -194,6 +194,14 @@ impl Add {
         let queue = session.open(Queue::builder())?;
         let added = add(&queue, &new)?;
         let now = session.now();
+        if let Some((first, last)) = added.first().zip(added.last()) {
+            let ids = if added.len() == 1 {
+                format!("job {} is", first.id())
+            } else {
+                format!("jobs {} to {} are", first.id(), last.id())
+            };
+            session.did(format!("{ids} added"));
+        }
         for (made, new) in added.iter().zip(&new) {
             let (task_id, existing) = (made.id(), !made.is_new());
             let run_at = new.at.filter(|_| !existing);

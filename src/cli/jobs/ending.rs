@@ -3,7 +3,10 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::run::Ended;
+use crate::cli::list::Told;
 use crate::cli::screen::{Tint, safe};
 use crate::cli::table::shorten;
 use crate::cli::words::{count, span};
@@ -93,8 +96,7 @@ impl Endings {
             }
             let fate = self.judge(&ended, &record);
             if session.json {
-                session.screen.json(&record)?;
-                session.screen.flush()?;
+                session.screen.json_if_read(&Told::new(&record, Some(ended.line)));
             } else if !self.quiet {
                 let line = self.line(&ended, &record, fate, session);
                 session.screen.remark(line);
@@ -149,7 +151,7 @@ impl Endings {
         let room = width.saturating_sub(head.len() + middle.len());
         let why = shorten(&safe(&why.replace('\n', " ")), if why.is_empty() { 0 } else { room * 3 / 5 });
         let gap = if why.is_empty() { "" } else { "  " };
-        let what = shorten(&safe(&ended.line), room.saturating_sub(why.chars().count() + gap.len()));
+        let what = shorten(&safe(&ended.line), room.saturating_sub(why.width() + gap.len()));
         let middle = if is_seen { session.screen.tint(tint, middle) } else { middle };
         format!("{head}{middle}{what}{gap}{why}")
     }

@@ -59,6 +59,7 @@ pub(super) enum News {
 
 impl Work {
     pub(super) fn run(self, session: &mut Session) -> Done {
+        super::refuse_waiting_for_itself(session, None)?;
         let (to_tell, news) = unbounded(); // bounded by the jobs that end: each is told before long
         warnings::show();
         let signals = Signals::new(ending_signals())?; // from here on, a signal hands back what runs
