@@ -143,7 +143,9 @@ fn json_is_honoured_or_refused() {
 #[test]
 fn a_worker_goes_on_when_its_reader_has_left() {
     let place = Place::new();
-    (0..20).for_each(|_| drop(place.add(["--", "true"])));
+    for _ in 0..20 {
+        place.add(["--", "true"]);
+    }
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut command = place.command(["work", "--drain", "--json"]);

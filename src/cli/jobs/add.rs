@@ -48,7 +48,7 @@ pub(super) struct Wishes {
     /// Start no sooner than so long from now, such as 10m
     #[arg(long, value_name = "TIME", value_parser = age, conflicts_with = "at")]
     pub delay: Option<Duration>,
-    /// Start no sooner than this: 08:00 (its next one), tomorrow 08:00, 2026-11-30, 2026-11-30 08:00, in local time; with an offset,
+    /// Start no sooner than this, in local time: 08:00 (its next one), tomorrow 08:00, 2026-11-30, 2026-11-30 08:00; with an offset,
     /// 2026-11-30T08:00:00+01:00; or @ and seconds since 1970
     #[arg(long, value_name = "TIME", value_parser = future)]
     pub at: Option<Timestamp>,
