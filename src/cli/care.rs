@@ -1,13 +1,13 @@
 //! Copies of the file, and the command's own papers.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::screen::JsonLines;
 use super::words::{bytes, count};
 use super::{Done, Exit, Session, Trouble, grammar};
-use crate::{ErrorKind, Progress};
+use crate::{ErrorKind, Progress, Queue};
 
 /// Makes the file, if it is not there.
 pub(super) fn init(session: &mut Session) -> Done {
@@ -58,9 +58,11 @@ pub(super) fn export(session: &mut Session, to: Option<&Path>) -> Done {
     let rows = match to.filter(|to| to.as_os_str() != "-") {
         None => queue.export(JsonLines(&mut session.screen))?,
         Some(to) => {
-            let mut file = BufWriter::new(private_file(to)?);
-            let rows = queue.export(&mut file)?;
-            file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+            let rows = export_whole(&queue, to)?;
+            session.did(format!("{}: {} exported", to.display(), count(rows, "row")));
+            if session.json {
+                session.screen.json(&serde_json::json!({ "path": to, "rows": rows }))?;
+            }
             rows
         }
     };
@@ -68,27 +70,70 @@ pub(super) fn export(session: &mut Session, to: Option<&Path>) -> Done {
     Ok(Exit::Done)
 }
 
+/// Writes an export that gets its name when it is whole: until then it is `FILE-half`, as a backup is.
+fn export_whole(queue: &Queue, to: &Path) -> Result<u64, Trouble> {
+    let exists = |path: &Path, what_to_do: &str| {
+        Trouble::new(Exit::File, format!("{} exists already; {what_to_do}", path.display()))
+    };
+    let is_there = || std::fs::symlink_metadata(to).is_ok();
+    if is_there() {
+        return Err(exists(to, "remove it, or give another path"));
+    }
+    let mut half = to.as_os_str().to_owned();
+    half.push("-half");
+    let half = PathBuf::from(half);
+    let file = private_file(&half).map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => {
+            exists(&half, "another run makes it now, or was killed: remove it then")
+        }
+        _ => Trouble::new(Exit::File, format!("{}: {e}; give another path", half.display())),
+    })?;
+    let written = fill(queue, file).and_then(|rows| match std::fs::hard_link(&half, to) {
+        Ok(()) => Ok(rows),
+        Err(_) if is_there() => Err(exists(to, "remove it, or give another path")),
+        Err(_) => Ok(std::fs::rename(&half, to).map(|()| rows)?), // not every file system has hard links
+    });
+    let _ = std::fs::remove_file(&half); // it has another name by now, or is no use
+    written
+        .map_err(|trouble| Trouble { message: format!("{}: {}", to.display(), trouble.message), ..trouble })
+}
+
+fn fill(queue: &Queue, file: File) -> Result<u64, Trouble> {
+    let mut out = BufWriter::new(file);
+    let rows = queue.export(&mut out)?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    Ok(rows)
+}
+
 /// A new file that only its owner can read.
-fn private_file(path: &Path) -> Result<File, Trouble> {
+fn private_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-        .open(path)
-        .map_err(|e| Trouble::new(Exit::File, format!("{}: {e}; give another path", path.display())))
+    options.open(path)
+}
+
+/// What some editors put before a text.
+pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// A text without its byte order mark.
+pub(super) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }
 
 /// Makes the file of an export.
 pub(super) fn import(session: &mut Session, from: &Path) -> Done {
     let builder = Session::builder();
-    let rows = match from.as_os_str() == "-" {
-        true => builder.import(session.db(), io::stdin().lock())?,
-        false => {
-            let cannot = |e| Trouble::new(Exit::File, format!("{}: {e}", from.display()));
-            builder.import(session.db(), BufReader::new(File::open(from).map_err(cannot)?))?
-        }
+    let cannot = |e| Trouble::new(Exit::File, format!("{}: {e}", from.display()));
+    let mut text: Box<dyn BufRead> = match from.as_os_str() == "-" {
+        true => Box::new(io::stdin().lock()),
+        false => Box::new(BufReader::new(File::open(from).map_err(cannot)?)),
     };
+    if text.fill_buf().map_err(cannot)?.starts_with(BYTE_ORDER_MARK) {
+        text.consume(BYTE_ORDER_MARK.len());
+    }
+    let rows = builder.import(session.db(), text)?;
     if session.json {
         session.screen.json(&serde_json::json!({ "path": session.db(), "rows": rows }))?;
     } else {
@@ -100,6 +145,7 @@ pub(super) fn import(session: &mut Session, from: &Path) -> Done {
 
 /// Writes a shell's completions.
 pub(super) fn completions(session: &mut Session, shell: clap_complete::Shell) -> Done {
+    session.refuse_json("completions are for a shell")?;
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut grammar(), "perdura", &mut text);
     session.screen.write_all(&text)?;
@@ -108,6 +154,7 @@ pub(super) fn completions(session: &mut Session, shell: clap_complete::Shell) ->
 
 /// Writes the manual: one page for each verb into a folder, or the first one to stdout.
 pub(super) fn manual(session: &mut Session, folder: Option<PathBuf>) -> Done {
+    session.refuse_json("the manual is for people")?;
     match folder {
         None => clap_mangen::Man::new(grammar()).render(&mut session.screen)?,
         Some(folder) => {

@@ -1,14 +1,16 @@
 //! Dead letters: looking at them, and making tasks of them again.
 
-use std::time::Duration;
+use serde::Serialize;
 
-use super::filter::{Which, age, may};
-use super::list::state;
+use super::filter::{Which, may};
+use super::list::{at_least_one, command, exit_code, state};
+use super::mend::{Changed, tell_ids};
 use super::screen::safe;
 use super::table::{Fit, Table};
+use super::times::{Past, past};
 use super::words::{count, distance, span};
 use super::{Done, Exit, Session, Trouble};
-use crate::{DeadLetter, Filter, TaskId, Timestamp};
+use crate::{Bulk, DeadLetter, Filter, Queue, TaskId, Timestamp};
 
 /// What can be done with dead letters.
 #[derive(Debug, clap::Subcommand)]
@@ -18,7 +20,7 @@ pub(super) enum Dead {
         #[command(flatten)]
         which: Which,
         /// At most so many
-        #[arg(long, short = 'l', default_value_t = 50, value_name = "N")]
+        #[arg(long, short = 'l', default_value_t = 50, value_name = "N", value_parser = at_least_one)]
         limit: usize,
         /// Older than this one: the next page
         #[arg(long, value_name = "ID")]
@@ -33,9 +35,9 @@ pub(super) enum Dead {
     Replay(Replay),
     /// Delete those that were moved long ago
     Purge {
-        /// Moved so long ago, or longer: 90s, 12h, 30d
-        #[arg(long, value_name = "AGE", value_parser = age)]
-        older_than: Duration,
+        /// Moved so long ago, or longer: 90s, 12h, 30d; or before this time
+        #[arg(long, value_name = "AGE|TIME", value_parser = past)]
+        older_than: Past,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
@@ -88,12 +90,13 @@ fn list(session: &mut Session, which: &Which, limit: usize, before: Option<TaskI
     if let Some(id) = before {
         filter = filter.before(id);
     }
-    let mut letters = session.look()?.dead_letters().list(filter)?;
+    let queue = session.look()?;
+    let mut letters = queue.dead_letters().list(filter)?;
     let more = letters.len() > limit;
     letters.truncate(limit);
     if session.json {
         for letter in &letters {
-            session.screen.json(letter)?;
+            session.screen.json(&Told::new(&queue, letter))?;
         }
     } else if letters.is_empty() {
         session.screen.remark("there are no dead letters like that");
@@ -104,6 +107,25 @@ fn list(session: &mut Session, which: &Which, limit: usize, before: Option<TaskI
         session.screen.remark(format_args!("there are more: --before {}", last.task_id));
     }
     Ok(Exit::Done)
+}
+
+/// What JSON says of a letter: its record; for a job, its command and the exit code of its last attempt.
+#[derive(Serialize)]
+struct Told<'l> {
+    #[serde(flatten)]
+    letter: &'l DeadLetter,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+}
+
+impl Told<'_> {
+    fn new<'l>(queue: &Queue, letter: &'l DeadLetter) -> Told<'l> {
+        let command = command(queue, &letter.task_name, letter.task_id);
+        let error = letter.error_type.as_deref().filter(|_| command.is_some());
+        Told { letter, command, exit_code: error.and_then(exit_code) }
+    }
 }
 
 fn print(session: &mut Session, letters: &[DeadLetter], now: Timestamp) -> std::io::Result<()> {
@@ -141,6 +163,9 @@ const PAGE: usize = 500;
 
 impl Replay {
     fn run(&self, session: &mut Session) -> Done {
+        if self.all && !self.which.is_all() {
+            return Err(Trouble::usage("a filter and --all exclude each other; leave one out"));
+        }
         let by_filter = self.all || !self.which.is_all();
         if self.ids.is_empty() != by_filter {
             return Err(Trouble::usage("which letters? name ids, or a filter such as --name NAME, or --all"));
@@ -153,21 +178,20 @@ impl Replay {
         }
         let queue = session.queue()?;
         let letters = queue.dead_letters();
-        let mut exit = if ids.is_empty() { Exit::No } else { Exit::Done };
+        let (mut replayed, mut refused) = (Vec::new(), Vec::new());
         for id in ids {
             let new = if self.again { letters.replay_again(id) } else { letters.replay(id) };
-            match new.map_err(Trouble::from) {
-                Ok(new) if session.json => {
-                    session.screen.json(&serde_json::json!({ "dead_letter": id, "task_id": new }))?;
+            match new {
+                Ok(new) => {
+                    let answer = format!("dead letter {id} is task {new} now");
+                    replayed.push(Changed { id, replayed_as: Some(new), answer });
                 }
-                Ok(new) => session.screen.line(format_args!("dead letter {id} is task {new} now"))?,
-                Err(trouble) => {
-                    session.screen.complain(&trouble);
-                    exit = trouble.exit;
-                }
+                Err(e) => refused.push((id, Trouble::from(e))),
             }
         }
-        Ok(exit)
+        let none = replayed.is_empty() && refused.is_empty();
+        tell_ids(session, &replayed, &refused)?;
+        Ok(refused.last().map_or(if none { Exit::No } else { Exit::Done }, |(_, trouble)| trouble.exit))
     }
 
     /// The letters that the filter means, oldest first.
@@ -194,12 +218,13 @@ fn each_letter(session: &Session, filter: Filter, mut look: impl FnMut(&DeadLett
     Ok(())
 }
 
-fn purge(session: &mut Session, older_than: Duration, yes: bool, dry_run: bool) -> Done {
-    let before = session.now().before(older_than);
+fn purge(session: &mut Session, older_than: Past, yes: bool, dry_run: bool) -> Done {
+    let now = session.now();
+    let before = older_than.at(now);
     if dry_run || !yes {
         let mut meant = 0;
         each_letter(session, Filter::new(), |letter| meant += u64::from(letter.moved_at < before))?;
-        let (letters, span) = (count(meant, "dead letter"), span(older_than));
+        let (letters, span) = (count(meant, "dead letter"), span(older_than.ago(now)));
         let what = format!("delete {letters} moved more than {span} ago");
         if let Some(exit) = may(session, yes, dry_run, &what, meant)? {
             return Ok(exit);
@@ -207,7 +232,7 @@ fn purge(session: &mut Session, older_than: Duration, yes: bool, dry_run: bool) 
     }
     let deleted = session.queue()?.dead_letters().purge(before.to_system_time())? as u64;
     if session.json {
-        session.screen.json(&serde_json::json!({ "changed": deleted }))?;
+        session.screen.json(&Bulk { changed: deleted, skipped: 0 })?;
     } else {
         session.screen.line(format_args!("{} deleted", count(deleted, "dead letter")))?;
     }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::screen::{Tint, safe};
+use super::times::Zone;
 use super::words::{bytes, count, number, span};
 use super::{Done, Exit, Session};
 use crate::{CheckReport, FileReport, Queue, QueueCounts, Timestamp};
@@ -55,7 +56,7 @@ impl Doctor {
             session.screen.remark(format_args!("reading all of {} …", bytes(file.bytes)));
         }
         let check = if self.quick { None } else { Some(queue.check()?) };
-        let mut findings = about_file(&file);
+        let mut findings = about_file(&file, session.zone);
         findings.extend(check.as_ref().map(about_check));
         findings.extend(about_tasks(&queue, &file, session.now())?);
         let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Good);
@@ -87,7 +88,7 @@ fn finding(level: Level, subject: &'static str, text: impl Into<String>) -> Find
     Finding { level, subject, text: text.into() }
 }
 
-fn about_file(file: &FileReport) -> Vec<Finding> {
+fn about_file(file: &FileReport, zone: Zone) -> Vec<Finding> {
     let mut all = Vec::new();
     let others_read = file.mode.as_ref().is_some_and(|mode| !mode.ends_with("00"));
     let mode = file.mode.as_deref().map_or(String::new(), |mode| format!(", mode {mode}"));
@@ -96,7 +97,7 @@ fn about_file(file: &FileReport) -> Vec<Finding> {
         "{}{kind}{mode}, schema {}, made {}",
         file.path.display(),
         file.schema_version,
-        file.created_at
+        zone.show(file.created_at)
     );
     all.push(match others_read {
         true => finding(

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::times::{Past, past};
 use super::{Exit, Session, Trouble};
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 
@@ -61,12 +62,12 @@ pub(crate) struct Which {
     /// With this text in name, tag, error or args
     #[arg(long, short = 't', value_name = "TEXT", value_parser = text())]
     text: Option<String>,
-    /// That finished so long ago, or longer: 90s, 12h, 7d
-    #[arg(long, value_name = "AGE", value_parser = age)]
-    finished_before: Option<Duration>,
-    /// That were enqueued so long ago, or longer
-    #[arg(long, value_name = "AGE", value_parser = age)]
-    created_before: Option<Duration>,
+    /// That finished so long ago, or longer: 90s, 12h, 7d; or before this time: 08:00, 2026-11-30, 2026-11-30 08:00
+    #[arg(long, value_name = "AGE|TIME", value_parser = past)]
+    finished_before: Option<Past>,
+    /// That were enqueued so long ago, or longer, or before this time
+    #[arg(long, value_name = "AGE|TIME", value_parser = past)]
+    created_before: Option<Past>,
 }
 
 /// A text that is not empty: an unset variable of a shell must not mean everything.
@@ -90,14 +91,14 @@ impl Which {
     }
 
     pub(crate) fn filter(&self, now: Timestamp) -> Filter {
-        let long_ago = |age: Duration| -> SystemTime { now.before(age).to_system_time() };
+        let long_ago = |past: Past| -> SystemTime { past.at(now).to_system_time() };
         let Which { state, queue, name, error, tag, text, .. } = self;
         let mut filter = Conditions { states: state, queue, name, error, tag, text }.filter();
-        if let Some(age) = self.finished_before {
-            filter = filter.finished_before(long_ago(age));
+        if let Some(past) = self.finished_before {
+            filter = filter.finished_before(long_ago(past));
         }
-        if let Some(age) = self.created_before {
-            filter = filter.created_before(long_ago(age));
+        if let Some(past) = self.created_before {
+            filter = filter.created_before(long_ago(past));
         }
         filter
     }

@@ -1,5 +1,8 @@
 //! Lists of tasks.
 
+use serde::Serialize;
+
+use super::explain::Worker;
 use super::filter::Which;
 use super::screen::{Tint, safe};
 use super::table::{Cell, Fit, Table};
@@ -13,7 +16,7 @@ pub(super) struct List {
     #[command(flatten)]
     which: Which,
     /// At most so many
-    #[arg(long, short = 'l', default_value_t = 50, value_name = "N")]
+    #[arg(long, short = 'l', default_value_t = 50, value_name = "N", value_parser = at_least_one)]
     limit: usize,
     /// Older than this task: the next page
     #[arg(long, value_name = "ID")]
@@ -45,12 +48,18 @@ impl List {
         tasks.truncate(self.limit);
         if session.json {
             for task in &tasks {
-                session.screen.json(task)?;
+                let command = command(&queue, &task.task_name, task.task_id);
+                session.screen.json(&Told::new(task, command))?;
             }
         } else if tasks.is_empty() {
-            session.screen.remark("no task is like that");
+            session.screen.remark("no tasks match");
         } else {
             print(session, &queue, &tasks, now)?;
+            let waits =
+                tasks.iter().filter(|task| matches!(task.state, State::Queued | State::Running)).count();
+            if let Some(missed) = Worker::of(&queue)?.is_missed(waits as u64) {
+                session.screen.remark(missed);
+            }
         }
         if let Some(last) = tasks.last().filter(|_| more) {
             let page = if self.oldest_first { "after" } else { "before" };
@@ -58,6 +67,38 @@ impl List {
         }
         Ok(Exit::Done)
     }
+}
+
+/// A limit of a list.
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|limit| *limit > 0).ok_or_else(|| "it is a whole number, at least 1".to_owned())
+}
+
+/// What JSON says of a task: its record; for a job, its command and the exit code of its newest attempt that ended.
+#[derive(Serialize)]
+pub(super) struct Told<'t> {
+    #[serde(flatten)]
+    task: &'t TaskRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+}
+
+impl Told<'_> {
+    pub(super) fn new(task: &TaskRecord, command: Option<String>) -> Told<'_> {
+        let error = task.error_type.as_deref().filter(|_| command.is_some());
+        let exit_code = match task.state {
+            State::Succeeded => command.as_ref().map(|_| 0),
+            _ => error.and_then(exit_code),
+        };
+        Told { task, command, exit_code }
+    }
+}
+
+/// The exit code in a job's error type.
+pub(super) fn exit_code(error_type: &str) -> Option<i32> {
+    error_type.strip_prefix("ExitCode.")?.parse().ok()
 }
 
 fn print(session: &mut Session, queue: &Queue, tasks: &[TaskRecord], now: Timestamp) -> std::io::Result<()> {

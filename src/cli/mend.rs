@@ -1,8 +1,11 @@
 //! Mending: what changes tasks and queues.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use super::filter::{Target, age, may};
+use serde::Serialize;
+
+use super::filter::{Target, may};
+use super::times::{Past, past};
 use super::words::{count, span};
 use super::{Done, Exit, Session, Trouble};
 use crate::{Bulk, Error, Filter, Queue, State, TaskId};
@@ -53,7 +56,7 @@ impl Retry {
 
 pub(super) const CANCEL: Change = Change {
     verb: "cancel",
-    done: "is cancelled, or will be when its handler looks",
+    done: "is cancelled, or will be as soon as it stops",
     one: |queue, id| Ok(queue.cancel(id)?),
     all: Queue::cancel_all,
     states: &[State::Queued, State::Running],
@@ -118,6 +121,7 @@ impl Change {
 
 /// Says what a bulk verb did. Nothing is a no.
 pub(super) fn tell_bulk(session: &mut Session, bulk: Bulk, done: &str) -> Done {
+    session.did(format!("{} changed", count(bulk.changed, "task")));
     if session.json {
         session.screen.json(&bulk)?;
     } else {
@@ -151,23 +155,63 @@ fn each(
     let (mut changed, mut refused) = (Vec::new(), Vec::new());
     for id in ids {
         match one(&queue, *id) {
-            Ok(()) => changed.push(*id),
+            Ok(()) => {
+                changed.push(Changed { id: *id, replayed_as: None, answer: format!("task {id} {done}") });
+            }
             Err(trouble) => refused.push((*id, trouble)),
         }
     }
-    if session.json {
-        let why: serde_json::Map<_, _> =
-            refused.iter().map(|(id, trouble)| (id.to_string(), trouble.message.as_str().into())).collect();
-        session.screen.json(&serde_json::json!({ "changed": changed, "refused": why }))?;
-    } else {
-        for id in &changed {
-            session.screen.line(format_args!("task {id} {done}"))?;
-        }
+    tell_ids(session, &changed, &refused)?;
+    Ok(refused.first().map_or(Exit::Done, |(_, trouble)| trouble.exit))
+}
+
+/// What JSON says of a verb that names ids: the counts of [`Bulk`], as for a filter, and which they are.
+#[derive(Serialize)]
+struct Ids<'r> {
+    changed: usize,
+    skipped: usize,
+    task_ids: Vec<TaskId>,
+    /// Why, by the id.
+    refused: BTreeMap<i64, &'r str>,
+    /// For dead letters that are replayed: which tasks were made of them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    replayed_as: BTreeMap<i64, TaskId>,
+}
+
+/// A task or dead letter that a verb has changed.
+pub(super) struct Changed {
+    pub id: TaskId,
+    pub replayed_as: Option<TaskId>,
+    /// What there is to say of it.
+    pub answer: String,
+}
+
+/// Says what became of each of some ids.
+pub(super) fn tell_ids(
+    session: &mut Session,
+    changed: &[Changed],
+    refused: &[(TaskId, Trouble)],
+) -> Result<(), Trouble> {
+    if !changed.is_empty() {
+        session.did(changed.iter().map(|one| one.answer.as_str()).collect::<Vec<_>>().join("; "));
     }
-    for (_, trouble) in &refused {
+    for (_, trouble) in refused {
         session.screen.complain(trouble);
     }
-    Ok(refused.first().map_or(Exit::Done, |(_, trouble)| trouble.exit))
+    if session.json {
+        session.screen.json(&Ids {
+            changed: changed.len(),
+            skipped: refused.len(),
+            task_ids: changed.iter().map(|one| one.id).collect(),
+            refused: refused.iter().map(|(id, trouble)| (id.as_i64(), trouble.message.as_str())).collect(),
+            replayed_as: changed.iter().filter_map(|one| Some((one.id.as_i64(), one.replayed_as?))).collect(),
+        })?;
+    } else {
+        for one in changed {
+            session.screen.line(&one.answer)?;
+        }
+    }
+    Ok(())
 }
 
 /// Pauses or resumes queues.
@@ -175,11 +219,10 @@ pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool)
     let queue = session.queue()?;
     let word = if paused { "paused" } else { "claimed from again" };
     for name in queues {
-        if paused {
-            queue.pause(name)?
-        } else {
-            queue.resume(name)?
-        }
+        if paused { queue.pause(name)? } else { queue.resume(name)? }
+    }
+    session.did(format!("{}: {word}", queues.join(", ")));
+    for name in queues {
         if session.json {
             session.screen.json(&serde_json::json!({ "queue": name, "paused": paused }))?;
         } else {
@@ -192,9 +235,9 @@ pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool)
 /// Delete what finished long ago.
 #[derive(Debug, clap::Args)]
 pub(super) struct Purge {
-    /// Finished so long ago, or longer: 90s, 12h, 7d
-    #[arg(long, value_name = "AGE", value_parser = age)]
-    older_than: Duration,
+    /// Finished so long ago, or longer: 90s, 12h, 7d; or before this time
+    #[arg(long, value_name = "AGE|TIME", value_parser = past)]
+    older_than: Past,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -205,13 +248,14 @@ pub(super) struct Purge {
 
 impl Purge {
     pub(super) fn run(&self, session: &mut Session) -> Done {
-        let before = session.now().before(self.older_than).to_system_time();
+        let now = session.now();
+        let before = self.older_than.at(now).to_system_time();
         let ended = Filter::new().state(State::Succeeded).state(State::Cancelled).finished_before(before);
         let tasks = session.look()?.count(ended)?;
         let what = format!(
             "delete {} that succeeded or were cancelled more than {} ago",
             count(tasks, "task"),
-            span(self.older_than)
+            span(self.older_than.ago(now))
         );
         if let Some(exit) = may(session, self.yes, self.dry_run, &what, tasks)? {
             return Ok(exit);

@@ -22,6 +22,7 @@
 mod care;
 mod dead;
 mod doctor;
+mod explain;
 pub(crate) mod filter;
 #[cfg(unix)]
 mod jobs;
@@ -33,6 +34,7 @@ mod session;
 mod show;
 mod stats;
 pub(crate) mod table;
+pub(crate) mod times;
 mod trouble;
 pub(crate) mod words;
 
@@ -67,6 +69,9 @@ struct Common {
     /// Answer in JSON: one document, or one line for each task
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
+    /// Show times in UTC, not in local time (TZ); JSON always has UTC
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    utc: bool,
     /// When to colour; NO_COLOR turns it off, too
     #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "auto|always|never", help_heading = EVERYWHERE,
           hide_possible_values = true, hide_default_value = true)]
@@ -86,7 +91,7 @@ impl Command {
     /// Does it to this file; answers on stdout, complains on stderr in the name of the program that runs.
     pub fn run_on(self, file: impl Into<PathBuf>) -> ExitCode {
         let Command { common, verb } = self;
-        Session::of_program(common, file.into()).end_with(|session| verb.run(session))
+        Session::of_program(&common, file.into()).end_with(|session| verb.run(session))
     }
 }
 
@@ -153,7 +158,7 @@ impl Verb {
             Verb::Show(show) => show.run(session),
             Verb::Stats(stats) => stats.run(session),
             Verb::Failures(failures) => failures.run(session),
-            Verb::Explain { id } => explain(session, id),
+            Verb::Explain { id } => explain::explain(session, id),
             Verb::Retry(retry) => retry.run(session),
             Verb::Cancel(target) => mend::CANCEL.run(session, &target),
             Verb::Delete(target) => mend::DELETE.run(session, &target),
@@ -204,17 +209,6 @@ impl Own {
     }
 }
 
-fn explain(session: &mut Session, id: TaskId) -> Done {
-    let explanation = session.look()?.explain(id)?;
-    if session.json {
-        let text = explanation.to_string();
-        session.screen.json(&serde_json::json!({ "task_id": id, "explanation": text }))?;
-    } else {
-        session.screen.line(screen::safe(&explanation.to_string()))?;
-    }
-    Ok(Exit::Done)
-}
-
 /// Where there are no jobs, nothing is said of them.
 #[cfg(not(unix))]
 const FIRST_STEPS: &str = "\
@@ -260,7 +254,7 @@ enum Whole {
 /// The whole command, for a `main` function.
 pub fn main() -> ExitCode {
     let Perdura { place, common, verb } = Perdura::parse();
-    Session::begin(common, place.db).end_with(|session| match verb {
+    Session::begin(&common, place.db).end_with(|session| match verb {
         #[cfg(unix)]
         Whole::Jobs(verb) => verb.run(session),
         Whole::Admin(verb) => verb.run(session),

@@ -53,6 +53,8 @@ pub(crate) struct Screen {
     is_terminal: bool,
     colors: bool,
     broken: bool,
+    /// Why it could not be written to, the first time.
+    failure: Option<String>,
     /// Who complains.
     program: String,
 }
@@ -72,6 +74,7 @@ impl Screen {
             is_terminal,
             colors,
             broken: false,
+            failure: None,
             program: program.to_owned(),
         }
     }
@@ -94,12 +97,25 @@ impl Screen {
     /// Lets the reader see all that was written.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         let flushed = self.out.flush();
-        self.broken |= flushed.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
-        flushed
+        self.note(flushed)
+    }
+
+    /// Remembers that it could not be written to.
+    fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        if let Err(e) = &done {
+            self.broken |= e.kind() == io::ErrorKind::BrokenPipe;
+            self.failure.get_or_insert_with(|| e.to_string());
+        }
+        done
+    }
+
+    /// Why it could not be written to.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// Whether nobody reads any more, as when `head` has seen enough.
-    pub(super) fn reader_has_left(&self) -> bool {
+    pub(in crate::cli) fn reader_has_left(&self) -> bool {
         self.broken
     }
 
@@ -152,8 +168,7 @@ impl Screen {
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes);
-        self.broken |= written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
-        written
+        self.note(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {

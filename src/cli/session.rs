@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::explain::{Sight, Worker};
 use super::screen::Screen;
+use super::times::Zone;
 use super::{Common, Done, Exit, Trouble};
 use crate::{Builder, Clock, Config, Queue, SystemClock, Timestamp};
 
@@ -23,22 +25,31 @@ pub(crate) struct Session {
     program: Option<String>,
     /// Answers are JSON.
     pub json: bool,
+    /// How times are shown.
+    pub zone: Zone,
     pub screen: Screen,
+    /// What was done, to be told if the answer cannot be written.
+    done: Option<String>,
 }
 
 impl Session {
-    pub(super) fn begin(common: Common, db: Option<PathBuf>) -> Session {
+    pub(super) fn begin(common: &Common, db: Option<PathBuf>) -> Session {
         let db = db.unwrap_or_else(|| DEFAULT_FILE.into());
-        Session { db, program: None, json: common.json, screen: Screen::new(common.color, COMMAND) }
+        Session::new(common, db, None)
     }
 
     /// One of a program that has mounted the verbs for its file.
-    pub(super) fn of_program(common: Common, db: PathBuf) -> Session {
+    pub(super) fn of_program(common: &Common, db: PathBuf) -> Session {
         let program = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
         let program =
             program.file_stem().map_or_else(|| "error".into(), |name| name.to_string_lossy().into_owned());
-        let screen = Screen::new(common.color, &program);
-        Session { db, program: Some(program), json: common.json, screen }
+        Session::new(common, db, Some(program))
+    }
+
+    fn new(common: &Common, db: PathBuf, program: Option<String>) -> Session {
+        let zone = if common.json || common.utc { Zone::Utc } else { Zone::Local };
+        let screen = Screen::new(common.color, program.as_deref().unwrap_or(COMMAND));
+        Session { db, program, json: common.json, zone, screen, done: None }
     }
 
     /// Runs a verb, and says how it ended. A reader that has left is no trouble.
@@ -49,7 +60,9 @@ impl Session {
             Ok(Exit::HungUp) => Ok(Exit::HungUp), // a terminal that has gone takes nothing more
             Ok(exit) if self.screen.reader_has_left() => Ok(exit),
             Err(_) if self.screen.reader_has_left() => Ok(Exit::Done),
-            done => done.and_then(|exit| Ok(flushed.map(|()| exit)?)),
+            done => {
+                done.and_then(|exit| Ok(flushed.map(|()| exit)?)).map_err(|trouble| self.unanswered(trouble))
+            }
         };
         match done {
             Ok(exit) => exit.into(),
@@ -60,6 +73,30 @@ impl Session {
         }
     }
 
+    /// Remembers what was done: who gets no answer, as the disk behind the standard output is full, must not take it for undone.
+    pub(crate) fn did(&mut self, what: impl Into<String>) {
+        self.done = Some(what.into());
+    }
+
+    /// If the trouble is that the answer could not be written: says that, and what was done.
+    fn unanswered(&self, trouble: Trouble) -> Trouble {
+        match self.screen.failure() {
+            Some(why) if trouble.message.contains(why) => {
+                let done = self.done.as_ref().map_or_else(String::new, |done| format!("{done}, but "));
+                Trouble::new(
+                    Exit::File,
+                    format!("{done}the answer could not be written to the standard output: {why}"),
+                )
+            }
+            _ => trouble,
+        }
+    }
+
+    /// Refuses `--json` where there is nothing in JSON.
+    pub(crate) fn refuse_json(&self, why: &str) -> Result<(), Trouble> {
+        if self.json { Err(Trouble::usage(format!("--json: {why}; leave it out"))) } else { Ok(()) }
+    }
+
     /// Where the file is, as it was named.
     pub(crate) fn db(&self) -> &Path {
         &self.db
@@ -68,6 +105,16 @@ impl Session {
     /// The time.
     pub(crate) fn now(&self) -> Timestamp {
         SystemClock::new().now()
+    }
+
+    /// What a sentence on a task needs beside the task.
+    pub(super) fn sight(&self, queue: &Queue) -> Result<Sight, Trouble> {
+        Ok(Sight { worker: Worker::of(queue)?, now: self.now(), zone: self.zone })
+    }
+
+    /// A time, as it is shown.
+    pub(crate) fn time(&self, moment: Timestamp) -> String {
+        self.zone.show(moment)
     }
 
     /// The queue of the file, which must exist, to look at. Nothing is written.
@@ -129,11 +176,11 @@ mod tests {
 
     #[test]
     fn a_program_that_has_mounted_the_verbs_is_not_told_of_the_command() {
-        let common = || Common { json: false, color: When::Never };
+        let common = || Common { json: false, utc: false, color: When::Never };
         let missing = |session: Session| session.must_exist().unwrap_err().message;
-        let own = missing(Session::begin(common(), Some("no-such.db".into())));
+        let own = missing(Session::begin(&common(), Some("no-such.db".into())));
         assert!(own.contains("`perdura init`") && own.contains("PERDURA_DB"), "{own}");
-        let of_program = missing(Session::of_program(common(), "no-such.db".into()));
+        let of_program = missing(Session::of_program(&common(), "no-such.db".into()));
         assert!(of_program.starts_with("there is no file no-such.db yet; "), "{of_program}");
         assert!(!of_program.contains("PERDURA_DB") && !of_program.contains("init"), "{of_program}");
     }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::explain::Sight;
 use super::json::{pretty, raw};
-use super::list::{tint, what};
+use super::list::{command, tint, what};
 use super::screen::{Tint, safe, safe_lines};
+use super::times::Zone;
 use super::words::{bytes, count, distance, span};
 use super::{Done, Exit, Session, Trouble};
 use crate::{
@@ -40,6 +42,7 @@ enum Only {
 /// All that is known of a task.
 struct Known {
     task: TaskRecord,
+    command: Option<String>,
     args: String,
     attempts: Vec<Attempt>,
     output: Vec<Output>,
@@ -51,6 +54,11 @@ struct Known {
 
 impl Show {
     pub(super) fn run(&self, session: &mut Session) -> Done {
+        if self.only.is_some() {
+            session.refuse_json(
+                "show --only writes the part as it is; `perdura show ID --json` has all parts",
+            )?;
+        }
         let queue = session.look()?;
         if let Some(only) = self.only {
             return self.raw(session, &queue, only);
@@ -62,7 +70,7 @@ impl Show {
             }
             Err(e) => return Err(e.into()),
         };
-        let known = self.know(&queue, task)?;
+        let known = self.know(&queue, task, session.sight(&queue)?)?;
         if session.json {
             session.screen.json(&known.told())?;
         } else {
@@ -71,15 +79,16 @@ impl Show {
         Ok(Exit::Done)
     }
 
-    fn know(&self, queue: &Queue, task: TaskRecord) -> Result<Known, Trouble> {
+    fn know(&self, queue: &Queue, task: TaskRecord, sight: Sight) -> Result<Known, Trouble> {
         let id = self.id;
         Ok(Known {
+            command: command(queue, &task.task_name, id),
             args: queue.args_json(id)?,
             attempts: queue.attempts(id)?,
             output: queue.output(id, self.generation)?,
             checkpoint: queue.checkpoint_json(id)?,
             result: queue.result_json(id)?,
-            explanation: queue.explain(id)?.to_string(),
+            explanation: sight.explain(&queue.explain(id)?),
             schedule: queue.retry_schedule(id)?,
             task,
         })
@@ -118,7 +127,7 @@ impl Show {
 /// The same for programs.
 #[derive(Serialize)]
 struct Told<'k> {
-    task: &'k TaskRecord,
+    task: super::list::Told<'k>,
     args: Box<RawValue>,
     attempts: &'k [Attempt],
     output: &'k [Output],
@@ -139,7 +148,7 @@ struct ToldLetter<'k> {
 impl Known {
     fn told(&self) -> Told<'_> {
         Told {
-            task: &self.task,
+            task: super::list::Told::new(&self.task, self.command.clone()),
             args: raw(&self.args),
             attempts: &self.attempts,
             output: &self.output,
@@ -158,7 +167,7 @@ impl Known {
         session.screen.line(head)?;
         session.screen.line(safe(&self.explanation))?;
         session.screen.line("")?;
-        for (label, value) in facts(task, now) {
+        for (label, value) in facts(task, now, session.zone) {
             fact(session, label, &value)?;
         }
         let what = what(queue, task);
@@ -186,7 +195,7 @@ impl Known {
         let waits: Vec<String> = self.schedule.iter().map(|wait| span(*wait)).collect();
         let mut text = format!("waits {} after its failures", waits.join(", "));
         if self.task.backoff_ms.is_none() {
-            text.push_str(" (by the default backoff; the program that runs it may have another)");
+            text.push_str(" (the default)");
         }
         if let (Some(Hold::Time), Some(due), Some(_)) =
             (self.task.hold, self.task.run_at, &self.task.error_type)
@@ -212,10 +221,12 @@ impl Known {
 fn print_attempt(session: &mut Session, attempt: &Attempt) -> io::Result<()> {
     let Attempt { attempt_number, generation, started_at, finished_at, error_type, .. } = attempt;
     let outcome = serde_json::to_value(attempt.outcome).unwrap_or_default();
+    let ran = finished_at.since(*started_at);
     let error = session.screen.tint(Tint::Bad, safe(error_type));
+    let started_at = session.time(*started_at);
     session.screen.line(format_args!(
         "  {attempt_number} (generation {generation})  {started_at}, ran {}  {}  {error}",
-        span(finished_at.since(*started_at)),
+        span(ran),
         outcome.as_str().unwrap_or_default(),
     ))?;
     for text in [&attempt.error_message, &attempt.error_traceback] {
@@ -243,8 +254,8 @@ fn print_output(session: &mut Session, output: &Output) -> io::Result<()> {
 }
 
 /// The facts of a task that there are.
-fn facts(task: &TaskRecord, now: Timestamp) -> Vec<(&'static str, String)> {
-    let time = |moment: Timestamp| format!("{moment} ({})", distance(moment, now));
+fn facts(task: &TaskRecord, now: Timestamp, zone: Zone) -> Vec<(&'static str, String)> {
+    let time = |moment: Timestamp| format!("{} ({})", zone.show(moment), distance(moment, now));
     let mut facts = vec![
         ("queue", format!("{}, priority {}", task.queue, task.priority)),
         (
@@ -276,8 +287,8 @@ fn facts(task: &TaskRecord, now: Timestamp) -> Vec<(&'static str, String)> {
     if task.snoozes > 0 {
         facts.push(("snoozed", count(u64::from(task.snoozes), "time")));
     }
-    if task.cancel_requested {
-        facts.push(("cancel", "asked for; it ends when its handler looks".to_owned()));
+    if task.cancel_requested && task.state == State::Running {
+        facts.push(("cancel", "asked for".to_owned()));
     }
     facts.extend(task.replay_of.map(|letter| ("made of", format!("dead letter {letter}"))));
     facts
@@ -317,7 +328,7 @@ pub(super) fn show_letter(session: &mut Session, queue: &Queue, id: TaskId, othe
     let head = format!("dead letter {id}  {}  {}", letter.state, safe(&letter.task_name));
     let head = session.screen.tint(Tint::Bad, head);
     session.screen.line(head)?;
-    for (label, value) in letter_facts(&letter, now) {
+    for (label, value) in letter_facts(&letter, now, session.zone) {
         fact(session, label, &value)?;
     }
     section(session, "args", &pretty(&args))?;
@@ -330,8 +341,8 @@ pub(super) fn show_letter(session: &mut Session, queue: &Queue, id: TaskId, othe
     Ok(Exit::Done)
 }
 
-fn letter_facts(letter: &DeadLetter, now: Timestamp) -> Vec<(&'static str, String)> {
-    let time = |moment: Timestamp| format!("{moment} ({})", distance(moment, now));
+fn letter_facts(letter: &DeadLetter, now: Timestamp, zone: Zone) -> Vec<(&'static str, String)> {
+    let time = |moment: Timestamp| format!("{} ({})", zone.show(moment), distance(moment, now));
     let mut facts = vec![
         ("queue", format!("{}, priority {}", letter.queue, letter.priority)),
         ("attempt", format!("{} of {}", letter.attempt_number, letter.max_attempts)),

@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::filter::{Which, age};
+use super::explain::Worker;
+use super::filter::Which;
 use super::screen::{Tint, safe};
 use super::table::{Cell, Fit, Table};
+use super::times::{Past, past};
 use super::words::{count, distance, number, span};
-use super::{Done, Exit, Session};
-use crate::{Queue, QueueCounts, Rollup, State, Timestamp};
+use super::{Done, Exit, Session, Trouble};
+use crate::{FailureGroup, Failures as Failed, Queue, QueueCounts, Rollup, State, Timestamp};
 
 /// Count tasks by state and queue, and say what was done lately.
 #[derive(Debug, clap::Args)]
 pub(super) struct Stats {
-    /// Rates and times over so long, a day at most: the file keeps no more
-    #[arg(long, value_name = "AGE", default_value = "1h", value_parser = age)]
-    since: Duration,
+    /// Rates and times over so long, or since a time: a day at most, the file keeps no more
+    #[arg(long, value_name = "AGE|TIME", default_value = "1h", value_parser = past)]
+    since: Past,
 }
 
 /// What the verb found.
@@ -27,6 +29,8 @@ struct Numbers {
     queues: BTreeMap<String, QueueCounts>,
     ready_since: BTreeMap<String, Timestamp>,
     next_due: Option<Timestamp>,
+    /// None where that cannot be known.
+    worker_runs: Option<bool>,
     dead_letters_at_least: usize,
     since: Timestamp,
     /// By task name; the minute is the first one.
@@ -44,6 +48,7 @@ impl Numbers {
             queues: counts.queues,
             ready_since: queue.ready_since()?,
             next_due: queue.next_due()?,
+            worker_runs: None,
             dead_letters_at_least: queue.dead_letters().list(crate::Filter::new().limit(DEAD_LETTERS))?.len(),
             since,
             names: by_name(queue.rollups(since.to_system_time())?),
@@ -69,86 +74,91 @@ fn by_name(rollups: Vec<Rollup>) -> Vec<Rollup> {
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Stats {
-    /// The time that rates and times are told for.
-    fn window(&self) -> Duration {
-        self.since.min(DAY)
-    }
-
     pub(super) fn run(&self, session: &mut Session) -> Done {
         let now = session.now();
-        let numbers = Numbers::gather(&session.look()?, now.before(self.window()))?;
+        let window = self.since.ago(now);
+        if window > DAY {
+            let message = format!("--since {}: at most 1d (24h), the file keeps a day of it", span(window));
+            return Err(Trouble::usage(message));
+        }
+        let queue = session.look()?;
+        let worker = Worker::of(&queue)?;
+        let numbers = Numbers { worker_runs: worker.runs(), ..Numbers::gather(&queue, now.before(window))? };
         if session.json {
             session.screen.json(&numbers)?;
             return Ok(Exit::Done);
         }
-        self.print_states(session, &numbers)?;
+        print_states(session, &numbers)?;
+        let running = if worker == Worker::Missing { numbers.total.running } else { 0 };
+        match worker.is_missed(numbers.total.ready + running) {
+            Some(missed) => session.screen.line(session.screen.tint(Tint::Warn, missed))?,
+            None => session.screen.line(worker.words())?,
+        }
         print_queues(session, &numbers, now)?;
-        self.print_names(session, &numbers.names)?;
+        print_names(session, &numbers.names, window)?;
         Ok(Exit::Done)
     }
+}
 
-    fn print_states(&self, session: &mut Session, numbers: &Numbers) -> std::io::Result<()> {
-        let parts: Vec<String> = State::ALL
-            .into_iter()
-            .map(|state| {
-                let n = numbers.total.in_state(state);
-                let text = format!("{} {}", number(n), state);
-                if n == 0 {
-                    session.screen.tint(Tint::Dim, text)
-                } else {
-                    session.screen.tint(super::list::tint(state), text)
-                }
-            })
-            .collect();
-        session.screen.line(parts.join("  "))?;
-        if numbers.dead_letters_at_least > 0 {
-            let n = numbers.dead_letters_at_least;
-            let or_more = if n == DEAD_LETTERS { " or more" } else { "" };
-            session.screen.line(format_args!("{}{or_more}", count(n as u64, "dead letter")))?;
-        }
-        Ok(())
+fn print_states(session: &mut Session, numbers: &Numbers) -> std::io::Result<()> {
+    let parts: Vec<String> = State::ALL
+        .into_iter()
+        .map(|state| {
+            let n = numbers.total.in_state(state);
+            let text = format!("{} {}", number(n), state);
+            if n == 0 {
+                session.screen.tint(Tint::Dim, text)
+            } else {
+                session.screen.tint(super::list::tint(state), text)
+            }
+        })
+        .collect();
+    session.screen.line(parts.join("  "))?;
+    if numbers.dead_letters_at_least > 0 {
+        let n = numbers.dead_letters_at_least;
+        let or_more = if n == DEAD_LETTERS { " or more" } else { "" };
+        session.screen.line(format_args!("{}{or_more}", count(n as u64, "dead letter")))?;
     }
+    Ok(())
+}
 
-    fn print_names(&self, session: &mut Session, names: &[Rollup]) -> std::io::Result<()> {
-        if names.is_empty() {
-            return session
-                .screen
-                .line(format_args!("\nno attempt has ended in the last {}", span(self.window())));
-        }
-        let heading = format!("attempts that ended in the last {}", span(self.window()));
-        let heading = session.screen.tint(Tint::Bold, heading);
-        session.screen.line(format_args!("\n{heading}"))?;
-        let mut table = Table::new(&[
-            ("NAME", Fit::Cut),
-            ("OK", Fit::Right),
-            ("RETRIED", Fit::Right),
-            ("FAILED", Fit::Right),
-            ("LOST", Fit::Right),
-            ("PER MIN", Fit::Right),
-            ("RAN P50", Fit::Right),
-            ("P95", Fit::Right),
-            ("WAITED P50", Fit::Right),
-            ("P95", Fit::Right),
+fn print_names(session: &mut Session, names: &[Rollup], window: Duration) -> std::io::Result<()> {
+    if names.is_empty() {
+        return session.screen.line(format_args!("\nno attempt has ended in the last {}", span(window)));
+    }
+    let heading = format!("attempts that ended in the last {}", span(window));
+    let heading = session.screen.tint(Tint::Bold, heading);
+    session.screen.line(format_args!("\n{heading}"))?;
+    let mut table = Table::new(&[
+        ("NAME", Fit::Cut),
+        ("OK", Fit::Right),
+        ("RETRIED", Fit::Right),
+        ("FAILED", Fit::Right),
+        ("LOST", Fit::Right),
+        ("PER MIN", Fit::Right),
+        ("RAN P50", Fit::Right),
+        ("P95", Fit::Right),
+        ("WAITED P50", Fit::Right),
+        ("P95", Fit::Right),
+    ]);
+    let minutes = (window.as_secs_f64() / 60.0).max(1.0);
+    for rollup in names {
+        let quantile = |histogram: &crate::Histogram, q| histogram.quantile(q).map_or("–".into(), short);
+        let bad = |n: u64| if n == 0 { "0".into() } else { Cell::tinted(number(n), Tint::Bad) };
+        table.row([
+            safe(&rollup.task_name).into_owned().into(),
+            number(rollup.succeeded).into(),
+            number(rollup.retried).into(),
+            bad(rollup.failed),
+            bad(rollup.lost),
+            format!("{:.1}", rollup.ended() as f64 / minutes).into(),
+            quantile(&rollup.ran, 0.5).into(),
+            quantile(&rollup.ran, 0.95).into(),
+            quantile(&rollup.waited, 0.5).into(),
+            quantile(&rollup.waited, 0.95).into(),
         ]);
-        let minutes = (self.window().as_secs_f64() / 60.0).max(1.0);
-        for rollup in names {
-            let quantile = |histogram: &crate::Histogram, q| histogram.quantile(q).map_or("–".into(), short);
-            let bad = |n: u64| if n == 0 { "0".into() } else { Cell::tinted(number(n), Tint::Bad) };
-            table.row([
-                safe(&rollup.task_name).into_owned().into(),
-                number(rollup.succeeded).into(),
-                number(rollup.retried).into(),
-                bad(rollup.failed),
-                bad(rollup.lost),
-                format!("{:.1}", rollup.ended() as f64 / minutes).into(),
-                quantile(&rollup.ran, 0.5).into(),
-                quantile(&rollup.ran, 0.95).into(),
-                quantile(&rollup.waited, 0.5).into(),
-                quantile(&rollup.waited, 0.95).into(),
-            ]);
-        }
-        table.print(&mut session.screen)
     }
+    table.print(&mut session.screen)
 }
 
 /// A measured length of time: with what there is below a millisecond.
@@ -193,7 +203,12 @@ fn print_queues(session: &mut Session, numbers: &Numbers, now: Timestamp) -> std
     }
     table.print(&mut session.screen)?;
     if let Some(due) = numbers.next_due {
-        session.screen.line(format_args!("next due {}", distance(due, now)))?;
+        let when = if due > now {
+            distance(due, now)
+        } else {
+            "now, when its queue is resumed or a worker runs".to_owned()
+        };
+        session.screen.line(format_args!("next due {when}"))?;
     }
     Ok(())
 }
@@ -211,40 +226,65 @@ pub(super) struct Failures {
 impl Failures {
     pub(super) fn run(&self, session: &mut Session) -> Done {
         let now = session.now();
-        let failures = session.look()?.failures(self.which.filter(now).limit(self.limit))?;
+        let queue = session.look()?;
+        let filter = self.which.filter(now).limit(self.limit);
+        let failures = queue.failures(filter.clone())?;
+        let retrying = match self.which.names_states() {
+            true => Vec::new(),
+            false => queue.failures(filter.state(State::Queued))?.groups,
+        };
+        let retrying: Vec<_> = retrying.into_iter().filter(|group| !group.error_type.is_empty()).collect();
         if session.json {
-            session.screen.json(&failures)?;
+            session.screen.json(&Found { failures, retrying })?;
             return Ok(Exit::Done);
         }
         if failures.groups.is_empty() {
-            session.screen.remark("nothing has failed");
-            return Ok(Exit::Done);
+            session.screen.remark("nothing has failed for good");
+        } else {
+            print_groups(session, &failures.groups, now)?;
         }
-        let mut table = Table::new(&[
-            ("COUNT", Fit::Right),
-            ("NAME", Fit::Cut),
-            ("ERROR", Fit::Cut),
-            ("MESSAGE", Fit::Cut),
-            ("NEWEST", Fit::Right),
-            ("WHEN", Fit::Left),
-        ]);
-        for group in &failures.groups {
-            table.row([
-                number(group.count).into(),
-                safe(&group.task_name).into_owned().into(),
-                Cell::tinted(safe(&group.error_type), Tint::Bad),
-                safe(group.message.lines().next().unwrap_or_default()).into_owned().into(),
-                group.newest.to_string().into(),
-                group.newest_at.map_or(String::new(), |at| distance(at, now)).into(),
-            ]);
-        }
-        table.print(&mut session.screen)?;
         if failures.more {
             session.screen.remark(format_args!(
                 "of the newest {}; there are more",
                 count(failures.looked_at, "failure")
             ));
         }
+        if !retrying.is_empty() {
+            let heading = session.screen.tint(Tint::Bold, "failed, will be tried again");
+            session.screen.line(format_args!("\n{heading}"))?;
+            print_groups(session, &retrying, now)?;
+        }
         Ok(Exit::Done)
     }
+}
+
+/// What the verb `failures` found.
+#[derive(Serialize)]
+struct Found {
+    #[serde(flatten)]
+    failures: Failed,
+    /// Groups of tasks that have failed and wait for their next attempt.
+    retrying: Vec<FailureGroup>,
+}
+
+fn print_groups(session: &mut Session, groups: &[FailureGroup], now: Timestamp) -> std::io::Result<()> {
+    let mut table = Table::new(&[
+        ("COUNT", Fit::Right),
+        ("NAME", Fit::Cut),
+        ("ERROR", Fit::Cut),
+        ("MESSAGE", Fit::Cut),
+        ("NEWEST", Fit::Right),
+        ("WHEN", Fit::Left),
+    ]);
+    for group in groups {
+        table.row([
+            number(group.count).into(),
+            safe(&group.task_name).into_owned().into(),
+            Cell::tinted(safe(&group.error_type), Tint::Bad),
+            safe(group.message.lines().next().unwrap_or_default()).into_owned().into(),
+            group.newest.to_string().into(),
+            group.newest_at.map_or(String::new(), |at| distance(at, now)).into(),
+        ]);
+    }
+    table.print(&mut session.screen)
 }

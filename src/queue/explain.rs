@@ -53,9 +53,10 @@ impl fmt::Display for Explanation {
                     Hold::Time => {
                         let due = task.run_at.map_or_else(|| "its time".to_owned(), |t| t.to_string());
                         match &task.error_type {
-                            Some(error) => write!(f, "waits until {due} for its next attempt after {error}"),
-                            None => write!(f, "waits until {due}"),
+                            Some(error) => write!(f, "waits until {due} for its next attempt after {error}")?,
+                            None => write!(f, "waits until {due}")?,
                         }
+                        if *paused { write!(f, "; its queue {:?} is paused", task.queue) } else { Ok(()) }
                     }
                     Hold::UnknownName => write!(
                         f,
@@ -82,8 +83,10 @@ impl fmt::Display for Explanation {
                 let why = task.error_message.as_deref().unwrap_or("no error is kept");
                 write!(
                     f,
-                    "task {id} is {} after {} attempts: {why}; retry it by hand",
-                    task.state, task.attempt_number
+                    "task {id} is {} after {} attempt{}: {why}; retry it by hand",
+                    task.state,
+                    task.attempt_number,
+                    if task.attempt_number == 1 { "" } else { "s" }
                 )
             }
             State::Succeeded | State::Cancelled => write!(f, "task {id} is {}", task.state),

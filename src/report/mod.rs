@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use data::{Page, Wish};
 
+use crate::cli::times::{Past, past};
 use crate::cli::words::bytes;
 use crate::cli::{Done, Exit, Session, safe};
 use crate::{Clock, SystemClock};
@@ -43,20 +44,20 @@ pub(crate) struct Report {
     /// Replace the file if it exists
     #[arg(long)]
     force: bool,
-    /// How far back activity is shown, such as 30m or 6h: at most 24h, more is not kept
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = window)]
-    since: Duration,
+    /// How far back activity is shown, such as 30m or 6h, or since a time: at most 24h, more is not kept
+    #[arg(long, value_name = "AGE|TIME", default_value = "24h", value_parser = window)]
+    since: Past,
     /// Show the beginning of the args of tasks, too; they may be private
     #[arg(long)]
     args: bool,
 }
 
-fn window(text: &str) -> Result<Duration, String> {
-    let back = humantime::parse_duration(text).map_err(|e| format!("{e}; write it like 30m or 6h"))?;
-    match back {
-        _ if back < Duration::from_secs(60) => Err("at least 1m".to_owned()),
-        _ if back > KEPT => Err("at most 24h: the file keeps a day of it".to_owned()),
-        _ => Ok(back),
+fn window(text: &str) -> Result<Past, String> {
+    let since = past(text)?;
+    match since.ago(SystemClock::new().now()) {
+        back if back < Duration::from_secs(60) => Err("at least 1m".to_owned()),
+        back if back > KEPT => Err("at most 24h: the file keeps a day of it".to_owned()),
+        _ => Ok(since),
     }
 }
 
@@ -69,8 +70,8 @@ impl Report {
             out::check(&output, self.force, session.db())?;
         }
         let queue = session.look()?;
-        let data =
-            Page::gather(&queue, Wish { now: SystemClock::new().now(), back: self.since, args: self.args })?;
+        let now = SystemClock::new().now();
+        let data = Page::gather(&queue, Wish { now, back: self.since.ago(now), args: self.args })?;
         let text = if session.json {
             serde_json::to_string(&data).map_err(std::io::Error::other)? + "\n"
         } else {

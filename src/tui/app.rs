@@ -10,6 +10,7 @@ use super::draw::{Ink, detail_lines};
 use super::input::Input;
 use super::list::{List, Row};
 use super::words;
+use crate::cli::times::Zone;
 use crate::{DeadLetter, FailureGroup, State, TaskId, TaskRecord, Timestamp};
 
 /// A screen with fewer columns or rows than this is of no use.
@@ -190,7 +191,7 @@ impl App {
     pub fn clamp_scroll(&mut self) {
         let (width, height) = (usize::from(self.size.0), usize::from(self.size.1.saturating_sub(4)));
         if let Some(detail) = &mut self.detail {
-            let lines = detail_lines(detail, self.now, width, Ink { colors: false }).len();
+            let lines = detail_lines(detail, self.now, width, Ink { colors: false, zone: Zone::Utc }).len();
             detail.scroll = detail.scroll.min(lines.saturating_sub(height));
         }
     }

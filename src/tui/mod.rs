@@ -50,7 +50,7 @@ impl Watch {
         session.must_exist()?;
         let file = session.db().display().to_string();
         let data = data::Data::start(session.db().to_owned(), Session::builder)?;
-        let ink = draw::Ink { colors: session.screen.has_colors() };
+        let ink = draw::Ink { colors: session.screen.has_colors(), zone: session.zone };
         terminal::show(app::App::new(file, self.every), &data, ink)
     }
 }

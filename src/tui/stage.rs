@@ -16,6 +16,7 @@ use super::draw::{Ink, draw};
 use super::keys::Command;
 use super::search::Search;
 use super::sweep::Sweep;
+use crate::cli::times::Zone;
 use crate::testing::{ManualClock, SteppedQueue};
 use crate::{Clock, Context, Failure, Filter, Options, OutputStream, Queue, Task, Timestamp};
 
@@ -218,7 +219,7 @@ impl Stage {
     /// The screen must be as it was written down; `PERDURA_BLESS=1` writes it down.
     #[track_caller]
     pub fn assert_screen(&mut self, name: &str) {
-        let text = Stage::text(&self.draw(Ink { colors: true }));
+        let text = Stage::text(&self.draw(Ink { colors: true, zone: Zone::Utc }));
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/tui/screens/{name}.txt"));
         if std::env::var_os("PERDURA_BLESS").is_some() {
             std::fs::write(&path, &text).expect("the sources can be written where screens are blessed");

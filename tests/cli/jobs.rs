@@ -332,7 +332,7 @@ fn follow_shows_what_a_job_writes_while_it_runs() {
     let id = place
         .add(["--shell", "echo one; echo problem >&2; until [ -e go ]; do sleep 0.02; done; printf two"]);
     let follower = place.start(place.command(["follow", &id.to_string()]));
-    await_that("it says that the job waits", || follower.err().contains("waits for a worker"));
+    await_that("it says that the job waits", || follower.err().contains("queued and ready"));
     let worker = place.start(place.command(["work", "--drain"]));
     await_that("the first line is shown while the job runs", || follower.out() == "one\n");
     assert_eq!(place.record(id).state, State::Running);
@@ -351,7 +351,10 @@ fn follow_tells_of_retries_and_ends_with_the_job() {
     let worker = place.start(place.command(["work"]));
     let said = place.run(["follow", &id.to_string()]);
     assert_eq!((said.code, said.out.as_str()), (Some(1), "\u{1b}[31m1\u{1b}[31m2"), "{said:?}");
-    assert!(said.err.contains("attempt 1 of 2 failed: exit code 4; the next begins in"), "{said:?}");
+    assert!(
+        said.err.contains("attempt 1 of 2 failed: exit code 4; task 1 is queued and waits until"),
+        "{said:?}"
+    );
     assert!(said.err.contains("it is FAILED in attempt 2 of 2: exit code 4"), "{said:?}");
     drop(worker);
     let missing = place.run(["follow", "77"]);

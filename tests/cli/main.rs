@@ -18,6 +18,10 @@ mod keeping;
 mod report;
 #[cfg(feature = "report")]
 mod report_files;
+#[cfg(unix)]
+mod scripts;
 mod support;
+#[cfg(unix)]
+mod times;
 #[cfg(all(unix, feature = "tui"))]
 mod watch;

@@ -245,7 +245,7 @@ fn what_cannot_be_meant_is_refused() {
     for (words, code, why) in [
         (&["--since", "2d"][..], 2, "at most 24h: the file keeps a day of it"),
         (&["--since", "1s"], 2, "at least 1m"),
-        (&["--since", "soon"], 2, "write it like 30m or 6h"),
+        (&["--since", "soon"], 2, "or an age: 90s, 12h, 7d"),
         (&[], 4, "there is no file tasks.db"),
     ] {
         let output = report(&folder, words);

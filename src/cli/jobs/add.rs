@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 use serde::Serialize;
@@ -13,8 +13,11 @@ use serde::Serialize;
 use super::intake::{self, Format};
 use super::job::{Codes, Job};
 use super::text::Word;
+use crate::cli::filter::age;
+use crate::cli::times::future;
+use crate::cli::words::distance;
 use crate::cli::{Done, Exit, Session, Trouble};
-use crate::{Enqueued, Error, ErrorKind, Options, Queue, TaskId};
+use crate::{Enqueued, Error, ErrorKind, Options, Queue, TaskId, Timestamp};
 
 /// What to add.
 #[derive(Debug, clap::Args)]
@@ -40,28 +43,29 @@ pub(super) struct Wishes {
     #[arg(long)]
     pub queue: Option<String>,
     /// Higher runs first, within the queue [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = priority)]
     pub priority: Option<i16>,
     /// Start no sooner than so long from now, such as 10m
-    #[arg(long, value_parser = humantime::parse_duration, conflicts_with = "at")]
+    #[arg(long, value_name = "TIME", value_parser = age, conflicts_with = "at")]
     pub delay: Option<Duration>,
-    /// Start no sooner than this, such as 2026-11-25T08:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
-    pub at: Option<SystemTime>,
+    /// Start no sooner than this, in local time: 08:00 (its next one), tomorrow 08:00, 2026-11-30, 2026-11-30 08:00; with an offset,
+    /// 2026-11-30T08:00:00+01:00; or @ and seconds since 1970
+    #[arg(long, value_name = "TIME", value_parser = future)]
+    pub at: Option<Timestamp>,
     /// How often it may be tried, the first time included [default: 3]
     #[arg(long, value_name = "N")]
     pub max_attempts: Option<u32>,
     /// The wait after the first failure; it doubles with each further one [default: 1m]
-    #[arg(long, value_name = "WAIT", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "WAIT", value_parser = age)]
     pub backoff: Option<Duration>,
     /// End an attempt that takes longer; it has failed [default: never]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = age)]
     pub timeout: Option<Duration>,
     /// Add nothing if a job of the queue with this key is not finished yet
     #[arg(long, value_name = "KEY")]
     pub unique: Option<String>,
     /// Cancel it if it is not running so long from now [default: never]
-    #[arg(long, value_name = "AFTER", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "AFTER", value_parser = age)]
     pub expires: Option<Duration>,
     /// A mark to find it by
     #[arg(long)]
@@ -79,12 +83,16 @@ pub(super) struct Wishes {
     #[arg(long, value_name = "CODES")]
     pub deny_exit: Option<Codes>,
     /// How long it has to end after SIGTERM, before SIGKILL [default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = age)]
     pub kill_after: Option<Duration>,
     /// Take exit code 0 as success also after the job was asked to end: by its timeout, a cancel, or the end of the worker [default: what
     /// ends by order is not done]
     #[arg(long)]
     pub late_success: bool,
+}
+
+fn priority(text: &str) -> Result<i16, String> {
+    text.parse().map_err(|_| format!("it is a whole number of {} to {}", i16::MIN, i16::MAX))
 }
 
 fn variable() -> ValueParser {
@@ -97,16 +105,23 @@ fn variable() -> ValueParser {
 }
 
 impl Wishes {
-    /// The job that runs this command.
+    /// The job that runs this command, with its options.
     ///
     /// # Errors
-    /// If the current folder is needed and is not there.
-    pub(super) fn job(&self, argv: Vec<Word>) -> io::Result<Job> {
+    /// What no program can be given, and a current folder that is needed and is not there.
+    pub(super) fn new_job(&self, argv: Vec<Word>, line: Option<usize>) -> Result<New, String> {
+        let job = self.job(argv)?;
+        job.check()?;
+        Ok(New { job, options: self.options(), at: self.at, line })
+    }
+
+    fn job(&self, argv: Vec<Word>) -> Result<Job, String> {
         let dir = self.dir.clone().unwrap_or_else(|| ".".into());
+        let here = if dir.is_absolute() { PathBuf::new() } else { current_folder()? };
         Ok(Job {
             argv: if self.shell { vec![join(&argv)] } else { argv },
             shell: self.shell,
-            dir: Word(std::env::current_dir()?.join(dir).components().collect::<PathBuf>().into_os_string()),
+            dir: Word(here.join(dir).components().collect::<PathBuf>().into_os_string()),
             env: self.env.clone(),
             deny_exit: self.deny_exit.clone().unwrap_or_default(),
             kill_after_ms: self.kill_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
@@ -115,7 +130,7 @@ impl Wishes {
     }
 
     /// The options of its task.
-    pub(super) fn options(&self) -> Options {
+    fn options(&self) -> Options {
         /// Asks for what is wished.
         fn with<V>(options: Options, wish: Option<V>, ask: impl FnOnce(Options, V) -> Options) -> Options {
             match wish {
@@ -125,7 +140,7 @@ impl Wishes {
         }
         let options = with(Options::new(), self.queue.as_deref(), Options::queue);
         let options = with(options, self.priority, Options::priority);
-        let options = with(options, self.at, Options::run_at);
+        let options = with(options, self.at.map(Timestamp::to_system_time), Options::run_at);
         let options = with(options, self.delay, Options::delay);
         let options = with(options, self.max_attempts, Options::max_attempts);
         let options = with(options, self.backoff, Options::backoff);
@@ -134,6 +149,12 @@ impl Wishes {
         let options = with(options, self.expires, Options::expires);
         with(options, self.tag.as_deref(), Options::tag)
     }
+}
+
+fn current_folder() -> Result<PathBuf, String> {
+    std::env::current_dir().map_err(|e| {
+        format!("the current folder is gone or cannot be read ({e}); go to another one, or name the folder of the job: --dir /FOLDER")
+    })
 }
 
 fn join(words: &[Word]) -> Word {
@@ -145,6 +166,8 @@ fn join(words: &[Word]) -> Word {
 pub(super) struct New {
     pub job: Job,
     pub options: Options,
+    /// When it may start, if a time was named.
+    pub at: Option<Timestamp>,
     /// The line that it came from.
     pub line: Option<usize>,
 }
@@ -154,6 +177,9 @@ pub(super) struct New {
 struct Added {
     task_id: TaskId,
     existing: bool,
+    /// When it may start, if a time was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_at: Option<Timestamp>,
 }
 
 impl Add {
@@ -167,15 +193,25 @@ impl Add {
             None => {
                 self.check_command()?;
                 let argv = self.command.iter().map(|word| Word(word.clone())).collect();
-                vec![New { job: self.wishes.job(argv)?, options: self.wishes.options(), line: None }]
+                vec![self.wishes.new_job(argv, None).map_err(Trouble::usage)?]
             }
         };
         let queue = session.open(Queue::builder().share_as_found(true))?;
         let added = add(&queue, &new)?;
-        for made in &added {
+        let now = session.now();
+        if let Some((first, last)) = added.first().zip(added.last()) {
+            let ids = if added.len() == 1 {
+                format!("job {} is", first.id())
+            } else {
+                format!("jobs {} to {} are", first.id(), last.id())
+            };
+            session.did(format!("{ids} added"));
+        }
+        for (made, new) in added.iter().zip(&new) {
             let (task_id, existing) = (made.id(), !made.is_new());
+            let run_at = new.at.filter(|_| !existing);
             if session.json {
-                session.screen.json(&Added { task_id, existing })?;
+                session.screen.json(&Added { task_id, existing, run_at })?;
             } else {
                 session.screen.line(task_id)?;
             }
@@ -183,6 +219,10 @@ impl Add {
                 session.screen.remark(format_args!(
                     "nothing added: job {task_id} has this unique key and is not finished"
                 ));
+            }
+            if let Some(at) = run_at.filter(|_| self.from.is_none()) {
+                let at = format!("{} ({})", session.time(at), distance(at, now));
+                session.screen.remark(format_args!("job {task_id} starts at {at} at the earliest"));
             }
         }
         if new.is_empty() {

@@ -3,8 +3,11 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::outlet::Voice;
 use super::run::Ended;
+use crate::cli::list::Told;
 use crate::cli::screen::{Tint, json_line, safe};
 use crate::cli::table::shorten;
 use crate::cli::words::{count, span};
@@ -101,7 +104,7 @@ impl Endings {
                 Ok(record) => {
                     let fate = self.judge(&ended, &record);
                     if session.json {
-                        voice.answer(json_line(&record)?);
+                        voice.answer(json_line(&Told::new(&record, Some(ended.line)))?);
                     } else if !self.quiet {
                         voice.remark(self.line(&ended, &record, fate, session));
                     }
@@ -157,7 +160,7 @@ impl Endings {
         let room = width.saturating_sub(head.len() + middle.len());
         let why = shorten(&safe(&why.replace('\n', " ")), if why.is_empty() { 0 } else { room * 3 / 5 });
         let gap = if why.is_empty() { "" } else { "  " };
-        let what = shorten(&safe(&ended.line), room.saturating_sub(why.chars().count() + gap.len()));
+        let what = shorten(&safe(&ended.line), room.saturating_sub(why.width() + gap.len()));
         let middle = if is_seen { session.screen.tint(tint, middle) } else { middle };
         format!("{head}{middle}{what}{gap}{why}")
     }

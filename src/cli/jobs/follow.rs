@@ -5,13 +5,17 @@ use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::Duration;
 
+use crate::cli::explain::Worker;
 use crate::cli::screen::{safe, safe_lines};
-use crate::cli::words::{bytes, distance};
-use crate::cli::{Done, Exit, Session};
-use crate::{Clock, Hold, Output, OutputStream, Queue, State, SystemClock, TaskId, TaskRecord};
+use crate::cli::words::bytes;
+use crate::cli::{Done, Exit, Session, Trouble};
+use crate::{Hold, Output, OutputStream, Queue, State, TaskId, TaskRecord};
 
 /// How often to look. Output reaches the file about once a second.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// After so many looks it is looked whether a worker still runs, which costs more.
+const LOOKS_FOR_A_WORKER: u32 = 10;
 
 /// Which job to follow.
 #[derive(Debug, clap::Args)]
@@ -23,11 +27,19 @@ pub(in crate::cli) struct Follow {
 
 impl Follow {
     pub(super) fn run(self, session: &mut Session) -> Done {
+        session.refuse_json("follow writes what the job writes; `perdura show ID --json` has it as JSON")?;
+        super::refuse_waiting_for_itself(session, Some(self.id))?;
         let queue = session.look()?;
         let mut follower = Follower::new(self.id);
+        let shown = self.follow(&queue, &mut follower, session);
+        // Who has left has not seen that it succeeded.
+        if session.screen.reader_has_left() { Ok(Exit::No) } else { shown }
+    }
+
+    fn follow(&self, queue: &Queue, follower: &mut Follower, session: &mut Session) -> Done {
         loop {
             let record = queue.get(self.id)?;
-            follower.look(&queue, &record, session)?;
+            follower.look(queue, &record, session)?;
             if record.state.is_finished() {
                 return Ok(follower.end(&record, session)?);
             }
@@ -42,9 +54,10 @@ struct Follower {
     generation: u64,
     out: Shown,
     err: Shown,
-    /// What was said last of why it does not run.
-    said: Option<(u64, Hold)>,
-    clock: SystemClock,
+    /// How the task stood at the last look, and for how many looks it has.
+    stands: Option<(u64, State, Option<Hold>)>,
+    looks: u32,
+    worker: Option<Worker>,
 }
 
 impl Follower {
@@ -54,18 +67,14 @@ impl Follower {
             generation: 0,
             out: Shown::new(io::stdout().is_terminal()),
             err: Shown::new(io::stderr().is_terminal()),
-            said: None,
-            clock: SystemClock::new(),
+            stands: None,
+            looks: 0,
+            worker: None,
         }
     }
 
     /// Shows what is new.
-    fn look(
-        &mut self,
-        queue: &Queue,
-        record: &TaskRecord,
-        session: &mut Session,
-    ) -> Result<(), crate::cli::Trouble> {
+    fn look(&mut self, queue: &Queue, record: &TaskRecord, session: &mut Session) -> Result<(), Trouble> {
         if record.generation != self.generation {
             self.show(queue, session)?; // the rest of the attempt before
             let is_first = std::mem::replace(&mut self.generation, record.generation) == 0;
@@ -76,36 +85,40 @@ impl Follower {
             }
         }
         self.show(queue, session)?;
-        let hold =
-            record.hold.filter(|_| record.state == State::Queued).map(|hold| (record.generation, hold));
-        if let Some((_, hold)) = hold.filter(|hold| self.said != Some(*hold)) {
-            self.remark(&self.why_queued(record, hold), session)?;
+        self.tell_obstacle(queue, record, session)
+    }
+
+    /// Says why it does not run, once for each reason.
+    fn tell_obstacle(
+        &mut self,
+        queue: &Queue,
+        record: &TaskRecord,
+        session: &mut Session,
+    ) -> Result<(), Trouble> {
+        let stands = (record.generation, record.state, record.hold);
+        let is_new = self.stands != Some(stands);
+        self.looks = if is_new { 0 } else { self.looks + 1 };
+        if !self.looks.is_multiple_of(LOOKS_FOR_A_WORKER) {
+            return Ok(());
         }
-        self.said = hold;
+        let sight = session.sight(queue)?;
+        let changed = is_new || self.worker != Some(sight.worker);
+        (self.stands, self.worker) = (Some(stands), Some(sight.worker));
+        let explanation = queue.explain(self.id)?;
+        if changed && sight.is_kept(&explanation) {
+            let text = match (record.hold, &record.error_message) {
+                (Some(Hold::Time), Some(error)) => {
+                    let attempt = format!("attempt {} of {}", record.attempt_number, record.max_attempts);
+                    format!("{attempt} failed: {}; {}", safe(error), safe(&sight.explain(&explanation)))
+                }
+                _ => safe(&sight.explain(&explanation)).into_owned(),
+            };
+            self.remark(&text, session)?;
+        }
         Ok(())
     }
 
-    fn why_queued(&self, record: &TaskRecord, hold: Hold) -> String {
-        let now = self.clock.now();
-        let due = record
-            .run_at
-            .filter(|due| *due > now)
-            .map(|due| format!("begins {} ({due})", distance(due, now)));
-        let begins = due.unwrap_or_else(|| "waits for a worker; `perdura work` runs it".to_owned());
-        let error = record.error_message.as_deref().map(|message| safe(message).into_owned());
-        match (hold, error) {
-            (Hold::Time, Some(error)) => {
-                let attempt = format!("attempt {} of {}", record.attempt_number, record.max_attempts);
-                format!("{attempt} failed: {error}; the next {begins}")
-            }
-            (Hold::Time, None) => format!("it {begins}"),
-            (Hold::Ready, _) => "it waits for a worker; `perdura work` runs it".to_owned(),
-            (Hold::UnknownName, _) => "it waits for a program that handles it".to_owned(),
-            _ => "it waits: it was running when its worker died, and such tasks run one at a time".to_owned(),
-        }
-    }
-
-    fn show(&mut self, queue: &Queue, session: &mut Session) -> Result<(), crate::cli::Trouble> {
+    fn show(&mut self, queue: &Queue, session: &mut Session) -> Result<(), Trouble> {
         if self.generation == 0 {
             return Ok(());
         }

@@ -7,7 +7,11 @@ use serde_json::{Map, Value};
 
 use super::add::{New, Wishes};
 use super::text::Word;
+use crate::Timestamp;
 use crate::cli::Trouble;
+use crate::cli::care::without_mark;
+use crate::cli::filter::age;
+use crate::cli::times::future;
 
 /// How the standard input says what to add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -23,8 +27,11 @@ pub(super) enum Format {
 /// # Errors
 /// What is wrong in the first line that is wrong, and its number.
 pub(super) fn read(format: Format, text: &[u8], wishes: &Wishes) -> Result<Vec<New>, Trouble> {
+    if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
+        return Err(Trouble::usage("the standard input is UTF-16; save it as UTF-8; nothing was added"));
+    }
     let mut all = Vec::new();
-    for (line, bytes) in (1..).zip(text.split(|b| *b == b'\n')) {
+    for (line, bytes) in (1..).zip(without_mark(text).split(|b| *b == b'\n')) {
         let at = |problem: String| Trouble::usage(format!("line {line}: {problem}; nothing was added"));
         let utf8 = || "it is not UTF-8; in a line of JSON, such a word is a list of bytes".to_owned();
         let text = std::str::from_utf8(bytes).map_err(|_| at(utf8()))?;
@@ -39,7 +46,7 @@ pub(super) fn read(format: Format, text: &[u8], wishes: &Wishes) -> Result<Vec<N
         if argv.is_empty() {
             continue; // a line with nothing but a comment behind blanks
         }
-        all.push(New { job: wishes.job(argv)?, options: wishes.options(), line: Some(line) });
+        all.push(wishes.new_job(argv, Some(line)).map_err(at)?);
     }
     Ok(all)
 }
@@ -79,11 +86,8 @@ fn object(text: &str, mut wishes: Wishes) -> Result<(Vec<Word>, Wishes), String>
         }
         _ => return Err("it needs argv, a list of words, or command, a text, and not both".to_owned()),
     };
-    if argv.is_empty() || argv[0].bytes().is_empty() {
+    if argv.is_empty() {
         return Err("argv: it names no program".to_owned());
-    }
-    if argv.iter().chain(wishes.env.iter().flat_map(|(k, v)| [k, v])).any(|word| word.bytes().contains(&0)) {
-        return Err("argv and env: a word has a zero byte, which no program can be given".to_owned());
     }
     Ok((argv, wishes))
 }
@@ -150,13 +154,11 @@ fn number<N: TryFrom<i64>>(value: &Value) -> Result<N, String> {
 
 fn duration(value: Value) -> Result<Duration, String> {
     let text = string(value).map_err(|_| "it is not a text such as \"10m\"".to_owned())?;
-    humantime::parse_duration(&text).map_err(|e| format!("{text:?} is not a length of time such as 10m: {e}"))
+    age(&text).map_err(|e| format!("{text:?} is not a length of time: {e}"))
 }
 
-fn time(value: Value) -> Result<std::time::SystemTime, String> {
-    let text = string(value).map_err(|_| "it is not a text such as \"2026-11-25T08:00:00Z\"".to_owned())?;
-    humantime::parse_rfc3339_weak(&text)
-        .map_err(|_| format!("{text:?} is not a time such as 2026-11-25T08:00:00Z"))
+fn time(value: Value) -> Result<Timestamp, String> {
+    future(&string(value).map_err(|_| "it is not a text such as \"2026-11-30T08:00:00Z\"".to_owned())?)
 }
 
 #[cfg(test)]
@@ -180,7 +182,7 @@ mod tests {
 
     #[test]
     fn an_object_says_more_than_the_command_line() {
-        let wishes = Wishes { priority: Some(1), at: Some(std::time::UNIX_EPOCH), ..Wishes::default() };
+        let wishes = Wishes { priority: Some(1), at: Some(Timestamp::from_millis(0)), ..Wishes::default() };
         let text = br#"{"argv": ["a", [255]], "priority": -5, "delay": "10m", "env": {"K": "V"}, "dir": "/x/./y", "deny_exit": "2"}"#;
         let new = read(Format::Jsonl, text, &wishes).unwrap();
         assert_eq!(new[0].options, Options::new().priority(-5).delay(Duration::from_secs(600)));

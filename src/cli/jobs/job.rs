@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::text::Word;
+use crate::cli::care::BYTE_ORDER_MARK;
 use crate::{Failure, Task};
 
 /// How long a job has between SIGTERM and SIGKILL.
@@ -81,6 +82,31 @@ impl Job {
     /// How long it has between SIGTERM and SIGKILL.
     pub(super) fn kill_after(&self) -> Duration {
         self.kill_after_ms.map_or(KILL_AFTER, Duration::from_millis)
+    }
+
+    /// What could only fail later, and elsewhere, is refused when a job is added, whichever way it is.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let program = self.argv.first().map_or(&[][..], Word::bytes);
+        if program.trim_ascii().is_empty() {
+            return Err("argv: it names no program".to_owned());
+        }
+        let variables = self.env.iter().flat_map(|(name, value)| [name, value]);
+        if self.argv.iter().chain(variables).chain([&self.dir]).any(|word| word.bytes().contains(&0)) {
+            return Err("argv, env and dir: a word has a zero byte, which no program can be given".to_owned());
+        }
+        if program.starts_with(BYTE_ORDER_MARK) {
+            return Err("argv: the program begins with a byte order mark (U+FEFF); take it away".to_owned());
+        }
+        if !self.shell && program.ends_with(b"\r") {
+            return Err(
+                "argv: the program ends in a carriage return; write the script with LF line ends, not CRLF"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 
     /// The words of the program that is started.

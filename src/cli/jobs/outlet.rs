@@ -56,7 +56,7 @@ impl Voice {
         self.answers.is_full() || self.remarks.is_full()
     }
 
-    /// Why the standard output could not be written since the last look. That of the standard error is no trouble: a remark that nobody
+    /// Why the standard output cannot be written any more, told once. That of the standard error is no trouble: a remark that nobody
     /// hears is none.
     pub(super) fn failure(&self) -> Option<io::Error> {
         lock(&self.answers.failure).take()
@@ -84,9 +84,11 @@ impl Outlet {
         let outlet = Outlet { lines, unread: Arc::default(), failure: Arc::default() };
         let (unread, failure) = (outlet.unread.clone(), outlet.failure.clone());
         let life = move || {
+            let mut is_open = true;
             for line in to_write {
-                if let Err(e) = write_all(&file, line.as_bytes()) {
-                    lock(&failure).get_or_insert(e);
+                if is_open && let Err(e) = write_all(&file, line.as_bytes()) {
+                    is_open = false;
+                    *lock(&failure) = Some(e);
                 }
                 unread.fetch_sub(1, Ordering::AcqRel);
             }

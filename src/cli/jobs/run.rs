@@ -261,13 +261,17 @@ impl Runner {
             number("PERDURA_TASK_ID", cx.id().to_string()),
             number("PERDURA_ATTEMPT", cx.attempt_number().to_string()),
             number("PERDURA_GENERATION", cx.generation().to_string()),
+            (b"PERDURA_JOB_DB".to_vec(), self.db.as_os_str().as_bytes().to_vec()),
+        ];
+        let defaults = [
             (b"PERDURA_DB".to_vec(), self.db.as_os_str().as_bytes().to_vec()),
+            (b"PWD".to_vec(), job.dir.bytes().to_vec()),
         ];
         Launch {
             number: 0, // the shim's turn to count
             argv: job.command().into_iter().map(<[u8]>::to_vec).collect(),
             dir: job.dir.bytes().to_vec(),
-            env: own.chain(ours).collect(),
+            env: defaults.into_iter().chain(own).chain(ours).collect(), // the last one holds
         }
     }
 }

@@ -132,7 +132,8 @@ impl LastLine {
 
     /// The last line that says something.
     pub(super) fn get(&self) -> Option<String> {
-        let line = self.tail.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+        // A carriage return goes back to the start of the line: what is written after it is what a terminal shows.
+        let line = self.tail.split(['\n', '\r']).map(str::trim).rfind(|line| !line.is_empty())?;
         let mut shown: String = line.chars().take(LINE_CHARS).collect();
         if shown.len() < line.len() {
             shown.push('…');
@@ -198,6 +199,8 @@ mod tests {
         line.push("first\nsec");
         line.push("ond\n\n  \n");
         assert_eq!(line.get().unwrap(), "second");
+        line.push("\r 98 %\r 99 %\rERROR: no room\r\n");
+        assert_eq!(line.get().unwrap(), "ERROR: no room");
         (0..100).for_each(|_| line.push(&"ü".repeat(1000)));
         assert_eq!(line.get().unwrap().chars().count(), LINE_CHARS + 1);
         assert!(line.tail.len() <= 3 * TAIL_BYTES);

@@ -17,7 +17,7 @@ use super::run::{Ended, Runner};
 use super::{family, warnings};
 use crate::cli::filter::age;
 use crate::cli::screen::safe;
-use crate::cli::words::{count, span};
+use crate::cli::words::{count, distance, span};
 use crate::cli::{Done, Exit, Session, Trouble};
 use crate::{
     Builder, Clock, Context, Counts, ErrorKind, Queue, QueueCounts, ShutdownReport, SystemClock, TaskId,
@@ -58,7 +58,7 @@ pub(in crate::cli) struct Work {
     #[arg(long, value_name = "AGE", value_parser = keep)]
     keep: Option<Keep>,
     /// How long running jobs may go on after the first signal
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = crate::cli::filter::age)]
     grace: Duration,
     /// Do not say how each job ends
     #[arg(long, short)]
@@ -97,6 +97,7 @@ impl Work {
     }
 
     fn run_with(&self, session: &Session, voice: &Arc<Voice>, is_signalled: &Arc<AtomicBool>) -> Done {
+        super::refuse_waiting_for_itself(session, None)?;
         let (to_tell, news) = unbounded(); // bounded by the jobs that end: each is told before long
         warnings::show(voice);
         family::adopt_orphans();
@@ -112,11 +113,10 @@ impl Work {
         let end = worker.work(self, session);
         let signal = if let Ok(End::Signal(signal)) = end { Some(signal) } else { None };
         let done = match end {
-            Ok(End::Drained) => worker.finish(self),
+            Ok(End::Drained) => worker.finish(self, session),
             Ok(End::Signal(SIGHUP)) => Ok(Exit::HungUp),
             Ok(End::Signal(SIGINT)) => Ok(Exit::Interrupted),
             Ok(End::Signal(_)) => Ok(Exit::Terminated),
-            Ok(End::NobodyReads) => Ok(Exit::Done),
             Err(trouble) => Err(trouble),
         };
         let stopped = worker.stop(self, signal, to_tell, session);
@@ -188,8 +188,6 @@ impl Work {
 enum End {
     Drained,
     Signal(i32),
-    /// The reader of its standard output has left.
-    NobodyReads,
 }
 
 /// Whether a worker runs the tasks of the file.
@@ -244,10 +242,10 @@ impl Worker {
             }
             self.reap();
             self.endings.tell(&self.queue, &self.voice, session)?;
-            match self.voice.failure() {
-                Some(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(End::NobodyReads),
-                Some(e) => return Err(e.into()),
-                None => {}
+            if let Some(why) = self.voice.failure() {
+                self.voice.remark(format_args!(
+                    "perdura: answers can no longer be written ({why}); the jobs go on"
+                ));
             }
             settling = if self.endings.are_pending() { (settling * 2).min(LOOK_ABROAD) } else { SOON / 2 };
             let wait = if self.endings.are_pending() {
@@ -417,14 +415,14 @@ impl Worker {
     }
 
     /// Nothing is left that may start.
-    fn finish(&mut self, wishes: &Work) -> Done {
+    fn finish(&mut self, wishes: &Work, session: &Session) -> Done {
         self.close();
         let counts = self.queue.counts()?;
         let mine = wishes.mine(&counts);
         if mine.waiting > 0 {
             let due = self.queue.next_due()?;
             let when = due.map_or_else(String::new, |due| {
-                format!("; the next falls due {} ({due})", crate::cli::words::distance(due, self.clock.now()))
+                format!("; the next falls due {} ({})", distance(due, self.clock.now()), session.time(due))
             });
             self.voice.remark(format_args!("{} for a later time or a retry{when}", waiting(mine.waiting)));
         }

@@ -9,6 +9,7 @@ use unicode_width::UnicodeWidthChar;
 use super::ink::Ink;
 use crate::cli::json::pretty;
 use crate::cli::screen::{safe, safe_lines};
+use crate::cli::times::Zone;
 use crate::cli::words::{bytes, distance, number, span};
 use crate::tui::app::{App, Detail};
 use crate::tui::ask::{Dossier, Either};
@@ -85,12 +86,12 @@ impl Page {
             self.text(why, ink.warn());
         }
         let flag = |on: bool, text: &str| on.then(|| text.to_owned());
-        let when = |time: Option<Timestamp>| time.map(|time| moment(time, now));
+        let when = |time: Option<Timestamp>| time.map(|time| moment(time, now, ink.zone));
         self.field("queue", Some(format!("{}, priority {}", task.queue, task.priority)));
         let attempts = format!("{} of {}", task.attempt_number, task.max_attempts);
         self.field("attempts", Some(format!("{attempts}; claimed {} times in all", number(task.generation))));
         self.field("progress", task.progress.map(|p| format!("{} of {}", number(p.done), number(p.total))));
-        self.field("created", Some(moment(task.created_at, now)));
+        self.field("created", Some(moment(task.created_at, now, ink.zone)));
         self.field("due", when(task.run_at));
         self.field("expires", when(task.expires_at));
         self.field("started", when(task.started_at));
@@ -123,11 +124,14 @@ impl Page {
         ]));
         self.field("queue", Some(format!("{}, priority {}", letter.queue, letter.priority)));
         self.field("attempts", Some(format!("{} of {}", letter.attempt_number, letter.max_attempts)));
-        self.field("created", Some(moment(letter.created_at, now)));
-        self.field("finished", Some(moment(letter.finished_at, now)));
-        self.field("moved", Some(moment(letter.moved_at, now)));
+        self.field("created", Some(moment(letter.created_at, now, ink.zone)));
+        self.field("finished", Some(moment(letter.finished_at, now, ink.zone)));
+        self.field("moved", Some(moment(letter.moved_at, now, ink.zone)));
         let replayed = letter.replayed_as.zip(letter.replayed_at);
-        self.field("replayed", replayed.map(|(id, at)| format!("as task {id}, {}", moment(at, now))));
+        self.field(
+            "replayed",
+            replayed.map(|(id, at)| format!("as task {id}, {}", moment(at, now, ink.zone))),
+        );
         self.field("tag", letter.tag.clone());
         let error = [&letter.error_type, &letter.error_message, &letter.error_traceback];
         self.error("Error", error.map(|text| text.as_deref().unwrap_or_default()));
@@ -228,8 +232,8 @@ impl Page {
     }
 }
 
-fn moment(time: Timestamp, now: Timestamp) -> String {
-    format!("{time} ({})", distance(time, now))
+fn moment(time: Timestamp, now: Timestamp, zone: Zone) -> String {
+    format!("{} ({})", zone.show(time), distance(time, now))
 }
 
 /// A line in parts of at most so many columns, cut between words where there are some.

@@ -3,11 +3,13 @@
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::State;
+use crate::cli::times::Zone;
 
-/// Whether there are colours.
+/// Whether there are colours, and how times are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::tui) struct Ink {
     pub colors: bool,
+    pub zone: Zone,
 }
 
 impl Ink {

@@ -145,6 +145,7 @@ fn hint_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::times::Zone;
     use crate::tui::stage::Stage;
 
     /// Each screen in both sizes.
@@ -223,7 +224,7 @@ mod tests {
     fn without_colours_marks_and_modifiers_say_the_same() {
         let mut stage = Stage::new();
         stage.keys("1");
-        let buffer = stage.draw(Ink { colors: false });
+        let buffer = stage.draw(Ink { colors: false, zone: Zone::Utc });
         let colored = buffer.content().iter().filter(|cell| {
             [cell.fg, cell.bg] != [ratatui::style::Color::Reset, ratatui::style::Color::Reset]
         });
@@ -237,7 +238,7 @@ mod tests {
         let mut stage = Stage::new();
         for keys in ["1", "2", "3", "4", "5", "5 Enter", "?"] {
             stage.keys(keys);
-            let buffer = stage.draw(Ink { colors: true });
+            let buffer = stage.draw(Ink { colors: true, zone: Zone::Utc });
             for cell in buffer.content() {
                 let plain = |color| {
                     !matches!(color, ratatui::style::Color::Rgb(..) | ratatui::style::Color::Indexed(_))
@@ -256,7 +257,7 @@ mod tests {
                 [(1, 1), (10, 3), (59, 16), (60, 15), (60, 16), (79, 23), (300, 100), (500, 16)]
             {
                 stage.resize((width, height));
-                let text = Stage::text(&stage.draw(Ink { colors: true }));
+                let text = Stage::text(&stage.draw(Ink { colors: true, zone: Zone::Utc }));
                 let hints = text.lines().last().unwrap_or_default().trim();
                 let is_drawn = ["quit", "leave it", "close"].iter().any(|end| hints.ends_with(end));
                 let is_large = width >= SMALLEST.0 && height >= SMALLEST.1;
@@ -271,7 +272,7 @@ mod tests {
         let mut stage = Stage::new();
         for keys in ["1", "2", "3", "3 Enter", "3 Enter End", "4", "5", "5 Enter"] {
             stage.keys(keys);
-            let buffer = stage.draw(Ink { colors: true });
+            let buffer = stage.draw(Ink { colors: true, zone: Zone::Utc });
             let wild =
                 |symbol: &str| symbol.chars().any(|c| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}'));
             assert!(buffer.content().iter().all(|cell| !wild(cell.symbol())), "{keys}");

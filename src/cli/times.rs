@@ -1,0 +1,273 @@
+//! Points in time as people type and read them: in local time, unless they ask for UTC.
+//!
+//! The zone is that of `TZ` or of the system. JSON has nothing to do with it: there, times are those of [`Timestamp`], in UTC.
+
+use std::time::Duration;
+
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::TimeZone;
+
+use super::filter::age;
+use crate::{Clock, SystemClock, Timestamp};
+
+/// What a time may look like, for messages.
+const FORMS: &str = "write 08:00, tomorrow 08:00, 2026-11-30, 2026-11-30 08:00 (local time), 2026-11-30T08:00:00Z, \
+                     2026-11-30T08:00:00+01:00 or @1796022000";
+
+/// 9999-12-30T22:00:00Z, the last second that is in the year 9999 in all time zones.
+const LAST_SECOND: i64 = 253_402_207_200;
+
+/// Which days a time of day, or nothing but a word, may mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Toward {
+    /// Its next one.
+    Future,
+    /// Its last one.
+    Past,
+}
+
+/// The time that a text means: a time of day is its next one.
+///
+/// # Errors
+/// What is wrong with it, and what a time may look like.
+pub(super) fn future(text: &str) -> Result<Timestamp, String> {
+    parse(text, SystemClock::new().now(), &zone()?, Toward::Future)
+}
+
+/// A time in the past: how long ago it is, or when it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Past {
+    Ago(Duration),
+    At(Timestamp),
+}
+
+impl Past {
+    pub(crate) fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            Past::Ago(age) => now.before(age),
+            Past::At(moment) => moment,
+        }
+    }
+
+    /// How long ago it is.
+    pub(crate) fn ago(self, now: Timestamp) -> Duration {
+        match self {
+            Past::Ago(age) => age,
+            Past::At(moment) => now.since(moment),
+        }
+    }
+}
+
+/// The time in the past that a text means: an age such as `12h`, or a time; a time of day is its last one.
+///
+/// # Errors
+/// What is wrong with it, and what it may look like.
+pub(crate) fn past(text: &str) -> Result<Past, String> {
+    if let Ok(age) = age(text) {
+        return Ok(Past::Ago(age));
+    }
+    let now = SystemClock::new().now();
+    let moment =
+        parse(text, now, &zone()?, Toward::Past).map_err(|e| format!("{e}; or an age: 90s, 12h, 7d"))?;
+    if moment > now {
+        Err(format!("{} is not over yet", Zone::Local.show(moment)))
+    } else {
+        Ok(Past::At(moment))
+    }
+}
+
+fn zone() -> Result<TimeZone, String> {
+    TimeZone::try_system().map_err(|e| {
+        format!("the local time zone is not known ({e}); set TZ, such as TZ=Europe/Berlin, or write a time in UTC: 2026-11-30T08:00:00Z")
+    })
+}
+
+/// See [`FORMS`].
+fn parse(text: &str, now: Timestamp, zone: &TimeZone, toward: Toward) -> Result<Timestamp, String> {
+    let text = text.trim();
+    let wrong = || format!("{text:?} is not a time; {FORMS}");
+    let here =
+        jiff::Timestamp::from_millisecond(now.as_millis()).map_err(|_| wrong())?.to_zoned(zone.clone());
+    let on = |day: Date, time: Time| instant(day.to_datetime(time), zone).ok_or_else(wrong);
+    if let Some(seconds) = text.strip_prefix('@') {
+        return epoch(seconds).ok_or_else(wrong);
+    }
+    if let Some(time) = time_of_day(text) {
+        let moment = on(here.date(), time)?;
+        let other_day = match toward {
+            Toward::Future if moment <= now => here.date().tomorrow(),
+            Toward::Past if moment > now => here.date().yesterday(),
+            _ => return Ok(moment),
+        };
+        return on(other_day.map_err(|_| wrong())?, time);
+    }
+    let (word, time) = text.split_once(' ').map_or((text, "00:00"), |(word, time)| (word, time.trim()));
+    let day = match word.to_ascii_lowercase().as_str() {
+        "today" => Ok(here.date()),
+        "tomorrow" => here.date().tomorrow(),
+        "yesterday" => here.date().yesterday(),
+        _ => return date(text, zone).ok_or_else(wrong),
+    };
+    on(day.map_err(|_| wrong())?, time_of_day(time).ok_or_else(wrong)?)
+}
+
+/// A date, with or without a time of day, with or without a zone.
+fn date(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+    let form = text.as_bytes();
+    if form.len() < 10 || form[4] != b'-' || form[7] != b'-' {
+        return None; // other forms of ISO 8601 are easily taken for something else
+    }
+    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+        return writable(moment);
+    }
+    let is_civil = form[10..].iter().all(|c| matches!(c, b'0'..=b'9' | b':' | b'.' | b' ' | b'T' | b't'));
+    instant(text.parse::<DateTime>().ok().filter(|_| is_civil)?, zone)
+}
+
+/// `8:00`, `08:00`, `08:00:30`.
+fn time_of_day(text: &str) -> Option<Time> {
+    let is_time = text.contains(':') && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b':' | b'.'));
+    let padded = if text.find(':') == Some(1) { format!("0{text}") } else { text.to_owned() };
+    padded.parse().ok().filter(|_| is_time)
+}
+
+/// Seconds since 1970, with or without a fraction.
+fn epoch(text: &str) -> Option<Timestamp> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let seconds = whole.parse::<i64>().ok().filter(|seconds| *seconds <= LAST_SECOND)?;
+    let ms: i64 = format!("{fraction:0<3}")[..3].parse().ok()?;
+    Some(Timestamp::from_millis(seconds * 1000 + ms))
+}
+
+/// Where clocks are put forward, what is left out means the time after it; where they are put back, the first of the two.
+fn instant(time: DateTime, zone: &TimeZone) -> Option<Timestamp> {
+    writable(time.to_zoned(zone.clone()).ok()?.timestamp())
+}
+
+fn writable(moment: jiff::Timestamp) -> Option<Timestamp> {
+    (0..=LAST_SECOND).contains(&moment.as_second()).then(|| Timestamp::from_millis(moment.as_millisecond()))
+}
+
+/// How times are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Zone {
+    Local,
+    Utc,
+}
+
+impl Zone {
+    /// A time to the second, with its offset: `2026-11-30 08:00:00+01:00`. It may be typed like that, too.
+    pub(crate) fn show(self, moment: Timestamp) -> String {
+        let zone = match self {
+            Zone::Local => TimeZone::try_system().unwrap_or(TimeZone::UTC),
+            Zone::Utc => TimeZone::UTC,
+        };
+        show_in(moment, zone)
+    }
+}
+
+fn show_in(moment: Timestamp, zone: TimeZone) -> String {
+    let second = moment.as_millis().div_euclid(1000).clamp(0, LAST_SECOND);
+    let offset = if zone == TimeZone::UTC { "Z" } else { "%:z" };
+    let zoned = jiff::Timestamp::from_second(second).unwrap_or_default().to_zoned(zone);
+    zoned.strftime(&format!("%F %T{offset}")).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zone(name: &str) -> TimeZone {
+        TimeZone::get(name).unwrap()
+    }
+
+    /// What a text means at noon (UTC) of 28 November 2026, in UTC.
+    fn meant(text: &str, place: &str, toward: Toward) -> Result<String, String> {
+        let now = Timestamp::from_millis(1_795_867_200_000);
+        assert_eq!(show_in(now, TimeZone::UTC), "2026-11-28 12:00:00Z");
+        parse(text, now, &zone(place), toward).map(|moment| show_in(moment, TimeZone::UTC))
+    }
+
+    #[test]
+    fn a_time_without_a_zone_is_local() {
+        for (text, berlin, new_york) in [
+            ("2026-11-30 08:00", "2026-11-30 07:00:00Z", "2026-11-30 13:00:00Z"),
+            ("2026-11-30T08:00:05", "2026-11-30 07:00:05Z", "2026-11-30 13:00:05Z"),
+            ("2026-11-30", "2026-11-29 23:00:00Z", "2026-11-30 05:00:00Z"),
+            ("2026-07-01 08:00", "2026-07-01 06:00:00Z", "2026-07-01 12:00:00Z"),
+            ("08:00", "2026-11-29 07:00:00Z", "2026-11-28 13:00:00Z"),
+            ("8:00", "2026-11-29 07:00:00Z", "2026-11-28 13:00:00Z"),
+            ("tomorrow 08:00", "2026-11-29 07:00:00Z", "2026-11-29 13:00:00Z"),
+            ("Tomorrow", "2026-11-28 23:00:00Z", "2026-11-29 05:00:00Z"),
+            ("today 23:00", "2026-11-28 22:00:00Z", "2026-11-29 04:00:00Z"),
+            ("2026-11-30T08:00:00Z", "2026-11-30 08:00:00Z", "2026-11-30 08:00:00Z"),
+            ("2026-11-30t08:00:00z", "2026-11-30 08:00:00Z", "2026-11-30 08:00:00Z"),
+            ("2026-11-30 08:00:00+02:00", "2026-11-30 06:00:00Z", "2026-11-30 06:00:00Z"),
+            ("2026-11-30T08:00-05:30", "2026-11-30 13:30:00Z", "2026-11-30 13:30:00Z"),
+            ("2026-11-30T08:00:00-00:00", "2026-11-30 08:00:00Z", "2026-11-30 08:00:00Z"),
+            ("@1767225600", "2026-01-01 00:00:00Z", "2026-01-01 00:00:00Z"),
+            ("@1767225600.5", "2026-01-01 00:00:00Z", "2026-01-01 00:00:00Z"),
+        ] {
+            assert_eq!(meant(text, "Europe/Berlin", Toward::Future).unwrap(), berlin, "{text}");
+            assert_eq!(meant(text, "America/New_York", Toward::Future).unwrap(), new_york, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_day_is_the_nearest_in_its_direction() {
+        assert_eq!(meant("11:00", "UTC", Toward::Future).unwrap(), "2026-11-29 11:00:00Z");
+        assert_eq!(meant("11:00", "UTC", Toward::Past).unwrap(), "2026-11-28 11:00:00Z");
+        assert_eq!(meant("13:00", "UTC", Toward::Future).unwrap(), "2026-11-28 13:00:00Z");
+        assert_eq!(meant("13:00", "UTC", Toward::Past).unwrap(), "2026-11-27 13:00:00Z");
+    }
+
+    #[test]
+    fn a_wrong_form_names_right_ones() {
+        for text in [
+            "",
+            "8",
+            "@",
+            "@1e9",
+            "@-1",
+            "25:00",
+            "noon",
+            "tomorrow noon",
+            "2026-02-30",
+            "20261130T0800",
+            "2026-11-30T08:00:00+99:00",
+            "2026-11-30 08:00 CET",
+            "1969-12-31T23:59:59Z",
+            "10000-01-01",
+            "@999999999999999999",
+            "T08:00",
+            "08:00Z",
+        ] {
+            let said = meant(text, "Europe/Berlin", Toward::Future).unwrap_err();
+            assert!(said.contains(&format!("{text:?} is not a time; write 08:00, tomorrow 08:00")), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_shown_with_its_offset_and_read_again() {
+        for ms in [0, 1_795_867_200_000, 1_785_000_000_000, 253_402_207_200_000] {
+            let moment = Timestamp::from_millis(ms);
+            for place in ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC"] {
+                let shown = show_in(moment, zone(place));
+                let read = date(&shown, &zone("Asia/Tokyo"));
+                assert_eq!(read, Some(moment), "{shown}");
+            }
+        }
+        assert_eq!(
+            show_in(Timestamp::from_millis(1_795_867_200_999), zone("Asia/Kolkata")),
+            "2026-11-28 17:30:00+05:30"
+        );
+        let _ = (
+            Zone::Utc.show(Timestamp::from_millis(i64::MAX)),
+            Zone::Local.show(Timestamp::from_millis(i64::MIN)),
+        );
+    }
+}
