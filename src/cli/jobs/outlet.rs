@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -24,6 +24,8 @@ const STALLS: Duration = Duration::from_secs(2);
 pub(super) struct Voice {
     answers: Outlet,
     remarks: Outlet,
+    /// Answers could not be written, although nobody has closed the stream.
+    has_lost: AtomicBool,
 }
 
 impl Voice {
@@ -31,7 +33,8 @@ impl Voice {
     /// If the system has no descriptor or no thread left.
     pub(super) fn new() -> io::Result<Voice> {
         let answers = Outlet::new("perdura-answers", io::stdout())?;
-        Ok(Voice { answers, remarks: Outlet::new("perdura-remarks", io::stderr())? })
+        let remarks = Outlet::new("perdura-remarks", io::stderr())?;
+        Ok(Voice { answers, remarks, has_lost: AtomicBool::new(false) })
     }
 
     /// A line of the standard output.
@@ -56,16 +59,21 @@ impl Voice {
         self.answers.is_full() || self.remarks.is_full()
     }
 
-    /// Why the standard output cannot be written any more, told once. That of the standard error is no trouble: a remark that nobody
-    /// hears is none.
-    pub(super) fn failure(&self) -> Option<io::Error> {
-        lock(&self.answers.failure).take()
+    /// Says once that the standard output cannot be written any more, if so. The standard error is not asked: a remark that nobody hears
+    /// is no trouble.
+    pub(super) fn tell_failure(&self) {
+        let Some(why) = lock(&self.answers.failure).take() else { return };
+        self.remark(format_args!("perdura: answers can no longer be written ({why}); the jobs go on"));
+        let has_left = why.kind() == io::ErrorKind::BrokenPipe;
+        self.has_lost.fetch_or(!has_left, Ordering::AcqRel);
     }
 
-    /// Waits until all is read, and for a while only if it `is_urgent`.
-    pub(super) fn finish(&self, is_urgent: impl Fn() -> bool) {
+    /// Waits until all is read, and for a while only if it `is_urgent`. False if answers are lost that somebody would have read.
+    pub(super) fn finish(&self, is_urgent: impl Fn() -> bool) -> bool {
         self.answers.finish(&is_urgent);
+        self.tell_failure();
         self.remarks.finish(&is_urgent);
+        !self.has_lost.load(Ordering::Acquire)
     }
 }
 

@@ -92,8 +92,8 @@ impl Work {
             voice.remark(format_args!("perdura: {}", safe(&trouble.message)));
             trouble.exit
         });
-        voice.finish(|| is_signalled.load(Ordering::Acquire));
-        Ok(exit)
+        let is_told = voice.finish(|| is_signalled.load(Ordering::Acquire));
+        Ok(if is_told { exit } else { Exit::File })
     }
 
     fn run_with(&self, session: &Session, voice: &Arc<Voice>, is_signalled: &Arc<AtomicBool>) -> Done {
@@ -242,11 +242,7 @@ impl Worker {
             }
             self.reap();
             self.endings.tell(&self.queue, &self.voice, session)?;
-            if let Some(why) = self.voice.failure() {
-                self.voice.remark(format_args!(
-                    "perdura: answers can no longer be written ({why}); the jobs go on"
-                ));
-            }
+            self.voice.tell_failure();
             settling = if self.endings.are_pending() { (settling * 2).min(LOOK_ABROAD) } else { SOON / 2 };
             let wait = if self.endings.are_pending() {
                 settling
