@@ -227,7 +227,7 @@ fn explain_says_why_a_task_does_not_run() {
     let [failed, succeeded, _, waiting, ready] = zoo(&mut tests);
     let queue = tests.queue();
     for (id, wanted) in [
-        (failed, "is FAILED after 1 attempts: as told"),
+        (failed, "is FAILED after 1 attempt: as told"),
         (succeeded, "is SUCCEEDED"),
         (waiting, "waits until 2026-01-01T00:01:00.000Z for its next attempt after told"),
         (ready, "is queued and ready: 0 tasks of its queue come before it"),
