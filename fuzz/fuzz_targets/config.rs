@@ -38,6 +38,7 @@ struct Settings {
     reserve: u32,
     secure_delete: bool,
     poll: Span,
+    busy: Span,
     bytes: [(bool, u32, usize); 3],
     spans: [Option<Span>; 4],
 }
@@ -76,6 +77,7 @@ impl From<Settings> for Config {
             workers: if s.workers.0 { s.workers.2 } else { s.workers.1.into() },
             durability: if s.relaxed { Durability::Relaxed } else { Durability::Full },
             poll_interval: s.poll.into(),
+            busy_timeout: s.busy.into(),
             max_args_bytes,
             max_result_bytes,
             max_checkpoint_bytes,
