@@ -1,16 +1,14 @@
 //! Dead letters: looking at them, and making tasks of them again.
 
-use serde::Serialize;
-
 use super::filter::{Which, may};
-use super::list::{at_least_one, command, exit_code, state};
+use super::list::{Told, at_least_one, command, state};
 use super::mend::{Changed, tell_ids};
 use super::screen::safe;
 use super::table::{Fit, Table};
 use super::times::{Past, past};
 use super::words::{count, distance, span};
 use super::{Done, Exit, Session, Trouble};
-use crate::{Bulk, DeadLetter, Filter, Queue, TaskId, Timestamp};
+use crate::{Bulk, DeadLetter, Filter, TaskId, Timestamp};
 
 /// What can be done with dead letters.
 #[derive(Debug, clap::Subcommand)]
@@ -96,7 +94,8 @@ fn list(session: &mut Session, which: &Which, limit: usize, before: Option<TaskI
     letters.truncate(limit);
     if session.json {
         for letter in &letters {
-            session.screen.json(&Told::new(&queue, letter))?;
+            let command = command(&queue, &letter.task_name, letter.task_id);
+            session.screen.json(&Told::of_letter(letter, command))?;
         }
     } else if letters.is_empty() {
         session.screen.remark("there are no dead letters like that");
@@ -107,25 +106,6 @@ fn list(session: &mut Session, which: &Which, limit: usize, before: Option<TaskI
         session.screen.remark(format_args!("there are more: --before {}", last.task_id));
     }
     Ok(Exit::Done)
-}
-
-/// What JSON says of a letter: its record; for a job, its command and the exit code of its last attempt.
-#[derive(Serialize)]
-struct Told<'l> {
-    #[serde(flatten)]
-    letter: &'l DeadLetter,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exit_code: Option<i32>,
-}
-
-impl Told<'_> {
-    fn new<'l>(queue: &Queue, letter: &'l DeadLetter) -> Told<'l> {
-        let command = command(queue, &letter.task_name, letter.task_id);
-        let error = letter.error_type.as_deref().filter(|_| command.is_some());
-        Told { letter, command, exit_code: error.and_then(exit_code) }
-    }
 }
 
 fn print(session: &mut Session, letters: &[DeadLetter], now: Timestamp) -> std::io::Result<()> {

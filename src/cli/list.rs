@@ -8,7 +8,7 @@ use super::screen::{Tint, safe};
 use super::table::{Cell, Fit, Table};
 use super::words::{distance, number};
 use super::{Done, Exit, Session};
-use crate::{Hold, Queue, State, TaskId, TaskRecord, Timestamp};
+use crate::{DeadLetter, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// List tasks, the newest first.
 #[derive(Debug, clap::Args)]
@@ -74,26 +74,35 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|limit| *limit > 0).ok_or_else(|| "it is a whole number, at least 1".to_owned())
 }
 
-/// What JSON says of a task: its record; for a job, its command and the exit code of its newest attempt that ended.
+/// What JSON says of a task or of a dead letter: its record; for a job, its command and the exit code of its newest attempt that ended.
 #[derive(Serialize)]
-pub(super) struct Told<'t> {
+pub(super) struct Told<'t, R> {
     #[serde(flatten)]
-    task: &'t TaskRecord,
+    record: &'t R,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<i32>,
 }
 
-impl Told<'_> {
-    pub(super) fn new(task: &TaskRecord, command: Option<String>) -> Told<'_> {
-        let error = task.error_type.as_deref().filter(|_| command.is_some());
-        let exit_code = match task.state {
-            State::Succeeded => command.as_ref().map(|_| 0),
-            _ => error.and_then(exit_code),
-        };
-        Told { task, command, exit_code }
+impl<'t> Told<'t, TaskRecord> {
+    pub(super) fn new(task: &'t TaskRecord, command: Option<String>) -> Told<'t, TaskRecord> {
+        told(task, task.state, task.error_type.as_deref(), command)
     }
+}
+
+impl<'t> Told<'t, DeadLetter> {
+    pub(super) fn of_letter(letter: &'t DeadLetter, command: Option<String>) -> Told<'t, DeadLetter> {
+        told(letter, letter.state, letter.error_type.as_deref(), command)
+    }
+}
+
+fn told<'t, R>(record: &'t R, state: State, error: Option<&str>, command: Option<String>) -> Told<'t, R> {
+    let exit_code = match state {
+        State::Succeeded => command.as_ref().map(|_| 0),
+        _ => error.filter(|_| command.is_some()).and_then(exit_code),
+    };
+    Told { record, command, exit_code }
 }
 
 /// The exit code in a job's error type.

@@ -127,7 +127,7 @@ impl Show {
 /// The same for programs.
 #[derive(Serialize)]
 struct Told<'k> {
-    task: super::list::Told<'k>,
+    task: super::list::Told<'k, TaskRecord>,
     args: Box<RawValue>,
     attempts: &'k [Attempt],
     output: &'k [Output],

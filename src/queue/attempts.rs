@@ -9,7 +9,7 @@ use crate::journal::{survive, tell};
 use crate::store::{self, Rank};
 use crate::sync::atomic::Ordering;
 use crate::sync::{lock, thread};
-use crate::task::{State, TaskId, Verdict};
+use crate::task::{Settlement, State, TaskId, Verdict};
 
 /// How often the outcome of an attempt that has outlived its queue is tried to be written.
 const LATE_TRIES: u32 = 60;
@@ -52,8 +52,11 @@ impl Core {
                 for id in &told.late {
                     tell!(Info, "the outcome of an attempt of task {id} came too late");
                 }
+                let mut settled = shared.iter().map(|finished| &finished.settlement);
                 for (id, state) in &told.failed {
-                    tell_failure(&shared, *id, *state);
+                    if let Some(settlement) = settled.find(|s| s.task_id == *id) {
+                        tell_failure(settlement, *state); // both are in the order of the batch
+                    }
                 }
                 Ok(())
             }
@@ -164,10 +167,8 @@ impl Core {
 }
 
 /// Tells of an attempt that has failed: the type of the error, and never its message, which may hold what is private.
-fn tell_failure(batch: &[Finished], id: TaskId, state: State) {
-    let is_it = |finished: &&Finished| finished.settlement.task_id == id;
-    let Some(Finished { settlement, .. }) = batch.iter().find(is_it) else { return };
-    let name = &settlement.task_name;
+fn tell_failure(settlement: &Settlement, state: State) {
+    let (id, name) = (settlement.task_id, &settlement.task_name);
     let error = match &settlement.verdict {
         Verdict::Failed { error, .. } => &error.error_type,
         _ => "TaskLost",
