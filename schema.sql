@@ -149,8 +149,8 @@ CREATE TABLE perdura_output (
     generation INTEGER NOT NULL,
     stream     INTEGER NOT NULL, -- 0 stdout, 1 stderr
     bytes      INTEGER NOT NULL, -- all that was written, what was left out included
-    first      TEXT    NOT NULL, -- the first 16 KiB
-    last       TEXT    NOT NULL, -- the last 48 KiB of the rest
+    first      BLOB    NOT NULL, -- the first 16 KiB
+    last       BLOB    NOT NULL, -- the last 48 KiB of the rest
     PRIMARY KEY (task_id, generation, stream)
 ) STRICT, WITHOUT ROWID;
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::times::{Past, past};
 use super::{Exit, Session, Trouble};
-use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 
 use crate::{Filter, State, TaskId, Timestamp};
 
@@ -45,7 +45,7 @@ impl Conditions<'_> {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Which {
     /// In this state; several, or separated by commas: in one of these
-    #[arg(long, short, value_name = "STATE", value_delimiter = ',')]
+    #[arg(long, short, value_name = "STATE", value_delimiter = ',', value_parser = state(), ignore_case = true)]
     state: Vec<State>,
     /// In this queue
     #[arg(long, short, value_name = "QUEUE", value_parser = text())]
@@ -73,6 +73,11 @@ pub(crate) struct Which {
 /// A text that is not empty: an unset variable of a shell must not mean everything.
 pub(super) fn text() -> impl TypedValueParser<Value = String> {
     NonEmptyStringValueParser::new()
+}
+
+/// One of the six states, in any case.
+fn state() -> impl TypedValueParser<Value = State> {
+    PossibleValuesParser::new(State::ALL.map(State::as_str)).try_map(|name| name.parse())
 }
 
 /// A length of time as people type it.

@@ -119,19 +119,34 @@ fn print(session: &mut Session, queue: &Queue, tasks: &[TaskRecord], now: Timest
         ("TRIES", Fit::Right),
         ("WHEN", Fit::Left),
         ("WHAT", Fit::Cut),
+        ("ERROR", Fit::Cut),
     ]);
+    let has_queues = tasks.iter().any(|task| task.queue != DEFAULT_QUEUE);
     for task in tasks {
         table.row([
             task.task_id.to_string().into(),
             state(task.state),
-            safe(&task.task_name).into_owned().into(),
-            safe(&task.queue).into_owned().into(),
+            safe(name(task)).into_owned().into(),
+            safe(if has_queues { &task.queue } else { "" }).into_owned().into(),
             format!("{}/{}", task.attempt_number, task.max_attempts).into(),
             when(task, now).into(),
             safe(&what(queue, task)).into_owned().into(),
+            safe(&error(task)).into_owned().into(),
         ]);
     }
     table.print(&mut session.screen)
+}
+
+/// The queue of tasks that name none.
+const DEFAULT_QUEUE: &str = "default";
+
+/// The name of a task, none for a job: its command says more.
+fn name(task: &TaskRecord) -> &str {
+    #[cfg(unix)]
+    if super::jobs::may_be_job(&task.task_name) {
+        return "";
+    }
+    &task.task_name
 }
 
 /// A state in its colour.
@@ -167,7 +182,7 @@ pub(super) fn when(task: &TaskRecord, now: Timestamp) -> String {
     }
 }
 
-/// What there is to say: a job's command, how far it is, what went wrong.
+/// What it does: a job's command, its tag, how far it is.
 pub(super) fn what(queue: &Queue, task: &TaskRecord) -> String {
     let mut parts = Vec::new();
     parts.extend(command(queue, &task.task_name, task.task_id));
@@ -175,11 +190,17 @@ pub(super) fn what(queue: &Queue, task: &TaskRecord) -> String {
     if let (State::Running, Some(progress)) = (task.state, task.progress) {
         parts.push(format!("{} of {}", number(progress.done), number(progress.total)));
     }
-    if let Some(error) = &task.error_type {
-        let message = task.error_message.as_deref().unwrap_or_default();
-        parts.push(format!("{error}: {}", message.lines().next().unwrap_or_default()));
-    }
     parts.join(" · ")
+}
+
+/// What went wrong, in a line; for a job that ended badly, its message says all.
+pub(super) fn error(task: &TaskRecord) -> String {
+    let Some(error_type) = &task.error_type else { return String::new() };
+    let message = task.error_message.as_deref().and_then(|text| text.lines().next()).unwrap_or_default();
+    match exit_code(error_type) {
+        Some(_) => message.to_owned(),
+        None => format!("{error_type}: {message}"),
+    }
 }
 
 /// The command line of a job for the shell.

@@ -214,13 +214,52 @@ pub(super) fn tell_ids(
     Ok(())
 }
 
-/// Pauses or resumes queues.
-pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool) -> Done {
-    let queue = session.queue()?;
-    let word = if paused { "paused" } else { "claimed from again" };
-    for name in queues {
-        if paused { queue.pause(name)? } else { queue.resume(name)? }
+/// Claim nothing more from these queues, until they are resumed
+#[derive(Debug, clap::Args)]
+pub(super) struct Pause {
+    /// Queues of the file
+    #[arg(value_name = "QUEUE", required = true)]
+    queues: Vec<String>,
+    /// Also queues that have had no task yet
+    #[arg(long)]
+    new: bool,
+}
+
+impl Pause {
+    pub(super) fn run(&self, session: &mut Session) -> Done {
+        let queue = session.queue()?;
+        if !self.new {
+            check_queues(&queue, &self.queues, "; --new pauses it all the same")?;
+        }
+        self.queues.iter().try_for_each(|name| queue.pause(name))?;
+        tell_paused(session, &self.queues, true)
     }
+}
+
+/// Lets queues be claimed from again.
+pub(super) fn resume(session: &mut Session, queues: &[String]) -> Done {
+    let queue = session.queue()?;
+    check_queues(&queue, queues, "")?;
+    queues.iter().try_for_each(|name| queue.resume(name))?;
+    tell_paused(session, queues, false)
+}
+
+/// The most queues that a message names.
+const MOST_NAMED: usize = 10;
+
+/// Refuses queues that the file does not have: they are hardly what was meant.
+fn check_queues(queue: &Queue, named: &[String], advice: &str) -> Result<(), Trouble> {
+    let counts = queue.counts()?;
+    let Some(unknown) = named.iter().find(|name| !counts.queues.contains_key(*name)) else { return Ok(()) };
+    let known: Vec<&str> = counts.queues.keys().take(MOST_NAMED).map(String::as_str).collect();
+    let more = if counts.queues.len() > MOST_NAMED { ", …" } else { "" };
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") + more };
+    let message = format!("there is no queue {unknown:?}; the file has: {known}{advice}");
+    Err(Trouble::new(Exit::Refused, message))
+}
+
+fn tell_paused(session: &mut Session, queues: &[String], paused: bool) -> Done {
+    let word = if paused { "paused" } else { "claimed from again" };
     session.did(format!("{}: {word}", queues.join(", ")));
     for name in queues {
         if session.json {

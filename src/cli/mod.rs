@@ -41,6 +41,7 @@ pub(crate) mod words;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{CommandFactory, Parser};
 
 use crate::TaskId;
@@ -59,8 +60,17 @@ const EVERYWHERE: &str = "Everywhere";
 #[derive(Debug, clap::Args)]
 struct Place {
     /// The file with the tasks [default: perdura.db]
-    #[arg(long, global = true, env = "PERDURA_DB", hide_env_values = true, value_name = "FILE", help_heading = EVERYWHERE)]
+    #[arg(long, global = true, env = "PERDURA_DB", hide_env_values = true, value_name = "FILE", help_heading = EVERYWHERE,
+          value_parser = file())]
     db: Option<PathBuf>,
+}
+
+/// The path of a file; an unset variable of a shell names none.
+fn file() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|path| match path.is_empty() {
+        true => Err("it is empty; name a file, or unset PERDURA_DB if that is where it comes from"),
+        false => Ok(PathBuf::from(path)),
+    })
 }
 
 /// What every verb takes.
@@ -119,13 +129,10 @@ enum Verb {
         #[arg(value_name = "ID", required = true)]
         ids: Vec<TaskId>,
     },
-    /// Claim nothing more from these queues, until they are resumed
-    Pause {
-        #[arg(value_name = "QUEUE", required = true)]
-        queues: Vec<String>,
-    },
+    Pause(mend::Pause),
     /// Claim from these queues again
     Resume {
+        /// Queues of the file
         #[arg(value_name = "QUEUE", required = true)]
         queues: Vec<String>,
     },
@@ -164,8 +171,8 @@ impl Verb {
             Verb::Delete(target) => mend::DELETE.run(session, &target),
             Verb::MoveToDead(target) => mend::MOVE_TO_DEAD.run(session, &target),
             Verb::RunNow { ids } => mend::run_now(session, &ids),
-            Verb::Pause { queues } => mend::set_paused(session, &queues, true),
-            Verb::Resume { queues } => mend::set_paused(session, &queues, false),
+            Verb::Pause(pause) => pause.run(session),
+            Verb::Resume { queues } => mend::resume(session, &queues),
             Verb::Purge(purge) => purge.run(session),
             Verb::Dead(dead) => dead.run(session),
             Verb::Doctor(doctor) => doctor.run(session),

@@ -1,6 +1,6 @@
 //! One task, whole.
 
-use std::io;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::explain::Sight;
 use super::json::{pretty, raw};
-use super::list::{command, tint, what};
+use super::list::{command, error, tint, what};
 use super::screen::{Tint, safe, safe_lines};
 use super::times::Zone;
 use super::words::{bytes, count, distance, span};
@@ -85,7 +85,7 @@ impl Show {
             command: command(queue, &task.task_name, id),
             args: queue.args_json(id)?,
             attempts: queue.attempts(id)?,
-            output: queue.output(id, self.generation)?,
+            output: self.output(queue)?,
             checkpoint: queue.checkpoint_json(id)?,
             result: queue.result_json(id)?,
             explanation: sight.explain(&queue.explain(id)?),
@@ -95,32 +95,74 @@ impl Show {
     }
 
     fn raw(&self, session: &mut Session, queue: &Queue, only: Only) -> Done {
-        let is_terminal = session.screen.is_terminal();
-        let shown = |text: &str| if is_terminal { safe_lines(text).into_owned() } else { text.to_owned() };
         let stream = match only {
             Only::Stdout => OutputStream::Stdout,
             Only::Stderr => OutputStream::Stderr,
             Only::Args => {
-                session.screen.line(shown(&queue.args_json(self.id)?))?;
+                let args = queue.args_json(self.id)?;
+                write_raw(session, format!("{args}\n").as_bytes())?;
                 return Ok(Exit::Done);
             }
-            Only::Result => {
-                session.screen.line(shown(queue.result_json(self.id)?.as_deref().unwrap_or("null")))?;
-                return Ok(Exit::Done);
-            }
+            Only::Result => return self.raw_result(session, queue),
         };
-        let output = queue.output(self.id, self.generation)?;
+        let output = self.output(queue)?;
         let Some(output) = output.into_iter().find(|output| output.stream == stream) else {
-            queue.args_json(self.id)?; // it is a task, or a dead letter
             return Ok(Exit::Done);
         };
-        session.screen.text(shown(&output.first))?;
+        write_raw(session, &output.first)?;
         if output.left_out() > 0 {
             session.screen.flush()?;
             session.screen.remark(format_args!("… {} left out …", bytes(output.left_out())));
         }
-        session.screen.text(shown(&output.last))?;
+        write_raw(session, &output.last)?;
         Ok(Exit::Done)
+    }
+
+    /// The result as JSON; `null` if it succeeded without one.
+    fn raw_result(&self, session: &mut Session, queue: &Queue) -> Done {
+        let result = match queue.result_json(self.id)? {
+            Some(result) => result,
+            None => match queue.get(self.id)? {
+                task if task.state == State::Succeeded => "null".to_owned(),
+                task => {
+                    let message = format!("task {} has no result: it is {}", self.id, task.state);
+                    return Err(Trouble::new(Exit::No, message));
+                }
+            },
+        };
+        write_raw(session, format!("{result}\n").as_bytes())?;
+        Ok(Exit::Done)
+    }
+
+    /// What the asked attempt wrote, or the newest that wrote anything.
+    fn output(&self, queue: &Queue) -> Result<Vec<Output>, Trouble> {
+        let output = queue.output(self.id, self.generation)?;
+        if !output.is_empty() {
+            return Ok(output);
+        }
+        let task = match queue.get(self.id) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                return queue.dead_letters().get(self.id).map(|_| output).map_err(|_| e.into());
+            }
+            task => task?,
+        };
+        if let Some(wanted) = self.generation.filter(|wanted| !(1..=task.generation).contains(wanted)) {
+            let has = match task.generation {
+                0 => "it has not started yet".to_owned(),
+                1 => "it has started once: 1 is the only one".to_owned(),
+                last => format!("it has 1 to {last}"),
+            };
+            return Err(Trouble::usage(format!("task {} has no generation {wanted}; {has}", self.id)));
+        }
+        Ok(output)
+    }
+}
+
+/// Writes bytes as they are; to a terminal a text that cannot steer it.
+fn write_raw(session: &mut Session, bytes: &[u8]) -> io::Result<()> {
+    match session.screen.is_terminal() {
+        true => session.screen.text(safe_lines(&String::from_utf8_lossy(bytes))),
+        false => session.screen.write_all(bytes),
     }
 }
 
@@ -170,9 +212,10 @@ impl Known {
         for (label, value) in facts(task, now, session.zone) {
             fact(session, label, &value)?;
         }
-        let what = what(queue, task);
-        if !what.is_empty() {
-            fact(session, "what", &what)?;
+        for (label, value) in [("what", what(queue, task)), ("error", error(task))] {
+            if !value.is_empty() {
+                fact(session, label, &value)?;
+            }
         }
         if task.max_attempts > 1 {
             fact(session, "retries", &self.retries(now))?;
@@ -244,8 +287,10 @@ fn print_output(session: &mut Session, output: &Output) -> io::Result<()> {
     };
     heading(session, &format!("{stream} of generation {} ({})", output.generation, bytes(output.bytes)))?;
     let text = match output.left_out() {
-        0 => format!("{}{}", output.first, output.last),
-        left_out => format!("{}\n… {} left out …\n{}", output.first, bytes(left_out), output.last),
+        0 => format!("{}{}", output.first_text(), output.last_text()),
+        left_out => {
+            format!("{}\n… {} left out …\n{}", output.first_text(), bytes(left_out), output.last_text())
+        }
     };
     for line in safe_lines(&text).lines() {
         session.screen.line(format_args!("  {line}"))?;

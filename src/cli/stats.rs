@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::explain::Worker;
 use super::filter::Which;
 use super::screen::{Tint, safe};
-use super::table::{Cell, Fit, Table};
+use super::table::{Cell, Fit, Table, print_flowing};
 use super::times::{Past, past};
 use super::words::{count, distance, number, span};
 use super::{Done, Exit, Session, Trouble};
@@ -101,19 +101,12 @@ impl Stats {
 }
 
 fn print_states(session: &mut Session, numbers: &Numbers) -> std::io::Result<()> {
-    let parts: Vec<String> = State::ALL
-        .into_iter()
-        .map(|state| {
-            let n = numbers.total.in_state(state);
-            let text = format!("{} {}", number(n), state);
-            if n == 0 {
-                session.screen.tint(Tint::Dim, text)
-            } else {
-                session.screen.tint(super::list::tint(state), text)
-            }
-        })
-        .collect();
-    session.screen.line(parts.join("  "))?;
+    let cells = State::ALL.map(|state| {
+        let n = numbers.total.in_state(state);
+        let tint = if n == 0 { Tint::Dim } else { super::list::tint(state) };
+        Cell::tinted(format!("{} {}", number(n), state), tint)
+    });
+    print_flowing(cells.iter().map(|cell| (String::new(), cell)), &mut session.screen)?;
     if numbers.dead_letters_at_least > 0 {
         let n = numbers.dead_letters_at_least;
         let or_more = if n == DEAD_LETTERS { " or more" } else { "" };

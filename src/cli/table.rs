@@ -1,4 +1,4 @@
-//! Tables that fit the screen.
+//! Tables that fit the screen. Columns that say nothing are left out; where even its narrowest columns do not fit side by side, each row becomes lines of labelled values.
 
 use std::io;
 
@@ -56,15 +56,39 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Writes it, with a line of headings.
-    pub(crate) fn print(&self, screen: &mut Screen) -> io::Result<()> {
+    /// Writes it: with a line of headings, or, where that is too wide for the screen, row by row.
+    pub(crate) fn print(mut self, screen: &mut Screen) -> io::Result<()> {
+        self.leave_out_empty_columns();
         let widths = self.widths(screen.width());
+        if widths.iter().sum::<usize>() + self.gaps() > screen.width() {
+            return self.rows.iter().try_for_each(|row| self.print_stacked(row, screen));
+        }
         let heads = self.columns.iter().map(|(head, _)| Cell::tinted(*head, Tint::Dim)).collect::<Vec<_>>();
         for row in std::iter::once(&heads).chain(&self.rows) {
             let line = self.line(row, &widths, screen);
             screen.line(line.trim_end())?;
         }
         Ok(())
+    }
+
+    fn leave_out_empty_columns(&mut self) {
+        let is_empty = |i: &usize| self.rows.iter().all(|row| row[*i].text.is_empty());
+        let empty: Vec<usize> = (0..self.columns.len()).rev().filter(is_empty).collect();
+        for i in empty {
+            self.columns.remove(i);
+            self.rows.iter_mut().for_each(|row| drop(row.remove(i)));
+        }
+    }
+
+    /// Writes a row as its first value and, below that, what else there is, each with its heading.
+    fn print_stacked(&self, row: &[Cell], screen: &mut Screen) -> io::Result<()> {
+        let said = row.iter().zip(&self.columns).filter(|(cell, _)| !cell.text.is_empty());
+        let labelled = said.enumerate().map(|(i, (cell, (head, _)))| {
+            let head = if i == 0 { "" } else { head };
+            let gap = if head.is_empty() { "" } else { " " };
+            (format!("{head}{gap}"), cell)
+        });
+        print_flowing(labelled, screen)
     }
 
     fn line(&self, row: &[Cell], widths: &[usize], screen: &Screen) -> String {
@@ -95,14 +119,38 @@ impl Table {
                 cells.chain([self.columns[i].0.width()]).max().unwrap_or(0)
             })
             .collect();
-        let gaps = GAP * self.columns.len().saturating_sub(1);
-        while widths.iter().sum::<usize>() + gaps > screen {
+        while widths.iter().sum::<usize>() + self.gaps() > screen {
             let cuttable = |i: &usize| self.columns[*i].1 == Fit::Cut && widths[*i] > NARROWEST;
             let Some(widest) = (0..widths.len()).filter(cuttable).max_by_key(|i| widths[*i]) else { break };
             widths[widest] -= 1;
         }
         widths
     }
+
+    fn gaps(&self) -> usize {
+        GAP * self.columns.len().saturating_sub(1)
+    }
+}
+
+/// Writes cells one behind the other, each behind its label, in as many lines as they need; all but the first are indented.
+pub(crate) fn print_flowing<'c>(
+    cells: impl IntoIterator<Item = (String, &'c Cell)>,
+    screen: &mut Screen,
+) -> io::Result<()> {
+    let (mut line, mut used) = (String::new(), 0);
+    for (i, (label, cell)) in cells.into_iter().enumerate() {
+        let text = shorten(&cell.text, screen.width().saturating_sub(GAP + label.width()));
+        let width = GAP * usize::from(i > 0) + label.width() + text.width();
+        if used + width > screen.width() {
+            screen.line(std::mem::take(&mut line))?;
+            used = 0;
+        }
+        used += width;
+        let gap = if i > 0 { " ".repeat(GAP) } else { String::new() };
+        let value = cell.tint.map_or_else(|| text.clone(), |tint| screen.tint(tint, &text));
+        line.extend([gap, screen.tint(Tint::Dim, label), value]);
+    }
+    screen.line(line)
 }
 
 /// The text, cut to so many columns with an ellipsis.

@@ -79,14 +79,14 @@ impl Context {
         }
     }
 
-    /// Keeps what the attempt writes: text to look at later, or while it runs ([`Queue::output`](crate::Queue::output)). Cheap: it
-    /// reaches the file about once a second, and when the attempt ends.
+    /// Keeps what the attempt writes, text or bytes, to look at later or while it runs ([`Queue::output`](crate::Queue::output)). Cheap:
+    /// it reaches the file about once a second, and when the attempt ends.
     ///
     /// Of each stream the first 16 KiB and the last 48 KiB are kept, with the newest attempt and with those that
     /// [`Queue::attempts`](crate::Queue::attempts) shows.
-    pub fn write_output(&self, stream: OutputStream, text: &str) {
+    pub fn write_output(&self, stream: OutputStream, piece: impl AsRef<[u8]>) {
         self.alive();
-        if self.control.push_output(stream, text) {
+        if self.control.push_output(stream, piece.as_ref()) {
             self.port.has_news();
         }
     }

@@ -100,11 +100,11 @@ impl Control {
     }
 
     /// Keeps output until it is written; true if all before it was.
-    pub(crate) fn push_output(&self, stream: OutputStream, text: &str) -> bool {
+    pub(crate) fn push_output(&self, stream: OutputStream, piece: &[u8]) -> bool {
         let mut output = lock(&self.output);
         output.resize_with(OutputStream::ALL.len(), Stream::default);
         let is_first = !output.iter().any(|stream| stream.is_new);
-        output[stream as usize].push(text);
+        output[stream as usize].push(piece);
         is_first
     }
 

@@ -562,7 +562,7 @@ mod tests {
         };
         hub.after_commit(Effects { claims: vec![claimed.clone()], ..Effects::default() });
         let control = hub.controls().remove(0);
-        control.push_output(OutputStream::Stdout, "all that it said");
+        control.push_output(OutputStream::Stdout, b"all that it said");
         control.set_progress(3, 4);
         hub.note_news();
         let flushed = hub.take_news();
@@ -584,7 +584,7 @@ mod tests {
         hub.note_news();
         hub.renew_news([&mut settlement].into_iter());
         assert_eq!(settlement.news.progress, Some(Progress { done: 3, total: 4 }));
-        assert_eq!(settlement.news.output[0].first, "all that it said");
+        assert_eq!(settlement.news.output[0].first, b"all that it said");
     }
 
     #[test]

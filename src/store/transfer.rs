@@ -78,9 +78,10 @@ fn as_json(value: ValueRef<'_>) -> Value {
         ValueRef::Integer(n) => n.into(),
         ValueRef::Real(x) => x.into(),
         ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
-        ValueRef::Blob(bytes) => {
-            json!({ "hex": bytes.iter().map(|b| format!("{b:02x}")).collect::<String>() })
-        }
+        ValueRef::Blob(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => json!({ "utf8": text }),
+            Err(_) => json!({ "hex": bytes.iter().map(|b| format!("{b:02x}")).collect::<String>() }),
+        },
     }
 }
 
@@ -182,12 +183,11 @@ fn from_json(value: &Value) -> Result<SqlValue, &'static str> {
         Value::Null => Ok(SqlValue::Null),
         Value::String(text) => Ok(SqlValue::Text(text.clone())),
         Value::Number(n) => n.as_i64().map(SqlValue::Integer).ok_or("is not a whole number of 64 bits"),
-        Value::Object(bytes) => bytes
-            .get("hex")
-            .and_then(Value::as_str)
-            .and_then(from_hex)
-            .map(SqlValue::Blob)
-            .ok_or("is no value"),
+        Value::Object(bytes) => {
+            let text = |key| bytes.get(key).and_then(Value::as_str);
+            let utf8 = text("utf8").map(|text| text.as_bytes().to_vec());
+            utf8.or_else(|| from_hex(text("hex")?)).map(SqlValue::Blob).ok_or("is no value")
+        }
         Value::Bool(_) | Value::Array(_) => Err("is no value"),
     }
 }

@@ -383,8 +383,8 @@ impl News {
 #[derive(Debug, Clone)]
 pub(crate) struct Written {
     pub stream: OutputStream,
-    pub first: String,
-    pub last: String,
+    pub first: Vec<u8>,
+    pub last: Vec<u8>,
     pub bytes: u64,
 }
 

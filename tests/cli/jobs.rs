@@ -11,7 +11,8 @@ use crate::support::{Place, Said, await_that};
 /// What an attempt wrote to a stream: the beginning, the end, how much in all.
 pub fn output(place: &Place, id: TaskId, stream: OutputStream) -> (String, String, u64) {
     let outputs = place.queue().output(id, None).unwrap();
-    outputs.into_iter().find(|o| o.stream == stream).map(|o| (o.first, o.last, o.bytes)).unwrap_or_default()
+    let output = outputs.into_iter().find(|o| o.stream == stream);
+    output.map(|o| (o.first_text().into(), o.last_text().into(), o.bytes)).unwrap_or_default()
 }
 
 fn stdout(place: &Place, id: TaskId) -> String {

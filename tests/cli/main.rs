@@ -5,6 +5,8 @@ mod admin;
 #[cfg(unix)]
 mod care;
 #[cfg(unix)]
+mod display;
+#[cfg(unix)]
 mod foreign;
 #[cfg(unix)]
 mod jobs;

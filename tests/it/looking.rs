@@ -143,12 +143,12 @@ fn output_is_kept_with_the_attempt_and_cut_in_the_middle() {
     tests.run_until_idle().unwrap();
     let queue = tests.queue();
     let first = &queue.output(id, Some(1)).unwrap()[0];
-    assert_eq!((first.first.as_str(), first.bytes, first.left_out()), ("attempt 1 ", 10, 0));
+    assert_eq!((first.first_text(), first.bytes, first.left_out()), ("attempt 1 ".into(), 10, 0));
     let newest = &queue.output(id, None).unwrap()[0];
     assert_eq!((newest.generation, newest.stream, newest.bytes), (2, OutputStream::Stdout, long as u64));
     assert_eq!((newest.first.len(), newest.last.len()), (16 * 1024, 48 * 1024));
     assert_eq!(newest.left_out(), long as u64 - 64 * 1024);
-    assert!(newest.first.starts_with("attempt 2 "));
+    assert!(newest.first.starts_with(b"attempt 2 "));
     assert!(queue.check().unwrap().is_ok());
     queue.cancel(id).unwrap();
     queue.delete(id).unwrap();

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::Duration;
 
+use super::text::Decoder;
 use crate::cli::explain::Worker;
 use crate::cli::screen::{safe, safe_lines};
 use crate::cli::words::bytes;
@@ -78,7 +79,8 @@ impl Follower {
         if record.generation != self.generation {
             self.show(queue, session)?; // the rest of the attempt before
             let is_first = std::mem::replace(&mut self.generation, record.generation) == 0;
-            (self.out.seen, self.err.seen) = (0, 0);
+            self.out.restart();
+            self.err.restart();
             if record.state == State::Running && (!is_first || record.attempt_number > 1) {
                 let text = format!("attempt {} of {} begins", record.attempt_number, record.max_attempts);
                 self.remark(&text, session)?;
@@ -146,6 +148,8 @@ impl Follower {
 
     /// Where somebody reads both streams, a remark must not stand in the middle of a line.
     fn finish_lines(&mut self, session: &mut Session) -> io::Result<()> {
+        self.out.finish(OutputStream::Stdout, session)?;
+        self.err.finish(OutputStream::Stderr, session)?;
         if std::mem::take(&mut self.out.in_line) && self.out.dressed {
             session.screen.text("\n")?;
         }
@@ -176,15 +180,21 @@ struct Shown {
     dressed: bool,
     /// The last character was no line end.
     in_line: bool,
+    decoder: Decoder,
 }
 
 impl Shown {
     fn new(dressed: bool) -> Shown {
-        Shown { seen: 0, dressed, in_line: false }
+        Shown { seen: 0, dressed, in_line: false, decoder: Decoder::default() }
     }
 
-    /// What was not seen yet: a text, so many bytes that were left out, and the text after that.
-    fn news<'o>(&mut self, output: &'o Output) -> (&'o str, u64, &'o str) {
+    /// Another attempt begins.
+    fn restart(&mut self) {
+        (self.seen, self.decoder) = (0, Decoder::default());
+    }
+
+    /// What was not seen yet: a piece, how many bytes were left out behind it, and the piece after them.
+    fn news<'o>(&mut self, output: &'o Output) -> (&'o [u8], u64, &'o [u8]) {
         let first_end = output.first.len() as u64;
         let last_start = output.bytes.saturating_sub(output.last.len() as u64).max(first_end);
         let begin = from(&output.first, self.seen);
@@ -195,29 +205,37 @@ impl Shown {
         (begin, left_out, rest)
     }
 
-    fn write(&mut self, text: &str, stream: OutputStream, session: &mut Session) -> io::Result<()> {
-        if text.is_empty() {
-            return Ok(());
+    fn write(&mut self, piece: &[u8], stream: OutputStream, session: &mut Session) -> io::Result<()> {
+        if self.dressed {
+            let text = dress(&self.decoder.decode(piece)).into_owned();
+            self.put(text.as_bytes(), stream, session)
+        } else {
+            self.put(piece, stream, session)
         }
-        self.in_line = !text.ends_with('\n');
-        let text = if self.dressed { dress(text) } else { text.into() };
+    }
+
+    /// Nothing more comes of what was begun.
+    fn finish(&mut self, stream: OutputStream, session: &mut Session) -> io::Result<()> {
+        let rest = self.decoder.finish();
+        self.put(rest.as_bytes(), stream, session)
+    }
+
+    fn put(&mut self, piece: &[u8], stream: OutputStream, session: &mut Session) -> io::Result<()> {
+        let Some(last) = piece.last() else { return Ok(()) };
+        self.in_line = *last != b'\n';
         match stream {
-            OutputStream::Stdout => session.screen.text(text),
+            OutputStream::Stdout => session.screen.write_all(piece),
             OutputStream::Stderr => {
                 session.screen.flush()?; // so that the order is kept, as far as it is known
-                io::stderr().write_all(text.as_bytes())
+                io::stderr().write_all(piece)
             }
         }
     }
 }
 
-/// The text from a byte on; from the next character, if that is inside one.
-fn from(text: &str, byte: u64) -> &str {
-    let mut start = usize::try_from(byte).unwrap_or(usize::MAX).min(text.len());
-    while !text.is_char_boundary(start) {
-        start += 1;
-    }
-    &text[start..]
+/// The bytes from one on.
+fn from(bytes: &[u8], first: u64) -> &[u8] {
+    &bytes[usize::try_from(first).unwrap_or(usize::MAX).min(bytes.len())..]
 }
 
 /// For a terminal. Programs that go back to the start of a line to show how far they are get a new line for that.
@@ -233,22 +251,25 @@ fn dress(text: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    fn output(first: &str, last: &str, bytes: u64) -> Output {
-        let json = serde_json::json!({"generation": 1, "stream": "stdout", "first": first, "last": last, "bytes": bytes});
-        serde_json::from_value(json).unwrap()
+    #[track_caller]
+    fn assert_news(shown: &mut Shown, [first, last]: [&str; 2], bytes: u64, news: (&str, u64, &str)) {
+        let (first, last) = (first.into(), last.into());
+        let output = Output { generation: 1, stream: OutputStream::Stdout, first, last, bytes };
+        let (piece, left_out, rest) = news;
+        assert_eq!(shown.news(&output), (piece.as_bytes(), left_out, rest.as_bytes()));
     }
 
     #[test]
     fn nothing_is_shown_twice_and_what_is_left_out_is_counted() {
         let mut shown = Shown::new(false);
-        assert_eq!(shown.news(&output("ab", "", 2)), ("ab", 0, ""));
-        assert_eq!(shown.news(&output("ab", "", 2)), ("", 0, ""));
-        assert_eq!(shown.news(&output("abcd", "ef", 6)), ("cd", 0, "ef"));
-        assert_eq!(shown.news(&output("abcd", "efgh", 8)), ("", 0, "gh"));
-        assert_eq!(shown.news(&output("abcd", "uvwxyz", 26)), ("", 12, "uvwxyz"));
-        assert_eq!(shown.news(&output("abcd", "vwxyz+", 27)), ("", 0, "+"));
+        assert_news(&mut shown, ["ab", ""], 2, ("ab", 0, ""));
+        assert_news(&mut shown, ["ab", ""], 2, ("", 0, ""));
+        assert_news(&mut shown, ["abcd", "ef"], 6, ("cd", 0, "ef"));
+        assert_news(&mut shown, ["abcd", "efgh"], 8, ("", 0, "gh"));
+        assert_news(&mut shown, ["abcd", "uvwxyz"], 26, ("", 12, "uvwxyz"));
+        assert_news(&mut shown, ["abcd", "vwxyz+"], 27, ("", 0, "+"));
         let mut late = Shown::new(false);
-        assert_eq!(late.news(&output("abcd", "uvwxyz", 26)), ("abcd", 16, "uvwxyz"));
+        assert_news(&mut late, ["abcd", "uvwxyz"], 26, ("abcd", 16, "uvwxyz"));
     }
 
     #[test]

@@ -56,6 +56,7 @@ fn word(bytes: &[u8]) -> &OsStr {
 fn look_up(name: &OsStr, dir: &Path, launch: &Launch) -> Result<PathBuf, Refusal> {
     let own =
         launch.env.iter().rev().find(|(key, _)| key == b"PATH").map(|(_, value)| word(value).to_owned());
+    let whose = if own.is_some() { "the PATH that its --env sets" } else { "the worker's PATH" };
     let path = own.or_else(|| std::env::var_os("PATH")).unwrap_or_else(|| OsString::from(DEFAULT_PATH));
     let mut locked = None;
     if !name.is_empty() {
@@ -71,7 +72,7 @@ fn look_up(name: &OsStr, dir: &Path, launch: &Launch) -> Result<PathBuf, Refusal
     Err(match locked {
         Some(found) => not_executable(&found, "its permissions do not allow it; try chmod +x"),
         None => {
-            let message = format!("there is no program {name:?} in PATH ({})", path.to_string_lossy());
+            let message = format!("there is no program {name:?} in {whose}; name its path");
             refusal("ProgramNotFound", message, false)
         }
     })

@@ -14,7 +14,7 @@ use super::launch::SHORTAGE;
 use super::outlet::Voice;
 use super::places::{Place, Places};
 use super::pool::{End, NoShim, Pool, TICK, Wish};
-use super::text::{Decoder, LastLine};
+use super::text::LastLine;
 use super::work::News;
 use crate::{Clock, Context, Failure, OutputStream, SystemClock, TaskId};
 
@@ -238,7 +238,7 @@ impl Runner {
                 cx.id()
             ));
         }
-        let last = said.finish();
+        let last = said.last_line();
         let took = self.clock.monotonic().saturating_sub(began);
         match (end, stop) {
             (End::Refused(Refusal { error_type, message, .. }), None) if error_type == SHORTAGE => {
@@ -330,38 +330,27 @@ fn judge(end: End, job: &Job, took: Duration, last: Option<&str>) -> Result<Ran,
 /// What a job says, on its way to the file.
 struct Said<'c> {
     cx: &'c Context,
-    out: Decoder,
-    err: Decoder,
     last: LastLine,
 }
 
 impl Said<'_> {
     fn new(cx: &Context) -> Said<'_> {
-        Said { cx, out: Decoder::default(), err: Decoder::default(), last: LastLine::default() }
+        Said { cx, last: LastLine::default() }
     }
 
     fn hear(&mut self, report: &Report<'_>) {
         match report {
-            Report::Output(bytes) => self.cx.write_output(OutputStream::Stdout, &self.out.decode(bytes)),
+            Report::Output(bytes) => self.cx.write_output(OutputStream::Stdout, bytes),
             Report::Complaint(bytes) => {
-                let text = self.err.decode(bytes);
-                self.last.push(&text);
-                self.cx.write_output(OutputStream::Stderr, &text);
+                self.last.push(bytes);
+                self.cx.write_output(OutputStream::Stderr, bytes);
             }
             _ => {}
         }
     }
 
-    /// It says nothing more. The last line of its standard error.
-    fn finish(&mut self) -> Option<String> {
-        for (decoder, stream) in
-            [(&mut self.out, OutputStream::Stdout), (&mut self.err, OutputStream::Stderr)]
-        {
-            let rest = decoder.finish();
-            if !rest.is_empty() {
-                self.cx.write_output(stream, &rest);
-            }
-        }
+    /// The last line of its standard error.
+    fn last_line(&self) -> Option<String> {
         self.last.get()
     }
 }

@@ -110,10 +110,10 @@ fn begun_at_the_end(bytes: &[u8]) -> usize {
     if may_go_on { last.len() } else { 0 }
 }
 
-/// The last line of a text that comes in pieces.
+/// The last line of what comes in pieces.
 #[derive(Default)]
 pub(super) struct LastLine {
-    tail: String,
+    tail: Vec<u8>,
 }
 
 /// As much of the end as is kept: lines that are longer are cut.
@@ -123,32 +123,24 @@ const TAIL_BYTES: usize = 4096;
 const LINE_CHARS: usize = 300;
 
 impl LastLine {
-    pub(super) fn push(&mut self, text: &str) {
-        self.tail.push_str(tail(text, TAIL_BYTES));
+    pub(super) fn push(&mut self, piece: &[u8]) {
+        self.tail.extend_from_slice(&piece[piece.len().saturating_sub(TAIL_BYTES)..]);
         if self.tail.len() > 2 * TAIL_BYTES {
-            self.tail = tail(&self.tail, TAIL_BYTES).to_owned();
+            self.tail.drain(..self.tail.len() - TAIL_BYTES);
         }
     }
 
     /// The last line that says something.
     pub(super) fn get(&self) -> Option<String> {
         // A carriage return goes back to the start of the line: what is written after it is what a terminal shows.
-        let line = self.tail.split(['\n', '\r']).map(str::trim).rfind(|line| !line.is_empty())?;
+        let tail = String::from_utf8_lossy(&self.tail);
+        let line = tail.split(['\n', '\r']).map(str::trim).rfind(|line| !line.is_empty())?;
         let mut shown: String = line.chars().take(LINE_CHARS).collect();
         if shown.len() < line.len() {
             shown.push('…');
         }
         Some(shown)
     }
-}
-
-/// The end of a text, whole characters in at most so many bytes.
-fn tail(text: &str, bytes: usize) -> &str {
-    let mut start = text.len().saturating_sub(bytes);
-    while !text.is_char_boundary(start) {
-        start += 1;
-    }
-    &text[start..]
 }
 
 #[cfg(test)]
@@ -196,12 +188,15 @@ mod tests {
     fn the_last_line_is_found_and_bounded() {
         let mut line = LastLine::default();
         assert_eq!(line.get(), None);
-        line.push("first\nsec");
-        line.push("ond\n\n  \n");
+        line.push(b"first\nsec");
+        line.push(b"ond\n\n  \n");
         assert_eq!(line.get().unwrap(), "second");
-        line.push("\r 98 %\r 99 %\rERROR: no room\r\n");
+        line.push(b"\r 98 %\r 99 %\rERROR: no room\r\n");
         assert_eq!(line.get().unwrap(), "ERROR: no room");
-        (0..100).for_each(|_| line.push(&"ü".repeat(1000)));
+        line.push(b"in two pi\xc3");
+        line.push(b"\xa9ces, and \xff");
+        assert_eq!(line.get().unwrap(), "in two pi\u{e9}ces, and \u{fffd}");
+        (0..100).for_each(|_| line.push("ü".repeat(1000).as_bytes()));
         assert_eq!(line.get().unwrap().chars().count(), LINE_CHARS + 1);
         assert!(line.tail.len() <= 3 * TAIL_BYTES);
     }

@@ -109,6 +109,7 @@ impl Work {
             let workers = count(worker.workers as u64, "worker");
             let kept = self.kept(worker.queue.inspect()?.retention);
             voice.remark(format_args!("{workers} for the jobs of {file}; {kept}"));
+            self.tell_new_queues(&worker.queue.counts()?, voice);
         }
         let end = worker.work(self, session);
         let signal = if let Ok(End::Signal(signal)) = end { Some(signal) } else { None };
@@ -159,6 +160,13 @@ impl Work {
         match self.keep {
             Some(Keep(age)) => builder.retention_here(age),
             None => builder.retention_of_file(),
+        }
+    }
+
+    /// A queue that the file does not have may come, or be mistyped.
+    fn tell_new_queues(&self, counts: &Counts, voice: &Voice) {
+        for name in self.queues.iter().filter(|name| !counts.queues.contains_key(*name)) {
+            voice.remark(format_args!("there is no queue {name:?} yet; its jobs run when there are some"));
         }
     }
 

@@ -173,11 +173,11 @@ impl Page {
             crate::OutputStream::Stderr => "stderr",
         };
         self.title(&format!("Output of claim {} to {stream} ({})", output.generation, bytes(output.bytes)));
-        self.text(&output.first, self.ink.plain());
+        self.text(&output.first_text(), self.ink.plain());
         if output.left_out() > 0 {
             self.text(&format!("({} left out)", bytes(output.left_out())), self.ink.dim());
         }
-        self.text(&output.last, self.ink.plain());
+        self.text(&output.last_text(), self.ink.plain());
     }
 
     fn json(&mut self, title: &str, json: &str) {
