@@ -8,8 +8,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::planted::planted;
 
-/// Tells the log something: a level, and what `format!` takes.
+/// The target of what becomes of attempts. (All else has the name of its module.)
+pub(crate) const OUTCOMES: &str = "perdura::outcomes";
+
+/// The target of handlers that do not end in time.
+pub(crate) const DEADLINES: &str = "perdura::deadlines";
+
+/// Tells the log something: a target or none, a level, and what `format!` takes.
 macro_rules! tell {
+    (target: $target:expr, $level:ident, $($what:tt)+) => {
+        $crate::journal::guarded(|| log::log!(target: $target, log::Level::$level, $($what)+))
+    };
     ($level:ident, $($what:tt)+) => {
         $crate::journal::guarded(|| log::log!(log::Level::$level, $($what)+))
     };

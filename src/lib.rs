@@ -44,7 +44,7 @@ pub use error::{EnqueueToken, Error, ErrorKind, Outcome};
 pub use handler::{Context, Failure};
 pub use queue::{Builder, DeadLetters, Explanation, Queue, ShutdownReport};
 pub use retry::RetryPolicy;
-pub use store::{CheckReport, FileReport, PragmaReport, WalReport};
+pub use store::{CheckReport, FileReport, Owner, PragmaReport, WalReport};
 pub use task::{
     Attempt, AttemptOutcome, Bulk, Counts, DEFAULT_QUEUE, DeadLetter, Enqueued, FailureGroup, Failures,
     Filter, Histogram, Hold, Options, Output, OutputStream, Progress, QueueCounts, Rollup, State, Task,

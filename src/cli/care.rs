@@ -118,6 +118,7 @@ fn private_file(path: &Path) -> io::Result<File> {
 pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A text without its byte order mark.
+#[cfg(unix)]
 pub(super) fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }

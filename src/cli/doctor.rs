@@ -1,12 +1,14 @@
 //! Is the file well?
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::screen::{Tint, safe};
 use super::times::Zone;
 use super::words::{bytes, count, number, span};
 use super::{Done, Exit, Session};
-use crate::{CheckReport, FileReport, Queue, QueueCounts, Timestamp};
+use crate::{CheckReport, FileReport, Filter, Queue, QueueCounts, State, Timestamp};
 
 /// Check the file: SQLite's structures, perdura's own rules, settings, sizes, WAL, owner.
 #[derive(Debug, clap::Args)]
@@ -44,6 +46,10 @@ const MUCH_SPARE: u64 = 64 << 20;
 
 /// So many tasks that succeeded or were cancelled are many, if nothing deletes them.
 const MANY_FINISHED: u64 = 100_000;
+/// The same where the file is large.
+const SOME_FINISHED: u64 = 1000;
+/// A program that deletes by age, and says no other, has deleted what finished so long ago (`Config::retention`, and a day to get to it).
+const OLD: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
 /// Above this, the check of the whole file takes long enough to say so first.
 const LARGE_FILE: u64 = 256 << 20;
@@ -219,7 +225,8 @@ fn about_tasks(queue: &Queue, file: &FileReport, now: Timestamp) -> Result<Vec<F
         all.push(finding(Level::Note, "handlers", text));
     }
     let ended = total.failed.saturating_add(total.lost);
-    all.extend(about_age(total.succeeded.saturating_add(total.cancelled), file));
+    let finished = total.succeeded.saturating_add(total.cancelled);
+    all.extend(about_age(finished, oldest_finished(queue)?, now, file));
     all.push(match ended {
         0 => finding(Level::Good, "failures", "none"),
         n => finding(
@@ -231,10 +238,17 @@ fn about_tasks(queue: &Queue, file: &FileReport, now: Timestamp) -> Result<Vec<F
     Ok(all)
 }
 
-/// What is kept and could go, if it is much.
-fn about_age(finished: u64, file: &FileReport) -> Option<Finding> {
-    let is_much = finished >= MANY_FINISHED || (file.bytes >= LARGE_FILE && finished > 0);
-    let is_kept = matches!(file.retention, None | Some(None));
+/// When the oldest of the tasks that succeeded or were cancelled did so.
+fn oldest_finished(queue: &Queue) -> Result<Option<Timestamp>, crate::Error> {
+    let oldest = queue.tasks(Filter::new().state(State::Succeeded).state(State::Cancelled).limit(1))?;
+    Ok(oldest.first().and_then(|task| task.finished_at))
+}
+
+/// What is kept and could go, if it is much. Where nothing old is kept, a program deletes it that does not tell the file.
+fn about_age(finished: u64, oldest: Option<Timestamp>, now: Timestamp, file: &FileReport) -> Option<Finding> {
+    let is_old = oldest.is_some_and(|oldest| now.since(oldest) >= OLD);
+    let is_much = finished >= MANY_FINISHED || (file.bytes >= LARGE_FILE && finished >= SOME_FINISHED);
+    let is_kept = is_old && matches!(file.retention, None | Some(None));
     let text = || {
         format!(
             "{} succeeded or cancelled, {} in all, and the file does not say that any are deleted by age; `purge --older-than 30d` deletes old ones",
@@ -290,15 +304,20 @@ mod tests {
     fn a_purge_is_advised_where_much_is_kept_and_nothing_deletes_it() {
         let tests = SteppedQueue::open(Queue::builder(), &crate::testing::ManualClock::new()).unwrap();
         let mut file = tests.queue().inspect().unwrap();
-        assert!(about_age(MANY_FINISHED - 1, &file).is_none());
-        let advice = about_age(MANY_FINISHED, &file).unwrap();
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let about =
+            |finished, oldest: Duration, file: &_| about_age(finished, Some(now.before(oldest)), now, file);
+        assert!(about(MANY_FINISHED - 1, OLD, &file).is_none());
+        let young = OLD - Duration::from_secs(1);
+        assert!(about(MANY_FINISHED, young, &file).is_none(), "a program may delete what is older");
+        let advice = about(MANY_FINISHED, OLD, &file).unwrap();
         assert!(
             advice.level == Level::Note && advice.text.contains("`purge --older-than 30d`"),
             "{advice:?}"
         );
         file.bytes = LARGE_FILE;
-        assert!(about_age(1, &file).is_some() && about_age(0, &file).is_none());
-        file.retention = Some(Some(std::time::Duration::from_secs(60)));
-        assert!(about_age(MANY_FINISHED, &file).is_none(), "age deletes them");
+        assert!(about(SOME_FINISHED, OLD, &file).is_some() && about(SOME_FINISHED - 1, OLD, &file).is_none());
+        file.retention = Some(Some(Duration::from_secs(60)));
+        assert!(about(MANY_FINISHED, OLD, &file).is_none(), "age deletes them");
     }
 }

@@ -1,10 +1,12 @@
 //! Why a task does not run now, for people who have the command and not the library.
 
+use std::fmt;
+
 use super::screen::safe;
 use super::times::Zone;
 use super::words::{count, distance};
 use super::{Done, Exit, Session};
-use crate::{Error, Explanation, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
+use crate::{Explanation, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// Whether a process runs the tasks of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,13 +19,13 @@ pub(super) enum Worker {
 }
 
 impl Worker {
-    pub(super) fn of(queue: &Queue) -> Result<Worker, Error> {
-        let file = queue.inspect()?;
-        Ok(match file.owned {
-            Some(true) => Worker::Runs(file.owner_process),
+    pub(super) fn of(queue: &Queue) -> Worker {
+        let owner = queue.owner();
+        match owner.is_owned {
+            Some(true) => Worker::Runs(owner.process),
             Some(false) => Worker::Missing,
             None => Worker::Unknown,
-        })
+        }
     }
 
     /// None where that cannot be known.
@@ -33,14 +35,6 @@ impl Worker {
             Worker::Missing => Some(false),
             Worker::Unknown => None,
         }
-    }
-
-    /// A line on it, if tasks are to run and nobody runs them.
-    pub(super) fn is_missed(self, to_run: u64) -> Option<String> {
-        let verb = if to_run == 1 { "is" } else { "are" };
-        (self == Worker::Missing && to_run > 0).then(|| {
-            format!("no worker runs, and {} {verb} to run; `perdura work` starts one", count(to_run, "task"))
-        })
     }
 
     /// In words: `process 1234 runs tasks of this file`.
@@ -62,13 +56,15 @@ pub(super) struct Sight {
     pub worker: Worker,
     pub now: Timestamp,
     pub zone: Zone,
+    /// The verbs are those of a program, for its own file.
+    pub is_mounted: bool,
 }
 
 /// The verb `explain`.
 pub(super) fn explain(session: &mut Session, id: TaskId) -> Done {
     let queue = session.look()?;
     let explanation = queue.explain(id)?;
-    let sight = session.sight(&queue)?;
+    let sight = session.sight(&queue);
     let text = sight.explain(&explanation);
     if session.json {
         let worker = sight.worker.runs();
@@ -92,16 +88,15 @@ impl Sight {
             State::Failed | State::Lost => {
                 let attempts = count(u64::from(task.attempt_number), "attempt");
                 let why = task.error_message.as_deref().unwrap_or("no error is kept");
-                format!(
-                    "task {id} is {} after {attempts}: {why}; `perdura retry {id}` queues it again",
-                    task.state
-                )
+                let retry = self.verb(format_args!("retry {id}"));
+                format!("task {id} is {} after {attempts}: {why}; {retry} queues it again", task.state)
             }
             State::Succeeded | State::Cancelled => format!("task {id} is {}", task.state),
         }
     }
 
     /// Whether something keeps it from running, or from going on, that somebody may want to know.
+    #[cfg(unix)]
     pub(super) fn is_kept(&self, explanation: &Explanation) -> bool {
         let is_ready = explanation.task.hold == Some(Hold::Ready);
         match explanation.task.state {
@@ -113,13 +108,37 @@ impl Sight {
         }
     }
 
+    /// A line on the worker, if tasks are to run and nobody runs them; some of them are known.
+    pub(super) fn missing_worker(&self, to_run: u64, some: &[TaskRecord]) -> Option<String> {
+        if self.worker != Worker::Missing || to_run == 0 {
+            return None;
+        }
+        let tasks = count(to_run, "task");
+        let verb = if to_run == 1 { "is" } else { "are" };
+        let starter = match !self.is_mounted && some.iter().all(is_job) {
+            true => "`perdura work` starts one",
+            false => "start the program that handles them",
+        };
+        Some(format!("no worker runs, and {tasks} {verb} to run; {starter}"))
+    }
+
+    /// A verb of the command, as it is typed.
+    fn verb(&self, words: fmt::Arguments<'_>) -> String {
+        if self.is_mounted { format!("the verb `{words}`") } else { format!("`perdura {words}`") }
+    }
+
+    /// What starts a process that runs this task.
+    fn starter(&self, task: &TaskRecord) -> &'static str {
+        if !self.is_mounted && is_job(task) { "`perdura work`" } else { "the program that handles it" }
+    }
+
     fn running(&self, task: &TaskRecord) -> String {
         let TaskRecord { task_id, attempt_number, max_attempts, .. } = task;
         let attempt = format!("attempt {attempt_number} of {max_attempts}");
         match self.worker {
             Worker::Missing => format!(
                 "task {task_id} was running ({attempt}) when its worker died; {} settles what becomes of it",
-                starter(task)
+                self.starter(task)
             ),
             Worker::Runs(_) => format!("task {task_id} is running: {attempt}"),
             Worker::Unknown => format!("task {task_id} is running: {attempt}; {}", self.worker.words()),
@@ -137,8 +156,8 @@ impl Sight {
             Hold::PreviousAttempt => "waits until its previous attempt has left its thread".to_owned(),
             Hold::Suspect => format!(
                 "waits for its turn: it was running when a process died, and such tasks run one at a time, each for a minute at most before \
-                 the next; `perdura run-now {}` starts it now{}",
-                task.task_id,
+                 the next; {} starts it now{}",
+                self.verb(format_args!("run-now {}", task.task_id)),
                 self.unless_ready(explanation).map_or_else(String::new, |why| format!("; {why}"))
             ),
             Hold::Ready => match self.unless_ready(explanation) {
@@ -156,8 +175,9 @@ impl Sight {
             .map_or_else(String::new, |error| format!(" for its next attempt after {error}"));
         let obstacle = self.unless_ready(explanation);
         let Some(due) = task.run_at.filter(|due| *due > self.now) else {
-            let why = obstacle.unwrap_or_else(|| self.worker.words());
-            return format!("due{after}, but {why}").replacen("but process", "and process", 1);
+            let why =
+                obstacle.map_or_else(|| format!("and {}", self.worker.words()), |why| format!("but {why}"));
+            return format!("due{after}, {why}");
         };
         let begin = format!("waits until {} ({}){after}", self.zone.show(due), distance(due, self.now));
         obstacle.map_or(begin.clone(), |why| format!("{begin}; {why}"))
@@ -167,10 +187,11 @@ impl Sight {
     fn unless_ready(&self, explanation: &Explanation) -> Option<String> {
         let task = &explanation.task;
         if explanation.paused {
-            return Some(format!("its queue {0:?} is paused; `perdura resume {0}` lets it run", task.queue));
+            let resume = self.verb(format_args!("resume {}", task.queue));
+            return Some(format!("its queue {:?} is paused; {resume} lets it run", task.queue));
         }
         match self.worker {
-            Worker::Missing => Some(format!("no worker runs; {} runs it", starter(task))),
+            Worker::Missing => Some(format!("no worker runs; {} runs it", self.starter(task))),
             Worker::Runs(_) if explanation.unserved => Some(format!(
                 "the process that runs the tasks of this file leaves the queue {:?} to others",
                 task.queue
@@ -180,14 +201,15 @@ impl Sight {
     }
 }
 
-/// What starts a process that runs this task.
-fn starter(task: &TaskRecord) -> &'static str {
+/// Whether a task is a job of the command, which `perdura work` runs.
+pub(super) fn is_job(task: &TaskRecord) -> bool {
     #[cfg(unix)]
-    if super::jobs::may_be_job(&task.task_name) {
-        return "`perdura work`";
+    return super::jobs::may_be_job(&task.task_name);
+    #[cfg(not(unix))]
+    {
+        let _ = task;
+        false
     }
-    let _ = task;
-    "the program that handles it"
 }
 
 fn before(tasks: u64) -> String {
@@ -195,5 +217,73 @@ fn before(tasks: u64) -> String {
         1 => "1 task of its queue comes before it".to_owned(),
         n if n > 10_000 => "more than 10,000 tasks of its queue come before it".to_owned(),
         n => format!("{n} tasks of its queue come before it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::{Options, Task, Timestamp};
+
+    #[derive(Serialize, Deserialize)]
+    struct Mail;
+
+    impl Task for Mail {
+        const NAME: &'static str = "mail";
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Job;
+
+    impl Task for Job {
+        const NAME: &'static str = "perdura.job";
+    }
+
+    fn sight(worker: Worker, is_mounted: bool) -> Sight {
+        Sight { worker, now: Timestamp::from_millis(1_800_000_000_000), zone: Zone::Utc, is_mounted }
+    }
+
+    #[test]
+    fn a_sentence_names_what_the_reader_can_type() {
+        let queue = Queue::builder().open_in_memory().unwrap();
+        let mail = queue.enqueue_with(&Mail, Options::new().queue("mails")).unwrap().id();
+        let job = queue.enqueue(&Job).unwrap();
+        queue.pause("mails").unwrap();
+        let explain = |worker, is_mounted, id| sight(worker, is_mounted).explain(&queue.explain(id).unwrap());
+        let paused = |verb| {
+            format!("task {mail} is queued and ready, but its queue \"mails\" is paused; {verb} lets it run")
+        };
+        assert_eq!(explain(Worker::Missing, false, mail), paused("`perdura resume mails`"));
+        assert_eq!(explain(Worker::Missing, true, mail), paused("the verb `resume mails`"));
+        queue.resume("mails").unwrap();
+        let missing = |who| format!("no worker runs; {who} runs it");
+        let program = missing("the program that handles it");
+        assert!(explain(Worker::Missing, false, job).ends_with(&missing("`perdura work`")));
+        assert!(explain(Worker::Missing, true, job).ends_with(&program));
+        assert!(explain(Worker::Missing, false, mail).ends_with(&program));
+        assert!(explain(Worker::Runs(None), false, mail).contains("before it; a process runs the tasks"));
+    }
+
+    #[test]
+    fn a_missing_worker_is_told_where_something_is_to_run() {
+        let queue = Queue::builder().open_in_memory().unwrap();
+        let job = queue.get(queue.enqueue(&Job).unwrap()).unwrap();
+        let mail = queue.get(queue.enqueue(&Mail).unwrap()).unwrap();
+        let told = |is_mounted, some: &[TaskRecord]| {
+            sight(Worker::Missing, is_mounted)
+                .missing_worker(2, some)
+                .unwrap()
+                .split_once("; ")
+                .unwrap()
+                .1
+                .to_owned()
+        };
+        assert_eq!(told(false, std::slice::from_ref(&job)), "`perdura work` starts one");
+        assert_eq!(told(true, std::slice::from_ref(&job)), "start the program that handles them");
+        assert_eq!(told(false, &[job, mail]), "start the program that handles them");
+        assert_eq!(sight(Worker::Missing, false).missing_worker(0, &[]), None);
+        assert_eq!(sight(Worker::Runs(Some(1)), false).missing_worker(2, &[]), None);
     }
 }

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::explain::Worker;
+use super::explain::is_job;
 use super::filter::Which;
 use super::screen::{Tint, safe};
 use super::table::{Cell, Fit, Table};
 use super::words::{distance, number};
 use super::{Done, Exit, Session};
-use crate::{DeadLetter, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
+use crate::{DEFAULT_QUEUE, DeadLetter, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// List tasks, the newest first.
 #[derive(Debug, clap::Args)]
@@ -46,6 +46,7 @@ impl List {
         let mut tasks = queue.tasks(filter)?;
         let more = tasks.len() > self.limit;
         tasks.truncate(self.limit);
+        let last = tasks.last().map(|task| task.task_id);
         if session.json {
             for task in &tasks {
                 let command = command(&queue, &task.task_name, task.task_id);
@@ -55,15 +56,15 @@ impl List {
             session.screen.remark("no tasks match");
         } else {
             print(session, &queue, &tasks, now)?;
-            let waits =
-                tasks.iter().filter(|task| matches!(task.state, State::Queued | State::Running)).count();
-            if let Some(missed) = Worker::of(&queue)?.is_missed(waits as u64) {
-                session.screen.remark(missed);
+            let mut to_run = tasks;
+            to_run.retain(|task| task.hold == Some(Hold::Ready) || task.state == State::Running);
+            if let Some(missing) = session.sight(&queue).missing_worker(to_run.len() as u64, &to_run) {
+                session.screen.remark(missing);
             }
         }
-        if let Some(last) = tasks.last().filter(|_| more) {
+        if let Some(last) = last.filter(|_| more) {
             let page = if self.oldest_first { "after" } else { "before" };
-            session.screen.remark(format_args!("there are more: --{page} {}", last.task_id));
+            session.screen.remark(format_args!("there are more: --{page} {}", last));
         }
         Ok(Exit::Done)
     }
@@ -137,16 +138,9 @@ fn print(session: &mut Session, queue: &Queue, tasks: &[TaskRecord], now: Timest
     table.print(&mut session.screen)
 }
 
-/// The queue of tasks that name none.
-const DEFAULT_QUEUE: &str = "default";
-
 /// The name of a task, none for a job: its command says more.
 fn name(task: &TaskRecord) -> &str {
-    #[cfg(unix)]
-    if super::jobs::may_be_job(&task.task_name) {
-        return "";
-    }
-    &task.task_name
+    if is_job(task) { "" } else { &task.task_name }
 }
 
 /// A state in its colour.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::filter::{Target, may};
+use super::filter::{Target, may, text};
 use super::times::{Past, past};
 use super::words::{count, span};
 use super::{Done, Exit, Session, Trouble};
@@ -218,7 +218,7 @@ pub(super) fn tell_ids(
 #[derive(Debug, clap::Args)]
 pub(super) struct Pause {
     /// Queues of the file
-    #[arg(value_name = "QUEUE", required = true)]
+    #[arg(value_name = "QUEUE", required = true, value_parser = text())]
     queues: Vec<String>,
     /// Also queues that have had no task yet
     #[arg(long)]

@@ -133,7 +133,7 @@ enum Verb {
     /// Claim from these queues again
     Resume {
         /// Queues of the file
-        #[arg(value_name = "QUEUE", required = true)]
+        #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
         queues: Vec<String>,
     },
     /// Delete tasks that succeeded or were cancelled long ago

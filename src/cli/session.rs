@@ -108,8 +108,9 @@ impl Session {
     }
 
     /// What a sentence on a task needs beside the task.
-    pub(super) fn sight(&self, queue: &Queue) -> Result<Sight, Trouble> {
-        Ok(Sight { worker: Worker::of(queue)?, now: self.now(), zone: self.zone })
+    pub(super) fn sight(&self, queue: &Queue) -> Sight {
+        let is_mounted = self.program.is_some();
+        Sight { worker: Worker::of(queue), now: self.now(), zone: self.zone, is_mounted }
     }
 
     /// A time, as it is shown.

@@ -70,7 +70,7 @@ impl Show {
             }
             Err(e) => return Err(e.into()),
         };
-        let known = self.know(&queue, task, session.sight(&queue)?)?;
+        let known = self.know(&queue, task, session.sight(&queue))?;
         if session.json {
             session.screen.json(&known.told())?;
         } else {
@@ -182,7 +182,7 @@ struct Told<'k> {
 /// A dead letter for programs.
 #[derive(Serialize)]
 struct ToldLetter<'k> {
-    dead_letter: &'k DeadLetter,
+    dead_letter: super::list::Told<'k, DeadLetter>,
     args: Box<RawValue>,
     attempts: &'k [Attempt],
 }
@@ -366,7 +366,9 @@ pub(super) fn show_letter(session: &mut Session, queue: &Queue, id: TaskId, othe
     };
     let (args, attempts) = (queue.args_json(id)?, queue.attempts(id)?);
     if session.json {
-        session.screen.json(&ToldLetter { dead_letter: &letter, args: raw(&args), attempts: &attempts })?;
+        let command = command(queue, &letter.task_name, id);
+        let dead_letter = super::list::Told::of_letter(&letter, command);
+        session.screen.json(&ToldLetter { dead_letter, args: raw(&args), attempts: &attempts })?;
         return Ok(Exit::Done);
     }
     let now = session.now();

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::explain::Worker;
 use super::filter::Which;
+use super::list::at_least_one;
 use super::screen::{Tint, safe};
 use super::table::{Cell, Fit, Table, print_flowing};
 use super::times::{Past, past};
 use super::words::{count, distance, number, span};
 use super::{Done, Exit, Session, Trouble};
-use crate::{FailureGroup, Failures as Failed, Queue, QueueCounts, Rollup, State, Timestamp};
+use crate::{FailureGroup, Failures as Failed, Filter, Queue, QueueCounts, Rollup, State, Timestamp};
 
 /// Count tasks by state and queue, and say what was done lately.
 #[derive(Debug, clap::Args)]
@@ -49,7 +49,7 @@ impl Numbers {
             ready_since: queue.ready_since()?,
             next_due: queue.next_due()?,
             worker_runs: None,
-            dead_letters_at_least: queue.dead_letters().list(crate::Filter::new().limit(DEAD_LETTERS))?.len(),
+            dead_letters_at_least: queue.dead_letters().list(Filter::new().limit(DEAD_LETTERS))?.len(),
             since,
             names: by_name(queue.rollups(since.to_system_time())?),
         })
@@ -70,6 +70,9 @@ fn by_name(rollups: Vec<Rollup>) -> Vec<Rollup> {
     names
 }
 
+/// So many tasks are looked at to say what runs them.
+const SOME: usize = 50;
+
 /// The file keeps no more of what attempts did.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -82,17 +85,18 @@ impl Stats {
             return Err(Trouble::usage(message));
         }
         let queue = session.look()?;
-        let worker = Worker::of(&queue)?;
-        let numbers = Numbers { worker_runs: worker.runs(), ..Numbers::gather(&queue, now.before(window))? };
+        let sight = session.sight(&queue);
+        let numbers =
+            Numbers { worker_runs: sight.worker.runs(), ..Numbers::gather(&queue, now.before(window))? };
         if session.json {
             session.screen.json(&numbers)?;
             return Ok(Exit::Done);
         }
         print_states(session, &numbers)?;
-        let running = if worker == Worker::Missing { numbers.total.running } else { 0 };
-        match worker.is_missed(numbers.total.ready + running) {
-            Some(missed) => session.screen.line(session.screen.tint(Tint::Warn, missed))?,
-            None => session.screen.line(worker.words())?,
+        let some = queue.tasks(Filter::new().state(State::Queued).state(State::Running).limit(SOME))?;
+        match sight.missing_worker(numbers.total.ready + numbers.total.running, &some) {
+            Some(missing) => session.screen.line(session.screen.tint(Tint::Warn, missing))?,
+            None => session.screen.line(sight.worker.words())?,
         }
         print_queues(session, &numbers, now)?;
         print_names(session, &numbers.names, window)?;
@@ -212,7 +216,7 @@ pub(super) struct Failures {
     #[command(flatten)]
     which: Which,
     /// Look at the newest so many
-    #[arg(long, short = 'l', default_value_t = 10_000, value_name = "N")]
+    #[arg(long, short = 'l', default_value_t = 10_000, value_name = "N", value_parser = at_least_one)]
     limit: usize,
 }
 
@@ -222,13 +226,16 @@ impl Failures {
         let queue = session.look()?;
         let filter = self.which.filter(now).limit(self.limit);
         let failures = queue.failures(filter.clone())?;
-        let retrying = match self.which.names_states() {
-            true => Vec::new(),
-            false => queue.failures(filter.state(State::Queued))?.groups,
+        let (retrying, more_queued) = match self.which.names_states() {
+            true => (Vec::new(), false),
+            false => {
+                let found = queue.failures(filter.state(State::Queued))?;
+                (found.groups, found.more)
+            }
         };
         let retrying: Vec<_> = retrying.into_iter().filter(|group| !group.error_type.is_empty()).collect();
         if session.json {
-            session.screen.json(&Found { failures, retrying })?;
+            session.screen.json(&Found { failures, retrying, more_queued })?;
             return Ok(Exit::Done);
         }
         if failures.groups.is_empty() {
@@ -247,6 +254,12 @@ impl Failures {
             session.screen.line(format_args!("\n{heading}"))?;
             print_groups(session, &retrying, now)?;
         }
+        if more_queued {
+            session.screen.remark(format_args!(
+                "of the newest {}; more are queued, and may have failed, too (--limit)",
+                count(self.limit as u64, "QUEUED task")
+            ));
+        }
         Ok(Exit::Done)
     }
 }
@@ -258,6 +271,8 @@ struct Found {
     failures: Failed,
     /// Groups of tasks that have failed and wait for their next attempt.
     retrying: Vec<FailureGroup>,
+    /// More tasks are queued than were looked at for that.
+    more_queued: bool,
 }
 
 fn print_groups(session: &mut Session, groups: &[FailureGroup], now: Timestamp) -> std::io::Result<()> {

@@ -30,8 +30,9 @@ enum Toward {
 ///
 /// # Errors
 /// What is wrong with it, and what a time may look like.
+#[cfg(unix)]
 pub(super) fn future(text: &str) -> Result<Timestamp, String> {
-    parse(text, SystemClock::new().now(), &zone()?, Toward::Future)
+    parse(text, SystemClock::new().now(), zone, Toward::Future)
 }
 
 /// A time in the past: how long ago it is, or when it was.
@@ -67,8 +68,7 @@ pub(crate) fn past(text: &str) -> Result<Past, String> {
         return Ok(Past::Ago(age));
     }
     let now = SystemClock::new().now();
-    let moment =
-        parse(text, now, &zone()?, Toward::Past).map_err(|e| format!("{e}; or an age: 90s, 12h, 7d"))?;
+    let moment = parse(text, now, zone, Toward::Past).map_err(|e| format!("{e}; or an age: 90s, 12h, 7d"))?;
     if moment > now {
         Err(format!("{} is not over yet", Zone::Local.show(moment)))
     } else {
@@ -76,22 +76,36 @@ pub(crate) fn past(text: &str) -> Result<Past, String> {
     }
 }
 
+/// The local zone. A system that has none set is in UTC, as for the C library.
 fn zone() -> Result<TimeZone, String> {
-    TimeZone::try_system().map_err(|e| {
-        format!("the local time zone is not known ({e}); set TZ, such as TZ=Europe/Berlin, or write a time in UTC: 2026-11-30T08:00:00Z")
+    let is_set = std::env::var_os("TZ").is_some_and(|zone| !zone.is_empty());
+    TimeZone::try_system().or_else(|e| match is_set {
+        false => Ok(TimeZone::UTC),
+        true => Err(format!(
+            "the time zone of TZ is not known ({e}); set it as in TZ=Europe/Berlin, or write a time in UTC: 2026-11-30T08:00:00Z"
+        )),
     })
 }
 
-/// See [`FORMS`].
-fn parse(text: &str, now: Timestamp, zone: &TimeZone, toward: Toward) -> Result<Timestamp, String> {
+/// See [`FORMS`]. The zone is asked for only by what is a local time.
+fn parse(
+    text: &str,
+    now: Timestamp,
+    zone: impl FnOnce() -> Result<TimeZone, String>,
+    toward: Toward,
+) -> Result<Timestamp, String> {
     let text = text.trim();
     let wrong = || format!("{text:?} is not a time; {FORMS}");
-    let here =
-        jiff::Timestamp::from_millisecond(now.as_millis()).map_err(|_| wrong())?.to_zoned(zone.clone());
-    let on = |day: Date, time: Time| instant(day.to_datetime(time), zone).ok_or_else(wrong);
     if let Some(seconds) = text.strip_prefix('@') {
         return epoch(seconds).ok_or_else(wrong);
     }
+    if let Some(moment) = zoned(text) {
+        return writable(moment).ok_or_else(wrong);
+    }
+    let zone = &zone()?;
+    let here =
+        jiff::Timestamp::from_millisecond(now.as_millis()).map_err(|_| wrong())?.to_zoned(zone.clone());
+    let on = |day: Date, time: Time| instant(day.to_datetime(time), zone).ok_or_else(wrong);
     if let Some(time) = time_of_day(text) {
         let moment = on(here.date(), time)?;
         let other_day = match toward {
@@ -111,16 +125,24 @@ fn parse(text: &str, now: Timestamp, zone: &TimeZone, toward: Toward) -> Result<
     on(day.map_err(|_| wrong())?, time_of_day(time).ok_or_else(wrong)?)
 }
 
-/// A date, with or without a time of day, with or without a zone.
-fn date(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+/// Whether it begins as a date does: other forms of ISO 8601 are easily taken for something else.
+fn is_dated(text: &str) -> bool {
     let form = text.as_bytes();
-    if form.len() < 10 || form[4] != b'-' || form[7] != b'-' {
-        return None; // other forms of ISO 8601 are easily taken for something else
+    form.len() >= 10 && form[4] == b'-' && form[7] == b'-'
+}
+
+/// A date and a time of day with a zone.
+fn zoned(text: &str) -> Option<jiff::Timestamp> {
+    text.parse().ok().filter(|_| is_dated(text))
+}
+
+/// A local date, with or without a time of day.
+fn date(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+    if !is_dated(text) {
+        return None;
     }
-    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
-        return writable(moment);
-    }
-    let is_civil = form[10..].iter().all(|c| matches!(c, b'0'..=b'9' | b':' | b'.' | b' ' | b'T' | b't'));
+    let is_civil =
+        text.as_bytes()[10..].iter().all(|c| matches!(c, b'0'..=b'9' | b':' | b'.' | b' ' | b'T' | b't'));
     instant(text.parse::<DateTime>().ok().filter(|_| is_civil)?, zone)
 }
 
@@ -163,7 +185,7 @@ impl Zone {
     /// A time to the second, with its offset: `2026-11-30 08:00:00+01:00`. It may be typed like that, too.
     pub(crate) fn show(self, moment: Timestamp) -> String {
         let zone = match self {
-            Zone::Local => TimeZone::try_system().unwrap_or(TimeZone::UTC),
+            Zone::Local => zone().unwrap_or(TimeZone::UTC),
             Zone::Utc => TimeZone::UTC,
         };
         show_in(moment, zone)
@@ -189,7 +211,19 @@ mod tests {
     fn meant(text: &str, place: &str, toward: Toward) -> Result<String, String> {
         let now = Timestamp::from_millis(1_795_867_200_000);
         assert_eq!(show_in(now, TimeZone::UTC), "2026-11-28 12:00:00Z");
-        parse(text, now, &zone(place), toward).map(|moment| show_in(moment, TimeZone::UTC))
+        parse(text, now, || Ok(zone(place)), toward).map(|moment| show_in(moment, TimeZone::UTC))
+    }
+
+    #[test]
+    fn a_time_with_a_zone_asks_for_no_other() {
+        let now = Timestamp::from_millis(1_795_867_200_000);
+        let meant = |text| parse(text, now, || Err("there is none".to_owned()), Toward::Future);
+        for text in ["@1796022000", "2026-11-30T07:00:00Z", "2026-11-30 08:00:00+01:00"] {
+            assert_eq!(meant(text), Ok(Timestamp::from_millis(1_796_022_000_000)), "{text}");
+        }
+        for text in ["08:00", "tomorrow", "2026-11-30", "2026-11-30 08:00"] {
+            assert_eq!(meant(text), Err("there is none".to_owned()), "{text}");
+        }
     }
 
     #[test]
@@ -257,7 +291,7 @@ mod tests {
             let moment = Timestamp::from_millis(ms);
             for place in ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC"] {
                 let shown = show_in(moment, zone(place));
-                let read = date(&shown, &zone("Asia/Tokyo"));
+                let read = zoned(&shown).and_then(writable);
                 assert_eq!(read, Some(moment), "{shown}");
             }
         }

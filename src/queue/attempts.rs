@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::core::{Core, TRY_AGAIN};
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::handler::{Finished, Port, Start};
-use crate::journal::{survive, tell};
+use crate::journal::{OUTCOMES, survive, tell};
 use crate::store::{self, Rank};
 use crate::sync::atomic::Ordering;
 use crate::sync::{lock, thread};
@@ -174,9 +174,9 @@ fn tell_failure(settlement: &Settlement, state: State) {
         _ => "TaskLost",
     };
     if state == State::Queued {
-        tell!(Info, "an attempt of task {id} ({name}) failed, and it is tried again: {error}");
+        tell!(target: OUTCOMES, Info, "an attempt of task {id} ({name}) failed, and it is tried again: {error}");
     } else {
-        tell!(Warn, "task {id} ({name}) is {state}: {error}");
+        tell!(target: OUTCOMES, Warn, "task {id} ({name}) is {state}: {error}");
     }
 }
 

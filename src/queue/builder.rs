@@ -88,8 +88,7 @@ impl Builder {
     /// Keeps `SUCCEEDED` and `CANCELLED` tasks so long while this program executes (none: for good), whatever
     /// [`Config::retention`] and the file say. The file is not told. Defaults to what the configuration says.
     pub fn retention_here(mut self, age: Option<Duration>) -> Builder {
-        self.config.retention = age;
-        self.retention = RetentionRule::Here;
+        self.retention = RetentionRule::Here(age);
         self
     }
 
@@ -257,7 +256,10 @@ impl Builder {
         }
     }
 
-    fn build(self, place: Place) -> Result<(Arc<Core>, Arc<Registry>), Error> {
+    fn build(mut self, place: Place) -> Result<(Arc<Core>, Arc<Registry>), Error> {
+        if let RetentionRule::Here(age) = self.retention {
+            self.config.retention = age;
+        }
         self.config.validate()?;
         self.check_handlers()?;
         self.queues.iter().try_for_each(|queue| check_name("queue", queue))?;

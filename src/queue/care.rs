@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Queue;
 use crate::error::Error;
-use crate::store::{self, FileReport};
+use crate::store::{self, FileReport, Owner};
 use crate::task::Progress;
 
 /// Taking care of the file.
@@ -16,6 +16,18 @@ impl Queue {
     /// If the file cannot be read.
     pub fn inspect(&self) -> Result<FileReport, Error> {
         self.store().inspect()
+    }
+
+    /// Which process executes the tasks of the file, as the system's list of locks says it: on Linux, where all processes can be seen.
+    /// Nothing is locked, and nothing is read of the file itself.
+    ///
+    /// ```
+    /// let queue = perdura::Queue::builder().open_in_memory()?;
+    /// assert_ne!(queue.owner().is_owned, Some(true), "a queue without handlers executes nothing");
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn owner(&self) -> Owner {
+        self.store().owner()
     }
 
     /// Copies the file, as it is at this moment, to a path where nothing is yet; others may go on writing. The copy is readable only by

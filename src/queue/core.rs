@@ -62,8 +62,8 @@ pub(super) enum RetentionRule {
     Config,
     /// The file; where it says nothing, they are kept for good.
     File,
-    /// The configuration alone, and the file is not told.
-    Here,
+    /// The program, for itself: so long, or for good. The file is not told.
+    Here(Option<Duration>),
 }
 
 /// What the owner of a file has.

@@ -187,7 +187,7 @@ impl Core {
         let config = &self.config;
         let of_file = || self.store.read(store::retention);
         let retention = match (self.retention, config.own_retention()) {
-            (RetentionRule::Here, _) => config.retention,
+            (RetentionRule::Here(age), _) => age,
             (RetentionRule::File, _) => of_file()?.unwrap_or(None),
             (RetentionRule::Config, Some(own)) => own,
             (RetentionRule::Config, None) => of_file()?.unwrap_or(config.retention),

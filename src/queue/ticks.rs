@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::core::{CHUNK, Core, MAX_PANICS, TRY_AGAIN};
 use crate::error::Error;
 use crate::handler::Control;
-use crate::journal::{survive, tell};
+use crate::journal::{DEADLINES, survive, tell};
 use crate::planted::planted;
 use crate::store;
 use crate::sync::atomic::Ordering;
@@ -122,6 +122,7 @@ impl Core {
     fn replace_worker(&self, control: &Control) -> bool {
         if !control.reported.swap(true, Ordering::AcqRel) {
             tell!(
+                target: DEADLINES,
                 Warn,
                 "task {} ignores its deadline; call cx.ensure_active() in its handler",
                 control.task_id

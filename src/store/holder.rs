@@ -14,11 +14,13 @@ use super::mounts::Mounts;
 #[cfg(target_os = "linux")]
 use crate::sync::{Mutex, lock};
 
-/// Who owns a file.
+/// Which process executes the tasks of a file. Made by [`Queue::owner`](crate::Queue::owner).
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Owner {
-    /// None where that cannot be known.
+#[non_exhaustive]
+pub struct Owner {
+    /// Whether there is one; none where that cannot be known from here.
     pub is_owned: Option<bool>,
+    /// Its process id; none where that cannot be known from here.
     pub process: Option<u32>,
 }
 

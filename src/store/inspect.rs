@@ -12,7 +12,7 @@ use super::mounts::Mounts;
 use super::open::Readback;
 use super::schema::VERSION;
 use super::wal::{self, WalReport};
-use super::{holder, sidecar};
+use super::{Owner, holder, sidecar};
 use crate::task::Timestamp;
 
 /// What is known of a file beside its tasks. Made by [`Queue::inspect`](crate::Queue::inspect).
@@ -75,6 +75,15 @@ pub struct PragmaReport {
     pub found: String,
 }
 
+/// Which process owns a file.
+pub(crate) fn owner(path: &Path) -> Owner {
+    owner_on(path, Mounts::read().as_ref())
+}
+
+fn owner_on(path: &Path, mounts: Option<&Mounts>) -> Owner {
+    holder::owner(&beside(path, sidecar::SUFFIX), mounts)
+}
+
 /// Looks at everything beside the tasks.
 pub(crate) fn inspect(conn: &Connection, path: &Path, pragmas: Vec<Readback>) -> Sql<FileReport> {
     let pragma = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
@@ -90,7 +99,7 @@ pub(crate) fn inspect(conn: &Connection, path: &Path, pragmas: Vec<Readback>) ->
         conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     let unreadable = |e| super::open::file_error("the -wal file cannot be read", e);
     let mounts = Mounts::read();
-    let owner = holder::owner(&beside(path, sidecar::SUFFIX), mounts.as_ref());
+    let owner = owner_on(path, mounts.as_ref());
     Ok(FileReport {
         path: path.to_owned(),
         file_id: file_id.iter().map(|byte| format!("{byte:02x}")).collect(),

@@ -72,6 +72,7 @@ pub(crate) use direct::Direct;
 pub(crate) use enqueue::{enqueue, find_token};
 pub(crate) use fault::{Fault, Sql};
 pub(crate) use group::Rank;
+pub use holder::Owner;
 pub(crate) use identity::FileKey;
 use identity::Identity;
 pub use inspect::{FileReport, PragmaReport};
@@ -353,6 +354,11 @@ impl Store {
         self.readers.close();
         self.writer.crash()?;
         Ok(self.place.clone())
+    }
+
+    /// Which process owns the file, as far as that can be known without asking for its lock.
+    pub(crate) fn owner(&self) -> Owner {
+        inspect::owner(&self.path)
     }
 
     /// What is known of the file beside its tasks.

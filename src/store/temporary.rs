@@ -99,6 +99,16 @@ fn mark(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Opens that file. Another user may have put anything there: it is not waited for, and no link is followed.
+fn open_mark(folder: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | libc::O_NOFOLLOW);
+    let mark = options.open(folder.join(ALIVE))?;
+    if mark.metadata()?.is_file() { Ok(mark) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
 /// Removes what killed processes have left here. Folders of other users cannot be entered, and stay.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
@@ -107,7 +117,7 @@ fn sweep(parent: &Path) {
         is_folder && entry.file_name().to_str().is_some_and(is_name)
     });
     for entry in ours.take(MAX_LEFT) {
-        let is_left = File::open(entry.path().join(ALIVE)).is_ok_and(|alive| alive.try_lock().is_ok());
+        let is_left = open_mark(&entry.path()).is_ok_and(|alive| alive.try_lock().is_ok());
         if is_left {
             let _ = fs::remove_dir_all(entry.path()); // another process may be doing the same
         }
@@ -136,5 +146,20 @@ mod tests {
         sweep(place.path());
         assert!(!dead.path().exists());
         assert!(alive.path().exists() && others.exists());
+    }
+
+    /// Opening a pipe that nobody writes to would wait for ever.
+    #[test]
+    #[cfg(unix)]
+    fn what_another_user_has_put_there_is_neither_waited_for_nor_followed() {
+        let place = TemporaryFolder::new().unwrap();
+        let [piped, linked] = ["0", "1"].map(|n| place.path().join(format!("{PREFIX}{n:0>16}")));
+        [&piped, &linked].into_iter().for_each(|folder| fs::create_dir(folder).unwrap());
+        let made = std::process::Command::new("mkfifo").arg(piped.join(ALIVE)).status().unwrap();
+        assert!(made.success());
+        fs::write(place.path().join("precious"), "precious").unwrap();
+        std::os::unix::fs::symlink(place.path().join("precious"), linked.join(ALIVE)).unwrap();
+        sweep(place.path());
+        assert!(piped.exists() && linked.exists());
     }
 }

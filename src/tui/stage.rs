@@ -232,7 +232,7 @@ impl Stage {
 fn handlers() -> crate::Builder {
     Queue::builder()
         .handle(|upload: Upload, cx: &Context| -> Result<u64, Failure> {
-            cx.write_output(OutputStream::Stdout, &format!("uploading {}\n\u{1b}[31mred\n", upload.path));
+            cx.write_output(OutputStream::Stdout, format!("uploading {}\n\u{1b}[31mred\n", upload.path));
             match upload.number % 10 {
                 3 => Err(Failure::permanent(format!("the quota of user {} is used up: 任务", upload.number))),
                 7 => Err(Failure::named("net.timeout", format!("no answer in {} s\u{1b}[2J", upload.number))),

@@ -114,7 +114,7 @@ fn what_cannot_be_started_says_why() {
         (
             place.add(["--env", "PATH=/nowhere", "--", "nosuch"]),
             "ProgramNotFound",
-            "\"nosuch\" in PATH (/nowhere)",
+            "\"nosuch\" in the PATH that its --env sets",
         ),
         (place.add(["--", "./nosuch"]), "ProgramNotFound", "/nosuch"),
         (place.add(["--", "./locked"]), "ProgramNotExecutable", "chmod"),

@@ -126,4 +126,6 @@ fn who_executes_the_tasks_of_others_deletes_what_the_file_says_and_nothing_else(
         (true, of_file),
         "for good, as long as this one executes"
     );
+    let configured_later = |builder: Builder| builder.retention_here(None).config(Config::default());
+    assert_eq!(kept(&clock, configured_later, 400), (true, of_file), "in whatever order they are called");
 }

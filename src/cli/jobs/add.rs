@@ -199,8 +199,10 @@ impl Add {
         let queue = session.open(Queue::builder().share_as_found(true))?;
         let added = add(&queue, &new)?;
         let now = session.now();
-        if let Some((first, last)) = added.first().zip(added.last()) {
-            let ids = if added.len() == 1 {
+        let mut are_new = added.iter().filter(|made| made.is_new());
+        if let Some(first) = are_new.next() {
+            let last = are_new.next_back().unwrap_or(first);
+            let ids = if first.id() == last.id() {
                 format!("job {} is", first.id())
             } else {
                 format!("jobs {} to {} are", first.id(), last.id())

@@ -103,7 +103,7 @@ impl Follower {
         if !self.looks.is_multiple_of(LOOKS_FOR_A_WORKER) {
             return Ok(());
         }
-        let sight = session.sight(queue)?;
+        let sight = session.sight(queue);
         let changed = is_new || self.worker != Some(sight.worker);
         (self.stands, self.worker) = (Some(stands), Some(sight.worker));
         let explanation = queue.explain(self.id)?;
