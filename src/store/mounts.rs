@@ -113,6 +113,7 @@ impl Mounts {
     }
 
     /// The number of the file system that a real path lies on. (`stat` may say another one: btrfs has one for each subvolume.)
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux says who holds a lock"))]
     pub(super) fn device_of(&self, path: &Path) -> Option<&str> {
         self.holding(path).map(|mount| mount.device.as_str())
     }

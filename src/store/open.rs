@@ -18,6 +18,7 @@ use super::schema::{self, Identity};
 use super::{Opening, Settings};
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
+#[cfg(unix)]
 use crate::journal::tell;
 use crate::planted::planted;
 use crate::sync::{Mutex, lock, thread};
@@ -87,8 +88,8 @@ pub(super) fn create_private(path: &Path) -> io::Result<fs::File> {
 }
 
 /// A file that exists already keeps its mode: it may be meant. But it is said.
+#[cfg(unix)]
 fn warn_if_others_may_read(path: &Path) {
-    #[cfg(unix)]
     if let Ok(found) = fs::symlink_metadata(path) {
         let mode = std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777;
         if mode & 0o077 != 0 {
@@ -99,8 +100,10 @@ fn warn_if_others_may_read(path: &Path) {
             );
         }
     }
-    let _ = path;
 }
+
+#[cfg(not(unix))]
+fn warn_if_others_may_read(_: &Path) {}
 
 pub(super) fn sync_folder(path: &Path) -> Result<(), Error> {
     #[cfg(unix)]

@@ -52,13 +52,10 @@ impl TemporaryFolder {
         if !HAS_SWEPT.swap(true, Ordering::AcqRel) {
             sweep(&parent);
         }
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         let mut tries = 0;
         loop {
             let path = parent.join(format!("{PREFIX}{:016x}", RandomState::new().hash_one(tries)));
-            match builder.create(&path) {
+            match make_private(&path) {
                 Ok(()) => {
                     let alive = mark(&path).ok(); // without it the folder is never taken for a left one
                     return Ok(TemporaryFolder { path, alive });
@@ -85,6 +82,14 @@ impl Drop for TemporaryFolder {
         self.alive.take(); // no system but Unix removes a file that is open
         let _ = fs::remove_dir_all(&self.path);
     }
+}
+
+/// Makes a folder that nobody else can enter.
+fn make_private(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(path);
+    #[cfg(not(unix))]
+    fs::create_dir(path)
 }
 
 /// Whether this process has looked for folders that others have left.
