@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::filter::{Target, may, text};
+use super::filter::{Target, may};
 use super::times::{Past, past};
 use super::words::{count, span};
 use super::{Done, Exit, Session, Trouble};
@@ -214,51 +214,39 @@ pub(super) fn tell_ids(
     Ok(())
 }
 
-/// Claim nothing more from these queues, until they are resumed
-#[derive(Debug, clap::Args)]
-pub(super) struct Pause {
-    /// Queues of the file
-    #[arg(value_name = "QUEUE", required = true, value_parser = text())]
-    queues: Vec<String>,
-    /// Also queues that have had no task yet
-    #[arg(long)]
-    new: bool,
-}
-
-impl Pause {
-    pub(super) fn run(&self, session: &mut Session) -> Done {
-        let queue = session.queue()?;
-        if !self.new {
-            check_queues(&queue, &self.queues, "; --new pauses it all the same")?;
-        }
-        self.queues.iter().try_for_each(|name| queue.pause(name))?;
-        tell_paused(session, &self.queues, true)
-    }
-}
-
-/// Lets queues be claimed from again.
-pub(super) fn resume(session: &mut Session, queues: &[String]) -> Done {
+/// Pauses or resumes queues. One that the file does not have may be paused before its first task, or be mistyped.
+pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool) -> Done {
     let queue = session.queue()?;
-    check_queues(&queue, queues, "")?;
-    queues.iter().try_for_each(|name| queue.resume(name))?;
-    tell_paused(session, queues, false)
+    let unknown = unknown_queue(&queue, queues)?;
+    if let Some(unknown) = unknown.as_ref().filter(|_| !paused) {
+        return Err(Trouble::new(Exit::Refused, unknown));
+    }
+    for name in queues {
+        if paused { queue.pause(name)? } else { queue.resume(name)? }
+    }
+    tell_paused(session, queues, paused)?;
+    if let Some(unknown) = unknown {
+        session.screen.remark(format_args!("{unknown}; it stays paused until it is resumed"));
+    }
+    Ok(Exit::Done)
 }
 
 /// The most queues that a message names.
 const MOST_NAMED: usize = 10;
 
-/// Refuses queues that the file does not have: they are hardly what was meant.
-fn check_queues(queue: &Queue, named: &[String], advice: &str) -> Result<(), Trouble> {
+/// A sentence on the first of these queues that the file does not have.
+fn unknown_queue(queue: &Queue, named: &[String]) -> Result<Option<String>, Error> {
     let counts = queue.counts()?;
-    let Some(unknown) = named.iter().find(|name| !counts.queues.contains_key(*name)) else { return Ok(()) };
+    let Some(unknown) = named.iter().find(|name| !counts.queues.contains_key(*name)) else {
+        return Ok(None);
+    };
     let known: Vec<&str> = counts.queues.keys().take(MOST_NAMED).map(String::as_str).collect();
     let more = if counts.queues.len() > MOST_NAMED { ", …" } else { "" };
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") + more };
-    let message = format!("there is no queue {unknown:?}; the file has: {known}{advice}");
-    Err(Trouble::new(Exit::Refused, message))
+    Ok(Some(format!("there is no queue {unknown:?}; the file has: {known}")))
 }
 
-fn tell_paused(session: &mut Session, queues: &[String], paused: bool) -> Done {
+fn tell_paused(session: &mut Session, queues: &[String], paused: bool) -> Result<(), Trouble> {
     let word = if paused { "paused" } else { "claimed from again" };
     session.did(format!("{}: {word}", queues.join(", ")));
     for name in queues {
@@ -268,7 +256,7 @@ fn tell_paused(session: &mut Session, queues: &[String], paused: bool) -> Done {
             session.screen.line(format_args!("queue {} is {word}", super::screen::safe(name)))?;
         }
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// Delete what finished long ago.

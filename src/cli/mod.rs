@@ -129,7 +129,12 @@ enum Verb {
         #[arg(value_name = "ID", required = true)]
         ids: Vec<TaskId>,
     },
-    Pause(mend::Pause),
+    /// Claim nothing more from these queues, until they are resumed
+    Pause {
+        /// Queues of the file, or such as are to be paused from their first task on
+        #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
+        queues: Vec<String>,
+    },
     /// Claim from these queues again
     Resume {
         /// Queues of the file
@@ -171,8 +176,8 @@ impl Verb {
             Verb::Delete(target) => mend::DELETE.run(session, &target),
             Verb::MoveToDead(target) => mend::MOVE_TO_DEAD.run(session, &target),
             Verb::RunNow { ids } => mend::run_now(session, &ids),
-            Verb::Pause(pause) => pause.run(session),
-            Verb::Resume { queues } => mend::resume(session, &queues),
+            Verb::Pause { queues } => mend::set_paused(session, &queues, true),
+            Verb::Resume { queues } => mend::set_paused(session, &queues, false),
             Verb::Purge(purge) => purge.run(session),
             Verb::Dead(dead) => dead.run(session),
             Verb::Doctor(doctor) => doctor.run(session),

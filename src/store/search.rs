@@ -60,17 +60,18 @@ macro_rules! find {
                        AND (e.error_type = ?11 OR substr(e.error_type, -length(?11) - 2) = '::' || ?11)))
               AND (?12 IS NULL OR EXISTS (SELECT 1 FROM perdura_task_names n WHERE n.name_id = t.name_id AND instr(lower(n.task_name), ?12))
                    OR EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id
-                       AND (instr(lower(a.tag), ?12) OR instr(lower(a.args), ?12)))
+                       AND (instr(lower(a.tag), ?12) OR instr(lower(a.args), ?12)
+                            OR instr(replace(lower(a.args), '\",\"', ' '), ?13)))
                    OR EXISTS (SELECT 1 FROM perdura_errors e WHERE e.task_id = t.task_id
                        AND (instr(lower(e.error_type), ?12) OR instr(lower(e.error_message), ?12))))
             ORDER BY t.task_id ",
             $order,
-            " LIMIT ?13"
+            " LIMIT ?14"
         )
     };
 }
 
-/// The row at which a slice ends: `?13` rows are before it.
+/// The row at which a slice ends: `?14` rows are before it.
 macro_rules! edge {
     ($from:literal, $order:literal) => {
         concat!(
@@ -78,7 +79,7 @@ macro_rules! edge {
             $from,
             " AND t.task_id > ?1 AND t.task_id < ?2 ORDER BY t.task_id ",
             $order,
-            " LIMIT 1 OFFSET ?13"
+            " LIMIT 1 OFFSET ?14"
         )
     };
 }
@@ -293,6 +294,14 @@ impl Search {
     }
 }
 
+/// A text as it stands in the JSON of args whose lists of strings are written with blanks between them; none if that is as it stands
+/// elsewhere.
+fn as_in_args(text: &str) -> Option<String> {
+    let json = serde_json::Value::from(text).to_string();
+    let escaped = &json[1..json.len() - 1];
+    (escaped != text || text.contains(' ')).then(|| escaped.to_owned())
+}
+
 /// The next of the named tasks, which are taken from the end.
 fn look_up(conn: &Connection, named: &mut Vec<i64>, check: &Check<'_>, limit: usize) -> Sql<Vec<TaskId>> {
     let mut found = Vec::new();
@@ -435,6 +444,7 @@ impl<'f> Check<'f> {
                 filter.tag,
                 filter.error_type,
                 filter.text,
+                filter.text.as_deref().and_then(as_in_args),
                 i64::try_from(rows).unwrap_or(i64::MAX),
             ],
             |row| row.get(0),

@@ -168,7 +168,7 @@ fn who_gets_no_answer_hears_what_was_done() {
         (&["add", "--unique", "k", "--", "true"][..], "job 2 is added, but the answer could not be written"),
         (&["add", "--unique", "k", "--", "true"], "perdura: the answer could not be written"),
         (&["cancel", "2"], "task 2 is cancelled"),
-        (&["pause", "--new", "q", "r"], "q, r: paused, but"),
+        (&["pause", "q", "r"], "q, r: paused, but"),
         (&["list"], "the answer could not be written to the standard output: No space left"),
         (&["work", "--drain", "--json"], "the jobs go on"),
     ] {

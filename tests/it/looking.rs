@@ -268,6 +268,42 @@ fn the_retry_schedule_is_the_tasks_own() {
     assert_eq!(tests.queue().retry_schedule(usual).unwrap(), seconds(&[60, 120]));
 }
 
+#[derive(Serialize, Deserialize)]
+struct Command {
+    words: Vec<String>,
+}
+
+impl Task for Command {
+    const NAME: &'static str = "command";
+}
+
+#[test]
+fn args_are_found_as_they_are_stored_and_as_they_read() {
+    let (tests, _clock) = stepped(Queue::builder());
+    let queue = tests.queue();
+    let words = ["cp", "-a", "say \"hi\"", r"C:\temp\x", "100%", "ÄÖÜ", "日本"];
+    let id = queue.enqueue(&Command { words: words.map(str::to_owned).to_vec() }).unwrap();
+    queue.enqueue(&Command { words: vec!["cp".into(), "b".into()] }).unwrap();
+    for text in [
+        "cp -a",
+        "CP -A say",
+        "say \"hi\"",
+        r"C:\temp",
+        r"\x 100%",
+        "ÄÖÜ 日本",
+        r#""cp","-a""#,
+        r#"say \"hi"#,
+        "%",
+        "a say",
+    ] {
+        let found = queue.tasks(Filter::new().text(text)).unwrap();
+        assert_eq!(found.iter().map(|task| task.task_id).collect::<Vec<_>>(), [id], "{text}");
+    }
+    for text in ["cp  -a", "-a,say", "äöü", r"C:\\\\temp", "cp - a"] {
+        assert_eq!(queue.tasks(Filter::new().text(text)).unwrap(), [], "{text}");
+    }
+}
+
 #[test]
 fn only_the_named_queues_are_served() {
     let (tests, _clock) = stepped(Queue::builder().queues(["mine"]));
