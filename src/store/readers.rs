@@ -1,6 +1,6 @@
 //! The reading connections: a small pool, made when somebody looks.
 
-use crate::sync::{Mutex, lock};
+use crate::sync::{Mutex, lock, thread};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +22,11 @@ const CONNECTIONS: u32 = 4;
 /// How long somebody waits for one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How soon the end of a file looks whether the thread that makes connections has let go of it, and how often: a second in all, as that
+/// thread may be waiting for another file.
+const CLOSING_LOOK: Duration = Duration::from_micros(100);
+const CLOSING_LOOKS: u32 = 10_000;
+
 /// How soon somebody who waits looks whether a connection could not be made.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -31,6 +36,7 @@ const RETRY: Duration = Duration::from_millis(200);
 pub(super) struct Readers {
     /// None after a crash.
     pool: Mutex<Option<Pool<SqliteConnectionManager>>>,
+    connector: Arc<ScheduledThreadPool>,
     failures: Failures,
     path: PathBuf,
 }
@@ -39,6 +45,12 @@ impl Readers {
     /// No connection is open yet.
     pub(super) fn new(manager: SqliteConnectionManager, path: &Path) -> Result<Readers, Error> {
         let failures = Failures::default();
+        // Either panics where it may not start its thread.
+        let no_thread = |_| {
+            let message = "a thread of the pool cannot be started; is the limit of threads reached?";
+            Error::new(ErrorKind::Io, message)
+        };
+        let connector = catch_unwind(connector).map_err(no_thread)?;
         let build = || {
             Pool::builder()
                 .max_size(CONNECTIONS)
@@ -48,15 +60,11 @@ impl Readers {
                 .max_lifetime(None)
                 .connection_timeout(2 * RETRY)
                 .error_handler(Box::new(failures.clone()))
-                .thread_pool(connector())
+                .thread_pool(connector.clone())
                 .build_unchecked(manager)
         };
-        // The pool panics where it may not start its thread.
-        let built = catch_unwind(AssertUnwindSafe(build)).map_err(|_| {
-            let message = "a thread of the pool cannot be started; is the limit of threads reached?";
-            Error::new(ErrorKind::Io, message)
-        })?;
-        Ok(Readers { pool: Mutex::new(Some(built)), failures, path: path.to_owned() })
+        let pool = catch_unwind(AssertUnwindSafe(build)).map_err(no_thread)?;
+        Ok(Readers { pool: Mutex::new(Some(pool)), connector, failures, path: path.to_owned() })
     }
 
     /// A connection to this file.
@@ -95,7 +103,23 @@ impl Readers {
 
     /// Closes them for good.
     pub(super) fn close(&self) {
-        drop(lock(&self.pool).take());
+        let Some(pool) = lock(&self.pool).take() else { return };
+        drop(pool);
+        // The thread that has made the last connection may hold the pool a moment longer than whoever has got that.
+        let behind = Arc::new(());
+        let is_behind = Arc::downgrade(&behind);
+        self.connector.execute(move || drop(behind));
+        let mut looks = 0;
+        while is_behind.strong_count() > 0 && looks < CLOSING_LOOKS {
+            thread::sleep(CLOSING_LOOK);
+            looks += 1;
+        }
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

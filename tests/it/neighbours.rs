@@ -2,6 +2,7 @@
 //! checkpoints the WAL.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,14 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::child::{Child, Noted, Wide};
 use crate::support::*;
 
-fn wal(file: &Path) -> u64 {
+fn wal_of(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push("-wal");
-    std::fs::metadata(PathBuf::from(name)).unwrap().len()
+    name.into()
+}
+
+fn wal(file: &Path) -> u64 {
+    std::fs::metadata(wal_of(file)).unwrap().len()
 }
 
 /// The WAL is cut to this when it starts again.
@@ -138,4 +143,27 @@ fn g01_g04_a_neighbour_that_checkpoints_all_the_time_harms_nothing() {
     report("neighbours", format_args!("{passes} foreign checkpoints between 600 tasks"));
     assert_eq!(queue.counts().unwrap().total().succeeded, 600);
     assert_sound(&queue);
+}
+
+/// The last handle closes the file: nobody else has it open then, and what lies in the WAL is in the file itself.
+#[test]
+fn a_queue_that_was_dropped_has_its_file_open_no_more() {
+    let folder = Folder::new();
+    let busy = Arc::new(AtomicBool::new(true));
+    let spinners: Vec<_> = (0..2)
+        .map(|_| {
+            let busy = busy.clone();
+            std::thread::spawn(move || while busy.load(Ordering::Relaxed) {})
+        })
+        .collect();
+    let left = (0..100).filter(|_| {
+        let queue = Queue::builder().workers(2).handle(run).open(folder.file()).unwrap();
+        queue.counts().unwrap();
+        drop(queue);
+        wal_of(&folder.file()).exists()
+    });
+    let left = left.count();
+    busy.store(false, Ordering::Relaxed);
+    spinners.into_iter().for_each(|spinner| spinner.join().unwrap());
+    assert_eq!(left, 0, "times that a -wal was left");
 }
