@@ -7,9 +7,7 @@ use std::io;
 use std::process::Child;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
-#[cfg(not(target_os = "openbsd"))]
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 /// The first and the longest pause between two looks at processes that were killed.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -30,16 +28,9 @@ pub(super) fn await_that(patience: Duration, mut is_so: impl FnMut() -> bool) ->
 }
 
 /// Whether a child has ended. It is not reaped, so its number still means this process and its group.
-#[cfg(not(target_os = "openbsd"))]
-pub(super) fn has_ended(child: &mut Child) -> io::Result<bool> {
+pub(super) fn has_ended(child: &Child) -> io::Result<bool> {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     Ok(waitid(WaitId::Pid(Pid::from_child(child)), look)?.is_some())
-}
-
-/// Whether a child has ended. There is no look without reaping here; the child keeps its status.
-#[cfg(target_os = "openbsd")]
-pub(super) fn has_ended(child: &mut Child) -> io::Result<bool> {
-    Ok(child.try_wait()?.is_some())
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -93,7 +93,7 @@ impl Pool {
     pub(super) fn take(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> Result<Shim, NoShim> {
         self.await_lock(still_wanted)?;
         while let Some(mut shim) = self.state().idle.pop() {
-            if family::has_ended(&mut shim.child).is_ok_and(|has_ended| !has_ended) {
+            if family::has_ended(&shim.child).is_ok_and(|has_ended| !has_ended) {
                 return Ok(shim);
             }
         }
@@ -406,7 +406,7 @@ impl Shim {
 
     /// Whether it ends before long.
     fn goes(&mut self) -> bool {
-        family::await_that(GOES, || family::has_ended(&mut self.child).unwrap_or(true))
+        family::await_that(GOES, || family::has_ended(&self.child).unwrap_or(true))
     }
 }
 

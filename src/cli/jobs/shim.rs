@@ -215,7 +215,7 @@ impl Shim {
             family::reap(|_| false);
             return Ok(());
         };
-        if !family::has_ended(&mut job.child)? {
+        if !family::has_ended(&job.child)? {
             family::reap(|child| child == job.group);
             return Ok(());
         }
