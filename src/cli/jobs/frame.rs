@@ -39,6 +39,8 @@ pub(super) enum Report<'b> {
     Output(&'b [u8]),
     /// The job has said this on its standard error.
     Complaint(&'b [u8]),
+    /// Some of its processes could not be ended. The shim ends after the report of the end, so that they are not taken for the next job's.
+    Left,
     /// It has ended with this exit code, and all its processes with it.
     Exited {
         code: i32,
@@ -71,6 +73,7 @@ const OUTPUT: u8 = 13;
 const COMPLAINT: u8 = 14;
 const EXITED: u8 = 15;
 const SIGNALED: u8 = 16;
+const LEFT: u8 = 17;
 
 impl Order {
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -109,6 +112,7 @@ impl Report<'_> {
             }
             Report::Output(bytes) => put(frames, OUTPUT, bytes),
             Report::Complaint(bytes) => put(frames, COMPLAINT, bytes),
+            Report::Left => put(frames, LEFT, &[]),
             Report::Exited { code, was_asked } => {
                 let [a, b, c, d] = code.to_le_bytes();
                 put(frames, EXITED, &[a, b, c, d, u8::from(*was_asked)]);
@@ -127,6 +131,7 @@ impl Report<'_> {
             REFUSED => take_refusal(&mut bytes).map(Report::Refused),
             OUTPUT => Some(Report::Output(bytes)),
             COMPLAINT => Some(Report::Complaint(bytes)),
+            LEFT => Some(Report::Left),
             EXITED => bytes.split_last().and_then(|(was_asked, code)| {
                 Some(Report::Exited { code: number(code)?, was_asked: *was_asked != 0 })
             }),
@@ -299,6 +304,7 @@ mod tests {
             Report::Started(7),
             Report::Output(b"\x00\xff"),
             Report::Complaint(b""),
+            Report::Left,
             Report::Exited { code: 255, was_asked: false },
             Report::Exited { code: -1, was_asked: true },
             Report::Signaled(9),

@@ -230,11 +230,10 @@ impl Runner {
             }
         };
         let end = shim.run(self.launch(job, cx), &mut |report| said.hear(report), &mut wish);
-        if end != End::ShimLost {
-            self.pool.give_back(shim);
-        } else if !self.pool.lose(shim) {
+        let is_gone = if end == End::ShimLost { self.pool.lose(shim) } else { self.pool.give_back(shim) };
+        if !is_gone {
             self.voice.remark(format_args!(
-                "job {} could not be ended; some of its processes may still run",
+                "job {} could not be ended whole; some of its processes may still run",
                 cx.id()
             ));
         }
