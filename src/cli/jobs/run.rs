@@ -39,7 +39,7 @@ pub(super) struct Runner {
     succeeded: AtomicU64,
     kill_now: AtomicBool,
     /// What was last in the way.
-    hindrance: Mutex<Hindrance>,
+    met: Mutex<Hindrance>,
     /// Jobs that wait because none can be started.
     waiting: AtomicUsize,
     /// They wait no more.
@@ -77,7 +77,7 @@ impl Runner {
             running: AtomicUsize::new(0),
             succeeded: AtomicU64::new(0),
             kill_now: AtomicBool::new(false),
-            hindrance: Mutex::default(),
+            met: Mutex::default(),
             waiting: AtomicUsize::new(0),
             gives_up: AtomicBool::new(false),
         }
@@ -91,7 +91,7 @@ impl Runner {
     }
 
     fn met(&self) -> MutexGuard<'_, Hindrance> {
-        self.hindrance.lock().unwrap_or_else(PoisonError::into_inner) // nothing is half done where something may panic
+        lock(&self.met)
     }
 
     /// From now on, jobs that cannot be started wait no more.
@@ -129,9 +129,9 @@ impl Runner {
     /// The handler of jobs.
     pub(super) fn handle(&self, job: &Job, cx: &Context) -> Result<Ran, Failure> {
         let running = Counted::new(&self.running);
-        let began = self.clock.monotonic();
-        let done = self.attempt(job, cx, began);
-        if self.quiet && done.is_ok() {
+        let mut began = self.clock.monotonic();
+        let done = self.attempt(job, cx, &mut began);
+        if self.quiet && done.is_ok() && !self.gives_up.load(Ordering::Acquire) {
             self.succeeded.fetch_add(1, Ordering::AcqRel); // news would wake a thread, for nothing, after each job
             return done;
         }
@@ -149,14 +149,17 @@ impl Runner {
     }
 
     /// What keeps every job from being started costs this one no attempt: it waits here until that is over.
-    fn attempt(&self, job: &Job, cx: &Context, began: Duration) -> Result<Ran, Failure> {
+    fn attempt(&self, job: &Job, cx: &Context, began: &mut Duration) -> Result<Ran, Failure> {
         let _place = self.await_place(cx)?;
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut hindered) = (FIRST_PAUSE, None);
         loop {
             match self.try_attempt(job, cx, began) {
                 Tried::Done(done) => return done,
                 Tried::Unwanted(why) => return Err(why),
-                Tried::Hindered(why) => self.await_room(why, pause, cx)?,
+                Tried::Hindered(why) => {
+                    hindered.get_or_insert_with(|| Hindered::new(&self.met));
+                    self.await_room(why, pause, cx)?;
+                }
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -191,9 +194,7 @@ impl Runner {
         if self.gives_up.load(Ordering::Acquire) {
             return Err(Failure::snooze(Duration::ZERO)); // the next worker finds it due
         }
-        if cx.deadline().is_some_and(|left| left.is_zero()) {
-            return Err(Failure::snooze(LONGEST_PAUSE)); // it has not begun, so it has not taken too long either
-        }
+        cx.restart_deadline(); // it has not begun, so it does not take too long either
         cx.ensure_active()
     }
 
@@ -208,12 +209,14 @@ impl Runner {
         met.since.get_or_insert_with(|| self.clock.monotonic());
     }
 
-    fn try_attempt(&self, job: &Job, cx: &Context, began: Duration) -> Tried {
-        let mut shim = match self.pool.take(&|| cx.ensure_active()) {
+    fn try_attempt(&self, job: &Job, cx: &Context, began: &mut Duration) -> Tried {
+        let mut shim = match self.pool.take(&|| self.check_wait(cx)) {
             Ok(shim) => shim,
             Err(NoShim::Unwanted(why)) => return Tried::Unwanted(why),
             Err(NoShim::Hindered(why)) => return Tried::Hindered(why),
         };
+        cx.restart_deadline();
+        *began = self.clock.monotonic();
         let mut said = Said::new(cx);
         let mut stop: Option<(Failure, Duration)> = None;
         let mut wish = || {
@@ -238,7 +241,7 @@ impl Runner {
             ));
         }
         let last = said.last_line();
-        let took = self.clock.monotonic().saturating_sub(began);
+        let took = self.clock.monotonic().saturating_sub(*began);
         match (end, stop) {
             (End::Refused(Refusal { error_type, message, .. }), None) if error_type == SHORTAGE => {
                 Tried::Hindered(message)
@@ -288,8 +291,34 @@ enum Tried {
 #[derive(Default)]
 struct Hindrance {
     why: String,
-    /// On the monotonic clock; none if a job was started since.
+    /// On the monotonic clock; none if a job was started since, or none is hindered any more.
     since: Option<Duration>,
+    /// How many jobs it keeps from being started.
+    jobs: usize,
+}
+
+fn lock(met: &Mutex<Hindrance>) -> MutexGuard<'_, Hindrance> {
+    met.lock().unwrap_or_else(PoisonError::into_inner) // nothing is half done where something may panic
+}
+
+/// A job that is kept from being started, as long as it lives.
+struct Hindered<'m>(&'m Mutex<Hindrance>);
+
+impl<'m> Hindered<'m> {
+    fn new(met: &'m Mutex<Hindrance>) -> Hindered<'m> {
+        lock(met).jobs += 1;
+        Hindered(met)
+    }
+}
+
+impl Drop for Hindered<'_> {
+    fn drop(&mut self) {
+        let mut met = lock(self.0);
+        met.jobs -= 1;
+        if met.jobs == 0 {
+            met.since = None; // what was in the way may have gone with the last one
+        }
+    }
 }
 
 /// Whether a job is done, whatever was wanted of it meanwhile.
