@@ -9,8 +9,10 @@ use std::io::{self, Read};
 pub(super) enum Order {
     /// Start this.
     Launch(Launch),
-    /// Ask all processes of the job to end: SIGTERM.
+    /// Ask the process group of the job to end: SIGTERM.
     Terminate,
+    /// Ask all processes of the job to end: SIGTERM.
+    TerminateAll,
     /// End them: SIGKILL.
     Kill,
 }
@@ -66,6 +68,7 @@ const LONGEST: usize = 300 << 20;
 const LAUNCH: u8 = 1;
 const TERMINATE: u8 = 2;
 const KILL: u8 = 3;
+const TERMINATE_ALL: u8 = 4;
 const HELLO: u8 = 10;
 const STARTED: u8 = 11;
 const REFUSED: u8 = 12;
@@ -81,6 +84,7 @@ impl Order {
         match self {
             Order::Launch(launch) => put(&mut frame, LAUNCH, &launch.encode()),
             Order::Terminate => put(&mut frame, TERMINATE, &[]),
+            Order::TerminateAll => put(&mut frame, TERMINATE_ALL, &[]),
             Order::Kill => put(&mut frame, KILL, &[]),
         }
         frame
@@ -92,6 +96,7 @@ impl Order {
         match kind {
             LAUNCH => Launch::decode(bytes).map(|launch| Some(Order::Launch(launch))).ok_or_else(garbled),
             TERMINATE => Ok(Some(Order::Terminate)),
+            TERMINATE_ALL => Ok(Some(Order::TerminateAll)),
             KILL => Ok(Some(Order::Kill)),
             _ => Err(garbled()),
         }
@@ -282,7 +287,10 @@ mod tests {
             dir: b"/tmp".to_vec(),
             env: vec![(b"K".to_vec(), b"V=\n".to_vec())],
         };
-        let bytes = [Order::Launch(launch).encode(), Order::Terminate.encode()].concat();
+        let others = [Order::Terminate, Order::TerminateAll, Order::Kill];
+        let bytes = [vec![Order::Launch(launch).encode()], others.iter().map(Order::encode).collect()]
+            .concat()
+            .concat();
         for piece in [1, 3, 7, bytes.len()] {
             for mut inbox in fed(&bytes, piece) {
                 let Some(Order::Launch(launch)) = Order::take(&mut inbox).unwrap() else {
@@ -290,7 +298,9 @@ mod tests {
                 };
                 assert_eq!(launch.argv[1], b"\xff");
                 assert_eq!((launch.number, launch.argv.len(), launch.env.len()), (7, 3, 1));
-                assert_eq!(Order::take(&mut inbox).unwrap(), Some(Order::Terminate));
+                for other in &others {
+                    assert_eq!(Order::take(&mut inbox).unwrap().as_ref(), Some(other));
+                }
                 assert_eq!(Order::take(&mut inbox).unwrap(), None);
             }
         }

@@ -307,8 +307,10 @@ pub(super) enum End {
 pub(super) enum Wish {
     /// That it goes on; ask again after so long.
     GoOn(Duration),
-    /// That it ends: SIGTERM.
+    /// That it ends: SIGTERM to its process group.
     End(Duration),
+    /// The same for its processes outside that group: most have a supervisor in it, which has had its time to end them.
+    EndAll(Duration),
     /// That it ends at once: SIGKILL.
     EndNow,
 }
@@ -337,13 +339,19 @@ impl Shim {
     ) -> io::Result<End> {
         self.tell(&Order::Launch(launch))?;
         let clock = SystemClock::new();
-        let (mut asked, mut killed) = (false, None::<Duration>);
+        let (mut asked, mut asked_all, mut killed) = (false, false, None::<Duration>);
         loop {
             let wait = match wish() {
                 Wish::GoOn(wait) => wait,
                 Wish::End(wait) => {
                     if !std::mem::replace(&mut asked, true) {
                         self.tell(&Order::Terminate)?;
+                    }
+                    wait
+                }
+                Wish::EndAll(wait) => {
+                    if !std::mem::replace(&mut asked_all, true) {
+                        self.tell(&Order::TerminateAll)?;
                     }
                     wait
                 }

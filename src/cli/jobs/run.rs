@@ -22,6 +22,9 @@ use crate::{Clock, Context, Failure, OutputStream, SystemClock, TaskId};
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long before its end by force a job's processes outside its process group are asked to end.
+const LAST_WARNING: Duration = Duration::from_secs(1);
+
 /// What has kept all jobs from being started for so long may stay.
 const LASTS: Duration = Duration::from_secs(5);
 
@@ -218,18 +221,16 @@ impl Runner {
         cx.restart_deadline();
         *began = self.clock.monotonic();
         let mut said = Said::new(cx);
-        let mut stop: Option<(Failure, Duration)> = None;
+        let mut stop: Option<Stop> = None;
         let mut wish = || {
             let now = self.clock.monotonic();
             if stop.is_none() {
-                stop = cx.ensure_active().err().map(|why| (why, now.saturating_add(job.kill_after())));
+                stop = cx.ensure_active().err().map(|why| Stop::new(why, now, job.kill_after()));
             }
             match &stop {
                 None => Wish::GoOn(cx.deadline().map_or(TICK, |left| left.min(TICK))),
-                Some((_, kill_at)) if now >= *kill_at || self.kill_now.load(Ordering::Acquire) => {
-                    Wish::EndNow
-                }
-                Some((_, kill_at)) => Wish::End(TICK.min(*kill_at - now)),
+                Some(_) if self.kill_now.load(Ordering::Acquire) => Wish::EndNow,
+                Some(stop) => stop.wish(now),
             }
         };
         let end = shim.run(self.launch(job, cx), &mut |report| said.hear(report), &mut wish);
@@ -249,7 +250,7 @@ impl Runner {
             (end, stop) => {
                 self.met().since = None;
                 let stop = stop.filter(|_| !has_succeeded(&end, job));
-                let done = stop.map_or_else(|| judge(end, job, took, last.as_deref()), |(why, _)| Err(why));
+                let done = stop.map_or_else(|| judge(end, job, took, last.as_deref()), |stop| Err(stop.why));
                 Tried::Done(done)
             }
         }
@@ -274,6 +275,31 @@ impl Runner {
             argv: job.command().into_iter().map(<[u8]>::to_vec).collect(),
             dir: job.dir.bytes().to_vec(),
             env: defaults.into_iter().chain(own).chain(ours).collect(), // the last one holds
+        }
+    }
+}
+
+/// A job that is to end.
+struct Stop {
+    why: Failure,
+    /// When its processes outside its group are asked, too, and when it is killed, on the monotonic clock.
+    all_at: Duration,
+    kill_at: Duration,
+}
+
+impl Stop {
+    fn new(why: Failure, now: Duration, kill_after: Duration) -> Stop {
+        let kill_at = now.saturating_add(kill_after);
+        Stop { why, all_at: kill_at.saturating_sub(LAST_WARNING.min(kill_after / 4)), kill_at }
+    }
+
+    fn wish(&self, now: Duration) -> Wish {
+        if now >= self.kill_at {
+            Wish::EndNow
+        } else if now >= self.all_at {
+            Wish::EndAll(TICK.min(self.kill_at - now))
+        } else {
+            Wish::End(TICK.min(self.all_at - now))
         }
     }
 }

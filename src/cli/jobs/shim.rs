@@ -169,7 +169,7 @@ impl Shim {
     }
 
     fn obey(&mut self, order: Order) -> io::Result<()> {
-        let signal = match order {
+        let (signal, is_for_all) = match order {
             Order::Launch(order) => {
                 match launch(&order) {
                     Ok(launched) => self.began(launched, order.number)?,
@@ -177,13 +177,19 @@ impl Shim {
                 }
                 return Ok(());
             }
-            Order::Terminate => Signal::TERM,
-            Order::Kill => Signal::KILL,
+            Order::Terminate => (Signal::TERM, false),
+            Order::TerminateAll => (Signal::TERM, true),
+            Order::Kill => (Signal::KILL, true),
         };
         self.look_after_child()?; // what has ended was not asked to
         if let Some(job) = &mut self.job {
-            job.is_asked = true;
-            job.send(signal);
+            let was_asked = std::mem::replace(&mut job.is_asked, true);
+            if signal == Signal::KILL || !was_asked {
+                let _ = kill_process_group(job.group, signal); // what has ended needs no signal
+            }
+            if is_for_all {
+                family::signal_others(job.group, signal);
+            }
         }
         Ok(())
     }
@@ -246,19 +252,13 @@ impl Shim {
     /// The worker is gone: nothing of its job may stay.
     fn end_with_the_worker(&mut self) {
         if let Some(job) = &mut self.job {
-            job.send(Signal::KILL);
+            family::signal_others(job.group, Signal::KILL);
             let _ = job.end();
         }
     }
 }
 
 impl Running {
-    /// Sends a signal to all its processes.
-    fn send(&self, signal: Signal) {
-        let _ = kill_process_group(self.group, signal); // what has ended needs no signal
-        family::signal_others(self.group, signal);
-    }
-
     /// Takes the status of its first process, kills the others, waits for them to be gone; false if some are left.
     ///
     /// The first one is not reaped before its group is killed, so that the group's number means this group and no other. Its end is waited
