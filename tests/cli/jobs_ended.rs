@@ -213,3 +213,16 @@ fn a_worker_whose_terminal_closes_says_so_by_its_exit_code() {
     assert_eq!(place.read("code"), "129\n", "{}", place.read("err"));
     assert!(place.read("err").contains("answers can no longer be written"), "{}", place.read("err"));
 }
+
+/// It found: the second came before the first had begun to end what runs, and ended it in its place, unheard.
+#[test]
+fn two_signals_at_once_end_the_grace() {
+    let place = Place::new();
+    let (id, worker) = working(&place, &[], &["--grace", "1h"], "echo $$ > pid; sleep 1000");
+    signal(worker.id(), Signal::INT);
+    signal(worker.id(), Signal::TERM);
+    let said = worker.end();
+    assert!(matches!(said.code, Some(130 | 143)), "{said:?}");
+    assert!(said.err.contains("1 handed back"), "{said:?}");
+    assert_eq!((place.record(id).state, place.record(id).attempt_number), (State::Queued, 0));
+}
