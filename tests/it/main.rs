@@ -1,7 +1,6 @@
 //! All integration tests, in one binary. They go through the front door, never sleep for luck, and each takes a few lines.
 //! Tests of a promise begin with its number (docs/guarantees.md).
 
-mod needs;
 mod support;
 
 mod ahead;

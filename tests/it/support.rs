@@ -7,7 +7,9 @@ use perdura::testing::{ManualClock, SteppedQueue};
 use perdura::{Builder, Config, Context, Failure, Options, Queue, Task, TaskId};
 use serde::{Deserialize, Serialize};
 
-pub use crate::needs::has;
+#[path = "needs.rs"]
+mod needs;
+pub use needs::has;
 
 /// A task that does as its args say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
