@@ -40,15 +40,6 @@ pub(super) fn await_gone(group: Pid, patience: Duration) -> bool {
     await_that(patience, || test_kill_process_group(group).is_err())
 }
 
-/// A shim that has ended or hangs, and what is known of the job that it leaves behind.
-pub(super) struct Lost<'p> {
-    pub shim: Pid,
-    /// The process group of the job, if it is known.
-    pub group: Option<Pid>,
-    /// All shims of the worker.
-    pub shims: &'p HashSet<Pid>,
-}
-
 #[cfg(not(target_os = "linux"))]
 pub(super) use elsewhere::{Kin, adopt_orphans, end_all, reap, signal_others};
 #[cfg(target_os = "linux")]
@@ -67,8 +58,14 @@ mod elsewhere {
             Kin
         }
 
-        pub(in super::super) fn end_lost(&self, lost: &Lost<'_>, patience: Duration) -> bool {
-            let Some(group) = lost.group else { return true };
+        pub(in super::super) fn end_lost(
+            &self,
+            _: Pid,
+            group: Option<Pid>,
+            _: &HashSet<Pid>,
+            patience: Duration,
+        ) -> bool {
+            let Some(group) = group else { return true };
             kill_process_group(group, Signal::KILL).is_err() || await_gone(group, patience)
         }
     }
@@ -117,18 +114,22 @@ mod linux {
             Kin { mark, has_others: has_children || getpid() == Pid::INIT }
         }
 
-        /// Kills a lost shim and what it has left to this process, and waits for their end, but no longer than `patience`; false if some
-        /// are left.
-        pub(in super::super) fn end_lost(&self, lost: &Lost<'_>, patience: Duration) -> bool {
+        /// Kills one of the shims, which has ended or hangs, and what it has left to this process: its job, of which the process group may
+        /// be known. Waits for their end, but no longer than `patience`; false if some are left.
+        pub(in super::super) fn end_lost(
+            &self,
+            shim: Pid,
+            group: Option<Pid>,
+            shims: &HashSet<Pid>,
+            patience: Duration,
+        ) -> bool {
             let is_kin = |child: &Process| {
-                !self.has_others
-                    || (lost.group.is_some() && child.group == lost.group)
-                    || self.marks(child.id)
+                !self.has_others || (group.is_some() && child.group == group) || self.marks(child.id)
             };
             let is_meant =
-                |child: &Process| child.id == lost.shim || (!lost.shims.contains(&child.id) && is_kin(child));
+                |child: &Process| child.id == shim || (!shims.contains(&child.id) && is_kin(child));
             await_that(patience, || {
-                reap(|child| lost.shims.contains(&child));
+                reap(|child| shims.contains(&child));
                 kill(is_meant) == Killed::Nobody
             })
         }

@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::process::Pid;
 
-use super::family::{self, Kin, Lost};
+use super::family::{self, Kin};
 use super::frame::{Inbox, Launch, Order, Refusal, Report};
 use super::note;
 use crate::{Clock, Failure, SystemClock};
@@ -125,7 +125,7 @@ impl Pool {
         let is_gone = shim.end_now(); // from here on it starts nothing
         let group = shim.group.or_else(|| note::read(&shim.notes, shim.slot, shim.launches));
         let shims = lock(&self.shims);
-        self.kin.end_lost(&Lost { shim: Pid::from_child(&shim.child), group, shims: &shims }, GOES) && is_gone
+        self.kin.end_lost(Pid::from_child(&shim.child), group, &shims, GOES) && is_gone
     }
 
     /// Lets the system forget orphans of this process that have ended.
