@@ -48,6 +48,26 @@ impl Context {
         Some(self.control.deadline()?.saturating_sub(self.port.monotonic()))
     }
 
+    /// Counts the time that this attempt may take from now: for a handler that has waited for its turn, such as for a free connection,
+    /// before it began.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure};
+    /// # use std::sync::{Mutex, PoisonError};
+    /// # fn call(serial: &Mutex<()>, cx: &Context) -> Result<(), Failure> {
+    /// let _turn = serial.lock().unwrap_or_else(PoisonError::into_inner);
+    /// cx.restart_deadline();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn restart_deadline(&self) {
+        if let Some(timeout) = self.claimed.timeout.or(self.port.default_timeout()) {
+            let deadline = self.port.monotonic().saturating_add(timeout);
+            self.control.set_deadline(deadline);
+            self.port.watch_deadline(deadline);
+        }
+    }
+
     /// The newest checkpoint: of this attempt, of an earlier one, or of an earlier process.
     ///
     /// # Errors
@@ -148,11 +168,7 @@ impl Context {
         if self.claimed.suspect {
             self.port.watch_suspect(&self.control);
         }
-        if let Some(timeout) = self.claimed.timeout.or(self.port.default_timeout()) {
-            let deadline = self.port.monotonic().saturating_add(timeout);
-            self.control.set_deadline(deadline);
-            self.port.watch_deadline(deadline);
-        }
+        self.restart_deadline();
     }
 }
 

@@ -159,6 +159,7 @@ impl Core {
         let recovered = self.write(move |tx| store::recover(tx, &started, &rules, &settings, now))?;
         let notes = Arc::new(owner_lock.begin_notes(recovered.epoch, booted_at)?);
         *lock(&self.ownership) = Some(Ownership { notes, _lock: owner_lock });
+        self.hub.set_lifting(true);
         self.hub.set_epoch(Some(recovered.epoch));
         self.hub.forget_unrecorded();
         if recovered.lost + recovered.handed_back > 0 {
@@ -206,6 +207,8 @@ impl Core {
         let (known, now) = (self.hub.known.clone(), self.now());
         let next = self.owner_write(move |tx| store::lift_known(tx, &known, from, CHUNK, now))?;
         if next.is_none() {
+            self.hub.set_lifting(false);
+            self.hub.changes.tell_all(); // whoever waits for a drain
             self.claim_more()?;
         }
         Ok(next)

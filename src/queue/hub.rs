@@ -43,6 +43,8 @@ pub(crate) struct Hub {
     bytes_out: AtomicUsize,
     epoch: AtomicI64,
     claiming: AtomicBool,
+    /// A new owner has not looked yet which tasks with an unknown name are known now.
+    lifting: AtomicBool,
     /// The queue is shutting down; nothing is claimed any more, whatever else happens.
     stopping: AtomicBool,
     /// Why claims could not ride along; the dispatcher has to look after it.
@@ -81,6 +83,7 @@ impl Hub {
             bytes_out: AtomicUsize::new(0),
             epoch: AtomicI64::new(NOT_OWNER),
             claiming: AtomicBool::new(false),
+            lifting: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             trouble: Mutex::default(),
             behind: AtomicBool::new(false),
@@ -164,6 +167,15 @@ impl Hub {
     /// Allows or forbids claims.
     pub(super) fn set_claiming(&self, claiming: bool) {
         self.claiming.store(claiming, Ordering::Release);
+    }
+
+    /// Whether tasks that are held may be known.
+    pub(super) fn is_lifting(&self) -> bool {
+        self.lifting.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_lifting(&self, lifting: bool) {
+        self.lifting.store(lifting, Ordering::Release);
     }
 
     pub(super) fn is_behind(&self) -> bool {

@@ -157,8 +157,8 @@ pub fn is_gone(pid: &str) -> bool {
 
 /// Dead, but whoever adopts orphans here has not noticed.
 fn is_zombie(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default(); // a name may hold half a letter
+    stat.rsplit(|byte| *byte == b')').next().is_some_and(|rest| rest.trim_ascii_start().starts_with(b"Z"))
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn sigterm_hands_back_and_charges_nothing() {
 
 /// Lets the programs that are started from now on die of a hang-up, although `nohup` has the tests ignore it: a signal with a handler gets
 /// its usual meaning when a program is started.
-fn hear_hangups() {
+pub fn hear_hangups() {
     signal_hook::flag::register(signal_hook::consts::SIGHUP, std::sync::Arc::default()).unwrap();
 }
 
@@ -157,6 +157,7 @@ const FOR_EVER: &str = r#"
         trap "" TERM; echo $PPID > shim; echo $$ > pid
         while :; do echo x >> beat; sleep 0.02; done
     fi
+    ps -o stat= -p $$ > /dev/null || { echo "no ps" > verdict; exit; }
     case "$(ps -o stat= -p "$(cat pid)")" in
         "" | Z*) echo apart ;; # it has ended, even if nobody has reaped it yet
         *) echo together ;;

@@ -1,6 +1,6 @@
-//! Jobs end whole: what they have started ends with them, whatever its process group. And workers always end.
+//! Jobs end whole: what they have started ends with them, whatever its process group.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use perdura::{AttemptOutcome, State};
@@ -8,6 +8,8 @@ use rustix::process::Signal;
 
 use crate::jobs::is_gone;
 use crate::jobs_killed::{read_pid, signal, working};
+#[cfg(target_os = "linux")]
+use crate::needs::has;
 use crate::support::{Place, await_that};
 
 /// Starts three processes that no signal to the job's process group reaches: of GNU `timeout`, which makes a group; of a session of its
@@ -26,8 +28,9 @@ const LEAVE: &str = r#"
 const LOOK: &str = r#"
     fi
     for name in group session orphan; do
-        case "$(ps -o stat= -p "$(cat $name)")" in "" | Z*) ;; *) echo $name ;; esac
-    done > left; echo looked >> left"#;
+        case "$(sed -n "s/^State:[[:space:]]*//p" /proc/$(cat $name)/status)" in "" | Z*) ;; *) echo $name ;; esac
+    done > left
+    grep -q "^State:.*R" /proc/self/status && echo looked >> left"#;
 
 #[cfg(target_os = "linux")]
 #[track_caller]
@@ -94,35 +97,115 @@ fn what_a_killed_shim_leaves_is_gone_before_the_next_attempt() {
     assert_eq!(place.read("left"), "looked\n");
 }
 
+/// The state of a process whose name is cut in the middle of a letter is no text.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_has_a_name_of_foreign_letters_ends_with_its_job() {
+    let place = Place::new();
+    let script = place.path("резервное-копирование.sh");
+    std::fs::write(&script, "#!/bin/sh\necho $$ > session; while :; do sleep 0.1; done\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let starts = "setsid ./резервное-копирование.sh & until [ -s session ]; do sleep 0.02; done";
+    let id = place.add(["--shell", starts]);
+    place.run(["work", "--drain"]);
+    assert_eq!(place.record(id).state, State::Succeeded);
+    assert!(is_gone(&place.read("session")));
+}
+
+/// A worker that a script has become, and before that the script has started something.
+#[cfg(target_os = "linux")]
+fn become_worker(place: &Place, before: &str) -> Command {
+    let mut script = Command::new("sh");
+    let perdura = env!("CARGO_BIN_EXE_perdura");
+    script.args(["-c", &format!("{before}\nexec '{perdura}' work --drain --workers 1")]);
+    script.current_dir(place.path("")).env("PERDURA_DB", place.path("tasks.db"));
+    script
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_lost_shim_costs_no_process_that_is_of_no_job() {
+    let place = Place::new();
+    let id = place.add(["--backoff", "0s", "--shell", &format!("{LEAVE}; wait{LOOK}")]);
+    let worker = become_worker(
+        &place,
+        "setsid sleep 1000 & echo $! > tunnel; (setsid sleep 1000 & echo $! > orphan2)",
+    );
+    let worker = place.start(worker);
+    signal(read_pid(&place, "shim"), Signal::KILL);
+    assert_eq!(worker.end().code, Some(0));
+    assert_eq!(place.queue().attempts(id).unwrap()[0].error_type, "ShimLost");
+    assert_eq!(place.read("left"), "looked\n");
+    for name in ["tunnel", "orphan2"] {
+        let pid = place.read(name);
+        assert!(!is_gone(&pid), "{name}");
+        signal(pid.trim().parse::<i32>().unwrap(), Signal::KILL);
+    }
+}
+
+/// Children that nobody waits for: of the script that has become the worker.
+#[cfg(target_os = "linux")]
+const UNAWAITED: &str =
+    "for n in $(seq 5); do sh -c 'echo $$ >> children; until [ -e go ]; do sleep 0.02; done' & done";
+
+/// Ends when none of them is there any more, not even as a zombie.
+#[cfg(target_os = "linux")]
+const AWAIT_REAPED: &str = r#"
+    until [ "$(wc -l < children)" = 5 ]; do sleep 0.02; done
+    for child in $(cat children); do [ -d /proc/$child ] || echo "no /proc" > verdict; done
+    touch go
+    for child in $(cat children); do while [ -d /proc/$child ]; do sleep 0.02; done; done
+    echo reaped >> verdict"#;
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_worker_reaps_what_nobody_waits_for() {
+    let place = Place::new();
+    place.add(["--timeout", "30s", "--max-attempts", "1", "--shell", AWAIT_REAPED]);
+    place.start(become_worker(&place, UNAWAITED)).end();
+    assert_eq!(place.read("verdict"), "reaped\n");
+}
+
 /// Where a process namespace may be made, the worker is process 1 of it, to which the orphans of everybody come.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_worker_that_is_process_1_reaps() {
     let place = Place::new();
-    let unshare = |words: &[&str]| {
-        let mut unshare = std::process::Command::new("unshare");
-        unshare.args(["--map-root-user", "--fork", "--pid", "--mount-proc"]).args(words);
+    let unshare = |inner: &Command| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--map-root-user", "--fork", "--pid", "--mount-proc"]);
+        unshare.arg(inner.get_program()).args(inner.get_args());
         unshare.current_dir(place.path("")).env("PERDURA_DB", place.path("tasks.db"));
         unshare
     };
-    if !unshare(&["true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+    let may_unshare =
+        unshare(&Command::new("true")).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    if !has("right to unshare process namespaces", may_unshare) {
         return;
     }
-    place.feed(
-        &"(setsid sleep 1000 &)\n".repeat(20),
-        ["add", "--from", "lines", "--shell", "--priority", "1"],
+    place.add(["--timeout", "30s", "--max-attempts", "1", "--shell", AWAIT_REAPED]);
+    place.start(unshare(&become_worker(&place, UNAWAITED))).end();
+    assert_eq!(place.read("verdict"), "reaped\n");
+}
+
+/// An inner worker looks after its own jobs: they are outside its process group.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_order_to_end_is_for_the_process_group_of_a_job() {
+    let place = Place::new();
+    let perdura = env!("CARGO_BIN_EXE_perdura");
+    let inner = format!(
+        r#"PERDURA_DB=inner.db; export PERDURA_DB
+        id=$('{perdura}' add --shell 'echo $$ > pid; sleep 1000')
+        exec '{perdura}' work --grace 1s"#
     );
-    let script = r#"
-        (setsid true &)
-        for turn in $(seq 300); do
-            zombies=$(ps -e -o stat= | grep -c ^Z)
-            [ $zombies = 0 ] && break
-            sleep 0.1
-        done
-        echo $zombies > zombies"#;
-    place.add(["--shell", script]);
-    place.start(unshare(&[env!("CARGO_BIN_EXE_perdura"), "work", "--drain", "--workers", "1"])).end();
-    assert_eq!(place.read("zombies"), "0\n");
+    let (_, worker) = working(&place, &["--kill-after", "1m"], &["--grace", "0s"], &inner);
+    signal(worker.id(), Signal::TERM);
+    assert_eq!(worker.end().code, Some(143));
+    let inner = perdura::Queue::builder().open(place.path("inner.db")).unwrap();
+    let record = &inner.tasks(perdura::Filter::default()).unwrap()[0];
+    assert_eq!((record.state, record.attempt_number), (State::Queued, 0), "{record:?}");
+    assert!(is_gone(&place.read("pid")));
 }
 
 /// The library gives a task that ignores its deadline a second worker.
@@ -187,82 +270,4 @@ fn a_shim_that_does_not_answer_is_lost_at_last() {
     let attempts = place.queue().attempts(id).unwrap();
     assert_eq!(attempts[0].outcome, AttemptOutcome::TimedOut, "{attempts:?}");
     assert_eq!(place.record(id).state, State::Succeeded);
-}
-
-/// A job that ends when the file `go` is there.
-const UNTIL_GO: &str = "echo $$ > pid; until [ -e go ]; do sleep 0.02; done";
-
-#[test]
-fn a_worker_whose_outcomes_cannot_be_written_ends_and_names_the_jobs() {
-    let place = Place::new();
-    let (id, worker) = working(&place, &["--max-attempts", "2"], &["--grace", "1s"], UNTIL_GO);
-    let mut connection = rusqlite::Connection::open(place.path("tasks.db")).unwrap();
-    connection.busy_timeout(Duration::from_secs(30)).unwrap();
-    let locked = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
-    std::fs::write(place.path("go"), "").unwrap();
-    await_that("the job has ended", || is_gone(&place.read("pid")));
-    signal(worker.id(), Signal::TERM);
-    let said = worker.end();
-    assert_eq!(said.code, Some(4), "{said:?}");
-    assert!(said.err.contains("1 job ended, but the file"), "{said:?}");
-    assert!(said.err.contains(&format!("if attempts are left: {id}\n")), "{said:?}");
-    drop(locked);
-    assert_eq!(place.run(["work", "--drain"]).code, Some(0));
-    assert_eq!((place.record(id).state, place.record(id).attempt_number), (State::Succeeded, 2));
-}
-
-#[test]
-fn a_worker_whose_file_is_gone_can_be_ended() {
-    for what in ["removed", "renamed", "replaced"] {
-        let place = Place::new();
-        place.feed(&"echo x >> beat; sleep 0.05\n".repeat(100), ["add", "--from", "lines", "--shell"]);
-        let worker = place.start(place.command(["work", "--workers", "2", "--grace", "1s"]));
-        await_that("jobs run", || place.read("beat").lines().count() >= 4);
-        let file = place.path("tasks.db");
-        match what {
-            "removed" => std::fs::remove_file(&file).unwrap(),
-            "renamed" => std::fs::rename(&file, place.path("away.db")).unwrap(),
-            _ => {
-                std::fs::copy(&file, place.path("copy.db")).unwrap();
-                std::fs::rename(place.path("copy.db"), &file).unwrap();
-            }
-        }
-        let beats = place.read("beat").lines().count();
-        await_that("more jobs end, or it notices", || {
-            place.read("beat").lines().count() > beats + 2 || worker.err().contains("tasks.db")
-        });
-        signal(worker.id(), Signal::TERM);
-        let said = worker.end();
-        assert!(matches!(said.code, Some(4 | 143)), "{what}: {said:?}");
-    }
-}
-
-/// The reader of one of its streams stalls: the signals are heard all the same, and what is still to do is not begun.
-#[test]
-fn a_worker_whose_reader_stalls_can_be_ended() {
-    for options in [&["--json"][..], &[]] {
-        let place = Place::new();
-        place.feed(&"true\n".repeat(4000), ["add", "--from", "lines"]);
-        let (_reader, writer) = std::io::pipe().unwrap();
-        let mut work = place.command(["work", "--workers", "2", "--grace", "1s"].iter().chain(options));
-        if options.is_empty() {
-            work.stdout(Stdio::null()).stderr(writer);
-        } else {
-            work.stdout(writer).stderr(Stdio::null());
-        }
-        let mut worker = work.spawn().unwrap();
-        drop(work); // and with it its end of the pipe
-        let done = || place.queue().counts().unwrap().total().succeeded;
-        let mut before = 0;
-        await_that("it does no more, because nobody reads", || {
-            std::thread::sleep(Duration::from_millis(500));
-            let now = done();
-            now > 1000 && std::mem::replace(&mut before, now) == now
-        });
-        signal(worker.id(), Signal::TERM);
-        await_that("it ends", || worker.try_wait().unwrap().is_some());
-        assert_eq!(worker.wait().unwrap().code(), Some(143), "{options:?}");
-        let counts = place.queue().counts().unwrap().total();
-        assert!(counts.running == 0 && counts.all() - counts.succeeded > 0, "{counts:?}");
-    }
 }

@@ -11,11 +11,18 @@ mod foreign;
 #[cfg(unix)]
 mod jobs;
 #[cfg(unix)]
+mod jobs_ended;
+#[cfg(unix)]
 mod jobs_killed;
+#[cfg(unix)]
+mod jobs_late;
 #[cfg(unix)]
 mod jobs_whole;
 #[cfg(unix)]
 mod keeping;
+#[cfg(target_os = "linux")]
+#[path = "../it/needs.rs"]
+mod needs;
 #[cfg(feature = "report")]
 mod report;
 #[cfg(feature = "report")]

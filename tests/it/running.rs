@@ -404,3 +404,19 @@ fn short_tasks_that_end_while_others_wait_share_their_commits() {
     let syncs = recording.syncs();
     assert!(syncs < TASKS / 2, "{TASKS} tasks took {syncs} syncs");
 }
+
+/// It found: a drain that was asked for at once came before the look at what an earlier program had no handler for.
+#[test]
+fn a_drain_waits_for_the_look_at_what_is_known_now() {
+    for _ in 0..20 {
+        let folder = Folder::in_memory();
+        let earlier = Queue::builder().handle(|_: Gate, _| Ok(())).open(folder.file()).unwrap();
+        let id = earlier.enqueue(&Do::Ok(1)).unwrap();
+        earlier.drain().unwrap();
+        assert_eq!(earlier.get(id).unwrap().hold, Some(Hold::UnknownName));
+        drop(earlier);
+        let queue = builder(Config::default()).open(folder.file()).unwrap();
+        queue.drain().unwrap();
+        assert_eq!(queue.get(id).unwrap().state, State::Succeeded);
+    }
+}

@@ -1,12 +1,15 @@
 //! What the tests share: a task that does as it is told, and queues to run it.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use perdura::testing::{ManualClock, SteppedQueue};
 use perdura::{Builder, Config, Context, Failure, Options, Queue, Task, TaskId};
 use serde::{Deserialize, Serialize};
+
+#[path = "needs.rs"]
+mod needs;
+pub use needs::has;
 
 /// A task that does as its args say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -146,19 +149,4 @@ pub fn is_root() -> bool {
 /// What a harness has done, for whoever reads its output: counts, each with its name.
 pub fn report(harness: &str, figures: std::fmt::Arguments<'_>) {
     eprintln!("figures of {harness}: {figures}");
-}
-
-/// Whether this machine has what a test needs. Without it the test says loudly that it is skipped; with `CI=true` that is a failure.
-#[track_caller]
-pub fn has(what: &str, found: bool) -> bool {
-    if !found {
-        assert!(
-            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-            "this machine has no {what}, and CI=true allows no skip"
-        );
-        // Past the harness, which shows what a test prints only when it fails.
-        let place = std::panic::Location::caller();
-        let _ = writeln!(std::io::stderr(), "SKIPPED: this machine has no {what} (at {place})");
-    }
-    found
 }

@@ -3,13 +3,13 @@
 //! On Linux a shim and its worker adopt the orphans beneath them (`PR_SET_CHILD_SUBREAPER`). So what a job has started stays beneath its
 //! shim, whatever its process group or session, and `/proc` shows it. Elsewhere only the process group of a job is known.
 
+use std::collections::HashSet;
 use std::io;
+use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
-#[cfg(not(target_os = "openbsd"))]
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, test_kill_process_group, waitid};
 
 /// The first and the longest pause between two looks at processes that were killed.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -30,43 +30,61 @@ pub(super) fn await_that(patience: Duration, mut is_so: impl FnMut() -> bool) ->
 }
 
 /// Whether a child has ended. It is not reaped, so its number still means this process and its group.
-#[cfg(not(target_os = "openbsd"))]
-pub(super) fn has_ended(child: &mut Child) -> io::Result<bool> {
+pub(super) fn has_ended(child: &Child) -> io::Result<bool> {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     Ok(waitid(WaitId::Pid(Pid::from_child(child)), look)?.is_some())
 }
 
-/// Whether a child has ended. There is no look without reaping here; the child keeps its status.
-#[cfg(target_os = "openbsd")]
-pub(super) fn has_ended(child: &mut Child) -> io::Result<bool> {
-    Ok(child.try_wait()?.is_some())
+/// Waits until a killed group has no process left; false if it has some for `patience`.
+pub(super) fn await_gone(group: Pid, patience: Duration) -> bool {
+    await_that(patience, || test_kill_process_group(group).is_err())
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) use elsewhere::{adopt_orphans, end_all, end_strangers, reap, signal_others};
+pub(super) use elsewhere::{Kin, adopt_orphans, end_all, reap, signal_others};
 #[cfg(target_os = "linux")]
-pub(super) use linux::{adopt_orphans, end_all, end_strangers, reap, signal_others};
+pub(super) use linux::{Kin, adopt_orphans, end_all, reap, signal_others};
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere {
+    use rustix::process::kill_process_group;
+
     use super::*;
+
+    pub(in super::super) struct Kin;
+
+    impl Kin {
+        pub(in super::super) fn new(_: &Path) -> Kin {
+            Kin
+        }
+
+        pub(in super::super) fn end_lost(
+            &self,
+            _: Pid,
+            group: Option<Pid>,
+            _: &HashSet<Pid>,
+            patience: Duration,
+        ) -> bool {
+            let Some(group) = group else { return true };
+            kill_process_group(group, Signal::KILL).is_err() || await_gone(group, patience)
+        }
+    }
 
     pub(in super::super) fn adopt_orphans() {}
 
     pub(in super::super) fn signal_others(_: Pid, _: Signal) {}
 
-    pub(in super::super) fn end_all(_: Duration) {}
-
-    pub(in super::super) fn reap(_: impl Fn(Pid) -> bool) {}
-
-    pub(in super::super) fn end_strangers(_: impl Fn(Pid) -> bool, _: Duration) -> bool {
+    pub(in super::super) fn end_all(_: Duration) -> bool {
         true
     }
+
+    pub(in super::super) fn reap(_: impl Fn(Pid) -> bool) {}
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::collections::{HashMap, HashSet};
+    use std::collections::HashMap;
+    use std::os::unix::ffi::OsStrExt;
 
     use rustix::io::Errno;
     use rustix::process::{
@@ -75,8 +93,52 @@ mod linux {
 
     use super::*;
 
-    /// What a job carries in its environment.
-    const MARK: &[u8] = b"PERDURA_TASK_ID=";
+    /// Two looks one after the other find the same: what the first one missed was just being started.
+    const SURE: u32 = 2;
+
+    /// How a worker knows which of the processes beneath it are of its jobs.
+    pub(in super::super) struct Kin {
+        /// What its jobs carry in their environment.
+        mark: Vec<u8>,
+        /// Others may be beneath it, too: those of a script that started them and then became the worker, or, beneath process 1, anybody's
+        /// orphans. They are none of its business.
+        has_others: bool,
+    }
+
+    impl Kin {
+        /// Of the worker of a file, before its first shim.
+        pub(in super::super) fn new(db: &Path) -> Kin {
+            let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            let has_children = !waitid(WaitId::All, look).is_err_and(|e| e == Errno::CHILD);
+            let mark = [b"PERDURA_JOB_DB=", db.as_os_str().as_bytes()].concat();
+            Kin { mark, has_others: has_children || getpid() == Pid::INIT }
+        }
+
+        /// Kills one of the shims, which has ended or hangs, and what it has left to this process: its job, of which the process group may
+        /// be known. Waits for their end, but no longer than `patience`; false if some are left.
+        pub(in super::super) fn end_lost(
+            &self,
+            shim: Pid,
+            group: Option<Pid>,
+            shims: &HashSet<Pid>,
+            patience: Duration,
+        ) -> bool {
+            let is_kin = |child: &Process| {
+                !self.has_others || (group.is_some() && child.group == group) || self.marks(child.id)
+            };
+            let is_meant =
+                |child: &Process| child.id == shim || (!shims.contains(&child.id) && is_kin(child));
+            await_that(patience, || {
+                reap(|child| shims.contains(&child));
+                kill(is_meant) == Killed::Nobody
+            })
+        }
+
+        fn marks(&self, process: Pid) -> bool {
+            let environment = std::fs::read(format!("/proc/{}/environ", process.as_raw_nonzero()));
+            environment.is_ok_and(|e| e.split(|byte| *byte == 0).any(|entry| entry == self.mark))
+        }
+    }
 
     /// From now on, what is orphaned beneath this process becomes its child.
     pub(in super::super) fn adopt_orphans() {
@@ -97,33 +159,29 @@ mod linux {
 
     /// Sends a signal to all processes beneath this one that are not in a process group.
     pub(in super::super) fn signal_others(group: Pid, signal: Signal) {
-        let others = beneath(getpid(), |_| true).into_iter().filter(|process| process.group != group);
+        let others = beneath(getpid(), |_| true).into_iter().filter(|process| process.group != Some(group));
         others.for_each(|process| process.send(signal).unwrap_or_default()); // one that has ended needs none
     }
 
-    /// Kills all processes beneath this one, and waits for their end, but no longer than `patience`. Those of another user stay.
+    /// Kills all processes beneath this one, and waits for their end, but no longer than `patience`; false if some are left. Those of
+    /// another user stay.
     ///
     /// No child may be awaited elsewhere: it is reaped here.
-    pub(in super::super) fn end_all(patience: Duration) {
+    pub(in super::super) fn end_all(patience: Duration) -> bool {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        await_that(patience, || {
+        let are_gone = || {
             while let Ok(Some(_)) = waitid(WaitId::All, look) {}
-            waitid(WaitId::All, look).is_err_and(|e| e == Errno::CHILD) || kill(|_| true) == Killed::None
-        });
-    }
-
-    /// Kills the children of this process that are not `known`, and what is beneath them, and waits for their end, but no longer than
-    /// `patience`; false if some are left. Process 1 gets orphans that are nobody's jobs, too: these stay.
-    pub(in super::super) fn end_strangers(known: impl Fn(Pid) -> bool, patience: Duration) -> bool {
-        let is_of_a_job = |process: Pid| {
-            let environment = std::fs::read(format!("/proc/{}/environ", process.as_raw_nonzero()));
-            environment.is_ok_and(|e| e.split(|byte| *byte == 0).any(|entry| entry.starts_with(MARK)))
+            waitid(WaitId::All, look).is_err_and(|e| e == Errno::CHILD)
         };
-        let is_stranger = |child: Pid| !known(child) && (getpid() != Pid::INIT || is_of_a_job(child));
+        let mut denied = 0;
         await_that(patience, || {
-            reap(&known);
-            kill(is_stranger) == Killed::Nobody
-        })
+            if are_gone() {
+                return true;
+            }
+            denied = if kill(|_| true) == Killed::None { denied + 1 } else { 0 };
+            denied >= SURE
+        });
+        are_gone()
     }
 
     #[derive(PartialEq)]
@@ -136,7 +194,7 @@ mod linux {
     }
 
     /// Kills those children that are meant, and all that is beneath them.
-    fn kill(is_meant: impl Fn(Pid) -> bool) -> Killed {
+    fn kill(is_meant: impl Fn(&Process) -> bool) -> Killed {
         let found = beneath(getpid(), is_meant);
         let denied = found.iter().filter(|process| process.send(Signal::KILL) == Err(Errno::PERM)).count();
         match found.len() {
@@ -149,7 +207,8 @@ mod linux {
     /// A process as it was when it was seen.
     struct Process {
         id: Pid,
-        group: Pid,
+        /// None: its leader is outside this process namespace.
+        group: Option<Pid>,
         parent: i32,
         has_ended: bool,
         /// In ticks since the start of the system.
@@ -158,12 +217,14 @@ mod linux {
 
     impl Process {
         fn read(id: Pid) -> Option<Process> {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", id.as_raw_nonzero())).ok()?;
-            // 17 (name, which may hold anything) S parent group session …, and the start is the 22nd
-            let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+            let stat = std::fs::read(format!("/proc/{}/stat", id.as_raw_nonzero())).ok()?;
+            // 17 (name) S parent group session …, and the start is the 22nd. The name may hold anything, also half a letter: it is cut.
+            let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
+            let fields: Vec<_> =
+                std::str::from_utf8(&stat[name_ends + 1..]).ok()?.split_whitespace().collect();
             Some(Process {
                 id,
-                group: Pid::from_raw(fields.get(2)?.parse().ok()?)?,
+                group: Pid::from_raw(fields.get(2)?.parse().ok()?),
                 parent: fields.get(1)?.parse().ok()?,
                 has_ended: matches!(*fields.first()?, "Z" | "X"),
                 began: fields.get(19)?.parse().ok()?,
@@ -184,10 +245,10 @@ mod linux {
     }
 
     /// All processes beneath those children of a process that are meant, and these, but for what has ended.
-    fn beneath(root: Pid, is_meant: impl Fn(Pid) -> bool) -> Vec<Process> {
+    fn beneath(root: Pid, is_meant: impl Fn(&Process) -> bool) -> Vec<Process> {
         let mut children = by_parent();
         let mut found = children.remove(&root.as_raw_nonzero().get()).unwrap_or_default();
-        found.retain(|child| is_meant(child.id));
+        found.retain(is_meant);
         let mut seen: HashSet<_> = found.iter().map(|child| child.id).collect();
         let mut next = 0;
         while next < found.len() {

@@ -9,8 +9,10 @@ use std::io::{self, Read};
 pub(super) enum Order {
     /// Start this.
     Launch(Launch),
-    /// Ask all processes of the job to end: SIGTERM.
+    /// Ask the process group of the job to end: SIGTERM.
     Terminate,
+    /// Ask all processes of the job to end: SIGTERM.
+    TerminateAll,
     /// End them: SIGKILL.
     Kill,
 }
@@ -39,6 +41,8 @@ pub(super) enum Report<'b> {
     Output(&'b [u8]),
     /// The job has said this on its standard error.
     Complaint(&'b [u8]),
+    /// Some of its processes could not be ended. The shim ends after the report of the end, so that they are not taken for the next job's.
+    Left,
     /// It has ended with this exit code, and all its processes with it.
     Exited {
         code: i32,
@@ -64,6 +68,7 @@ const LONGEST: usize = 300 << 20;
 const LAUNCH: u8 = 1;
 const TERMINATE: u8 = 2;
 const KILL: u8 = 3;
+const TERMINATE_ALL: u8 = 4;
 const HELLO: u8 = 10;
 const STARTED: u8 = 11;
 const REFUSED: u8 = 12;
@@ -71,6 +76,7 @@ const OUTPUT: u8 = 13;
 const COMPLAINT: u8 = 14;
 const EXITED: u8 = 15;
 const SIGNALED: u8 = 16;
+const LEFT: u8 = 17;
 
 impl Order {
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -78,6 +84,7 @@ impl Order {
         match self {
             Order::Launch(launch) => put(&mut frame, LAUNCH, &launch.encode()),
             Order::Terminate => put(&mut frame, TERMINATE, &[]),
+            Order::TerminateAll => put(&mut frame, TERMINATE_ALL, &[]),
             Order::Kill => put(&mut frame, KILL, &[]),
         }
         frame
@@ -89,6 +96,7 @@ impl Order {
         match kind {
             LAUNCH => Launch::decode(bytes).map(|launch| Some(Order::Launch(launch))).ok_or_else(garbled),
             TERMINATE => Ok(Some(Order::Terminate)),
+            TERMINATE_ALL => Ok(Some(Order::TerminateAll)),
             KILL => Ok(Some(Order::Kill)),
             _ => Err(garbled()),
         }
@@ -109,6 +117,7 @@ impl Report<'_> {
             }
             Report::Output(bytes) => put(frames, OUTPUT, bytes),
             Report::Complaint(bytes) => put(frames, COMPLAINT, bytes),
+            Report::Left => put(frames, LEFT, &[]),
             Report::Exited { code, was_asked } => {
                 let [a, b, c, d] = code.to_le_bytes();
                 put(frames, EXITED, &[a, b, c, d, u8::from(*was_asked)]);
@@ -127,6 +136,7 @@ impl Report<'_> {
             REFUSED => take_refusal(&mut bytes).map(Report::Refused),
             OUTPUT => Some(Report::Output(bytes)),
             COMPLAINT => Some(Report::Complaint(bytes)),
+            LEFT => Some(Report::Left),
             EXITED => bytes.split_last().and_then(|(was_asked, code)| {
                 Some(Report::Exited { code: number(code)?, was_asked: *was_asked != 0 })
             }),
@@ -277,7 +287,10 @@ mod tests {
             dir: b"/tmp".to_vec(),
             env: vec![(b"K".to_vec(), b"V=\n".to_vec())],
         };
-        let bytes = [Order::Launch(launch).encode(), Order::Terminate.encode()].concat();
+        let others = [Order::Terminate, Order::TerminateAll, Order::Kill];
+        let bytes = [vec![Order::Launch(launch).encode()], others.iter().map(Order::encode).collect()]
+            .concat()
+            .concat();
         for piece in [1, 3, 7, bytes.len()] {
             for mut inbox in fed(&bytes, piece) {
                 let Some(Order::Launch(launch)) = Order::take(&mut inbox).unwrap() else {
@@ -285,7 +298,9 @@ mod tests {
                 };
                 assert_eq!(launch.argv[1], b"\xff");
                 assert_eq!((launch.number, launch.argv.len(), launch.env.len()), (7, 3, 1));
-                assert_eq!(Order::take(&mut inbox).unwrap(), Some(Order::Terminate));
+                for other in &others {
+                    assert_eq!(Order::take(&mut inbox).unwrap().as_ref(), Some(other));
+                }
                 assert_eq!(Order::take(&mut inbox).unwrap(), None);
             }
         }
@@ -299,6 +314,7 @@ mod tests {
             Report::Started(7),
             Report::Output(b"\x00\xff"),
             Report::Complaint(b""),
+            Report::Left,
             Report::Exited { code: 255, was_asked: false },
             Report::Exited { code: -1, was_asked: true },
             Report::Signaled(9),

@@ -1,7 +1,7 @@
 //! Durable jobs for the shell: programs that run as tasks.
 //!
 //! ```text
-//! verbs      add (← intake)      work (→ ending)      follow
+//! verbs      add (← intake)      work (→ ending, signals, stop)      follow
 //! worker     run → places, pool ══ frame, note ══ shim → launch; family
 //! output     outlet
 //! values     job      text      warnings
@@ -24,6 +24,8 @@ mod places;
 mod pool;
 mod run;
 mod shim;
+mod signals;
+mod stop;
 mod text;
 mod warnings;
 mod work;

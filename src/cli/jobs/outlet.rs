@@ -70,10 +70,10 @@ impl Voice {
 
     /// Waits until all is read, and for a while only if it `is_urgent`. False if answers are lost that somebody would have read.
     pub(super) fn finish(&self, is_urgent: impl Fn() -> bool) -> bool {
-        self.answers.finish(&is_urgent);
+        let are_read = self.answers.finish(&is_urgent);
         self.tell_failure();
         self.remarks.finish(&is_urgent);
-        !self.has_lost.load(Ordering::Acquire)
+        are_read && !self.has_lost.load(Ordering::Acquire)
     }
 }
 
@@ -114,7 +114,8 @@ impl Outlet {
         self.unread.load(Ordering::Acquire) >= MOST_UNREAD
     }
 
-    fn finish(&self, is_urgent: impl Fn() -> bool) {
+    /// False if something stays unread.
+    fn finish(&self, is_urgent: impl Fn() -> bool) -> bool {
         let clock = SystemClock::new();
         let (mut unread, mut moved) = (usize::MAX, Duration::ZERO);
         loop {
@@ -124,7 +125,7 @@ impl Outlet {
                 (unread, moved) = (left, now);
             }
             if left == 0 || (is_urgent() && now.saturating_sub(moved) >= STALLS) {
-                return;
+                return left == 0;
             }
             thread::sleep(Duration::from_millis(1));
         }

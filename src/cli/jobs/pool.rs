@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Pid;
 
+use super::family::{self, Kin};
 use super::frame::{Inbox, Launch, Order, Refusal, Report};
-use super::shim::await_gone;
-use super::{family, note};
+use super::note;
 use crate::{Clock, Failure, SystemClock};
 
 /// How often a worker that waits looks up.
@@ -53,6 +53,7 @@ pub(super) struct Pool {
     most: usize,
     state: Mutex<State>,
     shims: Shims,
+    kin: Kin,
     /// Says something to the user.
     remark: Box<dyn Fn(String) + Send + Sync>,
 }
@@ -78,8 +79,8 @@ impl Pool {
     pub(super) fn new(db: PathBuf, most: usize, remark: impl Fn(String) + Send + Sync + 'static) -> Pool {
         let mut place = db.clone().into_os_string();
         place.push("-jobs");
-        let (state, shims) = (Mutex::default(), Shims::default());
-        Pool { db, place: place.into(), most, state, shims, remark: Box::new(remark) }
+        let (state, shims, kin) = (Mutex::default(), Shims::default(), Kin::new(&db));
+        Pool { db, place: place.into(), most, state, shims, kin, remark: Box::new(remark) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -92,8 +93,8 @@ impl Pool {
     /// What `still_wanted` says; what keeps this worker from starting any job.
     pub(super) fn take(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> Result<Shim, NoShim> {
         self.await_lock(still_wanted)?;
-        while let Some(mut shim) = self.state().idle.pop() {
-            if family::has_ended(&mut shim.child).is_ok_and(|has_ended| !has_ended) {
+        while let Some(shim) = self.state().idle.pop() {
+            if family::has_ended(&shim.child).is_ok_and(|has_ended| !has_ended) {
                 return Ok(shim);
             }
         }
@@ -108,25 +109,23 @@ impl Pool {
         Err(NoShim::Hindered(format!("the process that starts jobs could not be started{why}")))
     }
 
-    /// Takes back a shim whose job has ended.
-    pub(super) fn give_back(&self, shim: Shim) {
+    /// Takes back a shim whose job has ended. False if not all of the job is gone.
+    pub(super) fn give_back(&self, shim: Shim) -> bool {
         let mut state = self.state();
-        if state.idle.len() < self.most {
+        let is_gone = !shim.has_left;
+        if is_gone && state.idle.len() < self.most {
             state.idle.push(shim);
         }
+        is_gone
     }
 
     /// A shim is gone, or hangs, or talks nonsense: ends it, and the job that it leaves behind. False if not all of it is gone.
     pub(super) fn lose(&self, mut shim: Shim) -> bool {
         shim.to = None;
         let is_gone = shim.end_now(); // from here on it starts nothing
-        if let Some(group) = shim.group.or_else(|| note::read(&shim.notes, shim.slot, shim.launches))
-            && kill_process_group(group, Signal::KILL).is_ok()
-        {
-            await_gone(group, GOES);
-        }
+        let group = shim.group.or_else(|| note::read(&shim.notes, shim.slot, shim.launches));
         let shims = lock(&self.shims);
-        family::end_strangers(|child| shims.contains(&child), GOES) && is_gone
+        self.kin.end_lost(Pid::from_child(&shim.child), group, &shims, GOES) && is_gone
     }
 
     /// Lets the system forget orphans of this process that have ended.
@@ -228,8 +227,18 @@ impl Pool {
         };
         rustix::io::ioctl_fionbio(&to, true)?; // one that hangs takes no orders
         let (inbox, shims) = (Inbox::default(), self.shims.clone());
-        let mut shim =
-            Shim { child, to: Some(to), from, inbox, notes, slot, launches: 0, group: None, shims };
+        let mut shim = Shim {
+            child,
+            to: Some(to),
+            from,
+            inbox,
+            notes,
+            slot,
+            launches: 0,
+            group: None,
+            has_left: false,
+            shims,
+        };
         let mut left = READY;
         loop {
             if let Err(unwanted) = still_wanted() {
@@ -268,6 +277,8 @@ pub(super) struct Shim {
     launches: u64,
     /// That of its job, if it has told.
     group: Option<Pid>,
+    /// It could not end all of its job, and takes no other.
+    has_left: bool,
     shims: Shims,
 }
 
@@ -296,8 +307,10 @@ pub(super) enum End {
 pub(super) enum Wish {
     /// That it goes on; ask again after so long.
     GoOn(Duration),
-    /// That it ends: SIGTERM.
+    /// That it ends: SIGTERM to its process group.
     End(Duration),
+    /// The same for its processes outside that group: most have a supervisor in it, which has had its time to end them.
+    EndAll(Duration),
     /// That it ends at once: SIGKILL.
     EndNow,
 }
@@ -326,13 +339,19 @@ impl Shim {
     ) -> io::Result<End> {
         self.tell(&Order::Launch(launch))?;
         let clock = SystemClock::new();
-        let (mut asked, mut killed) = (false, None::<Duration>);
+        let (mut asked, mut asked_all, mut killed) = (false, false, None::<Duration>);
         loop {
             let wait = match wish() {
                 Wish::GoOn(wait) => wait,
                 Wish::End(wait) => {
                     if !std::mem::replace(&mut asked, true) {
                         self.tell(&Order::Terminate)?;
+                    }
+                    wait
+                }
+                Wish::EndAll(wait) => {
+                    if !std::mem::replace(&mut asked_all, true) {
+                        self.tell(&Order::TerminateAll)?;
                     }
                     wait
                 }
@@ -356,6 +375,7 @@ impl Shim {
             while let Some(report) = Report::take(&mut self.inbox)? {
                 match report {
                     Report::Started(pid) => self.group = Pid::from_raw(pid),
+                    Report::Left => self.has_left = true,
                     Report::Exited { code, was_asked } => return Ok(End::Exited { code, was_asked }),
                     Report::Signaled(signal) => return Ok(End::Signaled(signal)),
                     Report::Refused(refusal) => return Ok(End::Refused(refusal)),
@@ -406,7 +426,7 @@ impl Shim {
 
     /// Whether it ends before long.
     fn goes(&mut self) -> bool {
-        family::await_that(GOES, || family::has_ended(&mut self.child).unwrap_or(true))
+        family::await_that(GOES, || family::has_ended(&self.child).unwrap_or(true))
     }
 }
 
@@ -414,10 +434,12 @@ impl Shim {
 impl Drop for Shim {
     fn drop(&mut self) {
         self.to = None;
-        if self.goes() || self.end_now() {
+        let has_ended = self.goes() || self.end_now();
+        let mut shims = lock(&self.shims); // its number may be that of the next shim as soon as it is reaped
+        if has_ended {
             let _ = self.child.wait();
         }
-        lock(&self.shims).remove(&Pid::from_child(&self.child)); // one that hangs is reaped with the orphans
+        shims.remove(&Pid::from_child(&self.child)); // one that hangs is reaped with the orphans
     }
 }
 

@@ -22,6 +22,9 @@ use crate::{Clock, Context, Failure, OutputStream, SystemClock, TaskId};
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long before its end by force a job's processes outside its process group are asked to end.
+const LAST_WARNING: Duration = Duration::from_secs(1);
+
 /// What has kept all jobs from being started for so long may stay.
 const LASTS: Duration = Duration::from_secs(5);
 
@@ -39,7 +42,7 @@ pub(super) struct Runner {
     succeeded: AtomicU64,
     kill_now: AtomicBool,
     /// What was last in the way.
-    hindrance: Mutex<Hindrance>,
+    met: Mutex<Hindrance>,
     /// Jobs that wait because none can be started.
     waiting: AtomicUsize,
     /// They wait no more.
@@ -77,7 +80,7 @@ impl Runner {
             running: AtomicUsize::new(0),
             succeeded: AtomicU64::new(0),
             kill_now: AtomicBool::new(false),
-            hindrance: Mutex::default(),
+            met: Mutex::default(),
             waiting: AtomicUsize::new(0),
             gives_up: AtomicBool::new(false),
         }
@@ -91,7 +94,7 @@ impl Runner {
     }
 
     fn met(&self) -> MutexGuard<'_, Hindrance> {
-        self.hindrance.lock().unwrap_or_else(PoisonError::into_inner) // nothing is half done where something may panic
+        lock(&self.met)
     }
 
     /// From now on, jobs that cannot be started wait no more.
@@ -129,9 +132,9 @@ impl Runner {
     /// The handler of jobs.
     pub(super) fn handle(&self, job: &Job, cx: &Context) -> Result<Ran, Failure> {
         let running = Counted::new(&self.running);
-        let began = self.clock.monotonic();
-        let done = self.attempt(job, cx, began);
-        if self.quiet && done.is_ok() {
+        let mut began = self.clock.monotonic();
+        let done = self.attempt(job, cx, &mut began);
+        if self.quiet && done.is_ok() && !self.gives_up.load(Ordering::Acquire) {
             self.succeeded.fetch_add(1, Ordering::AcqRel); // news would wake a thread, for nothing, after each job
             return done;
         }
@@ -149,14 +152,17 @@ impl Runner {
     }
 
     /// What keeps every job from being started costs this one no attempt: it waits here until that is over.
-    fn attempt(&self, job: &Job, cx: &Context, began: Duration) -> Result<Ran, Failure> {
+    fn attempt(&self, job: &Job, cx: &Context, began: &mut Duration) -> Result<Ran, Failure> {
         let _place = self.await_place(cx)?;
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut hindered) = (FIRST_PAUSE, None);
         loop {
             match self.try_attempt(job, cx, began) {
                 Tried::Done(done) => return done,
                 Tried::Unwanted(why) => return Err(why),
-                Tried::Hindered(why) => self.await_room(why, pause, cx)?,
+                Tried::Hindered(why) => {
+                    hindered.get_or_insert_with(|| Hindered::new(&self.met));
+                    self.await_room(why, pause, cx)?;
+                }
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -191,9 +197,7 @@ impl Runner {
         if self.gives_up.load(Ordering::Acquire) {
             return Err(Failure::snooze(Duration::ZERO)); // the next worker finds it due
         }
-        if cx.deadline().is_some_and(|left| left.is_zero()) {
-            return Err(Failure::snooze(LONGEST_PAUSE)); // it has not begun, so it has not taken too long either
-        }
+        cx.restart_deadline(); // it has not begun, so it does not take too long either
         cx.ensure_active()
     }
 
@@ -208,38 +212,37 @@ impl Runner {
         met.since.get_or_insert_with(|| self.clock.monotonic());
     }
 
-    fn try_attempt(&self, job: &Job, cx: &Context, began: Duration) -> Tried {
-        let mut shim = match self.pool.take(&|| cx.ensure_active()) {
+    fn try_attempt(&self, job: &Job, cx: &Context, began: &mut Duration) -> Tried {
+        let mut shim = match self.pool.take(&|| self.check_wait(cx)) {
             Ok(shim) => shim,
             Err(NoShim::Unwanted(why)) => return Tried::Unwanted(why),
             Err(NoShim::Hindered(why)) => return Tried::Hindered(why),
         };
+        cx.restart_deadline();
+        *began = self.clock.monotonic();
         let mut said = Said::new(cx);
-        let mut stop: Option<(Failure, Duration)> = None;
+        let mut stop: Option<Stop> = None;
         let mut wish = || {
             let now = self.clock.monotonic();
             if stop.is_none() {
-                stop = cx.ensure_active().err().map(|why| (why, now.saturating_add(job.kill_after())));
+                stop = cx.ensure_active().err().map(|why| Stop::new(why, now, job.kill_after()));
             }
             match &stop {
                 None => Wish::GoOn(cx.deadline().map_or(TICK, |left| left.min(TICK))),
-                Some((_, kill_at)) if now >= *kill_at || self.kill_now.load(Ordering::Acquire) => {
-                    Wish::EndNow
-                }
-                Some((_, kill_at)) => Wish::End(TICK.min(*kill_at - now)),
+                Some(_) if self.kill_now.load(Ordering::Acquire) => Wish::EndNow,
+                Some(stop) => stop.wish(now),
             }
         };
         let end = shim.run(self.launch(job, cx), &mut |report| said.hear(report), &mut wish);
-        if end != End::ShimLost {
-            self.pool.give_back(shim);
-        } else if !self.pool.lose(shim) {
+        let is_gone = if end == End::ShimLost { self.pool.lose(shim) } else { self.pool.give_back(shim) };
+        if !is_gone {
             self.voice.remark(format_args!(
-                "job {} could not be ended; some of its processes may still run",
+                "job {} could not be ended whole; some of its processes may still run",
                 cx.id()
             ));
         }
         let last = said.last_line();
-        let took = self.clock.monotonic().saturating_sub(began);
+        let took = self.clock.monotonic().saturating_sub(*began);
         match (end, stop) {
             (End::Refused(Refusal { error_type, message, .. }), None) if error_type == SHORTAGE => {
                 Tried::Hindered(message)
@@ -247,7 +250,7 @@ impl Runner {
             (end, stop) => {
                 self.met().since = None;
                 let stop = stop.filter(|_| !has_succeeded(&end, job));
-                let done = stop.map_or_else(|| judge(end, job, took, last.as_deref()), |(why, _)| Err(why));
+                let done = stop.map_or_else(|| judge(end, job, took, last.as_deref()), |stop| Err(stop.why));
                 Tried::Done(done)
             }
         }
@@ -276,6 +279,31 @@ impl Runner {
     }
 }
 
+/// A job that is to end.
+struct Stop {
+    why: Failure,
+    /// When its processes outside its group are asked, too, and when it is killed, on the monotonic clock.
+    all_at: Duration,
+    kill_at: Duration,
+}
+
+impl Stop {
+    fn new(why: Failure, now: Duration, kill_after: Duration) -> Stop {
+        let kill_at = now.saturating_add(kill_after);
+        Stop { why, all_at: kill_at.saturating_sub(LAST_WARNING.min(kill_after / 4)), kill_at }
+    }
+
+    fn wish(&self, now: Duration) -> Wish {
+        if now >= self.kill_at {
+            Wish::EndNow
+        } else if now >= self.all_at {
+            Wish::EndAll(TICK.min(self.kill_at - now))
+        } else {
+            Wish::End(TICK.min(self.all_at - now))
+        }
+    }
+}
+
 /// What came of trying to run a job.
 enum Tried {
     Done(Result<Ran, Failure>),
@@ -289,8 +317,34 @@ enum Tried {
 #[derive(Default)]
 struct Hindrance {
     why: String,
-    /// On the monotonic clock; none if a job was started since.
+    /// On the monotonic clock; none if a job was started since, or none is hindered any more.
     since: Option<Duration>,
+    /// How many jobs it keeps from being started.
+    jobs: usize,
+}
+
+fn lock(met: &Mutex<Hindrance>) -> MutexGuard<'_, Hindrance> {
+    met.lock().unwrap_or_else(PoisonError::into_inner) // nothing is half done where something may panic
+}
+
+/// A job that is kept from being started, as long as it lives.
+struct Hindered<'m>(&'m Mutex<Hindrance>);
+
+impl<'m> Hindered<'m> {
+    fn new(met: &'m Mutex<Hindrance>) -> Hindered<'m> {
+        lock(met).jobs += 1;
+        Hindered(met)
+    }
+}
+
+impl Drop for Hindered<'_> {
+    fn drop(&mut self) {
+        let mut met = lock(self.0);
+        met.jobs -= 1;
+        if met.jobs == 0 {
+            met.since = None; // what was in the way may have gone with the last one
+        }
+    }
 }
 
 /// Whether a job is done, whatever was wanted of it meanwhile.

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process_group, setsid, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, setsid};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::frame::{Inbox, Order, PIECE, Report, read_some};
@@ -58,6 +58,7 @@ pub(super) fn serve(slot: u64) -> io::Result<()> {
         reports: Vec::new(),
         children,
         job: None,
+        has_left: false,
         piece: vec![0; PIECE],
     };
     Report::Hello.put(&mut shim.reports);
@@ -81,6 +82,8 @@ struct Shim {
     /// Readable when a child has ended.
     children: UnixStream,
     job: Option<Running>,
+    /// Something of a job could not be ended.
+    has_left: bool,
     piece: Vec<u8>,
 }
 
@@ -105,10 +108,13 @@ struct News {
 }
 
 impl Shim {
-    /// Until the worker is gone.
+    /// Until the worker is gone, or something of a job is left.
     fn run(&mut self) -> io::Result<()> {
         loop {
             self.send()?;
+            if self.has_left {
+                return Ok(());
+            }
             let news = self.sleep()?;
             if news.out || news.err {
                 self.listen(&news)?;
@@ -163,7 +169,7 @@ impl Shim {
     }
 
     fn obey(&mut self, order: Order) -> io::Result<()> {
-        let signal = match order {
+        let (signal, is_for_all) = match order {
             Order::Launch(order) => {
                 match launch(&order) {
                     Ok(launched) => self.began(launched, order.number)?,
@@ -171,13 +177,19 @@ impl Shim {
                 }
                 return Ok(());
             }
-            Order::Terminate => Signal::TERM,
-            Order::Kill => Signal::KILL,
+            Order::Terminate => (Signal::TERM, false),
+            Order::TerminateAll => (Signal::TERM, true),
+            Order::Kill => (Signal::KILL, true),
         };
         self.look_after_child()?; // what has ended was not asked to
         if let Some(job) = &mut self.job {
-            job.is_asked = true;
-            job.send(signal);
+            let was_asked = std::mem::replace(&mut job.is_asked, true);
+            if signal == Signal::KILL || !was_asked {
+                let _ = kill_process_group(job.group, signal); // what has ended needs no signal
+            }
+            if is_for_all {
+                family::signal_others(job.group, signal);
+            }
         }
         Ok(())
     }
@@ -215,16 +227,20 @@ impl Shim {
             family::reap(|_| false);
             return Ok(());
         };
-        if !family::has_ended(&mut job.child)? {
+        if !family::has_ended(&job.child)? {
             family::reap(|child| child == job.group);
             return Ok(());
         }
-        let status = job.end()?;
+        let (status, is_gone) = job.end()?;
         for (pipe, is_err) in [(&mut job.out, false), (&mut job.err, true)] {
             let mut left = LAST_WORDS / PIECE;
             while left > 0 && pass_on(pipe, &mut self.piece, &mut self.reports, is_err)? {
                 left -= 1;
             }
+        }
+        if !is_gone {
+            self.has_left = true;
+            Report::Left.put(&mut self.reports);
         }
         let exited = || Report::Exited { code: status.code().unwrap_or(-1), was_asked: job.is_asked };
         let end = status.signal().map_or_else(exited, Report::Signaled);
@@ -236,34 +252,23 @@ impl Shim {
     /// The worker is gone: nothing of its job may stay.
     fn end_with_the_worker(&mut self) {
         if let Some(job) = &mut self.job {
-            job.send(Signal::KILL);
+            family::signal_others(job.group, Signal::KILL);
             let _ = job.end();
         }
     }
 }
 
 impl Running {
-    /// Sends a signal to all its processes.
-    fn send(&self, signal: Signal) {
-        let _ = kill_process_group(self.group, signal); // what has ended needs no signal
-        family::signal_others(self.group, signal);
-    }
-
-    /// Takes the status of its first process, kills the others, waits for them to be gone.
+    /// Takes the status of its first process, kills the others, waits for them to be gone; false if some are left.
     ///
-    /// The first one is not reaped before its group is killed, so that the group's number means this group and no other.
-    fn end(&mut self) -> io::Result<ExitStatus> {
+    /// The first one is not reaped before its group is killed, so that the group's number means this group and no other. Its end is waited
+    /// for without a limit: one that hangs in the system may still write, and as long as it can, no successor begins.
+    fn end(&mut self) -> io::Result<(ExitStatus, bool)> {
         let _ = kill_process_group(self.group, Signal::KILL);
         let status = self.child.wait()?;
-        family::end_all(ALL_GO);
-        await_gone(self.group, ALL_GO);
-        Ok(status)
+        let are_gone = family::end_all(ALL_GO);
+        Ok((status, family::await_gone(self.group, ALL_GO) && are_gone))
     }
-}
-
-/// Waits until a killed group has no process left; not longer than this.
-pub(super) fn await_gone(group: Pid, patience: Duration) {
-    family::await_that(patience, || test_kill_process_group(group).is_err());
 }
 
 /// Reads once; true if there was something.

@@ -1,42 +1,35 @@
 //! `perdura work`: runs the jobs of a file.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::{Handle, Signals};
+use signal_hook::iterator::Signals;
 
 use super::ending::Endings;
 use super::job::{Claimed, OldClaimed, job_of};
 use super::outlet::Voice;
 use super::run::{Ended, Runner};
+use super::signals::{self, Heard, Listener};
 use super::{family, warnings};
 use crate::cli::filter::age;
 use crate::cli::screen::safe;
 use crate::cli::words::{count, distance, span};
 use crate::cli::{Done, Exit, Session, Trouble};
-use crate::{
-    Builder, Clock, Context, Counts, ErrorKind, Queue, QueueCounts, ShutdownReport, SystemClock, TaskId,
-};
+use crate::{Builder, Clock, Context, Counts, ErrorKind, Queue, QueueCounts, ShutdownReport, SystemClock};
 
 /// How often a worker looks for what other processes have added, and whether it may take over. A look is one small read.
-const LOOK_ABROAD: Duration = Duration::from_millis(200);
+pub(super) const LOOK_ABROAD: Duration = Duration::from_millis(200);
 
 /// How soon to look again for what is about to be written.
-const SOON: Duration = Duration::from_millis(2);
+pub(super) const SOON: Duration = Duration::from_millis(2);
 
 /// How soon to look whether the last job is done, while they are short. Looking after each one would take its share of their time.
 const DRAINING: Duration = Duration::from_millis(4);
 
-/// How long the end of a job may take to be written when the queue has ended: it may wait for a lock of another process.
-const LAST_WRITE: Duration = Duration::from_secs(12);
-
-/// How many tasks are named in a message.
-const MOST_NAMED: usize = 20;
+/// How long the file may be unreadable, before the worker ends for that: its disk may come back.
+const UNREADABLE: Duration = Duration::from_secs(10);
 
 /// How to run the jobs.
 #[derive(Debug, clap::Args)]
@@ -59,7 +52,7 @@ pub(in crate::cli) struct Work {
     keep: Option<Keep>,
     /// How long running jobs may go on after the first signal
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = crate::cli::filter::age)]
-    grace: Duration,
+    pub(super) grace: Duration,
     /// Do not say how each job ends
     #[arg(long, short)]
     quiet: bool,
@@ -85,25 +78,28 @@ pub(super) enum News {
 
 impl Work {
     pub(super) fn run(self, session: &mut Session) -> Done {
+        super::refuse_waiting_for_itself(session, None)?;
         let voice = Arc::new(Voice::new()?);
-        let is_signalled = Arc::new(AtomicBool::new(false));
-        let done = self.run_with(session, &voice, &is_signalled);
-        let exit = done.unwrap_or_else(|trouble| {
+        let ending = signals::ending();
+        let to_hear = Signals::new(&ending)?; // from here on, a signal hands back what runs
+        let heard = Heard::new(&ending)?;
+        let exit = self.run_with(session, &voice, to_hear).unwrap_or_else(|trouble| {
             voice.remark(format_args!("perdura: {}", safe(&trouble.message)));
             trouble.exit
         });
-        let is_told = voice.finish(|| is_signalled.load(Ordering::Acquire));
-        Ok(if is_told { exit } else { Exit::File })
+        let is_told = voice.finish(|| heard.exit().is_some());
+        Ok(match exit {
+            Exit::Done | Exit::No if !is_told => heard.exit().unwrap_or(Exit::File),
+            exit => exit,
+        })
     }
 
-    fn run_with(&self, session: &Session, voice: &Arc<Voice>, is_signalled: &Arc<AtomicBool>) -> Done {
-        super::refuse_waiting_for_itself(session, None)?;
+    fn run_with(&self, session: &Session, voice: &Arc<Voice>, to_hear: Signals) -> Done {
         let (to_tell, news) = unbounded(); // bounded by the jobs that end: each is told before long
         warnings::show(voice);
         family::adopt_orphans();
-        let signals = Signals::new(ending_signals())?; // from here on, a signal hands back what runs
         let mut worker = self.start(session, to_tell.clone(), news, voice)?;
-        let listener = listen(signals, &worker.queue, &worker.runner, to_tell.clone(), is_signalled.clone())?;
+        let listener = Listener::new(to_hear, &worker.runner, to_tell.clone())?;
         if !self.quiet && !session.json {
             let file = worker.queue.path().display();
             let workers = count(worker.workers as u64, "worker");
@@ -115,9 +111,7 @@ impl Work {
         let signal = if let Ok(End::Signal(signal)) = end { Some(signal) } else { None };
         let done = match end {
             Ok(End::Drained) => worker.finish(self, session),
-            Ok(End::Signal(SIGHUP)) => Ok(Exit::HungUp),
-            Ok(End::Signal(SIGINT)) => Ok(Exit::Interrupted),
-            Ok(End::Signal(_)) => Ok(Exit::Terminated),
+            Ok(End::Signal(signal)) => Ok(signals::exit_of(signal)),
             Err(trouble) => Err(trouble),
         };
         let stopped = worker.stop(self, signal, to_tell, session);
@@ -147,8 +141,20 @@ impl Work {
         let queue = session.open(self.set_up(Session::builder(), workers, runner.clone()))?;
         drop(looker); // not before: the last one that closes a file has to tidy it up
         let (endings, clock) = (Endings::new(self.quiet), SystemClock::new());
-        let (voice, seen_succeeding, reaped) = (voice.clone(), 0, Duration::ZERO);
-        Ok(Worker { queue, runner, news, voice, endings, clock, workers, seen_succeeding, before, reaped })
+        Ok(Worker {
+            queue,
+            runner,
+            news,
+            voice: voice.clone(),
+            endings,
+            clock,
+            workers,
+            signals: 0,
+            seen_succeeding: 0,
+            before,
+            reaped: Duration::ZERO,
+            unreadable_since: None,
+        })
     }
 
     fn set_up(&self, builder: Builder, workers: usize, runner: Arc<Runner>) -> Builder {
@@ -208,20 +214,24 @@ enum Standing {
     Hindered(String),
 }
 
-struct Worker {
-    queue: Queue,
-    runner: Arc<Runner>,
-    news: Receiver<News>,
-    voice: Arc<Voice>,
-    endings: Endings,
-    clock: SystemClock,
+pub(super) struct Worker {
+    pub(super) queue: Queue,
+    pub(super) runner: Arc<Runner>,
+    pub(super) news: Receiver<News>,
+    pub(super) voice: Arc<Voice>,
+    pub(super) endings: Endings,
+    pub(super) clock: SystemClock,
     workers: usize,
+    /// How many signals have come.
+    pub(super) signals: usize,
     /// How many had succeeded quietly at the last look.
     seen_succeeding: u64,
     /// What was in its queues before this worker came.
     before: QueueCounts,
     /// When it last reaped what it has adopted, on the monotonic clock.
     reaped: Duration,
+    /// Since when the file cannot be read, on the monotonic clock.
+    unreadable_since: Option<Duration>,
 }
 
 impl Worker {
@@ -249,14 +259,18 @@ impl Worker {
                 self.runner.rest(); // whoever owns the file now must not wait for shims of ours
             }
             self.reap();
-            self.endings.tell(&self.queue, &self.voice, session)?;
+            if self.endings.are_pending() {
+                let told = self.endings.tell(&self.queue, &self.voice, session);
+                self.bear(told)?;
+            }
             self.voice.tell_failure();
             settling = if self.endings.are_pending() { (settling * 2).min(LOOK_ABROAD) } else { SOON / 2 };
             let wait = if self.endings.are_pending() {
                 settling
             } else if wishes.drain && self.runner.running() == 0 {
                 // Of what is settled the news have been sent.
-                if self.queue.is_drained()? && self.news.is_empty() {
+                let is_drained = self.queue.is_drained().map_err(Trouble::from);
+                if self.bear(is_drained)? == Some(true) && self.news.is_empty() {
                     return Ok(End::Drained);
                 }
                 if owner { DRAINING } else { LOOK_ABROAD }
@@ -273,8 +287,32 @@ impl Worker {
         }
     }
 
+    /// The answer of the file; none if it cannot be read now, which may pass.
+    ///
+    /// # Errors
+    /// If that lasts.
+    fn bear<T>(&mut self, read: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
+        let trouble = match read {
+            Ok(answer) => {
+                self.unreadable_since = None;
+                return Ok(Some(answer));
+            }
+            Err(trouble) => trouble,
+        };
+        let now = self.clock.monotonic();
+        let since = *self.unreadable_since.get_or_insert_with(|| {
+            self.voice.remark(format_args!(
+                "trying again for {}: {}",
+                span(UNREADABLE),
+                safe(&trouble.message)
+            ));
+            now
+        });
+        if now.saturating_sub(since) < UNREADABLE { Ok(None) } else { Err(trouble) }
+    }
+
     /// Now and then.
-    fn reap(&mut self) {
+    pub(super) fn reap(&mut self) {
         let now = self.clock.monotonic();
         if now.saturating_sub(self.reaped) >= LOOK_ABROAD {
             self.reaped = now;
@@ -324,98 +362,14 @@ impl Worker {
         for news in std::iter::once(first).chain(self.news.try_iter()) {
             match news {
                 News::Ended(ended) => self.endings.add(ended),
-                News::Signal(number) => signal = signal.or(Some(number)),
+                News::Signal(number) => {
+                    self.signals += 1;
+                    signal = signal.or(Some(number));
+                }
                 News::Stopped(_) => {} // not before the queue is stopped
             }
         }
         signal
-    }
-
-    /// Stops claiming, lets jobs go on for the grace, hands the rest back. What cannot be written is given up: it ends whatever becomes of
-    /// the file.
-    ///
-    /// # Errors
-    /// Which jobs have ended, and nobody knows of it.
-    fn stop(
-        &mut self,
-        wishes: &Work,
-        signal: Option<i32>,
-        to_tell: Sender<News>,
-        session: &Session,
-    ) -> Result<(), Trouble> {
-        self.runner.give_up();
-        if signal.is_some() {
-            self.tell_stop(wishes);
-        }
-        let (queue, grace) = (self.queue.clone(), wishes.grace);
-        let stopper = thread::Builder::new().name("perdura-stop".to_owned());
-        let stopper = stopper.spawn(move || drop(to_tell.send(News::Stopped(queue.shutdown(grace)))))?;
-        let mut signals = usize::from(signal.is_some());
-        let (mut stopped, mut idle_since) = (None, None);
-        loop {
-            let has_ended = stopped.is_some() && self.runner.running() == 0;
-            let is_decided = has_ended && self.is_decided(&mut idle_since);
-            self.reap();
-            let told = self.endings.tell(&self.queue, &self.voice, session);
-            if is_decided || (has_ended && !self.endings.are_pending()) {
-                break;
-            }
-            let is_soon = self.endings.are_pending() && told.is_ok() && !has_ended;
-            match self.news.recv_timeout(if is_soon { SOON } else { LOOK_ABROAD / 4 }) {
-                Ok(News::Ended(ended)) => self.endings.add(ended),
-                Ok(News::Signal(_)) => {
-                    signals += 1;
-                    match signals {
-                        1 => self.tell_stop(wishes),
-                        2 => self.voice.remark("ending what runs"),
-                        _ => self.voice.remark("killing what runs"),
-                    }
-                }
-                Ok(News::Stopped(report)) => stopped = Some(report),
-                Err(_) => {}
-            }
-        }
-        let _ = stopper.join(); // it has said its last word
-        if signal.is_some() {
-            self.close();
-        }
-        let report = stopped.transpose()?.unwrap_or_default();
-        let mut lost: Vec<TaskId> = report.not_recorded.into_iter().chain(self.endings.pending()).collect();
-        lost.sort_unstable();
-        lost.dedup();
-        if lost.is_empty() { Ok(()) } else { Err(self.unrecorded(&lost)) }
-    }
-
-    fn tell_stop(&self, wishes: &Work) {
-        match self.runner.running() {
-            0 => self.voice.remark("stopping"),
-            n => self.voice.remark(format_args!(
-                "stopping: {} may go on for {}, then what still runs is ended and handed back; a second signal does so now",
-                count(n as u64, "job"),
-                span(wishes.grace)
-            )),
-        }
-    }
-
-    /// Whether nothing more is written of jobs that have ended: the ownership goes with the last of them.
-    fn is_decided(&self, idle_since: &mut Option<Duration>) -> bool {
-        let now = self.clock.monotonic();
-        !self.queue.executes() || now.saturating_sub(*idle_since.get_or_insert(now)) >= LAST_WRITE
-    }
-
-    fn unrecorded(&self, lost: &[TaskId]) -> Trouble {
-        let named: Vec<_> = lost.iter().take(MOST_NAMED).map(ToString::to_string).collect();
-        let more = match lost.len().saturating_sub(MOST_NAMED) {
-            0 => String::new(),
-            n => format!(" and {n} more"),
-        };
-        let message = format!(
-            "{} ended, but the file {} could not be written, so nothing is known of it: the next worker counts it as LOST, and runs it again if attempts are left: {}{more}",
-            count(lost.len() as u64, "job"),
-            self.queue.path().display(),
-            named.join(", "),
-        );
-        Trouble::new(Exit::File, message)
     }
 
     /// Nothing is left that may start.
@@ -459,7 +413,7 @@ impl Worker {
         Ok(if lost + failed.max(self.endings.sum.failed) > 0 { Exit::No } else { Exit::Done })
     }
 
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.endings.sum.succeeded += self.runner.succeeded_quietly();
         self.voice.remark(self.endings.sum.closing(self.clock.monotonic()));
     }
@@ -468,56 +422,4 @@ impl Worker {
 /// `1 task waits`, `3 tasks wait`.
 fn waiting(n: u64) -> String {
     format!("{} wait{}", count(n, "task"), if n == 1 { "s" } else { "" })
-}
-
-/// The signals that end a worker. Whoever has it ignore hang-ups (`nohup`) means it to go on.
-fn ending_signals() -> Vec<i32> {
-    let mut signals = vec![SIGINT, SIGTERM];
-    signals.extend(Some(SIGHUP).filter(|_| hears_hangups()));
-    signals
-}
-
-/// Whether a hang-up of the terminal would end this process. Elsewhere than on Linux that cannot be told, and it stays as it is.
-fn hears_hangups() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    ignored.is_some_and(|mask| mask & (1 << (SIGHUP - 1)) == 0)
-}
-
-/// The thread that hears signals.
-struct Listener {
-    handle: Handle,
-    thread: JoinHandle<()>,
-}
-
-/// Hears signals: the first is told to the worker, the second ends the grace, the third the patience.
-fn listen(
-    mut signals: Signals,
-    queue: &Queue,
-    runner: &Arc<Runner>,
-    to_tell: Sender<News>,
-    is_signalled: Arc<AtomicBool>,
-) -> Result<Listener, io::Error> {
-    let (queue, runner, handle) = (queue.clone(), runner.clone(), signals.handle());
-    let life = move || {
-        for (before, signal) in signals.forever().enumerate() {
-            is_signalled.store(true, Ordering::Release);
-            let _ = to_tell.send(News::Signal(signal)); // a worker that has ended needs none
-            match before {
-                0 => {}
-                1 => drop(queue.shutdown(Duration::ZERO)), // cuts the grace of the shutdown that goes on
-                _ => runner.kill_now(),
-            }
-        }
-    };
-    let thread = thread::Builder::new().name("perdura-signals".to_owned()).spawn(life)?;
-    Ok(Listener { handle, thread })
-}
-
-impl Listener {
-    fn end(self) {
-        self.handle.close();
-        let _ = self.thread.join();
-    }
 }

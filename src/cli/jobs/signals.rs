@@ -1,0 +1,93 @@
+//! The signals that end a worker.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::Sender;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::iterator::{Handle, Signals};
+
+use super::run::Runner;
+use super::work::News;
+use crate::cli::Exit;
+
+/// The signals that end a worker. Whoever has it ignore hang-ups (`nohup`) means it to go on.
+pub(super) fn ending() -> Vec<i32> {
+    let mut signals = vec![SIGINT, SIGTERM];
+    signals.extend(Some(SIGHUP).filter(|_| hears_hangups()));
+    signals
+}
+
+/// Whether a hang-up of the terminal would end this process. Elsewhere than on Linux that cannot be told, and it stays as it is.
+fn hears_hangups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & (1 << (SIGHUP - 1)) == 0)
+}
+
+/// The exit code of a worker that a signal has ended.
+pub(super) fn exit_of(signal: i32) -> Exit {
+    match signal {
+        SIGHUP => Exit::HungUp,
+        SIGINT => Exit::Interrupted,
+        _ => Exit::Terminated,
+    }
+}
+
+/// Whether a signal has come, to the end of the process: after its [`Listener`] has ended, a signal would otherwise do nothing.
+pub(super) struct Heard(Arc<AtomicUsize>);
+
+impl Heard {
+    /// # Errors
+    /// Those of the system.
+    pub(super) fn new(signals: &[i32]) -> io::Result<Heard> {
+        let newest = Arc::default();
+        for signal in signals {
+            flag::register_usize(*signal, Arc::clone(&newest), signal.unsigned_abs() as usize)?;
+        }
+        Ok(Heard(newest))
+    }
+
+    /// The exit code for the newest signal, if one has come.
+    pub(super) fn exit(&self) -> Option<Exit> {
+        let newest = i32::try_from(self.0.load(Ordering::Acquire)).ok().filter(|signal| *signal != 0);
+        newest.map(exit_of)
+    }
+}
+
+/// The thread that hears signals: each is told to the worker, and the third ends the patience with its jobs, whatever the worker is doing.
+pub(super) struct Listener {
+    handle: Handle,
+    thread: JoinHandle<()>,
+}
+
+impl Listener {
+    /// # Errors
+    /// If the system has no thread left.
+    pub(super) fn new(
+        mut signals: Signals,
+        runner: &Arc<Runner>,
+        to_tell: Sender<News>,
+    ) -> io::Result<Listener> {
+        let (runner, handle) = (runner.clone(), signals.handle());
+        let life = move || {
+            for (before, signal) in signals.forever().enumerate() {
+                let _ = to_tell.send(News::Signal(signal)); // a worker that has ended needs none
+                if before >= 2 {
+                    runner.kill_now();
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("perdura-signals".to_owned()).spawn(life)?;
+        Ok(Listener { handle, thread })
+    }
+
+    pub(super) fn end(self) {
+        self.handle.close();
+        let _ = self.thread.join();
+    }
+}

@@ -1,0 +1,140 @@
+//! How a worker ends: what runs may go on for the grace, then it is ended, and what cannot be written is given up.
+
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+
+use super::work::{LOOK_ABROAD, News, SOON, Work, Worker};
+use crate::cli::words::{count, span};
+use crate::cli::{Exit, Session, Trouble};
+use crate::{Clock, ShutdownReport, TaskId};
+
+/// How long the end of a job may take to be written when the queue has ended: it may wait for a lock of another process.
+const LAST_WRITE: Duration = Duration::from_secs(12);
+
+/// How many tasks are named in a message.
+const MOST_NAMED: usize = 20;
+
+/// The shutdowns that were asked for. Only the first one that gets through does anything, whichever that is; so all of them count.
+struct Shutdowns {
+    asked: usize,
+    done: Vec<Result<ShutdownReport, crate::Error>>,
+}
+
+impl Shutdowns {
+    fn are_done(&self) -> bool {
+        self.done.len() == self.asked
+    }
+
+    /// Whether jobs went on when the queue had ended. They write their own outcomes.
+    fn has_stragglers(&self) -> bool {
+        self.done.iter().flatten().any(|report| !report.still_running.is_empty())
+    }
+
+    fn not_recorded(self) -> Result<Vec<TaskId>, crate::Error> {
+        let reports: Vec<_> = self.done.into_iter().collect::<Result<_, _>>()?;
+        Ok(reports.into_iter().flat_map(|report| report.not_recorded).collect())
+    }
+}
+
+impl Worker {
+    /// Stops claiming, lets jobs go on for the grace, hands the rest back. What cannot be written is given up: it ends whatever becomes of
+    /// the file.
+    ///
+    /// # Errors
+    /// Which jobs have ended, and nobody knows of it.
+    pub(super) fn stop(
+        &mut self,
+        wishes: &Work,
+        signal: Option<i32>,
+        to_tell: Sender<News>,
+        session: &Session,
+    ) -> Result<(), Trouble> {
+        self.runner.give_up();
+        if signal.is_some() {
+            self.tell_stop(wishes);
+        }
+        let grace = if self.signals > 1 { Duration::ZERO } else { wishes.grace };
+        let queue = self.queue.clone();
+        let stopper = thread::Builder::new().name("perdura-stop".to_owned());
+        let stopper = stopper.spawn(move || drop(to_tell.send(News::Stopped(queue.shutdown(grace)))))?;
+        let (mut shutdowns, mut idle_since) = (Shutdowns { asked: 1, done: Vec::new() }, None);
+        loop {
+            let has_ended = shutdowns.are_done() && self.runner.running() == 0;
+            let is_decided = has_ended && self.is_decided(&mut idle_since);
+            while let Ok(news) = self.news.try_recv() {
+                self.take_last(news, &mut shutdowns, wishes);
+            }
+            self.reap();
+            let told = self.endings.tell(&self.queue, &self.voice, session);
+            if is_decided || (has_ended && !self.endings.are_pending() && !shutdowns.has_stragglers()) {
+                break;
+            }
+            let is_soon = self.endings.are_pending() && told.is_ok() && !has_ended;
+            if let Ok(news) = self.news.recv_timeout(if is_soon { SOON } else { LOOK_ABROAD / 4 }) {
+                self.take_last(news, &mut shutdowns, wishes);
+            }
+        }
+        let _ = stopper.join(); // it has said its last word
+        if signal.is_some() {
+            self.close();
+        }
+        let mut lost = shutdowns.not_recorded()?;
+        lost.extend(self.endings.pending());
+        lost.sort_unstable();
+        lost.dedup();
+        if lost.is_empty() { Ok(()) } else { Err(self.unrecorded(&lost)) }
+    }
+
+    fn take_last(&mut self, news: News, shutdowns: &mut Shutdowns, wishes: &Work) {
+        match news {
+            News::Ended(ended) => self.endings.add(ended),
+            News::Stopped(report) => shutdowns.done.push(report),
+            News::Signal(_) => {
+                self.signals += 1;
+                match self.signals {
+                    1 => self.tell_stop(wishes),
+                    2 => {
+                        self.voice.remark("ending what runs");
+                        shutdowns.asked += 1;
+                        shutdowns.done.push(self.queue.shutdown(Duration::ZERO)); // ends the grace of the one that goes on
+                    }
+                    _ => self.voice.remark("killing what runs"),
+                }
+            }
+        }
+    }
+
+    fn tell_stop(&self, wishes: &Work) {
+        match self.runner.running() {
+            0 => self.voice.remark("stopping"),
+            n => self.voice.remark(format_args!(
+                "stopping: {} may go on for {}, then what still runs is ended and handed back; a second signal does so now",
+                count(n as u64, "job"),
+                span(wishes.grace)
+            )),
+        }
+    }
+
+    /// Whether nothing more is written of jobs that have ended: the ownership goes with the last of them.
+    fn is_decided(&self, idle_since: &mut Option<Duration>) -> bool {
+        let now = self.clock.monotonic();
+        !self.queue.executes() || now.saturating_sub(*idle_since.get_or_insert(now)) >= LAST_WRITE
+    }
+
+    fn unrecorded(&self, lost: &[TaskId]) -> Trouble {
+        let named: Vec<_> = lost.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+        let more = match lost.len().saturating_sub(MOST_NAMED) {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        let message = format!(
+            "{} ended, but the file {} could not be written, so nothing is known of it: the next worker counts it as LOST, and runs it again if attempts are left: {}{more}",
+            count(lost.len() as u64, "job"),
+            self.queue.path().display(),
+            named.join(", "),
+        );
+        Trouble::new(Exit::File, message)
+    }
+}
