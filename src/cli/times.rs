@@ -116,7 +116,11 @@ fn parse(
         };
         return on(other_day.map_err(|_| wrong())?, time);
     }
-    let (word, time) = text.split_once(' ').map_or((text, "00:00"), |(word, time)| (word, time.trim()));
+    let (word, time) = match text.split_once(' ') {
+        Some((word, time)) => (word, time.trim()),
+        None if toward == Toward::Future => (text, ""), // the midnight of "tomorrow" is hardly meant
+        None => (text, "00:00"),
+    };
     let day = match word.to_ascii_lowercase().as_str() {
         "today" => Ok(here.date()),
         "tomorrow" => here.date().tomorrow(),
@@ -271,6 +275,8 @@ mod tests {
             "25:00",
             "noon",
             "tomorrow noon",
+            "tomorrow",
+            "today",
             "2026-02-30",
             "20261130T0800",
             "2026-11-30T08:00:00+99:00",

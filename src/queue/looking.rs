@@ -65,6 +65,16 @@ impl Queue {
         self.store().read(store::next_due)
     }
 
+    /// When the next task falls due that waits for its time in a queue that is not paused, and that this queue serves
+    /// ([`Builder::queues`](crate::Builder::queues)).
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn next_start(&self) -> Result<Option<Timestamp>, Error> {
+        let served = self.handle.core.served.as_deref().map(store::queue_list);
+        self.store().read(|conn| store::next_start(conn, served.as_deref()))
+    }
+
     /// Since when the oldest ready task of each queue could run, as far as that is known: tasks that were retried by hand or handed back
     /// say nothing. Queues with nothing ready are left out.
     ///

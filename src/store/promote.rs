@@ -1,6 +1,6 @@
 //! What time does: waits end, relative waits are moved when the clock jumps back, tasks expire.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::Sql;
 use super::quarantine::unless_damaged;
@@ -86,6 +86,17 @@ pub(crate) fn is_due(conn: &Connection, queues: Option<&str>, now: Timestamp) ->
                AND (SELECT q.paused = 0 AND (?2 IS NULL OR q.queue IN (SELECT value FROM json_each(?2)))
                     FROM perdura_queues q WHERE q.queue_id = t.queue_id))";
     Ok(conn.prepare_cached(sql)?.query_row((now.as_millis(), queues), |row| row.get(0))?)
+}
+
+/// When the next task of these queues (a JSON list; none: of any) that is not paused has waited long enough.
+pub(crate) fn next_start(conn: &Connection, queues: Option<&str>) -> Sql<Option<Timestamp>> {
+    let sql = "SELECT t.run_at_ms FROM perdura_tasks t INDEXED BY perdura_waiting
+               WHERE t.state = 0 AND t.hold = 1
+               AND (SELECT q.paused = 0 AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
+                    FROM perdura_queues q WHERE q.queue_id = t.queue_id)
+               ORDER BY t.run_at_ms LIMIT 1";
+    let due = conn.prepare_cached(sql)?.query_row([queues], |row| row.get(0)).optional()?;
+    Ok(due.map(Timestamp::from_millis))
 }
 
 /// The next time at which [`promote`] has something to do.

@@ -241,3 +241,27 @@ fn without_escapes(line: &str) -> String {
         plain + part.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).get(1..).unwrap_or("")
     })
 }
+
+#[test]
+fn a_drain_says_what_is_left_of_the_queues_that_it_serves() {
+    let place = Place::new();
+    for queue in ["a", "b", "c"] {
+        place.add(["--queue", queue, "--delay", "1h", "--", "true"]);
+    }
+    place.add(["--queue", "b", "--delay", "1ms", "--expires", "2h", "--", "true"]);
+    place.add(["--queue", "b", "--", "true"]);
+    assert_eq!(place.run(["pause", "b"]).code, Some(0));
+    let last_words = |words: &[&str]| -> Vec<String> {
+        let said = place.run(["work", "--drain"].iter().chain(words));
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let waits = said.err.lines().filter(|line| line.contains(" wait"));
+        waits.map(|line| line.split("; ").next().unwrap().to_owned()).collect()
+    };
+    let of_a = "1 task waits for a later time or a retry";
+    let of_b = "3 tasks wait in the queue \"b\", which is paused";
+    assert_eq!(last_words(&[]), ["2 tasks wait for a later time or a retry", of_b]);
+    assert_eq!(last_words(&["--queue", "a"]), [of_a]);
+    assert_eq!(last_words(&["--queue", "b"]), [of_b]);
+    let said = place.run(["work", "--drain"]);
+    assert!(said.err.contains("the next falls due in 59 min") && !said.err.contains(" ago"), "{said:?}");
+}

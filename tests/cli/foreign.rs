@@ -40,7 +40,7 @@ fn a_programs_task_named_job_is_left_to_the_program() {
         let said = drain(&place);
         assert_eq!(said.code, Some(0), "{said:?}");
         assert!(
-            said.err.contains("1 task waits for a program that handles them; they are no jobs"),
+            said.err.contains("1 task waits for another program; `perdura explain ID` says for which"),
             "{said:?}"
         );
         let task = place.record(id);

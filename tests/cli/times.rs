@@ -47,7 +47,7 @@ fn a_time_without_a_zone_is_local_and_the_answer_names_it() {
 #[test]
 fn a_time_of_day_is_its_next_one() {
     let place = Place::new();
-    for text in ["08:00", "tomorrow 08:00", "tomorrow"] {
+    for text in ["08:00", "tomorrow 08:00"] {
         assert_eq!(
             place.run_in("Asia/Kolkata", &["add", "--at", text, "--", "true"]).code,
             Some(0),
@@ -57,8 +57,7 @@ fn a_time_of_day_is_its_next_one() {
             place.queue().tasks(perdura::Filter::new().newest_first().limit(1)).unwrap()[0].run_at.unwrap();
         let wait = at.to_system_time().duration_since(SystemTime::now()).unwrap();
         assert!(wait <= Duration::from_secs(49 * 3600), "{text}: {wait:?}");
-        let utc = if text == "tomorrow" { "T18:30:00.000Z" } else { "T02:30:00.000Z" };
-        assert!(at.to_string().ends_with(utc), "{text}: {at}");
+        assert!(at.to_string().ends_with("T02:30:00.000Z"), "{text}: {at}");
     }
 }
 

@@ -46,7 +46,7 @@ pub(in crate::cli) struct Work {
     /// End when nothing is left that may start; with exit code 1 if a job failed for good
     #[arg(long)]
     drain: bool,
-    /// Delete what succeeded or was cancelled so long ago, or longer, such as 7d; never: nothing, whatever the file says [default: what a
+    /// Delete what succeeded or was cancelled so long ago, or longer, such as 7d, in all queues; never: nothing, whatever the file says [default: what a
     /// program has written into the file, else never]
     #[arg(long, value_name = "AGE", value_parser = keep)]
     keep: Option<Keep>,
@@ -98,15 +98,8 @@ impl Work {
         let (to_tell, news) = unbounded(); // bounded by the jobs that end: each is told before long
         warnings::show(voice);
         family::adopt_orphans();
-        let mut worker = self.start(session, to_tell.clone(), news, voice)?;
+        let mut worker = self.start(session, to_tell.clone(), news, voice)?; // from here on its queue must be stopped
         let listener = Listener::new(to_hear, &worker.runner, to_tell.clone())?;
-        if !self.quiet && !session.json {
-            let file = worker.queue.path().display();
-            let workers = count(worker.workers as u64, "worker");
-            let kept = self.kept(worker.queue.inspect()?.retention);
-            voice.remark(format_args!("{workers} for the jobs of {file}; {kept}"));
-            self.tell_new_queues(&worker.queue.counts()?, voice);
-        }
         let end = worker.work(self, session);
         let signal = if let Ok(End::Signal(signal)) = end { Some(signal) } else { None };
         let done = match end {
@@ -135,7 +128,14 @@ impl Work {
         let workers = self.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         // As it is before this worker takes over: what it then finds lost ends with this run.
         let looker = session.open(Session::builder())?;
-        let (db, before) = (looker.path().to_owned(), self.mine(&looker.counts()?));
+        let (db, counts) = (looker.path().to_owned(), looker.counts()?);
+        if !self.quiet && !session.json {
+            let kept = self.kept(looker.inspect()?.retention);
+            let workers = count(workers as u64, "worker");
+            voice.remark(format_args!("{workers} for the jobs of {}; {kept}", db.display()));
+            self.tell_new_queues(&counts, voice);
+        }
+        let before = self.mine(&counts);
         let quiet = self.quiet && !session.json;
         let runner = Arc::new(Runner::new(&db, workers, quiet, to_tell, voice.clone()));
         let queue = session.open(self.set_up(Session::builder(), workers, runner.clone()))?;
@@ -148,7 +148,6 @@ impl Work {
             voice: voice.clone(),
             endings,
             clock,
-            workers,
             signals: 0,
             seen_succeeding: 0,
             before,
@@ -193,8 +192,12 @@ impl Work {
     /// The counts of the queues that are worked on.
     fn mine(&self, counts: &Counts) -> QueueCounts {
         let mut mine = counts.clone();
-        mine.queues.retain(|name, _| self.queues.is_empty() || self.queues.contains(name));
+        mine.queues.retain(|name, _| self.serves(name));
         mine.total()
+    }
+
+    fn serves(&self, queue: &String) -> bool {
+        self.queues.is_empty() || self.queues.contains(queue)
     }
 }
 
@@ -221,7 +224,6 @@ pub(super) struct Worker {
     pub(super) voice: Arc<Voice>,
     pub(super) endings: Endings,
     pub(super) clock: SystemClock,
-    workers: usize,
     /// How many signals have come.
     pub(super) signals: usize,
     /// How many had succeeded quietly at the last look.
@@ -375,29 +377,31 @@ impl Worker {
     /// Nothing is left that may start.
     fn finish(&mut self, wishes: &Work, session: &Session) -> Done {
         self.close();
-        let counts = self.queue.counts()?;
+        let (mut counts, next) = (self.queue.counts()?, self.queue.next_start()?);
         let mine = wishes.mine(&counts);
-        if mine.waiting > 0 {
-            let due = self.queue.next_due()?;
-            let when = due.map_or_else(String::new, |due| {
+        counts.queues.retain(|name, _| wishes.serves(name));
+        let (paused, open): (Vec<_>, Vec<_>) = counts.queues.iter().partition(|(_, queue)| queue.paused);
+        let later = open.iter().map(|(_, queue)| queue.waiting).sum();
+        if later > 0 {
+            let when = next.map_or_else(String::new, |due| {
                 format!("; the next falls due {} ({})", distance(due, self.clock.now()), session.time(due))
             });
-            self.voice.remark(format_args!("{} for a later time or a retry{when}", waiting(mine.waiting)));
+            self.voice.remark(format_args!("{} for a later time or a retry{when}", waiting(later)));
         }
         if mine.unknown_name > 0 {
-            self.voice.remark(format_args!(
-                "{} for a program that handles them; they are no jobs",
-                waiting(mine.unknown_name)
-            ));
+            let tasks = waiting(mine.unknown_name);
+            self.voice
+                .remark(format_args!("{tasks} for another program; `perdura explain ID` says for which"));
         }
-        for (name, queue) in
-            counts.queues.iter().filter(|(_, queue)| queue.paused && queue.ready + queue.held > 0)
-        {
-            let name = crate::cli::screen::safe(name);
-            self.voice.remark(format_args!(
-                "{} in the queue {name:?}, which is paused",
-                waiting(queue.ready + queue.held)
-            ));
+        for (name, queue) in paused {
+            let waits = queue.ready + queue.held + queue.waiting;
+            if waits > 0 {
+                self.voice.remark(format_args!(
+                    "{} in the queue {:?}, which is paused",
+                    waiting(waits),
+                    safe(name)
+                ));
+            }
         }
         let failed = mine.failed.saturating_sub(self.before.failed);
         if failed > self.endings.sum.failed {
