@@ -1,9 +1,10 @@
-//! Is the file well?
+//! `perdura doctor`: whether a file is sound and served, and what to do if not.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::health::{Disk, LARGE_WAL, LONG_READY, open_mode, wrong_pragmas};
 use super::screen::{Tint, safe};
 use super::times::Zone;
 use super::words::{bytes, count, number, span};
@@ -34,12 +35,6 @@ struct Finding {
     subject: &'static str,
     text: String,
 }
-
-/// A WAL from this size on says that something keeps it from starting again: it is checkpointed from 4 MiB on.
-const LARGE_WAL: u64 = 64 << 20;
-
-/// A ready task that is older than this waits too long.
-const LONG_WAIT: std::time::Duration = std::time::Duration::from_secs(10 * 60);
 
 /// A file that keeps so much for itself, and cannot give it back, may be worth writing anew.
 const MUCH_SPARE: u64 = 64 << 20;
@@ -96,7 +91,6 @@ fn finding(level: Level, subject: &'static str, text: impl Into<String>) -> Find
 
 fn about_file(file: &FileReport, zone: Zone) -> Vec<Finding> {
     let mut all = Vec::new();
-    let others_read = file.mode.as_ref().is_some_and(|mode| !mode.ends_with("00"));
     let mode = file.mode.as_deref().map_or(String::new(), |mode| format!(", mode {mode}"));
     let kind = file.file_system.as_deref().map_or(String::new(), |kind| format!(" on {kind}"));
     let about = format!(
@@ -105,7 +99,7 @@ fn about_file(file: &FileReport, zone: Zone) -> Vec<Finding> {
         file.schema_version,
         zone.show(file.created_at)
     );
-    all.push(match others_read {
+    all.push(match open_mode(file).is_some() {
         true => finding(
             Level::Note,
             "file",
@@ -113,10 +107,7 @@ fn about_file(file: &FileReport, zone: Zone) -> Vec<Finding> {
         ),
         false => finding(Level::Good, "file", about),
     });
-    let wrong: Vec<String> = file
-        .pragmas
-        .iter()
-        .filter(|pragma| pragma.found != pragma.wanted)
+    let wrong: Vec<String> = wrong_pragmas(file)
         .map(|pragma| format!("{} is {}, not {}", pragma.name, pragma.found, pragma.wanted))
         .collect();
     all.push(match wrong.is_empty() {
@@ -150,7 +141,16 @@ fn about_file(file: &FileReport, zone: Zone) -> Vec<Finding> {
         false => finding(Level::Good, "size", size),
     });
     all.push(about_wal(file));
+    all.extend(Disk::of(&file.path).map(about_disk));
     all
+}
+
+fn about_disk(disk: Disk) -> Finding {
+    let text = format!("{} free of {}", bytes(disk.free_bytes), bytes(disk.total_bytes));
+    match disk.is_nearly_full() {
+        true => finding(Level::Note, "disk", format!("{text}: it is nearly full")),
+        false => finding(Level::Good, "disk", text),
+    }
 }
 
 fn about_wal(file: &FileReport) -> Finding {
@@ -212,11 +212,11 @@ fn about_tasks(queue: &Queue, file: &FileReport, now: Timestamp) -> Result<Vec<F
     for (name, since) in queue.ready_since()? {
         let waits = now.since(since);
         let paused = counts.queues.get(&name).is_some_and(|counts| counts.paused);
-        if waits >= LONG_WAIT && !paused {
+        if waits >= LONG_READY && !paused {
             all.push(finding(
                 Level::Note,
                 "queue",
-                format!("the oldest ready task of {name} waits since {}", span(waits)),
+                format!("the oldest ready task of {name} has waited for {}", span(waits)),
             ));
         }
     }

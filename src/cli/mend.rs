@@ -14,8 +14,8 @@ use crate::{Bulk, Error, Filter, Queue, State, TaskId};
 pub(super) struct Change {
     /// As in "retry 3 tasks".
     pub verb: &'static str,
-    /// As in "task 3 is queued again".
-    pub done: &'static str,
+    /// As in "task 3 is queued again", and in "3 tasks are queued again".
+    pub done: [&'static str; 2],
     pub one: fn(&Queue, TaskId) -> Result<(), Trouble>,
     pub all: fn(&Queue, Filter) -> Result<Bulk, Error>,
     /// What a filter means that names no state.
@@ -24,14 +24,14 @@ pub(super) struct Change {
 
 const RETRY: Change = Change {
     verb: "retry",
-    done: "is queued again",
+    done: ["is queued again", "are queued again"],
     one: |queue, id| Ok(queue.retry(id)?),
     all: Queue::retry_all,
     states: &[State::Failed, State::Lost],
 };
 
 const RETRY_FROM_START: Change = Change {
-    done: "is queued again, without its checkpoint",
+    done: ["is queued again, without its checkpoint", "are queued again, without their checkpoints"],
     one: |queue, id| Ok(queue.retry_from_start(id)?),
     all: Queue::retry_all_from_start,
     ..RETRY
@@ -56,15 +56,17 @@ impl Retry {
 
 pub(super) const CANCEL: Change = Change {
     verb: "cancel",
-    done: "is cancelled, or will be as soon as it stops",
+    done: ["is cancelled, or will be as soon as it stops", "are cancelled, or will be as soon as they stop"],
     one: |queue, id| Ok(queue.cancel(id)?),
     all: Queue::cancel_all,
     states: &[State::Queued, State::Running],
 };
 
+const DELETED: [&str; 2] = ["is deleted", "are deleted"];
+
 pub(super) const DELETE: Change = Change {
     verb: "delete",
-    done: "is deleted",
+    done: DELETED,
     one: |queue, id| Ok(queue.delete(id)?),
     all: Queue::delete_all,
     states: &[State::Succeeded, State::Failed, State::Cancelled, State::Lost],
@@ -72,7 +74,7 @@ pub(super) const DELETE: Change = Change {
 
 pub(super) const MOVE_TO_DEAD: Change = Change {
     verb: "move to the dead letters",
-    done: "is a dead letter",
+    done: ["is a dead letter", "are dead letters"],
     one: move_one,
     all: Queue::move_to_dead_letters,
     states: &[State::Failed, State::Lost],
@@ -102,7 +104,7 @@ impl Change {
             let what = format!("{} {}", self.verb, count(tasks, "task"));
             return Ok(may(session, false, true, &what, tasks)?.unwrap_or(Exit::Done));
         }
-        each(session, &target.ids, self.done, self.one)
+        each(session, &target.ids, self.done[0], self.one)
     }
 
     fn by_filter(&self, session: &mut Session, target: &Target) -> Done {
@@ -120,21 +122,17 @@ impl Change {
 }
 
 /// Says what a bulk verb did. Nothing is a no.
-pub(super) fn tell_bulk(session: &mut Session, bulk: Bulk, done: &str) -> Done {
+fn tell_bulk(session: &mut Session, bulk: Bulk, [one, many]: [&str; 2]) -> Done {
     session.did(format!("{} changed", count(bulk.changed, "task")));
     if session.json {
         session.screen.json(&bulk)?;
     } else {
-        let is = if bulk.changed == 1 {
-            done.to_owned()
-        } else {
-            done.replacen("is ", "are ", 1).replacen("a dead letter", "dead letters", 1)
-        };
+        let done = if bulk.changed == 1 { one } else { many };
         let skipped = match bulk.skipped {
             0 => String::new(),
             n => format!("; {} skipped: their state or a unique key does not allow it", count(n, "task")),
         };
-        session.screen.line(format_args!("{} {is}{skipped}", count(bulk.changed, "task")))?;
+        session.screen.line(format_args!("{} {done}{skipped}", count(bulk.changed, "task")))?;
     }
     Ok(if bulk.changed == 0 { Exit::No } else { Exit::Done })
 }
@@ -288,6 +286,6 @@ impl Purge {
             return Ok(exit);
         }
         let changed = session.queue()?.purge(before)? as u64;
-        tell_bulk(session, Bulk { changed, skipped: 0 }, "is deleted")
+        tell_bulk(session, Bulk { changed, skipped: 0 }, DELETED)
     }
 }

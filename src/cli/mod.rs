@@ -24,6 +24,7 @@ mod dead;
 mod doctor;
 mod explain;
 pub(crate) mod filter;
+pub(crate) mod health;
 #[cfg(unix)]
 mod jobs;
 pub(crate) mod json;

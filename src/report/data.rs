@@ -2,13 +2,13 @@
 //!
 //! Each part is read on its own. A file that is in use moves on in between, so sums of two parts may differ by what happened meanwhile.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::figures::{Activity, NameFigures, by_name};
 use super::verdict::Verdict;
+use crate::cli::health::Disk;
 use crate::{
     DeadLetter, Error, FailureGroup, FileReport, Filter, Hold, Queue, QueueCounts, State, TaskId, TaskRecord,
     Timestamp,
@@ -67,14 +67,6 @@ pub(super) struct Page {
     pub queued: Queued,
     pub slowest: Slowest,
     pub dead_letters: Part<DeadLetter>,
-}
-
-/// How full a file system is.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Disk {
-    pub total_bytes: u64,
-    /// What this user may still write.
-    pub free_bytes: u64,
 }
 
 /// A list that may be a part of a longer one.
@@ -178,7 +170,7 @@ impl Page {
             made_at: now,
             since,
             verdict: Verdict::default(),
-            disk: disk(&file.path),
+            disk: Disk::of(&file.path),
             file,
             total,
             queues: lanes.collect(),
@@ -320,18 +312,6 @@ fn beginning(mut text: String) -> String {
         text.push('…');
     }
     text
-}
-
-#[cfg(unix)]
-fn disk(path: &Path) -> Option<Disk> {
-    let found = rustix::fs::statvfs(path).ok()?;
-    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-    Some(Disk { total_bytes: bytes(found.f_blocks), free_bytes: bytes(found.f_bavail) })
-}
-
-#[cfg(not(unix))]
-fn disk(_: &Path) -> Option<Disk> {
-    None
 }
 
 #[cfg(test)]

@@ -1,20 +1,10 @@
 //! What needs attention, in one sentence. Pure.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::data::Page;
+use crate::cli::health::{LARGE_WAL, LONG_READY, open_mode, wrong_pragmas};
 use crate::cli::words::{bytes, count, span};
-
-/// A queue that keeps up starts tasks within seconds; after this, somebody should know.
-const LONG_READY: Duration = Duration::from_secs(5 * 60);
-/// A WAL starts again long before this, unless somebody reads for a long time.
-const LARGE_WAL: u64 = 64 << 20;
-/// A disk with less than this part of it free is about to be full.
-const FULL_PART: u64 = 20;
-/// And so is one with less than this, whatever its size.
-const FULL_BYTES: u64 = 64 << 20;
 
 /// What needs attention.
 #[derive(Debug, Default, Serialize)]
@@ -134,9 +124,7 @@ fn unknown(page: &Page) -> Option<Concern> {
 fn disk(page: &Page) -> Vec<Concern> {
     let file = &page.file;
     let mut all = Vec::new();
-    if let Some(disk) = page.disk
-        && (disk.free_bytes < FULL_BYTES || disk.free_bytes < disk.total_bytes / FULL_PART)
-    {
+    if let Some(disk) = page.disk.filter(|disk| disk.is_nearly_full()) {
         all.push(format!("the disk has only {} free", bytes(disk.free_bytes)));
     }
     if file.wal.damaged {
@@ -145,26 +133,23 @@ fn disk(page: &Page) -> Vec<Concern> {
     if file.wal.bytes > LARGE_WAL {
         all.push(format!("the WAL has grown to {}", bytes(file.wal.bytes)));
     }
-    if let Some(mode) = file.mode.as_ref().filter(|mode| open_to_others(mode)) {
+    if let Some(mode) = open_mode(file) {
         all.push(format!("other users may use the file (mode {mode})"));
     }
     all.extend(
-        file.pragmas
-            .iter()
-            .filter(|pragma| pragma.found != pragma.wanted)
+        wrong_pragmas(file)
             .map(|pragma| format!("{} is {} instead of {}", pragma.name, pragma.found, pragma.wanted)),
     );
     all.into_iter().map(|text| concern(Section::File, text)).collect()
 }
 
-fn open_to_others(mode: &str) -> bool {
-    u32::from_str_radix(mode, 8).is_ok_and(|mode| mode & 0o077 != 0)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::data::{Disk, Wish};
+    use std::time::Duration;
+
+    use super::super::data::Wish;
     use super::*;
+    use crate::cli::health::Disk;
     use crate::testing::{ManualClock, SteppedQueue};
     use crate::{Clock, Context, Failure, Filter, Queue, Task};
 
@@ -240,12 +225,10 @@ mod tests {
             change(&mut page);
             Verdict::of(&page).concerns.into_iter().map(|concern| concern.text).collect::<Vec<_>>()
         };
-        let disk = |total_bytes, free_bytes| {
-            move |page: &mut Page| page.disk = Some(Disk { total_bytes, free_bytes })
-        };
-        assert_eq!(concerns(&disk(100 << 30, 5 << 30)), [""; 0]);
-        assert_eq!(concerns(&disk(100 << 30, (5 << 30) - 1)), ["the disk has only 5.0 GiB free"]);
-        assert_eq!(concerns(&disk(100 << 20, FULL_BYTES - 1)), ["the disk has only 64.0 MiB free"]);
+        let disk =
+            |free_bytes| move |page: &mut Page| page.disk = Some(Disk { total_bytes: 100 << 30, free_bytes });
+        assert_eq!(concerns(&disk(5 << 30)), [""; 0]);
+        assert_eq!(concerns(&disk((5 << 30) - 1)), ["the disk has only 5.0 GiB free"]);
         assert_eq!(concerns(&|page| page.file.wal.damaged = true), ["the header of the WAL is damaged"]);
         assert_eq!(concerns(&|page| page.file.wal.bytes = LARGE_WAL), [""; 0]);
         assert_eq!(concerns(&|page| page.file.wal.bytes = LARGE_WAL + 1), ["the WAL has grown to 64.0 MiB"]);

@@ -87,7 +87,8 @@ pub(crate) fn settle<'s>(
     Ok(told)
 }
 
-/// The hottest writes beside the claim: a first attempt that succeeded, with nothing else to mend.
+/// The hottest writes beside the claim: a first attempt that succeeded, with nothing else to mend. Its transition is written here and not
+/// asked of `lifecycle::next`, which would have to read the row first: the WHERE says what that function would look at.
 struct Success<'c> {
     task: Prepared<'c>,
     result: Prepared<'c>,
