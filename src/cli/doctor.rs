@@ -41,9 +41,11 @@ const MUCH_SPARE: u64 = 64 << 20;
 
 /// So many tasks that succeeded or were cancelled are many, if nothing deletes them.
 const MANY_FINISHED: u64 = 100_000;
+/// So many of the oldest tasks are looked at: the first ones may have been retried lately.
+const OLDEST: usize = 50;
 /// The same where the file is large.
 const SOME_FINISHED: u64 = 1000;
-/// A program that deletes by age, and says no other, has deleted what finished so long ago (`Config::retention`, and a day to get to it).
+/// A program with the default `Config::retention` (7 d) does not tell the file, and deletes what is older, within a day.
 const OLD: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
 /// Above this, the check of the whole file takes long enough to say so first.
@@ -226,7 +228,7 @@ fn about_tasks(queue: &Queue, file: &FileReport, now: Timestamp) -> Result<Vec<F
     }
     let ended = total.failed.saturating_add(total.lost);
     let finished = total.succeeded.saturating_add(total.cancelled);
-    all.extend(about_age(finished, oldest_finished(queue)?, now, file));
+    all.extend(about_age(finished, file, now, || oldest_finished(queue)));
     all.push(match ended {
         0 => finding(Level::Good, "failures", "none"),
         n => finding(
@@ -238,17 +240,22 @@ fn about_tasks(queue: &Queue, file: &FileReport, now: Timestamp) -> Result<Vec<F
     Ok(all)
 }
 
-/// When the oldest of the tasks that succeeded or were cancelled did so.
-fn oldest_finished(queue: &Queue) -> Result<Option<Timestamp>, crate::Error> {
-    let oldest = queue.tasks(Filter::new().state(State::Succeeded).state(State::Cancelled).limit(1))?;
-    Ok(oldest.first().and_then(|task| task.finished_at))
+/// When the first of the oldest tasks that succeeded or were cancelled did so; none where they cannot be read.
+fn oldest_finished(queue: &Queue) -> Option<Timestamp> {
+    let filter = Filter::new().state(State::Succeeded).state(State::Cancelled).limit(OLDEST);
+    queue.tasks(filter).ok()?.iter().filter_map(|task| task.finished_at).min()
 }
 
 /// What is kept and could go, if it is much. Where nothing old is kept, a program deletes it that does not tell the file.
-fn about_age(finished: u64, oldest: Option<Timestamp>, now: Timestamp, file: &FileReport) -> Option<Finding> {
-    let is_old = oldest.is_some_and(|oldest| now.since(oldest) >= OLD);
+fn about_age(
+    finished: u64,
+    file: &FileReport,
+    now: Timestamp,
+    oldest: impl Fn() -> Option<Timestamp>,
+) -> Option<Finding> {
     let is_much = finished >= MANY_FINISHED || (file.bytes >= LARGE_FILE && finished >= SOME_FINISHED);
-    let is_kept = is_old && matches!(file.retention, None | Some(None));
+    let is_kept = matches!(file.retention, None | Some(None));
+    let is_old = || oldest().is_some_and(|oldest| now.since(oldest) >= OLD);
     let text = || {
         format!(
             "{} succeeded or cancelled, {} in all, and the file does not say that any are deleted by age; `purge --older-than 30d` deletes old ones",
@@ -256,7 +263,7 @@ fn about_age(finished: u64, oldest: Option<Timestamp>, now: Timestamp, file: &Fi
             bytes(file.bytes)
         )
     };
-    (is_much && is_kept).then(|| finding(Level::Note, "age", text()))
+    (is_much && is_kept && is_old()).then(|| finding(Level::Note, "age", text()))
 }
 
 fn about_owner(file: &FileReport, total: &QueueCounts) -> Finding {
@@ -305,8 +312,9 @@ mod tests {
         let tests = SteppedQueue::open(Queue::builder(), &crate::testing::ManualClock::new()).unwrap();
         let mut file = tests.queue().inspect().unwrap();
         let now = Timestamp::from_millis(1_800_000_000_000);
-        let about =
-            |finished, oldest: Duration, file: &_| about_age(finished, Some(now.before(oldest)), now, file);
+        let about = |finished, oldest: Duration, file: &_| {
+            about_age(finished, file, now, || Some(now.before(oldest)))
+        };
         assert!(about(MANY_FINISHED - 1, OLD, &file).is_none());
         let young = OLD - Duration::from_secs(1);
         assert!(about(MANY_FINISHED, young, &file).is_none(), "a program may delete what is older");

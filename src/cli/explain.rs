@@ -115,9 +115,10 @@ impl Sight {
         }
         let tasks = count(to_run, "task");
         let verb = if to_run == 1 { "is" } else { "are" };
-        let starter = match !self.is_mounted && some.iter().all(is_job) {
-            true => "`perdura work` starts one",
-            false => "start the program that handles them",
+        let starter = match some {
+            [] if !self.is_mounted => "start the program that handles them, or `perdura work` for jobs",
+            some if !self.is_mounted && some.iter().all(is_job) => "`perdura work` starts one",
+            _ => "start the program that handles them",
         };
         Some(format!("no worker runs, and {tasks} {verb} to run; {starter}"))
     }
@@ -199,6 +200,11 @@ impl Sight {
             _ => None,
         }
     }
+}
+
+/// Whether a task waits for a worker and for nothing else, or for one to settle what its dead worker left.
+pub(super) fn is_to_run(task: &TaskRecord) -> bool {
+    task.hold == Some(Hold::Ready) || task.state == State::Running
 }
 
 /// Whether a task is a job of the command, which `perdura work` runs.

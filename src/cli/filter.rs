@@ -59,7 +59,7 @@ pub(crate) struct Which {
     /// With this tag
     #[arg(long, value_name = "TAG", value_parser = text())]
     tag: Option<String>,
-    /// With this text in name, tag, error or args
+    /// With this text in name, tag, error or args: as JSON, or as they read, such as a command line
     #[arg(long, short = 't', value_name = "TEXT", value_parser = text())]
     text: Option<String>,
     /// That finished so long ago, or longer: 90s, 12h, 7d; or before this time: 08:00, 2026-11-30, 2026-11-30 08:00

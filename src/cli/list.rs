@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::explain::is_job;
+use super::explain::{is_job, is_to_run};
 use super::filter::Which;
 use super::screen::{Tint, safe};
 use super::table::{Cell, Fit, Table};
@@ -57,7 +57,7 @@ impl List {
         } else {
             print(session, &queue, &tasks, now)?;
             let mut to_run = tasks;
-            to_run.retain(|task| task.hold == Some(Hold::Ready) || task.state == State::Running);
+            to_run.retain(is_to_run);
             if let Some(missing) = session.sight(&queue).missing_worker(to_run.len() as u64, &to_run) {
                 session.screen.remark(missing);
             }

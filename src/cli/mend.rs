@@ -212,19 +212,17 @@ pub(super) fn tell_ids(
     Ok(())
 }
 
-/// Pauses or resumes queues. One that the file does not have may be paused before its first task, or be mistyped.
+/// Pauses or resumes queues. One without tasks may be paused before its first, or be mistyped: that is told.
 pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool) -> Done {
     let queue = session.queue()?;
     let unknown = unknown_queue(&queue, queues)?;
-    if let Some(unknown) = unknown.as_ref().filter(|_| !paused) {
-        return Err(Trouble::new(Exit::Refused, unknown));
-    }
     for name in queues {
         if paused { queue.pause(name)? } else { queue.resume(name)? }
     }
     tell_paused(session, queues, paused)?;
     if let Some(unknown) = unknown {
-        session.screen.remark(format_args!("{unknown}; it stays paused until it is resumed"));
+        let until = if paused { "; it stays paused until it is resumed" } else { "" };
+        session.screen.remark(format_args!("{unknown}{until}"));
     }
     Ok(Exit::Done)
 }
@@ -232,7 +230,7 @@ pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool)
 /// The most queues that a message names.
 const MOST_NAMED: usize = 10;
 
-/// A sentence on the first of these queues that the file does not have.
+/// A sentence on the first of these queues in which no task is.
 fn unknown_queue(queue: &Queue, named: &[String]) -> Result<Option<String>, Error> {
     let counts = queue.counts()?;
     let Some(unknown) = named.iter().find(|name| !counts.queues.contains_key(*name)) else {
@@ -241,7 +239,7 @@ fn unknown_queue(queue: &Queue, named: &[String]) -> Result<Option<String>, Erro
     let known: Vec<&str> = counts.queues.keys().take(MOST_NAMED).map(String::as_str).collect();
     let more = if counts.queues.len() > MOST_NAMED { ", …" } else { "" };
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") + more };
-    Ok(Some(format!("there is no queue {unknown:?}; the file has: {known}")))
+    Ok(Some(format!("no task is in a queue {unknown:?}; the file has: {known}")))
 }
 
 fn tell_paused(session: &mut Session, queues: &[String], paused: bool) -> Result<(), Trouble> {

@@ -132,7 +132,7 @@ enum Verb {
     },
     /// Claim nothing more from these queues, until they are resumed
     Pause {
-        /// Queues of the file, or such as are to be paused from their first task on
+        /// Queues; one that has no task yet is paused from its first on
         #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
         queues: Vec<String>,
     },

@@ -122,12 +122,18 @@ impl Show {
     fn raw_result(&self, session: &mut Session, queue: &Queue) -> Done {
         let result = match queue.result_json(self.id)? {
             Some(result) => result,
-            None => match queue.get(self.id)? {
-                task if task.state == State::Succeeded => "null".to_owned(),
-                task => {
+            None => match queue.get(self.id) {
+                Ok(task) if task.state == State::Succeeded => "null".to_owned(),
+                Ok(task) => {
                     let message = format!("task {} has no result: it is {}", self.id, task.state);
                     return Err(Trouble::new(Exit::No, message));
                 }
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    let letter = queue.dead_letters().get(self.id)?;
+                    let message = format!("dead letter {} has no result: it is {}", self.id, letter.state);
+                    return Err(Trouble::new(Exit::No, message));
+                }
+                Err(e) => return Err(e.into()),
             },
         };
         write_raw(session, format!("{result}\n").as_bytes())?;
@@ -142,7 +148,7 @@ impl Show {
         }
         let task = match queue.get(self.id) {
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                return queue.dead_letters().get(self.id).map(|_| output).map_err(|_| e.into());
+                return Ok(queue.dead_letters().get(self.id).map(|_| output)?);
             }
             task => task?,
         };

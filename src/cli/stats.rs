@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::explain::{Worker, is_to_run};
 use super::filter::Which;
 use super::list::at_least_one;
 use super::screen::{Tint, safe};
@@ -12,7 +13,9 @@ use super::table::{Cell, Fit, Table, print_flowing};
 use super::times::{Past, past};
 use super::words::{count, distance, number, span};
 use super::{Done, Exit, Session, Trouble};
-use crate::{FailureGroup, Failures as Failed, Filter, Queue, QueueCounts, Rollup, State, Timestamp};
+use crate::{
+    FailureGroup, Failures as Failed, Filter, Queue, QueueCounts, Rollup, State, TaskRecord, Timestamp,
+};
 
 /// Count tasks by state and queue, and say what was done lately.
 #[derive(Debug, clap::Args)]
@@ -93,8 +96,10 @@ impl Stats {
             return Ok(Exit::Done);
         }
         print_states(session, &numbers)?;
-        let some = queue.tasks(Filter::new().state(State::Queued).state(State::Running).limit(SOME))?;
-        match sight.missing_worker(numbers.total.ready + numbers.total.running, &some) {
+        let to_run = numbers.total.ready.saturating_add(numbers.total.running);
+        let some =
+            if sight.worker == Worker::Missing && to_run > 0 { some_to_run(&queue) } else { Vec::new() };
+        match sight.missing_worker(to_run, &some) {
             Some(missing) => session.screen.line(session.screen.tint(Tint::Warn, missing))?,
             None => session.screen.line(sight.worker.words())?,
         }
@@ -102,6 +107,14 @@ impl Stats {
         print_names(session, &numbers.names, window)?;
         Ok(Exit::Done)
     }
+}
+
+/// Some of the tasks that are to run; none where they cannot be read.
+fn some_to_run(queue: &Queue) -> Vec<TaskRecord> {
+    let filter = Filter::new().state(State::Queued).state(State::Running).limit(SOME);
+    let mut some = queue.tasks(filter).unwrap_or_default();
+    some.retain(is_to_run);
+    some
 }
 
 fn print_states(session: &mut Session, numbers: &Numbers) -> std::io::Result<()> {
@@ -256,8 +269,8 @@ impl Failures {
         }
         if more_queued {
             session.screen.remark(format_args!(
-                "of the newest {}; more are queued, and may have failed, too (--limit)",
-                count(self.limit as u64, "QUEUED task")
+                "looked at the newest {} only; --limit looks at more",
+                count(self.limit as u64, "queued task")
             ));
         }
         Ok(Exit::Done)

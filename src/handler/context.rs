@@ -48,15 +48,21 @@ impl Context {
         Some(self.control.deadline()?.saturating_sub(self.port.monotonic()))
     }
 
-    /// Counts the time that this attempt may take from now: for a handler that has waited for its turn, such as for a free connection,
-    /// before it began.
+    /// Counts the time that this attempt may take from now: for a handler that waits for its turn before it begins. Call it in the wait,
+    /// too: an attempt that is past its deadline for a second counts as one that ignores it, and its worker gets a substitute.
     ///
     /// ```
     /// # use perdura::{Context, Failure};
-    /// # use std::sync::{Mutex, PoisonError};
+    /// # use std::{sync::Mutex, thread, time::Duration};
     /// # fn call(serial: &Mutex<()>, cx: &Context) -> Result<(), Failure> {
-    /// let _turn = serial.lock().unwrap_or_else(PoisonError::into_inner);
-    /// cx.restart_deadline();
+    /// let _turn = loop {
+    ///     cx.restart_deadline();
+    ///     cx.ensure_active()?; // cancelled, or shutting down?
+    ///     match serial.try_lock() {
+    ///         Ok(turn) => break turn,
+    ///         Err(_) => thread::sleep(Duration::from_millis(10)),
+    ///     }
+    /// };
     /// # Ok(())
     /// # }
     /// ```

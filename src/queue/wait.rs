@@ -75,13 +75,15 @@ impl Queue {
     /// If the file cannot be read.
     pub fn is_drained(&self) -> Result<bool, Error> {
         let (core, executes) = (&self.handle.core, !self.handle.registry.is_empty());
-        if core.is_owner() && core.hub.is_lifting() {
-            return Ok(false); // what is held for its unknown name may be known here
-        }
+        // What is held for its unknown name may be known here.
+        let is_lifting = core.is_owner() && core.hub.is_lifting() && !core.hub.is_stopping();
         let served = core.served.as_deref().map(store::queue_list);
         // Of one moment: a task that is settled, or promoted, between two looks would be in neither. The time is read after that moment:
         // a retry that failed just before it would else seem to lie in the future.
         self.store().read(|conn| {
+            if is_lifting && store::has_unknown_names(conn)? {
+                return Ok(false);
+            }
             let of_owner = if served.is_none() && !executes { store::served(conn)? } else { None };
             let is_at_work = store::is_at_work(conn, served.as_deref().or(of_owner.as_deref()))?;
             Ok(!store::is_due(conn, served.as_deref(), core.now())? && !is_at_work)

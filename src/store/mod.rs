@@ -83,7 +83,9 @@ pub(crate) use names::Names;
 use open::Manner;
 pub(crate) use owner::{OwnerSettings, check_epoch, queue_list, retention};
 pub(crate) use process::Process;
-pub(crate) use promote::{clock_has_run_on, clock_jumped, is_due, next_due, next_start, promote};
+pub(crate) use promote::{
+    clock_has_run_on, clock_jumped, has_unknown_names, is_due, next_due, next_start, promote,
+};
 pub(crate) use purge::{Ages, drop_counters, idle_queues, old, purge};
 pub(crate) use read::Flags;
 pub(crate) use read::{

@@ -88,6 +88,12 @@ pub(crate) fn is_due(conn: &Connection, queues: Option<&str>, now: Timestamp) ->
     Ok(conn.prepare_cached(sql)?.query_row((now.as_millis(), queues), |row| row.get(0))?)
 }
 
+/// Whether a task is held because nobody knew its name.
+pub(crate) fn has_unknown_names(conn: &Connection) -> Sql<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_counts WHERE state = 0 AND hold = 2 AND n > 0)";
+    Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+}
+
 /// When the next task of these queues (a JSON list; none: of any) that is not paused has waited long enough.
 pub(crate) fn next_start(conn: &Connection, queues: Option<&str>) -> Sql<Option<Timestamp>> {
     let sql = "SELECT t.run_at_ms FROM perdura_tasks t INDEXED BY perdura_waiting

@@ -1,5 +1,6 @@
 //! The reading connections: a small pool, made when somebody looks.
 
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock, thread};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -22,10 +23,11 @@ const CONNECTIONS: u32 = 4;
 /// How long somebody waits for one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How soon the end of a file looks whether the thread that makes connections has let go of it, and how often: a second in all, as that
-/// thread may be waiting for another file.
-const CLOSING_LOOK: Duration = Duration::from_micros(100);
-const CLOSING_LOOKS: u32 = 10_000;
+/// How soon the end of a file looks whether the thread that makes connections has let go of it, how much later each time, and for how long
+/// in all: that thread may be waiting for another file.
+const FIRST_LOOK: Duration = Duration::from_micros(50);
+const LAST_LOOK: Duration = Duration::from_millis(10);
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// How soon somebody who waits looks whether a connection could not be made.
 const LOOK: Duration = Duration::from_millis(50);
@@ -37,6 +39,8 @@ pub(super) struct Readers {
     /// None after a crash.
     pool: Mutex<Option<Pool<SqliteConnectionManager>>>,
     connector: Arc<ScheduledThreadPool>,
+    /// A connection was asked for.
+    is_used: AtomicBool,
     failures: Failures,
     path: PathBuf,
 }
@@ -64,7 +68,13 @@ impl Readers {
                 .build_unchecked(manager)
         };
         let pool = catch_unwind(AssertUnwindSafe(build)).map_err(no_thread)?;
-        Ok(Readers { pool: Mutex::new(Some(pool)), connector, failures, path: path.to_owned() })
+        Ok(Readers {
+            pool: Mutex::new(Some(pool)),
+            connector,
+            is_used: AtomicBool::new(false),
+            failures,
+            path: path.to_owned(),
+        })
     }
 
     /// A connection to this file.
@@ -73,6 +83,7 @@ impl Readers {
         identity: &Identity,
     ) -> Result<PooledConnection<SqliteConnectionManager>, Error> {
         let readers = lock(&self.pool).clone().ok_or_else(crashed)?;
+        self.is_used.store(true, Ordering::Release);
         if readers.state().idle_connections == 0 {
             identity.check()?; // a new connection would read what has taken the file's place
         }
@@ -105,14 +116,18 @@ impl Readers {
     pub(super) fn close(&self) {
         let Some(pool) = lock(&self.pool).take() else { return };
         drop(pool);
+        if !self.is_used.load(Ordering::Acquire) {
+            return;
+        }
         // The thread that has made the last connection may hold the pool a moment longer than whoever has got that.
         let behind = Arc::new(());
         let is_behind = Arc::downgrade(&behind);
         self.connector.execute(move || drop(behind));
-        let mut looks = 0;
-        while is_behind.strong_count() > 0 && looks < CLOSING_LOOKS {
-            thread::sleep(CLOSING_LOOK);
-            looks += 1;
+        let (mut waited, mut pause) = (Duration::ZERO, FIRST_LOOK);
+        while is_behind.strong_count() > 0 && waited < CLOSING {
+            thread::sleep(pause);
+            waited += pause;
+            pause = (2 * pause).min(LAST_LOOK);
         }
     }
 }

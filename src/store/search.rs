@@ -61,7 +61,7 @@ macro_rules! find {
               AND (?12 IS NULL OR EXISTS (SELECT 1 FROM perdura_task_names n WHERE n.name_id = t.name_id AND instr(lower(n.task_name), ?12))
                    OR EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id
                        AND (instr(lower(a.tag), ?12) OR instr(lower(a.args), ?12)
-                            OR instr(replace(lower(a.args), '\",\"', ' '), ?13)))
+                            OR (?13 IS NOT NULL AND instr(replace(lower(a.args), '\",\"', ' '), ?13))))
                    OR EXISTS (SELECT 1 FROM perdura_errors e WHERE e.task_id = t.task_id
                        AND (instr(lower(e.error_type), ?12) OR instr(lower(e.error_message), ?12))))
             ORDER BY t.task_id ",

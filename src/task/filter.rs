@@ -100,7 +100,7 @@ impl Filter {
     }
 
     /// Tasks with this text in their name, tag, newest error (type or message) or args. Args are matched as the JSON that is stored, and as
-    /// one reads it: without escapes, the strings of a list one after the other, so that `cp "a b"` finds `["cp","\"a b\""]`. Letters A-Z match
+    /// one reads it: without escapes, and strings that stand one after the other with a blank between, so that `cp "a b"` finds `["cp","\"a b\""]`. Letters A-Z match
     /// in either case.
     pub fn text(mut self, text: &str) -> Filter {
         self.text = Some(text.to_ascii_lowercase());

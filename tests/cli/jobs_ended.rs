@@ -214,7 +214,7 @@ fn a_worker_whose_terminal_closes_says_so_by_its_exit_code() {
     assert!(place.read("err").contains("answers can no longer be written"), "{}", place.read("err"));
 }
 
-/// It found: the second came before the first had begun to end what runs, and ended it in its place, unheard.
+/// Both signals count, also when the second comes before the worker has begun to stop: the grace is over at once.
 #[test]
 fn two_signals_at_once_end_the_grace() {
     let place = Place::new();

@@ -20,7 +20,7 @@ mod jobs_late;
 mod jobs_whole;
 #[cfg(unix)]
 mod keeping;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 #[path = "../it/needs.rs"]
 mod needs;
 #[cfg(feature = "report")]

@@ -97,6 +97,7 @@ fn look(queue: &Queue, id: perdura::TaskId) {
     queue.counts().unwrap();
     queue.is_drained().unwrap();
     queue.next_due().unwrap();
+    queue.next_start().unwrap();
     queue.ready_since().unwrap();
     queue.output(id, None).unwrap();
     queue.rollups(SystemTime::UNIX_EPOCH).unwrap();

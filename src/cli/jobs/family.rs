@@ -85,6 +85,7 @@ mod elsewhere {
 mod linux {
     use std::collections::HashMap;
     use std::os::unix::ffi::OsStrExt;
+    use std::sync::{Mutex, PoisonError};
 
     use rustix::io::Errno;
     use rustix::process::{
@@ -93,8 +94,9 @@ mod linux {
 
     use super::*;
 
-    /// Two looks one after the other find the same: what the first one missed was just being started.
-    const SURE: u32 = 2;
+    /// So many looks one after the other find nobody who may be killed (a quarter of a second): what was just being started, or ends with a
+    /// process that was killed, is seen by then.
+    const SURE: u32 = 8;
 
     /// How a worker knows which of the processes beneath it are of its jobs.
     pub(in super::super) struct Kin {
@@ -103,6 +105,8 @@ mod linux {
         /// Others may be beneath it, too: those of a script that started them and then became the worker, or, beneath process 1, anybody's
         /// orphans. They are none of its business.
         has_others: bool,
+        /// What could not be ended, and was told: it is not waited for again.
+        left: Mutex<HashSet<(Pid, u64)>>,
     }
 
     impl Kin {
@@ -111,7 +115,7 @@ mod linux {
             let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
             let has_children = !waitid(WaitId::All, look).is_err_and(|e| e == Errno::CHILD);
             let mark = [b"PERDURA_JOB_DB=", db.as_os_str().as_bytes()].concat();
-            Kin { mark, has_others: has_children || getpid() == Pid::INIT }
+            Kin { mark, has_others: has_children || getpid() == Pid::INIT, left: Mutex::default() }
         }
 
         /// Kills one of the shims, which has ended or hangs, and what it has left to this process: its job, of which the process group may
@@ -126,12 +130,18 @@ mod linux {
             let is_kin = |child: &Process| {
                 !self.has_others || (group.is_some() && child.group == group) || self.marks(child.id)
             };
-            let is_meant =
-                |child: &Process| child.id == shim || (!shims.contains(&child.id) && is_kin(child));
-            await_that(patience, || {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_meant = |child: &Process| {
+                let is_left = left.contains(&(child.id, child.began));
+                child.id == shim || (!shims.contains(&child.id) && !is_left && is_kin(child))
+            };
+            let are_gone = await_that(patience, || {
                 reap(|child| shims.contains(&child));
                 kill(is_meant) == Killed::Nobody
-            })
+            });
+            let remaining: Vec<_> = beneath(getpid(), is_meant).iter().map(|p| (p.id, p.began)).collect();
+            left.extend(remaining);
+            are_gone
         }
 
         fn marks(&self, process: Pid) -> bool {

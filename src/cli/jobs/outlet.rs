@@ -68,12 +68,12 @@ impl Voice {
         self.has_lost.fetch_or(!has_left, Ordering::AcqRel);
     }
 
-    /// Waits until all is read, and for a while only if it `is_urgent`. False if answers are lost that somebody would have read.
+    /// Waits until all is read, and for a while only if it `is_urgent`. False if something is lost that somebody would have read.
     pub(super) fn finish(&self, is_urgent: impl Fn() -> bool) -> bool {
         let are_read = self.answers.finish(&is_urgent);
         self.tell_failure();
-        self.remarks.finish(&is_urgent);
-        are_read && !self.has_lost.load(Ordering::Acquire)
+        let are_heard = self.remarks.finish(&is_urgent);
+        are_read && are_heard && !self.has_lost.load(Ordering::Acquire)
     }
 }
 

@@ -27,6 +27,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use super::frame::{Inbox, Order, PIECE, Report, read_some};
 use super::launch::{Launched, launch};
 use super::{family, note};
+use crate::{Clock, SystemClock};
 
 /// What is still read of a job that has ended: a process that could not be killed could write for ever.
 const LAST_WORDS: usize = 1 << 20;
@@ -262,12 +263,16 @@ impl Running {
     /// Takes the status of its first process, kills the others, waits for them to be gone; false if some are left.
     ///
     /// The first one is not reaped before its group is killed, so that the group's number means this group and no other. Its end is waited
-    /// for without a limit: one that hangs in the system may still write, and as long as it can, no successor begins.
+    /// for without a limit: one that hangs in the system may still write, and when the worker is gone no successor begins before that. (A
+    /// worker that lives gives this shim up.)
     fn end(&mut self) -> io::Result<(ExitStatus, bool)> {
         let _ = kill_process_group(self.group, Signal::KILL);
         let status = self.child.wait()?;
+        let (clock, group) = (SystemClock::new(), self.group);
+        let until = clock.monotonic().saturating_add(ALL_GO);
         let are_gone = family::end_all(ALL_GO);
-        Ok((status, family::await_gone(self.group, ALL_GO) && are_gone))
+        let left = until.saturating_sub(clock.monotonic());
+        Ok((status, family::await_gone(group, left) && are_gone))
     }
 }
 

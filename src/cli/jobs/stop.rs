@@ -52,10 +52,10 @@ impl Worker {
         session: &Session,
     ) -> Result<(), Trouble> {
         self.runner.give_up();
-        if signal.is_some() {
-            self.tell_stop(wishes);
-        }
         let grace = if self.signals > 1 { Duration::ZERO } else { wishes.grace };
+        if signal.is_some() {
+            self.tell_stop(grace);
+        }
         let queue = self.queue.clone();
         let stopper = thread::Builder::new().name("perdura-stop".to_owned());
         let stopper = stopper.spawn(move || drop(to_tell.send(News::Stopped(queue.shutdown(grace)))))?;
@@ -94,7 +94,7 @@ impl Worker {
             News::Signal(_) => {
                 self.signals += 1;
                 match self.signals {
-                    1 => self.tell_stop(wishes),
+                    1 => self.tell_stop(wishes.grace),
                     2 => {
                         self.voice.remark("ending what runs");
                         shutdowns.asked += 1;
@@ -106,13 +106,14 @@ impl Worker {
         }
     }
 
-    fn tell_stop(&self, wishes: &Work) {
+    fn tell_stop(&self, grace: Duration) {
         match self.runner.running() {
             0 => self.voice.remark("stopping"),
+            _ if grace.is_zero() => self.voice.remark("stopping: ending what runs"),
             n => self.voice.remark(format_args!(
                 "stopping: {} may go on for {}, then what still runs is ended and handed back; a second signal does so now",
                 count(n as u64, "job"),
-                span(wishes.grace)
+                span(grace)
             )),
         }
     }

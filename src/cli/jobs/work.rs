@@ -377,7 +377,8 @@ impl Worker {
     /// Nothing is left that may start.
     fn finish(&mut self, wishes: &Work, session: &Session) -> Done {
         self.close();
-        let (mut counts, next) = (self.queue.counts()?, self.queue.next_start()?);
+        let mut counts = self.queue.counts()?;
+        let next = self.queue.next_start().ok().flatten(); // what is not known is not told
         let mine = wishes.mine(&counts);
         counts.queues.retain(|name, _| wishes.serves(name));
         let (paused, open): (Vec<_>, Vec<_>) = counts.queues.iter().partition(|(_, queue)| queue.paused);
