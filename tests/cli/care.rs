@@ -162,3 +162,15 @@ fn a_text_that_is_no_whole_export_leaves_no_file() {
     let said = place.feed(&text, ["import", "-"]);
     assert!(said.code == Some(2) && said.err.contains("exists already"), "{said:?}");
 }
+
+/// They are what one looks with when a row is damaged.
+#[test]
+fn a_damaged_row_keeps_neither_the_doctor_nor_stats_from_answering() {
+    let place = place();
+    edit(&place.path("tasks.db"), "UPDATE perdura_tasks SET queue_id = 999");
+    let said = place.run(["doctor"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.out.contains("tasks of an unknown queue or name"), "{said:?}");
+    let said = place.run(["stats"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+}
