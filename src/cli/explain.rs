@@ -5,7 +5,7 @@ use std::fmt;
 use super::screen::safe;
 use super::times::Zone;
 use super::words::{count, distance};
-use super::{Done, Exit, Session};
+use super::{Done, Exit, Session, Trouble};
 use crate::{Explanation, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// Whether a process runs the tasks of a file.
@@ -60,10 +60,24 @@ pub(super) struct Sight {
     pub is_mounted: bool,
 }
 
+/// Why a verb cannot have a task: it is a dead letter, or else what was said of it.
+pub(super) fn unless_letter(
+    session: &Session,
+    queue: &Queue,
+    id: TaskId,
+    otherwise: impl Into<Trouble>,
+) -> Trouble {
+    if queue.dead_letters().get(id).is_err() {
+        return otherwise.into();
+    }
+    let replay = session.sight(queue).verb(format_args!("dead replay {id}"));
+    Trouble::new(Exit::Refused, format!("task {id} is a dead letter; {replay} makes a task of it again"))
+}
+
 /// The verb `explain`.
 pub(super) fn explain(session: &mut Session, id: TaskId) -> Done {
     let queue = session.look()?;
-    let explanation = queue.explain(id)?;
+    let explanation = queue.explain(id).map_err(|e| unless_letter(session, &queue, id, e))?;
     let sight = session.sight(&queue);
     let text = sight.explain(&explanation);
     if session.json {
@@ -91,7 +105,14 @@ impl Sight {
                 let retry = self.verb(format_args!("retry {id}"));
                 format!("task {id} is {} after {attempts}: {why}; {retry} queues it again", task.state)
             }
-            State::Succeeded | State::Cancelled => format!("task {id} is {}", task.state),
+            State::Succeeded | State::Cancelled => {
+                let why = task.error_message.as_deref().or(task.error_type.as_deref());
+                format!(
+                    "task {id} is {}{}",
+                    task.state,
+                    why.map_or_else(String::new, |why| format!(": {why}"))
+                )
+            }
         }
     }
 
@@ -148,6 +169,10 @@ impl Sight {
 
     fn queued(&self, explanation: &Explanation) -> String {
         let task = &explanation.task;
+        if let Some(expired) = task.expires_at.filter(|at| *at <= self.now) {
+            let ago = distance(expired, self.now);
+            return format!("has expired ({ago}): it will not run, and the next worker cancels it");
+        }
         match task.hold.unwrap_or(Hold::Ready) {
             Hold::Time => self.waits_for_its_time(explanation),
             Hold::UnknownName => format!(

@@ -44,7 +44,7 @@ impl Conditions<'_> {
 /// Which tasks are meant: those that meet every condition.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Which {
-    /// In this state; several, or separated by commas: in one of these
+    /// In this state. For several, separate them by commas, or repeat the option
     #[arg(long, short, value_name = "STATE", value_delimiter = ',', value_parser = state(), ignore_case = true)]
     state: Vec<State>,
     /// In this queue
@@ -53,7 +53,7 @@ pub(crate) struct Which {
     /// Of this task name
     #[arg(long, short, value_name = "NAME", value_parser = text())]
     name: Option<String>,
-    /// Whose newest error has this type, or ends in it: NotFound means app::NotFound, too
+    /// Whose newest error has this type, or a part of it: NotFound finds app::NotFound, ExitCode finds ExitCode.7
     #[arg(long, short, value_name = "TYPE", value_parser = text())]
     error: Option<String>,
     /// With this tag
@@ -62,10 +62,10 @@ pub(crate) struct Which {
     /// With this text in name, tag, error or args: as JSON, or as they read, such as a command line
     #[arg(long, short = 't', value_name = "TEXT", value_parser = text())]
     text: Option<String>,
-    /// That finished so long ago, or longer: 90s, 12h, 7d; or before this time: 08:00, 2026-11-30, 2026-11-30 08:00
+    /// That finished at least this long ago: 90s, 12h, 7d; or before this time: 08:00, 2026-11-30, 2026-11-30 08:00
     #[arg(long, value_name = "AGE|TIME", value_parser = past)]
     finished_before: Option<Past>,
-    /// That were enqueued so long ago, or longer, or before this time
+    /// That were enqueued at least this long ago, or before this time
     #[arg(long, value_name = "AGE|TIME", value_parser = past)]
     created_before: Option<Past>,
 }
@@ -93,6 +93,12 @@ impl Which {
 
     pub(crate) fn names_states(&self) -> bool {
         !self.state.is_empty()
+    }
+
+    /// The same for tasks in one of these states; of them, those that were named.
+    pub(crate) fn among(&self, states: &[State]) -> Which {
+        let named = |state: &State| self.state.is_empty() || self.state.contains(state);
+        Which { state: states.iter().copied().filter(named).collect(), ..self.clone() }
     }
 
     pub(crate) fn filter(&self, now: Timestamp) -> Filter {

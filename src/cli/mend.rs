@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::explain::unless_letter;
 use super::filter::{Target, may};
 use super::times::{Past, past};
 use super::words::{count, span};
@@ -20,6 +21,8 @@ pub(super) struct Change {
     pub all: fn(&Queue, Filter) -> Result<Bulk, Error>,
     /// What a filter means that names no state.
     pub states: &'static [State],
+    /// What it can change.
+    pub can: &'static [State],
 }
 
 const RETRY: Change = Change {
@@ -28,6 +31,7 @@ const RETRY: Change = Change {
     one: |queue, id| Ok(queue.retry(id)?),
     all: Queue::retry_all,
     states: &[State::Failed, State::Lost],
+    can: &[State::Failed, State::Lost, State::Cancelled],
 };
 
 const RETRY_FROM_START: Change = Change {
@@ -60,6 +64,7 @@ pub(super) const CANCEL: Change = Change {
     one: |queue, id| Ok(queue.cancel(id)?),
     all: Queue::cancel_all,
     states: &[State::Queued, State::Running],
+    can: &[State::Queued, State::Running],
 };
 
 const DELETED: [&str; 2] = ["is deleted", "are deleted"];
@@ -70,14 +75,16 @@ pub(super) const DELETE: Change = Change {
     one: |queue, id| Ok(queue.delete(id)?),
     all: Queue::delete_all,
     states: &[State::Succeeded, State::Failed, State::Cancelled, State::Lost],
+    can: &[State::Queued, State::Succeeded, State::Failed, State::Cancelled, State::Lost],
 };
 
 pub(super) const MOVE_TO_DEAD: Change = Change {
-    verb: "move to the dead letters",
+    verb: "move to the dead letters:",
     done: ["is a dead letter", "are dead letters"],
     one: move_one,
     all: Queue::move_to_dead_letters,
     states: &[State::Failed, State::Lost],
+    can: &[State::Failed, State::Lost],
 };
 
 fn move_one(queue: &Queue, id: TaskId) -> Result<(), Trouble> {
@@ -99,19 +106,42 @@ impl Change {
     }
 
     fn by_id(&self, session: &mut Session, target: &Target) -> Done {
-        let tasks = target.ids.len() as u64;
         if target.dry_run {
-            let what = format!("{} {}", self.verb, count(tasks, "task"));
-            return Ok(may(session, false, true, &what, tasks)?.unwrap_or(Exit::Done));
+            return self.would_change(session, &target.ids);
         }
         each(session, &target.ids, self.done[0], self.one)
     }
 
+    /// Counts those of some tasks that it can change, and complains of the others.
+    fn would_change(&self, session: &mut Session, ids: &[TaskId]) -> Done {
+        let queue = session.look()?;
+        let mut tasks = 0;
+        for id in ids {
+            match queue.get(*id) {
+                Ok(task) if self.can.contains(&task.state) => tasks += 1,
+                Ok(task) => {
+                    let message = format!("task {id} is {}, and {} would refuse it", task.state, self.verb);
+                    session.screen.complain(&Trouble::new(Exit::Refused, message));
+                }
+                Err(e) => {
+                    let trouble = unless_letter(session, &queue, *id, e);
+                    session.screen.complain(&trouble);
+                }
+            }
+        }
+        let what = format!("{} {}", self.verb, count(tasks, "task"));
+        let exit = may(session, false, true, &what, tasks)?.unwrap_or(Exit::Done);
+        Ok(if tasks < ids.len() as u64 { Exit::Refused } else { exit })
+    }
+
     fn by_filter(&self, session: &mut Session, target: &Target) -> Done {
         let filter = target.which.filter(session.now());
-        let meant = self.states.iter().fold(filter.clone(), |filter, state| filter.state(*state));
-        let counted = if target.which.names_states() { filter.clone() } else { meant };
-        let tasks = session.look()?.count(counted)?;
+        let states = if target.which.names_states() { self.can } else { self.states };
+        let meant = target.which.among(states);
+        let tasks = match meant.names_states() {
+            true => session.look()?.count(meant.filter(session.now()))?,
+            false => 0, // none of the named states
+        };
         let what = format!("{} {}", self.verb, count(tasks, "task"));
         if let Some(exit) = may(session, target.yes, target.dry_run, &what, tasks)? {
             return Ok(exit);
@@ -156,7 +186,7 @@ fn each(
             Ok(()) => {
                 changed.push(Changed { id: *id, replayed_as: None, answer: format!("task {id} {done}") });
             }
-            Err(trouble) => refused.push((*id, trouble)),
+            Err(trouble) => refused.push((*id, unless_letter(session, &queue, *id, trouble))),
         }
     }
     tell_ids(session, &changed, &refused)?;

@@ -115,6 +115,7 @@ enum Verb {
     Failures(stats::Failures),
     /// Say why a task does not run now
     Explain {
+        /// The task
         #[arg(value_name = "ID")]
         id: TaskId,
     },
@@ -127,12 +128,13 @@ enum Verb {
     MoveToDead(filter::Target),
     /// Run tasks now that wait for their time
     RunNow {
+        /// The tasks
         #[arg(value_name = "ID", required = true)]
         ids: Vec<TaskId>,
     },
     /// Claim nothing more from these queues, until they are resumed
     Pause {
-        /// Queues; one that has no task yet is paused from its first on
+        /// Queues; a queue may be paused before its first task
         #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
         queues: Vec<String>,
     },
@@ -150,11 +152,13 @@ enum Verb {
     Doctor(doctor::Doctor),
     /// Copy the file while it is in use; the copy is checked
     Backup {
+        /// Where the copy goes; nothing may be there
         #[arg(value_name = "FILE")]
         to: PathBuf,
     },
     /// Write everything as lines of JSON, to a file or to stdout
     Export {
+        /// Where it goes [default: the standard output]; nothing may be there
         #[arg(value_name = "FILE")]
         to: Option<PathBuf>,
     },
@@ -195,8 +199,9 @@ impl Verb {
 /// What only the command itself does: a program makes its own file, and has papers of its own.
 #[derive(Debug, clap::Subcommand)]
 enum Own {
-    /// Make the file of an export; `-` reads stdin
+    /// Make a new file, named by --db, of an export
     Import {
+        /// The export; `-` is the standard input
         #[arg(value_name = "EXPORT")]
         from: PathBuf,
     },
@@ -206,6 +211,7 @@ enum Own {
     Completions { shell: clap_complete::Shell },
     /// Write the manual: to stdout, or a page for each verb into a folder
     Man {
+        /// The folder [default: one page, to the standard output]
         #[arg(value_name = "FOLDER")]
         folder: Option<PathBuf>,
     },

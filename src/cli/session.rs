@@ -158,6 +158,12 @@ impl Session {
             return Ok(());
         }
         let db = self.db.display();
+        if self.db.is_relative() && std::env::current_dir().is_err() {
+            let message = format!(
+                "the current folder is gone, and {db} with it; go to another one, or name a whole path with --db"
+            );
+            return Err(Trouble::new(Exit::File, message));
+        }
         let message = match &self.program {
             None => format!(
                 "there is no file {db}; name one with --db or PERDURA_DB, or make it with `perdura init`"

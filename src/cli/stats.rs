@@ -228,7 +228,7 @@ fn print_queues(session: &mut Session, numbers: &Numbers, now: Timestamp) -> std
 pub(super) struct Failures {
     #[command(flatten)]
     which: Which,
-    /// Look at the newest so many
+    /// Look at the newest N failed tasks
     #[arg(long, short = 'l', default_value_t = 10_000, value_name = "N", value_parser = at_least_one)]
     limit: usize,
 }

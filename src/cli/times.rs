@@ -21,7 +21,6 @@ const LAST_SECOND: i64 = 253_402_207_200;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Toward {
     /// Its next one.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "only jobs have a time in the future"))]
     Future,
     /// Its last one.
     Past,
@@ -71,7 +70,7 @@ pub(crate) fn past(text: &str) -> Result<Past, String> {
     let now = SystemClock::new().now();
     let moment = parse(text, now, zone, Toward::Past).map_err(|e| format!("{e}; or an age: 90s, 12h, 7d"))?;
     if moment > now {
-        Err(format!("{} is not over yet", Zone::Local.show(moment)))
+        Err(format!("{} lies in the future", Zone::Local.show(moment)))
     } else {
         Ok(Past::At(moment))
     }
@@ -124,7 +123,7 @@ fn parse(
     let day = match word.to_ascii_lowercase().as_str() {
         "today" => Ok(here.date()),
         "tomorrow" => here.date().tomorrow(),
-        "yesterday" => here.date().yesterday(),
+        "yesterday" if toward == Toward::Past => here.date().yesterday(),
         _ => return date(text, zone).ok_or_else(wrong),
     };
     on(day.map_err(|_| wrong())?, time_of_day(time).ok_or_else(wrong)?)

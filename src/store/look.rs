@@ -41,7 +41,7 @@ pub(crate) fn ready_since(conn: &Connection) -> Sql<Vec<(String, Timestamp)>> {
     let mut priorities = Priorities::new(conn)?;
     let mut first = conn.prepare_cached(
         "SELECT MIN(since) FROM (
-             SELECT CASE generation WHEN 0 THEN COALESCE(run_at_ms, created_at_ms) ELSE run_at_ms END AS since
+             SELECT CASE generation WHEN 0 THEN MAX(COALESCE(run_at_ms, created_at_ms), created_at_ms) ELSE run_at_ms END AS since
              FROM perdura_tasks INDEXED BY perdura_ready
              WHERE state = 0 AND hold = 0 AND queue_id = ?1 AND priority = ?2 ORDER BY task_id LIMIT 100)",
     )?;

@@ -207,8 +207,17 @@ impl Store {
         let path = opening.place.path(opening.network)?;
         let shown = format!("opening {}", path.display());
         let patience = Patience::new(opening.settings.busy_timeout);
+        let first = || patience.during(|| open::first(&path, opening));
+        let opened = match first() {
+            Err(e)
+                if e.kind() == ErrorKind::ReadOnly && !opening.looks_only && path::open_companions(&path) =>
+            {
+                first()
+            }
+            opened => opened,
+        };
         let open::Opened { connection, file_id, manner, is_shared } =
-            patience.during(|| open::first(&path, opening)).map_err(|e| e.context(&shown))?;
+            opened.map_err(|e| e.context(&shown))?;
         if manner == Manner::Writes {
             let _ = statistics::forget(&connection); // they would only slow down searches
         }

@@ -124,6 +124,29 @@ fn refuse_mounted(path: &Path, folder: &Path, mounts: Option<&Mounts>) -> Result
     }
 }
 
+/// Gives a `-wal` and a `-shm` that nobody may write the mode of the database, if that may be written; says whether there was one. Whoever
+/// looks at a file that is read-only for a while leaves them read-only, too, and SQLite cannot write afterwards.
+#[cfg(unix)]
+pub(super) fn open_companions(path: &Path) -> bool {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let Ok(file) = fs::symlink_metadata(path) else { return false };
+    let may_write = |found: &Metadata| found.mode() & 0o200 != 0;
+    let is_locked = |companion: &PathBuf| {
+        let found = fs::symlink_metadata(companion);
+        found.is_ok_and(|found| found.is_file() && found.uid() == file.uid() && !may_write(&found))
+    };
+    let mode = fs::Permissions::from_mode(file.mode() & 0o777);
+    let open = |companion: &PathBuf| fs::set_permissions(companion, mode.clone()).is_ok();
+    let locked: Vec<_> =
+        ["-wal", "-shm"].map(|suffix| beside(path, suffix)).into_iter().filter(is_locked).collect();
+    may_write(&file) && locked.into_iter().filter(open).count() > 0
+}
+
+#[cfg(not(unix))]
+pub(super) fn open_companions(_: &Path) -> bool {
+    false
+}
+
 /// Refuses a companion that is not a plain file with one name.
 fn refuse_odd(path: &Path) -> Result<(), Error> {
     fs::symlink_metadata(path).map_or(Ok(()), |found| refuse_linked(path, &found))

@@ -57,7 +57,8 @@ macro_rules! find {
               AND (?8 IS NULL OR t.created_at_ms < ?8) AND (?9 IS NULL OR t.finished_at_ms < ?9)
               AND (?10 IS NULL OR (SELECT a.tag FROM perdura_args a WHERE a.task_id = t.task_id) = ?10)
               AND (?11 IS NULL OR EXISTS (SELECT 1 FROM perdura_errors e WHERE e.task_id = t.task_id
-                       AND (e.error_type = ?11 OR substr(e.error_type, -length(?11) - 2) = '::' || ?11)))
+                       AND (e.error_type = ?11 OR substr(e.error_type, -length(?11) - 2) = '::' || ?11
+                            OR instr(e.error_type, ?11 || '.') = 1)))
               AND (?12 IS NULL OR EXISTS (SELECT 1 FROM perdura_task_names n WHERE n.name_id = t.name_id AND instr(lower(n.task_name), ?12))
                    OR EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id
                        AND (instr(lower(a.tag), ?12) OR instr(lower(a.args), ?12)

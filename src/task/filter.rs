@@ -75,7 +75,8 @@ impl Filter {
         self
     }
 
-    /// Tasks whose newest error has this type: the whole name, or its last segments (`NotFound` for `app::errors::NotFound`).
+    /// Tasks whose newest error has this type: the whole name, its last segments (`NotFound` for `app::errors::NotFound`), or what stands before a
+    /// dot in it (`payment` for `payment.declined`).
     pub fn error_type(mut self, error_type: impl Into<String>) -> Filter {
         self.error_type = Some(error_type.into());
         self

@@ -160,7 +160,7 @@ fn a_text_that_is_no_whole_export_leaves_no_file() {
         assert!(!place.path("again.db").exists(), "{what} left a file");
     }
     let said = place.feed(&text, ["import", "-"]);
-    assert!(said.code == Some(2) && said.err.contains("exists already"), "{said:?}");
+    assert!(said.code == Some(2) && said.err.contains("exists; name a new one"), "{said:?}");
 }
 
 /// They are what one looks with when a row is damaged.

@@ -267,3 +267,91 @@ fn a_drain_says_what_is_left_of_the_queues_that_it_serves() {
     let said = place.run(["work", "--drain"]);
     assert!(said.err.contains("the next falls due in 59 min") && !said.err.contains(" ago"), "{said:?}");
 }
+
+#[test]
+fn a_dry_run_counts_what_would_change_and_names_what_would_not() {
+    let place = Place::new();
+    place.add(["--max-attempts", "1", "--", "false"]);
+    place.add(["--delay", "1h", "--", "true"]);
+    drain(&place);
+    for (words, code, out, err) in [
+        (&["delete", "99", "--dry-run"][..], 3, "would delete 0 tasks\n", "there is no task 99"),
+        (
+            &["retry", "1", "2", "--dry-run"],
+            3,
+            "would retry 1 task\n",
+            "task 2 is QUEUED, and retry would refuse it",
+        ),
+        (&["cancel", "--state", "FAILED", "--dry-run"], 1, "would cancel 0 tasks\n", ""),
+        (&["cancel", "--state", "FAILED,QUEUED", "--dry-run"], 0, "would cancel 1 task\n", ""),
+        (&["move-to-dead", "1", "--dry-run"], 0, "would move to the dead letters: 1 task\n", ""),
+    ] {
+        let said = place.run(words);
+        assert_eq!((said.code, said.out.as_str()), (Some(code), out), "{words:?}: {said:?}");
+        assert!(said.err.contains(err), "{words:?}: {said:?}");
+    }
+}
+
+#[test]
+fn what_became_of_a_task_is_told_where_it_is_asked_for() {
+    let place = Place::new();
+    place.add(["--expires", "1ms", "--", "true"]);
+    let explained = |id: &str| place.run(["explain", id]);
+    await_that("it has expired", || explained("1").out.contains("has expired ("));
+    assert!(explained("1").out.contains("it will not run"), "{:?}", explained("1"));
+    drain(&place);
+    assert!(explained("1").out.starts_with("task 1 is CANCELLED: "), "{:?}", explained("1"));
+    place.add(["--max-attempts", "1", "--", "false"]);
+    drain(&place);
+    assert_eq!(place.run(["move-to-dead", "2"]).code, Some(0));
+    for words in [["explain", "2"], ["follow", "2"], ["retry", "2"]] {
+        assert_refused(
+            &place.run(words),
+            3,
+            "task 2 is a dead letter; `perdura dead replay 2` makes a task of it",
+        );
+    }
+}
+
+#[test]
+fn errors_are_found_by_their_family() {
+    let place = Place::new();
+    place.add(["--max-attempts", "1", "--shell", "exit 7"]);
+    place.add(["--max-attempts", "1", "--shell", "kill -9 $$"]);
+    drain(&place);
+    let found = |error: &str| place.run(["list", "--error", error, "--json"]).out.lines().count();
+    assert_eq!(["ExitCode", "ExitCode.7", "Signal", "Exit", "7"].map(found), [1, 1, 1, 0, 0]);
+}
+
+#[test]
+fn a_time_that_is_past_is_told() {
+    let place = Place::new();
+    let said = place.run(["add", "--at", "2020-01-01", "--", "true"]);
+    assert!(said.err.contains("job 1 starts at once: 2020-01-01"), "{said:?}");
+    assert_refused(&place.run(["add", "--at", "yesterday 08:00", "--", "true"]), 2, "is not a time");
+    let since = place.queue().ready_since().unwrap()["default"];
+    assert!(since >= place.record(perdura::TaskId::from_i64(1)).created_at, "it has not waited since then");
+}
+
+#[test]
+fn an_import_names_the_file_that_is_there_and_how_to_name_another() {
+    let place = Place::new();
+    place.add(["--", "true"]);
+    assert_eq!(place.run(["export", "all.jsonl"]).code, Some(0));
+    assert_refused(
+        &place.run(["import", "all.jsonl"]),
+        2,
+        "exists; name a new one: `perdura --db NEW.db import …`",
+    );
+}
+
+#[test]
+fn a_worker_announces_nothing_that_is_refused() {
+    let place = Place::new();
+    place.add(["--", "true"]);
+    for words in [&["work", "--workers", "2000"][..], &["work", "--keep", "0s"], &["work", "--queue="]] {
+        let said = place.run(words);
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert!(!said.err.contains("for the jobs of"), "{said:?}");
+    }
+}

@@ -226,3 +226,23 @@ fn two_signals_at_once_end_the_grace() {
     assert!(said.err.contains("1 handed back"), "{said:?}");
     assert_eq!((place.record(id).state, place.record(id).attempt_number), (State::Queued, 0));
 }
+
+/// The system says so, and the shell that ran in it.
+#[test]
+fn a_terminal_that_says_twice_that_it_goes_does_not_cut_the_grace() {
+    hear_hangups();
+    let place = Place::new();
+    let (id, worker) = working(
+        &place,
+        &[],
+        &["--grace", "1h"],
+        "echo $$ > pid; until [ -e go ]; do sleep 0.02; done; echo done",
+    );
+    signal(worker.id(), Signal::HUP);
+    await_that("it stops", || worker.err().contains("stopping"));
+    signal(worker.id(), Signal::HUP);
+    signal(worker.id(), Signal::HUP);
+    std::fs::write(place.path("go"), "").unwrap();
+    assert_eq!(worker.end().code, Some(129));
+    assert_eq!(place.record(id).state, State::Succeeded);
+}

@@ -124,7 +124,7 @@ fn a_flag_of_the_past_takes_an_age_or_a_time() {
     for (words, part) in [
         (&["stats", "--since", "2d"][..], "at most 1d"),
         (&["stats", "--since", "2020-01-01"], "at most 1d"),
-        (&["stats", "--since", "2999-01-01"], "is not over yet"),
+        (&["stats", "--since", "2999-01-01"], "lies in the future"),
         (&["list", "--finished-before", "last week"], "or an age: 90s, 12h, 7d"),
         (&["purge", "--older-than", "x"], "or an age: 90s, 12h, 7d"),
     ] {

@@ -388,3 +388,20 @@ fn what_root_makes_beside_the_database_of_another_user_is_that_users() {
         assert_eq!(fs::metadata(companion(&folder.file(), suffix)).unwrap().uid(), 61_234, "{suffix}");
     }
 }
+
+/// Found by a user: `chmod 444`, a look, `chmod 600`, and nothing could be written any more, since SQLite had made the companions like the file.
+#[test]
+fn a_file_that_was_read_only_for_a_while_can_be_written_again() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let file = folder.file();
+    let set_mode = |mode| fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+    drop(Queue::builder().open(&file).unwrap());
+    set_mode(0o444);
+    let looker = Queue::builder().look_only(true).open(&file).unwrap();
+    looker.counts().unwrap();
+    set_mode(0o600);
+    let queue = Queue::builder().open(&file).unwrap();
+    queue.enqueue(&Do::Ok(1)).unwrap();
+    assert_eq!(queue.counts().unwrap().total().ready, 1);
+}

@@ -224,7 +224,12 @@ impl Add {
             }
             if let Some(at) = run_at.filter(|_| self.from.is_none()) {
                 let at = format!("{} ({})", session.time(at), distance(at, now));
-                session.screen.remark(format_args!("job {task_id} starts at {at} at the earliest"));
+                match run_at.is_some_and(|at| at <= now) {
+                    true => session.screen.remark(format_args!("job {task_id} starts at once: {at} is past")),
+                    false => {
+                        session.screen.remark(format_args!("job {task_id} starts at {at} at the earliest"))
+                    }
+                }
             }
         }
         if new.is_empty() {

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::text::Decoder;
-use crate::cli::explain::Worker;
+use crate::cli::explain::{Worker, unless_letter};
 use crate::cli::screen::{safe, safe_lines};
 use crate::cli::words::bytes;
 use crate::cli::{Done, Exit, Session, Trouble};
@@ -39,7 +39,7 @@ impl Follow {
 
     fn follow(&self, queue: &Queue, follower: &mut Follower, session: &mut Session) -> Done {
         loop {
-            let record = queue.get(self.id)?;
+            let record = queue.get(self.id).map_err(|e| unless_letter(session, queue, self.id, e))?;
             follower.look(queue, &record, session)?;
             if record.state.is_finished() {
                 return Ok(follower.end(&record, session)?);

@@ -75,9 +75,15 @@ impl Listener {
     ) -> io::Result<Listener> {
         let (runner, handle) = (runner.clone(), signals.handle());
         let life = move || {
-            for (before, signal) in signals.forever().enumerate() {
+            let (mut before, mut has_hung_up) = (0, false);
+            for signal in signals.forever() {
+                // A terminal that goes may say so twice, by the system and by its shell: that is no impatience.
+                if signal == SIGHUP && std::mem::replace(&mut has_hung_up, true) {
+                    continue;
+                }
                 let _ = to_tell.send(News::Signal(signal)); // a worker that has ended needs none
-                if before >= 2 {
+                before += 1;
+                if before > 2 {
                     runner.kill_now();
                 }
             }

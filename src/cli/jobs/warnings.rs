@@ -1,6 +1,6 @@
 //! What the library warns of while a worker runs, such as a full disk, goes to stderr.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -11,7 +11,11 @@ use crate::cli::screen::safe;
 /// library sees it, which is what `--kill-after` is for.
 const LEFT_OUT: [&str; 2] = ["perdura::outcomes", "perdura::deadlines"];
 
-struct Warnings(Arc<Voice>);
+/// Says each thing once, until it says another.
+struct Warnings {
+    voice: Arc<Voice>,
+    last: Mutex<String>,
+}
 
 impl Log for Warnings {
     fn enabled(&self, about: &Metadata<'_>) -> bool {
@@ -20,7 +24,12 @@ impl Log for Warnings {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            self.0.warn(format_args!("perdura: {}", safe(&record.args().to_string())));
+            let text = record.args().to_string();
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last != text {
+                self.voice.warn(format_args!("perdura: {}", safe(&text)));
+                *last = text;
+            }
         }
     }
 
@@ -29,7 +38,8 @@ impl Log for Warnings {
 
 /// From now on, they are shown, unless the program has a logger of its own.
 pub(super) fn show(voice: &Arc<Voice>) {
-    if log::set_logger(Box::leak(Box::new(Warnings(voice.clone())))).is_ok() {
+    if log::set_logger(Box::leak(Box::new(Warnings { voice: voice.clone(), last: Mutex::default() }))).is_ok()
+    {
         log::set_max_level(LevelFilter::Warn);
     }
 }

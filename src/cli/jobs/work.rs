@@ -129,17 +129,17 @@ impl Work {
         // As it is before this worker takes over: what it then finds lost ends with this run.
         let looker = session.open(Session::builder())?;
         let (db, counts) = (looker.path().to_owned(), looker.counts()?);
-        if !self.quiet && !session.json {
-            let kept = self.kept(looker.inspect()?.retention);
-            let workers = count(workers as u64, "worker");
-            voice.remark(format_args!("{workers} for the jobs of {}; {kept}", db.display()));
-            self.tell_new_queues(&counts, voice);
-        }
+        let kept = self.kept(looker.inspect()?.retention);
         let before = self.mine(&counts);
         let quiet = self.quiet && !session.json;
         let runner = Arc::new(Runner::new(&db, workers, quiet, to_tell, voice.clone()));
         let queue = session.open(self.set_up(Session::builder(), workers, runner.clone()))?;
         drop(looker); // not before: the last one that closes a file has to tidy it up
+        if !quiet && !session.json {
+            let workers = count(workers as u64, "worker");
+            voice.remark(format_args!("{workers} for the jobs of {}; {kept}", db.display()));
+            self.tell_new_queues(&counts, voice);
+        }
         let (endings, clock) = (Endings::new(self.quiet), SystemClock::new());
         Ok(Worker {
             queue,
