@@ -134,17 +134,13 @@ pub(super) fn import(session: &mut Session, from: &Path) -> Done {
     if text.fill_buf().map_err(cannot)?.starts_with(BYTE_ORDER_MARK) {
         text.consume(BYTE_ORDER_MARK.len());
     }
-    let is_there = std::fs::symlink_metadata(session.db()).is_ok();
-    let rows = builder.import(session.db(), text).map_err(|e| match is_there {
-        true => {
-            let file = session.db().display();
-            Trouble::new(
-                Exit::Usage,
-                format!("the file {file} exists; name a new one: `perdura --db NEW.db import …`"),
-            )
-        }
-        false => e.into(),
-    })?;
+    if std::fs::symlink_metadata(session.db()).is_ok() {
+        let file = session.db().display();
+        return Err(Trouble::usage(format!(
+            "the file {file} exists; name a new one: `perdura --db NEW.db import …`"
+        )));
+    }
+    let rows = builder.import(session.db(), text)?;
     if session.json {
         session.screen.json(&serde_json::json!({ "path": session.db(), "rows": rows }))?;
     } else {

@@ -41,10 +41,10 @@ const MUCH_SPARE: u64 = 64 << 20;
 
 /// So many tasks that succeeded or were cancelled are many, if nothing deletes them.
 const MANY_FINISHED: u64 = 100_000;
-/// So many of the oldest tasks are looked at: the first ones may have been retried lately.
-const OLDEST: usize = 50;
 /// The same where the file is large.
 const SOME_FINISHED: u64 = 1000;
+/// So many of the oldest tasks are looked at: the first ones may have been retried lately.
+const OLDEST: usize = 50;
 /// A program with the default `Config::retention` (7 d) does not tell the file, and deletes what is older, within a day.
 const OLD: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 

@@ -58,7 +58,9 @@ impl List {
             print(session, &queue, &tasks, now)?;
             let mut to_run = tasks;
             to_run.retain(is_to_run);
-            if let Some(missing) = session.sight(&queue).missing_worker(to_run.len() as u64, &to_run) {
+            if !to_run.is_empty()
+                && let Some(missing) = session.sight(&queue).missing_worker(to_run.len() as u64, &to_run)
+            {
                 session.screen.remark(missing);
             }
         }

@@ -13,7 +13,7 @@ use crate::{Bulk, Error, Filter, Queue, State, TaskId};
 
 /// A verb that changes tasks.
 pub(super) struct Change {
-    /// As in "retry 3 tasks".
+    /// What stands before "3 tasks".
     pub verb: &'static str,
     /// As in "task 3 is queued again", and in "3 tasks are queued again".
     pub done: [&'static str; 2],
@@ -112,6 +112,11 @@ impl Change {
         each(session, &target.ids, self.done[0], self.one)
     }
 
+    /// As in "retry 3 tasks".
+    fn what(&self, tasks: u64) -> String {
+        format!("{} {}", self.verb, count(tasks, "task"))
+    }
+
     /// Counts those of some tasks that it can change, and complains of the others.
     fn would_change(&self, session: &mut Session, ids: &[TaskId]) -> Done {
         let queue = session.look()?;
@@ -120,7 +125,8 @@ impl Change {
             match queue.get(*id) {
                 Ok(task) if self.can.contains(&task.state) => tasks += 1,
                 Ok(task) => {
-                    let message = format!("task {id} is {}, and {} would refuse it", task.state, self.verb);
+                    let verb = self.verb.trim_end_matches(':');
+                    let message = format!("task {id} is {}, and {verb} would refuse it", task.state);
                     session.screen.complain(&Trouble::new(Exit::Refused, message));
                 }
                 Err(e) => {
@@ -129,8 +135,7 @@ impl Change {
                 }
             }
         }
-        let what = format!("{} {}", self.verb, count(tasks, "task"));
-        let exit = may(session, false, true, &what, tasks)?.unwrap_or(Exit::Done);
+        let exit = may(session, false, true, &self.what(tasks), tasks)?.unwrap_or(Exit::Done);
         Ok(if tasks < ids.len() as u64 { Exit::Refused } else { exit })
     }
 
@@ -142,8 +147,7 @@ impl Change {
             true => session.look()?.count(meant.filter(session.now()))?,
             false => 0, // none of the named states
         };
-        let what = format!("{} {}", self.verb, count(tasks, "task"));
-        if let Some(exit) = may(session, target.yes, target.dry_run, &what, tasks)? {
+        if let Some(exit) = may(session, target.yes, target.dry_run, &self.what(tasks), tasks)? {
             return Ok(exit);
         }
         let bulk = (self.all)(&session.queue()?, filter)?;

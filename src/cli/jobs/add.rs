@@ -223,13 +223,11 @@ impl Add {
                 ));
             }
             if let Some(at) = run_at.filter(|_| self.from.is_none()) {
-                let at = format!("{} ({})", session.time(at), distance(at, now));
-                match run_at.is_some_and(|at| at <= now) {
-                    true => session.screen.remark(format_args!("job {task_id} starts at once: {at} is past")),
-                    false => {
-                        session.screen.remark(format_args!("job {task_id} starts at {at} at the earliest"))
-                    }
-                }
+                let told = format!("{} ({})", session.time(at), distance(at, now));
+                session.screen.remark(match at <= now {
+                    true => format!("job {task_id} starts at once: {told} is past"),
+                    false => format!("job {task_id} starts at {told} at the earliest"),
+                });
             }
         }
         if new.is_empty() {
