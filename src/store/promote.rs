@@ -79,13 +79,19 @@ pub(crate) fn clock_has_run_on(
     Ok(conn.prepare_cached(sql)?.query_row(span, |row| row.get(0))?)
 }
 
-/// Whether a task of these queues (a JSON list; none: of any) that is not paused has waited long enough, and is about to be promoted.
+/// The tasks that wait for their time, of the queues `?1` (a JSON list; none: of any) that are not paused.
+macro_rules! waiting {
+    () => {
+        "FROM perdura_tasks t INDEXED BY perdura_waiting WHERE t.state = 0 AND t.hold = 1
+         AND (SELECT q.paused = 0 AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
+              FROM perdura_queues q WHERE q.queue_id = t.queue_id)"
+    };
+}
+
+/// Whether a task of these queues (see `waiting!`) has waited long enough, and is about to be promoted.
 pub(crate) fn is_due(conn: &Connection, queues: Option<&str>, now: Timestamp) -> Sql<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_waiting
-               WHERE t.state = 0 AND t.hold = 1 AND t.run_at_ms <= ?1
-               AND (SELECT q.paused = 0 AND (?2 IS NULL OR q.queue IN (SELECT value FROM json_each(?2)))
-                    FROM perdura_queues q WHERE q.queue_id = t.queue_id))";
-    Ok(conn.prepare_cached(sql)?.query_row((now.as_millis(), queues), |row| row.get(0))?)
+    let sql = concat!("SELECT EXISTS (SELECT 1 ", waiting!(), " AND t.run_at_ms <= ?2)");
+    Ok(conn.prepare_cached(sql)?.query_row((queues, now.as_millis()), |row| row.get(0))?)
 }
 
 /// Whether a task is held because nobody knew its name.
@@ -94,13 +100,9 @@ pub(crate) fn has_unknown_names(conn: &Connection) -> Sql<bool> {
     Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
-/// When the next task of these queues (a JSON list; none: of any) that is not paused has waited long enough.
+/// When the next task of these queues (see `waiting!`) has waited long enough.
 pub(crate) fn next_start(conn: &Connection, queues: Option<&str>) -> Sql<Option<Timestamp>> {
-    let sql = "SELECT t.run_at_ms FROM perdura_tasks t INDEXED BY perdura_waiting
-               WHERE t.state = 0 AND t.hold = 1
-               AND (SELECT q.paused = 0 AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
-                    FROM perdura_queues q WHERE q.queue_id = t.queue_id)
-               ORDER BY t.run_at_ms LIMIT 1";
+    let sql = concat!("SELECT t.run_at_ms ", waiting!(), " ORDER BY t.run_at_ms LIMIT 1");
     let due = conn.prepare_cached(sql)?.query_row([queues], |row| row.get(0)).optional()?;
     Ok(due.map(Timestamp::from_millis))
 }
