@@ -40,7 +40,7 @@ impl Queue {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is a file; [`Corrupt`](crate::ErrorKind::Corrupt) if the copy is not
     /// sound; those of the disk. Nothing is left then.
     pub fn backup(&self, to: impl AsRef<Path>, mut progress: impl FnMut(Progress)) -> Result<(), Error> {
-        self.store().read(|conn| store::backup(conn, to.as_ref(), &mut progress))
+        self.store().wal_keeper().read(|conn| store::backup(conn, to.as_ref(), &mut progress))
     }
 
     /// Writes everything in the file as lines of JSON, of one moment: first what the file is, then a line for each row, last how many
@@ -51,6 +51,6 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read; [`Io`](crate::ErrorKind::Io), with its source, if `out` cannot be written.
     pub fn export(&self, mut out: impl Write) -> Result<u64, Error> {
-        self.store().read(|conn| store::export(conn, &mut out))
+        self.store().wal_keeper().read(|conn| store::export(conn, &mut out))
     }
 }

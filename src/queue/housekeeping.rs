@@ -7,9 +7,9 @@ use crossbeam_channel::{Receiver, select};
 
 use super::core::{Core, RetentionRule};
 use super::steady::{STEADY, Steady};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::journal::{survive, tell};
-use crate::store::{self, Ages, Background, Sql, Tx};
+use crate::store::{self, Ages, Sql, Tx, WalKeeper};
 use crate::sync::thread;
 use crate::task::{TaskId, Timestamp};
 
@@ -21,14 +21,8 @@ const EVIDENCE: Duration = Duration::from_secs(24 * 60 * 60);
 const AGES: Duration = Duration::from_secs(10 * 60);
 /// The first look at ages comes earlier, for programs that do not run for long.
 const FIRST_AGES: Duration = Duration::from_secs(5 * 60 + 1);
-/// A WAL checkpoint beside the commits goes on in rounds, so many at most, until so few pages (1 MiB) have come meanwhile: those are left
-/// for the writer to copy, while others wait.
-const ROUNDS: u32 = 10;
-const FEW_PAGES: u32 = 256;
 /// How long it leaves the writer to others between two slices of free pages.
 const BREATH: Duration = Duration::from_millis(2);
-/// Slices of free pages after which the WAL is checkpointed: each may add 1 MiB to it.
-const SLICES: u32 = 4;
 /// So many queues without tasks keep their counters.
 const KEPT_IDLE: usize = 100;
 /// Tasks that one look reads: bounds the age of its snapshot.
@@ -36,12 +30,10 @@ const SLICE: usize = 10_000;
 /// Tasks ended in one transaction: bounds how long others wait for the writer.
 const CHUNK: usize = 500;
 /// A transaction that has written for so long leaves the rest to the next one: large tasks take longer than small ones.
-const TURN: Duration = Duration::from_millis(20);
+const TURN: Duration = Duration::from_millis(10);
 
 /// The chores and what they remember.
 pub(crate) struct Housekeeping {
-    /// For WAL checkpoints beside the commits; none if SQLite's WAL-reset bug forbids it, or without a thread. Closed before the rest.
-    background: Option<Background>,
     steady: Steady,
     /// Ages have been looked at.
     has_aged: bool,
@@ -52,29 +44,25 @@ impl Housekeeping {
     pub(crate) fn new(core: Arc<Core>) -> Housekeeping {
         let mut steady = Steady::default();
         steady.observe(core.now(), core.hub.monotonic());
-        Housekeeping { core, steady, has_aged: false, background: None }
+        Housekeeping { core, steady, has_aged: false }
     }
 
     /// The thread's life: until the other end of `stop` is gone.
     pub(super) fn run(mut self, stop: &Receiver<()>) {
         let core = self.core.clone();
-        self.background = core.store.background().unwrap_or_else(|e| {
-            tell!(Warn, "WAL checkpoints will run on the writer: {e}");
-            None
-        });
-        core.store.writer.set_background(self.background.is_some());
+        store::warn_of_wal_reset_bug();
+        let wal = core.store.wal_keeper();
         let mut ages = crossbeam_channel::after(FIRST_AGES);
         let mut quiet = crossbeam_channel::never();
         loop {
             select! {
                 recv(stop) -> _ => {
-                    self.report(Housekeeping::age_at_end);
-                    return core.store.writer.set_background(false);
+                    return self.report(Housekeeping::age_at_end);
                 }
                 recv(core.hub.chores.bell) -> _ => {
                     self.look_at_the_clock();
                     if core.hub.wal_is_large() {
-                        self.report(Housekeeping::checkpoint);
+                        self.report(|this| this.checkpoint(&wal));
                     }
                     quiet = crossbeam_channel::after(QUIET);
                 }
@@ -82,7 +70,7 @@ impl Housekeeping {
                     self.look_at_the_clock();
                     quiet = crossbeam_channel::never();
                     core.hub.take_wal_pages();
-                    self.report(Housekeeping::checkpoint);
+                    self.report(|this| this.checkpoint(&wal));
                 }
                 recv(ages) -> _ => {
                     self.report(|this| this.age().map(drop));
@@ -98,32 +86,10 @@ impl Housekeeping {
         }
     }
 
-    /// Moves the WAL into the database file: most of it beside the commits, then the few frames that came meanwhile on the writer,
-    /// so that the WAL can start again.
-    fn checkpoint(&mut self) -> Result<(), Error> {
-        let copied = self.copy_wal();
-        if copied.as_ref().is_err_and(|e| e.kind() == ErrorKind::DiskFull) {
-            self.core.store.doubt_disk();
-        }
-        copied?;
+    /// Moves the WAL into the database file, and makes room there for what comes.
+    fn checkpoint(&self, wal: &WalKeeper<'_>) -> Result<(), Error> {
+        wal.copy()?;
         self.core.store.grow_ahead()
-    }
-
-    fn copy_wal(&self) -> Result<(), Error> {
-        if let Some(background) = &self.background {
-            let mut copied = background.checkpoint_wal()?;
-            for _ in 0..ROUNDS {
-                let before = copied; // what has come while that was copied is left
-                copied = background.checkpoint_wal()?;
-                if copied.saturating_sub(before) < FEW_PAGES {
-                    break;
-                }
-            }
-        }
-        self.core.store.alone(|conn| {
-            store::limit_wal(conn)?;
-            store::checkpoint_wal(conn).map(drop)
-        })
     }
 
     /// Notices a jump of the clock that is taken back before the next look at ages: what was written in between has a wrong time.
@@ -168,13 +134,13 @@ impl Housekeeping {
     }
 
     /// Gives the free pages that are not needed soon back to the file system, slice by slice.
-    fn return_free_pages(&mut self) -> Result<(), Error> {
-        let mut slices = 0;
-        while !self.core.hub.is_stopping() && self.core.store.alone(store::return_free_pages)? {
-            slices += 1;
-            if slices % SLICES == 0 {
-                self.checkpoint()?;
-            }
+    fn return_free_pages(&self) -> Result<(), Error> {
+        let core = &self.core;
+        let wal = core.store.wal_keeper();
+        while !core.hub.is_stopping()
+            && core.store.alone(|conn| store::return_free_pages(conn, &core.enough()))?
+        {
+            wal.mind();
             thread::sleep(BREATH);
         }
         Ok(())
@@ -254,11 +220,13 @@ impl Core {
         end: impl Fn(&Tx<'_>, &[T], &dyn Fn() -> bool) -> Sql<(usize, usize)> + Copy + Send + 'static,
     ) -> Result<usize, Error> {
         let mut ended = 0;
+        let wal = self.store.wal_keeper();
         while !found.is_empty() && goes_on() {
             let (chunk, enough) = (found[..found.len().min(CHUNK)].to_vec(), self.enough());
             let (some, done) = self.write(move |tx| end(tx, &chunk, &enough))?;
             ended += some;
             found = &found[done..];
+            wal.mind();
         }
         Ok(ended)
     }

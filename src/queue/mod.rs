@@ -322,8 +322,9 @@ impl Queue {
     /// If the file cannot be read.
     pub fn check(&self) -> Result<CheckReport, Error> {
         let mut report = CheckReport::default();
+        let wal = self.store().wal_keeper();
         for step in 0.. {
-            let found = self.store().read(|conn| store::check_step(conn, step))?;
+            let found = wal.read(|conn| store::check_step(conn, step))?;
             let Some(problems) = found else { break };
             report.problems.extend(problems);
         }
@@ -469,6 +470,7 @@ impl Queue {
         let mut left = filter.limit.map_or(u64::MAX, |limit| limit as u64);
         let mut search = store.read(|conn| Search::of_now(conn, &filter))?;
         let mut all = Bulk::default();
+        let wal = store.wal_keeper();
         while left > 0 && !search.is_over() {
             let found = store.read(|conn| search.step(conn, usize::MAX))?;
             let mut rest = &found[..];
@@ -482,6 +484,7 @@ impl Queue {
                 all.skipped += chunk.skipped;
                 left -= chunk.changed;
                 rest = &rest[done..];
+                wal.mind();
             }
         }
         Ok(all)

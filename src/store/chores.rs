@@ -1,29 +1,146 @@
 //! What SQLite needs done now and then.
 
-use rusqlite::Connection;
+use std::cell::OnceCell;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::fault::Sql;
 use super::reserve::{free_pages, wal_bytes};
-use crate::error::Error;
+use super::writer::CHECKPOINT_PAGES;
+use super::{Manner, Store, cause, open};
+use crate::error::{Error, ErrorKind};
+use crate::journal::tell;
 
 /// Free pages that are kept for the next writes (4 MiB of pages of 4 KiB).
 const KEPT_FREE: i64 = 1024;
-/// Free pages returned in one go (1 MiB): bounds how long others wait for the writer. The statement below has the same number.
+/// Free pages returned in one go (1 MiB): bounds how long others wait for the writer.
 const RETURNED: i64 = 256;
 
 /// The WAL is cut to this size when it starts again, and by this much at a time: to cut a gigabyte away takes a file system a quarter of a
 /// second, in which nobody can write.
 const WAL_LIMIT_BYTES: u64 = 16 << 20;
 const WAL_CUT_BYTES: u64 = 32 << 20;
+/// A WAL of this size has not started again when it should have.
+const LONG_BYTES: u64 = 8 << 20;
 
-/// A connection for WAL checkpoints beside the commits.
-pub(crate) struct Background(pub(super) Connection);
+/// A WAL checkpoint beside the commits goes on in rounds, so many at most, until so few pages (1 MiB) have come meanwhile: those are left
+/// for the writer to copy, while others wait.
+const ROUNDS: u32 = 10;
+const FEW_PAGES: u32 = 256;
 
-impl Background {
-    /// Copies what it can of the WAL into the database file, without waiting for anybody. Answers with the frames of the WAL that are
-    /// copied now.
-    pub(crate) fn checkpoint_wal(&self) -> Result<u32, Error> {
-        Ok(checkpoint_wal(&self.0)?)
+/// Copies the WAL into the database file beside the commits, on the thread that holds it: as long as there is one, no commit of this
+/// process has to. A verb that reads or writes much of the file holds one, and so goes no faster than the disk takes it.
+pub(crate) struct WalKeeper<'s> {
+    store: &'s Store,
+    /// Two connections may write and checkpoint at once. (SQLite's WAL-reset bug forbids it.)
+    is_beside: bool,
+    /// Opened when it is needed first; none if that failed.
+    connection: OnceCell<Option<Connection>>,
+}
+
+impl<'s> WalKeeper<'s> {
+    pub(super) fn new(store: &'s Store) -> WalKeeper<'s> {
+        let is_beside = store.manner == Manner::Writes && !has_wal_reset_bug(rusqlite::version_number());
+        if is_beside {
+            store.writer.add_wal_keeper();
+        }
+        WalKeeper { store, is_beside, connection: OnceCell::new() }
+    }
+
+    /// Copies the WAL if the newest commit of this process has left it long. If that fails, a commit says what is wrong with the disk.
+    pub(crate) fn mind(&self) {
+        if self.store.writer.wal_pages() >= CHECKPOINT_PAGES {
+            let _ = self.copy();
+        }
+    }
+
+    /// Looks at much of the file on one snapshot, and then copies the WAL, if that could not start again meanwhile.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
+        let mut is_ready = false;
+        let found = self.store.read(|conn| {
+            let found = look(conn);
+            let is_long = self.is_beside && wal_bytes(conn) > LONG_BYTES;
+            is_ready = is_long && self.connection().is_some(); // opened before commits of other processes may copy it
+            found
+        });
+        if is_ready {
+            let _ = self.copy(); // as above
+        }
+        found
+    }
+
+    /// Copies the WAL: most of it beside the commits, then the few pages that came meanwhile on the writer, so that the WAL can start
+    /// again.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub(crate) fn copy(&self) -> Result<(), Error> {
+        let copied = self.copy_beside().and_then(|()| {
+            self.store.alone(|conn| {
+                limit_wal(conn)?;
+                checkpoint_wal(conn).map(drop)
+            })
+        });
+        if copied.as_ref().is_err_and(|e| e.kind() == ErrorKind::DiskFull) {
+            self.store.doubt_disk();
+        }
+        copied
+    }
+
+    fn copy_beside(&self) -> Result<(), Error> {
+        let Some(connection) = self.connection() else { return Ok(()) };
+        let mut copied = checkpoint_wal(connection)?;
+        for _ in 0..ROUNDS {
+            let before = copied; // what has come while that was copied is left
+            copied = checkpoint_wal(connection)?;
+            if copied.saturating_sub(before) < FEW_PAGES {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn connection(&self) -> Option<&Connection> {
+        let Store { path, vfs, settings, .. } = self.store;
+        let open = || {
+            open::again(path, vfs.as_deref(), settings)
+                .map_err(|fault| {
+                    let e = Error::from(cause::explained(fault, path));
+                    tell!(Warn, "WAL checkpoints will run on the writer: {e}");
+                })
+                .ok()
+        };
+        self.connection.get_or_init(|| self.is_beside.then(open)?).as_ref()
+    }
+}
+
+impl Drop for WalKeeper<'_> {
+    fn drop(&mut self) {
+        if self.is_beside {
+            self.store.writer.remove_wal_keeper();
+        }
+    }
+}
+
+/// Tells the log if this SQLite should not be used so.
+pub(crate) fn warn_of_wal_reset_bug() {
+    if has_wal_reset_bug(rusqlite::version_number()) {
+        tell!(
+            Warn,
+            "this SQLite ({}) can damage a file that two processes use at once; see SECURITY.md",
+            rusqlite::version()
+        );
+    }
+}
+
+/// Whether this version of SQLite can damage a database whose WAL starts again while one connection writes and another checkpoints
+/// (fixed in 3.51.3, 3.50.7 and 3.44.6).
+pub(super) fn has_wal_reset_bug(version: i32) -> bool {
+    match version {
+        v if v >= 3_051_003 => false,
+        v if (3_050_007..3_051_000).contains(&v) => false,
+        v if (3_044_006..3_045_000).contains(&v) => false,
+        _ => true,
     }
 }
 
@@ -49,17 +166,67 @@ pub(crate) fn limit_wal(conn: &Connection) -> Sql<()> {
     Ok(())
 }
 
-/// Returns free pages of the file to the file system, a slice of them, but for a reserve. Says whether another slice would return more:
-/// it would not where the file gives no pages back (`auto_vacuum = NONE`).
-pub(crate) fn return_free_pages(conn: &Connection) -> Sql<bool> {
+/// Returns free pages of the file to the file system, a slice of them, until it is `enough`, but for a reserve. Says whether another slice
+/// would return more: it would not where the file gives no pages back (`auto_vacuum = NONE`).
+///
+/// A page is searched for in the whole list of free pages, so that each can take milliseconds where millions are free.
+pub(crate) fn return_free_pages(conn: &Connection, enough: &dyn Fn() -> bool) -> Sql<bool> {
     let free = free_pages(conn)?;
     if free < KEPT_FREE + RETURNED {
         return Ok(false);
     }
-    let mut statement = conn.prepare("PRAGMA incremental_vacuum(256)")?;
-    let mut rows = statement.query([])?;
-    while rows.next()?.is_some() {}
-    drop(rows);
+    let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    return_slice(&tx, enough)?;
+    tx.commit()?;
     let left = free_pages(conn)?;
     Ok(left < free && left >= KEPT_FREE + RETURNED)
+}
+
+fn return_slice(conn: &Connection, enough: &dyn Fn() -> bool) -> Sql<()> {
+    let mut statement = conn.prepare_cached("PRAGMA incremental_vacuum")?;
+    let mut rows = statement.query([])?;
+    for _ in 0..RETURNED {
+        if rows.next()?.is_none() || enough() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Opening, Place, Rank};
+    use super::*;
+    use crate::config::Durability;
+
+    /// Rewrites pages until the WAL has a few thousand; answers with how many.
+    fn write_much(store: &Store) -> u32 {
+        for n in 0..40 {
+            store
+                .write(Rank::Change, move |tx| {
+                    tx.run(
+                        "INSERT OR REPLACE INTO perdura_padding (id, padding) VALUES (?1, zeroblob(409600))",
+                        [1000 + n % 4],
+                    )
+                    .map(drop)
+                })
+                .unwrap();
+        }
+        store.writer.wal_pages()
+    }
+
+    #[test]
+    fn whoever_keeps_the_wal_copies_it_and_no_commit_has_to() {
+        let store = Store::open(&Opening::plain(Place::private().unwrap(), Durability::Full)).unwrap();
+        assert!(write_much(&store) < 2 * CHECKPOINT_PAGES, "a commit copied it");
+        let keeper = store.wal_keeper();
+        assert!(write_much(&store) > 2 * CHECKPOINT_PAGES, "no commit copied it");
+        keeper.mind();
+        store
+            .write(Rank::Change, |tx| tx.run("DELETE FROM perdura_padding WHERE id = 1000", []).map(drop))
+            .unwrap();
+        assert!(store.writer.wal_pages() < CHECKPOINT_PAGES, "it has started again");
+        drop(keeper);
+        assert!(write_much(&store) < 2 * CHECKPOINT_PAGES, "commits copy it again");
+    }
 }

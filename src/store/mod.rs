@@ -58,7 +58,6 @@ use rusqlite::Connection;
 
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
-use crate::journal::tell;
 use crate::task::TaskId;
 
 pub(crate) use admin::{Verb, apply_all, apply_one, set_paused};
@@ -66,7 +65,7 @@ pub(crate) use backup::backup;
 use busy::Patience;
 pub use check::CheckReport;
 pub(crate) use check::check_step;
-pub(crate) use chores::{Background, checkpoint_wal, data_version, limit_wal, return_free_pages};
+pub(crate) use chores::{WalKeeper, data_version, return_free_pages, warn_of_wal_reset_bug};
 pub(crate) use claim::{Known, Lifting, claim, lift_known};
 pub(crate) use direct::Direct;
 pub(crate) use enqueue::{enqueue, find_token};
@@ -427,30 +426,9 @@ impl Store {
         holder::owner(&identity::beside(&self.path, sidecar::SUFFIX), Mounts::read().as_ref()).is_owned
     }
 
-    /// A connection for WAL checkpoints beside the commits; none where SQLite has the WAL-reset bug, which two connections that
-    /// write and checkpoint at once can meet (fixed in 3.51.3, 3.50.7 and 3.44.6).
-    pub(crate) fn background(&self) -> Result<Option<Background>, Error> {
-        if has_wal_reset_bug(rusqlite::version_number()) {
-            tell!(
-                Warn,
-                "this SQLite ({}) can damage a file that two processes use at once; see SECURITY.md",
-                rusqlite::version()
-            );
-            Ok(None)
-        } else {
-            let connection = open::again(&self.path, self.vfs.as_deref(), &self.settings);
-            Ok(Some(Background(connection.map_err(|fault| cause::explained(fault, &self.path))?)))
-        }
-    }
-}
-
-/// Whether this version of SQLite can damage a database whose WAL starts again while one connection writes and another checkpoints.
-fn has_wal_reset_bug(version: i32) -> bool {
-    match version {
-        v if v >= 3_051_003 => false,
-        v if (3_050_007..3_051_000).contains(&v) => false,
-        v if (3_044_006..3_045_000).contains(&v) => false,
-        _ => true,
+    /// Keeps the WAL short beside the commits, as long as it is held.
+    pub(crate) fn wal_keeper(&self) -> WalKeeper<'_> {
+        WalKeeper::new(self)
     }
 }
 
@@ -503,9 +481,9 @@ mod tests {
             (3_051_003, false),
             (3_053_002, false),
         ] {
-            assert_eq!(has_wal_reset_bug(version), wanted, "{version}");
+            assert_eq!(chores::has_wal_reset_bug(version), wanted, "{version}");
         }
-        assert!(!cfg!(feature = "bundled") || !has_wal_reset_bug(rusqlite::version_number()));
+        assert!(!cfg!(feature = "bundled") || !chores::has_wal_reset_bug(rusqlite::version_number()));
     }
 
     #[test]

@@ -35,8 +35,7 @@ use crate::planted::planted;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock, thread};
 
-/// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): beside the commits where there is a background, else
-/// by the writer. A WAL that starts again is written over, and that takes half the time of a sync that makes the file longer.
+/// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): beside the commits where somebody keeps it, else by the writer. A WAL that starts again is written over, and that takes half the time of a sync that makes the file longer.
 pub(crate) const CHECKPOINT_PAGES: u32 = 1024;
 
 /// How often a transaction is tried while the file grows for it, or the reserve is taken for it.
@@ -75,8 +74,8 @@ pub(crate) struct Desk {
     file_id: [u8; 16],
     identity: Arc<Identity>,
     epilogue: Option<Box<dyn Epilogue>>,
-    /// Pages in the WAL from which the writer checkpoints it; none: somebody else does, so that nobody waits for it, however long it is.
-    wal_limit: Option<u32>,
+    /// Who checkpoints the WAL beside the commits; if nobody does, the writer has to.
+    wal_keepers: u32,
     /// Pages in the WAL after the newest commit.
     wal_pages: u32,
     reserve: Reserve,
@@ -104,7 +103,7 @@ impl Writer {
                 file_id,
                 identity,
                 epilogue: None,
-                wal_limit: Some(CHECKPOINT_PAGES),
+                wal_keepers: 0,
                 wal_pages: 0,
                 reserve,
                 fate,
@@ -117,9 +116,19 @@ impl Writer {
         drop(std::mem::replace(&mut lock(&self.desk).epilogue, epilogue));
     }
 
-    /// Says whether somebody checkpoints the WAL beside the commits.
-    pub(crate) fn set_background(&self, is_there: bool) {
-        lock(&self.desk).wal_limit = (!is_there).then_some(CHECKPOINT_PAGES);
+    /// Somebody checkpoints the WAL beside the commits from now on.
+    pub(super) fn add_wal_keeper(&self) {
+        lock(&self.desk).wal_keepers += 1;
+    }
+
+    /// Somebody does so no longer.
+    pub(super) fn remove_wal_keeper(&self) {
+        lock(&self.desk).wal_keepers -= 1;
+    }
+
+    /// Pages in the WAL after the newest commit.
+    pub(super) fn wal_pages(&self) -> u32 {
+        lock(&self.desk).wal_pages
     }
 
     /// Commits a write, and answers when it is durable.
@@ -156,9 +165,13 @@ impl Writer {
 
     /// Runs something on the writing connection between two transactions.
     pub(crate) fn alone<R>(&self, act: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
-        let desk = lock(&self.desk);
+        let mut desk = lock(&self.desk);
         desk.fate.alive()?;
-        Ok(self.patience.during(|| act(&desk.connection))?)
+        let done = self.patience.during(|| act(&desk.connection));
+        if let pages @ 1.. = take_wal_pages() {
+            desk.wal_pages = pages;
+        }
+        Ok(done?)
     }
 
     /// Makes sure that the room for a full disk is there.
@@ -399,7 +412,7 @@ impl Desk {
             return;
         }
         self.reserve.look_ahead(&self.connection, &mut self.fate);
-        if self.wal_limit.is_some_and(|limit| self.wal_pages >= limit) {
+        if self.wal_keepers == 0 && self.wal_pages >= CHECKPOINT_PAGES {
             let _ = checkpoint_wal(&self.connection);
         }
     }

@@ -130,3 +130,30 @@ fn g11_a_file_that_gave_its_free_pages_back_at_once_keeps_them_again() {
     }
     assert_eq!(auto_vacuum(), 2, "the file keeps its free pages");
 }
+
+/// Somebody who reads what an export writes, and enqueues before the rest of it is wanted.
+struct SlowReader<'q>(&'q Queue, bool);
+
+impl std::io::Write for SlowReader<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for _ in 0..if std::mem::replace(&mut self.1, true) { 0 } else { 15 } {
+            self.0.enqueue(&Do::Fail("x".repeat(900_000))).unwrap();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_export_copies_the_wal_that_could_not_start_again_meanwhile() {
+    let folder = Folder::in_memory();
+    let queue = builder(Config::default()).open(folder.file()).unwrap();
+    queue.export(SlowReader(&queue, false)).unwrap();
+    let wal = || queue.inspect().unwrap().wal;
+    assert!(wal().bytes > 12 << 20, "{:?}", wal());
+    queue.enqueue(&Do::Ok(1)).unwrap();
+    assert!(wal().frames < 100, "it starts again: {:?}", wal());
+}

@@ -142,10 +142,28 @@ fn free_pages(report: &mut Report, path: &Path, crowd: &str) -> Outcome<()> {
     let mut stepped = SteppedQueue::open_file(Queue::builder().clock(clock.clone()), &clock, path)?;
     let queue = stepped.queue().clone();
     stepped.advance(Duration::from_secs(3600))?;
-    let (longest, took) = longest(&queue, || done(stepped.age()))?;
+    let (longest, took) = in_real_time(&clock, || longest(&queue, || done(stepped.age())))?;
     let name = format!("longest enqueue beside returning free pages ({took:.1} s), {crowd}");
     row(report, name, "ms", longest, Target::AtMost(50.0));
     Ok(())
+}
+
+/// Lets a clock go on as the system's does, as long as something acts.
+fn in_real_time<R>(clock: &ManualClock, act: impl FnOnce() -> R) -> R {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut at = Instant::now();
+            while !is_over.load(Ordering::Acquire) {
+                std::thread::sleep(PACE);
+                clock.advance(at.elapsed());
+                at = Instant::now();
+            }
+        });
+        let done = act();
+        is_over.store(true, Ordering::Release);
+        done
+    })
 }
 
 /// All of it, beside a million finished tasks, or ten.
