@@ -38,7 +38,8 @@ CREATE TABLE perdura_tasks (
     queue_id         INTEGER NOT NULL,                  -- perdura_queues
     name_id          INTEGER NOT NULL,                  -- perdura_task_names
     state            INTEGER NOT NULL,                  -- 0 QUEUED, 1 RUNNING, 2 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 LOST
-    hold             INTEGER NOT NULL,                  -- why a QUEUED task may not be claimed: 0 ready, 1 its time, 2 its name, 3 its previous attempt, 4 its turn among suspects
+    hold             INTEGER NOT NULL,                  -- why a QUEUED task may not be claimed: 0 ready, 1 its previous attempt, 3 its time, 4 its name, 7 its turn among suspects
+    reasons          INTEGER NOT NULL,                  -- all that it waits for: the sum of 1 << (hold - 1); the lowest bit is the hold
     priority         INTEGER NOT NULL,                  -- higher first, within its queue
     attempt_number   INTEGER NOT NULL,                  -- attempts started since enqueue or manual retry, less refunds
     max_attempts     INTEGER NOT NULL,                  -- counts the first one
@@ -64,18 +65,19 @@ CREATE TABLE perdura_tasks (
     CHECK (state NOT BETWEEN 2 AND 4 OR finished_at_ms IS NOT NULL),
     CHECK (state <> 5 OR in_flight <> 0 OR finished_at_ms IS NOT NULL),
     CHECK (hold = 0 OR state = 0),
-    CHECK (hold <> 1 OR run_at_ms IS NOT NULL),
+    CHECK (hold = 0 AND reasons = 0 OR hold BETWEEN 1 AND 7 AND reasons & ((1 << hold) - 1) = 1 << (hold - 1)),
+    CHECK (reasons & 4 = 0 OR run_at_ms IS NOT NULL),
     CHECK (anchor_ms IS NULL OR run_at_ms IS NOT NULL)
 ) STRICT;
 
 -- What may be claimed now, in the order of claiming, and nothing else.
 CREATE INDEX perdura_ready ON perdura_tasks (queue_id, priority DESC, task_id) WHERE state = 0 AND hold = 0;
 -- What waits for its time.
-CREATE INDEX perdura_waiting ON perdura_tasks (run_at_ms) WHERE state = 0 AND hold = 1;
+CREATE INDEX perdura_waiting ON perdura_tasks (run_at_ms) WHERE state = 0 AND hold = 3;
 -- Relative waits by their beginning: one that lies in the future shows that the clock jumped back.
-CREATE INDEX perdura_anchors ON perdura_tasks (anchor_ms) WHERE state = 0 AND hold = 1 AND anchor_ms IS NOT NULL;
+CREATE INDEX perdura_anchors ON perdura_tasks (anchor_ms) WHERE state = 0 AND hold = 3 AND anchor_ms IS NOT NULL;
 -- What waits for a handler that knows its name.
-CREATE INDEX perdura_unknown ON perdura_tasks (name_id, task_id) WHERE state = 0 AND hold = 2;
+CREATE INDEX perdura_unknown ON perdura_tasks (name_id, task_id) WHERE state = 0 AND hold = 4;
 -- Whatever waits, by its id: for lists.
 CREATE INDEX perdura_held ON perdura_tasks (task_id) WHERE state = 0 AND hold > 0;
 -- What must be cancelled if nobody claims it in time.

@@ -77,7 +77,8 @@ impl fmt::Display for Explanation {
                         Some(why) => write!(f, "ready, but this process cannot execute: {why}"),
                         None => write!(f, "ready: {before}; this process does not execute tasks from the file"),
                     },
-                }
+                }?;
+                task.reasons.iter().skip(1).try_for_each(|next| write!(f, "; after that it {next}"))
             }
             State::Failed | State::Lost => {
                 let why = task.error_message.as_deref().unwrap_or("no error is kept");

@@ -8,7 +8,7 @@ use super::suspects::take_turn_back;
 use super::tx::Tx;
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{Event, Refusal, next};
-use crate::task::{Bulk, ErrorReport, Filter, Hold, State, TaskId, Timestamp};
+use crate::task::{Bulk, ErrorReport, Filter, State, TaskId, Timestamp};
 
 /// Something that people do to a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,21 +104,11 @@ fn forget_progress(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
 fn refused(id: TaskId, verb: Verb, refusal: Refusal) -> Error {
     let (why, rule) = match refusal {
         Refusal::State(state) => (format!("is {state}"), verb.rule()),
-        Refusal::Held(hold) => (format!("is QUEUED and {}", held(hold)), "that ends by itself"),
+        Refusal::Held(hold) => (format!("is QUEUED and {hold}"), "that ends by itself"),
         Refusal::InFlight => ("is still at work in its thread".to_owned(), "wait until it returns"),
         Refusal::Superseded => ("has gone on".to_owned(), verb.rule()),
     };
     Error::new(ErrorKind::WrongState, format!("task {id} {why}; {rule}"))
-}
-
-fn held(hold: Hold) -> &'static str {
-    match hold {
-        Hold::Ready => "ready to run",
-        Hold::Time => "waits for its time",
-        Hold::UnknownName => "waits for a program with a handler of its name",
-        Hold::PreviousAttempt => "waits until its previous attempt has left its thread",
-        Hold::Suspect => "waits for its turn among the tasks that were running when a process died",
-    }
 }
 
 /// Takes the unique key of a task that comes to life (again); says whether it has one.
@@ -173,7 +163,7 @@ pub(super) fn remove_row(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
     if row.has_key {
         tx.change_one("DELETE FROM perdura_keys WHERE task_id = ?1", [id])?;
     }
-    tx.count(row.queue_id, row.standing.state, row.standing.hold, -1);
+    tx.count(row.queue_id, row.standing.state, row.standing.hold(), -1);
     if row.standing.suspect {
         tx.suspect_moved();
     }

@@ -43,7 +43,7 @@ const INVARIANTS: &[(&str, &str)] = &[
              UNION ALL SELECT 1 FROM perdura_results WHERE json_valid(result) = 0 AND result <> ''
              UNION ALL SELECT 1 FROM perdura_checkpoints WHERE json_valid(checkpoint) = 0",
     ),
-    ("tasks of an unknown hold", "SELECT 1 FROM perdura_tasks WHERE hold NOT BETWEEN 0 AND 4"),
+    ("tasks of an unknown hold", "SELECT 1 FROM perdura_tasks WHERE hold NOT IN (0, 1, 3, 4, 7)"),
     ("tasks without args", "SELECT 1 FROM perdura_tasks t WHERE NOT EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id)"),
     (
         "tasks of an unknown queue or name",
@@ -84,10 +84,14 @@ const INVARIANTS: &[(&str, &str)] = &[
     ("more than one suspect that has the turn", "SELECT 1 FROM (SELECT COUNT(*) AS n FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
          WHERE t.suspect = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 0 AND q.paused = 0))) WHERE n > 1"),
     (
+        "tasks that wait for what is not so",
+        "SELECT 1 FROM perdura_tasks WHERE reasons & ~77 <> 0 OR (reasons & 1 <> 0 AND in_flight = 0) OR (reasons & 64 <> 0 AND suspect = 0)",
+    ),
+    (
         "suspects that nobody will give the turn",
         concat!(
             "SELECT 1 FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
-             WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 4 AND q.paused = 0 AND ",
+             WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 7 AND q.paused = 0 AND ",
             is_served!("q.queue"),
             " AND NOT EXISTS (SELECT 1 FROM perdura_tasks o JOIN perdura_queues p USING (queue_id)
                  WHERE o.suspect = 1 AND (o.state = 1 OR (o.state = 0 AND o.hold = 0 AND p.paused = 0 AND ",

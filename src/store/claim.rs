@@ -14,7 +14,7 @@ use super::fault::Sql;
 use super::owner::is_served;
 use super::promote::expire;
 use super::quarantine::{indexed, put_aside, ruled_out, unless_damaged};
-use super::row::{HotRow, time_at};
+use super::row::{HotRow, reasons_at, time_at};
 use super::tx::{Prepared, Tx};
 use crate::lifecycle::{Event, Standing, next};
 use crate::planted::planted;
@@ -265,7 +265,7 @@ macro_rules! candidates {
                     (SELECT a.backoff_ms FROM perdura_args a WHERE a.task_id = t.task_id),
                     (SELECT a.timeout_ms FROM perdura_args a WHERE a.task_id = t.task_id),
                     (SELECT a.replay_of IS NOT NULL FROM perdura_args a WHERE a.task_id = t.task_id),
-                    CASE t.generation WHEN 0 THEN COALESCE(t.run_at_ms, t.created_at_ms) ELSE t.run_at_ms END
+                    CASE t.generation WHEN 0 THEN COALESCE(t.run_at_ms, t.created_at_ms) ELSE t.run_at_ms END, t.reasons
              FROM perdura_tasks t ",
             $which
         )
@@ -317,7 +317,7 @@ fn as_candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
         generation: row.get(1)?,
         standing: Standing {
             state: State::Queued,
-            hold: Hold::Ready,
+            reasons: reasons_at(row, 14)?,
             attempt_number: row.get(2)?,
             max_attempts: row.get(3)?,
             in_flight: false,
@@ -358,7 +358,7 @@ fn take_one(
         from.generation,
     ))?;
     tx.count(queue_id, State::Queued, Hold::Ready, -1);
-    tx.count(queue_id, to.state, to.hold, 1);
+    tx.count(queue_id, to.state, to.hold(), 1);
     if to.suspect {
         tx.suspect_moved();
     }
@@ -407,7 +407,7 @@ pub(crate) fn lift_known(
     for (name_id, version) in known_names(tx, known)?.range(from.name_id..) {
         let after = if *name_id == from.name_id { from.task_id } else { i64::MIN };
         let sql = "SELECT t.task_id, (SELECT a.version FROM perdura_args a WHERE a.task_id = t.task_id) <= ?3
-                   FROM perdura_tasks t INDEXED BY perdura_unknown WHERE t.state = 0 AND t.hold = 2 AND t.name_id = ?1 AND t.task_id > ?2
+                   FROM perdura_tasks t INDEXED BY perdura_unknown WHERE t.state = 0 AND t.hold = 4 AND t.name_id = ?1 AND t.task_id > ?2
                    ORDER BY t.task_id LIMIT ?4";
         let mut statement = tx.conn.prepare_cached(sql)?;
         let of_name = (*name_id, after, *version, i64::try_from(left).unwrap_or(i64::MAX));

@@ -10,7 +10,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use super::fault::{Fault, Sql};
 use super::tx::{Prepared, Tx};
 use crate::error::{EnqueueToken, Error, ErrorKind};
-use crate::lifecycle::{Event, Standing, next};
+use crate::lifecycle::{Event, Reasons, Standing, next};
 use crate::task::{Claimed, Due, Enqueued, Hold, NewTask, State, TaskId, Timestamp, millis};
 
 /// Makes tasks, in their order. A task whose unique key is held, or that came from the same enqueue before, is found instead.
@@ -46,20 +46,21 @@ fn enqueue_one(
         Some(Due::After(delay)) => (Some(now.after(delay)), Some(now)),
         Some(Due::At(time)) => (Some(time), None),
     };
-    let hold = if run_at.is_some_and(|time| time > now) { Hold::Time } else { Hold::Ready };
+    let waits = run_at.is_some_and(|time| time > now);
+    let reasons = if waits { Reasons::of(Hold::Time) } else { Reasons::NONE };
     let expires_at = options.expires.map(|after| now.after(after));
     let name_id = tx.name_id(task.task_name)?;
-    let started_at = match is_alone && hold == Hold::Ready {
+    let started_at = match is_alone && reasons == Reasons::NONE {
         true => tx.start_now(task, expires_at)?,
         false => None,
     };
     let starts = started_at.is_some();
-    let standing = new_standing(hold, options.max_attempts, starts)?;
+    let standing = new_standing(reasons, options.max_attempts, starts)?;
     let inserted = insert.task.change_one(rusqlite::params![
         queue_id,
         name_id,
         standing.state.code(),
-        standing.hold.code(),
+        standing.hold().code(),
         options.priority,
         standing.attempt_number,
         standing.max_attempts,
@@ -71,6 +72,7 @@ fn enqueue_one(
         run_at.map(Timestamp::as_millis),
         anchor.map(Timestamp::as_millis),
         expires_at.map(Timestamp::as_millis),
+        standing.reasons.code(),
     ]);
     inserted.map_err(|fault| out_of_ids(tx.conn, fault))?;
     let id = tx.conn.last_insert_rowid();
@@ -88,7 +90,7 @@ fn enqueue_one(
         let sql = "INSERT INTO perdura_keys (queue_id, digest, task_id) VALUES (?1, ?2, ?3)";
         tx.change_one(sql, (queue_id, digest, id))?;
     }
-    tx.count(queue_id, standing.state, standing.hold, 1);
+    tx.count(queue_id, standing.state, standing.hold(), 1);
     let id = TaskId::from_i64(id);
     let claimed = match starts {
         true => Some(claimed(id, &standing, task, tx.task_name(name_id)?, queue_id)),
@@ -96,9 +98,9 @@ fn enqueue_one(
     };
     tx.effect(|effects| {
         effects.changed = true;
-        effects.ready += u64::from(!starts && hold == Hold::Ready);
+        effects.ready += u64::from(!starts && !waits);
         effects.claims.extend(claimed);
-        let waits_until = (hold == Hold::Time).then_some(run_at).flatten();
+        let waits_until = waits.then_some(run_at).flatten();
         let expires_at = expires_at.filter(|_| !starts);
         effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
     });
@@ -106,10 +108,10 @@ fn enqueue_one(
 }
 
 /// How a new task stands: queued, or claimed right away.
-fn new_standing(hold: Hold, max_attempts: u32, starts: bool) -> Sql<Standing> {
+fn new_standing(reasons: Reasons, max_attempts: u32, starts: bool) -> Sql<Standing> {
     let queued = Standing {
         state: State::Queued,
-        hold,
+        reasons,
         attempt_number: 0,
         max_attempts,
         in_flight: false,
@@ -154,8 +156,8 @@ impl<'c> Insert<'c> {
         let task = tx.prepare(
             "INSERT INTO perdura_tasks (queue_id, name_id, state, hold, priority, attempt_number, max_attempts, generation,
                  in_flight, cancel_requested, suspect, has_key, late, snoozes, created_at_ms, started_at_ms, run_at_ms, anchor_ms,
-                 expires_at_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, 0, 0, ?11, ?12, ?13, ?14, ?15)",
+                 expires_at_ms, reasons)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, 0, 0, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?;
         let args = tx.prepare(
             "INSERT INTO perdura_args (task_id, args, version, token, backoff_ms, timeout_ms, unique_digest, tag)

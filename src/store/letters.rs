@@ -44,9 +44,9 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
         return Err(Error::new(ErrorKind::WrongState, message).into());
     }
     let inserted = tx.change_one(
-        "INSERT INTO perdura_tasks (queue_id, name_id, state, hold, priority, attempt_number, max_attempts, generation,
+        "INSERT INTO perdura_tasks (queue_id, name_id, state, hold, reasons, priority, attempt_number, max_attempts, generation,
              in_flight, cancel_requested, suspect, has_key, late, snoozes, created_at_ms)
-         SELECT queue_id, name_id, 0, 0, priority, 0, max_attempts, 0, 0, 0, 0, 0, 0, 0, ?2
+         SELECT queue_id, name_id, 0, 0, 0, priority, 0, max_attempts, 0, 0, 0, 0, 0, 0, 0, ?2
          FROM perdura_dead_letters WHERE task_id = ?1",
         (id.as_i64(), now.as_millis()),
     );

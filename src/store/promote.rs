@@ -19,7 +19,7 @@ pub(crate) fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
     let ms = now.as_millis();
     let jumped = tx.numbers(
         "SELECT task_id FROM perdura_tasks INDEXED BY perdura_anchors
-         WHERE state = 0 AND hold = 1 AND anchor_ms > ?1 LIMIT ?2",
+         WHERE state = 0 AND hold = 3 AND anchor_ms > ?1 LIMIT ?2",
         (ms, limit),
     )?;
     let jumped = if planted("g10-jumps-back-unnoticed") { Vec::new() } else { jumped };
@@ -36,7 +36,7 @@ pub(crate) fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
     }
     let due = tx.numbers(
         "SELECT task_id FROM perdura_tasks INDEXED BY perdura_waiting
-         WHERE state = 0 AND hold = 1 AND run_at_ms <= ?1 ORDER BY run_at_ms LIMIT ?2",
+         WHERE state = 0 AND hold = 3 AND run_at_ms <= ?1 ORDER BY run_at_ms LIMIT ?2",
         (ms, limit),
     )?;
     for id in &due {
@@ -62,7 +62,7 @@ pub(super) fn expire(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<()> {
 /// Whether a relative wait has begun in the future: the clock has jumped back.
 pub(crate) fn clock_jumped(conn: &Connection, now: Timestamp) -> Sql<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_anchors
-               WHERE state = 0 AND hold = 1 AND anchor_ms > ?1)";
+               WHERE state = 0 AND hold = 3 AND anchor_ms > ?1)";
     Ok(conn.prepare_cached(sql)?.query_row([now.as_millis()], |row| row.get(0))?)
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn clock_has_run_on(
 /// The tasks that wait for their time, of the queues `?1` (a JSON list; none: of any) that are not paused.
 macro_rules! waiting {
     () => {
-        "FROM perdura_tasks t INDEXED BY perdura_waiting WHERE t.state = 0 AND t.hold = 1
+        "FROM perdura_tasks t INDEXED BY perdura_waiting WHERE t.state = 0 AND t.hold = 3
          AND (SELECT q.paused = 0 AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
               FROM perdura_queues q WHERE q.queue_id = t.queue_id)"
     };
@@ -96,7 +96,7 @@ pub(crate) fn is_due(conn: &Connection, queues: Option<&str>, now: Timestamp) ->
 
 /// Whether a task is held because nobody knew its name.
 pub(crate) fn has_unknown_names(conn: &Connection) -> Sql<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_counts WHERE state = 0 AND hold = 2 AND n > 0)";
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_counts WHERE state = 0 AND hold = 4 AND n > 0)";
     Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn next_start(conn: &Connection, queues: Option<&str>) -> Sql<Option<
 /// The next time at which [`promote`] has something to do.
 pub(crate) fn next_due(conn: &Connection) -> Sql<Option<Timestamp>> {
     let waiting =
-        "SELECT MIN(run_at_ms) FROM perdura_tasks INDEXED BY perdura_waiting WHERE state = 0 AND hold = 1";
+        "SELECT MIN(run_at_ms) FROM perdura_tasks INDEXED BY perdura_waiting WHERE state = 0 AND hold = 3";
     let expiring = "SELECT MIN(expires_at_ms) FROM perdura_tasks INDEXED BY perdura_expiring
          WHERE state = 0 AND expires_at_ms IS NOT NULL";
     let mut earliest = None;

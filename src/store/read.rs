@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::fault::Sql;
 use super::owner::is_served;
 use super::row::{HotRow, hold_at, no_task, state_at, time_at};
+use crate::lifecycle::Reasons;
 use crate::task::{Attempt, AttemptOutcome, Counts, Progress, State, TaskId, TaskRecord, Timestamp};
 
 /// One task.
@@ -20,7 +21,7 @@ fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
         "SELECT (SELECT n.task_name FROM perdura_task_names n WHERE n.name_id = t.name_id),
                 (SELECT q.queue FROM perdura_queues q WHERE q.queue_id = t.queue_id), t.state, t.hold, t.priority, t.attempt_number, t.max_attempts, t.generation,
                 t.created_at_ms, t.run_at_ms, t.expires_at_ms, t.started_at_ms, t.finished_at_ms,
-                t.cancel_requested, t.late, t.snoozes
+                t.cancel_requested, t.late, t.snoozes, t.reasons
          FROM perdura_tasks t WHERE t.task_id = ?1",
     )?;
     let record = statement.query_row([id.as_i64()], |row| as_record(row, id)).optional()?.flatten();
@@ -69,12 +70,14 @@ fn as_record(row: &Row<'_>, task_id: TaskId) -> rusqlite::Result<Option<TaskReco
     let (Some(task_name), Some(queue)) = (row.get(0)?, row.get(1)?) else { return Ok(None) };
     let state = state_at(row, 2)?;
     let queued = state == State::Queued;
+    let reasons = Reasons::from_code(row.get(16)?).unwrap_or(Reasons::NONE); // `check` reports it
     Ok(Some(TaskRecord {
         task_id,
         task_name,
         queue,
         state,
         hold: if queued { Some(hold_at(row, 3)?) } else { None },
+        reasons: reasons.holds().filter(|_| queued).collect(),
         priority: row.get(4)?,
         attempt_number: row.get(5)?,
         max_attempts: row.get(6)?,

@@ -27,11 +27,11 @@ pub(crate) fn is_at_work(conn: &Connection, served: Option<&str>) -> Sql<bool> {
              (SELECT q.paused = 0 AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
               FROM perdura_queues q WHERE q.queue_id = ready.queue_id))
          OR EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_in_flight
-             WHERE t.in_flight = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 3)) AND
+             WHERE t.in_flight = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 1)) AND
              (SELECT (t.state = 1 OR q.paused = 0) AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
               FROM perdura_queues q WHERE q.queue_id = t.queue_id))
          OR EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_suspects
-             WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 4 AND
+             WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 7 AND
              (SELECT q.paused = 0 AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
               FROM perdura_queues q WHERE q.queue_id = t.queue_id))"
     );

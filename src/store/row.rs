@@ -6,7 +6,7 @@ use super::fault::Sql;
 use super::quarantine::ruled_out;
 use super::tx::Tx;
 use crate::error::{Error, ErrorKind};
-use crate::lifecycle::{Event, Next, Refusal, Standing, Wait, next};
+use crate::lifecycle::{Event, Next, Reasons, Refusal, Standing, Wait, next};
 use crate::task::{ErrorReport, Hold, State, TaskId, Timestamp};
 
 /// A task's hot row.
@@ -33,6 +33,12 @@ pub(super) fn state_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Resu
     State::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
 }
 
+/// What a task waits for, as it stands in a row.
+pub(super) fn reasons_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Reasons> {
+    let code = row.get(column)?;
+    Reasons::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
+}
+
 /// A hold's number as it stands in a row.
 pub(super) fn hold_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Hold> {
     let code = row.get(column)?;
@@ -52,7 +58,7 @@ pub(super) fn ms(time: Option<Timestamp>) -> Option<i64> {
 impl HotRow {
     /// The row of a task, if there is one.
     pub(super) fn find(conn: &Connection, id: TaskId) -> Sql<Option<HotRow>> {
-        let sql = "SELECT state, hold, attempt_number, max_attempts, in_flight, cancel_requested, suspect,
+        let sql = "SELECT state, reasons, attempt_number, max_attempts, in_flight, cancel_requested, suspect,
                           generation, queue_id, has_key, late, snoozes,
                           run_at_ms, anchor_ms, expires_at_ms, started_at_ms, finished_at_ms, name_id
                    FROM perdura_tasks WHERE task_id = ?1";
@@ -62,7 +68,7 @@ impl HotRow {
                 task_id: id,
                 standing: Standing {
                     state: state_at(row, 0)?,
-                    hold: hold_at(row, 1)?,
+                    reasons: reasons_at(row, 1)?,
                     attempt_number: row.get(2)?,
                     max_attempts: row.get(3)?,
                     in_flight: row.get(4)?,
@@ -139,11 +145,11 @@ impl HotRow {
             "UPDATE perdura_tasks SET
                  state = ?1, hold = ?2, attempt_number = ?3, in_flight = ?4, cancel_requested = ?5, suspect = ?6,
                  has_key = ?7, late = ?8, snoozes = ?9, run_at_ms = ?10, anchor_ms = ?11, expires_at_ms = ?12,
-                 started_at_ms = ?13, finished_at_ms = ?14
-             WHERE task_id = ?15 AND generation = ?16 AND state = ?17 AND hold = ?18 AND in_flight = ?19",
+                 started_at_ms = ?13, finished_at_ms = ?14, reasons = ?20
+             WHERE task_id = ?15 AND generation = ?16 AND state = ?17 AND reasons = ?18 AND in_flight = ?19",
             rusqlite::params![
                 to.state.code(),
-                to.hold.code(),
+                to.hold().code(),
                 to.attempt_number,
                 to.in_flight,
                 to.cancel_requested,
@@ -159,21 +165,22 @@ impl HotRow {
                 self.task_id.as_i64(),
                 before.generation,
                 from.state.code(),
-                from.hold.code(),
+                from.reasons.code(),
                 from.in_flight,
+                to.reasons.code(),
             ],
         )?;
-        tx.count(self.queue_id, from.state, from.hold, -1);
-        tx.count(self.queue_id, to.state, to.hold, 1);
+        tx.count(self.queue_id, from.state, from.hold(), -1);
+        tx.count(self.queue_id, to.state, to.hold(), 1);
         if to.suspect || from.suspect {
             tx.suspect_moved();
         }
-        let is_ready = |s: &Standing| s.state == State::Queued && s.hold == Hold::Ready;
+        let is_ready = |s: &Standing| s.state == State::Queued && s.reasons == Reasons::NONE;
         let is_queued = to.state == State::Queued;
-        let waits_until = (is_queued && to.hold == Hold::Time).then_some(self.run_at).flatten();
+        let waits_until = (is_queued && to.hold() == Hold::Time).then_some(self.run_at).flatten();
         let expires_at = is_queued.then_some(self.expires_at).flatten();
         tx.effect(|effects| {
-            effects.changed |= to.state != from.state || to.hold != from.hold;
+            effects.changed |= to.state != from.state || to.hold() != from.hold();
             effects.ended.extend((to.state != from.state && to.state.is_finished()).then_some(self.task_id));
             effects.ready += u64::from(is_ready(to) && !is_ready(from));
             effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();

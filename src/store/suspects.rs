@@ -22,7 +22,7 @@ pub(super) fn pass_turn(tx: &Tx<'_>) -> Sql<()> {
     }
     let first = concat!(
         "SELECT t.task_id, t.hold FROM perdura_tasks t INDEXED BY perdura_suspects
-         WHERE t.suspect = 1 AND t.state = 0 AND t.hold IN (0, 4) AND (SELECT q.paused = 0 AND ",
+         WHERE t.suspect = 1 AND t.state = 0 AND t.hold IN (0, 7) AND (SELECT q.paused = 0 AND ",
         is_served!("q.queue"),
         " FROM perdura_queues q WHERE q.queue_id = t.queue_id)
           ORDER BY t.priority DESC, t.task_id LIMIT 1"

@@ -28,6 +28,8 @@ pub struct TaskRecord {
     pub state: State,
     /// Why it may not be claimed yet; only for `QUEUED` tasks.
     pub hold: Option<Hold>,
+    /// All that it waits for, in the order in which it holds the task; the first is `hold`. Empty unless it is `QUEUED` and waits.
+    pub reasons: Vec<Hold>,
     /// Higher runs first.
     pub priority: i16,
     /// Attempts started since it was enqueued or last retried by hand, less refunds.

@@ -78,31 +78,47 @@ impl FromStr for State {
     }
 }
 
-/// Why a `QUEUED` task may not be claimed yet.
+/// Why a `QUEUED` task may not be claimed yet. A task can have several reasons to wait at once; the first of them, in the order of this
+/// list, is its hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Hold {
     /// It may be claimed.
-    Ready,
-    /// It waits for its time (`run_at`): a delay, or the backoff of a retry.
-    Time,
-    /// No handler of the owner knows its name (or its version is newer than the handler's).
-    UnknownName,
+    Ready = 0,
     /// A thread still runs an earlier attempt of it.
-    PreviousAttempt,
+    PreviousAttempt = 1,
+    /// It waits for its time (`run_at`): a delay, or the backoff of a retry.
+    Time = 3,
+    /// No handler of the owner knows its name (or its version is newer than the handler's).
+    UnknownName = 4,
     /// It was running when a process died; such suspects run one at a time (each for a minute at most before the next), and it is not its turn.
-    Suspect,
+    Suspect = 7,
 }
 
 impl Hold {
-    const ALL: [Hold; 5] = [Hold::Ready, Hold::Time, Hold::UnknownName, Hold::PreviousAttempt, Hold::Suspect];
+    /// All but `Ready`, in their order.
+    pub(crate) const REASONS: [Hold; 4] =
+        [Hold::PreviousAttempt, Hold::Time, Hold::UnknownName, Hold::Suspect];
 
     pub(crate) fn code(self) -> i64 {
         self as i64
     }
 
     pub(crate) fn from_code(code: i64) -> Option<Hold> {
-        Hold::ALL.get(usize::try_from(code).ok()?).copied()
+        [Hold::Ready].into_iter().chain(Hold::REASONS).find(|hold| hold.code() == code)
+    }
+}
+
+/// What a task does meanwhile: `waits for its time`.
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Hold::Ready => "is ready to run",
+            Hold::PreviousAttempt => "waits until its previous attempt has left its thread",
+            Hold::Time => "waits for its time",
+            Hold::UnknownName => "waits for a program with a handler of its name",
+            Hold::Suspect => "waits for its turn among the tasks that were running when a process died",
+        })
     }
 }

@@ -250,7 +250,7 @@ fn g12_what_is_planted_beside_our_rows_stops_nobody() {
         "UPDATE perdura_tasks SET name_id = 99 WHERE task_id = 11",
         "UPDATE perdura_tasks SET queue_id = 99 WHERE task_id = 11",
         "UPDATE perdura_tasks SET in_flight = 1 WHERE task_id = 11",
-        "UPDATE perdura_tasks SET suspect = 1, hold = 4 WHERE task_id IN (7, 11)",
+        "UPDATE perdura_tasks SET suspect = 1, hold = 7, reasons = 64 WHERE task_id IN (7, 11)",
         "INSERT INTO perdura_dead_letters SELECT task_id, queue_id, name_id, 3, 0, 1, 1, 1, 0, 0, 0, 0, NULL, NULL
          FROM perdura_tasks WHERE task_id NOT IN (1, 12)",
     ] {
@@ -270,7 +270,7 @@ fn g12_a_row_that_cannot_be_read_ends_its_task_and_says_why() {
             "rows of the file",
         ),
         (
-            "UPDATE perdura_tasks SET run_at_ms = 5, hold = 1, max_attempts = 5000000000 WHERE task_id = 11",
+            "UPDATE perdura_tasks SET run_at_ms = 5, hold = 3, reasons = 4, max_attempts = 5000000000 WHERE task_id = 11",
             "rows of the file",
         ),
     ] {

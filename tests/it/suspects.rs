@@ -61,6 +61,9 @@ fn g06_a_suspect_of_high_priority_does_not_wait_for_one_that_has_the_turn_and_is
     let mut tests = open(LostRetry::Backoff);
     let hold = |tests: &SteppedQueue, id| tests.queue().get(id).unwrap().hold;
     assert_eq!([hold(&tests, low), hold(&tests, high)], [Some(Hold::Ready), Some(Hold::Time)]);
+    let why = tests.queue().explain(high).unwrap();
+    assert_eq!(why.task.reasons, [Hold::Time, Hold::Suspect]);
+    assert!(why.to_string().contains("; after that it waits for its turn among"), "{why}");
     tests.advance(MINUTE * 60).unwrap();
     assert_eq!([hold(&tests, low), hold(&tests, high)], [Some(Hold::Suspect), Some(Hold::Ready)]);
     assert_sound(tests.queue());

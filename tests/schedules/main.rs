@@ -17,7 +17,7 @@ mod executor;
 mod handler;
 #[path = "../../src/journal.rs"]
 mod journal;
-#[path = "../../src/lifecycle.rs"]
+#[path = "../../src/lifecycle/mod.rs"]
 mod lifecycle;
 #[path = "../../src/planted.rs"]
 mod planted;

@@ -12,7 +12,7 @@ use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
 use crate::config::LostRetry;
-use crate::lifecycle::{End, Event, Lost, Standing, next};
+use crate::lifecycle::{End, Event, Lost, Reasons, Standing, next};
 use crate::support::report;
 use crate::task::{Hold, State};
 
@@ -73,7 +73,7 @@ struct Task<const P: usize> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Row {
     state: i64,
-    hold: i64,
+    reasons: i64,
     attempt_number: u32,
     in_flight: bool,
     suspect: bool,
@@ -136,7 +136,7 @@ impl Row {
     fn of(standing: &Standing) -> Row {
         Row {
             state: standing.state.code(),
-            hold: standing.hold.code(),
+            reasons: standing.reasons.code(),
             attempt_number: standing.attempt_number,
             in_flight: standing.in_flight,
             suspect: standing.suspect,
@@ -146,7 +146,7 @@ impl Row {
     fn standing(self) -> Standing {
         Standing {
             state: State::from_code(self.state).expect("a state's code"),
-            hold: Hold::from_code(self.hold).expect("a hold's code"),
+            reasons: Reasons::from_code(self.reasons).expect("bits of reasons"),
             attempt_number: self.attempt_number,
             max_attempts: MAX_ATTEMPTS,
             in_flight: self.in_flight,
@@ -164,7 +164,7 @@ impl Row {
     }
 
     fn is(&self, state: State, hold: Hold) -> bool {
-        (self.state, self.hold) == (state.code(), hold.code())
+        (self.state, self.standing().hold()) == (state.code(), hold)
     }
 }
 
@@ -285,7 +285,7 @@ impl<const P: usize, const T: usize> Steps<P, T> {
             let mut to = from;
             let standing = Standing {
                 state: State::Queued,
-                hold: Hold::Ready,
+                reasons: Reasons::NONE,
                 attempt_number: 0,
                 max_attempts: MAX_ATTEMPTS,
                 in_flight: false,

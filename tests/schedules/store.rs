@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::config::LostRetry;
 use crate::error::{Error, ErrorKind};
-use crate::lifecycle::{End, Event, Lost, Standing, Wait, next};
+use crate::lifecycle::{End, Event, Lost, Reasons, Standing, Wait, next};
 use crate::sync::{Mutex, lock};
 use crate::task::{Claimed, Claims, Hold, News, Room, Settlement, State, TaskId, Timestamp, Verdict};
 
@@ -76,7 +76,9 @@ pub const BACKOFF: Duration = Duration::from_millis(10);
 
 impl Table {
     fn is_ready(&self) -> bool {
-        self.rows.values().any(|row| (row.standing.state, row.standing.hold) == (State::Queued, Hold::Ready))
+        self.rows
+            .values()
+            .any(|row| (row.standing.state, row.standing.hold()) == (State::Queued, Hold::Ready))
     }
 
     fn claim(&mut self, id: i64) -> Claimed {
@@ -105,7 +107,7 @@ impl Table {
         let id = self.rows.len() as i64 + 1;
         let standing = Standing {
             state: State::Queued,
-            hold: Hold::Ready,
+            reasons: Reasons::NONE,
             attempt_number: 0,
             max_attempts: if args == LAST { 1 } else { MAX_ATTEMPTS },
             in_flight: false,
@@ -402,7 +404,7 @@ pub fn check_epoch(tx: &Tx<'_>, mine: impl Into<Option<i64>>) -> Sql<()> {
 /// As `src/store/claim.rs`: nothing is claimed past a last attempt for which no worker idles.
 pub fn claim(tx: &Tx<'_>, room: Room, _: &Known, _: &mut i64, _: Timestamp) -> Sql<Claims> {
     let mut table = tx.table.borrow_mut();
-    let is_ready = |row: &Row| (row.standing.state, row.standing.hold) == (State::Queued, Hold::Ready);
+    let is_ready = |row: &Row| (row.standing.state, row.standing.hold()) == (State::Queued, Hold::Ready);
     let is_last = |row: &Row| row.standing.attempt_number + 1 >= row.standing.max_attempts;
     let ready = table.rows.iter().filter(|(_, row)| is_ready(row)).take(room.total).enumerate();
     let mut claimable = ready.map(|(n, (id, row))| (*id, n < room.idle || !is_last(row))).collect::<Vec<_>>();
@@ -460,15 +462,16 @@ fn apply(tx: &Tx<'_>, id: TaskId, generation: Option<u64>, event: Event, now: Ti
     let row = table.rows.get_mut(&id.as_i64());
     let Some(row) = row.filter(|row| generation.is_none_or(|g| g == row.generation)) else { return false };
     let Ok(next) = next(&row.standing, event) else { return false };
-    let was_ready = (row.standing.state, row.standing.hold) == (State::Queued, Hold::Ready);
+    let was_ready = (row.standing.state, row.standing.hold()) == (State::Queued, Hold::Ready);
     row.standing = next.standing;
     match next.wait {
         Wait::Keep => {}
         Wait::Clear => row.run_at = None,
         Wait::For(delay) => row.run_at = Some(now.after(delay)),
     }
-    let is_ready = (row.standing.state, row.standing.hold) == (State::Queued, Hold::Ready);
-    let waits = row.run_at.filter(|_| (row.standing.state, row.standing.hold) == (State::Queued, Hold::Time));
+    let is_ready = (row.standing.state, row.standing.hold()) == (State::Queued, Hold::Ready);
+    let waits =
+        row.run_at.filter(|_| (row.standing.state, row.standing.hold()) == (State::Queued, Hold::Time));
     tx.effect(|effects| {
         effects.changed = true;
         effects.ended.extend(next.standing.state.is_finished().then_some(id));
@@ -481,13 +484,13 @@ fn apply(tx: &Tx<'_>, id: TaskId, generation: Option<u64>, event: Event, now: Ti
 /// When the next task is due.
 pub fn next_due(table: &RefCell<Table>) -> Sql<Option<Timestamp>> {
     let table = table.borrow();
-    let waits = |row: &&Row| (row.standing.state, row.standing.hold) == (State::Queued, Hold::Time);
+    let waits = |row: &&Row| (row.standing.state, row.standing.hold()) == (State::Queued, Hold::Time);
     Ok(table.rows.values().filter(waits).filter_map(|row| row.run_at).min())
 }
 
 pub fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
     let is_due = |row: &Row| {
-        row.standing.hold == Hold::Time && row.standing.state == State::Queued && row.run_at <= Some(now)
+        row.standing.hold() == Hold::Time && row.standing.state == State::Queued && row.run_at <= Some(now)
     };
     let due: Vec<i64> = {
         let table = tx.table.borrow();

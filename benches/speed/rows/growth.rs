@@ -40,12 +40,12 @@ impl Crowd {
         conn.execute_batch(
             "PRAGMA synchronous = OFF; PRAGMA cache_size = -65536; PRAGMA journal_mode = WAL",
         )?;
-        // state, hold, attempts, in flight, run_at, started, finished
+        // state, hold, reasons, attempts, in flight, run_at, started, finished
         let kinds = [
-            (self.finished, "2, 0, 1, 0", "NULL, 1700000000000, 1700000000000", 0),
-            (self.waiting, "0, 1, 0, 0", "4000000000000, NULL, NULL", 9),
-            (self.ready, "0, 0, 0, 0", "NULL, NULL, NULL", 0),
-            (self.running, "1, 0, 1, 1", "NULL, 1700000000000, NULL", 0),
+            (self.finished, "2, 0, 0, 1, 0", "NULL, 1700000000000, 1700000000000", 0),
+            (self.waiting, "0, 3, 4, 0, 0", "4000000000000, NULL, NULL", 9),
+            (self.ready, "0, 0, 0, 0, 0", "NULL, NULL, NULL", 0),
+            (self.running, "1, 0, 0, 1, 1", "NULL, 1700000000000, NULL", 0),
         ];
         let padding = "x".repeat(self.args);
         for (tasks, state, times, priority) in kinds {
@@ -55,7 +55,7 @@ impl Crowd {
                 conn.execute_batch(&format!(
                     "BEGIN IMMEDIATE;
                      WITH RECURSIVE each(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM each WHERE n < {n})
-                     INSERT INTO perdura_tasks (queue_id, name_id, state, hold, attempt_number, in_flight, run_at_ms, started_at_ms,
+                     INSERT INTO perdura_tasks (queue_id, name_id, state, hold, reasons, attempt_number, in_flight, run_at_ms, started_at_ms,
                          finished_at_ms, priority, max_attempts, generation, cancel_requested, suspect, has_key, late, snoozes,
                          created_at_ms)
                      SELECT 1, 1, {state}, {times}, {priority}, 3, 1, 0, 0, 0, 0, 0, 1700000000000 FROM each;

@@ -174,7 +174,7 @@ impl<W: Workload> Model<W> {
             queue,
             priority: all.priority.unwrap_or(0),
             state: State::Queued,
-            hold: if run_at > Some(self.wall) { Hold::Time } else { Hold::Ready },
+            reasons: (run_at > Some(self.wall)).then_some(Hold::Time).into_iter().collect(),
             attempt_number: 0,
             max_attempts: all.max_attempts.unwrap_or(self.config.max_task_attempts),
             generation: 0,
@@ -222,7 +222,7 @@ impl<W: Workload> Model<W> {
                 if task.expires_at.is_some_and(|at| at <= now) {
                     task.end(State::Cancelled, now);
                 } else if !task.task.is_known_to(program) {
-                    task.hold = Hold::UnknownName;
+                    task.reasons = task.turn().into_iter().chain([Hold::UnknownName]).collect();
                 } else {
                     (task.state, task.started, task.cancel_requested) = (State::Running, false, false);
                     task.attempt_number += 1;
@@ -298,15 +298,15 @@ impl<W: Workload> Model<W> {
     pub(super) fn promote(&mut self) {
         let now = self.wall;
         for task in self.tasks.values_mut().filter(|t| t.state == State::Queued) {
-            if let (Hold::Time, Some(run_at), Some(anchor)) = (task.hold, task.run_at, task.anchor)
+            if let (Hold::Time, Some(run_at), Some(anchor)) = (task.hold(), task.run_at, task.anchor)
                 && anchor > now
             {
-                task.wait(now, run_at.since(anchor));
+                task.wait_from(now, run_at.since(anchor));
             }
             if task.expires_at.is_some_and(|at| at <= now) {
                 task.end(State::Cancelled, now);
             } else if task.is_held(Hold::Time) && task.run_at.is_some_and(|at| at <= now) {
-                task.hold = task.unheld();
+                task.reasons.remove(&Hold::Time);
             }
         }
     }
@@ -317,7 +317,7 @@ impl<W: Workload> Model<W> {
         let waits =
             |t: &ModelTask<W>| t.run_at.is_some_and(|at| at <= now) || t.anchor.is_some_and(|at| at > now);
         let due =
-            |t: &ModelTask<W>| t.expires_at.is_some_and(|at| at <= now) || t.hold == Hold::Time && waits(t);
+            |t: &ModelTask<W>| t.expires_at.is_some_and(|at| at <= now) || t.hold() == Hold::Time && waits(t);
         self.tasks.values().any(|t| t.state == State::Queued && due(t))
     }
 
@@ -369,7 +369,7 @@ impl<W: Workload> Model<W> {
             return Err(ErrorKind::Conflict);
         }
         let task = self.task(id)?;
-        task.queue_up(Hold::Ready);
+        task.queue_up(None);
         (task.attempt_number, task.expires_at, task.finished_at) = (0, None, None);
         task.cancel_requested = false;
         Ok(())
@@ -388,11 +388,13 @@ impl<W: Workload> Model<W> {
 
     pub(super) fn run_now(&mut self, id: TaskId) -> Result<(), ErrorKind> {
         let task = self.task(id)?;
-        match (task.state, task.hold) {
-            (State::Queued, Hold::Time | Hold::Suspect) => (task.hold, task.suspect) = (Hold::Ready, false),
-            (State::Queued, Hold::Ready) => {}
-            _ => return Err(ErrorKind::WrongState),
+        if task.is_held(Hold::Ready) {
+            return Ok(());
         }
+        if !task.reasons.remove(&Hold::Time) & !task.reasons.remove(&Hold::Suspect) {
+            return Err(ErrorKind::WrongState);
+        }
+        task.suspect = false;
         Ok(())
     }
 
@@ -423,7 +425,7 @@ impl<W: Workload> Model<W> {
         if self.holder(&task.queue, task.key.as_deref()).is_some() {
             return Err(ErrorKind::Conflict);
         }
-        task.queue_up(Hold::Ready);
+        task.queue_up(None);
         (task.attempt_number, task.generation, task.snoozes) = (0, 0, 0);
         (task.created_at, task.expires_at, task.finished_at) = (self.wall, None, None);
         task.replay_of = Some(id);
@@ -442,7 +444,7 @@ impl<W: Workload> Model<W> {
         self.paused.insert(queue.to_owned());
         for task in self.tasks.values_mut() {
             if task.queue == queue && task.suspect && task.is_held(Hold::Ready) {
-                task.hold = Hold::Suspect;
+                task.reasons.insert(Hold::Suspect);
             }
         }
     }
@@ -463,9 +465,9 @@ impl<W: Workload> Model<W> {
         let first = self.ids(may_be_on).into_iter().max_by_key(turn);
         for (id, task) in self.tasks.iter_mut().filter(|_| first.is_some()) {
             if Some(*id) == first {
-                task.hold = Hold::Ready;
+                task.reasons.remove(&Hold::Suspect);
             } else if task.suspect && task.is_held(Hold::Ready) {
-                task.hold = Hold::Suspect;
+                task.reasons.insert(Hold::Suspect);
             }
         }
     }
@@ -480,14 +482,17 @@ impl<W: Workload> Model<W> {
                 task.end(State::Cancelled, now);
             } else if !task.started {
                 task.attempt_number -= 1;
-                task.queue_up(task.unheld());
+                task.queue_up(task.turn());
             } else if task.attempt_number >= task.max_attempts || lost_is_denied {
                 task.end(State::Lost, now);
             } else {
                 task.suspect = true;
                 match self.config.lost_retry {
-                    LostRetry::Immediate => task.queue_up(Hold::Suspect),
-                    LostRetry::Backoff => task.wait(now, self.backoff(&task)),
+                    LostRetry::Immediate => task.queue_up(task.turn()),
+                    LostRetry::Backoff => {
+                        task.wait(now, self.backoff(&task));
+                        task.reasons.insert(Hold::Suspect);
+                    }
                     LostRetry::Manual => task.end(State::Lost, now),
                 }
             }
@@ -502,7 +507,7 @@ impl<W: Workload> Model<W> {
         (self.looked, self.steady_since) = ((self.wall, self.monotonic), self.monotonic);
         for task in self.tasks.values_mut() {
             if task.is_held(Hold::UnknownName) && task.task.is_known_to(program) {
-                task.hold = task.unheld();
+                task.reasons.remove(&Hold::UnknownName);
             }
         }
     }

@@ -56,6 +56,7 @@ impl From<Error> for Difference {
 struct Shown {
     state: State,
     hold: Option<Hold>,
+    reasons: Vec<Hold>,
     attempt_number: u32,
     max_attempts: u32,
     generation: u64,
@@ -243,14 +244,15 @@ impl<W: Workload> Pair<W> {
         for (record, task) in tasks.iter().zip(self.model.tasks().values()) {
             let wanted = Shown {
                 state: task.state,
-                hold: (task.state == State::Queued).then_some(task.hold),
+                hold: (task.state == State::Queued).then_some(task.hold()),
+                reasons: task.reasons.iter().copied().collect(),
                 attempt_number: task.attempt_number,
                 max_attempts: task.max_attempts,
                 generation: task.generation,
                 priority: task.priority,
                 queue: task.queue.clone(),
                 created_at: task.created_at,
-                run_at: task.run_at.filter(|_| task.hold == Hold::Time),
+                run_at: task.run_at.filter(|_| task.hold() == Hold::Time),
                 expires_at: task.expires_at.filter(|_| task.state == State::Queued),
                 finished_at: task.finished_at,
                 cancel_requested: task.cancel_requested,
@@ -283,7 +285,7 @@ impl<W: Workload> Pair<W> {
         let mut counts = Counts::default();
         for task in self.model.tasks().values() {
             let queue: &mut QueueCounts = counts.queues.entry(task.queue.clone()).or_default();
-            *queue.counter(task.state, task.hold) += 1;
+            *queue.counter(task.state, task.hold()) += 1;
         }
         counts
     }
@@ -330,6 +332,7 @@ fn shown(record: &TaskRecord) -> Shown {
     Shown {
         state: record.state,
         hold: record.hold,
+        reasons: record.reasons.clone(),
         attempt_number: record.attempt_number,
         max_attempts: record.max_attempts,
         generation: record.generation,

@@ -1,5 +1,6 @@
 //! What the model keeps of a task, and the smallest things that happen to it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Attempt, Workload};
@@ -17,8 +18,8 @@ pub struct ModelTask<W> {
     pub priority: i16,
     /// Where it stands.
     pub state: State,
-    /// Why it may not be claimed; `Ready` unless it is `QUEUED`.
-    pub hold: Hold,
+    /// What it waits for; nothing unless it is `QUEUED`.
+    pub reasons: BTreeSet<Hold>,
     /// Attempts that count.
     pub attempt_number: u32,
     /// How many it has.
@@ -68,26 +69,37 @@ impl<W: Workload> ModelTask<W> {
         matches!(self.state, State::Queued | State::Running)
     }
 
+    /// Why it may not be claimed: the first of its reasons.
+    pub(super) fn hold(&self) -> Hold {
+        self.reasons.first().copied().unwrap_or(Hold::Ready)
+    }
+
     pub(super) fn is_held(&self, hold: Hold) -> bool {
-        self.state == State::Queued && self.hold == hold
+        self.state == State::Queued && self.hold() == hold
     }
 
-    /// Where it goes that waits for nothing else: suspects wait for their turn.
-    pub(super) fn unheld(&self) -> Hold {
-        if self.suspect { Hold::Suspect } else { Hold::Ready }
+    /// What it waits for whatever else it does: suspects for their turn.
+    pub(super) fn turn(&self) -> Option<Hold> {
+        self.suspect.then_some(Hold::Suspect)
     }
 
-    pub(super) fn queue_up(&mut self, hold: Hold) {
-        (self.state, self.hold, self.run_at, self.anchor) = (State::Queued, hold, None, None);
+    pub(super) fn queue_up(&mut self, reason: Option<Hold>) {
+        (self.state, self.run_at, self.anchor) = (State::Queued, None, None);
+        self.reasons = reason.into_iter().collect();
     }
 
     pub(super) fn wait(&mut self, now: Timestamp, delay: Duration) {
-        self.queue_up(Hold::Time);
+        self.queue_up(Some(Hold::Time));
+        self.wait_from(now, delay);
+    }
+
+    /// Its wait begins now, whatever else it waits for.
+    pub(super) fn wait_from(&mut self, now: Timestamp, delay: Duration) {
         (self.run_at, self.anchor) = (Some(now.after(delay)), Some(now));
     }
 
     pub(super) fn end(&mut self, state: State, now: Timestamp) {
-        self.queue_up(Hold::Ready);
+        self.queue_up(None);
         (self.state, self.suspect, self.finished_at) = (state, false, Some(now));
         self.cancel_requested &= state == State::Cancelled;
     }

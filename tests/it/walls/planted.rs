@@ -19,7 +19,7 @@ const CLEAN: &[(&str, &str)] = &[
         #[cfg(test)]\nmod tests { use super::*; fn t() { Some(1).unwrap(); Error::new(ErrorKind::Io); } }\n",
     ),
     ("src/handler.rs", "use crate::task::{self, State as S};\nfn f<'a>(s: S) -> task::Task { s.into() }\n"),
-    ("src/lifecycle.rs", "use crate::task::State;\nuse std::time::Duration;\n"),
+    ("src/lifecycle/mod.rs", "use crate::task::State;\nuse std::time::Duration;\n"),
     (
         "src/queue/mod.rs",
         "mod core;\npub use core::Core;\nuse crate::store::{self, Store};\npub struct Queue(Store);\n\
@@ -163,12 +163,12 @@ const PLANTED: &[(&str, &str, &str)] = &[
     ),
     ("src/store/row.rs", "fn f() { since.elapsed(); }", "1: .elapsed( has no place here"),
     (
-        "src/lifecycle.rs",
+        "src/lifecycle/mod.rs",
         "use crate::error::Error;",
         "1: lifecycle must not refer to error (crate::error::Error)",
     ),
     (
-        "src/lifecycle.rs",
+        "src/lifecycle/mod.rs",
         "use std::{fmt, sync::Mutex};",
         "1: lifecycle decides only, and must not name std::sync (std::sync::Mutex)",
     ),

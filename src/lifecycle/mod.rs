@@ -20,9 +20,14 @@
 //! | QUEUED | cancel, or expired | CANCELLED | same |
 //! | FAILED, LOST, CANCELLED | manual retry | QUEUED | 0 |
 //!
-//! Everything else is refused, with the reason. It knows nothing of time (waits are durations), storage or threads.
+//! Everything else is refused, with the reason. A queued task can wait for several things at once ([`Reasons`]): whatever ends one of them
+//! takes that one away and no other, and the first that is left is its hold. It knows nothing of time (waits are durations), storage or threads.
+
+mod reasons;
 
 use std::time::Duration;
+
+pub(crate) use reasons::Reasons;
 
 use crate::config::LostRetry;
 use crate::planted::planted;
@@ -32,7 +37,8 @@ use crate::task::{Hold, State};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub state: State,
-    pub hold: Hold,
+    /// What it waits for while it is QUEUED.
+    pub reasons: Reasons,
     pub attempt_number: u32,
     pub max_attempts: u32,
     /// A thread executes its newest generation, whatever the state says.
@@ -40,6 +46,13 @@ pub(crate) struct Standing {
     pub cancel_requested: bool,
     /// It was running when a process died and has not come to an end of its own since.
     pub suspect: bool,
+}
+
+impl Standing {
+    /// Why it may not be claimed.
+    pub(crate) fn hold(&self) -> Hold {
+        self.reasons.hold()
+    }
 }
 
 /// What happens to a task.
@@ -166,29 +179,22 @@ pub(crate) enum Refusal {
 /// Why it makes nothing of it; the task stays as it is.
 pub(crate) fn next(task: &Standing, event: Event) -> Result<Next, Refusal> {
     match event {
-        Event::Claim => match (task.state, task.hold) {
+        Event::Claim => match (task.state, task.hold()) {
             (State::Queued, Hold::Ready) => Ok(claimed(task)),
             (State::Queued, hold) => Err(Refusal::Held(hold)),
             (state, _) => Err(Refusal::State(state)),
         },
-        Event::Promote => lift(task, Hold::Time, unheld(task)),
-        Event::NameKnown => lift(task, Hold::UnknownName, unheld(task)),
-        Event::SuspectTurn => lift(task, Hold::Suspect, Hold::Ready),
-        Event::NameUnknown => lift(task, Hold::Ready, Hold::UnknownName),
-        Event::SuspectWait if task.suspect => lift(task, Hold::Ready, Hold::Suspect),
+        Event::Promote => lift(task, Hold::Time),
+        Event::NameKnown => lift(task, Hold::UnknownName),
+        Event::SuspectTurn => lift(task, Hold::Suspect),
+        Event::NameUnknown => hold(task, turn(task).with(Hold::UnknownName)),
+        Event::SuspectWait if task.suspect => hold(task, turn(task)),
         Event::SuspectWait => Err(Refusal::State(task.state)),
         Event::ProvedHarmless => match task.state {
             State::Running if task.suspect => Ok(unchanged(&Standing { suspect: false, ..*task })),
             state => Err(Refusal::State(state)),
         },
-        Event::RunNow => match (task.state, task.hold) {
-            (State::Queued, hold @ (Hold::Time | Hold::Suspect)) => {
-                lift(&Standing { suspect: false, ..*task }, hold, Hold::Ready)
-            }
-            (State::Queued, Hold::Ready) => Ok(unchanged(task)),
-            (State::Queued, hold) => Err(Refusal::Held(hold)),
-            (state, _) => Err(Refusal::State(state)),
-        },
+        Event::RunNow => run_now(task),
         Event::ThreadReturned if task.in_flight && task.state != State::Running => Ok(returned(task)),
         Event::ThreadReturned => Err(Refusal::Superseded),
         Event::Succeeded => may_end(task).map(|()| finished(task, State::Succeeded)),
@@ -231,17 +237,43 @@ fn unchanged(task: &Standing) -> Next {
     Next { standing: *task, wait: Wait::Keep, ending: Ending::None }
 }
 
-/// Where a task goes that waits for nothing else: suspects wait for their turn.
-fn unheld(task: &Standing) -> Hold {
-    if task.suspect { Hold::Suspect } else { Hold::Ready }
+/// What a task waits for whatever else it does: suspects for their turn.
+fn turn(task: &Standing) -> Reasons {
+    if task.suspect { Reasons::of(Hold::Suspect) } else { Reasons::NONE }
 }
 
-fn lift(task: &Standing, from: Hold, to: Hold) -> Result<Next, Refusal> {
-    match (task.state, task.hold) {
-        (State::Queued, hold) if hold == from => {
-            Ok(Next { standing: Standing { hold: to, ..*task }, ..unchanged(task) })
-        }
+fn waiting(task: &Standing, reasons: Reasons) -> Next {
+    unchanged(&Standing { reasons, ..*task })
+}
+
+/// A ready task waits.
+fn hold(task: &Standing, reasons: Reasons) -> Result<Next, Refusal> {
+    match (task.state, task.hold()) {
+        (State::Queued, Hold::Ready) => Ok(waiting(task, reasons)),
         (State::Queued, hold) => Err(Refusal::Held(hold)),
+        (state, _) => Err(Refusal::State(state)),
+    }
+}
+
+/// What holds a task holds it no longer.
+fn lift(task: &Standing, from: Hold) -> Result<Next, Refusal> {
+    match (task.state, task.hold()) {
+        (State::Queued, hold) if hold == from && planted("g06-a-lifted-hold-takes-the-others-along") => {
+            Ok(waiting(task, Reasons::NONE))
+        }
+        (State::Queued, hold) if hold == from => Ok(waiting(task, task.reasons.without(from))),
+        (State::Queued, hold) => Err(Refusal::Held(hold)),
+        (state, _) => Err(Refusal::State(state)),
+    }
+}
+
+/// Takes the time and the turn among suspects away, and nothing else.
+fn run_now(task: &Standing) -> Result<Next, Refusal> {
+    let reasons = task.reasons.without(Hold::Time).without(Hold::Suspect);
+    match (task.state, task.hold()) {
+        (State::Queued, Hold::Ready) => Ok(unchanged(task)),
+        (State::Queued, hold) if reasons == task.reasons => Err(Refusal::Held(hold)),
+        (State::Queued, _) => Ok(waiting(&Standing { suspect: false, ..*task }, reasons)),
         (state, _) => Err(Refusal::State(state)),
     }
 }
@@ -269,7 +301,7 @@ fn may_end(task: &Standing) -> Result<(), Refusal> {
 fn finished(task: &Standing, state: State) -> Next {
     let standing = Standing {
         state,
-        hold: Hold::Ready,
+        reasons: Reasons::NONE,
         in_flight: false,
         cancel_requested: task.cancel_requested && state == State::Cancelled,
         suspect: false,
@@ -278,8 +310,8 @@ fn finished(task: &Standing, state: State) -> Next {
     Next { standing, wait: Wait::Clear, ending: Ending::Attempt }
 }
 
-fn queued(task: &Standing, hold: Hold, wait: Wait, ending: Ending) -> Next {
-    let standing = Standing { state: State::Queued, hold, in_flight: false, ..*task };
+fn queued(task: &Standing, reasons: Reasons, wait: Wait, ending: Ending) -> Next {
+    let standing = Standing { state: State::Queued, reasons, in_flight: false, ..*task };
     Next { standing, wait, ending }
 }
 
@@ -292,19 +324,19 @@ fn ended(task: &Standing, end: End, lost_rule: Lost) -> Next {
     if task.state == State::Lost {
         return lost(&spared, lost_rule);
     }
+    let time = Reasons::of(Hold::Time);
     match end {
         End::Failed { refused, .. }
             if refused || planted("g04-no-retry") || task.attempt_number >= task.max_attempts =>
         {
             finished(task, State::Failed)
         }
-        End::Failed { delay, .. } => queued(&spared, Hold::Time, Wait::For(delay), Ending::Attempt),
-        End::Snoozed(delay) => queued(&refunded, Hold::Time, Wait::For(delay), Ending::Refund),
+        End::Failed { delay, .. } => queued(&spared, time, Wait::For(delay), Ending::Attempt),
+        End::Snoozed(delay) => queued(&refunded, time, Wait::For(delay), Ending::Refund),
         End::HandedBack => {
-            let turn = Standing { suspect: task.suspect, ..refunded };
-            queued(&turn, unheld(&turn), Wait::Clear, Ending::Refund)
+            queued(&Standing { suspect: task.suspect, ..refunded }, turn(task), Wait::Clear, Ending::Refund)
         }
-        End::Declined => queued(&refunded, Hold::UnknownName, Wait::Clear, Ending::Refund),
+        End::Declined => queued(&refunded, Reasons::of(Hold::UnknownName), Wait::Clear, Ending::Refund),
         End::Cancelled => finished(task, State::Cancelled),
     }
 }
@@ -315,7 +347,7 @@ fn died(task: &Standing, lost_rule: Lost) -> Result<Next, Refusal> {
         _ if !task.in_flight => Err(Refusal::State(task.state)),
         State::Running | State::Lost if task.cancel_requested => Ok(finished(task, State::Cancelled)),
         State::Running | State::Lost => Ok(lost(&suspected, lost_rule)),
-        State::Queued => Ok(returned(&suspected)),
+        State::Queued => Ok(returned(&Standing { reasons: task.reasons.with(Hold::Suspect), ..suspected })),
         _ => Ok(returned(task)),
     }
 }
@@ -326,15 +358,17 @@ fn lost(task: &Standing, rule: Lost) -> Next {
     }
     match rule.retry {
         LostRetry::Manual => finished(task, State::Lost),
-        LostRetry::Immediate => queued(task, unheld(task), Wait::Clear, Ending::Attempt),
-        LostRetry::Backoff => queued(task, Hold::Time, Wait::For(rule.delay), Ending::Attempt),
+        LostRetry::Immediate => queued(task, turn(task), Wait::Clear, Ending::Attempt),
+        LostRetry::Backoff => {
+            queued(task, turn(task).with(Hold::Time), Wait::For(rule.delay), Ending::Attempt)
+        }
     }
 }
 
 /// A task that was given up, or retried or cancelled since, and whose thread is at work no more.
 fn returned(task: &Standing) -> Next {
-    let hold = if task.hold == Hold::PreviousAttempt { unheld(task) } else { task.hold };
-    Next { standing: Standing { hold, in_flight: false, ..*task }, ..unchanged(task) }
+    let reasons = task.reasons.without(Hold::PreviousAttempt);
+    unchanged(&Standing { reasons, in_flight: false, ..*task })
 }
 
 /// A queued task that ends without a further attempt. A thread of an older attempt may still be at work.
@@ -346,7 +380,7 @@ fn abandoned(task: &Standing) -> Next {
 fn revived(task: &Standing) -> Next {
     let standing = Standing {
         state: State::Queued,
-        hold: if task.in_flight { Hold::PreviousAttempt } else { Hold::Ready },
+        reasons: if task.in_flight { Reasons::of(Hold::PreviousAttempt) } else { Reasons::NONE },
         attempt_number: 0,
         cancel_requested: false,
         suspect: false,
@@ -367,7 +401,7 @@ mod tests {
     fn task(state: State, attempt_number: u32) -> Standing {
         Standing {
             state,
-            hold: Hold::Ready,
+            reasons: Reasons::NONE,
             attempt_number,
             max_attempts: 3,
             in_flight: state == State::Running,
@@ -387,8 +421,12 @@ mod tests {
     #[test]
     fn each_row_of_the_table_holds() {
         let queued = task(State::Queued, 0);
-        let waiting = Standing { hold: Hold::Time, ..queued };
-        let held = Standing { hold: Hold::Suspect, suspect: true, ..queued };
+        let for_ = |holds: &[Hold]| holds.iter().fold(Reasons::NONE, |all, hold| all.with(*hold));
+        let waiting = Standing { reasons: for_(&[Hold::Time]), ..queued };
+        let held = Standing { reasons: for_(&[Hold::Suspect]), suspect: true, ..queued };
+        let both = Standing { reasons: for_(&[Hold::Time, Hold::Suspect]), suspect: true, ..queued };
+        let unknown = Standing { reasons: for_(&[Hold::UnknownName, Hold::Suspect]), ..both };
+        let behind = Standing { reasons: for_(&[Hold::PreviousAttempt]), in_flight: true, ..queued };
         let running = task(State::Running, 1);
         let last = task(State::Running, 3);
         let flagged = Standing { cancel_requested: true, ..running };
@@ -402,9 +440,17 @@ mod tests {
             (waiting, Event::Promote, State::Queued, Hold::Ready, 0),
             (waiting, Event::RunNow, State::Queued, Hold::Ready, 0),
             (queued, Event::RunNow, State::Queued, Hold::Ready, 0),
-            (Standing { suspect: true, ..waiting }, Event::RunNow, State::Queued, Hold::Ready, 0),
-            (Standing { suspect: true, ..waiting }, Event::Promote, State::Queued, Hold::Suspect, 0),
+            (both, Event::RunNow, State::Queued, Hold::Ready, 0),
+            (both, Event::Promote, State::Queued, Hold::Suspect, 0),
             (held, Event::RunNow, State::Queued, Hold::Ready, 0),
+            (held, Event::SuspectTurn, State::Queued, Hold::Ready, 0),
+            (after(held, Event::SuspectTurn), Event::SuspectWait, State::Queued, Hold::Suspect, 0),
+            (queued, Event::NameUnknown, State::Queued, Hold::UnknownName, 0),
+            (unknown, Event::NameKnown, State::Queued, Hold::Suspect, 0),
+            (unknown, Event::RunNow, State::Queued, Hold::UnknownName, 0),
+            (after(unknown, Event::RunNow), Event::NameKnown, State::Queued, Hold::Ready, 0),
+            (behind, Event::ThreadReturned, State::Queued, Hold::Ready, 0),
+            (behind, Event::ProcessDied(LOST), State::Queued, Hold::Suspect, 0),
             (Standing { suspect: true, ..running }, Event::ProvedHarmless, State::Running, Hold::Ready, 1),
             (running, Event::Succeeded, State::Succeeded, Hold::Ready, 1),
             (running, failure(), State::Queued, Hold::Time, 1),
@@ -437,7 +483,7 @@ mod tests {
         for (from, event, state, hold, attempt_number) in rows {
             let to = after(*from, *event);
             assert_eq!(
-                (to.state, to.hold, to.attempt_number),
+                (to.state, to.hold(), to.attempt_number),
                 (*state, *hold, *attempt_number),
                 "{event:?} on {from:?}"
             );
@@ -458,9 +504,14 @@ mod tests {
             (task(State::Succeeded, 1), Event::Succeeded, Refusal::Superseded),
             (task(State::Lost, 3), Event::Succeeded, Refusal::Superseded),
             (
-                Standing { hold: Hold::Time, ..task(State::Queued, 1) },
+                Standing { reasons: Reasons::of(Hold::Time), ..task(State::Queued, 1) },
                 Event::Claim,
                 Refusal::Held(Hold::Time),
+            ),
+            (
+                Standing { reasons: Reasons::of(Hold::UnknownName), ..task(State::Queued, 1) },
+                Event::RunNow,
+                Refusal::Held(Hold::UnknownName),
             ),
         ];
         for (from, event, refusal) in rows {
@@ -472,42 +523,42 @@ mod tests {
     fn a_lost_task_follows_lost_retry() {
         let running = task(State::Running, 1);
         let rule = |retry| Event::ProcessDied(Lost { retry, ..LOST });
-        assert_eq!(after(running, rule(LostRetry::Immediate)).hold, Hold::Suspect);
-        assert_eq!(after(running, rule(LostRetry::Backoff)).hold, Hold::Time);
+        assert_eq!(after(running, rule(LostRetry::Immediate)).hold(), Hold::Suspect);
+        let waiting = after(running, rule(LostRetry::Backoff)).reasons;
+        assert_eq!(waiting.holds().collect::<Vec<_>>(), [Hold::Time, Hold::Suspect]);
         assert_eq!(after(running, rule(LostRetry::Manual)).state, State::Lost);
         assert_eq!(after(running, Event::ProcessDied(Lost { denied: true, ..LOST })).state, State::Lost);
     }
 
     fn standings() -> impl Strategy<Value = Standing> {
-        let holds = prop::sample::select(vec![
-            Hold::Ready,
-            Hold::Time,
-            Hold::UnknownName,
-            Hold::PreviousAttempt,
-            Hold::Suspect,
-        ]);
+        let reasons = prop::sample::subsequence(Hold::REASONS.to_vec(), 0..=Hold::REASONS.len());
         let states = prop::sample::select(State::ALL.to_vec());
-        (states, holds, 0_u32..4, any::<[bool; 3]>()).prop_map(
-            |(state, hold, n, [flight, cancel, suspect])| {
+        (states, reasons, 0_u32..4, any::<[bool; 3]>()).prop_map(
+            |(state, reasons, n, [flight, cancel, suspect])| {
                 let attempts = match state {
                     State::Queued => n.min(2),
                     State::Running => n.clamp(1, 3),
                     _ => n,
                 };
+                let reasons = match state {
+                    State::Queued => reasons.into_iter().fold(Reasons::NONE, Reasons::with),
+                    _ => Reasons::NONE,
+                };
                 let in_flight = match state {
                     State::Running => true,
-                    State::Queued => hold == Hold::PreviousAttempt,
+                    State::Queued => reasons.contains(Hold::PreviousAttempt),
                     State::Lost | State::Cancelled => flight,
                     State::Succeeded | State::Failed => false,
                 };
+                let is_suspect = suspect && matches!(state, State::Queued | State::Running);
                 Standing {
                     state,
-                    hold: if state == State::Queued { hold } else { Hold::Ready },
+                    reasons,
                     attempt_number: attempts,
                     max_attempts: 3,
                     in_flight,
                     cancel_requested: cancel && in_flight,
-                    suspect: suspect && matches!(state, State::Queued | State::Running),
+                    suspect: is_suspect || reasons.contains(Hold::Suspect),
                 }
             },
         )
@@ -555,12 +606,35 @@ mod tests {
         fn every_answer_is_a_legal_standing(from in standings(), event in events()) {
             let Ok(Next { standing: to, wait, .. }) = next(&from, event) else { return Ok(()) };
             prop_assert!(to.attempt_number <= to.max_attempts);
-            prop_assert!(to.state == State::Queued || to.hold == Hold::Ready);
+            prop_assert!(to.state == State::Queued || to.reasons == Reasons::NONE);
+            prop_assert!(to.suspect || !to.reasons.contains(Hold::Suspect));
             prop_assert!(to.state != State::Queued || to.attempt_number < to.max_attempts);
             prop_assert!(to.state != State::Running || (to.in_flight && to.attempt_number >= 1));
             prop_assert!(!matches!(to.state, State::Succeeded | State::Failed) || !to.in_flight);
-            prop_assert!((to.hold == Hold::PreviousAttempt) <= to.in_flight);
-            prop_assert!(matches!(wait, Wait::For(_)) <= (to.hold == Hold::Time));
+            prop_assert!(to.reasons.contains(Hold::PreviousAttempt) <= to.in_flight);
+            prop_assert!(matches!(wait, Wait::For(_)) <= to.reasons.contains(Hold::Time));
+        }
+
+        #[test]
+        fn no_task_is_ready_while_a_reason_stands_and_none_is_held_without_one(from in standings(), event in events()) {
+            let Ok(Next { standing: to, .. }) = next(&from, event) else { return Ok(()) };
+            prop_assert_eq!(to.hold() == Hold::Ready, to.reasons == Reasons::NONE);
+            prop_assert!(event != Event::Claim || from.reasons == Reasons::NONE);
+        }
+
+        #[test]
+        fn whatever_ends_a_reason_takes_that_one_away_and_no_other(from in standings(), event in events()) {
+            let ends: &[Hold] = match event {
+                Event::Promote => &[Hold::Time],
+                Event::NameKnown => &[Hold::UnknownName],
+                Event::SuspectTurn => &[Hold::Suspect],
+                Event::RunNow => &[Hold::Time, Hold::Suspect],
+                Event::ThreadReturned if from.state == State::Queued => &[Hold::PreviousAttempt],
+                _ => return Ok(()),
+            };
+            let Ok(Next { standing: to, .. }) = next(&from, event) else { return Ok(()) };
+            let left = ends.iter().fold(from.reasons, |left, hold| left.without(*hold));
+            prop_assert_eq!(to.reasons, left);
         }
 
         #[test]
