@@ -136,7 +136,7 @@ fn an_empty_file_name_is_refused_by_its_name() {
         command.env("PERDURA_DB", "");
         command
     });
-    assert_refused(&said.end(), 2, "'--db <FILE>': it is empty; name a file, or unset PERDURA_DB");
+    assert_refused(&said.end(), 2, "--db \"\": it is empty; name a file, or unset PERDURA_DB");
     assert_refused(&place.run(["--db", "", "list"]), 2, "it is empty");
 }
 
@@ -147,15 +147,15 @@ fn what_a_task_does_not_have_is_refused_by_its_name() {
     place.add(["--delay", "1h", "--", "true"]);
     drain(&place);
     let refused = |words: &[&str], code, why: &str| assert_refused(&place.run(words), code, why);
-    refused(&["show", "1", "--generation", "9"], 2, "task 1 has no generation 9; it has started once");
-    refused(&["show", "2", "--generation", "1"], 2, "task 2 has no generation 1; it has not started yet");
-    refused(&["show", "1", "--generation", "9", "--only", "stdout"], 2, "no generation 9");
+    refused(&["show", "1", "--generation", "9"], 3, "task 1 has no generation 9; it has started once");
+    refused(&["show", "2", "--generation", "1"], 3, "task 2 has no generation 1; it has not started yet");
+    refused(&["show", "1", "--generation", "9", "--only", "stdout"], 3, "no generation 9");
     refused(&["show", "1", "--only", "result"], 1, "task 1 has no result: it is FAILED");
     assert_eq!(bytes(&place, &["show", "1", "--generation", "1", "--only", "stdout"]), b"");
     refused(
         &["list", "--state", "fialed"],
         2,
-        "[possible values: QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED, LOST]",
+        "--state fialed: it is one of QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED, LOST",
     );
     assert_eq!(place.run(["list", "--state", "failed,QUEUED"]).out.lines().count(), 3);
 }
@@ -340,7 +340,7 @@ fn an_import_names_the_file_that_is_there_and_how_to_name_another() {
     assert_eq!(place.run(["export", "all.jsonl"]).code, Some(0));
     assert_refused(
         &place.run(["import", "all.jsonl"]),
-        2,
+        4,
         "exists; name a new one: `perdura --db NEW.db import …`",
     );
 }

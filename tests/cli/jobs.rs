@@ -43,7 +43,7 @@ fn a_job_runs_and_leaves_its_exit_code() {
     assert!(said.err.contains("1 attempt in") && said.err.contains("1 succeeded"), "{said:?}");
     let result: serde_json::Value = place.queue().result(id).unwrap().unwrap();
     assert_eq!(result["exit_code"], 0);
-    assert!(result["duration_ms"].is_u64());
+    assert!(result["ran_ms"].is_u64());
     assert_eq!(stdout(&place, id), "a b\n");
 }
 

@@ -122,8 +122,8 @@ fn a_flag_of_the_past_takes_an_age_or_a_time() {
         [1, 0, 0, 0, 0]
     );
     for (words, part) in [
-        (&["stats", "--since", "2d"][..], "at most 1d"),
-        (&["stats", "--since", "2020-01-01"], "at most 1d"),
+        (&["stats", "--since", "2d"][..], "at most 24h ago"),
+        (&["stats", "--since", "2020-01-01"], "at most 24h ago"),
         (&["stats", "--since", "2999-01-01"], "lies in the future"),
         (&["list", "--finished-before", "last week"], "or an age: 90s, 12h, 7d"),
         (&["purge", "--older-than", "x"], "or an age: 90s, 12h, 7d"),

@@ -17,6 +17,9 @@ use crate::{Clock, ErrorKind, Queue, State, SystemClock, TaskId, TaskRecord};
 /// How long lines are that go into a file.
 const UNSEEN_WIDTH: usize = 400;
 
+/// What a job is and what went wrong is not squeezed into less than this; it gets a line of its own.
+const LEAST_ROOM: usize = 40;
+
 /// What became of the attempts of one run.
 #[derive(Debug, Default)]
 pub(super) struct Sum {
@@ -157,12 +160,17 @@ impl Endings {
         let middle = format!("{state:<9}  {attempt:>5}  {:>9}  ", span(ended.took));
         let is_seen = io::stderr().is_terminal();
         let width = if is_seen { session.screen.width() } else { UNSEEN_WIDTH };
-        let room = width.saturating_sub(head.len() + middle.len());
+        let beside = width.saturating_sub(head.len() + middle.len());
+        let is_below = beside < LEAST_ROOM;
+        let (room, gap_before) = match is_below {
+            true => (width.saturating_sub(head.len()), format!("\n{:1$}", "", head.len())),
+            false => (beside, String::new()),
+        };
         let why = shorten(&safe(&why.replace('\n', " ")), if why.is_empty() { 0 } else { room * 3 / 5 });
         let gap = if why.is_empty() { "" } else { "  " };
         let what = shorten(&safe(&ended.line), room.saturating_sub(why.width() + gap.len()));
         let middle = if is_seen { session.screen.tint(tint, middle) } else { middle };
-        format!("{head}{middle}{what}{gap}{why}")
+        format!("{head}{middle}{gap_before}{what}{gap}{why}")
     }
 }
 

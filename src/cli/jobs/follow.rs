@@ -20,6 +20,7 @@ const LOOKS_FOR_A_WORKER: u32 = 10;
 
 /// Which job to follow.
 #[derive(Debug, clap::Args)]
+#[command(arg = crate::cli::no_json())]
 #[command(after_help = "It ends with the job: with exit code 0 if that has SUCCEEDED, else 1.")]
 pub(in crate::cli) struct Follow {
     /// The id of the job

@@ -17,7 +17,10 @@ use crate::cli::filter::age;
 use crate::cli::screen::safe;
 use crate::cli::words::{count, distance, span};
 use crate::cli::{Done, Exit, Session, Trouble};
-use crate::{Builder, Clock, Context, Counts, ErrorKind, Queue, QueueCounts, ShutdownReport, SystemClock};
+use crate::{
+    Builder, Clock, Config, Context, Counts, ErrorKind, Options, Queue, QueueCounts, ShutdownReport,
+    SystemClock,
+};
 
 /// How often a worker looks for what other processes have added, and whether it may take over. A look is one small read.
 pub(super) const LOOK_ABROAD: Duration = Duration::from_millis(200);
@@ -38,7 +41,7 @@ const UNREADABLE: Duration = Duration::from_secs(10);
 )]
 pub(in crate::cli) struct Work {
     /// How many jobs run at the same time [default: the number of processors]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = workers)]
     workers: Option<usize>,
     /// Run only jobs of this queue; may be repeated [default: all]
     #[arg(long = "queue", value_name = "QUEUE")]
@@ -46,8 +49,8 @@ pub(in crate::cli) struct Work {
     /// End when nothing is left that may start; with exit code 1 if a job failed for good
     #[arg(long)]
     drain: bool,
-    /// Delete what succeeded or was cancelled so long ago, or longer, such as 7d, in all queues; never: nothing, whatever the file says [default: what a
-    /// program has written into the file, else never]
+    /// Delete tasks of all queues that succeeded or were cancelled this long ago or longer, such as 7d; `never` deletes none [default: as
+    /// a program has written into the file, else never]
     #[arg(long, value_name = "AGE", value_parser = keep)]
     keep: Option<Keep>,
     /// How long running jobs may go on after the first signal
@@ -66,7 +69,15 @@ fn keep(text: &str) -> Result<Keep, String> {
     if text == "never" {
         return Ok(Keep(None));
     }
-    age(text).map(|age| Keep(Some(age))).map_err(|e| format!("{e}, or never"))
+    let age = age(text).map_err(|e| format!("{e}, or never"))?;
+    let kept = Config { retention: Some(age), ..Config::default() };
+    kept.validate().map(|()| Keep(Some(age))).map_err(|_| "it is 1ms to 10years, or never".to_owned())
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    let wrong = |_| "it is a whole number of 1 to 1024".to_owned();
+    let workers = text.parse().map_err(|_| ()).map_err(wrong)?;
+    Config { workers, ..Config::default() }.validate().map(|()| workers).map_err(|_| wrong(()))
 }
 
 /// What the worker is told by its threads.
@@ -79,6 +90,10 @@ pub(super) enum News {
 impl Work {
     pub(super) fn run(self, session: &mut Session) -> Done {
         super::refuse_waiting_for_itself(session, None)?;
+        for queue in &self.queues {
+            let wish = Options::new().queue(queue);
+            wish.validate(&Config::default(), session.now().to_system_time())?;
+        }
         let voice = Arc::new(Voice::new()?);
         let ending = signals::ending();
         let to_hear = Signals::new(&ending)?; // from here on, a signal hands back what runs

@@ -73,9 +73,9 @@ fn bar(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     let owner = match app.pulse.as_ref().and_then(|pulse| pulse.file.as_ref()) {
         None => String::new(),
         Some(file) => match (file.owned, file.owner_process) {
-            (Some(true), Some(process)) => format!("process {process} executes  "),
-            (Some(true), None) => "a process executes  ".to_owned(),
-            (Some(false), _) => "nobody executes  ".to_owned(),
+            (Some(true), Some(process)) => format!("process {process} runs them  "),
+            (Some(true), None) => "a process runs them  ".to_owned(),
+            (Some(false), _) => "no worker runs  ".to_owned(),
             (None, _) => String::new(),
         },
     };
