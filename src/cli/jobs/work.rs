@@ -12,6 +12,7 @@ use super::job::{Claimed, OldClaimed, job_of};
 use super::outlet::Voice;
 use super::run::{Ended, Runner};
 use super::signals::{self, Heard, Listener};
+use super::standing::{Standing, Stands};
 use super::{family, warnings};
 use crate::cli::filter::age;
 use crate::cli::screen::safe;
@@ -165,6 +166,7 @@ impl Work {
             clock,
             signals: 0,
             seen_succeeding: 0,
+            standing: Standing::default(),
             before,
             reaped: Duration::ZERO,
             unreadable_since: None,
@@ -222,16 +224,6 @@ enum End {
     Signal(i32),
 }
 
-/// Whether a worker runs the tasks of the file.
-#[derive(PartialEq)]
-enum Standing {
-    Owner,
-    /// Another process does; this one comes next.
-    Next,
-    /// What is in the way.
-    Hindered(String),
-}
-
 pub(super) struct Worker {
     pub(super) queue: Queue,
     pub(super) runner: Arc<Runner>,
@@ -243,6 +235,7 @@ pub(super) struct Worker {
     pub(super) signals: usize,
     /// How many had succeeded quietly at the last look.
     seen_succeeding: u64,
+    standing: Standing,
     /// What was in its queues before this worker came.
     before: QueueCounts,
     /// When it last reaped what it has adopted, on the monotonic clock.
@@ -254,17 +247,21 @@ pub(super) struct Worker {
 impl Worker {
     /// Until there is nothing more to do, or a signal comes.
     fn work(&mut self, wishes: &Work, session: &Session) -> Result<End, Trouble> {
-        let (mut last, mut pause, mut settling) = (None, DRAINING, SOON);
+        let (mut pause, mut settling) = (DRAINING, SOON);
         loop {
             let obstacle = self.queue.obstacle();
             let owner = self.queue.executes();
-            if let Some(why) = obstacle.filter(|_| !owner) {
-                if wishes.drain && why.kind() == ErrorKind::OwnerFile {
-                    return Err(why.into()); // somebody has to mend it first
-                }
-                self.tell_standing(Standing::Hindered(why.to_string()), &mut last);
-            } else {
-                self.tell_standing(if owner { Standing::Owner } else { Standing::Next }, &mut last);
+            let stands = match obstacle {
+                _ if owner => Stands::Owner,
+                // Somebody has to mend it first.
+                Some(why) if wishes.drain && why.kind() == ErrorKind::OwnerFile => return Err(why.into()),
+                Some(why) => Stands::Hindered(Trouble::from(why).message),
+                None => Stands::Next,
+            };
+            self.standing.tell(stands, self.queue.path(), &self.voice);
+            let is_idle = self.runner.running() == 0 && !(owner && wishes.drain);
+            if is_idle && self.standing.is_due(self.clock.monotonic()) {
+                self.tell_waits(wishes)?;
             }
             if wishes.drain
                 && let Some(why) = self.runner.hindrance()
@@ -343,30 +340,14 @@ impl Worker {
         succeeded > std::mem::replace(&mut self.seen_succeeding, succeeded)
     }
 
-    fn tell_standing(&self, now: Standing, last: &mut Option<Standing>) {
-        if last.as_ref() == Some(&now) {
-            return;
+    /// What keeps everything waiting that is left, if somebody has to do something about it.
+    fn tell_waits(&mut self, wishes: &Work) -> Result<(), Trouble> {
+        let counts = self.queue.counts().map_err(Trouble::from);
+        if let Some(counts) = self.bear(counts)? {
+            let mine = counts.queues.iter().filter(|(name, _)| wishes.serves(name));
+            self.standing.tell_waits(mine, &self.voice);
         }
-        let file = self.queue.path().display();
-        match (&now, last.as_ref()) {
-            (Standing::Owner, None) => {}
-            (Standing::Owner, Some(Standing::Hindered(_))) => {
-                self.voice.remark(format_args!("running the tasks of {file}"))
-            }
-            (Standing::Owner, Some(_)) => {
-                self.voice.remark(format_args!("the other process has ended; running the tasks of {file}"))
-            }
-            (Standing::Next, Some(Standing::Owner)) => {
-                self.voice.remark(format_args!("another process has taken over the tasks of {file}"))
-            }
-            (Standing::Next, _) => self.voice.remark(format_args!(
-                "another process runs the tasks of {file}; waiting until it ends, then taking over"
-            )),
-            (Standing::Hindered(why), _) => self
-                .voice
-                .remark(format_args!("the tasks of {file} cannot be run, trying again each second: {why}")),
-        }
-        *last = Some(now);
+        Ok(())
     }
 
     /// Waits for news, and takes what there is. A signal comes first.
