@@ -396,7 +396,9 @@ impl App {
 /// What the keys do in what is shown: the most useful first.
 pub(super) fn hints(app: &App) -> Vec<(&'static str, &'static str)> {
     match &app.overlay {
-        Some(Overlay::Help(_)) if help_end(app) > 0 => return vec![("j/k", "scroll"), ("any other key", "close")],
+        Some(Overlay::Help(_)) if help_end(app) > 0 => {
+            return vec![("j/k", "scroll"), ("any other key", "close")];
+        }
         Some(Overlay::Help(_)) => return vec![("any key", "close")],
         Some(Overlay::Filter(..)) => return vec![("Enter", "filter"), ("Esc", "leave it")],
         Some(Overlay::Age(..)) => return vec![("Enter", "count them"), ("Esc", "leave it")],

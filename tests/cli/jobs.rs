@@ -425,7 +425,9 @@ fn a_worker_says_once_what_keeps_all_that_is_left_waiting() {
     place.add(["--queue", "c", "--", "true"]);
     assert_eq!(place.run(["pause", "c"]).code, Some(0));
     let first = place.start(place.command(["work"]));
-    await_that("the word on paused queues", || first.err().contains("nothing to run: 1 task in paused queues (c)"));
+    await_that("the word on paused queues", || {
+        first.err().contains("nothing to run: 1 task in paused queues (c)")
+    });
     assert_eq!(place.run(["resume", "c"]).code, Some(0));
     await_that("the job", || place.record(1.to_string().parse().unwrap()).state == State::Succeeded);
     std::thread::sleep(std::time::Duration::from_millis(1500));

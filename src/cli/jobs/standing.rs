@@ -102,7 +102,9 @@ fn left_to_others(queues: &[(&String, &QueueCounts)]) -> Option<String> {
     let left: Vec<_> = queues.iter().filter(is_left).copied().collect();
     (!left.is_empty()).then(|| {
         let (tasks, names) = of(&left);
-        format!("the other process does not take the queues of {tasks} ({names}): they start when it has ended")
+        format!(
+            "the other process does not take the queues of {tasks} ({names}): they start when it has ended"
+        )
     })
 }
 
