@@ -355,3 +355,48 @@ fn a_worker_announces_nothing_that_is_refused() {
         assert!(!said.err.contains("for the jobs of"), "{said:?}");
     }
 }
+
+#[test]
+fn narrow_screens_get_labelled_values_and_folded_lines_and_pipes_a_line_each() {
+    let place = Place::new();
+    let words =
+        ["--queue", "uploads-of-the-night", "--backoff", "1h", "--", "sh", "-c", "echo no host >&2; exit 3"];
+    place.add(words);
+    place.add(["--queue", "mails", "--", "true"]);
+    drain(&place);
+    for columns in [40, 60] {
+        let at = |verb: &str| {
+            let mut command = place.command([verb]);
+            let out =
+                command.env("COLUMNS", columns.to_string()).stderr(Stdio::null()).output().unwrap().stdout;
+            let out = String::from_utf8(out).unwrap();
+            assert!(out.lines().all(|line| line.width() <= columns), "{out}");
+            out
+        };
+        let list = at("list");
+        assert!(
+            list.contains("WHAT sh -c") && list.contains("ERROR exit code 3: no host"),
+            "{columns}: {list}"
+        );
+        assert!(at("failures").contains("exit code #: no"), "{}", at("failures"));
+        assert!(at("doctor").contains("integrity"), "{}", at("doctor"));
+    }
+    let doctor = place.run(["doctor"]).out;
+    assert!(doctor.lines().all(|line| line.starts_with("ok") || line.starts_with("note")), "{doctor}");
+}
+
+#[test]
+fn stats_name_each_quantile_and_say_when_something_can_start() {
+    let place = Place::new();
+    place.add(["--", "true"]);
+    drain(&place);
+    place.add(["--queue", "later", "--delay", "1h", "--", "true"]);
+    let mut command = place.command(["stats"]);
+    let out = String::from_utf8(command.env("COLUMNS", "120").output().unwrap().stdout).unwrap();
+    let names =
+        ["RAN P50", "RAN P95", "WAITED P50", "WAITED P95", "next due in 59 min", "ended in the last 1 h"];
+    assert!(names.iter().all(|name| out.contains(name)) && !out.contains("resumed"), "{out}");
+    assert_eq!(place.run(["pause", "later"]).code, Some(0));
+    let out = place.run(["stats"]).out;
+    assert!(!out.contains("next due"), "it cannot start: {out}");
+}
