@@ -31,7 +31,7 @@ pub(super) enum Dead {
     },
     /// Make new tasks of dead letters; the letters stay, marked as replayed
     Replay(Replay),
-    /// Delete dead letters that became ones long ago
+    /// Delete old dead letters
     Purge {
         /// That became dead letters so long ago, or longer: 90s, 12h, 30d; or before this time
         #[arg(long, value_name = "AGE|TIME", value_parser = past)]
@@ -98,7 +98,7 @@ fn list(session: &mut Session, which: &Which, limit: usize, before: Option<TaskI
             session.screen.json(&Told::of_letter(letter, command))?;
         }
     } else if letters.is_empty() {
-        session.screen.remark("there are no dead letters like that");
+        session.screen.remark("no dead letters match");
     } else {
         print(session, &letters, now)?;
     }

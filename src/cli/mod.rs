@@ -262,7 +262,7 @@ Exit codes:
   2    what was typed is wrong, wherever it is typed
   3    refused: no such task, or its state or a unique key forbids it
   4    a file, a folder, the disk or the terminal is not as it must be
-  129  `work` lost its terminal (130: was interrupted, 143: was terminated); what ran was handed back";
+  129  `work` lost its terminal, 130 interrupted, 143 terminated: what ran was handed back";
 
 /// Durable tasks in one file: jobs for the shell, and an admin.
 #[derive(Debug, Parser)]

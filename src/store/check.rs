@@ -84,7 +84,7 @@ const INVARIANTS: &[(&str, &str)] = &[
     ("more than one suspect that has the turn", "SELECT 1 FROM (SELECT COUNT(*) AS n FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
          WHERE t.suspect = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 0 AND q.paused = 0))) WHERE n > 1"),
     (
-        "suspects that nobody will give the turn",
+        "tasks that were running when a process died, and to which nobody will give their turn",
         concat!(
             "SELECT 1 FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
              WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 4 AND q.paused = 0 AND ",
