@@ -24,11 +24,15 @@ pub(super) struct Show {
     #[arg(value_name = "ID")]
     id: TaskId,
     /// Show what this generation wrote (each time that a worker takes the task is one: 1, 2, …) [default: the newest that wrote anything]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = generation)]
     generation: Option<u64>,
     /// Print this and nothing else, as it is: what a stream wrote, the args, the result
     #[arg(long, value_name = "PART")]
     only: Option<Only>,
+}
+
+fn generation(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "it is a whole number".to_owned())
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]

@@ -10,7 +10,16 @@ use crate::support::{Place, Said};
 fn is_plain(said: &Said, words: &[&str]) {
     let err = &said.err;
     assert!(err.starts_with("perdura: ") && err.lines().count() <= 2, "{words:?}: {said:?}");
-    for rust in ["(true)", "::", "os error", "..=", "error:", "For more information", "invalid value"] {
+    for rust in [
+        "(true)",
+        "::",
+        "os error",
+        "..=",
+        "error:",
+        "invalid digit",
+        "For more information",
+        "invalid value",
+    ] {
         assert!(!err.contains(rust), "{words:?} speaks of {rust:?}: {said:?}");
     }
 }
@@ -36,6 +45,7 @@ fn every_refusal_has_the_exit_code_of_its_kind_and_leaves_nothing() {
                 &["list", "--limit", "0"],
                 &["list", "--text", ""],
                 &["show", "x"],
+                &["show", "1", "--generation", "x"],
                 &["backup"],
                 &["backup", "a", "b"],
                 &["purge"],
