@@ -28,7 +28,8 @@ pub(super) enum Stands {
 #[derive(Default)]
 pub(super) struct Standing {
     stands: Option<Stands>,
-    waits: Option<String>,
+    /// The queues of which it was said that their tasks wait.
+    waits: Vec<String>,
     /// When it last looked, on the monotonic clock.
     looked: Option<Duration>,
 }
@@ -74,38 +75,25 @@ impl Standing {
         queues: impl Iterator<Item = (&'q String, &'q QueueCounts)>,
         voice: &Voice,
     ) {
-        let queues = queues.filter(|(_, counts)| counts.queued() > 0).collect::<Vec<_>>();
-        let waits = match self.stands {
-            Some(Stands::Owner) => paused(&queues),
-            Some(Stands::Next) => left_to_others(&queues),
-            _ => None,
-        };
-        if let Some(text) = waits.as_ref().filter(|_| waits != self.waits) {
-            voice.remark(text);
+        let mut queues = queues.filter(|(_, counts)| counts.queued() > 0).collect::<Vec<_>>();
+        let is_owner = self.stands == Some(Stands::Owner);
+        match self.stands {
+            Some(Stands::Owner) if queues.iter().all(|(_, counts)| counts.paused) => {}
+            Some(Stands::Next) => queues.retain(|(_, counts)| counts.unserved && !counts.paused),
+            _ => queues.clear(),
         }
-        self.waits = waits;
+        let names: Vec<String> = queues.iter().map(|(name, _)| (*name).clone()).collect();
+        if !names.is_empty() && names != self.waits {
+            let (tasks, names) = of(&queues);
+            voice.remark(match is_owner {
+                true => format!("nothing to run: {tasks} in paused queues ({names}); `perdura resume QUEUE` lets them run"),
+                false => format!(
+                    "the other process does not take the queues of {tasks} ({names}): they start when it has ended"
+                ),
+            });
+        }
+        self.waits = names;
     }
-}
-
-/// Nothing is left but what is paused.
-fn paused(queues: &[(&String, &QueueCounts)]) -> Option<String> {
-    let is_all = !queues.is_empty() && queues.iter().all(|(_, counts)| counts.paused);
-    is_all.then(|| {
-        let (tasks, names) = of(queues);
-        format!("nothing to run: {tasks} in paused queues ({names}); `perdura resume QUEUE` lets them run")
-    })
-}
-
-/// What the process that runs the tasks does not take.
-fn left_to_others(queues: &[(&String, &QueueCounts)]) -> Option<String> {
-    let is_left = |queue: &&(&String, &QueueCounts)| queue.1.unserved && !queue.1.paused;
-    let left: Vec<_> = queues.iter().filter(is_left).copied().collect();
-    (!left.is_empty()).then(|| {
-        let (tasks, names) = of(&left);
-        format!(
-            "the other process does not take the queues of {tasks} ({names}): they start when it has ended"
-        )
-    })
 }
 
 /// How many tasks are in these queues, and their names.
