@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::screen::JsonLines;
 use super::words::{bytes, count};
-use super::{Done, Exit, Session, Trouble, grammar};
-use crate::{ErrorKind, Progress, Queue};
+use super::{Done, Exit, Session, Trouble, grammar, system};
+use crate::{Progress, Queue};
 
 /// Makes the file, if it is not there.
 pub(super) fn init(session: &mut Session) -> Done {
@@ -35,10 +35,7 @@ pub(super) fn backup(session: &mut Session, to: &Path) -> Done {
             let _ = write!(io::stderr(), "\r{percent} %"); // a meter that nobody sees is none
         }
     };
-    queue.backup(to, progress).map_err(|e| match e.kind() {
-        ErrorKind::InvalidInput => Trouble::new(Exit::File, e.to_string()), // the target is there, or cannot be
-        _ => e.into(),
-    })?;
+    queue.backup(to, progress).map_err(Trouble::of_file)?;
     if meter && shown > 0 {
         let _ = write!(io::stderr(), "\r      \r");
     }
@@ -86,7 +83,7 @@ fn export_whole(queue: &Queue, to: &Path) -> Result<u64, Trouble> {
         io::ErrorKind::AlreadyExists => {
             exists(&half, "another run makes it now, or was killed: remove it then")
         }
-        _ => Trouble::new(Exit::File, format!("{}: {e}; give another path", half.display())),
+        _ => Trouble::of_target(to, &e),
     })?;
     let written = fill(queue, file).and_then(|rows| match std::fs::hard_link(&half, to) {
         Ok(()) => Ok(rows),
@@ -126,7 +123,10 @@ pub(super) fn without_mark(text: &[u8]) -> &[u8] {
 /// Makes the file of an export.
 pub(super) fn import(session: &mut Session, from: &Path) -> Done {
     let builder = Session::builder();
-    let cannot = |e| Trouble::new(Exit::File, format!("{}: {e}", from.display()));
+    let cannot = |e: io::Error| {
+        let message = format!("{}: {}; give the path of an export", from.display(), system(&e));
+        Trouble::new(Exit::File, message)
+    };
     let mut text: Box<dyn BufRead> = match from.as_os_str() == "-" {
         true => Box::new(io::stdin().lock()),
         false => Box::new(BufReader::new(File::open(from).map_err(cannot)?)),
@@ -135,12 +135,14 @@ pub(super) fn import(session: &mut Session, from: &Path) -> Done {
         text.consume(BYTE_ORDER_MARK.len());
     }
     if std::fs::symlink_metadata(session.db()).is_ok() {
-        let file = session.db().display();
-        return Err(Trouble::usage(format!(
-            "the file {file} exists; name a new one: `perdura --db NEW.db import …`"
-        )));
+        let message = format!(
+            "the file {} exists; name a new one: `perdura --db NEW.db import …`",
+            session.db().display()
+        );
+        return Err(Trouble::new(Exit::File, message));
     }
-    let rows = builder.import(session.db(), text)?;
+    session.must_have_folder()?;
+    let rows = builder.import(session.db(), text).map_err(Trouble::of_file)?;
     if session.json {
         session.screen.json(&serde_json::json!({ "path": session.db(), "rows": rows }))?;
     } else {
@@ -165,8 +167,9 @@ pub(super) fn manual(session: &mut Session, folder: Option<PathBuf>) -> Done {
     match folder {
         None => clap_mangen::Man::new(grammar()).render(&mut session.screen)?,
         Some(folder) => {
-            std::fs::create_dir_all(&folder)?;
-            clap_mangen::generate_to(grammar(), &folder)?;
+            let made = std::fs::create_dir_all(&folder);
+            let written = made.and_then(|()| clap_mangen::generate_to(grammar(), &folder));
+            written.map_err(|e| Trouble::of_target(&folder, &e))?;
             session.screen.remark(format_args!("the manual is in {}", folder.display()));
         }
     }

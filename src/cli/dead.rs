@@ -6,14 +6,14 @@ use super::mend::{Changed, tell_ids};
 use super::screen::safe;
 use super::table::{Fit, Table};
 use super::times::{Past, past};
-use super::words::{count, distance, span};
+use super::words::{count, distance};
 use super::{Done, Exit, Session, Trouble};
 use crate::{Bulk, DeadLetter, Filter, TaskId, Timestamp};
 
 /// What can be done with dead letters.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Dead {
-    /// List them, the newest first
+    /// List dead letters, the newest first
     List {
         #[command(flatten)]
         which: Which,
@@ -24,16 +24,16 @@ pub(super) enum Dead {
         #[arg(long, value_name = "ID")]
         before: Option<TaskId>,
     },
-    /// Show one: args, attempts, errors
+    /// Show a dead letter: args, attempts, errors
     Show {
         /// The id that it had as a task
         id: TaskId,
     },
-    /// Make new tasks of them; they stay, marked
+    /// Make new tasks of dead letters; the letters stay, marked as replayed
     Replay(Replay),
-    /// Delete those that were moved long ago
+    /// Delete old dead letters
     Purge {
-        /// Moved so long ago, or longer: 90s, 12h, 30d; or before this time
+        /// That became dead letters so long ago, or longer: 90s, 12h, 30d; or before this time
         #[arg(long, value_name = "AGE|TIME", value_parser = past)]
         older_than: Past,
         /// Do not ask
@@ -56,7 +56,7 @@ pub(super) struct Replay {
     /// All that were not replayed yet
     #[arg(long)]
     all: bool,
-    /// Also those that were replayed before
+    /// Replay also letters that were replayed before
     #[arg(long)]
     again: bool,
     /// Do not ask
@@ -98,7 +98,7 @@ fn list(session: &mut Session, which: &Which, limit: usize, before: Option<TaskI
             session.screen.json(&Told::of_letter(letter, command))?;
         }
     } else if letters.is_empty() {
-        session.screen.remark("there are no dead letters like that");
+        session.screen.remark("no dead letters match");
     } else {
         print(session, &letters, now)?;
     }
@@ -204,8 +204,8 @@ fn purge(session: &mut Session, older_than: Past, yes: bool, dry_run: bool) -> D
     if dry_run || !yes {
         let mut meant = 0;
         each_letter(session, Filter::new(), |letter| meant += u64::from(letter.moved_at < before))?;
-        let (letters, span) = (count(meant, "dead letter"), span(older_than.ago(now)));
-        let what = format!("delete {letters} moved more than {span} ago");
+        let (letters, when) = (count(meant, "dead letter"), older_than.before(session.zone));
+        let what = format!("delete {letters} moved {when}");
         if let Some(exit) = may(session, yes, dry_run, &what, meant)? {
             return Ok(exit);
         }

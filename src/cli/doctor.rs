@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::health::{Disk, LARGE_WAL, LONG_READY, open_mode, wrong_pragmas};
 use super::screen::{Tint, safe};
+use super::table::wrap;
 use super::times::Zone;
 use super::words::{bytes, count, number, span};
 use super::{Done, Exit, Session};
@@ -51,6 +52,9 @@ const OLD: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 /// Above this, the check of the whole file takes long enough to say so first.
 const LARGE_FILE: u64 = 256 << 20;
 
+/// A screen with fewer columns has no room for a text beside its heading.
+const NARROW: usize = 60;
+
 impl Doctor {
     pub(super) fn run(&self, session: &mut Session) -> Done {
         let queue = session.look()?;
@@ -81,8 +85,19 @@ fn print(session: &mut Session, findings: &[Finding]) -> std::io::Result<()> {
             Level::Note => ("note", Tint::Warn),
             Level::Bad => ("BAD ", Tint::Bad),
         };
-        let mark = session.screen.tint(tint, mark);
-        session.screen.line(format_args!("{mark}  {subject:<12} {}", safe(text)))?;
+        let (mark, text) = (session.screen.tint(tint, mark), safe(text));
+        let head = format!("{mark}  {subject:<12} ");
+        let Some(width) = session.screen.known_width() else {
+            session.screen.line(format_args!("{head}{text}"))?; // for `grep`, a line each
+            continue;
+        };
+        let is_narrow = width < NARROW;
+        let indent = if is_narrow { 6 } else { 19 };
+        let lines = wrap(&text, width - indent).join(&format!("\n{:indent$}", ""));
+        let gap = if is_narrow { format!("\n{:indent$}", "") } else { String::new() };
+        session
+            .screen
+            .line(format_args!("{}{gap}{lines}", if is_narrow { head.trim_end() } else { &head }))?;
     }
     Ok(())
 }
@@ -160,9 +175,9 @@ fn about_wal(file: &FileReport) -> Finding {
     let text = match wal.bytes {
         0 => "empty: everything is in the file itself".to_owned(),
         _ => format!(
-            "{}, its chain of {} whole, {} of them committed",
+            "{} with {} that can be read, {} of them committed",
             bytes(wal.bytes),
-            count(wal.frames, "frame"),
+            count(wal.frames, "page"),
             number(wal.committed)
         ),
     };
@@ -267,19 +282,15 @@ fn about_age(
 }
 
 fn about_owner(file: &FileReport, total: &QueueCounts) -> Finding {
-    let epoch = file.owner_epoch;
+    let before = format!("owners so far: {}", file.owner_epoch);
     match (file.owned, file.owner_process) {
-        (Some(true), Some(process)) => {
-            finding(Level::Good, "owner", format!("process {process}, epoch {epoch}"))
-        }
+        (Some(true), Some(process)) => finding(Level::Good, "owner", format!("process {process}; {before}")),
         (Some(true), None) => {
-            finding(Level::Good, "owner", format!("a process that cannot be seen from here, epoch {epoch}"))
+            finding(Level::Good, "owner", format!("a process that cannot be seen from here; {before}"))
         }
-        (None, _) => finding(
-            Level::Note,
-            "owner",
-            format!("epoch {epoch}; whether it lives cannot be known from here"),
-        ),
+        (None, _) => {
+            finding(Level::Note, "owner", format!("whether it lives cannot be known from here; {before}"))
+        }
         (Some(false), _) if total.running > 0 => finding(
             Level::Note,
             "owner",
@@ -291,9 +302,7 @@ fn about_owner(file: &FileReport, total: &QueueCounts) -> Finding {
         (Some(false), _) if total.ready > 0 => {
             finding(Level::Note, "owner", format!("nobody, and {} to run", verb(total.ready, "is", "are")))
         }
-        (Some(false), _) => {
-            finding(Level::Good, "owner", format!("nobody, and nothing is to run; epoch {epoch}"))
-        }
+        (Some(false), _) => finding(Level::Good, "owner", format!("nobody, and nothing is to run; {before}")),
     }
 }
 

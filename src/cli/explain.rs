@@ -173,7 +173,7 @@ impl Sight {
             let ago = distance(expired, self.now);
             return format!("has expired ({ago}): it will not run, and the next worker cancels it");
         }
-        match task.hold.unwrap_or(Hold::Ready) {
+        let now = match task.hold.unwrap_or(Hold::Ready) {
             Hold::Time => self.waits_for_its_time(explanation),
             Hold::UnknownName => format!(
                 "no handler knows the task name {:?} (version {}); start a program that handles it",
@@ -190,7 +190,9 @@ impl Sight {
                 Some(why) => format!("ready, but {why}"),
                 None => format!("ready: {}; {}", before(explanation.before_it), self.worker.words()),
             },
-        }
+        };
+        let later = task.reasons.iter().skip(1).map(|next| format!("; after that it {next}"));
+        std::iter::once(now).chain(later).collect()
     }
 
     fn waits_for_its_time(&self, explanation: &Explanation) -> String {

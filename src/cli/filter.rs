@@ -81,8 +81,18 @@ fn state() -> impl TypedValueParser<Value = State> {
 }
 
 /// A length of time as people type it.
-pub(super) fn age(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|e| format!("{e}; write it as 90s, 5m, 12h or 7d"))
+pub(crate) fn age(text: &str) -> Result<Duration, String> {
+    use humantime::DurationError;
+    humantime::parse_duration(text).map_err(|e| {
+        let why = match e {
+            _ if text.starts_with('-') => "a length of time is not negative".to_owned(),
+            DurationError::UnknownUnit { unit, .. } if unit.is_empty() => "it has no unit".to_owned(),
+            DurationError::UnknownUnit { unit, .. } => format!("{unit:?} is no unit of time"),
+            DurationError::NumberOverflow => "it is too long".to_owned(),
+            _ => "it is no length of time".to_owned(),
+        };
+        format!("{why}; write it as 90s, 5m, 12h or 7d")
+    })
 }
 
 impl Which {
@@ -172,6 +182,9 @@ pub(crate) fn may(
     match session.screen.ask(&format!("{what}?"))? {
         Some(true) => Ok(None),
         Some(false) => Ok(Some(Exit::No)),
-        None => Err(Trouble::usage(format!("it would {what}; say --yes, as there is no terminal to ask on"))),
+        None => {
+            let message = format!("it would {what}; say --yes, as there is no terminal to ask on");
+            Err(Trouble::new(Exit::File, message))
+        }
     }
 }

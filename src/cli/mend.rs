@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::explain::unless_letter;
 use super::filter::{Target, may};
 use super::times::{Past, past};
-use super::words::{count, span};
+use super::words::count;
 use super::{Done, Exit, Session, Trouble};
 use crate::{Bulk, Error, Filter, Queue, State, TaskId};
 
@@ -46,7 +46,7 @@ const RETRY_FROM_START: Change = Change {
 pub(super) struct Retry {
     #[command(flatten)]
     target: Target,
-    /// Drop their checkpoints: they begin anew
+    /// Drop their checkpoints (how far they had come): they begin anew
     #[arg(long)]
     from_start: bool,
 }
@@ -277,7 +277,7 @@ fn unknown_queue(queue: &Queue, named: &[String]) -> Result<Option<String>, Erro
 }
 
 fn tell_paused(session: &mut Session, queues: &[String], paused: bool) -> Result<(), Trouble> {
-    let word = if paused { "paused" } else { "claimed from again" };
+    let word = if paused { "paused" } else { "resumed" };
     session.did(format!("{}: {word}", queues.join(", ")));
     for name in queues {
         if session.json {
@@ -289,10 +289,10 @@ fn tell_paused(session: &mut Session, queues: &[String], paused: bool) -> Result
     Ok(())
 }
 
-/// Delete what finished long ago.
+/// Delete tasks that succeeded or were cancelled long ago.
 #[derive(Debug, clap::Args)]
 pub(super) struct Purge {
-    /// Finished so long ago, or longer: 90s, 12h, 7d; or before this time
+    /// That finished so long ago, or longer: 90s, 12h, 7d; or before this time
     #[arg(long, value_name = "AGE|TIME", value_parser = past)]
     older_than: Past,
     /// Do not ask
@@ -310,9 +310,9 @@ impl Purge {
         let ended = Filter::new().state(State::Succeeded).state(State::Cancelled).finished_before(before);
         let tasks = session.look()?.count(ended)?;
         let what = format!(
-            "delete {} that succeeded or were cancelled more than {} ago",
+            "delete {} that succeeded or were cancelled {}",
             count(tasks, "task"),
-            span(self.older_than.ago(now))
+            self.older_than.before(session.zone)
         );
         if let Some(exit) = may(session, self.yes, self.dry_run, &what, tasks)? {
             return Ok(exit);

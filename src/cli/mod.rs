@@ -30,6 +30,7 @@ mod jobs;
 pub(crate) mod json;
 pub(crate) mod list;
 mod mend;
+mod refusal;
 pub(crate) mod screen;
 mod session;
 mod show;
@@ -52,7 +53,7 @@ pub use screen::When;
 pub(crate) use screen::{safe, safe_lines};
 pub(crate) use session::Session;
 pub use trouble::Exit;
-pub(crate) use trouble::{Done, Trouble};
+pub(crate) use trouble::{Done, Trouble, system};
 
 /// The heading of what every verb takes.
 const EVERYWHERE: &str = "Everywhere";
@@ -87,6 +88,11 @@ struct Common {
     #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "auto|always|never", help_heading = EVERYWHERE,
           hide_possible_values = true, hide_default_value = true)]
     color: When,
+}
+
+/// `--json` of a verb that has nothing in JSON: it is refused with the reason, and not in the help.
+pub(crate) fn no_json() -> clap::Arg {
+    clap::Arg::new("json").long("json").hide(true).action(clap::ArgAction::SetTrue)
 }
 
 /// The verbs of the admin, for the parser of a program of your own.
@@ -124,7 +130,7 @@ enum Verb {
     Cancel(filter::Target),
     /// Delete tasks that are not running, with all that is kept of them
     Delete(filter::Target),
-    /// Move FAILED and LOST tasks out of the way
+    /// Make dead letters of FAILED and LOST tasks: they are kept apart, and can be replayed
     MoveToDead(filter::Target),
     /// Run tasks now that wait for their time
     RunNow {
@@ -132,13 +138,13 @@ enum Verb {
         #[arg(value_name = "ID", required = true)]
         ids: Vec<TaskId>,
     },
-    /// Claim nothing more from these queues, until they are resumed
+    /// Start no more tasks of these queues, until they are resumed; what runs goes on
     Pause {
         /// Queues; a queue may be paused before its first task
         #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
         queues: Vec<String>,
     },
-    /// Claim from these queues again
+    /// Start tasks of these queues again
     Resume {
         /// Queues of the file
         #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
@@ -146,7 +152,7 @@ enum Verb {
     },
     /// Delete tasks that succeeded or were cancelled long ago
     Purge(mend::Purge),
-    /// Look at dead letters, and make tasks of them again
+    /// Look at dead letters (failed tasks that are kept apart), and make tasks of them again
     #[command(subcommand)]
     Dead(dead::Dead),
     Doctor(doctor::Doctor),
@@ -208,8 +214,10 @@ enum Own {
     /// Make the file, if it is not there
     Init,
     /// Write completions for a shell
+    #[command(arg = no_json())]
     Completions { shell: clap_complete::Shell },
     /// Write the manual: to stdout, or a page for each verb into a folder
+    #[command(arg = no_json())]
     Man {
         /// The folder [default: one page, to the standard output]
         #[arg(value_name = "FOLDER")]
@@ -234,8 +242,12 @@ const FIRST_STEPS: &str = "\
 First steps, with the file of a program:
   perdura --db tasks.db list         and show, failures, retry, doctor …
 
-Exit codes: 0 done; 1 done, and the answer is no (something failed, nothing was meant); 2 wrong usage; 3 refused by the
-queue; 4 trouble with the file.";
+Exit codes:
+  0    done
+  1    done, and the answer is no: a problem was found, nothing matched
+  2    what was typed is wrong, wherever it is typed
+  3    refused: no such task, or its state or a unique key forbids it
+  4    a file, a folder, the disk or the terminal is not as it must be";
 
 #[cfg(unix)]
 const FIRST_STEPS: &str = "\
@@ -244,8 +256,13 @@ First steps:
   perdura work --drain               run what is there; kill it at any moment, and start it again
   perdura list                       and show, failures, retry, doctor …
 
-Exit codes: 0 done; 1 done, and the answer is no (something failed, nothing was meant); 2 wrong usage; 3 refused by the
-queue; 4 trouble with the file; 130 and 143 stopped by a signal, what ran was handed back.";
+Exit codes:
+  0    done
+  1    done, and the answer is no: a job failed, a problem was found, nothing matched
+  2    what was typed is wrong, wherever it is typed
+  3    refused: no such task, or its state or a unique key forbids it
+  4    a file, a folder, the disk or the terminal is not as it must be
+  129  `work` lost its terminal, 130 interrupted, 143 terminated: what ran was handed back";
 
 /// Durable tasks in one file: jobs for the shell, and an admin.
 #[derive(Debug, Parser)]
@@ -272,7 +289,13 @@ enum Whole {
 
 /// The whole command, for a `main` function.
 pub fn main() -> ExitCode {
-    let Perdura { place, common, verb } = Perdura::parse();
+    let Perdura { place, common, verb } = match Perdura::try_parse() {
+        Ok(typed) => typed,
+        Err(e) => match refusal::of(&e) {
+            Some(trouble) => return Session::refuse(&trouble),
+            None => e.exit(),
+        },
+    };
     Session::begin(&common, place.db).end_with(|session| match verb {
         #[cfg(unix)]
         Whole::Jobs(verb) => verb.run(session),

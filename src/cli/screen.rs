@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
-use super::trouble::Trouble;
+use super::trouble::{Trouble, system};
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -104,7 +104,7 @@ impl Screen {
     fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
         if let Err(e) = &done {
             self.broken |= e.kind() == io::ErrorKind::BrokenPipe;
-            self.failure.get_or_insert_with(|| e.to_string());
+            self.failure.get_or_insert_with(|| system(e));
         }
         done
     }
@@ -132,9 +132,15 @@ impl Screen {
 
     /// How many columns there are.
     pub(crate) fn width(&self) -> usize {
+        self.known_width().unwrap_or(DEFAULT_WIDTH)
+    }
+
+    /// The same, where there is a terminal or somebody says.
+    pub(crate) fn known_width(&self) -> Option<usize> {
         let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-        columns.or_else(|| if self.is_terminal { seen() } else { None }).unwrap_or(DEFAULT_WIDTH).max(40)
+        let width = columns.or_else(|| if self.is_terminal { seen() } else { None });
+        width.map(|width: usize| width.max(40))
     }
 
     /// The text in a colour, if there are colours.
@@ -143,7 +149,7 @@ impl Screen {
     }
 
     /// Says on stderr why it could not be done, and what to do next.
-    pub(crate) fn complain(&mut self, trouble: &Trouble) {
+    pub(crate) fn complain(&self, trouble: &Trouble) {
         let _ = writeln!(io::stderr(), "{}: {}", self.program, safe(&trouble.message)); // there is nobody else to tell
     }
 
@@ -160,7 +166,7 @@ impl Screen {
     }
 
     /// Says something on stderr that is no answer: what happens, what was noticed.
-    pub(crate) fn remark(&mut self, text: impl fmt::Display) {
+    pub(crate) fn remark(&self, text: impl fmt::Display) {
         let _ = writeln!(io::stderr(), "{text}"); // a remark that nobody hears is none
     }
 }

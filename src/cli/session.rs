@@ -1,12 +1,13 @@
 //! One run of the command: its file, its screen, its end.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::explain::{Sight, Worker};
-use super::screen::Screen;
-use super::times::Zone;
-use super::{Common, Done, Exit, Trouble};
+use super::screen::{Screen, safe};
+use super::times::{Zone, zone_trouble};
+use super::{Common, Done, Exit, Trouble, When};
 use crate::{Builder, Clock, Config, Queue, SystemClock, Timestamp};
 
 /// The file of those who name none.
@@ -30,12 +31,20 @@ pub(crate) struct Session {
     pub screen: Screen,
     /// What was done, to be told if the answer cannot be written.
     done: Option<String>,
+    /// It was said that the time zone is not known.
+    told_zone: Cell<bool>,
 }
 
 impl Session {
     pub(super) fn begin(common: &Common, db: Option<PathBuf>) -> Session {
         let db = db.unwrap_or_else(|| DEFAULT_FILE.into());
         Session::new(common, db, None)
+    }
+
+    /// The end of a run whose command line is refused.
+    pub(super) fn refuse(trouble: &Trouble) -> ExitCode {
+        Screen::new(When::Never, COMMAND).complain(trouble);
+        trouble.exit.into()
     }
 
     /// One of a program that has mounted the verbs for its file.
@@ -49,7 +58,7 @@ impl Session {
     fn new(common: &Common, db: PathBuf, program: Option<String>) -> Session {
         let zone = if common.json || common.utc { Zone::Utc } else { Zone::Local };
         let screen = Screen::new(common.color, program.as_deref().unwrap_or(COMMAND));
-        Session { db, program, json: common.json, zone, screen, done: None }
+        Session { db, program, json: common.json, zone, screen, done: None, told_zone: Cell::new(false) }
     }
 
     /// Runs a verb, and says how it ended. A reader that has left is no trouble.
@@ -145,8 +154,30 @@ impl Session {
     }
 
     /// The queue of the file with these settings and handlers; the file is made if it is not there.
+    ///
+    /// # Errors
+    /// What is wrong with the file: what was typed was looked at before.
     pub(crate) fn open(&self, builder: Builder) -> Result<Queue, Trouble> {
-        Ok(builder.open(&self.db)?)
+        self.must_have_folder()?;
+        if self.zone == Zone::Local
+            && !self.told_zone.replace(true)
+            && let Some(trouble) = zone_trouble()
+        {
+            self.screen.remark(safe(&trouble));
+        }
+        builder.open(&self.db).map_err(Trouble::of_file)
+    }
+
+    /// Whether there is a current folder, if the file lies in it.
+    pub(super) fn must_have_folder(&self) -> Result<(), Trouble> {
+        if self.db.is_absolute() || std::env::current_dir().is_ok() {
+            return Ok(());
+        }
+        let message = format!(
+            "the current folder is gone, and {} with it; go to another one, or name a whole path with --db",
+            self.db.display()
+        );
+        Err(Trouble::new(Exit::File, message))
     }
 
     /// Whether there is a file.
@@ -157,13 +188,8 @@ impl Session {
         if std::fs::symlink_metadata(&self.db).is_ok() {
             return Ok(());
         }
+        self.must_have_folder()?;
         let db = self.db.display();
-        if self.db.is_relative() && std::env::current_dir().is_err() {
-            let message = format!(
-                "the current folder is gone, and {db} with it; go to another one, or name a whole path with --db"
-            );
-            return Err(Trouble::new(Exit::File, message));
-        }
         let message = match &self.program {
             None => format!(
                 "there is no file {db}; name one with --db or PERDURA_DB, or make it with `perdura init`"
@@ -179,7 +205,6 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::When;
 
     #[test]
     fn a_program_that_has_mounted_the_verbs_is_not_told_of_the_command() {

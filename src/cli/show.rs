@@ -23,12 +23,16 @@ pub(super) struct Show {
     /// The task, or the dead letter that was one
     #[arg(value_name = "ID")]
     id: TaskId,
-    /// The output of this attempt, by its generation; without, of the newest that has any
-    #[arg(long, value_name = "N")]
+    /// Show what this generation wrote (each time that a worker takes the task is one: 1, 2, …) [default: the newest that wrote anything]
+    #[arg(long, value_name = "N", value_parser = generation)]
     generation: Option<u64>,
     /// Print this and nothing else, as it is: what a stream wrote, the args, the result
     #[arg(long, value_name = "PART")]
     only: Option<Only>,
+}
+
+fn generation(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "it is a whole number".to_owned())
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -158,7 +162,8 @@ impl Show {
                 1 => "it has started once: 1 is the only one".to_owned(),
                 last => format!("it has 1 to {last}"),
             };
-            return Err(Trouble::usage(format!("task {} has no generation {wanted}; {has}", self.id)));
+            let message = format!("task {} has no generation {wanted}; {has}", self.id);
+            return Err(Trouble::new(Exit::Refused, message));
         }
         Ok(output)
     }
@@ -315,6 +320,14 @@ fn facts(task: &TaskRecord, now: Timestamp, zone: Zone) -> Vec<(&'static str, St
         ),
         ("enqueued", time(task.created_at)),
     ];
+    let free = task.generation.saturating_sub(u64::from(task.attempt_number));
+    if free > 0 {
+        let times = count(task.generation, "time");
+        let text = format!(
+            "taken by a worker {times}; {free} of them cost no attempt: handed back, snoozed or before a retry"
+        );
+        facts.push(("starts", text));
+    }
     for (label, moment) in [
         ("due", task.run_at),
         ("expires", task.expires_at),

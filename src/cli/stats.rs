@@ -10,9 +10,9 @@ use super::filter::Which;
 use super::list::at_least_one;
 use super::screen::{Tint, safe};
 use super::table::{Cell, Fit, Table, print_flowing};
-use super::times::{Past, past};
+use super::times::{Past, past_day};
 use super::words::{count, distance, number, span};
-use super::{Done, Exit, Session, Trouble};
+use super::{Done, Exit, Session};
 use crate::{
     FailureGroup, Failures as Failed, Filter, Queue, QueueCounts, Rollup, State, TaskRecord, Timestamp,
 };
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Stats {
     /// Rates and times over so long, or since a time: a day at most, the file keeps no more
-    #[arg(long, value_name = "AGE|TIME", default_value = "1h", value_parser = past)]
+    #[arg(long, value_name = "AGE|TIME", default_value = "1h", value_parser = past_day)]
     since: Past,
 }
 
@@ -32,6 +32,8 @@ struct Numbers {
     queues: BTreeMap<String, QueueCounts>,
     ready_since: BTreeMap<String, Timestamp>,
     next_due: Option<Timestamp>,
+    /// The next that is due in a queue that is not paused.
+    next_start: Option<Timestamp>,
     /// None where that cannot be known.
     worker_runs: Option<bool>,
     dead_letters_at_least: usize,
@@ -51,6 +53,7 @@ impl Numbers {
             queues: counts.queues,
             ready_since: queue.ready_since()?,
             next_due: queue.next_due()?,
+            next_start: queue.next_start()?,
             worker_runs: None,
             dead_letters_at_least: queue.dead_letters().list(Filter::new().limit(DEAD_LETTERS))?.len(),
             since,
@@ -76,17 +79,10 @@ fn by_name(rollups: Vec<Rollup>) -> Vec<Rollup> {
 /// So many tasks are looked at to say what runs them.
 const SOME: usize = 50;
 
-/// The file keeps no more of what attempts did.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
 impl Stats {
     pub(super) fn run(&self, session: &mut Session) -> Done {
         let now = session.now();
         let window = self.since.ago(now);
-        if window > DAY {
-            let message = format!("--since {}: at most 1d (24h), the file keeps a day of it", span(window));
-            return Err(Trouble::usage(message));
-        }
         let queue = session.look()?;
         let sight = session.sight(&queue);
         let numbers =
@@ -104,7 +100,7 @@ impl Stats {
             None => session.screen.line(sight.worker.words())?,
         }
         print_queues(session, &numbers, now)?;
-        print_names(session, &numbers.names, window)?;
+        print_names(session, &numbers.names, self.since, window)?;
         Ok(Exit::Done)
     }
 }
@@ -132,11 +128,17 @@ fn print_states(session: &mut Session, numbers: &Numbers) -> std::io::Result<()>
     Ok(())
 }
 
-fn print_names(session: &mut Session, names: &[Rollup], window: Duration) -> std::io::Result<()> {
+fn print_names(
+    session: &mut Session,
+    names: &[Rollup],
+    since: Past,
+    window: Duration,
+) -> std::io::Result<()> {
+    let since = since.since(session.zone);
     if names.is_empty() {
-        return session.screen.line(format_args!("\nno attempt has ended in the last {}", span(window)));
+        return session.screen.line(format_args!("\nno attempt has ended {since}"));
     }
-    let heading = format!("attempts that ended in the last {}", span(window));
+    let heading = format!("attempts that ended {since}");
     let heading = session.screen.tint(Tint::Bold, heading);
     session.screen.line(format_args!("\n{heading}"))?;
     let mut table = Table::new(&[
@@ -147,9 +149,9 @@ fn print_names(session: &mut Session, names: &[Rollup], window: Duration) -> std
         ("LOST", Fit::Right),
         ("PER MIN", Fit::Right),
         ("RAN P50", Fit::Right),
-        ("P95", Fit::Right),
+        ("RAN P95", Fit::Right),
         ("WAITED P50", Fit::Right),
-        ("P95", Fit::Right),
+        ("WAITED P95", Fit::Right),
     ]);
     let minutes = (window.as_secs_f64() / 60.0).max(1.0);
     for rollup in names {
@@ -212,11 +214,11 @@ fn print_queues(session: &mut Session, numbers: &Numbers, now: Timestamp) -> std
         ]);
     }
     table.print(&mut session.screen)?;
-    if let Some(due) = numbers.next_due {
-        let when = if due > now {
-            distance(due, now)
-        } else {
-            "now, when its queue is resumed or a worker runs".to_owned()
+    if let Some(due) = numbers.next_start {
+        let when = match (due > now, numbers.worker_runs) {
+            (true, _) => distance(due, now),
+            (false, Some(false)) => "now, as soon as a worker runs".to_owned(),
+            (false, _) => "now".to_owned(),
         };
         session.screen.line(format_args!("next due {when}"))?;
     }

@@ -9,8 +9,8 @@ use super::screen::{Screen, Tint};
 /// Between two columns.
 const GAP: usize = 2;
 
-/// No column is made narrower than this.
-const NARROWEST: usize = 6;
+/// No column is made narrower than this: shorter pieces of text say nothing, and rows of labelled values read better.
+const NARROWEST: usize = 12;
 
 /// How a column behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +153,29 @@ pub(crate) fn print_flowing<'c>(
     screen.line(line)
 }
 
+/// The text in lines of so many columns, broken between words where there are any.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let mut word = word;
+        while let Some(line) = lines.last_mut() {
+            let gap = usize::from(!line.is_empty());
+            if line.width() + gap + word.width() <= width {
+                line.push_str(&" ".repeat(gap));
+                line.push_str(word);
+                break;
+            }
+            if line.is_empty() {
+                let end = word.char_indices().nth(width.max(1)).map_or(word.len(), |(end, _)| end);
+                line.push_str(&word[..end]);
+                word = &word[end..];
+            }
+            lines.push(String::new());
+        }
+    }
+    lines
+}
+
 /// The text, cut to so many columns with an ellipsis.
 pub(crate) fn shorten(text: &str, width: usize) -> String {
     if text.width() <= width {
@@ -180,6 +203,13 @@ mod tests {
         assert_eq!(shorten("abcdef", 6), "abcdef");
         assert_eq!(shorten("abcdefg", 6), "abcde…");
         assert_eq!(shorten("任务任务", 5), "任务…");
+    }
+
+    #[test]
+    fn lines_are_broken_between_words_and_long_words_anywhere() {
+        assert_eq!(wrap("a bc def", 4), ["a bc", "def"]);
+        assert_eq!(wrap("a /x/yyyyyy z", 4), ["a", "/x/y", "yyyy", "y z"]);
+        assert_eq!(wrap("", 4), [""]);
     }
 
     #[test]

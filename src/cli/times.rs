@@ -8,6 +8,7 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 
 use super::filter::age;
+use super::words::span;
 use crate::{Clock, SystemClock, Timestamp};
 
 /// What a time may look like, for messages.
@@ -35,6 +36,14 @@ pub(super) fn future(text: &str) -> Result<Timestamp, String> {
     parse(text, SystemClock::new().now(), zone, Toward::Future)
 }
 
+/// What is wrong with the time zone that is asked for; times are in UTC then.
+pub(super) fn zone_trouble() -> Option<String> {
+    let name = std::env::var_os("TZ")?;
+    zone()
+        .err()
+        .map(|_| format!("TZ={}: there is no such time zone; times are in UTC", name.to_string_lossy()))
+}
+
 /// A time in the past: how long ago it is, or when it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Past {
@@ -50,12 +59,43 @@ impl Past {
         }
     }
 
+    /// As it was typed: `more than 12 h ago`, `before 2026-11-30 08:00:00+01:00`.
+    pub(super) fn before(self, zone: Zone) -> String {
+        match self {
+            Past::Ago(age) => format!("more than {} ago", span(age)),
+            Past::At(moment) => format!("before {}", zone.show(moment)),
+        }
+    }
+
+    /// The same from then on: `in the last 12 h`, `since 2026-11-30 08:00:00+01:00`.
+    pub(super) fn since(self, zone: Zone) -> String {
+        match self {
+            Past::Ago(age) => format!("in the last {}", span(age)),
+            Past::At(moment) => format!("since {}", zone.show(moment)),
+        }
+    }
+
     /// How long ago it is.
     pub(crate) fn ago(self, now: Timestamp) -> Duration {
         match self {
             Past::Ago(age) => age,
             Past::At(moment) => now.since(moment),
         }
+    }
+}
+
+/// The file keeps no more of what attempts did.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The same for what the file keeps for a day.
+///
+/// # Errors
+/// Those of [`past`]; that it is longer ago.
+pub(crate) fn past_day(text: &str) -> Result<Past, String> {
+    let since = past(text)?;
+    match since.ago(SystemClock::new().now()) <= KEPT {
+        true => Ok(since),
+        false => Err("it is at most 24h ago: the file keeps a day of that".to_owned()),
     }
 }
 
@@ -79,11 +119,12 @@ pub(crate) fn past(text: &str) -> Result<Past, String> {
 /// The local zone. A system that has none set is in UTC, as for the C library.
 fn zone() -> Result<TimeZone, String> {
     let is_set = std::env::var_os("TZ").is_some_and(|zone| !zone.is_empty());
-    TimeZone::try_system().or_else(|e| match is_set {
+    TimeZone::try_system().or_else(|_| match is_set {
         false => Ok(TimeZone::UTC),
-        true => Err(format!(
-            "the time zone of TZ is not known ({e}); set it as in TZ=Europe/Berlin, or write a time in UTC: 2026-11-30T08:00:00Z"
-        )),
+        true => Err(
+            "the time zone of TZ is not known; set it as in TZ=Europe/Berlin, or write a time in UTC: 2026-11-30T08:00:00Z"
+                .to_owned(),
+        ),
     })
 }
 

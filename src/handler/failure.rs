@@ -72,8 +72,9 @@ impl Failure {
 
     /// The checkpoint is not what the handler asks for.
     pub(super) fn undecodable_checkpoint(wrong: &str) -> Failure {
-        let message =
-            format!("the checkpoint does not decode: {wrong}; retry_from_start runs the task without it");
+        let message = format!(
+            "the checkpoint does not decode: {wrong}; a retry from the start runs the task without it"
+        );
         Failure::of(Class::Permanent, "CheckpointUndecodable", &message)
     }
 

@@ -82,7 +82,10 @@ impl Housekeeping {
 
     fn report(&mut self, chore: impl FnOnce(&mut Housekeeping) -> Result<(), Error>) {
         if let Some(Err(e)) = survive("the housekeeping", || chore(self)) {
-            tell!(Warn, "a chore failed and will be tried again: {e}");
+            tell!(
+                Warn,
+                "the upkeep of the file (copying its WAL, deleting what is old) failed, and is tried again: {e}"
+            );
         }
     }
 

@@ -57,6 +57,13 @@ impl Queue {
         self.store().read(|conn| store::checkpoint(conn, id))
     }
 
+    /// Ends the reads that other threads make through this queue at this moment; they fail as
+    /// [`Interrupted`](crate::ErrorKind::Interrupted). For a search that takes long and whose answer nobody waits for any more. Writes, and
+    /// what begins later, are not ended.
+    pub fn interrupt_reads(&self) {
+        self.store().interrupt_reads();
+    }
+
     /// When the next task falls due that waits for its time, or expires.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use data::{Page, Wish};
 
-use crate::cli::times::{Past, past};
+use crate::cli::times::{Past, past_day};
 use crate::cli::words::bytes;
 use crate::cli::{Done, Exit, Session, safe};
 use crate::{Clock, SystemClock};
@@ -29,9 +29,6 @@ const DEFAULT_OUTPUT: &str = "perdura-report.html";
 
 /// What stands for the standard output.
 const STDOUT: &str = "-";
-
-/// The file keeps so much of what attempts did.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// Write a page for a browser: counts, activity, failures, times, the file
 ///
@@ -53,11 +50,10 @@ pub(crate) struct Report {
 }
 
 fn window(text: &str) -> Result<Past, String> {
-    let since = past(text)?;
-    match since.ago(SystemClock::new().now()) {
-        back if back < Duration::from_secs(60) => Err("at least 1m".to_owned()),
-        back if back > KEPT => Err("at most 24h: the file keeps a day of it".to_owned()),
-        _ => Ok(since),
+    let since = past_day(text)?;
+    match since.ago(SystemClock::new().now()) < Duration::from_secs(60) {
+        true => Err("it is at least 1m ago".to_owned()),
+        false => Ok(since),
     }
 }
 

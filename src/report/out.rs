@@ -56,11 +56,12 @@ pub(super) fn write(target: &Path, force: bool, bytes: &[u8]) -> Result<(), Trou
     let written = fill(&temporary, bytes).and_then(|()| publish(&temporary, target, force));
     written.map_err(|e| {
         let _ = std::fs::remove_file(&temporary); // the first error is what counts
-        let why = match e.kind() {
-            io::ErrorKind::AlreadyExists => EXISTS.to_owned(),
-            _ => e.to_string(),
+        let trouble = Trouble::of_target(target, &e);
+        let message = match e.kind() {
+            io::ErrorKind::AlreadyExists => format!("{}: {EXISTS}", target.display()),
+            _ => trouble.message,
         };
-        Trouble::new(Exit::File, format!("--output {}: {why}", target.display()))
+        Trouble { message: format!("--output {message}"), ..trouble }
     })
 }
 

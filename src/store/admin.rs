@@ -38,7 +38,7 @@ impl Verb {
         match self {
             Verb::Retry | Verb::RetryFromStart => "only FAILED, LOST and CANCELLED tasks can be retried",
             Verb::RunNow => {
-                "only QUEUED tasks that wait for their time, or for their turn among suspects, can be run now"
+                "only QUEUED tasks that wait for their time, or for their turn after a process died, can be run now"
             }
             Verb::Cancel => "only tasks that are not finished can be cancelled",
             Verb::Delete => "cancel it first, and delete it when it has stopped",

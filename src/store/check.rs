@@ -88,7 +88,7 @@ const INVARIANTS: &[(&str, &str)] = &[
         "SELECT 1 FROM perdura_tasks WHERE reasons & ~77 <> 0 OR (reasons & 1 <> 0 AND in_flight = 0) OR (reasons & 64 <> 0 AND suspect = 0)",
     ),
     (
-        "suspects that nobody will give the turn",
+        "tasks that were running when a process died, and to which nobody will give their turn",
         concat!(
             "SELECT 1 FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
              WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 7 AND q.paused = 0 AND ",

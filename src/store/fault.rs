@@ -117,6 +117,9 @@ pub(super) fn meaning(error: &rusqlite::Error) -> (ErrorKind, &'static str) {
         Some(ErrorCode::NotADatabase) => {
             (ErrorKind::NotPerdura, "the file is not a database; give another path")
         }
+        Some(ErrorCode::OperationInterrupted) => {
+            (ErrorKind::Interrupted, "the read was interrupted, as was asked for")
+        }
         Some(ErrorCode::OutOfMemory) => (ErrorKind::Io, "SQLite ran out of memory"),
         Some(ErrorCode::TooBig) => {
             (ErrorKind::TooLarge, "a value in the file is larger than this program takes")

@@ -20,6 +20,7 @@ mod guest;
 mod holder;
 mod identity;
 mod inspect;
+mod interrupts;
 mod letters;
 mod look;
 mod mounts;
@@ -75,6 +76,7 @@ pub use holder::Owner;
 pub(crate) use identity::FileKey;
 use identity::Identity;
 pub use inspect::{FileReport, PragmaReport};
+use interrupts::Interrupts;
 pub(crate) use letters::{get_letter, old_letters, purge_letters, replay};
 pub(crate) use look::{count_from, failures, output, ready_since};
 use mounts::Mounts;
@@ -108,6 +110,7 @@ pub(crate) use writer::{CHECKPOINT_PAGES, Epilogue, Writer};
 pub(crate) struct Store {
     /// Before the writer, so that the last connection to close is one that can empty the WAL.
     readers: Readers,
+    interrupts: Interrupts,
     pub writer: Writer,
     #[cfg(feature = "rusqlite")]
     names: Arc<Names>,
@@ -235,6 +238,7 @@ impl Store {
         Ok(Store {
             writer,
             readers,
+            interrupts: Interrupts::default(),
             #[cfg(feature = "rusqlite")]
             names,
             file_id,
@@ -351,9 +355,16 @@ impl Store {
         let connection = self.readers.get(&self.identity)?;
         self.identity.check_still()?;
         let snapshot = connection.unchecked_transaction().map_err(Fault::from)?;
+        let reading = self.interrupts.begin(&connection);
         let seen = look(&snapshot);
+        drop(reading);
         self.identity.check_still()?; // whatever was seen
         Ok(seen?)
+    }
+
+    /// Ends the statements of all reads that go on now.
+    pub(crate) fn interrupt_reads(&self) {
+        self.interrupts.interrupt();
     }
 
     /// Ends the store as the end of its process does. Answers with where the file lies.

@@ -145,6 +145,54 @@ impl Options {
         }
     }
 
+    /// Checks every bound, as an enqueue at this time would with this configuration: for a program that refuses a wish before it opens a
+    /// file.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput), naming the option, its value and its range.
+    ///
+    /// ```
+    /// use perdura::{Config, Options};
+    ///
+    /// let wish = Options::new().queue("");
+    /// assert!(wish.validate(&Config::default(), std::time::SystemTime::now()).is_err());
+    /// ```
+    pub fn validate(&self, config: &Config, now: SystemTime) -> Result<(), Error> {
+        self.check(config, now.into())
+    }
+
+    fn check(&self, config: &Config, now: Timestamp) -> Result<(), Error> {
+        check_name("queue", self.queue.as_deref().unwrap_or(DEFAULT_QUEUE))?;
+        if let Some(key) = &self.unique {
+            check_key("unique key", key)?;
+        }
+        if let Some(tag) = &self.tag {
+            check_key("tag", tag)?;
+        }
+        let max_attempts = self.max_attempts.unwrap_or(config.max_task_attempts);
+        if !MAX_ATTEMPTS_RANGE.contains(&max_attempts) {
+            return Err(Error::invalid_value("max_attempts", max_attempts, "is not in 1 to 100"));
+        }
+        let (delay, wait) = match self.due {
+            Some(Due::After(delay)) => (Some(delay), delay),
+            Some(Due::At(time)) => (None, time.since(now)),
+            None => (None, Duration::ZERO),
+        };
+        for (field, value) in [("delay", delay), ("timeout", self.timeout), ("expires", self.expires)] {
+            check_duration(field, value, MAX_DURATION)?;
+        }
+        check_duration("backoff", self.backoff, config.retry_backoff_max)?;
+        if let Some(after) = self.expires.filter(|after| !wait.is_zero() && *after <= wait) {
+            let problem =
+                "is over before the task may start; make it longer than delay, or later than run_at";
+            return Err(Error::invalid_value("expires", humantime::format_duration(after), problem));
+        }
+        if self.timeout.is_some_and(|t| t.is_zero()) {
+            return Err(Error::invalid("timeout", "is zero; leave it out for no limit"));
+        }
+        Ok(())
+    }
+
     /// The options of one enqueue of `task`: the call's, then the type's, then the configuration's, all checked.
     ///
     /// # Errors
@@ -157,44 +205,12 @@ impl Options {
     ) -> Result<Resolved, Error> {
         let all = self.or(task.options());
         check_name("task name", T::NAME)?;
-        let queue = all.queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned());
-        check_name("queue", &queue)?;
-        if let Some(key) = &all.unique {
-            check_key("unique key", key)?;
-        }
-        if let Some(tag) = &all.tag {
-            check_key("tag", tag)?;
-        }
-        let max_attempts = all.max_attempts.unwrap_or(config.max_task_attempts);
-        if !MAX_ATTEMPTS_RANGE.contains(&max_attempts) {
-            return Err(Error::invalid_value("max_attempts", max_attempts, "is not in 1..=100"));
-        }
-        let delay = match all.due {
-            Some(Due::After(delay)) => Some(delay),
-            _ => None,
-        };
-        for (field, value) in [("delay", delay), ("timeout", all.timeout), ("expires", all.expires)] {
-            check_duration(field, value, MAX_DURATION)?;
-        }
-        check_duration("backoff", all.backoff, config.retry_backoff_max)?;
-        let wait = match all.due {
-            Some(Due::After(delay)) => delay,
-            Some(Due::At(time)) => time.since(now),
-            None => Duration::ZERO,
-        };
-        if let Some(after) = all.expires.filter(|after| !wait.is_zero() && *after <= wait) {
-            let problem =
-                "is over before the task may start; make it longer than delay, or later than run_at";
-            return Err(Error::invalid_value("expires", humantime::format_duration(after), problem));
-        }
-        if all.timeout.is_some_and(|t| t.is_zero()) {
-            return Err(Error::invalid("timeout", "is zero; leave it out for no limit"));
-        }
+        all.check(config, now)?;
         Ok(Resolved {
-            queue,
+            queue: all.queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned()),
             priority: all.priority.unwrap_or(0),
             due: all.due.filter(|due| *due != Due::After(Duration::ZERO)),
-            max_attempts,
+            max_attempts: all.max_attempts.unwrap_or(config.max_task_attempts),
             backoff: all.backoff,
             timeout: all.timeout,
             unique: all.unique,

@@ -43,6 +43,14 @@ impl Tab {
         }
     }
 
+    /// The same where there is little room.
+    pub fn short_title(self) -> &'static str {
+        match self {
+            Tab::Letters => "Letters",
+            tab => tab.title(),
+        }
+    }
+
     /// The tab so many places further.
     pub fn moved(self, by: usize) -> Tab {
         Tab::ALL[(self as usize + by) % Tab::ALL.len()]
@@ -62,7 +70,8 @@ impl Tab {
 /// What lies over the screen and takes the keys.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Overlay {
-    Help,
+    /// The keys, from this line on.
+    Help(usize),
     /// The filter box, and what is wrong in it.
     Filter(Input, Option<String>),
     /// Letters how old are purged?

@@ -2,6 +2,7 @@
 //! is no longer asked costs nothing, and the screen never waits for the disk.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,18 +11,22 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use super::ask::{Answer, Ask, Found, Pulse, Serial, Subject, Tally};
 use super::search::Search;
 use super::sweep::Sweep;
-use crate::{Builder, Clock, Error, FileReport, Queue, SystemClock, Timestamp};
+use crate::cli::Trouble;
+use crate::{Builder, Clock, Error, ErrorKind, FileReport, Queue, SystemClock, Timestamp};
 
 /// A look at the file opens it anew after so long: it may have been replaced, and what is known of it changes.
 const REOPEN: Duration = Duration::from_secs(5);
 /// What is found on the way is told so often.
 const TELL: Duration = Duration::from_millis(150);
+/// How soon a search that is given up is interrupted again, if it has not ended.
+const ENDING: Duration = Duration::from_millis(5);
 /// How far back the rates go.
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// The data thread, seen from the screen.
 pub(super) struct Data {
     asks: Option<Sender<Ask>>,
+    searched: Searched,
     answers: Receiver<Answer>,
     thread: Option<JoinHandle<()>>,
 }
@@ -35,8 +40,10 @@ impl Data {
         // Unbounded: the screen asks a question again only when it is answered.
         let (asks, inbox) = unbounded();
         let (outbox, answers) = unbounded();
+        let searched = Searched::default();
         let reader = Reader {
             file: File { path, settings, open: None, clock: SystemClock::new() },
+            searched: searched.clone(),
             outbox,
             search: None,
             sweep: None,
@@ -44,12 +51,16 @@ impl Data {
         let thread = std::thread::Builder::new()
             .name("perdura-watch-data".to_owned())
             .spawn(move || reader.run(&inbox))?;
-        Ok(Data { asks: Some(asks), answers, thread: Some(thread) })
+        Ok(Data { asks: Some(asks), searched, answers, thread: Some(thread) })
     }
 
     pub fn ask(&self, ask: Ask) {
+        let is_other_look = matches!(ask, Ask::Look(..));
         if let Some(asks) = &self.asks {
             let _ = asks.send(ask); // that nobody listens is seen where the answers are read
+        }
+        if is_other_look {
+            self.searched.interrupt(); // nobody waits for the answer to the look before
         }
     }
 
@@ -66,11 +77,31 @@ impl Data {
     }
 }
 
-/// It stops listening, and is waited for: at most a step.
+/// The queue in which a step of a search goes on. It may be interrupted there, and nowhere else.
+#[derive(Clone, Default)]
+struct Searched(Arc<Mutex<Option<Queue>>>);
+
+impl Searched {
+    fn set(&self, queue: Option<Queue>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = queue;
+    }
+
+    fn interrupt(&self) {
+        if let Some(queue) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            queue.interrupt_reads();
+        }
+    }
+}
+
+/// It stops listening, and is waited for: a search is interrupted, anything else ends its step.
 impl Drop for Data {
     fn drop(&mut self) {
         drop(self.asks.take());
         if let Some(thread) = self.thread.take() {
+            while !thread.is_finished() {
+                self.searched.interrupt();
+                std::thread::sleep(ENDING);
+            }
             let _ = thread.join(); // that it panicked has been said by the hook
         }
     }
@@ -79,6 +110,7 @@ impl Drop for Data {
 /// The thread's own side.
 struct Reader {
     file: File,
+    searched: Searched,
     outbox: Sender<Answer>,
     search: Option<Task<Search>>,
     sweep: Option<Task<Sweep>>,
@@ -147,8 +179,17 @@ impl Reader {
     fn search(&mut self) {
         let Some(mut task) = self.search.take() else { return };
         let clock = self.file.clock;
-        let found = self.file.look().and_then(|queue| task.work.step(queue, || clock.monotonic()));
+        let found = self.file.look().and_then(|queue| {
+            self.searched.set(Some(queue.clone()));
+            let found = task.work.step(queue, || clock.monotonic());
+            self.searched.set(None);
+            found
+        });
         let serial = task.serial;
+        if matches!(&found, Err(e) if e.kind() == ErrorKind::Interrupted) {
+            self.search = Some(Task::new(serial, task.work.anew())); // unless another look is asked for
+            return;
+        }
         if let Ok(Found { searching: Some(_), .. }) = &found {
             let is_silent = task.is_silent(clock.monotonic());
             self.search = Some(task);
@@ -192,7 +233,7 @@ impl Reader {
     fn answer(&mut self, subject: Subject, answer: Result<Answer, Error>) {
         let answer = answer.unwrap_or_else(|error| {
             self.file.open = None; // the next look opens it anew
-            Answer::Trouble(subject, error.to_string())
+            Answer::Trouble(subject, Trouble::from(error).message)
         });
         let _ = self.outbox.send(answer); // a screen that has gone needs no answer
     }
@@ -284,12 +325,41 @@ mod tests {
             open: None,
             clock: SystemClock::new(),
         };
-        (queue, Reader { file, outbox, search: None, sweep: None }, answers)
+        let searched = Searched::default();
+        (queue, Reader { file, searched, outbox, search: None, sweep: None }, answers)
     }
 
     fn page(query: &str) -> Look {
         let query = Query::parse(query).unwrap();
         Look::Page(Page { of: Of::Tasks, query, edge: Edge::Newest, limit: 5 })
+    }
+
+    #[test]
+    fn a_search_that_is_interrupted_is_no_trouble_and_finds_the_same() {
+        let (_queue, mut reader, answers) = reader(5_000);
+        let (searched, (go, stop)) = (reader.searched.clone(), unbounded::<()>());
+        let interrupter = std::thread::Builder::new().spawn(move || {
+            while stop.try_recv() == Err(TryRecvError::Empty) {
+                searched.interrupt();
+            }
+        });
+        for serial in 0..100 {
+            reader.listen(Ask::Look(serial, page("nowhere")));
+            (0..3).for_each(|_| reader.search());
+        }
+        drop(go);
+        interrupter.unwrap().join().unwrap();
+        reader.listen(Ask::Look(1_000, page("state:queued")));
+        while reader.search.is_some() {
+            reader.search();
+        }
+        let told: Vec<Answer> = answers.try_iter().collect();
+        assert!(!told.iter().any(|answer| matches!(answer, Answer::Trouble(..))), "{told:?}");
+        let last = told.last().unwrap();
+        let Answer::Look(1_000, Found { what: What::Tasks(rows), searching: None, .. }) = last else {
+            panic!("{last:?}")
+        };
+        assert_eq!(rows.len(), 5);
     }
 
     fn delete_all() -> Deed {

@@ -4,6 +4,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::app::{App, Confirm, Doing, Overlay, Tab};
 use super::ask::{Ask, Deed, Tally, Target, Verb};
+use super::draw::help_end;
 use super::input::Input;
 use super::list::{List, Row, Step};
 use super::query::Query;
@@ -31,11 +32,29 @@ impl App {
         self.note = None;
         match self.overlay.take() {
             None => self.on_plain_key(key),
-            Some(Overlay::Help) => None, // any key ends it
+            Some(Overlay::Help(line)) => self.on_help_key(line, key),
             Some(Overlay::Filter(input, error)) => self.on_filter_key(input, error, key),
             Some(Overlay::Age(input, error)) => self.on_age_key(input, error, key),
             Some(Overlay::Confirm(confirm)) => self.on_confirm_key(confirm, key),
         }
+    }
+
+    /// Scrolls, if there is more than fits. Any other key ends it.
+    fn on_help_key(&mut self, line: usize, key: KeyEvent) -> Option<Command> {
+        let end = help_end(self);
+        let page = self.height();
+        let line = match key.code {
+            _ if end == 0 => return None,
+            KeyCode::Down | KeyCode::Char('j') => line + 1,
+            KeyCode::Up | KeyCode::Char('k') => line.saturating_sub(1),
+            KeyCode::PageDown | KeyCode::Char(' ') => line + page,
+            KeyCode::PageUp => line.saturating_sub(page),
+            KeyCode::Home | KeyCode::Char('g') => 0,
+            KeyCode::End | KeyCode::Char('G') => end,
+            _ => return None,
+        };
+        self.overlay = Some(Overlay::Help(line.min(end)));
+        None
     }
 
     /// Text from the clipboard: it is typed where something can be typed, and never taken for keys.
@@ -51,7 +70,7 @@ impl App {
         }
         match key.code {
             KeyCode::Char('q') => return Some(Command::Quit),
-            KeyCode::Char('?') | KeyCode::F(1) => self.overlay = Some(Overlay::Help),
+            KeyCode::Char('?') | KeyCode::F(1) => self.overlay = Some(Overlay::Help(0)),
             KeyCode::Char(c @ '1'..='5') => self.go(Tab::Overview.moved(c as usize - '1' as usize)),
             KeyCode::Tab => self.go(self.tab.moved(1)),
             KeyCode::BackTab => self.go(self.tab.moved(Tab::ALL.len() - 1)),
@@ -377,7 +396,10 @@ impl App {
 /// What the keys do in what is shown: the most useful first.
 pub(super) fn hints(app: &App) -> Vec<(&'static str, &'static str)> {
     match &app.overlay {
-        Some(Overlay::Help) => return vec![("any key", "close")],
+        Some(Overlay::Help(_)) if help_end(app) > 0 => {
+            return vec![("j/k", "scroll"), ("any other key", "close")];
+        }
+        Some(Overlay::Help(_)) => return vec![("any key", "close")],
         Some(Overlay::Filter(..)) => return vec![("Enter", "filter"), ("Esc", "leave it")],
         Some(Overlay::Age(..)) => return vec![("Enter", "count them"), ("Esc", "leave it")],
         Some(Overlay::Confirm(confirm)) if confirm.tally.is_done && confirm.tally.changed > 0 => {

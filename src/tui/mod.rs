@@ -25,7 +25,8 @@ mod words;
 
 use std::time::Duration;
 
-use crate::cli::{Done, Session, Trouble};
+use crate::cli::filter::age;
+use crate::cli::{Done, Exit, Session, Trouble};
 
 /// How often the screen may look at the file at most.
 const FASTEST: Duration = Duration::from_millis(100);
@@ -34,6 +35,7 @@ const SLOWEST: Duration = Duration::from_secs(60 * 60);
 
 /// Watch the queue on the screen, and mend it: states, rates, tasks, failures, dead letters
 #[derive(Debug, clap::Args)]
+#[command(arg = crate::cli::no_json())]
 pub(crate) struct Watch {
     /// How often to look at the file: 100ms to 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = refresh)]
@@ -42,10 +44,10 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn run(self, session: &mut Session) -> Done {
-        if session.json || !session.screen.is_terminal() {
-            let message =
-                "watch needs a terminal to draw on; `perdura stats --json` says the same to a program";
-            return Err(Trouble::usage(message));
+        session.refuse_json("watch draws on a terminal, and `stats --json` says the same to a program")?;
+        if !session.screen.is_terminal() {
+            let message = "watch needs a terminal to draw on; `stats --json` says the same to a program";
+            return Err(Trouble::new(Exit::File, message));
         }
         session.must_exist()?;
         let file = session.db().display().to_string();
@@ -56,6 +58,6 @@ impl Watch {
 }
 
 fn refresh(text: &str) -> Result<Duration, String> {
-    let every = humantime::parse_duration(text).map_err(|e| format!("{e}; write 1s, or 500ms"))?;
+    let every = age(text)?;
     if (FASTEST..=SLOWEST).contains(&every) { Ok(every) } else { Err("it is 100ms to 1h".to_owned()) }
 }

@@ -48,6 +48,11 @@ impl Search {
         Search { look, walk: None, took: Duration::ZERO }
     }
 
+    /// The same look from its beginning: a step of this one was interrupted.
+    pub fn anew(self) -> Search {
+        Search::new(self.look)
+    }
+
     /// Looks a little further: what was found so far, and whether that is all (`searching` is none). `now` is a clock that does not
     /// go back.
     ///

@@ -1,7 +1,7 @@
 //! A walk over the ids, in windows that take about as long as a look at a screen.
 //!
-//! A query that finds nothing reads everything, and nobody can stop it while it does. So a search asks for a window of ids at a time.
-//! In between it can be given up, and tell how far it is.
+//! A query that finds nothing reads everything. So a search asks for a window of ids at a time: in between it tells how far it is. A window
+//! that takes longer than was guessed is interrupted when nobody waits for the search any more (see `data`).
 
 use std::time::Duration;
 

@@ -64,7 +64,7 @@ pub(super) fn question(confirm: &Confirm) -> Vec<String> {
     let verb = deed.verb;
     if let Target::Queue(queue) = &deed.target {
         let effect = match verb {
-            Verb::Pause => "Nothing more is claimed from it; what runs goes on.",
+            Verb::Pause => "No more of its tasks are started; what runs goes on.",
             _ => "Its ready tasks may run again.",
         };
         return vec![format!("{} the queue {}?", verb.order(), safe(queue)), effect.to_owned()];

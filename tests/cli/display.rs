@@ -136,7 +136,7 @@ fn an_empty_file_name_is_refused_by_its_name() {
         command.env("PERDURA_DB", "");
         command
     });
-    assert_refused(&said.end(), 2, "'--db <FILE>': it is empty; name a file, or unset PERDURA_DB");
+    assert_refused(&said.end(), 2, "--db \"\": it is empty; name a file, or unset PERDURA_DB");
     assert_refused(&place.run(["--db", "", "list"]), 2, "it is empty");
 }
 
@@ -147,15 +147,15 @@ fn what_a_task_does_not_have_is_refused_by_its_name() {
     place.add(["--delay", "1h", "--", "true"]);
     drain(&place);
     let refused = |words: &[&str], code, why: &str| assert_refused(&place.run(words), code, why);
-    refused(&["show", "1", "--generation", "9"], 2, "task 1 has no generation 9; it has started once");
-    refused(&["show", "2", "--generation", "1"], 2, "task 2 has no generation 1; it has not started yet");
-    refused(&["show", "1", "--generation", "9", "--only", "stdout"], 2, "no generation 9");
+    refused(&["show", "1", "--generation", "9"], 3, "task 1 has no generation 9; it has started once");
+    refused(&["show", "2", "--generation", "1"], 3, "task 2 has no generation 1; it has not started yet");
+    refused(&["show", "1", "--generation", "9", "--only", "stdout"], 3, "no generation 9");
     refused(&["show", "1", "--only", "result"], 1, "task 1 has no result: it is FAILED");
     assert_eq!(bytes(&place, &["show", "1", "--generation", "1", "--only", "stdout"]), b"");
     refused(
         &["list", "--state", "fialed"],
         2,
-        "[possible values: QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED, LOST]",
+        "--state fialed: it is one of QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED, LOST",
     );
     assert_eq!(place.run(["list", "--state", "failed,QUEUED"]).out.lines().count(), 3);
 }
@@ -340,7 +340,7 @@ fn an_import_names_the_file_that_is_there_and_how_to_name_another() {
     assert_eq!(place.run(["export", "all.jsonl"]).code, Some(0));
     assert_refused(
         &place.run(["import", "all.jsonl"]),
-        2,
+        4,
         "exists; name a new one: `perdura --db NEW.db import …`",
     );
 }
@@ -354,4 +354,49 @@ fn a_worker_announces_nothing_that_is_refused() {
         assert_eq!(said.code, Some(2), "{said:?}");
         assert!(!said.err.contains("for the jobs of"), "{said:?}");
     }
+}
+
+#[test]
+fn narrow_screens_get_labelled_values_and_folded_lines_and_pipes_a_line_each() {
+    let place = Place::new();
+    let words =
+        ["--queue", "uploads-of-the-night", "--backoff", "1h", "--", "sh", "-c", "echo no host >&2; exit 3"];
+    place.add(words);
+    place.add(["--queue", "mails", "--", "true"]);
+    drain(&place);
+    for columns in [40, 60] {
+        let at = |verb: &str| {
+            let mut command = place.command([verb]);
+            let out =
+                command.env("COLUMNS", columns.to_string()).stderr(Stdio::null()).output().unwrap().stdout;
+            let out = String::from_utf8(out).unwrap();
+            assert!(out.lines().all(|line| line.width() <= columns), "{out}");
+            out
+        };
+        let list = at("list");
+        assert!(
+            list.contains("WHAT sh -c") && list.contains("ERROR exit code 3: no host"),
+            "{columns}: {list}"
+        );
+        assert!(at("failures").contains("exit code #: no"), "{}", at("failures"));
+        assert!(at("doctor").contains("integrity"), "{}", at("doctor"));
+    }
+    let doctor = place.run(["doctor"]).out;
+    assert!(doctor.lines().all(|line| line.starts_with("ok") || line.starts_with("note")), "{doctor}");
+}
+
+#[test]
+fn stats_name_each_quantile_and_say_when_something_can_start() {
+    let place = Place::new();
+    place.add(["--", "true"]);
+    drain(&place);
+    place.add(["--queue", "later", "--delay", "1h", "--", "true"]);
+    let mut command = place.command(["stats"]);
+    let out = String::from_utf8(command.env("COLUMNS", "120").output().unwrap().stdout).unwrap();
+    let names =
+        ["RAN P50", "RAN P95", "WAITED P50", "WAITED P95", "next due in 59 min", "ended in the last 1 h"];
+    assert!(names.iter().all(|name| out.contains(name)) && !out.contains("resumed"), "{out}");
+    assert_eq!(place.run(["pause", "later"]).code, Some(0));
+    let out = place.run(["stats"]).out;
+    assert!(!out.contains("next due"), "it cannot start: {out}");
 }

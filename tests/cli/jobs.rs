@@ -43,7 +43,7 @@ fn a_job_runs_and_leaves_its_exit_code() {
     assert!(said.err.contains("1 attempt in") && said.err.contains("1 succeeded"), "{said:?}");
     let result: serde_json::Value = place.queue().result(id).unwrap().unwrap();
     assert_eq!(result["exit_code"], 0);
-    assert!(result["duration_ms"].is_u64());
+    assert!(result["ran_ms"].is_u64());
     assert_eq!(stdout(&place, id), "a b\n");
 }
 
@@ -417,4 +417,34 @@ fn a_worker_whose_owner_file_cannot_be_used_ends_and_says_what_to_mend() {
     std::fs::remove_dir(place.path("tasks.db-owner")).unwrap();
     assert_eq!(drain(&place).code, Some(0));
     assert_eq!(place.record(id).state, State::Succeeded);
+}
+
+#[test]
+fn a_worker_says_once_what_keeps_all_that_is_left_waiting() {
+    let place = Place::new();
+    place.add(["--queue", "c", "--", "true"]);
+    assert_eq!(place.run(["pause", "c"]).code, Some(0));
+    let first = place.start(place.command(["work"]));
+    await_that("the word on paused queues", || {
+        first.err().contains("nothing to run: 1 task in paused queues (c)")
+    });
+    place.add(["--queue", "c", "--", "true"]);
+    place.add(["--queue", "d", "--delay", "1h", "--", "true"]);
+    assert_eq!(place.run(["pause", "d"]).code, Some(0));
+    await_that("the word on one more queue", || first.err().contains("3 tasks in paused queues (c, d)"));
+    assert_eq!(first.err().matches("nothing to run").count(), 2, "{}", first.err());
+    assert_eq!(place.run(["resume", "c"]).code, Some(0));
+    await_that("the job", || place.record(1.to_string().parse().unwrap()).state == State::Succeeded);
+    drop(first);
+    let owner = place.start(place.command(["work", "--queue", "a"]));
+    await_that("an owner", || place.run(["stats"]).out.contains("runs the tasks of this file"));
+    place.add(["--queue", "c", "--", "true"]);
+    let second = place.start(place.command(["work", "--drain", "--queue", "c"]));
+    await_that("the word on the other process", || {
+        second.err().contains("the other process does not take the queues of 1 task (c)")
+    });
+    drop(owner);
+    let said = second.end();
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(said.err.matches("does not take").count(), 1, "{said:?}");
 }

@@ -35,6 +35,8 @@ fn sigterm_hands_back_and_charges_nothing() {
     assert!(said.err.contains("handed back") && said.err.contains("1 handed back"), "{said:?}");
     let record = place.record(id);
     assert_eq!((record.state, record.attempt_number, record.generation), (State::Queued, 0, 1));
+    let shown = place.run(["show", &id.to_string()]).out;
+    assert!(shown.contains("taken by a worker 1 time; 1 of them cost no attempt: handed back"), "{shown}");
     assert!(place.queue().attempts(id).unwrap().is_empty());
     assert!(is_gone(&place.read("pid")));
 }

@@ -23,6 +23,8 @@ mod keeping;
 #[cfg(unix)]
 #[path = "../it/needs.rs"]
 mod needs;
+#[cfg(unix)]
+mod refused;
 #[cfg(feature = "report")]
 mod report;
 #[cfg(feature = "report")]

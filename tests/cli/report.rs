@@ -243,7 +243,7 @@ fn only_its_owner_reads_the_page_and_the_file_is_not_changed() {
 fn what_cannot_be_meant_is_refused() {
     let folder = folder("refused");
     for (words, code, why) in [
-        (&["--since", "2d"][..], 2, "at most 24h: the file keeps a day of it"),
+        (&["--since", "2d"][..], 2, "at most 24h ago: the file keeps a day of that"),
         (&["--since", "1s"], 2, "at least 1m"),
         (&["--since", "soon"], 2, "or an age: 90s, 12h, 7d"),
         (&[], 4, "there is no file tasks.db"),

@@ -209,7 +209,7 @@ fn a_current_folder_that_is_gone_is_named() {
         place.start(command).end()
     };
     let said = gone("add -- true");
-    assert!(said.code == Some(2) && said.err.contains("the current folder is gone"), "{said:?}");
+    assert!(said.code == Some(4) && said.err.contains("the current folder is gone"), "{said:?}");
     assert_eq!(gone("add --dir / -- true").code, Some(0));
 }
 

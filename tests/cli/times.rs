@@ -122,8 +122,8 @@ fn a_flag_of_the_past_takes_an_age_or_a_time() {
         [1, 0, 0, 0, 0]
     );
     for (words, part) in [
-        (&["stats", "--since", "2d"][..], "at most 1d"),
-        (&["stats", "--since", "2020-01-01"], "at most 1d"),
+        (&["stats", "--since", "2d"][..], "at most 24h ago"),
+        (&["stats", "--since", "2020-01-01"], "at most 24h ago"),
         (&["stats", "--since", "2999-01-01"], "lies in the future"),
         (&["list", "--finished-before", "last week"], "or an age: 90s, 12h, 7d"),
         (&["purge", "--older-than", "x"], "or an age: 90s, 12h, 7d"),
@@ -135,5 +135,22 @@ fn a_flag_of_the_past_takes_an_age_or_a_time() {
     assert_eq!(place.run(["stats", "--since", "@9999999999"]).code, Some(2));
     let an_hour_ago =
         format!("@{}", SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() - 3600);
-    assert_eq!(place.run(["stats", "--since", &an_hour_ago]).code, Some(0));
+    let said = place.run(["stats", "--since", &an_hour_ago]);
+    assert!(said.code == Some(0) && said.out.contains("no attempt has ended since 20"), "{said:?}");
+}
+
+#[test]
+fn a_zone_that_is_not_known_is_told_once() {
+    let place = Place::new();
+    place.add(["--", "true"]);
+    let said = place.run_in("Nonsense", &["show", "1"]);
+    assert_eq!(
+        said.err.matches("TZ=Nonsense: there is no such time zone; times are in UTC").count(),
+        1,
+        "{said:?}"
+    );
+    for words in [&["show", "1", "--utc"][..], &["show", "1", "--json"]] {
+        assert_eq!(place.run_in("Nonsense", words).err, "", "it asks for no zone");
+    }
+    assert_eq!(place.run_in("Europe/Berlin", &["show", "1"]).err, "");
 }

@@ -216,8 +216,8 @@ fn without_a_terminal_it_says_what_to_use() {
     let place = Place::new();
     a_file(&place);
     let said = place.run(["watch"]);
-    assert_eq!((said.code, said.out.as_str()), (Some(2), ""));
-    assert!(said.err.contains("`perdura stats --json`"), "{}", said.err);
+    assert_eq!((said.code, said.out.as_str()), (Some(4), ""));
+    assert!(said.err.contains("`stats --json`"), "{}", said.err);
     let said = place.run(["watch", "--every", "1ms"]);
     assert!(said.code == Some(2) && said.err.contains("100ms to 1h"), "{}", said.err);
 }

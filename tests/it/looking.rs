@@ -580,3 +580,22 @@ fn an_empty_text_in_a_filter_means_nothing_and_never_all() {
     }
     assert_eq!(queue.get(id).unwrap().state, State::Queued);
 }
+
+#[test]
+fn a_read_that_nobody_waits_for_can_be_interrupted() {
+    let queue = Queue::builder().open_in_memory().unwrap();
+    queue.enqueue_all(&vec![Do(vec![Way::Succeed]); 5_000]).unwrap();
+    let reader = queue.clone();
+    let reading = std::thread::spawn(move || {
+        loop {
+            if let Err(e) = reader.tasks(Filter::new().text("nowhere")) {
+                return e.kind();
+            }
+        }
+    });
+    while !reading.is_finished() {
+        queue.interrupt_reads();
+    }
+    assert_eq!(reading.join().unwrap(), ErrorKind::Interrupted);
+    assert_eq!(queue.tasks(Filter::new().limit(3)).unwrap().len(), 3, "the next read is not meant");
+}

@@ -158,8 +158,8 @@ fn names_queues_keys_and_options_are_checked_before_anything_is_stored() {
         (Options::new().unique(""), "unique key is empty"),
         (Options::new().unique(&long), "unique key has 201 bytes"),
         (Options::new().tag("a\tb"), "tag has the control character U+0009"),
-        (Options::new().max_attempts(0), "max_attempts \"0\" is not in 1..=100"),
-        (Options::new().max_attempts(101), "is not in 1..=100"),
+        (Options::new().max_attempts(0), "max_attempts \"0\" is not in 1 to 100"),
+        (Options::new().max_attempts(101), "is not in 1 to 100"),
         (Options::new().delay(too_long), "is longer than 10years"),
         (Options::new().expires(too_long), "is longer than 10years"),
         (Options::new().backoff(25 * 60 * MINUTE), "is longer than 1day"),
@@ -171,8 +171,11 @@ fn names_queues_keys_and_options_are_checked_before_anything_is_stored() {
         (Options::new().delay(MINUTE).expires(MINUTE), "is over before the task may start"),
         (Options::new().run_at(in_an_hour).expires(MINUTE), "is over before the task may start"),
     ] {
+        let now = perdura::Clock::now(tests.clock()).to_system_time();
+        let without_a_file = options.validate(&Config::default(), now).unwrap_err();
         let e = queue.enqueue_with(&Do::Ok(1), options).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::InvalidInput, "{e}");
+        assert_eq!(without_a_file.to_string(), e.to_string());
         assert!(e.to_string().contains(wanted), "{e} lacks {wanted}");
     }
     assert!(queue.enqueue(&Named::<0>).unwrap_err().to_string().contains("task name"));

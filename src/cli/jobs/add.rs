@@ -17,7 +17,7 @@ use crate::cli::filter::age;
 use crate::cli::times::future;
 use crate::cli::words::distance;
 use crate::cli::{Done, Exit, Session, Trouble};
-use crate::{Enqueued, Error, ErrorKind, Options, Queue, TaskId, Timestamp};
+use crate::{Config, Enqueued, Error, ErrorKind, Options, Queue, TaskId, Timestamp};
 
 /// What to add.
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ pub(in crate::cli) struct Add {
 /// What is asked for beside the command line.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct Wishes {
-    /// The queue [default: default]
+    /// Put it into this queue [default: default]
     #[arg(long)]
     pub queue: Option<String>,
     /// Higher runs first, within the queue [default: 0]
@@ -53,7 +53,7 @@ pub(super) struct Wishes {
     #[arg(long, value_name = "TIME", value_parser = future)]
     pub at: Option<Timestamp>,
     /// How often it may be tried, the first time included [default: 3]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = attempts)]
     pub max_attempts: Option<u32>,
     /// The wait after the first failure; it doubles with each further one [default: 1m]
     #[arg(long, value_name = "WAIT", value_parser = age)]
@@ -64,13 +64,13 @@ pub(super) struct Wishes {
     /// Add nothing if a job of the queue with this key is not finished yet
     #[arg(long, value_name = "KEY")]
     pub unique: Option<String>,
-    /// Cancel it if it is not running so long from now [default: never]
+    /// Cancel it if it is still queued, or queued again, after this time, such as 2h [default: never]
     #[arg(long, value_name = "AFTER", value_parser = age)]
     pub expires: Option<Duration>,
-    /// A mark to find it by
+    /// A text to find it by: `list --tag TAG`
     #[arg(long)]
     pub tag: Option<String>,
-    /// Set this in its environment, which else is the worker's; may be repeated
+    /// Set this variable for the job; it has all others from the worker. May be repeated
     #[arg(long, value_name = "K=V", value_parser = variable())]
     pub env: Vec<(Word, Word)>,
     /// The folder in which it runs [default: the current one]
@@ -85,14 +85,19 @@ pub(super) struct Wishes {
     /// How long it has to end after SIGTERM, before SIGKILL [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = age)]
     pub kill_after: Option<Duration>,
-    /// Take exit code 0 as success also after the job was asked to end: by its timeout, a cancel, or the end of the worker [default: what
-    /// ends by order is not done]
+    /// If the job was told to end (by its timeout, a cancel, or the end of the worker) and exits with 0, it has succeeded [default: it
+    /// has not]
     #[arg(long)]
     pub late_success: bool,
 }
 
 fn priority(text: &str) -> Result<i16, String> {
     text.parse().map_err(|_| format!("it is a whole number of {} to {}", i16::MIN, i16::MAX))
+}
+
+fn attempts(text: &str) -> Result<u32, String> {
+    let attempts = text.parse().ok().filter(|attempts| (1..=100).contains(attempts));
+    attempts.ok_or_else(|| "it is a whole number of 1 to 100".to_owned())
 }
 
 fn variable() -> ValueParser {
@@ -109,13 +114,13 @@ impl Wishes {
     ///
     /// # Errors
     /// What no program can be given, and a current folder that is needed and is not there.
-    pub(super) fn new_job(&self, argv: Vec<Word>, line: Option<usize>) -> Result<New, String> {
+    pub(super) fn new_job(&self, argv: Vec<Word>, line: Option<usize>) -> Result<New, Trouble> {
         let job = self.job(argv)?;
-        job.check()?;
+        job.check().map_err(Trouble::usage)?;
         Ok(New { job, options: self.options(), at: self.at, line })
     }
 
-    fn job(&self, argv: Vec<Word>) -> Result<Job, String> {
+    fn job(&self, argv: Vec<Word>) -> Result<Job, Trouble> {
         let dir = self.dir.clone().unwrap_or_else(|| ".".into());
         let here = if dir.is_absolute() { PathBuf::new() } else { current_folder()? };
         Ok(Job {
@@ -151,9 +156,11 @@ impl Wishes {
     }
 }
 
-fn current_folder() -> Result<PathBuf, String> {
-    std::env::current_dir().map_err(|e| {
-        format!("the current folder is gone or cannot be read ({e}); go to another one, or name the folder of the job: --dir /FOLDER")
+fn current_folder() -> Result<PathBuf, Trouble> {
+    std::env::current_dir().map_err(|_| {
+        let message =
+            "the current folder is gone or cannot be read; go to another one, or name the folder of the job: --dir /FOLDER";
+        Trouble::new(Exit::File, message)
     })
 }
 
@@ -193,9 +200,10 @@ impl Add {
             None => {
                 self.check_command()?;
                 let argv = self.command.iter().map(|word| Word(word.clone())).collect();
-                vec![self.wishes.new_job(argv, None).map_err(Trouble::usage)?]
+                vec![self.wishes.new_job(argv, None)?]
             }
         };
+        check(&new, session.now())?;
         let queue = session.open(Queue::builder().share_as_found(true))?;
         let added = add(&queue, &new)?;
         let now = session.now();
@@ -253,6 +261,28 @@ impl Add {
     }
 }
 
+/// Refuses what is wrong before there is a file.
+fn check(new: &[New], now: Timestamp) -> Result<(), Trouble> {
+    let config = Config::default();
+    for New { job, options, line, .. } in new {
+        job.check_size(config.max_args_bytes)
+            .map_err(Trouble::usage)
+            .and_then(|()| Ok(options.validate(&config, now.to_system_time())?))
+            .map_err(|trouble| about_line(trouble, *line))?;
+    }
+    Ok(())
+}
+
+/// Names the line of a job, if it came from one.
+pub(super) fn about_line(trouble: Trouble, line: Option<usize>) -> Trouble {
+    match line {
+        Some(line) => {
+            Trouble { message: format!("line {line}: {}; nothing was added", trouble.message), ..trouble }
+        }
+        None => trouble,
+    }
+}
+
 /// All, or none. What is wrong with one of them names its line.
 fn add(queue: &Queue, new: &[New]) -> Result<Vec<Enqueued>, Trouble> {
     let line = Cell::new(None); // of the job that was looked at last: it is the one that a complaint means
@@ -262,10 +292,6 @@ fn add(queue: &Queue, new: &[New]) -> Result<Vec<Enqueued>, Trouble> {
     });
     queue.enqueue_all_with(jobs).map_err(|e: Error| {
         let is_about_one = matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::TooLarge);
-        let message = match line.get().filter(|_| is_about_one) {
-            Some(line) => format!("line {line}: {e}; nothing was added"),
-            None => e.to_string(),
-        };
-        Trouble { message, ..Trouble::from(e) }
+        about_line(e.into(), line.get().filter(|_| is_about_one))
     })
 }

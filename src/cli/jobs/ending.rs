@@ -17,6 +17,9 @@ use crate::{Clock, ErrorKind, Queue, State, SystemClock, TaskId, TaskRecord};
 /// How long lines are that go into a file.
 const UNSEEN_WIDTH: usize = 400;
 
+/// What a job is and what went wrong is not squeezed into less than this; it gets a line of its own.
+const LEAST_ROOM: usize = 40;
+
 /// What became of the attempts of one run.
 #[derive(Debug, Default)]
 pub(super) struct Sum {
@@ -157,13 +160,40 @@ impl Endings {
         let middle = format!("{state:<9}  {attempt:>5}  {:>9}  ", span(ended.took));
         let is_seen = io::stderr().is_terminal();
         let width = if is_seen { session.screen.width() } else { UNSEEN_WIDTH };
-        let room = width.saturating_sub(head.len() + middle.len());
-        let why = shorten(&safe(&why.replace('\n', " ")), if why.is_empty() { 0 } else { room * 3 / 5 });
-        let gap = if why.is_empty() { "" } else { "  " };
-        let what = shorten(&safe(&ended.line), room.saturating_sub(why.width() + gap.len()));
-        let middle = if is_seen { session.screen.tint(tint, middle) } else { middle };
-        format!("{head}{middle}{what}{gap}{why}")
+        let texts = [safe(&ended.line).into_owned(), safe(&why.replace('\n', " ")).into_owned()];
+        let fate = if is_seen { session.screen.tint(tint, &middle) } else { middle.clone() };
+        match laid_out(&texts, width, head.len(), middle.len()) {
+            Layout::Beside(text) => format!("{head}{fate}{text}"),
+            Layout::Below(lines) => format!("{head}{fate}\n{}", lines.join("\n")),
+        }
     }
+}
+
+/// Where there is room for what a job is and why it ended so.
+#[derive(Debug, PartialEq)]
+enum Layout {
+    Beside(String),
+    Below(Vec<String>),
+}
+
+/// A line of so many columns begins with `head` and `middle` columns of other things; what is below is indented by `head`.
+fn laid_out([what, why]: &[String; 2], width: usize, head: usize, middle: usize) -> Layout {
+    let beside = width.saturating_sub(head + middle);
+    if beside >= LEAST_ROOM {
+        return Layout::Beside(side_by_side(what, why, beside));
+    }
+    let texts = [what, why].into_iter().filter(|text| !text.is_empty());
+    let below = |text: &String| format!("{:head$}{}", "", shorten(text, width.saturating_sub(head)));
+    Layout::Below(texts.map(below).collect())
+}
+
+/// What a job is, and why it ended so, in so many columns.
+fn side_by_side(what: &str, why: &str, room: usize) -> String {
+    if why.is_empty() {
+        return shorten(what, room);
+    }
+    let why = shorten(why, room * 3 / 5);
+    format!("{}  {why}", shorten(what, room.saturating_sub(why.width() + 2)))
 }
 
 /// What became of an attempt.
@@ -172,4 +202,22 @@ enum Fate {
     State(State),
     Again,
     HandedBack,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_room_beside_the_fate_of_a_job_stands_below_it() {
+        let texts = ["sh -c 'make all'".to_owned(), "exit code 2".to_owned()];
+        assert_eq!(laid_out(&texts, 100, 8, 29), Layout::Beside("sh -c 'make all'  exit code 2".into()));
+        let below = Layout::Below(vec!["        sh -c 'make all'".into(), "        exit code 2".into()]);
+        assert_eq!(laid_out(&texts, 40, 8, 29), below);
+        let succeeded = ["x".repeat(50), String::new()];
+        assert_eq!(
+            laid_out(&succeeded, 40, 8, 29),
+            Layout::Below(vec![format!("        {}…", "x".repeat(31))])
+        );
+    }
 }

@@ -20,6 +20,7 @@ const LOOKS_FOR_A_WORKER: u32 = 10;
 
 /// Which job to follow.
 #[derive(Debug, clap::Args)]
+#[command(arg = crate::cli::no_json())]
 #[command(after_help = "It ends with the job: with exit code 0 if that has SUCCEEDED, else 1.")]
 pub(in crate::cli) struct Follow {
     /// The id of the job
@@ -166,8 +167,11 @@ impl Follower {
         }
         let error =
             record.error_message.as_deref().map_or_else(String::new, |error| format!(": {}", safe(error)));
-        let attempt = format!("in attempt {} of {}", record.attempt_number, record.max_attempts);
-        self.remark(&format!("it is {} {attempt}{error}", record.state), session)?;
+        let attempt = match record.attempt_number {
+            0 => String::new(), // it has never started
+            number => format!(" in attempt {number} of {}", record.max_attempts),
+        };
+        self.remark(&format!("it is {}{attempt}{error}", record.state), session)?;
         Ok(Exit::No)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::add::{New, Wishes};
+use super::add::{New, Wishes, about_line};
 use super::text::Word;
 use crate::Timestamp;
 use crate::cli::Trouble;
@@ -46,7 +46,7 @@ pub(super) fn read(format: Format, text: &[u8], wishes: &Wishes) -> Result<Vec<N
         if argv.is_empty() {
             continue; // a line with nothing but a comment behind blanks
         }
-        all.push(wishes.new_job(argv, Some(line)).map_err(at)?);
+        all.push(wishes.new_job(argv, Some(line)).map_err(|trouble| about_line(trouble, Some(line)))?);
     }
     Ok(all)
 }
@@ -154,7 +154,7 @@ fn number<N: TryFrom<i64>>(value: &Value) -> Result<N, String> {
 
 fn duration(value: Value) -> Result<Duration, String> {
     let text = string(value).map_err(|_| "it is not a text such as \"10m\"".to_owned())?;
-    age(&text).map_err(|e| format!("{text:?} is not a length of time: {e}"))
+    age(&text).map_err(|e| format!("{text:?}: {e}"))
 }
 
 fn time(value: Value) -> Result<Timestamp, String> {

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::text::Word;
 use crate::cli::care::BYTE_ORDER_MARK;
+use crate::cli::words::bytes;
 use crate::{Failure, Task};
 
 /// How long a job has between SIGTERM and SIGKILL.
@@ -109,6 +110,22 @@ impl Job {
         Ok(())
     }
 
+    /// Refuses what is larger than the file takes.
+    ///
+    /// # Errors
+    /// How large it is, and may be.
+    pub(super) fn check_size(&self, most: usize) -> Result<(), String> {
+        let size = serde_json::to_vec(self).map_or(0, |json| json.len()); // what cannot be written is refused when it is
+        match size <= most {
+            true => Ok(()),
+            false => Err(format!(
+                "argv, env and dir: they are {}, and {} at most are kept; put them into a file",
+                bytes(size as u64),
+                bytes(most as u64)
+            )),
+        }
+    }
+
     /// The words of the program that is started.
     pub(super) fn command(&self) -> Vec<&[u8]> {
         let words = self.argv.iter().map(Word::bytes);
@@ -193,7 +210,7 @@ impl fmt::Display for Codes {
 #[derive(Debug, Serialize)]
 pub(super) struct Ran {
     pub exit_code: i32,
-    pub duration_ms: u64,
+    pub ran_ms: u64,
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Durable jobs for the shell: programs that run as tasks.
 //!
 //! ```text
-//! verbs      add (← intake)      work (→ ending, signals, stop)      follow
+//! verbs      add (← intake)      work (→ ending, signals, standing, stop)      follow
 //! worker     run → places, pool ══ frame, note ══ shim → launch; family
 //! output     outlet
 //! values     job      text      warnings
@@ -25,6 +25,7 @@ mod pool;
 mod run;
 mod shim;
 mod signals;
+mod standing;
 mod stop;
 mod text;
 mod warnings;

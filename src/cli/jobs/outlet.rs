@@ -12,6 +12,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, unbounded};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::cli::system;
 use crate::{Clock, SystemClock};
 
 /// With so many lines unread no job is started, and no warning is kept.
@@ -63,7 +64,10 @@ impl Voice {
     /// is no trouble.
     pub(super) fn tell_failure(&self) {
         let Some(why) = lock(&self.answers.failure).take() else { return };
-        self.remark(format_args!("perdura: answers can no longer be written ({why}); the jobs go on"));
+        self.remark(format_args!(
+            "perdura: answers can no longer be written ({}); the jobs go on",
+            system(&why)
+        ));
         let has_left = why.kind() == io::ErrorKind::BrokenPipe;
         self.has_lost.fetch_or(!has_left, Ordering::AcqRel);
     }

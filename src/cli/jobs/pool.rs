@@ -20,6 +20,7 @@ use rustix::process::Pid;
 use super::family::{self, Kin};
 use super::frame::{Inbox, Launch, Order, Refusal, Report};
 use super::note;
+use crate::cli::system;
 use crate::{Clock, Failure, SystemClock};
 
 /// How often a worker that waits looks up.
@@ -105,7 +106,7 @@ impl Pool {
                 Err(e) => trouble = Some(e),
             }
         }
-        let why = trouble.map_or_else(String::new, |e| format!(": {e}"));
+        let why = trouble.map_or_else(String::new, |e| format!(": {}", system(&e)));
         Err(NoShim::Hindered(format!("the process that starts jobs could not be started{why}")))
     }
 
@@ -162,8 +163,9 @@ impl Pool {
         if state.lock.is_some() {
             return Ok(true);
         }
-        let tell =
-            |what: &str, e: io::Error| format!("the file {} cannot be {what}: {e}", self.place.display());
+        let tell = |what: &str, e: io::Error| {
+            format!("the file {} cannot be {what}: {}", self.place.display(), system(&e))
+        };
         let file = self.open().map_err(|e| tell("opened", e))?;
         match file.try_lock() {
             Ok(()) => {

@@ -357,8 +357,8 @@ fn judge(end: End, job: &Job, took: Duration, last: Option<&str>) -> Result<Ran,
     let said = last.map_or_else(String::new, |line| format!(": {line}"));
     match end {
         End::Exited { code: 0, .. } => {
-            let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            Ok(Ran { exit_code: 0, duration_ms })
+            let ran_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            Ok(Ran { exit_code: 0, ran_ms })
         }
         End::Exited { code, .. } => {
             let message = format!("exit code {code}{said}");

@@ -6,6 +6,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::outlet::Voice;
 use crate::cli::screen::safe;
+use crate::cli::trouble::in_shell;
 
 /// Not shown: the worker says how each job ends, or is not to; and a job that needs longer than a second to end ignores its deadline as the
 /// library sees it, which is what `--kill-after` is for.
@@ -27,7 +28,7 @@ impl Log for Warnings {
             let text = record.args().to_string();
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             if *last != text {
-                self.voice.warn(format_args!("perdura: {}", safe(&text)));
+                self.voice.warn(format_args!("perdura: {}", safe(&in_shell(&text))));
                 *last = text;
             }
         }

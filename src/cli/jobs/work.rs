@@ -12,12 +12,17 @@ use super::job::{Claimed, OldClaimed, job_of};
 use super::outlet::Voice;
 use super::run::{Ended, Runner};
 use super::signals::{self, Heard, Listener};
+use super::standing::{Standing, Stands};
 use super::{family, warnings};
 use crate::cli::filter::age;
 use crate::cli::screen::safe;
 use crate::cli::words::{count, distance, span};
 use crate::cli::{Done, Exit, Session, Trouble};
-use crate::{Builder, Clock, Context, Counts, ErrorKind, Queue, QueueCounts, ShutdownReport, SystemClock};
+use crate::planted::planted;
+use crate::{
+    Builder, Clock, Config, Context, Counts, ErrorKind, Options, Queue, QueueCounts, ShutdownReport,
+    SystemClock,
+};
 
 /// How often a worker looks for what other processes have added, and whether it may take over. A look is one small read.
 pub(super) const LOOK_ABROAD: Duration = Duration::from_millis(200);
@@ -38,7 +43,7 @@ const UNREADABLE: Duration = Duration::from_secs(10);
 )]
 pub(in crate::cli) struct Work {
     /// How many jobs run at the same time [default: the number of processors]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = workers)]
     workers: Option<usize>,
     /// Run only jobs of this queue; may be repeated [default: all]
     #[arg(long = "queue", value_name = "QUEUE")]
@@ -46,8 +51,8 @@ pub(in crate::cli) struct Work {
     /// End when nothing is left that may start; with exit code 1 if a job failed for good
     #[arg(long)]
     drain: bool,
-    /// Delete what succeeded or was cancelled so long ago, or longer, such as 7d, in all queues; never: nothing, whatever the file says [default: what a
-    /// program has written into the file, else never]
+    /// Delete tasks of all queues that succeeded or were cancelled this long ago or longer, such as 7d; `never` deletes none [default: as
+    /// a program has written into the file, else never]
     #[arg(long, value_name = "AGE", value_parser = keep)]
     keep: Option<Keep>,
     /// How long running jobs may go on after the first signal
@@ -66,7 +71,15 @@ fn keep(text: &str) -> Result<Keep, String> {
     if text == "never" {
         return Ok(Keep(None));
     }
-    age(text).map(|age| Keep(Some(age))).map_err(|e| format!("{e}, or never"))
+    let age = age(text).map_err(|e| format!("{e}, or never"))?;
+    let kept = Config { retention: Some(age), ..Config::default() };
+    kept.validate().map(|()| Keep(Some(age))).map_err(|_| "it is 1ms to 10years, or never".to_owned())
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    let wrong = |_| "it is a whole number of 1 to 1024".to_owned();
+    let workers = text.parse().map_err(|_| ()).map_err(wrong)?;
+    Config { workers, ..Config::default() }.validate().map(|()| workers).map_err(|_| wrong(()))
 }
 
 /// What the worker is told by its threads.
@@ -79,6 +92,10 @@ pub(super) enum News {
 impl Work {
     pub(super) fn run(self, session: &mut Session) -> Done {
         super::refuse_waiting_for_itself(session, None)?;
+        for queue in &self.queues {
+            let wish = Options::new().queue(queue);
+            wish.validate(&Config::default(), session.now().to_system_time())?;
+        }
         let voice = Arc::new(Voice::new()?);
         let ending = signals::ending();
         let to_hear = Signals::new(&ending)?; // from here on, a signal hands back what runs
@@ -150,6 +167,7 @@ impl Work {
             clock,
             signals: 0,
             seen_succeeding: 0,
+            standing: Standing::default(),
             before,
             reaped: Duration::ZERO,
             unreadable_since: None,
@@ -164,6 +182,7 @@ impl Work {
         let builder = builder.handle(run).handle(run_old);
         match self.keep {
             Some(Keep(age)) => builder.retention_here(age),
+            None if planted("cli-a-worker-deletes-unasked") => builder,
             None => builder.retention_of_file(),
         }
     }
@@ -207,16 +226,6 @@ enum End {
     Signal(i32),
 }
 
-/// Whether a worker runs the tasks of the file.
-#[derive(PartialEq)]
-enum Standing {
-    Owner,
-    /// Another process does; this one comes next.
-    Next,
-    /// What is in the way.
-    Hindered(String),
-}
-
 pub(super) struct Worker {
     pub(super) queue: Queue,
     pub(super) runner: Arc<Runner>,
@@ -228,6 +237,7 @@ pub(super) struct Worker {
     pub(super) signals: usize,
     /// How many had succeeded quietly at the last look.
     seen_succeeding: u64,
+    standing: Standing,
     /// What was in its queues before this worker came.
     before: QueueCounts,
     /// When it last reaped what it has adopted, on the monotonic clock.
@@ -239,17 +249,21 @@ pub(super) struct Worker {
 impl Worker {
     /// Until there is nothing more to do, or a signal comes.
     fn work(&mut self, wishes: &Work, session: &Session) -> Result<End, Trouble> {
-        let (mut last, mut pause, mut settling) = (None, DRAINING, SOON);
+        let (mut pause, mut settling) = (DRAINING, SOON);
         loop {
             let obstacle = self.queue.obstacle();
             let owner = self.queue.executes();
-            if let Some(why) = obstacle.filter(|_| !owner) {
-                if wishes.drain && why.kind() == ErrorKind::OwnerFile {
-                    return Err(why.into()); // somebody has to mend it first
-                }
-                self.tell_standing(Standing::Hindered(why.to_string()), &mut last);
-            } else {
-                self.tell_standing(if owner { Standing::Owner } else { Standing::Next }, &mut last);
+            let stands = match obstacle {
+                _ if owner => Stands::Owner,
+                // Somebody has to mend it first.
+                Some(why) if wishes.drain && why.kind() == ErrorKind::OwnerFile => return Err(why.into()),
+                Some(why) => Stands::Hindered(Trouble::from(why).message),
+                None => Stands::Next,
+            };
+            self.standing.tell(stands, self.queue.path(), &self.voice);
+            let is_idle = self.runner.running() == 0 && !(owner && wishes.drain);
+            if is_idle && self.standing.is_due(self.clock.monotonic()) {
+                self.tell_waits(wishes)?;
             }
             if wishes.drain
                 && let Some(why) = self.runner.hindrance()
@@ -328,30 +342,14 @@ impl Worker {
         succeeded > std::mem::replace(&mut self.seen_succeeding, succeeded)
     }
 
-    fn tell_standing(&self, now: Standing, last: &mut Option<Standing>) {
-        if last.as_ref() == Some(&now) {
-            return;
+    /// What keeps everything waiting that is left, if somebody has to do something about it.
+    fn tell_waits(&mut self, wishes: &Work) -> Result<(), Trouble> {
+        let counts = self.queue.counts().map_err(Trouble::from);
+        if let Some(counts) = self.bear(counts)? {
+            let mine = counts.queues.iter().filter(|(name, _)| wishes.serves(name));
+            self.standing.tell_waits(mine, &self.voice);
         }
-        let file = self.queue.path().display();
-        match (&now, last.as_ref()) {
-            (Standing::Owner, None) => {}
-            (Standing::Owner, Some(Standing::Hindered(_))) => {
-                self.voice.remark(format_args!("running the tasks of {file}"))
-            }
-            (Standing::Owner, Some(_)) => {
-                self.voice.remark(format_args!("the other process has ended; running the tasks of {file}"))
-            }
-            (Standing::Next, Some(Standing::Owner)) => {
-                self.voice.remark(format_args!("another process has taken over the tasks of {file}"))
-            }
-            (Standing::Next, _) => self.voice.remark(format_args!(
-                "another process runs the tasks of {file}; waiting until it ends, then taking over"
-            )),
-            (Standing::Hindered(why), _) => self
-                .voice
-                .remark(format_args!("the tasks of {file} cannot be run, trying again each second: {why}")),
-        }
-        *last = Some(now);
+        Ok(())
     }
 
     /// Waits for news, and takes what there is. A signal comes first.

@@ -56,7 +56,7 @@ fn wal(file: &FileReport) -> Markup {
     html! {
         (bytes(wal.bytes))
         span.aside {
-            " " (number(wal.frames)) " frames, " (number(wal.committed)) " of them committed"
+            " " (number(wal.frames)) " pages, " (number(wal.committed)) " of them committed"
             @if wal.damaged { ", header damaged" }
         }
     }
@@ -65,9 +65,9 @@ fn wal(file: &FileReport) -> Markup {
 fn owner(file: &FileReport) -> Markup {
     html! {
         @match (file.owned, file.owner_process) {
-            (Some(true), Some(process)) => { "process " (process) " executes" }
-            (Some(true), None) => { "a process executes" }
-            (Some(false), _) => { "nobody executes" }
+            (Some(true), Some(process)) => { "process " (process) " runs the tasks" }
+            (Some(true), None) => { "a process runs the tasks" }
+            (Some(false), _) => { "no worker runs" }
             (None, _) => { "not known" }
         }
     }

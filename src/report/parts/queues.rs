@@ -38,7 +38,7 @@ fn row(lane: &Lane, data: &Page) -> Vec<Cell> {
     let name = html! {
         (text(queue))
         @if counts.paused { " " span.badge.warn { "paused" } }
-        @if counts.unserved { " " span.badge.warn title="the program that executes claims from other queues only" { "not served" } }
+        @if counts.unserved { " " span.badge.warn title="the program that runs the tasks takes those of other queues only" { "not served" } }
     };
     let age = ready_since.map(|since| data.made_at.since(since));
     vec![

@@ -128,7 +128,7 @@ fn hold(task: &TaskRecord) -> Option<&'static str> {
     match task.hold? {
         Hold::UnknownName => Some("no handler knows its name"),
         Hold::PreviousAttempt => Some("its previous attempt still has a thread"),
-        Hold::Suspect => Some("waits for its turn among suspects"),
+        Hold::Suspect => Some("waits for its turn: it ran when a process died"),
         Hold::Ready | Hold::Time => None,
     }
 }

@@ -81,6 +81,10 @@ fn legend(minutes: &[Minute; MINUTES], ink: Ink, area: Rect, buf: &mut Buffer) {
             ]);
         }
     }
+    // What succeeded comes last, and the columns say it all the same.
+    while spans.len() > 3 && spans.iter().map(Span::width).sum::<usize>() > usize::from(area.width) {
+        spans.truncate(spans.len() - 2);
+    }
     buf.set_line(area.x, area.y, &Line::from(spans), area.width);
 }
 

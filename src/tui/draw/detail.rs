@@ -89,7 +89,10 @@ impl Page {
         let when = |time: Option<Timestamp>| time.map(|time| moment(time, now, ink.zone));
         self.field("queue", Some(format!("{}, priority {}", task.queue, task.priority)));
         let attempts = format!("{} of {}", task.attempt_number, task.max_attempts);
-        self.field("attempts", Some(format!("{attempts}; claimed {} times in all", number(task.generation))));
+        self.field(
+            "attempts",
+            Some(format!("{attempts}; taken by a worker {} times in all", number(task.generation))),
+        );
         self.field("progress", task.progress.map(|p| format!("{} of {}", number(p.done), number(p.total))));
         self.field("created", Some(moment(task.created_at, now, ink.zone)));
         self.field("due", when(task.run_at));
@@ -146,7 +149,7 @@ impl Page {
         };
         let ran = span(attempt.finished_at.since(attempt.started_at));
         let head = format!(
-            "attempt {} (claim {}) {outcome} {} after {ran}",
+            "attempt {} (generation {}) {outcome} {} after {ran}",
             attempt.attempt_number,
             attempt.generation,
             distance(attempt.finished_at, now),
@@ -172,7 +175,11 @@ impl Page {
             crate::OutputStream::Stdout => "stdout",
             crate::OutputStream::Stderr => "stderr",
         };
-        self.title(&format!("Output of claim {} to {stream} ({})", output.generation, bytes(output.bytes)));
+        self.title(&format!(
+            "Output of generation {} to {stream} ({})",
+            output.generation,
+            bytes(output.bytes)
+        ));
         self.text(&output.first_text(), self.ink.plain());
         if output.left_out() > 0 {
             self.text(&format!("({} left out)", bytes(output.left_out())), self.ink.dim());

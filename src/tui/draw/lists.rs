@@ -206,7 +206,7 @@ fn what(task: &TaskRecord, ink: Ink) -> (String, Style) {
     let held = match task.hold {
         Some(Hold::UnknownName) => Some("no handler knows its name"),
         Some(Hold::PreviousAttempt) => Some("its previous attempt still runs"),
-        Some(Hold::Suspect) => Some("suspects run one at a time"),
+        Some(Hold::Suspect) => Some("ran when a process died: its turn comes"),
         _ => None,
     };
     if let Some(held) = held {

@@ -17,6 +17,7 @@ use unicode_width::UnicodeWidthStr;
 
 pub(super) use detail::lines as detail_lines;
 pub(super) use ink::Ink;
+pub(super) use overlay::help_end;
 
 use super::app::{App, Doing, SMALLEST, Tab};
 use super::keys;
@@ -73,9 +74,9 @@ fn bar(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     let owner = match app.pulse.as_ref().and_then(|pulse| pulse.file.as_ref()) {
         None => String::new(),
         Some(file) => match (file.owned, file.owner_process) {
-            (Some(true), Some(process)) => format!("process {process} executes  "),
-            (Some(true), None) => "a process executes  ".to_owned(),
-            (Some(false), _) => "nobody executes  ".to_owned(),
+            (Some(true), Some(process)) => format!("process {process} runs them  "),
+            (Some(true), None) => "a process runs them  ".to_owned(),
+            (Some(false), _) => "no worker runs  ".to_owned(),
             (None, _) => String::new(),
         },
     };
@@ -88,7 +89,14 @@ fn bar(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
 }
 
 fn tab_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
-    let counts = app.pulse.as_ref().map(|pulse| pulse.counts.total());
+    let whole = tabs(app, ink, true);
+    let line = if whole.width() <= usize::from(area.width) { whole } else { tabs(app, ink, false) };
+    buf.set_line(area.x, area.y, &line, area.width);
+}
+
+/// The tabs, with how much is in them, or in few columns.
+fn tabs(app: &App, ink: Ink, is_whole: bool) -> Line<'static> {
+    let counts = app.pulse.as_ref().map(|pulse| pulse.counts.total()).filter(|_| is_whole);
     let mut spans = Vec::new();
     for (i, tab) in Tab::ALL.into_iter().enumerate() {
         let number = match (tab, counts) {
@@ -97,11 +105,13 @@ fn tab_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
             _ => None,
         };
         let number = number.filter(|n| *n > 0).map(|n| format!(" {}", words::compact(n))).unwrap_or_default();
+        let title = if is_whole { tab.title() } else { tab.short_title() };
         let style = if tab == app.tab { ink.cursor().patch(ink.bold()) } else { ink.plain() };
-        spans.push(Span::styled(format!(" {} {}{number} ", i + 1, tab.title()), style));
+        spans.push(Span::styled(format!(" {} {title}{number} ", i + 1), style));
         spans.push(Span::raw(" "));
     }
-    buf.set_line(area.x, area.y, &Line::from(spans), area.width);
+    spans.pop();
+    Line::from(spans)
 }
 
 /// The most important thing to be said.
@@ -218,6 +228,31 @@ mod tests {
     #[test]
     fn help() {
         golden("help", "?");
+    }
+
+    #[test]
+    fn the_smallest_screen_cuts_no_count_no_tab_and_no_help() {
+        let mut stage = Stage::new();
+        stage.resize(SMALLEST);
+        stage.keys("1");
+        stage.assert_screen("overview_60x16");
+        let seen = |stage: &mut Stage| Stage::text(&stage.draw(Ink { colors: true, zone: Zone::Utc }));
+        let text = seen(&mut stage);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].ends_with("5 Letters"), "{text}");
+        assert!(lines[2].contains("FAILED") && !lines[2].trim_end().ends_with(char::is_alphabetic), "{text}");
+        stage.keys("?");
+        let mut met = String::new();
+        for _ in 0..40 {
+            met += &seen(&mut stage);
+            stage.keys("j");
+        }
+        for words in ["1-5, Tab", "letters", "whole group).", "pause or resume the queue", "for the list."] {
+            assert!(met.contains(words), "{words}: {met}");
+        }
+        assert!(matches!(stage.app.overlay, Some(crate::tui::app::Overlay::Help(_))), "it scrolls");
+        stage.keys("x");
+        assert_eq!(stage.app.overlay, None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::ink::Ink;
 use crate::cli::screen::safe;
-use crate::cli::table::shorten;
+use crate::cli::table::{shorten, wrap};
 use crate::tui::app::{App, Overlay};
 use crate::tui::input::Input;
 use crate::tui::words;
@@ -18,14 +18,18 @@ const HELP: &[(&str, &str)] = &[
     ("1-5, Tab", "overview, tasks, failures, waiting, dead letters"),
     ("j k, arrows", "up and down; PgUp PgDn, Home End (g G) go further"),
     ("Enter, Esc", "open; back (from a task, a selection, a filter)"),
-    ("/", "filter: state:failed,lost queue: name: error: tag: id:"),
-    ("", "and text, searched in name, tag, error and args"),
+    (
+        "/",
+        "filter: state:failed,lost queue: name: error: tag: id: and text, searched in name, tag, error and args",
+    ),
     ("Space, A", "select one; select all on the page"),
     ("l", "failures: list the tasks of the group"),
     ("", ""),
-    ("", "Capitals change the file, after a question. They mean"),
-    ("", "what is selected; else all that the filter means; else"),
-    ("", "the row under the cursor (failures: its whole group)."),
+    (
+        "",
+        "Capitals change the file, after a question. They mean what is selected; else all that the filter means; else the row under the \
+         cursor (failures: its whole group).",
+    ),
     ("R", "retry what failed or was lost; replay dead letters"),
     ("N", "run now what waits for its time"),
     ("C, D", "cancel; delete (dead letters: by age)"),
@@ -33,11 +37,14 @@ const HELP: &[(&str, &str)] = &[
     ("P", "pause or resume the queue"),
 ];
 
+/// The column of the keys.
+const KEYS: u16 = 13;
+
 /// Draws it; where the cursor of the terminal is, if something is typed.
 pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) -> Option<Position> {
     match app.overlay.as_ref()? {
-        Overlay::Help => {
-            help(app, ink, area, buf);
+        Overlay::Help(from) => {
+            help(app, *from, ink, area, buf);
             None
         }
         Overlay::Filter(input, error) => {
@@ -69,20 +76,35 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) -> Option<
     }
 }
 
-fn help(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
-    let pulse = app.pulse.as_ref().map(|pulse| words::short(pulse.took)).unwrap_or_default();
-    let cost = format!(
-        "Refreshed each {}; that took {pulse} for the counters, {} for the list.",
-        words::short(app.every),
-        words::short(app.took)
-    );
-    let inside = boxed(" Keys ", HELP.len() + 1, ink, area, buf);
-    let width = usize::from(inside.width);
-    for ((keys, what), y) in HELP.iter().zip(inside.y..inside.bottom()) {
-        buf.set_stringn(inside.x, y, keys, 12, ink.key());
-        buf.set_stringn(inside.x + 13, y, what, width.saturating_sub(13), ink.plain());
+/// The lines of the help, for an inside of so many columns.
+fn help_lines(app: &App, width: u16) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    for (keys, what) in HELP {
+        let what = wrap(what, usize::from(width.saturating_sub(KEYS)));
+        lines.extend(std::iter::once(*keys).chain(std::iter::repeat("")).zip(what));
     }
-    buf.set_stringn(inside.x, inside.bottom() - 1, cost, width, ink.dim());
+    let pulse = app.pulse.as_ref().map(|pulse| words::short(pulse.took)).unwrap_or_default();
+    let (every, took) = (words::short(app.every), words::short(app.took));
+    let cost = format!("Refreshed each {every}; that took {pulse} for the counters, {took} for the list.");
+    lines.extend(wrap(&cost, usize::from(width.saturating_sub(KEYS))).into_iter().map(|line| ("", line)));
+    lines
+}
+
+/// How many lines of the help do not fit.
+pub(in crate::tui) fn help_end(app: &App) -> usize {
+    let (width, height) = app.size;
+    let inside = inside_of(width);
+    help_lines(app, inside).len().saturating_sub(usize::from(height.saturating_sub(3)))
+}
+
+fn help(app: &App, from: usize, ink: Ink, area: Rect, buf: &mut Buffer) {
+    let lines = help_lines(app, inside_of(area.width));
+    let inside = boxed(" Keys ", lines.len(), ink, area, buf);
+    let width = usize::from(inside.width);
+    for ((keys, what), y) in lines.iter().skip(from.min(help_end(app))).zip(inside.y..inside.bottom()) {
+        buf.set_stringn(inside.x, y, keys, usize::from(KEYS), ink.key());
+        buf.set_stringn(inside.x + KEYS, y, what, width.saturating_sub(usize::from(KEYS)), ink.plain());
+    }
 }
 
 /// A box with a line to type in, and a line below it.
@@ -114,9 +136,18 @@ fn typed(
     Position { x: at, y: inside.y }
 }
 
+fn box_width(screen: u16) -> u16 {
+    screen.saturating_sub(4).min(76)
+}
+
+/// The columns inside a box: it has a border, and a blank beside it.
+fn inside_of(screen: u16) -> u16 {
+    box_width(screen).saturating_sub(4)
+}
+
 /// A box in the middle with so many lines; its inside.
 fn boxed(title: &str, lines: usize, ink: Ink, area: Rect, buf: &mut Buffer) -> Rect {
-    let width = area.width.saturating_sub(4).min(76);
+    let width = box_width(area.width);
     let height = (lines as u16 + 2).min(area.height);
     let (x, y) = (area.x + (area.width - width) / 2, area.y + (area.height - height) / 2);
     let place = Rect { x, y, width, height };

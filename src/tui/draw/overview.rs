@@ -19,6 +19,13 @@ use crate::tui::words::{compact, short};
 /// From this width on queues and names stand side by side.
 const SIDE_BY_SIDE: u16 = 126;
 
+/// Which states are left out first where there is no room for all; before them, those in which no task is.
+const DISPENSABLE: [State; 6] =
+    [State::Cancelled, State::Succeeded, State::Lost, State::Running, State::Queued, State::Failed];
+
+/// From this width on the durations of the last minutes are shown, too.
+const ROOM_FOR_RECENT: u16 = 72;
+
 /// A ready task that waits longer than this is told apart: something does not keep up.
 const LATE: Duration = Duration::from_secs(60);
 
@@ -43,17 +50,25 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
 
 fn states(pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
     let total = pulse.counts.total();
-    let line = |show: fn(u64) -> String| {
-        let spans = State::ALL.into_iter().flat_map(|state| {
-            let n = total.in_state(state);
-            let style = if n > 0 { ink.state(state) } else { ink.dim() };
+    let line = |states: &[State], show: fn(u64) -> String| {
+        let spans = states.iter().flat_map(|state| {
+            let n = total.in_state(*state);
+            let style = if n > 0 { ink.state(*state) } else { ink.dim() };
             [Span::styled(format!(" {state} "), style), Span::styled(format!("{}  ", show(n)), ink.bold())]
         });
         Line::from(spans.collect::<Vec<_>>())
     };
-    let full = line(number);
-    let line = if full.width() <= usize::from(area.width) { full } else { line(compact) };
-    buf.set_line(area.x, area.y, &line, area.width);
+    let fits = |line: &Line<'_>| line.width() <= usize::from(area.width) + 2; // it ends in a gap
+    let full = line(&State::ALL, number);
+    let mut states = State::ALL.to_vec();
+    let mut shown = if fits(&full) { full } else { line(&states, compact) };
+    while !fits(&shown) && states.len() > 1 {
+        let rank = |state: &State| DISPENSABLE.iter().position(|dispensable| dispensable == state);
+        let first = states.iter().copied().min_by_key(|state| (total.in_state(*state) > 0, rank(state)));
+        states.retain(|state| Some(*state) != first);
+        shown = line(&states, compact);
+    }
+    buf.set_line(area.x, area.y, &shown, area.width);
 }
 
 /// What the queued ones wait for.
@@ -79,6 +94,10 @@ fn queued(app: &App, pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
     }
     if total.held > 0 {
         spans.push(Span::raw(format!(" · {} held", compact(total.held))));
+    }
+    // What comes last matters least.
+    while spans.len() > 1 && spans.iter().map(Span::width).sum::<usize>() > usize::from(area.width) {
+        spans.pop();
     }
     buf.set_line(area.x, area.y, &Line::from(spans), area.width);
 }
@@ -155,6 +174,9 @@ fn names(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
         right("BAD"),
     ];
     let mut table = Table { columns, rows: rows.collect(), cursor: None };
+    if area.width < ROOM_FOR_RECENT {
+        table.leave_out(2..5);
+    }
     more(&mut table, all.len(), ink);
     indent(&mut table);
     table.draw(area, ink, buf);

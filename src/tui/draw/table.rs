@@ -1,5 +1,7 @@
 //! Tables that fit into a part of the screen. Cells stand at columns of the screen, whatever the width of their characters.
 
+use std::ops::Range;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -62,6 +64,12 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// Leaves these columns out.
+    pub fn leave_out(&mut self, columns: Range<usize>) {
+        self.columns.drain(columns.clone());
+        self.rows.iter_mut().for_each(|row| drop(row.drain(columns.clone())));
+    }
+
     /// Draws the headings, and as many rows as there is room for below them.
     pub fn draw(&self, area: Rect, ink: Ink, buf: &mut Buffer) {
         if area.is_empty() {

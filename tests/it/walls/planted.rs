@@ -42,7 +42,7 @@ const CLEAN: &[(&str, &str)] = &[
     ("src/planted.rs", "#[cfg(perdura_planted)]\nfn planted() { std::fs::read(P); }\n"),
     (
         "src/cli/mod.rs",
-        "mod show;\nuse crate::{Queue, State, testing::ManualClock};\nuse self::show::table;\n",
+        "mod show;\nuse crate::{Queue, State, planted::planted, testing::ManualClock};\nuse self::show::table;\n",
     ),
 ];
 
