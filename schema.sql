@@ -38,7 +38,7 @@ CREATE TABLE perdura_tasks (
     queue_id         INTEGER NOT NULL,                  -- perdura_queues
     name_id          INTEGER NOT NULL,                  -- perdura_task_names
     state            INTEGER NOT NULL,                  -- 0 QUEUED, 1 RUNNING, 2 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 LOST
-    hold             INTEGER NOT NULL,                  -- why a QUEUED task may not be claimed: 0 ready, 1 its previous attempt, 3 its time, 4 its name, 7 its turn among suspects
+    hold             INTEGER NOT NULL,                  -- why a QUEUED task may not be claimed: 0 ready, 1 its previous attempt, 3 its time, 4 its name, 7 its turn among suspects; 2, 5 and 6 are for reasons to come
     reasons          INTEGER NOT NULL,                  -- all that it waits for: the sum of 1 << (hold - 1); the lowest bit is the hold
     priority         INTEGER NOT NULL,                  -- higher first, within its queue
     attempt_number   INTEGER NOT NULL,                  -- attempts started since enqueue or manual retry, less refunds

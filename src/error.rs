@@ -39,7 +39,7 @@ pub enum ErrorKind {
     Superseded,
     /// Another connection kept the file locked for too long. Try again.
     Busy,
-    /// Somebody asked for the end of the read ([`Queue::interrupt_reads`](crate::Queue::interrupt_reads)).
+    /// The read was ended by [`Queue::interrupt_reads`](crate::Queue::interrupt_reads).
     Interrupted,
     /// The disk, or the quota, is full.
     DiskFull,

@@ -1,13 +1,14 @@
 //! Copies of the file, and the command's own papers.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use super::meter::Meter;
 use super::screen::JsonLines;
 use super::words::{bytes, count};
 use super::{Done, Exit, Session, Trouble, grammar, system};
-use crate::{Progress, Queue};
+use crate::Queue;
 
 /// Makes the file, if it is not there.
 pub(super) fn init(session: &mut Session) -> Done {
@@ -26,19 +27,9 @@ pub(super) fn init(session: &mut Session) -> Done {
 /// Copies the file while it is in use.
 pub(super) fn backup(session: &mut Session, to: &Path) -> Done {
     let queue = session.look()?;
-    let meter = io::stderr().is_terminal();
-    let mut shown = 0;
-    let progress = |Progress { done, total }: Progress| {
-        let percent = done * 100 / total.max(1);
-        if meter && percent > shown {
-            shown = percent;
-            let _ = write!(io::stderr(), "\r{percent} %"); // a meter that nobody sees is none
-        }
-    };
-    queue.backup(to, progress).map_err(Trouble::of_file)?;
-    if meter && shown > 0 {
-        let _ = write!(io::stderr(), "\r      \r");
-    }
+    let mut meter = Meter::new("copied");
+    queue.backup(to, |progress| meter.tell(progress)).map_err(Trouble::of_file)?;
+    drop(meter);
     let length = std::fs::symlink_metadata(to)?.len();
     if session.json {
         session.screen.json(&serde_json::json!({ "path": to, "bytes": length, "verified": true }))?;

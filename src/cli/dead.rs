@@ -174,7 +174,7 @@ impl Replay {
         Ok(refused.last().map_or(if none { Exit::No } else { Exit::Done }, |(_, trouble)| trouble.exit))
     }
 
-    /// The letters that the filter means, oldest first.
+    /// The letters that match the filter, oldest first.
     fn meant(&self, session: &Session) -> Result<Vec<TaskId>, Trouble> {
         let mut ids = Vec::new();
         each_letter(session, self.which.filter(session.now()), |letter| {

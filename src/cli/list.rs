@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::explain::{is_job, is_to_run};
 use super::filter::Which;
+use super::meter::Meter;
 use super::screen::{Tint, safe};
 use super::table::{Cell, Fit, Table};
 use super::words::{distance, number};
@@ -43,7 +44,9 @@ impl List {
         if let Some(id) = self.after {
             filter = filter.after(id);
         }
-        let mut tasks = queue.tasks(filter)?;
+        let mut meter = Meter::new("searched");
+        let mut tasks = queue.tasks_with_progress(filter, |progress| meter.tell(progress))?;
+        drop(meter);
         let more = tasks.len() > self.limit;
         tasks.truncate(self.limit);
         let last = tasks.last().map(|task| task.task_id);

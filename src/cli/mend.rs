@@ -1,6 +1,7 @@
 //! Mending: what changes tasks and queues.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -9,7 +10,7 @@ use super::filter::{Target, may};
 use super::times::{Past, past};
 use super::words::count;
 use super::{Done, Exit, Session, Trouble};
-use crate::{Bulk, Error, Filter, Queue, State, TaskId};
+use crate::{Bulk, Config, Error, Filter, Options, Queue, State, TaskId};
 
 /// A verb that changes tasks.
 pub(super) struct Change {
@@ -248,6 +249,9 @@ pub(super) fn tell_ids(
 
 /// Pauses or resumes queues. One without tasks may be paused before its first, or be mistyped: that is told.
 pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool) -> Done {
+    for name in queues {
+        Options::new().queue(name).validate(&Config::default(), SystemTime::now())?; // all of them, before one is changed
+    }
     let queue = session.queue()?;
     let unknown = unknown_queue(&queue, queues)?;
     for name in queues {

@@ -30,6 +30,7 @@ mod jobs;
 pub(crate) mod json;
 pub(crate) mod list;
 mod mend;
+mod meter;
 mod refusal;
 pub(crate) mod screen;
 mod session;
@@ -245,7 +246,7 @@ First steps, with the file of a program:
 Exit codes:
   0    done
   1    done, and the answer is no: a problem was found, nothing matched
-  2    what was typed is wrong, wherever it is typed
+  2    the command line, or the input of `add --from`, is wrong for any file
   3    refused: no such task, or its state or a unique key forbids it
   4    a file, a folder, the disk or the terminal is not as it must be";
 
@@ -259,7 +260,7 @@ First steps:
 Exit codes:
   0    done
   1    done, and the answer is no: a job failed, a problem was found, nothing matched
-  2    what was typed is wrong, wherever it is typed
+  2    the command line, or the input of `add --from`, is wrong for any file
   3    refused: no such task, or its state or a unique key forbids it
   4    a file, a folder, the disk or the terminal is not as it must be
   129  `work` lost its terminal, 130 interrupted, 143 terminated: what ran was handed back";

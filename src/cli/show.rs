@@ -324,7 +324,7 @@ fn facts(task: &TaskRecord, now: Timestamp, zone: Zone) -> Vec<(&'static str, St
     if free > 0 {
         let times = count(task.generation, "time");
         let text = format!(
-            "taken by a worker {times}; {free} of them cost no attempt: handed back, snoozed or before a retry"
+            "taken by a worker {times}; not counted as attempts: {free} (handed back, snoozed, or before a retry by hand)"
         );
         facts.push(("starts", text));
     }

@@ -166,14 +166,27 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
                 break;
             }
             if line.is_empty() {
-                let end = word.char_indices().nth(width.max(1)).map_or(word.len(), |(end, _)| end);
-                line.push_str(&word[..end]);
-                word = &word[end..];
+                let (head, tail) = word.split_at(end_of_columns(word, width));
+                line.push_str(head);
+                if tail.is_empty() {
+                    break;
+                }
+                word = tail;
             }
             lines.push(String::new());
         }
     }
     lines
+}
+
+/// Where so many columns of a text end; behind one character in any case.
+fn end_of_columns(text: &str, width: usize) -> usize {
+    let mut used = 0;
+    let is_beyond = |(at, c): &(usize, char)| {
+        used += c.width().unwrap_or(0);
+        *at > 0 && used > width
+    };
+    text.char_indices().find(is_beyond).map_or(text.len(), |(at, _)| at)
 }
 
 /// The text, cut to so many columns with an ellipsis.
@@ -210,6 +223,8 @@ mod tests {
         assert_eq!(wrap("a bc def", 4), ["a bc", "def"]);
         assert_eq!(wrap("a /x/yyyyyy z", 4), ["a", "/x/y", "yyyy", "y z"]);
         assert_eq!(wrap("", 4), [""]);
+        assert_eq!(wrap("任务任务 b", 4), ["任务", "任务", "b"]);
+        assert_eq!(wrap("任务", 1), ["任", "务"]);
     }
 
     #[test]

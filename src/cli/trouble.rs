@@ -13,7 +13,7 @@ use crate::{Error, ErrorKind};
 pub enum Exit {
     /// 0: done.
     Done = 0,
-    /// 1: done, and the answer is no: tasks failed, problems were found, nothing was meant.
+    /// 1: done, and the answer is no: tasks failed, problems were found, nothing matched.
     No = 1,
     /// 2: what was typed cannot be meant, whatever files and terminal there are.
     Usage = 2,
@@ -117,7 +117,7 @@ impl fmt::Display for Trouble {
 impl From<Error> for Trouble {
     fn from(error: Error) -> Trouble {
         let exit = match error.kind() {
-            ErrorKind::InvalidInput | ErrorKind::InvalidConfig | ErrorKind::TooLarge => Exit::Usage,
+            ErrorKind::InvalidInput | ErrorKind::InvalidConfig => Exit::Usage,
             ErrorKind::NotFound | ErrorKind::WrongState | ErrorKind::Conflict => Exit::Refused,
             _ => Exit::File,
         };
@@ -137,15 +137,25 @@ mod tests {
     use super::*;
 
     /// Calls that a message may name.
-    const CALLS: [&str; 7] =
-        ["look_only(", "share(", "Queue::", "Builder::", "open_in_memory(", "force it", "than run_at"];
+    const CALLS: [&str; 9] = [
+        "look_only(",
+        "share(",
+        "Queue::",
+        "Builder::",
+        "open_in_memory(",
+        "force it",
+        "than run_at",
+        "run_now ",
+        "retry_from_start",
+    ];
 
     /// Only for programs: the command registers its handlers, and opens shared files as they are.
-    const NOT_REACHED: [&str; 4] = [
+    const NOT_REACHED: [&str; 5] = [
         "register one with Builder::handle",
         "a queue with handlers executes tasks",
         "open it with share(true) if they are yours",
         "the queue was opened with look_only(true)",
+        "run_now starts it now",
     ];
 
     /// The lines of the library's sources in which a text names a call.
@@ -157,7 +167,7 @@ mod tests {
                 continue;
             }
             let source = std::fs::read_to_string(&path).unwrap();
-            let source = source.split("#[cfg(test)]\nmod ").next().unwrap();
+            let source = source.split("#[cfg(test)]\nmod ").next().unwrap().replace("\\\n", ""); // a text may go on in the next line
             let is_in_text = |line: &&str| {
                 let line = line.trim_start();
                 let before = CALLS.iter().filter_map(|call| line.split_once(call)).map(|(before, _)| before);

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | QUEUED, ready | claim | RUNNING | + 1 |
 //! | QUEUED, hold *time* | promote | QUEUED, ready | same |
-//! | QUEUED, hold *time* or *suspect* | run now | QUEUED, ready, no suspect | same |
+//! | QUEUED, waits for its *time* or as a *suspect* | run now | QUEUED without these two, no suspect | same |
 //! | RUNNING | success | SUCCEEDED | same |
 //! | RUNNING | failure; attempts left, retried | QUEUED, hold *time* | same |
 //! | RUNNING | failure; none left, or not to be retried | FAILED | same |

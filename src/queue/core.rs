@@ -111,22 +111,6 @@ impl Core {
         *lock(&self.outcomes) = outcomes;
     }
 
-    /// Commits a write.
-    pub(super) fn write<R: Send + 'static>(
-        &self,
-        write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
-    ) -> Result<R, Error> {
-        self.commit(Rank::Change, write)
-    }
-
-    /// Commits a write that adds data: refused on a full disk.
-    pub(super) fn add<R: Send + 'static>(
-        &self,
-        write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
-    ) -> Result<R, Error> {
-        self.commit(Rank::Add, write)
-    }
-
     /// Commits a write of a rank, and tells of a WAL that has become long.
     pub(super) fn commit<R: Send + 'static>(
         &self,
@@ -156,7 +140,8 @@ impl Core {
         let (rules, now) = (self.rules.clone(), self.now());
         let retention = self.config.own_retention().filter(|_| self.retention == RetentionRule::Config);
         let settings = OwnerSettings { served: self.served.clone(), retention };
-        let recovered = self.write(move |tx| store::recover(tx, &started, &rules, &settings, now))?;
+        let recovered =
+            self.commit(Rank::Change, move |tx| store::recover(tx, &started, &rules, &settings, now))?;
         let notes = Arc::new(owner_lock.begin_notes(recovered.epoch, booted_at)?);
         *lock(&self.ownership) = Some(Ownership { notes, _lock: owner_lock });
         self.hub.set_lifting(true);
@@ -220,7 +205,7 @@ impl Core {
         mut write: impl FnMut(&Tx<'_>) -> store::Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
         let epoch = self.hub.epoch();
-        self.write(move |tx| {
+        self.commit(Rank::Change, move |tx| {
             store::check_epoch(tx, epoch)?;
             write(tx)
         })
@@ -251,7 +236,7 @@ impl Core {
     /// Lets claims ride along with an empty commit.
     pub(super) fn claim_more(&self) -> Result<(), Error> {
         self.store.refill_reserve()?;
-        self.write(ask(&self.hub))
+        self.commit(Rank::Change, ask(&self.hub))
     }
 
     /// Notices what other processes have written, if they have.
@@ -295,7 +280,7 @@ impl Port for Core {
 
     fn save_checkpoint(&self, control: &Control, json: String) -> Result<(), Error> {
         let (id, generation, epoch) = (control.task_id, control.generation, self.hub.epoch());
-        let saved = self.add(move |tx| {
+        let saved = self.commit(Rank::Add, move |tx| {
             store::check_epoch(tx, epoch)?;
             store::save_checkpoint(tx, id, generation, &json)
         });

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::Queue;
 use crate::error::Error;
-use crate::store::{self, Among, Search};
+use crate::store::{self, Among, Rank, Search};
 use crate::task::{DEFAULT_PAGE, DeadLetter, Filter, TaskId};
 
 /// Tasks that ended `FAILED` or `LOST` and were moved out of the way, with their args, errors and attempts. Made by
@@ -33,7 +33,12 @@ impl DeadLetters<'_> {
     pub fn list(&self, filter: Filter) -> Result<Vec<DeadLetter>, Error> {
         filter.check()?;
         let search = Search::new(&filter, Among::Letters, filter.order());
-        self.queue.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::get_letter)
+        self.queue.store().search(
+            search,
+            filter.limit.unwrap_or(DEFAULT_PAGE),
+            store::get_letter,
+            &mut |_| (),
+        )
     }
 
     /// One letter, by the id that it had as a task.
@@ -65,7 +70,7 @@ impl DeadLetters<'_> {
     fn replay_as(&self, id: TaskId, forced: bool) -> Result<TaskId, Error> {
         let core = &self.queue.handle.core;
         let (now, token) = (core.now(), self.queue.new_token());
-        core.add(move |tx| store::replay(tx, id, forced, token, now))
+        core.commit(Rank::Add, move |tx| store::replay(tx, id, forced, token, now))
     }
 
     /// Deletes letters that were moved before this time; says how many. At once, whatever `dead_letter_retention` says.

@@ -65,7 +65,7 @@ impl Handle {
             threads: Mutex::default(),
             grace_ends: AtomicU64::new(u64::MAX),
         });
-        handle.core.store.writer.set_epilogue(Some(Box::new(Handover::new(handle.core.hub.clone()))));
+        handle.core.store.set_epilogue(Some(Box::new(Handover::new(handle.core.hub.clone()))));
         let weak = Arc::downgrade(&handle);
         let _ = handle.core.home.set(weak);
         handle
@@ -187,7 +187,7 @@ impl Drop for Handle {
         } else {
             self.shutdown(Duration::ZERO);
         }
-        self.core.store.writer.set_epilogue(None);
+        self.core.store.set_epilogue(None);
     }
 }
 

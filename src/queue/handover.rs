@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::hub::Hub;
 use crate::error::Error;
 use crate::planted::planted;
-use crate::store::{Direct, Effects, Epilogue, Sql, Tx, check_epoch, claim};
+use crate::store::{Direct, Effects, Epilogue, Sql, Tx, check_epoch, claim, pass_turn};
 use crate::task::Claims;
 
 pub(super) struct Handover {
@@ -74,22 +74,17 @@ impl Epilogue for Handover {
         has_idle.then(|| Direct::new(epoch, self.hub.known.clone(), self.hub.clock.now()))
     }
 
-    fn joins(&self, tx: &Tx<'_>) -> bool {
-        let may_claim = self.hub.is_claiming() && self.hub.epoch().is_some();
-        may_claim && (tx.has_moved_suspects() || tx.effects().ready > 0 || self.hub.is_behind())
-    }
-
-    fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<()> {
-        let Some(epoch) = self.hub.epoch() else { return Ok(()) };
-        tx.pass_turn()?;
+    fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<bool> {
+        let Some(epoch) = self.hub.epoch().filter(|_| self.hub.is_claiming()) else { return Ok(false) };
+        let has_passed = pass_turn(tx)?;
         self.seen = tx.effects().ready;
         if self.seen == 0 && !self.hub.is_behind() {
-            return Ok(());
+            return Ok(has_passed);
         }
         self.hub.set_behind(true);
         let room = self.hub.room_after(&tx.effects());
         if room.total == 0 || (self.waits_for_worker && room.idle == 0) {
-            return Ok(());
+            return Ok(true);
         }
         check_epoch(tx, epoch)?;
         self.next_cursor = self.cursor;
@@ -99,7 +94,7 @@ impl Epilogue for Handover {
         self.next_waits = waits_for_worker;
         self.hub.set_behind(behind && !planted("g04-the-rest-is-forgotten"));
         tx.effect(|effects| effects.claims.extend(claims));
-        Ok(())
+        Ok(true)
     }
 
     fn committed(&mut self, effects: Effects) {

@@ -9,7 +9,7 @@ use super::core::{Core, RetentionRule};
 use super::steady::{STEADY, Steady};
 use crate::error::Error;
 use crate::journal::{survive, tell};
-use crate::store::{self, Ages, Sql, Tx, WalKeeper};
+use crate::store::{self, Ages, Rank, Sql, Tx, WalKeeper};
 use crate::sync::thread;
 use crate::task::{TaskId, Timestamp};
 
@@ -143,7 +143,7 @@ impl Housekeeping {
         while !core.hub.is_stopping()
             && core.store.alone(|conn| store::return_free_pages(conn, &core.enough()))?
         {
-            wal.mind();
+            wal.copy_if_long();
             thread::sleep(BREATH);
         }
         Ok(())
@@ -171,9 +171,10 @@ impl Core {
     pub(super) fn purge(&self, ages: Ages, goes_on: impl Fn() -> bool) -> Result<usize, Error> {
         let now = self.now();
         let (mut ended, mut next) = (0, Some(TaskId::from_i64(i64::MIN)));
+        let wal = self.store.wal_keeper();
         while let Some(after) = next.filter(|_| goes_on()) {
             let (found, more) = self.store.read(|conn| store::old(conn, ages, after, SLICE, now))?;
-            ended += self.in_chunks(&found, &goes_on, move |tx, ids, enough| {
+            ended += self.in_chunks(&wal, &found, &goes_on, move |tx, ids, enough| {
                 store::purge(tx, ages, ids, now, enough)
             })?;
             next = more;
@@ -188,12 +189,13 @@ impl Core {
         goes_on: impl Fn() -> bool,
     ) -> Result<usize, Error> {
         let (mut ended, mut after) = (0, (i64::MIN, i64::MIN));
+        let wal = self.store.wal_keeper();
         while goes_on() {
             let found = self.store.read(|conn| store::old_letters(conn, moved_before, after, SLICE))?;
             let Some(last) = found.last() else { break };
             after = *last;
             let ids: Vec<i64> = found.iter().map(|(_, id)| *id).collect();
-            ended += self.in_chunks(&ids, &goes_on, move |tx, ids, enough| {
+            ended += self.in_chunks(&wal, &ids, &goes_on, move |tx, ids, enough| {
                 store::purge_letters(tx, moved_before, ids, enough)
             })?;
         }
@@ -203,6 +205,7 @@ impl Core {
     /// Drops the counters of queues that have no tasks any more, if there are many: a few cost nothing, and may be needed again.
     fn drop_counters(&self, goes_on: impl Fn() -> bool) -> Result<(), Error> {
         let mut after = i64::MIN;
+        let wal = self.store.wal_keeper();
         while goes_on() {
             let idle = self.store.read(|conn| store::idle_queues(conn, after, SLICE))?;
             if idle.len() < KEPT_IDLE && after == i64::MIN {
@@ -210,7 +213,7 @@ impl Core {
             }
             let Some(last) = idle.last() else { return Ok(()) };
             after = *last;
-            self.in_chunks(&idle, &goes_on, store::drop_counters)?;
+            self.in_chunks(&wal, &idle, &goes_on, store::drop_counters)?;
         }
         Ok(())
     }
@@ -218,18 +221,18 @@ impl Core {
     /// Ends what was found, each chunk in a transaction of its own; says how many that were.
     fn in_chunks<T: Copy + Send + 'static>(
         &self,
+        wal: &WalKeeper<'_>,
         mut found: &[T],
         goes_on: &impl Fn() -> bool,
         end: impl Fn(&Tx<'_>, &[T], &dyn Fn() -> bool) -> Sql<(usize, usize)> + Copy + Send + 'static,
     ) -> Result<usize, Error> {
         let mut ended = 0;
-        let wal = self.store.wal_keeper();
         while !found.is_empty() && goes_on() {
             let (chunk, enough) = (found[..found.len().min(CHUNK)].to_vec(), self.enough());
-            let (some, done) = self.write(move |tx| end(tx, &chunk, &enough))?;
+            let (some, done) = self.commit(Rank::Change, move |tx| end(tx, &chunk, &enough))?;
             ended += some;
             found = &found[done..];
-            wal.mind();
+            wal.copy_if_long();
         }
         Ok(ended)
     }

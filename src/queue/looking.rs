@@ -27,7 +27,8 @@ impl Queue {
             return Ok(count);
         }
         let search = Search::new(&filter, Among::Tasks, Order::OldestFirst);
-        let found = self.store().search(search, filter.limit.unwrap_or(usize::MAX), |_, _| Ok(()))?;
+        let found =
+            self.store().search(search, filter.limit.unwrap_or(usize::MAX), |_, _| Ok(()), &mut |_| ())?;
         Ok(found.len() as u64)
     }
 
@@ -57,9 +58,9 @@ impl Queue {
         self.store().read(|conn| store::checkpoint(conn, id))
     }
 
-    /// Ends the reads that other threads make through this queue at this moment; they fail as
-    /// [`Interrupted`](crate::ErrorKind::Interrupted). For a search that takes long and whose answer nobody waits for any more. Writes, and
-    /// what begins later, are not ended.
+    /// Ends what other threads look at through this queue at this moment and what can take long: [`tasks`](Queue::tasks),
+    /// [`count`](Queue::count), [`failures`](Queue::failures), lists of dead letters, [`check`](Queue::check) and exports. They fail as
+    /// [`Interrupted`](crate::ErrorKind::Interrupted). Verbs, waits, handlers, and what begins later are not ended.
     pub fn interrupt_reads(&self) {
         self.store().interrupt_reads();
     }
@@ -109,7 +110,7 @@ impl Queue {
         let limit = filter.limit.unwrap_or(FAILURES);
         let filter = filter.or_states(&[State::Failed, State::Lost]);
         let search = Search::new(&filter, Among::Tasks, Order::NewestFirst);
-        let mut found = self.store().search(search, limit.saturating_add(1), |_, id| Ok(id))?;
+        let mut found = self.store().search(search, limit.saturating_add(1), |_, id| Ok(id), &mut |_| ())?;
         let more = found.len() > limit;
         found.truncate(limit);
         self.store().read(|conn| store::failures(conn, &found, more))

@@ -43,12 +43,12 @@ pub(crate) use step::{Ran, Remains, Stepper};
 use crate::error::{EnqueueToken, Error, ErrorKind, Outcome};
 use crate::handler::{Context, from_json, in_handler, to_json};
 use crate::planted::planted;
-use crate::store::{self, Ages, Among, CheckReport, Search, Sql, Store, Tx, Verb};
+use crate::store::{self, Ages, Among, CheckReport, Rank, Search, Sql, Store, Tx, Verb};
 use crate::sync::atomic::{AtomicI64, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::task::{
-    Attempt, Bulk, Counts, DEFAULT_PAGE, Enqueued, Filter, NOT_KEPT, NewTask, Options, State, Task, TaskId,
-    TaskRecord,
+    Attempt, Bulk, Counts, DEFAULT_PAGE, Enqueued, Filter, NOT_KEPT, NewTask, Options, Progress, State, Task,
+    TaskId, TaskRecord,
 };
 
 /// Tasks that one transaction of a bulk verb changes at most: each chunk is atomic, and others get their turn in between.
@@ -220,7 +220,7 @@ impl Queue {
                 new.map(|(made, task)| EnqueueToken { task_id: made.id().as_i64(), token: task.token });
             Ok(made)
         };
-        core.add(write).map_err(|e| {
+        core.commit(Rank::Add, write).map_err(|e| {
             let token = *lock(&first);
             match token.filter(|_| e.outcome() == Outcome::Unknown) {
                 Some(token) => e.with_token(token),
@@ -266,9 +266,32 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn tasks(&self, filter: Filter) -> Result<Vec<TaskRecord>, Error> {
+        self.tasks_with_progress(filter, |_| ())
+    }
+
+    /// The same for somebody who waits: `progress` is told the ids that are looked through, now and then. A text is compared with that of
+    /// every task that the rest of the filter means, which takes seconds for millions of them; [`interrupt_reads`](Queue::interrupt_reads)
+    /// ends it.
+    ///
+    /// # Errors
+    /// If the file cannot be read; [`Interrupted`](ErrorKind::Interrupted).
+    ///
+    /// ```
+    /// use perdura::{Filter, Queue};
+    ///
+    /// let queue = Queue::builder().open_in_memory()?;
+    /// let found = queue.tasks_with_progress(Filter::new().text("holiday"), |at| println!("{} of {}", at.done, at.total))?;
+    /// assert!(found.is_empty());
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn tasks_with_progress(
+        &self,
+        filter: Filter,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Vec<TaskRecord>, Error> {
         filter.check()?;
         let search = Search::new(&filter, Among::Tasks, filter.order());
-        self.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::record)
+        self.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::record, &mut progress)
     }
 
     /// How many tasks each queue has in each state. Never scans: the writes keep the counters. Queues that have no tasks are left out,
@@ -371,7 +394,8 @@ impl Queue {
     }
 
     /// Runs a task now that waits for its time, or for its turn among the tasks that were running when a process died. It is no suspect then
-    /// until a process dies again while it runs.
+    /// until a process dies again while it runs. If it waits for something else as well, such as a handler of its name, it goes on waiting
+    /// for that.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState), naming the state or what it waits for.
@@ -453,12 +477,12 @@ impl Queue {
     fn set_paused(&self, queue: &str, paused: bool) -> Result<(), Error> {
         crate::task::check_name("queue", queue)?;
         let queue = queue.to_owned();
-        self.handle.core.write(move |tx| store::set_paused(tx, &queue, paused))
+        self.handle.core.commit(Rank::Change, move |tx| store::set_paused(tx, &queue, paused))
     }
 
     fn apply(&self, verb: Verb, id: TaskId) -> Result<(), Error> {
         let now = self.handle.core.now();
-        self.handle.core.write(move |tx| store::apply_one(tx, verb, id, now))
+        self.handle.core.commit(Rank::Change, move |tx| store::apply_one(tx, verb, id, now))
     }
 
     /// Searches on a reading connection, slice by slice, and writes only where it has found something.
@@ -479,12 +503,12 @@ impl Queue {
                 let (ids, filter, now) = (rest[..length].to_vec(), filter.clone(), core.now());
                 let enough = core.enough();
                 let write = move |tx: &Tx<'_>| store::apply_all(tx, verb, &filter, &ids, now, &enough);
-                let (chunk, done) = core.write(write)?;
+                let (chunk, done) = core.commit(Rank::Change, write)?;
                 all.changed += chunk.changed;
                 all.skipped += chunk.skipped;
                 left -= chunk.changed;
                 rest = &rest[done..];
-                wal.mind();
+                wal.copy_if_long();
             }
         }
         Ok(all)

@@ -78,17 +78,17 @@ impl Stepper {
 
     /// Sets the commit at which this queue ends as a killed process ends.
     pub(crate) fn crash_at(&self, point: CrashPoint) {
-        self.queue.handle.core.store.writer.crash_at(point);
+        self.queue.handle.core.store.crash_at(point);
     }
 
     /// Whether that commit has come.
     pub(crate) fn has_crashed(&self) -> bool {
-        self.queue.handle.core.store.writer.has_crashed()
+        self.queue.handle.core.store.has_crashed()
     }
 
     /// Commits so far.
     pub(crate) fn commits(&self) -> u64 {
-        self.queue.handle.core.store.writer.commits()
+        self.queue.handle.core.store.commits()
     }
 
     /// Ends this queue as a killed process ends. Answers with where its file lies.

@@ -8,7 +8,7 @@ use super::suspects::take_turn_back;
 use super::tx::Tx;
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{Event, Refusal, next};
-use crate::task::{Bulk, ErrorReport, Filter, State, TaskId, Timestamp};
+use crate::task::{Bulk, ErrorReport, Filter, Hold, State, TaskId, Timestamp};
 
 /// Something that people do to a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +104,7 @@ fn forget_progress(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
 fn refused(id: TaskId, verb: Verb, refusal: Refusal) -> Error {
     let (why, rule) = match refusal {
         Refusal::State(state) => (format!("is {state}"), verb.rule()),
+        Refusal::Held(hold @ Hold::UnknownName) => (format!("is QUEUED and {hold}"), "start one"),
         Refusal::Held(hold) => (format!("is QUEUED and {hold}"), "that ends by itself"),
         Refusal::InFlight => ("is still at work in its thread".to_owned(), "wait until it returns"),
         Refusal::Superseded => ("has gone on".to_owned(), verb.rule()),

@@ -84,7 +84,7 @@ const INVARIANTS: &[(&str, &str)] = &[
     ("more than one suspect that has the turn", "SELECT 1 FROM (SELECT COUNT(*) AS n FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
          WHERE t.suspect = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 0 AND q.paused = 0))) WHERE n > 1"),
     (
-        "tasks that wait for what is not so",
+        "tasks whose reasons to wait do not fit their row",
         "SELECT 1 FROM perdura_tasks WHERE reasons & ~77 <> 0 OR (reasons & 1 <> 0 AND in_flight = 0) OR (reasons & 64 <> 0 AND suspect = 0)",
     ),
     (
@@ -152,4 +152,21 @@ fn check_structure(conn: &Connection) -> Sql<Vec<String>> {
         }
     }
     Ok(problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::Reasons;
+    use crate::task::Hold;
+
+    #[test]
+    fn the_numbers_of_holds_are_those_that_rows_are_written_with() {
+        let codes: Vec<String> =
+            [Hold::Ready].iter().chain(&Hold::REASONS).map(|hold| hold.code().to_string()).collect();
+        let bits = Hold::REASONS.into_iter().fold(Reasons::NONE, Reasons::with).code();
+        let all: String = INVARIANTS.iter().map(|(_, sql)| *sql).collect();
+        assert!(all.contains(&format!("hold NOT IN ({})", codes.join(", "))), "{codes:?}");
+        assert!(all.contains(&format!("reasons & ~{bits} <> 0")), "{bits}");
+    }
 }

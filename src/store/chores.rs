@@ -1,15 +1,19 @@
 //! What SQLite needs done now and then.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
+use std::sync::Arc;
 
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::fault::Sql;
+use super::interrupts::Look;
 use super::reserve::{free_pages, wal_bytes};
-use super::writer::CHECKPOINT_PAGES;
 use super::{Manner, Store, cause, open};
 use crate::error::{Error, ErrorKind};
 use crate::journal::tell;
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{Mutex, lock};
 
 /// Free pages that are kept for the next writes (4 MiB of pages of 4 KiB).
 const KEPT_FREE: i64 = 1024;
@@ -20,18 +24,76 @@ const RETURNED: i64 = 256;
 /// second, in which nobody can write.
 const WAL_LIMIT_BYTES: u64 = 16 << 20;
 const WAL_CUT_BYTES: u64 = 32 << 20;
-/// A WAL of this size has not started again when it should have.
+/// A WAL that has grown beyond this could not start again when it should have.
 const LONG_BYTES: u64 = 8 << 20;
+
+/// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): beside the commits where somebody keeps it, else by the writer.
+/// A WAL that starts again is written over, and that takes half the time of a sync that makes the file longer.
+pub(crate) const CHECKPOINT_PAGES: u32 = 1024;
 
 /// A WAL checkpoint beside the commits goes on in rounds, so many at most, until so few pages (1 MiB) have come meanwhile: those are left
 /// for the writer to copy, while others wait.
 const ROUNDS: u32 = 10;
 const FEW_PAGES: u32 = 256;
 
+/// What is known of the WAL of a file that is written.
+pub(super) struct WalState {
+    /// Pages in it after the newest commit of this process.
+    pages: AtomicU32,
+    /// How many threads checkpoint it beside the commits; with none, the writer does.
+    keepers: AtomicU32,
+    /// Held while it is copied beside the commits: whoever comes second waits for that.
+    copying: Mutex<()>,
+}
+
+thread_local! {
+    /// Pages in the WAL after this thread's newest commit. SQLite tells them on the committing thread, within the COMMIT.
+    static PAGES: Cell<u32> = const { Cell::new(0) };
+}
+
+fn note_pages(_: &Wal, pages: i32) -> rusqlite::Result<()> {
+    PAGES.set(u32::try_from(pages).unwrap_or(0));
+    Ok(())
+}
+
+impl WalState {
+    /// For the file of the connection that writes it.
+    pub(super) fn of(connection: &Connection) -> Arc<WalState> {
+        connection.wal_hook(Some(note_pages));
+        let [pages, keepers] = [AtomicU32::new(0), AtomicU32::new(0)];
+        Arc::new(WalState { pages, keepers, copying: Mutex::new(()) })
+    }
+
+    /// Notes how long it is after what `act` commits.
+    pub(super) fn during<R>(&self, act: impl FnOnce() -> R) -> R {
+        PAGES.set(0); // of another commit, perhaps of another file
+        let done = act();
+        if let pages @ 1.. = PAGES.get() {
+            self.pages.store(pages, Ordering::Release);
+        }
+        done
+    }
+
+    pub(super) fn pages(&self) -> u32 {
+        self.pages.load(Ordering::Acquire)
+    }
+
+    /// Whether it is to be checkpointed.
+    pub(super) fn is_long(&self) -> bool {
+        self.pages() >= CHECKPOINT_PAGES
+    }
+
+    /// Whether somebody does that beside the commits.
+    pub(super) fn is_kept(&self) -> bool {
+        self.keepers.load(Ordering::Acquire) > 0
+    }
+}
+
 /// Copies the WAL into the database file beside the commits, on the thread that holds it: as long as there is one, no commit of this
 /// process has to. A verb that reads or writes much of the file holds one, and so goes no faster than the disk takes it.
 pub(crate) struct WalKeeper<'s> {
     store: &'s Store,
+    look: Look<'s>,
     /// Two connections may write and checkpoint at once. (SQLite's WAL-reset bug forbids it.)
     is_beside: bool,
     /// Opened when it is needed first; none if that failed.
@@ -42,28 +104,29 @@ impl<'s> WalKeeper<'s> {
     pub(super) fn new(store: &'s Store) -> WalKeeper<'s> {
         let is_beside = store.manner == Manner::Writes && !has_wal_reset_bug(rusqlite::version_number());
         if is_beside {
-            store.writer.add_wal_keeper();
+            store.writer.wal().keepers.fetch_add(1, Ordering::AcqRel);
         }
-        WalKeeper { store, is_beside, connection: OnceCell::new() }
+        WalKeeper { store, look: store.look(), is_beside, connection: OnceCell::new() }
     }
 
-    /// Copies the WAL if the newest commit of this process has left it long. If that fails, a commit says what is wrong with the disk.
-    pub(crate) fn mind(&self) {
-        if self.store.writer.wal_pages() >= CHECKPOINT_PAGES {
+    /// Copies the WAL if it is long. If that fails, a commit says what is wrong with the disk.
+    pub(crate) fn copy_if_long(&self) {
+        if self.store.writer.wal().is_long() {
             let _ = self.copy();
         }
     }
 
     /// Looks at much of the file on one snapshot, and then copies the WAL, if that could not start again meanwhile.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
-        let mut is_ready = false;
-        let found = self.store.read(|conn| {
+        let mut can_copy = false;
+        let found = self.look.read(|conn| {
+            let before = wal_bytes(conn).max(LONG_BYTES);
             let found = look(conn);
-            let is_long = self.is_beside && wal_bytes(conn) > LONG_BYTES;
-            is_ready = is_long && self.connection().is_some(); // opened before commits of other processes may copy it
+            let has_grown = self.is_beside && wal_bytes(conn) > before;
+            can_copy = has_grown && self.connection().is_some(); // opened before a commit of another process may copy it
             found
         });
-        if is_ready {
+        if can_copy {
             let _ = self.copy(); // as above
         }
         found
@@ -73,14 +136,16 @@ impl<'s> WalKeeper<'s> {
     /// again.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Those of the disk; `FileReplaced`.
     pub(crate) fn copy(&self) -> Result<(), Error> {
+        let copying = lock(&self.store.writer.wal().copying);
         let copied = self.copy_beside().and_then(|()| {
             self.store.alone(|conn| {
                 limit_wal(conn)?;
                 checkpoint_wal(conn).map(drop)
             })
         });
+        drop(copying);
         if copied.as_ref().is_err_and(|e| e.kind() == ErrorKind::DiskFull) {
             self.store.doubt_disk();
         }
@@ -88,6 +153,7 @@ impl<'s> WalKeeper<'s> {
     }
 
     fn copy_beside(&self) -> Result<(), Error> {
+        self.store.identity.check()?;
         let Some(connection) = self.connection() else { return Ok(()) };
         let mut copied = checkpoint_wal(connection)?;
         for _ in 0..ROUNDS {
@@ -100,24 +166,24 @@ impl<'s> WalKeeper<'s> {
         Ok(())
     }
 
+    /// Another file that has taken the place of this one is not opened.
     fn connection(&self) -> Option<&Connection> {
-        let Store { path, vfs, settings, .. } = self.store;
+        let Store { path, vfs, settings, identity, .. } = self.store;
         let open = || {
-            open::again(path, vfs.as_deref(), settings)
-                .map_err(|fault| {
-                    let e = Error::from(cause::explained(fault, path));
-                    tell!(Warn, "WAL checkpoints will run on the writer: {e}");
-                })
-                .ok()
+            identity.check()?;
+            let opened = open::again(path, vfs.as_deref(), settings);
+            opened.map_err(|fault| Error::from(cause::explained(fault, path)))
         };
-        self.connection.get_or_init(|| self.is_beside.then(open)?).as_ref()
+        let tell = |e: Error| tell!(Warn, "WAL checkpoints will run on the writer: {e}");
+        let opened = || if self.is_beside { open().map_err(tell).ok() } else { None };
+        self.connection.get_or_init(opened).as_ref()
     }
 }
 
 impl Drop for WalKeeper<'_> {
     fn drop(&mut self) {
         if self.is_beside {
-            self.store.writer.remove_wal_keeper();
+            self.store.writer.wal().keepers.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }
@@ -212,7 +278,7 @@ mod tests {
                 })
                 .unwrap();
         }
-        store.writer.wal_pages()
+        store.writer.wal().pages()
     }
 
     #[test]
@@ -221,11 +287,11 @@ mod tests {
         assert!(write_much(&store) < 2 * CHECKPOINT_PAGES, "a commit copied it");
         let keeper = store.wal_keeper();
         assert!(write_much(&store) > 2 * CHECKPOINT_PAGES, "no commit copied it");
-        keeper.mind();
+        keeper.copy_if_long();
         store
             .write(Rank::Change, |tx| tx.run("DELETE FROM perdura_padding WHERE id = 1000", []).map(drop))
             .unwrap();
-        assert!(store.writer.wal_pages() < CHECKPOINT_PAGES, "it has started again");
+        assert!(store.writer.wal().pages() < CHECKPOINT_PAGES, "it has started again");
         drop(keeper);
         assert!(write_much(&store) < 2 * CHECKPOINT_PAGES, "commits copy it again");
     }

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use super::Store;
 use super::fault::Sql;
+use super::finish::finish;
 use super::tx::Tx;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
@@ -33,7 +34,7 @@ impl Store {
                 );
                 Err(Error::new(ErrorKind::InvalidInput, message).into())
             }
-            _ => Ok(Tx::new(connection, &self.names, &self.file_id, None)),
+            _ => Ok(Tx::new(connection, &self.names, &self.file_id, None, finish)),
         }
     }
 

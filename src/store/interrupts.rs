@@ -1,43 +1,76 @@
-//! Reads that go on, so that somebody may end them.
+//! Long looks at a file, which somebody else may end.
 
 use rusqlite::{Connection, InterruptHandle};
 
+use super::Store;
+use super::fault::Sql;
+use crate::error::{Error, ErrorKind};
 use crate::sync::{Mutex, lock};
 
-/// The reads of one store.
+/// The looks of one store.
 #[derive(Default)]
 pub(super) struct Interrupts(Mutex<Reads>);
 
 #[derive(Default)]
 struct Reads {
+    /// How often somebody has asked for the end of all looks.
+    requests: u64,
     last: u64,
     all: Vec<(u64, InterruptHandle)>,
 }
 
-/// A read that goes on until this is dropped.
-pub(super) struct Reading<'i> {
+/// A look at a file that may take several reads. A request that comes after its beginning ends it, whichever read goes on then.
+pub(crate) struct Look<'s> {
+    store: &'s Store,
+    /// The requests before it.
+    requests: u64,
+}
+
+/// One read of it, until this is dropped.
+struct Reading<'i> {
     interrupts: &'i Interrupts,
     number: u64,
 }
 
 impl Interrupts {
-    /// A read begins on this connection.
-    pub(super) fn begin(&self, connection: &Connection) -> Reading<'_> {
+    /// Ends the looks that go on now. No read ends meanwhile, so none that another begins later on its connection is meant.
+    pub(super) fn interrupt(&self) {
         let mut reads = lock(&self.0);
+        reads.requests += 1;
+        reads.all.iter().for_each(|(_, read)| read.interrupt());
+    }
+
+    fn begin(&self, connection: &Connection, requests: u64) -> Result<Reading<'_>, Error> {
+        let mut reads = lock(&self.0);
+        if reads.requests != requests {
+            return Err(Error::new(ErrorKind::Interrupted, "the read was interrupted, as was asked for"));
+        }
         reads.last += 1;
         let number = reads.last;
         reads.all.push((number, connection.get_interrupt_handle()));
-        Reading { interrupts: self, number }
-    }
-
-    /// Ends the statements that run now. No read ends meanwhile, so none that begins later on its connection is meant.
-    pub(super) fn interrupt(&self) {
-        lock(&self.0).all.iter().for_each(|(_, read)| read.interrupt());
+        Ok(Reading { interrupts: self, number })
     }
 }
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
         lock(&self.interrupts.0).all.retain(|(number, _)| *number != self.number);
+    }
+}
+
+impl<'s> Look<'s> {
+    pub(super) fn new(store: &'s Store) -> Look<'s> {
+        Look { store, requests: lock(&store.interrupts.0).requests }
+    }
+
+    /// Runs `look` on one snapshot of the file.
+    ///
+    /// # Errors
+    /// Those of `look`, and those of getting a connection; `Interrupted`.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
+        self.store.read(|conn| {
+            let _reading = self.store.interrupts.begin(conn, self.requests)?;
+            look(conn)
+        })
     }
 }

@@ -12,8 +12,10 @@ mod chores;
 mod claim;
 mod crash;
 mod direct;
+mod effects;
 mod enqueue;
 mod fault;
+mod finish;
 mod group;
 #[cfg(feature = "rusqlite")]
 mod guest;
@@ -59,16 +61,19 @@ use rusqlite::Connection;
 
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
-use crate::task::TaskId;
+use crate::task::{Progress, TaskId};
 
 pub(crate) use admin::{Verb, apply_all, apply_one, set_paused};
 pub(crate) use backup::backup;
 use busy::Patience;
 pub use check::CheckReport;
 pub(crate) use check::check_step;
-pub(crate) use chores::{WalKeeper, data_version, return_free_pages, warn_of_wal_reset_bug};
+pub(crate) use chores::{
+    CHECKPOINT_PAGES, WalKeeper, data_version, return_free_pages, warn_of_wal_reset_bug,
+};
 pub(crate) use claim::{Known, Lifting, claim, lift_known};
 pub(crate) use direct::Direct;
+pub(crate) use effects::Effects;
 pub(crate) use enqueue::{enqueue, find_token};
 pub(crate) use fault::{Fault, Sql};
 pub(crate) use group::Rank;
@@ -76,7 +81,7 @@ pub use holder::Owner;
 pub(crate) use identity::FileKey;
 use identity::Identity;
 pub use inspect::{FileReport, PragmaReport};
-use interrupts::Interrupts;
+use interrupts::{Interrupts, Look};
 pub(crate) use letters::{get_letter, old_letters, purge_letters, replay};
 pub(crate) use look::{count_from, failures, output, ready_since};
 use mounts::Mounts;
@@ -99,19 +104,19 @@ pub(crate) use rollups::rollups;
 pub(crate) use search::{Among, Order, Search};
 pub(crate) use settle::{SettleRules, fall_silent, save_checkpoint, save_news, settle};
 pub(crate) use sidecar::{Notes, OwnerLock, StartNote};
-pub(crate) use suspects::spare;
+pub(crate) use suspects::{pass_turn, spare};
 pub(crate) use temporary::TemporaryFolder;
 pub(crate) use transfer::export;
-pub(crate) use tx::{Effects, Tx};
+pub(crate) use tx::Tx;
 pub use wal::WalReport;
-pub(crate) use writer::{CHECKPOINT_PAGES, Epilogue, Writer};
+pub(crate) use writer::{Epilogue, Writer};
 
 /// An open file: one writer, a few readers.
 pub(crate) struct Store {
     /// Before the writer, so that the last connection to close is one that can empty the WAL.
     readers: Readers,
     interrupts: Interrupts,
-    pub writer: Writer,
+    writer: Writer,
     #[cfg(feature = "rusqlite")]
     names: Arc<Names>,
     file_id: [u8; 16],
@@ -234,7 +239,15 @@ impl Store {
         let reserve_bytes = if is_shared || opening.looks_only { 0 } else { opening.reserve_bytes };
         let disk = opening.vfs.is_none().then(|| path.clone()); // a VFS may keep the file elsewhere, and have less room
         let reserve = reserve::Reserve::new(reserve_bytes, disk);
-        let writer = Writer::new(connection, names.clone(), file_id, identity.clone(), reserve, patience);
+        let writer = Writer::new(
+            connection,
+            names.clone(),
+            file_id,
+            identity.clone(),
+            reserve,
+            patience,
+            finish::finish,
+        );
         Ok(Store {
             writer,
             readers,
@@ -266,7 +279,7 @@ impl Store {
         self.writer.write(rank, write)
     }
 
-    /// What `look` sees of the first `limit` that a search finds, each slice of it on a snapshot of its own.
+    /// What `look` sees of the first `limit` that a search finds, each slice of it on a snapshot of its own. `progress` is told after each.
     ///
     /// # Errors
     /// Those of `look`, and those of getting a connection.
@@ -275,14 +288,18 @@ impl Store {
         mut search: Search,
         limit: usize,
         look: impl Fn(&Connection, TaskId) -> Sql<R>,
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<R>, Error> {
-        let mut all = Vec::new();
+        let (look_on, mut all) = (self.look(), Vec::new());
         while all.len() < limit && !search.is_over() {
-            let slice = self.read(|conn| {
+            let slice = look_on.read(|conn| {
                 let found = search.step(conn, limit - all.len())?;
                 found.into_iter().map(|id| look(conn, id)).collect::<Sql<Vec<R>>>()
             })?;
             all.extend(slice);
+            if !search.is_over() {
+                progress(look_on.read(|conn| search.progress(conn))?);
+            }
         }
         Ok(all)
     }
@@ -295,6 +312,26 @@ impl Store {
         }
         let message = "the queue was opened with look_only(true); open it without to change anything";
         Err(Error::new(ErrorKind::ReadOnly, message))
+    }
+
+    /// Sets what rides along with each transaction; none removes it.
+    pub(crate) fn set_epilogue(&self, epilogue: Option<Box<dyn Epilogue>>) {
+        self.writer.set_epilogue(epilogue);
+    }
+
+    /// Sets the commit at which the file is treated as after the death of the process.
+    pub(crate) fn crash_at(&self, point: crate::crash::CrashPoint) {
+        self.writer.crash_at(point);
+    }
+
+    /// Whether that commit has come.
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.writer.has_crashed()
+    }
+
+    /// Commits so far.
+    pub(crate) fn commits(&self) -> u64 {
+        self.writer.commits()
     }
 
     /// Runs something on the writing connection between two transactions.
@@ -355,14 +392,17 @@ impl Store {
         let connection = self.readers.get(&self.identity)?;
         self.identity.check_still()?;
         let snapshot = connection.unchecked_transaction().map_err(Fault::from)?;
-        let reading = self.interrupts.begin(&connection);
         let seen = look(&snapshot);
-        drop(reading);
         self.identity.check_still()?; // whatever was seen
         Ok(seen?)
     }
 
-    /// Ends the statements of all reads that go on now.
+    /// A look that others may end.
+    pub(crate) fn look(&self) -> Look<'_> {
+        Look::new(self)
+    }
+
+    /// Ends all looks that go on now.
     pub(crate) fn interrupt_reads(&self) {
         self.interrupts.interrupt();
     }

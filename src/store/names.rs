@@ -21,10 +21,23 @@ struct Known {
 }
 
 /// Names that a transaction has met; they are remembered when it commits.
-#[derive(Default, Clone)]
-pub(crate) struct Met {
+#[derive(Default)]
+pub(super) struct Met {
     queues: Vec<(Arc<str>, i64)>,
     task_names: Vec<(Arc<str>, i64)>,
+}
+
+impl Met {
+    /// How many queues, and how many task names.
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.queues.len(), self.task_names.len())
+    }
+
+    /// Forgets all but the first so many.
+    pub(super) fn truncate(&mut self, (queues, task_names): (usize, usize)) {
+        self.queues.truncate(queues);
+        self.task_names.truncate(task_names);
+    }
 }
 
 impl Names {
@@ -58,7 +71,7 @@ impl Tx<'_> {
         )?;
         let id =
             self.one("SELECT queue_id FROM perdura_queues WHERE queue = ?1", [queue], |row| row.get(0))?;
-        self.met.borrow_mut().queues.push((queue.into(), id));
+        self.gathered(|all| all.met.queues.push((queue.into(), id)));
         Ok(id)
     }
 
@@ -69,7 +82,7 @@ impl Tx<'_> {
         }
         let sql = "SELECT task_name FROM perdura_task_names WHERE name_id = ?1";
         let name: Arc<str> = self.one(sql, [name_id], |row| row.get::<_, String>(0))?.into();
-        self.met.borrow_mut().task_names.push((name.clone(), name_id));
+        self.gathered(|all| all.met.task_names.push((name.clone(), name_id)));
         Ok(name)
     }
 
@@ -84,7 +97,7 @@ impl Tx<'_> {
         )?;
         let sql = "SELECT name_id FROM perdura_task_names WHERE task_name = ?1";
         let id = self.one(sql, [task_name], |row| row.get(0))?;
-        self.met.borrow_mut().task_names.push((task_name.into(), id));
+        self.gathered(|all| all.met.task_names.push((task_name.into(), id)));
         Ok(id)
     }
 }

@@ -13,7 +13,7 @@ use rusqlite::types::Value;
 use super::fault::Sql;
 use super::names::{find_queue, find_task_name};
 use super::ready::{Priorities, ReadyQueues};
-use crate::task::{Filter, State, TaskId, Timestamp};
+use crate::task::{Filter, Progress, State, TaskId, Timestamp};
 
 /// Rows that the first slice looks at. A page of a list is often full by then.
 const FIRST_SLICE: usize = 500;
@@ -212,6 +212,26 @@ impl Search {
 
     pub(crate) fn is_over(&self) -> bool {
         self.rest.is_none()
+    }
+
+    /// How far it is: the ids that it has looked through, of all that the file has had.
+    pub(crate) fn progress(&self, conn: &Connection) -> Sql<Progress> {
+        let sql = match self.among {
+            Among::Tasks => {
+                "SELECT (SELECT MIN(task_id) FROM perdura_tasks), (SELECT MAX(task_id) FROM perdura_tasks)"
+            }
+            Among::Letters => {
+                "SELECT (SELECT MIN(task_id) FROM perdura_dead_letters), (SELECT MAX(task_id) FROM perdura_dead_letters)"
+            }
+        };
+        let (oldest, newest): (Option<i64>, Option<i64>) =
+            conn.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (oldest, newest) = oldest.zip(newest).unwrap_or((1, 0));
+        let between = |low: i64, high: i64| high.saturating_sub(low).saturating_sub(1).max(0).cast_unsigned();
+        let all = (oldest.saturating_sub(1), newest.saturating_add(1));
+        let total = between(all.0, all.1);
+        let left = self.rest.map_or(0, |(low, high)| between(low.max(all.0), high.min(all.1)));
+        Ok(Progress { done: total.saturating_sub(left), total })
     }
 
     /// What the next slice finds, in order, at most `limit`.

@@ -13,9 +13,18 @@ use crate::lifecycle::Event;
 use crate::planted::planted;
 use crate::task::{TaskId, Timestamp};
 
+/// Passes on the turn, if a write of this transaction has touched a suspect; says whether one had.
+pub(crate) fn pass_turn(tx: &Tx<'_>) -> Sql<bool> {
+    let moved = tx.gathered(|all| std::mem::take(&mut all.suspects_moved));
+    if moved {
+        give_turn(tx)?;
+    }
+    Ok(moved)
+}
+
 /// Gives the turn to the first suspect, by priority and then by id, of the queues that are served and not paused, unless one of them runs. One
 /// that has the turn and is not claimed yet loses it to one that goes before it.
-pub(super) fn pass_turn(tx: &Tx<'_>) -> Sql<()> {
+fn give_turn(tx: &Tx<'_>) -> Sql<()> {
     let runs = "SELECT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_suspects WHERE suspect = 1 AND state = 1)";
     if tx.one(runs, [], |row| row.get(0))? && !planted("g06-suspects-run-together") {
         return Ok(());

@@ -10,33 +10,29 @@
 //!
 //! Nothing here logs: whoever takes the program's log may want to write to the same queue.
 
-use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use rusqlite::hooks::Wal;
 
 use super::busy::Patience;
-use super::chores::checkpoint_wal;
+use super::chores::{WalState, checkpoint_wal};
 use super::crash::Fate;
 use super::direct::Direct;
+use super::effects::Effects;
 use super::fault::{Fault, Sql};
 use super::group::{Kept, Line, Member, Rank};
 use super::holder::others_have_open;
 use super::identity::{Identity, beside};
 use super::names::Names;
 use super::reserve::{Reserve, run};
-use super::tx::{Effects, Tx};
+use super::tx::{Finish, Tx};
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::planted::planted;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock, thread};
-
-/// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): beside the commits where somebody keeps it, else by the writer. A WAL that starts again is written over, and that takes half the time of a sync that makes the file longer.
-pub(crate) const CHECKPOINT_PAGES: u32 = 1024;
 
 /// How often a transaction is tried while the file grows for it, or the reserve is taken for it.
 const SIZES: u32 = 16;
@@ -47,10 +43,8 @@ pub(crate) trait Epilogue: Send {
     fn begins(&mut self);
     /// Leave for a transaction with one member to start a new task at once, if a worker idles and nothing is known to be ready.
     fn direct(&self) -> Option<Direct>;
-    /// Whether it has anything to write into the transaction.
-    fn joins(&self, tx: &Tx<'_>) -> bool;
-    /// The last chance to write into the transaction, if it joins.
-    fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<()>;
+    /// The last chance to write into the transaction; says whether it did.
+    fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<bool>;
     /// The transaction is durable.
     fn committed(&mut self, effects: Effects);
     /// What it wanted to write was rolled back; the members may be committed all the same. Without an error it is asked again.
@@ -63,6 +57,7 @@ pub(crate) trait Epilogue: Send {
 pub(crate) struct Writer {
     line: Line,
     desk: Mutex<Desk>,
+    wal: Arc<WalState>,
     patience: Patience,
     crashed: Arc<AtomicBool>,
 }
@@ -74,12 +69,10 @@ pub(crate) struct Desk {
     file_id: [u8; 16],
     identity: Arc<Identity>,
     epilogue: Option<Box<dyn Epilogue>>,
-    /// Who checkpoints the WAL beside the commits; if nobody does, the writer has to.
-    wal_keepers: u32,
-    /// Pages in the WAL after the newest commit.
-    wal_pages: u32,
+    wal: Arc<WalState>,
     reserve: Reserve,
     fate: Fate,
+    finish: Finish,
 }
 
 impl Writer {
@@ -90,8 +83,9 @@ impl Writer {
         identity: Arc<Identity>,
         reserve: Reserve,
         patience: Patience,
+        finish: Finish,
     ) -> Writer {
-        connection.wal_hook(Some(note_wal_pages));
+        let wal = WalState::of(&connection);
         let fate = Fate::default();
         Writer {
             crashed: fate.is_dead_flag(),
@@ -103,11 +97,12 @@ impl Writer {
                 file_id,
                 identity,
                 epilogue: None,
-                wal_keepers: 0,
-                wal_pages: 0,
+                wal: wal.clone(),
                 reserve,
                 fate,
+                finish,
             }),
+            wal,
         }
     }
 
@@ -116,19 +111,9 @@ impl Writer {
         drop(std::mem::replace(&mut lock(&self.desk).epilogue, epilogue));
     }
 
-    /// Somebody checkpoints the WAL beside the commits from now on.
-    pub(super) fn add_wal_keeper(&self) {
-        lock(&self.desk).wal_keepers += 1;
-    }
-
-    /// Somebody does so no longer.
-    pub(super) fn remove_wal_keeper(&self) {
-        lock(&self.desk).wal_keepers -= 1;
-    }
-
-    /// Pages in the WAL after the newest commit.
-    pub(super) fn wal_pages(&self) -> u32 {
-        lock(&self.desk).wal_pages
+    /// What is known of the WAL.
+    pub(super) fn wal(&self) -> &WalState {
+        &self.wal
     }
 
     /// Commits a write, and answers when it is durable.
@@ -165,12 +150,9 @@ impl Writer {
 
     /// Runs something on the writing connection between two transactions.
     pub(crate) fn alone<R>(&self, act: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
-        let mut desk = lock(&self.desk);
+        let desk = lock(&self.desk);
         desk.fate.alive()?;
-        let done = self.patience.during(|| act(&desk.connection));
-        if let pages @ 1.. = take_wal_pages() {
-            desk.wal_pages = pages;
-        }
+        let done = desk.wal.during(|| self.patience.during(|| act(&desk.connection)));
         Ok(done?)
     }
 
@@ -327,7 +309,7 @@ impl Desk {
         company: bool,
         released: i64,
     ) -> Result<(), LostCommit> {
-        let Desk { connection, names, file_id, identity, epilogue, wal_pages, reserve, fate, .. } = self;
+        let Desk { connection, names, file_id, identity, epilogue, wal, reserve, fate, finish } = self;
         let company = company && !reserve.is_blocked();
         let lost = |fault: Fault| LostCommit {
             error: fault.into(),
@@ -340,7 +322,7 @@ impl Desk {
             run(connection, "ROLLBACK").map_err(lost)?;
         }
         identity.check_commit().map_err(|e| lost(e.into()))?;
-        reserve.check_wal(connection, *wal_pages).map_err(lost)?;
+        reserve.check_wal(connection, wal.pages()).map_err(lost)?;
         let begin = if planted("g02-selects-then-updates") { "BEGIN" } else { "BEGIN IMMEDIATE" };
         run(connection, begin).map_err(lost)?;
         fate.begin(connection);
@@ -349,15 +331,15 @@ impl Desk {
         }
         let is_alone = company && group.len() == 1;
         let direct = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.direct());
-        let tx = Tx::new(connection, names, file_id, direct);
+        let tx = Tx::new(connection, names, file_id, direct, *finish);
         let mut had_company = false;
         let mut size = None;
         let written = reserve.room(connection, released).and_then(|room| {
             let any = run_members(&tx, group)?;
             if any {
-                if let Some(epilogue) = epilogue.as_mut().filter(|epilogue| company && epilogue.joins(&tx)) {
-                    had_company = true;
-                    epilogue.before_commit(&tx)?;
+                if let Some(epilogue) = epilogue.as_mut().filter(|_| company) {
+                    had_company = true; // and the trouble, if there is any
+                    had_company = epilogue.before_commit(&tx)?;
                 }
                 tx.finish()?;
                 size = reserve.exceeded(&room, connection)?;
@@ -373,12 +355,11 @@ impl Desk {
                 run(connection, "ROLLBACK").map_err(lost)
             }
             Ok(true) if size.is_some() => Err(LostCommit { size, ..lost(no_room().into()) }),
-            Ok(true) => fate.commit(connection, || run(connection, "COMMIT")).map_err(|fault| LostCommit {
-                uncertain: fault.is_io(),
-                error: fault.into(),
-                had_company,
-                size: None,
-            }),
+            Ok(true) => {
+                wal.during(|| fate.commit(connection, || run(connection, "COMMIT"))).map_err(|fault| {
+                    LostCommit { uncertain: fault.is_io(), error: fault.into(), had_company, size: None }
+                })
+            }
             Ok(false) => {
                 roll_back(connection);
                 return Ok(());
@@ -388,8 +369,7 @@ impl Desk {
         match outcome {
             Ok(()) => {
                 let mut effects = tx.committed();
-                *wal_pages = take_wal_pages();
-                effects.wal_pages = *wal_pages;
+                effects.wal_pages = wal.pages();
                 if let Some(epilogue) = epilogue {
                     epilogue.committed(effects);
                 }
@@ -412,7 +392,7 @@ impl Desk {
             return;
         }
         self.reserve.look_ahead(&self.connection, &mut self.fate);
-        if self.wal_keepers == 0 && self.wal_pages >= CHECKPOINT_PAGES {
+        if self.wal.is_long() && !self.wal.is_kept() {
             let _ = checkpoint_wal(&self.connection);
         }
     }
@@ -480,7 +460,7 @@ fn run_members(tx: &Tx<'_>, group: &mut [Box<dyn Member>]) -> Sql<bool> {
             Err(Kept(error)) if tx.conn.is_autocommit() => return Err(error.into()),
             Err(Kept(_)) => {
                 if let Some(mark) = mark {
-                    tx.restore(mark);
+                    tx.undo_to(mark);
                     run(tx.conn, "ROLLBACK TO member")?;
                 }
             }
@@ -496,18 +476,4 @@ fn roll_back(conn: &Connection) {
     if !conn.is_autocommit() {
         let _ = run(conn, "ROLLBACK"); // tried again before the next transaction, which says what is wrong
     }
-}
-
-thread_local! {
-    /// Pages in the WAL after this thread's newest commit. SQLite tells them on the committing thread, within the COMMIT.
-    static WAL_PAGES: Cell<u32> = const { Cell::new(0) };
-}
-
-fn note_wal_pages(_: &Wal, pages: i32) -> rusqlite::Result<()> {
-    WAL_PAGES.set(u32::try_from(pages).unwrap_or(0));
-    Ok(())
-}
-
-fn take_wal_pages() -> u32 {
-    WAL_PAGES.replace(0)
 }

@@ -145,8 +145,8 @@ impl Options {
         }
     }
 
-    /// Checks every bound, as an enqueue at this time would with this configuration: for a program that refuses a wish before it opens a
-    /// file.
+    /// Checks every bound of these options alone, as an enqueue at this time would with this configuration: for a program that refuses a
+    /// wish before it opens a file. The options of a task type are merged when it is enqueued, and checked then.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput), naming the option, its value and its range.

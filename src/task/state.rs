@@ -85,15 +85,15 @@ impl FromStr for State {
 #[non_exhaustive]
 pub enum Hold {
     /// It may be claimed.
-    Ready = 0,
+    Ready,
     /// A thread still runs an earlier attempt of it.
-    PreviousAttempt = 1,
+    PreviousAttempt,
     /// It waits for its time (`run_at`): a delay, or the backoff of a retry.
-    Time = 3,
+    Time,
     /// No handler of the owner knows its name (or its version is newer than the handler's).
-    UnknownName = 4,
+    UnknownName,
     /// It was running when a process died; such suspects run one at a time (each for a minute at most before the next), and it is not its turn.
-    Suspect = 7,
+    Suspect,
 }
 
 impl Hold {
@@ -101,8 +101,15 @@ impl Hold {
     pub(crate) const REASONS: [Hold; 4] =
         [Hold::PreviousAttempt, Hold::Time, Hold::UnknownName, Hold::Suspect];
 
+    /// Its number in the file; those between are for reasons to come.
     pub(crate) fn code(self) -> i64 {
-        self as i64
+        match self {
+            Hold::Ready => 0,
+            Hold::PreviousAttempt => 1,
+            Hold::Time => 3,
+            Hold::UnknownName => 4,
+            Hold::Suspect => 7,
+        }
     }
 
     pub(crate) fn from_code(code: i64) -> Option<Hold> {

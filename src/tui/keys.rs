@@ -311,7 +311,7 @@ impl App {
         self.confirm(Deed { verb, target, about })
     }
 
-    /// What is selected; else all that the filter means; else what is under the cursor.
+    /// What is selected; else all that match the filter; else what is under the cursor.
     fn target(&self) -> Option<Target> {
         fn of<R: Row>(list: &List<R>, all: fn(Query) -> Target) -> Option<Target> {
             if !list.selected.is_empty() {

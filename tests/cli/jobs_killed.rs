@@ -36,7 +36,7 @@ fn sigterm_hands_back_and_charges_nothing() {
     let record = place.record(id);
     assert_eq!((record.state, record.attempt_number, record.generation), (State::Queued, 0, 1));
     let shown = place.run(["show", &id.to_string()]).out;
-    assert!(shown.contains("taken by a worker 1 time; 1 of them cost no attempt: handed back"), "{shown}");
+    assert!(shown.contains("taken by a worker 1 time; not counted as attempts: 1 (handed back"), "{shown}");
     assert!(place.queue().attempts(id).unwrap().is_empty());
     assert!(is_gone(&place.read("pid")));
 }

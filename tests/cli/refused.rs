@@ -1,4 +1,4 @@
-//! What is refused, with which exit code, and in whose words. One rule for all verbs: 2, what was typed is wrong wherever it is typed; 3,
+//! What is refused, with which exit code, and in whose words. One rule for all verbs: 2, the command line is wrong for any file; 3,
 //! the queue refuses it; 4, a file, a folder, the disk or the terminal is not as it must be.
 
 use std::process::Command;
@@ -227,4 +227,13 @@ fn json_is_not_in_the_help_of_verbs_that_refuse_it() {
     for verb in [&["list"][..], &["show"], &["add"], &["work"], &["dead", "list"], &["doctor"]] {
         assert!(has_json(verb), "{verb:?}");
     }
+}
+
+#[test]
+fn a_name_that_no_queue_can_have_pauses_none_beside_it() {
+    let place = Place::new();
+    place.add(["--queue", "good", "--", "touch", "ran"]);
+    assert_eq!(place.run(["pause", "good", "b\td"]).code, Some(2));
+    assert_eq!(place.run(["work", "--drain", "--queue", "good"]).code, Some(0));
+    assert!(place.path("ran").exists(), "it was paused");
 }

@@ -1,60 +1,71 @@
 //! Pages of the documentation that say what is in the tests.
+//!
+//! After a test of a promise has come or gone: `PERDURA_BLESS=1 cargo test --test it documents` writes the list of docs/trust.md anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::path::Path;
 
-/// The names of the tests of a folder that carry the number of a promise.
-fn tests_below(folder: &Path, into: &mut BTreeSet<String>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            tests_below(&path, into);
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            let text = std::fs::read_to_string(&path).unwrap();
+/// The tests of each promise: their files, and their names.
+type Tests = BTreeMap<u8, BTreeSet<(String, String)>>;
+
+/// Finds the tests of a folder that carry the number of a promise.
+fn tests_below(root: &Path, folder: &str, into: &mut Tests) {
+    for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let path = format!("{folder}/{}", entry.file_name().to_str().unwrap());
+        if entry.path().is_dir() {
+            tests_below(root, &path, into);
+        } else if path.ends_with(".rs") {
+            let text = std::fs::read_to_string(entry.path()).unwrap();
             let names =
                 text.split("#[test]").skip(1).filter_map(|after| after.split_once("fn ")?.1.split_once('('));
-            into.extend(names.map(|(name, _)| name.to_owned()).filter(|name| !promises(name).is_empty()));
+            for (name, _) in names {
+                for promise in promises(name) {
+                    into.entry(promise).or_default().insert((path.clone(), name.to_owned()));
+                }
+            }
         }
     }
 }
 
 /// The promises that a test is of: `g05_g08_…` is of two, and `s07_g12_…` of one.
-fn promises(test: &str) -> Vec<String> {
-    let numbers = test.split('_').take_while(|part| part.len() == 3 && part[1..].parse::<u8>().is_ok());
-    numbers.filter(|part| part.starts_with('g')).map(|part| part[1..].to_owned()).collect()
+fn promises(test: &str) -> Vec<u8> {
+    let number = |part: &str| part.get(1..).filter(|_| part.len() == 3)?.parse::<u8>().ok();
+    let numbers = test.split('_').map_while(|part| number(part).map(|n| (part, n)));
+    numbers.filter(|(part, _)| part.starts_with('g')).map(|(_, n)| n).collect()
 }
 
+/// The list under this line is written by the test below.
+const LIST: &str = "\n## Tests of each promise\n";
+
 #[test]
-fn the_page_of_promises_lists_every_test_of_each() {
+fn the_page_of_trust_lists_every_test_of_each_promise() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut tests = BTreeSet::new();
+    let mut tests = Tests::new();
     for folder in ["src", "tests/it", "tests/schedules"] {
-        tests_below(&root.join(folder), &mut tests);
+        tests_below(root, folder, &mut tests);
     }
-    assert!(tests.len() > 100, "these are not the tests");
-    let page = std::fs::read_to_string(root.join("docs/guarantees.md")).unwrap();
-    let mut listed = BTreeSet::new();
-    for section in page.split("\n## G").skip(1) {
-        let number = format!("{:0>2}", section.split(' ').next().unwrap());
-        let section = section.split("\n## ").next().unwrap();
-        for name in section.lines().filter_map(|line| line.strip_prefix("- [`")?.split('`').next()) {
-            assert!(promises(name).contains(&number), "{name} is not a test of G{number}");
-            assert!(tests.contains(name), "the page lists {name}, which is not there");
-            listed.insert((number.clone(), name.to_owned()));
+    let promised = std::fs::read_to_string(root.join("docs/guarantees.md")).unwrap();
+    let titles: Vec<&str> = promised.lines().filter_map(|line| line.strip_prefix("## G")).collect();
+    let mut list = String::from("\nWritten from the tests themselves; `tests/it/documents.rs` says how.\n");
+    for title in &titles {
+        let number = title.split(' ').next().unwrap().parse().unwrap();
+        write!(list, "\n### G{title}\n\n").unwrap();
+        let tests = tests.remove(&number).unwrap_or_else(|| panic!("promise {number} has no test"));
+        for (path, name) in tests {
+            writeln!(list, "- [`{name}`](../{path})").unwrap();
         }
     }
-    for test in &tests {
-        for number in promises(test) {
-            assert!(
-                listed.contains(&(number.clone(), test.clone())),
-                "{test} is missing under G{number} of docs/guarantees.md"
-            );
-        }
+    assert!(titles.len() >= 14, "these are not the promises: {titles:?}");
+    assert!(tests.is_empty(), "tests of promises that nobody has made: {tests:?}");
+    let page = root.join("docs/trust.md");
+    let text = std::fs::read_to_string(&page).unwrap();
+    let (before, listed) = text.split_once(LIST).expect("the page has a place for the list");
+    if std::env::var_os("PERDURA_BLESS").is_some() {
+        return std::fs::write(&page, format!("{before}{LIST}{list}")).unwrap();
     }
-    assert!(
-        (1..=14).all(|n| listed.iter().any(|(number, _)| *number == format!("{n:02}"))),
-        "a promise has no test"
-    );
+    assert_eq!(listed, list, "write it anew");
 }
 
 /// Code without comments at the ends of lines, and without any space: formatting is not what is compared.

@@ -305,6 +305,9 @@ fn g12_check_reports_what_a_hostile_hand_has_written() {
     for sql in [
         "UPDATE perdura_tasks SET state = 77 WHERE task_id = 11",
         "UPDATE perdura_tasks SET hold = 77 WHERE task_id = 11",
+        "UPDATE perdura_tasks SET hold = 7, reasons = 64 WHERE task_id = 11",
+        "UPDATE perdura_tasks SET hold = 1, reasons = 1 WHERE task_id = 11",
+        "UPDATE perdura_tasks SET reasons = 2 WHERE task_id = 11",
         "UPDATE perdura_tasks SET priority = 70000 WHERE task_id = 11",
         "UPDATE perdura_tasks SET name_id = 99 WHERE task_id = 11",
         "UPDATE perdura_args SET args = '{' WHERE task_id = 11",

@@ -599,3 +599,29 @@ fn a_read_that_nobody_waits_for_can_be_interrupted() {
     assert_eq!(reading.join().unwrap(), ErrorKind::Interrupted);
     assert_eq!(queue.tasks(Filter::new().limit(3)).unwrap().len(), 3, "the next read is not meant");
 }
+
+#[test]
+fn a_search_says_how_far_it_is_in_either_direction() {
+    let queue = Queue::builder().open_in_memory().unwrap();
+    queue.enqueue_all(&vec![Do(vec![Way::Succeed]); 2_500]).unwrap();
+    for filter in [Filter::new().text("none"), Filter::new().text("none").newest_first()] {
+        let mut told = Vec::new();
+        assert!(queue.tasks_with_progress(filter, |at| told.push((at.done, at.total))).unwrap().is_empty());
+        assert!(told.len() >= 4, "{told:?}");
+        assert!(told.is_sorted() && told[0].0 > 0, "{told:?}");
+        assert!(told.iter().all(|(done, total)| *total == 2500 && done < total), "{told:?}");
+    }
+}
+
+#[test]
+fn one_request_ends_a_search_also_between_two_of_its_reads() {
+    let queue = Queue::builder().open_in_memory().unwrap();
+    queue.enqueue_all(&vec![Do(vec![Way::Succeed]); 2_500]).unwrap();
+    let mut reads = 0;
+    let found = queue.tasks_with_progress(Filter::new().text("none"), |_| {
+        reads += 1;
+        queue.interrupt_reads();
+    });
+    assert_eq!(found.unwrap_err().kind(), ErrorKind::Interrupted);
+    assert_eq!(reads, 1);
+}

@@ -131,13 +131,13 @@ fn g11_a_file_that_gave_its_free_pages_back_at_once_keeps_them_again() {
     assert_eq!(auto_vacuum(), 2, "the file keeps its free pages");
 }
 
-/// Somebody who reads what an export writes, and enqueues before the rest of it is wanted.
-struct SlowReader<'q>(&'q Queue, bool);
+/// Somebody who takes the first lines of an export, and does something before the rest of it is wanted.
+struct SlowReader<F>(Option<F>);
 
-impl std::io::Write for SlowReader<'_> {
+impl<F: FnOnce()> std::io::Write for SlowReader<F> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        for _ in 0..if std::mem::replace(&mut self.1, true) { 0 } else { 15 } {
-            self.0.enqueue(&Do::Fail("x".repeat(900_000))).unwrap();
+        if let Some(act) = self.0.take() {
+            act();
         }
         Ok(bytes.len())
     }
@@ -147,13 +147,34 @@ impl std::io::Write for SlowReader<'_> {
     }
 }
 
+fn let_the_wal_grow(queue: &Queue) {
+    for _ in 0..15 {
+        queue.enqueue(&Do::Fail("x".repeat(900_000))).unwrap();
+    }
+}
+
 #[test]
 fn an_export_copies_the_wal_that_could_not_start_again_meanwhile() {
     let folder = Folder::in_memory();
     let queue = builder(Config::default()).open(folder.file()).unwrap();
-    queue.export(SlowReader(&queue, false)).unwrap();
+    queue.export(SlowReader(Some(|| let_the_wal_grow(&queue)))).unwrap();
     let wal = || queue.inspect().unwrap().wal;
     assert!(wal().bytes > 12 << 20, "{:?}", wal());
     queue.enqueue(&Do::Ok(1)).unwrap();
     assert!(wal().frames < 100, "it starts again: {:?}", wal());
+}
+
+#[test]
+fn g12_whoever_copies_the_wal_touches_no_file_that_has_taken_the_place_of_its_own() {
+    let (folder, other) = (Folder::in_memory(), Folder::in_memory());
+    drop(builder(Config::default()).open(other.file()).unwrap());
+    let queue = builder(Config::default()).open(folder.file()).unwrap();
+    let before = std::fs::read(other.file()).unwrap();
+    let replace = || {
+        let_the_wal_grow(&queue);
+        std::fs::copy(other.file(), folder.path().join("new")).unwrap();
+        std::fs::rename(folder.path().join("new"), folder.file()).unwrap();
+    };
+    queue.export(SlowReader(Some(replace))).unwrap();
+    assert!(std::fs::read(folder.file()).unwrap() == before, "pages of the old file are in the new one");
 }

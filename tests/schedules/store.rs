@@ -152,15 +152,12 @@ pub mod tx {
         pub fn effects(&self) -> Ref<'_, Effects> {
             self.effects.borrow()
         }
-
-        pub fn has_moved_suspects(&self) -> bool {
-            false
-        }
-
-        pub fn pass_turn(&self) -> Sql<()> {
-            Ok(())
-        }
     }
+}
+
+/// No process dies here, so nobody is a suspect.
+pub fn pass_turn(_: &Tx<'_>) -> Sql<bool> {
+    Ok(false)
 }
 
 // ---- The writer ----
@@ -169,8 +166,7 @@ pub mod tx {
 pub trait Epilogue: Send {
     fn begins(&mut self);
     fn direct(&self) -> Option<Direct>;
-    fn joins(&self, tx: &Tx<'_>) -> bool;
-    fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<()>;
+    fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<bool>;
     fn committed(&mut self, effects: Effects);
     fn rolled_back(&mut self, error: Option<&Error>);
     fn rest(&mut self) -> Option<Duration>;
@@ -272,9 +268,10 @@ impl Desk {
         }
         let mut had_company = false;
         let mut written = Ok(());
-        if let Some(epilogue) = epilogue.as_mut().filter(|epilogue| company && epilogue.joins(&tx)) {
-            had_company = true;
-            written = epilogue.before_commit(&tx).map_err(Error::from);
+        if let Some(epilogue) = epilogue.as_mut().filter(|_| company) {
+            let joined = epilogue.before_commit(&tx).map_err(Error::from);
+            had_company = *joined.as_ref().unwrap_or(&true);
+            written = joined.map(drop);
         }
         had_company |= !tx.effects().claims.is_empty();
         let fault = faults.lock().expect("no test panics there").pop_front().flatten();
@@ -338,6 +335,10 @@ impl Store {
         write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
         self.writer.write(rank, write)
+    }
+
+    pub fn set_epilogue(&self, epilogue: Option<Box<dyn Epilogue>>) {
+        self.writer.set_epilogue(epilogue);
     }
 
     pub fn alone<R>(&self, act: impl FnOnce(&RefCell<Table>) -> Sql<R>) -> Result<R, Error> {

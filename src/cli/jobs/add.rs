@@ -292,6 +292,8 @@ fn add(queue: &Queue, new: &[New]) -> Result<Vec<Enqueued>, Trouble> {
     });
     queue.enqueue_all_with(jobs).map_err(|e: Error| {
         let is_about_one = matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::TooLarge);
-        about_line(e.into(), line.get().filter(|_| is_about_one))
+        let trouble = Trouble::from(e);
+        let exit = if is_about_one { Exit::Usage } else { trouble.exit };
+        about_line(Trouble { exit, ..trouble }, line.get().filter(|_| is_about_one))
     })
 }

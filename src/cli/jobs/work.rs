@@ -263,7 +263,7 @@ impl Worker {
             self.standing.tell(stands, self.queue.path(), &self.voice);
             let is_idle = self.runner.running() == 0 && !(owner && wishes.drain);
             if is_idle && self.standing.is_due(self.clock.monotonic()) {
-                self.tell_waits(wishes)?;
+                self.tell_waits(wishes);
             }
             if wishes.drain
                 && let Some(why) = self.runner.hindrance()
@@ -343,13 +343,11 @@ impl Worker {
     }
 
     /// What keeps everything waiting that is left, if somebody has to do something about it.
-    fn tell_waits(&mut self, wishes: &Work) -> Result<(), Trouble> {
-        let counts = self.queue.counts().map_err(Trouble::from);
-        if let Some(counts) = self.bear(counts)? {
+    fn tell_waits(&mut self, wishes: &Work) {
+        if let Ok(counts) = self.queue.counts() {
             let mine = counts.queues.iter().filter(|(name, _)| wishes.serves(name));
             self.standing.tell_waits(mine, &self.voice);
         }
-        Ok(())
     }
 
     /// Waits for news, and takes what there is. A signal comes first.

@@ -27,7 +27,7 @@ const HELP: &[(&str, &str)] = &[
     ("", ""),
     (
         "",
-        "Capitals change the file, after a question. They mean what is selected; else all that the filter means; else the row under the \
+        "Capitals change the file, after a question. They mean what is selected; else all that match the filter; else the row under the \
          cursor (failures: its whole group).",
     ),
     ("R", "retry what failed or was lost; replay dead letters"),

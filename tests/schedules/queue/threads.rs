@@ -119,7 +119,7 @@ impl Tested {
 
     fn shutdown(&self, grace: Duration) -> ShutdownReport {
         let report = self.handle.shutdown(grace);
-        self.core().store.writer.set_epilogue(None);
+        self.core().store.set_epilogue(None);
         assert!(self.core().hub.nothing_runs());
         report
     }
