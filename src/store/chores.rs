@@ -127,7 +127,7 @@ impl<'s> WalKeeper<'s> {
             found
         });
         if can_copy {
-            let _ = self.copy(); // as above
+            let _ = self.copy_beside(); // as above; not on the writer, which may wait for a transaction of the thread that reads
         }
         found
     }
@@ -138,14 +138,12 @@ impl<'s> WalKeeper<'s> {
     /// # Errors
     /// Those of the disk; `FileReplaced`.
     pub(crate) fn copy(&self) -> Result<(), Error> {
-        let copying = lock(&self.store.writer.wal().copying);
         let copied = self.copy_beside().and_then(|()| {
             self.store.alone(|conn| {
                 limit_wal(conn)?;
                 checkpoint_wal(conn).map(drop)
             })
         });
-        drop(copying);
         if copied.as_ref().is_err_and(|e| e.kind() == ErrorKind::DiskFull) {
             self.store.doubt_disk();
         }
@@ -153,6 +151,7 @@ impl<'s> WalKeeper<'s> {
     }
 
     fn copy_beside(&self) -> Result<(), Error> {
+        let _copying = lock(&self.store.writer.wal().copying);
         self.store.identity.check()?;
         let Some(connection) = self.connection() else { return Ok(()) };
         let mut copied = checkpoint_wal(connection)?;
