@@ -1,7 +1,6 @@
 //! Mending: what changes tasks and queues.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -250,7 +249,7 @@ pub(super) fn tell_ids(
 /// Pauses or resumes queues. One without tasks may be paused before its first, or be mistyped: that is told.
 pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool) -> Done {
     for name in queues {
-        Options::new().queue(name).validate(&Config::default(), SystemTime::now())?; // all of them, before one is changed
+        Options::new().queue(name).validate(&Config::default(), session.now().to_system_time())?; // all of them, before one is changed
     }
     let queue = session.queue()?;
     let unknown = unknown_queue(&queue, queues)?;
