@@ -70,7 +70,8 @@ impl Terminal {
     }
 
     fn tmux<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Output {
-        Command::new("tmux").args(["-L", &self.socket]).args(words).output().unwrap()
+        // Not the shell of the user, who may have none that runs programs.
+        Command::new("tmux").env("SHELL", "/bin/sh").args(["-L", &self.socket]).args(words).output().unwrap()
     }
 
     fn screen(&self) -> String {
