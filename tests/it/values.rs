@@ -146,7 +146,7 @@ fn g14_a_checkpoint_that_does_not_decode_costs_no_further_attempts_and_can_be_dr
         assert_eq!(record.error_type.as_deref(), Some("CheckpointUndecodable"));
         let message = record.error_message.unwrap();
         assert!(message.contains("a value is a text, which its type is not"), "{message}");
-        assert!(message.contains("retry_from_start") && !message.contains("CANARY"), "{message}");
+        assert!(message.contains("a retry from the start") && !message.contains("CANARY"), "{message}");
     };
     failed(2);
     tests.queue().retry(id).unwrap();
