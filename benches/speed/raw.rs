@@ -143,7 +143,8 @@ impl Enqueuer<'_> {
                 let none = None::<i64>;
                 let (running, started) = (i64::from(self.starts), self.starts.then_some(now));
                 one(self.task.execute(params![
-                    1, 1, running, 0, 0, running, 3, running, running, false, now, started, none, none, none
+                    1, 1, running, 0, 0, running, 3, running, running, false, now, started, none, none, none,
+                    0
                 ]))?;
                 let id = self.raw.conn.last_insert_rowid();
                 let values = params![id, ARGS, 1, now, none, none, None::<&[u8]>, None::<&str>];
