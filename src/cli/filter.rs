@@ -184,7 +184,7 @@ pub(crate) fn may(
         Some(false) => Ok(Some(Exit::No)),
         None => {
             let message = format!("it would {what}; say --yes, as there is no terminal to ask on");
-            Err(Trouble::new(Exit::File, message))
+            Err(Trouble::usage(message))
         }
     }
 }

@@ -49,6 +49,7 @@ fn every_refusal_has_the_exit_code_of_its_kind_and_leaves_nothing() {
                 &["backup"],
                 &["backup", "a", "b"],
                 &["purge"],
+                &["delete", "--all"],
                 &["retry"],
                 &["retry", "1", "--all"],
                 &["stats", "--since", "25h"],
@@ -115,7 +116,6 @@ fn every_refusal_has_the_exit_code_of_its_kind_and_leaves_nothing() {
                 &["report", "-o", "folder"],
                 &["man", "there"],
                 &["watch"],
-                &["delete", "--all"],
             ],
         ),
     ];
