@@ -70,7 +70,8 @@ impl Crowd {
                 ))?;
             }
         }
-        Ok(())
+        drop(conn);
+        Ok(std::fs::File::open(path)?.sync_all()?) // nothing that is measured waits for it
     }
 
     /// Moves ready tasks to places all over the old ones: the worst case for the cache.
