@@ -434,7 +434,8 @@ fn a_worker_says_once_what_keeps_all_that_is_left_waiting() {
     await_that("the word on one more queue", || first.err().contains("3 tasks in paused queues (c, d)"));
     assert_eq!(first.err().matches("nothing to run").count(), 2, "{}", first.err());
     assert_eq!(place.run(["resume", "c"]).code, Some(0));
-    await_that("the job", || place.record(1.to_string().parse().unwrap()).state == State::Succeeded);
+    let has_succeeded = |id: u32| place.record(id.to_string().parse().unwrap()).state == State::Succeeded;
+    await_that("both jobs of the queue", || has_succeeded(1) && has_succeeded(2));
     drop(first);
     let owner = place.start(place.command(["work", "--queue", "a"]));
     await_that("an owner", || place.run(["stats"]).out.contains("runs the tasks of this file"));
