@@ -33,12 +33,7 @@ impl DeadLetters<'_> {
     pub fn list(&self, filter: Filter) -> Result<Vec<DeadLetter>, Error> {
         filter.check()?;
         let search = Search::new(&filter, Among::Letters, filter.order());
-        self.queue.store().search(
-            search,
-            filter.limit.unwrap_or(DEFAULT_PAGE),
-            store::get_letter,
-            &mut |_| (),
-        )
+        self.queue.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::get_letter, None)
     }
 
     /// One letter, by the id that it had as a task.

@@ -27,8 +27,7 @@ impl Queue {
             return Ok(count);
         }
         let search = Search::new(&filter, Among::Tasks, Order::OldestFirst);
-        let found =
-            self.store().search(search, filter.limit.unwrap_or(usize::MAX), |_, _| Ok(()), &mut |_| ())?;
+        let found = self.store().search(search, filter.limit.unwrap_or(usize::MAX), |_, _| Ok(()), None)?;
         Ok(found.len() as u64)
     }
 
@@ -110,7 +109,7 @@ impl Queue {
         let limit = filter.limit.unwrap_or(FAILURES);
         let filter = filter.or_states(&[State::Failed, State::Lost]);
         let search = Search::new(&filter, Among::Tasks, Order::NewestFirst);
-        let mut found = self.store().search(search, limit.saturating_add(1), |_, id| Ok(id), &mut |_| ())?;
+        let mut found = self.store().search(search, limit.saturating_add(1), |_, id| Ok(id), None)?;
         let more = found.len() > limit;
         found.truncate(limit);
         self.store().read(|conn| store::failures(conn, &found, more))

@@ -266,7 +266,7 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn tasks(&self, filter: Filter) -> Result<Vec<TaskRecord>, Error> {
-        self.tasks_with_progress(filter, |_| ())
+        self.page(&filter, None)
     }
 
     /// The same for somebody who waits: `progress` is told the ids that are looked through, now and then. A text is compared with that of
@@ -289,9 +289,17 @@ impl Queue {
         filter: Filter,
         mut progress: impl FnMut(Progress),
     ) -> Result<Vec<TaskRecord>, Error> {
+        self.page(&filter, Some(&mut progress))
+    }
+
+    fn page(
+        &self,
+        filter: &Filter,
+        progress: Option<&mut dyn FnMut(Progress)>,
+    ) -> Result<Vec<TaskRecord>, Error> {
         filter.check()?;
-        let search = Search::new(&filter, Among::Tasks, filter.order());
-        self.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::record, &mut progress)
+        let search = Search::new(filter, Among::Tasks, filter.order());
+        self.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::record, progress)
     }
 
     /// How many tasks each queue has in each state. Never scans: the writes keep the counters. Queues that have no tasks are left out,

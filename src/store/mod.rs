@@ -279,7 +279,8 @@ impl Store {
         self.writer.write(rank, write)
     }
 
-    /// What `look` sees of the first `limit` that a search finds, each slice of it on a snapshot of its own. `progress` is told after each.
+    /// What `look` sees of the first `limit` that a search finds, each slice of it on a snapshot of its own. `progress`, if there is
+    /// anybody who listens, is told after each that another follows.
     ///
     /// # Errors
     /// Those of `look`, and those of getting a connection.
@@ -288,17 +289,19 @@ impl Store {
         mut search: Search,
         limit: usize,
         look: impl Fn(&Connection, TaskId) -> Sql<R>,
-        progress: &mut dyn FnMut(Progress),
+        mut progress: Option<&mut dyn FnMut(Progress)>,
     ) -> Result<Vec<R>, Error> {
         let (look_on, mut all) = (self.look(), Vec::new());
         while all.len() < limit && !search.is_over() {
-            let slice = look_on.read(|conn| {
+            let (slice, at) = look_on.read(|conn| {
                 let found = search.step(conn, limit - all.len())?;
-                found.into_iter().map(|id| look(conn, id)).collect::<Sql<Vec<R>>>()
+                let goes_on = all.len() + found.len() < limit && !search.is_over();
+                let at = if goes_on && progress.is_some() { Some(search.progress(conn)?) } else { None };
+                Ok((found.into_iter().map(|id| look(conn, id)).collect::<Sql<Vec<R>>>()?, at))
             })?;
             all.extend(slice);
-            if !search.is_over() {
-                progress(look_on.read(|conn| search.progress(conn))?);
+            if let (Some(tell), Some(at)) = (&mut progress, at) {
+                tell(at);
             }
         }
         Ok(all)

@@ -129,7 +129,7 @@ pub mod tx {
         pub direct: Option<Direct>,
     }
 
-    /// As in `src/store/tx.rs`.
+    /// As in `src/store/effects.rs`.
     #[derive(Default, Clone)]
     pub struct Effects {
         pub ready: u64,

@@ -77,9 +77,9 @@ fn keep(text: &str) -> Result<Keep, String> {
 }
 
 fn workers(text: &str) -> Result<usize, String> {
-    let wrong = |_| "it is a whole number of 1 to 1024".to_owned();
-    let workers = text.parse().map_err(|_| ()).map_err(wrong)?;
-    Config { workers, ..Config::default() }.validate().map(|()| workers).map_err(|_| wrong(()))
+    let config = |workers| Config { workers, ..Config::default() };
+    let workers = text.parse().ok().filter(|workers| config(*workers).validate().is_ok());
+    workers.ok_or_else(|| "it is a whole number of 1 to 1024".to_owned())
 }
 
 /// What the worker is told by its threads.
