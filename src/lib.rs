@@ -24,6 +24,7 @@ mod error;
 mod executor;
 mod handler;
 mod journal;
+mod json;
 mod lifecycle;
 mod planted;
 mod queue;

@@ -5,7 +5,6 @@
 mod context;
 mod control;
 mod failure;
-mod json;
 
 use std::any::Any;
 use std::cell::Cell;
@@ -18,9 +17,9 @@ use serde::Serialize;
 pub use context::Context;
 pub(crate) use control::Control;
 pub use failure::Failure;
-pub(crate) use json::{from_json, to_json};
 
 use crate::error::Error;
+use crate::json::{from_json, to_json};
 use crate::task::{Claimed, Settlement, Task, TaskId, Verdict};
 
 /// How running attempts reach the file. The queue implements it.

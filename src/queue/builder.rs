@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::core::{Core, RetentionRule};
-use super::handle::Handle;
-use super::hub::Hub;
-use super::{Queue, files};
+use super::Queue;
+use super::engine::core::{Core, RetentionRule};
+use super::engine::hub::Hub;
+use super::engine::open_files;
+use super::engine::threads::Handle;
 use crate::clock::{Clock, Guarded, SystemClock};
 use crate::config::{Config, Durability};
 use crate::error::{Error, ErrorKind};
@@ -275,7 +276,7 @@ impl Builder {
         let served = (!self.queues.is_empty()).then_some(self.queues);
         let known = self.registry.names().map(|(name, version)| (name.into(), version)).collect();
         let hub = Arc::new(Hub::new(self.clock, Arc::new(known)));
-        files::join(store.file_key(), &hub);
+        open_files::join(store.file_key(), &hub);
         Ok((
             Arc::new(Core::new(self.config, store, hub, rules, served, self.retention)),
             Arc::new(self.registry),

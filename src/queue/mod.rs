@@ -3,28 +3,14 @@
 //! `core` has the steps; `dispatcher`, `housekeeping` and the timer call them on threads, the testing kit without; `handover` is
 //! where tasks are claimed; `hub` is what they share in memory.
 
-mod attempts;
 mod builder;
-mod care;
-mod core;
 mod dead_letters;
-mod dispatcher;
+mod engine;
 mod explain;
-mod files;
-mod handle;
-mod handover;
-mod housekeeping;
-mod hub;
-mod looking;
-mod obstacle;
-mod pace;
-mod siblings;
-mod signal;
-mod steady;
-mod step;
-mod ticks;
+mod file;
+mod query;
+mod stepper;
 mod wait;
-mod wal_alarm;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
@@ -35,13 +21,14 @@ use serde::de::DeserializeOwned;
 
 pub use builder::Builder;
 pub use dead_letters::DeadLetters;
+pub(crate) use engine::threads::Handle;
+pub use engine::threads::ShutdownReport;
 pub use explain::Explanation;
-pub(crate) use handle::Handle;
-pub use handle::ShutdownReport;
-pub(crate) use step::{Ran, Remains, Stepper};
+pub(crate) use stepper::{Ran, Remains, Stepper};
 
 use crate::error::{EnqueueToken, Error, ErrorKind, Outcome};
-use crate::handler::{Context, from_json, in_handler, to_json};
+use crate::handler::{Context, in_handler};
+use crate::json::{from_json, to_json};
 use crate::planted::planted;
 use crate::store::{self, Ages, Among, CheckReport, Rank, Search, Sql, Store, Tx, Verb};
 use crate::sync::atomic::{AtomicI64, Ordering};
@@ -563,15 +550,16 @@ fn outside_handlers(what: &str) -> Result<(), Error> {
 impl Context {
     /// The queue that runs this task, for handlers that enqueue or look; none if its last handle is gone.
     pub fn queue(&self) -> Option<Queue> {
-        handle::queue_of(self.port.home())
+        let handle = self.port.home().upgrade()?.downcast::<Handle>().ok()?;
+        Some(Queue { handle })
     }
 }
 
 /// Of the hub and the obstacle, but not in their files: `tests/schedules` puts a scheduler beneath their locks, which these tests have not.
 #[cfg(test)]
 mod tests {
-    use super::hub::Hub;
-    use super::obstacle::Obstacle;
+    use super::engine::hub::Hub;
+    use super::engine::obstacle::Obstacle;
     use super::*;
     use crate::clock::SystemClock;
     use crate::store::Effects;
@@ -624,7 +612,7 @@ mod tests {
 
     #[test]
     fn a_wal_is_told_at_64_mib_and_at_each_doubling_until_it_starts_again() {
-        use super::wal_alarm::{LONG, WalAlarm};
+        use super::engine::wal_alarm::{LONG, WalAlarm};
         let alarm = WalAlarm::default();
         let told = |pages| {
             alarm.note(pages);

@@ -3,56 +3,11 @@
 //! Writes are functions of [`Tx`], so that they compose; [`Writer`] commits them. Reads are functions of a read-only connection.
 //! It is told the time and never reads a clock; it starts no thread and knows nothing of handlers.
 
-mod admin;
-mod backup;
-mod busy;
-mod cause;
-mod check;
-mod chores;
-mod claim;
-mod crash;
-mod direct;
-mod effects;
-mod enqueue;
-mod fault;
-mod finish;
-mod group;
-#[cfg(feature = "rusqlite")]
-mod guest;
-mod holder;
-mod identity;
-mod inspect;
-mod interrupts;
-mod letters;
-mod look;
-mod mounts;
-mod names;
-mod open;
-mod owner;
-mod path;
-mod process;
-mod promote;
-mod purge;
-mod quarantine;
-mod read;
-mod readers;
-mod ready;
-mod recover;
-mod reserve;
-mod rollups;
-mod row;
-mod schema;
-mod search;
-mod settle;
-mod sidecar;
-mod statistics;
-mod suspects;
-mod template;
-mod temporary;
-mod transfer;
-mod tx;
-mod wal;
-mod writer;
+mod commit;
+mod error;
+mod file;
+mod query;
+mod tasks;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,53 +18,56 @@ use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
 use crate::task::{Progress, TaskId};
 
-pub(crate) use admin::{Verb, apply_all, apply_one, set_paused};
-pub(crate) use backup::backup;
-use busy::Patience;
-pub use check::CheckReport;
-pub(crate) use check::check_step;
-pub(crate) use chores::{
+pub(crate) use commit::commit_queue::Rank;
+pub(crate) use commit::effects::Effects;
+pub(crate) use commit::tx::Tx;
+pub(crate) use commit::wal_keeper::{
     CHECKPOINT_PAGES, WalKeeper, data_version, return_free_pages, warn_of_wal_reset_bug,
 };
-pub(crate) use claim::{Known, Lifting, claim, lift_known};
-pub(crate) use direct::Direct;
-pub(crate) use effects::Effects;
-pub(crate) use enqueue::{enqueue, find_token};
-pub(crate) use fault::{Fault, Sql};
-pub(crate) use group::Rank;
-pub use holder::Owner;
-pub(crate) use identity::FileKey;
-use identity::Identity;
-pub use inspect::{FileReport, PragmaReport};
-use interrupts::{Interrupts, Look};
-pub(crate) use letters::{get_letter, old_letters, purge_letters, replay};
-pub(crate) use look::{count_from, failures, output, ready_since};
-use mounts::Mounts;
-pub(crate) use names::Names;
-use open::Manner;
-pub(crate) use owner::{OwnerSettings, check_epoch, queue_list, retention};
-pub(crate) use process::Process;
-pub(crate) use promote::{
+pub(crate) use commit::writer::{Epilogue, Writer};
+pub(crate) use error::{Fault, Sql};
+use file::busy::{self, Patience};
+pub use file::holder::Owner;
+pub(crate) use file::identity::FileKey;
+use file::identity::{self, Identity};
+use file::interrupts::{Interrupts, Look};
+use file::mounts::Mounts;
+use file::open::{self, Manner};
+use file::owner_lock;
+pub(crate) use file::owner_lock::{Notes, OwnerLock, StartNote};
+pub(crate) use file::process::Process;
+use file::readers::Readers;
+pub(crate) use file::temporary::TemporaryFolder;
+pub use file::wal::WalReport;
+use file::{crash, holder, path, reserve, statistics};
+pub(crate) use query::backup::backup;
+pub use query::check::CheckReport;
+pub(crate) use query::check::check_step;
+pub(crate) use query::export::export;
+use query::inspect;
+pub use query::inspect::{FileReport, PragmaReport};
+pub(crate) use query::records::{
+    Flags, args, attempts, checkpoint, counts, flags, queue_flags, ready_before, record, result, served,
+};
+pub(crate) use query::stats::{count_from, failures, output, ready_since};
+pub(crate) use tasks::admin::{Verb, apply_all, apply_one, set_paused};
+pub(crate) use tasks::claim::{Known, Lifting, claim, lift_known};
+pub(crate) use tasks::dead_letters::{get_letter, old_letters, purge_letters, replay};
+pub(crate) use tasks::direct::Direct;
+pub(crate) use tasks::enqueue::{enqueue, find_token};
+pub(crate) use tasks::epoch::{OwnerSettings, check_epoch, queue_list, retention};
+use tasks::finish;
+pub(crate) use tasks::names::Names;
+pub(crate) use tasks::promote::{
     clock_has_run_on, clock_jumped, has_unknown_names, is_due, next_due, next_start, promote,
 };
-pub(crate) use purge::{Ages, drop_counters, idle_queues, old, purge};
-pub(crate) use read::Flags;
-pub(crate) use read::{
-    args, attempts, checkpoint, counts, flags, queue_flags, ready_before, record, result, served,
-};
-use readers::Readers;
-pub(crate) use ready::is_at_work;
-pub(crate) use recover::{Recovered, recover};
-pub(crate) use rollups::rollups;
-pub(crate) use search::{Among, Order, Search};
-pub(crate) use settle::{SettleRules, fall_silent, save_checkpoint, save_news, settle};
-pub(crate) use sidecar::{Notes, OwnerLock, StartNote};
-pub(crate) use suspects::{pass_turn, spare};
-pub(crate) use temporary::TemporaryFolder;
-pub(crate) use transfer::export;
-pub(crate) use tx::Tx;
-pub use wal::WalReport;
-pub(crate) use writer::{Epilogue, Writer};
+pub(crate) use tasks::purge::{Ages, drop_counters, idle_queues, old, purge};
+pub(crate) use tasks::ready::is_at_work;
+pub(crate) use tasks::recover::{Recovered, recover};
+pub(crate) use tasks::rollups::rollups;
+pub(crate) use tasks::search::{Among, Order, Search};
+pub(crate) use tasks::settle::{SettleRules, fall_silent, save_checkpoint, save_news, settle};
+pub(crate) use tasks::suspects::{pass_turn, spare};
 
 /// An open file: one writer, a few readers.
 pub(crate) struct Store {
@@ -441,12 +399,12 @@ impl Store {
     /// `InvalidInput` for a file that exists, or a text that is no export; those of the disk.
     pub(crate) fn import(opening: &Opening<'_>, text: &mut dyn std::io::BufRead) -> Result<u64, Error> {
         let path = opening.place.path(opening.network)?;
-        let rows = backup::make_whole(&path, |half| {
+        let rows = query::backup::make_whole(&path, |half| {
             let store = Store::open(&Opening { place: Place::File(half.to_owned()), ..*opening })?;
             Ok(store.alone(|conn| {
                 let tx =
                     rusqlite::Transaction::new_unchecked(conn, rusqlite::TransactionBehavior::Immediate)?;
-                let rows = transfer::import(&tx, text, opening.settings.longest)?;
+                let rows = query::export::import(&tx, text, opening.settings.longest)?;
                 tx.commit()?;
                 Ok(rows)
             })?)
@@ -477,7 +435,7 @@ impl Store {
 
     /// Whether a process owns the file now; none where that cannot be known.
     pub(crate) fn is_owned(&self) -> Option<bool> {
-        holder::owner(&identity::beside(&self.path, sidecar::SUFFIX), Mounts::read().as_ref()).is_owned
+        holder::owner(&identity::beside(&self.path, owner_lock::SUFFIX), Mounts::read().as_ref()).is_owned
     }
 
     /// Keeps the WAL short beside the commits, as long as it is held.
@@ -535,9 +493,11 @@ mod tests {
             (3_051_003, false),
             (3_053_002, false),
         ] {
-            assert_eq!(chores::has_wal_reset_bug(version), wanted, "{version}");
+            assert_eq!(commit::wal_keeper::has_wal_reset_bug(version), wanted, "{version}");
         }
-        assert!(!cfg!(feature = "bundled") || !chores::has_wal_reset_bug(rusqlite::version_number()));
+        assert!(
+            !cfg!(feature = "bundled") || !commit::wal_keeper::has_wal_reset_bug(rusqlite::version_number())
+        );
     }
 
     #[test]

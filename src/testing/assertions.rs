@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::stepped::{Ran, SteppedQueue};
 use crate::error::{Error, ErrorKind};
-use crate::handler::{from_json, to_json};
+use crate::json::{from_json, to_json};
 use crate::task::{Filter, State, Task, TaskRecord};
 
 /// A task that waits for its turn or its time, with its args.

@@ -19,22 +19,23 @@ const MAY_NAME: &[(&str, &str)] = &[
     // whole
     (
         "lib",
-        "testing queue executor handler timer schedule store clock sync journal lifecycle retry task config error crash",
+        "testing queue executor handler timer schedule store json clock sync journal lifecycle retry task config error crash",
     ),
-    ("testing", "queue handler clock task config error crash"),
+    ("testing", "queue handler json clock task config error crash"),
     (
         "queue",
-        "executor handler timer schedule store clock sync journal lifecycle retry task config error crash",
+        "executor handler timer schedule store json clock sync journal lifecycle retry task config error crash",
     ),
     // running
     ("timer", "clock sync journal lifecycle retry task config error"),
     ("schedule", "clock journal lifecycle retry task config error"),
-    ("executor", "handler clock sync journal lifecycle retry task config error"),
-    ("handler", "clock sync journal lifecycle retry task config error"),
+    ("executor", "handler json clock sync journal lifecycle retry task config error"),
+    ("handler", "json clock sync journal lifecycle retry task config error"),
     // edges
     ("store", "sync journal lifecycle retry task config error crash"),
     ("clock", "sync journal task config error"),
     ("sync", ""),
+    ("json", "error"),
     ("journal", ""),
     // rules
     ("lifecycle", "retry task config"),
@@ -84,8 +85,8 @@ const BEHIND_CFG: &[(Rule, &str, &str)] = &[
 const SYNC: &[&str] = &[
     "src/sync.rs",
     "src/testing/",
-    "src/queue/housekeeping.rs",
-    "src/queue/pace.rs",
+    "src/queue/engine/maintenance.rs",
+    "src/queue/engine/prefetch.rs",
     "src/cli/jobs/",
     "src/tui/data.rs",
 ];

@@ -17,6 +17,8 @@ mod executor;
 mod handler;
 #[path = "../../src/journal.rs"]
 mod journal;
+#[path = "../../src/json/mod.rs"]
+mod json;
 #[path = "../../src/lifecycle/mod.rs"]
 mod lifecycle;
 #[path = "../../src/planted.rs"]

@@ -14,20 +14,19 @@ use crate::lifecycle::{End, Event, Lost, Reasons, Standing, Wait, next};
 use crate::sync::{Mutex, lock};
 use crate::task::{Claimed, Claims, Hold, News, Room, Settlement, State, TaskId, Timestamp, Verdict};
 
-#[path = "../../src/store/group.rs"]
-pub mod group;
-
+pub mod commit;
 mod group_commit;
 
-pub use fault::Sql;
-pub(crate) use group::Rank;
+use commit::commit_queue;
+pub(crate) use commit::commit_queue::Rank;
+pub use error::Sql;
 pub use tx::{Effects, Tx};
 
 pub const CHECKPOINT_PAGES: u32 = 1024;
 
 pub type Known = HashMap<Arc<str>, u32>;
 
-pub mod fault {
+pub mod error {
     use crate::error::Error;
 
     /// What can go wrong: only what somebody is told.
@@ -129,7 +128,7 @@ pub mod tx {
         pub direct: Option<Direct>,
     }
 
-    /// As in `src/store/effects.rs`.
+    /// As in `src/store/commit/effects.rs`.
     #[derive(Default, Clone)]
     pub struct Effects {
         pub ready: u64,
@@ -162,7 +161,7 @@ pub fn pass_turn(_: &Tx<'_>) -> Sql<bool> {
 
 // ---- The writer ----
 
-/// As in `src/store/writer.rs`.
+/// As in `src/store/commit/writer.rs`.
 pub trait Epilogue: Send {
     fn begins(&mut self);
     fn direct(&self) -> Option<Direct>;
@@ -184,7 +183,7 @@ impl Direct {
 }
 
 pub struct Writer {
-    line: group::Line,
+    line: commit_queue::Line,
     desk: Mutex<Desk>,
     /// What becomes of the next commits: an error, or nothing unusual. For tests.
     pub faults: std::sync::Mutex<VecDeque<Option<ErrorKind>>>,
@@ -195,7 +194,7 @@ struct Desk {
     epilogue: Option<Box<dyn Epilogue>>,
 }
 
-type Group = Vec<Box<dyn group::Member>>;
+type Group = Vec<Box<dyn commit_queue::Member>>;
 
 impl Writer {
     pub fn set_epilogue(&self, epilogue: Option<Box<dyn Epilogue>>) {
@@ -216,7 +215,7 @@ impl Writer {
 }
 
 impl Desk {
-    /// As in `src/store/writer.rs`, where no commit is uncertain.
+    /// As in `src/store/commit/writer.rs`, where no commit is uncertain.
     fn commit_group(&mut self, mut group: Group, faults: &std::sync::Mutex<VecDeque<Option<ErrorKind>>>) {
         let mut outcome = self.attempt(&mut group, true, faults);
         if matches!(outcome, Err((_, true))) {
@@ -321,7 +320,7 @@ impl Store {
         let desk = Desk { table: RefCell::default(), epilogue: None };
         Store {
             writer: Writer {
-                line: group::Line::default(),
+                line: commit_queue::Line::default(),
                 desk: Mutex::new(desk),
                 faults: Default::default(),
             },
@@ -402,7 +401,7 @@ pub fn check_epoch(tx: &Tx<'_>, mine: impl Into<Option<i64>>) -> Sql<()> {
     }
 }
 
-/// As `src/store/claim.rs`: nothing is claimed past a last attempt for which no worker idles.
+/// As `src/store/tasks/claim.rs`: nothing is claimed past a last attempt for which no worker idles.
 pub fn claim(tx: &Tx<'_>, room: Room, _: &Known, _: &mut i64, _: Timestamp) -> Sql<Claims> {
     let mut table = tx.table.borrow_mut();
     let is_ready = |row: &Row| (row.standing.state, row.standing.hold()) == (State::Queued, Hold::Ready);

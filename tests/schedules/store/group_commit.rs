@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use shuttle::rand::Rng;
 
-use super::group::{Line, Member, Rank};
+use super::commit_queue::{Line, Member, Rank};
 use super::{Group, Table, Tx};
 use crate::error::{Error, ErrorKind};
 use crate::explore;

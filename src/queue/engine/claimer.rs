@@ -1,0 +1,134 @@
+//! Claims ride along with commits: the only place where tasks are claimed.
+//!
+//! Each write transaction of an owner that makes tasks ready, or ends attempts while tasks are left, claims in the same transaction
+//! for whatever room the workers have, and hands the claims over as soon as they are durable. So an enqueue into an idle queue
+//! starts its task without a second commit, and a worker's settle fetches its next work. While nothing is ready and workers idle, an
+//! enqueue has leave ([`Direct`]) to write its task as claimed to begin with.
+//!
+//! **No wake-up is lost.** Everything here runs under the writer's lead, so transactions see each other's claims in order. Room
+//! appears only when an attempt is settled, and that settle is a transaction that claims. Tasks become ready only in a transaction,
+//! which claims, or remembers (`behind`) that it left some, and then the next settle claims. What other processes enqueue is asked
+//! for by [`ask`]. A task that is not claimed ahead (its last attempt, large args) is left only if every worker has something to do, so
+//! there is a settle to come; nothing more is claimed ahead until then, so the workers run dry and its turn comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::hub::Hub;
+use crate::error::Error;
+use crate::planted::planted;
+use crate::store::{Direct, Effects, Epilogue, Sql, Tx, check_epoch, claim, pass_turn};
+use crate::task::Claims;
+
+pub(crate) struct Handover {
+    hub: Arc<Hub>,
+    /// The queue that was served last by a commit; the next one's turn comes first.
+    cursor: i64,
+    /// The same after the transaction that is under way.
+    next_cursor: i64,
+    /// The last claim met a task that waits until a worker idles: there is nothing to claim before that.
+    waits_for_worker: bool,
+    /// The same after the transaction that is under way.
+    next_waits: bool,
+    /// Tasks that the transaction had made ready when it was asked to claim.
+    seen: u64,
+    /// Since when the file has been written without pause.
+    leads_since: Duration,
+    /// When the newest commit ended.
+    last_end: Duration,
+}
+
+/// Commits that follow each other so soon leave other processes no time.
+const PAUSE: Duration = Duration::from_millis(2);
+/// After so much time without a pause, one is made, if others have the file open.
+const LONGEST_LEAD: Duration = Duration::from_millis(40);
+
+impl Handover {
+    pub(crate) fn new(hub: Arc<Hub>) -> Handover {
+        Handover {
+            hub,
+            cursor: 0,
+            next_cursor: 0,
+            waits_for_worker: false,
+            next_waits: false,
+            seen: 0,
+            leads_since: Duration::ZERO,
+            last_end: Duration::ZERO,
+        }
+    }
+}
+
+/// A write that does nothing but let claims ride along.
+pub(crate) fn ask(hub: &Arc<Hub>) -> impl FnMut(&Tx<'_>) -> Sql<()> + Send + 'static {
+    let hub = hub.clone();
+    move |_| {
+        hub.set_behind(true);
+        Ok(())
+    }
+}
+
+impl Epilogue for Handover {
+    fn direct(&self) -> Option<Direct> {
+        let epoch = self.hub.epoch().filter(|_| self.hub.is_claiming() && !self.hub.is_behind())?;
+        let has_idle = self.hub.has_idle_worker();
+        has_idle.then(|| Direct::new(epoch, self.hub.known.clone(), self.hub.clock.now()))
+    }
+
+    fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<bool> {
+        let Some(epoch) = self.hub.epoch().filter(|_| self.hub.is_claiming()) else { return Ok(false) };
+        let has_passed = pass_turn(tx)?;
+        self.seen = tx.effects().ready;
+        if self.seen == 0 && !self.hub.is_behind() {
+            return Ok(has_passed);
+        }
+        self.hub.set_behind(true);
+        let room = self.hub.room_after(&tx.effects());
+        if room.total == 0 || (self.waits_for_worker && room.idle == 0) {
+            return Ok(true);
+        }
+        check_epoch(tx, epoch)?;
+        self.next_cursor = self.cursor;
+        let Claims { claims, waits_for_worker } =
+            claim(tx, room, &self.hub.known, &mut self.next_cursor, self.hub.clock.now())?;
+        let behind = claims.len() == room.total || waits_for_worker || tx.effects().more;
+        self.next_waits = waits_for_worker;
+        self.hub.set_behind(behind && !planted("g04-the-rest-is-forgotten"));
+        tx.effect(|effects| effects.claims.extend(claims));
+        Ok(true)
+    }
+
+    fn committed(&mut self, effects: Effects) {
+        (self.cursor, self.waits_for_worker) = (self.next_cursor, self.next_waits);
+        let unseen = effects.ready > std::mem::take(&mut self.seen);
+        if unseen && self.hub.is_claiming() {
+            self.hub.set_behind(true); // a suspect got its turn after the claims, or the claims could not ride along
+            self.hub.wake.ring();
+        }
+        self.hub.after_commit(effects);
+    }
+
+    fn rolled_back(&mut self, error: Option<&Error>) {
+        self.seen = 0;
+        (self.next_cursor, self.next_waits) = (self.cursor, self.waits_for_worker);
+        self.hub.set_behind(true);
+        if let Some(error) = error {
+            self.hub.claims_failed(error);
+        }
+    }
+
+    fn begins(&mut self) {
+        let now = self.hub.monotonic();
+        if now.saturating_sub(self.last_end) >= PAUSE {
+            self.leads_since = now;
+        }
+    }
+
+    fn rest(&mut self) -> Option<Duration> {
+        self.last_end = self.hub.monotonic();
+        if self.last_end.saturating_sub(self.leads_since) < LONGEST_LEAD {
+            return None;
+        }
+        self.leads_since = self.last_end;
+        Some(PAUSE)
+    }
+}

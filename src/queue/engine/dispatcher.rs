@@ -1,0 +1,352 @@
+//! The dispatcher: the thread that settles what workers have finished, and with each settle fetches their next work. It also
+//! commits what nobody waits for (progress, output), and asks for the ownership of the file and for news from other processes.
+
+use std::time::Duration;
+
+use super::attempts::is_passing;
+use super::core::{Core, MAX_PANICS, TRY_AGAIN};
+use crate::error::{Error, ErrorKind};
+use crate::executor::Job;
+use crate::handler::{Finished, Start};
+use crate::journal::{survive, tell};
+use crate::planted::planted;
+use crate::store::Lifting;
+use crate::sync::{News, Receiver, hear, next_of, thread};
+
+/// Attempts settled in one transaction at most: bounds how long others wait for the writer.
+const MAX_SETTLES: usize = 1024;
+
+/// How long the dispatcher waits for more to settle, at most: so much later an end reaches the file.
+const GATHERING: Duration = Duration::from_millis(4);
+
+/// The next settle may take so many times as long as the last one.
+const MARGIN: u32 = 3;
+
+/// News of an attempt (progress, output) reach the file so long after they were made, at most.
+const NEWS_EACH: Duration = Duration::from_secs(1);
+
+/// How often the last outcomes are tried to be written. Each try may wait for a lock, but not for long any more.
+const LAST_TRIES: u32 = 8;
+
+/// How long it waits after each of these that has failed: an error of the disk is told at once, and may be over in a moment.
+const LAST_PAUSE: Duration = Duration::from_millis(20);
+
+/// The thread's life: until nobody can send outcomes any more. A turn that panics is followed by another, with the same outcomes.
+pub(crate) fn run(core: &Core, outcomes: &Receiver<Finished>) {
+    let mut dispatcher = Dispatcher::new(core);
+    let mut panics = 0;
+    let mut turn = |dispatcher: &mut Dispatcher<'_>, act: fn(&mut Dispatcher<'_>, &Receiver<Finished>)| {
+        match survive("the dispatcher", || act(dispatcher, outcomes)) {
+            Some(()) => panics = 0,
+            None => {
+                panics += 1;
+                dispatcher.pause();
+            }
+        }
+        panics < MAX_PANICS
+    };
+    let mut goes_on = turn(&mut dispatcher, |dispatcher, _| {
+        dispatcher.begin();
+        dispatcher.poll();
+    });
+    while goes_on {
+        let wait = dispatcher.sleep();
+        match next_of(outcomes, &core.hub.wake.bell, wait) {
+            News::Item(first) => dispatcher.unsettled.push(first),
+            News::None => {}
+            News::End => break,
+        }
+        goes_on = turn(&mut dispatcher, |dispatcher, outcomes| {
+            dispatcher.gather(outcomes);
+            dispatcher.turn();
+        });
+    }
+    if !goes_on {
+        core.break_down("the dispatcher");
+        dispatcher.unsettled.extend(outcomes.try_iter());
+    }
+    survive("the dispatcher", || dispatcher.last_turn());
+    if core.hub.broken().is_some() {
+        core.release_if_idle(); // nobody shuts it down for that
+    }
+}
+
+struct Dispatcher<'c> {
+    core: &'c Core,
+    /// Outcomes that are not in the file yet.
+    unsettled: Vec<Finished>,
+    /// A new owner has not done all that it does first: where it goes on.
+    begins_at: Option<Lifting>,
+    /// After trouble: when to try again. Nothing is claimed until then.
+    try_at: Option<Duration>,
+    flush_at: Option<Duration>,
+    poll_at: Option<Duration>,
+    /// When to look whether claimed tasks still wait for a worker.
+    recall_at: Option<Duration>,
+    /// An outcome has come since `recall_at` was set.
+    has_moved: bool,
+    /// How long the last settle took.
+    settling: Duration,
+    /// How often outcomes have met damage since all of them could be written.
+    damage_seen: u32,
+}
+
+/// How often an outcome that meets damage in the file is tried to be written.
+const READ_TRIES: u32 = 10;
+
+/// As good as for ever, and yet no overflow.
+const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
+
+/// Tasks that were claimed ahead and wait so long without any task ending are given back: the tasks have become slow.
+const RECALL: Duration = Duration::from_millis(50);
+
+impl<'c> Dispatcher<'c> {
+    fn new(core: &'c Core) -> Dispatcher<'c> {
+        Dispatcher {
+            core,
+            unsettled: Vec::new(),
+            begins_at: core.is_owner().then_some(Lifting::START),
+            try_at: None,
+            flush_at: None,
+            poll_at: None,
+            recall_at: None,
+            has_moved: false,
+            settling: Duration::ZERO,
+            damage_seen: 0,
+        }
+    }
+
+    /// How long it may sleep if no outcome comes and nobody rings.
+    fn sleep(&self) -> Duration {
+        if self.begins_at.is_some() && self.try_at.is_none() {
+            return Duration::ZERO;
+        }
+        let next = [self.try_at, self.flush_at, self.poll_at, self.recall_at].into_iter().flatten().min();
+        next.map_or(FOR_EVER, |at| at.saturating_sub(self.core.hub.monotonic()))
+    }
+
+    fn is_due(&self, at: Option<Duration>) -> bool {
+        at.is_some_and(|at| at <= self.core.hub.monotonic())
+    }
+
+    /// Takes what else has ended. While the workers have work on hand, it waits for more, so that one commit, and one sync, ends
+    /// several attempts; but not so long that a worker would wait for that commit.
+    fn gather(&mut self, outcomes: &Receiver<Finished>) {
+        let slack = self.core.hub.work_on_hand().saturating_sub(self.settling.saturating_mul(MARGIN));
+        if !self.unsettled.is_empty() && !slack.is_zero() {
+            hear(&self.core.hub.wake.bell, slack.min(GATHERING));
+        }
+        let room = MAX_SETTLES.saturating_sub(self.unsettled.len());
+        self.unsettled.extend(outcomes.try_iter().take(room));
+    }
+
+    fn turn(&mut self) {
+        let hub = &self.core.hub;
+        match hub.take_trouble() {
+            Some(e) if e.kind() == ErrorKind::OwnershipLost => {
+                return self.core.disown(&mut self.unsettled);
+            }
+            Some(e) => self.note_trouble(Err(e)),
+            None => {}
+        }
+        let tries_again = self.is_due(self.try_at);
+        if tries_again {
+            self.try_at = None;
+        }
+        if self.try_at.is_none() {
+            self.settle(); // with claims only if they are allowed: after trouble, outcomes come first
+        }
+        if tries_again && self.try_at.is_none() {
+            self.core.hub.set_claiming(self.core.is_owner());
+            self.core.hub.set_behind(true);
+        }
+        if self.try_at.is_none() {
+            self.begin();
+            self.claim();
+        }
+        if self.try_at.is_none() {
+            self.hear_siblings();
+        }
+        self.flush();
+        self.recall();
+        if self.is_due(self.poll_at) {
+            self.poll();
+        }
+    }
+
+    /// Settles what is finished; what there is room for is claimed in the same commit.
+    fn settle(&mut self) {
+        if self.unsettled.is_empty() {
+            return;
+        }
+        self.has_moved = true;
+        for finished in &self.unsettled {
+            if matches!(finished.start, Start::Noted(_)) {
+                self.core.hub.pace.observe(finished.settlement.ran);
+            }
+        }
+        if self.unsettled.iter().any(|finished| matches!(finished.start, Start::Failed)) {
+            self.pause();
+        }
+        let began = self.core.hub.monotonic();
+        let settled = self.core.settle(&mut self.unsettled);
+        self.settling = self.core.hub.monotonic().saturating_sub(began);
+        let Err(e) = settled else {
+            self.damage_seen = 0;
+            return;
+        };
+        if e.kind() == ErrorKind::OwnershipLost {
+            self.core.disown(&mut self.unsettled);
+        } else if is_passing(&e) && (self.unsettled.len() == 1 || e.kind() == ErrorKind::Busy) {
+            if planted("g04-outcomes-are-forgotten-after-trouble") {
+                self.unsettled.clear();
+            }
+            self.note_trouble(Err(e));
+        } else {
+            self.settle_one_by_one();
+        }
+    }
+
+    /// One of the outcomes cannot be written, or there is little room: none must keep the others from it.
+    fn settle_one_by_one(&mut self) {
+        let mut trouble = Ok(());
+        for finished in std::mem::take(&mut self.unsettled) {
+            let mut alone = vec![finished];
+            let Err(e) = self.core.settle(&mut alone) else { continue };
+            if is_passing(&e) || self.may_read_again(&e) {
+                self.unsettled.append(&mut alone);
+                trouble = Err(e);
+            } else {
+                alone.into_iter().for_each(|finished| self.core.abandon(finished, &e));
+            }
+        }
+        self.note_trouble(trouble);
+    }
+
+    /// SQLite tells an error of the device while reading as damage, which may go away; real damage does not. Nor does a panic that was
+    /// no accident.
+    fn may_read_again(&mut self, e: &Error) -> bool {
+        let is_damage = matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Internal);
+        self.damage_seen += u32::from(is_damage);
+        is_damage && self.damage_seen <= READ_TRIES
+    }
+
+    /// Claims what an earlier commit has left.
+    fn claim(&mut self) {
+        if self.core.hub.is_behind() && self.core.hub.is_claiming() {
+            let claimed = self.core.claim_more();
+            self.note_trouble(claimed);
+        }
+    }
+
+    /// Writes progress and output, some time after they were made.
+    fn flush(&mut self) {
+        if self.flush_at.is_none() && self.core.hub.news_waits() {
+            self.flush_at = Some(self.core.hub.monotonic() + NEWS_EACH);
+        }
+        if self.is_due(self.flush_at) {
+            self.flush_at = None;
+            let flushed = self.core.flush_news();
+            self.note_trouble(flushed);
+        }
+    }
+
+    /// Gives claimed tasks back that wait while every worker is busy with something slow, so that cancelling, pausing and
+    /// priorities reach them.
+    fn recall(&mut self) {
+        let hub = &self.core.hub;
+        if self.is_due(self.recall_at) {
+            self.recall_at = None;
+            if !self.has_moved {
+                hub.pace.slow_down();
+                self.unsettled.extend(std::iter::from_fn(|| hub.take_job()).map(Job::hand_back));
+                return self.settle();
+            }
+        }
+        if self.recall_at.is_none() && hub.jobs_waiting() > 0 {
+            self.recall_at = Some(hub.monotonic() + RECALL);
+            self.has_moved = false;
+        }
+    }
+
+    /// Claims nothing for a while.
+    fn pause(&mut self) {
+        self.core.hub.set_claiming(false);
+        self.try_at.get_or_insert(self.core.hub.monotonic() + TRY_AGAIN);
+    }
+
+    fn note_trouble(&mut self, step: Result<(), Error>) {
+        if let Err(e) = step {
+            tell!(Warn, "the file cannot be written, trying again in {TRY_AGAIN:?}: {e}");
+            self.pause();
+        }
+    }
+
+    /// What a new owner does first, a chunk of it: outcomes do not wait for all of it.
+    fn begin(&mut self) {
+        let Some(from) = self.begins_at.filter(|_| self.core.is_owner()) else {
+            self.begins_at = None;
+            return;
+        };
+        match self.core.begin(from) {
+            Ok(next) => self.begins_at = next,
+            Err(e) => self.note_trouble(Err(e)),
+        }
+    }
+
+    /// Asks for the ownership if it has none, else for news from other processes.
+    fn poll(&mut self) {
+        let interval = self.core.config.poll_interval;
+        self.poll_at = (!interval.is_zero()).then(|| self.core.hub.monotonic() + interval);
+        if self.core.is_owner() {
+            let looked = self.core.look_abroad();
+            return self.note_trouble(looked);
+        }
+        if self.core.hub.is_stopping() {
+            return;
+        }
+        match self.core.take_over() {
+            Ok(true) => {
+                self.begins_at = Some(Lifting::START);
+                self.begin();
+            }
+            Ok(false) => {}
+            Err(_) => self.poll_at = Some(self.core.hub.monotonic() + TRY_AGAIN), // it was said
+        }
+    }
+
+    /// Looks at what another queue of this process has written, if one has.
+    fn hear_siblings(&mut self) {
+        let siblings = &self.core.hub.siblings;
+        if !siblings.take_ring() || !self.core.is_owner() {
+            return;
+        }
+        let looked = self.core.look_abroad();
+        if looked.is_err() {
+            siblings.note_ring(); // it is looked at with the next try
+        }
+        self.note_trouble(looked);
+    }
+
+    /// Nobody sends any more: what is left is tried for a moment, and given up then.
+    fn last_turn(&mut self) {
+        for _ in 0..LAST_TRIES {
+            self.settle();
+            if self.unsettled.is_empty() {
+                break;
+            }
+            thread::sleep(LAST_PAUSE);
+        }
+        if planted("g08-what-cannot-be-written-keeps-the-file") {
+            return;
+        }
+        let why = Error::new(
+            ErrorKind::TimedOut,
+            "the queue has ended, and the file could not be written until then",
+        );
+        self.unsettled.drain(..).for_each(|finished| self.core.abandon(finished, &why));
+        if let Err(e) = self.core.flush_news() {
+            tell!(Warn, "progress and output were not written: {e}");
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Slow chores, on a thread of their own so that nothing delays the timer: WAL checkpoints, and what age does to tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, select};
+
+use super::clock_guard::{STEADY, Steady};
+use super::core::{Core, RetentionRule};
+use crate::error::Error;
+use crate::journal::{survive, tell};
+use crate::store::{self, Ages, Rank, Sql, Tx, WalKeeper};
+use crate::sync::thread;
+use crate::task::{TaskId, Timestamp};
+
+/// So long after a commit, what is in the WAL is checkpointed, however little it is.
+const QUIET: Duration = Duration::from_secs(1);
+/// A task that was made within so long before a program's end shows that the clock has run on since.
+const EVIDENCE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often ages are looked at.
+const AGES: Duration = Duration::from_secs(10 * 60);
+/// The first look at ages comes earlier, for programs that do not run for long.
+const FIRST_AGES: Duration = Duration::from_secs(5 * 60 + 1);
+/// How long it leaves the writer to others between two slices of free pages.
+const BREATH: Duration = Duration::from_millis(2);
+/// So many queues without tasks keep their counters.
+const KEPT_IDLE: usize = 100;
+/// Tasks that one look reads: bounds the age of its snapshot.
+const SLICE: usize = 10_000;
+/// Tasks ended in one transaction: bounds how long others wait for the writer.
+const CHUNK: usize = 500;
+/// A transaction that has written for so long leaves the rest to the next one: large tasks take longer than small ones.
+const TURN: Duration = Duration::from_millis(10);
+
+/// The chores and what they remember.
+pub(crate) struct Housekeeping {
+    steady: Steady,
+    /// Ages have been looked at.
+    has_aged: bool,
+    core: Arc<Core>,
+}
+
+impl Housekeeping {
+    pub(crate) fn new(core: Arc<Core>) -> Housekeeping {
+        let mut steady = Steady::default();
+        steady.observe(core.now(), core.hub.monotonic());
+        Housekeeping { core, steady, has_aged: false }
+    }
+
+    /// The thread's life: until the other end of `stop` is gone.
+    pub(crate) fn run(mut self, stop: &Receiver<()>) {
+        let core = self.core.clone();
+        store::warn_of_wal_reset_bug();
+        let wal = core.store.wal_keeper();
+        let mut ages = crossbeam_channel::after(FIRST_AGES);
+        let mut quiet = crossbeam_channel::never();
+        loop {
+            select! {
+                recv(stop) -> _ => {
+                    return self.report(Housekeeping::age_at_end);
+                }
+                recv(core.hub.chores.bell) -> _ => {
+                    self.look_at_the_clock();
+                    if core.hub.wal_is_large() {
+                        self.report(|this| this.checkpoint(&wal));
+                    }
+                    quiet = crossbeam_channel::after(QUIET);
+                }
+                recv(quiet) -> _ => {
+                    self.look_at_the_clock();
+                    quiet = crossbeam_channel::never();
+                    core.hub.take_wal_pages();
+                    self.report(|this| this.checkpoint(&wal));
+                }
+                recv(ages) -> _ => {
+                    self.report(|this| this.age().map(drop));
+                    ages = crossbeam_channel::after(AGES);
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, chore: impl FnOnce(&mut Housekeeping) -> Result<(), Error>) {
+        if let Some(Err(e)) = survive("the housekeeping", || chore(self)) {
+            tell!(
+                Warn,
+                "the upkeep of the file (copying its WAL, deleting what is old) failed, and is tried again: {e}"
+            );
+        }
+    }
+
+    /// Moves the WAL into the database file, and makes room there for what comes.
+    fn checkpoint(&self, wal: &WalKeeper<'_>) -> Result<(), Error> {
+        wal.copy()?;
+        self.core.store.grow_ahead()
+    }
+
+    /// Notices a jump of the clock that is taken back before the next look at ages: what was written in between has a wrong time.
+    fn look_at_the_clock(&mut self) {
+        self.steady.observe(self.core.now(), self.core.hub.monotonic());
+    }
+
+    /// Deletes and moves what is old enough, if the clock can be trusted. Answers with how many tasks and letters it ended.
+    pub(crate) fn age(&mut self) -> Result<usize, Error> {
+        let core = self.core.clone();
+        let now = core.now();
+        if !self.steady.observe(now, core.hub.monotonic()) || !core.is_owner() {
+            return Ok(0);
+        }
+        self.has_aged = true;
+        let goes_on = || !core.hub.is_stopping();
+        let mut ended = core.purge(core.ages(now)?, goes_on)?;
+        if let Some(age) = core.config.dead_letter_retention {
+            ended += core.purge_letters(now.before(age), goes_on)?;
+        }
+        if let Err(e) = core.drop_counters(goes_on).and_then(|()| self.return_free_pages()) {
+            tell!(Warn, "the file was not tidied, which will be tried again: {e}"); // what was old has ended all the same
+        }
+        Ok(ended)
+    }
+
+    /// The same for a program that ends before it has looked at ages: one chunk, if nothing speaks against the clock. It must have run in
+    /// step since the program began, and the newest tasks must show that it has run on from before: one was made within the last day, so
+    /// that the clock did not jump since, and not just now, and none is from a time to come.
+    fn age_at_end(&mut self) -> Result<(), Error> {
+        let core = self.core.clone();
+        let now = core.now();
+        if self.has_aged || !self.steady.is_in_step(now, core.hub.monotonic()) || !core.is_owner() {
+            return Ok(());
+        }
+        let (from, to) = (now.before(EVIDENCE), now.before(STEADY));
+        if !core.store.read(|conn| store::clock_has_run_on(conn, from, to, now))? {
+            return Ok(());
+        }
+        let looks = std::cell::Cell::new(2); // at a slice, and at a chunk of what is found there
+        core.purge(core.ages(now)?, || looks.replace(looks.get() - 1) > 0).map(drop)
+    }
+
+    /// Gives the free pages that are not needed soon back to the file system, slice by slice.
+    fn return_free_pages(&self) -> Result<(), Error> {
+        let core = &self.core;
+        let wal = core.store.wal_keeper();
+        while !core.hub.is_stopping()
+            && core.store.alone(|conn| store::return_free_pages(conn, &core.enough()))?
+        {
+            wal.copy_if_long();
+            thread::sleep(BREATH);
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// What is old by now.
+    fn ages(&self, now: Timestamp) -> Result<Ages, Error> {
+        let config = &self.config;
+        let of_file = || self.store.read(store::retention);
+        let retention = match (self.retention, config.own_retention()) {
+            (RetentionRule::Here(age), _) => age,
+            (RetentionRule::File, _) => of_file()?.unwrap_or(None),
+            (RetentionRule::Config, Some(own)) => own,
+            (RetentionRule::Config, None) => of_file()?.unwrap_or(config.retention),
+        };
+        Ok(Ages {
+            delete_before: retention.map(|age| now.before(age)),
+            bury_before: config.dead_letter_after.map(|age| now.before(age)),
+        })
+    }
+
+    /// Ends what is older than `ages`, as long as it is to go on. It searches on a reading connection, slice by slice.
+    pub(crate) fn purge(&self, ages: Ages, goes_on: impl Fn() -> bool) -> Result<usize, Error> {
+        let now = self.now();
+        let (mut ended, mut next) = (0, Some(TaskId::from_i64(i64::MIN)));
+        let wal = self.store.wal_keeper();
+        while let Some(after) = next.filter(|_| goes_on()) {
+            let (found, more) = self.store.read(|conn| store::old(conn, ages, after, SLICE, now))?;
+            ended += self.in_chunks(&wal, &found, &goes_on, move |tx, ids, enough| {
+                store::purge(tx, ages, ids, now, enough)
+            })?;
+            next = more;
+        }
+        Ok(ended)
+    }
+
+    /// Deletes dead letters that were moved before a time, as long as it is to go on.
+    pub(crate) fn purge_letters(
+        &self,
+        moved_before: Timestamp,
+        goes_on: impl Fn() -> bool,
+    ) -> Result<usize, Error> {
+        let (mut ended, mut after) = (0, (i64::MIN, i64::MIN));
+        let wal = self.store.wal_keeper();
+        while goes_on() {
+            let found = self.store.read(|conn| store::old_letters(conn, moved_before, after, SLICE))?;
+            let Some(last) = found.last() else { break };
+            after = *last;
+            let ids: Vec<i64> = found.iter().map(|(_, id)| *id).collect();
+            ended += self.in_chunks(&wal, &ids, &goes_on, move |tx, ids, enough| {
+                store::purge_letters(tx, moved_before, ids, enough)
+            })?;
+        }
+        Ok(ended)
+    }
+
+    /// Drops the counters of queues that have no tasks any more, if there are many: a few cost nothing, and may be needed again.
+    fn drop_counters(&self, goes_on: impl Fn() -> bool) -> Result<(), Error> {
+        let mut after = i64::MIN;
+        let wal = self.store.wal_keeper();
+        while goes_on() {
+            let idle = self.store.read(|conn| store::idle_queues(conn, after, SLICE))?;
+            if idle.len() < KEPT_IDLE && after == i64::MIN {
+                return Ok(());
+            }
+            let Some(last) = idle.last() else { return Ok(()) };
+            after = *last;
+            self.in_chunks(&wal, &idle, &goes_on, store::drop_counters)?;
+        }
+        Ok(())
+    }
+
+    /// Ends what was found, each chunk in a transaction of its own; says how many that were.
+    fn in_chunks<T: Copy + Send + 'static>(
+        &self,
+        wal: &WalKeeper<'_>,
+        mut found: &[T],
+        goes_on: &impl Fn() -> bool,
+        end: impl Fn(&Tx<'_>, &[T], &dyn Fn() -> bool) -> Sql<(usize, usize)> + Copy + Send + 'static,
+    ) -> Result<usize, Error> {
+        let mut ended = 0;
+        while !found.is_empty() && goes_on() {
+            let (chunk, enough) = (found[..found.len().min(CHUNK)].to_vec(), self.enough());
+            let (some, done) = self.commit(Rank::Change, move |tx| end(tx, &chunk, &enough))?;
+            ended += some;
+            found = &found[done..];
+            wal.copy_if_long();
+        }
+        Ok(ended)
+    }
+
+    /// Says when a transaction has written for so long that others should get their turn.
+    pub(crate) fn enough(&self) -> impl Fn() -> bool + Send + 'static {
+        let (hub, began) = (self.hub.clone(), std::cell::Cell::new(None));
+        move || {
+            let now = hub.monotonic();
+            let since = began.get().unwrap_or(now);
+            began.set(Some(since));
+            now.saturating_sub(since) > TURN
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+    use crate::Queue;
+    use crate::clock::Clock;
+    use crate::handler::Context;
+    use crate::task::Task;
+
+    /// What the wall clock says, and the time since the test began.
+    #[derive(Clone)]
+    struct Hands(Arc<Mutex<(Timestamp, Duration)>>);
+
+    impl Hands {
+        fn move_on(&self, wall: Duration, monotonic: Duration) {
+            let mut hands = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *hands = (hands.0.after(wall), hands.1 + monotonic);
+        }
+
+        fn move_back(&self, wall: Duration) {
+            let mut hands = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            hands.0 = hands.0.before(wall);
+        }
+    }
+
+    impl Clock for Hands {
+        fn now(&self) -> Timestamp {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+        }
+
+        fn monotonic(&self) -> Duration {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+        }
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Nothing;
+    impl Task for Nothing {
+        const NAME: &'static str = "nothing";
+    }
+
+    #[test]
+    fn a_jump_that_is_taken_back_between_two_looks_at_ages_deletes_nothing() {
+        const YEAR: Duration = Duration::from_secs(365 * 86_400);
+        const MINUTES: Duration = Duration::from_secs(3 * 60);
+        let hands = Hands(Arc::new(Mutex::new((Timestamp::from_millis(1_700_000_000_000), Duration::ZERO))));
+        let builder = Queue::builder().clock(hands.clone()).handle(|_: Nothing, _: &Context| Ok(()));
+        let queue = builder.stepped(store::Place::private().unwrap()).unwrap();
+        assert!(queue.handle.core.take_over().unwrap());
+        let mut chores = Housekeeping::new(queue.handle.core.clone());
+        hands.move_on(MINUTES, MINUTES);
+        hands.move_back(YEAR);
+        let id = queue.enqueue(&Nothing).unwrap();
+        queue.cancel(id).unwrap();
+        chores.look_at_the_clock();
+        hands.move_on(YEAR, Duration::ZERO);
+        hands.move_on(MINUTES, MINUTES);
+        assert_eq!(chores.age().unwrap(), 0, "the clock has not been steady for five minutes");
+        hands.move_on(2 * MINUTES, 2 * MINUTES);
+        assert_eq!(chores.age().unwrap(), 1);
+    }
+}

@@ -1,0 +1,19 @@
+//! What runs tasks: the threads, what they share, and the steps that they (and the testing kit without threads) call.
+//!
+//! It knows nothing of the public face of the queue.
+
+pub(crate) mod attempts;
+pub(crate) mod claimer;
+pub(crate) mod clock_guard;
+pub(crate) mod core;
+pub(crate) mod dispatcher;
+pub(crate) mod hub;
+pub(crate) mod maintenance;
+pub(crate) mod obstacle;
+pub(crate) mod open_files;
+pub(crate) mod prefetch;
+pub(crate) mod siblings;
+pub(crate) mod signal;
+pub(crate) mod threads;
+pub(crate) mod ticks;
+pub(crate) mod wal_alarm;

@@ -1,0 +1,43 @@
+//! What keeps this process from executing, and how often that is said.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::sync::{Mutex, lock};
+
+/// The same obstacle is said again after so long: it is met each second.
+const SAID_EACH: Duration = Duration::from_secs(600);
+
+/// What was in the way when the ownership was last asked for.
+#[derive(Default)]
+pub(crate) struct Obstacle(Mutex<Option<Met>>);
+
+struct Met {
+    why: Error,
+    /// On the monotonic clock.
+    said_at: Duration,
+}
+
+impl Obstacle {
+    /// Something is in the way. True if it is to be said: it is new, or was said long ago.
+    pub(crate) fn meet(&self, why: &Error, now: Duration) -> bool {
+        let mut met = lock(&self.0);
+        let is_new = |met: &Met| {
+            met.why.to_string() != why.to_string() || now.saturating_sub(met.said_at) >= SAID_EACH
+        };
+        let is_said = met.as_ref().is_none_or(is_new);
+        if is_said {
+            *met = Some(Met { why: why.repeat(), said_at: now });
+        }
+        is_said
+    }
+
+    /// Nothing is in the way any more. True if something was.
+    pub(crate) fn pass(&self) -> bool {
+        lock(&self.0).take().is_some()
+    }
+
+    pub(crate) fn why(&self) -> Option<Error> {
+        lock(&self.0).as_ref().map(|met| met.why.repeat())
+    }
+}

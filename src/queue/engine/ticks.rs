@@ -1,0 +1,194 @@
+//! What the timer does at its ticks: waits that end, attempts that are silent or ignore their deadline.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use super::core::{CHUNK, Core, MAX_PANICS, TRY_AGAIN};
+use crate::error::Error;
+use crate::handler::Control;
+use crate::journal::{DEADLINES, survive, tell};
+use crate::planted::planted;
+use crate::store;
+use crate::sync::atomic::Ordering;
+use crate::task::Timestamp;
+use crate::timer::{NextTick, Ticks};
+
+/// Chunks that the timer works off before it looks after deadlines again.
+const MAX_CHUNKS: u32 = 1000;
+
+/// A worker whose task runs on so long past its deadline is replaced.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A suspect that has been running for so long passes the turn on: a task that kills its process does so sooner.
+pub(crate) const SUSPECT_TURN: Duration = Duration::from_secs(60);
+
+impl Core {
+    /// Does what is due by the wall clock, in chunks; answers with the next time. That is over already if so many chunks were not enough.
+    pub(crate) fn promote(&self) -> Result<Option<Timestamp>, Error> {
+        let mut next = None;
+        for _ in 0..MAX_CHUNKS {
+            // The time is read under the writer's lead: a wait that began while we queued would look like one from the future.
+            let (now, due, jumped) = self.store.alone(|conn| {
+                let now = self.now();
+                Ok((now, store::next_due(conn)?, store::clock_jumped(conn, now)?))
+            })?;
+            if self.hub.is_stopping() || (!jumped && due.is_none_or(|due| due > now)) {
+                return Ok(due);
+            }
+            let clock = self.hub.clock.clone();
+            if self.owner_write(move |tx| store::promote(tx, clock.now(), CHUNK))? == 0 {
+                return Ok(due);
+            }
+            next = Some(now);
+        }
+        Ok(next)
+    }
+
+    /// Looks after running attempts: silence, deadlines, turns among suspects. Answers with the next look, on the monotonic clock.
+    pub(crate) fn watch(&self) -> Result<Option<Duration>, Error> {
+        let now = self.hub.monotonic();
+        let (mut next, mut result) = (None, Ok(()));
+        let mut look_at = |at: Duration| next = Some(next.map_or(at, |n: Duration| n.min(at)));
+        let mut note = |step: Result<(), Error>| {
+            if result.is_ok() {
+                result = step; // and the other attempts are looked after all the same
+            }
+        };
+        if !self.complete_workers() {
+            look_at(now + PATIENCE);
+        }
+        for control in self.hub.controls() {
+            if let Some(sign) = control.sign_of_life().filter(|_| !control.silent.load(Ordering::Acquire)) {
+                let until = sign + self.config.stuck_task_timeout;
+                if now >= until {
+                    note(self.give_up(&control));
+                } else {
+                    look_at(until);
+                }
+            }
+            match control.suspect_until() {
+                Some(until) if now >= until => note(self.spare(&control)),
+                Some(until) => look_at(until),
+                None => {}
+            }
+            if let Some(deadline) = control.deadline().filter(|_| control.phase.is_running()) {
+                let until = deadline + PATIENCE;
+                if now < until {
+                    look_at(until);
+                } else if !self.replace_worker(&control) {
+                    look_at(now + PATIENCE);
+                }
+            }
+        }
+        result.map(|()| next)
+    }
+
+    fn give_up(&self, control: &Control) -> Result<(), Error> {
+        let (id, generation, silent, now) =
+            (control.task_id, control.generation, self.config.stuck_task_timeout, self.now());
+        tell!(
+            Warn,
+            "task {id} has given no sign of life for {}; it is LOST",
+            humantime::format_duration(silent)
+        );
+        control.silent.store(true, Ordering::Release); // before the write: its worker may settle it right after
+        let given_up = self.owner_write(move |tx| store::fall_silent(tx, id, generation, silent, now));
+        if given_up.is_err() {
+            control.silent.store(false, Ordering::Release);
+        }
+        given_up
+    }
+
+    /// Passes the turn among suspects on from one that has been running for long.
+    fn spare(&self, control: &Control) -> Result<(), Error> {
+        if planted("g06-a-hung-suspect-keeps-the-turn") {
+            return Ok(());
+        }
+        let (id, generation, now) = (control.task_id, control.generation, self.now());
+        tell!(
+            Info,
+            "task {id} was running when a process died and has run for {SUSPECT_TURN:?} now; the next such task may run"
+        );
+        self.owner_write(move |tx| store::spare(tx, id, generation, now))?;
+        control.set_suspect_until(None);
+        Ok(())
+    }
+
+    /// Starts another worker in the place of one whose task ignores its deadline: at most as many as there are workers. False if
+    /// there is no place now.
+    ///
+    /// The place is taken from the old worker first: it ends when it comes back then. A handler that returns meanwhile keeps its worker,
+    /// so that there are never more than there should be.
+    fn replace_worker(&self, control: &Control) -> bool {
+        if !control.reported.swap(true, Ordering::AcqRel) {
+            tell!(
+                target: DEADLINES,
+                Warn,
+                "task {} ignores its deadline; call cx.ensure_active() in its handler",
+                control.task_id
+            );
+        }
+        let Some(executor) = self.executor.get().and_then(Weak::upgrade) else { return true };
+        if self.hub.workers() >= 2 * self.config.workers {
+            return false;
+        }
+        if !control.phase.replace() {
+            return true;
+        }
+        if executor.add_worker().is_err() {
+            if !control.phase.take_back() {
+                self.hub.miss_worker(); // the old one has gone meanwhile
+            }
+            return false;
+        }
+        self.hub.add_workers(1);
+        self.hub.wake.ring();
+        true
+    }
+
+    /// Starts workers for those that have gone without a substitute. False if there are still some missing.
+    fn complete_workers(&self) -> bool {
+        let Some(executor) = self.executor.get().and_then(Weak::upgrade) else { return true };
+        while self.hub.take_missing_worker() {
+            if executor.add_worker().is_err() {
+                self.hub.miss_worker();
+                return false;
+            }
+            self.hub.add_workers(1);
+            self.hub.wake.ring();
+        }
+        true
+    }
+
+    fn tick_once(&self) -> NextTick {
+        if !self.is_owner() {
+            return NextTick::default();
+        }
+        let promoted = self.promote().map(|at| NextTick { at, monotonic: None });
+        let watched = self.watch().map(|monotonic| NextTick { at: None, monotonic });
+        [promoted, watched].into_iter().fold(NextTick::default(), |next, step| {
+            next.or_sooner(step.unwrap_or_else(|e| {
+                tell!(Warn, "the timer could not do what is due and tries again: {e}");
+                self.next_try()
+            }))
+        })
+    }
+
+    fn next_try(&self) -> NextTick {
+        NextTick { at: None, monotonic: Some(self.hub.monotonic() + TRY_AGAIN) }
+    }
+}
+
+impl Ticks for Core {
+    fn tick(&self) -> NextTick {
+        if let Some(next) = survive("the timer", || self.tick_once()) {
+            self.timer_panics.store(0, Ordering::Relaxed);
+            return next;
+        }
+        if self.timer_panics.fetch_add(1, Ordering::Relaxed) + 1 < MAX_PANICS {
+            return self.next_try();
+        }
+        self.break_down("the timer");
+        NextTick::default()
+    }
+}

@@ -1,0 +1,36 @@
+//! When a WAL has grown so long that somebody should know: a reader holds an old snapshot, and keeps it from starting again.
+
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// Pages from which it is told (64 MiB of pages of 4 KiB); and then at each doubling.
+pub(crate) const LONG: u32 = 16 * 1024;
+
+pub(crate) struct WalAlarm {
+    /// The length at which it is told next.
+    next: AtomicU32,
+    is_due: AtomicBool,
+}
+
+impl Default for WalAlarm {
+    fn default() -> WalAlarm {
+        WalAlarm { next: AtomicU32::new(LONG), is_due: AtomicBool::new(false) }
+    }
+}
+
+impl WalAlarm {
+    /// A commit has left a WAL of so many pages. Called by whoever commits, before the next one can.
+    pub(crate) fn note(&self, pages: u32) {
+        let next = self.next.load(Ordering::Relaxed);
+        if pages >= next {
+            self.next.store(pages.saturating_mul(2), Ordering::Relaxed);
+            self.is_due.store(true, Ordering::Release);
+        } else if pages < LONG / 2 && next > LONG {
+            self.next.store(LONG, Ordering::Relaxed); // it has started again
+        }
+    }
+
+    /// Whether it is to be told now.
+    pub(crate) fn take(&self) -> bool {
+        self.is_due.load(Ordering::Acquire) && self.is_due.swap(false, Ordering::AcqRel)
+    }
+}

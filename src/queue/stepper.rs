@@ -1,0 +1,173 @@
+//! The steps of a queue, one call each: what its threads do, for those who have none.
+
+use crate::sync::{Mutex, lock};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::engine::attempts::is_passing;
+use super::engine::maintenance::Housekeeping;
+use super::{Builder, Queue};
+use crate::crash::CrashPoint;
+use crate::error::{Error, ErrorKind};
+use crate::executor::{self, Job};
+use crate::handler::{Finished, Port};
+use crate::store::{Lifting, Place};
+use crate::task::{TaskId, Verdict};
+
+/// Calls the steps of a queue without threads.
+pub(crate) struct Stepper {
+    pub queue: Queue,
+    housekeeping: Housekeeping,
+    /// Outcomes that could not be written yet.
+    unsettled: Mutex<Vec<Finished>>,
+}
+
+/// What one step of the executor did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ran {
+    Succeeded(TaskId),
+    Failed(TaskId),
+    Snoozed(TaskId),
+    Cancelled(TaskId),
+    HandedBack(TaskId),
+}
+
+/// What the end of a process has left: a file that nobody has open.
+pub(crate) struct Remains {
+    place: Place,
+    path: PathBuf,
+}
+
+impl Remains {
+    /// Opens the file again.
+    pub(crate) fn reopen(self, builder: Builder) -> Result<Stepper, Error> {
+        Stepper::start(builder, self.place)
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Stepper {
+    /// On a new file, copied from an image.
+    pub(crate) fn fresh(builder: Builder) -> Result<Stepper, Error> {
+        Stepper::start(builder.without_reserve(), Place::fresh()?)
+    }
+
+    /// On a file that is there, or is made.
+    pub(crate) fn on_file(builder: Builder, path: &Path) -> Result<Stepper, Error> {
+        Stepper::start(builder, Place::File(path.to_owned()))
+    }
+
+    /// Opens the file and takes its ownership, if nobody has it.
+    fn start(builder: Builder, place: Place) -> Result<Stepper, Error> {
+        let queue = builder.stepped(place)?;
+        let core = queue.handle.core.clone();
+        if core.acquire()?.is_some() {
+            core.provide_reserve();
+            let mut next = Some(Lifting::START);
+            while let Some(from) = next {
+                next = core.begin(from)?;
+            }
+        }
+        let housekeeping = Housekeeping::new(core);
+        Ok(Stepper { queue, housekeeping, unsettled: Mutex::default() })
+    }
+
+    /// Sets the commit at which this queue ends as a killed process ends.
+    pub(crate) fn crash_at(&self, point: CrashPoint) {
+        self.queue.handle.core.store.crash_at(point);
+    }
+
+    /// Whether that commit has come.
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.queue.handle.core.store.has_crashed()
+    }
+
+    /// Commits so far.
+    pub(crate) fn commits(&self) -> u64 {
+        self.queue.handle.core.store.commits()
+    }
+
+    /// Ends this queue as a killed process ends. Answers with where its file lies.
+    pub(crate) fn crash(self) -> Result<Remains, Error> {
+        let core = &self.queue.handle.core;
+        Ok(Remains { path: core.store.path().to_owned(), place: core.crash()? })
+    }
+
+    /// Claims one task and notes its start, if it is to have started. Nobody runs it.
+    pub(crate) fn leave_claimed(&self, started: bool) -> Result<Option<TaskId>, Error> {
+        let Some(job) = self.claim_one()? else { return Ok(None) };
+        if started {
+            self.queue.handle.core.starting(&job.claimed)?.keep();
+        }
+        Ok(Some(job.claimed.task_id))
+    }
+
+    fn claim_one(&self) -> Result<Option<Job>, Error> {
+        let core = &self.queue.handle.core;
+        core.hub.add_workers(1);
+        core.hub.set_claiming(true);
+        let claimed = core.claim_more();
+        core.hub.set_claiming(false);
+        core.hub.remove_workers(1);
+        let trouble = core.hub.take_trouble(); // also if the claim has failed: it must not be told again the next time
+        claimed?;
+        match trouble {
+            Some(e) => Err(e),
+            None => Ok(core.hub.take_job()),
+        }
+    }
+
+    /// Claims one task, runs it on this thread, settles it. None if nothing is ready. An outcome that cannot be written is kept, and
+    /// comes first the next time.
+    pub(crate) fn run_one(&self) -> Result<Option<Ran>, Error> {
+        self.settle(Vec::new())?;
+        let core = &self.queue.handle.core;
+        let Some(job) = self.claim_one()? else { return Ok(None) };
+        let port: Arc<dyn Port> = core.clone();
+        let finished = executor::run(job, &self.queue.handle.registry, &port);
+        let id = finished.settlement.task_id;
+        let ran = match finished.settlement.verdict {
+            Verdict::Succeeded { .. } => Ran::Succeeded(id),
+            Verdict::Failed { .. } => Ran::Failed(id),
+            Verdict::Snoozed(_) => Ran::Snoozed(id),
+            Verdict::Cancelled(_) => Ran::Cancelled(id),
+            Verdict::HandedBack | Verdict::Declined => Ran::HandedBack(id),
+        };
+        self.settle(vec![finished])?;
+        Ok(Some(ran))
+    }
+
+    fn settle(&self, finished: Vec<Finished>) -> Result<(), Error> {
+        let core = &self.queue.handle.core;
+        let mut unsettled = lock(&self.unsettled);
+        unsettled.extend(finished);
+        if unsettled.is_empty() {
+            return Ok(());
+        }
+        core.settle(&mut unsettled).inspect_err(|e| {
+            // SQLite tells an error of the device while reading as damage.
+            if !is_passing(e) && e.kind() != ErrorKind::Corrupt {
+                unsettled.drain(..).for_each(|finished| core.abandon(finished, e));
+            }
+        })
+    }
+
+    /// Does what is due by the clock: waits end, tasks expire, silent attempts are given up.
+    pub(crate) fn tick(&self) -> Result<(), Error> {
+        let core = &self.queue.handle.core;
+        if core.is_owner() {
+            core.promote()?;
+            core.watch()?;
+        }
+        Ok(())
+    }
+
+    /// Does what age does to tasks.
+    pub(crate) fn age(&mut self) -> Result<usize, Error> {
+        self.housekeeping.age()
+    }
+}

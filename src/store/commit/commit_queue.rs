@@ -1,0 +1,232 @@
+//! Group commit: the fair queue in front of the writer.
+//!
+//! Whoever finds the lead free takes it and commits its own write on its own thread, without a hop. Whoever finds it taken queues up
+//! and sleeps. The leader, when its commit is durable, wakes the first in the queue, who then leads: it takes what has gathered
+//! meanwhile, its own write first, up to [`MAX_GROUP`], commits all of it as one group, and everybody is answered. So the queue is
+//! served in order, and a sync is shared by all who waited for it: while one group is being synced, the next one gathers.
+//!
+//! Nobody waits without a leader: a write is queued only while the lead is taken, and the lead is given up only under the same lock and
+//! only when nobody is queued. Dropping [`Lead`] passes it on, also when the commit has panicked.
+//!
+//! Writes are re-runnable values: they may run more than once and must say the same each time. When and how a transaction begins and
+//! ends is `writer`'s.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::tx::Tx;
+use crate::error::Error;
+use crate::journal::{drop_quietly, panic_text};
+use crate::planted::planted;
+use crate::store::error::Sql;
+use crate::sync::{Condvar, Mutex, lock, wait};
+
+/// Writes in one transaction at most: bounds how long the first of them waits for the last.
+const MAX_GROUP: usize = 256;
+
+/// The order in which writes are run again when their common transaction was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    /// Outcomes of attempts: the work is done, only the record of it is missing.
+    Settle,
+    /// Changes of what is there.
+    Change,
+    /// New tasks, and whatever else may be large: refused on a full disk, where the room that is left is for the others.
+    Add,
+}
+
+/// The queue of writes.
+#[derive(Default)]
+pub(crate) struct Line(Mutex<Places>);
+
+/// Who leads, and who waits.
+#[derive(Default)]
+struct Places {
+    taken: bool,
+    waiting: VecDeque<Box<dyn Member>>,
+}
+
+impl Line {
+    /// Brings a write to the writer and waits for its answer. `commit` is called if this thread comes to lead; it must answer every
+    /// member that it is given.
+    ///
+    /// # Errors
+    /// Those of the write; those of the commit.
+    pub(crate) fn commit<R: Send + 'static>(
+        &self,
+        rank: Rank,
+        write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
+        commit: impl FnOnce(Vec<Box<dyn Member>>),
+    ) -> Result<R, Error> {
+        let slot = Arc::new(Slot::default());
+        let own = Box::new(Pending { write, rank, answer: None, reply: Reply(slot.clone()) });
+        let mut places = lock(&self.0);
+        let group: Vec<Box<dyn Member>> = if places.taken {
+            places.waiting.push_back(own);
+            drop(places);
+            match slot.wait() {
+                Stage::Answered(answer) => return answer,
+                _ => {
+                    let mut places = lock(&self.0);
+                    let length = places.waiting.len().min(MAX_GROUP);
+                    places.waiting.drain(..length).collect()
+                }
+            }
+        } else {
+            places.taken = true;
+            drop(places);
+            vec![own]
+        };
+        let lead = Lead(self);
+        commit(group);
+        drop(lead);
+        match slot.wait() {
+            Stage::Answered(answer) => answer,
+            _ => Err(Error::internal("a write was left without an answer")),
+        }
+    }
+}
+
+/// The lead; dropping it passes it on, also when a write panicked.
+struct Lead<'l>(&'l Line);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut places = lock(&self.0.0);
+        match places.waiting.front() {
+            Some(_) if planted("g04-the-lead-is-not-passed-on") => {}
+            Some(next) => next.lead(),
+            None => places.taken = false,
+        }
+    }
+}
+
+/// A write in the queue.
+pub(crate) trait Member: Send {
+    fn rank(&self) -> Rank;
+    /// Runs it within a transaction; an error is kept for the answer, and told.
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), Kept>;
+    /// The transaction is durable: answers with what `run` said.
+    fn settled(self: Box<Self>);
+    /// The transaction is lost: answers with this.
+    fn failed(self: Box<Self>, error: Error);
+    /// Wakes its thread to lead.
+    fn lead(&self);
+}
+
+/// A copy of the error that a member keeps for its answer.
+pub(crate) struct Kept(pub Error);
+
+struct Pending<R, W> {
+    write: W,
+    rank: Rank,
+    answer: Option<Result<R, Error>>,
+    reply: Reply<R>,
+}
+
+/// The duty to answer a waiting thread. Dropped without an answer (its leader panicked), it says so.
+struct Reply<R>(Arc<Slot<R>>);
+
+impl<R> Reply<R> {
+    fn put(self, answer: Result<R, Error>) {
+        self.0.put(Stage::Answered(answer));
+    }
+}
+
+impl<R> Drop for Reply<R> {
+    fn drop(&mut self) {
+        self.0.put_if_unanswered(|| {
+            Err(Error::internal("the write was abandoned; a thread panicked while it led"))
+        });
+    }
+}
+
+impl<R: Send, W: FnMut(&Tx<'_>) -> Sql<R> + Send> Member for Pending<R, W> {
+    fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), Kept> {
+        let answer = catch_unwind(AssertUnwindSafe(|| (self.write)(tx)));
+        let answer = answer.unwrap_or_else(|panic| {
+            let message = format!("a write panicked: {}", panic_text(&*panic));
+            drop_quietly(panic);
+            Err(Error::internal(message).into())
+        });
+        let answer = answer.map_err(Error::from);
+        let kept = answer.as_ref().err().map(|e| Kept(e.repeat()));
+        self.answer = Some(answer);
+        kept.map_or(Ok(()), Err)
+    }
+
+    fn settled(self: Box<Self>) {
+        let Pending { write, answer, reply, .. } = *self;
+        drop(write); // before the answer: its caller may take back what it shared with the write
+        reply.put(answer.unwrap_or_else(|| Err(Error::internal("a write was not run"))));
+    }
+
+    fn failed(self: Box<Self>, error: Error) {
+        let Pending { write, reply, .. } = *self;
+        drop(write);
+        reply.put(Err(error));
+    }
+
+    fn lead(&self) {
+        self.reply.0.put(Stage::Lead);
+    }
+}
+
+/// Where a waiting thread is told.
+struct Slot<R> {
+    state: Mutex<SlotState<R>>,
+    told: Condvar,
+}
+
+struct SlotState<R> {
+    stage: Stage<R>,
+    /// There was an answer, whether or not its thread has taken it.
+    answered: bool,
+    /// Its thread sleeps. Whoever leads has not gone to sleep, and waking nobody costs a system call too.
+    sleeps: bool,
+}
+
+enum Stage<R> {
+    Waiting,
+    Lead,
+    Answered(Result<R, Error>),
+}
+
+impl<R> Default for Slot<R> {
+    fn default() -> Slot<R> {
+        let state = SlotState { stage: Stage::Waiting, answered: false, sleeps: false };
+        Slot { state: Mutex::new(state), told: Condvar::new() }
+    }
+}
+
+impl<R> Slot<R> {
+    fn put_if_unanswered(&self, answer: impl FnOnce() -> Result<R, Error>) {
+        if !lock(&self.state).answered {
+            self.put(Stage::Answered(answer()));
+        }
+    }
+
+    fn put(&self, stage: Stage<R>) {
+        let mut state = lock(&self.state);
+        state.answered = matches!(stage, Stage::Answered(_));
+        state.stage = stage;
+        if state.sleeps {
+            self.told.notify_one();
+        }
+    }
+
+    fn wait(&self) -> Stage<R> {
+        let mut state = lock(&self.state);
+        while matches!(state.stage, Stage::Waiting) {
+            state.sleeps = !planted("g04-a-sleeper-is-not-told");
+            state = wait(&self.told, state);
+        }
+        state.sleeps = false;
+        std::mem::replace(&mut state.stage, Stage::Waiting)
+    }
+}

@@ -1,0 +1,225 @@
+//! What a write transaction gathers beside what it writes: what it means for the rest of the program, and what its end adds to the file.
+//!
+//! All of it is kept as logs, so that what a savepoint takes back is cut off by length, however much a batch has gathered before.
+
+use std::collections::BTreeMap;
+
+use crate::store::tasks::names::Met;
+use crate::store::tasks::rollups::RollupKey;
+use crate::task::{Claimed, TaskId, Timestamp};
+
+/// A counter of `perdura_counts`: queue, state, hold.
+pub(crate) type CountKey = (i64, i64, i64);
+
+/// What a committed transaction means for timers, workers and waiters.
+#[derive(Default)]
+pub(crate) struct Effects {
+    /// Tasks that became ready.
+    pub ready: u64,
+    /// The earliest time that a task has begun to wait for.
+    pub due: Option<Timestamp>,
+    /// Some task's state has changed.
+    pub changed: bool,
+    /// Running tasks whose cancel flag was set.
+    pub cancelled: Vec<TaskId>,
+    /// Tasks whose thread works on an attempt that no longer counts.
+    pub superseded: Vec<TaskId>,
+    /// Claims, on their way to the workers.
+    pub claims: Vec<Claimed>,
+    /// There may be more to claim than this transaction looked at.
+    pub more: bool,
+    /// Tasks that have ended or are gone, beside those of `settled`.
+    pub ended: Vec<TaskId>,
+    /// Attempts (task, generation) whose outcome was brought, whatever became of it.
+    pub settled: Vec<(TaskId, u64)>,
+    /// Pages in the WAL after the commit.
+    pub wal_pages: u32,
+}
+
+/// All that a transaction gathers.
+#[derive(Default)]
+pub(crate) struct TxEffects {
+    /// What the rest of the program hears once it is committed.
+    pub told: Effects,
+    /// Names that it has met.
+    pub met: Met,
+    /// The turn among suspects may have to be passed on.
+    pub suspects_moved: bool,
+    /// Changes of counters.
+    counts: Log<CountKey>,
+    /// Attempts to be counted.
+    rollups: Log<RollupKey>,
+}
+
+/// How far it had come: lengths, and what is no list.
+#[derive(Clone, Copy)]
+pub(crate) struct Mark {
+    ready: u64,
+    due: Option<Timestamp>,
+    changed: bool,
+    more: bool,
+    suspects_moved: bool,
+    lists: [usize; 5],
+    met: (usize, usize),
+    counts: usize,
+    rollups: usize,
+}
+
+impl TxEffects {
+    /// Adds to a counter.
+    pub(crate) fn count(&mut self, key: CountKey, by: i64) {
+        self.counts.add(key, by);
+    }
+
+    /// Counts an attempt.
+    pub(crate) fn roll_up(&mut self, key: RollupKey) {
+        self.rollups.add(key, 1);
+    }
+
+    /// What the counters change by. There is nothing left to write then.
+    pub(crate) fn take_counts(&mut self) -> BTreeMap<CountKey, i64> {
+        self.counts.take()
+    }
+
+    /// The attempts to be counted. There is nothing left to write then.
+    pub(crate) fn take_rollups(&mut self) -> BTreeMap<RollupKey, i64> {
+        self.rollups.take()
+    }
+
+    /// Notes how far it has come.
+    pub(crate) fn mark(&mut self) -> Mark {
+        let Effects { ready, due, changed, more, cancelled, superseded, claims, ended, settled, .. } =
+            &self.told;
+        Mark {
+            ready: *ready,
+            due: *due,
+            changed: *changed,
+            more: *more,
+            suspects_moved: self.suspects_moved,
+            lists: [cancelled.len(), superseded.len(), claims.len(), ended.len(), settled.len()],
+            met: self.met.len(),
+            counts: self.counts.mark(),
+            rollups: self.rollups.mark(),
+        }
+    }
+
+    /// Forgets what has come since.
+    pub(crate) fn undo_to(&mut self, mark: Mark) {
+        let told = &mut self.told;
+        (told.ready, told.due, told.changed, told.more) = (mark.ready, mark.due, mark.changed, mark.more);
+        let [cancelled, superseded, claims, ended, settled] = mark.lists;
+        told.cancelled.truncate(cancelled);
+        told.superseded.truncate(superseded);
+        told.claims.truncate(claims);
+        told.ended.truncate(ended);
+        told.settled.truncate(settled);
+        self.suspects_moved = mark.suspects_moved;
+        self.met.truncate(mark.met);
+        self.counts.undo_to(mark.counts);
+        self.rollups.undo_to(mark.rollups);
+    }
+}
+
+/// Additions to counters, in their order. What is added to one counter again and again takes one entry.
+#[derive(Debug)]
+struct Log<K> {
+    entries: Vec<(K, i64)>,
+    /// Entries before this are as they were at a mark, and stay so.
+    kept: usize,
+}
+
+impl<K> Default for Log<K> {
+    fn default() -> Log<K> {
+        Log { entries: Vec::new(), kept: 0 }
+    }
+}
+
+impl<K: Ord + Copy> Log<K> {
+    /// Entries that are looked through for one of the same counter.
+    const NEAR: usize = 8;
+
+    fn add(&mut self, key: K, by: i64) {
+        let from = self.entries.len().saturating_sub(Log::<K>::NEAR).max(self.kept);
+        match self.entries[from..].iter_mut().find(|(known, _)| *known == key) {
+            Some((_, sum)) => *sum += by,
+            None => self.entries.push((key, by)),
+        }
+    }
+
+    fn mark(&mut self) -> usize {
+        self.kept = self.entries.len();
+        self.kept
+    }
+
+    fn undo_to(&mut self, mark: usize) {
+        self.entries.truncate(mark);
+        self.kept = mark;
+    }
+
+    fn take(&mut self) -> BTreeMap<K, i64> {
+        self.kept = 0;
+        let mut sums = BTreeMap::new();
+        for (key, by) in self.entries.drain(..) {
+            *sums.entry(key).or_default() += by;
+        }
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn additions() -> impl Strategy<Value = Vec<(u8, i64)>> {
+        prop::collection::vec((0_u8..12, -3_i64..4), 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_undone_counts_as_if_it_had_not_been(kept in additions(), undone in additions(), later in additions()) {
+            let (mut log, mut plain) = (Log::default(), Log::default());
+            kept.iter().chain(&later).for_each(|(key, by)| plain.add(*key, *by));
+            kept.iter().for_each(|(key, by)| log.add(*key, *by));
+            let mark = log.mark();
+            undone.iter().for_each(|(key, by)| log.add(*key, *by));
+            log.mark(); // of a savepoint within
+            undone.iter().for_each(|(key, by)| log.add(*key, *by));
+            log.undo_to(mark);
+            later.iter().for_each(|(key, by)| log.add(*key, *by));
+            prop_assert_eq!(log.take(), plain.take());
+        }
+    }
+
+    #[test]
+    fn all_that_a_transaction_gathers_is_undone() {
+        let id = TaskId::from_i64(1);
+        let gather = |effects: &mut TxEffects| {
+            let told = &mut effects.told;
+            (told.ready, told.due, told.changed, told.more) =
+                (told.ready + 1, Some(Timestamp::from_millis(5)), true, true);
+            told.cancelled.push(id);
+            told.superseded.push(id);
+            told.ended.push(id);
+            told.settled.push((id, 1));
+            effects.suspects_moved = true;
+            effects.count((1, 2, 3), 4);
+        };
+        let mut effects = TxEffects::default();
+        let empty = effects.mark();
+        gather(&mut effects);
+        effects.undo_to(empty);
+        let told = &effects.told;
+        assert_eq!((told.ready, told.due, told.changed, told.more), (0, None, false, false));
+        let lists = [&told.cancelled, &told.superseded, &told.ended];
+        assert!(lists.into_iter().all(Vec::is_empty) && told.settled.is_empty());
+        assert!(!effects.suspects_moved && effects.take_counts().is_empty());
+        gather(&mut effects);
+        let full = effects.mark();
+        gather(&mut effects);
+        effects.undo_to(full);
+        assert_eq!((effects.told.ready, effects.told.ended.len()), (1, 1));
+        assert_eq!(effects.take_counts(), BTreeMap::from([((1, 2, 3), 4)]));
+    }
+}

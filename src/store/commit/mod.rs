@@ -1,0 +1,11 @@
+//! Group commit: writes of many threads become one transaction, one sync, and an answer for each.
+//!
+//! It knows no task: what is written, and what it means for the rest of the program, is for those who write.
+
+pub(crate) mod commit_queue;
+pub(crate) mod effects;
+#[cfg(feature = "rusqlite")]
+pub(crate) mod guest;
+pub(crate) mod tx;
+pub(crate) mod wal_keeper;
+pub(crate) mod writer;

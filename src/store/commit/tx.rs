@@ -1,0 +1,192 @@
+//! A write transaction: statements, savepoints, and what it gathers until its end.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
+
+use super::effects::{Effects, Mark, TxEffects};
+use crate::planted::planted;
+use crate::store::error::{Sql, contradiction};
+use crate::store::tasks::direct::Direct;
+use crate::store::tasks::names::Names;
+use crate::store::tasks::rollups::minute_of;
+use crate::task::{Hold, Measure, State, Timestamp, UNKNOWN, bucket_of};
+
+/// What is written at the end of each transaction, before its COMMIT.
+pub(crate) type Finish = fn(&Tx<'_>) -> Sql<()>;
+
+/// A running write transaction. Whoever begins it calls [`Tx::finish`] before the COMMIT.
+pub(crate) struct Tx<'c> {
+    pub(crate) conn: &'c Connection,
+    pub(crate) names: &'c Names,
+    pub(crate) file_id: &'c [u8; 16],
+    gathered: RefCell<TxEffects>,
+    finish: Finish,
+    /// The owner epoch has been compared already.
+    pub(crate) epoch_checked: Cell<bool>,
+    /// The leave to start new tasks at once, if there is any.
+    pub(crate) direct: Option<Direct>,
+}
+
+impl<'c> Tx<'c> {
+    /// What is written within a transaction of this connection, and at its end.
+    pub(crate) fn new(
+        conn: &'c Connection,
+        names: &'c Names,
+        file_id: &'c [u8; 16],
+        direct: Option<Direct>,
+        finish: Finish,
+    ) -> Tx<'c> {
+        Tx {
+            conn,
+            names,
+            file_id,
+            gathered: RefCell::default(),
+            finish,
+            epoch_checked: Cell::new(false),
+            direct,
+        }
+    }
+
+    /// A statement that a batch runs for each of its members.
+    pub(crate) fn prepare(&self, sql: &str) -> Sql<Prepared<'c>> {
+        Ok(Prepared(self.conn.prepare_cached(sql)?))
+    }
+
+    /// Runs a statement and says how many rows it changed.
+    pub(crate) fn run(&self, sql: &str, params: impl Params) -> Sql<usize> {
+        self.prepare(sql)?.run(params)
+    }
+
+    /// Runs a statement that must change exactly one row.
+    pub(crate) fn change_one(&self, sql: &str, params: impl Params) -> Sql<()> {
+        self.prepare(sql)?.change_one(params)
+    }
+
+    /// The one row that a query finds.
+    pub(crate) fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Sql<T> {
+        Ok(self.conn.prepare_cached(sql)?.query_row(params, read)?)
+    }
+
+    /// The row that a query finds, if any.
+    pub(crate) fn find<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Sql<Option<T>> {
+        Ok(self.conn.prepare_cached(sql)?.query_row(params, read).optional()?)
+    }
+
+    /// The numbers that a query finds.
+    pub(crate) fn numbers(&self, sql: &str, params: impl Params) -> Sql<Vec<i64>> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let rows = statement.query_map(params, |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Counts `by` more tasks of a queue in a state and hold.
+    pub(crate) fn count(&self, queue_id: i64, state: State, hold: Hold, by: i64) {
+        self.gathered(|all| all.count((queue_id, state.code(), hold.code()), by));
+    }
+
+    /// Counts an attempt: what became of it, or how long it had waited; the length of time, if it is known.
+    pub(crate) fn roll_up(&self, now: Timestamp, name_id: i64, measure: Measure, length: Option<Duration>) {
+        let key = (minute_of(now), name_id, measure, length.map_or(UNKNOWN, bucket_of));
+        self.gathered(|all| all.roll_up(key));
+    }
+
+    /// Changes what the transaction will mean once it is committed.
+    pub(crate) fn effect(&self, change: impl FnOnce(&mut Effects)) {
+        self.gathered(|all| change(&mut all.told));
+    }
+
+    pub(crate) fn effects(&self) -> std::cell::Ref<'_, Effects> {
+        std::cell::Ref::map(self.gathered.borrow(), |all| &all.told)
+    }
+
+    pub(crate) fn gathered<R>(&self, act: impl FnOnce(&mut TxEffects) -> R) -> R {
+        act(&mut self.gathered.borrow_mut())
+    }
+
+    /// The turn among suspects may have to be passed on.
+    pub(crate) fn suspect_moved(&self) {
+        self.gathered(|all| all.suspects_moved = true);
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        self.gathered(TxEffects::mark)
+    }
+
+    pub(crate) fn undo_to(&self, mark: Mark) {
+        self.gathered(|all| all.undo_to(mark));
+    }
+
+    /// Does something to one after the other, to the first in any case, until it is `enough`. Answers with how many it has come to.
+    pub(crate) fn each<T>(
+        &self,
+        all: &[T],
+        enough: &dyn Fn() -> bool,
+        mut act: impl FnMut(&T) -> Sql<()>,
+    ) -> Sql<usize> {
+        for (n, one) in all.iter().enumerate() {
+            if n > 0 && enough() {
+                return Ok(n);
+            }
+            act(one)?;
+        }
+        Ok(all.len())
+    }
+
+    /// Does something as a whole: where it fails, it is as if it had not begun.
+    pub(crate) fn whole<R>(&self, act: impl FnOnce() -> Sql<R>) -> Sql<R> {
+        let mark = self.mark();
+        self.run("SAVEPOINT whole", [])?;
+        let done = act();
+        if done.is_err() && !planted("g12-half-a-change-stays") {
+            if self.conn.is_autocommit() {
+                return done; // SQLite has rolled back the whole transaction
+            }
+            self.undo_to(mark);
+            self.run("ROLLBACK TO whole", [])?;
+        }
+        self.run("RELEASE whole", [])?;
+        done
+    }
+
+    /// Writes what was gathered: the last step before COMMIT.
+    pub(crate) fn finish(&self) -> Sql<()> {
+        (self.finish)(self)
+    }
+
+    /// What the transaction meant, once it is committed.
+    pub(crate) fn committed(self) -> Effects {
+        let gathered = self.gathered.into_inner();
+        self.names.remember(gathered.met);
+        gathered.told
+    }
+}
+
+/// A prepared write. Finding one in the cache costs as much as a small write, so batches find theirs once.
+pub(crate) struct Prepared<'c>(CachedStatement<'c>);
+
+impl Prepared<'_> {
+    /// Runs it and says how many rows it changed.
+    pub(crate) fn run(&mut self, params: impl Params) -> Sql<usize> {
+        Ok(self.0.execute(params)?)
+    }
+
+    /// Runs it; it must change exactly one row.
+    pub(crate) fn change_one(&mut self, params: impl Params) -> Sql<()> {
+        match self.run(params)? {
+            1 => Ok(()),
+            n => Err(contradiction(&format!("a write that expects one row met {n}"))),
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! The one writer: what a group of writes becomes on the disk.
+//!
+//! A group (see `group`) is one transaction with each member in a savepoint of its own, so that a member that fails takes nobody with
+//! it. Claims ride along as the [`Epilogue`]; if those fail, the group is committed without. Everybody is answered after the COMMIT.
+//!
+//! **When SQLite rolls the whole transaction back** (a full disk, an I/O error), the members are run again one by one, settles
+//! first, and without the claims that rode along. After an I/O error of the COMMIT itself its outcome is not known: a *probe*, a small
+//! commit of its own, must succeed first. It writes over what the failed one left in the WAL, so if the failed commit is not visible
+//! then, it never will be. If the probe fails too, the members are answered with [`Outcome::Unknown`].
+//!
+//! Nothing here logs: whoever takes the program's log may want to write to the same queue.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::commit_queue::{Kept, Line, Member, Rank};
+use super::effects::Effects;
+use super::tx::{Finish, Tx};
+use super::wal_keeper::{WalState, checkpoint_wal};
+use crate::crash::CrashPoint;
+use crate::error::{Error, ErrorKind, Outcome};
+use crate::planted::planted;
+use crate::store::error::{Fault, Sql};
+use crate::store::file::busy::Patience;
+use crate::store::file::crash::Fate;
+use crate::store::file::holder::others_have_open;
+use crate::store::file::identity::{Identity, beside};
+use crate::store::file::reserve::{Reserve, run};
+use crate::store::tasks::direct::Direct;
+use crate::store::tasks::names::Names;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, lock, thread};
+
+/// How often a transaction is tried while the file grows for it, or the reserve is taken for it.
+const SIZES: u32 = 16;
+
+/// What happens in each transaction beside its members: claims ride along, and the effects are told. Called by whoever leads.
+pub(crate) trait Epilogue: Send {
+    /// A transaction has begun, after all that it had to wait for.
+    fn begins(&mut self);
+    /// Leave for a transaction with one member to start a new task at once, if a worker idles and nothing is known to be ready.
+    fn direct(&self) -> Option<Direct>;
+    /// The last chance to write into the transaction; says whether it did.
+    fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<bool>;
+    /// The transaction is durable.
+    fn committed(&mut self, effects: Effects);
+    /// What it wanted to write was rolled back; the members may be committed all the same. Without an error it is asked again.
+    fn rolled_back(&mut self, error: Option<&Error>);
+    /// How long to leave the file to other processes now, if it has been written without pause for long.
+    fn rest(&mut self) -> Option<Duration>;
+}
+
+/// The writer of a file.
+pub(crate) struct Writer {
+    line: Line,
+    desk: Mutex<Desk>,
+    wal: Arc<WalState>,
+    patience: Patience,
+    crashed: Arc<AtomicBool>,
+}
+
+/// What the leader works at.
+pub(crate) struct Desk {
+    connection: Connection,
+    names: Arc<Names>,
+    file_id: [u8; 16],
+    identity: Arc<Identity>,
+    epilogue: Option<Box<dyn Epilogue>>,
+    wal: Arc<WalState>,
+    reserve: Reserve,
+    fate: Fate,
+    finish: Finish,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        connection: Connection,
+        names: Arc<Names>,
+        file_id: [u8; 16],
+        identity: Arc<Identity>,
+        reserve: Reserve,
+        patience: Patience,
+        finish: Finish,
+    ) -> Writer {
+        let wal = WalState::of(&connection);
+        let fate = Fate::default();
+        Writer {
+            crashed: fate.is_dead_flag(),
+            line: Line::default(),
+            patience,
+            desk: Mutex::new(Desk {
+                connection,
+                names,
+                file_id,
+                identity,
+                epilogue: None,
+                wal: wal.clone(),
+                reserve,
+                fate,
+                finish,
+            }),
+            wal,
+        }
+    }
+
+    /// Sets what rides along with each transaction; none removes it.
+    pub(crate) fn set_epilogue(&self, epilogue: Option<Box<dyn Epilogue>>) {
+        drop(std::mem::replace(&mut lock(&self.desk).epilogue, epilogue));
+    }
+
+    /// What is known of the WAL.
+    pub(crate) fn wal(&self) -> &WalState {
+        &self.wal
+    }
+
+    /// Commits a write, and answers when it is durable.
+    ///
+    /// # Errors
+    /// Those of the write; those of the disk.
+    pub(crate) fn write<R: Send + 'static>(
+        &self,
+        rank: Rank,
+        write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
+    ) -> Result<R, Error> {
+        self.line.commit(rank, write, |group| {
+            let rest = self.patience.during(|| {
+                let mut desk = lock(&self.desk);
+                desk.commit_group(group);
+                desk.mind_file(); // when everybody has been answered
+                desk.rest()
+            });
+            if let Some(rest) = rest {
+                thread::sleep(rest);
+            }
+        })
+    }
+
+    /// Waits until the transaction that is under way, if any, is over.
+    pub(crate) fn await_commit(&self) {
+        drop(lock(&self.desk));
+    }
+
+    /// Waits so long for locks of other processes from now on; none: as usual.
+    pub(crate) fn set_patience(&self, patience: Option<Duration>) {
+        self.patience.set(patience);
+    }
+
+    /// Runs something on the writing connection between two transactions.
+    pub(crate) fn alone<R>(&self, act: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
+        let desk = lock(&self.desk);
+        desk.fate.alive()?;
+        let done = desk.wal.during(|| self.patience.during(|| act(&desk.connection)));
+        Ok(done?)
+    }
+
+    /// Makes sure that the room for a full disk is there.
+    ///
+    /// # Errors
+    /// `DiskFull` as long as there is none; others of the disk.
+    pub(crate) fn provide_reserve(&self) -> Sql<()> {
+        let Desk { connection, reserve, fate, .. } = &mut *lock(&self.desk);
+        fate.alive()?;
+        reserve.provide(connection, fate)
+    }
+
+    /// The same, if it was not there when it was last looked for.
+    pub(crate) fn refill_reserve(&self) -> Sql<()> {
+        let is_blocked = lock(&self.desk).reserve.is_blocked();
+        if is_blocked { self.provide_reserve() } else { Ok(()) }
+    }
+
+    /// The disk was found full by somebody else.
+    pub(crate) fn doubt_disk(&self) {
+        lock(&self.desk).reserve.doubt();
+    }
+
+    /// Makes the file a little larger if it has few free pages, so that the next commits need not.
+    pub(crate) fn grow_ahead(&self) -> Sql<()> {
+        let Desk { connection, reserve, fate, .. } = &mut *lock(&self.desk);
+        fate.alive()?;
+        reserve.grow_ahead(connection, fate)
+    }
+
+    /// Sets the commit at which a crash comes.
+    pub(crate) fn crash_at(&self, point: CrashPoint) {
+        lock(&self.desk).fate.set(point);
+    }
+
+    /// Commits so far.
+    pub(crate) fn commits(&self) -> u64 {
+        lock(&self.desk).fate.commits()
+    }
+
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.crashed.load(Ordering::Acquire)
+    }
+
+    /// Ends the writer as the end of its process does: nothing is written any more, and the file is closed without a WAL checkpoint.
+    pub(crate) fn crash(&self) -> Sql<()> {
+        let mut desk = lock(&self.desk);
+        desk.fate.die(&desk.connection);
+        let nowhere = Connection::open_in_memory()?;
+        drop(std::mem::replace(&mut desk.connection, nowhere));
+        Ok(())
+    }
+}
+
+/// Why a transaction was lost as a whole.
+struct LostCommit {
+    error: Error,
+    /// Its outcome is not known: the disk failed in the COMMIT.
+    uncertain: bool,
+    /// The epilogue had written into it, so that the members may do better without.
+    had_company: bool,
+    /// It would have made the file larger than it is: so many pages.
+    size: Option<i64>,
+}
+
+impl Desk {
+    /// Commits the members together; without claims if those were the trouble; one by one if their common transaction is lost all the
+    /// same. Answers all of them.
+    fn commit_group(&mut self, mut group: Vec<Box<dyn Member>>) {
+        let mut outcome = self.commit(&mut group, true);
+        let is_lost = outcome.as_ref().is_err_and(|lost| lost.had_company && !lost.uncertain);
+        if is_lost && !self.fate.is_dead() {
+            outcome = self.commit(&mut group, false);
+        }
+        let Err(lost) = outcome else {
+            return group.into_iter().for_each(Member::settled);
+        };
+        if lost.uncertain {
+            if self.probe().is_err() {
+                return refuse(group, &unknown(lost.error));
+            }
+        } else {
+            match lost.error.kind() {
+                ErrorKind::DiskFull => {}
+                ErrorKind::Busy | ErrorKind::Crashed => return refuse(group, &lost.error),
+                _ if group.len() == 1 => return refuse(group, &lost.error),
+                _ => {}
+            }
+        }
+        let is_full = lost.error.kind() == ErrorKind::DiskFull;
+        if is_full {
+            self.reserve.doubt();
+        }
+        group.sort_by_key(|member| member.rank());
+        for member in group {
+            if is_full {
+                let _ = checkpoint_wal(&self.connection); // so that the WAL can start again, within its length
+            }
+            let mut alone = vec![member];
+            let Err(LostCommit { error, uncertain, .. }) = self.commit(&mut alone, false) else {
+                alone.into_iter().for_each(Member::settled);
+                continue;
+            };
+            let settled = !uncertain || self.probe().is_ok();
+            refuse(alone, &if settled { error } else { unknown(error) });
+        }
+    }
+
+    /// One transaction, and what must happen to the file before it may be committed. Whoever would take from the reserve of a full disk
+    /// is answered, and leaves the group.
+    fn commit(&mut self, group: &mut Vec<Box<dyn Member>>, company: bool) -> Result<(), LostCommit> {
+        if self.reserve.is_blocked() && group.iter().any(|member| member.rank() == Rank::Add) {
+            let provided = self.reserve.provide(&self.connection, &mut self.fate);
+            self.without_room(group, provided);
+        }
+        let mut released = 0;
+        let mut outcome = self.attempt(group, company, released);
+        for _ in 0..SIZES {
+            let Err(LostCommit { size: Some(size), .. }) = outcome else { break };
+            if !self.reserve.is_blocked() {
+                let grown = self.reserve.grow_to(size, &self.connection, &mut self.fate);
+                self.without_room(group, grown);
+            } else if let Some(more) = self.reserve.more_than(released) {
+                released = more;
+            } else {
+                break;
+            }
+            outcome = self.attempt(group, company, released);
+        }
+        outcome
+    }
+
+    /// If there is no room: answers whoever would add something, and ends claiming for a while.
+    fn without_room(&mut self, group: &mut Vec<Box<dyn Member>>, made: Sql<()>) {
+        let Err(fault) = made else { return };
+        let is_full = self.reserve.is_blocked() && fault.is_io(); // SQLite tells a quota, and the largest size of a file, as errors
+        let error = if is_full { no_room().with_source(Error::from(fault)) } else { Error::from(fault) };
+        if let Some(epilogue) = &mut self.epilogue {
+            epilogue.rolled_back(Some(&error));
+        }
+        let (refused, kept) = std::mem::take(group)
+            .into_iter()
+            .partition(|member| member.rank() == Rank::Add && !planted("g11-new-tasks-take-the-reserve"));
+        *group = kept;
+        refuse(refused, &error);
+    }
+
+    /// One transaction with all members, and the epilogue if it is to have company. Slices of the reserve are taken for it on a full disk.
+    /// `Ok`: each member has its answer, and what the answers say is durable.
+    fn attempt(
+        &mut self,
+        group: &mut Vec<Box<dyn Member>>,
+        company: bool,
+        released: i64,
+    ) -> Result<(), LostCommit> {
+        let Desk { connection, names, file_id, identity, epilogue, wal, reserve, fate, finish } = self;
+        let company = company && !reserve.is_blocked();
+        let lost = |fault: Fault| LostCommit {
+            error: fault.into(),
+            uncertain: false,
+            had_company: false,
+            size: None,
+        };
+        fate.alive().map_err(lost)?;
+        if !connection.is_autocommit() {
+            run(connection, "ROLLBACK").map_err(lost)?;
+        }
+        identity.check_commit().map_err(|e| lost(e.into()))?;
+        reserve.check_wal(connection, wal.pages()).map_err(lost)?;
+        let begin = if planted("g02-selects-then-updates") { "BEGIN" } else { "BEGIN IMMEDIATE" };
+        run(connection, begin).map_err(lost)?;
+        fate.begin(connection);
+        if let Some(epilogue) = epilogue {
+            epilogue.begins();
+        }
+        let is_alone = company && group.len() == 1;
+        let direct = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.direct());
+        let tx = Tx::new(connection, names, file_id, direct, *finish);
+        let mut had_company = false;
+        let mut size = None;
+        let written = reserve.room(connection, released).and_then(|room| {
+            let any = run_members(&tx, group)?;
+            if any {
+                if let Some(epilogue) = epilogue.as_mut().filter(|_| company) {
+                    had_company = true; // and the trouble, if there is any
+                    had_company = epilogue.before_commit(&tx)?;
+                }
+                tx.finish()?;
+                size = reserve.exceeded(&room, connection)?;
+            }
+            Ok(any)
+        });
+        had_company |= !tx.effects().claims.is_empty();
+        if matches!(written, Ok(true)) && size.is_none() {
+            tell_too_early(group, epilogue, &tx);
+        }
+        let outcome = match written {
+            Ok(true) if planted("g01-a-commit-is-forgotten") && connection.last_insert_rowid() % 50 == 49 => {
+                run(connection, "ROLLBACK").map_err(lost)
+            }
+            Ok(true) if size.is_some() => Err(LostCommit { size, ..lost(no_room().into()) }),
+            Ok(true) => {
+                wal.during(|| fate.commit(connection, || run(connection, "COMMIT"))).map_err(|fault| {
+                    LostCommit { uncertain: fault.is_io(), error: fault.into(), had_company, size: None }
+                })
+            }
+            Ok(false) => {
+                roll_back(connection);
+                return Ok(());
+            }
+            Err(fault) => Err(LostCommit { had_company, ..lost(fault) }),
+        };
+        match outcome {
+            Ok(()) => {
+                let mut effects = tx.committed();
+                effects.wal_pages = wal.pages();
+                if let Some(epilogue) = epilogue {
+                    epilogue.committed(effects);
+                }
+                Ok(())
+            }
+            Err(lost) => {
+                roll_back(connection);
+                if let Some(epilogue) = epilogue {
+                    epilogue.rolled_back(Some(&lost.error).filter(|_| lost.size.is_none()));
+                }
+                Err(lost)
+            }
+        }
+    }
+
+    /// Makes room for the next commit, and checkpoints a WAL that nobody else does. What goes wrong is tried again after the next
+    /// commit, which says what is wrong with the disk if that lasts.
+    fn mind_file(&mut self) {
+        if self.fate.is_dead() {
+            return;
+        }
+        self.reserve.look_ahead(&self.connection, &mut self.fate);
+        if self.wal.is_long() && !self.wal.is_kept() {
+            let _ = checkpoint_wal(&self.connection);
+        }
+    }
+
+    /// How long to leave the file to others, if there are any who may want it.
+    fn rest(&mut self) -> Option<Duration> {
+        let rest = self.epilogue.as_mut()?.rest()?;
+        let path = self.connection.path().map(|path| beside(Path::new(path), "-shm"))?;
+        others_have_open(&path).then_some(rest)
+    }
+
+    /// A small commit that settles what became of a failed one.
+    fn probe(&mut self) -> Sql<()> {
+        let Desk { connection: conn, fate, .. } = self;
+        run(conn, "BEGIN IMMEDIATE")?;
+        fate.begin(conn);
+        let probed = run(conn, "UPDATE perdura_meta SET probes = probes + 1 WHERE id = 1")
+            .and_then(|()| fate.commit(conn, || run(conn, "COMMIT")));
+        if probed.is_err() {
+            roll_back(conn);
+        }
+        probed
+    }
+}
+
+fn no_room() -> Error {
+    Error::new(ErrorKind::DiskFull, "the file has no room left; free some space")
+}
+
+fn refuse(group: Vec<Box<dyn Member>>, error: &Error) {
+    group.into_iter().for_each(|member| member.failed(error.repeat()));
+}
+
+/// The error of a commit that may or may not have happened.
+fn unknown(error: Error) -> Error {
+    if planted("g02-not-done-for-unknown") { error } else { error.with_outcome(Outcome::Unknown) }
+}
+
+/// What two planted bugs do: who waits is answered, or workers get their claims, before any of it is durable.
+fn tell_too_early(group: &mut Vec<Box<dyn Member>>, epilogue: &mut Option<Box<dyn Epilogue>>, tx: &Tx<'_>) {
+    if planted("g01-answers-before-the-commit") {
+        group.drain(..).for_each(Member::settled);
+    }
+    if let Some(epilogue) = epilogue.as_mut().filter(|_| planted("g06-tells-before-the-commit")) {
+        let mut effects = Effects::default();
+        tx.effect(|all| std::mem::swap(all, &mut effects));
+        epilogue.committed(effects);
+    }
+}
+
+/// Runs every member, each in a savepoint of its own if there are several. Says whether any has something to commit.
+///
+/// # Errors
+/// SQLite rolled back the whole transaction.
+fn run_members(tx: &Tx<'_>, group: &mut [Box<dyn Member>]) -> Sql<bool> {
+    let several = group.len() > 1;
+    let mut any = false;
+    for member in group {
+        let mark = if several { Some(tx.mark()) } else { None };
+        if several {
+            run(tx.conn, "SAVEPOINT member")?;
+        }
+        match member.run(tx) {
+            Ok(()) => any = true,
+            Err(Kept(error)) if tx.conn.is_autocommit() => return Err(error.into()),
+            Err(Kept(_)) => {
+                if let Some(mark) = mark {
+                    tx.undo_to(mark);
+                    run(tx.conn, "ROLLBACK TO member")?;
+                }
+            }
+        }
+        if several {
+            run(tx.conn, "RELEASE member")?;
+        }
+    }
+    Ok(any)
+}
+
+fn roll_back(conn: &Connection) {
+    if !conn.is_autocommit() {
+        let _ = run(conn, "ROLLBACK"); // tried again before the next transaction, which says what is wrong
+    }
+}

@@ -1,0 +1,22 @@
+//! The file as the operating system and SQLite see it: paths, connections, locks, room on the disk.
+//!
+//! It knows the tables only as far as they tell whose file this is; it knows nothing of tasks, and commits nothing of theirs.
+
+pub(crate) mod busy;
+pub(crate) mod cause;
+pub(crate) mod crash;
+pub(crate) mod holder;
+pub(crate) mod identity;
+pub(crate) mod interrupts;
+pub(crate) mod mounts;
+pub(crate) mod open;
+pub(crate) mod owner_lock;
+pub(crate) mod path;
+pub(crate) mod process;
+pub(crate) mod readers;
+pub(crate) mod reserve;
+pub(crate) mod schema;
+pub(crate) mod statistics;
+pub(crate) mod template;
+pub(crate) mod temporary;
+pub(crate) mod wal;

@@ -1,0 +1,58 @@
+//! Whether this process has opened its files itself, or was forked from one that had.
+//!
+//! A forked process has copies of connections and locks that it must not use: SQLite counts locks in memory that the fork has copied,
+//! and the system has not given them to the copy; the owner's lock is one that both share, so that unlocking it here would take it from
+//! the parent; our threads and whatever mutex they held are not there to be waited for. So nothing of it is touched, not even to
+//! close it. The id of a process is compared with nothing but its own earlier value; asking for it costs a fraction of a microsecond.
+
+use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::process;
+
+use crate::error::{Error, ErrorKind};
+use crate::planted::planted;
+
+/// The process that opened the newest file.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+/// Files that are open in it.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// The process that has a file open.
+pub(crate) struct Process(u32);
+
+impl Process {
+    /// This process, if it may open files: SQLite's memory of open files must be its own.
+    ///
+    /// # Errors
+    /// `ForkedProcess`.
+    pub(crate) fn begin() -> Result<Process, Error> {
+        let me = process::id();
+        if OPEN.load(Ordering::Acquire) > 0 && PROCESS.load(Ordering::Acquire) != me {
+            return Err(forked());
+        }
+        PROCESS.store(me, Ordering::Release);
+        OPEN.fetch_add(1, Ordering::AcqRel);
+        Ok(Process(me))
+    }
+
+    /// # Errors
+    /// `ForkedProcess`, if this process is another one.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.is_this() || planted("g05-a-fork-goes-unnoticed") { Ok(()) } else { Err(forked()) }
+    }
+
+    pub(crate) fn is_this(&self) -> bool {
+        self.0 == process::id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn forked() -> Error {
+    let message = "this process was forked from one that had a queue open, which cannot be used or opened here; fork before the first \
+                   queue is opened, or start another program, as std::process::Command does";
+    Error::new(ErrorKind::ForkedProcess, message)
+}

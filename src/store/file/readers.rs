@@ -1,0 +1,177 @@
+//! The reading connections: a small pool, made when somebody looks.
+
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, lock, thread};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use r2d2::{Pool, PooledConnection};
+use r2d2_sqlite::SqliteConnectionManager;
+use scheduled_thread_pool::ScheduledThreadPool;
+
+use super::cause::cause;
+use super::crash::crashed;
+use super::identity::Identity;
+use crate::error::{Error, ErrorKind};
+use crate::store::error::meaning;
+
+/// Connections at most: enough for a few threads that look, few enough to forget.
+const CONNECTIONS: u32 = 4;
+
+/// How long somebody waits for one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How soon the end of a file looks whether the thread that makes connections has let go of it, how much later each time, and for how long
+/// in all: that thread may be waiting for another file.
+const FIRST_LOOK: Duration = Duration::from_micros(50);
+const LAST_LOOK: Duration = Duration::from_millis(10);
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// How soon somebody who waits looks whether a connection could not be made.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How soon the pool tries again then. It takes up to half of its own patience, which nothing else uses.
+const RETRY: Duration = Duration::from_millis(200);
+
+pub(crate) struct Readers {
+    /// None after a crash.
+    pool: Mutex<Option<Pool<SqliteConnectionManager>>>,
+    connector: Arc<ScheduledThreadPool>,
+    /// A connection was asked for.
+    is_used: AtomicBool,
+    failures: Failures,
+    path: PathBuf,
+}
+
+impl Readers {
+    /// No connection is open yet.
+    pub(crate) fn new(manager: SqliteConnectionManager, path: &Path) -> Result<Readers, Error> {
+        let failures = Failures::default();
+        // Either panics where it may not start its thread.
+        let no_thread = |_| {
+            let message = "a thread of the pool cannot be started; is the limit of threads reached?";
+            Error::new(ErrorKind::Io, message)
+        };
+        let connector = catch_unwind(connector).map_err(no_thread)?;
+        let build = || {
+            Pool::builder()
+                .max_size(CONNECTIONS)
+                .min_idle(Some(0))
+                .test_on_check_out(false)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .connection_timeout(2 * RETRY)
+                .error_handler(Box::new(failures.clone()))
+                .thread_pool(connector.clone())
+                .build_unchecked(manager)
+        };
+        let pool = catch_unwind(AssertUnwindSafe(build)).map_err(no_thread)?;
+        Ok(Readers {
+            pool: Mutex::new(Some(pool)),
+            connector,
+            is_used: AtomicBool::new(false),
+            failures,
+            path: path.to_owned(),
+        })
+    }
+
+    /// A connection to this file.
+    pub(crate) fn get(
+        &self,
+        identity: &Identity,
+    ) -> Result<PooledConnection<SqliteConnectionManager>, Error> {
+        let readers = lock(&self.pool).clone().ok_or_else(crashed)?;
+        self.is_used.store(true, Ordering::Release);
+        if readers.state().idle_connections == 0 {
+            identity.check()?; // a new connection would read what has taken the file's place
+        }
+        let before = self.failures.count();
+        let mut waited = Duration::ZERO;
+        loop {
+            // The pool would try again in silence for as long as it waits.
+            match (readers.get_timeout(LOOK), self.failures.since(before)) {
+                (Ok(got), _) => return Ok(got),
+                (Err(_), Some(error)) => return Err(self.explained(&error)),
+                (Err(e), None) if waited >= PATIENCE => {
+                    return Err(
+                        Error::new(ErrorKind::Busy, "no reading connection became free").with_source(e)
+                    );
+                }
+                (Err(_), None) => waited += LOOK,
+            }
+        }
+    }
+
+    fn explained(&self, error: &Arc<rusqlite::Error>) -> Error {
+        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) {
+            return cause(&self.path).with_source(error.clone());
+        }
+        let (kind, message) = meaning(error);
+        Error::new(kind, message).with_source(error.clone())
+    }
+
+    /// Closes them for good.
+    pub(crate) fn close(&self) {
+        let Some(pool) = lock(&self.pool).take() else { return };
+        drop(pool);
+        if !self.is_used.load(Ordering::Acquire) {
+            return;
+        }
+        // The thread that has made the last connection may hold the pool a moment longer than whoever has got that.
+        let behind = Arc::new(());
+        let is_behind = Arc::downgrade(&behind);
+        self.connector.execute(move || drop(behind));
+        let (mut waited, mut pause) = (Duration::ZERO, FIRST_LOOK);
+        while is_behind.strong_count() > 0 && waited < CLOSING {
+            thread::sleep(pause);
+            waited += pause;
+            pause = (2 * pause).min(LAST_LOOK);
+        }
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Connections that could not be made: how many, and why the last one.
+#[derive(Debug, Clone, Default)]
+struct Failures(Arc<Mutex<(u64, Option<Arc<rusqlite::Error>>)>>);
+
+impl Failures {
+    fn count(&self) -> u64 {
+        lock(&self.0).0
+    }
+
+    /// The last failure, if there was one since there were so many.
+    fn since(&self, before: u64) -> Option<Arc<rusqlite::Error>> {
+        let failures = lock(&self.0);
+        failures.1.clone().filter(|_| failures.0 > before)
+    }
+}
+
+impl r2d2::HandleError<rusqlite::Error> for Failures {
+    fn handle_error(&self, error: rusqlite::Error) {
+        let mut failures = lock(&self.0);
+        *failures = (failures.0 + 1, Some(Arc::new(error)));
+    }
+}
+
+/// The thread that makes connections, for all files of this process: r2d2 would start three for each. A forked process has no
+/// threads of its parent and needs one of its own.
+fn connector() -> Arc<ScheduledThreadPool> {
+    static THREAD: Mutex<Option<(u32, Arc<ScheduledThreadPool>)>> = Mutex::new(None);
+    let me = std::process::id();
+    let mut thread = lock(&THREAD);
+    if let Some((_, started)) = thread.as_ref().filter(|(process, _)| *process == me) {
+        return started.clone();
+    }
+    let builder = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("perdura-readers-{}");
+    let started = Arc::new(builder.build());
+    std::mem::forget(thread.replace((me, started.clone()))); // the parent's has no thread here that could be joined
+    started
+}

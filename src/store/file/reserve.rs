@@ -1,0 +1,423 @@
+//! The reserve for a full disk: room in the database file that new tasks cannot take, and a WAL that is never short.
+//!
+//! On a full disk a commit can only go where the disk has given room already: to free pages of the database file, and to a WAL that
+//! starts again in its old length. The reserve, and a WAL of [`FLOOR_BYTES`], are there from the start, and cost nothing afterwards.
+//!
+//! **A disk with plenty of room** (the file system is asked each time the file has to grow) is left to SQLite: commits make the file
+//! larger as they need.
+//!
+//! **On a disk that is getting full**, or of which nothing is known, no commit makes the file larger. One that would is rolled back, the
+//! file grows by itself, and the commit is made again. If the file cannot grow, whatever adds data is refused; what only changes what
+//! is there, the outcomes of running tasks above all, may take padding away that was put into the file for that, slice by slice.
+//!
+//! The file grows in slices, too. A slice of padding is committed, and copied into the database file by a WAL checkpoint: only then
+//! has the disk given the room. Deleting the padding leaves free pages. If the disk refuses, the file is cut to what the disk has
+//! given. A WAL of [`FLOOR_BYTES`] has room for a slice and its way back, and none of its pages lies beyond the end of the database
+//! file, so it can always be copied and started again.
+//!
+//! A reader that holds an old snapshot keeps the WAL from that. So the disk must keep room for what lies in the WAL alone, or writes are
+//! refused until the reader goes: the file would be full for good otherwise.
+//!
+//! Not for shared files: the program's own writes make the file larger, and may keep SQLite from giving pages back.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::crash::Fate;
+use super::identity::beside;
+use super::open::keep_free_pages;
+use crate::error::{Error, ErrorKind};
+use crate::planted::planted;
+use crate::store::error::Sql;
+use crate::sync::thread;
+
+/// Pages in a slice (256 KiB of pages of 4 KiB).
+const SLICE: i64 = 64;
+
+/// Free pages beside a slice for what a transaction needs to put it into the file.
+const SPARE: i64 = 8;
+
+/// The bytes that the WAL has at least: a slice and its way back, or a few dozen outcomes.
+const FLOOR_BYTES: u64 = 1024 * 1024;
+
+/// A disk with so much free room is left to SQLite: twice what lies in the WAL alone before somebody copies it (64 MiB). Once for that, and
+/// once for what other programs write meanwhile.
+const PLENTY_BYTES: u64 = 128 * 1024 * 1024;
+
+/// The disk keeps so much free beside the room for what lies in the WAL alone: or else nothing is added. And so much at least, or nothing is
+/// written at all.
+const WAY_BACK_BYTES: u64 = 2 * 1024 * 1024;
+const NO_WAY_BACK_BYTES: u64 = 256 * 1024;
+
+/// Slices whose writing gives the WAL its floor. A reserve has no fewer.
+const FLOOR_SLICES: i64 = 4;
+
+/// Fewer free pages make the background grow the file by [`AHEAD`], so that the next commits need not wait for it.
+const FEW: i64 = SLICE;
+const AHEAD: i64 = 2 * SLICE;
+
+/// The file grows by this part of it, and by so many pages at least (1 MiB) and at most (8 MiB).
+const STEP: i64 = 16;
+const LEAST: i64 = 4 * SLICE;
+const MOST: i64 = 32 * SLICE;
+
+/// How often the file may grow for one slice.
+const GROWTHS: u32 = 16;
+
+/// As long as commits take few pages, one of so many looks ahead.
+const LOOK_EACH: u32 = 16;
+
+/// The size of a page in files that we make.
+const PAGE_BYTES: i64 = 4096;
+
+/// What a page holds of a large value.
+const PAYLOAD_BYTES: i64 = 4092;
+
+/// The first row of what the file grows by; the others lie below. The rows from 1 on are the reserve.
+const GROWTH: i64 = 0;
+
+pub(crate) struct Reserve {
+    /// Slices of padding; none switches the reserve off.
+    slices: i64,
+    /// Where the file lies, if the room of its file system can be asked for.
+    disk: Option<PathBuf>,
+    /// The disk had plenty of room at the last look.
+    has_plenty: bool,
+    /// The disk has refused what it seemed to have room for (a quota, a limit of the process): it is not believed any more.
+    is_doubted: bool,
+    /// Pages of the file after the last commit that made it larger, as far as that is known.
+    pages: i64,
+    /// The file could not grow when it had to, or the reserve is not whole.
+    is_blocked: bool,
+    /// Free pages at the last look ahead.
+    free: i64,
+    /// Commits until the next one.
+    unseen: u32,
+}
+
+impl Reserve {
+    /// Of a file whose file system can be asked for its room, if it can.
+    pub(crate) fn new(bytes: u64, disk: Option<PathBuf>) -> Reserve {
+        let slices = i64::try_from(bytes.div_ceil((SLICE * PAGE_BYTES).unsigned_abs())).unwrap_or(i64::MAX);
+        Reserve {
+            slices: if slices == 0 { 0 } else { slices.max(FLOOR_SLICES) },
+            disk,
+            has_plenty: false,
+            is_doubted: false,
+            pages: 0,
+            is_blocked: false,
+            free: 0,
+            unseen: 0,
+        }
+    }
+
+    /// The bytes that the file system has free, if they are known and believed.
+    fn available(&self) -> Option<u64> {
+        fs4::available_space(self.disk.as_ref().filter(|_| !self.is_doubted)?).ok()
+    }
+
+    /// Looks whether the disk has plenty of room beside so many pages, which may lie in the WAL and in the file.
+    fn look_for_plenty(&mut self, pages: i64) -> bool {
+        let wanted = PLENTY_BYTES.saturating_add(2 * (pages.max(0) * PAGE_BYTES).unsigned_abs());
+        self.has_plenty = self.available().is_some_and(|free| free >= wanted);
+        self.has_plenty
+    }
+
+    /// The disk was full although it seemed to have room.
+    pub(crate) fn doubt(&mut self) {
+        self.is_doubted |= self.has_plenty;
+        self.has_plenty = false;
+    }
+
+    /// How many pages the file has before a transaction, in which slices of the reserve are taken.
+    pub(crate) fn room(&self, conn: &Connection, released: i64) -> Sql<Room> {
+        if released > 0 {
+            self.release(conn, released)?;
+        }
+        Ok(Room(match self {
+            _ if !self.is_on() => None,
+            Reserve { has_plenty: true, pages, .. } => Some(*pages),
+            _ => Some(file_pages(conn)?),
+        }))
+    }
+
+    /// The size that a transaction would give the file, if the file must grow for that first.
+    pub(crate) fn exceeded(&mut self, room: &Room, conn: &Connection) -> Sql<Option<i64>> {
+        let Some(before) = room.0 else { return Ok(None) };
+        let wanted = file_pages(conn)?;
+        if wanted <= before {
+            return Ok(None);
+        }
+        if self.has_plenty && self.look_for_plenty(wanted - before) {
+            self.pages = wanted;
+            return Ok(None);
+        }
+        Ok(Some(wanted))
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.slices > 0
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.is_blocked
+    }
+
+    /// How many slices to take next, after so many were not enough; none if that was all.
+    pub(crate) fn more_than(&self, released: i64) -> Option<i64> {
+        (released < self.slices).then(|| (2 * released).max(1))
+    }
+
+    /// Takes slices, if there are as many, within the transaction that is under way.
+    fn release(&self, conn: &Connection, slices: i64) -> Sql<()> {
+        let sql =
+            "DELETE FROM perdura_padding WHERE id IN (SELECT id FROM perdura_padding ORDER BY id LIMIT ?1)";
+        conn.prepare_cached(sql)?.execute([slices])?;
+        Ok(())
+    }
+
+    /// Makes the file so large, between two transactions, in the file system too; and larger than that, if the disk has room, so that
+    /// it seldom grows. Where the disk has plenty, it is left to the next commit.
+    pub(crate) fn grow_to(&mut self, size: i64, conn: &Connection, fate: &mut Fate) -> Sql<()> {
+        let now = file_pages(conn)?;
+        if now >= size || self.look_for_plenty(size - now) {
+            self.pages = now;
+            return Ok(());
+        }
+        let grown = add_slices(size.max(now + (now / STEP).clamp(LEAST, MOST)), conn, fate);
+        let freed = transaction(conn, fate, |conn| {
+            remove_growth(conn)?;
+            let unbacked = if grown.is_err() { pages_in_wal_alone(conn)? } else { 0 };
+            vacuum(conn, unbacked)
+        });
+        let is_enough = freed.is_ok() && file_pages(conn)? >= size;
+        if freed.is_ok() && grown.is_ok() && !is_enough {
+            keep_free_pages(conn)?; // somebody has told the file to give them back; the next try has room
+        }
+        let copied = if grown.is_err() { freed.and_then(|()| copy_wal(conn)) } else { freed };
+        let told = if is_enough { copied } else { grown.and(copied) };
+        let told = told.and_then(|()| self.check_way_back(conn, WAY_BACK_BYTES));
+        self.is_blocked = told.is_err();
+        told
+    }
+
+    /// Whether the disk has room for what lies in the WAL alone, and so much more, so that it can be copied when a reader lets it.
+    fn check_way_back(&self, conn: &Connection, beside: u64) -> Sql<()> {
+        let alone = (pages_in_wal_alone(conn)? * PAGE_BYTES).unsigned_abs();
+        let is_there = alone == 0 || self.available().is_none_or(|free| free >= alone.saturating_add(beside));
+        if is_there || planted("g11-growth-that-was-not-copied-counts") {
+            return Ok(());
+        }
+        let message = "the disk is nearly full, and a reader keeps the WAL from being copied into the file; end it, or free some space";
+        Err(Error::new(ErrorKind::DiskFull, message).into())
+    }
+
+    /// Before a transaction on a disk that is getting full.
+    ///
+    /// # Errors
+    /// `DiskFull`: what it wrote could never be copied into the file.
+    pub(crate) fn check_wal(&self, conn: &Connection, wal_pages: u32) -> Sql<()> {
+        let is_long = i64::from(wal_pages) * PAGE_BYTES > FLOOR_BYTES.cast_signed();
+        if !self.is_on() || self.has_plenty || !is_long {
+            return Ok(());
+        }
+        self.check_way_back(conn, NO_WAY_BACK_BYTES)
+    }
+
+    /// After a commit: grows if the next one like it would have to. What goes wrong is told to the one that does.
+    pub(crate) fn look_ahead(&mut self, conn: &Connection, fate: &mut Fate) {
+        self.unseen = self.unseen.saturating_sub(1);
+        if !self.is_on() || self.has_plenty || self.is_blocked || self.unseen > 0 {
+            return;
+        }
+        let Ok(free) = free_pages(conn) else { return };
+        let used = self.free.saturating_sub(free);
+        self.free = free;
+        self.unseen = if used < SPARE { LOOK_EACH } else { 0 };
+        if free < 2 * used.max(SPARE) {
+            let _ = file_pages(conn).and_then(|pages| self.grow_to(pages + 1, conn, fate));
+            self.free = free_pages(conn).unwrap_or(free);
+        }
+    }
+
+    /// Grows if few pages are free.
+    pub(crate) fn grow_ahead(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
+        if !self.is_on() || self.has_plenty || free_pages(conn)? >= FEW {
+            return Ok(());
+        }
+        self.grow_to(file_pages(conn)? + AHEAD, conn, fate)
+    }
+
+    /// Makes sure that the reserve is whole and that the WAL has its floor. Whatever is missing blocks it: a WAL without its floor has
+    /// no room for outcomes, even if the file need not grow.
+    pub(crate) fn provide(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
+        let made = self.make_whole(conn, fate);
+        self.is_blocked = made.is_err();
+        made
+    }
+
+    fn make_whole(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
+        if !self.is_on() {
+            return Ok(());
+        }
+        let mut missing = 0;
+        for slice in 1..=self.slices {
+            missing += i64::from(!has_slice(conn, slice)?);
+        }
+        self.pages = file_pages(conn)?;
+        if !self.look_for_plenty(missing * SLICE) {
+            copy_wal(conn)?; // it may have been filled while the disk had room
+            self.check_way_back(conn, WAY_BACK_BYTES)?;
+        }
+        if missing > 0 && self.has_plenty {
+            transaction(conn, fate, |conn| (1..=self.slices).try_for_each(|slice| pad(conn, slice, SLICE)))?;
+            copy_wal(conn)?; // only then has the disk given the room
+            self.pages = file_pages(conn)?;
+        } else if missing > 0 {
+            self.add_missing(conn, fate)?;
+        }
+        if wal_bytes(conn) < FLOOR_BYTES { stretch_wal(conn) } else { Ok(()) }
+    }
+
+    /// Adds the slices that are missing, one by one.
+    fn add_missing(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
+        for slice in 1..=self.slices {
+            if has_slice(conn, slice)? {
+                continue;
+            }
+            for _ in 0..GROWTHS {
+                if free_pages(conn)? >= SLICE + SPARE {
+                    break;
+                }
+                self.grow_to(file_pages(conn)? + SLICE, conn, fate)?;
+            }
+            transaction(conn, fate, |conn| pad(conn, slice, SLICE))?;
+        }
+        Ok(())
+    }
+}
+
+fn has_slice(conn: &Connection, slice: i64) -> Sql<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_padding WHERE id = ?1)";
+    Ok(conn.prepare_cached(sql)?.query_row([slice], |row| row.get(0))?)
+}
+
+/// The pages that a file has before a transaction, if there is a reserve to be kept.
+pub(crate) struct Room(Option<i64>);
+
+/// Makes the WAL file so long that outcomes find room in it: pages are written into it, and rolled back. Nothing is synced, and nothing has
+/// to be copied.
+fn stretch_wal(conn: &Connection) -> Sql<()> {
+    run(conn, "BEGIN IMMEDIATE")?;
+    let padded = (|| {
+        let sql = "DELETE FROM perdura_padding WHERE id BETWEEN 1 AND ?1";
+        conn.prepare_cached(sql)?.execute([FLOOR_SLICES])?;
+        (1..=FLOOR_SLICES).try_for_each(|slice| pad(conn, slice, SLICE))?;
+        Ok(conn.cache_flush()?)
+    })();
+    if !conn.is_autocommit() {
+        run(conn, "ROLLBACK")?;
+    }
+    padded
+}
+
+/// Adds padding until the file is so large: free pages are filled first. A slice is a quarter of what the WAL has room for.
+fn add_slices(size: i64, conn: &Connection, fate: &mut Fate) -> Sql<()> {
+    transaction(conn, fate, remove_growth)?; // what a crash may have left
+    let slice = (wal_bytes(conn).cast_signed() / PAGE_BYTES / 4).clamp(SLICE, MOST);
+    for row in 0.. {
+        if file_pages(conn)? >= size {
+            break;
+        }
+        copy_wal(conn)?; // so that each slice begins in a WAL that can start again
+        transaction(conn, fate, |conn| pad(conn, GROWTH - row, slice))?;
+    }
+    if planted("g11-growth-in-the-wal-alone") { Ok(()) } else { copy_wal(conn) }
+}
+
+fn pad(conn: &Connection, id: i64, pages: i64) -> Sql<()> {
+    let sql = "INSERT OR IGNORE INTO perdura_padding (id, padding) VALUES (?1, zeroblob(?2))";
+    conn.prepare_cached(sql)?.execute((id, pages * PAYLOAD_BYTES))?;
+    Ok(())
+}
+
+fn remove_growth(conn: &Connection) -> Sql<()> {
+    conn.prepare_cached("DELETE FROM perdura_padding WHERE id <= ?1")?.execute([GROWTH])?;
+    Ok(())
+}
+
+/// Runs a statement that has neither parameters nor an answer.
+pub(crate) fn run(conn: &Connection, text: &str) -> Sql<()> {
+    conn.prepare_cached(text)?.execute([])?;
+    Ok(())
+}
+
+fn transaction(conn: &Connection, fate: &mut Fate, write: impl FnOnce(&Connection) -> Sql<()>) -> Sql<()> {
+    if !conn.is_autocommit() {
+        run(conn, "ROLLBACK")?;
+    }
+    run(conn, "BEGIN IMMEDIATE")?;
+    fate.begin(conn);
+    let written = write(conn).and_then(|()| fate.commit(conn, || run(conn, "COMMIT")));
+    if written.is_err() && !conn.is_autocommit() {
+        let _ = run(conn, "ROLLBACK"); // tried again before the next transaction
+    }
+    written
+}
+
+/// Copies the WAL into the database file, so that it can start again. Short readers, and a checkpoint beside this one, are waited for;
+/// a long reader is not.
+fn copy_wal(conn: &Connection) -> Sql<()> {
+    const TRIES: u32 = 50;
+    const PAUSE: Duration = Duration::from_millis(1);
+    for _ in 0..TRIES {
+        let (busy, pages, copied): (i64, i64, i64) =
+            conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?;
+        if busy == 0 && pages == copied {
+            break;
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// Gives free pages at the end of the file back.
+fn vacuum(conn: &Connection, pages: i64) -> Sql<()> {
+    for _ in 0..pages {
+        let mut statement = conn.prepare_cached("PRAGMA incremental_vacuum(1)")?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+    }
+    Ok(())
+}
+
+/// The pages that the database has.
+fn file_pages(conn: &Connection) -> Sql<i64> {
+    Ok(conn.prepare_cached("PRAGMA page_count")?.query_row([], |row| row.get(0))?)
+}
+
+/// Those of them that hold nothing.
+pub(crate) fn free_pages(conn: &Connection) -> Sql<i64> {
+    Ok(conn.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?)
+}
+
+/// Pages of the database that are in the WAL and not yet in its file.
+fn pages_in_wal_alone(conn: &Connection) -> Sql<i64> {
+    Ok(file_pages(conn)?.saturating_sub(physical_pages(conn)).max(0))
+}
+
+/// The pages that the disk has given room for. The file is only looked at: closing it would drop SQLite's locks.
+fn physical_pages(conn: &Connection) -> i64 {
+    let found = conn.path().and_then(|path| Path::new(path).metadata().ok());
+    found.map_or(i64::MAX, |found| found.len().cast_signed() / PAGE_BYTES)
+}
+
+/// The length of the WAL file.
+pub(crate) fn wal_bytes(conn: &Connection) -> u64 {
+    let wal = conn.path().map(|path| beside(Path::new(path), "-wal"));
+    wal.and_then(|path| path.metadata().ok()).map_or(0, |found| found.len())
+}

@@ -1,0 +1,199 @@
+//! The only reader of `schema.sql`: makes a file ours, and tells whether one is.
+
+use rusqlite::Connection;
+
+use crate::error::{Error, ErrorKind};
+use crate::store::error::Sql;
+use crate::task::Timestamp;
+
+/// The version that this program reads and writes.
+pub(crate) const VERSION: i64 = 1;
+
+const SCHEMA: &str = include_str!("../../../schema.sql");
+
+/// What a file is, judged by its schema alone.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// Nothing is in it.
+    Empty,
+    /// Something is in it, but nothing of ours.
+    Foreign,
+    /// Our objects are in it, and others too if `shared`.
+    Ours { shared: bool },
+}
+
+/// The statements of the schema, as SQLite keeps them: without comments, on one line.
+fn statements() -> impl Iterator<Item = String> {
+    let bare: String =
+        SCHEMA.lines().map(|line| line.split("--").next().unwrap_or("")).collect::<Vec<_>>().join(" ");
+    let folded: Vec<String> = bare
+        .split(';')
+        .map(|s| s.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|s| !s.is_empty())
+        .collect();
+    folded.into_iter()
+}
+
+/// The tables of the schema, in their order.
+pub(crate) fn tables() -> impl Iterator<Item = String> {
+    statements().filter_map(|s| Some(s.strip_prefix("CREATE TABLE ")?.split(' ').next()?.to_owned()))
+}
+
+/// The `CHECK`s of the schema: the table of each, and what must hold for its rows.
+pub(crate) fn checks() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for statement in statements() {
+        let Some(table) = statement.strip_prefix("CREATE TABLE ").and_then(|s| s.split(' ').next()) else {
+            continue;
+        };
+        for after in statement.split("CHECK (").skip(1) {
+            let mut depth = 1;
+            let end = after.find(|c| {
+                depth += match c {
+                    '(' => 1,
+                    ')' => -1,
+                    _ => 0,
+                };
+                depth == 0
+            });
+            all.push((table.to_owned(), after[..end.unwrap_or(after.len())].to_owned()));
+        }
+    }
+    all
+}
+
+/// Looks at what is in a file.
+pub(crate) fn identify(conn: &Connection) -> Sql<Identity> {
+    let mut statement = conn
+        .prepare("SELECT name, tbl_name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")?;
+    let names = statement
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let ours = names.iter().filter(|(_, table)| table.starts_with("perdura_")).count();
+    Ok(match (names.len(), names.iter().any(|(name, _)| name == "perdura_meta")) {
+        (0, _) => Identity::Empty,
+        (all, true) => Identity::Ours { shared: all > ours },
+        (_, false) => Identity::Foreign,
+    })
+}
+
+/// Checks that our objects in a file are exactly those that this program makes, and that nothing else hangs on them.
+///
+/// # Errors
+/// `NewerSchema`; `Corrupt`, naming the object.
+pub(crate) fn verify(conn: &Connection) -> Sql<()> {
+    verify_meta(conn)?;
+    verify_objects(conn)
+}
+
+/// Checks what a file says of itself.
+///
+/// # Errors
+/// `NewerSchema`; `Corrupt`.
+pub(crate) fn verify_meta(conn: &Connection) -> Sql<()> {
+    let version: i64 = conn
+        .query_row("SELECT schema_version FROM perdura_meta WHERE id = 1", [], |row| row.get(0))
+        .map_err(|_| strange("perdura_meta"))?;
+    if version > VERSION {
+        let message = format!(
+            "a newer perdura made this file (schema {version}; this program knows {VERSION}); update the program"
+        );
+        return Err(Error::new(ErrorKind::NewerSchema, message).into());
+    }
+    if version < VERSION {
+        return Err(strange("perdura_meta").into());
+    }
+    let is_sound =
+        "SELECT length(file_id) = 16 AND owner_epoch BETWEEN 0 AND 1 << 62 AND probes BETWEEN 0 AND 1 << 62
+                        AND (served IS NULL OR (json_valid(served) AND json_type(served) = 'array'
+                             AND NOT EXISTS (SELECT 1 FROM json_each(served) WHERE type <> 'text')))
+                        AND (retention_ms IS NULL OR retention_ms BETWEEN -1 AND 315576000000)
+                        AND NOT EXISTS (SELECT 1 FROM perdura_meta WHERE id <> 1)
+                    FROM perdura_meta WHERE id = 1";
+    if !conn.query_row(is_sound, [], |row| row.get(0)).map_err(|_| strange("perdura_meta"))? {
+        return Err(strange("perdura_meta").into());
+    }
+    Ok(())
+}
+
+fn verify_objects(conn: &Connection) -> Sql<()> {
+    let mut statement = conn.prepare(
+        "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL
+         AND (name LIKE 'perdura\\_%' ESCAPE '\\' OR tbl_name LIKE 'perdura\\_%' ESCAPE '\\' OR name = 'sqlite_sequence')",
+    )?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let of_sqlite = "CREATE TABLE sqlite_sequence(name,seq)".to_owned(); // it keeps the highest id there
+    let mut wanted: std::collections::HashSet<String> = statements().chain([of_sqlite]).collect();
+    for row in rows {
+        let (name, sql) = row?;
+        if !wanted.remove(&sql) {
+            return Err(strange(&name).into());
+        }
+    }
+    match wanted.into_iter().next() {
+        None => Ok(()),
+        Some(missing) => Err(strange(missing.split('(').next().unwrap_or(&missing).trim()).into()),
+    }
+}
+
+fn strange(object: &str) -> Error {
+    let message = format!(
+        "{object:?} in this file is not what perdura makes; the file was altered or damaged, restore a backup"
+    );
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+/// Makes our objects, within the caller's transaction.
+pub(crate) fn create(conn: &Connection, now: Timestamp) -> Sql<()> {
+    for statement in statements() {
+        conn.execute(&statement, [])?;
+    }
+    conn.execute(
+        "INSERT INTO perdura_meta (id, schema_version, file_id, owner_epoch, created_at_ms, probes)
+         VALUES (1, ?1, randomblob(16), 0, ?2, 0)",
+        (VERSION, now.as_millis()),
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_verifies_and_every_change_is_noticed() {
+        let conn = Connection::open_in_memory().unwrap();
+        assert_eq!(identify(&conn).unwrap(), Identity::Empty);
+        create(&conn, Timestamp::from_millis(0)).unwrap();
+        assert_eq!(identify(&conn).unwrap(), Identity::Ours { shared: false });
+        verify(&conn).unwrap();
+        for change in [
+            "CREATE TRIGGER t AFTER INSERT ON perdura_tasks BEGIN SELECT 1; END",
+            "CREATE INDEX i ON perdura_tasks (state)",
+            "DROP INDEX perdura_ready",
+            "CREATE TABLE perdura_more (x)",
+            "UPDATE perdura_meta SET schema_version = 2",
+            "DELETE FROM perdura_meta",
+        ] {
+            conn.execute_batch("SAVEPOINT s").unwrap();
+            conn.execute_batch(change).unwrap();
+            assert!(verify(&conn).is_err(), "{change}");
+            conn.execute_batch("ROLLBACK TO s; RELEASE s").unwrap();
+        }
+        conn.execute_batch("CREATE TABLE mine (x)").unwrap();
+        assert_eq!(identify(&conn).unwrap(), Identity::Ours { shared: true });
+        verify(&conn).unwrap();
+    }
+
+    #[test]
+    fn every_check_of_the_schema_is_found() {
+        let found = checks();
+        assert_eq!(found.len(), SCHEMA.matches("CHECK (").count());
+        assert!(found.contains(&("perdura_counts".into(), "n >= 0".into())), "{found:?}");
+        let conn = Connection::open_in_memory().unwrap();
+        create(&conn, Timestamp::from_millis(0)).unwrap();
+        for (table, rule) in found {
+            conn.prepare(&format!("SELECT 1 FROM {table} WHERE NOT ({rule})")).unwrap();
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Fresh files for tests, copied from an image instead of made by SQL.
+
+use crate::sync::{Mutex, lock};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::open::{create_private, file_error};
+use super::temporary::TemporaryFolder;
+use crate::config::Durability;
+use crate::error::Error;
+use crate::store::{Opening, Place, Store};
+
+/// The id of every file that is copied from the image, so that what is derived from it (jitter) is the same in each run of a test.
+const FILE_ID: [u8; 16] = *b"perdura testing\0";
+
+impl Place {
+    /// A new file in a folder of its own, in memory where the system has a file system for that.
+    pub(crate) fn fresh() -> Result<Place, Error> {
+        let folder = TemporaryFolder::in_memory()?;
+        let image = image()?;
+        write(&folder.file(), &image).map_err(|e| file_error("the file cannot be created", e))?;
+        Ok(Place::Private(Arc::new(folder)))
+    }
+}
+
+fn write(path: &Path, image: &[u8]) -> std::io::Result<()> {
+    create_private(path)?.write_all(image)
+}
+
+/// The bytes of a file that has just been made. Made once in each process.
+fn image() -> Result<Arc<[u8]>, Error> {
+    static IMAGE: Mutex<Option<Arc<[u8]>>> = Mutex::new(None);
+    let mut image = lock(&IMAGE);
+    if let Some(image) = &*image {
+        return Ok(image.clone());
+    }
+    let folder = Arc::new(TemporaryFolder::in_memory()?);
+    let store = Store::open(&Opening::plain(Place::Private(folder.clone()), Durability::Relaxed))?;
+    store.writer.alone(|conn| {
+        let named =
+            conn.execute("UPDATE perdura_meta SET file_id = ?1, created_at_ms = 0 WHERE id = 1", [FILE_ID])?;
+        if named == 1 { Ok(()) } else { Err(Error::internal("a new file has no identity").into()) }
+    })?;
+    drop(store); // which empties the WAL into the file
+    let bytes = std::fs::read(folder.file()).map_err(|e| file_error("the file cannot be read", e))?;
+    Ok(image.insert(bytes.into()).clone())
+}

@@ -1,0 +1,174 @@
+//! Whether a file keeps its own promises: what must always hold, as queries that must find nothing.
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+use crate::store::error::Sql;
+use crate::store::tasks::epoch::is_served;
+
+/// What [`Queue::check`](crate::Queue::check) found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// A sentence for each broken promise; empty if the file is sound.
+    pub problems: Vec<String>,
+}
+
+impl CheckReport {
+    /// Whether nothing is wrong.
+    pub fn is_ok(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// What must hold in every committed state, each as a query for what breaks it.
+const INVARIANTS: &[(&str, &str)] = &[
+    (
+        "counters differ from a recount",
+        "SELECT 1 FROM (
+             SELECT queue_id, state, hold, COUNT(*) AS n FROM perdura_tasks GROUP BY queue_id, state, hold
+             UNION ALL SELECT queue_id, state, hold, -n FROM perdura_counts)
+         GROUP BY queue_id, state, hold HAVING SUM(n) <> 0",
+    ),
+    ("tasks of an unknown state", "SELECT 1 FROM perdura_tasks WHERE state NOT BETWEEN 0 AND 5"),
+    (
+        "numbers out of their range",
+        "SELECT 1 FROM perdura_tasks WHERE priority NOT BETWEEN -32768 AND 32767 OR max_attempts NOT BETWEEN 1 AND 100
+             OR generation NOT BETWEEN 0 AND 1 << 62 OR snoozes NOT BETWEEN 0 AND 1 << 62 OR in_flight NOT BETWEEN 0 AND 1
+             OR cancel_requested NOT BETWEEN 0 AND 1 OR suspect NOT BETWEEN 0 AND 1 OR has_key NOT BETWEEN 0 AND 1",
+    ),
+    (
+        "args, results or checkpoints that are not JSON",
+        "SELECT 1 FROM perdura_args WHERE json_valid(args) = 0
+             UNION ALL SELECT 1 FROM perdura_results WHERE json_valid(result) = 0 AND result <> ''
+             UNION ALL SELECT 1 FROM perdura_checkpoints WHERE json_valid(checkpoint) = 0",
+    ),
+    ("tasks of an unknown hold", "SELECT 1 FROM perdura_tasks WHERE hold NOT IN (0, 1, 3, 4, 7)"),
+    ("tasks without args", "SELECT 1 FROM perdura_tasks t WHERE NOT EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id)"),
+    (
+        "tasks of an unknown queue or name",
+        "SELECT 1 FROM perdura_tasks t WHERE NOT EXISTS (SELECT 1 FROM perdura_queues q WHERE q.queue_id = t.queue_id)
+             OR NOT EXISTS (SELECT 1 FROM perdura_task_names n WHERE n.name_id = t.name_id)",
+    ),
+    (
+        "ids that are both a task and a dead letter",
+        "SELECT 1 FROM perdura_tasks JOIN perdura_dead_letters USING (task_id)",
+    ),
+    (
+        "unique keys whose task does not hold them",
+        "SELECT 1 FROM perdura_keys k WHERE NOT EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.task_id = k.task_id
+             AND t.queue_id = k.queue_id AND t.has_key = 1 AND (t.state IN (0, 1) OR (t.state = 5 AND t.in_flight = 1)))",
+    ),
+    (
+        "tasks whose unique key is missing",
+        "SELECT 1 FROM perdura_tasks t WHERE t.has_key = 1 AND NOT EXISTS (SELECT 1 FROM perdura_keys k WHERE k.task_id = t.task_id)",
+    ),
+    (
+        "args of no task",
+        "SELECT 1 FROM perdura_args c WHERE NOT EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.task_id = c.task_id)
+             AND NOT EXISTS (SELECT 1 FROM perdura_dead_letters d WHERE d.task_id = c.task_id)",
+    ),
+    (
+        "errors, attempts, results, checkpoints, progress or output of no task",
+        "SELECT 1 FROM (SELECT task_id FROM perdura_errors UNION SELECT task_id FROM perdura_attempts
+             UNION SELECT task_id FROM perdura_results UNION SELECT task_id FROM perdura_checkpoints
+             UNION SELECT task_id FROM perdura_progress UNION SELECT task_id FROM perdura_output) c
+         WHERE NOT EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = c.task_id)",
+    ),
+    (
+        "results of tasks that did not succeed",
+        "SELECT 1 FROM perdura_results r WHERE NOT EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.task_id = r.task_id AND t.state = 2)",
+    ),
+    ("attempts beyond the newest generation", "SELECT 1 FROM perdura_attempts a JOIN perdura_tasks t USING (task_id) WHERE a.generation > t.generation"),
+    ("tasks with more than 20 attempts kept", "SELECT 1 FROM perdura_attempts GROUP BY task_id HAVING COUNT(*) > 20"),
+    ("more than one suspect that has the turn", "SELECT 1 FROM (SELECT COUNT(*) AS n FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
+         WHERE t.suspect = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 0 AND q.paused = 0))) WHERE n > 1"),
+    (
+        "tasks whose reasons to wait do not fit their row",
+        "SELECT 1 FROM perdura_tasks WHERE reasons & ~77 <> 0 OR (reasons & 1 <> 0 AND in_flight = 0) OR (reasons & 64 <> 0 AND suspect = 0)",
+    ),
+    (
+        "tasks that were running when a process died, and to which nobody will give their turn",
+        concat!(
+            "SELECT 1 FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
+             WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 7 AND q.paused = 0 AND ",
+            is_served!("q.queue"),
+            " AND NOT EXISTS (SELECT 1 FROM perdura_tasks o JOIN perdura_queues p USING (queue_id)
+                 WHERE o.suspect = 1 AND (o.state = 1 OR (o.state = 0 AND o.hold = 0 AND p.paused = 0 AND ",
+            is_served!("p.queue"),
+            ")))"
+        ),
+    ),
+    (
+        "output of attempts that nobody can look at",
+        "SELECT 1 FROM perdura_output o WHERE generation < (SELECT MAX(generation) FROM perdura_output n WHERE n.task_id = o.task_id)
+             AND NOT EXISTS (SELECT 1 FROM perdura_attempts a WHERE a.task_id = o.task_id AND a.generation = o.generation)",
+    ),
+    ("ids beyond the highest ever given", "SELECT 1 FROM perdura_tasks WHERE task_id > (SELECT seq FROM sqlite_sequence WHERE name = 'perdura_tasks')"),
+];
+
+/// Checks SQLite's own structures and every invariant. Reads the whole file.
+pub(crate) fn check(conn: &Connection) -> Sql<CheckReport> {
+    let mut report = CheckReport::default();
+    for step in 0.. {
+        let Some(found) = check_step(conn, step)? else { break };
+        report.problems.extend(found);
+    }
+    Ok(report)
+}
+
+/// One step of a check: what it has found; none if there is no such step. Each needs a snapshot, but not that of the others: a reader of
+/// minutes would let the WAL grow.
+pub(crate) fn check_step(conn: &Connection, step: usize) -> Sql<Option<Vec<String>>> {
+    let Some(invariant) = step.checked_sub(1) else { return check_structure(conn).map(Some) };
+    if let Some((problem, sql)) = INVARIANTS.get(invariant) {
+        let mut statement = conn.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        let mut found = 0;
+        while rows.next()?.is_some() {
+            found += 1;
+        }
+        return Ok(Some(if found > 0 { vec![format!("{problem} ({found})")] } else { Vec::new() }));
+    }
+    // SQLite's own check leaves these out on a connection that cannot write.
+    let Some((table, rule)) =
+        crate::store::file::schema::checks().into_iter().nth(invariant - INVARIANTS.len())
+    else {
+        return Ok(None);
+    };
+    let sql = format!("SELECT COUNT(*) FROM {table} WHERE NOT ({rule})");
+    let found: i64 = conn.query_row(&sql, [], |row| row.get(0))?;
+    let problem = (found > 0).then(|| format!("rows of {table} that break the rule {rule} ({found})"));
+    Ok(Some(problem.into_iter().collect()))
+}
+
+/// What SQLite says of the file.
+fn check_structure(conn: &Connection) -> Sql<Vec<String>> {
+    let mut problems = Vec::new();
+    let mut statement = conn.prepare("PRAGMA integrity_check(10)")?;
+    let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+    for line in lines {
+        let line = line?;
+        if line != "ok" {
+            problems.push(format!("SQLite: {line}"));
+        }
+    }
+    Ok(problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::Reasons;
+    use crate::task::Hold;
+
+    #[test]
+    fn the_numbers_of_holds_are_those_that_rows_are_written_with() {
+        let codes: Vec<String> =
+            [Hold::Ready].iter().chain(&Hold::REASONS).map(|hold| hold.code().to_string()).collect();
+        let bits = Hold::REASONS.into_iter().fold(Reasons::NONE, Reasons::with).code();
+        let all: String = INVARIANTS.iter().map(|(_, sql)| *sql).collect();
+        assert!(all.contains(&format!("hold NOT IN ({})", codes.join(", "))), "{codes:?}");
+        assert!(all.contains(&format!("reasons & ~{bits} <> 0")), "{bits}");
+    }
+}

@@ -1,0 +1,8 @@
+//! The reads: what can be seen of a file, on a snapshot that the caller holds; and copies of it.
+
+pub(crate) mod backup;
+pub(crate) mod check;
+pub(crate) mod export;
+pub(crate) mod inspect;
+pub(crate) mod records;
+pub(crate) mod stats;

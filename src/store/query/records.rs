@@ -1,0 +1,239 @@
+//! What can be seen of a file. Every function takes a connection; the caller holds the snapshot.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use crate::lifecycle::Reasons;
+use crate::store::error::Sql;
+use crate::store::tasks::epoch::is_served;
+use crate::store::tasks::row::{HotRow, hold_at, no_task, state_at, time_at};
+use crate::task::{Attempt, AttemptOutcome, Counts, Progress, State, TaskId, TaskRecord, Timestamp};
+
+/// One task.
+///
+/// # Errors
+/// `NotFound`.
+pub(crate) fn record(conn: &Connection, id: TaskId) -> Sql<TaskRecord> {
+    find_record(conn, id)?.ok_or_else(|| no_task(id).into())
+}
+
+fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT (SELECT n.task_name FROM perdura_task_names n WHERE n.name_id = t.name_id),
+                (SELECT q.queue FROM perdura_queues q WHERE q.queue_id = t.queue_id), t.state, t.hold, t.priority, t.attempt_number, t.max_attempts, t.generation,
+                t.created_at_ms, t.run_at_ms, t.expires_at_ms, t.started_at_ms, t.finished_at_ms,
+                t.cancel_requested, t.late, t.snoozes, t.reasons
+         FROM perdura_tasks t WHERE t.task_id = ?1",
+    )?;
+    let record = statement.query_row([id.as_i64()], |row| as_record(row, id)).optional()?.flatten();
+    let Some(mut record) = record else { return Ok(None) };
+    let sql = "SELECT error_type, error_message, error_traceback FROM perdura_errors WHERE task_id = ?1";
+    beside(conn, sql, id, |row| {
+        (record.error_type, record.error_message, record.error_traceback) =
+            (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(())
+    })?;
+    beside(conn, "SELECT done, total FROM perdura_progress WHERE task_id = ?1", id, |row| {
+        let [done, total] = [row.get::<_, i64>(0)?, row.get(1)?].map(i64::cast_unsigned);
+        record.progress = Some(Progress { done, total });
+        Ok(())
+    })?;
+    let sql = "SELECT version, tag, timeout_ms, backoff_ms, replay_of FROM perdura_args WHERE task_id = ?1";
+    beside(conn, sql, id, |row| {
+        record.version = number(row, 0)?.and_then(|version| u32::try_from(version).ok()).unwrap_or(1);
+        record.tag = row.get(1)?;
+        record.timeout_ms = number(row, 2)?;
+        record.backoff_ms = number(row, 3)?;
+        record.replay_of = row.get::<_, Option<i64>>(4)?.map(TaskId::from_i64);
+        Ok(())
+    })?;
+    Ok(Some(record))
+}
+
+/// Reads the row of a cold table, if there is one. By itself and by its id, which no statistics of the file can turn into a scan.
+fn beside(
+    conn: &Connection,
+    sql: &str,
+    id: TaskId,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<()>,
+) -> Sql<()> {
+    conn.prepare_cached(sql)?.query_row([id.as_i64()], read).optional()?;
+    Ok(())
+}
+
+/// A number; none where it is out of its range: what else is known of the task is worth more than an error.
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+    Ok(row.get::<_, Option<i64>>(column)?.and_then(|n| u64::try_from(n).ok()))
+}
+
+/// None for a task whose name or queue the file does not know.
+fn as_record(row: &Row<'_>, task_id: TaskId) -> rusqlite::Result<Option<TaskRecord>> {
+    let (Some(task_name), Some(queue)) = (row.get(0)?, row.get(1)?) else { return Ok(None) };
+    let state = state_at(row, 2)?;
+    let queued = state == State::Queued;
+    let reasons = Reasons::from_code(row.get(16)?).unwrap_or(Reasons::NONE); // `check` reports it
+    Ok(Some(TaskRecord {
+        task_id,
+        task_name,
+        queue,
+        state,
+        hold: if queued { Some(hold_at(row, 3)?) } else { None },
+        reasons: reasons.holds().filter(|_| queued).collect(),
+        priority: row.get(4)?,
+        attempt_number: row.get(5)?,
+        max_attempts: row.get(6)?,
+        generation: row.get(7)?,
+        created_at: Timestamp::from_millis(row.get(8)?),
+        run_at: time_at(row, 9)?.filter(|_| queued),
+        expires_at: time_at(row, 10)?.filter(|_| queued),
+        started_at: time_at(row, 11)?,
+        finished_at: time_at(row, 12)?,
+        error_type: None,
+        error_message: None,
+        error_traceback: None,
+        progress: None,
+        cancel_requested: row.get(13)?,
+        late: row.get(14)?,
+        snoozes: row.get(15)?,
+        version: 1,
+        tag: None,
+        timeout_ms: None,
+        backoff_ms: None,
+        replay_of: None,
+    }))
+}
+
+/// The attempts of a task (or dead letter) that did not succeed, oldest first.
+///
+/// # Errors
+/// `NotFound`.
+pub(crate) fn attempts(conn: &Connection, id: TaskId) -> Sql<Vec<Attempt>> {
+    text(conn, "SELECT '' FROM perdura_args WHERE task_id = ?1", id)?.ok_or_else(|| no_task(id))?;
+    let mut statement = conn.prepare_cached(
+        "SELECT generation, attempt_number, started_at_ms, finished_at_ms, outcome, error_type, error_message, error_traceback
+         FROM perdura_attempts WHERE task_id = ?1 ORDER BY generation",
+    )?;
+    let rows = statement.query_map([id.as_i64()], |row| {
+        Ok(Attempt {
+            generation: row.get(0)?,
+            attempt_number: row.get(1)?,
+            started_at: Timestamp::from_millis(row.get(2)?),
+            finished_at: Timestamp::from_millis(row.get(3)?),
+            outcome: AttemptOutcome::from_text(row.get_ref(4)?.as_str()?).unwrap_or(AttemptOutcome::Failed),
+            error_type: row.get(5)?,
+            error_message: row.get(6)?,
+            error_traceback: row.get(7)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How many tasks each queue has that has any, or is paused: from the counters.
+pub(crate) fn counts(conn: &Connection) -> Sql<Counts> {
+    let mut counts = Counts::default();
+    for sql in [
+        concat!(
+            "SELECT (SELECT q.queue FROM perdura_queues q WHERE q.queue_id = c.queue_id),
+                    (SELECT q.paused FROM perdura_queues q WHERE q.queue_id = c.queue_id),
+                    (SELECT NOT ",
+            is_served!("q.queue"),
+            " FROM perdura_queues q WHERE q.queue_id = c.queue_id), c.n, c.state, c.hold FROM perdura_counts c WHERE c.n <> 0"
+        ),
+        concat!(
+            "SELECT q.queue, q.paused, NOT ",
+            is_served!("q.queue"),
+            ", 0, 0, 0 FROM perdura_queues q INDEXED BY perdura_paused WHERE q.paused = 1"
+        ),
+    ] {
+        let mut statement = conn.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let Some(name) = row.get(0)? else { continue }; // `check` reports it
+            let queue = counts.queues.entry(name).or_default();
+            (queue.paused, queue.unserved) = (row.get(1)?, row.get(2)?);
+            let counter = queue.counter(state_at(row, 4)?, hold_at(row, 5)?);
+            *counter = counter.saturating_add(row.get(3)?);
+        }
+    }
+    Ok(counts)
+}
+
+/// The args of a task (or dead letter), as JSON.
+///
+/// # Errors
+/// `NotFound`.
+pub(crate) fn args(conn: &Connection, id: TaskId) -> Sql<String> {
+    text(conn, "SELECT args FROM perdura_args WHERE task_id = ?1", id)?.ok_or_else(|| no_task(id).into())
+}
+
+/// The result of a task that succeeded, as JSON; none if it is null.
+pub(crate) fn result(conn: &Connection, id: TaskId) -> Sql<Option<String>> {
+    text(conn, "SELECT result FROM perdura_results WHERE task_id = ?1", id)
+}
+
+/// The newest checkpoint of a task, as JSON.
+pub(crate) fn checkpoint(conn: &Connection, id: TaskId) -> Sql<Option<String>> {
+    text(conn, "SELECT checkpoint FROM perdura_checkpoints WHERE task_id = ?1", id)
+}
+
+fn text(conn: &Connection, sql: &str, id: TaskId) -> Sql<Option<String>> {
+    Ok(conn.prepare_cached(sql)?.query_row([id.as_i64()], |row| row.get(0)).optional()?)
+}
+
+/// What other processes may have done to running tasks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flags {
+    pub task_id: TaskId,
+    pub generation: u64,
+    pub cancel_requested: bool,
+    /// The attempt still counts.
+    pub counts: bool,
+}
+
+/// The flags of all tasks that a thread executes.
+pub(crate) fn flags(conn: &Connection) -> Sql<Vec<Flags>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT task_id, generation, cancel_requested, state IN (1, 5) FROM perdura_tasks INDEXED BY perdura_in_flight
+         WHERE in_flight = 1",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok(Flags {
+            task_id: TaskId::from_i64(row.get(0)?),
+            generation: row.get::<_, i64>(1)?.cast_unsigned(),
+            cancel_requested: row.get(2)?,
+            counts: row.get(3)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How many ready tasks of its queue are claimed before this one, counted up to `limit`.
+pub(crate) fn ready_before(conn: &Connection, id: TaskId, limit: u64) -> Sql<u64> {
+    let row = HotRow::get(conn, id)?;
+    let mut me = conn.prepare_cached("SELECT priority FROM perdura_tasks WHERE task_id = ?1")?;
+    let priority: i64 = me.query_row([id.as_i64()], |row| row.get(0))?;
+    let mut higher = conn.prepare_cached(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM perdura_tasks INDEXED BY perdura_ready
+         WHERE state = 0 AND hold = 0 AND queue_id = ?1 AND priority > ?2 LIMIT ?3)",
+    )?;
+    let first: u64 = higher.query_row((row.queue_id, priority, limit.cast_signed()), |row| row.get(0))?;
+    let mut same = conn.prepare_cached(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM perdura_tasks INDEXED BY perdura_ready
+         WHERE state = 0 AND hold = 0 AND queue_id = ?1 AND priority = ?2 AND task_id < ?3 LIMIT ?4)",
+    )?;
+    let rest = limit.saturating_sub(first).cast_signed();
+    let second: u64 = same.query_row((row.queue_id, priority, id.as_i64(), rest), |row| row.get(0))?;
+    Ok(first + second)
+}
+
+/// Whether a queue is paused, and whether the owner of the file leaves it to others.
+pub(crate) fn queue_flags(conn: &Connection, queue: &str) -> Sql<(bool, bool)> {
+    let sql =
+        concat!("SELECT q.paused, NOT ", is_served!("q.queue"), " FROM perdura_queues q WHERE q.queue = ?1");
+    Ok(conn.prepare_cached(sql)?.query_row([queue], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
+
+/// The queues that the owner of the file claims from, as a JSON list; none: all.
+pub(crate) fn served(conn: &Connection) -> Sql<Option<String>> {
+    let mut statement = conn.prepare_cached("SELECT served FROM perdura_meta WHERE id = 1")?;
+    Ok(statement.query_row([], |row| row.get(0))?)
+}

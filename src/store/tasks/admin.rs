@@ -1,0 +1,224 @@
+//! What people do to tasks: one by one, and to all that a filter means.
+
+use super::dead_letters::bury;
+use super::row::{HotRow, clear_error, write_error};
+use super::search::{Among, Check};
+use super::suspects::take_turn_back;
+use crate::error::{Error, ErrorKind};
+use crate::lifecycle::{Event, Refusal, next};
+use crate::store::commit::tx::Tx;
+use crate::store::error::{Fault, Sql};
+use crate::task::{Bulk, ErrorReport, Filter, Hold, State, TaskId, Timestamp};
+
+/// Something that people do to a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Retry,
+    /// The same, without its checkpoint.
+    RetryFromStart,
+    RunNow,
+    Cancel,
+    Delete,
+    MoveToDeadLetters,
+}
+
+impl Verb {
+    fn event(self) -> Event {
+        match self {
+            Verb::Retry | Verb::RetryFromStart => Event::Retried,
+            Verb::RunNow => Event::RunNow,
+            Verb::Cancel => Event::CancelRequested,
+            Verb::Delete => Event::Deleted,
+            Verb::MoveToDeadLetters => Event::MovedToDeadLetters,
+        }
+    }
+
+    /// Which tasks it is for, as a message says it.
+    fn rule(self) -> &'static str {
+        match self {
+            Verb::Retry | Verb::RetryFromStart => "only FAILED, LOST and CANCELLED tasks can be retried",
+            Verb::RunNow => {
+                "only QUEUED tasks that wait for their time, or for their turn after a process died, can be run now"
+            }
+            Verb::Cancel => "only tasks that are not finished can be cancelled",
+            Verb::Delete => "cancel it first, and delete it when it has stopped",
+            Verb::MoveToDeadLetters => "only FAILED and LOST tasks become dead letters",
+        }
+    }
+
+    /// The states that a bulk verb means when its filter names none.
+    pub(crate) fn default_states(self) -> &'static [State] {
+        match self {
+            Verb::Retry | Verb::RetryFromStart | Verb::MoveToDeadLetters => &[State::Failed, State::Lost],
+            Verb::RunNow => &[State::Queued],
+            Verb::Cancel => &[State::Queued, State::Running],
+            Verb::Delete => &[State::Succeeded, State::Failed, State::Cancelled, State::Lost],
+        }
+    }
+}
+
+/// Does it to one task.
+///
+/// # Errors
+/// `NotFound`; `WrongState`, naming the state; `Conflict` if another task holds its unique key. Nothing is changed then.
+pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> Sql<()> {
+    let before = HotRow::get(tx.conn, id)?;
+    let next = next(&before.standing, verb.event()).map_err(|refusal| refused(id, verb, refusal))?;
+    let mut after = before.moved(&next, now);
+    match verb {
+        Verb::Delete => return remove(tx, &before),
+        Verb::MoveToDeadLetters => return bury(tx, &before, now),
+        Verb::Retry | Verb::RetryFromStart => {
+            after.has_key = before.has_key || take_key(tx, id, before.queue_id)?;
+            after.expires_at = None;
+            after.late = false;
+            clear_error(tx, id)?;
+            if verb == Verb::RetryFromStart {
+                forget_progress(tx, id)?;
+            }
+        }
+        Verb::Cancel if next.standing.state == State::Cancelled => {
+            write_error(tx, id, &ErrorReport::new("Cancelled", "cancelled before it started", ""))?;
+        }
+        Verb::Cancel => tx.effect(|effects| effects.cancelled.push(id)),
+        Verb::RunNow => {}
+    }
+    after.replace(tx, &before)?;
+    if before.standing.in_flight && matches!(verb, Verb::Retry | Verb::RetryFromStart) {
+        tx.effect(|effects| effects.superseded.push(id));
+    }
+    Ok(())
+}
+
+/// Forgets how far a task has got.
+fn forget_progress(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+    for sql in [
+        "DELETE FROM perdura_checkpoints WHERE task_id = ?1",
+        "DELETE FROM perdura_progress WHERE task_id = ?1",
+    ] {
+        tx.run(sql, [id.as_i64()])?;
+    }
+    Ok(())
+}
+
+fn refused(id: TaskId, verb: Verb, refusal: Refusal) -> Error {
+    let (why, rule) = match refusal {
+        Refusal::State(state) => (format!("is {state}"), verb.rule()),
+        Refusal::Held(hold @ Hold::UnknownName) => (format!("is QUEUED and {hold}"), "start one"),
+        Refusal::Held(hold) => (format!("is QUEUED and {hold}"), "that ends by itself"),
+        Refusal::InFlight => ("is still at work in its thread".to_owned(), "wait until it returns"),
+        Refusal::Superseded => ("has gone on".to_owned(), verb.rule()),
+    };
+    Error::new(ErrorKind::WrongState, format!("task {id} {why}; {rule}"))
+}
+
+/// Takes the unique key of a task that comes to life (again); says whether it has one.
+///
+/// # Errors
+/// `Conflict` if a live task holds it.
+pub(crate) fn take_key(tx: &Tx<'_>, id: TaskId, queue_id: i64) -> Sql<bool> {
+    let sql = "SELECT unique_digest FROM perdura_args WHERE task_id = ?1";
+    let Some(digest) = tx.find(sql, [id.as_i64()], |row| row.get::<_, Option<Vec<u8>>>(0))?.flatten() else {
+        return Ok(false);
+    };
+    let sql =
+        "INSERT INTO perdura_keys (queue_id, digest, task_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    if tx.run(sql, (queue_id, &digest, id.as_i64()))? == 1 {
+        return Ok(true);
+    }
+    let sql = "SELECT task_id FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2";
+    let holder: i64 = tx.one(sql, (queue_id, &digest), |row| row.get(0))?;
+    let message = format!("task {holder} holds the same unique key; try again when it has ended");
+    Err(Error::new(ErrorKind::Conflict, message).into())
+}
+
+/// Removes a task and all that is kept of it.
+pub(crate) fn remove(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
+    remove_row(tx, row)?;
+    remove_cold(tx, row.task_id)
+}
+
+/// Removes what is kept of a task, or of a dead letter, beside its row.
+pub(crate) fn remove_cold(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+    for sql in [
+        "DELETE FROM perdura_args WHERE task_id = ?1",
+        "DELETE FROM perdura_errors WHERE task_id = ?1",
+        "DELETE FROM perdura_attempts WHERE task_id = ?1",
+        "DELETE FROM perdura_results WHERE task_id = ?1",
+        "DELETE FROM perdura_checkpoints WHERE task_id = ?1",
+        "DELETE FROM perdura_progress WHERE task_id = ?1",
+        "DELETE FROM perdura_output WHERE task_id = ?1",
+    ] {
+        tx.run(sql, [id.as_i64()])?;
+    }
+    Ok(())
+}
+
+/// Removes the hot row of a task, and its key.
+pub(crate) fn remove_row(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
+    let id = row.task_id.as_i64();
+    tx.change_one(
+        "DELETE FROM perdura_tasks WHERE task_id = ?1 AND generation = ?2 AND state = ?3",
+        (id, row.generation, row.standing.state.code()),
+    )?;
+    if row.has_key {
+        tx.change_one("DELETE FROM perdura_keys WHERE task_id = ?1", [id])?;
+    }
+    tx.count(row.queue_id, row.standing.state, row.standing.hold(), -1);
+    if row.standing.suspect {
+        tx.suspect_moved();
+    }
+    tx.effect(|effects| {
+        effects.changed = true;
+        effects.ended.push(row.task_id);
+        if row.standing.in_flight {
+            effects.superseded.push(row.task_id);
+        }
+    });
+    Ok(())
+}
+
+/// Does it to those of these tasks that the filter (still) means, until it is `enough`; its text is not compared again. Answers with how
+/// many it has come to, too.
+pub(crate) fn apply_all(
+    tx: &Tx<'_>,
+    verb: Verb,
+    filter: &Filter,
+    ids: &[TaskId],
+    now: Timestamp,
+    enough: &dyn Fn() -> bool,
+) -> Sql<(Bulk, usize)> {
+    let mut bulk = Bulk::default();
+    let filter = Filter { text: None, ..filter.clone() };
+    let Some(check) = Check::new(tx.conn, &filter, Among::Tasks)? else { return Ok((bulk, ids.len())) };
+    let done = tx.each(ids, enough, |id| {
+        if !check.is_meant(tx.conn, id.as_i64())? {
+            return Ok(());
+        }
+        match tx.whole(|| apply_one(tx, verb, *id, now)) {
+            Ok(()) => bulk.changed += 1,
+            Err(Fault::Told(e)) if matches!(e.kind(), ErrorKind::WrongState | ErrorKind::Conflict) => {
+                bulk.skipped += 1
+            }
+            Err(fault) if fault.is_damage() => bulk.skipped += 1,
+            Err(fault) => return Err(fault),
+        }
+        Ok(())
+    })?;
+    Ok((bulk, done))
+}
+
+/// Pauses or resumes a queue, durably; one that the file has not met yet too.
+pub(crate) fn set_paused(tx: &Tx<'_>, queue: &str, paused: bool) -> Sql<()> {
+    let queue_id = tx.queue_id(queue)?;
+    tx.change_one("UPDATE perdura_queues SET paused = ?2 WHERE queue_id = ?1", (queue_id, paused))?;
+    if paused {
+        take_turn_back(tx, queue_id)?;
+    }
+    tx.suspect_moved();
+    tx.effect(|effects| {
+        effects.changed = true;
+        effects.ready += u64::from(!paused);
+    });
+    Ok(())
+}

@@ -1,0 +1,440 @@
+//! Claims: QUEUED → RUNNING, durable before the handler starts.
+//!
+//! What the `ready` index holds may run, so a claim never searches. It meets two kinds of tasks that may not after all, and each
+//! at most once: those whose name (or version) no handler knows are put on hold, those that have expired are cancelled. And it meets tasks
+//! that are not claimed ahead of a worker: it stops there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Row;
+
+use super::damaged::{indexed, put_aside, ruled_out, unless_damaged};
+use super::epoch::is_served;
+use super::promote::expire;
+use super::row::{HotRow, reasons_at, time_at};
+use crate::lifecycle::{Event, Standing, next};
+use crate::planted::planted;
+use crate::store::commit::tx::{Prepared, Tx};
+use crate::store::error::Sql;
+use crate::task::{Claimed, Claims, Hold, Room, State, TaskId, Timestamp};
+
+/// The task names that handlers know, each with the newest version of its args.
+pub(crate) type Known = HashMap<Arc<str>, u32>;
+
+/// Rows that one transaction looks at beyond those it can claim: bounds the time that others wait for the writer.
+const LOOKED_AT: usize = 500;
+
+/// A row of the ready index, with what a worker needs.
+struct Candidate {
+    task_id: TaskId,
+    generation: i64,
+    standing: Standing,
+    name_id: i64,
+    has_key: bool,
+    /// Since when it could run; not known after a retry by hand or a hand-back.
+    ready_since: Option<Timestamp>,
+    expires_at: Option<i64>,
+    args: Option<String>,
+    version: u32,
+    backoff_ms: Option<u64>,
+    timeout_ms: Option<u64>,
+    is_replay: bool,
+}
+
+/// A claim that is under way.
+struct Claiming {
+    room: Room,
+    claims: Vec<Claimed>,
+    /// Of the args of claims ahead.
+    ahead_bytes: usize,
+    /// Rows that it may still look at in vain.
+    looks: usize,
+}
+
+/// Why a queue gives nothing more.
+#[derive(PartialEq, Eq)]
+enum Turn {
+    /// It had as many as were asked for, and may have more.
+    MayGoOn,
+    Empty,
+    /// Its next task is not claimed ahead.
+    WaitsForWorker,
+}
+
+impl Claiming {
+    /// Whether one more claim, after `further` others, is made ahead of a worker for it.
+    fn is_ahead(&self, further: usize) -> bool {
+        self.claims.len() + further >= self.room.idle
+    }
+
+    /// Whether a task has to wait until a worker idles. A crash may charge what was claimed ahead, and that would end a task in its last
+    /// attempt; large args would fill the memory.
+    fn waits(&self, candidate: &Candidate, further: usize, bytes_before: usize) -> bool {
+        let is_last = candidate.standing.attempt_number + 1 >= candidate.standing.max_attempts;
+        self.is_ahead(further) && (is_last || bytes_before + candidate.bytes() > self.room.ahead_bytes)
+    }
+
+    fn add(&mut self, claimed: Claimed) {
+        if self.is_ahead(0) {
+            self.ahead_bytes += claimed.args.len();
+        }
+        self.claims.push(claimed);
+    }
+
+    fn done(self, waits_for_worker: bool) -> Claims {
+        Claims { claims: self.claims, waits_for_worker }
+    }
+}
+
+impl Candidate {
+    fn bytes(&self) -> usize {
+        self.args.as_ref().map_or(0, String::len)
+    }
+}
+
+/// Claims what there is room for. Queues with ready tasks take turns, beginning after `cursor`, which is moved on.
+///
+/// Within a queue nothing is claimed past a task that waits for a worker to idle, and neither is anything of other queues: else they would
+/// keep the workers busy for ever. Its queue is the next one then.
+pub(crate) fn claim(tx: &Tx<'_>, room: Room, known: &Known, cursor: &mut i64, now: Timestamp) -> Sql<Claims> {
+    let mut claiming = Claiming { room, claims: Vec::new(), ahead_bytes: 0, looks: LOOKED_AT };
+    loop {
+        let (queues, are_all) = ready_queues(tx, *cursor, room.total - claiming.claims.len())?;
+        // Where there are others, each of these has one turn before theirs.
+        let waits_for_worker = claim_in_turn(tx, queues, are_all, known, cursor, now, &mut claiming)?;
+        let is_full = claiming.claims.len() == room.total;
+        // What could not be claimed after all has left the index, so each round comes further.
+        if waits_for_worker || is_full || are_all || claiming.looks == 0 {
+            let is_cut_short = claiming.looks == 0 && !are_all && !is_full;
+            tx.effect(|effects| {
+                effects.more |= is_cut_short && !planted("g04-a-claim-cut-short-is-forgotten")
+            });
+            return Ok(claiming.done(waits_for_worker));
+        }
+    }
+}
+
+/// Claims from these queues, each in its turn: once, or again and again until they have nothing more. Says whether a task waits for a
+/// worker to idle.
+fn claim_in_turn(
+    tx: &Tx<'_>,
+    mut queues: Vec<i64>,
+    again: bool,
+    known: &Known,
+    cursor: &mut i64,
+    now: Timestamp,
+    claiming: &mut Claiming,
+) -> Sql<bool> {
+    let total = claiming.room.total;
+    while claiming.claims.len() < total && !queues.is_empty() {
+        let share = ((total - claiming.claims.len()) / queues.len()).max(1);
+        let mut kept = Vec::new();
+        for queue_id in queues {
+            let before = claiming.claims.len();
+            let wanted = share.min(total - before);
+            if wanted == 0 {
+                break;
+            }
+            if claiming.looks == 0 {
+                tx.effect(|effects| effects.more = true);
+                return Ok(false);
+            }
+            let turn = claim_from(tx, queue_id, wanted, known, now, claiming)?;
+            let had_its_turn = turn != Turn::WaitsForWorker || claiming.claims.len() > before;
+            *cursor = if had_its_turn { queue_id } else { *cursor };
+            match turn {
+                Turn::MayGoOn => kept.push(queue_id),
+                Turn::Empty => {}
+                Turn::WaitsForWorker => return Ok(true),
+            }
+        }
+        queues = if again { kept } else { Vec::new() };
+    }
+    Ok(false)
+}
+
+/// The first `wanted` queues after the one that was served last that are served, not paused, and have ready tasks; and whether these are
+/// all. More cannot be of use: each gives a task. The index is asked, not the counters, which may be wrong.
+fn ready_queues(tx: &Tx<'_>, last: i64, wanted: usize) -> Sql<(Vec<i64>, bool)> {
+    // From the queue after the last one to the end, and then from the first one to the last.
+    let sql = concat!(
+        "WITH RECURSIVE ready (queue_id, lap) AS (
+             SELECT (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
+                     WHERE t.state = 0 AND t.hold = 0 AND t.queue_id > ?1 ORDER BY t.queue_id LIMIT 1), 0
+             UNION ALL
+             SELECT CASE WHEN ready.queue_id IS NULL
+                 THEN (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
+                       WHERE t.state = 0 AND t.hold = 0 ORDER BY t.queue_id LIMIT 1)
+                 ELSE (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
+                       WHERE t.state = 0 AND t.hold = 0 AND t.queue_id > ready.queue_id ORDER BY t.queue_id LIMIT 1) END,
+                 ready.lap + (ready.queue_id IS NULL)
+             FROM ready WHERE ready.lap = 0 OR ready.queue_id < ?1)
+         SELECT ready.queue_id FROM ready WHERE (ready.lap = 0 OR ready.queue_id <= ?1) AND (SELECT q.paused = 0 AND ",
+        is_served!("q.queue"),
+        " FROM perdura_queues q WHERE q.queue_id = ready.queue_id) LIMIT ?2"
+    );
+    let limit = i64::try_from(wanted).unwrap_or(i64::MAX).saturating_add(1);
+    let mut queues = tx.numbers(sql, (last, limit))?;
+    queues.sort_unstable(); // SQLite promises no order
+    let next = queues.partition_point(|id| *id <= last);
+    queues.rotate_left(next);
+    let are_all = queues.len() <= wanted;
+    queues.truncate(wanted);
+    Ok((queues, are_all))
+}
+
+/// Claims up to `wanted` tasks of one queue.
+fn claim_from(
+    tx: &Tx<'_>,
+    queue_id: i64,
+    wanted: usize,
+    known: &Known,
+    now: Timestamp,
+    claiming: &mut Claiming,
+) -> Sql<Turn> {
+    let (candidates, may_have_more) = match candidates(tx, queue_id, wanted, claiming) {
+        Err(fault) if fault.is_damage() => {
+            let found = singly(tx, queue_id, wanted)?;
+            let is_full = found.len() == wanted;
+            (found, is_full)
+        }
+        found => {
+            let (found, may_have_more) = found?;
+            (found.into_iter().map(|found| (found.task_id, Ok(found))).collect(), may_have_more)
+        }
+    };
+    let mut take = tx.prepare(TAKE)?;
+    for (id, candidate) in candidates {
+        match candidate.and_then(|found| claim_one(tx, &mut take, queue_id, found, known, now, claiming)) {
+            Ok(Met::Claimed) => continue,
+            Ok(Met::Waits) => return Ok(Turn::WaitsForWorker),
+            Ok(Met::PutAside) => {}
+            Err(fault) if fault.is_damage() => put_aside(tx, id, fault, now)?,
+            Err(fault) => return Err(fault),
+        }
+        claiming.looks = claiming.looks.saturating_sub(1);
+    }
+    Ok(if may_have_more { Turn::MayGoOn } else { Turn::Empty })
+}
+
+/// What became of a candidate.
+enum Met {
+    Claimed,
+    /// It may not run after all.
+    PutAside,
+    /// Not before a worker idles.
+    Waits,
+}
+
+/// Claims a task, if it may run and there is room for it.
+fn claim_one(
+    tx: &Tx<'_>,
+    take: &mut Prepared<'_>,
+    queue_id: i64,
+    candidate: Candidate,
+    known: &Known,
+    now: Timestamp,
+    claiming: &mut Claiming,
+) -> Sql<Met> {
+    let name = tx.task_name(candidate.name_id)?;
+    if candidate.expires_at.is_some_and(|ms| ms <= now.as_millis()) {
+        expire(tx, &indexed(tx, candidate.task_id)?, now)?;
+        return Ok(Met::PutAside);
+    }
+    if known.get(&name).is_none_or(|version| *version < candidate.version) {
+        indexed(tx, candidate.task_id)?.must_apply(tx, Event::NameUnknown, now)?;
+        return Ok(Met::PutAside);
+    }
+    if claiming.waits(&candidate, 0, claiming.ahead_bytes) {
+        return Ok(Met::Waits);
+    }
+    claiming.add(take_one(tx, take, queue_id, candidate, name, now)?);
+    Ok(Met::Claimed)
+}
+
+/// What a claim reads of the tasks that it may take. What lies beside the row is looked up by its id, each value by itself: in a join,
+/// statistics of a young file would turn the lookup into a scan.
+macro_rules! candidates {
+    ($which:literal) => {
+        concat!(
+            "SELECT t.task_id, t.generation, t.attempt_number, t.max_attempts, t.suspect, t.name_id, t.has_key, t.expires_at_ms,
+                    (SELECT a.args FROM perdura_args a WHERE a.task_id = t.task_id),
+                    (SELECT a.version FROM perdura_args a WHERE a.task_id = t.task_id),
+                    (SELECT a.backoff_ms FROM perdura_args a WHERE a.task_id = t.task_id),
+                    (SELECT a.timeout_ms FROM perdura_args a WHERE a.task_id = t.task_id),
+                    (SELECT a.replay_of IS NOT NULL FROM perdura_args a WHERE a.task_id = t.task_id),
+                    CASE t.generation WHEN 0 THEN COALESCE(t.run_at_ms, t.created_at_ms) ELSE t.run_at_ms END, t.reasons
+             FROM perdura_tasks t ",
+            $which
+        )
+    };
+}
+
+/// The first ready tasks of a queue, in their order, up to one that will wait for a worker; and whether there may be more.
+fn candidates(tx: &Tx<'_>, queue_id: i64, wanted: usize, claiming: &Claiming) -> Sql<(Vec<Candidate>, bool)> {
+    let sql = match planted("g09-newest-first") {
+        false => candidates!(
+            "INDEXED BY perdura_ready WHERE t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
+             ORDER BY t.priority DESC, t.task_id ASC LIMIT ?2"
+        ),
+        true => candidates!(
+            "INDEXED BY perdura_ready WHERE t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
+             ORDER BY t.priority DESC, t.task_id DESC LIMIT ?2"
+        ),
+    };
+    let mut statement = tx.conn.prepare_cached(sql)?;
+    let mut rows = statement.query((queue_id, i64::try_from(wanted).unwrap_or(i64::MAX)))?;
+    let (mut found, mut bytes) = (Vec::new(), claiming.ahead_bytes);
+    while let Some(row) = rows.next()? {
+        let candidate = as_candidate(row)?;
+        let is_enough = claiming.waits(&candidate, found.len(), bytes);
+        if claiming.is_ahead(found.len()) {
+            bytes += candidate.bytes();
+        }
+        found.push(candidate);
+        if is_enough {
+            return Ok((found, true)); // not its turn yet, or only if those before it are put aside
+        }
+    }
+    let is_full = found.len() == wanted;
+    Ok((found, is_full))
+}
+
+/// The same where one of them cannot be read: each with its own fault, if it has one.
+fn singly(tx: &Tx<'_>, queue_id: i64, wanted: usize) -> Sql<Vec<(TaskId, Sql<Candidate>)>> {
+    let sql = "SELECT task_id FROM perdura_tasks INDEXED BY perdura_ready WHERE queue_id = ?1 AND state = 0 AND hold = 0
+               ORDER BY priority DESC, task_id LIMIT ?2";
+    let ids = tx.numbers(sql, (queue_id, i64::try_from(wanted).unwrap_or(i64::MAX)))?;
+    let read = |id| (TaskId::from_i64(id), tx.one(candidates!("WHERE t.task_id = ?1"), [id], as_candidate));
+    Ok(ids.into_iter().map(read).collect())
+}
+
+fn as_candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
+    Ok(Candidate {
+        task_id: TaskId::from_i64(row.get(0)?),
+        generation: row.get(1)?,
+        standing: Standing {
+            state: State::Queued,
+            reasons: reasons_at(row, 14)?,
+            attempt_number: row.get(2)?,
+            max_attempts: row.get(3)?,
+            in_flight: false,
+            cancel_requested: false,
+            suspect: row.get(4)?,
+        },
+        name_id: row.get(5)?,
+        has_key: row.get(6)?,
+        expires_at: row.get(7)?,
+        args: row.get(8)?,
+        version: row.get::<_, Option<u32>>(9)?.unwrap_or(1),
+        backoff_ms: row.get(10)?,
+        timeout_ms: row.get(11)?,
+        is_replay: row.get::<_, Option<bool>>(12)?.unwrap_or(false),
+        ready_since: time_at(row, 13)?,
+    })
+}
+
+/// The claim itself: the hottest write beside the settle, so it changes only what a claim changes.
+const TAKE: &str =
+    "UPDATE perdura_tasks SET state = ?1, attempt_number = ?2, generation = generation + 1, in_flight = 1, started_at_ms = ?3
+     WHERE task_id = ?4 AND generation = ?5 AND state = 0 AND hold = 0 AND in_flight = 0";
+
+fn take_one(
+    tx: &Tx<'_>,
+    take: &mut Prepared<'_>,
+    queue_id: i64,
+    from: Candidate,
+    task_name: Arc<str>,
+    now: Timestamp,
+) -> Sql<Claimed> {
+    let to = next(&from.standing, Event::Claim).map_err(|refusal| ruled_out(from.task_id, refusal))?.standing;
+    take.change_one((
+        to.state.code(),
+        if planted("g06-only-the-first-attempt-counts") { 1 } else { to.attempt_number },
+        now.as_millis(),
+        from.task_id.as_i64(),
+        from.generation,
+    ))?;
+    tx.count(queue_id, State::Queued, Hold::Ready, -1);
+    tx.count(queue_id, to.state, to.hold(), 1);
+    if to.suspect {
+        tx.suspect_moved();
+    }
+    Ok(Claimed {
+        task_id: from.task_id,
+        generation: from.generation.cast_unsigned() + 1,
+        attempt_number: to.attempt_number,
+        max_attempts: to.max_attempts,
+        task_name,
+        queue_id,
+        args: from.args.unwrap_or_default(),
+        backoff: from.backoff_ms.map(Duration::from_millis),
+        timeout: from.timeout_ms.map(Duration::from_millis),
+        waited: from.ready_since.map(|since| now.since(since)),
+        has_key: from.has_key,
+        suspect: to.suspect,
+        is_replay: from.is_replay,
+    })
+}
+
+/// How far a pass over the tasks with an unknown name has come: each is looked at once, whatever becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lifting {
+    name_id: i64,
+    task_id: i64,
+}
+
+impl Lifting {
+    /// Nothing has been looked at yet.
+    pub(crate) const START: Lifting = Lifting { name_id: i64::MIN, task_id: i64::MIN };
+}
+
+/// Lifts the hold of tasks that a handler knows now: their name, in the version of their args. Looks at up to `limit` tasks; answers
+/// with where to go on, unless the pass has come to its end.
+///
+/// The claims of the same commit may hold a task again. So the pass goes on behind what it has seen, and not from the start until
+/// nothing is found any more.
+pub(crate) fn lift_known(
+    tx: &Tx<'_>,
+    known: &Known,
+    from: Lifting,
+    limit: usize,
+    now: Timestamp,
+) -> Sql<Option<Lifting>> {
+    let (mut left, mut last) = (limit, from);
+    for (name_id, version) in known_names(tx, known)?.range(from.name_id..) {
+        let after = if *name_id == from.name_id { from.task_id } else { i64::MIN };
+        let sql = "SELECT t.task_id, (SELECT a.version FROM perdura_args a WHERE a.task_id = t.task_id) <= ?3
+                   FROM perdura_tasks t INDEXED BY perdura_unknown WHERE t.state = 0 AND t.hold = 4 AND t.name_id = ?1 AND t.task_id > ?2
+                   ORDER BY t.task_id LIMIT ?4";
+        let mut statement = tx.conn.prepare_cached(sql)?;
+        let of_name = (*name_id, after, *version, i64::try_from(left).unwrap_or(i64::MAX));
+        let held = statement
+            .query_map(of_name, |row| Ok((row.get(0)?, row.get::<_, Option<bool>>(1)?)))?
+            .collect::<rusqlite::Result<Vec<(i64, Option<bool>)>>>()?;
+        for (task_id, is_known) in held {
+            if is_known != Some(false) || planted("g04-holds-of-newer-versions-are-lifted") {
+                let lift = |row: &HotRow| row.must_apply(tx, Event::NameKnown, now);
+                unless_damaged(tx, TaskId::from_i64(task_id), now, lift)?;
+            }
+            (left, last) = (left - 1, Lifting { name_id: *name_id, task_id });
+        }
+        if left == 0 {
+            return Ok(Some(last));
+        }
+    }
+    Ok(None)
+}
+
+/// The numbers of the names that handlers know, each with the newest version of its args.
+fn known_names(tx: &Tx<'_>, known: &Known) -> Sql<BTreeMap<i64, u32>> {
+    let mut numbers = BTreeMap::new();
+    for (name, version) in known {
+        if let Some(name_id) = super::names::find_task_name(tx.conn, name)? {
+            numbers.insert(name_id, *version);
+        }
+    }
+    Ok(numbers)
+}

@@ -1,0 +1,87 @@
+//! Rows that cannot be: what no write of ours makes, found in a file that was altered or damaged.
+//!
+//! Passes over many tasks (claims, promotions, recovery) must not fail because of one of them, or it would keep all others from
+//! running. So such a task is put aside: it ends as FAILED with an error that says why, its args stay. What one call asks of one
+//! task is answered with `Corrupt` instead, and changes nothing.
+
+use super::row::{HotRow, write_error};
+use crate::error::{Error, ErrorKind};
+use crate::lifecycle::Refusal;
+use crate::planted::planted;
+use crate::store::commit::tx::Tx;
+use crate::store::error::{Fault, Sql, contradiction};
+use crate::task::{ErrorReport, Hold, State, TaskId, Timestamp};
+
+/// The type of the error that a task is left with when it is put aside.
+const ROW_DAMAGED: &str = "RowDamaged";
+
+/// Does something to one task of many. None if its rows cannot be: it has been put aside then.
+///
+/// # Errors
+/// What is not the task's own fault.
+pub(crate) fn unless_damaged<R>(
+    tx: &Tx<'_>,
+    id: TaskId,
+    now: Timestamp,
+    act: impl FnOnce(&HotRow) -> Sql<R>,
+) -> Sql<Option<R>> {
+    match indexed(tx, id).and_then(|row| act(&row)) {
+        Err(fault) if fault.is_damage() && !planted("g12-a-bad-row-stops-its-queue") => {
+            put_aside(tx, id, fault, now)?;
+            Ok(None)
+        }
+        done => done.map(Some),
+    }
+}
+
+/// The row of a task that an index has named.
+pub(crate) fn indexed(tx: &Tx<'_>, id: TaskId) -> Sql<HotRow> {
+    HotRow::find(tx.conn, id)?.ok_or_else(|| contradiction("an index names a task that is not there"))
+}
+
+/// The fault of a row that the rules let nothing happen to, although the query that found it says that it must.
+pub(crate) fn ruled_out(id: TaskId, refusal: Refusal) -> Fault {
+    contradiction(&format!("the rules refuse what is due for task {id}: {refusal:?}"))
+}
+
+/// Ends a task as FAILED whose rows cannot be, whatever they hold. One that has ended already keeps its end.
+pub(crate) fn put_aside(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) -> Sql<()> {
+    let why = Error::from(why);
+    let sql = "SELECT queue_id, state, hold FROM perdura_tasks
+               WHERE task_id = ?1 AND (state NOT BETWEEN 2 AND 4 OR in_flight <> 0)";
+    let found: Option<(i64, i64, i64)> =
+        tx.find(sql, [id.as_i64()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let Some((queue_id, state, hold)) = found else {
+        // The index that led here names a row that is not there, or not like this: the file itself is damaged.
+        let message = format!("an index of the file lies about task {id}; restore a backup");
+        return Err(Error::new(ErrorKind::Corrupt, message).into());
+    };
+    tx.run("DELETE FROM perdura_keys WHERE task_id = ?1", [id.as_i64()])?;
+    tx.change_one(
+        "UPDATE perdura_tasks SET
+             state = CASE WHEN state BETWEEN 2 AND 4 THEN state ELSE 3 END,
+             hold = 0, reasons = 0, in_flight = 0, cancel_requested = 0, suspect = 0, has_key = 0, late = 0,
+             priority = MAX(-32768, MIN(priority, 32767)), snoozes = MAX(0, snoozes),
+             attempt_number = MAX(0, MIN(attempt_number, max_attempts, 100)), max_attempts = MAX(1, MIN(max_attempts, 100)),
+             generation = MAX(generation, 0, MIN(attempt_number, 100)),
+             run_at_ms = NULL, anchor_ms = NULL, expires_at_ms = NULL, finished_at_ms = MAX(?2, COALESCE(started_at_ms, ?2))
+         WHERE task_id = ?1",
+        (id.as_i64(), now.as_millis()),
+    )?;
+    tx.suspect_moved();
+    tx.effect(|effects| {
+        effects.changed = true;
+        effects.superseded.push(id);
+        effects.ended.push(id);
+    });
+    let from = State::from_code(state);
+    if from.is_some_and(State::is_finished) && from != Some(State::Lost) {
+        return Ok(());
+    }
+    if let (Some(from), Some(held)) = (from, Hold::from_code(hold)) {
+        tx.count(queue_id, from, held, -1);
+    }
+    tx.count(queue_id, State::Failed, Hold::Ready, 1);
+    let message = format!("it cannot run, because {why}");
+    write_error(tx, id, &ErrorReport::new(ROW_DAMAGED, &message, ""))
+}

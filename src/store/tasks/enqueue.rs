@@ -1,0 +1,194 @@
+//! New tasks.
+
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode};
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::error::{EnqueueToken, Error, ErrorKind};
+use crate::lifecycle::{Event, Reasons, Standing, next};
+use crate::store::commit::tx::{Prepared, Tx};
+use crate::store::error::{Fault, Sql};
+use crate::task::{Claimed, Due, Enqueued, Hold, NewTask, State, TaskId, Timestamp, millis};
+
+/// Makes tasks, in their order. A task whose unique key is held, or that came from the same enqueue before, is found instead.
+pub(crate) fn enqueue(tx: &Tx<'_>, tasks: &[NewTask], now: Timestamp) -> Sql<Vec<Enqueued>> {
+    let mut insert = Insert::new(tx)?;
+    let is_alone = tasks.len() == 1;
+    tasks.iter().map(|task| enqueue_one(tx, &mut insert, task, is_alone, now)).collect()
+}
+
+fn enqueue_one(
+    tx: &Tx<'_>,
+    insert: &mut Insert<'_>,
+    task: &NewTask,
+    is_alone: bool,
+    now: Timestamp,
+) -> Sql<Enqueued> {
+    let options = &task.options;
+    if let Some(token) = options.token
+        && find_token(tx.conn, token)?
+    {
+        return Ok(Enqueued::Existing(TaskId::from_i64(token.task_id)));
+    }
+    let queue_id = tx.queue_id(&options.queue)?;
+    let digest = options.unique.as_ref().map(|key| digest(tx.file_id, key));
+    if let Some(digest) = &digest {
+        let sql = "SELECT task_id FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2";
+        if let Some(holder) = tx.find(sql, (queue_id, digest), |row| row.get(0))? {
+            return Ok(Enqueued::Existing(TaskId::from_i64(holder)));
+        }
+    }
+    let (run_at, anchor) = match options.due {
+        None => (None, None),
+        Some(Due::After(delay)) => (Some(now.after(delay)), Some(now)),
+        Some(Due::At(time)) => (Some(time), None),
+    };
+    let waits = run_at.is_some_and(|time| time > now);
+    let reasons = if waits { Reasons::of(Hold::Time) } else { Reasons::NONE };
+    let expires_at = options.expires.map(|after| now.after(after));
+    let name_id = tx.name_id(task.task_name)?;
+    let started_at = match is_alone && reasons == Reasons::NONE {
+        true => tx.start_now(task, expires_at)?,
+        false => None,
+    };
+    let starts = started_at.is_some();
+    let standing = new_standing(reasons, options.max_attempts, starts)?;
+    let inserted = insert.task.change_one(rusqlite::params![
+        queue_id,
+        name_id,
+        standing.state.code(),
+        standing.hold().code(),
+        options.priority,
+        standing.attempt_number,
+        standing.max_attempts,
+        i64::from(starts), // its generation: one claim, or none
+        standing.in_flight,
+        digest.is_some(),
+        now.as_millis(),
+        started_at.map(Timestamp::as_millis),
+        run_at.map(Timestamp::as_millis),
+        anchor.map(Timestamp::as_millis),
+        expires_at.map(Timestamp::as_millis),
+        standing.reasons.code(),
+    ]);
+    inserted.map_err(|fault| out_of_ids(tx.conn, fault))?;
+    let id = tx.conn.last_insert_rowid();
+    insert.args.change_one(rusqlite::params![
+        id,
+        task.args,
+        task.version,
+        task.token,
+        options.backoff.map(millis),
+        options.timeout.map(millis),
+        digest,
+        options.tag,
+    ])?;
+    if let Some(digest) = &digest {
+        let sql = "INSERT INTO perdura_keys (queue_id, digest, task_id) VALUES (?1, ?2, ?3)";
+        tx.change_one(sql, (queue_id, digest, id))?;
+    }
+    tx.count(queue_id, standing.state, standing.hold(), 1);
+    let id = TaskId::from_i64(id);
+    let claimed = match starts {
+        true => Some(claimed(id, &standing, task, tx.task_name(name_id)?, queue_id)),
+        false => None,
+    };
+    tx.effect(|effects| {
+        effects.changed = true;
+        effects.ready += u64::from(!starts && !waits);
+        effects.claims.extend(claimed);
+        let waits_until = waits.then_some(run_at).flatten();
+        let expires_at = expires_at.filter(|_| !starts);
+        effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
+    });
+    Ok(Enqueued::Inserted(id))
+}
+
+/// How a new task stands: queued, or claimed right away.
+fn new_standing(reasons: Reasons, max_attempts: u32, starts: bool) -> Sql<Standing> {
+    let queued = Standing {
+        state: State::Queued,
+        reasons,
+        attempt_number: 0,
+        max_attempts,
+        in_flight: false,
+        cancel_requested: false,
+        suspect: false,
+    };
+    if !starts {
+        return Ok(queued);
+    }
+    let refused = |why| Error::internal(format!("a new task refused its claim: {why:?}"));
+    Ok(next(&queued, Event::Claim).map_err(refused)?.standing)
+}
+
+/// A new task on its way to a worker.
+fn claimed(id: TaskId, standing: &Standing, task: &NewTask, task_name: Arc<str>, queue_id: i64) -> Claimed {
+    let whole = |duration: Duration| Duration::from_millis(millis(duration).cast_unsigned()); // as the file keeps it
+    Claimed {
+        task_id: id,
+        generation: 1,
+        attempt_number: standing.attempt_number,
+        max_attempts: standing.max_attempts,
+        task_name,
+        queue_id,
+        args: task.args.clone(),
+        backoff: task.options.backoff.map(whole),
+        timeout: task.options.timeout.map(whole),
+        waited: Some(Duration::ZERO),
+        has_key: task.options.unique.is_some(),
+        suspect: standing.suspect,
+        is_replay: false,
+    }
+}
+
+/// The two rows of a new task.
+struct Insert<'c> {
+    task: Prepared<'c>,
+    args: Prepared<'c>,
+}
+
+impl<'c> Insert<'c> {
+    fn new(tx: &Tx<'c>) -> Sql<Insert<'c>> {
+        let task = tx.prepare(
+            "INSERT INTO perdura_tasks (queue_id, name_id, state, hold, priority, attempt_number, max_attempts, generation,
+                 in_flight, cancel_requested, suspect, has_key, late, snoozes, created_at_ms, started_at_ms, run_at_ms, anchor_ms,
+                 expires_at_ms, reasons)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, 0, 0, ?11, ?12, ?13, ?14, ?15, ?16)",
+        )?;
+        let args = tx.prepare(
+            "INSERT INTO perdura_args (task_id, args, version, token, backoff_ms, timeout_ms, unique_digest, tag)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        Ok(Insert { task, args })
+    }
+}
+
+/// SQLite says "full" of the disk and of the ids alike; the ids of a file end only if somebody has written a huge one into it.
+pub(crate) fn out_of_ids(conn: &Connection, fault: Fault) -> Fault {
+    let is_full = matches!(&fault, Fault::Sql(e) if e.sqlite_error_code() == Some(ErrorCode::DiskFull));
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'perdura_tasks' AND seq = 9223372036854775807)";
+    let ids_ended = is_full && conn.query_row(sql, [], |row| row.get(0)).unwrap_or(false);
+    if !ids_ended {
+        return fault;
+    }
+    let message =
+        "the ids of this file are used up, which no program does by itself; move its tasks to a new one";
+    Error::new(ErrorKind::Corrupt, message).into()
+}
+
+/// Whether the enqueue with this token is in the file.
+pub(crate) fn find_token(conn: &Connection, token: EnqueueToken) -> Sql<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_args WHERE task_id = ?1 AND token = ?2)";
+    Ok(conn.prepare_cached(sql)?.query_row((token.task_id, token.token), |row| row.get(0))?)
+}
+
+/// The digest of a unique key: SipHash-2-4-128, keyed with the file's random id, so that it says nothing outside the file.
+fn digest(file_id: &[u8; 16], key: &str) -> [u8; 16] {
+    let mut hasher = SipHasher24::new_with_key(file_id);
+    hasher.write(key.as_bytes());
+    hasher.finish128().as_bytes()
+}

@@ -1,0 +1,20 @@
+//! The writes: what happens to tasks, each a function of a transaction, so that they compose.
+
+pub(crate) mod admin;
+pub(crate) mod claim;
+pub(crate) mod damaged;
+pub(crate) mod dead_letters;
+pub(crate) mod direct;
+pub(crate) mod enqueue;
+pub(crate) mod epoch;
+pub(crate) mod finish;
+pub(crate) mod names;
+pub(crate) mod promote;
+pub(crate) mod purge;
+pub(crate) mod ready;
+pub(crate) mod recover;
+pub(crate) mod rollups;
+pub(crate) mod row;
+pub(crate) mod search;
+pub(crate) mod settle;
+pub(crate) mod suspects;

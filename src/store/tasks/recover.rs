@@ -1,0 +1,85 @@
+//! What a new owner does first: settle what the old one was running.
+
+use std::time::Duration;
+
+use super::damaged::unless_damaged;
+use super::epoch::{OwnerSettings, epoch, take_over};
+use super::row::HotRow;
+use super::settle::{SettleRules, TASK_LOST, close_attempt, measure};
+use crate::lifecycle::{End, Ending, Event};
+use crate::planted::planted;
+use crate::store::commit::tx::Tx;
+use crate::store::error::Sql;
+use crate::store::file::owner_lock::Started;
+use crate::task::{AttemptOutcome, ErrorReport, State, TaskId, Timestamp};
+
+/// What a new owner found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    /// Its epoch.
+    pub epoch: i64,
+    /// Attempts that had started: charged.
+    pub lost: usize,
+    /// Claims that had not: handed back without a charge.
+    pub handed_back: usize,
+}
+
+/// Settles every attempt of the dead owner and raises the epoch, in one transaction. The time it takes grows with the running tasks, not
+/// with the queue.
+pub(crate) fn recover(
+    tx: &Tx<'_>,
+    started: &Started,
+    rules: &SettleRules,
+    settings: &OwnerSettings,
+    now: Timestamp,
+) -> Sql<Recovered> {
+    let mut recovered = Recovered::default();
+    let notes_count = started.epoch == Some(epoch(tx)?);
+    if planted("g08-no-recovery") {
+        recovered.epoch = take_over(tx, settings)?;
+        return Ok(recovered);
+    }
+    for id in tx.numbers("SELECT task_id FROM perdura_tasks WHERE in_flight = 1 ORDER BY task_id", [])? {
+        let had_started = |row: &HotRow| !notes_count || started.attempts.contains(&(id, row.generation));
+        let settle = |row: &HotRow| settle_dead(tx, row, had_started(row), rules, now);
+        match unless_damaged(tx, TaskId::from_i64(id), now, settle)?.flatten() {
+            Some(Event::ProcessDied(_)) => recovered.lost += 1,
+            Some(_) => recovered.handed_back += 1,
+            None => {}
+        }
+    }
+    recovered.epoch = take_over(tx, settings)?;
+    Ok(recovered)
+}
+
+/// Ends what a dead process was running; says how, unless the rules refuse it.
+fn settle_dead(
+    tx: &Tx<'_>,
+    row: &HotRow,
+    had_started: bool,
+    rules: &SettleRules,
+    now: Timestamp,
+) -> Sql<Option<Event>> {
+    let sql = "SELECT backoff_ms FROM perdura_args WHERE task_id = ?1";
+    let backoff: Option<u64> = tx.find(sql, [row.task_id.as_i64()], |row| row.get(0))?.flatten();
+    let lost = rules.lost(rules.delay(tx.file_id, row, backoff.map(Duration::from_millis)));
+    let had_started = had_started && !planted("g06-refund-on-crash");
+    let event = if had_started || row.standing.state != State::Running {
+        Event::ProcessDied(lost)
+    } else {
+        Event::Ended(End::HandedBack, lost)
+    };
+    let Ok(next) = row.apply(tx, event, now)? else { return Ok(None) };
+    if next.ending == Ending::Attempt {
+        let outcome = match next.standing.state {
+            State::Cancelled => AttemptOutcome::Cancelled,
+            _ => AttemptOutcome::Lost,
+        };
+        let error = ErrorReport::new(TASK_LOST, "the process ended while the task was running", "");
+        close_attempt(tx, row, outcome, &error, now)?;
+        if let Some(measure) = measure(&next) {
+            tx.roll_up(now, row.name_id, measure, None); // nobody knows when it died
+        }
+    }
+    Ok(Some(event))
+}

@@ -1,0 +1,65 @@
+//! What attempts did lately, by minute and task name: written with the commit that settles them, so it is as true as the states.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+
+use crate::store::commit::tx::Tx;
+use crate::store::error::Sql;
+use crate::task::{Measure, Rollup, Timestamp};
+
+/// What a counter counts: minute, task name, measure, bucket.
+pub(crate) type RollupKey = (i64, i64, Measure, u8);
+
+const MINUTE_MS: i64 = 60_000;
+
+/// Minutes that are kept: a day. Bounds the table, together with the number of task names.
+const KEPT_MINUTES: i64 = 24 * 60;
+
+pub(crate) fn minute_of(time: Timestamp) -> i64 {
+    time.as_millis().div_euclid(MINUTE_MS)
+}
+
+/// Adds to the counters. Each new counter takes those away that are too old, or from a time that a jump of the clock took back.
+pub(crate) fn write(tx: &Tx<'_>, counted: &BTreeMap<RollupKey, i64>) -> Sql<()> {
+    let mut newest = None;
+    for ((minute, name_id, measure, bucket), n) in counted {
+        let sql = "UPDATE perdura_rollups SET n = MIN(n, 1 << 62) + ?5
+                   WHERE minute = ?1 AND name_id = ?2 AND measure = ?3 AND bucket = ?4";
+        let counter = (minute, name_id, measure.code(), bucket, n);
+        if tx.run(sql, counter)? == 0 {
+            let sql = "INSERT INTO perdura_rollups (minute, name_id, measure, bucket, n) VALUES (?1, ?2, ?3, ?4, ?5)";
+            tx.change_one(sql, counter)?;
+            newest = newest.max(Some(*minute));
+        }
+    }
+    if let Some(minute) = newest {
+        tx.run("DELETE FROM perdura_rollups WHERE minute < ?1", [minute.saturating_sub(KEPT_MINUTES)])?;
+        tx.run("DELETE FROM perdura_rollups WHERE minute > ?1", [minute.saturating_add(KEPT_MINUTES)])?;
+    }
+    Ok(())
+}
+
+/// What was counted from a time on, by minute and task name.
+pub(crate) fn rollups(conn: &Connection, since: Timestamp) -> Sql<Vec<Rollup>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT r.minute, r.name_id, COALESCE((SELECT n.task_name FROM perdura_task_names n WHERE n.name_id = r.name_id), ''),
+                r.measure, r.bucket, r.n
+         FROM perdura_rollups r WHERE r.minute >= ?1 ORDER BY r.minute, r.name_id, r.measure, r.bucket",
+    )?;
+    let mut rows = statement.query([minute_of(since)])?;
+    let (mut all, mut last) = (Vec::<Rollup>::new(), None);
+    while let Some(row) = rows.next()? {
+        let key: (i64, i64) = (row.get(0)?, row.get(1)?);
+        if last != Some(key) {
+            let minute = Timestamp::from_millis(key.0.saturating_mul(MINUTE_MS));
+            all.push(Rollup::new(minute, row.get(2)?));
+            last = Some(key);
+        }
+        let bucket = row.get::<_, i64>(4)?.clamp(0, i64::from(u8::MAX)) as u8;
+        if let (Some(rollup), Some(measure)) = (all.last_mut(), Measure::from_code(row.get(3)?)) {
+            rollup.count(measure, bucket, row.get::<_, i64>(5)?.max(0).cast_unsigned());
+        }
+    }
+    Ok(all)
+}

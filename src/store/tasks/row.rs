@@ -1,0 +1,221 @@
+//! The hot row of a task: how it is read, and the one way that it changes.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::damaged::ruled_out;
+use crate::error::{Error, ErrorKind};
+use crate::lifecycle::{Event, Next, Reasons, Refusal, Standing, Wait, next};
+use crate::store::commit::tx::Tx;
+use crate::store::error::Sql;
+use crate::task::{ErrorReport, Hold, State, TaskId, Timestamp};
+
+/// A task's hot row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct HotRow {
+    pub task_id: TaskId,
+    pub standing: Standing,
+    pub generation: i64,
+    pub queue_id: i64,
+    pub name_id: i64,
+    pub has_key: bool,
+    pub late: bool,
+    pub snoozes: i64,
+    pub run_at: Option<Timestamp>,
+    pub anchor: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+}
+
+/// A state's number as it stands in a row.
+pub(crate) fn state_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<State> {
+    let code = row.get(column)?;
+    State::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
+}
+
+/// What a task waits for, as it stands in a row.
+pub(crate) fn reasons_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Reasons> {
+    let code = row.get(column)?;
+    Reasons::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
+}
+
+/// A hold's number as it stands in a row.
+pub(crate) fn hold_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Hold> {
+    let code = row.get(column)?;
+    Hold::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
+}
+
+/// A time, or none.
+pub(crate) fn time_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
+}
+
+/// What SQL stores for a time.
+pub(crate) fn ms(time: Option<Timestamp>) -> Option<i64> {
+    time.map(Timestamp::as_millis)
+}
+
+impl HotRow {
+    /// The row of a task, if there is one.
+    pub(crate) fn find(conn: &Connection, id: TaskId) -> Sql<Option<HotRow>> {
+        let sql = "SELECT state, reasons, attempt_number, max_attempts, in_flight, cancel_requested, suspect,
+                          generation, queue_id, has_key, late, snoozes,
+                          run_at_ms, anchor_ms, expires_at_ms, started_at_ms, finished_at_ms, name_id
+                   FROM perdura_tasks WHERE task_id = ?1";
+        let mut statement = conn.prepare_cached(sql)?;
+        let row = statement.query_row([id.as_i64()], |row| {
+            Ok(HotRow {
+                task_id: id,
+                standing: Standing {
+                    state: state_at(row, 0)?,
+                    reasons: reasons_at(row, 1)?,
+                    attempt_number: row.get(2)?,
+                    max_attempts: row.get(3)?,
+                    in_flight: row.get(4)?,
+                    cancel_requested: row.get(5)?,
+                    suspect: row.get(6)?,
+                },
+                generation: row.get(7)?,
+                queue_id: row.get(8)?,
+                has_key: row.get(9)?,
+                late: row.get(10)?,
+                snoozes: row.get(11)?,
+                run_at: time_at(row, 12)?,
+                anchor: time_at(row, 13)?,
+                expires_at: time_at(row, 14)?,
+                started_at: time_at(row, 15)?,
+                finished_at: time_at(row, 16)?,
+                name_id: row.get(17)?,
+            })
+        });
+        Ok(row.optional()?)
+    }
+
+    /// The row of a task.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) fn get(conn: &Connection, id: TaskId) -> Sql<HotRow> {
+        HotRow::find(conn, id)?.ok_or_else(|| no_task(id).into())
+    }
+
+    /// Applies an event by the rules, and writes what comes of it. If the rules refuse it (the inner result), nothing is written.
+    pub(crate) fn apply(&self, tx: &Tx<'_>, event: Event, now: Timestamp) -> Sql<Result<Next, Refusal>> {
+        match next(&self.standing, event) {
+            Ok(next) => {
+                self.moved(&next, now).replace(tx, self)?;
+                Ok(Ok(next))
+            }
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    /// Applies an event that must happen to this row, because the query that found it says so.
+    pub(crate) fn must_apply(&self, tx: &Tx<'_>, event: Event, now: Timestamp) -> Sql<()> {
+        match self.apply(tx, event, now)? {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(ruled_out(self.task_id, refusal)),
+        }
+    }
+
+    /// This row as the rules want it.
+    pub(crate) fn moved(&self, next: &Next, now: Timestamp) -> HotRow {
+        let (run_at, anchor) = match next.wait {
+            Wait::Keep => (self.run_at, self.anchor),
+            Wait::Clear => (None, None),
+            Wait::For(delay) => (Some(now.after(delay)), Some(now)),
+        };
+        let over = |s: &Standing| s.state.is_finished() && !(s.state == State::Lost && s.in_flight);
+        let finished_at = match (over(&self.standing), over(&next.standing)) {
+            (true, true) => self.finished_at,
+            (false, true) => Some(now),
+            (_, false) => None,
+        };
+        HotRow { standing: next.standing, run_at, anchor, finished_at, ..*self }
+    }
+
+    /// Writes this row over `before`, which must still be what the file holds.
+    pub(crate) fn replace(mut self, tx: &Tx<'_>, before: &HotRow) -> Sql<()> {
+        if before.has_key && !self.holds_key() {
+            tx.change_one("DELETE FROM perdura_keys WHERE task_id = ?1", [self.task_id.as_i64()])?;
+            self.has_key = false;
+        }
+        let (to, from) = (&self.standing, &before.standing);
+        tx.change_one(
+            "UPDATE perdura_tasks SET
+                 state = ?1, hold = ?2, attempt_number = ?3, in_flight = ?4, cancel_requested = ?5, suspect = ?6,
+                 has_key = ?7, late = ?8, snoozes = ?9, run_at_ms = ?10, anchor_ms = ?11, expires_at_ms = ?12,
+                 started_at_ms = ?13, finished_at_ms = ?14, reasons = ?20
+             WHERE task_id = ?15 AND generation = ?16 AND state = ?17 AND reasons = ?18 AND in_flight = ?19",
+            rusqlite::params![
+                to.state.code(),
+                to.hold().code(),
+                to.attempt_number,
+                to.in_flight,
+                to.cancel_requested,
+                to.suspect,
+                self.has_key,
+                self.late,
+                self.snoozes,
+                ms(self.run_at),
+                ms(self.anchor),
+                ms(self.expires_at),
+                ms(self.started_at),
+                ms(self.finished_at),
+                self.task_id.as_i64(),
+                before.generation,
+                from.state.code(),
+                from.reasons.code(),
+                from.in_flight,
+                to.reasons.code(),
+            ],
+        )?;
+        tx.count(self.queue_id, from.state, from.hold(), -1);
+        tx.count(self.queue_id, to.state, to.hold(), 1);
+        if to.suspect || from.suspect {
+            tx.suspect_moved();
+        }
+        let is_ready = |s: &Standing| s.state == State::Queued && s.reasons == Reasons::NONE;
+        let is_queued = to.state == State::Queued;
+        let waits_until = (is_queued && to.hold() == Hold::Time).then_some(self.run_at).flatten();
+        let expires_at = is_queued.then_some(self.expires_at).flatten();
+        tx.effect(|effects| {
+            effects.changed |= to.state != from.state || to.hold() != from.hold();
+            effects.ended.extend((to.state != from.state && to.state.is_finished()).then_some(self.task_id));
+            effects.ready += u64::from(is_ready(to) && !is_ready(from));
+            effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
+        });
+        Ok(())
+    }
+
+    /// Live tasks hold their unique key: QUEUED, RUNNING, or LOST while the thread may yet bring them back.
+    fn holds_key(&self) -> bool {
+        let standing = &self.standing;
+        !standing.state.is_finished() || (standing.state == State::Lost && standing.in_flight)
+    }
+}
+
+/// The error for an id that no task has.
+pub(crate) fn no_task(id: TaskId) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("there is no task {id}; it was deleted, moved to the dead letters, or never existed"),
+    )
+}
+
+/// Keeps an error with its task.
+pub(crate) fn write_error(tx: &Tx<'_>, id: TaskId, error: &ErrorReport) -> Sql<()> {
+    tx.run(
+        "INSERT INTO perdura_errors (task_id, error_type, error_message, error_traceback) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (task_id) DO UPDATE SET error_type = excluded.error_type,
+             error_message = excluded.error_message, error_traceback = excluded.error_traceback",
+        (id.as_i64(), &error.error_type, &error.error_message, &error.error_traceback),
+    )?;
+    Ok(())
+}
+
+/// Forgets a task's error.
+pub(crate) fn clear_error(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+    tx.run("DELETE FROM perdura_errors WHERE task_id = ?1", [id.as_i64()])?;
+    Ok(())
+}

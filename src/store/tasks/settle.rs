@@ -1,0 +1,371 @@
+//! Settles: the writes that end an attempt, and those of an attempt that goes on. All are fenced by the generation.
+
+use std::time::Duration;
+
+use super::damaged::put_aside;
+use super::row::{HotRow, clear_error, write_error};
+use crate::config::LostRetry;
+use crate::error::{Error, ErrorKind};
+use crate::lifecycle::{End, Ending, Event, Lost, Next, next};
+use crate::planted::planted;
+use crate::retry::{Denylist, RetryPolicy, draw};
+use crate::store::commit::tx::{Prepared, Tx};
+use crate::store::error::Sql;
+use crate::task::{
+    AttemptOutcome, ErrorReport, Hold, Measure, News, Progress, Settlement, State, TaskId, Timestamp,
+    Verdict, Written,
+};
+
+/// What decides whether and when a task is tried again.
+#[derive(Debug, Clone)]
+pub(crate) struct SettleRules {
+    pub policy: RetryPolicy,
+    pub denylist: Denylist,
+    pub lost_retry: LostRetry,
+}
+
+/// The type of the error that a lost attempt leaves.
+pub(crate) const TASK_LOST: &str = "TaskLost";
+
+/// Attempts that are kept of a task: so many of the first, and as many of the last.
+const ATTEMPTS_KEPT: i64 = 10;
+
+impl SettleRules {
+    /// The wait after the row's newest attempt has failed.
+    pub(crate) fn delay(&self, file_id: &[u8; 16], row: &HotRow, base: Option<Duration>) -> Duration {
+        let n = row.standing.attempt_number;
+        let policy = RetryPolicy { backoff: base.unwrap_or(self.policy.backoff), ..self.policy };
+        policy.delay(n, draw(file_id, row.task_id.as_i64(), n))
+    }
+
+    /// The rule for lost attempts.
+    pub(crate) fn lost(&self, delay: Duration) -> Lost {
+        Lost { retry: self.lost_retry, denied: self.denylist.denies(TASK_LOST), delay }
+    }
+}
+
+/// What became of a settle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// The attempt has ended as told; if it failed, its task is in this state now.
+    Done(Option<State>),
+    /// It was not the running attempt any more; nothing was changed.
+    Superseded,
+}
+
+/// What there is to tell of attempts that were settled.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Tasks whose attempt was not the running one any more, for which nothing was changed.
+    pub late: Vec<TaskId>,
+    /// Attempts that failed, with where their tasks have gone: `QUEUED`, `FAILED` or `LOST`.
+    pub failed: Vec<(TaskId, State)>,
+}
+
+/// Ends attempts.
+pub(crate) fn settle<'s>(
+    tx: &Tx<'_>,
+    settlements: impl Iterator<Item = &'s Settlement>,
+    rules: &SettleRules,
+    now: Timestamp,
+) -> Sql<Told> {
+    let mut success = Success::new(tx)?;
+    let mut told = Told::default();
+    for s in settlements {
+        tx.effect(|effects| effects.settled.push((s.task_id, s.generation)));
+        if success.settle(tx, s, now)? {
+            continue;
+        }
+        match settle_one(tx, &mut success.result, s, rules, now) {
+            Ok(Settled::Done(None)) => {}
+            Ok(Settled::Done(Some(state))) => told.failed.push((s.task_id, state)),
+            Ok(Settled::Superseded) => told.late.push(s.task_id),
+            Err(fault) if fault.is_damage() => put_aside(tx, s.task_id, fault, now)?,
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(told)
+}
+
+/// The hottest writes beside the claim: a first attempt that succeeded, with nothing else to mend. Its transition is written here and not
+/// asked of `lifecycle::next`, which would have to read the row first: the WHERE says what that function would look at.
+struct Success<'c> {
+    task: Prepared<'c>,
+    result: Prepared<'c>,
+}
+
+impl<'c> Success<'c> {
+    fn new(tx: &Tx<'c>) -> Sql<Success<'c>> {
+        let task = tx.prepare(
+            "UPDATE perdura_tasks SET state = 2, in_flight = 0, cancel_requested = 0, late = ?1, run_at_ms = NULL, anchor_ms = NULL,
+                 finished_at_ms = ?2
+             WHERE task_id = ?3 AND generation = ?4 AND state = 1 AND in_flight = 1 AND has_key = 0 AND suspect = 0",
+        )?;
+        let result =
+            tx.prepare("INSERT OR REPLACE INTO perdura_results (task_id, result) VALUES (?1, ?2)")?;
+        Ok(Success { task, result })
+    }
+
+    /// Settles it if it is such an attempt; says whether it was.
+    fn settle(&mut self, tx: &Tx<'_>, s: &Settlement, now: Timestamp) -> Sql<bool> {
+        let Verdict::Succeeded { result, late } = &s.verdict else { return Ok(false) };
+        let id = s.task_id.as_i64();
+        if s.has_more || self.task.run((late, now.as_millis(), id, s.generation.cast_signed()))? == 0 {
+            return Ok(false);
+        }
+        if let Some(result) = result {
+            self.result.change_one((id, result))?;
+        }
+        tx.count(s.queue_id, State::Running, Hold::Ready, -1);
+        tx.count(s.queue_id, State::Succeeded, Hold::Ready, 1);
+        tx.effect(|effects| effects.changed = true);
+        roll_up(tx, s, Measure::Succeeded, now)?;
+        write_news(tx, s.task_id, s.generation, &s.news)?;
+        Ok(true)
+    }
+}
+
+/// Ends any attempt.
+fn settle_one(
+    tx: &Tx<'_>,
+    write_result: &mut Prepared<'_>,
+    s: &Settlement,
+    rules: &SettleRules,
+    now: Timestamp,
+) -> Sql<Settled> {
+    let is_mine = |row: &HotRow| row.generation == s.generation.cast_signed();
+    let Some(row) = HotRow::find(tx.conn, s.task_id)?.filter(is_mine) else {
+        return Ok(Settled::Superseded);
+    };
+    let delay = rules.delay(tx.file_id, &row, s.backoff);
+    let lost = rules.lost(delay);
+    let event = match &s.verdict {
+        Verdict::Succeeded { .. } => Event::Succeeded,
+        Verdict::Failed { error, permanent, retry_after, .. } => Event::Ended(
+            End::Failed {
+                refused: *permanent || rules.denylist.denies(&error.error_type),
+                delay: retry_after.unwrap_or(delay),
+            },
+            lost,
+        ),
+        Verdict::Snoozed(delay) => Event::Ended(End::Snoozed(*delay), lost),
+        Verdict::Cancelled(_) => Event::Ended(End::Cancelled, lost),
+        Verdict::HandedBack => Event::Ended(End::HandedBack, lost),
+        Verdict::Declined => Event::Ended(End::Declined, lost),
+    };
+    let Ok(next) = next(&row.standing, event) else {
+        let _ = row.apply(tx, Event::ThreadReturned, now)?;
+        return Ok(Settled::Superseded);
+    };
+    let mut to = row.moved(&next, now);
+    to.late = matches!(s.verdict, Verdict::Succeeded { late: true, .. });
+    to.snoozes = to.snoozes.saturating_add(i64::from(matches!(s.verdict, Verdict::Snoozed(_))));
+    to.replace(tx, &row)?;
+    if let Verdict::Succeeded { result, .. } = &s.verdict {
+        if let Some(result) = result {
+            write_result.change_one((s.task_id.as_i64(), result))?;
+        }
+        clear_error(tx, s.task_id)?;
+        tx.run("DELETE FROM perdura_checkpoints WHERE task_id = ?1", [s.task_id.as_i64()])?;
+    } else if next.ending == Ending::Attempt {
+        let (outcome, error) = report(&row, &next, &s.verdict);
+        close_attempt(tx, &row, outcome, &error, now)?;
+    }
+    if let Some(measure) = measure(&next) {
+        roll_up(tx, s, measure, now)?;
+    }
+    write_news(tx, s.task_id, s.generation, &s.news)?;
+    let has_failed = next.ending == Ending::Attempt
+        && matches!(next.standing.state, State::Queued | State::Failed | State::Lost);
+    Ok(Settled::Done(has_failed.then_some(next.standing.state)))
+}
+
+/// Counts an attempt that has come to an end of its own.
+fn roll_up(tx: &Tx<'_>, s: &Settlement, measure: Measure, now: Timestamp) -> Sql<()> {
+    let name_id = tx.name_id(&s.task_name)?;
+    tx.roll_up(now, name_id, measure, Some(s.ran));
+    if s.waited.is_some() {
+        tx.roll_up(now, name_id, Measure::Waited, s.waited);
+    }
+    Ok(())
+}
+
+/// As what an attempt counts that ended so; none if it was refunded.
+pub(crate) fn measure(next: &Next) -> Option<Measure> {
+    match (next.standing.state, next.ending) {
+        (State::Succeeded, _) => Some(Measure::Succeeded),
+        (_, ending) if ending != Ending::Attempt => None,
+        (State::Failed, _) => Some(Measure::Failed),
+        (State::Lost, _) => Some(Measure::Lost),
+        (State::Cancelled, _) => Some(Measure::Cancelled),
+        (State::Queued | State::Running, _) => Some(Measure::Retried),
+    }
+}
+
+/// What the attempt leaves in its history.
+fn report(row: &HotRow, next: &Next, verdict: &Verdict) -> (AttemptOutcome, ErrorReport) {
+    let outcome = match (next.standing.state, verdict) {
+        (State::Cancelled, _) => AttemptOutcome::Cancelled,
+        _ if row.standing.state == State::Lost => AttemptOutcome::Lost,
+        (_, Verdict::Failed { timed_out: true, .. }) => AttemptOutcome::TimedOut,
+        _ => AttemptOutcome::Failed,
+    };
+    let error = match verdict {
+        Verdict::Failed { error, .. } | Verdict::Cancelled(error) => error.clone(),
+        _ if outcome == AttemptOutcome::Cancelled => {
+            ErrorReport::new("Cancelled", "cancelled while it was running", "")
+        }
+        _ => ErrorReport::new(TASK_LOST, "it had fallen silent and then stopped without a result", ""),
+    };
+    (outcome, error)
+}
+
+/// Keeps the error with the task and leaves the attempt in its history: the first and the last few.
+pub(crate) fn close_attempt(
+    tx: &Tx<'_>,
+    row: &HotRow,
+    outcome: AttemptOutcome,
+    error: &ErrorReport,
+    now: Timestamp,
+) -> Sql<()> {
+    write_error(tx, row.task_id, error)?;
+    tx.run(
+        "INSERT OR REPLACE INTO perdura_attempts (task_id, generation, attempt_number, started_at_ms, finished_at_ms,
+             outcome, error_type, error_message, error_traceback)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        rusqlite::params![
+            row.task_id.as_i64(),
+            row.generation,
+            row.standing.attempt_number,
+            row.started_at.unwrap_or(now).as_millis(),
+            now.as_millis(),
+            outcome.as_str(),
+            error.error_type,
+            error.error_message,
+            error.error_traceback,
+        ],
+    )?;
+    let forgotten = tx.run(
+        "DELETE FROM perdura_attempts WHERE task_id = ?1 AND generation = (
+             SELECT generation FROM perdura_attempts WHERE task_id = ?1 ORDER BY generation LIMIT 1 OFFSET ?2)
+         AND (SELECT COUNT(*) FROM perdura_attempts WHERE task_id = ?1) > 2 * ?2",
+        (row.task_id.as_i64(), ATTEMPTS_KEPT),
+    )?;
+    match forgotten {
+        0 => Ok(()),
+        _ => forget_output(tx, row.task_id, row.generation),
+    }
+}
+
+fn write_news(tx: &Tx<'_>, id: TaskId, generation: u64, news: &News) -> Sql<()> {
+    for written in &news.output {
+        write_output(tx, id, generation.cast_signed(), written)?;
+    }
+    match news.progress {
+        Some(progress) => write_progress(tx, id, progress),
+        None => Ok(()),
+    }
+}
+
+/// Writes what is kept of a stream. The first of an attempt takes that of attempts away that nobody can look at any more.
+fn write_output(tx: &Tx<'_>, id: TaskId, generation: i64, written: &Written) -> Sql<()> {
+    let Written { stream, first, last, bytes } = written;
+    let bytes = i64::try_from(*bytes).unwrap_or(i64::MAX);
+    let text = (id.as_i64(), generation, stream.code(), bytes, first, last);
+    let sql = "UPDATE perdura_output SET bytes = ?4, first = ?5, last = ?6
+               WHERE task_id = ?1 AND generation = ?2 AND stream = ?3";
+    if tx.run(sql, text)? == 1 {
+        return Ok(());
+    }
+    forget_output(tx, id, generation)?;
+    tx.change_one(
+        "INSERT INTO perdura_output (task_id, generation, stream, bytes, first, last) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        text,
+    )
+}
+
+/// Deletes the output of attempts before this one that have no row of their own.
+fn forget_output(tx: &Tx<'_>, id: TaskId, generation: i64) -> Sql<()> {
+    tx.run(
+        "DELETE FROM perdura_output WHERE task_id = ?1 AND generation < ?2 AND NOT EXISTS (
+             SELECT 1 FROM perdura_attempts a WHERE a.task_id = ?1 AND a.generation = perdura_output.generation)",
+        (id.as_i64(), generation),
+    )?;
+    Ok(())
+}
+
+fn write_progress(tx: &Tx<'_>, id: TaskId, progress: Progress) -> Sql<()> {
+    let Progress { done, total } = progress;
+    tx.run(
+        "INSERT INTO perdura_progress (task_id, done, total) VALUES (?1, ?2, ?3)
+         ON CONFLICT (task_id) DO UPDATE SET done = excluded.done, total = excluded.total",
+        (id.as_i64(), done.cast_signed(), total.cast_signed()),
+    )?;
+    Ok(())
+}
+
+/// Checks that an attempt is the running one.
+///
+/// # Errors
+/// `Superseded`.
+fn check_fence(tx: &Tx<'_>, id: TaskId, generation: u64) -> Sql<()> {
+    if planted("g07-no-fence") {
+        return Ok(());
+    }
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks
+               WHERE task_id = ?1 AND generation = ?2 AND in_flight = 1 AND state IN (1, 5))";
+    if tx.one(sql, (id.as_i64(), generation.cast_signed()), |row| row.get(0))? {
+        return Ok(());
+    }
+    Err(superseded(id).into())
+}
+
+/// The error for a write of an attempt that is not the running one any more.
+fn superseded(id: TaskId) -> Error {
+    Error::new(
+        ErrorKind::Superseded,
+        format!("task {id} is not run by this attempt any more; nothing was changed"),
+    )
+}
+
+/// Saves a running attempt's checkpoint.
+///
+/// # Errors
+/// `Superseded`.
+pub(crate) fn save_checkpoint(tx: &Tx<'_>, id: TaskId, generation: u64, checkpoint: &str) -> Sql<()> {
+    check_fence(tx, id, generation)?;
+    tx.run(
+        "INSERT INTO perdura_checkpoints (task_id, checkpoint) VALUES (?1, ?2)
+         ON CONFLICT (task_id) DO UPDATE SET checkpoint = excluded.checkpoint",
+        (id.as_i64(), checkpoint),
+    )?;
+    Ok(())
+}
+
+/// Saves a running attempt's news; those of one which is not the running one any more are left out.
+pub(crate) fn save_news(tx: &Tx<'_>, id: TaskId, generation: u64, news: &News) -> Sql<()> {
+    match check_fence(tx, id, generation) {
+        Ok(()) => write_news(tx, id, generation, news),
+        Err(crate::store::Fault::Told(e)) if e.kind() == ErrorKind::Superseded => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Gives a silent attempt up as LOST; its thread may still end it. Nothing happens if it has ended meanwhile.
+pub(crate) fn fall_silent(
+    tx: &Tx<'_>,
+    id: TaskId,
+    generation: u64,
+    silent: Duration,
+    now: Timestamp,
+) -> Sql<()> {
+    let Some(row) = HotRow::find(tx.conn, id)?.filter(|row| row.generation == generation.cast_signed())
+    else {
+        return Ok(());
+    };
+    if row.apply(tx, Event::FellSilent, now)?.is_ok() {
+        let message = format!("no sign of life for {}", humantime::format_duration(silent));
+        write_error(tx, id, &ErrorReport::new(TASK_LOST, &message, ""))?;
+    }
+    Ok(())
+}
