@@ -1,6 +1,6 @@
 //! What can be read of a task, and what passes between the halves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -301,6 +301,9 @@ pub(crate) struct Room {
     /// Bytes of args that claims ahead may have.
     pub ahead_bytes: usize,
 }
+
+/// The names of the tasks that a process has handlers for, each with the newest version of its args.
+pub(crate) type HandledNames = HashMap<Arc<str>, u32>;
 
 /// What a transaction has claimed.
 pub(crate) struct Claims {

@@ -6,6 +6,7 @@
 
 mod house;
 mod planted;
+mod rooms;
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -142,6 +143,7 @@ enum Rule {
     Files,
     Manners,
     Size,
+    Rooms,
 }
 
 // ---- The walls of this crate ----
@@ -213,6 +215,11 @@ fn no_file_is_too_long_to_read() {
     assert_none(Rule::Size);
 }
 
+#[test]
+fn rooms_have_floors_and_no_files_use_each_other_in_a_circle() {
+    assert_none(Rule::Rooms);
+}
+
 #[track_caller]
 fn assert_none(rule: Rule) {
     static FOUND: LazyLock<Vec<(Rule, String)>> = LazyLock::new(|| check(&sources()));
@@ -259,7 +266,7 @@ fn sources() -> Vec<(String, String)> {
 /// All violations in a crate: `src/executor.rs:3: executor must not refer to store (crate::store::Store)`.
 fn check(sources: &[(String, String)]) -> Vec<(Rule, String)> {
     let house = House::new(sources);
-    let mut found = Vec::new();
+    let mut found: Vec<_> = rooms::check(&house).into_iter().map(|text| (Rule::Rooms, text)).collect();
     for (file, reference) in house.references() {
         let at = format!("{}:{}", file.path, reference.line);
         check_walls(&house, file, reference, &mut |text| found.push((Rule::Wall, format!("{at}: {text}"))));

@@ -12,7 +12,9 @@ use crate::config::LostRetry;
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{End, Event, Lost, Reasons, Standing, Wait, next};
 use crate::sync::{Mutex, lock};
-use crate::task::{Claimed, Claims, Hold, News, Room, Settlement, State, TaskId, Timestamp, Verdict};
+use crate::task::{
+    Claimed, Claims, HandledNames, Hold, News, Room, Settlement, State, TaskId, Timestamp, Verdict,
+};
 
 pub mod commit;
 mod group_commit;
@@ -23,8 +25,6 @@ pub use error::Sql;
 pub use tx::{Effects, Tx};
 
 pub const CHECKPOINT_PAGES: u32 = 1024;
-
-pub type Known = HashMap<Arc<str>, u32>;
 
 pub mod error {
     use crate::error::Error;
@@ -125,7 +125,7 @@ pub mod tx {
     pub struct Tx<'c> {
         pub table: &'c RefCell<Table>,
         pub effects: RefCell<Effects>,
-        pub direct: Option<Direct>,
+        pub start_leave: Option<StartLeave>,
     }
 
     /// As in `src/store/commit/effects.rs`.
@@ -164,21 +164,21 @@ pub fn pass_turn(_: &Tx<'_>) -> Sql<bool> {
 /// As in `src/store/commit/writer.rs`.
 pub trait Epilogue: Send {
     fn begins(&mut self);
-    fn direct(&self) -> Option<Direct>;
+    fn start_leave(&self) -> Option<StartLeave>;
     fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<bool>;
     fn committed(&mut self, effects: Effects);
     fn rolled_back(&mut self, error: Option<&Error>);
     fn rest(&mut self) -> Option<Duration>;
 }
 
-pub struct Direct {
+pub struct StartLeave {
     epoch: i64,
     is_taken: Cell<bool>,
 }
 
-impl Direct {
-    pub fn new(epoch: i64, _: Arc<Known>, _: Timestamp) -> Direct {
-        Direct { epoch, is_taken: Cell::new(false) }
+impl StartLeave {
+    pub fn new(epoch: i64, _: Arc<HandledNames>, _: Timestamp) -> StartLeave {
+        StartLeave { epoch, is_taken: Cell::new(false) }
     }
 }
 
@@ -249,8 +249,8 @@ impl Desk {
         let Desk { table, epilogue } = self;
         let before = table.borrow().clone();
         let is_alone = company && group.len() == 1;
-        let direct = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.direct());
-        let tx = Tx { table, effects: RefCell::default(), direct };
+        let start_leave = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.start_leave());
+        let tx = Tx { table, effects: RefCell::default(), start_leave };
         let mut any = false;
         for member in group.iter_mut() {
             let (rows, effects) = (table.borrow().clone(), tx.effects().clone());
@@ -380,11 +380,11 @@ impl Store {
 /// A new task, which is ready; it starts at once if it may.
 pub fn enqueue(tx: &Tx<'_>, args: &str) -> Sql<TaskId> {
     let mut table = tx.table.borrow_mut();
-    let direct = tx.direct.as_ref().filter(|direct| !direct.is_taken.get());
-    let starts = direct.is_some_and(|direct| direct.epoch == table.epoch && !table.is_ready());
+    let start_leave = tx.start_leave.as_ref().filter(|leave| !leave.is_taken.get());
+    let starts = start_leave.is_some_and(|leave| leave.epoch == table.epoch && !table.is_ready());
     let id = table.insert(args);
-    if let Some(direct) = direct.filter(|_| starts) {
-        direct.is_taken.set(true);
+    if let Some(start_leave) = start_leave.filter(|_| starts) {
+        start_leave.is_taken.set(true);
     }
     tx.effect(|effects| {
         effects.changed = true;
@@ -402,7 +402,7 @@ pub fn check_epoch(tx: &Tx<'_>, mine: impl Into<Option<i64>>) -> Sql<()> {
 }
 
 /// As `src/store/tasks/claim.rs`: nothing is claimed past a last attempt for which no worker idles.
-pub fn claim(tx: &Tx<'_>, room: Room, _: &Known, _: &mut i64, _: Timestamp) -> Sql<Claims> {
+pub fn claim(tx: &Tx<'_>, room: Room, _: &HandledNames, _: &mut i64, _: Timestamp) -> Sql<Claims> {
     let mut table = tx.table.borrow_mut();
     let is_ready = |row: &Row| (row.standing.state, row.standing.hold()) == (State::Queued, Hold::Ready);
     let is_last = |row: &Row| row.standing.attempt_number + 1 >= row.standing.max_attempts;
@@ -554,7 +554,7 @@ impl Lifting {
     pub const START: Lifting = Lifting;
 }
 
-pub fn lift_known(_: &Tx<'_>, _: &Known, _: Lifting, _: usize, _: Timestamp) -> Sql<Option<Lifting>> {
+pub fn lift_known(_: &Tx<'_>, _: &HandledNames, _: Lifting, _: usize, _: Timestamp) -> Sql<Option<Lifting>> {
     Ok(None)
 }
 

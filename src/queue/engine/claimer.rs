@@ -3,7 +3,7 @@
 //! Each write transaction of an owner that makes tasks ready, or ends attempts while tasks are left, claims in the same transaction
 //! for whatever room the workers have, and hands the claims over as soon as they are durable. So an enqueue into an idle queue
 //! starts its task without a second commit, and a worker's settle fetches its next work. While nothing is ready and workers idle, an
-//! enqueue has leave ([`Direct`]) to write its task as claimed to begin with.
+//! enqueue has leave ([`StartLeave`]) to write its task as claimed to begin with.
 //!
 //! **No wake-up is lost.** Everything here runs under the writer's lead, so transactions see each other's claims in order. Room
 //! appears only when an attempt is settled, and that settle is a transaction that claims. Tasks become ready only in a transaction,
@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::hub::Hub;
 use crate::error::Error;
 use crate::planted::planted;
-use crate::store::{Direct, Effects, Epilogue, Sql, Tx, check_epoch, claim, pass_turn};
+use crate::store::{Effects, Epilogue, Sql, StartLeave, Tx, check_epoch, claim, pass_turn};
 use crate::task::Claims;
 
 pub(crate) struct Handover {
@@ -68,10 +68,10 @@ pub(crate) fn ask(hub: &Arc<Hub>) -> impl FnMut(&Tx<'_>) -> Sql<()> + Send + 'st
 }
 
 impl Epilogue for Handover {
-    fn direct(&self) -> Option<Direct> {
+    fn start_leave(&self) -> Option<StartLeave> {
         let epoch = self.hub.epoch().filter(|_| self.hub.is_claiming() && !self.hub.is_behind())?;
         let has_idle = self.hub.has_idle_worker();
-        has_idle.then(|| Direct::new(epoch, self.hub.known.clone(), self.hub.clock.now()))
+        has_idle.then(|| StartLeave::new(epoch, self.hub.known.clone(), self.hub.clock.now()))
     }
 
     fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<bool> {

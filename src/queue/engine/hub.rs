@@ -13,10 +13,10 @@ use crate::error::Error;
 use crate::executor::Job;
 use crate::handler::Control;
 use crate::planted::planted;
-use crate::store::{CHECKPOINT_PAGES, Effects, Flags, Known};
+use crate::store::{CHECKPOINT_PAGES, Effects, Flags};
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Receiver, Sender, bounded, lock, unbounded};
-use crate::task::{News, Room, Settlement, TaskId};
+use crate::task::{HandledNames, News, Room, Settlement, TaskId};
 use crate::timer::{Alarm, NextTick};
 
 /// The epoch of a process that owns nothing.
@@ -24,7 +24,7 @@ const NOT_OWNER: i64 = 0;
 
 pub(crate) struct Hub {
     pub clock: Arc<dyn Clock>,
-    pub known: Arc<Known>,
+    pub known: Arc<HandledNames>,
     pub pace: Pace,
     pub alarm: Arc<Alarm>,
     /// Told whenever a task's state changes.
@@ -65,7 +65,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(clock: Arc<dyn Clock>, known: Arc<Known>) -> Hub {
+    pub(crate) fn new(clock: Arc<dyn Clock>, known: Arc<HandledNames>) -> Hub {
         let (jobs, job_queue) = unbounded(); // bounded by the claims that the epilogue makes: at most `capacity`
         Hub {
             clock,

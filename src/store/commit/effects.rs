@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::tasks::names::Met;
-use crate::store::tasks::rollups::RollupKey;
+use super::name_cache::MetNames;
 use crate::task::{Claimed, TaskId, Timestamp};
 
 /// A counter of `perdura_counts`: queue, state, hold.
 pub(crate) type CountKey = (i64, i64, i64);
+
+/// A counter of `perdura_rollups`: minute, task name, measure, bucket.
+pub(crate) type RollupKey = (i64, i64, i64, u8);
 
 /// What a committed transaction means for timers, workers and waiters.
 #[derive(Default)]
@@ -42,7 +44,7 @@ pub(crate) struct TxEffects {
     /// What the rest of the program hears once it is committed.
     pub told: Effects,
     /// Names that it has met.
-    pub met: Met,
+    pub met: MetNames,
     /// The turn among suspects may have to be passed on.
     pub suspects_moved: bool,
     /// Changes of counters.

@@ -4,8 +4,7 @@
 
 pub(crate) mod commit_queue;
 pub(crate) mod effects;
-#[cfg(feature = "rusqlite")]
-pub(crate) mod guest;
+pub(crate) mod name_cache;
 pub(crate) mod tx;
 pub(crate) mod wal_keeper;
 pub(crate) mod writer;

@@ -1,41 +1,55 @@
 //! A write transaction: statements, savepoints, and what it gathers until its end.
 
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
+use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
 use super::effects::{Effects, Mark, TxEffects};
+use super::name_cache::NameCache;
 use crate::planted::planted;
 use crate::store::error::{Sql, contradiction};
-use crate::store::tasks::direct::Direct;
-use crate::store::tasks::names::Names;
-use crate::store::tasks::rollups::minute_of;
-use crate::task::{Hold, Measure, State, Timestamp, UNKNOWN, bucket_of};
+use crate::task::{HandledNames, Timestamp};
 
 /// What is written at the end of each transaction, before its COMMIT.
 pub(crate) type Finish = fn(&Tx<'_>) -> Sql<()>;
 
+/// The leave to start one new task at once, given to a transaction by whoever knows the workers.
+pub(crate) struct StartLeave {
+    /// Of the owner of the file that gives it.
+    pub epoch: i64,
+    pub handled: Arc<HandledNames>,
+    /// When the transaction began, after all that it had to wait for.
+    pub now: Timestamp,
+    pub is_taken: Cell<bool>,
+}
+
+impl StartLeave {
+    pub(crate) fn new(epoch: i64, handled: Arc<HandledNames>, now: Timestamp) -> StartLeave {
+        StartLeave { epoch, handled, now, is_taken: Cell::new(false) }
+    }
+}
+
 /// A running write transaction. Whoever begins it calls [`Tx::finish`] before the COMMIT.
 pub(crate) struct Tx<'c> {
     pub(crate) conn: &'c Connection,
-    pub(crate) names: &'c Names,
+    pub(crate) names: &'c NameCache,
     pub(crate) file_id: &'c [u8; 16],
     gathered: RefCell<TxEffects>,
     finish: Finish,
     /// The owner epoch has been compared already.
     pub(crate) epoch_checked: Cell<bool>,
     /// The leave to start new tasks at once, if there is any.
-    pub(crate) direct: Option<Direct>,
+    pub(crate) start_leave: Option<StartLeave>,
 }
 
 impl<'c> Tx<'c> {
     /// What is written within a transaction of this connection, and at its end.
     pub(crate) fn new(
         conn: &'c Connection,
-        names: &'c Names,
+        names: &'c NameCache,
         file_id: &'c [u8; 16],
-        direct: Option<Direct>,
+        start_leave: Option<StartLeave>,
         finish: Finish,
     ) -> Tx<'c> {
         Tx {
@@ -45,7 +59,7 @@ impl<'c> Tx<'c> {
             gathered: RefCell::default(),
             finish,
             epoch_checked: Cell::new(false),
-            direct,
+            start_leave,
         }
     }
 
@@ -89,17 +103,6 @@ impl<'c> Tx<'c> {
         let mut statement = self.conn.prepare_cached(sql)?;
         let rows = statement.query_map(params, |row| row.get(0))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// Counts `by` more tasks of a queue in a state and hold.
-    pub(crate) fn count(&self, queue_id: i64, state: State, hold: Hold, by: i64) {
-        self.gathered(|all| all.count((queue_id, state.code(), hold.code()), by));
-    }
-
-    /// Counts an attempt: what became of it, or how long it had waited; the length of time, if it is known.
-    pub(crate) fn roll_up(&self, now: Timestamp, name_id: i64, measure: Measure, length: Option<Duration>) {
-        let key = (minute_of(now), name_id, measure, length.map_or(UNKNOWN, bucket_of));
-        self.gathered(|all| all.roll_up(key));
     }
 
     /// Changes what the transaction will mean once it is committed.

@@ -18,19 +18,18 @@ use rusqlite::Connection;
 
 use super::commit_queue::{Kept, Line, Member, Rank};
 use super::effects::Effects;
-use super::tx::{Finish, Tx};
-use super::wal_keeper::{WalState, checkpoint_wal};
+use super::name_cache::NameCache;
+use super::tx::{Finish, StartLeave, Tx};
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::planted::planted;
 use crate::store::error::{Fault, Sql};
 use crate::store::file::busy::Patience;
+use crate::store::file::checkpoint::{WalState, checkpoint_wal};
 use crate::store::file::crash::Fate;
 use crate::store::file::holder::others_have_open;
 use crate::store::file::identity::{Identity, beside};
 use crate::store::file::reserve::{Reserve, run};
-use crate::store::tasks::direct::Direct;
-use crate::store::tasks::names::Names;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock, thread};
 
@@ -42,7 +41,7 @@ pub(crate) trait Epilogue: Send {
     /// A transaction has begun, after all that it had to wait for.
     fn begins(&mut self);
     /// Leave for a transaction with one member to start a new task at once, if a worker idles and nothing is known to be ready.
-    fn direct(&self) -> Option<Direct>;
+    fn start_leave(&self) -> Option<StartLeave>;
     /// The last chance to write into the transaction; says whether it did.
     fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<bool>;
     /// The transaction is durable.
@@ -65,7 +64,7 @@ pub(crate) struct Writer {
 /// What the leader works at.
 pub(crate) struct Desk {
     connection: Connection,
-    names: Arc<Names>,
+    names: Arc<NameCache>,
     file_id: [u8; 16],
     identity: Arc<Identity>,
     epilogue: Option<Box<dyn Epilogue>>,
@@ -78,7 +77,7 @@ pub(crate) struct Desk {
 impl Writer {
     pub(crate) fn new(
         connection: Connection,
-        names: Arc<Names>,
+        names: Arc<NameCache>,
         file_id: [u8; 16],
         identity: Arc<Identity>,
         reserve: Reserve,
@@ -192,6 +191,11 @@ impl Writer {
     /// Commits so far.
     pub(crate) fn commits(&self) -> u64 {
         lock(&self.desk).fate.commits()
+    }
+
+    /// Where others see that a crash has come.
+    pub(crate) fn is_dead_flag(&self) -> Arc<AtomicBool> {
+        self.crashed.clone()
     }
 
     pub(crate) fn has_crashed(&self) -> bool {
@@ -330,8 +334,8 @@ impl Desk {
             epilogue.begins();
         }
         let is_alone = company && group.len() == 1;
-        let direct = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.direct());
-        let tx = Tx::new(connection, names, file_id, direct, *finish);
+        let start_leave = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.start_leave());
+        let tx = Tx::new(connection, names, file_id, start_leave, *finish);
         let mut had_company = false;
         let mut size = None;
         let written = reserve.room(connection, released).and_then(|room| {

@@ -6,8 +6,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use super::create::{create_private, file_error, is_shortage};
 use super::identity::beside;
-use super::open::{create_private, file_error};
 use crate::error::{Error, ErrorKind};
 use crate::store::error::Fault;
 
@@ -66,16 +66,4 @@ pub(crate) fn make_beside(path: &Path) -> io::Result<()> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
     }
-}
-
-/// Whether the process, or the system, has too many files open.
-#[cfg(unix)]
-pub(crate) fn is_shortage(e: &io::Error) -> bool {
-    matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
-}
-
-#[cfg(not(unix))]
-pub(crate) fn is_shortage(e: &io::Error) -> bool {
-    const ERROR_TOO_MANY_OPEN_FILES: i32 = 4;
-    cfg!(windows) && e.raw_os_error() == Some(ERROR_TOO_MANY_OPEN_FILES)
 }

@@ -4,18 +4,26 @@
 
 pub(crate) mod busy;
 pub(crate) mod cause;
+pub(crate) mod checkpoint;
+pub(crate) mod connect;
 pub(crate) mod crash;
+pub(crate) mod create;
+pub(crate) mod free_pages;
+#[cfg(feature = "rusqlite")]
+pub(crate) mod guest;
 pub(crate) mod holder;
 pub(crate) mod identity;
-pub(crate) mod interrupts;
 pub(crate) mod mounts;
 pub(crate) mod open;
+pub(crate) mod opening;
 pub(crate) mod owner_lock;
 pub(crate) mod path;
+pub(crate) mod pragmas;
 pub(crate) mod process;
 pub(crate) mod readers;
 pub(crate) mod reserve;
 pub(crate) mod schema;
+pub(crate) mod snapshots;
 pub(crate) mod statistics;
 pub(crate) mod template;
 pub(crate) mod temporary;

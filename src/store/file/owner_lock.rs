@@ -15,8 +15,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::create::file_error;
 use super::identity::beside;
-use super::open::file_error;
 use super::path::refuse_linked;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;

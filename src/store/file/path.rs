@@ -8,9 +8,9 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::create::file_error;
 use super::identity::{beside, device, names};
 use super::mounts::Mounts;
-use super::open::file_error;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 

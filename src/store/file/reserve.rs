@@ -27,7 +27,7 @@ use rusqlite::Connection;
 
 use super::crash::Fate;
 use super::identity::beside;
-use super::open::keep_free_pages;
+use super::pragmas::keep_free_pages;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 use crate::store::error::Sql;

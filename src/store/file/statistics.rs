@@ -19,7 +19,7 @@ pub(crate) fn are_there(conn: &Connection) -> Sql<bool> {
 }
 
 /// Deletes them, and makes this connection forget them.
-pub(crate) fn forget(conn: &Connection) -> Sql<()> {
+pub(crate) fn forget_statistics(conn: &Connection) -> Sql<()> {
     if are_there(conn)? {
         conn.execute("DELETE FROM sqlite_stat1 WHERE tbl GLOB 'perdura_*'", [])?;
         conn.execute_batch("ANALYZE sqlite_schema")?;

@@ -5,11 +5,13 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::open::{create_private, file_error};
+use super::create::{create_private, file_error};
+use super::open;
+use super::opening::{Opening, Place};
 use super::temporary::TemporaryFolder;
 use crate::config::Durability;
 use crate::error::Error;
-use crate::store::{Opening, Place, Store};
+use crate::store::error::Fault;
 
 /// The id of every file that is copied from the image, so that what is derived from it (jitter) is the same in each run of a test.
 const FILE_ID: [u8; 16] = *b"perdura testing\0";
@@ -36,13 +38,13 @@ fn image() -> Result<Arc<[u8]>, Error> {
         return Ok(image.clone());
     }
     let folder = Arc::new(TemporaryFolder::in_memory()?);
-    let store = Store::open(&Opening::plain(Place::Private(folder.clone()), Durability::Relaxed))?;
-    store.writer.alone(|conn| {
-        let named =
-            conn.execute("UPDATE perdura_meta SET file_id = ?1, created_at_ms = 0 WHERE id = 1", [FILE_ID])?;
-        if named == 1 { Ok(()) } else { Err(Error::internal("a new file has no identity").into()) }
-    })?;
-    drop(store); // which empties the WAL into the file
+    let opening = Opening::plain(Place::Private(folder.clone()), Durability::Relaxed);
+    let connection = open::first(&folder.file(), &opening)?.connection;
+    let sql = "UPDATE perdura_meta SET file_id = ?1, created_at_ms = 0 WHERE id = 1";
+    if connection.execute(sql, [FILE_ID]).map_err(Fault::from)? != 1 {
+        return Err(Error::internal("a new file has no identity"));
+    }
+    drop(connection); // which empties the WAL into the file
     let bytes = std::fs::read(folder.file()).map_err(|e| file_error("the file cannot be read", e))?;
     Ok(image.insert(bytes.into()).clone())
 }

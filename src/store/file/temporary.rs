@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::open::file_error;
+use super::create::file_error;
 use crate::error::Error;
 use crate::sync::atomic::{AtomicBool, Ordering};
 

@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_chain_ends_where_a_byte_is_wrong_or_missing() {
-        let folder = crate::store::TemporaryFolder::new().unwrap();
+        let folder = crate::store::file::temporary::TemporaryFolder::new().unwrap();
         let path = folder.file();
         let conn = rusqlite::Connection::open(&path).unwrap();
         conn.execute_batch(

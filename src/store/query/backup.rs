@@ -9,8 +9,8 @@ use rusqlite::{Connection, OpenFlags};
 use super::check::check;
 use crate::error::{Error, ErrorKind};
 use crate::store::error::Sql;
+use crate::store::file::create::{create_private, file_error, sync_folder};
 use crate::store::file::identity::beside;
-use crate::store::file::open::{create_private, file_error, sync_folder};
 use crate::store::file::path::{canonical, refuse_long};
 use crate::task::Progress;
 

@@ -10,8 +10,8 @@ use crate::store::error::Sql;
 use crate::store::file::holder::{self, Owner};
 use crate::store::file::identity::beside;
 use crate::store::file::mounts::Mounts;
-use crate::store::file::open::Readback;
 use crate::store::file::owner_lock;
+use crate::store::file::pragmas::Readback;
 use crate::store::file::schema::VERSION;
 use crate::store::file::wal::{self, WalReport};
 use crate::task::Timestamp;
@@ -98,7 +98,7 @@ pub(crate) fn inspect(conn: &Connection, path: &Path, pragmas: Vec<Readback>) ->
     let sql = "SELECT file_id, created_at_ms, owner_epoch, served FROM perdura_meta WHERE id = 1";
     let (file_id, created, owner_epoch, served): ([u8; 16], i64, i64, Option<String>) =
         conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-    let unreadable = |e| crate::store::file::open::file_error("the -wal file cannot be read", e);
+    let unreadable = |e| crate::store::file::create::file_error("the -wal file cannot be read", e);
     let mounts = Mounts::read();
     let owner = owner_on(path, mounts.as_ref());
     Ok(FileReport {

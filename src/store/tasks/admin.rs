@@ -1,6 +1,8 @@
 //! What people do to tasks: one by one, and to all that a filter means.
 
 use super::dead_letters::bury;
+use super::keys;
+use super::remove::remove;
 use super::row::{HotRow, clear_error, write_error};
 use super::search::{Among, Check};
 use super::suspects::take_turn_back;
@@ -69,7 +71,7 @@ pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> 
         Verb::Delete => return remove(tx, &before),
         Verb::MoveToDeadLetters => return bury(tx, &before, now),
         Verb::Retry | Verb::RetryFromStart => {
-            after.has_key = before.has_key || take_key(tx, id, before.queue_id)?;
+            after.has_key = before.has_key || keys::take(tx, id, before.queue_id)?;
             after.expires_at = None;
             after.late = false;
             clear_error(tx, id)?;
@@ -110,72 +112,6 @@ fn refused(id: TaskId, verb: Verb, refusal: Refusal) -> Error {
         Refusal::Superseded => ("has gone on".to_owned(), verb.rule()),
     };
     Error::new(ErrorKind::WrongState, format!("task {id} {why}; {rule}"))
-}
-
-/// Takes the unique key of a task that comes to life (again); says whether it has one.
-///
-/// # Errors
-/// `Conflict` if a live task holds it.
-pub(crate) fn take_key(tx: &Tx<'_>, id: TaskId, queue_id: i64) -> Sql<bool> {
-    let sql = "SELECT unique_digest FROM perdura_args WHERE task_id = ?1";
-    let Some(digest) = tx.find(sql, [id.as_i64()], |row| row.get::<_, Option<Vec<u8>>>(0))?.flatten() else {
-        return Ok(false);
-    };
-    let sql =
-        "INSERT INTO perdura_keys (queue_id, digest, task_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-    if tx.run(sql, (queue_id, &digest, id.as_i64()))? == 1 {
-        return Ok(true);
-    }
-    let sql = "SELECT task_id FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2";
-    let holder: i64 = tx.one(sql, (queue_id, &digest), |row| row.get(0))?;
-    let message = format!("task {holder} holds the same unique key; try again when it has ended");
-    Err(Error::new(ErrorKind::Conflict, message).into())
-}
-
-/// Removes a task and all that is kept of it.
-pub(crate) fn remove(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
-    remove_row(tx, row)?;
-    remove_cold(tx, row.task_id)
-}
-
-/// Removes what is kept of a task, or of a dead letter, beside its row.
-pub(crate) fn remove_cold(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
-    for sql in [
-        "DELETE FROM perdura_args WHERE task_id = ?1",
-        "DELETE FROM perdura_errors WHERE task_id = ?1",
-        "DELETE FROM perdura_attempts WHERE task_id = ?1",
-        "DELETE FROM perdura_results WHERE task_id = ?1",
-        "DELETE FROM perdura_checkpoints WHERE task_id = ?1",
-        "DELETE FROM perdura_progress WHERE task_id = ?1",
-        "DELETE FROM perdura_output WHERE task_id = ?1",
-    ] {
-        tx.run(sql, [id.as_i64()])?;
-    }
-    Ok(())
-}
-
-/// Removes the hot row of a task, and its key.
-pub(crate) fn remove_row(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
-    let id = row.task_id.as_i64();
-    tx.change_one(
-        "DELETE FROM perdura_tasks WHERE task_id = ?1 AND generation = ?2 AND state = ?3",
-        (id, row.generation, row.standing.state.code()),
-    )?;
-    if row.has_key {
-        tx.change_one("DELETE FROM perdura_keys WHERE task_id = ?1", [id])?;
-    }
-    tx.count(row.queue_id, row.standing.state, row.standing.hold(), -1);
-    if row.standing.suspect {
-        tx.suspect_moved();
-    }
-    tx.effect(|effects| {
-        effects.changed = true;
-        effects.ended.push(row.task_id);
-        if row.standing.in_flight {
-            effects.superseded.push(row.task_id);
-        }
-    });
-    Ok(())
 }
 
 /// Does it to those of these tasks that the filter (still) means, until it is `enough`; its text is not compared again. Answers with how

@@ -4,24 +4,21 @@
 //! at most once: those whose name (or version) no handler knows are put on hold, those that have expired are cancelled. And it meets tasks
 //! that are not claimed ahead of a worker: it stops there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Row;
 
-use super::damaged::{indexed, put_aside, ruled_out, unless_damaged};
+use super::damaged::{fail_damaged, indexed, unless_damaged};
 use super::epoch::is_served;
 use super::promote::expire;
-use super::row::{HotRow, reasons_at, time_at};
+use super::row::{HotRow, reasons_at, refused_by_rules, time_at};
 use crate::lifecycle::{Event, Standing, next};
 use crate::planted::planted;
 use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::Sql;
-use crate::task::{Claimed, Claims, Hold, Room, State, TaskId, Timestamp};
-
-/// The task names that handlers know, each with the newest version of its args.
-pub(crate) type Known = HashMap<Arc<str>, u32>;
+use crate::task::{Claimed, Claims, HandledNames, Hold, Room, State, TaskId, Timestamp};
 
 /// Rows that one transaction looks at beyond those it can claim: bounds the time that others wait for the writer.
 const LOOKED_AT: usize = 500;
@@ -98,7 +95,13 @@ impl Candidate {
 ///
 /// Within a queue nothing is claimed past a task that waits for a worker to idle, and neither is anything of other queues: else they would
 /// keep the workers busy for ever. Its queue is the next one then.
-pub(crate) fn claim(tx: &Tx<'_>, room: Room, known: &Known, cursor: &mut i64, now: Timestamp) -> Sql<Claims> {
+pub(crate) fn claim(
+    tx: &Tx<'_>,
+    room: Room,
+    known: &HandledNames,
+    cursor: &mut i64,
+    now: Timestamp,
+) -> Sql<Claims> {
     let mut claiming = Claiming { room, claims: Vec::new(), ahead_bytes: 0, looks: LOOKED_AT };
     loop {
         let (queues, are_all) = ready_queues(tx, *cursor, room.total - claiming.claims.len())?;
@@ -122,7 +125,7 @@ fn claim_in_turn(
     tx: &Tx<'_>,
     mut queues: Vec<i64>,
     again: bool,
-    known: &Known,
+    known: &HandledNames,
     cursor: &mut i64,
     now: Timestamp,
     claiming: &mut Claiming,
@@ -190,7 +193,7 @@ fn claim_from(
     tx: &Tx<'_>,
     queue_id: i64,
     wanted: usize,
-    known: &Known,
+    known: &HandledNames,
     now: Timestamp,
     claiming: &mut Claiming,
 ) -> Sql<Turn> {
@@ -211,7 +214,7 @@ fn claim_from(
             Ok(Met::Claimed) => continue,
             Ok(Met::Waits) => return Ok(Turn::WaitsForWorker),
             Ok(Met::PutAside) => {}
-            Err(fault) if fault.is_damage() => put_aside(tx, id, fault, now)?,
+            Err(fault) if fault.is_damage() => fail_damaged(tx, id, fault, now)?,
             Err(fault) => return Err(fault),
         }
         claiming.looks = claiming.looks.saturating_sub(1);
@@ -234,7 +237,7 @@ fn claim_one(
     take: &mut Prepared<'_>,
     queue_id: i64,
     candidate: Candidate,
-    known: &Known,
+    known: &HandledNames,
     now: Timestamp,
     claiming: &mut Claiming,
 ) -> Sql<Met> {
@@ -349,7 +352,9 @@ fn take_one(
     task_name: Arc<str>,
     now: Timestamp,
 ) -> Sql<Claimed> {
-    let to = next(&from.standing, Event::Claim).map_err(|refusal| ruled_out(from.task_id, refusal))?.standing;
+    let to = next(&from.standing, Event::Claim)
+        .map_err(|refusal| refused_by_rules(from.task_id, refusal))?
+        .standing;
     take.change_one((
         to.state.code(),
         if planted("g06-only-the-first-attempt-counts") { 1 } else { to.attempt_number },
@@ -398,7 +403,7 @@ impl Lifting {
 /// nothing is found any more.
 pub(crate) fn lift_known(
     tx: &Tx<'_>,
-    known: &Known,
+    known: &HandledNames,
     from: Lifting,
     limit: usize,
     now: Timestamp,
@@ -429,7 +434,7 @@ pub(crate) fn lift_known(
 }
 
 /// The numbers of the names that handlers know, each with the newest version of its args.
-fn known_names(tx: &Tx<'_>, known: &Known) -> Sql<BTreeMap<i64, u32>> {
+fn known_names(tx: &Tx<'_>, known: &HandledNames) -> Sql<BTreeMap<i64, u32>> {
     let mut numbers = BTreeMap::new();
     for (name, version) in known {
         if let Some(name_id) = super::names::find_task_name(tx.conn, name)? {

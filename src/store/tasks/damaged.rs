@@ -4,9 +4,9 @@
 //! running. So such a task is put aside: it ends as FAILED with an error that says why, its args stay. What one call asks of one
 //! task is answered with `Corrupt` instead, and changes nothing.
 
+use super::keys;
 use super::row::{HotRow, write_error};
 use crate::error::{Error, ErrorKind};
-use crate::lifecycle::Refusal;
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
 use crate::store::error::{Fault, Sql, contradiction};
@@ -27,7 +27,7 @@ pub(crate) fn unless_damaged<R>(
 ) -> Sql<Option<R>> {
     match indexed(tx, id).and_then(|row| act(&row)) {
         Err(fault) if fault.is_damage() && !planted("g12-a-bad-row-stops-its-queue") => {
-            put_aside(tx, id, fault, now)?;
+            fail_damaged(tx, id, fault, now)?;
             Ok(None)
         }
         done => done.map(Some),
@@ -39,13 +39,8 @@ pub(crate) fn indexed(tx: &Tx<'_>, id: TaskId) -> Sql<HotRow> {
     HotRow::find(tx.conn, id)?.ok_or_else(|| contradiction("an index names a task that is not there"))
 }
 
-/// The fault of a row that the rules let nothing happen to, although the query that found it says that it must.
-pub(crate) fn ruled_out(id: TaskId, refusal: Refusal) -> Fault {
-    contradiction(&format!("the rules refuse what is due for task {id}: {refusal:?}"))
-}
-
 /// Ends a task as FAILED whose rows cannot be, whatever they hold. One that has ended already keeps its end.
-pub(crate) fn put_aside(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) -> Sql<()> {
+pub(crate) fn fail_damaged(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) -> Sql<()> {
     let why = Error::from(why);
     let sql = "SELECT queue_id, state, hold FROM perdura_tasks
                WHERE task_id = ?1 AND (state NOT BETWEEN 2 AND 4 OR in_flight <> 0)";
@@ -56,7 +51,7 @@ pub(crate) fn put_aside(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) -> 
         let message = format!("an index of the file lies about task {id}; restore a backup");
         return Err(Error::new(ErrorKind::Corrupt, message).into());
     };
-    tx.run("DELETE FROM perdura_keys WHERE task_id = ?1", [id.as_i64()])?;
+    keys::release_if_held(tx, id)?;
     tx.change_one(
         "UPDATE perdura_tasks SET
              state = CASE WHEN state BETWEEN 2 AND 4 THEN state ELSE 3 END,

@@ -4,8 +4,9 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::admin::{remove_cold, remove_row, take_key};
 use super::enqueue::out_of_ids;
+use super::keys;
+use super::remove::{remove_cold, remove_row};
 use super::row::{HotRow, state_at};
 use crate::error::{Error, ErrorKind};
 use crate::store::commit::tx::Tx;
@@ -64,7 +65,7 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
          SELECT ?1, checkpoint FROM perdura_checkpoints WHERE task_id = ?2",
         ids,
     )?;
-    if take_key(tx, new, queue_id)? {
+    if keys::take(tx, new, queue_id)? {
         tx.change_one(
             "UPDATE perdura_tasks SET has_key = 1 WHERE task_id = ?1 AND state = 0",
             [new.as_i64()],

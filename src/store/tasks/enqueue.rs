@@ -1,14 +1,20 @@
 //! New tasks.
+//!
+//! **Tasks that start at once.** When a worker idles and nothing else is ready, a new task would be written as ready, found again, and
+//! written again as running, all in one transaction. Instead it is written as running to begin with; the rules (`lifecycle`) see an enqueue
+//! and a claim right after it. It takes nobody's turn: it happens only if no task in the file is ready and no queue is paused or left to
+//! others, which is asked in the transaction itself, and only for tasks that are alone in their transaction, so that priorities decide who
+//! of several is first.
 
-use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
-use siphasher::sip128::{Hasher128, SipHasher24};
 
+use super::keys;
 use crate::error::{EnqueueToken, Error, ErrorKind};
 use crate::lifecycle::{Event, Reasons, Standing, next};
+use crate::planted::planted;
 use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::{Fault, Sql};
 use crate::task::{Claimed, Due, Enqueued, Hold, NewTask, State, TaskId, Timestamp, millis};
@@ -34,12 +40,11 @@ fn enqueue_one(
         return Ok(Enqueued::Existing(TaskId::from_i64(token.task_id)));
     }
     let queue_id = tx.queue_id(&options.queue)?;
-    let digest = options.unique.as_ref().map(|key| digest(tx.file_id, key));
-    if let Some(digest) = &digest {
-        let sql = "SELECT task_id FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2";
-        if let Some(holder) = tx.find(sql, (queue_id, digest), |row| row.get(0))? {
-            return Ok(Enqueued::Existing(TaskId::from_i64(holder)));
-        }
+    let digest = options.unique.as_ref().map(|key| keys::digest(tx.file_id, key));
+    if let Some(digest) = &digest
+        && let Some(holder) = keys::holder(tx, queue_id, digest)?
+    {
+        return Ok(Enqueued::Existing(holder));
     }
     let (run_at, anchor) = match options.due {
         None => (None, None),
@@ -86,12 +91,11 @@ fn enqueue_one(
         digest,
         options.tag,
     ])?;
+    let id = TaskId::from_i64(id);
     if let Some(digest) = &digest {
-        let sql = "INSERT INTO perdura_keys (queue_id, digest, task_id) VALUES (?1, ?2, ?3)";
-        tx.change_one(sql, (queue_id, digest, id))?;
+        keys::hold(tx, queue_id, digest, id)?;
     }
     tx.count(queue_id, standing.state, standing.hold(), 1);
-    let id = TaskId::from_i64(id);
     let claimed = match starts {
         true => Some(claimed(id, &standing, task, tx.task_name(name_id)?, queue_id)),
         false => None,
@@ -186,9 +190,27 @@ pub(crate) fn find_token(conn: &Connection, token: EnqueueToken) -> Sql<bool> {
     Ok(conn.prepare_cached(sql)?.query_row((token.task_id, token.token), |row| row.get(0))?)
 }
 
-/// The digest of a unique key: SipHash-2-4-128, keyed with the file's random id, so that it says nothing outside the file.
-fn digest(file_id: &[u8; 16], key: &str) -> [u8; 16] {
-    let mut hasher = SipHasher24::new_with_key(file_id);
-    hasher.write(key.as_bytes());
-    hasher.finish128().as_bytes()
+// ---- Tasks that start at once ----
+
+impl Tx<'_> {
+    /// When this new task, which is ready, starts if it may do so at once. The leave is taken then.
+    pub(crate) fn start_now(&self, task: &NewTask, expires_at: Option<Timestamp>) -> Sql<Option<Timestamp>> {
+        let Some(leave) = &self.start_leave else { return Ok(None) };
+        let is_over = expires_at.is_some_and(|time| time <= leave.now);
+        let is_handled = leave.handled.get(task.task_name).is_some_and(|version| *version >= task.version);
+        if leave.is_taken.get() || is_over || !is_handled {
+            return Ok(None);
+        }
+        let may_start = planted("g09-starts-out-of-turn") || self.nothing_is_ready(leave.epoch)?;
+        leave.is_taken.set(may_start);
+        Ok(may_start.then_some(leave.now))
+    }
+
+    /// Whether this process still owns the file and serves all queues, nothing in it is ready, and no queue is paused.
+    fn nothing_is_ready(&self, epoch: i64) -> Sql<bool> {
+        let sql = "SELECT owner_epoch = ?1 AND served IS NULL AND NOT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_ready WHERE state = 0 AND hold = 0)
+                       AND NOT EXISTS (SELECT 1 FROM perdura_queues INDEXED BY perdura_paused WHERE paused = 1)
+                   FROM perdura_meta WHERE id = 1";
+        self.one(sql, [epoch], |row| row.get(0))
+    }
 }

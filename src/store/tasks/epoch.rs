@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::suspects;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
@@ -50,7 +49,6 @@ pub(crate) fn take_over(tx: &Tx<'_>, settings: &OwnerSettings) -> Sql<i64> {
     let sql = "UPDATE perdura_meta SET owner_epoch = owner_epoch + 1, served = ?1, retention_ms = COALESCE(?2, retention_ms)
                WHERE id = 1";
     tx.change_one(sql, (served, retention))?;
-    suspects::serve(tx)?;
     epoch(tx)
 }
 

@@ -2,17 +2,19 @@
 
 pub(crate) mod admin;
 pub(crate) mod claim;
+pub(crate) mod counts;
 pub(crate) mod damaged;
 pub(crate) mod dead_letters;
-pub(crate) mod direct;
 pub(crate) mod enqueue;
 pub(crate) mod epoch;
 pub(crate) mod finish;
+pub(crate) mod keys;
 pub(crate) mod names;
 pub(crate) mod promote;
 pub(crate) mod purge;
 pub(crate) mod ready;
 pub(crate) mod recover;
+pub(crate) mod remove;
 pub(crate) mod rollups;
 pub(crate) mod row;
 pub(crate) mod search;

@@ -6,8 +6,8 @@
 
 use rusqlite::Connection;
 
-use super::admin::remove;
 use super::dead_letters::bury;
+use super::remove::remove;
 use super::row::HotRow;
 use crate::lifecycle::{Event, next};
 use crate::planted::planted;

@@ -6,6 +6,7 @@ use super::damaged::unless_damaged;
 use super::epoch::{OwnerSettings, epoch, take_over};
 use super::row::HotRow;
 use super::settle::{SettleRules, TASK_LOST, close_attempt, measure};
+use super::suspects;
 use crate::lifecycle::{End, Ending, Event};
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
@@ -36,7 +37,7 @@ pub(crate) fn recover(
     let mut recovered = Recovered::default();
     let notes_count = started.epoch == Some(epoch(tx)?);
     if planted("g08-no-recovery") {
-        recovered.epoch = take_over(tx, settings)?;
+        recovered.epoch = begin_epoch(tx, settings)?;
         return Ok(recovered);
     }
     for id in tx.numbers("SELECT task_id FROM perdura_tasks WHERE in_flight = 1 ORDER BY task_id", [])? {
@@ -48,8 +49,15 @@ pub(crate) fn recover(
             None => {}
         }
     }
-    recovered.epoch = take_over(tx, settings)?;
+    recovered.epoch = begin_epoch(tx, settings)?;
     Ok(recovered)
+}
+
+/// Raises the epoch for a new owner, which serves other queues than the one before perhaps.
+fn begin_epoch(tx: &Tx<'_>, settings: &OwnerSettings) -> Sql<i64> {
+    let epoch = take_over(tx, settings)?;
+    suspects::serve(tx)?;
+    Ok(epoch)
 }
 
 /// Ends what a dead process was running; says how, unless the rules refuse it.

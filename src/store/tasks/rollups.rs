@@ -1,23 +1,30 @@
 //! What attempts did lately, by minute and task name: written with the commit that settles them, so it is as true as the states.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
+use crate::store::commit::effects::RollupKey;
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
-use crate::task::{Measure, Rollup, Timestamp};
-
-/// What a counter counts: minute, task name, measure, bucket.
-pub(crate) type RollupKey = (i64, i64, Measure, u8);
+use crate::task::{Measure, Rollup, Timestamp, UNKNOWN, bucket_of};
 
 const MINUTE_MS: i64 = 60_000;
 
 /// Minutes that are kept: a day. Bounds the table, together with the number of task names.
 const KEPT_MINUTES: i64 = 24 * 60;
 
-pub(crate) fn minute_of(time: Timestamp) -> i64 {
+fn minute_of(time: Timestamp) -> i64 {
     time.as_millis().div_euclid(MINUTE_MS)
+}
+
+impl Tx<'_> {
+    /// Counts an attempt: what became of it, or how long it had waited; the length of time, if it is known.
+    pub(crate) fn roll_up(&self, now: Timestamp, name_id: i64, measure: Measure, length: Option<Duration>) {
+        let key = (minute_of(now), name_id, measure.code(), length.map_or(UNKNOWN, bucket_of));
+        self.gathered(|all| all.roll_up(key));
+    }
 }
 
 /// Adds to the counters. Each new counter takes those away that are too old, or from a time that a jump of the clock took back.
@@ -26,7 +33,7 @@ pub(crate) fn write(tx: &Tx<'_>, counted: &BTreeMap<RollupKey, i64>) -> Sql<()> 
     for ((minute, name_id, measure, bucket), n) in counted {
         let sql = "UPDATE perdura_rollups SET n = MIN(n, 1 << 62) + ?5
                    WHERE minute = ?1 AND name_id = ?2 AND measure = ?3 AND bucket = ?4";
-        let counter = (minute, name_id, measure.code(), bucket, n);
+        let counter = (minute, name_id, measure, bucket, n);
         if tx.run(sql, counter)? == 0 {
             let sql = "INSERT INTO perdura_rollups (minute, name_id, measure, bucket, n) VALUES (?1, ?2, ?3, ?4, ?5)";
             tx.change_one(sql, counter)?;

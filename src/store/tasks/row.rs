@@ -2,11 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::damaged::ruled_out;
+use super::keys;
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{Event, Next, Reasons, Refusal, Standing, Wait, next};
 use crate::store::commit::tx::Tx;
-use crate::store::error::Sql;
+use crate::store::error::{Fault, Sql, contradiction};
 use crate::task::{ErrorReport, Hold, State, TaskId, Timestamp};
 
 /// A task's hot row.
@@ -114,7 +114,7 @@ impl HotRow {
     pub(crate) fn must_apply(&self, tx: &Tx<'_>, event: Event, now: Timestamp) -> Sql<()> {
         match self.apply(tx, event, now)? {
             Ok(_) => Ok(()),
-            Err(refusal) => Err(ruled_out(self.task_id, refusal)),
+            Err(refusal) => Err(refused_by_rules(self.task_id, refusal)),
         }
     }
 
@@ -137,7 +137,7 @@ impl HotRow {
     /// Writes this row over `before`, which must still be what the file holds.
     pub(crate) fn replace(mut self, tx: &Tx<'_>, before: &HotRow) -> Sql<()> {
         if before.has_key && !self.holds_key() {
-            tx.change_one("DELETE FROM perdura_keys WHERE task_id = ?1", [self.task_id.as_i64()])?;
+            keys::release(tx, self.task_id)?;
             self.has_key = false;
         }
         let (to, from) = (&self.standing, &before.standing);
@@ -201,6 +201,11 @@ pub(crate) fn no_task(id: TaskId) -> Error {
         ErrorKind::NotFound,
         format!("there is no task {id}; it was deleted, moved to the dead letters, or never existed"),
     )
+}
+
+/// The fault of a row that the rules let nothing happen to, although the query that found it says that it must.
+pub(crate) fn refused_by_rules(id: TaskId, refusal: Refusal) -> Fault {
+    contradiction(&format!("the rules refuse what is due for task {id}: {refusal:?}"))
 }
 
 /// Keeps an error with its task.

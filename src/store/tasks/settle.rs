@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::damaged::put_aside;
+use super::damaged::fail_damaged;
 use super::row::{HotRow, clear_error, write_error};
 use crate::config::LostRetry;
 use crate::error::{Error, ErrorKind};
@@ -80,7 +80,7 @@ pub(crate) fn settle<'s>(
             Ok(Settled::Done(None)) => {}
             Ok(Settled::Done(Some(state))) => told.failed.push((s.task_id, state)),
             Ok(Settled::Superseded) => told.late.push(s.task_id),
-            Err(fault) if fault.is_damage() => put_aside(tx, s.task_id, fault, now)?,
+            Err(fault) if fault.is_damage() => fail_damaged(tx, s.task_id, fault, now)?,
             Err(fault) => return Err(fault),
         }
     }

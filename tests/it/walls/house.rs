@@ -103,6 +103,11 @@ impl<'a> House<'a> {
         stages
     }
 
+    /// The file of a module, if it is one.
+    pub fn file_of(&self, module: &[String]) -> Option<&File<'a>> {
+        self.files.iter().find(|file| file.modules.iter().any(|m| m == module))
+    }
+
     /// The rooms that a path leads through; the first is where it was aimed.
     pub fn rooms(&self, reference: &Reference) -> Vec<String> {
         let stages = self.stages(reference);
@@ -137,6 +142,8 @@ pub struct Reference {
     public: bool,
     /// The condition that it stands behind, if it is one that the walls know.
     pub gate: &'static str,
+    /// Only tests have it.
+    pub test: bool,
 }
 
 impl<'a> File<'a> {
@@ -226,10 +233,10 @@ impl<'a> File<'a> {
     }
 
     fn refer(&mut self, at: usize, module: &[String], path: &[String], makes: Option<&str>, public: bool) {
-        let Token { line, gate, .. } = self.tokens[at];
+        let Token { line, gate, test, .. } = self.tokens[at];
         let (module, path, makes) = (module.to_vec(), path.to_vec(), makes.map(str::to_owned));
         if !path.is_empty() {
-            self.references.push(Reference { line, module, path, makes, public, gate });
+            self.references.push(Reference { line, module, path, makes, public, gate, test });
         }
     }
 

@@ -50,7 +50,7 @@ impl Tested {
     fn commit(&self, mut group: Group, fails: bool) {
         assert!(!self.is_led.swap(true, Ordering::SeqCst), "two lead at once");
         let table = RefCell::new(Table::default());
-        let tx = Tx { table: &table, effects: RefCell::default(), direct: None };
+        let tx = Tx { table: &table, effects: RefCell::default(), start_leave: None };
         for member in &mut group {
             let _ = member.run(&tx);
         }

@@ -1,0 +1,146 @@
+//! WAL checkpoints: how long the WAL is, who copies it, and how.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use rusqlite::hooks::Wal;
+
+use super::reserve::wal_bytes;
+use crate::journal::tell;
+use crate::store::error::Sql;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU32, Ordering};
+
+/// The WAL is cut to this size when it starts again, and by this much at a time: to cut a gigabyte away takes a file system a quarter of a
+/// second, in which nobody can write.
+const WAL_LIMIT_BYTES: u64 = 16 << 20;
+const WAL_CUT_BYTES: u64 = 32 << 20;
+/// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): beside the commits where somebody keeps it, else by the writer.
+/// A WAL that starts again is written over, and that takes half the time of a sync that makes the file longer.
+pub(crate) const CHECKPOINT_PAGES: u32 = 1024;
+
+/// What is known of the WAL of a file that is written.
+pub(crate) struct WalState {
+    /// Pages in it after the newest commit of this process.
+    pages: AtomicU32,
+    /// How many threads checkpoint it beside the commits; with none, the writer does.
+    keepers: AtomicU32,
+    /// Held while it is copied beside the commits: whoever comes second waits for that.
+    pub copying: Mutex<()>,
+}
+
+thread_local! {
+    /// Pages in the WAL after this thread's newest commit. SQLite tells them on the committing thread, within the COMMIT.
+    static PAGES: Cell<u32> = const { Cell::new(0) };
+}
+
+fn note_pages(_: &Wal, pages: i32) -> rusqlite::Result<()> {
+    PAGES.set(u32::try_from(pages).unwrap_or(0));
+    Ok(())
+}
+
+impl WalState {
+    /// For the file of the connection that writes it.
+    pub(crate) fn of(connection: &Connection) -> Arc<WalState> {
+        connection.wal_hook(Some(note_pages));
+        let [pages, keepers] = [AtomicU32::new(0), AtomicU32::new(0)];
+        Arc::new(WalState { pages, keepers, copying: Mutex::new(()) })
+    }
+
+    /// Notes how long it is after what `act` commits.
+    pub(crate) fn during<R>(&self, act: impl FnOnce() -> R) -> R {
+        PAGES.set(0); // of another commit, perhaps of another file
+        let done = act();
+        if let pages @ 1.. = PAGES.get() {
+            self.pages.store(pages, Ordering::Release);
+        }
+        done
+    }
+
+    pub(crate) fn pages(&self) -> u32 {
+        self.pages.load(Ordering::Acquire)
+    }
+
+    /// Whether it is to be checkpointed.
+    pub(crate) fn is_long(&self) -> bool {
+        self.pages() >= CHECKPOINT_PAGES
+    }
+
+    pub(crate) fn add_keeper(&self) {
+        self.keepers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn remove_keeper(&self) {
+        self.keepers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether somebody does that beside the commits.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.keepers.load(Ordering::Acquire) > 0
+    }
+}
+
+/// Copies what it can of the WAL into the database file, without waiting for anybody. Answers with the frames of the WAL that are copied
+/// now.
+pub(crate) fn checkpoint_wal(conn: &Connection) -> Sql<u32> {
+    let copied: i64 = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))?;
+    Ok(u32::try_from(copied).unwrap_or(0))
+}
+
+/// Sets how much of the WAL stays when it starts again: of one that a long reader has let grow it is cut away little by little.
+pub(crate) fn limit_wal(conn: &Connection) -> Sql<()> {
+    let limit = wal_bytes(conn).saturating_sub(WAL_CUT_BYTES).max(WAL_LIMIT_BYTES);
+    let set: i64 = conn.query_row("PRAGMA journal_size_limit", [], |row| row.get(0))?;
+    if u64::try_from(set) != Ok(limit) {
+        conn.pragma_update(None, "journal_size_limit", i64::try_from(limit).unwrap_or(i64::MAX))?;
+    }
+    Ok(())
+}
+
+/// Tells the log if this SQLite should not be used so.
+pub(crate) fn warn_of_wal_reset_bug() {
+    if has_wal_reset_bug(rusqlite::version_number()) {
+        tell!(
+            Warn,
+            "this SQLite ({}) can damage a file that two processes use at once; see SECURITY.md",
+            rusqlite::version()
+        );
+    }
+}
+
+/// Whether this version of SQLite can damage a database whose WAL starts again while one connection writes and another checkpoints
+/// (fixed in 3.51.3, 3.50.7 and 3.44.6).
+pub(crate) fn has_wal_reset_bug(version: i32) -> bool {
+    match version {
+        v if v >= 3_051_003 => false,
+        v if (3_050_007..3_051_000).contains(&v) => false,
+        v if (3_044_006..3_045_000).contains(&v) => false,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s20_the_version_that_runs_decides_about_the_wal_reset_bug() {
+        for (version, wanted) in [
+            (3_037_000, true),
+            (3_040_001, true),
+            (3_044_005, true),
+            (3_044_006, false),
+            (3_045_000, true),
+            (3_050_006, true),
+            (3_050_007, false),
+            (3_051_000, true),
+            (3_051_002, true),
+            (3_051_003, false),
+            (3_053_002, false),
+        ] {
+            assert_eq!(has_wal_reset_bug(version), wanted, "{version}");
+        }
+        assert!(!cfg!(feature = "bundled") || !has_wal_reset_bug(rusqlite::version_number()));
+    }
+}

@@ -1,0 +1,173 @@
+//! Connections that are safe on a file that somebody else may have prepared.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OpenFlags};
+
+use super::busy;
+use super::cause::explained;
+use super::identity::Identity;
+use super::opening::{Manner, Opening, Settings};
+use super::pragmas::{set_up_reader, set_up_writer};
+use crate::error::Error;
+use crate::store::error::{Fault, Sql};
+
+/// The statements that are kept prepared on a connection: more than there are texts.
+const STATEMENTS: usize = 256;
+
+/// Opens more connections to a file that is open already.
+pub(crate) struct Connector {
+    pub path: PathBuf,
+    pub vfs: Option<String>,
+    pub settings: Settings,
+    pub manner: Manner,
+    pub identity: Arc<Identity>,
+}
+
+impl Connector {
+    /// Another writing connection. Another file that has taken the place of this one is not opened.
+    pub(crate) fn connect(&self) -> Result<Connection, Error> {
+        self.identity.check()?;
+        let set_up = || {
+            let conn = connect(&self.path, self.vfs.as_deref(), &self.settings)?;
+            set_up_writer(&conn, &self.settings)?;
+            Ok(conn)
+        };
+        set_up().map_err(|fault| explained(fault, &self.path).into())
+    }
+}
+
+pub(crate) fn connect(path: &Path, vfs: Option<&str>, settings: &Settings) -> Sql<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let conn = match vfs {
+        None => Connection::open_with_flags(path, flags)?,
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
+    };
+    harden(&conn, vfs, settings)?;
+    Ok(conn)
+}
+
+/// Tells the program's log which statements run, if it listens when the file is opened.
+#[cfg(feature = "trace")]
+fn trace(conn: &Connection) {
+    use rusqlite::trace::{TraceEvent, TraceEventCodes};
+    const TARGET: &str = "perdura::sql";
+    if log::log_enabled!(target: TARGET, log::Level::Trace) {
+        conn.trace_v2(
+            TraceEventCodes::SQLITE_TRACE_STMT,
+            Some(|event| {
+                if let TraceEvent::Stmt(_, text) = event {
+                    log::trace!(target: TARGET, "{text}");
+                }
+            }),
+        );
+    }
+}
+
+/// The name and the flags with which a connection that only reads is opened.
+pub(crate) fn reading(path: &Path, manner: Manner) -> (PathBuf, OpenFlags) {
+    match manner {
+        Manner::LooksAtStill => (still_name(path).into(), READER_FLAGS | OpenFlags::SQLITE_OPEN_URI),
+        _ => (path.to_owned(), READER_FLAGS),
+    }
+}
+
+/// The URI by which SQLite takes a file for one that cannot change. Whatever could mean something in a URI is written as its number.
+fn still_name(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' | b'~' => uri.push(char::from(*byte)),
+            _ if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri + "?immutable=1"
+}
+
+/// How connections are opened that only read.
+const READER_FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY
+    .union(OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    .union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
+
+/// The pool's way to make reading connections.
+pub(crate) fn readers(path: &Path, opening: &Opening<'_>, manner: Manner) -> SqliteConnectionManager {
+    let settings = opening.settings;
+    let set_up = move |conn: &Connection, vfs: Option<&str>| -> rusqlite::Result<()> {
+        let set_up = harden(conn, vfs, &settings).and_then(|()| set_up_reader(conn, &settings, manner));
+        set_up.map_err(|fault| match fault {
+            Fault::Sql(e) => e,
+            Fault::Told(e) => rusqlite::Error::ToSqlConversionFailure(e.into()),
+        })
+    };
+    match opening.vfs.map(str::to_owned) {
+        None => {
+            let (name, flags) = reading(path, manner);
+            SqliteConnectionManager::file(name).with_flags(flags).with_init(move |conn| set_up(conn, None))
+        }
+        Some(vfs) => {
+            // The manager knows no VFS. It opens a place holder, which the real connection takes the place of.
+            let path = path.to_owned();
+            SqliteConnectionManager::file(":memory:").with_init(move |conn| {
+                *conn = Connection::open_with_flags_and_vfs(&path, READER_FLAGS, vfs.as_str())?;
+                set_up(conn, Some(&vfs))
+            })
+        }
+    }
+}
+
+/// Makes a connection safe to use on a file that somebody else may have prepared: before any other SQL.
+pub(crate) fn harden(conn: &Connection, vfs: Option<&str>, settings: &Settings) -> Sql<()> {
+    #[cfg(feature = "trace")]
+    trace(conn);
+    for (config, on) in [
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
+        // Plans do not depend on bound values; otherwise each new value of a LIMIT compiles its statement again (30 µs).
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true),
+        #[cfg(feature = "bundled")]
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, false),
+        #[cfg(feature = "bundled")]
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE, false),
+    ] {
+        if conn.set_db_config(config, on)? != on {
+            return Err(Error::internal(format!("SQLite did not take {config:?}")).into());
+        }
+    }
+    for (limit, most) in limits(settings) {
+        conn.set_limit(limit, most)?;
+        if conn.limit(limit)? > most {
+            return Err(Error::internal(format!("SQLite did not take {limit:?}")).into());
+        }
+    }
+    match vfs {
+        None => busy::wait_for_locks(conn)?,
+        Some(_) => conn.busy_timeout(settings.busy_timeout)?, // it may have an opinion of how long a sleep is
+    }
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(())
+}
+
+/// How much a connection takes of what SQLite could do: more than our statements and values need, and little more.
+fn limits(settings: &Settings) -> [(Limit, i32); 6] {
+    [
+        // Also of what is read: SQLite looks at the length before it makes room for a value.
+        (Limit::SQLITE_LIMIT_LENGTH, i32::try_from(settings.longest).unwrap_or(i32::MAX)),
+        (Limit::SQLITE_LIMIT_SQL_LENGTH, 100_000),
+        (Limit::SQLITE_LIMIT_VDBE_OP, 1_000_000), // `integrity_check` has some for each table of a shared file
+        (Limit::SQLITE_LIMIT_ATTACHED, 0),
+        (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 0),
+        (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
+    ]
+}

@@ -1,0 +1,38 @@
+//! Free pages of the file go back to the file system, little by little.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::reserve::free_pages;
+use crate::store::error::Sql;
+
+/// Free pages that are kept for the next writes (4 MiB of pages of 4 KiB).
+const KEPT_FREE: i64 = 1024;
+/// Free pages returned in one go (1 MiB): bounds how long others wait for the writer.
+const RETURNED: i64 = 256;
+
+/// Returns free pages of the file to the file system, a slice of them, until it is `enough`, but for a reserve. Says whether another slice
+/// would return more: it would not where the file gives no pages back (`auto_vacuum = NONE`).
+///
+/// A page is searched for in the whole list of free pages, so that each can take milliseconds where millions are free.
+pub(crate) fn return_free_pages(conn: &Connection, enough: &dyn Fn() -> bool) -> Sql<bool> {
+    let free = free_pages(conn)?;
+    if free < KEPT_FREE + RETURNED {
+        return Ok(false);
+    }
+    let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    return_slice(&tx, enough)?;
+    tx.commit()?;
+    let left = free_pages(conn)?;
+    Ok(left < free && left >= KEPT_FREE + RETURNED)
+}
+
+fn return_slice(conn: &Connection, enough: &dyn Fn() -> bool) -> Sql<()> {
+    let mut statement = conn.prepare_cached("PRAGMA incremental_vacuum")?;
+    let mut rows = statement.query([])?;
+    for _ in 0..RETURNED {
+        if rows.next()?.is_none() || enough() {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! What is to be opened, and how.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::temporary::TemporaryFolder;
+use super::{busy, path};
+use crate::config::Durability;
+use crate::error::Error;
+use crate::task::Timestamp;
+
+/// Where a file lies.
+#[derive(Clone)]
+pub(crate) enum Place {
+    File(PathBuf),
+    /// In a folder of its own, which is removed when nobody has the place any more; after the connections, which come before it.
+    Private(Arc<TemporaryFolder>),
+}
+
+impl Place {
+    /// A new place that nobody else knows.
+    pub(crate) fn private() -> Result<Place, Error> {
+        Ok(Place::Private(Arc::new(TemporaryFolder::new()?)))
+    }
+
+    /// The path of the file, if it may be opened.
+    pub(crate) fn path(&self, network: bool) -> Result<PathBuf, Error> {
+        match self {
+            Place::File(path) => path::canonical(path, network),
+            Place::Private(folder) => Ok(folder.file()),
+        }
+    }
+}
+
+/// How its connections are set up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub durability: Durability,
+    pub secure_delete: bool,
+    /// The longest value that is read or written, in bytes.
+    pub longest: usize,
+    /// How long a write waits for a lock of another connection.
+    pub busy_timeout: Duration,
+}
+
+/// Where a file lies and how to treat it.
+pub(crate) struct Opening<'a> {
+    pub place: Place,
+    pub settings: Settings,
+    /// A network file system is taken, too.
+    pub network: bool,
+    /// The file belongs to the program, whose own tables are in it too.
+    pub share: bool,
+    /// If it is ours and others' tables are in it, it is shared; else it is not.
+    pub share_as_found: bool,
+    /// Nothing is written.
+    pub looks_only: bool,
+    /// The SQLite VFS through which it is opened; none: the default one.
+    pub vfs: Option<&'a str>,
+    /// Room in the file that is kept for a full disk.
+    pub reserve_bytes: u64,
+    pub now: Timestamp,
+}
+
+impl Opening<'_> {
+    /// A file of no program: small values, no reserve, made when time began.
+    pub(crate) fn plain(place: Place, durability: Durability) -> Opening<'static> {
+        Opening {
+            place,
+            settings: Settings {
+                durability,
+                secure_delete: false,
+                longest: 1 << 20,
+                busy_timeout: busy::TIMEOUT,
+            },
+            network: false,
+            share: false,
+            share_as_found: false,
+            looks_only: false,
+            vfs: None,
+            reserve_bytes: 0,
+            now: Timestamp::from_millis(0),
+        }
+    }
+}
+
+/// How the connections to a file are opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Writes,
+    /// Only looks, beside others that may write.
+    Looks,
+    /// Only looks, at a file that nobody can write where it lies: without a lock, a WAL and a `-shm`.
+    LooksAtStill,
+}

@@ -1,0 +1,395 @@
+//! An open file: its one writer, its readers, and what is asked of both.
+
+use std::io::BufRead;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::commit::commit_queue::Rank;
+use super::commit::name_cache::NameCache;
+use super::commit::tx::Tx;
+use super::commit::wal_keeper::WalKeeper;
+use super::commit::writer::{Epilogue, Writer};
+use super::error::Sql;
+use super::file::busy::Patience;
+use super::file::connect::{Connector, readers};
+#[cfg(feature = "rusqlite")]
+use super::file::guest::check_file;
+use super::file::holder::{self, Owner};
+use super::file::identity::{FileKey, Identity, beside};
+use super::file::mounts::Mounts;
+use super::file::open::{self, Opened};
+use super::file::opening::{Manner, Opening, Place};
+use super::file::owner_lock::{OwnerLock, SUFFIX};
+use super::file::pragmas::read_pragmas_back;
+use super::file::process::Process;
+use super::file::readers::Readers;
+use super::file::reserve::Reserve;
+use super::file::snapshots::{Look, Snapshots};
+use super::query::backup::make_whole;
+use super::query::export;
+use super::query::inspect::{self, FileReport};
+use super::tasks::finish::finish;
+use super::tasks::search::Search;
+use crate::crash::CrashPoint;
+use crate::error::{Error, ErrorKind};
+use crate::task::{Progress, TaskId};
+
+/// An open file: one writer, a few readers.
+pub(crate) struct Store {
+    /// Before the writer, so that the last connection to close is one that can empty the WAL.
+    snapshots: Snapshots,
+    writer: Writer,
+    connector: Connector,
+    #[cfg(feature = "rusqlite")]
+    names: Arc<NameCache>,
+    file_id: [u8; 16],
+    place: Place,
+    /// The process that opened it.
+    pub process: Arc<Process>,
+}
+
+impl Store {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    /// What is wrong with the path or the file; an existing file is left as it was.
+    pub(crate) fn open(opening: &Opening<'_>) -> Result<Store, Error> {
+        let process = Arc::new(Process::begin()?);
+        let path = opening.place.path(opening.network)?;
+        let shown = format!("opening {}", path.display());
+        let patience = Patience::new(opening.settings.busy_timeout);
+        let opened = patience.during(|| open::open(&path, opening)).map_err(|e| e.context(&shown))?;
+        let Opened { connection, file_id, manner, is_shared } = opened;
+        let readers = Readers::new(readers(&path, opening, manner), &path).map_err(|e| e.context(&shown))?;
+        let names = Arc::new(NameCache::default());
+        let identity = Arc::new(match opening.place {
+            Place::File(_) if manner == Manner::LooksAtStill => Identity::of_still(&path),
+            Place::File(_) => Identity::of(&path, opening.settings.durability),
+            Place::Private(_) => Identity::unknown(),
+        });
+        let reserve_bytes = if is_shared || opening.looks_only { 0 } else { opening.reserve_bytes };
+        let disk = opening.vfs.is_none().then(|| path.clone()); // a VFS may keep the file elsewhere, and have less room
+        let reserve = Reserve::new(reserve_bytes, disk);
+        let writer =
+            Writer::new(connection, names.clone(), file_id, identity.clone(), reserve, patience, finish);
+        let is_dead = writer.is_dead_flag();
+        Ok(Store {
+            snapshots: Snapshots::new(readers, identity.clone(), process.clone(), is_dead),
+            writer,
+            connector: Connector {
+                path,
+                vfs: opening.vfs.map(str::to_owned),
+                settings: opening.settings,
+                manner,
+                identity,
+            },
+            #[cfg(feature = "rusqlite")]
+            names,
+            file_id,
+            place: opening.place.clone(),
+            process,
+        })
+    }
+
+    /// Commits a write, and answers when it is durable.
+    ///
+    /// # Errors
+    /// Those of the write; those of the disk; `ForkedProcess`.
+    pub(crate) fn write<R: Send + 'static>(
+        &self,
+        rank: Rank,
+        write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
+    ) -> Result<R, Error> {
+        self.process.check()?;
+        self.may_write()?;
+        self.writer.write(rank, write)
+    }
+
+    /// What `look` sees of the first `limit` that a search finds, each slice of it on a snapshot of its own. `progress`, if there is
+    /// anybody who listens, is told after each that another follows.
+    ///
+    /// # Errors
+    /// Those of `look`, and those of getting a connection.
+    pub(crate) fn search<R>(
+        &self,
+        mut search: Search,
+        limit: usize,
+        look: impl Fn(&Connection, TaskId) -> Sql<R>,
+        mut progress: Option<&mut dyn FnMut(Progress)>,
+    ) -> Result<Vec<R>, Error> {
+        let (look_on, mut all) = (self.look(), Vec::new());
+        while all.len() < limit && !search.is_over() {
+            let (slice, at) = look_on.read(|conn| {
+                let found = search.step(conn, limit - all.len())?;
+                let goes_on = all.len() + found.len() < limit && !search.is_over();
+                let at = if goes_on && progress.is_some() { Some(search.progress(conn)?) } else { None };
+                Ok((found.into_iter().map(|id| look(conn, id)).collect::<Sql<Vec<R>>>()?, at))
+            })?;
+            all.extend(slice);
+            if let (Some(tell), Some(at)) = (&mut progress, at) {
+                tell(at);
+            }
+        }
+        Ok(all)
+    }
+
+    /// # Errors
+    /// `ReadOnly` if the file is only looked at.
+    pub(crate) fn may_write(&self) -> Result<(), Error> {
+        if self.connector.manner == Manner::Writes {
+            return Ok(());
+        }
+        let message = "the queue was opened with look_only(true); open it without to change anything";
+        Err(Error::new(ErrorKind::ReadOnly, message))
+    }
+
+    /// Sets what rides along with each transaction; none removes it.
+    pub(crate) fn set_epilogue(&self, epilogue: Option<Box<dyn Epilogue>>) {
+        self.writer.set_epilogue(epilogue);
+    }
+
+    /// Sets the commit at which the file is treated as after the death of the process.
+    pub(crate) fn crash_at(&self, point: CrashPoint) {
+        self.writer.crash_at(point);
+    }
+
+    /// Whether that commit has come.
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.writer.has_crashed()
+    }
+
+    /// Commits so far.
+    pub(crate) fn commits(&self) -> u64 {
+        self.writer.commits()
+    }
+
+    /// Runs something on the writing connection between two transactions.
+    ///
+    /// # Errors
+    /// Those of `act`; `ForkedProcess`.
+    pub(crate) fn alone<R>(&self, act: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
+        self.process.check()?;
+        self.writer.alone(act)
+    }
+
+    /// Waits until the transaction that is under way, if any, is over.
+    pub(crate) fn await_commit(&self) {
+        self.writer.await_commit();
+    }
+
+    /// Lets writes wait so long for a lock of another process, those that wait already included; none: as usual.
+    pub(crate) fn set_patience(&self, patience: Option<Duration>) {
+        self.writer.set_patience(patience);
+    }
+
+    /// Makes sure that the room for a full disk is there.
+    ///
+    /// # Errors
+    /// `DiskFull` as long as there is none; others of the disk; `ForkedProcess`.
+    pub(crate) fn provide_reserve(&self) -> Result<(), Error> {
+        self.process.check()?;
+        self.may_write()?;
+        Ok(self.writer.provide_reserve()?)
+    }
+
+    /// The same, if it was not there when it was last looked for.
+    pub(crate) fn refill_reserve(&self) -> Result<(), Error> {
+        self.process.check()?;
+        Ok(self.writer.refill_reserve()?)
+    }
+
+    /// Makes the file a little larger if it has few free pages, so that the next commits need not.
+    pub(crate) fn grow_ahead(&self) -> Result<(), Error> {
+        self.process.check()?;
+        Ok(self.writer.grow_ahead()?)
+    }
+
+    /// Runs `look` on one snapshot of the file.
+    ///
+    /// # Errors
+    /// Those of `look`, and those of getting a connection.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
+        self.snapshots.read(look)
+    }
+
+    /// A look that others may end.
+    pub(crate) fn look(&self) -> Look<'_> {
+        self.snapshots.look()
+    }
+
+    /// Ends all looks that go on now.
+    pub(crate) fn interrupt_reads(&self) {
+        self.snapshots.interrupt();
+    }
+
+    /// A transaction's view of a connection of the caller's own.
+    ///
+    /// # Errors
+    /// `InvalidInput`, naming both files, if the connection's main database is another than this one.
+    #[cfg(feature = "rusqlite")]
+    pub(crate) fn join<'c>(&'c self, connection: &'c Connection) -> Sql<Tx<'c>> {
+        let Connector { path, identity, .. } = &self.connector;
+        check_file(connection, &self.file_id, path, identity)?;
+        Ok(Tx::new(connection, &self.names, &self.file_id, None, finish))
+    }
+
+    /// Ends the store as the end of its process does. Answers with where the file lies.
+    ///
+    /// # Errors
+    /// If SQLite is out of memory.
+    pub(crate) fn crash(&self) -> Result<Place, Error> {
+        self.snapshots.close();
+        self.writer.crash()?;
+        Ok(self.place.clone())
+    }
+
+    /// Which process owns the file, as far as that can be known without asking for its lock.
+    pub(crate) fn owner(&self) -> Owner {
+        inspect::owner(self.path())
+    }
+
+    /// What is known of the file beside its tasks.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn inspect(&self) -> Result<FileReport, Error> {
+        let Connector { settings, manner, .. } = &self.connector;
+        let pragmas = self.alone(|conn| read_pragmas_back(conn, settings, *manner))?;
+        self.read(|conn| inspect::inspect(conn, self.path(), pragmas))
+    }
+
+    /// Makes a new file of an exported one; answers with how many rows it has. What went wrong leaves nothing there.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a file that exists, or a text that is no export; those of the disk.
+    pub(crate) fn import(opening: &Opening<'_>, text: &mut dyn BufRead) -> Result<u64, Error> {
+        let path = opening.place.path(opening.network)?;
+        let rows = make_whole(&path, |half| {
+            let store = Store::open(&Opening { place: Place::File(half.to_owned()), ..*opening })?;
+            Ok(store.alone(|conn| {
+                let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+                let rows = export::import(&tx, text, opening.settings.longest)?;
+                tx.commit()?;
+                Ok(rows)
+            })?)
+        })?;
+        Ok(rows)
+    }
+
+    pub(crate) fn file_id(&self) -> &[u8; 16] {
+        &self.file_id
+    }
+
+    /// What tells this file from the others that this process has open.
+    pub(crate) fn file_key(&self) -> FileKey {
+        self.connector.identity.key(self.path())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.connector.path
+    }
+
+    /// Asks for the right to execute tasks from the file; none if another process (or another queue of this one) has it.
+    ///
+    /// # Errors
+    /// `OwnerFile` if the `-owner` file cannot be what it has to be; those of the disk.
+    pub(crate) fn try_own(&self) -> Result<Option<OwnerLock>, Error> {
+        OwnerLock::try_acquire(self.path())
+    }
+
+    /// Whether a process owns the file now; none where that cannot be known.
+    pub(crate) fn is_owned(&self) -> Option<bool> {
+        holder::owner(&beside(self.path(), SUFFIX), Mounts::read().as_ref()).is_owned
+    }
+
+    /// Keeps the WAL short beside the commits, as long as it is held.
+    pub(crate) fn wal_keeper(&self) -> WalKeeper<'_> {
+        WalKeeper::new(&self.writer, &self.connector, self.look())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Durability;
+    use crate::store::file::checkpoint::CHECKPOINT_PAGES;
+
+    #[test]
+    fn s09_every_limit_of_a_connection_holds() {
+        let store = Store::open(&Opening::plain(Place::private().unwrap(), Durability::Full)).unwrap();
+        let long = "x".repeat(100_001);
+        let many = (0..200_000).map(|_| "(1)").collect::<Vec<_>>().join(",");
+        for (what, sql) in [
+            ("a value that is too long", "SELECT length(zeroblob(1048577))"),
+            ("a text that is too long", &format!("SELECT '{long}'")),
+            ("a program that is too long", &format!("SELECT 1 FROM (VALUES {many})")),
+            ("another database", "ATTACH ':memory:' AS other"),
+        ] {
+            let answers = |conn: &Connection| Ok(conn.execute_batch(sql).is_ok());
+            assert!(!store.writer.alone(answers).unwrap(), "{what}, by the writer");
+            assert!(!store.read(answers).unwrap(), "{what}, by a reader");
+        }
+        let fits = |conn: &Connection| {
+            Ok(conn.query_row("SELECT length(CAST(zeroblob(1000000) AS TEXT))", [], |_| Ok(()))?)
+        };
+        store.read(fits).unwrap();
+        store
+            .writer
+            .alone(|conn| {
+                use rusqlite::limits::Limit;
+                assert_eq!(conn.limit(Limit::SQLITE_LIMIT_TRIGGER_DEPTH)?, 0);
+                assert_eq!(conn.limit(Limit::SQLITE_LIMIT_WORKER_THREADS)?, 0);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn a_new_limit_does_not_compile_its_statement_again() {
+        let store = Store::open(&Opening::plain(Place::private().unwrap(), Durability::Full)).unwrap();
+        let again = store.writer.alone(|conn| {
+            let sql =
+                "SELECT task_id FROM perdura_tasks WHERE queue_id = ?1 AND state = 0 AND hold = 0 LIMIT ?2";
+            let mut statement = conn.prepare(sql)?;
+            for limit in 1..10 {
+                statement.query((1, limit))?.next()?;
+            }
+            Ok(statement.get_status(rusqlite::StatementStatus::RePrepare))
+        });
+        assert_eq!(again.unwrap(), 0);
+    }
+
+    /// Rewrites pages until the WAL has a few thousand; answers with how many.
+    fn write_much(store: &Store) -> u32 {
+        for n in 0..40 {
+            store
+                .write(Rank::Change, move |tx| {
+                    tx.run(
+                        "INSERT OR REPLACE INTO perdura_padding (id, padding) VALUES (?1, zeroblob(409600))",
+                        [1000 + n % 4],
+                    )
+                    .map(drop)
+                })
+                .unwrap();
+        }
+        store.writer.wal().pages()
+    }
+
+    #[test]
+    fn whoever_keeps_the_wal_copies_it_and_no_commit_has_to() {
+        let store = Store::open(&Opening::plain(Place::private().unwrap(), Durability::Full)).unwrap();
+        assert!(write_much(&store) < 2 * CHECKPOINT_PAGES, "a commit copied it");
+        let keeper = store.wal_keeper();
+        assert!(write_much(&store) > 2 * CHECKPOINT_PAGES, "no commit copied it");
+        keeper.copy_if_long();
+        store
+            .write(Rank::Change, |tx| tx.run("DELETE FROM perdura_padding WHERE id = 1000", []).map(drop))
+            .unwrap();
+        assert!(store.writer.wal().pages() < CHECKPOINT_PAGES, "it has started again");
+        drop(keeper);
+        assert!(write_much(&store) < 2 * CHECKPOINT_PAGES, "commits copy it again");
+    }
+}

@@ -1,0 +1,53 @@
+//! The end of a task's rows.
+
+use super::keys;
+use super::row::HotRow;
+use crate::store::commit::tx::Tx;
+use crate::store::error::Sql;
+use crate::task::TaskId;
+
+/// Removes a task and all that is kept of it.
+pub(crate) fn remove(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
+    remove_row(tx, row)?;
+    remove_cold(tx, row.task_id)
+}
+
+/// Removes what is kept of a task, or of a dead letter, beside its row.
+pub(crate) fn remove_cold(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+    for sql in [
+        "DELETE FROM perdura_args WHERE task_id = ?1",
+        "DELETE FROM perdura_errors WHERE task_id = ?1",
+        "DELETE FROM perdura_attempts WHERE task_id = ?1",
+        "DELETE FROM perdura_results WHERE task_id = ?1",
+        "DELETE FROM perdura_checkpoints WHERE task_id = ?1",
+        "DELETE FROM perdura_progress WHERE task_id = ?1",
+        "DELETE FROM perdura_output WHERE task_id = ?1",
+    ] {
+        tx.run(sql, [id.as_i64()])?;
+    }
+    Ok(())
+}
+
+/// Removes the hot row of a task, and its key.
+pub(crate) fn remove_row(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
+    let id = row.task_id.as_i64();
+    tx.change_one(
+        "DELETE FROM perdura_tasks WHERE task_id = ?1 AND generation = ?2 AND state = ?3",
+        (id, row.generation, row.standing.state.code()),
+    )?;
+    if row.has_key {
+        keys::release(tx, row.task_id)?;
+    }
+    tx.count(row.queue_id, row.standing.state, row.standing.hold(), -1);
+    if row.standing.suspect {
+        tx.suspect_moved();
+    }
+    tx.effect(|effects| {
+        effects.changed = true;
+        effects.ended.push(row.task_id);
+        if row.standing.in_flight {
+            effects.superseded.push(row.task_id);
+        }
+    });
+    Ok(())
+}
