@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Port;
 use super::control::Control;
 use super::failure::{CANCELLED, Class, Failure, SUPERSEDED, TIMEOUT};
+use super::port::Port;
 use crate::json::{from_json, to_json};
 use crate::sync::atomic::Ordering;
 use crate::task::{Claimed, OutputStream, TaskId};

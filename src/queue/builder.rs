@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Queue;
 use super::engine::core::{Core, RetentionRule};
-use super::engine::hub::Hub;
 use super::engine::open_files;
-use super::engine::threads::Handle;
+use super::engine::shared::Shared;
+use super::engine::threads::Engine;
+use super::handle::Queue;
 use crate::clock::{Clock, Guarded, SystemClock};
 use crate::config::{Config, Durability};
 use crate::error::{Error, ErrorKind};
@@ -211,7 +211,7 @@ impl Builder {
 
     fn start(self, place: Place) -> Result<Queue, Error> {
         let (core, registry) = self.build(place)?;
-        Ok(Queue { handle: Handle::start(core, registry)? })
+        Ok(Queue { engine: Engine::start(core, registry)? })
     }
 
     /// Keeps no room for a full disk: for files that live as long as a test.
@@ -223,7 +223,7 @@ impl Builder {
     /// Opens a queue without threads.
     pub(crate) fn stepped(self, place: Place) -> Result<Queue, Error> {
         let (core, registry) = self.build(place)?;
-        Ok(Queue { handle: Handle::without_threads(core, registry) })
+        Ok(Queue { engine: Engine::without_threads(core, registry) })
     }
 
     /// Makes a new file of an export ([`Queue::export`]), with the same ids, attempts and keys. Says how many rows it has. The file gets
@@ -275,10 +275,10 @@ impl Builder {
         }
         let served = (!self.queues.is_empty()).then_some(self.queues);
         let known = self.registry.names().map(|(name, version)| (name.into(), version)).collect();
-        let hub = Arc::new(Hub::new(self.clock, Arc::new(known)));
-        open_files::join(store.file_key(), &hub);
+        let shared = Arc::new(Shared::new(self.clock, Arc::new(known)));
+        open_files::join(store.file_key(), &(shared.clone() as _));
         Ok((
-            Arc::new(Core::new(self.config, store, hub, rules, served, self.retention)),
+            Arc::new(Core::new(self.config, store, shared, rules, served, self.retention)),
             Arc::new(self.registry),
         ))
     }
@@ -314,5 +314,12 @@ impl Builder {
             })?;
         }
         Ok(denylist)
+    }
+}
+
+impl Queue {
+    /// Begins to set up a queue.
+    pub fn builder() -> Builder {
+        Builder::new()
     }
 }

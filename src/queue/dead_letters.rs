@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::Queue;
+use super::handle::Queue;
 use crate::error::Error;
 use crate::store::{self, Among, Rank, Search};
 use crate::task::{DEFAULT_PAGE, DeadLetter, Filter, TaskId};
@@ -63,7 +63,7 @@ impl DeadLetters<'_> {
     }
 
     fn replay_as(&self, id: TaskId, forced: bool) -> Result<TaskId, Error> {
-        let core = &self.queue.handle.core;
+        let core = &self.queue.engine.core;
         let (now, token) = (core.now(), self.queue.new_token());
         core.commit(Rank::Add, move |tx| store::replay(tx, id, forced, token, now))
     }
@@ -73,6 +73,13 @@ impl DeadLetters<'_> {
     /// # Errors
     /// If the file cannot be written.
     pub fn purge(&self, moved_before: SystemTime) -> Result<usize, Error> {
-        self.queue.handle.core.purge_letters(moved_before.into(), || true)
+        self.queue.engine.core.purge_letters(moved_before.into(), || true)
+    }
+}
+
+impl Queue {
+    /// The tasks that were moved out of the way.
+    pub fn dead_letters(&self) -> DeadLetters<'_> {
+        DeadLetters { queue: self }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Queue;
+use super::handle::Queue;
 use crate::error::Error;
 use crate::store;
 use crate::task::{Hold, State, TaskId, TaskRecord};
@@ -101,7 +101,7 @@ impl Queue {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound).
     pub fn explain(&self, id: TaskId) -> Result<Explanation, Error> {
-        let executes_here = self.handle.core.is_owner();
+        let executes_here = self.engine.core.is_owner();
         let obstacle = self.obstacle().map(|why| why.to_string());
         self.store().read(|conn| {
             let task = store::record(conn, id)?;

@@ -3,13 +3,29 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::Queue;
+use super::handle::Queue;
 use crate::error::Error;
-use crate::store::{self, FileReport, Owner};
+use crate::store::{self, CheckReport, FileReport, Owner};
 use crate::task::Progress;
 
 /// Taking care of the file.
 impl Queue {
+    /// Checks the file: SQLite's own structures, and every invariant that perdura keeps. Reads the whole file,
+    /// each invariant of it as it is at a moment of its own.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn check(&self) -> Result<CheckReport, Error> {
+        let mut report = CheckReport::default();
+        let wal = self.store().wal_keeper();
+        for step in 0.. {
+            let found = wal.read(|conn| store::check_step(conn, step))?;
+            let Some(problems) = found else { break };
+            report.problems.extend(problems);
+        }
+        Ok(report)
+    }
+
     /// What is known of the file beside its tasks: settings, sizes, its WAL, who owns it. Reads the whole WAL.
     ///
     /// # Errors

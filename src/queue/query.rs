@@ -3,18 +3,126 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use super::Queue;
+use serde::de::DeserializeOwned;
+
+use super::handle::Queue;
 use crate::config::MAX_ATTEMPTS_RANGE;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::json::from_json;
 use crate::retry::{RetryPolicy, draw};
 use crate::store::{self, Among, Order, Search};
-use crate::task::{Failures, Filter, Output, Rollup, State, TaskId, Timestamp};
+use crate::task::{
+    Attempt, Counts, DEFAULT_PAGE, Failures, Filter, NOT_KEPT, Output, Progress, Rollup, State, TaskId,
+    TaskRecord, Timestamp,
+};
 
 /// How many failures are looked at, unless the filter says.
 const FAILURES: usize = 10_000;
 
 /// Looking at what attempts and many tasks did.
 impl Queue {
+    /// Everything about a task but its args, checkpoint and result.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound).
+    pub fn get(&self, id: TaskId) -> Result<TaskRecord, Error> {
+        self.store().read(|conn| store::record(conn, id))
+    }
+
+    /// The attempts of a task, or of a dead letter, that did not succeed, oldest first: the first 10 and the last 10.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound).
+    pub fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, Error> {
+        self.store().read(|conn| store::attempts(conn, id))
+    }
+
+    /// A page of tasks that the filter means, oldest id first unless it says [`newest_first`](Filter::newest_first): 100 if it names no
+    /// limit. Ask for the next page with [`Filter::after`] (or [`Filter::before`]) the last id.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn tasks(&self, filter: Filter) -> Result<Vec<TaskRecord>, Error> {
+        self.page(&filter, None)
+    }
+
+    /// The same for somebody who waits: `progress` is told the ids that are looked through, now and then. A text is compared with that of
+    /// every task that the rest of the filter means, which takes seconds for millions of them; [`interrupt_reads`](Queue::interrupt_reads)
+    /// ends it.
+    ///
+    /// # Errors
+    /// If the file cannot be read; [`Interrupted`](ErrorKind::Interrupted).
+    ///
+    /// ```
+    /// use perdura::{Filter, Queue};
+    ///
+    /// let queue = Queue::builder().open_in_memory()?;
+    /// let found = queue.tasks_with_progress(Filter::new().text("holiday"), |at| println!("{} of {}", at.done, at.total))?;
+    /// assert!(found.is_empty());
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn tasks_with_progress(
+        &self,
+        filter: Filter,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Vec<TaskRecord>, Error> {
+        self.page(&filter, Some(&mut progress))
+    }
+
+    fn page(
+        &self,
+        filter: &Filter,
+        progress: Option<&mut dyn FnMut(Progress)>,
+    ) -> Result<Vec<TaskRecord>, Error> {
+        filter.check()?;
+        let search = Search::new(filter, Among::Tasks, filter.order());
+        self.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::record, progress)
+    }
+
+    /// How many tasks each queue has in each state. Never scans: the writes keep the counters. Queues that have no tasks are left out,
+    /// unless they are paused.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn counts(&self) -> Result<Counts, Error> {
+        self.store().read(store::counts)
+    }
+
+    /// The args of a task, or of a dead letter, as the JSON that is stored.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound).
+    pub fn args_json(&self, id: TaskId) -> Result<String, Error> {
+        self.store().read(|conn| store::args(conn, id))
+    }
+
+    /// The result of a task that succeeded; none as long as it may still run.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if there is no such task, or its result was not kept because the disk was full;
+    /// [`WrongState`](ErrorKind::WrongState) if it ended in another way, naming the state;
+    /// [`Serialization`](ErrorKind::Serialization) if the result is not an `O`.
+    pub fn result<O: DeserializeOwned>(&self, id: TaskId) -> Result<Option<O>, Error> {
+        let (record, json) =
+            self.store().read(|conn| Ok((store::record(conn, id)?, store::result(conn, id)?)))?;
+        match record.state {
+            State::Succeeded if json.as_deref() == Some(NOT_KEPT) => {
+                let message =
+                    format!("the result of task {id} was not kept: the disk was full when it succeeded");
+                Err(Error::new(ErrorKind::NotFound, message))
+            }
+            State::Succeeded => from_json(json.as_deref().unwrap_or("null")).map(Some).map_err(|wrong| {
+                let message = format!("the result of task {id} is not what is asked for: {wrong}");
+                Error::new(ErrorKind::Serialization, message)
+            }),
+            State::Queued | State::Running => Ok(None),
+            state => {
+                let why = record.error_type.map_or_else(String::new, |error| format!(" ({error})"));
+                Err(Error::new(ErrorKind::WrongState, format!("task {id} has no result: it is {state}{why}")))
+            }
+        }
+    }
+
     /// How many tasks the filter means. From the counters if it names states and a queue at most; otherwise it searches.
     ///
     /// # Errors
@@ -78,7 +186,7 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn next_start(&self) -> Result<Option<Timestamp>, Error> {
-        let served = self.handle.core.served.as_deref().map(store::queue_list);
+        let served = self.engine.core.served.as_deref().map(store::queue_list);
         self.store().read(|conn| store::next_start(conn, served.as_deref()))
     }
 
@@ -121,7 +229,7 @@ impl Queue {
     /// [`NotFound`](crate::ErrorKind::NotFound).
     pub fn retry_schedule(&self, id: TaskId) -> Result<Vec<Duration>, Error> {
         let task = self.get(id)?;
-        let configured = &self.handle.core.rules.policy;
+        let configured = &self.engine.core.rules.policy;
         let backoff = task.backoff_ms.map_or(configured.backoff, Duration::from_millis);
         let policy = RetryPolicy { backoff, ..*configured };
         let wait = |n| policy.delay(n, draw(self.store().file_id(), id.as_i64(), n));

@@ -4,9 +4,10 @@ use crate::sync::{Mutex, lock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::builder::Builder;
 use super::engine::attempts::is_passing;
 use super::engine::maintenance::Housekeeping;
-use super::{Builder, Queue};
+use super::handle::Queue;
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind};
 use crate::executor::{self, Job};
@@ -64,7 +65,7 @@ impl Stepper {
     /// Opens the file and takes its ownership, if nobody has it.
     fn start(builder: Builder, place: Place) -> Result<Stepper, Error> {
         let queue = builder.stepped(place)?;
-        let core = queue.handle.core.clone();
+        let core = queue.engine.core.clone();
         if core.acquire()?.is_some() {
             core.provide_reserve();
             let mut next = Some(Lifting::START);
@@ -78,22 +79,22 @@ impl Stepper {
 
     /// Sets the commit at which this queue ends as a killed process ends.
     pub(crate) fn crash_at(&self, point: CrashPoint) {
-        self.queue.handle.core.store.crash_at(point);
+        self.queue.engine.core.store.crash_at(point);
     }
 
     /// Whether that commit has come.
     pub(crate) fn has_crashed(&self) -> bool {
-        self.queue.handle.core.store.has_crashed()
+        self.queue.engine.core.store.has_crashed()
     }
 
     /// Commits so far.
     pub(crate) fn commits(&self) -> u64 {
-        self.queue.handle.core.store.commits()
+        self.queue.engine.core.store.commits()
     }
 
     /// Ends this queue as a killed process ends. Answers with where its file lies.
     pub(crate) fn crash(self) -> Result<Remains, Error> {
-        let core = &self.queue.handle.core;
+        let core = &self.queue.engine.core;
         Ok(Remains { path: core.store.path().to_owned(), place: core.crash()? })
     }
 
@@ -101,23 +102,23 @@ impl Stepper {
     pub(crate) fn leave_claimed(&self, started: bool) -> Result<Option<TaskId>, Error> {
         let Some(job) = self.claim_one()? else { return Ok(None) };
         if started {
-            self.queue.handle.core.starting(&job.claimed)?.keep();
+            self.queue.engine.core.starting(&job.claimed)?.keep();
         }
         Ok(Some(job.claimed.task_id))
     }
 
     fn claim_one(&self) -> Result<Option<Job>, Error> {
-        let core = &self.queue.handle.core;
-        core.hub.add_workers(1);
-        core.hub.set_claiming(true);
+        let core = &self.queue.engine.core;
+        core.shared.running.add_workers(1);
+        core.shared.gate.set_claiming(true);
         let claimed = core.claim_more();
-        core.hub.set_claiming(false);
-        core.hub.remove_workers(1);
-        let trouble = core.hub.take_trouble(); // also if the claim has failed: it must not be told again the next time
+        core.shared.gate.set_claiming(false);
+        core.shared.running.remove_workers(1);
+        let trouble = core.shared.gate.take_trouble(); // also if the claim has failed: it must not be told again the next time
         claimed?;
         match trouble {
             Some(e) => Err(e),
-            None => Ok(core.hub.take_job()),
+            None => Ok(core.shared.running.take_job()),
         }
     }
 
@@ -125,10 +126,10 @@ impl Stepper {
     /// comes first the next time.
     pub(crate) fn run_one(&self) -> Result<Option<Ran>, Error> {
         self.settle(Vec::new())?;
-        let core = &self.queue.handle.core;
+        let core = &self.queue.engine.core;
         let Some(job) = self.claim_one()? else { return Ok(None) };
         let port: Arc<dyn Port> = core.clone();
-        let finished = executor::run(job, &self.queue.handle.registry, &port);
+        let finished = executor::run(job, &self.queue.engine.registry, &port);
         let id = finished.settlement.task_id;
         let ran = match finished.settlement.verdict {
             Verdict::Succeeded { .. } => Ran::Succeeded(id),
@@ -142,7 +143,7 @@ impl Stepper {
     }
 
     fn settle(&self, finished: Vec<Finished>) -> Result<(), Error> {
-        let core = &self.queue.handle.core;
+        let core = &self.queue.engine.core;
         let mut unsettled = lock(&self.unsettled);
         unsettled.extend(finished);
         if unsettled.is_empty() {
@@ -158,7 +159,7 @@ impl Stepper {
 
     /// Does what is due by the clock: waits end, tasks expire, silent attempts are given up.
     pub(crate) fn tick(&self) -> Result<(), Error> {
-        let core = &self.queue.handle.core;
+        let core = &self.queue.engine.core;
         if core.is_owner() {
             core.promote()?;
             core.watch()?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Queue, outside_handlers};
+use super::handle::{Queue, outside_handlers};
 use crate::error::{Error, ErrorKind};
 use crate::store;
 use crate::task::{TaskId, TaskRecord};
@@ -46,13 +46,13 @@ impl Queue {
     /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`Io`](ErrorKind::Io) if a task has ended and that could not be
     /// written; [`Internal`](ErrorKind::Internal) if a thread of the queue has panicked too often to go on.
     pub fn drain(&self) -> Result<(), Error> {
-        if self.handle.registry.is_empty() {
+        if self.engine.registry.is_empty() {
             let message = "this queue has no handlers and runs nothing; register one with Builder::handle";
             return Err(Error::new(ErrorKind::NoHandlers, message));
         }
         self.await_that("drain", None, None, || {
             self.check_broken()?;
-            if self.handle.core.hub.is_stopping() {
+            if self.engine.core.shared.gate.is_stopping() {
                 return Err(Error::new(
                     ErrorKind::ShutDown,
                     "the queue was shut down and runs nothing more; open it again",
@@ -74,9 +74,9 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn is_drained(&self) -> Result<bool, Error> {
-        let (core, executes) = (&self.handle.core, !self.handle.registry.is_empty());
+        let (core, executes) = (&self.engine.core, !self.engine.registry.is_empty());
         // What is held for its unknown name may be known here.
-        let is_lifting = core.is_owner() && core.hub.is_lifting() && !core.hub.is_stopping();
+        let is_lifting = core.is_owner() && core.shared.gate.is_lifting() && !core.shared.gate.is_stopping();
         let served = core.served.as_deref().map(store::queue_list);
         // Of one moment: a task that is settled, or promoted, between two looks would be in neither. The time is read after that moment:
         // a retry that failed just before it would else seem to lie in the future.
@@ -101,17 +101,17 @@ impl Queue {
         outside_handlers(what)?;
         self.store().process.check()?;
         let patience = || if self.executes() { Duration::from_secs(1) } else { LOOK_ABROAD };
-        self.handle.core.hub.await_that(task, timeout, patience, look)
+        self.engine.core.shared.wait_until(task, timeout, patience, look)
     }
 
     /// Whether a thread of this queue has ended too early, so that nothing runs any more.
     fn check_broken(&self) -> Result<(), Error> {
-        self.handle.core.hub.broken().map_or(Ok(()), Err)
+        self.engine.core.shared.gate.broken().map_or(Ok(()), Err)
     }
 
     /// Whether this process may yet write the end of a task that is at work.
     fn check_recorded(&self, id: TaskId) -> Result<(), Error> {
-        if !self.handle.core.hub.is_unrecorded(id) {
+        if !self.engine.core.shared.running.is_unrecorded(id) {
             return Ok(());
         }
         Err(unrecorded(id))
@@ -119,9 +119,9 @@ impl Queue {
 
     /// The same for whoever waits for all tasks, once nothing runs any more.
     fn check_all_recorded(&self) -> Result<(), Error> {
-        let hub = &self.handle.core.hub;
-        match hub.unrecorded().first() {
-            Some(id) if hub.nothing_runs() => Err(unrecorded(*id)),
+        let shared = &self.engine.core.shared;
+        match shared.running.unrecorded().first() {
+            Some(id) if shared.running.nothing_runs() => Err(unrecorded(*id)),
             _ => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ mod failures;
 mod filter;
 mod histogram;
 mod id;
+mod kind;
 mod name;
 mod options;
 mod output;
@@ -21,6 +22,8 @@ pub use filter::Filter;
 pub use histogram::Histogram;
 pub(crate) use histogram::{UNKNOWN, bucket_of};
 pub use id::{Enqueued, TaskId};
+pub use kind::Task;
+pub use name::DEFAULT_QUEUE;
 pub(crate) use name::check_name;
 pub(crate) use options::Due;
 pub use options::Options;
@@ -35,43 +38,3 @@ pub use rollup::Rollup;
 pub use state::{Hold, State};
 pub use timestamp::Timestamp;
 pub(crate) use timestamp::millis;
-
-use serde::{Serialize, de::DeserializeOwned};
-
-/// The queue of tasks that name none.
-pub const DEFAULT_QUEUE: &str = "default";
-
-/// One kind of durable work: plain data, kept as JSON under a name that never changes.
-///
-/// Behaviour lives apart, in a handler (see [`Builder::handle`](crate::Builder::handle)), so that a program without handlers can
-/// still enqueue and look.
-///
-/// ```
-/// use perdura::Task;
-///
-/// #[derive(serde::Serialize, serde::Deserialize)]
-/// struct Resize { image: String, width: u32 }
-///
-/// impl Task for Resize {
-///     const NAME: &'static str = "resize";
-///     fn options(&self) -> perdura::Options {
-///         perdura::Options::new().queue("images").max_attempts(5)
-///     }
-/// }
-/// ```
-pub trait Task: Serialize + DeserializeOwned + Send + 'static {
-    /// The stable name that picks the handler: 1-200 bytes, no control characters. Renaming the type must not change it.
-    const NAME: &'static str;
-
-    /// The version of the args' shape. Defaults to 1.
-    ///
-    /// It is stored with each task. A task of a newer version than the program's handler knows is held, like one whose name is
-    /// unknown, until a program that knows it opens the file. Older versions are decoded as they are: give new fields a serde default.
-    const VERSION: u32 = 1;
-
-    /// Options for every task of this type. The call's own options win over these, and these over the configuration.
-    /// Defaults to none.
-    fn options(&self) -> Options {
-        Options::new()
-    }
-}

@@ -2,6 +2,9 @@
 
 use crate::error::Error;
 
+/// The queue of tasks that name none.
+pub const DEFAULT_QUEUE: &str = "default";
+
 /// The longest name, queue, key or tag, in bytes: long enough for a path or a UUID, short enough for an index.
 pub(crate) const MAX_NAME_BYTES: usize = 200;
 

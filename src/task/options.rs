@@ -3,9 +3,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::name::{check_key, check_name};
+use super::name::{DEFAULT_QUEUE, check_key, check_name};
 use super::timestamp::Timestamp;
-use super::{DEFAULT_QUEUE, Task};
 use crate::config::{Config, MAX_ATTEMPTS_RANGE, MAX_DURATION};
 use crate::error::{EnqueueToken, Error};
 
@@ -197,14 +196,15 @@ impl Options {
     ///
     /// # Errors
     /// `InvalidInput`, naming the option, its value and its range.
-    pub(crate) fn resolve<T: Task>(
+    pub(crate) fn resolve(
         self,
-        task: &T,
+        task_name: &str,
+        of_kind: Options,
         config: &Config,
         now: Timestamp,
     ) -> Result<Resolved, Error> {
-        let all = self.or(task.options());
-        check_name("task name", T::NAME)?;
+        let all = self.or(of_kind);
+        check_name("task name", task_name)?;
         all.check(config, now)?;
         Ok(Resolved {
             queue: all.queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned()),

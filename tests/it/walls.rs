@@ -53,7 +53,7 @@ const MAY_NAME: &[(&str, &str)] = &[
 const SCAFFOLD: &str = "planted";
 
 /// Rooms that use only what the crate shows to everyone, and one another.
-const FACE: &[&str] = &["cli", "tui", "report", "main", "bin"];
+const FACE: &[&str] = &["cli", "console", "jobs", "tui", "report", "main", "bin"];
 
 /// What only some files may name, wherever the name comes from.
 const ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
@@ -76,7 +76,7 @@ const ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
 
 /// What may stand elsewhere too, behind this condition.
 const BEHIND_CFG: &[(Rule, &str, &str)] = &[
-    (Rule::Database, "src/queue/mod.rs", "feature=\"rusqlite\""),
+    (Rule::Database, "src/queue/enqueue.rs", "feature=\"rusqlite\""),
     (Rule::Files, "src/planted.rs", "perdura_planted"),
 ];
 
@@ -129,7 +129,7 @@ const SQL: &str = "SELECT INSERT UPDATE DELETE REPLACE WITH VALUES PRAGMA CREATE
     RELEASE ATTACH DETACH VACUUM ANALYZE REINDEX EXPLAIN";
 
 /// The longest that a file may be, its tests at the end not counted.
-const MAX_LINES: usize = 600;
+const MAX_LINES: usize = 500;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Rule {

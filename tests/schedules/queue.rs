@@ -8,5 +8,5 @@ mod wake_ups;
 
 /// What a handler would get.
 pub struct Queue {
-    pub handle: Arc<engine::threads::Handle>,
+    pub engine: Arc<engine::threads::Engine>,
 }

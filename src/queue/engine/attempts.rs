@@ -21,7 +21,7 @@ impl Core {
     /// Settles attempts in one commit. On an error they stay in the batch. On a full disk the outcome of a single attempt is recorded
     /// without its result and its output, if these are large.
     pub(crate) fn settle(&self, batch: &mut Vec<Finished>) -> Result<(), Error> {
-        self.hub.renew_news(batch.iter_mut().map(|finished| &mut finished.settlement));
+        self.shared.running.renew_news(batch.iter_mut().map(|finished| &mut finished.settlement));
         match self.try_to_settle(batch) {
             Err(e) if has_no_room(&e) && batch.len() == 1 && is_large(batch) => {}
             settled => return settled,
@@ -38,7 +38,7 @@ impl Core {
 
     fn try_to_settle(&self, batch: &mut Vec<Finished>) -> Result<(), Error> {
         let rank = if is_large(batch) { Rank::Add } else { Rank::Settle };
-        let (rules, epoch, now) = (self.rules.clone(), self.hub.epoch(), self.now());
+        let (rules, epoch, now) = (self.rules.clone(), self.shared.gate.epoch(), self.now());
         let shared = Arc::new(std::mem::take(batch));
         let settlements = shared.clone();
         let written = survive("a settle", || {
@@ -79,27 +79,28 @@ impl Core {
     }
 
     pub(crate) fn leave_unrecorded(&self, id: TaskId, generation: u64) {
-        self.hub.leave_unrecorded(id);
-        self.hub.forget(&[(id, generation)]);
-        self.hub.changes.tell_all();
+        self.shared.running.leave_unrecorded(id);
+        self.shared.running.forget(&[(id, generation)]);
+        self.shared.changes.tell_all();
     }
 
     /// Gives up what this process was running: another one owns the file now.
     pub(crate) fn disown(&self, batch: &mut Vec<Finished>) {
         tell!(Error, "another process has taken over the execution of {}", self.store.path().display());
-        self.hub.set_claiming(false);
+        self.shared.gate.set_claiming(false);
         let mut ended: Vec<_> =
             batch.drain(..).map(|f| (f.settlement.task_id, f.settlement.generation)).collect();
         ended.extend(
-            std::iter::from_fn(|| self.hub.take_job()).map(|j| (j.claimed.task_id, j.claimed.generation)),
+            std::iter::from_fn(|| self.shared.running.take_job())
+                .map(|j| (j.claimed.task_id, j.claimed.generation)),
         );
-        self.hub.forget(&ended);
-        for control in self.hub.controls() {
+        self.shared.running.forget(&ended);
+        for control in self.shared.running.controls() {
             control.superseded.store(true, Ordering::Release);
         }
-        self.hub.set_epoch(None);
+        self.shared.gate.set_epoch(None);
         lock(&self.ownership).take();
-        self.hub.changes.tell_all();
+        self.shared.changes.tell_all();
     }
 
     /// A thread of ours cannot go on. Nothing more is claimed, and who waits hears of it; handlers that run settle what they come to
@@ -109,26 +110,26 @@ impl Core {
             "{thread} has panicked too often, so this queue runs nothing more; open it again, and report the panic"
         );
         tell!(Error, "{message}");
-        self.hub.break_down(Error::internal(message));
+        self.shared.break_down(Error::internal(message));
         self.store.await_commit(); // whoever was committing has handed its claims over after this
-        while let Some(job) = self.hub.take_job() {
+        while let Some(job) = self.shared.running.take_job() {
             self.finished(job.hand_back()); // for the last turn of the dispatcher
         }
-        self.hub.close_jobs();
+        self.shared.running.close_jobs();
         self.set_outcomes(None);
         self.release_if_idle();
     }
 
     /// Writes progress and output that are not in the file yet.
     pub(crate) fn flush_news(&self) -> Result<(), Error> {
-        let batch = Arc::new(self.hub.take_news());
+        let batch = Arc::new(self.shared.running.take_news());
         if batch.is_empty() {
             return Ok(());
         }
         // Output can be large, so on a full disk it is not for the room that is kept for outcomes.
         let has_output = batch.iter().any(|(_, news)| !news.output.is_empty());
         let rank = if has_output { Rank::Add } else { Rank::Change };
-        let (shared, epoch) = (batch.clone(), self.hub.epoch());
+        let (shared, epoch) = (batch.clone(), self.shared.gate.epoch());
         let written = self.commit(rank, move |tx| {
             store::check_epoch(tx, epoch)?;
             for (control, news) in shared.iter() {
@@ -138,7 +139,7 @@ impl Core {
         });
         if written.is_err() {
             batch.iter().for_each(|(control, news)| control.keep_news(news));
-            self.hub.note_news();
+            self.shared.running.note_news();
         }
         written
     }

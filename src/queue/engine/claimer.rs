@@ -14,14 +14,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::hub::Hub;
+use super::shared::Shared;
 use crate::error::Error;
 use crate::planted::planted;
 use crate::store::{Effects, Epilogue, Sql, StartLeave, Tx, check_epoch, claim, pass_turn};
 use crate::task::Claims;
 
 pub(crate) struct Handover {
-    hub: Arc<Hub>,
+    shared: Arc<Shared>,
     /// The queue that was served last by a commit; the next one's turn comes first.
     cursor: i64,
     /// The same after the transaction that is under way.
@@ -44,9 +44,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_LEAD: Duration = Duration::from_millis(40);
 
 impl Handover {
-    pub(crate) fn new(hub: Arc<Hub>) -> Handover {
+    pub(crate) fn new(shared: Arc<Shared>) -> Handover {
         Handover {
-            hub,
+            shared,
             cursor: 0,
             next_cursor: 0,
             waits_for_worker: false,
@@ -59,40 +59,46 @@ impl Handover {
 }
 
 /// A write that does nothing but let claims ride along.
-pub(crate) fn ask(hub: &Arc<Hub>) -> impl FnMut(&Tx<'_>) -> Sql<()> + Send + 'static {
-    let hub = hub.clone();
+pub(crate) fn ask(shared: &Arc<Shared>) -> impl FnMut(&Tx<'_>) -> Sql<()> + Send + 'static {
+    let shared = shared.clone();
     move |_| {
-        hub.set_behind(true);
+        shared.gate.set_behind(true);
         Ok(())
     }
 }
 
 impl Epilogue for Handover {
     fn start_leave(&self) -> Option<StartLeave> {
-        let epoch = self.hub.epoch().filter(|_| self.hub.is_claiming() && !self.hub.is_behind())?;
-        let has_idle = self.hub.has_idle_worker();
-        has_idle.then(|| StartLeave::new(epoch, self.hub.known.clone(), self.hub.clock.now()))
+        let epoch = self
+            .shared
+            .gate
+            .epoch()
+            .filter(|_| self.shared.gate.is_claiming() && !self.shared.gate.is_behind())?;
+        let has_idle = self.shared.running.has_idle_worker();
+        has_idle.then(|| StartLeave::new(epoch, self.shared.handled.clone(), self.shared.clock.now()))
     }
 
     fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<bool> {
-        let Some(epoch) = self.hub.epoch().filter(|_| self.hub.is_claiming()) else { return Ok(false) };
+        let Some(epoch) = self.shared.gate.epoch().filter(|_| self.shared.gate.is_claiming()) else {
+            return Ok(false);
+        };
         let has_passed = pass_turn(tx)?;
         self.seen = tx.effects().ready;
-        if self.seen == 0 && !self.hub.is_behind() {
+        if self.seen == 0 && !self.shared.gate.is_behind() {
             return Ok(has_passed);
         }
-        self.hub.set_behind(true);
-        let room = self.hub.room_after(&tx.effects());
+        self.shared.gate.set_behind(true);
+        let room = self.shared.running.room_after(&tx.effects());
         if room.total == 0 || (self.waits_for_worker && room.idle == 0) {
             return Ok(true);
         }
         check_epoch(tx, epoch)?;
         self.next_cursor = self.cursor;
         let Claims { claims, waits_for_worker } =
-            claim(tx, room, &self.hub.known, &mut self.next_cursor, self.hub.clock.now())?;
+            claim(tx, room, &self.shared.handled, &mut self.next_cursor, self.shared.clock.now())?;
         let behind = claims.len() == room.total || waits_for_worker || tx.effects().more;
         self.next_waits = waits_for_worker;
-        self.hub.set_behind(behind && !planted("g04-the-rest-is-forgotten"));
+        self.shared.gate.set_behind(behind && !planted("g04-the-rest-is-forgotten"));
         tx.effect(|effects| effects.claims.extend(claims));
         Ok(true)
     }
@@ -100,31 +106,31 @@ impl Epilogue for Handover {
     fn committed(&mut self, effects: Effects) {
         (self.cursor, self.waits_for_worker) = (self.next_cursor, self.next_waits);
         let unseen = effects.ready > std::mem::take(&mut self.seen);
-        if unseen && self.hub.is_claiming() {
-            self.hub.set_behind(true); // a suspect got its turn after the claims, or the claims could not ride along
-            self.hub.wake.ring();
+        if unseen && self.shared.gate.is_claiming() {
+            self.shared.gate.set_behind(true); // a suspect got its turn after the claims, or the claims could not ride along
+            self.shared.dispatcher.ring();
         }
-        self.hub.after_commit(effects);
+        self.shared.after_commit(effects);
     }
 
     fn rolled_back(&mut self, error: Option<&Error>) {
         self.seen = 0;
         (self.next_cursor, self.next_waits) = (self.cursor, self.waits_for_worker);
-        self.hub.set_behind(true);
+        self.shared.gate.set_behind(true);
         if let Some(error) = error {
-            self.hub.claims_failed(error);
+            self.shared.claims_failed(error);
         }
     }
 
     fn begins(&mut self) {
-        let now = self.hub.monotonic();
+        let now = self.shared.monotonic();
         if now.saturating_sub(self.last_end) >= PAUSE {
             self.leads_since = now;
         }
     }
 
     fn rest(&mut self) -> Option<Duration> {
-        self.last_end = self.hub.monotonic();
+        self.last_end = self.shared.monotonic();
         if self.last_end.saturating_sub(self.leads_since) < LONGEST_LEAD {
             return None;
         }

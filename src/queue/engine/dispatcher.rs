@@ -51,7 +51,7 @@ pub(crate) fn run(core: &Core, outcomes: &Receiver<Finished>) {
     });
     while goes_on {
         let wait = dispatcher.sleep();
-        match next_of(outcomes, &core.hub.wake.bell, wait) {
+        match next_of(outcomes, &core.shared.dispatcher.bell, wait) {
             News::Item(first) => dispatcher.unsettled.push(first),
             News::None => {}
             News::End => break,
@@ -66,7 +66,7 @@ pub(crate) fn run(core: &Core, outcomes: &Receiver<Finished>) {
         dispatcher.unsettled.extend(outcomes.try_iter());
     }
     survive("the dispatcher", || dispatcher.last_turn());
-    if core.hub.broken().is_some() {
+    if core.shared.gate.broken().is_some() {
         core.release_if_idle(); // nobody shuts it down for that
     }
 }
@@ -122,27 +122,28 @@ impl<'c> Dispatcher<'c> {
             return Duration::ZERO;
         }
         let next = [self.try_at, self.flush_at, self.poll_at, self.recall_at].into_iter().flatten().min();
-        next.map_or(FOR_EVER, |at| at.saturating_sub(self.core.hub.monotonic()))
+        next.map_or(FOR_EVER, |at| at.saturating_sub(self.core.shared.monotonic()))
     }
 
     fn is_due(&self, at: Option<Duration>) -> bool {
-        at.is_some_and(|at| at <= self.core.hub.monotonic())
+        at.is_some_and(|at| at <= self.core.shared.monotonic())
     }
 
     /// Takes what else has ended. While the workers have work on hand, it waits for more, so that one commit, and one sync, ends
     /// several attempts; but not so long that a worker would wait for that commit.
     fn gather(&mut self, outcomes: &Receiver<Finished>) {
-        let slack = self.core.hub.work_on_hand().saturating_sub(self.settling.saturating_mul(MARGIN));
+        let slack =
+            self.core.shared.running.work_on_hand().saturating_sub(self.settling.saturating_mul(MARGIN));
         if !self.unsettled.is_empty() && !slack.is_zero() {
-            hear(&self.core.hub.wake.bell, slack.min(GATHERING));
+            hear(&self.core.shared.dispatcher.bell, slack.min(GATHERING));
         }
         let room = MAX_SETTLES.saturating_sub(self.unsettled.len());
         self.unsettled.extend(outcomes.try_iter().take(room));
     }
 
     fn turn(&mut self) {
-        let hub = &self.core.hub;
-        match hub.take_trouble() {
+        let shared = &self.core.shared;
+        match shared.gate.take_trouble() {
             Some(e) if e.kind() == ErrorKind::OwnershipLost => {
                 return self.core.disown(&mut self.unsettled);
             }
@@ -157,8 +158,8 @@ impl<'c> Dispatcher<'c> {
             self.settle(); // with claims only if they are allowed: after trouble, outcomes come first
         }
         if tries_again && self.try_at.is_none() {
-            self.core.hub.set_claiming(self.core.is_owner());
-            self.core.hub.set_behind(true);
+            self.core.shared.gate.set_claiming(self.core.is_owner());
+            self.core.shared.gate.set_behind(true);
         }
         if self.try_at.is_none() {
             self.begin();
@@ -182,15 +183,15 @@ impl<'c> Dispatcher<'c> {
         self.has_moved = true;
         for finished in &self.unsettled {
             if matches!(finished.start, Start::Noted(_)) {
-                self.core.hub.pace.observe(finished.settlement.ran);
+                self.core.shared.running.prefetch.observe(finished.settlement.ran);
             }
         }
         if self.unsettled.iter().any(|finished| matches!(finished.start, Start::Failed)) {
             self.pause();
         }
-        let began = self.core.hub.monotonic();
+        let began = self.core.shared.monotonic();
         let settled = self.core.settle(&mut self.unsettled);
-        self.settling = self.core.hub.monotonic().saturating_sub(began);
+        self.settling = self.core.shared.monotonic().saturating_sub(began);
         let Err(e) = settled else {
             self.damage_seen = 0;
             return;
@@ -233,7 +234,7 @@ impl<'c> Dispatcher<'c> {
 
     /// Claims what an earlier commit has left.
     fn claim(&mut self) {
-        if self.core.hub.is_behind() && self.core.hub.is_claiming() {
+        if self.core.shared.gate.is_behind() && self.core.shared.gate.is_claiming() {
             let claimed = self.core.claim_more();
             self.note_trouble(claimed);
         }
@@ -241,8 +242,8 @@ impl<'c> Dispatcher<'c> {
 
     /// Writes progress and output, some time after they were made.
     fn flush(&mut self) {
-        if self.flush_at.is_none() && self.core.hub.news_waits() {
-            self.flush_at = Some(self.core.hub.monotonic() + NEWS_EACH);
+        if self.flush_at.is_none() && self.core.shared.running.news_waits() {
+            self.flush_at = Some(self.core.shared.monotonic() + NEWS_EACH);
         }
         if self.is_due(self.flush_at) {
             self.flush_at = None;
@@ -254,25 +255,25 @@ impl<'c> Dispatcher<'c> {
     /// Gives claimed tasks back that wait while every worker is busy with something slow, so that cancelling, pausing and
     /// priorities reach them.
     fn recall(&mut self) {
-        let hub = &self.core.hub;
+        let shared = &self.core.shared;
         if self.is_due(self.recall_at) {
             self.recall_at = None;
             if !self.has_moved {
-                hub.pace.slow_down();
-                self.unsettled.extend(std::iter::from_fn(|| hub.take_job()).map(Job::hand_back));
+                shared.running.prefetch.slow_down();
+                self.unsettled.extend(std::iter::from_fn(|| shared.running.take_job()).map(Job::hand_back));
                 return self.settle();
             }
         }
-        if self.recall_at.is_none() && hub.jobs_waiting() > 0 {
-            self.recall_at = Some(hub.monotonic() + RECALL);
+        if self.recall_at.is_none() && shared.running.jobs_waiting() > 0 {
+            self.recall_at = Some(shared.monotonic() + RECALL);
             self.has_moved = false;
         }
     }
 
     /// Claims nothing for a while.
     fn pause(&mut self) {
-        self.core.hub.set_claiming(false);
-        self.try_at.get_or_insert(self.core.hub.monotonic() + TRY_AGAIN);
+        self.core.shared.gate.set_claiming(false);
+        self.try_at.get_or_insert(self.core.shared.monotonic() + TRY_AGAIN);
     }
 
     fn note_trouble(&mut self, step: Result<(), Error>) {
@@ -297,12 +298,12 @@ impl<'c> Dispatcher<'c> {
     /// Asks for the ownership if it has none, else for news from other processes.
     fn poll(&mut self) {
         let interval = self.core.config.poll_interval;
-        self.poll_at = (!interval.is_zero()).then(|| self.core.hub.monotonic() + interval);
+        self.poll_at = (!interval.is_zero()).then(|| self.core.shared.monotonic() + interval);
         if self.core.is_owner() {
             let looked = self.core.look_abroad();
             return self.note_trouble(looked);
         }
-        if self.core.hub.is_stopping() {
+        if self.core.shared.gate.is_stopping() {
             return;
         }
         match self.core.take_over() {
@@ -311,13 +312,13 @@ impl<'c> Dispatcher<'c> {
                 self.begin();
             }
             Ok(false) => {}
-            Err(_) => self.poll_at = Some(self.core.hub.monotonic() + TRY_AGAIN), // it was said
+            Err(_) => self.poll_at = Some(self.core.shared.monotonic() + TRY_AGAIN), // it was said
         }
     }
 
     /// Looks at what another queue of this process has written, if one has.
     fn hear_siblings(&mut self) {
-        let siblings = &self.core.hub.siblings;
+        let siblings = &self.core.shared.siblings;
         if !siblings.take_ring() || !self.core.is_owner() {
             return;
         }

@@ -43,7 +43,7 @@ pub(crate) struct Housekeeping {
 impl Housekeeping {
     pub(crate) fn new(core: Arc<Core>) -> Housekeeping {
         let mut steady = Steady::default();
-        steady.observe(core.now(), core.hub.monotonic());
+        steady.observe(core.now(), core.shared.monotonic());
         Housekeeping { core, steady, has_aged: false }
     }
 
@@ -59,9 +59,9 @@ impl Housekeeping {
                 recv(stop) -> _ => {
                     return self.report(Housekeeping::age_at_end);
                 }
-                recv(core.hub.chores.bell) -> _ => {
+                recv(core.shared.maintenance.bell) -> _ => {
                     self.look_at_the_clock();
-                    if core.hub.wal_is_large() {
+                    if core.shared.wal_is_large() {
                         self.report(|this| this.checkpoint(&wal));
                     }
                     quiet = crossbeam_channel::after(QUIET);
@@ -69,7 +69,7 @@ impl Housekeeping {
                 recv(quiet) -> _ => {
                     self.look_at_the_clock();
                     quiet = crossbeam_channel::never();
-                    core.hub.take_wal_pages();
+                    core.shared.take_wal_pages();
                     self.report(|this| this.checkpoint(&wal));
                 }
                 recv(ages) -> _ => {
@@ -97,18 +97,18 @@ impl Housekeeping {
 
     /// Notices a jump of the clock that is taken back before the next look at ages: what was written in between has a wrong time.
     fn look_at_the_clock(&mut self) {
-        self.steady.observe(self.core.now(), self.core.hub.monotonic());
+        self.steady.observe(self.core.now(), self.core.shared.monotonic());
     }
 
     /// Deletes and moves what is old enough, if the clock can be trusted. Answers with how many tasks and letters it ended.
     pub(crate) fn age(&mut self) -> Result<usize, Error> {
         let core = self.core.clone();
         let now = core.now();
-        if !self.steady.observe(now, core.hub.monotonic()) || !core.is_owner() {
+        if !self.steady.observe(now, core.shared.monotonic()) || !core.is_owner() {
             return Ok(0);
         }
         self.has_aged = true;
-        let goes_on = || !core.hub.is_stopping();
+        let goes_on = || !core.shared.gate.is_stopping();
         let mut ended = core.purge(core.ages(now)?, goes_on)?;
         if let Some(age) = core.config.dead_letter_retention {
             ended += core.purge_letters(now.before(age), goes_on)?;
@@ -125,7 +125,7 @@ impl Housekeeping {
     fn age_at_end(&mut self) -> Result<(), Error> {
         let core = self.core.clone();
         let now = core.now();
-        if self.has_aged || !self.steady.is_in_step(now, core.hub.monotonic()) || !core.is_owner() {
+        if self.has_aged || !self.steady.is_in_step(now, core.shared.monotonic()) || !core.is_owner() {
             return Ok(());
         }
         let (from, to) = (now.before(EVIDENCE), now.before(STEADY));
@@ -140,7 +140,7 @@ impl Housekeeping {
     fn return_free_pages(&self) -> Result<(), Error> {
         let core = &self.core;
         let wal = core.store.wal_keeper();
-        while !core.hub.is_stopping()
+        while !core.shared.gate.is_stopping()
             && core.store.alone(|conn| store::return_free_pages(conn, &core.enough()))?
         {
             wal.copy_if_long();
@@ -239,9 +239,9 @@ impl Core {
 
     /// Says when a transaction has written for so long that others should get their turn.
     pub(crate) fn enough(&self) -> impl Fn() -> bool + Send + 'static {
-        let (hub, began) = (self.hub.clone(), std::cell::Cell::new(None));
+        let (shared, began) = (self.shared.clone(), std::cell::Cell::new(None));
         move || {
-            let now = hub.monotonic();
+            let now = shared.monotonic();
             let since = began.get().unwrap_or(now);
             began.set(Some(since));
             now.saturating_sub(since) > TURN
@@ -298,8 +298,8 @@ mod tests {
         let hands = Hands(Arc::new(Mutex::new((Timestamp::from_millis(1_700_000_000_000), Duration::ZERO))));
         let builder = Queue::builder().clock(hands.clone()).handle(|_: Nothing, _: &Context| Ok(()));
         let queue = builder.stepped(store::Place::private().unwrap()).unwrap();
-        assert!(queue.handle.core.take_over().unwrap());
-        let mut chores = Housekeeping::new(queue.handle.core.clone());
+        assert!(queue.engine.core.take_over().unwrap());
+        let mut chores = Housekeeping::new(queue.engine.core.clone());
         hands.move_on(MINUTES, MINUTES);
         hands.move_back(YEAR);
         let id = queue.enqueue(&Nothing).unwrap();

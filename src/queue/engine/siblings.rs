@@ -4,25 +4,31 @@
 
 use std::sync::{Arc, Weak};
 
-use super::hub::Hub;
 use crate::planted::planted;
 use crate::store::Effects;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::task::TaskId;
 
+/// A queue that other queues of its process tell of their commits.
+pub(crate) trait Sibling: Send + Sync {
+    fn siblings(&self) -> &Siblings;
+    /// Another queue has committed something; the tasks that have ended or are gone, if that is known.
+    fn hear_of_commit(&self, ended: Option<&[TaskId]>);
+}
+
 #[derive(Default)]
 pub(crate) struct Siblings {
     /// False as long as the list is empty.
     some: AtomicBool,
-    hubs: Mutex<Vec<Weak<Hub>>>,
+    others: Mutex<Vec<Weak<dyn Sibling>>>,
     /// One of them has committed something that the owner has not looked at.
     rang: AtomicBool,
 }
 
 impl Siblings {
-    pub(crate) fn add(&self, other: &Arc<Hub>) {
-        lock(&self.hubs).push(Arc::downgrade(other));
+    pub(crate) fn add(&self, other: &Arc<dyn Sibling>) {
+        lock(&self.others).push(Arc::downgrade(other));
         self.some.store(true, Ordering::Release);
     }
 
@@ -32,13 +38,13 @@ impl Siblings {
         if planted("g04-a-sibling-is-not-told") {
             return;
         }
-        let others: Vec<Arc<Hub>> = {
-            let mut hubs = lock(&self.hubs);
-            hubs.retain(|hub| hub.strong_count() > 0);
-            self.some.store(!hubs.is_empty(), Ordering::Release);
-            hubs.iter().filter_map(Weak::upgrade).collect()
+        let others: Vec<Arc<dyn Sibling>> = {
+            let mut all = lock(&self.others);
+            all.retain(|other| other.strong_count() > 0);
+            self.some.store(!all.is_empty(), Ordering::Release);
+            all.iter().filter_map(Weak::upgrade).collect()
         };
-        others.iter().for_each(|other| other.hear_of_sibling(ended)); // not under the lock: the last handle of one may go here
+        others.iter().for_each(|other| other.hear_of_commit(ended)); // not under the lock: the last handle of one may go here
     }
 
     pub(crate) fn are_there(&self) -> bool {

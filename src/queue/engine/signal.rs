@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::planted::planted;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Condvar, Mutex, lock, wait_while_for};
+use crate::sync::{Condvar, Mutex, Receiver, Sender, bounded, lock, wait_while_for};
 use crate::task::TaskId;
 
 /// Counts changes for the threads that wait on them. Telling costs one atomic load while nobody waits.
@@ -95,5 +95,22 @@ impl Drop for Listener<'_> {
         if is_last {
             of_task.remove(&id);
         }
+    }
+}
+
+/// Wakes one thread. Ringing it twice before it is heard is ringing it once.
+pub(crate) struct Doorbell {
+    button: Sender<()>,
+    pub bell: Receiver<()>,
+}
+
+impl Doorbell {
+    pub(crate) fn new() -> Doorbell {
+        let (button, bell) = bounded(1);
+        Doorbell { button, bell }
+    }
+
+    pub(crate) fn ring(&self) {
+        let _ = self.button.try_send(());
     }
 }

@@ -39,7 +39,7 @@ pub struct ShutdownReport {
 }
 
 /// What the clones of a [`Queue`] share. Dropping the last one stops the threads.
-pub(crate) struct Handle {
+pub(crate) struct Engine {
     pub core: Arc<Core>,
     pub registry: Arc<Registry>,
     threads: Mutex<Option<Threads>>,
@@ -56,29 +56,29 @@ struct Threads {
     stop_housekeeping: Sender<()>,
 }
 
-impl Handle {
+impl Engine {
     /// A handle whose steps somebody calls one by one.
-    pub(crate) fn without_threads(core: Arc<Core>, registry: Arc<Registry>) -> Arc<Handle> {
-        let handle = Arc::new(Handle {
+    pub(crate) fn without_threads(core: Arc<Core>, registry: Arc<Registry>) -> Arc<Engine> {
+        let engine = Arc::new(Engine {
             core,
             registry,
             threads: Mutex::default(),
             grace_ends: AtomicU64::new(u64::MAX),
         });
-        handle.core.store.set_epilogue(Some(Box::new(Handover::new(handle.core.hub.clone()))));
-        let weak = Arc::downgrade(&handle);
-        let _ = handle.core.home.set(weak);
-        handle
+        engine.core.store.set_epilogue(Some(Box::new(Handover::new(engine.core.shared.clone()))));
+        let weak = Arc::downgrade(&engine);
+        let _ = engine.core.home.set(weak);
+        engine
     }
 
     /// A handle with its threads at work; the timer, the workers and the rest only if there are handlers.
-    pub(crate) fn start(core: Arc<Core>, registry: Arc<Registry>) -> Result<Arc<Handle>, Error> {
-        let handle = Handle::without_threads(core, registry);
-        if !handle.registry.is_empty() {
-            let threads = handle.start_threads().inspect_err(|_| handle.end_without_waiting())?;
-            *lock(&handle.threads) = Some(threads);
+    pub(crate) fn start(core: Arc<Core>, registry: Arc<Registry>) -> Result<Arc<Engine>, Error> {
+        let engine = Engine::without_threads(core, registry);
+        if !engine.registry.is_empty() {
+            let threads = engine.start_threads().inspect_err(|_| engine.end_without_waiting())?;
+            *lock(&engine.threads) = Some(threads);
         }
-        Ok(handle)
+        Ok(engine)
     }
 
     fn start_threads(&self) -> Result<Threads, Error> {
@@ -87,11 +87,12 @@ impl Handle {
         core.set_outcomes(Some(outcomes));
         let port: Arc<dyn Port> = core.clone();
         let workers = core.config.workers;
-        let executor = Executor::start(workers, core.hub.job_queue(), self.registry.clone(), port)?;
+        let executor =
+            Executor::start(workers, core.shared.running.job_queue(), self.registry.clone(), port)?;
         let executor = Arc::new(executor);
         core.set_executor(Arc::downgrade(&executor));
-        core.hub.add_workers(workers);
-        let timer = timer::start(core.hub.alarm.clone(), core.hub.clock.clone(), core.clone())?;
+        core.shared.running.add_workers(workers);
+        let timer = timer::start(core.shared.alarm.clone(), core.shared.clock.clone(), core.clone())?;
         let (stop_housekeeping, stop) = bounded(0);
         let chores = Housekeeping::new(core.clone());
         let housekeeping = spawn("perdura-housekeeping", move || chores.run(&stop))?;
@@ -114,40 +115,40 @@ impl Handle {
         self.shorten_grace(grace);
         let Some(threads) = threads else { return ShutdownReport::default() };
         let core = &self.core;
-        core.hub.stop();
+        core.shared.gate.stop();
         core.store.set_patience(Some(self.grace_left().max(LAST_PATIENCE)));
         core.store.await_commit(); // whoever was committing has handed its claims over after this
         let mut report = ShutdownReport { handed_back: self.hand_back(), ..ShutdownReport::default() };
         if !self.await_idle(|| self.grace_left()) {
-            for control in core.hub.controls() {
+            for control in core.shared.running.controls() {
                 control.interrupted.store(true, Ordering::Release);
                 report.interrupted += 1;
             }
-            let signalled = core.hub.monotonic();
-            self.await_idle(|| (signalled + AFTER_SIGNAL).saturating_sub(core.hub.monotonic()));
+            let signalled = core.shared.monotonic();
+            self.await_idle(|| (signalled + AFTER_SIGNAL).saturating_sub(core.shared.monotonic()));
         }
         core.store.set_patience(Some(LAST_PATIENCE));
-        core.hub.close_jobs();
+        core.shared.running.close_jobs();
         core.set_outcomes(None);
         let _ = threads.dispatcher.join();
-        core.hub.alarm.stop();
+        core.shared.alarm.stop();
         let _ = threads.timer.join();
         drop(threads.stop_housekeeping);
         let _ = threads.housekeeping.join();
-        threads.executor.join(core.hub.nothing_runs());
-        report.still_running = core.hub.controls().iter().map(|control| control.task_id).collect();
+        threads.executor.join(core.shared.running.nothing_runs());
+        report.still_running = core.shared.running.controls().iter().map(|control| control.task_id).collect();
         report.still_running.sort_unstable();
-        report.not_recorded = core.hub.unrecorded();
+        report.not_recorded = core.shared.running.unrecorded();
         core.store.set_patience(None);
         core.release_if_idle();
-        core.hub.changes.tell_all();
+        core.shared.changes.tell_all();
         report
     }
 
     /// Gives back the claims that no worker has taken. The dispatcher settles them.
     fn hand_back(&self) -> usize {
         let mut handed_back = 0;
-        while let Some(job) = self.core.hub.take_job() {
+        while let Some(job) = self.core.shared.running.take_job() {
             self.core.finished(job.hand_back());
             handed_back += 1;
         }
@@ -156,28 +157,28 @@ impl Handle {
 
     /// Lets the grace of the shutdown that goes on, or is about to, end after so long, if it would not end sooner.
     fn shorten_grace(&self, grace: Duration) {
-        let ends = self.core.hub.monotonic().saturating_add(grace).as_millis();
+        let ends = self.core.shared.monotonic().saturating_add(grace).as_millis();
         self.grace_ends.fetch_min(u64::try_from(ends).unwrap_or(u64::MAX), Ordering::AcqRel);
-        self.core.hub.changes.tell_all();
+        self.core.shared.changes.tell_all();
     }
 
     fn grace_left(&self) -> Duration {
         let ends = Duration::from_millis(self.grace_ends.load(Ordering::Acquire));
-        ends.saturating_sub(self.core.hub.monotonic())
+        ends.saturating_sub(self.core.shared.monotonic())
     }
 
     /// Waits until nothing runs; false if no time is left before.
     fn await_idle(&self, left: impl Fn() -> Duration) -> bool {
-        let hub = &self.core.hub;
+        let shared = &self.core.shared;
         let look = || {
-            let is_idle = hub.nothing_runs();
+            let is_idle = shared.running.nothing_runs();
             Ok::<_, Infallible>((is_idle || left().is_zero()).then_some(is_idle))
         };
-        hub.await_that(None, None, &left, look) == Ok(Some(true))
+        shared.wait_until(None, None, &left, look) == Ok(Some(true))
     }
 }
 
-impl Drop for Handle {
+impl Drop for Engine {
     fn drop(&mut self) {
         if !self.core.store.process.is_this() {
             return self.leak();
@@ -191,7 +192,7 @@ impl Drop for Handle {
     }
 }
 
-impl Handle {
+impl Engine {
     /// Leaves everything as it is, for good: in a forked process it is not ours (see `store::Process`).
     fn leak(&self) {
         std::mem::forget(self.core.clone());
@@ -207,12 +208,12 @@ impl Handle {
 
     fn end_without_waiting(&self) {
         let core = &self.core;
-        core.hub.stop();
+        core.shared.gate.stop();
         self.hand_back();
-        core.hub.controls().iter().for_each(|c| c.interrupted.store(true, Ordering::Release));
-        core.hub.close_jobs();
+        core.shared.running.controls().iter().for_each(|c| c.interrupted.store(true, Ordering::Release));
+        core.shared.running.close_jobs();
         core.set_outcomes(None);
-        core.hub.alarm.stop();
+        core.shared.alarm.stop();
         core.release_if_idle();
     }
 }

@@ -32,10 +32,10 @@ impl Core {
                 let now = self.now();
                 Ok((now, store::next_due(conn)?, store::clock_jumped(conn, now)?))
             })?;
-            if self.hub.is_stopping() || (!jumped && due.is_none_or(|due| due > now)) {
+            if self.shared.gate.is_stopping() || (!jumped && due.is_none_or(|due| due > now)) {
                 return Ok(due);
             }
-            let clock = self.hub.clock.clone();
+            let clock = self.shared.clock.clone();
             if self.owner_write(move |tx| store::promote(tx, clock.now(), CHUNK))? == 0 {
                 return Ok(due);
             }
@@ -46,7 +46,7 @@ impl Core {
 
     /// Looks after running attempts: silence, deadlines, turns among suspects. Answers with the next look, on the monotonic clock.
     pub(crate) fn watch(&self) -> Result<Option<Duration>, Error> {
-        let now = self.hub.monotonic();
+        let now = self.shared.monotonic();
         let (mut next, mut result) = (None, Ok(()));
         let mut look_at = |at: Duration| next = Some(next.map_or(at, |n: Duration| n.min(at)));
         let mut note = |step: Result<(), Error>| {
@@ -57,7 +57,7 @@ impl Core {
         if !self.complete_workers() {
             look_at(now + PATIENCE);
         }
-        for control in self.hub.controls() {
+        for control in self.shared.running.controls() {
             if let Some(sign) = control.sign_of_life().filter(|_| !control.silent.load(Ordering::Acquire)) {
                 let until = sign + self.config.stuck_task_timeout;
                 if now >= until {
@@ -129,7 +129,7 @@ impl Core {
             );
         }
         let Some(executor) = self.executor.get().and_then(Weak::upgrade) else { return true };
-        if self.hub.workers() >= 2 * self.config.workers {
+        if self.shared.running.workers() >= 2 * self.config.workers {
             return false;
         }
         if !control.phase.replace() {
@@ -137,25 +137,25 @@ impl Core {
         }
         if executor.add_worker().is_err() {
             if !control.phase.take_back() {
-                self.hub.miss_worker(); // the old one has gone meanwhile
+                self.shared.running.miss_worker(); // the old one has gone meanwhile
             }
             return false;
         }
-        self.hub.add_workers(1);
-        self.hub.wake.ring();
+        self.shared.running.add_workers(1);
+        self.shared.dispatcher.ring();
         true
     }
 
     /// Starts workers for those that have gone without a substitute. False if there are still some missing.
     fn complete_workers(&self) -> bool {
         let Some(executor) = self.executor.get().and_then(Weak::upgrade) else { return true };
-        while self.hub.take_missing_worker() {
+        while self.shared.running.take_missing_worker() {
             if executor.add_worker().is_err() {
-                self.hub.miss_worker();
+                self.shared.running.miss_worker();
                 return false;
             }
-            self.hub.add_workers(1);
-            self.hub.wake.ring();
+            self.shared.running.add_workers(1);
+            self.shared.dispatcher.ring();
         }
         true
     }
@@ -175,7 +175,7 @@ impl Core {
     }
 
     fn next_try(&self) -> NextTick {
-        NextTick { at: None, monotonic: Some(self.hub.monotonic() + TRY_AGAIN) }
+        NextTick { at: None, monotonic: Some(self.shared.monotonic() + TRY_AGAIN) }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The checker: walks the events once, and keeps what it knows of each task.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 
+use super::checker::{Call, Checker, Known, Last};
+use super::event::{Asked, Event, History, HowEnded, Invariant, Made, Observation, Seen, Violation};
 use super::files::{check_shape, check_unique_keys, check_whole};
-use super::{Asked, Event, History, HowEnded, Invariant, Made, Observation, Seen, Violation};
 use crate::task::{Hold, State, TaskId, Timestamp};
 
 /// Checks the invariants I1 to I13 of a history.
@@ -19,107 +20,7 @@ pub fn check_history(history: &History) -> Result<(), Violation> {
     checker.at_the_end()
 }
 
-/// What is known so far.
-pub(super) struct Checker<'h> {
-    history: &'h History,
-    /// The place of the event that is looked at.
-    pub at: usize,
-    pub tasks: BTreeMap<TaskId, Known<'h>>,
-    /// Enqueues without an answer, or with one that says nothing, in their order.
-    pub open_calls: BTreeMap<(u64, u64), Call<'h>>,
-    workers: HashMap<u64, usize>,
-    /// In each lane, the newest task that has started, and where.
-    lanes: HashMap<(&'h str, &'h str, i16), (TaskId, usize)>,
-    /// The latest wall time of any start, and whether the clock was seen to go back.
-    latest: Option<Timestamp>,
-    clock_went_back: bool,
-    pub purged: u64,
-}
-
-/// An enqueue.
-pub(super) struct Call<'h> {
-    pub asked: &'h [Asked],
-    pub begun: usize,
-}
-
-/// What is known of a task.
-#[derive(Default)]
-pub(super) struct Known<'h> {
-    /// Where it was acknowledged or replayed.
-    pub made: Option<usize>,
-    /// Where it was first seen, if it came of an enqueue without an answer.
-    pub found: Option<usize>,
-    pub asked: Option<&'h Asked>,
-    pub deleted: Option<usize>,
-    /// Generations that have started, with the place of the start.
-    starts: BTreeMap<u64, usize>,
-    running: Option<(u64, usize)>,
-    last: Option<Last>,
-    /// Since the last start.
-    retried: bool,
-    hurried: bool,
-    /// Its newest look.
-    seen: Option<(&'h Seen, usize)>,
-    /// A thread was at work on it at that look.
-    seen_running: bool,
-    retried_since_seen: bool,
-    hurried_since_seen: bool,
-}
-
-/// The newest attempt.
-#[derive(Clone, Copy)]
-struct Last {
-    process: u64,
-    generation: u64,
-    attempt_number: u32,
-    at: usize,
-    /// How it ended, and where; none if it runs or its process died first.
-    ended: Option<(HowEnded, usize)>,
-    /// Its process died after the start.
-    crashed: bool,
-}
-
 impl<'h> Checker<'h> {
-    fn new(history: &'h History) -> Checker<'h> {
-        Checker {
-            history,
-            at: 0,
-            tasks: BTreeMap::new(),
-            open_calls: BTreeMap::new(),
-            workers: HashMap::new(),
-            lanes: HashMap::new(),
-            latest: None,
-            clock_went_back: false,
-            purged: 0,
-        }
-    }
-
-    pub fn broken(
-        &self,
-        invariant: Invariant,
-        task: impl Into<Option<TaskId>>,
-        events: &[usize],
-        problem: impl Into<String>,
-    ) -> Violation {
-        let shown = events.iter().map(|at| match &self.history.events[*at] {
-            Event::Observed(seen) => {
-                format!("Observed({} tasks, {} letters)", seen.tasks.len(), seen.letters.len())
-            }
-            event => format!("{event:?}"),
-        });
-        Violation {
-            invariant,
-            task: task.into(),
-            events: events.to_vec(),
-            problem: problem.into(),
-            shown: shown.collect(),
-        }
-    }
-
-    fn known(&mut self, id: TaskId) -> &mut Known<'h> {
-        self.tasks.entry(id).or_default()
-    }
-
     fn take(&mut self, event: &'h Event) -> Result<(), Violation> {
         match event {
             Event::Opened { process, workers } => {

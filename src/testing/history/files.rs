@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::check::{Call, Checker};
-use super::{Invariant, Observation, Violation};
+use super::checker::{Call, Checker};
+use super::event::{Invariant, Observation, Violation};
 use crate::task::{Hold, QueueCounts, State, TaskId};
 
 /// I4, I5, I12: each task for itself, and the counters.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use siphasher::sip::SipHasher13;
 
-use super::{Asked, Event, History, HowEnded, Made, Observation, Seen};
+use super::event::{Asked, Event, History, HowEnded, Made, Observation, Seen};
 use crate::clock::Clock;
 use crate::error::{Error, Outcome};
 use crate::handler::{Context, Failure};

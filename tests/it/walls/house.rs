@@ -159,6 +159,9 @@ impl<'a> File<'a> {
             references: Vec::new(),
         };
         file.mark("test", |t| t.test = true);
+        if path.ends_with("/tests.rs") {
+            file.tokens.iter_mut().for_each(|t| t.test = true);
+        }
         for gate in ["feature=\"rusqlite\"", "perdura_planted"] {
             file.mark(gate, |t| t.gate = gate);
         }

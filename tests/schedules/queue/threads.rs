@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Context, Failure, Registry};
 use crate::queue::engine::core::{Core, RetentionRule};
-use crate::queue::engine::hub::Hub;
-use crate::queue::engine::threads::{Handle, ShutdownReport};
+use crate::queue::engine::shared::Shared;
+use crate::queue::engine::threads::{Engine, ShutdownReport};
 use crate::store::{self, BACKOFF, Rank, SettleRules, Store, TASK_NAME};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{self, thread};
@@ -42,7 +42,7 @@ impl Task for Do {
 /// A queue, and what its handlers have run.
 #[derive(Clone)]
 struct Tested {
-    handle: Arc<Handle>,
+    engine: Arc<Engine>,
     /// (task, generation), as they start.
     ran: Arc<Mutex<Vec<(TaskId, u64)>>>,
     /// Whether those that stay may go.
@@ -76,15 +76,15 @@ fn open(workers: usize) -> Tested {
         }
     });
     let known = registry.names().map(|(name, version)| (name.into(), version)).collect();
-    let hub = Arc::new(Hub::new(Arc::new(StandingClock), Arc::new(known)));
-    let core = Core::new(config, Store::new(), hub, SettleRules, None, RetentionRule::Config);
-    let handle = Handle::start(Arc::new(core), Arc::new(registry)).unwrap();
-    Tested { handle, ran, gate }
+    let shared = Arc::new(Shared::new(Arc::new(StandingClock), Arc::new(known)));
+    let core = Core::new(config, Store::new(), shared, SettleRules, None, RetentionRule::Config);
+    let engine = Engine::start(Arc::new(core), Arc::new(registry)).unwrap();
+    Tested { engine, ran, gate }
 }
 
 impl Tested {
     fn core(&self) -> &Arc<Core> {
-        &self.handle.core
+        &self.engine.core
     }
 
     fn enqueue(&self, task: &Do) -> Result<TaskId, Error> {
@@ -100,7 +100,7 @@ impl Tested {
     /// Waits for the end of a task as a caller does, with no other help than the news of its change.
     fn wait(&self, id: TaskId) -> State {
         let look = || Ok::<_, Error>(Some(self.state(id)).filter(|state| state.is_finished()));
-        let seen = self.core().hub.await_that(Some(id), None, || Duration::MAX, look);
+        let seen = self.core().shared.wait_until(Some(id), None, || Duration::MAX, look);
         seen.unwrap().expect("it waits for ever")
     }
 
@@ -110,7 +110,7 @@ impl Tested {
             let seen = self.core().store.read(|table| Ok(wanted(&table.borrow().rows[&id.as_i64()])));
             seen.map(|seen| seen.then_some(()))
         };
-        self.core().hub.await_that(None, None, || Duration::MAX, look).unwrap();
+        self.core().shared.wait_until(None, None, || Duration::MAX, look).unwrap();
     }
 
     fn rows(&self) -> Vec<store::Row> {
@@ -118,9 +118,9 @@ impl Tested {
     }
 
     fn shutdown(&self, grace: Duration) -> ShutdownReport {
-        let report = self.handle.shutdown(grace);
+        let report = self.engine.shutdown(grace);
         self.core().store.set_epilogue(None);
-        assert!(self.core().hub.nothing_runs());
+        assert!(self.core().shared.running.nothing_runs());
         report
     }
 
@@ -173,8 +173,8 @@ fn g04_what_another_process_enqueued_starts_when_it_gives_notice() {
 fn g04_what_a_sibling_enqueued_starts_at_its_commit() {
     explore("threads, siblings", 2_000, || {
         let tested = open(1);
-        let sibling = Arc::new(Hub::new(Arc::new(StandingClock), Arc::default()));
-        sibling.siblings.add(&tested.core().hub);
+        let sibling = Arc::new(Shared::new(Arc::new(StandingClock), Arc::default()));
+        sibling.siblings.add(&(tested.core().shared.clone() as _));
         let here = tested.clone();
         let here = thread::spawn(move || here.wait(here.enqueue(&Do::Ok).unwrap()));
         let insert = |table: &RefCell<store::Table>| {

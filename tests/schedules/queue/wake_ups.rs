@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::queue::engine::hub::Doorbell;
+use crate::queue::engine::signal::Doorbell;
 use crate::queue::engine::signal::Signal;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{self, News, Receiver, Sender, next_of, thread, unbounded};

@@ -1,0 +1,102 @@
+//! The right to execute tasks from a file: how it is got, what a new owner does first, how it is given up.
+
+use std::sync::Arc;
+
+use super::core::{CHUNK, Core, Ownership, RetentionRule};
+use crate::clock;
+use crate::error::Error;
+use crate::journal::tell;
+use crate::store::{self, Lifting, OwnerSettings, Rank, Recovered};
+use crate::sync::lock;
+use crate::timer::NextTick;
+
+impl Core {
+    /// Asks for the right to execute, and on getting it settles what the owner before was running. None if another has it.
+    pub(crate) fn acquire(&self) -> Result<Option<Recovered>, Error> {
+        let Some(owner_lock) = self.store.try_own()? else { return Ok(None) };
+        let booted_at = clock::booted_at();
+        let started = owner_lock.read_notes(booted_at);
+        let (rules, now) = (self.rules.clone(), self.now());
+        let retention = self.config.own_retention().filter(|_| self.retention == RetentionRule::Config);
+        let settings = OwnerSettings { served: self.served.clone(), retention };
+        let recovered =
+            self.commit(Rank::Change, move |tx| store::recover(tx, &started, &rules, &settings, now))?;
+        let notes = Arc::new(owner_lock.begin_notes(recovered.epoch, booted_at)?);
+        *lock(&self.ownership) = Some(Ownership { notes, _lock: owner_lock });
+        self.shared.gate.set_lifting(true);
+        self.shared.gate.set_epoch(Some(recovered.epoch));
+        self.shared.running.forget_unrecorded();
+        if recovered.lost + recovered.handed_back > 0 {
+            tell!(
+                Info,
+                "recovered {} lost attempts and {} unstarted claims",
+                recovered.lost,
+                recovered.handed_back
+            );
+        }
+        Ok(Some(recovered))
+    }
+
+    /// Asks for the right to execute; false if another has it. On getting it, [`Core::begin`] is to follow.
+    ///
+    /// # Errors
+    /// What is in the way, which has been said then.
+    pub(crate) fn take_over(&self) -> Result<bool, Error> {
+        let acquired = self.acquire();
+        if let Err(why) = &acquired {
+            if self.obstacle.meet(why, self.shared.monotonic()) {
+                let path = self.store.path().display();
+                tell!(
+                    Warn,
+                    "this process cannot execute tasks from {path}, and tries again each second: {why}"
+                );
+                self.shared.changes.tell_all();
+            }
+        } else if self.obstacle.pass() {
+            self.shared.changes.tell_all();
+        }
+        if acquired?.is_none() {
+            return Ok(false);
+        }
+        self.provide_reserve();
+        self.shared.gate.set_claiming(true);
+        self.shared.gate.set_behind(true);
+        self.shared.alarm.set(NextTick { at: Some(self.now()), monotonic: None });
+        Ok(true)
+    }
+
+    /// What a new owner does after its recovery: lifts the hold of tasks that are known now, one chunk at a time, and claims. Answers
+    /// with where to go on, unless all is done.
+    pub(crate) fn begin(&self, from: Lifting) -> Result<Option<Lifting>, Error> {
+        let (known, now) = (self.shared.handled.clone(), self.now());
+        let next = self.owner_write(move |tx| store::lift_known(tx, &known, from, CHUNK, now))?;
+        if next.is_none() {
+            self.shared.gate.set_lifting(false);
+            self.shared.changes.tell_all(); // whoever waits for a drain
+            self.claim_more()?;
+        }
+        Ok(next)
+    }
+
+    /// Gives up the right to execute, if nothing runs any more.
+    pub(crate) fn release_if_idle(&self) {
+        if self.shared.running.nothing_runs() {
+            self.shared.gate.set_epoch(None);
+            lock(&self.ownership).take();
+        }
+    }
+
+    /// Ends as its process ends: nothing more is written, the lock is released. Answers with where the file lies.
+    pub(crate) fn crash(&self) -> Result<store::Place, Error> {
+        let place = self.store.crash()?;
+        lock(&self.ownership).take();
+        Ok(place)
+    }
+
+    /// Makes room for what running tasks have to record on a full disk. Without it nothing is claimed; it is tried again then.
+    pub(crate) fn provide_reserve(&self) {
+        if let Err(e) = self.store.provide_reserve() {
+            tell!(Warn, "there is no room for a reserve in the file: {e}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! How running attempts reach the file: the port that `handler` declares.
+
+use std::any::Any;
+use std::sync::Weak;
+use std::time::Duration;
+
+use super::core::Core;
+use super::ticks::{PATIENCE, SUSPECT_TURN};
+use crate::error::{Error, ErrorKind};
+use crate::handler::{Control, Finished, Note, Port};
+use crate::store::{self, Rank, StartNote};
+use crate::sync::atomic::Ordering;
+use crate::sync::lock;
+use crate::task::{Claimed, TaskId};
+use crate::timer::NextTick;
+
+impl Note for StartNote {
+    fn keep(self: Box<Self>) {
+        StartNote::keep(*self);
+    }
+}
+
+impl Port for Core {
+    fn starting(&self, claimed: &Claimed) -> Result<Box<dyn Note>, Error> {
+        let notes = lock(&self.ownership).as_ref().map(|o| o.notes.clone());
+        let notes = notes.ok_or_else(|| {
+            Error::new(ErrorKind::OwnershipLost, "this process does not own the file any more")
+        })?;
+        Ok(Box::new(notes.write(claimed.task_id, claimed.generation)?))
+    }
+
+    fn checkpoint(&self, id: TaskId) -> Result<Option<String>, Error> {
+        self.store.read(|conn| store::checkpoint(conn, id))
+    }
+
+    fn save_checkpoint(&self, control: &Control, json: String) -> Result<(), Error> {
+        let (id, generation, epoch) = (control.task_id, control.generation, self.shared.gate.epoch());
+        let saved = self.commit(Rank::Add, move |tx| {
+            store::check_epoch(tx, epoch)?;
+            store::save_checkpoint(tx, id, generation, &json)
+        });
+        if saved.as_ref().is_err_and(|e| e.kind() == ErrorKind::Superseded) {
+            control.superseded.store(true, Ordering::Release);
+        }
+        saved
+    }
+
+    fn has_news(&self) {
+        if self.shared.running.note_news() {
+            self.shared.dispatcher.ring();
+        }
+    }
+
+    fn watch_deadline(&self, deadline: Duration) {
+        self.shared.alarm.set(NextTick { at: None, monotonic: Some(deadline + PATIENCE) });
+    }
+
+    fn watch_suspect(&self, control: &Control) {
+        let until = self.shared.monotonic().saturating_add(SUSPECT_TURN);
+        control.set_suspect_until(Some(until));
+        self.shared.alarm.set(NextTick { at: None, monotonic: Some(until) });
+    }
+
+    fn watch_silence(&self) {
+        let until = self.shared.monotonic() + self.config.stuck_task_timeout;
+        self.shared.alarm.set(NextTick { at: None, monotonic: Some(until) });
+    }
+
+    fn finished(&self, finished: Finished) {
+        let outcomes = lock(&self.outcomes).clone();
+        let left = match outcomes {
+            Some(outcomes) => outcomes.send(finished).err().map(|e| e.0),
+            None => Some(finished),
+        };
+        if let Some(finished) = left {
+            self.settle_late(finished);
+        }
+    }
+
+    fn missed(&self, id: TaskId, generation: u64) {
+        self.leave_unrecorded(id, generation);
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.shared.monotonic()
+    }
+
+    fn limits(&self) -> (usize, usize) {
+        (self.config.max_result_bytes, self.config.max_checkpoint_bytes)
+    }
+
+    fn default_timeout(&self) -> Option<Duration> {
+        self.config.task_timeout
+    }
+
+    fn home(&self) -> Weak<dyn Any + Send + Sync> {
+        self.home.get().cloned().unwrap_or_else(|| Weak::<()>::new())
+    }
+}

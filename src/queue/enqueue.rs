@@ -1,0 +1,152 @@
+//! Making tasks.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use super::handle::Queue;
+use crate::error::{EnqueueToken, Error, Outcome};
+use crate::json::to_json;
+use crate::planted::planted;
+use crate::store::{self, Rank, Sql, Tx};
+use crate::sync::atomic::{AtomicI64, Ordering};
+use crate::sync::{Mutex, lock};
+use crate::task::{Enqueued, NewTask, Options, Task, TaskId};
+
+impl Queue {
+    /// Makes a task. When this returns, it is durable. Its args come back to the handler as they are given here: what JSON has no place
+    /// for (NaN and infinities, more than 127 lists and maps within each other) is refused.
+    ///
+    /// ```
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; }
+    /// # let queue = perdura::Queue::builder().open_in_memory()?;
+    /// let id = queue.enqueue(&Mail { to: "ada@example.org".into() })?;
+    /// assert_eq!(queue.get(id)?.state, perdura::State::Queued);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput), [`TooLarge`](ErrorKind::TooLarge) or
+    /// [`Serialization`](ErrorKind::Serialization) for a task that cannot be stored, and those of the disk. The task does not exist
+    /// then, unless [`outcome()`](Error::outcome) is [`Unknown`](Outcome::Unknown).
+    pub fn enqueue<T: Task>(&self, task: &T) -> Result<TaskId, Error> {
+        self.enqueue_with(task, Options::new()).map(Enqueued::id)
+    }
+
+    /// Makes a task with options of its own; says whether it made one, or found the one that holds its unique key.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Queue::enqueue).
+    pub fn enqueue_with<T: Task>(&self, task: &T, options: Options) -> Result<Enqueued, Error> {
+        the_one(self.enqueue_prepared(vec![self.prepare(task, options)?])?)
+    }
+
+    /// Makes all the tasks or, on an error, none, in one transaction. Their ids rise in the order given.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Queue::enqueue). If the outcome is unknown, it is the same for all, and the error's token is the first one's:
+    /// ask [`find`](Queue::find).
+    pub fn enqueue_all<'t, T: Task>(
+        &self,
+        tasks: impl IntoIterator<Item = &'t T>,
+    ) -> Result<Vec<Enqueued>, Error> {
+        let tasks = tasks.into_iter().map(|task| (task, Options::new()));
+        self.enqueue_all_with(tasks)
+    }
+
+    /// Like [`enqueue_all`](Queue::enqueue_all), each task with options of its own.
+    ///
+    /// # Errors
+    /// As [`enqueue_all`](Queue::enqueue_all).
+    pub fn enqueue_all_with<'t, T: Task>(
+        &self,
+        tasks: impl IntoIterator<Item = (&'t T, Options)>,
+    ) -> Result<Vec<Enqueued>, Error> {
+        let prepared: Result<Vec<_>, Error> =
+            tasks.into_iter().map(|(t, options)| self.prepare(t, options)).collect();
+        self.enqueue_prepared(prepared?)
+    }
+
+    /// Makes a task inside a transaction of your own on the same file: it appears when, and only if, you commit. Call
+    /// [`notify`](Queue::notify) after the commit; otherwise the task starts within `poll_interval`.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Queue::enqueue); [`InvalidInput`](ErrorKind::InvalidInput) if the connection's main database is another file.
+    #[cfg(feature = "rusqlite")]
+    pub fn enqueue_in<T: Task>(
+        &self,
+        transaction: &rusqlite::Transaction<'_>,
+        task: &T,
+        options: Options,
+    ) -> Result<Enqueued, Error> {
+        self.store().process.check()?;
+        let prepared = [self.prepare(task, options)?];
+        let tx = self.store().join(transaction)?;
+        let made = store::enqueue(&tx, &prepared, self.engine.core.now())?;
+        tx.finish()?;
+        the_one(made)
+    }
+
+    /// The task that an enqueue of unknown outcome has made, if it did reach the disk.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn find(&self, token: EnqueueToken) -> Result<Option<TaskId>, Error> {
+        let found = self.store().read(|conn| store::find_token(conn, token))?;
+        Ok(found.then_some(TaskId::from_i64(token.task_id)))
+    }
+
+    /// Checks and serialises a task, before the writer is taken.
+    fn prepare<T: Task>(&self, task: &T, options: Options) -> Result<NewTask, Error> {
+        let config = &self.engine.core.config;
+        let options = options.resolve(T::NAME, task.options(), config, self.engine.core.now())?;
+        let name = T::NAME;
+        let args =
+            to_json("args", task, config.max_args_bytes).map_err(|e| e.context(&format!("task {name:?}")))?;
+        let token = options.token.map_or_else(|| self.new_token(), |repeated| repeated.token);
+        Ok(NewTask { task_name: name, version: T::VERSION, args, options, token })
+    }
+
+    fn enqueue_prepared(&self, tasks: Vec<NewTask>) -> Result<Vec<Enqueued>, Error> {
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        if planted("g03-a-batch-in-two-commits") && tasks.len() > 1 {
+            let mut tasks = tasks;
+            let rest = tasks.split_off(1);
+            let mut made = self.enqueue_prepared(tasks)?;
+            made.extend(self.enqueue_prepared(rest)?);
+            return Ok(made);
+        }
+        let core = &self.engine.core;
+        let now = core.now();
+        let first = Arc::new(Mutex::new(None));
+        let tried = first.clone();
+        let write = move |tx: &Tx<'_>| -> Sql<Vec<Enqueued>> {
+            let made = store::enqueue(tx, &tasks, now)?;
+            let new = made.iter().zip(&tasks).find(|(made, _)| made.is_new());
+            *lock(&tried) =
+                new.map(|(made, task)| EnqueueToken { task_id: made.id().as_i64(), token: task.token });
+            Ok(made)
+        };
+        core.commit(Rank::Add, write).map_err(|e| {
+            let token = *lock(&first);
+            match token.filter(|_| e.outcome() == Outcome::Unknown) {
+                Some(token) => e.with_token(token),
+                None => e,
+            }
+        })
+    }
+
+    /// A number that no other enqueue has.
+    pub(crate) fn new_token(&self) -> i64 {
+        static COUNTER: AtomicI64 = AtomicI64::new(0);
+        let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+        RandomState::new().hash_one((count, self.store().file_id())).cast_signed()
+    }
+}
+
+/// The answer to the enqueue of one task.
+fn the_one(made: Vec<Enqueued>) -> Result<Enqueued, Error> {
+    made.into_iter().next().ok_or_else(|| Error::internal("an enqueue gave no answer"))
+}

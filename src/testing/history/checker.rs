@@ -1,0 +1,108 @@
+//! What the checker knows of each task.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::event::{Asked, Event, History, HowEnded, Invariant, Seen, Violation};
+use crate::task::{TaskId, Timestamp};
+
+/// What is known so far.
+pub(super) struct Checker<'h> {
+    pub history: &'h History,
+    /// The place of the event that is looked at.
+    pub at: usize,
+    pub tasks: BTreeMap<TaskId, Known<'h>>,
+    /// Enqueues without an answer, or with one that says nothing, in their order.
+    pub open_calls: BTreeMap<(u64, u64), Call<'h>>,
+    pub workers: HashMap<u64, usize>,
+    /// In each lane, the newest task that has started, and where.
+    pub lanes: HashMap<(&'h str, &'h str, i16), (TaskId, usize)>,
+    /// The latest wall time of any start, and whether the clock was seen to go back.
+    pub latest: Option<Timestamp>,
+    pub clock_went_back: bool,
+    pub purged: u64,
+}
+
+/// An enqueue.
+pub(super) struct Call<'h> {
+    pub asked: &'h [Asked],
+    pub begun: usize,
+}
+
+/// What is known of a task.
+#[derive(Default)]
+pub(super) struct Known<'h> {
+    /// Where it was acknowledged or replayed.
+    pub made: Option<usize>,
+    /// Where it was first seen, if it came of an enqueue without an answer.
+    pub found: Option<usize>,
+    pub asked: Option<&'h Asked>,
+    pub deleted: Option<usize>,
+    /// Generations that have started, with the place of the start.
+    pub starts: BTreeMap<u64, usize>,
+    pub running: Option<(u64, usize)>,
+    pub last: Option<Last>,
+    /// Since the last start.
+    pub retried: bool,
+    pub hurried: bool,
+    /// Its newest look.
+    pub seen: Option<(&'h Seen, usize)>,
+    /// A thread was at work on it at that look.
+    pub seen_running: bool,
+    pub retried_since_seen: bool,
+    pub hurried_since_seen: bool,
+}
+
+/// The newest attempt.
+#[derive(Clone, Copy)]
+pub(super) struct Last {
+    pub process: u64,
+    pub generation: u64,
+    pub attempt_number: u32,
+    pub at: usize,
+    /// How it ended, and where; none if it runs or its process died first.
+    pub ended: Option<(HowEnded, usize)>,
+    /// Its process died after the start.
+    pub crashed: bool,
+}
+
+impl<'h> Checker<'h> {
+    pub fn new(history: &'h History) -> Checker<'h> {
+        Checker {
+            history,
+            at: 0,
+            tasks: BTreeMap::new(),
+            open_calls: BTreeMap::new(),
+            workers: HashMap::new(),
+            lanes: HashMap::new(),
+            latest: None,
+            clock_went_back: false,
+            purged: 0,
+        }
+    }
+
+    pub fn broken(
+        &self,
+        invariant: Invariant,
+        task: impl Into<Option<TaskId>>,
+        events: &[usize],
+        problem: impl Into<String>,
+    ) -> Violation {
+        let shown = events.iter().map(|at| match &self.history.events[*at] {
+            Event::Observed(seen) => {
+                format!("Observed({} tasks, {} letters)", seen.tasks.len(), seen.letters.len())
+            }
+            event => format!("{event:?}"),
+        });
+        Violation {
+            invariant,
+            task: task.into(),
+            events: events.to_vec(),
+            problem: problem.into(),
+            shown: shown.collect(),
+        }
+    }
+
+    pub fn known(&mut self, id: TaskId) -> &mut Known<'h> {
+        self.tasks.entry(id).or_default()
+    }
+}

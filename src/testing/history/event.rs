@@ -1,0 +1,270 @@
+//! What a history is made of, and what may be wrong with one.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::{Hold, QueueCounts, State, TaskId, Timestamp};
+
+/// What happened to one file, from when it was empty, in order: of events that have no order, such as starts on two threads, either may stand first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// The events.
+    pub events: Vec<Event>,
+}
+
+/// Something that happened. A process is any number that no other opening of the file has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A process opened the file.
+    Opened {
+        /// Which.
+        process: u64,
+        /// The handlers that it runs at once, at most.
+        workers: usize,
+    },
+    /// A process died, or could not write any more. Its enqueues without an answer may have happened.
+    Crashed {
+        /// Which.
+        process: u64,
+    },
+    /// An enqueue begins.
+    Enqueueing {
+        /// Who enqueues.
+        process: u64,
+        /// A number that no other enqueue of the process has.
+        call: u64,
+        /// The tasks, to be made all or none.
+        asked: Vec<Asked>,
+    },
+    /// An enqueue was acknowledged.
+    Enqueued {
+        /// Who enqueued.
+        process: u64,
+        /// Its number.
+        call: u64,
+        /// The answers, in the order of the tasks.
+        made: Vec<Made>,
+    },
+    /// An enqueue failed, and nothing was made.
+    NotDone {
+        /// Who enqueued.
+        process: u64,
+        /// Its number.
+        call: u64,
+    },
+    /// An enqueue failed, and nobody knows whether the tasks were made.
+    Unknown {
+        /// Who enqueued.
+        process: u64,
+        /// Its number.
+        call: u64,
+    },
+    /// A handler begins.
+    Started {
+        /// Who runs it.
+        process: u64,
+        /// The task.
+        id: TaskId,
+        /// Its claim.
+        generation: u64,
+        /// Which attempt it is.
+        attempt_number: u32,
+        /// How many it has.
+        max_attempts: u32,
+        /// When, by the wall clock.
+        at: Timestamp,
+    },
+    /// A handler returned.
+    Ended {
+        /// The task.
+        id: TaskId,
+        /// Its claim.
+        generation: u64,
+        /// How.
+        how: HowEnded,
+    },
+    /// Somebody retried a task by hand.
+    Retried {
+        /// Which.
+        id: TaskId,
+    },
+    /// Somebody had a waiting task run now.
+    RunNow {
+        /// Which.
+        id: TaskId,
+    },
+    /// Somebody deleted a task.
+    Deleted {
+        /// Which.
+        id: TaskId,
+    },
+    /// A task was made of a dead letter.
+    Replayed {
+        /// The letter.
+        letter: TaskId,
+        /// The task.
+        id: TaskId,
+    },
+    /// Tasks or dead letters were deleted by age or in bulk; which is not known.
+    Purged {
+        /// How many.
+        count: u64,
+    },
+    /// Somebody set the wall clock back. Relative waits begin anew then, so due times before it say nothing any more.
+    ClockSet,
+    /// Somebody looked at the whole file.
+    Observed(Observation),
+}
+
+/// How a handler returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HowEnded {
+    /// With Ok.
+    Succeeded,
+    /// With a failure, or a panic. The attempt counts.
+    Failed,
+    /// It snoozed or was interrupted. The attempt does not count.
+    Refunded,
+}
+
+/// A task that an enqueue asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Its task name.
+    pub task_name: String,
+    /// Its queue.
+    pub queue: String,
+    /// Its priority.
+    pub priority: i16,
+    /// A digest of its args, to know it again. Tasks that are to be told apart need different args.
+    pub args: u64,
+    /// A digest of its unique key.
+    pub key: Option<u64>,
+    /// When it may start.
+    pub not_before: Option<Timestamp>,
+}
+
+/// The answer to the enqueue of one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// The task.
+    pub id: TaskId,
+    /// Whether it is new; else it was there already and holds the unique key.
+    pub is_new: bool,
+}
+
+/// All that a file held at some moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The tasks.
+    pub tasks: Vec<Seen>,
+    /// The dead letters.
+    pub letters: Vec<TaskId>,
+    /// The counters of all queues together; none if something happened between the looks.
+    pub counts: Option<QueueCounts>,
+}
+
+/// What was seen of a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The task.
+    pub id: TaskId,
+    /// Its task name.
+    pub task_name: String,
+    /// Its queue.
+    pub queue: String,
+    /// Its state.
+    pub state: State,
+    /// Why it was not ready, if it was queued.
+    pub hold: Option<Hold>,
+    /// Attempts that count.
+    pub attempt_number: u32,
+    /// Attempts that it has.
+    pub max_attempts: u32,
+    /// Its claims.
+    pub generation: u64,
+    /// When it is due.
+    pub run_at: Option<Timestamp>,
+    /// When its newest attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// The digest of its args.
+    pub args: u64,
+}
+
+/// What must hold of every history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Invariant {
+    /// I1: what was acknowledged is there, with its args, until it is deleted.
+    Durable,
+    /// I2: nothing is there that nobody enqueued; batches are whole.
+    NoGhosts,
+    /// I3: at most one live task holds a unique key in a queue.
+    UniqueKeys,
+    /// I4: a task has one state, and what goes with it.
+    OneState,
+    /// I5: attempts are counted, within their bounds; the generation never falls.
+    Counted,
+    /// I6: what has ended stays so, unless somebody retries it.
+    EndsStay,
+    /// I7: no more handlers run than there are workers, and those of one process only.
+    OneOwner,
+    /// I8: a claim starts and ends at most once, and attempts of one task never overlap.
+    NeverTwiceAtOnce,
+    /// I9: the claim is durable before its handler starts.
+    ClaimedFirst,
+    /// I10: in one queue and priority, the older goes first.
+    Order,
+    /// I11: nothing starts before its time.
+    NotBefore,
+    /// I12: the counters are what a count would find.
+    Counters,
+    /// I13: what was made is there, or was deleted.
+    Conservation,
+}
+
+impl Invariant {
+    /// Its number: 1 for I1.
+    pub fn number(self) -> u8 {
+        self as u8 + 1
+    }
+}
+
+/// A history that must not be: which invariant is broken, by which task and which events.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Violation {
+    /// What is broken.
+    pub invariant: Invariant,
+    /// The task, if it is about one.
+    pub task: Option<TaskId>,
+    /// The events that show it, by their place in the history.
+    pub events: Vec<usize>,
+    /// What should have been, and what was.
+    pub problem: String,
+    /// The texts of those events.
+    pub(super) shown: Vec<String>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "I{} ({:?}) is broken: ", self.invariant.number(), self.invariant)?;
+        self.task.iter().try_for_each(|id| write!(f, "task {id} "))?;
+        f.write_str(&self.problem)?;
+        self.events.iter().zip(&self.shown).try_for_each(|(at, text)| write!(f, "\n  event {at}: {text}"))
+    }
+}
+
+impl std::error::Error for Violation {}
+
+impl FromIterator<Event> for History {
+    fn from_iter<I: IntoIterator<Item = Event>>(events: I) -> History {
+        History { events: events.into_iter().collect() }
+    }
+}
