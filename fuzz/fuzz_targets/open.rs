@@ -6,7 +6,7 @@
 
 #![no_main]
 
-#[path = "../../tests/it/files.rs"]
+#[path = "../../tests/it/helpers/files.rs"]
 mod files;
 mod place;
 

@@ -21,7 +21,7 @@ mod jobs_whole;
 #[cfg(unix)]
 mod keeping;
 #[cfg(unix)]
-#[path = "../it/needs.rs"]
+#[path = "../it/helpers/needs.rs"]
 mod needs;
 #[cfg(unix)]
 mod refused;

@@ -1,27 +1,28 @@
 //! All integration tests, in one binary. They go through the front door, never sleep for luck, and each takes a few lines.
 //! Tests of a promise begin with its number (docs/guarantees.md).
 
-mod support;
+mod helpers;
+
+#[cfg(target_os = "linux")]
+use helpers::loop_device;
+use helpers::{child, files, logger, support, told, workload};
 
 mod ahead;
 mod basics;
 mod bulk;
 #[cfg(unix)]
 mod checksum;
-mod child;
 #[cfg(target_os = "linux")]
 mod clock;
 mod concurrency;
 mod corrupt;
 mod differences;
-mod disk;
 mod documents;
 mod endings;
-mod files;
 mod fixtures;
 #[cfg(unix)]
 mod forked;
-mod full;
+mod full_disk;
 mod handlers;
 mod heard;
 mod histories;
@@ -33,10 +34,7 @@ mod images;
 mod io_errors;
 mod kill;
 mod kit;
-mod logger;
 mod looking;
-#[cfg(target_os = "linux")]
-mod loop_device;
 mod loops;
 mod mending;
 mod model_based;
@@ -59,7 +57,6 @@ mod running;
 mod security;
 #[cfg(target_os = "linux")]
 mod soak;
-mod space;
 #[cfg(target_os = "linux")]
 mod surroundings;
 mod suspects;
@@ -67,7 +64,5 @@ mod suspects;
 mod system;
 #[cfg(feature = "faults")]
 mod testing_page;
-mod told;
 mod values;
 mod walls;
-mod workload;

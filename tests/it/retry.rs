@@ -185,7 +185,7 @@ fn g13_panics_fail_their_attempt_with_location_and_backtrace() {
         let record = queue.wait(id, MINUTE).unwrap();
         assert_eq!((record.state, record.error_type.as_deref()), (State::Failed, Some("Panic")));
         assert_eq!(record.error_message.as_deref(), Some("ouch"));
-        assert!(record.error_traceback.unwrap().contains("tests/it/support.rs:"), "its location");
+        assert!(record.error_traceback.unwrap().contains("tests/it/helpers/support.rs:"), "its location");
     }
     let id = queue.enqueue(&Do::Ok(1)).unwrap();
     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded, "the workers live on");

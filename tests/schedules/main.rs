@@ -35,7 +35,7 @@ mod queue;
 mod store;
 mod sync;
 
-#[path = "../it/support.rs"]
+#[path = "../it/helpers/support.rs"]
 mod support;
 
 use std::time::Duration;

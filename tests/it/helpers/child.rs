@@ -33,7 +33,7 @@ impl Child {
 
     /// Starts a role through another program, which gets this binary and its arguments.
     pub fn start_through(mut command: Command, role: &str, file: &Path) -> Child {
-        command.args(["--exact", "child::role", "--nocapture", "--test-threads=1"]);
+        command.args(["--exact", "helpers::child::role", "--nocapture", "--test-threads=1"]);
         command
             .env(ROLE, role)
             .env(FILE, file)

@@ -1,0 +1,10 @@
+//! What the tests share.
+
+pub mod child;
+pub mod files;
+pub mod logger;
+#[cfg(target_os = "linux")]
+pub mod loop_device;
+pub mod support;
+pub mod told;
+pub mod workload;
