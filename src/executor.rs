@@ -68,7 +68,7 @@ fn settlement(claimed: &Claimed, control: &Control, verdict: Verdict, ran: Durat
         task_id: claimed.task_id,
         generation: claimed.generation,
         queue_id: claimed.queue_id,
-        has_more: claimed.has_more()
+        needs_full_settle: claimed.needs_full_settle()
             || control.has_saved.load(Ordering::Acquire)
             || control.silent.load(Ordering::Acquire),
         backoff: claimed.backoff,
@@ -76,7 +76,7 @@ fn settlement(claimed: &Claimed, control: &Control, verdict: Verdict, ran: Durat
         task_name: claimed.task_name.clone(),
         waited: claimed.waited,
         ran,
-        news: control.take_news(),
+        news: control.take_pending(),
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn wait_while_for<'m, T>(
 }
 
 /// What [`next_of`] came back with.
-pub(crate) enum News<T> {
+pub(crate) enum Heard<T> {
     Item(T),
     /// Somebody rang, or the time is over.
     None,
@@ -51,11 +51,11 @@ pub(crate) enum News<T> {
 }
 
 /// Sleeps until something comes through the channel or the bell rings, at most `timeout`.
-pub(crate) fn next_of<T>(items: &Receiver<T>, bell: &Receiver<()>, timeout: Duration) -> News<T> {
+pub(crate) fn next_of<T>(items: &Receiver<T>, bell: &Receiver<()>, timeout: Duration) -> Heard<T> {
     crossbeam_channel::select! {
-        recv(items) -> item => item.map_or(News::End, News::Item),
-        recv(bell) -> _ => News::None,
-        default(timeout) => News::None,
+        recv(items) -> item => item.map_or(Heard::End, Heard::Item),
+        recv(bell) -> _ => Heard::None,
+        default(timeout) => Heard::None,
     }
 }
 

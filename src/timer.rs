@@ -1,7 +1,7 @@
 //! The timer: one thread that sleeps until something is due.
 //!
 //! It knows only when to call [`Ticks::tick`], which does what is due and says when it wants to be called again. While something
-//! waits it looks at the wall clock at least each [`LOOK`], since timers stand still while the machine sleeps and clocks jump; with
+//! waits it looks at the wall clock at least each [`MAX_TIMER_SLEEP`], since timers stand still while the machine sleeps and clocks jump; with
 //! nothing waiting it does not wake.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::sync::{Condvar, Mutex, lock, wait, wait_for};
 use crate::task::Timestamp;
 
 /// The longest sleep while something waits: after a resume from suspend, due tasks start within this time.
-const LOOK: Duration = Duration::from_secs(5);
+const MAX_TIMER_SLEEP: Duration = Duration::from_secs(5);
 
 /// What the timer drives.
 pub(crate) trait Ticks: Send + Sync {
@@ -45,12 +45,12 @@ impl NextTick {
 /// Tells the timer of something sooner, or of the end.
 #[derive(Default)]
 pub(crate) struct Alarm {
-    state: Mutex<State>,
+    state: Mutex<AlarmState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct AlarmState {
     next: NextTick,
     stopped: bool,
     /// The wall clock at the last look.
@@ -103,7 +103,7 @@ impl Alarm {
                     state.next = NextTick::default();
                     return true;
                 }
-                Some(left) => wait_for(&self.changed, state, left.min(LOOK)),
+                Some(left) => wait_for(&self.changed, state, left.min(MAX_TIMER_SLEEP)),
                 None => wait(&self.changed, state),
             };
         }

@@ -102,7 +102,7 @@ impl Context {
     pub fn progress(&self, done: u64, total: u64) {
         self.alive();
         if self.control.set_progress(done, total) {
-            self.port.has_news();
+            self.port.has_pending();
         }
     }
 
@@ -114,7 +114,7 @@ impl Context {
     pub fn write_output(&self, stream: OutputStream, piece: impl AsRef<[u8]>) {
         self.alive();
         if self.control.push_output(stream, piece.as_ref()) {
-            self.port.has_news();
+            self.port.has_pending();
         }
     }
 

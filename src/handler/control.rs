@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Mutex, lock};
-use crate::task::{Claimed, News, OutputStream, Progress, Stream, TaskId, Written};
+use crate::task::{Claimed, OutputStream, PendingOutput, Progress, Stream, TaskId, Written};
 
 /// What an attempt and those who watch it share.
 pub(crate) struct Control {
@@ -109,7 +109,7 @@ impl Control {
     }
 
     /// What is not in the file yet; it counts as written from now on.
-    pub(crate) fn take_news(&self) -> News {
+    pub(crate) fn take_pending(&self) -> PendingOutput {
         let progress = self.has_progress.swap(false, Ordering::AcqRel).then(|| Progress {
             done: self.done.load(Ordering::Acquire),
             total: self.total.load(Ordering::Acquire),
@@ -125,11 +125,11 @@ impl Control {
                 bytes: kept.bytes,
             })
         };
-        News { progress, output: streams.filter_map(written).collect() }
+        PendingOutput { progress, output: streams.filter_map(written).collect() }
     }
 
     /// These news could not be written after all.
-    pub(crate) fn keep_news(&self, news: &News) {
+    pub(crate) fn keep_pending(&self, news: &PendingOutput) {
         self.has_progress.fetch_or(news.progress.is_some(), Ordering::AcqRel);
         let mut output = lock(&self.output);
         news.output.iter().for_each(|written| output[written.stream as usize].is_new = true);

@@ -17,7 +17,7 @@ pub(crate) trait Port: Send + Sync + 'static {
     /// Saves a checkpoint of the running attempt; durable when it returns.
     fn save_checkpoint(&self, control: &Control, json: String) -> Result<(), Error>;
     /// There is something to be written, some time.
-    fn has_news(&self);
+    fn has_pending(&self);
     /// An attempt has a deadline, on the monotonic clock.
     fn watch_deadline(&self, deadline: Duration);
     /// An attempt has begun of a task that was running when a process died.

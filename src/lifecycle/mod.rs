@@ -1,4 +1,4 @@
-//! The life of a task as one pure, total function: [`next`] answers for every standing and every event.
+//! The life of a task as one pure, total function: [`next`] answers for every task_state and every event.
 //!
 //! | from | event | to | attempt_number |
 //! |---|---|---|---|
@@ -35,7 +35,7 @@ use crate::task::{Hold, State};
 
 /// What the rules need to know of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct TaskState {
     pub state: State,
     /// What it waits for while it is QUEUED.
     pub reasons: Reasons,
@@ -48,7 +48,7 @@ pub(crate) struct Standing {
     pub suspect: bool,
 }
 
-impl Standing {
+impl TaskState {
     /// Why it may not be claimed.
     pub(crate) fn hold(&self) -> Hold {
         self.reasons.hold()
@@ -57,7 +57,7 @@ impl Standing {
 
 /// What happens to a task.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Event {
+pub(crate) enum TaskEvent {
     /// A worker is free for it.
     Claim,
     /// Its time has come.
@@ -79,7 +79,7 @@ pub(crate) enum Event {
     /// The handler returned Ok.
     Succeeded,
     /// An attempt ended otherwise; the rule for lost ones holds if it had been given up before.
-    Ended(End, Lost),
+    Ended(AttemptEnd, Lost),
     /// A handler with heartbeats sends none any more.
     FellSilent,
     /// The process that ran it died after it had started.
@@ -98,7 +98,7 @@ pub(crate) enum Event {
 
 /// How an attempt ended that did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum End {
+pub(crate) enum AttemptEnd {
     /// The handler returned an error, panicked, or stopped at its deadline.
     Failed {
         /// Denied or permanent: it is not retried, however many attempts are left.
@@ -128,12 +128,12 @@ pub(crate) struct Lost {
 
 /// What a task becomes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Next {
-    pub standing: Standing,
+pub(crate) struct Transition {
+    pub task_state: TaskState,
     /// What becomes of its waiting time.
     pub wait: Wait,
     /// What else the store has to write.
-    pub ending: Ending,
+    pub ending: HistoryEntry,
 }
 
 /// What becomes of `run_at`.
@@ -149,7 +149,7 @@ pub(crate) enum Wait {
 
 /// Which end, if any, the event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum HistoryEntry {
     /// None: the task goes on as before.
     None,
     /// An attempt ended, and the task goes on or could be retried.
@@ -177,55 +177,56 @@ pub(crate) enum Refusal {
 ///
 /// # Errors
 /// Why it makes nothing of it; the task stays as it is.
-pub(crate) fn next(task: &Standing, event: Event) -> Result<Next, Refusal> {
+pub(crate) fn next(task: &TaskState, event: TaskEvent) -> Result<Transition, Refusal> {
     match event {
-        Event::Claim => match (task.state, task.hold()) {
+        TaskEvent::Claim => match (task.state, task.hold()) {
             (State::Queued, Hold::Ready) => Ok(claimed(task)),
             (State::Queued, hold) => Err(Refusal::Held(hold)),
             (state, _) => Err(Refusal::State(state)),
         },
-        Event::Promote => lift(task, Hold::Time),
-        Event::NameKnown => lift(task, Hold::UnknownName),
-        Event::SuspectTurn => lift(task, Hold::Suspect),
-        Event::NameUnknown => hold(task, turn(task).with(Hold::UnknownName)),
-        Event::SuspectWait if task.suspect => hold(task, turn(task)),
-        Event::SuspectWait => Err(Refusal::State(task.state)),
-        Event::ProvedHarmless => match task.state {
-            State::Running if task.suspect => Ok(unchanged(&Standing { suspect: false, ..*task })),
+        TaskEvent::Promote => lift(task, Hold::Time),
+        TaskEvent::NameKnown => lift(task, Hold::UnknownName),
+        TaskEvent::SuspectTurn => lift(task, Hold::Suspect),
+        TaskEvent::NameUnknown => hold(task, turn(task).with(Hold::UnknownName)),
+        TaskEvent::SuspectWait if task.suspect => hold(task, turn(task)),
+        TaskEvent::SuspectWait => Err(Refusal::State(task.state)),
+        TaskEvent::ProvedHarmless => match task.state {
+            State::Running if task.suspect => Ok(unchanged(&TaskState { suspect: false, ..*task })),
             state => Err(Refusal::State(state)),
         },
-        Event::RunNow => run_now(task),
-        Event::ThreadReturned if task.in_flight && task.state != State::Running => Ok(returned(task)),
-        Event::ThreadReturned => Err(Refusal::Superseded),
-        Event::Succeeded => may_end(task).map(|()| finished(task, State::Succeeded)),
-        Event::Ended(end, lost_rule) => may_end(task).map(|()| ended(task, end, lost_rule)),
-        Event::FellSilent => match task.state {
+        TaskEvent::RunNow => run_now(task),
+        TaskEvent::ThreadReturned if task.in_flight && task.state != State::Running => Ok(returned(task)),
+        TaskEvent::ThreadReturned => Err(Refusal::Superseded),
+        TaskEvent::Succeeded => may_end(task).map(|()| finished(task, State::Succeeded)),
+        TaskEvent::Ended(end, lost_rule) => may_end(task).map(|()| ended(task, end, lost_rule)),
+        TaskEvent::FellSilent => match task.state {
             State::Running => {
-                Ok(Next { standing: Standing { state: State::Lost, ..*task }, ..unchanged(task) })
+                Ok(Transition { task_state: TaskState { state: State::Lost, ..*task }, ..unchanged(task) })
             }
             _ => Err(Refusal::Superseded),
         },
-        Event::ProcessDied(lost) => died(task, lost),
-        Event::CancelRequested => match task.state {
+        TaskEvent::ProcessDied(lost) => died(task, lost),
+        TaskEvent::CancelRequested => match task.state {
             State::Queued => Ok(abandoned(task)),
-            State::Running | State::Lost if task.in_flight => {
-                Ok(Next { standing: Standing { cancel_requested: true, ..*task }, ..unchanged(task) })
-            }
+            State::Running | State::Lost if task.in_flight => Ok(Transition {
+                task_state: TaskState { cancel_requested: true, ..*task },
+                ..unchanged(task)
+            }),
             state => Err(Refusal::State(state)),
         },
-        Event::Expired => match task.state {
+        TaskEvent::Expired => match task.state {
             State::Queued => Ok(abandoned(task)),
             state => Err(Refusal::State(state)),
         },
-        Event::Retried => match task.state {
+        TaskEvent::Retried => match task.state {
             State::Failed | State::Lost | State::Cancelled => Ok(revived(task)),
             state => Err(Refusal::State(state)),
         },
-        Event::Deleted => match task.state {
+        TaskEvent::Deleted => match task.state {
             State::Running => Err(Refusal::State(State::Running)),
             _ => Ok(unchanged(task)),
         },
-        Event::MovedToDeadLetters => match task.state {
+        TaskEvent::MovedToDeadLetters => match task.state {
             State::Failed | State::Lost if task.in_flight => Err(Refusal::InFlight),
             State::Failed | State::Lost => Ok(unchanged(task)),
             state => Err(Refusal::State(state)),
@@ -233,21 +234,21 @@ pub(crate) fn next(task: &Standing, event: Event) -> Result<Next, Refusal> {
     }
 }
 
-fn unchanged(task: &Standing) -> Next {
-    Next { standing: *task, wait: Wait::Keep, ending: Ending::None }
+fn unchanged(task: &TaskState) -> Transition {
+    Transition { task_state: *task, wait: Wait::Keep, ending: HistoryEntry::None }
 }
 
 /// What a task waits for whatever else it does: suspects for their turn.
-fn turn(task: &Standing) -> Reasons {
+fn turn(task: &TaskState) -> Reasons {
     if task.suspect { Reasons::of(Hold::Suspect) } else { Reasons::NONE }
 }
 
-fn waiting(task: &Standing, reasons: Reasons) -> Next {
-    unchanged(&Standing { reasons, ..*task })
+fn waiting(task: &TaskState, reasons: Reasons) -> Transition {
+    unchanged(&TaskState { reasons, ..*task })
 }
 
 /// A ready task waits.
-fn hold(task: &Standing, reasons: Reasons) -> Result<Next, Refusal> {
+fn hold(task: &TaskState, reasons: Reasons) -> Result<Transition, Refusal> {
     match (task.state, task.hold()) {
         (State::Queued, Hold::Ready) => Ok(waiting(task, reasons)),
         (State::Queued, hold) => Err(Refusal::Held(hold)),
@@ -256,7 +257,7 @@ fn hold(task: &Standing, reasons: Reasons) -> Result<Next, Refusal> {
 }
 
 /// What holds a task holds it no longer.
-fn lift(task: &Standing, from: Hold) -> Result<Next, Refusal> {
+fn lift(task: &TaskState, from: Hold) -> Result<Transition, Refusal> {
     match (task.state, task.hold()) {
         (State::Queued, hold) if hold == from && planted("g06-a-lifted-hold-takes-the-others-along") => {
             Ok(waiting(task, Reasons::NONE))
@@ -268,29 +269,29 @@ fn lift(task: &Standing, from: Hold) -> Result<Next, Refusal> {
 }
 
 /// Takes the time and the turn among suspects away, and nothing else.
-fn run_now(task: &Standing) -> Result<Next, Refusal> {
+fn run_now(task: &TaskState) -> Result<Transition, Refusal> {
     let reasons = task.reasons.without(Hold::Time).without(Hold::Suspect);
     match (task.state, task.hold()) {
         (State::Queued, Hold::Ready) => Ok(unchanged(task)),
         (State::Queued, hold) if reasons == task.reasons => Err(Refusal::Held(hold)),
-        (State::Queued, _) => Ok(waiting(&Standing { suspect: false, ..*task }, reasons)),
+        (State::Queued, _) => Ok(waiting(&TaskState { suspect: false, ..*task }, reasons)),
         (state, _) => Err(Refusal::State(state)),
     }
 }
 
-fn claimed(task: &Standing) -> Next {
-    let standing = Standing {
+fn claimed(task: &TaskState) -> Transition {
+    let task_state = TaskState {
         state: State::Running,
         attempt_number: task.attempt_number.saturating_add(1),
         in_flight: true,
         cancel_requested: false,
         ..*task
     };
-    Next { standing, ..unchanged(task) }
+    Transition { task_state, ..unchanged(task) }
 }
 
 /// An attempt may end whose task is RUNNING, or LOST with its thread still at work.
-fn may_end(task: &Standing) -> Result<(), Refusal> {
+fn may_end(task: &TaskState) -> Result<(), Refusal> {
     match task.state {
         State::Running => Ok(()),
         State::Lost if task.in_flight => Ok(()),
@@ -298,8 +299,8 @@ fn may_end(task: &Standing) -> Result<(), Refusal> {
     }
 }
 
-fn finished(task: &Standing, state: State) -> Next {
-    let standing = Standing {
+fn finished(task: &TaskState, state: State) -> Transition {
+    let task_state = TaskState {
         state,
         reasons: Reasons::NONE,
         in_flight: false,
@@ -307,18 +308,18 @@ fn finished(task: &Standing, state: State) -> Next {
         suspect: false,
         ..*task
     };
-    Next { standing, wait: Wait::Clear, ending: Ending::Attempt }
+    Transition { task_state, wait: Wait::Clear, ending: HistoryEntry::Attempt }
 }
 
-fn queued(task: &Standing, reasons: Reasons, wait: Wait, ending: Ending) -> Next {
-    let standing = Standing { state: State::Queued, reasons, in_flight: false, ..*task };
-    Next { standing, wait, ending }
+fn queued(task: &TaskState, reasons: Reasons, wait: Wait, ending: HistoryEntry) -> Transition {
+    let task_state = TaskState { state: State::Queued, reasons, in_flight: false, ..*task };
+    Transition { task_state, wait, ending }
 }
 
-fn ended(task: &Standing, end: End, lost_rule: Lost) -> Next {
-    let spared = Standing { suspect: false, ..*task };
-    let refunded = Standing { attempt_number: task.attempt_number.saturating_sub(1), ..spared };
-    if task.cancel_requested || end == End::Cancelled {
+fn ended(task: &TaskState, end: AttemptEnd, lost_rule: Lost) -> Transition {
+    let spared = TaskState { suspect: false, ..*task };
+    let refunded = TaskState { attempt_number: task.attempt_number.saturating_sub(1), ..spared };
+    if task.cancel_requested || end == AttemptEnd::Cancelled {
         return finished(task, State::Cancelled);
     }
     if task.state == State::Lost {
@@ -326,59 +327,68 @@ fn ended(task: &Standing, end: End, lost_rule: Lost) -> Next {
     }
     let time = Reasons::of(Hold::Time);
     match end {
-        End::Failed { refused, .. }
+        AttemptEnd::Failed { refused, .. }
             if refused || planted("g04-no-retry") || task.attempt_number >= task.max_attempts =>
         {
             finished(task, State::Failed)
         }
-        End::Failed { delay, .. } => queued(&spared, time, Wait::For(delay), Ending::Attempt),
-        End::Snoozed(delay) => queued(&refunded, time, Wait::For(delay), Ending::Refund),
-        End::HandedBack => {
-            queued(&Standing { suspect: task.suspect, ..refunded }, turn(task), Wait::Clear, Ending::Refund)
+        AttemptEnd::Failed { delay, .. } => queued(&spared, time, Wait::For(delay), HistoryEntry::Attempt),
+        AttemptEnd::Snoozed(delay) => queued(&refunded, time, Wait::For(delay), HistoryEntry::Refund),
+        AttemptEnd::HandedBack => queued(
+            &TaskState { suspect: task.suspect, ..refunded },
+            turn(task),
+            Wait::Clear,
+            HistoryEntry::Refund,
+        ),
+        AttemptEnd::Declined => {
+            queued(&refunded, Reasons::of(Hold::UnknownName), Wait::Clear, HistoryEntry::Refund)
         }
-        End::Declined => queued(&refunded, Reasons::of(Hold::UnknownName), Wait::Clear, Ending::Refund),
-        End::Cancelled => finished(task, State::Cancelled),
+        AttemptEnd::Cancelled => finished(task, State::Cancelled),
     }
 }
 
-fn died(task: &Standing, lost_rule: Lost) -> Result<Next, Refusal> {
-    let suspected = Standing { suspect: true, ..*task };
+fn died(task: &TaskState, lost_rule: Lost) -> Result<Transition, Refusal> {
+    let suspected = TaskState { suspect: true, ..*task };
     match task.state {
         _ if !task.in_flight => Err(Refusal::State(task.state)),
         State::Running | State::Lost if task.cancel_requested => Ok(finished(task, State::Cancelled)),
         State::Running | State::Lost => Ok(lost(&suspected, lost_rule)),
-        State::Queued => Ok(returned(&Standing { reasons: task.reasons.with(Hold::Suspect), ..suspected })),
+        State::Queued => Ok(returned(&TaskState { reasons: task.reasons.with(Hold::Suspect), ..suspected })),
         _ => Ok(returned(task)),
     }
 }
 
-fn lost(task: &Standing, rule: Lost) -> Next {
+fn lost(task: &TaskState, rule: Lost) -> Transition {
     if task.attempt_number >= task.max_attempts || rule.denied {
         return finished(task, State::Lost);
     }
     match rule.retry {
         LostRetry::Manual => finished(task, State::Lost),
-        LostRetry::Immediate => queued(task, turn(task), Wait::Clear, Ending::Attempt),
+        LostRetry::Immediate => queued(task, turn(task), Wait::Clear, HistoryEntry::Attempt),
         LostRetry::Backoff => {
-            queued(task, turn(task).with(Hold::Time), Wait::For(rule.delay), Ending::Attempt)
+            queued(task, turn(task).with(Hold::Time), Wait::For(rule.delay), HistoryEntry::Attempt)
         }
     }
 }
 
 /// A task that was given up, or retried or cancelled since, and whose thread is at work no more.
-fn returned(task: &Standing) -> Next {
+fn returned(task: &TaskState) -> Transition {
     let reasons = task.reasons.without(Hold::PreviousAttempt);
-    unchanged(&Standing { reasons, in_flight: false, ..*task })
+    unchanged(&TaskState { reasons, in_flight: false, ..*task })
 }
 
 /// A queued task that ends without a further attempt. A thread of an older attempt may still be at work.
-fn abandoned(task: &Standing) -> Next {
+fn abandoned(task: &TaskState) -> Transition {
     let next = finished(task, State::Cancelled);
-    Next { standing: Standing { in_flight: task.in_flight, ..next.standing }, ending: Ending::None, ..next }
+    Transition {
+        task_state: TaskState { in_flight: task.in_flight, ..next.task_state },
+        ending: HistoryEntry::None,
+        ..next
+    }
 }
 
-fn revived(task: &Standing) -> Next {
-    let standing = Standing {
+fn revived(task: &TaskState) -> Transition {
+    let task_state = TaskState {
         state: State::Queued,
         reasons: if task.in_flight { Reasons::of(Hold::PreviousAttempt) } else { Reasons::NONE },
         attempt_number: 0,
@@ -386,7 +396,7 @@ fn revived(task: &Standing) -> Next {
         suspect: false,
         ..*task
     };
-    Next { standing, wait: Wait::Clear, ending: Ending::Revived }
+    Transition { task_state, wait: Wait::Clear, ending: HistoryEntry::Revived }
 }
 
 #[cfg(test)]
@@ -398,8 +408,8 @@ mod tests {
     const LOST: Lost = Lost { retry: LostRetry::Immediate, denied: false, delay: Duration::from_secs(60) };
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn task(state: State, attempt_number: u32) -> Standing {
-        Standing {
+    fn task(state: State, attempt_number: u32) -> TaskState {
+        TaskState {
             state,
             reasons: Reasons::NONE,
             attempt_number,
@@ -410,49 +420,55 @@ mod tests {
         }
     }
 
-    fn failure() -> Event {
-        Event::Ended(End::Failed { refused: false, delay: MINUTE }, LOST)
+    fn failure() -> TaskEvent {
+        TaskEvent::Ended(AttemptEnd::Failed { refused: false, delay: MINUTE }, LOST)
     }
 
-    fn after(task: Standing, event: Event) -> Standing {
-        next(&task, event).expect("the event is allowed").standing
+    fn after(task: TaskState, event: TaskEvent) -> TaskState {
+        next(&task, event).expect("the event is allowed").task_state
     }
 
     #[test]
     fn each_row_of_the_table_holds() {
         let queued = task(State::Queued, 0);
         let for_ = |holds: &[Hold]| holds.iter().fold(Reasons::NONE, |all, hold| all.with(*hold));
-        let waiting = Standing { reasons: for_(&[Hold::Time]), ..queued };
-        let held = Standing { reasons: for_(&[Hold::Suspect]), suspect: true, ..queued };
-        let both = Standing { reasons: for_(&[Hold::Time, Hold::Suspect]), suspect: true, ..queued };
-        let unknown = Standing { reasons: for_(&[Hold::UnknownName, Hold::Suspect]), ..both };
-        let behind = Standing { reasons: for_(&[Hold::PreviousAttempt]), in_flight: true, ..queued };
+        let waiting = TaskState { reasons: for_(&[Hold::Time]), ..queued };
+        let held = TaskState { reasons: for_(&[Hold::Suspect]), suspect: true, ..queued };
+        let both = TaskState { reasons: for_(&[Hold::Time, Hold::Suspect]), suspect: true, ..queued };
+        let unknown = TaskState { reasons: for_(&[Hold::UnknownName, Hold::Suspect]), ..both };
+        let behind = TaskState { reasons: for_(&[Hold::PreviousAttempt]), in_flight: true, ..queued };
         let running = task(State::Running, 1);
         let last = task(State::Running, 3);
-        let flagged = Standing { cancel_requested: true, ..running };
-        let silent = Standing { state: State::Lost, ..running };
-        let refused = Event::Ended(End::Failed { refused: true, delay: MINUTE }, LOST);
-        let snooze = Event::Ended(End::Snoozed(MINUTE), LOST);
-        let back = Event::Ended(End::HandedBack, LOST);
-        let declined = Event::Ended(End::Declined, LOST);
-        let rows: &[(Standing, Event, State, Hold, u32)] = &[
-            (queued, Event::Claim, State::Running, Hold::Ready, 1),
-            (waiting, Event::Promote, State::Queued, Hold::Ready, 0),
-            (waiting, Event::RunNow, State::Queued, Hold::Ready, 0),
-            (queued, Event::RunNow, State::Queued, Hold::Ready, 0),
-            (both, Event::RunNow, State::Queued, Hold::Ready, 0),
-            (both, Event::Promote, State::Queued, Hold::Suspect, 0),
-            (held, Event::RunNow, State::Queued, Hold::Ready, 0),
-            (held, Event::SuspectTurn, State::Queued, Hold::Ready, 0),
-            (after(held, Event::SuspectTurn), Event::SuspectWait, State::Queued, Hold::Suspect, 0),
-            (queued, Event::NameUnknown, State::Queued, Hold::UnknownName, 0),
-            (unknown, Event::NameKnown, State::Queued, Hold::Suspect, 0),
-            (unknown, Event::RunNow, State::Queued, Hold::UnknownName, 0),
-            (after(unknown, Event::RunNow), Event::NameKnown, State::Queued, Hold::Ready, 0),
-            (behind, Event::ThreadReturned, State::Queued, Hold::Ready, 0),
-            (behind, Event::ProcessDied(LOST), State::Queued, Hold::Suspect, 0),
-            (Standing { suspect: true, ..running }, Event::ProvedHarmless, State::Running, Hold::Ready, 1),
-            (running, Event::Succeeded, State::Succeeded, Hold::Ready, 1),
+        let flagged = TaskState { cancel_requested: true, ..running };
+        let silent = TaskState { state: State::Lost, ..running };
+        let refused = TaskEvent::Ended(AttemptEnd::Failed { refused: true, delay: MINUTE }, LOST);
+        let snooze = TaskEvent::Ended(AttemptEnd::Snoozed(MINUTE), LOST);
+        let back = TaskEvent::Ended(AttemptEnd::HandedBack, LOST);
+        let declined = TaskEvent::Ended(AttemptEnd::Declined, LOST);
+        let rows: &[(TaskState, TaskEvent, State, Hold, u32)] = &[
+            (queued, TaskEvent::Claim, State::Running, Hold::Ready, 1),
+            (waiting, TaskEvent::Promote, State::Queued, Hold::Ready, 0),
+            (waiting, TaskEvent::RunNow, State::Queued, Hold::Ready, 0),
+            (queued, TaskEvent::RunNow, State::Queued, Hold::Ready, 0),
+            (both, TaskEvent::RunNow, State::Queued, Hold::Ready, 0),
+            (both, TaskEvent::Promote, State::Queued, Hold::Suspect, 0),
+            (held, TaskEvent::RunNow, State::Queued, Hold::Ready, 0),
+            (held, TaskEvent::SuspectTurn, State::Queued, Hold::Ready, 0),
+            (after(held, TaskEvent::SuspectTurn), TaskEvent::SuspectWait, State::Queued, Hold::Suspect, 0),
+            (queued, TaskEvent::NameUnknown, State::Queued, Hold::UnknownName, 0),
+            (unknown, TaskEvent::NameKnown, State::Queued, Hold::Suspect, 0),
+            (unknown, TaskEvent::RunNow, State::Queued, Hold::UnknownName, 0),
+            (after(unknown, TaskEvent::RunNow), TaskEvent::NameKnown, State::Queued, Hold::Ready, 0),
+            (behind, TaskEvent::ThreadReturned, State::Queued, Hold::Ready, 0),
+            (behind, TaskEvent::ProcessDied(LOST), State::Queued, Hold::Suspect, 0),
+            (
+                TaskState { suspect: true, ..running },
+                TaskEvent::ProvedHarmless,
+                State::Running,
+                Hold::Ready,
+                1,
+            ),
+            (running, TaskEvent::Succeeded, State::Succeeded, Hold::Ready, 1),
             (running, failure(), State::Queued, Hold::Time, 1),
             (last, failure(), State::Failed, Hold::Ready, 3),
             (running, refused, State::Failed, Hold::Ready, 1),
@@ -460,25 +476,25 @@ mod tests {
             (running, back, State::Queued, Hold::Ready, 0),
             (running, declined, State::Queued, Hold::UnknownName, 0),
             (flagged, declined, State::Cancelled, Hold::Ready, 1),
-            (running, Event::ProcessDied(LOST), State::Queued, Hold::Suspect, 1),
-            (last, Event::ProcessDied(LOST), State::Lost, Hold::Ready, 3),
-            (running, Event::FellSilent, State::Lost, Hold::Ready, 1),
-            (silent, Event::Succeeded, State::Succeeded, Hold::Ready, 1),
+            (running, TaskEvent::ProcessDied(LOST), State::Queued, Hold::Suspect, 1),
+            (last, TaskEvent::ProcessDied(LOST), State::Lost, Hold::Ready, 3),
+            (running, TaskEvent::FellSilent, State::Lost, Hold::Ready, 1),
+            (silent, TaskEvent::Succeeded, State::Succeeded, Hold::Ready, 1),
             (silent, failure(), State::Queued, Hold::Ready, 1),
             (silent, snooze, State::Queued, Hold::Ready, 1),
-            (silent, Event::Retried, State::Queued, Hold::PreviousAttempt, 0),
-            (running, Event::Ended(End::Cancelled, LOST), State::Cancelled, Hold::Ready, 1),
+            (silent, TaskEvent::Retried, State::Queued, Hold::PreviousAttempt, 0),
+            (running, TaskEvent::Ended(AttemptEnd::Cancelled, LOST), State::Cancelled, Hold::Ready, 1),
             (flagged, failure(), State::Cancelled, Hold::Ready, 1),
             (flagged, snooze, State::Cancelled, Hold::Ready, 1),
             (flagged, back, State::Cancelled, Hold::Ready, 1),
-            (flagged, Event::ProcessDied(LOST), State::Cancelled, Hold::Ready, 1),
-            (flagged, Event::Succeeded, State::Succeeded, Hold::Ready, 1),
-            (queued, Event::CancelRequested, State::Cancelled, Hold::Ready, 0),
-            (waiting, Event::Expired, State::Cancelled, Hold::Ready, 0),
-            (running, Event::CancelRequested, State::Running, Hold::Ready, 1),
-            (task(State::Failed, 3), Event::Retried, State::Queued, Hold::Ready, 0),
-            (task(State::Lost, 3), Event::Retried, State::Queued, Hold::Ready, 0),
-            (task(State::Cancelled, 1), Event::Retried, State::Queued, Hold::Ready, 0),
+            (flagged, TaskEvent::ProcessDied(LOST), State::Cancelled, Hold::Ready, 1),
+            (flagged, TaskEvent::Succeeded, State::Succeeded, Hold::Ready, 1),
+            (queued, TaskEvent::CancelRequested, State::Cancelled, Hold::Ready, 0),
+            (waiting, TaskEvent::Expired, State::Cancelled, Hold::Ready, 0),
+            (running, TaskEvent::CancelRequested, State::Running, Hold::Ready, 1),
+            (task(State::Failed, 3), TaskEvent::Retried, State::Queued, Hold::Ready, 0),
+            (task(State::Lost, 3), TaskEvent::Retried, State::Queued, Hold::Ready, 0),
+            (task(State::Cancelled, 1), TaskEvent::Retried, State::Queued, Hold::Ready, 0),
         ];
         for (from, event, state, hold, attempt_number) in rows {
             let to = after(*from, *event);
@@ -492,25 +508,25 @@ mod tests {
 
     #[test]
     fn what_the_table_does_not_name_is_refused() {
-        let rows: &[(Standing, Event, Refusal)] = &[
-            (task(State::Queued, 0), Event::Retried, Refusal::State(State::Queued)),
-            (task(State::Running, 1), Event::Retried, Refusal::State(State::Running)),
-            (task(State::Succeeded, 1), Event::Retried, Refusal::State(State::Succeeded)),
-            (task(State::Succeeded, 1), Event::CancelRequested, Refusal::State(State::Succeeded)),
-            (task(State::Lost, 3), Event::CancelRequested, Refusal::State(State::Lost)),
-            (task(State::Running, 1), Event::Deleted, Refusal::State(State::Running)),
-            (task(State::Running, 1), Event::ProvedHarmless, Refusal::State(State::Running)),
+        let rows: &[(TaskState, TaskEvent, Refusal)] = &[
+            (task(State::Queued, 0), TaskEvent::Retried, Refusal::State(State::Queued)),
+            (task(State::Running, 1), TaskEvent::Retried, Refusal::State(State::Running)),
+            (task(State::Succeeded, 1), TaskEvent::Retried, Refusal::State(State::Succeeded)),
+            (task(State::Succeeded, 1), TaskEvent::CancelRequested, Refusal::State(State::Succeeded)),
+            (task(State::Lost, 3), TaskEvent::CancelRequested, Refusal::State(State::Lost)),
+            (task(State::Running, 1), TaskEvent::Deleted, Refusal::State(State::Running)),
+            (task(State::Running, 1), TaskEvent::ProvedHarmless, Refusal::State(State::Running)),
             (task(State::Queued, 1), failure(), Refusal::Superseded),
-            (task(State::Succeeded, 1), Event::Succeeded, Refusal::Superseded),
-            (task(State::Lost, 3), Event::Succeeded, Refusal::Superseded),
+            (task(State::Succeeded, 1), TaskEvent::Succeeded, Refusal::Superseded),
+            (task(State::Lost, 3), TaskEvent::Succeeded, Refusal::Superseded),
             (
-                Standing { reasons: Reasons::of(Hold::Time), ..task(State::Queued, 1) },
-                Event::Claim,
+                TaskState { reasons: Reasons::of(Hold::Time), ..task(State::Queued, 1) },
+                TaskEvent::Claim,
                 Refusal::Held(Hold::Time),
             ),
             (
-                Standing { reasons: Reasons::of(Hold::UnknownName), ..task(State::Queued, 1) },
-                Event::RunNow,
+                TaskState { reasons: Reasons::of(Hold::UnknownName), ..task(State::Queued, 1) },
+                TaskEvent::RunNow,
                 Refusal::Held(Hold::UnknownName),
             ),
         ];
@@ -522,15 +538,15 @@ mod tests {
     #[test]
     fn a_lost_task_follows_lost_retry() {
         let running = task(State::Running, 1);
-        let rule = |retry| Event::ProcessDied(Lost { retry, ..LOST });
+        let rule = |retry| TaskEvent::ProcessDied(Lost { retry, ..LOST });
         assert_eq!(after(running, rule(LostRetry::Immediate)).hold(), Hold::Suspect);
         let waiting = after(running, rule(LostRetry::Backoff)).reasons;
         assert_eq!(waiting.holds().collect::<Vec<_>>(), [Hold::Time, Hold::Suspect]);
         assert_eq!(after(running, rule(LostRetry::Manual)).state, State::Lost);
-        assert_eq!(after(running, Event::ProcessDied(Lost { denied: true, ..LOST })).state, State::Lost);
+        assert_eq!(after(running, TaskEvent::ProcessDied(Lost { denied: true, ..LOST })).state, State::Lost);
     }
 
-    fn standings() -> impl Strategy<Value = Standing> {
+    fn standings() -> impl Strategy<Value = TaskState> {
         let reasons = prop::sample::subsequence(Hold::REASONS.to_vec(), 0..=Hold::REASONS.len());
         let states = prop::sample::select(State::ALL.to_vec());
         (states, reasons, 0_u32..4, any::<[bool; 3]>()).prop_map(
@@ -551,7 +567,7 @@ mod tests {
                     State::Succeeded | State::Failed => false,
                 };
                 let is_suspect = suspect && matches!(state, State::Queued | State::Running);
-                Standing {
+                TaskState {
                     state,
                     reasons,
                     attempt_number: attempts,
@@ -564,7 +580,7 @@ mod tests {
         )
     }
 
-    fn events() -> impl Strategy<Value = Event> {
+    fn events() -> impl Strategy<Value = TaskEvent> {
         let delay = (0_u64..1000).prop_map(Duration::from_millis);
         let retry = prop::sample::select(vec![LostRetry::Immediate, LostRetry::Backoff, LostRetry::Manual]);
         let lost = (retry, any::<bool>(), delay.clone()).prop_map(|(retry, denied, delay)| Lost {
@@ -573,38 +589,38 @@ mod tests {
             delay,
         });
         let end = prop_oneof![
-            (any::<bool>(), delay.clone()).prop_map(|(refused, delay)| End::Failed { refused, delay }),
-            delay.prop_map(End::Snoozed),
-            Just(End::HandedBack),
-            Just(End::Declined),
-            Just(End::Cancelled),
+            (any::<bool>(), delay.clone()).prop_map(|(refused, delay)| AttemptEnd::Failed { refused, delay }),
+            delay.prop_map(AttemptEnd::Snoozed),
+            Just(AttemptEnd::HandedBack),
+            Just(AttemptEnd::Declined),
+            Just(AttemptEnd::Cancelled),
         ];
         let plain = prop::sample::select(vec![
-            Event::Claim,
-            Event::Promote,
-            Event::RunNow,
-            Event::NameUnknown,
-            Event::NameKnown,
-            Event::SuspectTurn,
-            Event::SuspectWait,
-            Event::ProvedHarmless,
-            Event::ThreadReturned,
-            Event::Succeeded,
-            Event::FellSilent,
-            Event::CancelRequested,
-            Event::Expired,
-            Event::Retried,
-            Event::Deleted,
-            Event::MovedToDeadLetters,
+            TaskEvent::Claim,
+            TaskEvent::Promote,
+            TaskEvent::RunNow,
+            TaskEvent::NameUnknown,
+            TaskEvent::NameKnown,
+            TaskEvent::SuspectTurn,
+            TaskEvent::SuspectWait,
+            TaskEvent::ProvedHarmless,
+            TaskEvent::ThreadReturned,
+            TaskEvent::Succeeded,
+            TaskEvent::FellSilent,
+            TaskEvent::CancelRequested,
+            TaskEvent::Expired,
+            TaskEvent::Retried,
+            TaskEvent::Deleted,
+            TaskEvent::MovedToDeadLetters,
         ]);
-        prop_oneof![3 => plain, 2 => (end, lost.clone()).prop_map(|(e, l)| Event::Ended(e, l)), 1 => lost.prop_map(Event::ProcessDied)]
+        prop_oneof![3 => plain, 2 => (end, lost.clone()).prop_map(|(e, l)| TaskEvent::Ended(e, l)), 1 => lost.prop_map(TaskEvent::ProcessDied)]
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4096))]
         #[test]
         fn every_answer_is_a_legal_standing(from in standings(), event in events()) {
-            let Ok(Next { standing: to, wait, .. }) = next(&from, event) else { return Ok(()) };
+            let Ok(Transition { task_state: to, wait, .. }) = next(&from, event) else { return Ok(()) };
             prop_assert!(to.attempt_number <= to.max_attempts);
             prop_assert!(to.state == State::Queued || to.reasons == Reasons::NONE);
             prop_assert!(to.suspect || !to.reasons.contains(Hold::Suspect));
@@ -617,38 +633,38 @@ mod tests {
 
         #[test]
         fn no_task_is_ready_while_a_reason_stands_and_none_is_held_without_one(from in standings(), event in events()) {
-            let Ok(Next { standing: to, .. }) = next(&from, event) else { return Ok(()) };
+            let Ok(Transition { task_state: to, .. }) = next(&from, event) else { return Ok(()) };
             prop_assert_eq!(to.hold() == Hold::Ready, to.reasons == Reasons::NONE);
-            prop_assert!(event != Event::Claim || from.reasons == Reasons::NONE);
+            prop_assert!(event != TaskEvent::Claim || from.reasons == Reasons::NONE);
         }
 
         #[test]
         fn whatever_ends_a_reason_takes_that_one_away_and_no_other(from in standings(), event in events()) {
             let ends: &[Hold] = match event {
-                Event::Promote => &[Hold::Time],
-                Event::NameKnown => &[Hold::UnknownName],
-                Event::SuspectTurn => &[Hold::Suspect],
-                Event::RunNow => &[Hold::Time, Hold::Suspect],
-                Event::ThreadReturned if from.state == State::Queued => &[Hold::PreviousAttempt],
+                TaskEvent::Promote => &[Hold::Time],
+                TaskEvent::NameKnown => &[Hold::UnknownName],
+                TaskEvent::SuspectTurn => &[Hold::Suspect],
+                TaskEvent::RunNow => &[Hold::Time, Hold::Suspect],
+                TaskEvent::ThreadReturned if from.state == State::Queued => &[Hold::PreviousAttempt],
                 _ => return Ok(()),
             };
-            let Ok(Next { standing: to, .. }) = next(&from, event) else { return Ok(()) };
+            let Ok(Transition { task_state: to, .. }) = next(&from, event) else { return Ok(()) };
             let left = ends.iter().fold(from.reasons, |left, hold| left.without(*hold));
             prop_assert_eq!(to.reasons, left);
         }
 
         #[test]
         fn a_thread_at_work_is_forgotten_only_when_it_returns_or_dies(from in standings(), event in events()) {
-            let Ok(Next { standing: to, .. }) = next(&from, event) else { return Ok(()) };
-            let returns = matches!(event, Event::Succeeded | Event::Ended(..) | Event::ThreadReturned | Event::ProcessDied(_));
+            let Ok(Transition { task_state: to, .. }) = next(&from, event) else { return Ok(()) };
+            let returns = matches!(event, TaskEvent::Succeeded | TaskEvent::Ended(..) | TaskEvent::ThreadReturned | TaskEvent::ProcessDied(_));
             prop_assert!(!from.in_flight || to.in_flight || returns);
         }
 
         #[test]
         fn attempts_fall_only_by_refund_and_manual_retry(from in standings(), event in events()) {
-            let Ok(Next { standing: to, ending, .. }) = next(&from, event) else { return Ok(()) };
+            let Ok(Transition { task_state: to, ending, .. }) = next(&from, event) else { return Ok(()) };
             let by = from.attempt_number.saturating_sub(to.attempt_number);
-            prop_assert!(by == 0 || ending == Ending::Revived || (ending == Ending::Refund && by == 1));
+            prop_assert!(by == 0 || ending == HistoryEntry::Revived || (ending == HistoryEntry::Refund && by == 1));
         }
     }
 }

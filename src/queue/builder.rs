@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 use crate::executor::install_panic_hook;
 use crate::handler::{Context, Failure, Registry};
 use crate::retry::{Denylist, RetryPolicy};
-use crate::store::{Opening, Place, Settings, SettleRules, Store};
+use crate::store::{Location, Opening, Settings, SettleRules, Store};
 use crate::task::{Task, check_name};
 
 /// Settings and handlers of a queue on its way to be opened. Made by [`Queue::builder`].
@@ -198,7 +198,7 @@ impl Builder {
     /// [`NetworkFileSystem`](ErrorKind::NetworkFileSystem) for a folder that it must not use; [`ReadOnly`](ErrorKind::ReadOnly),
     /// [`DiskFull`](ErrorKind::DiskFull), [`Io`](ErrorKind::Io) from the operating system.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Queue, Error> {
-        self.start(Place::File(PathBuf::from(path.as_ref())))
+        self.start(Location::File(PathBuf::from(path.as_ref())))
     }
 
     /// Opens a queue in a private temporary file, which is removed with the last handle.
@@ -206,10 +206,10 @@ impl Builder {
     /// # Errors
     /// As [`open`](Builder::open).
     pub fn open_in_memory(self) -> Result<Queue, Error> {
-        self.start(Place::private()?)
+        self.start(Location::private()?)
     }
 
-    fn start(self, place: Place) -> Result<Queue, Error> {
+    fn start(self, place: Location) -> Result<Queue, Error> {
         let (core, registry) = self.build(place)?;
         Ok(Queue { engine: Engine::start(core, registry)? })
     }
@@ -221,7 +221,7 @@ impl Builder {
     }
 
     /// Opens a queue without threads.
-    pub(crate) fn stepped(self, place: Place) -> Result<Queue, Error> {
+    pub(crate) fn stepped(self, place: Location) -> Result<Queue, Error> {
         let (core, registry) = self.build(place)?;
         Ok(Queue { engine: Engine::without_threads(core, registry) })
     }
@@ -234,11 +234,11 @@ impl Builder {
     /// the line; otherwise as [`open`](Builder::open). No file is left then.
     pub fn import(self, path: impl AsRef<Path>, mut text: impl BufRead) -> Result<u64, Error> {
         self.config.validate()?;
-        let place = Place::File(PathBuf::from(path.as_ref()));
+        let place = Location::File(PathBuf::from(path.as_ref()));
         Store::import(&self.opening(place), &mut text)
     }
 
-    fn opening(&self, place: Place) -> Opening<'_> {
+    fn opening(&self, place: Location) -> Opening<'_> {
         Opening {
             place,
             settings: Settings {
@@ -257,7 +257,7 @@ impl Builder {
         }
     }
 
-    fn build(mut self, place: Place) -> Result<(Arc<Core>, Arc<Registry>), Error> {
+    fn build(mut self, place: Location) -> Result<(Arc<Core>, Arc<Registry>), Error> {
         if let RetentionRule::Here(age) = self.retention {
             self.config.retention = age;
         }

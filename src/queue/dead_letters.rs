@@ -33,7 +33,7 @@ impl DeadLetters<'_> {
     pub fn list(&self, filter: Filter) -> Result<Vec<DeadLetter>, Error> {
         filter.check()?;
         let search = Search::new(&filter, Among::Letters, filter.order());
-        self.queue.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::get_letter, None)
+        self.queue.store().search(search, filter.limit.unwrap_or(DEFAULT_PAGE), store::get_dead_letter, None)
     }
 
     /// One letter, by the id that it had as a task.
@@ -41,7 +41,7 @@ impl DeadLetters<'_> {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound).
     pub fn get(&self, id: TaskId) -> Result<DeadLetter, Error> {
-        self.queue.store().read(|conn| store::get_letter(conn, id))
+        self.queue.store().read(|conn| store::get_dead_letter(conn, id))
     }
 
     /// Makes a new task of a letter: fresh attempts, the same args, options and checkpoint, and
@@ -73,7 +73,7 @@ impl DeadLetters<'_> {
     /// # Errors
     /// If the file cannot be written.
     pub fn purge(&self, moved_before: SystemTime) -> Result<usize, Error> {
-        self.queue.engine.core.purge_letters(moved_before.into(), || true)
+        self.queue.engine.core.purge_dead_letters(moved_before.into(), || true)
     }
 }
 

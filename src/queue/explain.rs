@@ -27,12 +27,14 @@ pub struct Explanation {
 
 impl Explanation {
     /// So many tasks are counted that come before it: a longer queue would take longer than who asks wants to wait.
-    const COUNTED: u64 = 10_000;
+    const MAX_COUNTED: u64 = 10_000;
 
     fn before(&self) -> String {
         match self.before_it {
             1 => "1 task of its queue comes before it".to_owned(),
-            n if n > Explanation::COUNTED => "more than 10,000 tasks of its queue come before it".to_owned(),
+            n if n > Explanation::MAX_COUNTED => {
+                "more than 10,000 tasks of its queue come before it".to_owned()
+            }
             n => format!("{n} tasks of its queue come before it"),
         }
     }
@@ -106,7 +108,7 @@ impl Queue {
         self.store().read(|conn| {
             let task = store::record(conn, id)?;
             let (paused, unserved) = store::queue_flags(conn, &task.queue)?;
-            let before_it = store::ready_before(conn, id, Explanation::COUNTED + 1)?;
+            let before_it = store::ready_before(conn, id, Explanation::MAX_COUNTED + 1)?;
             Ok(Explanation { task, paused, unserved, executes_here, obstacle, before_it })
         })
     }

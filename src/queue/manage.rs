@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::engine::core::TASKS_PER_COMMIT;
 use super::handle::Queue;
 use crate::error::Error;
 use crate::store::{self, Ages, Rank, Search, Tx, Verb};
 use crate::task::{Bulk, Filter, TaskId};
-
-/// Tasks that one transaction of a bulk verb changes at most: each chunk is atomic, and others get their turn in between.
-const BULK_CHUNK: usize = 500;
 
 impl Queue {
     /// Queues a `FAILED`, `LOST` or `CANCELLED` task again: attempts from 0, error and expiry cleared, checkpoint kept
@@ -96,7 +94,7 @@ impl Queue {
     /// # Errors
     /// If the file cannot be written; what was deleted before stays so.
     pub fn purge(&self, finished_before: SystemTime) -> Result<usize, Error> {
-        let ages = Ages { delete_before: Some(finished_before.into()), bury_before: None };
+        let ages = Ages { delete_before: Some(finished_before.into()), dead_letter_before: None };
         self.engine.core.purge(ages, || true)
     }
 
@@ -149,7 +147,8 @@ impl Queue {
             let found = store.read(|conn| search.step(conn, usize::MAX))?;
             let mut rest = &found[..];
             while left > 0 && !rest.is_empty() {
-                let length = rest.len().min(BULK_CHUNK).min(usize::try_from(left).unwrap_or(usize::MAX));
+                let length =
+                    rest.len().min(TASKS_PER_COMMIT).min(usize::try_from(left).unwrap_or(usize::MAX));
                 let (ids, filter, now) = (rest[..length].to_vec(), filter.clone(), core.now());
                 let enough = core.enough();
                 let write = move |tx: &Tx<'_>| store::apply_all(tx, verb, &filter, &ids, now, &enough);

@@ -20,4 +20,5 @@ pub use dead_letters::DeadLetters;
 pub use engine::threads::ShutdownReport;
 pub use explain::Explanation;
 pub use handle::Queue;
-pub(crate) use stepper::{Ran, Remains, Stepper};
+pub use stepper::Ran;
+pub(crate) use stepper::{Remains, Stepper};

@@ -17,7 +17,7 @@ use crate::task::{
 };
 
 /// How many failures are looked at, unless the filter says.
-const FAILURES: usize = 10_000;
+const MAX_FAILURES_READ: usize = 10_000;
 
 /// Looking at what attempts and many tasks did.
 impl Queue {
@@ -214,7 +214,7 @@ impl Queue {
     /// If the file cannot be read.
     pub fn failures(&self, filter: Filter) -> Result<Failures, Error> {
         filter.check()?;
-        let limit = filter.limit.unwrap_or(FAILURES);
+        let limit = filter.limit.unwrap_or(MAX_FAILURES_READ);
         let filter = filter.or_states(&[State::Failed, State::Lost]);
         let search = Search::new(&filter, Among::Tasks, Order::NewestFirst);
         let mut found = self.store().search(search, limit.saturating_add(1), |_, id| Ok(id), None)?;

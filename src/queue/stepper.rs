@@ -6,36 +6,42 @@ use std::sync::Arc;
 
 use super::builder::Builder;
 use super::engine::attempts::is_passing;
-use super::engine::maintenance::Housekeeping;
+use super::engine::maintenance::Maintenance;
 use super::handle::Queue;
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind};
 use crate::executor::{self, Job};
 use crate::handler::{Finished, Port};
-use crate::store::{Lifting, Place};
+use crate::store::{Lifting, Location};
 use crate::task::{TaskId, Verdict};
 
 /// Calls the steps of a queue without threads.
 pub(crate) struct Stepper {
     pub queue: Queue,
-    housekeeping: Housekeeping,
+    maintenance: Maintenance,
     /// Outcomes that could not be written yet.
     unsettled: Mutex<Vec<Finished>>,
 }
 
-/// What one step of the executor did.
+/// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ran {
+#[non_exhaustive]
+pub enum Ran {
+    /// The handler returned Ok.
     Succeeded(TaskId),
+    /// The handler returned a failure, or panicked.
     Failed(TaskId),
+    /// The handler snoozed.
     Snoozed(TaskId),
+    /// The handler cancelled the task, or stopped because it was cancelled.
     Cancelled(TaskId),
+    /// The attempt could not start, or was interrupted.
     HandedBack(TaskId),
 }
 
 /// What the end of a process has left: a file that nobody has open.
 pub(crate) struct Remains {
-    place: Place,
+    place: Location,
     path: PathBuf,
 }
 
@@ -54,16 +60,16 @@ impl Remains {
 impl Stepper {
     /// On a new file, copied from an image.
     pub(crate) fn fresh(builder: Builder) -> Result<Stepper, Error> {
-        Stepper::start(builder.without_reserve(), Place::fresh()?)
+        Stepper::start(builder.without_reserve(), Location::fresh()?)
     }
 
     /// On a file that is there, or is made.
     pub(crate) fn on_file(builder: Builder, path: &Path) -> Result<Stepper, Error> {
-        Stepper::start(builder, Place::File(path.to_owned()))
+        Stepper::start(builder, Location::File(path.to_owned()))
     }
 
     /// Opens the file and takes its ownership, if nobody has it.
-    fn start(builder: Builder, place: Place) -> Result<Stepper, Error> {
+    fn start(builder: Builder, place: Location) -> Result<Stepper, Error> {
         let queue = builder.stepped(place)?;
         let core = queue.engine.core.clone();
         if core.acquire()?.is_some() {
@@ -73,8 +79,8 @@ impl Stepper {
                 next = core.begin(from)?;
             }
         }
-        let housekeeping = Housekeeping::new(core);
-        Ok(Stepper { queue, housekeeping, unsettled: Mutex::default() })
+        let maintenance = Maintenance::new(core);
+        Ok(Stepper { queue, maintenance, unsettled: Mutex::default() })
     }
 
     /// Sets the commit at which this queue ends as a killed process ends.
@@ -169,6 +175,6 @@ impl Stepper {
 
     /// Does what age does to tasks.
     pub(crate) fn age(&mut self) -> Result<usize, Error> {
-        self.housekeeping.age()
+        self.maintenance.age()
     }
 }

@@ -8,7 +8,7 @@ use crate::store;
 use crate::task::{TaskId, TaskRecord};
 
 /// How soon a waiting caller looks again when another process executes.
-const LOOK_ABROAD: Duration = Duration::from_millis(100);
+const OTHER_PROCESS_POLL: Duration = Duration::from_millis(100);
 
 /// Waiting.
 impl Queue {
@@ -100,7 +100,7 @@ impl Queue {
     ) -> Result<Option<R>, Error> {
         outside_handlers(what)?;
         self.store().process.check()?;
-        let patience = || if self.executes() { Duration::from_secs(1) } else { LOOK_ABROAD };
+        let patience = || if self.executes() { Duration::from_secs(1) } else { OTHER_PROCESS_POLL };
         self.engine.core.shared.wait_until(task, timeout, patience, look)
     }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug)]
 pub(crate) enum Fault {
     Sql(rusqlite::Error),
-    Told(Error),
+    Typed(Error),
 }
 
 /// What SQL answers.
@@ -22,14 +22,14 @@ impl From<rusqlite::Error> for Fault {
 
 impl From<Error> for Fault {
     fn from(e: Error) -> Fault {
-        Fault::Told(e)
+        Fault::Typed(e)
     }
 }
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Error {
         match fault {
-            Fault::Told(error) => error,
+            Fault::Typed(error) => error,
             Fault::Sql(error) => told(error),
         }
     }
@@ -44,7 +44,7 @@ impl Fault {
     /// Whether rows hold what no write of ours makes: a value of another kind or range, a reference to nothing, a broken rule.
     pub(super) fn is_damage(&self) -> bool {
         match self {
-            Fault::Told(e) => e.kind() == ErrorKind::Corrupt,
+            Fault::Typed(e) => e.kind() == ErrorKind::Corrupt,
             Fault::Sql(e) => {
                 is_value(e)
                     || matches!(

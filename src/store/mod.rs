@@ -16,13 +16,13 @@ pub(crate) use commit::commit_queue::Rank;
 pub(crate) use commit::effects::Effects;
 pub(crate) use commit::tx::{StartLeave, Tx};
 pub(crate) use commit::wal_keeper::WalKeeper;
-pub(crate) use commit::writer::Epilogue;
+pub(crate) use commit::writer::CommitHook;
 pub(crate) use error::{Fault, Sql};
 pub(crate) use file::checkpoint::{CHECKPOINT_PAGES, warn_of_wal_reset_bug};
 pub(crate) use file::free_pages::return_free_pages;
 pub use file::holder::Owner;
 pub(crate) use file::identity::FileKey;
-pub(crate) use file::opening::{Opening, Place, Settings};
+pub(crate) use file::opening::{Location, Opening, Settings};
 pub(crate) use file::owner_lock::{Notes, OwnerLock, StartNote};
 pub(crate) use file::pragmas::data_version;
 #[cfg(test)]
@@ -40,7 +40,7 @@ pub(crate) use query::records::{
 pub(crate) use query::stats::{count_from, failures, output, ready_since};
 pub(crate) use tasks::admin::{Verb, apply_all, apply_one, set_paused};
 pub(crate) use tasks::claim::{Lifting, claim, lift_known};
-pub(crate) use tasks::dead_letters::{get_letter, old_letters, purge_letters, replay};
+pub(crate) use tasks::dead_letters::{get_dead_letter, old_dead_letters, purge_dead_letters, replay};
 pub(crate) use tasks::enqueue::{enqueue, find_token};
 pub(crate) use tasks::epoch::{OwnerSettings, check_epoch, queue_list, retention};
 pub(crate) use tasks::promote::{
@@ -51,5 +51,5 @@ pub(crate) use tasks::ready::is_at_work;
 pub(crate) use tasks::recover::{Recovered, recover};
 pub(crate) use tasks::rollups::rollups;
 pub(crate) use tasks::search::{Among, Order, Search};
-pub(crate) use tasks::settle::{SettleRules, fall_silent, save_checkpoint, save_news, settle};
+pub(crate) use tasks::settle::{SettleRules, fall_silent, save_checkpoint, save_pending, settle};
 pub(crate) use tasks::suspects::{pass_turn, spare};

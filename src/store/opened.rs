@@ -11,23 +11,23 @@ use super::commit::commit_queue::Rank;
 use super::commit::name_cache::NameCache;
 use super::commit::tx::Tx;
 use super::commit::wal_keeper::WalKeeper;
-use super::commit::writer::{Epilogue, Writer};
+use super::commit::writer::{CommitHook, Writer};
 use super::error::Sql;
 use super::file::busy::Patience;
 use super::file::connect::{Connector, readers};
 #[cfg(feature = "rusqlite")]
 use super::file::guest::check_file;
 use super::file::holder::{self, Owner};
-use super::file::identity::{FileKey, Identity, beside};
+use super::file::identity::{FileIdentity, FileKey, beside};
 use super::file::mounts::Mounts;
 use super::file::open::{self, Opened};
-use super::file::opening::{Manner, Opening, Place};
+use super::file::opening::{Location, Manner, Opening};
 use super::file::owner_lock::{OwnerLock, SUFFIX};
 use super::file::pragmas::read_pragmas_back;
-use super::file::process::Process;
+use super::file::process::ForkGuard;
 use super::file::readers::Readers;
 use super::file::reserve::Reserve;
-use super::file::snapshots::{Look, Snapshots};
+use super::file::snapshots::{LongRead, Snapshots};
 use super::query::backup::make_whole;
 use super::query::export;
 use super::query::inspect::{self, FileReport};
@@ -46,9 +46,9 @@ pub(crate) struct Store {
     #[cfg(feature = "rusqlite")]
     names: Arc<NameCache>,
     file_id: [u8; 16],
-    place: Place,
+    place: Location,
     /// The process that opened it.
-    pub process: Arc<Process>,
+    pub process: Arc<ForkGuard>,
 }
 
 impl Store {
@@ -57,7 +57,7 @@ impl Store {
     /// # Errors
     /// What is wrong with the path or the file; an existing file is left as it was.
     pub(crate) fn open(opening: &Opening<'_>) -> Result<Store, Error> {
-        let process = Arc::new(Process::begin()?);
+        let process = Arc::new(ForkGuard::begin()?);
         let path = opening.place.path(opening.network)?;
         let shown = format!("opening {}", path.display());
         let patience = Patience::new(opening.settings.busy_timeout);
@@ -66,9 +66,9 @@ impl Store {
         let readers = Readers::new(readers(&path, opening, manner), &path).map_err(|e| e.context(&shown))?;
         let names = Arc::new(NameCache::default());
         let identity = Arc::new(match opening.place {
-            Place::File(_) if manner == Manner::LooksAtStill => Identity::of_still(&path),
-            Place::File(_) => Identity::of(&path, opening.settings.durability),
-            Place::Private(_) => Identity::unknown(),
+            Location::File(_) if manner == Manner::LooksAtStill => FileIdentity::of_still(&path),
+            Location::File(_) => FileIdentity::of(&path, opening.settings.durability),
+            Location::Private(_) => FileIdentity::unknown(),
         });
         let reserve_bytes = if is_shared || opening.looks_only { 0 } else { opening.reserve_bytes };
         let disk = opening.vfs.is_none().then(|| path.clone()); // a VFS may keep the file elsewhere, and have less room
@@ -120,7 +120,7 @@ impl Store {
         look: impl Fn(&Connection, TaskId) -> Sql<R>,
         mut progress: Option<&mut dyn FnMut(Progress)>,
     ) -> Result<Vec<R>, Error> {
-        let (look_on, mut all) = (self.look(), Vec::new());
+        let (look_on, mut all) = (self.long_read(), Vec::new());
         while all.len() < limit && !search.is_over() {
             let (slice, at) = look_on.read(|conn| {
                 let found = search.step(conn, limit - all.len())?;
@@ -147,8 +147,8 @@ impl Store {
     }
 
     /// Sets what rides along with each transaction; none removes it.
-    pub(crate) fn set_epilogue(&self, epilogue: Option<Box<dyn Epilogue>>) {
-        self.writer.set_epilogue(epilogue);
+    pub(crate) fn set_commit_hook(&self, hook: Option<Box<dyn CommitHook>>) {
+        self.writer.set_commit_hook(hook);
     }
 
     /// Sets the commit at which the file is treated as after the death of the process.
@@ -216,8 +216,8 @@ impl Store {
     }
 
     /// A look that others may end.
-    pub(crate) fn look(&self) -> Look<'_> {
-        self.snapshots.look()
+    pub(crate) fn long_read(&self) -> LongRead<'_> {
+        self.snapshots.long_read()
     }
 
     /// Ends all looks that go on now.
@@ -240,7 +240,7 @@ impl Store {
     ///
     /// # Errors
     /// If SQLite is out of memory.
-    pub(crate) fn crash(&self) -> Result<Place, Error> {
+    pub(crate) fn crash(&self) -> Result<Location, Error> {
         self.snapshots.close();
         self.writer.crash()?;
         Ok(self.place.clone())
@@ -268,7 +268,7 @@ impl Store {
     pub(crate) fn import(opening: &Opening<'_>, text: &mut dyn BufRead) -> Result<u64, Error> {
         let path = opening.place.path(opening.network)?;
         let rows = make_whole(&path, |half| {
-            let store = Store::open(&Opening { place: Place::File(half.to_owned()), ..*opening })?;
+            let store = Store::open(&Opening { place: Location::File(half.to_owned()), ..*opening })?;
             Ok(store.alone(|conn| {
                 let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
                 let rows = export::import(&tx, text, opening.settings.longest)?;
@@ -307,7 +307,7 @@ impl Store {
 
     /// Keeps the WAL short beside the commits, as long as it is held.
     pub(crate) fn wal_keeper(&self) -> WalKeeper<'_> {
-        WalKeeper::new(&self.writer, &self.connector, self.look())
+        WalKeeper::new(&self.writer, &self.connector, self.long_read())
     }
 }
 
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn s09_every_limit_of_a_connection_holds() {
-        let store = Store::open(&Opening::plain(Place::private().unwrap(), Durability::Full)).unwrap();
+        let store = Store::open(&Opening::plain(Location::private().unwrap(), Durability::Full)).unwrap();
         let long = "x".repeat(100_001);
         let many = (0..200_000).map(|_| "(1)").collect::<Vec<_>>().join(",");
         for (what, sql) in [
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_new_limit_does_not_compile_its_statement_again() {
-        let store = Store::open(&Opening::plain(Place::private().unwrap(), Durability::Full)).unwrap();
+        let store = Store::open(&Opening::plain(Location::private().unwrap(), Durability::Full)).unwrap();
         let again = store.writer.alone(|conn| {
             let sql =
                 "SELECT task_id FROM perdura_tasks WHERE queue_id = ?1 AND state = 0 AND hold = 0 LIMIT ?2";
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn whoever_keeps_the_wal_copies_it_and_no_commit_has_to() {
-        let store = Store::open(&Opening::plain(Place::private().unwrap(), Durability::Full)).unwrap();
+        let store = Store::open(&Opening::plain(Location::private().unwrap(), Durability::Full)).unwrap();
         assert!(write_much(&store) < 2 * CHECKPOINT_PAGES, "a commit copied it");
         let keeper = store.wal_keeper();
         assert!(write_much(&store) > 2 * CHECKPOINT_PAGES, "no commit copied it");

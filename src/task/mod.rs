@@ -31,7 +31,8 @@ pub(crate) use output::Stream;
 pub use output::{Output, OutputStream};
 pub use record::{Attempt, AttemptOutcome, Bulk, Counts, DeadLetter, Progress, QueueCounts, TaskRecord};
 pub(crate) use record::{
-    Claimed, Claims, ErrorReport, HandledNames, NOT_KEPT, NewTask, News, Room, Settlement, Verdict, Written,
+    ClaimRoom, Claimed, Claims, ErrorReport, HandledNames, NOT_KEPT, NewTask, PendingOutput, Settlement,
+    Verdict, Written,
 };
 pub(crate) use rollup::Measure;
 pub use rollup::Rollup;

@@ -293,7 +293,7 @@ pub(crate) struct NewTask {
 
 /// How much a transaction may claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Room {
+pub(crate) struct ClaimRoom {
     /// Claims that a worker takes at once.
     pub idle: usize,
     /// All claims; those beyond `idle` are made ahead.
@@ -335,7 +335,7 @@ pub(crate) struct Claimed {
 impl Claimed {
     /// Whether its end has more to mend than its state: a key to release, a turn to pass on, and rows beside it that tell of a past: an
     /// error, a checkpoint.
-    pub(crate) fn has_more(&self) -> bool {
+    pub(crate) fn needs_full_settle(&self) -> bool {
         self.has_key || self.suspect || self.generation > 1 || self.is_replay
     }
 }
@@ -346,8 +346,8 @@ pub(crate) struct Settlement {
     pub task_id: TaskId,
     pub generation: u64,
     pub queue_id: i64,
-    /// Beside the task's state there is something to mend: what [`Claimed::has_more`] says, or what the attempt itself has left.
-    pub has_more: bool,
+    /// Beside the task's state there is something to mend: what [`Claimed::needs_full_settle`] says, or what the attempt itself has left.
+    pub needs_full_settle: bool,
     pub backoff: Option<Duration>,
     pub verdict: Verdict,
     pub task_name: Arc<str>,
@@ -356,17 +356,17 @@ pub(crate) struct Settlement {
     /// How long its handler ran.
     pub ran: Duration,
     /// What is not yet in the file.
-    pub news: News,
+    pub news: PendingOutput,
 }
 
 /// What an attempt has told of itself.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct News {
+pub(crate) struct PendingOutput {
     pub progress: Option<Progress>,
     pub output: Vec<Written>,
 }
 
-impl News {
+impl PendingOutput {
     pub(crate) fn is_empty(&self) -> bool {
         self.progress.is_none() && self.output.is_empty()
     }
@@ -377,7 +377,7 @@ impl News {
     }
 
     /// Takes newer ones over these.
-    pub(crate) fn renew(&mut self, newer: News) {
+    pub(crate) fn renew(&mut self, newer: PendingOutput) {
         self.progress = newer.progress.or(self.progress);
         self.output.retain(|old| newer.output.iter().all(|new| new.stream != old.stream));
         self.output.extend(newer.output);

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::clock::ManualClock;
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind};
-use crate::queue::{Builder, Queue, Ran as Step, Remains, Stepper};
+pub use crate::queue::Ran;
+use crate::queue::{Builder, Queue, Remains, Stepper};
 use crate::task::TaskId;
 
 /// Attempts that [`SteppedQueue::run_until_idle`] makes at most: more is a task that enqueues or snoozes itself for ever.
@@ -16,22 +17,6 @@ const MAX_ATTEMPTS: usize = 100_000;
 pub struct SteppedQueue {
     stepper: Stepper,
     clock: ManualClock,
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Ran {
-    /// The handler returned Ok.
-    Succeeded(TaskId),
-    /// The handler returned a failure, or panicked.
-    Failed(TaskId),
-    /// The handler snoozed.
-    Snoozed(TaskId),
-    /// The handler cancelled the task, or stopped because it was cancelled.
-    Cancelled(TaskId),
-    /// The attempt could not start, or was interrupted.
-    HandedBack(TaskId),
 }
 
 /// How many attempts ended how.
@@ -95,14 +80,7 @@ impl SteppedQueue {
     /// # Errors
     /// If the file cannot be written.
     pub fn run_one(&self) -> Result<Option<Ran>, Error> {
-        let ran = self.stepper.run_one()?;
-        Ok(ran.map(|ran| match ran {
-            Step::Succeeded(id) => Ran::Succeeded(id),
-            Step::Failed(id) => Ran::Failed(id),
-            Step::Snoozed(id) => Ran::Snoozed(id),
-            Step::Cancelled(id) => Ran::Cancelled(id),
-            Step::HandedBack(id) => Ran::HandedBack(id),
-        }))
+        self.stepper.run_one()
     }
 
     /// Runs tasks until nothing is ready; says how the attempts ended. Time does not pass.
@@ -141,7 +119,7 @@ impl SteppedQueue {
         self.stepper.tick()
     }
 
-    /// Does what age does to tasks (retention, dead letters), as the housekeeping would now. Answers with how many it ended.
+    /// Does what age does to tasks (retention, dead letters), as the maintenance would now. Answers with how many it ended.
     ///
     /// # Errors
     /// If the file cannot be written.

@@ -12,7 +12,7 @@ use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
 use crate::config::LostRetry;
-use crate::lifecycle::{End, Event, Lost, Reasons, Standing, next};
+use crate::lifecycle::{AttemptEnd, Lost, Reasons, TaskEvent, TaskState, next};
 use crate::support::report;
 use crate::task::{Hold, State};
 
@@ -51,7 +51,7 @@ const FENCED_WRITES: &str = "an owner that was fenced has written";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct World<const P: usize, const T: usize> {
     tasks: [Task<P>; T],
-    processes: [Process; P],
+    processes: [ForkGuard; P],
     /// The notes in the sidecar are of the newest epoch and of this boot.
     notes_count: bool,
 }
@@ -98,7 +98,7 @@ enum Phase {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Process {
+struct ForkGuard {
     stage: Stage,
     lock: Lock,
     /// Nobody has recovered after it.
@@ -130,21 +130,22 @@ enum Lock {
     Deleted,
 }
 
-const DOWN: Process = Process { stage: Stage::Down, lock: Lock::None, newest_epoch: false, closing: false };
+const DOWN: ForkGuard =
+    ForkGuard { stage: Stage::Down, lock: Lock::None, newest_epoch: false, closing: false };
 
 impl Row {
-    fn of(standing: &Standing) -> Row {
+    fn of(task_state: &TaskState) -> Row {
         Row {
-            state: standing.state.code(),
-            reasons: standing.reasons.code(),
-            attempt_number: standing.attempt_number,
-            in_flight: standing.in_flight,
-            suspect: standing.suspect,
+            state: task_state.state.code(),
+            reasons: task_state.reasons.code(),
+            attempt_number: task_state.attempt_number,
+            in_flight: task_state.in_flight,
+            suspect: task_state.suspect,
         }
     }
 
-    fn standing(self) -> Standing {
-        Standing {
+    fn task_state(self) -> TaskState {
+        TaskState {
             state: State::from_code(self.state).expect("a state's code"),
             reasons: Reasons::from_code(self.reasons).expect("bits of reasons"),
             attempt_number: self.attempt_number,
@@ -155,16 +156,16 @@ impl Row {
         }
     }
 
-    fn apply(&mut self, event: Event) -> bool {
-        match next(&self.standing(), event) {
-            Ok(next) => *self = Row::of(&next.standing),
+    fn apply(&mut self, event: TaskEvent) -> bool {
+        match next(&self.task_state(), event) {
+            Ok(next) => *self = Row::of(&next.task_state),
             Err(_) => return false,
         }
         true
     }
 
     fn is(&self, state: State, hold: Hold) -> bool {
-        (self.state, self.standing().hold()) == (state.code(), hold)
+        (self.state, self.task_state().hold()) == (state.code(), hold)
     }
 }
 
@@ -189,7 +190,7 @@ impl<const P: usize, const T: usize> World<P, T> {
     }
 
     fn is_over(&self) -> bool {
-        self.tasks.iter().all(|task| task.row.is_some_and(|row| row.standing().state.is_finished()))
+        self.tasks.iter().all(|task| task.row.is_some_and(|row| row.task_state().state.is_finished()))
     }
 
     fn has_attempts(&self, p: usize) -> bool {
@@ -260,7 +261,7 @@ impl<const P: usize, const T: usize> Steps<P, T> {
     /// Another process has taken over: what was not started is forgotten, what runs runs on.
     fn disown(&mut self, p: usize) {
         let mut to = self.from;
-        to.processes[p] = Process { stage: Stage::Fenced, lock: Lock::None, ..to.processes[p] };
+        to.processes[p] = ForkGuard { stage: Stage::Fenced, lock: Lock::None, ..to.processes[p] };
         for task in &mut to.tasks {
             task.attempts[p] = task.attempts[p].filter(|a| a.phase == Phase::Running);
         }
@@ -283,7 +284,7 @@ impl<const P: usize, const T: usize> Steps<P, T> {
         let from = self.from;
         if let Some(t) = from.tasks.iter().position(|task| task.row.is_none()) {
             let mut to = from;
-            let standing = Standing {
+            let task_state = TaskState {
                 state: State::Queued,
                 reasons: Reasons::NONE,
                 attempt_number: 0,
@@ -292,7 +293,7 @@ impl<const P: usize, const T: usize> Steps<P, T> {
                 cancel_requested: false,
                 suspect: false,
             };
-            to.tasks[t].row = Some(Row::of(&standing));
+            to.tasks[t].row = Some(Row::of(&task_state));
             self.add("enqueue", 0, to);
         }
         for p in (0..P).filter(|p| from.processes[*p].stage != Stage::Down) {
@@ -363,12 +364,12 @@ impl<const P: usize, const T: usize> Steps<P, T> {
             }
             Stage::Owner if !from.has_attempts(p) || self.releases_too_early(p) => {
                 let mut to = to_stage(Stage::Looker);
-                to.processes[p] = Process { stage: Stage::Looker, ..DOWN };
+                to.processes[p] = ForkGuard { stage: Stage::Looker, ..DOWN };
                 self.add("give up the lock", p, to);
             }
             Stage::Fenced if !from.has_attempts(p) => {
                 let mut to = from;
-                to.processes[p] = Process { stage: Stage::Looker, ..DOWN };
+                to.processes[p] = ForkGuard { stage: Stage::Looker, ..DOWN };
                 self.add("ask again", p, to);
             }
             Stage::Owner | Stage::Fenced => {}
@@ -399,13 +400,16 @@ impl<const P: usize, const T: usize> Steps<P, T> {
             if had_started && !task.noted && has_evidence {
                 return self.bad("recover", p, "an attempt that had not started is charged");
             }
-            let event =
-                if had_started { Event::ProcessDied(LOST) } else { Event::Ended(End::HandedBack, LOST) };
+            let event = if had_started {
+                TaskEvent::ProcessDied(LOST)
+            } else {
+                TaskEvent::Ended(AttemptEnd::HandedBack, LOST)
+            };
             row.apply(event);
         }
         pass_turn(&mut to);
         to.processes.iter_mut().for_each(|process| process.newest_epoch = false);
-        to.processes[p] = Process { stage: Stage::Recovered, newest_epoch: true, ..to.processes[p] };
+        to.processes[p] = ForkGuard { stage: Stage::Recovered, newest_epoch: true, ..to.processes[p] };
         to.notes_count = to.notes_count && self.has(Flaw::ForgetsTheNotesBeforeRecovery);
         self.add("recover", p, to);
     }
@@ -424,7 +428,7 @@ impl<const P: usize, const T: usize> Steps<P, T> {
         match task.attempts[p].map(|attempt| attempt.phase) {
             None if works && row.is(State::Queued, Hold::Time) && self.may_commit("promote", p) => {
                 let mut to = from;
-                to.tasks[t].row.as_mut().map(|row| row.apply(Event::Promote));
+                to.tasks[t].row.as_mut().map(|row| row.apply(TaskEvent::Promote));
                 pass_turn(&mut to);
                 self.add("promote", p, to);
             }
@@ -475,7 +479,7 @@ impl<const P: usize, const T: usize> Steps<P, T> {
         let mut to = self.from;
         let task = &mut to.tasks[t];
         let Some(row) = &mut task.row else { return };
-        if !row.apply(Event::Claim) {
+        if !row.apply(TaskEvent::Claim) {
             return;
         }
         for other in task.attempts.iter_mut().flatten() {
@@ -493,11 +497,14 @@ impl<const P: usize, const T: usize> Steps<P, T> {
         let Some(attempt) = self.from.tasks[t].attempts[p] else { return };
         let stage = self.from.processes[p].stage;
         let (name, event) = match attempt.phase {
-            Phase::Succeeded => ("settle", Event::Succeeded),
-            Phase::Failed => {
-                ("settle", Event::Ended(End::Failed { refused: false, delay: Duration::ZERO }, LOST))
+            Phase::Succeeded => ("settle", TaskEvent::Succeeded),
+            Phase::Failed => (
+                "settle",
+                TaskEvent::Ended(AttemptEnd::Failed { refused: false, delay: Duration::ZERO }, LOST),
+            ),
+            Phase::Claimed if stage == Stage::Owner => {
+                ("hand back", TaskEvent::Ended(AttemptEnd::HandedBack, LOST))
             }
-            Phase::Claimed if stage == Stage::Owner => ("hand back", Event::Ended(End::HandedBack, LOST)),
             _ => return,
         };
         let mut to = self.from;
@@ -531,7 +538,7 @@ fn pass_turn<const P: usize, const T: usize>(to: &mut World<P, T>) {
     }
     let waits = |row: &&mut Row| row.suspect && row.is(State::Queued, Hold::Suspect);
     if let Some(row) = to.tasks.iter_mut().filter_map(|task| task.row.as_mut()).find(waits) {
-        row.apply(Event::SuspectTurn);
+        row.apply(TaskEvent::SuspectTurn);
     }
 }
 

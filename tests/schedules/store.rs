@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use crate::config::LostRetry;
 use crate::error::{Error, ErrorKind};
-use crate::lifecycle::{End, Event, Lost, Reasons, Standing, Wait, next};
+use crate::lifecycle::{AttemptEnd, Lost, Reasons, TaskEvent, TaskState, Wait, next};
 use crate::sync::{Mutex, lock};
 use crate::task::{
-    Claimed, Claims, HandledNames, Hold, News, Room, Settlement, State, TaskId, Timestamp, Verdict,
+    ClaimRoom, Claimed, Claims, HandledNames, Hold, PendingOutput, Settlement, State, TaskId, Timestamp,
+    Verdict,
 };
 
 pub mod commit;
@@ -60,7 +61,7 @@ pub struct Table {
 
 #[derive(Clone)]
 pub struct Row {
-    pub standing: Standing,
+    pub task_state: TaskState,
     pub generation: u64,
     pub run_at: Option<Timestamp>,
     pub args: String,
@@ -77,18 +78,18 @@ impl Table {
     fn is_ready(&self) -> bool {
         self.rows
             .values()
-            .any(|row| (row.standing.state, row.standing.hold()) == (State::Queued, Hold::Ready))
+            .any(|row| (row.task_state.state, row.task_state.hold()) == (State::Queued, Hold::Ready))
     }
 
     fn claim(&mut self, id: i64) -> Claimed {
         let row = self.rows.get_mut(&id).expect("it was found before");
-        row.standing = next(&row.standing, Event::Claim).expect("it is ready").standing;
+        row.task_state = next(&row.task_state, TaskEvent::Claim).expect("it is ready").task_state;
         row.generation += 1;
         Claimed {
             task_id: TaskId::from_i64(id),
             generation: row.generation,
-            attempt_number: row.standing.attempt_number,
-            max_attempts: row.standing.max_attempts,
+            attempt_number: row.task_state.attempt_number,
+            max_attempts: row.task_state.max_attempts,
             task_name: TASK_NAME.into(),
             queue_id: 1,
             args: row.args.clone(),
@@ -104,7 +105,7 @@ impl Table {
     /// A new task that is ready.
     pub fn insert(&mut self, args: &str) -> i64 {
         let id = self.rows.len() as i64 + 1;
-        let standing = Standing {
+        let task_state = TaskState {
             state: State::Queued,
             reasons: Reasons::NONE,
             attempt_number: 0,
@@ -113,7 +114,7 @@ impl Table {
             cancel_requested: false,
             suspect: false,
         };
-        self.rows.insert(id, Row { standing, generation: 0, run_at: None, args: args.to_owned() });
+        self.rows.insert(id, Row { task_state, generation: 0, run_at: None, args: args.to_owned() });
         id
     }
 }
@@ -162,7 +163,7 @@ pub fn pass_turn(_: &Tx<'_>) -> Sql<bool> {
 // ---- The writer ----
 
 /// As in `src/store/commit/writer.rs`.
-pub trait Epilogue: Send {
+pub trait CommitHook: Send {
     fn begins(&mut self);
     fn start_leave(&self) -> Option<StartLeave>;
     fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<bool>;
@@ -183,22 +184,22 @@ impl StartLeave {
 }
 
 pub struct Writer {
-    line: commit_queue::Line,
-    desk: Mutex<Desk>,
+    queue: commit_queue::CommitQueue,
+    state: Mutex<WriterState>,
     /// What becomes of the next commits: an error, or nothing unusual. For tests.
     pub faults: std::sync::Mutex<VecDeque<Option<ErrorKind>>>,
 }
 
-struct Desk {
+struct WriterState {
     table: RefCell<Table>,
-    epilogue: Option<Box<dyn Epilogue>>,
+    hook: Option<Box<dyn CommitHook>>,
 }
 
 type Group = Vec<Box<dyn commit_queue::Member>>;
 
 impl Writer {
-    pub fn set_epilogue(&self, epilogue: Option<Box<dyn Epilogue>>) {
-        drop(std::mem::replace(&mut lock(&self.desk).epilogue, epilogue));
+    pub fn set_commit_hook(&self, hook: Option<Box<dyn CommitHook>>) {
+        drop(std::mem::replace(&mut lock(&self.state).hook, hook));
     }
 
     pub fn write<R: Send + 'static>(
@@ -206,15 +207,15 @@ impl Writer {
         rank: Rank,
         write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
-        self.line.commit(rank, write, |group| lock(&self.desk).commit_group(group, &self.faults))
+        self.queue.commit(rank, write, |group| lock(&self.state).commit_group(group, &self.faults))
     }
 
     pub fn alone<R>(&self, act: impl FnOnce(&RefCell<Table>) -> Sql<R>) -> Result<R, Error> {
-        Ok(act(&lock(&self.desk).table)?)
+        Ok(act(&lock(&self.state).table)?)
     }
 }
 
-impl Desk {
+impl WriterState {
     /// As in `src/store/commit/writer.rs`, where no commit is uncertain.
     fn commit_group(&mut self, mut group: Group, faults: &std::sync::Mutex<VecDeque<Option<ErrorKind>>>) {
         let mut outcome = self.attempt(&mut group, true, faults);
@@ -246,10 +247,10 @@ impl Desk {
         company: bool,
         faults: &std::sync::Mutex<VecDeque<Option<ErrorKind>>>,
     ) -> Result<(), (Error, bool)> {
-        let Desk { table, epilogue } = self;
+        let WriterState { table, hook } = self;
         let before = table.borrow().clone();
         let is_alone = company && group.len() == 1;
-        let start_leave = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.start_leave());
+        let start_leave = hook.as_ref().filter(|_| is_alone).and_then(|hook| hook.start_leave());
         let tx = Tx { table, effects: RefCell::default(), start_leave };
         let mut any = false;
         for member in group.iter_mut() {
@@ -267,8 +268,8 @@ impl Desk {
         }
         let mut had_company = false;
         let mut written = Ok(());
-        if let Some(epilogue) = epilogue.as_mut().filter(|_| company) {
-            let joined = epilogue.before_commit(&tx).map_err(Error::from);
+        if let Some(hook) = hook.as_mut().filter(|_| company) {
+            let joined = hook.before_commit(&tx).map_err(Error::from);
             had_company = *joined.as_ref().unwrap_or(&true);
             written = joined.map(drop);
         }
@@ -277,15 +278,15 @@ impl Desk {
         written = written.and(fault.map_or(Ok(()), |kind| Err(Error::new(kind, "as the test wants"))));
         match written {
             Ok(()) => {
-                if let Some(epilogue) = epilogue {
-                    epilogue.committed(tx.effects.into_inner());
+                if let Some(hook) = hook {
+                    hook.committed(tx.effects.into_inner());
                 }
                 Ok(())
             }
             Err(error) => {
                 *table.borrow_mut() = before;
-                if let Some(epilogue) = epilogue {
-                    epilogue.rolled_back(Some(&error));
+                if let Some(hook) = hook {
+                    hook.rolled_back(Some(&error));
                 }
                 Err((error, had_company))
             }
@@ -296,13 +297,13 @@ impl Desk {
 /// An open file.
 pub struct Store {
     pub writer: Writer,
-    pub process: Process,
+    pub process: ForkGuard,
 }
 
 /// Nobody forks here.
-pub struct Process;
+pub struct ForkGuard;
 
-impl Process {
+impl ForkGuard {
     pub fn is_this(&self) -> bool {
         true
     }
@@ -313,18 +314,18 @@ impl Process {
 }
 
 /// Nobody crashes here.
-pub struct Place;
+pub struct Location;
 
 impl Store {
     pub fn new() -> Store {
-        let desk = Desk { table: RefCell::default(), epilogue: None };
+        let state = WriterState { table: RefCell::default(), hook: None };
         Store {
             writer: Writer {
-                line: commit_queue::Line::default(),
-                desk: Mutex::new(desk),
+                queue: commit_queue::CommitQueue::default(),
+                state: Mutex::new(state),
                 faults: Default::default(),
             },
-            process: Process,
+            process: ForkGuard,
         }
     }
 
@@ -336,8 +337,8 @@ impl Store {
         self.writer.write(rank, write)
     }
 
-    pub fn set_epilogue(&self, epilogue: Option<Box<dyn Epilogue>>) {
-        self.writer.set_epilogue(epilogue);
+    pub fn set_commit_hook(&self, hook: Option<Box<dyn CommitHook>>) {
+        self.writer.set_commit_hook(hook);
     }
 
     pub fn alone<R>(&self, act: impl FnOnce(&RefCell<Table>) -> Sql<R>) -> Result<R, Error> {
@@ -345,7 +346,7 @@ impl Store {
     }
 
     pub fn await_commit(&self) {
-        drop(lock(&self.writer.desk));
+        drop(lock(&self.writer.state));
     }
 
     pub fn set_patience(&self, _: Option<Duration>) {}
@@ -358,8 +359,8 @@ impl Store {
         Ok(())
     }
 
-    pub fn crash(&self) -> Result<Place, Error> {
-        Ok(Place)
+    pub fn crash(&self) -> Result<Location, Error> {
+        Ok(Location)
     }
 
     pub fn read<R>(&self, look: impl FnOnce(&RefCell<Table>) -> Sql<R>) -> Result<R, Error> {
@@ -402,10 +403,10 @@ pub fn check_epoch(tx: &Tx<'_>, mine: impl Into<Option<i64>>) -> Sql<()> {
 }
 
 /// As `src/store/tasks/claim.rs`: nothing is claimed past a last attempt for which no worker idles.
-pub fn claim(tx: &Tx<'_>, room: Room, _: &HandledNames, _: &mut i64, _: Timestamp) -> Sql<Claims> {
+pub fn claim(tx: &Tx<'_>, room: ClaimRoom, _: &HandledNames, _: &mut i64, _: Timestamp) -> Sql<Claims> {
     let mut table = tx.table.borrow_mut();
-    let is_ready = |row: &Row| (row.standing.state, row.standing.hold()) == (State::Queued, Hold::Ready);
-    let is_last = |row: &Row| row.standing.attempt_number + 1 >= row.standing.max_attempts;
+    let is_ready = |row: &Row| (row.task_state.state, row.task_state.hold()) == (State::Queued, Hold::Ready);
+    let is_last = |row: &Row| row.task_state.attempt_number + 1 >= row.task_state.max_attempts;
     let ready = table.rows.iter().filter(|(_, row)| is_ready(row)).take(room.total).enumerate();
     let mut claimable = ready.map(|(n, (id, row))| (*id, n < room.idle || !is_last(row))).collect::<Vec<_>>();
     let end = claimable.iter().position(|(_, may)| !may);
@@ -425,7 +426,7 @@ impl SettleRules {
 
 /// What there is to tell of attempts that were settled; nothing of failures here.
 #[derive(Default)]
-pub struct Told {
+pub struct SettleReport {
     pub late: Vec<TaskId>,
     pub failed: Vec<(TaskId, State)>,
 }
@@ -435,19 +436,19 @@ pub fn settle<'s>(
     settlements: impl Iterator<Item = &'s Settlement>,
     rules: &SettleRules,
     now: Timestamp,
-) -> Sql<Told> {
-    let mut told = Told::default();
+) -> Sql<SettleReport> {
+    let mut told = SettleReport::default();
     for s in settlements {
         tx.effect(|effects| effects.settled.push((s.task_id, s.generation)));
         let event = match &s.verdict {
-            Verdict::Succeeded { .. } => Event::Succeeded,
+            Verdict::Succeeded { .. } => TaskEvent::Succeeded,
             Verdict::Failed { permanent, .. } => {
-                Event::Ended(End::Failed { refused: *permanent, delay: BACKOFF }, rules.lost())
+                TaskEvent::Ended(AttemptEnd::Failed { refused: *permanent, delay: BACKOFF }, rules.lost())
             }
-            Verdict::Snoozed(delay) => Event::Ended(End::Snoozed(*delay), rules.lost()),
-            Verdict::Cancelled(_) => Event::Ended(End::Cancelled, rules.lost()),
-            Verdict::HandedBack => Event::Ended(End::HandedBack, rules.lost()),
-            Verdict::Declined => Event::Ended(End::Declined, rules.lost()),
+            Verdict::Snoozed(delay) => TaskEvent::Ended(AttemptEnd::Snoozed(*delay), rules.lost()),
+            Verdict::Cancelled(_) => TaskEvent::Ended(AttemptEnd::Cancelled, rules.lost()),
+            Verdict::HandedBack => TaskEvent::Ended(AttemptEnd::HandedBack, rules.lost()),
+            Verdict::Declined => TaskEvent::Ended(AttemptEnd::Declined, rules.lost()),
         };
         if !apply(tx, s.task_id, Some(s.generation), event, now) {
             told.late.push(s.task_id);
@@ -457,24 +458,24 @@ pub fn settle<'s>(
 }
 
 /// Lets an event happen to a task; false if it may not.
-fn apply(tx: &Tx<'_>, id: TaskId, generation: Option<u64>, event: Event, now: Timestamp) -> bool {
+fn apply(tx: &Tx<'_>, id: TaskId, generation: Option<u64>, event: TaskEvent, now: Timestamp) -> bool {
     let mut table = tx.table.borrow_mut();
     let row = table.rows.get_mut(&id.as_i64());
     let Some(row) = row.filter(|row| generation.is_none_or(|g| g == row.generation)) else { return false };
-    let Ok(next) = next(&row.standing, event) else { return false };
-    let was_ready = (row.standing.state, row.standing.hold()) == (State::Queued, Hold::Ready);
-    row.standing = next.standing;
+    let Ok(next) = next(&row.task_state, event) else { return false };
+    let was_ready = (row.task_state.state, row.task_state.hold()) == (State::Queued, Hold::Ready);
+    row.task_state = next.task_state;
     match next.wait {
         Wait::Keep => {}
         Wait::Clear => row.run_at = None,
         Wait::For(delay) => row.run_at = Some(now.after(delay)),
     }
-    let is_ready = (row.standing.state, row.standing.hold()) == (State::Queued, Hold::Ready);
+    let is_ready = (row.task_state.state, row.task_state.hold()) == (State::Queued, Hold::Ready);
     let waits =
-        row.run_at.filter(|_| (row.standing.state, row.standing.hold()) == (State::Queued, Hold::Time));
+        row.run_at.filter(|_| (row.task_state.state, row.task_state.hold()) == (State::Queued, Hold::Time));
     tx.effect(|effects| {
         effects.changed = true;
-        effects.ended.extend(next.standing.state.is_finished().then_some(id));
+        effects.ended.extend(next.task_state.state.is_finished().then_some(id));
         effects.ready += u64::from(is_ready && !was_ready);
         effects.due = effects.due.into_iter().chain(waits).min();
     });
@@ -484,20 +485,22 @@ fn apply(tx: &Tx<'_>, id: TaskId, generation: Option<u64>, event: Event, now: Ti
 /// When the next task is due.
 pub fn next_due(table: &RefCell<Table>) -> Sql<Option<Timestamp>> {
     let table = table.borrow();
-    let waits = |row: &&Row| (row.standing.state, row.standing.hold()) == (State::Queued, Hold::Time);
+    let waits = |row: &&Row| (row.task_state.state, row.task_state.hold()) == (State::Queued, Hold::Time);
     Ok(table.rows.values().filter(waits).filter_map(|row| row.run_at).min())
 }
 
 pub fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
     let is_due = |row: &Row| {
-        row.standing.hold() == Hold::Time && row.standing.state == State::Queued && row.run_at <= Some(now)
+        row.task_state.hold() == Hold::Time
+            && row.task_state.state == State::Queued
+            && row.run_at <= Some(now)
     };
     let due: Vec<i64> = {
         let table = tx.table.borrow();
         table.rows.iter().filter(|(_, row)| is_due(row)).map(|(id, _)| *id).take(limit).collect()
     };
     for id in &due {
-        apply(tx, TaskId::from_i64(*id), None, Event::Promote, now);
+        apply(tx, TaskId::from_i64(*id), None, TaskEvent::Promote, now);
     }
     Ok(due.len())
 }
@@ -588,7 +591,7 @@ pub fn save_checkpoint(_: &Tx<'_>, _: TaskId, _: u64, _: &str) -> Sql<()> {
     Ok(())
 }
 
-pub fn save_news(_: &Tx<'_>, _: TaskId, _: u64, _: &News) -> Sql<()> {
+pub fn save_pending(_: &Tx<'_>, _: TaskId, _: u64, _: &PendingOutput) -> Sql<()> {
     Ok(())
 }
 

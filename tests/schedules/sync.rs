@@ -393,26 +393,26 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-pub enum News<T> {
+pub enum Heard<T> {
     Item(T),
     None,
     End,
 }
 
 /// Of two things that are there at once it takes either.
-pub fn next_of<T>(items: &Receiver<T>, bell: &Receiver<()>, timeout: Duration) -> News<T> {
+pub fn next_of<T>(items: &Receiver<T>, bell: &Receiver<()>, timeout: Duration) -> Heard<T> {
     let bell_first = thread_rng().r#gen::<bool>();
-    let rings = || matches!(bell.0.next(), Some(Ok(()))).then_some(News::None);
+    let rings = || matches!(bell.0.next(), Some(Ok(()))).then_some(Heard::None);
     let news = sleep(
         Some(timeout),
         || (),
         || {
             let first = if bell_first { rings() } else { None };
-            let item = || items.0.next().map(|item| item.map_or(News::End, News::Item));
+            let item = || items.0.next().map(|item| item.map_or(Heard::End, Heard::Item));
             first.or_else(item).or_else(rings)
         },
     );
-    news.unwrap_or(News::None)
+    news.unwrap_or(Heard::None)
 }
 
 pub fn hear(bell: &Receiver<()>, timeout: Duration) {

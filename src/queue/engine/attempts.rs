@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::core::{Core, TRY_AGAIN};
+use super::core::{Core, RETRY_INTERVAL};
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::handler::{Finished, Port, Start};
 use crate::journal::{OUTCOMES, survive, tell};
@@ -15,20 +15,20 @@ use crate::task::{Settlement, State, TaskId, Verdict};
 const LATE_TRIES: u32 = 60;
 
 /// Results (of JSON) and output of more bytes are not kept on a full disk: they would need pages of their own.
-const LARGE_OUTCOME: usize = 1024;
+const LARGE_OUTCOME_BYTES: usize = 1024;
 
 impl Core {
     /// Settles attempts in one commit. On an error they stay in the batch. On a full disk the outcome of a single attempt is recorded
     /// without its result and its output, if these are large.
     pub(crate) fn settle(&self, batch: &mut Vec<Finished>) -> Result<(), Error> {
-        self.shared.running.renew_news(batch.iter_mut().map(|finished| &mut finished.settlement));
+        self.shared.running.renew_pending(batch.iter_mut().map(|finished| &mut finished.settlement));
         match self.try_to_settle(batch) {
             Err(e) if has_no_room(&e) && batch.len() == 1 && is_large(batch) => {}
             settled => return settled,
         }
         for Finished { settlement, .. } in batch.iter_mut() {
             tell!(Warn, "the disk is full: what task {} gave or wrote is not kept", settlement.task_id);
-            if settlement.verdict.result_bytes() > LARGE_OUTCOME {
+            if settlement.verdict.result_bytes() > LARGE_OUTCOME_BYTES {
                 settlement.verdict.drop_result();
             }
             settlement.news.output.clear();
@@ -121,8 +121,8 @@ impl Core {
     }
 
     /// Writes progress and output that are not in the file yet.
-    pub(crate) fn flush_news(&self) -> Result<(), Error> {
-        let batch = Arc::new(self.shared.running.take_news());
+    pub(crate) fn flush_pending(&self) -> Result<(), Error> {
+        let batch = Arc::new(self.shared.running.take_pending());
         if batch.is_empty() {
             return Ok(());
         }
@@ -133,13 +133,13 @@ impl Core {
         let written = self.commit(rank, move |tx| {
             store::check_epoch(tx, epoch)?;
             for (control, news) in shared.iter() {
-                store::save_news(tx, control.task_id, control.generation, news)?;
+                store::save_pending(tx, control.task_id, control.generation, news)?;
             }
             Ok(())
         });
         if written.is_err() {
-            batch.iter().for_each(|(control, news)| control.keep_news(news));
-            self.shared.running.note_news();
+            batch.iter().for_each(|(control, news)| control.keep_pending(news));
+            self.shared.running.note_pending();
         }
         written
     }
@@ -150,8 +150,8 @@ impl Core {
         for _ in 0..LATE_TRIES {
             match self.settle(&mut batch) {
                 Err(e) if is_passing(&e) => {
-                    tell!(Warn, "an outcome cannot be written, trying again in {TRY_AGAIN:?}: {e}");
-                    thread::sleep(TRY_AGAIN);
+                    tell!(Warn, "an outcome cannot be written, trying again in {RETRY_INTERVAL:?}: {e}");
+                    thread::sleep(RETRY_INTERVAL);
                 }
                 Err(e) => batch.drain(..).for_each(|finished| self.abandon(finished, &e)),
                 Ok(()) => {}
@@ -189,7 +189,7 @@ fn has_no_room(error: &Error) -> bool {
 /// Whether an outcome of these needs so much room that it must not come from the reserve for a full disk.
 fn is_large(batch: &[Finished]) -> bool {
     batch.iter().any(|Finished { settlement, .. }| {
-        settlement.verdict.result_bytes() + settlement.news.output_bytes() > LARGE_OUTCOME
+        settlement.verdict.result_bytes() + settlement.news.output_bytes() > LARGE_OUTCOME_BYTES
     })
 }
 

@@ -17,10 +17,10 @@ use std::time::Duration;
 use super::shared::Shared;
 use crate::error::Error;
 use crate::planted::planted;
-use crate::store::{Effects, Epilogue, Sql, StartLeave, Tx, check_epoch, claim, pass_turn};
+use crate::store::{CommitHook, Effects, Sql, StartLeave, Tx, check_epoch, claim, pass_turn};
 use crate::task::Claims;
 
-pub(crate) struct Handover {
+pub(crate) struct Claimer {
     shared: Arc<Shared>,
     /// The queue that was served last by a commit; the next one's turn comes first.
     cursor: i64,
@@ -39,13 +39,13 @@ pub(crate) struct Handover {
 }
 
 /// Commits that follow each other so soon leave other processes no time.
-const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE_GAP: Duration = Duration::from_millis(2);
 /// After so much time without a pause, one is made, if others have the file open.
-const LONGEST_LEAD: Duration = Duration::from_millis(40);
+const MAX_LEAD_TIME: Duration = Duration::from_millis(40);
 
-impl Handover {
-    pub(crate) fn new(shared: Arc<Shared>) -> Handover {
-        Handover {
+impl Claimer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Claimer {
+        Claimer {
             shared,
             cursor: 0,
             next_cursor: 0,
@@ -67,7 +67,7 @@ pub(crate) fn ask(shared: &Arc<Shared>) -> impl FnMut(&Tx<'_>) -> Sql<()> + Send
     }
 }
 
-impl Epilogue for Handover {
+impl CommitHook for Claimer {
     fn start_leave(&self) -> Option<StartLeave> {
         let epoch = self
             .shared
@@ -124,17 +124,17 @@ impl Epilogue for Handover {
 
     fn begins(&mut self) {
         let now = self.shared.monotonic();
-        if now.saturating_sub(self.last_end) >= PAUSE {
+        if now.saturating_sub(self.last_end) >= PAUSE_GAP {
             self.leads_since = now;
         }
     }
 
     fn rest(&mut self) -> Option<Duration> {
         self.last_end = self.shared.monotonic();
-        if self.last_end.saturating_sub(self.leads_since) < LONGEST_LEAD {
+        if self.last_end.saturating_sub(self.leads_since) < MAX_LEAD_TIME {
             return None;
         }
         self.leads_since = self.last_end;
-        Some(PAUSE)
+        Some(PAUSE_GAP)
     }
 }

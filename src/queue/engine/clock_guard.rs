@@ -1,7 +1,7 @@
 //! Whether the wall clock can be trusted with deletions.
 //!
 //! A clock that jumps forward makes everything look old. So age-based deletion waits until the wall clock has run in step with the
-//! monotonic one for [`STEADY`]. A machine that slept looks like a jump too, and is treated as one.
+//! monotonic one for [`STEADY_TIME`]. A machine that slept looks like a jump too, and is treated as one.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use crate::planted::planted;
 use crate::task::Timestamp;
 
 /// The wall clock must have been steady for so long before anything is deleted by age.
-pub(crate) const STEADY: Duration = Duration::from_secs(5 * 60);
+pub(crate) const STEADY_TIME: Duration = Duration::from_secs(5 * 60);
 /// Differences that are drift and not a jump.
 const DRIFT_MS: i64 = 60_000;
 
 #[derive(Debug, Default)]
-pub(crate) struct Steady {
+pub(crate) struct ClockGuard {
     last: Option<(Timestamp, Duration)>,
     since: Duration,
     /// How often they have not been in step.
     jumps: u32,
 }
 
-impl Steady {
+impl ClockGuard {
     /// Looks at both clocks; says whether they have been in step for long enough.
     pub(crate) fn observe(&mut self, wall: Timestamp, monotonic: Duration) -> bool {
         if !self.are_in_step(wall, monotonic) {
@@ -29,7 +29,7 @@ impl Steady {
             self.since = monotonic;
         }
         self.last = Some((wall, monotonic));
-        monotonic.saturating_sub(self.since) >= STEADY || planted("g10-ages-trust-the-clock")
+        monotonic.saturating_sub(self.since) >= STEADY_TIME || planted("g10-ages-trust-the-clock")
     }
 
     /// Looks at both clocks; says whether they have been in step since the first look.
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_jump_starts_the_wait_anew() {
-        let mut steady = Steady::default();
+        let mut steady = ClockGuard::default();
         let minute = Duration::from_secs(60);
         let start = Timestamp::from_millis(1_000_000);
         assert!(!steady.observe(start, Duration::ZERO));

@@ -18,11 +18,11 @@ use crate::sync::{Mutex, Sender, lock};
 use crate::task::Timestamp;
 use crate::timer::NextTick;
 
-/// Tasks that one transaction promotes, lifts or ends at most: bounds how long others wait for the writer.
-pub(crate) const CHUNK: usize = 500;
+/// Tasks that one transaction changes at most: each chunk is atomic, and bounds how long others wait for the writer.
+pub(crate) const TASKS_PER_COMMIT: usize = 500;
 
 /// How soon a step that failed is tried again.
-pub(crate) const TRY_AGAIN: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A thread whose turns have panicked so often, one after the other, does not go on.
 pub(crate) const MAX_PANICS: u32 = 10;
@@ -147,7 +147,7 @@ impl Core {
     }
 
     /// Notices what other processes have written, if they have.
-    pub(crate) fn look_abroad(&self) -> Result<(), Error> {
+    pub(crate) fn check_other_processes(&self) -> Result<(), Error> {
         let version = self.store.alone(store::data_version)?;
         if *lock(&self.data_version) != Some(version) {
             self.notice()?;

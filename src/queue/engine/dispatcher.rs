@@ -4,32 +4,32 @@
 use std::time::Duration;
 
 use super::attempts::is_passing;
-use super::core::{Core, MAX_PANICS, TRY_AGAIN};
+use super::core::{Core, MAX_PANICS, RETRY_INTERVAL};
 use crate::error::{Error, ErrorKind};
 use crate::executor::Job;
 use crate::handler::{Finished, Start};
 use crate::journal::{survive, tell};
 use crate::planted::planted;
 use crate::store::Lifting;
-use crate::sync::{News, Receiver, hear, next_of, thread};
+use crate::sync::{Heard, Receiver, hear, next_of, thread};
 
 /// Attempts settled in one transaction at most: bounds how long others wait for the writer.
 const MAX_SETTLES: usize = 1024;
 
 /// How long the dispatcher waits for more to settle, at most: so much later an end reaches the file.
-const GATHERING: Duration = Duration::from_millis(4);
+const GATHER_TIME: Duration = Duration::from_millis(4);
 
 /// The next settle may take so many times as long as the last one.
-const MARGIN: u32 = 3;
+const SETTLE_MARGIN: u32 = 3;
 
-/// News of an attempt (progress, output) reach the file so long after they were made, at most.
-const NEWS_EACH: Duration = Duration::from_secs(1);
+/// The longest time from progress or output of a running attempt to the commit that keeps it.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the last outcomes are tried to be written. Each try may wait for a lock, but not for long any more.
-const LAST_TRIES: u32 = 8;
+const FINAL_TRIES: u32 = 8;
 
 /// How long it waits after each of these that has failed: an error of the disk is told at once, and may be over in a moment.
-const LAST_PAUSE: Duration = Duration::from_millis(20);
+const FINAL_PAUSE: Duration = Duration::from_millis(20);
 
 /// The thread's life: until nobody can send outcomes any more. A turn that panics is followed by another, with the same outcomes.
 pub(crate) fn run(core: &Core, outcomes: &Receiver<Finished>) {
@@ -52,9 +52,9 @@ pub(crate) fn run(core: &Core, outcomes: &Receiver<Finished>) {
     while goes_on {
         let wait = dispatcher.sleep();
         match next_of(outcomes, &core.shared.dispatcher.bell, wait) {
-            News::Item(first) => dispatcher.unsettled.push(first),
-            News::None => {}
-            News::End => break,
+            Heard::Item(first) => dispatcher.unsettled.push(first),
+            Heard::None => {}
+            Heard::End => break,
         }
         goes_on = turn(&mut dispatcher, |dispatcher, outcomes| {
             dispatcher.gather(outcomes);
@@ -92,13 +92,13 @@ struct Dispatcher<'c> {
 }
 
 /// How often an outcome that meets damage in the file is tried to be written.
-const READ_TRIES: u32 = 10;
+const DAMAGE_TRIES: u32 = 10;
 
 /// As good as for ever, and yet no overflow.
-const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
+const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// Tasks that were claimed ahead and wait so long without any task ending are given back: the tasks have become slow.
-const RECALL: Duration = Duration::from_millis(50);
+const RECALL_AFTER: Duration = Duration::from_millis(50);
 
 impl<'c> Dispatcher<'c> {
     fn new(core: &'c Core) -> Dispatcher<'c> {
@@ -122,7 +122,7 @@ impl<'c> Dispatcher<'c> {
             return Duration::ZERO;
         }
         let next = [self.try_at, self.flush_at, self.poll_at, self.recall_at].into_iter().flatten().min();
-        next.map_or(FOR_EVER, |at| at.saturating_sub(self.core.shared.monotonic()))
+        next.map_or(FOREVER, |at| at.saturating_sub(self.core.shared.monotonic()))
     }
 
     fn is_due(&self, at: Option<Duration>) -> bool {
@@ -132,10 +132,14 @@ impl<'c> Dispatcher<'c> {
     /// Takes what else has ended. While the workers have work on hand, it waits for more, so that one commit, and one sync, ends
     /// several attempts; but not so long that a worker would wait for that commit.
     fn gather(&mut self, outcomes: &Receiver<Finished>) {
-        let slack =
-            self.core.shared.running.work_on_hand().saturating_sub(self.settling.saturating_mul(MARGIN));
+        let slack = self
+            .core
+            .shared
+            .running
+            .work_on_hand()
+            .saturating_sub(self.settling.saturating_mul(SETTLE_MARGIN));
         if !self.unsettled.is_empty() && !slack.is_zero() {
-            hear(&self.core.shared.dispatcher.bell, slack.min(GATHERING));
+            hear(&self.core.shared.dispatcher.bell, slack.min(GATHER_TIME));
         }
         let room = MAX_SETTLES.saturating_sub(self.unsettled.len());
         self.unsettled.extend(outcomes.try_iter().take(room));
@@ -229,7 +233,7 @@ impl<'c> Dispatcher<'c> {
     fn may_read_again(&mut self, e: &Error) -> bool {
         let is_damage = matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Internal);
         self.damage_seen += u32::from(is_damage);
-        is_damage && self.damage_seen <= READ_TRIES
+        is_damage && self.damage_seen <= DAMAGE_TRIES
     }
 
     /// Claims what an earlier commit has left.
@@ -242,12 +246,12 @@ impl<'c> Dispatcher<'c> {
 
     /// Writes progress and output, some time after they were made.
     fn flush(&mut self) {
-        if self.flush_at.is_none() && self.core.shared.running.news_waits() {
-            self.flush_at = Some(self.core.shared.monotonic() + NEWS_EACH);
+        if self.flush_at.is_none() && self.core.shared.running.is_pending() {
+            self.flush_at = Some(self.core.shared.monotonic() + FLUSH_INTERVAL);
         }
         if self.is_due(self.flush_at) {
             self.flush_at = None;
-            let flushed = self.core.flush_news();
+            let flushed = self.core.flush_pending();
             self.note_trouble(flushed);
         }
     }
@@ -265,7 +269,7 @@ impl<'c> Dispatcher<'c> {
             }
         }
         if self.recall_at.is_none() && shared.running.jobs_waiting() > 0 {
-            self.recall_at = Some(shared.monotonic() + RECALL);
+            self.recall_at = Some(shared.monotonic() + RECALL_AFTER);
             self.has_moved = false;
         }
     }
@@ -273,12 +277,12 @@ impl<'c> Dispatcher<'c> {
     /// Claims nothing for a while.
     fn pause(&mut self) {
         self.core.shared.gate.set_claiming(false);
-        self.try_at.get_or_insert(self.core.shared.monotonic() + TRY_AGAIN);
+        self.try_at.get_or_insert(self.core.shared.monotonic() + RETRY_INTERVAL);
     }
 
     fn note_trouble(&mut self, step: Result<(), Error>) {
         if let Err(e) = step {
-            tell!(Warn, "the file cannot be written, trying again in {TRY_AGAIN:?}: {e}");
+            tell!(Warn, "the file cannot be written, trying again in {RETRY_INTERVAL:?}: {e}");
             self.pause();
         }
     }
@@ -300,7 +304,7 @@ impl<'c> Dispatcher<'c> {
         let interval = self.core.config.poll_interval;
         self.poll_at = (!interval.is_zero()).then(|| self.core.shared.monotonic() + interval);
         if self.core.is_owner() {
-            let looked = self.core.look_abroad();
+            let looked = self.core.check_other_processes();
             return self.note_trouble(looked);
         }
         if self.core.shared.gate.is_stopping() {
@@ -312,7 +316,7 @@ impl<'c> Dispatcher<'c> {
                 self.begin();
             }
             Ok(false) => {}
-            Err(_) => self.poll_at = Some(self.core.shared.monotonic() + TRY_AGAIN), // it was said
+            Err(_) => self.poll_at = Some(self.core.shared.monotonic() + RETRY_INTERVAL), // it was said
         }
     }
 
@@ -322,7 +326,7 @@ impl<'c> Dispatcher<'c> {
         if !siblings.take_ring() || !self.core.is_owner() {
             return;
         }
-        let looked = self.core.look_abroad();
+        let looked = self.core.check_other_processes();
         if looked.is_err() {
             siblings.note_ring(); // it is looked at with the next try
         }
@@ -331,12 +335,12 @@ impl<'c> Dispatcher<'c> {
 
     /// Nobody sends any more: what is left is tried for a moment, and given up then.
     fn last_turn(&mut self) {
-        for _ in 0..LAST_TRIES {
+        for _ in 0..FINAL_TRIES {
             self.settle();
             if self.unsettled.is_empty() {
                 break;
             }
-            thread::sleep(LAST_PAUSE);
+            thread::sleep(FINAL_PAUSE);
         }
         if planted("g08-what-cannot-be-written-keeps-the-file") {
             return;
@@ -346,7 +350,7 @@ impl<'c> Dispatcher<'c> {
             "the queue has ended, and the file could not be written until then",
         );
         self.unsettled.drain(..).for_each(|finished| self.core.abandon(finished, &why));
-        if let Err(e) = self.core.flush_news() {
+        if let Err(e) = self.core.flush_pending() {
             tell!(Warn, "progress and output were not written: {e}");
         }
     }

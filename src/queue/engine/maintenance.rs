@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, select};
 
-use super::clock_guard::{STEADY, Steady};
-use super::core::{Core, RetentionRule};
+use super::clock_guard::{ClockGuard, STEADY_TIME};
+use super::core::{Core, RetentionRule, TASKS_PER_COMMIT};
 use crate::error::Error;
 use crate::journal::{survive, tell};
 use crate::store::{self, Ages, Rank, Sql, Tx, WalKeeper};
@@ -14,37 +14,35 @@ use crate::sync::thread;
 use crate::task::{TaskId, Timestamp};
 
 /// So long after a commit, what is in the WAL is checkpointed, however little it is.
-const QUIET: Duration = Duration::from_secs(1);
+const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
 /// A task that was made within so long before a program's end shows that the clock has run on since.
-const EVIDENCE: Duration = Duration::from_secs(24 * 60 * 60);
+const CLOCK_EVIDENCE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often ages are looked at.
-const AGES: Duration = Duration::from_secs(10 * 60);
+const AGE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// The first look at ages comes earlier, for programs that do not run for long.
-const FIRST_AGES: Duration = Duration::from_secs(5 * 60 + 1);
+const FIRST_AGE_CHECK: Duration = Duration::from_secs(5 * 60 + 1);
 /// How long it leaves the writer to others between two slices of free pages.
-const BREATH: Duration = Duration::from_millis(2);
+const SLICE_PAUSE: Duration = Duration::from_millis(2);
 /// So many queues without tasks keep their counters.
-const KEPT_IDLE: usize = 100;
+const KEPT_IDLE_QUEUES: usize = 100;
 /// Tasks that one look reads: bounds the age of its snapshot.
-const SLICE: usize = 10_000;
-/// Tasks ended in one transaction: bounds how long others wait for the writer.
-const CHUNK: usize = 500;
+const TASKS_PER_READ: usize = 10_000;
 /// A transaction that has written for so long leaves the rest to the next one: large tasks take longer than small ones.
-const TURN: Duration = Duration::from_millis(10);
+const MAX_WRITE_TIME: Duration = Duration::from_millis(10);
 
 /// The chores and what they remember.
-pub(crate) struct Housekeeping {
-    steady: Steady,
+pub(crate) struct Maintenance {
+    steady: ClockGuard,
     /// Ages have been looked at.
     has_aged: bool,
     core: Arc<Core>,
 }
 
-impl Housekeeping {
-    pub(crate) fn new(core: Arc<Core>) -> Housekeeping {
-        let mut steady = Steady::default();
+impl Maintenance {
+    pub(crate) fn new(core: Arc<Core>) -> Maintenance {
+        let mut steady = ClockGuard::default();
         steady.observe(core.now(), core.shared.monotonic());
-        Housekeeping { core, steady, has_aged: false }
+        Maintenance { core, steady, has_aged: false }
     }
 
     /// The thread's life: until the other end of `stop` is gone.
@@ -52,19 +50,19 @@ impl Housekeeping {
         let core = self.core.clone();
         store::warn_of_wal_reset_bug();
         let wal = core.store.wal_keeper();
-        let mut ages = crossbeam_channel::after(FIRST_AGES);
+        let mut ages = crossbeam_channel::after(FIRST_AGE_CHECK);
         let mut quiet = crossbeam_channel::never();
         loop {
             select! {
                 recv(stop) -> _ => {
-                    return self.report(Housekeeping::age_at_end);
+                    return self.report(Maintenance::age_at_end);
                 }
                 recv(core.shared.maintenance.bell) -> _ => {
                     self.look_at_the_clock();
                     if core.shared.wal_is_large() {
                         self.report(|this| this.checkpoint(&wal));
                     }
-                    quiet = crossbeam_channel::after(QUIET);
+                    quiet = crossbeam_channel::after(CHECKPOINT_DELAY);
                 }
                 recv(quiet) -> _ => {
                     self.look_at_the_clock();
@@ -74,14 +72,14 @@ impl Housekeeping {
                 }
                 recv(ages) -> _ => {
                     self.report(|this| this.age().map(drop));
-                    ages = crossbeam_channel::after(AGES);
+                    ages = crossbeam_channel::after(AGE_INTERVAL);
                 }
             }
         }
     }
 
-    fn report(&mut self, chore: impl FnOnce(&mut Housekeeping) -> Result<(), Error>) {
-        if let Some(Err(e)) = survive("the housekeeping", || chore(self)) {
+    fn report(&mut self, chore: impl FnOnce(&mut Maintenance) -> Result<(), Error>) {
+        if let Some(Err(e)) = survive("the maintenance", || chore(self)) {
             tell!(
                 Warn,
                 "the upkeep of the file (copying its WAL, deleting what is old) failed, and is tried again: {e}"
@@ -111,7 +109,7 @@ impl Housekeeping {
         let goes_on = || !core.shared.gate.is_stopping();
         let mut ended = core.purge(core.ages(now)?, goes_on)?;
         if let Some(age) = core.config.dead_letter_retention {
-            ended += core.purge_letters(now.before(age), goes_on)?;
+            ended += core.purge_dead_letters(now.before(age), goes_on)?;
         }
         if let Err(e) = core.drop_counters(goes_on).and_then(|()| self.return_free_pages()) {
             tell!(Warn, "the file was not tidied, which will be tried again: {e}"); // what was old has ended all the same
@@ -128,7 +126,7 @@ impl Housekeeping {
         if self.has_aged || !self.steady.is_in_step(now, core.shared.monotonic()) || !core.is_owner() {
             return Ok(());
         }
-        let (from, to) = (now.before(EVIDENCE), now.before(STEADY));
+        let (from, to) = (now.before(CLOCK_EVIDENCE_AGE), now.before(STEADY_TIME));
         if !core.store.read(|conn| store::clock_has_run_on(conn, from, to, now))? {
             return Ok(());
         }
@@ -144,7 +142,7 @@ impl Housekeeping {
             && core.store.alone(|conn| store::return_free_pages(conn, &core.enough()))?
         {
             wal.copy_if_long();
-            thread::sleep(BREATH);
+            thread::sleep(SLICE_PAUSE);
         }
         Ok(())
     }
@@ -163,7 +161,7 @@ impl Core {
         };
         Ok(Ages {
             delete_before: retention.map(|age| now.before(age)),
-            bury_before: config.dead_letter_after.map(|age| now.before(age)),
+            dead_letter_before: config.dead_letter_after.map(|age| now.before(age)),
         })
     }
 
@@ -173,7 +171,7 @@ impl Core {
         let (mut ended, mut next) = (0, Some(TaskId::from_i64(i64::MIN)));
         let wal = self.store.wal_keeper();
         while let Some(after) = next.filter(|_| goes_on()) {
-            let (found, more) = self.store.read(|conn| store::old(conn, ages, after, SLICE, now))?;
+            let (found, more) = self.store.read(|conn| store::old(conn, ages, after, TASKS_PER_READ, now))?;
             ended += self.in_chunks(&wal, &found, &goes_on, move |tx, ids, enough| {
                 store::purge(tx, ages, ids, now, enough)
             })?;
@@ -183,7 +181,7 @@ impl Core {
     }
 
     /// Deletes dead letters that were moved before a time, as long as it is to go on.
-    pub(crate) fn purge_letters(
+    pub(crate) fn purge_dead_letters(
         &self,
         moved_before: Timestamp,
         goes_on: impl Fn() -> bool,
@@ -191,12 +189,13 @@ impl Core {
         let (mut ended, mut after) = (0, (i64::MIN, i64::MIN));
         let wal = self.store.wal_keeper();
         while goes_on() {
-            let found = self.store.read(|conn| store::old_letters(conn, moved_before, after, SLICE))?;
+            let found =
+                self.store.read(|conn| store::old_dead_letters(conn, moved_before, after, TASKS_PER_READ))?;
             let Some(last) = found.last() else { break };
             after = *last;
             let ids: Vec<i64> = found.iter().map(|(_, id)| *id).collect();
             ended += self.in_chunks(&wal, &ids, &goes_on, move |tx, ids, enough| {
-                store::purge_letters(tx, moved_before, ids, enough)
+                store::purge_dead_letters(tx, moved_before, ids, enough)
             })?;
         }
         Ok(ended)
@@ -207,8 +206,8 @@ impl Core {
         let mut after = i64::MIN;
         let wal = self.store.wal_keeper();
         while goes_on() {
-            let idle = self.store.read(|conn| store::idle_queues(conn, after, SLICE))?;
-            if idle.len() < KEPT_IDLE && after == i64::MIN {
+            let idle = self.store.read(|conn| store::idle_queues(conn, after, TASKS_PER_READ))?;
+            if idle.len() < KEPT_IDLE_QUEUES && after == i64::MIN {
                 return Ok(());
             }
             let Some(last) = idle.last() else { return Ok(()) };
@@ -228,7 +227,7 @@ impl Core {
     ) -> Result<usize, Error> {
         let mut ended = 0;
         while !found.is_empty() && goes_on() {
-            let (chunk, enough) = (found[..found.len().min(CHUNK)].to_vec(), self.enough());
+            let (chunk, enough) = (found[..found.len().min(TASKS_PER_COMMIT)].to_vec(), self.enough());
             let (some, done) = self.commit(Rank::Change, move |tx| end(tx, &chunk, &enough))?;
             ended += some;
             found = &found[done..];
@@ -244,7 +243,7 @@ impl Core {
             let now = shared.monotonic();
             let since = began.get().unwrap_or(now);
             began.set(Some(since));
-            now.saturating_sub(since) > TURN
+            now.saturating_sub(since) > MAX_WRITE_TIME
         }
     }
 }
@@ -297,9 +296,9 @@ mod tests {
         const MINUTES: Duration = Duration::from_secs(3 * 60);
         let hands = Hands(Arc::new(Mutex::new((Timestamp::from_millis(1_700_000_000_000), Duration::ZERO))));
         let builder = Queue::builder().clock(hands.clone()).handle(|_: Nothing, _: &Context| Ok(()));
-        let queue = builder.stepped(store::Place::private().unwrap()).unwrap();
+        let queue = builder.stepped(store::Location::private().unwrap()).unwrap();
         assert!(queue.engine.core.take_over().unwrap());
-        let mut chores = Housekeeping::new(queue.engine.core.clone());
+        let mut chores = Maintenance::new(queue.engine.core.clone());
         hands.move_on(MINUTES, MINUTES);
         hands.move_back(YEAR);
         let id = queue.enqueue(&Nothing).unwrap();

@@ -6,13 +6,13 @@ use crate::error::Error;
 use crate::sync::{Mutex, lock};
 
 /// The same obstacle is said again after so long: it is met each second.
-const SAID_EACH: Duration = Duration::from_secs(600);
+const REPEAT_INTERVAL: Duration = Duration::from_secs(600);
 
 /// What was in the way when the ownership was last asked for.
 #[derive(Default)]
-pub(crate) struct Obstacle(Mutex<Option<Met>>);
+pub(crate) struct Obstacle(Mutex<Option<KnownObstacle>>);
 
-struct Met {
+struct KnownObstacle {
     why: Error,
     /// On the monotonic clock.
     said_at: Duration,
@@ -22,12 +22,12 @@ impl Obstacle {
     /// Something is in the way. True if it is to be said: it is new, or was said long ago.
     pub(crate) fn meet(&self, why: &Error, now: Duration) -> bool {
         let mut met = lock(&self.0);
-        let is_new = |met: &Met| {
-            met.why.to_string() != why.to_string() || now.saturating_sub(met.said_at) >= SAID_EACH
+        let is_new = |met: &KnownObstacle| {
+            met.why.to_string() != why.to_string() || now.saturating_sub(met.said_at) >= REPEAT_INTERVAL
         };
         let is_said = met.as_ref().is_none_or(is_new);
         if is_said {
-            *met = Some(Met { why: why.repeat(), said_at: now });
+            *met = Some(KnownObstacle { why: why.repeat(), said_at: now });
         }
         is_said
     }

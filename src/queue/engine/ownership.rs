@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::core::{CHUNK, Core, Ownership, RetentionRule};
+use super::core::{Core, Ownership, RetentionRule, TASKS_PER_COMMIT};
 use crate::clock;
 use crate::error::Error;
 use crate::journal::tell;
@@ -69,7 +69,7 @@ impl Core {
     /// with where to go on, unless all is done.
     pub(crate) fn begin(&self, from: Lifting) -> Result<Option<Lifting>, Error> {
         let (known, now) = (self.shared.handled.clone(), self.now());
-        let next = self.owner_write(move |tx| store::lift_known(tx, &known, from, CHUNK, now))?;
+        let next = self.owner_write(move |tx| store::lift_known(tx, &known, from, TASKS_PER_COMMIT, now))?;
         if next.is_none() {
             self.shared.gate.set_lifting(false);
             self.shared.changes.tell_all(); // whoever waits for a drain
@@ -87,7 +87,7 @@ impl Core {
     }
 
     /// Ends as its process ends: nothing more is written, the lock is released. Answers with where the file lies.
-    pub(crate) fn crash(&self) -> Result<store::Place, Error> {
+    pub(crate) fn crash(&self) -> Result<store::Location, Error> {
         let place = self.store.crash()?;
         lock(&self.ownership).take();
         Ok(place)

@@ -5,7 +5,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use super::core::Core;
-use super::ticks::{PATIENCE, SUSPECT_TURN};
+use super::ticks::{DEADLINE_GRACE, SUSPECT_TURN};
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Control, Finished, Note, Port};
 use crate::store::{self, Rank, StartNote};
@@ -45,14 +45,14 @@ impl Port for Core {
         saved
     }
 
-    fn has_news(&self) {
-        if self.shared.running.note_news() {
+    fn has_pending(&self) {
+        if self.shared.running.note_pending() {
             self.shared.dispatcher.ring();
         }
     }
 
     fn watch_deadline(&self, deadline: Duration) {
-        self.shared.alarm.set(NextTick { at: None, monotonic: Some(deadline + PATIENCE) });
+        self.shared.alarm.set(NextTick { at: None, monotonic: Some(deadline + DEADLINE_GRACE) });
     }
 
     fn watch_suspect(&self, control: &Control) {

@@ -11,7 +11,7 @@ use crate::planted::planted;
 use crate::store::{Effects, Flags};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Receiver, Sender, lock, unbounded};
-use crate::task::{Claimed, News, Room, Settlement, TaskId};
+use crate::task::{ClaimRoom, Claimed, PendingOutput, Settlement, TaskId};
 
 /// What this process runs, or is about to run.
 pub(crate) struct Running {
@@ -25,7 +25,7 @@ pub(crate) struct Running {
     workers: AtomicUsize,
     /// Workers that have gone and have no substitute yet.
     missing_workers: AtomicUsize,
-    news_waits: AtomicBool,
+    is_pending: AtomicBool,
     /// Tasks whose outcome could not be written. They are RUNNING in the file, until the next owner takes them for lost.
     unrecorded: Mutex<HashSet<TaskId>>,
 }
@@ -41,7 +41,7 @@ impl Default for Running {
             bytes_out: AtomicUsize::new(0),
             workers: AtomicUsize::new(0),
             missing_workers: AtomicUsize::new(0),
-            news_waits: AtomicBool::new(false),
+            is_pending: AtomicBool::new(false),
             unrecorded: Mutex::default(),
         }
     }
@@ -71,7 +71,7 @@ impl Running {
     }
 
     /// How much more may be claimed after a transaction that means this. Exact only under the writer's lead.
-    pub(crate) fn room_after(&self, effects: &Effects) -> Room {
+    pub(crate) fn room_after(&self, effects: &Effects) -> ClaimRoom {
         let workers = self.workers();
         let capacity = workers + workers * self.prefetch.per_worker();
         let attempts = lock(&self.attempts);
@@ -86,7 +86,7 @@ impl Running {
         }
         let total = capacity.saturating_sub(out);
         let idle = workers.saturating_sub(out);
-        Room {
+        ClaimRoom {
             idle: if planted("g06-last-attempts-are-claimed-ahead") { total } else { idle },
             total,
             ahead_bytes: MAX_PREFETCHED_BYTES.saturating_sub(bytes),
@@ -200,31 +200,31 @@ impl Running {
     }
 
     /// An attempt has news to write; true if nobody had said so yet.
-    pub(crate) fn note_news(&self) -> bool {
-        !self.news_waits.swap(true, Ordering::AcqRel)
+    pub(crate) fn note_pending(&self) -> bool {
+        !self.is_pending.swap(true, Ordering::AcqRel)
     }
 
-    pub(crate) fn news_waits(&self) -> bool {
-        self.news_waits.load(Ordering::Acquire)
+    pub(crate) fn is_pending(&self) -> bool {
+        self.is_pending.load(Ordering::Acquire)
     }
 
     /// All news that is not in the file yet.
-    pub(crate) fn take_news(&self) -> Vec<(Arc<Control>, News)> {
-        self.news_waits.store(false, Ordering::Release);
-        let news = |control: Arc<Control>| (control.take_news(), control);
+    pub(crate) fn take_pending(&self) -> Vec<(Arc<Control>, PendingOutput)> {
+        self.is_pending.store(false, Ordering::Release);
+        let news = |control: Arc<Control>| (control.take_pending(), control);
         let all = self.controls().into_iter().map(news).filter(|(news, _)| !news.is_empty());
         all.map(|(news, control)| (control, news)).collect()
     }
 
     /// Gives attempts that have ended their newest news: what could not be written while they ended would be lost with them.
-    pub(crate) fn renew_news<'s>(&self, ended: impl Iterator<Item = &'s mut Settlement>) {
-        if !self.news_waits() {
+    pub(crate) fn renew_pending<'s>(&self, ended: impl Iterator<Item = &'s mut Settlement>) {
+        if !self.is_pending() {
             return;
         }
         for settlement in ended {
             self.with_control(settlement.task_id, |control| {
                 if control.generation == settlement.generation {
-                    settlement.news.renew(control.take_news());
+                    settlement.news.renew(control.take_pending());
                 }
             });
         }

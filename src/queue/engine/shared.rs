@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::claim_gate::ClaimGate;
 use super::running::Running;
-use super::siblings::{Sibling, Siblings, is_news};
+use super::siblings::{Sibling, Siblings, concerns_siblings};
 use super::signal::{Doorbell, Signal};
 use super::wal_alarm::WalAlarm;
 use crate::clock::Clock;
@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     pub running: Running,
     pub gate: ClaimGate,
     pub alarm: Arc<Alarm>,
-    /// Told whenever a task's state changes.
+    /// SettleReport whenever a task's state changes.
     pub changes: Signal,
     /// Wakes the dispatcher.
     pub dispatcher: Doorbell,
@@ -71,7 +71,7 @@ impl Shared {
     /// Tells the rest of the program what a commit meant. Called by whoever committed, before the next one can.
     pub(crate) fn after_commit(&self, effects: Effects) {
         let changed = effects.changed || !effects.settled.is_empty();
-        let is_news = is_news(&effects);
+        let concerns_siblings = concerns_siblings(&effects);
         self.running.forget(&effects.settled);
         let is_ahead = self.running.hand_over(effects.claims);
         if is_ahead && effects.settled.is_empty() {
@@ -92,7 +92,7 @@ impl Shared {
             }
         }
         let ended = effects.settled.iter().map(|(id, _)| *id).chain(effects.ended);
-        if is_news && self.siblings.are_there() {
+        if concerns_siblings && self.siblings.are_there() {
             self.siblings.ring(Some(&ended.clone().collect::<Vec<_>>()));
         }
         if changed {

@@ -63,7 +63,7 @@ impl Siblings {
 }
 
 /// Whether a commit that means this is news for other queues.
-pub(crate) fn is_news(effects: &Effects) -> bool {
+pub(crate) fn concerns_siblings(effects: &Effects) -> bool {
     effects.changed
         || effects.more
         || effects.ready > 0

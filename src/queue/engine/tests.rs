@@ -34,15 +34,15 @@ fn news_that_a_failed_flush_kept_go_with_the_settle() {
     let control = shared.running.controls().remove(0);
     control.push_output(OutputStream::Stdout, b"all that it said");
     control.set_progress(3, 4);
-    shared.running.note_news();
-    let flushed = shared.running.take_news();
-    let news = control.take_news(); // it ends while the flush is under way
+    shared.running.note_pending();
+    let flushed = shared.running.take_pending();
+    let news = control.take_pending(); // it ends while the flush is under way
     assert!(news.is_empty());
     let mut settlement = Settlement {
         task_id: claimed.task_id,
         generation: 1,
         queue_id: 1,
-        has_more: false,
+        needs_full_settle: false,
         backoff: None,
         verdict: Verdict::HandedBack,
         task_name: claimed.task_name,
@@ -50,24 +50,30 @@ fn news_that_a_failed_flush_kept_go_with_the_settle() {
         ran: Duration::ZERO,
         news,
     };
-    flushed.iter().for_each(|(control, news)| control.keep_news(news)); // which fails
-    shared.running.note_news();
-    shared.running.renew_news([&mut settlement].into_iter());
+    flushed.iter().for_each(|(control, news)| control.keep_pending(news)); // which fails
+    shared.running.note_pending();
+    shared.running.renew_pending([&mut settlement].into_iter());
     assert_eq!(settlement.news.progress, Some(Progress { done: 3, total: 4 }));
     assert_eq!(settlement.news.output[0].first, b"all that it said");
 }
 
 #[test]
 fn a_wal_is_told_at_64_mib_and_at_each_doubling_until_it_starts_again() {
-    use super::wal_alarm::{LONG, WalAlarm};
+    use super::wal_alarm::{LONG_WAL_PAGES, WalAlarm};
     let alarm = WalAlarm::default();
     let told = |pages| {
         alarm.note(pages);
         alarm.take()
     };
-    assert!(!told(LONG - 1) && told(LONG) && !told(LONG + 1) && !told(2 * LONG - 1) && told(2 * LONG));
-    assert!(!told(3 * LONG) && told(10 * LONG) && !told(10 * LONG));
-    assert!(!told(100) && told(LONG), "it has started again");
+    assert!(
+        !told(LONG_WAL_PAGES - 1)
+            && told(LONG_WAL_PAGES)
+            && !told(LONG_WAL_PAGES + 1)
+            && !told(2 * LONG_WAL_PAGES - 1)
+            && told(2 * LONG_WAL_PAGES)
+    );
+    assert!(!told(3 * LONG_WAL_PAGES) && told(10 * LONG_WAL_PAGES) && !told(10 * LONG_WAL_PAGES));
+    assert!(!told(100) && told(LONG_WAL_PAGES), "it has started again");
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::claimer::Handover;
+use super::claimer::Claimer;
 use super::core::Core;
 use super::dispatcher;
-use super::maintenance::Housekeeping;
+use super::maintenance::Maintenance;
 use crate::error::{Error, ErrorKind};
 use crate::executor::Executor;
 use crate::handler::{Port, Registry, in_handler};
@@ -18,10 +18,10 @@ use crate::task::TaskId;
 use crate::timer;
 
 /// How long handlers have to stop after they were asked to.
-const AFTER_SIGNAL: Duration = Duration::from_secs(1);
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a write waits for a lock of another process when the grace is over.
-const LAST_PATIENCE: Duration = Duration::from_millis(100);
+const FINAL_LOCK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What [`Queue::shutdown`](crate::Queue::shutdown) did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,8 +51,8 @@ struct Threads {
     executor: Arc<Executor>,
     dispatcher: JoinHandle<()>,
     timer: JoinHandle<()>,
-    housekeeping: JoinHandle<()>,
-    /// The housekeeping ends when this is dropped.
+    maintenance: JoinHandle<()>,
+    /// The maintenance ends when this is dropped.
     stop_housekeeping: Sender<()>,
 }
 
@@ -65,7 +65,7 @@ impl Engine {
             threads: Mutex::default(),
             grace_ends: AtomicU64::new(u64::MAX),
         });
-        engine.core.store.set_epilogue(Some(Box::new(Handover::new(engine.core.shared.clone()))));
+        engine.core.store.set_commit_hook(Some(Box::new(Claimer::new(engine.core.shared.clone()))));
         let weak = Arc::downgrade(&engine);
         let _ = engine.core.home.set(weak);
         engine
@@ -94,8 +94,8 @@ impl Engine {
         core.shared.running.add_workers(workers);
         let timer = timer::start(core.shared.alarm.clone(), core.shared.clock.clone(), core.clone())?;
         let (stop_housekeeping, stop) = bounded(0);
-        let chores = Housekeeping::new(core.clone());
-        let housekeeping = spawn("perdura-housekeeping", move || chores.run(&stop))?;
+        let chores = Maintenance::new(core.clone());
+        let maintenance = spawn("perdura-maintenance", move || chores.run(&stop))?;
         let for_dispatcher = core.clone();
         let (owned, may_begin) = bounded(1);
         let dispatcher = spawn("perdura-dispatcher", move || {
@@ -105,7 +105,7 @@ impl Engine {
         })?;
         let _ = core.take_over(); // what is in the way was said; the dispatcher tries again
         let _ = owned.send(()); // its receiver waits for it
-        Ok(Threads { executor, dispatcher, timer, housekeeping, stop_housekeeping })
+        Ok(Threads { executor, dispatcher, timer, maintenance, stop_housekeeping })
     }
 
     /// Stops claiming, lets what runs end within `grace`, asks the rest to stop, settles everything, joins the threads. It takes two
@@ -116,7 +116,7 @@ impl Engine {
         let Some(threads) = threads else { return ShutdownReport::default() };
         let core = &self.core;
         core.shared.gate.stop();
-        core.store.set_patience(Some(self.grace_left().max(LAST_PATIENCE)));
+        core.store.set_patience(Some(self.grace_left().max(FINAL_LOCK_TIMEOUT)));
         core.store.await_commit(); // whoever was committing has handed its claims over after this
         let mut report = ShutdownReport { handed_back: self.hand_back(), ..ShutdownReport::default() };
         if !self.await_idle(|| self.grace_left()) {
@@ -125,16 +125,16 @@ impl Engine {
                 report.interrupted += 1;
             }
             let signalled = core.shared.monotonic();
-            self.await_idle(|| (signalled + AFTER_SIGNAL).saturating_sub(core.shared.monotonic()));
+            self.await_idle(|| (signalled + STOP_TIMEOUT).saturating_sub(core.shared.monotonic()));
         }
-        core.store.set_patience(Some(LAST_PATIENCE));
+        core.store.set_patience(Some(FINAL_LOCK_TIMEOUT));
         core.shared.running.close_jobs();
         core.set_outcomes(None);
         let _ = threads.dispatcher.join();
         core.shared.alarm.stop();
         let _ = threads.timer.join();
         drop(threads.stop_housekeeping);
-        let _ = threads.housekeeping.join();
+        let _ = threads.maintenance.join();
         threads.executor.join(core.shared.running.nothing_runs());
         report.still_running = core.shared.running.controls().iter().map(|control| control.task_id).collect();
         report.still_running.sort_unstable();
@@ -188,12 +188,12 @@ impl Drop for Engine {
         } else {
             self.shutdown(Duration::ZERO);
         }
-        self.core.store.set_epilogue(None);
+        self.core.store.set_commit_hook(None);
     }
 }
 
 impl Engine {
-    /// Leaves everything as it is, for good: in a forked process it is not ours (see `store::Process`).
+    /// Leaves everything as it is, for good: in a forked process it is not ours (see `store::ForkGuard`).
     fn leak(&self) {
         std::mem::forget(self.core.clone());
         std::mem::forget(lock(&self.threads).take());

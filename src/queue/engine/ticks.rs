@@ -3,7 +3,7 @@
 use std::sync::Weak;
 use std::time::Duration;
 
-use super::core::{CHUNK, Core, MAX_PANICS, TRY_AGAIN};
+use super::core::{Core, MAX_PANICS, RETRY_INTERVAL, TASKS_PER_COMMIT};
 use crate::error::Error;
 use crate::handler::Control;
 use crate::journal::{DEADLINES, survive, tell};
@@ -14,10 +14,10 @@ use crate::task::Timestamp;
 use crate::timer::{NextTick, Ticks};
 
 /// Chunks that the timer works off before it looks after deadlines again.
-const MAX_CHUNKS: u32 = 1000;
+const MAX_CHUNKS_PER_TICK: u32 = 1000;
 
 /// A worker whose task runs on so long past its deadline is replaced.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const DEADLINE_GRACE: Duration = Duration::from_secs(1);
 
 /// A suspect that has been running for so long passes the turn on: a task that kills its process does so sooner.
 pub(crate) const SUSPECT_TURN: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ impl Core {
     /// Does what is due by the wall clock, in chunks; answers with the next time. That is over already if so many chunks were not enough.
     pub(crate) fn promote(&self) -> Result<Option<Timestamp>, Error> {
         let mut next = None;
-        for _ in 0..MAX_CHUNKS {
+        for _ in 0..MAX_CHUNKS_PER_TICK {
             // The time is read under the writer's lead: a wait that began while we queued would look like one from the future.
             let (now, due, jumped) = self.store.alone(|conn| {
                 let now = self.now();
@@ -36,7 +36,7 @@ impl Core {
                 return Ok(due);
             }
             let clock = self.shared.clock.clone();
-            if self.owner_write(move |tx| store::promote(tx, clock.now(), CHUNK))? == 0 {
+            if self.owner_write(move |tx| store::promote(tx, clock.now(), TASKS_PER_COMMIT))? == 0 {
                 return Ok(due);
             }
             next = Some(now);
@@ -55,7 +55,7 @@ impl Core {
             }
         };
         if !self.complete_workers() {
-            look_at(now + PATIENCE);
+            look_at(now + DEADLINE_GRACE);
         }
         for control in self.shared.running.controls() {
             if let Some(sign) = control.sign_of_life().filter(|_| !control.silent.load(Ordering::Acquire)) {
@@ -72,11 +72,11 @@ impl Core {
                 None => {}
             }
             if let Some(deadline) = control.deadline().filter(|_| control.phase.is_running()) {
-                let until = deadline + PATIENCE;
+                let until = deadline + DEADLINE_GRACE;
                 if now < until {
                     look_at(until);
                 } else if !self.replace_worker(&control) {
-                    look_at(now + PATIENCE);
+                    look_at(now + DEADLINE_GRACE);
                 }
             }
         }
@@ -175,7 +175,7 @@ impl Core {
     }
 
     fn next_try(&self) -> NextTick {
-        NextTick { at: None, monotonic: Some(self.shared.monotonic() + TRY_AGAIN) }
+        NextTick { at: None, monotonic: Some(self.shared.monotonic() + RETRY_INTERVAL) }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Pages from which it is told (64 MiB of pages of 4 KiB); and then at each doubling.
-pub(crate) const LONG: u32 = 16 * 1024;
+pub(crate) const LONG_WAL_PAGES: u32 = 16 * 1024;
 
 pub(crate) struct WalAlarm {
     /// The length at which it is told next.
@@ -13,7 +13,7 @@ pub(crate) struct WalAlarm {
 
 impl Default for WalAlarm {
     fn default() -> WalAlarm {
-        WalAlarm { next: AtomicU32::new(LONG), is_due: AtomicBool::new(false) }
+        WalAlarm { next: AtomicU32::new(LONG_WAL_PAGES), is_due: AtomicBool::new(false) }
     }
 }
 
@@ -24,8 +24,8 @@ impl WalAlarm {
         if pages >= next {
             self.next.store(pages.saturating_mul(2), Ordering::Relaxed);
             self.is_due.store(true, Ordering::Release);
-        } else if pages < LONG / 2 && next > LONG {
-            self.next.store(LONG, Ordering::Relaxed); // it has started again
+        } else if pages < LONG_WAL_PAGES / 2 && next > LONG_WAL_PAGES {
+            self.next.store(LONG_WAL_PAGES, Ordering::Relaxed); // it has started again
         }
     }
 

@@ -38,16 +38,16 @@ pub(crate) enum Rank {
 
 /// The queue of writes.
 #[derive(Default)]
-pub(crate) struct Line(Mutex<Places>);
+pub(crate) struct CommitQueue(Mutex<QueueState>);
 
 /// Who leads, and who waits.
 #[derive(Default)]
-struct Places {
+struct QueueState {
     taken: bool,
     waiting: VecDeque<Box<dyn Member>>,
 }
 
-impl Line {
+impl CommitQueue {
     /// Brings a write to the writer and waits for its answer. `commit` is called if this thread comes to lead; it must answer every
     /// member that it is given.
     ///
@@ -59,14 +59,14 @@ impl Line {
         write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
         commit: impl FnOnce(Vec<Box<dyn Member>>),
     ) -> Result<R, Error> {
-        let slot = Arc::new(Slot::default());
+        let slot = Arc::new(ReplySlot::default());
         let own = Box::new(Pending { write, rank, answer: None, reply: Reply(slot.clone()) });
         let mut places = lock(&self.0);
         let group: Vec<Box<dyn Member>> = if places.taken {
             places.waiting.push_back(own);
             drop(places);
             match slot.wait() {
-                Stage::Answered(answer) => return answer,
+                ReplyStage::Answered(answer) => return answer,
                 _ => {
                     let mut places = lock(&self.0);
                     let length = places.waiting.len().min(MAX_GROUP);
@@ -82,14 +82,14 @@ impl Line {
         commit(group);
         drop(lead);
         match slot.wait() {
-            Stage::Answered(answer) => answer,
+            ReplyStage::Answered(answer) => answer,
             _ => Err(Error::internal("a write was left without an answer")),
         }
     }
 }
 
 /// The lead; dropping it passes it on, also when a write panicked.
-struct Lead<'l>(&'l Line);
+struct Lead<'l>(&'l CommitQueue);
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
@@ -126,11 +126,11 @@ struct Pending<R, W> {
 }
 
 /// The duty to answer a waiting thread. Dropped without an answer (its leader panicked), it says so.
-struct Reply<R>(Arc<Slot<R>>);
+struct Reply<R>(Arc<ReplySlot<R>>);
 
 impl<R> Reply<R> {
     fn put(self, answer: Result<R, Error>) {
-        self.0.put(Stage::Answered(answer));
+        self.0.put(ReplyStage::Answered(answer));
     }
 }
 
@@ -173,60 +173,60 @@ impl<R: Send, W: FnMut(&Tx<'_>) -> Sql<R> + Send> Member for Pending<R, W> {
     }
 
     fn lead(&self) {
-        self.reply.0.put(Stage::Lead);
+        self.reply.0.put(ReplyStage::Lead);
     }
 }
 
 /// Where a waiting thread is told.
-struct Slot<R> {
-    state: Mutex<SlotState<R>>,
+struct ReplySlot<R> {
+    state: Mutex<ReplyState<R>>,
     told: Condvar,
 }
 
-struct SlotState<R> {
-    stage: Stage<R>,
+struct ReplyState<R> {
+    stage: ReplyStage<R>,
     /// There was an answer, whether or not its thread has taken it.
     answered: bool,
     /// Its thread sleeps. Whoever leads has not gone to sleep, and waking nobody costs a system call too.
     sleeps: bool,
 }
 
-enum Stage<R> {
+enum ReplyStage<R> {
     Waiting,
     Lead,
     Answered(Result<R, Error>),
 }
 
-impl<R> Default for Slot<R> {
-    fn default() -> Slot<R> {
-        let state = SlotState { stage: Stage::Waiting, answered: false, sleeps: false };
-        Slot { state: Mutex::new(state), told: Condvar::new() }
+impl<R> Default for ReplySlot<R> {
+    fn default() -> ReplySlot<R> {
+        let state = ReplyState { stage: ReplyStage::Waiting, answered: false, sleeps: false };
+        ReplySlot { state: Mutex::new(state), told: Condvar::new() }
     }
 }
 
-impl<R> Slot<R> {
+impl<R> ReplySlot<R> {
     fn put_if_unanswered(&self, answer: impl FnOnce() -> Result<R, Error>) {
         if !lock(&self.state).answered {
-            self.put(Stage::Answered(answer()));
+            self.put(ReplyStage::Answered(answer()));
         }
     }
 
-    fn put(&self, stage: Stage<R>) {
+    fn put(&self, stage: ReplyStage<R>) {
         let mut state = lock(&self.state);
-        state.answered = matches!(stage, Stage::Answered(_));
+        state.answered = matches!(stage, ReplyStage::Answered(_));
         state.stage = stage;
         if state.sleeps {
             self.told.notify_one();
         }
     }
 
-    fn wait(&self) -> Stage<R> {
+    fn wait(&self) -> ReplyStage<R> {
         let mut state = lock(&self.state);
-        while matches!(state.stage, Stage::Waiting) {
+        while matches!(state.stage, ReplyStage::Waiting) {
             state.sleeps = !planted("g04-a-sleeper-is-not-told");
             state = wait(&self.told, state);
         }
         state.sleeps = false;
-        std::mem::replace(&mut state.stage, Stage::Waiting)
+        std::mem::replace(&mut state.stage, ReplyStage::Waiting)
     }
 }

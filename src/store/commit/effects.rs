@@ -138,10 +138,10 @@ impl<K> Default for Log<K> {
 
 impl<K: Ord + Copy> Log<K> {
     /// Entries that are looked through for one of the same counter.
-    const NEAR: usize = 8;
+    const MERGE_WINDOW: usize = 8;
 
     fn add(&mut self, key: K, by: i64) {
-        let from = self.entries.len().saturating_sub(Log::<K>::NEAR).max(self.kept);
+        let from = self.entries.len().saturating_sub(Log::<K>::MERGE_WINDOW).max(self.kept);
         match self.entries[from..].iter_mut().find(|(known, _)| *known == key) {
             Some((_, sum)) => *sum += by,
             None => self.entries.push((key, by)),

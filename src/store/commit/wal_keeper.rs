@@ -12,23 +12,23 @@ use crate::store::file::checkpoint::{checkpoint_wal, has_wal_reset_bug, limit_wa
 use crate::store::file::connect::Connector;
 use crate::store::file::opening::Manner;
 use crate::store::file::reserve::wal_bytes;
-use crate::store::file::snapshots::Look;
+use crate::store::file::snapshots::LongRead;
 use crate::sync::lock;
 
 /// A WAL that has grown beyond this could not start again when it should have.
-const LONG_BYTES: u64 = 8 << 20;
+const LONG_WAL_BYTES: u64 = 8 << 20;
 
 /// A WAL checkpoint beside the commits goes on in rounds, so many at most, until so few pages (1 MiB) have come meanwhile: those are left
 /// for the writer to copy, while others wait.
-const ROUNDS: u32 = 10;
-const FEW_PAGES: u32 = 256;
+const MAX_CHECKPOINT_ROUNDS: u32 = 10;
+const PAGES_LEFT_TO_WRITER: u32 = 256;
 
 /// Copies the WAL into the database file beside the commits, on the thread that holds it: as long as there is one, no commit of this
 /// process has to. A verb that reads or writes much of the file holds one, and so goes no faster than the disk takes it.
 pub(crate) struct WalKeeper<'s> {
     writer: &'s Writer,
     connector: &'s Connector,
-    look: Look<'s>,
+    look: LongRead<'s>,
     /// Two connections may write and checkpoint at once. (SQLite's WAL-reset bug forbids it.)
     is_beside: bool,
     /// Opened when it is needed first; none if that failed.
@@ -36,7 +36,7 @@ pub(crate) struct WalKeeper<'s> {
 }
 
 impl<'s> WalKeeper<'s> {
-    pub(crate) fn new(writer: &'s Writer, connector: &'s Connector, look: Look<'s>) -> WalKeeper<'s> {
+    pub(crate) fn new(writer: &'s Writer, connector: &'s Connector, look: LongRead<'s>) -> WalKeeper<'s> {
         let is_beside = connector.manner == Manner::Writes && !has_wal_reset_bug(rusqlite::version_number());
         if is_beside {
             writer.wal().add_keeper();
@@ -55,7 +55,7 @@ impl<'s> WalKeeper<'s> {
     pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
         let mut can_copy = false;
         let found = self.look.read(|conn| {
-            let before = wal_bytes(conn).max(LONG_BYTES);
+            let before = wal_bytes(conn).max(LONG_WAL_BYTES);
             let found = look(conn);
             let has_grown = self.is_beside && wal_bytes(conn) > before;
             can_copy = has_grown && self.connection().is_some(); // opened before a commit of another process may copy it
@@ -90,10 +90,10 @@ impl<'s> WalKeeper<'s> {
         self.connector.identity.check()?;
         let Some(connection) = self.connection() else { return Ok(()) };
         let mut copied = checkpoint_wal(connection)?;
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_CHECKPOINT_ROUNDS {
             let before = copied; // what has come while that was copied is left
             copied = checkpoint_wal(connection)?;
-            if copied.saturating_sub(before) < FEW_PAGES {
+            if copied.saturating_sub(before) < PAGES_LEFT_TO_WRITER {
                 break;
             }
         }

@@ -1,7 +1,7 @@
 //! The one writer: what a group of writes becomes on the disk.
 //!
 //! A group (see `group`) is one transaction with each member in a savepoint of its own, so that a member that fails takes nobody with
-//! it. Claims ride along as the [`Epilogue`]; if those fail, the group is committed without. Everybody is answered after the COMMIT.
+//! it. Claims ride along as the [`CommitHook`]; if those fail, the group is committed without. Everybody is answered after the COMMIT.
 //!
 //! **When SQLite rolls the whole transaction back** (a full disk, an I/O error), the members are run again one by one, settles
 //! first, and without the claims that rode along. After an I/O error of the COMMIT itself its outcome is not known: a *probe*, a small
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::commit_queue::{Kept, Line, Member, Rank};
+use super::commit_queue::{CommitQueue, Kept, Member, Rank};
 use super::effects::Effects;
 use super::name_cache::NameCache;
 use super::tx::{Finish, StartLeave, Tx};
@@ -26,18 +26,18 @@ use crate::planted::planted;
 use crate::store::error::{Fault, Sql};
 use crate::store::file::busy::Patience;
 use crate::store::file::checkpoint::{WalState, checkpoint_wal};
-use crate::store::file::crash::Fate;
+use crate::store::file::crash::CrashSwitch;
 use crate::store::file::holder::others_have_open;
-use crate::store::file::identity::{Identity, beside};
+use crate::store::file::identity::{FileIdentity, beside};
 use crate::store::file::reserve::{Reserve, run};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock, thread};
 
 /// How often a transaction is tried while the file grows for it, or the reserve is taken for it.
-const SIZES: u32 = 16;
+const MAX_GROWTH_TRIES: u32 = 16;
 
 /// What happens in each transaction beside its members: claims ride along, and the effects are told. Called by whoever leads.
-pub(crate) trait Epilogue: Send {
+pub(crate) trait CommitHook: Send {
     /// A transaction has begun, after all that it had to wait for.
     fn begins(&mut self);
     /// Leave for a transaction with one member to start a new task at once, if a worker idles and nothing is known to be ready.
@@ -54,23 +54,23 @@ pub(crate) trait Epilogue: Send {
 
 /// The writer of a file.
 pub(crate) struct Writer {
-    line: Line,
-    desk: Mutex<Desk>,
+    queue: CommitQueue,
+    state: Mutex<WriterState>,
     wal: Arc<WalState>,
     patience: Patience,
     crashed: Arc<AtomicBool>,
 }
 
 /// What the leader works at.
-pub(crate) struct Desk {
+pub(crate) struct WriterState {
     connection: Connection,
     names: Arc<NameCache>,
     file_id: [u8; 16],
-    identity: Arc<Identity>,
-    epilogue: Option<Box<dyn Epilogue>>,
+    identity: Arc<FileIdentity>,
+    hook: Option<Box<dyn CommitHook>>,
     wal: Arc<WalState>,
     reserve: Reserve,
-    fate: Fate,
+    crash_switch: CrashSwitch,
     finish: Finish,
 }
 
@@ -79,26 +79,26 @@ impl Writer {
         connection: Connection,
         names: Arc<NameCache>,
         file_id: [u8; 16],
-        identity: Arc<Identity>,
+        identity: Arc<FileIdentity>,
         reserve: Reserve,
         patience: Patience,
         finish: Finish,
     ) -> Writer {
         let wal = WalState::of(&connection);
-        let fate = Fate::default();
+        let crash_switch = CrashSwitch::default();
         Writer {
-            crashed: fate.is_dead_flag(),
-            line: Line::default(),
+            crashed: crash_switch.is_dead_flag(),
+            queue: CommitQueue::default(),
             patience,
-            desk: Mutex::new(Desk {
+            state: Mutex::new(WriterState {
                 connection,
                 names,
                 file_id,
                 identity,
-                epilogue: None,
+                hook: None,
                 wal: wal.clone(),
                 reserve,
-                fate,
+                crash_switch,
                 finish,
             }),
             wal,
@@ -106,8 +106,8 @@ impl Writer {
     }
 
     /// Sets what rides along with each transaction; none removes it.
-    pub(crate) fn set_epilogue(&self, epilogue: Option<Box<dyn Epilogue>>) {
-        drop(std::mem::replace(&mut lock(&self.desk).epilogue, epilogue));
+    pub(crate) fn set_commit_hook(&self, hook: Option<Box<dyn CommitHook>>) {
+        drop(std::mem::replace(&mut lock(&self.state).hook, hook));
     }
 
     /// What is known of the WAL.
@@ -124,12 +124,12 @@ impl Writer {
         rank: Rank,
         write: impl FnMut(&Tx<'_>) -> Sql<R> + Send + 'static,
     ) -> Result<R, Error> {
-        self.line.commit(rank, write, |group| {
+        self.queue.commit(rank, write, |group| {
             let rest = self.patience.during(|| {
-                let mut desk = lock(&self.desk);
-                desk.commit_group(group);
-                desk.mind_file(); // when everybody has been answered
-                desk.rest()
+                let mut state = lock(&self.state);
+                state.commit_group(group);
+                state.mind_file(); // when everybody has been answered
+                state.rest()
             });
             if let Some(rest) = rest {
                 thread::sleep(rest);
@@ -139,7 +139,7 @@ impl Writer {
 
     /// Waits until the transaction that is under way, if any, is over.
     pub(crate) fn await_commit(&self) {
-        drop(lock(&self.desk));
+        drop(lock(&self.state));
     }
 
     /// Waits so long for locks of other processes from now on; none: as usual.
@@ -149,9 +149,9 @@ impl Writer {
 
     /// Runs something on the writing connection between two transactions.
     pub(crate) fn alone<R>(&self, act: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
-        let desk = lock(&self.desk);
-        desk.fate.alive()?;
-        let done = desk.wal.during(|| self.patience.during(|| act(&desk.connection)));
+        let state = lock(&self.state);
+        state.crash_switch.alive()?;
+        let done = state.wal.during(|| self.patience.during(|| act(&state.connection)));
         Ok(done?)
     }
 
@@ -160,37 +160,37 @@ impl Writer {
     /// # Errors
     /// `DiskFull` as long as there is none; others of the disk.
     pub(crate) fn provide_reserve(&self) -> Sql<()> {
-        let Desk { connection, reserve, fate, .. } = &mut *lock(&self.desk);
-        fate.alive()?;
-        reserve.provide(connection, fate)
+        let WriterState { connection, reserve, crash_switch, .. } = &mut *lock(&self.state);
+        crash_switch.alive()?;
+        reserve.provide(connection, crash_switch)
     }
 
     /// The same, if it was not there when it was last looked for.
     pub(crate) fn refill_reserve(&self) -> Sql<()> {
-        let is_blocked = lock(&self.desk).reserve.is_blocked();
+        let is_blocked = lock(&self.state).reserve.is_blocked();
         if is_blocked { self.provide_reserve() } else { Ok(()) }
     }
 
     /// The disk was found full by somebody else.
     pub(crate) fn doubt_disk(&self) {
-        lock(&self.desk).reserve.doubt();
+        lock(&self.state).reserve.doubt();
     }
 
     /// Makes the file a little larger if it has few free pages, so that the next commits need not.
     pub(crate) fn grow_ahead(&self) -> Sql<()> {
-        let Desk { connection, reserve, fate, .. } = &mut *lock(&self.desk);
-        fate.alive()?;
-        reserve.grow_ahead(connection, fate)
+        let WriterState { connection, reserve, crash_switch, .. } = &mut *lock(&self.state);
+        crash_switch.alive()?;
+        reserve.grow_ahead(connection, crash_switch)
     }
 
     /// Sets the commit at which a crash comes.
     pub(crate) fn crash_at(&self, point: CrashPoint) {
-        lock(&self.desk).fate.set(point);
+        lock(&self.state).crash_switch.set(point);
     }
 
     /// Commits so far.
     pub(crate) fn commits(&self) -> u64 {
-        lock(&self.desk).fate.commits()
+        lock(&self.state).crash_switch.commits()
     }
 
     /// Where others see that a crash has come.
@@ -204,10 +204,10 @@ impl Writer {
 
     /// Ends the writer as the end of its process does: nothing is written any more, and the file is closed without a WAL checkpoint.
     pub(crate) fn crash(&self) -> Sql<()> {
-        let mut desk = lock(&self.desk);
-        desk.fate.die(&desk.connection);
+        let mut state = lock(&self.state);
+        state.crash_switch.die(&state.connection);
         let nowhere = Connection::open_in_memory()?;
-        drop(std::mem::replace(&mut desk.connection, nowhere));
+        drop(std::mem::replace(&mut state.connection, nowhere));
         Ok(())
     }
 }
@@ -217,19 +217,19 @@ struct LostCommit {
     error: Error,
     /// Its outcome is not known: the disk failed in the COMMIT.
     uncertain: bool,
-    /// The epilogue had written into it, so that the members may do better without.
+    /// The hook had written into it, so that the members may do better without.
     had_company: bool,
     /// It would have made the file larger than it is: so many pages.
     size: Option<i64>,
 }
 
-impl Desk {
+impl WriterState {
     /// Commits the members together; without claims if those were the trouble; one by one if their common transaction is lost all the
     /// same. Answers all of them.
     fn commit_group(&mut self, mut group: Vec<Box<dyn Member>>) {
         let mut outcome = self.commit(&mut group, true);
         let is_lost = outcome.as_ref().is_err_and(|lost| lost.had_company && !lost.uncertain);
-        if is_lost && !self.fate.is_dead() {
+        if is_lost && !self.crash_switch.is_dead() {
             outcome = self.commit(&mut group, false);
         }
         let Err(lost) = outcome else {
@@ -270,15 +270,15 @@ impl Desk {
     /// is answered, and leaves the group.
     fn commit(&mut self, group: &mut Vec<Box<dyn Member>>, company: bool) -> Result<(), LostCommit> {
         if self.reserve.is_blocked() && group.iter().any(|member| member.rank() == Rank::Add) {
-            let provided = self.reserve.provide(&self.connection, &mut self.fate);
+            let provided = self.reserve.provide(&self.connection, &mut self.crash_switch);
             self.without_room(group, provided);
         }
         let mut released = 0;
         let mut outcome = self.attempt(group, company, released);
-        for _ in 0..SIZES {
+        for _ in 0..MAX_GROWTH_TRIES {
             let Err(LostCommit { size: Some(size), .. }) = outcome else { break };
             if !self.reserve.is_blocked() {
-                let grown = self.reserve.grow_to(size, &self.connection, &mut self.fate);
+                let grown = self.reserve.grow_to(size, &self.connection, &mut self.crash_switch);
                 self.without_room(group, grown);
             } else if let Some(more) = self.reserve.more_than(released) {
                 released = more;
@@ -295,8 +295,8 @@ impl Desk {
         let Err(fault) = made else { return };
         let is_full = self.reserve.is_blocked() && fault.is_io(); // SQLite tells a quota, and the largest size of a file, as errors
         let error = if is_full { no_room().with_source(Error::from(fault)) } else { Error::from(fault) };
-        if let Some(epilogue) = &mut self.epilogue {
-            epilogue.rolled_back(Some(&error));
+        if let Some(hook) = &mut self.hook {
+            hook.rolled_back(Some(&error));
         }
         let (refused, kept) = std::mem::take(group)
             .into_iter()
@@ -305,7 +305,7 @@ impl Desk {
         refuse(refused, &error);
     }
 
-    /// One transaction with all members, and the epilogue if it is to have company. Slices of the reserve are taken for it on a full disk.
+    /// One transaction with all members, and the hook if it is to have company. Slices of the reserve are taken for it on a full disk.
     /// `Ok`: each member has its answer, and what the answers say is durable.
     fn attempt(
         &mut self,
@@ -313,7 +313,8 @@ impl Desk {
         company: bool,
         released: i64,
     ) -> Result<(), LostCommit> {
-        let Desk { connection, names, file_id, identity, epilogue, wal, reserve, fate, finish } = self;
+        let WriterState { connection, names, file_id, identity, hook, wal, reserve, crash_switch, finish } =
+            self;
         let company = company && !reserve.is_blocked();
         let lost = |fault: Fault| LostCommit {
             error: fault.into(),
@@ -321,7 +322,7 @@ impl Desk {
             had_company: false,
             size: None,
         };
-        fate.alive().map_err(lost)?;
+        crash_switch.alive().map_err(lost)?;
         if !connection.is_autocommit() {
             run(connection, "ROLLBACK").map_err(lost)?;
         }
@@ -329,21 +330,21 @@ impl Desk {
         reserve.check_wal(connection, wal.pages()).map_err(lost)?;
         let begin = if planted("g02-selects-then-updates") { "BEGIN" } else { "BEGIN IMMEDIATE" };
         run(connection, begin).map_err(lost)?;
-        fate.begin(connection);
-        if let Some(epilogue) = epilogue {
-            epilogue.begins();
+        crash_switch.begin(connection);
+        if let Some(hook) = hook {
+            hook.begins();
         }
         let is_alone = company && group.len() == 1;
-        let start_leave = epilogue.as_ref().filter(|_| is_alone).and_then(|epilogue| epilogue.start_leave());
+        let start_leave = hook.as_ref().filter(|_| is_alone).and_then(|hook| hook.start_leave());
         let tx = Tx::new(connection, names, file_id, start_leave, *finish);
         let mut had_company = false;
         let mut size = None;
         let written = reserve.room(connection, released).and_then(|room| {
             let any = run_members(&tx, group)?;
             if any {
-                if let Some(epilogue) = epilogue.as_mut().filter(|_| company) {
+                if let Some(hook) = hook.as_mut().filter(|_| company) {
                     had_company = true; // and the trouble, if there is any
-                    had_company = epilogue.before_commit(&tx)?;
+                    had_company = hook.before_commit(&tx)?;
                 }
                 tx.finish()?;
                 size = reserve.exceeded(&room, connection)?;
@@ -352,18 +353,16 @@ impl Desk {
         });
         had_company |= !tx.effects().claims.is_empty();
         if matches!(written, Ok(true)) && size.is_none() {
-            tell_too_early(group, epilogue, &tx);
+            tell_too_early(group, hook, &tx);
         }
         let outcome = match written {
             Ok(true) if planted("g01-a-commit-is-forgotten") && connection.last_insert_rowid() % 50 == 49 => {
                 run(connection, "ROLLBACK").map_err(lost)
             }
             Ok(true) if size.is_some() => Err(LostCommit { size, ..lost(no_room().into()) }),
-            Ok(true) => {
-                wal.during(|| fate.commit(connection, || run(connection, "COMMIT"))).map_err(|fault| {
-                    LostCommit { uncertain: fault.is_io(), error: fault.into(), had_company, size: None }
-                })
-            }
+            Ok(true) => wal.during(|| crash_switch.commit(connection, || run(connection, "COMMIT"))).map_err(
+                |fault| LostCommit { uncertain: fault.is_io(), error: fault.into(), had_company, size: None },
+            ),
             Ok(false) => {
                 roll_back(connection);
                 return Ok(());
@@ -374,15 +373,15 @@ impl Desk {
             Ok(()) => {
                 let mut effects = tx.committed();
                 effects.wal_pages = wal.pages();
-                if let Some(epilogue) = epilogue {
-                    epilogue.committed(effects);
+                if let Some(hook) = hook {
+                    hook.committed(effects);
                 }
                 Ok(())
             }
             Err(lost) => {
                 roll_back(connection);
-                if let Some(epilogue) = epilogue {
-                    epilogue.rolled_back(Some(&lost.error).filter(|_| lost.size.is_none()));
+                if let Some(hook) = hook {
+                    hook.rolled_back(Some(&lost.error).filter(|_| lost.size.is_none()));
                 }
                 Err(lost)
             }
@@ -392,10 +391,10 @@ impl Desk {
     /// Makes room for the next commit, and checkpoints a WAL that nobody else does. What goes wrong is tried again after the next
     /// commit, which says what is wrong with the disk if that lasts.
     fn mind_file(&mut self) {
-        if self.fate.is_dead() {
+        if self.crash_switch.is_dead() {
             return;
         }
-        self.reserve.look_ahead(&self.connection, &mut self.fate);
+        self.reserve.look_ahead(&self.connection, &mut self.crash_switch);
         if self.wal.is_long() && !self.wal.is_kept() {
             let _ = checkpoint_wal(&self.connection);
         }
@@ -403,18 +402,18 @@ impl Desk {
 
     /// How long to leave the file to others, if there are any who may want it.
     fn rest(&mut self) -> Option<Duration> {
-        let rest = self.epilogue.as_mut()?.rest()?;
+        let rest = self.hook.as_mut()?.rest()?;
         let path = self.connection.path().map(|path| beside(Path::new(path), "-shm"))?;
         others_have_open(&path).then_some(rest)
     }
 
     /// A small commit that settles what became of a failed one.
     fn probe(&mut self) -> Sql<()> {
-        let Desk { connection: conn, fate, .. } = self;
+        let WriterState { connection: conn, crash_switch, .. } = self;
         run(conn, "BEGIN IMMEDIATE")?;
-        fate.begin(conn);
+        crash_switch.begin(conn);
         let probed = run(conn, "UPDATE perdura_meta SET probes = probes + 1 WHERE id = 1")
-            .and_then(|()| fate.commit(conn, || run(conn, "COMMIT")));
+            .and_then(|()| crash_switch.commit(conn, || run(conn, "COMMIT")));
         if probed.is_err() {
             roll_back(conn);
         }
@@ -436,14 +435,14 @@ fn unknown(error: Error) -> Error {
 }
 
 /// What two planted bugs do: who waits is answered, or workers get their claims, before any of it is durable.
-fn tell_too_early(group: &mut Vec<Box<dyn Member>>, epilogue: &mut Option<Box<dyn Epilogue>>, tx: &Tx<'_>) {
+fn tell_too_early(group: &mut Vec<Box<dyn Member>>, hook: &mut Option<Box<dyn CommitHook>>, tx: &Tx<'_>) {
     if planted("g01-answers-before-the-commit") {
         group.drain(..).for_each(Member::settled);
     }
-    if let Some(epilogue) = epilogue.as_mut().filter(|_| planted("g06-tells-before-the-commit")) {
+    if let Some(hook) = hook.as_mut().filter(|_| planted("g06-tells-before-the-commit")) {
         let mut effects = Effects::default();
         tx.effect(|all| std::mem::swap(all, &mut effects));
-        epilogue.committed(effects);
+        hook.committed(effects);
     }
 }
 

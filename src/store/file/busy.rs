@@ -2,7 +2,7 @@
 //!
 //! SQLite's own way to wait asks ever more seldom, up to ten times a second. Beside a process that writes without pause it never asks in
 //! the moments between two commits, and so it starves. Here everybody asks each millisecond, and whoever leads for long leaves a moment
-//! (`Epilogue::rest`).
+//! (`CommitHook::rest`).
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::thread;
 
 /// How long a statement waits before it answers `Busy`, if nobody says otherwise.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often it asks.
-const PAUSE: Duration = Duration::from_millis(1);
+const LOCK_POLL: Duration = Duration::from_millis(1);
 
 /// The patience of a store's writer: it can be changed while somebody waits.
 #[derive(Debug, Clone)]
@@ -60,13 +60,13 @@ pub(crate) fn wait_for_locks(conn: &Connection) -> rusqlite::Result<()> {
 /// Called by SQLite when it has met a lock for the n-th time (from 0): sleeps, and says whether to ask again.
 fn goes_on(met: i32) -> bool {
     let most = MINE.with_borrow(|mine| mine.as_ref().map(|patience| patience.now.load(Ordering::Acquire)));
-    if u32::try_from(met).unwrap_or(u32::MAX) >= most.unwrap_or_else(|| pauses(TIMEOUT)) {
+    if u32::try_from(met).unwrap_or(u32::MAX) >= most.unwrap_or_else(|| pauses(DEFAULT_BUSY_TIMEOUT)) {
         return false;
     }
-    thread::sleep(PAUSE);
+    thread::sleep(LOCK_POLL);
     true
 }
 
 fn pauses(time: Duration) -> u32 {
-    u32::try_from(time.as_millis() / PAUSE.as_millis()).unwrap_or(u32::MAX)
+    u32::try_from(time.as_millis() / LOCK_POLL.as_millis()).unwrap_or(u32::MAX)
 }

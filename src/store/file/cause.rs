@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::store::error::Fault;
 
 /// Files that SQLite opens for one connection: the database, its WAL, its shared memory, the folder.
-const OPENED: usize = 4;
+const FILES_PER_CONNECTION: usize = 4;
 
 /// Says what was behind "cannot open"; other errors stay as they are.
 pub(crate) fn explained(fault: Fault, path: &Path) -> Fault {
@@ -47,7 +47,7 @@ pub(crate) fn cause(path: &Path) -> Error {
 /// Whether this process may open as many files as a connection takes.
 pub(crate) fn descriptors() -> io::Result<()> {
     const ALWAYS_THERE: &str = "/dev/null";
-    let opened: io::Result<Vec<File>> = (0..OPENED).map(|_| File::open(ALWAYS_THERE)).collect();
+    let opened: io::Result<Vec<File>> = (0..FILES_PER_CONNECTION).map(|_| File::open(ALWAYS_THERE)).collect();
     match opened {
         Err(e) if is_shortage(&e) => Err(e),
         _ => Ok(()), // in a bare chroot it is not there, and nothing is known

@@ -32,11 +32,11 @@ pub(crate) struct WalState {
 
 thread_local! {
     /// Pages in the WAL after this thread's newest commit. SQLite tells them on the committing thread, within the COMMIT.
-    static PAGES: Cell<u32> = const { Cell::new(0) };
+    static WAL_PAGES: Cell<u32> = const { Cell::new(0) };
 }
 
 fn note_pages(_: &Wal, pages: i32) -> rusqlite::Result<()> {
-    PAGES.set(u32::try_from(pages).unwrap_or(0));
+    WAL_PAGES.set(u32::try_from(pages).unwrap_or(0));
     Ok(())
 }
 
@@ -50,9 +50,9 @@ impl WalState {
 
     /// Notes how long it is after what `act` commits.
     pub(crate) fn during<R>(&self, act: impl FnOnce() -> R) -> R {
-        PAGES.set(0); // of another commit, perhaps of another file
+        WAL_PAGES.set(0); // of another commit, perhaps of another file
         let done = act();
-        if let pages @ 1.. = PAGES.get() {
+        if let pages @ 1.. = WAL_PAGES.get() {
             self.pages.store(pages, Ordering::Release);
         }
         done

@@ -10,14 +10,14 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::busy;
 use super::cause::explained;
-use super::identity::Identity;
+use super::identity::FileIdentity;
 use super::opening::{Manner, Opening, Settings};
 use super::pragmas::{set_up_reader, set_up_writer};
 use crate::error::Error;
 use crate::store::error::{Fault, Sql};
 
 /// The statements that are kept prepared on a connection: more than there are texts.
-const STATEMENTS: usize = 256;
+const CACHED_STATEMENTS: usize = 256;
 
 /// Opens more connections to a file that is open already.
 pub(crate) struct Connector {
@@ -25,7 +25,7 @@ pub(crate) struct Connector {
     pub vfs: Option<String>,
     pub settings: Settings,
     pub manner: Manner,
-    pub identity: Arc<Identity>,
+    pub identity: Arc<FileIdentity>,
 }
 
 impl Connector {
@@ -102,7 +102,7 @@ pub(crate) fn readers(path: &Path, opening: &Opening<'_>, manner: Manner) -> Sql
         let set_up = harden(conn, vfs, &settings).and_then(|()| set_up_reader(conn, &settings, manner));
         set_up.map_err(|fault| match fault {
             Fault::Sql(e) => e,
-            Fault::Told(e) => rusqlite::Error::ToSqlConversionFailure(e.into()),
+            Fault::Typed(e) => rusqlite::Error::ToSqlConversionFailure(e.into()),
         })
     };
     match opening.vfs.map(str::to_owned) {
@@ -155,7 +155,7 @@ pub(crate) fn harden(conn: &Connection, vfs: Option<&str>, settings: &Settings) 
         None => busy::wait_for_locks(conn)?,
         Some(_) => conn.busy_timeout(settings.busy_timeout)?, // it may have an opinion of how long a sleep is
     }
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// How many commits there were, when the crash comes, and whether it has come.
 #[derive(Default)]
-pub(crate) struct Fate {
+pub(crate) struct CrashSwitch {
     /// Commits that wrote something.
     commits: u64,
     /// The rows that the connection had changed when the transaction began.
@@ -25,7 +25,7 @@ pub(crate) struct Fate {
     dead: Arc<AtomicBool>,
 }
 
-impl Fate {
+impl CrashSwitch {
     /// Sets the crash; the number of its commit counts from now.
     pub(crate) fn set(&mut self, point: CrashPoint) {
         self.point = Some(CrashPoint { commit: self.commits.saturating_add(point.commit), ..point });

@@ -6,9 +6,9 @@ use super::reserve::free_pages;
 use crate::store::error::Sql;
 
 /// Free pages that are kept for the next writes (4 MiB of pages of 4 KiB).
-const KEPT_FREE: i64 = 1024;
+const KEPT_PAGES: i64 = 1024;
 /// Free pages returned in one go (1 MiB): bounds how long others wait for the writer.
-const RETURNED: i64 = 256;
+const PAGES_PER_SLICE: i64 = 256;
 
 /// Returns free pages of the file to the file system, a slice of them, until it is `enough`, but for a reserve. Says whether another slice
 /// would return more: it would not where the file gives no pages back (`auto_vacuum = NONE`).
@@ -16,20 +16,20 @@ const RETURNED: i64 = 256;
 /// A page is searched for in the whole list of free pages, so that each can take milliseconds where millions are free.
 pub(crate) fn return_free_pages(conn: &Connection, enough: &dyn Fn() -> bool) -> Sql<bool> {
     let free = free_pages(conn)?;
-    if free < KEPT_FREE + RETURNED {
+    if free < KEPT_PAGES + PAGES_PER_SLICE {
         return Ok(false);
     }
     let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
     return_slice(&tx, enough)?;
     tx.commit()?;
     let left = free_pages(conn)?;
-    Ok(left < free && left >= KEPT_FREE + RETURNED)
+    Ok(left < free && left >= KEPT_PAGES + PAGES_PER_SLICE)
 }
 
 fn return_slice(conn: &Connection, enough: &dyn Fn() -> bool) -> Sql<()> {
     let mut statement = conn.prepare_cached("PRAGMA incremental_vacuum")?;
     let mut rows = statement.query([])?;
-    for _ in 0..RETURNED {
+    for _ in 0..PAGES_PER_SLICE {
         if rows.next()?.is_none() || enough() {
             break;
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::identity::Identity;
+use super::identity::FileIdentity;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 use crate::store::error::Sql;
@@ -19,7 +19,7 @@ pub(crate) fn check_file(
     connection: &Connection,
     id: &[u8; 16],
     path: &Path,
-    identity: &Identity,
+    identity: &FileIdentity,
 ) -> Sql<()> {
     // A copy of the file has its id.
     let is_copy = || connection.path().is_some_and(|path| identity.is_other(path.as_ref()));

@@ -34,7 +34,7 @@ pub(crate) enum FileKey {
 }
 
 /// The files of an open queue, and what they were when it was opened.
-pub(crate) struct Identity {
+pub(crate) struct FileIdentity {
     database: Option<(PathBuf, FileNumber)>,
     wal: Option<(PathBuf, FileNumber)>,
     /// Of a file that nobody should be able to write: its length, and when it was written last.
@@ -47,28 +47,28 @@ pub(crate) struct Identity {
 type Stamp = (u64, Option<SystemTime>);
 
 /// One of so many commits is looked at closely: where each is synced, and looked at in passing; and where none is.
-const SYNCED: u32 = 64;
-const UNSYNCED: u32 = 8;
+const FULL_CHECK_INTERVAL: u32 = 64;
+const CHECK_INTERVAL_UNSYNCED: u32 = 8;
 
-impl Identity {
+impl FileIdentity {
     /// Of a database that has just been opened; it has a WAL then. What has no file under its name (a VFS may keep it elsewhere) is
     /// not looked at, nor is anything where the platform has no numbers.
-    pub(crate) fn of(path: &Path, durability: Durability) -> Identity {
+    pub(crate) fn of(path: &Path, durability: Durability) -> FileIdentity {
         let of = |path: PathBuf| number(&path).map(|number| (path, number));
         let is_synced = durability == Durability::Full;
         let (database, wal) = (of(path.to_owned()), of(beside(path, "-wal")));
-        Identity { database, wal, still: None, is_synced, commits: AtomicU32::new(0) }
+        FileIdentity { database, wal, still: None, is_synced, commits: AtomicU32::new(0) }
     }
 
     /// Of a database that lies where nobody can write, which has no WAL. SQLite asks for no lock there.
-    pub(crate) fn of_still(path: &Path) -> Identity {
+    pub(crate) fn of_still(path: &Path) -> FileIdentity {
         let still = stamp(path).map(|stamp| (path.to_owned(), stamp));
-        Identity { wal: None, still, ..Identity::of(path, Durability::Full) }
+        FileIdentity { wal: None, still, ..FileIdentity::of(path, Durability::Full) }
     }
 
     /// Of a file that nobody else knows of: nothing is looked at.
-    pub(crate) fn unknown() -> Identity {
-        Identity { database: None, wal: None, still: None, is_synced: false, commits: AtomicU32::new(0) }
+    pub(crate) fn unknown() -> FileIdentity {
+        FileIdentity { database: None, wal: None, still: None, is_synced: false, commits: AtomicU32::new(0) }
     }
 
     pub(crate) fn key(&self, path: &Path) -> FileKey {
@@ -82,7 +82,7 @@ impl Identity {
     /// # Errors
     /// `FileReplaced`.
     pub(crate) fn check_commit(&self) -> Result<(), Error> {
-        let every = if self.is_synced { SYNCED } else { UNSYNCED };
+        let every = if self.is_synced { FULL_CHECK_INTERVAL } else { CHECK_INTERVAL_UNSYNCED };
         if self.commits.fetch_add(1, Ordering::Relaxed).is_multiple_of(every) {
             return self.check();
         }

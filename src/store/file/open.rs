@@ -14,7 +14,7 @@ use super::identity::beside;
 use super::opening::{Manner, Opening};
 use super::path::open_companions;
 use super::pragmas::{keep_free_pages, set_up_reader, set_up_writer};
-use super::schema::{self, Identity};
+use super::schema::{self, FileKind};
 use super::statistics::forget_statistics;
 use crate::error::{Error, ErrorKind};
 #[cfg(unix)]
@@ -110,7 +110,7 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<Opened> {
     let is_shared = is_shared(&identity, opening);
     refuse_strangers(&conn, &identity, is_shared)?;
     if !is_shared {
-        if identity == Identity::Empty {
+        if identity == FileKind::Empty {
             conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?; // a database that another tool has made may not take it
         }
         switch_to_wal(&conn)?;
@@ -151,7 +151,7 @@ fn is_without_companions(e: &rusqlite::Error) -> bool {
 }
 
 /// Whether nobody can write a file where it lies, as far as this process can know: its folder takes no file, and nothing is left of
-/// somebody who wrote. (Somebody else may be able to; so it is looked at before and after each look: see `Identity`.)
+/// somebody who wrote. (Somebody else may be able to; so it is looked at before and after each look: see `FileIdentity`.)
 ///
 /// # Errors
 /// `ReadOnly` if there is a WAL that SQLite cannot read there.
@@ -180,7 +180,7 @@ fn look_at(path: &Path, opening: &Opening<'_>, manner: Manner) -> Sql<Opened> {
     let identity = schema::identify(&conn)?;
     let is_shared = is_shared(&identity, opening);
     match identity {
-        Identity::Empty => {
+        FileKind::Empty => {
             let message = "an empty file, not yet a queue; make it by opening it without look_only(true)";
             return Err(Error::new(ErrorKind::NotPerdura, message).into());
         }
@@ -194,12 +194,12 @@ fn look_at(path: &Path, opening: &Opening<'_>, manner: Manner) -> Sql<Opened> {
 
 /// Turns WAL on. SQLite answers "busy" at once if another process does the same now, without waiting.
 fn switch_to_wal(conn: &Connection) -> Sql<()> {
-    const TRIES: u32 = 500;
-    const PAUSE: Duration = Duration::from_millis(20);
-    for _ in 1..TRIES {
+    const WAL_SWITCH_TRIES: u32 = 500;
+    const WAL_SWITCH_PAUSE: Duration = Duration::from_millis(20);
+    for _ in 1..WAL_SWITCH_TRIES {
         match ask_for_wal(conn) {
             Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
-                thread::sleep(PAUSE)
+                thread::sleep(WAL_SWITCH_PAUSE)
             }
             switched => return Ok(switched?),
         }
@@ -221,20 +221,20 @@ fn ask_for_wal(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Whether a file is treated as one of a program, whose own tables are in it too. A file without any of ours is never found to be that.
-fn is_shared(identity: &Identity, opening: &Opening<'_>) -> bool {
-    opening.share || (opening.share_as_found && *identity == Identity::Ours { shared: true })
+fn is_shared(identity: &FileKind, opening: &Opening<'_>) -> bool {
+    opening.share || (opening.share_as_found && *identity == FileKind::Ours { shared: true })
 }
 
-fn refuse_strangers(conn: &Connection, identity: &Identity, share: bool) -> Sql<()> {
+fn refuse_strangers(conn: &Connection, identity: &FileKind, share: bool) -> Sql<()> {
     let refused = match identity {
-        Identity::Foreign if !share && !planted("g12-foreign-files-taken") => {
+        FileKind::Foreign if !share && !planted("g12-foreign-files-taken") => {
             "another program's database; give another path, or share(true) if it is yours"
         }
-        Identity::Ours { shared: true } if !share => {
+        FileKind::Ours { shared: true } if !share => {
             "holds tables that are not perdura's; open it with share(true) if they are yours"
         }
-        Identity::Ours { .. } => return schema::verify(conn),
-        Identity::Empty | Identity::Foreign => return Ok(()),
+        FileKind::Ours { .. } => return schema::verify(conn),
+        FileKind::Empty | FileKind::Foreign => return Ok(()),
     };
     Err(Error::new(ErrorKind::NotPerdura, refused).into())
 }
@@ -243,7 +243,7 @@ fn refuse_strangers(conn: &Connection, identity: &Identity, share: bool) -> Sql<
 fn make_or_verify(conn: &Connection, now: Timestamp) -> Sql<[u8; 16]> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let made = match schema::identify(conn) {
-        Ok(Identity::Ours { .. }) => schema::verify(conn),
+        Ok(FileKind::Ours { .. }) => schema::verify(conn),
         Ok(_) => schema::create(conn, now),
         Err(e) => Err(e),
     };

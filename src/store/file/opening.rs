@@ -12,23 +12,23 @@ use crate::task::Timestamp;
 
 /// Where a file lies.
 #[derive(Clone)]
-pub(crate) enum Place {
+pub(crate) enum Location {
     File(PathBuf),
     /// In a folder of its own, which is removed when nobody has the place any more; after the connections, which come before it.
     Private(Arc<TemporaryFolder>),
 }
 
-impl Place {
+impl Location {
     /// A new place that nobody else knows.
-    pub(crate) fn private() -> Result<Place, Error> {
-        Ok(Place::Private(Arc::new(TemporaryFolder::new()?)))
+    pub(crate) fn private() -> Result<Location, Error> {
+        Ok(Location::Private(Arc::new(TemporaryFolder::new()?)))
     }
 
     /// The path of the file, if it may be opened.
     pub(crate) fn path(&self, network: bool) -> Result<PathBuf, Error> {
         match self {
-            Place::File(path) => path::canonical(path, network),
-            Place::Private(folder) => Ok(folder.file()),
+            Location::File(path) => path::canonical(path, network),
+            Location::Private(folder) => Ok(folder.file()),
         }
     }
 }
@@ -46,7 +46,7 @@ pub(crate) struct Settings {
 
 /// Where a file lies and how to treat it.
 pub(crate) struct Opening<'a> {
-    pub place: Place,
+    pub place: Location,
     pub settings: Settings,
     /// A network file system is taken, too.
     pub network: bool,
@@ -65,14 +65,14 @@ pub(crate) struct Opening<'a> {
 
 impl Opening<'_> {
     /// A file of no program: small values, no reserve, made when time began.
-    pub(crate) fn plain(place: Place, durability: Durability) -> Opening<'static> {
+    pub(crate) fn plain(place: Location, durability: Durability) -> Opening<'static> {
         Opening {
             place,
             settings: Settings {
                 durability,
                 secure_delete: false,
                 longest: 1 << 20,
-                busy_timeout: busy::TIMEOUT,
+                busy_timeout: busy::DEFAULT_BUSY_TIMEOUT,
             },
             network: false,
             share: false,

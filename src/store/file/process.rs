@@ -17,21 +17,21 @@ static PROCESS: AtomicU32 = AtomicU32::new(0);
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// The process that has a file open.
-pub(crate) struct Process(u32);
+pub(crate) struct ForkGuard(u32);
 
-impl Process {
+impl ForkGuard {
     /// This process, if it may open files: SQLite's memory of open files must be its own.
     ///
     /// # Errors
     /// `ForkedProcess`.
-    pub(crate) fn begin() -> Result<Process, Error> {
+    pub(crate) fn begin() -> Result<ForkGuard, Error> {
         let me = process::id();
         if OPEN.load(Ordering::Acquire) > 0 && PROCESS.load(Ordering::Acquire) != me {
             return Err(forked());
         }
         PROCESS.store(me, Ordering::Release);
         OPEN.fetch_add(1, Ordering::AcqRel);
-        Ok(Process(me))
+        Ok(ForkGuard(me))
     }
 
     /// # Errors
@@ -45,7 +45,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ForkGuard {
     fn drop(&mut self) {
         OPEN.fetch_sub(1, Ordering::AcqRel);
     }

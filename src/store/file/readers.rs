@@ -13,27 +13,27 @@ use scheduled_thread_pool::ScheduledThreadPool;
 
 use super::cause::cause;
 use super::crash::crashed;
-use super::identity::Identity;
+use super::identity::FileIdentity;
 use crate::error::{Error, ErrorKind};
 use crate::store::error::meaning;
 
 /// Connections at most: enough for a few threads that look, few enough to forget.
-const CONNECTIONS: u32 = 4;
+const MAX_CONNECTIONS: u32 = 4;
 
 /// How long somebody waits for one.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How soon the end of a file looks whether the thread that makes connections has let go of it, how much later each time, and for how long
 /// in all: that thread may be waiting for another file.
-const FIRST_LOOK: Duration = Duration::from_micros(50);
-const LAST_LOOK: Duration = Duration::from_millis(10);
-const CLOSING: Duration = Duration::from_secs(1);
+const FIRST_CLOSE_POLL: Duration = Duration::from_micros(50);
+const LAST_CLOSE_POLL: Duration = Duration::from_millis(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How soon somebody who waits looks whether a connection could not be made.
-const LOOK: Duration = Duration::from_millis(50);
+const FAILURE_POLL: Duration = Duration::from_millis(50);
 
 /// How soon the pool tries again then. It takes up to half of its own patience, which nothing else uses.
-const RETRY: Duration = Duration::from_millis(200);
+const CONNECT_RETRY: Duration = Duration::from_millis(200);
 
 pub(crate) struct Readers {
     /// None after a crash.
@@ -41,14 +41,14 @@ pub(crate) struct Readers {
     connector: Arc<ScheduledThreadPool>,
     /// A connection was asked for.
     is_used: AtomicBool,
-    failures: Failures,
+    failures: ConnectFailures,
     path: PathBuf,
 }
 
 impl Readers {
     /// No connection is open yet.
     pub(crate) fn new(manager: SqliteConnectionManager, path: &Path) -> Result<Readers, Error> {
-        let failures = Failures::default();
+        let failures = ConnectFailures::default();
         // Either panics where it may not start its thread.
         let no_thread = |_| {
             let message = "a thread of the pool cannot be started; is the limit of threads reached?";
@@ -57,12 +57,12 @@ impl Readers {
         let connector = catch_unwind(connector).map_err(no_thread)?;
         let build = || {
             Pool::builder()
-                .max_size(CONNECTIONS)
+                .max_size(MAX_CONNECTIONS)
                 .min_idle(Some(0))
                 .test_on_check_out(false)
                 .idle_timeout(None)
                 .max_lifetime(None)
-                .connection_timeout(2 * RETRY)
+                .connection_timeout(2 * CONNECT_RETRY)
                 .error_handler(Box::new(failures.clone()))
                 .thread_pool(connector.clone())
                 .build_unchecked(manager)
@@ -80,7 +80,7 @@ impl Readers {
     /// A connection to this file.
     pub(crate) fn get(
         &self,
-        identity: &Identity,
+        identity: &FileIdentity,
     ) -> Result<PooledConnection<SqliteConnectionManager>, Error> {
         let readers = lock(&self.pool).clone().ok_or_else(crashed)?;
         self.is_used.store(true, Ordering::Release);
@@ -91,15 +91,15 @@ impl Readers {
         let mut waited = Duration::ZERO;
         loop {
             // The pool would try again in silence for as long as it waits.
-            match (readers.get_timeout(LOOK), self.failures.since(before)) {
+            match (readers.get_timeout(FAILURE_POLL), self.failures.since(before)) {
                 (Ok(got), _) => return Ok(got),
                 (Err(_), Some(error)) => return Err(self.explained(&error)),
-                (Err(e), None) if waited >= PATIENCE => {
+                (Err(e), None) if waited >= CONNECT_TIMEOUT => {
                     return Err(
                         Error::new(ErrorKind::Busy, "no reading connection became free").with_source(e)
                     );
                 }
-                (Err(_), None) => waited += LOOK,
+                (Err(_), None) => waited += FAILURE_POLL,
             }
         }
     }
@@ -123,11 +123,11 @@ impl Readers {
         let behind = Arc::new(());
         let is_behind = Arc::downgrade(&behind);
         self.connector.execute(move || drop(behind));
-        let (mut waited, mut pause) = (Duration::ZERO, FIRST_LOOK);
-        while is_behind.strong_count() > 0 && waited < CLOSING {
+        let (mut waited, mut pause) = (Duration::ZERO, FIRST_CLOSE_POLL);
+        while is_behind.strong_count() > 0 && waited < CLOSE_TIMEOUT {
             thread::sleep(pause);
             waited += pause;
-            pause = (2 * pause).min(LAST_LOOK);
+            pause = (2 * pause).min(LAST_CLOSE_POLL);
         }
     }
 }
@@ -140,9 +140,9 @@ impl Drop for Readers {
 
 /// Connections that could not be made: how many, and why the last one.
 #[derive(Debug, Clone, Default)]
-struct Failures(Arc<Mutex<(u64, Option<Arc<rusqlite::Error>>)>>);
+struct ConnectFailures(Arc<Mutex<(u64, Option<Arc<rusqlite::Error>>)>>);
 
-impl Failures {
+impl ConnectFailures {
     fn count(&self) -> u64 {
         lock(&self.0).0
     }
@@ -154,7 +154,7 @@ impl Failures {
     }
 }
 
-impl r2d2::HandleError<rusqlite::Error> for Failures {
+impl r2d2::HandleError<rusqlite::Error> for ConnectFailures {
     fn handle_error(&self, error: rusqlite::Error) {
         let mut failures = lock(&self.0);
         *failures = (failures.0 + 1, Some(Arc::new(error)));

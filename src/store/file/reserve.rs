@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::crash::Fate;
+use super::crash::CrashSwitch;
 use super::identity::beside;
 use super::pragmas::keep_free_pages;
 use crate::error::{Error, ErrorKind};
@@ -180,14 +180,19 @@ impl Reserve {
 
     /// Makes the file so large, between two transactions, in the file system too; and larger than that, if the disk has room, so that
     /// it seldom grows. Where the disk has plenty, it is left to the next commit.
-    pub(crate) fn grow_to(&mut self, size: i64, conn: &Connection, fate: &mut Fate) -> Sql<()> {
+    pub(crate) fn grow_to(
+        &mut self,
+        size: i64,
+        conn: &Connection,
+        crash_switch: &mut CrashSwitch,
+    ) -> Sql<()> {
         let now = file_pages(conn)?;
         if now >= size || self.look_for_plenty(size - now) {
             self.pages = now;
             return Ok(());
         }
-        let grown = add_slices(size.max(now + (now / STEP).clamp(LEAST, MOST)), conn, fate);
-        let freed = transaction(conn, fate, |conn| {
+        let grown = add_slices(size.max(now + (now / STEP).clamp(LEAST, MOST)), conn, crash_switch);
+        let freed = transaction(conn, crash_switch, |conn| {
             remove_growth(conn)?;
             let unbacked = if grown.is_err() { pages_in_wal_alone(conn)? } else { 0 };
             vacuum(conn, unbacked)
@@ -227,7 +232,7 @@ impl Reserve {
     }
 
     /// After a commit: grows if the next one like it would have to. What goes wrong is told to the one that does.
-    pub(crate) fn look_ahead(&mut self, conn: &Connection, fate: &mut Fate) {
+    pub(crate) fn look_ahead(&mut self, conn: &Connection, crash_switch: &mut CrashSwitch) {
         self.unseen = self.unseen.saturating_sub(1);
         if !self.is_on() || self.has_plenty || self.is_blocked || self.unseen > 0 {
             return;
@@ -237,28 +242,28 @@ impl Reserve {
         self.free = free;
         self.unseen = if used < SPARE { LOOK_EACH } else { 0 };
         if free < 2 * used.max(SPARE) {
-            let _ = file_pages(conn).and_then(|pages| self.grow_to(pages + 1, conn, fate));
+            let _ = file_pages(conn).and_then(|pages| self.grow_to(pages + 1, conn, crash_switch));
             self.free = free_pages(conn).unwrap_or(free);
         }
     }
 
     /// Grows if few pages are free.
-    pub(crate) fn grow_ahead(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
+    pub(crate) fn grow_ahead(&mut self, conn: &Connection, crash_switch: &mut CrashSwitch) -> Sql<()> {
         if !self.is_on() || self.has_plenty || free_pages(conn)? >= FEW {
             return Ok(());
         }
-        self.grow_to(file_pages(conn)? + AHEAD, conn, fate)
+        self.grow_to(file_pages(conn)? + AHEAD, conn, crash_switch)
     }
 
     /// Makes sure that the reserve is whole and that the WAL has its floor. Whatever is missing blocks it: a WAL without its floor has
     /// no room for outcomes, even if the file need not grow.
-    pub(crate) fn provide(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
-        let made = self.make_whole(conn, fate);
+    pub(crate) fn provide(&mut self, conn: &Connection, crash_switch: &mut CrashSwitch) -> Sql<()> {
+        let made = self.make_whole(conn, crash_switch);
         self.is_blocked = made.is_err();
         made
     }
 
-    fn make_whole(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
+    fn make_whole(&mut self, conn: &Connection, crash_switch: &mut CrashSwitch) -> Sql<()> {
         if !self.is_on() {
             return Ok(());
         }
@@ -272,17 +277,19 @@ impl Reserve {
             self.check_way_back(conn, WAY_BACK_BYTES)?;
         }
         if missing > 0 && self.has_plenty {
-            transaction(conn, fate, |conn| (1..=self.slices).try_for_each(|slice| pad(conn, slice, SLICE)))?;
+            transaction(conn, crash_switch, |conn| {
+                (1..=self.slices).try_for_each(|slice| pad(conn, slice, SLICE))
+            })?;
             copy_wal(conn)?; // only then has the disk given the room
             self.pages = file_pages(conn)?;
         } else if missing > 0 {
-            self.add_missing(conn, fate)?;
+            self.add_missing(conn, crash_switch)?;
         }
         if wal_bytes(conn) < FLOOR_BYTES { stretch_wal(conn) } else { Ok(()) }
     }
 
     /// Adds the slices that are missing, one by one.
-    fn add_missing(&mut self, conn: &Connection, fate: &mut Fate) -> Sql<()> {
+    fn add_missing(&mut self, conn: &Connection, crash_switch: &mut CrashSwitch) -> Sql<()> {
         for slice in 1..=self.slices {
             if has_slice(conn, slice)? {
                 continue;
@@ -291,9 +298,9 @@ impl Reserve {
                 if free_pages(conn)? >= SLICE + SPARE {
                     break;
                 }
-                self.grow_to(file_pages(conn)? + SLICE, conn, fate)?;
+                self.grow_to(file_pages(conn)? + SLICE, conn, crash_switch)?;
             }
-            transaction(conn, fate, |conn| pad(conn, slice, SLICE))?;
+            transaction(conn, crash_switch, |conn| pad(conn, slice, SLICE))?;
         }
         Ok(())
     }
@@ -324,15 +331,15 @@ fn stretch_wal(conn: &Connection) -> Sql<()> {
 }
 
 /// Adds padding until the file is so large: free pages are filled first. A slice is a quarter of what the WAL has room for.
-fn add_slices(size: i64, conn: &Connection, fate: &mut Fate) -> Sql<()> {
-    transaction(conn, fate, remove_growth)?; // what a crash may have left
+fn add_slices(size: i64, conn: &Connection, crash_switch: &mut CrashSwitch) -> Sql<()> {
+    transaction(conn, crash_switch, remove_growth)?; // what a crash may have left
     let slice = (wal_bytes(conn).cast_signed() / PAGE_BYTES / 4).clamp(SLICE, MOST);
     for row in 0.. {
         if file_pages(conn)? >= size {
             break;
         }
         copy_wal(conn)?; // so that each slice begins in a WAL that can start again
-        transaction(conn, fate, |conn| pad(conn, GROWTH - row, slice))?;
+        transaction(conn, crash_switch, |conn| pad(conn, GROWTH - row, slice))?;
     }
     if planted("g11-growth-in-the-wal-alone") { Ok(()) } else { copy_wal(conn) }
 }
@@ -354,13 +361,17 @@ pub(crate) fn run(conn: &Connection, text: &str) -> Sql<()> {
     Ok(())
 }
 
-fn transaction(conn: &Connection, fate: &mut Fate, write: impl FnOnce(&Connection) -> Sql<()>) -> Sql<()> {
+fn transaction(
+    conn: &Connection,
+    crash_switch: &mut CrashSwitch,
+    write: impl FnOnce(&Connection) -> Sql<()>,
+) -> Sql<()> {
     if !conn.is_autocommit() {
         run(conn, "ROLLBACK")?;
     }
     run(conn, "BEGIN IMMEDIATE")?;
-    fate.begin(conn);
-    let written = write(conn).and_then(|()| fate.commit(conn, || run(conn, "COMMIT")));
+    crash_switch.begin(conn);
+    let written = write(conn).and_then(|()| crash_switch.commit(conn, || run(conn, "COMMIT")));
     if written.is_err() && !conn.is_autocommit() {
         let _ = run(conn, "ROLLBACK"); // tried again before the next transaction
     }

@@ -13,7 +13,7 @@ const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// What a file is, judged by its schema alone.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Identity {
+pub(crate) enum FileKind {
     /// Nothing is in it.
     Empty,
     /// Something is in it, but nothing of ours.
@@ -63,7 +63,7 @@ pub(crate) fn checks() -> Vec<(String, String)> {
 }
 
 /// Looks at what is in a file.
-pub(crate) fn identify(conn: &Connection) -> Sql<Identity> {
+pub(crate) fn identify(conn: &Connection) -> Sql<FileKind> {
     let mut statement = conn
         .prepare("SELECT name, tbl_name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")?;
     let names = statement
@@ -71,9 +71,9 @@ pub(crate) fn identify(conn: &Connection) -> Sql<Identity> {
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let ours = names.iter().filter(|(_, table)| table.starts_with("perdura_")).count();
     Ok(match (names.len(), names.iter().any(|(name, _)| name == "perdura_meta")) {
-        (0, _) => Identity::Empty,
-        (all, true) => Identity::Ours { shared: all > ours },
-        (_, false) => Identity::Foreign,
+        (0, _) => FileKind::Empty,
+        (all, true) => FileKind::Ours { shared: all > ours },
+        (_, false) => FileKind::Foreign,
     })
 }
 
@@ -163,9 +163,9 @@ mod tests {
     #[test]
     fn a_new_file_verifies_and_every_change_is_noticed() {
         let conn = Connection::open_in_memory().unwrap();
-        assert_eq!(identify(&conn).unwrap(), Identity::Empty);
+        assert_eq!(identify(&conn).unwrap(), FileKind::Empty);
         create(&conn, Timestamp::from_millis(0)).unwrap();
-        assert_eq!(identify(&conn).unwrap(), Identity::Ours { shared: false });
+        assert_eq!(identify(&conn).unwrap(), FileKind::Ours { shared: false });
         verify(&conn).unwrap();
         for change in [
             "CREATE TRIGGER t AFTER INSERT ON perdura_tasks BEGIN SELECT 1; END",
@@ -181,7 +181,7 @@ mod tests {
             conn.execute_batch("ROLLBACK TO s; RELEASE s").unwrap();
         }
         conn.execute_batch("CREATE TABLE mine (x)").unwrap();
-        assert_eq!(identify(&conn).unwrap(), Identity::Ours { shared: true });
+        assert_eq!(identify(&conn).unwrap(), FileKind::Ours { shared: true });
         verify(&conn).unwrap();
     }
 

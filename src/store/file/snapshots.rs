@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, InterruptHandle};
 
 use super::crash::crashed;
-use super::identity::Identity;
-use super::process::Process;
+use super::identity::FileIdentity;
+use super::process::ForkGuard;
 use super::readers::Readers;
 use crate::error::{Error, ErrorKind};
 use crate::store::error::{Fault, Sql};
@@ -17,8 +17,8 @@ use crate::sync::{Mutex, lock};
 pub(crate) struct Snapshots {
     readers: Readers,
     interrupts: Interrupts,
-    identity: Arc<Identity>,
-    process: Arc<Process>,
+    identity: Arc<FileIdentity>,
+    process: Arc<ForkGuard>,
     /// Set when a test has let the process of the file die.
     is_dead: Arc<AtomicBool>,
 }
@@ -36,7 +36,7 @@ struct Reads {
 }
 
 /// A look at a file that may take several reads. A request that comes after its beginning ends it, whichever read goes on then.
-pub(crate) struct Look<'s> {
+pub(crate) struct LongRead<'s> {
     snapshots: &'s Snapshots,
     /// The requests before it.
     requests: u64,
@@ -51,8 +51,8 @@ struct Reading<'i> {
 impl Snapshots {
     pub(crate) fn new(
         readers: Readers,
-        identity: Arc<Identity>,
-        process: Arc<Process>,
+        identity: Arc<FileIdentity>,
+        process: Arc<ForkGuard>,
         is_dead: Arc<AtomicBool>,
     ) -> Snapshots {
         Snapshots { readers, interrupts: Interrupts::default(), identity, process, is_dead }
@@ -76,8 +76,8 @@ impl Snapshots {
     }
 
     /// A look that others may end.
-    pub(crate) fn look(&self) -> Look<'_> {
-        Look { snapshots: self, requests: lock(&self.interrupts.0).requests }
+    pub(crate) fn long_read(&self) -> LongRead<'_> {
+        LongRead { snapshots: self, requests: lock(&self.interrupts.0).requests }
     }
 
     /// Ends the looks that go on now. No read ends meanwhile, so none that another begins later on its connection is meant.
@@ -112,7 +112,7 @@ impl Drop for Reading<'_> {
     }
 }
 
-impl Look<'_> {
+impl LongRead<'_> {
     /// Runs `look` on one snapshot of the file.
     ///
     /// # Errors

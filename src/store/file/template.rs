@@ -7,22 +7,22 @@ use std::sync::Arc;
 
 use super::create::{create_private, file_error};
 use super::open;
-use super::opening::{Opening, Place};
+use super::opening::{Location, Opening};
 use super::temporary::TemporaryFolder;
 use crate::config::Durability;
 use crate::error::Error;
 use crate::store::error::Fault;
 
 /// The id of every file that is copied from the image, so that what is derived from it (jitter) is the same in each run of a test.
-const FILE_ID: [u8; 16] = *b"perdura testing\0";
+const IMAGE_FILE_ID: [u8; 16] = *b"perdura testing\0";
 
-impl Place {
+impl Location {
     /// A new file in a folder of its own, in memory where the system has a file system for that.
-    pub(crate) fn fresh() -> Result<Place, Error> {
+    pub(crate) fn fresh() -> Result<Location, Error> {
         let folder = TemporaryFolder::in_memory()?;
         let image = image()?;
         write(&folder.file(), &image).map_err(|e| file_error("the file cannot be created", e))?;
-        Ok(Place::Private(Arc::new(folder)))
+        Ok(Location::Private(Arc::new(folder)))
     }
 }
 
@@ -38,10 +38,10 @@ fn image() -> Result<Arc<[u8]>, Error> {
         return Ok(image.clone());
     }
     let folder = Arc::new(TemporaryFolder::in_memory()?);
-    let opening = Opening::plain(Place::Private(folder.clone()), Durability::Relaxed);
+    let opening = Opening::plain(Location::Private(folder.clone()), Durability::Relaxed);
     let connection = open::first(&folder.file(), &opening)?.connection;
     let sql = "UPDATE perdura_meta SET file_id = ?1, created_at_ms = 0 WHERE id = 1";
-    if connection.execute(sql, [FILE_ID]).map_err(Fault::from)? != 1 {
+    if connection.execute(sql, [IMAGE_FILE_ID]).map_err(Fault::from)? != 1 {
         return Err(Error::internal("a new file has no identity"));
     }
     drop(connection); // which empties the WAL into the file

@@ -1,13 +1,13 @@
 //! What people do to tasks: one by one, and to all that a filter means.
 
-use super::dead_letters::bury;
+use super::dead_letters::move_to_dead_letters;
 use super::keys;
 use super::remove::remove;
 use super::row::{HotRow, clear_error, write_error};
 use super::search::{Among, Check};
 use super::suspects::take_turn_back;
 use crate::error::{Error, ErrorKind};
-use crate::lifecycle::{Event, Refusal, next};
+use crate::lifecycle::{Refusal, TaskEvent, next};
 use crate::store::commit::tx::Tx;
 use crate::store::error::{Fault, Sql};
 use crate::task::{Bulk, ErrorReport, Filter, Hold, State, TaskId, Timestamp};
@@ -25,13 +25,13 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    fn event(self) -> Event {
+    fn event(self) -> TaskEvent {
         match self {
-            Verb::Retry | Verb::RetryFromStart => Event::Retried,
-            Verb::RunNow => Event::RunNow,
-            Verb::Cancel => Event::CancelRequested,
-            Verb::Delete => Event::Deleted,
-            Verb::MoveToDeadLetters => Event::MovedToDeadLetters,
+            Verb::Retry | Verb::RetryFromStart => TaskEvent::Retried,
+            Verb::RunNow => TaskEvent::RunNow,
+            Verb::Cancel => TaskEvent::CancelRequested,
+            Verb::Delete => TaskEvent::Deleted,
+            Verb::MoveToDeadLetters => TaskEvent::MovedToDeadLetters,
         }
     }
 
@@ -65,11 +65,11 @@ impl Verb {
 /// `NotFound`; `WrongState`, naming the state; `Conflict` if another task holds its unique key. Nothing is changed then.
 pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> Sql<()> {
     let before = HotRow::get(tx.conn, id)?;
-    let next = next(&before.standing, verb.event()).map_err(|refusal| refused(id, verb, refusal))?;
+    let next = next(&before.task_state, verb.event()).map_err(|refusal| refused(id, verb, refusal))?;
     let mut after = before.moved(&next, now);
     match verb {
         Verb::Delete => return remove(tx, &before),
-        Verb::MoveToDeadLetters => return bury(tx, &before, now),
+        Verb::MoveToDeadLetters => return move_to_dead_letters(tx, &before, now),
         Verb::Retry | Verb::RetryFromStart => {
             after.has_key = before.has_key || keys::take(tx, id, before.queue_id)?;
             after.expires_at = None;
@@ -79,14 +79,14 @@ pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> 
                 forget_progress(tx, id)?;
             }
         }
-        Verb::Cancel if next.standing.state == State::Cancelled => {
+        Verb::Cancel if next.task_state.state == State::Cancelled => {
             write_error(tx, id, &ErrorReport::new("Cancelled", "cancelled before it started", ""))?;
         }
         Verb::Cancel => tx.effect(|effects| effects.cancelled.push(id)),
         Verb::RunNow => {}
     }
     after.replace(tx, &before)?;
-    if before.standing.in_flight && matches!(verb, Verb::Retry | Verb::RetryFromStart) {
+    if before.task_state.in_flight && matches!(verb, Verb::Retry | Verb::RetryFromStart) {
         tx.effect(|effects| effects.superseded.push(id));
     }
     Ok(())
@@ -133,7 +133,7 @@ pub(crate) fn apply_all(
         }
         match tx.whole(|| apply_one(tx, verb, *id, now)) {
             Ok(()) => bulk.changed += 1,
-            Err(Fault::Told(e)) if matches!(e.kind(), ErrorKind::WrongState | ErrorKind::Conflict) => {
+            Err(Fault::Typed(e)) if matches!(e.kind(), ErrorKind::WrongState | ErrorKind::Conflict) => {
                 bulk.skipped += 1
             }
             Err(fault) if fault.is_damage() => bulk.skipped += 1,

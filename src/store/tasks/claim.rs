@@ -14,20 +14,20 @@ use super::damaged::{fail_damaged, indexed, unless_damaged};
 use super::epoch::is_served;
 use super::promote::expire;
 use super::row::{HotRow, reasons_at, refused_by_rules, time_at};
-use crate::lifecycle::{Event, Standing, next};
+use crate::lifecycle::{TaskEvent, TaskState, next};
 use crate::planted::planted;
 use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::Sql;
-use crate::task::{Claimed, Claims, HandledNames, Hold, Room, State, TaskId, Timestamp};
+use crate::task::{ClaimRoom, Claimed, Claims, HandledNames, Hold, State, TaskId, Timestamp};
 
 /// Rows that one transaction looks at beyond those it can claim: bounds the time that others wait for the writer.
-const LOOKED_AT: usize = 500;
+const MAX_CANDIDATES: usize = 500;
 
 /// A row of the ready index, with what a worker needs.
 struct Candidate {
     task_id: TaskId,
     generation: i64,
-    standing: Standing,
+    task_state: TaskState,
     name_id: i64,
     has_key: bool,
     /// Since when it could run; not known after a retry by hand or a hand-back.
@@ -42,7 +42,7 @@ struct Candidate {
 
 /// A claim that is under way.
 struct Claiming {
-    room: Room,
+    room: ClaimRoom,
     claims: Vec<Claimed>,
     /// Of the args of claims ahead.
     ahead_bytes: usize,
@@ -69,7 +69,7 @@ impl Claiming {
     /// Whether a task has to wait until a worker idles. A crash may charge what was claimed ahead, and that would end a task in its last
     /// attempt; large args would fill the memory.
     fn waits(&self, candidate: &Candidate, further: usize, bytes_before: usize) -> bool {
-        let is_last = candidate.standing.attempt_number + 1 >= candidate.standing.max_attempts;
+        let is_last = candidate.task_state.attempt_number + 1 >= candidate.task_state.max_attempts;
         self.is_ahead(further) && (is_last || bytes_before + candidate.bytes() > self.room.ahead_bytes)
     }
 
@@ -97,12 +97,12 @@ impl Candidate {
 /// keep the workers busy for ever. Its queue is the next one then.
 pub(crate) fn claim(
     tx: &Tx<'_>,
-    room: Room,
+    room: ClaimRoom,
     known: &HandledNames,
     cursor: &mut i64,
     now: Timestamp,
 ) -> Sql<Claims> {
-    let mut claiming = Claiming { room, claims: Vec::new(), ahead_bytes: 0, looks: LOOKED_AT };
+    let mut claiming = Claiming { room, claims: Vec::new(), ahead_bytes: 0, looks: MAX_CANDIDATES };
     loop {
         let (queues, are_all) = ready_queues(tx, *cursor, room.total - claiming.claims.len())?;
         // Where there are others, each of these has one turn before theirs.
@@ -211,9 +211,9 @@ fn claim_from(
     let mut take = tx.prepare(TAKE)?;
     for (id, candidate) in candidates {
         match candidate.and_then(|found| claim_one(tx, &mut take, queue_id, found, known, now, claiming)) {
-            Ok(Met::Claimed) => continue,
-            Ok(Met::Waits) => return Ok(Turn::WaitsForWorker),
-            Ok(Met::PutAside) => {}
+            Ok(ClaimResult::Claimed) => continue,
+            Ok(ClaimResult::Waits) => return Ok(Turn::WaitsForWorker),
+            Ok(ClaimResult::NotNow) => {}
             Err(fault) if fault.is_damage() => fail_damaged(tx, id, fault, now)?,
             Err(fault) => return Err(fault),
         }
@@ -223,10 +223,10 @@ fn claim_from(
 }
 
 /// What became of a candidate.
-enum Met {
+enum ClaimResult {
     Claimed,
     /// It may not run after all.
-    PutAside,
+    NotNow,
     /// Not before a worker idles.
     Waits,
 }
@@ -240,21 +240,21 @@ fn claim_one(
     known: &HandledNames,
     now: Timestamp,
     claiming: &mut Claiming,
-) -> Sql<Met> {
+) -> Sql<ClaimResult> {
     let name = tx.task_name(candidate.name_id)?;
     if candidate.expires_at.is_some_and(|ms| ms <= now.as_millis()) {
         expire(tx, &indexed(tx, candidate.task_id)?, now)?;
-        return Ok(Met::PutAside);
+        return Ok(ClaimResult::NotNow);
     }
     if known.get(&name).is_none_or(|version| *version < candidate.version) {
-        indexed(tx, candidate.task_id)?.must_apply(tx, Event::NameUnknown, now)?;
-        return Ok(Met::PutAside);
+        indexed(tx, candidate.task_id)?.must_apply(tx, TaskEvent::NameUnknown, now)?;
+        return Ok(ClaimResult::NotNow);
     }
     if claiming.waits(&candidate, 0, claiming.ahead_bytes) {
-        return Ok(Met::Waits);
+        return Ok(ClaimResult::Waits);
     }
     claiming.add(take_one(tx, take, queue_id, candidate, name, now)?);
-    Ok(Met::Claimed)
+    Ok(ClaimResult::Claimed)
 }
 
 /// What a claim reads of the tasks that it may take. What lies beside the row is looked up by its id, each value by itself: in a join,
@@ -318,7 +318,7 @@ fn as_candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
     Ok(Candidate {
         task_id: TaskId::from_i64(row.get(0)?),
         generation: row.get(1)?,
-        standing: Standing {
+        task_state: TaskState {
             state: State::Queued,
             reasons: reasons_at(row, 14)?,
             attempt_number: row.get(2)?,
@@ -352,9 +352,9 @@ fn take_one(
     task_name: Arc<str>,
     now: Timestamp,
 ) -> Sql<Claimed> {
-    let to = next(&from.standing, Event::Claim)
+    let to = next(&from.task_state, TaskEvent::Claim)
         .map_err(|refusal| refused_by_rules(from.task_id, refusal))?
-        .standing;
+        .task_state;
     take.change_one((
         to.state.code(),
         if planted("g06-only-the-first-attempt-counts") { 1 } else { to.attempt_number },
@@ -421,7 +421,7 @@ pub(crate) fn lift_known(
             .collect::<rusqlite::Result<Vec<(i64, Option<bool>)>>>()?;
         for (task_id, is_known) in held {
             if is_known != Some(false) || planted("g04-holds-of-newer-versions-are-lifted") {
-                let lift = |row: &HotRow| row.must_apply(tx, Event::NameKnown, now);
+                let lift = |row: &HotRow| row.must_apply(tx, TaskEvent::NameKnown, now);
                 unless_damaged(tx, TaskId::from_i64(task_id), now, lift)?;
             }
             (left, last) = (left - 1, Lifting { name_id: *name_id, task_id });

@@ -14,7 +14,7 @@ use crate::store::error::Sql;
 use crate::task::{DeadLetter, Hold, State, TaskId, Timestamp};
 
 /// Moves a task to the dead letters. The rules have allowed it.
-pub(crate) fn bury(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<()> {
+pub(crate) fn move_to_dead_letters(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<()> {
     let id = row.task_id.as_i64();
     tx.change_one(
         "INSERT INTO perdura_dead_letters (task_id, queue_id, name_id, state, priority, attempt_number, max_attempts,
@@ -37,7 +37,7 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
     let letter =
         tx.find(sql, [id.as_i64()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)))?;
     let Some((queue_id, replayed_as)) = letter else {
-        return Err(no_letter(id).into());
+        return Err(no_dead_letter(id).into());
     };
     if let Some(earlier) = replayed_as.filter(|_| !forced) {
         let message =
@@ -84,7 +84,7 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
 }
 
 /// Letters that were moved before a time, the oldest first, beyond `after` (when it was moved, and its id): at most `limit`.
-pub(crate) fn old_letters(
+pub(crate) fn old_dead_letters(
     conn: &Connection,
     moved_before: Timestamp,
     after: (i64, i64),
@@ -103,7 +103,7 @@ pub(crate) fn old_letters(
 
 /// Deletes those of these letters that were moved before a time, until it is `enough`. Answers with how many that were, and with how
 /// many it has come to.
-pub(crate) fn purge_letters(
+pub(crate) fn purge_dead_letters(
     tx: &Tx<'_>,
     moved_before: Timestamp,
     letters: &[i64],
@@ -129,7 +129,7 @@ pub(crate) fn purge_letters(
 ///
 /// # Errors
 /// `NotFound`.
-pub(crate) fn get_letter(conn: &Connection, id: TaskId) -> Sql<DeadLetter> {
+pub(crate) fn get_dead_letter(conn: &Connection, id: TaskId) -> Sql<DeadLetter> {
     let mut statement = conn.prepare_cached(
         "SELECT (SELECT n.task_name FROM perdura_task_names n WHERE n.name_id = d.name_id),
                 (SELECT q.queue FROM perdura_queues q WHERE q.queue_id = d.queue_id),
@@ -163,9 +163,9 @@ pub(crate) fn get_letter(conn: &Connection, id: TaskId) -> Sql<DeadLetter> {
             tag: row.get(14)?,
         }))
     });
-    letter.optional()?.flatten().ok_or_else(|| no_letter(id).into())
+    letter.optional()?.flatten().ok_or_else(|| no_dead_letter(id).into())
 }
 
-fn no_letter(id: TaskId) -> Error {
+fn no_dead_letter(id: TaskId) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no dead letter {id}; it was purged, or never moved"))
 }

@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::keys;
 use crate::error::{EnqueueToken, Error, ErrorKind};
-use crate::lifecycle::{Event, Reasons, Standing, next};
+use crate::lifecycle::{Reasons, TaskEvent, TaskState, next};
 use crate::planted::planted;
 use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::{Fault, Sql};
@@ -60,24 +60,24 @@ fn enqueue_one(
         false => None,
     };
     let starts = started_at.is_some();
-    let standing = new_standing(reasons, options.max_attempts, starts)?;
+    let task_state = new_task_state(reasons, options.max_attempts, starts)?;
     let inserted = insert.task.change_one(rusqlite::params![
         queue_id,
         name_id,
-        standing.state.code(),
-        standing.hold().code(),
+        task_state.state.code(),
+        task_state.hold().code(),
         options.priority,
-        standing.attempt_number,
-        standing.max_attempts,
+        task_state.attempt_number,
+        task_state.max_attempts,
         i64::from(starts), // its generation: one claim, or none
-        standing.in_flight,
+        task_state.in_flight,
         digest.is_some(),
         now.as_millis(),
         started_at.map(Timestamp::as_millis),
         run_at.map(Timestamp::as_millis),
         anchor.map(Timestamp::as_millis),
         expires_at.map(Timestamp::as_millis),
-        standing.reasons.code(),
+        task_state.reasons.code(),
     ]);
     inserted.map_err(|fault| out_of_ids(tx.conn, fault))?;
     let id = tx.conn.last_insert_rowid();
@@ -95,9 +95,9 @@ fn enqueue_one(
     if let Some(digest) = &digest {
         keys::hold(tx, queue_id, digest, id)?;
     }
-    tx.count(queue_id, standing.state, standing.hold(), 1);
+    tx.count(queue_id, task_state.state, task_state.hold(), 1);
     let claimed = match starts {
-        true => Some(claimed(id, &standing, task, tx.task_name(name_id)?, queue_id)),
+        true => Some(claimed(id, &task_state, task, tx.task_name(name_id)?, queue_id)),
         false => None,
     };
     tx.effect(|effects| {
@@ -112,8 +112,8 @@ fn enqueue_one(
 }
 
 /// How a new task stands: queued, or claimed right away.
-fn new_standing(reasons: Reasons, max_attempts: u32, starts: bool) -> Sql<Standing> {
-    let queued = Standing {
+fn new_task_state(reasons: Reasons, max_attempts: u32, starts: bool) -> Sql<TaskState> {
+    let queued = TaskState {
         state: State::Queued,
         reasons,
         attempt_number: 0,
@@ -126,17 +126,23 @@ fn new_standing(reasons: Reasons, max_attempts: u32, starts: bool) -> Sql<Standi
         return Ok(queued);
     }
     let refused = |why| Error::internal(format!("a new task refused its claim: {why:?}"));
-    Ok(next(&queued, Event::Claim).map_err(refused)?.standing)
+    Ok(next(&queued, TaskEvent::Claim).map_err(refused)?.task_state)
 }
 
 /// A new task on its way to a worker.
-fn claimed(id: TaskId, standing: &Standing, task: &NewTask, task_name: Arc<str>, queue_id: i64) -> Claimed {
+fn claimed(
+    id: TaskId,
+    task_state: &TaskState,
+    task: &NewTask,
+    task_name: Arc<str>,
+    queue_id: i64,
+) -> Claimed {
     let whole = |duration: Duration| Duration::from_millis(millis(duration).cast_unsigned()); // as the file keeps it
     Claimed {
         task_id: id,
         generation: 1,
-        attempt_number: standing.attempt_number,
-        max_attempts: standing.max_attempts,
+        attempt_number: task_state.attempt_number,
+        max_attempts: task_state.max_attempts,
         task_name,
         queue_id,
         args: task.args.clone(),
@@ -144,7 +150,7 @@ fn claimed(id: TaskId, standing: &Standing, task: &NewTask, task_name: Arc<str>,
         timeout: task.options.timeout.map(whole),
         waited: Some(Duration::ZERO),
         has_key: task.options.unique.is_some(),
-        suspect: standing.suspect,
+        suspect: task_state.suspect,
         is_replay: false,
     }
 }

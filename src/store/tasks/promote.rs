@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::damaged::unless_damaged;
 use super::row::{HotRow, write_error};
-use crate::lifecycle::Event;
+use crate::lifecycle::TaskEvent;
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
@@ -40,7 +40,7 @@ pub(crate) fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
         (ms, limit),
     )?;
     for id in &due {
-        unless_damaged(tx, TaskId::from_i64(*id), now, |row| row.must_apply(tx, Event::Promote, now))?;
+        unless_damaged(tx, TaskId::from_i64(*id), now, |row| row.must_apply(tx, TaskEvent::Promote, now))?;
     }
     Ok(jumped.len() + expired.len() + due.len())
 }
@@ -55,7 +55,7 @@ fn begin_again(row: &HotRow, now: Timestamp) -> HotRow {
 
 /// Cancels a task whose time to start in is over.
 pub(crate) fn expire(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<()> {
-    row.must_apply(tx, Event::Expired, now)?;
+    row.must_apply(tx, TaskEvent::Expired, now)?;
     write_error(tx, row.task_id, &ErrorReport::new("Expired", "it expired before it could start", ""))
 }
 

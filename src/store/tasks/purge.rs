@@ -6,10 +6,10 @@
 
 use rusqlite::Connection;
 
-use super::dead_letters::bury;
+use super::dead_letters::move_to_dead_letters;
 use super::remove::remove;
 use super::row::HotRow;
-use crate::lifecycle::{Event, next};
+use crate::lifecycle::{TaskEvent, next};
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
@@ -21,7 +21,7 @@ pub(crate) struct Ages {
     /// SUCCEEDED and CANCELLED tasks that finished before this are deleted.
     pub delete_before: Option<Timestamp>,
     /// FAILED and LOST tasks that finished before this become dead letters.
-    pub bury_before: Option<Timestamp>,
+    pub dead_letter_before: Option<Timestamp>,
 }
 
 impl Ages {
@@ -29,7 +29,7 @@ impl Ages {
     fn of(self, state: State) -> Option<Timestamp> {
         match state {
             State::Succeeded | State::Cancelled => self.delete_before,
-            State::Failed | State::Lost => self.bury_before,
+            State::Failed | State::Lost => self.dead_letter_before,
             State::Queued if planted("g04-waiting-tasks-purged") => self.delete_before,
             State::Queued | State::Running => None,
         }
@@ -44,7 +44,7 @@ pub(crate) fn old(
     limit: usize,
     now: Timestamp,
 ) -> Sql<(Vec<TaskId>, Option<TaskId>)> {
-    let youngest = ages.delete_before.into_iter().chain(ages.bury_before).max();
+    let youngest = ages.delete_before.into_iter().chain(ages.dead_letter_before).max();
     let Some(youngest) = youngest else { return Ok((Vec::new(), None)) };
     let mut statement = conn.prepare_cached(
         "SELECT task_id, state, created_at_ms, finished_at_ms FROM perdura_tasks NOT INDEXED
@@ -89,7 +89,7 @@ pub(crate) fn purge(
 /// Ends a task that is old enough; says whether it is.
 fn end(tx: &Tx<'_>, ages: Ages, id: TaskId, now: Timestamp) -> Sql<bool> {
     let Some(row) = HotRow::find(tx.conn, id)? else { return Ok(false) };
-    let state = row.standing.state;
+    let state = row.task_state.state;
     let since = if planted("g04-waiting-tasks-purged") {
         row.finished_at.or(Some(Timestamp::from_millis(0)))
     } else {
@@ -99,12 +99,12 @@ fn end(tx: &Tx<'_>, ages: Ages, id: TaskId, now: Timestamp) -> Sql<bool> {
         return Ok(false);
     }
     let is_letter = matches!(state, State::Failed | State::Lost);
-    let event = if is_letter { Event::MovedToDeadLetters } else { Event::Deleted };
-    if next(&row.standing, event).is_err() {
+    let event = if is_letter { TaskEvent::MovedToDeadLetters } else { TaskEvent::Deleted };
+    if next(&row.task_state, event).is_err() {
         return Ok(false);
     }
     if is_letter {
-        bury(tx, &row, now)?
+        move_to_dead_letters(tx, &row, now)?
     } else {
         remove(tx, &row)?
     }

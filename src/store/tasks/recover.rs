@@ -7,7 +7,7 @@ use super::epoch::{OwnerSettings, epoch, take_over};
 use super::row::HotRow;
 use super::settle::{SettleRules, TASK_LOST, close_attempt, measure};
 use super::suspects;
-use crate::lifecycle::{End, Ending, Event};
+use crate::lifecycle::{AttemptEnd, HistoryEntry, TaskEvent};
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
@@ -44,7 +44,7 @@ pub(crate) fn recover(
         let had_started = |row: &HotRow| !notes_count || started.attempts.contains(&(id, row.generation));
         let settle = |row: &HotRow| settle_dead(tx, row, had_started(row), rules, now);
         match unless_damaged(tx, TaskId::from_i64(id), now, settle)?.flatten() {
-            Some(Event::ProcessDied(_)) => recovered.lost += 1,
+            Some(TaskEvent::ProcessDied(_)) => recovered.lost += 1,
             Some(_) => recovered.handed_back += 1,
             None => {}
         }
@@ -67,19 +67,19 @@ fn settle_dead(
     had_started: bool,
     rules: &SettleRules,
     now: Timestamp,
-) -> Sql<Option<Event>> {
+) -> Sql<Option<TaskEvent>> {
     let sql = "SELECT backoff_ms FROM perdura_args WHERE task_id = ?1";
     let backoff: Option<u64> = tx.find(sql, [row.task_id.as_i64()], |row| row.get(0))?.flatten();
     let lost = rules.lost(rules.delay(tx.file_id, row, backoff.map(Duration::from_millis)));
     let had_started = had_started && !planted("g06-refund-on-crash");
-    let event = if had_started || row.standing.state != State::Running {
-        Event::ProcessDied(lost)
+    let event = if had_started || row.task_state.state != State::Running {
+        TaskEvent::ProcessDied(lost)
     } else {
-        Event::Ended(End::HandedBack, lost)
+        TaskEvent::Ended(AttemptEnd::HandedBack, lost)
     };
     let Ok(next) = row.apply(tx, event, now)? else { return Ok(None) };
-    if next.ending == Ending::Attempt {
-        let outcome = match next.standing.state {
+    if next.ending == HistoryEntry::Attempt {
+        let outcome = match next.task_state.state {
             State::Cancelled => AttemptOutcome::Cancelled,
             _ => AttemptOutcome::Lost,
         };

@@ -33,19 +33,19 @@ pub(crate) fn remove_row(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
     let id = row.task_id.as_i64();
     tx.change_one(
         "DELETE FROM perdura_tasks WHERE task_id = ?1 AND generation = ?2 AND state = ?3",
-        (id, row.generation, row.standing.state.code()),
+        (id, row.generation, row.task_state.state.code()),
     )?;
     if row.has_key {
         keys::release(tx, row.task_id)?;
     }
-    tx.count(row.queue_id, row.standing.state, row.standing.hold(), -1);
-    if row.standing.suspect {
+    tx.count(row.queue_id, row.task_state.state, row.task_state.hold(), -1);
+    if row.task_state.suspect {
         tx.suspect_moved();
     }
     tx.effect(|effects| {
         effects.changed = true;
         effects.ended.push(row.task_id);
-        if row.standing.in_flight {
+        if row.task_state.in_flight {
             effects.superseded.push(row.task_id);
         }
     });

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::keys;
 use crate::error::{Error, ErrorKind};
-use crate::lifecycle::{Event, Next, Reasons, Refusal, Standing, Wait, next};
+use crate::lifecycle::{Reasons, Refusal, TaskEvent, TaskState, Transition, Wait, next};
 use crate::store::commit::tx::Tx;
 use crate::store::error::{Fault, Sql, contradiction};
 use crate::task::{ErrorReport, Hold, State, TaskId, Timestamp};
@@ -13,7 +13,7 @@ use crate::task::{ErrorReport, Hold, State, TaskId, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct HotRow {
     pub task_id: TaskId,
-    pub standing: Standing,
+    pub task_state: TaskState,
     pub generation: i64,
     pub queue_id: i64,
     pub name_id: i64,
@@ -66,7 +66,7 @@ impl HotRow {
         let row = statement.query_row([id.as_i64()], |row| {
             Ok(HotRow {
                 task_id: id,
-                standing: Standing {
+                task_state: TaskState {
                     state: state_at(row, 0)?,
                     reasons: reasons_at(row, 1)?,
                     attempt_number: row.get(2)?,
@@ -100,8 +100,13 @@ impl HotRow {
     }
 
     /// Applies an event by the rules, and writes what comes of it. If the rules refuse it (the inner result), nothing is written.
-    pub(crate) fn apply(&self, tx: &Tx<'_>, event: Event, now: Timestamp) -> Sql<Result<Next, Refusal>> {
-        match next(&self.standing, event) {
+    pub(crate) fn apply(
+        &self,
+        tx: &Tx<'_>,
+        event: TaskEvent,
+        now: Timestamp,
+    ) -> Sql<Result<Transition, Refusal>> {
+        match next(&self.task_state, event) {
             Ok(next) => {
                 self.moved(&next, now).replace(tx, self)?;
                 Ok(Ok(next))
@@ -111,7 +116,7 @@ impl HotRow {
     }
 
     /// Applies an event that must happen to this row, because the query that found it says so.
-    pub(crate) fn must_apply(&self, tx: &Tx<'_>, event: Event, now: Timestamp) -> Sql<()> {
+    pub(crate) fn must_apply(&self, tx: &Tx<'_>, event: TaskEvent, now: Timestamp) -> Sql<()> {
         match self.apply(tx, event, now)? {
             Ok(_) => Ok(()),
             Err(refusal) => Err(refused_by_rules(self.task_id, refusal)),
@@ -119,19 +124,19 @@ impl HotRow {
     }
 
     /// This row as the rules want it.
-    pub(crate) fn moved(&self, next: &Next, now: Timestamp) -> HotRow {
+    pub(crate) fn moved(&self, next: &Transition, now: Timestamp) -> HotRow {
         let (run_at, anchor) = match next.wait {
             Wait::Keep => (self.run_at, self.anchor),
             Wait::Clear => (None, None),
             Wait::For(delay) => (Some(now.after(delay)), Some(now)),
         };
-        let over = |s: &Standing| s.state.is_finished() && !(s.state == State::Lost && s.in_flight);
-        let finished_at = match (over(&self.standing), over(&next.standing)) {
+        let over = |s: &TaskState| s.state.is_finished() && !(s.state == State::Lost && s.in_flight);
+        let finished_at = match (over(&self.task_state), over(&next.task_state)) {
             (true, true) => self.finished_at,
             (false, true) => Some(now),
             (_, false) => None,
         };
-        HotRow { standing: next.standing, run_at, anchor, finished_at, ..*self }
+        HotRow { task_state: next.task_state, run_at, anchor, finished_at, ..*self }
     }
 
     /// Writes this row over `before`, which must still be what the file holds.
@@ -140,7 +145,7 @@ impl HotRow {
             keys::release(tx, self.task_id)?;
             self.has_key = false;
         }
-        let (to, from) = (&self.standing, &before.standing);
+        let (to, from) = (&self.task_state, &before.task_state);
         tx.change_one(
             "UPDATE perdura_tasks SET
                  state = ?1, hold = ?2, attempt_number = ?3, in_flight = ?4, cancel_requested = ?5, suspect = ?6,
@@ -175,7 +180,7 @@ impl HotRow {
         if to.suspect || from.suspect {
             tx.suspect_moved();
         }
-        let is_ready = |s: &Standing| s.state == State::Queued && s.reasons == Reasons::NONE;
+        let is_ready = |s: &TaskState| s.state == State::Queued && s.reasons == Reasons::NONE;
         let is_queued = to.state == State::Queued;
         let waits_until = (is_queued && to.hold() == Hold::Time).then_some(self.run_at).flatten();
         let expires_at = is_queued.then_some(self.expires_at).flatten();
@@ -190,8 +195,8 @@ impl HotRow {
 
     /// Live tasks hold their unique key: QUEUED, RUNNING, or LOST while the thread may yet bring them back.
     fn holds_key(&self) -> bool {
-        let standing = &self.standing;
-        !standing.state.is_finished() || (standing.state == State::Lost && standing.in_flight)
+        let task_state = &self.task_state;
+        !task_state.state.is_finished() || (task_state.state == State::Lost && task_state.in_flight)
     }
 }
 

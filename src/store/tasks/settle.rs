@@ -6,14 +6,14 @@ use super::damaged::fail_damaged;
 use super::row::{HotRow, clear_error, write_error};
 use crate::config::LostRetry;
 use crate::error::{Error, ErrorKind};
-use crate::lifecycle::{End, Ending, Event, Lost, Next, next};
+use crate::lifecycle::{AttemptEnd, HistoryEntry, Lost, TaskEvent, Transition, next};
 use crate::planted::planted;
 use crate::retry::{Denylist, RetryPolicy, draw};
 use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::Sql;
 use crate::task::{
-    AttemptOutcome, ErrorReport, Hold, Measure, News, Progress, Settlement, State, TaskId, Timestamp,
-    Verdict, Written,
+    AttemptOutcome, ErrorReport, Hold, Measure, PendingOutput, Progress, Settlement, State, TaskId,
+    Timestamp, Verdict, Written,
 };
 
 /// What decides whether and when a task is tried again.
@@ -33,7 +33,7 @@ const ATTEMPTS_KEPT: i64 = 10;
 impl SettleRules {
     /// The wait after the row's newest attempt has failed.
     pub(crate) fn delay(&self, file_id: &[u8; 16], row: &HotRow, base: Option<Duration>) -> Duration {
-        let n = row.standing.attempt_number;
+        let n = row.task_state.attempt_number;
         let policy = RetryPolicy { backoff: base.unwrap_or(self.policy.backoff), ..self.policy };
         policy.delay(n, draw(file_id, row.task_id.as_i64(), n))
     }
@@ -55,7 +55,7 @@ enum Settled {
 
 /// What there is to tell of attempts that were settled.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct SettleReport {
     /// Tasks whose attempt was not the running one any more, for which nothing was changed.
     pub late: Vec<TaskId>,
     /// Attempts that failed, with where their tasks have gone: `QUEUED`, `FAILED` or `LOST`.
@@ -68,9 +68,9 @@ pub(crate) fn settle<'s>(
     settlements: impl Iterator<Item = &'s Settlement>,
     rules: &SettleRules,
     now: Timestamp,
-) -> Sql<Told> {
+) -> Sql<SettleReport> {
     let mut success = Success::new(tx)?;
-    let mut told = Told::default();
+    let mut told = SettleReport::default();
     for s in settlements {
         tx.effect(|effects| effects.settled.push((s.task_id, s.generation)));
         if success.settle(tx, s, now)? {
@@ -110,7 +110,8 @@ impl<'c> Success<'c> {
     fn settle(&mut self, tx: &Tx<'_>, s: &Settlement, now: Timestamp) -> Sql<bool> {
         let Verdict::Succeeded { result, late } = &s.verdict else { return Ok(false) };
         let id = s.task_id.as_i64();
-        if s.has_more || self.task.run((late, now.as_millis(), id, s.generation.cast_signed()))? == 0 {
+        if s.needs_full_settle || self.task.run((late, now.as_millis(), id, s.generation.cast_signed()))? == 0
+        {
             return Ok(false);
         }
         if let Some(result) = result {
@@ -140,21 +141,21 @@ fn settle_one(
     let delay = rules.delay(tx.file_id, &row, s.backoff);
     let lost = rules.lost(delay);
     let event = match &s.verdict {
-        Verdict::Succeeded { .. } => Event::Succeeded,
-        Verdict::Failed { error, permanent, retry_after, .. } => Event::Ended(
-            End::Failed {
+        Verdict::Succeeded { .. } => TaskEvent::Succeeded,
+        Verdict::Failed { error, permanent, retry_after, .. } => TaskEvent::Ended(
+            AttemptEnd::Failed {
                 refused: *permanent || rules.denylist.denies(&error.error_type),
                 delay: retry_after.unwrap_or(delay),
             },
             lost,
         ),
-        Verdict::Snoozed(delay) => Event::Ended(End::Snoozed(*delay), lost),
-        Verdict::Cancelled(_) => Event::Ended(End::Cancelled, lost),
-        Verdict::HandedBack => Event::Ended(End::HandedBack, lost),
-        Verdict::Declined => Event::Ended(End::Declined, lost),
+        Verdict::Snoozed(delay) => TaskEvent::Ended(AttemptEnd::Snoozed(*delay), lost),
+        Verdict::Cancelled(_) => TaskEvent::Ended(AttemptEnd::Cancelled, lost),
+        Verdict::HandedBack => TaskEvent::Ended(AttemptEnd::HandedBack, lost),
+        Verdict::Declined => TaskEvent::Ended(AttemptEnd::Declined, lost),
     };
-    let Ok(next) = next(&row.standing, event) else {
-        let _ = row.apply(tx, Event::ThreadReturned, now)?;
+    let Ok(next) = next(&row.task_state, event) else {
+        let _ = row.apply(tx, TaskEvent::ThreadReturned, now)?;
         return Ok(Settled::Superseded);
     };
     let mut to = row.moved(&next, now);
@@ -167,7 +168,7 @@ fn settle_one(
         }
         clear_error(tx, s.task_id)?;
         tx.run("DELETE FROM perdura_checkpoints WHERE task_id = ?1", [s.task_id.as_i64()])?;
-    } else if next.ending == Ending::Attempt {
+    } else if next.ending == HistoryEntry::Attempt {
         let (outcome, error) = report(&row, &next, &s.verdict);
         close_attempt(tx, &row, outcome, &error, now)?;
     }
@@ -175,9 +176,9 @@ fn settle_one(
         roll_up(tx, s, measure, now)?;
     }
     write_news(tx, s.task_id, s.generation, &s.news)?;
-    let has_failed = next.ending == Ending::Attempt
-        && matches!(next.standing.state, State::Queued | State::Failed | State::Lost);
-    Ok(Settled::Done(has_failed.then_some(next.standing.state)))
+    let has_failed = next.ending == HistoryEntry::Attempt
+        && matches!(next.task_state.state, State::Queued | State::Failed | State::Lost);
+    Ok(Settled::Done(has_failed.then_some(next.task_state.state)))
 }
 
 /// Counts an attempt that has come to an end of its own.
@@ -191,10 +192,10 @@ fn roll_up(tx: &Tx<'_>, s: &Settlement, measure: Measure, now: Timestamp) -> Sql
 }
 
 /// As what an attempt counts that ended so; none if it was refunded.
-pub(crate) fn measure(next: &Next) -> Option<Measure> {
-    match (next.standing.state, next.ending) {
+pub(crate) fn measure(next: &Transition) -> Option<Measure> {
+    match (next.task_state.state, next.ending) {
         (State::Succeeded, _) => Some(Measure::Succeeded),
-        (_, ending) if ending != Ending::Attempt => None,
+        (_, ending) if ending != HistoryEntry::Attempt => None,
         (State::Failed, _) => Some(Measure::Failed),
         (State::Lost, _) => Some(Measure::Lost),
         (State::Cancelled, _) => Some(Measure::Cancelled),
@@ -203,10 +204,10 @@ pub(crate) fn measure(next: &Next) -> Option<Measure> {
 }
 
 /// What the attempt leaves in its history.
-fn report(row: &HotRow, next: &Next, verdict: &Verdict) -> (AttemptOutcome, ErrorReport) {
-    let outcome = match (next.standing.state, verdict) {
+fn report(row: &HotRow, next: &Transition, verdict: &Verdict) -> (AttemptOutcome, ErrorReport) {
+    let outcome = match (next.task_state.state, verdict) {
         (State::Cancelled, _) => AttemptOutcome::Cancelled,
-        _ if row.standing.state == State::Lost => AttemptOutcome::Lost,
+        _ if row.task_state.state == State::Lost => AttemptOutcome::Lost,
         (_, Verdict::Failed { timed_out: true, .. }) => AttemptOutcome::TimedOut,
         _ => AttemptOutcome::Failed,
     };
@@ -236,7 +237,7 @@ pub(crate) fn close_attempt(
         rusqlite::params![
             row.task_id.as_i64(),
             row.generation,
-            row.standing.attempt_number,
+            row.task_state.attempt_number,
             row.started_at.unwrap_or(now).as_millis(),
             now.as_millis(),
             outcome.as_str(),
@@ -257,7 +258,7 @@ pub(crate) fn close_attempt(
     }
 }
 
-fn write_news(tx: &Tx<'_>, id: TaskId, generation: u64, news: &News) -> Sql<()> {
+fn write_news(tx: &Tx<'_>, id: TaskId, generation: u64, news: &PendingOutput) -> Sql<()> {
     for written in &news.output {
         write_output(tx, id, generation.cast_signed(), written)?;
     }
@@ -343,10 +344,10 @@ pub(crate) fn save_checkpoint(tx: &Tx<'_>, id: TaskId, generation: u64, checkpoi
 }
 
 /// Saves a running attempt's news; those of one which is not the running one any more are left out.
-pub(crate) fn save_news(tx: &Tx<'_>, id: TaskId, generation: u64, news: &News) -> Sql<()> {
+pub(crate) fn save_pending(tx: &Tx<'_>, id: TaskId, generation: u64, news: &PendingOutput) -> Sql<()> {
     match check_fence(tx, id, generation) {
         Ok(()) => write_news(tx, id, generation, news),
-        Err(crate::store::Fault::Told(e)) if e.kind() == ErrorKind::Superseded => Ok(()),
+        Err(crate::store::Fault::Typed(e)) if e.kind() == ErrorKind::Superseded => Ok(()),
         Err(e) => Err(e),
     }
 }
@@ -363,7 +364,7 @@ pub(crate) fn fall_silent(
     else {
         return Ok(());
     };
-    if row.apply(tx, Event::FellSilent, now)?.is_ok() {
+    if row.apply(tx, TaskEvent::FellSilent, now)?.is_ok() {
         let message = format!("no sign of life for {}", humantime::format_duration(silent));
         write_error(tx, id, &ErrorReport::new(TASK_LOST, &message, ""))?;
     }

@@ -7,7 +7,7 @@
 use super::damaged::unless_damaged;
 use super::epoch::is_served;
 use super::row::HotRow;
-use crate::lifecycle::Event;
+use crate::lifecycle::TaskEvent;
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
@@ -41,7 +41,7 @@ fn give_turn(tx: &Tx<'_>) -> Sql<()> {
         let holders = "SELECT task_id FROM perdura_tasks INDEXED BY perdura_suspects
                        WHERE suspect = 1 AND state = 0 AND hold = 0";
         take_back_from(tx, tx.numbers(holders, [])?)?;
-        let turn = |row: &HotRow| row.must_apply(tx, Event::SuspectTurn, NO_TIME);
+        let turn = |row: &HotRow| row.must_apply(tx, TaskEvent::SuspectTurn, NO_TIME);
         if unless_damaged(tx, TaskId::from_i64(id), NO_TIME, turn)?.is_some() {
             break;
         }
@@ -53,7 +53,7 @@ fn give_turn(tx: &Tx<'_>) -> Sql<()> {
 pub(crate) fn spare(tx: &Tx<'_>, id: TaskId, generation: u64, now: Timestamp) -> Sql<()> {
     let row = HotRow::find(tx.conn, id)?.filter(|row| row.generation == generation.cast_signed());
     match row {
-        Some(row) => row.apply(tx, Event::ProvedHarmless, now).map(drop),
+        Some(row) => row.apply(tx, TaskEvent::ProvedHarmless, now).map(drop),
         None => Ok(()),
     }
 }
@@ -68,7 +68,7 @@ pub(crate) fn take_turn_back(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
 
 fn take_back_from(tx: &Tx<'_>, holders: Vec<i64>) -> Sql<()> {
     for id in holders {
-        let wait = |row: &HotRow| row.must_apply(tx, Event::SuspectWait, NO_TIME);
+        let wait = |row: &HotRow| row.must_apply(tx, TaskEvent::SuspectWait, NO_TIME);
         unless_damaged(tx, TaskId::from_i64(id), NO_TIME, wait)?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::checker::{Call, Checker, Known, Last};
+use super::checker::{Call, Checker, KnownTask, Last};
 use super::event::{Asked, Event, History, HowEnded, Invariant, Made, Observation, Seen, Violation};
 use super::files::{check_shape, check_unique_keys, check_whole};
 use crate::task::{Hold, State, TaskId, Timestamp};
@@ -392,7 +392,7 @@ impl<'h> Checker<'h> {
 
     /// Ids of tasks that are known to be made and not deleted.
     pub fn there(&self) -> HashSet<TaskId> {
-        let there = |k: &Known<'_>| k.made.or(k.found).is_some() && k.deleted.is_none();
+        let there = |k: &KnownTask<'_>| k.made.or(k.found).is_some() && k.deleted.is_none();
         self.tasks.iter().filter(|(_, known)| there(known)).map(|(id, _)| *id).collect()
     }
 }

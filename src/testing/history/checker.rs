@@ -10,7 +10,7 @@ pub(super) struct Checker<'h> {
     pub history: &'h History,
     /// The place of the event that is looked at.
     pub at: usize,
-    pub tasks: BTreeMap<TaskId, Known<'h>>,
+    pub tasks: BTreeMap<TaskId, KnownTask<'h>>,
     /// Enqueues without an answer, or with one that says nothing, in their order.
     pub open_calls: BTreeMap<(u64, u64), Call<'h>>,
     pub workers: HashMap<u64, usize>,
@@ -30,7 +30,7 @@ pub(super) struct Call<'h> {
 
 /// What is known of a task.
 #[derive(Default)]
-pub(super) struct Known<'h> {
+pub(super) struct KnownTask<'h> {
     /// Where it was acknowledged or replayed.
     pub made: Option<usize>,
     /// Where it was first seen, if it came of an enqueue without an answer.
@@ -102,7 +102,7 @@ impl<'h> Checker<'h> {
         }
     }
 
-    pub fn known(&mut self, id: TaskId) -> &mut Known<'h> {
+    pub fn known(&mut self, id: TaskId) -> &mut KnownTask<'h> {
         self.tasks.entry(id).or_default()
     }
 }

@@ -104,7 +104,7 @@ impl HistoryRecorder {
     {
         let recorder = self.clone();
         move |task, cx| {
-            let mut attempt = Running { recorder: &recorder, cx, how: HowEnded::Failed };
+            let mut attempt = RunningAttempt { recorder: &recorder, cx, how: HowEnded::Failed };
             recorder.push(Event::Started {
                 process: recorder.process(),
                 id: cx.id(),
@@ -266,13 +266,13 @@ fn digest(text: &str) -> u64 {
 }
 
 /// Notes the end of an attempt, whichever way it ends.
-struct Running<'a> {
+struct RunningAttempt<'a> {
     recorder: &'a HistoryRecorder,
     cx: &'a Context,
     how: HowEnded,
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningAttempt<'_> {
     fn drop(&mut self) {
         let (id, generation) = (self.cx.id(), self.cx.generation());
         self.recorder.push(Event::Ended { id, generation, how: self.how });

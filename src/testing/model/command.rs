@@ -29,7 +29,7 @@ pub enum Command<W> {
     Suspend(Duration),
     /// Somebody sets the wall clock back, and the timer looks.
     JumpBack(Duration),
-    /// The housekeeping looks at the ages of tasks.
+    /// The maintenance looks at the ages of tasks.
     Age,
     /// Deletes what succeeded or was cancelled so long ago.
     Purge(Duration),

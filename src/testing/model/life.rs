@@ -13,7 +13,7 @@ use crate::error::ErrorKind;
 use crate::task::{DEFAULT_QUEUE, Due, Enqueued, Hold, Options, State, TaskId, Timestamp};
 
 /// The wall clock must have been in step with the monotonic one for so long before age deletes anything …
-const STEADY: Duration = Duration::from_secs(5 * 60);
+const STEADY_TIME: Duration = Duration::from_secs(5 * 60);
 /// … and this much is drift and no jump.
 const DRIFT_MS: i128 = 60_000;
 /// The error type of an attempt whose process died.
@@ -329,7 +329,7 @@ impl<W: Workload> Model<W> {
         if (by_wall - by_monotonic).abs() > DRIFT_MS {
             self.steady_since = self.monotonic;
         }
-        self.monotonic - self.steady_since >= STEADY
+        self.monotonic - self.steady_since >= STEADY_TIME
     }
 
     /// SUCCEEDED and CANCELLED tasks that finished before this time are gone; FAILED and LOST ones that finished before the other
@@ -344,7 +344,7 @@ impl<W: Workload> Model<W> {
             State::Queued | State::Running => false,
         });
         for id in &over {
-            if self.bury(*id).is_err() {
+            if self.move_to_dead_letters(*id).is_err() {
                 self.tasks.remove(id);
             }
         }
@@ -352,7 +352,7 @@ impl<W: Workload> Model<W> {
     }
 
     /// Letters that were moved before this time are gone.
-    pub(super) fn purge_letters(&mut self, before: Timestamp) -> usize {
+    pub(super) fn purge_dead_letters(&mut self, before: Timestamp) -> usize {
         let all = self.letters.len();
         self.letters.retain(|_, letter| letter.moved_at >= before);
         all - self.letters.len()
@@ -406,7 +406,7 @@ impl<W: Workload> Model<W> {
         Ok(())
     }
 
-    pub(super) fn bury(&mut self, id: TaskId) -> Result<(), ErrorKind> {
+    pub(super) fn move_to_dead_letters(&mut self, id: TaskId) -> Result<(), ErrorKind> {
         if !matches!(self.task(id)?.state, State::Failed | State::Lost) {
             return Err(ErrorKind::WrongState);
         }

@@ -77,9 +77,11 @@ impl<W: Workload> Model<W> {
             Command::Resume(queue) => {
                 self.commit(|m| m.set_paused(queue, false)).map(|()| Answer::Verb(Ok(())))
             }
-            Command::Bury => {
-                self.all(Model::bury, |state| matches!(state, State::Failed | State::Lost), None)
-            }
+            Command::Bury => self.all(
+                Model::move_to_dead_letters,
+                |state| matches!(state, State::Failed | State::Lost),
+                None,
+            ),
             Command::Replay { letter, forced } => {
                 let id = self.pick_letter(*letter);
                 match self.clone().replay(id, *forced) {
@@ -175,7 +177,7 @@ impl<W: Workload> Model<W> {
                 .map(|age| age.map(|age| self.wall.before(age)));
         let mut ended = self.commit_if_changed(|m| m.purge(gone, buried))?;
         if let Some(before) = letters {
-            ended += self.commit_if_changed(|m| m.purge_letters(before))?;
+            ended += self.commit_if_changed(|m| m.purge_dead_letters(before))?;
         }
         Ok(Answer::Ended(ended))
     }

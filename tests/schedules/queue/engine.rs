@@ -39,11 +39,11 @@ pub mod maintenance {
     use crate::sync::Receiver;
     use std::sync::Arc;
 
-    pub struct Housekeeping;
+    pub struct Maintenance;
 
-    impl Housekeeping {
-        pub fn new(_: Arc<Core>) -> Housekeeping {
-            Housekeeping
+    impl Maintenance {
+        pub fn new(_: Arc<Core>) -> Maintenance {
+            Maintenance
         }
 
         pub fn run(self, stop: &Receiver<()>) {

@@ -93,7 +93,7 @@ impl Tested {
     }
 
     fn state(&self, id: TaskId) -> State {
-        let state = self.core().store.read(|table| Ok(table.borrow().rows[&id.as_i64()].standing.state));
+        let state = self.core().store.read(|table| Ok(table.borrow().rows[&id.as_i64()].task_state.state));
         state.unwrap()
     }
 
@@ -119,7 +119,7 @@ impl Tested {
 
     fn shutdown(&self, grace: Duration) -> ShutdownReport {
         let report = self.engine.shutdown(grace);
-        self.core().store.set_epilogue(None);
+        self.core().store.set_commit_hook(None);
         assert!(self.core().shared.running.nothing_runs());
         report
     }
@@ -251,7 +251,7 @@ fn g04_what_lies_behind_a_slow_task_is_given_back() {
         let may_go = tested.clone();
         let watcher = thread::spawn(move || {
             // given back, or its worker was so late that the slow one was given back, and this one ran
-            may_go.await_row(behind, |row| row.standing.state != State::Running);
+            may_go.await_row(behind, |row| row.task_state.state != State::Running);
             may_go.gate.store(true, Ordering::SeqCst);
         });
         while !watcher.is_finished() {
@@ -273,7 +273,8 @@ fn g04_g06_last_attempts_are_claimed_for_idle_workers_alone_and_start() {
         let watcher = thread::spawn(move || {
             for _ in 0..20 {
                 let rows = looks_on.rows();
-                let out = rows.iter().filter(|row| row.args == store::LAST && row.standing.in_flight).count();
+                let out =
+                    rows.iter().filter(|row| row.args == store::LAST && row.task_state.in_flight).count();
                 assert!(out <= 2, "{out} last attempts are claimed for 2 workers");
                 thread::yield_now();
             }
@@ -334,13 +335,13 @@ fn g04_g06_a_shutdown_leaves_nothing_behind_that_runs_or_is_charged() {
             caller.join().unwrap();
         }
         for row in tested.rows() {
-            let standing = row.standing;
-            let expected = match standing.state {
+            let task_state = row.task_state;
+            let expected = match task_state.state {
                 State::Succeeded => 1,
                 State::Queued => 0,
                 state => panic!("a task is left {state:?}"),
             };
-            assert_eq!((standing.attempt_number, standing.in_flight), (expected, false));
+            assert_eq!((task_state.attempt_number, task_state.in_flight), (expected, false));
         }
     });
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::queue::engine::signal::Doorbell;
 use crate::queue::engine::signal::Signal;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{self, News, Receiver, Sender, next_of, thread, unbounded};
+use crate::sync::{self, Heard, Receiver, Sender, next_of, thread, unbounded};
 use crate::task::{TaskId, Timestamp};
 use crate::timer::{self, Alarm, NextTick, Ticks};
 use crate::{StandingClock, explore};
@@ -49,9 +49,9 @@ fn g04_a_bell_that_rings_while_its_hearer_falls_asleep_is_heard() {
                 let mut got = 0;
                 loop {
                     match next_of(&received, &bell.bell, FOR_EVER) {
-                        News::Item(n) => got += n,
-                        News::None => {}
-                        News::End => return got,
+                        Heard::Item(n) => got += n,
+                        Heard::None => {}
+                        Heard::End => return got,
                     }
                     if wanted.load(Ordering::SeqCst) == 2 && got == 3 {
                         return got;

@@ -1,4 +1,4 @@
-//! The line in front of the writer, with a leader's work that the test knows.
+//! The queue in front of the writer, with a leader's work that the test knows.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use shuttle::rand::Rng;
 
-use super::commit_queue::{Line, Member, Rank};
+use super::commit_queue::{CommitQueue, Member, Rank};
 use super::{Group, Table, Tx};
 use crate::error::{Error, ErrorKind};
 use crate::explore;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{self, thread};
 
-/// A line, and what becomes of the writes that come through it.
+/// A queue, and what becomes of the writes that come through it.
 #[derive(Default)]
 struct Tested {
-    line: Line,
+    queue: CommitQueue,
     is_led: AtomicBool,
     seen: Mutex<Seen>,
 }
@@ -43,7 +43,7 @@ impl Tested {
             tested.seen().open.push(n);
             Ok(n)
         };
-        self.line.commit(Rank::Change, write, lead)
+        self.queue.commit(Rank::Change, write, lead)
     }
 
     /// What a leader does: one transaction, and the answers when it is durable.
@@ -148,7 +148,7 @@ fn g04_g13_nobody_sleeps_for_ever_when_a_write_or_its_leader_panics() {
                 thread::spawn(move || {
                     let answer = catch_unwind(AssertUnwindSafe(|| match n {
                         0 => tested.write(n, |_| std::panic::resume_unwind(Box::new("the leader panics"))),
-                        1 => tested.line.commit(
+                        1 => tested.queue.commit(
                             Rank::Change,
                             |_| std::panic::resume_unwind(Box::new("the write panics")),
                             |group| tested.commit(group, false),
@@ -167,6 +167,6 @@ fn g04_g13_nobody_sleeps_for_ever_when_a_write_or_its_leader_panics() {
             .collect();
         callers.into_iter().for_each(|caller| caller.join().unwrap());
         let after = tested.write(9, |group| tested.commit(group, false));
-        assert_eq!(after.unwrap(), 9, "the line is open afterwards");
+        assert_eq!(after.unwrap(), 9, "the queue is open afterwards");
     });
 }
