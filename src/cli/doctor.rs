@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::health::{Disk, LARGE_WAL, LONG_READY, open_mode, wrong_pragmas};
-use super::screen::{Tint, safe};
-use super::table::wrap;
-use super::times::Zone;
-use super::words::{bytes, count, number, span};
-use super::{Done, Exit, Session};
+use crate::console::inspect::health::{Disk, LARGE_WAL, LONG_READY, open_mode, wrong_pragmas};
+use crate::console::screen::{Tint, safe};
+use crate::console::table::wrap;
+use crate::console::times::Zone;
+use crate::console::words::{bytes, count, number, span};
+use crate::console::{Done, Exit, Session};
 use crate::{CheckReport, FileReport, Filter, Queue, QueueCounts, State, Timestamp};
 
 /// Check the file: SQLite's structures, perdura's own rules, settings, sizes, WAL, owner.

@@ -2,18 +2,18 @@
 
 use serde::Serialize;
 
-use super::explain::{is_job, is_to_run};
-use super::filter::Which;
-use super::meter::Meter;
-use super::screen::{Tint, safe};
-use super::table::{Cell, Fit, Table};
-use super::words::{distance, number};
-use super::{Done, Exit, Session};
+use crate::console::filter::Which;
+use crate::console::inspect::explain::{is_job, is_to_run};
+use crate::console::meter::Meter;
+use crate::console::screen::{Tint, safe};
+use crate::console::table::{Cell, Fit, Table};
+use crate::console::words::{distance, number};
+use crate::console::{Done, Exit, Session};
 use crate::{DEFAULT_QUEUE, DeadLetter, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// List tasks, the newest first.
 #[derive(Debug, clap::Args)]
-pub(super) struct List {
+pub(crate) struct List {
     #[command(flatten)]
     which: Which,
     /// At most so many
@@ -31,7 +31,7 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) fn run(&self, session: &mut Session) -> Done {
+    pub(crate) fn run(&self, session: &mut Session) -> Done {
         let queue = session.look()?;
         let now = session.now();
         let mut filter = self.which.filter(now).limit(self.limit.saturating_add(1));
@@ -76,13 +76,13 @@ impl List {
 }
 
 /// A limit of a list.
-pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|limit| *limit > 0).ok_or_else(|| "it is a whole number, at least 1".to_owned())
 }
 
 /// What JSON says of a task or of a dead letter: its record; for a job, its command and the exit code of its newest attempt that ended.
 #[derive(Serialize)]
-pub(super) struct Told<'t, R> {
+pub(crate) struct Told<'t, R> {
     #[serde(flatten)]
     record: &'t R,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,13 +92,13 @@ pub(super) struct Told<'t, R> {
 }
 
 impl<'t> Told<'t, TaskRecord> {
-    pub(super) fn new(task: &'t TaskRecord, command: Option<String>) -> Told<'t, TaskRecord> {
+    pub(crate) fn new(task: &'t TaskRecord, command: Option<String>) -> Told<'t, TaskRecord> {
         told(task, task.state, task.error_type.as_deref(), command)
     }
 }
 
 impl<'t> Told<'t, DeadLetter> {
-    pub(super) fn of_letter(letter: &'t DeadLetter, command: Option<String>) -> Told<'t, DeadLetter> {
+    pub(crate) fn of_letter(letter: &'t DeadLetter, command: Option<String>) -> Told<'t, DeadLetter> {
         told(letter, letter.state, letter.error_type.as_deref(), command)
     }
 }
@@ -112,7 +112,7 @@ fn told<'t, R>(record: &'t R, state: State, error: Option<&str>, command: Option
 }
 
 /// The exit code in a job's error type.
-pub(super) fn exit_code(error_type: &str) -> Option<i32> {
+pub(crate) fn exit_code(error_type: &str) -> Option<i32> {
     error_type.strip_prefix("ExitCode.")?.parse().ok()
 }
 
@@ -149,11 +149,11 @@ fn name(task: &TaskRecord) -> &str {
 }
 
 /// A state in its colour.
-pub(super) fn state(state: State) -> Cell {
+pub(crate) fn state(state: State) -> Cell {
     Cell::tinted(state.as_str(), tint(state))
 }
 
-pub(super) fn tint(state: State) -> Tint {
+pub(crate) fn tint(state: State) -> Tint {
     match state {
         State::Queued => Tint::Bold,
         State::Running => Tint::Busy,
@@ -164,7 +164,7 @@ pub(super) fn tint(state: State) -> Tint {
 }
 
 /// The time that matters in its state.
-pub(super) fn when(task: &TaskRecord, now: Timestamp) -> String {
+pub(crate) fn when(task: &TaskRecord, now: Timestamp) -> String {
     let ago = |moment: Option<Timestamp>| distance(moment.unwrap_or(task.created_at), now);
     match task.state {
         State::Queued => match task.hold {
@@ -182,7 +182,7 @@ pub(super) fn when(task: &TaskRecord, now: Timestamp) -> String {
 }
 
 /// What it does: a job's command, its tag, how far it is.
-pub(super) fn what(queue: &Queue, task: &TaskRecord) -> String {
+pub(crate) fn what(queue: &Queue, task: &TaskRecord) -> String {
     let mut parts = Vec::new();
     parts.extend(command(queue, &task.task_name, task.task_id));
     parts.extend(task.tag.clone());
@@ -193,7 +193,7 @@ pub(super) fn what(queue: &Queue, task: &TaskRecord) -> String {
 }
 
 /// What went wrong, in a line; for a job that ended badly, its message says all.
-pub(super) fn error(task: &TaskRecord) -> String {
+pub(crate) fn error(task: &TaskRecord) -> String {
     let Some(error_type) = &task.error_type else { return String::new() };
     let message = task.error_message.as_deref().and_then(|text| text.lines().next()).unwrap_or_default();
     match exit_code(error_type) {
@@ -205,8 +205,8 @@ pub(super) fn error(task: &TaskRecord) -> String {
 /// The command line of a job for the shell.
 pub(crate) fn command(queue: &Queue, task_name: &str, id: TaskId) -> Option<String> {
     #[cfg(unix)]
-    if super::jobs::may_be_job(task_name) {
-        return super::jobs::describe(&queue.args_json(id).ok()?);
+    if crate::jobs::may_be_job(task_name) {
+        return crate::jobs::describe(&queue.args_json(id).ok()?);
     }
     let _ = (queue, task_name, id);
     None

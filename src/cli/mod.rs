@@ -19,27 +19,13 @@
 //!
 //! It uses only the public API, and says how it ended by [`Exit`].
 
-mod care;
-mod dead;
+mod dead_letters;
 mod doctor;
-mod explain;
-pub(crate) mod filter;
-pub(crate) mod health;
-#[cfg(unix)]
-mod jobs;
-pub(crate) mod json;
+pub(crate) mod file;
 pub(crate) mod list;
-mod mend;
-mod meter;
-mod refusal;
-pub(crate) mod screen;
-mod session;
+mod manage;
 mod show;
 mod stats;
-pub(crate) mod table;
-pub(crate) mod times;
-mod trouble;
-pub(crate) mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,13 +34,12 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{CommandFactory, Parser};
 
 use crate::TaskId;
+use crate::console::inspect::explain;
+use crate::console::{Done, Session, filter, refusal};
+#[cfg(unix)]
+use crate::jobs;
 
-pub use screen::When;
-#[cfg(feature = "report")]
-pub(crate) use screen::{safe, safe_lines};
-pub(crate) use session::Session;
-pub use trouble::Exit;
-pub(crate) use trouble::{Done, Trouble, system};
+pub use crate::console::{Exit, When};
 
 /// The heading of what every verb takes.
 const EVERYWHERE: &str = "Everywhere";
@@ -78,17 +63,17 @@ fn file() -> impl TypedValueParser<Value = PathBuf> {
 
 /// What every verb takes.
 #[derive(Debug, Clone, clap::Args)]
-struct Common {
+pub(crate) struct Common {
     /// Answer in JSON: one document, or one line for each task
     #[arg(long, global = true, help_heading = EVERYWHERE)]
-    json: bool,
+    pub(crate) json: bool,
     /// Show times in UTC, not in local time (TZ); JSON always has UTC
     #[arg(long, global = true, help_heading = EVERYWHERE)]
-    utc: bool,
+    pub(crate) utc: bool,
     /// When to colour; NO_COLOR turns it off, too
     #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "auto|always|never", help_heading = EVERYWHERE,
           hide_possible_values = true, hide_default_value = true)]
-    color: When,
+    pub(crate) color: When,
 }
 
 /// `--json` of a verb that has nothing in JSON: it is refused with the reason, and not in the help.
@@ -126,7 +111,7 @@ enum Verb {
         #[arg(value_name = "ID")]
         id: TaskId,
     },
-    Retry(mend::Retry),
+    Retry(manage::Retry),
     /// Cancel QUEUED tasks, and ask RUNNING ones to stop
     Cancel(filter::Target),
     /// Delete tasks that are not running, with all that is kept of them
@@ -152,10 +137,10 @@ enum Verb {
         queues: Vec<String>,
     },
     /// Delete tasks that succeeded or were cancelled long ago
-    Purge(mend::Purge),
+    Purge(manage::Purge),
     /// Look at dead letters (failed tasks that are kept apart), and make tasks of them again
     #[command(subcommand)]
-    Dead(dead::Dead),
+    Dead(dead_letters::Dead),
     Doctor(doctor::Doctor),
     /// Copy the file while it is in use; the copy is checked
     Backup {
@@ -184,17 +169,17 @@ impl Verb {
             Verb::Failures(failures) => failures.run(session),
             Verb::Explain { id } => explain::explain(session, id),
             Verb::Retry(retry) => retry.run(session),
-            Verb::Cancel(target) => mend::CANCEL.run(session, &target),
-            Verb::Delete(target) => mend::DELETE.run(session, &target),
-            Verb::MoveToDead(target) => mend::MOVE_TO_DEAD.run(session, &target),
-            Verb::RunNow { ids } => mend::run_now(session, &ids),
-            Verb::Pause { queues } => mend::set_paused(session, &queues, true),
-            Verb::Resume { queues } => mend::set_paused(session, &queues, false),
+            Verb::Cancel(target) => manage::CANCEL.run(session, &target),
+            Verb::Delete(target) => manage::DELETE.run(session, &target),
+            Verb::MoveToDead(target) => manage::MOVE_TO_DEAD.run(session, &target),
+            Verb::RunNow { ids } => manage::run_now(session, &ids),
+            Verb::Pause { queues } => manage::set_paused(session, &queues, true),
+            Verb::Resume { queues } => manage::set_paused(session, &queues, false),
             Verb::Purge(purge) => purge.run(session),
             Verb::Dead(dead) => dead.run(session),
             Verb::Doctor(doctor) => doctor.run(session),
-            Verb::Backup { to } => care::backup(session, &to),
-            Verb::Export { to } => care::export(session, to.as_deref()),
+            Verb::Backup { to } => file::backup(session, &to),
+            Verb::Export { to } => file::export(session, to.as_deref()),
             #[cfg(feature = "report")]
             Verb::Report(report) => report.run(session),
             #[cfg(feature = "tui")]
@@ -229,10 +214,10 @@ enum Own {
 impl Own {
     fn run(self, session: &mut Session) -> Done {
         match self {
-            Own::Import { from } => care::import(session, &from),
-            Own::Init => care::init(session),
-            Own::Completions { shell } => care::completions(session, shell),
-            Own::Man { folder } => care::manual(session, folder),
+            Own::Import { from } => file::import(session, &from),
+            Own::Init => file::init(session),
+            Own::Completions { shell } => file::completions(session, shell),
+            Own::Man { folder } => file::manual(session, folder),
         }
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::explain::Sight;
-use super::json::{pretty, raw};
 use super::list::{command, error, tint, what};
-use super::screen::{Tint, safe, safe_lines};
-use super::times::Zone;
-use super::words::{bytes, count, distance, span};
-use super::{Done, Exit, Session, Trouble};
+use crate::console::inspect::explain::Sight;
+use crate::console::json::{pretty, raw};
+use crate::console::screen::{Tint, safe, safe_lines};
+use crate::console::times::Zone;
+use crate::console::words::{bytes, count, distance, span};
+use crate::console::{Done, Exit, Session, Trouble};
 use crate::{
     Attempt, DeadLetter, ErrorKind, Hold, Output, OutputStream, Queue, State, TaskId, TaskRecord, Timestamp,
 };

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::explain::{Worker, is_to_run};
-use super::filter::Which;
 use super::list::at_least_one;
-use super::screen::{Tint, safe};
-use super::table::{Cell, Fit, Table, print_flowing};
-use super::times::{Past, past_day};
-use super::words::{count, distance, number, span};
-use super::{Done, Exit, Session};
+use crate::console::filter::Which;
+use crate::console::inspect::explain::{Worker, is_to_run};
+use crate::console::screen::{Tint, safe};
+use crate::console::table::{Cell, Fit, Table, print_flowing};
+use crate::console::times::{Past, past_day};
+use crate::console::words::{count, distance, number, span};
+use crate::console::{Done, Exit, Session};
 use crate::{
     FailureGroup, Failures as Failed, Filter, Queue, QueueCounts, Rollup, State, TaskRecord, Timestamp,
 };

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::figures::{Activity, Bar, Distribution, Outcome, Outcomes};
 use super::words::{self, local};
-use crate::cli::words::{count, number, span};
+use crate::console::words::{count, number, span};
 
 /// Above the highest bar.
 const TOP: f64 = 10.0;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::figures::{Activity, NameFigures, by_name};
 use super::verdict::Verdict;
-use crate::cli::health::Disk;
+use crate::console::inspect::health::Disk;
 use crate::{
     DeadLetter, Error, FailureGroup, FileReport, Filter, Hold, Queue, QueueCounts, State, TaskId, TaskRecord,
     Timestamp,

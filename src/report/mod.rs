@@ -19,9 +19,9 @@ use std::time::Duration;
 
 use data::{Page, Wish};
 
-use crate::cli::times::{Past, past_day};
-use crate::cli::words::bytes;
-use crate::cli::{Done, Exit, Session, safe};
+use crate::console::times::{Past, past_day};
+use crate::console::words::bytes;
+use crate::console::{Done, Exit, Session, safe};
 use crate::{Clock, SystemClock};
 
 /// Where a page goes, if nobody says.

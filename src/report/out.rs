@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Exit, Trouble};
+use crate::console::{Exit, Trouble};
 
 /// Beside the file with the tasks: what belongs to it.
 const BESIDE: [&str; 4] = ["", "-wal", "-shm", "-owner"];

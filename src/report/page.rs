@@ -7,7 +7,7 @@ use super::data::Page;
 use super::parts;
 use super::verdict::{Section, quiet};
 use super::words::{local, minute, text};
-use crate::cli::words::number;
+use crate::console::words::number;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -59,7 +59,7 @@ fn name(data: &Page) -> String {
 }
 
 fn title(data: &Page) -> String {
-    crate::cli::safe(&format!("{} – perdura, {} UTC", name(data), minute(data.made_at))).into_owned()
+    crate::console::safe(&format!("{} – perdura, {} UTC", name(data), minute(data.made_at))).into_owned()
 }
 
 fn head(data: &Page) -> Markup {

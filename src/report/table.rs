@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use super::words::{local, second, text};
 use crate::Timestamp;
-use crate::cli::safe;
-use crate::cli::words::{number, span};
+use crate::console::safe;
+use crate::console::words::{number, span};
 use std::time::Duration;
 
 /// How a column is laid out.

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::data::Page;
-use crate::cli::health::{LARGE_WAL, LONG_READY, open_mode, wrong_pragmas};
-use crate::cli::words::{bytes, count, span};
+use crate::console::inspect::health::{LARGE_WAL, LONG_READY, open_mode, wrong_pragmas};
+use crate::console::words::{bytes, count, span};
 
 /// What needs attention.
 #[derive(Debug, Default, Serialize)]
@@ -149,7 +149,7 @@ mod tests {
 
     use super::super::data::Wish;
     use super::*;
-    use crate::cli::health::Disk;
+    use crate::console::inspect::health::Disk;
     use crate::testing::{ManualClock, SteppedQueue};
     use crate::{Clock, Context, Failure, Filter, Queue, Task};
 

@@ -10,7 +10,7 @@ use super::draw::{Ink, detail_lines};
 use super::input::Input;
 use super::list::{List, Row};
 use super::words;
-use crate::cli::times::Zone;
+use crate::console::times::Zone;
 use crate::{DeadLetter, FailureGroup, State, TaskId, TaskRecord, Timestamp};
 
 /// A screen with fewer columns or rows than this is of no use.

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use super::ask::{Answer, Ask, Found, Pulse, Serial, Subject, Tally};
 use super::search::Search;
 use super::sweep::Sweep;
-use crate::cli::Trouble;
+use crate::console::Trouble;
 use crate::{Builder, Clock, Error, ErrorKind, FileReport, Queue, SystemClock, Timestamp};
 
 /// A look at the file opens it anew after so long: it may have been replaced, and what is known of it changes.

@@ -25,8 +25,8 @@ mod words;
 
 use std::time::Duration;
 
-use crate::cli::filter::age;
-use crate::cli::{Done, Exit, Session, Trouble};
+use crate::console::filter::age;
+use crate::console::{Done, Exit, Session, Trouble};
 
 /// How often the screen may look at the file at most.
 const FASTEST: Duration = Duration::from_millis(100);

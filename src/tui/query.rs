@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::cli::filter::Conditions;
+use crate::console::filter::Conditions;
 use crate::{Filter, State, TaskId};
 
 /// Which tasks a filter box means.

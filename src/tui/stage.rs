@@ -16,7 +16,7 @@ use super::draw::{Ink, draw};
 use super::keys::Command;
 use super::search::Search;
 use super::sweep::Sweep;
-use crate::cli::times::Zone;
+use crate::console::times::Zone;
 use crate::testing::{ManualClock, SteppedQueue};
 use crate::{Clock, Context, Failure, Filter, Options, OutputStream, Queue, Task, Timestamp};
 

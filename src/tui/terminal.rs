@@ -11,7 +11,7 @@ use super::app::App;
 use super::data::Data;
 use super::draw::{Ink, draw};
 use super::keys::Command;
-use crate::cli::{Done, Exit, Trouble};
+use crate::console::{Done, Exit, Trouble};
 use crate::{Clock, SystemClock};
 
 /// How soon the screen looks for an answer that it waits for.

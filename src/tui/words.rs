@@ -6,8 +6,8 @@ use super::app::Confirm;
 use super::ask::{Deed, Tally, Target, Verb};
 use super::sweep::meant;
 use crate::State;
-use crate::cli::screen::safe;
-use crate::cli::words::count;
+use crate::console::screen::safe;
+use crate::console::words::count;
 
 impl Verb {
     /// As an order.
@@ -123,7 +123,7 @@ pub(super) fn doing(deed: &Deed, tally: Tally, of: u64) -> String {
     format!(
         "{}: {} of {}; Esc stops it",
         deed.verb.happening(),
-        crate::cli::words::number(tally.changed),
+        crate::console::words::number(tally.changed),
         count(of, deed.verb.thing())
     )
 }

@@ -51,7 +51,7 @@ const MAY_NAME: &[(&str, &str)] = &[
 const SCAFFOLD: &str = "planted";
 
 /// Rooms that use only what the crate shows to everyone, and one another.
-const FACE: &[&str] = &["cli", "tui", "report", "main", "bin"];
+const FACE: &[&str] = &["cli", "tui", "report", "jobs", "console", "main", "bin"];
 
 /// What only some files may name, wherever the name comes from.
 const ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
@@ -62,7 +62,11 @@ const ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
     ),
     (Rule::Database, &["rusqlite", "r2d2", "r2d2_sqlite", "libsqlite3_sys"], &["src/store/"]),
     (Rule::Threads, &["thread::spawn", "thread::scope", "thread::Builder", "rayon::spawn"], THREADS),
-    (Rule::Files, &["std::fs"], &["src/store/", "src/cli/", "src/report/", "src/tui/stage.rs"]),
+    (
+        Rule::Files,
+        &["std::fs"],
+        &["src/store/", "src/cli/", "src/console/", "src/jobs/", "src/report/", "src/tui/stage.rs"],
+    ),
     (
         Rule::Sync,
         &["std::sync::Mutex", "std::sync::RwLock", "std::sync::Condvar", "std::sync::Barrier"],
@@ -86,14 +90,13 @@ const SYNC: &[&str] = &[
     "src/testing/",
     "src/queue/housekeeping.rs",
     "src/queue/pace.rs",
-    "src/cli/jobs/",
+    "src/jobs/",
     "src/tui/data.rs",
 ];
 
 /// Where threads may start; and, for the jobs of the command, processes. The screen reads the file on a thread of its own, so that a slow
 /// search does not freeze it.
-const THREADS: &[&str] =
-    &["src/queue/", "src/executor.rs", "src/timer.rs", "src/cli/jobs/", "src/tui/data.rs"];
+const THREADS: &[&str] = &["src/queue/", "src/executor.rs", "src/timer.rs", "src/jobs/", "src/tui/data.rs"];
 
 /// The same for runs of tokens.
 const TOKENS_ONLY_IN: &[(Rule, &[&str], &[&str])] = &[

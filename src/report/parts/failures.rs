@@ -8,7 +8,7 @@ use super::super::verdict::Section;
 use super::super::words::{lines, text};
 use super::{nothing, section};
 use crate::DeadLetter;
-use crate::cli::words::{count, number};
+use crate::console::words::{count, number};
 
 pub(in super::super) fn failures(data: &Page) -> Markup {
     let groups = &data.failures.groups.rows;

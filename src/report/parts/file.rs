@@ -8,7 +8,7 @@ use super::super::verdict::Section;
 use super::super::words::{local, text};
 use super::section;
 use crate::FileReport;
-use crate::cli::words::{bytes, number};
+use crate::console::words::{bytes, number};
 
 pub(in super::super) fn file(data: &Page) -> Markup {
     let note = html! { "As it was found, through a connection that only reads" };

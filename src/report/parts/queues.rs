@@ -7,7 +7,7 @@ use super::super::table::{Cell, Kind, col, table};
 use super::super::verdict::Section;
 use super::super::words::{local, text};
 use super::{nothing, section};
-use crate::cli::words::{count, distance};
+use crate::console::words::{count, distance};
 
 pub(in super::super) fn queues(data: &Page) -> Markup {
     let note = html! {

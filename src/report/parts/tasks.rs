@@ -10,7 +10,7 @@ use super::super::verdict::Section;
 use super::super::words::{lines, text};
 use super::failures::first_line;
 use super::{nothing, section};
-use crate::cli::words::{count, number};
+use crate::console::words::{count, number};
 use crate::{Hold, TaskRecord};
 
 pub(in super::super) fn tasks(data: &Page) -> Markup {

@@ -8,7 +8,7 @@ use super::super::figures::{Distribution, NameFigures, Outcome};
 use super::super::table::{Cell, Column, Kind, col, table};
 use super::super::verdict::Section;
 use super::{nothing, section};
-use crate::cli::words::{count, number, span};
+use crate::console::words::{count, number, span};
 
 /// All attempts over time, and below them those that did not succeed, on a scale of their own.
 pub(in super::super) fn activity(data: &Page) -> Markup {

@@ -7,10 +7,10 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
 use super::ink::Ink;
-use crate::cli::json::pretty;
-use crate::cli::screen::{safe, safe_lines};
-use crate::cli::times::Zone;
-use crate::cli::words::{bytes, distance, number, span};
+use crate::console::json::pretty;
+use crate::console::screen::{safe, safe_lines};
+use crate::console::times::Zone;
+use crate::console::words::{bytes, distance, number, span};
 use crate::tui::app::{App, Detail};
 use crate::tui::ask::{Dossier, Either};
 use crate::{Attempt, DeadLetter, Output, TaskRecord, Timestamp};

@@ -3,7 +3,7 @@
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::State;
-use crate::cli::times::Zone;
+use crate::console::times::Zone;
 
 /// Whether there are colours, and how times are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use ratatui::text::{Line, Span};
 
 use super::ink::Ink;
 use super::table::{Cell, Column, Table, cell, left, rest, right};
-use crate::cli::screen::safe;
-use crate::cli::words::{count, number};
+use crate::console::screen::safe;
+use crate::console::words::{count, number};
 use crate::tui::app::{App, Tab};
 use crate::tui::ask::Listed;
 use crate::tui::list::{List, Row};

@@ -22,8 +22,8 @@ pub(super) use overlay::help_end;
 use super::app::{App, Doing, SMALLEST, Tab};
 use super::keys;
 use super::words;
-use crate::cli::screen::safe;
-use crate::cli::table::shorten;
+use crate::console::screen::safe;
+use crate::console::table::shorten;
 
 /// Draws everything.
 pub(super) fn draw(app: &App, ink: Ink, frame: &mut Frame<'_>) {
@@ -155,7 +155,7 @@ fn hint_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::times::Zone;
+    use crate::console::times::Zone;
     use crate::tui::stage::Stage;
 
     /// Each screen in both sizes.

@@ -8,8 +8,8 @@ use ratatui::widgets::{Block, Clear, Widget};
 use unicode_width::UnicodeWidthStr;
 
 use super::ink::Ink;
-use crate::cli::screen::safe;
-use crate::cli::table::{shorten, wrap};
+use crate::console::screen::safe;
+use crate::console::table::{shorten, wrap};
 use crate::tui::app::{App, Overlay};
 use crate::tui::input::Input;
 use crate::tui::words;

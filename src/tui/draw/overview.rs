@@ -10,7 +10,7 @@ use super::chart;
 use super::ink::Ink;
 use super::table::{Cell, Table, cell, left, right};
 use crate::State;
-use crate::cli::words::{distance, number};
+use crate::console::words::{distance, number};
 use crate::tui::app::App;
 use crate::tui::ask::Pulse;
 use crate::tui::rates::{Rate, rates};

@@ -8,8 +8,8 @@ use ratatui::style::Style;
 use unicode_width::UnicodeWidthStr;
 
 use super::ink::Ink;
-use crate::cli::screen::safe;
-use crate::cli::table::shorten;
+use crate::console::screen::safe;
+use crate::console::table::shorten;
 
 /// How wide a column is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

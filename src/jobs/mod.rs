@@ -31,14 +31,14 @@ mod text;
 mod warnings;
 mod work;
 
-pub(super) use job::{describe, may_be_job};
+pub(crate) use job::{describe, may_be_job};
 
-use super::{Done, Exit, Session, Trouble};
 use crate::TaskId;
+use crate::console::{Done, Exit, Session, Trouble};
 
 /// What is done with jobs.
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Verb {
+pub(crate) enum Verb {
     /// Add a job: a program that will be run until it has succeeded
     ///
     /// Program and arguments are kept as they are, and no shell sees them, unless --shell asks for one. What comes after the program
@@ -95,7 +95,7 @@ fn refuse_waiting_for_itself(session: &Session, followed: Option<TaskId>) -> Res
 }
 
 impl Verb {
-    pub(super) fn run(self, session: &mut Session) -> Done {
+    pub(crate) fn run(self, session: &mut Session) -> Done {
         match self {
             Verb::Add(add) => add.run(session),
             Verb::Work(work) => work.run(session),

@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use super::add::{New, Wishes, about_line};
 use super::text::Word;
 use crate::Timestamp;
-use crate::cli::Trouble;
-use crate::cli::care::without_mark;
-use crate::cli::filter::age;
-use crate::cli::times::future;
+use crate::cli::file::without_mark;
+use crate::console::Trouble;
+use crate::console::filter::age;
+use crate::console::times::future;
 
 /// How the standard input says what to add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -50,7 +50,7 @@ const IN_SHELL: [(&str, &str); 10] = [
 ];
 
 /// A message of the library, for those who have the command alone.
-pub(super) fn in_shell(message: &str) -> String {
+pub(crate) fn in_shell(message: &str) -> String {
     IN_SHELL.iter().fold(without_numbers(message), |text, (call, shell)| text.replace(call, shell))
 }
 

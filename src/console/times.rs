@@ -32,12 +32,12 @@ enum Toward {
 /// # Errors
 /// What is wrong with it, and what a time may look like.
 #[cfg(unix)]
-pub(super) fn future(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn future(text: &str) -> Result<Timestamp, String> {
     parse(text, SystemClock::new().now(), zone, Toward::Future)
 }
 
 /// What is wrong with the time zone that is asked for; times are in UTC then.
-pub(super) fn zone_trouble() -> Option<String> {
+pub(crate) fn zone_trouble() -> Option<String> {
     let name = std::env::var_os("TZ")?;
     zone()
         .err()
@@ -60,7 +60,7 @@ impl Past {
     }
 
     /// As it was typed: `more than 12 h ago`, `before 2026-11-30 08:00:00+01:00`.
-    pub(super) fn before(self, zone: Zone) -> String {
+    pub(crate) fn before(self, zone: Zone) -> String {
         match self {
             Past::Ago(age) => format!("more than {} ago", span(age)),
             Past::At(moment) => format!("before {}", zone.show(moment)),
@@ -68,7 +68,7 @@ impl Past {
     }
 
     /// The same from then on: `in the last 12 h`, `since 2026-11-30 08:00:00+01:00`.
-    pub(super) fn since(self, zone: Zone) -> String {
+    pub(crate) fn since(self, zone: Zone) -> String {
         match self {
             Past::Ago(age) => format!("in the last {}", span(age)),
             Past::At(moment) => format!("since {}", zone.show(moment)),

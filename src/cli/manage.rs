@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::explain::unless_letter;
-use super::filter::{Target, may};
-use super::times::{Past, past};
-use super::words::count;
-use super::{Done, Exit, Session, Trouble};
+use crate::console::filter::{Target, may};
+use crate::console::inspect::explain::unless_letter;
+use crate::console::times::{Past, past};
+use crate::console::words::count;
+use crate::console::{Done, Exit, Session, Trouble};
 use crate::{Bulk, Config, Error, Filter, Options, Queue, State, TaskId};
 
 /// A verb that changes tasks.
@@ -286,7 +286,7 @@ fn tell_paused(session: &mut Session, queues: &[String], paused: bool) -> Result
         if session.json {
             session.screen.json(&serde_json::json!({ "queue": name, "paused": paused }))?;
         } else {
-            session.screen.line(format_args!("queue {} is {word}", super::screen::safe(name)))?;
+            session.screen.line(format_args!("queue {} is {word}", crate::console::screen::safe(name)))?;
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use crate::{Clock, Progress, SystemClock};
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A percentage on stderr, if that is a terminal; gone when this is dropped.
-pub(super) struct Meter {
+pub(crate) struct Meter {
     what: &'static str,
     /// Begun with it.
     clock: SystemClock,
@@ -19,12 +19,12 @@ pub(super) struct Meter {
 
 impl Meter {
     /// For something that `what` names: `copied`.
-    pub(super) fn new(what: &'static str) -> Meter {
+    pub(crate) fn new(what: &'static str) -> Meter {
         Meter { what, clock: SystemClock::new(), shown: None, is_seen: io::stderr().is_terminal() }
     }
 
     /// So far it is.
-    pub(super) fn tell(&mut self, Progress { done, total }: Progress) {
+    pub(crate) fn tell(&mut self, Progress { done, total }: Progress) {
         let percent = u64::try_from(u128::from(done) * 100 / u128::from(total.max(1))).unwrap_or(100);
         if self.is_seen && self.shown != Some(percent) && self.clock.monotonic() >= PATIENCE {
             self.shown = Some(percent);

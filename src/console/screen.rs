@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
-use super::trouble::{Trouble, system};
+use super::error::{Trouble, system};
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -60,7 +60,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn new(when: When, program: &str) -> Screen {
+    pub(crate) fn new(when: When, program: &str) -> Screen {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
         let wanted = || is_terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
@@ -110,12 +110,12 @@ impl Screen {
     }
 
     /// Why it could not be written to.
-    pub(super) fn failure(&self) -> Option<&str> {
+    pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
 
     /// Whether nobody reads any more, as when `head` has seen enough.
-    pub(in crate::cli) fn reader_has_left(&self) -> bool {
+    pub(crate) fn reader_has_left(&self) -> bool {
         self.broken
     }
 
@@ -189,7 +189,7 @@ pub(crate) fn json_line(value: &impl serde::Serialize) -> io::Result<String> {
 }
 
 /// Takes lines of JSON to the screen, each piece of which is whole text, as [`Screen::json`] does.
-pub(super) struct JsonLines<'s>(pub &'s mut Screen);
+pub(crate) struct JsonLines<'s>(pub &'s mut Screen);
 
 impl Write for JsonLines<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -8,10 +8,10 @@ use unicode_width::UnicodeWidthStr;
 use super::outlet::Voice;
 use super::run::Ended;
 use crate::cli::list::Told;
-use crate::cli::screen::{Tint, json_line, safe};
-use crate::cli::table::shorten;
-use crate::cli::words::{count, span};
-use crate::cli::{Session, Trouble};
+use crate::console::screen::{Tint, json_line, safe};
+use crate::console::table::shorten;
+use crate::console::words::{count, span};
+use crate::console::{Session, Trouble};
 use crate::{Clock, ErrorKind, Queue, State, SystemClock, TaskId, TaskRecord};
 
 /// How long lines are that go into a file.

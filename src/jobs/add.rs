@@ -13,10 +13,10 @@ use serde::Serialize;
 use super::intake::{self, Format};
 use super::job::{Codes, Job};
 use super::text::Word;
-use crate::cli::filter::age;
-use crate::cli::times::future;
-use crate::cli::words::distance;
-use crate::cli::{Done, Exit, Session, Trouble};
+use crate::console::filter::age;
+use crate::console::times::future;
+use crate::console::words::distance;
+use crate::console::{Done, Exit, Session, Trouble};
 use crate::{Config, Enqueued, Error, ErrorKind, Options, Queue, TaskId, Timestamp};
 
 /// What to add.
@@ -24,7 +24,7 @@ use crate::{Config, Enqueued, Error, ErrorKind, Options, Queue, TaskId, Timestam
 #[command(
     after_help = "It prints the id of the job. `perdura work` runs it; `perdura follow ID` shows what it writes."
 )]
-pub(in crate::cli) struct Add {
+pub(crate) struct Add {
     #[command(flatten)]
     wishes: Wishes,
     /// Add many jobs from the standard input, all or none: one command a line, or one JSON object a line with these options as

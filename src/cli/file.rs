@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::meter::Meter;
-use super::screen::JsonLines;
-use super::words::{bytes, count};
-use super::{Done, Exit, Session, Trouble, grammar, system};
+use super::grammar;
 use crate::Queue;
+use crate::console::meter::Meter;
+use crate::console::screen::JsonLines;
+use crate::console::words::{bytes, count};
+use crate::console::{Done, Exit, Session, Trouble, system};
 
 /// Makes the file, if it is not there.
 pub(super) fn init(session: &mut Session) -> Done {
@@ -19,7 +20,9 @@ pub(super) fn init(session: &mut Session) -> Done {
         session.screen.json(&serde_json::json!({ "path": path, "made": !existed }))?;
     } else {
         let is = if existed { "is there already" } else { "is ready" };
-        session.screen.line(format_args!("{} {is}", super::screen::safe(&path.to_string_lossy())))?;
+        session
+            .screen
+            .line(format_args!("{} {is}", crate::console::screen::safe(&path.to_string_lossy())))?;
     }
     Ok(Exit::Done)
 }
@@ -35,7 +38,11 @@ pub(super) fn backup(session: &mut Session, to: &Path) -> Done {
         session.screen.json(&serde_json::json!({ "path": to, "bytes": length, "verified": true }))?;
     } else {
         let to = to.to_string_lossy();
-        session.screen.line(format_args!("{}: {}, checked", super::screen::safe(&to), bytes(length)))?;
+        session.screen.line(format_args!(
+            "{}: {}, checked",
+            crate::console::screen::safe(&to),
+            bytes(length)
+        ))?;
     }
     Ok(Exit::Done)
 }
@@ -103,11 +110,11 @@ fn private_file(path: &Path) -> io::Result<File> {
 }
 
 /// What some editors put before a text.
-pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+pub(crate) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A text without its byte order mark.
 #[cfg(unix)]
-pub(super) fn without_mark(text: &[u8]) -> &[u8] {
+pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }
 
@@ -138,7 +145,7 @@ pub(super) fn import(session: &mut Session, from: &Path) -> Done {
         session.screen.json(&serde_json::json!({ "path": session.db(), "rows": rows }))?;
     } else {
         let line = format!("{} imported into {}", count(rows, "row"), session.db().display());
-        session.screen.line(super::screen::safe(&line))?;
+        session.screen.line(crate::console::screen::safe(&line))?;
     }
     Ok(Exit::Done)
 }

@@ -20,7 +20,7 @@ use rustix::process::Pid;
 use super::family::{self, Kin};
 use super::frame::{Inbox, Launch, Order, Refusal, Report};
 use super::note;
-use crate::cli::system;
+use crate::console::system;
 use crate::{Clock, Failure, SystemClock};
 
 /// How often a worker that waits looks up.

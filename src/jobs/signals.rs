@@ -12,7 +12,7 @@ use signal_hook::iterator::{Handle, Signals};
 
 use super::run::Runner;
 use super::work::News;
-use crate::cli::Exit;
+use crate::console::Exit;
 
 /// The signals that end a worker. Whoever has it ignore hang-ups (`nohup`) means it to go on.
 pub(super) fn ending() -> Vec<i32> {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::outlet::Voice;
-use crate::cli::screen::safe;
-use crate::cli::trouble::in_shell;
+use crate::console::error::in_shell;
+use crate::console::screen::safe;
 
 /// Not shown: the worker says how each job ends, or is not to; and a job that needs longer than a second to end ignores its deadline as the
 /// library sees it, which is what `--kill-after` is for.

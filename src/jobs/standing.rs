@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::outlet::Voice;
 use crate::QueueCounts;
-use crate::cli::screen::safe;
-use crate::cli::words::count;
+use crate::console::screen::safe;
+use crate::console::words::count;
 
 /// How often it looks what is left to run, while it runs nothing.
 const LOOK_AROUND: Duration = Duration::from_secs(1);

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use super::screen::safe;
-use super::times::Zone;
-use super::words::{count, distance};
-use super::{Done, Exit, Session, Trouble};
+use crate::console::screen::safe;
+use crate::console::times::Zone;
+use crate::console::words::{count, distance};
+use crate::console::{Done, Exit, Session, Trouble};
 use crate::{Explanation, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// Whether a process runs the tasks of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Worker {
+pub(crate) enum Worker {
     /// It does; its process id, where that can be known.
     Runs(Option<u32>),
     Missing,
@@ -19,7 +19,7 @@ pub(super) enum Worker {
 }
 
 impl Worker {
-    pub(super) fn of(queue: &Queue) -> Worker {
+    pub(crate) fn of(queue: &Queue) -> Worker {
         let owner = queue.owner();
         match owner.is_owned {
             Some(true) => Worker::Runs(owner.process),
@@ -29,7 +29,7 @@ impl Worker {
     }
 
     /// None where that cannot be known.
-    pub(super) fn runs(self) -> Option<bool> {
+    pub(crate) fn runs(self) -> Option<bool> {
         match self {
             Worker::Runs(_) => Some(true),
             Worker::Missing => Some(false),
@@ -38,7 +38,7 @@ impl Worker {
     }
 
     /// In words: `process 1234 runs tasks of this file`.
-    pub(super) fn words(self) -> String {
+    pub(crate) fn words(self) -> String {
         match self {
             Worker::Runs(Some(process)) => format!("process {process} runs the tasks of this file"),
             Worker::Runs(None) => {
@@ -52,7 +52,7 @@ impl Worker {
 
 /// What a sentence on a task needs beside the task.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sight {
+pub(crate) struct Sight {
     pub worker: Worker,
     pub now: Timestamp,
     pub zone: Zone,
@@ -61,7 +61,7 @@ pub(super) struct Sight {
 }
 
 /// Why a verb cannot have a task: it is a dead letter, or else what was said of it.
-pub(super) fn unless_letter(
+pub(crate) fn unless_letter(
     session: &Session,
     queue: &Queue,
     id: TaskId,
@@ -75,7 +75,7 @@ pub(super) fn unless_letter(
 }
 
 /// The verb `explain`.
-pub(super) fn explain(session: &mut Session, id: TaskId) -> Done {
+pub(crate) fn explain(session: &mut Session, id: TaskId) -> Done {
     let queue = session.look()?;
     let explanation = queue.explain(id).map_err(|e| unless_letter(session, &queue, id, e))?;
     let sight = session.sight(&queue);
@@ -93,7 +93,7 @@ pub(super) fn explain(session: &mut Session, id: TaskId) -> Done {
 
 impl Sight {
     /// Why it does not run now, or that it does, in a sentence.
-    pub(super) fn explain(&self, explanation: &Explanation) -> String {
+    pub(crate) fn explain(&self, explanation: &Explanation) -> String {
         let task = &explanation.task;
         let id = task.task_id;
         match task.state {
@@ -118,7 +118,7 @@ impl Sight {
 
     /// Whether something keeps it from running, or from going on, that somebody may want to know.
     #[cfg(unix)]
-    pub(super) fn is_kept(&self, explanation: &Explanation) -> bool {
+    pub(crate) fn is_kept(&self, explanation: &Explanation) -> bool {
         let is_ready = explanation.task.hold == Some(Hold::Ready);
         match explanation.task.state {
             State::Running => self.worker == Worker::Missing,
@@ -130,7 +130,7 @@ impl Sight {
     }
 
     /// A line on the worker, if tasks are to run and nobody runs them; some of them are known.
-    pub(super) fn missing_worker(&self, to_run: u64, some: &[TaskRecord]) -> Option<String> {
+    pub(crate) fn missing_worker(&self, to_run: u64, some: &[TaskRecord]) -> Option<String> {
         if self.worker != Worker::Missing || to_run == 0 {
             return None;
         }
@@ -230,14 +230,14 @@ impl Sight {
 }
 
 /// Whether a task waits for a worker and for nothing else, or for one to settle what its dead worker left.
-pub(super) fn is_to_run(task: &TaskRecord) -> bool {
+pub(crate) fn is_to_run(task: &TaskRecord) -> bool {
     task.hold == Some(Hold::Ready) || task.state == State::Running
 }
 
 /// Whether a task is a job of the command, which `perdura work` runs.
-pub(super) fn is_job(task: &TaskRecord) -> bool {
+pub(crate) fn is_job(task: &TaskRecord) -> bool {
     #[cfg(unix)]
-    return super::jobs::may_be_job(&task.task_name);
+    return crate::jobs::may_be_job(&task.task_name);
     #[cfg(not(unix))]
     {
         let _ = task;

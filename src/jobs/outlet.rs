@@ -12,7 +12,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, unbounded};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::cli::system;
+use crate::console::system;
 use crate::{Clock, SystemClock};
 
 /// With so many lines unread no job is started, and no warning is kept.

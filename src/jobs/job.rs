@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::text::Word;
-use crate::cli::care::BYTE_ORDER_MARK;
-use crate::cli::words::bytes;
+use crate::cli::file::BYTE_ORDER_MARK;
+use crate::console::words::bytes;
 use crate::{Failure, Task};
 
 /// How long a job has between SIGTERM and SIGKILL.
@@ -45,7 +45,7 @@ const TASK_NAME: &str = "perdura.job";
 const OLD_TASK_NAME: &str = "job";
 
 /// Whether tasks of this name may be jobs.
-pub(in crate::cli) fn may_be_job(task_name: &str) -> bool {
+pub(crate) fn may_be_job(task_name: &str) -> bool {
     [TASK_NAME, OLD_TASK_NAME].contains(&task_name)
 }
 
@@ -144,7 +144,7 @@ impl Job {
 }
 
 /// The command line of a job, as one would type it, from the args of its task; none if they are not a job's.
-pub(in crate::cli) fn describe(args_json: &str) -> Option<String> {
+pub(crate) fn describe(args_json: &str) -> Option<String> {
     serde_json::from_str::<Job>(args_json).ok().map(|job| job.line())
 }
 

@@ -6,10 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::text::Decoder;
-use crate::cli::explain::{Worker, unless_letter};
-use crate::cli::screen::{safe, safe_lines};
-use crate::cli::words::bytes;
-use crate::cli::{Done, Exit, Session, Trouble};
+use crate::console::inspect::explain::{Worker, unless_letter};
+use crate::console::screen::{safe, safe_lines};
+use crate::console::words::bytes;
+use crate::console::{Done, Exit, Session, Trouble};
 use crate::{Hold, Output, OutputStream, Queue, State, TaskId, TaskRecord};
 
 /// How often to look. Output reaches the file about once a second.
@@ -22,7 +22,7 @@ const LOOKS_FOR_A_WORKER: u32 = 10;
 #[derive(Debug, clap::Args)]
 #[command(arg = crate::cli::no_json())]
 #[command(after_help = "It ends with the job: with exit code 0 if that has SUCCEEDED, else 1.")]
-pub(in crate::cli) struct Follow {
+pub(crate) struct Follow {
     /// The id of the job
     id: TaskId,
 }

@@ -4,10 +4,11 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::explain::{Sight, Worker};
+use super::inspect::explain::{Sight, Worker};
 use super::screen::{Screen, safe};
 use super::times::{Zone, zone_trouble};
-use super::{Common, Done, Exit, Trouble, When};
+use super::{Done, Exit, Trouble, When};
+use crate::cli::Common;
 use crate::{Builder, Clock, Config, Queue, SystemClock, Timestamp};
 
 /// The file of those who name none.
@@ -36,19 +37,19 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(super) fn begin(common: &Common, db: Option<PathBuf>) -> Session {
+    pub(crate) fn begin(common: &Common, db: Option<PathBuf>) -> Session {
         let db = db.unwrap_or_else(|| DEFAULT_FILE.into());
         Session::new(common, db, None)
     }
 
     /// The end of a run whose command line is refused.
-    pub(super) fn refuse(trouble: &Trouble) -> ExitCode {
+    pub(crate) fn refuse(trouble: &Trouble) -> ExitCode {
         Screen::new(When::Never, COMMAND).complain(trouble);
         trouble.exit.into()
     }
 
     /// One of a program that has mounted the verbs for its file.
-    pub(super) fn of_program(common: &Common, db: PathBuf) -> Session {
+    pub(crate) fn of_program(common: &Common, db: PathBuf) -> Session {
         let program = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
         let program =
             program.file_stem().map_or_else(|| "error".into(), |name| name.to_string_lossy().into_owned());
@@ -62,7 +63,7 @@ impl Session {
     }
 
     /// Runs a verb, and says how it ended. A reader that has left is no trouble.
-    pub(super) fn end_with(mut self, verb: impl FnOnce(&mut Session) -> Done) -> ExitCode {
+    pub(crate) fn end_with(mut self, verb: impl FnOnce(&mut Session) -> Done) -> ExitCode {
         let done = verb(&mut self);
         let flushed = self.screen.flush();
         let done = match done {
@@ -117,7 +118,7 @@ impl Session {
     }
 
     /// What a sentence on a task needs beside the task.
-    pub(super) fn sight(&self, queue: &Queue) -> Sight {
+    pub(crate) fn sight(&self, queue: &Queue) -> Sight {
         let is_mounted = self.program.is_some();
         Sight { worker: Worker::of(queue), now: self.now(), zone: self.zone, is_mounted }
     }
@@ -169,7 +170,7 @@ impl Session {
     }
 
     /// Whether there is a current folder, if the file lies in it.
-    pub(super) fn must_have_folder(&self) -> Result<(), Trouble> {
+    pub(crate) fn must_have_folder(&self) -> Result<(), Trouble> {
         if self.db.is_absolute() || std::env::current_dir().is_ok() {
             return Ok(());
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::work::{LOOK_ABROAD, News, SOON, Work, Worker};
-use crate::cli::words::{count, span};
-use crate::cli::{Exit, Session, Trouble};
+use crate::console::words::{count, span};
+use crate::console::{Exit, Session, Trouble};
 use crate::{Clock, ShutdownReport, TaskId};
 
 /// How long the end of a job may take to be written when the queue has ended: it may wait for a lock of another process.

@@ -14,10 +14,10 @@ use super::run::{Ended, Runner};
 use super::signals::{self, Heard, Listener};
 use super::standing::{Standing, Stands};
 use super::{family, warnings};
-use crate::cli::filter::age;
-use crate::cli::screen::safe;
-use crate::cli::words::{count, distance, span};
-use crate::cli::{Done, Exit, Session, Trouble};
+use crate::console::filter::age;
+use crate::console::screen::safe;
+use crate::console::words::{count, distance, span};
+use crate::console::{Done, Exit, Session, Trouble};
 use crate::planted::planted;
 use crate::{
     Builder, Clock, Config, Context, Counts, ErrorKind, Options, Queue, QueueCounts, ShutdownReport,
@@ -41,7 +41,7 @@ const UNREADABLE: Duration = Duration::from_secs(10);
 #[command(
     after_help = "Under systemd, use KillMode=mixed, so that the worker decides what becomes of its jobs."
 )]
-pub(in crate::cli) struct Work {
+pub(crate) struct Work {
     /// How many jobs run at the same time [default: the number of processors]
     #[arg(long, value_name = "N", value_parser = workers)]
     workers: Option<usize>,
@@ -56,7 +56,7 @@ pub(in crate::cli) struct Work {
     #[arg(long, value_name = "AGE", value_parser = keep)]
     keep: Option<Keep>,
     /// How long running jobs may go on after the first signal
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = crate::cli::filter::age)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = crate::console::filter::age)]
     pub(super) grace: Duration,
     /// Do not say how each job ends
     #[arg(long, short)]

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::Trouble;
 
 /// The same in the words of the command; none for what is no trouble, such as `--help`.
-pub(super) fn of(error: &clap::Error) -> Option<Trouble> {
+pub(crate) fn of(error: &clap::Error) -> Option<Trouble> {
     let about = |kind| error.get(kind).map_or_else(Vec::new, texts);
     let one = |kind| about(kind).into_iter().next().unwrap_or_default();
     let arg = bare(&one(ContextKind::InvalidArg));

@@ -1,13 +1,13 @@
 //! Dead letters: looking at them, and making tasks of them again.
 
-use super::filter::{Which, may};
 use super::list::{Told, at_least_one, command, state};
-use super::mend::{Changed, tell_ids};
-use super::screen::safe;
-use super::table::{Fit, Table};
-use super::times::{Past, past};
-use super::words::{count, distance};
-use super::{Done, Exit, Session, Trouble};
+use super::manage::{Changed, tell_ids};
+use crate::console::filter::{Which, may};
+use crate::console::screen::safe;
+use crate::console::table::{Fit, Table};
+use crate::console::times::{Past, past};
+use crate::console::words::{count, distance};
+use crate::console::{Done, Exit, Session, Trouble};
 use crate::{Bulk, DeadLetter, Filter, TaskId, Timestamp};
 
 /// What can be done with dead letters.

@@ -71,7 +71,7 @@ pub(crate) struct Which {
 }
 
 /// A text that is not empty: an unset variable of a shell must not mean everything.
-pub(super) fn text() -> impl TypedValueParser<Value = String> {
+pub(crate) fn text() -> impl TypedValueParser<Value = String> {
     NonEmptyStringValueParser::new()
 }
 

@@ -1,0 +1,4 @@
+//! What is known of a file and its tasks, for whoever shows it: the verbs, the screen, the report.
+
+pub(crate) mod explain;
+pub(crate) mod health;
