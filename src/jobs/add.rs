@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 use serde::Serialize;
 
-use super::intake::{self, Format};
+use super::batch::{self, Format};
 use super::job::{Codes, Job};
 use super::text::Word;
 use crate::console::filter::age;
@@ -195,7 +195,7 @@ impl Add {
             Some(format) => {
                 let mut text = Vec::new();
                 io::stdin().lock().read_to_end(&mut text)?;
-                intake::read(format, &text, &self.wishes)?
+                batch::read(format, &text, &self.wishes)?
             }
             None => {
                 self.check_command()?;

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::frame::{Launch, Refusal};
+use super::protocol::{Launch, Refusal};
 
 /// Where programs are looked for if there is no PATH: what the C library does.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";

@@ -1,8 +1,8 @@
 //! Durable jobs for the shell: programs that run as tasks.
 //!
 //! ```text
-//! verbs      add (← intake)      work (→ ending, signals, standing, stop)      follow
-//! worker     run → places, pool ══ frame, note ══ shim → launch; family
+//! verbs      add (← batch)      work (→ ending, signals, standing, stop)      follow
+//! worker     run → places, pool ══ protocol, note ══ shim → launch; family
 //! output     outlet
 //! values     job      text      warnings
 //! ```
@@ -11,17 +11,17 @@
 //! just long enough to end the job. It knows nothing of SQL, and of the file only what a [`Queue`](crate::Queue) tells.
 
 mod add;
+mod batch;
 mod ending;
 mod family;
 mod follow;
-mod frame;
-mod intake;
 mod job;
 mod launch;
 mod note;
 mod outlet;
 mod places;
 mod pool;
+mod protocol;
 mod run;
 mod shim;
 mod signals;

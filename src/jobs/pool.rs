@@ -18,8 +18,8 @@ use rustix::fs::OFlags;
 use rustix::process::Pid;
 
 use super::family::{self, Kin};
-use super::frame::{Inbox, Launch, Order, Refusal, Report};
 use super::note;
+use super::protocol::{Inbox, Launch, Order, Refusal, Report};
 use crate::console::system;
 use crate::{Clock, Failure, SystemClock};
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use signal_hook::low_level::signal_name;
 
-use super::frame::{Launch, Refusal, Report};
 use super::job::{Job, Ran};
 use super::launch::SHORTAGE;
 use super::outlet::Voice;
 use super::places::{Place, Places};
 use super::pool::{End, NoShim, Pool, TICK, Wish};
+use super::protocol::{Launch, Refusal, Report};
 use super::text::LastLine;
 use super::work::News;
 use crate::{Clock, Context, Failure, OutputStream, SystemClock, TaskId};

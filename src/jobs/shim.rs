@@ -24,8 +24,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, setsid};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use super::frame::{Inbox, Order, PIECE, Report, read_some};
 use super::launch::{Launched, launch};
+use super::protocol::{Inbox, Order, PIECE, Report, read_some};
 use super::{family, note};
 use crate::planted::planted;
 use crate::{Clock, SystemClock};

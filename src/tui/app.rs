@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::ask::{
+use super::detail::lines as detail_lines;
+use super::ink::Ink;
+use super::input::Input;
+use super::list::{List, Row};
+use super::messages::{
     Answer, Ask, Deed, Dossier, Edge, Either, Found, Listed, Look, Of, Page, Pulse, Serial, Subject, Tally,
     What,
 };
-use super::draw::{Ink, detail_lines};
-use super::input::Input;
-use super::list::{List, Row};
 use super::words;
 use crate::console::times::Zone;
 use crate::{DeadLetter, FailureGroup, State, TaskId, TaskRecord, Timestamp};

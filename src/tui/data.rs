@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 
-use super::ask::{Answer, Ask, Found, Pulse, Serial, Subject, Tally};
+use super::bulk::Sweep;
+use super::messages::{Answer, Ask, Found, Pulse, Serial, Subject, Tally};
 use super::search::Search;
-use super::sweep::Sweep;
 use crate::console::Trouble;
 use crate::{Builder, Clock, Error, ErrorKind, FileReport, Queue, SystemClock, Timestamp};
 
@@ -302,7 +302,7 @@ pub(super) fn pulse(queue: &Queue, rates: Option<Timestamp>) -> Result<Pulse, Er
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::ask::{Deed, Edge, Look, Of, Page, Target, Verb, What};
+    use crate::tui::messages::{Deed, Edge, Look, Of, Page, Target, Verb, What};
     use crate::tui::query::Query;
     use crate::{Task, TaskId};
 

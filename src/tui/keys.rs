@@ -3,10 +3,10 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::app::{App, Confirm, Doing, Overlay, Tab};
-use super::ask::{Ask, Deed, Tally, Target, Verb};
 use super::draw::help_end;
 use super::input::Input;
 use super::list::{List, Row, Step};
+use super::messages::{Ask, Deed, Tally, Target, Verb};
 use super::query::Query;
 use crate::TaskId;
 

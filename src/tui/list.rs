@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::ask::{Edge, Listed};
+use super::messages::{Edge, Listed};
 use super::query::Query;
 use crate::{DeadLetter, FailureGroup, TaskId, TaskRecord};
 

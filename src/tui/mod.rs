@@ -1,24 +1,26 @@
 //! `perdura watch`: the queue on a terminal screen.
 //!
 //! Four parts that know little of one another. `app`, `list`, `input` and `keys` are what the screen knows and what the keys do: pure
-//! code. `draw` makes a screen of it, purely, too. `data` is the thread that has the file open; `search` and `sweep` are its work, cut
+//! code. `draw` makes a screen of it, purely, too. `data` is the thread that has the file open; `search` and `bulk` are its work, cut
 //! into steps by `windows`. `terminal` is the only file that touches the terminal.
 //!
 //! It looks: the file is opened to read only. A deed that was confirmed opens it to write, and closes it again. It never executes tasks.
 
 mod app;
-mod ask;
+mod bulk;
 mod data;
+mod detail;
 mod draw;
+mod ink;
 mod input;
 mod keys;
 mod list;
+mod messages;
 mod query;
 mod rates;
 mod search;
 #[cfg(test)]
 mod stage;
-mod sweep;
 mod terminal;
 mod windows;
 mod words;
@@ -52,7 +54,7 @@ impl Watch {
         session.must_exist()?;
         let file = session.db().display().to_string();
         let data = data::Data::start(session.db().to_owned(), Session::builder)?;
-        let ink = draw::Ink { colors: session.screen.has_colors(), zone: session.zone };
+        let ink = ink::Ink { colors: session.screen.has_colors(), zone: session.zone };
         terminal::show(app::App::new(file, self.every), &data, ink)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::ask::{Dossier, Edge, Either, Found, Listed, Look, Of, Page, What};
+use super::messages::{Dossier, Edge, Either, Found, Listed, Look, Of, Page, What};
 use super::query::Query;
 use super::windows::Windows;
 use crate::cli::list::command;

@@ -10,12 +10,13 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use unicode_width::UnicodeWidthStr;
 
 use super::app::App;
-use super::ask::{Answer, Ask, Serial};
+use super::bulk::Sweep;
 use super::data::pulse;
-use super::draw::{Ink, draw};
+use super::draw::draw;
+use super::ink::Ink;
 use super::keys::Command;
+use super::messages::{Answer, Ask, Serial};
 use super::search::Search;
-use super::sweep::Sweep;
 use crate::console::times::Zone;
 use crate::testing::{ManualClock, SteppedQueue};
 use crate::{Clock, Context, Failure, Filter, Options, OutputStream, Queue, Task, Timestamp};

@@ -9,7 +9,8 @@ use ratatui::crossterm::execute;
 
 use super::app::App;
 use super::data::Data;
-use super::draw::{Ink, draw};
+use super::draw::draw;
+use super::ink::Ink;
 use super::keys::Command;
 use crate::console::{Done, Exit, Trouble};
 use crate::{Clock, SystemClock};

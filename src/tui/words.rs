@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::app::Confirm;
-use super::ask::{Deed, Tally, Target, Verb};
-use super::sweep::meant;
+use super::bulk::meant;
+use super::messages::{Deed, Tally, Target, Verb};
 use crate::State;
 use crate::console::screen::safe;
 use crate::console::words::count;

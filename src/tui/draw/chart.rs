@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 
-use super::ink::Ink;
+use crate::tui::ink::Ink;
 use crate::tui::words::compact;
 use crate::{Rollup, Timestamp};
 

@@ -5,13 +5,13 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::ink::Ink;
 use super::table::{Cell, Column, Table, cell, left, rest, right};
 use crate::console::screen::safe;
 use crate::console::words::{count, number};
 use crate::tui::app::{App, Tab};
-use crate::tui::ask::Listed;
+use crate::tui::ink::Ink;
 use crate::tui::list::{List, Row};
+use crate::tui::messages::Listed;
 use crate::tui::words::{compact, short};
 use crate::{DeadLetter, FailureGroup, Hold, State, TaskRecord, Timestamp};
 

@@ -1,8 +1,7 @@
 //! The screen as a function of what is known. It draws, and knows nothing of files, threads and keys.
 
 mod chart;
-mod detail;
-mod ink;
+
 mod lists;
 mod overlay;
 mod overview;
@@ -15,11 +14,11 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-pub(super) use detail::lines as detail_lines;
-pub(super) use ink::Ink;
 pub(super) use overlay::help_end;
 
 use super::app::{App, Doing, SMALLEST, Tab};
+use super::detail;
+use super::ink::Ink;
 use super::keys;
 use super::words;
 use crate::console::screen::safe;

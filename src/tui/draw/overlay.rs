@@ -7,10 +7,10 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Widget};
 use unicode_width::UnicodeWidthStr;
 
-use super::ink::Ink;
 use crate::console::screen::safe;
 use crate::console::table::{shorten, wrap};
 use crate::tui::app::{App, Overlay};
+use crate::tui::ink::Ink;
 use crate::tui::input::Input;
 use crate::tui::words;
 

@@ -7,12 +7,12 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::chart;
-use super::ink::Ink;
 use super::table::{Cell, Table, cell, left, right};
 use crate::State;
 use crate::console::words::{distance, number};
 use crate::tui::app::App;
-use crate::tui::ask::Pulse;
+use crate::tui::ink::Ink;
+use crate::tui::messages::Pulse;
 use crate::tui::rates::{Rate, rates};
 use crate::tui::words::{compact, short};
 

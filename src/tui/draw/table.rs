@@ -7,9 +7,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use unicode_width::UnicodeWidthStr;
 
-use super::ink::Ink;
 use crate::console::screen::safe;
 use crate::console::table::shorten;
+use crate::tui::ink::Ink;
 
 /// How wide a column is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

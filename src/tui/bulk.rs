@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ask::{Deed, Tally, Target, Verb};
+use super::messages::{Deed, Tally, Target, Verb};
 use super::query::Query;
 use super::search::windows_over;
 use super::windows::Windows;

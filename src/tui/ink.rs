@@ -7,7 +7,7 @@ use crate::console::times::Zone;
 
 /// Whether there are colours, and how times are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::tui) struct Ink {
+pub(super) struct Ink {
     pub colors: bool,
     pub zone: Zone,
 }

@@ -6,13 +6,13 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
-use super::ink::Ink;
 use crate::console::json::pretty;
 use crate::console::screen::{safe, safe_lines};
 use crate::console::times::Zone;
 use crate::console::words::{bytes, distance, number, span};
 use crate::tui::app::{App, Detail};
-use crate::tui::ask::{Dossier, Either};
+use crate::tui::ink::Ink;
+use crate::tui::messages::{Dossier, Either};
 use crate::{Attempt, DeadLetter, Output, TaskRecord, Timestamp};
 
 /// Lines of one text (args, a result, a traceback) that are shown; the command `perdura show` has all of it.
@@ -35,7 +35,7 @@ pub(super) fn draw(detail: &Detail, app: &App, ink: Ink, area: Rect, buf: &mut B
 }
 
 /// Everything that is known, in lines of this width.
-pub(in crate::tui) fn lines(detail: &Detail, now: Timestamp, width: usize, ink: Ink) -> Vec<Line<'static>> {
+pub(super) fn lines(detail: &Detail, now: Timestamp, width: usize, ink: Ink) -> Vec<Line<'static>> {
     let mut page = Page { lines: Vec::new(), width, ink };
     match &detail.found {
         None => page.text(&format!("Looking for task {}", detail.id), ink.dim()),
