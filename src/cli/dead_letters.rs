@@ -1,10 +1,10 @@
 //! Dead letters: looking at them, and making tasks of them again.
 
-use super::list::{Told, at_least_one, command, state};
 use super::manage::{Changed, tell_ids};
-use crate::console::filter::{Which, may};
-use crate::console::screen::safe;
-use crate::console::table::{Fit, Table};
+use crate::console::filter::{Which, at_least_one, may};
+use crate::console::inspect::task::{RecordJson, command};
+use crate::console::table::{Cell, Fit, Table};
+use crate::console::text::safe;
 use crate::console::times::{Past, past};
 use crate::console::words::{count, distance};
 use crate::console::{Done, Exit, Session, Trouble};
@@ -95,7 +95,7 @@ fn list(session: &mut Session, which: &Which, limit: usize, before: Option<TaskI
     if session.json {
         for letter in &letters {
             let command = command(&queue, &letter.task_name, letter.task_id);
-            session.screen.json(&Told::of_letter(letter, command))?;
+            session.screen.json(&RecordJson::of_letter(letter, command))?;
         }
     } else if letters.is_empty() {
         session.screen.remark("no dead letters match");
@@ -122,7 +122,7 @@ fn print(session: &mut Session, letters: &[DeadLetter], now: Timestamp) -> std::
         let replayed = letter.replayed_as.map_or(String::new(), |task| format!("as {task}"));
         table.row([
             letter.task_id.to_string().into(),
-            state(letter.state),
+            Cell::state(letter.state),
             safe(&letter.task_name).into_owned().into(),
             safe(&letter.queue).into_owned().into(),
             distance(letter.moved_at, now).into(),

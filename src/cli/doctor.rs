@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::console::inspect::health::{Disk, LARGE_WAL, LONG_READY, open_mode, wrong_pragmas};
-use crate::console::screen::{Tint, safe};
+use crate::console::screen::Tint;
 use crate::console::table::wrap;
+use crate::console::text::safe;
 use crate::console::times::Zone;
 use crate::console::words::{bytes, count, number, span};
 use crate::console::{Done, Exit, Session};

@@ -4,10 +4,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::grammar;
 use crate::Queue;
-use crate::console::meter::Meter;
-use crate::console::screen::JsonLines;
+use crate::console::screen::{JsonLines, Meter};
+use crate::console::text::BYTE_ORDER_MARK;
 use crate::console::words::{bytes, count};
 use crate::console::{Done, Exit, Session, Trouble, system};
 
@@ -20,9 +19,7 @@ pub(super) fn init(session: &mut Session) -> Done {
         session.screen.json(&serde_json::json!({ "path": path, "made": !existed }))?;
     } else {
         let is = if existed { "is there already" } else { "is ready" };
-        session
-            .screen
-            .line(format_args!("{} {is}", crate::console::screen::safe(&path.to_string_lossy())))?;
+        session.screen.line(format_args!("{} {is}", crate::console::text::safe(&path.to_string_lossy())))?;
     }
     Ok(Exit::Done)
 }
@@ -40,7 +37,7 @@ pub(super) fn backup(session: &mut Session, to: &Path) -> Done {
         let to = to.to_string_lossy();
         session.screen.line(format_args!(
             "{}: {}, checked",
-            crate::console::screen::safe(&to),
+            crate::console::text::safe(&to),
             bytes(length)
         ))?;
     }
@@ -109,15 +106,6 @@ fn private_file(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// What some editors put before a text.
-pub(crate) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-
-/// A text without its byte order mark.
-#[cfg(unix)]
-pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
-    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
-}
-
 /// Makes the file of an export.
 pub(super) fn import(session: &mut Session, from: &Path) -> Done {
     let builder = Session::builder();
@@ -145,28 +133,32 @@ pub(super) fn import(session: &mut Session, from: &Path) -> Done {
         session.screen.json(&serde_json::json!({ "path": session.db(), "rows": rows }))?;
     } else {
         let line = format!("{} imported into {}", count(rows, "row"), session.db().display());
-        session.screen.line(crate::console::screen::safe(&line))?;
+        session.screen.line(crate::console::text::safe(&line))?;
     }
     Ok(Exit::Done)
 }
 
 /// Writes a shell's completions.
-pub(super) fn completions(session: &mut Session, shell: clap_complete::Shell) -> Done {
+pub(super) fn completions(
+    session: &mut Session,
+    shell: clap_complete::Shell,
+    mut grammar: clap::Command,
+) -> Done {
     session.refuse_json("completions are for a shell")?;
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut grammar(), "perdura", &mut text);
+    clap_complete::generate(shell, &mut grammar, "perdura", &mut text);
     session.screen.write_all(&text)?;
     Ok(Exit::Done)
 }
 
 /// Writes the manual: one page for each verb into a folder, or the first one to stdout.
-pub(super) fn manual(session: &mut Session, folder: Option<PathBuf>) -> Done {
+pub(super) fn manual(session: &mut Session, folder: Option<PathBuf>, grammar: clap::Command) -> Done {
     session.refuse_json("the manual is for people")?;
     match folder {
-        None => clap_mangen::Man::new(grammar()).render(&mut session.screen)?,
+        None => clap_mangen::Man::new(grammar).render(&mut session.screen)?,
         Some(folder) => {
             let made = std::fs::create_dir_all(&folder);
-            let written = made.and_then(|()| clap_mangen::generate_to(grammar(), &folder));
+            let written = made.and_then(|()| clap_mangen::generate_to(grammar, &folder));
             written.map_err(|e| Trouble::of_target(&folder, &e))?;
             session.screen.remark(format_args!("the manual is in {}", folder.display()));
         }

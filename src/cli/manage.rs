@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::console::filter::{Target, may};
-use crate::console::inspect::explain::unless_letter;
 use crate::console::times::{Past, past};
 use crate::console::words::count;
 use crate::console::{Done, Exit, Session, Trouble};
@@ -130,7 +129,7 @@ impl Change {
                     session.screen.complain(&Trouble::new(Exit::Refused, message));
                 }
                 Err(e) => {
-                    let trouble = unless_letter(session, &queue, *id, e);
+                    let trouble = session.sight(&queue).unless_letter(&queue, *id, e);
                     session.screen.complain(&trouble);
                 }
             }
@@ -190,7 +189,7 @@ fn each(
             Ok(()) => {
                 changed.push(Changed { id: *id, replayed_as: None, answer: format!("task {id} {done}") });
             }
-            Err(trouble) => refused.push((*id, unless_letter(session, &queue, *id, trouble))),
+            Err(trouble) => refused.push((*id, session.sight(&queue).unless_letter(&queue, *id, trouble))),
         }
     }
     tell_ids(session, &changed, &refused)?;
@@ -286,7 +285,7 @@ fn tell_paused(session: &mut Session, queues: &[String], paused: bool) -> Result
         if session.json {
             session.screen.json(&serde_json::json!({ "queue": name, "paused": paused }))?;
         } else {
-            session.screen.line(format_args!("queue {} is {word}", crate::console::screen::safe(name)))?;
+            session.screen.line(format_args!("queue {} is {word}", crate::console::text::safe(name)))?;
         }
     }
     Ok(())

@@ -21,8 +21,9 @@
 
 mod dead_letters;
 mod doctor;
-pub(crate) mod file;
-pub(crate) mod list;
+mod explain;
+mod file;
+mod list;
 mod manage;
 mod show;
 mod stats;
@@ -30,56 +31,14 @@ mod stats;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{CommandFactory, Parser};
 
 use crate::TaskId;
-use crate::console::inspect::explain;
-use crate::console::{Done, Session, filter, refusal};
+use crate::console::{Common, Done, Place, Session, filter, no_json, refusal};
 #[cfg(unix)]
 use crate::jobs;
 
 pub use crate::console::{Exit, When};
-
-/// The heading of what every verb takes.
-const EVERYWHERE: &str = "Everywhere";
-
-/// The file that `perdura` is told to use.
-#[derive(Debug, clap::Args)]
-struct Place {
-    /// The file with the tasks [default: perdura.db]
-    #[arg(long, global = true, env = "PERDURA_DB", hide_env_values = true, value_name = "FILE", help_heading = EVERYWHERE,
-          value_parser = file())]
-    db: Option<PathBuf>,
-}
-
-/// The path of a file; an unset variable of a shell names none.
-fn file() -> impl TypedValueParser<Value = PathBuf> {
-    OsStringValueParser::new().try_map(|path| match path.is_empty() {
-        true => Err("it is empty; name a file, or unset PERDURA_DB if that is where it comes from"),
-        false => Ok(PathBuf::from(path)),
-    })
-}
-
-/// What every verb takes.
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Common {
-    /// Answer in JSON: one document, or one line for each task
-    #[arg(long, global = true, help_heading = EVERYWHERE)]
-    pub(crate) json: bool,
-    /// Show times in UTC, not in local time (TZ); JSON always has UTC
-    #[arg(long, global = true, help_heading = EVERYWHERE)]
-    pub(crate) utc: bool,
-    /// When to colour; NO_COLOR turns it off, too
-    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "auto|always|never", help_heading = EVERYWHERE,
-          hide_possible_values = true, hide_default_value = true)]
-    pub(crate) color: When,
-}
-
-/// `--json` of a verb that has nothing in JSON: it is refused with the reason, and not in the help.
-pub(crate) fn no_json() -> clap::Arg {
-    clap::Arg::new("json").long("json").hide(true).action(clap::ArgAction::SetTrue)
-}
 
 /// The verbs of the admin, for the parser of a program of your own.
 #[derive(Debug, clap::Args)]
@@ -216,8 +175,8 @@ impl Own {
         match self {
             Own::Import { from } => file::import(session, &from),
             Own::Init => file::init(session),
-            Own::Completions { shell } => file::completions(session, shell),
-            Own::Man { folder } => file::manual(session, folder),
+            Own::Completions { shell } => file::completions(session, shell, grammar()),
+            Own::Man { folder } => file::manual(session, folder, grammar()),
         }
     }
 }

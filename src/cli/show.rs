@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::list::{command, error, tint, what};
 use crate::console::inspect::explain::Sight;
+use crate::console::inspect::task::{RecordJson, command, error_line, what};
 use crate::console::json::{pretty, raw};
-use crate::console::screen::{Tint, safe, safe_lines};
+use crate::console::screen::Tint;
+use crate::console::text::{safe, safe_lines};
 use crate::console::times::Zone;
 use crate::console::words::{bytes, count, distance, span};
 use crate::console::{Done, Exit, Session, Trouble};
@@ -180,7 +181,7 @@ fn write_raw(session: &mut Session, bytes: &[u8]) -> io::Result<()> {
 /// The same for programs.
 #[derive(Serialize)]
 struct Told<'k> {
-    task: super::list::Told<'k, TaskRecord>,
+    task: RecordJson<'k, TaskRecord>,
     args: Box<RawValue>,
     attempts: &'k [Attempt],
     output: &'k [Output],
@@ -193,7 +194,7 @@ struct Told<'k> {
 /// A dead letter for programs.
 #[derive(Serialize)]
 struct ToldLetter<'k> {
-    dead_letter: super::list::Told<'k, DeadLetter>,
+    dead_letter: RecordJson<'k, DeadLetter>,
     args: Box<RawValue>,
     attempts: &'k [Attempt],
 }
@@ -201,7 +202,7 @@ struct ToldLetter<'k> {
 impl Known {
     fn told(&self) -> Told<'_> {
         Told {
-            task: super::list::Told::new(&self.task, self.command.clone()),
+            task: RecordJson::of_task(&self.task, self.command.clone()),
             args: raw(&self.args),
             attempts: &self.attempts,
             output: &self.output,
@@ -216,14 +217,14 @@ impl Known {
         let now = session.now();
         let task = &self.task;
         let head = format!("task {}  {}  {}", task.task_id, task.state, safe(&task.task_name));
-        let head = session.screen.tint(tint(task.state), head);
+        let head = session.screen.tint(Tint::of(task.state), head);
         session.screen.line(head)?;
         session.screen.line(safe(&self.explanation))?;
         session.screen.line("")?;
         for (label, value) in facts(task, now, session.zone) {
             fact(session, label, &value)?;
         }
-        for (label, value) in [("what", what(queue, task)), ("error", error(task))] {
+        for (label, value) in [("what", what(queue, task)), ("error", error_line(task))] {
             if !value.is_empty() {
                 fact(session, label, &value)?;
             }
@@ -386,7 +387,7 @@ pub(super) fn show_letter(session: &mut Session, queue: &Queue, id: TaskId, othe
     let (args, attempts) = (queue.args_json(id)?, queue.attempts(id)?);
     if session.json {
         let command = command(queue, &letter.task_name, id);
-        let dead_letter = super::list::Told::of_letter(&letter, command);
+        let dead_letter = RecordJson::of_letter(&letter, command);
         session.screen.json(&ToldLetter { dead_letter, args: raw(&args), attempts: &attempts })?;
         return Ok(Exit::Done);
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::list::at_least_one;
-use crate::console::filter::Which;
+use crate::console::filter::{Which, at_least_one};
 use crate::console::inspect::explain::{Worker, is_to_run};
-use crate::console::screen::{Tint, safe};
+use crate::console::screen::Tint;
 use crate::console::table::{Cell, Fit, Table, print_flowing};
+use crate::console::text::safe;
 use crate::console::times::{Past, past_day};
 use crate::console::words::{count, distance, number, span};
 use crate::console::{Done, Exit, Session};
@@ -116,7 +116,7 @@ fn some_to_run(queue: &Queue) -> Vec<TaskRecord> {
 fn print_states(session: &mut Session, numbers: &Numbers) -> std::io::Result<()> {
     let cells = State::ALL.map(|state| {
         let n = numbers.total.in_state(state);
-        let tint = if n == 0 { Tint::Dim } else { super::list::tint(state) };
+        let tint = if n == 0 { Tint::Dim } else { Tint::of(state) };
         Cell::tinted(format!("{} {}", number(n), state), tint)
     });
     print_flowing(cells.iter().map(|cell| (String::new(), cell)), &mut session.screen)?;

@@ -1,9 +1,10 @@
 //! Which tasks a verb means, as people type it.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+use super::error::{Exit, Trouble};
+use super::session::Session;
 use super::times::{Past, past};
-use super::{Exit, Session, Trouble};
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 
 use crate::{Filter, State, TaskId, Timestamp};
@@ -75,24 +76,14 @@ pub(crate) fn text() -> impl TypedValueParser<Value = String> {
     NonEmptyStringValueParser::new()
 }
 
+/// A limit of a list.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|limit| *limit > 0).ok_or_else(|| "it is a whole number, at least 1".to_owned())
+}
+
 /// One of the six states, in any case.
 fn state() -> impl TypedValueParser<Value = State> {
     PossibleValuesParser::new(State::ALL.map(State::as_str)).try_map(|name| name.parse())
-}
-
-/// A length of time as people type it.
-pub(crate) fn age(text: &str) -> Result<Duration, String> {
-    use humantime::DurationError;
-    humantime::parse_duration(text).map_err(|e| {
-        let why = match e {
-            _ if text.starts_with('-') => "a length of time is not negative".to_owned(),
-            DurationError::UnknownUnit { unit, .. } if unit.is_empty() => "it has no unit".to_owned(),
-            DurationError::UnknownUnit { unit, .. } => format!("{unit:?} is no unit of time"),
-            DurationError::NumberOverflow => "it is too long".to_owned(),
-            _ => "it is no length of time".to_owned(),
-        };
-        format!("{why}; write it as 90s, 5m, 12h or 7d")
-    })
 }
 
 impl Which {

@@ -7,17 +7,19 @@ pub(crate) mod error;
 pub(crate) mod filter;
 pub(crate) mod inspect;
 pub(crate) mod json;
-pub(crate) mod meter;
+pub(crate) mod options;
 pub(crate) mod refusal;
 pub(crate) mod screen;
 pub(crate) mod session;
 pub(crate) mod table;
+pub(crate) mod text;
 pub(crate) mod times;
+#[cfg(unix)]
+pub(crate) mod word;
 pub(crate) mod words;
 
 pub use error::Exit;
 pub(crate) use error::{Done, Trouble, system};
+pub(crate) use options::{Common, Place, no_json};
 pub use screen::When;
-#[cfg(feature = "report")]
-pub(crate) use screen::{safe, safe_lines};
 pub(crate) use session::Session;

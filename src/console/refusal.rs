@@ -4,7 +4,7 @@ use std::error::Error as _;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::Trouble;
+use super::error::Trouble;
 
 /// The same in the words of the command; none for what is no trouble, such as `--help`.
 pub(crate) fn of(error: &clap::Error) -> Option<Trouble> {

@@ -1,13 +1,14 @@
 //! The terminal: what may be written to it, how wide it is, whether it has colours.
 //!
-//! Text that comes from a file never reaches it raw ([`safe`]): its control characters could steer it, and its marks of direction
-//! could make a line read as another.
+//! Text that comes from a file never reaches it raw ([`safe`]).
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::time::Duration;
 
 use super::error::{Trouble, system};
+use super::text::{safe, safe_json};
+use crate::{Clock, Progress, State, SystemClock};
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -32,6 +33,16 @@ pub(crate) enum Tint {
 }
 
 impl Tint {
+    pub(crate) fn of(state: State) -> Tint {
+        match state {
+            State::Queued => Tint::Bold,
+            State::Running => Tint::Busy,
+            State::Succeeded => Tint::Good,
+            State::Failed | State::Lost => Tint::Bad,
+            State::Cancelled => Tint::Dim,
+        }
+    }
+
     fn code(self) -> &'static str {
         match self {
             Tint::Bold => "1",
@@ -206,75 +217,38 @@ impl Write for JsonLines<'_> {
     }
 }
 
-/// Text that does nothing to a terminal but appear: control characters and marks of direction are written out (`\u{1b}`).
-pub(crate) fn safe(text: &str) -> Cow<'_, str> {
-    escape(text, |_| false)
+/// What takes less shows nothing.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A percentage on stderr, if that is a terminal; gone when this is dropped.
+pub(crate) struct Meter {
+    what: &'static str,
+    /// Begun with it.
+    clock: SystemClock,
+    shown: Option<u64>,
+    is_seen: bool,
 }
 
-/// The same for several lines: line ends and tabs stay.
-pub(crate) fn safe_lines(text: &str) -> Cow<'_, str> {
-    escape(text, |c| matches!(c, '\n' | '\t'))
-}
-
-/// JSON that means the same and does nothing to a terminal: what [`safe`] writes out stands in its strings only, and gets JSON's escapes
-/// there (`\\u009b`).
-fn safe_json(json: &str) -> Cow<'_, str> {
-    if json.chars().all(|c| !c.is_control() && !is_mark(c)) {
-        return Cow::Borrowed(json);
+impl Meter {
+    /// For something that `what` names: `copied`.
+    pub(crate) fn new(what: &'static str) -> Meter {
+        Meter { what, clock: SystemClock::new(), shown: None, is_seen: io::stderr().is_terminal() }
     }
-    let mut escaped = String::with_capacity(json.len() + 16);
-    for c in json.chars() {
-        match c.is_control() || is_mark(c) {
-            true => c
-                .encode_utf16(&mut [0; 2])
-                .iter()
-                .for_each(|unit| escaped.push_str(&format!("\\u{unit:04x}"))),
-            false => escaped.push(c),
+
+    /// So far it is.
+    pub(crate) fn tell(&mut self, Progress { done, total }: Progress) {
+        let percent = u64::try_from(u128::from(done) * 100 / u128::from(total.max(1))).unwrap_or(100);
+        if self.is_seen && self.shown != Some(percent) && self.clock.monotonic() >= PATIENCE {
+            self.shown = Some(percent);
+            let _ = write!(io::stderr(), "\r{percent} % {}", self.what); // a meter that nobody sees is none
         }
     }
-    Cow::Owned(escaped)
 }
 
-fn escape(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
-    let harmless = |c: char| keep(c) || !(c.is_control() || is_mark(c));
-    if text.chars().all(harmless) {
-        return Cow::Borrowed(text);
-    }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if harmless(c) {
-            escaped.push(c);
-        } else {
-            escaped.extend(c.escape_default());
+impl Drop for Meter {
+    fn drop(&mut self) {
+        if self.shown.is_some() {
+            let _ = write!(io::stderr(), "\r{:1$}\r", "", self.what.len() + 6); // as above
         }
-    }
-    Cow::Owned(escaped)
-}
-
-/// Characters without a look of their own that change how others are shown.
-fn is_mark(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_from_a_file_cannot_steer_the_terminal() {
-        assert_eq!(safe("plain ü 任务"), "plain ü 任务");
-        assert_eq!(safe("\u{1b}[2Ja\rb\nc\u{9b}d"), "\\u{1b}[2Ja\\rb\\nc\\u{9b}d");
-        assert_eq!(safe("a\u{202e}b\u{200d}"), "a\\u{202e}b\\u{200d}");
-        assert_eq!(safe("a\u{61c}b"), "a\\u{61c}b", "a mark of direction, too");
-        assert_eq!(safe_lines("a\n\tb\u{7}"), "a\n\tb\\u{7}");
-    }
-
-    #[test]
-    fn json_that_is_made_safe_means_the_same() {
-        let value = serde_json::json!({ "a\u{9b}": "\u{1b}[2J\u{7f}\u{202e}ü🦀\\" });
-        let text = value.to_string();
-        let safe = safe_json(&text);
-        assert!(safe.chars().all(|c| !c.is_control() && !is_mark(c)), "{safe}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
     }
 }

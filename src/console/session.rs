@@ -4,11 +4,12 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::error::{Done, Exit, Trouble};
 use super::inspect::explain::{Sight, Worker};
-use super::screen::{Screen, safe};
+use super::options::Common;
+use super::screen::{Screen, When};
+use super::text::safe;
 use super::times::{Zone, zone_trouble};
-use super::{Done, Exit, Trouble, When};
-use crate::cli::Common;
 use crate::{Builder, Clock, Config, Queue, SystemClock, Timestamp};
 
 /// The file of those who name none.

@@ -5,6 +5,7 @@ use std::io;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::screen::{Screen, Tint};
+use crate::State;
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -44,6 +45,11 @@ impl<T: Into<String>> From<T> for Cell {
 impl Cell {
     pub(crate) fn tinted(text: impl Into<String>, tint: Tint) -> Cell {
         Cell { text: text.into(), tint: Some(tint) }
+    }
+
+    /// A state in its colour.
+    pub(crate) fn state(state: State) -> Cell {
+        Cell::tinted(state.as_str(), Tint::of(state))
     }
 }
 

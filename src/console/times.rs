@@ -7,7 +7,6 @@ use std::time::Duration;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 
-use super::filter::age;
 use super::words::span;
 use crate::{Clock, SystemClock, Timestamp};
 
@@ -42,6 +41,21 @@ pub(crate) fn zone_trouble() -> Option<String> {
     zone()
         .err()
         .map(|_| format!("TZ={}: there is no such time zone; times are in UTC", name.to_string_lossy()))
+}
+
+/// A length of time as people type it.
+pub(crate) fn age(text: &str) -> Result<Duration, String> {
+    use humantime::DurationError;
+    humantime::parse_duration(text).map_err(|e| {
+        let why = match e {
+            _ if text.starts_with('-') => "a length of time is not negative".to_owned(),
+            DurationError::UnknownUnit { unit, .. } if unit.is_empty() => "it has no unit".to_owned(),
+            DurationError::UnknownUnit { unit, .. } => format!("{unit:?} is no unit of time"),
+            DurationError::NumberOverflow => "it is too long".to_owned(),
+            _ => "it is no length of time".to_owned(),
+        };
+        format!("{why}; write it as 90s, 5m, 12h or 7d")
+    })
 }
 
 /// A time in the past: how long ago it is, or when it was.

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::add::{New, Wishes, about_line};
-use super::text::Word;
+use super::job_options::{JobOptions, New, about_line};
 use crate::Timestamp;
-use crate::cli::file::without_mark;
 use crate::console::Trouble;
-use crate::console::filter::age;
+use crate::console::text::without_mark;
+use crate::console::times::age;
 use crate::console::times::future;
+use crate::console::word::Word;
 
 /// How the standard input says what to add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -22,11 +22,11 @@ pub(super) enum Format {
     Jsonl,
 }
 
-/// Reads all jobs of a text. `wishes` hold for those that say nothing else.
+/// Reads all jobs of a text. `options` hold for those that say nothing else.
 ///
 /// # Errors
 /// What is wrong in the first line that is wrong, and its number.
-pub(super) fn read(format: Format, text: &[u8], wishes: &Wishes) -> Result<Vec<New>, Trouble> {
+pub(super) fn read(format: Format, text: &[u8], options: &JobOptions) -> Result<Vec<New>, Trouble> {
     if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
         return Err(Trouble::usage("the standard input is UTF-16; save it as UTF-8; nothing was added"));
     }
@@ -39,14 +39,14 @@ pub(super) fn read(format: Format, text: &[u8], wishes: &Wishes) -> Result<Vec<N
         if text.trim().is_empty() || (format == Format::Lines && text.trim_start().starts_with('#')) {
             continue;
         }
-        let (argv, wishes) = match format {
-            Format::Lines => (words(text, wishes.shell).map_err(at)?, wishes.clone()),
-            Format::Jsonl => object(text, wishes.clone()).map_err(at)?,
+        let (argv, options) = match format {
+            Format::Lines => (words(text, options.shell).map_err(at)?, options.clone()),
+            Format::Jsonl => object(text, options.clone()).map_err(at)?,
         };
         if argv.is_empty() {
             continue; // a line with nothing but a comment behind blanks
         }
-        all.push(wishes.new_job(argv, Some(line)).map_err(|trouble| about_line(trouble, Some(line)))?);
+        all.push(options.new_job(argv, Some(line)).map_err(|trouble| about_line(trouble, Some(line)))?);
     }
     Ok(all)
 }
@@ -60,8 +60,8 @@ fn words(text: &str, shell: bool) -> Result<Vec<Word>, String> {
     Ok(words.into_iter().map(Word::from).collect())
 }
 
-/// The command and the wishes of one object.
-fn object(text: &str, mut wishes: Wishes) -> Result<(Vec<Word>, Wishes), String> {
+/// The command and the options of one object.
+fn object(text: &str, mut options: JobOptions) -> Result<(Vec<Word>, JobOptions), String> {
     let object: Map<String, Value> =
         serde_json::from_str(text).map_err(|e| format!("it is not a JSON object (column {})", e.column()))?;
     if object.contains_key("delay") && object.contains_key("at") {
@@ -73,44 +73,44 @@ fn object(text: &str, mut wishes: Wishes) -> Result<(Vec<Word>, Wishes), String>
         match key.as_str() {
             "argv" => argv = Some(list(value).map_err(wrong)?),
             "command" => command = Some(string(value).map_err(wrong)?),
-            _ => wish(&mut wishes, &key, value).map_err(wrong)?,
+            _ => set(&mut options, &key, value).map_err(wrong)?,
         }
     }
     let argv = match (argv, command) {
-        (Some(argv), None) if wishes.shell && argv.len() != 1 => {
+        (Some(argv), None) if options.shell && argv.len() != 1 => {
             return Err("argv: with shell, it has one word, the script".to_owned());
         }
         (Some(argv), None) => argv,
         (None, Some(command)) => {
-            words(&command, wishes.shell).map_err(|problem| format!("command: {problem}"))?
+            words(&command, options.shell).map_err(|problem| format!("command: {problem}"))?
         }
         _ => return Err("it needs argv, a list of words, or command, a text, and not both".to_owned()),
     };
     if argv.is_empty() {
         return Err("argv: it names no program".to_owned());
     }
-    Ok((argv, wishes))
+    Ok((argv, options))
 }
 
 /// Takes one key of an object.
-fn wish(wishes: &mut Wishes, key: &str, value: Value) -> Result<(), String> {
+fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> {
     match key {
-        "queue" => wishes.queue = Some(string(value)?),
-        "priority" => wishes.priority = Some(number(&value)?),
-        "delay" => (wishes.delay, wishes.at) = (Some(duration(value)?), None),
-        "at" => (wishes.delay, wishes.at) = (None, Some(time(value)?)),
-        "max_attempts" => wishes.max_attempts = Some(number(&value)?),
-        "backoff" => wishes.backoff = Some(duration(value)?),
-        "timeout" => wishes.timeout = Some(duration(value)?),
-        "unique" => wishes.unique = Some(string(value)?),
-        "expires" => wishes.expires = Some(duration(value)?),
-        "tag" => wishes.tag = Some(string(value)?),
-        "env" => wishes.env.extend(variables(value)?),
-        "dir" => wishes.dir = Some(PathBuf::from(word(value)?.0)),
-        "shell" => wishes.shell = value.as_bool().ok_or("it is not true or false")?,
-        "deny_exit" => wishes.deny_exit = Some(string(value)?.parse()?),
-        "kill_after" => wishes.kill_after = Some(duration(value)?),
-        "late_success" => wishes.late_success = value.as_bool().ok_or("it is not true or false")?,
+        "queue" => options.queue = Some(string(value)?),
+        "priority" => options.priority = Some(number(&value)?),
+        "delay" => (options.delay, options.at) = (Some(duration(value)?), None),
+        "at" => (options.delay, options.at) = (None, Some(time(value)?)),
+        "max_attempts" => options.max_attempts = Some(number(&value)?),
+        "backoff" => options.backoff = Some(duration(value)?),
+        "timeout" => options.timeout = Some(duration(value)?),
+        "unique" => options.unique = Some(string(value)?),
+        "expires" => options.expires = Some(duration(value)?),
+        "tag" => options.tag = Some(string(value)?),
+        "env" => options.env.extend(variables(value)?),
+        "dir" => options.dir = Some(PathBuf::from(word(value)?.0)),
+        "shell" => options.shell = value.as_bool().ok_or("it is not true or false")?,
+        "deny_exit" => options.deny_exit = Some(string(value)?.parse()?),
+        "kill_after" => options.kill_after = Some(duration(value)?),
+        "late_success" => options.late_success = value.as_bool().ok_or("it is not true or false")?,
         _ => {
             return Err(
                 "there is no such key; there are argv, command, queue, priority, delay, at, max_attempts, \
@@ -166,25 +166,26 @@ mod tests {
     use super::*;
 
     fn told(format: Format, text: &str) -> String {
-        read(format, text.as_bytes(), &Wishes::default()).err().map(|e| e.message).unwrap_or_default()
+        read(format, text.as_bytes(), &JobOptions::default()).err().map(|e| e.message).unwrap_or_default()
     }
 
     #[test]
     fn lines_are_split_like_a_shell_does() {
         let text = b"# list\n\necho 'a b' c\\ d\r\n   # more\ntrue";
-        let new = read(Format::Lines, text, &Wishes::default()).unwrap();
+        let new = read(Format::Lines, text, &JobOptions::default()).unwrap();
         let lines: Vec<_> = new.iter().map(|new| (new.line, new.job.line())).collect();
         assert_eq!(lines, [(Some(3), "echo 'a b' 'c d'".to_owned()), (Some(5), "true".to_owned())]);
-        let shell = Wishes { shell: true, ..Wishes::default() };
+        let shell = JobOptions { shell: true, ..JobOptions::default() };
         let new = read(Format::Lines, b"echo 'a b' | wc", &shell).unwrap();
         assert_eq!(new[0].job.argv, ["echo 'a b' | wc".into()]);
     }
 
     #[test]
     fn an_object_says_more_than_the_command_line() {
-        let wishes = Wishes { priority: Some(1), at: Some(Timestamp::from_millis(0)), ..Wishes::default() };
+        let options =
+            JobOptions { priority: Some(1), at: Some(Timestamp::from_millis(0)), ..JobOptions::default() };
         let text = br#"{"argv": ["a", [255]], "priority": -5, "delay": "10m", "env": {"K": "V"}, "dir": "/x/./y", "deny_exit": "2"}"#;
-        let new = read(Format::Jsonl, text, &wishes).unwrap();
+        let new = read(Format::Jsonl, text, &options).unwrap();
         assert_eq!(new[0].options, Options::new().priority(-5).delay(Duration::from_secs(600)));
         assert_eq!(new[0].job.argv[1].bytes(), [255]);
         assert_eq!((new[0].job.dir.bytes(), new[0].job.env.len()), (&b"/x/y"[..], 1));

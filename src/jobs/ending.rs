@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use unicode_width::UnicodeWidthStr;
 
+use super::event::EndedAttempt;
 use super::outlet::Voice;
-use super::run::Ended;
-use crate::cli::list::Told;
-use crate::console::screen::{Tint, json_line, safe};
+use crate::console::inspect::task::RecordJson;
+use crate::console::screen::{Tint, json_line};
 use crate::console::table::shorten;
+use crate::console::text::safe;
 use crate::console::words::{count, span};
 use crate::console::{Session, Trouble};
 use crate::{Clock, ErrorKind, Queue, State, SystemClock, TaskId, TaskRecord};
@@ -62,7 +63,7 @@ impl Sum {
 
 /// Attempts that have ended, until it is known what became of their tasks.
 pub(super) struct Endings {
-    pending: Vec<Ended>,
+    pending: Vec<EndedAttempt>,
     quiet: bool,
     clock: SystemClock,
     pub sum: Sum,
@@ -84,7 +85,7 @@ impl Endings {
     }
 
     /// One more.
-    pub(super) fn add(&mut self, ended: Ended) {
+    pub(super) fn add(&mut self, ended: EndedAttempt) {
         self.pending.push(ended);
     }
 
@@ -107,7 +108,7 @@ impl Endings {
                 Ok(record) => {
                     let fate = self.judge(&ended, &record);
                     if session.json {
-                        voice.answer(json_line(&Told::new(&record, Some(ended.line)))?);
+                        voice.answer(json_line(&RecordJson::of_task(&record, Some(ended.line)))?);
                     } else if !self.quiet {
                         voice.remark(self.line(&ended, &record, fate, session));
                     }
@@ -117,7 +118,7 @@ impl Endings {
         trouble
     }
 
-    fn judge(&mut self, ended: &Ended, record: &TaskRecord) -> Fate {
+    fn judge(&mut self, ended: &EndedAttempt, record: &TaskRecord) -> Fate {
         let (fate, counter) = match record.state {
             _ if ended.succeeded => (Fate::State(State::Succeeded), &mut self.sum.succeeded),
             _ if record.generation > ended.generation => (Fate::Again, &mut self.sum.again),
@@ -135,7 +136,7 @@ impl Endings {
     }
 
     /// The line of one attempt: `17  FAILED  3/3  1.2 s  make all: exit code 2 after 1.2 s: no rule`.
-    fn line(&self, ended: &Ended, record: &TaskRecord, fate: Fate, session: &Session) -> String {
+    fn line(&self, ended: &EndedAttempt, record: &TaskRecord, fate: Fate, session: &Session) -> String {
         let (state, tint) = match fate {
             Fate::State(state) => {
                 (state.as_str(), if state == State::Succeeded { Tint::Good } else { Tint::Bad })

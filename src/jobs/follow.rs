@@ -5,9 +5,10 @@ use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::Duration;
 
+use super::own::refuse_waiting_for_itself;
 use super::text::Decoder;
-use crate::console::inspect::explain::{Worker, unless_letter};
-use crate::console::screen::{safe, safe_lines};
+use crate::console::inspect::explain::Worker;
+use crate::console::text::{safe, safe_lines};
 use crate::console::words::bytes;
 use crate::console::{Done, Exit, Session, Trouble};
 use crate::{Hold, Output, OutputStream, Queue, State, TaskId, TaskRecord};
@@ -20,7 +21,7 @@ const LOOKS_FOR_A_WORKER: u32 = 10;
 
 /// Which job to follow.
 #[derive(Debug, clap::Args)]
-#[command(arg = crate::cli::no_json())]
+#[command(arg = crate::console::no_json())]
 #[command(after_help = "It ends with the job: with exit code 0 if that has SUCCEEDED, else 1.")]
 pub(crate) struct Follow {
     /// The id of the job
@@ -30,7 +31,7 @@ pub(crate) struct Follow {
 impl Follow {
     pub(super) fn run(self, session: &mut Session) -> Done {
         session.refuse_json("follow writes what the job writes; `perdura show ID --json` has it as JSON")?;
-        super::refuse_waiting_for_itself(session, Some(self.id))?;
+        refuse_waiting_for_itself(session, Some(self.id))?;
         let queue = session.look()?;
         let mut follower = Follower::new(self.id);
         let shown = self.follow(&queue, &mut follower, session);
@@ -40,7 +41,8 @@ impl Follow {
 
     fn follow(&self, queue: &Queue, follower: &mut Follower, session: &mut Session) -> Done {
         loop {
-            let record = queue.get(self.id).map_err(|e| unless_letter(session, queue, self.id, e))?;
+            let record =
+                queue.get(self.id).map_err(|e| session.sight(queue).unless_letter(queue, self.id, e))?;
             follower.look(queue, &record, session)?;
             if record.state.is_finished() {
                 return Ok(follower.end(&record, session)?);

@@ -1,10 +1,10 @@
 //! Durable jobs for the shell: programs that run as tasks.
 //!
 //! ```text
-//! verbs      add (← batch)      work (→ ending, signals, standing, stop)      follow
-//! worker     run → places, pool ══ protocol, note ══ shim → launch; family
+//! verbs      add → batch → job_options      work → stop → worker → signals, ending, standing      follow
+//! jobs       run → pool ══ protocol ══ shim → launch; family
 //! output     outlet
-//! values     job      text      warnings
+//! values     event      text      own
 //! ```
 //!
 //! A job is a task named `perdura.job`; its args are a command line. `work` runs it through a shim, a process of its own that outlives the worker
@@ -13,13 +13,13 @@
 mod add;
 mod batch;
 mod ending;
+mod event;
 mod family;
 mod follow;
-mod job;
+mod job_options;
 mod launch;
-mod note;
 mod outlet;
-mod places;
+mod own;
 mod pool;
 mod protocol;
 mod run;
@@ -28,13 +28,10 @@ mod signals;
 mod standing;
 mod stop;
 mod text;
-mod warnings;
 mod work;
+mod worker;
 
-pub(crate) use job::{describe, may_be_job};
-
-use crate::TaskId;
-use crate::console::{Done, Exit, Session, Trouble};
+use crate::console::{Done, Exit, Session};
 
 /// What is done with jobs.
 #[derive(Debug, clap::Subcommand)]
@@ -67,31 +64,6 @@ pub(crate) enum Verb {
         /// Which of the worker's shims it is
         slot: u64,
     },
-}
-
-/// The id of this job, if this is a job of the worker of this file: what waits for that worker would wait for itself.
-fn own_job(session: &Session) -> Option<TaskId> {
-    use std::os::unix::fs::MetadataExt;
-    let of = |path: &std::path::Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    let its_file = of(std::env::var_os("PERDURA_JOB_DB")?.as_ref())?;
-    let id = std::env::var("PERDURA_TASK_ID").ok()?.parse().ok()?;
-    (of(session.db()) == Some(its_file)).then_some(id)
-}
-
-/// Refuses what would wait for the job that it is called from.
-fn refuse_waiting_for_itself(session: &Session, followed: Option<TaskId>) -> Result<(), Trouble> {
-    let Some(job) = own_job(session).filter(|job| followed.is_none_or(|id| id == *job)) else {
-        return Ok(());
-    };
-    let file = session.db().display();
-    let message = match followed {
-        Some(_) => format!("job {job} would follow itself, and never end"),
-        None => format!(
-            "this is called from job {job} of the worker of {file}: a second worker would wait for that one, and that one for this job; \
-             add jobs to the file, its worker runs them, or name another file with --db"
-        ),
-    };
-    Err(Trouble::new(Exit::Refused, message))
 }
 
 impl Verb {

@@ -18,8 +18,7 @@ use rustix::fs::OFlags;
 use rustix::process::Pid;
 
 use super::family::{self, Kin};
-use super::note;
-use super::protocol::{Inbox, Launch, Order, Refusal, Report};
+use super::protocol::{Inbox, Launch, Order, Refusal, Report, read_note};
 use crate::console::system;
 use crate::{Clock, Failure, SystemClock};
 
@@ -124,7 +123,7 @@ impl Pool {
     pub(super) fn lose(&self, mut shim: Shim) -> bool {
         shim.to = None;
         let is_gone = shim.end_now(); // from here on it starts nothing
-        let group = shim.group.or_else(|| note::read(&shim.notes, shim.slot, shim.launches));
+        let group = shim.group.or_else(|| read_note(&shim.notes, shim.slot, shim.launches));
         let shims = lock(&self.shims);
         self.kin.end_lost(Pid::from_child(&shim.child), group, &shims, GOES) && is_gone
     }

@@ -1,8 +1,13 @@
 //! What worker and shim say to each other: frames of a length, a kind and bytes, through two pipes.
 //!
-//! Both ends are the same program. Numbers are little-endian.
+//! Both ends are the same program. Numbers are little-endian. Beside the pipes the shim notes in the lock file which process it has started: the
+//! note is still there when the shim has died, and it wakes nobody.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use rustix::process::Pid;
 
 /// What a worker tells its shim.
 #[derive(Debug, PartialEq)]
@@ -266,6 +271,34 @@ pub(super) fn read_some(from: &mut impl Read, into: &mut [u8]) -> io::Result<usi
     }
 }
 
+/// Before the first note. Should a shim panic, what it says about that goes to the same file, at its beginning.
+const NOTES: u64 = 4096;
+
+/// A number of a launch, and a process.
+const NOTE_BYTES: usize = 16;
+
+/// Notes that a launch of the shim with this slot has become this process.
+pub(super) fn write_note(file: &File, slot: u64, launch: u64, process: Pid) -> io::Result<()> {
+    let mut note = [0; NOTE_BYTES];
+    note[..8].copy_from_slice(&launch.to_le_bytes());
+    note[8..].copy_from_slice(&i64::from(process.as_raw_nonzero().get()).to_le_bytes());
+    file.write_all_at(&note, note_at(slot))
+}
+
+/// The process that a launch has become, if that was noted.
+pub(super) fn read_note(file: &File, slot: u64, launch: u64) -> Option<Pid> {
+    let mut note = [0; NOTE_BYTES];
+    file.read_exact_at(&mut note, note_at(slot)).ok()?;
+    let (number, process) = note.split_at(8);
+    let is_this = number == launch.to_le_bytes();
+    let process = i64::from_le_bytes(process.try_into().ok()?);
+    i32::try_from(process).ok().filter(|_| is_this).and_then(Pid::from_raw)
+}
+
+fn note_at(slot: u64) -> u64 {
+    NOTES + slot * NOTE_BYTES as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,5 +369,19 @@ mod tests {
                 assert!(Report::take(&mut inbox).is_err(), "{bytes:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_note_is_of_one_launch_only() {
+        let path = std::env::temp_dir().join(format!("perdura-note-{}", std::process::id()));
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        let this = rustix::process::getpid();
+        assert_eq!(read_note(&file, 1, 1), None);
+        write_note(&file, 1, 5, this).unwrap();
+        assert_eq!(
+            (read_note(&file, 1, 5), read_note(&file, 1, 4), read_note(&file, 0, 5)),
+            (Some(this), None, None)
+        );
+        std::fs::remove_file(path).unwrap();
     }
 }

@@ -2,21 +2,21 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use serde::Serialize;
 use signal_hook::low_level::signal_name;
 
-use super::job::{Job, Ran};
+use super::event::{EndedAttempt, Event};
 use super::launch::SHORTAGE;
 use super::outlet::Voice;
-use super::places::{Place, Places};
 use super::pool::{End, NoShim, Pool, TICK, Wish};
 use super::protocol::{Launch, Refusal, Report};
 use super::text::LastLine;
-use super::work::News;
-use crate::{Clock, Context, Failure, OutputStream, SystemClock, TaskId};
+use crate::console::inspect::job::Job;
+use crate::{Clock, Context, Failure, OutputStream, SystemClock};
 
 /// How soon it is tried again to start a job when none can be started, and how late.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -34,7 +34,7 @@ pub(super) struct Runner {
     places: Places,
     voice: Arc<Voice>,
     db: PathBuf,
-    news: Sender<News>,
+    news: Sender<Event>,
     clock: SystemClock,
     /// Nobody wants to hear of jobs that succeed.
     quiet: bool,
@@ -49,14 +49,11 @@ pub(super) struct Runner {
     gives_up: AtomicBool,
 }
 
-/// An attempt that has left its worker.
-pub(super) struct Ended {
-    pub id: TaskId,
-    pub generation: u64,
-    pub attempt: u32,
-    pub succeeded: bool,
-    pub took: Duration,
-    pub line: String,
+/// What a job that succeeded leaves as its result.
+#[derive(Debug, Serialize)]
+pub(super) struct Ran {
+    pub exit_code: i32,
+    pub ran_ms: u64,
 }
 
 impl Runner {
@@ -64,7 +61,7 @@ impl Runner {
         db: &Path,
         workers: usize,
         quiet: bool,
-        news: Sender<News>,
+        news: Sender<Event>,
         voice: Arc<Voice>,
     ) -> Runner {
         let to_say = voice.clone();
@@ -135,10 +132,10 @@ impl Runner {
         let mut began = self.clock.monotonic();
         let done = self.attempt(job, cx, &mut began);
         if self.quiet && done.is_ok() && !self.gives_up.load(Ordering::Acquire) {
-            self.succeeded.fetch_add(1, Ordering::AcqRel); // news would wake a thread, for nothing, after each job
+            self.succeeded.fetch_add(1, Ordering::AcqRel); // an event would wake a thread, for nothing, after each job
             return done;
         }
-        let ended = Ended {
+        let ended = EndedAttempt {
             id: cx.id(),
             generation: cx.generation(),
             attempt: cx.attempt_number(),
@@ -146,8 +143,8 @@ impl Runner {
             took: self.clock.monotonic().saturating_sub(began),
             line: job.line(),
         };
-        drop(running); // before the news, so that whoever hears it counts right
-        let _ = self.news.send(News::Ended(ended)); // nobody counts it once the verb has ended
+        drop(running); // before the event, so that whoever hears it counts right
+        let _ = self.news.send(Event::Ended(ended)); // nobody counts it once the verb has ended
         done
     }
 
@@ -406,6 +403,41 @@ impl Said<'_> {
     /// The last line of its standard error.
     fn last_line(&self) -> Option<String> {
         self.last.get()
+    }
+}
+
+/// Where jobs run: no more places than there are workers. (The library gives a task that ignores its deadline a second worker, so that it
+/// may start more jobs than are to run at once.)
+struct Places {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// One place, as long as it lives.
+struct Place<'p>(&'p Places);
+
+impl Places {
+    fn new(all: usize) -> Places {
+        Places { free: Mutex::new(all), freed: Condvar::new() }
+    }
+
+    /// A place, if one is free before long.
+    fn take(&self, patience: Duration) -> Option<Place<'_>> {
+        let waited = self.freed.wait_timeout_while(self.free(), patience, |free| *free == 0);
+        let (mut free, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *free = free.checked_sub(1)?;
+        Some(Place(self))
+    }
+
+    fn free(&self) -> MutexGuard<'_, usize> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner) // a number is never half written
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.0.free() += 1;
+        self.0.freed.notify_one();
     }
 }
 

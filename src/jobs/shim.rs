@@ -24,9 +24,9 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, setsid};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
+use super::family;
 use super::launch::{Launched, launch};
-use super::protocol::{Inbox, Order, PIECE, Report, read_some};
-use super::{family, note};
+use super::protocol::{Inbox, Order, PIECE, Report, read_some, write_note};
 use crate::planted::planted;
 use crate::{Clock, SystemClock};
 
@@ -201,7 +201,7 @@ impl Shim {
         // First, so that it is ended on errors.
         let job =
             self.job.insert(Running { child, group, is_young: true, is_asked: false, out: None, err: None });
-        if note::write(&self.notes, self.slot, number, group).is_err() {
+        if write_note(&self.notes, self.slot, number, group).is_err() {
             Report::Started(group.as_raw_nonzero().get()).put(&mut self.reports);
         }
         rustix::io::ioctl_fionbio(&out, true)?;

@@ -10,8 +10,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
 
+use super::event::Event;
 use super::run::Runner;
-use super::work::News;
 use crate::console::Exit;
 
 /// The signals that end a worker. Whoever has it ignore hang-ups (`nohup`) means it to go on.
@@ -71,7 +71,7 @@ impl Listener {
     pub(super) fn new(
         mut signals: Signals,
         runner: &Arc<Runner>,
-        to_tell: Sender<News>,
+        to_tell: Sender<Event>,
     ) -> io::Result<Listener> {
         let (runner, handle) = (runner.clone(), signals.handle());
         let life = move || {
@@ -81,7 +81,7 @@ impl Listener {
                 if signal == SIGHUP && std::mem::replace(&mut has_hung_up, true) {
                     continue;
                 }
-                let _ = to_tell.send(News::Signal(signal)); // a worker that has ended needs none
+                let _ = to_tell.send(Event::Signal(signal)); // a worker that has ended needs none
                 before += 1;
                 if before > 2 {
                     runner.kill_now();

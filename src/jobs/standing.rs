@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::outlet::Voice;
 use crate::QueueCounts;
-use crate::console::screen::safe;
+use crate::console::text::safe;
 use crate::console::words::count;
 
 /// How often it looks what is left to run, while it runs nothing.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use super::work::{LOOK_ABROAD, News, SOON, Work, Worker};
+use super::event::Event;
+use super::worker::{CHECK_INTERVAL, SOON, Worker};
 use crate::console::words::{count, span};
 use crate::console::{Exit, Session, Trouble};
 use crate::{Clock, ShutdownReport, TaskId};
@@ -46,25 +47,24 @@ impl Worker {
     /// Which jobs have ended, and nobody knows of it.
     pub(super) fn stop(
         &mut self,
-        wishes: &Work,
         signal: Option<i32>,
-        to_tell: Sender<News>,
+        to_tell: Sender<Event>,
         session: &Session,
     ) -> Result<(), Trouble> {
         self.runner.give_up();
-        let grace = if self.signals > 1 { Duration::ZERO } else { wishes.grace };
+        let grace = if self.signals > 1 { Duration::ZERO } else { self.options.grace };
         if signal.is_some() {
             self.tell_stop(grace);
         }
         let queue = self.queue.clone();
         let stopper = thread::Builder::new().name("perdura-stop".to_owned());
-        let stopper = stopper.spawn(move || drop(to_tell.send(News::Stopped(queue.shutdown(grace)))))?;
+        let stopper = stopper.spawn(move || drop(to_tell.send(Event::Stopped(queue.shutdown(grace)))))?;
         let (mut shutdowns, mut idle_since) = (Shutdowns { asked: 1, done: Vec::new() }, None);
         loop {
             let has_ended = shutdowns.are_done() && self.runner.running() == 0;
             let is_decided = has_ended && self.is_decided(&mut idle_since);
-            while let Ok(news) = self.news.try_recv() {
-                self.take_last(news, &mut shutdowns, wishes);
+            while let Ok(event) = self.events.try_recv() {
+                self.take_last(event, &mut shutdowns);
             }
             self.reap();
             let told = self.endings.tell(&self.queue, &self.voice, session);
@@ -72,8 +72,8 @@ impl Worker {
                 break;
             }
             let is_soon = self.endings.are_pending() && told.is_ok() && !has_ended;
-            if let Ok(news) = self.news.recv_timeout(if is_soon { SOON } else { LOOK_ABROAD / 4 }) {
-                self.take_last(news, &mut shutdowns, wishes);
+            if let Ok(event) = self.events.recv_timeout(if is_soon { SOON } else { CHECK_INTERVAL / 4 }) {
+                self.take_last(event, &mut shutdowns);
             }
         }
         let _ = stopper.join(); // it has said its last word
@@ -87,14 +87,14 @@ impl Worker {
         if lost.is_empty() { Ok(()) } else { Err(self.unrecorded(&lost)) }
     }
 
-    fn take_last(&mut self, news: News, shutdowns: &mut Shutdowns, wishes: &Work) {
-        match news {
-            News::Ended(ended) => self.endings.add(ended),
-            News::Stopped(report) => shutdowns.done.push(report),
-            News::Signal(_) => {
+    fn take_last(&mut self, event: Event, shutdowns: &mut Shutdowns) {
+        match event {
+            Event::Ended(ended) => self.endings.add(ended),
+            Event::Stopped(report) => shutdowns.done.push(report),
+            Event::Signal(_) => {
                 self.signals += 1;
                 match self.signals {
-                    1 => self.tell_stop(wishes.grace),
+                    1 => self.tell_stop(self.options.grace),
                     2 => {
                         self.voice.remark("ending what runs");
                         shutdowns.asked += 1;

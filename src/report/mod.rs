@@ -19,9 +19,10 @@ use std::time::Duration;
 
 use data::{Page, Wish};
 
+use crate::console::text::safe;
 use crate::console::times::{Past, past_day};
 use crate::console::words::bytes;
-use crate::console::{Done, Exit, Session, safe};
+use crate::console::{Done, Exit, Session};
 use crate::{Clock, SystemClock};
 
 /// Where a page goes, if nobody says.

@@ -59,7 +59,8 @@ fn name(data: &Page) -> String {
 }
 
 fn title(data: &Page) -> String {
-    crate::console::safe(&format!("{} – perdura, {} UTC", name(data), minute(data.made_at))).into_owned()
+    crate::console::text::safe(&format!("{} – perdura, {} UTC", name(data), minute(data.made_at)))
+        .into_owned()
 }
 
 fn head(data: &Page) -> Markup {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::words::{local, second, text};
 use crate::Timestamp;
-use crate::console::safe;
+use crate::console::text::safe;
 use crate::console::words::{number, span};
 use std::time::Duration;
 

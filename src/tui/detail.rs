@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
 use crate::console::json::pretty;
-use crate::console::screen::{safe, safe_lines};
+use crate::console::text::{safe, safe_lines};
 use crate::console::times::Zone;
 use crate::console::words::{bytes, distance, number, span};
 use crate::tui::app::{App, Detail};

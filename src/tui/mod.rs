@@ -27,7 +27,7 @@ mod words;
 
 use std::time::Duration;
 
-use crate::console::filter::age;
+use crate::console::times::age;
 use crate::console::{Done, Exit, Session, Trouble};
 
 /// How often the screen may look at the file at most.
@@ -37,7 +37,7 @@ const SLOWEST: Duration = Duration::from_secs(60 * 60);
 
 /// Watch the queue on the screen, and mend it: states, rates, tasks, failures, dead letters
 #[derive(Debug, clap::Args)]
-#[command(arg = crate::cli::no_json())]
+#[command(arg = crate::console::no_json())]
 pub(crate) struct Watch {
     /// How often to look at the file: 100ms to 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = refresh)]

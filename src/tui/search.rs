@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::messages::{Dossier, Edge, Either, Found, Listed, Look, Of, Page, What};
 use super::query::Query;
 use super::windows::Windows;
-use crate::cli::list::command;
+use crate::console::inspect::task::command;
 use crate::{
     DeadLetter, Error, ErrorKind, FailureGroup, Failures, Filter, Hold, Queue, State, TaskId, TaskRecord,
 };

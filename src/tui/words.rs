@@ -6,7 +6,7 @@ use super::app::Confirm;
 use super::bulk::meant;
 use super::messages::{Deed, Tally, Target, Verb};
 use crate::State;
-use crate::console::screen::safe;
+use crate::console::text::safe;
 use crate::console::words::count;
 
 impl Verb {

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::console::screen::safe;
+use super::task::is_job;
+use crate::console::error::{Exit, Trouble};
 use crate::console::times::Zone;
 use crate::console::words::{count, distance};
-use crate::console::{Done, Exit, Session, Trouble};
 use crate::{Explanation, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// Whether a process runs the tasks of a file.
@@ -60,37 +60,6 @@ pub(crate) struct Sight {
     pub is_mounted: bool,
 }
 
-/// Why a verb cannot have a task: it is a dead letter, or else what was said of it.
-pub(crate) fn unless_letter(
-    session: &Session,
-    queue: &Queue,
-    id: TaskId,
-    otherwise: impl Into<Trouble>,
-) -> Trouble {
-    if queue.dead_letters().get(id).is_err() {
-        return otherwise.into();
-    }
-    let replay = session.sight(queue).verb(format_args!("dead replay {id}"));
-    Trouble::new(Exit::Refused, format!("task {id} is a dead letter; {replay} makes a task of it again"))
-}
-
-/// The verb `explain`.
-pub(crate) fn explain(session: &mut Session, id: TaskId) -> Done {
-    let queue = session.look()?;
-    let explanation = queue.explain(id).map_err(|e| unless_letter(session, &queue, id, e))?;
-    let sight = session.sight(&queue);
-    let text = sight.explain(&explanation);
-    if session.json {
-        let worker = sight.worker.runs();
-        session
-            .screen
-            .json(&serde_json::json!({ "task_id": id, "explanation": text, "worker_runs": worker }))?;
-    } else {
-        session.screen.line(safe(&text))?;
-    }
-    Ok(Exit::Done)
-}
-
 impl Sight {
     /// Why it does not run now, or that it does, in a sentence.
     pub(crate) fn explain(&self, explanation: &Explanation) -> String {
@@ -127,6 +96,15 @@ impl Sight {
             }
             _ => false,
         }
+    }
+
+    /// Why a verb cannot have a task: it is a dead letter, or else what was said of it.
+    pub(crate) fn unless_letter(&self, queue: &Queue, id: TaskId, otherwise: impl Into<Trouble>) -> Trouble {
+        if queue.dead_letters().get(id).is_err() {
+            return otherwise.into();
+        }
+        let replay = self.verb(format_args!("dead replay {id}"));
+        Trouble::new(Exit::Refused, format!("task {id} is a dead letter; {replay} makes a task of it again"))
     }
 
     /// A line on the worker, if tasks are to run and nobody runs them; some of them are known.
@@ -232,17 +210,6 @@ impl Sight {
 /// Whether a task waits for a worker and for nothing else, or for one to settle what its dead worker left.
 pub(crate) fn is_to_run(task: &TaskRecord) -> bool {
     task.hold == Some(Hold::Ready) || task.state == State::Running
-}
-
-/// Whether a task is a job of the command, which `perdura work` runs.
-pub(crate) fn is_job(task: &TaskRecord) -> bool {
-    #[cfg(unix)]
-    return crate::jobs::may_be_job(&task.task_name);
-    #[cfg(not(unix))]
-    {
-        let _ = task;
-        false
-    }
 }
 
 fn before(tasks: u64) -> String {

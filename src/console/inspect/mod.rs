@@ -2,3 +2,6 @@
 
 pub(crate) mod explain;
 pub(crate) mod health;
+#[cfg(unix)]
+pub(crate) mod job;
+pub(crate) mod task;

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::table::{Cell, Column, Table, cell, left, rest, right};
-use crate::console::screen::safe;
+use crate::console::text::safe;
 use crate::console::words::{count, number};
 use crate::tui::app::{App, Tab};
 use crate::tui::ink::Ink;

@@ -21,8 +21,8 @@ use super::detail;
 use super::ink::Ink;
 use super::keys;
 use super::words;
-use crate::console::screen::safe;
 use crate::console::table::shorten;
+use crate::console::text::safe;
 
 /// Draws everything.
 pub(super) fn draw(app: &App, ink: Ink, frame: &mut Frame<'_>) {

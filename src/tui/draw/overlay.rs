@@ -7,8 +7,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Widget};
 use unicode_width::UnicodeWidthStr;
 
-use crate::console::screen::safe;
 use crate::console::table::{shorten, wrap};
+use crate::console::text::safe;
 use crate::tui::app::{App, Overlay};
 use crate::tui::ink::Ink;
 use crate::tui::input::Input;

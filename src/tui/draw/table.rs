@@ -7,8 +7,8 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use unicode_width::UnicodeWidthStr;
 
-use crate::console::screen::safe;
 use crate::console::table::shorten;
+use crate::console::text::safe;
 use crate::tui::ink::Ink;
 
 /// How wide a column is.

@@ -4,19 +4,18 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use super::text::Word;
-use crate::cli::file::BYTE_ORDER_MARK;
+use crate::Task;
+use crate::console::text::BYTE_ORDER_MARK;
+use crate::console::word::Word;
 use crate::console::words::bytes;
-use crate::{Failure, Task};
 
 /// How long a job has between SIGTERM and SIGKILL.
-pub(super) const KILL_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const KILL_AFTER: Duration = Duration::from_secs(5);
 
 /// The args of a job's task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Job {
+pub(crate) struct Job {
     /// The program and its arguments. With `shell`, one word: the script.
     pub argv: Vec<Word>,
     /// Whether `/bin/sh` runs it.
@@ -39,10 +38,10 @@ pub(super) struct Job {
 }
 
 /// The task name of jobs: one that no program takes for its own tasks.
-const TASK_NAME: &str = "perdura.job";
+pub(crate) const TASK_NAME: &str = "perdura.job";
 
 /// The task name of jobs that were added by earlier versions of this command, and of whatever a program calls so.
-const OLD_TASK_NAME: &str = "job";
+pub(crate) const OLD_TASK_NAME: &str = "job";
 
 /// Whether tasks of this name may be jobs.
 pub(crate) fn may_be_job(task_name: &str) -> bool {
@@ -53,35 +52,9 @@ impl Task for Job {
     const NAME: &'static str = TASK_NAME;
 }
 
-/// What a worker claims: the args of a task that may be a job.
-#[derive(Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Claimed(pub Box<RawValue>);
-
-impl Task for Claimed {
-    const NAME: &'static str = TASK_NAME;
-}
-
-/// The same under the old name.
-#[derive(Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct OldClaimed(pub Box<RawValue>);
-
-impl Task for OldClaimed {
-    const NAME: &'static str = OLD_TASK_NAME;
-}
-
-/// The job that these args are.
-///
-/// # Errors
-/// They are none of ours: the task is left to the program that it belongs to.
-pub(super) fn job_of(args: &RawValue) -> Result<Job, Failure> {
-    serde_json::from_str(args.get()).map_err(|_| Failure::decline())
-}
-
 impl Job {
     /// How long it has between SIGTERM and SIGKILL.
-    pub(super) fn kill_after(&self) -> Duration {
+    pub(crate) fn kill_after(&self) -> Duration {
         self.kill_after_ms.map_or(KILL_AFTER, Duration::from_millis)
     }
 
@@ -89,7 +62,7 @@ impl Job {
     ///
     /// # Errors
     /// What is wrong, and what to do.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let program = self.argv.first().map_or(&[][..], Word::bytes);
         if program.trim_ascii().is_empty() {
             return Err("argv: it names no program".to_owned());
@@ -114,7 +87,7 @@ impl Job {
     ///
     /// # Errors
     /// How large it is, and may be.
-    pub(super) fn check_size(&self, most: usize) -> Result<(), String> {
+    pub(crate) fn check_size(&self, most: usize) -> Result<(), String> {
         let size = serde_json::to_vec(self).map_or(0, |json| json.len()); // what cannot be written is refused when it is
         match size <= most {
             true => Ok(()),
@@ -127,13 +100,13 @@ impl Job {
     }
 
     /// The words of the program that is started.
-    pub(super) fn command(&self) -> Vec<&[u8]> {
+    pub(crate) fn command(&self) -> Vec<&[u8]> {
         let words = self.argv.iter().map(Word::bytes);
         if self.shell { [&b"/bin/sh"[..], b"-c"].into_iter().chain(words).collect() } else { words.collect() }
     }
 
     /// Its command line, as one would type it.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let words = self.argv.iter().map(Word::shown);
         if self.shell {
             shell_words::join(["sh".into(), "-c".into()].into_iter().chain(words))
@@ -151,14 +124,14 @@ pub(crate) fn describe(args_json: &str) -> Option<String> {
 /// Exit codes: single ones and ranges, `2,64-78`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(super) struct Codes(Vec<(u8, u8)>);
+pub(crate) struct Codes(Vec<(u8, u8)>);
 
 impl Codes {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn contains(&self, code: i32) -> bool {
+    pub(crate) fn contains(&self, code: i32) -> bool {
         self.0.iter().any(|(first, last)| (i32::from(*first)..=i32::from(*last)).contains(&code))
     }
 }
@@ -204,13 +177,6 @@ impl fmt::Display for Codes {
         }
         Ok(())
     }
-}
-
-/// What a job that succeeded leaves as its result.
-#[derive(Debug, Serialize)]
-pub(super) struct Ran {
-    pub exit_code: i32,
-    pub ran_ms: u64,
 }
 
 #[cfg(test)]

@@ -1,0 +1,22 @@
+//! The verb `explain`.
+
+use crate::TaskId;
+use crate::console::text::safe;
+use crate::console::{Done, Exit, Session};
+
+/// Says why a task does not run now.
+pub(super) fn explain(session: &mut Session, id: TaskId) -> Done {
+    let queue = session.look()?;
+    let explanation = queue.explain(id).map_err(|e| session.sight(&queue).unless_letter(&queue, id, e))?;
+    let sight = session.sight(&queue);
+    let text = sight.explain(&explanation);
+    if session.json {
+        let worker = sight.worker.runs();
+        session
+            .screen
+            .json(&serde_json::json!({ "task_id": id, "explanation": text, "worker_runs": worker }))?;
+    } else {
+        session.screen.line(safe(&text))?;
+    }
+    Ok(Exit::Done)
+}
