@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::figures::{Activity, NameFigures, by_name};
-use super::verdict::Verdict;
 use crate::console::inspect::health::Disk;
 use crate::{
     DeadLetter, Error, FailureGroup, FileReport, Filter, Hold, Queue, QueueCounts, State, TaskId, TaskRecord,
@@ -67,6 +66,49 @@ pub(super) struct Page {
     pub queued: Queued,
     pub slowest: Slowest,
     pub dead_letters: Part<DeadLetter>,
+}
+
+/// What needs attention.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Verdict {
+    pub concerns: Vec<Concern>,
+    /// All of it in one sentence.
+    pub sentence: String,
+}
+
+/// A thing that needs attention: a part of a sentence, and where the page says more.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Concern {
+    pub about: Section,
+    pub text: String,
+}
+
+/// The sections of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Section {
+    Activity,
+    Queues,
+    Failures,
+    Times,
+    Tasks,
+    Letters,
+    File,
+}
+
+impl Section {
+    /// Where it is on the page.
+    pub fn id(self) -> &'static str {
+        match self {
+            Section::Activity => "activity",
+            Section::Queues => "queues",
+            Section::Failures => "failures",
+            Section::Times => "times",
+            Section::Tasks => "tasks",
+            Section::Letters => "letters",
+            Section::File => "file",
+        }
+    }
 }
 
 /// A list that may be a part of a longer one.
@@ -151,7 +193,7 @@ impl Page {
         super::words::window(self.made_at.since(self.since))
     }
 
-    /// Reads everything, a bounded part of each list.
+    /// Reads everything, a bounded part of each list. It is not judged yet.
     pub fn gather(queue: &Queue, wish: Wish) -> Result<Page, Error> {
         let Wish { now, back, .. } = wish;
         let since = now.before(back);
@@ -165,7 +207,7 @@ impl Page {
             ready_since: ready_since.get(name).copied(),
         });
         let total = counts.total();
-        let mut page = Page {
+        Ok(Page {
             perdura_version: env!("CARGO_PKG_VERSION"),
             made_at: now,
             since,
@@ -185,9 +227,7 @@ impl Page {
                 queue.dead_letters().list(Filter::new().newest_first().limit(LETTERS + 1))?,
                 LETTERS,
             ),
-        };
-        page.verdict = Verdict::of(&page);
-        Ok(page)
+        })
     }
 }
 

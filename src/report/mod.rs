@@ -68,7 +68,8 @@ impl Report {
         }
         let queue = session.look()?;
         let now = SystemClock::new().now();
-        let data = Page::gather(&queue, Wish { now, back: self.since.ago(now), args: self.args })?;
+        let mut data = Page::gather(&queue, Wish { now, back: self.since.ago(now), args: self.args })?;
+        data.verdict = verdict::judge(&data);
         let text = if session.json {
             serde_json::to_string(&data).map_err(std::io::Error::other)? + "\n"
         } else {

@@ -3,9 +3,9 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart;
-use super::data::Page;
+use super::data::{Page, Section};
 use super::parts;
-use super::verdict::{Section, quiet};
+use super::verdict::quiet;
 use super::words::{local, minute, text};
 use crate::console::words::number;
 
@@ -84,7 +84,7 @@ fn head(data: &Page) -> Markup {
             (verdict(data))
             p.found role="status" id="found" {}
             nav aria-label="Sections" {
-                @for (section, word) in SECTIONS { a href={ "#" (id(section)) } { (word) } }
+                @for (section, word) in SECTIONS { a href={ "#" (section.id()) } { (word) } }
             }
         }
     }
@@ -100,19 +100,6 @@ const SECTIONS: [(Section, &str); 7] = [
     (Section::File, "File"),
 ];
 
-/// Where a section is on the page.
-pub(super) fn id(section: Section) -> &'static str {
-    match section {
-        Section::Activity => "activity",
-        Section::Queues => "queues",
-        Section::Failures => "failures",
-        Section::Times => "times",
-        Section::Tasks => "tasks",
-        Section::Letters => "letters",
-        Section::File => "file",
-    }
-}
-
 /// The sentence, each part of which leads to where the page says more.
 fn verdict(data: &Page) -> Markup {
     let concerns = &data.verdict.concerns;
@@ -124,7 +111,7 @@ fn verdict(data: &Page) -> Markup {
                 "Needs attention: "
                 @for (n, concern) in concerns.iter().enumerate() {
                     @if n > 0 { "; " }
-                    a href={ "#" (id(concern.about)) } { (text(&concern.text)) }
+                    a href={ "#" (concern.about.id()) } { (text(&concern.text)) }
                 }
                 "."
             }

@@ -1,53 +1,22 @@
 //! What needs attention, in one sentence. Pure.
 
-use serde::Serialize;
-
-use super::data::Page;
+use super::data::{Concern, Page, Section, Verdict};
 use crate::console::inspect::health::{LARGE_WAL, LONG_READY, open_mode, wrong_pragmas};
 use crate::console::words::{bytes, count, span};
 
-/// What needs attention.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Verdict {
-    pub concerns: Vec<Concern>,
-    /// All of it in one sentence.
-    pub sentence: String,
-}
-
-/// A thing that needs attention: a part of a sentence, and where the page says more.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Concern {
-    pub about: Section,
-    pub text: String,
-}
-
-/// The sections of the page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Section {
-    Activity,
-    Queues,
-    Failures,
-    Times,
-    Tasks,
-    Letters,
-    File,
-}
-
-impl Verdict {
-    pub fn of(page: &Page) -> Verdict {
-        let concerns: Vec<Concern> = [ended_badly(page), ready(page), paused(page), unknown(page)]
-            .into_iter()
-            .flatten()
-            .chain(disk(page))
-            .collect();
-        let texts: Vec<&str> = concerns.iter().map(|concern| concern.text.as_str()).collect();
-        let sentence = match texts.as_slice() {
-            [] => format!("{}.", quiet(page)),
-            texts => format!("Needs attention: {}.", texts.join("; ")),
-        };
-        Verdict { concerns, sentence }
-    }
+/// What of a page needs attention.
+pub(super) fn judge(page: &Page) -> Verdict {
+    let concerns: Vec<Concern> = [ended_badly(page), ready(page), paused(page), unknown(page)]
+        .into_iter()
+        .flatten()
+        .chain(disk(page))
+        .collect();
+    let texts: Vec<&str> = concerns.iter().map(|concern| concern.text.as_str()).collect();
+    let sentence = match texts.as_slice() {
+        [] => format!("{}.", quiet(page)),
+        texts => format!("Needs attention: {}.", texts.join("; ")),
+    };
+    Verdict { concerns, sentence }
 }
 
 /// What there is to say when nothing is wrong.
@@ -147,9 +116,9 @@ fn disk(page: &Page) -> Vec<Concern> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::data::Wish;
     use super::*;
     use crate::console::inspect::health::Disk;
+    use crate::report::data::Wish;
     use crate::testing::{ManualClock, SteppedQueue};
     use crate::{Clock, Context, Failure, Filter, Queue, Task};
 
@@ -166,7 +135,7 @@ mod tests {
     }
 
     fn sentence(page: &Page) -> String {
-        Verdict::of(page).sentence
+        judge(page).sentence
     }
 
     #[test]
@@ -206,14 +175,14 @@ mod tests {
         let queue = SteppedQueue::open(Queue::builder(), &clock).unwrap();
         let mut page = look(queue.queue(), &clock);
         page.file.owned = Some(false);
-        assert!(Verdict::of(&page).concerns.is_empty());
+        assert!(judge(&page).concerns.is_empty());
         queue.queue().enqueue(&Walk).unwrap();
         let mut page = look(queue.queue(), &clock);
         page.file.owned = Some(false);
         let wanted = "Needs attention: nobody owns the file while 1 task is ready, the oldest for 0 ms.";
         assert_eq!(sentence(&page), wanted);
         page.file.owned = None;
-        assert!(Verdict::of(&page).concerns.is_empty(), "it is not known that nobody does");
+        assert!(judge(&page).concerns.is_empty(), "it is not known that nobody does");
     }
 
     #[test]
@@ -223,7 +192,7 @@ mod tests {
         let concerns = |change: &dyn Fn(&mut Page)| {
             let mut page = look(queue.queue(), &clock);
             change(&mut page);
-            Verdict::of(&page).concerns.into_iter().map(|concern| concern.text).collect::<Vec<_>>()
+            judge(&page).concerns.into_iter().map(|concern| concern.text).collect::<Vec<_>>()
         };
         let disk =
             |free_bytes| move |page: &mut Page| page.disk = Some(Disk { total_bytes: 100 << 30, free_bytes });

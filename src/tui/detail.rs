@@ -1,7 +1,5 @@
 //! All about one task or dead letter, as lines that scroll.
 
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
@@ -10,27 +8,45 @@ use crate::console::json::pretty;
 use crate::console::text::{safe, safe_lines};
 use crate::console::times::Zone;
 use crate::console::words::{bytes, distance, number, span};
-use crate::tui::app::{App, Detail};
 use crate::tui::ink::Ink;
 use crate::tui::messages::{Dossier, Either};
-use crate::{Attempt, DeadLetter, Output, TaskRecord, Timestamp};
+use crate::{Attempt, DeadLetter, Output, State, TaskId, TaskRecord, Timestamp};
 
 /// Lines of one text (args, a result, a traceback) that are shown; the command `perdura show` has all of it.
 const LONGEST_TEXT: usize = 200;
 /// Bytes of JSON that are set out in lines; larger values are shown as they are stored.
 const LARGEST_JSON: usize = 64 * 1024;
 
-pub(super) fn draw(detail: &Detail, app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
-    let lines = lines(detail, app.now, usize::from(area.width), ink);
-    let height = usize::from(area.height);
-    let scroll = detail.scroll.min(lines.len().saturating_sub(height));
-    for (line, y) in lines.iter().skip(scroll).zip(area.y..area.bottom()) {
-        buf.set_line(area.x, y, line, area.width);
+/// One task, looked at closely.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Detail {
+    pub id: TaskId,
+    /// None: not yet. Some(None): there is no such task.
+    pub found: Option<Option<Box<Dossier>>>,
+    pub scroll: usize,
+}
+
+impl Detail {
+    /// Whether it is a dead letter.
+    pub fn is_letter(&self) -> bool {
+        matches!(&self.found, Some(Some(dossier)) if matches!(dossier.subject, Either::Letter(_)))
     }
-    if lines.len() > height {
-        let text = format!(" {}-{} of {} ", scroll + 1, (scroll + height).min(lines.len()), lines.len());
-        let x = area.right().saturating_sub(text.len() as u16);
-        buf.set_stringn(x, area.y, text, usize::from(area.width), ink.dim());
+
+    fn task(&self) -> Option<&TaskRecord> {
+        match &self.found.as_ref()?.as_ref()?.subject {
+            Either::Task(task) => Some(task),
+            Either::Letter(_) => None,
+        }
+    }
+
+    /// The queue of the task.
+    pub fn queue(&self) -> Option<String> {
+        self.task().map(|task| task.queue.clone())
+    }
+
+    /// Where the task stands.
+    pub fn state(&self) -> Option<State> {
+        self.task().map(|task| task.state)
     }
 }
 

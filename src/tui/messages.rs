@@ -27,6 +27,17 @@ pub(super) enum Ask {
     Stop,
 }
 
+/// What a key asks of the rest of the program.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Command {
+    Ask(Box<Ask>),
+    Quit,
+}
+
+pub(super) fn ask(ask: Ask) -> Option<Command> {
+    Some(Command::Ask(Box::new(ask)))
+}
+
 /// Something to look at.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Look {

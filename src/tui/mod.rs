@@ -1,21 +1,25 @@
 //! `perdura watch`: the queue on a terminal screen.
 //!
-//! Four parts that know little of one another. `app`, `list`, `input` and `keys` are what the screen knows and what the keys do: pure
-//! code. `draw` makes a screen of it, purely, too. `data` is the thread that has the file open; `search` and `bulk` are its work, cut
-//! into steps by `windows`. `terminal` is the only file that touches the terminal.
+//! Four parts that know little of one another. `app`, `list` and `input` are what the screen knows, `polling` what it asks, `keys` and
+//! `actions` what the keys do: pure code. `draw` makes a screen of it, purely, too. `data` is the thread that has the file open; `search` and
+//! `bulk` are its work, cut into steps by `windows`. `terminal` is the only file that touches the terminal.
 //!
 //! It looks: the file is opened to read only. A deed that was confirmed opens it to write, and closes it again. It never executes tasks.
 
+mod actions;
 mod app;
 mod bulk;
 mod data;
 mod detail;
 mod draw;
+mod help;
+mod hints;
 mod ink;
 mod input;
 mod keys;
 mod list;
 mod messages;
+mod polling;
 mod query;
 mod rates;
 mod search;

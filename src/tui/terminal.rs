@@ -11,7 +11,7 @@ use super::app::App;
 use super::data::Data;
 use super::draw::draw;
 use super::ink::Ink;
-use super::keys::Command;
+use super::messages::Command;
 use crate::console::{Done, Exit, Trouble};
 use crate::{Clock, SystemClock};
 

@@ -2,15 +2,14 @@
 
 use maud::{Markup, html};
 
-use super::super::data::{Group, Page, Shown};
-use super::super::table::{Cell, Kind, col, table};
-use super::super::verdict::Section;
-use super::super::words::{lines, text};
-use super::{nothing, section};
+use super::section::{nothing, section};
 use crate::DeadLetter;
 use crate::console::words::{count, number};
+use crate::report::data::{Group, Page, Section, Shown};
+use crate::report::table::{Cell, Kind, col, table};
+use crate::report::words::{lines, text};
 
-pub(in super::super) fn failures(data: &Page) -> Markup {
+pub(in crate::report) fn failures(data: &Page) -> Markup {
     let groups = &data.failures.groups.rows;
     let note = html! {
         @if data.failures.more { "The newest " (count(data.failures.looked_at, "failed or lost task")) }
@@ -64,7 +63,7 @@ fn whole_error(message: Option<&str>, traceback: Option<&str>) -> Markup {
     }
 }
 
-pub(in super::super) fn letters(data: &Page) -> Markup {
+pub(in crate::report) fn letters(data: &Page) -> Markup {
     let letters = &data.dead_letters;
     let note = html! {
         "Failed and lost tasks that were moved out of the way"

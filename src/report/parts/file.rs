@@ -2,15 +2,14 @@
 
 use maud::{Markup, html};
 
-use super::super::data::Page;
-use super::super::table::{Cell, Kind, col, table};
-use super::super::verdict::Section;
-use super::super::words::{local, text};
-use super::section;
+use super::section::section;
 use crate::FileReport;
 use crate::console::words::{bytes, number};
+use crate::report::data::{Page, Section};
+use crate::report::table::{Cell, Kind, col, table};
+use crate::report::words::{local, text};
 
-pub(in super::super) fn file(data: &Page) -> Markup {
+pub(in crate::report) fn file(data: &Page) -> Markup {
     let note = html! { "As it was found, through a connection that only reads" };
     let inside = html! {
         div.pair {

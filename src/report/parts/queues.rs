@@ -2,14 +2,13 @@
 
 use maud::{Markup, html};
 
-use super::super::data::{Lane, Page};
-use super::super::table::{Cell, Kind, col, table};
-use super::super::verdict::Section;
-use super::super::words::{local, text};
-use super::{nothing, section};
+use super::section::{nothing, section};
 use crate::console::words::{count, distance};
+use crate::report::data::{Lane, Page, Section};
+use crate::report::table::{Cell, Kind, col, table};
+use crate::report::words::{local, text};
 
-pub(in super::super) fn queues(data: &Page) -> Markup {
+pub(in crate::report) fn queues(data: &Page) -> Markup {
     let note = html! {
         (count(data.queues.len() as u64, "queue"))
         @if let Some(due) = data.next_due { "; next due " (distance(due, data.made_at)) " (" (local(due)) ")" }

@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::super::data::{Page, Part, ROWS, Shown, ready_at};
-use super::super::table::{Cell, Kind, col, table};
-use super::super::verdict::Section;
-use super::super::words::{lines, text};
 use super::failures::first_line;
-use super::{nothing, section};
+use super::section::{nothing, section};
 use crate::console::words::{count, number};
+use crate::report::data::{Page, Part, ROWS, Section, Shown, ready_at};
+use crate::report::table::{Cell, Kind, col, table};
+use crate::report::words::{lines, text};
 use crate::{Hold, TaskRecord};
 
-pub(in super::super) fn tasks(data: &Page) -> Markup {
+pub(in crate::report) fn tasks(data: &Page) -> Markup {
     let note = html! { "At most " (ROWS) " of each kind" };
     let inside = html! {
         (list("Running", "the longest first", &data.running, "Nothing is running.", data, ("Runs for", ran)))

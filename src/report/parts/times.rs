@@ -2,16 +2,15 @@
 
 use maud::{Markup, html};
 
-use super::super::chart::{self, Height, Scale, short_span};
-use super::super::data::Page;
-use super::super::figures::{Distribution, NameFigures, Outcome};
-use super::super::table::{Cell, Column, Kind, col, table};
-use super::super::verdict::Section;
-use super::{nothing, section};
+use super::section::{nothing, section};
 use crate::console::words::{count, number, span};
+use crate::report::chart::{self, Height, Scale, short_span};
+use crate::report::data::{Page, Section};
+use crate::report::figures::{Distribution, NameFigures, Outcome};
+use crate::report::table::{Cell, Column, Kind, col, table};
 
 /// All attempts over time, and below them those that did not succeed, on a scale of their own.
-pub(in super::super) fn activity(data: &Page) -> Markup {
+pub(in crate::report) fn activity(data: &Page) -> Markup {
     let activity = &data.activity;
     let note = html! { "Attempts by how they ended, " (span(std::time::Duration::from_secs(activity.bar_s))) " a bar; times in " span.zone { "UTC" } };
     let bad = &Outcome::ALL[1..];
@@ -40,7 +39,7 @@ fn all_label(data: &Page) -> String {
 }
 
 /// Outcomes, run times and waits by task name.
-pub(in super::super) fn times(data: &Page) -> Markup {
+pub(in crate::report) fn times(data: &Page) -> Markup {
     let names = &data.names.rows;
     let window = data.window();
     let note = html! {

@@ -1,6 +1,7 @@
 //! The screen as a function of what is known. It draws, and knows nothing of files, threads and keys.
 
 mod chart;
+mod detail;
 
 mod lists;
 mod overlay;
@@ -14,12 +15,9 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-pub(super) use overlay::help_end;
-
 use super::app::{App, Doing, SMALLEST, Tab};
-use super::detail;
+use super::hints::hints;
 use super::ink::Ink;
-use super::keys;
 use super::words;
 use crate::console::table::shorten;
 use crate::console::text::safe;
@@ -35,7 +33,7 @@ pub(super) fn draw(app: &App, ink: Ink, frame: &mut Frame<'_>) {
     bar(app, ink, top, buf);
     tab_line(app, ink, tabs, buf);
     match (&app.detail, app.tab) {
-        (Some(detail), _) => detail::draw(detail, app, ink, body, buf),
+        (Some(detail), _) => detail::draw(detail, app.now, ink, body, buf),
         (None, Tab::Overview) => overview::draw(app, ink, body, buf),
         (None, _) => lists::draw(app, ink, body, buf),
     }
@@ -134,7 +132,7 @@ fn status_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
 
 /// As many keys as there is room for; help and quit always.
 fn hint_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
-    let hints = keys::hints(app);
+    let hints = hints(app);
     let width = |(key, what): &(&str, &str)| key.width() + what.width() + 3;
     let mut room = usize::from(area.width).saturating_sub(1);
     let last = hints.len().saturating_sub(2);

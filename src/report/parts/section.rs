@@ -1,0 +1,23 @@
+//! What all sections have.
+
+use maud::{Markup, html};
+
+use crate::report::data::Section;
+
+/// A section with its heading, and what bounds it has.
+pub(super) fn section(section: Section, heading: &str, note: Markup, inside: Markup) -> Markup {
+    html! {
+        section id=(section.id()) aria-labelledby={ (section.id()) "-h" } {
+            div.heading {
+                h2 id={ (section.id()) "-h" } { (heading) }
+                p.note { (note) }
+            }
+            (inside)
+        }
+    }
+}
+
+/// What is said where there is nothing.
+pub(super) fn nothing(what: &str) -> Markup {
+    html! { p.nothing { (what) } }
+}

@@ -1,0 +1,61 @@
+//! The help: which keys there are, in as many lines as they need, and how many of those fit.
+
+use super::app::App;
+use super::words;
+use crate::console::table::wrap;
+
+const HELP: &[(&str, &str)] = &[
+    ("1-5, Tab", "overview, tasks, failures, waiting, dead letters"),
+    ("j k, arrows", "up and down; PgUp PgDn, Home End (g G) go further"),
+    ("Enter, Esc", "open; back (from a task, a selection, a filter)"),
+    (
+        "/",
+        "filter: state:failed,lost queue: name: error: tag: id: and text, searched in name, tag, error and args",
+    ),
+    ("Space, A", "select one; select all on the page"),
+    ("l", "failures: list the tasks of the group"),
+    ("", ""),
+    (
+        "",
+        "Capitals change the file, after a question. They mean what is selected; else all that match the filter; else the row under the \
+         cursor (failures: its whole group).",
+    ),
+    ("R", "retry what failed or was lost; replay dead letters"),
+    ("N", "run now what waits for its time"),
+    ("C, D", "cancel; delete (dead letters: by age)"),
+    ("M", "move what failed or was lost to the dead letters"),
+    ("P", "pause or resume the queue"),
+];
+
+/// The column of the keys.
+pub(super) const KEYS: u16 = 13;
+
+/// The lines of the help, for an inside of so many columns.
+pub(super) fn help_lines(app: &App, width: u16) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    for (keys, what) in HELP {
+        let what = wrap(what, usize::from(width.saturating_sub(KEYS)));
+        lines.extend(std::iter::once(*keys).chain(std::iter::repeat("")).zip(what));
+    }
+    let pulse = app.pulse.as_ref().map(|pulse| words::short(pulse.took)).unwrap_or_default();
+    let (every, took) = (words::short(app.every), words::short(app.took));
+    let cost = format!("Refreshed each {every}; that took {pulse} for the counters, {took} for the list.");
+    lines.extend(wrap(&cost, usize::from(width.saturating_sub(KEYS))).into_iter().map(|line| ("", line)));
+    lines
+}
+
+/// How many lines of the help do not fit.
+pub(super) fn help_end(app: &App) -> usize {
+    let (width, height) = app.size;
+    let inside = inside_of(width);
+    help_lines(app, inside).len().saturating_sub(usize::from(height.saturating_sub(3)))
+}
+
+pub(super) fn box_width(screen: u16) -> u16 {
+    screen.saturating_sub(4).min(76)
+}
+
+/// The columns inside a box: it has a border, and a blank beside it.
+pub(super) fn inside_of(screen: u16) -> u16 {
+    box_width(screen).saturating_sub(4)
+}
