@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use crate::console::filter::{Which, at_least_one};
 use crate::console::inspect::explain::{Worker, is_to_run};
+use crate::console::inspect::rollups::by_name;
 use crate::console::screen::Tint;
 use crate::console::table::{Cell, Fit, Table, print_flowing};
 use crate::console::text::safe;
 use crate::console::times::{Past, past_day};
-use crate::console::words::{count, distance, number, span};
+use crate::console::words::{count, distance, measured, number, span};
 use crate::console::{Done, Exit, Session};
 use crate::{
     FailureGroup, Failures as Failed, Filter, Queue, QueueCounts, Rollup, State, TaskRecord, Timestamp,
@@ -57,23 +58,9 @@ impl Numbers {
             worker_runs: None,
             dead_letters_at_least: queue.dead_letters().list(Filter::new().limit(DEAD_LETTERS))?.len(),
             since,
-            names: by_name(queue.rollups(since.to_system_time())?),
+            names: by_name(&queue.rollups(since.to_system_time())?),
         })
     }
-}
-
-/// All minutes of each name together, the busiest first.
-fn by_name(rollups: Vec<Rollup>) -> Vec<Rollup> {
-    let mut names = BTreeMap::<String, Rollup>::new();
-    for rollup in rollups {
-        match names.get_mut(&rollup.task_name) {
-            Some(sum) => sum.merge(&rollup),
-            None => drop(names.insert(rollup.task_name.clone(), rollup)),
-        }
-    }
-    let mut names: Vec<_> = names.into_values().collect();
-    names.sort_by_key(|rollup| std::cmp::Reverse(rollup.ended()));
-    names
 }
 
 /// So many tasks are looked at to say what runs them.
@@ -155,7 +142,7 @@ fn print_names(
     ]);
     let minutes = (window.as_secs_f64() / 60.0).max(1.0);
     for rollup in names {
-        let quantile = |histogram: &crate::Histogram, q| histogram.quantile(q).map_or("–".into(), short);
+        let quantile = |histogram: &crate::Histogram, q| histogram.quantile(q).map_or("–".into(), measured);
         let bad = |n: u64| if n == 0 { "0".into() } else { Cell::tinted(number(n), Tint::Bad) };
         table.row([
             safe(&rollup.task_name).into_owned().into(),
@@ -171,11 +158,6 @@ fn print_names(
         ]);
     }
     table.print(&mut session.screen)
-}
-
-/// A measured length of time: with what there is below a millisecond.
-fn short(length: Duration) -> String {
-    if length < Duration::from_millis(1) { format!("{} µs", length.as_micros()) } else { span(length) }
 }
 
 fn print_queues(session: &mut Session, numbers: &Numbers, now: Timestamp) -> std::io::Result<()> {

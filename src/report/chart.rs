@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::figures::{Activity, Bar, Distribution, Outcome, Outcomes};
 use super::words::{self, local};
-use crate::console::words::{count, number, span};
+use crate::console::words::{count, measured, number, span};
 
 /// Above the highest bar.
 const TOP: f64 = 10.0;
@@ -177,21 +177,12 @@ fn micros(length: Duration) -> f64 {
     (length.as_secs_f64() * 1e6).max(1.0)
 }
 
-/// A length of time, also one of microseconds.
-pub(super) fn short_span(length: Duration) -> String {
-    match length.as_micros() {
-        n @ 0..1_000 => format!("{n} µs"),
-        n @ 1_000..10_000 => format!("{:.1} ms", n as f64 / 1_000.0),
-        _ => span(length),
-    }
-}
-
 /// How long something took: bars by length on a logarithmic scale, and where 50, 95 and 99 of a hundred ended.
 pub(super) fn distribution(d: &Distribution, scale: Scale, what: &str) -> Markup {
     const HEIGHT: f64 = 34.0;
     let most = d.buckets.iter().map(|bucket| bucket.count).max().unwrap_or(1).max(1);
     let quantiles = [(d.p50, "p50"), (d.p95, "p95"), (d.p99, "p99")];
-    let label = quantiles.iter().filter_map(|(at, name)| Some(format!("{name} {}", short_span((*at)?))));
+    let label = quantiles.iter().filter_map(|(at, name)| Some(format!("{name} {}", measured((*at)?))));
     let label = format!("{what}: {}, {}", count(d.count, "attempt"), label.collect::<Vec<_>>().join(", "));
     html! {
         svg.dist role="img" aria-label=(label) width="100%" height=(px(HEIGHT + 4.0)) {
@@ -203,7 +194,7 @@ pub(super) fn distribution(d: &Distribution, scale: Scale, what: &str) -> Markup
                 @let high = (bucket.count as f64 / most as f64 * (HEIGHT - 4.0)).max(LEAST);
                 g.bar {
                     title {
-                        (short_span(bucket_begin(bucket.below))) " to " (short_span(bucket.below)) ": " (count(bucket.count, "attempt"))
+                        (measured(bucket_begin(bucket.below))) " to " (measured(bucket.below)) ": " (count(bucket.count, "attempt"))
                     }
                     rect.hit x=(percent(from)) width=(percent(to - from)) y="2" height=(px(HEIGHT)) {}
                     rect.length x=(percent(from)) width=(percent((to - from) * 0.92)) y=(px(HEIGHT + 2.0 - high)) height=(px(high)) {}

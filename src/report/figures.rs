@@ -1,10 +1,10 @@
 //! What attempts did lately, summed up for a page: by time and by task name. Pure.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::console::inspect::rollups;
 use crate::{Histogram, Rollup, Timestamp};
 
 /// How attempts ended.
@@ -62,16 +62,23 @@ impl Outcomes {
         outcomes.iter().fold(0, |sum, outcome| sum.saturating_add(self.of(*outcome)))
     }
 
-    fn add(&mut self, rollup: &Rollup) {
+    fn add(&mut self, more: Outcomes) {
         for (sum, n) in [
-            (&mut self.succeeded, rollup.succeeded),
-            (&mut self.retried, rollup.retried),
-            (&mut self.failed, rollup.failed),
-            (&mut self.lost, rollup.lost),
-            (&mut self.cancelled, rollup.cancelled),
+            (&mut self.succeeded, more.succeeded),
+            (&mut self.retried, more.retried),
+            (&mut self.failed, more.failed),
+            (&mut self.lost, more.lost),
+            (&mut self.cancelled, more.cancelled),
         ] {
             *sum = sum.saturating_add(n);
         }
+    }
+}
+
+impl From<&Rollup> for Outcomes {
+    fn from(rollup: &Rollup) -> Outcomes {
+        let Rollup { succeeded, retried, failed, lost, cancelled, .. } = *rollup;
+        Outcomes { succeeded, retried, failed, lost, cancelled }
     }
 }
 
@@ -116,8 +123,8 @@ impl Activity {
             let at = rollup.minute.as_millis().div_euclid(step_ms) - first;
             let bar = usize::try_from(at).ok().and_then(|at| bars.get_mut(at));
             if let Some(bar) = bar {
-                bar.outcomes.add(rollup);
-                sum.add(rollup);
+                bar.outcomes.add(rollup.into());
+                sum.add(rollup.into());
             }
         }
         Activity { bar_s: step_ms.unsigned_abs() / 1000, bars, sum }
@@ -169,26 +176,15 @@ impl From<&Histogram> for Distribution {
     }
 }
 
-/// Sums rollups up by task name, the busiest first.
+/// By task name, the busiest first.
 pub(super) fn by_name(rollups: &[Rollup]) -> Vec<NameFigures> {
-    let mut names = HashMap::<&str, (Outcomes, Histogram, Histogram)>::new();
-    for rollup in rollups {
-        let (outcomes, ran, waited) = names.entry(&rollup.task_name).or_default();
-        outcomes.add(rollup);
-        ran.merge(&rollup.ran);
-        waited.merge(&rollup.waited);
-    }
-    let figures = names.into_iter().map(|(name, (outcomes, ran, waited))| NameFigures {
-        task_name: name.to_owned(),
-        outcomes,
-        ran: Distribution::from(&ran),
-        waited: Distribution::from(&waited),
+    let figures = rollups::by_name(rollups).into_iter().map(|sum| NameFigures {
+        outcomes: Outcomes::from(&sum),
+        ran: Distribution::from(&sum.ran),
+        waited: Distribution::from(&sum.waited),
+        task_name: sum.task_name,
     });
-    let mut figures: Vec<_> = figures.collect();
-    figures.sort_by(|a, b| {
-        b.outcomes.ended().cmp(&a.outcomes.ended()).then_with(|| a.task_name.cmp(&b.task_name))
-    });
-    figures
+    figures.collect()
 }
 
 fn in_seconds<S: serde::Serializer>(length: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {

@@ -1,8 +1,8 @@
 //! The help: which keys there are, in as many lines as they need, and how many of those fit.
 
 use super::app::App;
-use super::words;
 use crate::console::table::wrap;
+use crate::console::words::compact_span;
 
 const HELP: &[(&str, &str)] = &[
     ("1-5, Tab", "overview, tasks, failures, waiting, dead letters"),
@@ -37,8 +37,8 @@ pub(super) fn help_lines(app: &App, width: u16) -> Vec<(&'static str, String)> {
         let what = wrap(what, usize::from(width.saturating_sub(KEYS)));
         lines.extend(std::iter::once(*keys).chain(std::iter::repeat("")).zip(what));
     }
-    let pulse = app.pulse.as_ref().map(|pulse| words::short(pulse.took)).unwrap_or_default();
-    let (every, took) = (words::short(app.every), words::short(app.took));
+    let pulse = app.pulse.as_ref().map(|pulse| compact_span(pulse.took)).unwrap_or_default();
+    let (every, took) = (compact_span(app.every), compact_span(app.took));
     let cost = format!("Refreshed each {every}; that took {pulse} for the counters, {took} for the list.");
     lines.extend(wrap(&cost, usize::from(width.saturating_sub(KEYS))).into_iter().map(|line| ("", line)));
     lines

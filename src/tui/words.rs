@@ -1,7 +1,5 @@
 //! Deeds in words: what is asked before, and said after.
 
-use std::time::Duration;
-
 use super::app::Confirm;
 use super::bulk::meant;
 use super::messages::{Deed, Tally, Target, Verb};
@@ -144,40 +142,6 @@ pub(super) fn done(deed: &Deed, tally: Tally) -> String {
     text
 }
 
-/// A length of time in a few characters: `350ms`, `3.2s`, `12s`, `4m10s`, `2h05m`, `3d04h`.
-pub(super) fn short(length: Duration) -> String {
-    let (ms, seconds) = (length.as_millis(), length.as_secs());
-    match seconds {
-        0 if ms == 0 && !length.is_zero() => format!("{}µs", length.as_micros()),
-        0 => format!("{ms}ms"),
-        1..10 => format!("{seconds}.{}s", length.subsec_millis() / 100),
-        10..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{}h{:02}m", seconds / 3_600, seconds % 3_600 / 60),
-        86_400..8_640_000 => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
-/// A number in at most five characters: `9999`, `12.3k`, `4.5M`.
-pub(super) fn compact(n: u64) -> String {
-    let scaled = |by: u64, unit: char| {
-        let tenths = n / (by / 10);
-        if tenths < 1_000 {
-            format!("{}.{}{unit}", tenths / 10, tenths % 10)
-        } else {
-            format!("{}{unit}", tenths / 10)
-        }
-    };
-    match n {
-        0..10_000 => n.to_string(),
-        10_000..1_000_000 => scaled(1_000, 'k'),
-        1_000_000..1_000_000_000 => scaled(1_000_000, 'M'),
-        1_000_000_000..1_000_000_000_000 => scaled(1_000_000_000, 'G'),
-        _ => scaled(1_000_000_000_000, 'T'),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,31 +179,5 @@ mod tests {
         let all = Tally { changed: 1, skipped: 0, is_done: true };
         let text = ask(Verb::Pause, Target::Queue("a\u{1b}[2J".into()), all);
         assert!(!text.contains('\u{1b}'), "{text}");
-    }
-
-    #[test]
-    fn lengths_and_numbers_are_short() {
-        for (ms, text) in [
-            (0, "0ms"),
-            (3_250, "3.2s"),
-            (59_000, "59s"),
-            (250_000, "4m10s"),
-            (7_500_000, "2h05m"),
-            (273_600_000, "3d04h"),
-            (u64::MAX / 1_000, "213503982d"),
-        ] {
-            assert_eq!(short(Duration::from_millis(ms)), text);
-        }
-        for (n, text) in [
-            (0, "0"),
-            (9_999, "9999"),
-            (12_345, "12.3k"),
-            (999_999, "999k"),
-            (4_500_000, "4.5M"),
-            (123_400_000, "123M"),
-            (u64::MAX, "18446744T"),
-        ] {
-            assert_eq!(compact(n), text);
-        }
     }
 }

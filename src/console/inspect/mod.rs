@@ -4,4 +4,5 @@ pub(crate) mod explain;
 pub(crate) mod health;
 #[cfg(unix)]
 pub(crate) mod job;
+pub(crate) mod rollups;
 pub(crate) mod task;

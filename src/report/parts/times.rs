@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::section::{nothing, section};
-use crate::console::words::{count, number, span};
-use crate::report::chart::{self, Height, Scale, short_span};
+use crate::console::words::{count, measured, number, span};
+use crate::report::chart::{self, Height, Scale};
 use crate::report::data::{Page, Section};
 use crate::report::figures::{Distribution, NameFigures, Outcome};
 use crate::report::table::{Cell, Column, Kind, col, table};
@@ -106,7 +106,7 @@ fn distributions(
     let row = |name: &&NameFigures| {
         let d = of(name);
         let lengths = [d.p50, d.p95, d.p99].map(|length| match length {
-            Some(length) => Cell::by(html! { (short_span(length)) }, length.as_micros()),
+            Some(length) => Cell::by(html! { (measured(length)) }, length.as_micros()),
             None => Cell::none(),
         });
         [Cell::text(&name.task_name), Cell::new(chart::distribution(d, scale, heading))]

@@ -5,8 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 
+use crate::console::words::compact_number;
 use crate::tui::ink::Ink;
-use crate::tui::words::compact;
 use crate::{Rollup, Timestamp};
 
 /// Minutes that are drawn.
@@ -45,7 +45,7 @@ pub(super) fn draw(rollups: &[Rollup], now: Timestamp, ink: Ink, area: Rect, buf
     let minutes = minutes(rollups, now);
     let peak = minutes.iter().map(total).max().unwrap_or(0);
     legend(&minutes, ink, Rect { height: 1, ..area }, buf);
-    let scale = format!("{:>6} ", compact(peak));
+    let scale = format!("{:>6} ", compact_number(peak));
     buf.set_stringn(area.x, area.y + 1, &scale, 7, ink.dim());
     let bottom = area.bottom() - 1;
     let wide = (usize::from(area.width).saturating_sub(8) / MINUTES).max(1);
@@ -77,7 +77,7 @@ fn legend(minutes: &[Minute; MINUTES], ink: Ink, area: Rect, buf: &mut Buffer) {
         if n > 0 || matches!(*name, "succeeded" | "failed") {
             spans.extend([
                 Span::styled(format!(" {mark} "), style),
-                Span::raw(format!("{name} {} ", compact(n))),
+                Span::raw(format!("{name} {} ", compact_number(n))),
             ]);
         }
     }

@@ -21,6 +21,7 @@ use super::ink::Ink;
 use super::words;
 use crate::console::table::shorten;
 use crate::console::text::safe;
+use crate::console::words::compact_number;
 
 /// Draws everything.
 pub(super) fn draw(app: &App, ink: Ink, frame: &mut Frame<'_>) {
@@ -101,7 +102,7 @@ fn tabs(app: &App, ink: Ink, is_whole: bool) -> Line<'static> {
             (Tab::Waiting, Some(counts)) => Some(counts.waiting),
             _ => None,
         };
-        let number = number.filter(|n| *n > 0).map(|n| format!(" {}", words::compact(n))).unwrap_or_default();
+        let number = number.filter(|n| *n > 0).map(|n| format!(" {}", compact_number(n))).unwrap_or_default();
         let title = if is_whole { tab.title() } else { tab.short_title() };
         let style = if tab == app.tab { ink.cursor().patch(ink.bold()) } else { ink.plain() };
         spans.push(Span::styled(format!(" {} {title}{number} ", i + 1), style));

@@ -9,12 +9,11 @@ use ratatui::text::{Line, Span};
 use super::chart;
 use super::table::{Cell, Table, cell, left, right};
 use crate::State;
-use crate::console::words::{distance, number};
+use crate::console::words::{compact_number, compact_span, distance, number};
 use crate::tui::app::App;
 use crate::tui::ink::Ink;
 use crate::tui::messages::Pulse;
 use crate::tui::rates::{Rate, rates};
-use crate::tui::words::{compact, short};
 
 /// From this width on queues and names stand side by side.
 const SIDE_BY_SIDE: u16 = 126;
@@ -61,12 +60,12 @@ fn states(pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
     let fits = |line: &Line<'_>| line.width() <= usize::from(area.width) + 2; // it ends in a gap
     let full = line(&State::ALL, number);
     let mut states = State::ALL.to_vec();
-    let mut shown = if fits(&full) { full } else { line(&states, compact) };
+    let mut shown = if fits(&full) { full } else { line(&states, compact_number) };
     while !fits(&shown) && states.len() > 1 {
         let rank = |state: &State| DISPENSABLE.iter().position(|dispensable| dispensable == state);
         let first = states.iter().copied().min_by_key(|state| (total.in_state(*state) > 0, rank(state)));
         states.retain(|state| Some(*state) != first);
-        shown = line(&states, compact);
+        shown = line(&states, compact_number);
     }
     buf.set_line(area.x, area.y, &shown, area.width);
 }
@@ -74,26 +73,29 @@ fn states(pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
 /// What the queued ones wait for.
 fn queued(app: &App, pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
     let total = pulse.counts.total();
-    let mut spans = vec![Span::raw(format!(" {} ready", compact(total.ready)))];
+    let mut spans = vec![Span::raw(format!(" {} ready", compact_number(total.ready)))];
     if let Some(oldest) = pulse.ready_since.values().min() {
         let age = app.now.since(*oldest);
         let style = if age > LATE { ink.warn() } else { ink.plain() };
-        spans.push(Span::styled(format!(", the oldest for {}", short(age)), style));
+        spans.push(Span::styled(format!(", the oldest for {}", compact_span(age)), style));
     }
-    spans.push(Span::raw(format!(" · {} waiting", compact(total.waiting))));
+    spans.push(Span::raw(format!(" · {} waiting", compact_number(total.waiting))));
     if let Some(due) = pulse.next_due {
         let (text, style) = match due > app.now.before(LATE) {
             true if due > app.now => (format!(", the next {}", distance(due, app.now)), ink.plain()),
             true => (", one is due".to_owned(), ink.plain()),
-            false => (format!(", late by {}", short(app.now.since(due))), ink.warn()),
+            false => (format!(", late by {}", compact_span(app.now.since(due))), ink.warn()),
         };
         spans.push(Span::styled(text, style));
     }
     if total.unknown_name > 0 {
-        spans.push(Span::styled(format!(" · {} without a handler", compact(total.unknown_name)), ink.warn()));
+        spans.push(Span::styled(
+            format!(" · {} without a handler", compact_number(total.unknown_name)),
+            ink.warn(),
+        ));
     }
     if total.held > 0 {
-        spans.push(Span::raw(format!(" · {} held", compact(total.held))));
+        spans.push(Span::raw(format!(" · {} held", compact_number(total.held))));
     }
     // What comes last matters least.
     while spans.len() > 1 && spans.iter().map(Span::width).sum::<usize>() > usize::from(area.width) {
@@ -115,11 +117,11 @@ fn queues(app: &App, pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
         };
         vec![
             cell(name, ink.bold()),
-            cell(compact(counts.ready), ink.plain()),
-            cell(compact(counts.waiting), ink.plain()),
-            cell(compact(counts.unknown_name.saturating_add(counts.held)), ink.plain()),
-            cell(compact(counts.running), ink.plain()),
-            cell(age.map(short).unwrap_or_default(), late),
+            cell(compact_number(counts.ready), ink.plain()),
+            cell(compact_number(counts.waiting), ink.plain()),
+            cell(compact_number(counts.unknown_name.saturating_add(counts.held)), ink.plain()),
+            cell(compact_number(counts.running), ink.plain()),
+            cell(age.map(compact_span).unwrap_or_default(), late),
             mark,
         ]
     });
@@ -141,10 +143,10 @@ fn queues(app: &App, pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
 fn names(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     let all = rates(&app.rollups, app.now);
     let room = usize::from(area.height).saturating_sub(1);
-    let time = |time: Option<Duration>| cell(time.map(short).unwrap_or_default(), ink.plain());
+    let time = |time: Option<Duration>| cell(time.map(compact_span).unwrap_or_default(), ink.plain());
     let speed = |rate: &Rate| {
         let n = rate.a_minute();
-        let text = if n < 10.0 { format!("{n:.1}") } else { compact(n.round() as u64) };
+        let text = if n < 10.0 { format!("{n:.1}") } else { compact_number(n.round() as u64) };
         cell(text, ink.plain())
     };
     let rows = all.iter().take(room).map(|rates| {
