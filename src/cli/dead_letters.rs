@@ -1,8 +1,10 @@
 //! Dead letters: looking at them, and making tasks of them again.
 
 use super::manage::{Changed, tell_ids};
-use crate::console::filter::{Which, at_least_one, may};
+use crate::console::consent::Consent;
+use crate::console::filter::Which;
 use crate::console::inspect::task::{RecordJson, command};
+use crate::console::paging::Paging;
 use crate::console::table::{Cell, Fit, Table};
 use crate::console::text::safe;
 use crate::console::times::{Past, past};
@@ -17,12 +19,8 @@ pub(super) enum Dead {
     List {
         #[command(flatten)]
         which: Which,
-        /// At most so many
-        #[arg(long, short = 'l', default_value_t = 50, value_name = "N", value_parser = at_least_one)]
-        limit: usize,
-        /// Older than this one: the next page
-        #[arg(long, value_name = "ID")]
-        before: Option<TaskId>,
+        #[command(flatten)]
+        paging: Paging,
     },
     /// Show a dead letter: args, attempts, errors
     Show {
@@ -36,12 +34,8 @@ pub(super) enum Dead {
         /// That became dead letters so long ago, or longer: 90s, 12h, 30d; or before this time
         #[arg(long, value_name = "AGE|TIME", value_parser = past)]
         older_than: Past,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
-        /// Say how many are meant, and change nothing
-        #[arg(long)]
-        dry_run: bool,
+        #[command(flatten)]
+        consent: Consent,
     },
 }
 
@@ -59,39 +53,31 @@ pub(super) struct Replay {
     /// Replay also letters that were replayed before
     #[arg(long)]
     again: bool,
-    /// Do not ask
-    #[arg(long, short)]
-    yes: bool,
-    /// Say how many are meant, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 impl Dead {
     pub(super) fn run(self, session: &mut Session) -> Done {
         match self {
-            Dead::List { which, limit, before } => list(session, &which, limit, before),
+            Dead::List { which, paging } => list(session, &which, &paging),
             Dead::Show { id } => {
                 let missing = Trouble::new(Exit::Refused, format!("there is no dead letter {id}"));
                 let queue = session.look()?;
                 super::show::show_letter(session, &queue, id, missing)
             }
             Dead::Replay(replay) => replay.run(session),
-            Dead::Purge { older_than, yes, dry_run } => purge(session, older_than, yes, dry_run),
+            Dead::Purge { older_than, consent } => purge(session, older_than, consent),
         }
     }
 }
 
-fn list(session: &mut Session, which: &Which, limit: usize, before: Option<TaskId>) -> Done {
+fn list(session: &mut Session, which: &Which, paging: &Paging) -> Done {
     let now = session.now();
-    let mut filter = which.filter(now).newest_first().limit(limit.saturating_add(1));
-    if let Some(id) = before {
-        filter = filter.before(id);
-    }
+    let filter = paging.filter(which.filter(now).newest_first());
     let queue = session.look()?;
     let mut letters = queue.dead_letters().list(filter)?;
-    let more = letters.len() > limit;
-    letters.truncate(limit);
+    let more = paging.cut(&mut letters);
     if session.json {
         for letter in &letters {
             let command = command(&queue, &letter.task_name, letter.task_id);
@@ -152,8 +138,8 @@ impl Replay {
         }
         let ids = if by_filter { self.meant(session)? } else { self.ids.clone() };
         let what = format!("make {} of dead letters", count(ids.len() as u64, "task"));
-        let asks = by_filter || self.dry_run;
-        if asks && let Some(exit) = may(session, self.yes, self.dry_run, &what, ids.len() as u64)? {
+        let asks = by_filter || self.consent.dry_run;
+        if asks && let Some(exit) = self.consent.confirm(session, &what, ids.len() as u64)? {
             return Ok(exit);
         }
         let queue = session.queue()?;
@@ -198,15 +184,15 @@ fn each_letter(session: &Session, filter: Filter, mut look: impl FnMut(&DeadLett
     Ok(())
 }
 
-fn purge(session: &mut Session, older_than: Past, yes: bool, dry_run: bool) -> Done {
+fn purge(session: &mut Session, older_than: Past, consent: Consent) -> Done {
     let now = session.now();
     let before = older_than.at(now);
-    if dry_run || !yes {
+    if consent.dry_run || !consent.yes {
         let mut meant = 0;
         each_letter(session, Filter::new(), |letter| meant += u64::from(letter.moved_at < before))?;
         let (letters, when) = (count(meant, "dead letter"), older_than.before(session.zone));
         let what = format!("delete {letters} moved {when}");
-        if let Some(exit) = may(session, yes, dry_run, &what, meant)? {
+        if let Some(exit) = consent.confirm(session, &what, meant)? {
             return Ok(exit);
         }
     }

@@ -1,8 +1,9 @@
 //! Lists of tasks.
 
-use crate::console::filter::{Which, at_least_one};
+use crate::console::filter::Which;
 use crate::console::inspect::explain::is_to_run;
 use crate::console::inspect::task::{RecordJson, command, error_line, is_job, what};
+use crate::console::paging::Paging;
 use crate::console::screen::Meter;
 use crate::console::table::{Cell, Fit, Table};
 use crate::console::text::safe;
@@ -15,12 +16,8 @@ use crate::{DEFAULT_QUEUE, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 pub(super) struct List {
     #[command(flatten)]
     which: Which,
-    /// At most so many
-    #[arg(long, short = 'l', default_value_t = 50, value_name = "N", value_parser = at_least_one)]
-    limit: usize,
-    /// Older than this task: the next page
-    #[arg(long, value_name = "ID")]
-    before: Option<TaskId>,
+    #[command(flatten)]
+    paging: Paging,
     /// The oldest first
     #[arg(long, conflicts_with = "before")]
     oldest_first: bool,
@@ -33,12 +30,9 @@ impl List {
     pub(super) fn run(&self, session: &mut Session) -> Done {
         let queue = session.look()?;
         let now = session.now();
-        let mut filter = self.which.filter(now).limit(self.limit.saturating_add(1));
+        let mut filter = self.paging.filter(self.which.filter(now));
         if !self.oldest_first {
             filter = filter.newest_first();
-        }
-        if let Some(id) = self.before {
-            filter = filter.before(id);
         }
         if let Some(id) = self.after {
             filter = filter.after(id);
@@ -46,8 +40,7 @@ impl List {
         let mut meter = Meter::new("searched");
         let mut tasks = queue.tasks_with_progress(filter, |progress| meter.tell(progress))?;
         drop(meter);
-        let more = tasks.len() > self.limit;
-        tasks.truncate(self.limit);
+        let more = self.paging.cut(&mut tasks);
         let last = tasks.last().map(|task| task.task_id);
         if session.json {
             for task in &tasks {

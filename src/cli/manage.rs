@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::console::filter::{Target, may};
+use crate::console::consent::Consent;
+use crate::console::filter::Target;
+use crate::console::inspect::action::{self, TaskAction};
 use crate::console::times::{Past, past};
 use crate::console::words::count;
 use crate::console::{Done, Exit, Session, Trouble};
@@ -17,26 +19,20 @@ pub(super) struct Change {
     /// As in "task 3 is queued again", and in "3 tasks are queued again".
     pub done: [&'static str; 2],
     pub one: fn(&Queue, TaskId) -> Result<(), Trouble>,
-    pub all: fn(&Queue, Filter) -> Result<Bulk, Error>,
-    /// What a filter means that names no state.
-    pub states: &'static [State],
-    /// What it can change.
-    pub can: &'static [State],
+    pub action: &'static TaskAction,
 }
 
 const RETRY: Change = Change {
     verb: "retry",
     done: ["is queued again", "are queued again"],
     one: |queue, id| Ok(queue.retry(id)?),
-    all: Queue::retry_all,
-    states: &[State::Failed, State::Lost],
-    can: &[State::Failed, State::Lost, State::Cancelled],
+    action: &action::RETRY,
 };
 
 const RETRY_FROM_START: Change = Change {
     done: ["is queued again, without its checkpoint", "are queued again, without their checkpoints"],
     one: |queue, id| Ok(queue.retry_from_start(id)?),
-    all: Queue::retry_all_from_start,
+    action: &action::RETRY_FROM_START,
     ..RETRY
 };
 
@@ -61,29 +57,19 @@ pub(super) const CANCEL: Change = Change {
     verb: "cancel",
     done: ["is cancelled, or will be as soon as it stops", "are cancelled, or will be as soon as they stop"],
     one: |queue, id| Ok(queue.cancel(id)?),
-    all: Queue::cancel_all,
-    states: &[State::Queued, State::Running],
-    can: &[State::Queued, State::Running],
+    action: &action::CANCEL,
 };
 
 const DELETED: [&str; 2] = ["is deleted", "are deleted"];
 
-pub(super) const DELETE: Change = Change {
-    verb: "delete",
-    done: DELETED,
-    one: |queue, id| Ok(queue.delete(id)?),
-    all: Queue::delete_all,
-    states: &[State::Succeeded, State::Failed, State::Cancelled, State::Lost],
-    can: &[State::Queued, State::Succeeded, State::Failed, State::Cancelled, State::Lost],
-};
+pub(super) const DELETE: Change =
+    Change { verb: "delete", done: DELETED, one: |queue, id| Ok(queue.delete(id)?), action: &action::DELETE };
 
 pub(super) const MOVE_TO_DEAD: Change = Change {
     verb: "move to the dead letters:",
     done: ["is a dead letter", "are dead letters"],
     one: move_one,
-    all: Queue::move_to_dead_letters,
-    states: &[State::Failed, State::Lost],
-    can: &[State::Failed, State::Lost],
+    action: &action::MOVE_TO_DEAD_LETTERS,
 };
 
 fn move_one(queue: &Queue, id: TaskId) -> Result<(), Trouble> {
@@ -105,8 +91,8 @@ impl Change {
     }
 
     fn by_id(&self, session: &mut Session, target: &Target) -> Done {
-        if target.dry_run {
-            return self.would_change(session, &target.ids);
+        if target.consent.dry_run {
+            return self.would_change(session, target);
         }
         each(session, &target.ids, self.done[0], self.one)
     }
@@ -117,12 +103,12 @@ impl Change {
     }
 
     /// Counts those of some tasks that it can change, and complains of the others.
-    fn would_change(&self, session: &mut Session, ids: &[TaskId]) -> Done {
+    fn would_change(&self, session: &mut Session, target: &Target) -> Done {
         let queue = session.look()?;
         let mut tasks = 0;
-        for id in ids {
+        for id in &target.ids {
             match queue.get(*id) {
-                Ok(task) if self.can.contains(&task.state) => tasks += 1,
+                Ok(task) if self.action.allowed.contains(&task.state) => tasks += 1,
                 Ok(task) => {
                     let verb = self.verb.trim_end_matches(':');
                     let message = format!("task {id} is {}, and {verb} would refuse it", task.state);
@@ -134,22 +120,22 @@ impl Change {
                 }
             }
         }
-        let exit = may(session, false, true, &self.what(tasks), tasks)?.unwrap_or(Exit::Done);
-        Ok(if tasks < ids.len() as u64 { Exit::Refused } else { exit })
+        let exit = target.consent.confirm(session, &self.what(tasks), tasks)?.unwrap_or(Exit::Done);
+        Ok(if tasks < target.ids.len() as u64 { Exit::Refused } else { exit })
     }
 
     fn by_filter(&self, session: &mut Session, target: &Target) -> Done {
         let filter = target.which.filter(session.now());
-        let states = if target.which.names_states() { self.can } else { self.states };
+        let states = if target.which.names_states() { self.action.allowed } else { self.action.default };
         let meant = target.which.among(states);
         let tasks = match meant.names_states() {
             true => session.look()?.count(meant.filter(session.now()))?,
             false => 0, // none of the named states
         };
-        if let Some(exit) = may(session, target.yes, target.dry_run, &self.what(tasks), tasks)? {
+        if let Some(exit) = target.consent.confirm(session, &self.what(tasks), tasks)? {
             return Ok(exit);
         }
-        let bulk = (self.all)(&session.queue()?, filter)?;
+        let bulk = (self.action.all)(&session.queue()?, filter)?;
         tell_bulk(session, bulk, self.done)
     }
 }
@@ -297,12 +283,8 @@ pub(super) struct Purge {
     /// That finished so long ago, or longer: 90s, 12h, 7d; or before this time
     #[arg(long, value_name = "AGE|TIME", value_parser = past)]
     older_than: Past,
-    /// Do not ask
-    #[arg(long, short)]
-    yes: bool,
-    /// Say how many tasks are meant, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 impl Purge {
@@ -316,7 +298,7 @@ impl Purge {
             count(tasks, "task"),
             self.older_than.before(session.zone)
         );
-        if let Some(exit) = may(session, self.yes, self.dry_run, &what, tasks)? {
+        if let Some(exit) = self.consent.confirm(session, &what, tasks)? {
             return Ok(exit);
         }
         let changed = session.queue()?.purge(before)? as u64;

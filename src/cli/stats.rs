@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::console::filter::{Which, at_least_one};
+use crate::console::filter::Which;
 use crate::console::inspect::explain::{Worker, is_to_run};
 use crate::console::inspect::rollups::by_name;
+use crate::console::paging::at_least_one;
 use crate::console::screen::Tint;
 use crate::console::table::{Cell, Fit, Table, print_flowing};
 use crate::console::text::safe;

@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use super::error::{Exit, Trouble};
-use super::session::Session;
+use super::consent::Consent;
+use super::error::Trouble;
 use super::times::{Past, past};
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 
@@ -76,11 +76,6 @@ pub(crate) fn text() -> impl TypedValueParser<Value = String> {
     NonEmptyStringValueParser::new()
 }
 
-/// A limit of a list.
-pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|limit| *limit > 0).ok_or_else(|| "it is a whole number, at least 1".to_owned())
-}
-
 /// One of the six states, in any case.
 fn state() -> impl TypedValueParser<Value = State> {
     PossibleValuesParser::new(State::ALL.map(State::as_str)).try_map(|name| name.parse())
@@ -127,12 +122,8 @@ pub(crate) struct Target {
     /// All that the verb can change
     #[arg(long)]
     pub all: bool,
-    /// Do not ask
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Say how many tasks are meant, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    #[command(flatten)]
+    pub consent: Consent,
 }
 
 impl Target {
@@ -147,35 +138,6 @@ impl Target {
                 Err(Trouble::usage("a filter and --all exclude each other; leave one out"))
             }
             (false, ..) => Err(Trouble::usage("ids go without a filter and without --all; leave one out")),
-        }
-    }
-}
-
-/// Asks before something is done to so many tasks; how the command ends if it may not be.
-pub(crate) fn may(
-    session: &mut Session,
-    yes: bool,
-    dry_run: bool,
-    what: &str,
-    count: u64,
-) -> Result<Option<Exit>, Trouble> {
-    if dry_run {
-        if session.json {
-            session.screen.json(&serde_json::json!({ "would_change": count }))?;
-        } else {
-            session.screen.line(format_args!("would {what}"))?;
-        }
-        return Ok(Some(if count == 0 { Exit::No } else { Exit::Done }));
-    }
-    if yes || count == 0 {
-        return Ok(None);
-    }
-    match session.screen.ask(&format!("{what}?"))? {
-        Some(true) => Ok(None),
-        Some(false) => Ok(Some(Exit::No)),
-        None => {
-            let message = format!("it would {what}; say --yes, as there is no terminal to ask on");
-            Err(Trouble::usage(message))
         }
     }
 }

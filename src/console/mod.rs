@@ -3,11 +3,13 @@
 //!
 //! It knows nothing of verbs, jobs, the screen and the report, and of the file only what the public API tells.
 
+pub(crate) mod consent;
 pub(crate) mod error;
 pub(crate) mod filter;
 pub(crate) mod inspect;
 pub(crate) mod json;
 pub(crate) mod options;
+pub(crate) mod paging;
 pub(crate) mod refusal;
 pub(crate) mod screen;
 pub(crate) mod session;

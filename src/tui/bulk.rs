@@ -149,18 +149,14 @@ fn count(queue: &Queue, verb: Verb, filter: Filter) -> Result<Bulk, Error> {
 }
 
 fn perform(queue: &Queue, verb: Verb, filter: Filter) -> Result<Bulk, Error> {
-    match verb {
-        Verb::Retry => queue.retry_all(filter),
-        Verb::Cancel => queue.cancel_all(filter),
-        Verb::Delete => queue.delete_all(filter),
-        Verb::Bury => queue.move_to_dead_letters(filter),
-        Verb::RunNow => one_by_one(waiting(queue, filter)?, |id| queue.run_now(id)),
-        Verb::Replay => {
+    match (verb.task_action(), verb) {
+        (Some(action), _) => (action.all)(queue, filter),
+        (None, Verb::RunNow) => one_by_one(waiting(queue, filter)?, |id| queue.run_now(id)),
+        (None, Verb::Replay) => {
             let ids = letters(queue, verb, filter)?;
             one_by_one(ids, |id| queue.dead_letters().replay(id).map(drop))
         }
-        // These are done at the beginning.
-        Verb::Purge(_) | Verb::Pause | Verb::Resume => Ok(Bulk::default()),
+        (None, _) => Ok(Bulk::default()), // done at the beginning
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::query::Query;
+use crate::console::inspect::action::{self, TaskAction};
 use crate::{
     Attempt, Counts, DeadLetter, Failures, FileReport, Output, Rollup, State, TaskId, TaskRecord, Timestamp,
 };
@@ -96,25 +97,30 @@ pub(super) enum Verb {
 }
 
 impl Verb {
+    /// The queue's own verb over many tasks, where there is one; the others are done one by one.
+    pub fn task_action(self) -> Option<&'static TaskAction> {
+        match self {
+            Verb::Retry => Some(&action::RETRY),
+            Verb::Cancel => Some(&action::CANCEL),
+            Verb::Delete => Some(&action::DELETE),
+            Verb::Bury => Some(&action::MOVE_TO_DEAD_LETTERS),
+            Verb::RunNow | Verb::Replay | Verb::Purge(_) | Verb::Pause | Verb::Resume => None,
+        }
+    }
+
     /// The states of tasks that it can change.
     pub fn allowed(self) -> &'static [State] {
-        match self {
-            Verb::Retry => &[State::Failed, State::Lost, State::Cancelled],
-            Verb::RunNow => &[State::Queued],
-            Verb::Cancel => &[State::Queued, State::Running],
-            Verb::Delete => &[State::Queued, State::Succeeded, State::Failed, State::Cancelled, State::Lost],
-            Verb::Bury | Verb::Replay | Verb::Purge(_) => &[State::Failed, State::Lost],
-            Verb::Pause | Verb::Resume => &[],
+        match (self.task_action(), self) {
+            (Some(action), _) => action.allowed,
+            (None, Verb::RunNow) => &[State::Queued],
+            (None, Verb::Replay | Verb::Purge(_)) => action::MOVE_TO_DEAD_LETTERS.allowed,
+            (None, _) => &[],
         }
     }
 
     /// The states that it means where a filter names none: those of the queue's own verbs.
     pub fn meant(self) -> &'static [State] {
-        match self {
-            Verb::Retry => &[State::Failed, State::Lost],
-            Verb::Delete => &[State::Succeeded, State::Failed, State::Cancelled, State::Lost],
-            _ => self.allowed(),
-        }
+        self.task_action().map_or_else(|| self.allowed(), |action| action.default)
     }
 
     /// Whether it is about tasks that were moved out of the way.

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+#[cfg(any(feature = "tui", feature = "report"))]
+use crate::Hold;
 use crate::console::words::number;
 use crate::{DeadLetter, Queue, State, TaskId, TaskRecord};
 
@@ -54,6 +56,18 @@ pub(crate) fn is_job(task: &TaskRecord) -> bool {
     {
         let _ = task;
         false
+    }
+}
+
+/// Why a queued task may not start, in the few words of a row; none if it is ready or waits for its time, which rows show by a time. (`explain`
+/// says it in a sentence with what to do, `list` in a word in its column of times, and `Hold` in the library's own words.)
+#[cfg(any(feature = "tui", feature = "report"))]
+pub(crate) fn held(task: &TaskRecord) -> Option<&'static str> {
+    match task.hold? {
+        Hold::UnknownName => Some("no handler knows its name"),
+        Hold::PreviousAttempt => Some("its previous attempt still runs"),
+        Hold::Suspect => Some("ran when a process died: its turn comes"),
+        Hold::Ready | Hold::Time => None,
     }
 }
 

@@ -6,11 +6,11 @@ use maud::{Markup, html};
 
 use super::failures::first_line;
 use super::section::{nothing, section};
+use crate::console::inspect::task::held;
 use crate::console::words::{count, number};
 use crate::report::data::{Page, Part, ROWS, Section, Shown, ready_at};
 use crate::report::table::{Cell, Kind, col, table};
 use crate::report::words::{lines, text};
-use crate::{Hold, TaskRecord};
 
 pub(in crate::report) fn tasks(data: &Page) -> Markup {
     let note = html! { "At most " (ROWS) " of each kind" };
@@ -110,7 +110,7 @@ fn known(shown: &Shown) -> Markup {
     let task = &shown.task;
     html! {
         @if let Some(progress) = task.progress { span.fact { (number(progress.done)) " of " (number(progress.total)) } }
-        @if let Some(hold) = hold(task) { span.fact { (hold) } }
+        @if let Some(hold) = held(task) { span.fact { (hold) } }
         @if task.priority != 0 { span.fact { "priority " (task.priority) } }
         @if task.cancel_requested { span.fact { "to be cancelled" } }
         @if task.late { span.fact { "late" } }
@@ -120,14 +120,5 @@ fn known(shown: &Shown) -> Markup {
             span.fact { b { (text(error)) } " " (text(&first_line(task.error_message.as_deref().unwrap_or_default()))) }
         }
         @if let Some(args) = &shown.args { details { summary { "Args" } pre { (lines(args)) } } }
-    }
-}
-
-fn hold(task: &TaskRecord) -> Option<&'static str> {
-    match task.hold? {
-        Hold::UnknownName => Some("no handler knows its name"),
-        Hold::PreviousAttempt => Some("its previous attempt still has a thread"),
-        Hold::Suspect => Some("waits for its turn: it ran when a process died"),
-        Hold::Ready | Hold::Time => None,
     }
 }

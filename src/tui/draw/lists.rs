@@ -6,6 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::table::{Cell, Column, Table, cell, left, rest, right};
+use crate::console::inspect::task::held;
 use crate::console::text::safe;
 use crate::console::words::{compact_number, compact_span, count, number};
 use crate::tui::app::{App, Tab};
@@ -205,13 +206,7 @@ fn what(task: &TaskRecord, ink: Ink) -> (String, Style) {
             ink.plain(),
         );
     }
-    let held = match task.hold {
-        Some(Hold::UnknownName) => Some("no handler knows its name"),
-        Some(Hold::PreviousAttempt) => Some("its previous attempt still runs"),
-        Some(Hold::Suspect) => Some("ran when a process died: its turn comes"),
-        _ => None,
-    };
-    if let Some(held) = held {
+    if let Some(held) = held(task) {
         return (held.to_owned(), ink.warn());
     }
     if let Some(error_type) = &task.error_type {

@@ -1,0 +1,45 @@
+//! `--yes` and `--dry-run`: verbs that may change many ask before.
+
+use super::error::{Exit, Trouble};
+use super::session::Session;
+
+/// Whether a verb asks, and whether it does anything at all.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Consent {
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Say how many are meant, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+impl Consent {
+    /// Asks before something is done to so many; how the command ends if it may not be.
+    pub(crate) fn confirm(
+        self,
+        session: &mut Session,
+        what: &str,
+        count: u64,
+    ) -> Result<Option<Exit>, Trouble> {
+        if self.dry_run {
+            if session.json {
+                session.screen.json(&serde_json::json!({ "would_change": count }))?;
+            } else {
+                session.screen.line(format_args!("would {what}"))?;
+            }
+            return Ok(Some(if count == 0 { Exit::No } else { Exit::Done }));
+        }
+        if self.yes || count == 0 {
+            return Ok(None);
+        }
+        match session.screen.ask(&format!("{what}?"))? {
+            Some(true) => Ok(None),
+            Some(false) => Ok(Some(Exit::No)),
+            None => {
+                let message = format!("it would {what}; say --yes, as there is no terminal to ask on");
+                Err(Trouble::usage(message))
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Lists by pages.
+
+use crate::{Filter, TaskId};
+
+/// How much of a list is shown, and from where on.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Paging {
+    /// At most so many
+    #[arg(long, short = 'l', default_value_t = 50, value_name = "N", value_parser = at_least_one)]
+    limit: usize,
+    /// Older than this one: the next page
+    #[arg(long, value_name = "ID")]
+    before: Option<TaskId>,
+}
+
+impl Paging {
+    /// What is on the page, and one more, which says whether there is a next one.
+    pub(crate) fn filter(&self, filter: Filter) -> Filter {
+        let filter = filter.limit(self.limit.saturating_add(1));
+        match self.before {
+            Some(id) => filter.before(id),
+            None => filter,
+        }
+    }
+
+    /// Leaves of what was found what is on the page; whether there is more.
+    pub(crate) fn cut<R>(&self, rows: &mut Vec<R>) -> bool {
+        let more = rows.len() > self.limit;
+        rows.truncate(self.limit);
+        more
+    }
+}
+
+/// A limit of a list.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|limit| *limit > 0).ok_or_else(|| "it is a whole number, at least 1".to_owned())
+}
