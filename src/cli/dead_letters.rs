@@ -1,8 +1,10 @@
 //! Dead letters: looking at them, and making tasks of them again.
 
 use super::manage::{Changed, tell_ids};
+use super::show::show;
 use crate::console::consent::Consent;
 use crate::console::filter::Which;
+use crate::console::inspect::detail::TaskDetail;
 use crate::console::inspect::task::{RecordJson, command};
 use crate::console::paging::Paging;
 use crate::console::table::{Cell, Fit, Table};
@@ -10,7 +12,7 @@ use crate::console::text::safe;
 use crate::console::times::{Past, past};
 use crate::console::words::{count, distance};
 use crate::console::{Done, Exit, Session, Trouble};
-use crate::{Bulk, DeadLetter, Filter, TaskId, Timestamp};
+use crate::{Bulk, DeadLetter, ErrorKind, Filter, TaskId, Timestamp};
 
 /// What can be done with dead letters.
 #[derive(Debug, clap::Subcommand)]
@@ -62,9 +64,14 @@ impl Dead {
         match self {
             Dead::List { which, paging } => list(session, &which, &paging),
             Dead::Show { id } => {
-                let missing = Trouble::new(Exit::Refused, format!("there is no dead letter {id}"));
                 let queue = session.look()?;
-                super::show::show_letter(session, &queue, id, missing)
+                match TaskDetail::read_letter(&queue, id) {
+                    Ok(detail) => show(session, &detail),
+                    Err(e) if e.kind() == ErrorKind::NotFound => {
+                        Err(Trouble::new(Exit::Refused, format!("there is no dead letter {id}")))
+                    }
+                    Err(e) => Err(e.into()),
+                }
             }
             Dead::Replay(replay) => replay.run(session),
             Dead::Purge { older_than, consent } => purge(session, older_than, consent),

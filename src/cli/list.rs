@@ -87,7 +87,7 @@ fn print(session: &mut Session, queue: &Queue, tasks: &[TaskRecord], now: Timest
             safe(if has_queues { &task.queue } else { "" }).into_owned().into(),
             format!("{}/{}", task.attempt_number, task.max_attempts).into(),
             when(task, now).into(),
-            safe(&what(queue, task)).into_owned().into(),
+            safe(&what(command(queue, &task.task_name, task.task_id), task)).into_owned().into(),
             safe(&error_line(task)).into_owned().into(),
         ]);
     }

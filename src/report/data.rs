@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::figures::{Activity, NameFigures, by_name};
 use crate::console::inspect::health::Disk;
+use crate::console::inspect::task::ran;
 use crate::{
     DeadLetter, Error, FailureGroup, FileReport, Filter, Hold, Queue, QueueCounts, State, TaskId, TaskRecord,
     Timestamp,
@@ -312,17 +313,6 @@ fn both_ends(queue: &Queue) -> Result<Vec<TaskRecord>, Error> {
 /// Since when a ready task could run.
 pub(super) fn ready_at(task: &TaskRecord) -> Timestamp {
     task.run_at.unwrap_or(task.created_at)
-}
-
-/// How long the newest attempt ran, where the record says so: that of a `LOST` task ended unseen, and a task that is cancelled while it
-/// is queued has not run until then.
-fn ran(task: &TaskRecord, now: Timestamp) -> Option<Duration> {
-    let started = task.started_at?;
-    match task.state {
-        State::Succeeded | State::Failed => Some(task.finished_at?.since(started)),
-        State::Running => Some(now.since(started)),
-        State::Queued | State::Cancelled | State::Lost => None,
-    }
 }
 
 fn shown(queue: &Queue, mut tasks: Vec<TaskRecord>, wish: Wish, more: bool) -> Result<Part<Shown>, Error> {

@@ -4,12 +4,11 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
+use crate::console::inspect::detail::{TaskDetail, TaskOrLetter};
 use crate::console::json::pretty;
 use crate::console::text::{safe, safe_lines};
-use crate::console::times::Zone;
 use crate::console::words::{bytes, distance, number, span};
 use crate::tui::ink::Ink;
-use crate::tui::messages::{Dossier, Either};
 use crate::{Attempt, DeadLetter, Output, State, TaskId, TaskRecord, Timestamp};
 
 /// Lines of one text (args, a result, a traceback) that are shown; the command `perdura show` has all of it.
@@ -22,20 +21,20 @@ const LARGEST_JSON: usize = 64 * 1024;
 pub(super) struct Detail {
     pub id: TaskId,
     /// None: not yet. Some(None): there is no such task.
-    pub found: Option<Option<Box<Dossier>>>,
+    pub found: Option<Option<Box<TaskDetail>>>,
     pub scroll: usize,
 }
 
 impl Detail {
     /// Whether it is a dead letter.
     pub fn is_letter(&self) -> bool {
-        matches!(&self.found, Some(Some(dossier)) if matches!(dossier.subject, Either::Letter(_)))
+        matches!(&self.found, Some(Some(detail)) if matches!(detail.record, TaskOrLetter::Letter(_)))
     }
 
     fn task(&self) -> Option<&TaskRecord> {
-        match &self.found.as_ref()?.as_ref()?.subject {
-            Either::Task(task) => Some(task),
-            Either::Letter(_) => None,
+        match &self.found.as_ref()?.as_ref()?.record {
+            TaskOrLetter::Task(task) => Some(task),
+            TaskOrLetter::Letter(_) => None,
         }
     }
 
@@ -58,7 +57,7 @@ pub(super) fn lines(detail: &Detail, now: Timestamp, width: usize, ink: Ink) -> 
         Some(None) => {
             page.text(&format!("There is no task {}, and no dead letter of it.", detail.id), ink.bad())
         }
-        Some(Some(dossier)) => page.dossier(dossier, now),
+        Some(Some(detail)) => page.detail(detail, now),
     }
     page.lines
 }
@@ -70,90 +69,61 @@ struct Page {
 }
 
 impl Page {
-    fn dossier(&mut self, dossier: &Dossier, now: Timestamp) {
-        match &dossier.subject {
-            Either::Task(task) => self.task(task, dossier, now),
-            Either::Letter(letter) => self.letter(letter, now),
+    fn detail(&mut self, detail: &TaskDetail, now: Timestamp) {
+        match &detail.record {
+            TaskOrLetter::Task(task) => self.task(task, detail, now),
+            TaskOrLetter::Letter(letter) => self.letter(letter, detail, now),
         }
-        if let Some(args) = &dossier.args {
+        if let Some(args) = &detail.args {
             self.json("Args", args);
         }
-        if let Some(result) = &dossier.result {
+        if let Some(result) = &detail.result {
             self.json("Result", result);
         }
-        if let Some(checkpoint) = &dossier.checkpoint {
+        if let Some(checkpoint) = &detail.checkpoint {
             self.json("Checkpoint", checkpoint);
         }
-        if !dossier.attempts.is_empty() {
-            self.title(&format!("Attempts that did not succeed ({} are kept)", dossier.attempts.len()));
-            dossier.attempts.iter().rev().for_each(|attempt| self.attempt(attempt, now));
+        if !detail.attempts.is_empty() {
+            self.title(&format!("Attempts that did not succeed ({} are kept)", detail.attempts.len()));
+            detail.attempts.iter().rev().for_each(|attempt| self.attempt(attempt, now));
         }
-        dossier.output.iter().for_each(|output| self.output(output));
+        detail.output.iter().for_each(|output| self.output(output));
     }
 
-    fn task(&mut self, task: &TaskRecord, dossier: &Dossier, now: Timestamp) {
-        let ink = self.ink;
-        self.lines.push(Line::from(vec![
-            Span::styled(format!(" Task {}  ", task.task_id), ink.bold()),
-            Span::styled(format!("{}  ", safe(&task.task_name)), ink.bold()),
-            Span::styled(task.state.as_str(), ink.state(task.state)),
-        ]));
-        if let Some(why) = &dossier.why {
-            self.text(why, ink.warn());
+    fn task(&mut self, task: &TaskRecord, detail: &TaskDetail, now: Timestamp) {
+        self.head("Task", task.task_id, &task.task_name, task.state);
+        if let Some(why) = &detail.explanation {
+            self.text(why, self.ink.warn());
         }
-        let flag = |on: bool, text: &str| on.then(|| text.to_owned());
-        let when = |time: Option<Timestamp>| time.map(|time| moment(time, now, ink.zone));
-        self.field("queue", Some(format!("{}, priority {}", task.queue, task.priority)));
-        let attempts = format!("{} of {}", task.attempt_number, task.max_attempts);
-        self.field(
-            "attempts",
-            Some(format!("{attempts}; taken by a worker {} times in all", number(task.generation))),
-        );
-        self.field("progress", task.progress.map(|p| format!("{} of {}", number(p.done), number(p.total))));
-        self.field("created", Some(moment(task.created_at, now, ink.zone)));
-        self.field("due", when(task.run_at));
-        self.field("expires", when(task.expires_at));
-        self.field("started", when(task.started_at));
-        self.field("finished", when(task.finished_at));
-        if let Some((started, finished)) = task.started_at.zip(task.finished_at) {
-            self.field("ran", Some(span(finished.since(started))));
-        }
+        self.facts(detail, now);
         self.field("tag", task.tag.clone());
-        self.field("timeout", task.timeout_ms.map(|ms| span(std::time::Duration::from_millis(ms))));
-        self.field("snoozes", (task.snoozes > 0).then(|| number(task.snoozes.into())));
         self.field("version", (task.version != 1).then(|| task.version.to_string()));
-        self.field("replay of", task.replay_of.map(|id| format!("dead letter {id}")));
-        self.field("cancel", flag(task.cancel_requested, "was asked for while it ran"));
-        self.field("late", flag(task.late, "it succeeded after its deadline"));
-        if !dossier.schedule.is_empty() {
-            let waits: Vec<String> = dossier.schedule.iter().map(|wait| span(*wait)).collect();
-            let by = if task.backoff_ms.is_some() { "its own backoff" } else { "the default backoff" };
-            self.field("retries", Some(format!("after {} ({by})", waits.join(", "))));
-        }
+        self.field("retries", detail.retries(now));
         let error = [&task.error_type, &task.error_message, &task.error_traceback];
         self.error("Newest error", error.map(|text| text.as_deref().unwrap_or_default()));
     }
 
-    fn letter(&mut self, letter: &DeadLetter, now: Timestamp) {
-        let ink = self.ink;
-        self.lines.push(Line::from(vec![
-            Span::styled(format!(" Dead letter {}  ", letter.task_id), ink.bold()),
-            Span::styled(format!("{}  ", safe(&letter.task_name)), ink.bold()),
-            Span::styled(letter.state.as_str(), ink.state(letter.state)),
-        ]));
-        self.field("queue", Some(format!("{}, priority {}", letter.queue, letter.priority)));
-        self.field("attempts", Some(format!("{} of {}", letter.attempt_number, letter.max_attempts)));
-        self.field("created", Some(moment(letter.created_at, now, ink.zone)));
-        self.field("finished", Some(moment(letter.finished_at, now, ink.zone)));
-        self.field("moved", Some(moment(letter.moved_at, now, ink.zone)));
-        let replayed = letter.replayed_as.zip(letter.replayed_at);
-        self.field(
-            "replayed",
-            replayed.map(|(id, at)| format!("as task {id}, {}", moment(at, now, ink.zone))),
-        );
+    fn letter(&mut self, letter: &DeadLetter, detail: &TaskDetail, now: Timestamp) {
+        self.head("Dead letter", letter.task_id, &letter.task_name, letter.state);
+        self.facts(detail, now);
         self.field("tag", letter.tag.clone());
         let error = [&letter.error_type, &letter.error_message, &letter.error_traceback];
         self.error("Error", error.map(|text| text.as_deref().unwrap_or_default()));
+    }
+
+    fn head(&mut self, what: &str, id: TaskId, name: &str, state: State) {
+        let ink = self.ink;
+        self.lines.push(Line::from(vec![
+            Span::styled(format!(" {what} {id}  "), ink.bold()),
+            Span::styled(format!("{}  ", safe(name)), ink.bold()),
+            Span::styled(state.as_str(), ink.state(state)),
+        ]));
+    }
+
+    fn facts(&mut self, detail: &TaskDetail, now: Timestamp) {
+        for (name, value) in detail.facts(now, self.ink.zone) {
+            self.field(name, Some(value));
+        }
     }
 
     fn attempt(&mut self, attempt: &Attempt, now: Timestamp) {
@@ -253,10 +223,6 @@ impl Page {
             self.lines.push(Line::from(Span::styled(more, self.ink.dim())));
         }
     }
-}
-
-fn moment(time: Timestamp, now: Timestamp, zone: Zone) -> String {
-    format!("{} ({})", zone.show(time), distance(time, now))
 }
 
 /// A line in parts of at most so many columns, cut between words where there are some.

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use super::query::Query;
 use crate::console::inspect::action::{self, TaskAction};
-use crate::{
-    Attempt, Counts, DeadLetter, Failures, FileReport, Output, Rollup, State, TaskId, TaskRecord, Timestamp,
-};
+use crate::console::inspect::detail::TaskDetail;
+use crate::{Counts, DeadLetter, Failures, FileReport, Rollup, State, TaskId, TaskRecord, Timestamp};
 
 /// Which question an answer belongs to. A later question of the same kind takes the place of an earlier one.
 pub(super) type Serial = u64;
@@ -203,7 +202,7 @@ pub(super) enum What {
     },
     Letters(Vec<Listed<DeadLetter>>),
     Failures(Failures),
-    One(Option<Box<Dossier>>),
+    One(Option<Box<TaskDetail>>),
 }
 
 /// A row, with the command line of a job for the shell.
@@ -219,27 +218,6 @@ impl<R> Deref for Listed<R> {
     fn deref(&self) -> &R {
         &self.row
     }
-}
-
-/// All about one task or letter.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Dossier {
-    pub subject: Either,
-    pub args: Option<String>,
-    pub attempts: Vec<Attempt>,
-    pub output: Vec<Output>,
-    pub checkpoint: Option<String>,
-    pub result: Option<String>,
-    /// Why it does not run, or that it does.
-    pub why: Option<String>,
-    /// The waits after each failure.
-    pub schedule: Vec<Duration>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Either {
-    Task(TaskRecord),
-    Letter(DeadLetter),
 }
 
 /// How far a count or a deed is.

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::messages::{Dossier, Edge, Either, Found, Listed, Look, Of, Page, What};
+use super::messages::{Edge, Found, Listed, Look, Of, Page, What};
 use super::query::Query;
 use super::windows::Windows;
+use crate::console::inspect::detail::TaskDetail;
 use crate::console::inspect::task::command;
 use crate::{
     DeadLetter, Error, ErrorKind, FailureGroup, Failures, Filter, Hold, Queue, State, TaskId, TaskRecord,
@@ -63,7 +64,7 @@ impl Search {
         let page = match &self.look {
             Look::Page(page) => page,
             Look::One(id) => {
-                let what = What::One(dossier(queue, *id)?.map(Box::new));
+                let what = What::One(detail(queue, *id)?.map(Box::new));
                 return Ok(Found { what, searching: None, took: now().saturating_sub(began) });
             }
         };
@@ -252,30 +253,9 @@ pub(super) fn windows_over(
 }
 
 /// All about a task, or about the letter that it has become; none if there is neither.
-fn dossier(queue: &Queue, id: TaskId) -> Result<Option<Dossier>, Error> {
-    let subject = match found(queue.get(id))? {
-        Some(task) => Some(Either::Task(task)),
-        None => found(queue.dead_letters().get(id))?.map(Either::Letter),
-    };
-    let Some(subject) = subject else { return Ok(None) };
-    let is_task = matches!(subject, Either::Task(_));
-    let output = queue.output(id, None)?;
-    Ok(Some(Dossier {
-        args: found(queue.args_json(id))?,
-        attempts: found(queue.attempts(id))?.unwrap_or_default(),
-        output,
-        checkpoint: queue.checkpoint_json(id)?,
-        result: queue.result_json(id)?,
-        why: if is_task { found(queue.explain(id))?.map(|why| why.to_string()) } else { None },
-        schedule: if is_task { found(queue.retry_schedule(id))?.unwrap_or_default() } else { Vec::new() },
-        subject,
-    }))
-}
-
-/// What is not there is no error: it may have gone between two looks.
-fn found<T>(looked: Result<T, Error>) -> Result<Option<T>, Error> {
-    match looked {
-        Ok(found) => Ok(Some(found)),
+fn detail(queue: &Queue, id: TaskId) -> Result<Option<TaskDetail>, Error> {
+    match TaskDetail::read(queue, id, None, ToString::to_string) {
+        Ok(detail) => Ok(Some(detail)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

@@ -1,6 +1,7 @@
 //! What is known of a file and its tasks, for whoever shows it: the verbs, the screen, the report.
 
 pub(crate) mod action;
+pub(crate) mod detail;
 pub(crate) mod explain;
 pub(crate) mod health;
 #[cfg(unix)]

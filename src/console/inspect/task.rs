@@ -1,11 +1,13 @@
 //! What is said of a task or a dead letter wherever one is shown: its record as JSON, a job's command, what went wrong.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 #[cfg(any(feature = "tui", feature = "report"))]
 use crate::Hold;
 use crate::console::words::number;
-use crate::{DeadLetter, Queue, State, TaskId, TaskRecord};
+use crate::{DeadLetter, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// What JSON says of a task or of a dead letter: its record; for a job, its command and the exit code of its newest attempt that ended.
 #[derive(Serialize)]
@@ -71,10 +73,20 @@ pub(crate) fn held(task: &TaskRecord) -> Option<&'static str> {
     }
 }
 
+/// How long the newest attempt ran, where the record says so: that of a `LOST` task ended unseen, and a task that is cancelled while it
+/// is queued has not run until then.
+pub(crate) fn ran(task: &TaskRecord, now: Timestamp) -> Option<Duration> {
+    let started = task.started_at?;
+    match task.state {
+        State::Succeeded | State::Failed => Some(task.finished_at?.since(started)),
+        State::Running => Some(now.since(started)),
+        State::Queued | State::Cancelled | State::Lost => None,
+    }
+}
+
 /// What it does: a job's command, its tag, how far it is.
-pub(crate) fn what(queue: &Queue, task: &TaskRecord) -> String {
-    let mut parts = Vec::new();
-    parts.extend(command(queue, &task.task_name, task.task_id));
+pub(crate) fn what(command: Option<String>, task: &TaskRecord) -> String {
+    let mut parts = Vec::from_iter(command);
     parts.extend(task.tag.clone());
     if let (State::Running, Some(progress)) = (task.state, task.progress) {
         parts.push(format!("{} of {}", number(progress.done), number(progress.total)));
@@ -96,8 +108,18 @@ pub(crate) fn error_line(task: &TaskRecord) -> String {
 pub(crate) fn command(queue: &Queue, task_name: &str, id: TaskId) -> Option<String> {
     #[cfg(unix)]
     if super::job::may_be_job(task_name) {
-        return super::job::describe(&queue.args_json(id).ok()?);
+        return command_of(task_name, &queue.args_json(id).ok()?);
     }
     let _ = (queue, task_name, id);
+    None
+}
+
+/// The same where the args are known.
+pub(crate) fn command_of(task_name: &str, args_json: &str) -> Option<String> {
+    #[cfg(unix)]
+    if super::job::may_be_job(task_name) {
+        return super::job::describe(args_json);
+    }
+    let _ = (task_name, args_json);
     None
 }
