@@ -1,9 +1,9 @@
 //! Durable jobs for the shell: programs that run as tasks.
 //!
 //! ```text
-//! verbs      add → batch → job_options      work → stop → worker → signals, ending, standing      follow
+//! verbs      add → batch → job_options      work → stop → worker → signals, reporter, notices      follow
 //! jobs       run → pool ══ protocol ══ shim → launch; family
-//! output     outlet
+//! output     output
 //! values     event      text      own
 //! ```
 //!
@@ -12,20 +12,20 @@
 
 mod add;
 mod batch;
-mod ending;
 mod event;
 mod family;
 mod follow;
 mod job_options;
 mod launch;
-mod outlet;
+mod notices;
+mod output;
 mod own;
 mod pool;
 mod protocol;
+mod reporter;
 mod run;
 mod shim;
 mod signals;
-mod standing;
 mod stop;
 mod text;
 mod work;

@@ -11,7 +11,7 @@ use signal_hook::low_level::signal_name;
 
 use super::event::{EndedAttempt, Event};
 use super::launch::SHORTAGE;
-use super::outlet::Voice;
+use super::output::Voice;
 use super::pool::{End, NoShim, Pool, TICK, Wish};
 use super::protocol::{Launch, Refusal, Report};
 use super::text::LastLine;

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use signal_hook::iterator::Signals;
 
-use super::ending::Endings;
 use super::event::Event;
 use super::family;
-use super::outlet::{Voice, show_warnings};
+use super::output::{Voice, show_warnings};
 use super::own::refuse_waiting_for_itself;
+use super::reporter::Endings;
 use super::run::Runner;
 use super::signals::{self, Heard, Listener};
 use super::worker::{CHECK_INTERVAL, End, Worker, WorkerOptions};

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::ending::Endings;
 use super::event::Event;
-use super::outlet::Voice;
+use super::notices::{Standing, Stands};
+use super::output::Voice;
+use super::reporter::Endings;
 use super::run::Runner;
-use super::standing::{Standing, Stands};
 use crate::console::text::safe;
 use crate::console::words::{count, distance, span};
 use crate::console::{Done, Exit, Session, Trouble};

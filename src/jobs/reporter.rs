@@ -6,7 +6,7 @@ use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
 
 use super::event::EndedAttempt;
-use super::outlet::Voice;
+use super::output::Voice;
 use crate::console::inspect::task::RecordJson;
 use crate::console::screen::{Tint, json_line};
 use crate::console::table::shorten;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::outlet::Voice;
+use super::output::Voice;
 use crate::QueueCounts;
 use crate::console::text::safe;
 use crate::console::words::count;
