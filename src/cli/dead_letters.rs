@@ -1,6 +1,6 @@
 //! Dead letters: looking at them, and making tasks of them again.
 
-use super::manage::{Changed, tell_ids};
+use super::manage::{Changed, print_ids};
 use super::show::show;
 use crate::console::consent::Consent;
 use crate::console::filter::Which;
@@ -11,7 +11,7 @@ use crate::console::table::{Cell, Fit, Table};
 use crate::console::text::safe;
 use crate::console::times::{Past, past};
 use crate::console::words::{count, distance};
-use crate::console::{Done, Exit, Session, Trouble};
+use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Bulk, DeadLetter, ErrorKind, Filter, TaskId, Timestamp};
 
 /// What can be done with dead letters.
@@ -60,7 +60,7 @@ pub(super) struct Replay {
 }
 
 impl Dead {
-    pub(super) fn run(self, session: &mut Session) -> Done {
+    pub(super) fn run(self, session: &mut Session) -> CliResult {
         match self {
             Dead::List { which, paging } => list(session, &which, &paging),
             Dead::Show { id } => {
@@ -68,7 +68,7 @@ impl Dead {
                 match TaskDetail::read_letter(&queue, id) {
                     Ok(detail) => show(session, &detail),
                     Err(e) if e.kind() == ErrorKind::NotFound => {
-                        Err(Trouble::new(Exit::Refused, format!("there is no dead letter {id}")))
+                        Err(CliError::new(Exit::Refused, format!("there is no dead letter {id}")))
                     }
                     Err(e) => Err(e.into()),
                 }
@@ -79,7 +79,7 @@ impl Dead {
     }
 }
 
-fn list(session: &mut Session, which: &Which, paging: &Paging) -> Done {
+fn list(session: &mut Session, which: &Which, paging: &Paging) -> CliResult {
     let now = session.now();
     let filter = paging.filter(which.filter(now).newest_first());
     let queue = session.look()?;
@@ -132,16 +132,18 @@ fn error(letter: &DeadLetter) -> String {
 }
 
 /// Letters that are read in one go.
-const PAGE: usize = 500;
+const PAGE_SIZE: usize = 500;
 
 impl Replay {
-    fn run(&self, session: &mut Session) -> Done {
+    fn run(&self, session: &mut Session) -> CliResult {
         if self.all && !self.which.is_all() {
-            return Err(Trouble::usage("a filter and --all exclude each other; leave one out"));
+            return Err(CliError::usage("a filter and --all exclude each other; leave one out"));
         }
         let by_filter = self.all || !self.which.is_all();
         if self.ids.is_empty() != by_filter {
-            return Err(Trouble::usage("which letters? name ids, or a filter such as --name NAME, or --all"));
+            return Err(CliError::usage(
+                "which letters? name ids, or a filter such as --name NAME, or --all",
+            ));
         }
         let ids = if by_filter { self.meant(session)? } else { self.ids.clone() };
         let what = format!("make {} of dead letters", count(ids.len() as u64, "task"));
@@ -159,16 +161,16 @@ impl Replay {
                     let answer = format!("dead letter {id} is task {new} now");
                     replayed.push(Changed { id, replayed_as: Some(new), answer });
                 }
-                Err(e) => refused.push((id, Trouble::from(e))),
+                Err(e) => refused.push((id, CliError::from(e))),
             }
         }
         let none = replayed.is_empty() && refused.is_empty();
-        tell_ids(session, &replayed, &refused)?;
-        Ok(refused.last().map_or(if none { Exit::No } else { Exit::Done }, |(_, trouble)| trouble.exit))
+        print_ids(session, &replayed, &refused)?;
+        Ok(refused.last().map_or(if none { Exit::No } else { Exit::Done }, |(_, error)| error.exit))
     }
 
     /// The letters that match the filter, oldest first.
-    fn meant(&self, session: &Session) -> Result<Vec<TaskId>, Trouble> {
+    fn meant(&self, session: &Session) -> Result<Vec<TaskId>, CliError> {
         let mut ids = Vec::new();
         each_letter(session, self.which.filter(session.now()), |letter| {
             if self.again || letter.replayed_as.is_none() {
@@ -180,9 +182,9 @@ impl Replay {
 }
 
 /// Looks at all letters that a filter means, oldest first, a page at a time.
-fn each_letter(session: &Session, filter: Filter, mut look: impl FnMut(&DeadLetter)) -> Result<(), Trouble> {
+fn each_letter(session: &Session, filter: Filter, mut look: impl FnMut(&DeadLetter)) -> Result<(), CliError> {
     let queue = session.look()?;
-    let filter = filter.limit(PAGE);
+    let filter = filter.limit(PAGE_SIZE);
     let mut page = queue.dead_letters().list(filter.clone())?;
     while let Some(last) = page.last().map(|letter| letter.task_id) {
         page.iter().for_each(&mut look);
@@ -191,7 +193,7 @@ fn each_letter(session: &Session, filter: Filter, mut look: impl FnMut(&DeadLett
     Ok(())
 }
 
-fn purge(session: &mut Session, older_than: Past, consent: Consent) -> Done {
+fn purge(session: &mut Session, older_than: Past, consent: Consent) -> CliResult {
     let now = session.now();
     let before = older_than.at(now);
     if consent.dry_run || !consent.yes {

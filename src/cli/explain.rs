@@ -2,16 +2,17 @@
 
 use crate::TaskId;
 use crate::console::text::safe;
-use crate::console::{Done, Exit, Session};
+use crate::console::{CliResult, Exit, Session};
 
 /// Says why a task does not run now.
-pub(super) fn explain(session: &mut Session, id: TaskId) -> Done {
+pub(super) fn explain(session: &mut Session, id: TaskId) -> CliResult {
     let queue = session.look()?;
-    let explanation = queue.explain(id).map_err(|e| session.sight(&queue).unless_letter(&queue, id, e))?;
-    let sight = session.sight(&queue);
-    let text = sight.explain(&explanation);
+    let explanation =
+        queue.explain(id).map_err(|e| session.explainer(&queue).unless_letter(&queue, id, e))?;
+    let explainer = session.explainer(&queue);
+    let text = explainer.explain(&explanation);
     if session.json {
-        let worker = sight.worker.runs();
+        let worker = explainer.worker.runs();
         session
             .screen
             .json(&serde_json::json!({ "task_id": id, "explanation": text, "worker_runs": worker }))?;

@@ -8,10 +8,10 @@ use crate::Queue;
 use crate::console::screen::{JsonLines, Meter};
 use crate::console::text::BYTE_ORDER_MARK;
 use crate::console::words::{bytes, count};
-use crate::console::{Done, Exit, Session, Trouble, system};
+use crate::console::{CliError, CliResult, Exit, Session, system};
 
 /// Makes the file, if it is not there.
-pub(super) fn init(session: &mut Session) -> Done {
+pub(super) fn init(session: &mut Session) -> CliResult {
     let existed = std::fs::symlink_metadata(session.db()).is_ok();
     let queue = session.open(Session::builder())?;
     let path = queue.path().to_owned();
@@ -25,10 +25,10 @@ pub(super) fn init(session: &mut Session) -> Done {
 }
 
 /// Copies the file while it is in use.
-pub(super) fn backup(session: &mut Session, to: &Path) -> Done {
+pub(super) fn backup(session: &mut Session, to: &Path) -> CliResult {
     let queue = session.look()?;
     let mut meter = Meter::new("copied");
-    queue.backup(to, |progress| meter.tell(progress)).map_err(Trouble::of_file)?;
+    queue.backup(to, |progress| meter.tell(progress)).map_err(CliError::of_file)?;
     drop(meter);
     let length = std::fs::symlink_metadata(to)?.len();
     if session.json {
@@ -45,7 +45,7 @@ pub(super) fn backup(session: &mut Session, to: &Path) -> Done {
 }
 
 /// Writes everything as lines of JSON.
-pub(super) fn export(session: &mut Session, to: Option<&Path>) -> Done {
+pub(super) fn export(session: &mut Session, to: Option<&Path>) -> CliResult {
     let queue = session.look()?;
     let rows = match to.filter(|to| to.as_os_str() != "-") {
         None => queue.export(JsonLines(&mut session.screen))?,
@@ -63,9 +63,9 @@ pub(super) fn export(session: &mut Session, to: Option<&Path>) -> Done {
 }
 
 /// Writes an export that gets its name when it is whole: until then it is `FILE-half`, as a backup is.
-fn export_whole(queue: &Queue, to: &Path) -> Result<u64, Trouble> {
+fn export_whole(queue: &Queue, to: &Path) -> Result<u64, CliError> {
     let exists = |path: &Path, what_to_do: &str| {
-        Trouble::new(Exit::File, format!("{} exists already; {what_to_do}", path.display()))
+        CliError::new(Exit::File, format!("{} exists already; {what_to_do}", path.display()))
     };
     let is_there = || std::fs::symlink_metadata(to).is_ok();
     if is_there() {
@@ -78,7 +78,7 @@ fn export_whole(queue: &Queue, to: &Path) -> Result<u64, Trouble> {
         io::ErrorKind::AlreadyExists => {
             exists(&half, "another run makes it now, or was killed: remove it then")
         }
-        _ => Trouble::of_target(to, &e),
+        _ => CliError::of_target(to, &e),
     })?;
     let written = fill(queue, file).and_then(|rows| match std::fs::hard_link(&half, to) {
         Ok(()) => Ok(rows),
@@ -86,11 +86,10 @@ fn export_whole(queue: &Queue, to: &Path) -> Result<u64, Trouble> {
         Err(_) => Ok(std::fs::rename(&half, to).map(|()| rows)?), // not every file system has hard links
     });
     let _ = std::fs::remove_file(&half); // it has another name by now, or is no use
-    written
-        .map_err(|trouble| Trouble { message: format!("{}: {}", to.display(), trouble.message), ..trouble })
+    written.map_err(|error| CliError { message: format!("{}: {}", to.display(), error.message), ..error })
 }
 
-fn fill(queue: &Queue, file: File) -> Result<u64, Trouble> {
+fn fill(queue: &Queue, file: File) -> Result<u64, CliError> {
     let mut out = BufWriter::new(file);
     let rows = queue.export(&mut out)?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
@@ -107,11 +106,11 @@ fn private_file(path: &Path) -> io::Result<File> {
 }
 
 /// Makes the file of an export.
-pub(super) fn import(session: &mut Session, from: &Path) -> Done {
+pub(super) fn import(session: &mut Session, from: &Path) -> CliResult {
     let builder = Session::builder();
     let cannot = |e: io::Error| {
         let message = format!("{}: {}; give the path of an export", from.display(), system(&e));
-        Trouble::new(Exit::File, message)
+        CliError::new(Exit::File, message)
     };
     let mut text: Box<dyn BufRead> = match from.as_os_str() == "-" {
         true => Box::new(io::stdin().lock()),
@@ -125,10 +124,10 @@ pub(super) fn import(session: &mut Session, from: &Path) -> Done {
             "the file {} exists; name a new one: `perdura --db NEW.db import …`",
             session.db().display()
         );
-        return Err(Trouble::new(Exit::File, message));
+        return Err(CliError::new(Exit::File, message));
     }
     session.must_have_folder()?;
-    let rows = builder.import(session.db(), text).map_err(Trouble::of_file)?;
+    let rows = builder.import(session.db(), text).map_err(CliError::of_file)?;
     if session.json {
         session.screen.json(&serde_json::json!({ "path": session.db(), "rows": rows }))?;
     } else {
@@ -143,7 +142,7 @@ pub(super) fn completions(
     session: &mut Session,
     shell: clap_complete::Shell,
     mut grammar: clap::Command,
-) -> Done {
+) -> CliResult {
     session.refuse_json("completions are for a shell")?;
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut grammar, "perdura", &mut text);
@@ -152,14 +151,14 @@ pub(super) fn completions(
 }
 
 /// Writes the manual: one page for each verb into a folder, or the first one to stdout.
-pub(super) fn manual(session: &mut Session, folder: Option<PathBuf>, grammar: clap::Command) -> Done {
+pub(super) fn manual(session: &mut Session, folder: Option<PathBuf>, grammar: clap::Command) -> CliResult {
     session.refuse_json("the manual is for people")?;
     match folder {
         None => clap_mangen::Man::new(grammar).render(&mut session.screen)?,
         Some(folder) => {
             let made = std::fs::create_dir_all(&folder);
             let written = made.and_then(|()| clap_mangen::generate_to(grammar, &folder));
-            written.map_err(|e| Trouble::of_target(&folder, &e))?;
+            written.map_err(|e| CliError::of_target(&folder, &e))?;
             session.screen.remark(format_args!("the manual is in {}", folder.display()));
         }
     }

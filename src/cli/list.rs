@@ -8,7 +8,7 @@ use crate::console::screen::Meter;
 use crate::console::table::{Cell, Fit, Table};
 use crate::console::text::safe;
 use crate::console::words::distance;
-use crate::console::{Done, Exit, Session};
+use crate::console::{CliResult, Exit, Session};
 use crate::{DEFAULT_QUEUE, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// List tasks, the newest first.
@@ -27,7 +27,7 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) fn run(&self, session: &mut Session) -> Done {
+    pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let queue = session.look()?;
         let now = session.now();
         let mut filter = self.paging.filter(self.which.filter(now));
@@ -54,7 +54,7 @@ impl List {
             let mut to_run = tasks;
             to_run.retain(is_to_run);
             if !to_run.is_empty()
-                && let Some(missing) = session.sight(&queue).missing_worker(to_run.len() as u64, &to_run)
+                && let Some(missing) = session.explainer(&queue).missing_worker(to_run.len() as u64, &to_run)
             {
                 session.screen.remark(missing);
             }

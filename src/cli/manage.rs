@@ -9,7 +9,7 @@ use crate::console::filter::Target;
 use crate::console::inspect::action::{self, TaskAction};
 use crate::console::times::{Past, past};
 use crate::console::words::count;
-use crate::console::{Done, Exit, Session, Trouble};
+use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Bulk, Config, Error, Filter, Options, Queue, State, TaskId};
 
 /// A verb that changes tasks.
@@ -18,7 +18,7 @@ pub(super) struct Change {
     pub verb: &'static str,
     /// As in "task 3 is queued again", and in "3 tasks are queued again".
     pub done: [&'static str; 2],
-    pub one: fn(&Queue, TaskId) -> Result<(), Trouble>,
+    pub one: fn(&Queue, TaskId) -> Result<(), CliError>,
     pub action: &'static TaskAction,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Retry {
 }
 
 impl Retry {
-    pub(super) fn run(&self, session: &mut Session) -> Done {
+    pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let change = if self.from_start { RETRY_FROM_START } else { RETRY };
         change.run(session, &self.target)
     }
@@ -72,11 +72,11 @@ pub(super) const MOVE_TO_DEAD: Change = Change {
     action: &action::MOVE_TO_DEAD_LETTERS,
 };
 
-fn move_one(queue: &Queue, id: TaskId) -> Result<(), Trouble> {
+fn move_one(queue: &Queue, id: TaskId) -> Result<(), CliError> {
     let state = queue.get(id)?.state;
     let bulk = queue.move_to_dead_letters(Filter::new().id(id).state(state))?;
     match bulk.changed {
-        0 => Err(Trouble::new(
+        0 => Err(CliError::new(
             Exit::Refused,
             format!("task {id} is {state}; only FAILED and LOST tasks become dead letters"),
         )),
@@ -85,12 +85,12 @@ fn move_one(queue: &Queue, id: TaskId) -> Result<(), Trouble> {
 }
 
 impl Change {
-    pub(super) fn run(&self, session: &mut Session, target: &Target) -> Done {
+    pub(super) fn run(&self, session: &mut Session, target: &Target) -> CliResult {
         target.check()?;
         if target.ids.is_empty() { self.by_filter(session, target) } else { self.by_id(session, target) }
     }
 
-    fn by_id(&self, session: &mut Session, target: &Target) -> Done {
+    fn by_id(&self, session: &mut Session, target: &Target) -> CliResult {
         if target.consent.dry_run {
             return self.would_change(session, target);
         }
@@ -103,7 +103,7 @@ impl Change {
     }
 
     /// Counts those of some tasks that it can change, and complains of the others.
-    fn would_change(&self, session: &mut Session, target: &Target) -> Done {
+    fn would_change(&self, session: &mut Session, target: &Target) -> CliResult {
         let queue = session.look()?;
         let mut tasks = 0;
         for id in &target.ids {
@@ -112,11 +112,11 @@ impl Change {
                 Ok(task) => {
                     let verb = self.verb.trim_end_matches(':');
                     let message = format!("task {id} is {}, and {verb} would refuse it", task.state);
-                    session.screen.complain(&Trouble::new(Exit::Refused, message));
+                    session.screen.complain(&CliError::new(Exit::Refused, message));
                 }
                 Err(e) => {
-                    let trouble = session.sight(&queue).unless_letter(&queue, *id, e);
-                    session.screen.complain(&trouble);
+                    let error = session.explainer(&queue).unless_letter(&queue, *id, e);
+                    session.screen.complain(&error);
                 }
             }
         }
@@ -124,7 +124,7 @@ impl Change {
         Ok(if tasks < target.ids.len() as u64 { Exit::Refused } else { exit })
     }
 
-    fn by_filter(&self, session: &mut Session, target: &Target) -> Done {
+    fn by_filter(&self, session: &mut Session, target: &Target) -> CliResult {
         let filter = target.which.filter(session.now());
         let states = if target.which.names_states() { self.action.allowed } else { self.action.default };
         let meant = target.which.among(states);
@@ -136,12 +136,12 @@ impl Change {
             return Ok(exit);
         }
         let bulk = (self.action.all)(&session.queue()?, filter)?;
-        tell_bulk(session, bulk, self.done)
+        print_bulk(session, bulk, self.done)
     }
 }
 
 /// Says what a bulk verb did. Nothing is a no.
-fn tell_bulk(session: &mut Session, bulk: Bulk, [one, many]: [&str; 2]) -> Done {
+fn print_bulk(session: &mut Session, bulk: Bulk, [one, many]: [&str; 2]) -> CliResult {
     session.did(format!("{} changed", count(bulk.changed, "task")));
     if session.json {
         session.screen.json(&bulk)?;
@@ -157,7 +157,7 @@ fn tell_bulk(session: &mut Session, bulk: Bulk, [one, many]: [&str; 2]) -> Done 
 }
 
 /// Runs tasks now that wait for their time.
-pub(super) fn run_now(session: &mut Session, ids: &[TaskId]) -> Done {
+pub(super) fn run_now(session: &mut Session, ids: &[TaskId]) -> CliResult {
     each(session, ids, "is ready", |queue, id| Ok(queue.run_now(id)?))
 }
 
@@ -166,8 +166,8 @@ fn each(
     session: &mut Session,
     ids: &[TaskId],
     done: &str,
-    one: fn(&Queue, TaskId) -> Result<(), Trouble>,
-) -> Done {
+    one: fn(&Queue, TaskId) -> Result<(), CliError>,
+) -> CliResult {
     let queue = session.queue()?;
     let (mut changed, mut refused) = (Vec::new(), Vec::new());
     for id in ids {
@@ -175,16 +175,16 @@ fn each(
             Ok(()) => {
                 changed.push(Changed { id: *id, replayed_as: None, answer: format!("task {id} {done}") });
             }
-            Err(trouble) => refused.push((*id, session.sight(&queue).unless_letter(&queue, *id, trouble))),
+            Err(error) => refused.push((*id, session.explainer(&queue).unless_letter(&queue, *id, error))),
         }
     }
-    tell_ids(session, &changed, &refused)?;
-    Ok(refused.first().map_or(Exit::Done, |(_, trouble)| trouble.exit))
+    print_ids(session, &changed, &refused)?;
+    Ok(refused.first().map_or(Exit::Done, |(_, error)| error.exit))
 }
 
 /// What JSON says of a verb that names ids: the counts of [`Bulk`], as for a filter, and which they are.
 #[derive(Serialize)]
-struct Ids<'r> {
+struct IdsJson<'r> {
     changed: usize,
     skipped: usize,
     task_ids: Vec<TaskId>,
@@ -204,23 +204,23 @@ pub(super) struct Changed {
 }
 
 /// Says what became of each of some ids.
-pub(super) fn tell_ids(
+pub(super) fn print_ids(
     session: &mut Session,
     changed: &[Changed],
-    refused: &[(TaskId, Trouble)],
-) -> Result<(), Trouble> {
+    refused: &[(TaskId, CliError)],
+) -> Result<(), CliError> {
     if !changed.is_empty() {
         session.did(changed.iter().map(|one| one.answer.as_str()).collect::<Vec<_>>().join("; "));
     }
-    for (_, trouble) in refused {
-        session.screen.complain(trouble);
+    for (_, error) in refused {
+        session.screen.complain(error);
     }
     if session.json {
-        session.screen.json(&Ids {
+        session.screen.json(&IdsJson {
             changed: changed.len(),
             skipped: refused.len(),
             task_ids: changed.iter().map(|one| one.id).collect(),
-            refused: refused.iter().map(|(id, trouble)| (id.as_i64(), trouble.message.as_str())).collect(),
+            refused: refused.iter().map(|(id, error)| (id.as_i64(), error.message.as_str())).collect(),
             replayed_as: changed.iter().filter_map(|one| Some((one.id.as_i64(), one.replayed_as?))).collect(),
         })?;
     } else {
@@ -232,7 +232,7 @@ pub(super) fn tell_ids(
 }
 
 /// Pauses or resumes queues. One without tasks may be paused before its first, or be mistyped: that is told.
-pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool) -> Done {
+pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool) -> CliResult {
     for name in queues {
         Options::new().queue(name).validate(&Config::default(), session.now().to_system_time())?; // all of them, before one is changed
     }
@@ -241,7 +241,7 @@ pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool)
     for name in queues {
         if paused { queue.pause(name)? } else { queue.resume(name)? }
     }
-    tell_paused(session, queues, paused)?;
+    print_paused(session, queues, paused)?;
     if let Some(unknown) = unknown {
         let until = if paused { "; it stays paused until it is resumed" } else { "" };
         session.screen.remark(format_args!("{unknown}{until}"));
@@ -250,7 +250,7 @@ pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool)
 }
 
 /// The most queues that a message names.
-const MOST_NAMED: usize = 10;
+const MAX_NAMED_QUEUES: usize = 10;
 
 /// A sentence on the first of these queues in which no task is.
 fn unknown_queue(queue: &Queue, named: &[String]) -> Result<Option<String>, Error> {
@@ -258,13 +258,13 @@ fn unknown_queue(queue: &Queue, named: &[String]) -> Result<Option<String>, Erro
     let Some(unknown) = named.iter().find(|name| !counts.queues.contains_key(*name)) else {
         return Ok(None);
     };
-    let known: Vec<&str> = counts.queues.keys().take(MOST_NAMED).map(String::as_str).collect();
-    let more = if counts.queues.len() > MOST_NAMED { ", …" } else { "" };
+    let known: Vec<&str> = counts.queues.keys().take(MAX_NAMED_QUEUES).map(String::as_str).collect();
+    let more = if counts.queues.len() > MAX_NAMED_QUEUES { ", …" } else { "" };
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") + more };
     Ok(Some(format!("no task is in a queue {unknown:?}; the file has: {known}")))
 }
 
-fn tell_paused(session: &mut Session, queues: &[String], paused: bool) -> Result<(), Trouble> {
+fn print_paused(session: &mut Session, queues: &[String], paused: bool) -> Result<(), CliError> {
     let word = if paused { "paused" } else { "resumed" };
     session.did(format!("{}: {word}", queues.join(", ")));
     for name in queues {
@@ -288,7 +288,7 @@ pub(super) struct Purge {
 }
 
 impl Purge {
-    pub(super) fn run(&self, session: &mut Session) -> Done {
+    pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let now = session.now();
         let before = self.older_than.at(now).to_system_time();
         let ended = Filter::new().state(State::Succeeded).state(State::Cancelled).finished_before(before);
@@ -302,6 +302,6 @@ impl Purge {
             return Ok(exit);
         }
         let changed = session.queue()?.purge(before)? as u64;
-        tell_bulk(session, Bulk { changed, skipped: 0 }, DELETED)
+        print_bulk(session, Bulk { changed, skipped: 0 }, DELETED)
     }
 }

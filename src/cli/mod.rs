@@ -34,7 +34,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::TaskId;
-use crate::console::{Common, Done, Place, Session, filter, no_json, refusal};
+use crate::console::{CliResult, FileOption, GlobalOptions, Session, filter, no_json, refusal};
 #[cfg(unix)]
 use crate::jobs;
 
@@ -44,9 +44,9 @@ pub use crate::console::{Exit, When};
 #[derive(Debug, clap::Args)]
 pub struct Command {
     #[command(flatten)]
-    common: Common,
+    common: GlobalOptions,
     #[command(subcommand)]
-    verb: Box<Verb>,
+    verb: Box<AdminVerb>,
 }
 
 impl Command {
@@ -59,7 +59,7 @@ impl Command {
 
 /// What can be done to every file.
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+enum AdminVerb {
     List(list::List),
     Show(show::Show),
     Stats(stats::Stats),
@@ -119,37 +119,37 @@ enum Verb {
     Watch(crate::tui::Watch),
 }
 
-impl Verb {
-    fn run(self, session: &mut Session) -> Done {
+impl AdminVerb {
+    fn run(self, session: &mut Session) -> CliResult {
         match self {
-            Verb::List(list) => list.run(session),
-            Verb::Show(show) => show.run(session),
-            Verb::Stats(stats) => stats.run(session),
-            Verb::Failures(failures) => failures.run(session),
-            Verb::Explain { id } => explain::explain(session, id),
-            Verb::Retry(retry) => retry.run(session),
-            Verb::Cancel(target) => manage::CANCEL.run(session, &target),
-            Verb::Delete(target) => manage::DELETE.run(session, &target),
-            Verb::MoveToDead(target) => manage::MOVE_TO_DEAD.run(session, &target),
-            Verb::RunNow { ids } => manage::run_now(session, &ids),
-            Verb::Pause { queues } => manage::set_paused(session, &queues, true),
-            Verb::Resume { queues } => manage::set_paused(session, &queues, false),
-            Verb::Purge(purge) => purge.run(session),
-            Verb::Dead(dead) => dead.run(session),
-            Verb::Doctor(doctor) => doctor.run(session),
-            Verb::Backup { to } => file::backup(session, &to),
-            Verb::Export { to } => file::export(session, to.as_deref()),
+            AdminVerb::List(list) => list.run(session),
+            AdminVerb::Show(show) => show.run(session),
+            AdminVerb::Stats(stats) => stats.run(session),
+            AdminVerb::Failures(failures) => failures.run(session),
+            AdminVerb::Explain { id } => explain::explain(session, id),
+            AdminVerb::Retry(retry) => retry.run(session),
+            AdminVerb::Cancel(target) => manage::CANCEL.run(session, &target),
+            AdminVerb::Delete(target) => manage::DELETE.run(session, &target),
+            AdminVerb::MoveToDead(target) => manage::MOVE_TO_DEAD.run(session, &target),
+            AdminVerb::RunNow { ids } => manage::run_now(session, &ids),
+            AdminVerb::Pause { queues } => manage::set_paused(session, &queues, true),
+            AdminVerb::Resume { queues } => manage::set_paused(session, &queues, false),
+            AdminVerb::Purge(purge) => purge.run(session),
+            AdminVerb::Dead(dead) => dead.run(session),
+            AdminVerb::Doctor(doctor) => doctor.run(session),
+            AdminVerb::Backup { to } => file::backup(session, &to),
+            AdminVerb::Export { to } => file::export(session, to.as_deref()),
             #[cfg(feature = "report")]
-            Verb::Report(report) => report.run(session),
+            AdminVerb::Report(report) => report.run(session),
             #[cfg(feature = "tui")]
-            Verb::Watch(watch) => watch.run(session),
+            AdminVerb::Watch(watch) => watch.run(session),
         }
     }
 }
 
 /// What only the command itself does: a program makes its own file, and has papers of its own.
 #[derive(Debug, clap::Subcommand)]
-enum Own {
+enum FileVerb {
     /// Make a new file, named by --db, of an export
     Import {
         /// The export; `-` is the standard input
@@ -170,13 +170,13 @@ enum Own {
     },
 }
 
-impl Own {
-    fn run(self, session: &mut Session) -> Done {
+impl FileVerb {
+    fn run(self, session: &mut Session) -> CliResult {
         match self {
-            Own::Import { from } => file::import(session, &from),
-            Own::Init => file::init(session),
-            Own::Completions { shell } => file::completions(session, shell, grammar()),
-            Own::Man { folder } => file::manual(session, folder, grammar()),
+            FileVerb::Import { from } => file::import(session, &from),
+            FileVerb::Init => file::init(session),
+            FileVerb::Completions { shell } => file::completions(session, shell, grammar()),
+            FileVerb::Man { folder } => file::manual(session, folder, grammar()),
         }
     }
 }
@@ -214,22 +214,22 @@ Exit codes:
 #[command(name = "perdura", version, propagate_version = true, max_term_width = 100, after_help = FIRST_STEPS)]
 struct Perdura {
     #[command(flatten)]
-    place: Place,
+    place: FileOption,
     #[command(flatten)]
-    common: Common,
+    common: GlobalOptions,
     #[command(subcommand)]
-    verb: Whole,
+    verb: AnyVerb,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Whole {
+enum AnyVerb {
     #[cfg(unix)]
     #[command(flatten)]
-    Jobs(jobs::Verb),
+    Jobs(jobs::JobVerb),
     #[command(flatten)]
-    Admin(Verb),
+    Admin(AdminVerb),
     #[command(flatten)]
-    Own(Own),
+    FileVerb(FileVerb),
 }
 
 /// The whole command, for a `main` function.
@@ -237,15 +237,15 @@ pub fn main() -> ExitCode {
     let Perdura { place, common, verb } = match Perdura::try_parse() {
         Ok(typed) => typed,
         Err(e) => match refusal::of(&e) {
-            Some(trouble) => return Session::refuse(&trouble),
+            Some(error) => return Session::refuse(&error),
             None => e.exit(),
         },
     };
     Session::begin(&common, place.db).end_with(|session| match verb {
         #[cfg(unix)]
-        Whole::Jobs(verb) => verb.run(session),
-        Whole::Admin(verb) => verb.run(session),
-        Whole::Own(verb) => verb.run(session),
+        AnyVerb::Jobs(verb) => verb.run(session),
+        AnyVerb::Admin(verb) => verb.run(session),
+        AnyVerb::FileVerb(verb) => verb.run(session),
     })
 }
 

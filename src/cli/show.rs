@@ -11,7 +11,7 @@ use crate::console::json::{pretty, raw};
 use crate::console::screen::Tint;
 use crate::console::text::{safe, safe_lines};
 use crate::console::words::{bytes, span};
-use crate::console::{Done, Exit, Session, Trouble};
+use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Attempt, DeadLetter, ErrorKind, Output, OutputStream, Queue, State, TaskId, TaskRecord};
 
 /// Show a task: args, attempts, errors, output, what happens next.
@@ -41,7 +41,7 @@ enum Only {
 }
 
 impl Show {
-    pub(super) fn run(&self, session: &mut Session) -> Done {
+    pub(super) fn run(&self, session: &mut Session) -> CliResult {
         if self.only.is_some() {
             session.refuse_json(
                 "show --only writes the part as it is; `perdura show ID --json` has all parts",
@@ -51,15 +51,15 @@ impl Show {
         if let Some(only) = self.only {
             return self.raw(session, &queue, only);
         }
-        let sight = session.sight(&queue);
-        let detail = TaskDetail::read(&queue, self.id, self.generation, |why| sight.explain(why))?;
+        let explainer = session.explainer(&queue);
+        let detail = TaskDetail::read(&queue, self.id, self.generation, |why| explainer.explain(why))?;
         if let TaskOrLetter::Task(task) = &detail.record {
             self.check_generation(task, &detail.output)?;
         }
         show(session, &detail)
     }
 
-    fn raw(&self, session: &mut Session, queue: &Queue, only: Only) -> Done {
+    fn raw(&self, session: &mut Session, queue: &Queue, only: Only) -> CliResult {
         let stream = match only {
             Only::Stdout => OutputStream::Stdout,
             Only::Stderr => OutputStream::Stderr,
@@ -84,19 +84,19 @@ impl Show {
     }
 
     /// The result as JSON; `null` if it succeeded without one.
-    fn raw_result(&self, session: &mut Session, queue: &Queue) -> Done {
+    fn raw_result(&self, session: &mut Session, queue: &Queue) -> CliResult {
         let result = match queue.result_json(self.id)? {
             Some(result) => result,
             None => match queue.get(self.id) {
                 Ok(task) if task.state == State::Succeeded => "null".to_owned(),
                 Ok(task) => {
                     let message = format!("task {} has no result: it is {}", self.id, task.state);
-                    return Err(Trouble::new(Exit::No, message));
+                    return Err(CliError::new(Exit::No, message));
                 }
                 Err(e) if e.kind() == ErrorKind::NotFound => {
                     let letter = queue.dead_letters().get(self.id)?;
                     let message = format!("dead letter {} has no result: it is {}", self.id, letter.state);
-                    return Err(Trouble::new(Exit::No, message));
+                    return Err(CliError::new(Exit::No, message));
                 }
                 Err(e) => return Err(e.into()),
             },
@@ -106,7 +106,7 @@ impl Show {
     }
 
     /// What the asked attempt wrote, or the newest that wrote anything.
-    fn output(&self, queue: &Queue) -> Result<Vec<Output>, Trouble> {
+    fn output(&self, queue: &Queue) -> Result<Vec<Output>, CliError> {
         let output = queue.output(self.id, self.generation)?;
         if !output.is_empty() {
             return Ok(output);
@@ -119,7 +119,7 @@ impl Show {
     }
 
     /// Refuses a generation that there is none of.
-    fn check_generation(&self, task: &TaskRecord, output: &[Output]) -> Result<(), Trouble> {
+    fn check_generation(&self, task: &TaskRecord, output: &[Output]) -> Result<(), CliError> {
         let is_missing = |wanted: &u64| output.is_empty() && !(1..=task.generation).contains(wanted);
         let Some(wanted) = self.generation.filter(is_missing) else { return Ok(()) };
         let has = match task.generation {
@@ -128,7 +128,7 @@ impl Show {
             last => format!("it has 1 to {last}"),
         };
         let message = format!("task {} has no generation {wanted}; {has}", self.id);
-        Err(Trouble::new(Exit::Refused, message))
+        Err(CliError::new(Exit::Refused, message))
     }
 }
 
@@ -141,7 +141,7 @@ fn write_raw(session: &mut Session, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Shows all that is known of a task or a dead letter.
-pub(super) fn show(session: &mut Session, detail: &TaskDetail) -> Done {
+pub(super) fn show(session: &mut Session, detail: &TaskDetail) -> CliResult {
     match &detail.record {
         TaskOrLetter::Task(task) => show_task(session, task, detail),
         TaskOrLetter::Letter(letter) => show_letter(session, letter, detail),
@@ -169,7 +169,7 @@ struct LetterJson<'d> {
     attempts: &'d [Attempt],
 }
 
-fn show_task(session: &mut Session, task: &TaskRecord, detail: &TaskDetail) -> Done {
+fn show_task(session: &mut Session, task: &TaskRecord, detail: &TaskDetail) -> CliResult {
     if session.json {
         session.screen.json(&TaskJson {
             task: RecordJson::of_task(task, detail.command.clone()),
@@ -279,7 +279,7 @@ fn section(session: &mut Session, title: &str, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn show_letter(session: &mut Session, letter: &DeadLetter, detail: &TaskDetail) -> Done {
+fn show_letter(session: &mut Session, letter: &DeadLetter, detail: &TaskDetail) -> CliResult {
     if session.json {
         let dead_letter = RecordJson::of_letter(letter, detail.command.clone());
         let args = detail.args.as_deref().map(raw);

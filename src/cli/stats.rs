@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::console::filter::Which;
-use crate::console::inspect::explain::{Worker, is_to_run};
+use crate::console::inspect::explain::{WorkerStatus, is_to_run};
 use crate::console::inspect::rollups::by_name;
 use crate::console::paging::at_least_one;
 use crate::console::screen::Tint;
@@ -14,7 +14,7 @@ use crate::console::table::{Cell, Fit, Table, print_flowing};
 use crate::console::text::safe;
 use crate::console::times::{Past, past_day};
 use crate::console::words::{count, distance, measured, number, span};
-use crate::console::{Done, Exit, Session};
+use crate::console::{CliResult, Exit, Session};
 use crate::{
     FailureGroup, Failures as Failed, Filter, Queue, QueueCounts, Rollup, State, TaskRecord, Timestamp,
 };
@@ -29,7 +29,7 @@ pub(super) struct Stats {
 
 /// What the verb found.
 #[derive(Serialize)]
-struct Numbers {
+struct Statistics {
     total: QueueCounts,
     queues: BTreeMap<String, QueueCounts>,
     ready_since: BTreeMap<String, Timestamp>,
@@ -45,19 +45,19 @@ struct Numbers {
 }
 
 /// Dead letters are counted up to so many: they have no counter.
-const DEAD_LETTERS: usize = 1000;
+const MAX_COUNTED_LETTERS: usize = 1000;
 
-impl Numbers {
-    fn gather(queue: &Queue, since: Timestamp) -> Result<Numbers, crate::Error> {
+impl Statistics {
+    fn gather(queue: &Queue, since: Timestamp) -> Result<Statistics, crate::Error> {
         let counts = queue.counts()?;
-        Ok(Numbers {
+        Ok(Statistics {
             total: counts.total(),
             queues: counts.queues,
             ready_since: queue.ready_since()?,
             next_due: queue.next_due()?,
             next_start: queue.next_start()?,
             worker_runs: None,
-            dead_letters_at_least: queue.dead_letters().list(Filter::new().limit(DEAD_LETTERS))?.len(),
+            dead_letters_at_least: queue.dead_letters().list(Filter::new().limit(MAX_COUNTED_LETTERS))?.len(),
             since,
             names: by_name(&queue.rollups(since.to_system_time())?),
         })
@@ -65,52 +65,57 @@ impl Numbers {
 }
 
 /// So many tasks are looked at to say what runs them.
-const SOME: usize = 50;
+const MAX_SAMPLE: usize = 50;
 
 impl Stats {
-    pub(super) fn run(&self, session: &mut Session) -> Done {
+    pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let now = session.now();
         let window = self.since.ago(now);
         let queue = session.look()?;
-        let sight = session.sight(&queue);
-        let numbers =
-            Numbers { worker_runs: sight.worker.runs(), ..Numbers::gather(&queue, now.before(window))? };
+        let explainer = session.explainer(&queue);
+        let statistics = Statistics {
+            worker_runs: explainer.worker.runs(),
+            ..Statistics::gather(&queue, now.before(window))?
+        };
         if session.json {
-            session.screen.json(&numbers)?;
+            session.screen.json(&statistics)?;
             return Ok(Exit::Done);
         }
-        print_states(session, &numbers)?;
-        let to_run = numbers.total.ready.saturating_add(numbers.total.running);
-        let some =
-            if sight.worker == Worker::Missing && to_run > 0 { some_to_run(&queue) } else { Vec::new() };
-        match sight.missing_worker(to_run, &some) {
+        print_states(session, &statistics)?;
+        let to_run = statistics.total.ready.saturating_add(statistics.total.running);
+        let some = if explainer.worker == WorkerStatus::Missing && to_run > 0 {
+            some_to_run(&queue)
+        } else {
+            Vec::new()
+        };
+        match explainer.missing_worker(to_run, &some) {
             Some(missing) => session.screen.line(session.screen.tint(Tint::Warn, missing))?,
-            None => session.screen.line(sight.worker.words())?,
+            None => session.screen.line(explainer.worker.words())?,
         }
-        print_queues(session, &numbers, now)?;
-        print_names(session, &numbers.names, self.since, window)?;
+        print_queues(session, &statistics, now)?;
+        print_names(session, &statistics.names, self.since, window)?;
         Ok(Exit::Done)
     }
 }
 
 /// Some of the tasks that are to run; none where they cannot be read.
 fn some_to_run(queue: &Queue) -> Vec<TaskRecord> {
-    let filter = Filter::new().state(State::Queued).state(State::Running).limit(SOME);
+    let filter = Filter::new().state(State::Queued).state(State::Running).limit(MAX_SAMPLE);
     let mut some = queue.tasks(filter).unwrap_or_default();
     some.retain(is_to_run);
     some
 }
 
-fn print_states(session: &mut Session, numbers: &Numbers) -> std::io::Result<()> {
+fn print_states(session: &mut Session, statistics: &Statistics) -> std::io::Result<()> {
     let cells = State::ALL.map(|state| {
-        let n = numbers.total.in_state(state);
+        let n = statistics.total.in_state(state);
         let tint = if n == 0 { Tint::Dim } else { Tint::of(state) };
         Cell::tinted(format!("{} {}", number(n), state), tint)
     });
     print_flowing(cells.iter().map(|cell| (String::new(), cell)), &mut session.screen)?;
-    if numbers.dead_letters_at_least > 0 {
-        let n = numbers.dead_letters_at_least;
-        let or_more = if n == DEAD_LETTERS { " or more" } else { "" };
+    if statistics.dead_letters_at_least > 0 {
+        let n = statistics.dead_letters_at_least;
+        let or_more = if n == MAX_COUNTED_LETTERS { " or more" } else { "" };
         session.screen.line(format_args!("{}{or_more}", count(n as u64, "dead letter")))?;
     }
     Ok(())
@@ -161,8 +166,8 @@ fn print_names(
     table.print(&mut session.screen)
 }
 
-fn print_queues(session: &mut Session, numbers: &Numbers, now: Timestamp) -> std::io::Result<()> {
-    if numbers.queues.is_empty() {
+fn print_queues(session: &mut Session, statistics: &Statistics, now: Timestamp) -> std::io::Result<()> {
+    if statistics.queues.is_empty() {
         return Ok(());
     }
     session.screen.line("")?;
@@ -177,8 +182,8 @@ fn print_queues(session: &mut Session, numbers: &Numbers, now: Timestamp) -> std
         ("LOST", Fit::Right),
         ("", Fit::Left),
     ]);
-    for (name, counts) in &numbers.queues {
-        let oldest = numbers.ready_since.get(name).map_or(String::new(), |since| span(now.since(*since)));
+    for (name, counts) in &statistics.queues {
+        let oldest = statistics.ready_since.get(name).map_or(String::new(), |since| span(now.since(*since)));
         let note = match (counts.paused, counts.unserved) {
             (true, _) => Cell::tinted("paused", Tint::Warn),
             (false, true) => Cell::tinted("not served", Tint::Warn),
@@ -197,8 +202,8 @@ fn print_queues(session: &mut Session, numbers: &Numbers, now: Timestamp) -> std
         ]);
     }
     table.print(&mut session.screen)?;
-    if let Some(due) = numbers.next_start {
-        let when = match (due > now, numbers.worker_runs) {
+    if let Some(due) = statistics.next_start {
+        let when = match (due > now, statistics.worker_runs) {
             (true, _) => distance(due, now),
             (false, Some(false)) => "now, as soon as a worker runs".to_owned(),
             (false, _) => "now".to_owned(),
@@ -219,7 +224,7 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    pub(super) fn run(&self, session: &mut Session) -> Done {
+    pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let now = session.now();
         let queue = session.look()?;
         let filter = self.which.filter(now).limit(self.limit);
@@ -233,7 +238,7 @@ impl Failures {
         };
         let retrying: Vec<_> = retrying.into_iter().filter(|group| !group.error_type.is_empty()).collect();
         if session.json {
-            session.screen.json(&Found { failures, retrying, more_queued })?;
+            session.screen.json(&FailuresJson { failures, retrying, more_queued })?;
             return Ok(Exit::Done);
         }
         if failures.groups.is_empty() {
@@ -264,7 +269,7 @@ impl Failures {
 
 /// What the verb `failures` found.
 #[derive(Serialize)]
-struct Found {
+struct FailuresJson {
     #[serde(flatten)]
     failures: Failed,
     /// Groups of tasks that have failed and wait for their next attempt.

@@ -1,6 +1,6 @@
 //! `--yes` and `--dry-run`: verbs that may change many ask before.
 
-use super::error::{Exit, Trouble};
+use super::error::{CliError, Exit};
 use super::session::Session;
 
 /// Whether a verb asks, and whether it does anything at all.
@@ -21,7 +21,7 @@ impl Consent {
         session: &mut Session,
         what: &str,
         count: u64,
-    ) -> Result<Option<Exit>, Trouble> {
+    ) -> Result<Option<Exit>, CliError> {
         if self.dry_run {
             if session.json {
                 session.screen.json(&serde_json::json!({ "would_change": count }))?;
@@ -38,7 +38,7 @@ impl Consent {
             Some(false) => Ok(Some(Exit::No)),
             None => {
                 let message = format!("it would {what}; say --yes, as there is no terminal to ask on");
-                Err(Trouble::usage(message))
+                Err(CliError::usage(message))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! How a verb ends: well, with a no, or in trouble.
+//! How a verb ends: well, with a no, or with an error.
 
 use std::fmt;
 use std::io;
@@ -71,27 +71,27 @@ fn without_numbers(text: &str) -> String {
 }
 
 /// What a verb answers.
-pub(crate) type Done = Result<Exit, Trouble>;
+pub(crate) type CliResult = Result<Exit, CliError>;
 
 /// Why a verb could not do what it was asked, and what to do next.
 #[derive(Debug)]
-pub(crate) struct Trouble {
+pub(crate) struct CliError {
     pub exit: Exit,
     pub message: String,
 }
 
-impl Trouble {
-    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Trouble {
-        Trouble { exit, message: message.into() }
+impl CliError {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> CliError {
+        CliError { exit, message: message.into() }
     }
 
     /// What the library says of a file.
-    pub(crate) fn of_file(error: Error) -> Trouble {
-        Trouble { exit: Exit::File, ..error.into() }
+    pub(crate) fn of_file(error: Error) -> CliError {
+        CliError { exit: Exit::File, ..error.into() }
     }
 
     /// A file or folder that was to be written and cannot be.
-    pub(crate) fn of_target(target: &Path, error: &io::Error) -> Trouble {
+    pub(crate) fn of_target(target: &Path, error: &io::Error) -> CliError {
         let what_to_do = match error.kind() {
             io::ErrorKind::NotFound => "make its folder first, or give another path",
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -100,35 +100,35 @@ impl Trouble {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space",
             _ => "give another path",
         };
-        Trouble::new(Exit::File, format!("{}: {}; {what_to_do}", target.display(), system(error)))
+        CliError::new(Exit::File, format!("{}: {}; {what_to_do}", target.display(), system(error)))
     }
 
-    pub(crate) fn usage(message: impl Into<String>) -> Trouble {
-        Trouble::new(Exit::Usage, message)
+    pub(crate) fn usage(message: impl Into<String>) -> CliError {
+        CliError::new(Exit::Usage, message)
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Trouble {
+impl From<Error> for CliError {
+    fn from(error: Error) -> CliError {
         let exit = match error.kind() {
             ErrorKind::InvalidInput | ErrorKind::InvalidConfig => Exit::Usage,
             ErrorKind::NotFound | ErrorKind::WrongState | ErrorKind::Conflict => Exit::Refused,
             _ => Exit::File,
         };
-        Trouble::new(exit, in_shell(&error.to_string()))
+        CliError::new(exit, in_shell(&error.to_string()))
     }
 }
 
 /// A screen or a file of the user's that cannot be written.
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Trouble {
-        Trouble::new(Exit::File, system(&error))
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> CliError {
+        CliError::new(Exit::File, system(&error))
     }
 }
 

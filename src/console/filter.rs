@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::consent::Consent;
-use super::error::Trouble;
+use super::error::CliError;
 use super::times::{Past, past};
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 
@@ -128,16 +128,16 @@ pub(crate) struct Target {
 
 impl Target {
     /// What was typed is one of the ways to name tasks.
-    pub(crate) fn check(&self) -> Result<(), Trouble> {
+    pub(crate) fn check(&self) -> Result<(), CliError> {
         match (self.ids.is_empty(), self.which.is_all(), self.all) {
             (false, true, false) | (true, false, false) | (true, true, true) => Ok(()),
             (true, true, false) => {
-                Err(Trouble::usage("which tasks? name ids, or a filter such as --state FAILED, or --all"))
+                Err(CliError::usage("which tasks? name ids, or a filter such as --state FAILED, or --all"))
             }
             (true, false, true) => {
-                Err(Trouble::usage("a filter and --all exclude each other; leave one out"))
+                Err(CliError::usage("a filter and --all exclude each other; leave one out"))
             }
-            (false, ..) => Err(Trouble::usage("ids go without a filter and without --all; leave one out")),
+            (false, ..) => Err(CliError::usage("ids go without a filter and without --all; leave one out")),
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) mod word;
 pub(crate) mod words;
 
 pub use error::Exit;
-pub(crate) use error::{Done, Trouble, system};
-pub(crate) use options::{Common, Place, no_json};
+pub(crate) use error::{CliError, CliResult, system};
+pub(crate) use options::{FileOption, GlobalOptions, no_json};
 pub use screen::When;
 pub(crate) use session::Session;

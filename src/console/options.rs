@@ -7,13 +7,13 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use super::screen::When;
 
 /// The heading of what every verb takes.
-const EVERYWHERE: &str = "Everywhere";
+const GLOBAL_HEADING: &str = "Everywhere";
 
 /// The file that `perdura` is told to use.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Place {
+pub(crate) struct FileOption {
     /// The file with the tasks [default: perdura.db]
-    #[arg(long, global = true, env = "PERDURA_DB", hide_env_values = true, value_name = "FILE", help_heading = EVERYWHERE,
+    #[arg(long, global = true, env = "PERDURA_DB", hide_env_values = true, value_name = "FILE", help_heading = GLOBAL_HEADING,
           value_parser = file())]
     pub db: Option<PathBuf>,
 }
@@ -28,15 +28,15 @@ fn file() -> impl TypedValueParser<Value = PathBuf> {
 
 /// What every verb takes.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Common {
+pub(crate) struct GlobalOptions {
     /// Answer in JSON: one document, or one line for each task
-    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    #[arg(long, global = true, help_heading = GLOBAL_HEADING)]
     pub json: bool,
     /// Show times in UTC, not in local time (TZ); JSON always has UTC
-    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    #[arg(long, global = true, help_heading = GLOBAL_HEADING)]
     pub utc: bool,
     /// When to colour; NO_COLOR turns it off, too
-    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "auto|always|never", help_heading = EVERYWHERE,
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "auto|always|never", help_heading = GLOBAL_HEADING,
           hide_possible_values = true, hide_default_value = true)]
     pub color: When,
 }

@@ -1,13 +1,13 @@
-//! Why a command line is refused, in a line as for every other trouble: what is wrong, and what to do.
+//! Why a command line is refused, in a line as for every other error: what is wrong, and what to do.
 
 use std::error::Error as _;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::error::Trouble;
+use super::error::CliError;
 
-/// The same in the words of the command; none for what is no trouble, such as `--help`.
-pub(crate) fn of(error: &clap::Error) -> Option<Trouble> {
+/// The same in the words of the command; none for what is no error, such as `--help`.
+pub(crate) fn of(error: &clap::Error) -> Option<CliError> {
     let about = |kind| error.get(kind).map_or_else(Vec::new, texts);
     let one = |kind| about(kind).into_iter().next().unwrap_or_default();
     let arg = bare(&one(ContextKind::InvalidArg));
@@ -55,7 +55,7 @@ pub(crate) fn of(error: &clap::Error) -> Option<Trouble> {
             format!("{}; {see}", first.trim_start_matches("error: "))
         }
     };
-    Some(Trouble::usage(message))
+    Some(CliError::usage(message))
 }
 
 fn texts(value: &ContextValue) -> Vec<String> {

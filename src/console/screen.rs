@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::time::Duration;
 
-use super::error::{Trouble, system};
+use super::error::{CliError, system};
 use super::text::{safe, safe_json};
 use crate::{Clock, Progress, State, SystemClock};
 
@@ -160,8 +160,8 @@ impl Screen {
     }
 
     /// Says on stderr why it could not be done, and what to do next.
-    pub(crate) fn complain(&self, trouble: &Trouble) {
-        let _ = writeln!(io::stderr(), "{}: {}", self.program, safe(&trouble.message)); // there is nobody else to tell
+    pub(crate) fn complain(&self, error: &CliError) {
+        let _ = writeln!(io::stderr(), "{}: {}", self.program, safe(&error.message)); // there is nobody else to tell
     }
 
     /// Asks a person; none if there is nobody to ask. Whatever does not begin as "yes" does is a no.
@@ -218,7 +218,7 @@ impl Write for JsonLines<'_> {
 }
 
 /// What takes less shows nothing.
-const PATIENCE: Duration = Duration::from_millis(500);
+const METER_DELAY: Duration = Duration::from_millis(500);
 
 /// A percentage on stderr, if that is a terminal; gone when this is dropped.
 pub(crate) struct Meter {
@@ -238,7 +238,7 @@ impl Meter {
     /// So far it is.
     pub(crate) fn tell(&mut self, Progress { done, total }: Progress) {
         let percent = u64::try_from(u128::from(done) * 100 / u128::from(total.max(1))).unwrap_or(100);
-        if self.is_seen && self.shown != Some(percent) && self.clock.monotonic() >= PATIENCE {
+        if self.is_seen && self.shown != Some(percent) && self.clock.monotonic() >= METER_DELAY {
             self.shown = Some(percent);
             let _ = write!(io::stderr(), "\r{percent} % {}", self.what); // a meter that nobody sees is none
         }

@@ -4,22 +4,22 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::error::{Done, Exit, Trouble};
-use super::inspect::explain::{Sight, Worker};
-use super::options::Common;
+use super::error::{CliError, CliResult, Exit};
+use super::inspect::explain::{Explainer, WorkerStatus};
+use super::options::GlobalOptions;
 use super::screen::{Screen, When};
 use super::text::safe;
-use super::times::{Zone, zone_trouble};
+use super::times::{Zone, zone_error};
 use crate::{Builder, Clock, Config, Queue, SystemClock, Timestamp};
 
 /// The file of those who name none.
 const DEFAULT_FILE: &str = "perdura.db";
 
 /// Who complains.
-const COMMAND: &str = "perdura";
+const COMMAND_NAME: &str = "perdura";
 
 /// The most that args, results and checkpoints may have.
-const LARGEST: usize = 256 * 1024 * 1024;
+const MAX_VALUE_BYTES: usize = 256 * 1024 * 1024;
 
 /// One run of the command.
 pub(crate) struct Session {
@@ -38,48 +38,46 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn begin(common: &Common, db: Option<PathBuf>) -> Session {
+    pub(crate) fn begin(common: &GlobalOptions, db: Option<PathBuf>) -> Session {
         let db = db.unwrap_or_else(|| DEFAULT_FILE.into());
         Session::new(common, db, None)
     }
 
     /// The end of a run whose command line is refused.
-    pub(crate) fn refuse(trouble: &Trouble) -> ExitCode {
-        Screen::new(When::Never, COMMAND).complain(trouble);
-        trouble.exit.into()
+    pub(crate) fn refuse(error: &CliError) -> ExitCode {
+        Screen::new(When::Never, COMMAND_NAME).complain(error);
+        error.exit.into()
     }
 
     /// One of a program that has mounted the verbs for its file.
-    pub(crate) fn of_program(common: &Common, db: PathBuf) -> Session {
+    pub(crate) fn of_program(common: &GlobalOptions, db: PathBuf) -> Session {
         let program = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
         let program =
             program.file_stem().map_or_else(|| "error".into(), |name| name.to_string_lossy().into_owned());
         Session::new(common, db, Some(program))
     }
 
-    fn new(common: &Common, db: PathBuf, program: Option<String>) -> Session {
+    fn new(common: &GlobalOptions, db: PathBuf, program: Option<String>) -> Session {
         let zone = if common.json || common.utc { Zone::Utc } else { Zone::Local };
-        let screen = Screen::new(common.color, program.as_deref().unwrap_or(COMMAND));
+        let screen = Screen::new(common.color, program.as_deref().unwrap_or(COMMAND_NAME));
         Session { db, program, json: common.json, zone, screen, done: None, told_zone: Cell::new(false) }
     }
 
-    /// Runs a verb, and says how it ended. A reader that has left is no trouble.
-    pub(crate) fn end_with(mut self, verb: impl FnOnce(&mut Session) -> Done) -> ExitCode {
+    /// Runs a verb, and says how it ended. A reader that has left is no error.
+    pub(crate) fn end_with(mut self, verb: impl FnOnce(&mut Session) -> CliResult) -> ExitCode {
         let done = verb(&mut self);
         let flushed = self.screen.flush();
         let done = match done {
             Ok(Exit::HungUp) => Ok(Exit::HungUp), // a terminal that has gone takes nothing more
             Ok(exit) if self.screen.reader_has_left() => Ok(exit),
             Err(_) if self.screen.reader_has_left() => Ok(Exit::Done),
-            done => {
-                done.and_then(|exit| Ok(flushed.map(|()| exit)?)).map_err(|trouble| self.unanswered(trouble))
-            }
+            done => done.and_then(|exit| Ok(flushed.map(|()| exit)?)).map_err(|error| self.unanswered(error)),
         };
         match done {
             Ok(exit) => exit.into(),
-            Err(trouble) => {
-                self.screen.complain(&trouble);
-                trouble.exit.into()
+            Err(error) => {
+                self.screen.complain(&error);
+                error.exit.into()
             }
         }
     }
@@ -89,23 +87,23 @@ impl Session {
         self.done = Some(what.into());
     }
 
-    /// If the trouble is that the answer could not be written: says that, and what was done.
-    fn unanswered(&self, trouble: Trouble) -> Trouble {
+    /// If the error is that the answer could not be written: says that, and what was done.
+    fn unanswered(&self, error: CliError) -> CliError {
         match self.screen.failure() {
-            Some(why) if trouble.message.contains(why) => {
+            Some(why) if error.message.contains(why) => {
                 let done = self.done.as_ref().map_or_else(String::new, |done| format!("{done}, but "));
-                Trouble::new(
+                CliError::new(
                     Exit::File,
                     format!("{done}the answer could not be written to the standard output: {why}"),
                 )
             }
-            _ => trouble,
+            _ => error,
         }
     }
 
     /// Refuses `--json` where there is nothing in JSON.
-    pub(crate) fn refuse_json(&self, why: &str) -> Result<(), Trouble> {
-        if self.json { Err(Trouble::usage(format!("--json: {why}; leave it out"))) } else { Ok(()) }
+    pub(crate) fn refuse_json(&self, why: &str) -> Result<(), CliError> {
+        if self.json { Err(CliError::usage(format!("--json: {why}; leave it out"))) } else { Ok(()) }
     }
 
     /// Where the file is, as it was named.
@@ -119,9 +117,9 @@ impl Session {
     }
 
     /// What a sentence on a task needs beside the task.
-    pub(crate) fn sight(&self, queue: &Queue) -> Sight {
+    pub(crate) fn explainer(&self, queue: &Queue) -> Explainer {
         let is_mounted = self.program.is_some();
-        Sight { worker: Worker::of(queue), now: self.now(), zone: self.zone, is_mounted }
+        Explainer { worker: WorkerStatus::of(queue), now: self.now(), zone: self.zone, is_mounted }
     }
 
     /// A time, as it is shown.
@@ -133,7 +131,7 @@ impl Session {
     ///
     /// # Errors
     /// What is wrong with the file, and where else to look.
-    pub(crate) fn look(&self) -> Result<Queue, Trouble> {
+    pub(crate) fn look(&self) -> Result<Queue, CliError> {
         self.must_exist()?;
         self.open(Session::builder().look_only(true))
     }
@@ -142,7 +140,7 @@ impl Session {
     ///
     /// # Errors
     /// What is wrong with the file, and where else to look.
-    pub(crate) fn queue(&self) -> Result<Queue, Trouble> {
+    pub(crate) fn queue(&self) -> Result<Queue, CliError> {
         self.must_exist()?;
         self.open(Session::builder())
     }
@@ -151,7 +149,7 @@ impl Session {
     pub(crate) fn builder() -> Builder {
         let mut config = Config::default();
         (config.max_args_bytes, config.max_result_bytes, config.max_checkpoint_bytes) =
-            (LARGEST, LARGEST, LARGEST);
+            (MAX_VALUE_BYTES, MAX_VALUE_BYTES, MAX_VALUE_BYTES);
         Queue::builder().config(config).share_as_found(true)
     }
 
@@ -159,19 +157,19 @@ impl Session {
     ///
     /// # Errors
     /// What is wrong with the file: what was typed was looked at before.
-    pub(crate) fn open(&self, builder: Builder) -> Result<Queue, Trouble> {
+    pub(crate) fn open(&self, builder: Builder) -> Result<Queue, CliError> {
         self.must_have_folder()?;
         if self.zone == Zone::Local
             && !self.told_zone.replace(true)
-            && let Some(trouble) = zone_trouble()
+            && let Some(error) = zone_error()
         {
-            self.screen.remark(safe(&trouble));
+            self.screen.remark(safe(&error));
         }
-        builder.open(&self.db).map_err(Trouble::of_file)
+        builder.open(&self.db).map_err(CliError::of_file)
     }
 
     /// Whether there is a current folder, if the file lies in it.
-    pub(crate) fn must_have_folder(&self) -> Result<(), Trouble> {
+    pub(crate) fn must_have_folder(&self) -> Result<(), CliError> {
         if self.db.is_absolute() || std::env::current_dir().is_ok() {
             return Ok(());
         }
@@ -179,14 +177,14 @@ impl Session {
             "the current folder is gone, and {} with it; go to another one, or name a whole path with --db",
             self.db.display()
         );
-        Err(Trouble::new(Exit::File, message))
+        Err(CliError::new(Exit::File, message))
     }
 
     /// Whether there is a file.
     ///
     /// # Errors
     /// There is none, and what to do.
-    pub(crate) fn must_exist(&self) -> Result<(), Trouble> {
+    pub(crate) fn must_exist(&self) -> Result<(), CliError> {
         if std::fs::symlink_metadata(&self.db).is_ok() {
             return Ok(());
         }
@@ -200,7 +198,7 @@ impl Session {
                 format!("there is no file {db} yet; {program} makes it when it enqueues its first task")
             }
         };
-        Err(Trouble::new(Exit::File, message))
+        Err(CliError::new(Exit::File, message))
     }
 }
 
@@ -210,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_program_that_has_mounted_the_verbs_is_not_told_of_the_command() {
-        let common = || Common { json: false, utc: false, color: When::Never };
+        let common = || GlobalOptions { json: false, utc: false, color: When::Never };
         let missing = |session: Session| session.must_exist().unwrap_err().message;
         let own = missing(Session::begin(&common(), Some("no-such.db".into())));
         assert!(own.contains("`perdura init`") && own.contains("PERDURA_DB"), "{own}");

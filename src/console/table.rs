@@ -8,10 +8,10 @@ use super::screen::{Screen, Tint};
 use crate::State;
 
 /// Between two columns.
-const GAP: usize = 2;
+const COLUMN_GAP: usize = 2;
 
 /// No column is made narrower than this: shorter pieces of text say nothing, and rows of labelled values read better.
-const NARROWEST: usize = 12;
+const MIN_COLUMN_WIDTH: usize = 12;
 
 /// How a column behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Table {
                 None => text,
             };
             if i > 0 {
-                line.push_str(&" ".repeat(GAP));
+                line.push_str(&" ".repeat(COLUMN_GAP));
             }
             match fit {
                 Fit::Right => line.extend([padding, shown]),
@@ -126,7 +126,7 @@ impl Table {
             })
             .collect();
         while widths.iter().sum::<usize>() + self.gaps() > screen {
-            let cuttable = |i: &usize| self.columns[*i].1 == Fit::Cut && widths[*i] > NARROWEST;
+            let cuttable = |i: &usize| self.columns[*i].1 == Fit::Cut && widths[*i] > MIN_COLUMN_WIDTH;
             let Some(widest) = (0..widths.len()).filter(cuttable).max_by_key(|i| widths[*i]) else { break };
             widths[widest] -= 1;
         }
@@ -134,7 +134,7 @@ impl Table {
     }
 
     fn gaps(&self) -> usize {
-        GAP * self.columns.len().saturating_sub(1)
+        COLUMN_GAP * self.columns.len().saturating_sub(1)
     }
 }
 
@@ -145,14 +145,14 @@ pub(crate) fn print_flowing<'c>(
 ) -> io::Result<()> {
     let (mut line, mut used) = (String::new(), 0);
     for (i, (label, cell)) in cells.into_iter().enumerate() {
-        let text = shorten(&cell.text, screen.width().saturating_sub(GAP + label.width()));
-        let width = GAP * usize::from(i > 0) + label.width() + text.width();
+        let text = shorten(&cell.text, screen.width().saturating_sub(COLUMN_GAP + label.width()));
+        let width = COLUMN_GAP * usize::from(i > 0) + label.width() + text.width();
         if used + width > screen.width() {
             screen.line(std::mem::take(&mut line))?;
             used = 0;
         }
         used += width;
-        let gap = if i > 0 { " ".repeat(GAP) } else { String::new() };
+        let gap = if i > 0 { " ".repeat(COLUMN_GAP) } else { String::new() };
         let value = cell.tint.map_or_else(|| text.clone(), |tint| screen.tint(tint, &text));
         line.extend([gap, screen.tint(Tint::Dim, label), value]);
     }

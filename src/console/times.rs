@@ -11,7 +11,7 @@ use super::words::span;
 use crate::{Clock, SystemClock, Timestamp};
 
 /// What a time may look like, for messages.
-const FORMS: &str = "write 08:00, tomorrow 08:00, 2026-11-30, 2026-11-30 08:00 (local time), 2026-11-30T08:00:00Z, \
+const TIME_FORMATS: &str = "write 08:00, tomorrow 08:00, 2026-11-30, 2026-11-30 08:00 (local time), 2026-11-30T08:00:00Z, \
                      2026-11-30T08:00:00+01:00 or @1796022000";
 
 /// 9999-12-30T22:00:00Z, the last second that is in the year 9999 in all time zones.
@@ -36,7 +36,7 @@ pub(crate) fn future(text: &str) -> Result<Timestamp, String> {
 }
 
 /// What is wrong with the time zone that is asked for; times are in UTC then.
-pub(crate) fn zone_trouble() -> Option<String> {
+pub(crate) fn zone_error() -> Option<String> {
     let name = std::env::var_os("TZ")?;
     zone()
         .err()
@@ -99,7 +99,7 @@ impl Past {
 }
 
 /// The file keeps no more of what attempts did.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+const ROLLUP_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The same for what the file keeps for a day.
 ///
@@ -107,7 +107,7 @@ const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Those of [`past`]; that it is longer ago.
 pub(crate) fn past_day(text: &str) -> Result<Past, String> {
     let since = past(text)?;
-    match since.ago(SystemClock::new().now()) <= KEPT {
+    match since.ago(SystemClock::new().now()) <= ROLLUP_RETENTION {
         true => Ok(since),
         false => Err("it is at most 24h ago: the file keeps a day of that".to_owned()),
     }
@@ -142,7 +142,7 @@ fn zone() -> Result<TimeZone, String> {
     })
 }
 
-/// See [`FORMS`]. The zone is asked for only by what is a local time.
+/// See [`TIME_FORMATS`]. The zone is asked for only by what is a local time.
 fn parse(
     text: &str,
     now: Timestamp,
@@ -150,7 +150,7 @@ fn parse(
     toward: Toward,
 ) -> Result<Timestamp, String> {
     let text = text.trim();
-    let wrong = || format!("{text:?} is not a time; {FORMS}");
+    let wrong = || format!("{text:?} is not a time; {TIME_FORMATS}");
     if let Some(seconds) = text.strip_prefix('@') {
         return epoch(seconds).ok_or_else(wrong);
     }

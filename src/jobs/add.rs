@@ -8,10 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use serde::Serialize;
 
 use super::batch::{self, Format};
-use super::job_options::{JobOptions, New, about_line};
+use super::job_options::{JobOptions, NewJob, about_line};
 use crate::console::word::Word;
 use crate::console::words::distance;
-use crate::console::{Done, Exit, Session, Trouble};
+use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Config, Enqueued, Error, ErrorKind, Queue, TaskId, Timestamp};
 
 /// What to add.
@@ -42,7 +42,7 @@ struct Added {
 }
 
 impl Add {
-    pub(super) fn run(self, session: &mut Session) -> Done {
+    pub(super) fn run(self, session: &mut Session) -> CliResult {
         let new = match self.from {
             Some(format) => {
                 let mut text = Vec::new();
@@ -97,14 +97,14 @@ impl Add {
     }
 
     /// What does not look like a command is a slip of the hand: a job for it would fail only later, and elsewhere.
-    fn check_command(&self) -> Result<(), Trouble> {
+    fn check_command(&self) -> Result<(), CliError> {
         match self.command.first() {
-            None => Err(Trouble::usage(
+            None => Err(CliError::usage(
                 "add what? name a program and its arguments, or give many commands on the standard input with --from lines",
             )),
             Some(word) if word.as_bytes().starts_with(b"-") => {
                 let word = word.to_string_lossy();
-                Err(Trouble::usage(format!(
+                Err(CliError::usage(format!(
                     "add has no option {word}, see add --help; a program of that name is ./{word}"
                 )))
             }
@@ -114,19 +114,19 @@ impl Add {
 }
 
 /// Refuses what is wrong before there is a file.
-fn check(new: &[New], now: Timestamp) -> Result<(), Trouble> {
+fn check(new: &[NewJob], now: Timestamp) -> Result<(), CliError> {
     let config = Config::default();
-    for New { job, options, line, .. } in new {
+    for NewJob { job, options, line, .. } in new {
         job.check_size(config.max_args_bytes)
-            .map_err(Trouble::usage)
+            .map_err(CliError::usage)
             .and_then(|()| Ok(options.validate(&config, now.to_system_time())?))
-            .map_err(|trouble| about_line(trouble, *line))?;
+            .map_err(|error| about_line(error, *line))?;
     }
     Ok(())
 }
 
 /// All, or none. What is wrong with one of them names its line.
-fn add(queue: &Queue, new: &[New]) -> Result<Vec<Enqueued>, Trouble> {
+fn add(queue: &Queue, new: &[NewJob]) -> Result<Vec<Enqueued>, CliError> {
     let line = Cell::new(None); // of the job that was looked at last: it is the one that a complaint means
     let jobs = new.iter().map(|new| {
         line.set(new.line);
@@ -134,8 +134,8 @@ fn add(queue: &Queue, new: &[New]) -> Result<Vec<Enqueued>, Trouble> {
     });
     queue.enqueue_all_with(jobs).map_err(|e: Error| {
         let is_about_one = matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::TooLarge);
-        let trouble = Trouble::from(e);
-        let exit = if is_about_one { Exit::Usage } else { trouble.exit };
-        about_line(Trouble { exit, ..trouble }, line.get().filter(|_| is_about_one))
+        let error = CliError::from(e);
+        let exit = if is_about_one { Exit::Usage } else { error.exit };
+        about_line(CliError { exit, ..error }, line.get().filter(|_| is_about_one))
     })
 }

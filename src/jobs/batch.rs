@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::job_options::{JobOptions, New, about_line};
+use super::job_options::{JobOptions, NewJob, about_line};
 use crate::Timestamp;
-use crate::console::Trouble;
+use crate::console::CliError;
 use crate::console::text::without_mark;
 use crate::console::times::age;
 use crate::console::times::future;
@@ -26,13 +26,13 @@ pub(super) enum Format {
 ///
 /// # Errors
 /// What is wrong in the first line that is wrong, and its number.
-pub(super) fn read(format: Format, text: &[u8], options: &JobOptions) -> Result<Vec<New>, Trouble> {
+pub(super) fn read(format: Format, text: &[u8], options: &JobOptions) -> Result<Vec<NewJob>, CliError> {
     if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
-        return Err(Trouble::usage("the standard input is UTF-16; save it as UTF-8; nothing was added"));
+        return Err(CliError::usage("the standard input is UTF-16; save it as UTF-8; nothing was added"));
     }
     let mut all = Vec::new();
     for (line, bytes) in (1..).zip(without_mark(text).split(|b| *b == b'\n')) {
-        let at = |problem: String| Trouble::usage(format!("line {line}: {problem}; nothing was added"));
+        let at = |problem: String| CliError::usage(format!("line {line}: {problem}; nothing was added"));
         let utf8 = || "it is not UTF-8; in a line of JSON, such a word is a list of bytes".to_owned();
         let text = std::str::from_utf8(bytes).map_err(|_| at(utf8()))?;
         let text = text.strip_suffix('\r').unwrap_or(text);
@@ -46,7 +46,7 @@ pub(super) fn read(format: Format, text: &[u8], options: &JobOptions) -> Result<
         if argv.is_empty() {
             continue; // a line with nothing but a comment behind blanks
         }
-        all.push(options.new_job(argv, Some(line)).map_err(|trouble| about_line(trouble, Some(line)))?);
+        all.push(options.new_job(argv, Some(line)).map_err(|error| about_line(error, Some(line)))?);
     }
     Ok(all)
 }

@@ -12,19 +12,19 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, test_kill_process_group, waitid};
 
 /// The first and the longest pause between two looks at processes that were killed.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+const MIN_PAUSE: Duration = Duration::from_millis(1);
+const MAX_PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks again and again until it is so; false if it is not so for `patience`.
 pub(super) fn await_that(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
-    let (mut waited, mut pause) = (Duration::ZERO, FIRST_PAUSE);
+    let (mut waited, mut pause) = (Duration::ZERO, MIN_PAUSE);
     while !is_so() {
         if waited >= patience {
             return false;
         }
         std::thread::sleep(pause);
         waited += pause;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
     true
 }

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use super::own::refuse_waiting_for_itself;
 use super::text::Decoder;
-use crate::console::inspect::explain::Worker;
+use crate::console::inspect::explain::WorkerStatus;
 use crate::console::text::{safe, safe_lines};
 use crate::console::words::bytes;
-use crate::console::{Done, Exit, Session, Trouble};
+use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Hold, Output, OutputStream, Queue, State, TaskId, TaskRecord};
 
 /// How often to look. Output reaches the file about once a second.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// After so many looks it is looked whether a worker still runs, which costs more.
-const LOOKS_FOR_A_WORKER: u32 = 10;
+const POLLS_PER_WORKER_CHECK: u32 = 10;
 
 /// Which job to follow.
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ pub(crate) struct Follow {
 }
 
 impl Follow {
-    pub(super) fn run(self, session: &mut Session) -> Done {
+    pub(super) fn run(self, session: &mut Session) -> CliResult {
         session.refuse_json("follow writes what the job writes; `perdura show ID --json` has it as JSON")?;
         refuse_waiting_for_itself(session, Some(self.id))?;
         let queue = session.look()?;
@@ -39,15 +39,15 @@ impl Follow {
         if session.screen.reader_has_left() { Ok(Exit::No) } else { shown }
     }
 
-    fn follow(&self, queue: &Queue, follower: &mut Follower, session: &mut Session) -> Done {
+    fn follow(&self, queue: &Queue, follower: &mut Follower, session: &mut Session) -> CliResult {
         loop {
             let record =
-                queue.get(self.id).map_err(|e| session.sight(queue).unless_letter(queue, self.id, e))?;
+                queue.get(self.id).map_err(|e| session.explainer(queue).unless_letter(queue, self.id, e))?;
             follower.look(queue, &record, session)?;
             if record.state.is_finished() {
                 return Ok(follower.end(&record, session)?);
             }
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 }
@@ -56,12 +56,12 @@ struct Follower {
     id: TaskId,
     /// The attempt whose output is shown.
     generation: u64,
-    out: Shown,
-    err: Shown,
+    out: StreamPosition,
+    err: StreamPosition,
     /// How the task stood at the last look, and for how many looks it has.
     stands: Option<(u64, State, Option<Hold>)>,
     looks: u32,
-    worker: Option<Worker>,
+    worker: Option<WorkerStatus>,
 }
 
 impl Follower {
@@ -69,8 +69,8 @@ impl Follower {
         Follower {
             id,
             generation: 0,
-            out: Shown::new(io::stdout().is_terminal()),
-            err: Shown::new(io::stderr().is_terminal()),
+            out: StreamPosition::new(io::stdout().is_terminal()),
+            err: StreamPosition::new(io::stderr().is_terminal()),
             stands: None,
             looks: 0,
             worker: None,
@@ -78,7 +78,7 @@ impl Follower {
     }
 
     /// Shows what is new.
-    fn look(&mut self, queue: &Queue, record: &TaskRecord, session: &mut Session) -> Result<(), Trouble> {
+    fn look(&mut self, queue: &Queue, record: &TaskRecord, session: &mut Session) -> Result<(), CliError> {
         if record.generation != self.generation {
             self.show(queue, session)?; // the rest of the attempt before
             let is_first = std::mem::replace(&mut self.generation, record.generation) == 0;
@@ -99,31 +99,31 @@ impl Follower {
         queue: &Queue,
         record: &TaskRecord,
         session: &mut Session,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CliError> {
         let stands = (record.generation, record.state, record.hold);
         let is_new = self.stands != Some(stands);
         self.looks = if is_new { 0 } else { self.looks + 1 };
-        if !self.looks.is_multiple_of(LOOKS_FOR_A_WORKER) {
+        if !self.looks.is_multiple_of(POLLS_PER_WORKER_CHECK) {
             return Ok(());
         }
-        let sight = session.sight(queue);
-        let changed = is_new || self.worker != Some(sight.worker);
-        (self.stands, self.worker) = (Some(stands), Some(sight.worker));
+        let explainer = session.explainer(queue);
+        let changed = is_new || self.worker != Some(explainer.worker);
+        (self.stands, self.worker) = (Some(stands), Some(explainer.worker));
         let explanation = queue.explain(self.id)?;
-        if changed && sight.is_kept(&explanation) {
+        if changed && explainer.is_kept(&explanation) {
             let text = match (record.hold, &record.error_message) {
                 (Some(Hold::Time), Some(error)) => {
                     let attempt = format!("attempt {} of {}", record.attempt_number, record.max_attempts);
-                    format!("{attempt} failed: {}; {}", safe(error), safe(&sight.explain(&explanation)))
+                    format!("{attempt} failed: {}; {}", safe(error), safe(&explainer.explain(&explanation)))
                 }
-                _ => safe(&sight.explain(&explanation)).into_owned(),
+                _ => safe(&explainer.explain(&explanation)).into_owned(),
             };
             self.remark(&text, session)?;
         }
         Ok(())
     }
 
-    fn show(&mut self, queue: &Queue, session: &mut Session) -> Result<(), Trouble> {
+    fn show(&mut self, queue: &Queue, session: &mut Session) -> Result<(), CliError> {
         if self.generation == 0 {
             return Ok(());
         }
@@ -179,7 +179,7 @@ impl Follower {
 }
 
 /// How far a stream was shown.
-struct Shown {
+struct StreamPosition {
     /// Bytes of the stream that were seen or left out.
     seen: u64,
     /// It goes to a terminal: nothing that could steer it may be written.
@@ -189,9 +189,9 @@ struct Shown {
     decoder: Decoder,
 }
 
-impl Shown {
-    fn new(dressed: bool) -> Shown {
-        Shown { seen: 0, dressed, in_line: false, decoder: Decoder::default() }
+impl StreamPosition {
+    fn new(dressed: bool) -> StreamPosition {
+        StreamPosition { seen: 0, dressed, in_line: false, decoder: Decoder::default() }
     }
 
     /// Another attempt begins.
@@ -258,7 +258,12 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn assert_news(shown: &mut Shown, [first, last]: [&str; 2], bytes: u64, news: (&str, u64, &str)) {
+    fn assert_news(
+        shown: &mut StreamPosition,
+        [first, last]: [&str; 2],
+        bytes: u64,
+        news: (&str, u64, &str),
+    ) {
         let (first, last) = (first.into(), last.into());
         let output = Output { generation: 1, stream: OutputStream::Stdout, first, last, bytes };
         let (piece, left_out, rest) = news;
@@ -267,14 +272,14 @@ mod tests {
 
     #[test]
     fn nothing_is_shown_twice_and_what_is_left_out_is_counted() {
-        let mut shown = Shown::new(false);
+        let mut shown = StreamPosition::new(false);
         assert_news(&mut shown, ["ab", ""], 2, ("ab", 0, ""));
         assert_news(&mut shown, ["ab", ""], 2, ("", 0, ""));
         assert_news(&mut shown, ["abcd", "ef"], 6, ("cd", 0, "ef"));
         assert_news(&mut shown, ["abcd", "efgh"], 8, ("", 0, "gh"));
         assert_news(&mut shown, ["abcd", "uvwxyz"], 26, ("", 12, "uvwxyz"));
         assert_news(&mut shown, ["abcd", "vwxyz+"], 27, ("", 0, "+"));
-        let mut late = Shown::new(false);
+        let mut late = StreamPosition::new(false);
         assert_news(&mut late, ["abcd", "uvwxyz"], 26, ("abcd", 16, "uvwxyz"));
     }
 

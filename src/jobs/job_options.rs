@@ -10,7 +10,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 use crate::console::inspect::job::{Codes, Job};
 use crate::console::times::{age, future};
 use crate::console::word::Word;
-use crate::console::{Exit, Trouble};
+use crate::console::{CliError, Exit};
 use crate::{Options, Timestamp};
 
 /// What is asked for beside the command line.
@@ -91,13 +91,13 @@ impl JobOptions {
     ///
     /// # Errors
     /// What no program can be given, and a current folder that is needed and is not there.
-    pub(super) fn new_job(&self, argv: Vec<Word>, line: Option<usize>) -> Result<New, Trouble> {
+    pub(super) fn new_job(&self, argv: Vec<Word>, line: Option<usize>) -> Result<NewJob, CliError> {
         let job = self.job(argv)?;
-        job.check().map_err(Trouble::usage)?;
-        Ok(New { job, options: self.options(), at: self.at, line })
+        job.check().map_err(CliError::usage)?;
+        Ok(NewJob { job, options: self.options(), at: self.at, line })
     }
 
-    fn job(&self, argv: Vec<Word>) -> Result<Job, Trouble> {
+    fn job(&self, argv: Vec<Word>) -> Result<Job, CliError> {
         let dir = self.dir.clone().unwrap_or_else(|| ".".into());
         let here = if dir.is_absolute() { PathBuf::new() } else { current_folder()? };
         Ok(Job {
@@ -133,11 +133,11 @@ impl JobOptions {
     }
 }
 
-fn current_folder() -> Result<PathBuf, Trouble> {
+fn current_folder() -> Result<PathBuf, CliError> {
     std::env::current_dir().map_err(|_| {
         let message =
             "the current folder is gone or cannot be read; go to another one, or name the folder of the job: --dir /FOLDER";
-        Trouble::new(Exit::File, message)
+        CliError::new(Exit::File, message)
     })
 }
 
@@ -147,7 +147,7 @@ fn join(words: &[Word]) -> Word {
 }
 
 /// A job on its way into the file.
-pub(super) struct New {
+pub(super) struct NewJob {
     pub job: Job,
     pub options: Options,
     /// When it may start, if a time was named.
@@ -157,11 +157,11 @@ pub(super) struct New {
 }
 
 /// Names the line of a job, if it came from one.
-pub(super) fn about_line(trouble: Trouble, line: Option<usize>) -> Trouble {
+pub(super) fn about_line(error: CliError, line: Option<usize>) -> CliError {
     match line {
         Some(line) => {
-            Trouble { message: format!("line {line}: {}; nothing was added", trouble.message), ..trouble }
+            CliError { message: format!("line {line}: {}; nothing was added", error.message), ..error }
         }
-        None => trouble,
+        None => error,
     }
 }

@@ -31,11 +31,11 @@ mod text;
 mod work;
 mod worker;
 
-use crate::console::{Done, Exit, Session};
+use crate::console::{CliResult, Exit, Session};
 
 /// What is done with jobs.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Verb {
+pub(crate) enum JobVerb {
     /// Add a job: a program that will be run until it has succeeded
     ///
     /// Program and arguments are kept as they are, and no shell sees them, unless --shell asks for one. What comes after the program
@@ -66,13 +66,13 @@ pub(crate) enum Verb {
     },
 }
 
-impl Verb {
-    pub(crate) fn run(self, session: &mut Session) -> Done {
+impl JobVerb {
+    pub(crate) fn run(self, session: &mut Session) -> CliResult {
         match self {
-            Verb::Add(add) => add.run(session),
-            Verb::Work(work) => work.run(session),
-            Verb::Follow(follow) => follow.run(session),
-            Verb::Shim { slot } => Ok(shim::serve(slot).map(|()| Exit::Done)?),
+            JobVerb::Add(add) => add.run(session),
+            JobVerb::Work(work) => work.run(session),
+            JobVerb::Follow(follow) => follow.run(session),
+            JobVerb::Shim { slot } => Ok(shim::serve(slot).map(|()| Exit::Done)?),
         }
     }
 }

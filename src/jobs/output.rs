@@ -19,26 +19,26 @@ use crate::console::text::safe;
 use crate::{Clock, SystemClock};
 
 /// With so many lines unread no job is started, and no warning is kept.
-const MOST_UNREAD: usize = 1000;
+const MAX_UNREAD_LINES: usize = 1000;
 
 /// How long a reader may take for the next line when the worker is to end.
-const STALLS: Duration = Duration::from_secs(2);
+const STALL_LIMIT: Duration = Duration::from_secs(2);
 
 /// The standard output and the standard error of a worker.
-pub(super) struct Voice {
+pub(super) struct WorkerOutput {
     answers: Outlet,
     remarks: Outlet,
     /// Answers could not be written, although nobody has closed the stream.
     has_lost: AtomicBool,
 }
 
-impl Voice {
+impl WorkerOutput {
     /// # Errors
     /// If the system has no descriptor or no thread left.
-    pub(super) fn new() -> io::Result<Voice> {
+    pub(super) fn new() -> io::Result<WorkerOutput> {
         let answers = Outlet::new("perdura-answers", io::stdout())?;
         let remarks = Outlet::new("perdura-remarks", io::stderr())?;
-        Ok(Voice { answers, remarks, has_lost: AtomicBool::new(false) })
+        Ok(WorkerOutput { answers, remarks, has_lost: AtomicBool::new(false) })
     }
 
     /// A line of the standard output.
@@ -64,7 +64,7 @@ impl Voice {
     }
 
     /// Says once that the standard output cannot be written any more, if so. The standard error is not asked: a remark that nobody hears
-    /// is no trouble.
+    /// is no error.
     pub(super) fn tell_failure(&self) {
         let Some(why) = lock(&self.answers.failure).take() else { return };
         self.remark(format_args!(
@@ -118,7 +118,7 @@ impl Outlet {
     }
 
     fn is_full(&self) -> bool {
-        self.unread.load(Ordering::Acquire) >= MOST_UNREAD
+        self.unread.load(Ordering::Acquire) >= MAX_UNREAD_LINES
     }
 
     /// False if something stays unread.
@@ -131,7 +131,7 @@ impl Outlet {
             if left != unread {
                 (unread, moved) = (left, now);
             }
-            if left == 0 || (is_urgent() && now.saturating_sub(moved) >= STALLS) {
+            if left == 0 || (is_urgent() && now.saturating_sub(moved) >= STALL_LIMIT) {
                 return left == 0;
             }
             thread::sleep(Duration::from_millis(1));
@@ -161,17 +161,17 @@ fn write_all(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
 
 /// Not shown: the worker says how each job ends, or is not to; and a job that needs longer than a second to end ignores its deadline as the
 /// library sees it, which is what `--kill-after` is for.
-const LEFT_OUT: [&str; 2] = ["perdura::outcomes", "perdura::deadlines"];
+const HIDDEN_TARGETS: [&str; 2] = ["perdura::outcomes", "perdura::deadlines"];
 
 /// Says each thing once, until it says another.
 struct Warnings {
-    voice: Arc<Voice>,
+    output: Arc<WorkerOutput>,
     last: Mutex<String>,
 }
 
 impl Log for Warnings {
     fn enabled(&self, about: &Metadata<'_>) -> bool {
-        about.level() <= Level::Warn && !LEFT_OUT.contains(&about.target())
+        about.level() <= Level::Warn && !HIDDEN_TARGETS.contains(&about.target())
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -179,7 +179,7 @@ impl Log for Warnings {
             let text = record.args().to_string();
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             if *last != text {
-                self.voice.warn(format_args!("perdura: {}", safe(&in_shell(&text))));
+                self.output.warn(format_args!("perdura: {}", safe(&in_shell(&text))));
                 *last = text;
             }
         }
@@ -189,8 +189,9 @@ impl Log for Warnings {
 }
 
 /// From now on what the library warns of, such as a full disk, is shown, unless the program has a logger of its own.
-pub(super) fn show_warnings(voice: &Arc<Voice>) {
-    if log::set_logger(Box::leak(Box::new(Warnings { voice: voice.clone(), last: Mutex::default() }))).is_ok()
+pub(super) fn show_warnings(output: &Arc<WorkerOutput>) {
+    if log::set_logger(Box::leak(Box::new(Warnings { output: output.clone(), last: Mutex::default() })))
+        .is_ok()
     {
         log::set_max_level(LevelFilter::Warn);
     }

@@ -1,7 +1,7 @@
 //! The job that the command is called from, if it is called from one.
 
 use crate::TaskId;
-use crate::console::{Exit, Session, Trouble};
+use crate::console::{CliError, Exit, Session};
 
 /// The id of this job, if this is a job of the worker of this file: what waits for that worker would wait for itself.
 fn own_job(session: &Session) -> Option<TaskId> {
@@ -13,7 +13,7 @@ fn own_job(session: &Session) -> Option<TaskId> {
 }
 
 /// Refuses what would wait for the job that it is called from.
-pub(super) fn refuse_waiting_for_itself(session: &Session, followed: Option<TaskId>) -> Result<(), Trouble> {
+pub(super) fn refuse_waiting_for_itself(session: &Session, followed: Option<TaskId>) -> Result<(), CliError> {
     let Some(job) = own_job(session).filter(|job| followed.is_none_or(|id| id == *job)) else {
         return Ok(());
     };
@@ -25,5 +25,5 @@ pub(super) fn refuse_waiting_for_itself(session: &Session, followed: Option<Task
              add jobs to the file, its worker runs them, or name another file with --db"
         ),
     };
-    Err(Trouble::new(Exit::Refused, message))
+    Err(CliError::new(Exit::Refused, message))
 }

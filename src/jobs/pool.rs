@@ -18,25 +18,25 @@ use rustix::fs::OFlags;
 use rustix::process::Pid;
 
 use super::family::{self, Kin};
-use super::protocol::{Inbox, Launch, Order, Refusal, Report, read_note};
+use super::protocol::{Inbox, Launch, Order, Refusal, ShimMessage, read_note};
 use crate::console::system;
 use crate::{Clock, Failure, SystemClock};
 
 /// How often a worker that waits looks up.
-pub(super) const TICK: Duration = Duration::from_millis(200);
+pub(super) const CHECK_PERIOD: Duration = Duration::from_millis(200);
 
 /// How long a shim may take to be ready: a busy machine can be slow to start a program.
-const READY: Duration = Duration::from_secs(30);
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often it is tried to start a shim: a Ctrl-C can reach one that has just begun.
-const STARTS: usize = 3;
+const MAX_STARTS: usize = 3;
 
 /// How long a shim may take to tell of the end of a job that it was to kill, and to take the next piece of an order. One that takes longer
 /// hangs, and is lost.
-const ANSWERS: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a shim without a job, or one that was killed, may take to be gone. Nobody waits longer for it.
-const GOES: Duration = Duration::from_secs(2);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why there is no shim for a job.
 pub(super) enum NoShim {
@@ -98,14 +98,14 @@ impl Pool {
                 return Ok(shim);
             }
         }
-        let mut trouble = None;
-        for _ in 0..STARTS {
+        let mut error = None;
+        for _ in 0..MAX_STARTS {
             match self.start(still_wanted) {
                 Ok(ready) => return ready.map_err(NoShim::Unwanted),
-                Err(e) => trouble = Some(e),
+                Err(e) => error = Some(e),
             }
         }
-        let why = trouble.map_or_else(String::new, |e| format!(": {}", system(&e)));
+        let why = error.map_or_else(String::new, |e| format!(": {}", system(&e)));
         Err(NoShim::Hindered(format!("the process that starts jobs could not be started{why}")))
     }
 
@@ -125,7 +125,7 @@ impl Pool {
         let is_gone = shim.end_now(); // from here on it starts nothing
         let group = shim.group.or_else(|| read_note(&shim.notes, shim.slot, shim.launches));
         let shims = lock(&self.shims);
-        self.kin.end_lost(Pid::from_child(&shim.child), group, &shims, GOES) && is_gone
+        self.kin.end_lost(Pid::from_child(&shim.child), group, &shims, EXIT_TIMEOUT) && is_gone
     }
 
     /// Lets the system forget orphans of this process that have ended.
@@ -148,7 +148,7 @@ impl Pool {
             still_wanted().map_err(NoShim::Unwanted)?;
             std::thread::sleep(pause);
             waited += pause;
-            pause = (pause * 2).min(TICK / 2);
+            pause = (pause * 2).min(CHECK_PERIOD / 2);
             if waited >= Duration::from_secs(1) && !std::mem::replace(&mut self.state().has_complained, true)
             {
                 (self.remark)("waiting until the jobs of the worker before this one are gone".to_owned());
@@ -240,17 +240,17 @@ impl Pool {
             has_left: false,
             shims,
         };
-        let mut left = READY;
+        let mut left = READY_TIMEOUT;
         loop {
             if let Err(unwanted) = still_wanted() {
                 return Ok(Err(unwanted));
             }
-            match shim.hear(TICK)? {
-                Heard::Nothing if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
-                Heard::Nothing => left = left.saturating_sub(TICK),
-                Heard::End => return Err(io::Error::other("it ended at once")),
-                Heard::Something => {
-                    if Report::take(&mut shim.inbox)? == Some(Report::Hello) {
+            match shim.hear(CHECK_PERIOD)? {
+                ReadOutcome::Nothing if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
+                ReadOutcome::Nothing => left = left.saturating_sub(CHECK_PERIOD),
+                ReadOutcome::End => return Err(io::Error::other("it ended at once")),
+                ReadOutcome::Something => {
+                    if ShimMessage::take(&mut shim.inbox)? == Some(ShimMessage::Hello) {
                         return Ok(Ok(shim));
                     }
                 }
@@ -283,7 +283,7 @@ pub(super) struct Shim {
     shims: Shims,
 }
 
-enum Heard {
+enum ReadOutcome {
     Something,
     Nothing,
     End,
@@ -291,7 +291,7 @@ enum Heard {
 
 /// How a job ended.
 #[derive(Debug, PartialEq)]
-pub(super) enum End {
+pub(super) enum JobEnd {
     Exited {
         code: i32,
         /// It was asked to end before.
@@ -305,7 +305,7 @@ pub(super) enum End {
 
 /// What somebody wants of a job that runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Wish {
+pub(super) enum JobControl {
     /// That it goes on; ask again after so long.
     GoOn(Duration),
     /// That it ends: SIGTERM to its process group.
@@ -317,69 +317,69 @@ pub(super) enum Wish {
 }
 
 impl Shim {
-    /// Runs one job to its end. `hear` gets what it says, `wish` is asked again and again what should become of it.
+    /// Runs one job to its end. `hear` gets what it says, `control` is asked again and again what should become of it.
     ///
     /// A shim that is lost has to be given to [`Pool::lose`].
     pub(super) fn run(
         &mut self,
         mut launch: Launch,
-        hear: &mut dyn FnMut(&Report<'_>),
-        wish: &mut dyn FnMut() -> Wish,
-    ) -> End {
+        hear: &mut dyn FnMut(&ShimMessage<'_>),
+        control: &mut dyn FnMut() -> JobControl,
+    ) -> JobEnd {
         self.launches += 1;
         launch.number = self.launches;
         self.group = None;
-        self.converse(launch, hear, wish).unwrap_or(End::ShimLost)
+        self.converse(launch, hear, control).unwrap_or(JobEnd::ShimLost)
     }
 
     fn converse(
         &mut self,
         launch: Launch,
-        hear: &mut dyn FnMut(&Report<'_>),
-        wish: &mut dyn FnMut() -> Wish,
-    ) -> io::Result<End> {
+        hear: &mut dyn FnMut(&ShimMessage<'_>),
+        control: &mut dyn FnMut() -> JobControl,
+    ) -> io::Result<JobEnd> {
         self.tell(&Order::Launch(launch))?;
         let clock = SystemClock::new();
         let (mut asked, mut asked_all, mut killed) = (false, false, None::<Duration>);
         loop {
-            let wait = match wish() {
-                Wish::GoOn(wait) => wait,
-                Wish::End(wait) => {
+            let wait = match control() {
+                JobControl::GoOn(wait) => wait,
+                JobControl::End(wait) => {
                     if !std::mem::replace(&mut asked, true) {
                         self.tell(&Order::Terminate)?;
                     }
                     wait
                 }
-                Wish::EndAll(wait) => {
+                JobControl::EndAll(wait) => {
                     if !std::mem::replace(&mut asked_all, true) {
                         self.tell(&Order::TerminateAll)?;
                     }
                     wait
                 }
-                Wish::EndNow => {
+                JobControl::EndNow => {
                     match killed {
                         None => self.tell(&Order::Kill)?,
-                        Some(at) if clock.monotonic().saturating_sub(at) >= ANSWERS => {
-                            return Ok(End::ShimLost);
+                        Some(at) if clock.monotonic().saturating_sub(at) >= ANSWER_TIMEOUT => {
+                            return Ok(JobEnd::ShimLost);
                         }
                         Some(_) => {}
                     }
                     killed.get_or_insert_with(|| clock.monotonic());
-                    TICK
+                    CHECK_PERIOD
                 }
             };
             match self.hear(wait)? {
-                Heard::Nothing => continue,
-                Heard::End => return Ok(End::ShimLost),
-                Heard::Something => {}
+                ReadOutcome::Nothing => continue,
+                ReadOutcome::End => return Ok(JobEnd::ShimLost),
+                ReadOutcome::Something => {}
             }
-            while let Some(report) = Report::take(&mut self.inbox)? {
+            while let Some(report) = ShimMessage::take(&mut self.inbox)? {
                 match report {
-                    Report::Started(pid) => self.group = Pid::from_raw(pid),
-                    Report::Left => self.has_left = true,
-                    Report::Exited { code, was_asked } => return Ok(End::Exited { code, was_asked }),
-                    Report::Signaled(signal) => return Ok(End::Signaled(signal)),
-                    Report::Refused(refusal) => return Ok(End::Refused(refusal)),
+                    ShimMessage::Started(pid) => self.group = Pid::from_raw(pid),
+                    ShimMessage::Left => self.has_left = true,
+                    ShimMessage::Exited { code, was_asked } => return Ok(JobEnd::Exited { code, was_asked }),
+                    ShimMessage::Signaled(signal) => return Ok(JobEnd::Signaled(signal)),
+                    ShimMessage::Refused(refusal) => return Ok(JobEnd::Refused(refusal)),
                     said => hear(&said),
                 }
             }
@@ -396,7 +396,8 @@ impl Shim {
                 Ok(taken) => rest = &rest[taken..],
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    let writable = poll(&mut [PollFd::new(&*to, PollFlags::OUT)], Some(&timespec(ANSWERS)));
+                    let writable =
+                        poll(&mut [PollFd::new(&*to, PollFlags::OUT)], Some(&timespec(ANSWER_TIMEOUT)));
                     if writable == Ok(0) {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
@@ -408,13 +409,14 @@ impl Shim {
     }
 
     /// Waits until something has come.
-    fn hear(&mut self, patience: Duration) -> io::Result<Heard> {
+    fn hear(&mut self, patience: Duration) -> io::Result<ReadOutcome> {
         let readable = poll(&mut [PollFd::new(&self.from, PollFlags::IN)], Some(&timespec(patience)));
         match readable {
-            Ok(0) | Err(rustix::io::Errno::INTR) => Ok(Heard::Nothing),
-            Ok(_) => {
-                self.inbox.fill(&mut self.from).map(|more| if more { Heard::Something } else { Heard::End })
-            }
+            Ok(0) | Err(rustix::io::Errno::INTR) => Ok(ReadOutcome::Nothing),
+            Ok(_) => self
+                .inbox
+                .fill(&mut self.from)
+                .map(|more| if more { ReadOutcome::Something } else { ReadOutcome::End }),
             Err(e) => Err(e.into()),
         }
     }
@@ -427,7 +429,7 @@ impl Shim {
 
     /// Whether it ends before long.
     fn goes(&mut self) -> bool {
-        family::await_that(GOES, || family::has_ended(&self.child).unwrap_or(true))
+        family::await_that(EXIT_TIMEOUT, || family::has_ended(&self.child).unwrap_or(true))
     }
 }
 

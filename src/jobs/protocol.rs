@@ -35,7 +35,7 @@ pub(super) struct Launch {
 
 /// What a shim tells its worker.
 #[derive(Debug, PartialEq)]
-pub(super) enum Report<'b> {
+pub(super) enum ShimMessage<'b> {
     /// It is ready, and out of reach of the terminal.
     Hello,
     /// The job runs, and its process leads a group of its own. Only sent if the lock file does not take the note of it.
@@ -68,7 +68,7 @@ pub(super) struct Refusal {
 }
 
 /// Frames are no longer than this: the longest args that a file takes, and something on top.
-const LONGEST: usize = 300 << 20;
+const MAX_FRAME_BYTES: usize = 300 << 20;
 
 const LAUNCH: u8 = 1;
 const TERMINATE: u8 = 2;
@@ -108,44 +108,44 @@ impl Order {
     }
 }
 
-impl Report<'_> {
+impl ShimMessage<'_> {
     /// Adds it to what will be sent.
     pub(super) fn put(&self, frames: &mut Vec<u8>) {
         match self {
-            Report::Hello => put(frames, HELLO, &[]),
-            Report::Started(pid) => put(frames, STARTED, &pid.to_le_bytes()),
-            Report::Refused(Refusal { error_type, message, may_pass }) => {
+            ShimMessage::Hello => put(frames, HELLO, &[]),
+            ShimMessage::Started(pid) => put(frames, STARTED, &pid.to_le_bytes()),
+            ShimMessage::Refused(Refusal { error_type, message, may_pass }) => {
                 let mut bytes = vec![u8::from(*may_pass)];
                 put_bytes(&mut bytes, error_type.as_bytes());
                 put_bytes(&mut bytes, message.as_bytes());
                 put(frames, REFUSED, &bytes);
             }
-            Report::Output(bytes) => put(frames, OUTPUT, bytes),
-            Report::Complaint(bytes) => put(frames, COMPLAINT, bytes),
-            Report::Left => put(frames, LEFT, &[]),
-            Report::Exited { code, was_asked } => {
+            ShimMessage::Output(bytes) => put(frames, OUTPUT, bytes),
+            ShimMessage::Complaint(bytes) => put(frames, COMPLAINT, bytes),
+            ShimMessage::Left => put(frames, LEFT, &[]),
+            ShimMessage::Exited { code, was_asked } => {
                 let [a, b, c, d] = code.to_le_bytes();
                 put(frames, EXITED, &[a, b, c, d, u8::from(*was_asked)]);
             }
-            Report::Signaled(signal) => put(frames, SIGNALED, &signal.to_le_bytes()),
+            ShimMessage::Signaled(signal) => put(frames, SIGNALED, &signal.to_le_bytes()),
         }
     }
 
     /// The next report that has come whole.
-    pub(super) fn take(inbox: &mut Inbox) -> io::Result<Option<Report<'_>>> {
+    pub(super) fn take(inbox: &mut Inbox) -> io::Result<Option<ShimMessage<'_>>> {
         let Some((kind, mut bytes)) = inbox.next()? else { return Ok(None) };
         let number = |bytes: &[u8]| bytes.try_into().map(i32::from_le_bytes).ok();
         let report = match kind {
-            HELLO => Some(Report::Hello),
-            STARTED => number(bytes).map(Report::Started),
-            REFUSED => take_refusal(&mut bytes).map(Report::Refused),
-            OUTPUT => Some(Report::Output(bytes)),
-            COMPLAINT => Some(Report::Complaint(bytes)),
-            LEFT => Some(Report::Left),
+            HELLO => Some(ShimMessage::Hello),
+            STARTED => number(bytes).map(ShimMessage::Started),
+            REFUSED => take_refusal(&mut bytes).map(ShimMessage::Refused),
+            OUTPUT => Some(ShimMessage::Output(bytes)),
+            COMPLAINT => Some(ShimMessage::Complaint(bytes)),
+            LEFT => Some(ShimMessage::Left),
             EXITED => bytes.split_last().and_then(|(was_asked, code)| {
-                Some(Report::Exited { code: number(code)?, was_asked: *was_asked != 0 })
+                Some(ShimMessage::Exited { code: number(code)?, was_asked: *was_asked != 0 })
             }),
-            SIGNALED => number(bytes).map(Report::Signaled),
+            SIGNALED => number(bytes).map(ShimMessage::Signaled),
             _ => None,
         };
         report.map(Some).ok_or_else(garbled)
@@ -231,15 +231,15 @@ pub(super) struct Inbox {
 }
 
 /// What is read at once.
-pub(super) const PIECE: usize = 64 << 10;
+pub(super) const PIECE_BYTES: usize = 64 << 10;
 
 impl Inbox {
     /// Reads once; false at the end.
     pub(super) fn fill(&mut self, from: &mut impl Read) -> io::Result<bool> {
         self.room.copy_within(self.taken..self.end, 0);
         self.end -= std::mem::take(&mut self.taken);
-        if self.room.len() < self.end + PIECE {
-            self.room.resize(self.end + PIECE, 0);
+        if self.room.len() < self.end + PIECE_BYTES {
+            self.room.resize(self.end + PIECE_BYTES, 0);
         }
         let read = read_some(from, &mut self.room[self.end..])?;
         self.end += read;
@@ -249,7 +249,7 @@ impl Inbox {
     fn next(&mut self) -> io::Result<Option<(u8, &[u8])>> {
         let mut waiting = &self.room[self.taken..self.end];
         let Some(length) = take_count(&mut waiting) else { return Ok(None) };
-        if length == 0 || length > LONGEST {
+        if length == 0 || length > MAX_FRAME_BYTES {
             return Err(garbled());
         }
         if waiting.len() < length {
@@ -272,7 +272,7 @@ pub(super) fn read_some(from: &mut impl Read, into: &mut [u8]) -> io::Result<usi
 }
 
 /// Before the first note. Should a shim panic, what it says about that goes to the same file, at its beginning.
-const NOTES: u64 = 4096;
+const FIRST_NOTE_OFFSET: u64 = 4096;
 
 /// A number of a launch, and a process.
 const NOTE_BYTES: usize = 16;
@@ -296,7 +296,7 @@ pub(super) fn read_note(file: &File, slot: u64, launch: u64) -> Option<Pid> {
 }
 
 fn note_at(slot: u64) -> u64 {
-    NOTES + slot * NOTE_BYTES as u64
+    FIRST_NOTE_OFFSET + slot * NOTE_BYTES as u64
 }
 
 #[cfg(test)]
@@ -343,21 +343,21 @@ mod tests {
     fn reports_come_through() {
         let refusal = Refusal { error_type: "ProgramNotFound".into(), message: "no".into(), may_pass: true };
         let reports = [
-            Report::Hello,
-            Report::Started(7),
-            Report::Output(b"\x00\xff"),
-            Report::Complaint(b""),
-            Report::Left,
-            Report::Exited { code: 255, was_asked: false },
-            Report::Exited { code: -1, was_asked: true },
-            Report::Signaled(9),
-            Report::Refused(refusal),
+            ShimMessage::Hello,
+            ShimMessage::Started(7),
+            ShimMessage::Output(b"\x00\xff"),
+            ShimMessage::Complaint(b""),
+            ShimMessage::Left,
+            ShimMessage::Exited { code: 255, was_asked: false },
+            ShimMessage::Exited { code: -1, was_asked: true },
+            ShimMessage::Signaled(9),
+            ShimMessage::Refused(refusal),
         ];
         let mut bytes = Vec::new();
         reports.iter().for_each(|report| report.put(&mut bytes));
         for mut inbox in fed(&bytes, 5) {
             for report in &reports {
-                assert_eq!(Report::take(&mut inbox).unwrap().as_ref(), Some(report));
+                assert_eq!(ShimMessage::take(&mut inbox).unwrap().as_ref(), Some(report));
             }
         }
     }
@@ -366,7 +366,7 @@ mod tests {
     fn garbled_frames_are_refused() {
         for bytes in [&[0, 0, 0, 0][..], &[1, 0, 0, 0, 99], &[255; 8], &[2, 0, 0, 0, STARTED, 1]] {
             for mut inbox in fed(bytes, 100) {
-                assert!(Report::take(&mut inbox).is_err(), "{bytes:?}");
+                assert!(ShimMessage::take(&mut inbox).is_err(), "{bytes:?}");
             }
         }
     }

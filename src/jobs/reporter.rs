@@ -6,20 +6,20 @@ use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
 
 use super::event::EndedAttempt;
-use super::output::Voice;
+use super::output::WorkerOutput;
 use crate::console::inspect::task::RecordJson;
 use crate::console::screen::{Tint, json_line};
 use crate::console::table::shorten;
 use crate::console::text::safe;
 use crate::console::words::{count, span};
-use crate::console::{Session, Trouble};
+use crate::console::{CliError, Session};
 use crate::{Clock, ErrorKind, Queue, State, SystemClock, TaskId, TaskRecord};
 
 /// How long lines are that go into a file.
-const UNSEEN_WIDTH: usize = 400;
+const FILE_WIDTH: usize = 400;
 
 /// What a job is and what went wrong is not squeezed into less than this; it gets a line of its own.
-const LEAST_ROOM: usize = 40;
+const MIN_TEXT_WIDTH: usize = 40;
 
 /// What became of the attempts of one run.
 #[derive(Debug, Default)]
@@ -62,16 +62,16 @@ impl Sum {
 }
 
 /// Attempts that have ended, until it is known what became of their tasks.
-pub(super) struct Endings {
+pub(super) struct AttemptReporter {
     pending: Vec<EndedAttempt>,
     quiet: bool,
     clock: SystemClock,
     pub sum: Sum,
 }
 
-impl Endings {
-    pub(super) fn new(quiet: bool) -> Endings {
-        Endings { pending: Vec::new(), quiet, clock: SystemClock::new(), sum: Sum::default() }
+impl AttemptReporter {
+    pub(super) fn new(quiet: bool) -> AttemptReporter {
+        AttemptReporter { pending: Vec::new(), quiet, clock: SystemClock::new(), sum: Sum::default() }
     }
 
     /// Whether an attempt has ended of which nothing is known yet.
@@ -93,62 +93,73 @@ impl Endings {
     ///
     /// # Errors
     /// If the file cannot be read. What is not told yet stays pending.
-    pub(super) fn tell(&mut self, queue: &Queue, voice: &Voice, session: &Session) -> Result<(), Trouble> {
-        let mut trouble = Ok(());
+    pub(super) fn tell(
+        &mut self,
+        queue: &Queue,
+        output: &WorkerOutput,
+        session: &Session,
+    ) -> Result<(), CliError> {
+        let mut error = Ok(());
         for ended in std::mem::take(&mut self.pending) {
             match queue.get(ended.id) {
                 Err(e) if e.kind() == ErrorKind::NotFound => self.sum.gone += 1,
                 Err(e) => {
-                    trouble = Err(e.into());
+                    error = Err(e.into());
                     self.pending.push(ended);
                 }
                 Ok(record) if record.state == State::Running && record.generation == ended.generation => {
                     self.pending.push(ended);
                 }
                 Ok(record) => {
-                    let fate = self.judge(&ended, &record);
+                    let result = self.judge(&ended, &record);
                     if session.json {
-                        voice.answer(json_line(&RecordJson::of_task(&record, Some(ended.line)))?);
+                        output.answer(json_line(&RecordJson::of_task(&record, Some(ended.line)))?);
                     } else if !self.quiet {
-                        voice.remark(self.line(&ended, &record, fate, session));
+                        output.remark(self.line(&ended, &record, result, session));
                     }
                 }
             }
         }
-        trouble
+        error
     }
 
-    fn judge(&mut self, ended: &EndedAttempt, record: &TaskRecord) -> Fate {
-        let (fate, counter) = match record.state {
-            _ if ended.succeeded => (Fate::State(State::Succeeded), &mut self.sum.succeeded),
-            _ if record.generation > ended.generation => (Fate::Again, &mut self.sum.again),
+    fn judge(&mut self, ended: &EndedAttempt, record: &TaskRecord) -> AttemptResult {
+        let (result, counter) = match record.state {
+            _ if ended.succeeded => (AttemptResult::State(State::Succeeded), &mut self.sum.succeeded),
+            _ if record.generation > ended.generation => (AttemptResult::Again, &mut self.sum.again),
             State::Queued | State::Running if record.attempt_number < ended.attempt => {
-                (Fate::HandedBack, &mut self.sum.handed_back)
+                (AttemptResult::HandedBack, &mut self.sum.handed_back)
             }
-            State::Queued | State::Running => (Fate::Again, &mut self.sum.again),
-            State::Succeeded => (Fate::State(State::Succeeded), &mut self.sum.succeeded),
-            State::Failed => (Fate::State(State::Failed), &mut self.sum.failed),
-            State::Cancelled => (Fate::State(State::Cancelled), &mut self.sum.cancelled),
-            State::Lost => (Fate::State(State::Lost), &mut self.sum.lost),
+            State::Queued | State::Running => (AttemptResult::Again, &mut self.sum.again),
+            State::Succeeded => (AttemptResult::State(State::Succeeded), &mut self.sum.succeeded),
+            State::Failed => (AttemptResult::State(State::Failed), &mut self.sum.failed),
+            State::Cancelled => (AttemptResult::State(State::Cancelled), &mut self.sum.cancelled),
+            State::Lost => (AttemptResult::State(State::Lost), &mut self.sum.lost),
         };
         *counter += 1;
-        fate
+        result
     }
 
     /// The line of one attempt: `17  FAILED  3/3  1.2 s  make all: exit code 2 after 1.2 s: no rule`.
-    fn line(&self, ended: &EndedAttempt, record: &TaskRecord, fate: Fate, session: &Session) -> String {
-        let (state, tint) = match fate {
-            Fate::State(state) => {
+    fn line(
+        &self,
+        ended: &EndedAttempt,
+        record: &TaskRecord,
+        result: AttemptResult,
+        session: &Session,
+    ) -> String {
+        let (state, tint) = match result {
+            AttemptResult::State(state) => {
                 (state.as_str(), if state == State::Succeeded { Tint::Good } else { Tint::Bad })
             }
-            Fate::Again | Fate::HandedBack => (State::Queued.as_str(), Tint::Warn),
+            AttemptResult::Again | AttemptResult::HandedBack => (State::Queued.as_str(), Tint::Warn),
         };
         let error = record.error_message.as_deref().unwrap_or_default();
-        let why = match fate {
-            Fate::State(State::Succeeded) => String::new(),
-            Fate::State(_) => error.to_owned(),
-            Fate::HandedBack => "handed back".to_owned(),
-            Fate::Again => {
+        let why = match result {
+            AttemptResult::State(State::Succeeded) => String::new(),
+            AttemptResult::State(_) => error.to_owned(),
+            AttemptResult::HandedBack => "handed back".to_owned(),
+            AttemptResult::Again => {
                 let wait =
                     record.run_at.map(|due| due.since(self.clock.now())).filter(|wait| !wait.is_zero());
                 let when = wait
@@ -160,12 +171,12 @@ impl Endings {
         let head = format!("{:>6}  ", ended.id);
         let middle = format!("{state:<9}  {attempt:>5}  {:>9}  ", span(ended.took));
         let is_seen = io::stderr().is_terminal();
-        let width = if is_seen { session.screen.width() } else { UNSEEN_WIDTH };
+        let width = if is_seen { session.screen.width() } else { FILE_WIDTH };
         let texts = [safe(&ended.line).into_owned(), safe(&why.replace('\n', " ")).into_owned()];
-        let fate = if is_seen { session.screen.tint(tint, &middle) } else { middle.clone() };
+        let result = if is_seen { session.screen.tint(tint, &middle) } else { middle.clone() };
         match laid_out(&texts, width, head.len(), middle.len()) {
-            Layout::Beside(text) => format!("{head}{fate}{text}"),
-            Layout::Below(lines) => format!("{head}{fate}\n{}", lines.join("\n")),
+            Layout::Beside(text) => format!("{head}{result}{text}"),
+            Layout::Below(lines) => format!("{head}{result}\n{}", lines.join("\n")),
         }
     }
 }
@@ -180,7 +191,7 @@ enum Layout {
 /// A line of so many columns begins with `head` and `middle` columns of other things; what is below is indented by `head`.
 fn laid_out([what, why]: &[String; 2], width: usize, head: usize, middle: usize) -> Layout {
     let beside = width.saturating_sub(head + middle);
-    if beside >= LEAST_ROOM {
+    if beside >= MIN_TEXT_WIDTH {
         return Layout::Beside(side_by_side(what, why, beside));
     }
     let texts = [what, why].into_iter().filter(|text| !text.is_empty());
@@ -199,7 +210,7 @@ fn side_by_side(what: &str, why: &str, room: usize) -> String {
 
 /// What became of an attempt.
 #[derive(Debug, Clone, Copy)]
-enum Fate {
+enum AttemptResult {
     State(State),
     Again,
     HandedBack,

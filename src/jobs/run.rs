@@ -11,28 +11,28 @@ use signal_hook::low_level::signal_name;
 
 use super::event::{EndedAttempt, Event};
 use super::launch::SHORTAGE;
-use super::output::Voice;
-use super::pool::{End, NoShim, Pool, TICK, Wish};
-use super::protocol::{Launch, Refusal, Report};
+use super::output::WorkerOutput;
+use super::pool::{CHECK_PERIOD, JobControl, JobEnd, NoShim, Pool};
+use super::protocol::{Launch, Refusal, ShimMessage};
 use super::text::LastLine;
 use crate::console::inspect::job::Job;
 use crate::{Clock, Context, Failure, OutputStream, SystemClock};
 
 /// How soon it is tried again to start a job when none can be started, and how late.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MIN_RETRY_PAUSE: Duration = Duration::from_millis(20);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long before its end by force a job's processes outside its process group are asked to end.
-const LAST_WARNING: Duration = Duration::from_secs(1);
+const LAST_WARNING_TIME: Duration = Duration::from_secs(1);
 
 /// What has kept all jobs from being started for so long may stay.
-const LASTS: Duration = Duration::from_secs(5);
+const HINDRANCE_LASTS: Duration = Duration::from_secs(5);
 
 /// Runs jobs on the worker threads.
 pub(super) struct Runner {
     pool: Pool,
-    places: Places,
-    voice: Arc<Voice>,
+    slots: Slots,
+    output: Arc<WorkerOutput>,
     db: PathBuf,
     news: Sender<Event>,
     clock: SystemClock,
@@ -42,7 +42,7 @@ pub(super) struct Runner {
     succeeded: AtomicU64,
     kill_now: AtomicBool,
     /// What was last in the way.
-    met: Mutex<Hindrance>,
+    met: Mutex<StartObstacle>,
     /// Jobs that wait because none can be started.
     waiting: AtomicUsize,
     /// They wait no more.
@@ -62,14 +62,14 @@ impl Runner {
         workers: usize,
         quiet: bool,
         news: Sender<Event>,
-        voice: Arc<Voice>,
+        output: Arc<WorkerOutput>,
     ) -> Runner {
-        let to_say = voice.clone();
+        let to_say = output.clone();
         let pool = Pool::new(db.to_owned(), workers, move |text| to_say.remark(text));
         Runner {
             pool,
-            places: Places::new(workers),
-            voice,
+            slots: Slots::new(workers),
+            output,
             db: db.to_owned(),
             news,
             clock: SystemClock::new(),
@@ -86,11 +86,11 @@ impl Runner {
     /// What keeps all jobs from being started, if that has lasted and none runs.
     pub(super) fn hindrance(&self) -> Option<String> {
         let met = self.met();
-        let lasts = self.clock.monotonic().saturating_sub(met.since?) >= LASTS;
+        let lasts = self.clock.monotonic().saturating_sub(met.since?) >= HINDRANCE_LASTS;
         (lasts && self.running() == self.waiting.load(Ordering::Acquire)).then(|| met.why.clone())
     }
 
-    fn met(&self) -> MutexGuard<'_, Hindrance> {
+    fn met(&self) -> MutexGuard<'_, StartObstacle> {
         lock(&self.met)
     }
 
@@ -128,7 +128,7 @@ impl Runner {
 
     /// The handler of jobs.
     pub(super) fn handle(&self, job: &Job, cx: &Context) -> Result<Ran, Failure> {
-        let running = Counted::new(&self.running);
+        let running = CountGuard::new(&self.running);
         let mut began = self.clock.monotonic();
         let done = self.attempt(job, cx, &mut began);
         if self.quiet && done.is_ok() && !self.gives_up.load(Ordering::Acquire) {
@@ -150,41 +150,41 @@ impl Runner {
 
     /// What keeps every job from being started costs this one no attempt: it waits here until that is over.
     fn attempt(&self, job: &Job, cx: &Context, began: &mut Duration) -> Result<Ran, Failure> {
-        let _place = self.await_place(cx)?;
-        let (mut pause, mut hindered) = (FIRST_PAUSE, None);
+        let _place = self.await_slot(cx)?;
+        let (mut pause, mut hindered) = (MIN_RETRY_PAUSE, None);
         loop {
             match self.try_attempt(job, cx, began) {
-                Tried::Done(done) => return done,
-                Tried::Unwanted(why) => return Err(why),
-                Tried::Hindered(why) => {
+                StartResult::Done(done) => return done,
+                StartResult::Unwanted(why) => return Err(why),
+                StartResult::Hindered(why) => {
                     hindered.get_or_insert_with(|| Hindered::new(&self.met));
                     self.await_room(why, pause, cx)?;
                 }
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_RETRY_PAUSE);
         }
     }
 
     /// Waits until fewer jobs run than there are workers, and until what they have to say is read.
-    fn await_place(&self, cx: &Context) -> Result<Place<'_>, Failure> {
-        let _waiting = Counted::new(&self.waiting);
+    fn await_slot(&self, cx: &Context) -> Result<SlotGuard<'_>, Failure> {
+        let _waiting = CountGuard::new(&self.waiting);
         loop {
             self.check_wait(cx)?;
-            if self.voice.is_full() {
-                std::thread::sleep(TICK / 4);
-            } else if let Some(place) = self.places.take(TICK / 4) {
+            if self.output.is_full() {
+                std::thread::sleep(CHECK_PERIOD / 4);
+            } else if let Some(place) = self.slots.take(CHECK_PERIOD / 4) {
                 return Ok(place);
             }
         }
     }
 
     fn await_room(&self, why: String, pause: Duration, cx: &Context) -> Result<(), Failure> {
-        let _waiting = Counted::new(&self.waiting);
+        let _waiting = CountGuard::new(&self.waiting);
         self.meet(why);
         let until = self.clock.monotonic().saturating_add(pause);
         while self.clock.monotonic() < until {
             self.check_wait(cx)?;
-            std::thread::sleep(TICK.min(pause) / 4);
+            std::thread::sleep(CHECK_PERIOD.min(pause) / 4);
         }
         Ok(())
     }
@@ -203,52 +203,52 @@ impl Runner {
         let mut met = self.met();
         if met.why != why {
             let text = format!("a job cannot be started, which costs it no attempt; trying again: {why}");
-            self.voice.remark(text);
+            self.output.remark(text);
             met.why = why;
         }
         met.since.get_or_insert_with(|| self.clock.monotonic());
     }
 
-    fn try_attempt(&self, job: &Job, cx: &Context, began: &mut Duration) -> Tried {
+    fn try_attempt(&self, job: &Job, cx: &Context, began: &mut Duration) -> StartResult {
         let mut shim = match self.pool.take(&|| self.check_wait(cx)) {
             Ok(shim) => shim,
-            Err(NoShim::Unwanted(why)) => return Tried::Unwanted(why),
-            Err(NoShim::Hindered(why)) => return Tried::Hindered(why),
+            Err(NoShim::Unwanted(why)) => return StartResult::Unwanted(why),
+            Err(NoShim::Hindered(why)) => return StartResult::Hindered(why),
         };
         cx.restart_deadline();
         *began = self.clock.monotonic();
-        let mut said = Said::new(cx);
-        let mut stop: Option<Stop> = None;
-        let mut wish = || {
+        let mut collector = OutputCollector::new(cx);
+        let mut stop: Option<StopRequest> = None;
+        let mut control = || {
             let now = self.clock.monotonic();
             if stop.is_none() {
-                stop = cx.ensure_active().err().map(|why| Stop::new(why, now, job.kill_after()));
+                stop = cx.ensure_active().err().map(|why| StopRequest::new(why, now, job.kill_after()));
             }
             match &stop {
-                None => Wish::GoOn(cx.deadline().map_or(TICK, |left| left.min(TICK))),
-                Some(_) if self.kill_now.load(Ordering::Acquire) => Wish::EndNow,
-                Some(stop) => stop.wish(now),
+                None => JobControl::GoOn(cx.deadline().map_or(CHECK_PERIOD, |left| left.min(CHECK_PERIOD))),
+                Some(_) if self.kill_now.load(Ordering::Acquire) => JobControl::EndNow,
+                Some(stop) => stop.control(now),
             }
         };
-        let end = shim.run(self.launch(job, cx), &mut |report| said.hear(report), &mut wish);
-        let is_gone = if end == End::ShimLost { self.pool.lose(shim) } else { self.pool.give_back(shim) };
+        let end = shim.run(self.launch(job, cx), &mut |report| collector.hear(report), &mut control);
+        let is_gone = if end == JobEnd::ShimLost { self.pool.lose(shim) } else { self.pool.give_back(shim) };
         if !is_gone {
-            self.voice.remark(format_args!(
+            self.output.remark(format_args!(
                 "job {} could not be ended whole; some of its processes may still run",
                 cx.id()
             ));
         }
-        let last = said.last_line();
+        let last = collector.last_line();
         let took = self.clock.monotonic().saturating_sub(*began);
         match (end, stop) {
-            (End::Refused(Refusal { error_type, message, .. }), None) if error_type == SHORTAGE => {
-                Tried::Hindered(message)
+            (JobEnd::Refused(Refusal { error_type, message, .. }), None) if error_type == SHORTAGE => {
+                StartResult::Hindered(message)
             }
             (end, stop) => {
                 self.met().since = None;
                 let stop = stop.filter(|_| !has_succeeded(&end, job));
                 let done = stop.map_or_else(|| judge(end, job, took, last.as_deref()), |stop| Err(stop.why));
-                Tried::Done(done)
+                StartResult::Done(done)
             }
         }
     }
@@ -277,32 +277,32 @@ impl Runner {
 }
 
 /// A job that is to end.
-struct Stop {
+struct StopRequest {
     why: Failure,
     /// When its processes outside its group are asked, too, and when it is killed, on the monotonic clock.
     all_at: Duration,
     kill_at: Duration,
 }
 
-impl Stop {
-    fn new(why: Failure, now: Duration, kill_after: Duration) -> Stop {
+impl StopRequest {
+    fn new(why: Failure, now: Duration, kill_after: Duration) -> StopRequest {
         let kill_at = now.saturating_add(kill_after);
-        Stop { why, all_at: kill_at.saturating_sub(LAST_WARNING.min(kill_after / 4)), kill_at }
+        StopRequest { why, all_at: kill_at.saturating_sub(LAST_WARNING_TIME.min(kill_after / 4)), kill_at }
     }
 
-    fn wish(&self, now: Duration) -> Wish {
+    fn control(&self, now: Duration) -> JobControl {
         if now >= self.kill_at {
-            Wish::EndNow
+            JobControl::EndNow
         } else if now >= self.all_at {
-            Wish::EndAll(TICK.min(self.kill_at - now))
+            JobControl::EndAll(CHECK_PERIOD.min(self.kill_at - now))
         } else {
-            Wish::End(TICK.min(self.all_at - now))
+            JobControl::End(CHECK_PERIOD.min(self.all_at - now))
         }
     }
 }
 
 /// What came of trying to run a job.
-enum Tried {
+enum StartResult {
     Done(Result<Ran, Failure>),
     /// It is not to run any more, and was not started.
     Unwanted(Failure),
@@ -312,7 +312,7 @@ enum Tried {
 
 /// What keeps jobs from being started.
 #[derive(Default)]
-struct Hindrance {
+struct StartObstacle {
     why: String,
     /// On the monotonic clock; none if a job was started since, or none is hindered any more.
     since: Option<Duration>,
@@ -320,15 +320,15 @@ struct Hindrance {
     jobs: usize,
 }
 
-fn lock(met: &Mutex<Hindrance>) -> MutexGuard<'_, Hindrance> {
+fn lock(met: &Mutex<StartObstacle>) -> MutexGuard<'_, StartObstacle> {
     met.lock().unwrap_or_else(PoisonError::into_inner) // nothing is half done where something may panic
 }
 
 /// A job that is kept from being started, as long as it lives.
-struct Hindered<'m>(&'m Mutex<Hindrance>);
+struct Hindered<'m>(&'m Mutex<StartObstacle>);
 
 impl<'m> Hindered<'m> {
-    fn new(met: &'m Mutex<Hindrance>) -> Hindered<'m> {
+    fn new(met: &'m Mutex<StartObstacle>) -> Hindered<'m> {
         lock(met).jobs += 1;
         Hindered(met)
     }
@@ -345,54 +345,54 @@ impl Drop for Hindered<'_> {
 }
 
 /// Whether a job is done, whatever was wanted of it meanwhile.
-fn has_succeeded(end: &End, job: &Job) -> bool {
-    matches!(end, End::Exited { code: 0, was_asked } if !was_asked || job.late_success)
+fn has_succeeded(end: &JobEnd, job: &Job) -> bool {
+    matches!(end, JobEnd::Exited { code: 0, was_asked } if !was_asked || job.late_success)
 }
 
 /// What the end of a process means for its task.
-fn judge(end: End, job: &Job, took: Duration, last: Option<&str>) -> Result<Ran, Failure> {
-    let said = last.map_or_else(String::new, |line| format!(": {line}"));
+fn judge(end: JobEnd, job: &Job, took: Duration, last: Option<&str>) -> Result<Ran, Failure> {
+    let suffix = last.map_or_else(String::new, |line| format!(": {line}"));
     match end {
-        End::Exited { code: 0, .. } => {
+        JobEnd::Exited { code: 0, .. } => {
             let ran_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             Ok(Ran { exit_code: 0, ran_ms })
         }
-        End::Exited { code, .. } => {
-            let message = format!("exit code {code}{said}");
+        JobEnd::Exited { code, .. } => {
+            let message = format!("exit code {code}{suffix}");
             let failure = Failure::named(format!("ExitCode.{code}"), message);
             Err(if job.deny_exit.contains(code) { failure.never_retry() } else { failure })
         }
-        End::Signaled(signal) => {
+        JobEnd::Signaled(signal) => {
             let name = signal_name(signal).map_or_else(|| signal.to_string(), str::to_owned);
-            let message = format!("ended by {name}{said}");
+            let message = format!("ended by {name}{suffix}");
             Err(Failure::named(format!("Signal.{name}"), message))
         }
-        End::Refused(Refusal { error_type, message, may_pass }) => {
+        JobEnd::Refused(Refusal { error_type, message, may_pass }) => {
             let failure = Failure::named(error_type, message);
             Err(if may_pass { failure } else { failure.never_retry() })
         }
-        End::ShimLost => {
+        JobEnd::ShimLost => {
             let message = "the process that looked after the job was killed or did not answer, so the job was killed, too";
-            Err(Failure::named("ShimLost", format!("{message}{said}")))
+            Err(Failure::named("ShimLost", format!("{message}{suffix}")))
         }
     }
 }
 
 /// What a job says, on its way to the file.
-struct Said<'c> {
+struct OutputCollector<'c> {
     cx: &'c Context,
     last: LastLine,
 }
 
-impl Said<'_> {
-    fn new(cx: &Context) -> Said<'_> {
-        Said { cx, last: LastLine::default() }
+impl OutputCollector<'_> {
+    fn new(cx: &Context) -> OutputCollector<'_> {
+        OutputCollector { cx, last: LastLine::default() }
     }
 
-    fn hear(&mut self, report: &Report<'_>) {
+    fn hear(&mut self, report: &ShimMessage<'_>) {
         match report {
-            Report::Output(bytes) => self.cx.write_output(OutputStream::Stdout, bytes),
-            Report::Complaint(bytes) => {
+            ShimMessage::Output(bytes) => self.cx.write_output(OutputStream::Stdout, bytes),
+            ShimMessage::Complaint(bytes) => {
                 self.last.push(bytes);
                 self.cx.write_output(OutputStream::Stderr, bytes);
             }
@@ -408,25 +408,25 @@ impl Said<'_> {
 
 /// Where jobs run: no more places than there are workers. (The library gives a task that ignores its deadline a second worker, so that it
 /// may start more jobs than are to run at once.)
-struct Places {
+struct Slots {
     free: Mutex<usize>,
     freed: Condvar,
 }
 
 /// One place, as long as it lives.
-struct Place<'p>(&'p Places);
+struct SlotGuard<'p>(&'p Slots);
 
-impl Places {
-    fn new(all: usize) -> Places {
-        Places { free: Mutex::new(all), freed: Condvar::new() }
+impl Slots {
+    fn new(all: usize) -> Slots {
+        Slots { free: Mutex::new(all), freed: Condvar::new() }
     }
 
     /// A place, if one is free before long.
-    fn take(&self, patience: Duration) -> Option<Place<'_>> {
+    fn take(&self, patience: Duration) -> Option<SlotGuard<'_>> {
         let waited = self.freed.wait_timeout_while(self.free(), patience, |free| *free == 0);
         let (mut free, _) = waited.unwrap_or_else(PoisonError::into_inner);
         *free = free.checked_sub(1)?;
-        Some(Place(self))
+        Some(SlotGuard(self))
     }
 
     fn free(&self) -> MutexGuard<'_, usize> {
@@ -434,7 +434,7 @@ impl Places {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for SlotGuard<'_> {
     fn drop(&mut self) {
         *self.0.free() += 1;
         self.0.freed.notify_one();
@@ -442,16 +442,16 @@ impl Drop for Place<'_> {
 }
 
 /// One more, as long as it lives.
-struct Counted<'n>(&'n AtomicUsize);
+struct CountGuard<'n>(&'n AtomicUsize);
 
-impl<'n> Counted<'n> {
-    fn new(number: &'n AtomicUsize) -> Counted<'n> {
+impl<'n> CountGuard<'n> {
+    fn new(number: &'n AtomicUsize) -> CountGuard<'n> {
         number.fetch_add(1, Ordering::AcqRel);
-        Counted(number)
+        CountGuard(number)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CountGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

@@ -26,19 +26,19 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::family;
 use super::launch::{Launched, launch};
-use super::protocol::{Inbox, Order, PIECE, Report, read_some, write_note};
+use super::protocol::{Inbox, Order, PIECE_BYTES, ShimMessage, read_some, write_note};
 use crate::planted::planted;
 use crate::{Clock, SystemClock};
 
 /// What is still read of a job that has ended: a process that could not be killed could write for ever.
-const LAST_WORDS: usize = 1 << 20;
+const MAX_LAST_OUTPUT: usize = 1 << 20;
 
 /// Many jobs end so soon that it is enough to read then what they said: their two pipes wake nobody before.
-const YOUTH: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+const QUIET_START: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
 /// How long killed processes may take to be gone before the end of their job is reported all the same: where one hangs in the system, it
 /// does not go.
-const ALL_GO: Duration = Duration::from_secs(5);
+const MAX_END_WAIT: Duration = Duration::from_secs(5);
 
 /// Serves one worker until it is gone.
 pub(super) fn serve(slot: u64) -> io::Result<()> {
@@ -61,9 +61,9 @@ pub(super) fn serve(slot: u64) -> io::Result<()> {
         children,
         job: None,
         has_left: false,
-        piece: vec![0; PIECE],
+        piece: vec![0; PIECE_BYTES],
     };
-    Report::Hello.put(&mut shim.reports);
+    ShimMessage::Hello.put(&mut shim.reports);
     let served = shim.run();
     shim.end_with_the_worker();
     match served {
@@ -102,7 +102,7 @@ struct Running {
 }
 
 /// What the shim was woken for.
-struct News {
+struct Wakeup {
     orders: bool,
     child: bool,
     out: bool,
@@ -117,14 +117,14 @@ impl Shim {
             if self.has_left {
                 return Ok(());
             }
-            let news = self.sleep()?;
-            if news.out || news.err {
-                self.listen(&news)?;
+            let wakeup = self.sleep()?;
+            if wakeup.out || wakeup.err {
+                self.listen(&wakeup)?;
             }
-            if news.child {
+            if wakeup.child {
                 self.look_after_child()?;
             }
-            if news.orders {
+            if wakeup.orders {
                 if !self.inbox.fill(&mut self.orders)? {
                     return Ok(());
                 }
@@ -144,21 +144,21 @@ impl Shim {
         sent
     }
 
-    fn sleep(&mut self) -> io::Result<News> {
+    fn sleep(&mut self) -> io::Result<Wakeup> {
         let mut fds =
             vec![PollFd::new(&self.orders, PollFlags::IN), PollFd::new(&self.children, PollFlags::IN)];
         let is_young = self.job.as_ref().is_some_and(|job| job.is_young);
         let heard = self.job.as_ref().filter(|_| !is_young);
         let (out, err) = heard.map_or((None, None), |job| (job.out.as_ref(), job.err.as_ref()));
         fds.extend([out, err].into_iter().flatten().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        let is_over = match poll(&mut fds, is_young.then_some(&YOUTH)) {
+        let is_over = match poll(&mut fds, is_young.then_some(&QUIET_START)) {
             Ok(woken) => woken == 0,
             Err(Errno::INTR) => false,
             Err(e) => return Err(e.into()),
         };
         let mut woken = fds.iter().map(|fd| !fd.revents().is_empty());
         let mut next = || woken.next().unwrap_or(false);
-        let news = News {
+        let wakeup = Wakeup {
             orders: next(),
             child: next(),
             out: out.is_some() && next(),
@@ -167,7 +167,7 @@ impl Shim {
         if let Some(job) = self.job.as_mut().filter(|_| is_over) {
             job.is_young = false;
         }
-        Ok(news)
+        Ok(wakeup)
     }
 
     fn obey(&mut self, order: Order) -> io::Result<()> {
@@ -175,7 +175,7 @@ impl Shim {
             Order::Launch(order) => {
                 match launch(&order) {
                     Ok(launched) => self.began(launched, order.number)?,
-                    Err(refusal) => Report::Refused(refusal).put(&mut self.reports),
+                    Err(refusal) => ShimMessage::Refused(refusal).put(&mut self.reports),
                 }
                 return Ok(());
             }
@@ -202,7 +202,7 @@ impl Shim {
         let job =
             self.job.insert(Running { child, group, is_young: true, is_asked: false, out: None, err: None });
         if write_note(&self.notes, self.slot, number, group).is_err() {
-            Report::Started(group.as_raw_nonzero().get()).put(&mut self.reports);
+            ShimMessage::Started(group.as_raw_nonzero().get()).put(&mut self.reports);
         }
         rustix::io::ioctl_fionbio(&out, true)?;
         rustix::io::ioctl_fionbio(&err, true)?;
@@ -211,12 +211,12 @@ impl Shim {
     }
 
     /// Passes on what the job has said.
-    fn listen(&mut self, news: &News) -> io::Result<()> {
+    fn listen(&mut self, wakeup: &Wakeup) -> io::Result<()> {
         let Some(job) = &mut self.job else { return Ok(()) };
-        if news.out {
+        if wakeup.out {
             pass_on(&mut job.out, &mut self.piece, &mut self.reports, false)?;
         }
-        if news.err {
+        if wakeup.err {
             pass_on(&mut job.err, &mut self.piece, &mut self.reports, true)?;
         }
         Ok(())
@@ -235,17 +235,17 @@ impl Shim {
         }
         let (status, is_gone) = job.end()?;
         for (pipe, is_err) in [(&mut job.out, false), (&mut job.err, true)] {
-            let mut left = LAST_WORDS / PIECE;
+            let mut left = MAX_LAST_OUTPUT / PIECE_BYTES;
             while left > 0 && pass_on(pipe, &mut self.piece, &mut self.reports, is_err)? {
                 left -= 1;
             }
         }
         if !is_gone {
             self.has_left = true;
-            Report::Left.put(&mut self.reports);
+            ShimMessage::Left.put(&mut self.reports);
         }
-        let exited = || Report::Exited { code: status.code().unwrap_or(-1), was_asked: job.is_asked };
-        let end = status.signal().map_or_else(exited, Report::Signaled);
+        let exited = || ShimMessage::Exited { code: status.code().unwrap_or(-1), was_asked: job.is_asked };
+        let end = status.signal().map_or_else(exited, ShimMessage::Signaled);
         end.put(&mut self.reports);
         self.job = None;
         Ok(())
@@ -273,8 +273,8 @@ impl Running {
         let _ = kill_process_group(self.group, Signal::KILL);
         let status = self.child.wait()?;
         let (clock, group) = (SystemClock::new(), self.group);
-        let until = clock.monotonic().saturating_add(ALL_GO);
-        let are_gone = family::end_all(ALL_GO);
+        let until = clock.monotonic().saturating_add(MAX_END_WAIT);
+        let are_gone = family::end_all(MAX_END_WAIT);
         let left = until.saturating_sub(clock.monotonic());
         Ok((status, family::await_gone(group, left) && are_gone))
     }
@@ -291,7 +291,8 @@ fn pass_on(
     match read_some(open, piece) {
         Ok(0) => *pipe = None,
         Ok(n) => {
-            let said = if is_err { Report::Complaint(&piece[..n]) } else { Report::Output(&piece[..n]) };
+            let said =
+                if is_err { ShimMessage::Complaint(&piece[..n]) } else { ShimMessage::Output(&piece[..n]) };
             said.put(reports);
             return Ok(true);
         }

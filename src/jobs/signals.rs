@@ -15,7 +15,7 @@ use super::run::Runner;
 use crate::console::Exit;
 
 /// The signals that end a worker. Whoever has it ignore hang-ups (`nohup`) means it to go on.
-pub(super) fn ending() -> Vec<i32> {
+pub(super) fn ending_signals() -> Vec<i32> {
     let mut signals = vec![SIGINT, SIGTERM];
     signals.extend(Some(SIGHUP).filter(|_| hears_hangups()));
     signals
@@ -39,17 +39,17 @@ pub(super) fn exit_of(signal: i32) -> Exit {
 }
 
 /// Whether a signal has come, to the end of the process: after its [`Listener`] has ended, a signal would otherwise do nothing.
-pub(super) struct Heard(Arc<AtomicUsize>);
+pub(super) struct SignalFlag(Arc<AtomicUsize>);
 
-impl Heard {
+impl SignalFlag {
     /// # Errors
     /// Those of the system.
-    pub(super) fn new(signals: &[i32]) -> io::Result<Heard> {
+    pub(super) fn new(signals: &[i32]) -> io::Result<SignalFlag> {
         let newest = Arc::default();
         for signal in signals {
             flag::register_usize(*signal, Arc::clone(&newest), signal.unsigned_abs() as usize)?;
         }
-        Ok(Heard(newest))
+        Ok(SignalFlag(newest))
     }
 
     /// The exit code for the newest signal, if one has come.

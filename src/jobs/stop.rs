@@ -6,16 +6,16 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::event::Event;
-use super::worker::{CHECK_INTERVAL, SOON, Worker};
+use super::worker::{CHECK_INTERVAL, SETTLE_POLL, Worker};
 use crate::console::words::{count, span};
-use crate::console::{Exit, Session, Trouble};
+use crate::console::{CliError, Exit, Session};
 use crate::{Clock, ShutdownReport, TaskId};
 
 /// How long the end of a job may take to be written when the queue has ended: it may wait for a lock of another process.
-const LAST_WRITE: Duration = Duration::from_secs(12);
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// How many tasks are named in a message.
-const MOST_NAMED: usize = 20;
+const MAX_NAMED_TASKS: usize = 20;
 
 /// The shutdowns that were asked for. Only the first one that gets through does anything, whichever that is; so all of them count.
 struct Shutdowns {
@@ -50,7 +50,7 @@ impl Worker {
         signal: Option<i32>,
         to_tell: Sender<Event>,
         session: &Session,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CliError> {
         self.runner.give_up();
         let grace = if self.signals > 1 { Duration::ZERO } else { self.options.grace };
         if signal.is_some() {
@@ -67,12 +67,14 @@ impl Worker {
                 self.take_last(event, &mut shutdowns);
             }
             self.reap();
-            let told = self.endings.tell(&self.queue, &self.voice, session);
-            if is_decided || (has_ended && !self.endings.are_pending() && !shutdowns.has_stragglers()) {
+            let told = self.reporter.tell(&self.queue, &self.output, session);
+            if is_decided || (has_ended && !self.reporter.are_pending() && !shutdowns.has_stragglers()) {
                 break;
             }
-            let is_soon = self.endings.are_pending() && told.is_ok() && !has_ended;
-            if let Ok(event) = self.events.recv_timeout(if is_soon { SOON } else { CHECK_INTERVAL / 4 }) {
+            let is_soon = self.reporter.are_pending() && told.is_ok() && !has_ended;
+            if let Ok(event) =
+                self.events.recv_timeout(if is_soon { SETTLE_POLL } else { CHECK_INTERVAL / 4 })
+            {
                 self.take_last(event, &mut shutdowns);
             }
         }
@@ -81,7 +83,7 @@ impl Worker {
             self.close();
         }
         let mut lost = shutdowns.not_recorded()?;
-        lost.extend(self.endings.pending());
+        lost.extend(self.reporter.pending());
         lost.sort_unstable();
         lost.dedup();
         if lost.is_empty() { Ok(()) } else { Err(self.unrecorded(&lost)) }
@@ -89,18 +91,18 @@ impl Worker {
 
     fn take_last(&mut self, event: Event, shutdowns: &mut Shutdowns) {
         match event {
-            Event::Ended(ended) => self.endings.add(ended),
+            Event::Ended(ended) => self.reporter.add(ended),
             Event::Stopped(report) => shutdowns.done.push(report),
             Event::Signal(_) => {
                 self.signals += 1;
                 match self.signals {
                     1 => self.tell_stop(self.options.grace),
                     2 => {
-                        self.voice.remark("ending what runs");
+                        self.output.remark("ending what runs");
                         shutdowns.asked += 1;
                         shutdowns.done.push(self.queue.shutdown(Duration::ZERO)); // ends the grace of the one that goes on
                     }
-                    _ => self.voice.remark("killing what runs"),
+                    _ => self.output.remark("killing what runs"),
                 }
             }
         }
@@ -108,9 +110,9 @@ impl Worker {
 
     fn tell_stop(&self, grace: Duration) {
         match self.runner.running() {
-            0 => self.voice.remark("stopping"),
-            _ if grace.is_zero() => self.voice.remark("stopping: ending what runs"),
-            n => self.voice.remark(format_args!(
+            0 => self.output.remark("stopping"),
+            _ if grace.is_zero() => self.output.remark("stopping: ending what runs"),
+            n => self.output.remark(format_args!(
                 "stopping: {} may go on for {}, then what still runs is ended and handed back; a second signal does so now",
                 count(n as u64, "job"),
                 span(grace)
@@ -121,12 +123,12 @@ impl Worker {
     /// Whether nothing more is written of jobs that have ended: the ownership goes with the last of them.
     fn is_decided(&self, idle_since: &mut Option<Duration>) -> bool {
         let now = self.clock.monotonic();
-        !self.queue.executes() || now.saturating_sub(*idle_since.get_or_insert(now)) >= LAST_WRITE
+        !self.queue.executes() || now.saturating_sub(*idle_since.get_or_insert(now)) >= LAST_WRITE_TIMEOUT
     }
 
-    fn unrecorded(&self, lost: &[TaskId]) -> Trouble {
-        let named: Vec<_> = lost.iter().take(MOST_NAMED).map(ToString::to_string).collect();
-        let more = match lost.len().saturating_sub(MOST_NAMED) {
+    fn unrecorded(&self, lost: &[TaskId]) -> CliError {
+        let named: Vec<_> = lost.iter().take(MAX_NAMED_TASKS).map(ToString::to_string).collect();
+        let more = match lost.len().saturating_sub(MAX_NAMED_TASKS) {
             0 => String::new(),
             n => format!(" and {n} more"),
         };
@@ -136,6 +138,6 @@ impl Worker {
             self.queue.path().display(),
             named.join(", "),
         );
-        Trouble::new(Exit::File, message)
+        CliError::new(Exit::File, message)
     }
 }

@@ -46,10 +46,10 @@ pub(super) struct LastLine {
 const TAIL_BYTES: usize = 4096;
 
 /// The longest rest of a character of UTF-8 behind its first byte: where the end begins, one may have been cut.
-const LONGEST_REST: usize = 3;
+const MAX_REST_BYTES: usize = 3;
 
 /// As much of a line as is shown.
-const LINE_CHARS: usize = 300;
+const MAX_LINE_CHARS: usize = 300;
 
 impl LastLine {
     pub(super) fn push(&mut self, piece: &[u8]) {
@@ -63,10 +63,10 @@ impl LastLine {
     pub(super) fn get(&self) -> Option<String> {
         // A carriage return goes back to the start of the line: what is written after it is what a terminal shows.
         let rest_of_character =
-            self.tail.iter().take(LONGEST_REST).take_while(|byte| (0x80..0xC0).contains(*byte)).count();
+            self.tail.iter().take(MAX_REST_BYTES).take_while(|byte| (0x80..0xC0).contains(*byte)).count();
         let tail = String::from_utf8_lossy(&self.tail[rest_of_character..]);
         let line = tail.split(['\n', '\r']).map(str::trim).rfind(|line| !line.is_empty())?;
-        let mut shown: String = line.chars().take(LINE_CHARS).collect();
+        let mut shown: String = line.chars().take(MAX_LINE_CHARS).collect();
         if shown.len() < line.len() {
             shown.push('…');
         }
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(line.get().unwrap(), "in two pi\u{e9}ces, and \u{fffd}");
         (0..100).for_each(|_| line.push("任".repeat(1001).as_bytes()));
         assert!(!line.get().unwrap().contains('\u{fffd}'));
-        assert_eq!(line.get().unwrap().chars().count(), LINE_CHARS + 1);
+        assert_eq!(line.get().unwrap().chars().count(), MAX_LINE_CHARS + 1);
         assert!(line.tail.len() <= 3 * TAIL_BYTES);
     }
 }

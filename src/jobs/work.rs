@@ -11,17 +11,17 @@ use signal_hook::iterator::Signals;
 
 use super::event::Event;
 use super::family;
-use super::output::{Voice, show_warnings};
+use super::output::{WorkerOutput, show_warnings};
 use super::own::refuse_waiting_for_itself;
-use super::reporter::Endings;
+use super::reporter::AttemptReporter;
 use super::run::Runner;
-use super::signals::{self, Heard, Listener};
-use super::worker::{CHECK_INTERVAL, End, Worker, WorkerOptions};
+use super::signals::{self, Listener, SignalFlag};
+use super::worker::{CHECK_INTERVAL, Worker, WorkerExit, WorkerOptions};
 use crate::console::inspect::job::{Job, OLD_TASK_NAME, TASK_NAME};
 use crate::console::text::safe;
 use crate::console::times::age;
 use crate::console::words::{count, span};
-use crate::console::{Done, Exit, Session, Trouble};
+use crate::console::{CliError, CliResult, Exit, Session};
 use crate::planted::planted;
 use crate::{Builder, Config, Context, Counts, Failure, Options, Task};
 
@@ -98,46 +98,46 @@ fn job_of(args: &RawValue) -> Result<Job, Failure> {
 }
 
 impl Work {
-    pub(super) fn run(self, session: &mut Session) -> Done {
+    pub(super) fn run(self, session: &mut Session) -> CliResult {
         refuse_waiting_for_itself(session, None)?;
         for queue in &self.queues {
             let wish = Options::new().queue(queue);
             wish.validate(&Config::default(), session.now().to_system_time())?;
         }
-        let voice = Arc::new(Voice::new()?);
-        let ending = signals::ending();
-        let to_hear = Signals::new(&ending)?; // from here on, a signal hands back what runs
-        let heard = Heard::new(&ending)?;
-        let exit = self.run_with(session, &voice, to_hear).unwrap_or_else(|trouble| {
-            voice.remark(format_args!("perdura: {}", safe(&trouble.message)));
-            trouble.exit
+        let output = Arc::new(WorkerOutput::new()?);
+        let ending_signals = signals::ending_signals();
+        let to_hear = Signals::new(&ending_signals)?; // from here on, a signal hands back what runs
+        let signal_flag = SignalFlag::new(&ending_signals)?;
+        let exit = self.run_with(session, &output, to_hear).unwrap_or_else(|error| {
+            output.remark(format_args!("perdura: {}", safe(&error.message)));
+            error.exit
         });
-        let is_told = voice.finish(|| heard.exit().is_some());
+        let is_told = output.finish(|| signal_flag.exit().is_some());
         Ok(match exit {
-            Exit::Done | Exit::No if !is_told => heard.exit().unwrap_or(Exit::File),
+            Exit::Done | Exit::No if !is_told => signal_flag.exit().unwrap_or(Exit::File),
             exit => exit,
         })
     }
 
-    fn run_with(&self, session: &Session, voice: &Arc<Voice>, to_hear: Signals) -> Done {
+    fn run_with(&self, session: &Session, output: &Arc<WorkerOutput>, to_hear: Signals) -> CliResult {
         let (to_tell, events) = unbounded(); // bounded by the jobs that end: each is told before long
-        show_warnings(voice);
+        show_warnings(output);
         family::adopt_orphans();
-        let mut worker = self.start(session, to_tell.clone(), events, voice)?; // from here on its queue must be stopped
+        let mut worker = self.start(session, to_tell.clone(), events, output)?; // from here on its queue must be stopped
         let listener = Listener::new(to_hear, &worker.runner, to_tell.clone())?;
         let end = worker.work(session);
-        let signal = if let Ok(End::Signal(signal)) = end { Some(signal) } else { None };
+        let signal = if let Ok(WorkerExit::Signal(signal)) = end { Some(signal) } else { None };
         let done = match end {
-            Ok(End::Drained) => worker.finish(session),
-            Ok(End::Signal(signal)) => Ok(signals::exit_of(signal)),
-            Err(trouble) => Err(trouble),
+            Ok(WorkerExit::Drained) => worker.finish(session),
+            Ok(WorkerExit::Signal(signal)) => Ok(signals::exit_of(signal)),
+            Err(error) => Err(error),
         };
         let stopped = worker.stop(signal, to_tell, session);
         listener.end();
         worker.runner.rest();
         match (stopped, done) {
-            (Err(lost), Err(trouble)) => {
-                Err(Trouble::new(lost.exit, format!("{}; {}", trouble.message, lost.message)))
+            (Err(lost), Err(error)) => {
+                Err(CliError::new(lost.exit, format!("{}; {}", error.message, lost.message)))
             }
             (stopped, done) => stopped.and(done),
         }
@@ -148,8 +148,8 @@ impl Work {
         session: &Session,
         to_tell: Sender<Event>,
         events: Receiver<Event>,
-        voice: &Arc<Voice>,
-    ) -> Result<Worker, Trouble> {
+        output: &Arc<WorkerOutput>,
+    ) -> Result<Worker, CliError> {
         let workers = self.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         // As it is before this worker takes over: what it then finds lost ends with this run.
         let looker = session.open(Session::builder())?;
@@ -158,15 +158,23 @@ impl Work {
         let options = self.options();
         let before = options.total(&counts);
         let quiet = self.quiet && !session.json;
-        let runner = Arc::new(Runner::new(&db, workers, quiet, to_tell, voice.clone()));
+        let runner = Arc::new(Runner::new(&db, workers, quiet, to_tell, output.clone()));
         let queue = session.open(self.set_up(Session::builder(), workers, runner.clone()))?;
         drop(looker); // not before: the last one that closes a file has to tidy it up
         if !quiet && !session.json {
             let workers = count(workers as u64, "worker");
-            voice.remark(format_args!("{workers} for the jobs of {}; {kept}", db.display()));
-            self.tell_new_queues(&counts, voice);
+            output.remark(format_args!("{workers} for the jobs of {}; {kept}", db.display()));
+            self.tell_new_queues(&counts, output);
         }
-        Ok(Worker::new(queue, runner, events, voice.clone(), Endings::new(self.quiet), options, before))
+        Ok(Worker::new(
+            queue,
+            runner,
+            events,
+            output.clone(),
+            AttemptReporter::new(self.quiet),
+            options,
+            before,
+        ))
     }
 
     fn set_up(&self, builder: Builder, workers: usize, runner: Arc<Runner>) -> Builder {
@@ -183,9 +191,9 @@ impl Work {
     }
 
     /// A queue that the file does not have may come, or be mistyped.
-    fn tell_new_queues(&self, counts: &Counts, voice: &Voice) {
+    fn tell_new_queues(&self, counts: &Counts, output: &WorkerOutput) {
         for name in self.queues.iter().filter(|name| !counts.queues.contains_key(*name)) {
-            voice.remark(format_args!("there is no queue {name:?} yet; its jobs run when there are some"));
+            output.remark(format_args!("there is no queue {name:?} yet; its jobs run when there are some"));
         }
     }
 

@@ -6,29 +6,29 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::event::Event;
-use super::notices::{Standing, Stands};
-use super::output::Voice;
-use super::reporter::Endings;
+use super::notices::{FileOwnership, WaitNotices};
+use super::output::WorkerOutput;
+use super::reporter::AttemptReporter;
 use super::run::Runner;
 use crate::console::text::safe;
 use crate::console::words::{count, distance, span};
-use crate::console::{Done, Exit, Session, Trouble};
+use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Clock, Counts, ErrorKind, Queue, QueueCounts, SystemClock};
 
 /// How often a worker looks for what other processes have added, and whether it may take over. A look is one small read.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How soon to look again for what is about to be written.
-pub(super) const SOON: Duration = Duration::from_millis(2);
+pub(super) const SETTLE_POLL: Duration = Duration::from_millis(2);
 
 /// How soon to look whether the last job is done, while they are short. Looking after each one would take its share of their time.
-const DRAINING: Duration = Duration::from_millis(4);
+const DRAIN_POLL: Duration = Duration::from_millis(4);
 
 /// How long the file may be unreadable, before the worker ends for that: its disk may come back.
-const UNREADABLE: Duration = Duration::from_secs(10);
+const UNREADABLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why a worker ends.
-pub(super) enum End {
+pub(super) enum WorkerExit {
     Drained,
     Signal(i32),
 }
@@ -61,15 +61,15 @@ pub(super) struct Worker {
     pub(super) queue: Queue,
     pub(super) runner: Arc<Runner>,
     pub(super) events: Receiver<Event>,
-    pub(super) voice: Arc<Voice>,
-    pub(super) endings: Endings,
+    pub(super) output: Arc<WorkerOutput>,
+    pub(super) reporter: AttemptReporter,
     pub(super) clock: SystemClock,
     /// How many signals have come.
     pub(super) signals: usize,
     /// How many had succeeded quietly at the last look.
     seen_succeeding: u64,
     pub(super) options: WorkerOptions,
-    standing: Standing,
+    notices: WaitNotices,
     /// What was in its queues before this worker came.
     before: QueueCounts,
     /// When it last reaped what it has adopted, on the monotonic clock.
@@ -83,8 +83,8 @@ impl Worker {
         queue: Queue,
         runner: Arc<Runner>,
         events: Receiver<Event>,
-        voice: Arc<Voice>,
-        endings: Endings,
+        output: Arc<WorkerOutput>,
+        reporter: AttemptReporter,
         options: WorkerOptions,
         before: QueueCounts,
     ) -> Worker {
@@ -92,13 +92,13 @@ impl Worker {
             queue,
             runner,
             events,
-            voice,
-            endings,
+            output,
+            reporter,
             clock: SystemClock::new(),
             signals: 0,
             seen_succeeding: 0,
             options,
-            standing: Standing::default(),
+            notices: WaitNotices::default(),
             before,
             reaped: Duration::ZERO,
             unreadable_since: None,
@@ -106,59 +106,63 @@ impl Worker {
     }
 
     /// Until there is nothing more to do, or a signal comes.
-    pub(super) fn work(&mut self, session: &Session) -> Result<End, Trouble> {
-        let (mut pause, mut settling) = (DRAINING, SOON);
+    pub(super) fn work(&mut self, session: &Session) -> Result<WorkerExit, CliError> {
+        let (mut pause, mut settling) = (DRAIN_POLL, SETTLE_POLL);
         loop {
             let obstacle = self.queue.obstacle();
             let owner = self.queue.executes();
-            let stands = match obstacle {
-                _ if owner => Stands::Owner,
+            let ownership = match obstacle {
+                _ if owner => FileOwnership::Owner,
                 // Somebody has to mend it first.
                 Some(why) if self.options.drain && why.kind() == ErrorKind::OwnerFile => {
                     return Err(why.into());
                 }
-                Some(why) => Stands::Hindered(Trouble::from(why).message),
-                None => Stands::Next,
+                Some(why) => FileOwnership::Hindered(CliError::from(why).message),
+                None => FileOwnership::Next,
             };
-            self.standing.tell(stands, self.queue.path(), &self.voice);
+            self.notices.tell(ownership, self.queue.path(), &self.output);
             let is_idle = self.runner.running() == 0 && !(owner && self.options.drain);
-            if is_idle && self.standing.is_due(self.clock.monotonic()) {
+            if is_idle && self.notices.is_due(self.clock.monotonic()) {
                 self.tell_waits();
             }
             if self.options.drain
                 && let Some(why) = self.runner.hindrance()
             {
                 self.runner.give_up();
-                return Err(Trouble::new(Exit::File, format!("no job can be started: {why}")));
+                return Err(CliError::new(Exit::File, format!("no job can be started: {why}")));
             }
             if !owner {
                 self.runner.rest(); // whoever owns the file now must not wait for shims of ours
             }
             self.reap();
-            if self.endings.are_pending() {
-                let told = self.endings.tell(&self.queue, &self.voice, session);
+            if self.reporter.are_pending() {
+                let told = self.reporter.tell(&self.queue, &self.output, session);
                 self.bear(told)?;
             }
-            self.voice.tell_failure();
-            settling = if self.endings.are_pending() { (settling * 2).min(CHECK_INTERVAL) } else { SOON / 2 };
-            let wait = if self.endings.are_pending() {
+            self.output.tell_failure();
+            settling = if self.reporter.are_pending() {
+                (settling * 2).min(CHECK_INTERVAL)
+            } else {
+                SETTLE_POLL / 2
+            };
+            let wait = if self.reporter.are_pending() {
                 settling
             } else if self.options.drain && self.runner.running() == 0 {
                 // Of what is settled the events have been sent.
-                let is_drained = self.queue.is_drained().map_err(Trouble::from);
+                let is_drained = self.queue.is_drained().map_err(CliError::from);
                 if self.bear(is_drained)? == Some(true) && self.events.is_empty() {
-                    return Ok(End::Drained);
+                    return Ok(WorkerExit::Drained);
                 }
-                if owner { DRAINING } else { CHECK_INTERVAL }
+                if owner { DRAIN_POLL } else { CHECK_INTERVAL }
             } else if self.options.drain && self.has_moved() {
-                pause = DRAINING; // short jobs: the last one may be over any moment
+                pause = DRAIN_POLL; // short jobs: the last one may be over any moment
                 pause
             } else {
                 pause = (pause * 2).min(CHECK_INTERVAL);
                 pause
             };
             if let Some(signal) = self.listen(wait) {
-                return Ok(End::Signal(signal));
+                return Ok(WorkerExit::Signal(signal));
             }
         }
     }
@@ -167,24 +171,24 @@ impl Worker {
     ///
     /// # Errors
     /// If that lasts.
-    fn bear<T>(&mut self, read: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
-        let trouble = match read {
+    fn bear<T>(&mut self, read: Result<T, CliError>) -> Result<Option<T>, CliError> {
+        let error = match read {
             Ok(answer) => {
                 self.unreadable_since = None;
                 return Ok(Some(answer));
             }
-            Err(trouble) => trouble,
+            Err(error) => error,
         };
         let now = self.clock.monotonic();
         let since = *self.unreadable_since.get_or_insert_with(|| {
-            self.voice.remark(format_args!(
+            self.output.remark(format_args!(
                 "trying again for {}: {}",
-                span(UNREADABLE),
-                safe(&trouble.message)
+                span(UNREADABLE_LIMIT),
+                safe(&error.message)
             ));
             now
         });
-        if now.saturating_sub(since) < UNREADABLE { Ok(None) } else { Err(trouble) }
+        if now.saturating_sub(since) < UNREADABLE_LIMIT { Ok(None) } else { Err(error) }
     }
 
     /// Now and then.
@@ -206,7 +210,7 @@ impl Worker {
     fn tell_waits(&mut self) {
         if let Ok(counts) = self.queue.counts() {
             let mine = counts.queues.iter().filter(|(name, _)| self.options.serves(name));
-            self.standing.tell_waits(mine, &self.voice);
+            self.notices.tell_waits(mine, &self.output);
         }
     }
 
@@ -219,7 +223,7 @@ impl Worker {
         let mut signal = None;
         for event in std::iter::once(first).chain(self.events.try_iter()) {
             match event {
-                Event::Ended(ended) => self.endings.add(ended),
+                Event::Ended(ended) => self.reporter.add(ended),
                 Event::Signal(number) => {
                     self.signals += 1;
                     signal = signal.or(Some(number));
@@ -231,7 +235,7 @@ impl Worker {
     }
 
     /// Nothing is left that may start.
-    pub(super) fn finish(&mut self, session: &Session) -> Done {
+    pub(super) fn finish(&mut self, session: &Session) -> CliResult {
         self.close();
         let mut counts = self.queue.counts()?;
         let next = self.queue.next_start().ok().flatten(); // what is not known is not told
@@ -243,17 +247,17 @@ impl Worker {
             let when = next.map_or_else(String::new, |due| {
                 format!("; the next falls due {} ({})", distance(due, self.clock.now()), session.time(due))
             });
-            self.voice.remark(format_args!("{} for a later time or a retry{when}", waiting(later)));
+            self.output.remark(format_args!("{} for a later time or a retry{when}", waiting(later)));
         }
         if mine.unknown_name > 0 {
             let tasks = waiting(mine.unknown_name);
-            self.voice
+            self.output
                 .remark(format_args!("{tasks} for another program; `perdura explain ID` says for which"));
         }
         for (name, queue) in paused {
             let waits = queue.ready + queue.held + queue.waiting;
             if waits > 0 {
-                self.voice.remark(format_args!(
+                self.output.remark(format_args!(
                     "{} in the queue {:?}, which is paused",
                     waiting(waits),
                     safe(name)
@@ -261,22 +265,22 @@ impl Worker {
             }
         }
         let failed = mine.failed.saturating_sub(self.before.failed);
-        if failed > self.endings.sum.failed {
-            let more = count(failed - self.endings.sum.failed, "more task");
-            self.voice
+        if failed > self.reporter.sum.failed {
+            let more = count(failed - self.reporter.sum.failed, "more task");
+            self.output
                 .remark(format_args!("{more} failed without having been run here; `failures` says why"));
         }
-        let lost = mine.lost.saturating_sub(self.before.lost).max(self.endings.sum.lost);
+        let lost = mine.lost.saturating_sub(self.before.lost).max(self.reporter.sum.lost);
         if lost > 0 {
-            self.voice
+            self.output
                 .remark(format_args!("{} lost: their worker died in the last attempt", count(lost, "job")));
         }
-        Ok(if lost + failed.max(self.endings.sum.failed) > 0 { Exit::No } else { Exit::Done })
+        Ok(if lost + failed.max(self.reporter.sum.failed) > 0 { Exit::No } else { Exit::Done })
     }
 
     pub(super) fn close(&mut self) {
-        self.endings.sum.succeeded += self.runner.succeeded_quietly();
-        self.voice.remark(self.endings.sum.closing(self.clock.monotonic()));
+        self.reporter.sum.succeeded += self.runner.succeeded_quietly();
+        self.output.remark(self.reporter.sum.closing(self.clock.monotonic()));
     }
 }
 

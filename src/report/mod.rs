@@ -17,12 +17,12 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use data::{Page, Wish};
+use data::{ReportData, ReportOptions};
 
 use crate::console::text::safe;
 use crate::console::times::{Past, past_day};
 use crate::console::words::bytes;
-use crate::console::{Done, Exit, Session};
+use crate::console::{CliResult, Exit, Session};
 use crate::{Clock, SystemClock};
 
 /// Where a page goes, if nobody says.
@@ -59,7 +59,7 @@ fn window(text: &str) -> Result<Past, String> {
 }
 
 impl Report {
-    pub(crate) fn run(self, session: &mut Session) -> Done {
+    pub(crate) fn run(self, session: &mut Session) -> CliResult {
         let default = if session.json { STDOUT } else { DEFAULT_OUTPUT };
         let output = self.output.clone().unwrap_or_else(|| default.into());
         let to_stdout = output == Path::new(STDOUT);
@@ -68,7 +68,8 @@ impl Report {
         }
         let queue = session.look()?;
         let now = SystemClock::new().now();
-        let mut data = Page::gather(&queue, Wish { now, back: self.since.ago(now), args: self.args })?;
+        let mut data =
+            ReportData::gather(&queue, ReportOptions { now, back: self.since.ago(now), args: self.args })?;
         data.verdict = verdict::judge(&data);
         let text = if session.json {
             serde_json::to_string(&data).map_err(std::io::Error::other)? + "\n"

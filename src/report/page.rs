@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart;
-use super::data::{Page, Section};
+use super::data::{ReportData, Section};
 use super::parts;
 use super::verdict::quiet;
 use super::words::{local, minute, text};
@@ -20,7 +20,7 @@ const POLICY: &str = concat!(
 );
 
 /// The whole page.
-pub(super) fn page(data: &Page) -> Markup {
+pub(super) fn page(data: &ReportData) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -54,16 +54,16 @@ pub(super) fn page(data: &Page) -> Markup {
     }
 }
 
-fn name(data: &Page) -> String {
+fn name(data: &ReportData) -> String {
     data.file.path.file_name().unwrap_or(data.file.path.as_os_str()).to_string_lossy().into_owned()
 }
 
-fn title(data: &Page) -> String {
+fn title(data: &ReportData) -> String {
     crate::console::text::safe(&format!("{} – perdura, {} UTC", name(data), minute(data.made_at)))
         .into_owned()
 }
 
-fn head(data: &Page) -> Markup {
+fn head(data: &ReportData) -> Markup {
     html! {
         header {
             div.top {
@@ -101,7 +101,7 @@ const SECTIONS: [(Section, &str); 7] = [
 ];
 
 /// The sentence, each part of which leads to where the page says more.
-fn verdict(data: &Page) -> Markup {
+fn verdict(data: &ReportData) -> Markup {
     let concerns = &data.verdict.concerns;
     html! {
         p.verdict.bad[!concerns.is_empty()] {
@@ -120,7 +120,7 @@ fn verdict(data: &Page) -> Markup {
 }
 
 /// How many tasks there are in which state.
-fn tiles(data: &Page) -> Markup {
+fn tiles(data: &ReportData) -> Markup {
     let total = &data.total;
     let queued = [
         ("Ready", total.ready, "ready"),
@@ -146,7 +146,7 @@ fn tiles(data: &Page) -> Markup {
     }
 }
 
-fn foot(data: &Page) -> Markup {
+fn foot(data: &ReportData) -> Markup {
     html! {
         footer {
             p {

@@ -1,66 +1,66 @@
 //! The keys that change the file: what they mean, and the question before it is done.
 
-use super::app::{App, Confirm, Overlay, Tab};
+use super::app::{App, Confirmation, Overlay, Tab};
 use super::input::Input;
 use super::list::{List, Row};
-use super::messages::{Ask, Command, Deed, Tally, Target, Verb, ask};
+use super::messages::{Action, ActionKind, ActionTarget, KeyOutcome, Request, Tally, request};
 use super::query::Query;
 use crate::TaskId;
 
 /// How old purged letters are, if nobody says.
-const AGE: &str = "30d";
+const DEFAULT_PURGE_AGE: &str = "30d";
 
 impl App {
     /// A capital: something is to be done. It is counted, and asked about first.
-    pub fn deed(&mut self, key: char) -> Option<Command> {
+    pub fn action(&mut self, key: char) -> Option<KeyOutcome> {
         let letters = match &self.detail {
             Some(detail) => detail.is_letter() || (detail.found.is_none() && self.tab == Tab::Letters),
             None => self.tab == Tab::Letters,
         };
         if key == 'P' {
             let (verb, queue) = self.pause()?;
-            return self.confirm(Deed { verb, target: Target::Queue(queue), about: None });
+            return self.confirm(Action { verb, target: ActionTarget::Queue(queue), about: None });
         }
         if self.tab == Tab::Overview && self.detail.is_none() {
             return None;
         }
         let verb = match key {
-            'R' if letters => Verb::Replay,
+            'R' if letters => ActionKind::Replay,
             'D' if letters && self.detail.is_none() => {
-                self.overlay = Some(Overlay::Age(Input::new(AGE), None));
+                self.overlay = Some(Overlay::Age(Input::new(DEFAULT_PURGE_AGE), None));
                 return None;
             }
             _ if letters => return None,
-            'R' => Verb::Retry,
-            'C' => Verb::Cancel,
-            'D' => Verb::Delete,
-            'M' => Verb::Bury,
-            'N' => Verb::RunNow,
+            'R' => ActionKind::Retry,
+            'C' => ActionKind::Cancel,
+            'D' => ActionKind::Delete,
+            'M' => ActionKind::MoveToDead,
+            'N' => ActionKind::RunNow,
             _ => return None,
         };
         let (target, about) = (self.target()?, self.about());
-        self.confirm(Deed { verb, target, about })
+        self.confirm(Action { verb, target, about })
     }
 
     /// What is selected; else all that match the filter; else what is under the cursor.
-    fn target(&self) -> Option<Target> {
-        fn of<R: Row>(list: &List<R>, all: fn(Query) -> Target) -> Option<Target> {
+    fn target(&self) -> Option<ActionTarget> {
+        fn of<R: Row>(list: &List<R>, all: fn(Query) -> ActionTarget) -> Option<ActionTarget> {
             if !list.selected.is_empty() {
-                return Some(Target::Ids(list.selected.iter().copied().collect()));
+                return Some(ActionTarget::Ids(list.selected.iter().copied().collect()));
             }
             if !list.query.is_all() {
                 return Some(all(list.query.clone()));
             }
-            list.current().map(|row| Target::Ids(vec![row.id()]))
+            list.current().map(|row| ActionTarget::Ids(vec![row.id()]))
         }
         if let Some(detail) = &self.detail {
-            return Some(Target::Ids(vec![detail.id]));
+            return Some(ActionTarget::Ids(vec![detail.id]));
         }
         match self.tab {
             Tab::Overview => None,
-            Tab::Tasks => of(&self.tasks, Target::Query),
-            Tab::Waiting => of(&self.waiting, Target::Waiting),
-            Tab::Letters => of(&self.letters, Target::Query),
+            Tab::Tasks => of(&self.tasks, ActionTarget::Query),
+            Tab::Waiting => of(&self.waiting, ActionTarget::Waiting),
+            Tab::Letters => of(&self.letters, ActionTarget::Query),
             Tab::Failures => {
                 // A group is what people mean there: those selected, or the one under the cursor.
                 let selected = |group: &&crate::FailureGroup| self.failures.selected.contains(&group.newest);
@@ -69,7 +69,7 @@ impl App {
                 if ids.is_empty() {
                     ids.clone_from(&self.failures.current()?.ids);
                 }
-                Some(Target::Ids(ids))
+                Some(ActionTarget::Ids(ids))
             }
         }
     }
@@ -100,7 +100,7 @@ impl App {
     }
 
     /// Pauses, or resumes, the queue that the cursor is at.
-    fn pause(&self) -> Option<(Verb, String)> {
+    fn pause(&self) -> Option<(ActionKind, String)> {
         let queue = match (&self.detail, self.tab) {
             (Some(detail), _) => detail.queue()?,
             (None, Tab::Overview) => self.queues().nth(self.queue)?.0.clone(),
@@ -108,19 +108,22 @@ impl App {
             (None, Tab::Waiting) => self.waiting.current()?.queue.clone(),
             (None, _) => return None,
         };
-        let paused = self.pulse.as_ref()?.counts.queues.get(&queue).is_some_and(|counts| counts.paused);
-        Some((if paused { Verb::Resume } else { Verb::Pause }, queue))
+        let paused = self.summary.as_ref()?.counts.queues.get(&queue).is_some_and(|counts| counts.paused);
+        Some((if paused { ActionKind::Resume } else { ActionKind::Pause }, queue))
     }
 
-    pub fn confirm(&mut self, deed: Deed) -> Option<Command> {
-        if self.doing.is_some() {
+    pub fn confirm(&mut self, action: Action) -> Option<KeyOutcome> {
+        if self.running_action.is_some() {
             self.note = Some("one thing at a time: wait, or stop it with Esc".to_owned());
             return None;
         }
         let serial = self.next_serial();
-        self.overlay =
-            Some(Overlay::Confirm(Confirm { serial, deed: deed.clone(), tally: Tally::default() }));
-        ask(Ask::Count(serial, deed))
+        self.overlay = Some(Overlay::Confirmation(Confirmation {
+            serial,
+            action: action.clone(),
+            tally: Tally::default(),
+        }));
+        request(Request::Count(serial, action))
     }
 }
 
@@ -138,7 +141,7 @@ mod tests {
 
     fn question(stage: &Stage) -> String {
         match &stage.app.overlay {
-            Some(Overlay::Confirm(confirm)) => crate::tui::words::question(confirm).join("\n"),
+            Some(Overlay::Confirmation(confirm)) => crate::tui::words::question(confirm).join("\n"),
             other => panic!("no question but {other:?}"),
         }
     }
@@ -162,7 +165,7 @@ mod tests {
             stage.keys("Esc Esc");
         }
         assert_eq!(counts(&stage), before);
-        assert!(!stage.asked.iter().any(|ask| matches!(ask, Ask::Do(..))));
+        assert!(!stage.pending.iter().any(|request| matches!(request, Request::Do(..))));
     }
 
     #[test]

@@ -6,13 +6,13 @@ use super::detail::{Detail, lines};
 use super::ink::Ink;
 use super::input::Input;
 use super::list::{List, Row};
-use super::messages::{Deed, Listed, Look, Of, Pulse, Serial, Tally};
+use super::messages::{Action, ListKind, Listed, Serial, Summary, Tally, View};
 use super::query::Query;
 use crate::console::times::Zone;
 use crate::{DeadLetter, FailureGroup, TaskId, TaskRecord, Timestamp};
 
 /// A screen with fewer columns or rows than this is of no use.
-pub(super) const SMALLEST: (u16, u16) = (60, 16);
+pub(super) const MIN_SCREEN_SIZE: (u16, u16) = (60, 16);
 
 /// What can be looked at, in the order of the tabs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,13 +51,13 @@ impl Tab {
         Tab::ALL[(self as usize + by) % Tab::ALL.len()]
     }
 
-    pub fn list(self) -> Option<Of> {
+    pub fn list(self) -> Option<ListKind> {
         match self {
             Tab::Overview => None,
-            Tab::Tasks => Some(Of::Tasks),
-            Tab::Failures => Some(Of::Failures),
-            Tab::Waiting => Some(Of::Waiting),
-            Tab::Letters => Some(Of::Letters),
+            Tab::Tasks => Some(ListKind::Tasks),
+            Tab::Failures => Some(ListKind::Failures),
+            Tab::Waiting => Some(ListKind::Waiting),
+            Tab::Letters => Some(ListKind::Letters),
         }
     }
 }
@@ -72,31 +72,31 @@ pub(super) enum Overlay {
     /// Letters how old are purged?
     Age(Input, Option<String>),
     /// Shall it be done?
-    Confirm(Confirm),
+    Confirmation(Confirmation),
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Confirm {
+pub(super) struct Confirmation {
     pub serial: Serial,
-    pub deed: Deed,
+    pub action: Action,
     /// How many it would change, so far.
     pub tally: Tally,
 }
 
-/// A deed on its way.
+/// An action on its way.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Doing {
+pub(super) struct RunningAction {
     pub serial: Serial,
-    pub deed: Deed,
+    pub action: Action,
     pub of: u64,
     pub tally: Tally,
 }
 
 /// The question to which an answer is awaited, or was given.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Asked {
+pub(super) struct PendingView {
     pub serial: Serial,
-    pub look: Look,
+    pub look: View,
     /// When it is asked again; none while the answer is awaited.
     pub again: Option<Duration>,
     /// It was answered before: half an answer is no news.
@@ -121,21 +121,21 @@ pub(super) struct App {
     pub queue: usize,
     pub detail: Option<Detail>,
     pub overlay: Option<Overlay>,
-    pub pulse: Option<Pulse>,
-    /// The rates, which the pulse brings only to the overview.
+    pub summary: Option<Summary>,
+    /// The rates, which the summary brings only to the overview.
     pub rollups: Vec<crate::Rollup>,
-    pub doing: Option<Doing>,
+    pub running_action: Option<RunningAction>,
     /// What was done or could not be, until the next key.
     pub note: Option<String>,
-    /// Why the file cannot be looked at: for the pulse, and for what is to be seen.
-    pub pulse_trouble: Option<String>,
-    pub look_trouble: Option<String>,
+    /// Why the file cannot be looked at: for the summary, and for what is to be seen.
+    pub summary_error: Option<String>,
+    pub view_error: Option<String>,
     /// Where the search has come to; none: it is over.
     pub searching: Option<TaskId>,
     /// What the last look cost.
     pub took: Duration,
-    pub asked: Option<Asked>,
-    pub pulse_at: Option<Duration>,
+    pub pending: Option<PendingView>,
+    pub summary_at: Option<Duration>,
     pub monotonic: Duration,
     pub serial: Serial,
 }
@@ -157,16 +157,16 @@ impl App {
             queue: 0,
             detail: None,
             overlay: None,
-            pulse: None,
+            summary: None,
             rollups: Vec::new(),
-            doing: None,
+            running_action: None,
             note: None,
-            pulse_trouble: None,
-            look_trouble: None,
+            summary_error: None,
+            view_error: None,
             searching: None,
             took: Duration::ZERO,
-            asked: None,
-            pulse_at: Some(Duration::ZERO),
+            pending: None,
+            summary_at: Some(Duration::ZERO),
             monotonic: Duration::ZERO,
             serial: 0,
         }
@@ -205,11 +205,11 @@ impl App {
         self.serial
     }
 
-    /// Looks again at once, as after a deed.
+    /// Looks again at once, as after an action.
     pub fn refresh(&mut self) {
-        self.pulse_at = self.pulse_at.map(|_| Duration::ZERO);
-        if let Some(asked) = &mut self.asked {
-            asked.again = asked.again.map(|_| Duration::ZERO);
+        self.summary_at = self.summary_at.map(|_| Duration::ZERO);
+        if let Some(pending) = &mut self.pending {
+            pending.again = pending.again.map(|_| Duration::ZERO);
         }
     }
 
@@ -226,7 +226,7 @@ impl App {
 
     /// The queues, in the order in which they are shown.
     pub fn queues(&self) -> impl Iterator<Item = (&String, &crate::QueueCounts)> {
-        self.pulse.iter().flat_map(|pulse| &pulse.counts.queues)
+        self.summary.iter().flat_map(|summary| &summary.counts.queues)
     }
 
     /// The filter of what is shown.
@@ -244,10 +244,10 @@ impl App {
     pub fn filter_by(&mut self, query: Query) {
         match self.tab {
             Tab::Overview => {}
-            Tab::Tasks => self.tasks.ask(query),
-            Tab::Failures => self.failures.ask(query),
-            Tab::Waiting => self.waiting.ask(query),
-            Tab::Letters => self.letters.ask(query),
+            Tab::Tasks => self.tasks.filter_by(query),
+            Tab::Failures => self.failures.filter_by(query),
+            Tab::Waiting => self.waiting.filter_by(query),
+            Tab::Letters => self.letters.filter_by(query),
         }
     }
 

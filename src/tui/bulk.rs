@@ -1,19 +1,19 @@
-//! A deed on many tasks, counted or done step by step: it can be told how far it is, and left where it is.
+//! An action on many tasks, counted or done step by step: it can be told how far it is, and left where it is.
 
 use std::time::Duration;
 
-use super::messages::{Deed, Tally, Target, Verb};
+use super::messages::{Action, ActionKind, ActionTarget, Tally};
 use super::query::Query;
 use super::search::windows_over;
 use super::windows::Windows;
 use crate::{Bulk, DeadLetter, Error, ErrorKind, Filter, Hold, Queue, State, TaskId};
 
 /// Named tasks that one step takes.
-const CHUNK: usize = 250;
+const CHUNK_IDS: usize = 250;
 
-/// A deed that is not over.
-pub(super) struct Sweep {
-    deed: Deed,
+/// An action that is not over.
+pub(super) struct BulkAction {
+    action: Action,
     /// It only counts what it would change.
     dry: bool,
     rest: Rest,
@@ -28,15 +28,15 @@ enum Rest {
     Windows(Windows, Query),
 }
 
-impl Sweep {
-    /// Counts what the deed would change.
-    pub fn count(deed: Deed) -> Sweep {
-        Sweep { deed, dry: true, rest: Rest::All, tally: Tally::default() }
+impl BulkAction {
+    /// Counts what the action would change.
+    pub fn count(action: Action) -> BulkAction {
+        BulkAction { action, dry: true, rest: Rest::All, tally: Tally::default() }
     }
 
     /// Does it.
-    pub fn perform(deed: Deed) -> Sweep {
-        Sweep { dry: false, ..Sweep::count(deed) }
+    pub fn perform(action: Action) -> BulkAction {
+        BulkAction { dry: false, ..BulkAction::count(action) }
     }
 
     /// Whether it writes.
@@ -61,28 +61,28 @@ impl Sweep {
             self.tally.is_done = true;
             return Ok(self.tally);
         }
-        let verb = self.deed.verb;
+        let verb = self.action.verb;
         let next = match &mut self.rest {
             Rest::All => None,
             Rest::Ids(ids) => {
-                let chunk: Vec<TaskId> = ids.take(CHUNK).collect();
-                let asked = chunk.len() as u64;
-                (asked > 0).then(|| (states(Filter::new().ids(chunk), verb.allowed()), Some(asked)))
+                let chunk: Vec<TaskId> = ids.take(CHUNK_IDS).collect();
+                let pending = chunk.len() as u64;
+                (pending > 0).then(|| (states(Filter::new().ids(chunk), verb.allowed()), Some(pending)))
             }
             Rest::Windows(windows, query) => windows.next(query.filter()).map(|filter| (filter, None)),
         };
-        let Some((filter, asked)) = next else {
+        let Some((filter, pending)) = next else {
             self.tally.is_done = true;
             return Ok(self.tally);
         };
-        let filter = match &self.deed.target {
-            Target::Waiting(_) => Filter::new().ids(waiting(queue, filter)?).state(State::Queued),
+        let filter = match &self.action.target {
+            ActionTarget::Waiting(_) => Filter::new().ids(waiting(queue, filter)?).state(State::Queued),
             _ => filter,
         };
         let done = if self.dry { count(queue, verb, filter)? } else { perform(queue, verb, filter)? };
         self.tally.changed += done.changed;
         // What was named and not met has another state by now, or is gone.
-        self.tally.skipped += asked.map_or(done.skipped, |asked| asked.saturating_sub(done.changed));
+        self.tally.skipped += pending.map_or(done.skipped, |pending| pending.saturating_sub(done.changed));
         if let Rest::Windows(windows, _) = &mut self.rest {
             windows.took(now().saturating_sub(began));
         }
@@ -91,32 +91,33 @@ impl Sweep {
 
     /// Prepares the walk; whether it is over already.
     fn begin(&mut self, queue: &Queue) -> Result<bool, Error> {
-        let verb = self.deed.verb;
-        self.rest = match &self.deed.target {
-            Target::Queue(name) => {
+        let verb = self.action.verb;
+        self.rest = match &self.action.target {
+            ActionTarget::Queue(name) => {
                 match verb {
                     _ if self.dry => {}
-                    Verb::Pause => queue.pause(name)?,
+                    ActionKind::Pause => queue.pause(name)?,
                     _ => queue.resume(name)?,
                 }
                 self.tally.changed = 1;
                 return Ok(true);
             }
-            Target::Ids(ids) => Rest::Ids(ids.clone().into_iter()),
-            Target::Waiting(query) => {
+            ActionTarget::Ids(ids) => Rest::Ids(ids.clone().into_iter()),
+            ActionTarget::Waiting(query) => {
                 let query = query.in_states(&[State::Queued]);
                 Rest::Windows(windows_over(queue, false, &query, false)?, query)
             }
-            Target::Query(query) => {
+            ActionTarget::Query(query) => {
                 let query = query.in_states(&meant(verb, query));
                 if query.states.is_empty() {
                     return Ok(true);
                 }
-                if self.dry && query == query.counted() && !verb.is_of_letters() && verb != Verb::RunNow {
+                if self.dry && query == query.counted() && !verb.is_of_letters() && verb != ActionKind::RunNow
+                {
                     self.tally.changed = queue.count(query.filter())?; // the counters know
                     return Ok(true);
                 }
-                if let (Verb::Purge(before), false) = (verb, self.dry) {
+                if let (ActionKind::Purge(before), false) = (verb, self.dry) {
                     self.tally.changed = queue.dead_letters().purge(before.to_system_time())? as u64;
                     return Ok(true);
                 }
@@ -128,7 +129,7 @@ impl Sweep {
 }
 
 /// The states that a verb means in a query: those that it names, but for what the verb cannot change.
-pub(super) fn meant(verb: Verb, query: &Query) -> Vec<State> {
+pub(super) fn meant(verb: ActionKind, query: &Query) -> Vec<State> {
     if query.states.is_empty() {
         return verb.meant().to_vec();
     }
@@ -139,20 +140,20 @@ fn states(filter: Filter, states: &[State]) -> Filter {
     states.iter().fold(filter, |filter, state| filter.state(*state))
 }
 
-fn count(queue: &Queue, verb: Verb, filter: Filter) -> Result<Bulk, Error> {
+fn count(queue: &Queue, verb: ActionKind, filter: Filter) -> Result<Bulk, Error> {
     let changed = match verb {
-        Verb::RunNow => waiting(queue, filter)?.len() as u64,
-        Verb::Replay | Verb::Purge(_) => letters(queue, verb, filter)?.len() as u64,
+        ActionKind::RunNow => waiting(queue, filter)?.len() as u64,
+        ActionKind::Replay | ActionKind::Purge(_) => letters(queue, verb, filter)?.len() as u64,
         _ => queue.count(filter)?,
     };
     Ok(Bulk { changed, skipped: 0 })
 }
 
-fn perform(queue: &Queue, verb: Verb, filter: Filter) -> Result<Bulk, Error> {
+fn perform(queue: &Queue, verb: ActionKind, filter: Filter) -> Result<Bulk, Error> {
     match (verb.task_action(), verb) {
         (Some(action), _) => (action.all)(queue, filter),
-        (None, Verb::RunNow) => one_by_one(waiting(queue, filter)?, |id| queue.run_now(id)),
-        (None, Verb::Replay) => {
+        (None, ActionKind::RunNow) => one_by_one(waiting(queue, filter)?, |id| queue.run_now(id)),
+        (None, ActionKind::Replay) => {
             let ids = letters(queue, verb, filter)?;
             one_by_one(ids, |id| queue.dead_letters().replay(id).map(drop))
         }
@@ -185,10 +186,10 @@ fn waiting(queue: &Queue, filter: Filter) -> Result<Vec<TaskId>, Error> {
 }
 
 /// Letters that the verb can change.
-fn letters(queue: &Queue, verb: Verb, filter: Filter) -> Result<Vec<TaskId>, Error> {
+fn letters(queue: &Queue, verb: ActionKind, filter: Filter) -> Result<Vec<TaskId>, Error> {
     let all = queue.dead_letters().list(filter.limit(usize::MAX))?;
     let is_meant = |letter: &DeadLetter| match verb {
-        Verb::Purge(before) => letter.moved_at < before,
+        ActionKind::Purge(before) => letter.moved_at < before,
         _ => letter.replayed_as.is_none(),
     };
     Ok(all.into_iter().filter(is_meant).map(|letter| letter.task_id).collect())

@@ -12,9 +12,9 @@ use crate::tui::ink::Ink;
 use crate::{Attempt, DeadLetter, Output, State, TaskId, TaskRecord, Timestamp};
 
 /// Lines of one text (args, a result, a traceback) that are shown; the command `perdura show` has all of it.
-const LONGEST_TEXT: usize = 200;
+const MAX_TEXT_LINES: usize = 200;
 /// Bytes of JSON that are set out in lines; larger values are shown as they are stored.
-const LARGEST_JSON: usize = 64 * 1024;
+const MAX_PRETTY_BYTES: usize = 64 * 1024;
 
 /// One task, looked at closely.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +51,7 @@ impl Detail {
 
 /// Everything that is known, in lines of this width.
 pub(super) fn lines(detail: &Detail, now: Timestamp, width: usize, ink: Ink) -> Vec<Line<'static>> {
-    let mut page = Page { lines: Vec::new(), width, ink };
+    let mut page = DetailText { lines: Vec::new(), width, ink };
     match &detail.found {
         None => page.text(&format!("Looking for task {}", detail.id), ink.dim()),
         Some(None) => {
@@ -62,13 +62,13 @@ pub(super) fn lines(detail: &Detail, now: Timestamp, width: usize, ink: Ink) -> 
     page.lines
 }
 
-struct Page {
+struct DetailText {
     lines: Vec<Line<'static>>,
     width: usize,
     ink: Ink,
 }
 
-impl Page {
+impl DetailText {
     fn detail(&mut self, detail: &TaskDetail, now: Timestamp) {
         match &detail.record {
             TaskOrLetter::Task(task) => self.task(task, detail, now),
@@ -175,7 +175,7 @@ impl Page {
 
     fn json(&mut self, title: &str, json: &str) {
         self.title(&format!("{title} ({})", bytes(json.len() as u64)));
-        match json.len() <= LARGEST_JSON {
+        match json.len() <= MAX_PRETTY_BYTES {
             true => self.text(&pretty(json), self.ink.plain()),
             false => self.text(json, self.ink.plain()),
         }
@@ -213,7 +213,7 @@ impl Page {
             let line = line.replace('\t', "    ");
             wrap(&line, self.width.saturating_sub(indent.len() + 1))
         });
-        let shown: Vec<String> = lines.by_ref().take(LONGEST_TEXT).collect();
+        let shown: Vec<String> = lines.by_ref().take(MAX_TEXT_LINES).collect();
         let left = lines.count();
         let as_line =
             |part: String| Line::from(vec![Span::raw(indent.to_owned()), Span::styled(part, style)]);

@@ -28,19 +28,21 @@ const HELP: &[(&str, &str)] = &[
 ];
 
 /// The column of the keys.
-pub(super) const KEYS: u16 = 13;
+pub(super) const KEY_COLUMN_WIDTH: u16 = 13;
 
 /// The lines of the help, for an inside of so many columns.
 pub(super) fn help_lines(app: &App, width: u16) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     for (keys, what) in HELP {
-        let what = wrap(what, usize::from(width.saturating_sub(KEYS)));
+        let what = wrap(what, usize::from(width.saturating_sub(KEY_COLUMN_WIDTH)));
         lines.extend(std::iter::once(*keys).chain(std::iter::repeat("")).zip(what));
     }
-    let pulse = app.pulse.as_ref().map(|pulse| compact_span(pulse.took)).unwrap_or_default();
+    let summary = app.summary.as_ref().map(|summary| compact_span(summary.took)).unwrap_or_default();
     let (every, took) = (compact_span(app.every), compact_span(app.took));
-    let cost = format!("Refreshed each {every}; that took {pulse} for the counters, {took} for the list.");
-    lines.extend(wrap(&cost, usize::from(width.saturating_sub(KEYS))).into_iter().map(|line| ("", line)));
+    let cost = format!("Refreshed each {every}; that took {summary} for the counters, {took} for the list.");
+    lines.extend(
+        wrap(&cost, usize::from(width.saturating_sub(KEY_COLUMN_WIDTH))).into_iter().map(|line| ("", line)),
+    );
     lines
 }
 

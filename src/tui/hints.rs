@@ -2,7 +2,7 @@
 
 use super::app::{App, Overlay, Tab};
 use super::help::help_end;
-use super::messages::Verb;
+use super::messages::ActionKind;
 
 /// What the keys do in what is shown: the most useful first.
 pub(super) fn hints(app: &App) -> Vec<(&'static str, &'static str)> {
@@ -13,22 +13,22 @@ pub(super) fn hints(app: &App) -> Vec<(&'static str, &'static str)> {
         Some(Overlay::Help(_)) => return vec![("any key", "close")],
         Some(Overlay::Filter(..)) => return vec![("Enter", "filter"), ("Esc", "leave it")],
         Some(Overlay::Age(..)) => return vec![("Enter", "count them"), ("Esc", "leave it")],
-        Some(Overlay::Confirm(confirm)) if confirm.tally.is_done && confirm.tally.changed > 0 => {
+        Some(Overlay::Confirmation(confirm)) if confirm.tally.is_done && confirm.tally.changed > 0 => {
             return vec![("y", "do it"), ("Esc", "leave it")];
         }
-        Some(Overlay::Confirm(_)) => return vec![("Esc", "leave it")],
+        Some(Overlay::Confirmation(_)) => return vec![("Esc", "leave it")],
         None => {}
     }
     let mut hints = match (&app.detail, app.tab) {
         (Some(detail), _) if detail.is_letter() => vec![("Esc", "back"), ("j/k", "scroll"), ("R", "replay")],
         (Some(detail), _) => {
-            let can = |verb: Verb| detail.state().is_some_and(|state| verb.allowed().contains(&state));
+            let can = |verb: ActionKind| detail.state().is_some_and(|state| verb.allowed().contains(&state));
             let verbs = [
-                (Verb::Retry, "R", "retry"),
-                (Verb::RunNow, "N", "run now"),
-                (Verb::Cancel, "C", "cancel"),
-                (Verb::Bury, "M", "to letters"),
-                (Verb::Delete, "D", "delete"),
+                (ActionKind::Retry, "R", "retry"),
+                (ActionKind::RunNow, "N", "run now"),
+                (ActionKind::Cancel, "C", "cancel"),
+                (ActionKind::MoveToDead, "M", "to letters"),
+                (ActionKind::Delete, "D", "delete"),
             ];
             let mut hints = vec![("Esc", "back"), ("j/k", "scroll")];
             hints.extend(verbs.into_iter().filter(|verb| can(verb.0)).map(|(_, key, what)| (key, what)));

@@ -2,17 +2,17 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::app::{App, Confirm, Doing, Overlay, Tab};
+use super::app::{App, Confirmation, Overlay, RunningAction, Tab};
 use super::help::help_end;
 use super::input::Input;
 use super::list::{List, Row, Step};
-use super::messages::{Ask, Command, Deed, Tally, Target, Verb, ask};
+use super::messages::{Action, ActionKind, ActionTarget, KeyOutcome, Request, Tally, request};
 use super::query::Query;
 
 impl App {
-    pub fn on_key(&mut self, key: KeyEvent) -> Option<Command> {
+    pub fn on_key(&mut self, key: KeyEvent) -> Option<KeyOutcome> {
         if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
-            return Some(Command::Quit);
+            return Some(KeyOutcome::Quit);
         }
         self.note = None;
         match self.overlay.take() {
@@ -20,12 +20,12 @@ impl App {
             Some(Overlay::Help(line)) => self.on_help_key(line, key),
             Some(Overlay::Filter(input, error)) => self.on_filter_key(input, error, key),
             Some(Overlay::Age(input, error)) => self.on_age_key(input, error, key),
-            Some(Overlay::Confirm(confirm)) => self.on_confirm_key(confirm, key),
+            Some(Overlay::Confirmation(confirm)) => self.on_confirm_key(confirm, key),
         }
     }
 
     /// Scrolls, if there is more than fits. Any other key ends it.
-    fn on_help_key(&mut self, line: usize, key: KeyEvent) -> Option<Command> {
+    fn on_help_key(&mut self, line: usize, key: KeyEvent) -> Option<KeyOutcome> {
         let end = help_end(self);
         let page = self.height();
         let line = match key.code {
@@ -49,12 +49,12 @@ impl App {
         }
     }
 
-    fn on_plain_key(&mut self, key: KeyEvent) -> Option<Command> {
+    fn on_plain_key(&mut self, key: KeyEvent) -> Option<KeyOutcome> {
         if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
             return None; // an Esc that is typed quickly before a capital arrives as Alt
         }
         match key.code {
-            KeyCode::Char('q') => return Some(Command::Quit),
+            KeyCode::Char('q') => return Some(KeyOutcome::Quit),
             KeyCode::Char('?') | KeyCode::F(1) => self.overlay = Some(Overlay::Help(0)),
             KeyCode::Char(c @ '1'..='5') => self.go(Tab::Overview.moved(c as usize - '1' as usize)),
             KeyCode::Tab => self.go(self.tab.moved(1)),
@@ -72,7 +72,7 @@ impl App {
             KeyCode::Char(' ') => self.toggle(false),
             KeyCode::Char('A') => self.toggle(true),
             KeyCode::Char('l') => self.list_group(),
-            KeyCode::Char(c) => return self.deed(c),
+            KeyCode::Char(c) => return self.action(c),
             _ => {}
         }
         None
@@ -86,7 +86,7 @@ impl App {
         }
     }
 
-    fn on_filter_key(&mut self, mut input: Input, _: Option<String>, key: KeyEvent) -> Option<Command> {
+    fn on_filter_key(&mut self, mut input: Input, _: Option<String>, key: KeyEvent) -> Option<KeyOutcome> {
         match key.code {
             KeyCode::Esc => return None,
             KeyCode::Enter => {
@@ -102,15 +102,15 @@ impl App {
         None
     }
 
-    fn on_age_key(&mut self, mut input: Input, _: Option<String>, key: KeyEvent) -> Option<Command> {
+    fn on_age_key(&mut self, mut input: Input, _: Option<String>, key: KeyEvent) -> Option<KeyOutcome> {
         let mut error = None;
         match key.code {
             KeyCode::Esc => return None,
             KeyCode::Enter => match humantime::parse_duration(input.text().trim()) {
                 Ok(age) => {
-                    let verb = Verb::Purge(self.now.before(age));
-                    let target = Target::Query(Query::default());
-                    return self.confirm(Deed { verb, target, about: None });
+                    let verb = ActionKind::Purge(self.now.before(age));
+                    let target = ActionTarget::Query(Query::default());
+                    return self.confirm(Action { verb, target, about: None });
                 }
                 Err(bad) => error = Some(format!("{bad}; write 30d, or 12h")),
             },
@@ -120,28 +120,29 @@ impl App {
         None
     }
 
-    fn on_confirm_key(&mut self, confirm: Confirm, key: KeyEvent) -> Option<Command> {
-        let Confirm { tally, .. } = confirm;
+    fn on_confirm_key(&mut self, confirm: Confirmation, key: KeyEvent) -> Option<KeyOutcome> {
+        let Confirmation { tally, .. } = confirm;
         match key.code {
             KeyCode::Char('y') if tally.is_done && tally.changed > 0 => {
                 let serial = self.next_serial();
-                let (deed, of) = (confirm.deed, tally.changed);
-                self.doing = Some(Doing { serial, deed: deed.clone(), of, tally: Tally::default() });
+                let (action, of) = (confirm.action, tally.changed);
+                self.running_action =
+                    Some(RunningAction { serial, action: action.clone(), of, tally: Tally::default() });
                 self.clear_selection();
-                ask(Ask::Do(serial, deed))
+                request(Request::Do(serial, action))
             }
-            KeyCode::Esc | KeyCode::Char('n' | 'q') => ask(Ask::Stop),
+            KeyCode::Esc | KeyCode::Char('n' | 'q') => request(Request::Stop),
             _ => {
-                self.overlay = Some(Overlay::Confirm(confirm));
+                self.overlay = Some(Overlay::Confirmation(confirm));
                 None
             }
         }
     }
 
-    /// One step back: from a deed, a task, a selection, a filter.
-    fn back(&mut self) -> Option<Command> {
-        if self.doing.is_some() {
-            return ask(Ask::Stop);
+    /// One step back: from an action, a task, a selection, a filter.
+    fn back(&mut self) -> Option<KeyOutcome> {
+        if self.running_action.is_some() {
+            return request(Request::Stop);
         }
         if self.detail.take().is_some() || self.clear_selection() {
             return None;
@@ -234,7 +235,7 @@ impl App {
         }
         let Some(group) = self.failures.current() else { return };
         let query = Query {
-            states: Verb::Bury.allowed().to_vec(),
+            states: ActionKind::MoveToDead.allowed().to_vec(),
             name: Some(group.task_name.clone()),
             error: Some(group.error_type.clone()).filter(|error| !error.is_empty()),
             ..self.failures.query.clone()

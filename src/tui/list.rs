@@ -95,7 +95,7 @@ impl<R> Default for List<R> {
 
 impl<R: Row> List<R> {
     /// Shows what another query means, from its first page. What was selected is no longer.
-    pub fn ask(&mut self, query: Query) {
+    pub fn filter_by(&mut self, query: Query) {
         *self = List { query, ..List::default() };
     }
 
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(list.selected.len(), 5);
         list.toggle_page();
         assert_eq!(list.selected.len(), 3, "the other page's stay");
-        list.ask(Query::parse("x").unwrap());
+        list.filter_by(Query::parse("x").unwrap());
         assert!(list.selected.is_empty() && list.rows.is_empty());
     }
 

@@ -14,42 +14,42 @@ pub(super) type Serial = u64;
 
 /// A question.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Ask {
+pub(super) enum Request {
     /// How is everything?
-    Pulse { with_rates: bool },
+    Summary { with_rates: bool },
     /// What does this look like?
-    Look(Serial, Look),
+    View(Serial, View),
     /// How many would this change?
-    Count(Serial, Deed),
+    Count(Serial, Action),
     /// Do it. The only question that changes the file.
-    Do(Serial, Deed),
-    /// Leave the count or the deed where it is.
+    Do(Serial, Action),
+    /// Leave the count or the action where it is.
     Stop,
 }
 
 /// What a key asks of the rest of the program.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Command {
-    Ask(Box<Ask>),
+pub(super) enum KeyOutcome {
+    Request(Box<Request>),
     Quit,
 }
 
-pub(super) fn ask(ask: Ask) -> Option<Command> {
-    Some(Command::Ask(Box::new(ask)))
+pub(super) fn request(request: Request) -> Option<KeyOutcome> {
+    Some(KeyOutcome::Request(Box::new(request)))
 }
 
 /// Something to look at.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Look {
-    Page(Page),
+pub(super) enum View {
+    Page(PageRequest),
     /// A task, or the letter that it has become.
     One(TaskId),
 }
 
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Page {
-    pub of: Of,
+pub(super) struct PageRequest {
+    pub of: ListKind,
     pub query: Query,
     pub edge: Edge,
     pub limit: usize,
@@ -57,7 +57,7 @@ pub(super) struct Page {
 
 /// What there are lists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
+pub(super) enum ListKind {
     Tasks,
     /// Tasks that wait for their time.
     Waiting,
@@ -82,12 +82,12 @@ pub(super) enum Edge {
 
 /// What to do to tasks, letters or a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verb {
+pub(super) enum ActionKind {
     Retry,
     RunNow,
     Cancel,
     Delete,
-    Bury,
+    MoveToDead,
     Replay,
     /// Letters that were moved before this moment.
     Purge(Timestamp),
@@ -95,15 +95,19 @@ pub(super) enum Verb {
     Resume,
 }
 
-impl Verb {
+impl ActionKind {
     /// The queue's own verb over many tasks, where there is one; the others are done one by one.
     pub fn task_action(self) -> Option<&'static TaskAction> {
         match self {
-            Verb::Retry => Some(&action::RETRY),
-            Verb::Cancel => Some(&action::CANCEL),
-            Verb::Delete => Some(&action::DELETE),
-            Verb::Bury => Some(&action::MOVE_TO_DEAD_LETTERS),
-            Verb::RunNow | Verb::Replay | Verb::Purge(_) | Verb::Pause | Verb::Resume => None,
+            ActionKind::Retry => Some(&action::RETRY),
+            ActionKind::Cancel => Some(&action::CANCEL),
+            ActionKind::Delete => Some(&action::DELETE),
+            ActionKind::MoveToDead => Some(&action::MOVE_TO_DEAD_LETTERS),
+            ActionKind::RunNow
+            | ActionKind::Replay
+            | ActionKind::Purge(_)
+            | ActionKind::Pause
+            | ActionKind::Resume => None,
         }
     }
 
@@ -111,8 +115,8 @@ impl Verb {
     pub fn allowed(self) -> &'static [State] {
         match (self.task_action(), self) {
             (Some(action), _) => action.allowed,
-            (None, Verb::RunNow) => &[State::Queued],
-            (None, Verb::Replay | Verb::Purge(_)) => action::MOVE_TO_DEAD_LETTERS.allowed,
+            (None, ActionKind::RunNow) => &[State::Queued],
+            (None, ActionKind::Replay | ActionKind::Purge(_)) => action::MOVE_TO_DEAD_LETTERS.allowed,
             (None, _) => &[],
         }
     }
@@ -124,13 +128,13 @@ impl Verb {
 
     /// Whether it is about tasks that were moved out of the way.
     pub fn is_of_letters(self) -> bool {
-        matches!(self, Verb::Replay | Verb::Purge(_))
+        matches!(self, ActionKind::Replay | ActionKind::Purge(_))
     }
 }
 
-/// What a deed is done to.
+/// What an action is done to.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Target {
+pub(super) enum ActionTarget {
     /// These.
     Ids(Vec<TaskId>),
     /// All that a filter means.
@@ -142,9 +146,9 @@ pub(super) enum Target {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Deed {
-    pub verb: Verb,
-    pub target: Target,
+pub(super) struct Action {
+    pub verb: ActionKind,
+    pub target: ActionTarget,
     /// What a person calls the target, where ids say little.
     pub about: Option<String>,
 }
@@ -152,25 +156,25 @@ pub(super) struct Deed {
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Answer {
-    Pulse(Box<Pulse>),
-    Look(Serial, Found),
+    Summary(Box<Summary>),
+    View(Serial, ViewResult),
     Count(Serial, Tally),
     Did(Serial, Tally),
     /// It could not be answered.
-    Trouble(Subject, String),
+    Error(RequestKind, String),
 }
 
-/// What a trouble is about.
+/// Which request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subject {
-    Pulse,
-    Look(Serial),
-    Deed(Serial),
+pub(super) enum RequestKind {
+    Summary,
+    View(Serial),
+    Action(Serial),
 }
 
 /// How everything is.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Pulse {
+pub(super) struct Summary {
     pub counts: Counts,
     /// Of the last hour; none where nobody asked for them.
     pub rollups: Option<Vec<Rollup>>,
@@ -183,8 +187,8 @@ pub(super) struct Pulse {
 
 /// What there is to see, so far.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Found {
-    pub what: What,
+pub(super) struct ViewResult {
+    pub what: ViewContent,
     /// The search goes on; it has come to this id.
     pub searching: Option<TaskId>,
     /// What it has cost.
@@ -192,7 +196,7 @@ pub(super) struct Found {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum What {
+pub(super) enum ViewContent {
     /// A page, newest first.
     Tasks(Vec<Listed<TaskRecord>>),
     /// A page by id, newest first; or all there are, the soonest first.
@@ -220,7 +224,7 @@ impl<R> Deref for Listed<R> {
     }
 }
 
-/// How far a count or a deed is.
+/// How far a count or an action is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     /// Counted, or changed.

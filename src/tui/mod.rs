@@ -4,7 +4,7 @@
 //! `actions` what the keys do: pure code. `draw` makes a screen of it, purely, too. `data` is the thread that has the file open; `search` and
 //! `bulk` are its work, cut into steps by `windows`. `terminal` is the only file that touches the terminal.
 //!
-//! It looks: the file is opened to read only. A deed that was confirmed opens it to write, and closes it again. It never executes tasks.
+//! It looks: the file is opened to read only. An action that was confirmed opens it to write, and closes it again. It never executes tasks.
 
 mod actions;
 mod app;
@@ -32,12 +32,12 @@ mod words;
 use std::time::Duration;
 
 use crate::console::times::age;
-use crate::console::{Done, Exit, Session, Trouble};
+use crate::console::{CliError, CliResult, Exit, Session};
 
 /// How often the screen may look at the file at most.
-const FASTEST: Duration = Duration::from_millis(100);
+const MIN_REFRESH: Duration = Duration::from_millis(100);
 /// And at least.
-const SLOWEST: Duration = Duration::from_secs(60 * 60);
+const MAX_REFRESH: Duration = Duration::from_secs(60 * 60);
 
 /// Watch the queue on the screen, and mend it: states, rates, tasks, failures, dead letters
 #[derive(Debug, clap::Args)]
@@ -49,11 +49,11 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn run(self, session: &mut Session) -> Done {
+    pub(crate) fn run(self, session: &mut Session) -> CliResult {
         session.refuse_json("watch draws on a terminal, and `stats --json` says the same to a program")?;
         if !session.screen.is_terminal() {
             let message = "watch needs a terminal to draw on; `stats --json` says the same to a program";
-            return Err(Trouble::new(Exit::File, message));
+            return Err(CliError::new(Exit::File, message));
         }
         session.must_exist()?;
         let file = session.db().display().to_string();
@@ -65,5 +65,5 @@ impl Watch {
 
 fn refresh(text: &str) -> Result<Duration, String> {
     let every = age(text)?;
-    if (FASTEST..=SLOWEST).contains(&every) { Ok(every) } else { Err("it is 100ms to 1h".to_owned()) }
+    if (MIN_REFRESH..=MAX_REFRESH).contains(&every) { Ok(every) } else { Err("it is 100ms to 1h".to_owned()) }
 }

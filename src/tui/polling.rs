@@ -2,132 +2,139 @@
 
 use std::time::Duration;
 
-use super::app::{App, Asked, Overlay, Tab};
-use super::messages::{Answer, Ask, Edge, Found, Look, Of, Page, Serial, Subject, What};
+use super::app::{App, Overlay, PendingView, Tab};
+use super::messages::{
+    Answer, Edge, ListKind, PageRequest, Request, RequestKind, Serial, View, ViewContent, ViewResult,
+};
 use super::words;
 use crate::Timestamp;
 
 /// Looks cost at most one part in so many of the time.
-const SHARE: u32 = 10;
+const MAX_TIME_SHARE: u32 = 10;
 
 impl App {
     /// What there is to ask at this time. `monotonic` is a clock that does not go back.
-    pub fn tick(&mut self, now: Timestamp, monotonic: Duration) -> Vec<Ask> {
+    pub fn tick(&mut self, now: Timestamp, monotonic: Duration) -> Vec<Request> {
         (self.now, self.monotonic) = (now, monotonic);
-        let mut asks = Vec::new();
-        if self.pulse_at.is_some_and(|at| at <= monotonic) {
-            self.pulse_at = None;
-            asks.push(Ask::Pulse { with_rates: self.tab == Tab::Overview });
+        let mut requests = Vec::new();
+        if self.summary_at.is_some_and(|at| at <= monotonic) {
+            self.summary_at = None;
+            requests.push(Request::Summary { with_rates: self.tab == Tab::Overview });
         }
         let Some(look) = self.look() else {
-            (self.asked, self.searching, self.look_trouble) = (None, None, None);
-            return asks;
+            (self.pending, self.searching, self.view_error) = (None, None, None);
+            return requests;
         };
-        let is_known = self.asked.as_ref().is_some_and(|asked| asked.look == look);
-        let is_due = match &self.asked {
-            Some(asked) if is_known => asked.again.is_some_and(|at| at <= monotonic),
+        let is_known = self.pending.as_ref().is_some_and(|pending| pending.look == look);
+        let is_due = match &self.pending {
+            Some(pending) if is_known => pending.again.is_some_and(|at| at <= monotonic),
             _ => true,
         };
         if is_due {
             let serial = self.next_serial();
             self.searching = None;
             if !is_known {
-                self.look_trouble = None;
+                self.view_error = None;
             }
-            self.asked = Some(Asked { serial, look: look.clone(), again: None, is_known });
-            asks.push(Ask::Look(serial, look));
+            self.pending = Some(PendingView { serial, look: look.clone(), again: None, is_known });
+            requests.push(Request::View(serial, look));
         }
-        asks
+        requests
     }
 
     /// Whether an answer may come at any moment.
     pub fn is_waiting(&self) -> bool {
-        let looking = self.asked.as_ref().is_some_and(|asked| asked.again.is_none());
-        let counting = matches!(&self.overlay, Some(Overlay::Confirm(confirm)) if !confirm.tally.is_done);
-        self.pulse_at.is_none() || looking || counting || self.doing.is_some()
+        let looking = self.pending.as_ref().is_some_and(|pending| pending.again.is_none());
+        let counting =
+            matches!(&self.overlay, Some(Overlay::Confirmation(confirm)) if !confirm.tally.is_done);
+        self.summary_at.is_none() || looking || counting || self.running_action.is_some()
     }
 
-    /// What is to be seen, beside the pulse.
-    fn look(&self) -> Option<Look> {
+    /// What is to be seen, beside the summary.
+    fn look(&self) -> Option<View> {
         if let Some(detail) = &self.detail {
-            return Some(Look::One(detail.id));
+            return Some(View::One(detail.id));
         }
         let of = self.tab.list()?;
         let (query, edge) = match of {
-            Of::Tasks => (&self.tasks.query, self.tasks.edge),
-            Of::Waiting => (&self.waiting.query, self.waiting.edge),
-            Of::Letters => (&self.letters.query, self.letters.edge),
-            Of::Failures => (&self.failures.query, Edge::Newest),
+            ListKind::Tasks => (&self.tasks.query, self.tasks.edge),
+            ListKind::Waiting => (&self.waiting.query, self.waiting.edge),
+            ListKind::Letters => (&self.letters.query, self.letters.edge),
+            ListKind::Failures => (&self.failures.query, Edge::Newest),
         };
-        Some(Look::Page(Page { of, query: query.clone(), edge, limit: self.height() }))
+        Some(View::Page(PageRequest { of, query: query.clone(), edge, limit: self.height() }))
     }
 
     /// When something that took so long may be asked again.
     fn again(&self, took: Duration) -> Duration {
-        self.monotonic.saturating_add(self.every.max(took.saturating_mul(SHARE)))
+        self.monotonic.saturating_add(self.every.max(took.saturating_mul(MAX_TIME_SHARE)))
     }
 
     pub fn on_answer(&mut self, answer: Answer) {
         match answer {
-            Answer::Pulse(mut pulse) => {
-                self.pulse_trouble = None;
-                self.pulse_at = Some(self.again(pulse.took));
-                if let Some(rollups) = pulse.rollups.take() {
+            Answer::Summary(mut summary) => {
+                self.summary_error = None;
+                self.summary_at = Some(self.again(summary.took));
+                if let Some(rollups) = summary.rollups.take() {
                     self.rollups = rollups;
                 }
-                self.queue = self.queue.min(pulse.counts.queues.len().saturating_sub(1));
-                self.pulse = Some(*pulse);
+                self.queue = self.queue.min(summary.counts.queues.len().saturating_sub(1));
+                self.summary = Some(*summary);
             }
-            Answer::Look(serial, found) => self.on_found(serial, found),
+            Answer::View(serial, found) => self.on_found(serial, found),
             Answer::Count(serial, tally) => {
-                if let Some(Overlay::Confirm(confirm)) = &mut self.overlay
+                if let Some(Overlay::Confirmation(confirm)) = &mut self.overlay
                     && confirm.serial == serial
                 {
                     confirm.tally = tally;
                 }
             }
             Answer::Did(serial, tally) => {
-                let Some(doing) = self.doing.as_mut().filter(|doing| doing.serial == serial) else { return };
-                doing.tally = tally;
+                let Some(running_action) =
+                    self.running_action.as_mut().filter(|running_action| running_action.serial == serial)
+                else {
+                    return;
+                };
+                running_action.tally = tally;
                 if tally.is_done {
-                    self.note = Some(words::done(&doing.deed, tally));
-                    self.doing = None;
+                    self.note = Some(words::done(&running_action.action, tally));
+                    self.running_action = None;
                     self.refresh();
                 }
             }
-            Answer::Trouble(subject, message) => self.on_trouble(subject, message),
+            Answer::Error(subject, message) => self.on_error(subject, message),
         }
     }
 
-    fn on_found(&mut self, serial: Serial, found: Found) {
+    fn on_found(&mut self, serial: Serial, found: ViewResult) {
         let again = self.again(found.took);
-        let Some(asked) = self.asked.as_mut().filter(|asked| asked.serial == serial) else { return };
-        let page = match &asked.look {
-            Look::Page(page) => page.limit,
-            Look::One(_) => 1,
+        let Some(pending) = self.pending.as_mut().filter(|pending| pending.serial == serial) else { return };
+        let page = match &pending.look {
+            View::Page(page) => page.limit,
+            View::One(_) => 1,
         };
-        self.look_trouble = None;
+        self.view_error = None;
         self.searching = found.searching;
         self.took = found.took;
         let is_half = found.searching.is_some();
         if !is_half {
-            asked.again = Some(again);
+            pending.again = Some(again);
         }
-        if is_half && asked.is_known {
+        if is_half && pending.is_known {
             return;
         }
         match found.what {
-            What::Tasks(rows) => self.tasks.show(rows, Some(page)),
-            What::Letters(rows) => self.letters.show(rows, Some(page)),
-            What::Waiting { tasks, soonest_first } => {
+            ViewContent::Tasks(rows) => self.tasks.show(rows, Some(page)),
+            ViewContent::Letters(rows) => self.letters.show(rows, Some(page)),
+            ViewContent::Waiting { tasks, soonest_first } => {
                 self.soonest_first = soonest_first;
                 self.waiting.show(tasks, (!soonest_first).then_some(page));
             }
-            What::Failures(failures) => {
+            ViewContent::Failures(failures) => {
                 self.grouped = (failures.looked_at, failures.more);
                 self.failures.show(failures.groups, None);
             }
-            What::One(found) => {
+            ViewContent::One(found) => {
                 if let Some(detail) = &mut self.detail {
                     detail.found = Some(found);
                 }
@@ -137,24 +144,25 @@ impl App {
     }
 
     /// The file cannot be read, or not be written. It is tried again in a while.
-    fn on_trouble(&mut self, subject: Subject, message: String) {
+    fn on_error(&mut self, subject: RequestKind, message: String) {
         let again = self.again(Duration::ZERO);
         match subject {
-            Subject::Pulse => {
-                self.pulse_at = Some(again);
-                self.pulse_trouble = Some(message);
+            RequestKind::Summary => {
+                self.summary_at = Some(again);
+                self.summary_error = Some(message);
             }
-            Subject::Look(serial) => {
-                if let Some(asked) = self.asked.as_mut().filter(|asked| asked.serial == serial) {
-                    asked.again = Some(again);
+            RequestKind::View(serial) => {
+                if let Some(pending) = self.pending.as_mut().filter(|pending| pending.serial == serial) {
+                    pending.again = Some(again);
                     self.searching = None;
-                    self.look_trouble = Some(message);
+                    self.view_error = Some(message);
                 }
             }
-            Subject::Deed(serial) => {
-                if self.doing.as_ref().is_some_and(|doing| doing.serial == serial) {
-                    self.doing = None;
-                } else if matches!(&self.overlay, Some(Overlay::Confirm(confirm)) if confirm.serial == serial)
+            RequestKind::Action(serial) => {
+                if self.running_action.as_ref().is_some_and(|running_action| running_action.serial == serial)
+                {
+                    self.running_action = None;
+                } else if matches!(&self.overlay, Some(Overlay::Confirmation(confirm)) if confirm.serial == serial)
                 {
                     self.overlay = None;
                 } else {
@@ -166,8 +174,8 @@ impl App {
     }
 
     /// Why the file cannot be looked at.
-    pub fn trouble(&self) -> Option<&str> {
-        self.pulse_trouble.as_deref().or(self.look_trouble.as_deref())
+    pub fn error(&self) -> Option<&str> {
+        self.summary_error.as_deref().or(self.view_error.as_deref())
     }
 }
 
@@ -179,9 +187,9 @@ mod tests {
     use crate::tui::stage::Stage;
     use crate::{TaskId, TaskRecord};
 
-    fn found(rows: &[Listed<TaskRecord>], searching: Option<i64>, took_ms: u64) -> Found {
-        Found {
-            what: What::Tasks(rows.to_vec()),
+    fn found(rows: &[Listed<TaskRecord>], searching: Option<i64>, took_ms: u64) -> ViewResult {
+        ViewResult {
+            what: ViewContent::Tasks(rows.to_vec()),
             searching: searching.map(TaskId::from_i64),
             took: Duration::from_millis(took_ms),
         }
@@ -189,9 +197,9 @@ mod tests {
 
     /// The question of the list, asked at this time.
     fn look(app: &mut App, ms: u64) -> Option<Serial> {
-        let asks = app.tick(Timestamp::from_millis(0), Duration::from_millis(ms));
-        asks.into_iter().find_map(|ask| match ask {
-            Ask::Look(serial, _) => Some(serial),
+        let requests = app.tick(Timestamp::from_millis(0), Duration::from_millis(ms));
+        requests.into_iter().find_map(|request| match request {
+            Request::View(serial, _) => Some(serial),
             _ => None,
         })
     }
@@ -202,10 +210,10 @@ mod tests {
         app.go(Tab::Tasks);
         let first = look(&mut app, 0).unwrap();
         assert_eq!(look(&mut app, 5_000), None, "it is not answered yet");
-        app.on_answer(Answer::Look(first, found(&[], None, 3)));
+        app.on_answer(Answer::View(first, found(&[], None, 3)));
         assert_eq!(look(&mut app, 5_999), None);
         let second = look(&mut app, 6_000).unwrap();
-        app.on_answer(Answer::Look(second, found(&[], None, 700)));
+        app.on_answer(Answer::View(second, found(&[], None, 700)));
         assert_eq!(look(&mut app, 12_999), None, "at most a tenth of the time");
         assert!(look(&mut app, 13_000).is_some());
     }
@@ -216,12 +224,12 @@ mod tests {
         stage.keys("2");
         let rows = stage.app.tasks.rows.clone();
         let app = &mut stage.app;
-        app.tasks.ask(Query::parse("other").unwrap());
+        app.tasks.filter_by(Query::parse("other").unwrap());
         let old = app.serial;
         let new = look(app, 0).unwrap();
-        app.on_answer(Answer::Look(old, found(&rows, None, 0)));
+        app.on_answer(Answer::View(old, found(&rows, None, 0)));
         assert!(app.tasks.rows.is_empty());
-        app.on_answer(Answer::Look(new, found(&rows[..1], Some(7), 0)));
+        app.on_answer(Answer::View(new, found(&rows[..1], Some(7), 0)));
         assert_eq!(
             (app.tasks.rows.len(), app.searching),
             (1, Some(TaskId::from_i64(7))),
@@ -236,9 +244,9 @@ mod tests {
         let rows = stage.app.tasks.rows.clone();
         let app = &mut stage.app;
         let again = look(app, 60_000).unwrap();
-        app.on_answer(Answer::Look(again, found(&rows[..1], Some(7), 0)));
+        app.on_answer(Answer::View(again, found(&rows[..1], Some(7), 0)));
         assert_eq!(app.tasks.rows.len(), rows.len());
-        app.on_answer(Answer::Look(again, found(&rows[..1], None, 0)));
+        app.on_answer(Answer::View(again, found(&rows[..1], None, 0)));
         assert_eq!(app.tasks.rows.len(), 1);
     }
 
@@ -258,10 +266,10 @@ mod tests {
     fn a_trouble_is_told_until_it_is_over_and_what_was_known_stays() {
         let mut stage = Stage::new();
         let app = &mut stage.app;
-        app.on_answer(Answer::Trouble(Subject::Pulse, "the file is gone".into()));
-        assert_eq!(app.trouble(), Some("the file is gone"));
-        assert!(app.pulse.is_some());
+        app.on_answer(Answer::Error(RequestKind::Summary, "the file is gone".into()));
+        assert_eq!(app.error(), Some("the file is gone"));
+        assert!(app.summary.is_some());
         stage.refresh();
-        assert_eq!(stage.app.trouble(), None);
+        assert_eq!(stage.app.error(), None);
     }
 }

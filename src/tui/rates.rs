@@ -7,8 +7,8 @@ use crate::console::inspect::rollups::by_name;
 use crate::{Rollup, Timestamp};
 
 /// The minutes that are summed up, the current one included.
-pub(super) const SHORT: u64 = 5;
-pub(super) const LONG: u64 = 60;
+pub(super) const SHORT_MINUTES: u64 = 5;
+pub(super) const LONG_MINUTES: u64 = 60;
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -63,8 +63,8 @@ impl Rate {
 
 /// By name, the busiest first.
 pub(super) fn rates(rollups: &[Rollup], now: Timestamp) -> Vec<Rates> {
-    let (short_since, short) = Rate::since(now, SHORT);
-    let (long_since, long) = Rate::since(now, LONG);
+    let (short_since, short) = Rate::since(now, SHORT_MINUTES);
+    let (long_since, long) = Rate::since(now, LONG_MINUTES);
     let sums = |since| by_name(rollups.iter().filter(move |rollup| rollup.minute >= since));
     let mut recent: HashMap<String, Rollup> =
         sums(short_since).into_iter().map(|sum| (sum.task_name.clone(), sum)).collect();

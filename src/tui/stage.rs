@@ -10,11 +10,11 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use unicode_width::UnicodeWidthStr;
 
 use super::app::App;
-use super::bulk::Sweep;
-use super::data::pulse;
+use super::bulk::BulkAction;
+use super::data::summary;
 use super::draw::draw;
 use super::ink::Ink;
-use super::messages::{Answer, Ask, Command, Serial};
+use super::messages::{Answer, KeyOutcome, Request, Serial};
 use super::search::Search;
 use crate::console::times::Zone;
 use crate::testing::{ManualClock, SteppedQueue};
@@ -45,7 +45,7 @@ pub(super) struct Stage {
     pub tests: SteppedQueue,
     pub app: App,
     monotonic: Duration,
-    pub asked: Vec<Ask>,
+    pub pending: Vec<Request>,
 }
 
 impl Stage {
@@ -57,7 +57,7 @@ impl Stage {
             tests,
             app: App::new("tasks.db".into(), Duration::from_secs(1)),
             monotonic: Duration::ZERO,
-            asked: Vec::new(),
+            pending: Vec::new(),
         };
         stage.fill().expect("a fresh file takes tasks");
         stage.settle();
@@ -100,11 +100,11 @@ impl Stage {
     pub fn settle(&mut self) {
         for _ in 0..100 {
             let now = self.tests.clock().now();
-            let asks = self.app.tick(now, self.monotonic);
-            if asks.is_empty() {
+            let requests = self.app.tick(now, self.monotonic);
+            if requests.is_empty() {
                 return;
             }
-            asks.into_iter().for_each(|ask| self.answer(ask));
+            requests.into_iter().for_each(|request| self.answer(request));
         }
         panic!("the screen asks for ever");
     }
@@ -116,37 +116,38 @@ impl Stage {
     }
 
     /// Answers as the data thread would.
-    pub fn answer(&mut self, ask: Ask) {
-        self.asked.push(ask.clone());
+    pub fn answer(&mut self, request: Request) {
+        self.pending.push(request.clone());
         let now = || Duration::ZERO;
-        match ask {
-            Ask::Pulse { with_rates } => {
+        match request {
+            Request::Summary { with_rates } => {
                 let time = self.tests.clock().now();
-                let pulse = pulse(self.queue(), with_rates.then_some(time)).expect("the file can be read");
-                self.app.on_answer(Answer::Pulse(Box::new(pulse)));
+                let summary =
+                    summary(self.queue(), with_rates.then_some(time)).expect("the file can be read");
+                self.app.on_answer(Answer::Summary(Box::new(summary)));
             }
-            Ask::Look(serial, look) => {
+            Request::View(serial, look) => {
                 let mut search = Search::new(look);
                 loop {
                     let found = search.step(self.tests.queue(), now).expect("the file can be read");
                     let is_over = found.searching.is_none();
-                    self.app.on_answer(Answer::Look(serial, found));
+                    self.app.on_answer(Answer::View(serial, found));
                     if is_over {
                         return;
                     }
                 }
             }
-            Ask::Count(serial, deed) => self.sweep(serial, Sweep::count(deed)),
-            Ask::Do(serial, deed) => self.sweep(serial, Sweep::perform(deed)),
-            Ask::Stop => {}
+            Request::Count(serial, action) => self.bulk(serial, BulkAction::count(action)),
+            Request::Do(serial, action) => self.bulk(serial, BulkAction::perform(action)),
+            Request::Stop => {}
         }
     }
 
-    fn sweep(&mut self, serial: Serial, mut sweep: Sweep) {
+    fn bulk(&mut self, serial: Serial, mut bulk: BulkAction) {
         loop {
-            let tally = sweep.step(self.tests.queue(), || Duration::ZERO).expect("the file can be written");
+            let tally = bulk.step(self.tests.queue(), || Duration::ZERO).expect("the file can be written");
             let answer =
-                if sweep.writes() { Answer::Did(serial, tally) } else { Answer::Count(serial, tally) };
+                if bulk.writes() { Answer::Did(serial, tally) } else { Answer::Count(serial, tally) };
             self.app.on_answer(answer);
             if tally.is_done {
                 return;
@@ -177,8 +178,8 @@ impl Stage {
 
     fn press(&mut self, code: KeyCode) {
         match self.app.on_key(KeyEvent::new(code, KeyModifiers::NONE)) {
-            Some(Command::Ask(ask)) => self.answer(*ask),
-            Some(Command::Quit) => panic!("it quits"),
+            Some(KeyOutcome::Request(request)) => self.answer(*request),
+            Some(KeyOutcome::Quit) => panic!("it quits"),
             None => {}
         }
         self.settle();

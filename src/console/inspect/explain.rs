@@ -3,14 +3,14 @@
 use std::fmt;
 
 use super::task::is_job;
-use crate::console::error::{Exit, Trouble};
+use crate::console::error::{CliError, Exit};
 use crate::console::times::Zone;
 use crate::console::words::{count, distance};
 use crate::{Explanation, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// Whether a process runs the tasks of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Worker {
+pub(crate) enum WorkerStatus {
     /// It does; its process id, where that can be known.
     Runs(Option<u32>),
     Missing,
@@ -18,49 +18,49 @@ pub(crate) enum Worker {
     Unknown,
 }
 
-impl Worker {
-    pub(crate) fn of(queue: &Queue) -> Worker {
+impl WorkerStatus {
+    pub(crate) fn of(queue: &Queue) -> WorkerStatus {
         let owner = queue.owner();
         match owner.is_owned {
-            Some(true) => Worker::Runs(owner.process),
-            Some(false) => Worker::Missing,
-            None => Worker::Unknown,
+            Some(true) => WorkerStatus::Runs(owner.process),
+            Some(false) => WorkerStatus::Missing,
+            None => WorkerStatus::Unknown,
         }
     }
 
     /// None where that cannot be known.
     pub(crate) fn runs(self) -> Option<bool> {
         match self {
-            Worker::Runs(_) => Some(true),
-            Worker::Missing => Some(false),
-            Worker::Unknown => None,
+            WorkerStatus::Runs(_) => Some(true),
+            WorkerStatus::Missing => Some(false),
+            WorkerStatus::Unknown => None,
         }
     }
 
     /// In words: `process 1234 runs tasks of this file`.
     pub(crate) fn words(self) -> String {
         match self {
-            Worker::Runs(Some(process)) => format!("process {process} runs the tasks of this file"),
-            Worker::Runs(None) => {
+            WorkerStatus::Runs(Some(process)) => format!("process {process} runs the tasks of this file"),
+            WorkerStatus::Runs(None) => {
                 "a process runs the tasks of this file; it cannot be seen from here".to_owned()
             }
-            Worker::Missing => "no worker runs".to_owned(),
-            Worker::Unknown => "whether a worker runs cannot be known from here".to_owned(),
+            WorkerStatus::Missing => "no worker runs".to_owned(),
+            WorkerStatus::Unknown => "whether a worker runs cannot be known from here".to_owned(),
         }
     }
 }
 
 /// What a sentence on a task needs beside the task.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sight {
-    pub worker: Worker,
+pub(crate) struct Explainer {
+    pub worker: WorkerStatus,
     pub now: Timestamp,
     pub zone: Zone,
     /// The verbs are those of a program, for its own file.
     pub is_mounted: bool,
 }
 
-impl Sight {
+impl Explainer {
     /// Why it does not run now, or that it does, in a sentence.
     pub(crate) fn explain(&self, explanation: &Explanation) -> String {
         let task = &explanation.task;
@@ -90,26 +90,31 @@ impl Sight {
     pub(crate) fn is_kept(&self, explanation: &Explanation) -> bool {
         let is_ready = explanation.task.hold == Some(Hold::Ready);
         match explanation.task.state {
-            State::Running => self.worker == Worker::Missing,
+            State::Running => self.worker == WorkerStatus::Missing,
             State::Queued => {
-                !is_ready || self.worker == Worker::Unknown || self.unless_ready(explanation).is_some()
+                !is_ready || self.worker == WorkerStatus::Unknown || self.unless_ready(explanation).is_some()
             }
             _ => false,
         }
     }
 
     /// Why a verb cannot have a task: it is a dead letter, or else what was said of it.
-    pub(crate) fn unless_letter(&self, queue: &Queue, id: TaskId, otherwise: impl Into<Trouble>) -> Trouble {
+    pub(crate) fn unless_letter(
+        &self,
+        queue: &Queue,
+        id: TaskId,
+        otherwise: impl Into<CliError>,
+    ) -> CliError {
         if queue.dead_letters().get(id).is_err() {
             return otherwise.into();
         }
         let replay = self.verb(format_args!("dead replay {id}"));
-        Trouble::new(Exit::Refused, format!("task {id} is a dead letter; {replay} makes a task of it again"))
+        CliError::new(Exit::Refused, format!("task {id} is a dead letter; {replay} makes a task of it again"))
     }
 
     /// A line on the worker, if tasks are to run and nobody runs them; some of them are known.
     pub(crate) fn missing_worker(&self, to_run: u64, some: &[TaskRecord]) -> Option<String> {
-        if self.worker != Worker::Missing || to_run == 0 {
+        if self.worker != WorkerStatus::Missing || to_run == 0 {
             return None;
         }
         let tasks = count(to_run, "task");
@@ -136,12 +141,12 @@ impl Sight {
         let TaskRecord { task_id, attempt_number, max_attempts, .. } = task;
         let attempt = format!("attempt {attempt_number} of {max_attempts}");
         match self.worker {
-            Worker::Missing => format!(
+            WorkerStatus::Missing => format!(
                 "task {task_id} was running ({attempt}) when its worker died; {} settles what becomes of it",
                 self.starter(task)
             ),
-            Worker::Runs(_) => format!("task {task_id} is running: {attempt}"),
-            Worker::Unknown => format!("task {task_id} is running: {attempt}; {}", self.worker.words()),
+            WorkerStatus::Runs(_) => format!("task {task_id} is running: {attempt}"),
+            WorkerStatus::Unknown => format!("task {task_id} is running: {attempt}; {}", self.worker.words()),
         }
     }
 
@@ -197,8 +202,8 @@ impl Sight {
             return Some(format!("its queue {:?} is paused; {resume} lets it run", task.queue));
         }
         match self.worker {
-            Worker::Missing => Some(format!("no worker runs; {} runs it", self.starter(task))),
-            Worker::Runs(_) if explanation.unserved => Some(format!(
+            WorkerStatus::Missing => Some(format!("no worker runs; {} runs it", self.starter(task))),
+            WorkerStatus::Runs(_) if explanation.unserved => Some(format!(
                 "the process that runs the tasks of this file leaves the queue {:?} to others",
                 task.queue
             )),
@@ -241,8 +246,8 @@ mod tests {
         const NAME: &'static str = "perdura.job";
     }
 
-    fn sight(worker: Worker, is_mounted: bool) -> Sight {
-        Sight { worker, now: Timestamp::from_millis(1_800_000_000_000), zone: Zone::Utc, is_mounted }
+    fn explainer(worker: WorkerStatus, is_mounted: bool) -> Explainer {
+        Explainer { worker, now: Timestamp::from_millis(1_800_000_000_000), zone: Zone::Utc, is_mounted }
     }
 
     #[test]
@@ -251,19 +256,22 @@ mod tests {
         let mail = queue.enqueue_with(&Mail, Options::new().queue("mails")).unwrap().id();
         let job = queue.enqueue(&Job).unwrap();
         queue.pause("mails").unwrap();
-        let explain = |worker, is_mounted, id| sight(worker, is_mounted).explain(&queue.explain(id).unwrap());
+        let explain =
+            |worker, is_mounted, id| explainer(worker, is_mounted).explain(&queue.explain(id).unwrap());
         let paused = |verb| {
             format!("task {mail} is queued and ready, but its queue \"mails\" is paused; {verb} lets it run")
         };
-        assert_eq!(explain(Worker::Missing, false, mail), paused("`perdura resume mails`"));
-        assert_eq!(explain(Worker::Missing, true, mail), paused("the verb `resume mails`"));
+        assert_eq!(explain(WorkerStatus::Missing, false, mail), paused("`perdura resume mails`"));
+        assert_eq!(explain(WorkerStatus::Missing, true, mail), paused("the verb `resume mails`"));
         queue.resume("mails").unwrap();
         let missing = |who| format!("no worker runs; {who} runs it");
         let program = missing("the program that handles it");
-        assert!(explain(Worker::Missing, false, job).ends_with(&missing("`perdura work`")));
-        assert!(explain(Worker::Missing, true, job).ends_with(&program));
-        assert!(explain(Worker::Missing, false, mail).ends_with(&program));
-        assert!(explain(Worker::Runs(None), false, mail).contains("before it; a process runs the tasks"));
+        assert!(explain(WorkerStatus::Missing, false, job).ends_with(&missing("`perdura work`")));
+        assert!(explain(WorkerStatus::Missing, true, job).ends_with(&program));
+        assert!(explain(WorkerStatus::Missing, false, mail).ends_with(&program));
+        assert!(
+            explain(WorkerStatus::Runs(None), false, mail).contains("before it; a process runs the tasks")
+        );
     }
 
     #[test]
@@ -272,7 +280,7 @@ mod tests {
         let job = queue.get(queue.enqueue(&Job).unwrap()).unwrap();
         let mail = queue.get(queue.enqueue(&Mail).unwrap()).unwrap();
         let told = |is_mounted, some: &[TaskRecord]| {
-            sight(Worker::Missing, is_mounted)
+            explainer(WorkerStatus::Missing, is_mounted)
                 .missing_worker(2, some)
                 .unwrap()
                 .split_once("; ")
@@ -283,7 +291,7 @@ mod tests {
         assert_eq!(told(false, std::slice::from_ref(&job)), "`perdura work` starts one");
         assert_eq!(told(true, std::slice::from_ref(&job)), "start the program that handles them");
         assert_eq!(told(false, &[job, mail]), "start the program that handles them");
-        assert_eq!(sight(Worker::Missing, false).missing_worker(0, &[]), None);
-        assert_eq!(sight(Worker::Runs(Some(1)), false).missing_worker(2, &[]), None);
+        assert_eq!(explainer(WorkerStatus::Missing, false).missing_worker(0, &[]), None);
+        assert_eq!(explainer(WorkerStatus::Runs(Some(1)), false).missing_worker(2, &[]), None);
     }
 }

@@ -8,16 +8,16 @@ use serde::Serialize;
 use crate::{FileReport, PragmaReport};
 
 /// A queue that keeps up starts tasks within seconds. A ready task older than this waits too long.
-pub(crate) const LONG_READY: Duration = Duration::from_secs(5 * 60);
+pub(crate) const LONG_READY_WAIT: Duration = Duration::from_secs(5 * 60);
 
 /// A WAL is checkpointed from 4 MiB on. One larger than this has something that keeps it from starting again: mostly a long reader.
-pub(crate) const LARGE_WAL: u64 = 64 << 20;
+pub(crate) const LARGE_WAL_BYTES: u64 = 64 << 20;
 
 /// A disk with less than this part of it free is about to be full.
-const FULL_PART: u64 = 20;
+const MIN_FREE_PART: u64 = 20;
 
 /// So is one with less than this, whatever its size.
-const FULL_BYTES: u64 = 64 << 20;
+const MIN_FREE_BYTES: u64 = 64 << 20;
 
 /// How full a file system is.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -42,7 +42,7 @@ impl Disk {
     }
 
     pub(crate) fn is_nearly_full(self) -> bool {
-        self.free_bytes < FULL_BYTES || self.free_bytes < self.total_bytes / FULL_PART
+        self.free_bytes < MIN_FREE_BYTES || self.free_bytes < self.total_bytes / MIN_FREE_PART
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
         let is_nearly_full = |total_bytes, free_bytes| Disk { total_bytes, free_bytes }.is_nearly_full();
         assert!(!is_nearly_full(100 << 30, 5 << 30));
         assert!(is_nearly_full(100 << 30, (5 << 30) - 1));
-        assert!(is_nearly_full(100 << 20, FULL_BYTES - 1) && !is_nearly_full(100 << 20, FULL_BYTES));
+        assert!(is_nearly_full(100 << 20, MIN_FREE_BYTES - 1) && !is_nearly_full(100 << 20, MIN_FREE_BYTES));
     }
 
     #[test]

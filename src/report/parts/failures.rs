@@ -5,11 +5,11 @@ use maud::{Markup, html};
 use super::section::{nothing, section};
 use crate::DeadLetter;
 use crate::console::words::{count, number};
-use crate::report::data::{Group, Page, Section, Shown};
+use crate::report::data::{Group, ReportData, Section, Shown};
 use crate::report::table::{Cell, Kind, col, table};
 use crate::report::words::{lines, text};
 
-pub(in crate::report) fn failures(data: &Page) -> Markup {
+pub(in crate::report) fn failures(data: &ReportData) -> Markup {
     let groups = &data.failures.groups.rows;
     let note = html! {
         @if data.failures.more { "The newest " (count(data.failures.looked_at, "failed or lost task")) }
@@ -63,7 +63,7 @@ fn whole_error(message: Option<&str>, traceback: Option<&str>) -> Markup {
     }
 }
 
-pub(in crate::report) fn letters(data: &Page) -> Markup {
+pub(in crate::report) fn letters(data: &ReportData) -> Markup {
     let letters = &data.dead_letters;
     let note = html! {
         "Failed and lost tasks that were moved out of the way"
@@ -111,12 +111,12 @@ fn letter(letter: &DeadLetter) -> Vec<Cell> {
 }
 
 /// What a list shows of a message, in characters.
-const SHORT: usize = 160;
+const MAX_LINE_CHARS: usize = 160;
 
 /// The first line of a message, cut.
 pub(super) fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
-    match line.char_indices().nth(SHORT) {
+    match line.char_indices().nth(MAX_LINE_CHARS) {
         Some((cut, _)) => format!("{}…", &line[..cut]),
         None => line.to_owned(),
     }

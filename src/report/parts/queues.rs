@@ -4,11 +4,11 @@ use maud::{Markup, html};
 
 use super::section::{nothing, section};
 use crate::console::words::{count, distance};
-use crate::report::data::{Lane, Page, Section};
+use crate::report::data::{Lane, ReportData, Section};
 use crate::report::table::{Cell, Kind, col, table};
 use crate::report::words::{local, text};
 
-pub(in crate::report) fn queues(data: &Page) -> Markup {
+pub(in crate::report) fn queues(data: &ReportData) -> Markup {
     let note = html! {
         (count(data.queues.len() as u64, "queue"))
         @if let Some(due) = data.next_due { "; next due " (distance(due, data.made_at)) " (" (local(due)) ")" }
@@ -32,7 +32,7 @@ pub(in crate::report) fn queues(data: &Page) -> Markup {
     section(Section::Queues, "Queues", note, inside)
 }
 
-fn row(lane: &Lane, data: &Page) -> Vec<Cell> {
+fn row(lane: &Lane, data: &ReportData) -> Vec<Cell> {
     let Lane { queue, counts, ready_since } = lane;
     let name = html! {
         (text(queue))

@@ -8,12 +8,12 @@ use super::failures::first_line;
 use super::section::{nothing, section};
 use crate::console::inspect::task::held;
 use crate::console::words::{count, number};
-use crate::report::data::{Page, Part, ROWS, Section, Shown, ready_at};
+use crate::report::data::{MAX_ROWS, Part, ReportData, Section, Shown, ready_at};
 use crate::report::table::{Cell, Kind, col, table};
 use crate::report::words::{lines, text};
 
-pub(in crate::report) fn tasks(data: &Page) -> Markup {
-    let note = html! { "At most " (ROWS) " of each kind" };
+pub(in crate::report) fn tasks(data: &ReportData) -> Markup {
+    let note = html! { "At most " (MAX_ROWS) " of each kind" };
     let inside = html! {
         (list("Running", "the longest first", &data.running, "Nothing is running.", data, ("Runs for", ran)))
         (list("Oldest ready", &queued_note(data, data.total.ready), &data.queued.ready, "Nothing is ready.", data, ("Ready for", ready_for)))
@@ -27,27 +27,27 @@ pub(in crate::report) fn tasks(data: &Page) -> Markup {
 }
 
 /// The length of time that a list is about, and the moment that it is counted from or to.
-type Length = fn(&Shown, &Page) -> Cell;
+type Length = fn(&Shown, &ReportData) -> Cell;
 
-fn ran(shown: &Shown, _: &Page) -> Cell {
+fn ran(shown: &Shown, _: &ReportData) -> Cell {
     Cell::length(shown.ran_ms.map(Duration::from_millis), shown.task.started_at)
 }
 
-fn ready_for(shown: &Shown, data: &Page) -> Cell {
+fn ready_for(shown: &Shown, data: &ReportData) -> Cell {
     let since = ready_at(&shown.task);
     Cell::length(Some(data.made_at.since(since)), Some(since))
 }
 
-fn age(shown: &Shown, data: &Page) -> Cell {
+fn age(shown: &Shown, data: &ReportData) -> Cell {
     let since = shown.task.created_at;
     Cell::length(Some(data.made_at.since(since)), Some(since))
 }
 
-fn due_in(shown: &Shown, data: &Page) -> Cell {
+fn due_in(shown: &Shown, data: &ReportData) -> Cell {
     Cell::length(shown.task.run_at.map(|due| due.since(data.made_at)), shown.task.run_at)
 }
 
-fn queued_note(data: &Page, of: u64) -> String {
+fn queued_note(data: &ReportData, of: u64) -> String {
     let (looked, all) = (data.queued.looked_at, data.total.queued());
     let of = number(of);
     if looked >= all {
@@ -61,7 +61,7 @@ fn queued_note(data: &Page, of: u64) -> String {
     }
 }
 
-fn slowest_note(data: &Page) -> String {
+fn slowest_note(data: &ReportData) -> String {
     let window = data.window();
     let looked = count(data.slowest.looked_at, "task");
     let which = if data.slowest.looked_at < data.total.all() { "the newest " } else { "" };
@@ -74,7 +74,7 @@ fn list(
     note: &str,
     part: &Part<Shown>,
     none: &str,
-    data: &Page,
+    data: &ReportData,
     (head, length): (&'static str, Length),
 ) -> Markup {
     let states = part.rows.iter().any(|shown| shown.task.state.is_finished());

@@ -76,7 +76,7 @@ fn count_of(app: &App) -> Option<String> {
     if *query != query.counted() {
         return None;
     }
-    let counts = &app.pulse.as_ref()?.counts;
+    let counts = &app.summary.as_ref()?.counts;
     let queues =
         counts.queues.iter().filter(|(name, _)| query.queue.as_ref().is_none_or(|queue| queue == *name));
     let states = if query.states.is_empty() { &State::ALL[..] } else { &query.states };

@@ -15,7 +15,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-use super::app::{App, Doing, SMALLEST, Tab};
+use super::app::{App, MIN_SCREEN_SIZE, RunningAction, Tab};
 use super::hints::hints;
 use super::ink::Ink;
 use super::words;
@@ -26,7 +26,7 @@ use crate::console::words::compact_number;
 /// Draws everything.
 pub(super) fn draw(app: &App, ink: Ink, frame: &mut Frame<'_>) {
     let area = frame.area();
-    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+    if area.width < MIN_SCREEN_SIZE.0 || area.height < MIN_SCREEN_SIZE.1 {
         return too_small(area, frame.buffer_mut());
     }
     let [top, tabs, body, status, hints] = rows(area);
@@ -49,7 +49,7 @@ pub(super) fn draw(app: &App, ink: Ink, frame: &mut Frame<'_>) {
 fn too_small(area: Rect, buf: &mut Buffer) {
     let lines = [
         format!("The screen is {}x{};", area.width, area.height),
-        format!("this needs {}x{}.", SMALLEST.0, SMALLEST.1),
+        format!("this needs {}x{}.", MIN_SCREEN_SIZE.0, MIN_SCREEN_SIZE.1),
         "Make it larger, or q quits.".to_owned(),
     ];
     for (text, y) in lines.iter().zip(area.y..area.bottom()) {
@@ -69,7 +69,7 @@ fn bar(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     buf.set_style(area, ink.bar());
     let clock = app.now.to_string();
     let clock = clock.get(11..19).map(|time| format!("{time} UTC ")).unwrap_or_default();
-    let owner = match app.pulse.as_ref().and_then(|pulse| pulse.file.as_ref()) {
+    let owner = match app.summary.as_ref().and_then(|summary| summary.file.as_ref()) {
         None => String::new(),
         Some(file) => match (file.owned, file.owner_process) {
             (Some(true), Some(process)) => format!("process {process} runs them  "),
@@ -94,7 +94,7 @@ fn tab_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
 
 /// The tabs, with how much is in them, or in few columns.
 fn tabs(app: &App, ink: Ink, is_whole: bool) -> Line<'static> {
-    let counts = app.pulse.as_ref().map(|pulse| pulse.counts.total()).filter(|_| is_whole);
+    let counts = app.summary.as_ref().map(|summary| summary.counts.total()).filter(|_| is_whole);
     let mut spans = Vec::new();
     for (i, tab) in Tab::ALL.into_iter().enumerate() {
         let number = match (tab, counts) {
@@ -114,15 +114,15 @@ fn tabs(app: &App, ink: Ink, is_whole: bool) -> Line<'static> {
 
 /// The most important thing to be said.
 fn status_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
-    let (text, style) = if let Some(trouble) = app.trouble() {
-        (format!("! trying again: {}", safe(trouble)), ink.bad())
-    } else if let Some(Doing { deed, tally, of, .. }) = &app.doing {
-        (words::doing(deed, *tally, *of), ink.warn())
+    let (text, style) = if let Some(error) = app.error() {
+        (format!("! trying again: {}", safe(error)), ink.bad())
+    } else if let Some(RunningAction { action, tally, of, .. }) = &app.running_action {
+        (words::running_action(action, *tally, *of), ink.warn())
     } else if let Some(note) = &app.note {
         (safe(note).into_owned(), ink.bold())
     } else if let Some(at) = app.searching {
         (format!("searching: at task {at}; what was found so far is shown"), ink.warn())
-    } else if app.pulse.is_none() {
+    } else if app.summary.is_none() {
         ("opening the file".to_owned(), ink.dim())
     } else {
         return;
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn the_smallest_screen_cuts_no_count_no_tab_and_no_help() {
         let mut stage = Stage::new();
-        stage.resize(SMALLEST);
+        stage.resize(MIN_SCREEN_SIZE);
         stage.keys("1");
         stage.assert_screen("overview_60x16");
         let seen = |stage: &mut Stage| Stage::text(&stage.draw(Ink { colors: true, zone: Zone::Utc }));
@@ -293,7 +293,7 @@ mod tests {
                 let text = Stage::text(&stage.draw(Ink { colors: true, zone: Zone::Utc }));
                 let hints = text.lines().last().unwrap_or_default().trim();
                 let is_drawn = ["quit", "leave it", "close"].iter().any(|end| hints.ends_with(end));
-                let is_large = width >= SMALLEST.0 && height >= SMALLEST.1;
+                let is_large = width >= MIN_SCREEN_SIZE.0 && height >= MIN_SCREEN_SIZE.1;
                 assert_eq!(is_large, is_drawn, "{width}x{height} {keys}: {text}");
             }
             stage.keys("Esc Esc Esc");

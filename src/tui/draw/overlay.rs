@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::console::table::shorten;
 use crate::console::text::safe;
 use crate::tui::app::{App, Overlay};
-use crate::tui::help::{KEYS, box_width, help_end, help_lines, inside_of};
+use crate::tui::help::{KEY_COLUMN_WIDTH, box_width, help_end, help_lines, inside_of};
 use crate::tui::ink::Ink;
 use crate::tui::input::Input;
 use crate::tui::words;
@@ -31,7 +31,7 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) -> Option<
             let title = " Purge dead letters older than ";
             Some(typed(title, input, error.as_deref().unwrap_or(hint), error.is_some(), ink, area, buf))
         }
-        Overlay::Confirm(confirm) => {
+        Overlay::Confirmation(confirm) => {
             let lines = words::question(confirm);
             let inside = boxed(" Sure? ", lines.len() + 2, ink, area, buf);
             let width = usize::from(inside.width);
@@ -56,8 +56,14 @@ fn help(app: &App, from: usize, ink: Ink, area: Rect, buf: &mut Buffer) {
     let inside = boxed(" Keys ", lines.len(), ink, area, buf);
     let width = usize::from(inside.width);
     for ((keys, what), y) in lines.iter().skip(from.min(help_end(app))).zip(inside.y..inside.bottom()) {
-        buf.set_stringn(inside.x, y, keys, usize::from(KEYS), ink.key());
-        buf.set_stringn(inside.x + KEYS, y, what, width.saturating_sub(usize::from(KEYS)), ink.plain());
+        buf.set_stringn(inside.x, y, keys, usize::from(KEY_COLUMN_WIDTH), ink.key());
+        buf.set_stringn(
+            inside.x + KEY_COLUMN_WIDTH,
+            y,
+            what,
+            width.saturating_sub(usize::from(KEY_COLUMN_WIDTH)),
+            ink.plain(),
+        );
     }
 }
 

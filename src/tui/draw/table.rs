@@ -53,7 +53,7 @@ pub(super) fn cell(text: impl AsRef<str>, style: Style) -> Cell {
 }
 
 /// Between two columns.
-const GAP: usize = 2;
+const COLUMN_GAP: usize = 2;
 
 /// A table whose cells are known.
 pub(super) struct Table {
@@ -96,7 +96,7 @@ impl Table {
             if *width > 0 && at < usize::from(line.right()) {
                 buf.set_stringn(at as u16, line.y, text, usize::from(line.right()) - at, cell.style);
             }
-            x += width + if *width > 0 { GAP } else { 0 };
+            x += width + if *width > 0 { COLUMN_GAP } else { 0 };
         }
     }
 
@@ -116,9 +116,9 @@ impl Table {
             widths
                 .iter()
                 .filter(|width| **width > 0)
-                .map(|width| width + GAP)
+                .map(|width| width + COLUMN_GAP)
                 .sum::<usize>()
-                .saturating_sub(GAP)
+                .saturating_sub(COLUMN_GAP)
         };
         while used(&widths) > room {
             let gives = |i: &usize| {
