@@ -1,4 +1,4 @@
-//! Dead letters: looking at them, and making tasks of them again.
+//! The verbs for dead letters: `list`, `show`, `replay`, `purge`.
 
 use super::manage::{Changed, print_ids};
 use super::show::show;
@@ -181,7 +181,7 @@ impl Replay {
     }
 }
 
-/// Looks at all letters that a filter means, oldest first, a page at a time.
+/// Visits all dead letters that match the filter, oldest first, a page at a time.
 fn each_letter(session: &Session, filter: Filter, mut look: impl FnMut(&DeadLetter)) -> Result<(), CliError> {
     let queue = session.look()?;
     let filter = filter.limit(PAGE_SIZE);

@@ -21,12 +21,12 @@ pub(super) struct Doctor {
     quick: bool,
 }
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Level {
     Good,
-    /// Worth a look.
+    /// Should be looked at.
     Note,
     Bad,
 }
@@ -41,11 +41,11 @@ struct Finding {
 /// A file that keeps so much for itself, and cannot give it back, may be worth writing anew.
 const LARGE_FREE_SPACE: u64 = 64 << 20;
 
-/// So many tasks that succeeded or were cancelled are many, if nothing deletes them.
+/// From so many tasks that succeeded or were cancelled on, `doctor` advises a purge.
 const MANY_FINISHED: u64 = 100_000;
 /// The same where the file is large.
 const SOME_FINISHED: u64 = 1000;
-/// So many of the oldest tasks are looked at: the first ones may have been retried lately.
+/// How many of the oldest tasks are read: the first ones may have been retried lately.
 const MAX_OLDEST_TASKS: usize = 50;
 /// A program with the default `Config::retention` (7 d) does not tell the file, and deletes what is older, within a day.
 const OLD_AGE: Duration = Duration::from_secs(8 * 24 * 60 * 60);

@@ -1,4 +1,4 @@
-//! Copies of the file, and the command's own papers.
+//! The verbs for whole files (`init`, `backup`, `export`, `import`), and for the command's own papers (`completions`, `man`).
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};

@@ -1,4 +1,4 @@
-//! Lists of tasks.
+//! The verb `list`.
 
 use crate::console::filter::Which;
 use crate::console::inspect::explain::is_to_run;
@@ -99,7 +99,7 @@ fn name(task: &TaskRecord) -> &str {
     if is_job(task) { "" } else { &task.task_name }
 }
 
-/// The time that matters in its state.
+/// The time to show for its state.
 pub(super) fn when(task: &TaskRecord, now: Timestamp) -> String {
     let ago = |moment: Option<Timestamp>| distance(moment.unwrap_or(task.created_at), now);
     match task.state {

@@ -1,4 +1,4 @@
-//! Mending: what changes tasks and queues.
+//! The verbs that change tasks and queues.
 
 use std::collections::BTreeMap;
 
@@ -97,7 +97,7 @@ impl Change {
         each(session, &target.ids, self.done[0], self.one)
     }
 
-    /// As in "retry 3 tasks".
+    /// The question without its mark, such as `retry 3 tasks`.
     fn what(&self, tasks: u64) -> String {
         format!("{} {}", self.verb, count(tasks, "task"))
     }
@@ -140,7 +140,7 @@ impl Change {
     }
 }
 
-/// Says what a bulk verb did. Nothing is a no.
+/// Prints what a verb over many tasks did. The exit code is 1 if it changed nothing.
 fn print_bulk(session: &mut Session, bulk: Bulk, [one, many]: [&str; 2]) -> CliResult {
     session.did(format!("{} changed", count(bulk.changed, "task")));
     if session.json {
@@ -182,7 +182,7 @@ fn each(
     Ok(refused.first().map_or(Exit::Done, |(_, error)| error.exit))
 }
 
-/// What JSON says of a verb that names ids: the counts of [`Bulk`], as for a filter, and which they are.
+/// The JSON answer of a verb that names ids: the counts of [`Bulk`], as for a filter, and the ids.
 #[derive(Serialize)]
 struct IdsJson<'r> {
     changed: usize,
@@ -199,11 +199,11 @@ struct IdsJson<'r> {
 pub(super) struct Changed {
     pub id: TaskId,
     pub replayed_as: Option<TaskId>,
-    /// What there is to say of it.
+    /// The line to print.
     pub answer: String,
 }
 
-/// Says what became of each of some ids.
+/// Prints what was done to each id.
 pub(super) fn print_ids(
     session: &mut Session,
     changed: &[Changed],
@@ -249,7 +249,7 @@ pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool)
     Ok(Exit::Done)
 }
 
-/// The most queues that a message names.
+/// How many queues a message names at most.
 const MAX_NAMED_QUEUES: usize = 10;
 
 /// A sentence on the first of these queues in which no task is.

@@ -147,7 +147,7 @@ impl AdminVerb {
     }
 }
 
-/// What only the command itself does: a program makes its own file, and has papers of its own.
+/// Verbs that only the command has, and not a program that mounts the others.
 #[derive(Debug, clap::Subcommand)]
 enum FileVerb {
     /// Make a new file, named by --db, of an export
@@ -189,7 +189,7 @@ First steps, with the file of a program:
 
 Exit codes:
   0    done
-  1    done, and the answer is no: a problem was found, nothing matched
+  1    finished, but a problem was found or nothing matched
   2    the command line, or the input of `add --from`, is wrong for any file
   3    refused: no such task, or its state or a unique key forbids it
   4    a file, a folder, the disk or the terminal is not as it must be";
@@ -203,7 +203,7 @@ First steps:
 
 Exit codes:
   0    done
-  1    done, and the answer is no: a job failed, a problem was found, nothing matched
+  1    finished, but a job failed, a problem was found, or nothing matched
   2    the command line, or the input of `add --from`, is wrong for any file
   3    refused: no such task, or its state or a unique key forbids it
   4    a file, a folder, the disk or the terminal is not as it must be

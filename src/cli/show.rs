@@ -1,4 +1,4 @@
-//! One task, whole.
+//! The verb `show`: one task or dead letter with everything that is known of it.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! Numbers: states, queues, rates; and failures by what went wrong.
+//! The verbs `stats` (states, queues, rates) and `failures` (tasks grouped by error).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(super) struct Stats {
     since: Past,
 }
 
-/// What the verb found.
+/// What `stats` shows.
 #[derive(Serialize)]
 struct Statistics {
     total: QueueCounts,
@@ -64,7 +64,7 @@ impl Statistics {
     }
 }
 
-/// So many tasks are looked at to say what runs them.
+/// How many tasks are read to say what runs them.
 const MAX_SAMPLE: usize = 50;
 
 impl Stats {
@@ -98,7 +98,7 @@ impl Stats {
     }
 }
 
-/// Some of the tasks that are to run; none where they cannot be read.
+/// A sample of the tasks that are to run; none if they cannot be read.
 fn some_to_run(queue: &Queue) -> Vec<TaskRecord> {
     let filter = Filter::new().state(State::Queued).state(State::Running).limit(MAX_SAMPLE);
     let mut some = queue.tasks(filter).unwrap_or_default();
@@ -267,7 +267,7 @@ impl Failures {
     }
 }
 
-/// What the verb `failures` found.
+/// The JSON answer of `failures`.
 #[derive(Serialize)]
 struct FailuresJson {
     #[serde(flatten)]

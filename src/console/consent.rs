@@ -1,9 +1,9 @@
-//! `--yes` and `--dry-run`: verbs that may change many ask before.
+//! `--yes` and `--dry-run`: verbs that may change many tasks ask first.
 
 use super::error::{CliError, Exit};
 use super::session::Session;
 
-/// Whether a verb asks, and whether it does anything at all.
+/// The options `--yes` and `--dry-run`.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Consent {
     /// Do not ask
@@ -15,7 +15,7 @@ pub(crate) struct Consent {
 }
 
 impl Consent {
-    /// Asks before something is done to so many; how the command ends if it may not be.
+    /// Asks before `count` tasks are changed; the exit code if they must not be.
     pub(crate) fn confirm(
         self,
         session: &mut Session,

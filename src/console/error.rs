@@ -1,4 +1,4 @@
-//! How a verb ends: well, with a no, or with an error.
+//! How a verb ends: its exit code, or its error.
 
 use std::fmt;
 use std::io;
@@ -13,13 +13,13 @@ use crate::{Error, ErrorKind};
 pub enum Exit {
     /// 0: done.
     Done = 0,
-    /// 1: done, and the answer is no: tasks failed, problems were found, nothing matched.
+    /// 1: finished, but a task failed, a problem was found, or nothing matched.
     No = 1,
-    /// 2: what was typed cannot be meant, whatever files and terminal there are.
+    /// 2: the command line is wrong, for any file and terminal.
     Usage = 2,
     /// 3: refused: no such task, a state that does not allow it, a taken unique key.
     Refused = 3,
-    /// 4: the files, folders, disk or terminal are not as they must be.
+    /// 4: a file, a folder, the disk or the terminal is not as it must be.
     File = 4,
     /// 129: its terminal has gone (SIGHUP); what ran was handed back.
     HungUp = 129,
@@ -35,7 +35,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Where the library's messages name a call that mends it, and what mends it in the shell.
+/// Parts of the library's messages that name a method, and what to say in the shell instead.
 const IN_SHELL: [(&str, &str); 10] = [
     (", or only look with look_only(true)", ""),
     (", and look_only(true) makes none; check", "; check"),
@@ -54,7 +54,7 @@ pub(crate) fn in_shell(message: &str) -> String {
     IN_SHELL.iter().fold(without_numbers(message), |text, (call, shell)| text.replace(call, shell))
 }
 
-/// What the system says, without its number for it.
+/// The system's message without its error number.
 pub(crate) fn system(error: &io::Error) -> String {
     without_numbers(&error.to_string())
 }
@@ -70,10 +70,10 @@ fn without_numbers(text: &str) -> String {
     kept + rest
 }
 
-/// What a verb answers.
+/// The result of a verb.
 pub(crate) type CliResult = Result<Exit, CliError>;
 
-/// Why a verb could not do what it was asked, and what to do next.
+/// An error of the command: its exit code, and a message that says what to do next.
 #[derive(Debug)]
 pub(crate) struct CliError {
     pub exit: Exit,
@@ -85,7 +85,7 @@ impl CliError {
         CliError { exit, message: message.into() }
     }
 
-    /// What the library says of a file.
+    /// An error of the library about a file.
     pub(crate) fn of_file(error: Error) -> CliError {
         CliError { exit: Exit::File, ..error.into() }
     }

@@ -1,4 +1,4 @@
-//! Which tasks a verb means, as people type it.
+//! Filters on the command line: which tasks a verb selects.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueP
 
 use crate::{Filter, State, TaskId, Timestamp};
 
-/// What people may ask of tasks, on a command line and in the filter box of the screen alike.
+/// The conditions that the command line and the filter box of the screen share.
 pub(crate) struct Conditions<'c> {
     pub states: &'c [State],
     pub queue: &'c Option<String>,
@@ -111,7 +111,7 @@ impl Which {
     }
 }
 
-/// Which tasks a verb changes: some by their ids, or all that a filter means.
+/// The tasks that a verb changes: some ids, or all that match a filter.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Target {
     /// These tasks
@@ -127,7 +127,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// What was typed is one of the ways to name tasks.
+    /// Checks that exactly one of ids, filter and `--all` was given.
     pub(crate) fn check(&self) -> Result<(), CliError> {
         match (self.ids.is_empty(), self.which.is_all(), self.all) {
             (false, true, false) | (true, false, false) | (true, true, true) => Ok(()),

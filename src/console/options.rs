@@ -1,4 +1,4 @@
-//! What every verb takes: which file, and how to answer.
+//! The options of every verb: which file, and how to answer.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Lists by pages.
+//! Paging of lists: `--limit` and `--before`.
 
 use crate::{Filter, TaskId};
 
@@ -14,7 +14,7 @@ pub(crate) struct Paging {
 }
 
 impl Paging {
-    /// What is on the page, and one more, which says whether there is a next one.
+    /// The filter for one page and one row more, which shows whether there is a next page.
     pub(crate) fn filter(&self, filter: Filter) -> Filter {
         let filter = filter.limit(self.limit.saturating_add(1));
         match self.before {
@@ -23,7 +23,7 @@ impl Paging {
         }
     }
 
-    /// Leaves of what was found what is on the page; whether there is more.
+    /// Cuts the rows to the page; true if there are more.
     pub(crate) fn cut<R>(&self, rows: &mut Vec<R>) -> bool {
         let more = rows.len() > self.limit;
         rows.truncate(self.limit);

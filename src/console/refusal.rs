@@ -1,4 +1,4 @@
-//! Why a command line is refused, in a line as for every other error: what is wrong, and what to do.
+//! Errors of the command line in one line, as every other error: what is wrong, and what to do.
 
 use std::error::Error as _;
 
@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::error::CliError;
 
-/// The same in the words of the command; none for what is no error, such as `--help`.
+/// clap's error as ours; none for what is no error, such as `--help`.
 pub(crate) fn of(error: &clap::Error) -> Option<CliError> {
     let about = |kind| error.get(kind).map_or_else(Vec::new, texts);
     let one = |kind| about(kind).into_iter().next().unwrap_or_default();

@@ -21,7 +21,7 @@ pub enum When {
     Never,
 }
 
-/// What a piece of text says by its colour. It must say the same without.
+/// The meaning of a colour. The text must mean the same without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tint {
     Bold,
@@ -55,18 +55,18 @@ impl Tint {
     }
 }
 
-/// How wide lines are where nobody says.
+/// The width of lines where it is not known.
 const DEFAULT_WIDTH: usize = 100;
 
-/// Standard output, and what is known of it.
+/// Standard output and its properties.
 pub(crate) struct Screen {
     out: BufWriter<Stdout>,
     is_terminal: bool,
     colors: bool,
     broken: bool,
-    /// Why it could not be written to, the first time.
+    /// The first error of writing to it.
     failure: Option<String>,
-    /// Who complains.
+    /// The name before error messages.
     program: String,
 }
 
@@ -105,7 +105,7 @@ impl Screen {
         self.line(json_line(value)?)
     }
 
-    /// Lets the reader see all that was written.
+    /// Flushes the output.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         let flushed = self.out.flush();
         self.note(flushed)
@@ -120,22 +120,22 @@ impl Screen {
         done
     }
 
-    /// Why it could not be written to.
+    /// The first error of writing to it.
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
 
-    /// Whether nobody reads any more, as when `head` has seen enough.
+    /// Whether the reader has closed the pipe, as `head` does.
     pub(crate) fn reader_has_left(&self) -> bool {
         self.broken
     }
 
-    /// Whether somebody may look at it.
+    /// Whether it is a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
         self.is_terminal
     }
 
-    /// Whether it may have colours.
+    /// Whether colours are on.
     #[cfg(feature = "tui")]
     pub(crate) fn has_colors(&self) -> bool {
         self.colors
@@ -146,7 +146,7 @@ impl Screen {
         self.known_width().unwrap_or(DEFAULT_WIDTH)
     }
 
-    /// The same, where there is a terminal or somebody says.
+    /// The same, if there is a terminal or `COLUMNS` is set.
     pub(crate) fn known_width(&self) -> Option<usize> {
         let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
@@ -159,7 +159,7 @@ impl Screen {
         if self.colors { format!("\x1b[{}m{text}\x1b[0m", tint.code()) } else { text.to_string() }
     }
 
-    /// Says on stderr why it could not be done, and what to do next.
+    /// Writes an error to stderr: what is wrong, and what to do next.
     pub(crate) fn complain(&self, error: &CliError) {
         let _ = writeln!(io::stderr(), "{}: {}", self.program, safe(&error.message)); // there is nobody else to tell
     }
@@ -176,7 +176,7 @@ impl Screen {
         Ok(Some(answer.trim_start().starts_with(['y', 'Y'])))
     }
 
-    /// Says something on stderr that is no answer: what happens, what was noticed.
+    /// Writes a remark to stderr: what happens, what was noticed.
     pub(crate) fn remark(&self, text: impl fmt::Display) {
         let _ = writeln!(io::stderr(), "{text}"); // a remark that nobody hears is none
     }
@@ -217,25 +217,25 @@ impl Write for JsonLines<'_> {
     }
 }
 
-/// What takes less shows nothing.
+/// Shorter operations show no meter.
 const METER_DELAY: Duration = Duration::from_millis(500);
 
 /// A percentage on stderr, if that is a terminal; gone when this is dropped.
 pub(crate) struct Meter {
     what: &'static str,
-    /// Begun with it.
+    /// Started with the meter.
     clock: SystemClock,
     shown: Option<u64>,
     is_seen: bool,
 }
 
 impl Meter {
-    /// For something that `what` names: `copied`.
+    /// `what` is the participle to show, such as `copied`.
     pub(crate) fn new(what: &'static str) -> Meter {
         Meter { what, clock: SystemClock::new(), shown: None, is_seen: io::stderr().is_terminal() }
     }
 
-    /// So far it is.
+    /// Shows the progress.
     pub(crate) fn tell(&mut self, Progress { done, total }: Progress) {
         let percent = u64::try_from(u128::from(done) * 100 / u128::from(total.max(1))).unwrap_or(100);
         if self.is_seen && self.shown != Some(percent) && self.clock.monotonic() >= METER_DELAY {

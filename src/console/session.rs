@@ -1,4 +1,4 @@
-//! One run of the command: its file, its screen, its end.
+//! One run of the command: its file, its output, its exit code.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use super::text::safe;
 use super::times::{Zone, zone_error};
 use crate::{Builder, Clock, Config, Queue, SystemClock, Timestamp};
 
-/// The file of those who name none.
+/// The default file.
 const DEFAULT_FILE: &str = "perdura.db";
 
-/// Who complains.
+/// The name before error messages.
 const COMMAND_NAME: &str = "perdura";
 
-/// The most that args, results and checkpoints may have.
+/// The largest args, results and checkpoints, in bytes.
 const MAX_VALUE_BYTES: usize = 256 * 1024 * 1024;
 
 /// One run of the command.
@@ -31,7 +31,7 @@ pub(crate) struct Session {
     /// How times are shown.
     pub zone: Zone,
     pub screen: Screen,
-    /// What was done, to be told if the answer cannot be written.
+    /// What was done; shown if the answer cannot be written.
     done: Option<String>,
     /// It was said that the time zone is not known.
     told_zone: Cell<bool>,
@@ -43,7 +43,7 @@ impl Session {
         Session::new(common, db, None)
     }
 
-    /// The end of a run whose command line is refused.
+    /// Ends a run whose command line is wrong.
     pub(crate) fn refuse(error: &CliError) -> ExitCode {
         Screen::new(When::Never, COMMAND_NAME).complain(error);
         error.exit.into()
@@ -63,7 +63,7 @@ impl Session {
         Session { db, program, json: common.json, zone, screen, done: None, told_zone: Cell::new(false) }
     }
 
-    /// Runs a verb, and says how it ended. A reader that has left is no error.
+    /// Runs a verb; the exit code. A reader that has closed the pipe is no error.
     pub(crate) fn end_with(mut self, verb: impl FnOnce(&mut Session) -> CliResult) -> ExitCode {
         let done = verb(&mut self);
         let flushed = self.screen.flush();
@@ -82,12 +82,12 @@ impl Session {
         }
     }
 
-    /// Remembers what was done: who gets no answer, as the disk behind the standard output is full, must not take it for undone.
+    /// Remembers what was done, for the error message if the answer cannot be written (a full disk behind the standard output).
     pub(crate) fn did(&mut self, what: impl Into<String>) {
         self.done = Some(what.into());
     }
 
-    /// If the error is that the answer could not be written: says that, and what was done.
+    /// If the answer could not be written, an error that says so and what was done; else the same error.
     fn unanswered(&self, error: CliError) -> CliError {
         match self.screen.failure() {
             Some(why) if error.message.contains(why) => {
@@ -116,7 +116,7 @@ impl Session {
         SystemClock::new().now()
     }
 
-    /// What a sentence on a task needs beside the task.
+    /// What an explanation needs beside the task.
     pub(crate) fn explainer(&self, queue: &Queue) -> Explainer {
         let is_mounted = self.program.is_some();
         Explainer { worker: WorkerStatus::of(queue), now: self.now(), zone: self.zone, is_mounted }
@@ -130,7 +130,7 @@ impl Session {
     /// The queue of the file, which must exist, to look at. Nothing is written.
     ///
     /// # Errors
-    /// What is wrong with the file, and where else to look.
+    /// What is wrong with the file, and what to do.
     pub(crate) fn look(&self) -> Result<Queue, CliError> {
         self.must_exist()?;
         self.open(Session::builder().look_only(true))
@@ -139,7 +139,7 @@ impl Session {
     /// The queue of the file, which must exist, to mend. It executes nothing.
     ///
     /// # Errors
-    /// What is wrong with the file, and where else to look.
+    /// What is wrong with the file, and what to do.
     pub(crate) fn queue(&self) -> Result<Queue, CliError> {
         self.must_exist()?;
         self.open(Session::builder())
@@ -156,7 +156,7 @@ impl Session {
     /// The queue of the file with these settings and handlers; the file is made if it is not there.
     ///
     /// # Errors
-    /// What is wrong with the file: what was typed was looked at before.
+    /// What is wrong with the file; the command line has been checked before.
     pub(crate) fn open(&self, builder: Builder) -> Result<Queue, CliError> {
         self.must_have_folder()?;
         if self.zone == Zone::Local

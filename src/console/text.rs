@@ -1,4 +1,4 @@
-//! Text that comes from outside.
+//! Text from outside: from a task file, or written by an editor.
 //!
 //! What comes from a file never reaches a terminal raw ([`safe`]): its control characters could steer it, and its marks of direction
 //! could make a line read as another.
@@ -55,7 +55,7 @@ fn is_mark(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// What some editors put before a text.
+/// The byte order mark that some editors put before a text.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A text without its byte order mark.

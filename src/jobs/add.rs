@@ -31,7 +31,7 @@ pub(crate) struct Add {
     command: Vec<OsString>,
 }
 
-/// What `--json` says of each.
+/// The JSON answer for each job.
 #[derive(Serialize)]
 struct Added {
     task_id: TaskId,
@@ -96,7 +96,7 @@ impl Add {
         Ok(Exit::Done)
     }
 
-    /// What does not look like a command is a slip of the hand: a job for it would fail only later, and elsewhere.
+    /// Refuses what does not look like a command: a job for it would fail only later.
     fn check_command(&self) -> Result<(), CliError> {
         match self.command.first() {
             None => Err(CliError::usage(

@@ -13,7 +13,7 @@ use crate::console::times::age;
 use crate::console::times::future;
 use crate::console::word::Word;
 
-/// How the standard input says what to add.
+/// Format of a batch on the standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
     /// One command a line, split into words like a shell does; # begins a comment
@@ -25,7 +25,7 @@ pub(super) enum Format {
 /// Reads all jobs of a text. `options` hold for those that say nothing else.
 ///
 /// # Errors
-/// What is wrong in the first line that is wrong, and its number.
+/// The first wrong line: its number, and what is wrong.
 pub(super) fn read(format: Format, text: &[u8], options: &JobOptions) -> Result<Vec<NewJob>, CliError> {
     if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
         return Err(CliError::usage("the standard input is UTF-16; save it as UTF-8; nothing was added"));

@@ -1,17 +1,17 @@
-//! What the worker is told by its threads.
+//! Events that the worker's threads send to it.
 
 use std::time::Duration;
 
 use crate::{ShutdownReport, TaskId};
 
-/// Something that has happened.
+/// An event.
 pub(super) enum Event {
     Ended(EndedAttempt),
     Signal(i32),
     Stopped(Result<ShutdownReport, crate::Error>),
 }
 
-/// An attempt that has left its worker.
+/// An attempt that has ended.
 pub(super) struct EndedAttempt {
     pub id: TaskId,
     pub generation: u64,

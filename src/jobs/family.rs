@@ -94,11 +94,11 @@ mod linux {
 
     use super::*;
 
-    /// So many looks one after the other find nobody who may be killed (a quarter of a second): what was just being started, or ends with a
+    /// So many scans in a row find no process that may be killed (a quarter of a second): what was just being started, or ends with a
     /// process that was killed, is seen by then.
     const SURE: u32 = 8;
 
-    /// How a worker knows which of the processes beneath it are of its jobs.
+    /// How a worker recognises which of its descendants belong to its jobs.
     pub(in super::super) struct Kin {
         /// What its jobs carry in their environment.
         mark: Vec<u8>,

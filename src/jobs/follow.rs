@@ -13,10 +13,10 @@ use crate::console::words::bytes;
 use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Hold, Output, OutputStream, Queue, State, TaskId, TaskRecord};
 
-/// How often to look. Output reaches the file about once a second.
+/// Interval between reads of the file. Output reaches it about once a second.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// After so many looks it is looked whether a worker still runs, which costs more.
+/// Every so many polls it checks whether a worker still runs, which costs more.
 const POLLS_PER_WORKER_CHECK: u32 = 10;
 
 /// Which job to follow.
@@ -58,7 +58,7 @@ struct Follower {
     generation: u64,
     out: StreamPosition,
     err: StreamPosition,
-    /// How the task stood at the last look, and for how many looks it has.
+    /// State of the task at the last poll, and for how many polls it has been so.
     stands: Option<(u64, State, Option<Hold>)>,
     looks: u32,
     worker: Option<WorkerStatus>,
@@ -178,9 +178,9 @@ impl Follower {
     }
 }
 
-/// How far a stream was shown.
+/// The position in a stream up to which it was shown.
 struct StreamPosition {
-    /// Bytes of the stream that were seen or left out.
+    /// Bytes of the stream that were shown or skipped.
     seen: u64,
     /// It goes to a terminal: nothing that could steer it may be written.
     dressed: bool,
@@ -199,7 +199,7 @@ impl StreamPosition {
         (self.seen, self.decoder) = (0, Decoder::default());
     }
 
-    /// What was not seen yet: a piece, how many bytes were left out behind it, and the piece after them.
+    /// The unseen part: a piece, the number of bytes skipped after it, and the piece after those.
     fn news<'o>(&mut self, output: &'o Output) -> (&'o [u8], u64, &'o [u8]) {
         let first_end = output.first.len() as u64;
         let last_start = output.bytes.saturating_sub(output.last.len() as u64).max(first_end);
@@ -220,7 +220,7 @@ impl StreamPosition {
         }
     }
 
-    /// Nothing more comes of what was begun.
+    /// The stream has ended.
     fn finish(&mut self, stream: OutputStream, session: &mut Session) -> io::Result<()> {
         let rest = self.decoder.finish();
         self.put(rest.as_bytes(), stream, session)
@@ -239,7 +239,7 @@ impl StreamPosition {
     }
 }
 
-/// The bytes from one on.
+/// The bytes from offset `first` on.
 fn from(bytes: &[u8], first: u64) -> &[u8] {
     &bytes[usize::try_from(first).unwrap_or(usize::MAX).min(bytes.len())..]
 }

@@ -90,7 +90,7 @@ impl JobOptions {
     /// The job that runs this command, with its options.
     ///
     /// # Errors
-    /// What no program can be given, and a current folder that is needed and is not there.
+    /// Words that no program can be given; a current folder that is needed and missing.
     pub(super) fn new_job(&self, argv: Vec<Word>, line: Option<usize>) -> Result<NewJob, CliError> {
         let job = self.job(argv)?;
         job.check().map_err(CliError::usage)?;

@@ -1,4 +1,4 @@
-//! What a worker that runs nothing waits for. It is said once, until it is something else.
+//! Notices of what a worker waits for while it runs nothing. Each is written once, until it changes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use crate::QueueCounts;
 use crate::console::text::safe;
 use crate::console::words::count;
 
-/// How often it looks what is left to run, while it runs nothing.
+/// Interval between counts of waiting tasks while nothing runs.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The most queues that a line names.
+/// How many queues a line names at most.
 const MAX_NAMED_QUEUES: usize = 5;
 
 /// Whether a worker runs the tasks of the file.
@@ -20,11 +20,11 @@ pub(super) enum FileOwnership {
     Owner,
     /// Another process does; this one comes next.
     Next,
-    /// What is in the way.
+    /// The obstacle.
     Hindered(String),
 }
 
-/// What was said of that.
+/// What was last reported.
 #[derive(Default)]
 pub(super) struct WaitNotices {
     ownership: Option<FileOwnership>,

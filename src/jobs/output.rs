@@ -1,4 +1,4 @@
-//! What a worker says, written by a thread for each stream: a reader that stalls keeps nobody waiting but jobs that have not begun.
+//! The worker's own output, written by one thread for each stream: a reader that stalls blocks only jobs that have not started.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -18,7 +18,7 @@ use crate::console::system;
 use crate::console::text::safe;
 use crate::{Clock, SystemClock};
 
-/// With so many lines unread no job is started, and no warning is kept.
+/// With so many unread lines no job is started, and warnings are dropped.
 const MAX_UNREAD_LINES: usize = 1000;
 
 /// How long a reader may take for the next line when the worker is to end.
@@ -58,7 +58,7 @@ impl WorkerOutput {
         }
     }
 
-    /// Whether so much is unread that nothing more should begin.
+    /// Whether too many lines are unread to start another job.
     pub(super) fn is_full(&self) -> bool {
         self.answers.is_full() || self.remarks.is_full()
     }
@@ -163,7 +163,7 @@ fn write_all(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
 /// library sees it, which is what `--kill-after` is for.
 const HIDDEN_TARGETS: [&str; 2] = ["perdura::outcomes", "perdura::deadlines"];
 
-/// Says each thing once, until it says another.
+/// Shows a warning once, until a different one comes.
 struct Warnings {
     output: Arc<WorkerOutput>,
     last: Mutex<String>,

@@ -22,13 +22,13 @@ use super::protocol::{Inbox, Launch, Order, Refusal, ShimMessage, read_note};
 use crate::console::system;
 use crate::{Clock, Failure, SystemClock};
 
-/// How often a worker that waits looks up.
+/// How often a waiting worker checks for signals and cancels.
 pub(super) const CHECK_PERIOD: Duration = Duration::from_millis(200);
 
 /// How long a shim may take to be ready: a busy machine can be slow to start a program.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often it is tried to start a shim: a Ctrl-C can reach one that has just begun.
+/// Attempts to start a shim: a Ctrl-C can end one that has just started.
 const MAX_STARTS: usize = 3;
 
 /// How long a shim may take to tell of the end of a job that it was to kill, and to take the next piece of an order. One that takes longer
@@ -90,7 +90,7 @@ impl Pool {
     /// A shim that is idle, or a new one. Waits until no job of an earlier worker may run any more.
     ///
     /// # Errors
-    /// What `still_wanted` says; what keeps this worker from starting any job.
+    /// The error of `still_wanted`; the reason why this worker can start no job.
     pub(super) fn take(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> Result<Shim, NoShim> {
         self.await_lock(still_wanted)?;
         while let Some(shim) = self.state().idle.pop() {
@@ -196,7 +196,7 @@ impl Pool {
         Err(io::Error::other("it is no plain file with one name; move it away"))
     }
 
-    /// Gives a new lock file to the user of the database, which root may: that user could run no jobs otherwise.
+    /// Gives a new lock file to the owner of the database, if this process is root: that user could run no jobs otherwise.
     fn give(&self, file: &File) {
         if let (Ok(made), Ok(of)) = (file.metadata(), std::fs::symlink_metadata(&self.db))
             && made.uid() != of.uid()
@@ -276,7 +276,7 @@ pub(super) struct Shim {
     notes: File,
     slot: u64,
     launches: u64,
-    /// That of its job, if it has told.
+    /// The process group of its job, if it has reported it.
     group: Option<Pid>,
     /// It could not end all of its job, and takes no other.
     has_left: bool,
@@ -303,16 +303,16 @@ pub(super) enum JobEnd {
     ShimLost,
 }
 
-/// What somebody wants of a job that runs.
+/// What a running job must do.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum JobControl {
-    /// That it goes on; ask again after so long.
+    /// Go on; ask again after so long.
     GoOn(Duration),
-    /// That it ends: SIGTERM to its process group.
+    /// End: SIGTERM to its process group.
     End(Duration),
     /// The same for its processes outside that group: most have a supervisor in it, which has had its time to end them.
     EndAll(Duration),
-    /// That it ends at once: SIGKILL.
+    /// End at once: SIGKILL.
     EndNow,
 }
 
@@ -433,7 +433,7 @@ impl Shim {
     }
 }
 
-/// It ends when nobody can give it orders any more.
+/// Closing its input ends it.
 impl Drop for Shim {
     fn drop(&mut self) {
         self.to = None;

@@ -1,4 +1,4 @@
-//! What worker and shim say to each other: frames of a length, a kind and bytes, through two pipes.
+//! The protocol between worker and shim: frames of a length, a kind and bytes, through two pipes.
 //!
 //! Both ends are the same program. Numbers are little-endian. Beside the pipes the shim notes in the lock file which process it has started: the
 //! note is still there when the shim has died, and it wakes nobody.
@@ -221,7 +221,7 @@ fn garbled() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a garbled frame")
 }
 
-/// What has come and is not taken yet.
+/// Bytes received and not taken yet.
 #[derive(Default)]
 pub(super) struct Inbox {
     /// Room to read into; what waits is in `taken..end`.

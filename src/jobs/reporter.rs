@@ -1,4 +1,4 @@
-//! What is said of attempts that have ended: a line for each, and the sum.
+//! The report on attempts that have ended: one line each, and the sum.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::{Clock, ErrorKind, Queue, State, SystemClock, TaskId, TaskRecord};
 /// How long lines are that go into a file.
 const FILE_WIDTH: usize = 400;
 
-/// What a job is and what went wrong is not squeezed into less than this; it gets a line of its own.
+/// Narrowest column for a job's command and error; with less room they get lines of their own.
 const MIN_TEXT_WIDTH: usize = 40;
 
-/// What became of the attempts of one run.
+/// Counts of a run's attempts by result.
 #[derive(Debug, Default)]
 pub(super) struct Sum {
     pub succeeded: u64,
@@ -52,7 +52,7 @@ impl Sum {
         said.join(", ")
     }
 
-    /// The closing line.
+    /// The last line of a run.
     pub(super) fn closing(&self, took: Duration) -> String {
         let Sum { succeeded, failed, cancelled, lost, again, handed_back, gone } = self;
         let all = succeeded + failed + cancelled + lost + again + handed_back + gone;
@@ -61,7 +61,7 @@ impl Sum {
     }
 }
 
-/// Attempts that have ended, until it is known what became of their tasks.
+/// Attempts that have ended, until their tasks' new states are known.
 pub(super) struct AttemptReporter {
     pending: Vec<EndedAttempt>,
     quiet: bool,
@@ -74,7 +74,7 @@ impl AttemptReporter {
         AttemptReporter { pending: Vec::new(), quiet, clock: SystemClock::new(), sum: Sum::default() }
     }
 
-    /// Whether an attempt has ended of which nothing is known yet.
+    /// Whether the outcome of an ended attempt is not known yet.
     pub(super) fn are_pending(&self) -> bool {
         !self.pending.is_empty()
     }
@@ -89,7 +89,7 @@ impl AttemptReporter {
         self.pending.push(ended);
     }
 
-    /// Says what has become of those that are settled.
+    /// Reports the attempts whose outcome is in the file.
     ///
     /// # Errors
     /// If the file cannot be read. What is not told yet stays pending.
@@ -181,7 +181,7 @@ impl AttemptReporter {
     }
 }
 
-/// Where there is room for what a job is and why it ended so.
+/// Where a job's command and error are placed.
 #[derive(Debug, PartialEq)]
 enum Layout {
     Beside(String),
@@ -199,7 +199,7 @@ fn laid_out([what, why]: &[String; 2], width: usize, head: usize, middle: usize)
     Layout::Below(texts.map(below).collect())
 }
 
-/// What a job is, and why it ended so, in so many columns.
+/// A job's command and error in `room` columns.
 fn side_by_side(what: &str, why: &str, room: usize) -> String {
     if why.is_empty() {
         return shorten(what, room);
@@ -208,7 +208,7 @@ fn side_by_side(what: &str, why: &str, room: usize) -> String {
     format!("{}  {why}", shorten(what, room.saturating_sub(why.width() + 2)))
 }
 
-/// What became of an attempt.
+/// The result of an attempt.
 #[derive(Debug, Clone, Copy)]
 enum AttemptResult {
     State(State),

@@ -25,7 +25,7 @@ const MAX_RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How long before its end by force a job's processes outside its process group are asked to end.
 const LAST_WARNING_TIME: Duration = Duration::from_secs(1);
 
-/// What has kept all jobs from being started for so long may stay.
+/// After so long, what keeps all jobs from starting is taken to last.
 const HINDRANCE_LASTS: Duration = Duration::from_secs(5);
 
 /// Runs jobs on the worker threads.
@@ -36,16 +36,16 @@ pub(super) struct Runner {
     db: PathBuf,
     news: Sender<Event>,
     clock: SystemClock,
-    /// Nobody wants to hear of jobs that succeed.
+    /// Jobs that succeed are not reported.
     quiet: bool,
     running: AtomicUsize,
     succeeded: AtomicU64,
     kill_now: AtomicBool,
-    /// What was last in the way.
+    /// The last obstacle.
     met: Mutex<StartObstacle>,
     /// Jobs that wait because none can be started.
     waiting: AtomicUsize,
-    /// They wait no more.
+    /// They are not retried.
     gives_up: AtomicBool,
 }
 
@@ -94,7 +94,7 @@ impl Runner {
         lock(&self.met)
     }
 
-    /// From now on, jobs that cannot be started wait no more.
+    /// From now on, jobs that cannot be started are not retried.
     pub(super) fn give_up(&self) {
         self.gives_up.store(true, Ordering::Release);
     }
@@ -104,12 +104,12 @@ impl Runner {
         self.running.load(Ordering::Acquire)
     }
 
-    /// Jobs that have succeeded, and nobody was told.
+    /// Jobs that have succeeded without an event.
     pub(super) fn succeeded_quietly(&self) -> u64 {
         self.succeeded.load(Ordering::Acquire)
     }
 
-    /// From now on, jobs that are to end get no time for it.
+    /// From now on, jobs that must end are killed at once.
     pub(super) fn kill_now(&self) {
         self.kill_now.store(true, Ordering::Release);
     }
@@ -148,7 +148,7 @@ impl Runner {
         done
     }
 
-    /// What keeps every job from being started costs this one no attempt: it waits here until that is over.
+    /// Runs an attempt. While no job can be started, it waits here, which costs no attempt.
     fn attempt(&self, job: &Job, cx: &Context, began: &mut Duration) -> Result<Ran, Failure> {
         let _place = self.await_slot(cx)?;
         let (mut pause, mut hindered) = (MIN_RETRY_PAUSE, None);
@@ -198,7 +198,7 @@ impl Runner {
         cx.ensure_active()
     }
 
-    /// No job could be started. It is said once: beside jobs that run, it may come and go.
+    /// Reports that no job can be started, once: while other jobs run, this may come and go.
     fn meet(&self, why: String) {
         let mut met = self.met();
         if met.why != why {
@@ -301,7 +301,7 @@ impl StopRequest {
     }
 }
 
-/// What came of trying to run a job.
+/// The result of trying to run a job.
 enum StartResult {
     Done(Result<Ran, Failure>),
     /// It is not to run any more, and was not started.
@@ -310,7 +310,7 @@ enum StartResult {
     Hindered(String),
 }
 
-/// What keeps jobs from being started.
+/// An obstacle that keeps jobs from starting.
 #[derive(Default)]
 struct StartObstacle {
     why: String,
@@ -344,7 +344,7 @@ impl Drop for Hindered<'_> {
     }
 }
 
-/// Whether a job is done, whatever was wanted of it meanwhile.
+/// Whether a job has succeeded, even if it was told to end meanwhile.
 fn has_succeeded(end: &JobEnd, job: &Job) -> bool {
     matches!(end, JobEnd::Exited { code: 0, was_asked } if !was_asked || job.late_success)
 }
@@ -378,7 +378,7 @@ fn judge(end: JobEnd, job: &Job, took: Duration, last: Option<&str>) -> Result<R
     }
 }
 
-/// What a job says, on its way to the file.
+/// Collects a job's output and writes it to the file.
 struct OutputCollector<'c> {
     cx: &'c Context,
     last: LastLine,

@@ -30,10 +30,10 @@ use super::protocol::{Inbox, Order, PIECE_BYTES, ShimMessage, read_some, write_n
 use crate::planted::planted;
 use crate::{Clock, SystemClock};
 
-/// What is still read of a job that has ended: a process that could not be killed could write for ever.
+/// The most output that is read after a job has ended: a process that could not be killed could write for ever.
 const MAX_LAST_OUTPUT: usize = 1 << 20;
 
-/// Many jobs end so soon that it is enough to read then what they said: their two pipes wake nobody before.
+/// During its first 2 ms a job's pipes are not polled: many jobs end sooner, and their output is read then.
 const QUIET_START: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
 /// How long killed processes may take to be gone before the end of their job is reported all the same: where one hangs in the system, it
@@ -79,12 +79,12 @@ struct Shim {
     /// The lock file.
     notes: File,
     slot: u64,
-    /// What will be sent next.
+    /// The messages to send next.
     reports: Vec<u8>,
     /// Readable when a child has ended.
     children: UnixStream,
     job: Option<Running>,
-    /// Something of a job could not be ended.
+    /// A process of a job could not be ended.
     has_left: bool,
     piece: Vec<u8>,
 }
@@ -93,7 +93,7 @@ struct Shim {
 struct Running {
     child: Child,
     group: Pid,
-    /// It has just begun, and nobody listens to it yet.
+    /// It has just started, and its output is not polled yet.
     is_young: bool,
     /// It was asked to end.
     is_asked: bool,
@@ -101,7 +101,7 @@ struct Running {
     err: Option<PipeReader>,
 }
 
-/// What the shim was woken for.
+/// Why the shim was woken.
 struct Wakeup {
     orders: bool,
     child: bool,

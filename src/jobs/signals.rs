@@ -59,7 +59,7 @@ impl SignalFlag {
     }
 }
 
-/// The thread that hears signals: each is told to the worker, and the third ends the patience with its jobs, whatever the worker is doing.
+/// The signal thread: it sends each signal to the worker as an event; the third one kills the jobs, whatever the worker is doing.
 pub(super) struct Listener {
     handle: Handle,
     thread: JoinHandle<()>,

@@ -1,4 +1,4 @@
-//! How a worker ends: what runs may go on for the grace, then it is ended, and what cannot be written is given up.
+//! How a worker stops: running jobs may go on for the grace, then they are ended; what cannot be written is given up.
 
 use std::thread;
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl Worker {
     /// the file.
     ///
     /// # Errors
-    /// Which jobs have ended, and nobody knows of it.
+    /// The jobs that have ended and whose outcome could not be recorded.
     pub(super) fn stop(
         &mut self,
         signal: Option<i32>,

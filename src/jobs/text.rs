@@ -1,4 +1,4 @@
-//! What a program says, as text.
+//! A program's output as text.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ impl Decoder {
         Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Nothing more comes.
+    /// The input has ended.
     pub(super) fn finish(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.begun)).into_owned()
     }

@@ -1,4 +1,4 @@
-//! The worker while it runs: it looks what its threads have to say, who owns the file, and what is left to run.
+//! The worker's loop: it handles events of its threads, and checks who owns the file and what is left to run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::{Clock, Counts, ErrorKind, Queue, QueueCounts, SystemClock};
 /// How often a worker looks for what other processes have added, and whether it may take over. A look is one small read.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How soon to look again for what is about to be written.
+/// Poll interval while an outcome is being written.
 pub(super) const SETTLE_POLL: Duration = Duration::from_millis(2);
 
-/// How soon to look whether the last job is done, while they are short. Looking after each one would take its share of their time.
+/// Poll interval for the end of the last job, while jobs are short. A check after each job would cost too much.
 const DRAIN_POLL: Duration = Duration::from_millis(4);
 
 /// How long the file may be unreadable, before the worker ends for that: its disk may come back.
@@ -70,7 +70,7 @@ pub(super) struct Worker {
     seen_succeeding: u64,
     pub(super) options: WorkerOptions,
     notices: WaitNotices,
-    /// What was in its queues before this worker came.
+    /// The counts of its queues before this worker started.
     before: QueueCounts,
     /// When it last reaped what it has adopted, on the monotonic clock.
     reaped: Duration,
@@ -167,10 +167,10 @@ impl Worker {
         }
     }
 
-    /// The answer of the file; none if it cannot be read now, which may pass.
+    /// The result of a read; none if the file cannot be read now, which is retried.
     ///
     /// # Errors
-    /// If that lasts.
+    /// If the file stays unreadable.
     fn bear<T>(&mut self, read: Result<T, CliError>) -> Result<Option<T>, CliError> {
         let error = match read {
             Ok(answer) => {
@@ -191,7 +191,7 @@ impl Worker {
         if now.saturating_sub(since) < UNREADABLE_LIMIT { Ok(None) } else { Err(error) }
     }
 
-    /// Now and then.
+    /// Reaps adopted processes, at most once per interval.
     pub(super) fn reap(&mut self) {
         let now = self.clock.monotonic();
         if now.saturating_sub(self.reaped) >= CHECK_INTERVAL {
@@ -206,7 +206,7 @@ impl Worker {
         succeeded > std::mem::replace(&mut self.seen_succeeding, succeeded)
     }
 
-    /// What keeps everything waiting that is left, if somebody has to do something about it.
+    /// Reports what keeps all remaining tasks waiting, if a person has to act.
     fn tell_waits(&mut self) {
         if let Ok(counts) = self.queue.counts() {
             let mine = counts.queues.iter().filter(|(name, _)| self.options.serves(name));

@@ -35,7 +35,7 @@ const SEARCHED_IDS: i64 = 5_000_000;
 /// Shown of the args of a task, in characters.
 const MAX_ARGS_CHARS: usize = 500;
 
-/// What to look at.
+/// The options of a report.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReportOptions {
     pub now: Timestamp,

@@ -19,7 +19,7 @@ pub(super) fn judge(page: &ReportData) -> Verdict {
     Verdict { concerns, sentence }
 }
 
-/// What there is to say when nothing is wrong.
+/// The sentence when nothing needs attention.
 pub(super) fn quiet(page: &ReportData) -> String {
     let ended = page.activity.sum.ended();
     let window = page.window();

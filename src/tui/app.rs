@@ -62,7 +62,7 @@ impl Tab {
     }
 }
 
-/// What lies over the screen and takes the keys.
+/// An overlay: it is drawn over the screen and takes the keys.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Overlay {
     /// The keys, from this line on.

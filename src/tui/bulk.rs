@@ -14,13 +14,13 @@ const CHUNK_IDS: usize = 250;
 /// An action that is not over.
 pub(super) struct BulkAction {
     action: Action,
-    /// It only counts what it would change.
+    /// It only counts.
     dry: bool,
     rest: Rest,
     tally: Tally,
 }
 
-/// What it has not come to yet.
+/// What is left to do.
 enum Rest {
     /// It has not begun.
     All,
@@ -49,7 +49,7 @@ impl BulkAction {
         self.tally
     }
 
-    /// Goes a little further.
+    /// Does the next step.
     ///
     /// # Errors
     /// If the file cannot be read or written; what was done before stays so.

@@ -16,11 +16,11 @@ use crate::{Builder, Clock, Error, ErrorKind, FileReport, Queue, SystemClock, Ti
 
 /// A look at the file opens it anew after so long: it may have been replaced, and what is known of it changes.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(5);
-/// What is found on the way is told so often.
+/// Interval between progress answers.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(150);
 /// How soon a search that is given up is interrupted again, if it has not ended.
 const INTERRUPT_INTERVAL: Duration = Duration::from_millis(5);
-/// How far back the rates go.
+/// The time that rates cover.
 const RATES_WINDOW: Duration = Duration::from_secs(60 * 60);
 
 /// The data thread, seen from the screen.

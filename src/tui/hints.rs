@@ -1,4 +1,4 @@
-//! What is said of the keys at the bottom of the screen.
+//! The hints about keys at the bottom of the screen.
 
 use super::app::{App, Overlay, Tab};
 use super::help::help_end;

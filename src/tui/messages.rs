@@ -1,4 +1,4 @@
-//! What the screen asks of the data thread, and what that answers. Plain values: neither half knows the other.
+//! Requests of the screen to the data thread, and its answers. Plain values: neither half knows the other.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -12,22 +12,22 @@ use crate::{Counts, DeadLetter, Failures, FileReport, Rollup, State, TaskId, Tas
 /// Which question an answer belongs to. A later question of the same kind takes the place of an earlier one.
 pub(super) type Serial = u64;
 
-/// A question.
+/// A request.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Request {
-    /// How is everything?
+    /// Read the summary.
     Summary { with_rates: bool },
-    /// What does this look like?
+    /// Read a view.
     View(Serial, View),
-    /// How many would this change?
+    /// Count what this would change.
     Count(Serial, Action),
-    /// Do it. The only question that changes the file.
+    /// Do it. The only request that changes the file.
     Do(Serial, Action),
-    /// Leave the count or the action where it is.
+    /// Stop the count or the action.
     Stop,
 }
 
-/// What a key asks of the rest of the program.
+/// What a key makes the rest of the program do.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum KeyOutcome {
     Request(Box<Request>),
@@ -38,7 +38,7 @@ pub(super) fn request(request: Request) -> Option<KeyOutcome> {
     Some(KeyOutcome::Request(Box::new(request)))
 }
 
-/// Something to look at.
+/// A view: what the screen shows beside the summary.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum View {
     Page(PageRequest),
@@ -55,7 +55,7 @@ pub(super) struct PageRequest {
     pub limit: usize,
 }
 
-/// What there are lists of.
+/// The kinds of lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ListKind {
     Tasks,
@@ -137,7 +137,7 @@ impl ActionKind {
 pub(super) enum ActionTarget {
     /// These.
     Ids(Vec<TaskId>),
-    /// All that a filter means.
+    /// All that match a filter.
     Query(Query),
     /// Of these, the tasks that wait for their time.
     Waiting(Query),
@@ -172,7 +172,7 @@ pub(super) enum RequestKind {
     Action(Serial),
 }
 
-/// How everything is.
+/// The state of the whole file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Summary {
     pub counts: Counts,
@@ -185,13 +185,13 @@ pub(super) struct Summary {
     pub took: Duration,
 }
 
-/// What there is to see, so far.
+/// The rows of a view, so far.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ViewResult {
     pub what: ViewContent,
     /// The search goes on; it has come to this id.
     pub searching: Option<TaskId>,
-    /// What it has cost.
+    /// The time that it took.
     pub took: Duration,
 }
 

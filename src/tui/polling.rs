@@ -1,4 +1,4 @@
-//! When the screen asks the data thread for what, and what it does with the answers.
+//! Polling: when the screen sends which request, and what it does with the answers.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use super::messages::{
 use super::words;
 use crate::Timestamp;
 
-/// Looks cost at most one part in so many of the time.
+/// Reads take at most one part in so many of the time.
 const MAX_TIME_SHARE: u32 = 10;
 
 impl App {
-    /// What there is to ask at this time. `monotonic` is a clock that does not go back.
+    /// The requests that are due. `monotonic` is a clock that does not go back.
     pub fn tick(&mut self, now: Timestamp, monotonic: Duration) -> Vec<Request> {
         (self.now, self.monotonic) = (now, monotonic);
         let mut requests = Vec::new();
@@ -42,7 +42,7 @@ impl App {
         requests
     }
 
-    /// Whether an answer may come at any moment.
+    /// Whether a request is not answered yet.
     pub fn is_waiting(&self) -> bool {
         let looking = self.pending.as_ref().is_some_and(|pending| pending.again.is_none());
         let counting =

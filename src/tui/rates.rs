@@ -1,4 +1,4 @@
-//! What the attempts of each task name did lately.
+//! Rates by task name: attempts of the last minutes and of the last hour.
 
 use std::collections::HashMap;
 use std::time::Duration;

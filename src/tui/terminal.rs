@@ -96,7 +96,7 @@ impl TerminalGuard {
 
 impl Drop for TerminalGuard {
     fn drop(&mut self) {
-        // There is nobody to tell: the terminal is gone, or stays as it is.
+        // An error cannot be reported: the terminal is gone, or stays as it is.
         let _ = execute!(stdout(), DisableBracketedPaste);
         let _ = self.terminal.show_cursor();
         let _ = ratatui::try_restore();

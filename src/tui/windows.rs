@@ -54,7 +54,7 @@ impl Windows {
         Windows { width: i64::MAX - 1, ..self }
     }
 
-    /// The next window, as a filter that means no other ids; none at the end.
+    /// The next window, as a filter for these ids only; none at the end.
     pub fn next(&mut self, filter: Filter) -> Option<Filter> {
         if self.below.saturating_sub(self.above) < 2 {
             return None;

@@ -1,4 +1,4 @@
-//! What can be done to many tasks: to which it can be done, and which of them are meant.
+//! The table of actions on many tasks: the states that each can change, its default states, the queue's method.
 
 use crate::{Bulk, Error, Filter, Queue, State};
 

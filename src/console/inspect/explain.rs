@@ -1,4 +1,4 @@
-//! Why a task does not run now, for people who have the command and not the library.
+//! Explains why a task does not run now, in terms of the command's verbs.
 
 use std::fmt;
 
@@ -50,7 +50,7 @@ impl WorkerStatus {
     }
 }
 
-/// What a sentence on a task needs beside the task.
+/// What an explanation needs beside the task.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Explainer {
     pub worker: WorkerStatus,
@@ -98,7 +98,7 @@ impl Explainer {
         }
     }
 
-    /// Why a verb cannot have a task: it is a dead letter, or else what was said of it.
+    /// The error for a task that was not found: it is a dead letter, or else `otherwise`.
     pub(crate) fn unless_letter(
         &self,
         queue: &Queue,

@@ -1,4 +1,4 @@
-//! When a file needs attention: the thresholds that `doctor` and `report` share. It knows nothing of how they are told.
+//! Health of a file: the thresholds that `doctor` and `report` share. It does not know how they are shown.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(crate) const LARGE_WAL_BYTES: u64 = 64 << 20;
 /// A disk with less than this part of it free is about to be full.
 const MIN_FREE_PART: u64 = 20;
 
-/// So is one with less than this, whatever its size.
+/// A disk with less than this free is about to be full, whatever its size.
 const MIN_FREE_BYTES: u64 = 64 << 20;
 
 /// How full a file system is.

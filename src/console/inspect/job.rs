@@ -58,7 +58,7 @@ impl Job {
         self.kill_after_ms.map_or(KILL_AFTER, Duration::from_millis)
     }
 
-    /// What could only fail later, and elsewhere, is refused when a job is added, whichever way it is.
+    /// Refuses, when a job is added, what could only fail later.
     ///
     /// # Errors
     /// What is wrong, and what to do.

@@ -1,4 +1,4 @@
-//! What attempts did, summed up by task name.
+//! Sums of rollups by task name.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What is said of a task or a dead letter wherever one is shown: its record as JSON, a job's command, what went wrong.
+//! Facts of a task or dead letter that several verbs show: its record as JSON, a job's command line, its error in one line.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::Hold;
 use crate::console::words::number;
 use crate::{DeadLetter, Queue, State, TaskId, TaskRecord, Timestamp};
 
-/// What JSON says of a task or of a dead letter: its record; for a job, its command and the exit code of its newest attempt that ended.
+/// A task or dead letter in JSON: its record; for a job also its command line and the exit code of its newest finished attempt.
 #[derive(Serialize)]
 pub(crate) struct RecordJson<'t, R> {
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! What went wrong: failures in groups, and dead letters.
+//! Failures in groups, and dead letters.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! What all sections have.
+//! The frame of a section.
 
 use maud::{Markup, html};
 
@@ -17,7 +17,7 @@ pub(super) fn section(section: Section, heading: &str, note: Markup, inside: Mar
     }
 }
 
-/// What is said where there is nothing.
+/// The text of an empty section.
 pub(super) fn nothing(what: &str) -> Markup {
     html! { p.nothing { (what) } }
 }

@@ -105,7 +105,7 @@ fn list(
     }
 }
 
-/// What else is worth a word.
+/// Other notable facts.
 fn known(shown: &Shown) -> Markup {
     let task = &shown.task;
     html! {

@@ -70,7 +70,7 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// How many the filter means, where the counters know.
+/// How many tasks match the filter, if the counters know.
 fn count_of(app: &App) -> Option<String> {
     let query = &app.tasks.query;
     if *query != query.counted() {

@@ -1,4 +1,4 @@
-//! What lies over the screen: help, the filter box, a question.
+//! The overlays: help, the filter box, a question.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
