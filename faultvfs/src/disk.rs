@@ -74,7 +74,7 @@ impl State {
 
 /// How an operation fares: by plan, or for want of space.
 #[derive(Clone, Copy, PartialEq)]
-enum Fate {
+enum Decision {
     Pass,
     Fail(Kind),
     /// The file may be so long and no longer.
@@ -111,7 +111,7 @@ impl Disk {
         let changes = lock(&self.changes);
         let was_there = self.path_of(role).symlink_metadata().is_ok();
         let creates = may_create && !was_there;
-        if self.fate(Class::Open, role, creates, None) != Fate::Pass {
+        if self.decide(Class::Open, role, creates, None) != Decision::Pass {
             return ffi::SQLITE_CANTOPEN;
         }
         let code = pass();
@@ -131,15 +131,15 @@ impl Disk {
 
     pub(crate) fn delete(&self, role: Role, durably: bool, pass: impl FnOnce() -> c_int) -> c_int {
         let changes = lock(&self.changes);
-        if self.fate(Class::Delete, role, false, None) != Fate::Pass {
+        if self.decide(Class::Delete, role, false, None) != Decision::Pass {
             return ffi::SQLITE_IOERR_DELETE;
         }
         logged(&changes, pass(), || Entry::Delete(role, durably))
     }
 
     pub(crate) fn read(&self, role: Role, pass: impl FnOnce() -> c_int) -> c_int {
-        match self.fate(Class::Read, role, false, None) {
-            Fate::Pass => pass(),
+        match self.decide(Class::Read, role, false, None) {
+            Decision::Pass => pass(),
             _ if cfg!(unix) => ffi::SQLITE_IOERR_CORRUPTFS,
             _ => ffi::SQLITE_IOERR_READ,
         }
@@ -153,13 +153,14 @@ impl Disk {
         pass: impl FnOnce(&[u8]) -> c_int,
     ) -> c_int {
         let changes = lock(&self.changes);
-        let (written, answer) = match self.fate(Class::Write, role, true, Some(offset + bytes.len() as u64)) {
-            Fate::Pass => (bytes, ffi::SQLITE_OK),
-            Fate::Fail(Kind::Io) => return ffi::SQLITE_IOERR_WRITE,
-            Fate::Fail(Kind::TornWrite) => (&bytes[..bytes.len() / 2], ffi::SQLITE_IOERR_WRITE),
-            Fate::Fail(Kind::ShortWrite) => (&bytes[..bytes.len() / 2], ffi::SQLITE_FULL),
-            Fate::Fail(_) => return ffi::SQLITE_FULL,
-            Fate::NoSpaceBeyond(end) => {
+        let (written, answer) = match self.decide(Class::Write, role, true, Some(offset + bytes.len() as u64))
+        {
+            Decision::Pass => (bytes, ffi::SQLITE_OK),
+            Decision::Fail(Kind::Io) => return ffi::SQLITE_IOERR_WRITE,
+            Decision::Fail(Kind::TornWrite) => (&bytes[..bytes.len() / 2], ffi::SQLITE_IOERR_WRITE),
+            Decision::Fail(Kind::ShortWrite) => (&bytes[..bytes.len() / 2], ffi::SQLITE_FULL),
+            Decision::Fail(_) => return ffi::SQLITE_FULL,
+            Decision::NoSpaceBeyond(end) => {
                 let fits = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
                 (&bytes[..fits.min(bytes.len())], ffi::SQLITE_FULL)
             }
@@ -173,7 +174,7 @@ impl Disk {
 
     pub(crate) fn truncate(&self, role: Role, size: u64, pass: impl FnOnce() -> c_int) -> c_int {
         let changes = lock(&self.changes);
-        if self.fate(Class::Truncate, role, true, Some(size)) != Fate::Pass {
+        if self.decide(Class::Truncate, role, true, Some(size)) != Decision::Pass {
             return ffi::SQLITE_IOERR_TRUNCATE;
         }
         logged(&changes, pass(), || Entry::Truncate(role, size))
@@ -181,9 +182,9 @@ impl Disk {
 
     pub(crate) fn sync(&self, role: Role, pass: impl FnOnce() -> c_int) -> c_int {
         let changes = lock(&self.changes);
-        match self.fate(Class::Sync, role, true, None) {
-            Fate::Pass => logged(&changes, pass(), || Entry::Sync(role)),
-            Fate::Fail(Kind::Io) => {
+        match self.decide(Class::Sync, role, true, None) {
+            Decision::Pass => logged(&changes, pass(), || Entry::Sync(role)),
+            Decision::Fail(Kind::Io) => {
                 logged(&changes, pass(), || Entry::Sync(role));
                 ffi::SQLITE_IOERR_FSYNC
             }
@@ -195,49 +196,49 @@ impl Disk {
     }
 
     pub(crate) fn size(&self, role: Role, pass: impl FnOnce() -> c_int) -> c_int {
-        match self.fate(Class::Size, role, false, None) {
-            Fate::Pass => pass(),
+        match self.decide(Class::Size, role, false, None) {
+            Decision::Pass => pass(),
             _ => ffi::SQLITE_IOERR_FSTAT,
         }
     }
 
     /// `end`: how long the shared memory is to be, if it may grow.
     pub(crate) fn map(&self, end: Option<u64>, pass: impl FnOnce() -> c_int) -> c_int {
-        match self.fate(Class::ShmMap, Role::Shm, end.is_some(), end) {
-            Fate::Pass => pass(),
-            Fate::Fail(Kind::Full) | Fate::NoSpaceBeyond(_) => ffi::SQLITE_IOERR_SHMSIZE,
-            Fate::Fail(_) => ffi::SQLITE_IOERR_SHMMAP,
+        match self.decide(Class::ShmMap, Role::Shm, end.is_some(), end) {
+            Decision::Pass => pass(),
+            Decision::Fail(Kind::Full) | Decision::NoSpaceBeyond(_) => ffi::SQLITE_IOERR_SHMSIZE,
+            Decision::Fail(_) => ffi::SQLITE_IOERR_SHMMAP,
         }
     }
 
     pub(crate) fn write_lock(&self, pass: impl FnOnce() -> c_int) -> c_int {
-        let fate = self.fate(Class::WriteLock, Role::Shm, false, None);
-        REFUSED.set(fate != Fate::Pass);
-        if fate == Fate::Pass { pass() } else { ffi::SQLITE_BUSY }
+        let decision = self.decide(Class::WriteLock, Role::Shm, false, None);
+        REFUSED.set(decision != Decision::Pass);
+        if decision == Decision::Pass { pass() } else { ffi::SQLITE_BUSY }
     }
 
     /// Counts an operation and says how it fares. `grows`: it may need space; `end`: up to where in the file.
-    fn fate(&self, class: Class, role: Role, grows: bool, end: Option<u64>) -> Fate {
+    fn decide(&self, class: Class, role: Role, grows: bool, end: Option<u64>) -> Decision {
         let mut state = lock(&self.state);
         state.operations += u64::from(class != Class::WriteLock);
-        let mut fate = Fate::Pass;
+        let mut decision = Decision::Pass;
         for plan in &mut state.plans {
-            if let (Some(kind), Fate::Pass) = (plan.meet(class, role, grows), fate) {
-                fate = Fate::Fail(kind);
+            if let (Some(kind), Decision::Pass) = (plan.meet(class, role, grows), decision) {
+                decision = Decision::Fail(kind);
             }
         }
-        if let (Fate::Pass, Some(limit), Some(end)) = (fate, state.limit, end) {
+        if let (Decision::Pass, Some(limit), Some(end)) = (decision, state.limit, end) {
             let reach = reach(|role| self.path_of(role).into(), role, limit);
             if end > reach {
-                fate = Fate::NoSpaceBeyond(reach);
+                decision = Decision::NoSpaceBeyond(reach);
             }
         }
-        match fate {
-            Fate::Pass => {}
-            Fate::Fail(kind) => state.hit(class, role, kind),
-            Fate::NoSpaceBeyond(_) => state.hit(class, role, Kind::Full),
+        match decision {
+            Decision::Pass => {}
+            Decision::Fail(kind) => state.hit(class, role, kind),
+            Decision::NoSpaceBeyond(_) => state.hit(class, role, Kind::Full),
         }
-        fate
+        decision
     }
 
     fn name_of(&self, role: Role) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use super::manage::{Changed, print_ids};
 use super::show::show;
 use crate::console::consent::Consent;
-use crate::console::filter::Which;
+use crate::console::filter::FilterArgs;
 use crate::console::inspect::detail::TaskDetail;
 use crate::console::inspect::task::{RecordJson, command};
 use crate::console::paging::Paging;
@@ -20,7 +20,7 @@ pub(super) enum Dead {
     /// List dead letters, the newest first
     List {
         #[command(flatten)]
-        which: Which,
+        which: FilterArgs,
         #[command(flatten)]
         paging: Paging,
     },
@@ -48,7 +48,7 @@ pub(super) struct Replay {
     #[arg(value_name = "ID")]
     ids: Vec<TaskId>,
     #[command(flatten)]
-    which: Which,
+    which: FilterArgs,
     /// All that were not replayed yet
     #[arg(long)]
     all: bool,
@@ -79,7 +79,7 @@ impl Dead {
     }
 }
 
-fn list(session: &mut Session, which: &Which, paging: &Paging) -> CliResult {
+fn list(session: &mut Session, which: &FilterArgs, paging: &Paging) -> CliResult {
     let now = session.now();
     let filter = paging.filter(which.filter(now).newest_first());
     let queue = session.look()?;

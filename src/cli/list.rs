@@ -1,6 +1,6 @@
 //! The verb `list`.
 
-use crate::console::filter::Which;
+use crate::console::filter::FilterArgs;
 use crate::console::inspect::explain::is_to_run;
 use crate::console::inspect::task::{RecordJson, command, error_line, is_job, what};
 use crate::console::paging::Paging;
@@ -15,7 +15,7 @@ use crate::{DEFAULT_QUEUE, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     #[command(flatten)]
-    which: Which,
+    which: FilterArgs,
     #[command(flatten)]
     paging: Paging,
     /// The oldest first

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::console::filter::Which;
+use crate::console::filter::FilterArgs;
 use crate::console::inspect::explain::{WorkerStatus, is_to_run};
 use crate::console::inspect::rollups::by_name;
 use crate::console::paging::at_least_one;
@@ -217,7 +217,7 @@ fn print_queues(session: &mut Session, statistics: &Statistics, now: Timestamp) 
 #[derive(Debug, clap::Args)]
 pub(super) struct Failures {
     #[command(flatten)]
-    which: Which,
+    which: FilterArgs,
     /// Look at the newest N failed tasks
     #[arg(long, short = 'l', default_value_t = 10_000, value_name = "N", value_parser = at_least_one)]
     limit: usize,

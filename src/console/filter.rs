@@ -44,7 +44,7 @@ impl Conditions<'_> {
 
 /// Which tasks are meant: those that meet every condition.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct Which {
+pub(crate) struct FilterArgs {
     /// In this state. For several, separate them by commas, or repeat the option
     #[arg(long, short, value_name = "STATE", value_delimiter = ',', value_parser = state(), ignore_case = true)]
     state: Vec<State>,
@@ -81,7 +81,7 @@ fn state() -> impl TypedValueParser<Value = State> {
     PossibleValuesParser::new(State::ALL.map(State::as_str)).try_map(|name| name.parse())
 }
 
-impl Which {
+impl FilterArgs {
     /// Whether nothing was asked for, so that all tasks are meant.
     pub(crate) fn is_all(&self) -> bool {
         self.filter(Timestamp::from_millis(0)) == Filter::new()
@@ -92,14 +92,14 @@ impl Which {
     }
 
     /// The same for tasks in one of these states; of them, those that were named.
-    pub(crate) fn among(&self, states: &[State]) -> Which {
+    pub(crate) fn among(&self, states: &[State]) -> FilterArgs {
         let named = |state: &State| self.state.is_empty() || self.state.contains(state);
-        Which { state: states.iter().copied().filter(named).collect(), ..self.clone() }
+        FilterArgs { state: states.iter().copied().filter(named).collect(), ..self.clone() }
     }
 
     pub(crate) fn filter(&self, now: Timestamp) -> Filter {
         let long_ago = |past: Past| -> SystemTime { past.at(now).to_system_time() };
-        let Which { state, queue, name, error, tag, text, .. } = self;
+        let FilterArgs { state, queue, name, error, tag, text, .. } = self;
         let mut filter = Conditions { states: state, queue, name, error, tag, text }.filter();
         if let Some(past) = self.finished_before {
             filter = filter.finished_before(long_ago(past));
@@ -118,7 +118,7 @@ pub(crate) struct Target {
     #[arg(value_name = "ID")]
     pub ids: Vec<TaskId>,
     #[command(flatten)]
-    pub which: Which,
+    pub which: FilterArgs,
     /// All that the verb can change
     #[arg(long)]
     pub all: bool,

@@ -35,3 +35,20 @@ impl Paging {
 pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|limit| *limit > 0).ok_or_else(|| "it is a whole number, at least 1".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_knows_whether_there_is_a_next_one() {
+        let paging = Paging { limit: 2, before: Some(TaskId::from_i64(9)) };
+        let filter = paging.filter(Filter::new());
+        assert_eq!((filter.limit, filter.before), (Some(3), Some(TaskId::from_i64(9))));
+        for (found, page, more) in [(vec![8], 1, false), (vec![8, 7], 2, false), (vec![8, 7, 6], 2, true)] {
+            let mut rows = found;
+            assert_eq!((paging.cut(&mut rows), rows.len()), (more, page));
+        }
+        assert_eq!((at_least_one("1"), at_least_one("0").is_err()), (Ok(1), true));
+    }
+}

@@ -129,6 +129,15 @@ mod tests {
     }
 
     #[test]
+    fn short_measurements_keep_their_detail() {
+        for (us, text) in
+            [(0, "0 µs"), (999, "999 µs"), (3_240, "3.2 ms"), (10_000, "10 ms"), (3_250_000, "3.2 s")]
+        {
+            assert_eq!(measured(Duration::from_micros(us)), text);
+        }
+    }
+
+    #[test]
     fn numbers_are_easy_to_read() {
         assert_eq!(
             (number(0), number(999), number(1_234_567)),

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::Duration;
 
-use super::own::refuse_waiting_for_itself;
+use super::calling_job::refuse_waiting_for_itself;
 use super::text::Decoder;
 use crate::console::inspect::explain::WorkerStatus;
 use crate::console::text::{safe, safe_lines};

@@ -4,7 +4,7 @@
 //! verbs      add → batch → job_options      work → stop → worker → signals, reporter, notices      follow
 //! jobs       run → pool ══ protocol ══ shim → launch; family
 //! output     output
-//! values     event      text      own
+//! values     event      text      calling_job
 //! ```
 //!
 //! A job is a task named `perdura.job`; its args are a command line. `work` runs it through a shim, a process of its own that outlives the worker
@@ -12,6 +12,7 @@
 
 mod add;
 mod batch;
+mod calling_job;
 mod event;
 mod family;
 mod follow;
@@ -19,7 +20,6 @@ mod job_options;
 mod launch;
 mod notices;
 mod output;
-mod own;
 mod pool;
 mod protocol;
 mod reporter;

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use signal_hook::iterator::Signals;
 
+use super::calling_job::refuse_waiting_for_itself;
 use super::event::Event;
 use super::family;
 use super::output::{WorkerOutput, show_warnings};
-use super::own::refuse_waiting_for_itself;
 use super::reporter::AttemptReporter;
 use super::run::Runner;
 use super::signals::{self, Listener, SignalFlag};
