@@ -16,7 +16,7 @@ use crate::{Bulk, DeadLetter, ErrorKind, Filter, TaskId, Timestamp};
 
 /// What can be done with dead letters.
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Dead {
+pub(super) enum DeadVerb {
     /// List dead letters, the newest first
     List {
         #[command(flatten)]
@@ -30,7 +30,7 @@ pub(super) enum Dead {
         id: TaskId,
     },
     /// Make new tasks of dead letters; the letters stay, marked as replayed
-    Replay(Replay),
+    Replay(ReplayArgs),
     /// Delete old dead letters
     Purge {
         /// That became dead letters so long ago, or longer: 90s, 12h, 30d; or before this time
@@ -43,7 +43,7 @@ pub(super) enum Dead {
 
 /// Which letters are replayed.
 #[derive(Debug, clap::Args)]
-pub(super) struct Replay {
+pub(super) struct ReplayArgs {
     /// These letters
     #[arg(value_name = "ID")]
     ids: Vec<TaskId>,
@@ -59,11 +59,11 @@ pub(super) struct Replay {
     consent: Consent,
 }
 
-impl Dead {
+impl DeadVerb {
     pub(super) fn run(self, session: &mut Session) -> CliResult {
         match self {
-            Dead::List { which, paging } => list(session, &which, &paging),
-            Dead::Show { id } => {
+            DeadVerb::List { which, paging } => list(session, &which, &paging),
+            DeadVerb::Show { id } => {
                 let queue = session.look()?;
                 match TaskDetail::read_letter(&queue, id) {
                     Ok(detail) => show(session, &detail),
@@ -73,8 +73,8 @@ impl Dead {
                     Err(e) => Err(e.into()),
                 }
             }
-            Dead::Replay(replay) => replay.run(session),
-            Dead::Purge { older_than, consent } => purge(session, older_than, consent),
+            DeadVerb::Replay(replay) => replay.run(session),
+            DeadVerb::Purge { older_than, consent } => purge(session, older_than, consent),
         }
     }
 }
@@ -134,7 +134,7 @@ fn error(letter: &DeadLetter) -> String {
 /// Letters that are read in one go.
 const PAGE_SIZE: usize = 500;
 
-impl Replay {
+impl ReplayArgs {
     fn run(&self, session: &mut Session) -> CliResult {
         if self.all && !self.which.is_all() {
             return Err(CliError::usage("a filter and --all exclude each other; leave one out"));

@@ -15,7 +15,7 @@ use crate::{CheckReport, FileReport, Filter, Queue, QueueCounts, State, Timestam
 
 /// Check the file: SQLite's structures, perdura's own rules, settings, sizes, WAL, owner.
 #[derive(Debug, clap::Args)]
-pub(super) struct Doctor {
+pub(super) struct DoctorArgs {
     /// Leave out what reads the whole file
     #[arg(long)]
     quick: bool,
@@ -56,7 +56,7 @@ const LARGE_FILE_BYTES: u64 = 256 << 20;
 /// A screen with fewer columns has no room for a text beside its heading.
 const MIN_WIDE_COLUMNS: usize = 60;
 
-impl Doctor {
+impl DoctorArgs {
     pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let queue = session.look()?;
         let file = queue.inspect()?;

@@ -13,7 +13,7 @@ use crate::{DEFAULT_QUEUE, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// List tasks, the newest first.
 #[derive(Debug, clap::Args)]
-pub(super) struct List {
+pub(super) struct ListArgs {
     #[command(flatten)]
     which: FilterArgs,
     #[command(flatten)]
@@ -26,7 +26,7 @@ pub(super) struct List {
     after: Option<TaskId>,
 }
 
-impl List {
+impl ListArgs {
     pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let queue = session.look()?;
         let now = session.now();

@@ -38,7 +38,7 @@ const RETRY_FROM_START: Change = Change {
 
 /// Queue FAILED, LOST or CANCELLED tasks again, with fresh attempts.
 #[derive(Debug, clap::Args)]
-pub(super) struct Retry {
+pub(super) struct RetryArgs {
     #[command(flatten)]
     target: Target,
     /// Drop their checkpoints (how far they had come): they begin anew
@@ -46,7 +46,7 @@ pub(super) struct Retry {
     from_start: bool,
 }
 
-impl Retry {
+impl RetryArgs {
     pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let change = if self.from_start { RETRY_FROM_START } else { RETRY };
         change.run(session, &self.target)
@@ -279,7 +279,7 @@ fn print_paused(session: &mut Session, queues: &[String], paused: bool) -> Resul
 
 /// Delete tasks that succeeded or were cancelled long ago.
 #[derive(Debug, clap::Args)]
-pub(super) struct Purge {
+pub(super) struct PurgeArgs {
     /// That finished so long ago, or longer: 90s, 12h, 7d; or before this time
     #[arg(long, value_name = "AGE|TIME", value_parser = past)]
     older_than: Past,
@@ -287,7 +287,7 @@ pub(super) struct Purge {
     consent: Consent,
 }
 
-impl Purge {
+impl PurgeArgs {
     pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let now = session.now();
         let before = self.older_than.at(now).to_system_time();

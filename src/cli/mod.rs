@@ -60,17 +60,17 @@ impl Command {
 /// What can be done to every file.
 #[derive(Debug, clap::Subcommand)]
 enum AdminVerb {
-    List(list::List),
-    Show(show::Show),
-    Stats(stats::Stats),
-    Failures(stats::Failures),
+    List(list::ListArgs),
+    Show(show::ShowArgs),
+    Stats(stats::StatsArgs),
+    Failures(stats::FailuresArgs),
     /// Say why a task does not run now
     Explain {
         /// The task
         #[arg(value_name = "ID")]
         id: TaskId,
     },
-    Retry(manage::Retry),
+    Retry(manage::RetryArgs),
     /// Cancel QUEUED tasks, and ask RUNNING ones to stop
     Cancel(filter::Target),
     /// Delete tasks that are not running, with all that is kept of them
@@ -96,11 +96,11 @@ enum AdminVerb {
         queues: Vec<String>,
     },
     /// Delete tasks that succeeded or were cancelled long ago
-    Purge(manage::Purge),
+    Purge(manage::PurgeArgs),
     /// Look at dead letters (failed tasks that are kept apart), and make tasks of them again
     #[command(subcommand)]
-    Dead(dead_letters::Dead),
-    Doctor(doctor::Doctor),
+    Dead(dead_letters::DeadVerb),
+    Doctor(doctor::DoctorArgs),
     /// Copy the file while it is in use; the copy is checked
     Backup {
         /// Where the copy goes; nothing may be there
@@ -114,9 +114,9 @@ enum AdminVerb {
         to: Option<PathBuf>,
     },
     #[cfg(feature = "report")]
-    Report(crate::report::Report),
+    Report(crate::report::ReportArgs),
     #[cfg(feature = "tui")]
-    Watch(crate::tui::Watch),
+    Watch(crate::tui::WatchArgs),
 }
 
 impl AdminVerb {

@@ -16,7 +16,7 @@ use crate::{Attempt, DeadLetter, ErrorKind, Output, OutputStream, Queue, State, 
 
 /// Show a task: args, attempts, errors, output, what happens next.
 #[derive(Debug, clap::Args)]
-pub(super) struct Show {
+pub(super) struct ShowArgs {
     /// The task, or the dead letter that was one
     #[arg(value_name = "ID")]
     id: TaskId,
@@ -40,7 +40,7 @@ enum Only {
     Result,
 }
 
-impl Show {
+impl ShowArgs {
     pub(super) fn run(&self, session: &mut Session) -> CliResult {
         if self.only.is_some() {
             session.refuse_json(

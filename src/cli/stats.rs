@@ -21,7 +21,7 @@ use crate::{
 
 /// Count tasks by state and queue, and say what was done lately.
 #[derive(Debug, clap::Args)]
-pub(super) struct Stats {
+pub(super) struct StatsArgs {
     /// Rates and times over so long, or since a time: a day at most, the file keeps no more
     #[arg(long, value_name = "AGE|TIME", default_value = "1h", value_parser = past_day)]
     since: Past,
@@ -67,7 +67,7 @@ impl Statistics {
 /// How many tasks are read to say what runs them.
 const MAX_SAMPLE: usize = 50;
 
-impl Stats {
+impl StatsArgs {
     pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let now = session.now();
         let window = self.since.ago(now);
@@ -215,7 +215,7 @@ fn print_queues(session: &mut Session, statistics: &Statistics, now: Timestamp) 
 
 /// Group tasks that ended badly by what went wrong.
 #[derive(Debug, clap::Args)]
-pub(super) struct Failures {
+pub(super) struct FailuresArgs {
     #[command(flatten)]
     which: FilterArgs,
     /// Look at the newest N failed tasks
@@ -223,7 +223,7 @@ pub(super) struct Failures {
     limit: usize,
 }
 
-impl Failures {
+impl FailuresArgs {
     pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let now = session.now();
         let queue = session.look()?;

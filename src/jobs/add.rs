@@ -19,7 +19,7 @@ use crate::{Config, Enqueued, Error, ErrorKind, Queue, TaskId, Timestamp};
 #[command(
     after_help = "It prints the id of the job. `perdura work` runs it; `perdura follow ID` shows what it writes."
 )]
-pub(crate) struct Add {
+pub(crate) struct AddArgs {
     #[command(flatten)]
     options: JobOptions,
     /// Add many jobs from the standard input, all or none: one command a line, or one JSON object a line with these options as
@@ -41,7 +41,7 @@ struct Added {
     run_at: Option<Timestamp>,
 }
 
-impl Add {
+impl AddArgs {
     pub(super) fn run(self, session: &mut Session) -> CliResult {
         let new = match self.from {
             Some(format) => {

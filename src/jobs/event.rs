@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{ShutdownReport, TaskId};
 
 /// An event.
-pub(super) enum Event {
+pub(super) enum WorkerEvent {
     Ended(EndedAttempt),
     Signal(i32),
     Stopped(Result<ShutdownReport, crate::Error>),

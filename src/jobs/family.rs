@@ -127,11 +127,11 @@ mod linux {
             shims: &HashSet<Pid>,
             patience: Duration,
         ) -> bool {
-            let is_kin = |child: &Process| {
+            let is_kin = |child: &SeenProcess| {
                 !self.has_others || (group.is_some() && child.group == group) || self.marks(child.id)
             };
             let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_meant = |child: &Process| {
+            let is_meant = |child: &SeenProcess| {
                 let is_left = left.contains(&(child.id, child.began));
                 child.id == shim || (!shims.contains(&child.id) && !is_left && is_kin(child))
             };
@@ -204,7 +204,7 @@ mod linux {
     }
 
     /// Kills those children that are meant, and all that is beneath them.
-    fn kill(is_meant: impl Fn(&Process) -> bool) -> Killed {
+    fn kill(is_meant: impl Fn(&SeenProcess) -> bool) -> Killed {
         let found = beneath(getpid(), is_meant);
         let denied = found.iter().filter(|process| process.send(Signal::KILL) == Err(Errno::PERM)).count();
         match found.len() {
@@ -215,7 +215,7 @@ mod linux {
     }
 
     /// A process as it was when it was seen.
-    struct Process {
+    struct SeenProcess {
         id: Pid,
         /// None: its leader is outside this process namespace.
         group: Option<Pid>,
@@ -225,14 +225,14 @@ mod linux {
         began: u64,
     }
 
-    impl Process {
-        fn read(id: Pid) -> Option<Process> {
+    impl SeenProcess {
+        fn read(id: Pid) -> Option<SeenProcess> {
             let stat = std::fs::read(format!("/proc/{}/stat", id.as_raw_nonzero())).ok()?;
             // 17 (name) S parent group session …, and the start is the 22nd. The name may hold anything, also half a letter: it is cut.
             let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
             let fields: Vec<_> =
                 std::str::from_utf8(&stat[name_ends + 1..]).ok()?.split_whitespace().collect();
-            Some(Process {
+            Some(SeenProcess {
                 id,
                 group: Pid::from_raw(fields.get(2)?.parse().ok()?),
                 parent: fields.get(1)?.parse().ok()?,
@@ -244,7 +244,7 @@ mod linux {
         /// Sends it a signal. Its number may have been given to a stranger since it was seen; what a descriptor of a process means stays.
         fn send(&self, signal: Signal) -> Result<(), Errno> {
             let descriptor = pidfd_open(self.id, PidfdFlags::empty());
-            if Process::read(self.id).is_none_or(|now| now.began != self.began) {
+            if SeenProcess::read(self.id).is_none_or(|now| now.began != self.began) {
                 return Err(Errno::SRCH);
             }
             match descriptor {
@@ -255,7 +255,7 @@ mod linux {
     }
 
     /// All processes beneath those children of a process that are meant, and these, but for what has ended.
-    fn beneath(root: Pid, is_meant: impl Fn(&Process) -> bool) -> Vec<Process> {
+    fn beneath(root: Pid, is_meant: impl Fn(&SeenProcess) -> bool) -> Vec<SeenProcess> {
         let mut children = by_parent();
         let mut found = children.remove(&root.as_raw_nonzero().get()).unwrap_or_default();
         found.retain(is_meant);
@@ -270,11 +270,11 @@ mod linux {
         found
     }
 
-    fn by_parent() -> HashMap<i32, Vec<Process>> {
-        let mut children: HashMap<i32, Vec<Process>> = HashMap::new();
+    fn by_parent() -> HashMap<i32, Vec<SeenProcess>> {
+        let mut children: HashMap<i32, Vec<SeenProcess>> = HashMap::new();
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        for process in numbers.filter_map(Pid::from_raw).filter_map(Process::read) {
+        for process in numbers.filter_map(Pid::from_raw).filter_map(SeenProcess::read) {
             children.entry(process.parent).or_default().push(process);
         }
         children

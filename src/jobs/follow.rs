@@ -23,12 +23,12 @@ const POLLS_PER_WORKER_CHECK: u32 = 10;
 #[derive(Debug, clap::Args)]
 #[command(arg = crate::console::no_json())]
 #[command(after_help = "It ends with the job: with exit code 0 if that has SUCCEEDED, else 1.")]
-pub(crate) struct Follow {
+pub(crate) struct FollowArgs {
     /// The id of the job
     id: TaskId,
 }
 
-impl Follow {
+impl FollowArgs {
     pub(super) fn run(self, session: &mut Session) -> CliResult {
         session.refuse_json("follow writes what the job writes; `perdura show ID --json` has it as JSON")?;
         refuse_waiting_for_itself(session, Some(self.id))?;

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::protocol::{Launch, Refusal};
+use super::protocol::{Launch, LaunchError};
 
 /// Where programs are looked for if there is no PATH: what the C library does.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -25,7 +25,7 @@ pub(super) struct Launched {
 /// Starts it, as the leader of a process group of its own.
 ///
 /// The program is looked up here, and nothing runs between fork and exec, so that the standard library can use `posix_spawn`.
-pub(super) fn launch(launch: &Launch) -> Result<Launched, Refusal> {
+pub(super) fn launch(launch: &Launch) -> Result<Launched, LaunchError> {
     let name = word(&launch.argv[0]); // a launch without words does not decode
     let dir = Path::new(word(&launch.dir));
     let program =
@@ -53,7 +53,7 @@ fn word(bytes: &[u8]) -> &OsStr {
 }
 
 /// Finds a program in the job's PATH.
-fn look_up(name: &OsStr, dir: &Path, launch: &Launch) -> Result<PathBuf, Refusal> {
+fn look_up(name: &OsStr, dir: &Path, launch: &Launch) -> Result<PathBuf, LaunchError> {
     let own =
         launch.env.iter().rev().find(|(key, _)| key == b"PATH").map(|(_, value)| word(value).to_owned());
     let whose = if own.is_some() { "the PATH that its --env sets" } else { "the worker's PATH" };
@@ -73,28 +73,28 @@ fn look_up(name: &OsStr, dir: &Path, launch: &Launch) -> Result<PathBuf, Refusal
         Some(found) => not_executable(&found, "its permissions do not allow it; try chmod +x"),
         None => {
             let message = format!("there is no program {name:?} in {whose}; name its path");
-            refusal("ProgramNotFound", message, false)
+            launch_error("ProgramNotFound", message, false)
         }
     })
 }
 
 /// The system only gives a number for everything that may be wrong.
-fn explain(error: &io::Error, program: &Path, dir: &Path) -> Refusal {
+fn explain(error: &io::Error, program: &Path, dir: &Path) -> LaunchError {
     if let Some(problem) = trouble_with_folder(dir) {
         // It may come back: a disk that is not mounted yet.
-        return refusal("FolderNotFound", format!("the folder {} {problem}", dir.display()), true);
+        return launch_error("FolderNotFound", format!("the folder {} {problem}", dir.display()), true);
     }
     let place = dir.join(program);
     let errno = Errno::from_io_error(error);
     match std::fs::metadata(&place) {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            refusal("ProgramNotFound", format!("there is no program {}", place.display()), false)
+            launch_error("ProgramNotFound", format!("there is no program {}", place.display()), false)
         }
         Ok(file) if !file.is_file() => not_executable(&place, "it is no file"),
         Ok(_) if errno == Some(Errno::NOENT) => {
             let message =
                 format!("{} is there, but not the interpreter that its first line names", place.display());
-            refusal("ProgramNotFound", message, false)
+            launch_error("ProgramNotFound", message, false)
         }
         _ if errno == Some(Errno::ACCESS) => {
             not_executable(&place, "its permissions do not allow it; try chmod +x")
@@ -103,7 +103,7 @@ fn explain(error: &io::Error, program: &Path, dir: &Path) -> Refusal {
             &place,
             "the system does not know its format; does a script lack its first line, #!/bin/sh?",
         ),
-        _ if errno == Some(Errno::TOOBIG) => refusal(
+        _ if errno == Some(Errno::TOOBIG) => launch_error(
             "ArgumentsTooLong",
             "arguments and environment are longer than the system takes".to_owned(),
             false,
@@ -121,20 +121,20 @@ fn trouble_with_folder(dir: &Path) -> Option<&'static str> {
     }
 }
 
-fn not_executable(program: &Path, problem: &str) -> Refusal {
-    refusal("ProgramNotExecutable", format!("{} cannot be run: {problem}", program.display()), false)
+fn not_executable(program: &Path, problem: &str) -> LaunchError {
+    launch_error("ProgramNotExecutable", format!("{} cannot be run: {problem}", program.display()), false)
 }
 
 /// The error type of a refusal that meets every job: the system is short of descriptors, memory or processes.
 pub(super) const SHORTAGE: &str = "Shortage";
 
-fn failed(error: &io::Error) -> Refusal {
+fn failed(error: &io::Error) -> LaunchError {
     const SHORTAGES: [Errno; 4] = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM];
     let is_shortage = Errno::from_io_error(error).is_some_and(|errno| SHORTAGES.contains(&errno));
     let error_type = if is_shortage { SHORTAGE } else { "SpawnFailed" };
-    refusal(error_type, format!("the program could not be started: {error}"), true)
+    launch_error(error_type, format!("the program could not be started: {error}"), true)
 }
 
-fn refusal(error_type: &str, message: String, may_pass: bool) -> Refusal {
-    Refusal { error_type: error_type.to_owned(), message, may_pass }
+fn launch_error(error_type: &str, message: String, may_pass: bool) -> LaunchError {
+    LaunchError { error_type: error_type.to_owned(), message, may_pass }
 }

@@ -40,7 +40,7 @@ pub(crate) enum JobVerb {
     ///
     /// Program and arguments are kept as they are, and no shell sees them, unless --shell asks for one. What comes after the program
     /// belongs to it, options too; -- may stand before it.
-    Add(Box<add::Add>),
+    Add(Box<add::AddArgs>),
     /// Run the jobs
     ///
     /// A job that exits with 0 has succeeded. Any other code, a signal or a timeout is a failure, which is tried again after a wait. All
@@ -53,11 +53,11 @@ pub(crate) enum JobVerb {
     ///
     /// Finished jobs are kept, with what they wrote, until somebody deletes them (`purge --older-than 30d`), unless --keep or the file says
     /// otherwise. A program that uses the file may have written into it how long finished tasks are kept (its setting `retention`).
-    Work(work::Work),
+    Work(work::WorkArgs),
     /// Show what a job writes, while it runs, until it is finished
     ///
     /// What it writes to its standard output goes to the standard output, the rest to stderr.
-    Follow(follow::Follow),
+    Follow(follow::FollowArgs),
     /// Start jobs for a worker; not for people
     #[command(hide = true)]
     Shim {

@@ -18,7 +18,7 @@ use rustix::fs::OFlags;
 use rustix::process::Pid;
 
 use super::family::{self, Kin};
-use super::protocol::{Inbox, Launch, Order, Refusal, ShimMessage, read_note};
+use super::protocol::{Inbox, Launch, LaunchError, ShimMessage, ShimOrder, read_note};
 use crate::console::system;
 use crate::{Clock, Failure, SystemClock};
 
@@ -51,7 +51,7 @@ pub(super) struct Pool {
     db: PathBuf,
     place: PathBuf,
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     shims: Shims,
     kin: Kin,
     /// Says something to the user.
@@ -66,9 +66,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[derive(Default)]
-struct State {
+struct PoolState {
     lock: Option<File>,
-    idle: Vec<Shim>,
+    idle: Vec<ShimHandle>,
     /// How many were started.
     shims: u64,
     has_complained: bool,
@@ -83,7 +83,7 @@ impl Pool {
         Pool { db, place: place.into(), most, state, shims, kin, remark: Box::new(remark) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         lock(&self.state)
     }
 
@@ -91,7 +91,7 @@ impl Pool {
     ///
     /// # Errors
     /// The error of `still_wanted`; the reason why this worker can start no job.
-    pub(super) fn take(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> Result<Shim, NoShim> {
+    pub(super) fn take(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> Result<ShimHandle, NoShim> {
         self.await_lock(still_wanted)?;
         while let Some(shim) = self.state().idle.pop() {
             if family::has_ended(&shim.child).is_ok_and(|has_ended| !has_ended) {
@@ -110,7 +110,7 @@ impl Pool {
     }
 
     /// Takes back a shim whose job has ended. False if not all of the job is gone.
-    pub(super) fn give_back(&self, shim: Shim) -> bool {
+    pub(super) fn give_back(&self, shim: ShimHandle) -> bool {
         let mut state = self.state();
         let is_gone = !shim.has_left;
         if is_gone && state.idle.len() < self.most {
@@ -120,7 +120,7 @@ impl Pool {
     }
 
     /// A shim is gone, or hangs, or talks nonsense: ends it, and the job that it leaves behind. False if not all of it is gone.
-    pub(super) fn lose(&self, mut shim: Shim) -> bool {
+    pub(super) fn lose(&self, mut shim: ShimHandle) -> bool {
         shim.to = None;
         let is_gone = shim.end_now(); // from here on it starts nothing
         let group = shim.group.or_else(|| read_note(&shim.notes, shim.slot, shim.launches));
@@ -136,7 +136,7 @@ impl Pool {
 
     /// Lets all idle shims end, and gives up the lock.
     pub(super) fn close(&self) {
-        let State { lock, mut idle, .. } = std::mem::take(&mut *self.state());
+        let PoolState { lock, mut idle, .. } = std::mem::take(&mut *self.state());
         idle.iter_mut().for_each(|shim| shim.to = None);
         drop((idle, lock));
     }
@@ -206,7 +206,10 @@ impl Pool {
     }
 
     /// Starts a shim: `Err` to try again, `Ok(Err)` if it is not wanted any more.
-    fn start(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> io::Result<Result<Shim, Failure>> {
+    fn start(
+        &self,
+        still_wanted: &dyn Fn() -> Result<(), Failure>,
+    ) -> io::Result<Result<ShimHandle, Failure>> {
         let (lock, slot) = {
             let mut state = self.state();
             let slot = state.shims;
@@ -228,7 +231,7 @@ impl Pool {
         };
         rustix::io::ioctl_fionbio(&to, true)?; // one that hangs takes no orders
         let (inbox, shims) = (Inbox::default(), self.shims.clone());
-        let mut shim = Shim {
+        let mut shim = ShimHandle {
             child,
             to: Some(to),
             from,
@@ -266,7 +269,7 @@ fn this_program() -> io::Result<PathBuf> {
 }
 
 /// A shim that waits for its next job.
-pub(super) struct Shim {
+pub(super) struct ShimHandle {
     child: Child,
     /// None: it was told to end.
     to: Option<ChildStdin>,
@@ -298,7 +301,7 @@ pub(super) enum JobEnd {
         was_asked: bool,
     },
     Signaled(i32),
-    Refused(Refusal),
+    Refused(LaunchError),
     /// The shim has ended, or hangs.
     ShimLost,
 }
@@ -316,7 +319,7 @@ pub(super) enum JobControl {
     EndNow,
 }
 
-impl Shim {
+impl ShimHandle {
     /// Runs one job to its end. `hear` gets what it says, `control` is asked again and again what should become of it.
     ///
     /// A shim that is lost has to be given to [`Pool::lose`].
@@ -338,7 +341,7 @@ impl Shim {
         hear: &mut dyn FnMut(&ShimMessage<'_>),
         control: &mut dyn FnMut() -> JobControl,
     ) -> io::Result<JobEnd> {
-        self.tell(&Order::Launch(launch))?;
+        self.tell(&ShimOrder::Launch(launch))?;
         let clock = SystemClock::new();
         let (mut asked, mut asked_all, mut killed) = (false, false, None::<Duration>);
         loop {
@@ -346,19 +349,19 @@ impl Shim {
                 JobControl::GoOn(wait) => wait,
                 JobControl::End(wait) => {
                     if !std::mem::replace(&mut asked, true) {
-                        self.tell(&Order::Terminate)?;
+                        self.tell(&ShimOrder::Terminate)?;
                     }
                     wait
                 }
                 JobControl::EndAll(wait) => {
                     if !std::mem::replace(&mut asked_all, true) {
-                        self.tell(&Order::TerminateAll)?;
+                        self.tell(&ShimOrder::TerminateAll)?;
                     }
                     wait
                 }
                 JobControl::EndNow => {
                     match killed {
-                        None => self.tell(&Order::Kill)?,
+                        None => self.tell(&ShimOrder::Kill)?,
                         Some(at) if clock.monotonic().saturating_sub(at) >= ANSWER_TIMEOUT => {
                             return Ok(JobEnd::ShimLost);
                         }
@@ -379,7 +382,7 @@ impl Shim {
                     ShimMessage::Left => self.has_left = true,
                     ShimMessage::Exited { code, was_asked } => return Ok(JobEnd::Exited { code, was_asked }),
                     ShimMessage::Signaled(signal) => return Ok(JobEnd::Signaled(signal)),
-                    ShimMessage::Refused(refusal) => return Ok(JobEnd::Refused(refusal)),
+                    ShimMessage::Refused(launch_error) => return Ok(JobEnd::Refused(launch_error)),
                     said => hear(&said),
                 }
             }
@@ -387,7 +390,7 @@ impl Shim {
     }
 
     /// Sends an order. A shim that takes nothing of it for long hangs.
-    fn tell(&mut self, order: &Order) -> io::Result<()> {
+    fn tell(&mut self, order: &ShimOrder) -> io::Result<()> {
         let Some(to) = &mut self.to else { return Ok(()) };
         let bytes = order.encode();
         let mut rest = &bytes[..];
@@ -434,7 +437,7 @@ impl Shim {
 }
 
 /// Closing its input ends it.
-impl Drop for Shim {
+impl Drop for ShimHandle {
     fn drop(&mut self) {
         self.to = None;
         let has_ended = self.goes() || self.end_now();

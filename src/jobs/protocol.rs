@@ -11,7 +11,7 @@ use rustix::process::Pid;
 
 /// What a worker tells its shim.
 #[derive(Debug, PartialEq)]
-pub(super) enum Order {
+pub(super) enum ShimOrder {
     /// Start this.
     Launch(Launch),
     /// Ask the process group of the job to end: SIGTERM.
@@ -41,7 +41,7 @@ pub(super) enum ShimMessage<'b> {
     /// The job runs, and its process leads a group of its own. Only sent if the lock file does not take the note of it.
     Started(i32),
     /// It could not be started. Nothing ran.
-    Refused(Refusal),
+    Refused(LaunchError),
     /// The job has said this on its standard output.
     Output(&'b [u8]),
     /// The job has said this on its standard error.
@@ -60,7 +60,7 @@ pub(super) enum ShimMessage<'b> {
 
 /// Why a program could not be started.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Refusal {
+pub(super) struct LaunchError {
     pub error_type: String,
     pub message: String,
     /// Trying again could help.
@@ -83,26 +83,26 @@ const EXITED: u8 = 15;
 const SIGNALED: u8 = 16;
 const LEFT: u8 = 17;
 
-impl Order {
+impl ShimOrder {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut frame = Vec::new();
         match self {
-            Order::Launch(launch) => put(&mut frame, LAUNCH, &launch.encode()),
-            Order::Terminate => put(&mut frame, TERMINATE, &[]),
-            Order::TerminateAll => put(&mut frame, TERMINATE_ALL, &[]),
-            Order::Kill => put(&mut frame, KILL, &[]),
+            ShimOrder::Launch(launch) => put(&mut frame, LAUNCH, &launch.encode()),
+            ShimOrder::Terminate => put(&mut frame, TERMINATE, &[]),
+            ShimOrder::TerminateAll => put(&mut frame, TERMINATE_ALL, &[]),
+            ShimOrder::Kill => put(&mut frame, KILL, &[]),
         }
         frame
     }
 
     /// The next order that has come whole.
-    pub(super) fn take(inbox: &mut Inbox) -> io::Result<Option<Order>> {
+    pub(super) fn take(inbox: &mut Inbox) -> io::Result<Option<ShimOrder>> {
         let Some((kind, bytes)) = inbox.next()? else { return Ok(None) };
         match kind {
-            LAUNCH => Launch::decode(bytes).map(|launch| Some(Order::Launch(launch))).ok_or_else(garbled),
-            TERMINATE => Ok(Some(Order::Terminate)),
-            TERMINATE_ALL => Ok(Some(Order::TerminateAll)),
-            KILL => Ok(Some(Order::Kill)),
+            LAUNCH => Launch::decode(bytes).map(|launch| Some(ShimOrder::Launch(launch))).ok_or_else(garbled),
+            TERMINATE => Ok(Some(ShimOrder::Terminate)),
+            TERMINATE_ALL => Ok(Some(ShimOrder::TerminateAll)),
+            KILL => Ok(Some(ShimOrder::Kill)),
             _ => Err(garbled()),
         }
     }
@@ -114,7 +114,7 @@ impl ShimMessage<'_> {
         match self {
             ShimMessage::Hello => put(frames, HELLO, &[]),
             ShimMessage::Started(pid) => put(frames, STARTED, &pid.to_le_bytes()),
-            ShimMessage::Refused(Refusal { error_type, message, may_pass }) => {
+            ShimMessage::Refused(LaunchError { error_type, message, may_pass }) => {
                 let mut bytes = vec![u8::from(*may_pass)];
                 put_bytes(&mut bytes, error_type.as_bytes());
                 put_bytes(&mut bytes, message.as_bytes());
@@ -152,11 +152,11 @@ impl ShimMessage<'_> {
     }
 }
 
-fn take_refusal(bytes: &mut &[u8]) -> Option<Refusal> {
+fn take_refusal(bytes: &mut &[u8]) -> Option<LaunchError> {
     let (may_pass, rest) = bytes.split_first()?;
     *bytes = rest;
     let mut text = || take_bytes(bytes).map(|text| String::from_utf8_lossy(text).into_owned());
-    Some(Refusal { error_type: text()?, message: text()?, may_pass: *may_pass != 0 })
+    Some(LaunchError { error_type: text()?, message: text()?, may_pass: *may_pass != 0 })
 }
 
 impl Launch {
@@ -320,28 +320,30 @@ mod tests {
             dir: b"/tmp".to_vec(),
             env: vec![(b"K".to_vec(), b"V=\n".to_vec())],
         };
-        let others = [Order::Terminate, Order::TerminateAll, Order::Kill];
-        let bytes = [vec![Order::Launch(launch).encode()], others.iter().map(Order::encode).collect()]
-            .concat()
-            .concat();
+        let others = [ShimOrder::Terminate, ShimOrder::TerminateAll, ShimOrder::Kill];
+        let bytes =
+            [vec![ShimOrder::Launch(launch).encode()], others.iter().map(ShimOrder::encode).collect()]
+                .concat()
+                .concat();
         for piece in [1, 3, 7, bytes.len()] {
             for mut inbox in fed(&bytes, piece) {
-                let Some(Order::Launch(launch)) = Order::take(&mut inbox).unwrap() else {
+                let Some(ShimOrder::Launch(launch)) = ShimOrder::take(&mut inbox).unwrap() else {
                     panic!("no launch")
                 };
                 assert_eq!(launch.argv[1], b"\xff");
                 assert_eq!((launch.number, launch.argv.len(), launch.env.len()), (7, 3, 1));
                 for other in &others {
-                    assert_eq!(Order::take(&mut inbox).unwrap().as_ref(), Some(other));
+                    assert_eq!(ShimOrder::take(&mut inbox).unwrap().as_ref(), Some(other));
                 }
-                assert_eq!(Order::take(&mut inbox).unwrap(), None);
+                assert_eq!(ShimOrder::take(&mut inbox).unwrap(), None);
             }
         }
     }
 
     #[test]
     fn reports_come_through() {
-        let refusal = Refusal { error_type: "ProgramNotFound".into(), message: "no".into(), may_pass: true };
+        let launch_error =
+            LaunchError { error_type: "ProgramNotFound".into(), message: "no".into(), may_pass: true };
         let reports = [
             ShimMessage::Hello,
             ShimMessage::Started(7),
@@ -351,7 +353,7 @@ mod tests {
             ShimMessage::Exited { code: 255, was_asked: false },
             ShimMessage::Exited { code: -1, was_asked: true },
             ShimMessage::Signaled(9),
-            ShimMessage::Refused(refusal),
+            ShimMessage::Refused(launch_error),
         ];
         let mut bytes = Vec::new();
         reports.iter().for_each(|report| report.put(&mut bytes));

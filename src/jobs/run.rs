@@ -9,11 +9,11 @@ use crossbeam_channel::Sender;
 use serde::Serialize;
 use signal_hook::low_level::signal_name;
 
-use super::event::{EndedAttempt, Event};
+use super::event::{EndedAttempt, WorkerEvent};
 use super::launch::SHORTAGE;
 use super::output::WorkerOutput;
 use super::pool::{CHECK_PERIOD, JobControl, JobEnd, NoShim, Pool};
-use super::protocol::{Launch, Refusal, ShimMessage};
+use super::protocol::{Launch, LaunchError, ShimMessage};
 use super::text::LastLine;
 use crate::console::inspect::job::Job;
 use crate::{Clock, Context, Failure, OutputStream, SystemClock};
@@ -31,10 +31,10 @@ const HINDRANCE_LASTS: Duration = Duration::from_secs(5);
 /// Runs jobs on the worker threads.
 pub(super) struct Runner {
     pool: Pool,
-    slots: Slots,
+    slots: JobSlots,
     output: Arc<WorkerOutput>,
     db: PathBuf,
-    news: Sender<Event>,
+    news: Sender<WorkerEvent>,
     clock: SystemClock,
     /// Jobs that succeed are not reported.
     quiet: bool,
@@ -51,7 +51,7 @@ pub(super) struct Runner {
 
 /// What a job that succeeded leaves as its result.
 #[derive(Debug, Serialize)]
-pub(super) struct Ran {
+pub(super) struct JobResult {
     pub exit_code: i32,
     pub ran_ms: u64,
 }
@@ -61,14 +61,14 @@ impl Runner {
         db: &Path,
         workers: usize,
         quiet: bool,
-        news: Sender<Event>,
+        news: Sender<WorkerEvent>,
         output: Arc<WorkerOutput>,
     ) -> Runner {
         let to_say = output.clone();
         let pool = Pool::new(db.to_owned(), workers, move |text| to_say.remark(text));
         Runner {
             pool,
-            slots: Slots::new(workers),
+            slots: JobSlots::new(workers),
             output,
             db: db.to_owned(),
             news,
@@ -127,7 +127,7 @@ impl Runner {
     }
 
     /// The handler of jobs.
-    pub(super) fn handle(&self, job: &Job, cx: &Context) -> Result<Ran, Failure> {
+    pub(super) fn handle(&self, job: &Job, cx: &Context) -> Result<JobResult, Failure> {
         let running = CountGuard::new(&self.running);
         let mut began = self.clock.monotonic();
         let done = self.attempt(job, cx, &mut began);
@@ -144,12 +144,12 @@ impl Runner {
             line: job.line(),
         };
         drop(running); // before the event, so that whoever hears it counts right
-        let _ = self.news.send(Event::Ended(ended)); // nobody counts it once the verb has ended
+        let _ = self.news.send(WorkerEvent::Ended(ended)); // nobody counts it once the verb has ended
         done
     }
 
     /// Runs an attempt. While no job can be started, it waits here, which costs no attempt.
-    fn attempt(&self, job: &Job, cx: &Context, began: &mut Duration) -> Result<Ran, Failure> {
+    fn attempt(&self, job: &Job, cx: &Context, began: &mut Duration) -> Result<JobResult, Failure> {
         let _place = self.await_slot(cx)?;
         let (mut pause, mut hindered) = (MIN_RETRY_PAUSE, None);
         loop {
@@ -241,7 +241,7 @@ impl Runner {
         let last = collector.last_line();
         let took = self.clock.monotonic().saturating_sub(*began);
         match (end, stop) {
-            (JobEnd::Refused(Refusal { error_type, message, .. }), None) if error_type == SHORTAGE => {
+            (JobEnd::Refused(LaunchError { error_type, message, .. }), None) if error_type == SHORTAGE => {
                 StartResult::Hindered(message)
             }
             (end, stop) => {
@@ -303,7 +303,7 @@ impl StopRequest {
 
 /// The result of trying to run a job.
 enum StartResult {
-    Done(Result<Ran, Failure>),
+    Done(Result<JobResult, Failure>),
     /// It is not to run any more, and was not started.
     Unwanted(Failure),
     /// It could not be started, and neither could any other.
@@ -350,12 +350,12 @@ fn has_succeeded(end: &JobEnd, job: &Job) -> bool {
 }
 
 /// What the end of a process means for its task.
-fn judge(end: JobEnd, job: &Job, took: Duration, last: Option<&str>) -> Result<Ran, Failure> {
+fn judge(end: JobEnd, job: &Job, took: Duration, last: Option<&str>) -> Result<JobResult, Failure> {
     let suffix = last.map_or_else(String::new, |line| format!(": {line}"));
     match end {
         JobEnd::Exited { code: 0, .. } => {
             let ran_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            Ok(Ran { exit_code: 0, ran_ms })
+            Ok(JobResult { exit_code: 0, ran_ms })
         }
         JobEnd::Exited { code, .. } => {
             let message = format!("exit code {code}{suffix}");
@@ -367,7 +367,7 @@ fn judge(end: JobEnd, job: &Job, took: Duration, last: Option<&str>) -> Result<R
             let message = format!("ended by {name}{suffix}");
             Err(Failure::named(format!("Signal.{name}"), message))
         }
-        JobEnd::Refused(Refusal { error_type, message, may_pass }) => {
+        JobEnd::Refused(LaunchError { error_type, message, may_pass }) => {
             let failure = Failure::named(error_type, message);
             Err(if may_pass { failure } else { failure.never_retry() })
         }
@@ -408,17 +408,17 @@ impl OutputCollector<'_> {
 
 /// Where jobs run: no more places than there are workers. (The library gives a task that ignores its deadline a second worker, so that it
 /// may start more jobs than are to run at once.)
-struct Slots {
+struct JobSlots {
     free: Mutex<usize>,
     freed: Condvar,
 }
 
 /// One place, as long as it lives.
-struct SlotGuard<'p>(&'p Slots);
+struct SlotGuard<'p>(&'p JobSlots);
 
-impl Slots {
-    fn new(all: usize) -> Slots {
-        Slots { free: Mutex::new(all), freed: Condvar::new() }
+impl JobSlots {
+    fn new(all: usize) -> JobSlots {
+        JobSlots { free: Mutex::new(all), freed: Condvar::new() }
     }
 
     /// A place, if one is free before long.

@@ -26,7 +26,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::family;
 use super::launch::{Launched, launch};
-use super::protocol::{Inbox, Order, PIECE_BYTES, ShimMessage, read_some, write_note};
+use super::protocol::{Inbox, PIECE_BYTES, ShimMessage, ShimOrder, read_some, write_note};
 use crate::planted::planted;
 use crate::{Clock, SystemClock};
 
@@ -83,14 +83,14 @@ struct Shim {
     reports: Vec<u8>,
     /// Readable when a child has ended.
     children: UnixStream,
-    job: Option<Running>,
+    job: Option<RunningJob>,
     /// A process of a job could not be ended.
     has_left: bool,
     piece: Vec<u8>,
 }
 
 /// A job. The first of its processes leads its process group.
-struct Running {
+struct RunningJob {
     child: Child,
     group: Pid,
     /// It has just started, and its output is not polled yet.
@@ -128,7 +128,7 @@ impl Shim {
                 if !self.inbox.fill(&mut self.orders)? {
                     return Ok(());
                 }
-                while let Some(order) = Order::take(&mut self.inbox)? {
+                while let Some(order) = ShimOrder::take(&mut self.inbox)? {
                     self.obey(order)?;
                 }
             }
@@ -170,18 +170,18 @@ impl Shim {
         Ok(wakeup)
     }
 
-    fn obey(&mut self, order: Order) -> io::Result<()> {
+    fn obey(&mut self, order: ShimOrder) -> io::Result<()> {
         let (signal, is_for_all) = match order {
-            Order::Launch(order) => {
+            ShimOrder::Launch(order) => {
                 match launch(&order) {
                     Ok(launched) => self.began(launched, order.number)?,
-                    Err(refusal) => ShimMessage::Refused(refusal).put(&mut self.reports),
+                    Err(launch_error) => ShimMessage::Refused(launch_error).put(&mut self.reports),
                 }
                 return Ok(());
             }
-            Order::Terminate => (Signal::TERM, false),
-            Order::TerminateAll => (Signal::TERM, true),
-            Order::Kill => (Signal::KILL, true),
+            ShimOrder::Terminate => (Signal::TERM, false),
+            ShimOrder::TerminateAll => (Signal::TERM, true),
+            ShimOrder::Kill => (Signal::KILL, true),
         };
         self.look_after_child()?; // what has ended was not asked to
         if let Some(job) = &mut self.job {
@@ -199,8 +199,14 @@ impl Shim {
     fn began(&mut self, Launched { child, out, err }: Launched, number: u64) -> io::Result<()> {
         let group = Pid::from_child(&child);
         // First, so that it is ended on errors.
-        let job =
-            self.job.insert(Running { child, group, is_young: true, is_asked: false, out: None, err: None });
+        let job = self.job.insert(RunningJob {
+            child,
+            group,
+            is_young: true,
+            is_asked: false,
+            out: None,
+            err: None,
+        });
         if write_note(&self.notes, self.slot, number, group).is_err() {
             ShimMessage::Started(group.as_raw_nonzero().get()).put(&mut self.reports);
         }
@@ -260,7 +266,7 @@ impl Shim {
     }
 }
 
-impl Running {
+impl RunningJob {
     /// Takes the status of its first process, kills the others, waits for them to be gone; false if some are left.
     ///
     /// The first one is not reaped before its group is killed, so that the group's number means this group and no other. Its end is waited

@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
 
-use super::event::Event;
+use super::event::WorkerEvent;
 use super::run::Runner;
 use crate::console::Exit;
 
@@ -38,7 +38,7 @@ pub(super) fn exit_of(signal: i32) -> Exit {
     }
 }
 
-/// Whether a signal has come, to the end of the process: after its [`Listener`] has ended, a signal would otherwise do nothing.
+/// Whether a signal has come, to the end of the process: after its [`SignalListener`] has ended, a signal would otherwise do nothing.
 pub(super) struct SignalFlag(Arc<AtomicUsize>);
 
 impl SignalFlag {
@@ -60,19 +60,19 @@ impl SignalFlag {
 }
 
 /// The signal thread: it sends each signal to the worker as an event; the third one kills the jobs, whatever the worker is doing.
-pub(super) struct Listener {
+pub(super) struct SignalListener {
     handle: Handle,
     thread: JoinHandle<()>,
 }
 
-impl Listener {
+impl SignalListener {
     /// # Errors
     /// If the system has no thread left.
     pub(super) fn new(
         mut signals: Signals,
         runner: &Arc<Runner>,
-        to_tell: Sender<Event>,
-    ) -> io::Result<Listener> {
+        to_tell: Sender<WorkerEvent>,
+    ) -> io::Result<SignalListener> {
         let (runner, handle) = (runner.clone(), signals.handle());
         let life = move || {
             let (mut before, mut has_hung_up) = (0, false);
@@ -81,7 +81,7 @@ impl Listener {
                 if signal == SIGHUP && std::mem::replace(&mut has_hung_up, true) {
                     continue;
                 }
-                let _ = to_tell.send(Event::Signal(signal)); // a worker that has ended needs none
+                let _ = to_tell.send(WorkerEvent::Signal(signal)); // a worker that has ended needs none
                 before += 1;
                 if before > 2 {
                     runner.kill_now();
@@ -89,7 +89,7 @@ impl Listener {
             }
         };
         let thread = thread::Builder::new().name("perdura-signals".to_owned()).spawn(life)?;
-        Ok(Listener { handle, thread })
+        Ok(SignalListener { handle, thread })
     }
 
     pub(super) fn end(self) {

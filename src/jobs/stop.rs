@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use super::event::Event;
+use super::event::WorkerEvent;
 use super::worker::{CHECK_INTERVAL, SETTLE_POLL, Worker};
 use crate::console::words::{count, span};
 use crate::console::{CliError, Exit, Session};
@@ -48,7 +48,7 @@ impl Worker {
     pub(super) fn stop(
         &mut self,
         signal: Option<i32>,
-        to_tell: Sender<Event>,
+        to_tell: Sender<WorkerEvent>,
         session: &Session,
     ) -> Result<(), CliError> {
         self.runner.give_up();
@@ -58,7 +58,8 @@ impl Worker {
         }
         let queue = self.queue.clone();
         let stopper = thread::Builder::new().name("perdura-stop".to_owned());
-        let stopper = stopper.spawn(move || drop(to_tell.send(Event::Stopped(queue.shutdown(grace)))))?;
+        let stopper =
+            stopper.spawn(move || drop(to_tell.send(WorkerEvent::Stopped(queue.shutdown(grace)))))?;
         let (mut shutdowns, mut idle_since) = (Shutdowns { asked: 1, done: Vec::new() }, None);
         loop {
             let has_ended = shutdowns.are_done() && self.runner.running() == 0;
@@ -89,11 +90,11 @@ impl Worker {
         if lost.is_empty() { Ok(()) } else { Err(self.unrecorded(&lost)) }
     }
 
-    fn take_last(&mut self, event: Event, shutdowns: &mut Shutdowns) {
+    fn take_last(&mut self, event: WorkerEvent, shutdowns: &mut Shutdowns) {
         match event {
-            Event::Ended(ended) => self.reporter.add(ended),
-            Event::Stopped(report) => shutdowns.done.push(report),
-            Event::Signal(_) => {
+            WorkerEvent::Ended(ended) => self.reporter.add(ended),
+            WorkerEvent::Stopped(report) => shutdowns.done.push(report),
+            WorkerEvent::Signal(_) => {
                 self.signals += 1;
                 match self.signals {
                     1 => self.tell_stop(self.options.grace),

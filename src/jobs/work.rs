@@ -10,12 +10,12 @@ use serde_json::value::RawValue;
 use signal_hook::iterator::Signals;
 
 use super::calling_job::refuse_waiting_for_itself;
-use super::event::Event;
+use super::event::WorkerEvent;
 use super::family;
 use super::output::{WorkerOutput, show_warnings};
 use super::reporter::AttemptReporter;
 use super::run::Runner;
-use super::signals::{self, Listener, SignalFlag};
+use super::signals::{self, SignalFlag, SignalListener};
 use super::worker::{CHECK_INTERVAL, Worker, WorkerExit, WorkerOptions};
 use crate::console::inspect::job::{Job, OLD_TASK_NAME, TASK_NAME};
 use crate::console::text::safe;
@@ -30,7 +30,7 @@ use crate::{Builder, Config, Context, Counts, Failure, Options, Task};
 #[command(
     after_help = "Under systemd, use KillMode=mixed, so that the worker decides what becomes of its jobs."
 )]
-pub(crate) struct Work {
+pub(crate) struct WorkArgs {
     /// How many jobs run at the same time [default: the number of processors]
     #[arg(long, value_name = "N", value_parser = workers)]
     workers: Option<usize>,
@@ -74,18 +74,18 @@ fn workers(text: &str) -> Result<usize, String> {
 /// What a worker claims: the args of a task that may be a job.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
-struct Claimed(pub Box<RawValue>);
+struct ClaimedArgs(pub Box<RawValue>);
 
-impl Task for Claimed {
+impl Task for ClaimedArgs {
     const NAME: &'static str = TASK_NAME;
 }
 
 /// The same under the old name.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
-struct OldClaimed(pub Box<RawValue>);
+struct OldClaimedArgs(pub Box<RawValue>);
 
-impl Task for OldClaimed {
+impl Task for OldClaimedArgs {
     const NAME: &'static str = OLD_TASK_NAME;
 }
 
@@ -97,7 +97,7 @@ fn job_of(args: &RawValue) -> Result<Job, Failure> {
     serde_json::from_str(args.get()).map_err(|_| Failure::decline())
 }
 
-impl Work {
+impl WorkArgs {
     pub(super) fn run(self, session: &mut Session) -> CliResult {
         refuse_waiting_for_itself(session, None)?;
         for queue in &self.queues {
@@ -124,7 +124,7 @@ impl Work {
         show_warnings(output);
         family::adopt_orphans();
         let mut worker = self.start(session, to_tell.clone(), events, output)?; // from here on its queue must be stopped
-        let listener = Listener::new(to_hear, &worker.runner, to_tell.clone())?;
+        let listener = SignalListener::new(to_hear, &worker.runner, to_tell.clone())?;
         let end = worker.work(session);
         let signal = if let Ok(WorkerExit::Signal(signal)) = end { Some(signal) } else { None };
         let done = match end {
@@ -146,8 +146,8 @@ impl Work {
     fn start(
         &self,
         session: &Session,
-        to_tell: Sender<Event>,
-        events: Receiver<Event>,
+        to_tell: Sender<WorkerEvent>,
+        events: Receiver<WorkerEvent>,
         output: &Arc<WorkerOutput>,
     ) -> Result<Worker, CliError> {
         let workers = self.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
@@ -179,8 +179,8 @@ impl Work {
 
     fn set_up(&self, builder: Builder, workers: usize, runner: Arc<Runner>) -> Builder {
         let runs_old = runner.clone();
-        let run = move |args: Claimed, cx: &Context| runner.handle(&job_of(&args.0)?, cx);
-        let run_old = move |args: OldClaimed, cx: &Context| runs_old.handle(&job_of(&args.0)?, cx);
+        let run = move |args: ClaimedArgs, cx: &Context| runner.handle(&job_of(&args.0)?, cx);
+        let run_old = move |args: OldClaimedArgs, cx: &Context| runs_old.handle(&job_of(&args.0)?, cx);
         let builder = builder.workers(workers).poll_interval(CHECK_INTERVAL).queues(&self.queues);
         let builder = builder.handle(run).handle(run_old);
         match self.keep {

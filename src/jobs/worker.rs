@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::event::Event;
+use super::event::WorkerEvent;
 use super::notices::{FileOwnership, WaitNotices};
 use super::output::WorkerOutput;
 use super::reporter::AttemptReporter;
@@ -60,7 +60,7 @@ impl WorkerOptions {
 pub(super) struct Worker {
     pub(super) queue: Queue,
     pub(super) runner: Arc<Runner>,
-    pub(super) events: Receiver<Event>,
+    pub(super) events: Receiver<WorkerEvent>,
     pub(super) output: Arc<WorkerOutput>,
     pub(super) reporter: AttemptReporter,
     pub(super) clock: SystemClock,
@@ -82,7 +82,7 @@ impl Worker {
     pub(super) fn new(
         queue: Queue,
         runner: Arc<Runner>,
-        events: Receiver<Event>,
+        events: Receiver<WorkerEvent>,
         output: Arc<WorkerOutput>,
         reporter: AttemptReporter,
         options: WorkerOptions,
@@ -223,12 +223,12 @@ impl Worker {
         let mut signal = None;
         for event in std::iter::once(first).chain(self.events.try_iter()) {
             match event {
-                Event::Ended(ended) => self.reporter.add(ended),
-                Event::Signal(number) => {
+                WorkerEvent::Ended(ended) => self.reporter.add(ended),
+                WorkerEvent::Signal(number) => {
                     self.signals += 1;
                     signal = signal.or(Some(number));
                 }
-                Event::Stopped(_) => {} // not before the queue is stopped
+                WorkerEvent::Stopped(_) => {} // not before the queue is stopped
             }
         }
         signal

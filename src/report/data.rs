@@ -52,18 +52,18 @@ pub(super) struct ReportData {
     pub made_at: Timestamp,
     /// Activity is shown from here on.
     pub since: Timestamp,
-    pub verdict: Verdict,
+    pub verdict: Attention,
     pub file: FileReport,
     /// The file system that it lies on, where that can be known.
     pub disk: Option<Disk>,
     pub total: QueueCounts,
-    pub queues: Vec<Lane>,
+    pub queues: Vec<QueueRow>,
     /// When the next task falls due that waits for its time, or expires.
     pub next_due: Option<Timestamp>,
     pub activity: Activity,
     pub names: Part<NameFigures>,
-    pub failures: Failures,
-    pub running: Part<Shown>,
+    pub failures: FailureGroups,
+    pub running: Part<TaskRow>,
     pub queued: Queued,
     pub slowest: Slowest,
     pub dead_letters: Part<DeadLetter>,
@@ -71,7 +71,7 @@ pub(super) struct ReportData {
 
 /// What needs attention.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Verdict {
+pub(super) struct Attention {
     pub concerns: Vec<Concern>,
     /// All of it in one sentence.
     pub sentence: String,
@@ -130,7 +130,7 @@ impl<T> Part<T> {
 
 /// `FAILED` and `LOST` tasks by what went wrong.
 #[derive(Debug, Serialize)]
-pub(super) struct Failures {
+pub(super) struct FailureGroups {
     pub groups: Part<Group>,
     /// How many tasks the groups are made of, the newest ones.
     pub looked_at: u64,
@@ -141,10 +141,10 @@ pub(super) struct Failures {
 /// `QUEUED` tasks by what they wait for.
 #[derive(Debug, Serialize)]
 pub(super) struct Queued {
-    pub ready: Part<Shown>,
+    pub ready: Part<TaskRow>,
     /// Those that wait for their time.
-    pub waiting: Part<Shown>,
-    pub held: Part<Shown>,
+    pub waiting: Part<TaskRow>,
+    pub held: Part<TaskRow>,
     /// How many were looked at.
     pub looked_at: u64,
 }
@@ -152,14 +152,14 @@ pub(super) struct Queued {
 /// The tasks whose newest attempt took longest.
 #[derive(Debug, Serialize)]
 pub(super) struct Slowest {
-    pub tasks: Part<Shown>,
+    pub tasks: Part<TaskRow>,
     /// How many tasks were looked at, the newest ones.
     pub looked_at: u64,
 }
 
 /// A queue.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Lane {
+pub(super) struct QueueRow {
     pub queue: String,
     #[serde(flatten)]
     pub counts: QueueCounts,
@@ -173,12 +173,12 @@ pub(super) struct Group {
     #[serde(flatten)]
     pub group: FailureGroup,
     /// The newest of them; none if it is gone by now.
-    pub example: Option<Shown>,
+    pub example: Option<TaskRow>,
 }
 
 /// A task on the page.
 #[derive(Debug, Serialize)]
-pub(super) struct Shown {
+pub(super) struct TaskRow {
     #[serde(flatten)]
     pub task: TaskRecord,
     /// How long its newest attempt ran, if that has ended the task; how long it has been running, if it runs.
@@ -202,7 +202,7 @@ impl ReportData {
         let counts = queue.counts()?;
         let ready_since = queue.ready_since()?;
         let rollups = queue.rollups(since.to_system_time())?;
-        let lanes = counts.queues.iter().map(|(name, counts)| Lane {
+        let queue_rows = counts.queues.iter().map(|(name, counts)| QueueRow {
             queue: name.clone(),
             counts: *counts,
             ready_since: ready_since.get(name).copied(),
@@ -212,11 +212,11 @@ impl ReportData {
             perdura_version: env!("CARGO_PKG_VERSION"),
             made_at: now,
             since,
-            verdict: Verdict::default(),
+            verdict: Attention::default(),
             disk: Disk::of(&file.path),
             file,
             total,
-            queues: lanes.collect(),
+            queues: queue_rows.collect(),
             next_due: queue.next_due()?,
             activity: Activity::new(&rollups, since, now),
             names: Part::first(by_name(&rollups), MAX_NAMES),
@@ -232,7 +232,7 @@ impl ReportData {
     }
 }
 
-fn failures(queue: &Queue, options: ReportOptions) -> Result<Failures, Error> {
+fn failures(queue: &Queue, options: ReportOptions) -> Result<FailureGroups, Error> {
     let crate::Failures { groups, looked_at, more, .. } = queue.failures(Filter::new())?;
     let more_groups = groups.len() > MAX_GROUPS;
     let example = |group: FailureGroup| {
@@ -240,10 +240,10 @@ fn failures(queue: &Queue, options: ReportOptions) -> Result<Failures, Error> {
         Ok(Group { example: found.map(|task| show(queue, task, options)).transpose()?, group })
     };
     let rows = groups.into_iter().take(MAX_GROUPS).map(example).collect::<Result<_, Error>>()?;
-    Ok(Failures { groups: Part { rows, more: more_groups }, looked_at, more })
+    Ok(FailureGroups { groups: Part { rows, more: more_groups }, looked_at, more })
 }
 
-fn running(queue: &Queue, options: ReportOptions) -> Result<Part<Shown>, Error> {
+fn running(queue: &Queue, options: ReportOptions) -> Result<Part<TaskRow>, Error> {
     let mut tasks = queue.tasks(Filter::new().state(State::Running).limit(MAX_RUNNING + 1))?;
     let more = tasks.len() > MAX_RUNNING;
     tasks.sort_by_key(|task| (task.started_at, task.task_id));
@@ -320,14 +320,14 @@ fn shown(
     mut tasks: Vec<TaskRecord>,
     options: ReportOptions,
     more: bool,
-) -> Result<Part<Shown>, Error> {
+) -> Result<Part<TaskRow>, Error> {
     let more = more || tasks.len() > MAX_ROWS;
     tasks.truncate(MAX_ROWS);
     let rows = tasks.into_iter().map(|task| show(queue, task, options)).collect::<Result<_, _>>()?;
     Ok(Part { rows, more })
 }
 
-fn show(queue: &Queue, task: TaskRecord, options: ReportOptions) -> Result<Shown, Error> {
+fn show(queue: &Queue, task: TaskRecord, options: ReportOptions) -> Result<TaskRow, Error> {
     let args = if options.args {
         match queue.args_json(task.task_id) {
             Ok(args) => Some(beginning(args)),
@@ -338,7 +338,7 @@ fn show(queue: &Queue, task: TaskRecord, options: ReportOptions) -> Result<Shown
         None
     };
     let ran_ms = ran(&task, options.now).map(|ran| u64::try_from(ran.as_millis()).unwrap_or(u64::MAX));
-    Ok(Shown { task, ran_ms, args })
+    Ok(TaskRow { task, ran_ms, args })
 }
 
 fn beginning(mut text: String) -> String {
@@ -379,7 +379,7 @@ mod tests {
         ReportData::gather(queue.queue(), options).unwrap()
     }
 
-    fn steps(part: &Part<Shown>) -> Vec<u64> {
+    fn steps(part: &Part<TaskRow>) -> Vec<u64> {
         part.rows.iter().map(|shown| shown.ran_ms.unwrap() / 1000).collect()
     }
 

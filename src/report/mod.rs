@@ -35,7 +35,7 @@ const STDOUT: &str = "-";
 ///
 /// One file that needs no network and no server. It has task names, tags and error texts; args only if they are asked for.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Report {
+pub(crate) struct ReportArgs {
     /// Where to write it; - for the standard output [default: perdura-report.html; with --json the standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -58,7 +58,7 @@ fn window(text: &str) -> Result<Past, String> {
     }
 }
 
-impl Report {
+impl ReportArgs {
     pub(crate) fn run(self, session: &mut Session) -> CliResult {
         let default = if session.json { STDOUT } else { DEFAULT_OUTPUT };
         let output = self.output.clone().unwrap_or_else(|| default.into());

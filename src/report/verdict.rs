@@ -1,11 +1,11 @@
 //! What needs attention, in one sentence. Pure.
 
-use super::data::{Concern, ReportData, Section, Verdict};
+use super::data::{Attention, Concern, ReportData, Section};
 use crate::console::inspect::health::{LARGE_WAL_BYTES, LONG_READY_WAIT, open_mode, wrong_pragmas};
 use crate::console::words::{bytes, count, span};
 
 /// What of a page needs attention.
-pub(super) fn judge(page: &ReportData) -> Verdict {
+pub(super) fn judge(page: &ReportData) -> Attention {
     let concerns: Vec<Concern> = [ended_badly(page), ready(page), paused(page), unknown(page)]
         .into_iter()
         .flatten()
@@ -16,7 +16,7 @@ pub(super) fn judge(page: &ReportData) -> Verdict {
         [] => format!("{}.", quiet(page)),
         texts => format!("Needs attention: {}.", texts.join("; ")),
     };
-    Verdict { concerns, sentence }
+    Attention { concerns, sentence }
 }
 
 /// The sentence when nothing needs attention.
@@ -50,9 +50,10 @@ fn were(n: u64) -> String {
 
 /// Ready tasks that nobody starts. Those of paused queues wait because somebody wants it.
 fn ready(page: &ReportData) -> Option<Concern> {
-    let open = || page.queues.iter().filter(|lane| !lane.counts.paused);
-    let ready: u64 = open().map(|lane| lane.counts.ready).fold(0, u64::saturating_add);
-    let oldest = open().filter_map(|lane| lane.ready_since).min().map(|since| page.made_at.since(since));
+    let open = || page.queues.iter().filter(|queue_row| !queue_row.counts.paused);
+    let ready: u64 = open().map(|queue_row| queue_row.counts.ready).fold(0, u64::saturating_add);
+    let oldest =
+        open().filter_map(|queue_row| queue_row.ready_since).min().map(|since| page.made_at.since(since));
     let long = oldest.filter(|age| *age >= LONG_READY_WAIT);
     let text = match (ready, page.file.owned) {
         (0, _) => return None,
@@ -74,12 +75,12 @@ fn are_the(n: u64) -> String {
 }
 
 fn paused(page: &ReportData) -> Option<Concern> {
-    let paused: Vec<_> = page.queues.iter().filter(|lane| lane.counts.paused).collect();
-    let ready: u64 = paused.iter().map(|lane| lane.counts.ready).fold(0, u64::saturating_add);
+    let paused: Vec<_> = page.queues.iter().filter(|queue_row| queue_row.counts.paused).collect();
+    let ready: u64 = paused.iter().map(|queue_row| queue_row.counts.ready).fold(0, u64::saturating_add);
     let which = match paused.as_slice() {
         [] => return None,
-        [lane] => format!("queue {:?} is paused", lane.queue),
-        lanes => format!("{} queues are paused", lanes.len()),
+        [queue_row] => format!("queue {:?} is paused", queue_row.queue),
+        queue_rows => format!("{} queues are paused", queue_rows.len()),
     };
     let what = if ready > 0 { format!(" with {} ready", count(ready, "task")) } else { String::new() };
     Some(concern(Section::Queues, format!("{which}{what}")))

@@ -3,7 +3,7 @@
 use super::app::{App, Confirmation, Overlay, Tab};
 use super::input::Input;
 use super::list::{List, Row};
-use super::messages::{Action, ActionKind, ActionTarget, KeyOutcome, Request, Tally, request};
+use super::messages::{Action, ActionCount, ActionKind, ActionTarget, KeyOutcome, Request, request};
 use super::query::Query;
 use crate::TaskId;
 
@@ -121,7 +121,7 @@ impl App {
         self.overlay = Some(Overlay::Confirmation(Confirmation {
             serial,
             action: action.clone(),
-            tally: Tally::default(),
+            tally: ActionCount::default(),
         }));
         request(Request::Count(serial, action))
     }

@@ -6,7 +6,7 @@ use super::detail::{Detail, lines};
 use super::ink::Ink;
 use super::input::Input;
 use super::list::{List, Row};
-use super::messages::{Action, ListKind, Listed, Serial, Summary, Tally, View};
+use super::messages::{Action, ActionCount, ListKind, Listed, Serial, Summary, View};
 use super::query::Query;
 use crate::console::times::Zone;
 use crate::{DeadLetter, FailureGroup, TaskId, TaskRecord, Timestamp};
@@ -80,7 +80,7 @@ pub(super) struct Confirmation {
     pub serial: Serial,
     pub action: Action,
     /// How many it would change, so far.
-    pub tally: Tally,
+    pub tally: ActionCount,
 }
 
 /// An action on its way.
@@ -89,7 +89,7 @@ pub(super) struct RunningAction {
     pub serial: Serial,
     pub action: Action,
     pub of: u64,
-    pub tally: Tally,
+    pub tally: ActionCount,
 }
 
 /// The question to which an answer is awaited, or was given.

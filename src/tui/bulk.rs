@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::messages::{Action, ActionKind, ActionTarget, Tally};
+use super::messages::{Action, ActionCount, ActionKind, ActionTarget};
 use super::query::Query;
 use super::search::windows_over;
 use super::windows::Windows;
@@ -17,7 +17,7 @@ pub(super) struct BulkAction {
     /// It only counts.
     dry: bool,
     rest: Rest,
-    tally: Tally,
+    tally: ActionCount,
 }
 
 /// What is left to do.
@@ -31,7 +31,7 @@ enum Rest {
 impl BulkAction {
     /// Counts what the action would change.
     pub fn count(action: Action) -> BulkAction {
-        BulkAction { action, dry: true, rest: Rest::All, tally: Tally::default() }
+        BulkAction { action, dry: true, rest: Rest::All, tally: ActionCount::default() }
     }
 
     /// Does it.
@@ -45,7 +45,7 @@ impl BulkAction {
     }
 
     /// The tally up to now.
-    pub fn tally(&self) -> Tally {
+    pub fn tally(&self) -> ActionCount {
         self.tally
     }
 
@@ -53,7 +53,7 @@ impl BulkAction {
     ///
     /// # Errors
     /// If the file cannot be read or written; what was done before stays so.
-    pub fn step(&mut self, queue: &Queue, now: impl Fn() -> Duration) -> Result<Tally, Error> {
+    pub fn step(&mut self, queue: &Queue, now: impl Fn() -> Duration) -> Result<ActionCount, Error> {
         let began = now();
         if let Rest::All = self.rest
             && self.begin(queue)?

@@ -9,8 +9,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 
 use super::bulk::BulkAction;
-use super::messages::{Answer, Request, RequestKind, Serial, Summary, Tally, ViewResult};
-use super::search::Search;
+use super::messages::{ActionCount, Request, RequestKind, Response, Serial, Summary, ViewResult};
+use super::search::ViewSearch;
 use crate::console::CliError;
 use crate::{Builder, Clock, Error, ErrorKind, FileReport, Queue, SystemClock, Timestamp};
 
@@ -27,7 +27,7 @@ const RATES_WINDOW: Duration = Duration::from_secs(60 * 60);
 pub(super) struct Data {
     requests: Option<Sender<Request>>,
     searched: SearchHandle,
-    answers: Receiver<Answer>,
+    answers: Receiver<Response>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -65,7 +65,7 @@ impl Data {
     }
 
     /// What has been answered; none if the thread has ended.
-    pub fn answers(&self) -> Option<Vec<Answer>> {
+    pub fn answers(&self) -> Option<Vec<Response>> {
         let mut all = Vec::new();
         loop {
             match self.answers.try_recv() {
@@ -111,13 +111,13 @@ impl Drop for Data {
 struct Reader {
     file: WatchedFile,
     searched: SearchHandle,
-    outbox: Sender<Answer>,
-    search: Option<Task<Search>>,
-    bulk: Option<Task<BulkAction>>,
+    outbox: Sender<Response>,
+    search: Option<SteppedWork<ViewSearch>>,
+    bulk: Option<SteppedWork<BulkAction>>,
 }
 
 /// Something that takes several steps.
-struct Task<T> {
+struct SteppedWork<T> {
     serial: Serial,
     told: Duration,
     work: T,
@@ -125,9 +125,9 @@ struct Task<T> {
     writer: Option<Queue>,
 }
 
-impl<T> Task<T> {
-    fn new(serial: Serial, work: T) -> Task<T> {
-        Task { serial, told: Duration::ZERO, work, writer: None }
+impl<T> SteppedWork<T> {
+    fn new(serial: Serial, work: T) -> SteppedWork<T> {
+        SteppedWork { serial, told: Duration::ZERO, work, writer: None }
     }
 
     /// Whether what it has come to was told just now.
@@ -161,16 +161,27 @@ impl Reader {
         match request {
             Request::Summary { with_rates } => {
                 let summary = self.file.summary(with_rates);
-                self.answer(RequestKind::Summary, summary.map(|summary| Answer::Summary(Box::new(summary))));
+                self.answer(
+                    RequestKind::Summary,
+                    summary.map(|summary| Response::Summary(Box::new(summary))),
+                );
             }
-            Request::View(serial, look) => self.search = Some(Task::new(serial, Search::new(look))),
-            Request::Count(serial, action) => self.bulk = Some(Task::new(serial, BulkAction::count(action))),
-            Request::Do(serial, action) => self.bulk = Some(Task::new(serial, BulkAction::perform(action))),
+            Request::View(serial, look) => {
+                self.search = Some(SteppedWork::new(serial, ViewSearch::new(look)))
+            }
+            Request::Count(serial, action) => {
+                self.bulk = Some(SteppedWork::new(serial, BulkAction::count(action)))
+            }
+            Request::Do(serial, action) => {
+                self.bulk = Some(SteppedWork::new(serial, BulkAction::perform(action)))
+            }
             Request::Stop => {
-                if let Some(Task { serial, work, .. }) = self.bulk.take().filter(|task| task.work.writes()) {
+                if let Some(SteppedWork { serial, work, .. }) =
+                    self.bulk.take().filter(|task| task.work.writes())
+                {
                     let mut tally = work.tally();
                     tally.is_done = true;
-                    self.answer(RequestKind::Action(serial), Ok(Answer::Did(serial, tally)));
+                    self.answer(RequestKind::Action(serial), Ok(Response::Did(serial, tally)));
                 }
             }
         }
@@ -187,7 +198,7 @@ impl Reader {
         });
         let serial = task.serial;
         if matches!(&found, Err(e) if e.kind() == ErrorKind::Interrupted) {
-            self.search = Some(Task::new(serial, task.work.anew())); // unless another look is asked for
+            self.search = Some(SteppedWork::new(serial, task.work.anew())); // unless another look is asked for
             return;
         }
         if let Ok(ViewResult { searching: Some(_), .. }) = &found {
@@ -197,13 +208,13 @@ impl Reader {
                 return;
             }
         }
-        self.answer(RequestKind::View(serial), found.map(|found| Answer::View(serial, found)));
+        self.answer(RequestKind::View(serial), found.map(|found| Response::View(serial, found)));
     }
 
     fn bulk(&mut self) {
         let Some(mut task) = self.bulk.take() else { return };
         let serial = task.serial;
-        let done = self.step_sweep(&mut task);
+        let done = self.step_bulk(&mut task);
         let writes = task.work.writes();
         if matches!(done, Ok(tally) if !tally.is_done) {
             let is_silent = task.is_silent(self.file.clock.monotonic());
@@ -213,11 +224,11 @@ impl Reader {
             }
         }
         let as_answer =
-            |tally| if writes { Answer::Did(serial, tally) } else { Answer::Count(serial, tally) };
+            |tally| if writes { Response::Did(serial, tally) } else { Response::Count(serial, tally) };
         self.answer(RequestKind::Action(serial), done.map(as_answer));
     }
 
-    fn step_sweep(&mut self, task: &mut Task<BulkAction>) -> Result<Tally, Error> {
+    fn step_bulk(&mut self, task: &mut SteppedWork<BulkAction>) -> Result<ActionCount, Error> {
         let clock = self.file.clock;
         let queue = if task.work.writes() {
             match &mut task.writer {
@@ -230,10 +241,10 @@ impl Reader {
         task.work.step(queue, || clock.monotonic())
     }
 
-    fn answer(&mut self, subject: RequestKind, answer: Result<Answer, Error>) {
+    fn answer(&mut self, subject: RequestKind, answer: Result<Response, Error>) {
         let answer = answer.unwrap_or_else(|error| {
             self.file.open = None; // the next look opens it anew
-            Answer::Error(subject, CliError::from(error).message)
+            Response::Error(subject, CliError::from(error).message)
         });
         let _ = self.outbox.send(answer); // a screen that has gone needs no answer
     }
@@ -316,7 +327,7 @@ mod tests {
     }
 
     /// A file with so many tasks, and a reader that has not been asked anything.
-    fn reader(tasks: u32) -> (Queue, Reader, Receiver<Answer>) {
+    fn reader(tasks: u32) -> (Queue, Reader, Receiver<Response>) {
         let queue = Queue::builder().open_in_memory().unwrap();
         let all: Vec<Nothing> = (0..tasks).map(Nothing).collect();
         queue.enqueue_all(&all).unwrap();
@@ -355,10 +366,10 @@ mod tests {
         while reader.search.is_some() {
             reader.search();
         }
-        let told: Vec<Answer> = answers.try_iter().collect();
-        assert!(!told.iter().any(|answer| matches!(answer, Answer::Error(..))), "{told:?}");
+        let told: Vec<Response> = answers.try_iter().collect();
+        assert!(!told.iter().any(|answer| matches!(answer, Response::Error(..))), "{told:?}");
         let last = told.last().unwrap();
-        let Answer::View(1_000, ViewResult { what: ViewContent::Tasks(rows), searching: None, .. }) = last
+        let Response::View(1_000, ViewResult { what: ViewContent::Tasks(rows), searching: None, .. }) = last
         else {
             panic!("{last:?}")
         };
@@ -380,8 +391,8 @@ mod tests {
         while reader.search.is_some() {
             reader.search();
         }
-        let all: Vec<Answer> = answers.try_iter().collect();
-        let [.., Answer::View(2, ViewResult { what: ViewContent::Tasks(tasks), searching: None, .. })] =
+        let all: Vec<Response> = answers.try_iter().collect();
+        let [.., Response::View(2, ViewResult { what: ViewContent::Tasks(tasks), searching: None, .. })] =
             &all[..]
         else {
             panic!("{all:?}");
@@ -391,7 +402,7 @@ mod tests {
             [5_000, 4_999, 4_998, 4_997, 4_996]
         );
         assert!(
-            !all.iter().any(|answer| matches!(answer, Answer::View(1, ViewResult { searching: None, .. })))
+            !all.iter().any(|answer| matches!(answer, Response::View(1, ViewResult { searching: None, .. })))
         );
     }
 
@@ -407,12 +418,12 @@ mod tests {
         assert!(steps > 1, "in one step");
         assert!(matches!(
             answers.try_iter().last(),
-            Some(Answer::View(1, ViewResult { what: ViewContent::Tasks(found), searching: None, .. })) if found.is_empty()
+            Some(Response::View(1, ViewResult { what: ViewContent::Tasks(found), searching: None, .. })) if found.is_empty()
         ));
     }
 
     #[test]
-    fn a_deed_is_stopped_where_it_is() {
+    fn an_action_is_stopped_where_it_is() {
         let (queue, mut reader, answers) = reader(5_000);
         reader.listen(Request::Count(1, delete_all()));
         while reader.bulk.is_some() {
@@ -420,28 +431,28 @@ mod tests {
         }
         assert!(matches!(
             answers.try_iter().last(),
-            Some(Answer::Count(1, Tally { changed: 5_000, is_done: true, .. }))
+            Some(Response::Count(1, ActionCount { changed: 5_000, is_done: true, .. }))
         ));
         assert_eq!(queue.counts().unwrap().total().ready, 5_000, "counting changes nothing");
         reader.listen(Request::Do(2, delete_all()));
         reader.bulk();
         reader.listen(Request::Stop);
         assert!(reader.bulk.is_none());
-        let Some(Answer::Did(2, tally)) = answers.try_iter().last() else { panic!("no answer") };
+        let Some(Response::Did(2, tally)) = answers.try_iter().last() else { panic!("no answer") };
         assert!(tally.is_done && (1..5_000).contains(&tally.changed), "{tally:?}");
         assert_eq!(queue.counts().unwrap().total().ready, 5_000 - tally.changed);
     }
 
     #[test]
-    fn a_deed_does_not_make_a_file_that_has_gone() {
+    fn an_action_does_not_make_a_file_that_has_gone() {
         let (queue, mut reader, answers) = reader(1);
         reader.file.path = queue.path().with_extension("gone");
         reader.listen(Request::Do(1, delete_all()));
         reader.bulk();
-        assert!(matches!(answers.try_iter().last(), Some(Answer::Error(RequestKind::Action(1), _))));
+        assert!(matches!(answers.try_iter().last(), Some(Response::Error(RequestKind::Action(1), _))));
         assert!(!reader.file.path.exists());
         reader.listen(Request::Summary { with_rates: true });
-        assert!(matches!(answers.try_iter().last(), Some(Answer::Error(RequestKind::Summary, _))));
+        assert!(matches!(answers.try_iter().last(), Some(Response::Error(RequestKind::Summary, _))));
     }
 
     #[test]

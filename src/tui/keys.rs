@@ -6,7 +6,7 @@ use super::app::{App, Confirmation, Overlay, RunningAction, Tab};
 use super::help::help_end;
 use super::input::Input;
 use super::list::{List, Row, Step};
-use super::messages::{Action, ActionKind, ActionTarget, KeyOutcome, Request, Tally, request};
+use super::messages::{Action, ActionCount, ActionKind, ActionTarget, KeyOutcome, Request, request};
 use super::query::Query;
 
 impl App {
@@ -127,7 +127,7 @@ impl App {
                 let serial = self.next_serial();
                 let (action, of) = (confirm.action, tally.changed);
                 self.running_action =
-                    Some(RunningAction { serial, action: action.clone(), of, tally: Tally::default() });
+                    Some(RunningAction { serial, action: action.clone(), of, tally: ActionCount::default() });
                 self.clear_selection();
                 request(Request::Do(serial, action))
             }

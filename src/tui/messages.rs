@@ -155,11 +155,11 @@ pub(super) struct Action {
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Answer {
+pub(super) enum Response {
     Summary(Box<Summary>),
     View(Serial, ViewResult),
-    Count(Serial, Tally),
-    Did(Serial, Tally),
+    Count(Serial, ActionCount),
+    Did(Serial, ActionCount),
     /// It could not be answered.
     Error(RequestKind, String),
 }
@@ -226,7 +226,7 @@ impl<R> Deref for Listed<R> {
 
 /// How far a count or an action is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct ActionCount {
     /// Counted, or changed.
     pub changed: u64,
     pub skipped: u64,

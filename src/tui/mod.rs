@@ -42,13 +42,13 @@ const MAX_REFRESH: Duration = Duration::from_secs(60 * 60);
 /// Watch the queue on the screen, and mend it: states, rates, tasks, failures, dead letters
 #[derive(Debug, clap::Args)]
 #[command(arg = crate::console::no_json())]
-pub(crate) struct Watch {
+pub(crate) struct WatchArgs {
     /// How often to look at the file: 100ms to 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = refresh)]
     every: Duration,
 }
 
-impl Watch {
+impl WatchArgs {
     pub(crate) fn run(self, session: &mut Session) -> CliResult {
         session.refuse_json("watch draws on a terminal, and `stats --json` says the same to a program")?;
         if !session.screen.is_terminal() {

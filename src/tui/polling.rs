@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::app::{App, Overlay, PendingView, Tab};
 use super::messages::{
-    Answer, Edge, ListKind, PageRequest, Request, RequestKind, Serial, View, ViewContent, ViewResult,
+    Edge, ListKind, PageRequest, Request, RequestKind, Response, Serial, View, ViewContent, ViewResult,
 };
 use super::words;
 use crate::Timestamp;
@@ -70,9 +70,9 @@ impl App {
         self.monotonic.saturating_add(self.every.max(took.saturating_mul(MAX_TIME_SHARE)))
     }
 
-    pub fn on_answer(&mut self, answer: Answer) {
+    pub fn on_answer(&mut self, answer: Response) {
         match answer {
-            Answer::Summary(mut summary) => {
+            Response::Summary(mut summary) => {
                 self.summary_error = None;
                 self.summary_at = Some(self.again(summary.took));
                 if let Some(rollups) = summary.rollups.take() {
@@ -81,15 +81,15 @@ impl App {
                 self.queue = self.queue.min(summary.counts.queues.len().saturating_sub(1));
                 self.summary = Some(*summary);
             }
-            Answer::View(serial, found) => self.on_found(serial, found),
-            Answer::Count(serial, tally) => {
+            Response::View(serial, found) => self.on_found(serial, found),
+            Response::Count(serial, tally) => {
                 if let Some(Overlay::Confirmation(confirm)) = &mut self.overlay
                     && confirm.serial == serial
                 {
                     confirm.tally = tally;
                 }
             }
-            Answer::Did(serial, tally) => {
+            Response::Did(serial, tally) => {
                 let Some(running_action) =
                     self.running_action.as_mut().filter(|running_action| running_action.serial == serial)
                 else {
@@ -102,7 +102,7 @@ impl App {
                     self.refresh();
                 }
             }
-            Answer::Error(subject, message) => self.on_error(subject, message),
+            Response::Error(subject, message) => self.on_error(subject, message),
         }
     }
 
@@ -210,10 +210,10 @@ mod tests {
         app.go(Tab::Tasks);
         let first = look(&mut app, 0).unwrap();
         assert_eq!(look(&mut app, 5_000), None, "it is not answered yet");
-        app.on_answer(Answer::View(first, found(&[], None, 3)));
+        app.on_answer(Response::View(first, found(&[], None, 3)));
         assert_eq!(look(&mut app, 5_999), None);
         let second = look(&mut app, 6_000).unwrap();
-        app.on_answer(Answer::View(second, found(&[], None, 700)));
+        app.on_answer(Response::View(second, found(&[], None, 700)));
         assert_eq!(look(&mut app, 12_999), None, "at most a tenth of the time");
         assert!(look(&mut app, 13_000).is_some());
     }
@@ -227,9 +227,9 @@ mod tests {
         app.tasks.filter_by(Query::parse("other").unwrap());
         let old = app.serial;
         let new = look(app, 0).unwrap();
-        app.on_answer(Answer::View(old, found(&rows, None, 0)));
+        app.on_answer(Response::View(old, found(&rows, None, 0)));
         assert!(app.tasks.rows.is_empty());
-        app.on_answer(Answer::View(new, found(&rows[..1], Some(7), 0)));
+        app.on_answer(Response::View(new, found(&rows[..1], Some(7), 0)));
         assert_eq!(
             (app.tasks.rows.len(), app.searching),
             (1, Some(TaskId::from_i64(7))),
@@ -244,9 +244,9 @@ mod tests {
         let rows = stage.app.tasks.rows.clone();
         let app = &mut stage.app;
         let again = look(app, 60_000).unwrap();
-        app.on_answer(Answer::View(again, found(&rows[..1], Some(7), 0)));
+        app.on_answer(Response::View(again, found(&rows[..1], Some(7), 0)));
         assert_eq!(app.tasks.rows.len(), rows.len());
-        app.on_answer(Answer::View(again, found(&rows[..1], None, 0)));
+        app.on_answer(Response::View(again, found(&rows[..1], None, 0)));
         assert_eq!(app.tasks.rows.len(), 1);
     }
 
@@ -266,7 +266,7 @@ mod tests {
     fn a_trouble_is_told_until_it_is_over_and_what_was_known_stays() {
         let mut stage = Stage::new();
         let app = &mut stage.app;
-        app.on_answer(Answer::Error(RequestKind::Summary, "the file is gone".into()));
+        app.on_answer(Response::Error(RequestKind::Summary, "the file is gone".into()));
         assert_eq!(app.error(), Some("the file is gone"));
         assert!(app.summary.is_some());
         stage.refresh();

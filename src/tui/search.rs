@@ -19,7 +19,7 @@ const MAX_SORTED_WAITING: usize = 500;
 const MAX_GROUPED_FAILURES: u64 = 10_000;
 
 /// A look that has not seen everything yet.
-pub(super) struct Search {
+pub(super) struct ViewSearch {
     look: View,
     walk: Option<IdWalk>,
     took: Duration,
@@ -44,14 +44,14 @@ enum Matches {
     Failures { groups: HashMap<(String, String, String), FailureGroup>, looked_at: u64, more: bool },
 }
 
-impl Search {
-    pub fn new(look: View) -> Search {
-        Search { look, walk: None, took: Duration::ZERO }
+impl ViewSearch {
+    pub fn new(look: View) -> ViewSearch {
+        ViewSearch { look, walk: None, took: Duration::ZERO }
     }
 
     /// The same look from its beginning: a step of this one was interrupted.
-    pub fn anew(self) -> Search {
-        Search::new(self.look)
+    pub fn anew(self) -> ViewSearch {
+        ViewSearch::new(self.look)
     }
 
     /// Looks a little further: what was found so far, and whether that is all (`searching` is none). `now` is a clock that does not

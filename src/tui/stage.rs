@@ -14,8 +14,8 @@ use super::bulk::BulkAction;
 use super::data::summary;
 use super::draw::draw;
 use super::ink::Ink;
-use super::messages::{Answer, KeyOutcome, Request, Serial};
-use super::search::Search;
+use super::messages::{KeyOutcome, Request, Response, Serial};
+use super::search::ViewSearch;
 use crate::console::times::Zone;
 use crate::testing::{ManualClock, SteppedQueue};
 use crate::{Clock, Context, Failure, Filter, Options, OutputStream, Queue, Task, Timestamp};
@@ -124,14 +124,14 @@ impl Stage {
                 let time = self.tests.clock().now();
                 let summary =
                     summary(self.queue(), with_rates.then_some(time)).expect("the file can be read");
-                self.app.on_answer(Answer::Summary(Box::new(summary)));
+                self.app.on_answer(Response::Summary(Box::new(summary)));
             }
             Request::View(serial, look) => {
-                let mut search = Search::new(look);
+                let mut search = ViewSearch::new(look);
                 loop {
                     let found = search.step(self.tests.queue(), now).expect("the file can be read");
                     let is_over = found.searching.is_none();
-                    self.app.on_answer(Answer::View(serial, found));
+                    self.app.on_answer(Response::View(serial, found));
                     if is_over {
                         return;
                     }
@@ -147,7 +147,7 @@ impl Stage {
         loop {
             let tally = bulk.step(self.tests.queue(), || Duration::ZERO).expect("the file can be written");
             let answer =
-                if bulk.writes() { Answer::Did(serial, tally) } else { Answer::Count(serial, tally) };
+                if bulk.writes() { Response::Did(serial, tally) } else { Response::Count(serial, tally) };
             self.app.on_answer(answer);
             if tally.is_done {
                 return;

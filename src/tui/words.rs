@@ -2,7 +2,7 @@
 
 use super::app::Confirmation;
 use super::bulk::meant;
-use super::messages::{Action, ActionKind, ActionTarget, Tally};
+use super::messages::{Action, ActionCount, ActionKind, ActionTarget};
 use crate::State;
 use crate::console::text::safe;
 use crate::console::words::count;
@@ -117,7 +117,7 @@ fn meaning(action: &Action) -> String {
 }
 
 /// How far an action is.
-pub(super) fn running_action(action: &Action, tally: Tally, of: u64) -> String {
+pub(super) fn running_action(action: &Action, tally: ActionCount, of: u64) -> String {
     format!(
         "{}: {} of {}; Esc stops it",
         action.verb.happening(),
@@ -127,7 +127,7 @@ pub(super) fn running_action(action: &Action, tally: Tally, of: u64) -> String {
 }
 
 /// What an action has done.
-pub(super) fn done(action: &Action, tally: Tally) -> String {
+pub(super) fn done(action: &Action, tally: ActionCount) -> String {
     let verb = action.verb;
     if let ActionTarget::Queue(queue) = &action.target {
         return format!("{} the queue {}", verb.happened(), safe(queue));
@@ -148,25 +148,25 @@ mod tests {
     use crate::TaskId;
     use crate::tui::query::Query;
 
-    fn asked(verb: ActionKind, target: ActionTarget, tally: Tally) -> String {
+    fn asked(verb: ActionKind, target: ActionTarget, tally: ActionCount) -> String {
         question(&Confirmation { serial: 1, action: Action { verb, target, about: None }, tally }).join("\n")
     }
 
     #[test]
     fn a_question_says_how_many_and_which() {
-        let all = Tally { changed: 1_234, skipped: 0, is_done: true };
+        let all = ActionCount { changed: 1_234, skipped: 0, is_done: true };
         let query = Query::parse("state:failed,succeeded name:up").unwrap();
         assert_eq!(
             asked(ActionKind::Retry, ActionTarget::Query(query.clone()), all),
             "Retry 1,234 tasks?\nAll that match state:failed,succeeded name:up (FAILED)"
         );
-        let some = Tally { changed: 9, skipped: 0, is_done: false };
+        let some = ActionCount { changed: 9, skipped: 0, is_done: false };
         assert!(
             asked(ActionKind::Delete, ActionTarget::Query(query), some)
                 .starts_with("Delete for good? Counting: 9 tasks so far")
         );
         let ids = ActionTarget::Ids([7, 5, 6].map(TaskId::from_i64).into());
-        let tally = Tally { changed: 2, skipped: 1, is_done: true };
+        let tally = ActionCount { changed: 2, skipped: 1, is_done: true };
         let text = asked(ActionKind::MoveToDead, ids, tally);
         assert_eq!(
             text,
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn names_in_questions_cannot_steer_the_terminal() {
-        let all = Tally { changed: 1, skipped: 0, is_done: true };
+        let all = ActionCount { changed: 1, skipped: 0, is_done: true };
         let text = asked(ActionKind::Pause, ActionTarget::Queue("a\u{1b}[2J".into()), all);
         assert!(!text.contains('\u{1b}'), "{text}");
     }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::section::{nothing, section};
 use crate::DeadLetter;
 use crate::console::words::{count, number};
-use crate::report::data::{Group, ReportData, Section, Shown};
+use crate::report::data::{Group, ReportData, Section, TaskRow};
 use crate::report::table::{Cell, Kind, col, table};
 use crate::report::words::{lines, text};
 
@@ -45,7 +45,7 @@ fn row(Group { group, example }: &Group) -> Vec<Cell> {
 }
 
 /// The whole error of the newest task of a group.
-fn newest(Shown { task, args, .. }: &Shown) -> Markup {
+fn newest(TaskRow { task, args, .. }: &TaskRow) -> Markup {
     html! {
         details {
             summary { "Task " (task.task_id) ", attempt " (task.attempt_number) " of " (task.max_attempts) ", queue " (text(&task.queue)) }

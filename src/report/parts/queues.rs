@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::section::{nothing, section};
 use crate::console::words::{count, distance};
-use crate::report::data::{Lane, ReportData, Section};
+use crate::report::data::{QueueRow, ReportData, Section};
 use crate::report::table::{Cell, Kind, col, table};
 use crate::report::words::{local, text};
 
@@ -25,15 +25,15 @@ pub(in crate::report) fn queues(data: &ReportData) -> Markup {
         col("Lost", Kind::Number),
         col("Cancelled", Kind::Number),
     ];
-    let rows: Vec<_> = data.queues.iter().map(|lane| row(lane, data)).collect();
+    let rows: Vec<_> = data.queues.iter().map(|queue_row| row(queue_row, data)).collect();
     let inside = html! {
         @if rows.is_empty() { (nothing("There are no queues yet.")) } @else { (table("Queues", &columns, rows)) }
     };
     section(Section::Queues, "Queues", note, inside)
 }
 
-fn row(lane: &Lane, data: &ReportData) -> Vec<Cell> {
-    let Lane { queue, counts, ready_since } = lane;
+fn row(queue_row: &QueueRow, data: &ReportData) -> Vec<Cell> {
+    let QueueRow { queue, counts, ready_since } = queue_row;
     let name = html! {
         (text(queue))
         @if counts.paused { " " span.badge.warn { "paused" } }

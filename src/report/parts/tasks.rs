@@ -8,7 +8,7 @@ use super::failures::first_line;
 use super::section::{nothing, section};
 use crate::console::inspect::task::held;
 use crate::console::words::{count, number};
-use crate::report::data::{MAX_ROWS, Part, ReportData, Section, Shown, ready_at};
+use crate::report::data::{MAX_ROWS, Part, ReportData, Section, TaskRow, ready_at};
 use crate::report::table::{Cell, Kind, col, table};
 use crate::report::words::{lines, text};
 
@@ -27,23 +27,23 @@ pub(in crate::report) fn tasks(data: &ReportData) -> Markup {
 }
 
 /// The length of time that a list is about, and the moment that it is counted from or to.
-type Length = fn(&Shown, &ReportData) -> Cell;
+type Length = fn(&TaskRow, &ReportData) -> Cell;
 
-fn ran(shown: &Shown, _: &ReportData) -> Cell {
+fn ran(shown: &TaskRow, _: &ReportData) -> Cell {
     Cell::length(shown.ran_ms.map(Duration::from_millis), shown.task.started_at)
 }
 
-fn ready_for(shown: &Shown, data: &ReportData) -> Cell {
+fn ready_for(shown: &TaskRow, data: &ReportData) -> Cell {
     let since = ready_at(&shown.task);
     Cell::length(Some(data.made_at.since(since)), Some(since))
 }
 
-fn age(shown: &Shown, data: &ReportData) -> Cell {
+fn age(shown: &TaskRow, data: &ReportData) -> Cell {
     let since = shown.task.created_at;
     Cell::length(Some(data.made_at.since(since)), Some(since))
 }
 
-fn due_in(shown: &Shown, data: &ReportData) -> Cell {
+fn due_in(shown: &TaskRow, data: &ReportData) -> Cell {
     Cell::length(shown.task.run_at.map(|due| due.since(data.made_at)), shown.task.run_at)
 }
 
@@ -72,7 +72,7 @@ fn slowest_note(data: &ReportData) -> String {
 fn list(
     heading: &str,
     note: &str,
-    part: &Part<Shown>,
+    part: &Part<TaskRow>,
     none: &str,
     data: &ReportData,
     (head, length): (&'static str, Length),
@@ -81,7 +81,7 @@ fn list(
     let mut columns = vec![col("Task", Kind::Number), col("Task name", Kind::Text), col("Queue", Kind::Text)];
     columns.extend(states.then(|| col("State", Kind::Text)));
     columns.extend([col(head, Kind::Number), col("Attempt", Kind::Number), col("What is known", Kind::Text)]);
-    let row = |shown: &Shown| {
+    let row = |shown: &TaskRow| {
         let task = &shown.task;
         let state = html! { span class={ "state " (task.state.as_str().to_lowercase()) } { (task.state) } };
         let mut cells = vec![
@@ -106,7 +106,7 @@ fn list(
 }
 
 /// Other notable facts.
-fn known(shown: &Shown) -> Markup {
+fn known(shown: &TaskRow) -> Markup {
     let task = &shown.task;
     html! {
         @if let Some(progress) = task.progress { span.fact { (number(progress.done)) " of " (number(progress.total)) } }
