@@ -29,7 +29,7 @@ pub(crate) fn find(name: &[u8]) -> Option<DiskFile> {
 }
 
 thread_local! {
-    /// The last lock that this thread has asked for was refused by a plan.
+    /// Whether a plan refused the last lock that this thread asked for.
     static REFUSED: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -2,7 +2,7 @@
 
 use crate::plan::Role;
 
-/// Something that has happened.
+/// A recorded change.
 pub(crate) enum Entry {
     /// A file was made.
     Create(Role),

@@ -1,4 +1,4 @@
-//! What was done to the files, in order; and the images that a power cut could make of it.
+//! The recording of all changes, in order, and the images that a power cut could leave.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

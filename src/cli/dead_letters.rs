@@ -64,7 +64,7 @@ impl DeadVerb {
         match self {
             DeadVerb::List { which, paging } => list(session, &which, &paging),
             DeadVerb::Show { id } => {
-                let queue = session.look()?;
+                let queue = session.read_only_queue()?;
                 match TaskDetail::read_letter(&queue, id) {
                     Ok(detail) => show(session, &detail),
                     Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -82,7 +82,7 @@ impl DeadVerb {
 fn list(session: &mut Session, which: &FilterArgs, paging: &Paging) -> CliResult {
     let now = session.now();
     let filter = paging.filter(which.filter(now).newest_first());
-    let queue = session.look()?;
+    let queue = session.read_only_queue()?;
     let mut letters = queue.dead_letters().list(filter)?;
     let more = paging.cut(&mut letters);
     if session.json {
@@ -151,7 +151,7 @@ impl ReplayArgs {
         if asks && let Some(exit) = self.consent.confirm(session, &what, ids.len() as u64)? {
             return Ok(exit);
         }
-        let queue = session.queue()?;
+        let queue = session.writable_queue()?;
         let letters = queue.dead_letters();
         let (mut replayed, mut refused) = (Vec::new(), Vec::new());
         for id in ids {
@@ -183,7 +183,7 @@ impl ReplayArgs {
 
 /// Visits all dead letters that match the filter, oldest first, a page at a time.
 fn each_letter(session: &Session, filter: Filter, mut look: impl FnMut(&DeadLetter)) -> Result<(), CliError> {
-    let queue = session.look()?;
+    let queue = session.read_only_queue()?;
     let filter = filter.limit(PAGE_SIZE);
     let mut page = queue.dead_letters().list(filter.clone())?;
     while let Some(last) = page.last().map(|letter| letter.task_id) {
@@ -205,7 +205,7 @@ fn purge(session: &mut Session, older_than: Past, consent: Consent) -> CliResult
             return Ok(exit);
         }
     }
-    let deleted = session.queue()?.dead_letters().purge(before.to_system_time())? as u64;
+    let deleted = session.writable_queue()?.dead_letters().purge(before.to_system_time())? as u64;
     if session.json {
         session.screen.json(&Bulk { changed: deleted, skipped: 0 })?;
     } else {

@@ -58,7 +58,7 @@ const MIN_WIDE_COLUMNS: usize = 60;
 
 impl DoctorArgs {
     pub(super) fn run(&self, session: &mut Session) -> CliResult {
-        let queue = session.look()?;
+        let queue = session.read_only_queue()?;
         let file = queue.inspect()?;
         if !self.quick && file.bytes >= LARGE_FILE_BYTES {
             session.screen.remark(format_args!("reading all of {} …", bytes(file.bytes)));

@@ -6,7 +6,7 @@ use crate::console::{CliResult, Exit, Session};
 
 /// Says why a task does not run now.
 pub(super) fn explain(session: &mut Session, id: TaskId) -> CliResult {
-    let queue = session.look()?;
+    let queue = session.read_only_queue()?;
     let explanation =
         queue.explain(id).map_err(|e| session.explainer(&queue).unless_letter(&queue, id, e))?;
     let explainer = session.explainer(&queue);

@@ -26,7 +26,7 @@ pub(super) fn init(session: &mut Session) -> CliResult {
 
 /// Copies the file while it is in use.
 pub(super) fn backup(session: &mut Session, to: &Path) -> CliResult {
-    let queue = session.look()?;
+    let queue = session.read_only_queue()?;
     let mut meter = Meter::new("copied");
     queue.backup(to, |progress| meter.tell(progress)).map_err(CliError::of_file)?;
     drop(meter);
@@ -46,12 +46,12 @@ pub(super) fn backup(session: &mut Session, to: &Path) -> CliResult {
 
 /// Writes everything as lines of JSON.
 pub(super) fn export(session: &mut Session, to: Option<&Path>) -> CliResult {
-    let queue = session.look()?;
+    let queue = session.read_only_queue()?;
     let rows = match to.filter(|to| to.as_os_str() != "-") {
         None => queue.export(JsonLines(&mut session.screen))?,
         Some(to) => {
             let rows = export_whole(&queue, to)?;
-            session.did(format!("{}: {} exported", to.display(), count(rows, "row")));
+            session.note_done(format!("{}: {} exported", to.display(), count(rows, "row")));
             if session.json {
                 session.screen.json(&serde_json::json!({ "path": to, "rows": rows }))?;
             }

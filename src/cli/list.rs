@@ -28,7 +28,7 @@ pub(super) struct ListArgs {
 
 impl ListArgs {
     pub(super) fn run(&self, session: &mut Session) -> CliResult {
-        let queue = session.look()?;
+        let queue = session.read_only_queue()?;
         let now = session.now();
         let mut filter = self.paging.filter(self.which.filter(now));
         if !self.oldest_first {

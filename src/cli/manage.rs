@@ -104,7 +104,7 @@ impl Change {
 
     /// Counts those of some tasks that it can change, and complains of the others.
     fn would_change(&self, session: &mut Session, target: &Target) -> CliResult {
-        let queue = session.look()?;
+        let queue = session.read_only_queue()?;
         let mut tasks = 0;
         for id in &target.ids {
             match queue.get(*id) {
@@ -112,11 +112,11 @@ impl Change {
                 Ok(task) => {
                     let verb = self.verb.trim_end_matches(':');
                     let message = format!("task {id} is {}, and {verb} would refuse it", task.state);
-                    session.screen.complain(&CliError::new(Exit::Refused, message));
+                    session.screen.print_error(&CliError::new(Exit::Refused, message));
                 }
                 Err(e) => {
                     let error = session.explainer(&queue).unless_letter(&queue, *id, e);
-                    session.screen.complain(&error);
+                    session.screen.print_error(&error);
                 }
             }
         }
@@ -129,20 +129,20 @@ impl Change {
         let states = if target.which.names_states() { self.action.allowed } else { self.action.default };
         let meant = target.which.among(states);
         let tasks = match meant.names_states() {
-            true => session.look()?.count(meant.filter(session.now()))?,
+            true => session.read_only_queue()?.count(meant.filter(session.now()))?,
             false => 0, // none of the named states
         };
         if let Some(exit) = target.consent.confirm(session, &self.what(tasks), tasks)? {
             return Ok(exit);
         }
-        let bulk = (self.action.all)(&session.queue()?, filter)?;
+        let bulk = (self.action.all)(&session.writable_queue()?, filter)?;
         print_bulk(session, bulk, self.done)
     }
 }
 
 /// Prints what a verb over many tasks did. The exit code is 1 if it changed nothing.
 fn print_bulk(session: &mut Session, bulk: Bulk, [one, many]: [&str; 2]) -> CliResult {
-    session.did(format!("{} changed", count(bulk.changed, "task")));
+    session.note_done(format!("{} changed", count(bulk.changed, "task")));
     if session.json {
         session.screen.json(&bulk)?;
     } else {
@@ -168,7 +168,7 @@ fn each(
     done: &str,
     one: fn(&Queue, TaskId) -> Result<(), CliError>,
 ) -> CliResult {
-    let queue = session.queue()?;
+    let queue = session.writable_queue()?;
     let (mut changed, mut refused) = (Vec::new(), Vec::new());
     for id in ids {
         match one(&queue, *id) {
@@ -210,10 +210,10 @@ pub(super) fn print_ids(
     refused: &[(TaskId, CliError)],
 ) -> Result<(), CliError> {
     if !changed.is_empty() {
-        session.did(changed.iter().map(|one| one.answer.as_str()).collect::<Vec<_>>().join("; "));
+        session.note_done(changed.iter().map(|one| one.answer.as_str()).collect::<Vec<_>>().join("; "));
     }
     for (_, error) in refused {
-        session.screen.complain(error);
+        session.screen.print_error(error);
     }
     if session.json {
         session.screen.json(&IdsJson {
@@ -236,7 +236,7 @@ pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool)
     for name in queues {
         Options::new().queue(name).validate(&Config::default(), session.now().to_system_time())?; // all of them, before one is changed
     }
-    let queue = session.queue()?;
+    let queue = session.writable_queue()?;
     let unknown = unknown_queue(&queue, queues)?;
     for name in queues {
         if paused { queue.pause(name)? } else { queue.resume(name)? }
@@ -266,7 +266,7 @@ fn unknown_queue(queue: &Queue, named: &[String]) -> Result<Option<String>, Erro
 
 fn print_paused(session: &mut Session, queues: &[String], paused: bool) -> Result<(), CliError> {
     let word = if paused { "paused" } else { "resumed" };
-    session.did(format!("{}: {word}", queues.join(", ")));
+    session.note_done(format!("{}: {word}", queues.join(", ")));
     for name in queues {
         if session.json {
             session.screen.json(&serde_json::json!({ "queue": name, "paused": paused }))?;
@@ -292,7 +292,7 @@ impl PurgeArgs {
         let now = session.now();
         let before = self.older_than.at(now).to_system_time();
         let ended = Filter::new().state(State::Succeeded).state(State::Cancelled).finished_before(before);
-        let tasks = session.look()?.count(ended)?;
+        let tasks = session.read_only_queue()?.count(ended)?;
         let what = format!(
             "delete {} that succeeded or were cancelled {}",
             count(tasks, "task"),
@@ -301,7 +301,7 @@ impl PurgeArgs {
         if let Some(exit) = self.consent.confirm(session, &what, tasks)? {
             return Ok(exit);
         }
-        let changed = session.queue()?.purge(before)? as u64;
+        let changed = session.writable_queue()?.purge(before)? as u64;
         print_bulk(session, Bulk { changed, skipped: 0 }, DELETED)
     }
 }

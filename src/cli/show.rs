@@ -47,7 +47,7 @@ impl ShowArgs {
                 "show --only writes the part as it is; `perdura show ID --json` has all parts",
             )?;
         }
-        let queue = session.look()?;
+        let queue = session.read_only_queue()?;
         if let Some(only) = self.only {
             return self.raw(session, &queue, only);
         }

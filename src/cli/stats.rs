@@ -71,7 +71,7 @@ impl StatsArgs {
     pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let now = session.now();
         let window = self.since.ago(now);
-        let queue = session.look()?;
+        let queue = session.read_only_queue()?;
         let explainer = session.explainer(&queue);
         let statistics = Statistics {
             worker_runs: explainer.worker.runs(),
@@ -226,7 +226,7 @@ pub(super) struct FailuresArgs {
 impl FailuresArgs {
     pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let now = session.now();
-        let queue = session.look()?;
+        let queue = session.read_only_queue()?;
         let filter = self.which.filter(now).limit(self.limit);
         let failures = queue.failures(filter.clone())?;
         let (retrying, more_queued) = match self.which.names_states() {

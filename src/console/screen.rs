@@ -160,7 +160,7 @@ impl Screen {
     }
 
     /// Writes an error to stderr: what is wrong, and what to do next.
-    pub(crate) fn complain(&self, error: &CliError) {
+    pub(crate) fn print_error(&self, error: &CliError) {
         let _ = writeln!(io::stderr(), "{}: {}", self.program, safe(&error.message)); // there is nobody else to tell
     }
 

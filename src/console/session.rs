@@ -45,7 +45,7 @@ impl Session {
 
     /// Ends a run whose command line is wrong.
     pub(crate) fn refuse(error: &CliError) -> ExitCode {
-        Screen::new(When::Never, COMMAND_NAME).complain(error);
+        Screen::new(When::Never, COMMAND_NAME).print_error(error);
         error.exit.into()
     }
 
@@ -76,14 +76,14 @@ impl Session {
         match done {
             Ok(exit) => exit.into(),
             Err(error) => {
-                self.screen.complain(&error);
+                self.screen.print_error(&error);
                 error.exit.into()
             }
         }
     }
 
     /// Remembers what was done, for the error message if the answer cannot be written (a full disk behind the standard output).
-    pub(crate) fn did(&mut self, what: impl Into<String>) {
+    pub(crate) fn note_done(&mut self, what: impl Into<String>) {
         self.done = Some(what.into());
     }
 
@@ -127,20 +127,20 @@ impl Session {
         self.zone.show(moment)
     }
 
-    /// The queue of the file, which must exist, to look at. Nothing is written.
+    /// The queue of the file, which must exist, opened read-only.
     ///
     /// # Errors
     /// What is wrong with the file, and what to do.
-    pub(crate) fn look(&self) -> Result<Queue, CliError> {
+    pub(crate) fn read_only_queue(&self) -> Result<Queue, CliError> {
         self.must_exist()?;
         self.open(Session::builder().look_only(true))
     }
 
-    /// The queue of the file, which must exist, to mend. It executes nothing.
+    /// The queue of the file, which must exist, opened to change it. It executes nothing.
     ///
     /// # Errors
     /// What is wrong with the file, and what to do.
-    pub(crate) fn queue(&self) -> Result<Queue, CliError> {
+    pub(crate) fn writable_queue(&self) -> Result<Queue, CliError> {
         self.must_exist()?;
         self.open(Session::builder())
     }

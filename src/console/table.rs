@@ -7,7 +7,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::screen::{Screen, Tint};
 use crate::State;
 
-/// Between two columns.
+/// Blanks between two columns.
 const COLUMN_GAP: usize = 2;
 
 /// No column is made narrower than this: shorter pieces of text say nothing, and rows of labelled values read better.

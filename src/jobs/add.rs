@@ -67,7 +67,7 @@ impl AddArgs {
             } else {
                 format!("jobs {} to {} are", first.id(), last.id())
             };
-            session.did(format!("{ids} added"));
+            session.note_done(format!("{ids} added"));
         }
         for (made, new) in added.iter().zip(&new) {
             let (task_id, existing) = (made.id(), !made.is_new());

@@ -32,7 +32,7 @@ impl FollowArgs {
     pub(super) fn run(self, session: &mut Session) -> CliResult {
         session.refuse_json("follow writes what the job writes; `perdura show ID --json` has it as JSON")?;
         refuse_waiting_for_itself(session, Some(self.id))?;
-        let queue = session.look()?;
+        let queue = session.read_only_queue()?;
         let mut follower = Follower::new(self.id);
         let shown = self.follow(&queue, &mut follower, session);
         // Who has left has not seen that it succeeded.

@@ -48,7 +48,7 @@ impl WorkerOptions {
         self.queues.is_empty() || self.queues.contains(queue)
     }
 
-    /// The counts of the queues that it serves, together.
+    /// The sum of the counts of the queues that it serves.
     pub(super) fn total(&self, counts: &Counts) -> QueueCounts {
         let mut mine = counts.clone();
         mine.queues.retain(|name, _| self.serves(name));

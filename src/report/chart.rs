@@ -13,7 +13,7 @@ use crate::console::words::{count, measured, number, span};
 
 /// Above the highest bar.
 const TOP_MARGIN: f64 = 10.0;
-/// The part of its slot that a bar fills.
+/// The part of its slot that a bar covers.
 const BAR_FILL: f64 = 0.82;
 /// A bar that stands for something is at least so high, or it would not be seen.
 const MIN_BAR_HEIGHT: f64 = 1.5;

@@ -1,4 +1,4 @@
-//! What a page says, as plain data: gathered from a queue by bounded reads, and nothing of how it looks.
+//! The data of a page: gathered from a queue by bounded reads. It knows nothing of markup.
 //!
 //! Each part is read on its own. A file that is in use moves on in between, so sums of two parts may differ by what happened meanwhile.
 
@@ -24,7 +24,7 @@ const MAX_GROUPS: usize = 50;
 const MAX_LETTERS: usize = 50;
 /// The newest tasks that are looked at for the slowest ones.
 const MAX_NEWEST: usize = 10_000;
-/// So many of them at a time: records can have 20 KiB of error.
+/// How many are read at a time: records can have 20 KiB of error.
 const CHUNK_TASKS: usize = 500;
 /// Running tasks that are looked at for the oldest ones.
 const MAX_RUNNING: usize = 1_000;

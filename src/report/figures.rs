@@ -182,7 +182,7 @@ impl From<&Histogram> for Distribution {
     }
 }
 
-/// By task name, the busiest first.
+/// Figures by task name, the busiest first.
 pub(super) fn by_name(rollups: &[Rollup]) -> Vec<NameFigures> {
     let figures = rollups::by_name(rollups).into_iter().map(|sum| NameFigures {
         outcomes: AttemptEnds::from(&sum),

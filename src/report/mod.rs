@@ -66,7 +66,7 @@ impl ReportArgs {
         if !to_stdout {
             out::check(&output, self.force, session.db())?;
         }
-        let queue = session.look()?;
+        let queue = session.read_only_queue()?;
         let now = SystemClock::new().now();
         let mut data =
             ReportData::gather(&queue, ReportOptions { now, back: self.since.ago(now), args: self.args })?;

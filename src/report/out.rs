@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::console::{CliError, Exit};
 
-/// Beside the file with the tasks: what belongs to it.
+/// Suffixes of the task file and the files that belong to it.
 const SIDE_FILES: [&str; 4] = ["", "-wal", "-shm", "-owner"];
 
 /// Refuses a place that no report may be written to.

@@ -21,7 +21,7 @@ pub(super) enum Kind {
 pub(super) struct Column {
     pub head: &'static str,
     pub kind: Kind,
-    /// Below the heading.
+    /// Markup below the heading.
     pub note: Option<Markup>,
 }
 

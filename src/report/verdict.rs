@@ -48,7 +48,7 @@ fn were(n: u64) -> String {
     format!("{} {}", count(n, "task"), if n == 1 { "was" } else { "were" })
 }
 
-/// Ready tasks that nobody starts. Those of paused queues wait because somebody wants it.
+/// Ready tasks that nobody starts. Those of paused queues wait on purpose.
 fn ready(page: &ReportData) -> Option<Concern> {
     let open = || page.queues.iter().filter(|queue_row| !queue_row.counts.paused);
     let ready: u64 = open().map(|queue_row| queue_row.counts.ready).fold(0, u64::saturating_add);

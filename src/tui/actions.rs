@@ -7,11 +7,11 @@ use super::messages::{Action, ActionCount, ActionKind, ActionTarget, KeyOutcome,
 use super::query::Query;
 use crate::TaskId;
 
-/// How old purged letters are, if nobody says.
+/// The default age of purged letters.
 const DEFAULT_PURGE_AGE: &str = "30d";
 
 impl App {
-    /// A capital: something is to be done. It is counted, and asked about first.
+    /// A capital letter: an action. It is counted first, and must be confirmed.
     pub fn action(&mut self, key: char) -> Option<KeyOutcome> {
         let letters = match &self.detail {
             Some(detail) => detail.is_letter() || (detail.found.is_none() && self.tab == Tab::Letters),

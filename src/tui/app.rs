@@ -11,7 +11,7 @@ use super::query::Query;
 use crate::console::times::Zone;
 use crate::{DeadLetter, FailureGroup, TaskId, TaskRecord, Timestamp};
 
-/// A screen with fewer columns or rows than this is of no use.
+/// The smallest screen that is drawn: columns and rows.
 pub(super) const MIN_SCREEN_SIZE: (u16, u16) = (60, 16);
 
 /// What can be looked at, in the order of the tabs.
@@ -69,9 +69,9 @@ pub(super) enum Overlay {
     Help(usize),
     /// The filter box, and what is wrong in it.
     Filter(Input, Option<String>),
-    /// Letters how old are purged?
+    /// The box for the age of letters to purge, and what is wrong in it.
     Age(Input, Option<String>),
-    /// Shall it be done?
+    /// The question before an action.
     Confirmation(Confirmation),
 }
 
@@ -83,7 +83,7 @@ pub(super) struct Confirmation {
     pub tally: ActionCount,
 }
 
-/// An action on its way.
+/// An action that is being done.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct RunningAction {
     pub serial: Serial,
@@ -92,14 +92,14 @@ pub(super) struct RunningAction {
     pub tally: ActionCount,
 }
 
-/// The question to which an answer is awaited, or was given.
+/// The last request for a view, answered or not.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PendingView {
     pub serial: Serial,
     pub look: View,
     /// When it is asked again; none while the answer is awaited.
     pub again: Option<Duration>,
-    /// It was answered before: half an answer is no news.
+    /// It was answered before: a partial answer is not shown.
     pub is_known: bool,
 }
 
@@ -125,14 +125,14 @@ pub(super) struct App {
     /// The rates, which the summary brings only to the overview.
     pub rollups: Vec<crate::Rollup>,
     pub running_action: Option<RunningAction>,
-    /// What was done or could not be, until the next key.
+    /// The result of the last action, until the next key.
     pub note: Option<String>,
     /// Why the file cannot be looked at: for the summary, and for what is to be seen.
     pub summary_error: Option<String>,
     pub view_error: Option<String>,
-    /// Where the search has come to; none: it is over.
+    /// The id that the search has reached; none: it is over.
     pub searching: Option<TaskId>,
-    /// What the last look cost.
+    /// How long the last read took.
     pub took: Duration,
     pub pending: Option<PendingView>,
     pub summary_at: Option<Duration>,
@@ -205,7 +205,7 @@ impl App {
         self.serial
     }
 
-    /// Looks again at once, as after an action.
+    /// Refreshes at once, as after an action.
     pub fn refresh(&mut self) {
         self.summary_at = self.summary_at.map(|_| Duration::ZERO);
         if let Some(pending) = &mut self.pending {

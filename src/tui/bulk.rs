@@ -11,7 +11,7 @@ use crate::{Bulk, DeadLetter, Error, ErrorKind, Filter, Hold, Queue, State, Task
 /// Named tasks that one step takes.
 const CHUNK_IDS: usize = 250;
 
-/// An action that is not over.
+/// An action in steps: what is left of it, and what it has done.
 pub(super) struct BulkAction {
     action: Action,
     /// It only counts.
@@ -89,7 +89,7 @@ impl BulkAction {
         Ok(self.tally)
     }
 
-    /// Prepares the walk; whether it is over already.
+    /// Prepares the walk; true if nothing is left to do.
     fn begin(&mut self, queue: &Queue) -> Result<bool, Error> {
         let verb = self.action.verb;
         self.rest = match &self.action.target {
@@ -128,7 +128,7 @@ impl BulkAction {
     }
 }
 
-/// The states that a verb means in a query: those that it names, but for what the verb cannot change.
+/// The states that an action applies to: those of the query that it can change, or its default states.
 pub(super) fn meant(verb: ActionKind, query: &Query) -> Vec<State> {
     if query.states.is_empty() {
         return verb.meant().to_vec();

@@ -14,11 +14,11 @@ use super::search::ViewSearch;
 use crate::console::CliError;
 use crate::{Builder, Clock, Error, ErrorKind, FileReport, Queue, SystemClock, Timestamp};
 
-/// A look at the file opens it anew after so long: it may have been replaced, and what is known of it changes.
+/// After so long the file is opened again: it may have been replaced, and its report changes.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(5);
 /// Interval between progress answers.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(150);
-/// How soon a search that is given up is interrupted again, if it has not ended.
+/// Interval between interrupts of a search that is given up.
 const INTERRUPT_INTERVAL: Duration = Duration::from_millis(5);
 /// The time that rates cover.
 const RATES_WINDOW: Duration = Duration::from_secs(60 * 60);
@@ -77,7 +77,7 @@ impl Data {
     }
 }
 
-/// The queue in which a step of a search goes on. It may be interrupted there, and nowhere else.
+/// The queue that runs a step of a search, which may be interrupted there and nowhere else.
 #[derive(Clone, Default)]
 struct SearchHandle(Arc<Mutex<Option<Queue>>>);
 
@@ -93,7 +93,7 @@ impl SearchHandle {
     }
 }
 
-/// It stops listening, and is waited for: a search is interrupted, anything else ends its step.
+/// Stops the thread and joins it: a search is interrupted, anything else finishes its step.
 impl Drop for Data {
     fn drop(&mut self) {
         drop(self.requests.take());
@@ -116,12 +116,12 @@ struct Reader {
     bulk: Option<SteppedWork<BulkAction>>,
 }
 
-/// Something that takes several steps.
+/// Work that takes several steps.
 struct SteppedWork<T> {
     serial: Serial,
     told: Duration,
     work: T,
-    /// Opened for it, and closed with it, where it writes.
+    /// A writable queue, opened for it and closed with it, if it writes.
     writer: Option<Queue>,
 }
 
@@ -130,7 +130,7 @@ impl<T> SteppedWork<T> {
         SteppedWork { serial, told: Duration::ZERO, work, writer: None }
     }
 
-    /// Whether what it has come to was told just now.
+    /// Whether its progress was sent just now.
     fn is_silent(&mut self, now: Duration) -> bool {
         let silent = now.saturating_sub(self.told) < PROGRESS_INTERVAL;
         if !silent {
@@ -250,10 +250,10 @@ impl Reader {
     }
 }
 
-/// The file, open to look most of the time.
+/// The file, opened read-only most of the time.
 struct WatchedFile {
     path: PathBuf,
-    /// How it is opened.
+    /// The settings to open it with.
     settings: fn() -> Builder,
     open: Option<OpenFile>,
     clock: SystemClock,
@@ -266,7 +266,7 @@ struct OpenFile {
 }
 
 impl WatchedFile {
-    /// The queue, to look only.
+    /// The read-only queue.
     fn look(&mut self) -> Result<&Queue, Error> {
         let now = self.clock.monotonic();
         self.open.take_if(|open| now.saturating_sub(open.at) >= REOPEN_INTERVAL);
@@ -280,7 +280,7 @@ impl WatchedFile {
         }
     }
 
-    /// The queue, for an action. The file must be there: opening it to write would make it.
+    /// A writable queue. The file must exist: opening it to write would create it.
     fn write(&mut self) -> Result<Queue, Error> {
         self.open = None;
         self.look()?;
@@ -297,7 +297,7 @@ impl WatchedFile {
     }
 }
 
-/// How everything is; with the rates of the hour before a time.
+/// Reads the summary; with the rates of the hour before a time, if one is given.
 pub(super) fn summary(queue: &Queue, rates: Option<Timestamp>) -> Result<Summary, Error> {
     let since = rates.map(|now| now.before(RATES_WINDOW).to_system_time());
     Ok(Summary {

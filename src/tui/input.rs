@@ -9,7 +9,7 @@ const MAX_INPUT_CHARS: usize = 500;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Input {
     before: Vec<char>,
-    /// Reversed.
+    /// In reverse order.
     after: Vec<char>,
 }
 

@@ -24,7 +24,7 @@ impl App {
         }
     }
 
-    /// Scrolls, if there is more than fits. Any other key ends it.
+    /// Scrolls if there are more lines than fit. Any other key closes the help.
     fn on_help_key(&mut self, line: usize, key: KeyEvent) -> Option<KeyOutcome> {
         let end = help_end(self);
         let page = self.height();

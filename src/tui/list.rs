@@ -6,9 +6,9 @@ use super::messages::{Edge, Listed};
 use super::query::Query;
 use crate::{DeadLetter, FailureGroup, TaskId, TaskRecord};
 
-/// Something that can stand in a list.
+/// A row of a list.
 pub(super) trait Row {
-    /// Who it is, while the list changes around it.
+    /// Its identity while the list changes.
     fn id(&self) -> TaskId;
 }
 
@@ -94,7 +94,7 @@ impl<R> Default for List<R> {
 }
 
 impl<R: Row> List<R> {
-    /// Shows what another query means, from its first page. What was selected is no longer.
+    /// Shows what matches another filter, from its first page. The selection is cleared.
     pub fn filter_by(&mut self, query: Query) {
         *self = List { query, ..List::default() };
     }
@@ -164,14 +164,14 @@ impl<R: Row> List<R> {
         }
     }
 
-    /// Lets the cursor be seen.
+    /// Scrolls so that the cursor is visible.
     pub fn scroll(&mut self, height: usize) {
         let lowest = (self.cursor + 1).saturating_sub(height.max(1));
         self.offset = self.offset.clamp(lowest, self.cursor.max(lowest));
         self.offset = self.offset.min(self.rows.len().saturating_sub(height.max(1)).max(lowest));
     }
 
-    /// Selects the row under the cursor, or no longer, and goes on.
+    /// Toggles the selection of the row under the cursor, and moves down.
     pub fn toggle(&mut self, height: usize) {
         let Some(id) = self.current().map(Row::id) else { return };
         if !self.selected.remove(&id) {

@@ -9,7 +9,7 @@ use crate::console::inspect::action::{self, TaskAction};
 use crate::console::inspect::detail::TaskDetail;
 use crate::{Counts, DeadLetter, Failures, FileReport, Rollup, State, TaskId, TaskRecord, Timestamp};
 
-/// Which question an answer belongs to. A later question of the same kind takes the place of an earlier one.
+/// The number of a request, repeated in its answer. A later request of the same kind replaces an earlier one.
 pub(super) type Serial = u64;
 
 /// A request.
@@ -80,7 +80,7 @@ pub(super) enum Edge {
     Oldest,
 }
 
-/// What to do to tasks, letters or a queue.
+/// The kinds of actions on tasks, letters or a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ActionKind {
     Retry,
@@ -121,7 +121,7 @@ impl ActionKind {
         }
     }
 
-    /// The states that it means where a filter names none: those of the queue's own verbs.
+    /// Its default states, where a filter names none: those of the queue's own verbs.
     pub fn meant(self) -> &'static [State] {
         self.task_action().map_or_else(|| self.allowed(), |action| action.default)
     }
@@ -132,7 +132,7 @@ impl ActionKind {
     }
 }
 
-/// What an action is done to.
+/// The target of an action.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ActionTarget {
     /// These.
@@ -149,11 +149,11 @@ pub(super) enum ActionTarget {
 pub(super) struct Action {
     pub verb: ActionKind,
     pub target: ActionTarget,
-    /// What a person calls the target, where ids say little.
+    /// A description of the target for people.
     pub about: Option<String>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Response {
     Summary(Box<Summary>),
@@ -164,7 +164,7 @@ pub(super) enum Response {
     Error(RequestKind, String),
 }
 
-/// Which request failed.
+/// The request that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestKind {
     Summary,
@@ -189,7 +189,7 @@ pub(super) struct Summary {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ViewResult {
     pub what: ViewContent,
-    /// The search goes on; it has come to this id.
+    /// The id that the search has reached; none: it is over.
     pub searching: Option<TaskId>,
     /// The time that it took.
     pub took: Duration,

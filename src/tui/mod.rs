@@ -34,9 +34,9 @@ use std::time::Duration;
 use crate::console::times::age;
 use crate::console::{CliError, CliResult, Exit, Session};
 
-/// How often the screen may look at the file at most.
+/// The shortest refresh interval.
 const MIN_REFRESH: Duration = Duration::from_millis(100);
-/// And at least.
+/// The longest refresh interval.
 const MAX_REFRESH: Duration = Duration::from_secs(60 * 60);
 
 /// Watch the queue on the screen, and mend it: states, rates, tasks, failures, dead letters

@@ -65,7 +65,7 @@ impl App {
         Some(View::Page(PageRequest { of, query: query.clone(), edge, limit: self.height() }))
     }
 
-    /// When something that took so long may be asked again.
+    /// When a request that took so long may be sent again.
     fn again(&self, took: Duration) -> Duration {
         self.monotonic.saturating_add(self.every.max(took.saturating_mul(MAX_TIME_SHARE)))
     }
@@ -173,7 +173,7 @@ impl App {
         }
     }
 
-    /// Why the file cannot be looked at.
+    /// Why the file cannot be read.
     pub fn error(&self) -> Option<&str> {
         self.summary_error.as_deref().or(self.view_error.as_deref())
     }
@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    /// The question of the list, asked at this time.
+    /// The request for the list at this time.
     fn look(app: &mut App, ms: u64) -> Option<Serial> {
         let requests = app.tick(Timestamp::from_millis(0), Duration::from_millis(ms));
         requests.into_iter().find_map(|request| match request {

@@ -20,7 +20,7 @@ pub(super) struct Query {
     pub text: Option<String>,
 }
 
-/// All that may stand before a colon.
+/// The qualifiers.
 const QUALIFIERS: &str = "state: queue: name: error: tag: id:";
 
 impl Query {

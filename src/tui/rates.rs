@@ -15,7 +15,7 @@ const MINUTE_MS: i64 = 60_000;
 /// One name's attempts over some minutes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rate {
-    /// Everything that was counted.
+    /// The sum of all rollups; none if there are none.
     pub sum: Option<Rollup>,
     /// The time in which that happened.
     pub over: Duration,
@@ -61,7 +61,7 @@ impl Rate {
     }
 }
 
-/// By name, the busiest first.
+/// Rates by name, the busiest first.
 pub(super) fn rates(rollups: &[Rollup], now: Timestamp) -> Vec<Rates> {
     let (short_since, short) = Rate::since(now, SHORT_MINUTES);
     let (long_since, long) = Rate::since(now, LONG_MINUTES);

@@ -12,13 +12,13 @@ use crate::{
     DeadLetter, Error, ErrorKind, FailureGroup, Failures, Filter, Hold, Queue, State, TaskId, TaskRecord,
 };
 
-/// So many waiting tasks are read whole, and put in the order in which they fall due.
+/// Up to so many waiting tasks are all read and sorted by due time.
 const MAX_SORTED_WAITING: usize = 500;
 
-/// So many failures are grouped, the newest.
+/// How many failures are grouped, the newest.
 const MAX_GROUPED_FAILURES: u64 = 10_000;
 
-/// A look that has not seen everything yet.
+/// A view that is still being read.
 pub(super) struct ViewSearch {
     look: View,
     walk: Option<IdWalk>,
@@ -32,7 +32,7 @@ struct IdWalk {
     /// The newest first.
     down: bool,
     limit: usize,
-    /// The counters know of so many: when they are found there is nothing more to find.
+    /// The number by the counters: when so many are found the search is over.
     at_most: u64,
     found: Matches,
 }
@@ -54,7 +54,7 @@ impl ViewSearch {
         ViewSearch::new(self.look)
     }
 
-    /// Looks a little further: what was found so far, and whether that is all (`searching` is none). `now` is a clock that does not
+    /// Does the next step: what was found so far, and whether that is all (`searching` is none). `now` is a clock that does not
     /// go back.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What the tests share: a real queue on which time stands still, and a screen in front of it without threads or a terminal.
+//! A fixture for tests: a real queue with a manual clock, and a screen without threads or a terminal.
 
 use std::path::Path;
 use std::time::Duration;
@@ -96,7 +96,7 @@ impl Stage {
         self.tests.advance(Duration::from_secs(5))
     }
 
-    /// Lets everything be answered that is asked, as if the data thread were infinitely fast.
+    /// Answers all requests, as if the data thread were infinitely fast.
     pub fn settle(&mut self) {
         for _ in 0..100 {
             let now = self.tests.clock().now();
@@ -109,7 +109,7 @@ impl Stage {
         panic!("the screen asks for ever");
     }
 
-    /// Lets the screen look again.
+    /// Lets the screen refresh.
     pub fn refresh(&mut self) {
         self.monotonic += Duration::from_secs(60);
         self.settle();

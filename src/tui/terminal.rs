@@ -15,12 +15,12 @@ use super::messages::KeyOutcome;
 use crate::console::{CliError, CliResult, Exit};
 use crate::{Clock, SystemClock};
 
-/// How soon the screen looks for an answer that it waits for.
+/// Poll interval while an answer is awaited.
 const BUSY_POLL: Duration = Duration::from_millis(15);
-/// How soon it looks for signals, and whether something is due.
+/// Poll interval for signals and due requests.
 const IDLE_POLL: Duration = Duration::from_millis(200);
 
-/// Shows the screen until somebody has seen enough.
+/// Runs the screen until it is quit.
 pub(super) fn show(mut app: App, data: &Data, ink: Ink) -> CliResult {
     let mut signals = Signals::listen()?;
     let mut screen = TerminalGuard::enter()?;

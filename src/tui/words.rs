@@ -1,4 +1,4 @@
-//! Actions in words: what is asked before, and said after.
+//! Actions in words: the question before, and the result after.
 
 use super::app::Confirmation;
 use super::bulk::meant;
@@ -8,7 +8,7 @@ use crate::console::text::safe;
 use crate::console::words::count;
 
 impl ActionKind {
-    /// As an order.
+    /// The imperative.
     fn order(self) -> &'static str {
         match self {
             ActionKind::Retry => "Retry",
@@ -23,7 +23,7 @@ impl ActionKind {
         }
     }
 
-    /// While it happens.
+    /// The present participle, while it is being done.
     fn happening(self) -> &'static str {
         match self {
             ActionKind::Retry => "retrying",
@@ -37,7 +37,7 @@ impl ActionKind {
         }
     }
 
-    /// When it has happened.
+    /// The past participle, when it is done.
     fn happened(self) -> &'static str {
         match self {
             ActionKind::Retry => "retried",
@@ -86,7 +86,7 @@ pub(super) fn question(confirm: &Confirmation) -> Vec<String> {
     lines
 }
 
-/// Which ones are meant.
+/// The targets in words.
 fn meaning(action: &Action) -> String {
     if let Some(about) = &action.about {
         return safe(about).into_owned();
@@ -116,7 +116,7 @@ fn meaning(action: &Action) -> String {
     }
 }
 
-/// How far an action is.
+/// The progress of an action in words.
 pub(super) fn running_action(action: &Action, tally: ActionCount, of: u64) -> String {
     format!(
         "{}: {} of {}; Esc stops it",
@@ -126,7 +126,7 @@ pub(super) fn running_action(action: &Action, tally: ActionCount, of: u64) -> St
     )
 }
 
-/// What an action has done.
+/// The result of an action in words.
 pub(super) fn done(action: &Action, tally: ActionCount) -> String {
     let verb = action.verb;
     if let ActionTarget::Queue(queue) = &action.target {

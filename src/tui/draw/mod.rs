@@ -112,7 +112,7 @@ fn tabs(app: &App, ink: Ink, is_whole: bool) -> Line<'static> {
     Line::from(spans)
 }
 
-/// The most important thing to be said.
+/// The most important status.
 fn status_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     let (text, style) = if let Some(error) = app.error() {
         (format!("! trying again: {}", safe(error)), ink.bad())

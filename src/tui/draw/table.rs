@@ -52,7 +52,7 @@ pub(super) fn cell(text: impl AsRef<str>, style: Style) -> Cell {
     Cell { text: safe(text.as_ref()).into_owned(), style }
 }
 
-/// Between two columns.
+/// Blanks between two columns.
 const COLUMN_GAP: usize = 2;
 
 /// A table whose cells are known.
