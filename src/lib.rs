@@ -19,10 +19,14 @@ compile_error!(
 pub mod cli;
 mod clock;
 mod config;
+#[cfg(feature = "cli")]
+mod console;
 mod crash;
 mod error;
 mod executor;
 mod handler;
+#[cfg(all(feature = "cli", unix))]
+mod jobs;
 mod journal;
 mod json;
 mod lifecycle;

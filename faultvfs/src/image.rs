@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::entry::Entry;
 use crate::plan::Role;
-use crate::recording::Entry;
 
 /// What a device writes as a whole.
 const SECTOR: usize = 512;

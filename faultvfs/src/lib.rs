@@ -37,16 +37,22 @@
 //! Only what goes through SQLite meets the faults: a program that touches files itself, beside SQLite, does that on the real disk.
 //! Memory-mapped reads are turned off for attached files (they could not be failed). Written for and tested on Unix.
 //!
-//! All unsafe code is in the module `vfs`, which knows nothing of faults: it turns C calls into calls of safe functions.
+//! All unsafe code is in the modules `vfs` and `real`, which know nothing of faults: the one turns C calls into calls of safe functions, the
+//! other calls the platform's VFS.
 
+mod disk;
+mod entry;
+mod error;
 mod faults;
 mod image;
+mod log;
 mod plan;
+mod real;
 mod recording;
-mod space;
 mod vfs;
 
-pub use faults::{Error, Faults};
+pub use error::Error;
+pub use faults::Faults;
 pub use image::Tear;
 pub use plan::{Class, Hit, Kind, Plan, Role};
 pub use recording::Recording;

@@ -1,4 +1,4 @@
-//! What is to fail, and what has failed: plain data.
+//! Plans (what is to fail) and hits (what has failed): plain data.
 
 /// What SQLite asks of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,10 +1,12 @@
-//! What was done to the files, in order; and the images that a power cut could make of it.
+//! The recording of all changes, in order, and the images that a power cut could leave.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::faults::{Error, lock};
-use crate::image::{Cut, Tear};
+use crate::entry::Entry;
+use crate::error::Error;
+use crate::image::Tear;
+use crate::log::{Log, lock};
 use crate::plan::Role;
 
 /// Every change of a database's files since [`Faults::record`](crate::Faults::record), and the marks of the test, in one order. Ends
@@ -117,64 +119,5 @@ impl std::fmt::Display for Recording {
             }
         }
         Ok(())
-    }
-}
-
-/// The files at the beginning, and what has happened since.
-pub(crate) struct Log {
-    base: Vec<(Role, Vec<u8>)>,
-    entries: Vec<Entry>,
-    present: Vec<Role>,
-    /// The state of things after so many entries: where the last image was made, as the next one is likely to be close behind.
-    cut: (usize, Cut),
-}
-
-/// Something that has happened.
-pub(crate) enum Entry {
-    /// A file was made.
-    Create(Role),
-    /// A file is there that was not made here: durable, as far as one can tell.
-    Appear(Role, Box<[u8]>),
-    Write(Role, u64, Box<[u8]>),
-    Truncate(Role, u64),
-    Sync(Role),
-    /// A sync has failed, and nothing of it has reached the device.
-    LostSync(Role),
-    /// A file was removed; whether its removal was synced.
-    Delete(Role, bool),
-    Mark(u64),
-}
-
-impl Log {
-    pub(crate) fn new(base: Vec<(Role, Vec<u8>)>) -> Log {
-        let present = base.iter().map(|(role, _)| *role).collect();
-        let cut = (0, Cut::new(&base));
-        Log { base, entries: Vec::new(), present, cut }
-    }
-
-    /// Whether a file is there, as far as the log knows.
-    pub(crate) fn has(&self, role: Role) -> bool {
-        self.present.contains(&role)
-    }
-
-    pub(crate) fn push(&mut self, entry: Entry) {
-        match entry {
-            Entry::Create(role) | Entry::Appear(role, _) if !self.has(role) => self.present.push(role),
-            Entry::Delete(role, _) => self.present.retain(|other| *other != role),
-            _ => {}
-        }
-        self.entries.push(entry);
-    }
-
-    /// The state of things after the first entries.
-    fn cut(&mut self, at: usize) -> &Cut {
-        let at = at.min(self.entries.len());
-        let (done, cut) = &mut self.cut;
-        if at < *done {
-            (*done, *cut) = (0, Cut::new(&self.base));
-        }
-        self.entries[*done..at].iter().for_each(|entry| cut.apply(entry));
-        *done = at;
-        cut
     }
 }

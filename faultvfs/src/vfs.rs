@@ -1,26 +1,25 @@
-//! The VFS: C calls become calls of safe functions. The only unsafe code; it knows nothing of faults.
+//! The VFS: C calls become calls of safe functions. It knows nothing of faults.
 //!
 //! A file of this VFS is a [`File`] with the real VFS's file behind it, in the memory that SQLite gives (`szOsFile` is the sum of
 //! both). SQLite zeroes nothing and never moves it; `x_open` makes the [`File`] and `x_close` drops it.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::OnceLock;
 
 use rusqlite::ffi::{self, sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlite3_vfs};
 
 use crate::VFS;
-use crate::faults::{Standing, find, waits_for_nobody, waits_for_somebody};
-use crate::plan::Role;
+use crate::disk::{DiskFile, find, waits_for_nobody, waits_for_somebody};
+use crate::real::{RealFile, call, real_vfs};
 
 /// What lies before the real file.
 #[repr(C)]
 struct File {
     /// SQLite reads the methods here.
     base: sqlite3_file,
-    /// Where it stands; none if it is not attached.
-    disk: Option<Standing>,
+    /// Which file of which disk it is; none if it is not attached.
+    disk: Option<DiskFile>,
 }
 
 /// SQLite aligns files to 8 bytes.
@@ -29,38 +28,20 @@ const _: () = assert!(align_of::<File>() <= 8);
 
 // ---- Registration ----
 
-struct Real(*mut sqlite3_vfs);
-
-// SAFETY: SQLite hands the VFS to every thread itself; it is never written after its registration.
-unsafe impl Send for Real {}
-// SAFETY: as above.
-unsafe impl Sync for Real {}
-
-/// The VFS that ours wraps: the default one at the time of the registration.
-static REAL: OnceLock<Result<Real, c_int>> = OnceLock::new();
-
-/// Registers the VFS, once.
+/// Registers the VFS, once. It wraps the default one at that time.
 pub(crate) fn register() -> Result<(), c_int> {
-    real_vfs().map(|_| ())
-}
-
-fn real_vfs() -> Result<*mut sqlite3_vfs, c_int> {
-    let real = REAL.get_or_init(|| {
-        // SAFETY: a null name asks for the default VFS; the call initialises SQLite if need be.
-        let real = unsafe { ffi::sqlite3_vfs_find(ptr::null()) };
-        if real.is_null() {
-            return Err(ffi::SQLITE_ERROR);
-        }
+    static REGISTERED: OnceLock<Result<(), c_int>> = OnceLock::new();
+    *REGISTERED.get_or_init(|| {
+        let real = real_vfs()?;
         let name = CString::new(VFS).expect("the name is a constant without NUL").into_raw();
         // SAFETY: a registered VFS is valid for reads.
         let ours = unsafe { wrapper(&*real, name) };
         // SAFETY: the VFS and its name are leaked, so they live as long as SQLite may use them.
         match unsafe { ffi::sqlite3_vfs_register(Box::into_raw(Box::new(ours)), 0) } {
-            ffi::SQLITE_OK => Ok(Real(real)),
+            ffi::SQLITE_OK => Ok(()),
             code => Err(code),
         }
-    });
-    real.as_ref().map(|real| real.0).map_err(|code| *code)
+    })
 }
 
 fn wrapper(real: &sqlite3_vfs, name: *const c_char) -> sqlite3_vfs {
@@ -90,110 +71,6 @@ fn wrapper(real: &sqlite3_vfs, name: *const c_char) -> sqlite3_vfs {
         xNextSystemCall: None,
     }
 }
-
-// ---- What the safe modules ask of the real VFS ----
-
-/// The path that a name stands for.
-pub(crate) fn path(name: &[u8]) -> PathBuf {
-    #[cfg(unix)]
-    return std::path::PathBuf::from(std::os::unix::ffi::OsStrExt::from_bytes(name) as &std::ffi::OsStr);
-    #[cfg(not(unix))]
-    return PathBuf::from(String::from_utf8_lossy(name).into_owned());
-}
-
-/// The name under which SQLite will open a path.
-pub(crate) fn full_name(path: &Path) -> Result<Vec<u8>, c_int> {
-    let real = real_vfs()?;
-    let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| ffi::SQLITE_CANTOPEN)?;
-    // SAFETY: `real` is a registered VFS.
-    let (full_pathname, size) = unsafe { ((*real).xFullPathname, (*real).mxPathname + 1) };
-    let mut out = vec![0_u8; size as usize];
-    let Some(full_pathname) = full_pathname else { return Err(ffi::SQLITE_ERROR) };
-    // SAFETY: the path ends with a NUL, and `out` has the bytes that its length promises.
-    match unsafe { full_pathname(real, path.as_ptr(), size, out.as_mut_ptr().cast()) } {
-        ffi::SQLITE_OK | ffi::SQLITE_OK_SYMLINK => {}
-        code => return Err(code),
-    }
-    out.truncate(out.iter().position(|byte| *byte == 0).unwrap_or(out.len()));
-    Ok(out)
-}
-
-/// The content of a file, read through the real VFS: it knows which descriptors it must not close, for the locks' sake.
-pub(crate) fn read_file(name: &[u8], role: Role) -> Result<Vec<u8>, c_int> {
-    let real = real_vfs()?;
-    let kind = match role {
-        Role::Database => ffi::SQLITE_OPEN_MAIN_DB,
-        Role::Wal => ffi::SQLITE_OPEN_WAL,
-        Role::Journal | Role::Shm => ffi::SQLITE_OPEN_MAIN_JOURNAL,
-    };
-    // SQLite's names have an empty list of URI parameters behind them, and four bytes of zero before.
-    let name = [&[0; 4], name, &[0; 4]].concat();
-    // SAFETY: `real` is a registered VFS.
-    let (x_open, size) = unsafe { ((*real).xOpen, (*real).szOsFile as usize) };
-    let Some(x_open) = x_open else { return Err(ffi::SQLITE_ERROR) };
-    let mut memory = vec![0_u64; size.div_ceil(8)];
-    let file = RealFile(memory.as_mut_ptr().cast());
-    let mut flags = 0;
-    // SAFETY: the name ends with NULs and, like the memory, which has the size and alignment asked for, outlives the file.
-    let opened = unsafe {
-        x_open(real, name[4..].as_ptr().cast(), file.0, kind | ffi::SQLITE_OPEN_READONLY, &raw mut flags)
-    };
-    // SAFETY: the file has been through `xOpen`; it is closed once, and not used after that.
-    unsafe {
-        let read = if opened == ffi::SQLITE_OK { file.read_all() } else { Err(opened) };
-        file.close();
-        read
-    }
-}
-
-/// A file of the real VFS.
-#[derive(Clone, Copy)]
-struct RealFile(*mut sqlite3_file);
-
-/// Calls a method of the real file, or answers with an error where its VFS has none.
-macro_rules! call {
-    ($file:expr, $method:ident $(, $arg:expr)*) => {
-        match (*(*$file.0).pMethods).$method {
-            Some(method) => method($file.0 $(, $arg)*),
-            None => ffi::SQLITE_IOERR,
-        }
-    };
-}
-
-impl RealFile {
-    /// # Safety
-    /// The file must be open.
-    unsafe fn read_all(self) -> Result<Vec<u8>, c_int> {
-        let mut size: sqlite3_int64 = 0;
-        // SAFETY: the file is open.
-        match unsafe { call!(self, xFileSize, &raw mut size) } {
-            ffi::SQLITE_OK => {}
-            code => return Err(code),
-        }
-        let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
-        // By pieces: SQLite takes lengths as C ints.
-        for (n, piece) in bytes.chunks_mut(READ_AT_ONCE).enumerate() {
-            let (length, offset) = (piece.len() as c_int, (n * READ_AT_ONCE) as sqlite3_int64);
-            // SAFETY: the file is open, and the piece has room for what is read.
-            match unsafe { call!(self, xRead, piece.as_mut_ptr().cast(), length, offset) } {
-                ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ => {}
-                code => return Err(code),
-            }
-        }
-        Ok(bytes)
-    }
-
-    /// Closes the file, if `xOpen` has come so far that it needs to be closed.
-    ///
-    /// # Safety
-    /// `xOpen` must have returned, and the file must not be used again.
-    unsafe fn close(self) -> c_int {
-        // SAFETY: `xOpen` sets the methods, to null if there is nothing to close.
-        unsafe { if (*self.0).pMethods.is_null() { ffi::SQLITE_OK } else { call!(self, xClose) } }
-    }
-}
-
-const READ_AT_ONCE: usize = 1 << 20;
 
 // ---- Methods of the VFS ----
 
@@ -330,16 +207,16 @@ unsafe fn behind(file: *mut sqlite3_file) -> RealFile {
     RealFile(unsafe { file.cast::<u8>().add(HEADER) }.cast())
 }
 
-/// Where a file stands, and the real file.
+/// Which file of which disk this is, and the real file.
 ///
 /// # Safety
 /// `file` must have been opened by `x_open`, and not be closed while the answer is used.
-unsafe fn parts<'a>(file: *mut sqlite3_file) -> (Option<&'a Standing>, RealFile) {
+unsafe fn parts<'a>(file: *mut sqlite3_file) -> (Option<&'a DiskFile>, RealFile) {
     // SAFETY: `x_open` has written the header; nothing changes it until `x_close`.
     unsafe { ((*file.cast::<File>()).disk.as_ref(), behind(file)) }
 }
 
-/// Opens a call of SQLite: where the file stands, and the real file.
+/// Opens a call of SQLite: which file of which disk this is, and the real file.
 macro_rules! parts {
     ($file:expr) => {
         // SAFETY: SQLite calls methods only between `x_open` and `x_close`.

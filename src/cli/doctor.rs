@@ -4,28 +4,29 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::health::{Disk, LARGE_WAL, LONG_READY, open_mode, wrong_pragmas};
-use super::screen::{Tint, safe};
-use super::table::wrap;
-use super::times::Zone;
-use super::words::{bytes, count, number, span};
-use super::{Done, Exit, Session};
+use crate::console::inspect::health::{Disk, LARGE_WAL_BYTES, LONG_READY_WAIT, open_mode, wrong_pragmas};
+use crate::console::screen::Tint;
+use crate::console::table::wrap;
+use crate::console::text::safe;
+use crate::console::times::Zone;
+use crate::console::words::{bytes, count, number, span};
+use crate::console::{CliResult, Exit, Session};
 use crate::{CheckReport, FileReport, Filter, Queue, QueueCounts, State, Timestamp};
 
 /// Check the file: SQLite's structures, perdura's own rules, settings, sizes, WAL, owner.
 #[derive(Debug, clap::Args)]
-pub(super) struct Doctor {
+pub(super) struct DoctorArgs {
     /// Leave out what reads the whole file
     #[arg(long)]
     quick: bool,
 }
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Level {
     Good,
-    /// Worth a look.
+    /// Should be looked at.
     Note,
     Bad,
 }
@@ -38,28 +39,28 @@ struct Finding {
 }
 
 /// A file that keeps so much for itself, and cannot give it back, may be worth writing anew.
-const MUCH_SPARE: u64 = 64 << 20;
+const LARGE_FREE_SPACE: u64 = 64 << 20;
 
-/// So many tasks that succeeded or were cancelled are many, if nothing deletes them.
+/// From so many tasks that succeeded or were cancelled on, `doctor` advises a purge.
 const MANY_FINISHED: u64 = 100_000;
 /// The same where the file is large.
 const SOME_FINISHED: u64 = 1000;
-/// So many of the oldest tasks are looked at: the first ones may have been retried lately.
-const OLDEST: usize = 50;
+/// How many of the oldest tasks are read: the first ones may have been retried lately.
+const MAX_OLDEST_TASKS: usize = 50;
 /// A program with the default `Config::retention` (7 d) does not tell the file, and deletes what is older, within a day.
-const OLD: Duration = Duration::from_secs(8 * 24 * 60 * 60);
+const OLD_AGE: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
 /// Above this, the check of the whole file takes long enough to say so first.
-const LARGE_FILE: u64 = 256 << 20;
+const LARGE_FILE_BYTES: u64 = 256 << 20;
 
 /// A screen with fewer columns has no room for a text beside its heading.
-const NARROW: usize = 60;
+const MIN_WIDE_COLUMNS: usize = 60;
 
-impl Doctor {
-    pub(super) fn run(&self, session: &mut Session) -> Done {
-        let queue = session.look()?;
+impl DoctorArgs {
+    pub(super) fn run(&self, session: &mut Session) -> CliResult {
+        let queue = session.read_only_queue()?;
         let file = queue.inspect()?;
-        if !self.quick && file.bytes >= LARGE_FILE {
+        if !self.quick && file.bytes >= LARGE_FILE_BYTES {
             session.screen.remark(format_args!("reading all of {} …", bytes(file.bytes)));
         }
         let check = if self.quick { None } else { Some(queue.check()?) };
@@ -91,7 +92,7 @@ fn print(session: &mut Session, findings: &[Finding]) -> std::io::Result<()> {
             session.screen.line(format_args!("{head}{text}"))?; // for `grep`, a line each
             continue;
         };
-        let is_narrow = width < NARROW;
+        let is_narrow = width < MIN_WIDE_COLUMNS;
         let indent = if is_narrow { 6 } else { 19 };
         let lines = wrap(&text, width - indent).join(&format!("\n{:indent$}", ""));
         let gap = if is_narrow { format!("\n{:indent$}", "") } else { String::new() };
@@ -147,7 +148,7 @@ fn about_file(file: &FileReport, zone: Zone) -> Vec<Finding> {
         bytes(spare),
         bytes(file.reserve_pages * file.page_bytes)
     );
-    all.push(match spare >= MUCH_SPARE && !file.gives_pages_back {
+    all.push(match spare >= LARGE_FREE_SPACE && !file.gives_pages_back {
         true => finding(
             Level::Note,
             "size",
@@ -188,7 +189,7 @@ fn about_wal(file: &FileReport) -> Finding {
         );
         return finding(Level::Bad, "wal", text);
     }
-    match wal.bytes >= LARGE_WAL {
+    match wal.bytes >= LARGE_WAL_BYTES {
         true => finding(
             Level::Note,
             "wal",
@@ -229,7 +230,7 @@ fn about_tasks(queue: &Queue, file: &FileReport, now: Timestamp) -> Result<Vec<F
     for (name, since) in queue.ready_since()? {
         let waits = now.since(since);
         let paused = counts.queues.get(&name).is_some_and(|counts| counts.paused);
-        if waits >= LONG_READY && !paused {
+        if waits >= LONG_READY_WAIT && !paused {
             all.push(finding(
                 Level::Note,
                 "queue",
@@ -257,7 +258,7 @@ fn about_tasks(queue: &Queue, file: &FileReport, now: Timestamp) -> Result<Vec<F
 
 /// When the first of the oldest tasks that succeeded or were cancelled did so; none where they cannot be read.
 fn oldest_finished(queue: &Queue) -> Option<Timestamp> {
-    let filter = Filter::new().state(State::Succeeded).state(State::Cancelled).limit(OLDEST);
+    let filter = Filter::new().state(State::Succeeded).state(State::Cancelled).limit(MAX_OLDEST_TASKS);
     queue.tasks(filter).ok()?.iter().filter_map(|task| task.finished_at).min()
 }
 
@@ -268,9 +269,9 @@ fn about_age(
     now: Timestamp,
     oldest: impl Fn() -> Option<Timestamp>,
 ) -> Option<Finding> {
-    let is_much = finished >= MANY_FINISHED || (file.bytes >= LARGE_FILE && finished >= SOME_FINISHED);
+    let is_much = finished >= MANY_FINISHED || (file.bytes >= LARGE_FILE_BYTES && finished >= SOME_FINISHED);
     let is_kept = matches!(file.retention, None | Some(None));
-    let is_old = || oldest().is_some_and(|oldest| now.since(oldest) >= OLD);
+    let is_old = || oldest().is_some_and(|oldest| now.since(oldest) >= OLD_AGE);
     let text = || {
         format!(
             "{} succeeded or cancelled, {} in all, and the file does not say that any are deleted by age; `purge --older-than 30d` deletes old ones",
@@ -324,17 +325,20 @@ mod tests {
         let about = |finished, oldest: Duration, file: &_| {
             about_age(finished, file, now, || Some(now.before(oldest)))
         };
-        assert!(about(MANY_FINISHED - 1, OLD, &file).is_none());
-        let young = OLD - Duration::from_secs(1);
+        assert!(about(MANY_FINISHED - 1, OLD_AGE, &file).is_none());
+        let young = OLD_AGE - Duration::from_secs(1);
         assert!(about(MANY_FINISHED, young, &file).is_none(), "a program may delete what is older");
-        let advice = about(MANY_FINISHED, OLD, &file).unwrap();
+        let advice = about(MANY_FINISHED, OLD_AGE, &file).unwrap();
         assert!(
             advice.level == Level::Note && advice.text.contains("`purge --older-than 30d`"),
             "{advice:?}"
         );
-        file.bytes = LARGE_FILE;
-        assert!(about(SOME_FINISHED, OLD, &file).is_some() && about(SOME_FINISHED - 1, OLD, &file).is_none());
+        file.bytes = LARGE_FILE_BYTES;
+        assert!(
+            about(SOME_FINISHED, OLD_AGE, &file).is_some()
+                && about(SOME_FINISHED - 1, OLD_AGE, &file).is_none()
+        );
         file.retention = Some(Some(Duration::from_secs(60)));
-        assert!(about(MANY_FINISHED, OLD, &file).is_none(), "age deletes them");
+        assert!(about(MANY_FINISHED, OLD_AGE, &file).is_none(), "age deletes them");
     }
 }

@@ -1,27 +1,23 @@
-//! Lists of tasks.
+//! The verb `list`.
 
-use serde::Serialize;
-
-use super::explain::{is_job, is_to_run};
-use super::filter::Which;
-use super::meter::Meter;
-use super::screen::{Tint, safe};
-use super::table::{Cell, Fit, Table};
-use super::words::{distance, number};
-use super::{Done, Exit, Session};
-use crate::{DEFAULT_QUEUE, DeadLetter, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
+use crate::console::filter::FilterArgs;
+use crate::console::inspect::explain::is_to_run;
+use crate::console::inspect::task::{RecordJson, command, error_line, is_job, what};
+use crate::console::paging::Paging;
+use crate::console::screen::Meter;
+use crate::console::table::{Cell, Fit, Table};
+use crate::console::text::safe;
+use crate::console::words::distance;
+use crate::console::{CliResult, Exit, Session};
+use crate::{DEFAULT_QUEUE, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// List tasks, the newest first.
 #[derive(Debug, clap::Args)]
-pub(super) struct List {
+pub(super) struct ListArgs {
     #[command(flatten)]
-    which: Which,
-    /// At most so many
-    #[arg(long, short = 'l', default_value_t = 50, value_name = "N", value_parser = at_least_one)]
-    limit: usize,
-    /// Older than this task: the next page
-    #[arg(long, value_name = "ID")]
-    before: Option<TaskId>,
+    which: FilterArgs,
+    #[command(flatten)]
+    paging: Paging,
     /// The oldest first
     #[arg(long, conflicts_with = "before")]
     oldest_first: bool,
@@ -30,16 +26,13 @@ pub(super) struct List {
     after: Option<TaskId>,
 }
 
-impl List {
-    pub(super) fn run(&self, session: &mut Session) -> Done {
-        let queue = session.look()?;
+impl ListArgs {
+    pub(super) fn run(&self, session: &mut Session) -> CliResult {
+        let queue = session.read_only_queue()?;
         let now = session.now();
-        let mut filter = self.which.filter(now).limit(self.limit.saturating_add(1));
+        let mut filter = self.paging.filter(self.which.filter(now));
         if !self.oldest_first {
             filter = filter.newest_first();
-        }
-        if let Some(id) = self.before {
-            filter = filter.before(id);
         }
         if let Some(id) = self.after {
             filter = filter.after(id);
@@ -47,13 +40,12 @@ impl List {
         let mut meter = Meter::new("searched");
         let mut tasks = queue.tasks_with_progress(filter, |progress| meter.tell(progress))?;
         drop(meter);
-        let more = tasks.len() > self.limit;
-        tasks.truncate(self.limit);
+        let more = self.paging.cut(&mut tasks);
         let last = tasks.last().map(|task| task.task_id);
         if session.json {
             for task in &tasks {
                 let command = command(&queue, &task.task_name, task.task_id);
-                session.screen.json(&Told::new(task, command))?;
+                session.screen.json(&RecordJson::of_task(task, command))?;
             }
         } else if tasks.is_empty() {
             session.screen.remark("no tasks match");
@@ -62,7 +54,7 @@ impl List {
             let mut to_run = tasks;
             to_run.retain(is_to_run);
             if !to_run.is_empty()
-                && let Some(missing) = session.sight(&queue).missing_worker(to_run.len() as u64, &to_run)
+                && let Some(missing) = session.explainer(&queue).missing_worker(to_run.len() as u64, &to_run)
             {
                 session.screen.remark(missing);
             }
@@ -73,47 +65,6 @@ impl List {
         }
         Ok(Exit::Done)
     }
-}
-
-/// A limit of a list.
-pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|limit| *limit > 0).ok_or_else(|| "it is a whole number, at least 1".to_owned())
-}
-
-/// What JSON says of a task or of a dead letter: its record; for a job, its command and the exit code of its newest attempt that ended.
-#[derive(Serialize)]
-pub(super) struct Told<'t, R> {
-    #[serde(flatten)]
-    record: &'t R,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exit_code: Option<i32>,
-}
-
-impl<'t> Told<'t, TaskRecord> {
-    pub(super) fn new(task: &'t TaskRecord, command: Option<String>) -> Told<'t, TaskRecord> {
-        told(task, task.state, task.error_type.as_deref(), command)
-    }
-}
-
-impl<'t> Told<'t, DeadLetter> {
-    pub(super) fn of_letter(letter: &'t DeadLetter, command: Option<String>) -> Told<'t, DeadLetter> {
-        told(letter, letter.state, letter.error_type.as_deref(), command)
-    }
-}
-
-fn told<'t, R>(record: &'t R, state: State, error: Option<&str>, command: Option<String>) -> Told<'t, R> {
-    let exit_code = match state {
-        State::Succeeded => command.as_ref().map(|_| 0),
-        _ => error.filter(|_| command.is_some()).and_then(exit_code),
-    };
-    Told { record, command, exit_code }
-}
-
-/// The exit code in a job's error type.
-pub(super) fn exit_code(error_type: &str) -> Option<i32> {
-    error_type.strip_prefix("ExitCode.")?.parse().ok()
 }
 
 fn print(session: &mut Session, queue: &Queue, tasks: &[TaskRecord], now: Timestamp) -> std::io::Result<()> {
@@ -131,13 +82,13 @@ fn print(session: &mut Session, queue: &Queue, tasks: &[TaskRecord], now: Timest
     for task in tasks {
         table.row([
             task.task_id.to_string().into(),
-            state(task.state),
+            Cell::state(task.state),
             safe(name(task)).into_owned().into(),
             safe(if has_queues { &task.queue } else { "" }).into_owned().into(),
             format!("{}/{}", task.attempt_number, task.max_attempts).into(),
             when(task, now).into(),
-            safe(&what(queue, task)).into_owned().into(),
-            safe(&error(task)).into_owned().into(),
+            safe(&what(command(queue, &task.task_name, task.task_id), task)).into_owned().into(),
+            safe(&error_line(task)).into_owned().into(),
         ]);
     }
     table.print(&mut session.screen)
@@ -148,22 +99,7 @@ fn name(task: &TaskRecord) -> &str {
     if is_job(task) { "" } else { &task.task_name }
 }
 
-/// A state in its colour.
-pub(super) fn state(state: State) -> Cell {
-    Cell::tinted(state.as_str(), tint(state))
-}
-
-pub(super) fn tint(state: State) -> Tint {
-    match state {
-        State::Queued => Tint::Bold,
-        State::Running => Tint::Busy,
-        State::Succeeded => Tint::Good,
-        State::Failed | State::Lost => Tint::Bad,
-        State::Cancelled => Tint::Dim,
-    }
-}
-
-/// The time that matters in its state.
+/// The time to show for its state.
 pub(super) fn when(task: &TaskRecord, now: Timestamp) -> String {
     let ago = |moment: Option<Timestamp>| distance(moment.unwrap_or(task.created_at), now);
     match task.state {
@@ -179,35 +115,4 @@ pub(super) fn when(task: &TaskRecord, now: Timestamp) -> String {
         State::Running => ago(task.started_at),
         _ => ago(task.finished_at),
     }
-}
-
-/// What it does: a job's command, its tag, how far it is.
-pub(super) fn what(queue: &Queue, task: &TaskRecord) -> String {
-    let mut parts = Vec::new();
-    parts.extend(command(queue, &task.task_name, task.task_id));
-    parts.extend(task.tag.clone());
-    if let (State::Running, Some(progress)) = (task.state, task.progress) {
-        parts.push(format!("{} of {}", number(progress.done), number(progress.total)));
-    }
-    parts.join(" · ")
-}
-
-/// What went wrong, in a line; for a job that ended badly, its message says all.
-pub(super) fn error(task: &TaskRecord) -> String {
-    let Some(error_type) = &task.error_type else { return String::new() };
-    let message = task.error_message.as_deref().and_then(|text| text.lines().next()).unwrap_or_default();
-    match exit_code(error_type) {
-        Some(_) => message.to_owned(),
-        None => format!("{error_type}: {message}"),
-    }
-}
-
-/// The command line of a job for the shell.
-pub(crate) fn command(queue: &Queue, task_name: &str, id: TaskId) -> Option<String> {
-    #[cfg(unix)]
-    if super::jobs::may_be_job(task_name) {
-        return super::jobs::describe(&queue.args_json(id).ok()?);
-    }
-    let _ = (queue, task_name, id);
-    None
 }

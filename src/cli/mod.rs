@@ -19,90 +19,34 @@
 //!
 //! It uses only the public API, and says how it ended by [`Exit`].
 
-mod care;
-mod dead;
+mod dead_letters;
 mod doctor;
 mod explain;
-pub(crate) mod filter;
-pub(crate) mod health;
-#[cfg(unix)]
-mod jobs;
-pub(crate) mod json;
-pub(crate) mod list;
-mod mend;
-mod meter;
-mod refusal;
-pub(crate) mod screen;
-mod session;
+mod file;
+mod list;
+mod manage;
 mod show;
 mod stats;
-pub(crate) mod table;
-pub(crate) mod times;
-mod trouble;
-pub(crate) mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{CommandFactory, Parser};
 
 use crate::TaskId;
+use crate::console::{CliResult, FileOption, GlobalOptions, Session, filter, no_json, refusal};
+#[cfg(unix)]
+use crate::jobs;
 
-pub use screen::When;
-#[cfg(feature = "report")]
-pub(crate) use screen::{safe, safe_lines};
-pub(crate) use session::Session;
-pub use trouble::Exit;
-pub(crate) use trouble::{Done, Trouble, system};
-
-/// The heading of what every verb takes.
-const EVERYWHERE: &str = "Everywhere";
-
-/// The file that `perdura` is told to use.
-#[derive(Debug, clap::Args)]
-struct Place {
-    /// The file with the tasks [default: perdura.db]
-    #[arg(long, global = true, env = "PERDURA_DB", hide_env_values = true, value_name = "FILE", help_heading = EVERYWHERE,
-          value_parser = file())]
-    db: Option<PathBuf>,
-}
-
-/// The path of a file; an unset variable of a shell names none.
-fn file() -> impl TypedValueParser<Value = PathBuf> {
-    OsStringValueParser::new().try_map(|path| match path.is_empty() {
-        true => Err("it is empty; name a file, or unset PERDURA_DB if that is where it comes from"),
-        false => Ok(PathBuf::from(path)),
-    })
-}
-
-/// What every verb takes.
-#[derive(Debug, Clone, clap::Args)]
-struct Common {
-    /// Answer in JSON: one document, or one line for each task
-    #[arg(long, global = true, help_heading = EVERYWHERE)]
-    json: bool,
-    /// Show times in UTC, not in local time (TZ); JSON always has UTC
-    #[arg(long, global = true, help_heading = EVERYWHERE)]
-    utc: bool,
-    /// When to colour; NO_COLOR turns it off, too
-    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "auto|always|never", help_heading = EVERYWHERE,
-          hide_possible_values = true, hide_default_value = true)]
-    color: When,
-}
-
-/// `--json` of a verb that has nothing in JSON: it is refused with the reason, and not in the help.
-pub(crate) fn no_json() -> clap::Arg {
-    clap::Arg::new("json").long("json").hide(true).action(clap::ArgAction::SetTrue)
-}
+pub use crate::console::{Exit, When};
 
 /// The verbs of the admin, for the parser of a program of your own.
 #[derive(Debug, clap::Args)]
 pub struct Command {
     #[command(flatten)]
-    common: Common,
+    common: GlobalOptions,
     #[command(subcommand)]
-    verb: Box<Verb>,
+    verb: Box<AdminVerb>,
 }
 
 impl Command {
@@ -115,18 +59,18 @@ impl Command {
 
 /// What can be done to every file.
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
-    List(list::List),
-    Show(show::Show),
-    Stats(stats::Stats),
-    Failures(stats::Failures),
+enum AdminVerb {
+    List(list::ListArgs),
+    Show(show::ShowArgs),
+    Stats(stats::StatsArgs),
+    Failures(stats::FailuresArgs),
     /// Say why a task does not run now
     Explain {
         /// The task
         #[arg(value_name = "ID")]
         id: TaskId,
     },
-    Retry(mend::Retry),
+    Retry(manage::RetryArgs),
     /// Cancel QUEUED tasks, and ask RUNNING ones to stop
     Cancel(filter::Target),
     /// Delete tasks that are not running, with all that is kept of them
@@ -152,11 +96,11 @@ enum Verb {
         queues: Vec<String>,
     },
     /// Delete tasks that succeeded or were cancelled long ago
-    Purge(mend::Purge),
+    Purge(manage::PurgeArgs),
     /// Look at dead letters (failed tasks that are kept apart), and make tasks of them again
     #[command(subcommand)]
-    Dead(dead::Dead),
-    Doctor(doctor::Doctor),
+    Dead(dead_letters::DeadVerb),
+    Doctor(doctor::DoctorArgs),
     /// Copy the file while it is in use; the copy is checked
     Backup {
         /// Where the copy goes; nothing may be there
@@ -170,42 +114,42 @@ enum Verb {
         to: Option<PathBuf>,
     },
     #[cfg(feature = "report")]
-    Report(crate::report::Report),
+    Report(crate::report::ReportArgs),
     #[cfg(feature = "tui")]
-    Watch(crate::tui::Watch),
+    Watch(crate::tui::WatchArgs),
 }
 
-impl Verb {
-    fn run(self, session: &mut Session) -> Done {
+impl AdminVerb {
+    fn run(self, session: &mut Session) -> CliResult {
         match self {
-            Verb::List(list) => list.run(session),
-            Verb::Show(show) => show.run(session),
-            Verb::Stats(stats) => stats.run(session),
-            Verb::Failures(failures) => failures.run(session),
-            Verb::Explain { id } => explain::explain(session, id),
-            Verb::Retry(retry) => retry.run(session),
-            Verb::Cancel(target) => mend::CANCEL.run(session, &target),
-            Verb::Delete(target) => mend::DELETE.run(session, &target),
-            Verb::MoveToDead(target) => mend::MOVE_TO_DEAD.run(session, &target),
-            Verb::RunNow { ids } => mend::run_now(session, &ids),
-            Verb::Pause { queues } => mend::set_paused(session, &queues, true),
-            Verb::Resume { queues } => mend::set_paused(session, &queues, false),
-            Verb::Purge(purge) => purge.run(session),
-            Verb::Dead(dead) => dead.run(session),
-            Verb::Doctor(doctor) => doctor.run(session),
-            Verb::Backup { to } => care::backup(session, &to),
-            Verb::Export { to } => care::export(session, to.as_deref()),
+            AdminVerb::List(list) => list.run(session),
+            AdminVerb::Show(show) => show.run(session),
+            AdminVerb::Stats(stats) => stats.run(session),
+            AdminVerb::Failures(failures) => failures.run(session),
+            AdminVerb::Explain { id } => explain::explain(session, id),
+            AdminVerb::Retry(retry) => retry.run(session),
+            AdminVerb::Cancel(target) => manage::CANCEL.run(session, &target),
+            AdminVerb::Delete(target) => manage::DELETE.run(session, &target),
+            AdminVerb::MoveToDead(target) => manage::MOVE_TO_DEAD.run(session, &target),
+            AdminVerb::RunNow { ids } => manage::run_now(session, &ids),
+            AdminVerb::Pause { queues } => manage::set_paused(session, &queues, true),
+            AdminVerb::Resume { queues } => manage::set_paused(session, &queues, false),
+            AdminVerb::Purge(purge) => purge.run(session),
+            AdminVerb::Dead(dead) => dead.run(session),
+            AdminVerb::Doctor(doctor) => doctor.run(session),
+            AdminVerb::Backup { to } => file::backup(session, &to),
+            AdminVerb::Export { to } => file::export(session, to.as_deref()),
             #[cfg(feature = "report")]
-            Verb::Report(report) => report.run(session),
+            AdminVerb::Report(report) => report.run(session),
             #[cfg(feature = "tui")]
-            Verb::Watch(watch) => watch.run(session),
+            AdminVerb::Watch(watch) => watch.run(session),
         }
     }
 }
 
-/// What only the command itself does: a program makes its own file, and has papers of its own.
+/// Verbs that only the command has, and not a program that mounts the others.
 #[derive(Debug, clap::Subcommand)]
-enum Own {
+enum FileVerb {
     /// Make a new file, named by --db, of an export
     Import {
         /// The export; `-` is the standard input
@@ -226,13 +170,13 @@ enum Own {
     },
 }
 
-impl Own {
-    fn run(self, session: &mut Session) -> Done {
+impl FileVerb {
+    fn run(self, session: &mut Session) -> CliResult {
         match self {
-            Own::Import { from } => care::import(session, &from),
-            Own::Init => care::init(session),
-            Own::Completions { shell } => care::completions(session, shell),
-            Own::Man { folder } => care::manual(session, folder),
+            FileVerb::Import { from } => file::import(session, &from),
+            FileVerb::Init => file::init(session),
+            FileVerb::Completions { shell } => file::completions(session, shell, grammar()),
+            FileVerb::Man { folder } => file::manual(session, folder, grammar()),
         }
     }
 }
@@ -245,7 +189,7 @@ First steps, with the file of a program:
 
 Exit codes:
   0    done
-  1    done, and the answer is no: a problem was found, nothing matched
+  1    finished, but a problem was found or nothing matched
   2    the command line, or the input of `add --from`, is wrong for any file
   3    refused: no such task, or its state or a unique key forbids it
   4    a file, a folder, the disk or the terminal is not as it must be";
@@ -259,7 +203,7 @@ First steps:
 
 Exit codes:
   0    done
-  1    done, and the answer is no: a job failed, a problem was found, nothing matched
+  1    finished, but a job failed, a problem was found, or nothing matched
   2    the command line, or the input of `add --from`, is wrong for any file
   3    refused: no such task, or its state or a unique key forbids it
   4    a file, a folder, the disk or the terminal is not as it must be
@@ -270,22 +214,22 @@ Exit codes:
 #[command(name = "perdura", version, propagate_version = true, max_term_width = 100, after_help = FIRST_STEPS)]
 struct Perdura {
     #[command(flatten)]
-    place: Place,
+    place: FileOption,
     #[command(flatten)]
-    common: Common,
+    common: GlobalOptions,
     #[command(subcommand)]
-    verb: Whole,
+    verb: AnyVerb,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Whole {
+enum AnyVerb {
     #[cfg(unix)]
     #[command(flatten)]
-    Jobs(jobs::Verb),
+    Jobs(jobs::JobVerb),
     #[command(flatten)]
-    Admin(Verb),
+    Admin(AdminVerb),
     #[command(flatten)]
-    Own(Own),
+    FileVerb(FileVerb),
 }
 
 /// The whole command, for a `main` function.
@@ -293,15 +237,15 @@ pub fn main() -> ExitCode {
     let Perdura { place, common, verb } = match Perdura::try_parse() {
         Ok(typed) => typed,
         Err(e) => match refusal::of(&e) {
-            Some(trouble) => return Session::refuse(&trouble),
+            Some(error) => return Session::refuse(&error),
             None => e.exit(),
         },
     };
     Session::begin(&common, place.db).end_with(|session| match verb {
         #[cfg(unix)]
-        Whole::Jobs(verb) => verb.run(session),
-        Whole::Admin(verb) => verb.run(session),
-        Whole::Own(verb) => verb.run(session),
+        AnyVerb::Jobs(verb) => verb.run(session),
+        AnyVerb::Admin(verb) => verb.run(session),
+        AnyVerb::FileVerb(verb) => verb.run(session),
     })
 }
 

@@ -1,25 +1,22 @@
-//! One task, whole.
+//! The verb `show`: one task or dead letter with everything that is known of it.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::explain::Sight;
-use super::json::{pretty, raw};
-use super::list::{command, error, tint, what};
-use super::screen::{Tint, safe, safe_lines};
-use super::times::Zone;
-use super::words::{bytes, count, distance, span};
-use super::{Done, Exit, Session, Trouble};
-use crate::{
-    Attempt, DeadLetter, ErrorKind, Hold, Output, OutputStream, Queue, State, TaskId, TaskRecord, Timestamp,
-};
+use crate::console::inspect::detail::{TaskDetail, TaskOrLetter};
+use crate::console::inspect::task::{RecordJson, error_line, what};
+use crate::console::json::{pretty, raw};
+use crate::console::screen::Tint;
+use crate::console::text::{safe, safe_lines};
+use crate::console::words::{bytes, span};
+use crate::console::{CliError, CliResult, Exit, Session};
+use crate::{Attempt, DeadLetter, ErrorKind, Output, OutputStream, Queue, State, TaskId, TaskRecord};
 
 /// Show a task: args, attempts, errors, output, what happens next.
 #[derive(Debug, clap::Args)]
-pub(super) struct Show {
+pub(super) struct ShowArgs {
     /// The task, or the dead letter that was one
     #[arg(value_name = "ID")]
     id: TaskId,
@@ -43,62 +40,26 @@ enum Only {
     Result,
 }
 
-/// All that is known of a task.
-struct Known {
-    task: TaskRecord,
-    command: Option<String>,
-    args: String,
-    attempts: Vec<Attempt>,
-    output: Vec<Output>,
-    checkpoint: Option<String>,
-    result: Option<String>,
-    explanation: String,
-    schedule: Vec<Duration>,
-}
-
-impl Show {
-    pub(super) fn run(&self, session: &mut Session) -> Done {
+impl ShowArgs {
+    pub(super) fn run(&self, session: &mut Session) -> CliResult {
         if self.only.is_some() {
             session.refuse_json(
                 "show --only writes the part as it is; `perdura show ID --json` has all parts",
             )?;
         }
-        let queue = session.look()?;
+        let queue = session.read_only_queue()?;
         if let Some(only) = self.only {
             return self.raw(session, &queue, only);
         }
-        let task = match queue.get(self.id) {
-            Ok(task) => task,
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                return show_letter(session, &queue, self.id, e.into());
-            }
-            Err(e) => return Err(e.into()),
-        };
-        let known = self.know(&queue, task, session.sight(&queue))?;
-        if session.json {
-            session.screen.json(&known.told())?;
-        } else {
-            known.print(session, &queue)?;
+        let explainer = session.explainer(&queue);
+        let detail = TaskDetail::read(&queue, self.id, self.generation, |why| explainer.explain(why))?;
+        if let TaskOrLetter::Task(task) = &detail.record {
+            self.check_generation(task, &detail.output)?;
         }
-        Ok(Exit::Done)
+        show(session, &detail)
     }
 
-    fn know(&self, queue: &Queue, task: TaskRecord, sight: Sight) -> Result<Known, Trouble> {
-        let id = self.id;
-        Ok(Known {
-            command: command(queue, &task.task_name, id),
-            args: queue.args_json(id)?,
-            attempts: queue.attempts(id)?,
-            output: self.output(queue)?,
-            checkpoint: queue.checkpoint_json(id)?,
-            result: queue.result_json(id)?,
-            explanation: sight.explain(&queue.explain(id)?),
-            schedule: queue.retry_schedule(id)?,
-            task,
-        })
-    }
-
-    fn raw(&self, session: &mut Session, queue: &Queue, only: Only) -> Done {
+    fn raw(&self, session: &mut Session, queue: &Queue, only: Only) -> CliResult {
         let stream = match only {
             Only::Stdout => OutputStream::Stdout,
             Only::Stderr => OutputStream::Stderr,
@@ -123,19 +84,19 @@ impl Show {
     }
 
     /// The result as JSON; `null` if it succeeded without one.
-    fn raw_result(&self, session: &mut Session, queue: &Queue) -> Done {
+    fn raw_result(&self, session: &mut Session, queue: &Queue) -> CliResult {
         let result = match queue.result_json(self.id)? {
             Some(result) => result,
             None => match queue.get(self.id) {
                 Ok(task) if task.state == State::Succeeded => "null".to_owned(),
                 Ok(task) => {
                     let message = format!("task {} has no result: it is {}", self.id, task.state);
-                    return Err(Trouble::new(Exit::No, message));
+                    return Err(CliError::new(Exit::No, message));
                 }
                 Err(e) if e.kind() == ErrorKind::NotFound => {
                     let letter = queue.dead_letters().get(self.id)?;
                     let message = format!("dead letter {} has no result: it is {}", self.id, letter.state);
-                    return Err(Trouble::new(Exit::No, message));
+                    return Err(CliError::new(Exit::No, message));
                 }
                 Err(e) => return Err(e.into()),
             },
@@ -145,27 +106,29 @@ impl Show {
     }
 
     /// What the asked attempt wrote, or the newest that wrote anything.
-    fn output(&self, queue: &Queue) -> Result<Vec<Output>, Trouble> {
+    fn output(&self, queue: &Queue) -> Result<Vec<Output>, CliError> {
         let output = queue.output(self.id, self.generation)?;
         if !output.is_empty() {
             return Ok(output);
         }
-        let task = match queue.get(self.id) {
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                return Ok(queue.dead_letters().get(self.id).map(|_| output)?);
-            }
-            task => task?,
-        };
-        if let Some(wanted) = self.generation.filter(|wanted| !(1..=task.generation).contains(wanted)) {
-            let has = match task.generation {
-                0 => "it has not started yet".to_owned(),
-                1 => "it has started once: 1 is the only one".to_owned(),
-                last => format!("it has 1 to {last}"),
-            };
-            let message = format!("task {} has no generation {wanted}; {has}", self.id);
-            return Err(Trouble::new(Exit::Refused, message));
+        match queue.get(self.id) {
+            Err(e) if e.kind() == ErrorKind::NotFound => drop(queue.dead_letters().get(self.id)?),
+            task => self.check_generation(&task?, &output)?,
         }
         Ok(output)
+    }
+
+    /// Refuses a generation that there is none of.
+    fn check_generation(&self, task: &TaskRecord, output: &[Output]) -> Result<(), CliError> {
+        let is_missing = |wanted: &u64| output.is_empty() && !(1..=task.generation).contains(wanted);
+        let Some(wanted) = self.generation.filter(is_missing) else { return Ok(()) };
+        let has = match task.generation {
+            0 => "it has not started yet".to_owned(),
+            1 => "it has started once: 1 is the only one".to_owned(),
+            last => format!("it has 1 to {last}"),
+        };
+        let message = format!("task {} has no generation {wanted}; {has}", self.id);
+        Err(CliError::new(Exit::Refused, message))
     }
 }
 
@@ -177,99 +140,88 @@ fn write_raw(session: &mut Session, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// The same for programs.
+/// Shows all that is known of a task or a dead letter.
+pub(super) fn show(session: &mut Session, detail: &TaskDetail) -> CliResult {
+    match &detail.record {
+        TaskOrLetter::Task(task) => show_task(session, task, detail),
+        TaskOrLetter::Letter(letter) => show_letter(session, letter, detail),
+    }
+}
+
+/// A task for programs.
 #[derive(Serialize)]
-struct Told<'k> {
-    task: super::list::Told<'k, TaskRecord>,
-    args: Box<RawValue>,
-    attempts: &'k [Attempt],
-    output: &'k [Output],
+struct TaskJson<'d> {
+    task: RecordJson<'d, TaskRecord>,
+    args: Option<Box<RawValue>>,
+    attempts: &'d [Attempt],
+    output: &'d [Output],
     checkpoint: Option<Box<RawValue>>,
     result: Option<Box<RawValue>>,
-    explanation: &'k str,
+    explanation: Option<&'d str>,
     retry_schedule_ms: Vec<u64>,
 }
 
 /// A dead letter for programs.
 #[derive(Serialize)]
-struct ToldLetter<'k> {
-    dead_letter: super::list::Told<'k, DeadLetter>,
-    args: Box<RawValue>,
-    attempts: &'k [Attempt],
+struct LetterJson<'d> {
+    dead_letter: RecordJson<'d, DeadLetter>,
+    args: Option<Box<RawValue>>,
+    attempts: &'d [Attempt],
 }
 
-impl Known {
-    fn told(&self) -> Told<'_> {
-        Told {
-            task: super::list::Told::new(&self.task, self.command.clone()),
-            args: raw(&self.args),
-            attempts: &self.attempts,
-            output: &self.output,
-            checkpoint: self.checkpoint.as_deref().map(raw),
-            result: self.result.as_deref().map(raw),
-            explanation: &self.explanation,
-            retry_schedule_ms: self.schedule.iter().map(|wait| wait.as_millis() as u64).collect(),
-        }
+fn show_task(session: &mut Session, task: &TaskRecord, detail: &TaskDetail) -> CliResult {
+    if session.json {
+        session.screen.json(&TaskJson {
+            task: RecordJson::of_task(task, detail.command.clone()),
+            args: detail.args.as_deref().map(raw),
+            attempts: &detail.attempts,
+            output: &detail.output,
+            checkpoint: detail.checkpoint.as_deref().map(raw),
+            result: detail.result.as_deref().map(raw),
+            explanation: detail.explanation.as_deref(),
+            retry_schedule_ms: detail.schedule.iter().map(|wait| wait.as_millis() as u64).collect(),
+        })?;
+    } else {
+        print_task(session, task, detail)?;
     }
+    Ok(Exit::Done)
+}
 
-    fn print(&self, session: &mut Session, queue: &Queue) -> io::Result<()> {
-        let now = session.now();
-        let task = &self.task;
-        let head = format!("task {}  {}  {}", task.task_id, task.state, safe(&task.task_name));
-        let head = session.screen.tint(tint(task.state), head);
-        session.screen.line(head)?;
-        session.screen.line(safe(&self.explanation))?;
-        session.screen.line("")?;
-        for (label, value) in facts(task, now, session.zone) {
+fn print_task(session: &mut Session, task: &TaskRecord, detail: &TaskDetail) -> io::Result<()> {
+    let now = session.now();
+    let head = format!("task {}  {}  {}", task.task_id, task.state, safe(&task.task_name));
+    let head = session.screen.tint(Tint::of(task.state), head);
+    session.screen.line(head)?;
+    session.screen.line(safe(detail.explanation.as_deref().unwrap_or_default()))?;
+    session.screen.line("")?;
+    for (label, value) in detail.facts(now, session.zone) {
+        fact(session, label, &value)?;
+    }
+    for (label, value) in [("what", what(detail.command.clone(), task)), ("error", error_line(task))] {
+        if !value.is_empty() {
             fact(session, label, &value)?;
         }
-        for (label, value) in [("what", what(queue, task)), ("error", error(task))] {
-            if !value.is_empty() {
-                fact(session, label, &value)?;
-            }
-        }
-        if task.max_attempts > 1 {
-            fact(session, "retries", &self.retries(now))?;
-        }
-        section(session, "args", &pretty(&self.args))?;
-        for (title, value) in [("checkpoint", &self.checkpoint), ("result", &self.result)] {
-            if let Some(value) = value {
-                section(session, title, &pretty(value))?;
-            }
-        }
-        self.print_attempts(session)?;
-        for output in &self.output {
-            print_output(session, output)?;
-        }
-        Ok(())
     }
-
-    /// The whole schedule, and where the task is in it.
-    fn retries(&self, now: Timestamp) -> String {
-        let waits: Vec<String> = self.schedule.iter().map(|wait| span(*wait)).collect();
-        let mut text = format!("waits {} after its failures", waits.join(", "));
-        if self.task.backoff_ms.is_none() {
-            text.push_str(" (the default)");
-        }
-        if let (Some(Hold::Time), Some(due), Some(_)) =
-            (self.task.hold, self.task.run_at, &self.task.error_type)
-        {
-            let next = self.task.attempt_number + 1;
-            text.push_str(&format!("; attempt {next} {}", distance(due, now)));
-        }
-        text
+    if let Some(retries) = detail.retries(now) {
+        fact(session, "retries", &retries)?;
     }
-
-    fn print_attempts(&self, session: &mut Session) -> io::Result<()> {
-        if self.attempts.is_empty() {
-            return Ok(());
+    for (title, value) in
+        [("args", &detail.args), ("checkpoint", &detail.checkpoint), ("result", &detail.result)]
+    {
+        if let Some(value) = value {
+            section(session, title, &pretty(value))?;
         }
+    }
+    if !detail.attempts.is_empty() {
         heading(session, "attempts that did not succeed")?;
-        for attempt in &self.attempts {
-            print_attempt(session, attempt)?;
-        }
-        Ok(())
     }
+    for attempt in &detail.attempts {
+        print_attempt(session, attempt)?;
+    }
+    for output in &detail.output {
+        print_output(session, output)?;
+    }
+    Ok(())
 }
 
 fn print_attempt(session: &mut Session, attempt: &Attempt) -> io::Result<()> {
@@ -309,55 +261,6 @@ fn print_output(session: &mut Session, output: &Output) -> io::Result<()> {
     Ok(())
 }
 
-/// The facts of a task that there are.
-fn facts(task: &TaskRecord, now: Timestamp, zone: Zone) -> Vec<(&'static str, String)> {
-    let time = |moment: Timestamp| format!("{} ({})", zone.show(moment), distance(moment, now));
-    let mut facts = vec![
-        ("queue", format!("{}, priority {}", task.queue, task.priority)),
-        (
-            "attempt",
-            format!("{} of {}, generation {}", task.attempt_number, task.max_attempts, task.generation),
-        ),
-        ("enqueued", time(task.created_at)),
-    ];
-    let free = task.generation.saturating_sub(u64::from(task.attempt_number));
-    if free > 0 {
-        let times = count(task.generation, "time");
-        let text = format!(
-            "taken by a worker {times}; not counted as attempts: {free} (handed back, snoozed, or before a retry by hand)"
-        );
-        facts.push(("starts", text));
-    }
-    for (label, moment) in [
-        ("due", task.run_at),
-        ("expires", task.expires_at),
-        ("started", task.started_at),
-        ("finished", task.finished_at.filter(|_| task.state.is_finished())),
-    ] {
-        facts.extend(moment.map(|moment| (label, time(moment))));
-    }
-    if let Some((started, finished)) =
-        task.started_at.zip(task.finished_at).filter(|_| task.state == State::Succeeded)
-    {
-        facts.push((
-            "ran",
-            span(finished.since(started)) + if task.late { ", past its deadline" } else { "" },
-        ));
-    }
-    facts.extend(task.timeout_ms.map(|ms| ("timeout", span(Duration::from_millis(ms)))));
-    facts.extend(
-        task.progress.map(|progress| ("progress", format!("{} of {}", progress.done, progress.total))),
-    );
-    if task.snoozes > 0 {
-        facts.push(("snoozed", count(u64::from(task.snoozes), "time")));
-    }
-    if task.cancel_requested && task.state == State::Running {
-        facts.push(("cancel", "asked for".to_owned()));
-    }
-    facts.extend(task.replay_of.map(|letter| ("made of", format!("dead letter {letter}"))));
-    facts
-}
-
 fn fact(session: &mut Session, label: &str, value: &str) -> io::Result<()> {
     let label = session.screen.tint(Tint::Dim, format_args!("{label:<9}"));
     session.screen.line(format_args!("  {label}  {}", safe(value)))
@@ -376,51 +279,32 @@ fn section(session: &mut Session, title: &str, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Shows a dead letter; `otherwise` if there is none either.
-pub(super) fn show_letter(session: &mut Session, queue: &Queue, id: TaskId, otherwise: Trouble) -> Done {
-    let letter = match queue.dead_letters().get(id) {
-        Ok(letter) => letter,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Err(otherwise),
-        Err(e) => return Err(e.into()),
-    };
-    let (args, attempts) = (queue.args_json(id)?, queue.attempts(id)?);
+fn show_letter(session: &mut Session, letter: &DeadLetter, detail: &TaskDetail) -> CliResult {
     if session.json {
-        let command = command(queue, &letter.task_name, id);
-        let dead_letter = super::list::Told::of_letter(&letter, command);
-        session.screen.json(&ToldLetter { dead_letter, args: raw(&args), attempts: &attempts })?;
+        let dead_letter = RecordJson::of_letter(letter, detail.command.clone());
+        let args = detail.args.as_deref().map(raw);
+        session.screen.json(&LetterJson { dead_letter, args, attempts: &detail.attempts })?;
         return Ok(Exit::Done);
     }
     let now = session.now();
-    let head = format!("dead letter {id}  {}  {}", letter.state, safe(&letter.task_name));
+    let head = format!("dead letter {}  {}  {}", letter.task_id, letter.state, safe(&letter.task_name));
     let head = session.screen.tint(Tint::Bad, head);
     session.screen.line(head)?;
-    for (label, value) in letter_facts(&letter, now, session.zone) {
+    for (label, value) in detail.facts(now, session.zone) {
         fact(session, label, &value)?;
     }
-    section(session, "args", &pretty(&args))?;
-    if !attempts.is_empty() {
+    if let Some(error) = &letter.error_type {
+        let message = letter.error_message.as_deref().unwrap_or_default();
+        fact(session, "error", &format!("{error}: {message}"))?;
+    }
+    if let Some(args) = &detail.args {
+        section(session, "args", &pretty(args))?;
+    }
+    if !detail.attempts.is_empty() {
         heading(session, "attempts")?;
     }
-    for attempt in &attempts {
+    for attempt in &detail.attempts {
         print_attempt(session, attempt)?;
     }
     Ok(Exit::Done)
-}
-
-fn letter_facts(letter: &DeadLetter, now: Timestamp, zone: Zone) -> Vec<(&'static str, String)> {
-    let time = |moment: Timestamp| format!("{} ({})", zone.show(moment), distance(moment, now));
-    let mut facts = vec![
-        ("queue", format!("{}, priority {}", letter.queue, letter.priority)),
-        ("attempt", format!("{} of {}", letter.attempt_number, letter.max_attempts)),
-        ("enqueued", time(letter.created_at)),
-        ("finished", time(letter.finished_at)),
-        ("moved", time(letter.moved_at)),
-    ];
-    if let (Some(at), Some(task)) = (letter.replayed_at, letter.replayed_as) {
-        facts.push(("replayed", format!("as task {task}, {}", time(at))));
-    }
-    if let Some(error) = &letter.error_type {
-        facts.push(("error", format!("{error}: {}", letter.error_message.as_deref().unwrap_or_default())));
-    }
-    facts
 }

@@ -1,33 +1,35 @@
-//! Numbers: states, queues, rates; and failures by what went wrong.
+//! The verbs `stats` (states, queues, rates) and `failures` (tasks grouped by error).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::explain::{Worker, is_to_run};
-use super::filter::Which;
-use super::list::at_least_one;
-use super::screen::{Tint, safe};
-use super::table::{Cell, Fit, Table, print_flowing};
-use super::times::{Past, past_day};
-use super::words::{count, distance, number, span};
-use super::{Done, Exit, Session};
+use crate::console::filter::FilterArgs;
+use crate::console::inspect::explain::{WorkerStatus, is_to_run};
+use crate::console::inspect::rollups::by_name;
+use crate::console::paging::at_least_one;
+use crate::console::screen::Tint;
+use crate::console::table::{Cell, Fit, Table, print_flowing};
+use crate::console::text::safe;
+use crate::console::times::{Past, past_day};
+use crate::console::words::{count, distance, measured, number, span};
+use crate::console::{CliResult, Exit, Session};
 use crate::{
     FailureGroup, Failures as Failed, Filter, Queue, QueueCounts, Rollup, State, TaskRecord, Timestamp,
 };
 
 /// Count tasks by state and queue, and say what was done lately.
 #[derive(Debug, clap::Args)]
-pub(super) struct Stats {
+pub(super) struct StatsArgs {
     /// Rates and times over so long, or since a time: a day at most, the file keeps no more
     #[arg(long, value_name = "AGE|TIME", default_value = "1h", value_parser = past_day)]
     since: Past,
 }
 
-/// What the verb found.
+/// What `stats` shows.
 #[derive(Serialize)]
-struct Numbers {
+struct Statistics {
     total: QueueCounts,
     queues: BTreeMap<String, QueueCounts>,
     ready_since: BTreeMap<String, Timestamp>,
@@ -43,86 +45,77 @@ struct Numbers {
 }
 
 /// Dead letters are counted up to so many: they have no counter.
-const DEAD_LETTERS: usize = 1000;
+const MAX_COUNTED_LETTERS: usize = 1000;
 
-impl Numbers {
-    fn gather(queue: &Queue, since: Timestamp) -> Result<Numbers, crate::Error> {
+impl Statistics {
+    fn gather(queue: &Queue, since: Timestamp) -> Result<Statistics, crate::Error> {
         let counts = queue.counts()?;
-        Ok(Numbers {
+        Ok(Statistics {
             total: counts.total(),
             queues: counts.queues,
             ready_since: queue.ready_since()?,
             next_due: queue.next_due()?,
             next_start: queue.next_start()?,
             worker_runs: None,
-            dead_letters_at_least: queue.dead_letters().list(Filter::new().limit(DEAD_LETTERS))?.len(),
+            dead_letters_at_least: queue.dead_letters().list(Filter::new().limit(MAX_COUNTED_LETTERS))?.len(),
             since,
-            names: by_name(queue.rollups(since.to_system_time())?),
+            names: by_name(&queue.rollups(since.to_system_time())?),
         })
     }
 }
 
-/// All minutes of each name together, the busiest first.
-fn by_name(rollups: Vec<Rollup>) -> Vec<Rollup> {
-    let mut names = BTreeMap::<String, Rollup>::new();
-    for rollup in rollups {
-        match names.get_mut(&rollup.task_name) {
-            Some(sum) => sum.merge(&rollup),
-            None => drop(names.insert(rollup.task_name.clone(), rollup)),
-        }
-    }
-    let mut names: Vec<_> = names.into_values().collect();
-    names.sort_by_key(|rollup| std::cmp::Reverse(rollup.ended()));
-    names
-}
+/// How many tasks are read to say what runs them.
+const MAX_SAMPLE: usize = 50;
 
-/// So many tasks are looked at to say what runs them.
-const SOME: usize = 50;
-
-impl Stats {
-    pub(super) fn run(&self, session: &mut Session) -> Done {
+impl StatsArgs {
+    pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let now = session.now();
         let window = self.since.ago(now);
-        let queue = session.look()?;
-        let sight = session.sight(&queue);
-        let numbers =
-            Numbers { worker_runs: sight.worker.runs(), ..Numbers::gather(&queue, now.before(window))? };
+        let queue = session.read_only_queue()?;
+        let explainer = session.explainer(&queue);
+        let statistics = Statistics {
+            worker_runs: explainer.worker.runs(),
+            ..Statistics::gather(&queue, now.before(window))?
+        };
         if session.json {
-            session.screen.json(&numbers)?;
+            session.screen.json(&statistics)?;
             return Ok(Exit::Done);
         }
-        print_states(session, &numbers)?;
-        let to_run = numbers.total.ready.saturating_add(numbers.total.running);
-        let some =
-            if sight.worker == Worker::Missing && to_run > 0 { some_to_run(&queue) } else { Vec::new() };
-        match sight.missing_worker(to_run, &some) {
+        print_states(session, &statistics)?;
+        let to_run = statistics.total.ready.saturating_add(statistics.total.running);
+        let some = if explainer.worker == WorkerStatus::Missing && to_run > 0 {
+            some_to_run(&queue)
+        } else {
+            Vec::new()
+        };
+        match explainer.missing_worker(to_run, &some) {
             Some(missing) => session.screen.line(session.screen.tint(Tint::Warn, missing))?,
-            None => session.screen.line(sight.worker.words())?,
+            None => session.screen.line(explainer.worker.words())?,
         }
-        print_queues(session, &numbers, now)?;
-        print_names(session, &numbers.names, self.since, window)?;
+        print_queues(session, &statistics, now)?;
+        print_names(session, &statistics.names, self.since, window)?;
         Ok(Exit::Done)
     }
 }
 
-/// Some of the tasks that are to run; none where they cannot be read.
+/// A sample of the tasks that are to run; none if they cannot be read.
 fn some_to_run(queue: &Queue) -> Vec<TaskRecord> {
-    let filter = Filter::new().state(State::Queued).state(State::Running).limit(SOME);
+    let filter = Filter::new().state(State::Queued).state(State::Running).limit(MAX_SAMPLE);
     let mut some = queue.tasks(filter).unwrap_or_default();
     some.retain(is_to_run);
     some
 }
 
-fn print_states(session: &mut Session, numbers: &Numbers) -> std::io::Result<()> {
+fn print_states(session: &mut Session, statistics: &Statistics) -> std::io::Result<()> {
     let cells = State::ALL.map(|state| {
-        let n = numbers.total.in_state(state);
-        let tint = if n == 0 { Tint::Dim } else { super::list::tint(state) };
+        let n = statistics.total.in_state(state);
+        let tint = if n == 0 { Tint::Dim } else { Tint::of(state) };
         Cell::tinted(format!("{} {}", number(n), state), tint)
     });
     print_flowing(cells.iter().map(|cell| (String::new(), cell)), &mut session.screen)?;
-    if numbers.dead_letters_at_least > 0 {
-        let n = numbers.dead_letters_at_least;
-        let or_more = if n == DEAD_LETTERS { " or more" } else { "" };
+    if statistics.dead_letters_at_least > 0 {
+        let n = statistics.dead_letters_at_least;
+        let or_more = if n == MAX_COUNTED_LETTERS { " or more" } else { "" };
         session.screen.line(format_args!("{}{or_more}", count(n as u64, "dead letter")))?;
     }
     Ok(())
@@ -155,7 +148,7 @@ fn print_names(
     ]);
     let minutes = (window.as_secs_f64() / 60.0).max(1.0);
     for rollup in names {
-        let quantile = |histogram: &crate::Histogram, q| histogram.quantile(q).map_or("–".into(), short);
+        let quantile = |histogram: &crate::Histogram, q| histogram.quantile(q).map_or("–".into(), measured);
         let bad = |n: u64| if n == 0 { "0".into() } else { Cell::tinted(number(n), Tint::Bad) };
         table.row([
             safe(&rollup.task_name).into_owned().into(),
@@ -173,13 +166,8 @@ fn print_names(
     table.print(&mut session.screen)
 }
 
-/// A measured length of time: with what there is below a millisecond.
-fn short(length: Duration) -> String {
-    if length < Duration::from_millis(1) { format!("{} µs", length.as_micros()) } else { span(length) }
-}
-
-fn print_queues(session: &mut Session, numbers: &Numbers, now: Timestamp) -> std::io::Result<()> {
-    if numbers.queues.is_empty() {
+fn print_queues(session: &mut Session, statistics: &Statistics, now: Timestamp) -> std::io::Result<()> {
+    if statistics.queues.is_empty() {
         return Ok(());
     }
     session.screen.line("")?;
@@ -194,8 +182,8 @@ fn print_queues(session: &mut Session, numbers: &Numbers, now: Timestamp) -> std
         ("LOST", Fit::Right),
         ("", Fit::Left),
     ]);
-    for (name, counts) in &numbers.queues {
-        let oldest = numbers.ready_since.get(name).map_or(String::new(), |since| span(now.since(*since)));
+    for (name, counts) in &statistics.queues {
+        let oldest = statistics.ready_since.get(name).map_or(String::new(), |since| span(now.since(*since)));
         let note = match (counts.paused, counts.unserved) {
             (true, _) => Cell::tinted("paused", Tint::Warn),
             (false, true) => Cell::tinted("not served", Tint::Warn),
@@ -214,8 +202,8 @@ fn print_queues(session: &mut Session, numbers: &Numbers, now: Timestamp) -> std
         ]);
     }
     table.print(&mut session.screen)?;
-    if let Some(due) = numbers.next_start {
-        let when = match (due > now, numbers.worker_runs) {
+    if let Some(due) = statistics.next_start {
+        let when = match (due > now, statistics.worker_runs) {
             (true, _) => distance(due, now),
             (false, Some(false)) => "now, as soon as a worker runs".to_owned(),
             (false, _) => "now".to_owned(),
@@ -227,18 +215,18 @@ fn print_queues(session: &mut Session, numbers: &Numbers, now: Timestamp) -> std
 
 /// Group tasks that ended badly by what went wrong.
 #[derive(Debug, clap::Args)]
-pub(super) struct Failures {
+pub(super) struct FailuresArgs {
     #[command(flatten)]
-    which: Which,
+    which: FilterArgs,
     /// Look at the newest N failed tasks
     #[arg(long, short = 'l', default_value_t = 10_000, value_name = "N", value_parser = at_least_one)]
     limit: usize,
 }
 
-impl Failures {
-    pub(super) fn run(&self, session: &mut Session) -> Done {
+impl FailuresArgs {
+    pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let now = session.now();
-        let queue = session.look()?;
+        let queue = session.read_only_queue()?;
         let filter = self.which.filter(now).limit(self.limit);
         let failures = queue.failures(filter.clone())?;
         let (retrying, more_queued) = match self.which.names_states() {
@@ -250,7 +238,7 @@ impl Failures {
         };
         let retrying: Vec<_> = retrying.into_iter().filter(|group| !group.error_type.is_empty()).collect();
         if session.json {
-            session.screen.json(&Found { failures, retrying, more_queued })?;
+            session.screen.json(&FailuresJson { failures, retrying, more_queued })?;
             return Ok(Exit::Done);
         }
         if failures.groups.is_empty() {
@@ -279,9 +267,9 @@ impl Failures {
     }
 }
 
-/// What the verb `failures` found.
+/// The JSON answer of `failures`.
 #[derive(Serialize)]
-struct Found {
+struct FailuresJson {
     #[serde(flatten)]
     failures: Failed,
     /// Groups of tasks that have failed and wait for their next attempt.

@@ -7,27 +7,27 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::figures::{Activity, Bar, Distribution, Outcome, Outcomes};
+use super::figures::{Activity, AttemptEnd, AttemptEnds, Bar, Distribution};
 use super::words::{self, local};
-use crate::cli::words::{count, number, span};
+use crate::console::words::{count, measured, number, span};
 
 /// Above the highest bar.
-const TOP: f64 = 10.0;
-/// The part of its slot that a bar fills.
-const FILL: f64 = 0.82;
+const TOP_MARGIN: f64 = 10.0;
+/// The part of its slot that a bar covers.
+const BAR_FILL: f64 = 0.82;
 /// A bar that stands for something is at least so high, or it would not be seen.
-const LEAST: f64 = 1.5;
+const MIN_BAR_HEIGHT: f64 = 1.5;
 
 /// How high a plot is, in pixels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Height(pub f64);
 
 /// Bars over time, stacked by how attempts ended.
-pub(super) fn stacked(activity: &Activity, outcomes: &[Outcome], height: Height, label: &str) -> Markup {
+pub(super) fn stacked(activity: &Activity, outcomes: &[AttemptEnd], height: Height, label: &str) -> Markup {
     let most = activity.bars.iter().map(|bar| bar.outcomes.sum(outcomes)).max().unwrap_or(0);
     let top = nice(most);
     let slot = 100.0 / activity.bars.len().max(1) as f64;
-    let bottom = TOP + height.0;
+    let bottom = TOP_MARGIN + height.0;
     html! {
         svg.plot role="img" aria-label=(label) width="100%" height=(px(bottom + 20.0)) {
             @for (part, of) in [(0.0, "base"), (0.5, "grid"), (1.0, "grid")] {
@@ -36,9 +36,9 @@ pub(super) fn stacked(activity: &Activity, outcomes: &[Outcome], height: Height,
             @for (n, bar) in activity.bars.iter().enumerate() {
                 g.bar {
                     title { (words_of(bar, activity.bar_s, outcomes)) }
-                    rect.hit x=(percent(n as f64 * slot)) width=(percent(slot)) y=(px(TOP)) height=(px(height.0)) {}
+                    rect.hit x=(percent(n as f64 * slot)) width=(percent(slot)) y=(px(TOP_MARGIN)) height=(px(height.0)) {}
                     @for (outcome, from, to) in piled(bar.outcomes, outcomes, top, height) {
-                        rect class=(outcome.word()) x=(percent((n as f64 + (1.0 - FILL) / 2.0) * slot)) width=(percent(slot * FILL))
+                        rect class=(outcome.word()) x=(percent((n as f64 + (1.0 - BAR_FILL) / 2.0) * slot)) width=(percent(slot * BAR_FILL))
                             y=(px(bottom - to)) height=(px(to - from)) {}
                     }
                 }
@@ -53,19 +53,19 @@ pub(super) fn stacked(activity: &Activity, outcomes: &[Outcome], height: Height,
 
 /// The parts of a bar from the ground up, in pixels above it.
 fn piled(
-    outcomes: Outcomes,
-    order: &[Outcome],
+    outcomes: AttemptEnds,
+    order: &[AttemptEnd],
     top: u64,
     height: Height,
-) -> impl Iterator<Item = (Outcome, f64, f64)> {
+) -> impl Iterator<Item = (AttemptEnd, f64, f64)> {
     let mut from = 0.0;
     order.iter().filter(move |outcome| outcomes.of(**outcome) > 0).map(move |outcome| {
-        let to = from + (outcomes.of(*outcome) as f64 / top as f64 * height.0).max(LEAST);
+        let to = from + (outcomes.of(*outcome) as f64 / top as f64 * height.0).max(MIN_BAR_HEIGHT);
         (*outcome, std::mem::replace(&mut from, to), to)
     })
 }
 
-fn words_of(bar: &Bar, bar_s: u64, order: &[Outcome]) -> String {
+fn words_of(bar: &Bar, bar_s: u64, order: &[AttemptEnd]) -> String {
     let parts = order.iter().filter(|outcome| bar.outcomes.of(**outcome) > 0);
     let parts: Vec<_> =
         parts.map(|outcome| format!("{} {}", number(bar.outcomes.of(*outcome)), outcome.word())).collect();
@@ -75,14 +75,14 @@ fn words_of(bar: &Bar, bar_s: u64, order: &[Outcome]) -> String {
 }
 
 /// Times below the bars, at round hours or minutes, at most so many.
-const MOST_TIMES: u64 = 7;
+const MAX_TIME_LABELS: u64 = 7;
 
 /// How far apart the times may be, in minutes.
 const TIMES_APART: [u64; 12] = [5, 10, 15, 30, 60, 120, 180, 240, 360, 720, 1440, 10_080];
 
 fn hours(activity: &Activity, slot: f64, bottom: f64) -> Markup {
     let minutes = activity.bars.len() as u64 * activity.bar_s / 60;
-    let apart = TIMES_APART.into_iter().find(|apart| minutes / apart < MOST_TIMES).unwrap_or(minutes);
+    let apart = TIMES_APART.into_iter().find(|apart| minutes / apart < MAX_TIME_LABELS).unwrap_or(minutes);
     let round = |bar: &Bar| bar.from.as_millis().rem_euclid((apart * 60_000).max(1).cast_signed()) == 0;
     let last = activity.bars.len().saturating_sub(1) as f64 * slot;
     html! {
@@ -177,21 +177,12 @@ fn micros(length: Duration) -> f64 {
     (length.as_secs_f64() * 1e6).max(1.0)
 }
 
-/// A length of time, also one of microseconds.
-pub(super) fn short_span(length: Duration) -> String {
-    match length.as_micros() {
-        n @ 0..1_000 => format!("{n} µs"),
-        n @ 1_000..10_000 => format!("{:.1} ms", n as f64 / 1_000.0),
-        _ => span(length),
-    }
-}
-
 /// How long something took: bars by length on a logarithmic scale, and where 50, 95 and 99 of a hundred ended.
 pub(super) fn distribution(d: &Distribution, scale: Scale, what: &str) -> Markup {
     const HEIGHT: f64 = 34.0;
     let most = d.buckets.iter().map(|bucket| bucket.count).max().unwrap_or(1).max(1);
     let quantiles = [(d.p50, "p50"), (d.p95, "p95"), (d.p99, "p99")];
-    let label = quantiles.iter().filter_map(|(at, name)| Some(format!("{name} {}", short_span((*at)?))));
+    let label = quantiles.iter().filter_map(|(at, name)| Some(format!("{name} {}", measured((*at)?))));
     let label = format!("{what}: {}, {}", count(d.count, "attempt"), label.collect::<Vec<_>>().join(", "));
     html! {
         svg.dist role="img" aria-label=(label) width="100%" height=(px(HEIGHT + 4.0)) {
@@ -200,10 +191,10 @@ pub(super) fn distribution(d: &Distribution, scale: Scale, what: &str) -> Markup
             }
             @for bucket in d.buckets.iter().filter(|bucket| scale.at(bucket.below) > 0.0) {
                 @let (from, to) = (scale.at(bucket_begin(bucket.below)), scale.at(bucket.below));
-                @let high = (bucket.count as f64 / most as f64 * (HEIGHT - 4.0)).max(LEAST);
+                @let high = (bucket.count as f64 / most as f64 * (HEIGHT - 4.0)).max(MIN_BAR_HEIGHT);
                 g.bar {
                     title {
-                        (short_span(bucket_begin(bucket.below))) " to " (short_span(bucket.below)) ": " (count(bucket.count, "attempt"))
+                        (measured(bucket_begin(bucket.below))) " to " (measured(bucket.below)) ": " (count(bucket.count, "attempt"))
                     }
                     rect.hit x=(percent(from)) width=(percent(to - from)) y="2" height=(px(HEIGHT)) {}
                     rect.length x=(percent(from)) width=(percent((to - from) * 0.92)) y=(px(HEIGHT + 2.0 - high)) height=(px(high)) {}
@@ -230,10 +221,10 @@ fn bucket_begin(below: Duration) -> Duration {
 }
 
 /// What the bars of a chart mean, with how many there were in all.
-pub(super) fn legend(sum: Outcomes) -> Markup {
+pub(super) fn legend(sum: AttemptEnds) -> Markup {
     html! {
         ul.legend {
-            @for outcome in Outcome::ALL {
+            @for outcome in AttemptEnd::ALL {
                 li {
                     svg.swatch aria-hidden="true" width="22" height="14" { rect class=(outcome.word()) width="22" height="14" {} }
                     (outcome.word()) " " b.n { (number(sum.of(outcome))) }
@@ -271,13 +262,13 @@ pub(super) fn numbers(activity: &Activity) -> Markup {
                 table data-fixed {
                     thead { tr {
                         th scope="col" { "From" }
-                        @for outcome in Outcome::ALL { th.num scope="col" { (outcome.word()) } }
+                        @for outcome in AttemptEnd::ALL { th.num scope="col" { (outcome.word()) } }
                     } }
                     tbody {
                         @for bar in activity.bars.iter().filter(|bar| bar.outcomes.ended() > 0) {
                             tr {
                                 td { (local(bar.from)) }
-                                @for outcome in Outcome::ALL { td.num { (number(bar.outcomes.of(outcome))) } }
+                                @for outcome in AttemptEnd::ALL { td.num { (number(bar.outcomes.of(outcome))) } }
                             }
                         }
                     }
@@ -326,19 +317,19 @@ mod tests {
 
     #[test]
     fn a_pile_is_as_high_as_its_sum_and_its_parts_touch() {
-        let outcomes = Outcomes { succeeded: 60, retried: 0, failed: 30, lost: 0, cancelled: 10 };
-        let parts: Vec<_> = piled(outcomes, &Outcome::ALL, 200, Height(100.0)).collect();
+        let outcomes = AttemptEnds { succeeded: 60, retried: 0, failed: 30, lost: 0, cancelled: 10 };
+        let parts: Vec<_> = piled(outcomes, &AttemptEnd::ALL, 200, Height(100.0)).collect();
         assert_eq!(
             parts,
             [
-                (Outcome::Succeeded, 0.0, 30.0),
-                (Outcome::Failed, 30.0, 45.0),
-                (Outcome::Cancelled, 45.0, 50.0)
+                (AttemptEnd::Succeeded, 0.0, 30.0),
+                (AttemptEnd::Failed, 30.0, 45.0),
+                (AttemptEnd::Cancelled, 45.0, 50.0)
             ]
         );
-        let one = Outcomes { failed: 1, ..Outcomes::default() };
-        let parts: Vec<_> = piled(one, &Outcome::ALL, 1_000_000, Height(100.0)).collect();
-        assert_eq!(parts, [(Outcome::Failed, 0.0, LEAST)], "one in a million can be seen");
+        let one = AttemptEnds { failed: 1, ..AttemptEnds::default() };
+        let parts: Vec<_> = piled(one, &AttemptEnd::ALL, 1_000_000, Height(100.0)).collect();
+        assert_eq!(parts, [(AttemptEnd::Failed, 0.0, MIN_BAR_HEIGHT)], "one in a million can be seen");
     }
 
     #[test]
@@ -373,7 +364,7 @@ mod tests {
     fn every_bar_says_what_it_shows() {
         let (rollups, begin) = rollups();
         let activity = Activity::new(&rollups, begin, begin.after(Duration::from_secs(6 * 3600)));
-        let svg = stacked(&activity, &Outcome::ALL, Height(100.0), "attempts").into_string();
+        let svg = stacked(&activity, &AttemptEnd::ALL, Height(100.0), "attempts").into_string();
         assert_eq!(svg.matches("<title>").count(), activity.bars.len());
         assert!(svg.contains("<title>2026-01-01 00:00 UTC, 5 min: 1 succeeded</title>"), "{svg}");
         assert!(svg.contains("5 min: nothing</title>"));

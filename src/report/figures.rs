@@ -1,15 +1,15 @@
 //! What attempts did lately, summed up for a page: by time and by task name. Pure.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::console::inspect::rollups;
 use crate::{Histogram, Rollup, Timestamp};
 
 /// How attempts ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum AttemptEnd {
     Succeeded,
     Retried,
     Failed,
@@ -17,24 +17,29 @@ pub(super) enum Outcome {
     Cancelled,
 }
 
-impl Outcome {
-    pub const ALL: [Outcome; 5] =
-        [Outcome::Succeeded, Outcome::Retried, Outcome::Failed, Outcome::Lost, Outcome::Cancelled];
+impl AttemptEnd {
+    pub const ALL: [AttemptEnd; 5] = [
+        AttemptEnd::Succeeded,
+        AttemptEnd::Retried,
+        AttemptEnd::Failed,
+        AttemptEnd::Lost,
+        AttemptEnd::Cancelled,
+    ];
 
     pub fn word(self) -> &'static str {
         match self {
-            Outcome::Succeeded => "succeeded",
-            Outcome::Retried => "retried",
-            Outcome::Failed => "failed",
-            Outcome::Lost => "lost",
-            Outcome::Cancelled => "cancelled",
+            AttemptEnd::Succeeded => "succeeded",
+            AttemptEnd::Retried => "retried",
+            AttemptEnd::Failed => "failed",
+            AttemptEnd::Lost => "lost",
+            AttemptEnd::Cancelled => "cancelled",
         }
     }
 }
 
 /// How many attempts ended how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Outcomes {
+pub(super) struct AttemptEnds {
     pub succeeded: u64,
     /// Failed or lost, and tried again.
     pub retried: u64,
@@ -43,35 +48,42 @@ pub(super) struct Outcomes {
     pub cancelled: u64,
 }
 
-impl Outcomes {
-    pub fn of(self, outcome: Outcome) -> u64 {
+impl AttemptEnds {
+    pub fn of(self, outcome: AttemptEnd) -> u64 {
         match outcome {
-            Outcome::Succeeded => self.succeeded,
-            Outcome::Retried => self.retried,
-            Outcome::Failed => self.failed,
-            Outcome::Lost => self.lost,
-            Outcome::Cancelled => self.cancelled,
+            AttemptEnd::Succeeded => self.succeeded,
+            AttemptEnd::Retried => self.retried,
+            AttemptEnd::Failed => self.failed,
+            AttemptEnd::Lost => self.lost,
+            AttemptEnd::Cancelled => self.cancelled,
         }
     }
 
     pub fn ended(self) -> u64 {
-        self.sum(&Outcome::ALL)
+        self.sum(&AttemptEnd::ALL)
     }
 
-    pub fn sum(self, outcomes: &[Outcome]) -> u64 {
+    pub fn sum(self, outcomes: &[AttemptEnd]) -> u64 {
         outcomes.iter().fold(0, |sum, outcome| sum.saturating_add(self.of(*outcome)))
     }
 
-    fn add(&mut self, rollup: &Rollup) {
+    fn add(&mut self, more: AttemptEnds) {
         for (sum, n) in [
-            (&mut self.succeeded, rollup.succeeded),
-            (&mut self.retried, rollup.retried),
-            (&mut self.failed, rollup.failed),
-            (&mut self.lost, rollup.lost),
-            (&mut self.cancelled, rollup.cancelled),
+            (&mut self.succeeded, more.succeeded),
+            (&mut self.retried, more.retried),
+            (&mut self.failed, more.failed),
+            (&mut self.lost, more.lost),
+            (&mut self.cancelled, more.cancelled),
         ] {
             *sum = sum.saturating_add(n);
         }
+    }
+}
+
+impl From<&Rollup> for AttemptEnds {
+    fn from(rollup: &Rollup) -> AttemptEnds {
+        let Rollup { succeeded, retried, failed, lost, cancelled, .. } = *rollup;
+        AttemptEnds { succeeded, retried, failed, lost, cancelled }
     }
 }
 
@@ -81,7 +93,7 @@ pub(super) struct Activity {
     /// How long a bar lasts.
     pub bar_s: u64,
     pub bars: Vec<Bar>,
-    pub sum: Outcomes,
+    pub sum: AttemptEnds,
 }
 
 /// What attempts did in a part of the time.
@@ -89,14 +101,14 @@ pub(super) struct Activity {
 pub(super) struct Bar {
     pub from: Timestamp,
     #[serde(flatten)]
-    pub outcomes: Outcomes,
+    pub outcomes: AttemptEnds,
 }
 
 /// More bars than these are too thin to tell apart on a telephone.
-const MOST_BARS: i64 = 98;
+const MAX_BARS: i64 = 98;
 
 /// How many minutes a bar may last: lengths that hours and days are divided by.
-const STEPS: [i64; 9] = [1, 2, 5, 10, 15, 30, 60, 120, 240];
+const BAR_MINUTES: [i64; 9] = [1, 2, 5, 10, 15, 30, 60, 120, 240];
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -104,20 +116,21 @@ impl Activity {
     /// Sums rollups up to bars that begin at full steps; the first and the last may be cut short by the time looked at.
     pub fn new(rollups: &[Rollup], since: Timestamp, now: Timestamp) -> Activity {
         let minutes = now.since(since).as_secs() / 60 + 1;
-        let fits = |step: &&i64| minutes.cast_signed() / **step < MOST_BARS - 1;
-        let step_ms = STEPS.iter().find(fits).unwrap_or(&STEPS[STEPS.len() - 1]) * MINUTE_MS;
+        let fits = |step: &&i64| minutes.cast_signed() / **step < MAX_BARS - 1;
+        let step_ms =
+            BAR_MINUTES.iter().find(fits).unwrap_or(&BAR_MINUTES[BAR_MINUTES.len() - 1]) * MINUTE_MS;
         let first = since.as_millis().div_euclid(step_ms);
-        let last = now.as_millis().div_euclid(step_ms).clamp(first, first + MOST_BARS - 1);
+        let last = now.as_millis().div_euclid(step_ms).clamp(first, first + MAX_BARS - 1);
         let mut bars: Vec<Bar> = (first..=last)
-            .map(|n| Bar { from: Timestamp::from_millis(n * step_ms), outcomes: Outcomes::default() })
+            .map(|n| Bar { from: Timestamp::from_millis(n * step_ms), outcomes: AttemptEnds::default() })
             .collect();
-        let mut sum = Outcomes::default();
+        let mut sum = AttemptEnds::default();
         for rollup in rollups {
             let at = rollup.minute.as_millis().div_euclid(step_ms) - first;
             let bar = usize::try_from(at).ok().and_then(|at| bars.get_mut(at));
             if let Some(bar) = bar {
-                bar.outcomes.add(rollup);
-                sum.add(rollup);
+                bar.outcomes.add(rollup.into());
+                sum.add(rollup.into());
             }
         }
         Activity { bar_s: step_ms.unsigned_abs() / 1000, bars, sum }
@@ -129,7 +142,7 @@ impl Activity {
 pub(super) struct NameFigures {
     pub task_name: String,
     #[serde(flatten)]
-    pub outcomes: Outcomes,
+    pub outcomes: AttemptEnds,
     /// How long handlers ran.
     pub ran: Distribution,
     /// How long tasks had been ready when they started.
@@ -169,26 +182,15 @@ impl From<&Histogram> for Distribution {
     }
 }
 
-/// Sums rollups up by task name, the busiest first.
+/// Figures by task name, the busiest first.
 pub(super) fn by_name(rollups: &[Rollup]) -> Vec<NameFigures> {
-    let mut names = HashMap::<&str, (Outcomes, Histogram, Histogram)>::new();
-    for rollup in rollups {
-        let (outcomes, ran, waited) = names.entry(&rollup.task_name).or_default();
-        outcomes.add(rollup);
-        ran.merge(&rollup.ran);
-        waited.merge(&rollup.waited);
-    }
-    let figures = names.into_iter().map(|(name, (outcomes, ran, waited))| NameFigures {
-        task_name: name.to_owned(),
-        outcomes,
-        ran: Distribution::from(&ran),
-        waited: Distribution::from(&waited),
+    let figures = rollups::by_name(rollups).into_iter().map(|sum| NameFigures {
+        outcomes: AttemptEnds::from(&sum),
+        ran: Distribution::from(&sum.ran),
+        waited: Distribution::from(&sum.waited),
+        task_name: sum.task_name,
     });
-    let mut figures: Vec<_> = figures.collect();
-    figures.sort_by(|a, b| {
-        b.outcomes.ended().cmp(&a.outcomes.ended()).then_with(|| a.task_name.cmp(&b.task_name))
-    });
-    figures
+    figures.collect()
 }
 
 fn in_seconds<S: serde::Serializer>(length: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
@@ -248,7 +250,7 @@ pub(super) mod tests {
         for (hours, bar_s) in [(1, 60), (2, 120), (6, 300), (24, 900), (1000, 14_400)] {
             let activity = Activity::new(&rollups, begin, begin.after(Duration::from_secs(hours * 3600)));
             assert_eq!(activity.bar_s, bar_s, "{hours} h");
-            assert!(activity.bars.len() <= MOST_BARS as usize, "{}", activity.bars.len());
+            assert!(activity.bars.len() <= MAX_BARS as usize, "{}", activity.bars.len());
             let shown: u64 = activity.bars.iter().map(|bar| bar.outcomes.ended()).sum();
             assert_eq!(shown, activity.sum.ended());
             assert_eq!(shown, 30.min(hours * 6 + u64::from(hours < 5)), "{hours} h");

@@ -17,11 +17,12 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use data::{Page, Wish};
+use data::{ReportData, ReportOptions};
 
-use crate::cli::times::{Past, past_day};
-use crate::cli::words::bytes;
-use crate::cli::{Done, Exit, Session, safe};
+use crate::console::text::safe;
+use crate::console::times::{Past, past_day};
+use crate::console::words::bytes;
+use crate::console::{CliResult, Exit, Session};
 use crate::{Clock, SystemClock};
 
 /// Where a page goes, if nobody says.
@@ -34,7 +35,7 @@ const STDOUT: &str = "-";
 ///
 /// One file that needs no network and no server. It has task names, tags and error texts; args only if they are asked for.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Report {
+pub(crate) struct ReportArgs {
     /// Where to write it; - for the standard output [default: perdura-report.html; with --json the standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -57,17 +58,19 @@ fn window(text: &str) -> Result<Past, String> {
     }
 }
 
-impl Report {
-    pub(crate) fn run(self, session: &mut Session) -> Done {
+impl ReportArgs {
+    pub(crate) fn run(self, session: &mut Session) -> CliResult {
         let default = if session.json { STDOUT } else { DEFAULT_OUTPUT };
         let output = self.output.clone().unwrap_or_else(|| default.into());
         let to_stdout = output == Path::new(STDOUT);
         if !to_stdout {
             out::check(&output, self.force, session.db())?;
         }
-        let queue = session.look()?;
+        let queue = session.read_only_queue()?;
         let now = SystemClock::new().now();
-        let data = Page::gather(&queue, Wish { now, back: self.since.ago(now), args: self.args })?;
+        let mut data =
+            ReportData::gather(&queue, ReportOptions { now, back: self.since.ago(now), args: self.args })?;
+        data.verdict = verdict::judge(&data);
         let text = if session.json {
             serde_json::to_string(&data).map_err(std::io::Error::other)? + "\n"
         } else {

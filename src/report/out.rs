@@ -5,17 +5,17 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Exit, Trouble};
+use crate::console::{CliError, Exit};
 
-/// Beside the file with the tasks: what belongs to it.
-const BESIDE: [&str; 4] = ["", "-wal", "-shm", "-owner"];
+/// Suffixes of the task file and the files that belong to it.
+const SIDE_FILES: [&str; 4] = ["", "-wal", "-shm", "-owner"];
 
 /// Refuses a place that no report may be written to.
 ///
 /// # Errors
 /// What is there, and what to do.
-pub(super) fn check(target: &Path, force: bool, tasks: &Path) -> Result<(), Trouble> {
-    let refuse = |why: &str| Err(Trouble::new(Exit::File, format!("--output {}: {why}", target.display())));
+pub(super) fn check(target: &Path, force: bool, tasks: &Path) -> Result<(), CliError> {
+    let refuse = |why: &str| Err(CliError::new(Exit::File, format!("--output {}: {why}", target.display())));
     if is_part_of(target, tasks) {
         return refuse("the tasks are kept there; name another file");
     }
@@ -33,7 +33,7 @@ fn is_part_of(target: &Path, tasks: &Path) -> bool {
     let Some(target) = place(target) else { return false };
     let whole = [Some(tasks.to_owned()), tasks.canonicalize().ok()];
     whole.into_iter().flatten().any(|tasks| {
-        BESIDE.iter().any(|end| {
+        SIDE_FILES.iter().any(|end| {
             let mut part = tasks.as_os_str().to_owned();
             part.push(end);
             place(Path::new(&part)).is_some_and(|part| part == target)
@@ -51,23 +51,23 @@ fn place(path: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// The disk's; nothing is left then.
-pub(super) fn write(target: &Path, force: bool, bytes: &[u8]) -> Result<(), Trouble> {
+pub(super) fn write(target: &Path, force: bool, bytes: &[u8]) -> Result<(), CliError> {
     let temporary = beside(target)?;
     let written = fill(&temporary, bytes).and_then(|()| publish(&temporary, target, force));
     written.map_err(|e| {
         let _ = std::fs::remove_file(&temporary); // the first error is what counts
-        let trouble = Trouble::of_target(target, &e);
+        let error = CliError::of_target(target, &e);
         let message = match e.kind() {
             io::ErrorKind::AlreadyExists => format!("{}: {EXISTS}", target.display()),
-            _ => trouble.message,
+            _ => error.message,
         };
-        Trouble { message: format!("--output {message}"), ..trouble }
+        CliError { message: format!("--output {message}"), ..error }
     })
 }
 
-fn beside(target: &Path) -> Result<PathBuf, Trouble> {
+fn beside(target: &Path) -> Result<PathBuf, CliError> {
     let Some(name) = target.file_name() else {
-        return Err(Trouble::usage(format!("--output {}: name a file", target.display())));
+        return Err(CliError::usage(format!("--output {}: name a file", target.display())));
     };
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);

@@ -3,11 +3,11 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart;
-use super::data::Page;
+use super::data::{ReportData, Section};
 use super::parts;
-use super::verdict::{Section, quiet};
+use super::verdict::quiet;
 use super::words::{local, minute, text};
-use crate::cli::words::number;
+use crate::console::words::number;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -20,7 +20,7 @@ const POLICY: &str = concat!(
 );
 
 /// The whole page.
-pub(super) fn page(data: &Page) -> Markup {
+pub(super) fn page(data: &ReportData) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -54,15 +54,16 @@ pub(super) fn page(data: &Page) -> Markup {
     }
 }
 
-fn name(data: &Page) -> String {
+fn name(data: &ReportData) -> String {
     data.file.path.file_name().unwrap_or(data.file.path.as_os_str()).to_string_lossy().into_owned()
 }
 
-fn title(data: &Page) -> String {
-    crate::cli::safe(&format!("{} – perdura, {} UTC", name(data), minute(data.made_at))).into_owned()
+fn title(data: &ReportData) -> String {
+    crate::console::text::safe(&format!("{} – perdura, {} UTC", name(data), minute(data.made_at)))
+        .into_owned()
 }
 
-fn head(data: &Page) -> Markup {
+fn head(data: &ReportData) -> Markup {
     html! {
         header {
             div.top {
@@ -83,7 +84,7 @@ fn head(data: &Page) -> Markup {
             (verdict(data))
             p.found role="status" id="found" {}
             nav aria-label="Sections" {
-                @for (section, word) in SECTIONS { a href={ "#" (id(section)) } { (word) } }
+                @for (section, word) in SECTIONS { a href={ "#" (section.id()) } { (word) } }
             }
         }
     }
@@ -99,21 +100,8 @@ const SECTIONS: [(Section, &str); 7] = [
     (Section::File, "File"),
 ];
 
-/// Where a section is on the page.
-pub(super) fn id(section: Section) -> &'static str {
-    match section {
-        Section::Activity => "activity",
-        Section::Queues => "queues",
-        Section::Failures => "failures",
-        Section::Times => "times",
-        Section::Tasks => "tasks",
-        Section::Letters => "letters",
-        Section::File => "file",
-    }
-}
-
 /// The sentence, each part of which leads to where the page says more.
-fn verdict(data: &Page) -> Markup {
+fn verdict(data: &ReportData) -> Markup {
     let concerns = &data.verdict.concerns;
     html! {
         p.verdict.bad[!concerns.is_empty()] {
@@ -123,7 +111,7 @@ fn verdict(data: &Page) -> Markup {
                 "Needs attention: "
                 @for (n, concern) in concerns.iter().enumerate() {
                     @if n > 0 { "; " }
-                    a href={ "#" (id(concern.about)) } { (text(&concern.text)) }
+                    a href={ "#" (concern.about.id()) } { (text(&concern.text)) }
                 }
                 "."
             }
@@ -132,7 +120,7 @@ fn verdict(data: &Page) -> Markup {
 }
 
 /// How many tasks there are in which state.
-fn tiles(data: &Page) -> Markup {
+fn tiles(data: &ReportData) -> Markup {
     let total = &data.total;
     let queued = [
         ("Ready", total.ready, "ready"),
@@ -158,7 +146,7 @@ fn tiles(data: &Page) -> Markup {
     }
 }
 
-fn foot(data: &Page) -> Markup {
+fn foot(data: &ReportData) -> Markup {
     html! {
         footer {
             p {

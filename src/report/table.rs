@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use super::words::{local, second, text};
 use crate::Timestamp;
-use crate::cli::safe;
-use crate::cli::words::{number, span};
+use crate::console::text::safe;
+use crate::console::words::{number, span};
 use std::time::Duration;
 
 /// How a column is laid out.
@@ -21,7 +21,7 @@ pub(super) enum Kind {
 pub(super) struct Column {
     pub head: &'static str,
     pub kind: Kind,
-    /// Below the heading.
+    /// Markup below the heading.
     pub note: Option<Markup>,
 }
 

@@ -1,57 +1,26 @@
 //! What needs attention, in one sentence. Pure.
 
-use serde::Serialize;
+use super::data::{Attention, Concern, ReportData, Section};
+use crate::console::inspect::health::{LARGE_WAL_BYTES, LONG_READY_WAIT, open_mode, wrong_pragmas};
+use crate::console::words::{bytes, count, span};
 
-use super::data::Page;
-use crate::cli::health::{LARGE_WAL, LONG_READY, open_mode, wrong_pragmas};
-use crate::cli::words::{bytes, count, span};
-
-/// What needs attention.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Verdict {
-    pub concerns: Vec<Concern>,
-    /// All of it in one sentence.
-    pub sentence: String,
+/// What of a page needs attention.
+pub(super) fn judge(page: &ReportData) -> Attention {
+    let concerns: Vec<Concern> = [ended_badly(page), ready(page), paused(page), unknown(page)]
+        .into_iter()
+        .flatten()
+        .chain(disk(page))
+        .collect();
+    let texts: Vec<&str> = concerns.iter().map(|concern| concern.text.as_str()).collect();
+    let sentence = match texts.as_slice() {
+        [] => format!("{}.", quiet(page)),
+        texts => format!("Needs attention: {}.", texts.join("; ")),
+    };
+    Attention { concerns, sentence }
 }
 
-/// A thing that needs attention: a part of a sentence, and where the page says more.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Concern {
-    pub about: Section,
-    pub text: String,
-}
-
-/// The sections of the page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Section {
-    Activity,
-    Queues,
-    Failures,
-    Times,
-    Tasks,
-    Letters,
-    File,
-}
-
-impl Verdict {
-    pub fn of(page: &Page) -> Verdict {
-        let concerns: Vec<Concern> = [ended_badly(page), ready(page), paused(page), unknown(page)]
-            .into_iter()
-            .flatten()
-            .chain(disk(page))
-            .collect();
-        let texts: Vec<&str> = concerns.iter().map(|concern| concern.text.as_str()).collect();
-        let sentence = match texts.as_slice() {
-            [] => format!("{}.", quiet(page)),
-            texts => format!("Needs attention: {}.", texts.join("; ")),
-        };
-        Verdict { concerns, sentence }
-    }
-}
-
-/// What there is to say when nothing is wrong.
-pub(super) fn quiet(page: &Page) -> String {
+/// The sentence when nothing needs attention.
+pub(super) fn quiet(page: &ReportData) -> String {
     let ended = page.activity.sum.ended();
     let window = page.window();
     match ended {
@@ -64,7 +33,7 @@ fn concern(about: Section, text: String) -> Concern {
     Concern { about, text }
 }
 
-fn ended_badly(page: &Page) -> Option<Concern> {
+fn ended_badly(page: &ReportData) -> Option<Concern> {
     let (failed, lost) = (page.total.failed, page.total.lost);
     let text = match (failed, lost) {
         (0, 0) => return None,
@@ -79,12 +48,13 @@ fn were(n: u64) -> String {
     format!("{} {}", count(n, "task"), if n == 1 { "was" } else { "were" })
 }
 
-/// Ready tasks that nobody starts. Those of paused queues wait because somebody wants it.
-fn ready(page: &Page) -> Option<Concern> {
-    let open = || page.queues.iter().filter(|lane| !lane.counts.paused);
-    let ready: u64 = open().map(|lane| lane.counts.ready).fold(0, u64::saturating_add);
-    let oldest = open().filter_map(|lane| lane.ready_since).min().map(|since| page.made_at.since(since));
-    let long = oldest.filter(|age| *age >= LONG_READY);
+/// Ready tasks that nobody starts. Those of paused queues wait on purpose.
+fn ready(page: &ReportData) -> Option<Concern> {
+    let open = || page.queues.iter().filter(|queue_row| !queue_row.counts.paused);
+    let ready: u64 = open().map(|queue_row| queue_row.counts.ready).fold(0, u64::saturating_add);
+    let oldest =
+        open().filter_map(|queue_row| queue_row.ready_since).min().map(|since| page.made_at.since(since));
+    let long = oldest.filter(|age| *age >= LONG_READY_WAIT);
     let text = match (ready, page.file.owned) {
         (0, _) => return None,
         (ready, Some(false)) => {
@@ -104,24 +74,24 @@ fn are_the(n: u64) -> String {
     format!("{} that {}", count(n, "task"), if n == 1 { "is" } else { "are" })
 }
 
-fn paused(page: &Page) -> Option<Concern> {
-    let paused: Vec<_> = page.queues.iter().filter(|lane| lane.counts.paused).collect();
-    let ready: u64 = paused.iter().map(|lane| lane.counts.ready).fold(0, u64::saturating_add);
+fn paused(page: &ReportData) -> Option<Concern> {
+    let paused: Vec<_> = page.queues.iter().filter(|queue_row| queue_row.counts.paused).collect();
+    let ready: u64 = paused.iter().map(|queue_row| queue_row.counts.ready).fold(0, u64::saturating_add);
     let which = match paused.as_slice() {
         [] => return None,
-        [lane] => format!("queue {:?} is paused", lane.queue),
-        lanes => format!("{} queues are paused", lanes.len()),
+        [queue_row] => format!("queue {:?} is paused", queue_row.queue),
+        queue_rows => format!("{} queues are paused", queue_rows.len()),
     };
     let what = if ready > 0 { format!(" with {} ready", count(ready, "task")) } else { String::new() };
     Some(concern(Section::Queues, format!("{which}{what}")))
 }
 
-fn unknown(page: &Page) -> Option<Concern> {
+fn unknown(page: &ReportData) -> Option<Concern> {
     let n = page.total.unknown_name;
     (n > 0).then(|| concern(Section::Tasks, format!("no handler knows the names of {}", count(n, "task"))))
 }
 
-fn disk(page: &Page) -> Vec<Concern> {
+fn disk(page: &ReportData) -> Vec<Concern> {
     let file = &page.file;
     let mut all = Vec::new();
     if let Some(disk) = page.disk.filter(|disk| disk.is_nearly_full()) {
@@ -130,7 +100,7 @@ fn disk(page: &Page) -> Vec<Concern> {
     if file.wal.damaged {
         all.push("the header of the WAL is damaged".to_owned());
     }
-    if file.wal.bytes > LARGE_WAL {
+    if file.wal.bytes > LARGE_WAL_BYTES {
         all.push(format!("the WAL has grown to {}", bytes(file.wal.bytes)));
     }
     if let Some(mode) = open_mode(file) {
@@ -147,9 +117,9 @@ fn disk(page: &Page) -> Vec<Concern> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::data::Wish;
     use super::*;
-    use crate::cli::health::Disk;
+    use crate::console::inspect::health::Disk;
+    use crate::report::data::ReportOptions;
     use crate::testing::{ManualClock, SteppedQueue};
     use crate::{Clock, Context, Failure, Filter, Queue, Task};
 
@@ -160,13 +130,13 @@ mod tests {
         const NAME: &'static str = "walk";
     }
 
-    fn look(queue: &Queue, clock: &ManualClock) -> Page {
-        let wish = Wish { now: clock.now(), back: Duration::from_secs(3600), args: false };
-        Page { disk: None, ..Page::gather(queue, wish).unwrap() }
+    fn look(queue: &Queue, clock: &ManualClock) -> ReportData {
+        let options = ReportOptions { now: clock.now(), back: Duration::from_secs(3600), args: false };
+        ReportData { disk: None, ..ReportData::gather(queue, options).unwrap() }
     }
 
-    fn sentence(page: &Page) -> String {
-        Verdict::of(page).sentence
+    fn sentence(page: &ReportData) -> String {
+        judge(page).sentence
     }
 
     #[test]
@@ -186,7 +156,7 @@ mod tests {
 
         queue.queue().enqueue(&Walk).unwrap();
         queue.queue().enqueue(&Walk).unwrap();
-        queue.advance(LONG_READY - Duration::from_millis(1)).unwrap();
+        queue.advance(LONG_READY_WAIT - Duration::from_millis(1)).unwrap();
         assert_eq!(said(&queue), "Nothing needs attention: 1 attempt ended in the last 1 h.");
         queue.advance(Duration::from_millis(1)).unwrap();
         assert_eq!(
@@ -206,36 +176,40 @@ mod tests {
         let queue = SteppedQueue::open(Queue::builder(), &clock).unwrap();
         let mut page = look(queue.queue(), &clock);
         page.file.owned = Some(false);
-        assert!(Verdict::of(&page).concerns.is_empty());
+        assert!(judge(&page).concerns.is_empty());
         queue.queue().enqueue(&Walk).unwrap();
         let mut page = look(queue.queue(), &clock);
         page.file.owned = Some(false);
         let wanted = "Needs attention: nobody owns the file while 1 task is ready, the oldest for 0 ms.";
         assert_eq!(sentence(&page), wanted);
         page.file.owned = None;
-        assert!(Verdict::of(&page).concerns.is_empty(), "it is not known that nobody does");
+        assert!(judge(&page).concerns.is_empty(), "it is not known that nobody does");
     }
 
     #[test]
     fn trouble_of_the_disk_is_named() {
         let clock = ManualClock::new();
         let queue = SteppedQueue::open(Queue::builder(), &clock).unwrap();
-        let concerns = |change: &dyn Fn(&mut Page)| {
+        let concerns = |change: &dyn Fn(&mut ReportData)| {
             let mut page = look(queue.queue(), &clock);
             change(&mut page);
-            Verdict::of(&page).concerns.into_iter().map(|concern| concern.text).collect::<Vec<_>>()
+            judge(&page).concerns.into_iter().map(|concern| concern.text).collect::<Vec<_>>()
         };
-        let disk =
-            |free_bytes| move |page: &mut Page| page.disk = Some(Disk { total_bytes: 100 << 30, free_bytes });
+        let disk = |free_bytes| {
+            move |page: &mut ReportData| page.disk = Some(Disk { total_bytes: 100 << 30, free_bytes })
+        };
         assert_eq!(concerns(&disk(5 << 30)), [""; 0]);
         assert_eq!(concerns(&disk((5 << 30) - 1)), ["the disk has only 5.0 GiB free"]);
         assert_eq!(concerns(&|page| page.file.wal.damaged = true), ["the header of the WAL is damaged"]);
-        assert_eq!(concerns(&|page| page.file.wal.bytes = LARGE_WAL), [""; 0]);
-        assert_eq!(concerns(&|page| page.file.wal.bytes = LARGE_WAL + 1), ["the WAL has grown to 64.0 MiB"]);
-        let mode = |mode: &'static str| move |page: &mut Page| page.file.mode = Some(mode.to_owned());
+        assert_eq!(concerns(&|page| page.file.wal.bytes = LARGE_WAL_BYTES), [""; 0]);
+        assert_eq!(
+            concerns(&|page| page.file.wal.bytes = LARGE_WAL_BYTES + 1),
+            ["the WAL has grown to 64.0 MiB"]
+        );
+        let mode = |mode: &'static str| move |page: &mut ReportData| page.file.mode = Some(mode.to_owned());
         assert_eq!(concerns(&mode("640")), ["other users may use the file (mode 640)"]);
         assert_eq!(concerns(&mode("700")), [""; 0]);
-        let pragma = |page: &mut Page| page.file.pragmas[0].found = "delete".to_owned();
+        let pragma = |page: &mut ReportData| page.file.pragmas[0].found = "delete".to_owned();
         assert_eq!(concerns(&pragma), ["journal_mode is delete instead of wal"]);
     }
 }

@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use std::time::Duration;
 
 use crate::Timestamp;
-use crate::cli::words::span;
-use crate::cli::{safe, safe_lines};
+use crate::console::text::{safe, safe_lines};
+use crate::console::words::span;
 
 /// Text from a file: what could turn the direction of its neighbours is written out, and the rest is set apart.
 pub(super) fn text(text: &str) -> Markup {

@@ -8,26 +8,26 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 
-use super::ask::{Answer, Ask, Found, Pulse, Serial, Subject, Tally};
-use super::search::Search;
-use super::sweep::Sweep;
-use crate::cli::Trouble;
+use super::bulk::BulkAction;
+use super::messages::{ActionCount, Request, RequestKind, Response, Serial, Summary, ViewResult};
+use super::search::ViewSearch;
+use crate::console::CliError;
 use crate::{Builder, Clock, Error, ErrorKind, FileReport, Queue, SystemClock, Timestamp};
 
-/// A look at the file opens it anew after so long: it may have been replaced, and what is known of it changes.
-const REOPEN: Duration = Duration::from_secs(5);
-/// What is found on the way is told so often.
-const TELL: Duration = Duration::from_millis(150);
-/// How soon a search that is given up is interrupted again, if it has not ended.
-const ENDING: Duration = Duration::from_millis(5);
-/// How far back the rates go.
-const HOUR: Duration = Duration::from_secs(60 * 60);
+/// After so long the file is opened again: it may have been replaced, and its report changes.
+const REOPEN_INTERVAL: Duration = Duration::from_secs(5);
+/// Interval between progress answers.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(150);
+/// Interval between interrupts of a search that is given up.
+const INTERRUPT_INTERVAL: Duration = Duration::from_millis(5);
+/// The time that rates cover.
+const RATES_WINDOW: Duration = Duration::from_secs(60 * 60);
 
 /// The data thread, seen from the screen.
 pub(super) struct Data {
-    asks: Option<Sender<Ask>>,
-    searched: Searched,
-    answers: Receiver<Answer>,
+    requests: Option<Sender<Request>>,
+    searched: SearchHandle,
+    answers: Receiver<Response>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -38,26 +38,26 @@ impl Data {
     /// If no thread can be started.
     pub fn start(path: PathBuf, settings: fn() -> Builder) -> std::io::Result<Data> {
         // Unbounded: the screen asks a question again only when it is answered.
-        let (asks, inbox) = unbounded();
+        let (requests, inbox) = unbounded();
         let (outbox, answers) = unbounded();
-        let searched = Searched::default();
+        let searched = SearchHandle::default();
         let reader = Reader {
-            file: File { path, settings, open: None, clock: SystemClock::new() },
+            file: WatchedFile { path, settings, open: None, clock: SystemClock::new() },
             searched: searched.clone(),
             outbox,
             search: None,
-            sweep: None,
+            bulk: None,
         };
         let thread = std::thread::Builder::new()
             .name("perdura-watch-data".to_owned())
             .spawn(move || reader.run(&inbox))?;
-        Ok(Data { asks: Some(asks), searched, answers, thread: Some(thread) })
+        Ok(Data { requests: Some(requests), searched, answers, thread: Some(thread) })
     }
 
-    pub fn ask(&self, ask: Ask) {
-        let is_other_look = matches!(ask, Ask::Look(..));
-        if let Some(asks) = &self.asks {
-            let _ = asks.send(ask); // that nobody listens is seen where the answers are read
+    pub fn request(&self, request: Request) {
+        let is_other_look = matches!(request, Request::View(..));
+        if let Some(requests) = &self.requests {
+            let _ = requests.send(request); // that nobody listens is seen where the answers are read
         }
         if is_other_look {
             self.searched.interrupt(); // nobody waits for the answer to the look before
@@ -65,7 +65,7 @@ impl Data {
     }
 
     /// What has been answered; none if the thread has ended.
-    pub fn answers(&self) -> Option<Vec<Answer>> {
+    pub fn answers(&self) -> Option<Vec<Response>> {
         let mut all = Vec::new();
         loop {
             match self.answers.try_recv() {
@@ -77,11 +77,11 @@ impl Data {
     }
 }
 
-/// The queue in which a step of a search goes on. It may be interrupted there, and nowhere else.
+/// The queue that runs a step of a search, which may be interrupted there and nowhere else.
 #[derive(Clone, Default)]
-struct Searched(Arc<Mutex<Option<Queue>>>);
+struct SearchHandle(Arc<Mutex<Option<Queue>>>);
 
-impl Searched {
+impl SearchHandle {
     fn set(&self, queue: Option<Queue>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = queue;
     }
@@ -93,14 +93,14 @@ impl Searched {
     }
 }
 
-/// It stops listening, and is waited for: a search is interrupted, anything else ends its step.
+/// Stops the thread and joins it: a search is interrupted, anything else finishes its step.
 impl Drop for Data {
     fn drop(&mut self) {
-        drop(self.asks.take());
+        drop(self.requests.take());
         if let Some(thread) = self.thread.take() {
             while !thread.is_finished() {
                 self.searched.interrupt();
-                std::thread::sleep(ENDING);
+                std::thread::sleep(INTERRUPT_INTERVAL);
             }
             let _ = thread.join(); // that it panicked has been said by the hook
         }
@@ -109,30 +109,30 @@ impl Drop for Data {
 
 /// The thread's own side.
 struct Reader {
-    file: File,
-    searched: Searched,
-    outbox: Sender<Answer>,
-    search: Option<Task<Search>>,
-    sweep: Option<Task<Sweep>>,
+    file: WatchedFile,
+    searched: SearchHandle,
+    outbox: Sender<Response>,
+    search: Option<SteppedWork<ViewSearch>>,
+    bulk: Option<SteppedWork<BulkAction>>,
 }
 
-/// Something that takes several steps.
-struct Task<T> {
+/// Work that takes several steps.
+struct SteppedWork<T> {
     serial: Serial,
     told: Duration,
     work: T,
-    /// Opened for it, and closed with it, where it writes.
+    /// A writable queue, opened for it and closed with it, if it writes.
     writer: Option<Queue>,
 }
 
-impl<T> Task<T> {
-    fn new(serial: Serial, work: T) -> Task<T> {
-        Task { serial, told: Duration::ZERO, work, writer: None }
+impl<T> SteppedWork<T> {
+    fn new(serial: Serial, work: T) -> SteppedWork<T> {
+        SteppedWork { serial, told: Duration::ZERO, work, writer: None }
     }
 
-    /// Whether what it has come to was told just now.
+    /// Whether its progress was sent just now.
     fn is_silent(&mut self, now: Duration) -> bool {
-        let silent = now.saturating_sub(self.told) < TELL;
+        let silent = now.saturating_sub(self.told) < PROGRESS_INTERVAL;
         if !silent {
             self.told = now;
         }
@@ -141,36 +141,47 @@ impl<T> Task<T> {
 }
 
 impl Reader {
-    fn run(mut self, inbox: &Receiver<Ask>) {
+    fn run(mut self, inbox: &Receiver<Request>) {
         loop {
-            let idle = self.search.is_none() && self.sweep.is_none();
-            let ask =
+            let idle = self.search.is_none() && self.bulk.is_none();
+            let request =
                 if idle { inbox.recv().map_err(|_| TryRecvError::Disconnected) } else { inbox.try_recv() };
-            match ask {
-                Ok(ask) => self.listen(ask),
+            match request {
+                Ok(request) => self.listen(request),
                 Err(TryRecvError::Empty) => {
                     self.search();
-                    self.sweep();
+                    self.bulk();
                 }
                 Err(TryRecvError::Disconnected) => return,
             }
         }
     }
 
-    fn listen(&mut self, ask: Ask) {
-        match ask {
-            Ask::Pulse { with_rates } => {
-                let pulse = self.file.pulse(with_rates);
-                self.answer(Subject::Pulse, pulse.map(|pulse| Answer::Pulse(Box::new(pulse))));
+    fn listen(&mut self, request: Request) {
+        match request {
+            Request::Summary { with_rates } => {
+                let summary = self.file.summary(with_rates);
+                self.answer(
+                    RequestKind::Summary,
+                    summary.map(|summary| Response::Summary(Box::new(summary))),
+                );
             }
-            Ask::Look(serial, look) => self.search = Some(Task::new(serial, Search::new(look))),
-            Ask::Count(serial, deed) => self.sweep = Some(Task::new(serial, Sweep::count(deed))),
-            Ask::Do(serial, deed) => self.sweep = Some(Task::new(serial, Sweep::perform(deed))),
-            Ask::Stop => {
-                if let Some(Task { serial, work, .. }) = self.sweep.take().filter(|task| task.work.writes()) {
+            Request::View(serial, look) => {
+                self.search = Some(SteppedWork::new(serial, ViewSearch::new(look)))
+            }
+            Request::Count(serial, action) => {
+                self.bulk = Some(SteppedWork::new(serial, BulkAction::count(action)))
+            }
+            Request::Do(serial, action) => {
+                self.bulk = Some(SteppedWork::new(serial, BulkAction::perform(action)))
+            }
+            Request::Stop => {
+                if let Some(SteppedWork { serial, work, .. }) =
+                    self.bulk.take().filter(|task| task.work.writes())
+                {
                     let mut tally = work.tally();
                     tally.is_done = true;
-                    self.answer(Subject::Deed(serial), Ok(Answer::Did(serial, tally)));
+                    self.answer(RequestKind::Action(serial), Ok(Response::Did(serial, tally)));
                 }
             }
         }
@@ -187,37 +198,37 @@ impl Reader {
         });
         let serial = task.serial;
         if matches!(&found, Err(e) if e.kind() == ErrorKind::Interrupted) {
-            self.search = Some(Task::new(serial, task.work.anew())); // unless another look is asked for
+            self.search = Some(SteppedWork::new(serial, task.work.anew())); // unless another look is asked for
             return;
         }
-        if let Ok(Found { searching: Some(_), .. }) = &found {
+        if let Ok(ViewResult { searching: Some(_), .. }) = &found {
             let is_silent = task.is_silent(clock.monotonic());
             self.search = Some(task);
             if is_silent {
                 return;
             }
         }
-        self.answer(Subject::Look(serial), found.map(|found| Answer::Look(serial, found)));
+        self.answer(RequestKind::View(serial), found.map(|found| Response::View(serial, found)));
     }
 
-    fn sweep(&mut self) {
-        let Some(mut task) = self.sweep.take() else { return };
+    fn bulk(&mut self) {
+        let Some(mut task) = self.bulk.take() else { return };
         let serial = task.serial;
-        let done = self.step_sweep(&mut task);
+        let done = self.step_bulk(&mut task);
         let writes = task.work.writes();
         if matches!(done, Ok(tally) if !tally.is_done) {
             let is_silent = task.is_silent(self.file.clock.monotonic());
-            self.sweep = Some(task);
+            self.bulk = Some(task);
             if is_silent {
                 return;
             }
         }
         let as_answer =
-            |tally| if writes { Answer::Did(serial, tally) } else { Answer::Count(serial, tally) };
-        self.answer(Subject::Deed(serial), done.map(as_answer));
+            |tally| if writes { Response::Did(serial, tally) } else { Response::Count(serial, tally) };
+        self.answer(RequestKind::Action(serial), done.map(as_answer));
     }
 
-    fn step_sweep(&mut self, task: &mut Task<Sweep>) -> Result<Tally, Error> {
+    fn step_bulk(&mut self, task: &mut SteppedWork<BulkAction>) -> Result<ActionCount, Error> {
         let clock = self.file.clock;
         let queue = if task.work.writes() {
             match &mut task.writer {
@@ -230,66 +241,66 @@ impl Reader {
         task.work.step(queue, || clock.monotonic())
     }
 
-    fn answer(&mut self, subject: Subject, answer: Result<Answer, Error>) {
+    fn answer(&mut self, subject: RequestKind, answer: Result<Response, Error>) {
         let answer = answer.unwrap_or_else(|error| {
             self.file.open = None; // the next look opens it anew
-            Answer::Trouble(subject, Trouble::from(error).message)
+            Response::Error(subject, CliError::from(error).message)
         });
         let _ = self.outbox.send(answer); // a screen that has gone needs no answer
     }
 }
 
-/// The file, open to look most of the time.
-struct File {
+/// The file, opened read-only most of the time.
+struct WatchedFile {
     path: PathBuf,
-    /// How it is opened.
+    /// The settings to open it with.
     settings: fn() -> Builder,
-    open: Option<Open>,
+    open: Option<OpenFile>,
     clock: SystemClock,
 }
 
-struct Open {
+struct OpenFile {
     queue: Queue,
     report: FileReport,
     at: Duration,
 }
 
-impl File {
-    /// The queue, to look only.
+impl WatchedFile {
+    /// The read-only queue.
     fn look(&mut self) -> Result<&Queue, Error> {
         let now = self.clock.monotonic();
-        self.open.take_if(|open| now.saturating_sub(open.at) >= REOPEN);
+        self.open.take_if(|open| now.saturating_sub(open.at) >= REOPEN_INTERVAL);
         match &mut self.open {
             Some(open) => Ok(&open.queue),
             none => {
                 let queue = (self.settings)().look_only(true).open(&self.path)?;
                 let report = queue.inspect()?;
-                Ok(&none.insert(Open { queue, report, at: now }).queue)
+                Ok(&none.insert(OpenFile { queue, report, at: now }).queue)
             }
         }
     }
 
-    /// The queue, for a deed. The file must be there: opening it to write would make it.
+    /// A writable queue. The file must exist: opening it to write would create it.
     fn write(&mut self) -> Result<Queue, Error> {
         self.open = None;
         self.look()?;
         (self.settings)().open(&self.path)
     }
 
-    fn pulse(&mut self, with_rates: bool) -> Result<Pulse, Error> {
+    fn summary(&mut self, with_rates: bool) -> Result<Summary, Error> {
         let clock = self.clock;
         let began = clock.monotonic();
-        let mut pulse = pulse(self.look()?, with_rates.then(|| clock.now()))?;
-        pulse.file = self.open.as_ref().map(|open| open.report.clone());
-        pulse.took = clock.monotonic().saturating_sub(began);
-        Ok(pulse)
+        let mut summary = summary(self.look()?, with_rates.then(|| clock.now()))?;
+        summary.file = self.open.as_ref().map(|open| open.report.clone());
+        summary.took = clock.monotonic().saturating_sub(began);
+        Ok(summary)
     }
 }
 
-/// How everything is; with the rates of the hour before a time.
-pub(super) fn pulse(queue: &Queue, rates: Option<Timestamp>) -> Result<Pulse, Error> {
-    let since = rates.map(|now| now.before(HOUR).to_system_time());
-    Ok(Pulse {
+/// Reads the summary; with the rates of the hour before a time, if one is given.
+pub(super) fn summary(queue: &Queue, rates: Option<Timestamp>) -> Result<Summary, Error> {
+    let since = rates.map(|now| now.before(RATES_WINDOW).to_system_time());
+    Ok(Summary {
         counts: queue.counts()?,
         rollups: since.map(|since| queue.rollups(since)).transpose()?,
         ready_since: queue.ready_since()?,
@@ -302,7 +313,9 @@ pub(super) fn pulse(queue: &Queue, rates: Option<Timestamp>) -> Result<Pulse, Er
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::ask::{Deed, Edge, Look, Of, Page, Target, Verb, What};
+    use crate::tui::messages::{
+        Action, ActionKind, ActionTarget, Edge, ListKind, PageRequest, View, ViewContent,
+    };
     use crate::tui::query::Query;
     use crate::{Task, TaskId};
 
@@ -314,24 +327,24 @@ mod tests {
     }
 
     /// A file with so many tasks, and a reader that has not been asked anything.
-    fn reader(tasks: u32) -> (Queue, Reader, Receiver<Answer>) {
+    fn reader(tasks: u32) -> (Queue, Reader, Receiver<Response>) {
         let queue = Queue::builder().open_in_memory().unwrap();
         let all: Vec<Nothing> = (0..tasks).map(Nothing).collect();
         queue.enqueue_all(&all).unwrap();
         let (outbox, answers) = unbounded();
-        let file = File {
+        let file = WatchedFile {
             path: queue.path().to_owned(),
             settings: Queue::builder,
             open: None,
             clock: SystemClock::new(),
         };
-        let searched = Searched::default();
-        (queue, Reader { file, searched, outbox, search: None, sweep: None }, answers)
+        let searched = SearchHandle::default();
+        (queue, Reader { file, searched, outbox, search: None, bulk: None }, answers)
     }
 
-    fn page(query: &str) -> Look {
+    fn page(query: &str) -> View {
         let query = Query::parse(query).unwrap();
-        Look::Page(Page { of: Of::Tasks, query, edge: Edge::Newest, limit: 5 })
+        View::Page(PageRequest { of: ListKind::Tasks, query, edge: Edge::Newest, limit: 5 })
     }
 
     #[test]
@@ -344,54 +357,59 @@ mod tests {
             }
         });
         for serial in 0..100 {
-            reader.listen(Ask::Look(serial, page("nowhere")));
+            reader.listen(Request::View(serial, page("nowhere")));
             (0..3).for_each(|_| reader.search());
         }
         drop(go);
         interrupter.unwrap().join().unwrap();
-        reader.listen(Ask::Look(1_000, page("state:queued")));
+        reader.listen(Request::View(1_000, page("state:queued")));
         while reader.search.is_some() {
             reader.search();
         }
-        let told: Vec<Answer> = answers.try_iter().collect();
-        assert!(!told.iter().any(|answer| matches!(answer, Answer::Trouble(..))), "{told:?}");
+        let told: Vec<Response> = answers.try_iter().collect();
+        assert!(!told.iter().any(|answer| matches!(answer, Response::Error(..))), "{told:?}");
         let last = told.last().unwrap();
-        let Answer::Look(1_000, Found { what: What::Tasks(rows), searching: None, .. }) = last else {
+        let Response::View(1_000, ViewResult { what: ViewContent::Tasks(rows), searching: None, .. }) = last
+        else {
             panic!("{last:?}")
         };
         assert_eq!(rows.len(), 5);
     }
 
-    fn delete_all() -> Deed {
+    fn delete_all() -> Action {
         let query = Query::parse("state:queued").unwrap();
-        Deed { verb: Verb::Delete, target: Target::Query(query), about: None }
+        Action { verb: ActionKind::Delete, target: ActionTarget::Query(query), about: None }
     }
 
     #[test]
     fn a_new_search_takes_the_place_of_one_that_finds_nothing() {
         let (_queue, mut reader, answers) = reader(5_000);
-        reader.listen(Ask::Look(1, page("no task has this")));
+        reader.listen(Request::View(1, page("no task has this")));
         reader.search();
         assert!(reader.search.is_some(), "one step is not all of it");
-        reader.listen(Ask::Look(2, page("")));
+        reader.listen(Request::View(2, page("")));
         while reader.search.is_some() {
             reader.search();
         }
-        let all: Vec<Answer> = answers.try_iter().collect();
-        let [.., Answer::Look(2, Found { what: What::Tasks(tasks), searching: None, .. })] = &all[..] else {
+        let all: Vec<Response> = answers.try_iter().collect();
+        let [.., Response::View(2, ViewResult { what: ViewContent::Tasks(tasks), searching: None, .. })] =
+            &all[..]
+        else {
             panic!("{all:?}");
         };
         assert_eq!(
             tasks.iter().map(|task| task.task_id.as_i64()).collect::<Vec<_>>(),
             [5_000, 4_999, 4_998, 4_997, 4_996]
         );
-        assert!(!all.iter().any(|answer| matches!(answer, Answer::Look(1, Found { searching: None, .. }))));
+        assert!(
+            !all.iter().any(|answer| matches!(answer, Response::View(1, ViewResult { searching: None, .. })))
+        );
     }
 
     #[test]
     fn a_search_that_finds_nothing_comes_to_an_end() {
         let (_queue, mut reader, answers) = reader(5_000);
-        reader.listen(Ask::Look(1, page("no task has this")));
+        reader.listen(Request::View(1, page("no task has this")));
         let mut steps = 0;
         while reader.search.is_some() {
             reader.search();
@@ -400,48 +418,48 @@ mod tests {
         assert!(steps > 1, "in one step");
         assert!(matches!(
             answers.try_iter().last(),
-            Some(Answer::Look(1, Found { what: What::Tasks(found), searching: None, .. })) if found.is_empty()
+            Some(Response::View(1, ViewResult { what: ViewContent::Tasks(found), searching: None, .. })) if found.is_empty()
         ));
     }
 
     #[test]
-    fn a_deed_is_stopped_where_it_is() {
+    fn an_action_is_stopped_where_it_is() {
         let (queue, mut reader, answers) = reader(5_000);
-        reader.listen(Ask::Count(1, delete_all()));
-        while reader.sweep.is_some() {
-            reader.sweep();
+        reader.listen(Request::Count(1, delete_all()));
+        while reader.bulk.is_some() {
+            reader.bulk();
         }
         assert!(matches!(
             answers.try_iter().last(),
-            Some(Answer::Count(1, Tally { changed: 5_000, is_done: true, .. }))
+            Some(Response::Count(1, ActionCount { changed: 5_000, is_done: true, .. }))
         ));
         assert_eq!(queue.counts().unwrap().total().ready, 5_000, "counting changes nothing");
-        reader.listen(Ask::Do(2, delete_all()));
-        reader.sweep();
-        reader.listen(Ask::Stop);
-        assert!(reader.sweep.is_none());
-        let Some(Answer::Did(2, tally)) = answers.try_iter().last() else { panic!("no answer") };
+        reader.listen(Request::Do(2, delete_all()));
+        reader.bulk();
+        reader.listen(Request::Stop);
+        assert!(reader.bulk.is_none());
+        let Some(Response::Did(2, tally)) = answers.try_iter().last() else { panic!("no answer") };
         assert!(tally.is_done && (1..5_000).contains(&tally.changed), "{tally:?}");
         assert_eq!(queue.counts().unwrap().total().ready, 5_000 - tally.changed);
     }
 
     #[test]
-    fn a_deed_does_not_make_a_file_that_has_gone() {
+    fn an_action_does_not_make_a_file_that_has_gone() {
         let (queue, mut reader, answers) = reader(1);
         reader.file.path = queue.path().with_extension("gone");
-        reader.listen(Ask::Do(1, delete_all()));
-        reader.sweep();
-        assert!(matches!(answers.try_iter().last(), Some(Answer::Trouble(Subject::Deed(1), _))));
+        reader.listen(Request::Do(1, delete_all()));
+        reader.bulk();
+        assert!(matches!(answers.try_iter().last(), Some(Response::Error(RequestKind::Action(1), _))));
         assert!(!reader.file.path.exists());
-        reader.listen(Ask::Pulse { with_rates: true });
-        assert!(matches!(answers.try_iter().last(), Some(Answer::Trouble(Subject::Pulse, _))));
+        reader.listen(Request::Summary { with_rates: true });
+        assert!(matches!(answers.try_iter().last(), Some(Response::Error(RequestKind::Summary, _))));
     }
 
     #[test]
     fn the_thread_ends_when_nobody_asks_any_more() {
         let (queue, _, _) = reader(1);
         let data = Data::start(queue.path().to_owned(), Queue::builder).unwrap();
-        data.ask(Ask::Look(1, Look::One(TaskId::from_i64(1))));
+        data.request(Request::View(1, View::One(TaskId::from_i64(1))));
         let answered = (0..6_000).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
             data.answers().is_some_and(|answers| !answers.is_empty())

@@ -3,13 +3,13 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// What may be typed at most: more than any filter needs.
-const LONGEST: usize = 500;
+const MAX_INPUT_CHARS: usize = 500;
 
 /// The line, and where the next character goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Input {
     before: Vec<char>,
-    /// Reversed.
+    /// In reverse order.
     after: Vec<char>,
 }
 
@@ -57,7 +57,7 @@ impl Input {
     }
 
     fn insert(&mut self, c: char) {
-        if !c.is_control() && self.before.len() + self.after.len() < LONGEST {
+        if !c.is_control() && self.before.len() + self.after.len() < MAX_INPUT_CHARS {
             self.before.push(c);
         }
     }
@@ -92,6 +92,6 @@ mod tests {
         input.paste("a\nb\u{1b}");
         assert_eq!(input.text(), "se a b ");
         input.paste(&"x".repeat(9999));
-        assert_eq!(input.text().chars().count(), LONGEST);
+        assert_eq!(input.text().chars().count(), MAX_INPUT_CHARS);
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::ask::{Edge, Listed};
+use super::messages::{Edge, Listed};
 use super::query::Query;
 use crate::{DeadLetter, FailureGroup, TaskId, TaskRecord};
 
-/// Something that can stand in a list.
+/// A row of a list.
 pub(super) trait Row {
-    /// Who it is, while the list changes around it.
+    /// Its identity while the list changes.
     fn id(&self) -> TaskId;
 }
 
@@ -94,8 +94,8 @@ impl<R> Default for List<R> {
 }
 
 impl<R: Row> List<R> {
-    /// Shows what another query means, from its first page. What was selected is no longer.
-    pub fn ask(&mut self, query: Query) {
+    /// Shows what matches another filter, from its first page. The selection is cleared.
+    pub fn filter_by(&mut self, query: Query) {
         *self = List { query, ..List::default() };
     }
 
@@ -164,14 +164,14 @@ impl<R: Row> List<R> {
         }
     }
 
-    /// Lets the cursor be seen.
+    /// Scrolls so that the cursor is visible.
     pub fn scroll(&mut self, height: usize) {
         let lowest = (self.cursor + 1).saturating_sub(height.max(1));
         self.offset = self.offset.clamp(lowest, self.cursor.max(lowest));
         self.offset = self.offset.min(self.rows.len().saturating_sub(height.max(1)).max(lowest));
     }
 
-    /// Selects the row under the cursor, or no longer, and goes on.
+    /// Toggles the selection of the row under the cursor, and moves down.
     pub fn toggle(&mut self, height: usize) {
         let Some(id) = self.current().map(Row::id) else { return };
         if !self.selected.remove(&id) {
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(list.selected.len(), 5);
         list.toggle_page();
         assert_eq!(list.selected.len(), 3, "the other page's stay");
-        list.ask(Query::parse("x").unwrap());
+        list.filter_by(Query::parse("x").unwrap());
         assert!(list.selected.is_empty() && list.rows.is_empty());
     }
 

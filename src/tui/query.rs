@@ -1,14 +1,14 @@
-//! What is typed into the filter box, and which tasks it means.
+//! The filter box: what is typed, and the filter that it stands for.
 //!
 //! Words are searched for as they stand, together. `state:failed,lost`, `queue:`, `name:`, `error:`, `tag:` and `id:` narrow the
 //! search; quotes keep a value or a text with blanks or colons together.
 
 use std::fmt;
 
-use crate::cli::filter::Conditions;
+use crate::console::filter::Conditions;
 use crate::{Filter, State, TaskId};
 
-/// Which tasks a filter box means.
+/// The filter that was typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Query {
     pub states: Vec<State>,
@@ -20,7 +20,7 @@ pub(super) struct Query {
     pub text: Option<String>,
 }
 
-/// All that may stand before a colon.
+/// The qualifiers.
 const QUALIFIERS: &str = "state: queue: name: error: tag: id:";
 
 impl Query {
@@ -95,7 +95,7 @@ impl Query {
         Ok(())
     }
 
-    /// Whether it means every task.
+    /// Whether it matches every task.
     pub fn is_all(&self) -> bool {
         *self == Query::default()
     }

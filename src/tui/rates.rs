@@ -1,20 +1,21 @@
-//! What the attempts of each task name did lately.
+//! Rates by task name: attempts of the last minutes and of the last hour.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::console::inspect::rollups::by_name;
 use crate::{Rollup, Timestamp};
 
 /// The minutes that are summed up, the current one included.
-pub(super) const SHORT: u64 = 5;
-pub(super) const LONG: u64 = 60;
+pub(super) const SHORT_MINUTES: u64 = 5;
+pub(super) const LONG_MINUTES: u64 = 60;
 
 const MINUTE_MS: i64 = 60_000;
 
 /// One name's attempts over some minutes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rate {
-    /// Everything that was counted.
+    /// The sum of all rollups; none if there are none.
     pub sum: Option<Rollup>,
     /// The time in which that happened.
     pub over: Duration,
@@ -34,13 +35,6 @@ impl Rate {
         let first = current.saturating_sub_unsigned(minutes.saturating_sub(1));
         let since = Timestamp::from_millis(first.saturating_mul(MINUTE_MS));
         (since, Rate { sum: None, over: now.since(since) })
-    }
-
-    fn add(&mut self, rollup: &Rollup) {
-        match &mut self.sum {
-            Some(sum) => sum.merge(rollup),
-            none => *none = Some(rollup.clone()),
-        }
     }
 
     /// Attempts that ended, a minute.
@@ -67,23 +61,19 @@ impl Rate {
     }
 }
 
-/// By name, the busiest first.
+/// Rates by name, the busiest first.
 pub(super) fn rates(rollups: &[Rollup], now: Timestamp) -> Vec<Rates> {
-    let (short_since, short) = Rate::since(now, SHORT);
-    let (long_since, long) = Rate::since(now, LONG);
-    let mut by_name = BTreeMap::<&str, Rates>::new();
-    for rollup in rollups.iter().filter(|rollup| rollup.minute >= long_since) {
-        let rates = by_name.entry(&rollup.task_name).or_insert_with(|| Rates {
-            name: rollup.task_name.clone(),
-            short: short.clone(),
-            long: long.clone(),
-        });
-        rates.long.add(rollup);
-        if rollup.minute >= short_since {
-            rates.short.add(rollup);
-        }
-    }
-    let mut all: Vec<Rates> = by_name.into_values().collect();
+    let (short_since, short) = Rate::since(now, SHORT_MINUTES);
+    let (long_since, long) = Rate::since(now, LONG_MINUTES);
+    let sums = |since| by_name(rollups.iter().filter(move |rollup| rollup.minute >= since));
+    let mut recent: HashMap<String, Rollup> =
+        sums(short_since).into_iter().map(|sum| (sum.task_name.clone(), sum)).collect();
+    let rates = sums(long_since).into_iter().map(|sum| Rates {
+        name: sum.task_name.clone(),
+        short: Rate { sum: recent.remove(&sum.task_name), ..short },
+        long: Rate { sum: Some(sum), ..long },
+    });
+    let mut all: Vec<Rates> = rates.collect();
     let ended = |rate: &Rate| rate.sum.as_ref().map_or(0, Rollup::ended);
     all.sort_by_key(|rates| (std::cmp::Reverse(ended(&rates.short)), std::cmp::Reverse(ended(&rates.long))));
     all

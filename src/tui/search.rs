@@ -3,122 +3,123 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::ask::{Dossier, Edge, Either, Found, Listed, Look, Of, Page, What};
+use super::messages::{Edge, ListKind, Listed, PageRequest, View, ViewContent, ViewResult};
 use super::query::Query;
 use super::windows::Windows;
-use crate::cli::list::command;
+use crate::console::inspect::detail::TaskDetail;
+use crate::console::inspect::task::command;
 use crate::{
     DeadLetter, Error, ErrorKind, FailureGroup, Failures, Filter, Hold, Queue, State, TaskId, TaskRecord,
 };
 
-/// So many waiting tasks are read whole, and put in the order in which they fall due.
-const WHOLE: usize = 500;
+/// Up to so many waiting tasks are all read and sorted by due time.
+const MAX_SORTED_WAITING: usize = 500;
 
-/// So many failures are grouped, the newest.
-const FAILURES: u64 = 10_000;
+/// How many failures are grouped, the newest.
+const MAX_GROUPED_FAILURES: u64 = 10_000;
 
-/// A look that has not seen everything yet.
-pub(super) struct Search {
-    look: Look,
-    walk: Option<Walk>,
+/// A view that is still being read.
+pub(super) struct ViewSearch {
+    look: View,
+    walk: Option<IdWalk>,
     took: Duration,
 }
 
 /// A search over ids.
-struct Walk {
+struct IdWalk {
     windows: Windows,
     filter: Filter,
     /// The newest first.
     down: bool,
     limit: usize,
-    /// The counters know of so many: when they are found there is nothing more to find.
+    /// The number by the counters: when so many are found the search is over.
     at_most: u64,
-    found: Finds,
+    found: Matches,
 }
 
-enum Finds {
+enum Matches {
     Tasks(Vec<Listed<TaskRecord>>),
     Waiting { tasks: Vec<Listed<TaskRecord>>, whole: bool },
     Letters(Vec<Listed<DeadLetter>>),
     Failures { groups: HashMap<(String, String, String), FailureGroup>, looked_at: u64, more: bool },
 }
 
-impl Search {
-    pub fn new(look: Look) -> Search {
-        Search { look, walk: None, took: Duration::ZERO }
+impl ViewSearch {
+    pub fn new(look: View) -> ViewSearch {
+        ViewSearch { look, walk: None, took: Duration::ZERO }
     }
 
     /// The same look from its beginning: a step of this one was interrupted.
-    pub fn anew(self) -> Search {
-        Search::new(self.look)
+    pub fn anew(self) -> ViewSearch {
+        ViewSearch::new(self.look)
     }
 
-    /// Looks a little further: what was found so far, and whether that is all (`searching` is none). `now` is a clock that does not
+    /// Does the next step: what was found so far, and whether that is all (`searching` is none). `now` is a clock that does not
     /// go back.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn step(&mut self, queue: &Queue, now: impl Fn() -> Duration) -> Result<Found, Error> {
+    pub fn step(&mut self, queue: &Queue, now: impl Fn() -> Duration) -> Result<ViewResult, Error> {
         let began = now();
         let page = match &self.look {
-            Look::Page(page) => page,
-            Look::One(id) => {
-                let what = What::One(dossier(queue, *id)?.map(Box::new));
-                return Ok(Found { what, searching: None, took: now().saturating_sub(began) });
+            View::Page(page) => page,
+            View::One(id) => {
+                let what = ViewContent::One(detail(queue, *id)?.map(Box::new));
+                return Ok(ViewResult { what, searching: None, took: now().saturating_sub(began) });
             }
         };
         let walk = match &mut self.walk {
             Some(walk) => walk,
-            none => none.insert(Walk::begin(queue, page, page.edge)?),
+            none => none.insert(IdWalk::begin(queue, page, page.edge)?),
         };
         let mut is_over = walk.step(queue)?;
         let short = is_over && matches!(page.edge, Edge::Above(_)) && walk.found.len() < walk.limit;
         if short && !walk.down {
             // There is less than a page above: it is the first page that is meant.
-            *walk = Walk::begin(queue, page, Edge::Newest)?;
+            *walk = IdWalk::begin(queue, page, Edge::Newest)?;
             is_over = false;
         }
         let time = now().saturating_sub(began);
         walk.windows.took(time);
         self.took += time;
         let searching = if is_over { None } else { walk.windows.at() };
-        Ok(Found { what: walk.found.show(walk.down), searching, took: self.took })
+        Ok(ViewResult { what: walk.found.show(walk.down), searching, took: self.took })
     }
 }
 
-impl Walk {
-    fn begin(queue: &Queue, page: &Page, edge: Edge) -> Result<Walk, Error> {
-        let Page { of, query, limit, .. } = page;
+impl IdWalk {
+    fn begin(queue: &Queue, page: &PageRequest, edge: Edge) -> Result<IdWalk, Error> {
+        let PageRequest { of, query, limit, .. } = page;
         let (mut edge, mut limit, mut query) = (edge, *limit, query.clone());
         let (at_most, found) = match of {
-            Of::Tasks => (queue.count(query.counted().filter())?, Finds::Tasks(Vec::new())),
-            Of::Letters => (u64::MAX, Finds::Letters(Vec::new())),
-            Of::Waiting => {
+            ListKind::Tasks => (queue.count(query.counted().filter())?, Matches::Tasks(Vec::new())),
+            ListKind::Letters => (u64::MAX, Matches::Letters(Vec::new())),
+            ListKind::Waiting => {
                 let waiting = waiting(queue, query.queue.as_deref())?;
-                let whole = waiting <= WHOLE as u64;
+                let whole = waiting <= MAX_SORTED_WAITING as u64;
                 if whole {
-                    (edge, limit) = (Edge::Newest, WHOLE);
+                    (edge, limit) = (Edge::Newest, MAX_SORTED_WAITING);
                 }
                 query.states = vec![State::Queued];
-                (waiting, Finds::Waiting { tasks: Vec::new(), whole })
+                (waiting, Matches::Waiting { tasks: Vec::new(), whole })
             }
-            Of::Failures => {
+            ListKind::Failures => {
                 (edge, limit) = (Edge::Newest, usize::MAX);
                 if query.states.is_empty() {
                     query.states = vec![State::Failed, State::Lost];
                 }
                 let at_most = queue.count(query.counted().filter())?;
-                (at_most, Finds::Failures { groups: HashMap::new(), looked_at: 0, more: false })
+                (at_most, Matches::Failures { groups: HashMap::new(), looked_at: 0, more: false })
             }
         };
         let down = matches!(edge, Edge::Newest | Edge::Below(_));
-        let mut windows = windows_over(queue, *of == Of::Letters, &query, down)?;
+        let mut windows = windows_over(queue, *of == ListKind::Letters, &query, down)?;
         windows = match edge {
             Edge::Below(id) => windows.only_below(id),
             Edge::Above(id) => windows.only_above(id),
             Edge::Newest | Edge::Oldest => windows,
         };
-        Ok(Walk { windows, filter: query.filter(), down, limit, at_most, found })
+        Ok(IdWalk { windows, filter: query.filter(), down, limit, at_most, found })
     }
 
     /// Looks at the next window; whether that was the last one.
@@ -133,17 +134,17 @@ impl Walk {
         }
         let Some(filter) = self.windows.next(filter) else { return Ok(true) };
         match &mut self.found {
-            Finds::Tasks(tasks) => {
+            Matches::Tasks(tasks) => {
                 tasks.extend(queue.tasks(filter.limit(left))?.into_iter().map(|task| of_task(queue, task)));
             }
-            Finds::Letters(letters) => {
+            Matches::Letters(letters) => {
                 let found = queue.dead_letters().list(filter.limit(left))?.into_iter();
                 letters.extend(found.map(|letter| Listed {
                     command: command(queue, &letter.task_name, letter.task_id),
                     row: letter,
                 }));
             }
-            Finds::Waiting { tasks, .. } => {
+            Matches::Waiting { tasks, .. } => {
                 let queued = queue.tasks(filter.limit(left))?;
                 if let Some(last) = queued.last().filter(|_| queued.len() == left) {
                     self.windows.resume(last.task_id);
@@ -151,11 +152,11 @@ impl Walk {
                 let waiting = queued.into_iter().filter(|task| task.hold == Some(Hold::Time));
                 tasks.extend(waiting.map(|task| of_task(queue, task)));
             }
-            Finds::Failures { groups, looked_at, more } => {
-                let left = usize::try_from(FAILURES.saturating_sub(*looked_at)).unwrap_or(0);
+            Matches::Failures { groups, looked_at, more } => {
+                let left = usize::try_from(MAX_GROUPED_FAILURES.saturating_sub(*looked_at)).unwrap_or(0);
                 let failures = queue.failures(filter.limit(left))?;
                 *looked_at += failures.looked_at;
-                *more = failures.more || (*looked_at >= FAILURES && self.windows.at().is_some());
+                *more = failures.more || (*looked_at >= MAX_GROUPED_FAILURES && self.windows.at().is_some());
                 failures.groups.into_iter().for_each(|group| merge(groups, group));
                 return Ok(*more || *looked_at >= self.at_most || self.windows.at().is_none());
             }
@@ -169,37 +170,37 @@ fn of_task(queue: &Queue, task: TaskRecord) -> Listed<TaskRecord> {
     Listed { command: command(queue, &task.task_name, task.task_id), row: task }
 }
 
-impl Finds {
+impl Matches {
     fn len(&self) -> usize {
         match self {
-            Finds::Tasks(tasks) | Finds::Waiting { tasks, .. } => tasks.len(),
-            Finds::Letters(letters) => letters.len(),
-            Finds::Failures { groups, .. } => groups.len(),
+            Matches::Tasks(tasks) | Matches::Waiting { tasks, .. } => tasks.len(),
+            Matches::Letters(letters) => letters.len(),
+            Matches::Failures { groups, .. } => groups.len(),
         }
     }
 
     /// As it is shown: the newest first.
-    fn show(&self, down: bool) -> What {
+    fn show(&self, down: bool) -> ViewContent {
         fn turned<T: Clone>(rows: &[T], down: bool) -> Vec<T> {
             if down { rows.to_vec() } else { rows.iter().rev().cloned().collect() }
         }
         match self {
-            Finds::Tasks(tasks) => What::Tasks(turned(tasks, down)),
-            Finds::Letters(letters) => What::Letters(turned(letters, down)),
-            Finds::Waiting { tasks, whole } => {
+            Matches::Tasks(tasks) => ViewContent::Tasks(turned(tasks, down)),
+            Matches::Letters(letters) => ViewContent::Letters(turned(letters, down)),
+            Matches::Waiting { tasks, whole } => {
                 let mut tasks = turned(tasks, down);
                 if *whole {
                     tasks.sort_by_key(|task| (task.run_at, task.task_id));
                 }
-                What::Waiting { tasks, soonest_first: *whole }
+                ViewContent::Waiting { tasks, soonest_first: *whole }
             }
-            Finds::Failures { groups, looked_at, more } => {
+            Matches::Failures { groups, looked_at, more } => {
                 let mut all = Failures::default();
                 (all.looked_at, all.more) = (*looked_at, *more);
                 all.groups = groups.values().cloned().collect();
                 all.groups
                     .sort_by_key(|group| (std::cmp::Reverse(group.count), std::cmp::Reverse(group.newest)));
-                What::Failures(all)
+                ViewContent::Failures(all)
             }
         }
     }
@@ -252,30 +253,9 @@ pub(super) fn windows_over(
 }
 
 /// All about a task, or about the letter that it has become; none if there is neither.
-fn dossier(queue: &Queue, id: TaskId) -> Result<Option<Dossier>, Error> {
-    let subject = match found(queue.get(id))? {
-        Some(task) => Some(Either::Task(task)),
-        None => found(queue.dead_letters().get(id))?.map(Either::Letter),
-    };
-    let Some(subject) = subject else { return Ok(None) };
-    let is_task = matches!(subject, Either::Task(_));
-    let output = queue.output(id, None)?;
-    Ok(Some(Dossier {
-        args: found(queue.args_json(id))?,
-        attempts: found(queue.attempts(id))?.unwrap_or_default(),
-        output,
-        checkpoint: queue.checkpoint_json(id)?,
-        result: queue.result_json(id)?,
-        why: if is_task { found(queue.explain(id))?.map(|why| why.to_string()) } else { None },
-        schedule: if is_task { found(queue.retry_schedule(id))?.unwrap_or_default() } else { Vec::new() },
-        subject,
-    }))
-}
-
-/// What is not there is no error: it may have gone between two looks.
-fn found<T>(looked: Result<T, Error>) -> Result<Option<T>, Error> {
-    match looked {
-        Ok(found) => Ok(Some(found)),
+fn detail(queue: &Queue, id: TaskId) -> Result<Option<TaskDetail>, Error> {
+    match TaskDetail::read(queue, id, None, ToString::to_string) {
+        Ok(detail) => Ok(Some(detail)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

@@ -1,4 +1,4 @@
-//! What the tests share: a real queue on which time stands still, and a screen in front of it without threads or a terminal.
+//! A fixture for tests: a real queue with a manual clock, and a screen without threads or a terminal.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use unicode_width::UnicodeWidthStr;
 
 use super::app::App;
-use super::ask::{Answer, Ask, Serial};
-use super::data::pulse;
-use super::draw::{Ink, draw};
-use super::keys::Command;
-use super::search::Search;
-use super::sweep::Sweep;
-use crate::cli::times::Zone;
+use super::bulk::BulkAction;
+use super::data::summary;
+use super::draw::draw;
+use super::ink::Ink;
+use super::messages::{KeyOutcome, Request, Response, Serial};
+use super::search::ViewSearch;
+use crate::console::times::Zone;
 use crate::testing::{ManualClock, SteppedQueue};
 use crate::{Clock, Context, Failure, Filter, Options, OutputStream, Queue, Task, Timestamp};
 
@@ -45,7 +45,7 @@ pub(super) struct Stage {
     pub tests: SteppedQueue,
     pub app: App,
     monotonic: Duration,
-    pub asked: Vec<Ask>,
+    pub pending: Vec<Request>,
 }
 
 impl Stage {
@@ -57,7 +57,7 @@ impl Stage {
             tests,
             app: App::new("tasks.db".into(), Duration::from_secs(1)),
             monotonic: Duration::ZERO,
-            asked: Vec::new(),
+            pending: Vec::new(),
         };
         stage.fill().expect("a fresh file takes tasks");
         stage.settle();
@@ -96,57 +96,58 @@ impl Stage {
         self.tests.advance(Duration::from_secs(5))
     }
 
-    /// Lets everything be answered that is asked, as if the data thread were infinitely fast.
+    /// Answers all requests, as if the data thread were infinitely fast.
     pub fn settle(&mut self) {
         for _ in 0..100 {
             let now = self.tests.clock().now();
-            let asks = self.app.tick(now, self.monotonic);
-            if asks.is_empty() {
+            let requests = self.app.tick(now, self.monotonic);
+            if requests.is_empty() {
                 return;
             }
-            asks.into_iter().for_each(|ask| self.answer(ask));
+            requests.into_iter().for_each(|request| self.answer(request));
         }
         panic!("the screen asks for ever");
     }
 
-    /// Lets the screen look again.
+    /// Lets the screen refresh.
     pub fn refresh(&mut self) {
         self.monotonic += Duration::from_secs(60);
         self.settle();
     }
 
     /// Answers as the data thread would.
-    pub fn answer(&mut self, ask: Ask) {
-        self.asked.push(ask.clone());
+    pub fn answer(&mut self, request: Request) {
+        self.pending.push(request.clone());
         let now = || Duration::ZERO;
-        match ask {
-            Ask::Pulse { with_rates } => {
+        match request {
+            Request::Summary { with_rates } => {
                 let time = self.tests.clock().now();
-                let pulse = pulse(self.queue(), with_rates.then_some(time)).expect("the file can be read");
-                self.app.on_answer(Answer::Pulse(Box::new(pulse)));
+                let summary =
+                    summary(self.queue(), with_rates.then_some(time)).expect("the file can be read");
+                self.app.on_answer(Response::Summary(Box::new(summary)));
             }
-            Ask::Look(serial, look) => {
-                let mut search = Search::new(look);
+            Request::View(serial, look) => {
+                let mut search = ViewSearch::new(look);
                 loop {
                     let found = search.step(self.tests.queue(), now).expect("the file can be read");
                     let is_over = found.searching.is_none();
-                    self.app.on_answer(Answer::Look(serial, found));
+                    self.app.on_answer(Response::View(serial, found));
                     if is_over {
                         return;
                     }
                 }
             }
-            Ask::Count(serial, deed) => self.sweep(serial, Sweep::count(deed)),
-            Ask::Do(serial, deed) => self.sweep(serial, Sweep::perform(deed)),
-            Ask::Stop => {}
+            Request::Count(serial, action) => self.bulk(serial, BulkAction::count(action)),
+            Request::Do(serial, action) => self.bulk(serial, BulkAction::perform(action)),
+            Request::Stop => {}
         }
     }
 
-    fn sweep(&mut self, serial: Serial, mut sweep: Sweep) {
+    fn bulk(&mut self, serial: Serial, mut bulk: BulkAction) {
         loop {
-            let tally = sweep.step(self.tests.queue(), || Duration::ZERO).expect("the file can be written");
+            let tally = bulk.step(self.tests.queue(), || Duration::ZERO).expect("the file can be written");
             let answer =
-                if sweep.writes() { Answer::Did(serial, tally) } else { Answer::Count(serial, tally) };
+                if bulk.writes() { Response::Did(serial, tally) } else { Response::Count(serial, tally) };
             self.app.on_answer(answer);
             if tally.is_done {
                 return;
@@ -177,8 +178,8 @@ impl Stage {
 
     fn press(&mut self, code: KeyCode) {
         match self.app.on_key(KeyEvent::new(code, KeyModifiers::NONE)) {
-            Some(Command::Ask(ask)) => self.answer(*ask),
-            Some(Command::Quit) => panic!("it quits"),
+            Some(KeyOutcome::Request(request)) => self.answer(*request),
+            Some(KeyOutcome::Quit) => panic!("it quits"),
             None => {}
         }
         self.settle();

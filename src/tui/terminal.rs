@@ -9,20 +9,21 @@ use ratatui::crossterm::execute;
 
 use super::app::App;
 use super::data::Data;
-use super::draw::{Ink, draw};
-use super::keys::Command;
-use crate::cli::{Done, Exit, Trouble};
+use super::draw::draw;
+use super::ink::Ink;
+use super::messages::KeyOutcome;
+use crate::console::{CliError, CliResult, Exit};
 use crate::{Clock, SystemClock};
 
-/// How soon the screen looks for an answer that it waits for.
-const SOON: Duration = Duration::from_millis(15);
-/// How soon it looks for signals, and whether something is due.
-const NOW_AND_THEN: Duration = Duration::from_millis(200);
+/// Poll interval while an answer is awaited.
+const BUSY_POLL: Duration = Duration::from_millis(15);
+/// Poll interval for signals and due requests.
+const IDLE_POLL: Duration = Duration::from_millis(200);
 
-/// Shows the screen until somebody has seen enough.
-pub(super) fn show(mut app: App, data: &Data, ink: Ink) -> Done {
+/// Runs the screen until it is quit.
+pub(super) fn show(mut app: App, data: &Data, ink: Ink) -> CliResult {
     let mut signals = Signals::listen()?;
-    let mut screen = Screen::enter()?;
+    let mut screen = TerminalGuard::enter()?;
     let size = screen.terminal.size()?;
     app.resize((size.width, size.height));
     let clock = SystemClock::new();
@@ -35,21 +36,21 @@ pub(super) fn show(mut app: App, data: &Data, ink: Ink) -> Done {
         let has_news = !answers.is_empty();
         answers.into_iter().for_each(|answer| app.on_answer(answer));
         let now = clock.now();
-        app.tick(now, clock.monotonic()).into_iter().for_each(|ask| data.ask(ask));
+        app.tick(now, clock.monotonic()).into_iter().for_each(|request| data.request(request));
         let second = Some(now.as_millis().div_euclid(1_000));
         if has_news || drawn != second {
             screen.terminal.draw(|frame| draw(&app, ink, frame))?;
             drawn = second;
         }
-        if !event::poll(if app.is_waiting() { SOON } else { NOW_AND_THEN })? {
+        if !event::poll(if app.is_waiting() { BUSY_POLL } else { IDLE_POLL })? {
             continue;
         }
         drawn = None;
         loop {
             if let Some(command) = heard(&mut app, event::read()?) {
                 match command {
-                    Command::Quit => return Ok(Exit::Done),
-                    Command::Ask(ask) => data.ask(*ask),
+                    KeyOutcome::Quit => return Ok(Exit::Done),
+                    KeyOutcome::Request(request) => data.request(*request),
                 }
             }
             if !event::poll(Duration::ZERO)? {
@@ -59,7 +60,7 @@ pub(super) fn show(mut app: App, data: &Data, ink: Ink) -> Done {
     }
 }
 
-fn heard(app: &mut App, event: Event) -> Option<Command> {
+fn heard(app: &mut App, event: Event) -> Option<KeyOutcome> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => app.on_key(key),
         Event::Paste(text) => {
@@ -74,28 +75,28 @@ fn heard(app: &mut App, event: Event) -> Option<Command> {
     }
 }
 
-fn stopped() -> Trouble {
-    Trouble::new(Exit::File, "the thread that reads the file has stopped; this is a bug in perdura")
+fn stopped() -> CliError {
+    CliError::new(Exit::File, "the thread that reads the file has stopped; this is a bug in perdura")
 }
 
 /// The terminal while it is ours. When this is dropped it is as it was before; a panic gives it back before it speaks.
-struct Screen {
+struct TerminalGuard {
     terminal: DefaultTerminal,
 }
 
-impl Screen {
-    fn enter() -> io::Result<Screen> {
+impl TerminalGuard {
+    fn enter() -> io::Result<TerminalGuard> {
         let terminal = ratatui::try_init()?;
-        let screen = Screen { terminal };
+        let screen = TerminalGuard { terminal };
         // So that a text from the clipboard is not taken for keys.
         execute!(stdout(), EnableBracketedPaste)?;
         Ok(screen)
     }
 }
 
-impl Drop for Screen {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
-        // There is nobody to tell: the terminal is gone, or stays as it is.
+        // An error cannot be reported: the terminal is gone, or stays as it is.
         let _ = execute!(stdout(), DisableBracketedPaste);
         let _ = self.terminal.show_cursor();
         let _ = ratatui::try_restore();

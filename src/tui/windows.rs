@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::{Filter, TaskId};
 
 /// A window that took less grows.
-const QUICK: Duration = Duration::from_millis(15);
+const GROW_BELOW: Duration = Duration::from_millis(15);
 /// A window that took more shrinks.
-const SLOW: Duration = Duration::from_millis(60);
+const SHRINK_ABOVE: Duration = Duration::from_millis(60);
 /// How many ids the first window has, and each at least.
-const NARROWEST: i64 = 1 << 10;
+const MIN_WINDOW_IDS: i64 = 1 << 10;
 /// How many ids a window has at most: what a machine with everything in memory reads in the blink of an eye.
-const WIDEST: i64 = 1 << 40;
+const MAX_WINDOW_IDS: i64 = 1 << 40;
 
 /// What is left of a walk: the ids above `above` and below `below`.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +29,7 @@ impl Windows {
     /// Over all ids from `oldest` to `newest`, the newest first.
     pub fn down(oldest: TaskId, newest: TaskId) -> Windows {
         let (above, below) = (oldest.as_i64().saturating_sub(1), newest.as_i64().saturating_add(1));
-        Windows { above, below, down: true, width: NARROWEST }
+        Windows { above, below, down: true, width: MIN_WINDOW_IDS }
     }
 
     /// The same, the oldest first.
@@ -54,7 +54,7 @@ impl Windows {
         Windows { width: i64::MAX - 1, ..self }
     }
 
-    /// The next window, as a filter that means no other ids; none at the end.
+    /// The next window, as a filter for these ids only; none at the end.
     pub fn next(&mut self, filter: Filter) -> Option<Filter> {
         if self.below.saturating_sub(self.above) < 2 {
             return None;
@@ -83,10 +83,10 @@ impl Windows {
 
     /// Fits the next window to how long the last one took.
     pub fn took(&mut self, time: Duration) {
-        if time < QUICK {
-            self.width = self.width.saturating_mul(4).min(WIDEST);
-        } else if time > SLOW {
-            self.width = (self.width / 2).max(NARROWEST);
+        if time < GROW_BELOW {
+            self.width = self.width.saturating_mul(4).min(MAX_WINDOW_IDS);
+        } else if time > SHRINK_ABOVE {
+            self.width = (self.width / 2).max(MIN_WINDOW_IDS);
         }
     }
 
@@ -138,13 +138,13 @@ mod tests {
     fn windows_follow_the_time_they_take() {
         let mut windows = Windows::down(TaskId::from_i64(1), TaskId::from_i64(i64::MAX));
         windows.took(Duration::ZERO);
-        assert_eq!(windows.width, 4 * NARROWEST);
+        assert_eq!(windows.width, 4 * MIN_WINDOW_IDS);
         windows.took(Duration::from_millis(30));
-        assert_eq!(windows.width, 4 * NARROWEST);
+        assert_eq!(windows.width, 4 * MIN_WINDOW_IDS);
         windows.took(Duration::from_secs(1));
-        assert_eq!(windows.width, 2 * NARROWEST);
+        assert_eq!(windows.width, 2 * MIN_WINDOW_IDS);
         (0..99).for_each(|_| windows.took(Duration::ZERO));
-        assert_eq!(windows.width, WIDEST);
+        assert_eq!(windows.width, MAX_WINDOW_IDS);
     }
 
     #[test]

@@ -1,55 +1,53 @@
-//! Deeds in words: what is asked before, and said after.
+//! Actions in words: the question before, and the result after.
 
-use std::time::Duration;
-
-use super::app::Confirm;
-use super::ask::{Deed, Tally, Target, Verb};
-use super::sweep::meant;
+use super::app::Confirmation;
+use super::bulk::meant;
+use super::messages::{Action, ActionCount, ActionKind, ActionTarget};
 use crate::State;
-use crate::cli::screen::safe;
-use crate::cli::words::count;
+use crate::console::text::safe;
+use crate::console::words::count;
 
-impl Verb {
-    /// As an order.
+impl ActionKind {
+    /// The imperative.
     fn order(self) -> &'static str {
         match self {
-            Verb::Retry => "Retry",
-            Verb::RunNow => "Run now",
-            Verb::Cancel => "Cancel",
-            Verb::Delete => "Delete for good",
-            Verb::Bury => "To the dead letters:",
-            Verb::Replay => "Replay",
-            Verb::Purge(_) => "Delete for good",
-            Verb::Pause => "Pause",
-            Verb::Resume => "Resume",
+            ActionKind::Retry => "Retry",
+            ActionKind::RunNow => "Run now",
+            ActionKind::Cancel => "Cancel",
+            ActionKind::Delete => "Delete for good",
+            ActionKind::MoveToDead => "To the dead letters:",
+            ActionKind::Replay => "Replay",
+            ActionKind::Purge(_) => "Delete for good",
+            ActionKind::Pause => "Pause",
+            ActionKind::Resume => "Resume",
         }
     }
 
-    /// While it happens.
+    /// The present participle, while it is being done.
     fn happening(self) -> &'static str {
         match self {
-            Verb::Retry => "retrying",
-            Verb::RunNow => "making them run now",
-            Verb::Cancel => "cancelling",
-            Verb::Delete | Verb::Purge(_) => "deleting",
-            Verb::Bury => "moving to the dead letters",
-            Verb::Replay => "replaying",
-            Verb::Pause => "pausing",
-            Verb::Resume => "resuming",
+            ActionKind::Retry => "retrying",
+            ActionKind::RunNow => "making them run now",
+            ActionKind::Cancel => "cancelling",
+            ActionKind::Delete | ActionKind::Purge(_) => "deleting",
+            ActionKind::MoveToDead => "moving to the dead letters",
+            ActionKind::Replay => "replaying",
+            ActionKind::Pause => "pausing",
+            ActionKind::Resume => "resuming",
         }
     }
 
-    /// When it has happened.
+    /// The past participle, when it is done.
     fn happened(self) -> &'static str {
         match self {
-            Verb::Retry => "retried",
-            Verb::RunNow => "made ready to run:",
-            Verb::Cancel => "cancelled",
-            Verb::Delete | Verb::Purge(_) => "deleted",
-            Verb::Bury => "moved to the dead letters:",
-            Verb::Replay => "replayed",
-            Verb::Pause => "paused",
-            Verb::Resume => "resumed",
+            ActionKind::Retry => "retried",
+            ActionKind::RunNow => "made ready to run:",
+            ActionKind::Cancel => "cancelled",
+            ActionKind::Delete | ActionKind::Purge(_) => "deleted",
+            ActionKind::MoveToDead => "moved to the dead letters:",
+            ActionKind::Replay => "replayed",
+            ActionKind::Pause => "paused",
+            ActionKind::Resume => "resumed",
         }
     }
 
@@ -59,12 +57,12 @@ impl Verb {
 }
 
 /// The question, a line or more: the first says what and how many.
-pub(super) fn question(confirm: &Confirm) -> Vec<String> {
-    let Confirm { deed, tally, .. } = confirm;
-    let verb = deed.verb;
-    if let Target::Queue(queue) = &deed.target {
+pub(super) fn question(confirm: &Confirmation) -> Vec<String> {
+    let Confirmation { action, tally, .. } = confirm;
+    let verb = action.verb;
+    if let ActionTarget::Queue(queue) = &action.target {
         let effect = match verb {
-            Verb::Pause => "No more of its tasks are started; what runs goes on.",
+            ActionKind::Pause => "No more of its tasks are started; what runs goes on.",
             _ => "Its ready tasks may run again.",
         };
         return vec![format!("{} the queue {}?", verb.order(), safe(queue)), effect.to_owned()];
@@ -75,26 +73,26 @@ pub(super) fn question(confirm: &Confirm) -> Vec<String> {
         (true, 0) => format!("{}: none of them can be", verb.order().trim_end_matches(':')),
         (true, _) => format!("{} {how_many}?", verb.order()),
     }];
-    lines.push(meaning(deed));
+    lines.push(meaning(action));
     if tally.is_done && tally.skipped > 0 {
         lines.push(format!(
             "{} more cannot be: their state does not allow it.",
             count(tally.skipped, verb.thing())
         ));
     }
-    if matches!(verb, Verb::Cancel) && tally.changed > 0 {
+    if matches!(verb, ActionKind::Cancel) && tally.changed > 0 {
         lines.push("Running ones stop when their handler next looks.".to_owned());
     }
     lines
 }
 
-/// Which ones are meant.
-fn meaning(deed: &Deed) -> String {
-    if let Some(about) = &deed.about {
+/// The targets in words.
+fn meaning(action: &Action) -> String {
+    if let Some(about) = &action.about {
         return safe(about).into_owned();
     }
-    match &deed.target {
-        Target::Ids(ids) => match &ids[..] {
+    match &action.target {
+        ActionTarget::Ids(ids) => match &ids[..] {
             [id] => format!("This one: {id}"),
             ids => {
                 let ends = ids.iter().min().zip(ids.iter().max());
@@ -104,34 +102,34 @@ fn meaning(deed: &Deed) -> String {
                 )
             }
         },
-        Target::Waiting(query) if query.is_all() => "All that wait for their time".to_owned(),
-        Target::Waiting(query) => format!("All that wait and match {}", safe(&query.to_string())),
-        Target::Query(query) => match deed.verb {
-            Verb::Purge(before) => format!("All that were moved before {before}"),
+        ActionTarget::Waiting(query) if query.is_all() => "All that wait for their time".to_owned(),
+        ActionTarget::Waiting(query) => format!("All that wait and match {}", safe(&query.to_string())),
+        ActionTarget::Query(query) => match action.verb {
+            ActionKind::Purge(before) => format!("All that were moved before {before}"),
             verb => {
                 let states: Vec<&str> = meant(verb, query).into_iter().map(State::as_str).collect();
                 let states = if states.is_empty() { "of no state".to_owned() } else { states.join(", ") };
                 format!("All that match {} ({states})", safe(&query.to_string()))
             }
         },
-        Target::Queue(queue) => safe(queue).into_owned(),
+        ActionTarget::Queue(queue) => safe(queue).into_owned(),
     }
 }
 
-/// How far a deed is.
-pub(super) fn doing(deed: &Deed, tally: Tally, of: u64) -> String {
+/// The progress of an action in words.
+pub(super) fn running_action(action: &Action, tally: ActionCount, of: u64) -> String {
     format!(
         "{}: {} of {}; Esc stops it",
-        deed.verb.happening(),
-        crate::cli::words::number(tally.changed),
-        count(of, deed.verb.thing())
+        action.verb.happening(),
+        crate::console::words::number(tally.changed),
+        count(of, action.verb.thing())
     )
 }
 
-/// What a deed has done.
-pub(super) fn done(deed: &Deed, tally: Tally) -> String {
-    let verb = deed.verb;
-    if let Target::Queue(queue) = &deed.target {
+/// The result of an action in words.
+pub(super) fn done(action: &Action, tally: ActionCount) -> String {
+    let verb = action.verb;
+    if let ActionTarget::Queue(queue) = &action.target {
         return format!("{} the queue {}", verb.happened(), safe(queue));
     }
     let mut text = format!("{} {}", verb.happened(), count(tally.changed, verb.thing()));
@@ -144,66 +142,32 @@ pub(super) fn done(deed: &Deed, tally: Tally) -> String {
     text
 }
 
-/// A length of time in a few characters: `350ms`, `3.2s`, `12s`, `4m10s`, `2h05m`, `3d04h`.
-pub(super) fn short(length: Duration) -> String {
-    let (ms, seconds) = (length.as_millis(), length.as_secs());
-    match seconds {
-        0 if ms == 0 && !length.is_zero() => format!("{}µs", length.as_micros()),
-        0 => format!("{ms}ms"),
-        1..10 => format!("{seconds}.{}s", length.subsec_millis() / 100),
-        10..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{}h{:02}m", seconds / 3_600, seconds % 3_600 / 60),
-        86_400..8_640_000 => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
-/// A number in at most five characters: `9999`, `12.3k`, `4.5M`.
-pub(super) fn compact(n: u64) -> String {
-    let scaled = |by: u64, unit: char| {
-        let tenths = n / (by / 10);
-        if tenths < 1_000 {
-            format!("{}.{}{unit}", tenths / 10, tenths % 10)
-        } else {
-            format!("{}{unit}", tenths / 10)
-        }
-    };
-    match n {
-        0..10_000 => n.to_string(),
-        10_000..1_000_000 => scaled(1_000, 'k'),
-        1_000_000..1_000_000_000 => scaled(1_000_000, 'M'),
-        1_000_000_000..1_000_000_000_000 => scaled(1_000_000_000, 'G'),
-        _ => scaled(1_000_000_000_000, 'T'),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::TaskId;
     use crate::tui::query::Query;
 
-    fn ask(verb: Verb, target: Target, tally: Tally) -> String {
-        question(&Confirm { serial: 1, deed: Deed { verb, target, about: None }, tally }).join("\n")
+    fn asked(verb: ActionKind, target: ActionTarget, tally: ActionCount) -> String {
+        question(&Confirmation { serial: 1, action: Action { verb, target, about: None }, tally }).join("\n")
     }
 
     #[test]
     fn a_question_says_how_many_and_which() {
-        let all = Tally { changed: 1_234, skipped: 0, is_done: true };
+        let all = ActionCount { changed: 1_234, skipped: 0, is_done: true };
         let query = Query::parse("state:failed,succeeded name:up").unwrap();
         assert_eq!(
-            ask(Verb::Retry, Target::Query(query.clone()), all),
+            asked(ActionKind::Retry, ActionTarget::Query(query.clone()), all),
             "Retry 1,234 tasks?\nAll that match state:failed,succeeded name:up (FAILED)"
         );
-        let some = Tally { changed: 9, skipped: 0, is_done: false };
+        let some = ActionCount { changed: 9, skipped: 0, is_done: false };
         assert!(
-            ask(Verb::Delete, Target::Query(query), some)
+            asked(ActionKind::Delete, ActionTarget::Query(query), some)
                 .starts_with("Delete for good? Counting: 9 tasks so far")
         );
-        let ids = Target::Ids([7, 5, 6].map(TaskId::from_i64).into());
-        let tally = Tally { changed: 2, skipped: 1, is_done: true };
-        let text = ask(Verb::Bury, ids, tally);
+        let ids = ActionTarget::Ids([7, 5, 6].map(TaskId::from_i64).into());
+        let tally = ActionCount { changed: 2, skipped: 1, is_done: true };
+        let text = asked(ActionKind::MoveToDead, ids, tally);
         assert_eq!(
             text,
             "To the dead letters: 2 tasks?\nThese, from 5 to 7\n1 task more cannot be: their state does not allow it."
@@ -212,34 +176,8 @@ mod tests {
 
     #[test]
     fn names_in_questions_cannot_steer_the_terminal() {
-        let all = Tally { changed: 1, skipped: 0, is_done: true };
-        let text = ask(Verb::Pause, Target::Queue("a\u{1b}[2J".into()), all);
+        let all = ActionCount { changed: 1, skipped: 0, is_done: true };
+        let text = asked(ActionKind::Pause, ActionTarget::Queue("a\u{1b}[2J".into()), all);
         assert!(!text.contains('\u{1b}'), "{text}");
-    }
-
-    #[test]
-    fn lengths_and_numbers_are_short() {
-        for (ms, text) in [
-            (0, "0ms"),
-            (3_250, "3.2s"),
-            (59_000, "59s"),
-            (250_000, "4m10s"),
-            (7_500_000, "2h05m"),
-            (273_600_000, "3d04h"),
-            (u64::MAX / 1_000, "213503982d"),
-        ] {
-            assert_eq!(short(Duration::from_millis(ms)), text);
-        }
-        for (n, text) in [
-            (0, "0"),
-            (9_999, "9999"),
-            (12_345, "12.3k"),
-            (999_999, "999k"),
-            (4_500_000, "4.5M"),
-            (123_400_000, "123M"),
-            (u64::MAX, "18446744T"),
-        ] {
-            assert_eq!(compact(n), text);
-        }
     }
 }

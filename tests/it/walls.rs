@@ -64,7 +64,11 @@ const ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
     ),
     (Rule::Database, &["rusqlite", "r2d2", "r2d2_sqlite", "libsqlite3_sys"], &["src/store/"]),
     (Rule::Threads, &["thread::spawn", "thread::scope", "thread::Builder", "rayon::spawn"], THREADS),
-    (Rule::Files, &["std::fs"], &["src/store/", "src/cli/", "src/report/", "src/tui/stage.rs"]),
+    (
+        Rule::Files,
+        &["std::fs"],
+        &["src/store/", "src/cli/", "src/console/", "src/jobs/", "src/report/", "src/tui/stage.rs"],
+    ),
     (
         Rule::Sync,
         &["std::sync::Mutex", "std::sync::RwLock", "std::sync::Condvar", "std::sync::Barrier"],
@@ -81,21 +85,20 @@ const BEHIND_CFG: &[(Rule, &str, &str)] = &[
 ];
 
 /// Where locks, atomics and channels may be named as they are: elsewhere they come from `sync`, so that `tests/schedules` sees them. The
-/// housekeeping waits for several things that nobody else waits for; the pace is a guess that no protocol depends on; the testing kit
+/// maintenance waits for several things that nobody else waits for; the prefetch is a guess that no protocol depends on; the testing kit
 /// has no threads; the command's jobs are processes; the screen's data thread shares nothing with the queue's own.
 const SYNC: &[&str] = &[
     "src/sync.rs",
     "src/testing/",
     "src/queue/engine/maintenance.rs",
     "src/queue/engine/prefetch.rs",
-    "src/cli/jobs/",
+    "src/jobs/",
     "src/tui/data.rs",
 ];
 
 /// Where threads may start; and, for the jobs of the command, processes. The screen reads the file on a thread of its own, so that a slow
 /// search does not freeze it.
-const THREADS: &[&str] =
-    &["src/queue/", "src/executor.rs", "src/timer.rs", "src/cli/jobs/", "src/tui/data.rs"];
+const THREADS: &[&str] = &["src/queue/", "src/executor.rs", "src/timer.rs", "src/jobs/", "src/tui/data.rs"];
 
 /// The same for runs of tokens.
 const TOKENS_ONLY_IN: &[(Rule, &[&str], &[&str])] = &[

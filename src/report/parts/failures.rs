@@ -1,16 +1,15 @@
-//! What went wrong: failures in groups, and dead letters.
+//! Failures in groups, and dead letters.
 
 use maud::{Markup, html};
 
-use super::super::data::{Group, Page, Shown};
-use super::super::table::{Cell, Kind, col, table};
-use super::super::verdict::Section;
-use super::super::words::{lines, text};
-use super::{nothing, section};
+use super::section::{nothing, section};
 use crate::DeadLetter;
-use crate::cli::words::{count, number};
+use crate::console::words::{count, number};
+use crate::report::data::{Group, ReportData, Section, TaskRow};
+use crate::report::table::{Cell, Kind, col, table};
+use crate::report::words::{lines, text};
 
-pub(in super::super) fn failures(data: &Page) -> Markup {
+pub(in crate::report) fn failures(data: &ReportData) -> Markup {
     let groups = &data.failures.groups.rows;
     let note = html! {
         @if data.failures.more { "The newest " (count(data.failures.looked_at, "failed or lost task")) }
@@ -46,7 +45,7 @@ fn row(Group { group, example }: &Group) -> Vec<Cell> {
 }
 
 /// The whole error of the newest task of a group.
-fn newest(Shown { task, args, .. }: &Shown) -> Markup {
+fn newest(TaskRow { task, args, .. }: &TaskRow) -> Markup {
     html! {
         details {
             summary { "Task " (task.task_id) ", attempt " (task.attempt_number) " of " (task.max_attempts) ", queue " (text(&task.queue)) }
@@ -64,7 +63,7 @@ fn whole_error(message: Option<&str>, traceback: Option<&str>) -> Markup {
     }
 }
 
-pub(in super::super) fn letters(data: &Page) -> Markup {
+pub(in crate::report) fn letters(data: &ReportData) -> Markup {
     let letters = &data.dead_letters;
     let note = html! {
         "Failed and lost tasks that were moved out of the way"
@@ -112,12 +111,12 @@ fn letter(letter: &DeadLetter) -> Vec<Cell> {
 }
 
 /// What a list shows of a message, in characters.
-const SHORT: usize = 160;
+const MAX_LINE_CHARS: usize = 160;
 
 /// The first line of a message, cut.
 pub(super) fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
-    match line.char_indices().nth(SHORT) {
+    match line.char_indices().nth(MAX_LINE_CHARS) {
         Some((cut, _)) => format!("{}…", &line[..cut]),
         None => line.to_owned(),
     }

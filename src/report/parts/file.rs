@@ -2,15 +2,14 @@
 
 use maud::{Markup, html};
 
-use super::super::data::Page;
-use super::super::table::{Cell, Kind, col, table};
-use super::super::verdict::Section;
-use super::super::words::{local, text};
-use super::section;
+use super::section::section;
 use crate::FileReport;
-use crate::cli::words::{bytes, number};
+use crate::console::words::{bytes, number};
+use crate::report::data::{ReportData, Section};
+use crate::report::table::{Cell, Kind, col, table};
+use crate::report::words::{local, text};
 
-pub(in super::super) fn file(data: &Page) -> Markup {
+pub(in crate::report) fn file(data: &ReportData) -> Markup {
     let note = html! { "As it was found, through a connection that only reads" };
     let inside = html! {
         div.pair {
@@ -21,7 +20,7 @@ pub(in super::super) fn file(data: &Page) -> Markup {
     section(Section::File, "File and disk", note, inside)
 }
 
-fn facts(data: &Page) -> Markup {
+fn facts(data: &ReportData) -> Markup {
     let file = &data.file;
     let fact = |name: &str, value: Markup| html! { div { dt { (name) } dd { (value) } } };
     let of_pages = |pages: u64| {

@@ -2,14 +2,13 @@
 
 use maud::{Markup, html};
 
-use super::super::data::{Lane, Page};
-use super::super::table::{Cell, Kind, col, table};
-use super::super::verdict::Section;
-use super::super::words::{local, text};
-use super::{nothing, section};
-use crate::cli::words::{count, distance};
+use super::section::{nothing, section};
+use crate::console::words::{count, distance};
+use crate::report::data::{QueueRow, ReportData, Section};
+use crate::report::table::{Cell, Kind, col, table};
+use crate::report::words::{local, text};
 
-pub(in super::super) fn queues(data: &Page) -> Markup {
+pub(in crate::report) fn queues(data: &ReportData) -> Markup {
     let note = html! {
         (count(data.queues.len() as u64, "queue"))
         @if let Some(due) = data.next_due { "; next due " (distance(due, data.made_at)) " (" (local(due)) ")" }
@@ -26,15 +25,15 @@ pub(in super::super) fn queues(data: &Page) -> Markup {
         col("Lost", Kind::Number),
         col("Cancelled", Kind::Number),
     ];
-    let rows: Vec<_> = data.queues.iter().map(|lane| row(lane, data)).collect();
+    let rows: Vec<_> = data.queues.iter().map(|queue_row| row(queue_row, data)).collect();
     let inside = html! {
         @if rows.is_empty() { (nothing("There are no queues yet.")) } @else { (table("Queues", &columns, rows)) }
     };
     section(Section::Queues, "Queues", note, inside)
 }
 
-fn row(lane: &Lane, data: &Page) -> Vec<Cell> {
-    let Lane { queue, counts, ready_since } = lane;
+fn row(queue_row: &QueueRow, data: &ReportData) -> Vec<Cell> {
+    let QueueRow { queue, counts, ready_since } = queue_row;
     let name = html! {
         (text(queue))
         @if counts.paused { " " span.badge.warn { "paused" } }

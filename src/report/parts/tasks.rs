@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::super::data::{Page, Part, ROWS, Shown, ready_at};
-use super::super::table::{Cell, Kind, col, table};
-use super::super::verdict::Section;
-use super::super::words::{lines, text};
 use super::failures::first_line;
-use super::{nothing, section};
-use crate::cli::words::{count, number};
-use crate::{Hold, TaskRecord};
+use super::section::{nothing, section};
+use crate::console::inspect::task::held;
+use crate::console::words::{count, number};
+use crate::report::data::{MAX_ROWS, Part, ReportData, Section, TaskRow, ready_at};
+use crate::report::table::{Cell, Kind, col, table};
+use crate::report::words::{lines, text};
 
-pub(in super::super) fn tasks(data: &Page) -> Markup {
-    let note = html! { "At most " (ROWS) " of each kind" };
+pub(in crate::report) fn tasks(data: &ReportData) -> Markup {
+    let note = html! { "At most " (MAX_ROWS) " of each kind" };
     let inside = html! {
         (list("Running", "the longest first", &data.running, "Nothing is running.", data, ("Runs for", ran)))
         (list("Oldest ready", &queued_note(data, data.total.ready), &data.queued.ready, "Nothing is ready.", data, ("Ready for", ready_for)))
@@ -28,27 +27,27 @@ pub(in super::super) fn tasks(data: &Page) -> Markup {
 }
 
 /// The length of time that a list is about, and the moment that it is counted from or to.
-type Length = fn(&Shown, &Page) -> Cell;
+type Length = fn(&TaskRow, &ReportData) -> Cell;
 
-fn ran(shown: &Shown, _: &Page) -> Cell {
+fn ran(shown: &TaskRow, _: &ReportData) -> Cell {
     Cell::length(shown.ran_ms.map(Duration::from_millis), shown.task.started_at)
 }
 
-fn ready_for(shown: &Shown, data: &Page) -> Cell {
+fn ready_for(shown: &TaskRow, data: &ReportData) -> Cell {
     let since = ready_at(&shown.task);
     Cell::length(Some(data.made_at.since(since)), Some(since))
 }
 
-fn age(shown: &Shown, data: &Page) -> Cell {
+fn age(shown: &TaskRow, data: &ReportData) -> Cell {
     let since = shown.task.created_at;
     Cell::length(Some(data.made_at.since(since)), Some(since))
 }
 
-fn due_in(shown: &Shown, data: &Page) -> Cell {
+fn due_in(shown: &TaskRow, data: &ReportData) -> Cell {
     Cell::length(shown.task.run_at.map(|due| due.since(data.made_at)), shown.task.run_at)
 }
 
-fn queued_note(data: &Page, of: u64) -> String {
+fn queued_note(data: &ReportData, of: u64) -> String {
     let (looked, all) = (data.queued.looked_at, data.total.queued());
     let of = number(of);
     if looked >= all {
@@ -62,7 +61,7 @@ fn queued_note(data: &Page, of: u64) -> String {
     }
 }
 
-fn slowest_note(data: &Page) -> String {
+fn slowest_note(data: &ReportData) -> String {
     let window = data.window();
     let looked = count(data.slowest.looked_at, "task");
     let which = if data.slowest.looked_at < data.total.all() { "the newest " } else { "" };
@@ -73,16 +72,16 @@ fn slowest_note(data: &Page) -> String {
 fn list(
     heading: &str,
     note: &str,
-    part: &Part<Shown>,
+    part: &Part<TaskRow>,
     none: &str,
-    data: &Page,
+    data: &ReportData,
     (head, length): (&'static str, Length),
 ) -> Markup {
     let states = part.rows.iter().any(|shown| shown.task.state.is_finished());
     let mut columns = vec![col("Task", Kind::Number), col("Task name", Kind::Text), col("Queue", Kind::Text)];
     columns.extend(states.then(|| col("State", Kind::Text)));
     columns.extend([col(head, Kind::Number), col("Attempt", Kind::Number), col("What is known", Kind::Text)]);
-    let row = |shown: &Shown| {
+    let row = |shown: &TaskRow| {
         let task = &shown.task;
         let state = html! { span class={ "state " (task.state.as_str().to_lowercase()) } { (task.state) } };
         let mut cells = vec![
@@ -106,12 +105,12 @@ fn list(
     }
 }
 
-/// What else is worth a word.
-fn known(shown: &Shown) -> Markup {
+/// Other notable facts.
+fn known(shown: &TaskRow) -> Markup {
     let task = &shown.task;
     html! {
         @if let Some(progress) = task.progress { span.fact { (number(progress.done)) " of " (number(progress.total)) } }
-        @if let Some(hold) = hold(task) { span.fact { (hold) } }
+        @if let Some(hold) = held(task) { span.fact { (hold) } }
         @if task.priority != 0 { span.fact { "priority " (task.priority) } }
         @if task.cancel_requested { span.fact { "to be cancelled" } }
         @if task.late { span.fact { "late" } }
@@ -121,14 +120,5 @@ fn known(shown: &Shown) -> Markup {
             span.fact { b { (text(error)) } " " (text(&first_line(task.error_message.as_deref().unwrap_or_default()))) }
         }
         @if let Some(args) = &shown.args { details { summary { "Args" } pre { (lines(args)) } } }
-    }
-}
-
-fn hold(task: &TaskRecord) -> Option<&'static str> {
-    match task.hold? {
-        Hold::UnknownName => Some("no handler knows its name"),
-        Hold::PreviousAttempt => Some("its previous attempt still has a thread"),
-        Hold::Suspect => Some("waits for its turn: it ran when a process died"),
-        Hold::Ready | Hold::Time => None,
     }
 }

@@ -2,26 +2,25 @@
 
 use maud::{Markup, html};
 
-use super::super::chart::{self, Height, Scale, short_span};
-use super::super::data::Page;
-use super::super::figures::{Distribution, NameFigures, Outcome};
-use super::super::table::{Cell, Column, Kind, col, table};
-use super::super::verdict::Section;
-use super::{nothing, section};
-use crate::cli::words::{count, number, span};
+use super::section::{nothing, section};
+use crate::console::words::{count, measured, number, span};
+use crate::report::chart::{self, Height, Scale};
+use crate::report::data::{ReportData, Section};
+use crate::report::figures::{AttemptEnd, Distribution, NameFigures};
+use crate::report::table::{Cell, Column, Kind, col, table};
 
 /// All attempts over time, and below them those that did not succeed, on a scale of their own.
-pub(in super::super) fn activity(data: &Page) -> Markup {
+pub(in crate::report) fn activity(data: &ReportData) -> Markup {
     let activity = &data.activity;
     let note = html! { "Attempts by how they ended, " (span(std::time::Duration::from_secs(activity.bar_s))) " a bar; times in " span.zone { "UTC" } };
-    let bad = &Outcome::ALL[1..];
+    let bad = &AttemptEnd::ALL[1..];
     let inside = html! {
         @if activity.sum.ended() == 0 { (nothing("No attempt ended in this time.")) }
         @else {
             div.panel {
                 (chart::legend(activity.sum))
                 h3 { "All attempts" }
-                (chart::stacked(activity, &Outcome::ALL, Height(150.0), &all_label(data)))
+                (chart::stacked(activity, &AttemptEnd::ALL, Height(150.0), &all_label(data)))
                 @if activity.sum.sum(bad) > 0 {
                     h3 { "Not succeeded" }
                     (chart::stacked(activity, bad, Height(80.0), &format!("{} that did not succeed, over time", count(activity.sum.sum(bad), "attempt"))))
@@ -33,14 +32,14 @@ pub(in super::super) fn activity(data: &Page) -> Markup {
     section(Section::Activity, "Activity", note, inside)
 }
 
-fn all_label(data: &Page) -> String {
+fn all_label(data: &ReportData) -> String {
     let sum = data.activity.sum;
-    let parts = Outcome::ALL.map(|outcome| format!("{} {}", number(sum.of(outcome)), outcome.word()));
+    let parts = AttemptEnd::ALL.map(|outcome| format!("{} {}", number(sum.of(outcome)), outcome.word()));
     format!("{} over time: {}", count(sum.ended(), "attempt"), parts.join(", "))
 }
 
 /// Outcomes, run times and waits by task name.
-pub(in super::super) fn times(data: &Page) -> Markup {
+pub(in crate::report) fn times(data: &ReportData) -> Markup {
     let names = &data.names.rows;
     let window = data.window();
     let note = html! {
@@ -75,7 +74,7 @@ fn outcomes(names: &[NameFigures]) -> Markup {
         let part = name.outcomes.succeeded as f64 / name.outcomes.ended().max(1) as f64 * 100.0;
         // Never 100 % where something did not succeed.
         let part = (part * 10.0).floor() / 10.0;
-        let numbers = std::iter::once(name.outcomes.ended()).chain(Outcome::ALL.map(|o| name.outcomes.of(o)));
+        let numbers = std::iter::once(name.outcomes.ended()).chain(AttemptEnd::ALL.map(|o| name.outcomes.of(o)));
         let share = html! {
             (format!("{part:.1} %")) " "
             svg.share aria-hidden="true" width="60" height="8" { rect.all width="60" height="8" {} rect.part width=(format!("{:.1}", part * 0.6)) height="8" {} }
@@ -107,7 +106,7 @@ fn distributions(
     let row = |name: &&NameFigures| {
         let d = of(name);
         let lengths = [d.p50, d.p95, d.p99].map(|length| match length {
-            Some(length) => Cell::by(html! { (short_span(length)) }, length.as_micros()),
+            Some(length) => Cell::by(html! { (measured(length)) }, length.as_micros()),
             None => Cell::none(),
         });
         [Cell::text(&name.task_name), Cell::new(chart::distribution(d, scale, heading))]

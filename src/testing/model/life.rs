@@ -29,7 +29,7 @@ pub struct Model<W> {
     pub(super) tasks: BTreeMap<TaskId, ModelTask<W>>,
     pub(super) letters: BTreeMap<TaskId, ModelLetter<W>>,
     last_id: i64,
-    paused: BTreeSet<String>,
+    pub(super) paused: BTreeSet<String>,
     /// Queues in the order in which the file met them.
     met: Vec<String>,
     /// The queue that was served last.
@@ -127,7 +127,7 @@ impl<W: Workload> Model<W> {
     }
 
     /// The live task that holds a unique key in a queue.
-    fn holder(&self, queue: &str, key: Option<&str>) -> Option<TaskId> {
+    pub(super) fn holder(&self, queue: &str, key: Option<&str>) -> Option<TaskId> {
         let holds = |t: &ModelTask<W>| t.queue == queue && t.key.as_deref() == key && t.is_live();
         key.and_then(|_| self.tasks.iter().find(|(_, t)| holds(t)).map(|(id, _)| *id))
     }
@@ -137,7 +137,7 @@ impl<W: Workload> Model<W> {
         self.tasks.iter().filter(|(_, t)| wanted(t)).map(|(id, _)| *id).collect()
     }
 
-    fn task(&mut self, id: TaskId) -> Result<&mut ModelTask<W>, ErrorKind> {
+    pub(super) fn task(&mut self, id: TaskId) -> Result<&mut ModelTask<W>, ErrorKind> {
         self.tasks.get_mut(&id).ok_or(ErrorKind::NotFound)
     }
 
@@ -149,7 +149,7 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    fn insert(&mut self, task: ModelTask<W>) -> TaskId {
+    pub(super) fn insert(&mut self, task: ModelTask<W>) -> TaskId {
         let id = self.next_id();
         self.last_id += 1;
         self.tasks.insert(id, task);
@@ -196,7 +196,7 @@ impl<W: Workload> Model<W> {
     // ---- Run ----
 
     /// The first of what is ready in a queue: the highest priority, then the lowest id.
-    fn head(&self, queue: &str) -> Option<TaskId> {
+    pub(super) fn head(&self, queue: &str) -> Option<TaskId> {
         let ready = self.tasks.iter().filter(|(_, t)| t.queue == queue && t.is_held(Hold::Ready));
         ready.max_by_key(|(id, t)| (t.priority, std::cmp::Reverse(**id))).map(|(id, _)| *id)
     }
@@ -331,125 +331,6 @@ impl<W: Workload> Model<W> {
         }
         self.monotonic - self.steady_since >= STEADY_TIME
     }
-
-    /// SUCCEEDED and CANCELLED tasks that finished before this time are gone; FAILED and LOST ones that finished before the other
-    /// become letters.
-    pub(super) fn purge(&mut self, gone: Option<Timestamp>, buried: Option<Timestamp>) -> usize {
-        let before = |t: &ModelTask<W>, limit: Option<Timestamp>| {
-            limit.is_some_and(|limit| t.finished_at < Some(limit))
-        };
-        let over = self.ids(|t| match t.state {
-            State::Succeeded | State::Cancelled => before(t, gone),
-            State::Failed | State::Lost => before(t, buried),
-            State::Queued | State::Running => false,
-        });
-        for id in &over {
-            if self.move_to_dead_letters(*id).is_err() {
-                self.tasks.remove(id);
-            }
-        }
-        over.len()
-    }
-
-    /// Letters that were moved before this time are gone.
-    pub(super) fn purge_dead_letters(&mut self, before: Timestamp) -> usize {
-        let all = self.letters.len();
-        self.letters.retain(|_, letter| letter.moved_at >= before);
-        all - self.letters.len()
-    }
-
-    // ---- Verbs ----
-
-    pub(super) fn retry(&mut self, id: TaskId) -> Result<(), ErrorKind> {
-        let task = self.task(id)?.clone();
-        if !matches!(task.state, State::Failed | State::Lost | State::Cancelled) {
-            return Err(ErrorKind::WrongState);
-        }
-        if self.holder(&task.queue, task.key.as_deref()).is_some() {
-            return Err(ErrorKind::Conflict);
-        }
-        let task = self.task(id)?;
-        task.queue_up(None);
-        (task.attempt_number, task.expires_at, task.finished_at) = (0, None, None);
-        task.cancel_requested = false;
-        Ok(())
-    }
-
-    pub(super) fn cancel(&mut self, id: TaskId) -> Result<(), ErrorKind> {
-        let now = self.wall;
-        let task = self.task(id)?;
-        match task.state {
-            State::Queued => task.end(State::Cancelled, now),
-            State::Running => task.cancel_requested = true,
-            _ => return Err(ErrorKind::WrongState),
-        }
-        Ok(())
-    }
-
-    pub(super) fn run_now(&mut self, id: TaskId) -> Result<(), ErrorKind> {
-        let task = self.task(id)?;
-        if task.is_held(Hold::Ready) {
-            return Ok(());
-        }
-        if !task.reasons.remove(&Hold::Time) & !task.reasons.remove(&Hold::Suspect) {
-            return Err(ErrorKind::WrongState);
-        }
-        task.suspect = false;
-        Ok(())
-    }
-
-    pub(super) fn delete(&mut self, id: TaskId) -> Result<(), ErrorKind> {
-        if self.task(id)?.state == State::Running {
-            return Err(ErrorKind::WrongState);
-        }
-        self.tasks.remove(&id);
-        Ok(())
-    }
-
-    pub(super) fn move_to_dead_letters(&mut self, id: TaskId) -> Result<(), ErrorKind> {
-        if !matches!(self.task(id)?.state, State::Failed | State::Lost) {
-            return Err(ErrorKind::WrongState);
-        }
-        let (moved_at, replayed_as) = (self.wall, None);
-        let buried = self.tasks.remove(&id).map(|task| ModelLetter { task, moved_at, replayed_as });
-        self.letters.extend(buried.map(|letter| (id, letter)));
-        Ok(())
-    }
-
-    pub(super) fn replay(&mut self, id: TaskId, forced: bool) -> Result<TaskId, ErrorKind> {
-        let letter = self.letters.get(&id).ok_or(ErrorKind::NotFound)?;
-        if letter.replayed_as.is_some() && !forced {
-            return Err(ErrorKind::WrongState);
-        }
-        let mut task = letter.task.clone();
-        if self.holder(&task.queue, task.key.as_deref()).is_some() {
-            return Err(ErrorKind::Conflict);
-        }
-        task.queue_up(None);
-        (task.attempt_number, task.generation, task.snoozes) = (0, 0, 0);
-        (task.created_at, task.expires_at, task.finished_at) = (self.wall, None, None);
-        task.replay_of = Some(id);
-        let new = self.insert(task);
-        self.letters.entry(id).and_modify(|letter| letter.replayed_as = Some(new));
-        Ok(new)
-    }
-
-    /// Nothing is claimed from a paused queue, and its suspects give their turn back.
-    pub(super) fn set_paused(&mut self, queue: &str, paused: bool) {
-        self.meet(queue);
-        if !paused {
-            self.paused.remove(queue);
-            return;
-        }
-        self.paused.insert(queue.to_owned());
-        for task in self.tasks.values_mut() {
-            if task.queue == queue && task.suspect && task.is_held(Hold::Ready) {
-                task.reasons.insert(Hold::Suspect);
-            }
-        }
-    }
-
-    // ---- Processes ----
 
     /// The first suspect by priority and id gets the turn, unless one runs.
     pub(super) fn pass_turn(&mut self) {

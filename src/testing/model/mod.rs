@@ -29,6 +29,7 @@
 mod bytes;
 mod command;
 mod life;
+mod manage;
 mod pair;
 mod script;
 mod steps;

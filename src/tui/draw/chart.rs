@@ -5,15 +5,15 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 
-use super::ink::Ink;
-use crate::tui::words::compact;
+use crate::console::words::compact_number;
+use crate::tui::ink::Ink;
 use crate::{Rollup, Timestamp};
 
 /// Minutes that are drawn.
-pub(super) const MINUTES: usize = 60;
+pub(super) const MINUTES_DRAWN: usize = 60;
 
 /// How attempts end, from the bottom of a column to its top: its name, its colour, its mark where there are no colours.
-const ENDS: [(&str, Color, &str); 5] = [
+const OUTCOMES: [(&str, Color, &str); 5] = [
     ("succeeded", Color::Green, "█"),
     ("retried", Color::Yellow, "▒"),
     ("cancelled", Color::DarkGray, "-"),
@@ -21,15 +21,15 @@ const ENDS: [(&str, Color, &str); 5] = [
     ("failed", Color::Red, "F"),
 ];
 
-type Minute = [u64; ENDS.len()];
+type Minute = [u64; OUTCOMES.len()];
 
 /// What ended in each of the last minutes, the current one last.
-pub(super) fn minutes(rollups: &[Rollup], now: Timestamp) -> [Minute; MINUTES] {
-    let mut minutes = [Minute::default(); MINUTES];
+pub(super) fn minutes(rollups: &[Rollup], now: Timestamp) -> [Minute; MINUTES_DRAWN] {
+    let mut minutes = [Minute::default(); MINUTES_DRAWN];
     let current = now.as_millis().div_euclid(60_000);
     for rollup in rollups {
         let ago = current - rollup.minute.as_millis().div_euclid(60_000);
-        let Some(i) = usize::try_from(ago).ok().and_then(|ago| MINUTES.checked_sub(ago + 1)) else {
+        let Some(i) = usize::try_from(ago).ok().and_then(|ago| MINUTES_DRAWN.checked_sub(ago + 1)) else {
             continue;
         };
         let ends = [rollup.succeeded, rollup.retried, rollup.cancelled, rollup.lost, rollup.failed];
@@ -45,14 +45,14 @@ pub(super) fn draw(rollups: &[Rollup], now: Timestamp, ink: Ink, area: Rect, buf
     let minutes = minutes(rollups, now);
     let peak = minutes.iter().map(total).max().unwrap_or(0);
     legend(&minutes, ink, Rect { height: 1, ..area }, buf);
-    let scale = format!("{:>6} ", compact(peak));
+    let scale = format!("{:>6} ", compact_number(peak));
     buf.set_stringn(area.x, area.y + 1, &scale, 7, ink.dim());
     let bottom = area.bottom() - 1;
-    let wide = (usize::from(area.width).saturating_sub(8) / MINUTES).max(1);
+    let wide = (usize::from(area.width).saturating_sub(8) / MINUTES_DRAWN).max(1);
     let height = usize::from(area.height).saturating_sub(2);
     for (i, minute) in minutes.iter().enumerate() {
         for (row, end) in column(minute, peak, height).into_iter().enumerate() {
-            let (_, color, mark) = ENDS[end.0];
+            let (_, color, mark) = OUTCOMES[end.0];
             let x = area.x + 7 + (i * wide) as u16;
             let symbol = if ink.colors { end.1 } else { mark };
             let style = if ink.colors { Style::new().fg(color) } else { ink.plain() };
@@ -61,7 +61,7 @@ pub(super) fn draw(rollups: &[Rollup], now: Timestamp, ink: Ink, area: Rect, buf
             }
         }
     }
-    let axis = format!("{:<width$}now", "1 h ago", width = (MINUTES * wide).saturating_sub(3));
+    let axis = format!("{:<width$}now", "1 h ago", width = (MINUTES_DRAWN * wide).saturating_sub(3));
     buf.set_stringn(area.x + 7, bottom, axis, usize::from(area.width).saturating_sub(7), ink.dim());
 }
 
@@ -69,15 +69,15 @@ fn total(minute: &Minute) -> u64 {
     minute.iter().fold(0, |sum, n| sum.saturating_add(*n))
 }
 
-fn legend(minutes: &[Minute; MINUTES], ink: Ink, area: Rect, buf: &mut Buffer) {
+fn legend(minutes: &[Minute; MINUTES_DRAWN], ink: Ink, area: Rect, buf: &mut Buffer) {
     let mut spans = vec![Span::styled(" Attempts/min ", ink.bold())];
-    for (end, (name, color, mark)) in ENDS.iter().enumerate().rev() {
+    for (end, (name, color, mark)) in OUTCOMES.iter().enumerate().rev() {
         let n = minutes.iter().fold(0_u64, |sum, minute| sum.saturating_add(minute[end]));
         let (mark, style) = if ink.colors { ("█", Style::new().fg(*color)) } else { (*mark, ink.bold()) };
         if n > 0 || matches!(*name, "succeeded" | "failed") {
             spans.extend([
                 Span::styled(format!(" {mark} "), style),
-                Span::raw(format!("{name} {} ", compact(n))),
+                Span::raw(format!("{name} {} ", compact_number(n))),
             ]);
         }
     }
@@ -101,7 +101,7 @@ fn column(minute: &Minute, peak: u64, height: usize) -> Vec<(usize, &'static str
     let cells = eighths.div_ceil(8);
     // The bad ends from the top, each at least one cell, as long as there are cells.
     let mut ends = Vec::with_capacity(cells);
-    for end in (1..ENDS.len()).rev().filter(|end| minute[*end] > 0) {
+    for end in (1..OUTCOMES.len()).rev().filter(|end| minute[*end] > 0) {
         let share = (scaled(minute[end], height * 8) / 8).max(1);
         ends.extend(std::iter::repeat_n(end, share.min(cells - ends.len())));
     }

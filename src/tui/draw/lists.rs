@@ -5,14 +5,14 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::ink::Ink;
 use super::table::{Cell, Column, Table, cell, left, rest, right};
-use crate::cli::screen::safe;
-use crate::cli::words::{count, number};
+use crate::console::inspect::task::held;
+use crate::console::text::safe;
+use crate::console::words::{compact_number, compact_span, count, number};
 use crate::tui::app::{App, Tab};
-use crate::tui::ask::Listed;
+use crate::tui::ink::Ink;
 use crate::tui::list::{List, Row};
-use crate::tui::words::{compact, short};
+use crate::tui::messages::Listed;
 use crate::{DeadLetter, FailureGroup, Hold, State, TaskRecord, Timestamp};
 
 pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
@@ -70,13 +70,13 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// How many the filter means, where the counters know.
+/// How many tasks match the filter, if the counters know.
 fn count_of(app: &App) -> Option<String> {
     let query = &app.tasks.query;
     if *query != query.counted() {
         return None;
     }
-    let counts = &app.pulse.as_ref()?.counts;
+    let counts = &app.summary.as_ref()?.counts;
     let queues =
         counts.queues.iter().filter(|(name, _)| query.queue.as_ref().is_none_or(|queue| queue == *name));
     let states = if query.states.is_empty() { &State::ALL[..] } else { &query.states };
@@ -154,7 +154,7 @@ fn task_row(task: &Listed<TaskRecord>, app: &App, ink: Ink) -> Vec<Cell> {
         State::Running => task.started_at.unwrap_or(task.created_at),
         _ => task.finished_at.unwrap_or(task.created_at),
     };
-    let mut cells = cells(task, short(app.now.since(since)), ink);
+    let mut cells = cells(task, compact_span(app.now.since(since)), ink);
     let is_paused = |name| app.queues().any(|(queue, counts)| queue == name && counts.paused);
     if task.hold == Some(Hold::Ready) && is_paused(&task.queue) {
         cells.pop();
@@ -165,8 +165,8 @@ fn task_row(task: &Listed<TaskRecord>, app: &App, ink: Ink) -> Vec<Cell> {
 
 fn waiting_row(task: &Listed<TaskRecord>, now: Timestamp, ink: Ink) -> Vec<Cell> {
     let due = match task.run_at {
-        Some(due) if due > now => short(due.since(now)),
-        Some(due) => format!("late {}", short(now.since(due))),
+        Some(due) if due > now => compact_span(due.since(now)),
+        Some(due) => format!("late {}", compact_span(now.since(due))),
         None => String::new(),
     };
     cells(task, due, ink)
@@ -201,15 +201,12 @@ fn what(task: &TaskRecord, ink: Ink) -> (String, Style) {
     }
     if let (State::Running, Some(progress)) = (task.state, task.progress) {
         let percent = (u128::from(progress.done) * 100).checked_div(u128::from(progress.total)).unwrap_or(0);
-        return (format!("{percent}% {}/{}", compact(progress.done), compact(progress.total)), ink.plain());
+        return (
+            format!("{percent}% {}/{}", compact_number(progress.done), compact_number(progress.total)),
+            ink.plain(),
+        );
     }
-    let held = match task.hold {
-        Some(Hold::UnknownName) => Some("no handler knows its name"),
-        Some(Hold::PreviousAttempt) => Some("its previous attempt still runs"),
-        Some(Hold::Suspect) => Some("ran when a process died: its turn comes"),
-        _ => None,
-    };
-    if let Some(held) = held {
+    if let Some(held) = held(task) {
         return (held.to_owned(), ink.warn());
     }
     if let Some(error_type) = &task.error_type {
@@ -238,7 +235,7 @@ fn first_line(text: &str) -> &str {
 }
 
 fn group_row(group: &FailureGroup, now: Timestamp, ink: Ink) -> Vec<Cell> {
-    let newest = group.newest_at.map(|at| short(now.since(at))).unwrap_or_default();
+    let newest = group.newest_at.map(|at| compact_span(now.since(at))).unwrap_or_default();
     vec![
         cell(number(group.count), ink.bold()),
         cell(&group.task_name, ink.plain()),
@@ -256,7 +253,7 @@ fn letter_row(letter: &Listed<DeadLetter>, now: Timestamp, ink: Ink) -> Vec<Cell
         cell(letter.state.as_str(), ink.state(letter.state)),
         cell(&letter.task_name, ink.plain()),
         cell(&letter.queue, ink.plain()),
-        cell(short(now.since(letter.moved_at)), ink.plain()),
+        cell(compact_span(now.since(letter.moved_at)), ink.plain()),
         cell(replayed, ink.plain()),
         cell(after(&letter.command, error(error_type, letter.error_message.as_deref())), ink.plain()),
     ]

@@ -2,7 +2,7 @@
 
 mod chart;
 mod detail;
-mod ink;
+
 mod lists;
 mod overlay;
 mod overview;
@@ -15,20 +15,18 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-pub(super) use detail::lines as detail_lines;
-pub(super) use ink::Ink;
-pub(super) use overlay::help_end;
-
-use super::app::{App, Doing, SMALLEST, Tab};
-use super::keys;
+use super::app::{App, MIN_SCREEN_SIZE, RunningAction, Tab};
+use super::hints::hints;
+use super::ink::Ink;
 use super::words;
-use crate::cli::screen::safe;
-use crate::cli::table::shorten;
+use crate::console::table::shorten;
+use crate::console::text::safe;
+use crate::console::words::compact_number;
 
 /// Draws everything.
 pub(super) fn draw(app: &App, ink: Ink, frame: &mut Frame<'_>) {
     let area = frame.area();
-    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+    if area.width < MIN_SCREEN_SIZE.0 || area.height < MIN_SCREEN_SIZE.1 {
         return too_small(area, frame.buffer_mut());
     }
     let [top, tabs, body, status, hints] = rows(area);
@@ -36,7 +34,7 @@ pub(super) fn draw(app: &App, ink: Ink, frame: &mut Frame<'_>) {
     bar(app, ink, top, buf);
     tab_line(app, ink, tabs, buf);
     match (&app.detail, app.tab) {
-        (Some(detail), _) => detail::draw(detail, app, ink, body, buf),
+        (Some(detail), _) => detail::draw(detail, app.now, ink, body, buf),
         (None, Tab::Overview) => overview::draw(app, ink, body, buf),
         (None, _) => lists::draw(app, ink, body, buf),
     }
@@ -51,7 +49,7 @@ pub(super) fn draw(app: &App, ink: Ink, frame: &mut Frame<'_>) {
 fn too_small(area: Rect, buf: &mut Buffer) {
     let lines = [
         format!("The screen is {}x{};", area.width, area.height),
-        format!("this needs {}x{}.", SMALLEST.0, SMALLEST.1),
+        format!("this needs {}x{}.", MIN_SCREEN_SIZE.0, MIN_SCREEN_SIZE.1),
         "Make it larger, or q quits.".to_owned(),
     ];
     for (text, y) in lines.iter().zip(area.y..area.bottom()) {
@@ -71,7 +69,7 @@ fn bar(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     buf.set_style(area, ink.bar());
     let clock = app.now.to_string();
     let clock = clock.get(11..19).map(|time| format!("{time} UTC ")).unwrap_or_default();
-    let owner = match app.pulse.as_ref().and_then(|pulse| pulse.file.as_ref()) {
+    let owner = match app.summary.as_ref().and_then(|summary| summary.file.as_ref()) {
         None => String::new(),
         Some(file) => match (file.owned, file.owner_process) {
             (Some(true), Some(process)) => format!("process {process} runs them  "),
@@ -96,7 +94,7 @@ fn tab_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
 
 /// The tabs, with how much is in them, or in few columns.
 fn tabs(app: &App, ink: Ink, is_whole: bool) -> Line<'static> {
-    let counts = app.pulse.as_ref().map(|pulse| pulse.counts.total()).filter(|_| is_whole);
+    let counts = app.summary.as_ref().map(|summary| summary.counts.total()).filter(|_| is_whole);
     let mut spans = Vec::new();
     for (i, tab) in Tab::ALL.into_iter().enumerate() {
         let number = match (tab, counts) {
@@ -104,7 +102,7 @@ fn tabs(app: &App, ink: Ink, is_whole: bool) -> Line<'static> {
             (Tab::Waiting, Some(counts)) => Some(counts.waiting),
             _ => None,
         };
-        let number = number.filter(|n| *n > 0).map(|n| format!(" {}", words::compact(n))).unwrap_or_default();
+        let number = number.filter(|n| *n > 0).map(|n| format!(" {}", compact_number(n))).unwrap_or_default();
         let title = if is_whole { tab.title() } else { tab.short_title() };
         let style = if tab == app.tab { ink.cursor().patch(ink.bold()) } else { ink.plain() };
         spans.push(Span::styled(format!(" {} {title}{number} ", i + 1), style));
@@ -114,17 +112,17 @@ fn tabs(app: &App, ink: Ink, is_whole: bool) -> Line<'static> {
     Line::from(spans)
 }
 
-/// The most important thing to be said.
+/// The most important status.
 fn status_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
-    let (text, style) = if let Some(trouble) = app.trouble() {
-        (format!("! trying again: {}", safe(trouble)), ink.bad())
-    } else if let Some(Doing { deed, tally, of, .. }) = &app.doing {
-        (words::doing(deed, *tally, *of), ink.warn())
+    let (text, style) = if let Some(error) = app.error() {
+        (format!("! trying again: {}", safe(error)), ink.bad())
+    } else if let Some(RunningAction { action, tally, of, .. }) = &app.running_action {
+        (words::running_action(action, *tally, *of), ink.warn())
     } else if let Some(note) = &app.note {
         (safe(note).into_owned(), ink.bold())
     } else if let Some(at) = app.searching {
         (format!("searching: at task {at}; what was found so far is shown"), ink.warn())
-    } else if app.pulse.is_none() {
+    } else if app.summary.is_none() {
         ("opening the file".to_owned(), ink.dim())
     } else {
         return;
@@ -135,7 +133,7 @@ fn status_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
 
 /// As many keys as there is room for; help and quit always.
 fn hint_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
-    let hints = keys::hints(app);
+    let hints = hints(app);
     let width = |(key, what): &(&str, &str)| key.width() + what.width() + 3;
     let mut room = usize::from(area.width).saturating_sub(1);
     let last = hints.len().saturating_sub(2);
@@ -155,7 +153,7 @@ fn hint_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::times::Zone;
+    use crate::console::times::Zone;
     use crate::tui::stage::Stage;
 
     /// Each screen in both sizes.
@@ -233,7 +231,7 @@ mod tests {
     #[test]
     fn the_smallest_screen_cuts_no_count_no_tab_and_no_help() {
         let mut stage = Stage::new();
-        stage.resize(SMALLEST);
+        stage.resize(MIN_SCREEN_SIZE);
         stage.keys("1");
         stage.assert_screen("overview_60x16");
         let seen = |stage: &mut Stage| Stage::text(&stage.draw(Ink { colors: true, zone: Zone::Utc }));
@@ -295,7 +293,7 @@ mod tests {
                 let text = Stage::text(&stage.draw(Ink { colors: true, zone: Zone::Utc }));
                 let hints = text.lines().last().unwrap_or_default().trim();
                 let is_drawn = ["quit", "leave it", "close"].iter().any(|end| hints.ends_with(end));
-                let is_large = width >= SMALLEST.0 && height >= SMALLEST.1;
+                let is_large = width >= MIN_SCREEN_SIZE.0 && height >= MIN_SCREEN_SIZE.1;
                 assert_eq!(is_large, is_drawn, "{width}x{height} {keys}: {text}");
             }
             stage.keys("Esc Esc Esc");

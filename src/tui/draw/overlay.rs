@@ -1,4 +1,4 @@
-//! What lies over the screen: help, the filter box, a question.
+//! The overlays: help, the filter box, a question.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -7,38 +7,13 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Widget};
 use unicode_width::UnicodeWidthStr;
 
-use super::ink::Ink;
-use crate::cli::screen::safe;
-use crate::cli::table::{shorten, wrap};
+use crate::console::table::shorten;
+use crate::console::text::safe;
 use crate::tui::app::{App, Overlay};
+use crate::tui::help::{KEY_COLUMN_WIDTH, box_width, help_end, help_lines, inside_of};
+use crate::tui::ink::Ink;
 use crate::tui::input::Input;
 use crate::tui::words;
-
-const HELP: &[(&str, &str)] = &[
-    ("1-5, Tab", "overview, tasks, failures, waiting, dead letters"),
-    ("j k, arrows", "up and down; PgUp PgDn, Home End (g G) go further"),
-    ("Enter, Esc", "open; back (from a task, a selection, a filter)"),
-    (
-        "/",
-        "filter: state:failed,lost queue: name: error: tag: id: and text, searched in name, tag, error and args",
-    ),
-    ("Space, A", "select one; select all on the page"),
-    ("l", "failures: list the tasks of the group"),
-    ("", ""),
-    (
-        "",
-        "Capitals change the file, after a question. They mean what is selected; else all that match the filter; else the row under the \
-         cursor (failures: its whole group).",
-    ),
-    ("R", "retry what failed or was lost; replay dead letters"),
-    ("N", "run now what waits for its time"),
-    ("C, D", "cancel; delete (dead letters: by age)"),
-    ("M", "move what failed or was lost to the dead letters"),
-    ("P", "pause or resume the queue"),
-];
-
-/// The column of the keys.
-const KEYS: u16 = 13;
 
 /// Draws it; where the cursor of the terminal is, if something is typed.
 pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) -> Option<Position> {
@@ -56,7 +31,7 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) -> Option<
             let title = " Purge dead letters older than ";
             Some(typed(title, input, error.as_deref().unwrap_or(hint), error.is_some(), ink, area, buf))
         }
-        Overlay::Confirm(confirm) => {
+        Overlay::Confirmation(confirm) => {
             let lines = words::question(confirm);
             let inside = boxed(" Sure? ", lines.len() + 2, ink, area, buf);
             let width = usize::from(inside.width);
@@ -76,34 +51,19 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) -> Option<
     }
 }
 
-/// The lines of the help, for an inside of so many columns.
-fn help_lines(app: &App, width: u16) -> Vec<(&'static str, String)> {
-    let mut lines = Vec::new();
-    for (keys, what) in HELP {
-        let what = wrap(what, usize::from(width.saturating_sub(KEYS)));
-        lines.extend(std::iter::once(*keys).chain(std::iter::repeat("")).zip(what));
-    }
-    let pulse = app.pulse.as_ref().map(|pulse| words::short(pulse.took)).unwrap_or_default();
-    let (every, took) = (words::short(app.every), words::short(app.took));
-    let cost = format!("Refreshed each {every}; that took {pulse} for the counters, {took} for the list.");
-    lines.extend(wrap(&cost, usize::from(width.saturating_sub(KEYS))).into_iter().map(|line| ("", line)));
-    lines
-}
-
-/// How many lines of the help do not fit.
-pub(in crate::tui) fn help_end(app: &App) -> usize {
-    let (width, height) = app.size;
-    let inside = inside_of(width);
-    help_lines(app, inside).len().saturating_sub(usize::from(height.saturating_sub(3)))
-}
-
 fn help(app: &App, from: usize, ink: Ink, area: Rect, buf: &mut Buffer) {
     let lines = help_lines(app, inside_of(area.width));
     let inside = boxed(" Keys ", lines.len(), ink, area, buf);
     let width = usize::from(inside.width);
     for ((keys, what), y) in lines.iter().skip(from.min(help_end(app))).zip(inside.y..inside.bottom()) {
-        buf.set_stringn(inside.x, y, keys, usize::from(KEYS), ink.key());
-        buf.set_stringn(inside.x + KEYS, y, what, width.saturating_sub(usize::from(KEYS)), ink.plain());
+        buf.set_stringn(inside.x, y, keys, usize::from(KEY_COLUMN_WIDTH), ink.key());
+        buf.set_stringn(
+            inside.x + KEY_COLUMN_WIDTH,
+            y,
+            what,
+            width.saturating_sub(usize::from(KEY_COLUMN_WIDTH)),
+            ink.plain(),
+        );
     }
 }
 
@@ -134,15 +94,6 @@ fn typed(
     let style = if is_error { ink.bad() } else { ink.dim() };
     buf.set_stringn(inside.x, inside.y + 1, shorten(&safe(below), width), width, style);
     Position { x: at, y: inside.y }
-}
-
-fn box_width(screen: u16) -> u16 {
-    screen.saturating_sub(4).min(76)
-}
-
-/// The columns inside a box: it has a border, and a blank beside it.
-fn inside_of(screen: u16) -> u16 {
-    box_width(screen).saturating_sub(4)
 }
 
 /// A box in the middle with so many lines; its inside.

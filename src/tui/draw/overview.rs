@@ -7,49 +7,48 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::chart;
-use super::ink::Ink;
 use super::table::{Cell, Table, cell, left, right};
 use crate::State;
-use crate::cli::words::{distance, number};
+use crate::console::words::{compact_number, compact_span, distance, number};
 use crate::tui::app::App;
-use crate::tui::ask::Pulse;
+use crate::tui::ink::Ink;
+use crate::tui::messages::Summary;
 use crate::tui::rates::{Rate, rates};
-use crate::tui::words::{compact, short};
 
 /// From this width on queues and names stand side by side.
-const SIDE_BY_SIDE: u16 = 126;
+const MIN_SIDE_BY_SIDE_WIDTH: u16 = 126;
 
 /// Which states are left out first where there is no room for all; before them, those in which no task is.
-const DISPENSABLE: [State; 6] =
+const LEAVE_OUT_ORDER: [State; 6] =
     [State::Cancelled, State::Succeeded, State::Lost, State::Running, State::Queued, State::Failed];
 
 /// From this width on the durations of the last minutes are shown, too.
-const ROOM_FOR_RECENT: u16 = 72;
+const MIN_RECENT_WIDTH: u16 = 72;
 
 /// A ready task that waits longer than this is told apart: something does not keep up.
-const LATE: Duration = Duration::from_secs(60);
+const LATE_AFTER: Duration = Duration::from_secs(60);
 
 pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
-    let Some(pulse) = &app.pulse else { return };
-    states(pulse, ink, Rect { height: 1, ..area }, buf);
-    queued(app, pulse, ink, Rect { y: area.y + 1, height: 1, ..area }, buf);
+    let Some(summary) = &app.summary else { return };
+    states(summary, ink, Rect { height: 1, ..area }, buf);
+    queued(app, summary, ink, Rect { y: area.y + 1, height: 1, ..area }, buf);
     let rows = area.height - 2;
     let chart = (rows / 3 + 1).clamp(4, 14);
     chart::draw(&app.rollups, app.now, ink, Rect { y: area.y + 2, height: chart, ..area }, buf);
     let below = Rect { y: area.y + 2 + chart, height: rows - chart, ..area };
-    if area.width >= SIDE_BY_SIDE {
+    if area.width >= MIN_SIDE_BY_SIDE_WIDTH {
         let half = area.width * 2 / 5;
-        queues(app, pulse, ink, Rect { width: half, ..below }, buf);
+        queues(app, summary, ink, Rect { width: half, ..below }, buf);
         names(app, ink, Rect { x: below.x + half + 2, width: below.width - half - 2, ..below }, buf);
     } else {
         let named = (below.height / 2).max(2);
-        queues(app, pulse, ink, Rect { height: below.height - named, ..below }, buf);
+        queues(app, summary, ink, Rect { height: below.height - named, ..below }, buf);
         names(app, ink, Rect { y: below.bottom() - named, height: named, ..below }, buf);
     }
 }
 
-fn states(pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
-    let total = pulse.counts.total();
+fn states(summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) {
+    let total = summary.counts.total();
     let line = |states: &[State], show: fn(u64) -> String| {
         let spans = states.iter().flat_map(|state| {
             let n = total.in_state(*state);
@@ -61,39 +60,42 @@ fn states(pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
     let fits = |line: &Line<'_>| line.width() <= usize::from(area.width) + 2; // it ends in a gap
     let full = line(&State::ALL, number);
     let mut states = State::ALL.to_vec();
-    let mut shown = if fits(&full) { full } else { line(&states, compact) };
+    let mut shown = if fits(&full) { full } else { line(&states, compact_number) };
     while !fits(&shown) && states.len() > 1 {
-        let rank = |state: &State| DISPENSABLE.iter().position(|dispensable| dispensable == state);
+        let rank = |state: &State| LEAVE_OUT_ORDER.iter().position(|dispensable| dispensable == state);
         let first = states.iter().copied().min_by_key(|state| (total.in_state(*state) > 0, rank(state)));
         states.retain(|state| Some(*state) != first);
-        shown = line(&states, compact);
+        shown = line(&states, compact_number);
     }
     buf.set_line(area.x, area.y, &shown, area.width);
 }
 
 /// What the queued ones wait for.
-fn queued(app: &App, pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
-    let total = pulse.counts.total();
-    let mut spans = vec![Span::raw(format!(" {} ready", compact(total.ready)))];
-    if let Some(oldest) = pulse.ready_since.values().min() {
+fn queued(app: &App, summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) {
+    let total = summary.counts.total();
+    let mut spans = vec![Span::raw(format!(" {} ready", compact_number(total.ready)))];
+    if let Some(oldest) = summary.ready_since.values().min() {
         let age = app.now.since(*oldest);
-        let style = if age > LATE { ink.warn() } else { ink.plain() };
-        spans.push(Span::styled(format!(", the oldest for {}", short(age)), style));
+        let style = if age > LATE_AFTER { ink.warn() } else { ink.plain() };
+        spans.push(Span::styled(format!(", the oldest for {}", compact_span(age)), style));
     }
-    spans.push(Span::raw(format!(" · {} waiting", compact(total.waiting))));
-    if let Some(due) = pulse.next_due {
-        let (text, style) = match due > app.now.before(LATE) {
+    spans.push(Span::raw(format!(" · {} waiting", compact_number(total.waiting))));
+    if let Some(due) = summary.next_due {
+        let (text, style) = match due > app.now.before(LATE_AFTER) {
             true if due > app.now => (format!(", the next {}", distance(due, app.now)), ink.plain()),
             true => (", one is due".to_owned(), ink.plain()),
-            false => (format!(", late by {}", short(app.now.since(due))), ink.warn()),
+            false => (format!(", late by {}", compact_span(app.now.since(due))), ink.warn()),
         };
         spans.push(Span::styled(text, style));
     }
     if total.unknown_name > 0 {
-        spans.push(Span::styled(format!(" · {} without a handler", compact(total.unknown_name)), ink.warn()));
+        spans.push(Span::styled(
+            format!(" · {} without a handler", compact_number(total.unknown_name)),
+            ink.warn(),
+        ));
     }
     if total.held > 0 {
-        spans.push(Span::raw(format!(" · {} held", compact(total.held))));
+        spans.push(Span::raw(format!(" · {} held", compact_number(total.held))));
     }
     // What comes last matters least.
     while spans.len() > 1 && spans.iter().map(Span::width).sum::<usize>() > usize::from(area.width) {
@@ -102,12 +104,12 @@ fn queued(app: &App, pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
     buf.set_line(area.x, area.y, &Line::from(spans), area.width);
 }
 
-fn queues(app: &App, pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
+fn queues(app: &App, summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) {
     let room = usize::from(area.height).saturating_sub(1).max(1);
     let offset = (app.queue + 1).saturating_sub(room);
-    let rows = pulse.counts.queues.iter().skip(offset).take(room).map(|(name, counts)| {
-        let age = pulse.ready_since.get(name).map(|since| app.now.since(*since));
-        let late = if age.is_some_and(|age| age > LATE) { ink.warn() } else { ink.plain() };
+    let rows = summary.counts.queues.iter().skip(offset).take(room).map(|(name, counts)| {
+        let age = summary.ready_since.get(name).map(|since| app.now.since(*since));
+        let late = if age.is_some_and(|age| age > LATE_AFTER) { ink.warn() } else { ink.plain() };
         let mark = match (counts.paused, counts.unserved) {
             (true, _) => cell("PAUSED", ink.warn()),
             (false, true) => cell("not served", ink.warn()),
@@ -115,11 +117,11 @@ fn queues(app: &App, pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
         };
         vec![
             cell(name, ink.bold()),
-            cell(compact(counts.ready), ink.plain()),
-            cell(compact(counts.waiting), ink.plain()),
-            cell(compact(counts.unknown_name.saturating_add(counts.held)), ink.plain()),
-            cell(compact(counts.running), ink.plain()),
-            cell(age.map(short).unwrap_or_default(), late),
+            cell(compact_number(counts.ready), ink.plain()),
+            cell(compact_number(counts.waiting), ink.plain()),
+            cell(compact_number(counts.unknown_name.saturating_add(counts.held)), ink.plain()),
+            cell(compact_number(counts.running), ink.plain()),
+            cell(age.map(compact_span).unwrap_or_default(), late),
             mark,
         ]
     });
@@ -133,7 +135,7 @@ fn queues(app: &App, pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
         left("", 10),
     ];
     let mut table = Table { columns, rows: rows.collect(), cursor: Some(app.queue - offset) };
-    more(&mut table, pulse.counts.queues.len() - offset, ink);
+    more(&mut table, summary.counts.queues.len() - offset, ink);
     indent(&mut table);
     table.draw(area, ink, buf);
 }
@@ -141,10 +143,10 @@ fn queues(app: &App, pulse: &Pulse, ink: Ink, area: Rect, buf: &mut Buffer) {
 fn names(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     let all = rates(&app.rollups, app.now);
     let room = usize::from(area.height).saturating_sub(1);
-    let time = |time: Option<Duration>| cell(time.map(short).unwrap_or_default(), ink.plain());
+    let time = |time: Option<Duration>| cell(time.map(compact_span).unwrap_or_default(), ink.plain());
     let speed = |rate: &Rate| {
         let n = rate.a_minute();
-        let text = if n < 10.0 { format!("{n:.1}") } else { compact(n.round() as u64) };
+        let text = if n < 10.0 { format!("{n:.1}") } else { compact_number(n.round() as u64) };
         cell(text, ink.plain())
     };
     let rows = all.iter().take(room).map(|rates| {
@@ -174,7 +176,7 @@ fn names(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
         right("BAD"),
     ];
     let mut table = Table { columns, rows: rows.collect(), cursor: None };
-    if area.width < ROOM_FOR_RECENT {
+    if area.width < MIN_RECENT_WIDTH {
         table.leave_out(2..5);
     }
     more(&mut table, all.len(), ink);

@@ -7,9 +7,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use unicode_width::UnicodeWidthStr;
 
-use super::ink::Ink;
-use crate::cli::screen::safe;
-use crate::cli::table::shorten;
+use crate::console::table::shorten;
+use crate::console::text::safe;
+use crate::tui::ink::Ink;
 
 /// How wide a column is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +52,8 @@ pub(super) fn cell(text: impl AsRef<str>, style: Style) -> Cell {
     Cell { text: safe(text.as_ref()).into_owned(), style }
 }
 
-/// Between two columns.
-const GAP: usize = 2;
+/// Blanks between two columns.
+const COLUMN_GAP: usize = 2;
 
 /// A table whose cells are known.
 pub(super) struct Table {
@@ -96,7 +96,7 @@ impl Table {
             if *width > 0 && at < usize::from(line.right()) {
                 buf.set_stringn(at as u16, line.y, text, usize::from(line.right()) - at, cell.style);
             }
-            x += width + if *width > 0 { GAP } else { 0 };
+            x += width + if *width > 0 { COLUMN_GAP } else { 0 };
         }
     }
 
@@ -116,9 +116,9 @@ impl Table {
             widths
                 .iter()
                 .filter(|width| **width > 0)
-                .map(|width| width + GAP)
+                .map(|width| width + COLUMN_GAP)
                 .sum::<usize>()
-                .saturating_sub(GAP)
+                .saturating_sub(COLUMN_GAP)
         };
         while used(&widths) > room {
             let gives = |i: &usize| {

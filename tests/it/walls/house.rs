@@ -225,6 +225,7 @@ impl<'a> File<'a> {
                     self.scan(i + 3, close, &inner);
                     close
                 }
+                "pub" if self.text(i + 1) == "(" && self.text(i + 2) == "in" => self.tokens[i + 1].close, // who sees it
                 "use" if self.text(i + 1) != "<" => {
                     let public = i > 0 && self.text(i - 1) == "pub";
                     self.import(i + 1, &[], module, public)

@@ -1,0 +1,132 @@
+//! The platform's own VFS, and what is asked of it: names, paths, the content of a file. It knows nothing of ours.
+
+use std::ffi::{CString, c_int};
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::sync::OnceLock;
+
+use rusqlite::ffi::{self, sqlite3_file, sqlite3_int64, sqlite3_vfs};
+
+use crate::plan::Role;
+
+struct Real(*mut sqlite3_vfs);
+
+// SAFETY: SQLite hands the VFS to every thread itself; it is never written after its registration.
+unsafe impl Send for Real {}
+// SAFETY: as above.
+unsafe impl Sync for Real {}
+
+/// The default VFS at the time of the first call.
+pub(crate) fn real_vfs() -> Result<*mut sqlite3_vfs, c_int> {
+    static REAL: OnceLock<Option<Real>> = OnceLock::new();
+    let real = REAL.get_or_init(|| {
+        // SAFETY: a null name asks for the default VFS; the call initialises SQLite if need be.
+        let real = unsafe { ffi::sqlite3_vfs_find(ptr::null()) };
+        (!real.is_null()).then_some(Real(real))
+    });
+    real.as_ref().map(|real| real.0).ok_or(ffi::SQLITE_ERROR)
+}
+
+/// The path that a name stands for.
+pub(crate) fn path(name: &[u8]) -> PathBuf {
+    #[cfg(unix)]
+    return std::path::PathBuf::from(std::os::unix::ffi::OsStrExt::from_bytes(name) as &std::ffi::OsStr);
+    #[cfg(not(unix))]
+    return PathBuf::from(String::from_utf8_lossy(name).into_owned());
+}
+
+/// The name under which SQLite will open a path.
+pub(crate) fn full_name(path: &Path) -> Result<Vec<u8>, c_int> {
+    let real = real_vfs()?;
+    let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| ffi::SQLITE_CANTOPEN)?;
+    // SAFETY: `real` is a registered VFS.
+    let (full_pathname, size) = unsafe { ((*real).xFullPathname, (*real).mxPathname + 1) };
+    let mut out = vec![0_u8; size as usize];
+    let Some(full_pathname) = full_pathname else { return Err(ffi::SQLITE_ERROR) };
+    // SAFETY: the path ends with a NUL, and `out` has the bytes that its length promises.
+    match unsafe { full_pathname(real, path.as_ptr(), size, out.as_mut_ptr().cast()) } {
+        ffi::SQLITE_OK | ffi::SQLITE_OK_SYMLINK => {}
+        code => return Err(code),
+    }
+    out.truncate(out.iter().position(|byte| *byte == 0).unwrap_or(out.len()));
+    Ok(out)
+}
+
+/// The content of a file, read through the real VFS: it knows which descriptors it must not close, for the locks' sake.
+pub(crate) fn read_file(name: &[u8], role: Role) -> Result<Vec<u8>, c_int> {
+    let real = real_vfs()?;
+    let kind = match role {
+        Role::Database => ffi::SQLITE_OPEN_MAIN_DB,
+        Role::Wal => ffi::SQLITE_OPEN_WAL,
+        Role::Journal | Role::Shm => ffi::SQLITE_OPEN_MAIN_JOURNAL,
+    };
+    // SQLite's names have an empty list of URI parameters behind them, and four bytes of zero before.
+    let name = [&[0; 4], name, &[0; 4]].concat();
+    // SAFETY: `real` is a registered VFS.
+    let (x_open, size) = unsafe { ((*real).xOpen, (*real).szOsFile as usize) };
+    let Some(x_open) = x_open else { return Err(ffi::SQLITE_ERROR) };
+    let mut memory = vec![0_u64; size.div_ceil(8)];
+    let file = RealFile(memory.as_mut_ptr().cast());
+    let mut flags = 0;
+    // SAFETY: the name ends with NULs and, like the memory, which has the size and alignment asked for, outlives the file.
+    let opened = unsafe {
+        x_open(real, name[4..].as_ptr().cast(), file.0, kind | ffi::SQLITE_OPEN_READONLY, &raw mut flags)
+    };
+    // SAFETY: the file has been through `xOpen`; it is closed once, and not used after that.
+    unsafe {
+        let read = if opened == ffi::SQLITE_OK { file.read_all() } else { Err(opened) };
+        file.close();
+        read
+    }
+}
+
+/// Bytes of one read: SQLite takes lengths as C ints.
+const READ_AT_ONCE: usize = 1 << 20;
+
+/// A file of the real VFS.
+#[derive(Clone, Copy)]
+pub(crate) struct RealFile(pub *mut sqlite3_file);
+
+/// Calls a method of the real file, or answers with an error where its VFS has none.
+macro_rules! call {
+    ($file:expr, $method:ident $(, $arg:expr)*) => {
+        match (*(*$file.0).pMethods).$method {
+            Some(method) => method($file.0 $(, $arg)*),
+            None => ffi::SQLITE_IOERR,
+        }
+    };
+}
+
+pub(crate) use call;
+
+impl RealFile {
+    /// # Safety
+    /// The file must be open.
+    unsafe fn read_all(self) -> Result<Vec<u8>, c_int> {
+        let mut size: sqlite3_int64 = 0;
+        // SAFETY: the file is open.
+        match unsafe { call!(self, xFileSize, &raw mut size) } {
+            ffi::SQLITE_OK => {}
+            code => return Err(code),
+        }
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+        for (n, piece) in bytes.chunks_mut(READ_AT_ONCE).enumerate() {
+            let (length, offset) = (piece.len() as c_int, (n * READ_AT_ONCE) as sqlite3_int64);
+            // SAFETY: the file is open, and the piece has room for what is read.
+            match unsafe { call!(self, xRead, piece.as_mut_ptr().cast(), length, offset) } {
+                ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ => {}
+                code => return Err(code),
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Closes the file, if `xOpen` has come so far that it needs to be closed.
+    ///
+    /// # Safety
+    /// `xOpen` must have returned, and the file must not be used again.
+    pub(crate) unsafe fn close(self) -> c_int {
+        // SAFETY: `xOpen` sets the methods, to null if there is nothing to close.
+        unsafe { if (*self.0).pMethods.is_null() { ffi::SQLITE_OK } else { call!(self, xClose) } }
+    }
+}

@@ -1,0 +1,197 @@
+//! How a verb ends: its exit code, or its error.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::{Error, ErrorKind};
+
+/// How the command ended: its exit code. 2, wrong usage, is clap's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Exit {
+    /// 0: done.
+    Done = 0,
+    /// 1: finished, but a task failed, a problem was found, or nothing matched.
+    No = 1,
+    /// 2: the command line is wrong, for any file and terminal.
+    Usage = 2,
+    /// 3: refused: no such task, a state that does not allow it, a taken unique key.
+    Refused = 3,
+    /// 4: a file, a folder, the disk or the terminal is not as it must be.
+    File = 4,
+    /// 129: its terminal has gone (SIGHUP); what ran was handed back.
+    HungUp = 129,
+    /// 130: interrupted by SIGINT; what ran was handed back.
+    Interrupted = 130,
+    /// 143: terminated by SIGTERM; what ran was handed back.
+    Terminated = 143,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Parts of the library's messages that name a method, and what to say in the shell instead.
+const IN_SHELL: [(&str, &str); 10] = [
+    (", or only look with look_only(true)", ""),
+    (", and look_only(true) makes none; check", "; check"),
+    ("make it by opening it without look_only(true)", "its first task makes it one"),
+    (", or share(true) if it is yours", ""),
+    ("with share(true), turn WAL on before", "turn WAL on: PRAGMA journal_mode = WAL"),
+    ("use open_in_memory()", "give the path of a file"),
+    ("`Queue::check`", "`doctor`"),
+    ("see Queue::check", "see `doctor`"),
+    ("force it to make another", "--again makes another"),
+    ("later than run_at", "later than --at"),
+];
+
+/// A message of the library, for those who have the command alone.
+pub(crate) fn in_shell(message: &str) -> String {
+    IN_SHELL.iter().fold(without_numbers(message), |text, (call, shell)| text.replace(call, shell))
+}
+
+/// The system's message without its error number.
+pub(crate) fn system(error: &io::Error) -> String {
+    without_numbers(&error.to_string())
+}
+
+/// A text without `(os error 2)`.
+fn without_numbers(text: &str) -> String {
+    let mut rest = text;
+    let mut kept = String::with_capacity(text.len());
+    while let Some((before, number)) = rest.split_once(" (os error ") {
+        kept.push_str(before);
+        rest = number.split_once(')').map_or("", |(_, after)| after);
+    }
+    kept + rest
+}
+
+/// The result of a verb.
+pub(crate) type CliResult = Result<Exit, CliError>;
+
+/// An error of the command: its exit code, and a message that says what to do next.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    pub exit: Exit,
+    pub message: String,
+}
+
+impl CliError {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> CliError {
+        CliError { exit, message: message.into() }
+    }
+
+    /// An error of the library about a file.
+    pub(crate) fn of_file(error: Error) -> CliError {
+        CliError { exit: Exit::File, ..error.into() }
+    }
+
+    /// A file or folder that was to be written and cannot be.
+    pub(crate) fn of_target(target: &Path, error: &io::Error) -> CliError {
+        let what_to_do = match error.kind() {
+            io::ErrorKind::NotFound => "make its folder first, or give another path",
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                "give a path where you may write"
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space",
+            _ => "give another path",
+        };
+        CliError::new(Exit::File, format!("{}: {}; {what_to_do}", target.display(), system(error)))
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> CliError {
+        CliError::new(Exit::Usage, message)
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<Error> for CliError {
+    fn from(error: Error) -> CliError {
+        let exit = match error.kind() {
+            ErrorKind::InvalidInput | ErrorKind::InvalidConfig => Exit::Usage,
+            ErrorKind::NotFound | ErrorKind::WrongState | ErrorKind::Conflict => Exit::Refused,
+            _ => Exit::File,
+        };
+        CliError::new(exit, in_shell(&error.to_string()))
+    }
+}
+
+/// A screen or a file of the user's that cannot be written.
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> CliError {
+        CliError::new(Exit::File, system(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls that a message may name.
+    const CALLS: [&str; 9] = [
+        "look_only(",
+        "share(",
+        "Queue::",
+        "Builder::",
+        "open_in_memory(",
+        "force it",
+        "than run_at",
+        "run_now ",
+        "retry_from_start",
+    ];
+
+    /// Only for programs: the command registers its handlers, and opens shared files as they are.
+    const NOT_REACHED: [&str; 5] = [
+        "register one with Builder::handle",
+        "a queue with handlers executes tasks",
+        "open it with share(true) if they are yours",
+        "the queue was opened with look_only(true)",
+        "run_now starts it now",
+    ];
+
+    /// The lines of the library's sources in which a text names a call.
+    fn naming(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                naming(&path, found);
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).unwrap();
+            let source = source.split("#[cfg(test)]\nmod ").next().unwrap().replace("\\\n", ""); // a text may go on in the next line
+            let is_in_text = |line: &&str| {
+                let line = line.trim_start();
+                let before = CALLS.iter().filter_map(|call| line.split_once(call)).map(|(before, _)| before);
+                !line.starts_with("//")
+                    && before.into_iter().any(|before| before.matches('"').count() % 2 == 1)
+            };
+            found.extend(source.lines().filter(is_in_text).map(str::to_owned));
+        }
+    }
+
+    #[test]
+    fn no_message_of_the_library_names_a_call_to_the_shell() {
+        let mut lines = Vec::new();
+        for room in ["store", "queue", "task", "handler"] {
+            naming(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room), &mut lines);
+        }
+        for (call, _) in IN_SHELL {
+            assert!(lines.iter().any(|line| line.contains(call)), "the library no longer says {call:?}");
+        }
+        lines.retain(|line| !NOT_REACHED.iter().any(|said| line.contains(said)));
+        for line in &mut lines {
+            *line = in_shell(line);
+        }
+        lines.retain(|line| CALLS.iter().any(|call| line.contains(call)));
+        assert!(lines.is_empty(), "{lines:#?}");
+    }
+}

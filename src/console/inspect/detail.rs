@@ -1,0 +1,190 @@
+//! All that is known of one task or dead letter: read once, for the verb `show` and for the screen, and the facts of it in words.
+
+use std::time::Duration;
+
+use super::task::{command_of, ran};
+use crate::console::times::Zone;
+use crate::console::words::{count, distance, span};
+use crate::{
+    Attempt, DeadLetter, Error, ErrorKind, Explanation, Hold, Output, Queue, State, TaskId, TaskRecord,
+    Timestamp,
+};
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum TaskOrLetter {
+    Task(TaskRecord),
+    Letter(DeadLetter),
+}
+
+/// All that is known of one task or dead letter.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TaskDetail {
+    pub record: TaskOrLetter,
+    /// The command line, if it is a job for the shell.
+    pub command: Option<String>,
+    /// None if it was deleted while it was read.
+    pub args: Option<String>,
+    pub attempts: Vec<Attempt>,
+    pub output: Vec<Output>,
+    pub checkpoint: Option<String>,
+    pub result: Option<String>,
+    /// Why it does not run, or that it does; none of a dead letter.
+    pub explanation: Option<String>,
+    /// The waits after each failure.
+    pub schedule: Vec<Duration>,
+}
+
+impl TaskDetail {
+    /// Reads it of a task, or of the dead letter that it has become. `generation` is the one whose output is wanted, if it is not the newest that
+    /// wrote anything.
+    ///
+    /// # Errors
+    /// The queue's, if there is neither; those of the file.
+    pub(crate) fn read(
+        queue: &Queue,
+        id: TaskId,
+        generation: Option<u64>,
+        explain: impl Fn(&Explanation) -> String,
+    ) -> Result<TaskDetail, Error> {
+        let missing = match queue.get(id) {
+            Ok(task) => {
+                let mut detail = TaskDetail::read_rest(queue, id, generation, TaskOrLetter::Task(task))?;
+                detail.explanation = found(queue.explain(id))?.map(|why| explain(&why));
+                detail.schedule = found(queue.retry_schedule(id))?.unwrap_or_default();
+                return Ok(detail);
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => e,
+            Err(e) => return Err(e),
+        };
+        match TaskDetail::read_letter(queue, id) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Err(missing),
+            letter => letter,
+        }
+    }
+
+    /// Reads it of a dead letter.
+    ///
+    /// # Errors
+    /// The queue's, if there is none; those of the file.
+    pub(crate) fn read_letter(queue: &Queue, id: TaskId) -> Result<TaskDetail, Error> {
+        let letter = queue.dead_letters().get(id)?;
+        TaskDetail::read_rest(queue, id, None, TaskOrLetter::Letter(letter))
+    }
+
+    fn read_rest(
+        queue: &Queue,
+        id: TaskId,
+        generation: Option<u64>,
+        record: TaskOrLetter,
+    ) -> Result<TaskDetail, Error> {
+        let args = found(queue.args_json(id))?;
+        let name = match &record {
+            TaskOrLetter::Task(task) => &task.task_name,
+            TaskOrLetter::Letter(letter) => &letter.task_name,
+        };
+        Ok(TaskDetail {
+            command: args.as_deref().and_then(|args| command_of(name, args)),
+            args,
+            attempts: found(queue.attempts(id))?.unwrap_or_default(),
+            output: queue.output(id, generation)?,
+            checkpoint: queue.checkpoint_json(id)?,
+            result: queue.result_json(id)?,
+            explanation: None,
+            schedule: Vec::new(),
+            record,
+        })
+    }
+
+    /// Its facts, those that there are: what each is called, and what it is.
+    pub(crate) fn facts(&self, now: Timestamp, zone: Zone) -> Vec<(&'static str, String)> {
+        match &self.record {
+            TaskOrLetter::Task(task) => task_facts(task, now, zone),
+            TaskOrLetter::Letter(letter) => letter_facts(letter, now, zone),
+        }
+    }
+
+    /// The whole schedule of its retries, and where it is in that; none of a task that has none, and of a dead letter.
+    pub(crate) fn retries(&self, now: Timestamp) -> Option<String> {
+        let TaskOrLetter::Task(task) = &self.record else { return None };
+        if task.max_attempts < 2 {
+            return None;
+        }
+        let waits: Vec<String> = self.schedule.iter().map(|wait| span(*wait)).collect();
+        let mut text = format!("waits {} after its failures", waits.join(", "));
+        if task.backoff_ms.is_none() {
+            text.push_str(" (the default)");
+        }
+        if let (Some(Hold::Time), Some(due), Some(_)) = (task.hold, task.run_at, &task.error_type) {
+            let next = task.attempt_number + 1;
+            text.push_str(&format!("; attempt {next} {}", distance(due, now)));
+        }
+        Some(text)
+    }
+}
+
+/// What is not there is no error: it may have gone between two reads.
+fn found<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn task_facts(task: &TaskRecord, now: Timestamp, zone: Zone) -> Vec<(&'static str, String)> {
+    let time = |moment: Timestamp| format!("{} ({})", zone.show(moment), distance(moment, now));
+    let mut facts = vec![
+        ("queue", format!("{}, priority {}", task.queue, task.priority)),
+        (
+            "attempt",
+            format!("{} of {}, generation {}", task.attempt_number, task.max_attempts, task.generation),
+        ),
+        ("enqueued", time(task.created_at)),
+    ];
+    let free = task.generation.saturating_sub(u64::from(task.attempt_number));
+    if free > 0 {
+        let times = count(task.generation, "time");
+        let text = format!(
+            "taken by a worker {times}; not counted as attempts: {free} (handed back, snoozed, or before a retry by hand)"
+        );
+        facts.push(("starts", text));
+    }
+    for (label, moment) in [
+        ("due", task.run_at),
+        ("expires", task.expires_at),
+        ("started", task.started_at),
+        ("finished", task.finished_at.filter(|_| task.state.is_finished())),
+    ] {
+        facts.extend(moment.map(|moment| (label, time(moment))));
+    }
+    if let Some(ran) = ran(task, now).filter(|_| task.state.is_finished()) {
+        facts.push(("ran", span(ran) + if task.late { ", past its deadline" } else { "" }));
+    }
+    facts.extend(task.timeout_ms.map(|ms| ("timeout", span(Duration::from_millis(ms)))));
+    facts.extend(
+        task.progress.map(|progress| ("progress", format!("{} of {}", progress.done, progress.total))),
+    );
+    if task.snoozes > 0 {
+        facts.push(("snoozed", count(u64::from(task.snoozes), "time")));
+    }
+    if task.cancel_requested && task.state == State::Running {
+        facts.push(("cancel", "asked for".to_owned()));
+    }
+    facts.extend(task.replay_of.map(|letter| ("made of", format!("dead letter {letter}"))));
+    facts
+}
+
+fn letter_facts(letter: &DeadLetter, now: Timestamp, zone: Zone) -> Vec<(&'static str, String)> {
+    let time = |moment: Timestamp| format!("{} ({})", zone.show(moment), distance(moment, now));
+    let mut facts = vec![
+        ("queue", format!("{}, priority {}", letter.queue, letter.priority)),
+        ("attempt", format!("{} of {}", letter.attempt_number, letter.max_attempts)),
+        ("enqueued", time(letter.created_at)),
+        ("finished", time(letter.finished_at)),
+        ("moved", time(letter.moved_at)),
+    ];
+    if let (Some(at), Some(task)) = (letter.replayed_at, letter.replayed_as) {
+        facts.push(("replayed", format!("as task {task}, {}", time(at))));
+    }
+    facts
+}

@@ -1,0 +1,297 @@
+//! Explains why a task does not run now, in terms of the command's verbs.
+
+use std::fmt;
+
+use super::task::is_job;
+use crate::console::error::{CliError, Exit};
+use crate::console::times::Zone;
+use crate::console::words::{count, distance};
+use crate::{Explanation, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
+
+/// Whether a process runs the tasks of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WorkerStatus {
+    /// It does; its process id, where that can be known.
+    Runs(Option<u32>),
+    Missing,
+    /// From here that cannot be known.
+    Unknown,
+}
+
+impl WorkerStatus {
+    pub(crate) fn of(queue: &Queue) -> WorkerStatus {
+        let owner = queue.owner();
+        match owner.is_owned {
+            Some(true) => WorkerStatus::Runs(owner.process),
+            Some(false) => WorkerStatus::Missing,
+            None => WorkerStatus::Unknown,
+        }
+    }
+
+    /// None where that cannot be known.
+    pub(crate) fn runs(self) -> Option<bool> {
+        match self {
+            WorkerStatus::Runs(_) => Some(true),
+            WorkerStatus::Missing => Some(false),
+            WorkerStatus::Unknown => None,
+        }
+    }
+
+    /// In words: `process 1234 runs tasks of this file`.
+    pub(crate) fn words(self) -> String {
+        match self {
+            WorkerStatus::Runs(Some(process)) => format!("process {process} runs the tasks of this file"),
+            WorkerStatus::Runs(None) => {
+                "a process runs the tasks of this file; it cannot be seen from here".to_owned()
+            }
+            WorkerStatus::Missing => "no worker runs".to_owned(),
+            WorkerStatus::Unknown => "whether a worker runs cannot be known from here".to_owned(),
+        }
+    }
+}
+
+/// What an explanation needs beside the task.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Explainer {
+    pub worker: WorkerStatus,
+    pub now: Timestamp,
+    pub zone: Zone,
+    /// The verbs are those of a program, for its own file.
+    pub is_mounted: bool,
+}
+
+impl Explainer {
+    /// Why it does not run now, or that it does, in a sentence.
+    pub(crate) fn explain(&self, explanation: &Explanation) -> String {
+        let task = &explanation.task;
+        let id = task.task_id;
+        match task.state {
+            State::Running => self.running(task),
+            State::Queued => format!("task {id} is queued and {}", self.queued(explanation)),
+            State::Failed | State::Lost => {
+                let attempts = count(u64::from(task.attempt_number), "attempt");
+                let why = task.error_message.as_deref().unwrap_or("no error is kept");
+                let retry = self.verb(format_args!("retry {id}"));
+                format!("task {id} is {} after {attempts}: {why}; {retry} queues it again", task.state)
+            }
+            State::Succeeded | State::Cancelled => {
+                let why = task.error_message.as_deref().or(task.error_type.as_deref());
+                format!(
+                    "task {id} is {}{}",
+                    task.state,
+                    why.map_or_else(String::new, |why| format!(": {why}"))
+                )
+            }
+        }
+    }
+
+    /// Whether something keeps it from running, or from going on, that somebody may want to know.
+    #[cfg(unix)]
+    pub(crate) fn is_kept(&self, explanation: &Explanation) -> bool {
+        let is_ready = explanation.task.hold == Some(Hold::Ready);
+        match explanation.task.state {
+            State::Running => self.worker == WorkerStatus::Missing,
+            State::Queued => {
+                !is_ready || self.worker == WorkerStatus::Unknown || self.unless_ready(explanation).is_some()
+            }
+            _ => false,
+        }
+    }
+
+    /// The error for a task that was not found: it is a dead letter, or else `otherwise`.
+    pub(crate) fn unless_letter(
+        &self,
+        queue: &Queue,
+        id: TaskId,
+        otherwise: impl Into<CliError>,
+    ) -> CliError {
+        if queue.dead_letters().get(id).is_err() {
+            return otherwise.into();
+        }
+        let replay = self.verb(format_args!("dead replay {id}"));
+        CliError::new(Exit::Refused, format!("task {id} is a dead letter; {replay} makes a task of it again"))
+    }
+
+    /// A line on the worker, if tasks are to run and nobody runs them; some of them are known.
+    pub(crate) fn missing_worker(&self, to_run: u64, some: &[TaskRecord]) -> Option<String> {
+        if self.worker != WorkerStatus::Missing || to_run == 0 {
+            return None;
+        }
+        let tasks = count(to_run, "task");
+        let verb = if to_run == 1 { "is" } else { "are" };
+        let starter = match some {
+            [] if !self.is_mounted => "start the program that handles them, or `perdura work` for jobs",
+            some if !self.is_mounted && some.iter().all(is_job) => "`perdura work` starts one",
+            _ => "start the program that handles them",
+        };
+        Some(format!("no worker runs, and {tasks} {verb} to run; {starter}"))
+    }
+
+    /// A verb of the command, as it is typed.
+    fn verb(&self, words: fmt::Arguments<'_>) -> String {
+        if self.is_mounted { format!("the verb `{words}`") } else { format!("`perdura {words}`") }
+    }
+
+    /// What starts a process that runs this task.
+    fn starter(&self, task: &TaskRecord) -> &'static str {
+        if !self.is_mounted && is_job(task) { "`perdura work`" } else { "the program that handles it" }
+    }
+
+    fn running(&self, task: &TaskRecord) -> String {
+        let TaskRecord { task_id, attempt_number, max_attempts, .. } = task;
+        let attempt = format!("attempt {attempt_number} of {max_attempts}");
+        match self.worker {
+            WorkerStatus::Missing => format!(
+                "task {task_id} was running ({attempt}) when its worker died; {} settles what becomes of it",
+                self.starter(task)
+            ),
+            WorkerStatus::Runs(_) => format!("task {task_id} is running: {attempt}"),
+            WorkerStatus::Unknown => format!("task {task_id} is running: {attempt}; {}", self.worker.words()),
+        }
+    }
+
+    fn queued(&self, explanation: &Explanation) -> String {
+        let task = &explanation.task;
+        if let Some(expired) = task.expires_at.filter(|at| *at <= self.now) {
+            let ago = distance(expired, self.now);
+            return format!("has expired ({ago}): it will not run, and the next worker cancels it");
+        }
+        let now = match task.hold.unwrap_or(Hold::Ready) {
+            Hold::Time => self.waits_for_its_time(explanation),
+            Hold::UnknownName => format!(
+                "no handler knows the task name {:?} (version {}); start a program that handles it",
+                task.task_name, task.version
+            ),
+            Hold::PreviousAttempt => "waits until its previous attempt has left its thread".to_owned(),
+            Hold::Suspect => format!(
+                "waits for its turn: it was running when a process died, and such tasks run one at a time, each for a minute at most before \
+                 the next; {} starts it now{}",
+                self.verb(format_args!("run-now {}", task.task_id)),
+                self.unless_ready(explanation).map_or_else(String::new, |why| format!("; {why}"))
+            ),
+            Hold::Ready => match self.unless_ready(explanation) {
+                Some(why) => format!("ready, but {why}"),
+                None => format!("ready: {}; {}", before(explanation.before_it), self.worker.words()),
+            },
+        };
+        let later = task.reasons.iter().skip(1).map(|next| format!("; after that it {next}"));
+        std::iter::once(now).chain(later).collect()
+    }
+
+    fn waits_for_its_time(&self, explanation: &Explanation) -> String {
+        let task = &explanation.task;
+        let after = task
+            .error_type
+            .as_ref()
+            .map_or_else(String::new, |error| format!(" for its next attempt after {error}"));
+        let obstacle = self.unless_ready(explanation);
+        let Some(due) = task.run_at.filter(|due| *due > self.now) else {
+            let why =
+                obstacle.map_or_else(|| format!("and {}", self.worker.words()), |why| format!("but {why}"));
+            return format!("due{after}, {why}");
+        };
+        let begin = format!("waits until {} ({}){after}", self.zone.show(due), distance(due, self.now));
+        obstacle.map_or(begin.clone(), |why| format!("{begin}; {why}"))
+    }
+
+    /// What would keep it from running if it were ready.
+    fn unless_ready(&self, explanation: &Explanation) -> Option<String> {
+        let task = &explanation.task;
+        if explanation.paused {
+            let resume = self.verb(format_args!("resume {}", task.queue));
+            return Some(format!("its queue {:?} is paused; {resume} lets it run", task.queue));
+        }
+        match self.worker {
+            WorkerStatus::Missing => Some(format!("no worker runs; {} runs it", self.starter(task))),
+            WorkerStatus::Runs(_) if explanation.unserved => Some(format!(
+                "the process that runs the tasks of this file leaves the queue {:?} to others",
+                task.queue
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a task waits for a worker and for nothing else, or for one to settle what its dead worker left.
+pub(crate) fn is_to_run(task: &TaskRecord) -> bool {
+    task.hold == Some(Hold::Ready) || task.state == State::Running
+}
+
+fn before(tasks: u64) -> String {
+    match tasks {
+        1 => "1 task of its queue comes before it".to_owned(),
+        n if n > 10_000 => "more than 10,000 tasks of its queue come before it".to_owned(),
+        n => format!("{n} tasks of its queue come before it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::{Options, Task, Timestamp};
+
+    #[derive(Serialize, Deserialize)]
+    struct Mail;
+
+    impl Task for Mail {
+        const NAME: &'static str = "mail";
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Job;
+
+    impl Task for Job {
+        const NAME: &'static str = "perdura.job";
+    }
+
+    fn explainer(worker: WorkerStatus, is_mounted: bool) -> Explainer {
+        Explainer { worker, now: Timestamp::from_millis(1_800_000_000_000), zone: Zone::Utc, is_mounted }
+    }
+
+    #[test]
+    fn a_sentence_names_what_the_reader_can_type() {
+        let queue = Queue::builder().open_in_memory().unwrap();
+        let mail = queue.enqueue_with(&Mail, Options::new().queue("mails")).unwrap().id();
+        let job = queue.enqueue(&Job).unwrap();
+        queue.pause("mails").unwrap();
+        let explain =
+            |worker, is_mounted, id| explainer(worker, is_mounted).explain(&queue.explain(id).unwrap());
+        let paused = |verb| {
+            format!("task {mail} is queued and ready, but its queue \"mails\" is paused; {verb} lets it run")
+        };
+        assert_eq!(explain(WorkerStatus::Missing, false, mail), paused("`perdura resume mails`"));
+        assert_eq!(explain(WorkerStatus::Missing, true, mail), paused("the verb `resume mails`"));
+        queue.resume("mails").unwrap();
+        let missing = |who| format!("no worker runs; {who} runs it");
+        let program = missing("the program that handles it");
+        assert!(explain(WorkerStatus::Missing, false, job).ends_with(&missing("`perdura work`")));
+        assert!(explain(WorkerStatus::Missing, true, job).ends_with(&program));
+        assert!(explain(WorkerStatus::Missing, false, mail).ends_with(&program));
+        assert!(
+            explain(WorkerStatus::Runs(None), false, mail).contains("before it; a process runs the tasks")
+        );
+    }
+
+    #[test]
+    fn a_missing_worker_is_told_where_something_is_to_run() {
+        let queue = Queue::builder().open_in_memory().unwrap();
+        let job = queue.get(queue.enqueue(&Job).unwrap()).unwrap();
+        let mail = queue.get(queue.enqueue(&Mail).unwrap()).unwrap();
+        let told = |is_mounted, some: &[TaskRecord]| {
+            explainer(WorkerStatus::Missing, is_mounted)
+                .missing_worker(2, some)
+                .unwrap()
+                .split_once("; ")
+                .unwrap()
+                .1
+                .to_owned()
+        };
+        assert_eq!(told(false, std::slice::from_ref(&job)), "`perdura work` starts one");
+        assert_eq!(told(true, std::slice::from_ref(&job)), "start the program that handles them");
+        assert_eq!(told(false, &[job, mail]), "start the program that handles them");
+        assert_eq!(explainer(WorkerStatus::Missing, false).missing_worker(0, &[]), None);
+        assert_eq!(explainer(WorkerStatus::Runs(Some(1)), false).missing_worker(2, &[]), None);
+    }
+}

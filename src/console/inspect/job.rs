@@ -1,0 +1,220 @@
+//! What a job is: a command line, where it runs, and what its exit codes mean.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Task;
+use crate::console::text::BYTE_ORDER_MARK;
+use crate::console::word::Word;
+use crate::console::words::bytes;
+
+/// How long a job has between SIGTERM and SIGKILL.
+pub(crate) const KILL_AFTER: Duration = Duration::from_secs(5);
+
+/// The args of a job's task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// The program and its arguments. With `shell`, one word: the script.
+    pub argv: Vec<Word>,
+    /// Whether `/bin/sh` runs it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shell: bool,
+    /// Where it runs; absolute.
+    pub dir: Word,
+    /// What its environment has beside the worker's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<(Word, Word)>,
+    /// Exit codes after which it is not retried.
+    #[serde(default, skip_serializing_if = "Codes::is_empty")]
+    pub deny_exit: Codes,
+    /// Milliseconds between SIGTERM and SIGKILL; absent for [`KILL_AFTER`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kill_after_ms: Option<u64>,
+    /// Whether exit code 0 means success also after it was asked to end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late_success: bool,
+}
+
+/// The task name of jobs: one that no program takes for its own tasks.
+pub(crate) const TASK_NAME: &str = "perdura.job";
+
+/// The task name of jobs that were added by earlier versions of this command, and of whatever a program calls so.
+pub(crate) const OLD_TASK_NAME: &str = "job";
+
+/// Whether tasks of this name may be jobs.
+pub(crate) fn may_be_job(task_name: &str) -> bool {
+    [TASK_NAME, OLD_TASK_NAME].contains(&task_name)
+}
+
+impl Task for Job {
+    const NAME: &'static str = TASK_NAME;
+}
+
+impl Job {
+    /// How long it has between SIGTERM and SIGKILL.
+    pub(crate) fn kill_after(&self) -> Duration {
+        self.kill_after_ms.map_or(KILL_AFTER, Duration::from_millis)
+    }
+
+    /// Refuses, when a job is added, what could only fail later.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let program = self.argv.first().map_or(&[][..], Word::bytes);
+        if program.trim_ascii().is_empty() {
+            return Err("argv: it names no program".to_owned());
+        }
+        let variables = self.env.iter().flat_map(|(name, value)| [name, value]);
+        if self.argv.iter().chain(variables).chain([&self.dir]).any(|word| word.bytes().contains(&0)) {
+            return Err("argv, env and dir: a word has a zero byte, which no program can be given".to_owned());
+        }
+        if program.starts_with(BYTE_ORDER_MARK) {
+            return Err("argv: the program begins with a byte order mark (U+FEFF); take it away".to_owned());
+        }
+        if !self.shell && program.ends_with(b"\r") {
+            return Err(
+                "argv: the program ends in a carriage return; write the script with LF line ends, not CRLF"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses what is larger than the file takes.
+    ///
+    /// # Errors
+    /// How large it is, and may be.
+    pub(crate) fn check_size(&self, most: usize) -> Result<(), String> {
+        let size = serde_json::to_vec(self).map_or(0, |json| json.len()); // what cannot be written is refused when it is
+        match size <= most {
+            true => Ok(()),
+            false => Err(format!(
+                "argv, env and dir: they are {}, and {} at most are kept; put them into a file",
+                bytes(size as u64),
+                bytes(most as u64)
+            )),
+        }
+    }
+
+    /// The words of the program that is started.
+    pub(crate) fn command(&self) -> Vec<&[u8]> {
+        let words = self.argv.iter().map(Word::bytes);
+        if self.shell { [&b"/bin/sh"[..], b"-c"].into_iter().chain(words).collect() } else { words.collect() }
+    }
+
+    /// Its command line, as one would type it.
+    pub(crate) fn line(&self) -> String {
+        let words = self.argv.iter().map(Word::shown);
+        if self.shell {
+            shell_words::join(["sh".into(), "-c".into()].into_iter().chain(words))
+        } else {
+            shell_words::join(words)
+        }
+    }
+}
+
+/// The command line of a job, as one would type it, from the args of its task; none if they are not a job's.
+pub(crate) fn describe(args_json: &str) -> Option<String> {
+    serde_json::from_str::<Job>(args_json).ok().map(|job| job.line())
+}
+
+/// Exit codes: single ones and ranges, `2,64-78`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Codes(Vec<(u8, u8)>);
+
+impl Codes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn contains(&self, code: i32) -> bool {
+        self.0.iter().any(|(first, last)| (i32::from(*first)..=i32::from(*last)).contains(&code))
+    }
+}
+
+impl std::str::FromStr for Codes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Codes, String> {
+        let code = |text: &str| {
+            let code = text.trim().parse().ok().filter(|code| *code > 0);
+            code.ok_or_else(|| format!("{text:?} is not an exit code of 1-255; write them like 2,64-78"))
+        };
+        let range = |part: &str| match part.split_once('-') {
+            None => code(part).map(|code| (code, code)),
+            Some((first, last)) => match (code(first)?, code(last)?) {
+                (first, last) if first <= last => Ok((first, last)),
+                _ => Err(format!("the range {part:?} ends before it begins")),
+            },
+        };
+        text.split(',').map(range).collect::<Result<_, _>>().map(Codes)
+    }
+}
+
+impl TryFrom<String> for Codes {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Codes, String> {
+        text.parse()
+    }
+}
+
+impl From<Codes> for String {
+    fn from(codes: Codes) -> String {
+        codes.to_string()
+    }
+}
+
+impl fmt::Display for Codes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (first, last)) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            if first == last { write!(f, "{comma}{first}")? } else { write!(f, "{comma}{first}-{last}")? }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(argv: &[&str]) -> Job {
+        Job {
+            argv: argv.iter().map(|word| (*word).into()).collect(),
+            shell: false,
+            dir: "/".into(),
+            env: Vec::new(),
+            deny_exit: Codes::default(),
+            kill_after_ms: None,
+            late_success: false,
+        }
+    }
+
+    #[test]
+    fn a_plain_job_has_short_args_and_a_line_to_copy() {
+        let plain = job(&["echo", "a b", "it's"]);
+        let json = serde_json::to_string(&plain).unwrap();
+        assert_eq!(json, r#"{"argv":["echo","a b","it's"],"dir":"/"}"#);
+        assert_eq!(describe(&json).unwrap(), r#"echo 'a b' 'it'\''s'"#);
+        let script = Job { shell: true, ..job(&["sleep 1; date"]) };
+        assert_eq!(script.line(), "sh -c 'sleep 1; date'");
+        assert_eq!(script.command(), [&b"/bin/sh"[..], b"-c", b"sleep 1; date"]);
+        assert_eq!(describe(r#"{"to":"ada"}"#), None);
+    }
+
+    #[test]
+    fn exit_codes_are_written_singly_and_in_ranges() {
+        let codes: Codes = "2,64-78".parse().unwrap();
+        assert!([2, 64, 70, 78].into_iter().all(|code| codes.contains(code)));
+        assert!([0, 1, 63, 79, -1, 258].into_iter().all(|code| !codes.contains(code)));
+        assert_eq!(codes.to_string(), "2,64-78");
+        for wrong in ["", "0", "256", "a", "3-", "9-3", "1,,2"] {
+            assert!(wrong.parse::<Codes>().is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What is known of a file and its tasks, for whoever shows it: the verbs, the screen, the report.
+
+pub(crate) mod action;
+pub(crate) mod detail;
+pub(crate) mod explain;
+pub(crate) mod health;
+#[cfg(unix)]
+pub(crate) mod job;
+pub(crate) mod rollups;
+pub(crate) mod task;

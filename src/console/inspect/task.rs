@@ -1,0 +1,125 @@
+//! Facts of a task or dead letter that several verbs show: its record as JSON, a job's command line, its error in one line.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+#[cfg(any(feature = "tui", feature = "report"))]
+use crate::Hold;
+use crate::console::words::number;
+use crate::{DeadLetter, Queue, State, TaskId, TaskRecord, Timestamp};
+
+/// A task or dead letter in JSON: its record; for a job also its command line and the exit code of its newest finished attempt.
+#[derive(Serialize)]
+pub(crate) struct RecordJson<'t, R> {
+    #[serde(flatten)]
+    record: &'t R,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+}
+
+impl<'t> RecordJson<'t, TaskRecord> {
+    pub(crate) fn of_task(task: &'t TaskRecord, command: Option<String>) -> RecordJson<'t, TaskRecord> {
+        record_json(task, task.state, task.error_type.as_deref(), command)
+    }
+}
+
+impl<'t> RecordJson<'t, DeadLetter> {
+    pub(crate) fn of_letter(letter: &'t DeadLetter, command: Option<String>) -> RecordJson<'t, DeadLetter> {
+        record_json(letter, letter.state, letter.error_type.as_deref(), command)
+    }
+}
+
+fn record_json<'t, R>(
+    record: &'t R,
+    state: State,
+    error: Option<&str>,
+    command: Option<String>,
+) -> RecordJson<'t, R> {
+    let exit_code = match state {
+        State::Succeeded => command.as_ref().map(|_| 0),
+        _ => error.filter(|_| command.is_some()).and_then(exit_code),
+    };
+    RecordJson { record, command, exit_code }
+}
+
+/// The exit code in a job's error type.
+pub(crate) fn exit_code(error_type: &str) -> Option<i32> {
+    error_type.strip_prefix("ExitCode.")?.parse().ok()
+}
+
+/// Whether a task is a job of the command, which `perdura work` runs.
+pub(crate) fn is_job(task: &TaskRecord) -> bool {
+    #[cfg(unix)]
+    return super::job::may_be_job(&task.task_name);
+    #[cfg(not(unix))]
+    {
+        let _ = task;
+        false
+    }
+}
+
+/// Why a queued task may not start, in the few words of a row; none if it is ready or waits for its time, which rows show by a time. (`explain`
+/// says it in a sentence with what to do, `list` in a word in its column of times, and `Hold` in the library's own words.)
+#[cfg(any(feature = "tui", feature = "report"))]
+pub(crate) fn held(task: &TaskRecord) -> Option<&'static str> {
+    match task.hold? {
+        Hold::UnknownName => Some("no handler knows its name"),
+        Hold::PreviousAttempt => Some("its previous attempt still runs"),
+        Hold::Suspect => Some("ran when a process died: its turn comes"),
+        Hold::Ready | Hold::Time => None,
+    }
+}
+
+/// How long the newest attempt ran, where the record says so: that of a `LOST` task ended unseen, and a task that is cancelled while it
+/// is queued has not run until then.
+pub(crate) fn ran(task: &TaskRecord, now: Timestamp) -> Option<Duration> {
+    let started = task.started_at?;
+    match task.state {
+        State::Succeeded | State::Failed => Some(task.finished_at?.since(started)),
+        State::Running => Some(now.since(started)),
+        State::Queued | State::Cancelled | State::Lost => None,
+    }
+}
+
+/// What it does: a job's command, its tag, how far it is.
+pub(crate) fn what(command: Option<String>, task: &TaskRecord) -> String {
+    let mut parts = Vec::from_iter(command);
+    parts.extend(task.tag.clone());
+    if let (State::Running, Some(progress)) = (task.state, task.progress) {
+        parts.push(format!("{} of {}", number(progress.done), number(progress.total)));
+    }
+    parts.join(" · ")
+}
+
+/// What went wrong, in a line; for a job that ended badly, its message says all.
+pub(crate) fn error_line(task: &TaskRecord) -> String {
+    let Some(error_type) = &task.error_type else { return String::new() };
+    let message = task.error_message.as_deref().and_then(|text| text.lines().next()).unwrap_or_default();
+    match exit_code(error_type) {
+        Some(_) => message.to_owned(),
+        None => format!("{error_type}: {message}"),
+    }
+}
+
+/// The command line of a job for the shell.
+pub(crate) fn command(queue: &Queue, task_name: &str, id: TaskId) -> Option<String> {
+    #[cfg(unix)]
+    if super::job::may_be_job(task_name) {
+        return command_of(task_name, &queue.args_json(id).ok()?);
+    }
+    let _ = (queue, task_name, id);
+    None
+}
+
+/// The same where the args are known.
+pub(crate) fn command_of(task_name: &str, args_json: &str) -> Option<String> {
+    #[cfg(unix)]
+    if super::job::may_be_job(task_name) {
+        return super::job::describe(args_json);
+    }
+    let _ = (task_name, args_json);
+    None
+}

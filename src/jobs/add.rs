@@ -1,0 +1,141 @@
+//! `perdura add`: makes jobs, one from the command line or many from the standard input.
+
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+
+use serde::Serialize;
+
+use super::batch::{self, Format};
+use super::job_options::{JobOptions, NewJob, about_line};
+use crate::console::word::Word;
+use crate::console::words::distance;
+use crate::console::{CliError, CliResult, Exit, Session};
+use crate::{Config, Enqueued, Error, ErrorKind, Queue, TaskId, Timestamp};
+
+/// What to add.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "It prints the id of the job. `perdura work` runs it; `perdura follow ID` shows what it writes."
+)]
+pub(crate) struct AddArgs {
+    #[command(flatten)]
+    options: JobOptions,
+    /// Add many jobs from the standard input, all or none: one command a line, or one JSON object a line with these options as
+    /// its keys and `argv` or `command`
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with_all = ["command", "unique"])]
+    from: Option<Format>,
+    /// The program and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// The JSON answer for each job.
+#[derive(Serialize)]
+struct Added {
+    task_id: TaskId,
+    existing: bool,
+    /// When it may start, if a time was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_at: Option<Timestamp>,
+}
+
+impl AddArgs {
+    pub(super) fn run(self, session: &mut Session) -> CliResult {
+        let new = match self.from {
+            Some(format) => {
+                let mut text = Vec::new();
+                io::stdin().lock().read_to_end(&mut text)?;
+                batch::read(format, &text, &self.options)?
+            }
+            None => {
+                self.check_command()?;
+                let argv = self.command.iter().map(|word| Word(word.clone())).collect();
+                vec![self.options.new_job(argv, None)?]
+            }
+        };
+        check(&new, session.now())?;
+        let queue = session.open(Queue::builder().share_as_found(true))?;
+        let added = add(&queue, &new)?;
+        let now = session.now();
+        let mut are_new = added.iter().filter(|made| made.is_new());
+        if let Some(first) = are_new.next() {
+            let last = are_new.next_back().unwrap_or(first);
+            let ids = if first.id() == last.id() {
+                format!("job {} is", first.id())
+            } else {
+                format!("jobs {} to {} are", first.id(), last.id())
+            };
+            session.note_done(format!("{ids} added"));
+        }
+        for (made, new) in added.iter().zip(&new) {
+            let (task_id, existing) = (made.id(), !made.is_new());
+            let run_at = new.at.filter(|_| !existing);
+            if session.json {
+                session.screen.json(&Added { task_id, existing, run_at })?;
+            } else {
+                session.screen.line(task_id)?;
+            }
+            if existing {
+                session.screen.remark(format_args!(
+                    "nothing added: job {task_id} has this unique key and is not finished"
+                ));
+            }
+            if let Some(at) = run_at.filter(|_| self.from.is_none()) {
+                let told = format!("{} ({})", session.time(at), distance(at, now));
+                session.screen.remark(match at <= now {
+                    true => format!("job {task_id} starts at once: {told} is past"),
+                    false => format!("job {task_id} starts at {told} at the earliest"),
+                });
+            }
+        }
+        if new.is_empty() {
+            session.screen.remark("nothing added: there was no command in the standard input");
+        }
+        Ok(Exit::Done)
+    }
+
+    /// Refuses what does not look like a command: a job for it would fail only later.
+    fn check_command(&self) -> Result<(), CliError> {
+        match self.command.first() {
+            None => Err(CliError::usage(
+                "add what? name a program and its arguments, or give many commands on the standard input with --from lines",
+            )),
+            Some(word) if word.as_bytes().starts_with(b"-") => {
+                let word = word.to_string_lossy();
+                Err(CliError::usage(format!(
+                    "add has no option {word}, see add --help; a program of that name is ./{word}"
+                )))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// Refuses what is wrong before there is a file.
+fn check(new: &[NewJob], now: Timestamp) -> Result<(), CliError> {
+    let config = Config::default();
+    for NewJob { job, options, line, .. } in new {
+        job.check_size(config.max_args_bytes)
+            .map_err(CliError::usage)
+            .and_then(|()| Ok(options.validate(&config, now.to_system_time())?))
+            .map_err(|error| about_line(error, *line))?;
+    }
+    Ok(())
+}
+
+/// All, or none. What is wrong with one of them names its line.
+fn add(queue: &Queue, new: &[NewJob]) -> Result<Vec<Enqueued>, CliError> {
+    let line = Cell::new(None); // of the job that was looked at last: it is the one that a complaint means
+    let jobs = new.iter().map(|new| {
+        line.set(new.line);
+        (&new.job, new.options.clone())
+    });
+    queue.enqueue_all_with(jobs).map_err(|e: Error| {
+        let is_about_one = matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::TooLarge);
+        let error = CliError::from(e);
+        let exit = if is_about_one { Exit::Usage } else { error.exit };
+        about_line(CliError { exit, ..error }, line.get().filter(|_| is_about_one))
+    })
+}

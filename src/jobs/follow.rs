@@ -1,0 +1,291 @@
+//! `perdura follow`: shows what a job writes, while it runs.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
+use std::thread;
+use std::time::Duration;
+
+use super::calling_job::refuse_waiting_for_itself;
+use super::text::Decoder;
+use crate::console::inspect::explain::WorkerStatus;
+use crate::console::text::{safe, safe_lines};
+use crate::console::words::bytes;
+use crate::console::{CliError, CliResult, Exit, Session};
+use crate::{Hold, Output, OutputStream, Queue, State, TaskId, TaskRecord};
+
+/// Interval between reads of the file. Output reaches it about once a second.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Every so many polls it checks whether a worker still runs, which costs more.
+const POLLS_PER_WORKER_CHECK: u32 = 10;
+
+/// Which job to follow.
+#[derive(Debug, clap::Args)]
+#[command(arg = crate::console::no_json())]
+#[command(after_help = "It ends with the job: with exit code 0 if that has SUCCEEDED, else 1.")]
+pub(crate) struct FollowArgs {
+    /// The id of the job
+    id: TaskId,
+}
+
+impl FollowArgs {
+    pub(super) fn run(self, session: &mut Session) -> CliResult {
+        session.refuse_json("follow writes what the job writes; `perdura show ID --json` has it as JSON")?;
+        refuse_waiting_for_itself(session, Some(self.id))?;
+        let queue = session.read_only_queue()?;
+        let mut follower = Follower::new(self.id);
+        let shown = self.follow(&queue, &mut follower, session);
+        // Who has left has not seen that it succeeded.
+        if session.screen.reader_has_left() { Ok(Exit::No) } else { shown }
+    }
+
+    fn follow(&self, queue: &Queue, follower: &mut Follower, session: &mut Session) -> CliResult {
+        loop {
+            let record =
+                queue.get(self.id).map_err(|e| session.explainer(queue).unless_letter(queue, self.id, e))?;
+            follower.look(queue, &record, session)?;
+            if record.state.is_finished() {
+                return Ok(follower.end(&record, session)?);
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+}
+
+struct Follower {
+    id: TaskId,
+    /// The attempt whose output is shown.
+    generation: u64,
+    out: StreamPosition,
+    err: StreamPosition,
+    /// State of the task at the last poll, and for how many polls it has been so.
+    stands: Option<(u64, State, Option<Hold>)>,
+    looks: u32,
+    worker: Option<WorkerStatus>,
+}
+
+impl Follower {
+    fn new(id: TaskId) -> Follower {
+        Follower {
+            id,
+            generation: 0,
+            out: StreamPosition::new(io::stdout().is_terminal()),
+            err: StreamPosition::new(io::stderr().is_terminal()),
+            stands: None,
+            looks: 0,
+            worker: None,
+        }
+    }
+
+    /// Shows what is new.
+    fn look(&mut self, queue: &Queue, record: &TaskRecord, session: &mut Session) -> Result<(), CliError> {
+        if record.generation != self.generation {
+            self.show(queue, session)?; // the rest of the attempt before
+            let is_first = std::mem::replace(&mut self.generation, record.generation) == 0;
+            self.out.restart();
+            self.err.restart();
+            if record.state == State::Running && (!is_first || record.attempt_number > 1) {
+                let text = format!("attempt {} of {} begins", record.attempt_number, record.max_attempts);
+                self.remark(&text, session)?;
+            }
+        }
+        self.show(queue, session)?;
+        self.tell_obstacle(queue, record, session)
+    }
+
+    /// Says why it does not run, once for each reason.
+    fn tell_obstacle(
+        &mut self,
+        queue: &Queue,
+        record: &TaskRecord,
+        session: &mut Session,
+    ) -> Result<(), CliError> {
+        let stands = (record.generation, record.state, record.hold);
+        let is_new = self.stands != Some(stands);
+        self.looks = if is_new { 0 } else { self.looks + 1 };
+        if !self.looks.is_multiple_of(POLLS_PER_WORKER_CHECK) {
+            return Ok(());
+        }
+        let explainer = session.explainer(queue);
+        let changed = is_new || self.worker != Some(explainer.worker);
+        (self.stands, self.worker) = (Some(stands), Some(explainer.worker));
+        let explanation = queue.explain(self.id)?;
+        if changed && explainer.is_kept(&explanation) {
+            let text = match (record.hold, &record.error_message) {
+                (Some(Hold::Time), Some(error)) => {
+                    let attempt = format!("attempt {} of {}", record.attempt_number, record.max_attempts);
+                    format!("{attempt} failed: {}; {}", safe(error), safe(&explainer.explain(&explanation)))
+                }
+                _ => safe(&explainer.explain(&explanation)).into_owned(),
+            };
+            self.remark(&text, session)?;
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, queue: &Queue, session: &mut Session) -> Result<(), CliError> {
+        if self.generation == 0 {
+            return Ok(());
+        }
+        for output in queue.output(self.id, Some(self.generation))? {
+            let shown = if output.stream == OutputStream::Stdout { &mut self.out } else { &mut self.err };
+            let (begin, left_out, rest) = shown.news(&output);
+            shown.write(begin, output.stream, session)?;
+            if left_out > 0 {
+                let name = if output.stream == OutputStream::Stdout { "stdout" } else { "stderr" };
+                self.remark(&format!("… {} of its {name} were not kept …", bytes(left_out)), session)?;
+            }
+            let shown = if output.stream == OutputStream::Stdout { &mut self.out } else { &mut self.err };
+            shown.write(rest, output.stream, session)?;
+        }
+        session.screen.flush()?;
+        Ok(())
+    }
+
+    /// Says something that is not the job's, on a line of its own.
+    fn remark(&mut self, text: &str, session: &mut Session) -> io::Result<()> {
+        self.finish_lines(session)?;
+        session.screen.remark(format_args!("perdura: {}: {text}", self.id));
+        Ok(())
+    }
+
+    /// Where somebody reads both streams, a remark must not stand in the middle of a line.
+    fn finish_lines(&mut self, session: &mut Session) -> io::Result<()> {
+        self.out.finish(OutputStream::Stdout, session)?;
+        self.err.finish(OutputStream::Stderr, session)?;
+        if std::mem::take(&mut self.out.in_line) && self.out.dressed {
+            session.screen.text("\n")?;
+        }
+        if std::mem::take(&mut self.err.in_line) && self.err.dressed {
+            session.screen.remark("");
+        }
+        session.screen.flush()
+    }
+
+    fn end(&mut self, record: &TaskRecord, session: &mut Session) -> io::Result<Exit> {
+        if record.state == State::Succeeded {
+            self.finish_lines(session)?;
+            return Ok(Exit::Done);
+        }
+        let error =
+            record.error_message.as_deref().map_or_else(String::new, |error| format!(": {}", safe(error)));
+        let attempt = match record.attempt_number {
+            0 => String::new(), // it has never started
+            number => format!(" in attempt {number} of {}", record.max_attempts),
+        };
+        self.remark(&format!("it is {}{attempt}{error}", record.state), session)?;
+        Ok(Exit::No)
+    }
+}
+
+/// The position in a stream up to which it was shown.
+struct StreamPosition {
+    /// Bytes of the stream that were shown or skipped.
+    seen: u64,
+    /// It goes to a terminal: nothing that could steer it may be written.
+    dressed: bool,
+    /// The last character was no line end.
+    in_line: bool,
+    decoder: Decoder,
+}
+
+impl StreamPosition {
+    fn new(dressed: bool) -> StreamPosition {
+        StreamPosition { seen: 0, dressed, in_line: false, decoder: Decoder::default() }
+    }
+
+    /// Another attempt begins.
+    fn restart(&mut self) {
+        (self.seen, self.decoder) = (0, Decoder::default());
+    }
+
+    /// The unseen part: a piece, the number of bytes skipped after it, and the piece after those.
+    fn news<'o>(&mut self, output: &'o Output) -> (&'o [u8], u64, &'o [u8]) {
+        let first_end = output.first.len() as u64;
+        let last_start = output.bytes.saturating_sub(output.last.len() as u64).max(first_end);
+        let begin = from(&output.first, self.seen);
+        let from_here = self.seen.max(first_end);
+        let left_out = last_start.saturating_sub(from_here);
+        let rest = from(&output.last, from_here.saturating_sub(last_start));
+        self.seen = self.seen.max(output.bytes);
+        (begin, left_out, rest)
+    }
+
+    fn write(&mut self, piece: &[u8], stream: OutputStream, session: &mut Session) -> io::Result<()> {
+        if self.dressed {
+            let text = dress(&self.decoder.decode(piece)).into_owned();
+            self.put(text.as_bytes(), stream, session)
+        } else {
+            self.put(piece, stream, session)
+        }
+    }
+
+    /// The stream has ended.
+    fn finish(&mut self, stream: OutputStream, session: &mut Session) -> io::Result<()> {
+        let rest = self.decoder.finish();
+        self.put(rest.as_bytes(), stream, session)
+    }
+
+    fn put(&mut self, piece: &[u8], stream: OutputStream, session: &mut Session) -> io::Result<()> {
+        let Some(last) = piece.last() else { return Ok(()) };
+        self.in_line = *last != b'\n';
+        match stream {
+            OutputStream::Stdout => session.screen.write_all(piece),
+            OutputStream::Stderr => {
+                session.screen.flush()?; // so that the order is kept, as far as it is known
+                io::stderr().write_all(piece)
+            }
+        }
+    }
+}
+
+/// The bytes from offset `first` on.
+fn from(bytes: &[u8], first: u64) -> &[u8] {
+    &bytes[usize::try_from(first).unwrap_or(usize::MAX).min(bytes.len())..]
+}
+
+/// For a terminal. Programs that go back to the start of a line to show how far they are get a new line for that.
+fn dress(text: &str) -> Cow<'_, str> {
+    if text.contains('\r') {
+        let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+        return Cow::Owned(safe_lines(&lines).into_owned());
+    }
+    safe_lines(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn assert_news(
+        shown: &mut StreamPosition,
+        [first, last]: [&str; 2],
+        bytes: u64,
+        news: (&str, u64, &str),
+    ) {
+        let (first, last) = (first.into(), last.into());
+        let output = Output { generation: 1, stream: OutputStream::Stdout, first, last, bytes };
+        let (piece, left_out, rest) = news;
+        assert_eq!(shown.news(&output), (piece.as_bytes(), left_out, rest.as_bytes()));
+    }
+
+    #[test]
+    fn nothing_is_shown_twice_and_what_is_left_out_is_counted() {
+        let mut shown = StreamPosition::new(false);
+        assert_news(&mut shown, ["ab", ""], 2, ("ab", 0, ""));
+        assert_news(&mut shown, ["ab", ""], 2, ("", 0, ""));
+        assert_news(&mut shown, ["abcd", "ef"], 6, ("cd", 0, "ef"));
+        assert_news(&mut shown, ["abcd", "efgh"], 8, ("", 0, "gh"));
+        assert_news(&mut shown, ["abcd", "uvwxyz"], 26, ("", 12, "uvwxyz"));
+        assert_news(&mut shown, ["abcd", "vwxyz+"], 27, ("", 0, "+"));
+        let mut late = StreamPosition::new(false);
+        assert_news(&mut late, ["abcd", "uvwxyz"], 26, ("abcd", 16, "uvwxyz"));
+    }
+
+    #[test]
+    fn a_terminal_gets_lines_that_cannot_steer_it() {
+        assert_eq!(dress("a\r\nb\r10%\r20%\n"), "a\nb\n10%\n20%\n");
+        assert_eq!(dress("\u{1b}[31mred"), "\\u{1b}[31mred");
+    }
+}

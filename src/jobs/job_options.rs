@@ -1,0 +1,167 @@
+//! The options of a job, as they are typed or stand in a line of a batch; and the job that they make of a command.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
+
+use crate::console::inspect::job::{Codes, Job};
+use crate::console::times::{age, future};
+use crate::console::word::Word;
+use crate::console::{CliError, Exit};
+use crate::{Options, Timestamp};
+
+/// What is asked for beside the command line.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct JobOptions {
+    /// Put it into this queue [default: default]
+    #[arg(long)]
+    pub queue: Option<String>,
+    /// Higher runs first, within the queue [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = priority)]
+    pub priority: Option<i16>,
+    /// Start no sooner than so long from now, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = age, conflicts_with = "at")]
+    pub delay: Option<Duration>,
+    /// Start no sooner than this, in local time: 08:00 (its next one), tomorrow 08:00, 2026-11-30, 2026-11-30 08:00; with an offset,
+    /// 2026-11-30T08:00:00+01:00; or @ and seconds since 1970
+    #[arg(long, value_name = "TIME", value_parser = future)]
+    pub at: Option<Timestamp>,
+    /// How often it may be tried, the first time included [default: 3]
+    #[arg(long, value_name = "N", value_parser = attempts)]
+    pub max_attempts: Option<u32>,
+    /// The wait after the first failure; it doubles with each further one [default: 1m]
+    #[arg(long, value_name = "WAIT", value_parser = age)]
+    pub backoff: Option<Duration>,
+    /// End an attempt that takes longer; it has failed [default: never]
+    #[arg(long, value_name = "TIME", value_parser = age)]
+    pub timeout: Option<Duration>,
+    /// Add nothing if a job of the queue with this key is not finished yet
+    #[arg(long, value_name = "KEY")]
+    pub unique: Option<String>,
+    /// Cancel it if it is still queued, or queued again, after this time, such as 2h [default: never]
+    #[arg(long, value_name = "AFTER", value_parser = age)]
+    pub expires: Option<Duration>,
+    /// A text to find it by: `list --tag TAG`
+    #[arg(long)]
+    pub tag: Option<String>,
+    /// Set this variable for the job; it has all others from the worker. May be repeated
+    #[arg(long, value_name = "K=V", value_parser = variable())]
+    pub env: Vec<(Word, Word)>,
+    /// The folder in which it runs [default: the current one]
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Let /bin/sh run it: the words are joined with spaces
+    #[arg(long)]
+    pub shell: bool,
+    /// Exit codes after which it is not retried, such as 2,64-78
+    #[arg(long, value_name = "CODES")]
+    pub deny_exit: Option<Codes>,
+    /// How long it has to end after SIGTERM, before SIGKILL [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = age)]
+    pub kill_after: Option<Duration>,
+    /// If the job was told to end (by its timeout, a cancel, or the end of the worker) and exits with 0, it has succeeded [default: it
+    /// has not]
+    #[arg(long)]
+    pub late_success: bool,
+}
+
+fn priority(text: &str) -> Result<i16, String> {
+    text.parse().map_err(|_| format!("it is a whole number of {} to {}", i16::MIN, i16::MAX))
+}
+
+fn attempts(text: &str) -> Result<u32, String> {
+    let attempts = text.parse().ok().filter(|attempts| (1..=100).contains(attempts));
+    attempts.ok_or_else(|| "it is a whole number of 1 to 100".to_owned())
+}
+
+fn variable() -> ValueParser {
+    ValueParser::new(OsStringValueParser::new().try_map(|text| {
+        let bytes = text.as_bytes();
+        let at = bytes.iter().position(|b| *b == b'=').filter(|at| *at > 0);
+        let word = |bytes: &[u8]| Word(OsString::from_vec(bytes.to_vec()));
+        at.map(|at| (word(&bytes[..at]), word(&bytes[at + 1..]))).ok_or("it is not of the form NAME=VALUE")
+    }))
+}
+
+impl JobOptions {
+    /// The job that runs this command, with its options.
+    ///
+    /// # Errors
+    /// Words that no program can be given; a current folder that is needed and missing.
+    pub(super) fn new_job(&self, argv: Vec<Word>, line: Option<usize>) -> Result<NewJob, CliError> {
+        let job = self.job(argv)?;
+        job.check().map_err(CliError::usage)?;
+        Ok(NewJob { job, options: self.options(), at: self.at, line })
+    }
+
+    fn job(&self, argv: Vec<Word>) -> Result<Job, CliError> {
+        let dir = self.dir.clone().unwrap_or_else(|| ".".into());
+        let here = if dir.is_absolute() { PathBuf::new() } else { current_folder()? };
+        Ok(Job {
+            argv: if self.shell { vec![join(&argv)] } else { argv },
+            shell: self.shell,
+            dir: Word(here.join(dir).components().collect::<PathBuf>().into_os_string()),
+            env: self.env.clone(),
+            deny_exit: self.deny_exit.clone().unwrap_or_default(),
+            kill_after_ms: self.kill_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            late_success: self.late_success,
+        })
+    }
+
+    /// The options of its task.
+    fn options(&self) -> Options {
+        /// Asks for what is wished.
+        fn with<V>(options: Options, wish: Option<V>, ask: impl FnOnce(Options, V) -> Options) -> Options {
+            match wish {
+                Some(value) => ask(options, value),
+                None => options,
+            }
+        }
+        let options = with(Options::new(), self.queue.as_deref(), Options::queue);
+        let options = with(options, self.priority, Options::priority);
+        let options = with(options, self.at.map(Timestamp::to_system_time), Options::run_at);
+        let options = with(options, self.delay, Options::delay);
+        let options = with(options, self.max_attempts, Options::max_attempts);
+        let options = with(options, self.backoff, Options::backoff);
+        let options = with(options, self.timeout, Options::timeout);
+        let options = with(options, self.unique.as_deref(), Options::unique);
+        let options = with(options, self.expires, Options::expires);
+        with(options, self.tag.as_deref(), Options::tag)
+    }
+}
+
+fn current_folder() -> Result<PathBuf, CliError> {
+    std::env::current_dir().map_err(|_| {
+        let message =
+            "the current folder is gone or cannot be read; go to another one, or name the folder of the job: --dir /FOLDER";
+        CliError::new(Exit::File, message)
+    })
+}
+
+fn join(words: &[Word]) -> Word {
+    let words: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
+    Word(words.join(OsStr::new(" ")))
+}
+
+/// A job on its way into the file.
+pub(super) struct NewJob {
+    pub job: Job,
+    pub options: Options,
+    /// When it may start, if a time was named.
+    pub at: Option<Timestamp>,
+    /// The line that it came from.
+    pub line: Option<usize>,
+}
+
+/// Names the line of a job, if it came from one.
+pub(super) fn about_line(error: CliError, line: Option<usize>) -> CliError {
+    match line {
+        Some(line) => {
+            CliError { message: format!("line {line}: {}; nothing was added", error.message), ..error }
+        }
+        None => error,
+    }
+}

@@ -1,0 +1,140 @@
+//! Starts a job's program, and says what is wrong when it cannot be started.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, PipeReader};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use super::protocol::{Launch, LaunchError};
+
+/// Where programs are looked for if there is no PATH: what the C library does.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// A job that runs, and what it says.
+pub(super) struct Launched {
+    pub child: Child,
+    pub out: PipeReader,
+    pub err: PipeReader,
+}
+
+/// Starts it, as the leader of a process group of its own.
+///
+/// The program is looked up here, and nothing runs between fork and exec, so that the standard library can use `posix_spawn`.
+pub(super) fn launch(launch: &Launch) -> Result<Launched, LaunchError> {
+    let name = word(&launch.argv[0]); // a launch without words does not decode
+    let dir = Path::new(word(&launch.dir));
+    let program =
+        if name.as_bytes().contains(&b'/') { PathBuf::from(name) } else { look_up(name, dir, launch)? };
+    let (out, its_out) = io::pipe().map_err(|e| failed(&e))?;
+    let (err, its_err) = io::pipe().map_err(|e| failed(&e))?;
+    let mut command = Command::new(&program);
+    command
+        .arg0(name)
+        .args(launch.argv[1..].iter().map(|argument| word(argument)))
+        .envs(launch.env.iter().map(|(key, value)| (word(key), word(value))))
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(its_out)
+        .stderr(its_err)
+        .process_group(0);
+    match command.spawn() {
+        Ok(child) => Ok(Launched { child, out, err }),
+        Err(e) => Err(explain(&e, &program, dir)),
+    }
+}
+
+fn word(bytes: &[u8]) -> &OsStr {
+    OsStr::from_bytes(bytes)
+}
+
+/// Finds a program in the job's PATH.
+fn look_up(name: &OsStr, dir: &Path, launch: &Launch) -> Result<PathBuf, LaunchError> {
+    let own =
+        launch.env.iter().rev().find(|(key, _)| key == b"PATH").map(|(_, value)| word(value).to_owned());
+    let whose = if own.is_some() { "the PATH that its --env sets" } else { "the worker's PATH" };
+    let path = own.or_else(|| std::env::var_os("PATH")).unwrap_or_else(|| OsString::from(DEFAULT_PATH));
+    let mut locked = None;
+    if !name.is_empty() {
+        for folder in std::env::split_paths(&path) {
+            let found = dir.join(folder).join(name); // a relative entry means the job's folder
+            match std::fs::metadata(&found) {
+                Ok(file) if file.is_file() && access(&found, Access::EXEC_OK).is_ok() => return Ok(found),
+                Ok(file) if file.is_file() => locked = Some(found),
+                _ => {}
+            }
+        }
+    }
+    Err(match locked {
+        Some(found) => not_executable(&found, "its permissions do not allow it; try chmod +x"),
+        None => {
+            let message = format!("there is no program {name:?} in {whose}; name its path");
+            launch_error("ProgramNotFound", message, false)
+        }
+    })
+}
+
+/// The system only gives a number for everything that may be wrong.
+fn explain(error: &io::Error, program: &Path, dir: &Path) -> LaunchError {
+    if let Some(problem) = trouble_with_folder(dir) {
+        // It may come back: a disk that is not mounted yet.
+        return launch_error("FolderNotFound", format!("the folder {} {problem}", dir.display()), true);
+    }
+    let place = dir.join(program);
+    let errno = Errno::from_io_error(error);
+    match std::fs::metadata(&place) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            launch_error("ProgramNotFound", format!("there is no program {}", place.display()), false)
+        }
+        Ok(file) if !file.is_file() => not_executable(&place, "it is no file"),
+        Ok(_) if errno == Some(Errno::NOENT) => {
+            let message =
+                format!("{} is there, but not the interpreter that its first line names", place.display());
+            launch_error("ProgramNotFound", message, false)
+        }
+        _ if errno == Some(Errno::ACCESS) => {
+            not_executable(&place, "its permissions do not allow it; try chmod +x")
+        }
+        _ if errno == Some(Errno::NOEXEC) => not_executable(
+            &place,
+            "the system does not know its format; does a script lack its first line, #!/bin/sh?",
+        ),
+        _ if errno == Some(Errno::TOOBIG) => launch_error(
+            "ArgumentsTooLong",
+            "arguments and environment are longer than the system takes".to_owned(),
+            false,
+        ),
+        _ => failed(error),
+    }
+}
+
+fn trouble_with_folder(dir: &Path) -> Option<&'static str> {
+    match std::fs::metadata(dir) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Some("cannot be entered: permission denied"),
+        Err(_) => Some("is not there"),
+        Ok(found) if !found.is_dir() => Some("is no folder"),
+        Ok(_) => access(dir, Access::EXEC_OK).is_err().then_some("cannot be entered: permission denied"),
+    }
+}
+
+fn not_executable(program: &Path, problem: &str) -> LaunchError {
+    launch_error("ProgramNotExecutable", format!("{} cannot be run: {problem}", program.display()), false)
+}
+
+/// The error type of a refusal that meets every job: the system is short of descriptors, memory or processes.
+pub(super) const SHORTAGE: &str = "Shortage";
+
+fn failed(error: &io::Error) -> LaunchError {
+    const SHORTAGES: [Errno; 4] = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    let is_shortage = Errno::from_io_error(error).is_some_and(|errno| SHORTAGES.contains(&errno));
+    let error_type = if is_shortage { SHORTAGE } else { "SpawnFailed" };
+    launch_error(error_type, format!("the program could not be started: {error}"), true)
+}
+
+fn launch_error(error_type: &str, message: String, may_pass: bool) -> LaunchError {
+    LaunchError { error_type: error_type.to_owned(), message, may_pass }
+}

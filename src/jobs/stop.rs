@@ -1,0 +1,144 @@
+//! How a worker stops: running jobs may go on for the grace, then they are ended; what cannot be written is given up.
+
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+
+use super::event::WorkerEvent;
+use super::worker::{CHECK_INTERVAL, SETTLE_POLL, Worker};
+use crate::console::words::{count, span};
+use crate::console::{CliError, Exit, Session};
+use crate::{Clock, ShutdownReport, TaskId};
+
+/// How long the end of a job may take to be written when the queue has ended: it may wait for a lock of another process.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// How many tasks are named in a message.
+const MAX_NAMED_TASKS: usize = 20;
+
+/// The shutdowns that were asked for. Only the first one that gets through does anything, whichever that is; so all of them count.
+struct Shutdowns {
+    asked: usize,
+    done: Vec<Result<ShutdownReport, crate::Error>>,
+}
+
+impl Shutdowns {
+    fn are_done(&self) -> bool {
+        self.done.len() == self.asked
+    }
+
+    /// Whether jobs went on when the queue had ended. They write their own outcomes.
+    fn has_stragglers(&self) -> bool {
+        self.done.iter().flatten().any(|report| !report.still_running.is_empty())
+    }
+
+    fn not_recorded(self) -> Result<Vec<TaskId>, crate::Error> {
+        let reports: Vec<_> = self.done.into_iter().collect::<Result<_, _>>()?;
+        Ok(reports.into_iter().flat_map(|report| report.not_recorded).collect())
+    }
+}
+
+impl Worker {
+    /// Stops claiming, lets jobs go on for the grace, hands the rest back. What cannot be written is given up: it ends whatever becomes of
+    /// the file.
+    ///
+    /// # Errors
+    /// The jobs that have ended and whose outcome could not be recorded.
+    pub(super) fn stop(
+        &mut self,
+        signal: Option<i32>,
+        to_tell: Sender<WorkerEvent>,
+        session: &Session,
+    ) -> Result<(), CliError> {
+        self.runner.give_up();
+        let grace = if self.signals > 1 { Duration::ZERO } else { self.options.grace };
+        if signal.is_some() {
+            self.tell_stop(grace);
+        }
+        let queue = self.queue.clone();
+        let stopper = thread::Builder::new().name("perdura-stop".to_owned());
+        let stopper =
+            stopper.spawn(move || drop(to_tell.send(WorkerEvent::Stopped(queue.shutdown(grace)))))?;
+        let (mut shutdowns, mut idle_since) = (Shutdowns { asked: 1, done: Vec::new() }, None);
+        loop {
+            let has_ended = shutdowns.are_done() && self.runner.running() == 0;
+            let is_decided = has_ended && self.is_decided(&mut idle_since);
+            while let Ok(event) = self.events.try_recv() {
+                self.take_last(event, &mut shutdowns);
+            }
+            self.reap();
+            let told = self.reporter.tell(&self.queue, &self.output, session);
+            if is_decided || (has_ended && !self.reporter.are_pending() && !shutdowns.has_stragglers()) {
+                break;
+            }
+            let is_soon = self.reporter.are_pending() && told.is_ok() && !has_ended;
+            if let Ok(event) =
+                self.events.recv_timeout(if is_soon { SETTLE_POLL } else { CHECK_INTERVAL / 4 })
+            {
+                self.take_last(event, &mut shutdowns);
+            }
+        }
+        let _ = stopper.join(); // it has said its last word
+        if signal.is_some() {
+            self.close();
+        }
+        let mut lost = shutdowns.not_recorded()?;
+        lost.extend(self.reporter.pending());
+        lost.sort_unstable();
+        lost.dedup();
+        if lost.is_empty() { Ok(()) } else { Err(self.unrecorded(&lost)) }
+    }
+
+    fn take_last(&mut self, event: WorkerEvent, shutdowns: &mut Shutdowns) {
+        match event {
+            WorkerEvent::Ended(ended) => self.reporter.add(ended),
+            WorkerEvent::Stopped(report) => shutdowns.done.push(report),
+            WorkerEvent::Signal(_) => {
+                self.signals += 1;
+                match self.signals {
+                    1 => self.tell_stop(self.options.grace),
+                    2 => {
+                        self.output.remark("ending what runs");
+                        shutdowns.asked += 1;
+                        shutdowns.done.push(self.queue.shutdown(Duration::ZERO)); // ends the grace of the one that goes on
+                    }
+                    _ => self.output.remark("killing what runs"),
+                }
+            }
+        }
+    }
+
+    fn tell_stop(&self, grace: Duration) {
+        match self.runner.running() {
+            0 => self.output.remark("stopping"),
+            _ if grace.is_zero() => self.output.remark("stopping: ending what runs"),
+            n => self.output.remark(format_args!(
+                "stopping: {} may go on for {}, then what still runs is ended and handed back; a second signal does so now",
+                count(n as u64, "job"),
+                span(grace)
+            )),
+        }
+    }
+
+    /// Whether nothing more is written of jobs that have ended: the ownership goes with the last of them.
+    fn is_decided(&self, idle_since: &mut Option<Duration>) -> bool {
+        let now = self.clock.monotonic();
+        !self.queue.executes() || now.saturating_sub(*idle_since.get_or_insert(now)) >= LAST_WRITE_TIMEOUT
+    }
+
+    fn unrecorded(&self, lost: &[TaskId]) -> CliError {
+        let named: Vec<_> = lost.iter().take(MAX_NAMED_TASKS).map(ToString::to_string).collect();
+        let more = match lost.len().saturating_sub(MAX_NAMED_TASKS) {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        let message = format!(
+            "{} ended, but the file {} could not be written, so nothing is known of it: the next worker counts it as LOST, and runs it again if attempts are left: {}{more}",
+            count(lost.len() as u64, "job"),
+            self.queue.path().display(),
+            named.join(", "),
+        );
+        CliError::new(Exit::File, message)
+    }
+}

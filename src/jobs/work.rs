@@ -1,0 +1,217 @@
+//! `perdura work`: runs the jobs of a file.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use signal_hook::iterator::Signals;
+
+use super::calling_job::refuse_waiting_for_itself;
+use super::event::WorkerEvent;
+use super::family;
+use super::output::{WorkerOutput, show_warnings};
+use super::reporter::AttemptReporter;
+use super::run::Runner;
+use super::signals::{self, SignalFlag, SignalListener};
+use super::worker::{CHECK_INTERVAL, Worker, WorkerExit, WorkerOptions};
+use crate::console::inspect::job::{Job, OLD_TASK_NAME, TASK_NAME};
+use crate::console::text::safe;
+use crate::console::times::age;
+use crate::console::words::{count, span};
+use crate::console::{CliError, CliResult, Exit, Session};
+use crate::planted::planted;
+use crate::{Builder, Config, Context, Counts, Failure, Options, Task};
+
+/// How to run the jobs.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Under systemd, use KillMode=mixed, so that the worker decides what becomes of its jobs."
+)]
+pub(crate) struct WorkArgs {
+    /// How many jobs run at the same time [default: the number of processors]
+    #[arg(long, value_name = "N", value_parser = workers)]
+    workers: Option<usize>,
+    /// Run only jobs of this queue; may be repeated [default: all]
+    #[arg(long = "queue", value_name = "QUEUE")]
+    queues: Vec<String>,
+    /// End when nothing is left that may start; with exit code 1 if a job failed for good
+    #[arg(long)]
+    drain: bool,
+    /// Delete tasks of all queues that succeeded or were cancelled this long ago or longer, such as 7d; `never` deletes none [default: as
+    /// a program has written into the file, else never]
+    #[arg(long, value_name = "AGE", value_parser = keep)]
+    keep: Option<Keep>,
+    /// How long running jobs may go on after the first signal
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = crate::console::times::age)]
+    grace: Duration,
+    /// Do not say how each job ends
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// How long finished tasks are kept; none: for good.
+#[derive(Debug, Clone, Copy)]
+struct Keep(Option<Duration>);
+
+fn keep(text: &str) -> Result<Keep, String> {
+    if text == "never" {
+        return Ok(Keep(None));
+    }
+    let age = age(text).map_err(|e| format!("{e}, or never"))?;
+    let kept = Config { retention: Some(age), ..Config::default() };
+    kept.validate().map(|()| Keep(Some(age))).map_err(|_| "it is 1ms to 10years, or never".to_owned())
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    let config = |workers| Config { workers, ..Config::default() };
+    let workers = text.parse().ok().filter(|workers| config(*workers).validate().is_ok());
+    workers.ok_or_else(|| "it is a whole number of 1 to 1024".to_owned())
+}
+
+/// What a worker claims: the args of a task that may be a job.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct ClaimedArgs(pub Box<RawValue>);
+
+impl Task for ClaimedArgs {
+    const NAME: &'static str = TASK_NAME;
+}
+
+/// The same under the old name.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct OldClaimedArgs(pub Box<RawValue>);
+
+impl Task for OldClaimedArgs {
+    const NAME: &'static str = OLD_TASK_NAME;
+}
+
+/// The job that these args are.
+///
+/// # Errors
+/// They are none of ours: the task is left to the program that it belongs to.
+fn job_of(args: &RawValue) -> Result<Job, Failure> {
+    serde_json::from_str(args.get()).map_err(|_| Failure::decline())
+}
+
+impl WorkArgs {
+    pub(super) fn run(self, session: &mut Session) -> CliResult {
+        refuse_waiting_for_itself(session, None)?;
+        for queue in &self.queues {
+            let wish = Options::new().queue(queue);
+            wish.validate(&Config::default(), session.now().to_system_time())?;
+        }
+        let output = Arc::new(WorkerOutput::new()?);
+        let ending_signals = signals::ending_signals();
+        let to_hear = Signals::new(&ending_signals)?; // from here on, a signal hands back what runs
+        let signal_flag = SignalFlag::new(&ending_signals)?;
+        let exit = self.run_with(session, &output, to_hear).unwrap_or_else(|error| {
+            output.remark(format_args!("perdura: {}", safe(&error.message)));
+            error.exit
+        });
+        let is_told = output.finish(|| signal_flag.exit().is_some());
+        Ok(match exit {
+            Exit::Done | Exit::No if !is_told => signal_flag.exit().unwrap_or(Exit::File),
+            exit => exit,
+        })
+    }
+
+    fn run_with(&self, session: &Session, output: &Arc<WorkerOutput>, to_hear: Signals) -> CliResult {
+        let (to_tell, events) = unbounded(); // bounded by the jobs that end: each is told before long
+        show_warnings(output);
+        family::adopt_orphans();
+        let mut worker = self.start(session, to_tell.clone(), events, output)?; // from here on its queue must be stopped
+        let listener = SignalListener::new(to_hear, &worker.runner, to_tell.clone())?;
+        let end = worker.work(session);
+        let signal = if let Ok(WorkerExit::Signal(signal)) = end { Some(signal) } else { None };
+        let done = match end {
+            Ok(WorkerExit::Drained) => worker.finish(session),
+            Ok(WorkerExit::Signal(signal)) => Ok(signals::exit_of(signal)),
+            Err(error) => Err(error),
+        };
+        let stopped = worker.stop(signal, to_tell, session);
+        listener.end();
+        worker.runner.rest();
+        match (stopped, done) {
+            (Err(lost), Err(error)) => {
+                Err(CliError::new(lost.exit, format!("{}; {}", error.message, lost.message)))
+            }
+            (stopped, done) => stopped.and(done),
+        }
+    }
+
+    fn start(
+        &self,
+        session: &Session,
+        to_tell: Sender<WorkerEvent>,
+        events: Receiver<WorkerEvent>,
+        output: &Arc<WorkerOutput>,
+    ) -> Result<Worker, CliError> {
+        let workers = self.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        // As it is before this worker takes over: what it then finds lost ends with this run.
+        let looker = session.open(Session::builder())?;
+        let (db, counts) = (looker.path().to_owned(), looker.counts()?);
+        let kept = self.kept(looker.inspect()?.retention);
+        let options = self.options();
+        let before = options.total(&counts);
+        let quiet = self.quiet && !session.json;
+        let runner = Arc::new(Runner::new(&db, workers, quiet, to_tell, output.clone()));
+        let queue = session.open(self.set_up(Session::builder(), workers, runner.clone()))?;
+        drop(looker); // not before: the last one that closes a file has to tidy it up
+        if !quiet && !session.json {
+            let workers = count(workers as u64, "worker");
+            output.remark(format_args!("{workers} for the jobs of {}; {kept}", db.display()));
+            self.tell_new_queues(&counts, output);
+        }
+        Ok(Worker::new(
+            queue,
+            runner,
+            events,
+            output.clone(),
+            AttemptReporter::new(self.quiet),
+            options,
+            before,
+        ))
+    }
+
+    fn set_up(&self, builder: Builder, workers: usize, runner: Arc<Runner>) -> Builder {
+        let runs_old = runner.clone();
+        let run = move |args: ClaimedArgs, cx: &Context| runner.handle(&job_of(&args.0)?, cx);
+        let run_old = move |args: OldClaimedArgs, cx: &Context| runs_old.handle(&job_of(&args.0)?, cx);
+        let builder = builder.workers(workers).poll_interval(CHECK_INTERVAL).queues(&self.queues);
+        let builder = builder.handle(run).handle(run_old);
+        match self.keep {
+            Some(Keep(age)) => builder.retention_here(age),
+            None if planted("cli-a-worker-deletes-unasked") => builder,
+            None => builder.retention_of_file(),
+        }
+    }
+
+    /// A queue that the file does not have may come, or be mistyped.
+    fn tell_new_queues(&self, counts: &Counts, output: &WorkerOutput) {
+        for name in self.queues.iter().filter(|name| !counts.queues.contains_key(*name)) {
+            output.remark(format_args!("there is no queue {name:?} yet; its jobs run when there are some"));
+        }
+    }
+
+    /// What becomes of finished tasks, in words.
+    fn kept(&self, of_file: Option<Option<Duration>>) -> String {
+        let (age, who) = match (self.keep, of_file) {
+            (Some(Keep(age)), _) => (age, "--keep"),
+            (None, said) => (said.flatten(), "as the file says"),
+        };
+        match age {
+            Some(age) => {
+                format!("what has succeeded or was cancelled is deleted after {} ({who})", span(age))
+            }
+            None => "finished jobs are kept (purge deletes old ones)".to_owned(),
+        }
+    }
+
+    fn options(&self) -> WorkerOptions {
+        WorkerOptions { queues: self.queues.clone(), drain: self.drain, grace: self.grace }
+    }
+}

@@ -1,0 +1,290 @@
+//! The worker's loop: it handles events of its threads, and checks who owns the file and what is left to run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::event::WorkerEvent;
+use super::notices::{FileOwnership, WaitNotices};
+use super::output::WorkerOutput;
+use super::reporter::AttemptReporter;
+use super::run::Runner;
+use crate::console::text::safe;
+use crate::console::words::{count, distance, span};
+use crate::console::{CliError, CliResult, Exit, Session};
+use crate::{Clock, Counts, ErrorKind, Queue, QueueCounts, SystemClock};
+
+/// How often a worker looks for what other processes have added, and whether it may take over. A look is one small read.
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Poll interval while an outcome is being written.
+pub(super) const SETTLE_POLL: Duration = Duration::from_millis(2);
+
+/// Poll interval for the end of the last job, while jobs are short. A check after each job would cost too much.
+const DRAIN_POLL: Duration = Duration::from_millis(4);
+
+/// How long the file may be unreadable, before the worker ends for that: its disk may come back.
+const UNREADABLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why a worker ends.
+pub(super) enum WorkerExit {
+    Drained,
+    Signal(i32),
+}
+
+/// What a worker was told to do.
+pub(super) struct WorkerOptions {
+    /// The queues that it serves; none: all.
+    pub queues: Vec<String>,
+    /// It ends when nothing is left that may start.
+    pub drain: bool,
+    /// How long running jobs may go on after the first signal.
+    pub grace: Duration,
+}
+
+impl WorkerOptions {
+    fn serves(&self, queue: &String) -> bool {
+        self.queues.is_empty() || self.queues.contains(queue)
+    }
+
+    /// The sum of the counts of the queues that it serves.
+    pub(super) fn total(&self, counts: &Counts) -> QueueCounts {
+        let mut mine = counts.clone();
+        mine.queues.retain(|name, _| self.serves(name));
+        mine.total()
+    }
+}
+
+/// The worker: its queue and its jobs, and what it has seen of them.
+pub(super) struct Worker {
+    pub(super) queue: Queue,
+    pub(super) runner: Arc<Runner>,
+    pub(super) events: Receiver<WorkerEvent>,
+    pub(super) output: Arc<WorkerOutput>,
+    pub(super) reporter: AttemptReporter,
+    pub(super) clock: SystemClock,
+    /// How many signals have come.
+    pub(super) signals: usize,
+    /// How many had succeeded quietly at the last look.
+    seen_succeeding: u64,
+    pub(super) options: WorkerOptions,
+    notices: WaitNotices,
+    /// The counts of its queues before this worker started.
+    before: QueueCounts,
+    /// When it last reaped what it has adopted, on the monotonic clock.
+    reaped: Duration,
+    /// Since when the file cannot be read, on the monotonic clock.
+    unreadable_since: Option<Duration>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        queue: Queue,
+        runner: Arc<Runner>,
+        events: Receiver<WorkerEvent>,
+        output: Arc<WorkerOutput>,
+        reporter: AttemptReporter,
+        options: WorkerOptions,
+        before: QueueCounts,
+    ) -> Worker {
+        Worker {
+            queue,
+            runner,
+            events,
+            output,
+            reporter,
+            clock: SystemClock::new(),
+            signals: 0,
+            seen_succeeding: 0,
+            options,
+            notices: WaitNotices::default(),
+            before,
+            reaped: Duration::ZERO,
+            unreadable_since: None,
+        }
+    }
+
+    /// Until there is nothing more to do, or a signal comes.
+    pub(super) fn work(&mut self, session: &Session) -> Result<WorkerExit, CliError> {
+        let (mut pause, mut settling) = (DRAIN_POLL, SETTLE_POLL);
+        loop {
+            let obstacle = self.queue.obstacle();
+            let owner = self.queue.executes();
+            let ownership = match obstacle {
+                _ if owner => FileOwnership::Owner,
+                // Somebody has to mend it first.
+                Some(why) if self.options.drain && why.kind() == ErrorKind::OwnerFile => {
+                    return Err(why.into());
+                }
+                Some(why) => FileOwnership::Hindered(CliError::from(why).message),
+                None => FileOwnership::Next,
+            };
+            self.notices.tell(ownership, self.queue.path(), &self.output);
+            let is_idle = self.runner.running() == 0 && !(owner && self.options.drain);
+            if is_idle && self.notices.is_due(self.clock.monotonic()) {
+                self.tell_waits();
+            }
+            if self.options.drain
+                && let Some(why) = self.runner.hindrance()
+            {
+                self.runner.give_up();
+                return Err(CliError::new(Exit::File, format!("no job can be started: {why}")));
+            }
+            if !owner {
+                self.runner.rest(); // whoever owns the file now must not wait for shims of ours
+            }
+            self.reap();
+            if self.reporter.are_pending() {
+                let told = self.reporter.tell(&self.queue, &self.output, session);
+                self.bear(told)?;
+            }
+            self.output.tell_failure();
+            settling = if self.reporter.are_pending() {
+                (settling * 2).min(CHECK_INTERVAL)
+            } else {
+                SETTLE_POLL / 2
+            };
+            let wait = if self.reporter.are_pending() {
+                settling
+            } else if self.options.drain && self.runner.running() == 0 {
+                // Of what is settled the events have been sent.
+                let is_drained = self.queue.is_drained().map_err(CliError::from);
+                if self.bear(is_drained)? == Some(true) && self.events.is_empty() {
+                    return Ok(WorkerExit::Drained);
+                }
+                if owner { DRAIN_POLL } else { CHECK_INTERVAL }
+            } else if self.options.drain && self.has_moved() {
+                pause = DRAIN_POLL; // short jobs: the last one may be over any moment
+                pause
+            } else {
+                pause = (pause * 2).min(CHECK_INTERVAL);
+                pause
+            };
+            if let Some(signal) = self.listen(wait) {
+                return Ok(WorkerExit::Signal(signal));
+            }
+        }
+    }
+
+    /// The result of a read; none if the file cannot be read now, which is retried.
+    ///
+    /// # Errors
+    /// If the file stays unreadable.
+    fn bear<T>(&mut self, read: Result<T, CliError>) -> Result<Option<T>, CliError> {
+        let error = match read {
+            Ok(answer) => {
+                self.unreadable_since = None;
+                return Ok(Some(answer));
+            }
+            Err(error) => error,
+        };
+        let now = self.clock.monotonic();
+        let since = *self.unreadable_since.get_or_insert_with(|| {
+            self.output.remark(format_args!(
+                "trying again for {}: {}",
+                span(UNREADABLE_LIMIT),
+                safe(&error.message)
+            ));
+            now
+        });
+        if now.saturating_sub(since) < UNREADABLE_LIMIT { Ok(None) } else { Err(error) }
+    }
+
+    /// Reaps adopted processes, at most once per interval.
+    pub(super) fn reap(&mut self) {
+        let now = self.clock.monotonic();
+        if now.saturating_sub(self.reaped) >= CHECK_INTERVAL {
+            self.reaped = now;
+            self.runner.reap();
+        }
+    }
+
+    /// Whether a job has succeeded, quietly, since the last look.
+    fn has_moved(&mut self) -> bool {
+        let succeeded = self.runner.succeeded_quietly();
+        succeeded > std::mem::replace(&mut self.seen_succeeding, succeeded)
+    }
+
+    /// Reports what keeps all remaining tasks waiting, if a person has to act.
+    fn tell_waits(&mut self) {
+        if let Ok(counts) = self.queue.counts() {
+            let mine = counts.queues.iter().filter(|(name, _)| self.options.serves(name));
+            self.notices.tell_waits(mine, &self.output);
+        }
+    }
+
+    /// Waits for an event, and takes all there are. A signal comes first.
+    fn listen(&mut self, wait: Duration) -> Option<i32> {
+        let first = match self.events.recv_timeout(wait) {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+        };
+        let mut signal = None;
+        for event in std::iter::once(first).chain(self.events.try_iter()) {
+            match event {
+                WorkerEvent::Ended(ended) => self.reporter.add(ended),
+                WorkerEvent::Signal(number) => {
+                    self.signals += 1;
+                    signal = signal.or(Some(number));
+                }
+                WorkerEvent::Stopped(_) => {} // not before the queue is stopped
+            }
+        }
+        signal
+    }
+
+    /// Nothing is left that may start.
+    pub(super) fn finish(&mut self, session: &Session) -> CliResult {
+        self.close();
+        let mut counts = self.queue.counts()?;
+        let next = self.queue.next_start().ok().flatten(); // what is not known is not told
+        let mine = self.options.total(&counts);
+        counts.queues.retain(|name, _| self.options.serves(name));
+        let (paused, open): (Vec<_>, Vec<_>) = counts.queues.iter().partition(|(_, queue)| queue.paused);
+        let later = open.iter().map(|(_, queue)| queue.waiting).sum();
+        if later > 0 {
+            let when = next.map_or_else(String::new, |due| {
+                format!("; the next falls due {} ({})", distance(due, self.clock.now()), session.time(due))
+            });
+            self.output.remark(format_args!("{} for a later time or a retry{when}", waiting(later)));
+        }
+        if mine.unknown_name > 0 {
+            let tasks = waiting(mine.unknown_name);
+            self.output
+                .remark(format_args!("{tasks} for another program; `perdura explain ID` says for which"));
+        }
+        for (name, queue) in paused {
+            let waits = queue.ready + queue.held + queue.waiting;
+            if waits > 0 {
+                self.output.remark(format_args!(
+                    "{} in the queue {:?}, which is paused",
+                    waiting(waits),
+                    safe(name)
+                ));
+            }
+        }
+        let failed = mine.failed.saturating_sub(self.before.failed);
+        if failed > self.reporter.sum.failed {
+            let more = count(failed - self.reporter.sum.failed, "more task");
+            self.output
+                .remark(format_args!("{more} failed without having been run here; `failures` says why"));
+        }
+        let lost = mine.lost.saturating_sub(self.before.lost).max(self.reporter.sum.lost);
+        if lost > 0 {
+            self.output
+                .remark(format_args!("{} lost: their worker died in the last attempt", count(lost, "job")));
+        }
+        Ok(if lost + failed.max(self.reporter.sum.failed) > 0 { Exit::No } else { Exit::Done })
+    }
+
+    pub(super) fn close(&mut self) {
+        self.reporter.sum.succeeded += self.runner.succeeded_quietly();
+        self.output.remark(self.reporter.sum.closing(self.clock.monotonic()));
+    }
+}
+
+/// `1 task waits`, `3 tasks wait`.
+fn waiting(n: u64) -> String {
+    format!("{} wait{}", count(n, "task"), if n == 1 { "s" } else { "" })
+}

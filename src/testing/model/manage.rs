@@ -1,0 +1,128 @@
+//! What people and age do to the tasks of the model.
+
+use super::life::Model;
+use super::task::{ModelLetter, ModelTask};
+use super::workload::Workload;
+use crate::error::ErrorKind;
+use crate::task::{Hold, State, TaskId, Timestamp};
+
+impl<W: Workload> Model<W> {
+    /// SUCCEEDED and CANCELLED tasks that finished before this time are gone; FAILED and LOST ones that finished before the other
+    /// become letters.
+    pub(super) fn purge(&mut self, gone: Option<Timestamp>, buried: Option<Timestamp>) -> usize {
+        let before = |t: &ModelTask<W>, limit: Option<Timestamp>| {
+            limit.is_some_and(|limit| t.finished_at < Some(limit))
+        };
+        let over = self.ids(|t| match t.state {
+            State::Succeeded | State::Cancelled => before(t, gone),
+            State::Failed | State::Lost => before(t, buried),
+            State::Queued | State::Running => false,
+        });
+        for id in &over {
+            if self.move_to_dead_letters(*id).is_err() {
+                self.tasks.remove(id);
+            }
+        }
+        over.len()
+    }
+
+    /// Letters that were moved before this time are gone.
+    pub(super) fn purge_dead_letters(&mut self, before: Timestamp) -> usize {
+        let all = self.letters.len();
+        self.letters.retain(|_, letter| letter.moved_at >= before);
+        all - self.letters.len()
+    }
+
+    // ---- Verbs ----
+
+    pub(super) fn retry(&mut self, id: TaskId) -> Result<(), ErrorKind> {
+        let task = self.task(id)?.clone();
+        if !matches!(task.state, State::Failed | State::Lost | State::Cancelled) {
+            return Err(ErrorKind::WrongState);
+        }
+        if self.holder(&task.queue, task.key.as_deref()).is_some() {
+            return Err(ErrorKind::Conflict);
+        }
+        let task = self.task(id)?;
+        task.queue_up(None);
+        (task.attempt_number, task.expires_at, task.finished_at) = (0, None, None);
+        task.cancel_requested = false;
+        Ok(())
+    }
+
+    pub(super) fn cancel(&mut self, id: TaskId) -> Result<(), ErrorKind> {
+        let now = self.wall;
+        let task = self.task(id)?;
+        match task.state {
+            State::Queued => task.end(State::Cancelled, now),
+            State::Running => task.cancel_requested = true,
+            _ => return Err(ErrorKind::WrongState),
+        }
+        Ok(())
+    }
+
+    pub(super) fn run_now(&mut self, id: TaskId) -> Result<(), ErrorKind> {
+        let task = self.task(id)?;
+        if task.is_held(Hold::Ready) {
+            return Ok(());
+        }
+        if !task.reasons.remove(&Hold::Time) & !task.reasons.remove(&Hold::Suspect) {
+            return Err(ErrorKind::WrongState);
+        }
+        task.suspect = false;
+        Ok(())
+    }
+
+    pub(super) fn delete(&mut self, id: TaskId) -> Result<(), ErrorKind> {
+        if self.task(id)?.state == State::Running {
+            return Err(ErrorKind::WrongState);
+        }
+        self.tasks.remove(&id);
+        Ok(())
+    }
+
+    pub(super) fn move_to_dead_letters(&mut self, id: TaskId) -> Result<(), ErrorKind> {
+        if !matches!(self.task(id)?.state, State::Failed | State::Lost) {
+            return Err(ErrorKind::WrongState);
+        }
+        let (moved_at, replayed_as) = (self.wall, None);
+        let buried = self.tasks.remove(&id).map(|task| ModelLetter { task, moved_at, replayed_as });
+        self.letters.extend(buried.map(|letter| (id, letter)));
+        Ok(())
+    }
+
+    pub(super) fn replay(&mut self, id: TaskId, forced: bool) -> Result<TaskId, ErrorKind> {
+        let letter = self.letters.get(&id).ok_or(ErrorKind::NotFound)?;
+        if letter.replayed_as.is_some() && !forced {
+            return Err(ErrorKind::WrongState);
+        }
+        let mut task = letter.task.clone();
+        if self.holder(&task.queue, task.key.as_deref()).is_some() {
+            return Err(ErrorKind::Conflict);
+        }
+        task.queue_up(None);
+        (task.attempt_number, task.generation, task.snoozes) = (0, 0, 0);
+        (task.created_at, task.expires_at, task.finished_at) = (self.wall, None, None);
+        task.replay_of = Some(id);
+        let new = self.insert(task);
+        self.letters.entry(id).and_modify(|letter| letter.replayed_as = Some(new));
+        Ok(new)
+    }
+
+    /// Nothing is claimed from a paused queue, and its suspects give their turn back.
+    pub(super) fn set_paused(&mut self, queue: &str, paused: bool) {
+        self.meet(queue);
+        if !paused {
+            self.paused.remove(queue);
+            return;
+        }
+        self.paused.insert(queue.to_owned());
+        for task in self.tasks.values_mut() {
+            if task.queue == queue && task.suspect && task.is_held(Hold::Ready) {
+                task.reasons.insert(Hold::Suspect);
+            }
+        }
+    }
+
+    // ---- Processes ----
+}
