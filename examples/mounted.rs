@@ -28,6 +28,7 @@ struct Note {
 
 impl Task for Note {
     const NAME: &'static str = "note";
+    type Output = usize;
 }
 
 fn deliver(note: Note, _: &Context) -> Result<usize, Failure> {

@@ -19,6 +19,7 @@ struct Charge {
 
 impl Task for Charge {
     const NAME: &'static str = "charge";
+    type Output = ();
 }
 
 /// The payment provider: not in our file, so it remembers what our process has forgotten in a crash.

@@ -9,6 +9,7 @@ struct Checksum {
 
 impl Task for Checksum {
     const NAME: &'static str = "checksum";
+    type Output = u64;
 }
 
 /// How to do it: a function of the data and a context.
@@ -29,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let queue = Queue::builder().workers(4).handle(checksum).open("tasks.db")?;
     let id = queue.enqueue(&Checksum { paths: vec!["Cargo.toml".into()] })?;
     queue.drain()?; // until every task that can run now has run; a retry that waits does not count
-    println!("{:?}", queue.result::<u64>(id)?);
+    println!("{:?}", queue.result::<Checksum>(id)?);
     queue.shutdown(std::time::Duration::from_secs(10))?; // joins its threads, reports what still runs
     Ok(())
 }

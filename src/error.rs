@@ -15,6 +15,8 @@ struct Repr {
     outcome: Outcome,
     token: Option<EnqueueToken>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    /// Of a task that ended without a result: the type of its error, and its message.
+    task_error: Option<(String, String)>,
 }
 
 /// What kind of thing went wrong.
@@ -33,6 +35,8 @@ pub enum ErrorKind {
     NotFound,
     /// The task's state does not allow this; the message names the state.
     WrongState,
+    /// The task has no result: it failed, was lost or was cancelled. See [`Error::error_type`] and [`Error::error_message`].
+    TaskFailed,
     /// Another live task holds the unique key.
     Conflict,
     /// The attempt that writes is not the running one any more; nothing was changed.
@@ -106,6 +110,17 @@ impl Error {
         self.0.token
     }
 
+    /// For [`ErrorKind::TaskFailed`]: the type of the error with which the task ended, if it has one.
+    pub fn error_type(&self) -> Option<&str> {
+        self.0.task_error.as_ref().map(|(error_type, _)| error_type.as_str())
+    }
+
+    /// For [`ErrorKind::TaskFailed`]: the message of the error with which the task ended, if it has one. It is the handler's own text,
+    /// so it stands in no text of this error.
+    pub fn error_message(&self) -> Option<&str> {
+        self.0.task_error.as_ref().map(|(_, message)| message.as_str())
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error(Box::new(Repr {
             kind,
@@ -113,6 +128,7 @@ impl Error {
             outcome: Outcome::NotDone,
             token: None,
             source: None,
+            task_error: None,
         }))
     }
 
@@ -133,6 +149,11 @@ impl Error {
 
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
         self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn with_task_error(mut self, error_type: String, message: String) -> Error {
+        self.0.task_error = Some((error_type, message));
         self
     }
 

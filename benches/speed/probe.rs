@@ -14,6 +14,7 @@ struct Told;
 
 impl Task for Told {
     const NAME: &'static str = "told";
+    type Output = ();
     /// Before everything else that is ready: beside a load it waits for the machine, not for its place in the queue.
     fn options(&self) -> Options {
         Options::new().priority(100)

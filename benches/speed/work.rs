@@ -15,6 +15,7 @@ pub struct Noop {
 
 impl Task for Noop {
     const NAME: &'static str = "noop";
+    type Output = u64;
 }
 
 pub fn noop(task: Noop, _: &Context) -> Result<u64, Failure> {
@@ -29,6 +30,7 @@ pub struct Bulky {
 
 impl Task for Bulky {
     const NAME: &'static str = "bulky";
+    type Output = ();
 }
 
 impl Bulky {

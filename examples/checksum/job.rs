@@ -33,6 +33,7 @@ pub struct Checksum {
 
 impl Task for Checksum {
     const NAME: &'static str = "checksum.file";
+    type Output = Sum;
 
     /// The key sees to it that a file has at most one live task; the tag finds the task of a file again, live or not.
     fn options(&self) -> Options {

@@ -199,7 +199,7 @@ fn is_current(queue: &Queue, task: &TaskRecord, file: &FoundFile) -> Result<bool
     if task.state != State::Succeeded {
         return Ok(false);
     }
-    Ok(queue.result::<Sum>(task.task_id)?.is_some_and(|sum| sum.stamp == file.stamp))
+    Ok(queue.result::<Checksum>(task.task_id)?.is_some_and(|sum| sum.stamp == file.stamp))
 }
 
 /// Waits for all tasks, those included that wait to be tried again (which `drain` would not).
@@ -235,7 +235,7 @@ fn collect<'t>(queue: &Queue, tree: &'t Tree) -> Result<Outcome<'t>> {
         let task =
             tasks.get(&job::key(path)).ok_or_else(|| format!("the task of {path:?} has disappeared"))?;
         match task.state {
-            State::Succeeded => sums.extend(queue.result(task.task_id)?.map(|sum| (path.as_path(), sum))),
+            State::Succeeded => sums.extend(queue.result::<Checksum>(task.task_id)?.map(|sum| (path.as_path(), sum))),
             _ if tree::has_vanished(path) => {}
             _ => failures.push(failure(path, task)),
         }

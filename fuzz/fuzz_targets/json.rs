@@ -31,6 +31,7 @@ struct Holds(Shape);
 
 impl Task for Holds {
     const NAME: &'static str = "holds";
+    type Output = ();
 }
 
 fn run(task: Holds, cx: &Context) -> Result<Shape, Failure> {

@@ -17,6 +17,7 @@ struct Nothing;
 
 impl Task for Nothing {
     const NAME: &'static str = "nothing";
+    type Output = ();
 }
 
 #[derive(Debug, Arbitrary)]

@@ -3,8 +3,6 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
-use serde::Serialize;
-
 use super::context::Context;
 use super::failure::Failure;
 use crate::json::{from_json, to_json};
@@ -22,11 +20,10 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// Adds a handler.
-    pub(crate) fn add<T, O, F>(&mut self, handler: F)
+    pub(crate) fn add<T, F>(&mut self, handler: F)
     where
         T: Task,
-        O: Serialize,
-        F: Fn(T, &Context) -> Result<O, Failure> + Send + Sync + 'static,
+        F: Fn(T, &Context) -> Result<T::Output, Failure> + Send + Sync + 'static,
     {
         let run = move |args: &str, cx: &Context| {
             let task: T = from_json(args).map_err(|wrong| Failure::undecodable(&wrong))?;

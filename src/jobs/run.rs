@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use signal_hook::low_level::signal_name;
 
 use super::event::{EndedAttempt, WorkerEvent};
@@ -50,7 +50,7 @@ pub(super) struct Runner {
 }
 
 /// What a job that succeeded leaves as its result.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct JobResult {
     pub exit_code: i32,
     pub ran_ms: u64,

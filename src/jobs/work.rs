@@ -14,7 +14,7 @@ use super::event::WorkerEvent;
 use super::family;
 use super::output::{WorkerOutput, show_warnings};
 use super::reporter::AttemptReporter;
-use super::run::Runner;
+use super::run::{JobResult, Runner};
 use super::signals::{self, SignalFlag, SignalListener};
 use super::worker::{CHECK_INTERVAL, Worker, WorkerExit, WorkerOptions};
 use crate::console::inspect::job::{Job, OLD_TASK_NAME, TASK_NAME};
@@ -78,6 +78,7 @@ struct ClaimedArgs(pub Box<RawValue>);
 
 impl Task for ClaimedArgs {
     const NAME: &'static str = TASK_NAME;
+    type Output = JobResult;
 }
 
 /// The same under the old name.
@@ -87,6 +88,7 @@ struct OldClaimedArgs(pub Box<RawValue>);
 
 impl Task for OldClaimedArgs {
     const NAME: &'static str = OLD_TASK_NAME;
+    type Output = JobResult;
 }
 
 /// The job that these args are.

@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::engine::core::{Core, RetentionRule};
 use super::engine::open_files;
 use super::engine::shared::Shared;
@@ -102,12 +100,28 @@ impl Builder {
 
     /// Runs tasks of type `T` with this function. Each task type takes one handler; a second one is an error of `open`.
     ///
-    /// Only a queue with handlers asks for the ownership of the file and executes; without, it enqueues and looks.
-    pub fn handle<T, O, F>(mut self, handler: F) -> Builder
+    /// Only a queue with handlers asks for the ownership of the file and executes; without, it enqueues and reads.
+    ///
+    /// ```
+    /// use perdura::{Context, Failure, Queue, Task};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Add(u32, u32);
+    /// impl Task for Add {
+    ///     const NAME: &'static str = "add";
+    ///     type Output = u32;
+    /// }
+    ///
+    /// let add = |Add(a, b): Add, _: &Context| a.checked_add(b).ok_or_else(|| Failure::new("Overflow", "the sum is too large"));
+    /// let queue = Queue::builder().handle(add).open_in_memory()?;
+    /// let id = queue.enqueue(&Add(1, 2))?;
+    /// assert_eq!(queue.wait_result::<Add>(id, std::time::Duration::from_secs(60))?, 3);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn handle<T, F>(mut self, handler: F) -> Builder
     where
         T: Task,
-        O: Serialize,
-        F: Fn(T, &Context) -> Result<O, Failure> + Send + Sync + 'static,
+        F: Fn(T, &Context) -> Result<T::Output, Failure> + Send + Sync + 'static,
     {
         self.registry.add(handler);
         self

@@ -18,7 +18,7 @@ impl Queue {
     ///
     /// ```
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
-    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; }
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
     /// # let queue = perdura::Queue::builder().open_in_memory()?;
     /// let id = queue.enqueue(&Mail { to: "ada@example.org".into() })?;
     /// assert_eq!(queue.get(id)?.state, perdura::State::Queued);

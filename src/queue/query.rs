@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use serde::de::DeserializeOwned;
-
 use super::handle::Queue;
 use crate::config::MAX_ATTEMPTS_RANGE;
 use crate::error::{Error, ErrorKind};
@@ -12,7 +10,7 @@ use crate::json::from_json;
 use crate::retry::{RetryPolicy, draw};
 use crate::store::{self, Among, Order, Search};
 use crate::task::{
-    Attempt, Counts, DEFAULT_PAGE, Failures, Filter, NOT_KEPT, Output, Progress, Rollup, State, TaskId,
+    Attempt, Counts, DEFAULT_PAGE, Failures, Filter, NOT_KEPT, Output, Progress, Rollup, State, Task, TaskId,
     TaskRecord, Timestamp,
 };
 
@@ -100,27 +98,34 @@ impl Queue {
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if there is no such task, or its result was not kept because the disk was full;
-    /// [`WrongState`](ErrorKind::WrongState) if it ended in another way, naming the state;
-    /// [`Serialization`](ErrorKind::Serialization) if the result is not an `O`.
-    pub fn result<O: DeserializeOwned>(&self, id: TaskId) -> Result<Option<O>, Error> {
-        let (record, json) =
-            self.store().read(|conn| Ok((store::record(conn, id)?, store::result(conn, id)?)))?;
-        match record.state {
-            State::Succeeded if json.as_deref() == Some(NOT_KEPT) => {
-                let message =
-                    format!("the result of task {id} was not kept: the disk was full when it succeeded");
-                Err(Error::new(ErrorKind::NotFound, message))
-            }
-            State::Succeeded => from_json(json.as_deref().unwrap_or("null")).map(Some).map_err(|wrong| {
-                let message = format!("the result of task {id} is not what is asked for: {wrong}");
-                Error::new(ErrorKind::Serialization, message)
-            }),
-            State::Queued | State::Running => Ok(None),
-            state => {
-                let why = record.error_type.map_or_else(String::new, |error| format!(" ({error})"));
-                Err(Error::new(ErrorKind::WrongState, format!("task {id} has no result: it is {state}{why}")))
-            }
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a task of another name; [`TaskFailed`](ErrorKind::TaskFailed) if it ended without a
+    /// result, with the task's error; [`Serialization`](ErrorKind::Serialization) if the result is not a `T::Output` (any more).
+    ///
+    /// ```
+    /// # use perdura::{Queue, Task};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Sum;
+    /// # impl Task for Sum { const NAME: &'static str = "sum"; type Output = u32; }
+    /// let queue = Queue::builder().open_in_memory()?;
+    /// let id = queue.enqueue(&Sum)?;
+    /// assert_eq!(queue.result::<Sum>(id)?, None, "nobody has run it");
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn result<T: Task>(&self, id: TaskId) -> Result<Option<T::Output>, Error> {
+        let read = |conn: &_| Ok((store::record(conn, id)?, store::result(conn, id)?));
+        let (record, json) = self.store().read(read)?;
+        if record.task_name != T::NAME {
+            let message = format!(
+                "task {id} is a {:?}, and the result of a {:?} was asked for",
+                record.task_name,
+                T::NAME
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, message));
         }
+        let Some(json) = result_of(record, json)? else { return Ok(None) };
+        from_json(&json).map(Some).map_err(|wrong| {
+            let message = format!("the result of task {id} is not what is asked for: {wrong}");
+            Error::new(ErrorKind::Serialization, message)
+        })
     }
 
     /// How many tasks the filter means. From the counters if it names states and a queue at most; otherwise it searches.
@@ -235,5 +240,30 @@ impl Queue {
         let wait = |n| policy.delay(n, draw(self.store().file_id(), id.as_i64(), n));
         let failures = task.max_attempts.min(*MAX_ATTEMPTS_RANGE.end()); // a damaged file may say anything
         Ok((1..failures).map(wait).collect())
+    }
+}
+
+/// The result that a task has; none as long as it may still run.
+fn result_of(record: TaskRecord, json: Option<String>) -> Result<Option<String>, Error> {
+    let (id, state) = (record.task_id, record.state);
+    match state {
+        State::Succeeded if json.as_deref() == Some(NOT_KEPT) => {
+            let message =
+                format!("the result of task {id} was not kept: the disk was full when it succeeded");
+            Err(Error::new(ErrorKind::NotFound, message))
+        }
+        State::Succeeded => Ok(Some(json.unwrap_or_else(|| "null".to_owned()))),
+        State::Queued | State::Running => Ok(None),
+        State::Failed | State::Lost | State::Cancelled => {
+            let why = record.error_type.as_ref().map_or_else(String::new, |error| format!(" ({error})"));
+            let error =
+                Error::new(ErrorKind::TaskFailed, format!("task {id} has no result: it is {state}{why}"));
+            Err(match record.error_type {
+                Some(error_type) => {
+                    error.with_task_error(error_type, record.error_message.unwrap_or_default())
+                }
+                None => error,
+            })
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::handle::{Queue, outside_handlers};
 use crate::error::{Error, ErrorKind};
 use crate::store;
-use crate::task::{TaskId, TaskRecord};
+use crate::task::{Task, TaskId, TaskRecord};
 
 /// How soon a waiting caller looks again when another process executes.
 const OTHER_PROCESS_POLL: Duration = Duration::from_millis(100);
@@ -33,6 +33,43 @@ impl Queue {
         finished.ok_or_else(|| {
             let timeout = humantime::format_duration(timeout);
             Error::new(ErrorKind::TimedOut, format!("task {id} is not finished after {timeout}; it goes on"))
+        })
+    }
+
+    /// Waits until a task is finished, and answers with its result.
+    ///
+    /// # Errors
+    /// As [`wait`](Queue::wait) and [`result`](Queue::result): a task that failed, was lost or was cancelled is
+    /// [`TaskFailed`](ErrorKind::TaskFailed), with the task's [error type](Error::error_type) and [message](Error::error_message).
+    ///
+    /// ```
+    /// use perdura::{Context, ErrorKind, Failure, Queue, Task};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Divide(u32, u32);
+    /// impl Task for Divide {
+    ///     const NAME: &'static str = "divide";
+    ///     type Output = u32;
+    /// }
+    ///
+    /// let divide = |Divide(a, b): Divide, _: &Context| {
+    ///     a.checked_div(b).ok_or_else(|| Failure::new("DivisionByZero", "the divisor is 0").permanent())
+    /// };
+    /// let (queue, minute) = (Queue::builder().handle(divide).open_in_memory()?, std::time::Duration::from_secs(60));
+    /// assert_eq!(queue.wait_result::<Divide>(queue.enqueue(&Divide(6, 3))?, minute)?, 2);
+    ///
+    /// let failed = queue.wait_result::<Divide>(queue.enqueue(&Divide(1, 0))?, minute).unwrap_err();
+    /// assert_eq!((failed.kind(), failed.error_type()), (ErrorKind::TaskFailed, Some("DivisionByZero")));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn wait_result<T: Task>(&self, id: TaskId, timeout: Duration) -> Result<T::Output, Error> {
+        self.wait(id, timeout)?;
+        let result = self.result::<T>(id)?;
+        result.ok_or_else(|| {
+            Error::new(
+                ErrorKind::WrongState,
+                format!("task {id} was retried right after its end; wait for it again"),
+            )
         })
     }
 

@@ -362,6 +362,7 @@ mod tests {
 
     impl Task for Walk {
         const NAME: &'static str = "walk";
+        type Output = ();
     }
 
     /// Walks that take as long as they have steps.

@@ -214,6 +214,7 @@ pub(super) mod tests {
 
     impl Task for Walk {
         const NAME: &'static str = "walk";
+        type Output = ();
     }
 
     /// What a real queue counts: 30 walks that take from 1 ms on, 10 minutes apart, each third of which fails.

@@ -128,6 +128,7 @@ mod tests {
 
     impl Task for Walk {
         const NAME: &'static str = "walk";
+        type Output = ();
     }
 
     fn look(queue: &Queue, clock: &ManualClock) -> ReportData {

@@ -17,6 +17,7 @@ use super::options::Options;
 ///
 /// impl Task for Resize {
 ///     const NAME: &'static str = "resize";
+///     type Output = ();
 ///     fn options(&self) -> perdura::Options {
 ///         perdura::Options::new().queue("images").max_attempts(5)
 ///     }
@@ -25,6 +26,11 @@ use super::options::Options;
 pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// The stable name that picks the handler: 1-200 bytes, no control characters. Renaming the type must not change it.
     const NAME: &'static str;
+
+    /// What the handler returns, kept as JSON with the task: `()` for a task that is done for its effects.
+    ///
+    /// [`Queue::result`](crate::Queue::result) and [`Queue::wait_result`](crate::Queue::wait_result) give it back.
+    type Output: Serialize + DeserializeOwned;
 
     /// The version of the args' shape. Defaults to 1.
     ///

@@ -12,6 +12,7 @@
 //! struct Flaky;
 //! impl perdura::Task for Flaky {
 //!     const NAME: &'static str = "flaky";
+//!     type Output = ();
 //! }
 //!
 //! let clock = ManualClock::new();

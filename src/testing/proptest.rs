@@ -19,6 +19,7 @@
 //! struct Pay { amount: u32, declined: bool }
 //! impl Task for Pay {
 //!     const NAME: &'static str = "pay";
+//!     type Output = ();
 //! }
 //!
 //! /// The outside: what was paid, by the task that paid it.

@@ -203,6 +203,7 @@ impl Crashed {
 /// struct Greet;
 /// impl perdura::Task for Greet {
 ///     const NAME: &'static str = "greet";
+///     type Output = ();
 /// }
 /// let builder = || Queue::builder().handle(|_: Greet, _: &Context| Ok::<_, Failure>("hello"));
 ///

@@ -324,6 +324,7 @@ mod tests {
 
     impl Task for Nothing {
         const NAME: &'static str = "nothing";
+        type Output = ();
     }
 
     /// A file with so many tasks, and a reader that has not been asked anything.

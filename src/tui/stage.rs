@@ -24,7 +24,7 @@ use crate::{Clock, Context, Failure, Filter, Options, OutputStream, Queue, Task,
 const NOON: Timestamp = Timestamp::from_millis(1_795_435_200_000);
 
 macro_rules! task {
-    ($task:ident, $name:literal) => {
+    ($task:ident, $name:literal, $output:ty) => {
         #[derive(serde::Serialize, serde::Deserialize)]
         struct $task {
             number: u64,
@@ -32,13 +32,14 @@ macro_rules! task {
         }
         impl Task for $task {
             const NAME: &'static str = $name;
+            type Output = $output;
         }
     };
 }
 
-task!(Upload, "上传");
-task!(Mail, "mail.send");
-task!(Report, "report");
+task!(Upload, "上传", u64);
+task!(Mail, "mail.send", ());
+task!(Report, "report", ());
 
 /// A file, and a screen that looks at it.
 pub(super) struct Stage {

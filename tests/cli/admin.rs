@@ -14,6 +14,7 @@ struct Upload {
 
 impl Task for Upload {
     const NAME: &'static str = "upload";
+    type Output = u32;
     fn options(&self) -> perdura::Options {
         perdura::Options::new().max_attempts(1)
     }
@@ -160,6 +161,7 @@ struct Wide {
 
 impl Task for Wide {
     const NAME: &'static str = "wide";
+    type Output = Wide;
 }
 
 /// Saves a text first, and reads a number from then on.

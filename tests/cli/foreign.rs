@@ -14,6 +14,7 @@ struct Mail {
 
 impl Task for Mail {
     const NAME: &'static str = "job";
+    type Output = String;
 }
 
 /// A job as it was stored under that name.
@@ -25,6 +26,7 @@ struct OldJob {
 
 impl Task for OldJob {
     const NAME: &'static str = "job";
+    type Output = ();
 }
 
 fn drain(place: &Place) -> Said {
@@ -52,7 +54,7 @@ fn a_programs_task_named_job_is_left_to_the_program() {
     let send = |mail: Mail, _: &Context| -> Result<String, Failure> { Ok(mail.to) };
     let program = Queue::builder().handle(send).open(place.path("tasks.db")).unwrap();
     program.wait(id, crate::support::PATIENCE).unwrap();
-    assert_eq!(program.result::<String>(id).unwrap().as_deref(), Some("ada"));
+    assert_eq!(program.result::<Mail>(id).unwrap().as_deref(), Some("ada"));
 }
 
 #[test]

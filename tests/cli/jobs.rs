@@ -41,7 +41,8 @@ fn a_job_runs_and_leaves_its_exit_code() {
     assert_eq!((said.code, said.out.as_str()), (Some(0), ""), "{said:?}");
     assert!(said.err.contains("SUCCEEDED") && said.err.contains("echo 'a b'"), "{said:?}");
     assert!(said.err.contains("1 attempt in") && said.err.contains("1 succeeded"), "{said:?}");
-    let result: serde_json::Value = place.queue().result(id).unwrap().unwrap();
+    let result = place.queue().result_json(id).unwrap().unwrap();
+    let result: serde_json::Value = serde_json::from_str(&result).unwrap();
     assert_eq!(result["exit_code"], 0);
     assert!(result["ran_ms"].is_u64());
     assert_eq!(stdout(&place, id), "a b\n");

@@ -70,6 +70,7 @@ macro_rules! tasks {
 
         impl Task for $task {
             const NAME: &'static str = $name;
+            type Output = ();
         }
     )*};
 }
@@ -87,6 +88,7 @@ struct Vacuum;
 
 impl Task for Vacuum {
     const NAME: &'static str = "nightly.vacuum";
+    type Output = u64;
 }
 
 fn busy_handlers(clock: &ManualClock, all: bool) -> Builder {
@@ -179,6 +181,7 @@ impl<'de, const N: usize> Deserialize<'de> for Attack<N> {
 
 impl<const N: usize> Task for Attack<N> {
     const NAME: &'static str = ATTACKS[N];
+    type Output = ();
 }
 
 /// Fails with the attack as its error: type, message and traceback.

@@ -16,6 +16,7 @@ struct Fetch {
 
 impl Task for Fetch {
     const NAME: &'static str = "fetch";
+    type Output = u64;
 }
 
 /// A file with tasks that failed, succeeded and wait.

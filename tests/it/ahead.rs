@@ -22,6 +22,7 @@ enum Step {
 
 impl Task for Step {
     const NAME: &'static str = "step";
+    type Output = ();
 }
 
 /// What a task sees that looks: (running, ready in the queue `many`).

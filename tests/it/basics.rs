@@ -14,7 +14,7 @@ fn a_task_succeeds_and_its_result_is_kept() {
     assert_eq!(tests.run_until_idle().unwrap().succeeded, 1);
     let record = tests.queue().get(id).unwrap();
     assert_eq!((record.state, record.attempt_number, record.generation), (State::Succeeded, 1, 1));
-    assert_eq!(tests.queue().result::<u64>(id).unwrap(), Some(7));
+    assert_eq!(tests.queue().result::<Do>(id).unwrap(), Some(7));
     assert_sound(tests.queue());
 }
 
@@ -68,7 +68,7 @@ fn threads_drain_a_thousand_tasks() {
     queue.drain().unwrap();
     let total = queue.counts().unwrap().total();
     assert_eq!(total.succeeded, 1000);
-    assert_eq!(queue.result::<u64>(ids[999].id()).unwrap(), Some(999));
+    assert_eq!(queue.result::<Do>(ids[999].id()).unwrap(), Some(999));
     let report = queue.shutdown(Duration::from_secs(10)).unwrap();
     assert!(report.still_running.is_empty());
     assert_sound(&queue);

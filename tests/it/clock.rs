@@ -50,6 +50,7 @@ struct Made {
 
 impl Task for Made {
     const NAME: &'static str = "made";
+    type Output = ();
 }
 
 /// Enqueues all the time, and says when each task starts: how many ms after it was made or, for a retry, after it failed.

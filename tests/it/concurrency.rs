@@ -18,7 +18,7 @@ fn many_threads_enqueue_while_workers_run_and_nothing_is_lost() {
                     (0..25).map(|n| queue.enqueue(&Do::Ok(thread * 100 + n)).unwrap()).collect();
                 for (n, id) in ids.into_iter().enumerate() {
                     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
-                    assert_eq!(queue.result::<u64>(id).unwrap(), Some(thread * 100 + n as u64));
+                    assert_eq!(queue.result::<Do>(id).unwrap(), Some(thread * 100 + n as u64));
                 }
             });
         }
@@ -91,7 +91,7 @@ fn g04_queues_of_one_process_hear_of_each_others_writes_at_once() {
             }
             Err(Failure::cancel("as told"))
         }
-        _ => Ok(()),
+        _ => Ok(0),
     };
     let never = std::time::Duration::ZERO;
     let owner = Queue::builder().workers(1).poll_interval(never).handle(handler).open(folder.file()).unwrap();

@@ -16,6 +16,7 @@ struct Boast;
 
 impl Task for Boast {
     const NAME: &'static str = "boast";
+    type Output = ();
 }
 
 impl Workload for Boast {

@@ -15,6 +15,7 @@ struct Stay;
 
 impl Task for Stay {
     const NAME: &'static str = "stay";
+    type Output = ();
 }
 
 /// A queue whose handler stays until the gate is opened.
@@ -98,6 +99,7 @@ fn a_worker_whose_handler_returns_as_it_is_replaced_is_not_one_too_many() {
     struct Ignore(u64);
     impl Task for Ignore {
         const NAME: &'static str = "ignore";
+        type Output = ();
     }
     let folder = Folder::new();
     let ignore = |task: Ignore, _: &Context| -> Result<(), Failure> {

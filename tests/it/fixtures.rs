@@ -39,7 +39,7 @@ fn g12_a_file_of_format_1_opens_and_holds_what_it_held() {
         let found = task(id);
         assert_eq!((found.state, found.hold), (state, hold), "task {id}");
     }
-    assert_eq!(queue.result::<u64>(task(2).task_id).unwrap(), Some(2));
+    assert_eq!(queue.result::<Do>(task(2).task_id).unwrap(), Some(2));
     assert_eq!(task(3).error_type.as_deref(), Some("told"));
     assert_eq!((task(5).tag.as_deref(), queue.attempts(task(5).task_id).unwrap().len()), (Some("saved"), 1));
     assert_eq!(queue.dead_letters().list(perdura::Filter::new()).unwrap().len(), 1);

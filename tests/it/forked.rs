@@ -59,7 +59,7 @@ fn in_the_child(queue: Queue, looker: Queue, file: &Path) {
         tell("get", queue.get(id).map(drop));
         tell("tasks", queue.tasks(Filter::new()).map(drop));
         tell("counts", queue.counts().map(drop));
-        tell("result", queue.result::<u64>(id).map(drop));
+        tell("result", queue.result::<Noted>(id).map(drop));
         tell("explain", queue.explain(id).map(drop));
         tell("check", queue.check().map(drop));
         tell("wait", queue.wait(id, MINUTE).map(drop));

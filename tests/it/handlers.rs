@@ -47,6 +47,7 @@ impl<'de> Deserialize<'de> for Unreadable {
 
 impl Task for Unreadable {
     const NAME: &'static str = "unreadable";
+    type Output = ();
 }
 
 /// A task that is told where to panic.
@@ -63,6 +64,7 @@ enum Where {
 
 impl Task for Where {
     const NAME: &'static str = "where";
+    type Output = Outcome;
 }
 
 /// A result of any of these kinds.
@@ -72,6 +74,12 @@ enum Outcome {
     Fine,
     Brittle { _value: Brittle },
     Unspeakable(Unspeakable),
+}
+
+impl<'de> Deserialize<'de> for Outcome {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Outcome, D::Error> {
+        Err(serde::de::Error::custom("nobody reads it"))
+    }
 }
 
 #[test]
@@ -142,6 +150,7 @@ enum Deadly {
 
 impl Task for Deadly {
     const NAME: &'static str = "deadly";
+    type Output = u64;
 }
 
 struct PanicsTwice;
@@ -208,11 +217,20 @@ fn g06_a_handler_that_ends_its_process_is_charged_and_ends_lost() {
 struct Own;
 impl Task for Own {
     const NAME: &'static str = "own";
+    type Output = ();
+}
+
+/// A task whose handler uses every verb.
+#[derive(Serialize, Deserialize)]
+struct EveryVerb;
+impl Task for EveryVerb {
+    const NAME: &'static str = "every verb";
+    type Output = (usize, bool, bool, bool);
 }
 
 #[test]
 fn g04_a_handler_may_turn_every_verb_on_itself_with_one_worker() {
-    let handler = |_: Own, cx: &Context| {
+    let handler = |_: EveryVerb, cx: &Context| {
         let queue = cx.queue().ok_or_else(|| Failure::permanent("the test holds a handle"))?;
         let more: Vec<_> = (0..3).map(|n| queue.enqueue(&Do::Ok(n)).map(|id| id.to_string())).collect();
         let verbs = [queue.retry(cx.id()), queue.delete(cx.id()), queue.run_now(cx.id())];
@@ -227,10 +245,10 @@ fn g04_a_handler_may_turn_every_verb_on_itself_with_one_worker() {
         Ok((more.into_iter().filter(Result::is_ok).count(), refused, kept.is_ok(), sees))
     };
     let queue = builder(Config { workers: 1, ..Config::default() }).handle(handler).open_in_memory().unwrap();
-    let id = queue.enqueue(&Own).unwrap();
+    let id = queue.enqueue(&EveryVerb).unwrap();
     let record = queue.wait(id, MINUTE).unwrap();
     assert_eq!(record.state, State::Succeeded, "Ok wins over its own cancel: {record:?}");
-    assert_eq!(queue.result::<(usize, bool, bool, bool)>(id).unwrap(), Some((3, true, true, true)));
+    assert_eq!(queue.result::<EveryVerb>(id).unwrap(), Some((3, true, true, true)));
     queue.drain().unwrap();
     assert_sound(&queue);
 }

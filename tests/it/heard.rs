@@ -11,6 +11,7 @@ struct Heard(u32);
 
 impl Task for Heard {
     const NAME: &'static str = "heard";
+    type Output = ();
 }
 
 #[test]

@@ -27,6 +27,7 @@ struct Noted {
 
 impl Task for Noted {
     const NAME: &'static str = "noted";
+    type Output = u64;
 }
 
 /// A recorder, its clock (set after each command), and what the model held after the last command.
@@ -52,7 +53,7 @@ impl Workload for Noted {
             Script::Fail => Err(Failure::named("told.to", "fail")),
             Script::FailForGood => Err(Failure::permanent("for good")),
             Script::Snooze => Err(Failure::snooze(MINUTE)),
-            _ => Ok(()),
+            _ => Ok(0),
         }))
     }
 

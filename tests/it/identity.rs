@@ -49,10 +49,10 @@ fn g01_g12_a_renamed_file_takes_nothing_until_it_is_back() {
 fn g01_g12_an_outcome_waits_until_the_file_is_back() {
     let folder = Folder::new();
     let (started, waits) = (crossbeam_channel::bounded(1), crossbeam_channel::bounded::<()>(0));
-    let handler = move |_: Do, _: &perdura::Context| -> Result<(), perdura::Failure> {
+    let handler = move |_: Do, _: &perdura::Context| -> Result<u64, perdura::Failure> {
         started.0.send(()).unwrap();
         let _ = waits.1.recv();
-        Ok(())
+        Ok(0)
     };
     let queue = Queue::builder().handle(handler).open(folder.file()).unwrap();
     let id = queue.enqueue_with(&Do::Ok(1), Options::new()).unwrap().id();
@@ -147,7 +147,7 @@ fn g05_g07_an_owner_whose_lock_was_deleted_writes_nothing_more_as_such() {
     drop(waits.0); // the first attempt ends only now
     for id in [id, next] {
         assert_eq!(second.wait(id, MINUTE).unwrap().state, State::Succeeded);
-        assert_eq!(second.result::<u64>(id).unwrap(), Some(2), "both are of the second owner");
+        assert_eq!(second.result::<Do>(id).unwrap(), Some(2), "both are of the second owner");
     }
     assert_sound(&second);
 }

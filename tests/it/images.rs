@@ -49,6 +49,7 @@ struct Step {
 
 impl Task for Step {
     const NAME: &'static str = "step";
+    type Output = String;
 }
 
 /// What has happened by a moment of a recording.

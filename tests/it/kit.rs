@@ -46,7 +46,7 @@ fn one_task_is_performed_from_args_to_outcome() {
     let (tests, _) = stepped();
     let performed = tests.perform(&Do::Ok(7)).unwrap();
     assert_eq!(performed.ran, Ran::Succeeded(performed.record.task_id));
-    assert_eq!(tests.queue().result::<u64>(performed.record.task_id).unwrap(), Some(7));
+    assert_eq!(tests.queue().result::<Do>(performed.record.task_id).unwrap(), Some(7));
     let performed = tests.perform(&fail()).unwrap();
     assert!(matches!(performed.ran, Ran::Failed(_)));
     assert_eq!(performed.record.error_type.as_deref(), Some("told"));
@@ -73,6 +73,7 @@ struct Part {
 
 impl Task for OneSided {
     const NAME: &'static str = "one sided";
+    type Output = ();
 }
 
 #[test]

@@ -27,6 +27,7 @@ enum Way {
 
 impl Task for Do {
     const NAME: &'static str = "do";
+    type Output = ();
 }
 
 fn act(task: Do, cx: &Context) -> Result<(), Failure> {
@@ -275,6 +276,7 @@ struct Command {
 
 impl Task for Command {
     const NAME: &'static str = "command";
+    type Output = ();
 }
 
 #[test]

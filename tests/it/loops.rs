@@ -14,6 +14,7 @@ struct Older;
 
 impl Task for Older {
     const NAME: &'static str = "versioned";
+    type Output = ();
 }
 
 #[derive(Serialize, Deserialize)]
@@ -21,6 +22,7 @@ struct Newer;
 
 impl Task for Newer {
     const NAME: &'static str = "versioned";
+    type Output = ();
     const VERSION: u32 = 2;
 }
 

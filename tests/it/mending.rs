@@ -1,6 +1,7 @@
 //! What people do to tasks, and what they see of them.
 
-use perdura::{Enqueued, ErrorKind, Filter, Hold, Options, State, TaskId};
+use perdura::{Enqueued, ErrorKind, Filter, Hold, Options, State, Task, TaskId};
+use serde::{Deserialize, Serialize};
 
 use crate::support::*;
 
@@ -237,15 +238,36 @@ fn explain_says_why_a_task_does_not_run() {
     }
 }
 
+/// Takes the result of a [`Do`] for a text.
+#[derive(Debug, Serialize, Deserialize)]
+struct Text;
+
+impl Task for Text {
+    const NAME: &'static str = Do::NAME;
+    type Output = String;
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Other;
+
+impl Task for Other {
+    const NAME: &'static str = "other";
+    type Output = u64;
+}
+
 #[test]
 fn results_of_another_type_or_state_are_typed_errors() {
     let (mut tests, _) = stepped();
     let [failed, succeeded, .., ready] = zoo(&mut tests);
     let queue = tests.queue();
-    assert_eq!(queue.result::<u64>(succeeded).unwrap(), Some(1));
-    assert_eq!(queue.result::<u64>(ready).unwrap(), None);
-    assert_eq!(queue.result::<String>(succeeded).unwrap_err().kind(), ErrorKind::Serialization);
-    let e = queue.result::<u64>(failed).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::WrongState);
+    assert_eq!(queue.result::<Do>(succeeded).unwrap(), Some(1));
+    assert_eq!(queue.result::<Do>(ready).unwrap(), None);
+    assert_eq!(queue.result::<Text>(succeeded).unwrap_err().kind(), ErrorKind::Serialization);
+    let e = queue.result::<Do>(failed).unwrap_err();
+    assert_eq!((e.kind(), e.error_type()), (ErrorKind::TaskFailed, Some("Permanent")));
+    assert_eq!(e.error_message(), queue.get(failed).unwrap().error_message.as_deref());
     assert!(e.to_string().contains("FAILED (Permanent)"), "{e}");
+    let e = queue.result::<Other>(succeeded).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::InvalidInput);
+    assert!(e.to_string().contains("is a \"do\", and the result of a \"other\""), "{e}");
 }

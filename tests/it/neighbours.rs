@@ -30,7 +30,7 @@ fn g01_g04_a_long_reader_stops_no_writer_and_the_wal_shrinks_when_it_ends() {
     const TASKS: usize = 10_000;
     let folder = Folder::new();
     let config = Config { workers: 2, durability: Durability::Relaxed, ..Config::default() };
-    let wide = |task: Wide, _: &Context| Ok(task.n);
+    let wide = |task: Wide, _: &Context| Ok(task.n.to_string());
     let queue = builder(config).handle(wide).open(folder.file()).unwrap();
     queue.enqueue(&Do::Ok(0)).unwrap();
     let reader = Connection::open(folder.file()).unwrap();
@@ -133,7 +133,7 @@ fn g01_g04_a_neighbour_that_checkpoints_all_the_time_harms_nothing() {
             let alone = queue.enqueue(&Do::Ok(n)).unwrap();
             for id in ids.iter().map(|made| made.id()).chain([alone]) {
                 assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
-                assert_eq!(queue.result::<u64>(id).unwrap(), Some(n));
+                assert_eq!(queue.result::<Do>(id).unwrap(), Some(n));
             }
         }
         done.store(true, Ordering::Relaxed);

@@ -244,6 +244,7 @@ struct Stranger;
 
 impl perdura::Task for Stranger {
     const NAME: &'static str = "stranger";
+    type Output = ();
 }
 
 #[test]

@@ -19,6 +19,7 @@ struct Long;
 
 impl Task for Long {
     const NAME: &'static str = "long";
+    type Output = u64;
 }
 
 fn long(_: Long, cx: &Context) -> Result<u64, Failure> {
@@ -92,7 +93,7 @@ fn look(queue: &Queue, id: perdura::TaskId) {
     queue.get(id).unwrap();
     queue.attempts(id).unwrap();
     queue.args_json(id).unwrap();
-    queue.result::<u64>(id).unwrap();
+    queue.result::<Do>(id).unwrap();
     queue.explain(id).unwrap();
     queue.counts().unwrap();
     queue.is_drained().unwrap();

@@ -68,7 +68,7 @@ fn another_process_may_enqueue_look_cancel_and_retry_while_the_owner_works() {
     assert!(!queue.executes());
     let id = queue.enqueue(&innocent(1)).unwrap();
     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
-    assert_eq!(queue.result::<u64>(id).unwrap(), Some(1));
+    assert_eq!(queue.result::<Do>(id).unwrap(), Some(1));
     let delayed =
         queue.enqueue_with(&innocent(2), Options::new().delay(Duration::from_millis(30))).unwrap().id();
     assert_eq!(queue.wait(delayed, MINUTE).unwrap().state, State::Succeeded, "the owner's timer hears of it");
@@ -130,7 +130,7 @@ fn g05_a_handler_that_outlives_its_queue_keeps_the_file_owned() {
     assert_eq!(second.get(id).unwrap().state, State::Running);
     drop(release);
     assert_eq!(second.wait(id, MINUTE).unwrap().state, State::Succeeded);
-    assert_eq!(second.result::<u64>(id).unwrap(), Some(5), "its outcome is recorded all the same");
+    assert_eq!(second.result::<Poison>(id).unwrap(), Some(5), "its outcome is recorded all the same");
     while !second.executes() {
         std::thread::yield_now();
     }

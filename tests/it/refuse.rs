@@ -136,12 +136,15 @@ fn a_read_only_file_or_folder_is_refused() {
 struct Named<const N: u8>;
 impl Task for Named<0> {
     const NAME: &'static str = "";
+    type Output = ();
 }
 impl Task for Named<1> {
     const NAME: &'static str = "do";
+    type Output = ();
 }
 impl Task for Named<2> {
     const NAME: &'static str = "a\nb";
+    type Output = ();
 }
 
 #[test]
@@ -204,6 +207,7 @@ fn a_handler_registered_twice_or_with_a_bad_name_or_denial_is_refused() {
 struct Sized(String);
 impl Task for Sized {
     const NAME: &'static str = "sized";
+    type Output = String;
 }
 
 #[test]
@@ -239,6 +243,7 @@ impl Serialize for Unserialisable {
 }
 impl Task for Unserialisable {
     const NAME: &'static str = "unserialisable";
+    type Output = ();
 }
 
 #[test]
@@ -257,6 +262,7 @@ struct DoLater {
 }
 impl Task for DoLater {
     const NAME: &'static str = "do";
+    type Output = String;
     const VERSION: u32 = 2;
 }
 
@@ -288,7 +294,7 @@ fn names_and_versions_that_no_handler_knows_are_held_and_lifted() {
     assert_eq!(old.queue().counts().unwrap().total().unknown_name, 2);
     drop(old);
     let handles_both = Queue::builder()
-        .handle(|_: Sized, _: &Context| Ok(()))
+        .handle(|_: Sized, _: &Context| Ok(String::new()))
         .handle(|task: DoLater, _: &Context| Ok(task.secret));
     let new = open(handles_both);
     assert_eq!(new.run_until_idle().unwrap().succeeded, 2);
@@ -318,6 +324,7 @@ struct Renamed {
 }
 impl Task for Renamed {
     const NAME: &'static str = "do";
+    type Output = ();
     const VERSION: u32 = 2;
 }
 
@@ -336,7 +343,7 @@ fn g14_args_and_keys_occur_in_no_error_and_no_debug_text() {
     add(queue, &Do::Ok(1), Options::new().unique(secret));
     let conflict = queue.retry(id).unwrap_err();
     texts.push(format!("{conflict} {conflict:?} {queue:?}"));
-    let undecodable = queue.result::<u64>(id).unwrap_err();
+    let undecodable = queue.result::<Do>(id).unwrap_err();
     texts.push(format!("{undecodable} {undecodable:?}"));
     assert!(texts.iter().all(|text| !text.contains("CANARY")), "{texts:#?}");
 }

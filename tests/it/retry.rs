@@ -29,6 +29,7 @@ struct Own;
 
 impl Task for Own {
     const NAME: &'static str = "own";
+    type Output = u8;
     fn options(&self) -> Options {
         Options::new().max_attempts(2).backoff(Duration::from_secs(7)).queue("own")
     }
@@ -40,7 +41,7 @@ fn the_nearest_of_three_levels_wins() {
     let config = Config { max_task_attempts: 9, retry_backoff: Duration::from_secs(5), ..Config::default() };
     let builder = builder(config)
         .clock(clock.clone())
-        .handle(|_: Own, _: &Context| -> Result<(), _> { Err(Failure::named("own", "as told")) });
+        .handle(|_: Own, _: &Context| -> Result<u8, _> { Err(Failure::named("own", "as told")) });
     let tests = perdura::testing::SteppedQueue::open(builder, &clock).unwrap();
     let by_config = tests.queue().enqueue(&fail()).unwrap();
     let by_type = tests.queue().enqueue(&Own).unwrap();
@@ -206,7 +207,7 @@ fn g13_a_panic_payload_that_panics_harms_nobody() {
     drop(tests);
     let builder = Queue::builder()
         .clock(clock.clone())
-        .handle(|_: Own, _: &Context| -> Result<(), Failure> { std::panic::panic_any(PanicsInDrop) });
+        .handle(|_: Own, _: &Context| -> Result<u8, Failure> { std::panic::panic_any(PanicsInDrop) });
     let tests = perdura::testing::SteppedQueue::open(builder, &clock).unwrap();
     let id = tests.queue().enqueue(&Own).unwrap();
     assert_eq!(tests.run_until_idle().unwrap().failed, 1);

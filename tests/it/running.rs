@@ -16,6 +16,7 @@ use crate::support::*;
 struct Gate;
 impl Task for Gate {
     const NAME: &'static str = "gate";
+    type Output = u64;
 }
 
 /// The test's end of the handler: it hears of each start, and lets it go on.
@@ -32,9 +33,9 @@ impl Hands {
 }
 
 /// A queue whose handler tells its start, waits for a sign, and then does `then`.
-fn gated<O: Serialize + 'static>(
+fn gated(
     config: Config,
-    then: impl Fn(&Context, &dyn Fn()) -> Result<O, Failure> + Send + Sync + 'static,
+    then: impl Fn(&Context, &dyn Fn()) -> Result<u64, Failure> + Send + Sync + 'static,
 ) -> (Queue, Hands) {
     let (tell, started) = channel();
     let (go, may_go) = channel();
@@ -73,11 +74,11 @@ fn g07_a_late_result_is_superseded_and_never_two_at_once() {
     assert!(hands.started.try_recv().is_err(), "its older attempt still runs");
     hands.go.send(()).unwrap();
     assert_eq!(hands.start(), 2, "now it may run again");
-    assert_eq!(queue.result::<u64>(id).unwrap(), None, "the late result is not kept");
+    assert_eq!(queue.result::<Do>(id).unwrap(), None, "the late result is not kept");
     hands.go.send(()).unwrap();
     assert_eq!(queue.wait(id, MINUTE).unwrap().generation, 2);
     queue.drain().unwrap();
-    assert_eq!(queue.result::<u64>(id).unwrap(), Some(2));
+    assert_eq!(queue.result::<Do>(id).unwrap(), Some(2));
     let superseded = Some("Superseded".to_owned());
     assert_eq!(*late.lock().unwrap(), [[superseded.clone(), superseded], [None, None]]);
     assert_sound(&queue);
@@ -88,7 +89,7 @@ fn a_silent_handler_that_succeeds_after_all_has_succeeded() {
     let (queue, hands) = gated(short(), |cx, wait| {
         cx.heartbeat()?;
         wait();
-        Ok("after all")
+        Ok(1)
     });
     let id = queue.enqueue(&Gate).unwrap();
     hands.start();
@@ -109,7 +110,7 @@ fn a_running_task_that_is_cancelled_sees_it_and_stops() {
         cx.ensure_active()?;
         wait();
         cx.ensure_active()?;
-        Ok(())
+        Ok(0)
     });
     let id = queue.enqueue(&Gate).unwrap();
     hands.start();
@@ -150,7 +151,7 @@ fn a_deadline_ends_the_attempt_as_timeout() {
             std::thread::yield_now();
         }
         #[allow(unreachable_code)]
-        Ok(())
+        Ok(0)
     });
     let id = queue.enqueue_with(&Gate, Options::new().timeout(Duration::from_millis(20))).unwrap().id();
     hands.start();
@@ -186,7 +187,7 @@ fn a_worker_whose_task_ignores_its_deadline_is_replaced() {
 fn a_graceful_shutdown_interrupts_hands_back_and_charges_nothing() {
     let folder = Folder::new();
     let (tell, started) = channel();
-    let patient = move |_: Gate, cx: &Context| -> Result<(), Failure> {
+    let patient = move |_: Gate, cx: &Context| -> Result<u64, Failure> {
         tell.send(()).unwrap();
         loop {
             cx.ensure_active()?;
@@ -213,7 +214,7 @@ fn a_graceful_shutdown_interrupts_hands_back_and_charges_nothing() {
 fn a_second_shutdown_shortens_the_grace_of_the_first() {
     let folder = Folder::new();
     let (tell, started) = channel();
-    let patient = move |_: Gate, cx: &Context| -> Result<(), Failure> {
+    let patient = move |_: Gate, cx: &Context| -> Result<u64, Failure> {
         tell.send(()).unwrap();
         loop {
             cx.ensure_active()?;
@@ -242,13 +243,13 @@ fn drain_wait_and_shutdown_inside_a_handler_are_refused() {
             queue.wait(cx.id(), SECOND).unwrap_err(),
             queue.shutdown(SECOND).unwrap_err(),
         ];
-        Ok(errors.iter().filter(|e| e.kind() == ErrorKind::InsideHandler).count())
+        Ok(errors.iter().filter(|e| e.kind() == ErrorKind::InsideHandler).count() as u64)
     });
     let id = queue.enqueue(&Gate).unwrap();
     hands.start();
     hands.go.send(()).unwrap();
     queue.wait(id, MINUTE).unwrap();
-    assert_eq!(queue.result::<usize>(id).unwrap(), Some(3));
+    assert_eq!(queue.result::<Gate>(id).unwrap(), Some(3));
 }
 
 #[test]
@@ -280,10 +281,10 @@ fn checkpoints_reach_the_next_attempt_and_the_next_process() {
     let folder = Folder::new();
     let clock = perdura::testing::ManualClock::new();
     let open = || {
-        let handler = |_: Gate, cx: &Context| -> Result<u32, Failure> {
-            let n = cx.checkpoint::<u32>()?.unwrap_or(0);
+        let handler = |_: Gate, cx: &Context| -> Result<u64, Failure> {
+            let n = cx.checkpoint::<u64>()?.unwrap_or(0);
             cx.save_checkpoint(&(n + 1))?;
-            assert_eq!(cx.checkpoint::<u32>()?, Some(n + 1));
+            assert_eq!(cx.checkpoint::<u64>()?, Some(n + 1));
             if n < 2 { Err(Failure::named("not.yet", "more to do")) } else { Ok(n) }
         };
         let builder = Queue::builder().clock(clock.clone()).handle(handler);
@@ -297,7 +298,7 @@ fn checkpoints_reach_the_next_attempt_and_the_next_process() {
         tests = open();
         tests.advance(2 * MINUTE).unwrap();
     }
-    assert_eq!(tests.queue().result::<u32>(id).unwrap(), Some(2));
+    assert_eq!(tests.queue().result::<Gate>(id).unwrap(), Some(2));
     assert_sound(tests.queue());
 }
 
@@ -309,7 +310,7 @@ fn progress_is_written_with_the_end_of_an_attempt_and_not_each_time() {
         for n in 0..10_000 {
             cx.progress(n + 1, 10_000);
         }
-        Ok(())
+        Ok(0)
     };
     let tests =
         perdura::testing::SteppedQueue::open(Queue::builder().clock(clock.clone()).handle(handler), &clock)
@@ -324,7 +325,7 @@ fn progress_of_a_running_task_can_be_seen() {
     let (queue, hands) = gated(Config::default(), |cx, wait| {
         cx.progress(3, 9);
         wait();
-        Ok(())
+        Ok(0)
     });
     let id = queue.enqueue(&Gate).unwrap();
     hands.start();
@@ -339,7 +340,7 @@ fn progress_of_a_running_task_can_be_seen() {
 fn no_connection_is_held_while_handlers_run() {
     let (queue, hands) = gated(Config { workers: 8, ..Config::default() }, |_, wait| {
         wait();
-        Ok(())
+        Ok(0)
     });
     queue.enqueue_all(&[const { Gate }; 8]).unwrap();
     for _ in 0..8 {
@@ -361,7 +362,7 @@ fn what_was_claimed_ahead_is_given_back_when_tasks_turn_slow() {
     let slow = move |_: Gate, _: &Context| {
         let _ = tell.send(());
         let _ = may_go.lock().unwrap().recv();
-        Ok(())
+        Ok(0)
     };
     let config = Config { workers: 1, poll_interval: Duration::ZERO, ..Config::default() };
     let queue = builder(config).handle(slow).open_in_memory().unwrap();
@@ -392,7 +393,7 @@ fn short_tasks_that_end_while_others_wait_share_their_commits() {
     let handler = move |_: Gate, _: &Context| {
         time.advance(Duration::from_millis(1)); // what it takes, as the queue sees it
         std::thread::sleep(Duration::from_micros(300)); // longer than a commit, so that each could have its own
-        Ok(())
+        Ok(0)
     };
     let queue = Queue::builder().workers(2).vfs(VFS).clock(clock).handle(handler);
     let queue = queue.open(folder.file()).unwrap();
@@ -410,7 +411,7 @@ fn short_tasks_that_end_while_others_wait_share_their_commits() {
 fn a_drain_waits_for_the_look_at_what_is_known_now() {
     for _ in 0..20 {
         let folder = Folder::in_memory();
-        let earlier = Queue::builder().handle(|_: Gate, _| Ok(())).open(folder.file()).unwrap();
+        let earlier = Queue::builder().handle(|_: Gate, _| Ok(0)).open(folder.file()).unwrap();
         let id = earlier.enqueue(&Do::Ok(1)).unwrap();
         earlier.drain().unwrap();
         assert_eq!(earlier.get(id).unwrap().hold, Some(Hold::UnknownName));

@@ -226,6 +226,7 @@ struct Anything(Value);
 
 impl Task for Anything {
     const NAME: &'static str = "anything";
+    type Output = Value;
 }
 
 fn any(task: Anything, _: &Context) -> Result<Value, Failure> {
@@ -310,6 +311,7 @@ enum Secret {
 
 impl Task for Secret {
     const NAME: &'static str = "secret";
+    type Output = String;
 }
 
 fn keep(task: Secret, cx: &Context) -> Result<String, Failure> {
@@ -322,6 +324,15 @@ fn keep(task: Secret, cx: &Context) -> Result<String, Failure> {
             Ok(cx.checkpoint::<u64>()?.unwrap_or_default().to_string())
         }
     }
+}
+
+/// Takes the result of a secret for a number.
+#[derive(Debug, Serialize, Deserialize)]
+struct Number;
+
+impl Task for Number {
+    const NAME: &'static str = Secret::NAME;
+    type Output = u64;
 }
 
 #[test]
@@ -347,7 +358,7 @@ fn g14_s12_no_failure_tells_what_tasks_hold() {
         let record = queue.get(id).unwrap();
         assert_eq!(record.state, State::Failed);
         said.push(format!("{record:?} {:?} {}", queue.attempts(id).unwrap(), queue.explain(id).unwrap()));
-        said.push(all_of(&queue.result::<String>(id).unwrap_err()));
+        said.push(all_of(&queue.result::<Secret>(id).unwrap_err()));
     }
     let id = queue.enqueue_with(&Secret::Plain(secret()), Options::new().unique(CANARY)).unwrap().id();
     tests.run_until_idle().unwrap();
@@ -380,7 +391,7 @@ fn g14_s12_no_failure_tells_what_tasks_hold() {
         (CANARY, done.to_string()),
     )
     .unwrap();
-    said.push(all_of(&queue.result::<u64>(done).unwrap_err()));
+    said.push(all_of(&queue.result::<Number>(done).unwrap_err()));
     conn.execute_batch("CREATE TRIGGER t AFTER INSERT ON perdura_args BEGIN SELECT 1; END").unwrap();
     said.push(all_of(&Queue::builder().open(folder.file()).unwrap_err()));
     conn.execute_batch("DROP TRIGGER t; BEGIN IMMEDIATE; DROP TABLE perdura_keys; COMMIT").unwrap();
@@ -432,6 +443,7 @@ struct Shout(String);
 
 impl Task for Shout {
     const NAME: &'static str = "shout";
+    type Output = ();
 }
 
 #[test]
@@ -520,6 +532,7 @@ fn life(file: &Path) {
     struct Spawn;
     impl Task for Spawn {
         const NAME: &'static str = "spawn";
+        type Output = String;
     }
     let open_files = |_: Spawn, _: &Context| -> Result<String, Failure> {
         let listed = Command::new("ls").args(["-l", "/proc/self/fd"]).output()?;
@@ -530,7 +543,7 @@ fn life(file: &Path) {
     queue.enqueue_all(&[Do::Ok(1), Do::Permanent]).unwrap();
     queue.drain().unwrap();
     queue.counts().unwrap();
-    for line in queue.result::<String>(id).unwrap().unwrap().lines() {
+    for line in queue.result::<Spawn>(id).unwrap().unwrap().lines() {
         tell(format_args!("fd {line}"));
     }
     let _ = queue.check().unwrap(); // sorts, which takes a temporary place

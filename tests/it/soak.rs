@@ -29,6 +29,7 @@ struct Grain {
 
 impl Task for Grain {
     const NAME: &'static str = "grain";
+    type Output = String;
 }
 
 fn grind(task: Grain, cx: &Context) -> Result<String, Failure> {

@@ -90,12 +90,12 @@ fn staying() -> (Builder, Receiver<TaskId>, Sender<()>) {
     let (tell, started) = channel();
     let (go, may_go) = channel();
     let may_go = Mutex::new(may_go);
-    let handler = move |task: Do, cx: &Context| -> Result<(), Failure> {
+    let handler = move |task: Do, cx: &Context| -> Result<u64, Failure> {
         tell.send(cx.id()).expect("the test listens");
         if task == Do::Ok(0) {
             may_go.lock().unwrap().recv().expect("the test says so");
         }
-        Ok(())
+        Ok(0)
     };
     (Queue::builder().workers(2).handle(handler), started, go)
 }

@@ -17,6 +17,7 @@ struct Mail {
 
 impl Task for Mail {
     const NAME: &'static str = "mail";
+    type Output = ();
 }
 
 /// A program under test.

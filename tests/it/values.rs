@@ -17,6 +17,7 @@ struct Carry<V> {
 
 impl<V: Serialize + DeserializeOwned + Send + 'static> Task for Carry<V> {
     const NAME: &'static str = "carry";
+    type Output = V;
 }
 
 fn open(builder: Builder) -> SteppedQueue {
@@ -39,7 +40,7 @@ where
     }));
     let performed = tests.perform(&Carry { load: load.clone() }).unwrap();
     assert!(matches!(performed.ran, Ran::Succeeded(_)), "{performed:?}");
-    let result: V = tests.queue().result(performed.record.task_id).unwrap().unwrap();
+    let result = tests.queue().result::<Carry<V>>(performed.record.task_id).unwrap().unwrap();
     let given = format!("{load:?}");
     assert_eq!(*seen.lock().unwrap(), [given.clone(), given.clone()]);
     assert_eq!(format!("{result:?}"), given);
@@ -94,8 +95,8 @@ fn g01_a_number_that_json_has_not_is_refused_where_it_is_given() {
     let bad = || Measured { name: "CANARY".into(), ratio: Some(f32::INFINITY) };
     let tests = open(
         Queue::builder()
-            .handle(move |_: Carry<u8>, _: &Context| Ok(bad()))
-            .handle(move |_: Save, cx: &Context| cx.save_checkpoint(&(1, f64::NAN))),
+            .handle(move |_: Measure, _: &Context| Ok(bad()))
+            .handle(move |_: Save, cx: &Context| cx.save_checkpoint(&(1, f64::NAN)).map(|()| 0)),
     );
     let queue = tests.queue();
     let e = queue.enqueue(&Carry { load: bad() }).unwrap_err();
@@ -112,8 +113,16 @@ fn g01_a_number_that_json_has_not_is_refused_where_it_is_given() {
         assert!(message.starts_with(&format!("the {what} cannot be kept: a number")), "{message}");
         assert!(!message.contains("CANARY"), "{message}");
     };
-    fails(tests.perform(&Carry { load: 1_u8 }).map(|performed| performed.record), "result");
+    fails(tests.perform(&Measure).map(|performed| performed.record), "result");
     fails(tests.perform(&Save).map(|performed| performed.record), "checkpoint");
+}
+
+#[derive(Serialize, Deserialize)]
+struct Measure;
+
+impl Task for Measure {
+    const NAME: &'static str = "measure";
+    type Output = Measured;
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,6 +130,7 @@ struct Save;
 
 impl Task for Save {
     const NAME: &'static str = "save";
+    type Output = u64;
 }
 
 /// Saves a text once, and reads a number ever after.
@@ -155,7 +165,7 @@ fn g14_a_checkpoint_that_does_not_decode_costs_no_further_attempts_and_can_be_dr
     tests.queue().retry_from_start(id).unwrap();
     assert_eq!(tests.queue().get(id).unwrap().progress, None);
     tests.run_until_idle().unwrap();
-    assert_eq!(tests.queue().result(id).unwrap(), Some(7));
+    assert_eq!(tests.queue().result::<Save>(id).unwrap(), Some(7));
     let e = tests.queue().retry_from_start(id).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::WrongState);
     assert_eq!(tests.queue().retry_all_from_start(perdura::Filter::new()).unwrap().changed, 0);
@@ -168,7 +178,7 @@ fn the_checkpoint_of_a_replayed_letter_goes_when_its_task_succeeds() {
             cx.save_checkpoint(&9)?;
             Err(Failure::permanent("as told"))
         }
-        found => Ok(found),
+        Some(found) => Ok(found),
     }));
     let queue = tests.queue();
     let failed = queue.enqueue(&Save).unwrap();
@@ -176,7 +186,7 @@ fn the_checkpoint_of_a_replayed_letter_goes_when_its_task_succeeds() {
     assert_eq!(queue.move_to_dead_letters(perdura::Filter::new()).unwrap().changed, 1);
     let new = queue.dead_letters().replay(failed).unwrap();
     tests.run_until_idle().unwrap();
-    assert_eq!(queue.result::<u64>(new).unwrap(), Some(9), "it had the letter's");
+    assert_eq!(queue.result::<Save>(new).unwrap(), Some(9), "it had the letter's");
     assert_eq!(queue.checkpoint_json(new).unwrap(), None);
     assert_eq!(queue.checkpoint_json(failed).unwrap().as_deref(), Some("9"), "the letter keeps its own");
 }
@@ -222,14 +232,14 @@ struct Exact {
 /// What decoding says of args; they hold `CANARY` wherever they can.
 #[track_caller]
 fn told<T: Task + std::fmt::Debug>(args: impl Into<String>) -> String {
-    let tests = open(Queue::builder().handle(|_: Carry<T>, _: &Context| Ok(())));
+    let tests = open(Queue::builder().handle(|_: Carry<T>, _: &Context| Err(Failure::permanent("its args do not decode"))));
     let load = serde_json::value::RawValue::from_string(args.into()).unwrap();
     let id = tests.queue().enqueue(&Carry { load }).unwrap();
     tests.run_until_idle().unwrap();
     let record = tests.queue().get(id).unwrap();
     assert_eq!(record.error_type.as_deref(), Some("ArgsUndecodable"), "{record:?}");
     let everything = format!("{record:?} {:?}", tests.queue().attempts(id).unwrap());
-    let e = tests.queue().result::<T>(id).unwrap_err();
+    let e = tests.queue().result::<Carry<T>>(id).unwrap_err();
     let everything = format!("{everything} {e} {e:?} {:?}", tests.all_enqueued::<Carry<T>>().err());
     assert!(!everything.contains("CANARY"), "{everything}");
     record.error_message.unwrap()
@@ -237,6 +247,7 @@ fn told<T: Task + std::fmt::Debug>(args: impl Into<String>) -> String {
 
 impl Task for Mail {
     const NAME: &'static str = "mail";
+    type Output = ();
 }
 
 #[test]
@@ -303,6 +314,7 @@ impl<'de> Deserialize<'de> for Talkative {
 
 impl Task for Talkative {
     const NAME: &'static str = "talkative";
+    type Output = ();
 }
 
 #[test]
@@ -317,7 +329,7 @@ fn g01_progress_comes_back_however_large_it_is() {
     let tests = open(Queue::builder().handle(move |task: Carry<u8>, cx: &Context| {
         let (done, total) = if task.load == 0 { (most, past) } else { (1, most) };
         cx.progress(done, total);
-        Ok(())
+        Ok(0)
     }));
     for (load, done, total) in [(0, most, past), (1, 1, most)] {
         let id = tests.queue().enqueue(&Carry::<u8> { load }).unwrap();
@@ -339,6 +351,7 @@ fn halved<S: serde::Serializer>(share: &u128, serializer: S) -> Result<S::Ok, S:
 
 impl Task for Rounded {
     const NAME: &'static str = "rounded";
+    type Output = ();
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn tasks_of_a_millisecond(asked: &Asked, waiters: usize) -> Outcome<f64> {
     let made = producer.enqueue_all(&tasks)?;
     let sleep = |_: Noop, _: &Context| {
         std::thread::sleep(Duration::from_millis(1));
-        Ok(())
+        Ok(0)
     };
     std::thread::scope(|scope| {
         rate(TASKS, || {
@@ -123,7 +123,7 @@ pub fn reader(asked: &Asked, report: &mut Report) -> Outcome<()> {
         let queue = Queue::builder()
             .durability(Full)
             .workers(1)
-            .handle(|_: Noop, _: &Context| Ok(()))
+            .handle(|_: Noop, _: &Context| Ok(0))
             .open(scratch.path())?;
         queue.pause("bulk")?;
         let reader = rusqlite::Connection::open(scratch.path())?;

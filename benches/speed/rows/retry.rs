@@ -25,7 +25,7 @@ pub fn lateness(asked: &Asked, report: &mut Report) -> Result<(), Box<dyn Error>
                 );
             }
             let _ = started.send(SystemTime::now());
-            Ok(())
+            Ok(0)
         };
         let queue = Queue::builder().durability(Full).workers(1).handle(handler).open(scratch.path())?;
         let mut late = Vec::new();

@@ -44,7 +44,7 @@ fn sample(
     let (started, starts) = bounded(1);
     let handler = move |_: Noop, _: &Context| {
         let _ = started.send(Instant::now());
-        Ok(())
+        Ok(0)
     };
     let queue = Queue::builder().durability(durability).workers(2).handle(handler).open(ours.path())?;
     let (sleeper, wakes_up) = bounded::<Instant>(1);

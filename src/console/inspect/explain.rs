@@ -237,6 +237,7 @@ mod tests {
 
     impl Task for Mail {
         const NAME: &'static str = "mail";
+        type Output = ();
     }
 
     #[derive(Serialize, Deserialize)]
@@ -244,6 +245,7 @@ mod tests {
 
     impl Task for Job {
         const NAME: &'static str = "perdura.job";
+        type Output = ();
     }
 
     fn explainer(worker: WorkerStatus, is_mounted: bool) -> Explainer {

@@ -50,6 +50,7 @@ pub(crate) fn may_be_job(task_name: &str) -> bool {
 
 impl Task for Job {
     const NAME: &'static str = TASK_NAME;
+    type Output = ();
 }
 
 impl Job {

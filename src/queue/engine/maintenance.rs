@@ -288,6 +288,7 @@ mod tests {
     struct Nothing;
     impl Task for Nothing {
         const NAME: &'static str = "nothing";
+        type Output = ();
     }
 
     #[test]

@@ -80,6 +80,7 @@ fn a_wal_is_told_at_64_mib_and_at_each_doubling_until_it_starts_again() {
 struct Nothing;
 impl Task for Nothing {
     const NAME: &'static str = "nothing";
+    type Output = ();
 }
 
 #[test]

@@ -50,6 +50,7 @@ struct Old(Script);
 
 impl Task for Old {
     const NAME: &'static str = "old";
+    type Output = u32;
 }
 
 /// The tasks whose handler older programs lack.
@@ -58,6 +59,7 @@ struct New(Script);
 
 impl Task for New {
     const NAME: &'static str = "new";
+    type Output = u32;
 }
 
 fn run(script: Script, cx: &Context) -> Result<u32, Failure> {

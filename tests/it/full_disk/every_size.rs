@@ -22,11 +22,11 @@ type Strike = Arc<Mutex<Option<Faults>>>;
 
 fn builder(strike: &Strike) -> Builder {
     let strike = strike.clone();
-    Queue::builder().handle(move |task: Wide, _: &Context| -> Result<u64, Failure> {
+    Queue::builder().handle(move |task: Wide, _: &Context| -> Result<String, Failure> {
         if let Some(faults) = &*strike.lock().unwrap() {
             faults.limit_space(0); // what is there may stay, and nothing grows
         }
-        if task.n.is_multiple_of(3) { Err(Failure::named("told", "as told")) } else { Ok(task.n) }
+        if task.n.is_multiple_of(3) { Err(Failure::named("told", "as told")) } else { Ok(task.n.to_string()) }
     })
 }
 

@@ -178,8 +178,8 @@ fn outcomes_are_recorded(kind: Kind) {
     for (task, id) in tasks.iter().zip(&ids) {
         match task.n {
             0 => assert_eq!(queue.get(*id).unwrap().error_type.as_deref(), Some("told")),
-            200_000 => assert_eq!(queue.result::<String>(*id).unwrap_err().kind(), ErrorKind::NotFound),
-            n => assert_eq!(queue.result::<String>(*id).unwrap().map(|r| r.len()), Some(n as usize)),
+            200_000 => assert_eq!(queue.result::<Wide>(*id).unwrap_err().kind(), ErrorKind::NotFound),
+            n => assert_eq!(queue.result::<Wide>(*id).unwrap().map(|r| r.len()), Some(n as usize)),
         }
     }
     let total = queue.counts().unwrap().total();
@@ -232,7 +232,7 @@ fn g11_output_gives_way_to_outcomes_on_a_full_disk() {
             passed.pass();
             let long = "o".repeat(64 * 1024);
             perdura::OutputStream::ALL.into_iter().for_each(|stream| cx.write_output(stream, &long));
-            Ok::<u64, Failure>(7)
+            Ok::<_, Failure>("7".to_owned())
         })
         .open(disk.file())
         .unwrap();
@@ -242,7 +242,7 @@ fn g11_output_gives_way_to_outcomes_on_a_full_disk() {
     while queue.enqueue(&wide(9, 20_000)).is_ok() {}
     gate.open();
     assert!(ends(&queue, &ids).into_iter().all(|state| state == State::Succeeded));
-    assert!(ids.iter().all(|id| queue.result::<u64>(*id).unwrap() == Some(7)), "small results are kept");
+    assert!(ids.iter().all(|id| queue.result::<Wide>(*id).unwrap().as_deref() == Some("7")), "small results are kept");
     disk.free(u64::MAX);
     assert_sound(&queue);
 }

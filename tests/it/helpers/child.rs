@@ -232,6 +232,7 @@ pub struct Noted {
 
 impl Task for Noted {
     const NAME: &'static str = "noted";
+    type Output = u64;
 }
 
 pub fn noted(task: Noted, cx: &Context) -> Result<u64, Failure> {
@@ -276,9 +277,10 @@ pub struct Poison;
 
 impl Task for Poison {
     const NAME: &'static str = "poison";
+    type Output = u64;
 }
 
-fn die(_: Poison, cx: &Context) -> Result<(), Failure> {
+fn die(_: Poison, cx: &Context) -> Result<u64, Failure> {
     say!("start {} {} {}", cx.id(), cx.generation(), cx.attempt_number());
     std::process::abort()
 }
@@ -329,4 +331,5 @@ pub struct Wide {
 
 impl Task for Wide {
     const NAME: &'static str = "wide";
+    type Output = String;
 }

@@ -23,6 +23,7 @@ pub enum Step {
 
 impl Task for Step {
     const NAME: &'static str = "step";
+    type Output = u64;
 }
 
 /// A task that no handler knows.
@@ -31,6 +32,7 @@ pub struct Stranger;
 
 impl Task for Stranger {
     const NAME: &'static str = "stranger";
+    type Output = ();
 }
 
 fn run(step: Step, cx: &Context) -> Result<u64, Failure> {
@@ -190,7 +192,7 @@ fn look(queue: &Queue) {
         }
         told("attempts", queue.attempts(id));
         told("args", queue.args_json(id));
-        told("result", queue.result::<serde_json::Value>(id));
+        told("result", queue.result_json(id));
         told("explain", queue.explain(id).map(|explanation| explanation.to_string()));
         told("letter", queue.dead_letters().get(id));
     }

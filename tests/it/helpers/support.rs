@@ -26,6 +26,7 @@ pub enum Do {
 
 impl Task for Do {
     const NAME: &'static str = "do";
+    type Output = u64;
 }
 
 /// The handler of [`Do`].

@@ -37,6 +37,7 @@ impl Load {
 
 impl Task for Load {
     const NAME: &'static str = "load";
+    type Output = u64;
 }
 
 /// The error of an attempt that fails as told.

@@ -119,6 +119,7 @@ struct Saw(PathBuf);
 
 impl Task for Saw {
     const NAME: &'static str = "saw";
+    type Output = u64;
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub struct Save;
 
 impl Task for Save {
     const NAME: &'static str = "save";
+    type Output = ();
 }
 
 /// A task that dies with its process: while it runs, the files are copied away.
@@ -28,6 +29,7 @@ pub struct Die;
 
 impl Task for Die {
     const NAME: &'static str = "die";
+    type Output = ();
 }
 
 /// What tests and handlers tell each other.
@@ -70,7 +72,7 @@ pub fn builder(clock: &ManualClock, talk: &Talk, dies_into: Option<(Faults, Path
         }
         Ok(())
     };
-    let wide = |task: Wide, _: &Context| -> Result<u64, Failure> { Ok(task.n) };
+    let wide = |task: Wide, _: &Context| -> Result<String, Failure> { Ok(task.n.to_string()) };
     Queue::builder().config(config()).clock(clock.clone()).handle(run).handle(save).handle(die).handle(wide)
 }
 

@@ -37,6 +37,7 @@ enum Do {
 
 impl Task for Do {
     const NAME: &'static str = TASK_NAME;
+    type Output = ();
 }
 
 /// A queue, and what its handlers have run.

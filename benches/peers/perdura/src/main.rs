@@ -18,6 +18,7 @@ struct Small {
 
 impl Task for Small {
     const NAME: &'static str = "small";
+    type Output = ();
 }
 
 #[derive(Serialize, Deserialize)]
@@ -27,6 +28,7 @@ struct Large {
 
 impl Task for Large {
     const NAME: &'static str = "large";
+    type Output = ();
 }
 
 /// Where the answer about durability comes from.
