@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 }
 
 fn send(text: String) -> Result<(), perdura::Error> {
-    let id = Queue::builder().open(FILE)?.enqueue(&Note { text })?;
+    let id = Queue::builder().open(FILE)?.enqueue(&Note { text })?.id();
     println!("note {id} will be sent");
     Ok(())
 }

@@ -83,7 +83,7 @@ fn search(handler: Handler) -> Result<Result<usize, (CrashPoint, usize)>, perdur
             SteppedQueue::open(builder(handler, &provider.lock().unwrap()), &ManualClock::new())
         },
         |shop| {
-            shop.queue().enqueue(&Charge { order: ORDER, cents: 4_200 })?;
+            let _ = shop.queue().enqueue(&Charge { order: ORDER, cents: 4_200 })?;
             shop.run_until_idle()?;
             Ok(())
         },

@@ -28,7 +28,7 @@ fn checksum(task: Checksum, cx: &Context) -> Result<u64, Failure> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let queue = Queue::builder().workers(4).handle(checksum).open("tasks.db")?;
-    let id = queue.enqueue(&Checksum { paths: vec!["Cargo.toml".into()] })?;
+    let id = queue.enqueue(&Checksum { paths: vec!["Cargo.toml".into()] })?.id();
     queue.drain()?; // until every task that can run now has run; a retry that waits does not count
     println!("{:?}", queue.result::<Checksum>(id)?);
     queue.shutdown(std::time::Duration::from_secs(10))?; // joins its threads, reports what still runs

@@ -26,7 +26,7 @@ pub fn child(role: &str, mut args: impl Iterator<Item = String>) -> Outcome<()> 
         let queue = Queue::builder().open(&path)?;
         println!("0");
         loop {
-            queue.enqueue(&Noop { n: 1 })?; // until it is killed
+            let _ = queue.enqueue(&Noop { n: 1 })?; // until it is killed
         }
     }
     let mut builder = Queue::builder().workers(2).handle(noop);
@@ -37,7 +37,7 @@ pub fn child(role: &str, mut args: impl Iterator<Item = String>) -> Outcome<()> 
     let queue = builder.open(&path)?;
     let opened = began.elapsed();
     if role == "--child-waiting" {
-        queue.enqueue_with(&Noop { n: 1 }, Options::new().delay(Duration::from_secs(3600)))?;
+        let _ = queue.enqueue_with(&Noop { n: 1 }, Options::new().delay(Duration::from_secs(3600)))?;
     }
     println!("{}", opened.as_nanos());
     std::io::stdin().read_to_end(&mut Vec::new())?;

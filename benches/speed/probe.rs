@@ -57,7 +57,7 @@ impl Probe {
         while more() {
             std::thread::sleep(pause);
             let began = Instant::now();
-            let id = self.queue.enqueue(&Told)?;
+            let id = self.queue.enqueue(&Told)?.id();
             enqueue.push(began.elapsed());
             let started = self.starts.recv()?;
             start.push(started.duration_since(began));

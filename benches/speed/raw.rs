@@ -172,7 +172,7 @@ impl Texts {
         let enqueue = trace::of(|| {
             let queue = producer(scratch.path(), Durability::Relaxed)?;
             for n in 0..TASKS {
-                queue.enqueue(&work::Noop { n: n as u64 })?;
+                let _ = queue.enqueue(&work::Noop { n: n as u64 })?;
             }
             Ok(())
         })?;

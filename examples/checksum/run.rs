@@ -235,7 +235,9 @@ fn collect<'t>(queue: &Queue, tree: &'t Tree) -> Result<Outcome<'t>> {
         let task =
             tasks.get(&job::key(path)).ok_or_else(|| format!("the task of {path:?} has disappeared"))?;
         match task.state {
-            State::Succeeded => sums.extend(queue.result::<Checksum>(task.task_id)?.map(|sum| (path.as_path(), sum))),
+            State::Succeeded => {
+                sums.extend(queue.result::<Checksum>(task.task_id)?.map(|sum| (path.as_path(), sum)))
+            }
             _ if tree::has_vanished(path) => {}
             _ => failures.push(failure(path, task)),
         }

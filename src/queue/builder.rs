@@ -114,7 +114,7 @@ impl Builder {
     ///
     /// let add = |Add(a, b): Add, _: &Context| a.checked_add(b).ok_or_else(|| Failure::new("Overflow", "the sum is too large"));
     /// let queue = Queue::builder().handle(add).open_in_memory()?;
-    /// let id = queue.enqueue(&Add(1, 2))?;
+    /// let id = queue.enqueue(&Add(1, 2))?.id();
     /// assert_eq!(queue.wait_result::<Add>(id, std::time::Duration::from_secs(60))?, 3);
     /// # Ok::<(), perdura::Error>(())
     /// ```

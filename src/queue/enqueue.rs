@@ -13,14 +13,14 @@ use crate::sync::{Mutex, lock};
 use crate::task::{Enqueued, NewTask, Options, Task, TaskId};
 
 impl Queue {
-    /// Makes a task. When this returns, it is durable. Its args come back to the handler as they are given here: what JSON has no place
+    /// Makes a task, or finds the one that holds its unique key. When this returns, it is durable. Its args come back to the handler as they are given here: what JSON has no place
     /// for (NaN and infinities, more than 127 lists and maps within each other) is refused.
     ///
     /// ```
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
     /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
     /// # let queue = perdura::Queue::builder().open_in_memory()?;
-    /// let id = queue.enqueue(&Mail { to: "ada@example.org".into() })?;
+    /// let id = queue.enqueue(&Mail { to: "ada@example.org".into() })?.id();
     /// assert_eq!(queue.get(id)?.state, perdura::State::Queued);
     /// # Ok::<(), perdura::Error>(())
     /// ```
@@ -29,8 +29,8 @@ impl Queue {
     /// [`InvalidInput`](ErrorKind::InvalidInput), [`TooLarge`](ErrorKind::TooLarge) or
     /// [`Serialization`](ErrorKind::Serialization) for a task that cannot be stored, and those of the disk. The task does not exist
     /// then, unless [`outcome()`](Error::outcome) is [`Unknown`](Outcome::Unknown).
-    pub fn enqueue<T: Task>(&self, task: &T) -> Result<TaskId, Error> {
-        self.enqueue_with(task, Options::new()).map(Enqueued::id)
+    pub fn enqueue<T: Task>(&self, task: &T) -> Result<Enqueued, Error> {
+        self.enqueue_with(task, Options::new())
     }
 
     /// Makes a task with options of its own; says whether it made one, or found the one that holds its unique key.

@@ -106,7 +106,7 @@ impl Queue {
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct Sum;
     /// # impl Task for Sum { const NAME: &'static str = "sum"; type Output = u32; }
     /// let queue = Queue::builder().open_in_memory()?;
-    /// let id = queue.enqueue(&Sum)?;
+    /// let id = queue.enqueue(&Sum)?.id();
     /// assert_eq!(queue.result::<Sum>(id)?, None, "nobody has run it");
     /// # Ok::<(), perdura::Error>(())
     /// ```

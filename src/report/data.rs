@@ -388,7 +388,7 @@ mod tests {
     fn the_slowest_tasks_of_the_time_looked_at_come_first() {
         let queue = walks(&ManualClock::new());
         for steps in [2000, 3, 900, 800, 7] {
-            queue.queue().enqueue(&Walk { steps }).unwrap();
+            let _ = queue.queue().enqueue(&Walk { steps }).unwrap();
         }
         queue.run_until_idle().unwrap();
         let page = gather(&queue, false);
@@ -409,7 +409,7 @@ mod tests {
         let soon = |n| Options::new().delay(Duration::from_secs(10_000 - n as u64));
         let tasks: Vec<_> = (0..many).map(|n| (Walk { steps: n as u64 }, n)).collect();
         queue.queue().enqueue_all_with(tasks.iter().map(|(task, n)| (task, soon(*n)))).unwrap();
-        queue.queue().enqueue(&Walk { steps: 1 }).unwrap();
+        let _ = queue.queue().enqueue(&Walk { steps: 1 }).unwrap();
         let page = gather(&queue, true);
         let Queued { ready, waiting, held, looked_at } = &page.queued;
         assert_eq!((ready.rows.len(), ready.more), (1, false));

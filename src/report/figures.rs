@@ -228,7 +228,7 @@ pub(super) mod tests {
         let mut queue = SteppedQueue::open(Queue::builder().handle(walk), &clock).unwrap();
         let begin = clock.now_is();
         for n in 1..=30 {
-            queue.queue().enqueue(&Walk { succeeds: n % 3 > 0 }).unwrap();
+            let _ = queue.queue().enqueue(&Walk { succeeds: n % 3 > 0 }).unwrap();
             queue.run_until_idle().unwrap();
             queue.advance(Duration::from_secs(600)).unwrap();
         }

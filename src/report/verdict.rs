@@ -148,15 +148,15 @@ mod tests {
         let said = |queue: &SteppedQueue| sentence(&look(queue.queue(), &clock));
         assert_eq!(said(&queue), "Nothing needs attention: no attempt ended in the last 1 h.");
 
-        queue.queue().enqueue(&Walk).unwrap();
+        let _ = queue.queue().enqueue(&Walk).unwrap();
         queue.run_until_idle().unwrap();
         assert_eq!(said(&queue), "Needs attention: 1 task failed.");
 
         let _ = queue.queue().delete_all(Filter::new()).unwrap();
         assert_eq!(said(&queue), "Nothing needs attention: 1 attempt ended in the last 1 h.");
 
-        queue.queue().enqueue(&Walk).unwrap();
-        queue.queue().enqueue(&Walk).unwrap();
+        let _ = queue.queue().enqueue(&Walk).unwrap();
+        let _ = queue.queue().enqueue(&Walk).unwrap();
         queue.advance(LONG_READY_WAIT - Duration::from_millis(1)).unwrap();
         assert_eq!(said(&queue), "Nothing needs attention: 1 attempt ended in the last 1 h.");
         queue.advance(Duration::from_millis(1)).unwrap();
@@ -178,7 +178,7 @@ mod tests {
         let mut page = look(queue.queue(), &clock);
         page.file.owned = Some(false);
         assert!(judge(&page).concerns.is_empty());
-        queue.queue().enqueue(&Walk).unwrap();
+        let _ = queue.queue().enqueue(&Walk).unwrap();
         let mut page = look(queue.queue(), &clock);
         page.file.owned = Some(false);
         let wanted = "Needs attention: nobody owns the file while 1 task is ready, the oldest for 0 ms.";

@@ -40,8 +40,21 @@ impl FromStr for TaskId {
     }
 }
 
-/// What an enqueue did.
+/// What an enqueue did. Look at [`is_new`](Enqueued::is_new) where a task may have a unique key, or a token.
+///
+/// ```
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Sync;
+/// # impl perdura::Task for Sync { const NAME: &'static str = "sync"; type Output = (); }
+/// # let queue = perdura::Queue::builder().open_in_memory()?;
+/// let first = queue.enqueue_with(&Sync, perdura::Options::new().unique("photos"))?;
+/// let second = queue.enqueue_with(&Sync, perdura::Options::new().unique("photos"))?;
+/// assert!(first.is_new() && !second.is_new());
+/// assert_eq!(first.id(), second.id());
+/// # Ok::<(), perdura::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "it says whether a task was made, or one that was there was found; take its id()"]
 pub enum Enqueued {
     /// A new task was made.
     Inserted(TaskId),

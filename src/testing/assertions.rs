@@ -98,7 +98,7 @@ impl SteppedQueue {
                 format!("{ready} other tasks are ready and would run first; call run_until_idle() before");
             return Err(Error::new(ErrorKind::WrongState, message));
         }
-        let id = self.queue().enqueue(task)?;
+        let id = self.queue().enqueue(task)?.id();
         let Some(ran) = self.run_one()? else {
             let why = self.queue().explain(id)?;
             return Err(Error::new(ErrorKind::WrongState, format!("task {id} does not run: {why}")));

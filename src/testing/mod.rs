@@ -21,7 +21,7 @@
 //!     _ => Ok("done"),
 //! });
 //! let mut tests = SteppedQueue::open(builder, &clock)?;
-//! let id = tests.queue().enqueue(&Flaky)?;
+//! let id = tests.queue().enqueue(&Flaky)?.id();
 //! tests.run_until_idle()?;
 //! assert_eq!(tests.queue().get(id)?.error_type.as_deref(), Some("network.down"));
 //! tests.advance(Duration::from_secs(60))?; // the backoff of the first retry

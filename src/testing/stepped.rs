@@ -210,7 +210,7 @@ impl Crashed {
 /// let crashes = at_every_commit(
 ///     || SteppedQueue::open(builder(), &ManualClock::new()),
 ///     |tests| {
-///         tests.queue().enqueue(&Greet)?;
+///         let _ = tests.queue().enqueue(&Greet)?;
 ///         tests.run_until_idle().map(drop)
 ///     },
 ///     |crashed, point| {

@@ -75,10 +75,10 @@ impl Stage {
                 let path = format!("/srv/größe/{number}.bin");
                 let tag = if number % 2 == 0 { "nightly" } else { "manual" };
                 let options = Options::new().queue("uploads-任务").tag(tag).max_attempts(2);
-                self.queue()
+                let _ = self.queue()
                     .enqueue_with(&Upload { number, path }, options.backoff(Duration::from_secs(7)))?;
             }
-            self.queue()
+            let _ = self.queue()
                 .enqueue_with(&Mail { number: minute, path: "ada\u{1b}[2J".into() }, Options::new())?;
             self.tests.run_until_idle()?;
             self.tests.advance(Duration::from_secs(60))?;
@@ -92,7 +92,7 @@ impl Stage {
         self.queue().pause("reports")?;
         for number in 0..4 {
             let options = Options::new().queue("reports").priority(3);
-            self.queue().enqueue_with(&Report { number, path: "q\u{202e}1".into() }, options)?;
+            let _ = self.queue().enqueue_with(&Report { number, path: "q\u{202e}1".into() }, options)?;
         }
         self.tests.advance(Duration::from_secs(5))
     }

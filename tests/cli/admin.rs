@@ -36,11 +36,11 @@ fn place() -> Place {
     let queue = Queue::builder().workers(1).handle(upload).open(place.path("tasks.db")).unwrap();
     queue.pause("later").unwrap();
     for n in 1..=5 {
-        queue.enqueue(&Upload { file: format!("{n}.bin"), fails: n > 2 }).unwrap();
+        let _ = queue.enqueue(&Upload { file: format!("{n}.bin"), fails: n > 2 }).unwrap();
     }
     for n in 6..=8 {
         let later = perdura::Options::new().queue("later").tag("nightly");
-        queue.enqueue_with(&Upload { file: format!("{n}.bin"), fails: false }, later).unwrap();
+        let _ = queue.enqueue_with(&Upload { file: format!("{n}.bin"), fails: false }, later).unwrap();
     }
     queue.drain().unwrap();
     place
@@ -135,7 +135,7 @@ fn show_tells_everything_and_never_steers_the_terminal() {
         assert!(said.out.contains(part), "{part} is not in\n{}", said.out);
     }
     assert!(said.out.contains("sending\\u{1b}[2J") && !said.out.contains('\u{1b}'), "{}", said.out);
-    place.queue().enqueue(&Upload { file: "\u{9b}2J\u{202e}".into(), fails: false }).unwrap();
+    let _ = place.queue().enqueue(&Upload { file: "\u{9b}2J\u{202e}".into(), fails: false }).unwrap();
     for verb in [&["export"][..], &["show", "9", "--json"]] {
         let out = place.run(verb).ok().out;
         assert!(out.contains("\\u009b2J\\u202e") && !out.contains(['\u{9b}', '\u{202e}']), "{verb:?}: {out}");
@@ -178,7 +178,7 @@ fn show_changes_no_digit_and_a_retry_from_the_start_drops_the_checkpoint() {
     let place = Place::new();
     let open = || Queue::builder().workers(1).handle(wide).open(place.path("tasks.db")).unwrap();
     let run = || open().drain().unwrap();
-    place.queue().enqueue(&Wide { z: i128::MAX, a: 9_007_199_254_740_991.0 }).unwrap();
+    let _ = place.queue().enqueue(&Wide { z: i128::MAX, a: 9_007_199_254_740_991.0 }).unwrap();
     run();
     place.run(["retry", "1"]).ok();
     run();
@@ -328,7 +328,7 @@ fn show_says_how_often_and_when_it_is_tried_again() {
     let place = Place::new();
     let queue = Queue::builder().workers(1).handle(upload).open(place.path("tasks.db")).unwrap();
     let options = perdura::Options::new().max_attempts(3).backoff(std::time::Duration::from_secs(600));
-    queue.enqueue_with(&Upload { file: "1.bin".into(), fails: true }, options).unwrap();
+    let _ = queue.enqueue_with(&Upload { file: "1.bin".into(), fails: true }, options).unwrap();
     queue.drain().unwrap();
     drop(queue);
     let shown = place.run(["show", "1"]).ok().out;

@@ -36,8 +36,8 @@ fn drain(place: &Place) -> Said {
 #[test]
 fn a_programs_task_named_job_is_left_to_the_program() {
     let place = Place::new();
-    let id = place.queue().enqueue(&Mail { to: "ada".into() }).unwrap();
-    let old = place.queue().enqueue(&OldJob { argv: vec!["true".into()], dir: "/".into() }).unwrap();
+    let id = place.queue().enqueue(&Mail { to: "ada".into() }).unwrap().id();
+    let old = place.queue().enqueue(&OldJob { argv: vec!["true".into()], dir: "/".into() }).unwrap().id();
     for _ in 0..2 {
         let said = drain(&place);
         assert_eq!(said.code, Some(0), "{said:?}");

@@ -27,7 +27,7 @@ pub fn busy(path: &Path) {
             letters.replay(letters.list(Filter::new()).unwrap()[0].task_id).unwrap();
         }
         if step == 150 {
-            day.queue().enqueue_with(&Import { rows: 7 }, Options::new().max_attempts(1)).unwrap();
+            let _ = day.queue().enqueue_with(&Import { rows: 7 }, Options::new().max_attempts(1)).unwrap();
             day = day.crash_in_attempt(true).unwrap().0.reopen(busy_handlers(&clock, true)).unwrap();
         }
         let next = begin.after(Duration::from_secs((step + 1) * 300));
@@ -37,8 +37,8 @@ pub fn busy(path: &Path) {
     day.queue().pause("exports").unwrap();
     for n in 0..12 {
         let due = Duration::from_secs(900 + n * 700);
-        day.queue().enqueue_with(&Export { sheet: n }, Options::new().queue("exports")).unwrap();
-        day.queue().enqueue_with(&Mail { to: n }, Options::new().queue("mail").delay(due)).unwrap();
+        let _ = day.queue().enqueue_with(&Export { sheet: n }, Options::new().queue("exports")).unwrap();
+        let _ = day.queue().enqueue_with(&Mail { to: n }, Options::new().queue("mail").delay(due)).unwrap();
     }
     let mut day = day.crash_in_attempt(true).unwrap().0.reopen(busy_handlers(&clock, false)).unwrap();
     day.tick().unwrap();
@@ -48,18 +48,18 @@ pub fn busy(path: &Path) {
 fn busy_step(queue: &Queue, step: u64, load: u64) {
     for n in 0..load {
         let seed = step * 10 + n;
-        queue
+        let _ = queue
             .enqueue_with(&Thumbnail { image: seed }, Options::new().queue("images").tag("gallery"))
             .unwrap();
-        queue.enqueue_with(&Mail { to: seed }, Options::new().queue("mail")).unwrap();
+        let _ = queue.enqueue_with(&Mail { to: seed }, Options::new().queue("mail")).unwrap();
     }
-    queue.enqueue_with(&Webhook { order: step }, Options::new().queue("default").priority(5)).unwrap();
+    let _ = queue.enqueue_with(&Webhook { order: step }, Options::new().queue("default").priority(5)).unwrap();
     if step.is_multiple_of(4) {
-        queue.enqueue_with(&Export { sheet: step }, Options::new().queue("exports")).unwrap();
-        queue.enqueue(&Import { rows: step }).unwrap();
+        let _ = queue.enqueue_with(&Export { sheet: step }, Options::new().queue("exports")).unwrap();
+        let _ = queue.enqueue(&Import { rows: step }).unwrap();
     }
     if step.is_multiple_of(24) {
-        queue.enqueue(&Vacuum).unwrap();
+        let _ = queue.enqueue(&Vacuum).unwrap();
     }
 }
 
@@ -241,7 +241,7 @@ pub fn hostile(path: &Path) {
 
 fn attack_with<const N: usize>(queue: &Queue, delay: u64) {
     let options = Options::new().queue(long(ATTACKS[N])).tag(ATTACKS[N]).delay(Duration::from_secs(delay));
-    queue.enqueue_with(&Attack::<N>, options).unwrap();
+    let _ = queue.enqueue_with(&Attack::<N>, options).unwrap();
 }
 
 /// As long as a name may be, without a place to break a line at.

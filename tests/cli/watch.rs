@@ -30,9 +30,9 @@ fn a_file(place: &Place) {
     let queue =
         Queue::builder().config(config).workers(1).handle(fetch).open(place.path("tasks.db")).unwrap();
     for number in 0..30 {
-        queue.enqueue(&Fetch { number }).unwrap();
+        let _ = queue.enqueue(&Fetch { number }).unwrap();
     }
-    queue.enqueue_with(&Fetch { number: 99 }, Options::new().delay(Duration::from_secs(3600))).unwrap();
+    let _ = queue.enqueue_with(&Fetch { number: 99 }, Options::new().delay(Duration::from_secs(3600))).unwrap();
     queue.drain().unwrap();
     queue.shutdown(Duration::from_secs(10)).unwrap();
 }

@@ -9,7 +9,7 @@ use crate::support::*;
 #[test]
 fn a_task_succeeds_and_its_result_is_kept() {
     let (tests, _) = stepped();
-    let id = tests.queue().enqueue(&Do::Ok(7)).unwrap();
+    let id = tests.queue().enqueue(&Do::Ok(7)).unwrap().id();
     assert_eq!(tests.queue().get(id).unwrap().state, State::Queued);
     assert_eq!(tests.run_until_idle().unwrap().succeeded, 1);
     let record = tests.queue().get(id).unwrap();
@@ -21,7 +21,7 @@ fn a_task_succeeds_and_its_result_is_kept() {
 #[test]
 fn by_default_three_attempts_60_and_120_seconds_apart() {
     let (mut tests, clock) = stepped();
-    let id = tests.queue().enqueue(&fail()).unwrap();
+    let id = tests.queue().enqueue(&fail()).unwrap().id();
     tests.run_until_idle().unwrap();
     for wait in [60, 120] {
         let record = tests.queue().get(id).unwrap();
@@ -47,7 +47,7 @@ fn g08_a_new_owner_settles_what_the_dead_one_was_running() {
         perdura::testing::SteppedQueue::open_file(builder, &clock, folder.file()).unwrap()
     };
     let tests = open();
-    let ids: Vec<_> = (0..3).map(|n| tests.queue().enqueue(&Do::Ok(n)).unwrap()).collect();
+    let ids: Vec<_> = (0..3).map(|n| tests.queue().enqueue(&Do::Ok(n)).unwrap().id()).collect();
     assert_eq!(tests.crash_in_attempt(true).unwrap().1, Some(ids[0]));
     let record = open().queue().get(ids[0]).unwrap();
     assert_eq!((record.state, record.attempt_number), (State::Queued, 1), "a started attempt is charged");
@@ -95,7 +95,7 @@ fn g06_g08_a_crash_leaves_what_a_killed_process_leaves() {
     let open = || perdura::testing::SteppedQueue::open(builder(Config::default()), &clock).unwrap();
     let tests = open();
     let queue = tests.queue().clone();
-    let id = queue.enqueue(&Do::Ok(1)).unwrap();
+    let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
     let (crashed, claimed) = tests.crash_in_attempt(true).unwrap();
     assert_eq!(claimed, Some(id));
     assert_eq!(queue.get(id).unwrap_err().kind(), perdura::ErrorKind::Crashed);

@@ -53,7 +53,7 @@ fn a_verb_means_the_tasks_that_are_there_when_it_begins() {
     let (tests, _) = stepped();
     let queue = tests.queue();
     assert_eq!(queue.delete_all(Filter::new()).unwrap(), Bulk::default());
-    let ids: Vec<TaskId> = (0..3).map(|n| queue.enqueue(&Do::Ok(n)).unwrap()).collect();
+    let ids: Vec<TaskId> = (0..3).map(|n| queue.enqueue(&Do::Ok(n)).unwrap().id()).collect();
     assert_eq!(queue.cancel_all(Filter::new().after(ids[0])).unwrap().changed, 2);
     assert_eq!(queue.get(ids[0]).unwrap().state, State::Queued);
 }

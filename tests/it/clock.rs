@@ -81,7 +81,7 @@ pub fn role(file: &Path) {
     let queue = Queue::builder().config(config).handle(handler).open(file).unwrap();
     say!("open");
     for n in 1_u64.. {
-        queue.enqueue(&Made { at: micros(), fails: n % 8 == 0 }).unwrap();
+        let _ = queue.enqueue(&Made { at: micros(), fails: n % 8 == 0 }).unwrap();
         let year =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
         say!("kept {} of {n} at {}", queue.counts().unwrap().total().all(), 1970 + year / 31_556_952);

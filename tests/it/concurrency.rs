@@ -15,7 +15,7 @@ fn many_threads_enqueue_while_workers_run_and_nothing_is_lost() {
             let queue = queue.clone();
             scope.spawn(move || {
                 let ids: Vec<_> =
-                    (0..25).map(|n| queue.enqueue(&Do::Ok(thread * 100 + n)).unwrap()).collect();
+                    (0..25).map(|n| queue.enqueue(&Do::Ok(thread * 100 + n)).unwrap().id()).collect();
                 for (n, id) in ids.into_iter().enumerate() {
                     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
                     assert_eq!(queue.result::<Do>(id).unwrap(), Some(thread * 100 + n as u64));
@@ -48,7 +48,7 @@ fn of_many_that_enqueue_one_key_at_once_one_inserts() {
 fn a_member_that_fails_takes_nobody_of_its_group_with_it() {
     let folder = Folder::new();
     let queue = perdura::Queue::builder().open(folder.file()).unwrap();
-    let ids: Vec<_> = (0..40).map(|n| queue.enqueue(&Do::Ok(n)).unwrap()).collect();
+    let ids: Vec<_> = (0..40).map(|n| queue.enqueue(&Do::Ok(n)).unwrap().id()).collect();
     std::thread::scope(|scope| {
         for (n, id) in ids.iter().enumerate() {
             let queue = &queue;
@@ -67,7 +67,7 @@ fn open_and_drop_again_and_again() {
     let folder = Folder::new();
     for n in 0..30 {
         let queue = builder(Config { workers: 2, ..Config::default() }).open(folder.file()).unwrap();
-        queue.enqueue(&Do::Ok(n)).unwrap();
+        let _ = queue.enqueue(&Do::Ok(n)).unwrap();
         if n % 3 == 0 {
             queue.drain().unwrap();
         }
@@ -113,7 +113,7 @@ fn g04_queues_of_one_process_hear_of_each_others_writes_at_once() {
         assert_eq!(owner.wait(endless, MINUTE).unwrap().state, State::Cancelled);
     }
     drop(others);
-    let id = owner.enqueue(&Do::Ok(1)).unwrap(); // those that are gone are not told
+    let id = owner.enqueue(&Do::Ok(1)).unwrap().id(); // those that are gone are not told
     assert_eq!(owner.wait(id, MINUTE).unwrap().state, State::Succeeded);
     assert_sound(&owner);
 }

@@ -38,7 +38,7 @@ impl Files {
         make(&folder.file());
         let queue = perdura::Queue::builder().open(folder.file()).unwrap();
         for i in 0..20 {
-            queue.enqueue(&crate::files::Step::Succeed(n + i)).unwrap();
+            let _ = queue.enqueue(&crate::files::Step::Succeed(n + i)).unwrap();
         }
         let read = |suffix| std::fs::read(companion(&folder.file(), suffix)).ok();
         Files { main: read(""), wal: read("-wal"), shm: read("-shm") }

@@ -42,7 +42,7 @@ fn await_state(queue: &Queue, id: perdura::TaskId, state: State) {
 fn g08_a_queue_whose_file_stays_locked_ends_and_gives_up_what_it_cannot_write() {
     let folder = Folder::new();
     let (queue, gate) = open(&folder, 1);
-    let id = queue.enqueue(&Stay).unwrap();
+    let id = queue.enqueue(&Stay).unwrap().id();
     await_state(&queue, id, State::Running);
     let neighbour = rusqlite::Connection::open(folder.file()).unwrap();
     neighbour.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -66,7 +66,7 @@ fn g08_a_queue_whose_file_stays_locked_ends_and_gives_up_what_it_cannot_write() 
 fn g08_a_queue_whose_file_is_gone_ends_too() {
     let folder = Folder::new();
     let (queue, gate) = open(&folder, 1);
-    let id = queue.enqueue(&Stay).unwrap();
+    let id = queue.enqueue(&Stay).unwrap().id();
     await_state(&queue, id, State::Running);
     std::fs::rename(folder.file(), folder.path().join("aside.db")).unwrap();
     gate.store(true, Ordering::Release);
@@ -78,7 +78,7 @@ fn g08_a_queue_whose_file_is_gone_ends_too() {
 fn an_owner_that_lost_the_file_hears_of_it_while_it_waits_for_its_end() {
     let folder = Folder::new();
     let (queue, gate) = open(&folder, 1);
-    let id = queue.enqueue(&Stay).unwrap();
+    let id = queue.enqueue(&Stay).unwrap().id();
     await_state(&queue, id, State::Running);
     let other = rusqlite::Connection::open(folder.file()).unwrap();
     other.execute_batch("UPDATE perdura_meta SET owner_epoch = owner_epoch + 1").unwrap();
@@ -119,7 +119,7 @@ fn a_worker_whose_handler_returns_as_it_is_replaced_is_not_one_too_many() {
     for round in 0..3 {
         let tasks = (0..8).map(|n| Ignore(1_009_500 + 250 * n + 100 * round));
         for task in tasks {
-            queue.enqueue_with(&task, Options::new().timeout(Duration::from_millis(10))).unwrap();
+            let _ = queue.enqueue_with(&task, Options::new().timeout(Duration::from_millis(10))).unwrap();
         }
         queue.drain().unwrap();
     }

@@ -19,7 +19,7 @@ pub fn role(file: &Path) {
     let config = Config { workers: 2, poll_interval: Duration::from_millis(10), ..Config::default() };
     let queue = Queue::builder().config(config).handle(noted).open(file).unwrap();
     let looker = Queue::builder().open(file).unwrap();
-    let long = queue.enqueue(&Noted { process: 0, n: 1, micros: 60_000_000 }).unwrap();
+    let long = queue.enqueue(&Noted { process: 0, n: 1, micros: 60_000_000 }).unwrap().id();
     while queue.get(long).unwrap().state != State::Running {
         std::thread::yield_now();
     }
@@ -100,7 +100,7 @@ fn g05_a_forked_process_is_told_so_and_its_parent_keeps_file_and_lock() {
     let mut other = Child::start("hold", &folder.file());
     other.await_line("executes false");
     let queue = Queue::builder().open(folder.file()).unwrap();
-    let quick = queue.enqueue(&Noted { process: 0, n: 3, micros: 0 }).unwrap();
+    let quick = queue.enqueue(&Noted { process: 0, n: 3, micros: 0 }).unwrap().id();
     parent.await_line(&format!("start {quick} 1 1"));
     assert_eq!(queue.wait(quick, MINUTE).unwrap().state, State::Succeeded);
     assert_eq!(queue.counts().unwrap().total().all(), 2, "the child has enqueued nothing");
@@ -116,7 +116,7 @@ fn g05_a_forked_process_is_told_so_and_its_parent_keeps_file_and_lock() {
 fn what_a_handler_starts_inherits_no_handle_of_the_file() {
     let folder = Folder::new();
     let queue = builder(Config { workers: 1, ..Config::default() }).open(folder.file()).unwrap();
-    queue.enqueue(&Do::Ok(1)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(1)).unwrap();
     queue.drain().unwrap();
     let listing = std::process::Command::new("ls").args(["-l", "/proc/self/fd/"]).output().unwrap();
     let listing = String::from_utf8(listing.stdout).unwrap();

@@ -124,14 +124,14 @@ fn g13_a_panic_anywhere_around_a_handler_fails_its_attempt_alone() {
         Where::UnderALock,
         Where::AsItIsWritten,
     ] {
-        let panics = queue.enqueue(&place).unwrap();
-        let fine = queue.enqueue(&Where::Nowhere).unwrap();
+        let panics = queue.enqueue(&place).unwrap().id();
+        let fine = queue.enqueue(&Where::Nowhere).unwrap().id();
         let record = queue.wait(panics, MINUTE).unwrap();
         assert_eq!((record.state, record.error_type.as_deref()), (State::Failed, Some("Panic")), "{place:?}");
         assert_eq!(queue.wait(fine, MINUTE).unwrap().state, State::Succeeded, "the only worker lives on");
     }
     assert_eq!(*lock.lock().unwrap_or_else(|poison| poison.into_inner()), 2, "their poison is their affair");
-    let unreadable = queue.enqueue(&Unreadable).unwrap();
+    let unreadable = queue.enqueue(&Unreadable).unwrap().id();
     let record = queue.wait(unreadable, MINUTE).unwrap();
     assert_eq!((record.state, record.error_type.as_deref()), (State::Failed, Some("Panic")));
     assert_eq!(queue.shutdown(MINUTE).unwrap().still_running, []);
@@ -194,7 +194,7 @@ fn g06_a_handler_that_ends_its_process_is_charged_and_ends_lost() {
         let innocent = |n| crate::child::Noted { process: 0, n, micros: 100 };
         let innocents: Vec<_> = (0..10).map(innocent).collect();
         let before = queue.enqueue_all(&innocents[..5]).unwrap();
-        let deadly = queue.enqueue(&how).unwrap();
+        let deadly = queue.enqueue(&how).unwrap().id();
         let after = queue.enqueue_all(&innocents[5..]).unwrap();
         let mut deaths = 0;
         while !Child::start("hostile", &folder.file()).finish().1 {
@@ -232,7 +232,7 @@ impl Task for EveryVerb {
 fn g04_a_handler_may_turn_every_verb_on_itself_with_one_worker() {
     let handler = |_: EveryVerb, cx: &Context| {
         let queue = cx.queue().ok_or_else(|| Failure::permanent("the test holds a handle"))?;
-        let more: Vec<_> = (0..3).map(|n| queue.enqueue(&Do::Ok(n)).map(|id| id.to_string())).collect();
+        let more: Vec<_> = (0..3).map(|n| queue.enqueue(&Do::Ok(n)).map(|made| made.id())).collect();
         let verbs = [queue.retry(cx.id()), queue.delete(cx.id()), queue.run_now(cx.id())];
         let refused = verbs.iter().all(|said| matches!(said, Err(e) if e.kind() == ErrorKind::WrongState));
         queue
@@ -245,7 +245,7 @@ fn g04_a_handler_may_turn_every_verb_on_itself_with_one_worker() {
         Ok((more.into_iter().filter(Result::is_ok).count(), refused, kept.is_ok(), sees))
     };
     let queue = builder(Config { workers: 1, ..Config::default() }).handle(handler).open_in_memory().unwrap();
-    let id = queue.enqueue(&EveryVerb).unwrap();
+    let id = queue.enqueue(&EveryVerb).unwrap().id();
     let record = queue.wait(id, MINUTE).unwrap();
     assert_eq!(record.state, State::Succeeded, "Ok wins over its own cancel: {record:?}");
     assert_eq!(queue.result::<EveryVerb>(id).unwrap(), Some((3, true, true, true)));
@@ -293,7 +293,7 @@ fn g05_a_handler_that_sleeps_past_its_deadline_is_not_started_again_beside_itsel
     let config = Config { workers: 1, max_task_attempts: 2, retry_backoff: SECOND, ..Config::default() };
     let queue = builder(config).handle(handler).open_in_memory().unwrap();
     let slow = queue.enqueue_with(&Own, Options::new().timeout(Duration::from_millis(1))).unwrap().id();
-    let other = queue.enqueue(&Do::Ok(1)).unwrap();
+    let other = queue.enqueue(&Do::Ok(1)).unwrap().id();
     assert_eq!(queue.wait(other, MINUTE).unwrap().state, State::Succeeded, "another worker has come");
     let record = queue.get(slow).unwrap();
     assert_eq!(
@@ -328,7 +328,7 @@ fn g04_threads_of_a_handler_may_use_the_queue_after_it_and_drop_it_last() {
             while !may_end.load(Ordering::SeqCst) {
                 std::thread::yield_now(); // the test's own handle is still there
             }
-            let after = queue.enqueue(&Do::Ok(7)).unwrap();
+            let after = queue.enqueue(&Do::Ok(7)).unwrap().id();
             let second = queue.wait(after, MINUTE).map(|record| record.state);
             drop(queue); // the last handle
             tell.send((first.ok(), second.ok())).unwrap();
@@ -337,7 +337,7 @@ fn g04_threads_of_a_handler_may_use_the_queue_after_it_and_drop_it_last() {
     };
     let queue =
         builder(Config { workers: 1, ..Config::default() }).handle(handler).open(folder.file()).unwrap();
-    queue.enqueue(&Own).unwrap();
+    let _ = queue.enqueue(&Own).unwrap();
     queue.drain().unwrap();
     drop(queue);
     dropped.store(true, Ordering::SeqCst);

@@ -47,7 +47,7 @@ fn a_write_waits_for_a_lock_as_long_as_it_was_told_to() {
     let e = queue.enqueue(&Heard(1)).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Busy, "{e}");
     other.execute_batch("ROLLBACK").unwrap();
-    queue.enqueue(&Heard(1)).unwrap();
+    let _ = queue.enqueue(&Heard(1)).unwrap();
     let too_long = Config { busy_timeout: 61 * MINUTE, ..Config::default() };
     assert!(
         too_long.validate().unwrap_err().to_string().starts_with("busy_timeout = \"1h 1m\" is out of range")

@@ -383,7 +383,7 @@ fn s06_g12_triggers_of_a_shared_file_do_not_run_for_us() {
     conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
     conn.execute_batch("CREATE TABLE log (x); CREATE VIEW v AS SELECT * FROM log;").unwrap();
     let queue = crate::files::builder().share(true).open(folder.file()).unwrap();
-    let id = queue.enqueue(&crate::files::Step::Succeed(1)).unwrap();
+    let id = queue.enqueue(&crate::files::Step::Succeed(1)).unwrap().id();
     queue.wait(id, MINUTE).unwrap();
     drop(queue);
     // A trigger on one of our tables, under a name of its own, is one of the things that hang on them.
@@ -400,7 +400,7 @@ fn s06_g12_triggers_of_a_shared_file_do_not_run_for_us() {
         "CREATE TRIGGER mine AFTER INSERT ON perdura_tasks BEGIN INSERT INTO log VALUES (1); END",
     )
     .unwrap();
-    let id = queue.enqueue(&crate::files::Step::Succeed(1)).unwrap();
+    let id = queue.enqueue(&crate::files::Step::Succeed(1)).unwrap().id();
     queue.wait(id, MINUTE).unwrap();
     let logged: Value = conn.query_row("SELECT COUNT(*) FROM log", [], |row| row.get(0)).unwrap();
     assert_eq!(logged, Value::Integer(0));

@@ -23,7 +23,7 @@ fn assert_replaced<T>(answer: Result<T, Error>) {
 /// A queue whose tasks wait until somebody lets them.
 fn open(path: &Path) -> Queue {
     let queue = builder(perdura::Config::default()).open(path).unwrap();
-    let id = queue.enqueue(&Do::Ok(1)).unwrap();
+    let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
     queue.wait(id, MINUTE).unwrap();
     queue
 }
@@ -39,7 +39,7 @@ fn g01_g12_a_renamed_file_takes_nothing_until_it_is_back() {
     assert_replaced(queue.pause("default"));
     assert!(!folder.file().exists(), "nothing is made in its place");
     fs::rename(&away, folder.file()).unwrap();
-    let id = queue.enqueue(&Do::Ok(5)).unwrap();
+    let id = queue.enqueue(&Do::Ok(5)).unwrap().id();
     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
     assert_eq!(queue.counts().unwrap().total().all(), 2);
     assert_sound(&queue);
@@ -114,7 +114,7 @@ fn g12_a_file_with_two_names_is_refused() {
     let queue = open(&folder.file());
     let link = folder.path().join("link.db");
     fs::hard_link(folder.file(), &link).unwrap();
-    queue.enqueue(&Do::Ok(2)).unwrap(); // whoever has it open goes on: a backup may have made the link
+    let _ = queue.enqueue(&Do::Ok(2)).unwrap(); // whoever has it open goes on: a backup may have made the link
     for name in [&link, &folder.file()] {
         let e = Queue::builder().open(name).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::InvalidInput, "{e}");
@@ -143,7 +143,7 @@ fn g05_g07_an_owner_whose_lock_was_deleted_writes_nothing_more_as_such() {
     assert!(second.executes(), "the lock is free");
     assert_eq!(second.wait(id, MINUTE).unwrap().attempt_number, 2, "the first attempt was lost");
 
-    let next = first.enqueue(&Do::Ok(0)).unwrap(); // it has an idle worker, and may not claim for it
+    let next = first.enqueue(&Do::Ok(0)).unwrap().id(); // it has an idle worker, and may not claim for it
     drop(waits.0); // the first attempt ends only now
     for id in [id, next] {
         assert_eq!(second.wait(id, MINUTE).unwrap().state, State::Succeeded);

@@ -10,7 +10,7 @@ use crate::support::*;
 fn assertions_find_what_is_enqueued() {
     let (mut tests, _) = stepped();
     let queue = tests.queue();
-    let now = queue.enqueue(&Do::Ok(1)).unwrap();
+    let now = queue.enqueue(&Do::Ok(1)).unwrap().id();
     let later = add(queue, &Do::Ok(2), Options::new().delay(MINUTE));
     assert_eq!(tests.assert_enqueued::<Do>(|task| *task == Do::Ok(2)).task_id, later);
     tests.refute_enqueued::<Do>(|task| *task == Do::Ok(3));
@@ -33,7 +33,7 @@ fn said(act: impl FnOnce() + std::panic::UnwindSafe) -> String {
 #[test]
 fn g14_assertions_that_fail_name_tasks_and_no_args() {
     let (tests, _) = stepped();
-    let id = tests.queue().enqueue(&Do::Fail("canary".into())).unwrap();
+    let id = tests.queue().enqueue(&Do::Fail("canary".into())).unwrap().id();
     let tests = std::panic::AssertUnwindSafe(&tests);
     let missing = said(|| drop(tests.assert_enqueued::<Do>(|_| false)));
     assert_eq!(missing, format!("no \"do\" task is enqueued as wanted; there are {id} in \"default\""));
@@ -50,7 +50,7 @@ fn one_task_is_performed_from_args_to_outcome() {
     let performed = tests.perform(&fail()).unwrap();
     assert!(matches!(performed.ran, Ran::Failed(_)));
     assert_eq!(performed.record.error_type.as_deref(), Some("told"));
-    tests.queue().enqueue(&Do::Ok(1)).unwrap();
+    let _ = tests.queue().enqueue(&Do::Ok(1)).unwrap();
     let error = tests.perform(&Do::Ok(2)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WrongState);
     assert_eq!(
@@ -92,7 +92,7 @@ fn g06_g08_a_crash_at_every_commit_of_a_retry_leaves_a_sound_file_and_charges_wh
     let crashes = at_every_commit(
         || SteppedQueue::open(builder(Config::default()), &ManualClock::new()),
         |tests| {
-            tests.queue().enqueue(&Do::FailUntil(2))?;
+            let _ = tests.queue().enqueue(&Do::FailUntil(2))?;
             tests.run_until_idle()?;
             tests.advance(MINUTE)?;
             tests.run_until_idle()?;
@@ -124,7 +124,7 @@ fn fresh_queues_are_independent_and_alike() {
     let config = Config { retry_jitter: 1.0, ..Config::default() };
     let delays = || {
         let tests = SteppedQueue::open(builder(config.clone()), &clock).unwrap();
-        let id = tests.queue().enqueue(&fail()).unwrap();
+        let id = tests.queue().enqueue(&fail()).unwrap().id();
         tests.run_until_idle().unwrap();
         (id, tests.queue().get(id).unwrap().run_at)
     };

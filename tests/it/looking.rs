@@ -284,8 +284,8 @@ fn args_are_found_as_they_are_stored_and_as_they_read() {
     let (tests, _clock) = stepped(Queue::builder());
     let queue = tests.queue();
     let words = ["cp", "-a", "say \"hi\"", r"C:\temp\x", "100%", "ÄÖÜ", "日本"];
-    let id = queue.enqueue(&Command { words: words.map(str::to_owned).to_vec() }).unwrap();
-    queue.enqueue(&Command { words: vec!["cp".into(), "b".into()] }).unwrap();
+    let id = queue.enqueue(&Command { words: words.map(str::to_owned).to_vec() }).unwrap().id();
+    let _ = queue.enqueue(&Command { words: vec!["cp".into(), "b".into()] }).unwrap();
     for text in [
         "cp -a",
         "CP -A say",
@@ -419,7 +419,7 @@ fn a_copy_has_its_name_only_when_it_is_whole() {
 fn numbers_that_no_program_of_ours_writes_do_no_harm() {
     let folder = crate::support::Folder::new();
     let queue = Queue::builder().open(folder.file()).unwrap();
-    let id = queue.enqueue(&Do(vec![Way::Succeed])).unwrap();
+    let id = queue.enqueue(&Do(vec![Way::Succeed])).unwrap().id();
     drop(queue);
     let edit = |sql: &str| rusqlite::Connection::open(folder.file()).unwrap().execute_batch(sql).unwrap();
     edit("UPDATE perdura_tasks SET max_attempts = 4000000000;
@@ -460,7 +460,7 @@ fn drain_waits_for_its_own_queues_alone() {
     let folder = crate::support::Folder::new();
     let owner = Queue::builder().queues(["others"]).handle(act).open(folder.file()).unwrap();
     let to = |queue: &str| Options::new().queue(queue);
-    owner.enqueue_with(&Do(vec![Way::Succeed]), to("ours")).unwrap();
+    let _ = owner.enqueue_with(&Do(vec![Way::Succeed]), to("ours")).unwrap();
     let second = || Queue::builder().handle(act);
     let of_ours = second().queues(["ours"]).open(folder.file()).unwrap();
     let of_all = second().open(folder.file()).unwrap();
@@ -476,7 +476,7 @@ fn drain_waits_for_its_own_queues_alone() {
     // What is due and not promoted: its owner has stopped, say.
     drop(owner);
     let behind = Queue::builder().clock(ManualClock::new()).open(folder.file()).unwrap();
-    behind.enqueue_with(&Do(vec![Way::Succeed]), to("others").delay(Duration::from_secs(1))).unwrap();
+    let _ = behind.enqueue_with(&Do(vec![Way::Succeed]), to("others").delay(Duration::from_secs(1))).unwrap();
     let looker = |queue: &str| Queue::builder().queues([queue]).open(folder.file()).unwrap();
     assert!(!looker("others").is_drained().unwrap());
     assert!(looker("ours").is_drained().unwrap());
@@ -543,7 +543,7 @@ fn a_failure_that_is_never_retried_keeps_its_type() {
     }
     let clock = ManualClock::new();
     let tests = SteppedQueue::open(Queue::builder().clock(clock.clone()).handle(refuse), &clock).unwrap();
-    let id = tests.queue().enqueue(&Do(vec![])).unwrap();
+    let id = tests.queue().enqueue(&Do(vec![])).unwrap().id();
     tests.run_until_idle().unwrap();
     let task = tests.queue().get(id).unwrap();
     assert_eq!(

@@ -45,7 +45,7 @@ fn g04_many_tasks_of_a_newer_version_do_not_stop_an_older_program() {
     let newer = newer_tasks(&folder);
     for _ in 0..2 {
         let queue = older().open(folder.file()).unwrap();
-        let id = queue.enqueue(&Older).unwrap();
+        let id = queue.enqueue(&Older).unwrap().id();
         assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
         queue.drain().unwrap_or_else(|e| panic!("{e}"));
         queue.shutdown(MINUTE).unwrap();
@@ -128,7 +128,7 @@ fn g11_a_file_that_gave_its_free_pages_back_at_once_keeps_them_again() {
     assert_eq!(auto_vacuum(), 1);
     let queue = builder(Config::default()).open(folder.file()).unwrap();
     for _ in 0..5 {
-        queue.enqueue(&Do::Fail("x".repeat(900_000))).unwrap();
+        let _ = queue.enqueue(&Do::Fail("x".repeat(900_000))).unwrap();
     }
     assert_eq!(auto_vacuum(), 2, "the file keeps its free pages");
 }
@@ -151,7 +151,7 @@ impl<F: FnOnce()> std::io::Write for SlowReader<F> {
 
 fn let_the_wal_grow(queue: &Queue) {
     for _ in 0..15 {
-        queue.enqueue(&Do::Fail("x".repeat(900_000))).unwrap();
+        let _ = queue.enqueue(&Do::Fail("x".repeat(900_000))).unwrap();
     }
 }
 
@@ -162,7 +162,7 @@ fn an_export_copies_the_wal_that_could_not_start_again_meanwhile() {
     queue.export(SlowReader(Some(|| let_the_wal_grow(&queue)))).unwrap();
     let wal = || queue.inspect().unwrap().wal;
     assert!(wal().bytes > 12 << 20, "{:?}", wal());
-    queue.enqueue(&Do::Ok(1)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(1)).unwrap();
     assert!(wal().frames < 100, "it starts again: {:?}", wal());
 }
 

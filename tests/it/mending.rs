@@ -8,12 +8,12 @@ use crate::support::*;
 /// A task of each end state and one that waits, by id.
 fn zoo(tests: &mut perdura::testing::SteppedQueue) -> [TaskId; 5] {
     let queue = tests.queue().clone();
-    let failed = queue.enqueue(&Do::Permanent).unwrap();
-    let succeeded = queue.enqueue(&Do::Ok(1)).unwrap();
-    let cancelled = queue.enqueue(&Do::Cancel).unwrap();
-    let waiting = queue.enqueue(&fail()).unwrap();
+    let failed = queue.enqueue(&Do::Permanent).unwrap().id();
+    let succeeded = queue.enqueue(&Do::Ok(1)).unwrap().id();
+    let cancelled = queue.enqueue(&Do::Cancel).unwrap().id();
+    let waiting = queue.enqueue(&fail()).unwrap().id();
     tests.run_until_idle().unwrap();
-    let ready = queue.enqueue(&Do::Ok(2)).unwrap();
+    let ready = queue.enqueue(&Do::Ok(2)).unwrap().id();
     [failed, succeeded, cancelled, waiting, ready]
 }
 
@@ -163,7 +163,7 @@ fn a_paused_queue_stays_paused_across_a_restart() {
     let queue = builder(perdura::Config::default()).open(folder.file()).unwrap();
     queue.pause("slow").unwrap();
     let id = add(&queue, &Do::Ok(1), Options::new().queue("slow"));
-    let other = queue.enqueue(&Do::Ok(2)).unwrap();
+    let other = queue.enqueue(&Do::Ok(2)).unwrap().id();
     queue.drain().unwrap();
     drop(queue);
     let queue = builder(perdura::Config::default()).open(folder.file()).unwrap();

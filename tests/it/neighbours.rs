@@ -32,7 +32,7 @@ fn g01_g04_a_long_reader_stops_no_writer_and_the_wal_shrinks_when_it_ends() {
     let config = Config { workers: 2, durability: Durability::Relaxed, ..Config::default() };
     let wide = |task: Wide, _: &Context| Ok(task.n.to_string());
     let queue = builder(config).handle(wide).open(folder.file()).unwrap();
-    queue.enqueue(&Do::Ok(0)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(0)).unwrap();
     let reader = Connection::open(folder.file()).unwrap();
     reader.execute_batch("BEGIN").unwrap();
     let count = |connection: &Connection| -> i64 {
@@ -54,7 +54,7 @@ fn g01_g04_a_long_reader_stops_no_writer_and_the_wal_shrinks_when_it_ends() {
     let began = Instant::now();
     while wal(&folder.file()) > WAL_LIMIT {
         assert!(began.elapsed() < MINUTE, "the WAL stays at {} bytes", wal(&folder.file()));
-        let id = queue.enqueue(&Do::Ok(0)).unwrap();
+        let id = queue.enqueue(&Do::Ok(0)).unwrap().id();
         queue.wait(id, MINUTE).unwrap();
         std::thread::sleep(Duration::from_millis(100)); // the checkpoint comes a second after a commit
     }
@@ -85,7 +85,7 @@ fn g02_g04_a_neighbour_that_keeps_the_lock_too_long_costs_time_and_nothing_else(
     let mut owner = Child::start("hold", &folder.file());
     owner.await_line("executes true");
     let queue = Queue::builder().open(folder.file()).unwrap();
-    let short = queue.enqueue(&Noted { process: 0, n: 1, micros: 300_000 }).unwrap();
+    let short = queue.enqueue(&Noted { process: 0, n: 1, micros: 300_000 }).unwrap().id();
     queue.notify().unwrap();
     owner.await_line(&format!("start {short} 1 1"));
     let mut neighbour = Connection::open(folder.file()).unwrap();
@@ -102,7 +102,7 @@ fn g02_g04_a_neighbour_that_keeps_the_lock_too_long_costs_time_and_nothing_else(
     lock.rollback().unwrap();
     let record = queue.wait(short, MINUTE).unwrap();
     assert_eq!((record.state, record.generation), (State::Succeeded, 1), "its outcome was kept");
-    let next = queue.enqueue(&Noted { process: 0, n: 3, micros: 0 }).unwrap();
+    let next = queue.enqueue(&Noted { process: 0, n: 3, micros: 0 }).unwrap().id();
     assert_eq!(queue.wait(next, MINUTE).unwrap().state, State::Succeeded, "the owner goes on by itself");
     report("neighbours", format_args!("locked out for {took:?}: {used:?} of processor time"));
     assert!(used < took / 20, "it used {used:?} of {took:?} to wait");
@@ -130,7 +130,7 @@ fn g01_g04_a_neighbour_that_checkpoints_all_the_time_harms_nothing() {
         });
         for n in 0..200 {
             let ids = queue.enqueue_all(&[Do::Ok(n), Do::Ok(n)]).unwrap();
-            let alone = queue.enqueue(&Do::Ok(n)).unwrap();
+            let alone = queue.enqueue(&Do::Ok(n)).unwrap().id();
             for id in ids.iter().map(|made| made.id()).chain([alone]) {
                 assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
                 assert_eq!(queue.result::<Do>(id).unwrap(), Some(n));

@@ -34,9 +34,9 @@ fn g09_ready_tasks_run_by_priority_and_then_in_the_order_of_their_ids() {
 #[test]
 fn g09_a_promoted_retry_goes_before_younger_tasks() {
     let (mut tests, _) = stepped();
-    let old = tests.queue().enqueue(&Do::FailUntil(2)).unwrap();
+    let old = tests.queue().enqueue(&Do::FailUntil(2)).unwrap().id();
     tests.run_one().unwrap();
-    let young = tests.queue().enqueue(&Do::Ok(0)).unwrap();
+    let young = tests.queue().enqueue(&Do::Ok(0)).unwrap().id();
     tests.advance(MINUTE).unwrap();
     assert_eq!(order(&tests), [old, young]);
 }
@@ -67,8 +67,8 @@ fn g09_a_new_task_does_not_start_before_one_that_another_process_has_made() {
     let folder = Folder::new();
     let (owner, order) = recording(&folder.file());
     let other = Queue::builder().open(folder.file()).unwrap();
-    let first = other.enqueue(&Do::Ok(1)).unwrap(); // the owner has not noticed
-    let second = owner.enqueue(&Do::Ok(2)).unwrap();
+    let first = other.enqueue(&Do::Ok(1)).unwrap().id(); // the owner has not noticed
+    let second = owner.enqueue(&Do::Ok(2)).unwrap().id();
     owner.notify().unwrap();
     owner.drain().unwrap();
     assert_eq!(*order.lock().unwrap(), [first, second]);
@@ -81,7 +81,7 @@ fn g09_a_new_task_does_not_start_in_a_queue_that_another_process_has_paused() {
     let (owner, order) = recording(&folder.file());
     let other = Queue::builder().open(folder.file()).unwrap();
     other.pause("default").unwrap();
-    let id = owner.enqueue(&Do::Ok(1)).unwrap();
+    let id = owner.enqueue(&Do::Ok(1)).unwrap().id();
     assert_eq!(owner.get(id).unwrap().state, State::Queued);
     other.resume("default").unwrap();
     owner.notify().unwrap();
@@ -122,11 +122,11 @@ fn g10_a_task_without_a_due_time_runs_whatever_the_clock_says() {
     for ms in [i64::MIN, -5, 0, 253_402_300_800_000, i64::MAX] {
         let (tests, clock) = stepped();
         clock.set_wall(Timestamp::from_millis(ms));
-        let id = tests.queue().enqueue(&Do::Ok(1)).unwrap();
+        let id = tests.queue().enqueue(&Do::Ok(1)).unwrap().id();
         clock.set_wall(Timestamp::from_millis(ms.saturating_sub(1_000_000_000)));
         assert_eq!(tests.run_until_idle().unwrap().succeeded, 1, "at {ms}");
         assert!(serde_json::to_string(&tests.queue().get(id).unwrap()).is_ok());
-        let fails = tests.queue().enqueue(&fail()).unwrap();
+        let fails = tests.queue().enqueue(&fail()).unwrap().id();
         tests.run_until_idle().unwrap();
         assert_eq!(tests.queue().get(fails).unwrap().attempt_number, 1);
         assert_sound(tests.queue());
@@ -137,7 +137,7 @@ fn g10_a_task_without_a_due_time_runs_whatever_the_clock_says() {
 fn g10_a_backward_jump_delays_a_relative_wait_by_at_most_its_own_delay_again() {
     for days in [0, 1, 30, 20_000, 100_000_u64] {
         let (mut tests, clock) = stepped();
-        let id = tests.queue().enqueue(&fail()).unwrap();
+        let id = tests.queue().enqueue(&fail()).unwrap().id();
         tests.run_until_idle().unwrap();
         tests.advance(30 * SECOND).unwrap();
         clock.set_wall(clock.now().before(Duration::from_secs(days * 86_400)));
@@ -165,9 +165,9 @@ fn g10_an_absolute_time_means_what_the_clock_says() {
 fn g10_a_forward_jump_starts_nothing_twice_and_deletes_nothing_until_the_clock_is_steady() {
     let config = Config { dead_letter_after: Some(MINUTE), ..Config::default() };
     let (mut tests, clock) = stepped_with(config);
-    let done = tests.queue().enqueue(&Do::Ok(1)).unwrap();
-    let failed = tests.queue().enqueue(&Do::Permanent).unwrap();
-    let waits = tests.queue().enqueue(&fail()).unwrap();
+    let done = tests.queue().enqueue(&Do::Ok(1)).unwrap().id();
+    let failed = tests.queue().enqueue(&Do::Permanent).unwrap().id();
+    let waits = tests.queue().enqueue(&fail()).unwrap().id();
     tests.run_until_idle().unwrap();
     tests.age().unwrap();
     clock.suspend(365 * 86_400 * SECOND);
@@ -203,14 +203,14 @@ fn g10_the_timer_thread_promotes_when_due_and_after_a_backward_jump() {
 #[test]
 fn retention_deletes_what_is_old_and_keeps_what_is_young() {
     let (mut tests, clock) = stepped_with(Config { retention: Some(60 * MINUTE), ..Config::default() });
-    let old = tests.queue().enqueue(&Do::Ok(1)).unwrap();
-    let failed = tests.queue().enqueue(&Do::Permanent).unwrap();
+    let old = tests.queue().enqueue(&Do::Ok(1)).unwrap().id();
+    let failed = tests.queue().enqueue(&Do::Permanent).unwrap().id();
     tests.run_until_idle().unwrap();
     for _ in 0..7 {
         tests.age().unwrap();
         clock.advance(10 * MINUTE);
     }
-    let young = tests.queue().enqueue(&Do::Ok(2)).unwrap();
+    let young = tests.queue().enqueue(&Do::Ok(2)).unwrap().id();
     tests.run_until_idle().unwrap();
     assert_eq!(tests.age().unwrap(), 1);
     let left: Vec<_> = tests.queue().tasks(Filter::new()).unwrap().iter().map(|r| r.task_id).collect();
@@ -259,7 +259,7 @@ fn each_of_many_queues_has_its_turn() {
         }
     }
     queue.pause("q5").unwrap();
-    queue.enqueue_with(&Stranger, of(0).priority(1)).unwrap(); // is met first and held, which takes the turn of its queue
+    let _ = queue.enqueue_with(&Stranger, of(0).priority(1)).unwrap(); // is met first and held, which takes the turn of its queue
     let mut ran = Vec::new();
     while tests.run_one().unwrap().is_some() {
         let done = queue.tasks(Filter::new().state(State::Succeeded).limit(usize::MAX)).unwrap();

@@ -37,7 +37,7 @@ fn g03_a_transaction_on_another_file_is_refused_and_changes_nothing() {
     let [folder, other, copied, none] = [(); 4].map(|()| Folder::new());
     let queue = Queue::builder().open(folder.file()).unwrap();
     for name in ["one", "two"] {
-        queue.enqueue_with(&Do::Ok(1), Options::new().queue(name)).unwrap();
+        let _ = queue.enqueue_with(&Do::Ok(1), Options::new().queue(name)).unwrap();
     }
     drop(Queue::builder().open(other.file()).unwrap());
     queue.backup(copied.file(), |_| {}).unwrap(); // it has the same id
@@ -76,7 +76,7 @@ fn g03_a_transaction_on_another_file_is_refused_and_changes_nothing() {
     std::os::unix::fs::symlink(folder.path(), &link).unwrap();
     let mut conn = rusqlite::Connection::open(link.join("tasks.db")).unwrap();
     let transaction = conn.transaction().unwrap();
-    queue.enqueue_in(&transaction, &Do::Ok(1), Options::new()).unwrap();
+    let _ = queue.enqueue_in(&transaction, &Do::Ok(1), Options::new()).unwrap();
     transaction.commit().unwrap();
     assert_eq!(queue.counts().unwrap().total().ready, 3);
     assert_sound(&queue);

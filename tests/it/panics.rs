@@ -44,10 +44,10 @@ pub fn role(file: &Path) {
     queue.wait(late, MINUTE).unwrap();
     assert!(crate::logger::panicked() > 0);
     say!("warned by the timer");
-    let id = queue.enqueue(&Do::FailUntil(2)).unwrap();
+    let id = queue.enqueue(&Do::FailUntil(2)).unwrap().id();
     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
     say!("retried");
-    let id = queue.enqueue(&Do::Ok(1)).unwrap();
+    let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
     while queue.get(id).unwrap().state != State::Running {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -98,7 +98,7 @@ fn g13_a_clock_that_panics_stands_still_and_nothing_ends() {
     let queue = builder(config).clock(clock).open(folder.file()).unwrap();
     for round in 0..20 {
         panics.store(round % 2 == 0, Ordering::Release);
-        let enqueue = || (0..5).map(|_| queue.enqueue(&Do::FailUntil(2)).unwrap()).collect::<Vec<_>>();
+        let enqueue = || (0..5).map(|_| queue.enqueue(&Do::FailUntil(2)).unwrap().id()).collect::<Vec<_>>();
         let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(enqueue));
         panics.store(false, Ordering::Release);
         let ids = made.expect("no panic of the clock comes through");

@@ -45,7 +45,7 @@ fn live(path: &Path) {
     let mut tests = open(path, &clock);
     let queue = tests.queue().clone();
     queue.enqueue_all(&[Do::Ok(1), fail(), Do::Snooze(50), Do::Cancel, Do::Permanent]).unwrap();
-    queue.enqueue(&Long).unwrap();
+    let _ = queue.enqueue(&Long).unwrap();
     let waits = add(&queue, &Do::Ok(2), Options::new().delay(Duration::from_secs(5)).unique("key").tag("t"));
     add(&queue, &Do::Ok(2), Options::new().unique("key"));
     add(&queue, &Do::Ok(3), Options::new().delay(Duration::from_secs(20)).expires(Duration::from_secs(30)));
@@ -84,7 +84,7 @@ fn live(path: &Path) {
     drop(tests);
     let threaded = builder(Config::default()).open(path).unwrap();
     for n in 0..2 {
-        let id = threaded.enqueue(&Do::Ok(n)).unwrap(); // the second one meets an idle queue and starts at once
+        let id = threaded.enqueue(&Do::Ok(n)).unwrap().id(); // the second one meets an idle queue and starts at once
         threaded.wait(id, MINUTE).unwrap();
     }
 }

@@ -45,7 +45,7 @@ fn g05_g08_when_the_owner_is_killed_another_takes_over() {
     let mut other = Child::start("hold", &folder.file());
     other.await_line("executes false");
     let queue = looker(&folder);
-    let long = queue.enqueue(&Noted { process: 0, n: 1, micros: 60_000_000 }).unwrap();
+    let long = queue.enqueue(&Noted { process: 0, n: 1, micros: 60_000_000 }).unwrap().id();
     queue.notify().unwrap();
     owner.await_line(&format!("start {long} 1 1"));
     owner.kill();
@@ -66,7 +66,7 @@ fn another_process_may_enqueue_look_cancel_and_retry_while_the_owner_works() {
         .open(folder.file())
         .unwrap();
     assert!(!queue.executes());
-    let id = queue.enqueue(&innocent(1)).unwrap();
+    let id = queue.enqueue(&innocent(1)).unwrap().id();
     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
     assert_eq!(queue.result::<Do>(id).unwrap(), Some(1));
     let delayed =
@@ -86,7 +86,7 @@ fn g06_a_poison_task_among_50_innocents_ends_lost_alone() {
     let queue = looker(&folder);
     let innocents: Vec<_> = (0..50).map(innocent).collect();
     let before = queue.enqueue_all(&innocents[..5]).unwrap();
-    let poison = queue.enqueue(&Poison).unwrap();
+    let poison = queue.enqueue(&Poison).unwrap().id();
     let after = queue.enqueue_all(&innocents[5..]).unwrap();
     let mut crashes = 0;
     while !Child::start("poison", &folder.file()).finish().1 {
@@ -115,7 +115,7 @@ fn g05_a_handler_that_outlives_its_queue_keeps_the_file_owned() {
         Ok(5)
     };
     let first = Queue::builder().handle(stubborn).open(folder.file()).unwrap();
-    let id = first.enqueue(&Poison).unwrap();
+    let id = first.enqueue(&Poison).unwrap().id();
     is_started.recv().unwrap();
     let report = first.shutdown(Duration::ZERO).unwrap();
     assert_eq!((report.interrupted, report.still_running), (1, vec![id]));
@@ -169,7 +169,7 @@ fn g05_a_stopped_owner_keeps_the_file_and_goes_on_when_it_is_continued() {
     let other = Child::start("hold", &folder.file()).listen();
     other.await_line(|line| line == "executes false");
     let queue = looker(&folder);
-    let first = queue.enqueue(&Noted { process: 0, n: 0, micros: 300_000 }).unwrap();
+    let first = queue.enqueue(&Noted { process: 0, n: 0, micros: 300_000 }).unwrap().id();
     owner.await_line(&format!("start {first} 1 1"));
     stop(owner.process_id());
     other.take();
@@ -202,7 +202,7 @@ fn g05_g08_a_stopped_owner_that_is_killed_is_succeeded() {
     let mut other = Child::start("hold", &folder.file());
     other.await_line("executes false");
     let queue = looker(&folder);
-    let long = queue.enqueue(&Noted { process: 0, n: 1, micros: 60_000_000 }).unwrap();
+    let long = queue.enqueue(&Noted { process: 0, n: 1, micros: 60_000_000 }).unwrap().id();
     owner.await_line(&format!("start {long} 1 1"));
     stop(owner.process_id());
     owner.kill();
@@ -237,7 +237,7 @@ fn g05_g08_the_number_of_a_process_plays_no_role() {
     owner.await_line("executes true");
     let mut other = start(&folder);
     other.await_line("executes false");
-    let long = queue.enqueue(&Noted { process: 0, n: 1, micros: 60_000_000 }).unwrap();
+    let long = queue.enqueue(&Noted { process: 0, n: 1, micros: 60_000_000 }).unwrap().id();
     owner.await_line(&format!("start {long} 1 1"));
     for attempt in 2..=3 {
         owner.kill();

@@ -40,7 +40,7 @@ fn g12_files_that_are_not_ours_are_left_as_they_were() {
 fn spoilt(spoil: &str) -> (Folder, Vec<u8>) {
     let folder = Folder::new();
     let queue = builder(Config::default()).open(folder.file()).unwrap();
-    queue.enqueue(&Do::Ok(1)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(1)).unwrap();
     queue.drain().unwrap();
     drop(queue);
     let conn = rusqlite::Connection::open(folder.file()).unwrap();
@@ -227,8 +227,8 @@ fn args_results_and_checkpoints_over_their_limits_are_refused() {
     let e = queue.enqueue(&Sized("x".repeat(99))).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::TooLarge);
     assert!(e.to_string().contains("101 bytes of JSON, over the limit of 100"), "{e}");
-    let fits = queue.enqueue(&Sized("x".repeat(14))).unwrap();
-    let over = queue.enqueue(&Sized("x".repeat(15))).unwrap();
+    let fits = queue.enqueue(&Sized("x".repeat(14))).unwrap().id();
+    let over = queue.enqueue(&Sized("x".repeat(15))).unwrap().id();
     tests.run_until_idle().unwrap();
     assert_eq!(queue.get(fits).unwrap().state, State::Succeeded);
     assert!(queue.get(over).unwrap().error_message.unwrap().contains("over the limit of 16"));
@@ -274,8 +274,8 @@ fn names_and_versions_that_no_handler_knows_are_held_and_lifted() {
         perdura::testing::SteppedQueue::open_file(b.clock(clock.clone()), &clock, folder.file()).unwrap()
     };
     let old = open(builder(Config::default()));
-    let unknown = old.queue().enqueue(&Sized("x".into())).unwrap();
-    let newer = old.queue().enqueue(&DoLater { secret: "s".into() }).unwrap();
+    let unknown = old.queue().enqueue(&Sized("x".into())).unwrap().id();
+    let newer = old.queue().enqueue(&DoLater { secret: "s".into() }).unwrap().id();
     assert_eq!(old.run_one().unwrap(), None);
     for id in [unknown, newer] {
         let record = old.queue().get(id).unwrap();
@@ -306,7 +306,7 @@ fn g14_args_that_no_longer_decode_fail_at_once_without_their_text() {
     let folder = Folder::new();
     let clock = perdura::testing::ManualClock::new();
     let producer = Queue::builder().open(folder.file()).unwrap();
-    let id = producer.enqueue(&DoLater { secret: "hunter2".into() }).unwrap();
+    let id = producer.enqueue(&DoLater { secret: "hunter2".into() }).unwrap().id();
     let handler = |_: Renamed, _: &Context| Ok(());
     let builder = Queue::builder().clock(clock.clone()).handle(handler);
     let tests = perdura::testing::SteppedQueue::open_file(builder, &clock, folder.file()).unwrap();
@@ -353,7 +353,7 @@ fn g14_every_file_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new();
     let queue = builder(Config::default()).open(folder.file()).unwrap();
-    queue.enqueue(&Do::Ok(1)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(1)).unwrap();
     queue.drain().unwrap();
     let mut names = Vec::new();
     for file in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
@@ -377,7 +377,7 @@ fn a_queue_may_share_the_programs_own_file() {
     assert!(e.to_string().contains("turn WAL on before"), "{e}");
     mine.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
     let queue = share().open(folder.file()).unwrap();
-    let id = queue.enqueue(&Do::Ok(1)).unwrap();
+    let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
     mine.execute_batch("INSERT INTO mine VALUES (1)").unwrap();
     drop(queue);

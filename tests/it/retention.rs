@@ -21,7 +21,7 @@ fn run(folder: &Folder, config: Config, clock: &ManualClock, days: u32) -> (Step
 fn run_with(folder: &Folder, builder: Builder, clock: &ManualClock, days: u32) -> (SteppedQueue, TaskId) {
     let builder = builder.clock(clock.clone());
     let mut tests = SteppedQueue::open_file(builder, clock, folder.file()).unwrap();
-    let id = tests.queue().enqueue(&Do::Ok(1)).unwrap();
+    let id = tests.queue().enqueue(&Do::Ok(1)).unwrap().id();
     tests.run_until_idle().unwrap();
     tests.advance(days * DAY).unwrap();
     tests.age().unwrap(); // the clock has jumped, as far as it can see
@@ -66,7 +66,7 @@ fn where_nobody_says_anything_a_week_holds() {
 /// A queue with threads that runs one task and ends: when the file is so old, by how much its newest task is older than that.
 fn short_run(folder: &Folder, clock: &ManualClock) {
     let queue = builder(keeps(Some(DAY))).clock(clock.clone()).open(folder.file()).unwrap();
-    let id = queue.enqueue(&Do::Ok(1)).unwrap();
+    let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
     queue.wait(id, MINUTE).unwrap();
     queue.shutdown(MINUTE).unwrap();
 }

@@ -10,8 +10,8 @@ use crate::support::*;
 #[test]
 fn g04_a_task_runs_until_it_succeeds_or_its_attempts_are_used_up() {
     let (mut tests, _) = stepped();
-    let at_last = tests.queue().enqueue(&Do::FailUntil(3)).unwrap();
-    let never = tests.queue().enqueue(&fail()).unwrap();
+    let at_last = tests.queue().enqueue(&Do::FailUntil(3)).unwrap().id();
+    let never = tests.queue().enqueue(&fail()).unwrap().id();
     for _ in 0..3 {
         tests.run_until_idle().unwrap();
         tests.advance(2 * MINUTE).unwrap();
@@ -43,8 +43,8 @@ fn the_nearest_of_three_levels_wins() {
         .clock(clock.clone())
         .handle(|_: Own, _: &Context| -> Result<u8, _> { Err(Failure::named("own", "as told")) });
     let tests = perdura::testing::SteppedQueue::open(builder, &clock).unwrap();
-    let by_config = tests.queue().enqueue(&fail()).unwrap();
-    let by_type = tests.queue().enqueue(&Own).unwrap();
+    let by_config = tests.queue().enqueue(&fail()).unwrap().id();
+    let by_type = tests.queue().enqueue(&Own).unwrap().id();
     let options = Options::new().max_attempts(4).backoff(Duration::from_secs(3));
     let by_call = tests.queue().enqueue_with(&Own, options).unwrap().id();
     tests.run_until_idle().unwrap();
@@ -77,7 +77,7 @@ fn an_error_that_reaches_the_question_mark_carries_its_types_name_and_sources() 
     let refuse = |_: Own, _: &Context| -> Result<u8, Failure> { Ok("x".parse::<u8>().map_err(Refused)?) };
     let builder = Queue::builder().clock(clock.clone()).handle(refuse).deny::<Refused>();
     let tests = perdura::testing::SteppedQueue::open(builder, &clock).unwrap();
-    let id = tests.queue().enqueue(&Own).unwrap();
+    let id = tests.queue().enqueue(&Own).unwrap().id();
     tests.run_until_idle().unwrap();
     let record = tests.queue().get(id).unwrap();
     assert_eq!(record.error_type.as_deref(), Some(std::any::type_name::<Refused>()));
@@ -105,11 +105,11 @@ fn what_is_denied_or_permanent_fails_at_once() {
     let (tests, _) = stepped_with(config);
     for task in [Do::Permanent, Do::Fail("payment.declined".into()), Do::Fail("std::io::error::Error".into())]
     {
-        let id = tests.queue().enqueue(&task).unwrap();
+        let id = tests.queue().enqueue(&task).unwrap().id();
         tests.run_until_idle().unwrap();
         assert_eq!(tests.queue().get(id).unwrap().state, State::Failed, "{task:?}");
     }
-    let id = tests.queue().enqueue(&Do::Fail("declined".into())).unwrap();
+    let id = tests.queue().enqueue(&Do::Fail("declined".into())).unwrap().id();
     tests.run_until_idle().unwrap();
     assert_eq!(tests.queue().get(id).unwrap().state, State::Queued, "another type");
 }
@@ -117,7 +117,7 @@ fn what_is_denied_or_permanent_fails_at_once() {
 #[test]
 fn retry_after_replaces_the_backoff_and_counts() {
     let (tests, clock) = stepped();
-    let id = tests.queue().enqueue(&Do::RetryAfter(1234)).unwrap();
+    let id = tests.queue().enqueue(&Do::RetryAfter(1234)).unwrap().id();
     tests.run_until_idle().unwrap();
     let record = tests.queue().get(id).unwrap();
     assert_eq!(record.run_at, Some(perdura::Clock::now(&clock).after(Duration::from_millis(1234))));
@@ -127,7 +127,7 @@ fn retry_after_replaces_the_backoff_and_counts() {
 #[test]
 fn a_snooze_refunds_its_attempt_and_is_counted() {
     let (mut tests, _) = stepped();
-    let id = tests.queue().enqueue(&Do::Snooze(1)).unwrap();
+    let id = tests.queue().enqueue(&Do::Snooze(1)).unwrap().id();
     for _ in 0..5 {
         assert_eq!(tests.run_until_idle().unwrap().snoozed, 1);
         tests.advance(Duration::from_millis(9)).unwrap();
@@ -145,7 +145,7 @@ fn a_snooze_refunds_its_attempt_and_is_counted() {
 #[test]
 fn a_handler_may_cancel_its_task() {
     let (tests, _) = stepped();
-    let id = tests.queue().enqueue(&Do::Cancel).unwrap();
+    let id = tests.queue().enqueue(&Do::Cancel).unwrap().id();
     assert_eq!(tests.run_until_idle().unwrap().cancelled, 1);
     assert_eq!(tests.queue().get(id).unwrap().state, State::Cancelled);
     assert_eq!(tests.queue().attempts(id).unwrap()[0].outcome, AttemptOutcome::Cancelled);
@@ -167,7 +167,7 @@ fn the_first_and_the_last_ten_attempts_are_kept() {
 #[test]
 fn jitter_is_the_same_for_the_same_file_and_stays_within_its_fraction() {
     let (tests, clock) = stepped_with(Config { retry_jitter: 0.5, ..Config::default() });
-    let ids: Vec<_> = (0..20).map(|_| tests.queue().enqueue(&fail()).unwrap()).collect();
+    let ids: Vec<_> = (0..20).map(|_| tests.queue().enqueue(&fail()).unwrap().id()).collect();
     tests.run_until_idle().unwrap();
     let now = perdura::Clock::now(&clock);
     let waits: std::collections::BTreeSet<_> =
@@ -181,14 +181,14 @@ fn g13_panics_fail_their_attempt_with_location_and_backtrace() {
     let folder = Folder::new();
     let config = Config { workers: 2, max_task_attempts: 1, ..Config::default() };
     let queue = builder(config).open(folder.file()).unwrap();
-    let ids: Vec<_> = (0..8).map(|_| queue.enqueue(&Do::Panic("ouch".into())).unwrap()).collect();
+    let ids: Vec<_> = (0..8).map(|_| queue.enqueue(&Do::Panic("ouch".into())).unwrap().id()).collect();
     for id in ids {
         let record = queue.wait(id, MINUTE).unwrap();
         assert_eq!((record.state, record.error_type.as_deref()), (State::Failed, Some("Panic")));
         assert_eq!(record.error_message.as_deref(), Some("ouch"));
         assert!(record.error_traceback.unwrap().contains("tests/it/helpers/support.rs:"), "its location");
     }
-    let id = queue.enqueue(&Do::Ok(1)).unwrap();
+    let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded, "the workers live on");
     assert!(queue.shutdown(MINUTE).unwrap().still_running.is_empty());
     assert_sound(&queue);
@@ -209,7 +209,7 @@ fn g13_a_panic_payload_that_panics_harms_nobody() {
         .clock(clock.clone())
         .handle(|_: Own, _: &Context| -> Result<u8, Failure> { std::panic::panic_any(PanicsInDrop) });
     let tests = perdura::testing::SteppedQueue::open(builder, &clock).unwrap();
-    let id = tests.queue().enqueue(&Own).unwrap();
+    let id = tests.queue().enqueue(&Own).unwrap().id();
     assert_eq!(tests.run_until_idle().unwrap().failed, 1);
     assert_eq!(tests.queue().get(id).unwrap().error_message.as_deref(), Some("a panic without a text"));
 }

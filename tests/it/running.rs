@@ -65,7 +65,7 @@ fn g07_a_late_result_is_superseded_and_never_two_at_once() {
         seen.lock().unwrap().push(refusals.map(|e| e.map(|e| e.error_type().to_owned())));
         Ok(cx.generation())
     });
-    let id = queue.enqueue(&Gate).unwrap();
+    let id = queue.enqueue(&Gate).unwrap().id();
     assert_eq!(hands.start(), 1);
     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Lost, "it fell silent");
     queue.retry(id).unwrap();
@@ -91,7 +91,7 @@ fn a_silent_handler_that_succeeds_after_all_has_succeeded() {
         wait();
         Ok(1)
     });
-    let id = queue.enqueue(&Gate).unwrap();
+    let id = queue.enqueue(&Gate).unwrap().id();
     hands.start();
     let record = queue.wait(id, MINUTE).unwrap();
     assert_eq!((record.state, record.error_type.as_deref()), (State::Lost, Some("TaskLost")));
@@ -112,7 +112,7 @@ fn a_running_task_that_is_cancelled_sees_it_and_stops() {
         cx.ensure_active()?;
         Ok(0)
     });
-    let id = queue.enqueue(&Gate).unwrap();
+    let id = queue.enqueue(&Gate).unwrap().id();
     hands.start();
     queue.cancel(id).unwrap();
     let record = queue.get(id).unwrap();
@@ -169,7 +169,7 @@ fn a_worker_whose_task_ignores_its_deadline_is_replaced() {
     });
     let stuck = queue.enqueue_with(&Gate, Options::new().timeout(Duration::from_millis(1))).unwrap().id();
     hands.start();
-    let next = queue.enqueue(&Gate).unwrap();
+    let next = queue.enqueue(&Gate).unwrap().id();
     hands.start();
     assert_eq!(queue.get(next).unwrap().state, State::Running, "on another worker");
     hands.go.send(()).unwrap();
@@ -177,7 +177,7 @@ fn a_worker_whose_task_ignores_its_deadline_is_replaced() {
     for id in [stuck, next] {
         assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
     }
-    let third = queue.enqueue(&Gate).unwrap();
+    let third = queue.enqueue(&Gate).unwrap().id();
     hands.start();
     hands.go.send(()).unwrap();
     assert_eq!(queue.wait(third, MINUTE).unwrap().state, State::Succeeded);
@@ -204,7 +204,7 @@ fn a_graceful_shutdown_interrupts_hands_back_and_charges_nothing() {
         assert_eq!((record.state, record.hold, record.attempt_number), (State::Queued, Some(Hold::Ready), 0));
     }
     assert!(!queue.executes());
-    let later = queue.enqueue(&Gate).unwrap();
+    let later = queue.enqueue(&Gate).unwrap().id();
     assert_eq!(queue.get(later).unwrap().state, State::Queued, "a queue that was shut down still enqueues");
     assert_eq!(queue.shutdown(Duration::ZERO).unwrap(), perdura::ShutdownReport::default());
     assert_sound(&queue);
@@ -222,7 +222,7 @@ fn a_second_shutdown_shortens_the_grace_of_the_first() {
         }
     };
     let queue = Queue::builder().workers(1).handle(patient).open(folder.file()).unwrap();
-    let id = queue.enqueue(&Gate).unwrap();
+    let id = queue.enqueue(&Gate).unwrap().id();
     started.recv().unwrap();
     let first = queue.clone();
     let first = std::thread::spawn(move || first.shutdown(MINUTE * 60).unwrap());
@@ -245,7 +245,7 @@ fn drain_wait_and_shutdown_inside_a_handler_are_refused() {
         ];
         Ok(errors.iter().filter(|e| e.kind() == ErrorKind::InsideHandler).count() as u64)
     });
-    let id = queue.enqueue(&Gate).unwrap();
+    let id = queue.enqueue(&Gate).unwrap().id();
     hands.start();
     hands.go.send(()).unwrap();
     queue.wait(id, MINUTE).unwrap();
@@ -269,7 +269,7 @@ fn the_last_handle_may_be_dropped_inside_a_handler() {
         Ok(3)
     };
     let queue = Queue::builder().workers(1).handle(handler).open(folder.file()).unwrap();
-    let id = queue.enqueue(&Gate).unwrap();
+    let id = queue.enqueue(&Gate).unwrap().id();
     *slot.lock().unwrap() = Some(queue);
     ended.recv().unwrap();
     let queue = Queue::builder().open(folder.file()).unwrap();
@@ -291,7 +291,7 @@ fn checkpoints_reach_the_next_attempt_and_the_next_process() {
         perdura::testing::SteppedQueue::open_file(builder, &clock, folder.file()).unwrap()
     };
     let mut tests = open();
-    let id = tests.queue().enqueue(&Gate).unwrap();
+    let id = tests.queue().enqueue(&Gate).unwrap().id();
     for _ in 0..3 {
         tests.run_until_idle().unwrap();
         drop(tests);
@@ -315,7 +315,7 @@ fn progress_is_written_with_the_end_of_an_attempt_and_not_each_time() {
     let tests =
         perdura::testing::SteppedQueue::open(Queue::builder().clock(clock.clone()).handle(handler), &clock)
             .unwrap();
-    let id = tests.queue().enqueue(&Gate).unwrap();
+    let id = tests.queue().enqueue(&Gate).unwrap().id();
     tests.run_until_idle().unwrap();
     assert_eq!(tests.queue().get(id).unwrap().progress, Some(Progress { done: 10_000, total: 10_000 }));
 }
@@ -327,7 +327,7 @@ fn progress_of_a_running_task_can_be_seen() {
         wait();
         Ok(0)
     });
-    let id = queue.enqueue(&Gate).unwrap();
+    let id = queue.enqueue(&Gate).unwrap().id();
     hands.start();
     while queue.get(id).unwrap().progress != Some(Progress { done: 3, total: 9 }) {
         std::thread::yield_now();
@@ -367,11 +367,11 @@ fn what_was_claimed_ahead_is_given_back_when_tasks_turn_slow() {
     let config = Config { workers: 1, poll_interval: Duration::ZERO, ..Config::default() };
     let queue = builder(config).handle(slow).open_in_memory().unwrap();
     for n in 0..30 {
-        queue.wait(queue.enqueue(&Do::Ok(n)).unwrap(), MINUTE).unwrap(); // such short tasks are claimed ahead
+        queue.wait(queue.enqueue(&Do::Ok(n)).unwrap().id(), MINUTE).unwrap(); // such short tasks are claimed ahead
     }
-    queue.enqueue(&Gate).unwrap();
+    let _ = queue.enqueue(&Gate).unwrap();
     started.recv_timeout(MINUTE).unwrap();
-    let ahead = queue.enqueue(&Do::Ok(1)).unwrap();
+    let ahead = queue.enqueue(&Do::Ok(1)).unwrap().id();
     let began = std::time::Instant::now();
     while queue.get(ahead).unwrap().state != State::Queued {
         assert!(began.elapsed() < MINUTE / 2, "it lies behind the slow one, claimed");
@@ -412,7 +412,7 @@ fn a_drain_waits_for_the_look_at_what_is_known_now() {
     for _ in 0..20 {
         let folder = Folder::in_memory();
         let earlier = Queue::builder().handle(|_: Gate, _| Ok(0)).open(folder.file()).unwrap();
-        let id = earlier.enqueue(&Do::Ok(1)).unwrap();
+        let id = earlier.enqueue(&Do::Ok(1)).unwrap().id();
         earlier.drain().unwrap();
         assert_eq!(earlier.get(id).unwrap().hold, Some(Hold::UnknownName));
         drop(earlier);

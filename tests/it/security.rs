@@ -50,7 +50,7 @@ fn in_shell(first: &str, role: &str, file: &Path) -> Vec<String> {
 
 fn modes(file: &Path) {
     let queue = builder(Config::default()).open(file).unwrap();
-    queue.enqueue(&Do::Ok(1)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(1)).unwrap();
     queue.drain().unwrap();
     for suffix in ["", "-wal", "-shm", "-owner"] {
         tell(format_args!("{suffix} {:o}", mode(&companion(file, suffix))));
@@ -135,7 +135,7 @@ fn s03_a_linked_folder_is_resolved_once() {
     let queue = Queue::builder().open(link.join("tasks.db")).unwrap();
     assert_eq!(queue.path(), real.file());
     std::fs::remove_file(&link).unwrap();
-    queue.enqueue(&Do::Ok(1)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(1)).unwrap();
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn s04_no_part_of_a_path_is_read_as_a_uri() {
     ] {
         let path = folder.path().join(name);
         let queue = Queue::builder().open(&path).unwrap();
-        queue.enqueue(&Do::Ok(1)).unwrap();
+        let _ = queue.enqueue(&Do::Ok(1)).unwrap();
         assert!(path.is_file(), "{name}");
         drop(queue);
         assert_eq!(Queue::builder().open(&path).unwrap().counts().unwrap().total().ready, 1, "{name}");
@@ -264,7 +264,7 @@ fn s10_a_value_over_the_limits_is_never_brought_into_memory() {
     let folder = Folder::in_memory();
     let queue = Queue::builder().open(folder.file()).unwrap();
     for _ in 0..2 {
-        queue.enqueue(&Anything(Value::from(vec![1, 2]))).unwrap();
+        let _ = queue.enqueue(&Anything(Value::from(vec![1, 2]))).unwrap();
     }
     drop(queue);
     plant(&folder, 1, MIB_300);
@@ -279,7 +279,7 @@ fn s11_json_bombs_end_their_task_alone() {
     let folder = Folder::in_memory();
     let queue = Queue::builder().open(folder.file()).unwrap();
     for _ in 0..4 {
-        queue.enqueue(&Anything(Value::Null)).unwrap();
+        let _ = queue.enqueue(&Anything(Value::Null)).unwrap();
     }
     drop(queue);
     plant(&folder, 1, "replace(hex(zeroblob(1000000)), '0', '[')"); // two million deep
@@ -363,7 +363,7 @@ fn g14_s12_no_failure_tells_what_tasks_hold() {
     let id = queue.enqueue_with(&Secret::Plain(secret()), Options::new().unique(CANARY)).unwrap().id();
     tests.run_until_idle().unwrap();
     said.push(all_of(&queue.cancel(id).unwrap_err()));
-    queue.enqueue_with(&Secret::Plain(secret()), Options::new().unique(CANARY).delay(MINUTE)).unwrap();
+    let _ = queue.enqueue_with(&Secret::Plain(secret()), Options::new().unique(CANARY).delay(MINUTE)).unwrap();
     said.push(all_of(&queue.retry(id).unwrap_err()));
 
     // What stands in the file is not what a type takes, or cannot be.
@@ -374,7 +374,7 @@ fn g14_s12_no_failure_tells_what_tasks_hold() {
         format!("UPDATE perdura_args SET args = '{CANARY}'"),
         format!("UPDATE perdura_args SET args = CAST('\"{CANARY}' || x'ff22' AS TEXT)"),
     ] {
-        let id = queue.enqueue(&Secret::Plain(secret())).unwrap();
+        let id = queue.enqueue(&Secret::Plain(secret())).unwrap().id();
         conn.execute(&format!("{spoil} WHERE task_id = ?1"), [id.to_string()]).unwrap();
         tests.run_until_idle().unwrap();
         let record = queue.get(id).unwrap();
@@ -384,7 +384,7 @@ fn g14_s12_no_failure_tells_what_tasks_hold() {
             said.push(all_of(&e));
         }
     }
-    let done = queue.enqueue(&Secret::Plain(secret())).unwrap();
+    let done = queue.enqueue(&Secret::Plain(secret())).unwrap().id();
     tests.run_until_idle().unwrap();
     conn.execute(
         "UPDATE perdura_results SET result = '\"' || ?1 || '\"' WHERE task_id = ?2",
@@ -539,7 +539,7 @@ fn life(file: &Path) {
         Ok(String::from_utf8_lossy(&listed.stdout).into_owned())
     };
     let queue = Queue::builder().handle(run).handle(open_files).open(file).unwrap();
-    let id = queue.enqueue(&Spawn).unwrap();
+    let id = queue.enqueue(&Spawn).unwrap().id();
     queue.enqueue_all(&[Do::Ok(1), Do::Permanent]).unwrap();
     queue.drain().unwrap();
     queue.counts().unwrap();

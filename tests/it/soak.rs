@@ -53,7 +53,7 @@ pub fn role(file: &Path) {
             let task = Grain { n, filler };
             let options =
                 if n % 4 == 0 { Options::new().unique(format!("{round}-{n}")) } else { Options::new() };
-            queue.enqueue_with(&task, options).unwrap();
+            let _ = queue.enqueue_with(&task, options).unwrap();
         }
         queue.drain().unwrap();
         if round % 8 == 0 {

@@ -129,7 +129,7 @@ fn g05_a_file_that_is_mounted_by_itself_is_refused() {
 
     // The folder as a whole has one WAL and one lock, whatever it is called.
     assert_eq!(opened_with_mount(host.path(), container.path(), &container.file()), "opened");
-    let id = queue.enqueue(&Do::Ok(1)).unwrap();
+    let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
 }
 
@@ -179,7 +179,7 @@ fn whoever_waits_for_a_queue_whose_owner_file_cannot_be_used_is_told_and_it_reco
     let sidecar = companion(&folder.file(), "-owner");
     fs::create_dir(&sidecar).unwrap();
     let queue = builder(Config::default()).open(folder.file()).unwrap();
-    let id = queue.enqueue(&Do::Ok(1)).unwrap();
+    let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
     assert_owner_file(queue.drain(), "move it away");
     assert_owner_file(queue.wait(id, MINUTE), "move it away");
     assert_owner_file(queue.obstacle().map_or(Ok(()), Err), "move it away");
@@ -236,7 +236,7 @@ fn a_queue_that_cannot_execute_waits_for_the_one_that_does() {
     fs::hard_link(&sidecar, &link).unwrap();
     let next = builder(Config::default()).open(folder.file()).unwrap();
     assert!(owner.executes() && !next.executes());
-    let id = next.enqueue(&Do::Ok(1)).unwrap();
+    let id = next.enqueue(&Do::Ok(1)).unwrap().id();
     assert_eq!(next.wait(id, MINUTE).unwrap().state, State::Succeeded);
     next.drain().unwrap();
     let sees_owner = owner.inspect().unwrap().owned == Some(true); // not where the locks of others cannot be seen
@@ -260,7 +260,7 @@ fn a_file_on_a_read_only_medium_can_be_looked_at() {
 
         // What a killed process leaves can be read with its -shm; without, not.
         let queue = Queue::builder().open(&file).unwrap();
-        queue.enqueue(&Do::Ok(3)).unwrap();
+        let _ = queue.enqueue(&Do::Ok(3)).unwrap();
         let left = Folder::new();
         for suffix in ["", "-wal", "-shm"] {
             fs::copy(companion(&file, suffix), companion(&left.path().join(name), suffix)).unwrap();
@@ -282,7 +282,7 @@ fn a_file_in_a_folder_that_cannot_be_written_can_be_looked_at_until_somebody_wri
         return;
     }
     let folder = Folder::new();
-    Queue::builder().open(folder.file()).unwrap().enqueue(&Do::Ok(1)).unwrap();
+    Queue::builder().open(folder.file()).unwrap().enqueue(&Do::Ok(1)).unwrap().id();
     set_mode(folder.path(), 0o755);
     let (said, well) = Child::start_through(as_stranger(), "look", &folder.file()).finish();
     let said = said.concat();
@@ -295,7 +295,7 @@ fn a_file_in_a_folder_that_cannot_be_written_can_be_looked_at_until_somebody_wri
     let mut looker = Child::start_through(as_stranger(), "look on", &folder.file());
     looker.await_line("1");
     let queue = Queue::builder().open(folder.file()).unwrap();
-    queue.enqueue(&Do::Ok(2)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(2)).unwrap();
     let refused = std::iter::from_fn(|| looker.line()).find(|line| line != "1").unwrap();
     assert!(refused.starts_with("FileReplaced: ") && refused.contains("open it again"), "{refused}");
 }
@@ -353,7 +353,7 @@ fn a_name_that_leaves_no_room_for_its_companions_makes_no_file() {
     refused(&folder.path().join("x".repeat(248)));
     refused(&folder.path().join("x".repeat(300)));
     let queue = Queue::builder().open(folder.path().join("x".repeat(247))).unwrap();
-    queue.enqueue(&Do::Ok(1)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(1)).unwrap();
     let e = queue.backup(folder.path().join("y".repeat(247)), |_| {}).unwrap_err(); // its -half would have no room
     assert_eq!(e.kind(), ErrorKind::InvalidInput, "{e}");
     drop(queue);
@@ -367,7 +367,7 @@ fn a_name_that_leaves_no_room_for_its_companions_makes_no_file() {
     let room = 504 - deep.as_os_str().len() - 1; // SQLite's own limit, with the longest suffix
     refused(&deep.join("x".repeat(room + 1)));
     assert!(fs::read_dir(&deep).unwrap().next().is_none());
-    Queue::builder().open(deep.join("x".repeat(room))).unwrap().enqueue(&Do::Ok(1)).unwrap();
+    Queue::builder().open(deep.join("x".repeat(room))).unwrap().enqueue(&Do::Ok(1)).unwrap().id();
 }
 
 /// Somebody tries it with sudo, once.
@@ -382,7 +382,7 @@ fn what_root_makes_beside_the_database_of_another_user_is_that_users() {
         std::os::unix::fs::chown(path, Some(61_234), Some(61_234)).unwrap();
     }
     let queue = builder(Config::default()).open(folder.file()).unwrap();
-    queue.enqueue(&Do::Ok(1)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(1)).unwrap();
     queue.drain().unwrap();
     for suffix in ["", "-wal", "-shm", "-owner"] {
         assert_eq!(fs::metadata(companion(&folder.file(), suffix)).unwrap().uid(), 61_234, "{suffix}");
@@ -402,6 +402,6 @@ fn a_file_that_was_read_only_for_a_while_can_be_written_again() {
     looker.counts().unwrap();
     set_mode(0o600);
     let queue = Queue::builder().open(&file).unwrap();
-    queue.enqueue(&Do::Ok(1)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(1)).unwrap();
     assert_eq!(queue.counts().unwrap().total().ready, 1);
 }

@@ -53,7 +53,7 @@ fn open_is_refused_where_threads_cannot_be_started() {
         }
         let queue = builder(perdura::Config::default()).open(folder.file()).unwrap();
         assert!(queue.executes(), "the lock is free again");
-        queue.enqueue(&Do::Ok(1)).unwrap();
+        let _ = queue.enqueue(&Do::Ok(1)).unwrap();
         queue.drain().unwrap();
         assert_sound(&queue);
         if opened > 1 {

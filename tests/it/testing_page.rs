@@ -106,7 +106,7 @@ fn the_disk_fails() -> Result<(), Error> {
     let queue = tests.queue();
 
     faults.fail(Plan::at(1, Kind::FailedSync)); // the next sync fails, and reaches nothing
-    queue.enqueue(&mail)?; // a probe has found out, and it was written again
+    let _ = queue.enqueue(&mail)?; // a probe has found out, and it was written again
     assert_eq!(faults.hits().len(), 1);
 
     faults.fail(Plan::at(1, Kind::Busy).from_then_on()); // another program holds the lock, and does not let go

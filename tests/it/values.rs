@@ -146,7 +146,7 @@ fn count_on(_: Save, cx: &Context) -> Result<u64, Failure> {
 #[test]
 fn g14_a_checkpoint_that_does_not_decode_costs_no_further_attempts_and_can_be_dropped() {
     let mut tests = open(Queue::builder().handle(count_on));
-    let id = tests.queue().enqueue(&Save).unwrap();
+    let id = tests.queue().enqueue(&Save).unwrap().id();
     tests.run_until_idle().unwrap();
     tests.advance(std::time::Duration::from_secs(60)).unwrap();
     tests.run_until_idle().unwrap();
@@ -181,7 +181,7 @@ fn the_checkpoint_of_a_replayed_letter_goes_when_its_task_succeeds() {
         Some(found) => Ok(found),
     }));
     let queue = tests.queue();
-    let failed = queue.enqueue(&Save).unwrap();
+    let failed = queue.enqueue(&Save).unwrap().id();
     tests.run_until_idle().unwrap();
     assert_eq!(queue.move_to_dead_letters(perdura::Filter::new()).unwrap().changed, 1);
     let new = queue.dead_letters().replay(failed).unwrap();
@@ -232,9 +232,11 @@ struct Exact {
 /// What decoding says of args; they hold `CANARY` wherever they can.
 #[track_caller]
 fn told<T: Task + std::fmt::Debug>(args: impl Into<String>) -> String {
-    let tests = open(Queue::builder().handle(|_: Carry<T>, _: &Context| Err(Failure::permanent("its args do not decode"))));
+    let tests = open(
+        Queue::builder().handle(|_: Carry<T>, _: &Context| Err(Failure::permanent("its args do not decode"))),
+    );
     let load = serde_json::value::RawValue::from_string(args.into()).unwrap();
-    let id = tests.queue().enqueue(&Carry { load }).unwrap();
+    let id = tests.queue().enqueue(&Carry { load }).unwrap().id();
     tests.run_until_idle().unwrap();
     let record = tests.queue().get(id).unwrap();
     assert_eq!(record.error_type.as_deref(), Some("ArgsUndecodable"), "{record:?}");
@@ -332,7 +334,7 @@ fn g01_progress_comes_back_however_large_it_is() {
         Ok(0)
     }));
     for (load, done, total) in [(0, most, past), (1, 1, most)] {
-        let id = tests.queue().enqueue(&Carry::<u8> { load }).unwrap();
+        let id = tests.queue().enqueue(&Carry::<u8> { load }).unwrap().id();
         tests.run_until_idle().unwrap();
         assert_eq!(tests.queue().get(id).unwrap().progress, Some(Progress { done, total }));
     }

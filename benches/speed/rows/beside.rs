@@ -117,7 +117,7 @@ fn verbs(report: &mut Report, path: &Path, copy: &Path, crowd: &str) -> Outcome<
 fn pages(report: &mut Report, path: &Path, crowd: &str) -> Outcome<()> {
     let queue = &producer(path, Full)?;
     for n in 0..200 {
-        queue.enqueue_with(&Noop { n }, Options::new().queue("beside"))?;
+        let _ = queue.enqueue_with(&Noop { n }, Options::new().queue("beside"))?;
     }
     for (name, filter) in [
         ("QUEUED", Filter::new().state(State::Queued)),

@@ -56,7 +56,7 @@ fn in_turn(
         times[0] += began.elapsed();
         let began = Instant::now();
         for n in first..first + TURN {
-            queue.enqueue(&Noop { n: n as u64 })?;
+            let _ = queue.enqueue(&Noop { n: n as u64 })?;
         }
         times[1] += began.elapsed();
     }
@@ -136,7 +136,7 @@ pub fn together(
                     ready.wait();
                     let (began, mut n) = (Instant::now(), 0);
                     while began.elapsed() < time {
-                        queue.enqueue(&Noop { n })?;
+                        let _ = queue.enqueue(&Noop { n })?;
                         n += 1;
                     }
                     Ok((n, began.elapsed()))

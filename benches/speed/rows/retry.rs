@@ -30,7 +30,7 @@ pub fn lateness(asked: &Asked, report: &mut Report) -> Result<(), Box<dyn Error>
         let queue = Queue::builder().durability(Full).workers(1).handle(handler).open(scratch.path())?;
         let mut late = Vec::new();
         for n in 0..samples {
-            let id = queue.enqueue(&Noop { n })?;
+            let id = queue.enqueue(&Noop { n })?.id();
             let due = loop {
                 if let Some(due) = queue.get(id)?.run_at {
                     break due.to_system_time();

@@ -66,7 +66,7 @@ fn sample(
         for n in 0..TURN as u64 {
             thread::sleep(PAUSE);
             let began = Instant::now();
-            queue.enqueue(&Noop { n })?;
+            let _ = queue.enqueue(&Noop { n })?;
             latencies.push(starts.recv()?.duration_since(began));
         }
     }

@@ -256,7 +256,7 @@ mod tests {
     fn a_sentence_names_what_the_reader_can_type() {
         let queue = Queue::builder().open_in_memory().unwrap();
         let mail = queue.enqueue_with(&Mail, Options::new().queue("mails")).unwrap().id();
-        let job = queue.enqueue(&Job).unwrap();
+        let job = queue.enqueue(&Job).unwrap().id();
         queue.pause("mails").unwrap();
         let explain =
             |worker, is_mounted, id| explainer(worker, is_mounted).explain(&queue.explain(id).unwrap());
@@ -279,8 +279,8 @@ mod tests {
     #[test]
     fn a_missing_worker_is_told_where_something_is_to_run() {
         let queue = Queue::builder().open_in_memory().unwrap();
-        let job = queue.get(queue.enqueue(&Job).unwrap()).unwrap();
-        let mail = queue.get(queue.enqueue(&Mail).unwrap()).unwrap();
+        let job = queue.get(queue.enqueue(&Job).unwrap().id()).unwrap();
+        let mail = queue.get(queue.enqueue(&Mail).unwrap().id()).unwrap();
         let told = |is_mounted, some: &[TaskRecord]| {
             explainer(WorkerStatus::Missing, is_mounted)
                 .missing_worker(2, some)

@@ -302,7 +302,7 @@ mod tests {
         let mut chores = Maintenance::new(queue.engine.core.clone());
         hands.move_on(MINUTES, MINUTES);
         hands.move_back(YEAR);
-        let id = queue.enqueue(&Nothing).unwrap();
+        let id = queue.enqueue(&Nothing).unwrap().id();
         queue.cancel(id).unwrap();
         chores.look_at_the_clock();
         hands.move_on(YEAR, Duration::ZERO);

@@ -89,7 +89,7 @@ fn g13_a_queue_that_broke_down_says_so_and_lets_the_file_go() {
     let open = || Queue::builder().workers(1).handle(|_: Nothing, _: &Context| Ok(())).open(folder.file());
     let queue = open().unwrap();
     queue.pause("default").unwrap();
-    let id = queue.enqueue(&Nothing).unwrap();
+    let id = queue.enqueue(&Nothing).unwrap().id();
     let waiting = std::thread::spawn({
         let queue = queue.clone();
         move || queue.wait(id, Duration::MAX).unwrap_err()

@@ -67,7 +67,7 @@ fn the_wal_starts_again_without_threads_that_would_see_to_it() {
     let folder = Folder::new();
     let queue = Queue::builder().durability(Durability::Relaxed).open(folder.file()).unwrap();
     for n in 0..2000 {
-        queue.enqueue(&Wide { n, text: "x".repeat(2000) }).unwrap();
+        let _ = queue.enqueue(&Wide { n, text: "x".repeat(2000) }).unwrap();
     }
     let mut wal = folder.file().into_os_string();
     wal.push("-wal");

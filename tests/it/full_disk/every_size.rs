@@ -53,7 +53,7 @@ fn fill(queue: &Queue, limit: u64) -> Vec<TaskId> {
     let (mut accepted, mut refused) = (there(queue), 0);
     for n in 1..ENOUGH {
         match queue.enqueue(&wide(n)) {
-            Ok(id) => accepted.push(id),
+            Ok(made) => accepted.push(made.id()),
             Err(e) => {
                 assert_refused(&e, limit);
                 refused += 1;
@@ -139,7 +139,7 @@ fn live(faults: &Faults, limit: u64, figures: &mut Figures) {
     assert_eq!(there(tests.queue()), accepted, "limit {limit}: what was accepted is not what is there");
     faults.free_space();
     let more = tests.queue().enqueue(&wide(1));
-    more.unwrap_or_else(|e| panic!("limit {limit}: there is room, and it is refused: {e}"));
+    let _ = more.unwrap_or_else(|e| panic!("limit {limit}: there is room, and it is refused: {e}"));
     drain(&mut tests, accepted.len() + 1, limit);
     drop(tests);
     let mut again = open(faults, &clock, &strike).unwrap();
@@ -173,7 +173,7 @@ fn g11_a_file_that_grows_at_every_limit_of_space() {
     let prepare = |faults: &Faults| {
         let tests = open(faults, &ManualClock::new(), &Strike::default()).unwrap();
         (0..20).for_each(|n| {
-            tests.queue().enqueue(&wide(n)).unwrap();
+            let _ = tests.queue().enqueue(&wide(n)).unwrap();
         });
     };
     let figures = at_every_limit("a file that grows", (0..3 << 20).step_by(4 * STEP as usize), prepare);

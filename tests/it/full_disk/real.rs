@@ -161,7 +161,7 @@ fn outcomes_are_recorded(kind: Kind) {
         .map(|i| wide([0, 5, if i < 6 { 200_000 } else { 7 }][i as usize % 3], 10))
         .collect();
     let ids = start_all(&queue, &tasks);
-    let kept = queue.enqueue(&wide(9, 20_000)).unwrap();
+    let kept = queue.enqueue(&wide(9, 20_000)).unwrap().id();
     disk.fill();
     let mut accepted = 1 + fill_up(&queue, &wide(9, 20_000), 1_999);
     for _ in 0..20 {
@@ -199,7 +199,7 @@ fn outcomes_are_recorded(kind: Kind) {
         std::thread::sleep(Duration::from_millis(20));
     }
     queue.drain().unwrap();
-    queue.enqueue(&wide(9, 20_000)).unwrap();
+    let _ = queue.enqueue(&wide(9, 20_000)).unwrap();
     queue.drain().unwrap();
     assert_sound(&queue);
     report(
@@ -242,7 +242,10 @@ fn g11_output_gives_way_to_outcomes_on_a_full_disk() {
     while queue.enqueue(&wide(9, 20_000)).is_ok() {}
     gate.open();
     assert!(ends(&queue, &ids).into_iter().all(|state| state == State::Succeeded));
-    assert!(ids.iter().all(|id| queue.result::<Wide>(*id).unwrap().as_deref() == Some("7")), "small results are kept");
+    assert!(
+        ids.iter().all(|id| queue.result::<Wide>(*id).unwrap().as_deref() == Some("7")),
+        "small results are kept"
+    );
     disk.free(u64::MAX);
     assert_sound(&queue);
 }
@@ -274,7 +277,7 @@ fn fills_up_under_load(disk: &Disk, after: Duration) -> (usize, usize) {
             let (mut accepted, mut refused) = (Vec::new(), 0);
             while accepted.len() < TASKS {
                 match queue.enqueue(&wide(1, 15_000)) {
-                    Ok(id) => accepted.push(id),
+                    Ok(made) => accepted.push(made.id()),
                     Err(e) => {
                         assert_eq!((e.kind(), e.outcome()), (ErrorKind::DiskFull, Outcome::NotDone), "{e}");
                         refused += 1;
@@ -334,7 +337,7 @@ fn g11_on_a_small_disk_what_a_commit_takes_was_in_the_file_before_it() {
     let gate = Arc::new(Gate::default());
     let queue = builder(1, &gate).open(disk.file()).unwrap();
     for n in 1..200 {
-        queue.enqueue(&wide(n, 5_000)).unwrap();
+        let _ = queue.enqueue(&wide(n, 5_000)).unwrap();
     }
     let (wanted, found) = (pages(&disk.file()), length(&disk.file(), ""));
     assert!(found >= wanted, "{wanted} bytes, of which {found} are in the database file");
@@ -353,7 +356,7 @@ fn g11_a_disk_that_fills_up_between_two_looks_loses_nothing_and_goes_on() {
         let batch: Vec<Wide> = (0..RUNNING).map(|_| wide(7, 10)).collect();
         let ids = start_all(&queue, &batch);
         for _ in 0..tasks {
-            queue.enqueue(&wide(9, 20_000)).unwrap();
+            let _ = queue.enqueue(&wide(9, 20_000)).unwrap();
         }
         disk.fill();
         let accepted = tasks + fill_up(&queue, &wide(9, 20_000), 2_000 - tasks);
@@ -378,7 +381,7 @@ fn g11_a_disk_that_a_long_reader_filled_is_not_full_for_good() {
         let gate = Arc::new(Gate::default());
         gate.open();
         let queue = builder(2, &gate).open(disk.file()).unwrap();
-        queue.enqueue(&wide(1, 10)).unwrap();
+        let _ = queue.enqueue(&wide(1, 10)).unwrap();
         queue.drain().unwrap();
         let reader = rusqlite::Connection::open(disk.file()).unwrap();
         reader.execute_batch("BEGIN; SELECT COUNT(*) FROM perdura_tasks").unwrap();
@@ -394,7 +397,7 @@ fn g11_a_disk_that_a_long_reader_filled_is_not_full_for_good() {
             std::thread::sleep(Duration::from_millis(20));
         }
         for _ in 0..100 {
-            queue.enqueue(&wide(5, 3_000)).unwrap();
+            let _ = queue.enqueue(&wide(5, 3_000)).unwrap();
         }
         queue.drain().unwrap();
         assert_sound(&queue);

@@ -89,7 +89,7 @@ pub fn make(path: &Path) {
         &Step::Succeed(7),
         Options::new().delay(Duration::from_secs(3000)).unique("key").expires(Duration::from_secs(9000)),
     );
-    queue.enqueue(&Stranger).unwrap();
+    let _ = queue.enqueue(&Stranger).unwrap();
     tests.run_until_idle().unwrap();
     queue.pause("paused").unwrap();
     add(&Step::Succeed(9), Options::new().queue("paused"));

@@ -222,9 +222,9 @@ fn ordered(file: &Path, durability: Durability) {
     say!("open");
     for n in (0..).step_by(2) {
         let text = "x".repeat(usize::try_from(n % 5 * 10_000).unwrap());
-        let Ok(id) = queue.enqueue(&Wide { n, text }) else { break };
+        let Ok(made) = queue.enqueue(&Wide { n, text }) else { break };
         say!("done {n}");
-        if queue.cancel(id).is_err() {
+        if queue.cancel(made.id()).is_err() {
             break;
         }
         say!("done {}", n + 1);

@@ -16,7 +16,7 @@ const SEEDS: u64 = 32;
 fn recorded(folder: &Folder) -> (Queue, Faults, Recording) {
     let faults = Faults::attach(folder.file()).unwrap();
     let queue = Queue::builder().vfs(VFS).open(folder.file()).unwrap();
-    queue.enqueue(&Do::Ok(1)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(1)).unwrap();
     let recording = faults.record().unwrap();
     (queue, faults, recording)
 }
@@ -74,7 +74,7 @@ fn g02_after_a_failed_sync_and_another_commit_the_failed_task_is_absent_for_good
     let error = queue.enqueue(&Do::Ok(7)).unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown);
     faults.clear();
-    queue.enqueue(&Do::Ok(8)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(8)).unwrap();
     in_images(&recording, &Do::Ok(7), |found, _| assert_eq!(found, 0, "the failed task is back"));
     in_images(&recording, &Do::Ok(8), |found, _| assert_eq!(found, 1, "the later task is lost"));
 }
@@ -84,7 +84,7 @@ fn g02_a_single_failed_sync_is_settled_by_the_probe() {
     let folder = Folder::in_memory();
     let (queue, faults, recording) = recorded(&folder);
     faults.fail(Plan::at(1, Kind::FailedSync));
-    queue.enqueue(&Do::Ok(7)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(7)).unwrap();
     assert_eq!(faults.hit_count(), 1);
     in_images(&recording, &Do::Ok(7), |found, _| assert_eq!(found, 1, "accepted, and lost"));
 }
@@ -99,7 +99,7 @@ fn g01_a_failed_switch_to_wal_is_an_error() {
         faults.fail(Plan::at(nth, Kind::Io));
         let opened = Queue::builder().vfs(VFS).open(folder.file());
         if let Ok(queue) = opened {
-            queue.enqueue(&Do::Ok(1)).unwrap();
+            let _ = queue.enqueue(&Do::Ok(1)).unwrap();
             let wal = folder.file().with_file_name("tasks.db-wal");
             assert!(
                 std::fs::metadata(wal).is_ok_and(|wal| wal.len() > 0),
@@ -141,14 +141,14 @@ fn g04_an_outcome_waits_until_the_disk_works_again() {
         let builder = Queue::builder().vfs(VFS).workers(1).handle(handler).handle(run);
         let queue = builder.open(folder.file()).unwrap();
         queue.counts().unwrap();
-        let id = queue.enqueue(&Saw(folder.file())).unwrap();
+        let id = queue.enqueue(&Saw(folder.file())).unwrap().id();
         while faults.hit_count() == 0 {
             std::thread::yield_now();
         }
         faults.clear();
         let record = queue.wait(id, Duration::from_secs(30)).unwrap();
         assert_eq!((record.state, record.attempt_number), (State::Succeeded, 1), "{kind:?}");
-        let next = queue.enqueue(&Do::Ok(1)).unwrap();
+        let next = queue.enqueue(&Do::Ok(1)).unwrap().id();
         assert_eq!(queue.wait(next, Duration::from_secs(30)).unwrap().state, State::Succeeded);
         assert_sound(&queue);
     }
@@ -167,7 +167,7 @@ fn g04_an_outcome_survives_an_error_while_reading() {
         Ok(7)
     };
     let queue = Queue::builder().vfs(VFS).workers(1).handle(handler).open(folder.file()).unwrap();
-    let id = queue.enqueue(&Saw(folder.file())).unwrap();
+    let id = queue.enqueue(&Saw(folder.file())).unwrap().id();
     while faults.hit_count() < 2 {
         std::thread::yield_now();
     }
@@ -186,7 +186,7 @@ fn a_stepped_queue_goes_on_after_an_error() {
     let tests = SteppedQueue::open_file(builder, &clock, folder.file()).unwrap();
     for sync in [1, 2] {
         // The first sync is of the claim, the second one of the outcome.
-        let id = tests.queue().enqueue(&Do::Ok(sync)).unwrap();
+        let id = tests.queue().enqueue(&Do::Ok(sync)).unwrap().id();
         faults.fail(Plan::at(sync, Kind::FailedSync).from_then_on());
         assert!(tests.run_one().is_err());
         faults.clear();
@@ -202,7 +202,7 @@ fn who_looks_at_a_dead_disk_is_told_of_the_disk() {
     let folder = Folder::in_memory();
     let faults = Faults::attach(folder.file()).unwrap();
     let queue = Queue::builder().vfs(VFS).open(folder.file()).unwrap();
-    queue.enqueue(&Do::Ok(1)).unwrap();
+    let _ = queue.enqueue(&Do::Ok(1)).unwrap();
     faults.fail(Plan::at(1, Kind::Io).only(&[Class::Read]).from_then_on());
     for _ in 0..10 {
         let error = queue.counts().unwrap_err();

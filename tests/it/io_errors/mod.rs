@@ -50,14 +50,14 @@ fn nothing(_: &Path) -> ManualClock {
 /// One task that is ready.
 fn ready(folder: &Path, task: &Do) -> ManualClock {
     closed(folder, |tests| {
-        tests.queue().enqueue(task).unwrap();
+        let _ = tests.queue().enqueue(task).unwrap();
     })
 }
 
 /// One task that has been tried once.
 fn tried(folder: &Path, task: &Do) -> ManualClock {
     closed(folder, |tests| {
-        tests.queue().enqueue(task).unwrap();
+        let _ = tests.queue().enqueue(task).unwrap();
         tests.run_one().unwrap();
     })
 }
@@ -66,22 +66,22 @@ fn tried(folder: &Path, task: &Do) -> ManualClock {
 fn of_all_kinds(folder: &Path) -> ManualClock {
     closed(folder, |tests| {
         for task in [Do::Ok(1), Do::Permanent, fail(), Do::Cancel, Do::Ok(2)] {
-            tests.queue().enqueue(&task).unwrap();
+            let _ = tests.queue().enqueue(&task).unwrap();
         }
         for _ in 0..4 {
             tests.run_one().unwrap();
         }
-        tests.queue().enqueue_with(&Do::Ok(3), Options::new().delay(DAY)).unwrap();
+        let _ = tests.queue().enqueue_with(&Do::Ok(3), Options::new().delay(DAY)).unwrap();
     })
 }
 
 /// Its process died while the task ran, with its claim and a checkpoint of another one in the WAL.
 fn dead_in_a_task(folder: &Path) -> ManualClock {
     abandoned(folder, |tests, _| {
-        tests.queue().enqueue(&Save).unwrap();
+        let _ = tests.queue().enqueue(&Save).unwrap();
         tests.run_one().unwrap();
-        tests.queue().enqueue(&Do::Ok(1)).unwrap();
-        tests.queue().enqueue_with(&Die, Options::new().priority(1)).unwrap();
+        let _ = tests.queue().enqueue(&Do::Ok(1)).unwrap();
+        let _ = tests.queue().enqueue_with(&Die, Options::new().priority(1)).unwrap();
         tests.run_one().unwrap();
     })
 }
@@ -91,7 +91,7 @@ fn long_wal(folder: &Path) -> ManualClock {
     abandoned(folder, |tests, faults| {
         let frames = || std::fs::metadata(faults.path().with_file_name("tasks.db-wal")).unwrap().len() / 4120;
         while frames() < 1010 {
-            tests.queue().enqueue(&Do::Ok(1)).unwrap();
+            let _ = tests.queue().enqueue(&Do::Ok(1)).unwrap();
         }
         copy_all(faults, folder);
     })
@@ -244,7 +244,7 @@ const SAVE: Scenario = Scenario {
         "save a checkpoint",
         |folder| {
             closed(folder, |tests| {
-                tests.queue().enqueue(&Save).unwrap();
+                let _ = tests.queue().enqueue(&Save).unwrap();
             })
         },
         |w| w.tests().run_one().map(drop),
@@ -271,7 +271,7 @@ const REPLAY: Scenario = Scenario::new(
     "replay",
     |folder| {
         closed(folder, |tests| {
-            tests.queue().enqueue(&Do::Permanent).unwrap();
+            let _ = tests.queue().enqueue(&Do::Permanent).unwrap();
             tests.run_one().unwrap();
             assert_eq!(tests.queue().move_to_dead_letters(Filter::new()).unwrap().changed, 1);
         })

@@ -189,8 +189,8 @@ impl<'s> Stage<'s> {
     /// An enqueue of unknown outcome, once more: in the queue that lives on, and by the next process. Then it is there once.
     fn repeat(&self, world: &World, copy: &Path, token: EnqueueToken) {
         let Some(repeat) = self.scenario.repeat else { return };
-        repeat(world.queue(), Options::new().token(token)).unwrap();
-        repeat(&Queue::builder().clock(world.clock.clone()).open(copy).unwrap(), Options::new().token(token))
+        let _ = repeat(world.queue(), Options::new().token(token)).unwrap();
+        let _ = repeat(&Queue::builder().clock(world.clock.clone()).open(copy).unwrap(), Options::new().token(token))
             .unwrap();
         for file in [&world.file(), copy] {
             assert_eq!(

@@ -132,7 +132,7 @@ impl World {
 
     /// Whether the queue works: it enqueues, runs, settles, and its file is sound.
     pub fn goes_on(&mut self) {
-        let id = self.queue().enqueue(&Do::Ok(999)).unwrap();
+        let id = self.queue().enqueue(&Do::Ok(999)).unwrap().id();
         self.tests().run_until_idle().unwrap();
         assert_eq!(self.queue().get(id).unwrap().state, State::Succeeded);
         assert_sound(self.queue());

@@ -139,7 +139,7 @@ fn latency(args: &Args) -> Result<Measured, Failed> {
     for n in 0..WARM_UP + args.tasks {
         std::thread::sleep(REST);
         let before = Instant::now();
-        queue.enqueue(&Small { n })?;
+        let _ = queue.enqueue(&Small { n })?;
         let start = starts.recv_timeout(Duration::from_secs(10))?;
         if n >= WARM_UP {
             samples.push(start - before);
