@@ -4,7 +4,7 @@ use std::fmt;
 
 /// On which side of a commit a process dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Moment {
+pub enum CrashMoment {
     /// Nothing of the transaction is in the file.
     Before,
     /// The transaction is durable; nobody has been told.
@@ -17,26 +17,26 @@ pub struct CrashPoint {
     /// The number of the commit.
     pub commit: u64,
     /// Before or after it.
-    pub moment: Moment,
+    pub moment: CrashMoment,
 }
 
 impl CrashPoint {
     /// Just before the n-th commit from now.
     pub fn before(commit: u64) -> CrashPoint {
-        CrashPoint { commit, moment: Moment::Before }
+        CrashPoint { commit, moment: CrashMoment::Before }
     }
 
     /// Just after the n-th commit from now.
     pub fn after(commit: u64) -> CrashPoint {
-        CrashPoint { commit, moment: Moment::After }
+        CrashPoint { commit, moment: CrashMoment::After }
     }
 }
 
 impl fmt::Display for CrashPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = match self.moment {
-            Moment::Before => "before",
-            Moment::After => "after",
+            CrashMoment::Before => "before",
+            CrashMoment::After => "after",
         };
         write!(f, "{side} commit {}", self.commit)
     }

@@ -10,7 +10,7 @@ type Run = fn(&Asked, &mut Report) -> Result<(), Box<dyn Error>>;
 
 /// A row, or a group that is measured together.
 pub struct Entry {
-    /// What `cargo bench --features trace -- WORD` picks by.
+    /// What `cargo bench --features sql-log -- WORD` picks by.
     pub name: &'static str,
     /// Takes long: left out with `--quick`, unless asked for by name.
     pub whole_only: bool,

@@ -1,11 +1,11 @@
 //! How fast perdura is, beside a bare rusqlite loop that runs the same statements on the same schema, in the same run.
 //!
 //! ```sh
-//! cargo bench --features trace -- --quick          # the table in about a minute
-//! cargo bench --features trace                     # table and curves in about ten
-//! cargo bench --features trace -- drain claim      # only rows whose name has one of these words
-//! cargo bench --features trace -- --json FILE --svg DIR --peers FILE --rounds N --dir DIR
-//! cargo bench --features trace -- --soak 60        # an hour of full load: how large the WAL gets, and the tails
+//! cargo bench --features sql-log -- --quick          # the table in about a minute
+//! cargo bench --features sql-log                     # table and curves in about ten
+//! cargo bench --features sql-log -- drain claim      # only rows whose name has one of these words
+//! cargo bench --features sql-log -- --json FILE --svg DIR --peers FILE --rounds N --dir DIR
+//! cargo bench --features sql-log -- --soak 60        # an hour of full load: how large the WAL gets, and the tails
 //! ```
 //!
 //! `--svg` draws the curves, and with `--peers` what `benches/peers/run` has written, into DIR.

@@ -188,7 +188,7 @@ fn newest_tasks(queue: &Queue) -> Result<HashMap<String, TaskRecord>> {
     let mut newest = HashMap::new();
     let mut page = queue.tasks(Filter::new().limit(BATCH))?;
     while let Some(last) = page.last() {
-        let next = Filter::new().limit(BATCH).after(last.task_id);
+        let next = Filter::new().limit(BATCH).after_id(last.task_id);
         newest.extend(page.into_iter().filter_map(|task| Some((task.tag.clone()?, task))));
         page = queue.tasks(next)?;
     }

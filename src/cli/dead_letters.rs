@@ -188,7 +188,7 @@ fn each_letter(session: &Session, filter: Filter, mut look: impl FnMut(&DeadLett
     let mut page = queue.dead_letters().list(filter.clone())?;
     while let Some(last) = page.last().map(|letter| letter.task_id) {
         page.iter().for_each(&mut look);
-        page = queue.dead_letters().list(filter.clone().after(last))?;
+        page = queue.dead_letters().list(filter.clone().after_id(last))?;
     }
     Ok(())
 }

@@ -323,7 +323,7 @@ mod tests {
         let mut file = tests.queue().inspect().unwrap();
         let now = Timestamp::from_millis(1_800_000_000_000);
         let about = |finished, oldest: Duration, file: &_| {
-            about_age(finished, file, now, || Some(now.before(oldest)))
+            about_age(finished, file, now, || Some(now.saturating_sub(oldest)))
         };
         assert!(about(MANY_FINISHED - 1, OLD_AGE, &file).is_none());
         let young = OLD_AGE - Duration::from_secs(1);

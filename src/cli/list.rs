@@ -35,7 +35,7 @@ impl ListArgs {
             filter = filter.newest_first();
         }
         if let Some(id) = self.after {
-            filter = filter.after(id);
+            filter = filter.after_id(id);
         }
         let mut meter = Meter::new("searched");
         let mut tasks = queue.tasks_with_progress(filter, |progress| meter.tell(progress))?;

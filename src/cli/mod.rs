@@ -38,7 +38,7 @@ use crate::console::{CliResult, FileOption, GlobalOptions, Session, filter, no_j
 #[cfg(unix)]
 use crate::jobs;
 
-pub use crate::console::{Exit, When};
+pub use crate::console::{ColorChoice, Exit};
 
 /// The verbs of the admin, for the parser of a program of your own.
 #[derive(Debug, clap::Args)]

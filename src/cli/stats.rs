@@ -75,7 +75,7 @@ impl StatsArgs {
         let explainer = session.explainer(&queue);
         let statistics = Statistics {
             worker_runs: explainer.worker.runs(),
-            ..Statistics::gather(&queue, now.before(window))?
+            ..Statistics::gather(&queue, now.saturating_sub(window))?
         };
         if session.json {
             session.screen.json(&statistics)?;
@@ -184,7 +184,7 @@ fn print_queues(session: &mut Session, statistics: &Statistics, now: Timestamp) 
     ]);
     for (name, counts) in &statistics.queues {
         let oldest = statistics.ready_since.get(name).map_or(String::new(), |since| span(now.since(*since)));
-        let note = match (counts.paused, counts.unserved) {
+        let note = match (counts.paused, counts.not_served) {
             (true, _) => Cell::tinted("paused", Tint::Warn),
             (false, true) => Cell::tinted("not served", Tint::Warn),
             (false, false) => "".into(),

@@ -37,12 +37,12 @@ impl From<Exit> for ExitCode {
 
 /// Parts of the library's messages that name a method, and what to say in the shell instead.
 const IN_SHELL: [(&str, &str); 10] = [
-    (", or only look with look_only(true)", ""),
-    (", and look_only(true) makes none; check", "; check"),
-    ("make it by opening it without look_only(true)", "its first task makes it one"),
+    (", or only look with read_only(true)", ""),
+    (", and read_only(true) makes none; check", "; check"),
+    ("make it by opening it without read_only(true)", "its first task makes it one"),
     (", or share(true) if it is yours", ""),
     ("with share(true), turn WAL on before", "turn WAL on: PRAGMA journal_mode = WAL"),
-    ("use open_in_memory()", "give the path of a file"),
+    ("use open_temporary()", "give the path of a file"),
     ("`Queue::check`", "`doctor`"),
     ("see Queue::check", "see `doctor`"),
     ("force it to make another", "--again makes another"),
@@ -138,11 +138,11 @@ mod tests {
 
     /// Calls that a message may name.
     const CALLS: [&str; 9] = [
-        "look_only(",
+        "read_only(",
         "share(",
         "Queue::",
         "Builder::",
-        "open_in_memory(",
+        "open_temporary(",
         "force it",
         "than run_at",
         "run_now ",
@@ -154,7 +154,7 @@ mod tests {
         "register one with Builder::handle",
         "a queue with handlers executes tasks",
         "open it with share(true) if they are yours",
-        "the queue was opened with look_only(true)",
+        "the queue was opened with read_only(true)",
         "run_now starts it now",
     ];
 

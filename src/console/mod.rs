@@ -23,5 +23,5 @@ pub(crate) mod words;
 pub use error::Exit;
 pub(crate) use error::{CliError, CliResult, system};
 pub(crate) use options::{FileOption, GlobalOptions, no_json};
-pub use screen::When;
+pub use screen::ColorChoice;
 pub(crate) use session::Session;

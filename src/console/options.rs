@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use super::screen::When;
+use super::screen::ColorChoice;
 
 /// The heading of what every verb takes.
 const GLOBAL_HEADING: &str = "Everywhere";
@@ -36,9 +36,9 @@ pub(crate) struct GlobalOptions {
     #[arg(long, global = true, help_heading = GLOBAL_HEADING)]
     pub utc: bool,
     /// When to colour; NO_COLOR turns it off, too
-    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "auto|always|never", help_heading = GLOBAL_HEADING,
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "auto|always|never", help_heading = GLOBAL_HEADING,
           hide_possible_values = true, hide_default_value = true)]
-    pub color: When,
+    pub color: ColorChoice,
 }
 
 /// `--json` of a verb that has nothing in JSON: it is refused with the reason, and not in the help.

@@ -18,7 +18,7 @@ impl Paging {
     pub(crate) fn filter(&self, filter: Filter) -> Filter {
         let filter = filter.limit(self.limit.saturating_add(1));
         match self.before {
-            Some(id) => filter.before(id),
+            Some(id) => filter.before_id(id),
             None => filter,
         }
     }

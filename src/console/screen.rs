@@ -12,7 +12,7 @@ use crate::{Clock, Progress, State, SystemClock};
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum When {
+pub enum ColorChoice {
     /// On a terminal, unless `NO_COLOR` is set.
     Auto,
     /// Always.
@@ -71,14 +71,14 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    pub(crate) fn new(when: When, program: &str) -> Screen {
+    pub(crate) fn new(when: ColorChoice, program: &str) -> Screen {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
         let wanted = || is_terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         let colors = match when {
-            When::Auto => wanted(),
-            When::Always => true,
-            When::Never => false,
+            ColorChoice::Auto => wanted(),
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
         };
         Screen {
             out: BufWriter::new(stdout),

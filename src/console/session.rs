@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::error::{CliError, CliResult, Exit};
 use super::inspect::explain::{Explainer, WorkerStatus};
 use super::options::GlobalOptions;
-use super::screen::{Screen, When};
+use super::screen::{ColorChoice, Screen};
 use super::text::safe;
 use super::times::{Zone, zone_error};
 use crate::{Builder, Clock, Config, Queue, SystemClock, Timestamp};
@@ -45,7 +45,7 @@ impl Session {
 
     /// Ends a run whose command line is wrong.
     pub(crate) fn refuse(error: &CliError) -> ExitCode {
-        Screen::new(When::Never, COMMAND_NAME).print_error(error);
+        Screen::new(ColorChoice::Never, COMMAND_NAME).print_error(error);
         error.exit.into()
     }
 
@@ -133,7 +133,7 @@ impl Session {
     /// What is wrong with the file, and what to do.
     pub(crate) fn read_only_queue(&self) -> Result<Queue, CliError> {
         self.must_exist()?;
-        self.open(Session::builder().look_only(true))
+        self.open(Session::builder().read_only(true))
     }
 
     /// The queue of the file, which must exist, opened to change it. It executes nothing.
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_program_that_has_mounted_the_verbs_is_not_told_of_the_command() {
-        let common = || GlobalOptions { json: false, utc: false, color: When::Never };
+        let common = || GlobalOptions { json: false, utc: false, color: ColorChoice::Never };
         let missing = |session: Session| session.must_exist().unwrap_err().message;
         let own = missing(Session::begin(&common(), Some("no-such.db".into())));
         assert!(own.contains("`perdura init`") && own.contains("PERDURA_DB"), "{own}");

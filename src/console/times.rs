@@ -68,7 +68,7 @@ pub(crate) enum Past {
 impl Past {
     pub(crate) fn at(self, now: Timestamp) -> Timestamp {
         match self {
-            Past::Ago(age) => now.before(age),
+            Past::Ago(age) => now.saturating_sub(age),
             Past::At(moment) => moment,
         }
     }

@@ -45,7 +45,7 @@ impl Context {
     }
 
     /// How long this attempt may still take; none if it has no limit.
-    pub fn deadline(&self) -> Option<Duration> {
+    pub fn time_left(&self) -> Option<Duration> {
         Some(self.control.deadline()?.saturating_sub(self.port.monotonic()))
     }
 

@@ -79,7 +79,7 @@ impl WaitNotices {
         let is_owner = self.ownership == Some(FileOwnership::Owner);
         match self.ownership {
             Some(FileOwnership::Owner) if queues.iter().all(|(_, counts)| counts.paused) => {}
-            Some(FileOwnership::Next) => queues.retain(|(_, counts)| counts.unserved && !counts.paused),
+            Some(FileOwnership::Next) => queues.retain(|(_, counts)| counts.not_served && !counts.paused),
             _ => queues.clear(),
         }
         let names: Vec<String> = queues.iter().map(|(name, _)| (*name).clone()).collect();

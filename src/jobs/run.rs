@@ -225,7 +225,7 @@ impl Runner {
                 stop = cx.ensure_active().err().map(|why| StopRequest::new(why, now, job.kill_after()));
             }
             match &stop {
-                None => JobControl::GoOn(cx.deadline().map_or(CHECK_PERIOD, |left| left.min(CHECK_PERIOD))),
+                None => JobControl::GoOn(cx.time_left().map_or(CHECK_PERIOD, |left| left.min(CHECK_PERIOD))),
                 Some(_) if self.kill_now.load(Ordering::Acquire) => JobControl::EndNow,
                 Some(stop) => stop.control(now),
             }

@@ -26,7 +26,7 @@ pub struct Builder {
     registry: Registry,
     denied: Vec<&'static str>,
     queues: Vec<String>,
-    looks_only: bool,
+    read_only: bool,
     clock: Arc<dyn Clock>,
     share: bool,
     share_as_found: bool,
@@ -43,7 +43,7 @@ impl Builder {
             registry: Registry::default(),
             denied: Vec::new(),
             queues: Vec::new(),
-            looks_only: false,
+            read_only: false,
             clock: Arc::new(SystemClock::new()),
             share: false,
             share_as_found: false,
@@ -113,7 +113,7 @@ impl Builder {
     /// }
     ///
     /// let add = |Add(a, b): Add, _: &Context| a.checked_add(b).ok_or_else(|| Failure::new("Overflow", "the sum is too large"));
-    /// let queue = Queue::builder().handle(add).open_in_memory()?;
+    /// let queue = Queue::builder().handle(add).open_temporary()?;
     /// let id = queue.enqueue(&Add(1, 2))?.id();
     /// assert_eq!(queue.wait_result::<Add>(id, std::time::Duration::from_secs(60))?, 3);
     /// # Ok::<(), perdura::Error>(())
@@ -148,8 +148,8 @@ impl Builder {
     /// The file may be in use by other processes. SQLite keeps its bookkeeping of readers in `-shm` all the same. Where no file can be made
     /// beside it (read-only media, somebody else's folder) the file is taken for one that nobody changes, if it has no WAL; if somebody
     /// does, the next look fails as [`FileReplaced`](ErrorKind::FileReplaced). With a WAL and without a `-shm` it cannot be read there.
-    pub fn look_only(mut self, on: bool) -> Builder {
-        self.looks_only = on;
+    pub fn read_only(mut self, on: bool) -> Builder {
+        self.read_only = on;
         self
     }
 
@@ -219,7 +219,7 @@ impl Builder {
     ///
     /// # Errors
     /// As [`open`](Builder::open).
-    pub fn open_in_memory(self) -> Result<Queue, Error> {
+    pub fn open_temporary(self) -> Result<Queue, Error> {
         self.start(Location::private()?)
     }
 
@@ -264,7 +264,7 @@ impl Builder {
             network: self.network,
             share: self.share,
             share_as_found: self.share_as_found,
-            looks_only: self.looks_only,
+            read_only: self.read_only,
             vfs: self.vfs.as_deref(),
             reserve_bytes: self.config.disk_reserve_bytes,
             now: self.clock.now(),
@@ -298,8 +298,8 @@ impl Builder {
     }
 
     fn check_handlers(&self) -> Result<(), Error> {
-        if self.looks_only && !self.registry.is_empty() {
-            let message = "a queue with handlers executes tasks, and look_only(true) forbids that; leave one of them out";
+        if self.read_only && !self.registry.is_empty() {
+            let message = "a queue with handlers executes tasks, and read_only(true) forbids that; leave one of them out";
             return Err(Error::new(ErrorKind::InvalidConfig, message));
         }
         for (name, _) in self.registry.names() {

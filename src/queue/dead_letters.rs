@@ -12,7 +12,7 @@ use crate::task::{DEFAULT_PAGE, DeadLetter, Filter, TaskId};
 ///
 /// ```
 /// # use perdura::{Filter, Queue};
-/// # let queue = Queue::builder().open_in_memory()?;
+/// # let queue = Queue::builder().open_temporary()?;
 /// let moved = queue.move_to_dead_letters(Filter::new().queue("uploads"))?;
 /// for letter in queue.dead_letters().list(Filter::new())? {
 ///     println!("{} {}: {:?}", letter.task_id, letter.task_name, letter.error_message);

@@ -19,7 +19,7 @@ impl Queue {
     /// ```
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
     /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
-    /// # let queue = perdura::Queue::builder().open_in_memory()?;
+    /// # let queue = perdura::Queue::builder().open_temporary()?;
     /// let id = queue.enqueue(&Mail { to: "ada@example.org".into() })?.id();
     /// assert_eq!(queue.get(id)?.state, perdura::State::Queued);
     /// # Ok::<(), perdura::Error>(())
@@ -45,7 +45,7 @@ impl Queue {
     ///
     /// # Errors
     /// As [`enqueue`](Queue::enqueue). If the outcome is unknown, it is the same for all, and the error's token is the first one's:
-    /// ask [`find`](Queue::find).
+    /// ask [`find_by_token`](Queue::find_by_token).
     pub fn enqueue_all<'t, T: Task>(
         &self,
         tasks: impl IntoIterator<Item = &'t T>,
@@ -91,7 +91,7 @@ impl Queue {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn find(&self, token: EnqueueToken) -> Result<Option<TaskId>, Error> {
+    pub fn find_by_token(&self, token: EnqueueToken) -> Result<Option<TaskId>, Error> {
         let found = self.store().read(|conn| store::find_token(conn, token))?;
         Ok(found.then_some(TaskId::from_i64(token.task_id)))
     }

@@ -16,7 +16,7 @@ pub struct Explanation {
     /// Whether its queue is paused.
     pub paused: bool,
     /// Whether the process that executes (or did last) claims from other queues only.
-    pub unserved: bool,
+    pub not_served: bool,
     /// Whether this process executes tasks from the file.
     pub executes_here: bool,
     /// What keeps this process from executing although it has handlers; see [`Queue::obstacle`].
@@ -42,7 +42,7 @@ impl Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Explanation { task, paused, unserved, executes_here, obstacle, .. } = self;
+        let Explanation { task, paused, not_served, executes_here, obstacle, .. } = self;
         let before = self.before();
         let id = task.task_id;
         match task.state {
@@ -71,7 +71,7 @@ impl fmt::Display for Explanation {
                              before the next; run_now starts it now")
                     }
                     Hold::Ready if *paused => write!(f, "ready, but its queue {:?} is paused; resume it", task.queue),
-                    Hold::Ready if *unserved => {
+                    Hold::Ready if *not_served => {
                         write!(f, "ready, but the program that executes leaves its queue {:?} to others", task.queue)
                     }
                     Hold::Ready if *executes_here => write!(f, "ready: {before}"),
@@ -107,9 +107,9 @@ impl Queue {
         let obstacle = self.obstacle().map(|why| why.to_string());
         self.store().read(|conn| {
             let task = store::record(conn, id)?;
-            let (paused, unserved) = store::queue_flags(conn, &task.queue)?;
+            let (paused, not_served) = store::queue_flags(conn, &task.queue)?;
             let before_it = store::ready_before(conn, id, Explanation::MAX_COUNTED + 1)?;
-            Ok(Explanation { task, paused, unserved, executes_here, obstacle, before_it })
+            Ok(Explanation { task, paused, not_served, executes_here, obstacle, before_it })
         })
     }
 }

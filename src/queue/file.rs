@@ -38,7 +38,7 @@ impl Queue {
     /// Nothing is locked, and nothing is read of the file itself.
     ///
     /// ```
-    /// let queue = perdura::Queue::builder().open_in_memory()?;
+    /// let queue = perdura::Queue::builder().open_temporary()?;
     /// assert_ne!(queue.owner().is_owned, Some(true), "a queue without handlers executes nothing");
     /// # Ok::<(), perdura::Error>(())
     /// ```

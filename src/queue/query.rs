@@ -36,7 +36,7 @@ impl Queue {
     }
 
     /// A page of tasks that the filter means, oldest id first unless it says [`newest_first`](Filter::newest_first): 100 if it names no
-    /// limit. Ask for the next page with [`Filter::after`] (or [`Filter::before`]) the last id.
+    /// limit. Ask for the next page with [`Filter::after_id`] (or [`Filter::before_id`]) the last id.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -54,7 +54,7 @@ impl Queue {
     /// ```
     /// use perdura::{Filter, Queue};
     ///
-    /// let queue = Queue::builder().open_in_memory()?;
+    /// let queue = Queue::builder().open_temporary()?;
     /// let found = queue.tasks_with_progress(Filter::new().text("holiday"), |at| println!("{} of {}", at.done, at.total))?;
     /// assert!(found.is_empty());
     /// # Ok::<(), perdura::Error>(())
@@ -105,7 +105,7 @@ impl Queue {
     /// # use perdura::{Queue, Task};
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct Sum;
     /// # impl Task for Sum { const NAME: &'static str = "sum"; type Output = u32; }
-    /// let queue = Queue::builder().open_in_memory()?;
+    /// let queue = Queue::builder().open_temporary()?;
     /// let id = queue.enqueue(&Sum)?.id();
     /// assert_eq!(queue.result::<Sum>(id)?, None, "nobody has run it");
     /// # Ok::<(), perdura::Error>(())

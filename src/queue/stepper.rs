@@ -174,7 +174,7 @@ impl Stepper {
     }
 
     /// Does what age does to tasks.
-    pub(crate) fn age(&mut self) -> Result<usize, Error> {
-        self.maintenance.age()
+    pub(crate) fn apply_retention(&mut self) -> Result<usize, Error> {
+        self.maintenance.apply_retention()
     }
 }

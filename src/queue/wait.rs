@@ -55,7 +55,7 @@ impl Queue {
     /// let divide = |Divide(a, b): Divide, _: &Context| {
     ///     a.checked_div(b).ok_or_else(|| Failure::new("DivisionByZero", "the divisor is 0").permanent())
     /// };
-    /// let (queue, minute) = (Queue::builder().handle(divide).open_in_memory()?, std::time::Duration::from_secs(60));
+    /// let (queue, minute) = (Queue::builder().handle(divide).open_temporary()?, std::time::Duration::from_secs(60));
     /// assert_eq!(queue.wait_result::<Divide>(queue.enqueue(&Divide(6, 3))?.id(), minute)?, 2);
     ///
     /// let failed = queue.wait_result::<Divide>(queue.enqueue(&Divide(1, 0))?.id(), minute).unwrap_err();

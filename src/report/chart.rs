@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn every_bar_says_what_it_shows() {
         let (rollups, begin) = rollups();
-        let activity = Activity::new(&rollups, begin, begin.after(Duration::from_secs(6 * 3600)));
+        let activity = Activity::new(&rollups, begin, begin.saturating_add(Duration::from_secs(6 * 3600)));
         let svg = stacked(&activity, &AttemptEnd::ALL, Height(100.0), "attempts").into_string();
         assert_eq!(svg.matches("<title>").count(), activity.bars.len());
         assert!(svg.contains("<title>2026-01-01 00:00 UTC, 5 min: 1 succeeded</title>"), "{svg}");

@@ -197,7 +197,7 @@ impl ReportData {
     /// Reads everything, a bounded part of each list. It is not judged yet.
     pub fn gather(queue: &Queue, options: ReportOptions) -> Result<ReportData, Error> {
         let ReportOptions { now, back, .. } = options;
-        let since = now.before(back);
+        let since = now.saturating_sub(back);
         let file = queue.inspect()?;
         let counts = queue.counts()?;
         let ready_since = queue.ready_since()?;
@@ -252,13 +252,13 @@ fn running(queue: &Queue, options: ReportOptions) -> Result<Part<TaskRow>, Error
 
 /// `all`: how many tasks there are.
 fn slowest(queue: &Queue, options: ReportOptions, all: u64) -> Result<Slowest, Error> {
-    let since = options.now.before(options.back);
+    let since = options.now.saturating_sub(options.back);
     let mut slowest = Vec::<TaskRecord>::new();
     let (mut before, mut looked_at) = (None, 0);
     while looked_at < MAX_NEWEST {
         let filter = Filter::new().newest_first().limit(CHUNK_TASKS.min(MAX_NEWEST - looked_at));
         let chunk = queue.tasks(match before {
-            Some(id) => filter.before(id),
+            Some(id) => filter.before_id(id),
             None => filter,
         })?;
         let Some(last) = chunk.last() else { break };
@@ -303,8 +303,8 @@ fn both_ends(queue: &Queue) -> Result<Vec<TaskRecord>, Error> {
     };
     let queued = || Filter::new().state(State::Queued).limit(MAX_QUEUED);
     let moved = |id: TaskId, by: i64| TaskId::from_i64(id.as_i64().saturating_add(by));
-    let mut found = queue.tasks(queued().before(moved(first, SEARCHED_IDS)))?;
-    found.extend(queue.tasks(queued().newest_first().after(moved(last, -SEARCHED_IDS)))?);
+    let mut found = queue.tasks(queued().before_id(moved(first, SEARCHED_IDS)))?;
+    found.extend(queue.tasks(queued().newest_first().after_id(moved(last, -SEARCHED_IDS)))?);
     found.sort_by_key(|task| task.task_id);
     found.dedup_by_key(|task| task.task_id);
     Ok(found)

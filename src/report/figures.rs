@@ -249,17 +249,18 @@ pub(super) mod tests {
     fn minutes_become_bars_and_none_is_lost() {
         let (rollups, begin) = rollups();
         for (hours, bar_s) in [(1, 60), (2, 120), (6, 300), (24, 900), (1000, 14_400)] {
-            let activity = Activity::new(&rollups, begin, begin.after(Duration::from_secs(hours * 3600)));
+            let activity =
+                Activity::new(&rollups, begin, begin.saturating_add(Duration::from_secs(hours * 3600)));
             assert_eq!(activity.bar_s, bar_s, "{hours} h");
             assert!(activity.bars.len() <= MAX_BARS as usize, "{}", activity.bars.len());
             let shown: u64 = activity.bars.iter().map(|bar| bar.outcomes.ended()).sum();
             assert_eq!(shown, activity.sum.ended());
             assert_eq!(shown, 30.min(hours * 6 + u64::from(hours < 5)), "{hours} h");
         }
-        let all = Activity::new(&rollups, begin, begin.after(Duration::from_secs(24 * 3600)));
+        let all = Activity::new(&rollups, begin, begin.saturating_add(Duration::from_secs(24 * 3600)));
         assert_eq!((all.sum.succeeded, all.sum.failed), (20, 10));
         assert_eq!(all.bars[0].from, begin);
-        assert_eq!(all.bars[1].from, begin.after(Duration::from_secs(900)));
+        assert_eq!(all.bars[1].from, begin.saturating_add(Duration::from_secs(900)));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Store {
             Location::File(_) => FileIdentity::of(&path, opening.settings.durability),
             Location::Private(_) => FileIdentity::unknown(),
         });
-        let reserve_bytes = if is_shared || opening.looks_only { 0 } else { opening.reserve_bytes };
+        let reserve_bytes = if is_shared || opening.read_only { 0 } else { opening.reserve_bytes };
         let disk = opening.vfs.is_none().then(|| path.clone()); // a VFS may keep the file elsewhere, and have less room
         let reserve = Reserve::new(reserve_bytes, disk);
         let writer =
@@ -142,7 +142,7 @@ impl Store {
         if self.connector.manner == Manner::Writes {
             return Ok(());
         }
-        let message = "the queue was opened with look_only(true); open it without to change anything";
+        let message = "the queue was opened with read_only(true); open it without to change anything";
         Err(Error::new(ErrorKind::ReadOnly, message))
     }
 

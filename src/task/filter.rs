@@ -11,7 +11,7 @@ use crate::error::Error;
 ///
 /// An empty text is refused as [`InvalidInput`](crate::ErrorKind::InvalidInput), by every verb that takes a filter.
 ///
-/// Lists come in pages by id, oldest first: ask for the next one with [`after`](Filter::after) the last id seen.
+/// Lists come in pages by id, oldest first: ask for the next one with [`after_id`](Filter::after_id) the last id seen.
 ///
 /// ```
 /// use perdura::{Filter, State};
@@ -108,20 +108,20 @@ impl Filter {
         self
     }
 
-    /// Lists the newest id first: ask for the next page with [`before`](Filter::before) the last id seen. Bulk verbs do not mind.
+    /// Lists the newest id first: ask for the next page with [`before_id`](Filter::before_id) the last id seen. Bulk verbs do not mind.
     pub fn newest_first(mut self) -> Filter {
         self.newest_first = true;
         self
     }
 
     /// Tasks with a lower id than this one.
-    pub fn before(mut self, id: TaskId) -> Filter {
+    pub fn before_id(mut self, id: TaskId) -> Filter {
         self.before = Some(id);
         self
     }
 
     /// Tasks with a higher id than this one: the next page. Bulk verbs start there too.
-    pub fn after(mut self, id: TaskId) -> Filter {
+    pub fn after_id(mut self, id: TaskId) -> Filter {
         self.after = Some(id);
         self
     }

@@ -45,7 +45,7 @@ impl FromStr for TaskId {
 /// ```
 /// # #[derive(serde::Serialize, serde::Deserialize)] struct Sync;
 /// # impl perdura::Task for Sync { const NAME: &'static str = "sync"; type Output = (); }
-/// # let queue = perdura::Queue::builder().open_in_memory()?;
+/// # let queue = perdura::Queue::builder().open_temporary()?;
 /// let first = queue.enqueue_with(&Sync, perdura::Options::new().unique("photos"))?;
 /// let second = queue.enqueue_with(&Sync, perdura::Options::new().unique("photos"))?;
 /// assert!(first.is_new() && !second.is_new());

@@ -148,7 +148,7 @@ impl Counts {
     pub fn total(&self) -> QueueCounts {
         self.queues.values().fold(QueueCounts::default(), |sum, q| QueueCounts {
             paused: false,
-            unserved: false,
+            not_served: false,
             ready: sum.ready.saturating_add(q.ready),
             waiting: sum.waiting.saturating_add(q.waiting),
             unknown_name: sum.unknown_name.saturating_add(q.unknown_name),
@@ -170,7 +170,7 @@ pub struct QueueCounts {
     pub paused: bool,
     /// Whether the process that executes leaves it to others ([`Builder::queues`](crate::Builder::queues)).
     #[serde(default)]
-    pub unserved: bool,
+    pub not_served: bool,
     /// `QUEUED`, may be claimed.
     pub ready: u64,
     /// `QUEUED`, waiting for their time.

@@ -35,12 +35,12 @@ impl Timestamp {
     }
 
     /// This moment moved forward by `delay`, at most to the end of time.
-    pub fn after(self, delay: Duration) -> Timestamp {
+    pub fn saturating_add(self, delay: Duration) -> Timestamp {
         Timestamp(self.0.saturating_add(millis(delay)))
     }
 
     /// This moment moved back by `delay`, at most to the beginning of time.
-    pub fn before(self, delay: Duration) -> Timestamp {
+    pub fn saturating_sub(self, delay: Duration) -> Timestamp {
         Timestamp(self.0.saturating_sub(millis(delay)))
     }
 
@@ -95,17 +95,17 @@ mod tests {
         for ms in [i64::MIN, -1, 0, LAST_WRITABLE_MS, LAST_WRITABLE_MS + 1, i64::MAX] {
             let t = Timestamp(ms);
             assert!(t.to_string().ends_with('Z'));
-            let _ = (t.to_system_time(), t.after(Duration::MAX), t.before(Duration::MAX));
+            let _ = (t.to_system_time(), t.saturating_add(Duration::MAX), t.saturating_sub(Duration::MAX));
         }
         assert_eq!(Timestamp(-1).to_string(), "1970-01-01T00:00:00.000Z");
-        assert_eq!(Timestamp(i64::MAX).after(Duration::from_secs(1)), Timestamp(i64::MAX));
+        assert_eq!(Timestamp(i64::MAX).saturating_add(Duration::from_secs(1)), Timestamp(i64::MAX));
         assert_eq!(Timestamp::from(UNIX_EPOCH - Duration::from_millis(5)), Timestamp(-5));
     }
 
     #[test]
     fn a_part_of_a_millisecond_counts_as_a_whole_one() {
-        assert_eq!(Timestamp(0).after(Duration::from_nanos(1)), Timestamp(1));
-        assert_eq!(Timestamp(0).after(Duration::from_millis(7)), Timestamp(7));
+        assert_eq!(Timestamp(0).saturating_add(Duration::from_nanos(1)), Timestamp(1));
+        assert_eq!(Timestamp(0).saturating_add(Duration::from_millis(7)), Timestamp(7));
     }
 
     #[test]

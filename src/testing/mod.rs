@@ -38,7 +38,7 @@ pub mod model;
 pub mod proptest;
 mod stepped;
 
-pub use crate::crash::{CrashPoint, Moment};
+pub use crate::crash::{CrashMoment, CrashPoint};
 pub use assertions::{EnqueuedTask, Performed};
 pub use clock::ManualClock;
 pub use history::{History, HistoryRecorder, Invariant, Violation, check_history};
@@ -46,4 +46,4 @@ pub use history::{History, HistoryRecorder, Invariant, Violation, check_history}
 /// [`Builder::vfs`](crate::Builder::vfs) and [`faults::VFS`].
 #[cfg(feature = "faults")]
 pub use perdura_faultvfs as faults;
-pub use stepped::{Crashed, Ran, SteppedQueue, Tally, at_every_commit};
+pub use stepped::{Crashed, Ran, RunSummary, SteppedQueue, at_every_commit};

@@ -91,7 +91,7 @@ use super::ManualClock;
 use super::model::{Command, Difference, Invalid, Model, Nth, Pair, Program, Script, Workload};
 use crate::clock::Clock;
 use crate::config::{Config, LostRetry};
-use crate::crash::{CrashPoint, Moment};
+use crate::crash::{CrashMoment, CrashPoint};
 use crate::task::Options;
 
 /// The queues that the strategies use.
@@ -182,7 +182,7 @@ fn plain_commands<W: Workload + Arbitrary>() -> BoxedStrategy<Command<W>> {
         3 => nth().prop_map(Command::RunNow),
         2 => queue().prop_map(Command::Pause),
         3 => queue().prop_map(Command::Resume),
-        2 => Just(Command::Bury),
+        2 => Just(Command::MoveToDeadLetters),
         2 => (nth(), any::<bool>()).prop_map(|(letter, forced)| Command::Replay { letter, forced }),
     ]
     .boxed()
@@ -190,7 +190,7 @@ fn plain_commands<W: Workload + Arbitrary>() -> BoxedStrategy<Command<W>> {
 
 /// Commands, simple ones first: they shrink towards running a task.
 pub fn commands<W: Workload + Arbitrary>() -> BoxedStrategy<Command<W>> {
-    let moment = select(vec![Moment::Before, Moment::After]);
+    let moment = select(vec![CrashMoment::Before, CrashMoment::After]);
     let point = (1..=5_u64, moment).prop_map(|(commit, moment)| CrashPoint { commit, moment });
     let visit = (any::<W>(), options()).prop_map(|(task, options)| Command::Visit(task, options));
     prop_oneof![

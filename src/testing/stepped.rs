@@ -22,7 +22,7 @@ pub struct SteppedQueue {
 /// How many attempts ended how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Tally {
+pub struct RunSummary {
     /// The handler returned Ok.
     pub succeeded: usize,
     /// The handler returned a failure, or panicked.
@@ -87,8 +87,8 @@ impl SteppedQueue {
     ///
     /// # Errors
     /// [`TimedOut`](ErrorKind::TimedOut) after 100,000 attempts; if the file cannot be written.
-    pub fn run_until_idle(&self) -> Result<Tally, Error> {
-        let mut tally = Tally::default();
+    pub fn run_until_idle(&self) -> Result<RunSummary, Error> {
+        let mut tally = RunSummary::default();
         for _ in 0..MAX_ATTEMPTS {
             match self.run_one()? {
                 None => return Ok(tally),
@@ -123,8 +123,8 @@ impl SteppedQueue {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn age(&mut self) -> Result<usize, Error> {
-        self.stepper.age()
+    pub fn apply_retention(&mut self) -> Result<usize, Error> {
+        self.stepper.apply_retention()
     }
 }
 

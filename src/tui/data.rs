@@ -273,7 +273,7 @@ impl WatchedFile {
         match &mut self.open {
             Some(open) => Ok(&open.queue),
             none => {
-                let queue = (self.settings)().look_only(true).open(&self.path)?;
+                let queue = (self.settings)().read_only(true).open(&self.path)?;
                 let report = queue.inspect()?;
                 Ok(&none.insert(OpenFile { queue, report, at: now }).queue)
             }
@@ -299,7 +299,7 @@ impl WatchedFile {
 
 /// Reads the summary; with the rates of the hour before a time, if one is given.
 pub(super) fn summary(queue: &Queue, rates: Option<Timestamp>) -> Result<Summary, Error> {
-    let since = rates.map(|now| now.before(RATES_WINDOW).to_system_time());
+    let since = rates.map(|now| now.saturating_sub(RATES_WINDOW).to_system_time());
     Ok(Summary {
         counts: queue.counts()?,
         rollups: since.map(|since| queue.rollups(since)).transpose()?,
@@ -329,7 +329,7 @@ mod tests {
 
     /// A file with so many tasks, and a reader that has not been asked anything.
     fn reader(tasks: u32) -> (Queue, Reader, Receiver<Response>) {
-        let queue = Queue::builder().open_in_memory().unwrap();
+        let queue = Queue::builder().open_temporary().unwrap();
         let all: Vec<Nothing> = (0..tasks).map(Nothing).collect();
         queue.enqueue_all(&all).unwrap();
         let (outbox, answers) = unbounded();

@@ -108,7 +108,7 @@ impl App {
             KeyCode::Esc => return None,
             KeyCode::Enter => match humantime::parse_duration(input.text().trim()) {
                 Ok(age) => {
-                    let verb = ActionKind::Purge(self.now.before(age));
+                    let verb = ActionKind::Purge(self.now.saturating_sub(age));
                     let target = ActionTarget::Query(Query::default());
                     return self.confirm(Action { verb, target, about: None });
                 }

@@ -52,7 +52,7 @@ pub(super) struct Stage {
 impl Stage {
     /// A file of every kind of task: some hundred uploads, of which some fail in two ways, mails that wait, reports in a paused queue.
     pub fn new() -> Stage {
-        let clock = ManualClock::at(NOON.before(Duration::from_secs(30 * 60)));
+        let clock = ManualClock::at(NOON.saturating_sub(Duration::from_secs(30 * 60)));
         let tests = SteppedQueue::open(handlers(), &clock).expect("a fresh file is made");
         let mut stage = Stage {
             tests,
@@ -75,10 +75,12 @@ impl Stage {
                 let path = format!("/srv/größe/{number}.bin");
                 let tag = if number % 2 == 0 { "nightly" } else { "manual" };
                 let options = Options::new().queue("uploads-任务").tag(tag).max_attempts(2);
-                let _ = self.queue()
+                let _ = self
+                    .queue()
                     .enqueue_with(&Upload { number, path }, options.backoff(Duration::from_secs(7)))?;
             }
-            let _ = self.queue()
+            let _ = self
+                .queue()
                 .enqueue_with(&Mail { number: minute, path: "ada\u{1b}[2J".into() }, Options::new())?;
             self.tests.run_until_idle()?;
             self.tests.advance(Duration::from_secs(60))?;

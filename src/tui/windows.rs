@@ -69,7 +69,7 @@ impl Windows {
                 (self.above, self.above.saturating_add(self.width).saturating_add(1).min(self.below));
             self.above = below.saturating_sub(1);
         }
-        Some(filter.after(TaskId::from_i64(above)).before(TaskId::from_i64(below)))
+        Some(filter.after_id(TaskId::from_i64(above)).before_id(TaskId::from_i64(below)))
     }
 
     /// Begins again behind this id: a window had more than was asked for.

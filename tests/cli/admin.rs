@@ -384,13 +384,13 @@ fn looking_writes_nothing_and_makes_nothing() {
 #[test]
 fn a_queue_that_only_looks_refuses_to_change() {
     let place = place();
-    let queue = Queue::builder().look_only(true).open(place.path("tasks.db")).unwrap();
+    let queue = Queue::builder().read_only(true).open(place.path("tasks.db")).unwrap();
     assert_eq!(queue.counts().unwrap().total().in_state(State::Failed), 3);
     let refused = queue.retry_all(perdura::Filter::new()).unwrap_err();
     assert_eq!(refused.kind(), perdura::ErrorKind::ReadOnly);
-    let missing = Queue::builder().look_only(true).open(place.path("none.db")).unwrap_err();
+    let missing = Queue::builder().read_only(true).open(place.path("none.db")).unwrap_err();
     assert_eq!(missing.kind(), perdura::ErrorKind::NotFound);
-    let both = Queue::builder().look_only(true).handle(upload).open(place.path("tasks.db")).unwrap_err();
+    let both = Queue::builder().read_only(true).handle(upload).open(place.path("tasks.db")).unwrap_err();
     assert_eq!(both.kind(), perdura::ErrorKind::InvalidConfig);
 }
 

@@ -140,7 +140,7 @@ fn a_text_that_is_no_whole_export_leaves_no_file() {
     let newer = text.replacen("\"schema_version\":1", "\"schema_version\":2", 1);
     let id_end = text.find("\",\"").map_or(0, |_| text.find("\"hex\":\"").unwrap() + 7);
     let short_id = format!("{}{}", &text[..id_end], &text[id_end + 2..]);
-    let unserved = text.replacen("\"served\":null", "\"served\":\"{}\"", 1);
+    let not_served = text.replacen("\"served\":null", "\"served\":\"{}\"", 1);
     let extra = text.replacen("\"late\":0", "\"late\":0,\"more\":1", 1);
     for (what, text, wanted) in [
         ("nothing", "", "nothing to import"),
@@ -152,7 +152,7 @@ fn a_text_that_is_no_whole_export_leaves_no_file() {
         ("an unknown column", extra.as_str(), "has not"),
         ("a newer one", newer.as_str(), "newer perdura"),
         ("a short id", short_id.as_str(), "line 1"),
-        ("served queues that are no list", unserved.as_str(), "line 1"),
+        ("served queues that are no list", not_served.as_str(), "line 1"),
     ] {
         let said = place.feed(text, ["import", "-", "--db", "again.db"]);
         assert_eq!(said.code, Some(4), "{what}: {said:?}");

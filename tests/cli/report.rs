@@ -118,7 +118,7 @@ fn a_busy_day_is_on_one_page() {
     let text = page(&folder, &[]);
     let json = report(&folder, &["--json"]);
     let data: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
-    let queue = perdura::Queue::builder().look_only(true).open(folder.join("tasks.db")).unwrap();
+    let queue = perdura::Queue::builder().read_only(true).open(folder.join("tasks.db")).unwrap();
     let counts = queue.counts().unwrap().total();
     for (key, n) in [
         ("failed", counts.failed),

@@ -14,7 +14,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A file of a program that ran for a day and was killed: six kinds of tasks in four queues, failures of several kinds, retries, dead
 /// letters, a paused queue, tasks that are ready, wait, ran when it died.
 pub fn busy(path: &Path) {
-    let begin = SystemClock::new().now().before(DAY);
+    let begin = SystemClock::new().now().saturating_sub(DAY);
     let clock = ManualClock::at(begin);
     let mut day = SteppedQueue::open_file(busy_handlers(&clock, true), &clock, path).unwrap();
     for step in 0..287 {
@@ -30,7 +30,7 @@ pub fn busy(path: &Path) {
             let _ = day.queue().enqueue_with(&Import { rows: 7 }, Options::new().max_attempts(1)).unwrap();
             day = day.crash_in_attempt(true).unwrap().0.reopen(busy_handlers(&clock, true)).unwrap();
         }
-        let next = begin.after(Duration::from_secs((step + 1) * 300));
+        let next = begin.saturating_add(Duration::from_secs((step + 1) * 300));
         day.advance(next.since(clock.now()).max(Duration::from_secs(1))).unwrap();
     }
     busy_step(day.queue(), 288, 3);
@@ -53,7 +53,8 @@ fn busy_step(queue: &Queue, step: u64, load: u64) {
             .unwrap();
         let _ = queue.enqueue_with(&Mail { to: seed }, Options::new().queue("mail")).unwrap();
     }
-    let _ = queue.enqueue_with(&Webhook { order: step }, Options::new().queue("default").priority(5)).unwrap();
+    let _ =
+        queue.enqueue_with(&Webhook { order: step }, Options::new().queue("default").priority(5)).unwrap();
     if step.is_multiple_of(4) {
         let _ = queue.enqueue_with(&Export { sheet: step }, Options::new().queue("exports")).unwrap();
         let _ = queue.enqueue(&Import { rows: step }).unwrap();
@@ -192,7 +193,7 @@ fn attack<const N: usize>(_: Attack<N>, _: &Context) -> Result<(), Failure> {
 
 /// A file in which every name, queue, tag, error and every args is an attack.
 pub fn hostile(path: &Path) {
-    let clock = ManualClock::at(SystemClock::new().now().before(Duration::from_secs(3600)));
+    let clock = ManualClock::at(SystemClock::new().now().saturating_sub(Duration::from_secs(3600)));
     let builder = Queue::builder()
         .config(Config { durability: Durability::Relaxed, max_task_attempts: 2, ..Config::default() })
         .handle(attack::<0>)

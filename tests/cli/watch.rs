@@ -32,7 +32,8 @@ fn a_file(place: &Place) {
     for number in 0..30 {
         let _ = queue.enqueue(&Fetch { number }).unwrap();
     }
-    let _ = queue.enqueue_with(&Fetch { number: 99 }, Options::new().delay(Duration::from_secs(3600))).unwrap();
+    let _ =
+        queue.enqueue_with(&Fetch { number: 99 }, Options::new().delay(Duration::from_secs(3600))).unwrap();
     queue.drain().unwrap();
     queue.shutdown(Duration::from_secs(10)).unwrap();
 }

@@ -54,7 +54,7 @@ fn open() -> Tested {
         Ok(())
     };
     let config = Config { workers: 1, max_args_bytes: 2 << 20, ..Config::default() };
-    let queue = Queue::builder().config(config).handle(handler).open_in_memory().unwrap();
+    let queue = Queue::builder().config(config).handle(handler).open_temporary().unwrap();
     queue.enqueue_all(&[const { Step::Pass }; 300]).unwrap();
     queue.drain().unwrap();
     started.lock().unwrap().clear();

@@ -25,7 +25,7 @@ fn by_default_three_attempts_60_and_120_seconds_apart() {
     tests.run_until_idle().unwrap();
     for wait in [60, 120] {
         let record = tests.queue().get(id).unwrap();
-        assert_eq!(record.run_at.unwrap(), perdura::Clock::now(&clock).after(wait * SECOND));
+        assert_eq!(record.run_at.unwrap(), perdura::Clock::now(&clock).saturating_add(wait * SECOND));
         tests.advance(wait * SECOND - Duration::from_millis(1)).unwrap();
         assert_eq!(tests.run_one().unwrap(), None, "too early");
         tests.advance(Duration::from_millis(1)).unwrap();
@@ -120,7 +120,7 @@ fn g02_a_crash_at_a_commit_answers_unknown_and_the_token_finds_out() {
         assert_eq!(error.outcome(), perdura::Outcome::Unknown);
         let token = error.token().unwrap();
         let tests = tests.crash().unwrap().reopen(builder(Config::default())).unwrap();
-        assert_eq!(tests.queue().find(token).unwrap().is_some(), is_there, "{point}");
+        assert_eq!(tests.queue().find_by_token(token).unwrap().is_some(), is_there, "{point}");
         let again = tests.queue().enqueue_with(&Do::Ok(1), perdura::Options::new().token(token)).unwrap();
         assert_eq!(again.is_new(), !is_there, "{point}");
     }

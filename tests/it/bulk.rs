@@ -54,7 +54,7 @@ fn a_verb_means_the_tasks_that_are_there_when_it_begins() {
     let queue = tests.queue();
     assert_eq!(queue.delete_all(Filter::new()).unwrap(), Bulk::default());
     let ids: Vec<TaskId> = (0..3).map(|n| queue.enqueue(&Do::Ok(n)).unwrap().id()).collect();
-    assert_eq!(queue.cancel_all(Filter::new().after(ids[0])).unwrap().changed, 2);
+    assert_eq!(queue.cancel_all(Filter::new().after_id(ids[0])).unwrap().changed, 2);
     assert_eq!(queue.get(ids[0]).unwrap().state, State::Queued);
 }
 
@@ -115,7 +115,7 @@ fn g12_a_damaged_row_does_not_keep_others_from_their_age() {
         let (mut tests, _) = damaged(config, &folder, &task);
         for _ in 0..3 {
             tests.advance(Duration::from_secs(400)).unwrap();
-            tests.age().unwrap();
+            tests.apply_retention().unwrap();
         }
         assert_as_damaged(tests.queue());
     }
@@ -141,7 +141,7 @@ fn g12_a_verb_leaves_a_damaged_task_whole() {
 
 #[test]
 fn purging_works_after_a_shutdown() {
-    let queue = builder(Config::default()).open_in_memory().unwrap();
+    let queue = builder(Config::default()).open_temporary().unwrap();
     queue.enqueue_all(&vec![Do::Ok(1); 3]).unwrap();
     queue.enqueue_all(&vec![Do::Permanent; 1200]).unwrap();
     queue.drain().unwrap();
@@ -215,10 +215,14 @@ fn every_page_of_every_filter_has_what_it_means() {
                 let meant = meant.filter(|t| is_meant(queue, t));
                 let mut wanted: Vec<TaskId> = meant.map(|t| t.task_id).collect();
                 assert_eq!(queue.count(filter.clone()).unwrap(), wanted.len() as u64, "{filter:?}");
-                assert_eq!(walk(queue, filter.clone().limit(37), Filter::after), wanted, "{filter:?}");
+                assert_eq!(walk(queue, filter.clone().limit(37), Filter::after_id), wanted, "{filter:?}");
                 wanted.reverse();
                 let newest_first = filter.clone().newest_first().limit(150);
-                assert_eq!(walk(queue, newest_first, Filter::before), wanted, "{filter:?}, the newest first");
+                assert_eq!(
+                    walk(queue, newest_first, Filter::before_id),
+                    wanted,
+                    "{filter:?}, the newest first"
+                );
             }
         }
     }
@@ -270,7 +274,7 @@ fn counters_of_queues_without_tasks_are_dropped() {
     add(&queue, &Do::Ok(1), Options::new().queue("q7"));
     queue.pause("q8").unwrap();
     tests.advance(Duration::from_secs(400)).unwrap();
-    tests.age().unwrap();
+    tests.apply_retention().unwrap();
     let counters = "SELECT COUNT(DISTINCT queue_id) FROM perdura_counts";
     let count = |sql| other(&folder.file()).query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(count(counters), 1);

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use perdura::testing::CrashPoint;
 use perdura::testing::model::{
-    Attempt, Command, Ending, Invalid, Nth, Pair, Program, Script, Workload, decode,
+    Command, Ending, Invalid, ModelAttempt, Nth, Pair, Program, Script, Workload, decode,
 };
 use perdura::{Builder, Config, Context, Enqueued, Error, Failure, Options, Queue, Task};
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ impl Workload for Boast {
         queue.enqueue_with(self, options)
     }
 
-    fn ending(&self, _: Attempt) -> Ending {
+    fn ending(&self, _: ModelAttempt) -> Ending {
         Ending::Succeeds
     }
 }
@@ -73,7 +73,7 @@ fn each_command_is_shown_as_a_line_of_rust() {
         (Command::RunNow(Nth(4)), "RunNow(Nth(4))"),
         (Command::Pause("b"), "Pause(\"b\")"),
         (Command::Resume("b"), "Resume(\"b\")"),
-        (Command::Bury, "Bury"),
+        (Command::MoveToDeadLetters, "MoveToDeadLetters"),
         (Command::Replay { letter: Nth(0), forced: true }, "Replay { letter: Nth(0), forced: true }"),
         (Command::Visit(task, plain()), "Visit(FailUntil(2), Options::new())"),
         (Command::Reopen(Program::Older), "Reopen(Program::Older)"),

@@ -73,7 +73,7 @@ fn in_the_child(queue: Queue, looker: Queue, file: &Path) {
         tell("shutdown", queue.shutdown(Duration::ZERO).map(drop));
         tell("open the file", Queue::builder().open(file).map(drop));
         tell("open another file", Queue::builder().open(file.with_extension("other")).map(drop));
-        tell("open in memory", Queue::builder().open_in_memory().map(drop));
+        tell("open in memory", Queue::builder().open_temporary().map(drop));
     }
     tell("drain", queue.drain());
     drop(queue.clone());

@@ -113,7 +113,7 @@ fn g13_a_panic_anywhere_around_a_handler_fails_its_attempt_alone() {
         .config(config)
         .handle(handler)
         .handle(|_: Unreadable, _: &Context| Ok(()))
-        .open_in_memory()
+        .open_temporary()
         .unwrap();
     for place in [
         Where::InTheArgs,
@@ -244,7 +244,7 @@ fn g04_a_handler_may_turn_every_verb_on_itself_with_one_worker() {
         let sees = matches!(cx.ensure_active(), Err(e) if e.error_type() == "Cancelled");
         Ok((more.into_iter().filter(Result::is_ok).count(), refused, kept.is_ok(), sees))
     };
-    let queue = builder(Config { workers: 1, ..Config::default() }).handle(handler).open_in_memory().unwrap();
+    let queue = builder(Config { workers: 1, ..Config::default() }).handle(handler).open_temporary().unwrap();
     let id = queue.enqueue(&EveryVerb).unwrap().id();
     let record = queue.wait(id, MINUTE).unwrap();
     assert_eq!(record.state, State::Succeeded, "Ok wins over its own cancel: {record:?}");
@@ -268,7 +268,7 @@ fn g04_handlers_that_all_read_at_once_do_not_starve_each_other() {
         Ok(())
     };
     let config = Config { workers: 12, max_task_attempts: 1, ..Config::default() };
-    let queue = Queue::builder().config(config).handle(handler).open_in_memory().unwrap();
+    let queue = Queue::builder().config(config).handle(handler).open_temporary().unwrap();
     queue.enqueue_all(&[const { Own }; 12]).unwrap();
     queue.drain().unwrap();
     assert_eq!((queue.counts().unwrap().total().succeeded, all.load(Ordering::Relaxed)), (12, 600));
@@ -283,7 +283,7 @@ fn g05_a_handler_that_sleeps_past_its_deadline_is_not_started_again_beside_itsel
     let handler = move |_: Own, cx: &Context| {
         seen.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         let _ = may_go.lock().map(|go| go.recv());
-        while cx.deadline() != Some(Duration::ZERO) {
+        while cx.time_left() != Some(Duration::ZERO) {
             std::thread::yield_now();
         }
         running.fetch_sub(1, Ordering::SeqCst);
@@ -291,7 +291,7 @@ fn g05_a_handler_that_sleeps_past_its_deadline_is_not_started_again_beside_itsel
         Ok(())
     };
     let config = Config { workers: 1, max_task_attempts: 2, retry_backoff: SECOND, ..Config::default() };
-    let queue = builder(config).handle(handler).open_in_memory().unwrap();
+    let queue = builder(config).handle(handler).open_temporary().unwrap();
     let slow = queue.enqueue_with(&Own, Options::new().timeout(Duration::from_millis(1))).unwrap().id();
     let other = queue.enqueue(&Do::Ok(1)).unwrap().id();
     assert_eq!(queue.wait(other, MINUTE).unwrap().state, State::Succeeded, "another worker has come");

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use perdura::testing::history::{Event, History, Invariant, Observation};
-use perdura::testing::model::{Attempt, Command, Ending, Model, Pair, Program, Script, Workload};
+use perdura::testing::model::{Command, Ending, Model, ModelAttempt, Pair, Program, Script, Workload};
 use perdura::testing::proptest::{Machine, commands};
 use perdura::testing::{HistoryRecorder, ManualClock, check_history};
 use perdura::{
@@ -73,7 +73,7 @@ impl Workload for Noted {
         world.recorder.enqueue_all(queue, tasks.iter().map(|(task, options)| (task, options.clone())))
     }
 
-    fn ending(&self, _: Attempt) -> Ending {
+    fn ending(&self, _: ModelAttempt) -> Ending {
         match self.script {
             Script::Fail => Ending::Fails("told.to"),
             Script::FailForGood => Ending::FailsForGood,
@@ -282,7 +282,7 @@ fn g05_g06_g07_threads_break_no_invariant() {
         2 => std::panic::resume_unwind(Box::new("as told")), // without the noise of a panic
         _ => Ok(task.n),
     });
-    let queue = Queue::builder().workers(4).handle(handler).panic_hook(false).open_in_memory().unwrap();
+    let queue = Queue::builder().workers(4).handle(handler).panic_hook(false).open_temporary().unwrap();
     let ids = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for thread in 0..3 {

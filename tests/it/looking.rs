@@ -90,7 +90,7 @@ fn each_attempt_that_ends_counts_once_in_its_minute() {
         second.waited.quantile(1.0).unwrap() >= Duration::from_secs(200),
         "it was due 240 s ago: {second:?}"
     );
-    let later = began.after(Duration::from_secs(120));
+    let later = began.saturating_add(Duration::from_secs(120));
     assert_eq!(tests.queue().rollups(later.to_system_time()).unwrap(), all[1..]);
 }
 
@@ -226,7 +226,7 @@ fn counts_and_pages_agree_with_the_filter() {
     let mut seen = Vec::new();
     let mut page = queue.tasks(Filter::new().newest_first().limit(3)).unwrap();
     while let Some(last) = page.last() {
-        let next = Filter::new().newest_first().limit(3).before(last.task_id);
+        let next = Filter::new().newest_first().limit(3).before_id(last.task_id);
         seen.extend(page.iter().map(|task| task.task_id.as_i64()));
         page = queue.tasks(next).unwrap();
     }
@@ -243,13 +243,13 @@ fn the_oldest_ready_task_of_each_queue_is_told() {
     clock.advance(Duration::from_secs(10));
     enqueue(&tests, &[Way::Succeed], Options::new().queue("a").priority(5));
     enqueue(&tests, &[Way::Succeed], Options::new().queue("b").delay(Duration::from_secs(20)));
-    assert_eq!(tests.queue().next_due().unwrap(), Some(began.after(Duration::from_secs(30))));
+    assert_eq!(tests.queue().next_due().unwrap(), Some(began.saturating_add(Duration::from_secs(30))));
     let since = tests.queue().ready_since().unwrap();
     assert_eq!(since.into_iter().collect::<Vec<_>>(), [("a".to_owned(), began)]);
     tests.advance(Duration::from_secs(25)).unwrap();
     assert_eq!(
         tests.queue().ready_since().unwrap()["b"],
-        began.after(Duration::from_secs(30)),
+        began.saturating_add(Duration::from_secs(30)),
         "since it was due"
     );
     let failed = enqueue(&tests, &[fail("x")], Options::new().queue("c").max_attempts(1));
@@ -318,9 +318,9 @@ fn only_the_named_queues_are_served() {
         (State::Succeeded, State::Queued)
     );
     let counts = queue.counts().unwrap();
-    assert!(counts.queues["other"].unserved && !counts.queues["mine"].unserved);
+    assert!(counts.queues["other"].not_served && !counts.queues["mine"].not_served);
     assert!(queue.explain(other).unwrap().to_string().contains("leaves its queue \"other\" to others"));
-    let bad = Queue::builder().queues([""]).open_in_memory().unwrap_err();
+    let bad = Queue::builder().queues([""]).open_temporary().unwrap_err();
     assert_eq!(bad.kind(), ErrorKind::InvalidInput);
 }
 
@@ -364,7 +364,7 @@ fn an_export_keeps_suspects_whose_queue_is_not_served() {
     tests.queue().export(&mut text).unwrap();
     let folder = crate::support::Folder::new();
     Queue::builder().import(folder.file(), &text[..]).unwrap();
-    let queue = Queue::builder().look_only(true).open(folder.file()).unwrap();
+    let queue = Queue::builder().read_only(true).open(folder.file()).unwrap();
     assert_eq!(queue.inspect().unwrap().served, Some(vec!["b".to_owned()]));
 }
 
@@ -400,7 +400,7 @@ fn a_copy_has_its_name_only_when_it_is_whole() {
     assert!(!was_there.get(), "a kill now leaves a half import");
     assert_eq!(names(), 2, "nothing else is left");
     for path in [&copy, &again] {
-        assert_eq!(Queue::builder().look_only(true).open(path).unwrap().counts().unwrap().total().ready, 1);
+        assert_eq!(Queue::builder().read_only(true).open(path).unwrap().counts().unwrap().total().ready, 1);
     }
     let killed = folder.path().join("new.db-half");
     std::fs::write(&killed, "what a killed run has left").unwrap();
@@ -429,7 +429,7 @@ fn numbers_that_no_program_of_ours_writes_do_no_harm() {
           INSERT INTO perdura_rollups VALUES (9223372036854775807, 99, 0, 9223372036854775807, 9223372036854775807),
               (9223372036854775807, 99, 0, 254, 9223372036854775807), (9223372036854775807, 99, 77, -5, -5),
               (9223372036854775807, 99, 0, 253, 9223372036854775807);");
-    let queue = Queue::builder().look_only(true).open(folder.file()).unwrap();
+    let queue = Queue::builder().read_only(true).open(folder.file()).unwrap();
     assert_eq!(queue.count(Filter::new().state(State::Succeeded)).unwrap(), u64::MAX);
     assert_eq!(queue.retry_schedule(id).unwrap().len(), 99);
     let all = queue.rollups(std::time::SystemTime::UNIX_EPOCH).unwrap();
@@ -438,7 +438,7 @@ fn numbers_that_no_program_of_ours_writes_do_no_harm() {
     drop(queue);
     for served in ["{\"a\":\"default\"}", "\"default\"", "[1]", "x"] {
         edit(&format!("UPDATE perdura_meta SET served = '{served}'"));
-        let refused = Queue::builder().look_only(true).open(folder.file()).unwrap_err();
+        let refused = Queue::builder().read_only(true).open(folder.file()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Corrupt, "{served}: {refused}");
     }
 }
@@ -486,7 +486,7 @@ fn drain_waits_for_its_own_queues_alone() {
 
 #[test]
 fn drain_waits_for_retries_that_are_due_at_once() {
-    let queue = Queue::builder().workers(1).handle(act).open_in_memory().unwrap();
+    let queue = Queue::builder().workers(1).handle(act).open_temporary().unwrap();
     for _ in 0..10 {
         let options = Options::new().max_attempts(50).backoff(Duration::ZERO);
         let id = queue.enqueue_with(&Do(vec![fail("again")]), options).unwrap().id();
@@ -585,7 +585,7 @@ fn an_empty_text_in_a_filter_means_nothing_and_never_all() {
 
 #[test]
 fn a_read_that_nobody_waits_for_can_be_interrupted() {
-    let queue = Queue::builder().open_in_memory().unwrap();
+    let queue = Queue::builder().open_temporary().unwrap();
     queue.enqueue_all(&vec![Do(vec![Way::Succeed]); 5_000]).unwrap();
     let reader = queue.clone();
     let reading = std::thread::spawn(move || {
@@ -604,7 +604,7 @@ fn a_read_that_nobody_waits_for_can_be_interrupted() {
 
 #[test]
 fn a_search_says_how_far_it_is_in_either_direction() {
-    let queue = Queue::builder().open_in_memory().unwrap();
+    let queue = Queue::builder().open_temporary().unwrap();
     queue.enqueue_all(&vec![Do(vec![Way::Succeed]); 2_500]).unwrap();
     for filter in [Filter::new().text("none"), Filter::new().text("none").newest_first()] {
         let mut told = Vec::new();
@@ -617,7 +617,7 @@ fn a_search_says_how_far_it_is_in_either_direction() {
 
 #[test]
 fn one_request_ends_a_search_also_between_two_of_its_reads() {
-    let queue = Queue::builder().open_in_memory().unwrap();
+    let queue = Queue::builder().open_temporary().unwrap();
     queue.enqueue_all(&vec![Do(vec![Way::Succeed]); 2_500]).unwrap();
     let mut reads = 0;
     let found = queue.tasks_with_progress(Filter::new().text("none"), |_| {

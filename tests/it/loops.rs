@@ -111,7 +111,7 @@ fn free_pages_are_given_back_as_far_as_the_file_gives_them() {
         let builder = builder(Config::default()).share(true).clock(clock.clone());
         let mut tests = SteppedQueue::open_file(builder, &clock, folder.file()).unwrap();
         clock.advance(Duration::from_secs(400));
-        tests.age().unwrap();
+        tests.apply_retention().unwrap();
         assert_eq!(tests.queue().inspect().unwrap().gives_pages_back, gives);
         let after = free_pages(&conn);
         assert_eq!(after < 1500, gives, "{before} free pages before, {after} after ({auto_vacuum})");

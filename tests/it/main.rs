@@ -44,7 +44,7 @@ mod order;
 mod own_transaction;
 #[cfg(unix)]
 mod panics;
-#[cfg(all(feature = "trace", feature = "bundled"))]
+#[cfg(all(feature = "sql-log", feature = "bundled"))]
 mod plans;
 #[cfg(target_os = "linux")]
 mod power;

@@ -124,7 +124,7 @@ fn filters_find_what_they_mean_page_by_page() {
     assert_eq!(found(Filter::new().ids([ready, failed])), [failed, ready]);
     assert_eq!(found(Filter::new().ids([])), []);
     assert_eq!(found(Filter::new().limit(2)), [failed, succeeded]);
-    assert_eq!(found(Filter::new().limit(2).after(succeeded)), [cancelled, waiting]);
+    assert_eq!(found(Filter::new().limit(2).after_id(succeeded)), [cancelled, waiting]);
     let now = perdura::Clock::now(&clock).to_system_time();
     assert_eq!(found(Filter::new().created_before(now)), []);
     assert_eq!(found(Filter::new().finished_before(now + SECOND)), [failed, succeeded, cancelled]);

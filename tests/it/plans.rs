@@ -1,6 +1,6 @@
 //! How SQLite answers every statement that a busy life of a queue runs: `plans.txt` beside this file, word for word.
 //!
-//! After a change of a statement or an index: `PERDURA_BLESS=1 cargo test --features trace --test it plans`, and read the difference.
+//! After a change of a statement or an index: `PERDURA_BLESS=1 cargo test --features sql-log --test it plans`, and read the difference.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -74,7 +74,7 @@ fn live(path: &Path) {
     let _ = queue.delete_all(Filter::new().tag("t")).unwrap();
     queue.purge(SystemTime::UNIX_EPOCH).unwrap();
     tests.advance(Duration::from_secs(86_400)).unwrap();
-    tests.age().unwrap();
+    tests.apply_retention().unwrap();
     queue.enqueue_all(&[Do::Ok(5), Do::Ok(6)]).unwrap();
     drop(queue);
     tests.crash_in_attempt(true).unwrap().1.expect("something was ready");
@@ -236,7 +236,7 @@ fn statistics_of_our_tables_are_forgotten() {
     conn.execute_batch("ANALYZE").unwrap();
     let about = || column(&conn, "SELECT DISTINCT tbl FROM sqlite_stat1 ORDER BY tbl");
     assert!(about().iter().any(|table| table == "perdura_tasks"), "{:?}", about());
-    drop(Queue::builder().share(true).look_only(true).open(folder.file()).unwrap());
+    drop(Queue::builder().share(true).read_only(true).open(folder.file()).unwrap());
     assert!(about().len() > 1, "who only looks changes nothing");
     drop(Queue::builder().share(true).open(folder.file()).unwrap());
     assert_eq!(about(), ["mine"]);

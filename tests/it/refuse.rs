@@ -91,7 +91,7 @@ fn paths_that_cannot_be_meant_are_refused() {
         (Path::new(""), "is empty"),
         (Path::new("file:tasks.db?mode=memory"), "is a URI"),
         (Path::new("FILE:tasks.db"), "is a URI"),
-        (Path::new(":memory:"), "open_in_memory()"),
+        (Path::new(":memory:"), "open_temporary()"),
         (nul, "NUL"),
         (folder.path(), "is a folder"),
         (Path::new("/"), "is a folder"),
@@ -192,14 +192,14 @@ fn names_queues_keys_and_options_are_checked_before_anything_is_stored() {
 #[test]
 fn a_handler_registered_twice_or_with_a_bad_name_or_denial_is_refused() {
     let again = builder(Config::default()).handle(|_: Named<1>, _: &Context| Ok(()));
-    let e = again.open_in_memory().unwrap_err();
+    let e = again.open_temporary().unwrap_err();
     assert_eq!(e.kind(), ErrorKind::InvalidConfig);
     assert!(e.to_string().contains("two handlers for the task name \"do\""), "{e}");
-    assert!(Queue::builder().handle(|_: Named<0>, _: &Context| Ok(())).open_in_memory().is_err());
+    assert!(Queue::builder().handle(|_: Named<0>, _: &Context| Ok(())).open_temporary().is_err());
     let config = Config { retry_exception_denylist: vec!["Error".into()], ..Config::default() };
-    let e = Queue::builder().config(config).open_in_memory().unwrap_err();
+    let e = Queue::builder().config(config).open_temporary().unwrap_err();
     assert!(e.to_string().contains("retry_exception_denylist: the entry \"Error\" would match"), "{e}");
-    let e = Queue::builder().workers(0).open_in_memory().unwrap_err();
+    let e = Queue::builder().workers(0).open_temporary().unwrap_err();
     assert!(e.to_string().contains("workers = 0 is out of range; it takes 1 to 1024"), "{e}");
 }
 

@@ -24,9 +24,9 @@ fn run_with(folder: &Folder, builder: Builder, clock: &ManualClock, days: u32) -
     let id = tests.queue().enqueue(&Do::Ok(1)).unwrap().id();
     tests.run_until_idle().unwrap();
     tests.advance(days * DAY).unwrap();
-    tests.age().unwrap(); // the clock has jumped, as far as it can see
+    tests.apply_retention().unwrap(); // the clock has jumped, as far as it can see
     tests.advance(10 * MINUTE).unwrap();
-    tests.age().unwrap();
+    tests.apply_retention().unwrap();
     (tests, id)
 }
 

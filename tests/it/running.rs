@@ -47,7 +47,7 @@ fn gated(
         };
         then(cx, &wait)
     };
-    (Queue::builder().config(config).handle(handler).open_in_memory().unwrap(), Hands { started, go })
+    (Queue::builder().config(config).handle(handler).open_temporary().unwrap(), Hands { started, go })
 }
 
 fn short() -> Config {
@@ -128,7 +128,7 @@ fn a_running_task_that_is_cancelled_sees_it_and_stops() {
 fn ok_wins_over_a_cancel_and_over_the_deadline() {
     let (queue, hands) = gated(Config::default(), |cx, wait| {
         wait();
-        while cx.deadline() != Some(Duration::ZERO) {
+        while cx.time_left() != Some(Duration::ZERO) {
             std::thread::yield_now();
         }
         Ok(cx.generation())
@@ -365,7 +365,7 @@ fn what_was_claimed_ahead_is_given_back_when_tasks_turn_slow() {
         Ok(0)
     };
     let config = Config { workers: 1, poll_interval: Duration::ZERO, ..Config::default() };
-    let queue = builder(config).handle(slow).open_in_memory().unwrap();
+    let queue = builder(config).handle(slow).open_temporary().unwrap();
     for n in 0..30 {
         queue.wait(queue.enqueue(&Do::Ok(n)).unwrap().id(), MINUTE).unwrap(); // such short tasks are claimed ahead
     }

@@ -55,7 +55,7 @@ fn modes(file: &Path) {
     for suffix in ["", "-wal", "-shm", "-owner"] {
         tell(format_args!("{suffix} {:o}", mode(&companion(file, suffix))));
     }
-    let private = Queue::builder().open_in_memory().unwrap();
+    let private = Queue::builder().open_temporary().unwrap();
     tell(format_args!("temporary {:o} {:o}", mode(private.path()), mode(private.path().parent().unwrap())));
 }
 
@@ -363,7 +363,8 @@ fn g14_s12_no_failure_tells_what_tasks_hold() {
     let id = queue.enqueue_with(&Secret::Plain(secret()), Options::new().unique(CANARY)).unwrap().id();
     tests.run_until_idle().unwrap();
     said.push(all_of(&queue.cancel(id).unwrap_err()));
-    let _ = queue.enqueue_with(&Secret::Plain(secret()), Options::new().unique(CANARY).delay(MINUTE)).unwrap();
+    let _ =
+        queue.enqueue_with(&Secret::Plain(secret()), Options::new().unique(CANARY).delay(MINUTE)).unwrap();
     said.push(all_of(&queue.retry(id).unwrap_err()));
 
     // What stands in the file is not what a type takes, or cannot be.
@@ -512,7 +513,7 @@ fn s15_no_duration_and_no_clock_overflows() {
         for by in [Duration::ZERO, SECOND, Duration::from_secs(u64::MAX), Duration::MAX] {
             tests.advance(by).unwrap();
             tests.run_until_idle().unwrap();
-            tests.age().unwrap();
+            tests.apply_retention().unwrap();
             clock.set_wall(Timestamp::from_millis(wall));
             tests.tick().unwrap();
         }

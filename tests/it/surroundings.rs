@@ -37,7 +37,7 @@ pub fn role(role: &str, file: &Path) -> bool {
 
 /// Looks at a file in every way.
 fn look(file: &Path) {
-    let queue = match Queue::builder().look_only(true).open(file) {
+    let queue = match Queue::builder().read_only(true).open(file) {
         Ok(queue) => queue,
         Err(e) => return say!("{:?}: {e}", e.kind()),
     };
@@ -56,7 +56,7 @@ fn look(file: &Path) {
 
 /// Looks again and again, until a look is refused.
 fn look_on(file: &Path) {
-    let queue = Queue::builder().look_only(true).open(file).unwrap();
+    let queue = Queue::builder().read_only(true).open(file).unwrap();
     loop {
         match queue.counts() {
             Ok(counts) => say!("{}", counts.total().all()),
@@ -316,7 +316,7 @@ fn why_a_file_cannot_be_opened_is_told_as_it_is() {
             let file = folder.path().join(name);
             let said = in_own_place(fixed, folder.path(), folder.path(), "read-only", &file);
             assert!(said.starts_with("ReadOnly: ") && said.contains("Read-only file system"), "{said}");
-            assert!(said.contains("look_only(true)"), "{said}");
+            assert!(said.contains("read_only(true)"), "{said}");
         }
     }
     let (mut refused, mut opened) = (0, 0);
@@ -398,7 +398,7 @@ fn a_file_that_was_read_only_for_a_while_can_be_written_again() {
     let set_mode = |mode| fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
     drop(Queue::builder().open(&file).unwrap());
     set_mode(0o444);
-    let looker = Queue::builder().look_only(true).open(&file).unwrap();
+    let looker = Queue::builder().read_only(true).open(&file).unwrap();
     looker.counts().unwrap();
     set_mode(0o600);
     let queue = Queue::builder().open(&file).unwrap();

@@ -90,7 +90,7 @@ pub struct StandingClock;
 
 impl Clock for StandingClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_000_000).after(sync::now())
+        Timestamp::from_millis(1_000_000).saturating_add(sync::now())
     }
 
     fn monotonic(&self) -> Duration {

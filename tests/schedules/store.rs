@@ -468,7 +468,7 @@ fn apply(tx: &Tx<'_>, id: TaskId, generation: Option<u64>, event: TaskEvent, now
     match next.wait {
         Wait::Keep => {}
         Wait::Clear => row.run_at = None,
-        Wait::For(delay) => row.run_at = Some(now.after(delay)),
+        Wait::For(delay) => row.run_at = Some(now.saturating_add(delay)),
     }
     let is_ready = (row.task_state.state, row.task_state.hold()) == (State::Queued, Hold::Ready);
     let waits =

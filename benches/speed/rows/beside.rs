@@ -142,7 +142,7 @@ fn free_pages(report: &mut Report, path: &Path, crowd: &str) -> Outcome<()> {
     let mut stepped = SteppedQueue::open_file(Queue::builder().clock(clock.clone()), &clock, path)?;
     let queue = stepped.queue().clone();
     stepped.advance(Duration::from_secs(3600))?;
-    let (longest, took) = in_real_time(&clock, || longest(&queue, || done(stepped.age())))?;
+    let (longest, took) = in_real_time(&clock, || longest(&queue, || done(stepped.apply_retention())))?;
     let name = format!("longest enqueue beside returning free pages ({took:.1} s), {crowd}");
     row(report, name, "ms", longest, Target::AtMost(50.0));
     Ok(())

@@ -203,7 +203,7 @@ impl Explainer {
         }
         match self.worker {
             WorkerStatus::Missing => Some(format!("no worker runs; {} runs it", self.starter(task))),
-            WorkerStatus::Runs(_) if explanation.unserved => Some(format!(
+            WorkerStatus::Runs(_) if explanation.not_served => Some(format!(
                 "the process that runs the tasks of this file leaves the queue {:?} to others",
                 task.queue
             )),
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_sentence_names_what_the_reader_can_type() {
-        let queue = Queue::builder().open_in_memory().unwrap();
+        let queue = Queue::builder().open_temporary().unwrap();
         let mail = queue.enqueue_with(&Mail, Options::new().queue("mails")).unwrap().id();
         let job = queue.enqueue(&Job).unwrap().id();
         queue.pause("mails").unwrap();
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_missing_worker_is_told_where_something_is_to_run() {
-        let queue = Queue::builder().open_in_memory().unwrap();
+        let queue = Queue::builder().open_temporary().unwrap();
         let job = queue.get(queue.enqueue(&Job).unwrap().id()).unwrap();
         let mail = queue.get(queue.enqueue(&Mail).unwrap().id()).unwrap();
         let told = |is_mounted, some: &[TaskRecord]| {

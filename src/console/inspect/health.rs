@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn what_others_may_do_and_what_sqlite_did_not_take_is_found() {
-        let mut file = Queue::builder().open_in_memory().unwrap().inspect().unwrap();
+        let mut file = Queue::builder().open_temporary().unwrap().inspect().unwrap();
         file.mode = Some("700".to_owned());
         assert_eq!((open_mode(&file), wrong_pragmas(&file).count()), (None, 0));
         file.mode = Some("640".to_owned());

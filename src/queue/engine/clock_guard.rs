@@ -57,12 +57,12 @@ mod tests {
         let minute = Duration::from_secs(60);
         let start = Timestamp::from_millis(1_000_000);
         assert!(!steady.observe(start, Duration::ZERO));
-        assert!(!steady.observe(start.after(4 * minute), 4 * minute));
-        assert!(steady.observe(start.after(5 * minute), 5 * minute));
+        assert!(!steady.observe(start.saturating_add(4 * minute), 4 * minute));
+        assert!(steady.observe(start.saturating_add(5 * minute), 5 * minute));
         let year = Duration::from_secs(365 * 86_400);
-        assert!(!steady.observe(start.after(year), 6 * minute));
-        assert!(!steady.observe(start.after(year + 4 * minute), 10 * minute));
-        assert!(steady.observe(start.after(year + 5 * minute), 11 * minute));
+        assert!(!steady.observe(start.saturating_add(year), 6 * minute));
+        assert!(!steady.observe(start.saturating_add(year + 4 * minute), 10 * minute));
+        assert!(steady.observe(start.saturating_add(year + 5 * minute), 11 * minute));
         assert!(!steady.observe(Timestamp::from_millis(i64::MIN), 12 * minute));
     }
 }

@@ -71,7 +71,7 @@ impl Maintenance {
                     self.report(|this| this.checkpoint(&wal));
                 }
                 recv(ages) -> _ => {
-                    self.report(|this| this.age().map(drop));
+                    self.report(|this| this.apply_retention().map(drop));
                     ages = crossbeam_channel::after(AGE_INTERVAL);
                 }
             }
@@ -99,7 +99,7 @@ impl Maintenance {
     }
 
     /// Deletes and moves what is old enough, if the clock can be trusted. Answers with how many tasks and letters it ended.
-    pub(crate) fn age(&mut self) -> Result<usize, Error> {
+    pub(crate) fn apply_retention(&mut self) -> Result<usize, Error> {
         let core = self.core.clone();
         let now = core.now();
         if !self.steady.observe(now, core.shared.monotonic()) || !core.is_owner() {
@@ -109,7 +109,7 @@ impl Maintenance {
         let goes_on = || !core.shared.gate.is_stopping();
         let mut ended = core.purge(core.ages(now)?, goes_on)?;
         if let Some(age) = core.config.dead_letter_retention {
-            ended += core.purge_dead_letters(now.before(age), goes_on)?;
+            ended += core.purge_dead_letters(now.saturating_sub(age), goes_on)?;
         }
         if let Err(e) = core.drop_counters(goes_on).and_then(|()| self.return_free_pages()) {
             tell!(Warn, "the file was not tidied, which will be tried again: {e}"); // what was old has ended all the same
@@ -126,7 +126,7 @@ impl Maintenance {
         if self.has_aged || !self.steady.is_in_step(now, core.shared.monotonic()) || !core.is_owner() {
             return Ok(());
         }
-        let (from, to) = (now.before(CLOCK_EVIDENCE_AGE), now.before(STEADY_TIME));
+        let (from, to) = (now.saturating_sub(CLOCK_EVIDENCE_AGE), now.saturating_sub(STEADY_TIME));
         if !core.store.read(|conn| store::clock_has_run_on(conn, from, to, now))? {
             return Ok(());
         }
@@ -160,8 +160,8 @@ impl Core {
             (RetentionRule::Config, None) => of_file()?.unwrap_or(config.retention),
         };
         Ok(Ages {
-            delete_before: retention.map(|age| now.before(age)),
-            dead_letter_before: config.dead_letter_after.map(|age| now.before(age)),
+            delete_before: retention.map(|age| now.saturating_sub(age)),
+            dead_letter_before: config.dead_letter_after.map(|age| now.saturating_sub(age)),
         })
     }
 
@@ -265,12 +265,12 @@ mod tests {
     impl Hands {
         fn move_on(&self, wall: Duration, monotonic: Duration) {
             let mut hands = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            *hands = (hands.0.after(wall), hands.1 + monotonic);
+            *hands = (hands.0.saturating_add(wall), hands.1 + monotonic);
         }
 
         fn move_back(&self, wall: Duration) {
             let mut hands = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            hands.0 = hands.0.before(wall);
+            hands.0 = hands.0.saturating_sub(wall);
         }
     }
 
@@ -307,8 +307,8 @@ mod tests {
         chores.look_at_the_clock();
         hands.move_on(YEAR, Duration::ZERO);
         hands.move_on(MINUTES, MINUTES);
-        assert_eq!(chores.age().unwrap(), 0, "the clock has not been steady for five minutes");
+        assert_eq!(chores.apply_retention().unwrap(), 0, "the clock has not been steady for five minutes");
         hands.move_on(2 * MINUTES, 2 * MINUTES);
-        assert_eq!(chores.age().unwrap(), 1);
+        assert_eq!(chores.apply_retention().unwrap(), 1);
     }
 }

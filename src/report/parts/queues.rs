@@ -37,7 +37,7 @@ fn row(queue_row: &QueueRow, data: &ReportData) -> Vec<Cell> {
     let name = html! {
         (text(queue))
         @if counts.paused { " " span.badge.warn { "paused" } }
-        @if counts.unserved { " " span.badge.warn title="the program that runs the tasks takes those of other queues only" { "not served" } }
+        @if counts.not_served { " " span.badge.warn title="the program that runs the tasks takes those of other queues only" { "not served" } }
     };
     let age = ready_since.map(|since| data.made_at.since(since));
     vec![

@@ -53,7 +53,7 @@ pub(crate) fn connect(path: &Path, vfs: Option<&str>, settings: &Settings) -> Sq
 }
 
 /// Tells the program's log which statements run, if it listens when the file is opened.
-#[cfg(feature = "trace")]
+#[cfg(feature = "sql-log")]
 fn trace(conn: &Connection) {
     use rusqlite::trace::{TraceEvent, TraceEventCodes};
     const TARGET: &str = "perdura::sql";
@@ -123,7 +123,7 @@ pub(crate) fn readers(path: &Path, opening: &Opening<'_>, manner: Manner) -> Sql
 
 /// Makes a connection safe to use on a file that somebody else may have prepared: before any other SQL.
 pub(crate) fn harden(conn: &Connection, vfs: Option<&str>, settings: &Settings) -> Sql<()> {
-    #[cfg(feature = "trace")]
+    #[cfg(feature = "sql-log")]
     trace(conn);
     for (config, on) in [
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),

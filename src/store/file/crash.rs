@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use crate::crash::{CrashPoint, Moment};
+use crate::crash::{CrashMoment, CrashPoint};
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::store::error::Sql;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -58,7 +58,7 @@ impl CrashSwitch {
         }
         self.commits += 1;
         let moment = self.point.filter(|point| point.commit == self.commits).map(|point| point.moment);
-        if moment != Some(Moment::Before) {
+        if moment != Some(CrashMoment::Before) {
             commit()?;
         }
         if moment.is_some() {

@@ -41,7 +41,7 @@ pub(crate) fn file_error(what: &str, e: io::Error) -> Error {
     let (kind, fix) = match e.kind() {
         io::ErrorKind::PermissionDenied => (ErrorKind::ReadOnly, "check the permissions of the folder"),
         io::ErrorKind::ReadOnlyFilesystem => {
-            (ErrorKind::ReadOnly, "mount its file system for writing, or only look with look_only(true)")
+            (ErrorKind::ReadOnly, "mount its file system for writing, or only look with read_only(true)")
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (ErrorKind::DiskFull, "free some space"),
         io::ErrorKind::InvalidFilename => (ErrorKind::InvalidInput, "give a shorter name"),

@@ -40,7 +40,7 @@ pub(crate) struct Opened {
 /// Opens a file. A new one is made; an existing one must be ours, and is left as it was if it is not.
 pub(crate) fn open(path: &Path, opening: &Opening<'_>) -> Result<Opened, Error> {
     let opened = match first(path, opening) {
-        Err(e) if e.kind() == ErrorKind::ReadOnly && !opening.looks_only && open_companions(path) => {
+        Err(e) if e.kind() == ErrorKind::ReadOnly && !opening.read_only && open_companions(path) => {
             first(path, opening)?
         }
         opened => opened?,
@@ -54,7 +54,7 @@ pub(crate) fn open(path: &Path, opening: &Opening<'_>) -> Result<Opened, Error> 
 /// The same, of a file whose companions can be opened.
 pub(crate) fn first(path: &Path, opening: &Opening<'_>) -> Result<Opened, Error> {
     let one_at_a_time = lock(&OPENING);
-    if opening.looks_only {
+    if opening.read_only {
         return Ok(open_looker(path, opening).map_err(|fault| explained(fault, path))?);
     }
     let is_made = !opening.share && create_file(path)?;
@@ -126,7 +126,7 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<Opened> {
 /// A connection that cannot write, in the place of the writing one.
 fn open_looker(path: &Path, opening: &Opening<'_>) -> Sql<Opened> {
     if fs::symlink_metadata(path).is_err() {
-        let message = "there is no such file, and look_only(true) makes none; check the path";
+        let message = "there is no such file, and read_only(true) makes none; check the path";
         return Err(Error::new(ErrorKind::NotFound, message).into());
     }
     match look_at(path, opening, Manner::Looks) {
@@ -181,7 +181,7 @@ fn look_at(path: &Path, opening: &Opening<'_>, manner: Manner) -> Sql<Opened> {
     let is_shared = is_shared(&identity, opening);
     match identity {
         FileKind::Empty => {
-            let message = "an empty file, not yet a queue; make it by opening it without look_only(true)";
+            let message = "an empty file, not yet a queue; make it by opening it without read_only(true)";
             return Err(Error::new(ErrorKind::NotPerdura, message).into());
         }
         identity => refuse_strangers(&conn, &identity, is_shared)?,

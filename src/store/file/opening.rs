@@ -55,7 +55,7 @@ pub(crate) struct Opening<'a> {
     /// If it is ours and others' tables are in it, it is shared; else it is not.
     pub share_as_found: bool,
     /// Nothing is written.
-    pub looks_only: bool,
+    pub read_only: bool,
     /// The SQLite VFS through which it is opened; none: the default one.
     pub vfs: Option<&'a str>,
     /// Room in the file that is kept for a full disk.
@@ -77,7 +77,7 @@ impl Opening<'_> {
             network: false,
             share: false,
             share_as_found: false,
-            looks_only: false,
+            read_only: false,
             vfs: None,
             reserve_bytes: 0,
             now: Timestamp::from_millis(0),

@@ -44,7 +44,7 @@ pub(crate) fn canonical(path: &Path, network: bool) -> Result<PathBuf, Error> {
         return Err(wrong("is a URI; give a plain path"));
     }
     if starts_with(text, ":memory:") {
-        return Err(wrong("names SQLite's memory database; use open_in_memory()"));
+        return Err(wrong("names SQLite's memory database; use open_temporary()"));
     }
     let name = path.file_name().ok_or_else(|| wrong("is a folder; give the path of a file in it"))?;
     let folder = match path.parent() {

@@ -149,7 +149,7 @@ pub(crate) fn counts(conn: &Connection) -> Sql<Counts> {
         while let Some(row) = rows.next()? {
             let Some(name) = row.get(0)? else { continue }; // `check` reports it
             let queue = counts.queues.entry(name).or_default();
-            (queue.paused, queue.unserved) = (row.get(1)?, row.get(2)?);
+            (queue.paused, queue.not_served) = (row.get(1)?, row.get(2)?);
             let counter = queue.counter(state_at(row, 4)?, hold_at(row, 5)?);
             *counter = counter.saturating_add(row.get(3)?);
         }

@@ -48,12 +48,12 @@ fn enqueue_one(
     }
     let (run_at, anchor) = match options.due {
         None => (None, None),
-        Some(Due::After(delay)) => (Some(now.after(delay)), Some(now)),
+        Some(Due::After(delay)) => (Some(now.saturating_add(delay)), Some(now)),
         Some(Due::At(time)) => (Some(time), None),
     };
     let waits = run_at.is_some_and(|time| time > now);
     let reasons = if waits { Reasons::of(Hold::Time) } else { Reasons::NONE };
-    let expires_at = options.expires.map(|after| now.after(after));
+    let expires_at = options.expires.map(|after| now.saturating_add(after));
     let name_id = tx.name_id(task.task_name)?;
     let started_at = match is_alone && reasons == Reasons::NONE {
         true => tx.start_now(task, expires_at)?,

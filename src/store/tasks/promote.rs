@@ -50,7 +50,7 @@ fn begin_again(row: &HotRow, now: Timestamp) -> HotRow {
         (Some(run_at), Some(anchor)) => run_at.since(anchor),
         _ => std::time::Duration::ZERO,
     };
-    HotRow { run_at: Some(now.after(delay)), anchor: Some(now), ..*row }
+    HotRow { run_at: Some(now.saturating_add(delay)), anchor: Some(now), ..*row }
 }
 
 /// Cancels a task whose time to start in is over.

@@ -128,7 +128,7 @@ impl HotRow {
         let (run_at, anchor) = match next.wait {
             Wait::Keep => (self.run_at, self.anchor),
             Wait::Clear => (None, None),
-            Wait::For(delay) => (Some(now.after(delay)), Some(now)),
+            Wait::For(delay) => (Some(now.saturating_add(delay)), Some(now)),
         };
         let over = |s: &TaskState| s.state.is_finished() && !(s.state == State::Lost && s.in_flight);
         let finished_at = match (over(&self.task_state), over(&next.task_state)) {

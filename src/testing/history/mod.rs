@@ -18,7 +18,7 @@
 //! let recorder = HistoryRecorder::new(SystemClock::new());
 //! recorder.opened(2);
 //! let handler = recorder.handler(|task: Greet, _: &Context| Ok::<_, Failure>(format!("hello {}", task.name)));
-//! let queue = Queue::builder().workers(2).handle(handler).open_in_memory()?;
+//! let queue = Queue::builder().workers(2).handle(handler).open_temporary()?;
 //! for name in ["ada", "grace", "edsger"] {
 //!     recorder.enqueue(&queue, &Greet { name: name.into() }, Options::new())?;
 //! }

@@ -156,7 +156,7 @@ impl HistoryRecorder {
             args: digest(&json(task)),
             key: all.unique.as_deref().map(digest),
             not_before: all.due.map(|due| match due {
-                Due::After(delay) => self.0.clock.now().after(delay),
+                Due::After(delay) => self.0.clock.now().saturating_add(delay),
                 Due::At(time) => time,
             }),
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Command, Invalid, Nth, Program, Script};
-use crate::crash::{CrashPoint, Moment};
+use crate::crash::{CrashMoment, CrashPoint};
 use crate::task::Options;
 
 const QUEUES: [&str; 3] = ["a", "b", "c"];
@@ -37,7 +37,7 @@ fn command([kind, a, b, c]: [u8; 4]) -> Command<Script> {
         25 => Command::Pause(queue),
         26 => Command::Resume(queue),
         27 => Command::RetryAll,
-        28 => Command::Bury,
+        28 => Command::MoveToDeadLetters,
         29 => Command::Replay { letter: Nth(a), forced: b % 4 == 3 },
         30 => Command::Reopen(program(a)),
         31 => {
@@ -46,7 +46,7 @@ fn command([kind, a, b, c]: [u8; 4]) -> Command<Script> {
         32 => Command::Crash(program(a)),
         33..=35 => {
             // The command that the other bytes would be, cut short.
-            let moment = if a % 2 == 0 { Moment::Before } else { Moment::After };
+            let moment = if a % 2 == 0 { CrashMoment::Before } else { CrashMoment::After };
             let at = CrashPoint { commit: 1 + a64 / 2 % 4, moment };
             during(command([b % 30, c, a ^ c, b]), at, a / 8)
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::config::MAX_DURATION;
-use crate::crash::{CrashPoint, Moment};
+use crate::crash::{CrashMoment, CrashPoint};
 use crate::error::ErrorKind;
 use crate::task::{Bulk, Due, Enqueued, Options, TaskId};
 use crate::testing::Ran;
@@ -52,7 +52,7 @@ pub enum Command<W> {
     /// Resumes a queue.
     Resume(&'static str),
     /// Moves every task that failed or was lost to the dead letters.
-    Bury,
+    MoveToDeadLetters,
     /// Makes a new task of a dead letter; forced, also if one was made before.
     Replay {
         /// Which letter.
@@ -188,7 +188,7 @@ impl<W: fmt::Debug> fmt::Display for Command<W> {
             Command::RunNow(nth) => write!(f, "RunNow({nth:?})"),
             Command::Pause(queue) => write!(f, "Pause({queue:?})"),
             Command::Resume(queue) => write!(f, "Resume({queue:?})"),
-            Command::Bury => f.write_str("Bury"),
+            Command::MoveToDeadLetters => f.write_str("MoveToDeadLetters"),
             Command::Replay { letter, forced } => {
                 write!(f, "Replay {{ letter: {letter:?}, forced: {forced} }}")
             }
@@ -196,7 +196,7 @@ impl<W: fmt::Debug> fmt::Display for Command<W> {
             Command::Reopen(program) => write!(f, "Reopen(Program::{program:?})"),
             Command::Crash(program) => write!(f, "Crash(Program::{program:?})"),
             Command::CrashDuring(command, at, program) => {
-                let side = if at.moment == Moment::Before { "before" } else { "after" };
+                let side = if at.moment == CrashMoment::Before { "before" } else { "after" };
                 write!(
                     f,
                     "CrashDuring(Box::new({command}), CrashPoint::{side}({}), Program::{program:?})",

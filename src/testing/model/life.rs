@@ -166,7 +166,7 @@ impl<W: Workload> Model<W> {
         }
         let (run_at, anchor) = match all.due.filter(|due| *due != Due::After(Duration::ZERO)) {
             None => (None, None),
-            Some(Due::After(delay)) => (Some(self.wall.after(delay)), Some(self.wall)),
+            Some(Due::After(delay)) => (Some(self.wall.saturating_add(delay)), Some(self.wall)),
             Some(Due::At(time)) => (Some(time), None),
         };
         Enqueued::Inserted(self.insert(ModelTask {
@@ -181,7 +181,7 @@ impl<W: Workload> Model<W> {
             created_at: self.wall,
             run_at,
             anchor,
-            expires_at: all.expires.map(|after| self.wall.after(after)),
+            expires_at: all.expires.map(|after| self.wall.saturating_add(after)),
             finished_at: None,
             key: all.unique,
             backoff: all.backoff,

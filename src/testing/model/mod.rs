@@ -42,4 +42,4 @@ pub use life::Model;
 pub use pair::{Difference, Pair};
 pub use script::Script;
 pub use task::{ModelLetter, ModelTask};
-pub use workload::{Act, Attempt, Ending, Workload};
+pub use workload::{Act, Ending, ModelAttempt, Workload};

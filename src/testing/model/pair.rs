@@ -194,10 +194,12 @@ impl<W: Workload> Pair<W> {
             }
             Command::Advance(by) => self.tick(|clock| clock.advance(*by)),
             Command::Suspend(by) => self.tick(|clock| clock.suspend(*by)),
-            Command::JumpBack(by) => self.tick(|clock| clock.set_wall(clock.now().before(*by))),
-            Command::Age => self.queue.as_mut().map_or(Ok(0), SteppedQueue::age).map(Answer::Ended),
+            Command::JumpBack(by) => self.tick(|clock| clock.set_wall(clock.now().saturating_sub(*by))),
+            Command::Age => {
+                self.queue.as_mut().map_or(Ok(0), SteppedQueue::apply_retention).map(Answer::Ended)
+            }
             Command::Purge(age) => {
-                queue.purge(self.clock.now().before(*age).to_system_time()).map(Answer::Ended)
+                queue.purge(self.clock.now().saturating_sub(*age).to_system_time()).map(Answer::Ended)
             }
             Command::Retry(nth) => self.verb(*nth, Queue::retry),
             Command::RetryFromStart(nth) => self.verb(*nth, Queue::retry_from_start),
@@ -208,7 +210,7 @@ impl<W: Workload> Pair<W> {
             Command::RunNow(nth) => self.verb(*nth, Queue::run_now),
             Command::Pause(name) => allowed(queue.pause(name)).map(Answer::Verb),
             Command::Resume(name) => allowed(queue.resume(name)).map(Answer::Verb),
-            Command::Bury => queue.move_to_dead_letters(Filter::new()).map(Answer::Bulk),
+            Command::MoveToDeadLetters => queue.move_to_dead_letters(Filter::new()).map(Answer::Bulk),
             Command::Replay { letter, forced } => {
                 let (letters, id) = (queue.dead_letters(), self.model.pick_letter(*letter));
                 allowed(if *forced { letters.replay_again(id) } else { letters.replay(id) })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Act, Attempt, Ending, Program, Workload};
+use super::{Act, Ending, ModelAttempt, Program, Workload};
 use crate::error::Error;
 use crate::handler::{Context, Failure};
 use crate::queue::{Builder, Queue};
@@ -126,7 +126,7 @@ impl Workload for Script {
         program == Program::Whole || *self != Script::New
     }
 
-    fn ending(&self, attempt: Attempt) -> Ending {
+    fn ending(&self, attempt: ModelAttempt) -> Ending {
         match *self {
             Script::Succeed | Script::CancelAndSucceed | Script::New => Ending::Succeeds,
             Script::FailUntil(n) if attempt.attempt_number >= n => Ending::Succeeds,
@@ -144,7 +144,7 @@ impl Workload for Script {
         }
     }
 
-    fn acts(&self, _: Attempt) -> Vec<Act> {
+    fn acts(&self, _: ModelAttempt) -> Vec<Act> {
         match self {
             Script::CancelAndFail | Script::CancelAndSucceed => vec![Act::CancelsItself],
             Script::SaveAndFail => vec![Act::SavesCheckpoint],

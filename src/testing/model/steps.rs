@@ -2,7 +2,7 @@
 
 use super::life::Model;
 use super::{Act, Answer, Command, Ending, Nth, Program, Workload};
-use crate::crash::{CrashPoint, Moment};
+use crate::crash::{CrashMoment, CrashPoint};
 use crate::error::ErrorKind;
 use crate::task::{Bulk, State, TaskId, Timestamp};
 use crate::testing::Ran;
@@ -54,13 +54,13 @@ impl<W: Workload> Model<W> {
             }
             Command::Advance(by) => {
                 self.monotonic = self.monotonic.saturating_add(*by);
-                self.set_wall(self.wall.after(*by))
+                self.set_wall(self.wall.saturating_add(*by))
             }
-            Command::Suspend(by) => self.set_wall(self.wall.after(*by)),
-            Command::JumpBack(by) => self.set_wall(self.wall.before(*by)),
-            Command::Age => self.age(),
+            Command::Suspend(by) => self.set_wall(self.wall.saturating_add(*by)),
+            Command::JumpBack(by) => self.set_wall(self.wall.saturating_sub(*by)),
+            Command::Age => self.apply_retention(),
             Command::Purge(age) => {
-                let before = self.wall.before(*age);
+                let before = self.wall.saturating_sub(*age);
                 self.commit_if_changed(|m| m.purge(Some(before), None)).map(Answer::Ended)
             }
             Command::Retry(nth) | Command::RetryFromStart(nth) => self.verb(*nth, Model::retry),
@@ -77,7 +77,7 @@ impl<W: Workload> Model<W> {
             Command::Resume(queue) => {
                 self.commit(|m| m.set_paused(queue, false)).map(|()| Answer::Verb(Ok(())))
             }
-            Command::Bury => self.all(
+            Command::MoveToDeadLetters => self.all(
                 Model::move_to_dead_letters,
                 |state| matches!(state, State::Failed | State::Lost),
                 None,
@@ -108,12 +108,12 @@ impl<W: Workload> Model<W> {
     /// One transaction, in which a suspect may get its turn, too. The process may die before it or after it.
     fn commit<R>(&mut self, step: impl FnOnce(&mut Model<W>) -> R) -> Result<R, Died> {
         let dies = self.dies_at.filter(|at| at.commit == 1).map(|at| at.moment);
-        if dies == Some(Moment::Before) {
+        if dies == Some(CrashMoment::Before) {
             return Err(Died);
         }
         let done = step(self);
         self.pass_turn();
-        if dies == Some(Moment::After) {
+        if dies == Some(CrashMoment::After) {
             return Err(Died);
         }
         self.dies_at = self.dies_at.map(|at| CrashPoint { commit: at.commit - 1, ..at });
@@ -168,13 +168,13 @@ impl<W: Workload> Model<W> {
         Ok(Answer::Nothing)
     }
 
-    fn age(&mut self) -> Result<Answer, Died> {
+    fn apply_retention(&mut self) -> Result<Answer, Died> {
         if !self.is_steady() {
             return Ok(Answer::Ended(0));
         }
         let [gone, buried, letters] =
             [self.config.retention, self.config.dead_letter_after, self.config.dead_letter_retention]
-                .map(|age| age.map(|age| self.wall.before(age)));
+                .map(|age| age.map(|age| self.wall.saturating_sub(age)));
         let mut ended = self.commit_if_changed(|m| m.purge(gone, buried))?;
         if let Some(before) = letters {
             ended += self.commit_if_changed(|m| m.purge_dead_letters(before))?;

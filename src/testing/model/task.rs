@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Attempt, Workload};
+use super::{ModelAttempt, Workload};
 use crate::task::{Hold, State, TaskId, Timestamp};
 
 /// A task, as the rules see it.
@@ -95,7 +95,7 @@ impl<W: Workload> ModelTask<W> {
 
     /// Its wait begins now, whatever else it waits for.
     pub(super) fn wait_from(&mut self, now: Timestamp, delay: Duration) {
-        (self.run_at, self.anchor) = (Some(now.after(delay)), Some(now));
+        (self.run_at, self.anchor) = (Some(now.saturating_add(delay)), Some(now));
     }
 
     pub(super) fn end(&mut self, state: State, now: Timestamp) {
@@ -104,8 +104,8 @@ impl<W: Workload> ModelTask<W> {
         self.cancel_requested &= state == State::Cancelled;
     }
 
-    pub(super) fn attempt(&self) -> Attempt {
+    pub(super) fn attempt(&self) -> ModelAttempt {
         let (attempt_number, max_attempts) = (self.attempt_number, self.max_attempts);
-        Attempt { attempt_number, max_attempts, generation: self.generation }
+        ModelAttempt { attempt_number, max_attempts, generation: self.generation }
     }
 }

@@ -11,7 +11,7 @@ use crate::task::{Enqueued, Options};
 
 /// The tasks of a program, as the model needs to know them. One value is one task, of whatever type.
 ///
-/// What an attempt does must follow from the task and its [`Attempt`], so that the model can foretell it. An outside that answers as
+/// What an attempt does must follow from the task and its [`ModelAttempt`], so that the model can foretell it. An outside that answers as
 /// it likes belongs into the [`World`](Workload::World), as a fake.
 pub trait Workload: Clone + PartialEq + Debug + 'static {
     /// What the handlers use beside their task: fakes of the outside, counters. Made anew for each run; it survives the crashes in it.
@@ -56,10 +56,10 @@ pub trait Workload: Clone + PartialEq + Debug + 'static {
     }
 
     /// How an attempt of this task ends.
-    fn ending(&self, attempt: Attempt) -> Ending;
+    fn ending(&self, attempt: ModelAttempt) -> Ending;
 
     /// What an attempt of this task commits while it runs, in order. Defaults to nothing.
-    fn acts(&self, attempt: Attempt) -> Vec<Act> {
+    fn acts(&self, attempt: ModelAttempt) -> Vec<Act> {
         let _ = attempt;
         Vec::new()
     }
@@ -74,7 +74,7 @@ pub trait Workload: Clone + PartialEq + Debug + 'static {
 /// Which attempt of a task it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Attempt {
+pub struct ModelAttempt {
     /// As [`Context::attempt_number`](crate::Context::attempt_number).
     pub attempt_number: u32,
     /// As [`Context::max_attempts`](crate::Context::max_attempts).

@@ -81,7 +81,7 @@ fn queued(app: &App, summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) 
     }
     spans.push(Span::raw(format!(" · {} waiting", compact_number(total.waiting))));
     if let Some(due) = summary.next_due {
-        let (text, style) = match due > app.now.before(LATE_AFTER) {
+        let (text, style) = match due > app.now.saturating_sub(LATE_AFTER) {
             true if due > app.now => (format!(", the next {}", distance(due, app.now)), ink.plain()),
             true => (", one is due".to_owned(), ink.plain()),
             false => (format!(", late by {}", compact_span(app.now.since(due))), ink.warn()),
@@ -110,7 +110,7 @@ fn queues(app: &App, summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) 
     let rows = summary.counts.queues.iter().skip(offset).take(room).map(|(name, counts)| {
         let age = summary.ready_since.get(name).map(|since| app.now.since(*since));
         let late = if age.is_some_and(|age| age > LATE_AFTER) { ink.warn() } else { ink.plain() };
-        let mark = match (counts.paused, counts.unserved) {
+        let mark = match (counts.paused, counts.not_served) {
             (true, _) => cell("PAUSED", ink.warn()),
             (false, true) => cell("not served", ink.warn()),
             (false, false) => cell("", ink.plain()),

@@ -43,7 +43,11 @@ fn g02_g03_errors_say_what_happened_and_batches_are_whole() {
                     unknown += 1;
                     let n: u64 = n.parse().unwrap();
                     let token: EnqueueToken = token.parse().unwrap();
-                    assert_eq!(queue.find(token).unwrap().is_some(), found.contains_key(&n), "{line}");
+                    assert_eq!(
+                        queue.find_by_token(token).unwrap().is_some(),
+                        found.contains_key(&n),
+                        "{line}"
+                    );
                     let task = Wide { n, text: String::new() };
                     let again = queue.enqueue_with(&task, Options::new().token(token)).unwrap();
                     assert_eq!(

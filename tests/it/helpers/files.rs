@@ -170,7 +170,7 @@ pub fn use_everything(path: &Path) -> Used {
     told("run", tests.run_until_idle());
     look(&queue);
     told("tick", tests.advance(Duration::from_secs(3 * 86_400)));
-    told("age", tests.age());
+    told("age", tests.apply_retention());
     told("purge", queue.purge(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 32)));
     let sound = told("check", queue.check()).is_some_and(|report| report.is_ok());
     Used::Opened { sound, innocents_ran }

@@ -75,7 +75,7 @@ pub fn panicked() -> usize {
 }
 
 /// The statements that this thread runs meanwhile.
-#[cfg(all(feature = "trace", feature = "bundled"))]
+#[cfg(all(feature = "sql-log", feature = "bundled"))]
 pub fn statements(act: impl FnOnce()) -> BTreeSet<String> {
     listen();
     LISTENS.store(true, Ordering::Release);

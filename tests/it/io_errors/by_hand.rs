@@ -55,7 +55,7 @@ fn g02_a_failed_sync_and_then_death_leaves_an_unknown_task_that_its_token_finds(
     in_images(&recording, &Do::Ok(7), |found, file| {
         *if found == 1 { &mut there } else { &mut absent } += 1;
         let queue = Queue::builder().open(file).unwrap();
-        assert_eq!(queue.find(token).unwrap().is_some(), found == 1);
+        assert_eq!(queue.find_by_token(token).unwrap().is_some(), found == 1);
         let again = queue.enqueue_with(&Do::Ok(7), Options::new().token(token)).unwrap();
         assert_eq!(again.is_new(), found == 0);
         assert_eq!(count(&queue, &Do::Ok(7)), 1, "once, and not twice");

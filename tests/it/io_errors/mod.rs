@@ -286,7 +286,7 @@ fn g02_replaying() {
 
 const AGE: Scenario = Scenario::new("age", of_all_kinds, |w| {
     w.clock.advance(40 * DAY);
-    w.tests.as_mut().expect("the queue is open").age().map(|ended| assert_eq!(ended, 3))
+    w.tests.as_mut().expect("the queue is open").apply_retention().map(|ended| assert_eq!(ended, 3))
 });
 
 #[test]

@@ -190,8 +190,11 @@ impl<'s> Stage<'s> {
     fn repeat(&self, world: &World, copy: &Path, token: EnqueueToken) {
         let Some(repeat) = self.scenario.repeat else { return };
         let _ = repeat(world.queue(), Options::new().token(token)).unwrap();
-        let _ = repeat(&Queue::builder().clock(world.clock.clone()).open(copy).unwrap(), Options::new().token(token))
-            .unwrap();
+        let _ = repeat(
+            &Queue::builder().clock(world.clock.clone()).open(copy).unwrap(),
+            Options::new().token(token),
+        )
+        .unwrap();
         for file in [&world.file(), copy] {
             assert_eq!(
                 &content(file),

@@ -108,7 +108,7 @@ fn g04_g10_the_timer_hears_of_something_sooner() {
                 let alarm = alarm.clone();
                 thread::spawn(move || {
                     let now = Timestamp::from_millis(1_000_000);
-                    alarm.set(NextTick { at: Some(now.after(ms * MS)), monotonic: None });
+                    alarm.set(NextTick { at: Some(now.saturating_add(ms * MS)), monotonic: None });
                 })
             })
             .collect();
