@@ -37,11 +37,12 @@ const MIN_STUCK: Duration = Duration::from_millis(100);
 /// "#)?;
 /// assert_eq!(config.retry_backoff, std::time::Duration::from_secs(90));
 ///
-/// let config = perdura::Config { workers: 2, ..perdura::Config::default() };
+/// let config = perdura::Config::default().workers(2).max_task_attempts(5);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct Config {
     /// How often a task may be tried, the first time included: 1-100. Defaults to 3.
     pub max_task_attempts: u32,
@@ -104,9 +105,49 @@ pub struct Config {
     pub secure_delete: bool,
 }
 
+/// A setter for each field.
+macro_rules! setters {
+    ($($field:ident: $type:ty),+ $(,)?) => {
+        impl Config {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](#structfield.", stringify!($field), "). It is checked when the queue opens.")]
+                #[must_use]
+                pub fn $field(mut self, $field: $type) -> Config {
+                    self.$field = $field;
+                    self
+                }
+            )+
+        }
+    };
+}
+
+setters! {
+    max_task_attempts: u32,
+    retry_backoff: Duration,
+    retry_backoff_max: Duration,
+    retry_jitter: f64,
+    retry_exception_denylist: Vec<String>,
+    stuck_task_timeout: Duration,
+    lost_retry: LostRetry,
+    task_timeout: Option<Duration>,
+    workers: usize,
+    durability: Durability,
+    poll_interval: Duration,
+    busy_timeout: Duration,
+    max_args_bytes: usize,
+    max_result_bytes: usize,
+    max_checkpoint_bytes: usize,
+    disk_reserve_bytes: u64,
+    retention: Option<Duration>,
+    dead_letter_after: Option<Duration>,
+    dead_letter_retention: Option<Duration>,
+    secure_delete: bool,
+}
+
 /// What an acknowledged write survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Durability {
     /// `synchronous=FULL`: a crash of the process, a crash of the operating system, loss of power.
     #[default]
@@ -119,6 +160,7 @@ pub enum Durability {
 /// What becomes of a task whose process died while it ran, as long as it has attempts left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum LostRetry {
     /// It is queued again at once.
     #[default]

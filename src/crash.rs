@@ -4,6 +4,7 @@ use std::fmt;
 
 /// On which side of a commit a process dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CrashMoment {
     /// Nothing of the transaction is in the file.
     Before,
@@ -13,6 +14,7 @@ pub enum CrashMoment {
 
 /// Where a process dies: at the n-th commit from now, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct CrashPoint {
     /// The number of the commit.
     pub commit: u64,

@@ -86,6 +86,7 @@ pub enum ErrorKind {
 
 /// Whether a call that failed may have had an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Outcome {
     /// It changed nothing, and never will.
     NotDone,

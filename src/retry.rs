@@ -8,6 +8,7 @@ use crate::config::Config;
 
 /// How failures are retried: how often, and after what waits.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct RetryPolicy {
     /// How often a task may be tried, the first time included.
     pub max_attempts: u32,

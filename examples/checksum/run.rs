@@ -113,8 +113,7 @@ fn open_queue(args: &Args, root: &Path, meter: &Meter) -> Result<Queue> {
         );
     }
     // Results stay until the manifest is written, however long that takes.
-    let config =
-        Config { workers: args.workers, retention: None, poll_interval: LOOK_EACH, ..Config::default() };
+    let config = Config::default().workers(args.workers).retention(None).poll_interval(LOOK_EACH);
     let meter = meter.clone();
     let builder =
         Queue::builder().config(config).handle(move |task: Checksum, cx| job::checksum(&task, cx, &meter));

@@ -65,29 +65,29 @@ impl From<Settings> for Config {
             s.spans.map(|span| span.map(Duration::from));
         let [max_args_bytes, max_result_bytes, max_checkpoint_bytes] =
             s.bytes.map(|(any, near, far)| if any { far } else { near as usize });
-        Config {
-            max_task_attempts: if s.attempts.0 { s.attempts.2 } else { s.attempts.1.into() },
-            retry_backoff: s.backoff.into(),
-            retry_backoff_max: s.backoff_max.into(),
-            retry_jitter: if s.jitter.0 { s.jitter.2 } else { f64::from(s.jitter.1) / 65_535.0 },
-            retry_exception_denylist: s.denylist,
-            stuck_task_timeout: s.stuck.into(),
-            lost_retry: [LostRetry::Immediate, LostRetry::Backoff, LostRetry::Manual]
-                [usize::from(s.lost_retry % 3)],
-            workers: if s.workers.0 { s.workers.2 } else { s.workers.1.into() },
-            durability: if s.relaxed { Durability::Relaxed } else { Durability::Full },
-            poll_interval: s.poll.into(),
-            busy_timeout: s.busy.into(),
-            max_args_bytes,
-            max_result_bytes,
-            max_checkpoint_bytes,
-            task_timeout,
-            retention,
-            dead_letter_after,
-            dead_letter_retention,
-            disk_reserve_bytes: s.reserve.into(),
-            secure_delete: s.secure_delete,
-        }
+        Config::default()
+            .max_task_attempts(if s.attempts.0 { s.attempts.2 } else { s.attempts.1.into() })
+            .retry_backoff(s.backoff.into())
+            .retry_backoff_max(s.backoff_max.into())
+            .retry_jitter(if s.jitter.0 { s.jitter.2 } else { f64::from(s.jitter.1) / 65_535.0 })
+            .retry_exception_denylist(s.denylist)
+            .stuck_task_timeout(s.stuck.into())
+            .lost_retry(
+                [LostRetry::Immediate, LostRetry::Backoff, LostRetry::Manual][usize::from(s.lost_retry % 3)],
+            )
+            .workers(if s.workers.0 { s.workers.2 } else { s.workers.1.into() })
+            .durability(if s.relaxed { Durability::Relaxed } else { Durability::Full })
+            .poll_interval(s.poll.into())
+            .busy_timeout(s.busy.into())
+            .max_args_bytes(max_args_bytes)
+            .max_result_bytes(max_result_bytes)
+            .max_checkpoint_bytes(max_checkpoint_bytes)
+            .task_timeout(task_timeout)
+            .retention(retention)
+            .dead_letter_after(dead_letter_after)
+            .dead_letter_retention(dead_letter_retention)
+            .disk_reserve_bytes(s.reserve.into())
+            .secure_delete(s.secure_delete)
     }
 }
 

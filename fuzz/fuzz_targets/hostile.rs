@@ -71,7 +71,8 @@ fn seed() -> &'static Seed {
         let innocent = INNOCENT.map(|id| id.to_string()).join(",");
         let columns = found.map(Result::unwrap).map(|(table, column)| {
             let spared = match table.as_str() {
-                "perdura_meta" | "perdura_counts" | "perdura_keys" | "perdura_padding" | "perdura_rollups" => "true".to_owned(),
+                "perdura_meta" | "perdura_counts" | "perdura_keys" | "perdura_padding"
+                | "perdura_rollups" => "true".to_owned(),
                 "perdura_queues" => "queue <> 'default'".to_owned(),
                 "perdura_task_names" => "task_name <> 'step'".to_owned(),
                 _ => format!("task_id NOT IN ({innocent})"),
@@ -91,7 +92,9 @@ fuzz_target!(|damages: Vec<Damage>| {
         let (table, column, spared) = &seed().columns[usize::from(*column) % seed().columns.len()];
         let (value, expression) = value.value();
         let key = match table.as_str() {
-            "perdura_attempts" | "perdura_counts" | "perdura_keys" | "perdura_output" | "perdura_rollups" => "(SELECT 1)", // tables without a rowid: all their rows
+            "perdura_attempts" | "perdura_counts" | "perdura_keys" | "perdura_output" | "perdura_rollups" => {
+                "(SELECT 1)"
+            } // tables without a rowid: all their rows
             _ => "rowid = (SELECT rowid FROM {table} WHERE {spared} ORDER BY rowid LIMIT 1 OFFSET ?2 % 12)",
         };
         let key = key.replace("{table}", table).replace("{spared}", spared);

@@ -54,7 +54,7 @@ impl Stage {
     fn new() -> Stage {
         let place = Place::new();
         let clock = ManualClock::new();
-        let config = Config { max_task_attempts: 1, ..Config::default() };
+        let config = Config::default().max_task_attempts(1);
         let builder = Queue::builder().config(config).clock(clock.clone()).handle(run);
         let tests = SteppedQueue::open_file(builder, &clock, place.path()).expect("it opens");
         let conn = Connection::open(place.path()).expect("it opens");

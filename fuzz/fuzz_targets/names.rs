@@ -94,7 +94,7 @@ fuzz_target!(|asked: Asked| {
     });
     let failure = Failure::named(asked.error_type, "");
     assert!(failure.error_type().len() <= 400 && !failure.error_type().contains(char::is_control));
-    let config = Config { retry_exception_denylist: asked.denied, ..Config::default() };
+    let config = Config::default().retry_exception_denylist(asked.denied);
     let opened = Queue::builder().config(config).open_temporary();
     assert!(opened.as_ref().err().is_none_or(|e| e.kind() == ErrorKind::InvalidConfig), "{opened:?}");
 });

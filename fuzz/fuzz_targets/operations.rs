@@ -6,7 +6,7 @@ use perdura::Config;
 use perdura::testing::model::{Pair, Script, decode};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let config = Config { retry_exception_denylist: vec!["denied.here".to_owned()], ..Config::default() };
+    let config = Config::default().retry_exception_denylist(vec!["denied.here".to_owned()]);
     let mut pair = Pair::<Script>::new(&config).expect("a fresh file can be made");
     for command in decode(data) {
         pair.apply(&command).unwrap_or_else(|difference| panic!("{difference}"));

@@ -76,11 +76,19 @@ pub struct TaskRecord {
 
 /// How far a task said it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Progress {
     /// Units done.
     pub done: u64,
     /// Units in all.
     pub total: u64,
+}
+
+impl Progress {
+    /// So much of so much.
+    pub const fn new(done: u64, total: u64) -> Progress {
+        Progress { done, total }
+    }
 }
 
 /// An attempt that did not succeed.
@@ -236,6 +244,7 @@ impl QueueCounts {
 /// What a bulk verb did. It works in chunks, each atomic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use]
+#[non_exhaustive]
 pub struct Bulk {
     /// Tasks that were changed.
     pub changed: u64,

@@ -112,7 +112,7 @@ fn busy_handlers(clock: &ManualClock, all: bool) -> Builder {
         took(9_000, 900),
     );
     let builder = Queue::builder()
-        .config(Config { durability: Durability::Relaxed, ..Config::default() })
+        .config(Config::default().durability(Durability::Relaxed))
         .handle(move |task: Thumbnail, _: &Context| match thumbnail(task.image) {
             0..3 => Err(std::fs::read("/no/such/picture.jpg").unwrap_err().into()),
             _ => Ok(()),
@@ -195,7 +195,7 @@ fn attack<const N: usize>(_: Attack<N>, _: &Context) -> Result<(), Failure> {
 pub fn hostile(path: &Path) {
     let clock = ManualClock::at(SystemClock::new().now().saturating_sub(Duration::from_secs(3600)));
     let builder = Queue::builder()
-        .config(Config { durability: Durability::Relaxed, max_task_attempts: 2, ..Config::default() })
+        .config(Config::default().durability(Durability::Relaxed).max_task_attempts(2))
         .handle(attack::<0>)
         .handle(attack::<1>)
         .handle(attack::<2>)

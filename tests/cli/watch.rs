@@ -21,7 +21,7 @@ impl Task for Fetch {
 
 /// A file with tasks that failed, succeeded and wait.
 fn a_file(place: &Place) {
-    let config = Config { max_task_attempts: 1, ..Config::default() };
+    let config = Config::default().max_task_attempts(1);
     let fetch = |fetch: Fetch, _: &Context| match fetch.number {
         0..20 => Err(Failure::named("fetch.gone", format!("there is no object {}", fetch.number))),
         20..23 => Err(Failure::named("fetch.denied", format!("not for {}", fetch.number))),

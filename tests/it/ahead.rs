@@ -53,7 +53,7 @@ fn open() -> Tested {
         }
         Ok(())
     };
-    let config = Config { workers: 1, max_args_bytes: 2 << 20, ..Config::default() };
+    let config = Config::default().workers(1).max_args_bytes(2 << 20);
     let queue = Queue::builder().config(config).handle(handler).open_temporary().unwrap();
     queue.enqueue_all(&[const { Step::Pass }; 300]).unwrap();
     queue.drain().unwrap();

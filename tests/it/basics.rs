@@ -62,7 +62,7 @@ fn g08_a_new_owner_settles_what_the_dead_one_was_running() {
 #[test]
 fn threads_drain_a_thousand_tasks() {
     let folder = Folder::new();
-    let queue = builder(Config { workers: 2, ..Config::default() }).open(folder.file()).unwrap();
+    let queue = builder(Config::default().workers(2)).open(folder.file()).unwrap();
     let tasks: Vec<_> = (0..1000).map(Do::Ok).collect();
     let ids = queue.enqueue_all(&tasks).unwrap();
     queue.drain().unwrap();
@@ -77,8 +77,7 @@ fn threads_drain_a_thousand_tasks() {
 #[test]
 fn an_enqueue_starts_an_idle_queue() {
     let folder = Folder::new();
-    let queue =
-        builder(Config { poll_interval: Duration::ZERO, ..Config::default() }).open(folder.file()).unwrap();
+    let queue = builder(Config::default().poll_interval(Duration::ZERO)).open(folder.file()).unwrap();
     for n in 0..50 {
         let id = add(&queue, &Do::Ok(n), Options::new());
         assert_eq!(queue.wait(id, Duration::from_secs(20)).unwrap().state, State::Succeeded);

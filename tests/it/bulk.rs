@@ -76,7 +76,7 @@ fn what_is_skipped_does_not_count_towards_the_limit() {
 
 #[test]
 fn a_long_list_of_ids_is_looked_up_and_not_sent_to_sqlite() {
-    let config = Config { max_args_bytes: 1024, max_result_bytes: 1024, ..Config::default() };
+    let config = Config::default().max_args_bytes(1024).max_result_bytes(1024);
     let (tests, _) = stepped_with(config);
     let queue = tests.queue();
     queue.enqueue_all(&vec![Do::Ok(1); 700]).unwrap();
@@ -111,7 +111,7 @@ fn g12_a_damaged_row_does_not_keep_others_from_their_age() {
     for task in [Do::Ok(1), Do::Permanent] {
         let folder = Folder::new();
         let age = Some(Duration::from_secs(1));
-        let config = Config { retention: age, dead_letter_after: age, ..Config::default() };
+        let config = Config::default().retention(age).dead_letter_after(age);
         let (mut tests, _) = damaged(config, &folder, &task);
         for _ in 0..3 {
             tests.advance(Duration::from_secs(400)).unwrap();
@@ -264,7 +264,7 @@ fn a_task_far_behind_is_told_so_without_counting_all() {
 #[test]
 fn counters_of_queues_without_tasks_are_dropped() {
     let folder = Folder::new();
-    let config = Config { retention: Some(Duration::from_secs(1)), ..Config::default() };
+    let config = Config::default().retention(Some(Duration::from_secs(1)));
     let (mut tests, _) = open(config, &folder.file());
     let queue = tests.queue().clone();
     for n in 0..150 {

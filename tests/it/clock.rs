@@ -71,13 +71,11 @@ pub fn role(file: &Path) {
         }
         Ok(())
     };
-    let config = Config {
-        workers: 3,
-        retention: Some(RETENTION),
-        retry_backoff: BACKOFF,
-        poll_interval: Duration::from_millis(50),
-        ..Config::default()
-    };
+    let config = Config::default()
+        .workers(3)
+        .retention(Some(RETENTION))
+        .retry_backoff(BACKOFF)
+        .poll_interval(Duration::from_millis(50));
     let queue = Queue::builder().config(config).handle(handler).open(file).unwrap();
     say!("open");
     for n in 1_u64.. {

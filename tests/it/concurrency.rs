@@ -9,7 +9,7 @@ use crate::support::*;
 #[test]
 fn many_threads_enqueue_while_workers_run_and_nothing_is_lost() {
     let folder = Folder::new();
-    let queue = builder(Config { workers: 3, ..Config::default() }).open(folder.file()).unwrap();
+    let queue = builder(Config::default().workers(3)).open(folder.file()).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..16 {
             let queue = queue.clone();
@@ -66,7 +66,7 @@ fn a_member_that_fails_takes_nobody_of_its_group_with_it() {
 fn open_and_drop_again_and_again() {
     let folder = Folder::new();
     for n in 0..30 {
-        let queue = builder(Config { workers: 2, ..Config::default() }).open(folder.file()).unwrap();
+        let queue = builder(Config::default().workers(2)).open(folder.file()).unwrap();
         let _ = queue.enqueue(&Do::Ok(n)).unwrap();
         if n % 3 == 0 {
             queue.drain().unwrap();

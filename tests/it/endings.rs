@@ -28,7 +28,7 @@ fn open(folder: &Folder, workers: usize) -> (Queue, Arc<AtomicBool>) {
         }
         Ok(())
     };
-    let config = Config { workers, poll_interval: Duration::from_millis(50), ..Config::default() };
+    let config = Config::default().workers(workers).poll_interval(Duration::from_millis(50));
     (builder(config).handle(stay).open(folder.file()).unwrap(), gate)
 }
 
@@ -114,7 +114,7 @@ fn a_worker_whose_handler_returns_as_it_is_replaced_is_not_one_too_many() {
         now.fetch_sub(1, Ordering::SeqCst);
         Ok(())
     };
-    let config = Config { workers: 8, ..Config::default() };
+    let config = Config::default().workers(8);
     let queue = Queue::builder().config(config).handle(ignore).handle(plain).open(folder.file()).unwrap();
     for round in 0..3 {
         let tasks = (0..8).map(|n| Ignore(1_009_500 + 250 * n + 100 * round));

@@ -16,7 +16,7 @@ fn answers(file: &Path) -> PathBuf {
 
 /// Opens, runs a long task, forks. The child tries everything; this process goes on.
 pub fn role(file: &Path) {
-    let config = Config { workers: 2, poll_interval: Duration::from_millis(10), ..Config::default() };
+    let config = Config::default().workers(2).poll_interval(Duration::from_millis(10));
     let queue = Queue::builder().config(config).handle(noted).open(file).unwrap();
     let looker = Queue::builder().open(file).unwrap();
     let long = queue.enqueue(&Noted { process: 0, n: 1, micros: 60_000_000 }).unwrap().id();
@@ -115,7 +115,7 @@ fn g05_a_forked_process_is_told_so_and_its_parent_keeps_file_and_lock() {
 #[test]
 fn what_a_handler_starts_inherits_no_handle_of_the_file() {
     let folder = Folder::new();
-    let queue = builder(Config { workers: 1, ..Config::default() }).open(folder.file()).unwrap();
+    let queue = builder(Config::default().workers(1)).open(folder.file()).unwrap();
     let _ = queue.enqueue(&Do::Ok(1)).unwrap();
     queue.drain().unwrap();
     let listing = std::process::Command::new("ls").args(["-l", "/proc/self/fd/"]).output().unwrap();

@@ -108,7 +108,7 @@ fn g13_a_panic_anywhere_around_a_handler_fails_its_attempt_alone() {
             Where::AsItIsWritten => Ok(Outcome::Unspeakable(Unspeakable)),
         }
     };
-    let config = Config { workers: 1, max_task_attempts: 1, ..Config::default() };
+    let config = Config::default().workers(1).max_task_attempts(1);
     let queue = Queue::builder()
         .config(config)
         .handle(handler)
@@ -244,7 +244,7 @@ fn g04_a_handler_may_turn_every_verb_on_itself_with_one_worker() {
         let sees = matches!(cx.ensure_active(), Err(e) if e.error_type() == "Cancelled");
         Ok((more.into_iter().filter(Result::is_ok).count(), refused, kept.is_ok(), sees))
     };
-    let queue = builder(Config { workers: 1, ..Config::default() }).handle(handler).open_temporary().unwrap();
+    let queue = builder(Config::default().workers(1)).handle(handler).open_temporary().unwrap();
     let id = queue.enqueue(&EveryVerb).unwrap().id();
     let record = queue.wait(id, MINUTE).unwrap();
     assert_eq!(record.state, State::Succeeded, "Ok wins over its own cancel: {record:?}");
@@ -267,7 +267,7 @@ fn g04_handlers_that_all_read_at_once_do_not_starve_each_other() {
         }
         Ok(())
     };
-    let config = Config { workers: 12, max_task_attempts: 1, ..Config::default() };
+    let config = Config::default().workers(12).max_task_attempts(1);
     let queue = Queue::builder().config(config).handle(handler).open_temporary().unwrap();
     queue.enqueue_all(&[const { Own }; 12]).unwrap();
     queue.drain().unwrap();
@@ -290,7 +290,7 @@ fn g05_a_handler_that_sleeps_past_its_deadline_is_not_started_again_beside_itsel
         cx.ensure_active()?;
         Ok(())
     };
-    let config = Config { workers: 1, max_task_attempts: 2, retry_backoff: SECOND, ..Config::default() };
+    let config = Config::default().workers(1).max_task_attempts(2).retry_backoff(SECOND);
     let queue = builder(config).handle(handler).open_temporary().unwrap();
     let slow = queue.enqueue_with(&Own, Options::new().timeout(Duration::from_millis(1))).unwrap().id();
     let other = queue.enqueue(&Do::Ok(1)).unwrap().id();
@@ -335,8 +335,7 @@ fn g04_threads_of_a_handler_may_use_the_queue_after_it_and_drop_it_last() {
         });
         Ok(())
     };
-    let queue =
-        builder(Config { workers: 1, ..Config::default() }).handle(handler).open(folder.file()).unwrap();
+    let queue = builder(Config::default().workers(1)).handle(handler).open(folder.file()).unwrap();
     let _ = queue.enqueue(&Own).unwrap();
     queue.drain().unwrap();
     drop(queue);

@@ -21,7 +21,7 @@ fn a_task_that_fails_is_told_in_the_log_without_its_message() {
     let fails = |_: Heard, _: &perdura::Context| -> Result<(), Failure> {
         Err(Failure::named("heard.Refused", "the private text"))
     };
-    let config = Config { retry_backoff: std::time::Duration::ZERO, ..Config::default() };
+    let config = Config::default().retry_backoff(std::time::Duration::ZERO);
     let queue = Queue::builder().config(config).handle(fails).open(folder.file()).unwrap();
     let id = queue.enqueue_with(&Heard(1), Options::new().max_attempts(2)).unwrap().id();
     queue.wait(id, MINUTE).unwrap();
@@ -48,7 +48,7 @@ fn a_write_waits_for_a_lock_as_long_as_it_was_told_to() {
     assert_eq!(e.kind(), ErrorKind::Busy, "{e}");
     other.execute_batch("ROLLBACK").unwrap();
     let _ = queue.enqueue(&Heard(1)).unwrap();
-    let too_long = Config { busy_timeout: 61 * MINUTE, ..Config::default() };
+    let too_long = Config::default().busy_timeout(61 * MINUTE);
     assert!(
         too_long.validate().unwrap_err().to_string().starts_with("busy_timeout = \"1h 1m\" is out of range")
     );

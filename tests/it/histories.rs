@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 
-use perdura::testing::history::{Event, History, Invariant, Observation};
+use perdura::testing::history::{Event, History, Invariant};
 use perdura::testing::model::{Command, Ending, Model, ModelAttempt, Pair, Program, Script, Workload};
 use perdura::testing::proptest::{Machine, commands};
 use perdura::testing::{HistoryRecorder, ManualClock, check_history};
@@ -154,7 +154,7 @@ proptest! {
         prop_assume!(!history.events.is_empty());
         let n = place.index(history.events.len());
         let event = history.events[n].clone();
-        let check = |events: Vec<Event>| check_history(&History { events });
+        let check = |events: Vec<Event>| check_history(&History::from(events));
         let mut without = history.events.clone();
         without.remove(n);
         let mut doubled = history.events.clone();
@@ -217,7 +217,7 @@ fn worker(recorder: &HistoryRecorder, workers: usize) -> Builder {
         1 => Err(Failure::snooze(SECOND / 100)),
         _ => Ok(task.n),
     });
-    let config = Config { workers, retention: None, ..Config::default() };
+    let config = Config::default().workers(workers).retention(None);
     Queue::builder().config(config).handle(handler)
 }
 
@@ -255,7 +255,9 @@ fn g01_g03_g05_g06_g08_a_killed_process_breaks_no_invariant() {
     let without_one = history.events.iter().map(|event| match event {
         Event::Observed(seen) => {
             let tasks = seen.tasks.iter().filter(|task| task.id != TaskId::from_i64(1)).cloned().collect();
-            Event::Observed(Observation { tasks, ..seen.clone() })
+            let mut seen = seen.clone();
+            seen.tasks = tasks;
+            Event::Observed(seen)
         }
         event => event.clone(),
     });

@@ -83,7 +83,7 @@ impl Diary {
 }
 
 fn builder(durability: Durability, diary: &Diary) -> Builder {
-    let config = Config { durability, dead_letter_after: Some(DAY), workers: 1, ..Config::default() };
+    let config = Config::default().durability(durability).dead_letter_after(Some(DAY)).workers(1);
     let diary = diary.clone();
     Queue::builder().config(config).handle(move |step: Step, cx: &Context| -> Result<String, Failure> {
         diary.note(Fact::Started(cx.id(), cx.generation()));

@@ -121,7 +121,7 @@ fn g06_g08_a_crash_at_every_commit_of_a_retry_leaves_a_sound_file_and_charges_wh
 #[test]
 fn fresh_queues_are_independent_and_alike() {
     let clock = ManualClock::new();
-    let config = Config { retry_jitter: 1.0, ..Config::default() };
+    let config = Config::default().retry_jitter(1.0);
     let delays = || {
         let tests = SteppedQueue::open(builder(config.clone()), &clock).unwrap();
         let id = tests.queue().enqueue(&fail()).unwrap().id();

@@ -29,7 +29,7 @@ const WAL_LIMIT: u64 = 16 << 20;
 fn g01_g04_a_long_reader_stops_no_writer_and_the_wal_shrinks_when_it_ends() {
     const TASKS: usize = 10_000;
     let folder = Folder::new();
-    let config = Config { workers: 2, durability: Durability::Relaxed, ..Config::default() };
+    let config = Config::default().workers(2).durability(Durability::Relaxed);
     let wide = |task: Wide, _: &Context| Ok(task.n.to_string());
     let queue = builder(config).handle(wide).open(folder.file()).unwrap();
     let _ = queue.enqueue(&Do::Ok(0)).unwrap();
@@ -114,7 +114,7 @@ fn g02_g04_a_neighbour_that_keeps_the_lock_too_long_costs_time_and_nothing_else(
 #[test]
 fn g01_g04_a_neighbour_that_checkpoints_all_the_time_harms_nothing() {
     let folder = Folder::new();
-    let config = Config { workers: 2, durability: Durability::Relaxed, ..Config::default() };
+    let config = Config::default().workers(2).durability(Durability::Relaxed);
     let queue = builder(config).open(folder.file()).unwrap();
     let (done, file) = (AtomicBool::new(false), folder.file());
     let passes = std::thread::scope(|scope| {

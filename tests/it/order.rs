@@ -163,7 +163,7 @@ fn g10_an_absolute_time_means_what_the_clock_says() {
 
 #[test]
 fn g10_a_forward_jump_starts_nothing_twice_and_deletes_nothing_until_the_clock_is_steady() {
-    let config = Config { dead_letter_after: Some(MINUTE), ..Config::default() };
+    let config = Config::default().dead_letter_after(Some(MINUTE));
     let (mut tests, clock) = stepped_with(config);
     let done = tests.queue().enqueue(&Do::Ok(1)).unwrap().id();
     let failed = tests.queue().enqueue(&Do::Permanent).unwrap().id();
@@ -188,8 +188,7 @@ fn g10_a_forward_jump_starts_nothing_twice_and_deletes_nothing_until_the_clock_i
 #[test]
 fn g10_the_timer_thread_promotes_when_due_and_after_a_backward_jump() {
     let folder = Folder::new();
-    let queue =
-        builder(Config { poll_interval: Duration::ZERO, ..Config::default() }).open(folder.file()).unwrap();
+    let queue = builder(Config::default().poll_interval(Duration::ZERO)).open(folder.file()).unwrap();
     let options = || Options::new().backoff(Duration::from_millis(20));
     let ids: Vec<_> = (0..20).map(|_| add(&queue, &Do::FailUntil(3), options())).collect();
     for id in ids {
@@ -202,7 +201,7 @@ fn g10_the_timer_thread_promotes_when_due_and_after_a_backward_jump() {
 
 #[test]
 fn retention_deletes_what_is_old_and_keeps_what_is_young() {
-    let (mut tests, clock) = stepped_with(Config { retention: Some(60 * MINUTE), ..Config::default() });
+    let (mut tests, clock) = stepped_with(Config::default().retention(Some(60 * MINUTE)));
     let old = tests.queue().enqueue(&Do::Ok(1)).unwrap().id();
     let failed = tests.queue().enqueue(&Do::Permanent).unwrap().id();
     tests.run_until_idle().unwrap();

@@ -38,7 +38,7 @@ pub fn role(file: &Path) {
         }
         Ok(0)
     };
-    let config = Config { workers: 1, retry_backoff: Duration::from_millis(10), ..Config::default() };
+    let config = Config::default().workers(1).retry_backoff(Duration::from_millis(10));
     let queue = Queue::builder().config(config).handle(handler).open(file).unwrap();
     let late = add(&queue, &Do::Ok(0), Options::new().timeout(Duration::from_millis(10)));
     queue.wait(late, MINUTE).unwrap();
@@ -94,7 +94,7 @@ fn g13_a_clock_that_panics_stands_still_and_nothing_ends() {
     let folder = Folder::new();
     let panics: Arc<AtomicBool> = Arc::default();
     let clock = Fragile { clock: SystemClock::new(), panics: panics.clone() };
-    let config = Config { retry_backoff: Duration::from_millis(1), workers: 2, ..Config::default() };
+    let config = Config::default().retry_backoff(Duration::from_millis(1)).workers(2);
     let queue = builder(config).clock(clock).open(folder.file()).unwrap();
     for round in 0..20 {
         panics.store(round % 2 == 0, Ordering::Release);

@@ -30,12 +30,10 @@ fn long(_: Long, cx: &Context) -> Result<u64, Failure> {
 }
 
 fn open(path: &Path, clock: &ManualClock) -> SteppedQueue {
-    let config = Config {
-        retention: Some(Duration::from_secs(60)),
-        dead_letter_after: Some(Duration::from_secs(3600)),
-        dead_letter_retention: Some(Duration::from_secs(7200)),
-        ..Config::default()
-    };
+    let config = Config::default()
+        .retention(Some(Duration::from_secs(60)))
+        .dead_letter_after(Some(Duration::from_secs(3600)))
+        .dead_letter_retention(Some(Duration::from_secs(7200)));
     SteppedQueue::open_file(builder(config).clock(clock.clone()).handle(long), clock, path).unwrap()
 }
 

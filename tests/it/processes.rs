@@ -61,10 +61,7 @@ fn another_process_may_enqueue_look_cancel_and_retry_while_the_owner_works() {
     let folder = Folder::new();
     let mut owner = Child::start("hold", &folder.file());
     owner.await_line("executes true");
-    let queue = Queue::builder()
-        .config(Config { retry_backoff: SECOND, ..Config::default() })
-        .open(folder.file())
-        .unwrap();
+    let queue = Queue::builder().config(Config::default().retry_backoff(SECOND)).open(folder.file()).unwrap();
     assert!(!queue.executes());
     let id = queue.enqueue(&innocent(1)).unwrap().id();
     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
@@ -120,7 +117,7 @@ fn g05_a_handler_that_outlives_its_queue_keeps_the_file_owned() {
     let report = first.shutdown(Duration::ZERO).unwrap();
     assert_eq!((report.interrupted, report.still_running), (1, vec![id]));
     drop(first);
-    let config = Config { poll_interval: Duration::from_millis(10), ..Config::default() };
+    let config = Config::default().poll_interval(Duration::from_millis(10));
     let second = Queue::builder()
         .config(config)
         .handle(|_: Poison, _: &perdura::Context| Ok(6))

@@ -196,7 +196,7 @@ fn a_handler_registered_twice_or_with_a_bad_name_or_denial_is_refused() {
     assert_eq!(e.kind(), ErrorKind::InvalidConfig);
     assert!(e.to_string().contains("two handlers for the task name \"do\""), "{e}");
     assert!(Queue::builder().handle(|_: Named<0>, _: &Context| Ok(())).open_temporary().is_err());
-    let config = Config { retry_exception_denylist: vec!["Error".into()], ..Config::default() };
+    let config = Config::default().retry_exception_denylist(vec!["Error".into()]);
     let e = Queue::builder().config(config).open_temporary().unwrap_err();
     assert!(e.to_string().contains("retry_exception_denylist: the entry \"Error\" would match"), "{e}");
     let e = Queue::builder().workers(0).open_temporary().unwrap_err();
@@ -212,8 +212,7 @@ impl Task for Sized {
 
 #[test]
 fn args_results_and_checkpoints_over_their_limits_are_refused() {
-    let config =
-        Config { max_args_bytes: 100, max_result_bytes: 16, max_checkpoint_bytes: 16, ..Config::default() };
+    let config = Config::default().max_args_bytes(100).max_result_bytes(16).max_checkpoint_bytes(16);
     let clock = perdura::testing::ManualClock::new();
     let handler = |task: Sized, cx: &Context| -> Result<String, Failure> {
         let saved = cx.save_checkpoint(&task.0);
@@ -330,7 +329,7 @@ impl Task for Renamed {
 
 #[test]
 fn g14_args_and_keys_occur_in_no_error_and_no_debug_text() {
-    let (tests, _) = stepped_with(Config { max_args_bytes: 20, ..Config::default() });
+    let (tests, _) = stepped_with(Config::default().max_args_bytes(20));
     let queue = tests.queue();
     let secret = "CANARY-CANARY-CANARY";
     let mut texts = Vec::new();

@@ -10,7 +10,7 @@ use crate::support::*;
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn keeps(retention: Option<Duration>) -> Config {
-    Config { retention, ..Config::default() }
+    Config::default().retention(retention)
 }
 
 /// Opens as the owner, lets a task succeed, and ages the file after so many days.

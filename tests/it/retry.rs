@@ -38,7 +38,7 @@ impl Task for Own {
 #[test]
 fn the_nearest_of_three_levels_wins() {
     let clock = perdura::testing::ManualClock::new();
-    let config = Config { max_task_attempts: 9, retry_backoff: Duration::from_secs(5), ..Config::default() };
+    let config = Config::default().max_task_attempts(9).retry_backoff(Duration::from_secs(5));
     let builder = builder(config)
         .clock(clock.clone())
         .handle(|_: Own, _: &Context| -> Result<u8, _> { Err(Failure::named("own", "as told")) });
@@ -98,10 +98,8 @@ fn boxed_errors_keep_message_and_sources() {
 
 #[test]
 fn what_is_denied_or_permanent_fails_at_once() {
-    let config = Config {
-        retry_exception_denylist: vec!["payment.declined".to_owned(), "std::io::Error".to_owned()],
-        ..Config::default()
-    };
+    let config = Config::default()
+        .retry_exception_denylist(vec!["payment.declined".to_owned(), "std::io::Error".to_owned()]);
     let (tests, _) = stepped_with(config);
     for task in [Do::Permanent, Do::Fail("payment.declined".into()), Do::Fail("std::io::error::Error".into())]
     {
@@ -166,7 +164,7 @@ fn the_first_and_the_last_ten_attempts_are_kept() {
 
 #[test]
 fn jitter_is_the_same_for_the_same_file_and_stays_within_its_fraction() {
-    let (tests, clock) = stepped_with(Config { retry_jitter: 0.5, ..Config::default() });
+    let (tests, clock) = stepped_with(Config::default().retry_jitter(0.5));
     let ids: Vec<_> = (0..20).map(|_| tests.queue().enqueue(&fail()).unwrap().id()).collect();
     tests.run_until_idle().unwrap();
     let now = perdura::Clock::now(&clock);
@@ -179,7 +177,7 @@ fn jitter_is_the_same_for_the_same_file_and_stays_within_its_fraction() {
 #[test]
 fn g13_panics_fail_their_attempt_with_location_and_backtrace() {
     let folder = Folder::new();
-    let config = Config { workers: 2, max_task_attempts: 1, ..Config::default() };
+    let config = Config::default().workers(2).max_task_attempts(1);
     let queue = builder(config).open(folder.file()).unwrap();
     let ids: Vec<_> = (0..8).map(|_| queue.enqueue(&Do::Panic("ouch".into())).unwrap().id()).collect();
     for id in ids {

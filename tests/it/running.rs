@@ -51,7 +51,7 @@ fn gated(
 }
 
 fn short() -> Config {
-    Config { workers: 2, stuck_task_timeout: Duration::from_millis(100), ..Config::default() }
+    Config::default().workers(2).stuck_task_timeout(Duration::from_millis(100))
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn ok_wins_over_a_cancel_and_over_the_deadline() {
 
 #[test]
 fn a_deadline_ends_the_attempt_as_timeout() {
-    let (queue, hands) = gated(Config { max_task_attempts: 1, ..Config::default() }, |cx, wait| {
+    let (queue, hands) = gated(Config::default().max_task_attempts(1), |cx, wait| {
         wait();
         loop {
             cx.ensure_active()?;
@@ -163,7 +163,7 @@ fn a_deadline_ends_the_attempt_as_timeout() {
 
 #[test]
 fn a_worker_whose_task_ignores_its_deadline_is_replaced() {
-    let (queue, hands) = gated(Config { workers: 1, ..Config::default() }, |cx, wait| {
+    let (queue, hands) = gated(Config::default().workers(1), |cx, wait| {
         wait();
         Ok(cx.generation())
     });
@@ -317,7 +317,7 @@ fn progress_is_written_with_the_end_of_an_attempt_and_not_each_time() {
             .unwrap();
     let id = tests.queue().enqueue(&Gate).unwrap().id();
     tests.run_until_idle().unwrap();
-    assert_eq!(tests.queue().get(id).unwrap().progress, Some(Progress { done: 10_000, total: 10_000 }));
+    assert_eq!(tests.queue().get(id).unwrap().progress, Some(Progress::new(10_000, 10_000)));
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn progress_of_a_running_task_can_be_seen() {
     });
     let id = queue.enqueue(&Gate).unwrap().id();
     hands.start();
-    while queue.get(id).unwrap().progress != Some(Progress { done: 3, total: 9 }) {
+    while queue.get(id).unwrap().progress != Some(Progress::new(3, 9)) {
         std::thread::yield_now();
     }
     hands.go.send(()).unwrap();
@@ -338,7 +338,7 @@ fn progress_of_a_running_task_can_be_seen() {
 
 #[test]
 fn no_connection_is_held_while_handlers_run() {
-    let (queue, hands) = gated(Config { workers: 8, ..Config::default() }, |_, wait| {
+    let (queue, hands) = gated(Config::default().workers(8), |_, wait| {
         wait();
         Ok(0)
     });
@@ -364,7 +364,7 @@ fn what_was_claimed_ahead_is_given_back_when_tasks_turn_slow() {
         let _ = may_go.lock().unwrap().recv();
         Ok(0)
     };
-    let config = Config { workers: 1, poll_interval: Duration::ZERO, ..Config::default() };
+    let config = Config::default().workers(1).poll_interval(Duration::ZERO);
     let queue = builder(config).handle(slow).open_temporary().unwrap();
     for n in 0..30 {
         queue.wait(queue.enqueue(&Do::Ok(n)).unwrap().id(), MINUTE).unwrap(); // such short tasks are claimed ahead

@@ -340,8 +340,7 @@ fn g14_s12_no_failure_tells_what_tasks_hold() {
     crate::logger::listen();
     let folder = Folder::new();
     let clock = ManualClock::new();
-    let config =
-        Config { max_args_bytes: 100, max_result_bytes: 100, max_checkpoint_bytes: 100, ..Config::default() };
+    let config = Config::default().max_args_bytes(100).max_result_bytes(100).max_checkpoint_bytes(100);
     let builder = || Queue::builder().config(config.clone()).clock(clock.clone()).handle(keep);
     let tests = SteppedQueue::open_file(builder(), &clock, folder.file()).unwrap();
     let queue = tests.queue();
@@ -421,7 +420,7 @@ fn lies_in(folder: &Folder, text: &str) -> bool {
 fn s13_deleted_tasks_are_overwritten_if_that_is_asked_for() {
     for secure_delete in [false, true] {
         let folder = Folder::new();
-        let config = Config { secure_delete, ..Config::default() };
+        let config = Config::default().secure_delete(secure_delete);
         let queue = builder(config).open(folder.file()).unwrap();
         for size in [1, 1_000] {
             let ids: Vec<_> = (0..20)

@@ -44,7 +44,7 @@ fn grind(task: Grain, cx: &Context) -> Result<String, Failure> {
 /// Enqueues, runs, fails, retries, moves to the dead letters and purges: each round leaves nothing behind.
 pub fn role(file: &Path) {
     std::panic::set_hook(Box::new(|_| {}));
-    let config = Config { workers: 2, retry_backoff: Duration::from_millis(20), ..Config::default() };
+    let config = Config::default().workers(2).retry_backoff(Duration::from_millis(20));
     let queue = Queue::builder().config(config).handle(grind).open(file).unwrap();
     say!("open");
     for round in 0_u64.. {

@@ -52,7 +52,7 @@ fn g06_a_suspect_of_high_priority_does_not_wait_for_one_that_has_the_turn_and_is
     let (folder, clock) = (Folder::in_memory(), ManualClock::new());
     let low = died_in(&folder, &clock, &[0])[0];
     let open = |lost_retry| {
-        let config = Config { lost_retry, ..Config::default() };
+        let config = Config::default().lost_retry(lost_retry);
         SteppedQueue::open_file(builder(config).clock(clock.clone()), &clock, folder.file()).unwrap()
     };
     let tests = open(LostRetry::Immediate);

@@ -336,7 +336,7 @@ fn g01_progress_comes_back_however_large_it_is() {
     for (load, done, total) in [(0, most, past), (1, 1, most)] {
         let id = tests.queue().enqueue(&Carry::<u8> { load }).unwrap().id();
         tests.run_until_idle().unwrap();
-        assert_eq!(tests.queue().get(id).unwrap().progress, Some(Progress { done, total }));
+        assert_eq!(tests.queue().get(id).unwrap().progress, Some(Progress::new(done, total)));
     }
 }
 

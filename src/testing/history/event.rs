@@ -8,9 +8,16 @@ use crate::task::{Hold, QueueCounts, State, TaskId, Timestamp};
 
 /// What happened to one file, from when it was empty, in order: of events that have no order, such as starts on two threads, either may stand first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct History {
     /// The events.
     pub events: Vec<Event>,
+}
+
+impl From<Vec<Event>> for History {
+    fn from(events: Vec<Event>) -> History {
+        History { events }
+    }
 }
 
 /// Something that happened. A process is any number that no other opening of the file has.
@@ -133,6 +140,7 @@ pub enum HowEnded {
 
 /// A task that an enqueue asks for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Asked {
     /// Its task name.
     pub task_name: String,
@@ -150,6 +158,7 @@ pub struct Asked {
 
 /// The answer to the enqueue of one task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Made {
     /// The task.
     pub id: TaskId,
@@ -159,6 +168,7 @@ pub struct Made {
 
 /// All that a file held at some moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Observation {
     /// The tasks.
     pub tasks: Vec<Seen>,
@@ -170,6 +180,7 @@ pub struct Observation {
 
 /// What was seen of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Seen {
     /// The task.
     pub id: TaskId,

@@ -101,7 +101,7 @@ impl Gate {
 
 fn builder(workers: usize, gate: &Arc<Gate>) -> Builder {
     let gate = gate.clone();
-    let config = Config { workers, retention: None, ..Config::default() };
+    let config = Config::default().workers(workers).retention(None);
     Queue::builder().config(config).handle(move |task: Wide, _: &Context| {
         gate.pass();
         match task.n {
@@ -225,7 +225,7 @@ fn g11_output_gives_way_to_outcomes_on_a_full_disk() {
     let Some(disk) = Disk::new(Kind::Tmpfs, 24) else { return };
     let gate = Arc::new(Gate::default());
     let passed = gate.clone();
-    let config = Config { workers: RUNNING, retention: None, ..Config::default() };
+    let config = Config::default().workers(RUNNING).retention(None);
     let queue = Queue::builder()
         .config(config)
         .handle(move |_: Wide, cx: &Context| {

@@ -243,7 +243,7 @@ pub fn noted(task: Noted, cx: &Context) -> Result<u64, Failure> {
 }
 
 fn config() -> Config {
-    Config { workers: 3, retention: None, poll_interval: Duration::from_millis(20), ..Config::default() }
+    Config::default().workers(3).retention(None).poll_interval(Duration::from_millis(20))
 }
 
 /// Opens as soon as it can, enqueues twenty tasks, and stays until forty are done.
@@ -297,7 +297,7 @@ fn poison(file: &Path) {
 
 /// Enqueues under a limit of the file size, until nothing goes any more.
 fn narrow(file: &Path) {
-    let config = Config { disk_reserve_bytes: 0, ..config() }; // the WAL is to reach the limit
+    let config = config().disk_reserve_bytes(0); // the WAL is to reach the limit
     let queue = Queue::builder().config(config).open(file).unwrap();
     let note = |n, size: usize| Wide { n, text: "x".repeat(size) };
     let mut n = 0;

@@ -49,14 +49,12 @@ fn run(step: Step, cx: &Context) -> Result<u64, Failure> {
 }
 
 pub fn builder() -> Builder {
-    let config = Config {
-        workers: 1,
-        disk_reserve_bytes: 0,
-        retention: Some(Duration::from_secs(86_400)),
-        dead_letter_after: Some(Duration::from_secs(86_400)),
-        dead_letter_retention: Some(Duration::from_secs(86_400)),
-        ..Config::default()
-    };
+    let config = Config::default()
+        .workers(1)
+        .disk_reserve_bytes(0)
+        .retention(Some(Duration::from_secs(86_400)))
+        .dead_letter_after(Some(Duration::from_secs(86_400)))
+        .dead_letter_retention(Some(Duration::from_secs(86_400)));
     Queue::builder().config(config).handle(run)
 }
 

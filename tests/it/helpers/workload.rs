@@ -55,13 +55,11 @@ pub fn load(task: Load, cx: &Context) -> Result<u64, Failure> {
 
 /// How the load is run: nothing is deleted by age, retries come soon.
 pub fn config() -> Config {
-    Config {
-        workers: 3,
-        retention: None,
-        poll_interval: Duration::from_millis(20),
-        retry_backoff: Duration::from_millis(3),
-        ..Config::default()
-    }
+    Config::default()
+        .workers(3)
+        .retention(None)
+        .poll_interval(Duration::from_millis(20))
+        .retry_backoff(Duration::from_millis(3))
 }
 
 /// Runs the role of this name.

@@ -54,7 +54,7 @@ pub struct World {
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn config() -> Config {
-    Config { dead_letter_after: Some(30 * DAY), workers: 1, disk_reserve_bytes: 0, ..Config::default() }
+    Config::default().dead_letter_after(Some(30 * DAY)).workers(1).disk_reserve_bytes(0)
 }
 
 /// How a queue is set up here, whatever it stands on.
@@ -116,7 +116,7 @@ impl World {
     }
 
     pub fn open(&mut self) -> Result<(), Error> {
-        let config = Config { disk_reserve_bytes: self.reserve, ..config() };
+        let config = config().disk_reserve_bytes(self.reserve);
         let builder = builder(&self.clock, &self.talk, None).config(config).vfs(VFS);
         self.tests = Some(SteppedQueue::open_file(builder, &self.clock, self.file())?);
         Ok(())
