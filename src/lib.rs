@@ -47,11 +47,16 @@ pub use clock::{Clock, SystemClock};
 pub use config::{Config, Durability, LostRetry};
 pub use error::{EnqueueToken, Error, ErrorKind, Outcome};
 pub use handler::{Context, Failure};
-pub use queue::{Builder, DeadLetters, Explanation, Queue, ShutdownReport};
+pub use queue::{Batch, Builder, DeadLetters, Queue, ShutdownReport};
 pub use retry::RetryPolicy;
-pub use store::{CheckReport, FileReport, Owner, PragmaReport, WalReport};
 pub use task::{
-    Attempt, AttemptOutcome, Bulk, Counts, DEFAULT_QUEUE, DeadLetter, Enqueued, FailureGroup, Failures,
-    Filter, Histogram, Hold, Options, Output, OutputStream, Progress, QueueCounts, Rollup, State, Task,
-    TaskId, TaskRecord, Timestamp,
+    Attempt, AttemptOutcome, Bulk, Counts, DEFAULT_QUEUE, DeadLetter, Enqueued, Filter, Hold, Options,
+    Output, OutputStream, Progress, QueueCounts, State, Task, TaskId, TaskRecord, Timestamp,
 };
+
+/// What a queue says of itself and its file: reports for people who look after it, and for programs that show them.
+pub mod inspect {
+    pub use crate::queue::Explanation;
+    pub use crate::store::{CheckReport, FileReport, Owner, PragmaReport, WalReport};
+    pub use crate::task::{FailureGroup, Failures, Histogram, Rollup};
+}

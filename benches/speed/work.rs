@@ -95,6 +95,6 @@ pub fn fill(queue: &Queue, tasks: usize) -> Result<(), Box<dyn Error>> {
 pub const fn name_of(durability: Durability) -> &'static str {
     match durability {
         Durability::Full => "FULL",
-        Durability::Relaxed => "NORMAL",
+        _ => "NORMAL",
     }
 }

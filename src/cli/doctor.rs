@@ -11,7 +11,8 @@ use crate::console::text::safe;
 use crate::console::times::Zone;
 use crate::console::words::{bytes, count, number, span};
 use crate::console::{CliResult, Exit, Session};
-use crate::{CheckReport, FileReport, Filter, Queue, QueueCounts, State, Timestamp};
+use crate::inspect::{CheckReport, FileReport};
+use crate::{Filter, Queue, QueueCounts, State, Timestamp};
 
 /// Check the file: SQLite's structures, perdura's own rules, settings, sizes, WAL, owner.
 #[derive(Debug, clap::Args)]

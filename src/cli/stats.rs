@@ -15,9 +15,8 @@ use crate::console::text::safe;
 use crate::console::times::{Past, past_day};
 use crate::console::words::{count, distance, measured, number, span};
 use crate::console::{CliResult, Exit, Session};
-use crate::{
-    FailureGroup, Failures as Failed, Filter, Queue, QueueCounts, Rollup, State, TaskRecord, Timestamp,
-};
+use crate::inspect::{FailureGroup, Failures as Failed, Rollup};
+use crate::{Filter, Queue, QueueCounts, State, TaskRecord, Timestamp};
 
 /// Count tasks by state and queue, and say what was done lately.
 #[derive(Debug, clap::Args)]
@@ -148,7 +147,8 @@ fn print_names(
     ]);
     let minutes = (window.as_secs_f64() / 60.0).max(1.0);
     for rollup in names {
-        let quantile = |histogram: &crate::Histogram, q| histogram.quantile(q).map_or("–".into(), measured);
+        let quantile =
+            |histogram: &crate::inspect::Histogram, q| histogram.quantile(q).map_or("–".into(), measured);
         let bad = |n: u64| if n == 0 { "0".into() } else { Cell::tinted(number(n), Tint::Bad) };
         table.row([
             safe(&rollup.task_name).into_owned().into(),

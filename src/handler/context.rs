@@ -11,7 +11,7 @@ use super::failure::{CANCELLED, Class, Failure, SUPERSEDED, TIMEOUT};
 use super::port::Port;
 use crate::json::{from_json, to_json};
 use crate::sync::atomic::Ordering;
-use crate::task::{Claimed, OutputStream, TaskId};
+use crate::task::{Claimed, OutputStream, TaskId, TaskRecord, Timestamp};
 
 /// What a handler can ask and tell while it runs. All its writes are fenced: those of an attempt that is not the running one any
 /// more change nothing and fail.
@@ -42,6 +42,39 @@ impl Context {
     /// How often the task was claimed in its whole life. With [`id`](Context::id) it names this attempt and no other.
     pub fn generation(&self) -> u64 {
         self.claimed.generation
+    }
+
+    /// What the queue's clock says: the system's, or that of a test.
+    pub fn now(&self) -> Timestamp {
+        self.port.now()
+    }
+
+    /// The queue in which the task lies. Read from the file at each call.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or the task was deleted meanwhile: return them with `?`.
+    pub fn queue_name(&self) -> Result<String, Failure> {
+        Ok(self.record()?.queue)
+    }
+
+    /// The task's [tag](crate::Options::tag), if it has one. Read from the file at each call.
+    ///
+    /// # Errors
+    /// As [`queue_name`](Context::queue_name).
+    pub fn tag(&self) -> Result<Option<String>, Failure> {
+        Ok(self.record()?.tag)
+    }
+
+    /// The [version](crate::Task::VERSION) of the args with which the task was enqueued. Read from the file at each call.
+    ///
+    /// # Errors
+    /// As [`queue_name`](Context::queue_name).
+    pub fn version(&self) -> Result<u32, Failure> {
+        Ok(self.record()?.version)
+    }
+
+    fn record(&self) -> Result<TaskRecord, Failure> {
+        Ok(self.port.record(self.id())?)
     }
 
     /// How long this attempt may still take; none if it has no limit.

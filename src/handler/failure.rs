@@ -33,6 +33,7 @@ const MAX_SOURCES: usize = 32;
 /// }
 /// # assert!(charge(0).is_err());
 /// ```
+#[must_use = "a failure does something only if the handler returns it"]
 pub struct Failure(Box<Cause>);
 
 struct Cause {
@@ -127,14 +128,12 @@ impl Failure {
     }
 
     /// Wait exactly so long before the next attempt, instead of the backoff. The attempt counts.
-    #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Failure {
         self.0.retry_after = Some(delay.min(MAX_DURATION));
         self
     }
 
     /// Do not try again, however many attempts are left; type and message stay. Not for a snooze or a cancel.
-    #[must_use]
     pub fn never_retry(mut self) -> Failure {
         if self.0.class == Class::Error {
             self.0.class = Class::Permanent;
@@ -200,6 +199,7 @@ impl fmt::Debug for Failure {
         f.debug_struct("Failure")
             .field("class", &self.0.class)
             .field("error_type", &self.error_type())
+            .field("message", &self.message())
             .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::control::Control;
 use crate::error::Error;
-use crate::task::{Claimed, Settlement, TaskId};
+use crate::task::{Claimed, Settlement, TaskId, TaskRecord, Timestamp};
 
 /// How running attempts reach the file. The queue implements it.
 pub(crate) trait Port: Send + Sync + 'static {
@@ -28,6 +28,10 @@ pub(crate) trait Port: Send + Sync + 'static {
     fn finished(&self, finished: Finished);
     /// What became of an attempt is not known: its thread has panicked outside the handler.
     fn missed(&self, id: TaskId, generation: u64);
+    /// A task as the file has it.
+    fn record(&self, id: TaskId) -> Result<TaskRecord, Error>;
+    /// What the queue's clock says.
+    fn now(&self) -> Timestamp;
     /// Time since some fixed moment.
     fn monotonic(&self) -> Duration;
     /// The largest (result, checkpoint), in bytes.

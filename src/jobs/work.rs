@@ -184,7 +184,7 @@ impl WorkArgs {
         let run = move |args: ClaimedArgs, cx: &Context| runner.handle(&job_of(&args.0)?, cx);
         let run_old = move |args: OldClaimedArgs, cx: &Context| runs_old.handle(&job_of(&args.0)?, cx);
         let builder = builder.workers(workers).poll_interval(CHECK_INTERVAL).queues(&self.queues);
-        let builder = builder.handle(run).handle(run_old);
+        let builder = builder.panic_hook(true).handle(run).handle(run_old);
         match self.keep {
             Some(Keep(age)) => builder.retention_here(age),
             None if planted("cli-a-worker-deletes-unasked") => builder,

@@ -1,5 +1,6 @@
 //! From settings and handlers to an open queue.
 
+use std::fmt;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,7 +50,7 @@ impl Builder {
             share_as_found: false,
             network: false,
             vfs: None,
-            panic_hook: true,
+            panic_hook: false,
             retention: RetentionRule::Config,
         }
     }
@@ -91,7 +92,7 @@ impl Builder {
         self
     }
 
-    /// Deletes by age only what the file says that it does not keep ([`FileReport::retention`](crate::FileReport::retention)): where no
+    /// Deletes by age only what the file says that it does not keep ([`FileReport::retention`](crate::inspect::FileReport::retention)): where no
     /// owner has said so, nothing is deleted. For programs that execute tasks of others. Defaults to what the configuration says.
     pub fn retention_of_file(mut self) -> Builder {
         self.retention = RetentionRule::File;
@@ -112,7 +113,7 @@ impl Builder {
     ///     type Output = u32;
     /// }
     ///
-    /// let add = |Add(a, b): Add, _: &Context| a.checked_add(b).ok_or_else(|| Failure::new("Overflow", "the sum is too large"));
+    /// let add = |Add(a, b): Add, _: &Context| a.checked_add(b).ok_or_else(|| Failure::named("Overflow", "the sum is too large"));
     /// let queue = Queue::builder().handle(add).open_temporary()?;
     /// let id = queue.enqueue(&Add(1, 2))?.id();
     /// assert_eq!(queue.wait_result::<Add>(id, std::time::Duration::from_secs(60))?, 3);
@@ -194,7 +195,7 @@ impl Builder {
     }
 
     /// Whether to keep location and backtrace of panics in handlers, through a panic hook that calls the program's own after it.
-    /// Defaults to true.
+    /// It is one for the whole process, and stays. Defaults to false: the message of a panic is kept in any case.
     pub fn panic_hook(mut self, on: bool) -> Builder {
         self.panic_hook = on;
         self
@@ -328,6 +329,17 @@ impl Builder {
             })?;
         }
         Ok(denylist)
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut handled: Vec<&str> = self.registry.names().map(|(name, _)| name).collect();
+        handled.sort_unstable();
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .field("handled", &handled)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,11 +1,9 @@
 //! The dead letters of a queue.
 
-use std::time::SystemTime;
-
 use super::handle::Queue;
 use crate::error::Error;
 use crate::store::{self, Among, Rank, Search};
-use crate::task::{DEFAULT_PAGE, DeadLetter, Filter, TaskId};
+use crate::task::{DEFAULT_PAGE, DeadLetter, Filter, TaskId, Timestamp};
 
 /// Tasks that ended `FAILED` or `LOST` and were moved out of the way, with their args, errors and attempts. Made by
 /// [`Queue::dead_letters`].
@@ -21,12 +19,13 @@ use crate::task::{DEFAULT_PAGE, DeadLetter, Filter, TaskId};
 /// # assert_eq!(moved.changed, 0);
 /// # Ok::<(), perdura::Error>(())
 /// ```
+#[derive(Debug)]
 pub struct DeadLetters<'q> {
     pub(super) queue: &'q Queue,
 }
 
 impl DeadLetters<'_> {
-    /// A page of letters that the filter means, oldest id first: 100 if the filter names no limit.
+    /// A page of letters that match the filter, oldest id first: 100 if the filter names no limit.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -72,7 +71,7 @@ impl DeadLetters<'_> {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn purge(&self, moved_before: SystemTime) -> Result<usize, Error> {
+    pub fn purge(&self, moved_before: impl Into<Timestamp>) -> Result<usize, Error> {
         self.queue.engine.core.purge_dead_letters(moved_before.into(), || true)
     }
 }

@@ -1,5 +1,6 @@
 //! Making tasks.
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -65,6 +66,25 @@ impl Queue {
         let prepared: Result<Vec<_>, Error> =
             tasks.into_iter().map(|(t, options)| self.prepare(t, options)).collect();
         self.enqueue_prepared(prepared?)
+    }
+
+    /// Tasks of several types that are made together: all of them or, on an error, none.
+    ///
+    /// ```
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Thumbnail { photo: u64 }
+    /// # impl perdura::Task for Thumbnail { const NAME: &'static str = "thumbnail"; type Output = (); }
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Upload { photo: u64 }
+    /// # impl perdura::Task for Upload { const NAME: &'static str = "upload"; type Output = (); }
+    /// # let queue = perdura::Queue::builder().open_temporary()?;
+    /// let mut batch = queue.batch();
+    /// batch.add(&Thumbnail { photo: 7 })?;
+    /// batch.add_with(&Upload { photo: 7 }, perdura::Options::new().priority(-1))?;
+    /// let made = batch.enqueue()?;
+    /// assert_eq!(queue.get(made[1].id())?.priority, -1);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn batch(&self) -> Batch<'_> {
+        Batch { queue: self, tasks: Vec::new() }
     }
 
     /// Makes a task inside a transaction of your own on the same file: it appears when, and only if, you commit. Call
@@ -143,6 +163,47 @@ impl Queue {
         static COUNTER: AtomicI64 = AtomicI64::new(0);
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);
         RandomState::new().hash_one((count, self.store().file_id())).cast_signed()
+    }
+}
+
+/// Tasks that are made together. Made by [`Queue::batch`].
+#[must_use = "nothing is made before enqueue() is called"]
+pub struct Batch<'q> {
+    queue: &'q Queue,
+    tasks: Vec<NewTask>,
+}
+
+impl fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("queue", self.queue).field("tasks", &self.tasks.len()).finish()
+    }
+}
+
+impl Batch<'_> {
+    /// Adds a task. Nothing is written yet.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput), [`TooLarge`](crate::ErrorKind::TooLarge) or
+    /// [`Serialization`](crate::ErrorKind::Serialization) for a task that cannot be stored. The batch is as it was before.
+    pub fn add<T: Task>(&mut self, task: &T) -> Result<(), Error> {
+        self.add_with(task, Options::new())
+    }
+
+    /// Adds a task with options of its own. Nothing is written yet.
+    ///
+    /// # Errors
+    /// As [`add`](Batch::add).
+    pub fn add_with<T: Task>(&mut self, task: &T, options: Options) -> Result<(), Error> {
+        self.tasks.push(self.queue.prepare(task, options)?);
+        Ok(())
+    }
+
+    /// Makes all the tasks or, on an error, none, in one transaction. Their ids rise in the order in which they were added.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue_all`].
+    pub fn enqueue(self) -> Result<Vec<Enqueued>, Error> {
+        self.queue.enqueue_prepared(self.tasks)
     }
 }
 

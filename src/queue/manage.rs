@@ -1,13 +1,12 @@
 //! What people do to tasks and queues. Every verb is durable when it returns.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::engine::core::TASKS_PER_COMMIT;
 use super::handle::Queue;
 use crate::error::Error;
 use crate::store::{self, Ages, Rank, Search, Tx, Verb};
-use crate::task::{Bulk, Filter, TaskId};
+use crate::task::{Bulk, Filter, TaskId, Timestamp};
 
 impl Queue {
     /// Queues a `FAILED`, `LOST` or `CANCELLED` task again: attempts from 0, error and expiry cleared, checkpoint kept
@@ -29,7 +28,7 @@ impl Queue {
         self.apply(Verb::RetryFromStart, id)
     }
 
-    /// Retries all tasks that the filter means: `FAILED` and `LOST` ones, if it names no state.
+    /// Retries all tasks that match the filter: `FAILED` and `LOST` ones, if it names no state.
     ///
     /// # Errors
     /// If the file cannot be written; what was retried before stays so.
@@ -56,6 +55,14 @@ impl Queue {
         self.apply(Verb::RunNow, id)
     }
 
+    /// Runs all tasks now that match the filter and wait for their time, or for their turn; see [`run_now`](Queue::run_now).
+    ///
+    /// # Errors
+    /// If the file cannot be written; what was changed before stays so.
+    pub fn run_now_all(&self, filter: Filter) -> Result<Bulk, Error> {
+        self.apply_to_all(Verb::RunNow, filter)
+    }
+
     /// Cancels a task: a queued one at once; a running one when its handler next calls
     /// [`ensure_active`](Context::ensure_active), or when it ends in any way but Ok.
     ///
@@ -65,7 +72,7 @@ impl Queue {
         self.apply(Verb::Cancel, id)
     }
 
-    /// Cancels all tasks that the filter means: `QUEUED` and `RUNNING` ones, if it names no state.
+    /// Cancels all tasks that match the filter: `QUEUED` and `RUNNING` ones, if it names no state.
     ///
     /// # Errors
     /// If the file cannot be written; what was cancelled before stays so.
@@ -81,7 +88,7 @@ impl Queue {
         self.apply(Verb::Delete, id)
     }
 
-    /// Deletes all tasks that the filter means: finished ones, if it names no state.
+    /// Deletes all tasks that match the filter: finished ones, if it names no state.
     ///
     /// # Errors
     /// If the file cannot be written; what was deleted before stays so.
@@ -93,12 +100,20 @@ impl Queue {
     ///
     /// # Errors
     /// If the file cannot be written; what was deleted before stays so.
-    pub fn purge(&self, finished_before: SystemTime) -> Result<usize, Error> {
+    pub fn purge(&self, finished_before: impl Into<Timestamp>) -> Result<usize, Error> {
         let ages = Ages { delete_before: Some(finished_before.into()), dead_letter_before: None };
         self.engine.core.purge(ages, || true)
     }
 
-    /// Moves all `FAILED` and `LOST` tasks that the filter means to the dead letters.
+    /// Moves a `FAILED` or `LOST` task to the dead letters.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState), naming the state.
+    pub fn move_to_dead_letter(&self, id: TaskId) -> Result<(), Error> {
+        self.apply(Verb::MoveToDeadLetters, id)
+    }
+
+    /// Moves all `FAILED` and `LOST` tasks that match the filter to the dead letters.
     ///
     /// # Errors
     /// If the file cannot be written; what was moved before stays so.

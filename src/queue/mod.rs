@@ -18,6 +18,7 @@ mod wait;
 pub use builder::Builder;
 pub use dead_letters::DeadLetters;
 pub use engine::threads::ShutdownReport;
+pub use enqueue::Batch;
 pub use explain::Explanation;
 pub use handle::Queue;
 pub use stepper::Ran;

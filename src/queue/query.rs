@@ -1,7 +1,7 @@
 //! Looking at many tasks at once, and at what attempts have written.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::handle::Queue;
 use crate::config::MAX_ATTEMPTS_RANGE;
@@ -35,7 +35,7 @@ impl Queue {
         self.store().read(|conn| store::attempts(conn, id))
     }
 
-    /// A page of tasks that the filter means, oldest id first unless it says [`newest_first`](Filter::newest_first): 100 if it names no
+    /// A page of tasks that match the filter, oldest id first unless it says [`newest_first`](Filter::newest_first): 100 if it names no
     /// limit. Ask for the next page with [`Filter::after_id`] (or [`Filter::before_id`]) the last id.
     ///
     /// # Errors
@@ -208,7 +208,7 @@ impl Queue {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn rollups(&self, since: SystemTime) -> Result<Vec<Rollup>, Error> {
+    pub fn rollups(&self, since: impl Into<Timestamp>) -> Result<Vec<Rollup>, Error> {
         self.store().read(|conn| store::rollups(conn, since.into()))
     }
 
@@ -235,7 +235,7 @@ impl Queue {
     pub fn retry_schedule(&self, id: TaskId) -> Result<Vec<Duration>, Error> {
         let task = self.get(id)?;
         let configured = &self.engine.core.rules.policy;
-        let backoff = task.backoff_ms.map_or(configured.backoff, Duration::from_millis);
+        let backoff = task.backoff.unwrap_or(configured.backoff);
         let policy = RetryPolicy { backoff, ..*configured };
         let wait = |n| policy.delay(n, draw(self.store().file_id(), id.as_i64(), n));
         let failures = task.max_attempts.min(*MAX_ATTEMPTS_RANGE.end()); // a damaged file may say anything

@@ -53,7 +53,7 @@ impl Queue {
     /// }
     ///
     /// let divide = |Divide(a, b): Divide, _: &Context| {
-    ///     a.checked_div(b).ok_or_else(|| Failure::new("DivisionByZero", "the divisor is 0").permanent())
+    ///     a.checked_div(b).ok_or_else(|| Failure::named("DivisionByZero", "the divisor is 0").never_retry())
     /// };
     /// let (queue, minute) = (Queue::builder().handle(divide).open_temporary()?, std::time::Duration::from_secs(60));
     /// assert_eq!(queue.wait_result::<Divide>(queue.enqueue(&Divide(6, 3))?.id(), minute)?, 2);

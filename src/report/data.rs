@@ -9,10 +9,8 @@ use serde::Serialize;
 use super::figures::{Activity, NameFigures, by_name};
 use crate::console::inspect::health::Disk;
 use crate::console::inspect::task::ran;
-use crate::{
-    DeadLetter, Error, FailureGroup, FileReport, Filter, Hold, Queue, QueueCounts, State, TaskId, TaskRecord,
-    Timestamp,
-};
+use crate::inspect::{FailureGroup, FileReport};
+use crate::{DeadLetter, Error, Filter, Hold, Queue, QueueCounts, State, TaskId, TaskRecord, Timestamp};
 
 /// Rows of a list of tasks: what a person reads.
 pub(super) const MAX_ROWS: usize = 20;
@@ -233,7 +231,7 @@ impl ReportData {
 }
 
 fn failures(queue: &Queue, options: ReportOptions) -> Result<FailureGroups, Error> {
-    let crate::Failures { groups, looked_at, more, .. } = queue.failures(Filter::new())?;
+    let crate::inspect::Failures { groups, looked_at, more, .. } = queue.failures(Filter::new())?;
     let more_groups = groups.len() > MAX_GROUPS;
     let example = |group: FailureGroup| {
         let found = queue.tasks(Filter::new().id(group.newest))?.pop();

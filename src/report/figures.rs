@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::Timestamp;
 use crate::console::inspect::rollups;
-use crate::{Histogram, Rollup, Timestamp};
+use crate::inspect::{Histogram, Rollup};
 
 /// How attempts ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,7 @@
 //! Which tasks a list or a bulk verb means.
 
-use std::time::SystemTime;
-
 use super::id::TaskId;
-use super::state::State;
+use super::state::{Hold, State};
 use super::timestamp::Timestamp;
 use crate::error::Error;
 
@@ -30,6 +28,7 @@ pub struct Filter {
     pub(crate) created_before: Option<Timestamp>,
     pub(crate) finished_before: Option<Timestamp>,
     pub(crate) text: Option<String>,
+    pub(crate) hold: Option<Hold>,
     pub(crate) after: Option<TaskId>,
     pub(crate) before: Option<TaskId>,
     pub(crate) newest_first: bool,
@@ -49,6 +48,26 @@ impl Filter {
     pub fn state(mut self, state: State) -> Filter {
         self.states.push(state);
         self
+    }
+
+    /// `QUEUED` tasks with this hold: [`Hold::Ready`] for those that may be claimed, [`Hold::Time`] for those that wait for a time. Dead
+    /// letters have none.
+    ///
+    /// ```
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// use perdura::{Filter, Hold, Options, Queue};
+    ///
+    /// let queue = Queue::builder().open_temporary()?;
+    /// let later = queue.enqueue_with(&Mail, Options::new().delay(std::time::Duration::from_secs(60)))?.id();
+    /// let waiting = queue.tasks(Filter::new().hold(Hold::Time))?;
+    /// assert_eq!(waiting[0].task_id, later);
+    /// assert!(queue.tasks(Filter::new().hold(Hold::Ready))?.is_empty());
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn hold(mut self, hold: Hold) -> Filter {
+        self.hold = Some(hold);
+        self.state(State::Queued)
     }
 
     /// The task with this id; called again, this one too.
@@ -89,13 +108,13 @@ impl Filter {
     }
 
     /// Tasks enqueued before this time.
-    pub fn created_before(mut self, time: SystemTime) -> Filter {
+    pub fn created_before(mut self, time: impl Into<Timestamp>) -> Filter {
         self.created_before = Some(time.into());
         self
     }
 
     /// Tasks that finished before this time.
-    pub fn finished_before(mut self, time: SystemTime) -> Filter {
+    pub fn finished_before(mut self, time: impl Into<Timestamp>) -> Filter {
         self.finished_before = Some(time.into());
         self
     }

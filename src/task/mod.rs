@@ -2,6 +2,7 @@
 //!
 //! Plain data with its own rules of validity. It knows nothing of SQL, threads or the clock.
 
+mod attempt;
 mod failures;
 mod filter;
 mod histogram;
@@ -15,6 +16,10 @@ mod rollup;
 mod state;
 mod timestamp;
 
+pub(crate) use attempt::{
+    ClaimRoom, Claimed, Claims, ErrorReport, HandledNames, NOT_KEPT, NewTask, PendingOutput, Settlement,
+    Verdict, Written,
+};
 pub(crate) use failures::mask;
 pub use failures::{FailureGroup, Failures};
 pub(crate) use filter::DEFAULT_PAGE;
@@ -30,10 +35,6 @@ pub use options::Options;
 pub(crate) use output::Stream;
 pub use output::{Output, OutputStream};
 pub use record::{Attempt, AttemptOutcome, Bulk, Counts, DeadLetter, Progress, QueueCounts, TaskRecord};
-pub(crate) use record::{
-    ClaimRoom, Claimed, Claims, ErrorReport, HandledNames, NOT_KEPT, NewTask, PendingOutput, Settlement,
-    Verdict, Written,
-};
 pub(crate) use rollup::Measure;
 pub use rollup::Rollup;
 pub use state::{Hold, State};

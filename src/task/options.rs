@@ -1,7 +1,7 @@
 //! What an enqueue may ask for.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::name::{DEFAULT_QUEUE, check_key, check_name};
 use super::timestamp::Timestamp;
@@ -77,7 +77,7 @@ impl Options {
     }
 
     /// Start no sooner than the wall clock says this. Replaces [`delay`](Options::delay). Defaults to now.
-    pub fn run_at(mut self, time: SystemTime) -> Options {
+    pub fn run_at(mut self, time: impl Into<Timestamp>) -> Options {
         self.due = Some(Due::At(time.into()));
         self
     }
@@ -156,7 +156,7 @@ impl Options {
     /// let wish = Options::new().queue("");
     /// assert!(wish.validate(&Config::default(), std::time::SystemTime::now()).is_err());
     /// ```
-    pub fn validate(&self, config: &Config, now: SystemTime) -> Result<(), Error> {
+    pub fn validate(&self, config: &Config, now: impl Into<Timestamp>) -> Result<(), Error> {
         self.check(config, now.into())
     }
 

@@ -1,14 +1,11 @@
-//! What can be read of a task, and what passes between the halves.
+//! What can be read of a task.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::id::TaskId;
-use super::options::Resolved;
-use super::output::OutputStream;
 use super::state::{Hold, State};
 use super::timestamp::Timestamp;
 
@@ -66,12 +63,34 @@ pub struct TaskRecord {
     pub version: u32,
     /// The user's own mark.
     pub tag: Option<String>,
-    /// The limit of one attempt in milliseconds, if the task has its own.
-    pub timeout_ms: Option<u64>,
-    /// The base of its backoff in milliseconds, if the task has its own.
-    pub backoff_ms: Option<u64>,
+    /// The limit of one attempt, if the task has its own. Serialised as `timeout_ms`.
+    #[serde(rename = "timeout_ms", with = "millis_or_none", default)]
+    pub timeout: Option<Duration>,
+    /// The base of its backoff, if the task has its own. Serialised as `backoff_ms`.
+    #[serde(rename = "backoff_ms", with = "millis_or_none", default)]
+    pub backoff: Option<Duration>,
     /// The dead letter that it was made from.
     pub replay_of: Option<TaskId>,
+}
+
+/// A length of time as a whole number of milliseconds.
+mod millis_or_none {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        duration.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
+    }
 }
 
 /// How far a task said it was.
@@ -152,6 +171,18 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// One queue; zero in each state for one that has no tasks.
+    ///
+    /// ```
+    /// let queue = perdura::Queue::builder().open_temporary()?;
+    /// assert_eq!(queue.counts()?.queue("mail").ready, 0);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    #[must_use]
+    pub fn queue(&self, name: &str) -> QueueCounts {
+        self.queues.get(name).copied().unwrap_or_default()
+    }
+
     /// All queues together.
     pub fn total(&self) -> QueueCounts {
         self.queues.values().fold(QueueCounts::default(), |sum, q| QueueCounts {
@@ -288,205 +319,4 @@ pub struct DeadLetter {
     pub error_traceback: Option<String>,
     /// The user's own mark.
     pub tag: Option<String>,
-}
-
-/// A task on its way into the file.
-#[derive(Clone)]
-pub(crate) struct NewTask {
-    pub task_name: &'static str,
-    pub version: u32,
-    pub args: String,
-    pub options: Resolved,
-    pub token: i64,
-}
-
-/// How much a transaction may claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ClaimRoom {
-    /// Claims that a worker takes at once.
-    pub idle: usize,
-    /// All claims; those beyond `idle` are made ahead.
-    pub total: usize,
-    /// Bytes of args that claims ahead may have.
-    pub ahead_bytes: usize,
-}
-
-/// The names of the tasks that a process has handlers for, each with the newest version of its args.
-pub(crate) type HandledNames = HashMap<Arc<str>, u32>;
-
-/// What a transaction has claimed.
-pub(crate) struct Claims {
-    pub claims: Vec<Claimed>,
-    /// A task was met that is not claimed ahead: when a worker idles, its turn has come.
-    pub waits_for_worker: bool,
-}
-
-/// A task on its way to a worker.
-#[derive(Clone)]
-pub(crate) struct Claimed {
-    pub task_id: TaskId,
-    pub generation: u64,
-    pub attempt_number: u32,
-    pub max_attempts: u32,
-    pub task_name: Arc<str>,
-    pub queue_id: i64,
-    pub args: String,
-    pub backoff: Option<Duration>,
-    pub timeout: Option<Duration>,
-    /// How long it had been ready, if that is known.
-    pub waited: Option<Duration>,
-    pub has_key: bool,
-    pub suspect: bool,
-    /// It was made of a dead letter, whose checkpoint it has.
-    pub is_replay: bool,
-}
-
-impl Claimed {
-    /// Whether its end has more to mend than its state: a key to release, a turn to pass on, and rows beside it that tell of a past: an
-    /// error, a checkpoint.
-    pub(crate) fn needs_full_settle(&self) -> bool {
-        self.has_key || self.suspect || self.generation > 1 || self.is_replay
-    }
-}
-
-/// How an attempt ended, on its way from a worker to the file.
-#[derive(Clone)]
-pub(crate) struct Settlement {
-    pub task_id: TaskId,
-    pub generation: u64,
-    pub queue_id: i64,
-    /// Beside the task's state there is something to mend: what [`Claimed::needs_full_settle`] says, or what the attempt itself has left.
-    pub needs_full_settle: bool,
-    pub backoff: Option<Duration>,
-    pub verdict: Verdict,
-    pub task_name: Arc<str>,
-    /// How long it had been ready before it started, if that is known.
-    pub waited: Option<Duration>,
-    /// How long its handler ran.
-    pub ran: Duration,
-    /// What is not yet in the file.
-    pub news: PendingOutput,
-}
-
-/// What an attempt has told of itself.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct PendingOutput {
-    pub progress: Option<Progress>,
-    pub output: Vec<Written>,
-}
-
-impl PendingOutput {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.progress.is_none() && self.output.is_empty()
-    }
-
-    /// How large the output is.
-    pub(crate) fn output_bytes(&self) -> usize {
-        self.output.iter().map(|written| written.first.len() + written.last.len()).sum()
-    }
-
-    /// Takes newer ones over these.
-    pub(crate) fn renew(&mut self, newer: PendingOutput) {
-        self.progress = newer.progress.or(self.progress);
-        self.output.retain(|old| newer.output.iter().all(|new| new.stream != old.stream));
-        self.output.extend(newer.output);
-    }
-}
-
-/// All that is kept of what an attempt has written to a stream.
-#[derive(Debug, Clone)]
-pub(crate) struct Written {
-    pub stream: OutputStream,
-    pub first: Vec<u8>,
-    pub last: Vec<u8>,
-    pub bytes: u64,
-}
-
-/// What a handler made of its attempt.
-#[derive(Clone)]
-pub(crate) enum Verdict {
-    /// The result as JSON; none if that is null.
-    Succeeded { result: Option<String>, late: bool },
-    /// `retry_after` replaces the backoff.
-    Failed { error: ErrorReport, permanent: bool, timed_out: bool, retry_after: Option<Duration> },
-    /// Not counted; again after the wait.
-    Snoozed(Duration),
-    /// Ended by the handler, for this reason.
-    Cancelled(ErrorReport),
-    /// Not counted; again at once.
-    HandedBack,
-    /// Not counted; held until another program with handlers comes.
-    Declined,
-}
-
-/// What stands for a result that was not kept: no JSON.
-pub(crate) const NOT_KEPT: &str = "";
-
-impl Verdict {
-    /// How large the result is.
-    pub(crate) fn result_bytes(&self) -> usize {
-        match self {
-            Verdict::Succeeded { result: Some(result), .. } => result.len(),
-            _ => 0,
-        }
-    }
-
-    /// Gives up the result, and says so where it would be.
-    pub(crate) fn drop_result(&mut self) {
-        if let Verdict::Succeeded { result: Some(result), .. } = self {
-            NOT_KEPT.clone_into(result);
-        }
-    }
-}
-
-/// The three texts that are kept of an error.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ErrorReport {
-    pub error_type: String,
-    pub error_message: String,
-    pub error_traceback: String,
-}
-
-/// The longest type name kept of an error, in bytes: longer ones are generics.
-const MAX_TYPE_BYTES: usize = 400;
-/// The longest message kept of an error, in bytes: what a person reads on one screen.
-const MAX_MESSAGE_BYTES: usize = 4 * 1024;
-/// The longest traceback kept of an error, in bytes: a backtrace's first forty frames or so.
-const MAX_TRACEBACK_BYTES: usize = 16 * 1024;
-
-impl ErrorReport {
-    /// A report with every text cut to its bound and cleared of control characters (they could steer a terminal).
-    pub(crate) fn new(error_type: &str, message: &str, traceback: &str) -> ErrorReport {
-        ErrorReport {
-            error_type: tame(error_type, MAX_TYPE_BYTES, false),
-            error_message: tame(message, MAX_MESSAGE_BYTES, true),
-            error_traceback: tame(traceback, MAX_TRACEBACK_BYTES, true),
-        }
-    }
-}
-
-fn tame(text: &str, max: usize, lines: bool) -> String {
-    let mut tamed = String::with_capacity(text.len().min(max));
-    for c in text.chars() {
-        let c = if c.is_control() && !(lines && matches!(c, '\n' | '\t')) { '\u{fffd}' } else { c };
-        if tamed.len() + c.len_utf8() > max - '…'.len_utf8() {
-            tamed.push('…');
-            break;
-        }
-        tamed.push(c);
-    }
-    tamed
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn error_texts_are_bounded_and_cannot_steer_a_terminal() {
-        let report = ErrorReport::new(&"T".repeat(9999), &"ü".repeat(9999), "a\n\tb\u{1b}[2J");
-        assert!(report.error_type.len() <= MAX_TYPE_BYTES && report.error_type.ends_with('…'));
-        assert!(report.error_message.len() <= MAX_MESSAGE_BYTES && report.error_message.ends_with('…'));
-        assert_eq!(report.error_traceback, "a\n\tb\u{fffd}[2J");
-    }
 }

@@ -18,7 +18,7 @@
 //! let clock = ManualClock::new();
 //! let builder = Queue::builder().clock(clock.clone()).handle(|_: Flaky, cx: &perdura::Context| match cx.attempt_number() {
 //!     1 => Err(Failure::named("network.down", "no route")),
-//!     _ => Ok("done"),
+//!     _ => Ok(()),
 //! });
 //! let mut tests = SteppedQueue::open(builder, &clock)?;
 //! let id = tests.queue().enqueue(&Flaky)?.id();

@@ -8,7 +8,7 @@
 //! ```
 //! use std::sync::{Arc, Mutex};
 //!
-//! use perdura::testing::model::{Attempt, Command, Ending, Model, Program, Workload};
+//! use perdura::testing::model::{Command, Ending, Model, ModelAttempt, Program, Workload};
 //! use perdura::testing::proptest::Machine;
 //! use perdura::{Builder, Context, Enqueued, Error, Failure, Options, Queue, State, Task, TaskId};
 //! use proptest::prelude::*;
@@ -43,7 +43,7 @@
 //!     fn enqueue(&self, queue: &Queue, options: Options, _: &Bank) -> Result<Enqueued, Error> {
 //!         queue.enqueue_with(self, options)
 //!     }
-//!     fn ending(&self, _: Attempt) -> Ending {
+//!     fn ending(&self, _: ModelAttempt) -> Ending {
 //!         if self.declined { Ending::Fails("payment.declined") } else { Ending::Succeeds }
 //!     }
 //!     fn check(_: &Command<Pay>, model: &Model<Pay>, _: &Queue, bank: &Bank) {

@@ -1,5 +1,6 @@
 //! A queue whose steps a test calls.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +18,12 @@ const MAX_ATTEMPTS: usize = 100_000;
 pub struct SteppedQueue {
     stepper: Stepper,
     clock: ManualClock,
+}
+
+impl fmt::Debug for SteppedQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SteppedQueue").field("queue", self.queue()).finish_non_exhaustive()
+    }
 }
 
 /// How many attempts ended how.
@@ -173,6 +180,12 @@ pub struct Crashed {
     clock: ManualClock,
 }
 
+impl fmt::Debug for Crashed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crashed").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
 impl Crashed {
     /// Opens the file again, as the next process does: what the dead one was running is recovered.
     ///
@@ -205,7 +218,7 @@ impl Crashed {
 ///     const NAME: &'static str = "greet";
 ///     type Output = ();
 /// }
-/// let builder = || Queue::builder().handle(|_: Greet, _: &Context| Ok::<_, Failure>("hello"));
+/// let builder = || Queue::builder().handle(|_: Greet, _: &Context| Ok::<_, Failure>(()));
 ///
 /// let crashes = at_every_commit(
 ///     || SteppedQueue::open(builder(), &ManualClock::new()),

@@ -63,7 +63,8 @@ impl App {
             Tab::Letters => of(&self.letters, ActionTarget::Query),
             Tab::Failures => {
                 // A group is what people mean there: those selected, or the one under the cursor.
-                let selected = |group: &&crate::FailureGroup| self.failures.selected.contains(&group.newest);
+                let selected =
+                    |group: &&crate::inspect::FailureGroup| self.failures.selected.contains(&group.newest);
                 let mut ids: Vec<TaskId> =
                     self.failures.rows.iter().filter(selected).flat_map(|group| group.ids.clone()).collect();
                 if ids.is_empty() {

@@ -9,7 +9,8 @@ use super::list::{List, Row};
 use super::messages::{Action, ActionCount, ListKind, Listed, Serial, Summary, View};
 use super::query::Query;
 use crate::console::times::Zone;
-use crate::{DeadLetter, FailureGroup, TaskId, TaskRecord, Timestamp};
+use crate::inspect::FailureGroup;
+use crate::{DeadLetter, TaskId, TaskRecord, Timestamp};
 
 /// The smallest screen that is drawn: columns and rows.
 pub(super) const MIN_SCREEN_SIZE: (u16, u16) = (60, 16);
@@ -123,7 +124,7 @@ pub(super) struct App {
     pub overlay: Option<Overlay>,
     pub summary: Option<Summary>,
     /// The rates, which the summary brings only to the overview.
-    pub rollups: Vec<crate::Rollup>,
+    pub rollups: Vec<crate::inspect::Rollup>,
     pub running_action: Option<RunningAction>,
     /// The result of the last action, until the next key.
     pub note: Option<String>,

@@ -12,7 +12,8 @@ use super::bulk::BulkAction;
 use super::messages::{ActionCount, Request, RequestKind, Response, Serial, Summary, ViewResult};
 use super::search::ViewSearch;
 use crate::console::CliError;
-use crate::{Builder, Clock, Error, ErrorKind, FileReport, Queue, SystemClock, Timestamp};
+use crate::inspect::FileReport;
+use crate::{Builder, Clock, Error, ErrorKind, Queue, SystemClock, Timestamp};
 
 /// After so long the file is opened again: it may have been replaced, and its report changes.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(5);

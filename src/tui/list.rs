@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::messages::{Edge, Listed};
 use super::query::Query;
-use crate::{DeadLetter, FailureGroup, TaskId, TaskRecord};
+use crate::inspect::FailureGroup;
+use crate::{DeadLetter, TaskId, TaskRecord};
 
 /// A row of a list.
 pub(super) trait Row {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::query::Query;
 use crate::console::inspect::action::{self, TaskAction};
 use crate::console::inspect::detail::TaskDetail;
-use crate::{Counts, DeadLetter, Failures, FileReport, Rollup, State, TaskId, TaskRecord, Timestamp};
+use crate::inspect::{Failures, FileReport, Rollup};
+use crate::{Counts, DeadLetter, State, TaskId, TaskRecord, Timestamp};
 
 /// The number of a request, repeated in its answer. A later request of the same kind replaces an earlier one.
 pub(super) type Serial = u64;

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::Timestamp;
 use crate::console::inspect::rollups::by_name;
-use crate::{Rollup, Timestamp};
+use crate::inspect::Rollup;
 
 /// The minutes that are summed up, the current one included.
 pub(super) const SHORT_MINUTES: u64 = 5;

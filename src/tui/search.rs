@@ -8,9 +8,8 @@ use super::query::Query;
 use super::windows::Windows;
 use crate::console::inspect::detail::TaskDetail;
 use crate::console::inspect::task::command;
-use crate::{
-    DeadLetter, Error, ErrorKind, FailureGroup, Failures, Filter, Hold, Queue, State, TaskId, TaskRecord,
-};
+use crate::inspect::{FailureGroup, Failures};
+use crate::{DeadLetter, Error, ErrorKind, Filter, Hold, Queue, State, TaskId, TaskRecord};
 
 /// Up to so many waiting tasks are all read and sorted by due time.
 const MAX_SORTED_WAITING: usize = 500;

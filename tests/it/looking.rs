@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use perdura::inspect::Histogram;
 use perdura::testing::{ManualClock, SteppedQueue};
 use perdura::{
-    Builder, Clock, Context, ErrorKind, Failure, Filter, Histogram, Hold, Options, OutputStream, Queue,
-    State, Task, TaskId, Timestamp,
+    Builder, Clock, Context, ErrorKind, Failure, Filter, Hold, Options, OutputStream, Queue, State, Task,
+    TaskId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 

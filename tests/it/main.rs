@@ -8,6 +8,7 @@ use helpers::loop_device;
 use helpers::{child, files, logger, support, told, workload};
 
 mod ahead;
+mod api;
 mod basics;
 mod bulk;
 #[cfg(unix)]

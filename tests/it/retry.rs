@@ -178,7 +178,7 @@ fn jitter_is_the_same_for_the_same_file_and_stays_within_its_fraction() {
 fn g13_panics_fail_their_attempt_with_location_and_backtrace() {
     let folder = Folder::new();
     let config = Config::default().workers(2).max_task_attempts(1);
-    let queue = builder(config).open(folder.file()).unwrap();
+    let queue = builder(config).panic_hook(true).open(folder.file()).unwrap();
     let ids: Vec<_> = (0..8).map(|_| queue.enqueue(&Do::Panic("ouch".into())).unwrap().id()).collect();
     for id in ids {
         let record = queue.wait(id, MINUTE).unwrap();

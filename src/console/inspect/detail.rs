@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::task::{command_of, ran};
 use crate::console::times::Zone;
 use crate::console::words::{count, distance, span};
+use crate::inspect::Explanation;
 use crate::{
-    Attempt, DeadLetter, Error, ErrorKind, Explanation, Hold, Output, Queue, State, TaskId, TaskRecord,
-    Timestamp,
+    Attempt, DeadLetter, Error, ErrorKind, Hold, Output, Queue, State, TaskId, TaskRecord, Timestamp,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -111,7 +111,7 @@ impl TaskDetail {
         }
         let waits: Vec<String> = self.schedule.iter().map(|wait| span(*wait)).collect();
         let mut text = format!("waits {} after its failures", waits.join(", "));
-        if task.backoff_ms.is_none() {
+        if task.backoff.is_none() {
             text.push_str(" (the default)");
         }
         if let (Some(Hold::Time), Some(due), Some(_)) = (task.hold, task.run_at, &task.error_type) {
@@ -160,7 +160,7 @@ fn task_facts(task: &TaskRecord, now: Timestamp, zone: Zone) -> Vec<(&'static st
     if let Some(ran) = ran(task, now).filter(|_| task.state.is_finished()) {
         facts.push(("ran", span(ran) + if task.late { ", past its deadline" } else { "" }));
     }
-    facts.extend(task.timeout_ms.map(|ms| ("timeout", span(Duration::from_millis(ms)))));
+    facts.extend(task.timeout.map(|timeout| ("timeout", span(timeout))));
     facts.extend(
         task.progress.map(|progress| ("progress", format!("{} of {}", progress.done, progress.total))),
     );

@@ -6,7 +6,8 @@ use super::task::is_job;
 use crate::console::error::{CliError, Exit};
 use crate::console::times::Zone;
 use crate::console::words::{count, distance};
-use crate::{Explanation, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
+use crate::inspect::Explanation;
+use crate::{Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// Whether a process runs the tasks of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{FileReport, PragmaReport};
+use crate::inspect::{FileReport, PragmaReport};
 
 /// A queue that keeps up starts tasks within seconds. A ready task older than this waits too long.
 pub(crate) const LONG_READY_WAIT: Duration = Duration::from_secs(5 * 60);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::Rollup;
+use crate::inspect::Rollup;
 
 /// All minutes of each task name together, the busiest name first. The minute is the first one.
 pub(crate) fn by_name<'r>(rollups: impl IntoIterator<Item = &'r Rollup>) -> Vec<Rollup> {

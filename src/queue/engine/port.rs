@@ -11,7 +11,7 @@ use crate::handler::{Control, Finished, Note, Port};
 use crate::store::{self, Rank, StartNote};
 use crate::sync::atomic::Ordering;
 use crate::sync::lock;
-use crate::task::{Claimed, TaskId};
+use crate::task::{Claimed, TaskId, TaskRecord, Timestamp};
 use crate::timer::NextTick;
 
 impl Note for StartNote {
@@ -79,6 +79,14 @@ impl Port for Core {
 
     fn missed(&self, id: TaskId, generation: u64) {
         self.leave_unrecorded(id, generation);
+    }
+
+    fn record(&self, id: TaskId) -> Result<TaskRecord, Error> {
+        self.store.read(|conn| store::record(conn, id))
+    }
+
+    fn now(&self) -> Timestamp {
+        Core::now(self)
     }
 
     fn monotonic(&self) -> Duration {

@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::section::section;
-use crate::FileReport;
 use crate::console::words::{bytes, number};
+use crate::inspect::FileReport;
 use crate::report::data::{ReportData, Section};
 use crate::report::table::{Cell, Kind, col, table};
 use crate::report::words::{local, text};

@@ -9,6 +9,7 @@ use crate::store::tasks::epoch::is_served;
 /// What [`Queue::check`](crate::Queue::check) found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
+#[must_use = "it says whether the file is sound"]
 pub struct CheckReport {
     /// A sentence for each broken promise; empty if the file is sound.
     pub problems: Vec<String>,

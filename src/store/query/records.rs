@@ -1,5 +1,7 @@
 //! What can be seen of a file. Every function takes a connection; the caller holds the snapshot.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::lifecycle::Reasons;
@@ -41,8 +43,8 @@ fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
     beside(conn, sql, id, |row| {
         record.version = number(row, 0)?.and_then(|version| u32::try_from(version).ok()).unwrap_or(1);
         record.tag = row.get(1)?;
-        record.timeout_ms = number(row, 2)?;
-        record.backoff_ms = number(row, 3)?;
+        record.timeout = number(row, 2)?.map(Duration::from_millis);
+        record.backoff = number(row, 3)?.map(Duration::from_millis);
         record.replay_of = row.get::<_, Option<i64>>(4)?.map(TaskId::from_i64);
         Ok(())
     })?;
@@ -96,8 +98,8 @@ fn as_record(row: &Row<'_>, task_id: TaskId) -> rusqlite::Result<Option<TaskReco
         snoozes: row.get(15)?,
         version: 1,
         tag: None,
-        timeout_ms: None,
-        backoff_ms: None,
+        timeout: None,
+        backoff: None,
         replay_of: None,
     }))
 }

@@ -13,7 +13,7 @@ use rusqlite::types::Value;
 use super::names::{find_queue, find_task_name};
 use super::ready::{Priorities, ReadyQueues};
 use crate::store::error::Sql;
-use crate::task::{Filter, Progress, State, TaskId, Timestamp};
+use crate::task::{Filter, Hold, Progress, State, TaskId, Timestamp};
 
 /// Rows that the first slice looks at. A page of a list is often full by then.
 const FIRST_SLICE: usize = 500;
@@ -46,9 +46,10 @@ pub(crate) enum Among {
     Letters,
 }
 
-/// The conditions that all ways of finding share. `?1` and `?2` are the ids to look between, `?3` and `?4` belong to the way.
+/// The conditions that all ways of finding share. `?1` and `?2` are the ids to look between, `?3` and `?4` belong to the way; `$hold` is
+/// the condition on the hold, which dead letters have not.
 macro_rules! find {
-    ($from:literal, $order:literal) => {
+    ($from:literal, $hold:literal, $order:literal) => {
         concat!(
             "SELECT t.task_id FROM ",
             $from,
@@ -65,14 +66,16 @@ macro_rules! find {
                             OR (?13 IS NOT NULL AND instr(replace(lower(a.args), '\",\"', ' '), ?13))))
                    OR EXISTS (SELECT 1 FROM perdura_errors e WHERE e.task_id = t.task_id
                        AND (instr(lower(e.error_type), ?12) OR instr(lower(e.error_message), ?12))))
-            ORDER BY t.task_id ",
+              AND ",
+            $hold,
+            " ORDER BY t.task_id ",
             $order,
-            " LIMIT ?14"
+            " LIMIT ?15"
         )
     };
 }
 
-/// The row at which a slice ends: `?14` rows are before it.
+/// The row at which a slice ends: `?15` rows are before it.
 macro_rules! edge {
     ($from:literal, $order:literal) => {
         concat!(
@@ -80,7 +83,7 @@ macro_rules! edge {
             $from,
             " AND t.task_id > ?1 AND t.task_id < ?2 ORDER BY t.task_id ",
             $order,
-            " LIMIT 1 OFFSET ?14"
+            " LIMIT 1 OFFSET ?15"
         )
     };
 }
@@ -108,8 +111,11 @@ struct Way {
 
 macro_rules! way {
     ($from:literal) => {
+        way!($from, hold "(?14 IS NULL OR (t.state = 0 AND t.hold = ?14))")
+    };
+    ($from:literal, hold $hold:literal) => {
         Way {
-            find: [find!($from, "ASC"), find!($from, "DESC")],
+            find: [find!($from, $hold, "ASC"), find!($from, $hold, "DESC")],
             edge: [edge!($from, "ASC"), edge!($from, "DESC")],
             is_list: false,
         }
@@ -140,11 +146,12 @@ const READY: Way = way!(
 const ALL_READY: Way = way!("perdura_tasks t INDEXED BY perdura_ready WHERE t.state = 0 AND t.hold = 0");
 /// Tasks and letters with a tag.
 const TAGGED: Way = way!("perdura_args t INDEXED BY perdura_tags WHERE t.tag = ?3", list);
-const LETTERS: Way = way!("perdura_dead_letters t NOT INDEXED WHERE TRUE");
+const LETTERS: Way = way!("perdura_dead_letters t NOT INDEXED WHERE TRUE", hold "?14 IS NULL");
 
 /// One task, by its id: SQLite answers that by the id whatever the statistics say.
-const ONE_TASK: &str = find!("perdura_tasks t WHERE t.task_id = ?3", "ASC");
-const ONE_LETTER: &str = find!("perdura_dead_letters t WHERE t.task_id = ?3", "ASC");
+const ONE_TASK: &str =
+    find!("perdura_tasks t WHERE t.task_id = ?3", "(?14 IS NULL OR (t.state = 0 AND t.hold = ?14))", "ASC");
+const ONE_LETTER: &str = find!("perdura_dead_letters t WHERE t.task_id = ?3", "?14 IS NULL", "ASC");
 
 /// A way, and what it needs.
 struct Lane {
@@ -466,6 +473,7 @@ impl<'f> Check<'f> {
                 filter.error_type,
                 filter.text,
                 filter.text.as_deref().and_then(as_in_args),
+                filter.hold.map(Hold::code),
                 i64::try_from(rows).unwrap_or(i64::MAX),
             ],
             |row| row.get(0),

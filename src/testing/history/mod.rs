@@ -12,7 +12,7 @@
 //! struct Greet { name: String }
 //! impl Task for Greet {
 //!     const NAME: &'static str = "greet";
-//!     type Output = ();
+//!     type Output = String;
 //! }
 //!
 //! let recorder = HistoryRecorder::new(SystemClock::new());

@@ -1,5 +1,6 @@
 //! Who notes what happens.
 
+use std::fmt;
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,12 @@ use crate::task::{DEFAULT_QUEUE, Due, Enqueued, Filter, Options, Task, TaskId};
 /// Notes what happens to a queue. Clones note in the same history.
 #[derive(Clone)]
 pub struct HistoryRecorder(Arc<Inner>);
+
+impl fmt::Debug for HistoryRecorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HistoryRecorder").finish_non_exhaustive()
+    }
+}
 
 struct Inner {
     clock: Box<dyn Clock>,

@@ -28,6 +28,16 @@ pub struct Pair<W: Workload> {
     _folder: Crashed,
 }
 
+impl<W: Workload> fmt::Debug for Pair<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pair")
+            .field("path", &self.path)
+            .field("commands", &self.commands.len())
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Where a queue is not as the model wants it. It prints with the commands that led there.
 pub struct Difference(String);
 

@@ -5,9 +5,10 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 
+use crate::Timestamp;
 use crate::console::words::compact_number;
+use crate::inspect::Rollup;
 use crate::tui::ink::Ink;
-use crate::{Rollup, Timestamp};
 
 /// Minutes that are drawn.
 pub(super) const MINUTES_DRAWN: usize = 60;

@@ -9,11 +9,12 @@ use super::table::{Cell, Column, Table, cell, left, rest, right};
 use crate::console::inspect::task::held;
 use crate::console::text::safe;
 use crate::console::words::{compact_number, compact_span, count, number};
+use crate::inspect::FailureGroup;
 use crate::tui::app::{App, Tab};
 use crate::tui::ink::Ink;
 use crate::tui::list::{List, Row};
 use crate::tui::messages::Listed;
-use crate::{DeadLetter, FailureGroup, Hold, State, TaskRecord, Timestamp};
+use crate::{DeadLetter, Hold, State, TaskRecord, Timestamp};
 
 pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     let title = Rect { height: 1, ..area };
