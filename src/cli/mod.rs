@@ -57,7 +57,7 @@ impl Command {
     }
 }
 
-/// What can be done to every file.
+/// The verbs for any file.
 #[derive(Debug, clap::Subcommand)]
 enum AdminVerb {
     List(list::ListArgs),
@@ -181,7 +181,7 @@ impl FileVerb {
     }
 }
 
-/// Where there are no jobs, nothing is said of them.
+/// The end of the help, where there are no jobs.
 #[cfg(not(unix))]
 const FIRST_STEPS: &str = "\
 First steps, with the file of a program:

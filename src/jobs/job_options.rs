@@ -113,10 +113,10 @@ impl JobOptions {
 
     /// The options of its task.
     fn options(&self) -> Options {
-        /// Asks for what is wished.
-        fn with<V>(options: Options, wish: Option<V>, ask: impl FnOnce(Options, V) -> Options) -> Options {
-            match wish {
-                Some(value) => ask(options, value),
+        /// Sets an option that was given.
+        fn with<V>(options: Options, given: Option<V>, set: impl FnOnce(Options, V) -> Options) -> Options {
+            match given {
+                Some(value) => set(options, value),
                 None => options,
             }
         }

@@ -103,8 +103,8 @@ impl WorkArgs {
     pub(super) fn run(self, session: &mut Session) -> CliResult {
         refuse_waiting_for_itself(session, None)?;
         for queue in &self.queues {
-            let wish = Options::new().queue(queue);
-            wish.validate(&Config::default(), session.now().to_system_time())?;
+            let options = Options::new().queue(queue);
+            options.validate(&Config::default(), session.now().to_system_time())?;
         }
         let output = Arc::new(WorkerOutput::new()?);
         let ending_signals = signals::ending_signals();
