@@ -72,7 +72,10 @@ mod tests {
         (0..100).for_each(|_| prefetch.observe(Duration::from_millis(5)));
         assert_eq!(prefetch.per_worker(), 0);
         assert_eq!(prefetch.time_for(0), Duration::ZERO);
-        assert!(prefetch.time_for(3) > Duration::from_millis(14) && prefetch.time_for(3) < Duration::from_millis(16));
+        assert!(
+            prefetch.time_for(3) > Duration::from_millis(14)
+                && prefetch.time_for(3) < Duration::from_millis(16)
+        );
         prefetch.observe(Duration::MAX);
         assert_eq!(prefetch.per_worker(), 0);
     }
