@@ -1,4 +1,4 @@
-//! When a process is to die, for tests that let it.
+//! Crash points: the commit before or after which a test makes a process die.
 
 use std::fmt;
 

@@ -31,7 +31,7 @@ struct Holds(Shape);
 
 impl Task for Holds {
     const NAME: &'static str = "holds";
-    type Output = ();
+    type Output = Shape;
 }
 
 fn run(task: Holds, cx: &Context) -> Result<Shape, Failure> {
@@ -67,7 +67,7 @@ fuzz_target!(|data: &[u8]| {
     STAGE.with_borrow(|stage| {
         let (tests, conn) = (&stage.tests, &stage.conn);
         let queue = tests.queue();
-        let id = queue.enqueue(&Holds(Shape::Unit)).expect("it takes tasks");
+        let id = queue.enqueue(&Holds(Shape::Unit)).expect("it takes tasks").id();
         let plant = |sql: &str| conn.execute(sql, (id.to_string(), text)).expect("it can be planted");
         if which & 1 != 0 {
             plant("UPDATE perdura_args SET args = CAST(?2 AS TEXT) WHERE task_id = ?1");
@@ -82,7 +82,7 @@ fuzz_target!(|data: &[u8]| {
             plant("INSERT OR REPLACE INTO perdura_results (task_id, result) VALUES (?1, CAST(?2 AS TEXT))");
         }
         let mut said = format!("{record:?} {:?}", queue.attempts(id).expect("it is there"));
-        if let Err(e) = queue.result::<Shape>(id) {
+        if let Err(e) = queue.result::<Holds>(id) {
             assert!(e.kind() != ErrorKind::Internal, "{e}");
             said.push_str(&format!("{e} {e:?}"));
         }

@@ -9,6 +9,8 @@ pub(crate) mod filter;
 pub(crate) mod inspect;
 pub(crate) mod json;
 pub(crate) mod options;
+#[cfg(unix)]
+pub(crate) mod os_word;
 pub(crate) mod paging;
 pub(crate) mod refusal;
 pub(crate) mod screen;
@@ -16,8 +18,6 @@ pub(crate) mod session;
 pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod times;
-#[cfg(unix)]
-pub(crate) mod word;
 pub(crate) mod words;
 
 pub use error::Exit;

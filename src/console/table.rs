@@ -1,4 +1,7 @@
-//! Tables that fit the screen. Columns that say nothing are left out; where even its narrowest columns do not fit side by side, each row becomes lines of labelled values.
+//! Tables that fit the screen.
+//!
+//! Columns that say nothing are left out; where even its narrowest columns do not fit side by side, each row becomes lines of labelled
+//! values.
 
 use std::io;
 

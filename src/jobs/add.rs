@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::batch::{self, Format};
 use super::job_options::{JobOptions, NewJob, about_line};
-use crate::console::word::Word;
+use crate::console::os_word::Word;
 use crate::console::words::distance;
 use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Config, Enqueued, Error, ErrorKind, Queue, TaskId, Timestamp};

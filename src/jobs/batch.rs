@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use super::job_options::{JobOptions, NewJob, about_line};
 use crate::Timestamp;
 use crate::console::CliError;
+use crate::console::os_word::Word;
 use crate::console::text::without_mark;
 use crate::console::times::age;
 use crate::console::times::future;
-use crate::console::word::Word;
 
 /// Format of a batch on the standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 
 use crate::console::inspect::job::{Codes, Job};
+use crate::console::os_word::Word;
 use crate::console::times::{age, future};
-use crate::console::word::Word;
 use crate::console::{CliError, Exit};
 use crate::{Options, Timestamp};
 

@@ -13,13 +13,11 @@
 mod add;
 mod batch;
 mod calling_job;
-mod event;
 mod family;
 mod follow;
 mod job_options;
 mod launch;
 mod notices;
-mod output;
 mod pool;
 mod protocol;
 mod reporter;
@@ -30,6 +28,8 @@ mod stop;
 mod text;
 mod work;
 mod worker;
+mod worker_event;
+mod worker_output;
 
 use crate::console::{CliResult, Exit, Session};
 

@@ -1,9 +1,9 @@
-//! Notices of what a worker waits for while it runs nothing. Each is written once, until it changes.
+//! Tells the user why an idle worker waits. Each is written once, until it changes.
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::output::WorkerOutput;
+use super::worker_output::WorkerOutput;
 use crate::QueueCounts;
 use crate::console::text::safe;
 use crate::console::words::count;

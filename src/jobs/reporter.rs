@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::event::EndedAttempt;
-use super::output::WorkerOutput;
+use super::worker_event::EndedAttempt;
+use super::worker_output::WorkerOutput;
 use crate::console::inspect::task::RecordJson;
 use crate::console::screen::{Tint, json_line};
 use crate::console::table::shorten;

@@ -9,12 +9,12 @@ use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 use signal_hook::low_level::signal_name;
 
-use super::event::{EndedAttempt, WorkerEvent};
 use super::launch::SHORTAGE;
-use super::output::WorkerOutput;
 use super::pool::{CHECK_PERIOD, JobControl, JobEnd, NoShim, Pool};
 use super::protocol::{Launch, LaunchError, ShimMessage};
 use super::text::LastLine;
+use super::worker_event::{EndedAttempt, WorkerEvent};
+use super::worker_output::WorkerOutput;
 use crate::console::inspect::job::Job;
 use crate::{Clock, Context, Failure, OutputStream, SystemClock};
 

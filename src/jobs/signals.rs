@@ -10,8 +10,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
 
-use super::event::WorkerEvent;
 use super::run::Runner;
+use super::worker_event::WorkerEvent;
 use crate::console::Exit;
 
 /// The signals that end a worker. Whoever has it ignore hang-ups (`nohup`) means it to go on.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use super::event::WorkerEvent;
 use super::worker::{CHECK_INTERVAL, SETTLE_POLL, Worker};
+use super::worker_event::WorkerEvent;
 use crate::console::words::{count, span};
 use crate::console::{CliError, Exit, Session};
 use crate::{Clock, ShutdownReport, TaskId};

@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 use signal_hook::iterator::Signals;
 
 use super::calling_job::refuse_waiting_for_itself;
-use super::event::WorkerEvent;
 use super::family;
-use super::output::{WorkerOutput, show_warnings};
 use super::reporter::AttemptReporter;
 use super::run::{JobResult, Runner};
 use super::signals::{self, SignalFlag, SignalListener};
 use super::worker::{CHECK_INTERVAL, Worker, WorkerExit, WorkerOptions};
+use super::worker_event::WorkerEvent;
+use super::worker_output::{WorkerOutput, show_warnings};
 use crate::console::inspect::job::{Job, OLD_TASK_NAME, TASK_NAME};
 use crate::console::text::safe;
 use crate::console::times::age;

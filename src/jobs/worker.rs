@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::event::WorkerEvent;
 use super::notices::{FileOwnership, WaitNotices};
-use super::output::WorkerOutput;
 use super::reporter::AttemptReporter;
 use super::run::Runner;
+use super::worker_event::WorkerEvent;
+use super::worker_output::WorkerOutput;
 use crate::console::text::safe;
 use crate::console::words::{count, distance, span};
 use crate::console::{CliError, CliResult, Exit, Session};

@@ -1,4 +1,4 @@
-//! Says which part of a type JSON does not fit, in the type's own words.
+//! Says where JSON does not fit a type: it names the type's fields, and never quotes the value.
 //!
 //! serde's texts quote the values that they complain about, so none of them is kept. Here a text that did not decode is decoded again
 //! with errors of a kind that has no room for a value: it holds names that the type declares (they are `'static`) and kinds of values.

@@ -1,4 +1,4 @@
-//! A serializer that refuses what JSON would give back as something else, while it is written: no second look at the text.
+//! A serializer that refuses values that JSON cannot give back unchanged, while it writes them.
 //!
 //! It stands around another serializer and hands everything on, but for numbers that are not finite (serde_json writes them as `null`)
 //! and for values that are nested deeper than serde_json reads. A value that refers to itself ends there, too, and not with the stack.

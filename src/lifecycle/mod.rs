@@ -1,6 +1,6 @@
-//! The life of a task as one pure, total function: [`next`] answers for every task_state and every event.
+//! The life of a task as one pure, total function: [`next`] answers for every state and every event.
 //!
-//! | from | event | to | attempt_number |
+//! | from | event | to | attempt |
 //! |---|---|---|---|
 //! | QUEUED, ready | claim | RUNNING | + 1 |
 //! | QUEUED, hold *time* | promote | QUEUED, ready | same |

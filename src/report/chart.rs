@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::figures::{Activity, AttemptKind, Bar, Distribution, OutcomeCounts};
+use super::sums::{Activity, AttemptKind, Bar, Distribution, OutcomeCounts};
 use super::words::{self, local};
 use crate::console::words::{count, measured, number, span};
 
@@ -294,7 +294,7 @@ fn short(n: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::figures::{Bucket, by_name, tests::rollups};
+    use super::super::sums::{Bucket, by_name, tests::rollups};
     use super::*;
 
     #[test]

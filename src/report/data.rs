@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::figures::{Activity, NameFigures, by_name};
+use super::sums::{Activity, NameFigures, by_name};
 use crate::console::inspect::health::Disk;
 use crate::console::inspect::task::ran;
 use crate::inspect::{FailureGroup, FileReport};

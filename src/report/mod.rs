@@ -6,11 +6,11 @@
 
 mod chart;
 mod data;
-mod figures;
-mod out;
 mod page;
 mod parts;
+mod sums;
 mod table;
+mod target_file;
 mod verdict;
 mod words;
 
@@ -64,7 +64,7 @@ impl ReportArgs {
         let output = self.output.clone().unwrap_or_else(|| default.into());
         let to_stdout = output == Path::new(STDOUT);
         if !to_stdout {
-            out::check(&output, self.force, session.db())?;
+            target_file::check(&output, self.force, session.db())?;
         }
         let queue = session.read_only_queue()?;
         let now = SystemClock::new().now();
@@ -80,7 +80,7 @@ impl ReportArgs {
             session.screen.text(text)?;
             return Ok(Exit::Done);
         }
-        out::write(&output, self.force, text.as_bytes())?;
+        target_file::write(&output, self.force, text.as_bytes())?;
         let place = output.display().to_string();
         session.screen.remark(format_args!("{}: {}", safe(&place), bytes(text.len() as u64)));
         Ok(Exit::Done)

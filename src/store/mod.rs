@@ -27,7 +27,7 @@ pub(crate) use file::owner_lock::{Notes, OwnerLock, StartNote};
 pub(crate) use file::pragmas::data_version;
 #[cfg(test)]
 pub(crate) use file::temporary::TemporaryFolder;
-pub use file::wal::WalReport;
+pub use file::wal_frames::WalReport;
 pub(crate) use opened::Store;
 pub(crate) use query::backup::backup;
 pub use query::check::CheckReport;

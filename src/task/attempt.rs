@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::id::TaskId;
 use super::options::Resolved;
-use super::output::OutputStream;
 use super::record::Progress;
+use super::streams::OutputStream;
 
 /// A task on its way into the file.
 #[derive(Clone)]

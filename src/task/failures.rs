@@ -1,4 +1,4 @@
-//! Failures that are the same but for numbers and ids.
+//! Groups of failures whose messages differ only in numbers and ids.
 
 use serde::Serialize;
 

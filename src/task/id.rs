@@ -1,4 +1,4 @@
-//! Who a task is, and how an enqueue is recognised again.
+//! The number of a task, and what an enqueue answers.
 
 use std::fmt;
 use std::str::FromStr;

@@ -10,10 +10,10 @@ mod id;
 mod kind;
 mod name;
 mod options;
-mod output;
 mod record;
 mod rollup;
 mod state;
+mod streams;
 mod timestamp;
 
 pub(crate) use attempt::{
@@ -32,11 +32,11 @@ pub use name::DEFAULT_QUEUE;
 pub(crate) use name::check_name;
 pub(crate) use options::Due;
 pub use options::Options;
-pub(crate) use output::Stream;
-pub use output::{Output, OutputStream};
 pub use record::{Attempt, AttemptOutcome, Bulk, Counts, DeadLetter, Progress, QueueCounts, TaskRecord};
 pub(crate) use rollup::Measure;
 pub use rollup::Rollup;
 pub use state::{Hold, State};
+pub(crate) use streams::Stream;
+pub use streams::{Output, OutputStream};
 pub use timestamp::Timestamp;
 pub(crate) use timestamp::millis;

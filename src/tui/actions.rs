@@ -3,8 +3,8 @@
 use super::app::{App, Confirmation, Overlay, Tab};
 use super::input::Input;
 use super::list::{List, Row};
-use super::messages::{Action, ActionCount, ActionKind, ActionTarget, KeyOutcome, Request, request};
 use super::query::Query;
+use super::requests::{Action, ActionCount, ActionKind, ActionTarget, KeyOutcome, Request, request};
 use crate::TaskId;
 
 /// The default age of purged letters.

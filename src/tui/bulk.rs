@@ -1,9 +1,9 @@
-//! An action on many tasks, counted or done step by step: it can be told how far it is, and left where it is.
+//! An action on many tasks, counted or done step by step: it reports its progress, and can be stopped between two steps.
 
 use std::time::Duration;
 
-use super::messages::{Action, ActionCount, ActionKind, ActionTarget};
 use super::query::Query;
+use super::requests::{Action, ActionCount, ActionKind, ActionTarget};
 use super::search::windows_over;
 use super::windows::Windows;
 use crate::{Bulk, DeadLetter, Error, ErrorKind, Filter, Hold, Queue, State, TaskId};

@@ -2,7 +2,7 @@
 
 use super::app::{App, Overlay, Tab};
 use super::help::help_end;
-use super::messages::ActionKind;
+use super::requests::ActionKind;
 
 /// What the keys do in what is shown: the most useful first.
 pub(super) fn hints(app: &App) -> Vec<(&'static str, &'static str)> {

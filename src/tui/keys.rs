@@ -6,8 +6,8 @@ use super::app::{App, Confirmation, Overlay, RunningAction, Tab};
 use super::help::help_end;
 use super::input::Input;
 use super::list::{List, Row, Step};
-use super::messages::{Action, ActionCount, ActionKind, ActionTarget, KeyOutcome, Request, request};
 use super::query::Query;
+use super::requests::{Action, ActionCount, ActionKind, ActionTarget, KeyOutcome, Request, request};
 
 impl App {
     pub fn on_key(&mut self, key: KeyEvent) -> Option<KeyOutcome> {

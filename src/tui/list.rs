@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::messages::{Edge, Listed};
 use super::query::Query;
+use super::requests::{Edge, Listed};
 use crate::inspect::FailureGroup;
 use crate::{DeadLetter, TaskId, TaskRecord};
 

@@ -9,7 +9,7 @@
 mod actions;
 mod app;
 mod bulk;
-mod data;
+mod data_thread;
 mod detail;
 mod draw;
 mod help;
@@ -18,10 +18,10 @@ mod ink;
 mod input;
 mod keys;
 mod list;
-mod messages;
 mod polling;
 mod query;
 mod rates;
+mod requests;
 mod search;
 #[cfg(test)]
 mod stage;
@@ -57,7 +57,7 @@ impl WatchArgs {
         }
         session.must_exist()?;
         let file = session.db().display().to_string();
-        let data = data::Data::start(session.db().to_owned(), Session::builder)?;
+        let data = data_thread::Data::start(session.db().to_owned(), Session::builder)?;
         let ink = ink::Ink { colors: session.screen.has_colors(), zone: session.zone };
         terminal::show(app::App::new(file, self.every), &data, ink)
     }

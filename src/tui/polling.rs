@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::app::{App, Overlay, PendingView, Tab};
-use super::messages::{
+use super::requests::{
     Edge, ListKind, PageRequest, Request, RequestKind, Response, Serial, View, ViewContent, ViewResult,
 };
 use super::words;
@@ -182,8 +182,8 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::messages::Listed;
     use crate::tui::query::Query;
+    use crate::tui::requests::Listed;
     use crate::tui::stage::Stage;
     use crate::{TaskId, TaskRecord};
 

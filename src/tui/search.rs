@@ -1,10 +1,10 @@
-//! A look at the file, step by step: each takes about as long as a window (see `windows`).
+//! A search in the file, in steps that each take about as long as a window (see `windows`).
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::messages::{Edge, ListKind, Listed, PageRequest, View, ViewContent, ViewResult};
 use super::query::Query;
+use super::requests::{Edge, ListKind, Listed, PageRequest, View, ViewContent, ViewResult};
 use super::windows::Windows;
 use crate::console::inspect::detail::TaskDetail;
 use crate::console::inspect::task::command;

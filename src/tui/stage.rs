@@ -11,10 +11,10 @@ use unicode_width::UnicodeWidthStr;
 
 use super::app::App;
 use super::bulk::BulkAction;
-use super::data::summary;
+use super::data_thread::summary;
 use super::draw::draw;
 use super::ink::Ink;
-use super::messages::{KeyOutcome, Request, Response, Serial};
+use super::requests::{KeyOutcome, Request, Response, Serial};
 use super::search::ViewSearch;
 use crate::console::times::Zone;
 use crate::testing::{ManualClock, SteppedQueue};

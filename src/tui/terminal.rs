@@ -8,10 +8,10 @@ use ratatui::crossterm::event::{self, DisableBracketedPaste, EnableBracketedPast
 use ratatui::crossterm::execute;
 
 use super::app::App;
-use super::data::Data;
+use super::data_thread::Data;
 use super::draw::draw;
 use super::ink::Ink;
-use super::messages::KeyOutcome;
+use super::requests::KeyOutcome;
 use crate::console::{CliError, CliResult, Exit};
 use crate::{Clock, SystemClock};
 

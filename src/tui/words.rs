@@ -2,7 +2,7 @@
 
 use super::app::Confirmation;
 use super::bulk::meant;
-use super::messages::{Action, ActionCount, ActionKind, ActionTarget};
+use super::requests::{Action, ActionCount, ActionKind, ActionTarget};
 use crate::State;
 use crate::console::text::safe;
 use crate::console::words::count;

@@ -2,7 +2,7 @@
 
 use perdura::{Hold, State};
 
-use crate::files::{Used, make, use_everything};
+use crate::files::{Step, Used, make, use_everything};
 use crate::support::*;
 
 const FORMAT_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/format-1.db");
@@ -39,7 +39,7 @@ fn g12_a_file_of_format_1_opens_and_holds_what_it_held() {
         let found = task(id);
         assert_eq!((found.state, found.hold), (state, hold), "task {id}");
     }
-    assert_eq!(queue.result::<Do>(task(2).task_id).unwrap(), Some(2));
+    assert_eq!(queue.result::<Step>(task(2).task_id).unwrap(), Some(2));
     assert_eq!(task(3).error_type.as_deref(), Some("told"));
     assert_eq!((task(5).tag.as_deref(), queue.attempts(task(5).task_id).unwrap().len()), (Some("saved"), 1));
     assert_eq!(queue.dead_letters().list(perdura::Filter::new()).unwrap().len(), 1);

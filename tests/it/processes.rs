@@ -65,7 +65,7 @@ fn another_process_may_enqueue_look_cancel_and_retry_while_the_owner_works() {
     assert!(!queue.executes());
     let id = queue.enqueue(&innocent(1)).unwrap().id();
     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
-    assert_eq!(queue.result::<Do>(id).unwrap(), Some(1));
+    assert_eq!(queue.result::<Noted>(id).unwrap(), Some(1));
     let delayed =
         queue.enqueue_with(&innocent(2), Options::new().delay(Duration::from_millis(30))).unwrap().id();
     assert_eq!(queue.wait(delayed, MINUTE).unwrap().state, State::Succeeded, "the owner's timer hears of it");

@@ -74,11 +74,11 @@ fn g07_a_late_result_is_superseded_and_never_two_at_once() {
     assert!(hands.started.try_recv().is_err(), "its older attempt still runs");
     hands.go.send(()).unwrap();
     assert_eq!(hands.start(), 2, "now it may run again");
-    assert_eq!(queue.result::<Do>(id).unwrap(), None, "the late result is not kept");
+    assert_eq!(queue.result::<Gate>(id).unwrap(), None, "the late result is not kept");
     hands.go.send(()).unwrap();
     assert_eq!(queue.wait(id, MINUTE).unwrap().generation, 2);
     queue.drain().unwrap();
-    assert_eq!(queue.result::<Do>(id).unwrap(), Some(2));
+    assert_eq!(queue.result::<Gate>(id).unwrap(), Some(2));
     let superseded = Some("Superseded".to_owned());
     assert_eq!(*late.lock().unwrap(), [[superseded.clone(), superseded], [None, None]]);
     assert_sound(&queue);

@@ -93,12 +93,13 @@ const SYNC: &[&str] = &[
     "src/queue/engine/maintenance.rs",
     "src/queue/engine/prefetch.rs",
     "src/jobs/",
-    "src/tui/data.rs",
+    "src/tui/data_thread.rs",
 ];
 
 /// Where threads may start; and, for the jobs of the command, processes. The screen reads the file on a thread of its own, so that a slow
 /// search does not freeze it.
-const THREADS: &[&str] = &["src/queue/", "src/executor.rs", "src/timer.rs", "src/jobs/", "src/tui/data.rs"];
+const THREADS: &[&str] =
+    &["src/queue/", "src/executor.rs", "src/timer.rs", "src/jobs/", "src/tui/data_thread.rs"];
 
 /// The same for runs of tokens.
 const TOKENS_ONLY_IN: &[(Rule, &[&str], &[&str])] = &[

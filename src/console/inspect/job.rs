@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Task;
+use crate::console::os_word::Word;
 use crate::console::text::BYTE_ORDER_MARK;
-use crate::console::word::Word;
 use crate::console::words::bytes;
 
 /// How long a job has between SIGTERM and SIGKILL.

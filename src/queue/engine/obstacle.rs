@@ -1,4 +1,4 @@
-//! What keeps this process from executing, and how often that is said.
+//! What keeps this process from running tasks: logged when it is new, and then seldom.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Other queues of this process on the same file. What one commits the others hear of at once, not at their next `poll_interval`.
 //!
-//! A queue that is alone pays one load for each commit. Who has siblings, `files` finds out.
+//! A queue that is alone pays one load for each commit. `open_files` finds out which queues are siblings.
 
 use std::sync::{Arc, Weak};
 

@@ -1,4 +1,4 @@
-//! Of files that `tests/schedules` compiles over a scheduler, where these tests have none.
+//! Unit tests that need no scheduler, of engine files that `tests/schedules` compiles over one.
 
 use std::sync::Arc;
 use std::time::Duration;

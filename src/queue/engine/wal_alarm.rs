@@ -1,4 +1,4 @@
-//! When a WAL has grown so long that somebody should know: a reader holds an old snapshot, and keeps it from starting again.
+//! Warns when the WAL grows too long because a reader's old snapshot keeps it from being reused.
 
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 

@@ -6,7 +6,7 @@ use super::section::{nothing, section};
 use crate::console::words::{count, measured, number, span};
 use crate::report::chart::{self, Height, Scale};
 use crate::report::data::{ReportData, Section};
-use crate::report::figures::{AttemptKind, Distribution, NameFigures};
+use crate::report::sums::{AttemptKind, Distribution, NameFigures};
 use crate::report::table::{Cell, Column, Kind, col, table};
 
 /// All attempts over time, and below them those that did not succeed, on a scale of their own.

@@ -1,4 +1,4 @@
-//! What a write transaction gathers beside what it writes: what it means for the rest of the program, and what its end adds to the file.
+//! Side effects of a write transaction: what the rest of the program hears of it, and the counters to write at its end.
 //!
 //! All of it is kept as logs, so that what a savepoint takes back is cut off by length, however much a batch has gathered before.
 

@@ -1,4 +1,4 @@
-//! Whoever reads or writes much of the file copies its WAL, too.
+//! WAL checkpoints on the thread of a long read or write, so that commits need not make them.
 
 use std::cell::OnceCell;
 

@@ -1,6 +1,6 @@
 //! The one writer: what a group of writes becomes on the disk.
 //!
-//! A group (see `group`) is one transaction with each member in a savepoint of its own, so that a member that fails takes nobody with
+//! A group (see `commit_queue`) is one transaction with each member in a savepoint of its own, so that a member that fails takes nobody with
 //! it. Claims ride along as the [`CommitHook`]; if those fail, the group is committed without. Everybody is answered after the COMMIT.
 //!
 //! **When SQLite rolls the whole transaction back** (a full disk, an I/O error), the members are run again one by one, settles

@@ -3,14 +3,15 @@
 //! It knows the tables only as far as they tell whose file this is; it knows nothing of tasks, and commits nothing of theirs.
 
 pub(crate) mod busy;
+#[cfg(feature = "rusqlite")]
+pub(crate) mod caller_transaction;
 pub(crate) mod cause;
 pub(crate) mod checkpoint;
 pub(crate) mod connect;
 pub(crate) mod crash;
 pub(crate) mod create;
+pub(crate) mod fork_guard;
 pub(crate) mod free_pages;
-#[cfg(feature = "rusqlite")]
-pub(crate) mod guest;
 pub(crate) mod holder;
 pub(crate) mod identity;
 pub(crate) mod mounts;
@@ -19,7 +20,6 @@ pub(crate) mod opening;
 pub(crate) mod owner_lock;
 pub(crate) mod path;
 pub(crate) mod pragmas;
-pub(crate) mod process;
 pub(crate) mod readers;
 pub(crate) mod reserve;
 pub(crate) mod schema;
@@ -27,4 +27,4 @@ pub(crate) mod snapshots;
 pub(crate) mod statistics;
 pub(crate) mod template;
 pub(crate) mod temporary;
-pub(crate) mod wal;
+pub(crate) mod wal_frames;

@@ -1,12 +1,12 @@
-//! Reads of a file, each on one snapshot of it; and long ones, which somebody else may end.
+//! Reads of a file, on one snapshot each; another thread can interrupt long ones.
 
 use std::sync::Arc;
 
 use rusqlite::{Connection, InterruptHandle};
 
 use super::crash::crashed;
+use super::fork_guard::ForkGuard;
 use super::identity::FileIdentity;
-use super::process::ForkGuard;
 use super::readers::Readers;
 use crate::error::{Error, ErrorKind};
 use crate::store::error::{Fault, Sql};

@@ -1,4 +1,4 @@
-//! What `ANALYZE` and `PRAGMA optimize` have written about our tables.
+//! Deletes what `ANALYZE` and `PRAGMA optimize` have stored about our tables.
 //!
 //! The statements of the store name their indexes, and look single rows up by their ids, so that statistics cannot turn them. SQLite
 //! has no way to say the same of a walk along the ids of a table: if it has learnt that a table has two rows, it goes through all of it.

@@ -13,7 +13,7 @@ use crate::store::file::mounts::Mounts;
 use crate::store::file::owner_lock;
 use crate::store::file::pragmas::Readback;
 use crate::store::file::schema::VERSION;
-use crate::store::file::wal::{self, WalReport};
+use crate::store::file::wal_frames::{self, WalReport};
 use crate::task::Timestamp;
 
 /// What is known of a file beside its tasks. Made by [`Queue::inspect`](crate::Queue::inspect).
@@ -115,7 +115,7 @@ pub(crate) fn inspect(conn: &Connection, path: &Path, pragmas: Vec<Readback>) ->
         free_pages,
         gives_pages_back: pragma("auto_vacuum")? != 0,
         reserve_pages: padding.max(0).cast_unsigned().div_ceil(page_bytes.max(1)),
-        wal: wal::read(&beside(path, "-wal")).map_err(unreadable)?,
+        wal: wal_frames::read(&beside(path, "-wal")).map_err(unreadable)?,
         owner_epoch,
         owned: owner.is_owned,
         owner_process: owner.process,

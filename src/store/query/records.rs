@@ -1,4 +1,4 @@
-//! What can be seen of a file. Every function takes a connection; the caller holds the snapshot.
+//! Reads of single tasks (record, attempts, args, result), and the counts. Every function takes a connection; the caller holds the snapshot.
 
 use std::time::Duration;
 

@@ -1,13 +1,13 @@
 //! The writes: what happens to tasks, each a function of a transaction, so that they compose.
 
 pub(crate) mod admin;
+pub(crate) mod before_commit;
 pub(crate) mod claim;
 pub(crate) mod counts;
 pub(crate) mod damaged;
 pub(crate) mod dead_letters;
 pub(crate) mod enqueue;
 pub(crate) mod epoch;
-pub(crate) mod finish;
 pub(crate) mod keys;
 pub(crate) mod names;
 pub(crate) mod promote;

@@ -1,4 +1,4 @@
-//! What time does: waits end, relative waits are moved when the clock jumps back, tasks expire.
+//! Promotes tasks whose wait has ended, moves relative waits when the clock jumps back, cancels tasks that have expired.
 
 use rusqlite::{Connection, OptionalExtension};
 

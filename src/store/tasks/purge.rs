@@ -1,4 +1,4 @@
-//! What age does: finished tasks are deleted, failed ones become dead letters.
+//! Deletes old finished tasks, and makes dead letters of old failed ones.
 //!
 //! Ids rise with the time of enqueue, and nothing finishes before it was enqueued. So a pass walks the ids from the lowest, and
 //! stops at the first slice that is too young; no index is kept for it, and the hot path pays nothing. It looks on a reading connection,

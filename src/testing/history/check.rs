@@ -1,10 +1,10 @@
-//! The checker: walks the events once, and keeps what it knows of each task.
+//! Checks a history: one walk over its events.
 
 use std::collections::HashSet;
 
-use super::checker::{Call, Checker, KnownTask, Last};
 use super::event::{Asked, Event, History, HowEnded, Invariant, Made, Observation, Seen, Violation};
-use super::files::{check_shape, check_unique_keys, check_whole};
+use super::known::{Call, Checker, KnownTask, Last};
+use super::observed::{check_shape, check_unique_keys, check_whole};
 use crate::task::{Hold, State, TaskId, Timestamp};
 
 /// Checks the invariants I1 to I13 of a history.

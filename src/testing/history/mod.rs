@@ -29,9 +29,9 @@
 //! ```
 
 mod check;
-mod checker;
 mod event;
-mod files;
+mod known;
+mod observed;
 mod recorder;
 
 pub use check::check_history;

@@ -93,7 +93,7 @@ fn enqueue(a: u8, b: u8, c: u8) -> (Script, Options) {
     }
     if c.is_multiple_of(3) {
         let key = format!("key {}", c / 3 % 4);
-        options = if c / 12 % 2 == 0 { options.unique(key) } else { options.unique_in_queue(key) };
+        options = if (c / 12).is_multiple_of(2) { options.unique(key) } else { options.unique_in_queue(key) };
     }
     if b.is_multiple_of(5) && b > 0 {
         options = options.expires(Duration::from_secs(u64::from(b) + 1)); // a delay is shorter

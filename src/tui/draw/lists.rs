@@ -13,7 +13,7 @@ use crate::inspect::FailureGroup;
 use crate::tui::app::{App, Tab};
 use crate::tui::ink::Ink;
 use crate::tui::list::{List, Row};
-use crate::tui::messages::Listed;
+use crate::tui::requests::Listed;
 use crate::{DeadLetter, Hold, State, TaskRecord, Timestamp};
 
 pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {

@@ -1,4 +1,4 @@
-//! How everything is: states, rates, queues, names.
+//! The overview screen: states, rates, queues, task names.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::State;
 use crate::console::words::{compact_number, compact_span, distance, number};
 use crate::tui::app::App;
 use crate::tui::ink::Ink;
-use crate::tui::messages::Summary;
 use crate::tui::rates::{Rate, rates};
+use crate::tui::requests::Summary;
 
 /// From this width on queues and names stand side by side.
 const MIN_SIDE_BY_SIDE_WIDTH: u16 = 126;

@@ -18,7 +18,7 @@ struct Small {
 
 impl Task for Small {
     const NAME: &'static str = "small";
-    type Output = ();
+    type Output = u64;
 }
 
 #[derive(Serialize, Deserialize)]
@@ -28,7 +28,7 @@ struct Large {
 
 impl Task for Large {
     const NAME: &'static str = "large";
-    type Output = ();
+    type Output = usize;
 }
 
 /// Where the answer about durability comes from.

@@ -1,4 +1,4 @@
-//! Words of the operating system.
+//! A word of a command line as the operating system has it, perhaps not UTF-8; in JSON a text or bytes.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};

@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::checker::{Call, Checker};
 use super::event::{Invariant, Observation, Violation};
+use super::known::{Call, Checker};
 use crate::task::{Hold, QueueCounts, State, TaskId};
 
 /// I4, I5, I12: each task for itself, and the counters.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 
 use super::bulk::BulkAction;
-use super::messages::{ActionCount, Request, RequestKind, Response, Serial, Summary, ViewResult};
+use super::requests::{ActionCount, Request, RequestKind, Response, Serial, Summary, ViewResult};
 use super::search::ViewSearch;
 use crate::console::CliError;
 use crate::inspect::FileReport;
@@ -314,10 +314,10 @@ pub(super) fn summary(queue: &Queue, rates: Option<Timestamp>) -> Result<Summary
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::messages::{
+    use crate::tui::query::Query;
+    use crate::tui::requests::{
         Action, ActionKind, ActionTarget, Edge, ListKind, PageRequest, View, ViewContent,
     };
-    use crate::tui::query::Query;
     use crate::{Task, TaskId};
 
     #[derive(serde::Serialize, serde::Deserialize)]

@@ -1,4 +1,4 @@
-//! The end of each write transaction: what its writes have gathered goes into the file in the same commit.
+//! The last step before each COMMIT: what the writes of a transaction have gathered goes into the file with it.
 
 use super::{counts, rollups, suspects};
 use crate::store::commit::tx::Tx;

@@ -1,4 +1,4 @@
-//! Whether a transaction of the program's own is on the queue's file, so that writes may join it.
+//! Checks that a caller's own transaction is on this queue's file before writes join it.
 //!
 //! Names of tasks and queues are numbers that mean something in one file alone. In another they would name other queues, and other handlers.
 

@@ -1,4 +1,4 @@
-//! What the checker knows of each task.
+//! What is known of each task during the walk over a history.
 
 use std::collections::{BTreeMap, HashMap};
 
