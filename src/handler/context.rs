@@ -74,6 +74,7 @@ impl Context {
     }
 
     /// How often the task was claimed in its whole life. Together with [`id`](Context::id) it names this attempt and no other.
+    /// [`id`](Context::id) has an example.
     pub fn generation(&self) -> u64 {
         self.claimed.generation
     }

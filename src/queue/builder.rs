@@ -73,32 +73,34 @@ impl Builder {
         }
     }
 
-    /// Takes every setting from a configuration; settings made before are lost. Defaults to [`Config::default`]. [`Builder`] has an example.
+    /// Takes every setting from a configuration. Defaults to [`Config::default`]. [`Builder`] has an example.
+    ///
+    /// Call it first: it replaces what `workers`, `durability`, `poll_interval` and `busy_timeout` have set.
     pub fn config(mut self, config: Config) -> Builder {
         self.config = config;
         self
     }
 
-    /// Sets the number of threads that run tasks: 1-1024. Defaults to the number of processors available.
+    /// Sets the number of threads that run tasks: 1-1024. Defaults to the number of processors available. [`Builder`] has an example.
     pub fn workers(mut self, workers: usize) -> Builder {
         self.config.workers = workers;
         self
     }
 
-    /// Sets what an acknowledged write survives. Defaults to [`Durability::Full`].
+    /// Sets what an acknowledged write survives. Defaults to [`Durability::Full`]. [`Builder`] has an example.
     pub fn durability(mut self, durability: Durability) -> Builder {
         self.config.durability = durability;
         self
     }
 
-    /// Sets how often the queue looks for writes of other processes: at least 10 ms, or zero for never. Defaults to 5 s.
+    /// Sets how often the queue looks for writes of other processes: at least 10 ms, or zero for never. Defaults to 5 s. [`Builder`] has an example.
     pub fn poll_interval(mut self, interval: Duration) -> Builder {
         self.config.poll_interval = interval;
         self
     }
 
     /// Sets how long a write waits for a lock that another connection holds, before it fails as [`Busy`](ErrorKind::Busy): at most 1 h.
-    /// Defaults to 10 s.
+    /// Defaults to 10 s. [`Builder`] has an example.
     pub fn busy_timeout(mut self, timeout: Duration) -> Builder {
         self.config.busy_timeout = timeout;
         self
@@ -224,7 +226,16 @@ impl Builder {
 
     /// Reads the time from this clock. Defaults to [`SystemClock`]. If the clock panics, its last answer stands.
     ///
-    /// The [testing kit](crate::testing) has a clock that a test moves, and an example.
+    /// ```
+    /// # use perdura::{Clock, Queue, testing::ManualClock};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// let clock = ManualClock::new(); // a clock that a test moves
+    /// let queue = Queue::builder().clock(clock.clone()).open_temporary()?;
+    /// let id = queue.enqueue(&Mail)?.id();
+    /// assert_eq!(queue.get(id)?.created_at, clock.now());
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn clock(mut self, clock: impl Clock) -> Builder {
         self.clock = Arc::new(Guarded::new(clock));
         self
@@ -232,8 +243,21 @@ impl Builder {
 
     /// Lets the queue live among the program's own tables. Defaults to false: a file of its own.
     ///
-    /// The file must exist and be in WAL mode. Its permissions and modes stay as they are. [`Queue::enqueue_in`] makes tasks in a transaction with
-    /// your own rows.
+    /// The file must exist and be in WAL mode. Its permissions and modes stay as they are. `Queue::enqueue_in` (feature `rusqlite`) makes tasks
+    /// in a transaction with your own rows.
+    ///
+    /// ```
+    /// # use perdura::Queue;
+    /// # let path = std::env::temp_dir().join(format!("perdura-share-{}.db", std::process::id()));
+    /// let program = rusqlite::Connection::open(&path)?;
+    /// program.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE orders (id INTEGER PRIMARY KEY)")?;
+    /// let queue = Queue::builder().share(true).open(&path)?;
+    /// let tool = Queue::builder().share_as_found(true).open(&path)?;
+    /// assert_eq!(tool.path(), queue.path());
+    /// # drop((program, queue, tool));
+    /// # for end in ["", "-owner"] { std::fs::remove_file(format!("{}{end}", path.display())).ok(); }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn share(mut self, share: bool) -> Builder {
         self.share = share;
         self
@@ -243,7 +267,7 @@ impl Builder {
     /// file is refused.
     ///
     /// It is for tools that open the files of other programs. A file that holds perdura's tables alone is treated as without this setting. A
-    /// database without perdura's tables is refused in any case.
+    /// database without perdura's tables is refused in any case. [`share`](Builder::share) has an example.
     pub fn share_as_found(mut self, on: bool) -> Builder {
         self.share_as_found = on;
         self
@@ -253,6 +277,11 @@ impl Builder {
     /// such a file is refused.
     ///
     /// SQLite's locks may not hold there. It can work if only one machine uses the file; nothing is promised.
+    ///
+    /// ```
+    /// let queue = perdura::Queue::builder().allow_network_file_system(true).open_temporary()?;
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn allow_network_file_system(mut self, allow: bool) -> Builder {
         self.network = allow;
         self
@@ -263,6 +292,14 @@ impl Builder {
     /// It is for encryption, or to inject faults below SQLite. Durability is then only as good as that VFS. The VFS is also asked to sleep while
     /// a statement waits for a lock, for up to 10 s; so [`shutdown`](Queue::shutdown) may take longer than its grace while another process holds
     /// a lock.
+    ///
+    /// ```
+    /// # use perdura::Queue;
+    /// # if cfg!(unix) {
+    /// let queue = Queue::builder().vfs("unix").open_temporary()?; // SQLite's own on Unix
+    /// # }
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn vfs(mut self, name: impl Into<String>) -> Builder {
         self.vfs = Some(name.into());
         self
@@ -270,7 +307,7 @@ impl Builder {
 
     /// Keeps location and backtrace of panics in handlers. Defaults to false: only the message of a panic is kept.
     ///
-    /// It sets a panic hook that calls the program's own hook after it. The hook is for the whole process, and stays.
+    /// It sets a panic hook that calls the program's own hook after it. The hook is for the whole process, and stays. [`Builder`] has an example.
     pub fn panic_hook(mut self, on: bool) -> Builder {
         self.panic_hook = on;
         self
@@ -286,13 +323,11 @@ impl Builder {
     /// # let path = std::env::temp_dir().join(format!("perdura-open-{}.db", std::process::id()));
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
     /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
-    /// # {
     /// let queue = Queue::builder().open(&path)?;
     /// let id = queue.enqueue(&Mail)?.id();
     /// drop(queue);
     /// assert_eq!(Queue::builder().open(&path)?.get(id)?.task_id, id);
-    /// # }
-    /// # std::fs::remove_file(&path).unwrap();
+    /// # for end in ["", "-owner"] { std::fs::remove_file(format!("{}{end}", path.display())).ok(); }
     /// # Ok::<(), perdura::Error>(())
     /// ```
     ///

@@ -29,8 +29,8 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput), [`TooLarge`](ErrorKind::TooLarge) or
-    /// [`Serialization`](ErrorKind::Serialization) for a task that cannot be stored, and errors of the disk. The task does not exist
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput), [`TooLarge`](crate::ErrorKind::TooLarge) or
+    /// [`Serialization`](crate::ErrorKind::Serialization) for a task that cannot be stored, and errors of the disk. The task does not exist
     /// then, unless [`outcome()`](Error::outcome) is [`Unknown`](Outcome::Unknown).
     pub fn enqueue<T: Task>(&self, task: &T) -> Result<Enqueued, Error> {
         self.enqueue_with(task, Options::new())
@@ -141,7 +141,7 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// As [`enqueue`](Queue::enqueue); [`InvalidInput`](ErrorKind::InvalidInput) if the connection's main database is another file.
+    /// As [`enqueue`](Queue::enqueue); [`InvalidInput`](crate::ErrorKind::InvalidInput) if the connection's main database is another file.
     #[cfg(feature = "rusqlite")]
     pub fn enqueue_in<T: Task>(
         &self,

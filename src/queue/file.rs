@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::store::{self, CheckReport, FileReport, Owner};
 use crate::task::Progress;
 
-/// Taking care of the file.
+/// The file: checks, copies, exports.
 impl Queue {
     /// Checks the file: SQLite's own structures, and every invariant that perdura keeps.
     ///

@@ -29,8 +29,8 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState), naming the state;
-    /// [`Conflict`](ErrorKind::Conflict) if a live task holds its unique key.
+    /// [`NotFound`](crate::ErrorKind::NotFound); [`WrongState`](crate::ErrorKind::WrongState), naming the state;
+    /// [`Conflict`](crate::ErrorKind::Conflict) if a live task holds its unique key.
     pub fn retry(&self, id: TaskId) -> Result<(), Error> {
         self.apply(Verb::Retry, id)
     }
@@ -104,8 +104,8 @@ impl Queue {
 
     /// Lets a task run now that waits for its time, or for its turn among the tasks that were running when a process died.
     ///
-    /// Such a task is no suspect any more, until a process dies again while it runs. If the task waits for something else as well, such as a
-    /// handler of its name, it goes on waiting for that.
+    /// A task that waited for its turn is no suspect any more, until a process dies again while the task runs. A task that waits for something
+    /// else as well, such as a handler of its name, goes on waiting for that.
     ///
     /// ```
     /// # use perdura::{Filter, Hold, Options, Queue, State};
@@ -120,7 +120,7 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState), naming the state or what the task waits for.
+    /// [`NotFound`](crate::ErrorKind::NotFound); [`WrongState`](crate::ErrorKind::WrongState), naming the state or what the task waits for.
     pub fn run_now(&self, id: TaskId) -> Result<(), Error> {
         self.apply(Verb::RunNow, id)
     }
@@ -145,7 +145,7 @@ impl Queue {
     }
 
     /// Cancels a task: a queued one at once; a running one when its handler next calls
-    /// [`ensure_active`](Context::ensure_active), or when it ends in any way but Ok.
+    /// [`ensure_active`](crate::Context::ensure_active), or when it ends in any way but Ok.
     ///
     /// ```
     /// # use perdura::{Filter, Hold, Options, Queue, State};
@@ -159,7 +159,7 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState) if it is finished, naming the state.
+    /// [`NotFound`](crate::ErrorKind::NotFound); [`WrongState`](crate::ErrorKind::WrongState) if it is finished, naming the state.
     pub fn cancel(&self, id: TaskId) -> Result<(), Error> {
         self.apply(Verb::Cancel, id)
     }
@@ -196,7 +196,7 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState) if it is running.
+    /// [`NotFound`](crate::ErrorKind::NotFound); [`WrongState`](crate::ErrorKind::WrongState) if it is running.
     pub fn delete(&self, id: TaskId) -> Result<(), Error> {
         self.apply(Verb::Delete, id)
     }
@@ -259,7 +259,7 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound); [`WrongState`](ErrorKind::WrongState), naming the state.
+    /// [`NotFound`](crate::ErrorKind::NotFound); [`WrongState`](crate::ErrorKind::WrongState), naming the state.
     pub fn move_to_dead_letter(&self, id: TaskId) -> Result<(), Error> {
         self.apply(Verb::MoveToDeadLetters, id)
     }
@@ -297,7 +297,7 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a name that no queue can have.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name that no queue can have.
     pub fn pause(&self, queue: &str) -> Result<(), Error> {
         self.set_paused(queue, true)
     }
@@ -305,7 +305,7 @@ impl Queue {
     /// Claims from a queue again. [`pause`](Queue::pause) has an example.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a name that no queue can have.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name that no queue can have.
     pub fn resume(&self, queue: &str) -> Result<(), Error> {
         self.set_paused(queue, false)
     }

@@ -1,4 +1,4 @@
-//! Looking at many tasks at once, and at what attempts have written.
+//! Reading: tasks, counts, results, and what attempts did.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::task::{
 /// How many failures are looked at, unless the filter says.
 const MAX_FAILURES_READ: usize = 10_000;
 
-/// Looking at what attempts and many tasks did.
+/// Reading: tasks, counts, results, and what attempts did.
 impl Queue {
     /// Everything about a task but its args, checkpoint and result.
     ///

@@ -10,7 +10,7 @@ use crate::task::{Task, TaskId, TaskRecord};
 /// How soon a waiting caller looks again when another process executes.
 const OTHER_PROCESS_POLL: Duration = Duration::from_millis(100);
 
-/// Waiting.
+/// Waiting for tasks.
 impl Queue {
     /// Waits until a task is finished, and answers with its record.
     ///
@@ -89,8 +89,8 @@ impl Queue {
     ///
     /// It does not wait for tasks that wait for a time to come (a delay, the backoff of a retry), that are held because no handler knows their
     /// name, or that are in a paused queue. If this queue was opened for [some queues](crate::Builder::queues), it waits for the tasks of those
-    /// alone. While another process owns the file, it waits for the tasks that the other process runs, and for tasks that only this process would
-    /// claim, until it does.
+    /// alone. While another process owns the file, it waits until that process has run its tasks; it also waits for the tasks that only this
+    /// process claims, which run once this process owns the file.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Queue};

@@ -1,4 +1,4 @@
-//! Which tasks a list or a bulk verb means.
+//! Conditions that select tasks for a list or a bulk change.
 
 use super::id::TaskId;
 use super::state::{Hold, State};
@@ -266,8 +266,8 @@ impl Filter {
         self
     }
 
-    /// At most this many tasks; for a bulk change, at most this many changed tasks. Defaults to 100 for a list, and to all tasks for a bulk change and
-    /// a count.
+    /// At most this many tasks; for a bulk change, at most this many changed tasks. Defaults to 100 for a list, and to all tasks for a bulk
+    /// change and a count.
     ///
     /// ```
     /// # use perdura::{Filter, Hold, Options, Queue, State};
