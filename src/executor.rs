@@ -20,12 +20,12 @@ use crate::sync::{Mutex, Receiver, lock};
 use crate::task::{Claimed, ErrorReport, Settlement, Verdict};
 
 /// An attempt on its way to a worker.
-pub(crate) struct Job {
+pub(crate) struct Assignment {
     pub claimed: Claimed,
     pub control: Arc<Control>,
 }
 
-impl Job {
+impl Assignment {
     /// What becomes of a job that no worker has started.
     pub(crate) fn hand_back(self) -> Finished {
         self.unstarted(Start::Never)
@@ -38,7 +38,7 @@ impl Job {
 }
 
 /// Runs one attempt on this thread, from its start note to its outcome.
-pub(crate) fn run(job: Job, registry: &Registry, port: &Arc<dyn Port>) -> Finished {
+pub(crate) fn run(job: Assignment, registry: &Registry, port: &Arc<dyn Port>) -> Finished {
     let note = match port.starting(&job.claimed) {
         Ok(note) => note,
         Err(e) => {
@@ -46,7 +46,7 @@ pub(crate) fn run(job: Job, registry: &Registry, port: &Arc<dyn Port>) -> Finish
             return job.unstarted(Start::Failed);
         }
     };
-    let Job { mut claimed, control } = job;
+    let Assignment { mut claimed, control } = job;
     let args = std::mem::take(&mut claimed.args);
     let cx = Context { claimed, control, port: port.clone() };
     let began = port.monotonic();
@@ -133,7 +133,7 @@ fn capture(info: &PanicHookInfo<'_>) {
 
 /// The worker threads.
 pub(crate) struct Executor {
-    jobs: Receiver<Job>,
+    jobs: Receiver<Assignment>,
     registry: Arc<Registry>,
     port: Arc<dyn Port>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -143,7 +143,7 @@ impl Executor {
     /// Starts `workers` threads that run what comes through `jobs` until its senders are gone.
     pub(crate) fn start(
         workers: usize,
-        jobs: Receiver<Job>,
+        jobs: Receiver<Assignment>,
         registry: Arc<Registry>,
         port: Arc<dyn Port>,
     ) -> Result<Executor, Error> {
@@ -178,7 +178,7 @@ impl Executor {
 }
 
 /// A worker's life.
-fn work(jobs: &Receiver<Job>, registry: &Registry, port: &Arc<dyn Port>) {
+fn work(jobs: &Receiver<Assignment>, registry: &Registry, port: &Arc<dyn Port>) {
     for job in jobs {
         let (control, id, generation) = (job.control.clone(), job.claimed.task_id, job.claimed.generation);
         let delivered = survive("a worker", || {

@@ -10,7 +10,7 @@ use super::engine::maintenance::Maintenance;
 use super::handle::Queue;
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind};
-use crate::executor::{self, Job};
+use crate::executor::{self, Assignment};
 use crate::handler::{Finished, Port};
 use crate::store::{Lifting, Location};
 use crate::task::{TaskId, Verdict};
@@ -113,7 +113,7 @@ impl Stepper {
         Ok(Some(job.claimed.task_id))
     }
 
-    fn claim_one(&self) -> Result<Option<Job>, Error> {
+    fn claim_one(&self) -> Result<Option<Assignment>, Error> {
         let core = &self.queue.engine.core;
         core.shared.running.add_workers(1);
         core.shared.gate.set_claiming(true);

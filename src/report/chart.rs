@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::figures::{Activity, AttemptEnd, AttemptEnds, Bar, Distribution};
+use super::figures::{Activity, AttemptKind, Bar, Distribution, OutcomeCounts};
 use super::words::{self, local};
 use crate::console::words::{count, measured, number, span};
 
@@ -23,7 +23,7 @@ const MIN_BAR_HEIGHT: f64 = 1.5;
 pub(super) struct Height(pub f64);
 
 /// Bars over time, stacked by how attempts ended.
-pub(super) fn stacked(activity: &Activity, outcomes: &[AttemptEnd], height: Height, label: &str) -> Markup {
+pub(super) fn stacked(activity: &Activity, outcomes: &[AttemptKind], height: Height, label: &str) -> Markup {
     let most = activity.bars.iter().map(|bar| bar.outcomes.sum(outcomes)).max().unwrap_or(0);
     let top = nice(most);
     let slot = 100.0 / activity.bars.len().max(1) as f64;
@@ -53,11 +53,11 @@ pub(super) fn stacked(activity: &Activity, outcomes: &[AttemptEnd], height: Heig
 
 /// The parts of a bar from the ground up, in pixels above it.
 fn piled(
-    outcomes: AttemptEnds,
-    order: &[AttemptEnd],
+    outcomes: OutcomeCounts,
+    order: &[AttemptKind],
     top: u64,
     height: Height,
-) -> impl Iterator<Item = (AttemptEnd, f64, f64)> {
+) -> impl Iterator<Item = (AttemptKind, f64, f64)> {
     let mut from = 0.0;
     order.iter().filter(move |outcome| outcomes.of(**outcome) > 0).map(move |outcome| {
         let to = from + (outcomes.of(*outcome) as f64 / top as f64 * height.0).max(MIN_BAR_HEIGHT);
@@ -65,7 +65,7 @@ fn piled(
     })
 }
 
-fn words_of(bar: &Bar, bar_s: u64, order: &[AttemptEnd]) -> String {
+fn words_of(bar: &Bar, bar_s: u64, order: &[AttemptKind]) -> String {
     let parts = order.iter().filter(|outcome| bar.outcomes.of(**outcome) > 0);
     let parts: Vec<_> =
         parts.map(|outcome| format!("{} {}", number(bar.outcomes.of(*outcome)), outcome.word())).collect();
@@ -221,10 +221,10 @@ fn bucket_begin(below: Duration) -> Duration {
 }
 
 /// What the bars of a chart mean, with how many there were in all.
-pub(super) fn legend(sum: AttemptEnds) -> Markup {
+pub(super) fn legend(sum: OutcomeCounts) -> Markup {
     html! {
         ul.legend {
-            @for outcome in AttemptEnd::ALL {
+            @for outcome in AttemptKind::ALL {
                 li {
                     svg.swatch aria-hidden="true" width="22" height="14" { rect class=(outcome.word()) width="22" height="14" {} }
                     (outcome.word()) " " b.n { (number(sum.of(outcome))) }
@@ -262,13 +262,13 @@ pub(super) fn numbers(activity: &Activity) -> Markup {
                 table data-fixed {
                     thead { tr {
                         th scope="col" { "From" }
-                        @for outcome in AttemptEnd::ALL { th.num scope="col" { (outcome.word()) } }
+                        @for outcome in AttemptKind::ALL { th.num scope="col" { (outcome.word()) } }
                     } }
                     tbody {
                         @for bar in activity.bars.iter().filter(|bar| bar.outcomes.ended() > 0) {
                             tr {
                                 td { (local(bar.from)) }
-                                @for outcome in AttemptEnd::ALL { td.num { (number(bar.outcomes.of(outcome))) } }
+                                @for outcome in AttemptKind::ALL { td.num { (number(bar.outcomes.of(outcome))) } }
                             }
                         }
                     }
@@ -317,19 +317,19 @@ mod tests {
 
     #[test]
     fn a_pile_is_as_high_as_its_sum_and_its_parts_touch() {
-        let outcomes = AttemptEnds { succeeded: 60, retried: 0, failed: 30, lost: 0, cancelled: 10 };
-        let parts: Vec<_> = piled(outcomes, &AttemptEnd::ALL, 200, Height(100.0)).collect();
+        let outcomes = OutcomeCounts { succeeded: 60, retried: 0, failed: 30, lost: 0, cancelled: 10 };
+        let parts: Vec<_> = piled(outcomes, &AttemptKind::ALL, 200, Height(100.0)).collect();
         assert_eq!(
             parts,
             [
-                (AttemptEnd::Succeeded, 0.0, 30.0),
-                (AttemptEnd::Failed, 30.0, 45.0),
-                (AttemptEnd::Cancelled, 45.0, 50.0)
+                (AttemptKind::Succeeded, 0.0, 30.0),
+                (AttemptKind::Failed, 30.0, 45.0),
+                (AttemptKind::Cancelled, 45.0, 50.0)
             ]
         );
-        let one = AttemptEnds { failed: 1, ..AttemptEnds::default() };
-        let parts: Vec<_> = piled(one, &AttemptEnd::ALL, 1_000_000, Height(100.0)).collect();
-        assert_eq!(parts, [(AttemptEnd::Failed, 0.0, MIN_BAR_HEIGHT)], "one in a million can be seen");
+        let one = OutcomeCounts { failed: 1, ..OutcomeCounts::default() };
+        let parts: Vec<_> = piled(one, &AttemptKind::ALL, 1_000_000, Height(100.0)).collect();
+        assert_eq!(parts, [(AttemptKind::Failed, 0.0, MIN_BAR_HEIGHT)], "one in a million can be seen");
     }
 
     #[test]
@@ -364,7 +364,7 @@ mod tests {
     fn every_bar_says_what_it_shows() {
         let (rollups, begin) = rollups();
         let activity = Activity::new(&rollups, begin, begin.saturating_add(Duration::from_secs(6 * 3600)));
-        let svg = stacked(&activity, &AttemptEnd::ALL, Height(100.0), "attempts").into_string();
+        let svg = stacked(&activity, &AttemptKind::ALL, Height(100.0), "attempts").into_string();
         assert_eq!(svg.matches("<title>").count(), activity.bars.len());
         assert!(svg.contains("<title>2026-01-01 00:00 UTC, 5 min: 1 succeeded</title>"), "{svg}");
         assert!(svg.contains("5 min: nothing</title>"));

@@ -10,7 +10,7 @@ use crate::inspect::{Histogram, Rollup};
 
 /// How attempts ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AttemptEnd {
+pub(super) enum AttemptKind {
     Succeeded,
     Retried,
     Failed,
@@ -18,29 +18,29 @@ pub(super) enum AttemptEnd {
     Cancelled,
 }
 
-impl AttemptEnd {
-    pub const ALL: [AttemptEnd; 5] = [
-        AttemptEnd::Succeeded,
-        AttemptEnd::Retried,
-        AttemptEnd::Failed,
-        AttemptEnd::Lost,
-        AttemptEnd::Cancelled,
+impl AttemptKind {
+    pub const ALL: [AttemptKind; 5] = [
+        AttemptKind::Succeeded,
+        AttemptKind::Retried,
+        AttemptKind::Failed,
+        AttemptKind::Lost,
+        AttemptKind::Cancelled,
     ];
 
     pub fn word(self) -> &'static str {
         match self {
-            AttemptEnd::Succeeded => "succeeded",
-            AttemptEnd::Retried => "retried",
-            AttemptEnd::Failed => "failed",
-            AttemptEnd::Lost => "lost",
-            AttemptEnd::Cancelled => "cancelled",
+            AttemptKind::Succeeded => "succeeded",
+            AttemptKind::Retried => "retried",
+            AttemptKind::Failed => "failed",
+            AttemptKind::Lost => "lost",
+            AttemptKind::Cancelled => "cancelled",
         }
     }
 }
 
 /// How many attempts ended how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(super) struct AttemptEnds {
+pub(super) struct OutcomeCounts {
     pub succeeded: u64,
     /// Failed or lost, and tried again.
     pub retried: u64,
@@ -49,26 +49,26 @@ pub(super) struct AttemptEnds {
     pub cancelled: u64,
 }
 
-impl AttemptEnds {
-    pub fn of(self, outcome: AttemptEnd) -> u64 {
+impl OutcomeCounts {
+    pub fn of(self, outcome: AttemptKind) -> u64 {
         match outcome {
-            AttemptEnd::Succeeded => self.succeeded,
-            AttemptEnd::Retried => self.retried,
-            AttemptEnd::Failed => self.failed,
-            AttemptEnd::Lost => self.lost,
-            AttemptEnd::Cancelled => self.cancelled,
+            AttemptKind::Succeeded => self.succeeded,
+            AttemptKind::Retried => self.retried,
+            AttemptKind::Failed => self.failed,
+            AttemptKind::Lost => self.lost,
+            AttemptKind::Cancelled => self.cancelled,
         }
     }
 
     pub fn ended(self) -> u64 {
-        self.sum(&AttemptEnd::ALL)
+        self.sum(&AttemptKind::ALL)
     }
 
-    pub fn sum(self, outcomes: &[AttemptEnd]) -> u64 {
+    pub fn sum(self, outcomes: &[AttemptKind]) -> u64 {
         outcomes.iter().fold(0, |sum, outcome| sum.saturating_add(self.of(*outcome)))
     }
 
-    fn add(&mut self, more: AttemptEnds) {
+    fn add(&mut self, more: OutcomeCounts) {
         for (sum, n) in [
             (&mut self.succeeded, more.succeeded),
             (&mut self.retried, more.retried),
@@ -81,10 +81,10 @@ impl AttemptEnds {
     }
 }
 
-impl From<&Rollup> for AttemptEnds {
-    fn from(rollup: &Rollup) -> AttemptEnds {
+impl From<&Rollup> for OutcomeCounts {
+    fn from(rollup: &Rollup) -> OutcomeCounts {
         let Rollup { succeeded, retried, failed, lost, cancelled, .. } = *rollup;
-        AttemptEnds { succeeded, retried, failed, lost, cancelled }
+        OutcomeCounts { succeeded, retried, failed, lost, cancelled }
     }
 }
 
@@ -94,7 +94,7 @@ pub(super) struct Activity {
     /// How long a bar lasts.
     pub bar_s: u64,
     pub bars: Vec<Bar>,
-    pub sum: AttemptEnds,
+    pub sum: OutcomeCounts,
 }
 
 /// What attempts did in a part of the time.
@@ -102,7 +102,7 @@ pub(super) struct Activity {
 pub(super) struct Bar {
     pub from: Timestamp,
     #[serde(flatten)]
-    pub outcomes: AttemptEnds,
+    pub outcomes: OutcomeCounts,
 }
 
 /// More bars than these are too thin to tell apart on a telephone.
@@ -123,9 +123,9 @@ impl Activity {
         let first = since.as_millis().div_euclid(step_ms);
         let last = now.as_millis().div_euclid(step_ms).clamp(first, first + MAX_BARS - 1);
         let mut bars: Vec<Bar> = (first..=last)
-            .map(|n| Bar { from: Timestamp::from_millis(n * step_ms), outcomes: AttemptEnds::default() })
+            .map(|n| Bar { from: Timestamp::from_millis(n * step_ms), outcomes: OutcomeCounts::default() })
             .collect();
-        let mut sum = AttemptEnds::default();
+        let mut sum = OutcomeCounts::default();
         for rollup in rollups {
             let at = rollup.minute.as_millis().div_euclid(step_ms) - first;
             let bar = usize::try_from(at).ok().and_then(|at| bars.get_mut(at));
@@ -143,7 +143,7 @@ impl Activity {
 pub(super) struct NameFigures {
     pub task_name: String,
     #[serde(flatten)]
-    pub outcomes: AttemptEnds,
+    pub outcomes: OutcomeCounts,
     /// How long handlers ran.
     pub ran: Distribution,
     /// How long tasks had been ready when they started.
@@ -186,7 +186,7 @@ impl From<&Histogram> for Distribution {
 /// Figures by task name, the busiest first.
 pub(super) fn by_name(rollups: &[Rollup]) -> Vec<NameFigures> {
     let figures = rollups::by_name(rollups).into_iter().map(|sum| NameFigures {
-        outcomes: AttemptEnds::from(&sum),
+        outcomes: OutcomeCounts::from(&sum),
         ran: Distribution::from(&sum.ran),
         waited: Distribution::from(&sum.waited),
         task_name: sum.task_name,

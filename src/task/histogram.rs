@@ -10,24 +10,24 @@ use serde::Serialize;
 /// Four buckets to each doubling, from a microsecond on: a quantile is at most a quarter too long. Serialises as the number of lengths
 /// and their quantiles in seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(into = "Summary")]
+#[serde(into = "HistogramSummary")]
 pub struct Histogram {
     counts: BTreeMap<u8, u64>,
 }
 
 /// What is shown of a histogram.
 #[derive(Serialize)]
-struct Summary {
+struct HistogramSummary {
     count: u64,
     p50_s: Option<f64>,
     p95_s: Option<f64>,
     p99_s: Option<f64>,
 }
 
-impl From<Histogram> for Summary {
-    fn from(histogram: Histogram) -> Summary {
+impl From<Histogram> for HistogramSummary {
+    fn from(histogram: Histogram) -> HistogramSummary {
         let quantile = |q| histogram.quantile(q).map(|length| length.as_secs_f64());
-        Summary {
+        HistogramSummary {
             count: histogram.count(),
             p50_s: quantile(0.5),
             p95_s: quantile(0.95),

@@ -35,7 +35,7 @@ pub struct Options {
     pub(crate) max_attempts: Option<u32>,
     pub(crate) backoff: Option<Duration>,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) unique: Option<String>,
+    pub(crate) unique: Option<UniqueKey>,
     pub(crate) expires: Option<Duration>,
     pub(crate) tag: Option<String>,
     pub(crate) token: Option<EnqueueToken>,
@@ -53,6 +53,21 @@ impl fmt::Debug for Options {
             .field("timeout", &self.timeout)
             .field("expires", &self.expires)
             .finish_non_exhaustive()
+    }
+}
+
+/// A unique key, and among which tasks of its queue it is one.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct UniqueKey {
+    pub key: String,
+    /// Among tasks of all names, not of one.
+    pub whole_queue: bool,
+}
+
+impl UniqueKey {
+    /// A text that no other key has in a queue: neither names nor keys have control characters.
+    pub(crate) fn scoped(&self, task_name: &str) -> String {
+        format!("{}\0{}", if self.whole_queue { "" } else { task_name }, self.key)
     }
 }
 
@@ -172,7 +187,7 @@ impl Options {
         self
     }
 
-    /// Makes no second task while a live task of the queue holds this key: the enqueue answers
+    /// Makes no second task while a live task of the same name and queue holds this key: the enqueue answers
     /// [`Enqueued::Existing`](crate::Enqueued::Existing). 1-200 bytes, no control characters; only a digest of it is kept.
     /// Defaults to none.
     ///
@@ -188,7 +203,26 @@ impl Options {
     /// # Ok::<(), perdura::Error>(())
     /// ```
     pub fn unique(mut self, key: impl Into<String>) -> Options {
-        self.unique = Some(key.into());
+        self.unique = Some(UniqueKey { key: key.into(), whole_queue: false });
+        self
+    }
+
+    /// Like [`unique`](Options::unique), among the tasks of all names in the queue that are enqueued with `unique_in_queue`.
+    ///
+    /// ```
+    /// # use perdura::{Options, Queue};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Upload;
+    /// # impl perdura::Task for Upload { const NAME: &'static str = "upload"; type Output = (); }
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Download;
+    /// # impl perdura::Task for Download { const NAME: &'static str = "download"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// let upload = queue.enqueue_with(&Upload, Options::new().unique_in_queue("photo 7"))?;
+    /// let download = queue.enqueue_with(&Download, Options::new().unique_in_queue("photo 7"))?;
+    /// assert!(!download.is_new() && download.id() == upload.id());
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn unique_in_queue(mut self, key: impl Into<String>) -> Options {
+        self.unique = Some(UniqueKey { key: key.into(), whole_queue: true });
         self
     }
 
@@ -278,8 +312,8 @@ impl Options {
 
     fn check(&self, config: &Config, now: Timestamp) -> Result<(), Error> {
         check_name("queue", self.queue.as_deref().unwrap_or(DEFAULT_QUEUE))?;
-        if let Some(key) = &self.unique {
-            check_key("unique key", key)?;
+        if let Some(unique) = &self.unique {
+            check_key("unique key", &unique.key)?;
         }
         if let Some(tag) = &self.tag {
             check_key("tag", tag)?;
@@ -357,7 +391,7 @@ pub(crate) struct Resolved {
     pub max_attempts: u32,
     pub backoff: Option<Duration>,
     pub timeout: Option<Duration>,
-    pub unique: Option<String>,
+    pub unique: Option<UniqueKey>,
     pub expires: Option<Duration>,
     pub tag: Option<String>,
     pub token: Option<EnqueueToken>,

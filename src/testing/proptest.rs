@@ -142,7 +142,10 @@ pub fn options() -> BoxedStrategy<Options> {
             let options = attempts.map_or(options.clone(), |attempts| options.max_attempts(attempts));
             let options = delay.map_or(options.clone(), |delay| options.delay(delay));
             let options = expires.map_or(options.clone(), |after| options.expires(after));
-            key.map_or(options.clone(), |key| options.unique(format!("key {key}")))
+            key.map_or(options.clone(), |key| match key % 2 {
+                0 => options.unique(format!("key {key}")),
+                _ => options.unique_in_queue(format!("key {key}")),
+            })
         })
         .boxed()
 }

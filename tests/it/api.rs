@@ -53,6 +53,30 @@ fn a_batch_of_several_types_is_made_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_unique_key_holds_among_tasks_of_one_name_unless_asked_otherwise() {
+    let clock = ManualClock::new();
+    let handler = |_: Do, cx: &Context| {
+        let queue = cx.queue().ok_or_else(|| Failure::permanent("the test holds a handle"))?;
+        // The task that runs has this key, too.
+        let made = queue.enqueue_with(&crate::child::Poison, Options::new().unique("k")).unwrap();
+        Ok(u64::from(made.is_new()))
+    };
+    let tests = SteppedQueue::open(Queue::builder().clock(clock.clone()).handle(handler), &clock).unwrap();
+    let queue = tests.queue();
+    let id = queue.enqueue_with(&Do::Ok(1), Options::new().unique("k")).unwrap().id();
+    assert_eq!(queue.enqueue_with(&Do::Ok(2), Options::new().unique("k")).unwrap(), Enqueued::Existing(id));
+    tests.run_until_idle().unwrap();
+    assert_eq!(queue.result::<Do>(id).unwrap(), Some(1), "it did not get itself");
+
+    let in_queue = || Options::new().unique_in_queue("q");
+    let id = queue.enqueue_with(&Do::Ok(3), in_queue().delay(MINUTE)).unwrap().id();
+    assert_eq!(queue.enqueue_with(&crate::child::Poison, in_queue()).unwrap(), Enqueued::Existing(id));
+    assert!(queue.enqueue_with(&Do::Ok(4), Options::new().unique("q").delay(MINUTE)).unwrap().is_new());
+    assert!(queue.enqueue_with(&Do::Ok(5), in_queue().queue("other")).unwrap().is_new());
+    assert_sound(queue);
+}
+
+#[test]
 fn a_handler_knows_where_its_task_lies_and_what_time_it_is() {
     let clock = ManualClock::new();
     let handler = |_: Do, cx: &Context| {

@@ -65,7 +65,11 @@ fn the_page_of_trust_lists_every_test_of_each_promise() {
     if std::env::var_os("PERDURA_BLESS").is_some() {
         return std::fs::write(&page, format!("{before}{LIST}{list}")).unwrap();
     }
-    assert_eq!(listed, list, "write it anew");
+    let differs = listed.lines().zip(list.lines()).find(|(is, wanted)| is != wanted);
+    assert!(
+        listed == list,
+        "PERDURA_BLESS=1 writes docs/trust.md anew; the first line that differs: {differs:?}"
+    );
 }
 
 /// Code without comments at the ends of lines, and without any space: formatting is not what is compared.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::attempts::is_passing;
 use super::core::{Core, MAX_PANICS, RETRY_INTERVAL};
 use crate::error::{Error, ErrorKind};
-use crate::executor::Job;
+use crate::executor::Assignment;
 use crate::handler::{Finished, Start};
 use crate::journal::{survive, tell};
 use crate::planted::planted;
@@ -264,7 +264,8 @@ impl<'c> Dispatcher<'c> {
             self.recall_at = None;
             if !self.has_moved {
                 shared.running.prefetch.slow_down();
-                self.unsettled.extend(std::iter::from_fn(|| shared.running.take_job()).map(Job::hand_back));
+                self.unsettled
+                    .extend(std::iter::from_fn(|| shared.running.take_job()).map(Assignment::hand_back));
                 return self.settle();
             }
         }

@@ -63,17 +63,20 @@ mod tests {
 
     #[test]
     fn short_tasks_are_claimed_ahead_and_slow_ones_are_not() {
-        let pace = Prefetch::default();
-        assert_eq!((pace.per_worker(), pace.time_for(9)), (0, Duration::ZERO));
-        (0..100).for_each(|_| pace.observe(Duration::from_micros(1)));
-        assert_eq!(pace.per_worker(), 256);
-        (0..100).for_each(|_| pace.observe(Duration::from_micros(200)));
-        assert!((20..=80).contains(&pace.per_worker()), "{}", pace.per_worker());
-        (0..100).for_each(|_| pace.observe(Duration::from_millis(5)));
-        assert_eq!(pace.per_worker(), 0);
-        assert_eq!(pace.time_for(0), Duration::ZERO);
-        assert!(pace.time_for(3) > Duration::from_millis(14) && pace.time_for(3) < Duration::from_millis(16));
-        pace.observe(Duration::MAX);
-        assert_eq!(pace.per_worker(), 0);
+        let prefetch = Prefetch::default();
+        assert_eq!((prefetch.per_worker(), prefetch.time_for(9)), (0, Duration::ZERO));
+        (0..100).for_each(|_| prefetch.observe(Duration::from_micros(1)));
+        assert_eq!(prefetch.per_worker(), 256);
+        (0..100).for_each(|_| prefetch.observe(Duration::from_micros(200)));
+        assert!((20..=80).contains(&prefetch.per_worker()), "{}", prefetch.per_worker());
+        (0..100).for_each(|_| prefetch.observe(Duration::from_millis(5)));
+        assert_eq!(prefetch.per_worker(), 0);
+        assert_eq!(prefetch.time_for(0), Duration::ZERO);
+        assert!(
+            prefetch.time_for(3) > Duration::from_millis(14)
+                && prefetch.time_for(3) < Duration::from_millis(16)
+        );
+        prefetch.observe(Duration::MAX);
+        assert_eq!(prefetch.per_worker(), 0);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::prefetch::{MAX_PREFETCHED_BYTES, Prefetch};
-use crate::executor::Job;
+use crate::executor::Assignment;
 use crate::handler::Control;
 use crate::planted::planted;
 use crate::store::{Effects, Flags};
@@ -16,8 +16,8 @@ use crate::task::{ClaimRoom, Claimed, PendingOutput, Settlement, TaskId};
 /// What this process runs, or is about to run.
 pub(crate) struct Running {
     pub prefetch: Prefetch,
-    jobs: Mutex<Option<Sender<Job>>>,
-    job_queue: Receiver<Job>,
+    jobs: Mutex<Option<Sender<Assignment>>>,
+    job_queue: Receiver<Assignment>,
     attempts: Mutex<HashMap<TaskId, Arc<Control>>>,
     /// Bytes of the args of all attempts.
     bytes_out: AtomicUsize,
@@ -99,7 +99,7 @@ impl Running {
     }
 
     /// Where workers take their jobs from.
-    pub(crate) fn job_queue(&self) -> Receiver<Job> {
+    pub(crate) fn job_queue(&self) -> Receiver<Assignment> {
         self.job_queue.clone()
     }
 
@@ -109,7 +109,7 @@ impl Running {
     }
 
     /// The next job that no worker has taken.
-    pub(crate) fn take_job(&self) -> Option<Job> {
+    pub(crate) fn take_job(&self) -> Option<Assignment> {
         self.job_queue.try_recv().ok()
     }
 
@@ -127,7 +127,7 @@ impl Running {
                 self.leave(&before); // of an ownership that was lost in between
             }
             if let Some(jobs) = &*jobs {
-                let _ = jobs.send(Job { claimed, control }); // we hold a receiver, so it cannot be closed
+                let _ = jobs.send(Assignment { claimed, control }); // we hold a receiver, so it cannot be closed
             }
         }
         attempts.len() > self.workers()

@@ -53,7 +53,7 @@ struct Threads {
     timer: JoinHandle<()>,
     maintenance: JoinHandle<()>,
     /// The maintenance ends when this is dropped.
-    stop_housekeeping: Sender<()>,
+    stop_maintenance: Sender<()>,
 }
 
 impl Engine {
@@ -93,7 +93,7 @@ impl Engine {
         core.set_executor(Arc::downgrade(&executor));
         core.shared.running.add_workers(workers);
         let timer = timer::start(core.shared.alarm.clone(), core.shared.clock.clone(), core.clone())?;
-        let (stop_housekeeping, stop) = bounded(0);
+        let (stop_maintenance, stop) = bounded(0);
         let chores = Maintenance::new(core.clone());
         let maintenance = spawn("perdura-maintenance", move || chores.run(&stop))?;
         let for_dispatcher = core.clone();
@@ -105,7 +105,7 @@ impl Engine {
         })?;
         let _ = core.take_over(); // what is in the way was said; the dispatcher tries again
         let _ = owned.send(()); // its receiver waits for it
-        Ok(Threads { executor, dispatcher, timer, maintenance, stop_housekeeping })
+        Ok(Threads { executor, dispatcher, timer, maintenance, stop_maintenance })
     }
 
     /// Stops claiming, lets what runs end within `grace`, asks the rest to stop, settles everything, joins the threads. It takes two
@@ -133,7 +133,7 @@ impl Engine {
         let _ = threads.dispatcher.join();
         core.shared.alarm.stop();
         let _ = threads.timer.join();
-        drop(threads.stop_housekeeping);
+        drop(threads.stop_maintenance);
         let _ = threads.maintenance.join();
         threads.executor.join(core.shared.running.nothing_runs());
         report.still_running = core.shared.running.controls().iter().map(|control| control.task_id).collect();

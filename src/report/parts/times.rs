@@ -6,21 +6,21 @@ use super::section::{nothing, section};
 use crate::console::words::{count, measured, number, span};
 use crate::report::chart::{self, Height, Scale};
 use crate::report::data::{ReportData, Section};
-use crate::report::figures::{AttemptEnd, Distribution, NameFigures};
+use crate::report::figures::{AttemptKind, Distribution, NameFigures};
 use crate::report::table::{Cell, Column, Kind, col, table};
 
 /// All attempts over time, and below them those that did not succeed, on a scale of their own.
 pub(in crate::report) fn activity(data: &ReportData) -> Markup {
     let activity = &data.activity;
     let note = html! { "Attempts by how they ended, " (span(std::time::Duration::from_secs(activity.bar_s))) " a bar; times in " span.zone { "UTC" } };
-    let bad = &AttemptEnd::ALL[1..];
+    let bad = &AttemptKind::ALL[1..];
     let inside = html! {
         @if activity.sum.ended() == 0 { (nothing("No attempt ended in this time.")) }
         @else {
             div.panel {
                 (chart::legend(activity.sum))
                 h3 { "All attempts" }
-                (chart::stacked(activity, &AttemptEnd::ALL, Height(150.0), &all_label(data)))
+                (chart::stacked(activity, &AttemptKind::ALL, Height(150.0), &all_label(data)))
                 @if activity.sum.sum(bad) > 0 {
                     h3 { "Not succeeded" }
                     (chart::stacked(activity, bad, Height(80.0), &format!("{} that did not succeed, over time", count(activity.sum.sum(bad), "attempt"))))
@@ -34,7 +34,7 @@ pub(in crate::report) fn activity(data: &ReportData) -> Markup {
 
 fn all_label(data: &ReportData) -> String {
     let sum = data.activity.sum;
-    let parts = AttemptEnd::ALL.map(|outcome| format!("{} {}", number(sum.of(outcome)), outcome.word()));
+    let parts = AttemptKind::ALL.map(|outcome| format!("{} {}", number(sum.of(outcome)), outcome.word()));
     format!("{} over time: {}", count(sum.ended(), "attempt"), parts.join(", "))
 }
 
@@ -74,7 +74,7 @@ fn outcomes(names: &[NameFigures]) -> Markup {
         let part = name.outcomes.succeeded as f64 / name.outcomes.ended().max(1) as f64 * 100.0;
         // Never 100 % where something did not succeed.
         let part = (part * 10.0).floor() / 10.0;
-        let numbers = std::iter::once(name.outcomes.ended()).chain(AttemptEnd::ALL.map(|o| name.outcomes.of(o)));
+        let numbers = std::iter::once(name.outcomes.ended()).chain(AttemptKind::ALL.map(|o| name.outcomes.of(o)));
         let share = html! {
             (format!("{part:.1} %")) " "
             svg.share aria-hidden="true" width="60" height="8" { rect.all width="60" height="8" {} rect.part width=(format!("{:.1}", part * 0.6)) height="8" {} }

@@ -40,7 +40,8 @@ fn enqueue_one(
         return Ok(Enqueued::Existing(TaskId::from_i64(token.task_id)));
     }
     let queue_id = tx.queue_id(&options.queue)?;
-    let digest = options.unique.as_ref().map(|key| keys::digest(tx.file_id, key));
+    let digest =
+        options.unique.as_ref().map(|unique| keys::digest(tx.file_id, &unique.scoped(task.task_name)));
     if let Some(digest) = &digest
         && let Some(holder) = keys::holder(tx, queue_id, digest)?
     {

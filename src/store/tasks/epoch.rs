@@ -1,4 +1,4 @@
-//! The owner epoch: the fence of a whole process. (The lock itself is in `sidecar`.)
+//! The owner epoch: the fence of a whole process. (The lock itself is in `file/owner_lock`.)
 
 use std::time::Duration;
 

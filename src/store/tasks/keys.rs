@@ -1,4 +1,4 @@
-//! Unique keys: at most one live task of a queue holds a key.
+//! Unique keys: at most one live task of a queue, or of one name in it, holds a key.
 
 use std::hash::Hasher;
 

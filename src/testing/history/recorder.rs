@@ -161,7 +161,7 @@ impl HistoryRecorder {
             queue: all.queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned()),
             priority: all.priority.unwrap_or(0),
             args: digest(&json(task)),
-            key: all.unique.as_deref().map(digest),
+            key: all.unique.map(|unique| digest(&unique.scoped(T::NAME))),
             not_before: all.due.map(|due| match due {
                 Due::After(delay) => self.0.clock.now().saturating_add(delay),
                 Due::At(time) => time,

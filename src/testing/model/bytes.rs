@@ -92,7 +92,8 @@ fn enqueue(a: u8, b: u8, c: u8) -> (Script, Options) {
         options = options.delay(Duration::from_secs(b.into()));
     }
     if c.is_multiple_of(3) {
-        options = options.unique(format!("key {}", c / 3 % 4));
+        let key = format!("key {}", c / 3 % 4);
+        options = if c / 12 % 2 == 0 { options.unique(key) } else { options.unique_in_queue(key) };
     }
     if b.is_multiple_of(5) && b > 0 {
         options = options.expires(Duration::from_secs(u64::from(b) + 1)); // a delay is shorter

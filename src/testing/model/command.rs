@@ -246,7 +246,10 @@ impl fmt::Display for Shown<'_> {
         o.max_attempts.iter().try_for_each(|n| write!(f, ".max_attempts({n})"))?;
         o.backoff.iter().try_for_each(|base| write!(f, ".backoff({})", Span(*base)))?;
         o.timeout.iter().try_for_each(|timeout| write!(f, ".timeout({})", Span(*timeout)))?;
-        o.unique.iter().try_for_each(|key| write!(f, ".unique({key:?})"))?;
+        o.unique.iter().try_for_each(|unique| {
+            let setter = if unique.whole_queue { "unique_in_queue" } else { "unique" };
+            write!(f, ".{setter}({:?})", unique.key)
+        })?;
         o.expires.iter().try_for_each(|after| write!(f, ".expires({})", Span(*after)))?;
         o.tag.iter().try_for_each(|tag| write!(f, ".tag({tag:?})"))
     }

@@ -161,7 +161,8 @@ impl<W: Workload> Model<W> {
         let all = options.clone().or(task.options());
         let queue = all.queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned());
         self.meet(&queue);
-        if let Some(id) = self.holder(&queue, all.unique.as_deref()) {
+        let key = all.unique.map(|unique| unique.scoped(task.kind()));
+        if let Some(id) = self.holder(&queue, key.as_deref()) {
             return Enqueued::Existing(id);
         }
         let (run_at, anchor) = match all.due.filter(|due| *due != Due::After(Duration::ZERO)) {
@@ -183,7 +184,7 @@ impl<W: Workload> Model<W> {
             anchor,
             expires_at: all.expires.map(|after| self.wall.saturating_add(after)),
             finished_at: None,
-            key: all.unique,
+            key,
             backoff: all.backoff,
             suspect: false,
             started: false,

@@ -122,6 +122,10 @@ impl Workload for Script {
         queue.enqueue_all_with(old.iter().map(|(task, options)| (task, options.clone())))
     }
 
+    fn kind(&self) -> &'static str {
+        if *self == Script::New { New::NAME } else { Old::NAME }
+    }
+
     fn is_known_to(&self, program: Program) -> bool {
         program == Program::Whole || *self != Script::New
     }

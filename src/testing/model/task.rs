@@ -36,7 +36,7 @@ pub struct ModelTask<W> {
     pub expires_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// Its unique key.
+    /// Its unique key, within its queue.
     pub key: Option<String>,
     /// The base of its backoff, if it has its own.
     pub backoff: Option<Duration>,

@@ -49,6 +49,12 @@ pub trait Workload: Clone + PartialEq + Debug + 'static {
         Options::new()
     }
 
+    /// Which of several task types it is, as [`Task::NAME`](crate::Task::NAME) tells them apart: unique keys hold within one. Defaults to one
+    /// type.
+    fn kind(&self) -> &'static str {
+        ""
+    }
+
     /// Whether this program has a handler for the task. Defaults to true.
     fn is_known_to(&self, program: Program) -> bool {
         let _ = program;
