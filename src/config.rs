@@ -26,18 +26,22 @@ const MAX_BUSY: Duration = Duration::from_secs(3600);
 /// The shortest `stuck_task_timeout`: below it, a busy machine would pass for a stuck handler.
 const MIN_STUCK: Duration = Duration::from_millis(100);
 
-/// Every setting of a queue. Build it from the defaults, or read it with serde from TOML or JSON, where durations are written as
-/// people write them (`"90s"`, `"5m"`); unknown fields are refused. It is checked when the queue opens.
+/// Every setting of a queue. It is checked when the queue opens.
+///
+/// Set the fields with the setters of the same names, or read it with serde from TOML or JSON. There durations are written as people write
+/// them (`"90s"`, `"5m"`), and unknown fields are refused.
 ///
 /// ```
+/// # use std::time::Duration;
 /// let config: perdura::Config = toml::from_str(r#"
 ///     max_task_attempts = 5
 ///     retry_backoff = "90s"
 ///     retry_exception_denylist = ["InvalidInput", "my_app::PermanentError"]
 /// "#)?;
-/// assert_eq!(config.retry_backoff, std::time::Duration::from_secs(90));
+/// assert_eq!(config.retry_backoff, Duration::from_secs(90));
 ///
-/// let config = perdura::Config::default().workers(2).max_task_attempts(5);
+/// let config = config.workers(2).task_timeout(Some(Duration::from_secs(600))).retention(None);
+/// assert_eq!((config.workers, config.retention), (2, None));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,32 +54,35 @@ pub struct Config {
     /// At most `retry_backoff_max`. Defaults to 60 s.
     #[serde(with = "fields::retry_backoff")]
     pub retry_backoff: Duration,
-    /// No wait between attempts is longer: at most 10 years. Defaults to 24 h.
+    /// The longest wait between attempts: at most 10 years. Defaults to 24 h.
     #[serde(with = "fields::retry_backoff_max")]
     pub retry_backoff_max: Duration,
-    /// A fraction (0-1) of each wait that is added at most, drawn for each task and attempt, before the cap. Defaults to 0.
+    /// How much is added to each wait at most, as a fraction of it: 0-1. It is drawn for each task and attempt, and added before the wait is cut to
+    /// `retry_backoff_max`. Defaults to 0.
     pub retry_jitter: f64,
-    /// Types of errors that are not retried. `::` and `.` are the same separator, generics are ignored; an entry matches a type
-    /// whose last segment is the same and whose path has its other segments in the same order. Defaults to none.
+    /// Types of errors that are not retried. Defaults to none.
+    ///
+    /// `::` and `.` are the same separator, and generics are ignored. An entry matches a type whose last segment is the same and whose path has the
+    /// entry's other segments in the same order.
     pub retry_exception_denylist: Vec<String>,
-    /// A handler that sends heartbeats and then stays silent for so long is `LOST`: at least 100 ms. Defaults to 5 minutes.
+    /// A handler that sends heartbeats and then stays silent for this long is `LOST`: at least 100 ms, at most 10 years. Defaults to 5 minutes.
     #[serde(with = "fields::stuck_task_timeout")]
     pub stuck_task_timeout: Duration,
     /// What becomes of a task whose process died while it ran. Defaults to `immediate`.
     pub lost_retry: LostRetry,
-    /// How long one attempt may take, for tasks that say nothing themselves. Defaults to no limit (`"never"`).
+    /// How long one attempt may take, for tasks without a timeout of their own: at most 10 years. Defaults to no limit (`"never"`).
     #[serde(with = "fields::task_timeout")]
     pub task_timeout: Option<Duration>,
     /// Threads that run tasks: 1-1024. Defaults to the number of processors available.
     pub workers: usize,
     /// What an acknowledged write survives. Defaults to `full`.
     pub durability: Durability,
-    /// How often to look whether another process wrote to the file or gave up its ownership: at least 10 ms, or 0 for never.
+    /// How often the queue looks whether another process wrote to the file or gave up its ownership: at least 10 ms, or 0 for never.
     /// Writes of this process are noticed at once, also those of another `Queue` on the same file. Defaults to 5 s.
     #[serde(with = "fields::poll_interval")]
     pub poll_interval: Duration,
-    /// How long a write waits for a lock that another connection has, before it fails as [`Busy`](ErrorKind::Busy): at most 1 h. What runs
-    /// tasks tries again. A thread that must not block, such as that of a window, wants a short one. Defaults to 10 s.
+    /// How long a write waits for a lock that another connection holds, before it fails as [`Busy`](ErrorKind::Busy): at most 1 h. The threads
+    /// that run tasks then try again. Choose a short time for a thread that must not block, such as that of a window. Defaults to 10 s.
     #[serde(with = "fields::busy_timeout")]
     pub busy_timeout: Duration,
     /// The largest args, in bytes of JSON: 16 B - 256 MiB. Defaults to 1 MiB.
@@ -87,17 +94,18 @@ pub struct Config {
     /// Room in the file that new tasks cannot take: on a full disk the outcomes of running tasks are recorded there. 0 for none, or
     /// 1 MiB - 1 GiB in steps of 256 KiB (rounded up). Defaults to 1 MiB.
     pub disk_reserve_bytes: u64,
-    /// `SUCCEEDED` and `CANCELLED` tasks are deleted so long after they finished. Defaults to 7 days; `"never"` keeps them.
+    /// How long `SUCCEEDED` and `CANCELLED` tasks are kept after they finished: 1 ms - 10 years, or `"never"` to keep them for good. Defaults to
+    /// 7 days.
     ///
-    /// Another value than the default is kept in the file, where the last owner's stands: whoever executes with the default follows it. Ages
-    /// are looked at five minutes after the start, if the clock is steady, and each ten minutes from then on; a program that ends sooner
+    /// A value other than the default is kept in the file, where the value of the last owner stands: a program that executes with the default
+    /// follows it. Retention is applied five minutes after the start, if the clock is steady, then every ten minutes. A program that ends sooner
     /// deletes up to 500 tasks at its end, if the tasks of the last day show that the clock has run on.
     #[serde(with = "fields::retention")]
     pub retention: Option<Duration>,
-    /// `FAILED` and `LOST` tasks become dead letters so long after they finished. Defaults to `"never"`.
+    /// How long after they finished `FAILED` and `LOST` tasks become dead letters: 1 ms - 10 years. Defaults to `"never"`.
     #[serde(with = "fields::dead_letter_after")]
     pub dead_letter_after: Option<Duration>,
-    /// Dead letters are deleted so long after they were moved. Defaults to `"never"`.
+    /// How long dead letters are kept after they were moved: 1 ms - 10 years. Defaults to `"never"`: they are kept for good.
     #[serde(with = "fields::dead_letter_retention")]
     pub dead_letter_retention: Option<Duration>,
     /// Whether deleted tasks are overwritten with zeroes in the file (`secure_delete`), at the cost of a write for each of their
@@ -212,7 +220,15 @@ impl Config {
         (self.retention != DEFAULT_RETENTION).then_some(self.retention)
     }
 
-    /// Checks every bound. `open` does this too.
+    /// Checks the range of every setting. Opening a queue does this too.
+    ///
+    /// ```
+    /// use perdura::{Config, ErrorKind};
+    ///
+    /// assert!(Config::default().validate().is_ok());
+    /// let error = Config::default().max_task_attempts(0).validate().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    /// ```
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`], naming the field, its value and its range.

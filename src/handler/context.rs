@@ -13,8 +13,9 @@ use crate::json::{from_json, to_json};
 use crate::sync::atomic::Ordering;
 use crate::task::{Claimed, OutputStream, TaskId, TaskRecord, Timestamp};
 
-/// What a handler can ask and tell while it runs. All its writes are fenced: those of an attempt that is not the running one any
-/// more change nothing and fail.
+/// What a handler can ask and tell while it runs.
+///
+/// All its writes are fenced: an attempt that is not the running one any more changes nothing, and its writes fail.
 ///
 /// Its errors are [`Failure`]s: return them with `?`, and they keep their meaning.
 pub struct Context {
@@ -24,32 +25,95 @@ pub struct Context {
 }
 
 impl Context {
-    /// The task's number.
+    /// The task's id. It makes a good idempotency key: it is the same in each attempt.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = String; }
+    /// fn send(_: Mail, cx: &Context) -> Result<String, Failure> {
+    ///     Ok(format!("mail {}, claim {}", cx.id(), cx.generation()))
+    /// }
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().enqueue(&Mail)?.id());
+    /// # tests.run_until_idle()?;
+    /// assert_eq!(queue.result::<Mail>(id)?.as_deref(), Some("mail 1, claim 1"));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn id(&self) -> TaskId {
         self.claimed.task_id
     }
 
     /// Which attempt this is: 1 for the first.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = String; }
+    /// fn send(_: Mail, cx: &Context) -> Result<String, Failure> {
+    ///     if cx.attempt_number() == cx.max_attempts() {
+    ///         return Ok("sent as a letter".into());
+    ///     }
+    ///     Err(Failure::named("smtp.down", "no route"))
+    /// }
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().enqueue(&Mail)?.id());
+    /// # tests.run_until_idle()?;
+    /// # queue.run_now(id)?; tests.run_until_idle()?;
+    /// # queue.run_now(id)?; tests.run_until_idle()?;
+    /// assert_eq!(queue.result::<Mail>(id)?.as_deref(), Some("sent as a letter"));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn attempt_number(&self) -> u32 {
         self.claimed.attempt_number
     }
 
-    /// How many attempts the task has, the first included.
+    /// How many attempts the task has, the first included. [`attempt_number`](Context::attempt_number) has an example.
     pub fn max_attempts(&self) -> u32 {
         self.claimed.max_attempts
     }
 
-    /// How often the task was claimed in its whole life. With [`id`](Context::id) it names this attempt and no other.
+    /// How often the task was claimed in its whole life. Together with [`id`](Context::id) it names this attempt and no other.
+    /// [`id`](Context::id) has an example.
     pub fn generation(&self) -> u64 {
         self.claimed.generation
     }
 
-    /// What the queue's clock says: the system's, or that of a test.
+    /// The time by the queue's clock: the system's, or that of a test.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = String; }
+    /// fn send(_: Mail, cx: &Context) -> Result<String, Failure> {
+    ///     Ok(format!("sent at {}", cx.now()))
+    /// }
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().enqueue(&Mail)?.id());
+    /// # tests.run_until_idle()?;
+    /// assert_eq!(queue.result::<Mail>(id)?.as_deref(), Some("sent at 2026-01-01T00:00:00.000Z"));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn now(&self) -> Timestamp {
         self.port.now()
     }
 
-    /// The queue in which the task lies. Read from the file at each call.
+    /// The name of the task's queue. It is read from the file at each call.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = String; }
+    /// fn send(_: Mail, cx: &Context) -> Result<String, Failure> {
+    ///     let tag = cx.tag()?.unwrap_or_default();
+    ///     Ok(format!("{}: {tag:?}, version {}", cx.queue_name()?, cx.version()?))
+    /// }
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().enqueue(&Mail)?.id());
+    /// # tests.run_until_idle()?;
+    /// assert_eq!(queue.result::<Mail>(id)?.as_deref(), Some("default: \"\", version 1"));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the file cannot be read, or the task was deleted meanwhile: return them with `?`.
@@ -57,7 +121,8 @@ impl Context {
         Ok(self.record()?.queue)
     }
 
-    /// The task's [tag](crate::Options::tag), if it has one. Read from the file at each call.
+    /// The task's [tag](crate::Options::tag), if it has one. It is read from the file at each call. [`queue_name`](Context::queue_name) has an
+    /// example.
     ///
     /// # Errors
     /// As [`queue_name`](Context::queue_name).
@@ -65,7 +130,8 @@ impl Context {
         Ok(self.record()?.tag)
     }
 
-    /// The [version](crate::Task::VERSION) of the args with which the task was enqueued. Read from the file at each call.
+    /// The [version](crate::Task::VERSION) of the args with which the task was enqueued. It is read from the file at each call.
+    /// [`queue_name`](Context::queue_name) has an example.
     ///
     /// # Errors
     /// As [`queue_name`](Context::queue_name).
@@ -78,12 +144,30 @@ impl Context {
     }
 
     /// How long this attempt may still take; none if it has no limit.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = String; }
+    /// # use std::time::Duration;
+    /// fn send(_: Mail, cx: &Context) -> Result<String, Failure> {
+    ///     let patience = cx.time_left().unwrap_or(Duration::from_secs(30)); // for the connection
+    ///     Ok(format!("{patience:?}"))
+    /// }
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().enqueue(&Mail)?.id());
+    /// # tests.run_until_idle()?;
+    /// assert_eq!(queue.result::<Mail>(id)?.as_deref(), Some("30s"));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn time_left(&self) -> Option<Duration> {
         Some(self.control.deadline()?.saturating_sub(self.port.monotonic()))
     }
 
-    /// Counts the time that this attempt may take from now: for a handler that waits for its turn before it begins. Call it in the wait,
-    /// too: an attempt that is past its deadline for a second counts as one that ignores it, and its worker gets a substitute.
+    /// Restarts the time that this attempt may take: for a handler that waits for its turn before it begins.
+    ///
+    /// Call it while you wait, too: an attempt that is one second past its deadline counts as one that ignores it, and its worker gets a
+    /// substitute.
     ///
     /// ```
     /// # use perdura::{Context, Failure};
@@ -108,7 +192,9 @@ impl Context {
         }
     }
 
-    /// The newest checkpoint: of this attempt, of an earlier one, or of an earlier process.
+    /// The newest checkpoint: of this attempt, of an earlier one, or of an earlier process. None if the task has none.
+    ///
+    /// [`save_checkpoint`](Context::save_checkpoint) has an example.
     ///
     /// # Errors
     /// If the file cannot be read. If the checkpoint is not a `C`: no attempt will change that, so the failure is permanent; the task runs again
@@ -118,10 +204,28 @@ impl Context {
         from_json(&json).map(Some).map_err(|wrong| Failure::undecodable_checkpoint(&wrong))
     }
 
-    /// Saves how far the task has got. It is durable when this returns, and replaces the checkpoint before.
+    /// Saves how far the task has got. The checkpoint is durable when this returns, and replaces the one before.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = String; }
+    /// fn send(_: Mail, cx: &Context) -> Result<String, Failure> {
+    ///     for page in cx.checkpoint::<u32>()?.unwrap_or(0)..3 {
+    ///         // Upload the page.
+    ///         cx.save_checkpoint(&(page + 1))?;
+    ///     }
+    ///     Err(Failure::permanent("the server refuses the mail"))
+    /// }
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().enqueue(&Mail)?.id());
+    /// # tests.run_until_idle()?;
+    /// assert_eq!(queue.checkpoint_json(id)?.as_deref(), Some("3")); // a retry goes on there
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// If this attempt is not the running one any more; if it does not turn into JSON that reads back as it is, or is over
+    /// If this attempt is not the running one any more; if the checkpoint does not turn into JSON that reads back as it is, or is over
     /// `max_checkpoint_bytes`; if the file cannot be written.
     pub fn save_checkpoint<C: Serialize + ?Sized>(&self, checkpoint: &C) -> Result<(), Failure> {
         let json = to_json("checkpoint", checkpoint, self.port.limits().1).map_err(Failure::from_write)?;
@@ -130,8 +234,24 @@ impl Context {
         self.port.save_checkpoint(&self.control, json).map_err(Failure::from_write)
     }
 
-    /// Says how far the task is: `done` of `total` units of its own. Cheap: it reaches the file at most about once a second, and
-    /// when the attempt ends.
+    /// Says how far the task is: `done` of `total` units of its own.
+    ///
+    /// It is cheap: it reaches the file at most about once a second, and when the attempt ends.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = String; }
+    /// fn send(_: Mail, cx: &Context) -> Result<String, Failure> {
+    ///     cx.progress(3, 4);
+    ///     Err(Failure::permanent("the last page is missing"))
+    /// }
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().enqueue(&Mail)?.id());
+    /// # tests.run_until_idle()?;
+    /// assert_eq!(queue.get(id)?.progress, Some(perdura::Progress::new(3, 4)));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn progress(&self, done: u64, total: u64) {
         self.alive();
         if self.control.set_progress(done, total) {
@@ -139,10 +259,12 @@ impl Context {
         }
     }
 
-    /// Keeps what the attempt writes, text or bytes, to look at later or while it runs ([`Queue::output`](crate::Queue::output)). Cheap:
-    /// it reaches the file about once a second, and when the attempt ends.
+    /// Keeps what the attempt writes, text or bytes. [`Queue::output`](crate::Queue::output) reads it, also while the task runs, and has an
+    /// example.
     ///
-    /// Of each stream the first 16 KiB and the last 48 KiB are kept, with the newest attempt and with those that
+    /// It is cheap: it reaches the file about once a second, and when the attempt ends.
+    ///
+    /// The first 16 KiB and the last 48 KiB of each stream are kept, of the newest attempt and of those that
     /// [`Queue::attempts`](crate::Queue::attempts) shows.
     pub fn write_output(&self, stream: OutputStream, piece: impl AsRef<[u8]>) {
         self.alive();
@@ -151,8 +273,28 @@ impl Context {
         }
     }
 
-    /// Gives a sign of life. From the first one on, silence for longer than
-    /// [`stuck_task_timeout`](crate::Config::stuck_task_timeout) makes the task `LOST`; progress and checkpoints count as signs too.
+    /// Tells the queue that the handler is alive.
+    ///
+    /// After the first call, silence for longer than [`stuck_task_timeout`](crate::Config::stuck_task_timeout) makes the task `LOST`. Progress,
+    /// output, checkpoints and [`ensure_active`](Context::ensure_active) count as signs of life, too.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = String; }
+    /// fn send(_: Mail, cx: &Context) -> Result<String, Failure> {
+    ///     for _page in 0..3 {
+    ///         cx.heartbeat()?;
+    ///         // Print the page.
+    ///     }
+    ///     Ok("printed".into())
+    /// }
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().enqueue(&Mail)?.id());
+    /// # tests.run_until_idle()?;
+    /// assert_eq!(queue.result::<Mail>(id)?.as_deref(), Some("printed"));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If this attempt is not the running one any more.
@@ -163,8 +305,26 @@ impl Context {
         self.check_superseded()
     }
 
-    /// Call it between steps: ends the attempt, with `?`, when it was cancelled, has run out of time, counts no more, or when the
-    /// queue is shutting down.
+    /// Ends the attempt, with `?`, if it was cancelled, has run out of time or is not the running one any more, or if the queue is shutting
+    /// down. Call it between steps.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = String; }
+    /// fn send(_: Mail, cx: &Context) -> Result<String, Failure> {
+    ///     if let Some(queue) = cx.queue() {
+    ///         queue.cancel(cx.id())?; // as a user does who has changed their mind
+    ///     }
+    ///     cx.ensure_active()?;
+    ///     Ok("sent".into())
+    /// }
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().enqueue(&Mail)?.id());
+    /// # tests.run_until_idle()?;
+    /// assert_eq!(queue.get(id)?.state, perdura::State::Cancelled);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
     /// The reason to stop, as a [`Failure`] of its class.

@@ -17,8 +17,8 @@ const MAX_SOURCES: usize = 32;
 
 /// Why an attempt did not succeed, and what should become of its task.
 ///
-/// `?` makes one of any [`std::error::Error`]; its type's name becomes the task's `error_type`, its sources the traceback. Such a
-/// failure is retried with backoff, unless its type is on the denylist.
+/// `?` makes a failure from any [`std::error::Error`]: the name of the error's type becomes the task's `error_type`, and its sources become
+/// the traceback. Such a failure is retried with backoff, unless its type is on the denylist.
 ///
 /// ```
 /// use perdura::Failure;
@@ -91,16 +91,35 @@ impl Failure {
     }
 
     /// A failure that is not retried, however many attempts are left. Its type is `Permanent`.
+    ///
+    /// ```
+    /// let failure = perdura::Failure::permanent("no such address");
+    /// assert_eq!((failure.error_type(), failure.message()), ("Permanent", "no such address"));
+    /// ```
     pub fn permanent(message: impl Into<String>) -> Failure {
         Failure::of(Class::Permanent, "Permanent", &message.into())
     }
 
     /// A failure with a stable type of your choice, such as `payment.declined`, for the denylist and for lists.
+    ///
+    /// ```
+    /// let failure = perdura::Failure::named("payment.declined", "insufficient funds");
+    /// assert_eq!((failure.error_type(), failure.message()), ("payment.declined", "insufficient funds"));
+    /// ```
     pub fn named(error_type: impl Into<String>, message: impl Into<String>) -> Failure {
         Failure::of(Class::Error, &error_type.into(), &message.into())
     }
 
-    /// A failure made of a boxed error: `Box<dyn Error>`, `anyhow::Error` and the like. What type it had is not known any more.
+    /// A failure made from a boxed error: `Box<dyn Error>`, `anyhow::Error` and the like. The type that the error had is not known any more.
+    ///
+    /// ```
+    /// # use perdura::Failure;
+    /// fn send() -> Result<(), Box<dyn std::error::Error>> {
+    ///     Err("no route".into())
+    /// }
+    /// let failure = send().map_err(Failure::from_boxed).unwrap_err(); // in a handler, `?` instead
+    /// assert_eq!(failure.message(), "no route");
+    /// ```
     pub fn from_boxed<B, E>(error: B) -> Failure
     where
         B: std::ops::Deref<Target = E>,
@@ -112,28 +131,98 @@ impl Failure {
     }
 
     /// Not a failure: call the handler again after `delay` (at least 10 ms). The attempt does not count.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # use std::time::Duration;
+    /// let send = |_: Mail, _: &Context| Err::<(), _>(Failure::snooze(Duration::from_secs(600))); // the server is busy
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().enqueue(&Mail)?.id());
+    /// # tests.run_until_idle()?;
+    /// assert_eq!((queue.get(id)?.attempt_number, queue.get(id)?.snoozes), (0, 1));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn snooze(delay: Duration) -> Failure {
         Failure::of(Class::Snooze(delay.max(MIN_SNOOZE)), "Snoozed", "to be called again later")
     }
 
-    /// Not a failure: the task has the name, but is not this handler's. It is held, as a task is whose name no handler knows, until a
-    /// program with handlers opens the file anew. The attempt does not count.
+    /// Not a failure: the task has the handler's name, but is not for this handler. The attempt does not count.
+    ///
+    /// The task is held, as is a task whose name no handler knows, until a program with handlers opens the file anew.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Hold, Queue, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Print { printer: String }
+    /// # impl perdura::Task for Print { const NAME: &'static str = "print"; type Output = (); }
+    /// let print = |task: Print, _: &Context| match task.printer.as_str() {
+    ///     "upstairs" => Ok(()),
+    ///     _ => Err(Failure::decline()),
+    /// };
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(print), &ManualClock::new())?;
+    /// # let queue = tests.queue();
+    /// let id = queue.enqueue(&Print { printer: "downstairs".into() })?.id();
+    /// # tests.run_until_idle()?;
+    /// assert_eq!(queue.get(id)?.hold, Some(Hold::UnknownName));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn decline() -> Failure {
         Failure::of(Class::Decline, "Declined", "another program is to run it")
     }
 
-    /// End the task as `CANCELLED`, for this reason.
+    /// Ends the task as `CANCELLED`, with this message.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, State, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// let send = |_: Mail, _: &Context| Err::<(), _>(Failure::cancel("the user has unsubscribed"));
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().enqueue(&Mail)?.id());
+    /// # tests.run_until_idle()?;
+    /// assert_eq!(queue.get(id)?.state, State::Cancelled);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn cancel(message: impl Into<String>) -> Failure {
         Failure::of(Class::Cancel, CANCELLED, &message.into())
     }
 
-    /// Wait exactly so long before the next attempt, instead of the backoff. The attempt counts.
+    /// Waits exactly this time before the next attempt, instead of the backoff: at most 10 years. The attempt counts.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # use std::time::Duration;
+    /// # const HOUR: Duration = Duration::from_secs(3600);
+    /// let send = |_: Mail, _: &Context| Err::<(), _>(Failure::named("quota", "too many mails").retry_after(HOUR));
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().enqueue(&Mail)?.id());
+    /// # tests.run_until_idle()?;
+    /// # let now = perdura::Clock::now(tests.clock());
+    /// assert_eq!(queue.get(id)?.run_at, Some(now.saturating_add(HOUR)));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn retry_after(mut self, delay: Duration) -> Failure {
         self.0.retry_after = Some(delay.min(MAX_DURATION));
         self
     }
 
-    /// Do not try again, however many attempts are left; type and message stay. Not for a snooze or a cancel.
+    /// Does not try again, however many attempts are left. Type and message stay. It has no effect on a snooze or a cancel.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, State, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// let send = |_: Mail, _: &Context| Err::<(), _>(Failure::named("smtp.550", "no such address").never_retry());
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().enqueue(&Mail)?.id());
+    /// # tests.run_until_idle()?;
+    /// assert_eq!(queue.get(id)?.state, State::Failed);
+    /// assert_eq!(queue.get(id)?.error_type.as_deref(), Some("smtp.550"));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn never_retry(mut self) -> Failure {
         if self.0.class == Class::Error {
             self.0.class = Class::Permanent;
@@ -142,11 +231,18 @@ impl Failure {
     }
 
     /// The type that the task's `error_type` will show.
+    ///
+    /// ```
+    /// # use perdura::Failure;
+    /// let failure = Failure::from("x".parse::<u32>().unwrap_err());
+    /// assert!(failure.error_type().ends_with("ParseIntError"));
+    /// assert_eq!(failure.message(), "invalid digit found in string");
+    /// ```
     pub fn error_type(&self) -> &str {
         &self.0.report.error_type
     }
 
-    /// The message that the task's `error_message` will show.
+    /// The message that the task's `error_message` will show. [`error_type`](Failure::error_type) has an example.
     pub fn message(&self) -> &str {
         &self.0.report.error_message
     }

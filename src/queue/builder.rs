@@ -20,7 +20,25 @@ use crate::retry::{Denylist, RetryPolicy};
 use crate::store::{Location, Opening, Settings, SettleRules, Store};
 use crate::task::{Task, check_name};
 
-/// Settings and handlers of a queue on its way to be opened. Made by [`Queue::builder`].
+/// Settings and handlers of a queue that is about to be opened. Made by [`Queue::builder`].
+///
+/// ```
+/// # use perdura::{Config, Context, Durability, Failure, Queue};
+/// # use std::time::Duration;
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+/// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+/// # let send = |_: Mail, _: &Context| Ok::<(), Failure>(());
+/// let queue = Queue::builder()
+///     .config(Config::default().retention(None)) // first: it sets everything
+///     .workers(4)
+///     .durability(Durability::Full)
+///     .poll_interval(Duration::from_secs(1))
+///     .busy_timeout(Duration::from_secs(30))
+///     .panic_hook(true)
+///     .handle(send)
+///     .open_temporary()?;
+/// # Ok::<(), perdura::Error>(())
+/// ```
 #[must_use]
 pub struct Builder {
     config: Config,
@@ -55,45 +73,58 @@ impl Builder {
         }
     }
 
-    /// Takes every setting from a configuration. Defaults to [`Config::default`].
+    /// Takes every setting from a configuration. Defaults to [`Config::default`]. [`Builder`] has an example.
+    ///
+    /// Call it first: it replaces what `workers`, `durability`, `poll_interval` and `busy_timeout` have set.
     pub fn config(mut self, config: Config) -> Builder {
         self.config = config;
         self
     }
 
-    /// Threads that run tasks: 1-1024. Defaults to the number of processors available.
+    /// Sets the number of threads that run tasks: 1-1024. Defaults to the number of processors available. [`Builder`] has an example.
     pub fn workers(mut self, workers: usize) -> Builder {
         self.config.workers = workers;
         self
     }
 
-    /// What an acknowledged write survives. Defaults to [`Durability::Full`].
+    /// Sets what an acknowledged write survives. Defaults to [`Durability::Full`]. [`Builder`] has an example.
     pub fn durability(mut self, durability: Durability) -> Builder {
         self.config.durability = durability;
         self
     }
 
-    /// How often to look for news from other processes; zero for never. Defaults to 5 s.
+    /// Sets how often the queue looks for writes of other processes: at least 10 ms, or zero for never. Defaults to 5 s. [`Builder`] has an example.
     pub fn poll_interval(mut self, interval: Duration) -> Builder {
         self.config.poll_interval = interval;
         self
     }
 
-    /// How long a write waits for a lock that another connection has, before it fails as [`Busy`](ErrorKind::Busy). Defaults to 10 s.
+    /// Sets how long a write waits for a lock that another connection holds, before it fails as [`Busy`](ErrorKind::Busy): at most 1 h.
+    /// Defaults to 10 s. [`Builder`] has an example.
     pub fn busy_timeout(mut self, timeout: Duration) -> Builder {
         self.config.busy_timeout = timeout;
         self
     }
 
-    /// Keeps `SUCCEEDED` and `CANCELLED` tasks so long while this program executes (none: for good), whatever
-    /// [`Config::retention`] and the file say. The file is not told. Defaults to what the configuration says.
+    /// Keeps `SUCCEEDED` and `CANCELLED` tasks for this time while this program executes (none: for good), whatever [`Config::retention`] and
+    /// the file say. Nothing of it is written to the file. Defaults to what the configuration says.
+    ///
+    /// ```
+    /// # use perdura::Queue;
+    /// let a_day = std::time::Duration::from_secs(24 * 3600);
+    /// let queue = Queue::builder().retention_here(Some(a_day)).open_temporary()?;
+    /// let tool = Queue::builder().retention_of_file().open_temporary()?; // for files of other programs
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn retention_here(mut self, age: Option<Duration>) -> Builder {
         self.retention = RetentionRule::Here(age);
         self
     }
 
-    /// Deletes by age only what the file says that it does not keep ([`FileReport::retention`](crate::inspect::FileReport::retention)): where no
-    /// owner has said so, nothing is deleted. For programs that execute tasks of others. Defaults to what the configuration says.
+    /// Deletes by age only as the file says ([`FileReport::retention`](crate::inspect::FileReport::retention)): if no owner has written a
+    /// retention to the file, nothing is deleted. Defaults to what the configuration says.
+    ///
+    /// It is for programs that execute tasks of others. [`retention_here`](Builder::retention_here) has an example.
     pub fn retention_of_file(mut self) -> Builder {
         self.retention = RetentionRule::File;
         self
@@ -101,7 +132,7 @@ impl Builder {
 
     /// Runs tasks of type `T` with this function. Each task type takes one handler; a second one is an error of `open`.
     ///
-    /// Only a queue with handlers asks for the ownership of the file and executes; without, it enqueues and reads.
+    /// Only a queue with handlers asks for the ownership of the file and executes. A queue without handlers enqueues and reads.
     ///
     /// ```
     /// use perdura::{Context, Failure, Queue, Task};
@@ -128,58 +159,129 @@ impl Builder {
         self
     }
 
-    /// Never retries failures made of an error of this type. The same as its name on
-    /// [`retry_exception_denylist`](Config::retry_exception_denylist), checked by the compiler.
+    /// Never retries failures that were made from an error of this type.
+    ///
+    /// It does the same as the type's name on [`retry_exception_denylist`](Config::retry_exception_denylist), and the compiler checks the name.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, State, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Parse(String);
+    /// # impl perdura::Task for Parse { const NAME: &'static str = "parse"; type Output = u32; }
+    /// let parse = |Parse(text): Parse, _: &Context| Ok::<u32, Failure>(text.parse()?);
+    /// let builder = Queue::builder().handle(parse).deny::<std::num::ParseIntError>();
+    /// # let tests = SteppedQueue::open(builder, &ManualClock::new())?;
+    /// # let queue = tests.queue();
+    /// let id = queue.enqueue(&Parse("seven".into()))?.id();
+    /// # tests.run_until_idle()?;
+    /// assert_eq!((queue.get(id)?.state, queue.get(id)?.attempt_number), (State::Failed, 1));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn deny<E: std::error::Error>(mut self) -> Builder {
         self.denied.push(std::any::type_name::<E>());
         self
     }
 
-    /// Claims from these queues only; called again, from these too. Defaults to all.
+    /// Claims tasks from these queues only; may be called repeatedly, and the calls add up. Defaults to all queues.
     ///
-    /// One process executes tasks from a file at a time, so the tasks of other queues wait until it serves them, or another one does.
+    /// One process at a time executes tasks from a file. So the tasks of other queues wait until this process serves them, or another one does.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Options, Queue};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let send = |_: Mail, _: &Context| Ok::<(), Failure>(());
+    /// let queue = Queue::builder().handle(send).queues(["mail"]).open_temporary()?;
+    /// let mail = queue.enqueue_with(&Mail, Options::new().queue("mail"))?.id();
+    /// let other = queue.enqueue_with(&Mail, Options::new().queue("newsletter"))?.id();
+    /// queue.drain()?;
+    /// assert!(queue.get(mail)?.state.is_finished() && !queue.get(other)?.state.is_finished());
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn queues(mut self, queues: impl IntoIterator<Item = impl Into<String>>) -> Builder {
         self.queues.extend(queues.into_iter().map(Into::into));
         self
     }
 
-    /// Only looks: the file must exist, nothing is written to it, and every verb that would is refused as
+    /// Only reads: the file must exist, nothing is written to it, and every call that would write fails as
     /// [`ReadOnly`](ErrorKind::ReadOnly). Defaults to false.
     ///
-    /// The file may be in use by other processes. SQLite keeps its bookkeeping of readers in `-shm` all the same. Where no file can be made
-    /// beside it (read-only media, somebody else's folder) the file is taken for one that nobody changes, if it has no WAL; if somebody
-    /// does, the next look fails as [`FileReplaced`](ErrorKind::FileReplaced). With a WAL and without a `-shm` it cannot be read there.
+    /// The file may be in use by other processes. SQLite still keeps its list of readers in `-shm`. Where no file can be made beside it (read-only
+    /// media, a folder of another user) and it has no WAL, perdura takes it for a file that nobody changes. If it is changed all the same, the next
+    /// read fails as [`FileReplaced`](ErrorKind::FileReplaced). A file with a WAL and without a `-shm` cannot be read there.
+    ///
+    /// ```
+    /// # use perdura::{ErrorKind, Queue};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// let viewer = Queue::builder().read_only(true).open(queue.path())?;
+    /// assert_eq!(viewer.counts()?.total().all(), 0);
+    /// assert_eq!(viewer.enqueue(&Mail).unwrap_err().kind(), ErrorKind::ReadOnly);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn read_only(mut self, on: bool) -> Builder {
         self.read_only = on;
         self
     }
 
-    /// Reads the time here. Defaults to [`SystemClock`]. If it panics, its last answer stands.
+    /// Reads the time from this clock. Defaults to [`SystemClock`]. If the clock panics, its last answer stands.
+    ///
+    /// ```
+    /// # use perdura::{Clock, Queue, testing::ManualClock};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// let clock = ManualClock::new(); // a clock that a test moves
+    /// let queue = Queue::builder().clock(clock.clone()).open_temporary()?;
+    /// let id = queue.enqueue(&Mail)?.id();
+    /// assert_eq!(queue.get(id)?.created_at, clock.now());
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn clock(mut self, clock: impl Clock) -> Builder {
         self.clock = Arc::new(Guarded::new(clock));
         self
     }
 
-    /// Lets the queue live among the program's own tables: the file must exist and be in WAL mode; its permissions and modes stay
-    /// as they are. Defaults to false: a file of its own.
+    /// Lets the queue live among the program's own tables. Defaults to false: a file of its own.
+    ///
+    /// The file must exist and be in WAL mode. Its permissions and modes stay as they are. `Queue::enqueue_in` (feature `rusqlite`) makes tasks
+    /// in a transaction with your own rows.
+    ///
+    /// ```
+    /// # use perdura::Queue;
+    /// # let path = std::env::temp_dir().join(format!("perdura-share-{}.db", std::process::id()));
+    /// let program = rusqlite::Connection::open(&path)?;
+    /// program.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE orders (id INTEGER PRIMARY KEY)")?;
+    /// let queue = Queue::builder().share(true).open(&path)?;
+    /// let tool = Queue::builder().share_as_found(true).open(&path)?;
+    /// assert_eq!(tool.path(), queue.path());
+    /// # drop((program, queue, tool));
+    /// # for end in ["", "-owner"] { std::fs::remove_file(format!("{}{end}", path.display())).ok(); }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn share(mut self, share: bool) -> Builder {
         self.share = share;
         self
     }
 
-    /// Takes a file that holds perdura's tables and others, too, as with [`share`](Builder::share), and any other file as without it: for
-    /// tools that open the files of other programs. Defaults to false: a file with tables of others is refused.
+    /// Also takes a file that holds tables of other programs beside perdura's, as with [`share`](Builder::share). Defaults to false: such a
+    /// file is refused.
     ///
-    /// A database without perdura's tables stays refused.
+    /// It is for tools that open the files of other programs. A file that holds perdura's tables alone is treated as without this setting. A
+    /// database without perdura's tables is refused in any case. [`share`](Builder::share) has an example.
     pub fn share_as_found(mut self, on: bool) -> Builder {
         self.share_as_found = on;
         self
     }
 
-    /// Takes a file on a network file system, too (NFS, SMB, 9p, FUSE programs that may be a network; recognised on Linux). Defaults to
-    /// false: it is refused.
+    /// Also takes a file on a network file system: NFS, SMB, 9p, FUSE programs that may be a network (recognised on Linux). Defaults to false:
+    /// such a file is refused.
     ///
-    /// SQLite's locks may not hold there. It can work if one machine alone uses the file; nothing is promised.
+    /// SQLite's locks may not hold there. It can work if only one machine uses the file; nothing is promised.
+    ///
+    /// ```
+    /// let queue = perdura::Queue::builder().allow_network_file_system(true).open_temporary()?;
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn allow_network_file_system(mut self, allow: bool) -> Builder {
         self.network = allow;
         self
@@ -187,15 +289,25 @@ impl Builder {
 
     /// Opens the file through the SQLite VFS that is registered under this name. Defaults to SQLite's own for the platform.
     ///
-    /// For encryption, or to inject faults below SQLite. Durability is then as good as that VFS. It is also asked to sleep while a statement
-    /// waits for a lock, for up to 10 s, so [`shutdown`](Queue::shutdown) may take longer than it says while another process holds one.
+    /// It is for encryption, or to inject faults below SQLite. Durability is then only as good as that VFS. The VFS is also asked to sleep while
+    /// a statement waits for a lock, for up to 10 s; so [`shutdown`](Queue::shutdown) may take longer than its grace while another process holds
+    /// a lock.
+    ///
+    /// ```
+    /// # use perdura::Queue;
+    /// # if cfg!(unix) {
+    /// let queue = Queue::builder().vfs("unix").open_temporary()?; // SQLite's own on Unix
+    /// # }
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn vfs(mut self, name: impl Into<String>) -> Builder {
         self.vfs = Some(name.into());
         self
     }
 
-    /// Whether to keep location and backtrace of panics in handlers, through a panic hook that calls the program's own after it.
-    /// It is one for the whole process, and stays. Defaults to false: the message of a panic is kept in any case.
+    /// Keeps location and backtrace of panics in handlers. Defaults to false: only the message of a panic is kept.
+    ///
+    /// It sets a panic hook that calls the program's own hook after it. The hook is for the whole process, and stays. [`Builder`] has an example.
     pub fn panic_hook(mut self, on: bool) -> Builder {
         self.panic_hook = on;
         self
@@ -203,12 +315,25 @@ impl Builder {
 
     /// Opens the file, or makes it (readable only by its owner), and starts the threads if there are handlers.
     ///
-    /// It never fails because another process owns the file: then this queue enqueues and looks, asks again each `poll_interval`,
-    /// and executes once it has won.
+    /// It never fails because another process owns the file. Then this queue enqueues and reads, asks for the ownership at each `poll_interval`,
+    /// and executes once it has it.
+    ///
+    /// ```
+    /// # use perdura::Queue;
+    /// # let path = std::env::temp_dir().join(format!("perdura-open-{}.db", std::process::id()));
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// let queue = Queue::builder().open(&path)?;
+    /// let id = queue.enqueue(&Mail)?.id();
+    /// drop(queue);
+    /// assert_eq!(Queue::builder().open(&path)?.get(id)?.task_id, id);
+    /// # for end in ["", "-owner"] { std::fs::remove_file(format!("{}{end}", path.display())).ok(); }
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig), naming the setting; [`InvalidInput`](ErrorKind::InvalidInput) for a path that
-    /// cannot be meant; [`NotPerdura`](ErrorKind::NotPerdura), [`NewerSchema`](ErrorKind::NewerSchema) or
+    /// cannot be a queue's; [`NotPerdura`](ErrorKind::NotPerdura), [`NewerSchema`](ErrorKind::NewerSchema) or
     /// [`Corrupt`](ErrorKind::Corrupt) for a file that it must leave alone;
     /// [`NetworkFileSystem`](ErrorKind::NetworkFileSystem) for a folder that it must not use; [`ReadOnly`](ErrorKind::ReadOnly),
     /// [`DiskFull`](ErrorKind::DiskFull), [`Io`](ErrorKind::Io) from the operating system.
@@ -216,7 +341,13 @@ impl Builder {
         self.start(Location::File(PathBuf::from(path.as_ref())))
     }
 
-    /// Opens a queue in a private temporary file, which is removed with the last handle.
+    /// Opens a queue in a private temporary file, which is removed when the last clone of the queue is dropped.
+    ///
+    /// ```
+    /// let queue = perdura::Queue::builder().open_temporary()?;
+    /// assert_eq!(queue.counts()?.total().all(), 0);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`open`](Builder::open).
@@ -241,11 +372,11 @@ impl Builder {
         Ok(Queue { engine: Engine::without_threads(core, registry) })
     }
 
-    /// Makes a new file of an export ([`Queue::export`]), with the same ids, attempts and keys. Says how many rows it has. The file gets
-    /// its name when it is whole; until then it is `path` with `-half` behind.
+    /// Makes a new file from an export ([`Queue::export`], where there is an example), with the same ids, attempts and keys. It says how many
+    /// rows the file has. Until the file is whole, its name is `path` with `-half` at the end.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a file that exists, and for a text that is no export or not a sound one, naming
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a path that exists, and for a text that is not an export or not a sound one, naming
     /// the line; otherwise as [`open`](Builder::open). No file is left then.
     pub fn import(self, path: impl AsRef<Path>, mut text: impl BufRead) -> Result<u64, Error> {
         self.config.validate()?;
@@ -344,7 +475,7 @@ impl fmt::Debug for Builder {
 }
 
 impl Queue {
-    /// Begins to set up a queue.
+    /// Begins to set up a queue. [`Builder`] has an example.
     pub fn builder() -> Builder {
         Builder::new()
     }

@@ -14,8 +14,10 @@ use crate::sync::{Mutex, lock};
 use crate::task::{Enqueued, NewTask, Options, Task, TaskId};
 
 impl Queue {
-    /// Makes a task, or finds the one that holds its unique key. When this returns, it is durable. Its args come back to the handler as they are given here: what JSON has no place
-    /// for (NaN and infinities, more than 127 lists and maps within each other) is refused.
+    /// Makes a task, or finds the live task that holds its [unique key](Options::unique). The task is durable when this returns.
+    ///
+    /// The handler gets the args exactly as they are given here. Args that JSON cannot hold are refused: NaN and infinities, and more than 127
+    /// nested lists and maps.
     ///
     /// ```
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
@@ -27,14 +29,25 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput), [`TooLarge`](ErrorKind::TooLarge) or
-    /// [`Serialization`](ErrorKind::Serialization) for a task that cannot be stored, and those of the disk. The task does not exist
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput), [`TooLarge`](crate::ErrorKind::TooLarge) or
+    /// [`Serialization`](crate::ErrorKind::Serialization) for a task that cannot be stored, and errors of the disk. The task does not exist
     /// then, unless [`outcome()`](Error::outcome) is [`Unknown`](Outcome::Unknown).
     pub fn enqueue<T: Task>(&self, task: &T) -> Result<Enqueued, Error> {
         self.enqueue_with(task, Options::new())
     }
 
-    /// Makes a task with options of its own; says whether it made one, or found the one that holds its unique key.
+    /// Makes a task with options of its own, or finds the live task that holds its unique key.
+    ///
+    /// ```
+    /// # use perdura::{Options, Queue};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// let options = Options::new().queue("newsletter").max_attempts(5);
+    /// let id = queue.enqueue_with(&Mail { to: "ada@example.org".into() }, options)?.id();
+    /// assert_eq!(queue.get(id)?.max_attempts, 5);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`enqueue`](Queue::enqueue).
@@ -42,10 +55,20 @@ impl Queue {
         the_one(self.enqueue_prepared(vec![self.prepare(task, options)?])?)
     }
 
-    /// Makes all the tasks or, on an error, none, in one transaction. Their ids rise in the order given.
+    /// Makes all the tasks in one transaction: on an error, it makes none. Their ids rise in the order given.
+    ///
+    /// ```
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let queue = perdura::Queue::builder().open_temporary()?;
+    /// let mails = ["ada@example.org", "alan@example.org"].map(|to| Mail { to: to.into() });
+    /// let made = queue.enqueue_all(&mails)?;
+    /// assert!(made[0].id() < made[1].id());
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`enqueue`](Queue::enqueue). If the outcome is unknown, it is the same for all, and the error's token is the first one's:
+    /// As [`enqueue`](Queue::enqueue). If the outcome is unknown, it is the same for all the tasks. The error's token is that of the first new task:
     /// ask [`find_by_token`](Queue::find_by_token).
     pub fn enqueue_all<'t, T: Task>(
         &self,
@@ -55,7 +78,18 @@ impl Queue {
         self.enqueue_all_with(tasks)
     }
 
-    /// Like [`enqueue_all`](Queue::enqueue_all), each task with options of its own.
+    /// Like [`enqueue_all`](Queue::enqueue_all), with options for each task.
+    ///
+    /// ```
+    /// # use perdura::{Options, Queue};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail { to: String }
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// let [ada, alan] = ["ada@example.org", "alan@example.org"].map(|to| Mail { to: to.into() });
+    /// let made = queue.enqueue_all_with([(&ada, Options::new()), (&alan, Options::new().priority(10))])?;
+    /// assert_eq!(queue.get(made[1].id())?.priority, 10);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`enqueue_all`](Queue::enqueue_all).
@@ -68,7 +102,7 @@ impl Queue {
         self.enqueue_prepared(prepared?)
     }
 
-    /// Tasks of several types that are made together: all of them or, on an error, none.
+    /// Collects tasks of several types, to make them together: all of them or, on an error, none.
     ///
     /// ```
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct Thumbnail { photo: u64 }
@@ -87,11 +121,27 @@ impl Queue {
         Batch { queue: self, tasks: Vec::new() }
     }
 
-    /// Makes a task inside a transaction of your own on the same file: it appears when, and only if, you commit. Call
-    /// [`notify`](Queue::notify) after the commit; otherwise the task starts within `poll_interval`.
+    /// Makes a task inside a transaction of your own on the same file: the task appears when you commit, and only then.
+    ///
+    /// Call [`notify`](Queue::notify) after the commit; otherwise the task starts within `poll_interval`.
+    ///
+    /// ```
+    /// # use perdura::{Options, Queue, State};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Receipt { order: u64 }
+    /// # impl perdura::Task for Receipt { const NAME: &'static str = "receipt"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// let mut connection = rusqlite::Connection::open(queue.path())?;
+    /// let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    /// // Write the order's own row here.
+    /// let id = queue.enqueue_in(&transaction, &Receipt { order: 17 }, Options::new())?.id();
+    /// transaction.commit()?;
+    /// queue.notify()?;
+    /// assert_eq!(queue.get(id)?.state, State::Queued);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`enqueue`](Queue::enqueue); [`InvalidInput`](ErrorKind::InvalidInput) if the connection's main database is another file.
+    /// As [`enqueue`](Queue::enqueue); [`InvalidInput`](crate::ErrorKind::InvalidInput) if the connection's main database is another file.
     #[cfg(feature = "rusqlite")]
     pub fn enqueue_in<T: Task>(
         &self,
@@ -107,7 +157,18 @@ impl Queue {
         the_one(made)
     }
 
-    /// The task that an enqueue of unknown outcome has made, if it did reach the disk.
+    /// The task that an enqueue of unknown outcome has made; none if that enqueue did not reach the disk.
+    ///
+    /// The token comes from [`Error::token`]. To enqueue again instead of asking, use [`Options::token`].
+    ///
+    /// ```
+    /// use perdura::{EnqueueToken, Queue};
+    ///
+    /// let queue = Queue::builder().open_temporary()?;
+    /// let token: EnqueueToken = "17-00c0ffee00c0ffee".parse()?; // noted before the program was restarted
+    /// assert_eq!(queue.find_by_token(token)?, None);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -166,7 +227,7 @@ impl Queue {
     }
 }
 
-/// Tasks that are made together. Made by [`Queue::batch`].
+/// Tasks that are made together. Made by [`Queue::batch`], where there is an example.
 #[must_use = "nothing is made before enqueue() is called"]
 pub struct Batch<'q> {
     queue: &'q Queue,
@@ -180,16 +241,16 @@ impl fmt::Debug for Batch<'_> {
 }
 
 impl Batch<'_> {
-    /// Adds a task. Nothing is written yet.
+    /// Adds a task. Nothing is written yet. [`Queue::batch`] has an example.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput), [`TooLarge`](crate::ErrorKind::TooLarge) or
-    /// [`Serialization`](crate::ErrorKind::Serialization) for a task that cannot be stored. The batch is as it was before.
+    /// [`Serialization`](crate::ErrorKind::Serialization) for a task that cannot be stored. The batch stays as it was.
     pub fn add<T: Task>(&mut self, task: &T) -> Result<(), Error> {
         self.add_with(task, Options::new())
     }
 
-    /// Adds a task with options of its own. Nothing is written yet.
+    /// Adds a task with options of its own. Nothing is written yet. [`Queue::batch`] has an example.
     ///
     /// # Errors
     /// As [`add`](Batch::add).
@@ -198,7 +259,19 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Makes all the tasks or, on an error, none, in one transaction. Their ids rise in the order in which they were added.
+    /// Makes all the tasks in one transaction: on an error, it makes none. Their ids rise in the order in which they were added.
+    ///
+    /// ```
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let queue = perdura::Queue::builder().open_temporary()?;
+    /// let mut batch = queue.batch();
+    /// batch.add(&Mail)?;
+    /// assert_eq!(queue.counts()?.total().all(), 0, "a batch that is dropped makes nothing");
+    /// let made = batch.enqueue()?;
+    /// assert_eq!((made.len(), queue.counts()?.total().all()), (1, 1));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Queue::enqueue_all`].

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::store;
 use crate::task::{Hold, State, TaskId, TaskRecord};
 
-/// Why a task does not run now, or that it does. Made by [`Queue::explain`]; shows as one sentence.
+/// Why a task does not run now, or that it runs. Made by [`Queue::explain`]; displays as one sentence.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -98,7 +98,19 @@ impl fmt::Display for Explanation {
 }
 
 impl Queue {
-    /// Why a task does not run now, or that it does.
+    /// Says why a task does not run now, or that it runs.
+    ///
+    /// ```
+    /// # use perdura::{Filter, Hold, Options, Queue, State};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// let id = queue.enqueue(&Mail)?.id();
+    /// queue.pause("default")?;
+    /// let why = queue.explain(id)?;
+    /// assert_eq!(why.to_string(), "task 1 is queued and ready, but its queue \"default\" is paused; resume it");
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound).

@@ -11,8 +11,8 @@ use crate::store::Store;
 
 /// A durable task queue in one SQLite file.
 ///
-/// Cheap to clone; all clones share one set of threads, which stops when the last clone is dropped. See the
-/// [crate's documentation](crate) for a program.
+/// It is cheap to clone: all clones share one set of threads, which stop when the last clone is dropped. See the [crate's documentation](crate)
+/// for a whole program.
 #[derive(Clone)]
 pub struct Queue {
     pub(crate) engine: Arc<Engine>,
@@ -28,19 +28,41 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    /// Where the file is.
+    /// The path of the file.
+    ///
+    /// ```
+    /// let queue = perdura::Queue::builder().open_temporary()?;
+    /// assert!(queue.path().exists());
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn path(&self) -> &Path {
         self.store().path()
     }
 
-    /// Whether this process executes tasks from the file: it has handlers, and owns the file.
+    /// Whether this process executes tasks from the file: the queue has handlers, and this process owns the file.
+    ///
+    /// ```
+    /// let queue = perdura::Queue::builder().open_temporary()?;
+    /// assert!(!queue.executes(), "a queue without handlers only enqueues and reads");
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn executes(&self) -> bool {
         self.engine.core.is_owner() && self.engine.core.shared.gate.broken().is_none()
     }
 
-    /// What keeps this process from executing although it has handlers, such as an `-owner` file that it cannot open
-    /// ([`OwnerFile`](ErrorKind::OwnerFile)). It tries again each second. None if it executes, if another process is known to, and if there
-    /// are no handlers.
+    /// What keeps this process from executing although the queue has handlers, such as an `-owner` file that it cannot open
+    /// ([`OwnerFile`](ErrorKind::OwnerFile)). The queue tries again each second.
+    ///
+    /// None if this process executes, if another process is known to execute, or if the queue has no handlers.
+    ///
+    /// ```
+    /// # let queue = perdura::Queue::builder().open_temporary()?;
+    /// if let Some(why) = queue.obstacle() {
+    ///     eprintln!("tasks do not run: {why}");
+    /// }
+    /// # assert!(queue.obstacle().is_none());
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn obstacle(&self) -> Option<Error> {
         let why = self.engine.core.obstacle.why()?;
         (self.store().is_owned() != Some(true)).then_some(why)
@@ -52,8 +74,15 @@ impl Queue {
 }
 
 impl Queue {
-    /// Looks at once for what other connections have written, instead of at the next `poll_interval`. So do other queues of this process
-    /// on the same file.
+    /// Reads at once what other connections have written, instead of at the next `poll_interval`. Other queues of this process on the same file
+    /// do so too.
+    ///
+    /// ```
+    /// # let queue = perdura::Queue::builder().open_temporary()?;
+    /// // Another program has enqueued a task, and has sent this one a message.
+    /// queue.notify()?;
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -62,15 +91,27 @@ impl Queue {
         self.engine.core.notice()
     }
 
-    /// Stops executing: claims nothing more, lets what runs end within `grace`, then asks it to stop and waits a second for it,
-    /// hands back what did not start, settles everything, joins its threads, gives up the ownership of the file. If the file cannot be
-    /// written, outcomes are tried for a second more, and given up then: see [`ShutdownReport::not_recorded`].
+    /// Stops executing, and says which tasks did not end. The queue can still enqueue and read afterwards.
     ///
-    /// The queue still enqueues and looks afterwards. A second call from another thread, while the first one waits, shortens its grace;
-    /// one that comes later does nothing. Dropping the last handle does the same without grace.
+    /// These are the steps: it claims nothing more; it lets running tasks end within `grace`; it asks the others to stop, and waits one second for
+    /// them; it hands back claimed tasks that did not start; it records all outcomes; it joins its threads; it gives up the ownership of the file.
+    /// If the file cannot be written, it tries to record the outcomes for one second more, then gives up: see [`ShutdownReport::not_recorded`].
+    ///
+    /// A second call from another thread, while the first one waits, shortens its grace; a later call does nothing. Dropping the last clone of the
+    /// queue does the same without grace.
+    ///
+    /// ```
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let send = |_: Mail, _: &perdura::Context| Ok::<(), perdura::Failure>(());
+    /// # let queue = perdura::Queue::builder().handle(send).open_temporary()?;
+    /// let report = queue.shutdown(std::time::Duration::from_secs(10))?;
+    /// assert!(report.still_running.is_empty() && report.not_recorded.is_empty());
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`ForkedProcess`](ErrorKind::ForkedProcess).
+    /// [`InsideHandler`](ErrorKind::InsideHandler) if a handler calls it; [`ForkedProcess`](ErrorKind::ForkedProcess).
     pub fn shutdown(&self, grace: Duration) -> Result<ShutdownReport, Error> {
         outside_handlers("shutdown")?;
         self.store().process.check()?;
@@ -89,7 +130,26 @@ pub(crate) fn outside_handlers(what: &str) -> Result<(), Error> {
 }
 
 impl Context {
-    /// The queue that runs this task, for handlers that enqueue or look; none if its last handle is gone.
+    /// The queue that runs this task, for handlers that enqueue or read; none if the last clone of it was dropped.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, Task};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Order { mail: String }
+    /// # impl Task for Order { const NAME: &'static str = "order"; type Output = (); }
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Receipt { to: String }
+    /// # impl Task for Receipt { const NAME: &'static str = "receipt"; type Output = (); }
+    /// fn order(task: Order, cx: &Context) -> Result<(), Failure> {
+    ///     if let Some(queue) = cx.queue() {
+    ///         let _ = queue.enqueue(&Receipt { to: task.mail })?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// let queue = Queue::builder().handle(order).open_temporary()?;
+    /// let id = queue.enqueue(&Order { mail: "ada@example.org".into() })?.id();
+    /// # queue.wait(id, std::time::Duration::from_secs(60))?;
+    /// # assert_eq!(queue.count(perdura::Filter::new().task_name("receipt"))?, 1);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn queue(&self) -> Option<Queue> {
         let engine = self.port.home().upgrade()?.downcast::<Engine>().ok()?;
         Some(Queue { engine })

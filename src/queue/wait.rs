@@ -10,15 +10,27 @@ use crate::task::{Task, TaskId, TaskRecord};
 /// How soon a waiting caller looks again when another process executes.
 const OTHER_PROCESS_POLL: Duration = Duration::from_millis(100);
 
-/// Waiting.
+/// Waiting for tasks.
 impl Queue {
     /// Waits until a task is finished, and answers with its record.
     ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, State};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # use std::time::Duration;
+    /// let send = |_: Mail, _: &Context| Ok::<(), Failure>(());
+    /// let queue = Queue::builder().handle(send).open_temporary()?;
+    /// let id = queue.enqueue(&Mail)?.id();
+    /// assert_eq!(queue.wait(id, Duration::from_secs(60))?.state, State::Succeeded);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut); [`NotFound`](ErrorKind::NotFound); [`OwnerFile`](ErrorKind::OwnerFile), if this queue has
-    /// handlers but its `-owner` file keeps it from executing, and no other process is known to execute;
-    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`Io`](ErrorKind::Io) if it has ended and that could not be
-    /// written; [`Internal`](ErrorKind::Internal) if a thread of the queue has panicked too often to go on.
+    /// [`TimedOut`](ErrorKind::TimedOut) after `timeout`: the task goes on; [`NotFound`](ErrorKind::NotFound);
+    /// [`OwnerFile`](ErrorKind::OwnerFile), if this queue has handlers but its `-owner` file keeps it from executing, and no other process is known
+    /// to execute; [`InsideHandler`](ErrorKind::InsideHandler) if a handler calls it; [`Io`](ErrorKind::Io) if the task has ended and that could
+    /// not be written; [`Internal`](ErrorKind::Internal) if a thread of the queue has panicked too often to go on.
     pub fn wait(&self, id: TaskId, timeout: Duration) -> Result<TaskRecord, Error> {
         let finished = self.await_that("wait", Some(id), Some(timeout), || {
             let record = self.get(id)?;
@@ -37,10 +49,6 @@ impl Queue {
     }
 
     /// Waits until a task is finished, and answers with its result.
-    ///
-    /// # Errors
-    /// As [`wait`](Queue::wait) and [`result`](Queue::result): a task that failed, was lost or was cancelled is
-    /// [`TaskFailed`](ErrorKind::TaskFailed), with the task's [error type](Error::error_type) and [message](Error::error_message).
     ///
     /// ```
     /// use perdura::{Context, ErrorKind, Failure, Queue, Task};
@@ -62,6 +70,10 @@ impl Queue {
     /// assert_eq!((failed.kind(), failed.error_type()), (ErrorKind::TaskFailed, Some("DivisionByZero")));
     /// # Ok::<(), perdura::Error>(())
     /// ```
+    ///
+    /// # Errors
+    /// As [`wait`](Queue::wait) and [`result`](Queue::result): a task that failed, was lost or was cancelled is
+    /// [`TaskFailed`](ErrorKind::TaskFailed), with the task's [error type](Error::error_type) and [message](Error::error_message).
     pub fn wait_result<T: Task>(&self, id: TaskId, timeout: Duration) -> Result<T::Output, Error> {
         self.wait(id, timeout)?;
         let result = self.result::<T>(id)?;
@@ -73,15 +85,30 @@ impl Queue {
         })
     }
 
-    /// Waits until nothing that may start is ready, due or running. What waits for a time to come (a delay, the backoff of a retry), is
-    /// held for its unknown name, or lies in a queue that is paused, is not waited for. Opened for [some queues](crate::Builder::queues), it waits
-    /// for those alone. While another process owns the file it waits for that one, and for what only this one claims from until it does.
+    /// Waits until every runnable task has run. Retries that wait for their time do not count.
+    ///
+    /// It does not wait for tasks that wait for a time to come (a delay, the backoff of a retry), that are held because no handler knows their
+    /// name, or that are in a paused queue. If this queue was opened for [some queues](crate::Builder::queues), it waits for the tasks of those
+    /// alone. While another process owns the file, it waits until that process has run its tasks; it also waits for the tasks that only this
+    /// process claims, which run once this process owns the file.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let send = |_: Mail, _: &Context| Ok::<(), Failure>(());
+    /// let queue = Queue::builder().handle(send).open_temporary()?;
+    /// let _ = queue.enqueue_all(&[Mail, Mail, Mail])?;
+    /// queue.drain()?;
+    /// assert_eq!(queue.counts()?.total().succeeded, 3);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown); [`OwnerFile`](ErrorKind::OwnerFile), if its `-owner` file
-    /// keeps this process from executing, and no other process is known to execute;
-    /// [`InsideHandler`](ErrorKind::InsideHandler) when a handler calls it; [`Io`](ErrorKind::Io) if a task has ended and that could not be
-    /// written; [`Internal`](ErrorKind::Internal) if a thread of the queue has panicked too often to go on.
+    /// keeps this process from executing, and no other process is known to execute; [`InsideHandler`](ErrorKind::InsideHandler) if a handler
+    /// calls it; [`Io`](ErrorKind::Io) if a task has ended and that could not be written; [`Internal`](ErrorKind::Internal) if a thread of the
+    /// queue has panicked too often to go on.
     pub fn drain(&self) -> Result<(), Error> {
         if self.engine.registry.is_empty() {
             let message = "this queue has no handlers and runs nothing; register one with Builder::handle";
@@ -105,8 +132,19 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether there is nothing now that [`drain`](Self::drain) would wait for. A queue without handlers means by that what the owner of
-    /// the file claims from.
+    /// Whether there is nothing now that [`drain`](Self::drain) would wait for.
+    ///
+    /// In a queue without handlers, only the queues count that the owner of the file claims from.
+    ///
+    /// ```
+    /// # let queue = perdura::Queue::builder().open_temporary()?;
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// assert!(queue.is_drained()?);
+    /// let _ = queue.enqueue(&Mail)?;
+    /// assert!(!queue.is_drained()?);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     ///
     /// # Errors
     /// If the file cannot be read.

@@ -11,8 +11,21 @@ use crate::error::{EnqueueToken, Error};
 /// What an enqueue asks for beside its args.
 ///
 /// There are three levels, and the nearest wins: the options of the call, the task type's own
-/// [`options()`](crate::Task::options), the [`Config`]. `max_attempts` is settled when the task is enqueued; a backoff or
-/// timeout that neither call nor type names is the configuration's of the program that runs the attempt.
+/// [`options()`](crate::Task::options), the [`Config`]. `max_attempts` is settled when the task is enqueued. A backoff or
+/// timeout that neither call nor type names comes from the configuration of the program that runs the attempt.
+///
+/// ```
+/// # use perdura::{Options, Queue};
+/// # use std::time::Duration;
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Upload;
+/// # impl perdura::Task for Upload { const NAME: &'static str = "upload"; type Output = (); }
+/// # let queue = Queue::builder().open_temporary()?;
+/// let options = Options::new().queue("uploads").priority(10).max_attempts(5).backoff(Duration::from_secs(5)).tag("holiday");
+/// let task = queue.get(queue.enqueue_with(&Upload, options)?.id())?;
+/// assert_eq!((task.queue.as_str(), task.priority, task.max_attempts), ("uploads", 10, 5));
+/// assert_eq!((task.backoff, task.tag.as_deref()), (Some(Duration::from_secs(5)), Some("holiday")));
+/// # Ok::<(), perdura::Error>(())
+/// ```
 #[derive(Clone, Default, PartialEq)]
 #[must_use]
 pub struct Options {
@@ -68,82 +81,196 @@ pub(crate) enum Due {
 }
 
 impl Options {
-    /// No wishes: every option at its default.
+    /// No options set: every option at its default.
+    ///
+    /// ```
+    /// assert_eq!(perdura::Options::new(), perdura::Options::default());
+    /// ```
     pub fn new() -> Options {
         Options::default()
     }
 
-    /// The queue: 1-200 bytes, no control characters. Defaults to `"default"`.
+    /// Sets the queue: 1-200 bytes, no control characters. Defaults to `"default"`. [`Options`] has an example.
     pub fn queue(mut self, queue: impl Into<String>) -> Options {
         self.queue = Some(queue.into());
         self
     }
 
-    /// Higher runs first, within the queue. Defaults to 0.
+    /// Sets the priority: within a queue, tasks of a higher one run first. Defaults to 0.
+    ///
+    /// ```
+    /// # use perdura::{Filter, Hold, Options, Queue, State};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// # use perdura::{Context, Failure, testing::{ManualClock, SteppedQueue}};
+    /// # let send = |_: Mail, _: &Context| Ok::<(), Failure>(());
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let queue = tests.queue();
+    /// let newsletter = queue.enqueue(&Mail)?.id();
+    /// let password = queue.enqueue_with(&Mail, Options::new().priority(10))?.id();
+    /// # tests.run_one()?;
+    /// // The first task that runs:
+    /// assert_eq!(queue.get(password)?.state, State::Succeeded);
+    /// # assert_eq!(queue.get(newsletter)?.state, State::Queued);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn priority(mut self, priority: i16) -> Options {
         self.priority = Some(priority);
         self
     }
 
-    /// Start no sooner than so long after the enqueue. Replaces [`run_at`](Options::run_at). Defaults to zero.
+    /// Starts no sooner than this long after the enqueue: at most 10 years. Replaces [`run_at`](Options::run_at). Defaults to zero.
+    ///
+    /// ```
+    /// # use perdura::{Filter, Hold, Options, Queue, State};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// # use std::time::Duration;
+    /// let id = queue.enqueue_with(&Mail, Options::new().delay(Duration::from_secs(600)))?.id();
+    /// let task = queue.get(id)?;
+    /// assert_eq!(task.run_at, Some(task.created_at.saturating_add(Duration::from_secs(600))));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn delay(mut self, delay: Duration) -> Options {
         self.due = Some(Due::After(delay));
         self
     }
 
-    /// Start no sooner than the wall clock says this. Replaces [`delay`](Options::delay). Defaults to now.
+    /// Starts no sooner than at this time by the wall clock. Replaces [`delay`](Options::delay). Defaults to now.
+    ///
+    /// ```
+    /// # use perdura::{Filter, Hold, Options, Queue, State};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// # use std::time::{Duration, SystemTime};
+    /// let tonight = SystemTime::now() + Duration::from_secs(8 * 3600);
+    /// let id = queue.enqueue_with(&Mail, Options::new().run_at(tonight))?.id();
+    /// assert_eq!(queue.get(id)?.run_at, Some(tonight.into()));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn run_at(mut self, time: impl Into<Timestamp>) -> Options {
         self.due = Some(Due::At(time.into()));
         self
     }
 
-    /// How often it may be tried, the first time included: 1-100. Defaults to [`Config::max_task_attempts`].
+    /// Sets how often the task may be tried, the first time included: 1-100. Defaults to [`Config::max_task_attempts`]. [`Options`] has an example.
     pub fn max_attempts(mut self, attempts: u32) -> Options {
         self.max_attempts = Some(attempts);
         self
     }
 
-    /// The wait after the first failure; it doubles with each further one. Defaults to [`Config::retry_backoff`].
+    /// Sets the wait after the first failure; it doubles with each further one: at most [`Config::retry_backoff_max`]. Defaults to
+    /// [`Config::retry_backoff`]. [`Queue::retry_schedule`](crate::Queue::retry_schedule) has an example.
     pub fn backoff(mut self, base: Duration) -> Options {
         self.backoff = Some(base);
         self
     }
 
-    /// How long one attempt may take before `cx.ensure_active()` ends it. Defaults to [`Config::task_timeout`].
+    /// Sets how long one attempt may take before [`cx.ensure_active()`](crate::Context::ensure_active) ends it: above zero, at most 10 years.
+    /// Defaults to [`Config::task_timeout`].
+    ///
+    /// ```
+    /// # use perdura::{Filter, Hold, Options, Queue, State};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// # use std::time::Duration;
+    /// let id = queue.enqueue_with(&Mail, Options::new().timeout(Duration::from_secs(30)))?.id();
+    /// assert_eq!(queue.get(id)?.timeout, Some(Duration::from_secs(30)));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Options {
         self.timeout = Some(timeout);
         self
     }
 
-    /// At most one live task of this name in its queue holds this key: an enqueue that finds one makes none and answers
+    /// Makes no second task while a live task of the same name and queue holds this key: the enqueue answers
     /// [`Enqueued::Existing`](crate::Enqueued::Existing). 1-200 bytes, no control characters; only a digest of it is kept.
     /// Defaults to none.
+    ///
+    /// ```
+    /// # use perdura::{Filter, Hold, Options, Queue, State};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// let first = queue.enqueue_with(&Mail, Options::new().unique("welcome ada"))?;
+    /// let second = queue.enqueue_with(&Mail, Options::new().unique("welcome ada"))?;
+    /// assert!(first.is_new() && !second.is_new());
+    /// assert_eq!(first.id(), second.id());
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn unique(mut self, key: impl Into<String>) -> Options {
         self.unique = Some(UniqueKey { key: key.into(), whole_queue: false });
         self
     }
 
-    /// Like [`unique`](Options::unique), among the tasks of all names in the queue that are enqueued with this.
+    /// Like [`unique`](Options::unique), among the tasks of all names in the queue that are enqueued with `unique_in_queue`.
+    ///
+    /// ```
+    /// # use perdura::{Options, Queue};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Upload;
+    /// # impl perdura::Task for Upload { const NAME: &'static str = "upload"; type Output = (); }
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Download;
+    /// # impl perdura::Task for Download { const NAME: &'static str = "download"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// let upload = queue.enqueue_with(&Upload, Options::new().unique_in_queue("photo 7"))?;
+    /// let download = queue.enqueue_with(&Download, Options::new().unique_in_queue("photo 7"))?;
+    /// assert!(!download.is_new() && download.id() == upload.id());
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn unique_in_queue(mut self, key: impl Into<String>) -> Options {
         self.unique = Some(UniqueKey { key: key.into(), whole_queue: true });
         self
     }
 
-    /// If it is `QUEUED` so long after the enqueue (not started, or waiting for a retry), it is cancelled. Longer than a
-    /// [`delay`](Options::delay). Defaults to never.
+    /// Cancels the task if it is still `QUEUED` this long after the enqueue: not started, or waiting for a retry.
+    ///
+    /// It must be longer than a [`delay`](Options::delay), and at most 10 years. Defaults to never.
+    ///
+    /// ```
+    /// # use perdura::{Filter, Hold, Options, Queue, State};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// # use std::time::Duration;
+    /// # use perdura::testing::{ManualClock, SteppedQueue};
+    /// # let mut tests = SteppedQueue::open(Queue::builder(), &ManualClock::new())?;
+    /// let day = Duration::from_secs(24 * 3600);
+    /// let id = tests.queue().enqueue_with(&Mail, Options::new().expires(day))?.id();
+    /// tests.advance(day)?;
+    /// assert_eq!(tests.queue().get(id)?.state, State::Cancelled);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn expires(mut self, after: Duration) -> Options {
         self.expires = Some(after);
         self
     }
 
-    /// A mark of your own to find tasks by: 1-200 bytes, no control characters. Defaults to none.
+    /// Sets a mark of your own, to find tasks by: 1-200 bytes, no control characters. Defaults to none. [`Filter::tag`](crate::Filter::tag) has an
+    /// example.
     pub fn tag(mut self, tag: impl Into<String>) -> Options {
         self.tag = Some(tag.into());
         self
     }
 
-    /// Repeat an enqueue whose outcome stayed unknown: if it did reach the disk, nothing is made and
-    /// [`Enqueued::Existing`](crate::Enqueued::Existing) names it. Not for [`Task::options`].
+    /// Repeats an enqueue whose outcome stayed unknown ([`Error::token`]): if it did reach the disk, no task is made and
+    /// [`Enqueued::Existing`](crate::Enqueued::Existing) names the one there. Not for [`Task::options`](crate::Task::options).
+    ///
+    /// ```
+    /// # use perdura::{Filter, Hold, Options, Queue, State};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// let made = queue.enqueue(&Mail).or_else(|e| match e.token() {
+    ///     Some(token) => queue.enqueue_with(&Mail, Options::new().token(token)),
+    ///     None => Err(e),
+    /// })?;
+    /// assert!(made.is_new());
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
     pub fn token(mut self, token: EnqueueToken) -> Options {
         self.token = Some(token);
         self
@@ -165,18 +292,20 @@ impl Options {
         }
     }
 
-    /// Checks every bound of these options alone, as an enqueue at this time would with this configuration: for a program that refuses a
-    /// wish before it opens a file. The options of a task type are merged when it is enqueued, and checked then.
+    /// Checks every bound of these options alone, as an enqueue at this time would with this configuration.
     ///
-    /// # Errors
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput), naming the option, its value and its range.
+    /// It is for a program that refuses options before it opens a file. The options of a task type are merged when the task is enqueued, and are
+    /// checked then.
     ///
     /// ```
     /// use perdura::{Config, Options};
     ///
-    /// let wish = Options::new().queue("");
-    /// assert!(wish.validate(&Config::default(), std::time::SystemTime::now()).is_err());
+    /// let options = Options::new().queue("");
+    /// assert!(options.validate(&Config::default(), std::time::SystemTime::now()).is_err());
     /// ```
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput), naming the option, its value and its range.
     pub fn validate(&self, config: &Config, now: impl Into<Timestamp>) -> Result<(), Error> {
         self.check(config, now.into())
     }
