@@ -112,6 +112,7 @@ fn busy_handlers(clock: &ManualClock, all: bool) -> Builder {
         took(9_000, 900),
     );
     let builder = Queue::builder()
+        .panic_hook(true)
         .config(Config::default().durability(Durability::Relaxed))
         .handle(move |task: Thumbnail, _: &Context| match thumbnail(task.image) {
             0..3 => Err(std::fs::read("/no/such/picture.jpg").unwrap_err().into()),

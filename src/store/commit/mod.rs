@@ -1,6 +1,6 @@
 //! Group commit: writes of many threads become one transaction, one sync, and an answer for each.
 //!
-//! It knows no task: what is written, and what it means for the rest of the program, is for those who write.
+//! It knows no state and no rule of a task: what is written, and what it means for the rest of the program, is for those who write.
 
 pub(crate) mod commit_queue;
 pub(crate) mod effects;
