@@ -67,7 +67,7 @@ fn ask<T>(clock: impl FnOnce() -> T) -> Option<T> {
 /// When the machine was started, as exactly as the wall clock is; none where a file tells one start from the next, or nothing does.
 pub(crate) fn booted_at() -> Option<Timestamp> {
     #[cfg(any(target_os = "macos", windows))]
-    return uptime_lib::get().ok().map(|uptime| Timestamp::from(SystemTime::now()).before(uptime));
+    return uptime_lib::get().ok().map(|uptime| Timestamp::from(SystemTime::now()).saturating_sub(uptime));
     #[cfg(not(any(target_os = "macos", windows)))]
     None
 }
