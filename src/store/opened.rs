@@ -379,6 +379,34 @@ mod tests {
     }
 
     #[test]
+    fn a_wal_that_a_long_read_let_grow_is_cut_little_by_little() {
+        let store = Store::open(&Opening::plain(Location::private().unwrap(), Durability::Full)).unwrap();
+        let length = || std::fs::metadata(beside(store.path(), "-wal")).unwrap().len();
+        let read = store.read(|conn| {
+            conn.query_row("SELECT COUNT(*) FROM perdura_meta", [], |_| Ok(()))?; // the snapshot begins
+            for _ in 0..5 {
+                write_much(&store);
+            }
+            Ok(())
+        });
+        read.unwrap();
+        let mut before = length();
+        assert!(before > 64 << 20, "{before}");
+        for n in 0..400 {
+            let write = move |tx: &Tx<'_>| {
+                let sql =
+                    "INSERT OR REPLACE INTO perdura_padding (id, padding) VALUES (?1, zeroblob(409600))";
+                tx.run(sql, [1000 + n % 4]).map(drop)
+            };
+            store.write(Rank::Change, write).unwrap();
+            let now = length();
+            assert!(before.saturating_sub(now) <= 41 << 20, "{before} bytes were cut to {now} at once");
+            before = now;
+        }
+        assert!(before <= 17 << 20, "{before} bytes are left");
+    }
+
+    #[test]
     fn whoever_keeps_the_wal_copies_it_and_no_commit_has_to() {
         let store = Store::open(&Opening::plain(Location::private().unwrap(), Durability::Full)).unwrap();
         assert!(write_much(&store) < 2 * CHECKPOINT_PAGES, "a commit copied it");
