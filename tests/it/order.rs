@@ -79,11 +79,16 @@ fn g09_a_new_task_does_not_start_before_one_that_another_process_has_made() {
 fn g09_a_new_task_does_not_start_in_a_queue_that_another_process_has_paused() {
     let folder = Folder::new();
     let (owner, order) = recording(&folder.file());
-    let other = Queue::builder().open(folder.file()).unwrap();
-    other.pause("default").unwrap();
+    owner.resume("default").unwrap(); // the file knows the queue then
+    let other = rusqlite::Connection::open(folder.file()).unwrap(); // of no queue, so the owner does not hear of it
+    let pause = |paused: bool| {
+        let sql = "UPDATE perdura_queues SET paused = ?1 WHERE queue = 'default'";
+        assert_eq!(other.execute(sql, [paused]).unwrap(), 1);
+    };
+    pause(true);
     let id = owner.enqueue(&Do::Ok(1)).unwrap().id();
     assert_eq!(owner.get(id).unwrap().state, State::Queued);
-    other.resume("default").unwrap();
+    pause(false);
     owner.notify().unwrap();
     owner.drain().unwrap();
     assert_eq!(*order.lock().unwrap(), [id]);
