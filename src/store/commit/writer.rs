@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Outcome};
 use crate::planted::planted;
 use crate::store::error::{Fault, Sql};
 use crate::store::file::busy::Patience;
-use crate::store::file::checkpoint::{WalState, checkpoint_wal, limit_wal};
+use crate::store::file::checkpoint::{WalLimit, WalState, checkpoint_wal};
 use crate::store::file::crash::CrashSwitch;
 use crate::store::file::holder::others_have_open;
 use crate::store::file::identity::{FileIdentity, beside};
@@ -35,10 +35,6 @@ use crate::sync::{Mutex, lock, thread};
 
 /// How often a transaction is tried while the file grows for it, or the reserve is taken for it.
 const MAX_GROWTH_TRIES: u32 = 16;
-
-/// Each time that the WAL grows by so many pages (8 MiB of pages of 4 KiB), how much of it may be cut is set anew; and when it has started
-/// again.
-const PAGES_PER_LIMIT: u32 = 2048;
 
 /// What happens in each transaction beside its members: claims ride along, and the effects are told. Called by whoever leads.
 pub(crate) trait CommitHook: Send {
@@ -73,8 +69,7 @@ pub(crate) struct WriterState {
     identity: Arc<FileIdentity>,
     hook: Option<Box<dyn CommitHook>>,
     wal: Arc<WalState>,
-    /// Pages in the WAL after the commit before.
-    seen_pages: u32,
+    wal_limit: WalLimit,
     reserve: Reserve,
     crash_switch: CrashSwitch,
     finish: Finish,
@@ -103,7 +98,7 @@ impl Writer {
                 identity,
                 hook: None,
                 wal: wal.clone(),
-                seen_pages: 0,
+                wal_limit: WalLimit::default(),
                 reserve,
                 crash_switch,
                 finish,
@@ -412,19 +407,10 @@ impl WriterState {
             return;
         }
         self.reserve.look_ahead(&self.connection, &mut self.crash_switch);
-        self.limit_wal();
+        self.wal_limit.follow(&self.wal, &self.connection);
         if self.wal.is_long() && !self.wal.is_kept() {
             let _ = checkpoint_wal(&self.connection);
         }
-    }
-
-    /// Lets the WAL be cut little by little when it starts again: also one that grew beside a long read, or was copied by somebody else.
-    fn limit_wal(&mut self) {
-        let (pages, before) = (self.wal.pages(), self.seen_pages);
-        if pages < before || pages / PAGES_PER_LIMIT > before / PAGES_PER_LIMIT {
-            let _ = limit_wal(&self.connection);
-        }
-        self.seen_pages = pages;
     }
 
     /// How long to leave the file to others, if there are any who may want it.

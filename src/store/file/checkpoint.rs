@@ -88,6 +88,28 @@ pub(crate) fn checkpoint_wal(conn: &Connection) -> Sql<u32> {
     Ok(u32::try_from(copied).unwrap_or(0))
 }
 
+/// How much of the WAL is cut when it starts again, as the writer last set it.
+#[derive(Default)]
+pub(crate) struct WalLimit {
+    /// Pages in the WAL after the commit before.
+    seen_pages: u32,
+}
+
+/// Each time that the WAL grows by so many pages (8 MiB of pages of 4 KiB), how much of it may be cut is set anew; and when it has started
+/// again.
+const PAGES_PER_LIMIT: u32 = 2048;
+
+impl WalLimit {
+    /// After a commit: lets the WAL be cut little by little, also one that grew beside a long read, or was copied by somebody else.
+    pub(crate) fn follow(&mut self, wal: &WalState, conn: &Connection) {
+        let (pages, before) = (wal.pages(), self.seen_pages);
+        if pages < before || pages / PAGES_PER_LIMIT > before / PAGES_PER_LIMIT {
+            let _ = limit_wal(conn);
+        }
+        self.seen_pages = pages;
+    }
+}
+
 /// Sets how much of the WAL stays when it starts again: of one that a long reader has let grow it is cut away little by little.
 pub(crate) fn limit_wal(conn: &Connection) -> Sql<()> {
     let limit = wal_bytes(conn).saturating_sub(WAL_CUT_BYTES).max(WAL_LIMIT_BYTES);
