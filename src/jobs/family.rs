@@ -16,7 +16,7 @@ const MIN_PAUSE: Duration = Duration::from_millis(1);
 const MAX_PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks again and again until it is so; false if it is not so for `patience`.
-pub(super) fn await_that(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+pub(super) fn wait_until(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let (mut waited, mut pause) = (Duration::ZERO, MIN_PAUSE);
     while !is_so() {
         if waited >= patience {
@@ -37,7 +37,7 @@ pub(super) fn has_ended(child: &Child) -> io::Result<bool> {
 
 /// Waits until a killed group has no process left; false if it has some for `patience`.
 pub(super) fn await_gone(group: Pid, patience: Duration) -> bool {
-    await_that(patience, || test_kill_process_group(group).is_err())
+    wait_until(patience, || test_kill_process_group(group).is_err())
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -135,7 +135,7 @@ mod linux {
                 let is_left = left.contains(&(child.id, child.began));
                 child.id == shim || (!shims.contains(&child.id) && !is_left && is_kin(child))
             };
-            let are_gone = await_that(patience, || {
+            let are_gone = wait_until(patience, || {
                 reap(|child| shims.contains(&child));
                 kill(is_meant) == Killed::Nobody
             });
@@ -184,7 +184,7 @@ mod linux {
             waitid(WaitId::All, look).is_err_and(|e| e == Errno::CHILD)
         };
         let mut denied = 0;
-        await_that(patience, || {
+        wait_until(patience, || {
             if are_gone() {
                 return true;
             }

@@ -432,7 +432,7 @@ impl ShimHandle {
 
     /// Whether it ends before long.
     fn goes(&mut self) -> bool {
-        family::await_that(EXIT_TIMEOUT, || family::has_ended(&self.child).unwrap_or(true))
+        family::wait_until(EXIT_TIMEOUT, || family::has_ended(&self.child).unwrap_or(true))
     }
 }
 

@@ -32,7 +32,7 @@ impl Queue {
     /// to execute; [`InsideHandler`](ErrorKind::InsideHandler) if a handler calls it; [`Io`](ErrorKind::Io) if the task has ended and that could
     /// not be written; [`Internal`](ErrorKind::Internal) if a thread of the queue has panicked too often to go on.
     pub fn wait(&self, id: TaskId, timeout: Duration) -> Result<TaskRecord, Error> {
-        let finished = self.await_that("wait", Some(id), Some(timeout), || {
+        let finished = self.wait_until("wait", Some(id), Some(timeout), || {
             let record = self.get(id)?;
             if record.state.is_finished() {
                 return Ok(Some(record));
@@ -114,7 +114,7 @@ impl Queue {
             let message = "this queue has no handlers and runs nothing; register one with Builder::handle";
             return Err(Error::new(ErrorKind::NoHandlers, message));
         }
-        self.await_that("drain", None, None, || {
+        self.wait_until("drain", None, None, || {
             self.check_broken()?;
             if self.engine.core.shared.gate.is_stopping() {
                 return Err(Error::new(
@@ -166,7 +166,7 @@ impl Queue {
     }
 
     /// Waits for a task, or for any, until `look` sees something; none if the time runs out first.
-    fn await_that<R>(
+    fn wait_until<R>(
         &self,
         what: &str,
         task: Option<TaskId>,
