@@ -47,7 +47,7 @@ CREATE TABLE perdura_tasks (
     in_flight        INTEGER NOT NULL,                  -- 1: a thread of the owner executes this generation (whatever the state)
     cancel_requested INTEGER NOT NULL,                  -- 1: anything but Ok ends it as CANCELLED
     suspect          INTEGER NOT NULL,                  -- 1: it was running when a process died; suspects run one at a time
-    has_key          INTEGER NOT NULL,                  -- 1: it holds a row of perdura_keys
+    extras           INTEGER NOT NULL,                  -- what it has beside its row, to be mended when it ends: 1 it holds a row of perdura_keys
     late             INTEGER NOT NULL,                  -- 1: it succeeded after its deadline
     snoozes          INTEGER NOT NULL,                  -- how often its handler snoozed
     created_at_ms    INTEGER NOT NULL,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::extras::Extras;
 use super::id::TaskId;
 use super::options::Resolved;
 use super::record::Progress;
@@ -54,17 +55,17 @@ pub(crate) struct Claimed {
     pub timeout: Option<Duration>,
     /// How long it had been ready, if that is known.
     pub waited: Option<Duration>,
-    pub has_key: bool,
+    pub extras: Extras,
     pub suspect: bool,
     /// It was made of a dead letter, whose checkpoint it has.
     pub is_replay: bool,
 }
 
 impl Claimed {
-    /// Whether its end has more to mend than its state: a key to release, a turn to pass on, and rows beside it that tell of a past: an
+    /// Whether its end has more to mend than its state: what its extras say, a turn to pass on, and rows beside it that tell of a past: an
     /// error, a checkpoint.
     pub(crate) fn needs_full_settle(&self) -> bool {
-        self.has_key || self.suspect || self.generation > 1 || self.is_replay
+        self.extras != Extras::NONE || self.suspect || self.generation > 1 || self.is_replay
     }
 }
 

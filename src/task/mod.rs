@@ -3,6 +3,7 @@
 //! Plain data with its own rules of validity. It knows nothing of SQL, threads or the clock.
 
 mod attempt;
+mod extras;
 mod failures;
 mod filter;
 mod histogram;
@@ -20,6 +21,7 @@ pub(crate) use attempt::{
     ClaimRoom, Claimed, Claims, ErrorReport, HandledNames, NOT_KEPT, NewTask, PendingOutput, Settlement,
     Verdict, Written,
 };
+pub(crate) use extras::Extras;
 pub(crate) use failures::mask;
 pub use failures::{FailureGroup, Failures};
 pub(crate) use filter::DEFAULT_PAGE;

@@ -92,7 +92,7 @@ fn damaged(config: Config, folder: &Folder, task: &Do) -> (SteppedQueue, ManualC
     let (tests, clock) = open(config, &folder.file());
     tests.queue().enqueue_all(&vec![task.clone(); 3]).unwrap();
     tests.run_until_idle().unwrap();
-    other(&folder.file()).execute("UPDATE perdura_tasks SET has_key = 1 WHERE task_id = 2", ()).unwrap();
+    other(&folder.file()).execute("UPDATE perdura_tasks SET extras = 1 WHERE task_id = 2", ()).unwrap();
     (tests, clock)
 }
 

@@ -13,8 +13,8 @@ use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{AttemptEnd, Lost, Reasons, TaskEvent, TaskState, Wait, next};
 use crate::sync::{Mutex, lock};
 use crate::task::{
-    ClaimRoom, Claimed, Claims, HandledNames, Hold, PendingOutput, Settlement, State, TaskId, Timestamp,
-    Verdict,
+    ClaimRoom, Claimed, Claims, Extras, HandledNames, Hold, PendingOutput, Settlement, State, TaskId,
+    Timestamp, Verdict,
 };
 
 pub mod commit;
@@ -96,7 +96,7 @@ impl Table {
             backoff: None,
             timeout: None,
             waited: None,
-            has_key: false,
+            extras: Extras::NONE,
             suspect: false,
             is_replay: false,
         }

@@ -56,7 +56,7 @@ impl Crowd {
                     "BEGIN IMMEDIATE;
                      WITH RECURSIVE each(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM each WHERE n < {n})
                      INSERT INTO perdura_tasks (queue_id, name_id, state, hold, reasons, attempt_number, in_flight, run_at_ms, started_at_ms,
-                         finished_at_ms, priority, max_attempts, generation, cancel_requested, suspect, has_key, late, snoozes,
+                         finished_at_ms, priority, max_attempts, generation, cancel_requested, suspect, extras, late, snoozes,
                          created_at_ms)
                      SELECT 1, 1, {state}, {times}, {priority}, 3, 1, 0, 0, 0, 0, 0, 1700000000000 FROM each;
                      INSERT INTO perdura_args (task_id, args, version, token)

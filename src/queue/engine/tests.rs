@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::handler::Context;
 use crate::queue::Queue;
 use crate::store::Effects;
-use crate::task::{Claimed, OutputStream, Progress, Settlement, State, Task, TaskId, Verdict};
+use crate::task::{Claimed, Extras, OutputStream, Progress, Settlement, State, Task, TaskId, Verdict};
 
 #[test]
 fn news_that_a_failed_flush_kept_go_with_the_settle() {
@@ -26,7 +26,7 @@ fn news_that_a_failed_flush_kept_go_with_the_settle() {
         backoff: None,
         timeout: None,
         waited: None,
-        has_key: false,
+        extras: Extras::NONE,
         suspect: false,
         is_replay: false,
     };

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{Refusal, TaskEvent, next};
 use crate::store::commit::tx::Tx;
 use crate::store::error::{Fault, Sql};
-use crate::task::{Bulk, ErrorReport, Filter, Hold, State, TaskId, Timestamp};
+use crate::task::{Bulk, ErrorReport, Extras, Filter, Hold, State, TaskId, Timestamp};
 
 /// Something that people do to a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,8 @@ pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> 
         Verb::Delete => return remove(tx, &before),
         Verb::MoveToDeadLetters => return move_to_dead_letters(tx, &before, now),
         Verb::Retry | Verb::RetryFromStart => {
-            after.has_key = before.has_key || keys::take(tx, id, before.queue_id)?;
+            let holds_key = before.extras.contains(Extras::KEY) || keys::take(tx, id, before.queue_id)?;
+            after.extras = before.extras.with(Extras::KEY.only_if(holds_key));
             after.expires_at = None;
             after.late = false;
             clear_error(tx, id)?;

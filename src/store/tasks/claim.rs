@@ -13,12 +13,12 @@ use rusqlite::Row;
 use super::damaged::{fail_damaged, indexed, unless_damaged};
 use super::epoch::is_served;
 use super::promote::expire;
-use super::row::{HotRow, reasons_at, refused_by_rules, time_at};
+use super::row::{HotRow, extras_at, reasons_at, refused_by_rules, time_at};
 use crate::lifecycle::{TaskEvent, TaskState, next};
 use crate::planted::planted;
 use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::Sql;
-use crate::task::{ClaimRoom, Claimed, Claims, HandledNames, Hold, State, TaskId, Timestamp};
+use crate::task::{ClaimRoom, Claimed, Claims, Extras, HandledNames, Hold, State, TaskId, Timestamp};
 
 /// Rows that one transaction looks at beyond those it can claim: bounds the time that others wait for the writer.
 const MAX_CANDIDATES: usize = 500;
@@ -29,7 +29,7 @@ struct Candidate {
     generation: i64,
     task_state: TaskState,
     name_id: i64,
-    has_key: bool,
+    extras: Extras,
     /// Since when it could run; not known after a retry by hand or a hand-back.
     ready_since: Option<Timestamp>,
     expires_at: Option<i64>,
@@ -262,7 +262,7 @@ fn claim_one(
 macro_rules! candidates {
     ($which:literal) => {
         concat!(
-            "SELECT t.task_id, t.generation, t.attempt_number, t.max_attempts, t.suspect, t.name_id, t.has_key, t.expires_at_ms,
+            "SELECT t.task_id, t.generation, t.attempt_number, t.max_attempts, t.suspect, t.name_id, t.extras, t.expires_at_ms,
                     (SELECT a.args FROM perdura_args a WHERE a.task_id = t.task_id),
                     (SELECT a.version FROM perdura_args a WHERE a.task_id = t.task_id),
                     (SELECT a.backoff_ms FROM perdura_args a WHERE a.task_id = t.task_id),
@@ -328,7 +328,7 @@ fn as_candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
             suspect: row.get(4)?,
         },
         name_id: row.get(5)?,
-        has_key: row.get(6)?,
+        extras: extras_at(row, 6)?,
         expires_at: row.get(7)?,
         args: row.get(8)?,
         version: row.get::<_, Option<u32>>(9)?.unwrap_or(1),
@@ -378,7 +378,7 @@ fn take_one(
         backoff: from.backoff_ms.map(Duration::from_millis),
         timeout: from.timeout_ms.map(Duration::from_millis),
         waited: from.ready_since.map(|since| now.since(since)),
-        has_key: from.has_key,
+        extras: from.extras,
         suspect: to.suspect,
         is_replay: from.is_replay,
     })

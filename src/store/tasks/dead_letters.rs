@@ -11,7 +11,7 @@ use super::row::{HotRow, state_at};
 use crate::error::{Error, ErrorKind};
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
-use crate::task::{DeadLetter, Hold, State, TaskId, Timestamp};
+use crate::task::{DeadLetter, Extras, Hold, State, TaskId, Timestamp};
 
 /// Moves a task to the dead letters. The rules have allowed it.
 pub(crate) fn move_to_dead_letters(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<()> {
@@ -46,7 +46,7 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
     }
     let inserted = tx.change_one(
         "INSERT INTO perdura_tasks (queue_id, name_id, state, hold, reasons, priority, attempt_number, max_attempts, generation,
-             in_flight, cancel_requested, suspect, has_key, late, snoozes, created_at_ms)
+             in_flight, cancel_requested, suspect, extras, late, snoozes, created_at_ms)
          SELECT queue_id, name_id, 0, 0, 0, priority, 0, max_attempts, 0, 0, 0, 0, 0, 0, 0, ?2
          FROM perdura_dead_letters WHERE task_id = ?1",
         (id.as_i64(), now.as_millis()),
@@ -67,8 +67,8 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
     )?;
     if keys::take(tx, new, queue_id)? {
         tx.change_one(
-            "UPDATE perdura_tasks SET has_key = 1 WHERE task_id = ?1 AND state = 0",
-            [new.as_i64()],
+            "UPDATE perdura_tasks SET extras = ?2 WHERE task_id = ?1 AND state = 0 AND extras = 0",
+            (new.as_i64(), Extras::KEY.code()),
         )?;
     }
     tx.change_one(

@@ -17,7 +17,7 @@ use crate::lifecycle::{Reasons, TaskEvent, TaskState, next};
 use crate::planted::planted;
 use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::{Fault, Sql};
-use crate::task::{Claimed, Due, Enqueued, Hold, NewTask, State, TaskId, Timestamp, millis};
+use crate::task::{Claimed, Due, Enqueued, Extras, Hold, NewTask, State, TaskId, Timestamp, millis};
 
 /// Makes tasks, in their order. A task whose unique key is held, or that came from the same enqueue before, is found instead.
 pub(crate) fn enqueue(tx: &Tx<'_>, tasks: &[NewTask], now: Timestamp) -> Sql<Vec<Enqueued>> {
@@ -61,6 +61,7 @@ fn enqueue_one(
         false => None,
     };
     let starts = started_at.is_some();
+    let extras = Extras::KEY.only_if(digest.is_some());
     let task_state = new_task_state(reasons, options.max_attempts, starts)?;
     let inserted = insert.task.change_one(rusqlite::params![
         queue_id,
@@ -72,7 +73,7 @@ fn enqueue_one(
         task_state.max_attempts,
         i64::from(starts), // its generation: one claim, or none
         task_state.in_flight,
-        digest.is_some(),
+        extras.code(),
         now.as_millis(),
         started_at.map(Timestamp::as_millis),
         run_at.map(Timestamp::as_millis),
@@ -98,7 +99,7 @@ fn enqueue_one(
     }
     tx.count(queue_id, task_state.state, task_state.hold(), 1);
     let claimed = match starts {
-        true => Some(claimed(id, &task_state, task, tx.task_name(name_id)?, queue_id)),
+        true => Some(claimed(id, &task_state, task, extras, tx.task_name(name_id)?, queue_id)),
         false => None,
     };
     tx.effect(|effects| {
@@ -135,6 +136,7 @@ fn claimed(
     id: TaskId,
     task_state: &TaskState,
     task: &NewTask,
+    extras: Extras,
     task_name: Arc<str>,
     queue_id: i64,
 ) -> Claimed {
@@ -150,7 +152,7 @@ fn claimed(
         backoff: task.options.backoff.map(whole),
         timeout: task.options.timeout.map(whole),
         waited: Some(Duration::ZERO),
-        has_key: task.options.unique.is_some(),
+        extras,
         suspect: task_state.suspect,
         is_replay: false,
     }
@@ -166,7 +168,7 @@ impl<'c> Insert<'c> {
     fn new(tx: &Tx<'c>) -> Sql<Insert<'c>> {
         let task = tx.prepare(
             "INSERT INTO perdura_tasks (queue_id, name_id, state, hold, priority, attempt_number, max_attempts, generation,
-                 in_flight, cancel_requested, suspect, has_key, late, snoozes, created_at_ms, started_at_ms, run_at_ms, anchor_ms,
+                 in_flight, cancel_requested, suspect, extras, late, snoozes, created_at_ms, started_at_ms, run_at_ms, anchor_ms,
                  expires_at_ms, reasons)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, 0, 0, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?;

@@ -4,7 +4,7 @@ use super::keys;
 use super::row::HotRow;
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
-use crate::task::TaskId;
+use crate::task::{Extras, TaskId};
 
 /// Removes a task and all that is kept of it.
 pub(crate) fn remove(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
@@ -35,7 +35,7 @@ pub(crate) fn remove_row(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
         "DELETE FROM perdura_tasks WHERE task_id = ?1 AND generation = ?2 AND state = ?3",
         (id, row.generation, row.task_state.state.code()),
     )?;
-    if row.has_key {
+    if row.extras.contains(Extras::KEY) {
         keys::release(tx, row.task_id)?;
     }
     tx.count(row.queue_id, row.task_state.state, row.task_state.hold(), -1);

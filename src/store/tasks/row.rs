@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{Reasons, Refusal, TaskEvent, TaskState, Transition, Wait, next};
 use crate::store::commit::tx::Tx;
 use crate::store::error::{Fault, Sql, contradiction};
-use crate::task::{ErrorReport, Hold, State, TaskId, Timestamp};
+use crate::task::{ErrorReport, Extras, Hold, State, TaskId, Timestamp};
 
 /// A task's hot row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,7 +17,7 @@ pub(crate) struct HotRow {
     pub generation: i64,
     pub queue_id: i64,
     pub name_id: i64,
-    pub has_key: bool,
+    pub extras: Extras,
     pub late: bool,
     pub snoozes: i64,
     pub run_at: Option<Timestamp>,
@@ -45,6 +45,12 @@ pub(crate) fn hold_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Resul
     Hold::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
 }
 
+/// What a task has beside its row, as it stands there.
+pub(crate) fn extras_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Extras> {
+    let code = row.get(column)?;
+    Extras::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
+}
+
 /// A time, or none.
 pub(crate) fn time_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
@@ -59,7 +65,7 @@ impl HotRow {
     /// The row of a task, if there is one.
     pub(crate) fn find(conn: &Connection, id: TaskId) -> Sql<Option<HotRow>> {
         let sql = "SELECT state, reasons, attempt_number, max_attempts, in_flight, cancel_requested, suspect,
-                          generation, queue_id, has_key, late, snoozes,
+                          generation, queue_id, extras, late, snoozes,
                           run_at_ms, anchor_ms, expires_at_ms, started_at_ms, finished_at_ms, name_id
                    FROM perdura_tasks WHERE task_id = ?1";
         let mut statement = conn.prepare_cached(sql)?;
@@ -77,7 +83,7 @@ impl HotRow {
                 },
                 generation: row.get(7)?,
                 queue_id: row.get(8)?,
-                has_key: row.get(9)?,
+                extras: extras_at(row, 9)?,
                 late: row.get(10)?,
                 snoozes: row.get(11)?,
                 run_at: time_at(row, 12)?,
@@ -141,15 +147,15 @@ impl HotRow {
 
     /// Writes this row over `before`, which must still be what the file holds.
     pub(crate) fn replace(mut self, tx: &Tx<'_>, before: &HotRow) -> Sql<()> {
-        if before.has_key && !self.holds_key() {
+        if before.extras.contains(Extras::KEY) && !self.holds_key() {
             keys::release(tx, self.task_id)?;
-            self.has_key = false;
+            self.extras = self.extras.without(Extras::KEY);
         }
         let (to, from) = (&self.task_state, &before.task_state);
         tx.change_one(
             "UPDATE perdura_tasks SET
                  state = ?1, hold = ?2, attempt_number = ?3, in_flight = ?4, cancel_requested = ?5, suspect = ?6,
-                 has_key = ?7, late = ?8, snoozes = ?9, run_at_ms = ?10, anchor_ms = ?11, expires_at_ms = ?12,
+                 extras = ?7, late = ?8, snoozes = ?9, run_at_ms = ?10, anchor_ms = ?11, expires_at_ms = ?12,
                  started_at_ms = ?13, finished_at_ms = ?14, reasons = ?20
              WHERE task_id = ?15 AND generation = ?16 AND state = ?17 AND reasons = ?18 AND in_flight = ?19",
             rusqlite::params![
@@ -159,7 +165,7 @@ impl HotRow {
                 to.in_flight,
                 to.cancel_requested,
                 to.suspect,
-                self.has_key,
+                self.extras.code(),
                 self.late,
                 self.snoozes,
                 ms(self.run_at),

@@ -99,7 +99,7 @@ impl<'c> Success<'c> {
         let task = tx.prepare(
             "UPDATE perdura_tasks SET state = 2, in_flight = 0, cancel_requested = 0, late = ?1, run_at_ms = NULL, anchor_ms = NULL,
                  finished_at_ms = ?2
-             WHERE task_id = ?3 AND generation = ?4 AND state = 1 AND in_flight = 1 AND has_key = 0 AND suspect = 0",
+             WHERE task_id = ?3 AND generation = ?4 AND state = 1 AND in_flight = 1 AND extras = 0 AND suspect = 0",
         )?;
         let result =
             tx.prepare("INSERT OR REPLACE INTO perdura_results (task_id, result) VALUES (?1, ?2)")?;
