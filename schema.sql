@@ -19,12 +19,24 @@ CREATE TABLE perdura_meta (
 
 -- Queue names, interned; never deleted.
 CREATE TABLE perdura_queues (
-    queue_id INTEGER PRIMARY KEY,
-    queue    TEXT    NOT NULL UNIQUE, -- 1-200 bytes, no control characters
-    paused   INTEGER NOT NULL         -- 1: nothing is claimed from it
+    queue_id        INTEGER PRIMARY KEY,
+    queue           TEXT    NOT NULL UNIQUE, -- 1-200 bytes, no control characters
+    paused          INTEGER NOT NULL,        -- 1: nothing is claimed from it
+    max_in_flight   INTEGER,                 -- its tasks in flight at once (NULL: no limit)
+    rate_count      INTEGER,                 -- its rate: so many starts (NULL: none)
+    rate_period_ms  INTEGER,                 -- in so long a time,
+    rate_burst      INTEGER,                 -- and so many at once after a rest
+    opens_at_us     INTEGER,                 -- when its rate allows the next start, in microseconds since 1970 UTC
+    closed_at_ms    INTEGER,                 -- when a handler closed it for a while (NULL: it is open)
+    closed_until_ms INTEGER,                 -- until when it is closed
+    CHECK (max_in_flight >= 1),
+    CHECK ((rate_count IS NULL) = (opens_at_us IS NULL)),
+    CHECK (rate_count IS NULL OR rate_count >= 1 AND rate_period_ms >= 1 AND rate_burst >= 1),
+    CHECK ((closed_at_ms IS NULL) = (closed_until_ms IS NULL))
 ) STRICT;
--- Those that are paused: a claim asks whether there is any.
-CREATE INDEX perdura_paused ON perdura_queues (queue_id) WHERE paused = 1;
+-- Those from which not everything that is ready may be claimed.
+CREATE INDEX perdura_gated ON perdura_queues (queue_id)
+    WHERE paused = 1 OR max_in_flight IS NOT NULL OR opens_at_us IS NOT NULL OR closed_at_ms IS NOT NULL;
 
 -- Task names, interned; never deleted.
 CREATE TABLE perdura_task_names (
@@ -82,8 +94,8 @@ CREATE INDEX perdura_unknown ON perdura_tasks (name_id, task_id) WHERE state = 0
 CREATE INDEX perdura_held ON perdura_tasks (task_id) WHERE state = 0 AND hold > 0;
 -- What must be cancelled if nobody claims it in time.
 CREATE INDEX perdura_expiring ON perdura_tasks (expires_at_ms) WHERE state = 0 AND expires_at_ms IS NOT NULL;
--- What a thread executes: all that recovery has to look at.
-CREATE INDEX perdura_in_flight ON perdura_tasks (task_id) WHERE in_flight = 1;
+-- What a thread executes: all that recovery has to look at, and what a limit counts.
+CREATE INDEX perdura_in_flight ON perdura_tasks (queue_id, task_id) WHERE in_flight = 1;
 -- Who was running when a process died, until it has proved harmless.
 CREATE INDEX perdura_suspects ON perdura_tasks (task_id) WHERE suspect = 1;
 -- What ended in another way than success: what people list and retry.

@@ -32,7 +32,7 @@ impl Assignment {
     }
 
     fn unstarted(self, start: Start) -> Finished {
-        let settlement = settlement(&self.claimed, &self.control, Verdict::HandedBack, Duration::ZERO);
+        let settlement = settlement(&self.claimed, &self.control, Verdict::Unstarted, Duration::ZERO);
         Finished { settlement, start }
     }
 }

@@ -30,6 +30,7 @@ mod jobs;
 mod journal;
 mod json;
 mod lifecycle;
+mod limits;
 mod planted;
 mod queue;
 #[cfg(feature = "report")]
@@ -51,7 +52,7 @@ pub use queue::{Batch, Builder, DeadLetters, Queue, ShutdownReport};
 pub use retry::RetryPolicy;
 pub use task::{
     Attempt, AttemptOutcome, Bulk, Counts, DEFAULT_QUEUE, DeadLetter, Enqueued, Filter, Hold, Options,
-    Output, OutputStream, Progress, QueueCounts, State, Task, TaskId, TaskRecord, Timestamp,
+    Output, OutputStream, Progress, QueueCounts, Rate, State, Task, TaskId, TaskRecord, Timestamp,
 };
 
 /// What a queue says of itself and its file: reports for people who look after it, and for programs that show them.

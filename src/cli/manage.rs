@@ -253,7 +253,7 @@ pub(super) fn set_paused(session: &mut Session, queues: &[String], paused: bool)
 const MAX_NAMED_QUEUES: usize = 10;
 
 /// A sentence on the first of these queues in which no task is.
-fn unknown_queue(queue: &Queue, named: &[String]) -> Result<Option<String>, Error> {
+pub(super) fn unknown_queue(queue: &Queue, named: &[String]) -> Result<Option<String>, Error> {
     let counts = queue.counts()?;
     let Some(unknown) = named.iter().find(|name| !counts.queues.contains_key(*name)) else {
         return Ok(None);

@@ -25,6 +25,7 @@ mod explain;
 mod file;
 mod list;
 mod manage;
+mod queues;
 mod show;
 mod stats;
 
@@ -95,6 +96,9 @@ enum AdminVerb {
         #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
         queues: Vec<String>,
     },
+    /// Look at queues, and bound what they start: a limit, a rate, a pause
+    #[command(subcommand)]
+    Queue(queues::QueueVerb),
     /// Delete tasks that succeeded or were cancelled long ago
     Purge(manage::PurgeArgs),
     /// Look at dead letters (failed tasks that are kept apart), and make tasks of them again
@@ -134,6 +138,7 @@ impl AdminVerb {
             AdminVerb::RunNow { ids } => manage::run_now(session, &ids),
             AdminVerb::Pause { queues } => manage::set_paused(session, &queues, true),
             AdminVerb::Resume { queues } => manage::set_paused(session, &queues, false),
+            AdminVerb::Queue(verb) => verb.run(session),
             AdminVerb::Purge(purge) => purge.run(session),
             AdminVerb::Dead(dead) => dead.run(session),
             AdminVerb::Doctor(doctor) => doctor.run(session),

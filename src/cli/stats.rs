@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::queues::queue_note;
 use crate::console::filter::FilterArgs;
 use crate::console::inspect::explain::{WorkerStatus, is_to_run};
 use crate::console::inspect::rollups::by_name;
@@ -184,11 +185,6 @@ fn print_queues(session: &mut Session, statistics: &Statistics, now: Timestamp) 
     ]);
     for (name, counts) in &statistics.queues {
         let oldest = statistics.ready_since.get(name).map_or(String::new(), |since| span(now.since(*since)));
-        let note = match (counts.paused, counts.not_served) {
-            (true, _) => Cell::tinted("paused", Tint::Warn),
-            (false, true) => Cell::tinted("not served", Tint::Warn),
-            (false, false) => "".into(),
-        };
         table.row([
             safe(name).into_owned().into(),
             number(counts.ready).into(),
@@ -198,7 +194,7 @@ fn print_queues(session: &mut Session, statistics: &Statistics, now: Timestamp) 
             number(counts.running).into(),
             number(counts.failed).into(),
             number(counts.lost).into(),
-            note,
+            queue_note(counts, now),
         ]);
     }
     table.print(&mut session.screen)?;

@@ -51,6 +51,7 @@ pub(super) enum Class {
     Cancel,
     Interrupted,
     Decline,
+    Throttle(Duration),
 }
 
 pub(super) const TIMEOUT: &str = "Timeout";
@@ -171,6 +172,34 @@ impl Failure {
         Failure::of(Class::Decline, "Declined", "another program is to run it")
     }
 
+    /// Not a failure: nothing of the task's queue is to start for `delay` (10 ms to 10 years). The attempt does not count, and the task stays
+    /// ready.
+    ///
+    /// It is for a server that answers 429 to one of many tasks: what one learns holds for all. A queue that is closed already stays so for the
+    /// longer of both times; [`resume`](crate::Queue::resume) opens it at once. Tasks that have been claimed run on.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # use std::time::Duration;
+    /// let send = |_: Mail, _: &Context| Err::<(), _>(Failure::throttle(Duration::from_secs(30))); // 429, Retry-After: 30
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let queue = tests.queue();
+    /// # let ids = queue.enqueue_all(&[Mail, Mail])?;
+    /// # let now = perdura::Clock::now(tests.clock());
+    /// assert_eq!(tests.run_until_idle()?.handed_back, 1); // the other mail did not start
+    /// assert_eq!(queue.counts()?.queue("default").closed_until, Some(now.saturating_add(Duration::from_secs(30))));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn throttle(delay: Duration) -> Failure {
+        Failure::of(
+            Class::Throttle(delay.clamp(MIN_SNOOZE, MAX_DURATION)),
+            "Throttled",
+            "the queue is to rest",
+        )
+    }
+
     /// Ends the task as `CANCELLED`, with this message.
     ///
     /// ```
@@ -249,7 +278,7 @@ impl Failure {
 
     /// Whether the attempt does not count.
     pub(crate) fn is_refunded(&self) -> bool {
-        matches!(self.0.class, Class::Snooze(_) | Class::Interrupted | Class::Decline)
+        matches!(self.0.class, Class::Snooze(_) | Class::Interrupted | Class::Decline | Class::Throttle(_))
     }
 
     pub(super) fn verdict(self) -> Verdict {
@@ -268,6 +297,7 @@ impl Failure {
             Class::Cancel => Verdict::Cancelled(error),
             Class::Interrupted => Verdict::HandedBack,
             Class::Decline => Verdict::Declined,
+            Class::Throttle(delay) => Verdict::Throttled(delay),
         }
     }
 }

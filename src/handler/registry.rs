@@ -53,7 +53,7 @@ impl Registry {
     /// Runs the handler of a claimed task. May panic, as the handler may.
     pub(crate) fn run(&self, args: &str, cx: &Context) -> Verdict {
         let Some((_, handler)) = self.handlers.get(&*cx.claimed.task_name) else {
-            return Verdict::HandedBack;
+            return Verdict::Unstarted;
         };
         let _inside = InHandler::enter();
         match handler(args, cx) {

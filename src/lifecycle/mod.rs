@@ -224,6 +224,7 @@ pub(crate) fn next(task: &TaskState, event: TaskEvent) -> Result<Transition, Ref
         },
         TaskEvent::Deleted => match task.state {
             State::Running => Err(Refusal::State(State::Running)),
+            _ if task.in_flight && !planted("g16-a-row-in-flight-is-deleted") => Err(Refusal::InFlight),
             _ => Ok(unchanged(task)),
         },
         TaskEvent::MovedToDeadLetters => match task.state {

@@ -4,8 +4,9 @@ use std::fmt;
 
 use super::handle::Queue;
 use crate::error::Error;
+use crate::limits::Shut;
 use crate::store;
-use crate::task::{Hold, State, TaskId, TaskRecord};
+use crate::task::{Hold, State, TaskId, TaskRecord, Timestamp};
 
 /// Why a task does not run now, or that it runs. Made by [`Queue::explain`]; displays as one sentence.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,12 @@ pub struct Explanation {
     pub paused: bool,
     /// Whether the process that executes (or did last) claims from other queues only.
     pub not_served: bool,
+    /// The limit of its queue, if so many tasks of it are in flight that no other may start.
+    pub full: Option<u32>,
+    /// When the rate of its queue lets the next task start, if it lets none start now.
+    pub rate_opens_at: Option<Timestamp>,
+    /// Until when a handler has closed its queue, if it is closed.
+    pub closed_until: Option<Timestamp>,
     /// Whether this process executes tasks from the file.
     pub executes_here: bool,
     /// What keeps this process from executing although it has handlers; see [`Queue::obstacle`].
@@ -28,6 +35,22 @@ pub struct Explanation {
 impl Explanation {
     /// So many tasks are counted that come before it: a longer queue would take longer than who asks wants to wait.
     const MAX_COUNTED: u64 = 10_000;
+
+    /// Why its queue lets nothing start, beside a pause.
+    fn shut(&self) -> Option<String> {
+        let queue = &self.task.queue;
+        if let Some(at) = self.closed_until {
+            return Some(format!("a handler has closed its queue {queue:?} until {at}"));
+        }
+        if let Some(at) = self.rate_opens_at {
+            return Some(format!("the rate of its queue {queue:?} lets the next task start at {at}"));
+        }
+        let limit = self.full?;
+        let tasks = if limit == 1 { "task is" } else { "tasks are" };
+        Some(format!(
+            "{limit} {tasks} in flight, which is the limit of its queue {queue:?}; the end of one lets the next start"
+        ))
+    }
 
     fn before(&self) -> String {
         match self.before_it {
@@ -43,7 +66,7 @@ impl Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Explanation { task, paused, not_served, executes_here, obstacle, .. } = self;
-        let before = self.before();
+        let (before, shut) = (self.before(), self.shut());
         let id = task.task_id;
         match task.state {
             State::Running => {
@@ -74,6 +97,7 @@ impl fmt::Display for Explanation {
                     Hold::Ready if *not_served => {
                         write!(f, "ready, but the program that executes leaves its queue {:?} to others", task.queue)
                     }
+                    Hold::Ready if shut.is_some() => write!(f, "ready, but {}", shut.unwrap_or_default()),
                     Hold::Ready if *executes_here => write!(f, "ready: {before}"),
                     Hold::Ready => match obstacle {
                         Some(why) => write!(f, "ready, but this process cannot execute: {why}"),
@@ -119,9 +143,27 @@ impl Queue {
         let obstacle = self.obstacle().map(|why| why.to_string());
         self.store().read(|conn| {
             let task = store::record(conn, id)?;
-            let (paused, not_served) = store::queue_flags(conn, &task.queue)?;
+            let now = self.engine.core.now();
+            let (paused, not_served, shut) = store::queue_flags(conn, &task.queue, now)?;
             let before_it = store::ready_before(conn, id, Explanation::MAX_COUNTED + 1)?;
-            Ok(Explanation { task, paused, not_served, executes_here, obstacle, before_it })
+            let (mut full, mut rate_opens_at, mut closed_until) = (None, None, None);
+            match shut {
+                Some(Shut::Full(limit)) => full = Some(limit),
+                Some(Shut::Rate(at)) => rate_opens_at = Some(at),
+                Some(Shut::Closed(at)) => closed_until = Some(at),
+                None => {}
+            }
+            Ok(Explanation {
+                task,
+                paused,
+                not_served,
+                full,
+                rate_opens_at,
+                closed_until,
+                executes_here,
+                obstacle,
+                before_it,
+            })
         })
     }
 }

@@ -196,7 +196,8 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound); [`WrongState`](crate::ErrorKind::WrongState) if it is running.
+    /// [`NotFound`](crate::ErrorKind::NotFound); [`WrongState`](crate::ErrorKind::WrongState) if it is running, or an
+    /// attempt of it that was given up is still at work in its thread.
     pub fn delete(&self, id: TaskId) -> Result<(), Error> {
         self.apply(Verb::Delete, id)
     }

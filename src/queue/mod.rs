@@ -3,6 +3,7 @@
 //! `engine` runs tasks: its steps are called by its threads, or by the testing kit without threads. The other files are what a program
 //! sees, a file for each kind of thing that it may want.
 
+mod bounds;
 mod builder;
 mod dead_letters;
 mod engine;

@@ -141,7 +141,8 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn counts(&self) -> Result<Counts, Error> {
-        self.store().read(store::counts)
+        let now = self.engine.core.now();
+        self.store().read(|conn| store::counts(conn, now))
     }
 
     /// The args of a task, or of a dead letter, as the JSON that is stored.
@@ -213,8 +214,9 @@ impl Queue {
     /// If the file cannot be read.
     pub fn count(&self, filter: Filter) -> Result<u64, Error> {
         filter.check()?;
-        if let Some(count) =
-            self.store().read(|conn| Ok(store::count_from(&store::counts(conn)?, &filter)))?
+        if let Some(count) = self
+            .store()
+            .read(|conn| Ok(store::count_from(&store::counts(conn, self.engine.core.now())?, &filter)))?
         {
             return Ok(count);
         }
@@ -310,7 +312,8 @@ impl Queue {
     }
 
     /// When the next waiting task falls due that this queue may start: it is in a queue that is not paused, and that this program serves
-    /// ([`Builder::queues`](crate::Builder::queues)). None if no task does.
+    /// ([`Builder::queues`](crate::Builder::queues)); or when the next of these queues opens that its [rate](Queue::set_rate) or a
+    /// [throttle](crate::Failure::throttle) shuts. None if nothing waits so.
     ///
     /// ```
     /// # use perdura::{Options, Queue};
@@ -329,7 +332,8 @@ impl Queue {
     /// If the file cannot be read.
     pub fn next_start(&self) -> Result<Option<Timestamp>, Error> {
         let served = self.engine.core.served.as_deref().map(store::queue_list);
-        self.store().read(|conn| store::next_start(conn, served.as_deref()))
+        let now = self.engine.core.now();
+        self.store().read(|conn| store::next_start(conn, served.as_deref(), now))
     }
 
     /// Since when the oldest ready task of each queue could run, as far as that is known.

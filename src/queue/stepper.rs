@@ -35,7 +35,7 @@ pub enum Ran {
     Snoozed(TaskId),
     /// The handler cancelled the task, or stopped because it was cancelled.
     Cancelled(TaskId),
-    /// The attempt could not start, or was interrupted.
+    /// The attempt could not start, was interrupted, or closed its queue for a while.
     HandedBack(TaskId),
 }
 
@@ -142,7 +142,9 @@ impl Stepper {
             Verdict::Failed { .. } => Ran::Failed(id),
             Verdict::Snoozed(_) => Ran::Snoozed(id),
             Verdict::Cancelled(_) => Ran::Cancelled(id),
-            Verdict::HandedBack | Verdict::Declined => Ran::HandedBack(id),
+            Verdict::HandedBack | Verdict::Unstarted | Verdict::Throttled(_) | Verdict::Declined => {
+                Ran::HandedBack(id)
+            }
         };
         self.settle(vec![finished])?;
         Ok(Some(ran))
@@ -167,6 +169,7 @@ impl Stepper {
     pub(crate) fn tick(&self) -> Result<(), Error> {
         let core = &self.queue.engine.core;
         if core.is_owner() {
+            core.open_queues()?; // first: it changes nothing if it fails
             core.promote()?;
             core.watch()?;
         }

@@ -88,7 +88,8 @@ impl Queue {
     /// Waits until every runnable task has run. Retries that wait for their time do not count.
     ///
     /// It does not wait for tasks that wait for a time to come (a delay, the backoff of a retry), that are held because no handler knows their
-    /// name, or that are in a paused queue. If this queue was opened for [some queues](crate::Builder::queues), it waits for the tasks of those
+    /// name, or that are in a queue that is paused, or closed for a while ([`Failure::throttle`](crate::Failure::throttle)). It waits for
+    /// tasks that only the [rate](Queue::set_rate) of their queue keeps back. If this queue was opened for [some queues](crate::Builder::queues), it waits for the tasks of those
     /// alone. While another process owns the file, it waits until that process has run its tasks; it also waits for the tasks that only this
     /// process claims, which run once this process owns the file.
     ///
@@ -160,7 +161,7 @@ impl Queue {
                 return Ok(false);
             }
             let of_owner = if served.is_none() && !executes { store::served(conn)? } else { None };
-            let is_at_work = store::is_at_work(conn, served.as_deref().or(of_owner.as_deref()))?;
+            let is_at_work = store::is_at_work(conn, served.as_deref().or(of_owner.as_deref()), core.now())?;
             Ok(!store::is_due(conn, served.as_deref(), core.now())? && !is_at_work)
         })
     }

@@ -39,6 +39,8 @@ pub(crate) struct Claims {
     pub claims: Vec<Claimed>,
     /// A task was met that is not claimed ahead: when a worker idles, its turn has come.
     pub waits_for_worker: bool,
+    /// A queue has as many tasks in flight as its limit allows: the end of one of them lets the next one start.
+    pub waits_for_end: bool,
 }
 
 /// A task on its way to a worker.
@@ -133,8 +135,12 @@ pub(crate) enum Verdict {
     Snoozed(Duration),
     /// Ended by the handler, for this reason.
     Cancelled(ErrorReport),
-    /// Not counted; again at once.
+    /// Not counted; again at once. It was interrupted.
     HandedBack,
+    /// The same, but it had not started: nothing was spent.
+    Unstarted,
+    /// Not counted; ready at once, but its queue is closed for so long.
+    Throttled(Duration),
     /// Not counted; held until another program with handlers comes.
     Declined,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::id::TaskId;
+use super::rate::Rate;
 use super::state::{Hold, State};
 use super::timestamp::Timestamp;
 
@@ -188,6 +189,9 @@ impl Counts {
         self.queues.values().fold(QueueCounts::default(), |sum, q| QueueCounts {
             paused: false,
             not_served: false,
+            limit: None,
+            rate: None,
+            closed_until: None,
             ready: sum.ready.saturating_add(q.ready),
             waiting: sum.waiting.saturating_add(q.waiting),
             unknown_name: sum.unknown_name.saturating_add(q.unknown_name),
@@ -210,6 +214,15 @@ pub struct QueueCounts {
     /// Whether the process that executes leaves it to others ([`Builder::queues`](crate::Builder::queues)).
     #[serde(default)]
     pub not_served: bool,
+    /// How many of its tasks may be in flight at once ([`Queue::set_limit`](crate::Queue::set_limit)); none: as many as there are workers.
+    #[serde(default)]
+    pub limit: Option<u32>,
+    /// How often its tasks may start ([`Queue::set_rate`](crate::Queue::set_rate)).
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// Until when a handler has closed it ([`Failure::throttle`](crate::Failure::throttle)), if it is closed.
+    #[serde(default)]
+    pub closed_until: Option<Timestamp>,
     /// `QUEUED`, may be claimed.
     pub ready: u64,
     /// `QUEUED`, waiting for their time.

@@ -261,3 +261,33 @@ pub fn at_every_commit(
     }
     Ok(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Context, Options, Queue, Rate, Task};
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Nothing;
+    impl Task for Nothing {
+        const NAME: &'static str = "nothing";
+        type Output = ();
+    }
+
+    /// Else the timer would turn without pause for as long as the last handlers run.
+    #[test]
+    fn g10_a_queue_that_ends_leaves_what_is_due_and_asks_for_no_tick() {
+        let (clock, second) = (ManualClock::new(), Duration::from_secs(1));
+        let builder = Queue::builder().handle(|_: Nothing, _: &Context| Ok(()));
+        let tests = SteppedQueue::open(builder, &clock).unwrap();
+        let (queue, core) = (tests.queue(), &tests.queue().engine.core);
+        queue.set_rate("default", Some(Rate::per(second, 1))).unwrap();
+        let _ = queue.enqueue_with(&Nothing, Options::new().delay(second)).unwrap();
+        let due = queue.next_due().unwrap();
+        assert!(due.is_some());
+        assert_eq!((core.promote().unwrap(), core.open_queues().unwrap()), (due, None));
+        clock.advance(second);
+        core.shared.gate.stop();
+        assert_eq!((core.promote().unwrap(), core.open_queues().unwrap()), (None, None));
+    }
+}

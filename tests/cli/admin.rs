@@ -417,3 +417,88 @@ fn the_papers_are_written() {
     assert!(said.out.contains("is ready"), "{said:?}");
     assert!(place.run(["init"]).ok().out.contains("is there already"));
 }
+
+#[test]
+fn queues_are_listed_with_what_bounds_them() {
+    let place = place();
+    let said = place.run(["queue", "limit", "later", "2"]).ok();
+    assert_eq!(said.out, "queue later has a limit of 2\n");
+    let said = place.run(["queue", "rate", "later", "50/1m", "--burst", "5"]).ok();
+    assert_eq!(said.out, "queue later has a rate of 50/1m, burst 5\n");
+    let said = place.run(["queue", "list"]).ok();
+    let line = said.out.lines().find(|line| line.starts_with("later")).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words, ["later", "3", "0", "0", "0", "2", "50/1m,", "burst", "5", "paused"]);
+    let lines = place.run(["queue", "list", "--json"]).ok().out;
+    let json: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&json["queue"], &json["limit"], &json["rate"]["period_ms"]),
+        (&"later".into(), &2.into(), &60_000.into())
+    );
+    place.run(["queue", "limit", "later", "none"]).ok();
+    place.run(["queue", "rate", "later", "none"]).ok();
+    let said = place.run(["queue", "resume", "later"]).ok();
+    assert_eq!(said.out, "queue later is resumed\n");
+    let counts = place.queue().counts().unwrap().queue("later");
+    assert_eq!((counts.limit, counts.rate, counts.paused), (None, None, false));
+    let said = place.run(["queue", "limit", "new", "1"]).ok();
+    assert!(said.err.contains("no task is in a queue \"new\""), "{said:?}");
+}
+
+#[test]
+fn a_bound_that_cannot_be_is_refused_and_nothing_is_set() {
+    let place = place();
+    for (words, why) in [
+        (["queue", "limit", "later", "0"], "it is at least 1"),
+        (["queue", "limit", "later", "many"], "invalid digit"),
+        (["queue", "rate", "later", "50"], "a count and a period, such as 50/1m"),
+        (["queue", "rate", "later", "0/1m"], "no start at all"),
+        (["queue", "rate", "later", "2000000/1s"], "1,000,000 starts a second"),
+    ] {
+        let said = place.run(words);
+        assert!(said.code == Some(2) && said.err.contains(why), "{words:?}: {said:?}");
+    }
+    let counts = place.queue().counts().unwrap().queue("later");
+    assert_eq!((counts.limit, counts.rate), (None, None));
+}
+
+/// The sentence names the instant, or what ends it.
+#[test]
+fn a_task_of_a_shut_queue_says_why_it_waits() {
+    let place = Place::new();
+    let builder = Queue::builder().workers(1).handle(|_: Upload, _: &Context| {
+        Err::<u32, _>(Failure::throttle(std::time::Duration::from_secs(3600)))
+    });
+    let queue = builder.open(place.path("tasks.db")).unwrap();
+    queue.set_rate("slow", Some("1/1h".parse().unwrap())).unwrap();
+    let slow = |_| {
+        queue
+            .enqueue_with(
+                &Upload { file: String::new(), fails: false },
+                perdura::Options::new().queue("slow"),
+            )
+            .unwrap()
+    };
+    let _ = queue.enqueue(&Upload { file: String::new(), fails: false }).unwrap();
+    let _: Vec<_> = (0..2).map(slow).collect();
+    while queue.counts().unwrap().queue("default").closed_until.is_none()
+        || queue.counts().unwrap().queue("slow").closed_until.is_none()
+    {
+        std::thread::yield_now();
+    }
+    let said = place.run(["explain", "1"]).ok();
+    assert!(
+        said.out.contains("a task has closed its queue \"default\" until ") && said.out.contains("(in "),
+        "{said:?}"
+    );
+    assert!(said.out.contains("`perdura resume default` opens it now"), "{said:?}");
+    queue.resume("slow").unwrap();
+    drop(queue);
+    let said = place.run(["explain", "3"]).ok();
+    assert!(said.out.contains("the rate of its queue \"slow\" lets the next task start at "), "{said:?}");
+    let said = place.run(["queue", "list"]).ok();
+    assert!(
+        said.out.lines().any(|line| line.starts_with("default") && line.contains("opens in")),
+        "{said:?}"
+    );
+}

@@ -108,3 +108,14 @@ fn g09_a_last_attempt_in_one_queue_has_its_turn_beside_many_short_tasks_in_anoth
     let (_, left) = tested.run(&steps);
     assert!(left > 0, "all of the other queue went first");
 }
+
+#[test]
+fn g16_what_spends_a_rate_is_not_claimed_ahead() {
+    let tested = open();
+    let slow = perdura::Rate::per(MINUTE, 1).burst(20);
+    tested.queue.set_rate("rated", Some(slow)).unwrap();
+    let rated = (0..19).map(|_| (Step::Pass, Options::new().queue("rated")));
+    let steps: Vec<_> = [(Step::Look, Options::new().queue("rated"))].into_iter().chain(rated).collect();
+    let (running, _) = tested.run(&steps);
+    assert_eq!(running, 1, "the others start when a worker idles");
+}

@@ -16,7 +16,7 @@ fn open(config: Config, path: &Path) -> (SteppedQueue, ManualClock) {
 }
 
 /// A connection that is not the queue's.
-fn other(path: &Path) -> rusqlite::Connection {
+pub fn other(path: &Path) -> rusqlite::Connection {
     rusqlite::Connection::open(path).unwrap()
 }
 

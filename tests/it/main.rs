@@ -10,6 +10,7 @@ use helpers::{child, files, logger, support, told, workload};
 mod ahead;
 mod api;
 mod basics;
+mod bounds;
 mod bulk;
 #[cfg(unix)]
 mod checksum;

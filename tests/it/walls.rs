@@ -20,12 +20,12 @@ const MAY_NAME: &[(&str, &str)] = &[
     // whole
     (
         "lib",
-        "testing queue executor handler timer schedule store json clock sync journal lifecycle retry task config error crash",
+        "testing queue executor handler timer schedule store json clock sync journal lifecycle limits retry task config error crash",
     ),
     ("testing", "queue handler json clock task config error crash"),
     (
         "queue",
-        "executor handler timer schedule store json clock sync journal lifecycle retry task config error crash",
+        "executor handler timer schedule store json clock sync journal lifecycle limits retry task config error crash",
     ),
     // running
     ("timer", "clock sync journal lifecycle retry task config error"),
@@ -33,13 +33,14 @@ const MAY_NAME: &[(&str, &str)] = &[
     ("executor", "handler json clock sync journal lifecycle retry task config error"),
     ("handler", "json clock sync journal lifecycle retry task config error"),
     // edges
-    ("store", "sync journal lifecycle retry task config error crash"),
+    ("store", "sync journal lifecycle limits retry task config error crash"),
     ("clock", "sync journal task config error"),
     ("sync", ""),
     ("json", "error"),
     ("journal", ""),
     // rules
     ("lifecycle", "retry task config"),
+    ("limits", "task"),
     ("retry", "task config"),
     // values
     ("task", "config error"),

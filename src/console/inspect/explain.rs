@@ -191,8 +191,12 @@ impl Explainer {
                 obstacle.map_or_else(|| format!("and {}", self.worker.words()), |why| format!("but {why}"));
             return format!("due{after}, {why}");
         };
-        let begin = format!("waits until {} ({}){after}", self.zone.show(due), distance(due, self.now));
+        let begin = format!("waits until {}{after}", self.moment(due));
         obstacle.map_or(begin.clone(), |why| format!("{begin}; {why}"))
+    }
+
+    fn moment(&self, at: Timestamp) -> String {
+        format!("{} ({})", self.zone.show(at), distance(at, self.now))
     }
 
     /// What would keep it from running if it were ready.
@@ -201,6 +205,25 @@ impl Explainer {
         if explanation.paused {
             let resume = self.verb(format_args!("resume {}", task.queue));
             return Some(format!("its queue {:?} is paused; {resume} lets it run", task.queue));
+        }
+        let queue = &task.queue;
+        if let Some(until) = explanation.closed_until {
+            let (resume, until) = (self.verb(format_args!("resume {queue}")), self.moment(until));
+            return Some(format!(
+                "a task has closed its queue {queue:?} until {until}; {resume} opens it now"
+            ));
+        }
+        if let Some(at) = explanation.rate_opens_at {
+            return Some(format!(
+                "the rate of its queue {queue:?} lets the next task start at {}",
+                self.moment(at)
+            ));
+        }
+        if let Some(limit) = explanation.full {
+            let running = count(u64::from(limit), "task");
+            return Some(format!(
+                "its queue {queue:?} has a limit of {running} at once; the end of one lets the next start"
+            ));
         }
         match self.worker {
             WorkerStatus::Missing => Some(format!("no worker runs; {} runs it", self.starter(task))),

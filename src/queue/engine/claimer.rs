@@ -9,7 +9,8 @@
 //! appears only when an attempt is settled, and that settle is a transaction that claims. Tasks become ready only in a transaction,
 //! which claims, or remembers (`behind`) that it left some, and then the next settle claims. What other processes enqueue is asked
 //! for by [`ask`]. A task that is not claimed ahead (its last attempt, large args) is left only if every worker has something to do, so
-//! there is a settle to come; nothing more is claimed ahead until then, so the workers run dry and its turn comes.
+//! there is a settle to come; nothing more is claimed ahead until then, so the workers run dry and its turn comes. A queue that is full
+//! (its limit) is left as well; then each settle claims. One that its rate or a closure shuts says when it opens, and the timer claims then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,10 @@ pub(crate) struct Claimer {
     waits_for_worker: bool,
     /// The same after the transaction that is under way.
     next_waits: bool,
+    /// The last claim met a queue that is full: the end of one of its tasks lets the next one start.
+    waits_for_end: bool,
+    /// The same after the transaction that is under way.
+    next_waits_for_end: bool,
     /// Tasks that the transaction had made ready when it was asked to claim.
     seen: u64,
     /// Since when the file has been written without pause.
@@ -51,6 +56,8 @@ impl Claimer {
             next_cursor: 0,
             waits_for_worker: false,
             next_waits: false,
+            waits_for_end: false,
+            next_waits_for_end: false,
             seen: 0,
             leads_since: Duration::ZERO,
             last_end: Duration::ZERO,
@@ -82,9 +89,15 @@ impl CommitHook for Claimer {
         let Some(epoch) = self.shared.gate.epoch().filter(|_| self.shared.gate.is_claiming()) else {
             return Ok(false);
         };
-        let has_passed = pass_turn(tx)?;
+        let has_place =
+            self.waits_for_end && !tx.effects().settled.is_empty() && !planted("g16-an-end-lets-nobody-on");
+        if has_place {
+            tx.suspect_moved(); // one of the full queue may have its turn
+        }
+        let now = self.shared.clock.now();
+        let has_passed = pass_turn(tx, Some(now))?;
         self.seen = tx.effects().ready;
-        if self.seen == 0 && !self.shared.gate.is_behind() {
+        if self.seen == 0 && !self.shared.gate.is_behind() && !has_place {
             return Ok(has_passed);
         }
         self.shared.gate.set_behind(true);
@@ -94,10 +107,10 @@ impl CommitHook for Claimer {
         }
         check_epoch(tx, epoch)?;
         self.next_cursor = self.cursor;
-        let Claims { claims, waits_for_worker } =
-            claim(tx, room, &self.shared.handled, &mut self.next_cursor, self.shared.clock.now())?;
+        let Claims { claims, waits_for_worker, waits_for_end } =
+            claim(tx, room, &self.shared.handled, &mut self.next_cursor, now)?;
         let behind = claims.len() == room.total || waits_for_worker || tx.effects().more;
-        self.next_waits = waits_for_worker;
+        (self.next_waits, self.next_waits_for_end) = (waits_for_worker, waits_for_end);
         self.shared.gate.set_behind(behind && !planted("g04-the-rest-is-forgotten"));
         tx.effect(|effects| effects.claims.extend(claims));
         Ok(true)
@@ -105,6 +118,7 @@ impl CommitHook for Claimer {
 
     fn committed(&mut self, effects: Effects) {
         (self.cursor, self.waits_for_worker) = (self.next_cursor, self.next_waits);
+        self.waits_for_end = self.next_waits_for_end;
         let unseen = effects.ready > std::mem::take(&mut self.seen);
         if unseen && self.shared.gate.is_claiming() {
             self.shared.gate.set_behind(true); // a suspect got its turn after the claims, or the claims could not ride along
@@ -116,6 +130,7 @@ impl CommitHook for Claimer {
     fn rolled_back(&mut self, error: Option<&Error>) {
         self.seen = 0;
         (self.next_cursor, self.next_waits) = (self.cursor, self.waits_for_worker);
+        self.next_waits_for_end = self.waits_for_end;
         self.shared.gate.set_behind(true);
         if let Some(error) = error {
             self.shared.claims_failed(error);

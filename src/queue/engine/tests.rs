@@ -44,7 +44,7 @@ fn news_that_a_failed_flush_kept_go_with_the_settle() {
         queue_id: 1,
         needs_full_settle: false,
         backoff: None,
-        verdict: Verdict::HandedBack,
+        verdict: Verdict::Unstarted,
         task_name: claimed.task_name,
         waited: None,
         ran: Duration::ZERO,

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::handler::Control;
 use crate::journal::{DEADLINES, survive, tell};
 use crate::planted::planted;
-use crate::store;
+use crate::store::{self, Rank};
 use crate::sync::atomic::Ordering;
 use crate::task::Timestamp;
 use crate::timer::{NextTick, Ticks};
@@ -32,7 +32,10 @@ impl Core {
                 let now = self.now();
                 Ok((now, store::next_due(conn)?, store::clock_jumped(conn, now)?))
             })?;
-            if self.shared.gate.is_stopping() || (!jumped && due.is_none_or(|due| due > now)) {
+            if self.shared.gate.is_stopping() {
+                return Ok(None); // what is due is for the next process; the timer must not come back for it again and again
+            }
+            if !jumped && due.is_none_or(|due| due > now) {
                 return Ok(due);
             }
             let clock = self.shared.clock.clone();
@@ -42,6 +45,21 @@ impl Core {
             next = Some(now);
         }
         Ok(next)
+    }
+
+    /// Claims from queues that have opened by themselves; answers with when the next one does.
+    pub(crate) fn open_queues(&self) -> Result<Option<Timestamp>, Error> {
+        if self.shared.gate.is_stopping() {
+            return Ok(None);
+        }
+        let openings = self.store.alone(|conn| store::openings(conn, None, self.now()))?;
+        if openings.is_open && self.is_owner() && !planted("g16-nobody-hears-that-a-queue-opens") {
+            self.commit(Rank::Change, |tx| {
+                store::changed(tx);
+                Ok(())
+            })?;
+        }
+        Ok(openings.next)
     }
 
     /// Looks after running attempts: silence, deadlines, turns among suspects. Answers with the next look, on the monotonic clock.
@@ -165,8 +183,9 @@ impl Core {
             return NextTick::default();
         }
         let promoted = self.promote().map(|at| NextTick { at, monotonic: None });
+        let opened = self.open_queues().map(|at| NextTick { at, monotonic: None });
         let watched = self.watch().map(|monotonic| NextTick { at: None, monotonic });
-        [promoted, watched].into_iter().fold(NextTick::default(), |next, step| {
+        [promoted, opened, watched].into_iter().fold(NextTick::default(), |next, step| {
             next.or_sooner(step.unwrap_or_else(|e| {
                 tell!(Warn, "the timer could not do what is due and tries again: {e}");
                 self.next_try()

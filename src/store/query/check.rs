@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::store::error::Sql;
 use crate::store::tasks::epoch::is_served;
+use crate::store::tasks::gates::is_bounded;
 
 /// What [`Queue::check`](crate::Queue::check) found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -92,7 +93,9 @@ const INVARIANTS: &[(&str, &str)] = &[
         "tasks that were running when a process died, and to which nobody will give their turn",
         concat!(
             "SELECT 1 FROM perdura_tasks t JOIN perdura_queues q USING (queue_id)
-             WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 7 AND q.paused = 0 AND ",
+             WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 7 AND q.paused = 0 AND NOT ",
+            is_bounded!("q"),
+            " AND ",
             is_served!("q.queue"),
             " AND NOT EXISTS (SELECT 1 FROM perdura_tasks o JOIN perdura_queues p USING (queue_id)
                  WHERE o.suspect = 1 AND (o.state = 1 OR (o.state = 0 AND o.hold = 0 AND p.paused = 0 AND ",

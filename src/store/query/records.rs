@@ -5,8 +5,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::lifecycle::Reasons;
+use crate::limits::Shut;
 use crate::store::error::Sql;
 use crate::store::tasks::epoch::is_served;
+use crate::store::tasks::gates::{Gate, limits_at};
 use crate::store::tasks::row::{HotRow, hold_at, no_task, state_at, time_at};
 use crate::task::{Attempt, AttemptOutcome, Counts, Progress, State, TaskId, TaskRecord, Timestamp};
 
@@ -129,32 +131,38 @@ pub(crate) fn attempts(conn: &Connection, id: TaskId) -> Sql<Vec<Attempt>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// How many tasks each queue has that has any, or is paused: from the counters.
-pub(crate) fn counts(conn: &Connection) -> Sql<Counts> {
+/// How many tasks each queue has that has any, or is paused, or bounded: from the counters.
+pub(crate) fn counts(conn: &Connection, now: Timestamp) -> Sql<Counts> {
     let mut counts = Counts::default();
-    for sql in [
-        concat!(
-            "SELECT (SELECT q.queue FROM perdura_queues q WHERE q.queue_id = c.queue_id),
-                    (SELECT q.paused FROM perdura_queues q WHERE q.queue_id = c.queue_id),
-                    (SELECT NOT ",
-            is_served!("q.queue"),
-            " FROM perdura_queues q WHERE q.queue_id = c.queue_id), c.n, c.state, c.hold FROM perdura_counts c WHERE c.n <> 0"
-        ),
-        concat!(
-            "SELECT q.queue, q.paused, NOT ",
-            is_served!("q.queue"),
-            ", 0, 0, 0 FROM perdura_queues q INDEXED BY perdura_paused WHERE q.paused = 1"
-        ),
-    ] {
-        let mut statement = conn.prepare_cached(sql)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let Some(name) = row.get(0)? else { continue }; // `check` reports it
-            let queue = counts.queues.entry(name).or_default();
-            (queue.paused, queue.not_served) = (row.get(1)?, row.get(2)?);
-            let counter = queue.counter(state_at(row, 4)?, hold_at(row, 5)?);
-            *counter = counter.saturating_add(row.get(3)?);
-        }
+    let mut statement = conn.prepare_cached(concat!(
+        "SELECT (SELECT q.queue FROM perdura_queues q WHERE q.queue_id = c.queue_id),
+                (SELECT NOT ",
+        is_served!("q.queue"),
+        " FROM perdura_queues q WHERE q.queue_id = c.queue_id), c.n, c.state, c.hold FROM perdura_counts c WHERE c.n <> 0"
+    ))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let Some(name) = row.get(0)? else { continue }; // `check` reports it
+        let queue = counts.queues.entry(name).or_default();
+        queue.not_served = row.get(1)?;
+        let counter = queue.counter(state_at(row, 3)?, hold_at(row, 4)?);
+        *counter = counter.saturating_add(row.get(2)?);
+    }
+    let mut statement = conn.prepare_cached(concat!(
+        "SELECT q.queue, NOT ",
+        is_served!("q.queue"),
+        ", q.paused, q.max_in_flight, q.rate_count, q.rate_period_ms, q.rate_burst, q.opens_at_us, q.closed_at_ms, q.closed_until_ms
+         FROM perdura_queues q INDEXED BY perdura_gated
+         WHERE q.paused = 1 OR q.max_in_flight IS NOT NULL OR q.opens_at_us IS NOT NULL OR q.closed_at_ms IS NOT NULL"
+    ))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let queue = counts.queues.entry(row.get(0)?).or_default();
+        (queue.not_served, queue.paused) = (row.get(1)?, row.get(2)?);
+        let limits = limits_at(row, 3)?.after_jump(now);
+        queue.limit = limits.max_in_flight;
+        queue.rate = limits.bucket.map(|bucket| bucket.rate);
+        queue.closed_until = limits.closure.map(|closure| closure.until).filter(|until| *until > now);
     }
     Ok(counts)
 }
@@ -227,11 +235,17 @@ pub(crate) fn ready_before(conn: &Connection, id: TaskId, limit: u64) -> Sql<u64
     Ok(first + second)
 }
 
-/// Whether a queue is paused, and whether the owner of the file leaves it to others.
-pub(crate) fn queue_flags(conn: &Connection, queue: &str) -> Sql<(bool, bool)> {
-    let sql =
-        concat!("SELECT q.paused, NOT ", is_served!("q.queue"), " FROM perdura_queues q WHERE q.queue = ?1");
-    Ok(conn.prepare_cached(sql)?.query_row([queue], |row| Ok((row.get(0)?, row.get(1)?)))?)
+/// Whether a queue is paused, whether the owner of the file leaves it to others, and why nothing of it starts if it is shut.
+pub(crate) fn queue_flags(conn: &Connection, queue: &str, now: Timestamp) -> Sql<(bool, bool, Option<Shut>)> {
+    let sql = concat!(
+        "SELECT q.paused, NOT ",
+        is_served!("q.queue"),
+        ", q.queue_id FROM perdura_queues q WHERE q.queue = ?1"
+    );
+    let (paused, not_served, queue_id) = conn
+        .prepare_cached(sql)?
+        .query_row([queue], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?)))?;
+    Ok((paused, not_served, Gate::read(conn, queue_id, now)?.room.err()))
 }
 
 /// The queues that the owner of the file claims from, as a JSON list; none: all.

@@ -1,11 +1,11 @@
 //! What people do to tasks: one by one, and to all that a filter means.
 
 use super::dead_letters::move_to_dead_letters;
-use super::keys;
 use super::remove::remove;
 use super::row::{HotRow, clear_error, write_error};
 use super::search::{Among, Check};
 use super::suspects::take_turn_back;
+use super::{gates, keys};
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{Refusal, TaskEvent, next};
 use crate::store::commit::tx::Tx;
@@ -145,12 +145,13 @@ pub(crate) fn apply_all(
     Ok((bulk, done))
 }
 
-/// Pauses or resumes a queue, durably; one that the file has not met yet too.
+/// Pauses or resumes a queue, durably; one that the file has not met yet too. One that is closed for a while is open then as well.
 pub(crate) fn set_paused(tx: &Tx<'_>, queue: &str, paused: bool) -> Sql<()> {
     let queue_id = tx.queue_id(queue)?;
     tx.change_one("UPDATE perdura_queues SET paused = ?2 WHERE queue_id = ?1", (queue_id, paused))?;
-    if paused {
-        take_turn_back(tx, queue_id)?;
+    match paused {
+        true => take_turn_back(tx, queue_id)?,
+        false => gates::reopen(tx, queue_id)?,
     }
     tx.suspect_moved();
     tx.effect(|effects| {

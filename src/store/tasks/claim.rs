@@ -2,7 +2,7 @@
 //!
 //! What the `ready` index holds may run, so a claim never searches. It meets two kinds of tasks that may not after all, and each
 //! at most once: those whose name (or version) no handler knows are put on hold, those that have expired are cancelled. And it meets tasks
-//! that are not claimed ahead of a worker: it stops there.
+//! that are not claimed ahead of a worker: it stops there. Queues that are paused or shut (`gates`) are skipped as a whole.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +11,13 @@ use std::time::Duration;
 use rusqlite::Row;
 
 use super::damaged::{fail_damaged, indexed, unless_damaged};
-use super::epoch::is_served;
+use super::gates::Gate;
 use super::promote::expire;
+use super::ready::{Lane, ready_queues};
 use super::row::{HotRow, extras_at, reasons_at, refused_by_rules, time_at};
+use super::suspects::{pass_turn, take_turn_back};
 use crate::lifecycle::{TaskEvent, TaskState, next};
+use crate::limits::Shut;
 use crate::planted::planted;
 use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::Sql;
@@ -48,6 +51,10 @@ struct Claiming {
     ahead_bytes: usize,
     /// Rows that it may still look at in vain.
     looks: usize,
+    /// Queues that are shut, and whether it is noted for what they wait.
+    shut: BTreeMap<i64, bool>,
+    /// One of them is full.
+    waits_for_end: bool,
 }
 
 /// Why a queue gives nothing more.
@@ -80,8 +87,22 @@ impl Claiming {
         self.claims.push(claimed);
     }
 
+    /// Notes for what those queues wait that were found shut. Whoever has the turn among suspects there loses it; says whether it went on.
+    fn skip(&mut self, tx: &Tx<'_>, now: Timestamp) -> Sql<bool> {
+        for (queue_id, is_noted) in self.shut.iter_mut().filter(|(_, is_noted)| !**is_noted) {
+            *is_noted = true;
+            let gate = Gate::read(tx.conn, *queue_id, now)?;
+            gate.mend_jump(tx, now)?;
+            take_turn_back(tx, *queue_id)?;
+            let until = gate.room.err().and_then(Shut::until);
+            self.waits_for_end |= matches!(gate.room, Err(Shut::Full(_)));
+            tx.effect(|effects| effects.due = effects.due.into_iter().chain(until).min());
+        }
+        pass_turn(tx, Some(now))
+    }
+
     fn done(self, waits_for_worker: bool) -> Claims {
-        Claims { claims: self.claims, waits_for_worker }
+        Claims { claims: self.claims, waits_for_worker, waits_for_end: self.waits_for_end }
     }
 }
 
@@ -102,14 +123,23 @@ pub(crate) fn claim(
     cursor: &mut i64,
     now: Timestamp,
 ) -> Sql<Claims> {
-    let mut claiming = Claiming { room, claims: Vec::new(), ahead_bytes: 0, looks: MAX_CANDIDATES };
+    let mut claiming = Claiming {
+        room,
+        claims: Vec::new(),
+        ahead_bytes: 0,
+        looks: MAX_CANDIDATES,
+        shut: BTreeMap::new(),
+        waits_for_end: false,
+    };
     loop {
-        let (queues, are_all) = ready_queues(tx, *cursor, room.total - claiming.claims.len())?;
+        let wanted = room.total - claiming.claims.len();
+        let (queues, are_all) = ready_queues(tx, *cursor, wanted, now, &mut claiming.shut)?;
         // Where there are others, each of these has one turn before theirs.
         let waits_for_worker = claim_in_turn(tx, queues, are_all, known, cursor, now, &mut claiming)?;
         let is_full = claiming.claims.len() == room.total;
         // What could not be claimed after all has left the index, so each round comes further.
-        if waits_for_worker || is_full || are_all || claiming.looks == 0 {
+        let has_passed = claiming.skip(tx, now)?;
+        if waits_for_worker || is_full || (are_all && !has_passed) || claiming.looks == 0 {
             let is_cut_short = claiming.looks == 0 && !are_all && !is_full;
             tx.effect(|effects| {
                 effects.more |= is_cut_short && !planted("g04-a-claim-cut-short-is-forgotten")
@@ -123,7 +153,7 @@ pub(crate) fn claim(
 /// worker to idle.
 fn claim_in_turn(
     tx: &Tx<'_>,
-    mut queues: Vec<i64>,
+    mut queues: Vec<Lane>,
     again: bool,
     known: &HandledNames,
     cursor: &mut i64,
@@ -134,7 +164,7 @@ fn claim_in_turn(
     while claiming.claims.len() < total && !queues.is_empty() {
         let share = ((total - claiming.claims.len()) / queues.len()).max(1);
         let mut kept = Vec::new();
-        for queue_id in queues {
+        for lane in queues {
             let before = claiming.claims.len();
             let wanted = share.min(total - before);
             if wanted == 0 {
@@ -144,11 +174,14 @@ fn claim_in_turn(
                 tx.effect(|effects| effects.more = true);
                 return Ok(false);
             }
-            let turn = claim_from(tx, queue_id, wanted, known, now, claiming)?;
+            let turn = match lane.is_bounded {
+                false => claim_from(tx, lane.queue_id, wanted, known, now, claiming)?,
+                true => claim_within(tx, lane.queue_id, wanted, known, now, claiming)?,
+            };
             let had_its_turn = turn != Turn::WaitsForWorker || claiming.claims.len() > before;
-            *cursor = if had_its_turn { queue_id } else { *cursor };
+            *cursor = if had_its_turn { lane.queue_id } else { *cursor };
             match turn {
-                Turn::MayGoOn => kept.push(queue_id),
+                Turn::MayGoOn => kept.push(lane),
                 Turn::Empty => {}
                 Turn::WaitsForWorker => return Ok(true),
             }
@@ -158,34 +191,30 @@ fn claim_in_turn(
     Ok(false)
 }
 
-/// The first `wanted` queues after the one that was served last that are served, not paused, and have ready tasks; and whether these are
-/// all. More cannot be of use: each gives a task. The index is asked, not the counters, which may be wrong.
-fn ready_queues(tx: &Tx<'_>, last: i64, wanted: usize) -> Sql<(Vec<i64>, bool)> {
-    // From the queue after the last one to the end, and then from the first one to the last.
-    let sql = concat!(
-        "WITH RECURSIVE ready (queue_id, lap) AS (
-             SELECT (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
-                     WHERE t.state = 0 AND t.hold = 0 AND t.queue_id > ?1 ORDER BY t.queue_id LIMIT 1), 0
-             UNION ALL
-             SELECT CASE WHEN ready.queue_id IS NULL
-                 THEN (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
-                       WHERE t.state = 0 AND t.hold = 0 ORDER BY t.queue_id LIMIT 1)
-                 ELSE (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
-                       WHERE t.state = 0 AND t.hold = 0 AND t.queue_id > ready.queue_id ORDER BY t.queue_id LIMIT 1) END,
-                 ready.lap + (ready.queue_id IS NULL)
-             FROM ready WHERE ready.lap = 0 OR ready.queue_id < ?1)
-         SELECT ready.queue_id FROM ready WHERE (ready.lap = 0 OR ready.queue_id <= ?1) AND (SELECT q.paused = 0 AND ",
-        is_served!("q.queue"),
-        " FROM perdura_queues q WHERE q.queue_id = ready.queue_id) LIMIT ?2"
-    );
-    let limit = i64::try_from(wanted).unwrap_or(i64::MAX).saturating_add(1);
-    let mut queues = tx.numbers(sql, (last, limit))?;
-    queues.sort_unstable(); // SQLite promises no order
-    let next = queues.partition_point(|id| *id <= last);
-    queues.rotate_left(next);
-    let are_all = queues.len() <= wanted;
-    queues.truncate(wanted);
-    Ok((queues, are_all))
+/// The same as [`claim_from`] for a queue with bounds: as much as they let start. What spends its rate is not claimed ahead of a worker.
+fn claim_within(
+    tx: &Tx<'_>,
+    queue_id: i64,
+    wanted: usize,
+    known: &HandledNames,
+    now: Timestamp,
+    claiming: &mut Claiming,
+) -> Sql<Turn> {
+    let gate = Gate::read(tx.conn, queue_id, now)?;
+    let Ok(room) = gate.room else {
+        claiming.shut.entry(queue_id).or_default();
+        return Ok(Turn::Empty);
+    };
+    gate.tidy(tx)?;
+    let before = claiming.claims.len();
+    let workers = claiming.room.idle.saturating_sub(before);
+    if gate.has_rate() && workers == 0 && !planted("g16-a-rate-is-spent-ahead") {
+        return Ok(Turn::WaitsForWorker);
+    }
+    let most = if gate.has_rate() && workers > 0 { workers } else { wanted };
+    let turn = claim_from(tx, queue_id, wanted.min(room).min(most), known, now, claiming)?;
+    gate.spend(tx, claiming.claims.len() - before, now)?;
+    Ok(turn)
 }
 
 /// Claims up to `wanted` tasks of one queue.

@@ -2,8 +2,8 @@
 //!
 //! **Tasks that start at once.** When a worker idles and nothing else is ready, a new task would be written as ready, found again, and
 //! written again as running, all in one transaction. Instead it is written as running to begin with; the rules (`lifecycle`) see an enqueue
-//! and a claim right after it. It takes nobody's turn: it happens only if no task in the file is ready and no queue is paused or left to
-//! others, which is asked in the transaction itself, and only for tasks that are alone in their transaction, so that priorities decide who
+//! and a claim right after it. It takes nobody's turn: it happens only if no task in the file is ready, no queue is left to others, and its
+//! own is neither paused nor has a limit, a rate or a closure, which is asked in the transaction itself, and only for tasks that are alone in their transaction, so that priorities decide who
 //! of several is first.
 
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::gates::is_bounded;
 use super::keys;
 use crate::error::{EnqueueToken, Error, ErrorKind};
 use crate::lifecycle::{Reasons, TaskEvent, TaskState, next};
@@ -57,7 +58,7 @@ fn enqueue_one(
     let expires_at = options.expires.map(|after| now.saturating_add(after));
     let name_id = tx.name_id(task.task_name)?;
     let started_at = match is_alone && reasons == Reasons::NONE {
-        true => tx.start_now(task, expires_at)?,
+        true => tx.start_now(task, queue_id, expires_at)?,
         false => None,
     };
     let starts = started_at.is_some();
@@ -203,23 +204,31 @@ pub(crate) fn find_token(conn: &Connection, token: EnqueueToken) -> Sql<bool> {
 
 impl Tx<'_> {
     /// When this new task, which is ready, starts if it may do so at once. The leave is taken then.
-    pub(crate) fn start_now(&self, task: &NewTask, expires_at: Option<Timestamp>) -> Sql<Option<Timestamp>> {
+    pub(crate) fn start_now(
+        &self,
+        task: &NewTask,
+        queue_id: i64,
+        expires_at: Option<Timestamp>,
+    ) -> Sql<Option<Timestamp>> {
         let Some(leave) = &self.start_leave else { return Ok(None) };
         let is_over = expires_at.is_some_and(|time| time <= leave.now);
         let is_handled = leave.handled.get(task.task_name).is_some_and(|version| *version >= task.version);
         if leave.is_taken.get() || is_over || !is_handled {
             return Ok(None);
         }
-        let may_start = planted("g09-starts-out-of-turn") || self.nothing_is_ready(leave.epoch)?;
+        let may_start = planted("g09-starts-out-of-turn") || self.nothing_is_ready(leave.epoch, queue_id)?;
         leave.is_taken.set(may_start);
         Ok(may_start.then_some(leave.now))
     }
 
-    /// Whether this process still owns the file and serves all queues, nothing in it is ready, and no queue is paused.
-    fn nothing_is_ready(&self, epoch: i64) -> Sql<bool> {
-        let sql = "SELECT owner_epoch = ?1 AND served IS NULL AND NOT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_ready WHERE state = 0 AND hold = 0)
-                       AND NOT EXISTS (SELECT 1 FROM perdura_queues INDEXED BY perdura_paused WHERE paused = 1)
-                   FROM perdura_meta WHERE id = 1";
-        self.one(sql, [epoch], |row| row.get(0))
+    /// Whether this process still owns the file and serves all queues, nothing in it is ready, and nothing bounds this queue.
+    fn nothing_is_ready(&self, epoch: i64, queue_id: i64) -> Sql<bool> {
+        let sql = concat!(
+            "SELECT owner_epoch = ?1 AND served IS NULL AND NOT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_ready WHERE state = 0 AND hold = 0)
+                 AND (SELECT q.paused = 0 AND NOT ",
+            is_bounded!("q"),
+            " FROM perdura_queues q WHERE q.queue_id = ?2) FROM perdura_meta WHERE id = 1"
+        );
+        self.one(sql, (epoch, queue_id), |row| row.get(0))
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod damaged;
 pub(crate) mod dead_letters;
 pub(crate) mod enqueue;
 pub(crate) mod epoch;
+pub(crate) mod gates;
 pub(crate) mod keys;
 pub(crate) mod names;
 pub(crate) mod promote;

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::damaged::unless_damaged;
+use super::gates::openings;
 use super::row::{HotRow, write_error};
 use crate::lifecycle::TaskEvent;
 use crate::planted::planted;
@@ -100,11 +101,12 @@ pub(crate) fn has_unknown_names(conn: &Connection) -> Sql<bool> {
     Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
-/// When the next task of these queues (see `waiting!`) has waited long enough.
-pub(crate) fn next_start(conn: &Connection, queues: Option<&str>) -> Sql<Option<Timestamp>> {
+/// When the next task of these queues (see `waiting!`) has waited long enough, or the next of them opens by itself.
+pub(crate) fn next_start(conn: &Connection, queues: Option<&str>, now: Timestamp) -> Sql<Option<Timestamp>> {
     let sql = concat!("SELECT t.run_at_ms ", waiting!(), " ORDER BY t.run_at_ms LIMIT 1");
     let due = conn.prepare_cached(sql)?.query_row([queues], |row| row.get(0)).optional()?;
-    Ok(due.map(Timestamp::from_millis))
+    let opens = openings(conn, queues, now)?.next;
+    Ok(due.map(Timestamp::from_millis).into_iter().chain(opens).min())
 }
 
 /// The next time at which [`promote`] has something to do.

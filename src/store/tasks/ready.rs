@@ -1,9 +1,15 @@
 //! What stands in the ready index, found by jumps over it: the cost grows with its queues and priorities, not with its tasks, nor with
 //! the names that the file knows.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
+use super::epoch::is_served;
+use super::gates::{is_bounded, is_open};
+use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
+use crate::task::Timestamp;
 
 /// The beginning of a statement that reads from `ready`: the numbers of the queues that have ready tasks, in their order (and a last row
 /// without one).
@@ -19,12 +25,14 @@ macro_rules! with_ready {
     };
 }
 
-/// Whether something is ready, running, or held for what ends by itself, in a queue of this JSON list (none: in any).
-pub(crate) fn is_at_work(conn: &Connection, served: Option<&str>) -> Sql<bool> {
+/// Whether something is ready, running, or held for what ends by itself, in a queue of this JSON list (none: in any). Whatever is ready in a
+/// queue that is closed for a while does not count.
+pub(crate) fn is_at_work(conn: &Connection, served: Option<&str>, now: Timestamp) -> Sql<bool> {
     let sql = concat!(
         with_ready!(),
         "SELECT EXISTS (SELECT 1 FROM ready WHERE
-             (SELECT q.paused = 0 AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
+             (SELECT q.paused = 0 AND (q.closed_until_ms IS NULL OR q.closed_until_ms <= ?2)
+                  AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
               FROM perdura_queues q WHERE q.queue_id = ready.queue_id))
          OR EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_in_flight
              WHERE t.in_flight = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 1)) AND
@@ -32,10 +40,72 @@ pub(crate) fn is_at_work(conn: &Connection, served: Option<&str>) -> Sql<bool> {
               FROM perdura_queues q WHERE q.queue_id = t.queue_id))
          OR EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_suspects
              WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 7 AND
-             (SELECT q.paused = 0 AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
+             (SELECT q.paused = 0 AND (q.closed_until_ms IS NULL OR q.closed_until_ms <= ?2) AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
               FROM perdura_queues q WHERE q.queue_id = t.queue_id))"
     );
-    Ok(conn.prepare_cached(sql)?.query_row([served], |row| row.get(0))?)
+    Ok(conn.prepare_cached(sql)?.query_row((served, now.as_millis()), |row| row.get(0))?)
+}
+
+/// A queue with ready tasks that may be claimed from.
+#[derive(Clone, Copy)]
+pub(crate) struct Lane {
+    pub queue_id: i64,
+    /// It has a limit, a rate, or was closed for a while.
+    pub is_bounded: bool,
+}
+
+/// The first `wanted` queues after the one that was served last that are served, not paused, not shut, and have ready tasks; and whether
+/// these are all. More cannot be of use: each gives a task. The index is asked, not the counters, which may be wrong. Those that are shut
+/// are noted.
+pub(crate) fn ready_queues(
+    tx: &Tx<'_>,
+    last: i64,
+    wanted: usize,
+    now: Timestamp,
+    shut: &mut BTreeMap<i64, bool>,
+) -> Sql<(Vec<Lane>, bool)> {
+    // From the queue after the last one to the end, and then from the first one to the last.
+    let sql = concat!(
+        "WITH RECURSIVE ready (queue_id, lap) AS (
+             SELECT (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
+                     WHERE t.state = 0 AND t.hold = 0 AND t.queue_id > ?1 ORDER BY t.queue_id LIMIT 1), 0
+             UNION ALL
+             SELECT CASE WHEN ready.queue_id IS NULL
+                 THEN (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
+                       WHERE t.state = 0 AND t.hold = 0 ORDER BY t.queue_id LIMIT 1)
+                 ELSE (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
+                       WHERE t.state = 0 AND t.hold = 0 AND t.queue_id > ready.queue_id ORDER BY t.queue_id LIMIT 1) END,
+                 ready.lap + (ready.queue_id IS NULL)
+             FROM ready WHERE ready.lap = 0 OR ready.queue_id < ?1)
+         SELECT ready.queue_id, (
+             SELECT CASE WHEN q.paused = 0 AND ",
+        is_served!("q.queue"),
+        " THEN CASE WHEN NOT ",
+        is_bounded!("q"),
+        " THEN 0 WHEN ",
+        is_open!("q", "?2"),
+        " THEN 1 ELSE 2 END END FROM perdura_queues q WHERE q.queue_id = ready.queue_id)
+         FROM ready WHERE ready.lap = 0 OR ready.queue_id <= ?1"
+    );
+    let mut statement = tx.conn.prepare_cached(sql)?;
+    let mut rows = statement.query((last, now.as_millis()))?;
+    let mut lanes = Vec::new();
+    while lanes.len() <= wanted
+        && let Some(row) = rows.next()?
+    {
+        let Some(queue_id) = row.get(0)? else { continue }; // between the laps
+        match row.get(1)? {
+            Some(2) => _ = shut.entry(queue_id).or_default(),
+            Some(bounded @ 0..=1) => lanes.push(Lane { queue_id, is_bounded: bounded == 1 }),
+            _ => {} // paused, or left to others
+        }
+    }
+    lanes.sort_unstable_by_key(|lane| lane.queue_id); // SQLite promises no order
+    let next = lanes.partition_point(|lane| lane.queue_id <= last);
+    lanes.rotate_left(next);
+    let are_all = lanes.len() <= wanted;
+    lanes.truncate(wanted);
+    Ok((lanes, are_all))
 }
 
 /// The queues that have ready tasks, by their number.

@@ -40,7 +40,10 @@ pub(crate) fn recover(
         recovered.epoch = begin_epoch(tx, settings)?;
         return Ok(recovered);
     }
-    for id in tx.numbers("SELECT task_id FROM perdura_tasks WHERE in_flight = 1 ORDER BY task_id", [])? {
+    for id in tx.numbers(
+        "SELECT task_id FROM perdura_tasks INDEXED BY perdura_in_flight WHERE in_flight = 1 ORDER BY task_id",
+        [],
+    )? {
         let had_started = |row: &HotRow| !notes_count || started.attempts.contains(&(id, row.generation));
         let settle = |row: &HotRow| settle_dead(tx, row, had_started(row), rules, now);
         match unless_damaged(tx, TaskId::from_i64(id), now, settle)?.flatten() {

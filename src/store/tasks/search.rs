@@ -131,9 +131,10 @@ macro_rules! way {
 
 /// All tasks. Each way names its index (or the lack of one), so that no statistics of the file can turn it.
 const ALL: Way = way!("perdura_tasks t NOT INDEXED WHERE TRUE");
-/// Those that a thread executes.
-const IN_FLIGHT: Way =
-    way!("perdura_tasks t INDEXED BY perdura_in_flight WHERE t.in_flight = 1 AND t.state = ?3");
+/// Those that a thread executes. Every number of a queue is above 0: said, so that no statistics turn the walk into jumps from queue to queue.
+const IN_FLIGHT: Way = way!(
+    "perdura_tasks t INDEXED BY perdura_in_flight WHERE t.in_flight = 1 AND t.queue_id > 0 AND t.state = ?3"
+);
 /// Those that ended badly, in one state.
 const ENDED: Way = way!("perdura_tasks t INDEXED BY perdura_ended WHERE t.state > 2 AND t.state = ?3");
 /// Those that wait.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::damaged::fail_damaged;
+use super::gates;
 use super::row::{HotRow, clear_error, write_error};
 use crate::config::LostRetry;
 use crate::error::{Error, ErrorKind};
@@ -151,7 +152,9 @@ fn settle_one(
         ),
         Verdict::Snoozed(delay) => TaskEvent::Ended(AttemptEnd::Snoozed(*delay), lost),
         Verdict::Cancelled(_) => TaskEvent::Ended(AttemptEnd::Cancelled, lost),
-        Verdict::HandedBack => TaskEvent::Ended(AttemptEnd::HandedBack, lost),
+        Verdict::HandedBack | Verdict::Unstarted | Verdict::Throttled(_) => {
+            TaskEvent::Ended(AttemptEnd::HandedBack, lost)
+        }
         Verdict::Declined => TaskEvent::Ended(AttemptEnd::Declined, lost),
     };
     let Ok(next) = next(&row.task_state, event) else {
@@ -162,6 +165,11 @@ fn settle_one(
     to.late = matches!(s.verdict, Verdict::Succeeded { late: true, .. });
     to.snoozes = to.snoozes.saturating_add(i64::from(matches!(s.verdict, Verdict::Snoozed(_))));
     to.replace(tx, &row)?;
+    match s.verdict {
+        Verdict::Throttled(delay) => gates::close(tx, row.queue_id, delay, now)?,
+        Verdict::Unstarted => gates::refund(tx, row.queue_id)?,
+        _ => {}
+    }
     if let Verdict::Succeeded { result, .. } = &s.verdict {
         if let Some(result) = result {
             write_result.change_one((s.task_id.as_i64(), result))?;

@@ -6,6 +6,7 @@
 
 use super::damaged::unless_damaged;
 use super::epoch::is_served;
+use super::gates::is_open;
 use super::row::HotRow;
 use crate::lifecycle::TaskEvent;
 use crate::planted::planted;
@@ -14,17 +15,20 @@ use crate::store::error::Sql;
 use crate::task::{TaskId, Timestamp};
 
 /// Passes on the turn, if a write of this transaction has touched a suspect; says whether one had.
-pub(crate) fn pass_turn(tx: &Tx<'_>) -> Sql<bool> {
+///
+/// Whoever does not know the time takes queues for open that are closed for a while, or out of rate: a claim that finds them shut takes the
+/// turn back.
+pub(crate) fn pass_turn(tx: &Tx<'_>, now: Option<Timestamp>) -> Sql<bool> {
     let moved = tx.gathered(|all| std::mem::take(&mut all.suspects_moved));
     if moved {
-        give_turn(tx)?;
+        give_turn(tx, now.map_or(i64::MAX / 1000, Timestamp::as_millis))?;
     }
     Ok(moved)
 }
 
-/// Gives the turn to the first suspect, by priority and then by id, of the queues that are served and not paused, unless one of them runs. One
-/// that has the turn and is not claimed yet loses it to one that goes before it.
-fn give_turn(tx: &Tx<'_>) -> Sql<()> {
+/// Gives the turn to the first suspect, by priority and then by id, of the queues that are served, not paused and not shut, unless one of
+/// them runs. One that has the turn and is not claimed yet loses it to one that goes before it.
+fn give_turn(tx: &Tx<'_>, now_ms: i64) -> Sql<()> {
     let runs = "SELECT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_suspects WHERE suspect = 1 AND state = 1)";
     if tx.one(runs, [], |row| row.get(0))? && !planted("g06-suspects-run-together") {
         return Ok(());
@@ -33,11 +37,13 @@ fn give_turn(tx: &Tx<'_>) -> Sql<()> {
         "SELECT t.task_id, t.hold FROM perdura_tasks t INDEXED BY perdura_suspects
          WHERE t.suspect = 1 AND t.state = 0 AND t.hold IN (0, 7) AND (SELECT q.paused = 0 AND ",
         is_served!("q.queue"),
+        " AND ",
+        is_open!("q", "?1"),
         " FROM perdura_queues q WHERE q.queue_id = t.queue_id)
           ORDER BY t.priority DESC, t.task_id LIMIT 1"
     );
     let is_held = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)? != 0));
-    while let Some((id, true)) = tx.find(first, [], is_held)? {
+    while let Some((id, true)) = tx.find(first, [now_ms], is_held)? {
         let holders = "SELECT task_id FROM perdura_tasks INDEXED BY perdura_suspects
                        WHERE suspect = 1 AND state = 0 AND hold = 0";
         take_back_from(tx, tx.numbers(holders, [])?)?;
@@ -58,7 +64,7 @@ pub(crate) fn spare(tx: &Tx<'_>, id: TaskId, generation: u64, now: Timestamp) ->
     }
 }
 
-/// Takes the turn back from suspects of a queue that was paused, or is not served.
+/// Takes the turn back from suspects of a queue that was paused, is shut, or is not served.
 pub(crate) fn take_turn_back(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
     // Named, because SQLite would go through all that is ready.
     let sql = "SELECT task_id FROM perdura_tasks INDEXED BY perdura_suspects

@@ -1,0 +1,161 @@
+//! Queues: what each of them has, and what bounds it.
+
+use clap::Subcommand;
+
+use super::manage::{set_paused, unknown_queue};
+use crate::console::screen::Tint;
+use crate::console::table::{Cell, Fit, Table};
+use crate::console::text::safe;
+use crate::console::words::{distance, number};
+use crate::console::{CliError, CliResult, Exit, Session, filter};
+use crate::{QueueCounts, Rate, Timestamp};
+
+/// What is said of queues.
+#[derive(Debug, Subcommand)]
+pub(super) enum QueueVerb {
+    /// List the queues, what bounds them, and what they wait for
+    List,
+    /// Bound how many tasks of a queue run at once
+    Limit {
+        /// The queue; it may have no task yet
+        #[arg(value_name = "QUEUE", value_parser = filter::text())]
+        queue: String,
+        /// At least 1; `none` takes the limit away
+        #[arg(value_name = "N|none", value_parser = bound::<u32>)]
+        limit: Bound<u32>,
+    },
+    /// Bound how often tasks of a queue start
+    Rate {
+        /// The queue; it may have no task yet
+        #[arg(value_name = "QUEUE", value_parser = filter::text())]
+        queue: String,
+        /// So many in a time: 50/1m, 2/1s; `none` takes the rate away
+        #[arg(value_name = "RATE|none", value_parser = bound::<Rate>)]
+        rate: Bound<Rate>,
+        /// So many at once after a rest
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        burst: u32,
+    },
+    /// Start no more tasks of these queues, until they are resumed; what runs goes on
+    Pause {
+        /// Queues; a queue may be paused before its first task
+        #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
+        queues: Vec<String>,
+    },
+    /// Start tasks of these queues again: of paused ones, and of those that a task has closed for a while
+    Resume {
+        /// Queues of the file
+        #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
+        queues: Vec<String>,
+    },
+}
+
+/// A bound as it is typed; none: it is taken away.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bound<T>(Option<T>);
+
+fn bound<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Bound<T>, String> {
+    match text {
+        "none" => Ok(Bound(None)),
+        text => text.parse().map(|bound: T| Bound(Some(bound))).map_err(|e: T::Err| e.to_string()),
+    }
+}
+
+impl QueueVerb {
+    pub(super) fn run(self, session: &mut Session) -> CliResult {
+        match self {
+            QueueVerb::List => list(session),
+            QueueVerb::Limit { queue, limit: Bound(limit) } => {
+                let words = limit.map_or("no limit".to_owned(), |limit| format!("a limit of {limit}"));
+                set(session, &queue, &words, |file| file.set_limit(&queue, limit))
+            }
+            QueueVerb::Rate { queue, rate: Bound(rate), burst } => {
+                let rate = rate.map(|rate| rate.burst(burst));
+                let words = rate.map_or("no rate".to_owned(), |rate| format!("a rate of {rate}"));
+                set(session, &queue, &words, |file| file.set_rate(&queue, rate))
+            }
+            QueueVerb::Pause { queues } => set_paused(session, &queues, true),
+            QueueVerb::Resume { queues } => set_paused(session, &queues, false),
+        }
+    }
+}
+
+/// Sets a bound, and says what the queue has then.
+fn set(
+    session: &mut Session,
+    name: &str,
+    words: &str,
+    act: impl FnOnce(&crate::Queue) -> Result<(), crate::Error>,
+) -> CliResult {
+    let queue = session.writable_queue()?;
+    let unknown = unknown_queue(&queue, &[name.to_owned()])?;
+    act(&queue)?;
+    session.note_done(format!("{name}: {words}"));
+    if session.json {
+        print_one(session, name, &queue.counts()?.queue(name))?;
+    } else {
+        session.screen.line(format_args!("queue {} has {words}", safe(name)))?;
+    }
+    if let Some(unknown) = unknown {
+        session.screen.remark(unknown);
+    }
+    Ok(Exit::Done)
+}
+
+fn print_one(session: &mut Session, name: &str, counts: &QueueCounts) -> Result<(), CliError> {
+    let mut line = serde_json::to_value(counts).unwrap_or_default();
+    if let Some(line) = line.as_object_mut() {
+        line.insert("queue".to_owned(), name.into());
+    }
+    Ok(session.screen.json(&line)?)
+}
+
+fn list(session: &mut Session) -> CliResult {
+    let (counts, now) = (session.read_only_queue()?.counts()?, session.now());
+    if session.json {
+        for (name, counts) in &counts.queues {
+            print_one(session, name, counts)?;
+        }
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&[
+        ("QUEUE", Fit::Cut),
+        ("READY", Fit::Right),
+        ("WAITING", Fit::Right),
+        ("HELD", Fit::Right),
+        ("RUNNING", Fit::Right),
+        ("LIMIT", Fit::Right),
+        ("RATE", Fit::Left),
+        ("", Fit::Left),
+    ]);
+    for (name, counts) in &counts.queues {
+        table.row([
+            safe(name).into_owned().into(),
+            number(counts.ready).into(),
+            number(counts.waiting).into(),
+            number(counts.held + counts.unknown_name).into(),
+            number(counts.running).into(),
+            counts.limit.map_or("–".to_owned(), |limit| number(u64::from(limit))).into(),
+            counts.rate.map_or("–".to_owned(), |rate| rate.to_string()).into(),
+            queue_note(counts, now),
+        ]);
+    }
+    table.print(&mut session.screen)?;
+    Ok(Exit::Done)
+}
+
+/// What keeps all of a queue from starting, in a word or two.
+pub(super) fn queue_note(counts: &QueueCounts, now: Timestamp) -> Cell {
+    let is_full = counts.limit.is_some_and(|limit| counts.running >= u64::from(limit));
+    if counts.paused {
+        Cell::tinted("paused", Tint::Warn)
+    } else if let Some(until) = counts.closed_until {
+        Cell::tinted(format!("opens {}", distance(until, now)), Tint::Warn)
+    } else if counts.not_served {
+        Cell::tinted("not served", Tint::Warn)
+    } else if is_full && counts.ready > 0 {
+        "full".into()
+    } else {
+        "".into()
+    }
+}

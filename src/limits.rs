@@ -1,0 +1,283 @@
+//! What a queue lets start: how many tasks at once, how many in a time, and whether it is closed for a while. Pure.
+
+use std::time::Duration;
+
+use crate::task::{Rate, Timestamp};
+
+/// What bounds the starts of a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct QueueLimits {
+    /// Tasks in flight at once.
+    pub max_in_flight: Option<u32>,
+    pub bucket: Option<Bucket>,
+    pub closure: Option<Closure>,
+}
+
+/// Why nothing starts in a queue now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shut {
+    /// As many tasks are in flight as its limit allows, or more: the limit.
+    Full(u32),
+    /// Its rate allows the next start then.
+    Rate(Timestamp),
+    /// It is closed until then.
+    Closed(Timestamp),
+}
+
+impl Shut {
+    /// When it ends by itself; none if the end of a task ends it.
+    pub(crate) fn until(self) -> Option<Timestamp> {
+        match self {
+            Shut::Full(_) => None,
+            Shut::Rate(at) | Shut::Closed(at) => Some(at),
+        }
+    }
+}
+
+impl QueueLimits {
+    /// How many more tasks may start now beside those in flight; at least one.
+    ///
+    /// # Errors
+    /// Why none may.
+    pub(crate) fn room(&self, in_flight: u64, now: Timestamp) -> Result<usize, Shut> {
+        let now_sane = self.after_jump(now);
+        if let Some(closure) = now_sane.closure.filter(|closure| closure.until > now) {
+            return Err(Shut::Closed(closure.until));
+        }
+        let places = match self.max_in_flight {
+            None => u64::MAX,
+            Some(max) if u64::from(max) <= in_flight => return Err(Shut::Full(max)),
+            Some(max) => u64::from(max) - in_flight,
+        };
+        let tokens = match now_sane.bucket {
+            None => u64::MAX,
+            Some(bucket) => match bucket.tokens(now) {
+                0 => return Err(Shut::Rate(bucket.opens_at())),
+                tokens => u64::from(tokens),
+            },
+        };
+        Ok(usize::try_from(places.min(tokens)).unwrap_or(usize::MAX))
+    }
+
+    /// The same where the clock may have jumped back: nothing is shut for longer than it would have been from now on.
+    pub(crate) fn after_jump(&self, now: Timestamp) -> QueueLimits {
+        QueueLimits {
+            bucket: self.bucket.map(|bucket| bucket.after_jump(now)),
+            closure: self.closure.map(|closure| closure.after_jump(now)),
+            ..*self
+        }
+    }
+}
+
+/// A rate and how much of it is spent: the generic cell rate algorithm (GCRA, ITU-T I.371) with one stored number. What that page calls
+/// the theoretical arrival time, less what a burst may be early, is the instant at which the next start is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    pub rate: Rate,
+    /// When the next start is allowed, in microseconds since 1970: a millisecond can have a thousand starts.
+    pub opens_at_us: i64,
+}
+
+impl Bucket {
+    /// One that has rested.
+    pub(crate) fn full(rate: Rate, now: Timestamp) -> Bucket {
+        Bucket { rate, opens_at_us: micros(now).saturating_sub(Bucket::early(&rate)) }
+    }
+
+    /// The same with another rate: what was spent stays spent, but shuts the queue for no longer than one start at the new rate.
+    pub(crate) fn with_rate(self, rate: Rate, now: Timestamp) -> Bucket {
+        let arrival = self.opens_at_us.saturating_add(Bucket::early(&self.rate));
+        Bucket { rate, opens_at_us: arrival.saturating_sub(Bucket::early(&rate)) }.after_jump(now)
+    }
+
+    /// How many tasks may start now.
+    pub(crate) fn tokens(&self, now: Timestamp) -> u32 {
+        let rested = micros(now).saturating_sub(self.opens_at_us);
+        if rested < 0 {
+            return 0;
+        }
+        u32::try_from(rested / Bucket::every(&self.rate))
+            .unwrap_or(u32::MAX)
+            .saturating_add(1)
+            .min(self.rate.burst)
+    }
+
+    /// When the next task may start, if none may now.
+    pub(crate) fn opens_at(&self) -> Timestamp {
+        Timestamp::from_millis(
+            self.opens_at_us.div_euclid(1000) + i64::from(self.opens_at_us.rem_euclid(1000) > 0),
+        )
+    }
+
+    /// So many tasks have started.
+    pub(crate) fn spend(self, starts: usize, now: Timestamp) -> Bucket {
+        let rested = self.opens_at_us.max(micros(now).saturating_sub(Bucket::early(&self.rate)));
+        let starts = i64::try_from(starts).unwrap_or(i64::MAX);
+        Bucket {
+            opens_at_us: rested.saturating_add(starts.saturating_mul(Bucket::every(&self.rate))),
+            ..self
+        }
+    }
+
+    /// A start that was spent has not happened.
+    pub(crate) fn refund(self) -> Bucket {
+        Bucket { opens_at_us: self.opens_at_us.saturating_sub(Bucket::every(&self.rate)), ..self }
+    }
+
+    /// No spent bucket opens later than one start from now; where one does, the clock has jumped back.
+    fn after_jump(self, now: Timestamp) -> Bucket {
+        let latest = micros(now).saturating_add(Bucket::every(&self.rate));
+        Bucket { opens_at_us: self.opens_at_us.min(latest), ..self }
+    }
+
+    fn every(rate: &Rate) -> i64 {
+        i64::try_from(rate.interval().as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// How much earlier than its turn a start may be.
+    fn early(rate: &Rate) -> i64 {
+        Bucket::every(rate).saturating_mul(i64::from(rate.burst.max(1) - 1))
+    }
+}
+
+/// A queue is closed for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Closure {
+    /// Since when: after a clock that jumped back it begins again.
+    pub since: Timestamp,
+    pub until: Timestamp,
+}
+
+impl Closure {
+    /// Closes for so long, or for as long as it was closed already.
+    pub(crate) fn extend(before: Option<Closure>, now: Timestamp, by: Duration) -> Closure {
+        let asked = Closure { since: now, until: now.saturating_add(by) };
+        match before.map(|closure| closure.after_jump(now)) {
+            Some(closure) if closure.until > asked.until => closure,
+            _ => asked,
+        }
+    }
+
+    fn after_jump(self, now: Timestamp) -> Closure {
+        if self.since <= now {
+            return self;
+        }
+        Closure { since: now, until: now.saturating_add(self.until.since(self.since)) }
+    }
+}
+
+fn micros(time: Timestamp) -> i64 {
+    time.as_millis().saturating_mul(1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    fn rates() -> impl Strategy<Value = Rate> {
+        (1_u32..200, 1_u64..10_000, 1_u32..20)
+            .prop_map(|(count, period, burst)| Rate::per(Duration::from_millis(period), count).burst(burst))
+            .prop_filter("a rate that can be set", |rate| rate.check().is_ok())
+    }
+
+    proptest! {
+        /// Whoever takes all that is allowed at each look, and looks when it likes.
+        #[test]
+        fn g16_no_window_has_more_starts_than_its_rate(rate in rates(), steps in prop::collection::vec((0_i64..500, 0_usize..30), 1..80)) {
+            let (mut now, mut bucket, mut starts) = (at(1_000_000), Bucket::full(rate, at(1_000_000)), Vec::new());
+            for (wait, greed) in steps {
+                now = at(now.as_millis() + wait);
+                let n = greed.min(bucket.tokens(now) as usize);
+                bucket = bucket.spend(n, now);
+                starts.extend(std::iter::repeat_n(now.as_millis(), n));
+            }
+            let every = rate.interval().as_micros();
+            for (i, from) in starts.iter().enumerate() {
+                for (j, to) in starts.iter().enumerate().skip(i) {
+                    let window = u128::from((to - from).unsigned_abs()) * 1000;
+                    let most = u128::from(rate.burst) + window / every;
+                    prop_assert!((j - i + 1) as u128 <= most, "{} starts within {window} µs", j - i + 1);
+                }
+            }
+        }
+
+        /// And it is as quick as it may be: whoever waits until it opens finds it open.
+        #[test]
+        fn it_opens_when_it_says(rate in rates(), spent in 1_usize..40, later in 0_i64..10_000) {
+            let now = at(5_000);
+            let mut bucket = Bucket::full(rate, now);
+            prop_assert_eq!(bucket.tokens(now), rate.burst);
+            bucket = bucket.spend(spent.min(rate.burst as usize), now);
+            let opens = bucket.opens_at();
+            prop_assert!(bucket.tokens(opens) >= 1);
+            prop_assert!(bucket.tokens(at(opens.as_millis() - 1)) == 0 || bucket.tokens(now) > 0);
+            prop_assert_eq!(bucket.spend(1, opens).refund().opens_at_us, bucket.opens_at_us.max(micros(opens) - Bucket::early(&rate)));
+            // However far the clock jumps back, it opens one start later at most.
+            let before = at(now.as_millis() - later);
+            let limits = QueueLimits { bucket: Some(bucket.spend(50, now)), ..QueueLimits::default() };
+            let opens = match limits.room(0, before) {
+                Err(shut) => shut.until().unwrap(),
+                Ok(_) => before,
+            };
+            prop_assert!(opens.since(before) <= rate.interval() + Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_changed_rate_keeps_what_was_spent_and_acts_at_once() {
+        let hourly = Rate::per(Duration::from_secs(3600), 1);
+        let spent = Bucket::full(hourly, at(0)).spend(1, at(0));
+        assert_eq!(spent.tokens(at(3_599_999)), 0);
+        let quick = spent.with_rate(Rate::per(Duration::from_secs(1), 1), at(0));
+        assert_eq!((quick.tokens(at(0)), quick.tokens(at(1000))), (0, 1));
+        let slow = quick.with_rate(hourly, at(1000));
+        assert_eq!(slow.tokens(at(1000)), 1);
+    }
+
+    #[test]
+    fn a_closed_queue_opens_by_itself() {
+        let closure = Closure::extend(None, at(100), Duration::from_millis(50));
+        let longer = Closure::extend(Some(closure), at(110), Duration::from_millis(10));
+        assert_eq!(longer, closure, "the longer one holds");
+        let limits = QueueLimits { closure: Some(closure), ..QueueLimits::default() };
+        assert_eq!(limits.room(0, at(149)), Err(Shut::Closed(at(150))));
+        assert_eq!(limits.room(0, at(150)), Ok(usize::MAX));
+        assert_eq!(
+            limits.room(0, at(40)),
+            Err(Shut::Closed(at(90))),
+            "the clock jumped back: its own length again"
+        );
+    }
+
+    #[test]
+    fn the_narrowest_bound_counts() {
+        let bucket = Bucket::full(Rate::per(Duration::from_secs(1), 10).burst(3), at(0));
+        let limits = QueueLimits { max_in_flight: Some(2), bucket: Some(bucket), closure: None };
+        assert_eq!(limits.room(0, at(0)), Ok(2));
+        assert_eq!(limits.room(1, at(0)), Ok(1));
+        assert_eq!(limits.room(2, at(0)), Err(Shut::Full(2)));
+        assert_eq!(limits.room(3, at(0)), Err(Shut::Full(2)), "the limit was lowered");
+        let spent = QueueLimits { bucket: Some(bucket.spend(3, at(0))), ..limits };
+        assert_eq!(spent.room(0, at(0)), Err(Shut::Rate(at(100))));
+    }
+
+    #[test]
+    fn extreme_clocks_neither_panic_nor_wrap() {
+        let rate = Rate::per(Duration::from_secs(3600), 1).burst(1_000_000);
+        for now in [i64::MIN, -1, 0, i64::MAX] {
+            let limits = QueueLimits {
+                bucket: Some(Bucket::full(rate, at(now)).spend(7, at(now))),
+                ..QueueLimits::default()
+            };
+            for later in [i64::MIN, 0, i64::MAX] {
+                let _ = limits.room(0, at(later));
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What bounds a queue: how many of its tasks run at once, and how often one starts.
+
+use super::handle::Queue;
+use crate::error::Error;
+use crate::store::{self, Rank};
+use crate::task::{Rate, check_name};
+
+/// Limits and rates. All are durable and act at once; a process that executes in another program follows within its
+/// [`poll_interval`](crate::Config::poll_interval), or when it hears of it ([`notify`](Queue::notify)).
+impl Queue {
+    /// Bounds how many tasks of a queue are in flight at once, claims that wait for a worker included; none: no bound but the workers.
+    ///
+    /// Tasks that run go on when the limit is lowered; the next one starts when there is room. Range 1 to 4,294,967,295.
+    ///
+    /// ```
+    /// # let queue = perdura::Queue::builder().open_temporary()?;
+    /// queue.set_limit("ocr", Some(2))?;
+    /// assert_eq!(queue.counts()?.queue("ocr").limit, Some(2));
+    /// queue.set_limit("ocr", None)?;
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a limit of 0 (pause the queue instead), and for a name that no queue can have.
+    pub fn set_limit(&self, queue: &str, limit: Option<u32>) -> Result<(), Error> {
+        check_name("queue", queue)?;
+        if limit == Some(0) {
+            let problem = "lets nothing run; it is at least 1 (a queue that is to rest is paused)";
+            return Err(Error::invalid_value("limit", 0, problem));
+        }
+        let queue = queue.to_owned();
+        self.engine.core.commit(Rank::Change, move |tx| store::set_limit(tx, &queue, limit))
+    }
+
+    /// Bounds how often tasks of a queue start; none: no bound.
+    ///
+    /// Each attempt spends a start when it is claimed, retries too; a claim that could not start gives it back. So nothing is lost if the task
+    /// is cancelled while it waits. What was spent is in the file, so a program that is started again does not start the burst again; the same
+    /// rate set again changes nothing. A clock that jumps back shuts the queue for one start at most.
+    ///
+    /// ```
+    /// # let queue = perdura::Queue::builder().open_temporary()?;
+    /// use perdura::Rate;
+    /// use std::time::Duration;
+    ///
+    /// queue.set_rate("api", Some(Rate::per(Duration::from_secs(60), 50).burst(5)))?;
+    /// queue.set_rate("api", None)?;
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a rate out of its range ([`Rate`] has them), and for a name that no queue can have.
+    pub fn set_rate(&self, queue: &str, rate: Option<Rate>) -> Result<(), Error> {
+        check_name("queue", queue)?;
+        if let Some(rate) = rate {
+            rate.check()?;
+        }
+        let (queue, now) = (queue.to_owned(), self.engine.core.now());
+        self.engine.core.commit(Rank::Change, move |tx| store::set_rate(tx, &queue, rate, now))
+    }
+}

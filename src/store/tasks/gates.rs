@@ -1,0 +1,262 @@
+//! What lets the ready tasks of a queue start: its limit, its rate, and whether it is closed for a while. The rules are in `limits`.
+//!
+//! A queue that lets nothing start is shut, and claims skip it as a whole, as they skip a paused one. There is no counter of its own: what is
+//! in flight is an index, and a rate is one number, which the claim that spends it moves on. Whatever ends a shut queue claims: the end of
+//! one of its tasks, the timer at the time that [`openings`] tells, a change of the limit.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, Row};
+
+use super::row::time_at;
+use crate::limits::{Bucket, Closure, QueueLimits, Shut};
+use crate::planted::planted;
+use crate::store::commit::tx::Tx;
+use crate::store::error::Sql;
+use crate::task::{Rate, Timestamp, millis};
+
+/// Whether something bounds the starts of a queue beside a pause: a condition on a row of `perdura_queues`.
+macro_rules! is_bounded {
+    ($q:literal) => {
+        concat!(
+            "(",
+            $q,
+            ".max_in_flight IS NOT NULL OR ",
+            $q,
+            ".opens_at_us IS NOT NULL OR ",
+            $q,
+            ".closed_at_ms IS NOT NULL)"
+        )
+    };
+}
+pub(crate) use is_bounded;
+
+/// Whether a queue lets something start at a time (in milliseconds): the same as [`QueueLimits::room`] says, but for clocks that have
+/// jumped back.
+macro_rules! is_open {
+    ($q:literal, $now:literal) => {
+        concat!(
+            "((",
+            $q,
+            ".closed_until_ms IS NULL OR ",
+            $q,
+            ".closed_until_ms <= ",
+            $now,
+            ")
+              AND (",
+            $q,
+            ".opens_at_us IS NULL OR ",
+            $q,
+            ".opens_at_us <= 1000 * ",
+            $now,
+            ")
+              AND (",
+            $q,
+            ".max_in_flight IS NULL OR ",
+            $q,
+            ".max_in_flight > (
+                  SELECT COUNT(*) FROM perdura_tasks f INDEXED BY perdura_in_flight
+                  WHERE f.in_flight = 1 AND f.queue_id = ",
+            $q,
+            ".queue_id)))"
+        )
+    };
+}
+pub(crate) use is_open;
+
+/// What bounds a queue, from these columns on: limit, the three of the rate, when it opens, and the two of a closure. Numbers out of their
+/// range, which perdura never writes, count as the nearest: they stop no queue.
+pub(crate) fn limits_at(row: &Row<'_>, first: usize) -> rusqlite::Result<QueueLimits> {
+    let number = |column| row.get::<_, Option<i64>>(first + column);
+    let small = |column| {
+        Ok::<_, rusqlite::Error>(number(column)?.map(|n| u32::try_from(n.max(1)).unwrap_or(u32::MAX)))
+    };
+    let bucket = match (small(1)?, number(4)?) {
+        (Some(count), Some(opens_at_us)) => {
+            let period = Duration::from_millis(number(2)?.unwrap_or(1).max(1).unsigned_abs());
+            Some(Bucket { rate: Rate::per(period, count).burst(small(3)?.unwrap_or(1)), opens_at_us })
+        }
+        _ => None,
+    };
+    let closure = match (time_at(row, first + 5)?, time_at(row, first + 6)?) {
+        (Some(since), Some(until)) => Some(Closure { since, until }),
+        _ => None,
+    };
+    Ok(QueueLimits { max_in_flight: small(0)?, bucket, closure })
+}
+
+/// What bounds a queue.
+fn limits(conn: &Connection, queue_id: i64) -> Sql<QueueLimits> {
+    let sql = "SELECT max_in_flight, rate_count, rate_period_ms, rate_burst, opens_at_us, closed_at_ms, closed_until_ms
+               FROM perdura_queues WHERE queue_id = ?1";
+    Ok(conn.prepare_cached(sql)?.query_row([queue_id], |row| limits_at(row, 0))?)
+}
+
+/// How many tasks of a queue are in flight.
+fn in_flight(conn: &Connection, queue_id: i64) -> Sql<u64> {
+    let sql = "SELECT COUNT(*) FROM perdura_tasks INDEXED BY perdura_in_flight WHERE in_flight = 1 AND queue_id = ?1";
+    Ok(conn.prepare_cached(sql)?.query_row([queue_id], |row| row.get(0))?)
+}
+
+/// A queue with bounds, as a claim meets it.
+pub(crate) struct Gate {
+    queue_id: i64,
+    limits: QueueLimits,
+    /// Tasks that may start now.
+    pub room: Result<usize, Shut>,
+}
+
+impl Gate {
+    pub(crate) fn read(conn: &Connection, queue_id: i64, now: Timestamp) -> Sql<Gate> {
+        let limits = limits(conn, queue_id)?;
+        let in_flight = match limits.max_in_flight {
+            Some(_) if !planted("g16-a-limit-counts-nothing") => in_flight(conn, queue_id)?,
+            _ => 0,
+        };
+        Ok(Gate { queue_id, limits, room: limits.room(in_flight, now) })
+    }
+
+    /// Whether nothing of it is claimed ahead of a worker: what a start spends, it spends when it starts.
+    pub(crate) fn has_rate(&self) -> bool {
+        self.limits.bucket.is_some()
+    }
+
+    /// A closure that is over is forgotten by the claim that meets it.
+    pub(crate) fn tidy(&self, tx: &Tx<'_>) -> Sql<()> {
+        let is_over = self.limits.closure.is_some() && self.room.is_ok();
+        if is_over { reopen(tx, self.queue_id) } else { Ok(()) }
+    }
+
+    /// So many tasks of it have been claimed.
+    pub(crate) fn spend(&self, tx: &Tx<'_>, starts: usize, now: Timestamp) -> Sql<()> {
+        match self.limits.bucket {
+            Some(bucket) if starts > 0 => write_bucket(tx, self.queue_id, bucket, bucket.spend(starts, now)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a clock that jumped back keeps shut opens sooner.
+    pub(crate) fn mend_jump(&self, tx: &Tx<'_>, now: Timestamp) -> Sql<()> {
+        let sane = self.limits.after_jump(now);
+        if sane == self.limits {
+            return Ok(());
+        }
+        if let (Some(from), Some(to)) = (self.limits.bucket, sane.bucket) {
+            write_bucket(tx, self.queue_id, from, to)?;
+        }
+        match sane.closure {
+            Some(closure) => write_closure(tx, self.queue_id, Some(closure)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_bucket(tx: &Tx<'_>, queue_id: i64, from: Bucket, to: Bucket) -> Sql<()> {
+    if planted("g16-a-rate-is-not-spent") {
+        return Ok(());
+    }
+    let sql = "UPDATE perdura_queues SET opens_at_us = ?2 WHERE queue_id = ?1 AND opens_at_us = ?3";
+    tx.change_one(sql, (queue_id, to.opens_at_us, from.opens_at_us))
+}
+
+fn write_closure(tx: &Tx<'_>, queue_id: i64, closure: Option<Closure>) -> Sql<()> {
+    let (since, until) = closure.map(|c| (c.since.as_millis(), c.until.as_millis())).unzip();
+    let sql = "UPDATE perdura_queues SET closed_at_ms = ?2, closed_until_ms = ?3 WHERE queue_id = ?1";
+    tx.change_one(sql, (queue_id, since, until))
+}
+
+/// Closes a queue for so long: nothing of it starts meanwhile.
+pub(crate) fn close(tx: &Tx<'_>, queue_id: i64, by: Duration, now: Timestamp) -> Sql<()> {
+    let before = limits(tx.conn, queue_id)?.closure;
+    write_closure(tx, queue_id, Some(Closure::extend(before, now, by)))
+}
+
+/// Opens a queue that is closed for a while.
+pub(crate) fn reopen(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
+    tx.run(
+        "UPDATE perdura_queues SET closed_at_ms = NULL, closed_until_ms = NULL WHERE queue_id = ?1 AND closed_at_ms IS NOT NULL",
+        [queue_id],
+    )
+    .map(drop)
+}
+
+/// A start of a queue that was spent has not happened.
+pub(crate) fn refund(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
+    match limits(tx.conn, queue_id)?.bucket {
+        Some(bucket) => write_bucket(tx, queue_id, bucket, bucket.refund()),
+        None => Ok(()),
+    }
+}
+
+/// Sets how many tasks of a queue may be in flight at once; one that the file has not met yet too.
+pub(crate) fn set_limit(tx: &Tx<'_>, queue: &str, limit: Option<u32>) -> Sql<()> {
+    let queue_id = tx.queue_id(queue)?;
+    tx.change_one("UPDATE perdura_queues SET max_in_flight = ?2 WHERE queue_id = ?1", (queue_id, limit))?;
+    changed(tx);
+    Ok(())
+}
+
+/// Sets how often tasks of a queue may start; one that the file has not met yet too. The same rate again changes nothing.
+pub(crate) fn set_rate(tx: &Tx<'_>, queue: &str, rate: Option<Rate>, now: Timestamp) -> Sql<()> {
+    let queue_id = tx.queue_id(queue)?;
+    let before = limits(tx.conn, queue_id)?.bucket;
+    if before.map(|bucket| bucket.rate) == rate {
+        return Ok(());
+    }
+    let bucket = rate.map(|rate| match before {
+        Some(before) => before.with_rate(rate, now),
+        None => Bucket::full(rate, now),
+    });
+    tx.change_one(
+        "UPDATE perdura_queues SET rate_count = ?2, rate_period_ms = ?3, rate_burst = ?4, opens_at_us = ?5 WHERE queue_id = ?1",
+        (
+            queue_id,
+            rate.map(|rate| rate.count),
+            rate.map(|rate| millis(rate.period)),
+            rate.map(|rate| rate.burst),
+            bucket.map(|bucket| bucket.opens_at_us),
+        ),
+    )?;
+    changed(tx);
+    Ok(())
+}
+
+/// What was shut may be open now: claims look again, and suspects of it may have their turn.
+pub(crate) fn changed(tx: &Tx<'_>) {
+    tx.suspect_moved();
+    tx.effect(|effects| {
+        effects.changed = true;
+        effects.ready += 1;
+    });
+}
+
+/// What there is to do when queues open by themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Openings {
+    /// A queue that its rate or a closure bounds is open and has something ready.
+    pub is_open: bool,
+    /// When the next one opens.
+    pub next: Option<Timestamp>,
+}
+
+/// Which queues with ready tasks (or suspects, which wait for their turn) open by themselves, and when: of these (none: all).
+pub(crate) fn openings(conn: &Connection, queues: Option<&str>, now: Timestamp) -> Sql<Openings> {
+    let sql = "SELECT q.queue_id, q.max_in_flight, q.rate_count, q.rate_period_ms, q.rate_burst, q.opens_at_us, q.closed_at_ms, q.closed_until_ms
+               FROM perdura_queues q INDEXED BY perdura_gated
+               WHERE (q.paused = 1 OR q.max_in_flight IS NOT NULL OR q.opens_at_us IS NOT NULL OR q.closed_at_ms IS NOT NULL)
+               AND q.paused = 0 AND (q.opens_at_us IS NOT NULL OR q.closed_at_ms IS NOT NULL)
+               AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
+               AND (EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_ready WHERE t.state = 0 AND t.hold = 0 AND t.queue_id = q.queue_id)
+                    OR EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_suspects WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 7 AND t.queue_id = q.queue_id))";
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([queues])?;
+    let mut openings = Openings::default();
+    while let Some(row) = rows.next()? {
+        let limits = limits_at(row, 1)?;
+        match limits.room(0, now).err().and_then(Shut::until) {
+            Some(at) => openings.next = Some(openings.next.map_or(at, |next| next.min(at))),
+            None => openings.is_open = true,
+        }
+    }
+    Ok(openings)
+}

@@ -1,0 +1,59 @@
+//! What a task has beside its row.
+
+/// What has to be mended when a task ends or moves, a bit for each; none: nothing, which is the fast way through a settle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Extras(i64);
+
+impl Extras {
+    pub(crate) const NONE: Extras = Extras(0);
+    /// It holds a unique key.
+    pub(crate) const KEY: Extras = Extras(1);
+
+    /// All that mean something.
+    const KNOWN: Extras = Extras::KEY;
+
+    /// These, if so; else none.
+    pub(crate) fn only_if(self, is_so: bool) -> Extras {
+        if is_so { self } else { Extras::NONE }
+    }
+
+    /// These as well.
+    pub(crate) fn with(self, others: Extras) -> Extras {
+        Extras(self.0 | others.0)
+    }
+
+    /// These no longer.
+    pub(crate) fn without(self, others: Extras) -> Extras {
+        Extras(self.0 & !others.0)
+    }
+
+    pub(crate) fn contains(self, others: Extras) -> bool {
+        self.0 & others.0 == others.0
+    }
+
+    /// The bits as they stand in a row.
+    pub(crate) fn code(self) -> i64 {
+        self.0
+    }
+
+    /// What these bits mean; none if one of them means nothing.
+    pub(crate) fn from_code(code: i64) -> Option<Extras> {
+        (code & !Extras::KNOWN.0 == 0).then_some(Extras(code))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_that_mean_nothing_are_no_extras() {
+        assert_eq!(Extras::from_code(0), Some(Extras::NONE));
+        assert_eq!(Extras::from_code(1), Some(Extras::KEY));
+        for code in [-1, i64::MIN, 1 << 40] {
+            assert_eq!(Extras::from_code(code), None);
+        }
+        assert_eq!(Extras::NONE.with(Extras::KEY).without(Extras::KEY), Extras::NONE);
+        assert!(Extras::KEY.contains(Extras::NONE) && !Extras::NONE.contains(Extras::KEY));
+    }
+}
