@@ -57,6 +57,8 @@ pub struct Table {
     pub epoch: i64,
     /// Commits of other processes.
     pub foreign: i64,
+    /// Tasks in flight at once; none: as many as there are workers.
+    pub limit: Option<usize>,
 }
 
 #[derive(Clone)]
@@ -149,6 +151,8 @@ pub mod tx {
             change(&mut self.effects.borrow_mut());
         }
 
+        pub fn suspect_moved(&self) {}
+
         pub fn effects(&self) -> Ref<'_, Effects> {
             self.effects.borrow()
         }
@@ -156,7 +160,7 @@ pub mod tx {
 }
 
 /// No process dies here, so nobody is a suspect.
-pub fn pass_turn(_: &Tx<'_>) -> Sql<bool> {
+pub fn pass_turn(_: &Tx<'_>, _: Option<Timestamp>) -> Sql<bool> {
     Ok(false)
 }
 
@@ -382,7 +386,8 @@ impl Store {
 pub fn enqueue(tx: &Tx<'_>, args: &str) -> Sql<TaskId> {
     let mut table = tx.table.borrow_mut();
     let start_leave = tx.start_leave.as_ref().filter(|leave| !leave.is_taken.get());
-    let starts = start_leave.is_some_and(|leave| leave.epoch == table.epoch && !table.is_ready());
+    let starts = start_leave
+        .is_some_and(|leave| leave.epoch == table.epoch && !table.is_ready() && table.limit.is_none());
     let id = table.insert(args);
     if let Some(start_leave) = start_leave.filter(|_| starts) {
         start_leave.is_taken.set(true);
@@ -402,17 +407,20 @@ pub fn check_epoch(tx: &Tx<'_>, mine: impl Into<Option<i64>>) -> Sql<()> {
     }
 }
 
-/// As `src/store/tasks/claim.rs`: nothing is claimed past a last attempt for which no worker idles.
+/// As `src/store/tasks/claim.rs`: nothing is claimed past a last attempt for which no worker idles, and no more than the limit.
 pub fn claim(tx: &Tx<'_>, room: ClaimRoom, _: &HandledNames, _: &mut i64, _: Timestamp) -> Sql<Claims> {
     let mut table = tx.table.borrow_mut();
     let is_ready = |row: &Row| (row.task_state.state, row.task_state.hold()) == (State::Queued, Hold::Ready);
     let is_last = |row: &Row| row.task_state.attempt_number + 1 >= row.task_state.max_attempts;
-    let ready = table.rows.iter().filter(|(_, row)| is_ready(row)).take(room.total).enumerate();
+    let in_flight = table.rows.values().filter(|row| row.task_state.in_flight).count();
+    let places = table.limit.map_or(usize::MAX, |limit| limit.saturating_sub(in_flight));
+    let is_full = table.rows.values().filter(|row| is_ready(row)).count() > places;
+    let ready = table.rows.iter().filter(|(_, row)| is_ready(row)).take(room.total.min(places)).enumerate();
     let mut claimable = ready.map(|(n, (id, row))| (*id, n < room.idle || !is_last(row))).collect::<Vec<_>>();
     let end = claimable.iter().position(|(_, may)| !may);
     claimable.truncate(end.unwrap_or(claimable.len()));
     let claims = claimable.into_iter().map(|(id, _)| table.claim(id)).collect();
-    Ok(Claims { claims, waits_for_worker: end.is_some() })
+    Ok(Claims { claims, waits_for_worker: end.is_some(), waits_for_end: is_full })
 }
 
 #[derive(Debug, Clone)]
@@ -447,7 +455,9 @@ pub fn settle<'s>(
             }
             Verdict::Snoozed(delay) => TaskEvent::Ended(AttemptEnd::Snoozed(*delay), rules.lost()),
             Verdict::Cancelled(_) => TaskEvent::Ended(AttemptEnd::Cancelled, rules.lost()),
-            Verdict::HandedBack => TaskEvent::Ended(AttemptEnd::HandedBack, rules.lost()),
+            Verdict::HandedBack | Verdict::Unstarted | Verdict::Throttled(_) => {
+                TaskEvent::Ended(AttemptEnd::HandedBack, rules.lost())
+            }
             Verdict::Declined => TaskEvent::Ended(AttemptEnd::Declined, rules.lost()),
         };
         if !apply(tx, s.task_id, Some(s.generation), event, now) {
@@ -573,6 +583,24 @@ pub struct Flags {
 
 pub fn flags(_: &RefCell<Table>) -> Sql<Vec<Flags>> {
     Ok(Vec::new())
+}
+
+#[derive(Default)]
+pub struct Openings {
+    pub is_open: bool,
+    pub next: Option<Timestamp>,
+}
+
+pub fn openings(_: &RefCell<Table>, _: Option<&str>, _: Timestamp) -> Sql<Openings> {
+    Ok(Openings::default())
+}
+
+/// A bound was changed.
+pub fn changed(tx: &Tx<'_>) {
+    tx.effect(|effects| {
+        effects.changed = true;
+        effects.ready += 1;
+    });
 }
 
 pub fn data_version(table: &RefCell<Table>) -> Sql<i64> {

@@ -298,6 +298,51 @@ fn g04_g06_last_attempts_are_claimed_for_idle_workers_alone_and_start() {
 }
 
 #[test]
+fn g04_g16_of_a_full_queue_the_end_of_one_starts_the_next() {
+    explore("threads, a limit", 3_000, || {
+        let tested = open(3);
+        let set = |limit| {
+            let write = move |tx: &store::Tx<'_>| {
+                tx.table.borrow_mut().limit = limit;
+                store::changed(tx);
+                Ok(())
+            };
+            tested.core().commit(Rank::Change, write).unwrap();
+        };
+        set(Some(1));
+        let looks_on = tested.clone();
+        let watcher = thread::spawn(move || {
+            for _ in 0..20 {
+                let out = looks_on.rows().iter().filter(|row| row.task_state.in_flight).count();
+                assert!(out <= 2, "{out} are in flight");
+                thread::yield_now();
+            }
+        });
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                let tested = tested.clone();
+                thread::spawn(move || {
+                    [Do::Ok, Do::FailOnce, Do::Ok].map(|task| tested.enqueue(&task).unwrap())
+                })
+            })
+            .collect();
+        set(Some(2));
+        let ids: Vec<_> = callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect();
+        sync::pass(BACKOFF);
+        for id in &ids {
+            while tested.rows()[usize::try_from(id.as_i64()).unwrap() - 1].task_state.state
+                != State::Succeeded
+            {
+                sync::pass(BACKOFF);
+                thread::yield_now();
+            }
+        }
+        watcher.join().unwrap();
+        tested.shutdown(Duration::ZERO);
+    });
+}
+
+#[test]
 fn g04_ends_that_are_gathered_reach_the_file() {
     explore("threads, gathering", 2_000, || {
         let tested = open(2);
