@@ -15,7 +15,7 @@ pub(crate) const MAX_ATTEMPTS_RANGE: RangeInclusive<u32> = 1..=100;
 /// How long finished tasks are kept if nobody says anything.
 const DEFAULT_RETENTION: Option<Duration> = Some(Duration::from_secs(7 * 24 * 3600));
 /// Bounds of `workers`: a thread each.
-const WORKERS_RANGE: RangeInclusive<usize> = 1..=1024;
+pub(crate) const WORKERS_RANGE: RangeInclusive<usize> = 1..=1024;
 /// Bounds of the byte limits. SQLite's own limit is 1,000,000,000.
 const BYTES_RANGE: RangeInclusive<usize> = 16..=256 * 1024 * 1024;
 const RESERVE_RANGE: RangeInclusive<u64> = 0..=1024 * 1024 * 1024;

@@ -14,10 +14,33 @@ use crate::error::{Error, ErrorKind};
 use crate::handler::{Context, Control, Finished, Port, Registry, Start};
 use crate::journal::{drop_quietly, panic_text, survive, tell};
 use crate::planted::planted;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Mutex, Receiver, lock};
 use crate::task::{Claimed, ErrorReport, Settlement, Verdict};
+
+/// What a worker is told.
+pub(crate) enum Order {
+    Run(Assignment),
+    /// It is not wanted any more.
+    Leave(Dismissal),
+}
+
+/// Counted as long as no worker has heard it.
+pub(crate) struct Dismissal(Arc<AtomicUsize>);
+
+impl Dismissal {
+    pub(crate) fn new(unheard: &Arc<AtomicUsize>) -> Dismissal {
+        unheard.fetch_add(1, Ordering::AcqRel);
+        Dismissal(unheard.clone())
+    }
+}
+
+impl Drop for Dismissal {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
 
 /// An attempt on its way to a worker.
 pub(crate) struct Assignment {
@@ -133,21 +156,21 @@ fn capture(info: &PanicHookInfo<'_>) {
 
 /// The worker threads.
 pub(crate) struct Executor {
-    jobs: Receiver<Assignment>,
+    orders: Receiver<Order>,
     registry: Arc<Registry>,
     port: Arc<dyn Port>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Executor {
-    /// Starts `workers` threads that run what comes through `jobs` until its senders are gone.
+    /// Starts `workers` threads that do what comes through `orders` until its senders are gone.
     pub(crate) fn start(
         workers: usize,
-        jobs: Receiver<Assignment>,
+        orders: Receiver<Order>,
         registry: Arc<Registry>,
         port: Arc<dyn Port>,
     ) -> Result<Executor, Error> {
-        let executor = Executor { jobs, registry, port, threads: Mutex::default() };
+        let executor = Executor { orders, registry, port, threads: Mutex::default() };
         for _ in 0..workers {
             executor.add_worker()?;
         }
@@ -158,9 +181,9 @@ impl Executor {
     pub(crate) fn add_worker(&self) -> Result<(), Error> {
         let mut threads = lock(&self.threads);
         threads.retain(|thread| !thread.is_finished());
-        let (jobs, registry, port) = (self.jobs.clone(), self.registry.clone(), self.port.clone());
+        let (orders, registry, port) = (self.orders.clone(), self.registry.clone(), self.port.clone());
         let builder = thread::Builder::new().name(format!("perdura-worker-{}", threads.len() + 1));
-        let thread = builder.spawn(move || work(&jobs, &registry, &port)).map_err(|e| {
+        let thread = builder.spawn(move || work(&orders, &registry, &port)).map_err(|e| {
             Error::new(ErrorKind::Io, "a worker thread cannot be started; is the limit of threads reached?")
                 .with_source(e)
         })?;
@@ -178,8 +201,12 @@ impl Executor {
 }
 
 /// A worker's life.
-fn work(jobs: &Receiver<Assignment>, registry: &Registry, port: &Arc<dyn Port>) {
-    for job in jobs {
+fn work(orders: &Receiver<Order>, registry: &Registry, port: &Arc<dyn Port>) {
+    for order in orders {
+        let job = match order {
+            Order::Run(job) => job,
+            Order::Leave(heard) => return drop(heard),
+        };
         let (control, id, generation) = (job.control.clone(), job.claimed.task_id, job.claimed.generation);
         let delivered = survive("a worker", || {
             let finished = run(job, registry, port);

@@ -1,7 +1,8 @@
-//! What bounds a queue: how many of its tasks run at once, and how often one starts.
+//! What bounds a queue: how many of its tasks run at once, and how often one starts; and how many workers there are for all queues.
 
 use super::handle::Queue;
-use crate::error::Error;
+use crate::config::WORKERS_RANGE;
+use crate::error::{Error, ErrorKind};
 use crate::store::{self, Rank};
 use crate::task::{Rate, check_name};
 
@@ -57,5 +58,42 @@ impl Queue {
         }
         let (queue, now) = (queue.to_owned(), self.engine.core.now());
         self.engine.core.commit(Rank::Change, move |tx| store::set_rate(tx, &queue, rate, now))
+    }
+
+    /// Lets this queue have so many workers from now on, as long as it is open: for a laptop on battery, or a program that is minimised.
+    ///
+    /// Tasks that run go on, so it can take a while until fewer run at once. Tasks that were claimed ahead and have not started are handed
+    /// back when there are fewer workers than before. Range 1 to 1024; [`workers`](crate::Builder::workers) says how many there are at first.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = (); }
+    /// # let send = |_: Mail, _: &Context| Ok::<(), Failure>(());
+    /// let queue = Queue::builder().workers(8).handle(send).open_temporary()?;
+    /// queue.set_workers(1)?; // on battery
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if it is out of range (to run nothing, pause the queues); [`NoHandlers`](ErrorKind::NoHandlers);
+    /// [`ShutDown`](ErrorKind::ShutDown); [`Io`](ErrorKind::Io) if a thread cannot be started: then there are as many as could be.
+    pub fn set_workers(&self, workers: usize) -> Result<(), Error> {
+        if !WORKERS_RANGE.contains(&workers) {
+            let (least, most) = (WORKERS_RANGE.start(), WORKERS_RANGE.end());
+            let problem = format!("is out of range; it takes {least} to {most}");
+            return Err(Error::invalid_value("workers", workers, &problem));
+        }
+        if self.engine.registry.is_empty() {
+            return Err(Error::new(ErrorKind::NoHandlers, "this queue has no handlers, and so no workers"));
+        }
+        self.store().process.check()?;
+        if self.engine.core.shared.gate.is_stopping() {
+            return Err(Error::new(
+                ErrorKind::ShutDown,
+                "the queue was shut down and has no workers any more",
+            ));
+        }
+        self.engine.core.set_workers(workers)
     }
 }

@@ -381,3 +381,39 @@ fn a_bound_that_was_edited_into_nonsense_stops_no_queue() {
     tests.queue().counts().unwrap();
     tests.queue().explain(id).unwrap();
 }
+
+#[test]
+fn the_number_of_workers_can_be_changed_while_tasks_run() {
+    let (builder, started, go) = staying(3);
+    let queue = builder.open_temporary().unwrap();
+    let start = || started.recv_timeout(MINUTE).unwrap();
+    let ids: Vec<TaskId> = (0..8).map(|_| queue.enqueue(&Do::Ok(0)).unwrap().id()).collect();
+    let first = [start(), start(), start()];
+    assert!(ids[..3].iter().all(|id| first.contains(id)));
+    queue.set_workers(1).unwrap();
+    (0..2).for_each(|_| go.send(()).unwrap());
+    while queue.counts().unwrap().total().succeeded < 2 {
+        std::thread::yield_now();
+    }
+    assert!(started.try_recv().is_err(), "one runs, as many as there are to be");
+    go.send(()).unwrap();
+    assert_eq!(start(), ids[3]);
+    queue.set_workers(4).unwrap();
+    let more = [start(), start(), start()];
+    assert!(ids[4..7].iter().all(|id| more.contains(id)));
+    (0..5).for_each(|_| go.send(()).unwrap());
+    assert_eq!(start(), ids[7]);
+    queue.drain().unwrap();
+    assert_eq!(queue.counts().unwrap().total().succeeded, 8);
+    for wrong in [0, 1025] {
+        let error = queue.set_workers(wrong).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("it takes 1 to 1024"), "{error}");
+    }
+    queue.shutdown(SECOND).unwrap();
+    assert_eq!(queue.set_workers(2).unwrap_err().kind(), ErrorKind::ShutDown);
+    assert_eq!(
+        Queue::builder().open_temporary().unwrap().set_workers(2).unwrap_err().kind(),
+        ErrorKind::NoHandlers
+    );
+}

@@ -46,6 +46,8 @@ pub(crate) struct Core {
     /// Where workers deliver outcomes; without it they settle themselves.
     pub(crate) outcomes: Mutex<Option<Sender<Finished>>>,
     pub(crate) executor: OnceLock<Weak<Executor>>,
+    /// How many workers there are to be.
+    pub(crate) workers: Mutex<usize>,
     data_version: Mutex<Option<i64>>,
     /// Ticks of the timer that have panicked, one after the other.
     pub(crate) timer_panics: AtomicU32,
@@ -80,6 +82,7 @@ impl Core {
     ) -> Core {
         Core {
             ownership: Mutex::default(),
+            workers: Mutex::new(config.workers),
             config,
             store,
             shared,

@@ -21,6 +21,7 @@ pub(crate) mod signal;
 pub(crate) mod threads;
 pub(crate) mod ticks;
 pub(crate) mod wal_alarm;
+pub(crate) mod workers;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::prefetch::{MAX_PREFETCHED_BYTES, Prefetch};
-use crate::executor::Assignment;
+use crate::executor::{Assignment, Dismissal, Order};
 use crate::handler::Control;
 use crate::planted::planted;
 use crate::store::{Effects, Flags};
@@ -16,8 +16,10 @@ use crate::task::{ClaimRoom, Claimed, PendingOutput, Settlement, TaskId};
 /// What this process runs, or is about to run.
 pub(crate) struct Running {
     pub prefetch: Prefetch,
-    jobs: Mutex<Option<Sender<Assignment>>>,
-    job_queue: Receiver<Assignment>,
+    orders: Mutex<Option<Sender<Order>>>,
+    order_queue: Receiver<Order>,
+    /// Of these, those that let a worker leave.
+    dismissals: Arc<AtomicUsize>,
     attempts: Mutex<HashMap<TaskId, Arc<Control>>>,
     /// Bytes of the args of all attempts.
     bytes_out: AtomicUsize,
@@ -32,11 +34,12 @@ pub(crate) struct Running {
 
 impl Default for Running {
     fn default() -> Running {
-        let (jobs, job_queue) = unbounded(); // bounded by the claims that are made: at most the room
+        let (orders, order_queue) = unbounded(); // bounded by the claims that are made: at most the room
         Running {
             prefetch: Prefetch::default(),
-            jobs: Mutex::new(Some(jobs)),
-            job_queue,
+            orders: Mutex::new(Some(orders)),
+            order_queue,
+            dismissals: Arc::default(),
             attempts: Mutex::default(),
             bytes_out: AtomicUsize::new(0),
             workers: AtomicUsize::new(0),
@@ -98,19 +101,39 @@ impl Running {
         lock(&self.attempts).len() < self.workers()
     }
 
-    /// Where workers take their jobs from.
-    pub(crate) fn job_queue(&self) -> Receiver<Assignment> {
-        self.job_queue.clone()
+    /// Where workers hear what to do.
+    pub(crate) fn order_queue(&self) -> Receiver<Order> {
+        self.order_queue.clone()
     }
 
     /// Lets the workers end when they have run what is queued.
     pub(crate) fn close_jobs(&self) {
-        lock(&self.jobs).take();
+        lock(&self.orders).take();
     }
 
     /// The next job that no worker has taken.
     pub(crate) fn take_job(&self) -> Option<Assignment> {
-        self.job_queue.try_recv().ok()
+        let mut dismissals = Vec::new();
+        let job = loop {
+            match self.order_queue.try_recv() {
+                Ok(Order::Run(job)) => break Some(job),
+                Ok(leave) => dismissals.push(leave),
+                Err(_) => break None,
+            }
+        };
+        dismissals.into_iter().for_each(|leave| self.order(leave));
+        job
+    }
+
+    /// Lets so many workers end, each when it has finished what it runs.
+    pub(crate) fn dismiss_workers(&self, n: usize) {
+        (0..n).for_each(|_| self.order(Order::Leave(Dismissal::new(&self.dismissals))));
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(orders) = &*lock(&self.orders) {
+            let _ = orders.send(order); // we hold a receiver, so it cannot be closed
+        }
     }
 
     /// Sends claims to the workers. True if some of them lie ahead: no worker is free for them.
@@ -118,7 +141,7 @@ impl Running {
         if claims.is_empty() {
             return false;
         }
-        let jobs = lock(&self.jobs);
+        let orders = lock(&self.orders);
         let mut attempts = lock(&self.attempts);
         for claimed in claims {
             let control = Arc::new(Control::new(&claimed));
@@ -126,8 +149,8 @@ impl Running {
             if let Some(before) = attempts.insert(claimed.task_id, control.clone()) {
                 self.leave(&before); // of an ownership that was lost in between
             }
-            if let Some(jobs) = &*jobs {
-                let _ = jobs.send(Assignment { claimed, control }); // we hold a receiver, so it cannot be closed
+            if let Some(orders) = &*orders {
+                let _ = orders.send(Order::Run(Assignment { claimed, control })); // we hold a receiver, so it cannot be closed
             }
         }
         attempts.len() > self.workers()
@@ -175,7 +198,7 @@ impl Running {
 
     /// Jobs that no worker has taken yet.
     pub(crate) fn jobs_waiting(&self) -> usize {
-        self.job_queue.len()
+        self.order_queue.len().saturating_sub(self.dismissals.load(Ordering::Acquire))
     }
 
     /// All attempts that are claimed and not settled.

@@ -88,7 +88,7 @@ impl Engine {
         let port: Arc<dyn Port> = core.clone();
         let workers = core.config.workers;
         let executor =
-            Executor::start(workers, core.shared.running.job_queue(), self.registry.clone(), port)?;
+            Executor::start(workers, core.shared.running.order_queue(), self.registry.clone(), port)?;
         let executor = Arc::new(executor);
         core.set_executor(Arc::downgrade(&executor));
         core.shared.running.add_workers(workers);

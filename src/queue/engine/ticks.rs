@@ -1,12 +1,11 @@
 //! What the timer does at its ticks: waits that end, attempts that are silent or ignore their deadline.
 
-use std::sync::Weak;
 use std::time::Duration;
 
 use super::core::{Core, MAX_PANICS, RETRY_INTERVAL, TASKS_PER_COMMIT};
 use crate::error::Error;
 use crate::handler::Control;
-use crate::journal::{DEADLINES, survive, tell};
+use crate::journal::{survive, tell};
 use crate::planted::planted;
 use crate::store::{self, Rank};
 use crate::sync::atomic::Ordering;
@@ -130,52 +129,6 @@ impl Core {
         self.owner_write(move |tx| store::spare(tx, id, generation, now))?;
         control.set_suspect_until(None);
         Ok(())
-    }
-
-    /// Starts another worker in the place of one whose task ignores its deadline: at most as many as there are workers. False if
-    /// there is no place now.
-    ///
-    /// The place is taken from the old worker first: it ends when it comes back then. A handler that returns meanwhile keeps its worker,
-    /// so that there are never more than there should be.
-    fn replace_worker(&self, control: &Control) -> bool {
-        if !control.reported.swap(true, Ordering::AcqRel) {
-            tell!(
-                target: DEADLINES,
-                Warn,
-                "task {} ignores its deadline; call cx.ensure_active() in its handler",
-                control.task_id
-            );
-        }
-        let Some(executor) = self.executor.get().and_then(Weak::upgrade) else { return true };
-        if self.shared.running.workers() >= 2 * self.config.workers {
-            return false;
-        }
-        if !control.phase.replace() {
-            return true;
-        }
-        if executor.add_worker().is_err() {
-            if !control.phase.take_back() {
-                self.shared.running.miss_worker(); // the old one has gone meanwhile
-            }
-            return false;
-        }
-        self.shared.running.add_workers(1);
-        self.shared.dispatcher.ring();
-        true
-    }
-
-    /// Starts workers for those that have gone without a substitute. False if there are still some missing.
-    fn complete_workers(&self) -> bool {
-        let Some(executor) = self.executor.get().and_then(Weak::upgrade) else { return true };
-        while self.shared.running.take_missing_worker() {
-            if executor.add_worker().is_err() {
-                self.shared.running.miss_worker();
-                return false;
-            }
-            self.shared.running.add_workers(1);
-            self.shared.dispatcher.ring();
-        }
-        true
     }
 
     fn tick_once(&self) -> NextTick {

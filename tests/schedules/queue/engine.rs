@@ -32,6 +32,8 @@ pub mod threads;
 pub mod ticks;
 #[path = "../../../src/queue/engine/wal_alarm.rs"]
 pub mod wal_alarm;
+#[path = "../../../src/queue/engine/workers.rs"]
+pub mod workers;
 
 /// There is no WAL and nothing ages.
 pub mod maintenance {

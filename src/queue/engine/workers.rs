@@ -1,0 +1,89 @@
+//! How many workers there are: as many as are wanted, and substitutes for those whose task ignores its deadline.
+
+use std::sync::Weak;
+
+use super::core::Core;
+use crate::error::Error;
+use crate::handler::{Control, Port};
+use crate::journal::{DEADLINES, tell};
+use crate::sync::atomic::Ordering;
+use crate::sync::lock;
+
+impl Core {
+    /// Lets there be so many workers from now on. What runs goes on; what was claimed ahead and has not started is given back if there are
+    /// fewer than before.
+    ///
+    /// # Errors
+    /// `Io` if a thread cannot be started; there are as many then as could be.
+    pub(crate) fn set_workers(&self, wanted: usize) -> Result<(), Error> {
+        let mut workers = lock(&self.workers);
+        let Some(executor) = self.executor.get().and_then(Weak::upgrade) else {
+            *workers = wanted;
+            return Ok(()); // nobody has threads
+        };
+        while *workers < wanted {
+            executor.add_worker()?;
+            self.shared.running.add_workers(1);
+            *workers += 1;
+        }
+        if *workers > wanted {
+            let too_many = *workers - wanted;
+            self.shared.running.remove_workers(too_many);
+            *workers = wanted;
+            self.store.await_commit(); // whoever was committing has handed its claims over after this
+            while let Some(job) = self.shared.running.take_job() {
+                self.finished(job.hand_back());
+            }
+            self.shared.running.dismiss_workers(too_many);
+        }
+        drop(workers);
+        self.shared.dispatcher.ring();
+        Ok(())
+    }
+
+    /// Starts another worker in the place of one whose task ignores its deadline: at most as many as there are workers. False if
+    /// there is no place now.
+    ///
+    /// The place is taken from the old worker first: it ends when it comes back then. A handler that returns meanwhile keeps its worker,
+    /// so that there are never more than there should be.
+    pub(super) fn replace_worker(&self, control: &Control) -> bool {
+        if !control.reported.swap(true, Ordering::AcqRel) {
+            tell!(
+                target: DEADLINES,
+                Warn,
+                "task {} ignores its deadline; call cx.ensure_active() in its handler",
+                control.task_id
+            );
+        }
+        let Some(executor) = self.executor.get().and_then(Weak::upgrade) else { return true };
+        if self.shared.running.workers() >= 2 * *lock(&self.workers) {
+            return false;
+        }
+        if !control.phase.replace() {
+            return true;
+        }
+        if executor.add_worker().is_err() {
+            if !control.phase.take_back() {
+                self.shared.running.miss_worker(); // the old one has gone meanwhile
+            }
+            return false;
+        }
+        self.shared.running.add_workers(1);
+        self.shared.dispatcher.ring();
+        true
+    }
+
+    /// Starts workers for those that have gone without a substitute. False if there are still some missing.
+    pub(super) fn complete_workers(&self) -> bool {
+        let Some(executor) = self.executor.get().and_then(Weak::upgrade) else { return true };
+        while self.shared.running.take_missing_worker() {
+            if executor.add_worker().is_err() {
+                self.shared.running.miss_worker();
+                return false;
+            }
+            self.shared.running.add_workers(1);
+            self.shared.dispatcher.ring();
+        }
+        true
+    }
+}
