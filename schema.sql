@@ -59,7 +59,7 @@ CREATE TABLE perdura_tasks (
     in_flight        INTEGER NOT NULL,                  -- 1: a thread of the owner executes this generation (whatever the state)
     cancel_requested INTEGER NOT NULL,                  -- 1: anything but Ok ends it as CANCELLED
     suspect          INTEGER NOT NULL,                  -- 1: it was running when a process died; suspects run one at a time
-    extras           INTEGER NOT NULL,                  -- what it has beside its row, to be mended when it ends: 1 it holds a row of perdura_keys
+    extras           INTEGER NOT NULL,                  -- what it has beside its row, to be mended when it ends: 1 a row of perdura_keys names it, 2 its unique key is one until it starts
     late             INTEGER NOT NULL,                  -- 1: it succeeded after its deadline
     snoozes          INTEGER NOT NULL,                  -- how often its handler snoozed
     created_at_ms    INTEGER NOT NULL,
@@ -111,7 +111,10 @@ CREATE TABLE perdura_args (
     timeout_ms    INTEGER,             -- the limit of one attempt (NULL: the configuration's)
     unique_digest BLOB,                -- keyed digest of its unique key
     tag           TEXT,                -- the user's own mark
-    replay_of     INTEGER              -- the dead letter that it was made from
+    replay_of     INTEGER,             -- the dead letter that it was made from
+    until_started INTEGER,             -- 1: its unique key is one until it starts (NULL: while it is live)
+    unique_for_ms INTEGER,             -- how long its unique key is taken at least (NULL: no longer than it needs it)
+    replace_token INTEGER              -- of the newest enqueue that gave it other args
 ) STRICT;
 -- Tasks and dead letters by their tag.
 CREATE INDEX perdura_tags ON perdura_args (tag) WHERE tag IS NOT NULL;
@@ -168,14 +171,22 @@ CREATE TABLE perdura_output (
     PRIMARY KEY (task_id, generation, stream)
 ) STRICT, WITHOUT ROWID;
 
--- Unique keys of live tasks: QUEUED, RUNNING, or LOST while its thread still runs.
+-- Unique keys that are taken. A task needs its key while it is live (QUEUED, RUNNING, or LOST while its thread still runs); if it is one until
+-- the start, while it is QUEUED.
 CREATE TABLE perdura_keys (
     queue_id INTEGER NOT NULL,
     digest   BLOB    NOT NULL, -- of the key; the key itself is not kept
-    task_id  INTEGER NOT NULL,
-    PRIMARY KEY (queue_id, digest)
+    task_id  INTEGER NOT NULL, -- who took it; with until_ms, the task may be gone
+    until_ms INTEGER,          -- it is taken until then in any case (NULL: as long as the task needs it)
+    since_ms INTEGER,          -- when that time began
+    PRIMARY KEY (queue_id, digest),
+    CHECK (until_ms IS NULL OR since_ms IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX perdura_key_holders ON perdura_keys (task_id);
+-- Keys whose time may be over.
+CREATE INDEX perdura_key_times ON perdura_keys (until_ms, task_id) WHERE until_ms IS NOT NULL;
+-- Keys by the beginning of their time: one that lies in the future shows that the clock jumped back.
+CREATE INDEX perdura_key_anchors ON perdura_keys (since_ms) WHERE since_ms IS NOT NULL;
 
 -- How many tasks each queue has in each state and hold, kept by the writes themselves.
 CREATE TABLE perdura_counts (

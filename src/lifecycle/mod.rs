@@ -19,6 +19,8 @@
 //! | RUNNING | cancel | the flag is set | same |
 //! | QUEUED | cancel, or expired | CANCELLED | same |
 //! | FAILED, LOST, CANCELLED | manual retry | QUEUED | 0 |
+//! | QUEUED | replaced by another of its unique key | QUEUED, hold *time* or not | 0 |
+//! | QUEUED | gets the args of another, perhaps with another time | QUEUED | same |
 //!
 //! Everything else is refused, with the reason. A queued task can wait for several things at once ([`Reasons`]): whatever ends one of them
 //! takes that one away and no other, and the first that is left is its hold. It knows nothing of time (waits are durations), storage or threads.
@@ -52,6 +54,17 @@ impl TaskState {
     /// Why it may not be claimed.
     pub(crate) fn hold(&self) -> Hold {
         self.reasons.hold()
+    }
+
+    /// Whether a task needs its unique key: while it is live (`LOST` while its thread may yet bring it back, too) or, if the key is one until the
+    /// start, while it is `QUEUED`.
+    pub(crate) fn needs_key(state: State, in_flight: bool, until_started: bool) -> bool {
+        match state {
+            State::Queued => true,
+            State::Running => !until_started,
+            State::Lost => in_flight && !until_started,
+            State::Succeeded | State::Failed | State::Cancelled => false,
+        }
     }
 }
 
@@ -90,10 +103,29 @@ pub(crate) enum TaskEvent {
     Expired,
     /// Somebody retries it by hand.
     Retried,
+    /// An enqueue with its unique key puts another task in its place.
+    Replaced(Replacement),
     /// Somebody deletes it, or age does.
     Deleted,
     /// It is to become a dead letter.
     MovedToDeadLetters,
+}
+
+/// What a replaced task is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Replacement {
+    /// Args, options and time.
+    Whole {
+        /// It waits for its new time.
+        waits: bool,
+    },
+    /// Args.
+    Args,
+    /// Args and time.
+    ArgsAndTime {
+        /// It waits for its new time.
+        waits: bool,
+    },
 }
 
 /// How an attempt ended that did not succeed.
@@ -220,6 +252,10 @@ pub(crate) fn next(task: &TaskState, event: TaskEvent) -> Result<Transition, Ref
         },
         TaskEvent::Retried => match task.state {
             State::Failed | State::Lost | State::Cancelled => Ok(revived(task)),
+            state => Err(Refusal::State(state)),
+        },
+        TaskEvent::Replaced(by) => match task.state {
+            State::Queued => Ok(replaced(task, by)),
             state => Err(Refusal::State(state)),
         },
         TaskEvent::Deleted => match task.state {
@@ -400,6 +436,24 @@ fn revived(task: &TaskState) -> Transition {
     Transition { task_state, wait: Wait::Clear, ending: HistoryEntry::Revived }
 }
 
+/// A queued task with other args: whether a handler knows them is asked anew at its claim. A new time, if there is one, is the caller's to set.
+fn replaced(task: &TaskState, by: Replacement) -> Transition {
+    let known = task.reasons.without(Hold::UnknownName);
+    let timed = |reasons: Reasons, waits| {
+        if waits { reasons.with(Hold::Time) } else { reasons.without(Hold::Time) }
+    };
+    match by {
+        Replacement::Args => waiting(task, known),
+        Replacement::ArgsAndTime { waits } => waiting(task, timed(known, waits)),
+        Replacement::Whole { waits } => {
+            let previous = task.reasons.contains(Hold::PreviousAttempt);
+            let reasons = if previous { turn(task).with(Hold::PreviousAttempt) } else { turn(task) };
+            let task_state = TaskState { reasons: timed(reasons, waits), attempt_number: 0, ..*task };
+            Transition { ending: HistoryEntry::Revived, ..unchanged(&task_state) }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -446,6 +500,9 @@ mod tests {
         let snooze = TaskEvent::Ended(AttemptEnd::Snoozed(MINUTE), LOST);
         let back = TaskEvent::Ended(AttemptEnd::HandedBack, LOST);
         let declined = TaskEvent::Ended(AttemptEnd::Declined, LOST);
+        let whole = |waits| Replacement::Whole { waits };
+        let args = TaskEvent::Replaced(Replacement::Args);
+        let later = |waits| TaskEvent::Replaced(Replacement::ArgsAndTime { waits });
         let rows: &[(TaskState, TaskEvent, State, Hold, u32)] = &[
             (queued, TaskEvent::Claim, State::Running, Hold::Ready, 1),
             (waiting, TaskEvent::Promote, State::Queued, Hold::Ready, 0),
@@ -493,6 +550,14 @@ mod tests {
             (queued, TaskEvent::CancelRequested, State::Cancelled, Hold::Ready, 0),
             (waiting, TaskEvent::Expired, State::Cancelled, Hold::Ready, 0),
             (running, TaskEvent::CancelRequested, State::Running, Hold::Ready, 1),
+            (both, TaskEvent::Replaced(whole(false)), State::Queued, Hold::Suspect, 0),
+            (unknown, TaskEvent::Replaced(whole(false)), State::Queued, Hold::Suspect, 0),
+            (behind, TaskEvent::Replaced(whole(true)), State::Queued, Hold::PreviousAttempt, 0),
+            (TaskState { attempt_number: 2, ..waiting }, TaskEvent::Replaced(whole(true)), State::Queued, Hold::Time, 0),
+            (TaskState { attempt_number: 2, ..waiting }, args, State::Queued, Hold::Time, 2),
+            (unknown, args, State::Queued, Hold::Suspect, 0),
+            (queued, later(true), State::Queued, Hold::Time, 0),
+            (both, later(false), State::Queued, Hold::Suspect, 0),
             (task(State::Failed, 3), TaskEvent::Retried, State::Queued, Hold::Ready, 0),
             (task(State::Lost, 3), TaskEvent::Retried, State::Queued, Hold::Ready, 0),
             (task(State::Cancelled, 1), TaskEvent::Retried, State::Queued, Hold::Ready, 0),
@@ -514,6 +579,7 @@ mod tests {
             (task(State::Running, 1), TaskEvent::Retried, Refusal::State(State::Running)),
             (task(State::Succeeded, 1), TaskEvent::Retried, Refusal::State(State::Succeeded)),
             (task(State::Succeeded, 1), TaskEvent::CancelRequested, Refusal::State(State::Succeeded)),
+            (task(State::Running, 1), TaskEvent::Replaced(Replacement::Args), Refusal::State(State::Running)),
             (task(State::Lost, 3), TaskEvent::CancelRequested, Refusal::State(State::Lost)),
             (task(State::Running, 1), TaskEvent::Deleted, Refusal::State(State::Running)),
             (task(State::Running, 1), TaskEvent::ProvedHarmless, Refusal::State(State::Running)),
@@ -611,6 +677,11 @@ mod tests {
             TaskEvent::CancelRequested,
             TaskEvent::Expired,
             TaskEvent::Retried,
+            TaskEvent::Replaced(Replacement::Whole { waits: false }),
+            TaskEvent::Replaced(Replacement::Whole { waits: true }),
+            TaskEvent::Replaced(Replacement::Args),
+            TaskEvent::Replaced(Replacement::ArgsAndTime { waits: false }),
+            TaskEvent::Replaced(Replacement::ArgsAndTime { waits: true }),
             TaskEvent::Deleted,
             TaskEvent::MovedToDeadLetters,
         ]);

@@ -205,7 +205,7 @@ impl Queue {
         let tried = first.clone();
         let write = move |tx: &Tx<'_>| -> Sql<Vec<Enqueued>> {
             let made = store::enqueue(tx, &tasks, now)?;
-            let new = made.iter().zip(&tasks).find(|(made, _)| made.is_new());
+            let new = made.iter().zip(&tasks).find(|(made, _)| made.is_new() || made.is_replaced());
             *lock(&tried) =
                 new.map(|(made, task)| EnqueueToken { task_id: made.id().as_i64(), token: task.token });
             Ok(made)

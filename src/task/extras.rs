@@ -6,11 +6,13 @@ pub(crate) struct Extras(i64);
 
 impl Extras {
     pub(crate) const NONE: Extras = Extras(0);
-    /// It holds a unique key.
+    /// A row of unique keys names it: it needs its key, or the key is taken for longer than that.
     pub(crate) const KEY: Extras = Extras(1);
+    /// Its unique key is one until it starts: it needs the key while it is `QUEUED`, whether or not it has it.
+    pub(crate) const UNTIL_STARTED: Extras = Extras(2);
 
     /// All that mean something.
-    const KNOWN: Extras = Extras::KEY;
+    const KNOWN: Extras = Extras(Extras::KEY.0 | Extras::UNTIL_STARTED.0);
 
     /// These, if so; else none.
     pub(crate) fn only_if(self, is_so: bool) -> Extras {
@@ -50,6 +52,7 @@ mod tests {
     fn bits_that_mean_nothing_are_no_extras() {
         assert_eq!(Extras::from_code(0), Some(Extras::NONE));
         assert_eq!(Extras::from_code(1), Some(Extras::KEY));
+        assert_eq!(Extras::from_code(3), Some(Extras::KEY.with(Extras::UNTIL_STARTED)));
         for code in [-1, i64::MIN, 1 << 40] {
             assert_eq!(Extras::from_code(code), None);
         }

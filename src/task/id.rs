@@ -54,24 +54,32 @@ impl FromStr for TaskId {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-#[must_use = "it says whether a task was made, or one that was there was found; take its id()"]
+#[must_use = "it says whether a task was made, or one that was there was found or replaced; take its id()"]
 pub enum Enqueued {
     /// A new task was made.
     Inserted(TaskId),
-    /// A live task already holds the unique key (or an earlier enqueue had the same token): this one. Nothing was made.
+    /// The unique key is taken by this task (or an earlier enqueue had the same token). Nothing was made or changed. The task may be gone if its
+    /// key [outlives it](crate::Unique::for_).
     Existing(TaskId),
+    /// The unique key was taken by this task, which waited and has the new args now ([`OnConflict`](crate::OnConflict)).
+    Replaced(TaskId),
 }
 
 impl Enqueued {
     /// The task, new or old.
     pub fn id(self) -> TaskId {
         match self {
-            Enqueued::Inserted(id) | Enqueued::Existing(id) => id,
+            Enqueued::Inserted(id) | Enqueued::Existing(id) | Enqueued::Replaced(id) => id,
         }
     }
 
     /// Whether a new task was made.
     pub fn is_new(self) -> bool {
         matches!(self, Enqueued::Inserted(_))
+    }
+
+    /// Whether a task that waited was replaced, or got new args. [`OnConflict`](crate::OnConflict) has an example.
+    pub fn is_replaced(self) -> bool {
+        matches!(self, Enqueued::Replaced(_))
     }
 }

@@ -3,6 +3,7 @@
 //! Plain data with its own rules of validity. It knows nothing of SQL, threads or the clock.
 
 mod attempt;
+mod due;
 mod extras;
 mod failures;
 mod filter;
@@ -17,11 +18,13 @@ mod rollup;
 mod state;
 mod streams;
 mod timestamp;
+mod unique;
 
 pub(crate) use attempt::{
     ClaimRoom, Claimed, Claims, ErrorReport, HandledNames, NOT_KEPT, NewTask, PendingOutput, Settlement,
     Verdict, Written,
 };
+pub(crate) use due::Due;
 pub(crate) use extras::Extras;
 pub(crate) use failures::mask;
 pub use failures::{FailureGroup, Failures};
@@ -33,7 +36,6 @@ pub use id::{Enqueued, TaskId};
 pub use kind::Task;
 pub use name::DEFAULT_QUEUE;
 pub(crate) use name::check_name;
-pub(crate) use options::Due;
 pub use options::Options;
 pub use rate::Rate;
 pub use record::{Attempt, AttemptOutcome, Bulk, Counts, DeadLetter, Progress, QueueCounts, TaskRecord};
@@ -44,3 +46,4 @@ pub(crate) use streams::Stream;
 pub use streams::{Output, OutputStream};
 pub use timestamp::Timestamp;
 pub(crate) use timestamp::millis;
+pub use unique::{OnConflict, Unique};

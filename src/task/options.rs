@@ -3,8 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::due::{Due, check_duration};
 use super::name::{DEFAULT_QUEUE, check_key, check_name};
 use super::timestamp::Timestamp;
+use super::unique::Unique;
 use crate::config::{Config, MAX_ATTEMPTS_RANGE, MAX_DURATION};
 use crate::error::{EnqueueToken, Error};
 
@@ -35,7 +37,7 @@ pub struct Options {
     pub(crate) max_attempts: Option<u32>,
     pub(crate) backoff: Option<Duration>,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) unique: Option<UniqueKey>,
+    pub(crate) unique: Option<Unique>,
     pub(crate) expires: Option<Duration>,
     pub(crate) tag: Option<String>,
     pub(crate) token: Option<EnqueueToken>,
@@ -54,30 +56,6 @@ impl fmt::Debug for Options {
             .field("expires", &self.expires)
             .finish_non_exhaustive()
     }
-}
-
-/// A unique key, and among which tasks of its queue it is one.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct UniqueKey {
-    pub key: String,
-    /// Among tasks of all names, not of one.
-    pub whole_queue: bool,
-}
-
-impl UniqueKey {
-    /// A text that no other key has in a queue: neither names nor keys have control characters.
-    pub(crate) fn scoped(&self, task_name: &str) -> String {
-        format!("{}\0{}", if self.whole_queue { "" } else { task_name }, self.key)
-    }
-}
-
-/// When a task may start.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Due {
-    /// So long after the enqueue.
-    After(Duration),
-    /// When the wall clock says so.
-    At(Timestamp),
 }
 
 impl Options {
@@ -187,9 +165,10 @@ impl Options {
         self
     }
 
-    /// Makes no second task while a live task of the same name and queue holds this key: the enqueue answers
-    /// [`Enqueued::Existing`](crate::Enqueued::Existing). 1-200 bytes, no control characters; only a digest of it is kept.
-    /// Defaults to none.
+    /// Makes no second task while this key is taken among the tasks of the same name and queue: the enqueue answers
+    /// [`Enqueued::Existing`](crate::Enqueued::Existing), or replaces the task that waits, if it is to ([`OnConflict`](crate::OnConflict)).
+    /// A text is a key that is taken while a task that has it is live; [`Unique`] says more. 1-200 bytes, no control characters; only a
+    /// digest of it is kept. Defaults to none.
     ///
     /// ```
     /// # use perdura::{Filter, Hold, Options, Queue, State};
@@ -202,8 +181,8 @@ impl Options {
     /// assert_eq!(first.id(), second.id());
     /// # Ok::<(), perdura::Error>(())
     /// ```
-    pub fn unique(mut self, key: impl Into<String>) -> Options {
-        self.unique = Some(UniqueKey { key: key.into(), whole_queue: false });
+    pub fn unique(mut self, unique: impl Into<Unique>) -> Options {
+        self.unique = Some(Unique { whole_queue: false, ..unique.into() });
         self
     }
 
@@ -221,8 +200,8 @@ impl Options {
     /// assert!(!download.is_new() && download.id() == upload.id());
     /// # Ok::<(), perdura::Error>(())
     /// ```
-    pub fn unique_in_queue(mut self, key: impl Into<String>) -> Options {
-        self.unique = Some(UniqueKey { key: key.into(), whole_queue: true });
+    pub fn unique_in_queue(mut self, unique: impl Into<Unique>) -> Options {
+        self.unique = Some(Unique { whole_queue: true, ..unique.into() });
         self
     }
 
@@ -313,7 +292,7 @@ impl Options {
     fn check(&self, config: &Config, now: Timestamp) -> Result<(), Error> {
         check_name("queue", self.queue.as_deref().unwrap_or(DEFAULT_QUEUE))?;
         if let Some(unique) = &self.unique {
-            check_key("unique key", &unique.key)?;
+            unique.check(self.due)?;
         }
         if let Some(tag) = &self.tag {
             check_key("tag", tag)?;
@@ -371,17 +350,6 @@ impl Options {
     }
 }
 
-fn check_duration(field: &str, value: Option<Duration>, max: Duration) -> Result<(), Error> {
-    match value {
-        Some(d) if d > max => Err(Error::invalid_value(
-            field,
-            humantime::format_duration(d),
-            &format!("is longer than {}", humantime::format_duration(max)),
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// [`Options`] with every level applied and every bound checked.
 #[derive(Clone)]
 pub(crate) struct Resolved {
@@ -391,7 +359,7 @@ pub(crate) struct Resolved {
     pub max_attempts: u32,
     pub backoff: Option<Duration>,
     pub timeout: Option<Duration>,
-    pub unique: Option<UniqueKey>,
+    pub unique: Option<Unique>,
     pub expires: Option<Duration>,
     pub tag: Option<String>,
     pub token: Option<EnqueueToken>,

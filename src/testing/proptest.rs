@@ -92,7 +92,7 @@ use super::model::{Command, Difference, Invalid, Model, Nth, Pair, Program, Scri
 use crate::clock::Clock;
 use crate::config::{Config, LostRetry};
 use crate::crash::{CrashMoment, CrashPoint};
-use crate::task::Options;
+use crate::task::{OnConflict, Options, Unique};
 
 /// The queues that the strategies use.
 pub const QUEUES: [&str; 3] = ["a", "b", "c"];
@@ -133,7 +133,7 @@ pub fn options() -> BoxedStrategy<Options> {
     let numbers =
         (weighted(0.5, select(QUEUES.to_vec())), weighted(0.4, -1..=1_i16), weighted(0.5, 1..=4_u32));
     let times = (weighted(0.2, seconds(0..400)), weighted(0.15, seconds(0..4000)));
-    (numbers, times, weighted(0.3, 0..4_u8))
+    (numbers, times, weighted(0.3, (0..4_u8, uniques())))
         .prop_map(|((queue, priority, attempts), (delay, expires), key)| {
             let delay = delay.filter(|delay| expires.is_none_or(|after| *delay < after)); // else it is refused
             let options = Options::new();
@@ -142,10 +142,32 @@ pub fn options() -> BoxedStrategy<Options> {
             let options = attempts.map_or(options.clone(), |attempts| options.max_attempts(attempts));
             let options = delay.map_or(options.clone(), |delay| options.delay(delay));
             let options = expires.map_or(options.clone(), |after| options.expires(after));
-            key.map_or(options.clone(), |key| match key % 2 {
-                0 => options.unique(format!("key {key}")),
-                _ => options.unique_in_queue(format!("key {key}")),
-            })
+            let Some((key, mut unique)) = key else { return options };
+            unique.key = format!("key {key}");
+            if let OnConflict::Debounce { max_wait } = unique.on_conflict
+                && delay.is_none_or(|delay| delay.is_zero() || delay > max_wait)
+            {
+                unique = unique.on_conflict(OnConflict::Replace); // debounce is refused without a delay within its bound
+            }
+            if key % 2 == 0 { options.unique(unique) } else { options.unique_in_queue(unique) }
+        })
+        .boxed()
+}
+
+/// How long a key is taken, and what an enqueue does that finds it taken: mostly the default.
+fn uniques() -> BoxedStrategy<Unique> {
+    let seconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_secs);
+    let on_conflict = prop_oneof![
+        3 => Just(OnConflict::Keep),
+        1 => Just(OnConflict::Replace),
+        1 => Just(OnConflict::ReplaceArgs),
+        1 => seconds(200..1000).prop_map(|max_wait| OnConflict::Debounce { max_wait }),
+    ];
+    (any::<bool>(), weighted(0.3, seconds(1..4000)), on_conflict)
+        .prop_map(|(until_started, lasts, on_conflict)| {
+            let unique = Unique::key("").on_conflict(on_conflict);
+            let unique = if until_started { unique.until_started() } else { unique };
+            lasts.map_or(unique.clone(), |lasts| unique.for_(lasts))
         })
         .boxed()
 }

@@ -66,5 +66,6 @@ mod suspects;
 mod system;
 #[cfg(feature = "faults")]
 mod testing_page;
+mod unique;
 mod values;
 mod walls;

@@ -111,7 +111,8 @@ impl Maintenance {
         if let Some(age) = core.config.dead_letter_retention {
             ended += core.purge_dead_letters(now.saturating_sub(age), goes_on)?;
         }
-        if let Err(e) = core.drop_counters(goes_on).and_then(|()| self.return_free_pages()) {
+        let tidied = core.tidy_keys(now, goes_on).and_then(|()| core.drop_counters(goes_on));
+        if let Err(e) = tidied.and_then(|()| self.return_free_pages()) {
             tell!(Warn, "the file was not tidied, which will be tried again: {e}"); // what was old has ended all the same
         }
         Ok(ended)
@@ -199,6 +200,23 @@ impl Core {
             })?;
         }
         Ok(ended)
+    }
+
+    /// Takes the unique keys away whose time is over, and lets those begin again whose time began in the future.
+    fn tidy_keys(&self, now: Timestamp, goes_on: impl Fn() -> bool) -> Result<(), Error> {
+        let wal = self.store.wal_keeper();
+        let tidy = move |tx: &Tx<'_>, ids: &[i64], enough: &dyn Fn() -> bool| store::tidy_keys(tx, ids, now, enough);
+        let jumped = self.store.read(|conn| store::keys_from_the_future(conn, now, TASKS_PER_READ))?;
+        self.in_chunks(&wal, &jumped, &goes_on, tidy)?;
+        let mut after = (i64::MIN, i64::MIN);
+        while goes_on() {
+            let found = self.store.read(|conn| store::old_keys(conn, now, after, TASKS_PER_READ))?;
+            let Some(last) = found.last() else { break };
+            after = *last;
+            let ids: Vec<i64> = found.iter().map(|(_, id)| *id).collect();
+            self.in_chunks(&wal, &ids, &goes_on, tidy)?;
+        }
+        Ok(())
     }
 
     /// Drops the counters of queues that have no tasks any more, if there are many: a few cost nothing, and may be needed again.

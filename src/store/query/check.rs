@@ -37,7 +37,7 @@ const INVARIANTS: &[(&str, &str)] = &[
         "numbers out of their range",
         "SELECT 1 FROM perdura_tasks WHERE priority NOT BETWEEN -32768 AND 32767 OR max_attempts NOT BETWEEN 1 AND 100
              OR generation NOT BETWEEN 0 AND 1 << 62 OR snoozes NOT BETWEEN 0 AND 1 << 62 OR in_flight NOT BETWEEN 0 AND 1
-             OR cancel_requested NOT BETWEEN 0 AND 1 OR suspect NOT BETWEEN 0 AND 1 OR extras NOT BETWEEN 0 AND 1",
+             OR cancel_requested NOT BETWEEN 0 AND 1 OR suspect NOT BETWEEN 0 AND 1 OR extras NOT BETWEEN 0 AND 3",
     ),
     (
         "args, results or checkpoints that are not JSON",
@@ -58,8 +58,10 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "unique keys whose task does not hold them",
-        "SELECT 1 FROM perdura_keys k WHERE NOT EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.task_id = k.task_id
-             AND t.queue_id = k.queue_id AND t.extras & 1 = 1 AND (t.state IN (0, 1) OR (t.state = 5 AND t.in_flight = 1)))",
+        "SELECT 1 FROM perdura_keys k WHERE CASE WHEN EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.task_id = k.task_id)
+             THEN NOT EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.task_id = k.task_id AND t.queue_id = k.queue_id AND t.extras & 1 = 1
+                 AND (k.until_ms IS NOT NULL OR t.state = 0 OR (t.extras & 2 = 0 AND (t.state = 1 OR (t.state = 5 AND t.in_flight = 1)))))
+             ELSE k.until_ms IS NULL END",
     ),
     (
         "tasks whose unique key is missing",

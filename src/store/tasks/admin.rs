@@ -1,7 +1,7 @@
 //! What people do to tasks: one by one, and to all that a filter means.
 
 use super::dead_letters::move_to_dead_letters;
-use super::remove::remove;
+use super::remove::{KeyEnds, forget_progress, remove};
 use super::row::{HotRow, clear_error, write_error};
 use super::search::{Among, Check};
 use super::suspects::take_turn_back;
@@ -68,11 +68,12 @@ pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> 
     let next = next(&before.task_state, verb.event()).map_err(|refusal| refused(id, verb, refusal))?;
     let mut after = before.moved(&next, now);
     match verb {
-        Verb::Delete => return remove(tx, &before),
+        Verb::Delete => return remove(tx, &before, KeyEnds::Now),
         Verb::MoveToDeadLetters => return move_to_dead_letters(tx, &before, now),
         Verb::Retry | Verb::RetryFromStart => {
-            let holds_key = before.extras.contains(Extras::KEY) || keys::take(tx, id, before.queue_id)?;
-            after.extras = before.extras.with(Extras::KEY.only_if(holds_key));
+            if !before.extras.contains(Extras::KEY) {
+                after.extras = before.extras.with(keys::take(tx, id, before.queue_id, None, now)?);
+            }
             after.expires_at = None;
             after.late = false;
             clear_error(tx, id)?;
@@ -86,20 +87,9 @@ pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> 
         Verb::Cancel => tx.effect(|effects| effects.cancelled.push(id)),
         Verb::RunNow => {}
     }
-    after.replace(tx, &before)?;
+    after.replace(tx, &before, now)?;
     if before.task_state.in_flight && matches!(verb, Verb::Retry | Verb::RetryFromStart) {
         tx.effect(|effects| effects.superseded.push(id));
-    }
-    Ok(())
-}
-
-/// Forgets how far a task has got.
-fn forget_progress(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
-    for sql in [
-        "DELETE FROM perdura_checkpoints WHERE task_id = ?1",
-        "DELETE FROM perdura_progress WHERE task_id = ?1",
-    ] {
-        tx.run(sql, [id.as_i64()])?;
     }
     Ok(())
 }

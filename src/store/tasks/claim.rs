@@ -12,6 +12,7 @@ use rusqlite::Row;
 
 use super::damaged::{fail_damaged, indexed, unless_damaged};
 use super::gates::Gate;
+use super::keys;
 use super::promote::expire;
 use super::ready::{Lane, ready_queues};
 use super::row::{HotRow, extras_at, reasons_at, refused_by_rules, time_at};
@@ -391,6 +392,10 @@ fn take_one(
         from.task_id.as_i64(),
         from.generation,
     ))?;
+    let mut extras = from.extras;
+    if extras.contains(Extras::UNTIL_STARTED) {
+        extras = keys::start(tx, from.task_id, from.generation + 1, extras, now)?;
+    }
     tx.count(queue_id, State::Queued, Hold::Ready, -1);
     tx.count(queue_id, to.state, to.hold(), 1);
     if to.suspect {
@@ -407,7 +412,7 @@ fn take_one(
         backoff: from.backoff_ms.map(Duration::from_millis),
         timeout: from.timeout_ms.map(Duration::from_millis),
         waited: from.ready_since.map(|since| now.since(since)),
-        extras: from.extras,
+        extras,
         suspect: to.suspect,
         is_replay: from.is_replay,
     })

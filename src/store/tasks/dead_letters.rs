@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::enqueue::out_of_ids;
 use super::keys;
-use super::remove::{remove_cold, remove_row};
+use super::remove::{KeyEnds, remove_cold, remove_row};
 use super::row::{HotRow, state_at};
 use crate::error::{Error, ErrorKind};
 use crate::store::commit::tx::Tx;
@@ -25,13 +25,13 @@ pub(crate) fn move_to_dead_letters(tx: &Tx<'_>, row: &HotRow, now: Timestamp) ->
         (id, now.as_millis()),
     )?;
     tx.run("DELETE FROM perdura_progress WHERE task_id = ?1", [id])?;
-    remove_row(tx, row)
+    remove_row(tx, row, KeyEnds::InTime(now))
 }
 
 /// Makes a new task of a letter: fresh attempts, the same args, options and checkpoint. The letter stays, marked.
 ///
 /// # Errors
-/// `NotFound`; `WrongState` if it was replayed before and this is not `forced`; `Conflict` if a live task holds its unique key.
+/// `NotFound`; `WrongState` if it was replayed before and this is not `forced`; `Conflict` if its unique key is taken, unless by itself.
 pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Timestamp) -> Sql<TaskId> {
     let sql = "SELECT queue_id, replayed_as FROM perdura_dead_letters WHERE task_id = ?1";
     let letter =
@@ -55,8 +55,9 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
     let new = TaskId::from_i64(tx.conn.last_insert_rowid());
     let ids = (new.as_i64(), id.as_i64());
     tx.change_one(
-        "INSERT INTO perdura_args (task_id, args, version, token, backoff_ms, timeout_ms, unique_digest, tag, replay_of)
-         SELECT ?1, args, version, ?3, backoff_ms, timeout_ms, unique_digest, tag, ?2
+        "INSERT INTO perdura_args (task_id, args, version, token, backoff_ms, timeout_ms, unique_digest, tag, replay_of,
+             until_started, unique_for_ms)
+         SELECT ?1, args, version, ?3, backoff_ms, timeout_ms, unique_digest, tag, ?2, until_started, unique_for_ms
          FROM perdura_args WHERE task_id = ?2",
         (ids.0, ids.1, token),
     )?;
@@ -65,10 +66,11 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
          SELECT ?1, checkpoint FROM perdura_checkpoints WHERE task_id = ?2",
         ids,
     )?;
-    if keys::take(tx, new, queue_id)? {
+    let extras = keys::take(tx, new, queue_id, Some(id), now)?;
+    if extras != Extras::NONE {
         tx.change_one(
             "UPDATE perdura_tasks SET extras = ?2 WHERE task_id = ?1 AND state = 0 AND extras = 0",
-            (new.as_i64(), Extras::KEY.code()),
+            (new.as_i64(), extras.code()),
         )?;
     }
     tx.change_one(

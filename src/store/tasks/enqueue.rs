@@ -13,14 +13,15 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::gates::is_bounded;
 use super::keys;
+use super::replace::{due, meet};
 use crate::error::{EnqueueToken, Error, ErrorKind};
 use crate::lifecycle::{Reasons, TaskEvent, TaskState, next};
 use crate::planted::planted;
 use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::{Fault, Sql};
-use crate::task::{Claimed, Due, Enqueued, Extras, Hold, NewTask, State, TaskId, Timestamp, millis};
+use crate::task::{Claimed, Enqueued, Extras, Hold, NewTask, State, TaskId, Timestamp, Unique, millis};
 
-/// Makes tasks, in their order. A task whose unique key is held, or that came from the same enqueue before, is found instead.
+/// Makes tasks, in their order. A task whose unique key is taken, or that came from the same enqueue before, is found or replaced instead.
 pub(crate) fn enqueue(tx: &Tx<'_>, tasks: &[NewTask], now: Timestamp) -> Sql<Vec<Enqueued>> {
     let mut insert = Insert::new(tx)?;
     let is_alone = tasks.len() == 1;
@@ -41,18 +42,16 @@ fn enqueue_one(
         return Ok(Enqueued::Existing(TaskId::from_i64(token.task_id)));
     }
     let queue_id = tx.queue_id(&options.queue)?;
-    let digest =
-        options.unique.as_ref().map(|unique| keys::digest(tx.file_id, &unique.scoped(task.task_name)));
-    if let Some(digest) = &digest
-        && let Some(holder) = keys::holder(tx, queue_id, digest)?
-    {
-        return Ok(Enqueued::Existing(holder));
+    let mut key = None;
+    if let Some(unique) = &options.unique {
+        let digest = keys::digest(tx.file_id, &unique.scoped(task.task_name));
+        let found = keys::look(tx, queue_id, &digest, now)?;
+        if let Some(answer) = meet(tx, task, unique, found, now)? {
+            return Ok(answer);
+        }
+        key = Some((unique, digest, found));
     }
-    let (run_at, anchor) = match options.due {
-        None => (None, None),
-        Some(Due::After(delay)) => (Some(now.saturating_add(delay)), Some(now)),
-        Some(Due::At(time)) => (Some(time), None),
-    };
+    let (run_at, anchor) = due(options.due, now);
     let waits = run_at.is_some_and(|time| time > now);
     let reasons = if waits { Reasons::of(Hold::Time) } else { Reasons::NONE };
     let expires_at = options.expires.map(|after| now.saturating_add(after));
@@ -62,7 +61,7 @@ fn enqueue_one(
         false => None,
     };
     let starts = started_at.is_some();
-    let extras = Extras::KEY.only_if(digest.is_some());
+    let extras = key.as_ref().map_or(Extras::NONE, |(unique, ..)| first_extras(unique, starts));
     let task_state = new_task_state(reasons, options.max_attempts, starts)?;
     let inserted = insert.task.change_one(rusqlite::params![
         queue_id,
@@ -91,12 +90,16 @@ fn enqueue_one(
         task.token,
         options.backoff.map(millis),
         options.timeout.map(millis),
-        digest,
+        key.as_ref().map(|(_, digest, _)| digest),
         options.tag,
+        options.unique.as_ref().filter(|unique| unique.until_started).map(|_| true),
+        options.unique.as_ref().and_then(|unique| unique.lasts).map(millis),
     ])?;
     let id = TaskId::from_i64(id);
-    if let Some(digest) = &digest {
-        keys::hold(tx, queue_id, digest, id)?;
+    if let Some((unique, digest, found)) = &key
+        && extras.contains(Extras::KEY)
+    {
+        keys::hold(tx, queue_id, digest, *found, id, keys::time_from(now, unique.lasts))?;
     }
     tx.count(queue_id, task_state.state, task_state.hold(), 1);
     let claimed = match starts {
@@ -112,6 +115,13 @@ fn enqueue_one(
         effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
     });
     Ok(Enqueued::Inserted(id))
+}
+
+/// What a new task has of its key. One that starts right away needs a key no more that is one until the start, but it may be taken for a time.
+fn first_extras(unique: &Unique, starts: bool) -> Extras {
+    let is_free = unique.until_started && starts && unique.lasts.is_none();
+    let is_kept = !is_free || planted("g04-a-direct-start-keeps-the-key");
+    Extras::KEY.only_if(is_kept).with(Extras::UNTIL_STARTED.only_if(unique.until_started))
 }
 
 /// How a new task stands: queued, or claimed right away.
@@ -174,8 +184,9 @@ impl<'c> Insert<'c> {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, 0, 0, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?;
         let args = tx.prepare(
-            "INSERT INTO perdura_args (task_id, args, version, token, backoff_ms, timeout_ms, unique_digest, tag)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO perdura_args (task_id, args, version, token, backoff_ms, timeout_ms, unique_digest, tag, until_started,
+                 unique_for_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?;
         Ok(Insert { task, args })
     }
@@ -196,7 +207,7 @@ pub(crate) fn out_of_ids(conn: &Connection, fault: Fault) -> Fault {
 
 /// Whether the enqueue with this token is in the file.
 pub(crate) fn find_token(conn: &Connection, token: EnqueueToken) -> Sql<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_args WHERE task_id = ?1 AND token = ?2)";
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_args WHERE task_id = ?1 AND (token = ?2 OR replace_token = ?2))";
     Ok(conn.prepare_cached(sql)?.query_row((token.task_id, token.token), |row| row.get(0))?)
 }
 

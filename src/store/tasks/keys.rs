@@ -1,13 +1,21 @@
-//! Unique keys: at most one live task of a queue, or of one name in it, holds a key.
+//! Unique keys: at most one task of a queue, or of one name in it, has taken a key.
+//!
+//! A key is taken as long as its task needs it ([`TaskState::needs_key`]). It may be taken for a time as well, and is then taken until that is over,
+//! whatever has become of the task. A row whose time is over stays until somebody wants the key, or the maintenance comes by. The bit
+//! [`Extras::KEY`] of a task says that a row of `perdura_keys` names it.
 
 use std::hash::Hasher;
+use std::time::Duration;
 
+use rusqlite::{Connection, Row};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::error::{Error, ErrorKind};
+use crate::lifecycle::TaskState;
+use crate::planted::planted;
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
-use crate::task::TaskId;
+use crate::task::{Extras, State, TaskId, Timestamp};
 
 /// What the file keeps of a key.
 pub(crate) type Digest = [u8; 16];
@@ -19,41 +27,224 @@ pub(crate) fn digest(file_id: &[u8; 16], key: &str) -> Digest {
     hasher.finish128().as_bytes()
 }
 
-/// The live task that holds a key, if there is one.
-pub(crate) fn holder(tx: &Tx<'_>, queue_id: i64, digest: &[u8]) -> Sql<Option<TaskId>> {
-    let sql = "SELECT task_id FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2";
-    Ok(tx.find(sql, (queue_id, digest), |row| row.get(0))?.map(TaskId::from_i64))
+/// A key, as an enqueue finds it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Key {
+    Free,
+    /// Its time is over and its task needs it no more, but a row still names that task.
+    Over(TaskId),
+    Taken {
+        by: TaskId,
+        /// When the time began for which it is taken, and its end.
+        time: Option<(Timestamp, Timestamp)>,
+    },
 }
 
-/// Gives a key that nobody holds to a task.
-pub(crate) fn hold(tx: &Tx<'_>, queue_id: i64, digest: &[u8], id: TaskId) -> Sql<()> {
-    let sql = "INSERT INTO perdura_keys (queue_id, digest, task_id) VALUES (?1, ?2, ?3)";
-    tx.change_one(sql, (queue_id, digest, id.as_i64()))
+/// Looks at a key.
+pub(crate) fn look(tx: &Tx<'_>, queue_id: i64, digest: &[u8], now: Timestamp) -> Sql<Key> {
+    let sql = "SELECT task_id, since_ms, until_ms FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2";
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, Option<i64>>(2)?));
+    let Some((by, since, until)) = tx.find(sql, (queue_id, digest), read)? else { return Ok(Key::Free) };
+    let time = since.map(Timestamp::from_millis).zip(until.map(Timestamp::from_millis));
+    let by = TaskId::from_i64(by);
+    Ok(match time {
+        Some((_, until)) if until <= now && !is_needed(tx.conn, by)? => Key::Over(by),
+        _ => Key::Taken { by, time },
+    })
 }
 
-/// Takes the key of a task that comes to life (again); says whether it has one.
+/// Whether a task that a row of a key names needs it.
+fn is_needed(conn: &Connection, id: TaskId) -> Sql<bool> {
+    let sql = "SELECT state, in_flight, extras FROM perdura_tasks WHERE task_id = ?1 AND extras & 1 = 1";
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([id.as_i64()])?;
+    let Some(row) = rows.next()? else { return Ok(false) };
+    let (state, extras) = (row.get(0)?, row.get(2)?);
+    let out_of_range = |column, code| rusqlite::Error::IntegralValueOutOfRange(column, code);
+    let state = State::from_code(state).ok_or(out_of_range(0, state))?;
+    let extras = Extras::from_code(extras).ok_or(out_of_range(2, extras))?;
+    Ok(TaskState::needs_key(state, row.get(1)?, extras.contains(Extras::UNTIL_STARTED)))
+}
+
+/// Gives a key that is not taken to a task, if it is for a time from `now` on.
+pub(crate) fn hold(
+    tx: &Tx<'_>,
+    queue_id: i64,
+    digest: &[u8],
+    key: Key,
+    id: TaskId,
+    time: Option<(Timestamp, Timestamp)>,
+) -> Sql<()> {
+    if let Key::Over(by) | Key::Taken { by, .. } = key {
+        let sql = "DELETE FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2 AND task_id = ?3";
+        tx.change_one(sql, (queue_id, digest, by.as_i64()))?;
+        forget(tx, by)?;
+    }
+    let (since, until) = time.unzip();
+    let [since, until] = [since, until].map(|time| time.map(Timestamp::as_millis));
+    let sql =
+        "INSERT INTO perdura_keys (queue_id, digest, task_id, since_ms, until_ms) VALUES (?1, ?2, ?3, ?4, ?5)";
+    tx.change_one(sql, (queue_id, digest, id.as_i64(), since, until))
+}
+
+/// A task, which may be gone, is not named by a key any more.
+fn forget(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+    let sql = "UPDATE perdura_tasks SET extras = extras & ~1 WHERE task_id = ?1 AND extras & 1 = 1";
+    tx.run(sql, [id.as_i64()]).map(drop)
+}
+
+/// For how long a key is taken from now on.
+pub(crate) fn time_from(now: Timestamp, lasts: Option<Duration>) -> Option<(Timestamp, Timestamp)> {
+    lasts.map(|lasts| (now, now.saturating_add(lasts)))
+}
+
+/// What a task has of its unique key that comes to life (again). With `replays`, it is a new task in the place of that dead letter.
 ///
 /// # Errors
-/// `Conflict` if a live task holds it.
-pub(crate) fn take(tx: &Tx<'_>, id: TaskId, queue_id: i64) -> Sql<bool> {
-    let sql = "SELECT unique_digest FROM perdura_args WHERE task_id = ?1";
-    let Some(digest) = tx.find(sql, [id.as_i64()], |row| row.get::<_, Option<Vec<u8>>>(0))?.flatten() else {
-        return Ok(false);
+/// `Conflict` if the key is taken, unless it is one until the start: the task goes on without it then.
+pub(crate) fn take(
+    tx: &Tx<'_>,
+    id: TaskId,
+    queue_id: i64,
+    replays: Option<TaskId>,
+    now: Timestamp,
+) -> Sql<Extras> {
+    let sql = "SELECT unique_digest, until_started, unique_for_ms FROM perdura_args WHERE task_id = ?1";
+    let read = |row: &Row<'_>| {
+        let until_started = row.get::<_, Option<bool>>(1)?.unwrap_or(false);
+        Ok((row.get::<_, Option<Vec<u8>>>(0)?, until_started, row.get::<_, Option<u64>>(2)?))
     };
-    if let Some(holder) = holder(tx, queue_id, &digest)? {
-        let message = format!("task {holder} holds the same unique key; try again when it has ended");
-        return Err(Error::new(ErrorKind::Conflict, message).into());
+    let Some((Some(digest), until_started, lasts)) = tx.find(sql, [id.as_i64()], read)? else {
+        return Ok(Extras::NONE);
+    };
+    let extras = Extras::UNTIL_STARTED.only_if(until_started);
+    let key = look(tx, queue_id, &digest, now)?;
+    match key {
+        Key::Taken { by, .. } if by == id => return Ok(extras.with(Extras::KEY)),
+        Key::Taken { by, .. } if Some(by) == replays => {}
+        Key::Taken { .. } if until_started => return Ok(extras),
+        Key::Taken { by, time } => return Err(taken(by, time.is_some()).into()),
+        Key::Free | Key::Over(_) => {}
     }
-    hold(tx, queue_id, &digest, id)?;
-    Ok(true)
+    let lasts = lasts.filter(|_| replays.is_some()).map(Duration::from_millis);
+    hold(tx, queue_id, &digest, key, id, time_from(now, lasts))?;
+    Ok(extras.with(Extras::KEY))
 }
 
-/// Releases the key that a task holds.
-pub(crate) fn release(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+fn taken(by: TaskId, for_a_time: bool) -> Error {
+    let when = if for_a_time { "it has ended and the time of the key is over" } else { "it has ended" };
+    Error::new(ErrorKind::Conflict, format!("task {by} holds the same unique key; try again when {when}"))
+}
+
+/// Releases the key that a task needs no more, unless it is taken for a time that is not over. Says whether it was released.
+pub(crate) fn release(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bool> {
+    let sql = match planted("g04-an-end-frees-a-key-before-its-time") {
+        false => "DELETE FROM perdura_keys WHERE task_id = ?1 AND (until_ms IS NULL OR until_ms <= ?2)",
+        true => "DELETE FROM perdura_keys WHERE task_id = ?1 AND ?2 = ?2",
+    };
+    Ok(tx.run(sql, (id.as_i64(), now.as_millis()))? > 0)
+}
+
+/// Releases the key of a task that has just been claimed, if it is one until the start; answers with what the task has left.
+pub(crate) fn start(tx: &Tx<'_>, id: TaskId, generation: i64, extras: Extras, now: Timestamp) -> Sql<Extras> {
+    let may_go = extras.contains(Extras::KEY.with(Extras::UNTIL_STARTED));
+    if !may_go || planted("g04-a-claim-keeps-the-key") || !release(tx, id, now)? {
+        return Ok(extras);
+    }
+    let left = extras.without(Extras::KEY);
+    let sql = "UPDATE perdura_tasks SET extras = ?3 WHERE task_id = ?1 AND generation = ?2 AND extras = ?4 AND state = 1";
+    tx.change_one(sql, (id.as_i64(), generation, left.code(), extras.code()))?;
+    Ok(left)
+}
+
+/// Releases the key of a task that somebody deletes, whatever its time.
+pub(crate) fn release_now(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     tx.change_one("DELETE FROM perdura_keys WHERE task_id = ?1", [id.as_i64()])
 }
 
-/// Releases the key of a task whose row may not say rightly whether it holds one.
-pub(crate) fn release_if_held(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
-    tx.run("DELETE FROM perdura_keys WHERE task_id = ?1", [id.as_i64()]).map(drop)
+/// Takes a key for another time.
+pub(crate) fn set_time(tx: &Tx<'_>, id: TaskId, time: Option<(Timestamp, Timestamp)>) -> Sql<()> {
+    let (since, until) = time.unzip();
+    let [since, until] = [since, until].map(|time| time.map(Timestamp::as_millis));
+    let sql = "UPDATE perdura_keys SET since_ms = ?2, until_ms = ?3 WHERE task_id = ?1";
+    tx.change_one(sql, (id.as_i64(), since, until))
+}
+
+/// Lets the time of a key begin again that began in the future: the clock has jumped back, and delays it by at most its own length.
+pub(crate) fn notice_jump(
+    tx: &Tx<'_>,
+    id: TaskId,
+    time: Option<(Timestamp, Timestamp)>,
+    now: Timestamp,
+) -> Sql<()> {
+    match time {
+        Some((since, until)) if since > now && !planted("g10-a-key-trusts-the-clock") => {
+            set_time(tx, id, time_from(now, Some(until.since(since))))
+        }
+        _ => Ok(()),
+    }
+}
+
+// ---- Maintenance ----
+
+/// Keys whose time is over, the oldest first, beyond `after` (the end of the time, and the task): at most `limit`.
+pub(crate) fn old_keys(
+    conn: &Connection,
+    now: Timestamp,
+    after: (i64, i64),
+    limit: usize,
+) -> Sql<Vec<(i64, i64)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT until_ms, task_id FROM perdura_keys INDEXED BY perdura_key_times
+         WHERE until_ms IS NOT NULL AND (until_ms, task_id) > (?1, ?2) AND until_ms <= ?3 ORDER BY until_ms, task_id LIMIT ?4",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement
+        .query_map((after.0, after.1, now.as_millis(), limit), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Keys whose time has begun in the future: the clock has jumped back. At most `limit`.
+pub(crate) fn keys_from_the_future(conn: &Connection, now: Timestamp, limit: usize) -> Sql<Vec<i64>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT task_id FROM perdura_keys INDEXED BY perdura_key_anchors WHERE since_ms IS NOT NULL AND since_ms > ?1 LIMIT ?2",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map((now.as_millis(), limit), |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Tidies the keys of these tasks, until it is `enough`: one whose time is over and that nobody needs goes, one whose time began in the future begins
+/// again. Answers with how many that were, and with how many it has come to.
+pub(crate) fn tidy_keys(
+    tx: &Tx<'_>,
+    ids: &[i64],
+    now: Timestamp,
+    enough: &dyn Fn() -> bool,
+) -> Sql<(usize, usize)> {
+    let mut tidied = 0;
+    let done = tx.each(ids, enough, |id| {
+        match tx.whole(|| tidy_key(tx, TaskId::from_i64(*id), now)) {
+            Err(fault) if fault.is_damage() => {}
+            is_tidied => tidied += usize::from(is_tidied?),
+        }
+        Ok(())
+    })?;
+    Ok((tidied, done))
+}
+
+fn tidy_key(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bool> {
+    let again = "UPDATE perdura_keys SET since_ms = ?2, until_ms = ?2 + (until_ms - since_ms) WHERE task_id = ?1 AND since_ms > ?2";
+    if tx.run(again, (id.as_i64(), now.as_millis()))? > 0 {
+        return Ok(true);
+    }
+    if is_needed(tx.conn, id)? {
+        return Ok(false);
+    }
+    let over = "DELETE FROM perdura_keys WHERE task_id = ?1 AND until_ms <= ?2";
+    let is_over = tx.run(over, (id.as_i64(), now.as_millis()))? > 0;
+    if is_over {
+        forget(tx, id)?;
+    }
+    Ok(is_over)
 }

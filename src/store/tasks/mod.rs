@@ -16,6 +16,7 @@ pub(crate) mod purge;
 pub(crate) mod ready;
 pub(crate) mod recover;
 pub(crate) mod remove;
+pub(crate) mod replace;
 pub(crate) mod rollups;
 pub(crate) mod row;
 pub(crate) mod search;

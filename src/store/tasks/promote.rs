@@ -25,7 +25,7 @@ pub(crate) fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
     )?;
     let jumped = if planted("g10-jumps-back-unnoticed") { Vec::new() } else { jumped };
     for id in &jumped {
-        unless_damaged(tx, TaskId::from_i64(*id), now, |row| begin_again(row, now).replace(tx, row))?;
+        unless_damaged(tx, TaskId::from_i64(*id), now, |row| begin_again(row, now).replace(tx, row, now))?;
     }
     let expired = tx.numbers(
         "SELECT task_id FROM perdura_tasks INDEXED BY perdura_expiring

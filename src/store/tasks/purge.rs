@@ -7,7 +7,7 @@
 use rusqlite::Connection;
 
 use super::dead_letters::move_to_dead_letters;
-use super::remove::remove;
+use super::remove::{KeyEnds, remove};
 use super::row::HotRow;
 use crate::lifecycle::{TaskEvent, next};
 use crate::planted::planted;
@@ -106,7 +106,7 @@ fn end(tx: &Tx<'_>, ages: Ages, id: TaskId, now: Timestamp) -> Sql<bool> {
     if is_letter {
         move_to_dead_letters(tx, &row, now)?
     } else {
-        remove(tx, &row)?
+        remove(tx, &row, KeyEnds::InTime(now))?
     }
     Ok(true)
 }

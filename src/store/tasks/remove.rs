@@ -4,11 +4,20 @@ use super::keys;
 use super::row::HotRow;
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
-use crate::task::{Extras, TaskId};
+use crate::task::{Extras, TaskId, Timestamp};
+
+/// What becomes of the unique key of a task that goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum KeyEnds {
+    /// It is free: somebody deletes the task.
+    Now,
+    /// It stays taken if its time is not over at this moment: the task goes because of its age.
+    InTime(Timestamp),
+}
 
 /// Removes a task and all that is kept of it.
-pub(crate) fn remove(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
-    remove_row(tx, row)?;
+pub(crate) fn remove(tx: &Tx<'_>, row: &HotRow, key: KeyEnds) -> Sql<()> {
+    remove_row(tx, row, key)?;
     remove_cold(tx, row.task_id)
 }
 
@@ -28,15 +37,29 @@ pub(crate) fn remove_cold(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     Ok(())
 }
 
+/// Forgets how far a task has got.
+pub(crate) fn forget_progress(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+    for sql in [
+        "DELETE FROM perdura_checkpoints WHERE task_id = ?1",
+        "DELETE FROM perdura_progress WHERE task_id = ?1",
+    ] {
+        tx.run(sql, [id.as_i64()])?;
+    }
+    Ok(())
+}
+
 /// Removes the hot row of a task, and its key.
-pub(crate) fn remove_row(tx: &Tx<'_>, row: &HotRow) -> Sql<()> {
+pub(crate) fn remove_row(tx: &Tx<'_>, row: &HotRow, key: KeyEnds) -> Sql<()> {
     let id = row.task_id.as_i64();
     tx.change_one(
         "DELETE FROM perdura_tasks WHERE task_id = ?1 AND generation = ?2 AND state = ?3",
         (id, row.generation, row.task_state.state.code()),
     )?;
     if row.extras.contains(Extras::KEY) {
-        keys::release(tx, row.task_id)?;
+        match key {
+            KeyEnds::Now => keys::release_now(tx, row.task_id)?,
+            KeyEnds::InTime(now) => drop(keys::release(tx, row.task_id, now)?),
+        }
     }
     tx.count(row.queue_id, row.task_state.state, row.task_state.hold(), -1);
     if row.task_state.suspect {

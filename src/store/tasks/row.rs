@@ -114,7 +114,7 @@ impl HotRow {
     ) -> Sql<Result<Transition, Refusal>> {
         match next(&self.task_state, event) {
             Ok(next) => {
-                self.moved(&next, now).replace(tx, self)?;
+                self.moved(&next, now).replace(tx, self, now)?;
                 Ok(Ok(next))
             }
             Err(refusal) => Ok(Err(refusal)),
@@ -125,6 +125,14 @@ impl HotRow {
     pub(crate) fn must_apply(&self, tx: &Tx<'_>, event: TaskEvent, now: Timestamp) -> Sql<()> {
         match self.apply(tx, event, now)? {
             Ok(_) => Ok(()),
+            Err(refusal) => Err(refused_by_rules(self.task_id, refusal)),
+        }
+    }
+
+    /// This row after an event that must happen to it; nothing is written.
+    pub(crate) fn after(&self, event: TaskEvent, now: Timestamp) -> Sql<HotRow> {
+        match next(&self.task_state, event) {
+            Ok(next) => Ok(self.moved(&next, now)),
             Err(refusal) => Err(refused_by_rules(self.task_id, refusal)),
         }
     }
@@ -146,10 +154,9 @@ impl HotRow {
     }
 
     /// Writes this row over `before`, which must still be what the file holds.
-    pub(crate) fn replace(mut self, tx: &Tx<'_>, before: &HotRow) -> Sql<()> {
-        if before.extras.contains(Extras::KEY) && !self.holds_key() {
-            keys::release(tx, self.task_id)?;
-            self.extras = self.extras.without(Extras::KEY);
+    pub(crate) fn replace(mut self, tx: &Tx<'_>, before: &HotRow, now: Timestamp) -> Sql<()> {
+        if self.extras != Extras::NONE {
+            self.extras = self.key_follows(tx, before, now)?;
         }
         let (to, from) = (&self.task_state, &before.task_state);
         tx.change_one(
@@ -199,10 +206,23 @@ impl HotRow {
         Ok(())
     }
 
-    /// Live tasks hold their unique key: QUEUED, RUNNING, or LOST while the thread may yet bring them back.
-    fn holds_key(&self) -> bool {
-        let task_state = &self.task_state;
-        !task_state.state.is_finished() || (task_state.state == State::Lost && task_state.in_flight)
+    /// Releases the unique key of a task that needs it no more. One until the start, which the task needs again, is taken again if it is free.
+    fn key_follows(&self, tx: &Tx<'_>, before: &HotRow, now: Timestamp) -> Sql<Extras> {
+        let needed = before.needs_key();
+        match (self.needs_key(), self.extras.contains(Extras::KEY)) {
+            (false, true) if needed && keys::release(tx, self.task_id, now)? => {
+                Ok(self.extras.without(Extras::KEY))
+            }
+            (true, false) if !needed && self.extras.contains(Extras::UNTIL_STARTED) => {
+                Ok(self.extras.with(keys::take(tx, self.task_id, self.queue_id, None, now)?))
+            }
+            _ => Ok(self.extras),
+        }
+    }
+
+    fn needs_key(&self) -> bool {
+        let TaskState { state, in_flight, .. } = self.task_state;
+        TaskState::needs_key(state, in_flight, self.extras.contains(Extras::UNTIL_STARTED))
     }
 }
 

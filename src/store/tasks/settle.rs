@@ -164,7 +164,7 @@ fn settle_one(
     let mut to = row.moved(&next, now);
     to.late = matches!(s.verdict, Verdict::Succeeded { late: true, .. });
     to.snoozes = to.snoozes.saturating_add(i64::from(matches!(s.verdict, Verdict::Snoozed(_))));
-    to.replace(tx, &row)?;
+    to.replace(tx, &row, now)?;
     match s.verdict {
         Verdict::Throttled(delay) => gates::close(tx, row.queue_id, delay, now)?,
         Verdict::Unstarted => gates::refund(tx, row.queue_id)?,

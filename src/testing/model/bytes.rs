@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Command, Invalid, Nth, Program, Script};
 use crate::crash::{CrashMoment, CrashPoint};
-use crate::task::Options;
+use crate::task::{OnConflict, Options, Unique};
 
 const QUEUES: [&str; 3] = ["a", "b", "c"];
 
@@ -88,12 +88,26 @@ fn enqueue(a: u8, b: u8, c: u8) -> (Script, Options) {
         .queue(QUEUES[usize::from(a % 3)])
         .priority(i16::from(a / 3 % 3) - 1)
         .max_attempts(u32::from(c % 4) + 1);
-    if b.is_multiple_of(4) && b > 0 {
+    let waits = b.is_multiple_of(4) && b > 0;
+    if waits {
         options = options.delay(Duration::from_secs(b.into()));
     }
     if c.is_multiple_of(3) {
         let key = format!("key {}", c / 3 % 4);
-        options = if (c / 12).is_multiple_of(2) { options.unique(key) } else { options.unique_in_queue(key) };
+        let mut unique = Unique::key(key).on_conflict(match a / 9 % 4 {
+            1 => OnConflict::Replace,
+            2 => OnConflict::ReplaceArgs,
+            3 if waits => OnConflict::Debounce { max_wait: Duration::from_secs(2 * u64::from(b)) },
+            _ => OnConflict::Keep,
+        });
+        if a / 36 % 2 == 1 {
+            unique = unique.until_started();
+        }
+        if a / 72 % 3 == 1 {
+            unique = unique.for_(Duration::from_secs(60 * u64::from(b) + 1));
+        }
+        let is_plain = (c / 12).is_multiple_of(2);
+        options = if is_plain { options.unique(unique) } else { options.unique_in_queue(unique) };
     }
     if b.is_multiple_of(5) && b > 0 {
         options = options.expires(Duration::from_secs(u64::from(b) + 1)); // a delay is shorter

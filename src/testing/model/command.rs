@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::config::MAX_DURATION;
 use crate::crash::{CrashMoment, CrashPoint};
 use crate::error::ErrorKind;
-use crate::task::{Bulk, Due, Enqueued, Options, TaskId};
+use crate::task::{Bulk, Due, Enqueued, OnConflict, Options, TaskId, Unique};
 use crate::testing::Ran;
 
 /// What a test does to a queue.
@@ -226,6 +226,30 @@ impl fmt::Display for Span {
     }
 }
 
+/// A unique key as the calls that make it.
+struct ShownUnique<'a>(&'a Unique);
+
+impl fmt::Display for ShownUnique<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unique = self.0;
+        if !unique.until_started && unique.lasts.is_none() && unique.on_conflict == OnConflict::Keep {
+            return write!(f, "{:?}", unique.key);
+        }
+        write!(f, "Unique::key({:?})", unique.key)?;
+        if unique.until_started {
+            f.write_str(".until_started()")?;
+        }
+        unique.lasts.iter().try_for_each(|lasts| write!(f, ".for_({})", Span(*lasts)))?;
+        match unique.on_conflict {
+            OnConflict::Keep => Ok(()),
+            OnConflict::Debounce { max_wait } => {
+                write!(f, ".on_conflict(OnConflict::Debounce {{ max_wait: {} }})", Span(max_wait))
+            }
+            other => write!(f, ".on_conflict(OnConflict::{other:?})"),
+        }
+    }
+}
+
 /// Options as the calls that make them. Their `Debug` leaves out the key, which may be private; a test's is not.
 struct Shown<'a>(&'a Options);
 
@@ -248,7 +272,7 @@ impl fmt::Display for Shown<'_> {
         o.timeout.iter().try_for_each(|timeout| write!(f, ".timeout({})", Span(*timeout)))?;
         o.unique.iter().try_for_each(|unique| {
             let setter = if unique.whole_queue { "unique_in_queue" } else { "unique" };
-            write!(f, ".{setter}({:?})", unique.key)
+            write!(f, ".{setter}({})", ShownUnique(unique))
         })?;
         o.expires.iter().try_for_each(|after| write!(f, ".expires({})", Span(*after)))?;
         o.tag.iter().try_for_each(|tag| write!(f, ".tag({tag:?})"))

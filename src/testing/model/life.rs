@@ -30,6 +30,8 @@ pub struct Model<W> {
     pub(super) letters: BTreeMap<TaskId, ModelLetter<W>>,
     last_id: i64,
     pub(super) paused: BTreeSet<String>,
+    /// Keys of queues that are taken for a time: by which task, which may be gone, and from when to when.
+    pub(super) timed_keys: BTreeMap<(String, String), (TaskId, Timestamp, Timestamp)>,
     /// Queues in the order in which the file met them.
     met: Vec<String>,
     /// The queue that was served last.
@@ -75,6 +77,7 @@ impl<W: Workload> Model<W> {
             letters: BTreeMap::new(),
             last_id: 0,
             paused: BTreeSet::new(),
+            timed_keys: BTreeMap::new(),
             met: Vec::new(),
             served: None,
             looked: (now, monotonic),
@@ -126,12 +129,6 @@ impl<W: Workload> Model<W> {
         Model { served: None, ..self.clone() }
     }
 
-    /// The live task that holds a unique key in a queue.
-    pub(super) fn holder(&self, queue: &str, key: Option<&str>) -> Option<TaskId> {
-        let holds = |t: &ModelTask<W>| t.queue == queue && t.key.as_deref() == key && t.is_live();
-        key.and_then(|_| self.tasks.iter().find(|(_, t)| holds(t)).map(|(id, _)| *id))
-    }
-
     /// Tasks in one of these states, in the order of their ids.
     pub(super) fn ids(&self, wanted: impl Fn(&ModelTask<W>) -> bool) -> Vec<TaskId> {
         self.tasks.iter().filter(|(_, t)| wanted(t)).map(|(id, _)| *id).collect()
@@ -156,21 +153,17 @@ impl<W: Workload> Model<W> {
         id
     }
 
-    /// A new task, or the live one that holds its key.
+    /// A new task, or the one by which its key is taken.
     pub(super) fn enqueue(&mut self, task: &W, options: &Options) -> Enqueued {
         let all = options.clone().or(task.options());
-        let queue = all.queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned());
+        let queue = all.queue.clone().unwrap_or_else(|| DEFAULT_QUEUE.to_owned());
         self.meet(&queue);
-        let key = all.unique.map(|unique| unique.scoped(task.kind()));
-        if let Some(id) = self.holder(&queue, key.as_deref()) {
-            return Enqueued::Existing(id);
+        let key = all.unique.as_ref().map(|unique| unique.scoped(task.kind()));
+        if let Some(id) = key.as_deref().and_then(|key| self.holder(&queue, key)) {
+            return self.meet_taken(id, task, all);
         }
-        let (run_at, anchor) = match all.due.filter(|due| *due != Due::After(Duration::ZERO)) {
-            None => (None, None),
-            Some(Due::After(delay)) => (Some(self.wall.saturating_add(delay)), Some(self.wall)),
-            Some(Due::At(time)) => (Some(time), None),
-        };
-        Enqueued::Inserted(self.insert(ModelTask {
+        let (run_at, anchor) = due(all.due, self.wall);
+        let id = self.insert(ModelTask {
             task: task.clone(),
             queue,
             priority: all.priority.unwrap_or(0),
@@ -185,13 +178,18 @@ impl<W: Workload> Model<W> {
             expires_at: all.expires.map(|after| self.wall.saturating_add(after)),
             finished_at: None,
             key,
+            until_started: all.unique.as_ref().is_some_and(|unique| unique.until_started),
+            key_lasts: all.unique.and_then(|unique| unique.lasts),
+            has_key: false,
             backoff: all.backoff,
             suspect: false,
             started: false,
             cancel_requested: false,
             snoozes: 0,
             replay_of: None,
-        }))
+        });
+        self.give_key(id, Some(self.wall));
+        Enqueued::Inserted(id)
     }
 
     // ---- Run ----
@@ -291,6 +289,7 @@ impl<W: Workload> Model<W> {
             Ending::Cancels => task.end(State::Cancelled, now),
         }
         self.tasks.insert(id, task);
+        self.take_key_again(id);
     }
 
     // ---- Time ----
@@ -379,6 +378,7 @@ impl<W: Workload> Model<W> {
                 }
             }
             self.tasks.insert(id, task);
+            self.take_key_again(id);
         }
     }
 
@@ -392,5 +392,14 @@ impl<W: Workload> Model<W> {
                 task.reasons.remove(&Hold::UnknownName);
             }
         }
+    }
+}
+
+/// When a task may start that is enqueued now: its time and, if that is a relative one, where it began.
+pub(super) fn due(due: Option<Due>, now: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
+    match due.filter(|due| *due != Due::After(Duration::ZERO)) {
+        None => (None, None),
+        Some(Due::After(delay)) => (Some(now.saturating_add(delay)), Some(now)),
+        Some(Due::At(time)) => (Some(time), None),
     }
 }

@@ -21,6 +21,7 @@ impl<W: Workload> Model<W> {
         for id in &over {
             if self.move_to_dead_letters(*id).is_err() {
                 self.tasks.remove(id);
+                self.forget_time(*id);
             }
         }
         over.len()
@@ -40,8 +41,13 @@ impl<W: Workload> Model<W> {
         if !matches!(task.state, State::Failed | State::Lost | State::Cancelled) {
             return Err(ErrorKind::WrongState);
         }
-        if self.holder(&task.queue, task.key.as_deref()).is_some() {
+        let holder = task.key.as_deref().and_then(|key| self.holder(&task.queue, key));
+        let is_free = holder.is_none_or(|holder| holder == id);
+        if !is_free && !task.until_started {
             return Err(ErrorKind::Conflict);
+        }
+        if is_free {
+            self.give_key(id, None);
         }
         let task = self.task(id)?;
         task.queue_up(None);
@@ -78,6 +84,7 @@ impl<W: Workload> Model<W> {
             return Err(ErrorKind::WrongState);
         }
         self.tasks.remove(&id);
+        self.timed_keys.retain(|_, (owner, ..)| *owner != id);
         Ok(())
     }
 
@@ -88,6 +95,7 @@ impl<W: Workload> Model<W> {
         let (moved_at, replayed_as) = (self.wall, None);
         let buried = self.tasks.remove(&id).map(|task| ModelLetter { task, moved_at, replayed_as });
         self.letters.extend(buried.map(|letter| (id, letter)));
+        self.forget_time(id);
         Ok(())
     }
 
@@ -97,14 +105,19 @@ impl<W: Workload> Model<W> {
             return Err(ErrorKind::WrongState);
         }
         let mut task = letter.task.clone();
-        if self.holder(&task.queue, task.key.as_deref()).is_some() {
+        let holder = task.key.as_deref().and_then(|key| self.holder(&task.queue, key));
+        let is_free = holder.is_none_or(|holder| holder == id);
+        if !is_free && !task.until_started {
             return Err(ErrorKind::Conflict);
         }
         task.queue_up(None);
         (task.attempt_number, task.generation, task.snoozes) = (0, 0, 0);
         (task.created_at, task.expires_at, task.finished_at) = (self.wall, None, None);
-        task.replay_of = Some(id);
+        (task.replay_of, task.has_key) = (Some(id), false);
         let new = self.insert(task);
+        if is_free {
+            self.give_key(new, Some(self.wall));
+        }
         self.letters.entry(id).and_modify(|letter| letter.replayed_as = Some(new));
         Ok(new)
     }

@@ -28,6 +28,7 @@
 
 mod bytes;
 mod command;
+mod keys;
 mod life;
 mod manage;
 mod pair;

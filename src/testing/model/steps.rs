@@ -112,6 +112,7 @@ impl<W: Workload> Model<W> {
             return Err(Died);
         }
         let done = step(self);
+        self.release_keys();
         self.pass_turn();
         if dies == Some(CrashMoment::After) {
             return Err(Died);
@@ -127,6 +128,7 @@ impl<W: Workload> Model<W> {
         }
         let mut after = self.clone();
         let done = step(&mut after);
+        after.release_keys();
         after.pass_turn();
         if after.in_file() == self.in_file() {
             *self = after;
@@ -179,6 +181,8 @@ impl<W: Workload> Model<W> {
         if let Some(before) = letters {
             ended += self.commit_if_changed(|m| m.purge_dead_letters(before))?;
         }
+        self.commit_if_changed(|m| m.begin_times_again(|_| true))?;
+        self.commit_if_changed(Model::forget_old_times)?;
         Ok(Answer::Ended(ended))
     }
 
@@ -212,6 +216,7 @@ impl<W: Workload> Model<W> {
     fn reopen(&mut self, program: Program) {
         self.dies_at = None;
         self.recover();
+        self.release_keys();
         self.pass_turn();
         self.open(program);
         self.pass_turn();

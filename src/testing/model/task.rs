@@ -38,6 +38,12 @@ pub struct ModelTask<W> {
     pub finished_at: Option<Timestamp>,
     /// Its unique key, within its queue.
     pub key: Option<String>,
+    /// The key is one until the start.
+    pub until_started: bool,
+    /// For how long the key is taken at least.
+    pub key_lasts: Option<Duration>,
+    /// It has taken its key, because it needs it.
+    pub has_key: bool,
     /// The base of its backoff, if it has its own.
     pub backoff: Option<Duration>,
     /// Its process died in an attempt, and it has not ended by itself since.
@@ -65,8 +71,9 @@ pub struct ModelLetter<W> {
 }
 
 impl<W: Workload> ModelTask<W> {
-    pub(super) fn is_live(&self) -> bool {
-        matches!(self.state, State::Queued | State::Running)
+    /// It needs a unique key: while it is live or, if the key is one until the start, while it waits.
+    pub(super) fn needs_key(&self) -> bool {
+        self.state == State::Queued || self.state == State::Running && !self.until_started
     }
 
     /// Why it may not be claimed: the first of its reasons.

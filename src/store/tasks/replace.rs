@@ -1,0 +1,123 @@
+//! What an enqueue does whose unique key is taken: nothing, or it gives the task that waits other args, options, or another time.
+//!
+//! The task keeps its id, and the token of the enqueue that made it, so that the repetition of that enqueue still finds it. The newest enqueue that
+//! changed it leaves its own token beside that one.
+
+use super::keys::{self, Key};
+use super::remove::forget_progress;
+use super::row::{HotRow, clear_error};
+use crate::lifecycle::{Replacement, TaskEvent};
+use crate::planted::planted;
+use crate::store::commit::tx::Tx;
+use crate::store::error::Sql;
+use crate::task::{Due, Enqueued, Extras, NewTask, OnConflict, State, TaskId, Timestamp, Unique, millis};
+
+/// When a task may start that is enqueued now: its time and, if that is a relative one, where it began.
+pub(super) fn due(due: Option<Due>, now: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
+    match due {
+        None => (None, None),
+        Some(Due::After(delay)) => (Some(now.saturating_add(delay)), Some(now)),
+        Some(Due::At(time)) => (Some(time), None),
+    }
+}
+
+/// Answers an enqueue by what its key is taken by; none if the key is not taken.
+pub(super) fn meet(
+    tx: &Tx<'_>,
+    task: &NewTask,
+    unique: &Unique,
+    key: Key,
+    now: Timestamp,
+) -> Sql<Option<Enqueued>> {
+    let Key::Taken { by, time } = key else { return Ok(None) };
+    keys::notice_jump(tx, by, time, now)?;
+    if unique.on_conflict == OnConflict::Keep {
+        return Ok(Some(Enqueued::Existing(by)));
+    }
+    // Not there, or not waiting: nothing of it can be replaced.
+    let row = HotRow::find(tx.conn, by)?.filter(|row| row.task_state.state == State::Queued);
+    let Some(row) = row else { return Ok(Some(Enqueued::Existing(by))) };
+    write_args(tx, by, task, unique.on_conflict)?;
+    if !planted("g01-a-checkpoint-of-other-args-stays") {
+        forget_progress(tx, by)?;
+    }
+    match unique.on_conflict {
+        OnConflict::Keep => {}
+        OnConflict::Replace => replace(tx, &row, task, unique, now)?,
+        OnConflict::ReplaceArgs => row.must_apply(tx, TaskEvent::Replaced(Replacement::Args), now)?,
+        OnConflict::Debounce { max_wait } => {
+            let latest = created_at(tx, by)?.min(now).saturating_add(max_wait);
+            put_off(tx, &row, task, latest, now)?;
+        }
+    }
+    let name_id = tx.name_id(task.task_name)?;
+    if name_id != row.name_id {
+        let sql = "UPDATE perdura_tasks SET name_id = ?2 WHERE task_id = ?1 AND generation = ?3 AND name_id = ?4 AND state = 0";
+        tx.change_one(sql, (by.as_i64(), name_id, row.generation, row.name_id))?;
+    }
+    tx.effect(|effects| effects.changed = true);
+    Ok(Some(Enqueued::Replaced(by)))
+}
+
+/// Writes the new args; if all of the task is replaced, what lies beside them too.
+fn write_args(tx: &Tx<'_>, id: TaskId, task: &NewTask, on_conflict: OnConflict) -> Sql<()> {
+    let token = match planted("g02-a-replacement-forgets-who-asked") {
+        false => Some(task.token),
+        true => None,
+    };
+    let sql = "UPDATE perdura_args SET args = ?2, version = ?3, replace_token = ?4 WHERE task_id = ?1";
+    tx.change_one(sql, (id.as_i64(), &task.args, task.version, token))?;
+    if on_conflict != OnConflict::Replace || planted("g03-a-task-is-replaced-in-part") {
+        return Ok(());
+    }
+    let options = &task.options;
+    let unique = options.unique.as_ref();
+    tx.change_one(
+        "UPDATE perdura_args SET backoff_ms = ?2, timeout_ms = ?3, tag = ?4, until_started = ?5, unique_for_ms = ?6 WHERE task_id = ?1",
+        (
+            id.as_i64(),
+            options.backoff.map(millis),
+            options.timeout.map(millis),
+            &options.tag,
+            unique.filter(|unique| unique.until_started).map(|_| true),
+            unique.and_then(|unique| unique.lasts).map(millis),
+        ),
+    )
+}
+
+/// Puts another task in the place of one that waits. Its key is taken for the new time from when it was made.
+fn replace(tx: &Tx<'_>, row: &HotRow, task: &NewTask, unique: &Unique, now: Timestamp) -> Sql<()> {
+    let (id, options) = (row.task_id, &task.options);
+    let (run_at, anchor) = due(options.due, now);
+    let waits = run_at.is_some_and(|time| time > now);
+    let event = TaskEvent::Replaced(Replacement::Whole { waits });
+    let extras = row.extras.without(Extras::UNTIL_STARTED);
+    let extras = extras.with(Extras::UNTIL_STARTED.only_if(unique.until_started));
+    let expires_at = options.expires.map(|after| now.saturating_add(after));
+    let to = row.after(event, now)?;
+    HotRow { run_at, anchor, expires_at, extras, late: false, ..to }.replace(tx, row, now)?;
+    clear_error(tx, id)?;
+    let created = created_at(tx, id)?.min(now);
+    keys::set_time(tx, id, keys::time_from(created, unique.lasts))?;
+    let sql = "UPDATE perdura_tasks SET priority = ?2, max_attempts = ?3 WHERE task_id = ?1 AND generation = ?4 AND state = 0";
+    tx.change_one(sql, (id.as_i64(), options.priority, options.max_attempts, row.generation))
+}
+
+/// Lets a task wait anew for the delay of the enqueue, until `latest` at most. One that has been tried before keeps its time.
+fn put_off(tx: &Tx<'_>, row: &HotRow, task: &NewTask, latest: Timestamp, now: Timestamp) -> Sql<()> {
+    if row.generation > 0 {
+        return row.must_apply(tx, TaskEvent::Replaced(Replacement::Args), now);
+    }
+    let (run_at, anchor) = due(task.options.due, now);
+    let latest = if planted("g04-a-task-is-put-off-for-ever") { Timestamp::from_millis(i64::MAX) } else { latest };
+    let run_at = run_at.map(|time| time.min(latest).max(now));
+    let waits = run_at.is_some_and(|time| time > now);
+    let expires_at = task.options.expires.map(|after| now.saturating_add(after)).or(row.expires_at);
+    let to = row.after(TaskEvent::Replaced(Replacement::ArgsAndTime { waits }), now)?;
+    HotRow { run_at, anchor, expires_at, ..to }.replace(tx, row, now)
+}
+
+fn created_at(tx: &Tx<'_>, id: TaskId) -> Sql<Timestamp> {
+    let sql = "SELECT created_at_ms FROM perdura_tasks WHERE task_id = ?1";
+    Ok(Timestamp::from_millis(tx.one(sql, [id.as_i64()], |row| row.get(0))?))
+}
