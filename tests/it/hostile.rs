@@ -242,7 +242,7 @@ fn g12_what_is_planted_beside_our_rows_stops_nobody() {
             ,
         "DELETE FROM perdura_keys",
         "UPDATE perdura_keys SET task_id = 1",
-        "INSERT INTO perdura_keys VALUES (1, x'00', 7), (1, x'01', 7), (2, x'', 10)",
+        "INSERT INTO perdura_keys (queue_id, digest, task_id) VALUES (1, x'00', 7), (1, x'01', 7), (2, x'', 10)",
         "DELETE FROM perdura_args WHERE task_id NOT IN (1, 12)",
         "DELETE FROM perdura_counts",
         "UPDATE perdura_counts SET n = 0",
@@ -313,7 +313,7 @@ fn g12_check_reports_what_a_hostile_hand_has_written() {
         "UPDATE perdura_args SET args = '{' WHERE task_id = 11",
         "UPDATE perdura_counts SET n = n + 1 WHERE state = 0",
         "UPDATE perdura_tasks SET attempt_number = 99 WHERE task_id = 11",
-        "INSERT INTO perdura_keys VALUES (1, x'00', 1)",
+        "INSERT INTO perdura_keys (queue_id, digest, task_id) VALUES (1, x'00', 1)",
         "INSERT INTO perdura_results VALUES (11, '1')",
         "UPDATE sqlite_sequence SET seq = 3",
     ] {

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::lifecycle::TaskState;
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
-use crate::store::error::Sql;
+use crate::store::error::{Sql, contradiction};
 use crate::task::{Extras, State, TaskId, Timestamp};
 
 /// What the file keeps of a key.
@@ -136,11 +136,22 @@ fn taken(by: TaskId, for_a_time: bool) -> Error {
     Error::new(ErrorKind::Conflict, format!("task {by} holds the same unique key; try again when {when}"))
 }
 
-/// Releases the key that a task needs no more, unless it is taken for a time that is not over. Says whether it was released.
+/// Releases the key that a task has and needs no more, unless it is taken for a time that is not over. Says whether it was released.
 pub(crate) fn release(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_keys INDEXED BY perdura_key_holders WHERE task_id = ?1)";
+    match release_if_held(tx, id, now)? {
+        false if !tx.one(sql, [id.as_i64()], |row| row.get(0))? => {
+            Err(contradiction("a task has a unique key that is not there"))
+        }
+        released => Ok(released),
+    }
+}
+
+/// The same for a task whose row may not say rightly whether it has one.
+pub(crate) fn release_if_held(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bool> {
     let sql = match planted("g04-an-end-frees-a-key-before-its-time") {
-        false => "DELETE FROM perdura_keys WHERE task_id = ?1 AND (until_ms IS NULL OR until_ms <= ?2)",
-        true => "DELETE FROM perdura_keys WHERE task_id = ?1 AND ?2 = ?2",
+        false => "DELETE FROM perdura_keys INDEXED BY perdura_key_holders WHERE task_id = ?1 AND (until_ms IS NULL OR until_ms <= ?2)",
+        true => "DELETE FROM perdura_keys INDEXED BY perdura_key_holders WHERE task_id = ?1 AND ?2 = ?2",
     };
     Ok(tx.run(sql, (id.as_i64(), now.as_millis()))? > 0)
 }
@@ -159,14 +170,14 @@ pub(crate) fn start(tx: &Tx<'_>, id: TaskId, generation: i64, extras: Extras, no
 
 /// Releases the key of a task that somebody deletes, whatever its time.
 pub(crate) fn release_now(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
-    tx.change_one("DELETE FROM perdura_keys WHERE task_id = ?1", [id.as_i64()])
+    tx.change_one("DELETE FROM perdura_keys INDEXED BY perdura_key_holders WHERE task_id = ?1", [id.as_i64()])
 }
 
 /// Takes a key for another time.
 pub(crate) fn set_time(tx: &Tx<'_>, id: TaskId, time: Option<(Timestamp, Timestamp)>) -> Sql<()> {
     let (since, until) = time.unzip();
     let [since, until] = [since, until].map(|time| time.map(Timestamp::as_millis));
-    let sql = "UPDATE perdura_keys SET since_ms = ?2, until_ms = ?3 WHERE task_id = ?1";
+    let sql = "UPDATE perdura_keys INDEXED BY perdura_key_holders SET since_ms = ?2, until_ms = ?3 WHERE task_id = ?1";
     tx.change_one(sql, (id.as_i64(), since, until))
 }
 
@@ -234,14 +245,14 @@ pub(crate) fn tidy_keys(
 }
 
 fn tidy_key(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bool> {
-    let again = "UPDATE perdura_keys SET since_ms = ?2, until_ms = ?2 + (until_ms - since_ms) WHERE task_id = ?1 AND since_ms > ?2";
+    let again = "UPDATE perdura_keys INDEXED BY perdura_key_holders SET since_ms = ?2, until_ms = ?2 + (until_ms - since_ms) WHERE task_id = ?1 AND since_ms > ?2";
     if tx.run(again, (id.as_i64(), now.as_millis()))? > 0 {
         return Ok(true);
     }
     if is_needed(tx.conn, id)? {
         return Ok(false);
     }
-    let over = "DELETE FROM perdura_keys WHERE task_id = ?1 AND until_ms <= ?2";
+    let over = "DELETE FROM perdura_keys INDEXED BY perdura_key_holders WHERE task_id = ?1 AND until_ms <= ?2";
     let is_over = tx.run(over, (id.as_i64(), now.as_millis()))? > 0;
     if is_over {
         forget(tx, id)?;

@@ -1,6 +1,5 @@
 //! Unique keys in the model: by whom they are taken, for how long, and what an enqueue does that finds one taken.
 
-
 use super::life::{Model, due};
 use super::{ModelTask, Workload};
 use crate::task::{Enqueued, Hold, OnConflict, Options, State, TaskId, Timestamp};

@@ -89,7 +89,11 @@ impl<W: Workload> Model<W> {
                     Ok(_) => self.commit(|m| m.replay(id, *forced)).map(Answer::Replayed),
                 }
             }
-            Command::Visit(task, options) => Ok(Answer::Enqueued(vec![self.enqueue(task, options)])),
+            Command::Visit(task, options) => {
+                let made = self.enqueue(task, options);
+                self.pass_turn();
+                Ok(Answer::Enqueued(vec![made]))
+            }
             Command::Reopen(program) | Command::Crash(program) => {
                 self.reopen(*program);
                 Ok(Answer::Nothing)
