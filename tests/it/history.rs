@@ -1,7 +1,9 @@
 //! The checker of histories: each invariant that is broken is found. Here the histories are written by hand.
 
 use perdura::testing::check_history;
-use perdura::testing::history::{Event, History, HowEnded, Invariant, Made, Observation, Seen};
+use perdura::testing::history::{
+    Asked, Event, History, HowEnded, Invariant, Made, Observation, Replaces, Seen,
+};
 use perdura::{Hold, State, TaskId, Timestamp};
 use serde_json::json;
 
@@ -148,6 +150,17 @@ fn each_broken_invariant_is_found() {
     };
     assert_eq!(broken([one(), vec![counted(1)]].concat()), None);
     let keyed = |call| asks_with(call, call * 100, Some(7), None);
+    let with = |call, change: fn(&mut Asked)| {
+        let Event::Enqueueing { process, call, mut asked } = keyed(call) else { unreachable!() };
+        change(&mut asked[0]);
+        Event::Enqueueing { process, call, asked }
+    };
+    let until_started = |call| with(call, |asked| asked.until_started = true);
+    let replaces = |call| with(call, |asked| asked.replaces = Replaces::Args);
+    let replaced = |call, task| {
+        let made = from(json!({"id": task, "is_new": false, "is_replaced": true}));
+        Event::Enqueued { process: 1, call, made: vec![made] }
+    };
     let late = || vec![opened(1), asks_with(1, 100, None, Some(at(50))), acked(1, &[1])];
     let cases: Vec<(Invariant, &str, Vec<Event>, Vec<Event>)> = vec![
         (Durable, "lost", two(), vec![look(vec![queued()])]),
@@ -182,6 +195,30 @@ fn each_broken_invariant_is_found() {
             "a holder that has another key",
             one(),
             vec![keyed(2), Event::Enqueued { process: 1, call: 2, made: vec![made(1, false)] }],
+        ),
+        (
+            UniqueKeys,
+            "a change by an enqueue that was to change nothing",
+            vec![opened(1), keyed(1), acked(1, &[1])],
+            vec![keyed(2), replaced(2, 1)],
+        ),
+        (
+            UniqueKeys,
+            "two that have not started with a key until the start",
+            vec![opened(1), until_started(1), acked(1, &[1]), until_started(2), acked(2, &[2])],
+            vec![look(vec![queued(), seen(2, State::Queued, 0, 0)])],
+        ),
+        (
+            Durable,
+            "args that no replacement had",
+            vec![opened(1), replaces(1), acked(1, &[1]), replaces(2), replaced(2, 1)],
+            vec![look(vec![but(queued(), |seen| seen.args = 300)])],
+        ),
+        (
+            Counted,
+            "attempts that begin anew with new args",
+            vec![opened(1), replaces(1), acked(1, &[1]), start(1, 1, 1), end(1, 1, HowEnded::Failed), replaces(2), replaced(2, 1)],
+            vec![start(1, 2, 1)],
         ),
         (
             OneState,

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use super::event::{Asked, Event, History, HowEnded, Invariant, Made, Observation, Seen, Violation};
 use super::known::{Call, Checker, KnownTask, Last};
-use super::observed::{check_shape, check_unique_keys, check_whole};
+use super::keys::check_unique_keys;
+use super::observed::{check_shape, check_whole};
 use crate::task::{Hold, State, TaskId, Timestamp};
 
 /// Checks the invariants I1 to I13 of a history.
@@ -69,8 +70,12 @@ impl<'h> Checker<'h> {
                 Ok(())
             }
             Event::Replayed { letter, id } => {
-                let asked = self.known(*letter).asked;
-                self.make(*id, asked)
+                let letter = self.known(*letter);
+                let (asked, replaced_by) = (letter.asked, letter.replaced_by.clone());
+                self.make(*id, asked)?;
+                let known = self.known(*id);
+                (known.replaced_by, known.is_replay) = (replaced_by, true);
+                Ok(())
             }
             Event::Purged { count } => {
                 self.purged += count;
@@ -133,17 +138,7 @@ impl<'h> Checker<'h> {
                 self.make(made.id, Some(asked))?;
                 continue;
             }
-            let known = self.known(made.id);
-            let holds = known.asked.is_none_or(|other| {
-                asked.key.is_some() && (other.key, &other.queue) == (asked.key, &asked.queue)
-            });
-            let over =
-                known.seen.is_some_and(|(seen, _)| seen.state.is_finished()) && !known.retried_since_seen;
-            let over = (over || known.deleted.is_some()) && known.running.is_none();
-            if !holds || over {
-                let problem = "was named as the holder of a unique key, and does not hold it";
-                return Err(self.broken(Invariant::UniqueKeys, made.id, &[begun, at], problem));
-            }
+            self.found_holder(asked, made, begun)?;
         }
         Ok(())
     }
@@ -152,6 +147,7 @@ impl<'h> Checker<'h> {
 
     fn start(&mut self, id: TaskId, now: Last, max: u32, wall: Timestamp) -> Result<(), Violation> {
         let at = self.at;
+        self.note_open_replacements(id);
         self.clock_went_back |= self.latest.is_some_and(|latest| latest > wall);
         self.latest = Some(self.latest.map_or(wall, |latest| latest.max(wall)));
         self.check_alone(id, &now)?;
@@ -262,7 +258,8 @@ impl<'h> Checker<'h> {
         let known = self.known(id);
         let (asked, is_first) =
             (known.asked, known.starts.is_empty() && now.generation == 1 && !known.retried);
-        let Some(asked) = asked.filter(|_| is_first) else { return Ok(()) };
+        let asked = asked.filter(|_| is_first && known.replaced_by.is_empty());
+        let Some(asked) = asked else { return Ok(()) };
         let lane = (asked.queue.as_str(), asked.task_name.as_str(), asked.priority);
         let is_plain =
             asked.not_before.is_none() && !self.workers.is_empty() && self.workers.values().all(|n| *n == 1);
@@ -288,7 +285,8 @@ impl<'h> Checker<'h> {
             return Ok(());
         }
         let asked = known.asked.and_then(|asked| asked.not_before).filter(|_| known.starts.is_empty());
-        let asked = asked.filter(|_| !known.retried && !known.hurried).zip(known.made);
+        let asked = asked.filter(|_| !known.retried && !known.hurried && known.replaced_by.is_empty());
+        let asked = asked.zip(known.made);
         let seen = known.seen.filter(|(seen, _)| seen.hold == Some(Hold::Time));
         let seen = seen.filter(|_| !known.retried_since_seen && !known.hurried_since_seen);
         let is_next = |seen: &Seen| known.starts.range(seen.generation + 1..).next().is_none();
@@ -335,6 +333,7 @@ impl<'h> Checker<'h> {
             known.seen_running = known.running.is_some();
             (known.seen, known.retried_since_seen, known.hurried_since_seen) =
                 (Some((seen, at)), false, false);
+            known.anew_since_seen = false;
         }
         Ok(())
     }
@@ -342,10 +341,9 @@ impl<'h> Checker<'h> {
     /// A task against what was known of it: I1, I5, I6, I9.
     fn check_seen(&mut self, seen: &'h Seen) -> Result<(), Violation> {
         let (at, id) = (self.at, seen.id);
+        self.note_open_replacements(id);
         let known = self.known(id);
-        if let (Some(asked), Some(made)) = (known.asked, known.made.or(known.found))
-            && (asked.args, &asked.task_name, &asked.queue) != (seen.args, &seen.task_name, &seen.queue)
-        {
+        if let Some(made) = known.made.or(known.found).filter(|_| !known.may_be(seen)) {
             return Err(self.broken(Invariant::Durable, id, &[made, at], "is not what was enqueued"));
         }
         if let Some((newest, begun)) = known.starts.last_key_value().map(|(g, at)| (*g, *at))
@@ -366,7 +364,7 @@ impl<'h> Checker<'h> {
         }
         let fell = seen.attempt_number < before.attempt_number;
         let refunds = seen.generation > before.generation || before.state == State::Running;
-        if fell && !known.retried_since_seen && !refunds {
+        if fell && !known.retried_since_seen && !known.anew_since_seen && !refunds {
             let problem = format!("fell from attempt {} to {}", before.attempt_number, seen.attempt_number);
             return Err(self.broken(Invariant::Counted, id, &[look, at], problem));
         }

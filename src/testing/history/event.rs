@@ -152,8 +152,31 @@ pub struct Asked {
     pub args: u64,
     /// A digest of its unique key.
     pub key: Option<u64>,
+    /// The key is one until the start.
+    #[serde(default)]
+    pub until_started: bool,
+    /// The key may be taken for longer than the task needs it.
+    #[serde(default)]
+    pub outlives: bool,
+    /// What it replaces of a task that has its key and waits.
+    #[serde(default)]
+    pub replaces: Replaces,
     /// When it may start.
     pub not_before: Option<Timestamp>,
+}
+
+/// What an enqueue replaces of a task that waits and has its unique key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Replaces {
+    /// Nothing.
+    #[default]
+    No,
+    /// Its args, and perhaps its time.
+    Args,
+    /// All of it: its attempts begin anew.
+    Whole,
 }
 
 /// The answer to the enqueue of one task.
@@ -164,6 +187,9 @@ pub struct Made {
     pub id: TaskId,
     /// Whether it is new; else it was there already and holds the unique key.
     pub is_new: bool,
+    /// Whether it was replaced.
+    #[serde(default)]
+    pub is_replaced: bool,
 }
 
 /// All that a file held at some moment.

@@ -36,6 +36,10 @@ pub(super) struct KnownTask<'h> {
     /// Where it was first seen, if it came of an enqueue without an answer.
     pub found: Option<usize>,
     pub asked: Option<&'h Asked>,
+    /// What enqueues with its unique key have put in its place, or may have.
+    pub replaced_by: Vec<&'h Asked>,
+    /// It was made of a dead letter.
+    pub is_replay: bool,
     pub deleted: Option<usize>,
     /// Generations that have started, with the place of the start.
     pub starts: BTreeMap<u64, usize>,
@@ -50,6 +54,8 @@ pub(super) struct KnownTask<'h> {
     pub seen_running: bool,
     pub retried_since_seen: bool,
     pub hurried_since_seen: bool,
+    /// Its attempts may have begun anew.
+    pub anew_since_seen: bool,
 }
 
 /// The newest attempt.

@@ -30,10 +30,11 @@
 
 mod check;
 mod event;
+mod keys;
 mod known;
 mod observed;
 mod recorder;
 
 pub use check::check_history;
-pub use event::{Asked, Event, History, HowEnded, Invariant, Made, Observation, Seen, Violation};
+pub use event::{Asked, Event, History, HowEnded, Invariant, Made, Observation, Replaces, Seen, Violation};
 pub use recorder::HistoryRecorder;

@@ -108,16 +108,3 @@ fn adopt(checker: &mut Checker<'_>, observed: &Observation) -> Result<(), Violat
         None => Ok(()),
     }
 }
-
-/// I3.
-pub(super) fn check_unique_keys(checker: &Checker<'_>, observed: &Observation) -> Result<(), Violation> {
-    let mut holders: HashMap<(&str, u64), TaskId> = HashMap::new();
-    for seen in observed.tasks.iter().filter(|seen| !seen.state.is_finished()) {
-        let Some(key) = checker.tasks.get(&seen.id).and_then(|known| known.asked?.key) else { continue };
-        if let Some(other) = holders.insert((&seen.queue, key), seen.id) {
-            let problem = format!("is live and has the unique key of task {other}, which is live too");
-            return Err(checker.broken(Invariant::UniqueKeys, seen.id, &[checker.at], problem));
-        }
-    }
-    Ok(())
-}

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use siphasher::sip::SipHasher13;
 
-use super::event::{Asked, Event, History, HowEnded, Made, Observation, Seen};
+use super::event::{Asked, Event, History, HowEnded, Made, Observation, Replaces, Seen};
 use crate::clock::Clock;
 use crate::error::{Error, Outcome};
 use crate::handler::{Context, Failure};
 use crate::queue::Queue;
-use crate::task::{DEFAULT_QUEUE, Due, Enqueued, Filter, Options, Task, TaskId};
+use crate::task::{DEFAULT_QUEUE, Due, Enqueued, Filter, OnConflict, Options, Task, TaskId};
 
 /// Notes what happens to a queue. Clones note in the same history.
 #[derive(Clone)]
@@ -156,12 +156,20 @@ impl HistoryRecorder {
 
     fn asked<T: Task>(&self, task: &T, options: &Options) -> Asked {
         let all = options.clone().or(task.options());
+        let unique = all.unique.as_ref();
         Asked {
             task_name: T::NAME.to_owned(),
             queue: all.queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned()),
             priority: all.priority.unwrap_or(0),
             args: digest(&json(task)),
-            key: all.unique.map(|unique| digest(&unique.scoped(T::NAME))),
+            key: unique.map(|unique| digest(&unique.scoped(T::NAME))),
+            until_started: unique.is_some_and(|unique| unique.until_started),
+            outlives: unique.is_some_and(|unique| unique.lasts.is_some()),
+            replaces: match unique.map_or(OnConflict::Keep, |unique| unique.on_conflict) {
+                OnConflict::Keep => Replaces::No,
+                OnConflict::ReplaceArgs | OnConflict::Debounce { .. } => Replaces::Args,
+                OnConflict::Replace => Replaces::Whole,
+            },
             not_before: all.due.map(|due| match due {
                 Due::After(delay) => self.0.clock.now().saturating_add(delay),
                 Due::At(time) => time,
@@ -179,7 +187,7 @@ impl HistoryRecorder {
         let answer = enqueue();
         self.push(match &answer {
             Ok(made) => {
-                let made = made.iter().map(|made| Made { id: made.id(), is_new: made.is_new() }).collect();
+                let made = made.iter().map(|made| answer_of(*made)).collect();
                 Event::Enqueued { process, call, made }
             }
             Err(e) if e.outcome() == Outcome::NotDone => Event::NotDone { process, call },
@@ -252,6 +260,10 @@ impl HistoryRecorder {
         }));
         Ok(())
     }
+}
+
+fn answer_of(made: Enqueued) -> Made {
+    Made { id: made.id(), is_new: made.is_new(), is_replaced: made.is_replaced() }
 }
 
 /// None for what was deleted meanwhile.
