@@ -36,7 +36,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Parts of the library's messages that name a method, and what to say in the shell instead.
-const IN_SHELL: [(&str, &str); 10] = [
+const IN_SHELL: [(&str, &str); 11] = [
     (", or only look with read_only(true)", ""),
     (", and read_only(true) makes none; check", "; check"),
     ("make it by opening it without read_only(true)", "its first task makes it one"),
@@ -47,6 +47,7 @@ const IN_SHELL: [(&str, &str); 10] = [
     ("see Queue::check", "see `doctor`"),
     ("force it to make another", "--again makes another"),
     ("later than run_at", "later than --at"),
+    ("goes with delay and not with run_at", "goes with --delay and not with --at"),
 ];
 
 /// A message of the library, for those who have the command alone.
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     /// Calls that a message may name.
-    const CALLS: [&str; 9] = [
+    const CALLS: [&str; 10] = [
         "read_only(",
         "share(",
         "Queue::",
@@ -145,6 +146,7 @@ mod tests {
         "open_temporary(",
         "force it",
         "than run_at",
+        "with run_at",
         "run_now ",
         "retry_from_start",
     ];

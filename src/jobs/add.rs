@@ -36,6 +36,9 @@ pub(crate) struct AddArgs {
 struct Added {
     task_id: TaskId,
     existing: bool,
+    /// Whether it waited, and was replaced or has a new command line.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replaced: bool,
     /// When it may start, if a time was named.
     #[serde(skip_serializing_if = "Option::is_none")]
     run_at: Option<Timestamp>,
@@ -70,17 +73,16 @@ impl AddArgs {
             session.note_done(format!("{ids} added"));
         }
         for (made, new) in added.iter().zip(&new) {
-            let (task_id, existing) = (made.id(), !made.is_new());
+            let (task_id, existing, replaced) = (made.id(), !made.is_new(), made.is_replaced());
             let run_at = new.at.filter(|_| !existing);
             if session.json {
-                session.screen.json(&Added { task_id, existing, run_at })?;
+                session.screen.json(&Added { task_id, existing, replaced, run_at })?;
             } else {
                 session.screen.line(task_id)?;
             }
             if existing {
-                session.screen.remark(format_args!(
-                    "nothing added: job {task_id} has this unique key and is not finished"
-                ));
+                let what = if replaced { "replaced what waited" } else { "nothing added" };
+                session.screen.remark(format_args!("{what}: job {task_id} {}", key_of(&queue, task_id)));
             }
             if let Some(at) = run_at.filter(|_| self.from.is_none()) {
                 let told = format!("{} ({})", session.time(at), distance(at, now));
@@ -110,6 +112,15 @@ impl AddArgs {
             }
             Some(_) => Ok(()),
         }
+    }
+}
+
+/// How a job has the unique key that another was to have.
+fn key_of(queue: &Queue, id: TaskId) -> &'static str {
+    match queue.get(id) {
+        Ok(task) if !task.state.is_finished() => "has this unique key and is not finished",
+        Ok(_) => "has finished, and has this unique key until its time is over",
+        Err(_) => "is gone, and has this unique key until its time is over",
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::job_options::{JobOptions, NewJob, about_line};
+use super::unique::conflict_rule;
 use crate::Timestamp;
 use crate::console::CliError;
 use crate::console::os_word::Word;
@@ -102,7 +103,12 @@ fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> 
         "max_attempts" => options.max_attempts = Some(number(&value)?),
         "backoff" => options.backoff = Some(duration(value)?),
         "timeout" => options.timeout = Some(duration(value)?),
-        "unique" => options.unique = Some(string(value)?),
+        "unique" => options.unique.unique = Some(string(value)?),
+        "until_started" => {
+            options.unique.until_started = value.as_bool().ok_or("it is not true or false")?
+        }
+        "for" => options.unique.lasts = Some(duration(value)?),
+        "on_conflict" => options.unique.on_conflict = Some(conflict_rule(&string(value)?)?),
         "expires" => options.expires = Some(duration(value)?),
         "tag" => options.tag = Some(string(value)?),
         "env" => options.env.extend(variables(value)?),
@@ -114,7 +120,7 @@ fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> 
         _ => {
             return Err(
                 "there is no such key; there are argv, command, queue, priority, delay, at, max_attempts, \
-                        backoff, timeout, unique, expires, tag, env, dir, shell, deny_exit, kill_after and late_success"
+                        backoff, timeout, unique, until_started, for, on_conflict, expires, tag, env, dir, shell, deny_exit, kill_after and late_success"
                     .to_owned(),
             );
         }
@@ -205,6 +211,8 @@ mod tests {
             ("{\"argv\": [\"a\\u0000\"]}", "zero byte"),
             ("{\"command\": \"'\"}", "line 1: command: a quote"),
             ("\n[1]", "line 2: it is not a JSON object"),
+            ("{\"argv\": [\"a\"], \"for\": \"1h\"}", "line 1: until_started, for and on_conflict"),
+            ("{\"argv\": [\"a\"], \"on_conflict\": \"x\"}", "line 1: on_conflict: it is keep, replace"),
             ("{\"argv\": [\"a\"], \"env\": {\"A=B\": \"\"}}", "env: \"A=B\""),
         ] {
             let told = told(Format::Jsonl, text);

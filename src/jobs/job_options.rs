@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 
+use super::unique::UniqueOptions;
 use crate::console::inspect::job::{Codes, Job};
 use crate::console::os_word::Word;
 use crate::console::times::{age, future};
@@ -38,9 +39,8 @@ pub(super) struct JobOptions {
     /// End an attempt that takes longer; it has failed [default: never]
     #[arg(long, value_name = "TIME", value_parser = age)]
     pub timeout: Option<Duration>,
-    /// Add nothing if a job of the queue with this key is not finished yet
-    #[arg(long, value_name = "KEY")]
-    pub unique: Option<String>,
+    #[command(flatten)]
+    pub unique: UniqueOptions,
     /// Cancel it if it is still queued, or queued again, after this time, such as 2h [default: never]
     #[arg(long, value_name = "AFTER", value_parser = age)]
     pub expires: Option<Duration>,
@@ -94,7 +94,12 @@ impl JobOptions {
     pub(super) fn new_job(&self, argv: Vec<Word>, line: Option<usize>) -> Result<NewJob, CliError> {
         let job = self.job(argv)?;
         job.check().map_err(CliError::usage)?;
-        Ok(NewJob { job, options: self.options(), at: self.at, line })
+        let options = self.options();
+        let options = match self.unique.unique(self.delay)? {
+            Some(unique) => options.unique(unique),
+            None => options,
+        };
+        Ok(NewJob { job, options, at: self.at, line })
     }
 
     fn job(&self, argv: Vec<Word>) -> Result<Job, CliError> {
@@ -127,7 +132,6 @@ impl JobOptions {
         let options = with(options, self.max_attempts, Options::max_attempts);
         let options = with(options, self.backoff, Options::backoff);
         let options = with(options, self.timeout, Options::timeout);
-        let options = with(options, self.unique.as_deref(), Options::unique);
         let options = with(options, self.expires, Options::expires);
         with(options, self.tag.as_deref(), Options::tag)
     }

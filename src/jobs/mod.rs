@@ -26,6 +26,7 @@ mod shim;
 mod signals;
 mod stop;
 mod text;
+mod unique;
 mod work;
 mod worker;
 mod worker_event;

@@ -38,7 +38,9 @@ pub use name::DEFAULT_QUEUE;
 pub(crate) use name::check_name;
 pub use options::Options;
 pub use rate::Rate;
-pub use record::{Attempt, AttemptOutcome, Bulk, Counts, DeadLetter, Progress, QueueCounts, TaskRecord};
+pub use record::{
+    Attempt, AttemptOutcome, Bulk, Counts, DeadLetter, KeyRecord, Progress, QueueCounts, TaskRecord,
+};
 pub(crate) use rollup::Measure;
 pub use rollup::Rollup;
 pub use state::{Hold, State};

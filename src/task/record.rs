@@ -72,6 +72,21 @@ pub struct TaskRecord {
     pub backoff: Option<Duration>,
     /// The dead letter that it was made from.
     pub replay_of: Option<TaskId>,
+    /// How it has its unique key, if it was enqueued with one.
+    #[serde(default)]
+    pub unique: Option<KeyRecord>,
+}
+
+/// How a task has its [unique key](crate::Options::unique).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct KeyRecord {
+    /// Whether the key was taken by this task and has not been given to another since.
+    pub held: bool,
+    /// Whether the task needs it only [until it starts](crate::Unique::until_started).
+    pub until_started: bool,
+    /// Until when it is taken in any case ([`Unique::for_`](crate::Unique::for_)).
+    pub until: Option<Timestamp>,
 }
 
 /// A length of time as a whole number of milliseconds.

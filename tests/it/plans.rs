@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use perdura::testing::{ManualClock, SteppedQueue};
-use perdura::{Config, Context, Failure, Filter, Options, Queue, State, Task};
+use perdura::{Clock, Config, Context, Failure, Filter, OnConflict, Options, Queue, State, Task, Unique};
 
 use crate::support::*;
 
@@ -71,6 +71,7 @@ fn live(path: &Path) {
     queue.delete(doomed).unwrap();
     let _ = queue.delete_all(Filter::new().tag("t")).unwrap();
     queue.purge(SystemTime::UNIX_EPOCH).unwrap();
+    keys(&mut tests, &clock);
     tests.advance(Duration::from_secs(86_400)).unwrap();
     tests.apply_retention().unwrap();
     queue.enqueue_all(&[Do::Ok(5), Do::Ok(6)]).unwrap();
@@ -84,6 +85,33 @@ fn live(path: &Path) {
     for n in 0..2 {
         let id = threaded.enqueue(&Do::Ok(n)).unwrap().id(); // the second one meets an idle queue and starts at once
         threaded.wait(id, MINUTE).unwrap();
+    }
+}
+
+/// What unique keys ask for: until the start, for a time, and replacing what waits.
+fn keys(tests: &mut SteppedQueue, clock: &ManualClock) {
+    let queue = tests.queue().clone();
+    let minute = Duration::from_secs(60);
+    let unique = || Unique::key("kept").until_started().for_(minute);
+    for on_conflict in [OnConflict::Replace, OnConflict::ReplaceArgs, OnConflict::Debounce { max_wait: minute }] {
+        let options = Options::new().delay(SECOND).unique_in_queue(unique().on_conflict(on_conflict));
+        add(&queue, &Do::Ok(7), options);
+    }
+    let _ = queue.enqueue_with(&Long, Options::new().unique_in_queue(unique().on_conflict(OnConflict::Replace))).unwrap();
+    clock.set_wall(clock.now().saturating_sub(SECOND));
+    add(&queue, &Do::Ok(7), Options::new().unique_in_queue(unique()));
+    tests.run_until_idle().unwrap();
+    tests.advance(2 * minute).unwrap();
+    let taken_over = add(&queue, &Do::Ok(8), Options::new().unique_in_queue(unique()));
+    add(&queue, &Do::FailUntil(2), Options::new().unique(Unique::key("again").until_started()));
+    tests.run_until_idle().unwrap();
+    queue.delete(taken_over).unwrap();
+    add(&queue, &Do::Ok(9), Options::new().unique(Unique::key("long").for_(30 * minute)));
+    tests.run_until_idle().unwrap();
+    clock.set_wall(clock.now().saturating_sub(60 * minute)); // noticed, trusted, and over
+    for pause in [minute, 6 * minute, 40 * minute] {
+        tests.advance(pause).unwrap();
+        tests.apply_retention().unwrap();
     }
 }
 

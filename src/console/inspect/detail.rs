@@ -7,7 +7,7 @@ use crate::console::times::Zone;
 use crate::console::words::{count, distance, span};
 use crate::inspect::Explanation;
 use crate::{
-    Attempt, DeadLetter, Error, ErrorKind, Hold, Output, Queue, State, TaskId, TaskRecord, Timestamp,
+    Attempt, DeadLetter, Error, ErrorKind, Hold, KeyRecord, Output, Queue, State, TaskId, TaskRecord, Timestamp,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -171,7 +171,31 @@ fn task_facts(task: &TaskRecord, now: Timestamp, zone: Zone) -> Vec<(&'static st
         facts.push(("cancel", "asked for".to_owned()));
     }
     facts.extend(task.replay_of.map(|letter| ("made of", format!("dead letter {letter}"))));
+    let key = task.unique.and_then(|key| key_fact(task, key, now, time));
+    facts.extend(key.map(|text| ("unique key", text)));
     facts
+}
+
+/// How long its unique key is taken; none if it has ended and the key is free.
+fn key_fact(
+    task: &TaskRecord,
+    key: KeyRecord,
+    now: Timestamp,
+    time: impl Fn(Timestamp) -> String,
+) -> Option<String> {
+    let until = key.until.filter(|until| key.held && *until > now).map(time);
+    let is_queued = task.state == State::Queued;
+    let needs = is_queued || !task.state.is_finished() && !key.until_started;
+    Some(match (needs, key.held, until) {
+        (true, false, _) => "taken by another task: it runs without".to_owned(),
+        (true, true, until) => {
+            let scope = if key.until_started { "taken until it starts" } else { "taken until it has ended" };
+            scope.to_owned() + &until.map_or_else(String::new, |until| format!(", and until {until} in any case"))
+        }
+        (false, _, Some(until)) => format!("taken until {until}"),
+        (false, _, None) if task.state == State::Running => "free again since it started".to_owned(),
+        (false, _, None) => return None,
+    })
 }
 
 fn letter_facts(letter: &DeadLetter, now: Timestamp, zone: Zone) -> Vec<(&'static str, String)> {
