@@ -52,7 +52,8 @@ pub use queue::{Batch, Builder, DeadLetters, Queue, ShutdownReport};
 pub use retry::RetryPolicy;
 pub use task::{
     Attempt, AttemptOutcome, Bulk, Counts, DEFAULT_QUEUE, DeadLetter, Enqueued, Filter, Hold, KeyRecord,
-    OnConflict, Options, Output, OutputStream, Progress, QueueCounts, Rate, State, Task, TaskId, TaskRecord, Timestamp, Unique,
+    OnConflict, Options, Output, OutputStream, Progress, QueueCounts, Rate, State, Task, TaskId, TaskRecord,
+    Timestamp, Unique,
 };
 
 /// What a queue says of itself and its file: reports for people who look after it, and for programs that show them.

@@ -104,9 +104,7 @@ fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> 
         "backoff" => options.backoff = Some(duration(value)?),
         "timeout" => options.timeout = Some(duration(value)?),
         "unique" => options.unique.unique = Some(string(value)?),
-        "until_started" => {
-            options.unique.until_started = value.as_bool().ok_or("it is not true or false")?
-        }
+        "until_started" => options.unique.until_started = value.as_bool().ok_or("it is not true or false")?,
         "for" => options.unique.lasts = Some(duration(value)?),
         "on_conflict" => options.unique.on_conflict = Some(conflict_rule(&string(value)?)?),
         "expires" => options.expires = Some(duration(value)?),

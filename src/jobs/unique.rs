@@ -32,7 +32,8 @@ pub(super) fn conflict_rule(text: &str) -> Result<ConflictRule, String> {
         ("replace-args", None) => Ok(ConflictRule::ReplaceArgs),
         ("debounce", None) => Ok(ConflictRule::Debounce(None)),
         ("debounce", Some(wait)) => Ok(ConflictRule::Debounce(Some(age(wait)?))),
-        _ => Err("it is keep, replace, replace-args, debounce, or debounce=MAX_WAIT such as debounce=1m".to_owned()),
+        _ => Err("it is keep, replace, replace-args, debounce, or debounce=MAX_WAIT such as debounce=1m"
+            .to_owned()),
     }
 }
 
@@ -68,9 +69,9 @@ impl UniqueOptions {
         let Some(key) = &self.unique else {
             let without = self.until_started || self.lasts.is_some() || self.on_conflict.is_some();
             return match without {
-                true => {
-                    Err(CliError::usage("until_started, for and on_conflict say more of a unique key; name it: unique"))
-                }
+                true => Err(CliError::usage(
+                    "until_started, for and on_conflict say more of a unique key; name it: unique",
+                )),
                 false => Ok(None),
             };
         };
@@ -103,7 +104,10 @@ mod tests {
         for wrong in ["", "keep=1m", "Replace", "debounced"] {
             assert!(conflict_rule(wrong).unwrap_err().contains("debounce=1m"), "{wrong}");
         }
-        assert!(conflict_rule("debounce=").is_err() && conflict_rule("debounce=1").unwrap_err().contains("no unit"));
+        assert!(
+            conflict_rule("debounce=").is_err()
+                && conflict_rule("debounce=1").unwrap_err().contains("no unit")
+        );
         let options = UniqueOptions {
             unique: Some("k".to_owned()),
             on_conflict: Some(ConflictRule::Debounce(None)),

@@ -187,7 +187,10 @@ impl Unique {
         check_key("unique key", &self.key)?;
         check_duration("for", self.lasts, MAX_DURATION)?;
         if self.lasts.is_some_and(|lasts| lasts.as_millis() == 0) {
-            return Err(Error::invalid("for", "is zero; leave it out if the key is needed no longer than its task"));
+            return Err(Error::invalid(
+                "for",
+                "is zero; leave it out if the key is needed no longer than its task",
+            ));
         }
         let OnConflict::Debounce { max_wait } = self.on_conflict else { return Ok(()) };
         check_duration("max_wait", Some(max_wait), MAX_DURATION)?;
@@ -212,10 +215,11 @@ mod tests {
     #[test]
     fn a_text_is_a_key_that_is_taken_while_its_task_is_live() {
         let owned = String::from("k");
-        for unique in [Unique::from("k"), Unique::from(&owned), Unique::from('k'), Unique::from(owned.clone())] {
+        for unique in
+            [Unique::from("k"), Unique::from(&owned), Unique::from('k'), Unique::from(owned.clone())]
+        {
             assert_eq!(unique, Unique::key("k"));
         }
-        assert_eq!(Unique::from(Unique::key("k").until_started()), Unique::key("k").until_started());
     }
 
     #[test]

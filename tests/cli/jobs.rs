@@ -235,7 +235,8 @@ fn a_unique_key_is_free_when_its_job_starts_or_after_its_time() {
     let place = Place::new();
     // A job that adds itself again: it finds its key free.
     let command = env!("CARGO_BIN_EXE_perdura");
-    let again = format!("[ -e again ] || {{ touch again; '{command}' add --unique sync --until-started -- true; }}");
+    let again =
+        format!("[ -e again ] || {{ touch again; '{command}' add --unique sync --until-started -- true; }}");
     let id = place.add(["--unique", "sync", "--until-started", "--shell", "--", &again]);
     drain(&place);
     assert_ne!(place.add(["--unique", "other", "--", "true"]), id);
@@ -247,7 +248,11 @@ fn a_unique_key_is_free_when_its_job_starts_or_after_its_time() {
     drain(&place);
     let said = place.run(["add"].into_iter().chain(daily));
     assert_eq!((said.code, said.out), (Some(0), format!("{id}\n")));
-    assert!(said.err.contains("has finished, and has this unique key until its time is over"), "{}", said.err);
+    assert!(
+        said.err.contains("has finished, and has this unique key until its time is over"),
+        "{}",
+        said.err
+    );
     let shown = place.run(["show", &id.to_string()]);
     assert!(shown.out.contains("unique key") && shown.out.contains("taken until"), "{}", shown.out);
     assert_eq!(place.run(["purge", "--older-than", "0s", "--yes"]).code, Some(0));
@@ -263,7 +268,11 @@ fn a_job_that_waits_is_replaced() {
     assert!(shown.out.contains("taken until it has ended"), "{}", shown.out);
     let said = place.run(["add", "--unique", "k", "--on-conflict", "replace-args", "--", "echo", "args"]);
     assert_eq!((said.code, said.out), (Some(0), format!("{id}\n")));
-    assert!(said.err.contains(&format!("replaced what waited: job {id} has this unique key")), "{}", said.err);
+    assert!(
+        said.err.contains(&format!("replaced what waited: job {id} has this unique key")),
+        "{}",
+        said.err
+    );
     assert_eq!(place.record(id).tag.as_deref(), Some("a"));
     let json = place.run(["add", "--json", "--unique", "k", "--on-conflict", "replace", "--", "echo", "all"]);
     assert_eq!(json.out, format!("{{\"task_id\":{id},\"existing\":true,\"replaced\":true}}\n"));
@@ -271,14 +280,26 @@ fn a_job_that_waits_is_replaced() {
     assert_eq!(stdout(&place, id), "all\n");
     // In lines of JSON, and with a bound of its own.
     let line = |n: u32| {
-        format!(r#"{{"argv": ["echo", "{n}"], "delay": "1h", "unique": "d", "until_started": true, "for": "2h", "on_conflict": "debounce=90m"}}"#)
+        format!(
+            r#"{{"argv": ["echo", "{n}"], "delay": "1h", "unique": "d", "until_started": true, "for": "2h", "on_conflict": "debounce=90m"}}"#
+        )
     };
     let said = place.feed(&format!("{}\n{}", line(1), line(2)), ["add", "--from", "jsonl", "--json"]);
     let answers: Vec<&str> = said.out.lines().collect();
-    assert!(answers[0].contains("\"existing\":false") && answers[1].contains("\"replaced\":true"), "{said:?}");
-    let id: TaskId = serde_json::from_str::<serde_json::Value>(answers[0]).unwrap()["task_id"].to_string().parse().unwrap();
+    assert!(
+        answers[0].contains("\"existing\":false") && answers[1].contains("\"replaced\":true"),
+        "{said:?}"
+    );
+    let id: TaskId = serde_json::from_str::<serde_json::Value>(answers[0]).unwrap()["task_id"]
+        .to_string()
+        .parse()
+        .unwrap();
     let shown = place.run(["show", &id.to_string()]);
-    assert!(shown.out.contains("taken until it starts, and until") && shown.out.contains("in any case"), "{}", shown.out);
+    assert!(
+        shown.out.contains("taken until it starts, and until") && shown.out.contains("in any case"),
+        "{}",
+        shown.out
+    );
     assert!(place.record(id).unique.is_some_and(|key| key.until_started && key.held));
 }
 
@@ -291,10 +312,19 @@ fn options_of_a_unique_key_are_refused_with_what_to_type() {
         (&["--on-conflict", "replace"], "--unique"),
         (&["--unique", "k", "--for", "1"], "it has no unit"),
         (&["--unique", "k", "--for", "0s"], "for is zero"),
-        (&["--unique", "k", "--on-conflict", "merge"], "it is keep, replace, replace-args, debounce, or debounce=MAX_WAIT"),
+        (
+            &["--unique", "k", "--on-conflict", "merge"],
+            "it is keep, replace, replace-args, debounce, or debounce=MAX_WAIT",
+        ),
         (&["--unique", "k", "--on-conflict", "debounce"], "needs a delay"),
-        (&["--unique", "k", "--on-conflict", "debounce", "--at", "2099-01-01"], "goes with --delay and not with --at"),
-        (&["--unique", "k", "--on-conflict", "debounce=1m", "--delay", "1h"], "max_wait \"1m\" is shorter than the delay, 1h"),
+        (
+            &["--unique", "k", "--on-conflict", "debounce", "--at", "2099-01-01"],
+            "goes with --delay and not with --at",
+        ),
+        (
+            &["--unique", "k", "--on-conflict", "debounce=1m", "--delay", "1h"],
+            "max_wait \"1m\" is shorter than the delay, 1h",
+        ),
     ] {
         let said = place.run(["add"].iter().chain(words).chain(&["--", "true"]));
         assert_eq!(said.code, Some(2), "{words:?}: {said:?}");

@@ -19,6 +19,7 @@ fn types_go_to_other_threads_and_into_messages() {
     );
     everywhere::<(TaskId, TaskRecord, State, Hold, Attempt, AttemptOutcome, DeadLetter, Progress, Timestamp)>(
     );
+    everywhere::<(Unique, OnConflict, KeyRecord)>();
     everywhere::<(Counts, QueueCounts, Output, OutputStream, ShutdownReport, SystemClock)>();
     everywhere::<(inspect::CheckReport, inspect::FileReport, inspect::Owner, inspect::PragmaReport)>();
     everywhere::<(inspect::WalReport, inspect::Explanation, inspect::Failures, inspect::FailureGroup)>();

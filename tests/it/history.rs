@@ -217,7 +217,15 @@ fn each_broken_invariant_is_found() {
         (
             Counted,
             "attempts that begin anew with new args",
-            vec![opened(1), replaces(1), acked(1, &[1]), start(1, 1, 1), end(1, 1, HowEnded::Failed), replaces(2), replaced(2, 1)],
+            vec![
+                opened(1),
+                replaces(1),
+                acked(1, &[1]),
+                start(1, 1, 1),
+                end(1, 1, HowEnded::Failed),
+                replaces(2),
+                replaced(2, 1),
+            ],
             vec![start(1, 2, 1)],
         ),
         (

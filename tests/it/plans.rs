@@ -93,11 +93,15 @@ fn keys(tests: &mut SteppedQueue, clock: &ManualClock) {
     let queue = tests.queue().clone();
     let minute = Duration::from_secs(60);
     let unique = || Unique::key("kept").until_started().for_(minute);
-    for on_conflict in [OnConflict::Replace, OnConflict::ReplaceArgs, OnConflict::Debounce { max_wait: minute }] {
+    for on_conflict in
+        [OnConflict::Replace, OnConflict::ReplaceArgs, OnConflict::Debounce { max_wait: minute }]
+    {
         let options = Options::new().delay(SECOND).unique_in_queue(unique().on_conflict(on_conflict));
         add(&queue, &Do::Ok(7), options);
     }
-    let _ = queue.enqueue_with(&Long, Options::new().unique_in_queue(unique().on_conflict(OnConflict::Replace))).unwrap();
+    let _ = queue
+        .enqueue_with(&Long, Options::new().unique_in_queue(unique().on_conflict(OnConflict::Replace)))
+        .unwrap();
     clock.set_wall(clock.now().saturating_sub(SECOND));
     add(&queue, &Do::Ok(7), Options::new().unique_in_queue(unique()));
     tests.run_until_idle().unwrap();

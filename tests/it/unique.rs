@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use perdura::testing::{CrashPoint, ManualClock, SteppedQueue, at_every_commit};
 use perdura::{
-    Clock, Config, Context, EnqueueToken, Enqueued, ErrorKind, Failure, Filter, Hold, OnConflict, Options, Queue,
-    State, Task, TaskId, Unique,
+    Clock, Config, Context, EnqueueToken, Enqueued, ErrorKind, Failure, Filter, Hold, OnConflict, Options,
+    Queue, State, Task, TaskId, Unique,
 };
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +77,8 @@ fn g04_a_task_that_starts_at_once_has_freed_its_key_until_the_start() {
             _ => Ok(u64::from(queue.enqueue_with(&Do::Ok(0), options(key().until_started()))?.is_new())),
         }
     };
-    let queue = Queue::builder().config(Config::default().workers(1)).handle(handler).open_temporary().unwrap();
+    let queue =
+        Queue::builder().config(Config::default().workers(1)).handle(handler).open_temporary().unwrap();
     for n in 1..=20 {
         let id = put(&queue, &Do::Ok(n), options(key().until_started())).id();
         queue.wait(id, MINUTE).unwrap();
@@ -322,7 +323,7 @@ fn a_copy_of_a_file_has_its_keys() {
     queue.export(&mut text).unwrap();
     let folder = Folder::in_memory();
     Queue::builder().import(folder.file(), text.as_slice()).unwrap();
-    let tests = SteppedQueue::open_file(builder(Config::default()), &clock, &folder.file()).unwrap();
+    let tests = SteppedQueue::open_file(builder(Config::default()), &clock, folder.file()).unwrap();
     assert_eq!(taken_by(tests.queue()), Some(gone));
     assert_eq!(put(tests.queue(), &Do::Ok(3), options(Unique::key("w"))), Enqueued::Existing(waits));
     assert_eq!(args(tests.queue(), waits), Do::Ok(2));
@@ -336,8 +337,12 @@ fn a_damaged_task_frees_its_key_and_keeps_one_for_a_time() {
         let queue = tests.queue();
         let id = put(queue, &Do::Ok(1), options(unique)).id();
         let conn = rusqlite::Connection::open(queue.path()).unwrap();
-        conn.execute_batch("PRAGMA ignore_check_constraints = 1; UPDATE perdura_tasks SET suspect = 'x'").unwrap_err();
-        conn.execute_batch("PRAGMA ignore_check_constraints = 1; UPDATE perdura_tasks SET extras = 64 + extras").unwrap();
+        conn.execute_batch("PRAGMA ignore_check_constraints = 1; UPDATE perdura_tasks SET suspect = 'x'")
+            .unwrap_err();
+        conn.execute_batch(
+            "PRAGMA ignore_check_constraints = 1; UPDATE perdura_tasks SET extras = 64 + extras",
+        )
+        .unwrap();
         tests.run_until_idle().unwrap();
         assert_eq!(queue.get(id).unwrap().error_type.as_deref(), Some("RowDamaged"));
         assert_eq!(taken_by(queue).is_none(), is_free);
@@ -377,7 +382,10 @@ fn g03_a_replaced_task_is_the_new_one_under_the_old_id() {
     assert_eq!(put(queue, &Do::Ok(3), options(replace())), Enqueued::Replaced(id));
     let task = queue.get(id).unwrap();
     assert_eq!((task.priority, task.max_attempts, task.tag), (0, 3, None));
-    assert_eq!((task.hold, task.run_at, task.expires_at, task.backoff), (Some(Hold::Ready), None, None, None));
+    assert_eq!(
+        (task.hold, task.run_at, task.expires_at, task.backoff),
+        (Some(Hold::Ready), None, None, None)
+    );
     assert_sound(queue);
     tests.run_until_idle().unwrap();
     assert_eq!(queue.result::<Do>(id).unwrap(), Some(3));
@@ -408,7 +416,8 @@ fn a_replaced_task_begins_anew_and_one_with_new_args_goes_on() {
 
 #[test]
 fn only_a_task_that_waits_is_replaced() {
-    for on_conflict in [OnConflict::Replace, OnConflict::ReplaceArgs, OnConflict::Debounce { max_wait: HOUR }] {
+    for on_conflict in [OnConflict::Replace, OnConflict::ReplaceArgs, OnConflict::Debounce { max_wait: HOUR }]
+    {
         let (tests, _) = stepped();
         let unique = move || options(key().for_(HOUR).on_conflict(on_conflict)).delay(MINUTE);
         let handler = move |_: Do, cx: &Context| {
@@ -418,7 +427,8 @@ fn only_a_task_that_waits_is_replaced() {
         };
         drop(tests);
         let clock = ManualClock::new();
-        let tests = SteppedQueue::open(Queue::builder().clock(clock.clone()).handle(handler), &clock).unwrap();
+        let tests =
+            SteppedQueue::open(Queue::builder().clock(clock.clone()).handle(handler), &clock).unwrap();
         let queue = tests.queue();
         let id = put(queue, &Do::Ok(1), options(key().for_(HOUR))).id();
         tests.run_until_idle().unwrap();
@@ -439,7 +449,8 @@ impl Task for Saves {
 
 #[test]
 fn g01_a_checkpoint_goes_with_the_args_that_it_was_made_for() {
-    for on_conflict in [OnConflict::Replace, OnConflict::ReplaceArgs, OnConflict::Debounce { max_wait: HOUR }] {
+    for on_conflict in [OnConflict::Replace, OnConflict::ReplaceArgs, OnConflict::Debounce { max_wait: HOUR }]
+    {
         let clock = ManualClock::new();
         let handler = |_: Saves, cx: &Context| -> Result<Option<u32>, Failure> {
             let found = cx.checkpoint::<u32>()?;
@@ -506,7 +517,8 @@ fn a_debounced_task_that_was_tried_before_keeps_its_time() {
 
 #[test]
 fn a_key_of_the_whole_queue_replaces_tasks_of_other_names() {
-    for on_conflict in [OnConflict::Replace, OnConflict::ReplaceArgs, OnConflict::Debounce { max_wait: HOUR }] {
+    for on_conflict in [OnConflict::Replace, OnConflict::ReplaceArgs, OnConflict::Debounce { max_wait: HOUR }]
+    {
         let (mut tests, _) = stepped();
         let queue = tests.queue().clone();
         let unique = || Options::new().unique_in_queue(key().on_conflict(on_conflict)).delay(SECOND);
@@ -529,7 +541,10 @@ fn a_replaced_key_is_taken_as_the_newest_enqueue_says() {
     let (mut tests, _) = stepped();
     let queue = tests.queue().clone();
     let id = put(&queue, &Do::Ok(1), options(key().for_(HOUR)).delay(MINUTE)).id();
-    assert_eq!(put(&queue, &Do::Ok(2), options(replace().until_started()).delay(MINUTE)), Enqueued::Replaced(id));
+    assert_eq!(
+        put(&queue, &Do::Ok(2), options(replace().until_started()).delay(MINUTE)),
+        Enqueued::Replaced(id)
+    );
     tests.advance(MINUTE).unwrap();
     tests.run_until_idle().unwrap();
     assert_eq!(taken_by(&queue), None, "not for a time any more");
@@ -606,7 +621,11 @@ fn g02_an_enqueue_that_is_repeated_changes_nothing_again() {
         assert_eq!(args(queue, id), Do::Ok(2));
     }
     tests.run_until_idle().unwrap();
-    assert_eq!(put(queue, &Do::Ok(9), options(replace()).token(second)), Enqueued::Existing(id), "it has run");
+    assert_eq!(
+        put(queue, &Do::Ok(9), options(replace()).token(second)),
+        Enqueued::Existing(id),
+        "it has run"
+    );
     assert_eq!(queue.count(Filter::new()).unwrap(), 1);
 }
 
@@ -642,9 +661,11 @@ fn g06_a_replaced_suspect_still_waits_for_its_turn() {
 
 #[test]
 fn g03_g08_a_crash_at_every_commit_of_a_replaced_key_leaves_a_sound_file() {
-    for on_conflict in [OnConflict::Replace, OnConflict::ReplaceArgs, OnConflict::Debounce { max_wait: HOUR }] {
+    for on_conflict in [OnConflict::Replace, OnConflict::ReplaceArgs, OnConflict::Debounce { max_wait: HOUR }]
+    {
         let unique = move || key().until_started().for_(2 * MINUTE).on_conflict(on_conflict);
-        let newest = move |n| (Do::Ok(n), options(unique()).delay(SECOND).priority(i16::try_from(n).unwrap_or(0)));
+        let newest =
+            move |n| (Do::Ok(n), options(unique()).delay(SECOND).priority(i16::try_from(n).unwrap_or(0)));
         let crashes = at_every_commit(
             || SteppedQueue::open(builder(Config::default()), &ManualClock::new()),
             move |tests| {

@@ -7,7 +7,8 @@ use crate::console::times::Zone;
 use crate::console::words::{count, distance, span};
 use crate::inspect::Explanation;
 use crate::{
-    Attempt, DeadLetter, Error, ErrorKind, Hold, KeyRecord, Output, Queue, State, TaskId, TaskRecord, Timestamp,
+    Attempt, DeadLetter, Error, ErrorKind, Hold, KeyRecord, Output, Queue, State, TaskId, TaskRecord,
+    Timestamp,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -190,7 +191,8 @@ fn key_fact(
         (true, false, _) => "taken by another task: it runs without".to_owned(),
         (true, true, until) => {
             let scope = if key.until_started { "taken until it starts" } else { "taken until it has ended" };
-            scope.to_owned() + &until.map_or_else(String::new, |until| format!(", and until {until} in any case"))
+            scope.to_owned()
+                + &until.map_or_else(String::new, |until| format!(", and until {until} in any case"))
         }
         (false, _, Some(until)) => format!("taken until {until}"),
         (false, _, None) if task.state == State::Running => "free again since it started".to_owned(),

@@ -205,7 +205,8 @@ impl Core {
     /// Takes the unique keys away whose time is over, and lets those begin again whose time began in the future.
     fn tidy_keys(&self, now: Timestamp, goes_on: impl Fn() -> bool) -> Result<(), Error> {
         let wal = self.store.wal_keeper();
-        let tidy = move |tx: &Tx<'_>, ids: &[i64], enough: &dyn Fn() -> bool| store::tidy_keys(tx, ids, now, enough);
+        let tidy =
+            move |tx: &Tx<'_>, ids: &[i64], enough: &dyn Fn() -> bool| store::tidy_keys(tx, ids, now, enough);
         let jumped = self.store.read(|conn| store::keys_from_the_future(conn, now, TASKS_PER_READ))?;
         self.in_chunks(&wal, &jumped, &goes_on, tidy)?;
         let mut after = (i64::MIN, i64::MIN);

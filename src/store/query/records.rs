@@ -10,7 +10,9 @@ use crate::store::error::Sql;
 use crate::store::tasks::epoch::is_served;
 use crate::store::tasks::gates::{Gate, limits_at};
 use crate::store::tasks::row::{HotRow, hold_at, no_task, state_at, time_at};
-use crate::task::{Attempt, AttemptOutcome, Counts, KeyRecord, Progress, State, TaskId, TaskRecord, Timestamp};
+use crate::task::{
+    Attempt, AttemptOutcome, Counts, KeyRecord, Progress, State, TaskId, TaskRecord, Timestamp,
+};
 
 /// One task.
 ///
@@ -41,7 +43,8 @@ fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
         record.progress = Some(Progress { done, total });
         Ok(())
     })?;
-    let sql = "SELECT version, tag, timeout_ms, backoff_ms, replay_of, unique_digest IS NOT NULL, until_started
+    let sql =
+        "SELECT version, tag, timeout_ms, backoff_ms, replay_of, unique_digest IS NOT NULL, until_started
                FROM perdura_args WHERE task_id = ?1";
     beside(conn, sql, id, |row| {
         record.version = number(row, 0)?.and_then(|version| u32::try_from(version).ok()).unwrap_or(1);
@@ -50,7 +53,8 @@ fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
         record.backoff = number(row, 3)?.map(Duration::from_millis);
         record.replay_of = row.get::<_, Option<i64>>(4)?.map(TaskId::from_i64);
         let until_started = number(row, 6)?.is_some_and(|n| n > 0);
-        record.unique = row.get::<_, bool>(5)?.then_some(KeyRecord { held: false, until_started, until: None });
+        record.unique =
+            row.get::<_, bool>(5)?.then_some(KeyRecord { held: false, until_started, until: None });
         Ok(())
     })?;
     if let Some(key) = &mut record.unique {

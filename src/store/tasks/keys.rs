@@ -10,12 +10,13 @@ use std::time::Duration;
 use rusqlite::{Connection, Row};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
+use crate::config::MAX_DURATION;
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::TaskState;
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
 use crate::store::error::{Sql, contradiction};
-use crate::task::{Extras, State, TaskId, Timestamp};
+use crate::task::{Extras, State, TaskId, Timestamp, millis};
 
 /// What the file keeps of a key.
 pub(crate) type Digest = [u8; 16];
@@ -43,7 +44,8 @@ pub(crate) enum Key {
 /// Looks at a key.
 pub(crate) fn look(tx: &Tx<'_>, queue_id: i64, digest: &[u8], now: Timestamp) -> Sql<Key> {
     let sql = "SELECT task_id, since_ms, until_ms FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2";
-    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, Option<i64>>(2)?));
+    let read =
+        |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, Option<i64>>(2)?));
     let Some((by, since, until)) = tx.find(sql, (queue_id, digest), read)? else { return Ok(Key::Free) };
     let time = since.map(Timestamp::from_millis).zip(until.map(Timestamp::from_millis));
     let by = TaskId::from_i64(by);
@@ -82,8 +84,7 @@ pub(crate) fn hold(
     }
     let (since, until) = time.unzip();
     let [since, until] = [since, until].map(|time| time.map(Timestamp::as_millis));
-    let sql =
-        "INSERT INTO perdura_keys (queue_id, digest, task_id, since_ms, until_ms) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "INSERT INTO perdura_keys (queue_id, digest, task_id, since_ms, until_ms) VALUES (?1, ?2, ?3, ?4, ?5)";
     tx.change_one(sql, (queue_id, digest, id.as_i64(), since, until))
 }
 
@@ -150,7 +151,9 @@ pub(crate) fn release(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bool> {
 /// The same for a task whose row may not say rightly whether it has one.
 pub(crate) fn release_if_held(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bool> {
     let sql = match planted("g04-an-end-frees-a-key-before-its-time") {
-        false => "DELETE FROM perdura_keys INDEXED BY perdura_key_holders WHERE task_id = ?1 AND (until_ms IS NULL OR until_ms <= ?2)",
+        false => {
+            "DELETE FROM perdura_keys INDEXED BY perdura_key_holders WHERE task_id = ?1 AND (until_ms IS NULL OR until_ms <= ?2)"
+        }
         true => "DELETE FROM perdura_keys INDEXED BY perdura_key_holders WHERE task_id = ?1 AND ?2 = ?2",
     };
     Ok(tx.run(sql, (id.as_i64(), now.as_millis()))? > 0)
@@ -245,14 +248,17 @@ pub(crate) fn tidy_keys(
 }
 
 fn tidy_key(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bool> {
-    let again = "UPDATE perdura_keys INDEXED BY perdura_key_holders SET since_ms = ?2, until_ms = ?2 + (until_ms - since_ms) WHERE task_id = ?1 AND since_ms > ?2";
-    if tx.run(again, (id.as_i64(), now.as_millis()))? > 0 {
+    // A time that no option allows would be too large a number.
+    let again = "UPDATE perdura_keys INDEXED BY perdura_key_holders SET since_ms = ?2, until_ms = ?2 + MAX(0, MIN(until_ms - since_ms, ?3))
+                 WHERE task_id = ?1 AND since_ms > ?2";
+    if tx.run(again, (id.as_i64(), now.as_millis(), millis(MAX_DURATION)))? > 0 {
         return Ok(true);
     }
     if is_needed(tx.conn, id)? {
         return Ok(false);
     }
-    let over = "DELETE FROM perdura_keys INDEXED BY perdura_key_holders WHERE task_id = ?1 AND until_ms <= ?2";
+    let over =
+        "DELETE FROM perdura_keys INDEXED BY perdura_key_holders WHERE task_id = ?1 AND until_ms <= ?2";
     let is_over = tx.run(over, (id.as_i64(), now.as_millis()))? > 0;
     if is_over {
         forget(tx, id)?;

@@ -109,7 +109,8 @@ fn put_off(tx: &Tx<'_>, row: &HotRow, task: &NewTask, latest: Timestamp, now: Ti
         return row.must_apply(tx, TaskEvent::Replaced(Replacement::Args), now);
     }
     let (run_at, anchor) = due(task.options.due, now);
-    let latest = if planted("g04-a-task-is-put-off-for-ever") { Timestamp::from_millis(i64::MAX) } else { latest };
+    let latest =
+        if planted("g04-a-task-is-put-off-for-ever") { Timestamp::from_millis(i64::MAX) } else { latest };
     let run_at = run_at.map(|time| time.min(latest).max(now));
     let waits = run_at.is_some_and(|time| time > now);
     let expires_at = task.options.expires.map(|after| now.saturating_add(after)).or(row.expires_at);

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::event::{Asked, Event, History, HowEnded, Invariant, Made, Observation, Seen, Violation};
-use super::known::{Call, Checker, KnownTask, Last};
 use super::keys::check_unique_keys;
+use super::known::{Call, Checker, KnownTask, Last};
 use super::observed::{check_shape, check_whole};
 use crate::task::{Hold, State, TaskId, Timestamp};
 

@@ -43,9 +43,8 @@ impl<'h> Checker<'h> {
         let at = self.at;
         self.note_open_replacements(made.id);
         let known = self.known(made.id);
-        let is_of_key = |other: &Asked| {
-            asked.key.is_some() && (other.key, &other.queue) == (asked.key, &asked.queue)
-        };
+        let is_of_key =
+            |other: &Asked| asked.key.is_some() && (other.key, &other.queue) == (asked.key, &asked.queue);
         let holds = known.asked.is_none_or(is_of_key);
         let over = known.seen.is_some_and(|(seen, _)| seen.state.is_finished()) && !known.retried_since_seen;
         let over = over && !known.contents().any(|asked| asked.outlives);

@@ -88,7 +88,8 @@ impl<W: Workload> Model<W> {
                 task.priority = all.priority.unwrap_or(0);
                 (task.attempt_number, task.max_attempts) = (0, all.max_attempts.unwrap_or(attempts));
                 (task.run_at, task.anchor, task.expires_at) = (run_at, anchor, expires_at);
-                task.reasons = task.turn().into_iter().chain((run_at > Some(now)).then_some(Hold::Time)).collect();
+                task.reasons =
+                    task.turn().into_iter().chain((run_at > Some(now)).then_some(Hold::Time)).collect();
                 task.backoff = all.backoff;
                 let unique = all.unique.as_ref();
                 task.until_started = unique.is_some_and(|unique| unique.until_started);
