@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::console::inspect::health::{Disk, LARGE_WAL_BYTES, LONG_READY_WAIT, open_mode, wrong_pragmas};
+use crate::console::inspect::queue::waits_on_purpose;
 use crate::console::screen::Tint;
 use crate::console::table::wrap;
 use crate::console::text::safe;
@@ -230,8 +231,7 @@ fn about_tasks(queue: &Queue, file: &FileReport, now: Timestamp) -> Result<Vec<F
     }
     for (name, since) in queue.ready_since()? {
         let waits = now.since(since);
-        let paused = counts.queues.get(&name).is_some_and(|counts| counts.paused);
-        if waits >= LONG_READY_WAIT && !paused {
+        if waits >= LONG_READY_WAIT && !counts.queues.get(&name).is_some_and(waits_on_purpose) {
             all.push(finding(
                 Level::Note,
                 "queue",

@@ -3,10 +3,11 @@
 use clap::Subcommand;
 
 use super::manage::{set_paused, unknown_queue};
+use crate::console::inspect::queue::note;
 use crate::console::screen::Tint;
 use crate::console::table::{Cell, Fit, Table};
 use crate::console::text::safe;
-use crate::console::words::{distance, number};
+use crate::console::words::number;
 use crate::console::{CliError, CliResult, Exit, Session, filter};
 use crate::{QueueCounts, Rate, Timestamp};
 
@@ -144,18 +145,7 @@ fn list(session: &mut Session) -> CliResult {
     Ok(Exit::Done)
 }
 
-/// What keeps all of a queue from starting, in a word or two.
+/// What keeps all of a queue from starting, as a cell of a table.
 pub(super) fn queue_note(counts: &QueueCounts, now: Timestamp) -> Cell {
-    let is_full = counts.limit.is_some_and(|limit| counts.running >= u64::from(limit));
-    if counts.paused {
-        Cell::tinted("paused", Tint::Warn)
-    } else if let Some(until) = counts.closed_until {
-        Cell::tinted(format!("opens {}", distance(until, now)), Tint::Warn)
-    } else if counts.not_served {
-        Cell::tinted("not served", Tint::Warn)
-    } else if is_full && counts.ready > 0 {
-        "full".into()
-    } else {
-        "".into()
-    }
+    note(counts, now).map_or_else(|| "".into(), |note| Cell::tinted(note, Tint::Warn))
 }

@@ -242,6 +242,17 @@ impl Worker {
         let mine = self.options.total(&counts);
         counts.queues.retain(|name, _| self.options.serves(name));
         let (paused, open): (Vec<_>, Vec<_>) = counts.queues.iter().partition(|(_, queue)| queue.paused);
+        for (name, queue) in &open {
+            if let Some(until) = queue.closed_until.filter(|_| queue.ready > 0) {
+                self.output.remark(format_args!(
+                    "{} in the queue {:?}, which a task has closed until {} ({})",
+                    waiting(queue.ready),
+                    safe(name),
+                    session.time(until),
+                    distance(until, self.clock.now()),
+                ));
+            }
+        }
         let later = open.iter().map(|(_, queue)| queue.waiting).sum();
         if later > 0 {
             let when = next.map_or_else(String::new, |due| {

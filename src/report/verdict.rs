@@ -2,6 +2,7 @@
 
 use super::data::{Attention, Concern, ReportData, Section};
 use crate::console::inspect::health::{LARGE_WAL_BYTES, LONG_READY_WAIT, open_mode, wrong_pragmas};
+use crate::console::inspect::queue::waits_on_purpose;
 use crate::console::words::{bytes, count, span};
 
 /// What of a page needs attention.
@@ -48,9 +49,9 @@ fn were(n: u64) -> String {
     format!("{} {}", count(n, "task"), if n == 1 { "was" } else { "were" })
 }
 
-/// Ready tasks that nobody starts. Those of paused queues wait on purpose.
+/// Ready tasks that nobody starts, but for those that wait on purpose.
 fn ready(page: &ReportData) -> Option<Concern> {
-    let open = || page.queues.iter().filter(|queue_row| !queue_row.counts.paused);
+    let open = || page.queues.iter().filter(|queue_row| !waits_on_purpose(&queue_row.counts));
     let ready: u64 = open().map(|queue_row| queue_row.counts.ready).fold(0, u64::saturating_add);
     let oldest =
         open().filter_map(|queue_row| queue_row.ready_since).min().map(|since| page.made_at.since(since));

@@ -15,7 +15,7 @@ const MINUTE_MS: i64 = 60_000;
 
 /// One name's attempts over some minutes.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Rate {
+pub(super) struct Throughput {
     /// The sum of all rollups; none if there are none.
     pub sum: Option<Rollup>,
     /// The time in which that happened.
@@ -26,16 +26,16 @@ pub(super) struct Rate {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rates {
     pub name: String,
-    pub short: Rate,
-    pub long: Rate,
+    pub short: Throughput,
+    pub long: Throughput,
 }
 
-impl Rate {
-    fn since(now: Timestamp, minutes: u64) -> (Timestamp, Rate) {
+impl Throughput {
+    fn since(now: Timestamp, minutes: u64) -> (Timestamp, Throughput) {
         let current = now.as_millis().div_euclid(MINUTE_MS);
         let first = current.saturating_sub_unsigned(minutes.saturating_sub(1));
         let since = Timestamp::from_millis(first.saturating_mul(MINUTE_MS));
-        (since, Rate { sum: None, over: now.since(since) })
+        (since, Throughput { sum: None, over: now.since(since) })
     }
 
     /// Attempts that ended, a minute.
@@ -64,18 +64,18 @@ impl Rate {
 
 /// Rates by name, the busiest first.
 pub(super) fn rates(rollups: &[Rollup], now: Timestamp) -> Vec<Rates> {
-    let (short_since, short) = Rate::since(now, SHORT_MINUTES);
-    let (long_since, long) = Rate::since(now, LONG_MINUTES);
+    let (short_since, short) = Throughput::since(now, SHORT_MINUTES);
+    let (long_since, long) = Throughput::since(now, LONG_MINUTES);
     let sums = |since| by_name(rollups.iter().filter(move |rollup| rollup.minute >= since));
     let mut recent: HashMap<String, Rollup> =
         sums(short_since).into_iter().map(|sum| (sum.task_name.clone(), sum)).collect();
     let rates = sums(long_since).into_iter().map(|sum| Rates {
         name: sum.task_name.clone(),
-        short: Rate { sum: recent.remove(&sum.task_name), ..short },
-        long: Rate { sum: Some(sum), ..long },
+        short: Throughput { sum: recent.remove(&sum.task_name), ..short },
+        long: Throughput { sum: Some(sum), ..long },
     });
     let mut all: Vec<Rates> = rates.collect();
-    let ended = |rate: &Rate| rate.sum.as_ref().map_or(0, Rollup::ended);
+    let ended = |rate: &Throughput| rate.sum.as_ref().map_or(0, Rollup::ended);
     all.sort_by_key(|rates| (std::cmp::Reverse(ended(&rates.short)), std::cmp::Reverse(ended(&rates.long))));
     all
 }

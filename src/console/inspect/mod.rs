@@ -6,5 +6,6 @@ pub(crate) mod explain;
 pub(crate) mod health;
 #[cfg(unix)]
 pub(crate) mod job;
+pub(crate) mod queue;
 pub(crate) mod rollups;
 pub(crate) mod task;

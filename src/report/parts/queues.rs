@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::section::{nothing, section};
+use crate::console::inspect::queue::{bounds, note};
 use crate::console::words::{count, distance};
 use crate::report::data::{QueueRow, ReportData, Section};
 use crate::report::table::{Cell, Kind, col, table};
@@ -36,8 +37,9 @@ fn row(queue_row: &QueueRow, data: &ReportData) -> Vec<Cell> {
     let QueueRow { queue, counts, ready_since } = queue_row;
     let name = html! {
         (text(queue))
-        @if counts.paused { " " span.badge.warn { "paused" } }
         @if counts.not_served { " " span.badge.warn title="the program that runs the tasks takes those of other queues only" { "not served" } }
+        @else if let Some(note) = note(counts, data.made_at) { " " span.badge.warn { (note) } }
+        @if let Some(bounds) = bounds(counts) { " " span.badge { (bounds) } }
     };
     let age = ready_since.map(|since| data.made_at.since(since));
     vec![

@@ -9,10 +9,11 @@ use ratatui::text::{Line, Span};
 use super::chart;
 use super::table::{Cell, Table, cell, left, right};
 use crate::State;
+use crate::console::inspect::queue::{bounds, note};
 use crate::console::words::{compact_number, compact_span, distance, number};
 use crate::tui::app::App;
 use crate::tui::ink::Ink;
-use crate::tui::rates::{Rate, rates};
+use crate::tui::rates::{Throughput, rates};
 use crate::tui::requests::Summary;
 
 /// From this width on queues and names stand side by side.
@@ -110,10 +111,10 @@ fn queues(app: &App, summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) 
     let rows = summary.counts.queues.iter().skip(offset).take(room).map(|(name, counts)| {
         let age = summary.ready_since.get(name).map(|since| app.now.since(*since));
         let late = if age.is_some_and(|age| age > LATE_AFTER) { ink.warn() } else { ink.plain() };
-        let mark = match (counts.paused, counts.not_served) {
-            (true, _) => cell("PAUSED", ink.warn()),
-            (false, true) => cell("not served", ink.warn()),
-            (false, false) => cell("", ink.plain()),
+        let mark = match (note(counts, app.now), bounds(counts)) {
+            (Some(_), _) if counts.paused => cell("PAUSED", ink.warn()),
+            (Some(note), _) => cell(note, ink.warn()),
+            (None, bounds) => cell(bounds.unwrap_or_default(), ink.plain()),
         };
         vec![
             cell(name, ink.bold()),
@@ -132,7 +133,7 @@ fn queues(app: &App, summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) 
         right("HELD"),
         right("RUN"),
         right("OLDEST"),
-        left("", 10),
+        left("", 28),
     ];
     let mut table = Table { columns, rows: rows.collect(), cursor: Some(app.queue - offset) };
     more(&mut table, summary.counts.queues.len() - offset, ink);
@@ -144,7 +145,7 @@ fn names(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     let all = rates(&app.rollups, app.now);
     let room = usize::from(area.height).saturating_sub(1);
     let time = |time: Option<Duration>| cell(time.map(compact_span).unwrap_or_default(), ink.plain());
-    let speed = |rate: &Rate| {
+    let speed = |rate: &Throughput| {
         let n = rate.a_minute();
         let text = if n < 10.0 { format!("{n:.1}") } else { compact_number(n.round() as u64) };
         cell(text, ink.plain())
