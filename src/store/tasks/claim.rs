@@ -90,6 +90,9 @@ impl Claiming {
 
     /// Notes for what those queues wait that were found shut. Whoever has the turn among suspects there loses it; says whether it went on.
     fn skip(&mut self, tx: &Tx<'_>, now: Timestamp) -> Sql<bool> {
+        if self.shut.values().all(|is_noted| *is_noted) {
+            return Ok(false);
+        }
         for (queue_id, is_noted) in self.shut.iter_mut().filter(|(_, is_noted)| !**is_noted) {
             *is_noted = true;
             let gate = Gate::read(tx.conn, *queue_id, now)?;

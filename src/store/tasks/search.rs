@@ -49,11 +49,12 @@ pub(crate) enum Among {
 /// The conditions that all ways of finding share. `?1` and `?2` are the ids to look between, `?3` and `?4` belong to the way; `$hold` is
 /// the condition on the hold, which dead letters have not.
 macro_rules! find {
-    ($from:literal, $hold:literal, $order:literal) => {
+    ($from:literal, $id:literal, $hold:literal, $order:literal) => {
         concat!(
             "SELECT t.task_id FROM ",
             $from,
-            " AND t.task_id > ?1 AND t.task_id < ?2 AND (1 << t.state) & ?5 <> 0
+            " AND ", $id, " > ?1 AND ", $id,
+            " < ?2 AND (1 << t.state) & ?5 <> 0
               AND (?6 IS NULL OR t.name_id = ?6) AND (?7 IS NULL OR t.queue_id = ?7)
               AND (?8 IS NULL OR t.created_at_ms < ?8) AND (?9 IS NULL OR t.finished_at_ms < ?9)
               AND (?10 IS NULL OR (SELECT a.tag FROM perdura_args a WHERE a.task_id = t.task_id) = ?10)
@@ -77,11 +78,15 @@ macro_rules! find {
 
 /// The row at which a slice ends: `?15` rows are before it.
 macro_rules! edge {
-    ($from:literal, $order:literal) => {
+    ($from:literal, $id:literal, $order:literal) => {
         concat!(
             "SELECT t.task_id FROM ",
             $from,
-            " AND t.task_id > ?1 AND t.task_id < ?2 ORDER BY t.task_id ",
+            " AND ",
+            $id,
+            " > ?1 AND ",
+            $id,
+            " < ?2 ORDER BY t.task_id ",
             $order,
             " LIMIT 1 OFFSET ?15"
         )
@@ -111,19 +116,22 @@ struct Way {
 
 macro_rules! way {
     ($from:literal) => {
-        way!($from, hold "(?14 IS NULL OR (t.state = 0 AND t.hold = ?14))")
+        way!($from, id "t.task_id", hold "(?14 IS NULL OR (t.state = 0 AND t.hold = ?14))")
     };
-    ($from:literal, hold $hold:literal) => {
+    ($from:literal, id $id:literal) => {
+        way!($from, id $id, hold "(?14 IS NULL OR (t.state = 0 AND t.hold = ?14))")
+    };
+    ($from:literal, id $id:literal, hold $hold:literal) => {
         Way {
-            find: [find!($from, $hold, "ASC"), find!($from, $hold, "DESC")],
-            edge: [edge!($from, "ASC"), edge!($from, "DESC")],
+            find: [find!($from, $id, $hold, "ASC"), find!($from, $id, $hold, "DESC")],
+            edge: [edge!($from, $id, "ASC"), edge!($from, $id, "DESC")],
             is_list: false,
         }
     };
     ($from:literal, list) => {
         Way {
             find: [list!($from, "ASC"), list!($from, "DESC")],
-            edge: [edge!($from, "ASC"), edge!($from, "DESC")],
+            edge: [edge!($from, "t.task_id", "ASC"), edge!($from, "t.task_id", "DESC")],
             is_list: true,
         }
     };
@@ -131,10 +139,8 @@ macro_rules! way {
 
 /// All tasks. Each way names its index (or the lack of one), so that no statistics of the file can turn it.
 const ALL: Way = way!("perdura_tasks t NOT INDEXED WHERE TRUE");
-/// Those that a thread executes. Every number of a queue is above 0: said, so that no statistics turn the walk into jumps from queue to queue.
-const IN_FLIGHT: Way = way!(
-    "perdura_tasks t INDEXED BY perdura_in_flight WHERE t.in_flight = 1 AND t.queue_id > 0 AND t.state = ?3"
-);
+/// Those that a thread executes. The index has them by queue, and the plus keeps statistics from turning the walk into jumps.
+const IN_FLIGHT: Way = way!("perdura_tasks t INDEXED BY perdura_in_flight WHERE t.in_flight = 1 AND t.state = ?3", id "+t.task_id");
 /// Those that ended badly, in one state.
 const ENDED: Way = way!("perdura_tasks t INDEXED BY perdura_ended WHERE t.state > 2 AND t.state = ?3");
 /// Those that wait.
@@ -147,12 +153,18 @@ const READY: Way = way!(
 const ALL_READY: Way = way!("perdura_tasks t INDEXED BY perdura_ready WHERE t.state = 0 AND t.hold = 0");
 /// Tasks and letters with a tag.
 const TAGGED: Way = way!("perdura_args t INDEXED BY perdura_tags WHERE t.tag = ?3", list);
-const LETTERS: Way = way!("perdura_dead_letters t NOT INDEXED WHERE TRUE", hold "?14 IS NULL");
+const LETTERS: Way =
+    way!("perdura_dead_letters t NOT INDEXED WHERE TRUE", id "t.task_id", hold "?14 IS NULL");
 
 /// One task, by its id: SQLite answers that by the id whatever the statistics say.
-const ONE_TASK: &str =
-    find!("perdura_tasks t WHERE t.task_id = ?3", "(?14 IS NULL OR (t.state = 0 AND t.hold = ?14))", "ASC");
-const ONE_LETTER: &str = find!("perdura_dead_letters t WHERE t.task_id = ?3", "?14 IS NULL", "ASC");
+const ONE_TASK: &str = find!(
+    "perdura_tasks t WHERE t.task_id = ?3",
+    "t.task_id",
+    "(?14 IS NULL OR (t.state = 0 AND t.hold = ?14))",
+    "ASC"
+);
+const ONE_LETTER: &str =
+    find!("perdura_dead_letters t WHERE t.task_id = ?3", "t.task_id", "?14 IS NULL", "ASC");
 
 /// A way, and what it needs.
 struct Lane {
