@@ -50,7 +50,7 @@ CREATE TABLE perdura_tasks (
     queue_id         INTEGER NOT NULL,                  -- perdura_queues
     name_id          INTEGER NOT NULL,                  -- perdura_task_names
     state            INTEGER NOT NULL,                  -- 0 QUEUED, 1 RUNNING, 2 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 LOST
-    hold             INTEGER NOT NULL,                  -- why a QUEUED task may not be claimed: 0 ready, 1 its previous attempt, 3 its time, 4 its name, 7 its turn among suspects; 2, 5 and 6 are for reasons to come
+    hold             INTEGER NOT NULL,                  -- why a QUEUED task may not be claimed: 0 ready, 1 its previous attempt, 2 the runs before it, 3 its time, 4 its name, 7 its turn among suspects; 5 and 6 are for reasons to come
     reasons          INTEGER NOT NULL,                  -- all that it waits for: the sum of 1 << (hold - 1); the lowest bit is the hold
     priority         INTEGER NOT NULL,                  -- higher first, within its queue
     attempt_number   INTEGER NOT NULL,                  -- attempts started since enqueue or manual retry, less refunds
@@ -59,7 +59,7 @@ CREATE TABLE perdura_tasks (
     in_flight        INTEGER NOT NULL,                  -- 1: a thread of the owner executes this generation (whatever the state)
     cancel_requested INTEGER NOT NULL,                  -- 1: anything but Ok ends it as CANCELLED
     suspect          INTEGER NOT NULL,                  -- 1: it was running when a process died; suspects run one at a time
-    extras           INTEGER NOT NULL,                  -- what it has beside its row, to be mended when it ends: 1 a row of perdura_keys names it, 2 its unique key is one until it starts
+    extras           INTEGER NOT NULL,                  -- what it has beside its row, to be mended when it ends: 1 a row of perdura_keys names it, 2 its unique key is one until it starts, 1 << 16 it has a row of perdura_runs
     late             INTEGER NOT NULL,                  -- 1: it succeeded after its deadline
     snoozes          INTEGER NOT NULL,                  -- how often its handler snoozed
     created_at_ms    INTEGER NOT NULL,
@@ -187,6 +187,50 @@ CREATE INDEX perdura_key_holders ON perdura_keys (task_id);
 CREATE INDEX perdura_key_times ON perdura_keys (until_ms, task_id) WHERE until_ms IS NOT NULL;
 -- Keys by the beginning of their time: one that lies in the future shows that the clock jumped back.
 CREATE INDEX perdura_key_anchors ON perdura_keys (since_ms) WHERE since_ms IS NOT NULL;
+
+-- Schedules: what makes tasks by itself, and when it does so next.
+CREATE TABLE perdura_schedules (
+    schedule_id     INTEGER PRIMARY KEY,
+    schedule        TEXT    NOT NULL UNIQUE, -- its name: 1-200 bytes, no control characters
+    definition      TEXT    NOT NULL,        -- JSON: rhythm (cron, every_ms or after_end_ms), missed, grace_ms, overlap, jitter_ms, until_ms, and
+                                             -- name, version of args and options of its tasks
+    declared        INTEGER NOT NULL,        -- 1: by the program of an owner; 0: made at run time
+    paused          INTEGER NOT NULL,        -- 1: it makes no tasks until somebody resumes it
+    disabled        INTEGER NOT NULL,        -- 1: an owner has declared it once, and the newest that declared any has not
+    broken          TEXT,                    -- why it cannot make tasks
+    next_tick_ms    INTEGER,                 -- its next tick (NULL: it has none, or not before its run has ended)
+    due_ms          INTEGER,                 -- when that is fired, its jitter included (NULL: it has none, or is paused, disabled or broken)
+    last_tick_ms    INTEGER NOT NULL,        -- no tick up to this one fires (again)
+    highest_tick_ms INTEGER,                 -- the highest tick that ever fired
+    fired           INTEGER NOT NULL,        -- ticks that made a task
+    missed          INTEGER NOT NULL,        -- ticks that made none, because nobody fired them in their time
+    left_out        INTEGER NOT NULL         -- ticks that made none, because of a run before, or of a task with the same unique key
+) STRICT;
+-- What is to be fired, and when.
+CREATE INDEX perdura_due_schedules ON perdura_schedules (due_ms) WHERE due_ms IS NOT NULL;
+-- What cannot make tasks: the next owner tries it again.
+CREATE INDEX perdura_broken_schedules ON perdura_schedules (schedule_id) WHERE broken IS NOT NULL;
+-- Those that a clock has written that was ahead.
+CREATE INDEX perdura_last_ticks ON perdura_schedules (last_tick_ms);
+
+-- The args of each schedule's tasks.
+CREATE TABLE perdura_schedule_args (
+    schedule_id INTEGER PRIMARY KEY,
+    args        TEXT NOT NULL -- JSON
+) STRICT;
+
+-- Runs: the tasks that schedules have made, and the dead letters that they became.
+CREATE TABLE perdura_runs (
+    task_id     INTEGER PRIMARY KEY,
+    schedule_id INTEGER NOT NULL, -- of perdura_schedules; of one that was removed, perhaps
+    tick_ms     INTEGER NOT NULL, -- whose run it is
+    by_hand     INTEGER NOT NULL, -- 1: somebody made it, not its tick
+    live        INTEGER NOT NULL  -- 0: it has ended; 1: it may run, or does; 2: it waits until those before it have ended
+) STRICT;
+-- Each tick makes one task.
+CREATE UNIQUE INDEX perdura_run_ticks ON perdura_runs (schedule_id, tick_ms) WHERE by_hand = 0;
+-- What is under way of each schedule, and what waits.
+CREATE INDEX perdura_live_runs ON perdura_runs (schedule_id, live, tick_ms, task_id) WHERE live > 0;
 
 -- How many tasks each queue has in each state and hold, kept by the writes themselves.
 CREATE TABLE perdura_counts (

@@ -36,6 +36,7 @@ mod queue;
 #[cfg(feature = "report")]
 mod report;
 mod retry;
+mod schedule;
 mod store;
 mod sync;
 mod task;
@@ -50,6 +51,7 @@ pub use error::{EnqueueToken, Error, ErrorKind, Outcome};
 pub use handler::{Context, Failure};
 pub use queue::{Batch, Builder, DeadLetters, Queue, ShutdownReport};
 pub use retry::RetryPolicy;
+pub use schedule::{Missed, Overlap, Schedule, ScheduleKind, ScheduleRecord, ScheduleStatus};
 pub use task::{
     Attempt, AttemptOutcome, Bulk, Counts, DEFAULT_QUEUE, DeadLetter, Enqueued, Filter, Hold, KeyRecord,
     OnConflict, Options, Output, OutputStream, Progress, QueueCounts, Rate, State, Task, TaskId, TaskRecord,

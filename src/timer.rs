@@ -17,6 +17,10 @@ use crate::task::Timestamp;
 /// The longest sleep while something waits: after a resume from suspend, due tasks start within this time.
 const MAX_TIMER_SLEEP: Duration = Duration::from_secs(5);
 
+/// The longest sleep while nothing but schedules wait. A tick that fires so late, after a sleep of the machine, still counts as in time; and
+/// an idle file with schedules hardly wakes its process.
+const MAX_TICK_SLEEP: Duration = Duration::from_secs(60);
+
 /// What the timer drives.
 pub(crate) trait Ticks: Send + Sync {
     /// Does everything that is due.
@@ -30,14 +34,27 @@ pub(crate) struct NextTick {
     pub at: Option<Timestamp>,
     /// When the monotonic clock says this.
     pub monotonic: Option<Duration>,
+    /// When the wall clock says this, or up to a minute later if the machine has slept meanwhile: the ticks of schedules.
+    pub schedules: Option<Timestamp>,
 }
 
 impl NextTick {
+    /// When the wall clock says this.
+    pub(crate) fn at(at: impl Into<Option<Timestamp>>) -> NextTick {
+        NextTick { at: at.into(), ..NextTick::default() }
+    }
+
+    /// When the monotonic clock says this.
+    pub(crate) fn monotonic(at: impl Into<Option<Duration>>) -> NextTick {
+        NextTick { monotonic: at.into(), ..NextTick::default() }
+    }
+
     /// The earlier of both, of each kind.
     pub(crate) fn or_sooner(self, other: NextTick) -> NextTick {
         NextTick {
             at: self.at.into_iter().chain(other.at).min(),
             monotonic: self.monotonic.into_iter().chain(other.monotonic).min(),
+            schedules: self.schedules.into_iter().chain(other.schedules).min(),
         }
     }
 }
@@ -92,18 +109,20 @@ impl Alarm {
             }
             let now = clock.now();
             let jumped_back = state.seen.replace(now).is_some_and(|seen| now < seen);
-            if jumped_back && state.next.at.is_some() {
+            if jumped_back && state.next.at.or(state.next.schedules).is_some() {
                 state.next = NextTick::default();
                 return true;
             }
             let by_wall = state.next.at.map(|at| at.since(now));
             let by_monotonic = state.next.monotonic.map(|at| at.saturating_sub(clock.monotonic()));
-            state = match by_wall.into_iter().chain(by_monotonic).min() {
+            let by_tick = state.next.schedules.map(|at| at.since(now));
+            let soon = by_wall.into_iter().chain(by_monotonic).map(|left| left.min(MAX_TIMER_SLEEP));
+            state = match soon.chain(by_tick.map(|left| left.min(MAX_TICK_SLEEP))).min() {
                 Some(Duration::ZERO) => {
                     state.next = NextTick::default();
                     return true;
                 }
-                Some(left) => wait_for(&self.changed, state, left.min(MAX_TIMER_SLEEP)),
+                Some(left) => wait_for(&self.changed, state, left),
                 None => wait(&self.changed, state),
             };
         }

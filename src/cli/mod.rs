@@ -26,6 +26,7 @@ mod file;
 mod list;
 mod manage;
 mod queues;
+mod schedule;
 mod show;
 mod stats;
 
@@ -104,6 +105,9 @@ enum AdminVerb {
     /// Look at dead letters (failed tasks that are kept apart), and make tasks of them again
     #[command(subcommand)]
     Dead(dead_letters::DeadVerb),
+    /// Make tasks by themselves: at the times of a cron pattern, each so often, or after the run before
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleVerb),
     Doctor(doctor::DoctorArgs),
     /// Copy the file while it is in use; the copy is checked
     Backup {
@@ -141,6 +145,7 @@ impl AdminVerb {
             AdminVerb::Queue(verb) => verb.run(session),
             AdminVerb::Purge(purge) => purge.run(session),
             AdminVerb::Dead(dead) => dead.run(session),
+            AdminVerb::Schedule(schedule) => schedule.run(session),
             AdminVerb::Doctor(doctor) => doctor.run(session),
             AdminVerb::Backup { to } => file::backup(session, &to),
             AdminVerb::Export { to } => file::export(session, to.as_deref()),

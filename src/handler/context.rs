@@ -11,7 +11,7 @@ use super::failure::{CANCELLED, Class, Failure, SUPERSEDED, TIMEOUT};
 use super::port::Port;
 use crate::json::{from_json, to_json};
 use crate::sync::atomic::Ordering;
-use crate::task::{Claimed, OutputStream, TaskId, TaskRecord, Timestamp};
+use crate::task::{Claimed, Extras, OutputStream, TaskId, TaskRecord, Timestamp};
 
 /// What a handler can ask and tell while it runs.
 ///
@@ -137,6 +137,37 @@ impl Context {
     /// As [`queue_name`](Context::queue_name).
     pub fn version(&self) -> Result<u32, Failure> {
         Ok(self.record()?.version)
+    }
+
+    /// The tick of the [schedule](crate::Schedule) that has made this task, the same in each of its attempts: the time of the tick itself, without
+    /// jitter and lateness. For a run that was made by hand, that is when it was made. None for tasks that no schedule has made.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, Schedule, testing::{ManualClock, SteppedQueue}};
+    /// # use std::time::Duration;
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Report;
+    /// # impl perdura::Task for Report { const NAME: &'static str = "report"; type Output = String; }
+    /// fn report(_: Report, cx: &Context) -> Result<String, Failure> {
+    ///     let Some(tick) = cx.tick()? else { return Err(Failure::permanent("no schedule made it")) };
+    ///     Ok(format!("all that came before {tick}"))
+    /// }
+    /// # let hour = Duration::from_secs(3600);
+    /// # let builder = Queue::builder().handle(report).schedule(Schedule::every("hourly", hour), &Report);
+    /// # let mut tests = SteppedQueue::open(builder, &ManualClock::new())?;
+    /// # tests.advance(hour + Duration::from_secs(2))?;
+    /// # tests.run_until_idle()?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().tasks(perdura::Filter::new())?[0].task_id);
+    /// assert_eq!(queue.result::<Report>(id)?.as_deref(), Some("all that came before 2026-01-01T01:00:00.000Z"));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the file cannot be read: return it with `?`.
+    pub fn tick(&self) -> Result<Option<Timestamp>, Failure> {
+        match self.claimed.extras.contains(Extras::RUN) {
+            true => Ok(self.port.tick(self.id())?),
+            false => Ok(None),
+        }
     }
 
     fn record(&self) -> Result<TaskRecord, Failure> {

@@ -28,6 +28,8 @@ pub(crate) trait Port: Send + Sync + 'static {
     fn finished(&self, finished: Finished);
     /// What became of an attempt is not known: its thread has panicked outside the handler.
     fn missed(&self, id: TaskId, generation: u64);
+    /// The tick whose run a task is, if it is one.
+    fn tick(&self, id: TaskId) -> Result<Option<Timestamp>, Error>;
     /// A task as the file has it.
     fn record(&self, id: TaskId) -> Result<TaskRecord, Error>;
     /// What the queue's clock says.

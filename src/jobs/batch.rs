@@ -41,7 +41,7 @@ pub(super) fn read(format: Format, text: &[u8], options: &JobOptions) -> Result<
             continue;
         }
         let (argv, options) = match format {
-            Format::Lines => (words(text, options.shell).map_err(at)?, options.clone()),
+            Format::Lines => (words(text, options.kind.shell).map_err(at)?, options.clone()),
             Format::Jsonl => object(text, options.clone()).map_err(at)?,
         };
         if argv.is_empty() {
@@ -78,12 +78,12 @@ fn object(text: &str, mut options: JobOptions) -> Result<(Vec<Word>, JobOptions)
         }
     }
     let argv = match (argv, command) {
-        (Some(argv), None) if options.shell && argv.len() != 1 => {
+        (Some(argv), None) if options.kind.shell && argv.len() != 1 => {
             return Err("argv: with shell, it has one word, the script".to_owned());
         }
         (Some(argv), None) => argv,
         (None, Some(command)) => {
-            words(&command, options.shell).map_err(|problem| format!("command: {problem}"))?
+            words(&command, options.kind.shell).map_err(|problem| format!("command: {problem}"))?
         }
         _ => return Err("it needs argv, a list of words, or command, a text, and not both".to_owned()),
     };
@@ -95,26 +95,27 @@ fn object(text: &str, mut options: JobOptions) -> Result<(Vec<Word>, JobOptions)
 
 /// Takes one key of an object.
 fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> {
+    let kind = &mut options.kind;
     match key {
-        "queue" => options.queue = Some(string(value)?),
-        "priority" => options.priority = Some(number(&value)?),
+        "queue" => kind.queue = Some(string(value)?),
+        "priority" => kind.priority = Some(number(&value)?),
         "delay" => (options.delay, options.at) = (Some(duration(value)?), None),
         "at" => (options.delay, options.at) = (None, Some(time(value)?)),
-        "max_attempts" => options.max_attempts = Some(number(&value)?),
-        "backoff" => options.backoff = Some(duration(value)?),
-        "timeout" => options.timeout = Some(duration(value)?),
-        "unique" => options.unique.unique = Some(string(value)?),
-        "until_started" => options.unique.until_started = value.as_bool().ok_or("it is not true or false")?,
-        "for" => options.unique.lasts = Some(duration(value)?),
-        "on_conflict" => options.unique.on_conflict = Some(conflict_rule(&string(value)?)?),
-        "expires" => options.expires = Some(duration(value)?),
-        "tag" => options.tag = Some(string(value)?),
-        "env" => options.env.extend(variables(value)?),
-        "dir" => options.dir = Some(PathBuf::from(word(value)?.0)),
-        "shell" => options.shell = value.as_bool().ok_or("it is not true or false")?,
-        "deny_exit" => options.deny_exit = Some(string(value)?.parse()?),
-        "kill_after" => options.kill_after = Some(duration(value)?),
-        "late_success" => options.late_success = value.as_bool().ok_or("it is not true or false")?,
+        "max_attempts" => kind.max_attempts = Some(number(&value)?),
+        "backoff" => kind.backoff = Some(duration(value)?),
+        "timeout" => kind.timeout = Some(duration(value)?),
+        "unique" => kind.unique.unique = Some(string(value)?),
+        "until_started" => kind.unique.until_started = value.as_bool().ok_or("it is not true or false")?,
+        "for" => kind.unique.lasts = Some(duration(value)?),
+        "on_conflict" => kind.unique.on_conflict = Some(conflict_rule(&string(value)?)?),
+        "expires" => kind.expires = Some(duration(value)?),
+        "tag" => kind.tag = Some(string(value)?),
+        "env" => kind.env.extend(variables(value)?),
+        "dir" => kind.dir = Some(PathBuf::from(word(value)?.0)),
+        "shell" => kind.shell = value.as_bool().ok_or("it is not true or false")?,
+        "deny_exit" => kind.deny_exit = Some(string(value)?.parse()?),
+        "kill_after" => kind.kill_after = Some(duration(value)?),
+        "late_success" => kind.late_success = value.as_bool().ok_or("it is not true or false")?,
         _ => {
             return Err(
                 "there is no such key; there are argv, command, queue, priority, delay, at, max_attempts, \
@@ -167,6 +168,7 @@ fn time(value: Value) -> Result<Timestamp, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::job_options::RunOptions;
     use super::*;
 
     fn told(format: Format, text: &str) -> String {
@@ -179,15 +181,16 @@ mod tests {
         let new = read(Format::Lines, text, &JobOptions::default()).unwrap();
         let lines: Vec<_> = new.iter().map(|new| (new.line, new.job.line())).collect();
         assert_eq!(lines, [(Some(3), "echo 'a b' 'c d'".to_owned()), (Some(5), "true".to_owned())]);
-        let shell = JobOptions { shell: true, ..JobOptions::default() };
+        let kind = RunOptions { shell: true, ..RunOptions::default() };
+        let shell = JobOptions { kind, ..JobOptions::default() };
         let new = read(Format::Lines, b"echo 'a b' | wc", &shell).unwrap();
         assert_eq!(new[0].job.argv, ["echo 'a b' | wc".into()]);
     }
 
     #[test]
     fn an_object_says_more_than_the_command_line() {
-        let options =
-            JobOptions { priority: Some(1), at: Some(Timestamp::from_millis(0)), ..JobOptions::default() };
+        let kind = RunOptions { priority: Some(1), ..RunOptions::default() };
+        let options = JobOptions { at: Some(Timestamp::from_millis(0)), kind, ..JobOptions::default() };
         let text = br#"{"argv": ["a", [255]], "priority": -5, "delay": "10m", "env": {"K": "V"}, "dir": "/x/./y", "deny_exit": "2"}"#;
         let new = read(Format::Jsonl, text, &options).unwrap();
         assert_eq!(new[0].options, Options::new().priority(-5).delay(Duration::from_secs(600)));

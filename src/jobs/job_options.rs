@@ -14,15 +14,9 @@ use crate::console::times::{age, future};
 use crate::console::{CliError, Exit};
 use crate::{Options, Timestamp};
 
-/// What is asked for beside the command line.
+/// When a job may start, and what it is like.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct JobOptions {
-    /// Put it into this queue [default: default]
-    #[arg(long)]
-    pub queue: Option<String>,
-    /// Higher runs first, within the queue [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = priority)]
-    pub priority: Option<i16>,
     /// Start no sooner than so long from now, such as 10m
     #[arg(long, value_name = "TIME", value_parser = age, conflicts_with = "at")]
     pub delay: Option<Duration>,
@@ -30,6 +24,19 @@ pub(super) struct JobOptions {
     /// 2026-11-30T08:00:00+01:00; or @ and seconds since 1970
     #[arg(long, value_name = "TIME", value_parser = future)]
     pub at: Option<Timestamp>,
+    #[command(flatten)]
+    pub kind: RunOptions,
+}
+
+/// What is asked for beside the command line, of a job and of those of a schedule.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct RunOptions {
+    /// Put it into this queue [default: default]
+    #[arg(long)]
+    pub queue: Option<String>,
+    /// Higher runs first, within the queue [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = priority)]
+    pub priority: Option<i16>,
     /// How often it may be tried, the first time included [default: 3]
     #[arg(long, value_name = "N", value_parser = attempts)]
     pub max_attempts: Option<u32>,
@@ -86,23 +93,39 @@ fn variable() -> ValueParser {
     }))
 }
 
+/// Sets an option that was given.
+fn with<V>(options: Options, given: Option<V>, set: impl FnOnce(Options, V) -> Options) -> Options {
+    match given {
+        Some(value) => set(options, value),
+        None => options,
+    }
+}
+
 impl JobOptions {
     /// The job that runs this command, with its options.
     ///
     /// # Errors
     /// Words that no program can be given; a current folder that is needed and missing.
     pub(super) fn new_job(&self, argv: Vec<Word>, line: Option<usize>) -> Result<NewJob, CliError> {
-        let job = self.job(argv)?;
+        let job = self.kind.job(argv)?;
+        let options =
+            with(self.kind.options(self.delay)?, self.at.map(Timestamp::to_system_time), Options::run_at);
+        Ok(NewJob { job, options: with(options, self.delay, Options::delay), at: self.at, line })
+    }
+}
+
+impl RunOptions {
+    /// The job that runs this command.
+    ///
+    /// # Errors
+    /// Words that no program can be given; a current folder that is needed and missing.
+    pub(super) fn job(&self, argv: Vec<Word>) -> Result<Job, CliError> {
+        let job = self.unchecked_job(argv)?;
         job.check().map_err(CliError::usage)?;
-        let options = self.options();
-        let options = match self.unique.unique(self.delay)? {
-            Some(unique) => options.unique(unique),
-            None => options,
-        };
-        Ok(NewJob { job, options, at: self.at, line })
+        Ok(job)
     }
 
-    fn job(&self, argv: Vec<Word>) -> Result<Job, CliError> {
+    fn unchecked_job(&self, argv: Vec<Word>) -> Result<Job, CliError> {
         let dir = self.dir.clone().unwrap_or_else(|| ".".into());
         let here = if dir.is_absolute() { PathBuf::new() } else { current_folder()? };
         Ok(Job {
@@ -117,23 +140,21 @@ impl JobOptions {
     }
 
     /// The options of its task.
-    fn options(&self) -> Options {
-        /// Sets an option that was given.
-        fn with<V>(options: Options, given: Option<V>, set: impl FnOnce(Options, V) -> Options) -> Options {
-            match given {
-                Some(value) => set(options, value),
-                None => options,
-            }
-        }
+    ///
+    /// # Errors
+    /// What does not go with the unique key.
+    pub(super) fn options(&self, delay: Option<Duration>) -> Result<Options, CliError> {
         let options = with(Options::new(), self.queue.as_deref(), Options::queue);
         let options = with(options, self.priority, Options::priority);
-        let options = with(options, self.at.map(Timestamp::to_system_time), Options::run_at);
-        let options = with(options, self.delay, Options::delay);
         let options = with(options, self.max_attempts, Options::max_attempts);
         let options = with(options, self.backoff, Options::backoff);
         let options = with(options, self.timeout, Options::timeout);
         let options = with(options, self.expires, Options::expires);
-        with(options, self.tag.as_deref(), Options::tag)
+        let options = with(options, self.tag.as_deref(), Options::tag);
+        Ok(match self.unique.unique(delay)? {
+            Some(unique) => options.unique(unique),
+            None => options,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Durable jobs for the shell: programs that run as tasks.
 //!
 //! ```text
-//! verbs      add → batch → job_options      work → stop → worker → signals, reporter, notices      follow
+//! verbs      add → batch → job_options      schedule → job_options      work → stop → worker → signals, reporter, notices      follow
 //! jobs       run → pool ══ protocol ══ shim → launch; family
 //! output     output
 //! values     event      text      calling_job
@@ -22,6 +22,7 @@ mod pool;
 mod protocol;
 mod reporter;
 mod run;
+mod schedule;
 mod shim;
 mod signals;
 mod stop;
@@ -31,6 +32,8 @@ mod work;
 mod worker;
 mod worker_event;
 mod worker_output;
+
+pub(crate) use schedule::ScheduleArgs;
 
 use crate::console::{CliResult, Exit, Session};
 

@@ -20,6 +20,14 @@ use strict::{MAX_DEPTH, Refused, Strictly, Why};
 pub(crate) fn to_json<V: Serialize + ?Sized>(what: &str, value: &V, limit: usize) -> Result<String, Error> {
     let json = written(value)
         .map_err(|why| Error::new(ErrorKind::Serialization, format!("the {what} cannot be kept: {why}")))?;
+    measured(what, json, limit)
+}
+
+/// JSON that is not too long.
+///
+/// # Errors
+/// `TooLarge`, naming what it is.
+pub(crate) fn measured(what: &str, json: String, limit: usize) -> Result<String, Error> {
     if json.len() > limit {
         let message = format!(
             "the {what} has {} bytes of JSON, over the limit of {limit}; store it elsewhere and keep its name",

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | QUEUED, ready | claim | RUNNING | + 1 |
 //! | QUEUED, hold *time* | promote | QUEUED, ready | same |
+//! | QUEUED, waits for *tasks before it* | they have ended | QUEUED without that | same |
 //! | QUEUED, waits for its *time* or as a *suspect* | run now | QUEUED without these two, no suspect | same |
 //! | RUNNING | success | SUCCEEDED | same |
 //! | RUNNING | failure; attempts left, retried | QUEUED, hold *time* | same |
@@ -73,6 +74,8 @@ impl TaskState {
 pub(crate) enum TaskEvent {
     /// A worker is free for it.
     Claim,
+    /// The tasks before it have ended.
+    ParentsEnded,
     /// Its time has come.
     Promote,
     /// Somebody wants it now, whatever its time and its turn among suspects.
@@ -216,6 +219,10 @@ pub(crate) fn next(task: &TaskState, event: TaskEvent) -> Result<Transition, Ref
             (State::Queued, hold) => Err(Refusal::Held(hold)),
             (state, _) => Err(Refusal::State(state)),
         },
+        TaskEvent::ParentsEnded if task.reasons.contains(Hold::Parents) && task.state == State::Queued => {
+            Ok(waiting(task, task.reasons.without(Hold::Parents)))
+        }
+        TaskEvent::ParentsEnded => lift(task, Hold::Parents),
         TaskEvent::Promote => lift(task, Hold::Time),
         TaskEvent::NameKnown => lift(task, Hold::UnknownName),
         TaskEvent::SuspectTurn => lift(task, Hold::Suspect),
@@ -446,8 +453,11 @@ fn replaced(task: &TaskState, by: Replacement) -> Transition {
         Replacement::Args => waiting(task, known),
         Replacement::ArgsAndTime { waits } => waiting(task, timed(known, waits)),
         Replacement::Whole { waits } => {
-            let previous = task.reasons.contains(Hold::PreviousAttempt);
-            let reasons = if previous { turn(task).with(Hold::PreviousAttempt) } else { turn(task) };
+            // What is not a matter of its args and options stays.
+            let stays = [Hold::PreviousAttempt, Hold::Parents]
+                .into_iter()
+                .filter(|hold| task.reasons.contains(*hold));
+            let reasons = stays.fold(turn(task), Reasons::with);
             let task_state = TaskState { reasons: timed(reasons, waits), attempt_number: 0, ..*task };
             Transition { ending: HistoryEntry::Revived, ..unchanged(&task_state) }
         }
@@ -675,6 +685,7 @@ mod tests {
             TaskEvent::NameUnknown,
             TaskEvent::NameKnown,
             TaskEvent::SuspectTurn,
+            TaskEvent::ParentsEnded,
             TaskEvent::SuspectWait,
             TaskEvent::ProvedHarmless,
             TaskEvent::ThreadReturned,
@@ -719,6 +730,7 @@ mod tests {
         #[test]
         fn whatever_ends_a_reason_takes_that_one_away_and_no_other(from in standings(), event in events()) {
             let ends: &[Hold] = match event {
+                TaskEvent::ParentsEnded => &[Hold::Parents],
                 TaskEvent::Promote => &[Hold::Time],
                 TaskEvent::NameKnown => &[Hold::UnknownName],
                 TaskEvent::SuspectTurn => &[Hold::Suspect],

@@ -62,7 +62,10 @@ mod tests {
 
     #[test]
     fn the_order_of_the_chain_is_the_order_of_the_bits() {
-        assert_eq!(Hold::REASONS, [Hold::PreviousAttempt, Hold::Time, Hold::UnknownName, Hold::Suspect]);
+        assert_eq!(
+            Hold::REASONS,
+            [Hold::PreviousAttempt, Hold::Parents, Hold::Time, Hold::UnknownName, Hold::Suspect]
+        );
         assert!(Hold::REASONS.is_sorted());
         assert_eq!(bit(Hold::Ready), 0);
         for (n, first) in Hold::REASONS.into_iter().enumerate() {

@@ -11,12 +11,14 @@ use super::engine::open_files;
 use super::engine::shared::Shared;
 use super::engine::threads::Engine;
 use super::handle::Queue;
+use super::schedules::Plans;
 use crate::clock::{Clock, Guarded, SystemClock};
 use crate::config::{Config, Durability};
 use crate::error::{Error, ErrorKind};
 use crate::executor::install_panic_hook;
 use crate::handler::{Context, Failure, Registry};
 use crate::retry::{Denylist, RetryPolicy};
+use crate::schedule::Schedule;
 use crate::store::{Location, Opening, Settings, SettleRules, Store};
 use crate::task::{Task, check_name};
 
@@ -53,6 +55,7 @@ pub struct Builder {
     vfs: Option<String>,
     panic_hook: bool,
     retention: RetentionRule,
+    schedules: Plans,
 }
 
 impl Builder {
@@ -70,6 +73,7 @@ impl Builder {
             vfs: None,
             panic_hook: false,
             retention: RetentionRule::Config,
+            schedules: Plans::default(),
         }
     }
 
@@ -156,6 +160,17 @@ impl Builder {
         F: Fn(T, &Context) -> Result<T::Output, Failure> + Send + Sync + 'static,
     {
         self.registry.add(handler);
+        self
+    }
+
+    /// Declares a schedule: at its ticks, tasks like this one are made by themselves. May be called repeatedly; a second schedule of a name is an
+    /// error of `open`.
+    ///
+    /// Once this program executes, the file has the schedules that it declares. One that is unchanged keeps its ticks, and one that is paused
+    /// stays so; a changed one begins anew; one that is not declared any more is [disabled](crate::ScheduleStatus::Disabled). (A program that declares
+    /// none leaves all as they are.) [`Schedule`] has an example.
+    pub fn schedule<T: Task>(mut self, schedule: Schedule, task: &T) -> Builder {
+        self.schedules.add(schedule, task);
         self
     }
 
@@ -415,7 +430,9 @@ impl Builder {
             denylist: self.denylist()?,
             lost_retry: self.config.lost_retry,
         };
+        self.schedules.check(&self.config, !self.registry.is_empty(), self.clock.now())?;
         let store = Store::open(&self.opening(place))?;
+        let declared = self.schedules.declare(&self.config, store.file_id(), self.clock.now())?;
         if self.panic_hook && !self.registry.is_empty() {
             install_panic_hook();
         }
@@ -424,7 +441,7 @@ impl Builder {
         let shared = Arc::new(Shared::new(self.clock, Arc::new(known)));
         open_files::join(store.file_key(), &(shared.clone() as _));
         Ok((
-            Arc::new(Core::new(self.config, store, shared, rules, served, self.retention)),
+            Arc::new(Core::new(self.config, store, shared, rules, served, declared, self.retention)),
             Arc::new(self.registry),
         ))
     }

@@ -185,7 +185,7 @@ impl Queue {
         let args =
             to_json("args", task, config.max_args_bytes).map_err(|e| e.context(&format!("task {name:?}")))?;
         let token = options.token.map_or_else(|| self.new_token(), |repeated| repeated.token);
-        Ok(NewTask { task_name: name, version: T::VERSION, args, options, token })
+        Ok(NewTask { task_name: name.into(), version: T::VERSION, args, options, token, run: None })
     }
 
     fn enqueue_prepared(&self, tasks: Vec<NewTask>) -> Result<Vec<Enqueued>, Error> {

@@ -28,6 +28,10 @@ pub struct Explanation {
     pub executes_here: bool,
     /// What keeps this process from executing although it has handlers; see [`Queue::obstacle`].
     pub obstacle: Option<String>,
+    /// The name of the schedule that has made it.
+    pub schedule: Option<String>,
+    /// The run of its schedule that it waits for.
+    pub run_before: Option<TaskId>,
     /// Ready tasks of its queue that come before it, counted up to 10,001: that many means that there are more than 10,000.
     pub before_it: u64,
 }
@@ -50,6 +54,17 @@ impl Explanation {
         Some(format!(
             "{limit} {tasks} in flight, which is the limit of its queue {queue:?}; the end of one lets the next start"
         ))
+    }
+
+    /// How a run waits for the runs before it.
+    pub(crate) fn waits_for_run(&self) -> String {
+        let run = self
+            .run_before
+            .map_or_else(|| "the run before it".to_owned(), |id| format!("task {id}, the run before it"));
+        match &self.schedule {
+            Some(schedule) => format!("waits until {run} of the schedule {schedule:?}, has ended"),
+            None => format!("waits until {run} of its schedule, has ended"),
+        }
     }
 
     fn before(&self) -> String {
@@ -88,6 +103,7 @@ impl fmt::Display for Explanation {
                         "waits for a program that handles the task name {:?} (version {}); start one",
                         task.task_name, task.version
                     ),
+                    Hold::Parents => f.write_str(&self.waits_for_run()),
                     Hold::PreviousAttempt => f.write_str("waits until its previous attempt has left its thread"),
                     Hold::Suspect => {
                         f.write_str("waits for its turn: it was running when a process died, and such tasks run one at a time, each for a minute at most \
@@ -145,6 +161,7 @@ impl Queue {
             let task = store::record(conn, id)?;
             let now = self.engine.core.now();
             let (paused, not_served, shut) = store::queue_flags(conn, &task.queue, now)?;
+            let (schedule, run_before) = store::run_before(conn, id)?;
             let before_it = store::ready_before(conn, id, Explanation::MAX_COUNTED + 1)?;
             let (mut full, mut rate_opens_at, mut closed_until) = (None, None, None);
             match shut {
@@ -162,6 +179,8 @@ impl Queue {
                 closed_until,
                 executes_here,
                 obstacle,
+                schedule,
+                run_before,
                 before_it,
             })
         })

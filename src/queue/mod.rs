@@ -13,6 +13,7 @@ mod file;
 mod handle;
 mod manage;
 mod query;
+mod schedules;
 mod stepper;
 mod wait;
 

@@ -37,14 +37,16 @@ pub use query::inspect::{FileReport, PragmaReport};
 pub(crate) use query::records::{
     Flags, args, attempts, checkpoint, counts, flags, queue_flags, ready_before, record, result, served,
 };
+pub(crate) use query::schedules::{preview, run_before, schedule, schedule_args, schedules, tick};
 pub(crate) use query::stats::{count_from, failures, output, ready_since};
 pub(crate) use tasks::admin::{Verb, apply_all, apply_one, set_paused};
+pub(crate) use tasks::before_commit::lift;
 pub(crate) use tasks::claim::{Lifting, claim, lift_known};
 pub(crate) use tasks::dead_letters::{get_dead_letter, old_dead_letters, purge_dead_letters, replay};
 pub(crate) use tasks::enqueue::{enqueue, find_token};
 pub(crate) use tasks::epoch::{OwnerSettings, check_epoch, queue_list, retention};
 pub(crate) use tasks::gates::{changed, openings, set_limit, set_rate};
-pub(crate) use tasks::keys::{keys_from_the_future, old_keys, tidy_keys};
+pub(crate) use tasks::keys::{digest, keys_from_the_future, old_keys, tidy_keys};
 pub(crate) use tasks::promote::{
     clock_has_run_on, clock_jumped, has_unknown_names, is_due, next_due, next_start, promote,
 };
@@ -52,6 +54,10 @@ pub(crate) use tasks::purge::{Ages, drop_counters, idle_queues, old, purge};
 pub(crate) use tasks::ready::is_at_work;
 pub(crate) use tasks::recover::{Recovered, recover};
 pub(crate) use tasks::rollups::rollups;
+pub(crate) use tasks::schedule_admin::{
+    Declared, pause_schedule, reconcile, remove_schedule, resume_schedule, run_schedule_now, set_schedule,
+};
+pub(crate) use tasks::schedules::{Fired, fire, next_tick};
 pub(crate) use tasks::search::{Among, Order, Search};
 pub(crate) use tasks::settle::{SettleRules, fall_silent, save_checkpoint, save_pending, settle};
-pub(crate) use tasks::suspects::{pass_turn, spare};
+pub(crate) use tasks::suspects::spare;

@@ -1,5 +1,6 @@
 //! What passes between storage and execution: new tasks, claims, and how attempts end.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +14,22 @@ use super::streams::OutputStream;
 /// A task on its way into the file.
 #[derive(Clone)]
 pub(crate) struct NewTask {
-    pub task_name: &'static str,
+    pub task_name: Cow<'static, str>,
     pub version: u32,
     pub args: String,
     pub options: Resolved,
     pub token: i64,
+    /// If it is a run of a schedule: what is so beside its options.
+    pub run: Option<NewRun>,
+}
+
+/// What is so of a run of a schedule beside its options.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewRun {
+    /// It waits until the runs before it have ended.
+    pub waits: bool,
+    /// Of its unique key.
+    pub unique_digest: Option<[u8; 16]>,
 }
 
 /// How much a transaction may claim.

@@ -21,8 +21,8 @@ mod timestamp;
 mod unique;
 
 pub(crate) use attempt::{
-    ClaimRoom, Claimed, Claims, ErrorReport, HandledNames, NOT_KEPT, NewTask, PendingOutput, Settlement,
-    Verdict, Written,
+    ClaimRoom, Claimed, Claims, ErrorReport, HandledNames, NOT_KEPT, NewRun, NewTask, PendingOutput,
+    Settlement, Verdict, Written,
 };
 pub(crate) use due::Due;
 pub(crate) use extras::Extras;
@@ -37,6 +37,7 @@ pub use kind::Task;
 pub use name::DEFAULT_QUEUE;
 pub(crate) use name::check_name;
 pub use options::Options;
+pub(crate) use options::Resolved;
 pub use rate::Rate;
 pub use record::{
     Attempt, AttemptOutcome, Bulk, Counts, DeadLetter, KeyRecord, Progress, QueueCounts, TaskRecord,

@@ -289,7 +289,7 @@ impl QueueCounts {
                 Hold::Ready => &mut self.ready,
                 Hold::Time => &mut self.waiting,
                 Hold::UnknownName => &mut self.unknown_name,
-                Hold::PreviousAttempt | Hold::Suspect => &mut self.held,
+                Hold::PreviousAttempt | Hold::Parents | Hold::Suspect => &mut self.held,
             },
             State::Running => &mut self.running,
             State::Succeeded => &mut self.succeeded,

@@ -88,6 +88,8 @@ pub enum Hold {
     Ready,
     /// A thread still runs an earlier attempt of it.
     PreviousAttempt,
+    /// It waits until tasks before it have ended: the runs of its schedule.
+    Parents,
     /// It waits for its time (`run_at`): a delay, or the backoff of a retry.
     Time,
     /// No handler of the owner knows its name (or its version is newer than the handler's).
@@ -98,14 +100,15 @@ pub enum Hold {
 
 impl Hold {
     /// All but `Ready`, in their order.
-    pub(crate) const REASONS: [Hold; 4] =
-        [Hold::PreviousAttempt, Hold::Time, Hold::UnknownName, Hold::Suspect];
+    pub(crate) const REASONS: [Hold; 5] =
+        [Hold::PreviousAttempt, Hold::Parents, Hold::Time, Hold::UnknownName, Hold::Suspect];
 
     /// Its number in the file; those between are for reasons to come.
     pub(crate) fn code(self) -> i64 {
         match self {
             Hold::Ready => 0,
             Hold::PreviousAttempt => 1,
+            Hold::Parents => 2,
             Hold::Time => 3,
             Hold::UnknownName => 4,
             Hold::Suspect => 7,
@@ -123,6 +126,7 @@ impl fmt::Display for Hold {
         f.pad(match self {
             Hold::Ready => "is ready to run",
             Hold::PreviousAttempt => "waits until its previous attempt has left its thread",
+            Hold::Parents => "waits until the tasks before it have ended",
             Hold::Time => "waits for its time",
             Hold::UnknownName => "waits for a program with a handler of its name",
             Hold::Suspect => "waits for its turn among the tasks that were running when a process died",

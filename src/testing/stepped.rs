@@ -285,9 +285,9 @@ mod tests {
         let _ = queue.enqueue_with(&Nothing, Options::new().delay(second)).unwrap();
         let due = queue.next_due().unwrap();
         assert!(due.is_some());
-        assert_eq!((core.promote().unwrap(), core.open_queues().unwrap()), (due, None));
+        assert_eq!((core.promote().unwrap().at, core.open_queues().unwrap()), (due, None));
         clock.advance(second);
         core.shared.gate.stop();
-        assert_eq!((core.promote().unwrap(), core.open_queues().unwrap()), (None, None));
+        assert_eq!((core.promote().unwrap().at, core.open_queues().unwrap()), (None, None));
     }
 }

@@ -30,6 +30,8 @@ mod report;
 #[cfg(feature = "report")]
 mod report_files;
 #[cfg(unix)]
+mod schedules;
+#[cfg(unix)]
 mod scripts;
 mod support;
 #[cfg(unix)]

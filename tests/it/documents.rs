@@ -78,17 +78,27 @@ fn bare(code: &str) -> String {
     lines.flat_map(str::split_whitespace).collect()
 }
 
-#[test]
-fn the_testing_page_shows_code_that_runs() {
+/// Checks that what a page shows is in a test that runs: so many examples.
+fn shows_code_that_runs(page: &str, tests: &str, examples: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(root.join("docs/testing.md")).unwrap();
-    let runs = bare(&std::fs::read_to_string(root.join("tests/it/testing_page.rs")).unwrap());
-    let examples: Vec<&str> =
+    let page = std::fs::read_to_string(root.join(page)).unwrap();
+    let runs = bare(&std::fs::read_to_string(root.join(tests)).unwrap());
+    let found: Vec<&str> =
         page.split("```rust").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-    assert_eq!(examples.len(), 3);
-    for example in examples {
+    assert_eq!(found.len(), examples);
+    for example in found {
         let code: String =
             example.lines().filter(|line| !line.starts_with("use ")).map(|l| format!("{l}\n")).collect();
         assert!(runs.contains(&bare(&code)), "this is in no test:\n{example}");
     }
+}
+
+#[test]
+fn the_testing_page_shows_code_that_runs() {
+    shows_code_that_runs("docs/testing.md", "tests/it/testing_page.rs", 3);
+}
+
+#[test]
+fn the_page_of_schedules_shows_code_that_runs() {
+    shows_code_that_runs("docs/schedules-and-limits.md", "tests/it/schedules_page.rs", 3);
 }

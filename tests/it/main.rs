@@ -55,6 +55,8 @@ mod refuse;
 mod retention;
 mod retry;
 mod running;
+#[cfg(feature = "cron")]
+mod schedules_page;
 #[cfg(unix)]
 mod security;
 #[cfg(target_os = "linux")]
@@ -66,6 +68,7 @@ mod suspects;
 mod system;
 #[cfg(feature = "faults")]
 mod testing_page;
+mod ticks;
 mod unique;
 mod values;
 mod walls;

@@ -9,7 +9,10 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use perdura::testing::{ManualClock, SteppedQueue};
-use perdura::{Clock, Config, Context, Failure, Filter, OnConflict, Options, Queue, State, Task, Unique};
+use perdura::{
+    Clock, Config, Context, Failure, Filter, OnConflict, Options, Overlap, Queue, Schedule, State, Task,
+    Unique,
+};
 
 use crate::support::*;
 
@@ -67,6 +70,7 @@ fn live(path: &Path) {
     assert_eq!(queue.move_to_dead_letters(Filter::new().ids([buried])).unwrap().changed, 1);
     queue.dead_letters().list(Filter::new()).unwrap();
     queue.dead_letters().replay(buried).unwrap();
+    live_schedules(&mut tests);
     look(&queue, ok);
     queue.delete(doomed).unwrap();
     let _ = queue.delete_all(Filter::new().tag("t")).unwrap();
@@ -117,6 +121,38 @@ fn keys(tests: &mut SteppedQueue, clock: &ManualClock) {
         tests.advance(pause).unwrap();
         tests.apply_retention().unwrap();
     }
+}
+
+/// All that happens to schedules and their runs.
+fn live_schedules(tests: &mut SteppedQueue) {
+    let queue = tests.queue().clone();
+    for overlap in [Overlap::Queue, Overlap::Replace] {
+        let schedule = Schedule::every("s", MINUTE).overlap(overlap).options(Options::new().queue("runs"));
+        queue.set_schedule(schedule, &Do::Permanent).unwrap();
+        queue.pause_schedule("s").unwrap();
+        queue.resume_schedule("s").unwrap();
+        for _ in 0..3 {
+            tests.advance(MINUTE).unwrap();
+        }
+        let runs = queue.tasks(Filter::new().queue("runs").state(State::Queued)).unwrap();
+        queue.explain(runs[1].task_id).unwrap();
+        tests.run_until_idle().unwrap();
+        queue.retry(runs[0].task_id).unwrap();
+        tests.run_until_idle().unwrap();
+        assert_eq!(queue.move_to_dead_letters(Filter::new().id(runs[0].task_id)).unwrap().changed, 1);
+        queue.dead_letters().replay(runs[0].task_id).unwrap();
+        queue.cancel_all(Filter::new().queue("runs")).map(drop).unwrap();
+    }
+    queue.set_schedule(Schedule::after_end("after", MINUTE), &Do::Ok(1)).unwrap();
+    tests.advance(MINUTE).unwrap();
+    tests.run_until_idle().unwrap();
+    queue.run_schedule_now("after").unwrap();
+    tests.run_until_idle().unwrap();
+    assert_eq!(queue.preview("after", 3).unwrap().len(), 1);
+    queue.schedule_args_json("after").unwrap();
+    assert_eq!(queue.schedules().unwrap().len(), 2);
+    queue.remove_schedule("s").unwrap();
+    queue.remove_schedule("after").unwrap();
 }
 
 fn look(queue: &Queue, id: perdura::TaskId) {

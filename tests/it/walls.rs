@@ -29,11 +29,10 @@ const MAY_NAME: &[(&str, &str)] = &[
     ),
     // running
     ("timer", "clock sync journal lifecycle retry task config error"),
-    ("schedule", "clock journal lifecycle retry task config error"),
     ("executor", "handler json clock sync journal lifecycle retry task config error"),
     ("handler", "json clock sync journal lifecycle retry task config error"),
     // edges
-    ("store", "sync journal lifecycle limits retry task config error crash"),
+    ("store", "sync journal lifecycle limits schedule retry task config error crash"),
     ("clock", "sync journal task config error"),
     ("sync", ""),
     ("json", "error"),
@@ -41,6 +40,7 @@ const MAY_NAME: &[(&str, &str)] = &[
     // rules
     ("lifecycle", "retry task config"),
     ("limits", "task"),
+    ("schedule", "retry task config error"),
     ("retry", "task config"),
     // values
     ("task", "config error"),

@@ -136,6 +136,7 @@ pub mod tx {
     pub struct Effects {
         pub ready: u64,
         pub due: Option<Timestamp>,
+        pub tick: Option<Timestamp>,
         pub changed: bool,
         pub cancelled: Vec<TaskId>,
         pub superseded: Vec<TaskId>,
@@ -160,7 +161,7 @@ pub mod tx {
 }
 
 /// No process dies here, so nobody is a suspect.
-pub fn pass_turn(_: &Tx<'_>, _: Option<Timestamp>) -> Sql<bool> {
+pub fn lift(_: &Tx<'_>, _: Option<Timestamp>) -> Sql<bool> {
     Ok(false)
 }
 
@@ -499,6 +500,10 @@ pub fn next_due(table: &RefCell<Table>) -> Sql<Option<Timestamp>> {
     Ok(table.rows.values().filter(waits).filter_map(|row| row.run_at).min())
 }
 
+pub fn next_tick(_: &RefCell<Table>) -> Sql<Option<Timestamp>> {
+    Ok(None)
+}
+
 pub fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
     let is_due = |row: &Row| {
         row.task_state.hold() == Hold::Time
@@ -609,6 +614,29 @@ pub fn data_version(table: &RefCell<Table>) -> Sql<i64> {
 
 pub fn clock_jumped(_: &RefCell<Table>, _: Timestamp) -> Sql<bool> {
     Ok(false)
+}
+
+/// Nobody declares a schedule here.
+#[derive(Debug, Clone)]
+pub struct Declared;
+
+#[derive(Debug, Default)]
+pub struct Fired {
+    pub schedules: usize,
+    pub anchored: Vec<String>,
+    pub broken: Vec<(String, String)>,
+}
+
+pub fn reconcile(_: &Tx<'_>, _: &[Declared], _: Timestamp) -> Sql<()> {
+    Ok(())
+}
+
+pub fn fire(_: &Tx<'_>, _: &crate::config::Config, _: Timestamp, _: usize) -> Sql<Fired> {
+    Ok(Fired::default())
+}
+
+pub fn tick(_: &RefCell<Table>, _: TaskId) -> Sql<Option<Timestamp>> {
+    Ok(None)
 }
 
 pub fn record(_: &RefCell<Table>, id: TaskId) -> Sql<crate::task::TaskRecord> {

@@ -163,6 +163,7 @@ impl Explainer {
                 "no handler knows the task name {:?} (version {}); start a program that handles it",
                 task.task_name, task.version
             ),
+            Hold::Parents => explanation.waits_for_run(),
             Hold::PreviousAttempt => "waits until its previous attempt has left its thread".to_owned(),
             Hold::Suspect => format!(
                 "waits for its turn: it was running when a process died, and such tasks run one at a time, each for a minute at most before \

@@ -8,4 +8,5 @@ pub(crate) mod health;
 pub(crate) mod job;
 pub(crate) mod queue;
 pub(crate) mod rollups;
+pub(crate) mod schedule;
 pub(crate) mod task;

@@ -68,6 +68,7 @@ pub(crate) fn held(task: &TaskRecord) -> Option<&'static str> {
     match task.hold? {
         Hold::UnknownName => Some("no handler knows its name"),
         Hold::PreviousAttempt => Some("its previous attempt still runs"),
+        Hold::Parents => Some("the run before it has not ended"),
         Hold::Suspect => Some("ran when a process died: its turn comes"),
         Hold::Ready | Hold::Time => None,
     }

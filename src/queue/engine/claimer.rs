@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::shared::Shared;
 use crate::error::Error;
 use crate::planted::planted;
-use crate::store::{CommitHook, Effects, Sql, StartLeave, Tx, check_epoch, claim, pass_turn};
+use crate::store::{CommitHook, Effects, Sql, StartLeave, Tx, check_epoch, claim, lift};
 use crate::task::Claims;
 
 pub(crate) struct Claimer {
@@ -95,10 +95,10 @@ impl CommitHook for Claimer {
             tx.suspect_moved(); // one of the full queue may have its turn
         }
         let now = self.shared.clock.now();
-        let has_passed = pass_turn(tx, Some(now))?;
+        let has_lifted = lift(tx, Some(now))?;
         self.seen = tx.effects().ready;
         if self.seen == 0 && !self.shared.gate.is_behind() && !has_place {
-            return Ok(has_passed);
+            return Ok(has_lifted);
         }
         self.shared.gate.set_behind(true);
         let room = self.shared.running.room_after(&tx.effects());

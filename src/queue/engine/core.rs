@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::executor::Executor;
 use crate::handler::Finished;
 use crate::journal::tell;
-use crate::store::{self, Notes, OwnerLock, Rank, SettleRules, Store, Tx};
+use crate::store::{self, Declared, Notes, OwnerLock, Rank, SettleRules, Store, Tx};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, Sender, lock};
 use crate::task::Timestamp;
@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub rules: SettleRules,
     /// The queues that it claims from as the owner; none: all.
     pub served: Option<Vec<String>>,
+    /// The schedules that the program declares.
+    pub declared: Vec<Declared>,
     /// Who says how long finished tasks are kept.
     pub(crate) retention: RetentionRule,
     /// What keeps this process from owning the file, if it is no other owner.
@@ -78,6 +80,7 @@ impl Core {
         shared: Arc<Shared>,
         rules: SettleRules,
         served: Option<Vec<String>>,
+        declared: Vec<Declared>,
         retention: RetentionRule,
     ) -> Core {
         Core {
@@ -88,6 +91,7 @@ impl Core {
             shared,
             rules,
             served,
+            declared,
             retention,
             obstacle: Obstacle::default(),
             home: OnceLock::new(),
@@ -161,9 +165,11 @@ impl Core {
 
     /// Looks at everything that another connection may have changed.
     pub(crate) fn notice(&self) -> Result<(), Error> {
-        let (flags, due) = self.store.alone(|conn| Ok((store::flags(conn)?, store::next_due(conn)?)))?;
+        let (flags, due, tick) = self
+            .store
+            .alone(|conn| Ok((store::flags(conn)?, store::next_due(conn)?, store::next_tick(conn)?)))?;
         self.shared.running.apply_flags(&flags);
-        self.shared.alarm.set(NextTick { at: due, monotonic: None });
+        self.shared.alarm.set(NextTick { schedules: tick, ..NextTick::at(due) });
         self.shared.changes.tell_all();
         if self.is_owner() { self.claim_more() } else { Ok(()) }
     }

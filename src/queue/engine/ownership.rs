@@ -19,8 +19,12 @@ impl Core {
         let (rules, now) = (self.rules.clone(), self.now());
         let retention = self.config.own_retention().filter(|_| self.retention == RetentionRule::Config);
         let settings = OwnerSettings { served: self.served.clone(), retention };
-        let recovered =
-            self.commit(Rank::Change, move |tx| store::recover(tx, &started, &rules, &settings, now))?;
+        let declared = self.declared.clone();
+        let recovered = self.commit(Rank::Change, move |tx| {
+            let recovered = store::recover(tx, &started, &rules, &settings, now)?;
+            store::reconcile(tx, &declared, now)?;
+            Ok(recovered)
+        })?;
         let notes = Arc::new(owner_lock.begin_notes(recovered.epoch, booted_at)?);
         *lock(&self.ownership) = Some(Ownership { notes, _lock: owner_lock });
         self.shared.gate.set_lifting(true);
@@ -61,7 +65,7 @@ impl Core {
         self.provide_reserve();
         self.shared.gate.set_claiming(true);
         self.shared.gate.set_behind(true);
-        self.shared.alarm.set(NextTick { at: Some(self.now()), monotonic: None });
+        self.shared.alarm.set(NextTick::at(self.now()));
         Ok(true)
     }
 

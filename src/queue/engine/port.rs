@@ -52,18 +52,18 @@ impl Port for Core {
     }
 
     fn watch_deadline(&self, deadline: Duration) {
-        self.shared.alarm.set(NextTick { at: None, monotonic: Some(deadline + DEADLINE_GRACE) });
+        self.shared.alarm.set(NextTick::monotonic(deadline + DEADLINE_GRACE));
     }
 
     fn watch_suspect(&self, control: &Control) {
         let until = self.shared.monotonic().saturating_add(SUSPECT_TURN);
         control.set_suspect_until(Some(until));
-        self.shared.alarm.set(NextTick { at: None, monotonic: Some(until) });
+        self.shared.alarm.set(NextTick::monotonic(until));
     }
 
     fn watch_silence(&self) {
         let until = self.shared.monotonic() + self.config.stuck_task_timeout;
-        self.shared.alarm.set(NextTick { at: None, monotonic: Some(until) });
+        self.shared.alarm.set(NextTick::monotonic(until));
     }
 
     fn finished(&self, finished: Finished) {
@@ -79,6 +79,10 @@ impl Port for Core {
 
     fn missed(&self, id: TaskId, generation: u64) {
         self.leave_unrecorded(id, generation);
+    }
+
+    fn tick(&self, id: TaskId) -> Result<Option<Timestamp>, Error> {
+        self.store.read(|conn| store::tick(conn, id))
     }
 
     fn record(&self, id: TaskId) -> Result<TaskRecord, Error> {

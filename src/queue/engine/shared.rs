@@ -79,7 +79,10 @@ impl Shared {
         }
         self.running.flag(&effects.cancelled, &effects.superseded);
         if let Some(due) = effects.due {
-            self.alarm.set(NextTick { at: Some(due), monotonic: None });
+            self.alarm.set(NextTick::at(due));
+        }
+        if effects.tick.is_some() {
+            self.alarm.set(NextTick { schedules: effects.tick, ..NextTick::default() });
         }
         if effects.more {
             self.dispatcher.ring();

@@ -67,7 +67,7 @@ pub(crate) fn concerns_siblings(effects: &Effects) -> bool {
     effects.changed
         || effects.more
         || effects.ready > 0
-        || effects.due.is_some()
+        || effects.due.or(effects.tick).is_some()
         || !effects.settled.is_empty()
         || !effects.claims.is_empty()
         || !effects.cancelled.is_empty()

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::handler::Control;
 use crate::journal::{survive, tell};
 use crate::planted::planted;
-use crate::store::{self, Rank};
+use crate::store::{self, Fired, Rank};
 use crate::sync::atomic::Ordering;
 use crate::task::Timestamp;
 use crate::timer::{NextTick, Ticks};
@@ -23,25 +23,33 @@ pub(crate) const SUSPECT_TURN: Duration = Duration::from_secs(60);
 
 impl Core {
     /// Does what is due by the wall clock, in chunks; answers with the next time. That is over already if so many chunks were not enough.
-    pub(crate) fn promote(&self) -> Result<Option<Timestamp>, Error> {
-        let mut next = None;
+    pub(crate) fn promote(&self) -> Result<NextTick, Error> {
+        let mut next = NextTick::default();
         for _ in 0..MAX_CHUNKS_PER_TICK {
             // The time is read under the writer's lead: a wait that began while we queued would look like one from the future.
-            let (now, due, jumped) = self.store.alone(|conn| {
+            let (now, due, tick, jumped) = self.store.alone(|conn| {
                 let now = self.now();
-                Ok((now, store::next_due(conn)?, store::clock_jumped(conn, now)?))
+                let (due, tick) = (store::next_due(conn)?, store::next_tick(conn)?);
+                Ok((now, due, tick, store::clock_jumped(conn, now)?))
             })?;
             if self.shared.gate.is_stopping() {
-                return Ok(None); // what is due is for the next process; the timer must not come back for it again and again
+                return Ok(NextTick::default()); // what is due is for the next process; the timer must not come back for it again and again
             }
-            if !jumped && due.is_none_or(|due| due > now) {
-                return Ok(due);
+            next = NextTick { schedules: tick, ..NextTick::at(due) };
+            if !jumped && due.into_iter().chain(tick).all(|due| due > now) {
+                return Ok(next);
             }
-            let clock = self.shared.clock.clone();
-            if self.owner_write(move |tx| store::promote(tx, clock.now(), TASKS_PER_COMMIT))? == 0 {
-                return Ok(due);
+            let (clock, config) = (self.shared.clock.clone(), self.config.clone());
+            let (promoted, fired) = self.owner_write(move |tx| {
+                let now = clock.now();
+                let promoted = store::promote(tx, now, TASKS_PER_COMMIT)?;
+                Ok((promoted, store::fire(tx, &config, now, TASKS_PER_COMMIT)?))
+            })?;
+            tell_of_schedules(&fired);
+            if promoted + fired.schedules == 0 {
+                return Ok(next);
             }
-            next = Some(now);
+            next = NextTick::at(now);
         }
         Ok(next)
     }
@@ -135,9 +143,9 @@ impl Core {
         if !self.is_owner() {
             return NextTick::default();
         }
-        let promoted = self.promote().map(|at| NextTick { at, monotonic: None });
-        let opened = self.open_queues().map(|at| NextTick { at, monotonic: None });
-        let watched = self.watch().map(|monotonic| NextTick { at: None, monotonic });
+        let promoted = self.promote();
+        let opened = self.open_queues().map(NextTick::at);
+        let watched = self.watch().map(NextTick::monotonic);
         [promoted, opened, watched].into_iter().fold(NextTick::default(), |next, step| {
             next.or_sooner(step.unwrap_or_else(|e| {
                 tell!(Warn, "the timer could not do what is due and tries again: {e}");
@@ -147,7 +155,20 @@ impl Core {
     }
 
     fn next_try(&self) -> NextTick {
-        NextTick { at: None, monotonic: Some(self.shared.monotonic() + RETRY_INTERVAL) }
+        NextTick::monotonic(self.shared.monotonic() + RETRY_INTERVAL)
+    }
+}
+
+/// What the program should hear of schedules.
+fn tell_of_schedules(fired: &Fired) {
+    for name in &fired.anchored {
+        tell!(
+            Warn,
+            "schedule {name:?} stood more than a day ahead of the clock, which has been set back; it begins anew"
+        );
+    }
+    for (name, why) in &fired.broken {
+        tell!(Warn, "schedule {name:?} makes no tasks any more, because it is broken: {why}");
     }
 }
 

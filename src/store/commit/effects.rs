@@ -20,6 +20,8 @@ pub(crate) struct Effects {
     pub ready: u64,
     /// The earliest time that a task has begun to wait for.
     pub due: Option<Timestamp>,
+    /// The earliest tick of a schedule that is to be fired.
+    pub tick: Option<Timestamp>,
     /// Some task's state has changed.
     pub changed: bool,
     /// Running tasks whose cancel flag was set.
@@ -47,6 +49,8 @@ pub(crate) struct TxEffects {
     pub met: MetNames,
     /// The turn among suspects may have to be passed on.
     pub suspects_moved: bool,
+    /// Runs of schedules that have ended, came to life again, or are gone; and when.
+    pub moved_runs: Vec<(TaskId, Timestamp)>,
     /// Changes of counters.
     counts: Log<CountKey>,
     /// Attempts to be counted.
@@ -58,9 +62,11 @@ pub(crate) struct TxEffects {
 pub(crate) struct Mark {
     ready: u64,
     due: Option<Timestamp>,
+    tick: Option<Timestamp>,
     changed: bool,
     more: bool,
     suspects_moved: bool,
+    moved_runs: usize,
     lists: [usize; 5],
     met: (usize, usize),
     counts: usize,
@@ -95,9 +101,11 @@ impl TxEffects {
         Mark {
             ready: *ready,
             due: *due,
+            tick: self.told.tick,
             changed: *changed,
             more: *more,
             suspects_moved: self.suspects_moved,
+            moved_runs: self.moved_runs.len(),
             lists: [cancelled.len(), superseded.len(), claims.len(), ended.len(), settled.len()],
             met: self.met.len(),
             counts: self.counts.mark(),
@@ -109,6 +117,7 @@ impl TxEffects {
     pub(crate) fn undo_to(&mut self, mark: Mark) {
         let told = &mut self.told;
         (told.ready, told.due, told.changed, told.more) = (mark.ready, mark.due, mark.changed, mark.more);
+        told.tick = mark.tick;
         let [cancelled, superseded, claims, ended, settled] = mark.lists;
         told.cancelled.truncate(cancelled);
         told.superseded.truncate(superseded);
@@ -116,6 +125,7 @@ impl TxEffects {
         told.ended.truncate(ended);
         told.settled.truncate(settled);
         self.suspects_moved = mark.suspects_moved;
+        self.moved_runs.truncate(mark.moved_runs);
         self.met.truncate(mark.met);
         self.counts.undo_to(mark.counts);
         self.rollups.undo_to(mark.rollups);
@@ -201,11 +211,13 @@ mod tests {
             let told = &mut effects.told;
             (told.ready, told.due, told.changed, told.more) =
                 (told.ready + 1, Some(Timestamp::from_millis(5)), true, true);
+            told.tick = told.due;
             told.cancelled.push(id);
             told.superseded.push(id);
             told.ended.push(id);
             told.settled.push((id, 1));
             effects.suspects_moved = true;
+            effects.moved_runs.push((id, Timestamp::from_millis(5)));
             effects.count((1, 2, 3), 4);
         };
         let mut effects = TxEffects::default();
@@ -216,6 +228,7 @@ mod tests {
         assert_eq!((told.ready, told.due, told.changed, told.more), (0, None, false, false));
         let lists = [&told.cancelled, &told.superseded, &told.ended];
         assert!(lists.into_iter().all(Vec::is_empty) && told.settled.is_empty());
+        assert!(effects.moved_runs.is_empty() && effects.told.tick.is_none());
         assert!(!effects.suspects_moved && effects.take_counts().is_empty());
         gather(&mut effects);
         let full = effects.mark();

@@ -9,7 +9,7 @@ use super::effects::{Effects, Mark, TxEffects};
 use super::name_cache::NameCache;
 use crate::planted::planted;
 use crate::store::error::{Sql, contradiction};
-use crate::task::{HandledNames, Timestamp};
+use crate::task::{HandledNames, TaskId, Timestamp};
 
 /// What is written at the end of each transaction, before its COMMIT.
 pub(crate) type Finish = fn(&Tx<'_>) -> Sql<()>;
@@ -121,6 +121,11 @@ impl<'c> Tx<'c> {
     /// The turn among suspects may have to be passed on.
     pub(crate) fn suspect_moved(&self) {
         self.gathered(|all| all.suspects_moved = true);
+    }
+
+    /// A run of a schedule has ended, came to life again, or is gone: its schedule has to hear of it.
+    pub(crate) fn run_moved(&self, id: TaskId, at: Timestamp) {
+        self.gathered(|all| all.moved_runs.push((id, at)));
     }
 
     pub(crate) fn mark(&self) -> Mark {

@@ -37,7 +37,7 @@ const INVARIANTS: &[(&str, &str)] = &[
         "numbers out of their range",
         "SELECT 1 FROM perdura_tasks WHERE priority NOT BETWEEN -32768 AND 32767 OR max_attempts NOT BETWEEN 1 AND 100
              OR generation NOT BETWEEN 0 AND 1 << 62 OR snoozes NOT BETWEEN 0 AND 1 << 62 OR in_flight NOT BETWEEN 0 AND 1
-             OR cancel_requested NOT BETWEEN 0 AND 1 OR suspect NOT BETWEEN 0 AND 1 OR extras NOT BETWEEN 0 AND 3",
+             OR cancel_requested NOT BETWEEN 0 AND 1 OR suspect NOT BETWEEN 0 AND 1 OR extras & ~65539 <> 0",
     ),
     (
         "args, results or checkpoints that are not JSON",
@@ -45,7 +45,7 @@ const INVARIANTS: &[(&str, &str)] = &[
              UNION ALL SELECT 1 FROM perdura_results WHERE json_valid(result) = 0 AND result <> ''
              UNION ALL SELECT 1 FROM perdura_checkpoints WHERE json_valid(checkpoint) = 0",
     ),
-    ("tasks of an unknown hold", "SELECT 1 FROM perdura_tasks WHERE hold NOT IN (0, 1, 3, 4, 7)"),
+    ("tasks of an unknown hold", "SELECT 1 FROM perdura_tasks WHERE hold NOT IN (0, 1, 2, 3, 4, 7)"),
     ("tasks without args", "SELECT 1 FROM perdura_tasks t WHERE NOT EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id)"),
     (
         "tasks of an unknown queue or name",
@@ -89,7 +89,7 @@ const INVARIANTS: &[(&str, &str)] = &[
          WHERE t.suspect = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 0 AND q.paused = 0))) WHERE n > 1"),
     (
         "tasks whose reasons to wait do not fit their row",
-        "SELECT 1 FROM perdura_tasks WHERE reasons & ~77 <> 0 OR (reasons & 1 <> 0 AND in_flight = 0) OR (reasons & 64 <> 0 AND suspect = 0)",
+        "SELECT 1 FROM perdura_tasks WHERE reasons & ~79 <> 0 OR (reasons & 1 <> 0 AND in_flight = 0) OR (reasons & 64 <> 0 AND suspect = 0)",
     ),
     (
         "tasks that were running when a process died, and to which nobody will give their turn",
@@ -109,6 +109,37 @@ const INVARIANTS: &[(&str, &str)] = &[
         "output of attempts that nobody can look at",
         "SELECT 1 FROM perdura_output o WHERE generation < (SELECT MAX(generation) FROM perdura_output n WHERE n.task_id = o.task_id)
              AND NOT EXISTS (SELECT 1 FROM perdura_attempts a WHERE a.task_id = o.task_id AND a.generation = o.generation)",
+    ),
+    (
+        "runs of no task",
+        "SELECT 1 FROM perdura_runs r WHERE NOT EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = r.task_id)",
+    ),
+    (
+        "tasks that are marked as runs and are none",
+        "SELECT 1 FROM perdura_tasks t WHERE t.extras & 65536 <> 0 AND NOT EXISTS (SELECT 1 FROM perdura_runs r WHERE r.task_id = t.task_id)",
+    ),
+    (
+        "runs that are live where their task is not, or the other way round",
+        "SELECT 1 FROM perdura_runs r LEFT JOIN perdura_tasks t USING (task_id) WHERE r.live NOT BETWEEN 0 AND 2 OR (r.live > 0) <>
+             COALESCE(t.extras & 65536 <> 0 AND (t.state IN (0, 1) OR (t.state = 5 AND t.in_flight = 1)), 0)",
+    ),
+    (
+        "tasks that wait for runs before them and are no such run, or the other way round",
+        "SELECT 1 FROM perdura_tasks t LEFT JOIN perdura_runs r USING (task_id) WHERE (t.reasons & 2 <> 0) <> (COALESCE(r.live, 0) = 2)",
+    ),
+    (
+        "runs that wait although none before them is live",
+        "SELECT 1 FROM perdura_runs r WHERE r.live = 2 AND NOT EXISTS (SELECT 1 FROM perdura_runs o WHERE o.schedule_id = r.schedule_id AND o.live = 1)",
+    ),
+    (
+        "schedules without args, or args of no schedule",
+        "SELECT 1 FROM perdura_schedules s WHERE NOT EXISTS (SELECT 1 FROM perdura_schedule_args a WHERE a.schedule_id = s.schedule_id)
+             UNION ALL SELECT 1 FROM perdura_schedule_args a WHERE json_valid(a.args) = 0
+                 OR NOT EXISTS (SELECT 1 FROM perdura_schedules s WHERE s.schedule_id = a.schedule_id)",
+    ),
+    (
+        "schedules that are to be fired although they are paused, disabled or broken, or have no tick",
+        "SELECT 1 FROM perdura_schedules WHERE due_ms IS NOT NULL AND (paused <> 0 OR disabled <> 0 OR broken IS NOT NULL OR next_tick_ms IS NULL)",
     ),
     ("ids beyond the highest ever given", "SELECT 1 FROM perdura_tasks WHERE task_id > (SELECT seq FROM sqlite_sequence WHERE name = 'perdura_tasks')"),
 ];

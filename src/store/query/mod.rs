@@ -5,4 +5,5 @@ pub(crate) mod check;
 pub(crate) mod export;
 pub(crate) mod inspect;
 pub(crate) mod records;
+pub(crate) mod schedules;
 pub(crate) mod stats;

@@ -68,7 +68,7 @@ pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> 
     let next = next(&before.task_state, verb.event()).map_err(|refusal| refused(id, verb, refusal))?;
     let mut after = before.moved(&next, now);
     match verb {
-        Verb::Delete => return remove(tx, &before, KeyEnds::Now),
+        Verb::Delete => return remove(tx, &before, KeyEnds::Now, now),
         Verb::MoveToDeadLetters => return move_to_dead_letters(tx, &before, now),
         Verb::Retry | Verb::RetryFromStart => {
             if !before.extras.contains(Extras::KEY) {

@@ -65,6 +65,7 @@ pub(crate) fn fail_damaged(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) 
         (id.as_i64(), now.as_millis()),
     )?;
     tx.suspect_moved();
+    tx.run_moved(id, now);
     tx.effect(|effects| {
         effects.changed = true;
         effects.superseded.push(id);

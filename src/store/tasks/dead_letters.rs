@@ -8,6 +8,7 @@ use super::enqueue::out_of_ids;
 use super::keys;
 use super::remove::{KeyEnds, remove_cold, remove_row};
 use super::row::{HotRow, state_at};
+use super::runs;
 use crate::error::{Error, ErrorKind};
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
@@ -25,7 +26,7 @@ pub(crate) fn move_to_dead_letters(tx: &Tx<'_>, row: &HotRow, now: Timestamp) ->
         (id, now.as_millis()),
     )?;
     tx.run("DELETE FROM perdura_progress WHERE task_id = ?1", [id])?;
-    remove_row(tx, row, KeyEnds::InTime(now))
+    remove_row(tx, row, KeyEnds::InTime(now), now)
 }
 
 /// Makes a new task of a letter: fresh attempts, the same args, options and checkpoint. The letter stays, marked.
@@ -67,6 +68,7 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
         ids,
     )?;
     let extras = keys::take(tx, new, queue_id, Some(id), now)?;
+    let extras = extras.with(Extras::RUN.only_if(runs::repeat(tx, id, new)?));
     if extras != Extras::NONE {
         tx.change_one(
             "UPDATE perdura_tasks SET extras = ?2 WHERE task_id = ?1 AND state = 0 AND extras = 0",
@@ -116,7 +118,10 @@ pub(crate) fn purge_dead_letters(
         let sql = "DELETE FROM perdura_dead_letters WHERE task_id = ?1 AND moved_at_ms < ?2";
         let delete = || match tx.run(sql, (id, moved_before.as_millis()))? {
             0 => Ok(0), // somebody else was faster
-            n => remove_cold(tx, TaskId::from_i64(*id)).map(|()| n),
+            n => {
+                runs::forget(tx, TaskId::from_i64(*id))?;
+                remove_cold(tx, TaskId::from_i64(*id)).map(|()| n)
+            }
         };
         match tx.whole(delete) {
             Err(fault) if fault.is_damage() => {}

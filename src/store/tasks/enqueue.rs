@@ -42,9 +42,11 @@ fn enqueue_one(
         return Ok(Enqueued::Existing(TaskId::from_i64(token.task_id)));
     }
     let queue_id = tx.queue_id(&options.queue)?;
+    let run = task.run;
     let mut key = None;
     if let Some(unique) = &options.unique {
-        let digest = keys::digest(tx.file_id, &unique.scoped(task.task_name));
+        let of_run = run.and_then(|run| run.unique_digest);
+        let digest = of_run.unwrap_or_else(|| keys::digest(tx.file_id, &unique.scoped(&task.task_name)));
         let found = keys::look(tx, queue_id, &digest, now)?;
         if let Some(answer) = meet(tx, task, unique, found, now)? {
             return Ok(answer);
@@ -53,15 +55,19 @@ fn enqueue_one(
     }
     let (run_at, anchor) = due(options.due, now);
     let waits = run_at.is_some_and(|time| time > now);
-    let reasons = if waits { Reasons::of(Hold::Time) } else { Reasons::NONE };
+    let mut reasons = if waits { Reasons::of(Hold::Time) } else { Reasons::NONE };
+    if run.is_some_and(|run| run.waits) {
+        reasons = reasons.with(Hold::Parents);
+    }
     let expires_at = options.expires.map(|after| now.saturating_add(after));
-    let name_id = tx.name_id(task.task_name)?;
+    let name_id = tx.name_id(&task.task_name)?;
     let started_at = match is_alone && reasons == Reasons::NONE {
         true => tx.start_now(task, queue_id, expires_at)?,
         false => None,
     };
     let starts = started_at.is_some();
     let extras = key.as_ref().map_or(Extras::NONE, |(unique, ..)| first_extras(unique, starts));
+    let extras = extras.with(Extras::RUN.only_if(run.is_some()));
     let task_state = new_task_state(reasons, options.max_attempts, starts)?;
     let inserted = insert.task.change_one(rusqlite::params![
         queue_id,
@@ -108,7 +114,7 @@ fn enqueue_one(
     };
     tx.effect(|effects| {
         effects.changed = true;
-        effects.ready += u64::from(!starts && !waits);
+        effects.ready += u64::from(!starts && reasons == Reasons::NONE);
         effects.claims.extend(claimed);
         let waits_until = waits.then_some(run_at).flatten();
         let expires_at = expires_at.filter(|_| !starts);
@@ -223,7 +229,7 @@ impl Tx<'_> {
     ) -> Sql<Option<Timestamp>> {
         let Some(leave) = &self.start_leave else { return Ok(None) };
         let is_over = expires_at.is_some_and(|time| time <= leave.now);
-        let is_handled = leave.handled.get(task.task_name).is_some_and(|version| *version >= task.version);
+        let is_handled = leave.handled.get(&*task.task_name).is_some_and(|version| *version >= task.version);
         if leave.is_taken.get() || is_over || !is_handled {
             return Ok(None);
         }

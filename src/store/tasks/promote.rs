@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::damaged::unless_damaged;
 use super::gates::openings;
 use super::row::{HotRow, write_error};
+use super::schedules;
 use crate::lifecycle::TaskEvent;
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
@@ -60,11 +61,12 @@ pub(crate) fn expire(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<()> {
     write_error(tx, row.task_id, &ErrorReport::new("Expired", "it expired before it could start", ""))
 }
 
-/// Whether a relative wait has begun in the future: the clock has jumped back.
+/// Whether a relative wait has begun in the future, or a schedule stands there: the clock has jumped back.
 pub(crate) fn clock_jumped(conn: &Connection, now: Timestamp) -> Sql<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_anchors
                WHERE state = 0 AND hold = 3 AND anchor_ms > ?1)";
-    Ok(conn.prepare_cached(sql)?.query_row([now.as_millis()], |row| row.get(0))?)
+    let has_waited: bool = conn.prepare_cached(sql)?.query_row([now.as_millis()], |row| row.get(0))?;
+    Ok(has_waited || schedules::is_any_from_the_future(conn, now)?)
 }
 
 /// Whether the newest tasks show that the wall clock has run on from before: one of them was made in this span of time, and none after it.

@@ -106,7 +106,7 @@ fn end(tx: &Tx<'_>, ages: Ages, id: TaskId, now: Timestamp) -> Sql<bool> {
     if is_letter {
         move_to_dead_letters(tx, &row, now)?
     } else {
-        remove(tx, &row, KeyEnds::InTime(now))?
+        remove(tx, &row, KeyEnds::InTime(now), now)?
     }
     Ok(true)
 }

@@ -16,8 +16,8 @@ pub(crate) enum KeyEnds {
 }
 
 /// Removes a task and all that is kept of it.
-pub(crate) fn remove(tx: &Tx<'_>, row: &HotRow, key: KeyEnds) -> Sql<()> {
-    remove_row(tx, row, key)?;
+pub(crate) fn remove(tx: &Tx<'_>, row: &HotRow, key: KeyEnds, now: Timestamp) -> Sql<()> {
+    remove_row(tx, row, key, now)?;
     remove_cold(tx, row.task_id)
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn forget_progress(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
 }
 
 /// Removes the hot row of a task, and its key.
-pub(crate) fn remove_row(tx: &Tx<'_>, row: &HotRow, key: KeyEnds) -> Sql<()> {
+pub(crate) fn remove_row(tx: &Tx<'_>, row: &HotRow, key: KeyEnds, now: Timestamp) -> Sql<()> {
     let id = row.task_id.as_i64();
     tx.change_one(
         "DELETE FROM perdura_tasks WHERE task_id = ?1 AND generation = ?2 AND state = ?3",
@@ -60,6 +60,9 @@ pub(crate) fn remove_row(tx: &Tx<'_>, row: &HotRow, key: KeyEnds) -> Sql<()> {
             KeyEnds::Now => keys::release_now(tx, row.task_id)?,
             KeyEnds::InTime(now) => drop(keys::release(tx, row.task_id, now)?),
         }
+    }
+    if row.extras.contains(Extras::RUN) {
+        tx.run_moved(row.task_id, now);
     }
     tx.count(row.queue_id, row.task_state.state, row.task_state.hold(), -1);
     if row.task_state.suspect {

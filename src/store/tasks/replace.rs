@@ -50,7 +50,7 @@ pub(super) fn meet(
             put_off(tx, &row, task, latest, now)?;
         }
     }
-    let name_id = tx.name_id(task.task_name)?;
+    let name_id = tx.name_id(&task.task_name)?;
     if name_id != row.name_id {
         let sql = "UPDATE perdura_tasks SET name_id = ?2 WHERE task_id = ?1 AND generation = ?3 AND name_id = ?4 AND state = 0";
         tx.change_one(sql, (by.as_i64(), name_id, row.generation, row.name_id))?;

@@ -158,6 +158,9 @@ impl HotRow {
         if self.extras != Extras::NONE {
             self.extras = self.key_follows(tx, before, now)?;
         }
+        if before.extras.contains(Extras::RUN) && before.is_live() != self.is_live() {
+            tx.run_moved(self.task_id, self.finished_at.unwrap_or(Timestamp::from_millis(0)));
+        }
         let (to, from) = (&self.task_state, &before.task_state);
         tx.change_one(
             "UPDATE perdura_tasks SET
@@ -218,6 +221,10 @@ impl HotRow {
             }
             _ => Ok(self.extras),
         }
+    }
+
+    fn is_live(&self) -> bool {
+        TaskState::needs_key(self.task_state.state, self.task_state.in_flight, false)
     }
 
     fn needs_key(&self) -> bool {

@@ -78,7 +78,7 @@ fn open(workers: usize) -> Tested {
     });
     let known = registry.names().map(|(name, version)| (name.into(), version)).collect();
     let shared = Arc::new(Shared::new(Arc::new(StandingClock), Arc::new(known)));
-    let core = Core::new(config, Store::new(), shared, SettleRules, None, RetentionRule::Config);
+    let core = Core::new(config, Store::new(), shared, SettleRules, None, Vec::new(), RetentionRule::Config);
     let engine = Engine::start(Arc::new(core), Arc::new(registry)).unwrap();
     Tested { engine, ran, gate }
 }

@@ -85,7 +85,7 @@ struct Told {
 impl Ticks for Told {
     fn tick(&self) -> NextTick {
         let _ = self.ticks.send(sync::now());
-        NextTick { at: None, monotonic: Some(self.next) }
+        NextTick::monotonic(self.next)
     }
 }
 
@@ -108,7 +108,7 @@ fn g04_g10_the_timer_hears_of_something_sooner() {
                 let alarm = alarm.clone();
                 thread::spawn(move || {
                     let now = Timestamp::from_millis(1_000_000);
-                    alarm.set(NextTick { at: Some(now.saturating_add(ms * MS)), monotonic: None });
+                    alarm.set(NextTick::at(now.saturating_add(ms * MS)));
                 })
             })
             .collect();
@@ -130,7 +130,7 @@ fn g04_the_timer_ends_when_told_whatever_else_it_is_told() {
         let other = alarm.clone();
         let other = thread::spawn(move || {
             for ms in [30, 20, 10] {
-                other.set(NextTick { at: None, monotonic: Some(ms * MS) });
+                other.set(NextTick::monotonic(ms * MS));
             }
         });
         alarm.stop();

@@ -1,0 +1,73 @@
+//! The ends of runs. Whatever ends a run, brings it back or removes it says so to the transaction ([`Tx::run_moved`]), and at its end the
+//! schedule goes on: a run that waited may start, and a schedule whose ticks follow the ends of its runs gets its next.
+
+use super::damaged::unless_damaged;
+use super::row::HotRow;
+use super::runs::{self, LIVE, OVER, WAITS};
+use super::schedules;
+use crate::lifecycle::TaskEvent;
+use crate::planted::planted;
+use crate::store::commit::tx::Tx;
+use crate::store::error::Sql;
+use crate::task::{TaskId, Timestamp};
+
+/// Lets schedules go on whose runs this transaction has moved; says whether there are any.
+pub(super) fn go_on(tx: &Tx<'_>) -> Sql<bool> {
+    let mut any = false;
+    loop {
+        let moved = tx.gathered(|all| std::mem::take(&mut all.moved_runs));
+        if moved.is_empty() {
+            return Ok(any);
+        }
+        for (id, at) in moved {
+            any |= settle(tx, id, at)?;
+        }
+    }
+}
+
+/// Notes whether a run is live; says whether it was one.
+fn settle(tx: &Tx<'_>, id: TaskId, at: Timestamp) -> Sql<bool> {
+    let sql = "SELECT schedule_id, live, (SELECT t.state < 2 OR (t.state = 5 AND t.in_flight = 1) FROM perdura_tasks t WHERE t.task_id = r.task_id),
+                      EXISTS (SELECT 1 FROM perdura_dead_letters d WHERE d.task_id = r.task_id)
+               FROM perdura_runs r WHERE r.task_id = ?1";
+    let run = tx.find(sql, [id.as_i64()], |row| {
+        Ok((
+            row.get::<_, i64>(0)?,
+            row.get::<_, i64>(1)?,
+            row.get::<_, Option<bool>>(2)?,
+            row.get::<_, bool>(3)?,
+        ))
+    })?;
+    let Some((schedule_id, was, is_live, is_letter)) = run else { return Ok(false) };
+    if is_live.is_none() && !is_letter {
+        runs::forget(tx, id)?;
+    } else if is_live.unwrap_or(false) != (was != OVER) {
+        let is = if is_live.unwrap_or(false) { LIVE } else { OVER };
+        runs::set_live(tx, id, was, is)?;
+    }
+    if was != OVER && !is_live.unwrap_or(false) {
+        run_ended(tx, schedule_id, at)?;
+    }
+    Ok(true)
+}
+
+/// What follows the end of a run.
+fn run_ended(tx: &Tx<'_>, schedule_id: i64, at: Timestamp) -> Sql<()> {
+    if planted("g15-the-end-of-a-run-is-not-told") {
+        return Ok(());
+    }
+    loop {
+        if runs::under_way(tx, schedule_id)?.0 {
+            return Ok(());
+        }
+        let Some(next) = runs::first(tx, schedule_id, true)? else {
+            return schedules::run_ended(tx, schedule_id, at);
+        };
+        runs::set_live(tx, next, WAITS, LIVE)?;
+        let lift = |row: &HotRow| row.must_apply(tx, TaskEvent::ParentsEnded, at);
+        if unless_damaged(tx, next, at, lift)?.is_some() {
+            return Ok(());
+        }
+        runs::set_live(tx, next, LIVE, OVER)?; // it was damaged, and has ended as FAILED
+    }
+}

@@ -1,0 +1,77 @@
+//! The examples of docs/schedules-and-limits.md, as parts of tests that run: the page shows nothing else.
+
+use std::time::Duration;
+
+use perdura::testing::{ManualClock, SteppedQueue};
+use perdura::{Context, Failure, Filter, Missed, Options, Overlap, Queue, Schedule, State, Task};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct BackUp {
+    folder: String,
+}
+
+impl Task for BackUp {
+    const NAME: &'static str = "back up";
+    type Output = ();
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sync {
+    account: u32,
+}
+
+impl Task for Sync {
+    const NAME: &'static str = "sync";
+    type Output = ();
+}
+
+fn back_up(task: BackUp, cx: &Context) -> Result<(), Failure> {
+    assert!(cx.tick()?.is_some() && task.folder == "/srv");
+    Ok(())
+}
+
+#[test]
+fn the_nightly_job() {
+    let nightly = Schedule::cron("nightly", "30 2 * * *")
+        .time_zone("Europe/Berlin")
+        .options(Options::new().max_attempts(5));
+    let builder = Queue::builder().handle(back_up).schedule(nightly, &BackUp { folder: "/srv".into() });
+    let mut tests = SteppedQueue::open(builder, &ManualClock::new()).unwrap();
+    tests.advance(Duration::from_secs(24 * 3600)).unwrap();
+    assert_eq!(tests.run_until_idle().unwrap().succeeded, 1);
+    assert_eq!(tests.queue().tasks(Filter::new()).unwrap()[0].max_attempts, 5);
+}
+
+#[test]
+fn a_laptop_that_slept_through_three_ticks() {
+    let hour = Duration::from_secs(3600);
+    let latest = Schedule::every("look for mail", hour); // one run for the newest missed tick
+    let skip = Schedule::every("remind to stretch", hour).missed(Missed::Skip); // none
+    let all =
+        Schedule::every("report of the hour", hour).missed(Missed::All { cap: 24 }).overlap(Overlap::Queue); // each, one after another
+    for (schedule, runs) in [(latest, 1), (skip, 0), (all, 3)] {
+        let name = format!("{schedule:?}");
+        let sync = |_: Sync, _: &Context| Ok::<(), Failure>(());
+        let builder = Queue::builder().handle(sync).schedule(schedule, &Sync { account: 7 });
+        let mut tests = SteppedQueue::open(builder, &ManualClock::new()).unwrap();
+        tests.clock().suspend(hour * 3 + hour / 2);
+        tests.tick().unwrap();
+        tests.run_until_idle().unwrap();
+        let done = tests.queue().count(Filter::new().state(State::Succeeded)).unwrap();
+        assert_eq!(done, runs, "{name}");
+    }
+}
+
+#[test]
+fn schedules_at_run_time() -> Result<(), perdura::Error> {
+    let queue = Queue::builder().open_temporary()?;
+    queue.set_schedule(Schedule::every("sync account 7", Duration::from_secs(900)), &Sync { account: 7 })?;
+    queue.pause_schedule("sync account 7")?;
+    queue.resume_schedule("sync account 7")?;
+    let now = queue.run_schedule_now("sync account 7")?; // beside its ticks
+    let next = queue.preview("sync account 7", 3)?;
+    queue.remove_schedule("sync account 7")?;
+    assert_eq!((queue.get(now)?.state, next.len()), (State::Queued, 3));
+    Ok(())
+}
