@@ -94,7 +94,11 @@ fn places(conn: &Connection) -> Vec<(Column, String)> {
             "perdura_queues" => vec!["queue <> 'default'".into()],
             "perdura_task_names" => vec!["task_name <> 'step'".into()],
             "perdura_counts" => (0..6).map(|state| format!("state = {state}")).collect(),
-            "perdura_keys" | "perdura_rollups" | "sqlite_sequence" => vec!["true".into()],
+            "perdura_keys"
+            | "perdura_rollups"
+            | "perdura_schedules"
+            | "perdura_schedule_args"
+            | "sqlite_sequence" => vec!["true".into()],
             table => {
                 let innocent = INNOCENT.map(|id| id.to_string()).join(",");
                 let sql = format!("SELECT DISTINCT task_id FROM {table} WHERE task_id NOT IN ({innocent})");

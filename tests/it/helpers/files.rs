@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use perdura::testing::{ManualClock, SteppedQueue};
 use perdura::{
-    Builder, Config, Context, Error, ErrorKind, Failure, Filter, Options, Queue, State, Task, TaskId,
+    Builder, Config, Context, Error, ErrorKind, Failure, Filter, Options, Overlap, Queue, Schedule, State,
+    Task, TaskId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,11 @@ pub fn make(path: &Path) {
     add(&Step::Succeed(12), calm());
     tests.advance(Duration::from_secs(600)).unwrap();
     assert_eq!(queue.get(fails).unwrap().state, State::Failed);
+    let schedule = Schedule::every("each hour", Duration::from_secs(3600)).overlap(Overlap::Queue);
+    queue.set_schedule(schedule.options(Options::new().queue("paused")), &Step::Succeed(13)).unwrap();
+    queue.run_schedule_now("each hour").unwrap(); // in a paused queue
+    queue.run_schedule_now("each hour").unwrap(); // and one that waits for it
+    queue.set_schedule(Schedule::after_end("after", Duration::from_secs(3600)), &Step::Succeed(15)).unwrap();
     drop(queue);
     assert_eq!(tests.crash_in_attempt(true).unwrap().1, "10".parse().ok());
     // Its reading connections may close a little later than its writer, which leaves a WAL then.
@@ -195,11 +201,22 @@ fn look(queue: &Queue) {
         told("letter", queue.dead_letters().get(id));
     }
     told("letters", queue.dead_letters().list(Filter::new()));
+    told("schedules", queue.schedules());
+    for name in ["each hour", "after"] {
+        told("schedule", queue.schedule(name));
+        told("preview", queue.preview(name, 3));
+        told("schedule args", queue.schedule_args_json(name));
+    }
     told("check", queue.check());
 }
 
 /// Every verb.
 fn mend(queue: &Queue) {
+    for name in ["each hour", "after"] {
+        told("pause schedule", queue.pause_schedule(name));
+        told("resume schedule", queue.resume_schedule(name));
+        told("run schedule", queue.run_schedule_now(name));
+    }
     for id in (1..=14).map(id_of) {
         match id.to_string().parse::<u8>().unwrap_or(0) % 5 {
             0 => drop(told("run_now", queue.run_now(id))),
