@@ -39,12 +39,18 @@ impl Core {
             if !jumped && due.into_iter().chain(tick).all(|due| due > now) {
                 return Ok(next);
             }
-            let (clock, config) = (self.shared.clock.clone(), self.config.clone());
-            let (promoted, fired) = self.owner_write(move |tx| {
-                let now = clock.now();
-                let promoted = store::promote(tx, now, TASKS_PER_COMMIT)?;
-                Ok((promoted, store::fire(tx, &config, now, TASKS_PER_COMMIT)?))
-            })?;
+            let is_due = |at: Option<Timestamp>| jumped || at.is_some_and(|at| at <= now);
+            // Each by itself, so that what is wrong with schedules keeps no task from its time.
+            let (mut promoted, mut fired) = (0, Fired::default());
+            if is_due(due) {
+                let clock = self.shared.clock.clone();
+                promoted = self.owner_write(move |tx| store::promote(tx, clock.now(), TASKS_PER_COMMIT))?;
+            }
+            if is_due(tick) {
+                let (clock, config) = (self.shared.clock.clone(), self.config.clone());
+                fired =
+                    self.owner_write(move |tx| store::fire(tx, &config, clock.now(), TASKS_PER_COMMIT))?;
+            }
             tell_of_schedules(&fired);
             if promoted + fired.schedules == 0 {
                 return Ok(next);

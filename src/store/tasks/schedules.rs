@@ -237,7 +237,8 @@ fn unless_broken<R>(
         act(&row.ok_or_else(|| contradiction("an index names a schedule that is not there"))?)
     });
     match done {
-        Err(fault) if is_its_own(&fault) => {
+        // Where SQLite has rolled back all of it (no id is left), there is nothing to note anything in.
+        Err(fault) if is_its_own(&fault) && !tx.conn.is_autocommit() => {
             let why = Error::from(fault).to_string();
             broken.push((break_down(tx, schedule_id, &why)?, why));
             Ok(None)
