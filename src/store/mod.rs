@@ -45,7 +45,7 @@ pub(crate) use tasks::claim::{Lifting, claim, lift_known};
 pub(crate) use tasks::dead_letters::{get_dead_letter, old_dead_letters, purge_dead_letters, replay};
 pub(crate) use tasks::enqueue::{enqueue, find_token};
 pub(crate) use tasks::epoch::{OwnerSettings, check_epoch, queue_list, retention};
-pub(crate) use tasks::gates::{changed, openings, set_limit, set_rate};
+pub(crate) use tasks::gates::{changed, mend_jumps, openings, set_limit, set_rate};
 pub(crate) use tasks::keys::{digest, keys_from_the_future, old_keys, tidy_keys};
 pub(crate) use tasks::promote::{
     clock_has_run_on, clock_jumped, has_unknown_names, is_due, next_due, next_start, promote,

@@ -233,7 +233,7 @@ impl Store {
     pub(crate) fn join<'c>(&'c self, connection: &'c Connection) -> Sql<Tx<'c>> {
         let Connector { path, identity, .. } = &self.connector;
         check_file(connection, &self.file_id, path, identity)?;
-        Ok(Tx::new(connection, &self.names, &self.file_id, None, finish))
+        Ok(Tx::new(connection, &self.names, &self.file_id, None, None, finish))
     }
 
     /// Ends the store as the end of its process does. Answers with where the file lies.

@@ -51,8 +51,6 @@ pub(crate) struct Claims {
     pub claims: Vec<Claimed>,
     /// A task was met that is not claimed ahead: when a worker idles, its turn has come.
     pub waits_for_worker: bool,
-    /// A queue has as many tasks in flight as its limit allows: the end of one of them lets the next one start.
-    pub waits_for_end: bool,
 }
 
 /// A task on its way to a worker.

@@ -319,17 +319,8 @@ fn a_throttled_queue_opens_when_it_is_resumed_and_after_a_clock_that_jumped_back
 #[test]
 fn g06_a_suspect_in_a_shut_queue_passes_its_turn_on() {
     let (folder, clock) = (Folder::in_memory(), ManualClock::new());
-    let open = || SteppedQueue::open_file(builder(Config::default()), &clock, folder.file()).unwrap();
-    let mut ids = Vec::new();
-    for (n, queue) in ["b", "a"].into_iter().enumerate() {
-        let tests = open();
-        tests.queue().pause("b").unwrap(); // so that it is not claimed once more
-        tests.queue().resume(queue).unwrap();
-        let options = Options::new().queue(queue).priority(n as i16).max_attempts(9);
-        ids.push(add(tests.queue(), &Do::Ok(0), options));
-        assert_eq!(tests.crash_in_attempt(true).unwrap().1.as_ref(), ids.last());
-    }
-    let mut tests = open();
+    let ids = suspects_of_two_queues(&folder, &clock);
+    let mut tests = SteppedQueue::open_file(builder(Config::default()), &clock, folder.file()).unwrap();
     tests.queue().resume("b").unwrap();
     let hold = |tests: &SteppedQueue, n: usize| tests.queue().get(ids[n]).unwrap().hold;
     assert_eq!([hold(&tests, 0), hold(&tests, 1)], [Some(Hold::Suspect), Some(Hold::Ready)]);
@@ -342,6 +333,51 @@ fn g06_a_suspect_in_a_shut_queue_passes_its_turn_on() {
     tests.advance(MINUTE).unwrap();
     assert_eq!(tests.run_one().unwrap(), Some(Ran::Succeeded(ids[1])));
     assert_sound(tests.queue());
+}
+
+/// A file in which a task of `b` and then one of `a`, which goes before it, were running when their processes died.
+fn suspects_of_two_queues(folder: &Folder, clock: &ManualClock) -> [TaskId; 2] {
+    ["b", "a"].map(|queue| {
+        let tests = SteppedQueue::open_file(builder(Config::default()), clock, folder.file()).unwrap();
+        tests.queue().pause("b").unwrap(); // so that it is not claimed once more
+        tests.queue().resume(queue).unwrap();
+        let options = Options::new().queue(queue).priority((queue == "a").into()).max_attempts(9);
+        let id = add(tests.queue(), &Do::Ok(0), options);
+        assert_eq!(tests.crash_in_attempt(true).unwrap().1, Some(id));
+        id
+    })
+}
+
+#[test]
+fn g06_g16_a_suspect_of_a_full_queue_has_its_turn_when_one_of_it_ends() {
+    let (folder, clock) = (Folder::in_memory(), ManualClock::new());
+    let [in_b, in_a] = suspects_of_two_queues(&folder, &clock);
+    let tests = SteppedQueue::open_file(builder(Config::default()), &clock, folder.file()).unwrap();
+    tests.queue().set_limit("b", Some(1)).unwrap();
+    tests.queue().resume("b").unwrap();
+    let innocent = add(tests.queue(), &Do::Ok(0), Options::new().queue("b").priority(9));
+    drop(tests);
+    let (tell, started) = channel();
+    let may_end: std::sync::Arc<Mutex<Vec<TaskId>>> = std::sync::Arc::default();
+    let may = may_end.clone();
+    let handler = move |_: Do, cx: &Context| -> Result<u64, Failure> {
+        tell.send(cx.id()).unwrap();
+        while !may.lock().unwrap().contains(&cx.id()) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(0)
+    };
+    let queue = Queue::builder().workers(3).handle(handler).clock(clock.clone()).open(folder.file()).unwrap();
+    let mut first = [started.recv_timeout(MINUTE).unwrap(), started.recv_timeout(MINUTE).unwrap()];
+    first.sort_unstable();
+    assert_eq!(first, [in_a, innocent]);
+    may_end.lock().unwrap().push(in_a);
+    assert_eq!(queue.wait(in_a, MINUTE).unwrap().state, State::Succeeded);
+    assert!(started.try_recv().is_err(), "its queue is full");
+    assert_sound(&queue);
+    may_end.lock().unwrap().extend([innocent, in_b]);
+    assert_eq!(queue.wait(in_b, MINUTE).unwrap().state, State::Succeeded);
+    assert_sound(&queue);
 }
 
 #[test]

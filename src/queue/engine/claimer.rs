@@ -19,7 +19,7 @@ use super::shared::Shared;
 use crate::error::Error;
 use crate::planted::planted;
 use crate::store::{CommitHook, Effects, Sql, StartLeave, Tx, check_epoch, claim, lift};
-use crate::task::Claims;
+use crate::task::{Claims, Timestamp};
 
 pub(crate) struct Claimer {
     shared: Arc<Shared>,
@@ -31,10 +31,8 @@ pub(crate) struct Claimer {
     waits_for_worker: bool,
     /// The same after the transaction that is under way.
     next_waits: bool,
-    /// The last claim met a queue that is full: the end of one of its tasks lets the next one start.
+    /// A queue was met that is full: the end of one of its tasks lets the next one start.
     waits_for_end: bool,
-    /// The same after the transaction that is under way.
-    next_waits_for_end: bool,
     /// Tasks that the transaction had made ready when it was asked to claim.
     seen: u64,
     /// Since when the file has been written without pause.
@@ -57,7 +55,6 @@ impl Claimer {
             waits_for_worker: false,
             next_waits: false,
             waits_for_end: false,
-            next_waits_for_end: false,
             seen: 0,
             leads_since: Duration::ZERO,
             last_end: Duration::ZERO,
@@ -92,10 +89,10 @@ impl CommitHook for Claimer {
         let has_place =
             self.waits_for_end && !tx.effects().settled.is_empty() && !planted("g16-an-end-lets-nobody-on");
         if has_place {
+            self.waits_for_end = false; // until it is said again
             tx.suspect_moved(); // one of the full queue may have its turn
         }
-        let now = self.shared.clock.now();
-        let has_lifted = lift(tx, Some(now))?;
+        let has_lifted = lift(tx)?;
         self.seen = tx.effects().ready;
         if self.seen == 0 && !self.shared.gate.is_behind() && !has_place {
             return Ok(has_lifted);
@@ -107,10 +104,10 @@ impl CommitHook for Claimer {
         }
         check_epoch(tx, epoch)?;
         self.next_cursor = self.cursor;
-        let Claims { claims, waits_for_worker, waits_for_end } =
-            claim(tx, room, &self.shared.handled, &mut self.next_cursor, now)?;
+        let Claims { claims, waits_for_worker } =
+            claim(tx, room, &self.shared.handled, &mut self.next_cursor, self.shared.clock.now())?;
         let behind = claims.len() == room.total || waits_for_worker || tx.effects().more;
-        (self.next_waits, self.next_waits_for_end) = (waits_for_worker, waits_for_end);
+        self.next_waits = waits_for_worker;
         self.shared.gate.set_behind(behind && !planted("g04-the-rest-is-forgotten"));
         tx.effect(|effects| effects.claims.extend(claims));
         Ok(true)
@@ -118,7 +115,7 @@ impl CommitHook for Claimer {
 
     fn committed(&mut self, effects: Effects) {
         (self.cursor, self.waits_for_worker) = (self.next_cursor, self.next_waits);
-        self.waits_for_end = self.next_waits_for_end;
+        self.waits_for_end |= effects.waits_for_end;
         let unseen = effects.ready > std::mem::take(&mut self.seen);
         if unseen && self.shared.gate.is_claiming() {
             self.shared.gate.set_behind(true); // a suspect got its turn after the claims, or the claims could not ride along
@@ -130,18 +127,19 @@ impl CommitHook for Claimer {
     fn rolled_back(&mut self, error: Option<&Error>) {
         self.seen = 0;
         (self.next_cursor, self.next_waits) = (self.cursor, self.waits_for_worker);
-        self.next_waits_for_end = self.waits_for_end;
+        self.waits_for_end = true; // it may have been so
         self.shared.gate.set_behind(true);
         if let Some(error) = error {
             self.shared.claims_failed(error);
         }
     }
 
-    fn begins(&mut self) {
+    fn begins(&mut self) -> Timestamp {
         let now = self.shared.monotonic();
         if now.saturating_sub(self.last_end) >= PAUSE_GAP {
             self.leads_since = now;
         }
+        self.shared.clock.now()
     }
 
     fn rest(&mut self) -> Option<Duration> {

@@ -32,6 +32,8 @@ pub(crate) struct Effects {
     pub claims: Vec<Claimed>,
     /// There may be more to claim than this transaction looked at.
     pub more: bool,
+    /// A queue is full that has more to start: the end of one of its tasks lets the next one start.
+    pub waits_for_end: bool,
     /// Tasks that have ended or are gone, beside those of `settled`.
     pub ended: Vec<TaskId>,
     /// Attempts (task, generation) whose outcome was brought, whatever became of it.
@@ -65,6 +67,7 @@ pub(crate) struct Mark {
     tick: Option<Timestamp>,
     changed: bool,
     more: bool,
+    waits_for_end: bool,
     suspects_moved: bool,
     moved_runs: usize,
     lists: [usize; 5],
@@ -96,14 +99,26 @@ impl TxEffects {
 
     /// Notes how far it has come.
     pub(crate) fn mark(&mut self) -> Mark {
-        let Effects { ready, due, changed, more, cancelled, superseded, claims, ended, settled, .. } =
-            &self.told;
+        let Effects {
+            ready,
+            due,
+            changed,
+            more,
+            waits_for_end,
+            cancelled,
+            superseded,
+            claims,
+            ended,
+            settled,
+            ..
+        } = &self.told;
         Mark {
             ready: *ready,
             due: *due,
             tick: self.told.tick,
             changed: *changed,
             more: *more,
+            waits_for_end: *waits_for_end,
             suspects_moved: self.suspects_moved,
             moved_runs: self.moved_runs.len(),
             lists: [cancelled.len(), superseded.len(), claims.len(), ended.len(), settled.len()],
@@ -118,6 +133,7 @@ impl TxEffects {
         let told = &mut self.told;
         (told.ready, told.due, told.changed, told.more) = (mark.ready, mark.due, mark.changed, mark.more);
         told.tick = mark.tick;
+        told.waits_for_end = mark.waits_for_end;
         let [cancelled, superseded, claims, ended, settled] = mark.lists;
         told.cancelled.truncate(cancelled);
         told.superseded.truncate(superseded);

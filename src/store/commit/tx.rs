@@ -41,6 +41,8 @@ pub(crate) struct Tx<'c> {
     pub(crate) epoch_checked: Cell<bool>,
     /// The leave to start new tasks at once, if there is any.
     pub(crate) start_leave: Option<StartLeave>,
+    /// When it began, where that is known.
+    pub(crate) now: Option<Timestamp>,
 }
 
 impl<'c> Tx<'c> {
@@ -50,6 +52,7 @@ impl<'c> Tx<'c> {
         names: &'c NameCache,
         file_id: &'c [u8; 16],
         start_leave: Option<StartLeave>,
+        now: Option<Timestamp>,
         finish: Finish,
     ) -> Tx<'c> {
         Tx {
@@ -60,6 +63,7 @@ impl<'c> Tx<'c> {
             finish,
             epoch_checked: Cell::new(false),
             start_leave,
+            now,
         }
     }
 

@@ -32,14 +32,15 @@ use crate::store::file::identity::{FileIdentity, beside};
 use crate::store::file::reserve::{Reserve, run};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock, thread};
+use crate::task::Timestamp;
 
 /// How often a transaction is tried while the file grows for it, or the reserve is taken for it.
 const MAX_GROWTH_TRIES: u32 = 16;
 
 /// What happens in each transaction beside its members: claims ride along, and the effects are told. Called by whoever leads.
 pub(crate) trait CommitHook: Send {
-    /// A transaction has begun, after all that it had to wait for.
-    fn begins(&mut self);
+    /// A transaction has begun, after all that it had to wait for; answers with when that is.
+    fn begins(&mut self) -> Timestamp;
     /// Leave for a transaction with one member to start a new task at once, if a worker idles and nothing is known to be ready.
     fn start_leave(&self) -> Option<StartLeave>;
     /// The last chance to write into the transaction; says whether it did.
@@ -343,12 +344,10 @@ impl WriterState {
         let begin = if planted("g02-selects-then-updates") { "BEGIN" } else { "BEGIN IMMEDIATE" };
         run(connection, begin).map_err(lost)?;
         crash_switch.begin(connection);
-        if let Some(hook) = hook {
-            hook.begins();
-        }
+        let now = hook.as_mut().map(|hook| hook.begins());
         let is_alone = company && group.len() == 1;
         let start_leave = hook.as_ref().filter(|_| is_alone).and_then(|hook| hook.start_leave());
-        let tx = Tx::new(connection, names, file_id, start_leave, *finish);
+        let tx = Tx::new(connection, names, file_id, start_leave, now, *finish);
         let mut had_company = false;
         let mut size = None;
         let written = reserve.room(connection, released).and_then(|room| {

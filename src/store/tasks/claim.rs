@@ -4,7 +4,7 @@
 //! at most once: those whose name (or version) no handler knows are put on hold, those that have expired are cancelled. And it meets tasks
 //! that are not claimed ahead of a worker: it stops there. Queues that are paused or shut (`gates`) are skipped as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,6 @@ use super::keys;
 use super::promote::expire;
 use super::ready::{Lane, ready_queues};
 use super::row::{HotRow, extras_at, reasons_at, refused_by_rules, time_at};
-use super::suspects::{pass_turn, take_turn_back};
 use crate::lifecycle::{TaskEvent, TaskState, next};
 use crate::limits::Shut;
 use crate::planted::planted;
@@ -52,10 +51,8 @@ struct Claiming {
     ahead_bytes: usize,
     /// Rows that it may still look at in vain.
     looks: usize,
-    /// Queues that are shut, and whether it is noted for what they wait.
-    shut: BTreeMap<i64, bool>,
-    /// One of them is full.
-    waits_for_end: bool,
+    /// Queues that were skipped because they are shut.
+    shut: BTreeSet<i64>,
 }
 
 /// Why a queue gives nothing more.
@@ -88,25 +85,22 @@ impl Claiming {
         self.claims.push(claimed);
     }
 
-    /// Notes for what those queues wait that were found shut. Whoever has the turn among suspects there loses it; says whether it went on.
-    fn skip(&mut self, tx: &Tx<'_>, now: Timestamp) -> Sql<bool> {
-        if self.shut.values().all(|is_noted| *is_noted) {
-            return Ok(false);
-        }
-        for (queue_id, is_noted) in self.shut.iter_mut().filter(|(_, is_noted)| !**is_noted) {
-            *is_noted = true;
+    /// Notes for what those queues wait that were found shut.
+    fn skip(&self, tx: &Tx<'_>, now: Timestamp) -> Sql<()> {
+        for queue_id in &self.shut {
             let gate = Gate::read(tx.conn, *queue_id, now)?;
-            gate.mend_jump(tx, now)?;
-            take_turn_back(tx, *queue_id)?;
-            let until = gate.room.err().and_then(Shut::until);
-            self.waits_for_end |= matches!(gate.room, Err(Shut::Full(_)));
-            tx.effect(|effects| effects.due = effects.due.into_iter().chain(until).min());
+            // Where the clock has jumped back, the timer has to mend it, at once.
+            let until = if gate.has_jumped(now) { Some(now) } else { gate.room.err().and_then(Shut::until) };
+            tx.effect(|effects| {
+                effects.waits_for_end |= matches!(gate.room, Err(Shut::Full(_)));
+                effects.due = effects.due.into_iter().chain(until).min();
+            });
         }
-        pass_turn(tx, Some(now))
+        Ok(())
     }
 
     fn done(self, waits_for_worker: bool) -> Claims {
-        Claims { claims: self.claims, waits_for_worker, waits_for_end: self.waits_for_end }
+        Claims { claims: self.claims, waits_for_worker }
     }
 }
 
@@ -127,14 +121,8 @@ pub(crate) fn claim(
     cursor: &mut i64,
     now: Timestamp,
 ) -> Sql<Claims> {
-    let mut claiming = Claiming {
-        room,
-        claims: Vec::new(),
-        ahead_bytes: 0,
-        looks: MAX_CANDIDATES,
-        shut: BTreeMap::new(),
-        waits_for_end: false,
-    };
+    let mut claiming =
+        Claiming { room, claims: Vec::new(), ahead_bytes: 0, looks: MAX_CANDIDATES, shut: BTreeSet::new() };
     loop {
         let wanted = room.total - claiming.claims.len();
         let (queues, are_all) = ready_queues(tx, *cursor, wanted, now, &mut claiming.shut)?;
@@ -142,12 +130,12 @@ pub(crate) fn claim(
         let waits_for_worker = claim_in_turn(tx, queues, are_all, known, cursor, now, &mut claiming)?;
         let is_full = claiming.claims.len() == room.total;
         // What could not be claimed after all has left the index, so each round comes further.
-        let has_passed = claiming.skip(tx, now)?;
-        if waits_for_worker || is_full || (are_all && !has_passed) || claiming.looks == 0 {
+        if waits_for_worker || is_full || are_all || claiming.looks == 0 {
             let is_cut_short = claiming.looks == 0 && !are_all && !is_full;
             tx.effect(|effects| {
                 effects.more |= is_cut_short && !planted("g04-a-claim-cut-short-is-forgotten")
             });
+            claiming.skip(tx, now)?;
             return Ok(claiming.done(waits_for_worker));
         }
     }
@@ -206,7 +194,7 @@ fn claim_within(
 ) -> Sql<Turn> {
     let gate = Gate::read(tx.conn, queue_id, now)?;
     let Ok(room) = gate.room else {
-        claiming.shut.entry(queue_id).or_default();
+        claiming.shut.insert(queue_id);
         return Ok(Turn::Empty);
     };
     gate.tidy(tx)?;

@@ -130,25 +130,38 @@ impl Gate {
     /// So many tasks of it have been claimed.
     pub(crate) fn spend(&self, tx: &Tx<'_>, starts: usize, now: Timestamp) -> Sql<()> {
         match self.limits.bucket {
-            Some(bucket) if starts > 0 => write_bucket(tx, self.queue_id, bucket, bucket.spend(starts, now)),
-            _ => Ok(()),
+            Some(bucket) if starts > 0 => write_bucket(tx, self.queue_id, bucket, bucket.spend(starts, now))?,
+            _ => {}
         }
+        tx.suspect_moved(); // it may be shut now
+        Ok(())
     }
 
-    /// What a clock that jumped back keeps shut opens sooner.
-    pub(crate) fn mend_jump(&self, tx: &Tx<'_>, now: Timestamp) -> Sql<()> {
-        let sane = self.limits.after_jump(now);
-        if sane == self.limits {
-            return Ok(());
+    /// Whether the clock has jumped back, and keeps it shut for longer than it should.
+    pub(crate) fn has_jumped(&self, now: Timestamp) -> bool {
+        self.limits.after_jump(now) != self.limits
+    }
+}
+
+/// What a clock that jumped back keeps shut opens sooner.
+pub(crate) fn mend_jumps(tx: &Tx<'_>, now: Timestamp) -> Sql<()> {
+    let sql = "SELECT queue_id FROM perdura_queues INDEXED BY perdura_gated
+               WHERE (paused = 1 OR max_in_flight IS NOT NULL OR opens_at_us IS NOT NULL OR closed_at_ms IS NOT NULL)
+               AND (opens_at_us IS NOT NULL OR closed_at_ms IS NOT NULL)";
+    for queue_id in tx.numbers(sql, [])? {
+        let limits = limits(tx.conn, queue_id)?;
+        let sane = limits.after_jump(now);
+        if sane == limits {
+            continue;
         }
-        if let (Some(from), Some(to)) = (self.limits.bucket, sane.bucket) {
-            write_bucket(tx, self.queue_id, from, to)?;
+        if let (Some(from), Some(to)) = (limits.bucket, sane.bucket) {
+            write_bucket(tx, queue_id, from, to)?;
         }
-        match sane.closure {
-            Some(closure) => write_closure(tx, self.queue_id, Some(closure)),
-            None => Ok(()),
+        if let Some(closure) = sane.closure {
+            write_closure(tx, queue_id, Some(closure))?;
         }
     }
+    Ok(())
 }
 
 fn write_bucket(tx: &Tx<'_>, queue_id: i64, from: Bucket, to: Bucket) -> Sql<()> {
@@ -168,6 +181,7 @@ fn write_closure(tx: &Tx<'_>, queue_id: i64, closure: Option<Closure>) -> Sql<()
 /// Closes a queue for so long: nothing of it starts meanwhile.
 pub(crate) fn close(tx: &Tx<'_>, queue_id: i64, by: Duration, now: Timestamp) -> Sql<()> {
     let before = limits(tx.conn, queue_id)?.closure;
+    tx.suspect_moved();
     write_closure(tx, queue_id, Some(Closure::extend(before, now, by)))
 }
 
@@ -237,25 +251,30 @@ pub(crate) struct Openings {
     pub is_open: bool,
     /// When the next one opens.
     pub next: Option<Timestamp>,
+    /// The clock has jumped back, and keeps one shut for longer than it should ([`mend_jumps`]).
+    pub has_jumped: bool,
 }
 
-/// Which queues with ready tasks (or suspects, which wait for their turn) open by themselves, and when: of these (none: all).
+/// Which queues open by themselves, and when, that have ready tasks, or suspects that wait for their turn: of these (none: all).
 pub(crate) fn openings(conn: &Connection, queues: Option<&str>, now: Timestamp) -> Sql<Openings> {
-    let sql = "SELECT q.queue_id, q.max_in_flight, q.rate_count, q.rate_period_ms, q.rate_burst, q.opens_at_us, q.closed_at_ms, q.closed_until_ms
+    let sql = "SELECT q.max_in_flight, q.rate_count, q.rate_period_ms, q.rate_burst, q.opens_at_us, q.closed_at_ms, q.closed_until_ms,
+                   q.paused = 0 AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
+                   AND (EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_ready WHERE t.state = 0 AND t.hold = 0 AND t.queue_id = q.queue_id)
+                        OR EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_suspects
+                                   WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 7 AND t.queue_id = q.queue_id))
                FROM perdura_queues q INDEXED BY perdura_gated
                WHERE (q.paused = 1 OR q.max_in_flight IS NOT NULL OR q.opens_at_us IS NOT NULL OR q.closed_at_ms IS NOT NULL)
-               AND q.paused = 0 AND (q.opens_at_us IS NOT NULL OR q.closed_at_ms IS NOT NULL)
-               AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
-               AND (EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_ready WHERE t.state = 0 AND t.hold = 0 AND t.queue_id = q.queue_id)
-                    OR EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_suspects WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 7 AND t.queue_id = q.queue_id))";
+               AND (q.opens_at_us IS NOT NULL OR q.closed_at_ms IS NOT NULL)";
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query([queues])?;
     let mut openings = Openings::default();
     while let Some(row) = rows.next()? {
-        let limits = limits_at(row, 1)?;
-        match limits.room(0, now).err().and_then(Shut::until) {
-            Some(at) => openings.next = Some(openings.next.map_or(at, |next| next.min(at))),
-            None => openings.is_open = true,
+        let limits = limits_at(row, 0)?;
+        openings.has_jumped |= limits.after_jump(now) != limits;
+        if row.get(7)? {
+            let shut_until = limits.room(0, now).err().and_then(Shut::until);
+            openings.is_open |= shut_until.is_none();
+            openings.next = openings.next.into_iter().chain(shut_until).min();
         }
     }
     Ok(openings)

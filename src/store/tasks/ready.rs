@@ -1,7 +1,7 @@
 //! What stands in the ready index, found by jumps over it: the cost grows with its queues and priorities, not with its tasks, nor with
 //! the names that the file knows.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
@@ -62,7 +62,7 @@ pub(crate) fn ready_queues(
     last: i64,
     wanted: usize,
     now: Timestamp,
-    shut: &mut BTreeMap<i64, bool>,
+    shut: &mut BTreeSet<i64>,
 ) -> Sql<(Vec<Lane>, bool)> {
     // From the queue after the last one to the end, and then from the first one to the last.
     let sql = concat!(
@@ -95,7 +95,7 @@ pub(crate) fn ready_queues(
     {
         let Some(queue_id) = row.get(0)? else { continue }; // between the laps
         match row.get(1)? {
-            Some(2) => _ = shut.entry(queue_id).or_default(),
+            Some(2) => _ = shut.insert(queue_id),
             Some(bounded @ 0..=1) => lanes.push(Lane { queue_id, is_bounded: bounded == 1 }),
             _ => {} // paused, or left to others
         }

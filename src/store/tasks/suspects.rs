@@ -14,21 +14,20 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{TaskId, Timestamp};
 
-/// Passes on the turn, if a write of this transaction has touched a suspect; says whether one had.
-///
-/// Whoever does not know the time takes queues for open that are closed for a while, or out of rate: a claim that finds them shut takes the
-/// turn back.
-pub(crate) fn pass_turn(tx: &Tx<'_>, now: Option<Timestamp>) -> Sql<bool> {
+/// Passes on the turn, if a write of this transaction has touched a suspect, or what bounds a queue; says whether one had.
+pub(crate) fn pass_turn(tx: &Tx<'_>) -> Sql<bool> {
     let moved = tx.gathered(|all| std::mem::take(&mut all.suspects_moved));
     if moved {
-        give_turn(tx, now.map_or(i64::MAX / 1000, Timestamp::as_millis))?;
+        give_turn(tx)?;
     }
     Ok(moved)
 }
 
 /// Gives the turn to the first suspect, by priority and then by id, of the queues that are served, not paused and not shut, unless one of
-/// them runs. One that has the turn and is not claimed yet loses it to one that goes before it.
-fn give_turn(tx: &Tx<'_>, now_ms: i64) -> Sql<()> {
+/// them runs. One that has the turn and is not claimed yet loses it to one that goes before it, or may go while its own queue is shut.
+///
+/// In a transaction that does not know the time, queues count as open that are closed for a while or out of rate.
+fn give_turn(tx: &Tx<'_>) -> Sql<()> {
     let runs = "SELECT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_suspects WHERE suspect = 1 AND state = 1)";
     if tx.one(runs, [], |row| row.get(0))? && !planted("g06-suspects-run-together") {
         return Ok(());
@@ -42,6 +41,7 @@ fn give_turn(tx: &Tx<'_>, now_ms: i64) -> Sql<()> {
         " FROM perdura_queues q WHERE q.queue_id = t.queue_id)
           ORDER BY t.priority DESC, t.task_id LIMIT 1"
     );
+    let now_ms = tx.now.map_or(i64::MAX / 1000, Timestamp::as_millis);
     let is_held = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)? != 0));
     while let Some((id, true)) = tx.find(first, [now_ms], is_held)? {
         let holders = "SELECT task_id FROM perdura_tasks INDEXED BY perdura_suspects
@@ -51,6 +51,12 @@ fn give_turn(tx: &Tx<'_>, now_ms: i64) -> Sql<()> {
         if unless_damaged(tx, TaskId::from_i64(id), NO_TIME, turn)?.is_some() {
             break;
         }
+    }
+    let waits_for_end = "SELECT EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_suspects
+        WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 7
+        AND (SELECT q.max_in_flight IS NOT NULL FROM perdura_queues q WHERE q.queue_id = t.queue_id))";
+    if tx.one(waits_for_end, [], |row| row.get(0))? {
+        tx.effect(|effects| effects.waits_for_end = true);
     }
     Ok(())
 }
@@ -64,7 +70,7 @@ pub(crate) fn spare(tx: &Tx<'_>, id: TaskId, generation: u64, now: Timestamp) ->
     }
 }
 
-/// Takes the turn back from suspects of a queue that was paused, is shut, or is not served.
+/// Takes the turn back from suspects of a queue that was paused, or is not served.
 pub(crate) fn take_turn_back(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
     // Named, because SQLite would go through all that is ready.
     let sql = "SELECT task_id FROM perdura_tasks INDEXED BY perdura_suspects
