@@ -306,7 +306,7 @@ fn fire_one(tx: &Tx<'_>, config: &Config, row: &ScheduleRow, now: Timestamp) -> 
         }
         let (is_live, one_waits) = runs::under_way(tx, row.schedule_id)?;
         match turn(definition.overlap, is_live, one_waits, is_backlog) {
-            Turn::LeaveOut => after.left_out += 1,
+            Turn::LeaveOut => after.left_out = after.left_out.saturating_add(1),
             Turn::Replace => {
                 replace_waiting(tx, row.schedule_id, now)?;
                 made += make(tx, config, &mut after, &definition, *tick, true, now)?;
@@ -330,11 +330,11 @@ fn make(
 ) -> Sql<usize> {
     match make_run(tx, config, row, definition, Tick { time: tick, by_hand: false }, waits, now)? {
         Enqueued::Inserted(_) => {
-            row.fired += 1;
+            row.fired = row.fired.saturating_add(1);
             Ok(1)
         }
         Enqueued::Existing(_) | Enqueued::Replaced(_) => {
-            row.left_out += 1;
+            row.left_out = row.left_out.saturating_add(1);
             Ok(0)
         }
     }

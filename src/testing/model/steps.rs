@@ -4,7 +4,7 @@ use super::life::Model;
 use super::{Act, Answer, Command, Ending, Nth, Program, Workload};
 use crate::crash::{CrashMoment, CrashPoint};
 use crate::error::ErrorKind;
-use crate::task::{Bulk, State, TaskId, Timestamp};
+use crate::task::{Bulk, Enqueued, Options, State, TaskId, Timestamp};
 use crate::testing::Ran;
 
 /// Attempts of one [`Command::RunAll`] at most: a task may snooze for no time.
@@ -34,13 +34,10 @@ impl<W: Workload> Model<W> {
     fn obey(&mut self, command: &Command<W>) -> Result<Answer, Died> {
         match command {
             Command::Enqueue(task, options) => {
-                let made = self.commit_if_changed(|m| m.enqueue(task, options))?;
-                Ok(Answer::Enqueued(vec![made]))
+                self.enqueue_all(std::slice::from_ref(&(task.clone(), options.clone())))
             }
             Command::EnqueueAll(tasks) if !W::can_batch(tasks) => Ok(Answer::Enqueued(Vec::new())),
-            Command::EnqueueAll(tasks) => self
-                .commit_if_changed(|m| tasks.iter().map(|(task, options)| m.enqueue(task, options)).collect())
-                .map(Answer::Enqueued),
+            Command::EnqueueAll(tasks) => self.enqueue_all(tasks),
             Command::EnqueueInvalid(..) => Ok(Answer::Verb(Err(ErrorKind::InvalidInput))),
             Command::RunOne => Ok(Answer::Ran(self.run_one()?.into_iter().collect())),
             Command::RunAll => {
@@ -142,6 +139,16 @@ impl<W: Workload> Model<W> {
     }
 
     // ---- Commands ----
+
+    /// One transaction. A task that is replaced is written anew, also where nothing of it differs.
+    fn enqueue_all(&mut self, tasks: &[(W, Options)]) -> Result<Answer, Died> {
+        let enqueue = |m: &mut Model<W>| -> Vec<Enqueued> {
+            tasks.iter().map(|(task, options)| m.enqueue(task, options)).collect()
+        };
+        let replaces = enqueue(&mut self.clone()).iter().any(|made| matches!(made, Enqueued::Replaced(_)));
+        let made = if replaces { self.commit(enqueue) } else { self.commit_if_changed(enqueue) };
+        made.map(Answer::Enqueued)
+    }
 
     /// Claims the next task, starts its handler, and settles what it made of it.
     fn run_one(&mut self) -> Result<Option<Ran>, Died> {
