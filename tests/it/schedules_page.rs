@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use perdura::testing::{ManualClock, SteppedQueue};
-use perdura::{Context, Failure, Filter, Missed, Options, Overlap, Queue, Schedule, State, Task};
+use perdura::{
+    Context, Failure, Filter, Missed, OnConflict, Options, Overlap, Queue, Rate, Schedule, State, Task,
+    Unique,
+};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -73,5 +76,70 @@ fn schedules_at_run_time() -> Result<(), perdura::Error> {
     let next = queue.preview("sync account 7", 3)?;
     queue.remove_schedule("sync account 7")?;
     assert_eq!((queue.get(now)?.state, next.len()), (State::Queued, 3));
+    Ok(())
+}
+
+#[derive(Serialize, Deserialize)]
+struct Call {
+    url: String,
+}
+
+impl Task for Call {
+    const NAME: &'static str = "call";
+    type Output = usize;
+    fn options(&self) -> Options {
+        Options::new().queue("api")
+    }
+}
+
+enum Reply {
+    Ok(String),
+    TooManyRequests(Duration),
+}
+
+/// A server that wants half a minute of rest before it answers the second call.
+fn ask(url: &str) -> Reply {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    match CALLS.fetch_add(1, Ordering::Relaxed) {
+        1 => Reply::TooManyRequests(Duration::from_secs(30)),
+        _ => Reply::Ok(url.to_owned()),
+    }
+}
+
+#[test]
+fn the_polite_client_of_an_api() -> Result<(), perdura::Error> {
+    let call = |task: Call, _: &Context| match ask(&task.url) {
+        Reply::Ok(body) => Ok(body.len()),
+        Reply::TooManyRequests(wait) => Err(Failure::throttle(wait)), // 429, with its Retry-After: it holds for all calls
+    };
+    let mut tests = SteppedQueue::open(Queue::builder().handle(call), &ManualClock::new())?;
+    let queue = tests.queue();
+    queue.set_rate("api", Some(Rate::per(Duration::from_secs(60), 50).burst(5)))?; // the API's own limit
+    let calls: Vec<Call> = (0..8).map(|n| Call { url: format!("https://example.org/{n}") }).collect();
+    let _ = queue.enqueue_all(&calls)?;
+    let ran = tests.run_until_idle()?;
+    assert_eq!((ran.succeeded, ran.handed_back), (1, 1), "the second call closes the queue");
+    tests.advance(Duration::from_secs(30))?;
+    assert_eq!(tests.run_until_idle()?.succeeded, 5, "a burst, after the rest");
+    tests.advance(Duration::from_secs(60))?;
+    assert_eq!(tests.run_until_idle()?.succeeded, 2);
+    assert!(tests.queue().tasks(Filter::new())?.iter().all(|task| task.attempt_number == 1));
+    Ok(())
+}
+
+#[test]
+fn the_sync_that_waits_until_the_typing_stops() -> Result<(), perdura::Error> {
+    let sync = |_: Sync, _: &Context| Ok::<(), Failure>(());
+    let mut tests = SteppedQueue::open(Queue::builder().handle(sync), &ManualClock::new())?;
+    let queue = tests.queue();
+    let sync =
+        Unique::key("account 7").on_conflict(OnConflict::Debounce { max_wait: Duration::from_secs(60) });
+    let soon = Options::new().delay(Duration::from_secs(5)).unique(sync);
+    let _ = queue.enqueue_with(&Sync { account: 7 }, soon.clone())?; // one task, five seconds after the last of these calls,
+    let _ = queue.enqueue_with(&Sync { account: 7 }, soon)?; // and a minute after the first at the latest
+    assert_eq!(queue.tasks(Filter::new())?.len(), 1);
+    tests.advance(Duration::from_secs(5))?;
+    assert_eq!(tests.run_until_idle()?.succeeded, 1);
     Ok(())
 }
