@@ -17,6 +17,7 @@ pub(crate) fn note(counts: &QueueCounts, now: Timestamp) -> Option<String> {
 }
 
 /// Its limit and its rate, if it has any: `limit 2, rate 50/1m`.
+#[cfg(any(feature = "report", feature = "tui"))]
 pub(crate) fn bounds(counts: &QueueCounts) -> Option<String> {
     let limit = counts.limit.map(|limit| format!("limit {limit}"));
     let rate = counts.rate.map(|rate| format!("rate {rate}"));
