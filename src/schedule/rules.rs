@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 /// What becomes of ticks that nobody has fired in their time, because no process executed.
 ///
-/// A tick counts as missed if it is fired more than a minute late. [`Schedule::missed`] has an example.
+/// A tick counts as missed if it is fired more than a minute late. [`Schedule::missed`](crate::Schedule::missed) has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Missed {
-    /// One run for the newest of them, if that is younger than the [`grace`](Schedule::grace).
+    /// One run for the newest of them, if that is younger than the [`grace`](crate::Schedule::grace).
     #[default]
     Latest,
     /// No run.
@@ -23,7 +23,7 @@ pub enum Missed {
 
 /// What a tick does while the run before is live, which it is until it has ended: its waits for a retry count.
 ///
-/// [`Schedule::overlap`] has an example.
+/// [`Schedule::overlap`](crate::Schedule::overlap) has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
