@@ -89,7 +89,10 @@ impl Raw {
                 one(result.execute((id, args)))?;
             }
             done += claimed.len();
-            let with_ready = queues.query_map((0, group as i64 + 1), |row| row.get::<_, i64>(0))?.count();
+            let with_ready = queues
+                .query_map((0, now), |row| row.get::<_, Option<i64>>(0))?
+                .filter(|queue| !matches!(queue, Ok(None))) // between the laps
+                .count();
             let settled = claimed.len() as i64;
             claimed = ready
                 .query_map((1, group as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(8)?)))?
@@ -147,7 +150,8 @@ impl Enqueuer<'_> {
                     0
                 ]))?;
                 let id = self.raw.conn.last_insert_rowid();
-                let values = params![id, ARGS, 1, now, none, none, None::<&[u8]>, None::<&str>];
+                let values =
+                    params![id, ARGS, 1, now, none, none, None::<&[u8]>, None::<&str>, None::<bool>, none];
                 one(self.args.execute(values))?;
             }
             one(self.count.execute((1, i64::from(self.starts), 0, n as i64)))?;
