@@ -72,7 +72,7 @@ fn seed() -> &'static Seed {
         let columns = found.map(Result::unwrap).map(|(table, column)| {
             let spared = match table.as_str() {
                 "perdura_meta" | "perdura_counts" | "perdura_keys" | "perdura_padding"
-                | "perdura_rollups" => "true".to_owned(),
+                | "perdura_rollups" | "perdura_schedules" => "true".to_owned(),
                 "perdura_queues" => "queue <> 'default'".to_owned(),
                 "perdura_task_names" => "task_name <> 'step'".to_owned(),
                 _ => format!("task_id NOT IN ({innocent})"),
