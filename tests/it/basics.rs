@@ -124,3 +124,16 @@ fn g02_a_crash_at_a_commit_answers_unknown_and_the_token_finds_out() {
         assert_eq!(again.is_new(), !is_there, "{point}");
     }
 }
+
+#[test]
+fn g01_each_of_a_hundred_enqueues_is_in_the_file() {
+    let folder = Folder::in_memory();
+    let queue = builder(Config::default()).open(folder.file()).unwrap();
+    queue.pause("default").unwrap();
+    let ids: Vec<_> = (0..100).map(|n| queue.enqueue(&Do::Ok(n)).unwrap().id()).collect();
+    drop(queue);
+    let queue = Queue::builder().open(folder.file()).unwrap();
+    let found: Vec<_> =
+        queue.tasks(perdura::Filter::new().limit(200)).unwrap().iter().map(|task| task.task_id).collect();
+    assert_eq!(found, ids);
+}
