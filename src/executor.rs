@@ -20,7 +20,7 @@ use crate::sync::{Mutex, Receiver, lock};
 use crate::task::{Claimed, ErrorReport, Settlement, Verdict};
 
 /// What a worker is told.
-pub(crate) enum Order {
+pub(crate) enum WorkerOrder {
     Run(Assignment),
     /// It is not wanted any more.
     Leave(Dismissal),
@@ -156,7 +156,7 @@ fn capture(info: &PanicHookInfo<'_>) {
 
 /// The worker threads.
 pub(crate) struct Executor {
-    orders: Receiver<Order>,
+    orders: Receiver<WorkerOrder>,
     registry: Arc<Registry>,
     port: Arc<dyn Port>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -166,7 +166,7 @@ impl Executor {
     /// Starts `workers` threads that do what comes through `orders` until its senders are gone.
     pub(crate) fn start(
         workers: usize,
-        orders: Receiver<Order>,
+        orders: Receiver<WorkerOrder>,
         registry: Arc<Registry>,
         port: Arc<dyn Port>,
     ) -> Result<Executor, Error> {
@@ -201,11 +201,11 @@ impl Executor {
 }
 
 /// A worker's life.
-fn work(orders: &Receiver<Order>, registry: &Registry, port: &Arc<dyn Port>) {
+fn work(orders: &Receiver<WorkerOrder>, registry: &Registry, port: &Arc<dyn Port>) {
     for order in orders {
         let job = match order {
-            Order::Run(job) => job,
-            Order::Leave(heard) => return drop(heard),
+            WorkerOrder::Run(job) => job,
+            WorkerOrder::Leave(heard) => return drop(heard),
         };
         let (control, id, generation) = (job.control.clone(), job.claimed.task_id, job.claimed.generation);
         let delivered = survive("a worker", || {

@@ -9,7 +9,7 @@ use crate::task::{Rate, Timestamp};
 pub(crate) struct QueueLimits {
     /// Tasks in flight at once.
     pub max_in_flight: Option<u32>,
-    pub bucket: Option<Bucket>,
+    pub bucket: Option<RateBucket>,
     pub closure: Option<Closure>,
 }
 
@@ -72,22 +72,22 @@ impl QueueLimits {
 /// A rate and how much of it is spent: the generic cell rate algorithm (GCRA, ITU-T I.371) with one stored number. What that page calls
 /// the theoretical arrival time, less what a burst may be early, is the instant at which the next start is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Bucket {
+pub(crate) struct RateBucket {
     pub rate: Rate,
     /// When the next start is allowed, in microseconds since 1970: a millisecond can have a thousand starts.
     pub opens_at_us: i64,
 }
 
-impl Bucket {
+impl RateBucket {
     /// One that has rested.
-    pub(crate) fn full(rate: Rate, now: Timestamp) -> Bucket {
-        Bucket { rate, opens_at_us: micros(now).saturating_sub(Bucket::early(&rate)) }
+    pub(crate) fn full(rate: Rate, now: Timestamp) -> RateBucket {
+        RateBucket { rate, opens_at_us: micros(now).saturating_sub(RateBucket::early(&rate)) }
     }
 
     /// The same with another rate: what was spent stays spent, but shuts the queue for no longer than one start at the new rate.
-    pub(crate) fn with_rate(self, rate: Rate, now: Timestamp) -> Bucket {
-        let arrival = self.opens_at_us.saturating_add(Bucket::early(&self.rate));
-        Bucket { rate, opens_at_us: arrival.saturating_sub(Bucket::early(&rate)) }.after_jump(now)
+    pub(crate) fn with_rate(self, rate: Rate, now: Timestamp) -> RateBucket {
+        let arrival = self.opens_at_us.saturating_add(RateBucket::early(&self.rate));
+        RateBucket { rate, opens_at_us: arrival.saturating_sub(RateBucket::early(&rate)) }.after_jump(now)
     }
 
     /// How many tasks may start now.
@@ -96,7 +96,7 @@ impl Bucket {
         if rested < 0 {
             return 0;
         }
-        u32::try_from(rested / Bucket::every(&self.rate))
+        u32::try_from(rested / RateBucket::every(&self.rate))
             .unwrap_or(u32::MAX)
             .saturating_add(1)
             .min(self.rate.burst)
@@ -110,24 +110,24 @@ impl Bucket {
     }
 
     /// So many tasks have started.
-    pub(crate) fn spend(self, starts: usize, now: Timestamp) -> Bucket {
-        let rested = self.opens_at_us.max(micros(now).saturating_sub(Bucket::early(&self.rate)));
+    pub(crate) fn spend(self, starts: usize, now: Timestamp) -> RateBucket {
+        let rested = self.opens_at_us.max(micros(now).saturating_sub(RateBucket::early(&self.rate)));
         let starts = i64::try_from(starts).unwrap_or(i64::MAX);
-        Bucket {
-            opens_at_us: rested.saturating_add(starts.saturating_mul(Bucket::every(&self.rate))),
+        RateBucket {
+            opens_at_us: rested.saturating_add(starts.saturating_mul(RateBucket::every(&self.rate))),
             ..self
         }
     }
 
     /// A start that was spent has not happened.
-    pub(crate) fn refund(self) -> Bucket {
-        Bucket { opens_at_us: self.opens_at_us.saturating_sub(Bucket::every(&self.rate)), ..self }
+    pub(crate) fn refund(self) -> RateBucket {
+        RateBucket { opens_at_us: self.opens_at_us.saturating_sub(RateBucket::every(&self.rate)), ..self }
     }
 
     /// No spent bucket opens later than one start from now; where one does, the clock has jumped back.
-    fn after_jump(self, now: Timestamp) -> Bucket {
-        let latest = micros(now).saturating_add(Bucket::every(&self.rate));
-        Bucket { opens_at_us: self.opens_at_us.min(latest), ..self }
+    fn after_jump(self, now: Timestamp) -> RateBucket {
+        let latest = micros(now).saturating_add(RateBucket::every(&self.rate));
+        RateBucket { opens_at_us: self.opens_at_us.min(latest), ..self }
     }
 
     fn every(rate: &Rate) -> i64 {
@@ -136,7 +136,7 @@ impl Bucket {
 
     /// How much earlier than its turn a start may be.
     fn early(rate: &Rate) -> i64 {
-        Bucket::every(rate).saturating_mul(i64::from(rate.burst.max(1) - 1))
+        RateBucket::every(rate).saturating_mul(i64::from(rate.burst.max(1) - 1))
     }
 }
 
@@ -190,7 +190,7 @@ mod tests {
         /// Whoever takes all that is allowed at each look, and looks when it likes.
         #[test]
         fn g16_no_window_has_more_starts_than_its_rate(rate in rates(), steps in prop::collection::vec((0_i64..500, 0_usize..30), 1..80)) {
-            let (mut now, mut bucket, mut starts) = (at(1_000_000), Bucket::full(rate, at(1_000_000)), Vec::new());
+            let (mut now, mut bucket, mut starts) = (at(1_000_000), RateBucket::full(rate, at(1_000_000)), Vec::new());
             for (wait, greed) in steps {
                 now = at(now.as_millis() + wait);
                 let n = greed.min(bucket.tokens(now) as usize);
@@ -211,13 +211,13 @@ mod tests {
         #[test]
         fn it_opens_when_it_says(rate in rates(), spent in 1_usize..40, later in 0_i64..10_000) {
             let now = at(5_000);
-            let mut bucket = Bucket::full(rate, now);
+            let mut bucket = RateBucket::full(rate, now);
             prop_assert_eq!(bucket.tokens(now), rate.burst);
             bucket = bucket.spend(spent.min(rate.burst as usize), now);
             let opens = bucket.opens_at();
             prop_assert!(bucket.tokens(opens) >= 1);
             prop_assert!(bucket.tokens(at(opens.as_millis() - 1)) == 0 || bucket.tokens(now) > 0);
-            prop_assert_eq!(bucket.spend(1, opens).refund().opens_at_us, bucket.opens_at_us.max(micros(opens) - Bucket::early(&rate)));
+            prop_assert_eq!(bucket.spend(1, opens).refund().opens_at_us, bucket.opens_at_us.max(micros(opens) - RateBucket::early(&rate)));
             // However far the clock jumps back, it opens one start later at most.
             let before = at(now.as_millis() - later);
             let limits = QueueLimits { bucket: Some(bucket.spend(50, now)), ..QueueLimits::default() };
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_changed_rate_keeps_what_was_spent_and_acts_at_once() {
         let hourly = Rate::per(Duration::from_secs(3600), 1);
-        let spent = Bucket::full(hourly, at(0)).spend(1, at(0));
+        let spent = RateBucket::full(hourly, at(0)).spend(1, at(0));
         assert_eq!(spent.tokens(at(3_599_999)), 0);
         let quick = spent.with_rate(Rate::per(Duration::from_secs(1), 1), at(0));
         assert_eq!((quick.tokens(at(0)), quick.tokens(at(1000))), (0, 1));
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_narrowest_bound_counts() {
-        let bucket = Bucket::full(Rate::per(Duration::from_secs(1), 10).burst(3), at(0));
+        let bucket = RateBucket::full(Rate::per(Duration::from_secs(1), 10).burst(3), at(0));
         let limits = QueueLimits { max_in_flight: Some(2), bucket: Some(bucket), closure: None };
         assert_eq!(limits.room(0, at(0)), Ok(2));
         assert_eq!(limits.room(1, at(0)), Ok(1));
@@ -272,7 +272,7 @@ mod tests {
         let rate = Rate::per(Duration::from_secs(3600), 1).burst(1_000_000);
         for now in [i64::MIN, -1, 0, i64::MAX] {
             let limits = QueueLimits {
-                bucket: Some(Bucket::full(rate, at(now)).spend(7, at(now))),
+                bucket: Some(RateBucket::full(rate, at(now)).spend(7, at(now))),
                 ..QueueLimits::default()
             };
             for later in [i64::MIN, 0, i64::MAX] {

@@ -86,17 +86,9 @@ enum AdminVerb {
         ids: Vec<TaskId>,
     },
     /// Start no more tasks of these queues, until they are resumed; what runs goes on
-    Pause {
-        /// Queues; a queue may be paused before its first task
-        #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
-        queues: Vec<String>,
-    },
-    /// Start tasks of these queues again
-    Resume {
-        /// Queues of the file
-        #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
-        queues: Vec<String>,
-    },
+    Pause(queues::ToPause),
+    /// Start tasks of these queues again: of paused ones, and of those that a task has closed for a while
+    Resume(queues::ToResume),
     /// Look at queues, and bound what they start: a limit, a rate, a pause
     #[command(subcommand)]
     Queue(queues::QueueVerb),
@@ -140,8 +132,8 @@ impl AdminVerb {
             AdminVerb::Delete(target) => manage::DELETE.run(session, &target),
             AdminVerb::MoveToDead(target) => manage::MOVE_TO_DEAD.run(session, &target),
             AdminVerb::RunNow { ids } => manage::run_now(session, &ids),
-            AdminVerb::Pause { queues } => manage::set_paused(session, &queues, true),
-            AdminVerb::Resume { queues } => manage::set_paused(session, &queues, false),
+            AdminVerb::Pause(queues) => queues.run(session),
+            AdminVerb::Resume(queues) => queues.run(session),
             AdminVerb::Queue(verb) => verb.run(session),
             AdminVerb::Purge(purge) => purge.run(session),
             AdminVerb::Dead(dead) => dead.run(session),

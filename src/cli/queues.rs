@@ -38,17 +38,37 @@ pub(super) enum QueueVerb {
         burst: u32,
     },
     /// Start no more tasks of these queues, until they are resumed; what runs goes on
-    Pause {
-        /// Queues; a queue may be paused before its first task
-        #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
-        queues: Vec<String>,
-    },
+    Pause(ToPause),
     /// Start tasks of these queues again: of paused ones, and of those that a task has closed for a while
-    Resume {
-        /// Queues of the file
-        #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
-        queues: Vec<String>,
-    },
+    Resume(ToResume),
+}
+
+/// Queues that are to rest.
+#[derive(Debug, clap::Args)]
+pub(super) struct ToPause {
+    /// Queues; a queue may be paused before its first task
+    #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
+    queues: Vec<String>,
+}
+
+impl ToPause {
+    pub(super) fn run(&self, session: &mut Session) -> CliResult {
+        set_paused(session, &self.queues, true)
+    }
+}
+
+/// Queues that are to go on.
+#[derive(Debug, clap::Args)]
+pub(super) struct ToResume {
+    /// Queues of the file
+    #[arg(value_name = "QUEUE", required = true, value_parser = filter::text())]
+    queues: Vec<String>,
+}
+
+impl ToResume {
+    pub(super) fn run(&self, session: &mut Session) -> CliResult {
+        set_paused(session, &self.queues, false)
+    }
 }
 
 /// A bound as it is typed; none: it is taken away.
@@ -75,8 +95,8 @@ impl QueueVerb {
                 let words = rate.map_or("no rate".to_owned(), |rate| format!("a rate of {rate}"));
                 set(session, &queue, &words, |file| file.set_rate(&queue, rate))
             }
-            QueueVerb::Pause { queues } => set_paused(session, &queues, true),
-            QueueVerb::Resume { queues } => set_paused(session, &queues, false),
+            QueueVerb::Pause(queues) => queues.run(session),
+            QueueVerb::Resume(queues) => queues.run(session),
         }
     }
 }

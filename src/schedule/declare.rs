@@ -7,7 +7,7 @@ use super::rules::{Missed, Overlap};
 use super::ticks::Rhythm;
 use crate::config::Config;
 use crate::error::Error;
-use crate::task::{Due as TaskDue, OnConflict, Options, Timestamp, check_name};
+use crate::task::{Due, OnConflict, Options, Timestamp, check_name};
 
 /// When tasks are made by themselves: at the times of a cron pattern, each so often, or so long after the run before has ended.
 ///
@@ -299,13 +299,13 @@ impl Schedule {
 
 fn refuse_times(options: &Options) -> Result<(), Error> {
     match options.due {
-        Some(TaskDue::After(delay)) if !delay.is_zero() => {
+        Some(Due::After(delay)) if !delay.is_zero() => {
             return Err(Error::invalid(
                 "delay",
                 "is not for the tasks of a schedule; use jitter, or other ticks",
             ));
         }
-        Some(TaskDue::At(_)) => {
+        Some(Due::At(_)) => {
             return Err(Error::invalid(
                 "run_at",
                 "is not for the tasks of a schedule, which come at its ticks; leave it out",

@@ -29,7 +29,7 @@ pub(crate) struct Standing {
 
 /// What is due.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Due {
+pub(crate) struct DueTicks {
     /// Ticks that fire, in their order.
     pub fire: Vec<Timestamp>,
     /// Ticks that were missed and do not fire.
@@ -80,8 +80,8 @@ impl Definition {
         standing: Standing,
         fires_at: impl Fn(Timestamp) -> Timestamp,
         now: Timestamp,
-    ) -> Due {
-        let nothing = |standing| Due { fire: Vec::new(), missed: 0, standing };
+    ) -> DueTicks {
+        let nothing = |standing| DueTicks { fire: Vec::new(), missed: 0, standing };
         let Some(first) = self.within(standing.next) else {
             return nothing(Standing { next: None, ..standing });
         };
@@ -112,7 +112,7 @@ impl Definition {
         };
         fire.retain(|tick| !has_fired(tick));
         let highest = standing.highest.into_iter().chain(fire.last().copied()).max();
-        Due { fire, missed, standing: Standing { last: newest, highest, next } }
+        DueTicks { fire, missed, standing: Standing { last: newest, highest, next } }
     }
 
     /// Those of the due ticks that are to fire.

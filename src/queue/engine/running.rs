@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::prefetch::{MAX_PREFETCHED_BYTES, Prefetch};
-use crate::executor::{Assignment, Dismissal, Order};
+use crate::executor::{Assignment, Dismissal, WorkerOrder};
 use crate::handler::Control;
 use crate::planted::planted;
 use crate::store::{Effects, Flags};
@@ -16,8 +16,8 @@ use crate::task::{ClaimRoom, Claimed, PendingOutput, Settlement, TaskId};
 /// What this process runs, or is about to run.
 pub(crate) struct Running {
     pub prefetch: Prefetch,
-    orders: Mutex<Option<Sender<Order>>>,
-    order_queue: Receiver<Order>,
+    orders: Mutex<Option<Sender<WorkerOrder>>>,
+    order_queue: Receiver<WorkerOrder>,
     /// Of these, those that let a worker leave.
     dismissals: Arc<AtomicUsize>,
     attempts: Mutex<HashMap<TaskId, Arc<Control>>>,
@@ -102,7 +102,7 @@ impl Running {
     }
 
     /// Where workers hear what to do.
-    pub(crate) fn order_queue(&self) -> Receiver<Order> {
+    pub(crate) fn order_queue(&self) -> Receiver<WorkerOrder> {
         self.order_queue.clone()
     }
 
@@ -116,7 +116,7 @@ impl Running {
         let mut dismissals = Vec::new();
         let job = loop {
             match self.order_queue.try_recv() {
-                Ok(Order::Run(job)) => break Some(job),
+                Ok(WorkerOrder::Run(job)) => break Some(job),
                 Ok(leave) => dismissals.push(leave),
                 Err(_) => break None,
             }
@@ -127,10 +127,10 @@ impl Running {
 
     /// Lets so many workers end, each when it has finished what it runs.
     pub(crate) fn dismiss_workers(&self, n: usize) {
-        (0..n).for_each(|_| self.order(Order::Leave(Dismissal::new(&self.dismissals))));
+        (0..n).for_each(|_| self.order(WorkerOrder::Leave(Dismissal::new(&self.dismissals))));
     }
 
-    fn order(&self, order: Order) {
+    fn order(&self, order: WorkerOrder) {
         if let Some(orders) = &*lock(&self.orders) {
             let _ = orders.send(order); // we hold a receiver, so it cannot be closed
         }
@@ -150,7 +150,7 @@ impl Running {
                 self.leave(&before); // of an ownership that was lost in between
             }
             if let Some(orders) = &*orders {
-                let _ = orders.send(Order::Run(Assignment { claimed, control })); // we hold a receiver, so it cannot be closed
+                let _ = orders.send(WorkerOrder::Run(Assignment { claimed, control })); // we hold a receiver, so it cannot be closed
             }
         }
         attempts.len() > self.workers()

@@ -14,7 +14,7 @@ use super::damaged::{fail_damaged, indexed, unless_damaged};
 use super::gates::Gate;
 use super::keys;
 use super::promote::expire;
-use super::ready::{Lane, ready_queues};
+use super::ready::{OpenQueue, ready_queues};
 use super::row::{HotRow, extras_at, reasons_at, refused_by_rules, time_at};
 use crate::lifecycle::{TaskEvent, TaskState, next};
 use crate::limits::Shut;
@@ -145,7 +145,7 @@ pub(crate) fn claim(
 /// worker to idle.
 fn claim_in_turn(
     tx: &Tx<'_>,
-    mut queues: Vec<Lane>,
+    mut queues: Vec<OpenQueue>,
     again: bool,
     known: &HandledNames,
     cursor: &mut i64,

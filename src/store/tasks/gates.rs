@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Row};
 
 use super::row::time_at;
-use crate::limits::{Bucket, Closure, QueueLimits, Shut};
+use crate::limits::{Closure, QueueLimits, RateBucket, Shut};
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
@@ -74,7 +74,7 @@ pub(crate) fn limits_at(row: &Row<'_>, first: usize) -> rusqlite::Result<QueueLi
     let bucket = match (small(1)?, number(4)?) {
         (Some(count), Some(opens_at_us)) => {
             let period = Duration::from_millis(number(2)?.unwrap_or(1).max(1).unsigned_abs());
-            Some(Bucket { rate: Rate::per(period, count).burst(small(3)?.unwrap_or(1)), opens_at_us })
+            Some(RateBucket { rate: Rate::per(period, count).burst(small(3)?.unwrap_or(1)), opens_at_us })
         }
         _ => None,
     };
@@ -164,7 +164,7 @@ pub(crate) fn mend_jumps(tx: &Tx<'_>, now: Timestamp) -> Sql<()> {
     Ok(())
 }
 
-fn write_bucket(tx: &Tx<'_>, queue_id: i64, from: Bucket, to: Bucket) -> Sql<()> {
+fn write_bucket(tx: &Tx<'_>, queue_id: i64, from: RateBucket, to: RateBucket) -> Sql<()> {
     if planted("g16-a-rate-is-not-spent") {
         return Ok(());
     }
@@ -219,7 +219,7 @@ pub(crate) fn set_rate(tx: &Tx<'_>, queue: &str, rate: Option<Rate>, now: Timest
     }
     let bucket = rate.map(|rate| match before {
         Some(before) => before.with_rate(rate, now),
-        None => Bucket::full(rate, now),
+        None => RateBucket::full(rate, now),
     });
     tx.change_one(
         "UPDATE perdura_queues SET rate_count = ?2, rate_period_ms = ?3, rate_burst = ?4, opens_at_us = ?5 WHERE queue_id = ?1",

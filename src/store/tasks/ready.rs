@@ -48,7 +48,7 @@ pub(crate) fn is_at_work(conn: &Connection, served: Option<&str>, now: Timestamp
 
 /// A queue with ready tasks that may be claimed from.
 #[derive(Clone, Copy)]
-pub(crate) struct Lane {
+pub(crate) struct OpenQueue {
     pub queue_id: i64,
     /// It has a limit, a rate, or was closed for a while.
     pub is_bounded: bool,
@@ -63,7 +63,7 @@ pub(crate) fn ready_queues(
     wanted: usize,
     now: Timestamp,
     shut: &mut BTreeSet<i64>,
-) -> Sql<(Vec<Lane>, bool)> {
+) -> Sql<(Vec<OpenQueue>, bool)> {
     // From the queue after the last one to the end, and then from the first one to the last.
     let sql = concat!(
         "WITH RECURSIVE ready (queue_id, lap) AS (
@@ -96,7 +96,7 @@ pub(crate) fn ready_queues(
         let Some(queue_id) = row.get(0)? else { continue }; // between the laps
         match row.get(1)? {
             Some(2) => _ = shut.insert(queue_id),
-            Some(bounded @ 0..=1) => lanes.push(Lane { queue_id, is_bounded: bounded == 1 }),
+            Some(bounded @ 0..=1) => lanes.push(OpenQueue { queue_id, is_bounded: bounded == 1 }),
             _ => {} // paused, or left to others
         }
     }
