@@ -63,7 +63,8 @@ pub(crate) fn bytes(n: u64) -> String {
         return format!("{n} B");
     }
     let (mut value, mut unit) = (n as f64 / 1024.0, 0);
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
+    // What would be written as 1024.0 is 1.0 of the next unit.
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
         (value, unit) = (value / 1024.0, unit + 1);
     }
     format!("{value:.1} {}", UNITS[unit])
@@ -146,6 +147,10 @@ mod tests {
         assert_eq!(
             (bytes(1023), bytes(4096), bytes(u64::MAX)),
             ("1023 B".into(), "4.0 KiB".into(), "16384.0 PiB".into())
+        );
+        assert_eq!(
+            (bytes((1 << 30) - 1), bytes(1023 << 20)),
+            ("1.0 GiB".to_owned(), "1023.0 MiB".to_owned())
         );
         assert_eq!((count(1, "task"), count(2_000, "task")), ("1 task".into(), "2,000 tasks".into()));
     }

@@ -198,10 +198,10 @@ mod tests {
             judge(&page).concerns.into_iter().map(|concern| concern.text).collect::<Vec<_>>()
         };
         let disk = |free_bytes| {
-            move |page: &mut ReportData| page.disk = Some(Disk { total_bytes: 100 << 30, free_bytes })
+            move |page: &mut ReportData| page.disk = Some(Disk { total_bytes: 20 << 30, free_bytes })
         };
-        assert_eq!(concerns(&disk(5 << 30)), [""; 0]);
-        assert_eq!(concerns(&disk((5 << 30) - 1)), ["the disk has only 5.0 GiB free"]);
+        assert_eq!(concerns(&disk(1 << 30)), [""; 0]);
+        assert_eq!(concerns(&disk((1 << 30) - 1)), ["the disk has only 1.0 GiB free"]);
         assert_eq!(concerns(&|page| page.file.wal.damaged = true), ["the header of the WAL is damaged"]);
         assert_eq!(concerns(&|page| page.file.wal.bytes = LARGE_WAL_BYTES), [""; 0]);
         assert_eq!(

@@ -13,8 +13,11 @@ pub(crate) const LONG_READY_WAIT: Duration = Duration::from_secs(5 * 60);
 /// A WAL is checkpointed from 4 MiB on. One larger than this has something that keeps it from starting again: mostly a long reader.
 pub(crate) const LARGE_WAL_BYTES: u64 = 64 << 20;
 
-/// A disk with less than this part of it free is about to be full.
+/// A disk with less than this part of it free is about to be full,
 const MIN_FREE_PART: u64 = 20;
+
+/// but not a large one that still has this much.
+const ENOUGH_FREE_BYTES: u64 = 4 << 30;
 
 /// A disk with less than this free is about to be full, whatever its size.
 const MIN_FREE_BYTES: u64 = 64 << 20;
@@ -42,7 +45,7 @@ impl Disk {
     }
 
     pub(crate) fn is_nearly_full(self) -> bool {
-        self.free_bytes < MIN_FREE_BYTES || self.free_bytes < self.total_bytes / MIN_FREE_PART
+        self.free_bytes < MIN_FREE_BYTES.max(ENOUGH_FREE_BYTES.min(self.total_bytes / MIN_FREE_PART))
     }
 }
 
@@ -65,8 +68,10 @@ mod tests {
     #[test]
     fn a_disk_is_nearly_full_by_its_part_and_by_its_bytes() {
         let is_nearly_full = |total_bytes, free_bytes| Disk { total_bytes, free_bytes }.is_nearly_full();
-        assert!(!is_nearly_full(100 << 30, 5 << 30));
-        assert!(is_nearly_full(100 << 30, (5 << 30) - 1));
+        assert!(!is_nearly_full(20 << 30, 1 << 30) && is_nearly_full(20 << 30, (1 << 30) - 1));
+        assert!(
+            !is_nearly_full(1 << 40, ENOUGH_FREE_BYTES) && is_nearly_full(1 << 40, ENOUGH_FREE_BYTES - 1)
+        );
         assert!(is_nearly_full(100 << 20, MIN_FREE_BYTES - 1) && !is_nearly_full(100 << 20, MIN_FREE_BYTES));
     }
 
