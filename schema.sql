@@ -50,7 +50,7 @@ CREATE TABLE perdura_tasks (
     queue_id         INTEGER NOT NULL,                  -- perdura_queues
     name_id          INTEGER NOT NULL,                  -- perdura_task_names
     state            INTEGER NOT NULL,                  -- 0 QUEUED, 1 RUNNING, 2 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 LOST
-    hold             INTEGER NOT NULL,                  -- why a QUEUED task may not be claimed: 0 ready, 1 its previous attempt, 2 the runs before it, 3 its time, 4 its name, 7 its turn among suspects; 5 and 6 are for reasons to come
+    hold             INTEGER NOT NULL,                  -- why a QUEUED task may not be claimed: 0 ready, 1 its previous attempt, 2 the runs before it, 3 its time, 4 its name, 6 a limit of its key, 7 its turn among suspects; 5 is for a reason to come
     reasons          INTEGER NOT NULL,                  -- all that it waits for: the sum of 1 << (hold - 1); the lowest bit is the hold
     priority         INTEGER NOT NULL,                  -- higher first, within its queue
     attempt_number   INTEGER NOT NULL,                  -- attempts started since enqueue or manual retry, less refunds
@@ -59,7 +59,7 @@ CREATE TABLE perdura_tasks (
     in_flight        INTEGER NOT NULL,                  -- 1: a thread of the owner executes this generation (whatever the state)
     cancel_requested INTEGER NOT NULL,                  -- 1: anything but Ok ends it as CANCELLED
     suspect          INTEGER NOT NULL,                  -- 1: it was running when a process died; suspects run one at a time
-    extras           INTEGER NOT NULL,                  -- what it has beside its row, to be mended when it ends: 1 a row of perdura_keys names it, 2 its unique key is one until it starts, 1 << 16 it has a row of perdura_runs
+    extras           INTEGER NOT NULL,                  -- what it has beside its row, to be mended when it ends: 1 a row of perdura_keys names it, 2 its unique key is one until it starts, 4 its key has a limit, 8 it holds a permit of that, 16 it is serial and has started, 1 << 16 it has a row of perdura_runs
     late             INTEGER NOT NULL,                  -- 1: it succeeded after its deadline
     snoozes          INTEGER NOT NULL,                  -- how often its handler snoozed
     created_at_ms    INTEGER NOT NULL,
@@ -231,6 +231,23 @@ CREATE TABLE perdura_runs (
 CREATE UNIQUE INDEX perdura_run_ticks ON perdura_runs (schedule_id, tick_ms) WHERE by_hand = 0;
 -- What is under way of each schedule, and what waits.
 CREATE INDEX perdura_live_runs ON perdura_runs (schedule_id, live, tick_ms, task_id) WHERE live > 0;
+
+-- Tasks whose key has a limit: who holds a permit of the key, and who waits for one. A permit is a bit of its task's own row too; there is no counter.
+CREATE TABLE perdura_limits (
+    task_id  INTEGER PRIMARY KEY, -- of perdura_tasks or of perdura_dead_letters
+    queue_id INTEGER NOT NULL,
+    digest   BLOB    NOT NULL,    -- of the key; the key itself is not kept
+    permits  INTEGER NOT NULL,    -- it gets one while fewer of its key are held
+    serial   INTEGER NOT NULL,    -- 1: from its first start on it keeps its permit until it has ended
+    priority INTEGER NOT NULL,    -- of the task
+    standing INTEGER NOT NULL,    -- 0 apart, 1 holds a permit, 2 waits for one
+    CHECK (permits >= 1),
+    CHECK (serial = 0 OR permits = 1),
+    CHECK (standing BETWEEN 0 AND 2)
+) STRICT;
+CREATE INDEX perdura_permits ON perdura_limits (queue_id, digest) WHERE standing = 1;
+-- Who waits for a permit of a key, the best first.
+CREATE INDEX perdura_permit_waiters ON perdura_limits (queue_id, digest, priority DESC, task_id) WHERE standing = 2;
 
 -- How many tasks each queue has in each state and hold, kept by the writes themselves.
 CREATE TABLE perdura_counts (

@@ -109,7 +109,9 @@ pub(super) fn when(task: &TaskRecord, now: Timestamp) -> String {
                 _ => "due".to_owned(),
             },
             Some(Hold::UnknownName) => "no handler".to_owned(),
-            Some(Hold::PreviousAttempt | Hold::Parents | Hold::Suspect) => "its turn".to_owned(),
+            Some(Hold::PreviousAttempt | Hold::Parents | Hold::Limit | Hold::Suspect) => {
+                "its turn".to_owned()
+            }
             _ => ago(Some(task.created_at)),
         },
         State::Running => ago(task.started_at),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::job_options::{JobOptions, NewJob, about_line};
+use super::job_options::{JobOptions, NewJob, about_line, key_limit};
 use super::unique::conflict_rule;
 use crate::Timestamp;
 use crate::console::CliError;
@@ -65,6 +65,9 @@ fn words(text: &str, shell: bool) -> Result<Vec<Word>, String> {
 fn object(text: &str, mut options: JobOptions) -> Result<(Vec<Word>, JobOptions), String> {
     let object: Map<String, Value> =
         serde_json::from_str(text).map_err(|e| format!("it is not a JSON object (column {})", e.column()))?;
+    if object.contains_key("limit") && object.contains_key("serial") {
+        return Err("limit and serial exclude each other".to_owned());
+    }
     if object.contains_key("delay") && object.contains_key("at") {
         return Err("delay and at exclude each other".to_owned());
     }
@@ -108,6 +111,8 @@ fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> 
         "until_started" => kind.unique.until_started = value.as_bool().ok_or("it is not true or false")?,
         "for" => kind.unique.lasts = Some(duration(value)?),
         "on_conflict" => kind.unique.on_conflict = Some(conflict_rule(&string(value)?)?),
+        "limit" => (kind.limit, kind.serial) = (Some(key_limit(&string(value)?)?), None),
+        "serial" => (kind.limit, kind.serial) = (None, Some(string(value)?)),
         "expires" => kind.expires = Some(duration(value)?),
         "tag" => kind.tag = Some(string(value)?),
         "env" => kind.env.extend(variables(value)?),
@@ -119,7 +124,7 @@ fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> 
         _ => {
             return Err(
                 "there is no such key; there are argv, command, queue, priority, delay, at, max_attempts, \
-                        backoff, timeout, unique, until_started, for, on_conflict, expires, tag, env, dir, shell, deny_exit, kill_after and late_success"
+                        backoff, timeout, unique, until_started, for, on_conflict, limit, serial, expires, tag, env, dir, shell, deny_exit, kill_after and late_success"
                     .to_owned(),
             );
         }
@@ -213,6 +218,8 @@ mod tests {
             ("{\"command\": \"'\"}", "line 1: command: a quote"),
             ("\n[1]", "line 2: it is not a JSON object"),
             ("{\"argv\": [\"a\"], \"for\": \"1h\"}", "line 1: until_started, for and on_conflict"),
+            ("{\"argv\": [\"a\"], \"limit\": \"k\"}", "line 1: limit: it is a key and a number"),
+            ("{\"argv\": [\"a\"], \"limit\": \"k=1\", \"serial\": \"k\"}", "limit and serial exclude"),
             ("{\"argv\": [\"a\"], \"on_conflict\": \"x\"}", "line 1: on_conflict: it is keep, replace"),
             ("{\"argv\": [\"a\"], \"env\": {\"A=B\": \"\"}}", "env: \"A=B\""),
         ] {

@@ -48,6 +48,12 @@ pub(super) struct RunOptions {
     pub timeout: Option<Duration>,
     #[command(flatten)]
     pub unique: UniqueOptions,
+    /// Run at most N jobs of the queue with this key at once
+    #[arg(long, value_name = "KEY=N", value_parser = key_limit, conflicts_with = "serial")]
+    pub limit: Option<(String, u32)>,
+    /// Run the jobs of the queue with this key one after another; those behind it wait for its retries, too
+    #[arg(long, value_name = "KEY")]
+    pub serial: Option<String>,
     /// Cancel it if it is still queued, or queued again, after this time, such as 2h [default: never]
     #[arg(long, value_name = "AFTER", value_parser = age)]
     pub expires: Option<Duration>,
@@ -82,6 +88,15 @@ fn priority(text: &str) -> Result<i16, String> {
 fn attempts(text: &str) -> Result<u32, String> {
     let attempts = text.parse().ok().filter(|attempts| (1..=100).contains(attempts));
     attempts.ok_or_else(|| "it is a whole number of 1 to 100".to_owned())
+}
+
+/// Reads a limit: the key, which may have a `=`, and the number behind the last one.
+///
+/// # Errors
+/// What it must look like.
+pub(super) fn key_limit(text: &str) -> Result<(String, u32), String> {
+    let limit = text.rsplit_once('=').and_then(|(key, n)| Some((key.to_owned(), n.parse().ok()?)));
+    limit.ok_or_else(|| "it is a key and a number, such as example.org=2".to_owned())
 }
 
 fn variable() -> ValueParser {
@@ -149,6 +164,8 @@ impl RunOptions {
         let options = with(options, self.max_attempts, Options::max_attempts);
         let options = with(options, self.backoff, Options::backoff);
         let options = with(options, self.timeout, Options::timeout);
+        let options = with(options, self.limit.clone(), |options, (key, n)| options.limit(key, n));
+        let options = with(options, self.serial.as_deref(), Options::serial);
         let options = with(options, self.expires, Options::expires);
         let options = with(options, self.tag.as_deref(), Options::tag);
         Ok(match self.unique.unique(delay)? {

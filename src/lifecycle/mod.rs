@@ -5,6 +5,8 @@
 //! | QUEUED, ready | claim | RUNNING | + 1 |
 //! | QUEUED, hold *time* | promote | QUEUED, ready | same |
 //! | QUEUED, waits for *tasks before it* | they have ended | QUEUED without that | same |
+//! | QUEUED, hold *limit* | a permit | QUEUED without it | same |
+//! | QUEUED, ready | its permit goes to a better one | QUEUED, hold *limit* | same |
 //! | QUEUED, waits for its *time* or as a *suspect* | run now | QUEUED without these two, no suspect | same |
 //! | RUNNING | success | SUCCEEDED | same |
 //! | RUNNING | failure; attempts left, retried | QUEUED, hold *time* | same |
@@ -26,10 +28,12 @@
 //! Everything else is refused, with the reason. A queued task can wait for several things at once ([`Reasons`]): whatever ends one of them
 //! takes that one away and no other, and the first that is left is its hold. It knows nothing of time (waits are durations), storage or threads.
 
+mod permit;
 mod reasons;
 
 use std::time::Duration;
 
+pub(crate) use permit::{PermitNeed, permit_need};
 pub(crate) use reasons::Reasons;
 
 use crate::config::LostRetry;
@@ -88,6 +92,10 @@ pub(crate) enum TaskEvent {
     SuspectTurn,
     /// Its turn among the suspects is taken back (its queue was paused).
     SuspectWait,
+    /// Its key has a permit for it.
+    PermitGiven,
+    /// A task that goes before it takes the permit of its key.
+    PermitTaken,
     /// It has been running for a while since it became a suspect: what kills a process does so sooner.
     ProvedHarmless,
     /// The thread of an attempt that had been given up has returned.
@@ -226,6 +234,8 @@ pub(crate) fn next(task: &TaskState, event: TaskEvent) -> Result<Transition, Ref
         TaskEvent::Promote => lift(task, Hold::Time),
         TaskEvent::NameKnown => lift(task, Hold::UnknownName),
         TaskEvent::SuspectTurn => lift(task, Hold::Suspect),
+        TaskEvent::PermitGiven => lift(task, Hold::Limit),
+        TaskEvent::PermitTaken => hold(task, turn(task).with(Hold::Limit)),
         TaskEvent::NameUnknown => hold(task, turn(task).with(Hold::UnknownName)),
         TaskEvent::SuspectWait if task.suspect => hold(task, turn(task)),
         TaskEvent::SuspectWait => Err(Refusal::State(task.state)),
@@ -687,6 +697,8 @@ mod tests {
             TaskEvent::SuspectTurn,
             TaskEvent::ParentsEnded,
             TaskEvent::SuspectWait,
+            TaskEvent::PermitGiven,
+            TaskEvent::PermitTaken,
             TaskEvent::ProvedHarmless,
             TaskEvent::ThreadReturned,
             TaskEvent::Succeeded,
@@ -734,6 +746,7 @@ mod tests {
                 TaskEvent::Promote => &[Hold::Time],
                 TaskEvent::NameKnown => &[Hold::UnknownName],
                 TaskEvent::SuspectTurn => &[Hold::Suspect],
+                TaskEvent::PermitGiven => &[Hold::Limit],
                 TaskEvent::RunNow => &[Hold::Time, Hold::Suspect],
                 TaskEvent::ThreadReturned if from.state == State::Queued => &[Hold::PreviousAttempt],
                 _ => return Ok(()),

@@ -24,6 +24,8 @@ pub struct Explanation {
     pub rate_opens_at: Option<Timestamp>,
     /// Until when a handler has closed its queue, if it is closed.
     pub closed_until: Option<Timestamp>,
+    /// The tasks that hold a permit of its key, by their ids, if it waits for one ([`Hold::Limit`]).
+    pub permit_holders: Vec<TaskId>,
     /// Whether this process executes tasks from the file.
     pub executes_here: bool,
     /// What keeps this process from executing although it has handlers; see [`Queue::obstacle`].
@@ -39,6 +41,8 @@ pub struct Explanation {
 impl Explanation {
     /// So many tasks are counted that come before it: a longer queue would take longer than who asks wants to wait.
     const MAX_COUNTED: u64 = 10_000;
+    /// So many holders of permits are named.
+    const MAX_NAMED: usize = 10;
 
     /// Why its queue lets nothing start, beside a pause.
     fn shut(&self) -> Option<String> {
@@ -65,6 +69,27 @@ impl Explanation {
             Some(schedule) => format!("waits until {run} of the schedule {schedule:?}, has ended"),
             None => format!("waits until {run} of its schedule, has ended"),
         }
+    }
+
+    /// In words, that it waits for a permit of its key, and who holds one.
+    pub(crate) fn waits_for_permit(&self) -> String {
+        let (permits, serial) = self.task.limit.map_or((1, false), |limit| (limit.permits, limit.serial));
+        let limit = match permits {
+            _ if serial => "tasks of its key run one after another".to_owned(),
+            1 => "its key has a limit of 1 task at once".to_owned(),
+            n => format!("its key has a limit of {n} tasks at once"),
+        };
+        let (named, more) =
+            self.permit_holders.split_at(self.permit_holders.len().min(Explanation::MAX_NAMED));
+        let ids: Vec<String> = named.iter().map(ToString::to_string).collect();
+        let ids = ids.join(", ");
+        let holders = match (named.len(), more.len()) {
+            (0, _) => String::new(),
+            (1, _) => format!("; task {ids} is before it"),
+            (_, 0) => format!("; tasks {ids} are before it"),
+            (_, more) => format!("; tasks {ids} and {more} more are before it"),
+        };
+        format!("waits for its turn: {limit}{holders}")
     }
 
     fn before(&self) -> String {
@@ -105,6 +130,7 @@ impl fmt::Display for Explanation {
                     ),
                     Hold::Parents => f.write_str(&self.waits_for_run()),
                     Hold::PreviousAttempt => f.write_str("waits until its previous attempt has left its thread"),
+                    Hold::Limit => f.write_str(&self.waits_for_permit()),
                     Hold::Suspect => {
                         f.write_str("waits for its turn: it was running when a process died, and such tasks run one at a time, each for a minute at most \
                              before the next; run_now starts it now")
@@ -163,6 +189,7 @@ impl Queue {
             let (paused, not_served, shut) = store::queue_flags(conn, &task.queue, now)?;
             let (schedule, run_before) = store::run_before(conn, id)?;
             let before_it = store::ready_before(conn, id, Explanation::MAX_COUNTED + 1)?;
+            let permit_holders = store::permit_holders(conn, id)?;
             let (mut full, mut rate_opens_at, mut closed_until) = (None, None, None);
             match shut {
                 Some(Shut::Full(limit)) => full = Some(limit),
@@ -177,6 +204,7 @@ impl Queue {
                 full,
                 rate_opens_at,
                 closed_until,
+                permit_holders,
                 executes_here,
                 obstacle,
                 schedule,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::definition::{Definition, RunOptions, StoredKey, hex};
+use super::definition::{Definition, RunOptions, StoredKey, StoredLimit, hex};
 use super::rules::{Missed, Overlap};
 use super::ticks::Rhythm;
 use crate::config::Config;
@@ -226,7 +226,7 @@ impl Schedule {
 }
 
 impl Schedule {
-    /// What the file keeps of it. `digest` makes the digest of a unique key's text.
+    /// What the file keeps of it. `digest` makes the digest of a key's text.
     ///
     /// # Errors
     /// `InvalidInput`, naming the field, its value and its range, or what it does not go with.
@@ -235,7 +235,7 @@ impl Schedule {
         task: (&str, u32),
         of_kind: Options,
         config: &Config,
-        digest: impl FnOnce(&str) -> [u8; 16],
+        digest: impl Fn(&str) -> [u8; 16],
         now: Timestamp,
     ) -> Result<Definition, Error> {
         check_name("schedule", &self.name)?;
@@ -265,6 +265,11 @@ impl Schedule {
                     digest: hex(&digest(&key.scoped(task_name))),
                     until_started: key.until_started,
                     lasts_ms: key.lasts.map(whole_ms),
+                }),
+                limit: all.limit.map(|limit| StoredLimit {
+                    digest: hex(&digest(&limit.key)),
+                    permits: limit.permits,
+                    serial: limit.is_serial,
                 }),
                 tag: all.tag,
             },

@@ -9,7 +9,7 @@ use super::ticks::{Rhythm, TIMES, Ticks, draw};
 use crate::config::{Config, MAX_DURATION};
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
-use crate::task::{Options, Resolved, Timestamp, Unique, check_name};
+use crate::task::{KeyLimit, Options, PERMITS, Resolved, Timestamp, Unique, check_name};
 
 /// The longest delay by a jitter.
 const MAX_JITTER: Duration = Duration::from_secs(86_400);
@@ -55,6 +55,8 @@ pub(crate) struct RunOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unique: Option<StoredKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<StoredLimit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
 }
 
@@ -68,6 +70,33 @@ pub(crate) struct StoredKey {
     pub until_started: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lasts_ms: Option<u64>,
+}
+
+/// A limit of the key of a schedule's tasks, without the text of the key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StoredLimit {
+    /// In hex.
+    pub digest: String,
+    pub permits: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub serial: bool,
+}
+
+impl StoredLimit {
+    fn check(&self) -> Result<(), Error> {
+        let field = if self.serial { "serial" } else { "limit" };
+        if from_hex(&self.digest).is_none() {
+            return Err(Error::invalid(field, "is not a digest of 32 hex digits"));
+        }
+        if !PERMITS.contains(&self.permits) {
+            return Err(Error::invalid_value(field, self.permits, "is not in 1 to 256"));
+        }
+        if self.serial && self.permits != 1 {
+            return Err(Error::invalid_value(field, self.permits, "is not 1, the permits of a serial key"));
+        }
+        Ok(())
+    }
 }
 
 fn is_zero(ms: &u64) -> bool {
@@ -138,6 +167,9 @@ impl Definition {
         if self.options.unique.as_ref().is_some_and(|key| from_hex(&key.digest).is_none()) {
             return Err(Error::invalid("unique", "is not a digest of 32 hex digits"));
         }
+        if let Some(limit) = &self.options.limit {
+            limit.check()?;
+        }
         let attempts = self.options.max_attempts.unwrap_or(1);
         if !crate::config::MAX_ATTEMPTS_RANGE.contains(&attempts) {
             return Err(Error::invalid_value("max_attempts", attempts, "is not in 1 to 100"));
@@ -194,18 +226,28 @@ impl Definition {
             ..Options::new()
         };
         let mut resolved = options.resolve(&self.task_name, Options::new(), config, now)?;
-        // Its digest stands for the text.
+        // Digests stand for the texts of keys.
         resolved.unique = stored.unique.as_ref().map(|key| Unique {
             until_started: key.until_started,
             lasts: ms(key.lasts_ms),
             ..Unique::key("")
         });
+        resolved.limit = stored.limit.as_ref().map(|limit| KeyLimit {
+            key: String::new(),
+            permits: limit.permits,
+            is_serial: limit.serial,
+        });
         Ok(resolved)
     }
 
     /// The digest of its unique key.
-    pub(crate) fn digest(&self) -> Option<[u8; 16]> {
+    pub(crate) fn unique_digest(&self) -> Option<[u8; 16]> {
         self.options.unique.as_ref().and_then(|key| from_hex(&key.digest))
+    }
+
+    /// The digest of the key that has its limit.
+    pub(crate) fn limit_digest(&self) -> Option<[u8; 16]> {
+        self.options.limit.as_ref().and_then(|limit| from_hex(&limit.digest))
     }
 }
 

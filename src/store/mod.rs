@@ -35,7 +35,8 @@ pub(crate) use query::check::check_step;
 pub(crate) use query::export::export;
 pub use query::inspect::{FileReport, PragmaReport};
 pub(crate) use query::records::{
-    Flags, args, attempts, checkpoint, counts, flags, queue_flags, ready_before, record, result, served,
+    Flags, args, attempts, checkpoint, counts, flags, permit_holders, queue_flags, ready_before, record,
+    result, served,
 };
 pub(crate) use query::schedules::{preview, run_before, schedule, schedule_args, schedules, tick};
 pub(crate) use query::stats::{count_from, failures, output, ready_since};

@@ -30,6 +30,8 @@ pub(crate) struct NewRun {
     pub waits: bool,
     /// Of its unique key.
     pub unique_digest: Option<[u8; 16]>,
+    /// Of the key that has its limit.
+    pub limit_digest: Option<[u8; 16]>,
 }
 
 /// How much a transaction may claim.

@@ -11,11 +11,18 @@ impl Extras {
     /// Its unique key is one until it starts: it needs the key while it is `QUEUED`, whether or not it has it.
     pub(crate) const UNTIL_STARTED: Extras = Extras(2);
 
+    /// Its key has a limit: a row of limits names it.
+    pub(crate) const LIMITED: Extras = Extras(4);
+    /// It holds a permit of its limit.
+    pub(crate) const PERMIT: Extras = Extras(8);
+    /// It is serial and has started: it keeps its permit until it has ended.
+    pub(crate) const STARTED: Extras = Extras(16);
+
     /// It is a run of a schedule: its end is told to the schedule.
     pub(crate) const RUN: Extras = Extras(1 << 16);
 
     /// All that mean something.
-    const KNOWN: Extras = Extras(Extras::KEY.0 | Extras::UNTIL_STARTED.0 | Extras::RUN.0);
+    const KNOWN: Extras = Extras(31 | Extras::RUN.0);
 
     /// These, if so; else none.
     pub(crate) fn only_if(self, is_so: bool) -> Extras {

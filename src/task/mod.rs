@@ -10,6 +10,7 @@ mod filter;
 mod histogram;
 mod id;
 mod kind;
+mod limit;
 mod name;
 mod options;
 mod rate;
@@ -34,13 +35,15 @@ pub use histogram::Histogram;
 pub(crate) use histogram::{UNKNOWN, bucket_of};
 pub use id::{Enqueued, TaskId};
 pub use kind::Task;
+pub(crate) use limit::{KeyLimit, PERMITS};
 pub use name::DEFAULT_QUEUE;
 pub(crate) use name::check_name;
 pub use options::Options;
 pub(crate) use options::Resolved;
 pub use rate::Rate;
 pub use record::{
-    Attempt, AttemptOutcome, Bulk, Counts, DeadLetter, KeyRecord, Progress, QueueCounts, TaskRecord,
+    Attempt, AttemptOutcome, Bulk, Counts, DeadLetter, KeyRecord, LimitRecord, Progress, QueueCounts,
+    TaskRecord,
 };
 pub(crate) use rollup::Measure;
 pub use rollup::Rollup;

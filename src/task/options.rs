@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::due::{Due, check_duration};
+use super::limit::KeyLimit;
 use super::name::{DEFAULT_QUEUE, check_key, check_name};
 use super::timestamp::Timestamp;
 use super::unique::Unique;
@@ -38,6 +39,8 @@ pub struct Options {
     pub(crate) backoff: Option<Duration>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) unique: Option<Unique>,
+    pub(crate) limit: Option<KeyLimit>,
+    pub(crate) serial: Option<KeyLimit>,
     pub(crate) expires: Option<Duration>,
     pub(crate) tag: Option<String>,
     pub(crate) token: Option<EnqueueToken>,
@@ -205,6 +208,57 @@ impl Options {
         self
     }
 
+    /// Lets at most `n` tasks of the queue that have this key run at once: the key is 1-200 bytes without control characters, `n` is 1-256. Only a
+    /// digest of the key is kept. Defaults to no limit. Not together with [`serial`](Options::serial).
+    ///
+    /// A task that finds `n` permits of its key taken waits ([`Hold::Limit`](crate::Hold::Limit)); whatever gives one back lets the best waiter on,
+    /// by priority and then by id, in the same transaction. Nobody overtakes, new tasks included; but one of a higher priority takes the permit of
+    /// one that is ready and has not been claimed. A task that waits for its time or its retry holds no permit. Tasks of one key can name
+    /// different `n`: each is judged by its own, and while the best waiter does not fit, those behind it wait too.
+    ///
+    /// ```
+    /// # use perdura::{Hold, Options, Queue};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Fetch { page: u32 }
+    /// # impl perdura::Task for Fetch { const NAME: &'static str = "fetch"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// let polite = || Options::new().limit("example.org", 2);
+    /// let pages = [1, 2, 3].map(|page| Fetch { page });
+    /// let made = queue.enqueue_all_with(pages.iter().map(|page| (page, polite())))?;
+    /// assert_eq!(queue.get(made[1].id())?.hold, Some(Hold::Ready));
+    /// assert_eq!(queue.get(made[2].id())?.hold, Some(Hold::Limit));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn limit(mut self, key: impl Into<String>, n: u32) -> Options {
+        self.limit = Some(KeyLimit { key: key.into(), permits: n, is_serial: false });
+        self
+    }
+
+    /// Runs the tasks of the queue that have this key one after another: like [`limit(key, 1)`](Options::limit), but from its first start on a task
+    /// keeps its permit until it has ended. Defaults to no limit. Not together with [`limit`](Options::limit).
+    ///
+    /// So the order is strict: while a task waits for its retry, those behind it wait as well. One that has ended, well or badly, lets the next on.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Hold, Options, Queue, State};
+    /// # use perdura::testing::{ManualClock, SteppedQueue};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Update { account: u32 }
+    /// # impl perdura::Task for Update { const NAME: &'static str = "update"; type Output = (); }
+    /// # let update = |_: Update, _: &Context| Err::<(), _>(Failure::named("Busy", "try again"));
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(update), &ManualClock::new())?;
+    /// # let queue = tests.queue();
+    /// let first = queue.enqueue_with(&Update { account: 7 }, Options::new().serial("account 7"))?.id();
+    /// let second = queue.enqueue_with(&Update { account: 7 }, Options::new().serial("account 7"))?.id();
+    /// # tests.run_one()?;
+    /// // The first has failed and is tried again in a minute:
+    /// assert_eq!(queue.get(first)?.hold, Some(Hold::Time));
+    /// assert_eq!(queue.get(second)?.hold, Some(Hold::Limit));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn serial(mut self, key: impl Into<String>) -> Options {
+        self.serial = Some(KeyLimit { key: key.into(), permits: 1, is_serial: true });
+        self
+    }
+
     /// Cancels the task if it is still `QUEUED` this long after the enqueue: not started, or waiting for a retry.
     ///
     /// It must be longer than a [`delay`](Options::delay), and at most 10 years. Defaults to never.
@@ -257,6 +311,7 @@ impl Options {
 
     /// These options where they say something, `fallback`'s where they do not.
     pub(crate) fn or(self, fallback: Options) -> Options {
+        let is_limited = self.limit.is_some() || self.serial.is_some();
         Options {
             queue: self.queue.or(fallback.queue),
             priority: self.priority.or(fallback.priority),
@@ -265,6 +320,8 @@ impl Options {
             backoff: self.backoff.or(fallback.backoff),
             timeout: self.timeout.or(fallback.timeout),
             unique: self.unique.or(fallback.unique),
+            limit: self.limit.or(fallback.limit.filter(|_| !is_limited)),
+            serial: self.serial.or(fallback.serial.filter(|_| !is_limited)),
             expires: self.expires.or(fallback.expires),
             tag: self.tag.or(fallback.tag),
             token: self.token.or(fallback.token),
@@ -293,6 +350,12 @@ impl Options {
         check_name("queue", self.queue.as_deref().unwrap_or(DEFAULT_QUEUE))?;
         if let Some(unique) = &self.unique {
             unique.check(self.due)?;
+        }
+        for limit in self.limit.iter().chain(&self.serial) {
+            limit.check()?;
+        }
+        if self.limit.is_some() && self.serial.is_some() {
+            return Err(Error::invalid("serial", "is asked for together with limit; a task has one of them"));
         }
         if let Some(tag) = &self.tag {
             check_key("tag", tag)?;
@@ -343,6 +406,7 @@ impl Options {
             backoff: all.backoff,
             timeout: all.timeout,
             unique: all.unique,
+            limit: all.limit.or(all.serial),
             expires: all.expires,
             tag: all.tag,
             token: all.token,
@@ -360,6 +424,7 @@ pub(crate) struct Resolved {
     pub backoff: Option<Duration>,
     pub timeout: Option<Duration>,
     pub unique: Option<Unique>,
+    pub limit: Option<KeyLimit>,
     pub expires: Option<Duration>,
     pub tag: Option<String>,
     pub token: Option<EnqueueToken>,

@@ -75,6 +75,21 @@ pub struct TaskRecord {
     /// How it has its unique key, if it was enqueued with one.
     #[serde(default)]
     pub unique: Option<KeyRecord>,
+    /// The limit of its key, if it was enqueued with one.
+    #[serde(default)]
+    pub limit: Option<LimitRecord>,
+}
+
+/// The [limit of its key](crate::Options::limit) that a task was enqueued with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LimitRecord {
+    /// How many tasks of its queue and key may run at once, as this one says: 1-256.
+    pub permits: u32,
+    /// Whether it is [serial](crate::Options::serial).
+    pub serial: bool,
+    /// Whether it holds a permit of its key.
+    pub held: bool,
 }
 
 /// How a task has its [unique key](crate::Options::unique).
@@ -244,7 +259,7 @@ pub struct QueueCounts {
     pub waiting: u64,
     /// `QUEUED`, no handler knows their name (or version).
     pub unknown_name: u64,
-    /// `QUEUED`, held for another reason: a previous attempt that still runs, or their turn among suspects.
+    /// `QUEUED`, held for another reason: a previous attempt that still runs, their turn under a limit of their key, or among suspects.
     pub held: u64,
     /// `RUNNING`.
     pub running: u64,
@@ -289,7 +304,7 @@ impl QueueCounts {
                 Hold::Ready => &mut self.ready,
                 Hold::Time => &mut self.waiting,
                 Hold::UnknownName => &mut self.unknown_name,
-                Hold::PreviousAttempt | Hold::Parents | Hold::Suspect => &mut self.held,
+                Hold::PreviousAttempt | Hold::Parents | Hold::Limit | Hold::Suspect => &mut self.held,
             },
             State::Running => &mut self.running,
             State::Succeeded => &mut self.succeeded,

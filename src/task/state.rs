@@ -94,14 +94,16 @@ pub enum Hold {
     Time,
     /// No handler of the owner knows its name (or its version is newer than the handler's).
     UnknownName,
+    /// Its key has a limit ([`Options::limit`](crate::Options::limit), [`Options::serial`](crate::Options::serial)), and it is not its turn.
+    Limit,
     /// It was running when a process died; such suspects run one at a time (each for a minute at most before the next), and it is not its turn.
     Suspect,
 }
 
 impl Hold {
     /// All but `Ready`, in their order.
-    pub(crate) const REASONS: [Hold; 5] =
-        [Hold::PreviousAttempt, Hold::Parents, Hold::Time, Hold::UnknownName, Hold::Suspect];
+    pub(crate) const REASONS: [Hold; 6] =
+        [Hold::PreviousAttempt, Hold::Parents, Hold::Time, Hold::UnknownName, Hold::Limit, Hold::Suspect];
 
     /// Its number in the file; those between are for reasons to come.
     pub(crate) fn code(self) -> i64 {
@@ -111,6 +113,7 @@ impl Hold {
             Hold::Parents => 2,
             Hold::Time => 3,
             Hold::UnknownName => 4,
+            Hold::Limit => 6,
             Hold::Suspect => 7,
         }
     }
@@ -129,6 +132,7 @@ impl fmt::Display for Hold {
             Hold::Parents => "waits until the tasks before it have ended",
             Hold::Time => "waits for its time",
             Hold::UnknownName => "waits for a program with a handler of its name",
+            Hold::Limit => "waits for its turn under a limit of its key",
             Hold::Suspect => "waits for its turn among the tasks that were running when a process died",
         })
     }

@@ -231,6 +231,27 @@ fn a_unique_key_keeps_a_second_job_out() {
 }
 
 #[test]
+fn jobs_of_a_key_wait_for_each_other() {
+    let place = Place::new();
+    let [first, second] = [0, 1].map(|_| place.add(["--serial", "host", "--", "true"]));
+    let why = place.run(["explain", &second.to_string()]);
+    assert!(why.out.contains("tasks of its key run one after another"), "{why:?}");
+    assert!(why.out.contains(&format!("task {first} is before it")), "{why:?}");
+    place.add(["--limit", "a=b=2", "--", "true"]);
+    for (args, told) in [
+        (["add", "--limit", "k", "--", "true"], "such as example.org=2"),
+        (["add", "--limit", "k=0", "--", "true"], "1 to 256"),
+        (["add", "--serial", "", "--", "true"], "key of serial"),
+    ] {
+        let refused = place.run(args);
+        assert!(refused.err.contains(told), "{refused:?}");
+    }
+    drain(&place);
+    let list = place.run(["list", "--state", "succeeded", "--json"]);
+    assert_eq!(list.out.lines().count(), 3, "{list:?}");
+}
+
+#[test]
 fn a_unique_key_is_free_when_its_job_starts_or_after_its_time() {
     let place = Place::new();
     // A job that adds itself again: it finds its key free.

@@ -121,7 +121,7 @@ fn a_worker_runs_what_a_schedule_makes() {
 fn a_run_by_hand_waits_and_explain_says_for_what() {
     let place = Place::new();
     let add = |words: &[&str]| assert_eq!(place.run([&["schedule", "add"], words].concat()).code, Some(0));
-    add(&["sync", "--every", "1h", "--overlap", "queue", "--", "true"]);
+    add(&["sync", "--every", "1h", "--overlap", "queue", "--serial", "disk", "--", "true"]);
     let first = place.run(["schedule", "run", "sync"]);
     assert_eq!(first.out, "1\n", "{first:?}");
     assert_eq!(json(&place.run(["schedule", "run", "sync", "--json"]))["task_id"], 2);
@@ -130,6 +130,9 @@ fn a_run_by_hand_waits_and_explain_says_for_what() {
         why.out.contains("waits until task 1, the run before it of the schedule \"sync\", has ended"),
         "{why:?}"
     );
+    add(&["scan", "--after-end", "1h", "--serial", "disk", "--", "true"]);
+    assert_eq!(place.run(["schedule", "run", "scan"]).out, "3\n");
+    assert!(place.run(["explain", "3"]).out.contains("one after another; task 1 is before it"));
     let third = place.run(["schedule", "run", "sync"]);
     assert_eq!(third.code, Some(3), "{third:?}");
     assert!(third.err.contains("task 2, waits for the run before"), "{third:?}");
@@ -148,6 +151,8 @@ fn what_makes_no_sense_is_refused_before_there_is_a_file() {
         (&["s", "--every", "1m", "--missed", "all", "--", "true"], "needs the overlap queue or allow"),
         (&["s", "--every", "1m", "--after-end", "1m", "--", "true"], "exclude each other"),
         (&["s", "--every", "1m", "--tz", "UTC", "--", "true"], ""),
+        (&["s", "--every", "1m", "--limit", "k=0", "--", "true"], "limit \"0\" is not in 1 to 256"),
+        (&["s", "--every", "1m", "--limit", "k=1", "--serial", "k", "--", "true"], ""),
         (&["s", "--", "true"], ""),
         (&["s", "--every", "1m"], ""),
         (&["", "--every", "1m", "--", "true"], ""),

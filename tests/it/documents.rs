@@ -100,5 +100,5 @@ fn the_testing_page_shows_code_that_runs() {
 
 #[test]
 fn the_page_of_schedules_shows_code_that_runs() {
-    shows_code_that_runs("docs/schedules-and-limits.md", "tests/it/schedules_page.rs", 6);
+    shows_code_that_runs("docs/schedules-and-limits.md", "tests/it/schedules_page.rs", 7);
 }

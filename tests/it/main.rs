@@ -46,6 +46,7 @@ mod order;
 mod own_transaction;
 #[cfg(unix)]
 mod panics;
+mod permits;
 #[cfg(all(feature = "sql-log", feature = "bundled"))]
 mod plans;
 #[cfg(target_os = "linux")]

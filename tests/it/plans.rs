@@ -76,6 +76,7 @@ fn live(path: &Path) {
     let _ = queue.delete_all(Filter::new().tag("t")).unwrap();
     queue.purge(SystemTime::UNIX_EPOCH).unwrap();
     keys(&mut tests, &clock);
+    limits(&tests);
     tests.advance(Duration::from_secs(86_400)).unwrap();
     tests.apply_retention().unwrap();
     queue.enqueue_all(&[Do::Ok(5), Do::Ok(6)]).unwrap();
@@ -153,6 +154,24 @@ fn live_schedules(tests: &mut SteppedQueue) {
     assert_eq!(queue.schedules().unwrap().len(), 2);
     queue.remove_schedule("s").unwrap();
     queue.remove_schedule("after").unwrap();
+}
+
+/// What limits of keys ask for: lines, a better one that takes a permit, and another limit for one that waits.
+fn limits(tests: &SteppedQueue) {
+    let queue = tests.queue();
+    let unique = || Unique::key("limited").on_conflict(OnConflict::Replace);
+    let options = || Options::new().queue("limited").serial("k");
+    let bad = add(queue, &Do::Permanent, options());
+    tests.run_one().unwrap();
+    queue.move_to_dead_letter(bad).unwrap();
+    add(queue, &Do::Ok(1), options().unique(unique()));
+    let waits = add(queue, &Do::Ok(1), options());
+    queue.explain(waits).unwrap();
+    queue.dead_letters().replay(bad).unwrap();
+    add(queue, &Do::Ok(1), options().priority(1));
+    let _ = queue.enqueue_with(&Do::Ok(2), options().unique(unique())).unwrap();
+    queue.cancel(waits).unwrap();
+    tests.run_until_idle().unwrap();
 }
 
 fn look(queue: &Queue, id: perdura::TaskId) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use perdura::testing::{ManualClock, SteppedQueue};
 use perdura::{
-    Context, Failure, Filter, Missed, OnConflict, Options, Overlap, Queue, Rate, Schedule, State, Task,
+    Context, Failure, Filter, Hold, Missed, OnConflict, Options, Overlap, Queue, Rate, Schedule, State, Task,
     Unique,
 };
 use serde::{Deserialize, Serialize};
@@ -125,6 +125,43 @@ fn the_polite_client_of_an_api() -> Result<(), perdura::Error> {
     tests.advance(Duration::from_secs(60))?;
     assert_eq!(tests.run_until_idle()?.succeeded, 2);
     assert!(tests.queue().tasks(Filter::new())?.iter().all(|task| task.attempt_number == 1));
+    Ok(())
+}
+
+#[derive(Serialize, Deserialize)]
+struct Fetch {
+    host: String,
+    page: u32,
+}
+
+impl Task for Fetch {
+    const NAME: &'static str = "fetch";
+    type Output = ();
+    fn options(&self) -> Options {
+        Options::new().serial(&self.host) // or .limit(&self.host, 2): two at once, and none waits for the retries of others
+    }
+}
+
+#[test]
+fn one_at_a_time_for_each_host() -> Result<(), perdura::Error> {
+    let fetch = |task: Fetch, _: &Context| match task.page {
+        0 => Err(Failure::named("Busy", "try again")),
+        _ => Ok(()),
+    };
+    let mut tests = SteppedQueue::open(Queue::builder().handle(fetch), &ManualClock::new())?;
+    let queue = tests.queue().clone();
+    let pages = [("a.example", 0), ("a.example", 1), ("b.example", 1)];
+    let pages = pages.map(|(host, page)| Fetch { host: host.into(), page });
+    let made = queue.enqueue_all(&pages)?;
+    let ran = tests.run_until_idle()?;
+    assert_eq!((ran.failed, ran.succeeded), (1, 1), "the other host does not wait");
+    assert_eq!(queue.get(made[1].id())?.hold, Some(Hold::Limit), "the retry comes first");
+    for _ in 0..2 {
+        tests.advance(Duration::from_secs(3600))?;
+        tests.run_until_idle()?;
+    }
+    let states = [0, 1].map(|n| queue.get(made[n].id()).map(|task| task.state));
+    assert_eq!(states.map(Result::unwrap), [State::Failed, State::Succeeded]);
     Ok(())
 }
 

@@ -165,6 +165,11 @@ impl Explainer {
             ),
             Hold::Parents => explanation.waits_for_run(),
             Hold::PreviousAttempt => "waits until its previous attempt has left its thread".to_owned(),
+            Hold::Limit => format!(
+                "{}{}",
+                explanation.waits_for_permit(),
+                self.unless_ready(explanation).map_or_else(String::new, |why| format!("; {why}"))
+            ),
             Hold::Suspect => format!(
                 "waits for its turn: it was running when a process died, and such tasks run one at a time, each for a minute at most before \
                  the next; {} starts it now{}",

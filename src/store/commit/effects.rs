@@ -13,6 +13,9 @@ pub(crate) type CountKey = (i64, i64, i64);
 /// A counter of `perdura_rollups`: minute, task name, measure, bucket.
 pub(crate) type RollupKey = (i64, i64, i64, u8);
 
+/// A key with a limit: its queue and its digest.
+pub(crate) type LimitedKey = (i64, [u8; 16]);
+
 /// What a committed transaction means for timers, workers and waiters.
 #[derive(Default)]
 pub(crate) struct Effects {
@@ -53,6 +56,10 @@ pub(crate) struct TxEffects {
     pub suspects_moved: bool,
     /// Runs of schedules that have ended, came to life again, or are gone; and when.
     pub moved_runs: Vec<(TaskId, Timestamp)>,
+    /// Limited keys (queue, digest) of which a permit has become free or a waiter has come or gone.
+    permits_moved: Vec<LimitedKey>,
+    /// So many of them have been seen to.
+    permits_passed: usize,
     /// Changes of counters.
     counts: Log<CountKey>,
     /// Attempts to be counted.
@@ -70,6 +77,7 @@ pub(crate) struct Mark {
     waits_for_end: bool,
     suspects_moved: bool,
     moved_runs: usize,
+    permits: (usize, usize),
     lists: [usize; 5],
     met: (usize, usize),
     counts: usize,
@@ -97,6 +105,20 @@ impl TxEffects {
         self.rollups.take()
     }
 
+    /// The permits of a key have to be passed on.
+    pub(crate) fn permit_moved(&mut self, key: LimitedKey) {
+        if self.permits_moved.len() == self.permits_passed || self.permits_moved.last() != Some(&key) {
+            self.permits_moved.push(key);
+        }
+    }
+
+    /// The next key whose permits have to be passed on. What is seen to stays in the list, so that it can be undone.
+    pub(crate) fn next_moved_permit(&mut self) -> Option<LimitedKey> {
+        let next = self.permits_moved.get(self.permits_passed).copied();
+        self.permits_passed += usize::from(next.is_some());
+        next
+    }
+
     /// Notes how far it has come.
     pub(crate) fn mark(&mut self) -> Mark {
         let Effects {
@@ -121,6 +143,7 @@ impl TxEffects {
             waits_for_end: *waits_for_end,
             suspects_moved: self.suspects_moved,
             moved_runs: self.moved_runs.len(),
+            permits: (self.permits_moved.len(), self.permits_passed),
             lists: [cancelled.len(), superseded.len(), claims.len(), ended.len(), settled.len()],
             met: self.met.len(),
             counts: self.counts.mark(),
@@ -142,6 +165,8 @@ impl TxEffects {
         told.settled.truncate(settled);
         self.suspects_moved = mark.suspects_moved;
         self.moved_runs.truncate(mark.moved_runs);
+        self.permits_moved.truncate(mark.permits.0);
+        self.permits_passed = mark.permits.1;
         self.met.truncate(mark.met);
         self.counts.undo_to(mark.counts);
         self.rollups.undo_to(mark.rollups);
@@ -234,6 +259,9 @@ mod tests {
             told.settled.push((id, 1));
             effects.suspects_moved = true;
             effects.moved_runs.push((id, Timestamp::from_millis(5)));
+            effects.permit_moved((1, [2; 16]));
+            assert!(effects.next_moved_permit().is_some());
+            effects.permit_moved((1, [3; 16]));
             effects.count((1, 2, 3), 4);
         };
         let mut effects = TxEffects::default();
@@ -245,12 +273,15 @@ mod tests {
         let lists = [&told.cancelled, &told.superseded, &told.ended];
         assert!(lists.into_iter().all(Vec::is_empty) && told.settled.is_empty());
         assert!(effects.moved_runs.is_empty() && effects.told.tick.is_none());
+        assert_eq!(effects.next_moved_permit(), None);
         assert!(!effects.suspects_moved && effects.take_counts().is_empty());
         gather(&mut effects);
         let full = effects.mark();
         gather(&mut effects);
         effects.undo_to(full);
         assert_eq!((effects.told.ready, effects.told.ended.len()), (1, 1));
+        assert_eq!(effects.next_moved_permit(), Some((1, [3; 16])));
+        assert_eq!(effects.next_moved_permit(), None);
         assert_eq!(effects.take_counts(), BTreeMap::from([((1, 2, 3), 4)]));
     }
 }

@@ -37,7 +37,7 @@ const INVARIANTS: &[(&str, &str)] = &[
         "numbers out of their range",
         "SELECT 1 FROM perdura_tasks WHERE priority NOT BETWEEN -32768 AND 32767 OR max_attempts NOT BETWEEN 1 AND 100
              OR generation NOT BETWEEN 0 AND 1 << 62 OR snoozes NOT BETWEEN 0 AND 1 << 62 OR in_flight NOT BETWEEN 0 AND 1
-             OR cancel_requested NOT BETWEEN 0 AND 1 OR suspect NOT BETWEEN 0 AND 1 OR extras & ~65539 <> 0",
+             OR cancel_requested NOT BETWEEN 0 AND 1 OR suspect NOT BETWEEN 0 AND 1 OR extras & ~65567 <> 0",
     ),
     (
         "args, results or checkpoints that are not JSON",
@@ -45,7 +45,7 @@ const INVARIANTS: &[(&str, &str)] = &[
              UNION ALL SELECT 1 FROM perdura_results WHERE json_valid(result) = 0 AND result <> ''
              UNION ALL SELECT 1 FROM perdura_checkpoints WHERE json_valid(checkpoint) = 0",
     ),
-    ("tasks of an unknown hold", "SELECT 1 FROM perdura_tasks WHERE hold NOT IN (0, 1, 2, 3, 4, 7)"),
+    ("tasks of an unknown hold", "SELECT 1 FROM perdura_tasks WHERE hold NOT IN (0, 1, 2, 3, 4, 6, 7)"),
     ("tasks without args", "SELECT 1 FROM perdura_tasks t WHERE NOT EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id)"),
     (
         "tasks of an unknown queue or name",
@@ -66,6 +66,36 @@ const INVARIANTS: &[(&str, &str)] = &[
     (
         "tasks whose unique key is missing",
         "SELECT 1 FROM perdura_tasks t WHERE t.extras & 1 = 1 AND NOT EXISTS (SELECT 1 FROM perdura_keys k WHERE k.task_id = t.task_id)",
+    ),
+    (
+        "limits of keys that do not fit their task",
+        "SELECT 1 FROM perdura_limits l LEFT JOIN perdura_tasks t USING (task_id)
+         WHERE CASE WHEN t.task_id IS NULL THEN l.standing <> 0 OR NOT EXISTS (SELECT 1 FROM perdura_dead_letters d WHERE d.task_id = l.task_id)
+             ELSE t.extras & 4 = 0 OR t.queue_id <> l.queue_id OR t.priority <> l.priority
+                 OR (l.standing = 1) <> (t.extras & 8 <> 0) OR (l.standing = 2) <> (t.reasons & 32 <> 0)
+                 OR (t.extras & 16 <> 0 AND l.serial = 0) END",
+    ),
+    (
+        "tasks whose limit of their key is missing",
+        "SELECT 1 FROM perdura_tasks t WHERE (t.extras & 4 <> 0 AND NOT EXISTS (SELECT 1 FROM perdura_limits l WHERE l.task_id = t.task_id))
+             OR (t.extras & 4 = 0 AND (t.extras & 24 <> 0 OR t.reasons & 32 <> 0))",
+    ),
+    (
+        "permits of tasks that need none, or tasks that run without one",
+        "SELECT 1 FROM perdura_tasks WHERE extras & 4 <> 0 AND CASE WHEN extras & 8 <> 0
+             THEN NOT (in_flight = 1 OR (state = 0 AND (reasons & ~64 = 0 OR extras & 16 <> 0)))
+             ELSE state = 1 OR (state = 0 AND reasons & ~64 = 0) END",
+    ),
+    (
+        "keys of which more permits are held than any of their holders allows",
+        "SELECT 1 FROM perdura_limits WHERE standing = 1 GROUP BY queue_id, digest HAVING COUNT(*) > MAX(permits)",
+    ),
+    (
+        "keys whose first waiter could have a permit",
+        "SELECT 1 FROM (SELECT DISTINCT queue_id, digest FROM perdura_limits WHERE standing = 2) k
+         WHERE (SELECT COUNT(*) FROM perdura_limits h WHERE h.standing = 1 AND h.queue_id = k.queue_id AND h.digest = k.digest)
+             < (SELECT w.permits FROM perdura_limits w WHERE w.standing = 2 AND w.queue_id = k.queue_id AND w.digest = k.digest
+                ORDER BY w.priority DESC, w.task_id LIMIT 1)",
     ),
     (
         "args of no task",
@@ -89,7 +119,7 @@ const INVARIANTS: &[(&str, &str)] = &[
          WHERE t.suspect = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 0 AND q.paused = 0))) WHERE n > 1"),
     (
         "tasks whose reasons to wait do not fit their row",
-        "SELECT 1 FROM perdura_tasks WHERE reasons & ~79 <> 0 OR (reasons & 1 <> 0 AND in_flight = 0) OR (reasons & 64 <> 0 AND suspect = 0)",
+        "SELECT 1 FROM perdura_tasks WHERE reasons & ~111 <> 0 OR (reasons & 1 <> 0 AND in_flight = 0) OR (reasons & 64 <> 0 AND suspect = 0)",
     ),
     (
         "tasks that were running when a process died, and to which nobody will give their turn",

@@ -11,7 +11,7 @@ use crate::store::tasks::epoch::is_served;
 use crate::store::tasks::gates::{Gate, limits_at};
 use crate::store::tasks::row::{HotRow, hold_at, no_task, state_at, time_at};
 use crate::task::{
-    Attempt, AttemptOutcome, Counts, KeyRecord, Progress, State, TaskId, TaskRecord, Timestamp,
+    Attempt, AttemptOutcome, Counts, KeyRecord, LimitRecord, Progress, State, TaskId, TaskRecord, Timestamp,
 };
 
 /// One task.
@@ -64,7 +64,30 @@ fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
             Ok(())
         })?;
     }
+    let sql = "SELECT permits, serial, standing FROM perdura_limits WHERE task_id = ?1";
+    beside(conn, sql, id, |row| {
+        let permits = number(row, 0)?.and_then(|n| u32::try_from(n).ok()).unwrap_or(u32::MAX);
+        let [serial, held] = [row.get::<_, i64>(1)?, row.get(2)?].map(|n| n == 1);
+        record.limit = Some(LimitRecord { permits, serial, held });
+        Ok(())
+    })?;
     Ok(Some(record))
+}
+
+/// The tasks that hold a permit of the key that a task waits for, by their ids; none if it has no limit.
+pub(crate) fn permit_holders(conn: &Connection, id: TaskId) -> Sql<Vec<TaskId>> {
+    let sql = "SELECT queue_id, digest FROM perdura_limits WHERE task_id = ?1 AND standing = 2";
+    let key: Option<(i64, Vec<u8>)> = conn
+        .prepare_cached(sql)?
+        .query_row([id.as_i64()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some(key) = key else { return Ok(Vec::new()) };
+    let mut statement = conn.prepare_cached(
+        "SELECT task_id FROM perdura_limits INDEXED BY perdura_permits
+         WHERE standing = 1 AND queue_id = ?1 AND digest = ?2 ORDER BY task_id",
+    )?;
+    let rows = statement.query_map(key, |row| row.get(0).map(TaskId::from_i64))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Reads the row of a cold table, if there is one. By itself and by its id, which no statistics of the file can turn into a scan.
@@ -118,6 +141,7 @@ fn as_record(row: &Row<'_>, task_id: TaskId) -> rusqlite::Result<Option<TaskReco
         backoff: None,
         replay_of: None,
         unique: None,
+        limit: None,
     }))
 }
 

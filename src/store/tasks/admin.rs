@@ -74,6 +74,7 @@ pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> 
             if !before.extras.contains(Extras::KEY) {
                 after.extras = before.extras.with(keys::take(tx, id, before.queue_id, None, now)?);
             }
+            after.extras = after.extras.without(Extras::STARTED);
             after.expires_at = None;
             after.late = false;
             clear_error(tx, id)?;

@@ -1,14 +1,18 @@
 //! The last step before each COMMIT: what the writes of a transaction have gathered goes into the file with it.
 
-use super::{counts, rollups, run_ends, suspects};
+use super::{counts, lifts, rollups, run_ends, suspects};
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 
-/// Lifts what the writes of this transaction have freed: runs that waited for others to end, and the next suspect. Says whether there may
-/// be any.
+/// Lifts what the writes of this transaction have freed: runs that waited for others to end, the best waiters of permits, and the next
+/// suspect. Says whether there may be any.
 pub(crate) fn lift(tx: &Tx<'_>) -> Sql<bool> {
-    let runs_moved = run_ends::go_on(tx)?;
-    Ok(suspects::pass_turn(tx)? || runs_moved)
+    let mut any = false;
+    // What one of them lifts, or puts aside as damaged, may be work for the others.
+    while run_ends::go_on(tx)? | lifts::pass_permits(tx)? | suspects::pass_turn(tx)? {
+        any = true;
+    }
+    Ok(any)
 }
 
 /// Lifts what was freed, and writes the counters: the last step before COMMIT.

@@ -13,6 +13,7 @@ use rusqlite::Row;
 use super::damaged::{fail_damaged, indexed, unless_damaged};
 use super::gates::Gate;
 use super::keys;
+use super::lifts::pass_permits;
 use super::promote::expire;
 use super::ready::{OpenQueue, ready_queues};
 use super::row::{HotRow, extras_at, reasons_at, refused_by_rules, time_at};
@@ -129,8 +130,9 @@ pub(crate) fn claim(
         // Where there are others, each of these has one turn before theirs.
         let waits_for_worker = claim_in_turn(tx, queues, are_all, known, cursor, now, &mut claiming)?;
         let is_full = claiming.claims.len() == room.total;
-        // What could not be claimed after all has left the index, so each round comes further.
-        if waits_for_worker || is_full || are_all || claiming.looks == 0 {
+        // What could not be claimed after all has left the index, so each round comes further; and it has given its permit to others.
+        let has_passed = pass_permits(tx)?;
+        if waits_for_worker || is_full || (are_all && !has_passed) || claiming.looks == 0 {
             let is_cut_short = claiming.looks == 0 && !are_all && !is_full;
             tx.effect(|effects| {
                 effects.more |= is_cut_short && !planted("g04-a-claim-cut-short-is-forgotten")

@@ -5,14 +5,14 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::enqueue::out_of_ids;
-use super::keys;
 use super::remove::{KeyEnds, remove_cold, remove_row};
 use super::row::{HotRow, state_at};
-use super::runs;
+use super::{keys, permits, runs};
 use crate::error::{Error, ErrorKind};
+use crate::lifecycle::Reasons;
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
-use crate::task::{DeadLetter, Extras, Hold, State, TaskId, Timestamp};
+use crate::task::{DeadLetter, Extras, State, TaskId, Timestamp};
 
 /// Moves a task to the dead letters. The rules have allowed it.
 pub(crate) fn move_to_dead_letters(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<()> {
@@ -67,22 +67,23 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
          SELECT ?1, checkpoint FROM perdura_checkpoints WHERE task_id = ?2",
         ids,
     )?;
-    let extras = keys::take(tx, new, queue_id, Some(id), now)?;
+    let (permit, reasons) = permits::copy(tx, id, new)?;
+    let extras = keys::take(tx, new, queue_id, Some(id), now)?.with(permit);
     let extras = extras.with(Extras::RUN.only_if(runs::repeat(tx, id, new)?));
     if extras != Extras::NONE {
         tx.change_one(
-            "UPDATE perdura_tasks SET extras = ?2 WHERE task_id = ?1 AND state = 0 AND extras = 0",
-            (new.as_i64(), extras.code()),
+            "UPDATE perdura_tasks SET extras = ?2, hold = ?3, reasons = ?4 WHERE task_id = ?1 AND state = 0 AND extras = 0",
+            (new.as_i64(), extras.code(), reasons.hold().code(), reasons.code()),
         )?;
     }
     tx.change_one(
         "UPDATE perdura_dead_letters SET replayed_as = ?1, replayed_at_ms = ?3 WHERE task_id = ?2",
         (ids.0, ids.1, now.as_millis()),
     )?;
-    tx.count(queue_id, State::Queued, Hold::Ready, 1);
+    tx.count(queue_id, State::Queued, reasons.hold(), 1);
     tx.effect(|effects| {
         effects.changed = true;
-        effects.ready += 1;
+        effects.ready += u64::from(reasons == Reasons::NONE);
     });
     Ok(new)
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode};
 
 use super::gates::is_bounded;
-use super::keys;
 use super::replace::{due, meet};
+use super::{keys, permits};
 use crate::error::{EnqueueToken, Error, ErrorKind};
 use crate::lifecycle::{Reasons, TaskEvent, TaskState, next};
 use crate::planted::planted;
@@ -59,15 +59,26 @@ fn enqueue_one(
     if run.is_some_and(|run| run.waits) {
         reasons = reasons.with(Hold::Parents);
     }
+    let place = match &options.limit {
+        Some(limit) => {
+            let of_run = run.and_then(|run| run.limit_digest);
+            let digest = of_run.unwrap_or_else(|| keys::digest(tx.file_id, &limit.key));
+            let needs_permit = reasons == Reasons::NONE;
+            Some(permits::Place::of_new(tx, (queue_id, digest), limit, options.priority, needs_permit)?)
+        }
+        None => None,
+    };
+    reasons = reasons.with(place.as_ref().map_or(Hold::Ready, permits::Place::hold));
     let expires_at = options.expires.map(|after| now.saturating_add(after));
     let name_id = tx.name_id(&task.task_name)?;
-    let started_at = match is_alone && reasons == Reasons::NONE {
+    let started_at = match is_alone && reasons == Reasons::NONE && place.is_none() {
         true => tx.start_now(task, queue_id, expires_at)?,
         false => None,
     };
     let starts = started_at.is_some();
     let extras = key.as_ref().map_or(Extras::NONE, |(unique, ..)| first_extras(unique, starts));
     let extras = extras.with(Extras::RUN.only_if(run.is_some()));
+    let extras = extras.with(place.as_ref().map_or(Extras::NONE, permits::Place::extras));
     let task_state = new_task_state(reasons, options.max_attempts, starts)?;
     let inserted = insert.task.change_one(rusqlite::params![
         queue_id,
@@ -102,6 +113,9 @@ fn enqueue_one(
         options.unique.as_ref().and_then(|unique| unique.lasts).map(millis),
     ])?;
     let id = TaskId::from_i64(id);
+    if let Some(place) = &place {
+        place.insert(tx, id)?;
+    }
     if let Some((unique, digest, found)) = &key
         && extras.contains(Extras::KEY)
     {

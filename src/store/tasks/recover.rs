@@ -6,8 +6,8 @@ use super::damaged::unless_damaged;
 use super::epoch::{OwnerSettings, epoch, take_over};
 use super::row::HotRow;
 use super::settle::{SettleRules, TASK_LOST, close_attempt, measure};
-use super::suspects;
-use crate::lifecycle::{AttemptEnd, HistoryEntry, TaskEvent};
+use super::{permits, suspects};
+use crate::lifecycle::{AttemptEnd, HistoryEntry, TaskEvent, next};
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
@@ -80,7 +80,12 @@ fn settle_dead(
     } else {
         TaskEvent::Ended(AttemptEnd::HandedBack, lost)
     };
-    let Ok(next) = row.apply(tx, event, now)? else { return Ok(None) };
+    let Ok(next) = next(&row.task_state, event) else { return Ok(None) };
+    let mut to = row.moved(&next, now);
+    if matches!(event, TaskEvent::ProcessDied(_)) && row.task_state.state != State::Queued {
+        to.extras = permits::started(to.extras);
+    }
+    to.replace(tx, row, now)?;
     if next.ending == HistoryEntry::Attempt {
         let outcome = match next.task_state.state {
             State::Cancelled => AttemptOutcome::Cancelled,

@@ -1,7 +1,7 @@
 //! The end of a task's rows.
 
-use super::keys;
 use super::row::HotRow;
+use super::{keys, permits};
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{Extras, TaskId, Timestamp};
@@ -31,6 +31,7 @@ pub(crate) fn remove_cold(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
         "DELETE FROM perdura_checkpoints WHERE task_id = ?1",
         "DELETE FROM perdura_progress WHERE task_id = ?1",
         "DELETE FROM perdura_output WHERE task_id = ?1",
+        "DELETE FROM perdura_limits WHERE task_id = ?1",
     ] {
         tx.run(sql, [id.as_i64()])?;
     }
@@ -63,6 +64,9 @@ pub(crate) fn remove_row(tx: &Tx<'_>, row: &HotRow, key: KeyEnds, now: Timestamp
     }
     if row.extras.contains(Extras::RUN) {
         tx.run_moved(row.task_id, now);
+    }
+    if row.extras.contains(Extras::LIMITED) {
+        permits::leave(tx, row.task_id)?;
     }
     tx.count(row.queue_id, row.task_state.state, row.task_state.hold(), -1);
     if row.task_state.suspect {

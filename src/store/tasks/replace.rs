@@ -4,6 +4,7 @@
 //! changed it leaves its own token beside that one.
 
 use super::keys::{self, Key};
+use super::permits;
 use super::remove::forget_progress;
 use super::row::{HotRow, clear_error};
 use crate::lifecycle::{Replacement, TaskEvent};
@@ -37,6 +38,9 @@ pub(super) fn meet(
     // Not there, or not waiting: nothing of it can be replaced.
     let row = HotRow::find(tx.conn, by)?.filter(|row| row.task_state.state == State::Queued);
     let Some(row) = row else { return Ok(Some(Enqueued::Existing(by))) };
+    if unique.on_conflict == OnConflict::Replace && is_bound(&row) {
+        return Ok(Some(Enqueued::Existing(by)));
+    }
     write_args(tx, by, task, unique.on_conflict)?;
     if !planted("g01-a-checkpoint-of-other-args-stays") {
         forget_progress(tx, by)?;
@@ -91,7 +95,9 @@ fn replace(tx: &Tx<'_>, row: &HotRow, task: &NewTask, unique: &Unique, now: Time
     let (run_at, anchor) = due(options.due, now);
     let waits = run_at.is_some_and(|time| time > now);
     let event = TaskEvent::Replaced(Replacement::Whole { waits });
-    let extras = row.extras.without(Extras::UNTIL_STARTED);
+    let extras =
+        permits::replace(tx, id, row.queue_id, row.extras, options.limit.as_ref(), options.priority)?;
+    let extras = extras.without(Extras::UNTIL_STARTED);
     let extras = extras.with(Extras::UNTIL_STARTED.only_if(unique.until_started));
     let expires_at = options.expires.map(|after| now.saturating_add(after));
     let to = row.after(event, now)?;
@@ -116,6 +122,11 @@ fn put_off(tx: &Tx<'_>, row: &HotRow, task: &NewTask, latest: Timestamp, now: Ti
     let expires_at = task.options.expires.map(|after| now.saturating_add(after)).or(row.expires_at);
     let to = row.after(TaskEvent::Replaced(Replacement::ArgsAndTime { waits }), now)?;
     HotRow { run_at, anchor, expires_at, ..to }.replace(tx, row, now)
+}
+
+/// Whether a thread of an earlier attempt is at work under a permit: the limit cannot be another one before it ends.
+fn is_bound(row: &HotRow) -> bool {
+    row.task_state.in_flight && row.extras.contains(Extras::PERMIT)
 }
 
 fn created_at(tx: &Tx<'_>, id: TaskId) -> Sql<Timestamp> {

@@ -365,7 +365,11 @@ pub(super) fn make_run(
         args,
         options: definition.resolve(config, now)?,
         token: definition.token(tx.file_id, &row.name, tick.time),
-        run: Some(NewRun { waits, unique_digest: definition.digest() }),
+        run: Some(NewRun {
+            waits,
+            unique_digest: definition.unique_digest(),
+            limit_digest: definition.limit_digest(),
+        }),
     };
     let made = enqueue(tx, &[task], now)?;
     let Some(made) = made.into_iter().next() else { return Err(contradiction("an enqueue gave no answer")) };

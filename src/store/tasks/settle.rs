@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::damaged::fail_damaged;
-use super::gates;
 use super::row::{HotRow, clear_error, write_error};
+use super::{gates, permits};
 use crate::config::LostRetry;
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{AttemptEnd, HistoryEntry, Lost, TaskEvent, Transition, next};
@@ -164,6 +164,9 @@ fn settle_one(
     let mut to = row.moved(&next, now);
     to.late = matches!(s.verdict, Verdict::Succeeded { late: true, .. });
     to.snoozes = to.snoozes.saturating_add(i64::from(matches!(s.verdict, Verdict::Snoozed(_))));
+    if !matches!(s.verdict, Verdict::Unstarted | Verdict::Declined) {
+        to.extras = permits::started(to.extras);
+    }
     to.replace(tx, &row, now)?;
     match s.verdict {
         Verdict::Throttled(delay) => gates::close(tx, row.queue_id, delay, now)?,

@@ -79,7 +79,7 @@ pub fn make(path: &Path) {
     add(&Step::Succeed(2), side());
     let fails = add(&Step::Fail, side().max_attempts(1));
     let buried = add(&Step::Fail, side().max_attempts(1).tag("buried"));
-    add(&Step::Save, side().backoff(Duration::from_secs(3000)).tag("saved"));
+    add(&Step::Save, side().backoff(Duration::from_secs(3000)).tag("saved").serial("key"));
     tests.run_until_idle().unwrap();
     assert_eq!(queue.move_to_dead_letters(Filter::new().ids([buried])).unwrap().changed, 1);
     let cancelled = add(&Step::Succeed(6), side());
@@ -101,7 +101,9 @@ pub fn make(path: &Path) {
     queue.set_schedule(schedule.options(Options::new().queue("paused")), &Step::Succeed(13)).unwrap();
     queue.run_schedule_now("each hour").unwrap(); // in a paused queue
     queue.run_schedule_now("each hour").unwrap(); // and one that waits for it
-    queue.set_schedule(Schedule::after_end("after", Duration::from_secs(3600)), &Step::Succeed(15)).unwrap();
+    add(&Step::Succeed(15), side().serial("key")); // waits for the one that is saved
+    add(&Step::Succeed(16), Options::new().queue("paused").limit("key", 2));
+    queue.set_schedule(Schedule::after_end("after", Duration::from_secs(3600)), &Step::Succeed(17)).unwrap();
     drop(queue);
     assert_eq!(tests.crash_in_attempt(true).unwrap().1, "10".parse().ok());
     // Its reading connections may close a little later than its writer, which leaves a WAL then.
@@ -190,7 +192,7 @@ fn look(queue: &Queue) {
     told("tasks", queue.tasks(Filter::new()));
     told("tasks", queue.tasks(Filter::new().state(State::Failed).tag("saved").error_type("told")));
     told("notify", queue.notify());
-    for id in (0..=14).map(id_of) {
+    for id in (0..=17).map(id_of) {
         if let Some(record) = told("get", queue.get(id)) {
             let _ = (format!("{record:?}"), serde_json::to_string(&record).expect("a record has a text"));
         }

@@ -17,6 +17,18 @@ const NONSENSE: &[(&str, &str)] = &[
     ("definition = json_set(definition, '$.options.max_attempts', 0)", "max_attempts"),
     ("definition = json_set(definition, '$.options.unique', 'zz')", "definition"),
     ("definition = json_set(definition, '$.options.unique', json('{\"digest\":\"zz\"}'))", "unique"),
+    (
+        "definition = json_set(definition, '$.options.limit', json('{\"digest\":\"zz\",\"permits\":1}'))",
+        "limit",
+    ),
+    (
+        "definition = json_set(definition, '$.options.limit', json('{\"digest\":\"00112233445566778899aabbccddeeff\",\"permits\":0}'))",
+        "limit \"0\"",
+    ),
+    (
+        "definition = json_set(definition, '$.options.limit', json('{\"digest\":\"00112233445566778899aabbccddeeff\",\"permits\":2,\"serial\":true}'))",
+        "serial \"2\"",
+    ),
     ("next_tick_ms = -9223372036854775808", "next_tick_ms"),
     ("last_tick_ms = 9223372036854775807", "last_tick_ms"),
     ("highest_tick_ms = 9223372036854775807", "highest_tick_ms"),

@@ -1,0 +1,255 @@
+//! Limits of keys: so many tasks of a queue that have the same key may be ready or running at once.
+//!
+//! A permit is a bit of its task's own row ([`Extras::PERMIT`]); `perdura_limits` says the same by key, for whom the index finds holders and
+//! waiters. There is neither a counter nor a lease: recovery, which settles the tasks of a dead process, gives back what they held with the same
+//! writes as any settle does.
+//!
+//! [`follow`] is part of each write of a row: a task that does not need its permit any more gives it back, one that needs one takes it or stands in
+//! line. Whatever frees a permit, or takes a waiter away or brings a better one, notes the key, and `lifts` works the noted keys off before the
+//! COMMIT: it lifts waiters, the best first (by priority, then by id), until the best does not fit. Each is judged by its own number of permits. A
+//! waiter that goes before a holder which is ready and not claimed takes the permit of that one. No more can be lifted at once than
+//! a key can have permits (256), so all of it happens in the transaction that is the cause.
+
+use std::cmp::Reverse;
+
+use rusqlite::Row;
+
+use super::keys::{self, Digest};
+use crate::lifecycle::{PermitNeed, Reasons, TaskState, permit_need};
+use crate::planted::planted;
+use crate::store::commit::effects::LimitedKey;
+use crate::store::commit::tx::Tx;
+use crate::store::error::{Sql, contradiction};
+use crate::task::{Extras, Hold, KeyLimit, State, TaskId};
+
+/// What a task has of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It does not need a permit now.
+    Apart,
+    Holds,
+    Waits,
+}
+
+/// A task's row of `perdura_limits`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    queue_id: i64,
+    digest: Digest,
+    permits: u32,
+    is_serial: bool,
+    priority: i64,
+    standing: Standing,
+}
+
+impl Place {
+    /// That of a task to be made, which needs a permit now or later.
+    pub(crate) fn of_new(
+        tx: &Tx<'_>,
+        (queue_id, digest): LimitedKey,
+        limit: &KeyLimit,
+        priority: i16,
+        needs_permit: bool,
+    ) -> Sql<Place> {
+        let place = Place {
+            queue_id,
+            digest,
+            permits: limit.permits,
+            is_serial: limit.is_serial,
+            priority: i64::from(priority),
+            standing: Standing::Apart,
+        };
+        let standing = if needs_permit { place.judge(tx, None)? } else { Standing::Apart };
+        Ok(Place { standing, ..place })
+    }
+
+    /// The row of a task, if it has one.
+    fn find(tx: &Tx<'_>, id: TaskId) -> Sql<Option<Place>> {
+        let sql = "SELECT queue_id, digest, permits, serial, priority, standing FROM perdura_limits WHERE task_id = ?1";
+        let read = |row: &Row<'_>| {
+            Ok(Place {
+                queue_id: row.get(0)?,
+                digest: row.get(1)?,
+                permits: row.get(2)?,
+                is_serial: row.get(3)?,
+                priority: row.get(4)?,
+                standing: match row.get(5)? {
+                    0 => Standing::Apart,
+                    1 => Standing::Holds,
+                    2 => Standing::Waits,
+                    code => return Err(rusqlite::Error::IntegralValueOutOfRange(5, code)),
+                },
+            })
+        };
+        tx.find(sql, [id.as_i64()], read)
+    }
+
+    fn key(&self) -> LimitedKey {
+        (self.queue_id, self.digest)
+    }
+
+    /// Whether it waits for its permit.
+    pub(crate) fn hold(&self) -> Hold {
+        if self.standing == Standing::Waits { Hold::Limit } else { Hold::Ready }
+    }
+
+    /// What its task's row has of it.
+    pub(crate) fn extras(&self) -> Extras {
+        Extras::LIMITED.with(Extras::PERMIT.only_if(self.standing == Standing::Holds))
+    }
+
+    pub(crate) fn insert(&self, tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+        let sql =
+            "INSERT INTO perdura_limits (task_id, queue_id, digest, permits, serial, priority, standing)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let Place { queue_id, digest, permits, is_serial, priority, standing } = self;
+        tx.change_one(sql, (id.as_i64(), queue_id, digest, permits, is_serial, priority, *standing as i64))
+    }
+
+    /// What becomes of a task that comes and needs a permit; a new one has no id yet. It overtakes nobody.
+    fn judge(&self, tx: &Tx<'_>, id: Option<TaskId>) -> Sql<Standing> {
+        let goes_before = |waiter: &Waiter| match id {
+            Some(id) => (Reverse(waiter.priority), waiter.id) < (Reverse(self.priority), id.as_i64()),
+            None => waiter.priority >= self.priority,
+        };
+        let is_behind = best_waiter(tx, self.key())?.as_ref().is_some_and(goes_before);
+        if is_behind && !planted("g16-a-newcomer-overtakes") {
+            return Ok(Standing::Waits);
+        }
+        if holders(tx, self.key())? < self.permits {
+            return Ok(Standing::Holds);
+        }
+        moved(tx, self.key()); // it may take the permit of one behind it
+        Ok(Standing::Waits)
+    }
+}
+
+/// A bit for a task with a limit whose attempt has started.
+pub(crate) fn started(extras: Extras) -> Extras {
+    extras.with(Extras::STARTED.only_if(extras.contains(Extras::LIMITED)))
+}
+
+/// What the rules and a write look at of a row.
+type Standpoint = (TaskState, Extras);
+
+/// Lets the permit of a task follow a change of its row, from what it was to what it is to be; answers with what that becomes.
+pub(super) fn follow(
+    tx: &Tx<'_>,
+    id: TaskId,
+    before: Standpoint,
+    (mut to, extras): Standpoint,
+) -> Sql<Standpoint> {
+    let place = Place::find(tx, id)?
+        .ok_or_else(|| contradiction("a task has a limit of its key that is not there"))?;
+    let is_live = to.in_flight || matches!(to.state, State::Queued | State::Running);
+    let has_started = extras.contains(Extras::STARTED) && place.is_serial && is_live;
+    let was = place.standing;
+    let standing = match permit_need(to.state, to.in_flight, to.reasons, has_started) {
+        PermitNeed::Nothing => Standing::Apart,
+        PermitNeed::Keeps | PermitNeed::Turn if extras.contains(Extras::PERMIT) => Standing::Holds,
+        PermitNeed::Keeps => Standing::Apart,
+        PermitNeed::Turn if was == Standing::Apart => place.judge(tx, Some(id))?,
+        PermitNeed::Turn => Standing::Waits,
+    };
+    let extras = extras.without(Extras::PERMIT).without(Extras::STARTED);
+    let extras = extras.with(Extras::PERMIT.only_if(standing == Standing::Holds));
+    let extras = extras.with(Extras::STARTED.only_if(has_started));
+    let reasons = to.reasons.without(Hold::Limit);
+    to.reasons = if standing == Standing::Waits { reasons.with(Hold::Limit) } else { reasons };
+    let has_left = standing == Standing::Apart && was != Standing::Apart;
+    if (has_left && !planted("g16-a-permit-that-is-given-back-wakes-nobody"))
+        || (was == Standing::Holds && can_be_taken((to, extras)) && !can_be_taken(before))
+    {
+        moved(tx, place.key());
+    }
+    if standing != was {
+        set_standing(tx, id, was, standing)?;
+    }
+    Ok((to, extras))
+}
+
+/// Whether a task that goes before it takes its permit: it is ready, and has not started.
+fn can_be_taken((TaskState { state, reasons, suspect, .. }, extras): Standpoint) -> bool {
+    state == State::Queued && reasons == Reasons::NONE && !suspect && !extras.contains(Extras::STARTED)
+}
+
+pub(super) fn set_standing(tx: &Tx<'_>, id: TaskId, from: Standing, to: Standing) -> Sql<()> {
+    let sql = "UPDATE perdura_limits SET standing = ?3 WHERE task_id = ?1 AND standing = ?2";
+    tx.change_one(sql, (id.as_i64(), from as i64, to as i64))
+}
+
+fn moved(tx: &Tx<'_>, key: LimitedKey) {
+    tx.gathered(|all| all.permit_moved(key));
+}
+
+/// A task that goes, or is put aside, has nothing of its key any more; its row of the limits stays.
+pub(super) fn leave(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+    let sql = "UPDATE perdura_limits SET standing = 0 WHERE task_id = ?1 AND standing <> 0 RETURNING queue_id, digest";
+    let key = tx.find(sql, [id.as_i64()], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+    // A digest that was damaged is that of no line.
+    if let Some((queue_id, digest)) = key
+        && let Ok(digest) = digest.try_into()
+    {
+        moved(tx, (queue_id, digest));
+    }
+    Ok(())
+}
+
+/// Gives a new task, which is made of a dead letter, the same limit; says what its row has of it, and whether it waits.
+pub(super) fn copy(tx: &Tx<'_>, letter: TaskId, new: TaskId) -> Sql<(Extras, Reasons)> {
+    let Some(place) = Place::find(tx, letter)? else { return Ok((Extras::NONE, Reasons::NONE)) };
+    let place = Place { standing: place.judge(tx, Some(new))?, ..place };
+    place.insert(tx, new)?;
+    Ok((place.extras(), Reasons::of(place.hold())))
+}
+
+/// Puts the limit of another task in the place of that of a queued one; answers with what its row has of it before it is judged anew.
+pub(super) fn replace(
+    tx: &Tx<'_>,
+    id: TaskId,
+    queue_id: i64,
+    extras: Extras,
+    limit: Option<&KeyLimit>,
+    priority: i16,
+) -> Sql<Extras> {
+    if extras.contains(Extras::LIMITED) {
+        leave(tx, id)?;
+        tx.change_one("DELETE FROM perdura_limits WHERE task_id = ?1", [id.as_i64()])?;
+    }
+    let extras = extras.without(Extras::LIMITED).without(Extras::PERMIT).without(Extras::STARTED);
+    let Some(limit) = limit else { return Ok(extras) };
+    let digest = keys::digest(tx.file_id, &limit.key);
+    Place::of_new(tx, (queue_id, digest), limit, priority, false)?.insert(tx, id)?;
+    Ok(extras.with(Extras::LIMITED))
+}
+
+/// One that waits for a permit.
+pub(super) struct Waiter {
+    pub id: i64,
+    pub priority: i64,
+    pub permits: u32,
+    /// Its task waits, too.
+    pub is_held: bool,
+}
+
+/// The first of those that wait for a permit of a key.
+pub(super) fn best_waiter(tx: &Tx<'_>, key: LimitedKey) -> Sql<Option<Waiter>> {
+    let sql = "SELECT l.task_id, l.priority, l.permits,
+                   (SELECT t.state = 0 AND t.hold = 6 AND t.extras & 4 <> 0 FROM perdura_tasks t WHERE t.task_id = l.task_id)
+               FROM perdura_limits l INDEXED BY perdura_permit_waiters
+               WHERE l.standing = 2 AND l.queue_id = ?1 AND l.digest = ?2 ORDER BY l.priority DESC, l.task_id LIMIT 1";
+    tx.find(sql, key, |row| {
+        Ok(Waiter {
+            id: row.get(0)?,
+            priority: row.get(1)?,
+            permits: u32::try_from(row.get::<_, i64>(2)?.max(1)).unwrap_or(u32::MAX), // whatever an edit has left
+            is_held: row.get::<_, Option<bool>>(3)?.unwrap_or(false),
+        })
+    })
+}
+
+/// How many permits of a key are held.
+pub(super) fn holders(tx: &Tx<'_>, key: LimitedKey) -> Sql<u32> {
+    let sql = "SELECT COUNT(*) FROM perdura_limits INDEXED BY perdura_permits WHERE standing = 1 AND queue_id = ?1 AND digest = ?2";
+    tx.one(sql, key, |row| row.get(0))
+}

@@ -1,0 +1,32 @@
+//! Limits of keys as an enqueue asks for them.
+
+use std::ops::RangeInclusive;
+
+use super::name::check_key;
+use crate::error::Error;
+
+/// So many permits of a key there can be. Whatever frees some lifts all waiters that fit in its own transaction, which this bounds.
+pub(crate) const PERMITS: RangeInclusive<u32> = 1..=256;
+
+/// How many tasks of its queue and key may run at once, as one of them says.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct KeyLimit {
+    pub key: String,
+    /// It gets a permit while fewer are held.
+    pub permits: u32,
+    /// From its first start on it keeps its permit until it has ended.
+    pub is_serial: bool,
+}
+
+impl KeyLimit {
+    /// # Errors
+    /// `InvalidInput`, naming the option and its range.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let field = if self.is_serial { "serial" } else { "limit" };
+        check_key(&format!("key of {field}"), &self.key)?;
+        if !PERMITS.contains(&self.permits) {
+            return Err(Error::invalid_value(field, self.permits, "is not in 1 to 256"));
+        }
+        Ok(())
+    }
+}
