@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::Queue;
 use crate::console::screen::{JsonLines, Meter};
 use crate::console::text::BYTE_ORDER_MARK;
+use crate::console::whole_file::WholeFile;
 use crate::console::words::{bytes, count};
 use crate::console::{CliError, CliResult, Exit, Session, system};
 
@@ -74,35 +75,27 @@ fn export_whole(queue: &Queue, to: &Path) -> Result<u64, CliError> {
     let mut half = to.as_os_str().to_owned();
     half.push("-half");
     let half = PathBuf::from(half);
-    let file = private_file(&half).map_err(|e| match e.kind() {
+    let mut file = WholeFile::create(half.clone()).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => {
             exists(&half, "another run makes it now, or was killed: remove it then")
         }
         _ => CliError::of_target(to, &e),
     })?;
-    let written = fill(queue, file).and_then(|rows| match std::fs::hard_link(&half, to) {
+    let about =
+        |error: CliError| CliError { message: format!("{}: {}", to.display(), error.message), ..error };
+    let rows = fill(queue, &mut file).map_err(about)?;
+    match file.publish(to, false) {
         Ok(()) => Ok(rows),
-        Err(_) if is_there() => Err(exists(to, "remove it, or give another path")),
-        Err(_) => Ok(std::fs::rename(&half, to).map(|()| rows)?), // not every file system has hard links
-    });
-    let _ = std::fs::remove_file(&half); // it has another name by now, or is no use
-    written.map_err(|error| CliError { message: format!("{}: {}", to.display(), error.message), ..error })
+        Err(_) if is_there() => Err(about(exists(to, "remove it, or give another path"))),
+        Err(e) => Err(about(e.into())),
+    }
 }
 
-fn fill(queue: &Queue, file: File) -> Result<u64, CliError> {
+fn fill(queue: &Queue, file: &mut WholeFile) -> Result<u64, CliError> {
     let mut out = BufWriter::new(file);
     let rows = queue.export(&mut out)?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    out.flush()?;
     Ok(rows)
-}
-
-/// A new file that only its owner can read.
-fn private_file(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// Makes the file of an export.

@@ -18,6 +18,7 @@ pub(crate) mod session;
 pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod times;
+pub(crate) mod whole_file;
 pub(crate) mod words;
 
 pub use error::Exit;

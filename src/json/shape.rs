@@ -251,7 +251,7 @@ impl<'de> de::MapAccess<'de> for Entries<'_> {
         let Some((key, value)) = self.left.next() else { return Ok(None) };
         let field = self.fields.iter().copied().find(|field| field == key);
         self.entry = Some((value, field));
-        seed.deserialize(Key(key)).map(Some)
+        seed.deserialize(MapKey(key)).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Wrong> {
@@ -261,7 +261,7 @@ impl<'de> de::MapAccess<'de> for Entries<'_> {
 }
 
 /// The key of a map: a text, and whatever serde_json writes as one.
-struct Key<'v>(&'v str);
+struct MapKey<'v>(&'v str);
 
 macro_rules! keys {
     ($($method:ident)*) => {
@@ -274,7 +274,7 @@ macro_rules! keys {
     };
 }
 
-impl<'de> Deserializer<'de> for Key<'_> {
+impl<'de> Deserializer<'de> for MapKey<'_> {
     type Error = Wrong;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {

@@ -1,10 +1,10 @@
 //! Where a report goes: a file of its own that is there as a whole or not at all.
 
-use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::console::whole_file::WholeFile;
 use crate::console::{CliError, Exit};
 
 /// Suffixes of the task file and the files that belong to it.
@@ -47,15 +47,16 @@ fn place(path: &Path) -> Option<PathBuf> {
     path.canonicalize().ok().or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
 }
 
-/// Writes under a name of its own beside the target, readable only by its owner, and then gives it the target's name.
+/// Writes it; only its owner can read it.
 ///
 /// # Errors
 /// The disk's; nothing is left then.
 pub(super) fn write(target: &Path, force: bool, bytes: &[u8]) -> Result<(), CliError> {
-    let temporary = beside(target)?;
-    let written = fill(&temporary, bytes).and_then(|()| publish(&temporary, target, force));
+    let written = WholeFile::create(beside(target)?).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.publish(target, force)
+    });
     written.map_err(|e| {
-        let _ = std::fs::remove_file(&temporary); // the first error is what counts
         let error = CliError::of_target(target, &e);
         let message = match e.kind() {
             io::ErrorKind::AlreadyExists => format!("{}: {EXISTS}", target.display()),
@@ -65,6 +66,7 @@ pub(super) fn write(target: &Path, force: bool, bytes: &[u8]) -> Result<(), CliE
     })
 }
 
+/// A name of its own beside the target.
 fn beside(target: &Path) -> Result<PathBuf, CliError> {
     let Some(name) = target.file_name() else {
         return Err(CliError::usage(format!("--output {}: name a file", target.display())));
@@ -73,34 +75,4 @@ fn beside(target: &Path) -> Result<PathBuf, CliError> {
     temporary.push(name);
     temporary.push(format!(".{:016x}", RandomState::new().hash_one(std::process::id())));
     Ok(target.with_file_name(temporary))
-}
-
-fn fill(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-#[cfg(unix)]
-fn create(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
-#[cfg(not(unix))]
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
-}
-
-/// A rename replaces what is there; a link does not. Where there are no links, what came meanwhile is looked for once more.
-fn publish(temporary: &Path, target: &Path, force: bool) -> io::Result<()> {
-    if force {
-        return std::fs::rename(temporary, target);
-    }
-    match std::fs::hard_link(temporary, target) {
-        Ok(()) => std::fs::remove_file(temporary),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(e),
-        Err(_) if std::fs::symlink_metadata(target).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
-        Err(_) => std::fs::rename(temporary, target),
-    }
 }

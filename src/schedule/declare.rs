@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::definition::{Definition, RunOptions, StoredKey, StoredLimit, hex};
+use super::definition::{Definition, StoredKey, StoredLimit, StoredOptions, hex};
 use super::rules::{Missed, Overlap};
 use super::ticks::Rhythm;
 use crate::config::Config;
@@ -254,7 +254,7 @@ impl Schedule {
             until_ms: self.until.map(Timestamp::as_millis),
             task_name: task_name.to_owned(),
             version,
-            options: RunOptions {
+            options: StoredOptions {
                 queue: options.queue,
                 priority: options.priority,
                 max_attempts: options.max_attempts,

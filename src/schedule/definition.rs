@@ -33,13 +33,13 @@ pub(crate) struct Definition {
     pub task_name: String,
     /// Of its args.
     pub version: u32,
-    pub options: RunOptions,
+    pub options: StoredOptions,
 }
 
 /// The options of a schedule's tasks, as far as they are set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct RunOptions {
+pub(crate) struct StoredOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

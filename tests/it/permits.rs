@@ -184,7 +184,7 @@ fn g16_a_serial_task_keeps_its_permit_from_its_first_start_to_its_end() {
     );
     assert_eq!(tests.run_one().unwrap().map(id_of), Some(first));
     assert_eq!(queue.get(first).unwrap().state, State::Failed, "a dead end lets the next on");
-    let rest: Vec<TaskId> = std::iter::from_fn(|| tests.run_one().unwrap()).map(|ran| id_of(ran)).collect();
+    let rest: Vec<TaskId> = std::iter::from_fn(|| tests.run_one().unwrap()).map(id_of).collect();
     assert_eq!(rest, [better, waits, second], "a snooze keeps it");
     assert_eq!(holds(&queue, [second, third]), [TIME, WAITS]);
     // By hand, it begins anew.

@@ -64,11 +64,11 @@ fn enqueue_one(
             let of_run = run.and_then(|run| run.limit_digest);
             let digest = of_run.unwrap_or_else(|| keys::digest(tx.file_id, &limit.key));
             let needs_permit = reasons == Reasons::NONE;
-            Some(permits::Place::of_new(tx, (queue_id, digest), limit, options.priority, needs_permit)?)
+            Some(permits::LimitRow::of_new(tx, (queue_id, digest), limit, options.priority, needs_permit)?)
         }
         None => None,
     };
-    reasons = reasons.with(place.as_ref().map_or(Hold::Ready, permits::Place::hold));
+    reasons = reasons.with(place.as_ref().map_or(Hold::Ready, permits::LimitRow::hold));
     let expires_at = options.expires.map(|after| now.saturating_add(after));
     let name_id = tx.name_id(&task.task_name)?;
     let started_at = match is_alone && reasons == Reasons::NONE && place.is_none() {
@@ -78,7 +78,7 @@ fn enqueue_one(
     let starts = started_at.is_some();
     let extras = key.as_ref().map_or(Extras::NONE, |(unique, ..)| first_extras(unique, starts));
     let extras = extras.with(Extras::RUN.only_if(run.is_some()));
-    let extras = extras.with(place.as_ref().map_or(Extras::NONE, permits::Place::extras));
+    let extras = extras.with(place.as_ref().map_or(Extras::NONE, permits::LimitRow::extras));
     let task_state = new_task_state(reasons, options.max_attempts, starts)?;
     let inserted = insert.task.change_one(rusqlite::params![
         queue_id,

@@ -30,7 +30,7 @@ pub(crate) fn digest(file_id: &[u8; 16], key: &str) -> Digest {
 
 /// A key, as an enqueue finds it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Key {
+pub(crate) enum FoundKey {
     Free,
     /// Its time is over and its task needs it no more, but a row still names that task.
     Over(TaskId),
@@ -42,16 +42,16 @@ pub(crate) enum Key {
 }
 
 /// Looks at a key.
-pub(crate) fn look(tx: &Tx<'_>, queue_id: i64, digest: &[u8], now: Timestamp) -> Sql<Key> {
+pub(crate) fn look(tx: &Tx<'_>, queue_id: i64, digest: &[u8], now: Timestamp) -> Sql<FoundKey> {
     let sql = "SELECT task_id, since_ms, until_ms FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2";
     let read =
         |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, Option<i64>>(2)?));
-    let Some((by, since, until)) = tx.find(sql, (queue_id, digest), read)? else { return Ok(Key::Free) };
+    let Some((by, since, until)) = tx.find(sql, (queue_id, digest), read)? else { return Ok(FoundKey::Free) };
     let time = since.map(Timestamp::from_millis).zip(until.map(Timestamp::from_millis));
     let by = TaskId::from_i64(by);
     Ok(match time {
-        Some((_, until)) if until <= now && !is_needed(tx.conn, by)? => Key::Over(by),
-        _ => Key::Taken { by, time },
+        Some((_, until)) if until <= now && !is_needed(tx.conn, by)? => FoundKey::Over(by),
+        _ => FoundKey::Taken { by, time },
     })
 }
 
@@ -73,11 +73,11 @@ pub(crate) fn hold(
     tx: &Tx<'_>,
     queue_id: i64,
     digest: &[u8],
-    key: Key,
+    key: FoundKey,
     id: TaskId,
     time: Option<(Timestamp, Timestamp)>,
 ) -> Sql<()> {
-    if let Key::Over(by) | Key::Taken { by, .. } = key {
+    if let FoundKey::Over(by) | FoundKey::Taken { by, .. } = key {
         let sql = "DELETE FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2 AND task_id = ?3";
         tx.change_one(sql, (queue_id, digest, by.as_i64()))?;
         forget(tx, by)?;
@@ -121,11 +121,11 @@ pub(crate) fn take(
     let extras = Extras::UNTIL_STARTED.only_if(until_started);
     let key = look(tx, queue_id, &digest, now)?;
     match key {
-        Key::Taken { by, .. } if by == id => return Ok(extras.with(Extras::KEY)),
-        Key::Taken { by, .. } if Some(by) == replays => {}
-        Key::Taken { .. } if until_started => return Ok(extras),
-        Key::Taken { by, time } => return Err(taken(by, time.is_some()).into()),
-        Key::Free | Key::Over(_) => {}
+        FoundKey::Taken { by, .. } if by == id => return Ok(extras.with(Extras::KEY)),
+        FoundKey::Taken { by, .. } if Some(by) == replays => {}
+        FoundKey::Taken { .. } if until_started => return Ok(extras),
+        FoundKey::Taken { by, time } => return Err(taken(by, time.is_some()).into()),
+        FoundKey::Free | FoundKey::Over(_) => {}
     }
     let lasts = lasts.filter(|_| replays.is_some()).map(Duration::from_millis);
     hold(tx, queue_id, &digest, key, id, time_from(now, lasts))?;

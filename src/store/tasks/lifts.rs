@@ -1,7 +1,7 @@
 //! Passes permits of keys on: whatever a transaction has freed goes to those who wait, in that transaction. The rules are in `permits`.
 
 use super::damaged::unless_damaged;
-use super::permits::{Standing, Waiter, best_waiter, holders, set_standing};
+use super::permits::{PermitState, PermitWaiter, best_waiter, holders, set_standing};
 use super::row::HotRow;
 use crate::lifecycle::TaskEvent;
 use crate::planted::planted;
@@ -25,7 +25,7 @@ fn pass_key(tx: &Tx<'_>, key: LimitedKey) -> Sql<()> {
     while let Some(waiter) = best_waiter(tx, key)? {
         let id = TaskId::from_i64(waiter.id);
         if !waiter.is_held {
-            set_standing(tx, id, Standing::Waits, Standing::Apart)?; // edited by hand: `check` reports it
+            set_standing(tx, id, PermitState::Waits, PermitState::Apart)?; // edited by hand: `check` reports it
             continue;
         }
         let held = holders(tx, key)?;
@@ -42,7 +42,7 @@ fn pass_key(tx: &Tx<'_>, key: LimitedKey) -> Sql<()> {
 }
 
 /// Takes as many permits as a waiter lacks from holders behind it that are ready and not claimed; takes none if these are too few.
-fn take_for(tx: &Tx<'_>, key: LimitedKey, waiter: &Waiter, held: u32) -> Sql<bool> {
+fn take_for(tx: &Tx<'_>, key: LimitedKey, waiter: &PermitWaiter, held: u32) -> Sql<bool> {
     let lacks = held - waiter.permits + 1;
     let worst = tx.numbers(
         "SELECT l.task_id FROM perdura_limits l INDEXED BY perdura_permits

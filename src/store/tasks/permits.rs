@@ -24,7 +24,7 @@ use crate::task::{Extras, Hold, KeyLimit, State, TaskId};
 
 /// What a task has of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum PermitState {
     /// It does not need a permit now.
     Apart,
     Holds,
@@ -33,16 +33,16 @@ pub(super) enum Standing {
 
 /// A task's row of `perdura_limits`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct LimitRow {
     queue_id: i64,
     digest: Digest,
     permits: u32,
     is_serial: bool,
     priority: i64,
-    standing: Standing,
+    standing: PermitState,
 }
 
-impl Place {
+impl LimitRow {
     /// That of a task to be made, which needs a permit now or later.
     pub(crate) fn of_new(
         tx: &Tx<'_>,
@@ -50,33 +50,33 @@ impl Place {
         limit: &KeyLimit,
         priority: i16,
         needs_permit: bool,
-    ) -> Sql<Place> {
-        let place = Place {
+    ) -> Sql<LimitRow> {
+        let place = LimitRow {
             queue_id,
             digest,
             permits: limit.permits,
             is_serial: limit.is_serial,
             priority: i64::from(priority),
-            standing: Standing::Apart,
+            standing: PermitState::Apart,
         };
-        let standing = if needs_permit { place.judge(tx, None)? } else { Standing::Apart };
-        Ok(Place { standing, ..place })
+        let standing = if needs_permit { place.judge(tx, None)? } else { PermitState::Apart };
+        Ok(LimitRow { standing, ..place })
     }
 
     /// The row of a task, if it has one.
-    fn find(tx: &Tx<'_>, id: TaskId) -> Sql<Option<Place>> {
+    fn find(tx: &Tx<'_>, id: TaskId) -> Sql<Option<LimitRow>> {
         let sql = "SELECT queue_id, digest, permits, serial, priority, standing FROM perdura_limits WHERE task_id = ?1";
         let read = |row: &Row<'_>| {
-            Ok(Place {
+            Ok(LimitRow {
                 queue_id: row.get(0)?,
                 digest: row.get(1)?,
                 permits: row.get(2)?,
                 is_serial: row.get(3)?,
                 priority: row.get(4)?,
                 standing: match row.get(5)? {
-                    0 => Standing::Apart,
-                    1 => Standing::Holds,
-                    2 => Standing::Waits,
+                    0 => PermitState::Apart,
+                    1 => PermitState::Holds,
+                    2 => PermitState::Waits,
                     code => return Err(rusqlite::Error::IntegralValueOutOfRange(5, code)),
                 },
             })
@@ -90,37 +90,37 @@ impl Place {
 
     /// Whether it waits for its permit.
     pub(crate) fn hold(&self) -> Hold {
-        if self.standing == Standing::Waits { Hold::Limit } else { Hold::Ready }
+        if self.standing == PermitState::Waits { Hold::Limit } else { Hold::Ready }
     }
 
     /// What its task's row has of it.
     pub(crate) fn extras(&self) -> Extras {
-        Extras::LIMITED.with(Extras::PERMIT.only_if(self.standing == Standing::Holds))
+        Extras::LIMITED.with(Extras::PERMIT.only_if(self.standing == PermitState::Holds))
     }
 
     pub(crate) fn insert(&self, tx: &Tx<'_>, id: TaskId) -> Sql<()> {
         let sql =
             "INSERT INTO perdura_limits (task_id, queue_id, digest, permits, serial, priority, standing)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        let Place { queue_id, digest, permits, is_serial, priority, standing } = self;
+        let LimitRow { queue_id, digest, permits, is_serial, priority, standing } = self;
         tx.change_one(sql, (id.as_i64(), queue_id, digest, permits, is_serial, priority, *standing as i64))
     }
 
     /// What becomes of a task that comes and needs a permit; a new one has no id yet. It overtakes nobody.
-    fn judge(&self, tx: &Tx<'_>, id: Option<TaskId>) -> Sql<Standing> {
-        let goes_before = |waiter: &Waiter| match id {
+    fn judge(&self, tx: &Tx<'_>, id: Option<TaskId>) -> Sql<PermitState> {
+        let goes_before = |waiter: &PermitWaiter| match id {
             Some(id) => (Reverse(waiter.priority), waiter.id) < (Reverse(self.priority), id.as_i64()),
             None => waiter.priority >= self.priority,
         };
         let is_behind = best_waiter(tx, self.key())?.as_ref().is_some_and(goes_before);
         if is_behind && !planted("g16-a-newcomer-overtakes") {
-            return Ok(Standing::Waits);
+            return Ok(PermitState::Waits);
         }
         if holders(tx, self.key())? < self.permits {
-            return Ok(Standing::Holds);
+            return Ok(PermitState::Holds);
         }
         moved(tx, self.key()); // it may take the permit of one behind it
-        Ok(Standing::Waits)
+        Ok(PermitState::Waits)
     }
 }
 
@@ -139,26 +139,26 @@ pub(super) fn follow(
     before: Standpoint,
     (mut to, extras): Standpoint,
 ) -> Sql<Standpoint> {
-    let place = Place::find(tx, id)?
+    let place = LimitRow::find(tx, id)?
         .ok_or_else(|| contradiction("a task has a limit of its key that is not there"))?;
     let is_live = to.in_flight || matches!(to.state, State::Queued | State::Running);
     let has_started = extras.contains(Extras::STARTED) && place.is_serial && is_live;
     let was = place.standing;
     let standing = match permit_need(to.state, to.in_flight, to.reasons, has_started) {
-        PermitNeed::Nothing => Standing::Apart,
-        PermitNeed::Keeps | PermitNeed::Turn if extras.contains(Extras::PERMIT) => Standing::Holds,
-        PermitNeed::Keeps => Standing::Apart,
-        PermitNeed::Turn if was == Standing::Apart => place.judge(tx, Some(id))?,
-        PermitNeed::Turn => Standing::Waits,
+        PermitNeed::Nothing => PermitState::Apart,
+        PermitNeed::Keeps | PermitNeed::Turn if extras.contains(Extras::PERMIT) => PermitState::Holds,
+        PermitNeed::Keeps => PermitState::Apart,
+        PermitNeed::Turn if was == PermitState::Apart => place.judge(tx, Some(id))?,
+        PermitNeed::Turn => PermitState::Waits,
     };
     let extras = extras.without(Extras::PERMIT).without(Extras::STARTED);
-    let extras = extras.with(Extras::PERMIT.only_if(standing == Standing::Holds));
+    let extras = extras.with(Extras::PERMIT.only_if(standing == PermitState::Holds));
     let extras = extras.with(Extras::STARTED.only_if(has_started));
     let reasons = to.reasons.without(Hold::Limit);
-    to.reasons = if standing == Standing::Waits { reasons.with(Hold::Limit) } else { reasons };
-    let has_left = standing == Standing::Apart && was != Standing::Apart;
+    to.reasons = if standing == PermitState::Waits { reasons.with(Hold::Limit) } else { reasons };
+    let has_left = standing == PermitState::Apart && was != PermitState::Apart;
     if (has_left && !planted("g16-a-permit-that-is-given-back-wakes-nobody"))
-        || (was == Standing::Holds && can_be_taken((to, extras)) && !can_be_taken(before))
+        || (was == PermitState::Holds && can_be_taken((to, extras)) && !can_be_taken(before))
     {
         moved(tx, place.key());
     }
@@ -173,7 +173,7 @@ fn can_be_taken((TaskState { state, reasons, suspect, .. }, extras): Standpoint)
     state == State::Queued && reasons == Reasons::NONE && !suspect && !extras.contains(Extras::STARTED)
 }
 
-pub(super) fn set_standing(tx: &Tx<'_>, id: TaskId, from: Standing, to: Standing) -> Sql<()> {
+pub(super) fn set_standing(tx: &Tx<'_>, id: TaskId, from: PermitState, to: PermitState) -> Sql<()> {
     let sql = "UPDATE perdura_limits SET standing = ?3 WHERE task_id = ?1 AND standing = ?2";
     tx.change_one(sql, (id.as_i64(), from as i64, to as i64))
 }
@@ -197,8 +197,8 @@ pub(super) fn leave(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
 
 /// Gives a new task, which is made of a dead letter, the same limit; says what its row has of it, and whether it waits.
 pub(super) fn copy(tx: &Tx<'_>, letter: TaskId, new: TaskId) -> Sql<(Extras, Reasons)> {
-    let Some(place) = Place::find(tx, letter)? else { return Ok((Extras::NONE, Reasons::NONE)) };
-    let place = Place { standing: place.judge(tx, Some(new))?, ..place };
+    let Some(place) = LimitRow::find(tx, letter)? else { return Ok((Extras::NONE, Reasons::NONE)) };
+    let place = LimitRow { standing: place.judge(tx, Some(new))?, ..place };
     place.insert(tx, new)?;
     Ok((place.extras(), Reasons::of(place.hold())))
 }
@@ -219,12 +219,12 @@ pub(super) fn replace(
     let extras = extras.without(Extras::LIMITED).without(Extras::PERMIT).without(Extras::STARTED);
     let Some(limit) = limit else { return Ok(extras) };
     let digest = keys::digest(tx.file_id, &limit.key);
-    Place::of_new(tx, (queue_id, digest), limit, priority, false)?.insert(tx, id)?;
+    LimitRow::of_new(tx, (queue_id, digest), limit, priority, false)?.insert(tx, id)?;
     Ok(extras.with(Extras::LIMITED))
 }
 
 /// One that waits for a permit.
-pub(super) struct Waiter {
+pub(super) struct PermitWaiter {
     pub id: i64,
     pub priority: i64,
     pub permits: u32,
@@ -233,13 +233,13 @@ pub(super) struct Waiter {
 }
 
 /// The first of those that wait for a permit of a key.
-pub(super) fn best_waiter(tx: &Tx<'_>, key: LimitedKey) -> Sql<Option<Waiter>> {
+pub(super) fn best_waiter(tx: &Tx<'_>, key: LimitedKey) -> Sql<Option<PermitWaiter>> {
     let sql = "SELECT l.task_id, l.priority, l.permits,
                    (SELECT t.state = 0 AND t.hold = 6 AND t.extras & 4 <> 0 FROM perdura_tasks t WHERE t.task_id = l.task_id)
                FROM perdura_limits l INDEXED BY perdura_permit_waiters
                WHERE l.standing = 2 AND l.queue_id = ?1 AND l.digest = ?2 ORDER BY l.priority DESC, l.task_id LIMIT 1";
     tx.find(sql, key, |row| {
-        Ok(Waiter {
+        Ok(PermitWaiter {
             id: row.get(0)?,
             priority: row.get(1)?,
             permits: u32::try_from(row.get::<_, i64>(2)?.max(1)).unwrap_or(u32::MAX), // whatever an edit has left

@@ -3,7 +3,7 @@
 //! The task keeps its id, and the token of the enqueue that made it, so that the repetition of that enqueue still finds it. The newest enqueue that
 //! changed it leaves its own token beside that one.
 
-use super::keys::{self, Key};
+use super::keys::{self, FoundKey};
 use super::permits;
 use super::remove::forget_progress;
 use super::row::{HotRow, clear_error};
@@ -27,10 +27,10 @@ pub(super) fn meet(
     tx: &Tx<'_>,
     task: &NewTask,
     unique: &Unique,
-    key: Key,
+    key: FoundKey,
     now: Timestamp,
 ) -> Sql<Option<Enqueued>> {
-    let Key::Taken { by, time } = key else { return Ok(None) };
+    let FoundKey::Taken { by, time } = key else { return Ok(None) };
     keys::notice_jump(tx, by, time, now)?;
     if unique.on_conflict == OnConflict::Keep {
         return Ok(Some(Enqueued::Existing(by)));
