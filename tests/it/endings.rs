@@ -18,12 +18,33 @@ impl Task for Stay {
     type Output = ();
 }
 
+/// Where the handler is, and whether it may go.
+#[derive(Default)]
+struct Gate {
+    is_reached: AtomicBool,
+    is_open: AtomicBool,
+}
+
+impl Gate {
+    /// Waits until the handler runs: a task that is `RUNNING` may not have started.
+    fn await_handler(&self) {
+        while !self.is_reached.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn open(&self) {
+        self.is_open.store(true, Ordering::Release);
+    }
+}
+
 /// A queue whose handler stays until the gate is opened.
-fn open(folder: &Folder, workers: usize) -> (Queue, Arc<AtomicBool>) {
-    let gate: Arc<AtomicBool> = Arc::default();
+fn open(folder: &Folder, workers: usize) -> (Queue, Arc<Gate>) {
+    let gate: Arc<Gate> = Arc::default();
     let may_go = gate.clone();
     let stay = move |_: Stay, _: &Context| -> Result<(), Failure> {
-        while !may_go.load(Ordering::Acquire) {
+        may_go.is_reached.store(true, Ordering::Release);
+        while !may_go.is_open.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
@@ -32,21 +53,15 @@ fn open(folder: &Folder, workers: usize) -> (Queue, Arc<AtomicBool>) {
     (builder(config).handle(stay).open(folder.file()).unwrap(), gate)
 }
 
-fn await_state(queue: &Queue, id: perdura::TaskId, state: State) {
-    while queue.get(id).unwrap().state != state {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 #[test]
 fn g08_a_queue_whose_file_stays_locked_ends_and_gives_up_what_it_cannot_write() {
     let folder = Folder::new();
     let (queue, gate) = open(&folder, 1);
     let id = queue.enqueue(&Stay).unwrap().id();
-    await_state(&queue, id, State::Running);
+    gate.await_handler();
     let neighbour = rusqlite::Connection::open(folder.file()).unwrap();
     neighbour.execute_batch("BEGIN IMMEDIATE").unwrap();
-    gate.store(true, Ordering::Release);
+    gate.open();
     let report = queue.shutdown(Duration::ZERO).unwrap();
     assert_eq!((report.not_recorded, report.still_running), (vec![id], vec![]));
     assert!(!queue.executes());
@@ -54,7 +69,7 @@ fn g08_a_queue_whose_file_stays_locked_ends_and_gives_up_what_it_cannot_write() 
     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
     neighbour.execute_batch("ROLLBACK").unwrap();
     let (next, gate) = open(&folder, 1); // while the first one still has a handle
-    gate.store(true, Ordering::Release);
+    gate.open();
     let record = next.wait(id, MINUTE).unwrap();
     assert_eq!((record.state, record.attempt_number), (State::Succeeded, 2));
     assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
@@ -67,9 +82,9 @@ fn g08_a_queue_whose_file_is_gone_ends_too() {
     let folder = Folder::new();
     let (queue, gate) = open(&folder, 1);
     let id = queue.enqueue(&Stay).unwrap().id();
-    await_state(&queue, id, State::Running);
+    gate.await_handler();
     std::fs::rename(folder.file(), folder.path().join("aside.db")).unwrap();
-    gate.store(true, Ordering::Release);
+    gate.open();
     let report = queue.shutdown(Duration::from_secs(1)).unwrap();
     assert_eq!((report.not_recorded, report.still_running), (vec![id], vec![]));
 }
@@ -78,15 +93,15 @@ fn g08_a_queue_whose_file_is_gone_ends_too() {
 fn an_owner_that_lost_the_file_hears_of_it_while_it_waits_for_its_end() {
     let folder = Folder::new();
     let (queue, gate) = open(&folder, 1);
-    let id = queue.enqueue(&Stay).unwrap().id();
-    await_state(&queue, id, State::Running);
+    let _ = queue.enqueue(&Stay).unwrap();
+    gate.await_handler();
     let other = rusqlite::Connection::open(folder.file()).unwrap();
     other.execute_batch("UPDATE perdura_meta SET owner_epoch = owner_epoch + 1").unwrap();
     let ending = std::thread::spawn({
         let queue = queue.clone();
         move || queue.shutdown(100 * MINUTE).unwrap() // would be waited for, if nobody told it
     });
-    gate.store(true, Ordering::Release);
+    gate.open();
     let report = ending.join().unwrap();
     assert_eq!(report.still_running, []);
 }

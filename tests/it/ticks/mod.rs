@@ -430,7 +430,7 @@ fn what_makes_no_sense_is_refused_with_its_field_and_a_way_out() {
             Schedule::every("s", MINUTE).options(Options::new().limit("k", 0)),
             "limit \"0\" is not in 1 to 256",
         ),
-        (Schedule::every("s", MINUTE).options(Options::new().serial("")), "key of serial \"\" is empty"),
+        (Schedule::every("s", MINUTE).options(Options::new().serial("")), "key of serial is empty"),
         (Schedule::every("s", MINUTE).options(Options::new().queue("")), "queue \"\" is empty"),
     ] {
         let e = queue.set_schedule(schedule.clone(), &Note(1)).unwrap_err();
