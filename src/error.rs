@@ -72,6 +72,8 @@ pub enum ErrorKind {
     ForkedProcess,
     /// `drain`, `wait` and `shutdown` would wait for the handler that calls them.
     InsideHandler,
+    /// A queue was called inside a transaction of its own (`Queue::transaction`), for which it would wait.
+    WouldDeadlock,
     /// The call needs handlers, and this queue has none.
     NoHandlers,
     /// The queue was shut down and runs nothing more.

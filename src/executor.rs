@@ -17,7 +17,7 @@ use crate::planted::planted;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Mutex, Receiver, lock};
-use crate::task::{Claimed, ErrorReport, Settlement, Verdict};
+use crate::task::{Claimed, ErrorReport, Verdict};
 
 /// What a worker is told.
 pub(crate) enum WorkerOrder {
@@ -55,7 +55,7 @@ impl Assignment {
     }
 
     fn unstarted(self, start: Start) -> Finished {
-        let settlement = settlement(&self.claimed, &self.control, Verdict::Unstarted, Duration::ZERO);
+        let settlement = self.control.settlement(&self.claimed, Verdict::Unstarted, Duration::ZERO);
         Finished { settlement, start }
     }
 }
@@ -71,8 +71,7 @@ pub(crate) fn run(job: Assignment, registry: &Registry, port: &Arc<dyn Port>) ->
     };
     let Assignment { mut claimed, control } = job;
     let args = std::mem::take(&mut claimed.args);
-    let cx = Context { claimed, control, port: port.clone() };
-    let began = port.monotonic();
+    let cx = Context { claimed, control, port: port.clone(), began: port.monotonic() };
     cx.begin();
     let verdict = catch_unwind(AssertUnwindSafe(|| {
         let _capture = Capture::begin();
@@ -82,25 +81,22 @@ pub(crate) fn run(job: Assignment, registry: &Registry, port: &Arc<dyn Port>) ->
         true => std::panic::resume_unwind(payload),
         false => panicked(payload),
     });
-    let ran = port.monotonic().saturating_sub(began);
-    Finished { settlement: settlement(&cx.claimed, &cx.control, verdict, ran), start: Start::Noted(note) }
+    Finished { settlement: cx.settlement(after_commit(&cx, verdict)), start: Start::Noted(note) }
 }
 
-fn settlement(claimed: &Claimed, control: &Control, verdict: Verdict, ran: Duration) -> Settlement {
-    Settlement {
-        task_id: claimed.task_id,
-        generation: claimed.generation,
-        queue_id: claimed.queue_id,
-        needs_full_settle: claimed.needs_full_settle()
-            || control.has_saved.load(Ordering::Acquire)
-            || control.silent.load(Ordering::Acquire),
-        backoff: claimed.backoff,
-        verdict,
-        task_name: claimed.task_name.clone(),
-        waited: claimed.waited,
-        ran,
-        news: control.take_pending(),
+/// What the end of a handler means: nothing more if it has committed its end itself.
+fn after_commit(cx: &Context, verdict: Verdict) -> Verdict {
+    if !cx.control.committed.load(Ordering::Acquire) {
+        return verdict;
     }
+    if !matches!(verdict, Verdict::Succeeded { .. }) {
+        tell!(
+            Warn,
+            "task {} has succeeded with its own commit; how its handler ended after that changes nothing",
+            cx.claimed.task_id
+        );
+    }
+    Verdict::Committed
 }
 
 /// The failure that a panic is.

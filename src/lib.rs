@@ -49,6 +49,8 @@ pub use clock::{Clock, SystemClock};
 pub use config::{Config, Durability, LostRetry};
 pub use error::{EnqueueToken, Error, ErrorKind, Outcome};
 pub use handler::{Context, Failure};
+#[cfg(feature = "rusqlite")]
+pub use queue::Transaction;
 pub use queue::{Batch, Builder, DeadLetters, Queue, ShutdownReport};
 pub use retry::RetryPolicy;
 pub use schedule::{Missed, Overlap, Schedule, ScheduleKind, ScheduleRecord, ScheduleStatus};

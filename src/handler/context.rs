@@ -11,7 +11,7 @@ use super::failure::{CANCELLED, Class, Failure, SUPERSEDED, TIMEOUT};
 use super::port::Port;
 use crate::json::{from_json, to_json};
 use crate::sync::atomic::Ordering;
-use crate::task::{Claimed, Extras, OutputStream, TaskId, TaskRecord, Timestamp};
+use crate::task::{Claimed, Extras, OutputStream, Settlement, TaskId, TaskRecord, Timestamp, Verdict};
 
 /// What a handler can ask and tell while it runs.
 ///
@@ -22,6 +22,8 @@ pub struct Context {
     pub(crate) claimed: Claimed,
     pub(crate) control: Arc<Control>,
     pub(crate) port: Arc<dyn Port>,
+    /// When the attempt began, on the monotonic clock.
+    pub(crate) began: Duration,
 }
 
 impl Context {
@@ -130,13 +132,13 @@ impl Context {
         Ok(self.record()?.tag)
     }
 
-    /// The [version](crate::Task::VERSION) of the args with which the task was enqueued. It is read from the file at each call.
+    /// The [version](crate::Task::VERSION) of the args with which the task was enqueued, before any [upgrade](crate::Builder::upgrade).
     /// [`queue_name`](Context::queue_name) has an example.
     ///
     /// # Errors
-    /// As [`queue_name`](Context::queue_name).
+    /// None as of now.
     pub fn version(&self) -> Result<u32, Failure> {
-        Ok(self.record()?.version)
+        Ok(self.claimed.version)
     }
 
     /// The tick of the [schedule](crate::Schedule) that has made this task, the same in each of its attempts: the time of the tick itself, without
@@ -374,7 +376,7 @@ impl Context {
         Ok(())
     }
 
-    fn check_superseded(&self) -> Result<(), Failure> {
+    pub(crate) fn check_superseded(&self) -> Result<(), Failure> {
         match self.control.superseded.load(Ordering::Acquire) {
             true => {
                 Err(Failure::of(Class::Error, SUPERSEDED, "this attempt is not the running one any more"))
@@ -392,6 +394,12 @@ impl Context {
 
     pub(crate) fn is_late(&self) -> bool {
         self.control.deadline().is_some_and(|deadline| self.port.monotonic() >= deadline)
+    }
+
+    /// How the attempt has ended, now.
+    pub(crate) fn settlement(&self, verdict: Verdict) -> Settlement {
+        let ran = self.port.monotonic().saturating_sub(self.began);
+        self.control.settlement(&self.claimed, verdict, ran)
     }
 
     /// Begins the attempt: its deadline counts from now.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Mutex, lock};
-use crate::task::{Claimed, OutputStream, PendingOutput, Progress, Stream, TaskId, Written};
+use crate::task::{
+    Claimed, NewTask, OutputStream, PendingOutput, Progress, Settlement, Stream, TaskId, Verdict, Written,
+};
 
 /// What an attempt and those who watch it share.
 pub(crate) struct Control {
@@ -25,6 +27,8 @@ pub(crate) struct Control {
     pub silent: AtomicBool,
     /// It has saved a checkpoint.
     pub has_saved: AtomicBool,
+    /// Its end is in the file: it has committed it itself.
+    pub committed: AtomicBool,
     /// Monotonic milliseconds + 1 at which it has run long enough to be no suspect any more; 0: it is none.
     suspect_until: AtomicU64,
     /// Monotonic milliseconds + 1 at which it must end; 0: never, or not started.
@@ -37,9 +41,14 @@ pub(crate) struct Control {
     has_progress: AtomicBool,
     /// What it has written, by stream; none of it as long as there is nothing.
     output: Mutex<Vec<Stream>>,
+    /// Tasks that it makes if it succeeds.
+    children: Mutex<Vec<NewTask>>,
 }
 
 impl Control {
+    /// Tasks that one attempt can make with its end.
+    pub(crate) const MAX_CHILDREN: usize = 10_000;
+
     pub(crate) fn new(claimed: &Claimed) -> Control {
         Control {
             task_id: claimed.task_id,
@@ -52,6 +61,7 @@ impl Control {
             reported: AtomicBool::new(false),
             silent: AtomicBool::new(false),
             has_saved: AtomicBool::new(false),
+            committed: AtomicBool::new(false),
             suspect_until: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
             sign_of_life: AtomicU64::new(0),
@@ -59,7 +69,50 @@ impl Control {
             total: AtomicU64::new(0),
             has_progress: AtomicBool::new(false),
             output: Mutex::default(),
+            children: Mutex::default(),
         }
+    }
+
+    /// Keeps a task that is to be made if it succeeds; false if it has as many as it may have.
+    pub(crate) fn add_child(&self, child: NewTask) -> bool {
+        let mut children = lock(&self.children);
+        let has_room = children.len() < Control::MAX_CHILDREN;
+        if has_room {
+            children.push(child);
+        }
+        has_room
+    }
+
+    /// The tasks that it makes.
+    pub(crate) fn take_children(&self) -> Vec<NewTask> {
+        std::mem::take(&mut *lock(&self.children))
+    }
+
+    /// How its attempt has ended, with what it has told and not yet written.
+    pub(crate) fn settlement(&self, claimed: &Claimed, verdict: Verdict, ran: Duration) -> Settlement {
+        let children = self.take_children();
+        Settlement {
+            task_id: claimed.task_id,
+            generation: claimed.generation,
+            queue_id: claimed.queue_id,
+            needs_full_settle: claimed.needs_full_settle()
+                || self.has_saved.load(Ordering::Acquire)
+                || self.silent.load(Ordering::Acquire),
+            backoff: claimed.backoff,
+            children: if matches!(verdict, Verdict::Succeeded { .. }) { children } else { Vec::new() },
+            verdict,
+            task_name: claimed.task_name.clone(),
+            waited: claimed.waited,
+            ran,
+            news: self.take_pending(),
+        }
+    }
+
+    /// The attempt goes on: its end could not be written.
+    #[cfg(feature = "rusqlite")]
+    pub(crate) fn take_back(&self, settlement: Settlement) {
+        *lock(&self.children) = settlement.children;
+        self.keep_pending(&settlement.news);
     }
 
     /// When it must end, on the monotonic clock.

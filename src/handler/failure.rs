@@ -81,7 +81,7 @@ impl Failure {
     }
 
     /// What a write of an attempt that failed means for the attempt: its class and type are kept.
-    pub(super) fn from_write(error: Error) -> Failure {
+    pub(crate) fn from_write(error: Error) -> Failure {
         let message = error.to_string();
         match error.kind() {
             ErrorKind::Superseded => Failure::of(Class::Error, SUPERSEDED, &message),

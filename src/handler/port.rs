@@ -1,7 +1,7 @@
 //! How running attempts reach the file: declared here, implemented by the queue.
 
 use std::any::Any;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::control::Control;
@@ -42,6 +42,8 @@ pub(crate) trait Port: Send + Sync + 'static {
     fn default_timeout(&self) -> Option<Duration>;
     /// The queue, for handlers that ask for it.
     fn home(&self) -> Weak<dyn Any + Send + Sync>;
+    /// Itself, for the queue's own calls.
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 /// The note of a start. It is dropped when the attempt's end is durable; its place is used again then.

@@ -3,10 +3,14 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
+use serde_json::Value;
+
 use super::context::Context;
 use super::failure::Failure;
+use super::upgrade::Upgrades;
+use crate::error::{Error, ErrorKind};
 use crate::json::{from_json, to_json};
-use crate::task::{Task, Verdict};
+use crate::task::{Task, Verdict, check_name};
 
 /// A handler without its types: JSON in, JSON out.
 type Erased = Box<dyn Fn(&str, &Context) -> Result<Option<String>, Failure> + Send + Sync>;
@@ -14,8 +18,17 @@ type Erased = Box<dyn Fn(&str, &Context) -> Result<Option<String>, Failure> + Se
 /// The handlers of a queue, by task name.
 #[derive(Default)]
 pub(crate) struct Registry {
-    handlers: HashMap<&'static str, (u32, Erased)>,
+    handlers: Vec<Handler>,
+    /// Which handler is that of a name; older names of a task have one too.
+    names: HashMap<&'static str, usize>,
+    upgrades: HashMap<&'static str, Upgrades>,
     twice: Vec<&'static str>,
+}
+
+struct Handler {
+    task_name: &'static str,
+    version: u32,
+    run: Erased,
 }
 
 impl Registry {
@@ -31,19 +44,48 @@ impl Registry {
                 to_json("result", &handler(task, cx)?, cx.port.limits().0).map_err(Failure::from_write)?;
             Ok((result != "null").then_some(result))
         };
-        if self.handlers.insert(T::NAME, (T::VERSION, Box::new(run))).is_some() {
-            self.twice.push(T::NAME);
+        for name in std::iter::once(&T::NAME).chain(T::ALIASES) {
+            if self.names.insert(name, self.handlers.len()).is_some() {
+                self.twice.push(name);
+            }
         }
+        self.handlers.push(Handler { task_name: T::NAME, version: T::VERSION, run: Box::new(run) });
+    }
+
+    /// Adds a step from the args of one version to those of the next.
+    pub(crate) fn upgrade<T: Task>(
+        &mut self,
+        from: u32,
+        step: impl Fn(Value) -> Result<Value, Failure> + Send + Sync + 'static,
+    ) {
+        let upgrades = self.upgrades.entry(T::NAME).or_insert_with(|| Upgrades::new(T::NAME, T::VERSION));
+        upgrades.add(from, Box::new(step));
     }
 
     /// The task names that it knows, each with the newest version of its args.
     pub(crate) fn names(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        self.handlers.iter().map(|(name, (version, _))| (*name, *version))
+        self.names.iter().map(|(name, at)| (*name, self.handlers[*at].version))
     }
 
-    /// Names that were registered more than once.
-    pub(crate) fn registered_twice(&self) -> &[&'static str] {
-        &self.twice
+    /// # Errors
+    /// `InvalidConfig`: a name that cannot be, or that has two handlers; upgrades that are not whole, or of a task without a handler.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.names().try_for_each(|(name, _)| check_name("task name", name))?;
+        if let [name, ..] = self.twice.as_slice() {
+            let message = format!(
+                "two handlers for the task name {name:?}; register one, or give one of the task types another NAME"
+            );
+            return Err(Error::new(ErrorKind::InvalidConfig, message));
+        }
+        for (name, upgrades) in &self.upgrades {
+            if !self.handlers.iter().any(|handler| handler.task_name == *name) {
+                let message =
+                    format!("upgrade of the task name {name:?}: there is no handler for it; add one");
+                return Err(Error::new(ErrorKind::InvalidConfig, message));
+            }
+            upgrades.check()?;
+        }
+        Ok(())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -52,11 +94,17 @@ impl Registry {
 
     /// Runs the handler of a claimed task. May panic, as the handler may.
     pub(crate) fn run(&self, args: &str, cx: &Context) -> Verdict {
-        let Some((_, handler)) = self.handlers.get(&*cx.claimed.task_name) else {
-            return Verdict::Unstarted;
-        };
+        let handler = self.names.get(&*cx.claimed.task_name).and_then(|at| self.handlers.get(*at));
+        let Some(handler) = handler else { return Verdict::Unstarted };
         let _inside = InHandler::enter();
-        match handler(args, cx) {
+        let is_old = cx.claimed.version < handler.version;
+        let ended = match self.upgrades.get(handler.task_name).filter(|_| is_old) {
+            Some(upgrades) => {
+                upgrades.run(args, cx.claimed.version).and_then(|args| (handler.run)(&args, cx))
+            }
+            None => (handler.run)(args, cx),
+        };
+        match ended {
             Ok(result) => Verdict::Succeeded { result, late: cx.is_late() },
             Err(failure) => failure.verdict(),
         }

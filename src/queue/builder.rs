@@ -16,9 +16,11 @@ use crate::clock::{Clock, Guarded, SystemClock};
 use crate::config::{Config, Durability};
 use crate::error::{Error, ErrorKind};
 use crate::executor::install_panic_hook;
-use crate::handler::{Context, Failure, Registry};
-use crate::retry::{Denylist, RetryPolicy};
+use crate::handler::Registry;
+use crate::retry::RetryPolicy;
 use crate::schedule::Schedule;
+#[cfg(feature = "rusqlite")]
+use crate::store::OnConnection;
 use crate::store::{Location, Opening, Settings, SettleRules, Store};
 use crate::task::{Task, check_name};
 
@@ -43,9 +45,9 @@ use crate::task::{Task, check_name};
 /// ```
 #[must_use]
 pub struct Builder {
-    config: Config,
-    registry: Registry,
-    denied: Vec<&'static str>,
+    pub(super) config: Config,
+    pub(super) registry: Registry,
+    pub(super) denied: Vec<&'static str>,
     queues: Vec<String>,
     read_only: bool,
     clock: Arc<dyn Clock>,
@@ -56,6 +58,8 @@ pub struct Builder {
     panic_hook: bool,
     retention: RetentionRule,
     schedules: Plans,
+    #[cfg(feature = "rusqlite")]
+    pub(super) on_connection: Option<OnConnection>,
 }
 
 impl Builder {
@@ -74,6 +78,8 @@ impl Builder {
             panic_hook: false,
             retention: RetentionRule::Config,
             schedules: Plans::default(),
+            #[cfg(feature = "rusqlite")]
+            on_connection: None,
         }
     }
 
@@ -134,35 +140,6 @@ impl Builder {
         self
     }
 
-    /// Runs tasks of type `T` with this function. Each task type takes one handler; a second one is an error of `open`.
-    ///
-    /// Only a queue with handlers asks for the ownership of the file and executes. A queue without handlers enqueues and reads.
-    ///
-    /// ```
-    /// use perdura::{Context, Failure, Queue, Task};
-    ///
-    /// #[derive(serde::Serialize, serde::Deserialize)]
-    /// struct Add(u32, u32);
-    /// impl Task for Add {
-    ///     const NAME: &'static str = "add";
-    ///     type Output = u32;
-    /// }
-    ///
-    /// let add = |Add(a, b): Add, _: &Context| a.checked_add(b).ok_or_else(|| Failure::named("Overflow", "the sum is too large"));
-    /// let queue = Queue::builder().handle(add).open_temporary()?;
-    /// let id = queue.enqueue(&Add(1, 2))?.id();
-    /// assert_eq!(queue.wait_result::<Add>(id, std::time::Duration::from_secs(60))?, 3);
-    /// # Ok::<(), perdura::Error>(())
-    /// ```
-    pub fn handle<T, F>(mut self, handler: F) -> Builder
-    where
-        T: Task,
-        F: Fn(T, &Context) -> Result<T::Output, Failure> + Send + Sync + 'static,
-    {
-        self.registry.add(handler);
-        self
-    }
-
     /// Declares a schedule: at its ticks, tasks like this one are made by themselves. May be called repeatedly; a second schedule of a name is an
     /// error of `open`.
     ///
@@ -171,28 +148,6 @@ impl Builder {
     /// none leaves all as they are.) [`Schedule`] has an example.
     pub fn schedule<T: Task>(mut self, schedule: Schedule, task: &T) -> Builder {
         self.schedules.add(schedule, task);
-        self
-    }
-
-    /// Never retries failures that were made from an error of this type.
-    ///
-    /// It does the same as the type's name on [`retry_exception_denylist`](Config::retry_exception_denylist), and the compiler checks the name.
-    ///
-    /// ```
-    /// # use perdura::{Context, Failure, Queue, State, testing::{ManualClock, SteppedQueue}};
-    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Parse(String);
-    /// # impl perdura::Task for Parse { const NAME: &'static str = "parse"; type Output = u32; }
-    /// let parse = |Parse(text): Parse, _: &Context| Ok::<u32, Failure>(text.parse()?);
-    /// let builder = Queue::builder().handle(parse).deny::<std::num::ParseIntError>();
-    /// # let tests = SteppedQueue::open(builder, &ManualClock::new())?;
-    /// # let queue = tests.queue();
-    /// let id = queue.enqueue(&Parse("seven".into()))?.id();
-    /// # tests.run_until_idle()?;
-    /// assert_eq!((queue.get(id)?.state, queue.get(id)?.attempt_number), (State::Failed, 1));
-    /// # Ok::<(), perdura::Error>(())
-    /// ```
-    pub fn deny<E: std::error::Error>(mut self) -> Builder {
-        self.denied.push(std::any::type_name::<E>());
         self
     }
 
@@ -415,6 +370,8 @@ impl Builder {
             vfs: self.vfs.as_deref(),
             reserve_bytes: self.config.disk_reserve_bytes,
             now: self.clock.now(),
+            #[cfg(feature = "rusqlite")]
+            on_connection: self.on_connection.clone(),
         }
     }
 
@@ -451,32 +408,7 @@ impl Builder {
             let message = "a queue with handlers executes tasks, and read_only(true) forbids that; leave one of them out";
             return Err(Error::new(ErrorKind::InvalidConfig, message));
         }
-        for (name, _) in self.registry.names() {
-            check_name("task name", name)?;
-        }
-        match self.registry.registered_twice() {
-            [] => Ok(()),
-            [name, ..] => Err(Error::new(
-                ErrorKind::InvalidConfig,
-                format!(
-                    "two handlers for the task name {name:?}; register one, or give one of the task types another NAME"
-                ),
-            )),
-        }
-    }
-
-    fn denylist(&self) -> Result<Denylist, Error> {
-        let mut denylist = Denylist::default();
-        let named = self.config.retry_exception_denylist.iter().map(String::as_str);
-        for entry in named.chain(self.denied.iter().copied()) {
-            denylist.add(entry).map_err(|bad| {
-                Error::new(
-                    ErrorKind::InvalidConfig,
-                    format!("retry_exception_denylist: the entry {entry:?} {}", bad.0),
-                )
-            })?;
-        }
-        Ok(denylist)
+        self.registry.check()
     }
 }
 

@@ -117,7 +117,7 @@ impl DeadLetters<'_> {
 
     fn replay_as(&self, id: TaskId, forced: bool) -> Result<TaskId, Error> {
         let core = &self.queue.engine.core;
-        let (now, token) = (core.now(), self.queue.new_token());
+        let (now, token) = (core.now(), core.new_token());
         core.commit(Rank::Add, move |tx| store::replay(tx, id, forced, token, now))
     }
 

@@ -1,15 +1,12 @@
 //! Making tasks.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::handle::Queue;
 use crate::error::{EnqueueToken, Error, Outcome};
-use crate::json::to_json;
 use crate::planted::planted;
 use crate::store::{self, Rank, Sql, Tx};
-use crate::sync::atomic::{AtomicI64, Ordering};
 use crate::sync::{Mutex, lock};
 use crate::task::{Enqueued, NewTask, Options, Task, TaskId};
 
@@ -52,7 +49,7 @@ impl Queue {
     /// # Errors
     /// As [`enqueue`](Queue::enqueue).
     pub fn enqueue_with<T: Task>(&self, task: &T, options: Options) -> Result<Enqueued, Error> {
-        the_one(self.enqueue_prepared(vec![self.prepare(task, options)?])?)
+        the_one(self.enqueue_prepared(vec![self.engine.core.prepare(task, options)?])?)
     }
 
     /// Makes all the tasks in one transaction: on an error, it makes none. Their ids rise in the order given.
@@ -98,7 +95,7 @@ impl Queue {
         tasks: impl IntoIterator<Item = (&'t T, Options)>,
     ) -> Result<Vec<Enqueued>, Error> {
         let prepared: Result<Vec<_>, Error> =
-            tasks.into_iter().map(|(t, options)| self.prepare(t, options)).collect();
+            tasks.into_iter().map(|(t, options)| self.engine.core.prepare(t, options)).collect();
         self.enqueue_prepared(prepared?)
     }
 
@@ -150,7 +147,7 @@ impl Queue {
         options: Options,
     ) -> Result<Enqueued, Error> {
         self.store().process.check()?;
-        let prepared = [self.prepare(task, options)?];
+        let prepared = [self.engine.core.prepare(task, options)?];
         let tx = self.store().join(transaction)?;
         let made = store::enqueue(&tx, &prepared, self.engine.core.now())?;
         tx.finish()?;
@@ -175,17 +172,6 @@ impl Queue {
     pub fn find_by_token(&self, token: EnqueueToken) -> Result<Option<TaskId>, Error> {
         let found = self.store().read(|conn| store::find_token(conn, token))?;
         Ok(found.then_some(TaskId::from_i64(token.task_id)))
-    }
-
-    /// Checks and serialises a task, before the writer is taken.
-    fn prepare<T: Task>(&self, task: &T, options: Options) -> Result<NewTask, Error> {
-        let config = &self.engine.core.config;
-        let options = options.resolve(T::NAME, task.options(), config, self.engine.core.now())?;
-        let name = T::NAME;
-        let args =
-            to_json("args", task, config.max_args_bytes).map_err(|e| e.context(&format!("task {name:?}")))?;
-        let token = options.token.map_or_else(|| self.new_token(), |repeated| repeated.token);
-        Ok(NewTask { task_name: name.into(), version: T::VERSION, args, options, token, run: None })
     }
 
     fn enqueue_prepared(&self, tasks: Vec<NewTask>) -> Result<Vec<Enqueued>, Error> {
@@ -218,13 +204,6 @@ impl Queue {
             }
         })
     }
-
-    /// A number that no other enqueue has.
-    pub(crate) fn new_token(&self) -> i64 {
-        static COUNTER: AtomicI64 = AtomicI64::new(0);
-        let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-        RandomState::new().hash_one((count, self.store().file_id())).cast_signed()
-    }
 }
 
 /// Tasks that are made together. Made by [`Queue::batch`], where there is an example.
@@ -255,7 +234,7 @@ impl Batch<'_> {
     /// # Errors
     /// As [`add`](Batch::add).
     pub fn add_with<T: Task>(&mut self, task: &T, options: Options) -> Result<(), Error> {
-        self.tasks.push(self.queue.prepare(task, options)?);
+        self.tasks.push(self.queue.engine.core.prepare(task, options)?);
         Ok(())
     }
 
@@ -281,6 +260,6 @@ impl Batch<'_> {
 }
 
 /// The answer to the enqueue of one task.
-fn the_one(made: Vec<Enqueued>) -> Result<Enqueued, Error> {
+pub(super) fn the_one(made: Vec<Enqueued>) -> Result<Enqueued, Error> {
     made.into_iter().next().ok_or_else(|| Error::internal("an enqueue gave no answer"))
 }

@@ -5,16 +5,19 @@
 
 mod bounds;
 mod builder;
+mod children;
 mod dead_letters;
 mod engine;
 mod enqueue;
 mod explain;
 mod file;
 mod handle;
+mod handlers;
 mod manage;
 mod query;
 mod schedules;
 mod stepper;
+mod transaction;
 mod wait;
 
 pub use builder::Builder;
@@ -25,3 +28,5 @@ pub use explain::Explanation;
 pub use handle::Queue;
 pub use stepper::Ran;
 pub(crate) use stepper::{Remains, Stepper};
+#[cfg(feature = "rusqlite")]
+pub use transaction::Transaction;

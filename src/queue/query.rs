@@ -181,7 +181,7 @@ impl Queue {
     pub fn result<T: Task>(&self, id: TaskId) -> Result<Option<T::Output>, Error> {
         let read = |conn: &_| Ok((store::record(conn, id)?, store::result(conn, id)?));
         let (record, json) = self.store().read(read)?;
-        if record.task_name != T::NAME {
+        if record.task_name != T::NAME && !T::ALIASES.contains(&record.task_name.as_str()) {
             let message = format!(
                 "task {id} is a {:?}, and the result of a {:?} was asked for",
                 record.task_name,

@@ -138,7 +138,7 @@ impl Stepper {
         let finished = executor::run(job, &self.queue.engine.registry, &port);
         let id = finished.settlement.task_id;
         let ran = match finished.settlement.verdict {
-            Verdict::Succeeded { .. } => Ran::Succeeded(id),
+            Verdict::Succeeded { .. } | Verdict::Committed => Ran::Succeeded(id),
             Verdict::Failed { .. } => Ran::Failed(id),
             Verdict::Snoozed(_) => Ran::Snoozed(id),
             Verdict::Cancelled(_) => Ran::Cancelled(id),

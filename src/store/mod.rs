@@ -12,6 +12,8 @@ mod opened;
 mod query;
 mod tasks;
 
+#[cfg(feature = "rusqlite")]
+pub(crate) use commit::alone::CallerTx;
 pub(crate) use commit::commit_queue::Rank;
 pub(crate) use commit::effects::Effects;
 pub(crate) use commit::tx::{StartLeave, Tx};
@@ -22,6 +24,8 @@ pub(crate) use file::checkpoint::{CHECKPOINT_PAGES, warn_of_wal_reset_bug};
 pub(crate) use file::free_pages::return_free_pages;
 pub use file::holder::Owner;
 pub(crate) use file::identity::FileKey;
+#[cfg(feature = "rusqlite")]
+pub(crate) use file::opening::OnConnection;
 pub(crate) use file::opening::{Location, Opening, Settings};
 pub(crate) use file::owner_lock::{Notes, OwnerLock, StartNote};
 pub(crate) use file::pragmas::data_version;
@@ -61,4 +65,6 @@ pub(crate) use tasks::schedule_admin::{
 pub(crate) use tasks::schedules::{Fired, fire, next_tick};
 pub(crate) use tasks::search::{Among, Order, Search};
 pub(crate) use tasks::settle::{SettleRules, fall_silent, save_checkpoint, save_pending, settle};
+#[cfg(feature = "rusqlite")]
+pub(crate) use tasks::settle::{check_fence, succeed};
 pub(crate) use tasks::suspects::spare;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+#[cfg(feature = "rusqlite")]
+use super::commit::alone::CallerTx;
 use super::commit::commit_queue::Rank;
 use super::commit::name_cache::NameCache;
 use super::commit::tx::Tx;
@@ -15,6 +17,8 @@ use super::commit::writer::{CommitHook, Writer};
 use super::error::Sql;
 use super::file::busy::Patience;
 #[cfg(feature = "rusqlite")]
+use super::file::caller_connection::CallerConnection;
+#[cfg(feature = "rusqlite")]
 use super::file::caller_transaction::check_file;
 use super::file::connect::{Connector, readers};
 use super::file::fork_guard::ForkGuard;
@@ -22,6 +26,8 @@ use super::file::holder::{self, Owner};
 use super::file::identity::{FileIdentity, FileKey, beside};
 use super::file::mounts::Mounts;
 use super::file::open::{self, Opened};
+#[cfg(feature = "rusqlite")]
+use super::file::opening::OnConnection;
 use super::file::opening::{Location, Manner, Opening};
 use super::file::owner_lock::{OwnerLock, SUFFIX};
 use super::file::pragmas::read_pragmas_back;
@@ -35,10 +41,17 @@ use super::tasks::before_commit::finish;
 use super::tasks::search::Search;
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind};
+#[cfg(feature = "rusqlite")]
+use crate::sync::{Mutex, lock};
 use crate::task::{Progress, TaskId};
 
 /// An open file: one writer, a few readers.
 pub(crate) struct Store {
+    /// For transactions of the program; opened by the first.
+    #[cfg(feature = "rusqlite")]
+    caller: Mutex<Option<CallerConnection>>,
+    #[cfg(feature = "rusqlite")]
+    on_connection: Option<OnConnection>,
     /// Before the writer, so that the last connection to close is one that can empty the WAL.
     snapshots: Snapshots,
     writer: Writer,
@@ -77,6 +90,10 @@ impl Store {
             Writer::new(connection, names.clone(), file_id, identity.clone(), reserve, patience, finish);
         let is_dead = writer.is_dead_flag();
         Ok(Store {
+            #[cfg(feature = "rusqlite")]
+            caller: Mutex::default(),
+            #[cfg(feature = "rusqlite")]
+            on_connection: opening.on_connection.clone(),
             snapshots: Snapshots::new(readers, identity.clone(), process.clone(), is_dead),
             writer,
             connector: Connector {
@@ -236,12 +253,46 @@ impl Store {
         Ok(Tx::new(connection, &self.names, &self.file_id, None, None, finish))
     }
 
+    /// Commits what the program and `write` write in one transaction, which runs once, on this thread. `about` may add to an error of ours
+    /// what the program has to know.
+    ///
+    /// # Errors
+    /// Those of `write`; those of the commit; `WouldDeadlock` inside another one.
+    ///
+    /// # Panics
+    /// If `write` does; nothing is written then.
+    #[cfg(feature = "rusqlite")]
+    pub(crate) fn transaction<R, E: From<Error>>(
+        &self,
+        write: impl FnOnce(&CallerTx<'_>) -> Result<R, E>,
+        about: impl FnOnce(Error) -> Error,
+    ) -> Result<R, E> {
+        self.process.check()?;
+        self.may_write()?;
+        let mut kept = lock(&self.caller);
+        let caller = match kept.take() {
+            Some(caller) => caller,
+            None => {
+                CallerConnection::open(&self.connector, self.on_connection.as_ref()).map_err(Error::from)?
+            }
+        };
+        let done = self.writer.commit_alone(&caller, write, about);
+        if caller.connection().is_autocommit() {
+            *kept = Some(caller);
+        }
+        done
+    }
+
     /// Ends the store as the end of its process does. Answers with where the file lies.
     ///
     /// # Errors
     /// If SQLite is out of memory.
     pub(crate) fn crash(&self) -> Result<Location, Error> {
         self.snapshots.close();
+        #[cfg(feature = "rusqlite")]
+        if let Some(caller) = lock(&self.caller).take() {
+            caller.abandon();
+        }
         self.writer.crash()?;
         Ok(self.place.clone())
     }
@@ -268,7 +319,8 @@ impl Store {
     pub(crate) fn import(opening: &Opening<'_>, text: &mut dyn BufRead) -> Result<u64, Error> {
         let path = opening.place.path(opening.network)?;
         let rows = make_whole(&path, |half| {
-            let store = Store::open(&Opening { place: Location::File(half.to_owned()), ..*opening })?;
+            let place = Location::File(half.to_owned());
+            let store = Store::open(&Opening { place, ..opening.clone() })?;
             Ok(store.alone(|conn| {
                 let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
                 let rows = export::import(&tx, text, opening.settings.longest)?;

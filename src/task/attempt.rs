@@ -65,6 +65,8 @@ pub(crate) struct Claimed {
     pub task_name: Arc<str>,
     pub queue_id: i64,
     pub args: String,
+    /// That of its args.
+    pub version: u32,
     pub backoff: Option<Duration>,
     pub timeout: Option<Duration>,
     /// How long it had been ready, if that is known.
@@ -100,6 +102,8 @@ pub(crate) struct Settlement {
     pub ran: Duration,
     /// What is not yet in the file.
     pub news: PendingOutput,
+    /// Tasks that are made if it has succeeded.
+    pub children: Vec<NewTask>,
 }
 
 /// What an attempt has told of itself.
@@ -155,6 +159,8 @@ pub(crate) enum Verdict {
     Throttled(Duration),
     /// Not counted; held until another program with handlers comes.
     Declined,
+    /// Succeeded, and its own commit has written that.
+    Committed,
 }
 
 /// What stands for a result that was not kept: no JSON.

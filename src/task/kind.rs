@@ -35,8 +35,12 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// The version of the args' shape. Defaults to 1.
     ///
     /// It is stored with each task. A task of a newer version than the program's handler knows is held, like one whose name is
-    /// unknown, until a program that knows it opens the file. Older versions are decoded as they are: give new fields a serde default.
+    /// unknown, until a program that knows it opens the file. Older versions are decoded as they are (give new fields a serde default), or go
+    /// through the steps of [`Builder::upgrade`](crate::Builder::upgrade) first.
     const VERSION: u32 = 1;
+
+    /// Names that tasks of this kind had before: those that are still in the file run, too. Defaults to none.
+    const ALIASES: &'static [&'static str] = &[];
 
     /// Options for every task of this type. The call's own options win over these, and these over the configuration.
     /// Defaults to none.

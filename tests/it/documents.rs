@@ -99,6 +99,16 @@ fn the_testing_page_shows_code_that_runs() {
 }
 
 #[test]
+fn the_page_of_effects_shows_code_that_runs() {
+    shows_code_that_runs("docs/effects.md", "tests/it/effects_page.rs", 4);
+}
+
+#[test]
+fn the_page_of_changing_tasks_shows_code_that_runs() {
+    shows_code_that_runs("docs/changing-tasks.md", "examples/upgrade.rs", 1);
+}
+
+#[test]
 fn the_page_of_schedules_shows_code_that_runs() {
     shows_code_that_runs("docs/schedules-and-limits.md", "tests/it/schedules_page.rs", 7);
 }

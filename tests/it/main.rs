@@ -20,6 +20,8 @@ mod concurrency;
 mod corrupt;
 mod differences;
 mod documents;
+#[cfg(feature = "rusqlite")]
+mod effects_page;
 mod endings;
 mod fixtures;
 #[cfg(unix)]
@@ -70,6 +72,9 @@ mod system;
 #[cfg(feature = "faults")]
 mod testing_page;
 mod ticks;
+#[cfg(feature = "rusqlite")]
+mod transactions;
 mod unique;
+mod upgrades;
 mod values;
 mod walls;

@@ -82,6 +82,7 @@ const ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
 /// What may stand elsewhere too, behind this condition.
 const BEHIND_CFG: &[(Rule, &str, &str)] = &[
     (Rule::Database, "src/queue/enqueue.rs", "feature=\"rusqlite\""),
+    (Rule::Database, "src/queue/transaction.rs", "feature=\"rusqlite\""),
     (Rule::Files, "src/planted.rs", "perdura_planted"),
 ];
 

@@ -95,6 +95,7 @@ impl Table {
             task_name: TASK_NAME.into(),
             queue_id: 1,
             args: row.args.clone(),
+            version: 1,
             backoff: None,
             timeout: None,
             waited: None,
@@ -464,6 +465,7 @@ pub fn settle<'s>(
                 TaskEvent::Ended(AttemptEnd::HandedBack, rules.lost())
             }
             Verdict::Declined => TaskEvent::Ended(AttemptEnd::Declined, rules.lost()),
+            Verdict::Committed => continue,
         };
         if !apply(tx, s.task_id, Some(s.generation), event, now) {
             told.late.push(s.task_id);

@@ -23,7 +23,8 @@ impl Core {
     pub(crate) fn settle(&self, batch: &mut Vec<Finished>) -> Result<(), Error> {
         self.shared.running.renew_pending(batch.iter_mut().map(|finished| &mut finished.settlement));
         match self.try_to_settle(batch) {
-            Err(e) if has_no_room(&e) && batch.len() == 1 && is_large(batch) => {}
+            // With children it waits for room: they are part of its success.
+            Err(e) if has_no_room(&e) && batch.len() == 1 && is_large(batch) && !has_children(batch) => {}
             settled => return settled,
         }
         for Finished { settlement, .. } in batch.iter_mut() {
@@ -37,7 +38,7 @@ impl Core {
     }
 
     fn try_to_settle(&self, batch: &mut Vec<Finished>) -> Result<(), Error> {
-        let rank = if is_large(batch) { Rank::Add } else { Rank::Settle };
+        let rank = if is_large(batch) || has_children(batch) { Rank::Add } else { Rank::Settle };
         let (rules, epoch, now) = (self.rules.clone(), self.shared.gate.epoch(), self.now());
         let shared = Arc::new(std::mem::take(batch));
         let settlements = shared.clone();
@@ -71,6 +72,10 @@ impl Core {
     /// Forgets an outcome that can never be written. Its task counts as lost at the next recovery.
     pub(crate) fn abandon(&self, finished: Finished, why: &Error) {
         let Finished { settlement: s, start, .. } = finished;
+        if matches!(s.verdict, Verdict::Committed) {
+            self.shared.running.forget(&[(s.task_id, s.generation)]);
+            return self.shared.changes.tell_all();
+        }
         tell!(Error, "the outcome of task {} cannot be written, so it will count as lost: {why}", s.task_id);
         if let Start::Noted(note) = start {
             note.keep();
@@ -191,6 +196,11 @@ fn is_large(batch: &[Finished]) -> bool {
     batch.iter().any(|Finished { settlement, .. }| {
         settlement.verdict.result_bytes() + settlement.news.output_bytes() > LARGE_OUTCOME_BYTES
     })
+}
+
+/// Whether some of these make new tasks.
+fn has_children(batch: &[Finished]) -> bool {
+    batch.iter().any(|Finished { settlement, .. }| !settlement.children.is_empty())
 }
 
 /// Whether an error may go away by itself.

@@ -116,7 +116,8 @@ impl CommitHook for Claimer {
     fn committed(&mut self, effects: Effects) {
         (self.cursor, self.waits_for_worker) = (self.next_cursor, self.next_waits);
         self.waits_for_end |= effects.waits_for_end;
-        let unseen = effects.ready > std::mem::take(&mut self.seen);
+        let unseen = effects.ready > std::mem::take(&mut self.seen)
+            || (self.waits_for_end && !effects.ended.is_empty()); // a place in a full queue may have become free
         if unseen && self.shared.gate.is_claiming() {
             self.shared.gate.set_behind(true); // a suspect got its turn after the claims, or the claims could not ride along
             self.shared.dispatcher.ring();

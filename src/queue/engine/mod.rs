@@ -14,6 +14,7 @@ pub(crate) mod open_files;
 pub(crate) mod ownership;
 pub(crate) mod port;
 pub(crate) mod prefetch;
+pub(crate) mod prepare;
 pub(crate) mod running;
 pub(crate) mod shared;
 pub(crate) mod siblings;

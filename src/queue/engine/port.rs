@@ -1,7 +1,7 @@
 //! How running attempts reach the file: the port that `handler` declares.
 
 use std::any::Any;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::core::Core;
@@ -107,5 +107,9 @@ impl Port for Core {
 
     fn home(&self) -> Weak<dyn Any + Send + Sync> {
         self.home.get().cloned().unwrap_or_else(|| Weak::<()>::new())
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 }

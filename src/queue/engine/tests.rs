@@ -23,6 +23,7 @@ fn news_that_a_failed_flush_kept_go_with_the_settle() {
         task_name: "t".into(),
         queue_id: 1,
         args: String::new(),
+        version: 1,
         backoff: None,
         timeout: None,
         waited: None,
@@ -49,6 +50,7 @@ fn news_that_a_failed_flush_kept_go_with_the_settle() {
         waited: None,
         ran: Duration::ZERO,
         news,
+        children: Vec::new(),
     };
     flushed.iter().for_each(|(control, news)| control.keep_pending(news)); // which fails
     shared.running.note_pending();

@@ -8,8 +8,8 @@
 //! Nobody waits without a leader: a write is queued only while the lead is taken, and the lead is given up only under the same lock and
 //! only when nobody is queued. Dropping [`Lead`] passes it on, also when the commit has panicked.
 //!
-//! Writes are re-runnable values: they may run more than once and must say the same each time. When and how a transaction begins and
-//! ends is `writer`'s.
+//! Writes are re-runnable values: they may run more than once and must say the same each time. What may run only once, on the thread that
+//! brings it, stands in the same line and leads alone. When and how a transaction begins and ends is `writer`'s.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,7 +44,16 @@ pub(crate) struct CommitQueue(Mutex<QueueState>);
 #[derive(Default)]
 struct QueueState {
     taken: bool,
-    waiting: VecDeque<Box<dyn Member>>,
+    waiting: VecDeque<Waiting>,
+}
+
+/// One that waits for the lead.
+enum Waiting {
+    /// A write, which another thread may run with its own.
+    Write(Box<dyn Member>),
+    /// A thread that needs the writer for itself.
+    #[cfg(feature = "rusqlite")]
+    Alone(Arc<ReplySlot<()>>),
 }
 
 impl CommitQueue {
@@ -63,15 +72,11 @@ impl CommitQueue {
         let own = Box::new(Pending { write, rank, answer: None, reply: Reply(slot.clone()) });
         let mut places = lock(&self.0);
         let group: Vec<Box<dyn Member>> = if places.taken {
-            places.waiting.push_back(own);
+            places.waiting.push_back(Waiting::Write(own));
             drop(places);
             match slot.wait() {
                 ReplyStage::Answered(answer) => return answer,
-                _ => {
-                    let mut places = lock(&self.0);
-                    let length = places.waiting.len().min(MAX_GROUP);
-                    places.waiting.drain(..length).collect()
-                }
+                _ => lock(&self.0).next_group(),
             }
         } else {
             places.taken = true;
@@ -86,6 +91,44 @@ impl CommitQueue {
             _ => Err(Error::internal("a write was left without an answer")),
         }
     }
+
+    /// Waits for the lead in the line of the writes, and does something with it on this thread: nobody's write is in its commit.
+    #[cfg(feature = "rusqlite")]
+    pub(crate) fn alone<R>(&self, act: impl FnOnce() -> R) -> R {
+        let mut places = lock(&self.0);
+        if places.taken {
+            let slot = Arc::new(ReplySlot::default());
+            places.waiting.push_back(Waiting::Alone(slot.clone()));
+            drop(places);
+            slot.wait();
+            lock(&self.0).waiting.pop_front(); // its own place
+        } else {
+            places.taken = true;
+            drop(places);
+        }
+        let _lead = Lead(self);
+        act()
+    }
+}
+
+impl QueueState {
+    /// The writes that the next leader commits: those before the first that needs the writer for itself.
+    fn next_group(&mut self) -> Vec<Box<dyn Member>> {
+        let mut group = Vec::new();
+        while group.len() < MAX_GROUP
+            && let Some(next) = self.waiting.pop_front()
+        {
+            match next {
+                Waiting::Write(member) => group.push(member),
+                #[cfg(feature = "rusqlite")]
+                alone => {
+                    self.waiting.push_front(alone);
+                    break;
+                }
+            }
+        }
+        group
+    }
 }
 
 /// The lead; dropping it passes it on, also when a write panicked.
@@ -96,7 +139,13 @@ impl Drop for Lead<'_> {
         let mut places = lock(&self.0.0);
         match places.waiting.front() {
             Some(_) if planted("g04-the-lead-is-not-passed-on") => {}
-            Some(next) => next.lead(),
+            Some(Waiting::Write(next)) => next.lead(),
+            #[cfg(feature = "rusqlite")]
+            Some(Waiting::Alone(next)) if !planted("g17-who-waits-alone-is-not-told") => {
+                next.put(ReplyStage::Lead);
+            }
+            #[cfg(feature = "rusqlite")]
+            Some(Waiting::Alone(_)) => {}
             None => places.taken = false,
         }
     }

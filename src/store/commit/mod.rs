@@ -2,6 +2,8 @@
 //!
 //! It knows no state and no rule of a task: what is written, and what it means for the rest of the program, is for those who write.
 
+#[cfg(feature = "rusqlite")]
+pub(crate) mod alone;
 pub(crate) mod commit_queue;
 pub(crate) mod effects;
 pub(crate) mod name_cache;

@@ -55,25 +55,25 @@ pub(crate) trait CommitHook: Send {
 
 /// The writer of a file.
 pub(crate) struct Writer {
-    queue: CommitQueue,
-    state: Mutex<WriterState>,
+    pub(super) queue: CommitQueue,
+    pub(super) state: Mutex<WriterState>,
     wal: Arc<WalState>,
-    patience: Patience,
+    pub(super) patience: Patience,
     crashed: Arc<AtomicBool>,
 }
 
 /// What the leader works at.
 pub(crate) struct WriterState {
-    connection: Connection,
-    names: Arc<NameCache>,
-    file_id: [u8; 16],
-    identity: Arc<FileIdentity>,
-    hook: Option<Box<dyn CommitHook>>,
-    wal: Arc<WalState>,
-    wal_limit: WalLimit,
-    reserve: Reserve,
-    crash_switch: CrashSwitch,
-    finish: Finish,
+    pub(super) connection: Connection,
+    pub(super) names: Arc<NameCache>,
+    pub(super) file_id: [u8; 16],
+    pub(super) identity: Arc<FileIdentity>,
+    pub(super) hook: Option<Box<dyn CommitHook>>,
+    pub(super) wal: Arc<WalState>,
+    pub(super) wal_limit: WalLimit,
+    pub(super) reserve: Reserve,
+    pub(super) crash_switch: CrashSwitch,
+    pub(super) finish: Finish,
 }
 
 impl Writer {
@@ -401,7 +401,7 @@ impl WriterState {
 
     /// Makes room for the next commit, and checkpoints a WAL that nobody else does. What goes wrong is tried again after the next
     /// commit, which says what is wrong with the disk if that lasts.
-    fn mind_file(&mut self) {
+    pub(super) fn mind_file(&mut self) {
         if self.crash_switch.is_dead() {
             return;
         }
@@ -413,14 +413,14 @@ impl WriterState {
     }
 
     /// How long to leave the file to others, if there are any who may want it.
-    fn rest(&mut self) -> Option<Duration> {
+    pub(super) fn rest(&mut self) -> Option<Duration> {
         let rest = self.hook.as_mut()?.rest()?;
         let path = self.connection.path().map(|path| beside(Path::new(path), "-shm"))?;
         others_have_open(&path).then_some(rest)
     }
 
     /// A small commit that settles what became of a failed one.
-    fn probe(&mut self) -> Sql<()> {
+    pub(super) fn probe(&mut self) -> Sql<()> {
         let WriterState { connection: conn, crash_switch, .. } = self;
         run(conn, "BEGIN IMMEDIATE")?;
         crash_switch.begin(conn);
@@ -433,7 +433,7 @@ impl WriterState {
     }
 }
 
-fn no_room() -> Error {
+pub(super) fn no_room() -> Error {
     Error::new(ErrorKind::DiskFull, "the file has no room left; free some space")
 }
 
@@ -442,7 +442,7 @@ fn refuse(group: Vec<Box<dyn Member>>, error: &Error) {
 }
 
 /// The error of a commit that may or may not have happened.
-fn unknown(error: Error) -> Error {
+pub(super) fn unknown(error: Error) -> Error {
     if planted("g02-not-done-for-unknown") { error } else { error.with_outcome(Outcome::Unknown) }
 }
 
@@ -487,7 +487,7 @@ fn run_members(tx: &Tx<'_>, group: &mut [Box<dyn Member>]) -> Sql<bool> {
     Ok(any)
 }
 
-fn roll_back(conn: &Connection) {
+pub(super) fn roll_back(conn: &Connection) {
     if !conn.is_autocommit() {
         let _ = run(conn, "ROLLBACK"); // tried again before the next transaction, which says what is wrong
     }

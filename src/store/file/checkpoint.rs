@@ -40,10 +40,15 @@ fn note_pages(_: &Wal, pages: i32) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Lets a connection note how long the WAL is after each of its commits, and checkpoint nothing by itself.
+pub(crate) fn follow_wal(connection: &Connection) {
+    connection.wal_hook(Some(note_pages));
+}
+
 impl WalState {
     /// For the file of the connection that writes it.
     pub(crate) fn of(connection: &Connection) -> Arc<WalState> {
-        connection.wal_hook(Some(note_pages));
+        follow_wal(connection);
         let [pages, keepers] = [AtomicU32::new(0), AtomicU32::new(0)];
         Arc::new(WalState { pages, keepers, copying: Mutex::new(()) })
     }

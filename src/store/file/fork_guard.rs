@@ -34,9 +34,13 @@ impl ForkGuard {
         Ok(ForkGuard(me))
     }
 
+    /// Whether this thread may use the file now.
+    ///
     /// # Errors
-    /// `ForkedProcess`, if this process is another one.
+    /// `ForkedProcess`, if this process is another one; `WouldDeadlock` inside a transaction of the queue.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        #[cfg(feature = "rusqlite")]
+        super::closure::check_outside()?;
         if self.is_this() || planted("g05-a-fork-goes-unnoticed") { Ok(()) } else { Err(forked()) }
     }
 

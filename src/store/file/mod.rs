@@ -4,9 +4,13 @@
 
 pub(crate) mod busy;
 #[cfg(feature = "rusqlite")]
+pub(crate) mod caller_connection;
+#[cfg(feature = "rusqlite")]
 pub(crate) mod caller_transaction;
 pub(crate) mod cause;
 pub(crate) mod checkpoint;
+#[cfg(feature = "rusqlite")]
+pub(crate) mod closure;
 pub(crate) mod connect;
 pub(crate) mod crash;
 pub(crate) mod create;

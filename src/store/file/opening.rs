@@ -10,6 +10,10 @@ use crate::config::Durability;
 use crate::error::Error;
 use crate::task::Timestamp;
 
+/// What the program does to its connection when it is opened: its functions, its collations.
+#[cfg(feature = "rusqlite")]
+pub(crate) type OnConnection = Arc<dyn Fn(&rusqlite::Connection) -> rusqlite::Result<()> + Send + Sync>;
+
 /// Where a file lies.
 #[derive(Clone)]
 pub(crate) enum Location {
@@ -45,6 +49,7 @@ pub(crate) struct Settings {
 }
 
 /// Where a file lies and how to treat it.
+#[derive(Clone)]
 pub(crate) struct Opening<'a> {
     pub place: Location,
     pub settings: Settings,
@@ -61,6 +66,9 @@ pub(crate) struct Opening<'a> {
     /// Room in the file that is kept for a full disk.
     pub reserve_bytes: u64,
     pub now: Timestamp,
+    /// What the program does to the connection of its transactions.
+    #[cfg(feature = "rusqlite")]
+    pub on_connection: Option<OnConnection>,
 }
 
 impl Opening<'_> {
@@ -81,6 +89,8 @@ impl Opening<'_> {
             vfs: None,
             reserve_bytes: 0,
             now: Timestamp::from_millis(0),
+            #[cfg(feature = "rusqlite")]
+            on_connection: None,
         }
     }
 }

@@ -125,6 +125,15 @@ impl Reserve {
         self.has_plenty
     }
 
+    /// Looks whether the disk has plenty of room, if it is not known to have.
+    #[cfg(feature = "rusqlite")]
+    pub(crate) fn look(&mut self, conn: &Connection) -> Sql<()> {
+        if self.is_on() && !self.has_plenty && self.look_for_plenty(0) {
+            self.pages = file_pages(conn)?;
+        }
+        Ok(())
+    }
+
     /// The disk was full although it seemed to have room.
     pub(crate) fn doubt(&mut self) {
         self.is_doubted |= self.has_plenty;

@@ -402,6 +402,7 @@ fn take_one(
         task_name,
         queue_id,
         args: from.args.unwrap_or_default(),
+        version: from.version,
         backoff: from.backoff_ms.map(Duration::from_millis),
         timeout: from.timeout_ms.map(Duration::from_millis),
         waited: from.ready_since.map(|since| now.since(since)),

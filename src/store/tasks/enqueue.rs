@@ -180,6 +180,7 @@ fn claimed(
         task_name,
         queue_id,
         args: task.args.clone(),
+        version: task.version,
         backoff: task.options.backoff.map(whole),
         timeout: task.options.timeout.map(whole),
         waited: Some(Duration::ZERO),

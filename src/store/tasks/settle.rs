@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::damaged::fail_damaged;
+use super::enqueue::enqueue;
 use super::row::{HotRow, clear_error, write_error};
 use super::{gates, permits};
 use crate::config::LostRetry;
@@ -74,7 +75,7 @@ pub(crate) fn settle<'s>(
     let mut told = SettleReport::default();
     for s in settlements {
         tx.effect(|effects| effects.settled.push((s.task_id, s.generation)));
-        if success.settle(tx, s, now)? {
+        if matches!(s.verdict, Verdict::Committed) || success.settle(tx, s, now)? {
             continue;
         }
         match settle_one(tx, &mut success.result, s, rules, now) {
@@ -86,6 +87,22 @@ pub(crate) fn settle<'s>(
         }
     }
     Ok(told)
+}
+
+/// Ends an attempt that has succeeded, within the transaction that its handler has written in. Its worker stays busy.
+///
+/// # Errors
+/// `Superseded`: nothing of the transaction may stay.
+#[cfg(feature = "rusqlite")]
+pub(crate) fn succeed(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: Timestamp) -> Sql<()> {
+    let mut success = Success::new(tx)?;
+    let is_done = success.settle(tx, s, now)?
+        || settle_one(tx, &mut success.result, s, rules, now)? == Settled::Done(None);
+    if !is_done && !planted("g17-an-attempt-that-counts-no-more-commits") {
+        return Err(superseded(s.task_id).into());
+    }
+    tx.effect(|effects| effects.ended.push(s.task_id));
+    Ok(())
 }
 
 /// The hottest writes beside the claim: a first attempt that succeeded, with nothing else to mend. Its transition is written here and not
@@ -123,6 +140,7 @@ impl<'c> Success<'c> {
         tx.effect(|effects| effects.changed = true);
         roll_up(tx, s, Measure::Succeeded, now)?;
         write_news(tx, s.task_id, s.generation, &s.news)?;
+        make_children(tx, s, now)?;
         Ok(true)
     }
 }
@@ -156,6 +174,7 @@ fn settle_one(
             TaskEvent::Ended(AttemptEnd::HandedBack, lost)
         }
         Verdict::Declined => TaskEvent::Ended(AttemptEnd::Declined, lost),
+        Verdict::Committed => return Ok(Settled::Done(None)),
     };
     let Ok(next) = next(&row.task_state, event) else {
         let _ = row.apply(tx, TaskEvent::ThreadReturned, now)?;
@@ -179,6 +198,7 @@ fn settle_one(
         }
         clear_error(tx, s.task_id)?;
         tx.run("DELETE FROM perdura_checkpoints WHERE task_id = ?1", [s.task_id.as_i64()])?;
+        make_children(tx, s, now)?;
     } else if next.ending == HistoryEntry::Attempt {
         let (outcome, error) = report(&row, &next, &s.verdict);
         close_attempt(tx, &row, outcome, &error, now)?;
@@ -190,6 +210,14 @@ fn settle_one(
     let has_failed = next.ending == HistoryEntry::Attempt
         && matches!(next.task_state.state, State::Queued | State::Failed | State::Lost);
     Ok(Settled::Done(has_failed.then_some(next.task_state.state)))
+}
+
+/// Makes the tasks that the attempt has asked for.
+fn make_children(tx: &Tx<'_>, s: &Settlement, now: Timestamp) -> Sql<()> {
+    if s.children.is_empty() || planted("g17-children-are-forgotten") {
+        return Ok(());
+    }
+    enqueue(tx, &s.children, now).map(drop)
 }
 
 /// Counts an attempt that has come to an end of its own.
@@ -320,8 +348,8 @@ fn write_progress(tx: &Tx<'_>, id: TaskId, progress: Progress) -> Sql<()> {
 ///
 /// # Errors
 /// `Superseded`.
-fn check_fence(tx: &Tx<'_>, id: TaskId, generation: u64) -> Sql<()> {
-    if planted("g07-no-fence") {
+pub(crate) fn check_fence(tx: &Tx<'_>, id: TaskId, generation: u64) -> Sql<()> {
+    if planted("g07-no-fence") || planted("g17-an-attempt-that-counts-no-more-commits") {
         return Ok(());
     }
     let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks

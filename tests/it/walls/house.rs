@@ -183,6 +183,12 @@ impl<'a> File<'a> {
 
     /// Marks the items behind `#[cfg(condition)]`.
     fn mark(&mut self, condition: &str, set: impl Fn(&mut Token)) {
+        if self.text(0) == "#" && self.text(1) == "!" && self.text(2) == "[" {
+            let attribute: String = (0..=self.tokens[2].close).map(|i| self.text(i)).collect();
+            if attribute == format!("#![cfg({condition})]") {
+                return self.tokens.iter_mut().for_each(set); // the whole file is behind it
+            }
+        }
         for start in 0..self.tokens.len() {
             if self.text(start) != "#" || self.text(start + 1) != "[" {
                 continue;

@@ -138,6 +138,38 @@ fn g04_g09_the_line_is_served_in_its_order_and_by_one_group() {
     });
 }
 
+/// A transaction that runs once stands in the same line, and nobody leads beside it.
+#[cfg(feature = "rusqlite")]
+#[test]
+fn g04_g17_who_needs_the_writer_alone_has_it_alone_and_in_its_turn() {
+    explore("group commit, alone", 3_000, || {
+        let tested = Arc::new(Tested::default());
+        let callers: Vec<_> = (0..4)
+            .map(|n| {
+                let tested = tested.clone();
+                thread::spawn(move || match n {
+                    0 | 1 => {
+                        let _ = catch_unwind(AssertUnwindSafe(|| {
+                            tested.queue.alone(|| {
+                                tested.commit(Vec::new(), false);
+                                if n == 0 {
+                                    std::panic::resume_unwind(Box::new("the closure panics"));
+                                }
+                            });
+                        }));
+                    }
+                    n => assert_eq!(tested.write(n, |group| tested.commit(group, false)).unwrap(), n),
+                })
+            })
+            .collect();
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        let mut seen = tested.seen();
+        seen.durable.sort();
+        assert_eq!(seen.durable, [2, 3]);
+        assert_eq!(seen.groups.iter().filter(|size| **size == 0).count(), 2, "each runs once");
+    });
+}
+
 #[test]
 fn g04_g13_nobody_sleeps_for_ever_when_a_write_or_its_leader_panics() {
     explore("group commit, panics", 3_000, || {

@@ -1,0 +1,28 @@
+//! From a value and its options to a row that can be written: before the writer is taken.
+
+use std::hash::{BuildHasher, RandomState};
+
+use super::core::Core;
+use crate::error::Error;
+use crate::json::to_json;
+use crate::sync::atomic::{AtomicI64, Ordering};
+use crate::task::{NewTask, Options, Task};
+
+impl Core {
+    /// Checks and serialises a task.
+    pub(crate) fn prepare<T: Task>(&self, task: &T, options: Options) -> Result<NewTask, Error> {
+        let options = options.resolve(T::NAME, task.options(), &self.config, self.now())?;
+        let name = T::NAME;
+        let args = to_json("args", task, self.config.max_args_bytes)
+            .map_err(|e| e.context(&format!("task {name:?}")))?;
+        let token = options.token.map_or_else(|| self.new_token(), |repeated| repeated.token);
+        Ok(NewTask { task_name: name.into(), version: T::VERSION, args, options, token, run: None })
+    }
+
+    /// A number that no other enqueue has.
+    pub(crate) fn new_token(&self) -> i64 {
+        static COUNTER: AtomicI64 = AtomicI64::new(0);
+        let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+        RandomState::new().hash_one((count, self.store.file_id())).cast_signed()
+    }
+}

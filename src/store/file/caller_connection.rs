@@ -1,0 +1,209 @@
+//! The connection on which a program's own statements run, in one transaction with ours.
+//!
+//! It is no other than the writer's for durability, and for the rest like a connection that the program opens itself: its triggers, views
+//! and foreign keys work, and its functions and collations are there. What would end the transaction, change how it is kept, or touch
+//! our tables is refused when a statement is prepared (SQLite's authorizer), and a commit that is not ours becomes a rollback.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
+
+use super::busy;
+use super::checkpoint::follow_wal;
+use super::closure;
+use super::connect::{Connector, connect, harden};
+use super::opening::OnConnection;
+use super::pragmas::set_up_writer;
+use crate::error::{Error, ErrorKind};
+use crate::planted::planted;
+use crate::store::error::Sql;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, lock};
+
+pub(crate) struct CallerConnection {
+    conn: Connection,
+    gate: Arc<Gate>,
+}
+
+/// Whose statements are prepared now.
+#[derive(Default)]
+struct Gate {
+    is_caller: AtomicBool,
+    /// What was refused to the statement before, if it was.
+    refused: Mutex<Option<String>>,
+}
+
+impl CallerConnection {
+    /// # Errors
+    /// `InvalidConfig` if the program's set-up fails; those of the disk.
+    pub(crate) fn open(connector: &Connector, on_connection: Option<&OnConnection>) -> Sql<CallerConnection> {
+        let Connector { path, vfs, settings, identity, .. } = connector;
+        identity.check()?;
+        let conn = connect(path, vfs.as_deref(), settings)?;
+        if let Some(set_up) = on_connection {
+            set_up(&conn).map_err(|e| {
+                Error::new(ErrorKind::InvalidConfig, "what on_connection does to a connection failed")
+                    .with_source(e)
+            })?;
+            harden(&conn, vfs.as_deref(), settings)?; // whatever it has changed
+        }
+        set_up_writer(&conn, settings)?;
+        follow_wal(&conn);
+        allow_schema(&conn)?;
+        let gate = Arc::new(Gate::default());
+        let judge = gate.clone();
+        conn.authorizer(Some(move |context: AuthContext<'_>| judge.decide(&context)))?;
+        let judge = gate.clone();
+        conn.commit_hook(Some(move || judge.is_caller.load(Ordering::Acquire)))?; // true rolls back
+        Ok(CallerConnection { conn, gate })
+    }
+
+    /// Closes it as the end of its process does: without a WAL checkpoint.
+    pub(crate) fn abandon(self) {
+        let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    }
+
+    /// For statements of ours.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.conn
+    }
+
+    /// Runs the program's statements, between those of ours.
+    pub(crate) fn theirs<R>(&self, act: impl FnOnce() -> R) -> R {
+        let _turn = Turn::begin(self, true);
+        act()
+    }
+
+    /// Runs statements of ours, between the program's.
+    pub(crate) fn ours<R>(&self, act: impl FnOnce() -> R) -> R {
+        let _turn = Turn::begin(self, false);
+        act()
+    }
+
+    /// What was refused to the program's last statement, in words; none if that was not refused.
+    pub(crate) fn refused(&self) -> Option<String> {
+        lock(&self.gate.refused).take()
+    }
+}
+
+/// Whose turn it is; dropping it gives the turn back, also when a closure panics.
+struct Turn<'c> {
+    of: &'c CallerConnection,
+    was_caller: bool,
+}
+
+impl Turn<'_> {
+    fn begin(of: &CallerConnection, is_caller: bool) -> Turn<'_> {
+        let was_caller = of.gate.is_caller.load(Ordering::Acquire);
+        let turn = Turn { of, was_caller };
+        turn.set(is_caller);
+        turn
+    }
+
+    fn set(&self, is_caller: bool) {
+        self.of.gate.is_caller.store(is_caller, Ordering::Release);
+        closure::set_inside(is_caller);
+        // A statement that was allowed to one must not be there for the other.
+        self.of.conn.flush_prepared_statement_cache();
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.set(self.was_caller);
+    }
+}
+
+/// What the program's schema needs, and our own connections do without.
+fn allow_schema(conn: &Connection) -> Sql<()> {
+    for config in [
+        DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER,
+        DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW,
+        DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY,
+        DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, // its triggers call its functions
+        DbConfig::SQLITE_DBCONFIG_DQS_DML,
+        DbConfig::SQLITE_DBCONFIG_DQS_DDL,
+    ] {
+        let is_foreign_keys = matches!(config, DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY);
+        let on = !(is_foreign_keys && planted("g17-foreign-keys-of-the-program-are-off"));
+        if conn.set_db_config(config, on)? != on {
+            return Err(Error::internal(format!("SQLite did not take {config:?}")).into());
+        }
+    }
+    // SQLite takes the most that it was built for instead.
+    for limit in [
+        Limit::SQLITE_LIMIT_LENGTH,
+        Limit::SQLITE_LIMIT_SQL_LENGTH,
+        Limit::SQLITE_LIMIT_VDBE_OP,
+        Limit::SQLITE_LIMIT_TRIGGER_DEPTH,
+    ] {
+        conn.set_limit(limit, i32::MAX)?;
+    }
+    busy::wait_for_locks(conn)?;
+    Ok(())
+}
+
+impl Gate {
+    fn decide(&self, context: &AuthContext<'_>) -> Authorization {
+        if !self.is_caller.load(Ordering::Acquire) {
+            return Authorization::Allow;
+        }
+        let refused = refusal(&context.action);
+        let verdict = if refused.is_some() { Authorization::Deny } else { Authorization::Allow };
+        *lock(&self.refused) = refused;
+        verdict
+    }
+}
+
+/// What of an action is refused to the program; none if it is allowed.
+fn refusal(action: &AuthAction<'_>) -> Option<String> {
+    match action {
+        AuthAction::Transaction { .. } => Some("BEGIN, COMMIT or ROLLBACK".to_owned()),
+        AuthAction::Savepoint { .. } => Some("SAVEPOINT".to_owned()),
+        AuthAction::Attach { .. } | AuthAction::Detach { .. } => Some("ATTACH or DETACH".to_owned()),
+        AuthAction::Pragma { pragma_name, .. } => Some(format!("PRAGMA {pragma_name}")),
+        _ if planted("g17-a-program-can-write-to-our-tables") => None,
+        _ => names(action).into_iter().flatten().find(|name| is_ours(name)).map(str::to_owned),
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    const PREFIX: &str = "perdura_";
+    name.get(..PREFIX.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(PREFIX))
+}
+
+/// The names of the tables and whatever else an action is about.
+fn names<'a>(action: &AuthAction<'a>) -> [Option<&'a str>; 2] {
+    use AuthAction as A;
+    match *action {
+        A::CreateIndex { index_name: a, table_name: b }
+        | A::CreateTempIndex { index_name: a, table_name: b }
+        | A::DropIndex { index_name: a, table_name: b }
+        | A::DropTempIndex { index_name: a, table_name: b }
+        | A::CreateTrigger { trigger_name: a, table_name: b }
+        | A::CreateTempTrigger { trigger_name: a, table_name: b }
+        | A::DropTrigger { trigger_name: a, table_name: b }
+        | A::DropTempTrigger { trigger_name: a, table_name: b } => [Some(a), Some(b)],
+        A::CreateTable { table_name }
+        | A::CreateTempTable { table_name }
+        | A::DropTable { table_name }
+        | A::DropTempTable { table_name }
+        | A::Insert { table_name }
+        | A::Delete { table_name }
+        | A::Read { table_name, .. }
+        | A::Update { table_name, .. }
+        | A::AlterTable { table_name, .. }
+        | A::Analyze { table_name }
+        | A::CreateVtable { table_name, .. }
+        | A::DropVtable { table_name, .. } => [Some(table_name), None],
+        A::CreateView { view_name }
+        | A::CreateTempView { view_name }
+        | A::DropView { view_name }
+        | A::DropTempView { view_name } => [Some(view_name), None],
+        A::Reindex { index_name } => [Some(index_name), None],
+        _ => [None, None],
+    }
+}

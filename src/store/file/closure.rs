@@ -1,0 +1,29 @@
+//! Whether this thread is inside the closure of a transaction of the program, which holds the writer.
+
+use std::cell::Cell;
+
+use crate::error::{Error, ErrorKind};
+use crate::planted::planted;
+
+thread_local! {
+    /// A program's own statements run on this thread.
+    static IN_CLOSURE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Notes that the program's statements run on this thread now, or that they do not.
+pub(crate) fn set_inside(is_inside: bool) {
+    IN_CLOSURE.set(is_inside);
+}
+
+/// Refuses what would wait for the transaction that is under way on this thread.
+///
+/// # Errors
+/// `WouldDeadlock`.
+pub(crate) fn check_outside() -> Result<(), Error> {
+    if IN_CLOSURE.get() && !planted("g17-a-queue-can-be-called-inside-its-transaction") {
+        let message = "the queue was called inside a transaction of its own, and would wait for that; use what the closure is given, or \
+                       call the queue after the transaction";
+        return Err(Error::new(ErrorKind::WouldDeadlock, message));
+    }
+    Ok(())
+}
