@@ -26,12 +26,17 @@ pub struct Explanation {
     pub closed_until: Option<Timestamp>,
     /// The tasks that hold a permit of its key, by their ids, if it waits for one ([`Hold::Limit`]).
     pub permit_holders: Vec<TaskId>,
+    /// When the task that it waits for falls due ([`run_before`](Self::run_before), or the only one of [`permit_holders`](Self::permit_holders)), if
+    /// that waits for its own time: for a retry, say.
+    pub blocker_due: Option<Timestamp>,
     /// Whether this process executes tasks from the file.
     pub executes_here: bool,
     /// What keeps this process from executing although it has handlers; see [`Queue::obstacle`].
     pub obstacle: Option<String>,
     /// The name of the schedule that has made it.
     pub schedule: Option<String>,
+    /// The tick whose run it is; of a run by hand, when it was made.
+    pub tick: Option<Timestamp>,
     /// The run of its schedule that it waits for.
     pub run_before: Option<TaskId>,
     /// Ready tasks of its queue that come before it, counted up to 10,001: that many means that there are more than 10,000.
@@ -60,6 +65,12 @@ impl Explanation {
         ))
     }
 
+    /// How it waits for its previous attempt, which was given up; `moment` says how a time is written.
+    pub(crate) fn waits_for_thread(&self, moment: impl Fn(Timestamp) -> String) -> String {
+        let began = self.task.started_at.map(|at| format!(", which began at {},", moment(at)));
+        format!("waits until its previous attempt{} has left its thread", began.unwrap_or_default())
+    }
+
     /// How a run waits for the runs before it.
     pub(crate) fn waits_for_run(&self) -> String {
         let run = self
@@ -69,6 +80,24 @@ impl Explanation {
             Some(schedule) => format!("waits until {run} of the schedule {schedule:?}, has ended"),
             None => format!("waits until {run} of its schedule, has ended"),
         }
+    }
+
+    /// The one task that it waits for, if there is one.
+    pub(crate) fn blocker(&self) -> Option<TaskId> {
+        match (self.task.hold, self.permit_holders.as_slice()) {
+            (Some(Hold::Parents), _) => self.run_before,
+            (Some(Hold::Limit), [holder]) => Some(*holder),
+            _ => None,
+        }
+    }
+
+    /// What is known of the times of what it waits for, in more parts of the sentence; `moment` says how a time is written.
+    pub(crate) fn times(&self, moment: impl Fn(Timestamp) -> String) -> String {
+        let due = self.blocker().zip(self.blocker_due);
+        let due = due.map(|(id, due)| format!("; task {id} waits until {} itself", moment(due)));
+        let tick = self.tick.filter(|_| self.task.hold == Some(Hold::Parents));
+        let tick = tick.map(|tick| format!("; it is the run of {}", moment(tick)));
+        due.into_iter().chain(tick).collect()
     }
 
     /// In words, that it waits for a permit of its key, and who holds one.
@@ -128,9 +157,9 @@ impl fmt::Display for Explanation {
                         "waits for a program that handles the task name {:?} (version {}); start one",
                         task.task_name, task.version
                     ),
-                    Hold::Parents => f.write_str(&self.waits_for_run()),
-                    Hold::PreviousAttempt => f.write_str("waits until its previous attempt has left its thread"),
-                    Hold::Limit => f.write_str(&self.waits_for_permit()),
+                    Hold::Parents => write!(f, "{}{}", self.waits_for_run(), self.times(|at| at.to_string())),
+                    Hold::PreviousAttempt => f.write_str(&self.waits_for_thread(|at| at.to_string())),
+                    Hold::Limit => write!(f, "{}{}", self.waits_for_permit(), self.times(|at| at.to_string())),
                     Hold::Suspect => {
                         f.write_str("waits for its turn: it was running when a process died, and such tasks run one at a time, each for a minute at most \
                              before the next; run_now starts it now")
@@ -197,7 +226,7 @@ impl Queue {
                 Some(Shut::Closed(at)) => closed_until = Some(at),
                 None => {}
             }
-            Ok(Explanation {
+            let mut explanation = Explanation {
                 task,
                 paused,
                 not_served,
@@ -205,12 +234,18 @@ impl Queue {
                 rate_opens_at,
                 closed_until,
                 permit_holders,
+                blocker_due: None,
                 executes_here,
                 obstacle,
                 schedule,
+                tick: store::tick(conn, id)?,
                 run_before,
                 before_it,
-            })
+            };
+            if let Some(blocker) = explanation.blocker() {
+                explanation.blocker_due = store::waits_until(conn, blocker)?;
+            }
+            Ok(explanation)
         })
     }
 }

@@ -156,6 +156,30 @@ impl Queue {
         self.store().read(store::schedules)
     }
 
+    /// The schedules that matter next, up to `limit`: broken ones first, up to half of them; then those that fire by themselves, the soonest
+    /// first; then the others, by their names. However many schedules the file has, it reads few more than these.
+    ///
+    /// ```
+    /// # use perdura::{Queue, Schedule};
+    /// # use std::time::Duration;
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Sync { account: u32 }
+    /// # impl perdura::Task for Sync { const NAME: &'static str = "sync"; type Output = (); }
+    /// # let queue = Queue::builder().open_temporary()?;
+    /// for account in 1..=100 {
+    ///     let each = Duration::from_secs(60 * u64::from(account));
+    ///     queue.set_schedule(Schedule::every(format!("sync {account}"), each), &Sync { account })?;
+    /// }
+    /// let next = queue.next_schedules(3)?;
+    /// assert_eq!(next.iter().map(|next| &*next.schedule).collect::<Vec<_>>(), ["sync 1", "sync 2", "sync 3"]);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn next_schedules(&self, limit: usize) -> Result<Vec<ScheduleRecord>, Error> {
+        self.store().read(|conn| store::next_schedules(conn, limit))
+    }
+
     /// One schedule. [`ScheduleRecord`] has an example.
     ///
     /// # Errors

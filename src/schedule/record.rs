@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::rules::{Missed, Overlap};
-use crate::task::Timestamp;
+use crate::task::{TaskId, Timestamp};
 
 /// What a schedule follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -97,6 +97,8 @@ pub struct ScheduleRecord {
     pub fires_at: Option<Timestamp>,
     /// The newest tick that fired or was passed over, or when the schedule was made.
     pub last_tick: Timestamp,
+    /// The newest run that one of its ticks has made, as long as that is kept as a task or a dead letter. Runs by hand are none.
+    pub last_run: Option<TaskId>,
     /// Ticks that made a task.
     pub fired: u64,
     /// Ticks that made none because nobody fired them in their time. Those of a cron pattern are counted up to 1000 at a time.

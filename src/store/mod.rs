@@ -40,9 +40,11 @@ pub(crate) use query::export::export;
 pub use query::inspect::{FileReport, PragmaReport};
 pub(crate) use query::records::{
     Flags, args, attempts, checkpoint, counts, flags, permit_holders, queue_flags, ready_before, record,
-    result, served,
+    result, served, waits_until,
 };
-pub(crate) use query::schedules::{preview, run_before, schedule, schedule_args, schedules, tick};
+pub(crate) use query::schedules::{
+    next_schedules, preview, run_before, schedule, schedule_args, schedules, tick,
+};
 pub(crate) use query::stats::{count_from, failures, output, ready_since};
 pub(crate) use tasks::admin::{Verb, apply_all, apply_one, set_paused};
 pub(crate) use tasks::before_commit::lift;

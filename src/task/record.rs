@@ -226,6 +226,7 @@ impl Counts {
             waiting: sum.waiting.saturating_add(q.waiting),
             unknown_name: sum.unknown_name.saturating_add(q.unknown_name),
             held: sum.held.saturating_add(q.held),
+            limited: sum.limited.saturating_add(q.limited),
             running: sum.running.saturating_add(q.running),
             succeeded: sum.succeeded.saturating_add(q.succeeded),
             failed: sum.failed.saturating_add(q.failed),
@@ -259,8 +260,11 @@ pub struct QueueCounts {
     pub waiting: u64,
     /// `QUEUED`, no handler knows their name (or version).
     pub unknown_name: u64,
-    /// `QUEUED`, held for another reason: a previous attempt that still runs, their turn under a limit of their key, or among suspects.
+    /// `QUEUED`, held for another reason: a previous attempt or run that has not ended, or their turn among suspects.
     pub held: u64,
+    /// `QUEUED`, waiting for a permit of their key, which has a [limit](crate::Options::limit).
+    #[serde(default)]
+    pub limited: u64,
     /// `RUNNING`.
     pub running: u64,
     /// `SUCCEEDED`.
@@ -276,7 +280,9 @@ pub struct QueueCounts {
 impl QueueCounts {
     /// All that are `QUEUED`, whatever they wait for.
     pub fn queued(&self) -> u64 {
-        [self.waiting, self.unknown_name, self.held].into_iter().fold(self.ready, u64::saturating_add)
+        [self.waiting, self.unknown_name, self.held, self.limited]
+            .into_iter()
+            .fold(self.ready, u64::saturating_add)
     }
 
     /// All tasks.
@@ -304,7 +310,8 @@ impl QueueCounts {
                 Hold::Ready => &mut self.ready,
                 Hold::Time => &mut self.waiting,
                 Hold::UnknownName => &mut self.unknown_name,
-                Hold::PreviousAttempt | Hold::Parents | Hold::Limit | Hold::Suspect => &mut self.held,
+                Hold::Limit => &mut self.limited,
+                Hold::PreviousAttempt | Hold::Parents | Hold::Suspect => &mut self.held,
             },
             State::Running => &mut self.running,
             State::Succeeded => &mut self.succeeded,

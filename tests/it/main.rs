@@ -23,6 +23,7 @@ mod documents;
 #[cfg(feature = "rusqlite")]
 mod effects_page;
 mod endings;
+mod explained;
 mod fixtures;
 #[cfg(unix)]
 mod forked;

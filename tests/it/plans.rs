@@ -152,6 +152,7 @@ fn live_schedules(tests: &mut SteppedQueue) {
     assert_eq!(queue.preview("after", 3).unwrap().len(), 1);
     queue.schedule_args_json("after").unwrap();
     assert_eq!(queue.schedules().unwrap().len(), 2);
+    assert_eq!(queue.next_schedules(9).unwrap().len(), 2);
     queue.remove_schedule("s").unwrap();
     queue.remove_schedule("after").unwrap();
 }

@@ -71,6 +71,12 @@ fn g07_a_late_result_is_superseded_and_never_two_at_once() {
     queue.retry(id).unwrap();
     let record = queue.get(id).unwrap();
     assert_eq!((record.state, record.hold), (State::Queued, Some(Hold::PreviousAttempt)));
+    let why = queue.explain(id).unwrap().to_string();
+    let began = record.started_at.unwrap();
+    assert!(
+        why.ends_with(&format!("its previous attempt, which began at {began}, has left its thread")),
+        "{why}"
+    );
     assert!(hands.started.try_recv().is_err(), "its older attempt still runs");
     hands.go.send(()).unwrap();
     assert_eq!(hands.start(), 2, "now it may run again");

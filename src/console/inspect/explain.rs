@@ -129,7 +129,7 @@ impl Explainer {
     }
 
     /// A verb of the command, as it is typed.
-    fn verb(&self, words: fmt::Arguments<'_>) -> String {
+    pub(crate) fn verb(&self, words: fmt::Arguments<'_>) -> String {
         if self.is_mounted { format!("the verb `{words}`") } else { format!("`perdura {words}`") }
     }
 
@@ -163,11 +163,20 @@ impl Explainer {
                 "no handler knows the task name {:?} (version {}); start a program that handles it",
                 task.task_name, task.version
             ),
-            Hold::Parents => explanation.waits_for_run(),
-            Hold::PreviousAttempt => "waits until its previous attempt has left its thread".to_owned(),
+            Hold::Parents => {
+                let what = explanation.waits_for_run();
+                format!(
+                    "{what}{}{}",
+                    explanation.times(|at| self.moment(at)),
+                    self.about_blocker(explanation)
+                )
+            }
+            Hold::PreviousAttempt => explanation.waits_for_thread(|at| self.moment(at)),
             Hold::Limit => format!(
-                "{}{}",
+                "{}{}{}{}",
                 explanation.waits_for_permit(),
+                explanation.times(|at| self.moment(at)),
+                self.about_blocker(explanation),
                 self.unless_ready(explanation).map_or_else(String::new, |why| format!("; {why}"))
             ),
             Hold::Suspect => format!(
@@ -201,6 +210,15 @@ impl Explainer {
         obstacle.map_or(begin.clone(), |why| format!("{begin}; {why}"))
     }
 
+    /// What can be done about the one task that it waits for.
+    fn about_blocker(&self, explanation: &Explanation) -> String {
+        let Some(blocker) = explanation.blocker() else { return String::new() };
+        match explanation.blocker_due {
+            Some(_) => format!("; {} starts that now", self.verb(format_args!("run-now {blocker}"))),
+            None => format!("; {} shows that one", self.verb(format_args!("show {blocker}"))),
+        }
+    }
+
     fn moment(&self, at: Timestamp) -> String {
         format!("{} ({})", self.zone.show(at), distance(at, self.now))
     }
@@ -220,15 +238,17 @@ impl Explainer {
             ));
         }
         if let Some(at) = explanation.rate_opens_at {
+            let change = self.verb(format_args!("queue rate {queue}"));
             return Some(format!(
-                "the rate of its queue {queue:?} lets the next task start at {}",
+                "the rate of its queue {queue:?} lets the next task start at {}; {change} changes the rate",
                 self.moment(at)
             ));
         }
         if let Some(limit) = explanation.full {
             let running = count(u64::from(limit), "task");
+            let change = self.verb(format_args!("queue limit {queue}"));
             return Some(format!(
-                "its queue {queue:?} has a limit of {running} at once; the end of one lets the next start"
+                "its queue {queue:?} has a limit of {running} at once; the end of one lets the next start, and {change} changes the limit"
             ));
         }
         match self.worker {
@@ -257,10 +277,13 @@ fn before(tasks: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde::{Deserialize, Serialize};
 
     use super::*;
-    use crate::{Options, Task, Timestamp};
+    use crate::testing::{ManualClock, SteppedQueue};
+    use crate::{Clock, Context, Failure, Filter, Options, Overlap, Rate, Schedule, Task, Timestamp};
 
     #[derive(Serialize, Deserialize)]
     struct Mail;
@@ -303,6 +326,90 @@ mod tests {
         assert!(explain(WorkerStatus::Missing, false, mail).ends_with(&program));
         assert!(
             explain(WorkerStatus::Runs(None), false, mail).contains("before it; a process runs the tasks")
+        );
+    }
+
+    #[test]
+    fn each_reason_has_an_instant_and_a_verb() {
+        let clock = ManualClock::new();
+        let handlers = Queue::builder()
+            .handle(|_: Mail, _: &Context| Err::<(), _>(Failure::throttle(Duration::from_secs(60))))
+            .handle(|_: Job, _: &Context| {
+                Err::<(), _>(Failure::named("later", "").retry_after(Duration::from_secs(3600)))
+            });
+        let mut tests = SteppedQueue::open(handlers, &clock).unwrap();
+        let queue = tests.queue().clone();
+        let says = |id: TaskId, wanted: &str| {
+            let explainer = Explainer { now: clock.now(), ..explainer(WorkerStatus::Runs(None), false) };
+            assert_eq!(
+                explainer.explain(&queue.explain(id).unwrap()),
+                format!("task {id} is queued and {wanted}")
+            );
+        };
+        let at = |seconds: i64| {
+            Zone::Utc.show(Timestamp::from_millis(ManualClock::new().now().as_millis() + seconds * 1000))
+        };
+        let add = |options: Options| queue.enqueue_with(&Job, options).unwrap().id();
+
+        let serial = || Options::new().queue("keyed").serial("k");
+        let [first, second] = [serial(), serial()].map(add);
+        let turn =
+            format!("waits for its turn: tasks of its key run one after another; task {first} is before it");
+        says(second, &format!("{turn}; `perdura show {first}` shows that one"));
+        tests.run_one().unwrap();
+        let retry = format!(
+            "task {first} waits until {} (in 1 h) itself; `perdura run-now {first}` starts that now",
+            at(3600)
+        );
+        says(second, &format!("{turn}; {retry}"));
+        queue.pause("keyed").unwrap();
+        says(
+            second,
+            &format!("{turn}; {retry}; its queue \"keyed\" is paused; `perdura resume keyed` lets it run"),
+        );
+        says(
+            first,
+            &format!(
+                "waits until {} (in 1 h) for its next attempt after later; its queue \"keyed\" is paused; `perdura resume keyed` lets it run",
+                at(3600)
+            ),
+        );
+
+        queue.set_rate("rated", Some(Rate::per(Duration::from_secs(10), 1))).unwrap();
+        let [_, rated] = [(), ()].map(|()| add(Options::new().queue("rated")));
+        tests.run_one().unwrap();
+        says(
+            rated,
+            &format!(
+                "ready, but the rate of its queue \"rated\" lets the next task start at {} (in 10 s); `perdura queue rate rated` changes the rate",
+                at(10)
+            ),
+        );
+
+        let closed = queue.enqueue_with(&Mail, Options::new().queue("api")).unwrap().id();
+        tests.run_one().unwrap();
+        says(
+            closed,
+            &format!(
+                "ready, but a task has closed its queue \"api\" until {} (in 1 min); `perdura resume api` opens it now",
+                at(60)
+            ),
+        );
+
+        let schedule = Schedule::every("sync", Duration::from_secs(60))
+            .overlap(Overlap::Queue)
+            .options(Options::new().queue("runs"));
+        queue.set_schedule(schedule, &Job).unwrap();
+        tests.advance(Duration::from_secs(60)).unwrap();
+        let run = queue.tasks(Filter::new().queue("runs")).unwrap()[0].task_id;
+        tests.advance(Duration::from_secs(60)).unwrap();
+        let next = queue.tasks(Filter::new().hold(Hold::Parents)).unwrap()[0].task_id;
+        says(
+            next,
+            &format!(
+                "waits until task {run}, the run before it of the schedule \"sync\", has ended; it is the run of {} (now); `perdura show {run}` shows that one",
+                at(120)
+            ),
         );
     }
 

@@ -11,7 +11,8 @@ use crate::store::tasks::epoch::is_served;
 use crate::store::tasks::gates::{Gate, limits_at};
 use crate::store::tasks::row::{HotRow, hold_at, no_task, state_at, time_at};
 use crate::task::{
-    Attempt, AttemptOutcome, Counts, KeyRecord, LimitRecord, Progress, State, TaskId, TaskRecord, Timestamp,
+    Attempt, AttemptOutcome, Counts, Hold, KeyRecord, LimitRecord, Progress, State, TaskId, TaskRecord,
+    Timestamp,
 };
 
 /// One task.
@@ -20,6 +21,12 @@ use crate::task::{
 /// `NotFound`.
 pub(crate) fn record(conn: &Connection, id: TaskId) -> Sql<TaskRecord> {
     find_record(conn, id)?.ok_or_else(|| no_task(id).into())
+}
+
+/// Until when a task waits for its time, if it does.
+pub(crate) fn waits_until(conn: &Connection, id: TaskId) -> Sql<Option<Timestamp>> {
+    let task = find_record(conn, id)?;
+    Ok(task.filter(|task| task.hold == Some(Hold::Time)).and_then(|task| task.run_at))
 }
 
 fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {

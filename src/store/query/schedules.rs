@@ -1,5 +1,7 @@
 //! Reads of schedules.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::schedule::{Definition, Rhythm, ScheduleKind, ScheduleRecord, ScheduleStatus, Ticks};
@@ -17,7 +19,7 @@ pub(crate) fn schedules(conn: &Connection) -> Sql<Vec<ScheduleRecord>> {
         let after = all.last().map_or("", |last| last.schedule.as_str());
         let page = ScheduleRow::all(conn, after, PAGE)?;
         let is_last = page.len() < PAGE;
-        all.extend(page.into_iter().map(as_record));
+        all.extend(as_records(conn, page)?);
         if is_last {
             return Ok(all);
         }
@@ -29,10 +31,32 @@ pub(crate) fn schedules(conn: &Connection) -> Sql<Vec<ScheduleRecord>> {
 /// # Errors
 /// `NotFound`.
 pub(crate) fn schedule(conn: &Connection, name: &str) -> Sql<ScheduleRecord> {
-    ScheduleRow::get(conn, name).map(as_record)
+    as_record(conn, ScheduleRow::get(conn, name)?)
 }
 
-fn as_record(row: ScheduleRow) -> ScheduleRecord {
+/// Up to `limit` schedules: broken ones, up to half of them; then those that fire next, the soonest first; then the others, by their names.
+pub(crate) fn next_schedules(conn: &Connection, limit: usize) -> Sql<Vec<ScheduleRecord>> {
+    let mut rows = ScheduleRow::broken(conn, limit.div_ceil(2))?;
+    let mut known: HashSet<i64> = rows.iter().map(|row| row.schedule_id).collect();
+    rows.extend(ScheduleRow::soonest(conn, limit)?.into_iter().filter(|row| known.insert(row.schedule_id)));
+    if rows.len() < limit {
+        // Fewer than `limit` fire by themselves: no more rows are passed over here.
+        rows.extend(
+            ScheduleRow::resting(conn, limit)?.into_iter().filter(|row| known.insert(row.schedule_id)),
+        );
+    }
+    rows.truncate(limit);
+    let mut records = as_records(conn, rows)?;
+    // That some are broken nobody has noticed yet.
+    records.sort_by_key(|record| record.status != ScheduleStatus::Broken);
+    Ok(records)
+}
+
+fn as_records(conn: &Connection, rows: Vec<ScheduleRow>) -> Sql<Vec<ScheduleRecord>> {
+    rows.into_iter().map(|row| as_record(conn, row)).collect()
+}
+
+fn as_record(conn: &Connection, row: ScheduleRow) -> Sql<ScheduleRecord> {
     let read = row.read();
     let broken = row.broken.clone().or_else(|| read.as_ref().err().map(ToString::to_string));
     let status = match () {
@@ -62,6 +86,7 @@ fn as_record(row: ScheduleRow) -> ScheduleRecord {
         next_tick: row.standing.next,
         fires_at: row.due.filter(|_| status == ScheduleStatus::Active),
         last_tick: row.standing.last,
+        last_run: last_run(conn, row.schedule_id)?,
         fired: row.fired,
         missed_ticks: row.missed,
         left_out: row.left_out,
@@ -76,7 +101,15 @@ fn as_record(row: ScheduleRow) -> ScheduleRecord {
     if let Some(definition) = definition {
         describe(&mut record, definition);
     }
-    record
+    Ok(record)
+}
+
+/// The newest run that a tick of a schedule has made, of those that are kept.
+fn last_run(conn: &Connection, schedule_id: i64) -> Sql<Option<TaskId>> {
+    let sql = "SELECT task_id FROM perdura_runs INDEXED BY perdura_run_ticks
+               WHERE by_hand = 0 AND schedule_id = ?1 ORDER BY tick_ms DESC LIMIT 1";
+    let mut statement = conn.prepare_cached(sql)?;
+    Ok(statement.query_row([schedule_id], |row| row.get(0).map(TaskId::from_i64)).optional()?)
 }
 
 /// Whether no tick is left. One that waits for the end of its run has another.

@@ -106,6 +106,34 @@ impl ScheduleRow {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Those that are known to be broken.
+    pub(crate) fn broken(conn: &Connection, limit: usize) -> Sql<Vec<ScheduleRow>> {
+        let sql = schedule_row!(
+            "INDEXED BY perdura_broken_schedules WHERE broken IS NOT NULL ORDER BY schedule_id LIMIT ?1"
+        );
+        ScheduleRow::some(conn, sql, limit)
+    }
+
+    /// Those that fire by themselves, the soonest first.
+    pub(crate) fn soonest(conn: &Connection, limit: usize) -> Sql<Vec<ScheduleRow>> {
+        let sql = schedule_row!(
+            "INDEXED BY perdura_due_schedules WHERE due_ms IS NOT NULL ORDER BY due_ms LIMIT ?1"
+        );
+        ScheduleRow::some(conn, sql, limit)
+    }
+
+    /// Those that do not, by their names. It passes over all that do.
+    pub(crate) fn resting(conn: &Connection, limit: usize) -> Sql<Vec<ScheduleRow>> {
+        let sql = schedule_row!("WHERE due_ms IS NULL ORDER BY schedule LIMIT ?1");
+        ScheduleRow::some(conn, sql, limit)
+    }
+
+    fn some(conn: &Connection, sql: &str, limit: usize) -> Sql<Vec<ScheduleRow>> {
+        let mut statement = conn.prepare_cached(sql)?;
+        let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], as_row)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// What it says, if that makes sense.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod ends;
 mod hostile;
 mod overlaps;
 mod picture;
+mod seen;
 
 use perdura::testing::{ManualClock, SteppedQueue, at_every_commit};
 use perdura::{

@@ -63,7 +63,7 @@ fn g15_a_run_that_waits_says_for_which() {
     let why = tests.queue().explain(waiting).unwrap().to_string();
     assert_eq!(
         why,
-        "task 2 is queued and waits until task 1, the run before it of the schedule \"each minute\", has ended"
+        "task 2 is queued and waits until task 1, the run before it of the schedule \"each minute\", has ended; it is the run of 2026-01-01T00:02:00.000Z"
     );
     let refused = tests.queue().run_now(waiting).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::WrongState);
