@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::manage::{set_paused, unknown_queue};
-use crate::console::inspect::queue::note;
+use crate::console::inspect::queue::{held, note};
 use crate::console::screen::Tint;
 use crate::console::table::{Cell, Fit, Table};
 use crate::console::text::safe;
@@ -144,6 +144,7 @@ fn list(session: &mut Session) -> CliResult {
         ("READY", Fit::Right),
         ("WAITING", Fit::Right),
         ("HELD", Fit::Right),
+        ("BY KEY", Fit::Right),
         ("RUNNING", Fit::Right),
         ("LIMIT", Fit::Right),
         ("RATE", Fit::Left),
@@ -154,7 +155,8 @@ fn list(session: &mut Session) -> CliResult {
             safe(name).into_owned().into(),
             number(counts.ready).into(),
             number(counts.waiting).into(),
-            number(counts.held + counts.unknown_name).into(),
+            number(held(counts)).into(),
+            by_key(counts),
             number(counts.running).into(),
             counts.limit.map_or("–".to_owned(), |limit| number(u64::from(limit))).into(),
             counts.rate.map_or("–".to_owned(), |rate| rate.to_string()).into(),
@@ -163,6 +165,11 @@ fn list(session: &mut Session) -> CliResult {
     }
     table.print(&mut session.screen)?;
     Ok(Exit::Done)
+}
+
+/// How many of the tasks that are held wait for a permit of their key, as a cell of a table; empty where none does.
+pub(super) fn by_key(counts: &QueueCounts) -> Cell {
+    if counts.limited == 0 { "".into() } else { number(counts.limited).into() }
 }
 
 /// What keeps all of a queue from starting, as a cell of a table.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::console::inspect::schedule::{command, rhythm, rules, status, what};
+use crate::console::inspect::schedule::{command, next, rhythm, rules, status, what};
 use crate::console::screen::Tint;
 use crate::console::table::{Cell, Fit, Table};
 use crate::console::text::safe;
@@ -76,7 +76,7 @@ impl ScheduleVerb {
             ScheduleVerb::Pause(which) => each(session, &which, "paused", Queue::pause_schedule),
             ScheduleVerb::Resume(which) => each(session, &which, "resumed", Queue::resume_schedule),
             ScheduleVerb::Run(Named { name }) => run(session, &name),
-            ScheduleVerb::Next { which: Named { name }, number } => next(session, &name, number),
+            ScheduleVerb::Next { which: Named { name }, number } => preview(session, &name, number),
             ScheduleVerb::Remove(which) => each(session, &which, "removed", Queue::remove_schedule),
         }
     }
@@ -109,12 +109,7 @@ fn list(session: &mut Session) -> CliResult {
     ]);
     for record in &schedules {
         let next = record.fires_at.map_or_else(String::new, |at| session.time(at));
-        let state = match (record.status, record.fires_at) {
-            (ScheduleStatus::Active, Some(at)) => Cell::from(distance(at, now)),
-            (ScheduleStatus::Active, None) => Cell::from("after its run"),
-            (ScheduleStatus::Broken, _) => Cell::tinted("broken", Tint::Bad),
-            (other, _) => Cell::tinted(status(other), Tint::Dim),
-        };
+        let state = next_cell(record, now);
         let some = |n: u64| if n == 0 { String::new() } else { number(n) };
         table.row([
             safe(&record.schedule).into_owned().into(),
@@ -129,6 +124,15 @@ fn list(session: &mut Session) -> CliResult {
     }
     table.print(&mut session.screen)?;
     Ok(Exit::Done)
+}
+
+/// How soon it makes its next task, or why it makes none, as a cell of a table.
+pub(super) fn next_cell(record: &ScheduleRecord, now: Timestamp) -> Cell {
+    match record.status {
+        ScheduleStatus::Active => next(record, now).into(),
+        ScheduleStatus::Broken => Cell::tinted(next(record, now), Tint::Bad),
+        _ => Cell::tinted(next(record, now), Tint::Dim),
+    }
 }
 
 fn show(session: &mut Session, name: &str) -> CliResult {
@@ -177,7 +181,7 @@ fn run(session: &mut Session, name: &str) -> CliResult {
     Ok(Exit::Done)
 }
 
-fn next(session: &mut Session, name: &str, number: u16) -> CliResult {
+fn preview(session: &mut Session, name: &str, number: u16) -> CliResult {
     let now = session.now();
     let queue = session.read_only_queue()?;
     let ticks = queue.preview(name, usize::from(number))?;

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::queues::queue_note;
+use super::queues::{by_key, queue_note};
+use super::schedule::next_cell;
 use crate::console::filter::FilterArgs;
-use crate::console::inspect::explain::{WorkerStatus, is_to_run};
+use crate::console::inspect::explain::{Explainer, WorkerStatus, is_to_run};
+use crate::console::inspect::queue::held;
 use crate::console::inspect::rollups::by_name;
+use crate::console::inspect::schedule::NextSchedules;
 use crate::console::paging::at_least_one;
 use crate::console::screen::Tint;
 use crate::console::table::{Cell, Fit, Table, print_flowing};
@@ -33,6 +36,7 @@ struct Statistics {
     total: QueueCounts,
     queues: BTreeMap<String, QueueCounts>,
     ready_since: BTreeMap<String, Timestamp>,
+    schedules: NextSchedules,
     next_due: Option<Timestamp>,
     /// The next that is due in a queue that is not paused.
     next_start: Option<Timestamp>,
@@ -44,6 +48,9 @@ struct Statistics {
     names: Vec<Rollup>,
 }
 
+/// Schedules that are shown, those that matter next.
+const MAX_SCHEDULES: usize = 20;
+
 /// Dead letters are counted up to so many: they have no counter.
 const MAX_COUNTED_LETTERS: usize = 1000;
 
@@ -54,6 +61,7 @@ impl Statistics {
             total: counts.total(),
             queues: counts.queues,
             ready_since: queue.ready_since()?,
+            schedules: NextSchedules::read(queue, MAX_SCHEDULES)?,
             next_due: queue.next_due()?,
             next_start: queue.next_start()?,
             worker_runs: None,
@@ -93,6 +101,7 @@ impl StatsArgs {
             None => session.screen.line(explainer.worker.words())?,
         }
         print_queues(session, &statistics, now)?;
+        print_schedules(session, &statistics.schedules, &explainer)?;
         print_names(session, &statistics.names, self.since, window)?;
         Ok(Exit::Done)
     }
@@ -178,7 +187,10 @@ fn print_queues(session: &mut Session, statistics: &Statistics, now: Timestamp) 
         ("OLDEST", Fit::Right),
         ("WAITING", Fit::Right),
         ("HELD", Fit::Right),
+        ("BY KEY", Fit::Right),
         ("RUNNING", Fit::Right),
+        ("LIMIT", Fit::Right),
+        ("RATE", Fit::Left),
         ("FAILED", Fit::Right),
         ("LOST", Fit::Right),
         ("", Fit::Left),
@@ -190,8 +202,11 @@ fn print_queues(session: &mut Session, statistics: &Statistics, now: Timestamp) 
             number(counts.ready).into(),
             oldest.into(),
             number(counts.waiting).into(),
-            number(counts.held + counts.unknown_name).into(),
+            number(held(counts)).into(),
+            by_key(counts),
             number(counts.running).into(),
+            counts.limit.map_or_else(String::new, |limit| number(u64::from(limit))).into(),
+            counts.rate.map_or_else(String::new, |rate| rate.to_string()).into(),
             number(counts.failed).into(),
             number(counts.lost).into(),
             queue_note(counts, now),
@@ -205,6 +220,46 @@ fn print_queues(session: &mut Session, statistics: &Statistics, now: Timestamp) 
             (false, _) => "now".to_owned(),
         };
         session.screen.line(format_args!("next due {when}"))?;
+    }
+    Ok(())
+}
+
+fn print_schedules(
+    session: &mut Session,
+    schedules: &NextSchedules,
+    explainer: &Explainer,
+) -> std::io::Result<()> {
+    if schedules.rows.is_empty() {
+        return Ok(());
+    }
+    session.screen.line("")?;
+    let mut table = Table::new(&[
+        ("SCHEDULE", Fit::Cut),
+        ("NEXT", Fit::Left),
+        ("", Fit::Left),
+        ("LAST RUN", Fit::Left),
+        ("WHEN", Fit::Cut),
+    ]);
+    for schedule in &schedules.rows {
+        let record = &schedule.record;
+        let last_run = match (schedule.last_run_state, schedule.last_run_at) {
+            (Some(state), Some(at)) => {
+                Cell::tinted(format!("{state} {}", distance(at, explainer.now)), Tint::of(state))
+            }
+            _ => "".into(),
+        };
+        table.row([
+            safe(&record.schedule).into_owned().into(),
+            record.fires_at.map_or_else(String::new, |at| session.time(at)).into(),
+            next_cell(record, explainer.now),
+            last_run,
+            safe(&schedule.when()).into_owned().into(),
+        ]);
+    }
+    table.print(&mut session.screen)?;
+    if schedules.more {
+        let list = explainer.verb(format_args!("schedule list"));
+        session.screen.line(format_args!("there are more: {list} has all of them"))?;
     }
     Ok(())
 }

@@ -260,13 +260,20 @@ impl Worker {
             });
             self.output.remark(format_args!("{} for a later time or a retry{when}", waiting(later)));
         }
+        let limited = open.iter().map(|(_, queue)| queue.limited).sum();
+        if limited > 0 {
+            let tasks = waiting(limited);
+            self.output.remark(format_args!(
+                "{tasks} for a permit of a key; `perdura explain ID` says behind which task"
+            ));
+        }
         if mine.unknown_name > 0 {
             let tasks = waiting(mine.unknown_name);
             self.output
                 .remark(format_args!("{tasks} for another program; `perdura explain ID` says for which"));
         }
         for (name, queue) in paused {
-            let waits = queue.ready + queue.held + queue.waiting;
+            let waits = queue.ready + queue.held + queue.limited + queue.waiting;
             if waits > 0 {
                 self.output.remark(format_args!(
                     "{} in the queue {:?}, which is paused",

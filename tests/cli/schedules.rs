@@ -164,3 +164,108 @@ fn what_makes_no_sense_is_refused_before_there_is_a_file() {
         assert!(!place.path("tasks.db").exists());
     }
 }
+
+#[test]
+fn stats_tells_what_comes_next_and_nothing_where_there_is_no_schedule() {
+    let place = Place::new();
+    let stats = |place: &Place| {
+        let mut command = place.command(["stats"]);
+        command.env("COLUMNS", "180").env("TZ", "UTC");
+        let said = place.start(command).end();
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said.out
+    };
+    place.add(["--", "true"]);
+    let plain = stats(&place);
+    assert!(["SCHEDULE", "LIMIT", "RATE", "BY KEY"].iter().all(|word| !plain.contains(word)), "{plain}");
+
+    let add = |words: &[&str]| assert_eq!(place.run([&["schedule", "add"], words].concat()).code, Some(0));
+    add(&["nightly", "30 2 * * *", "--tz", "UTC", "--", "backup.sh"]);
+    add(&["often", "--every", "1s", "--", "sh", "-c", "exit 7"]);
+    add(&["scan", "--after-end", "1h", "--", "true"]);
+    add(&["altered", "--every", "1h", "--", "true"]);
+    add(&["resting", "--every", "1h", "--", "true"]);
+    let worker = place.start(place.command(["work"]));
+    await_that("a run", || json(&place.run(["schedule", "show", "often", "--json"]))["last_run"].is_u64());
+    drop(worker);
+    for words in [["schedule", "pause", "resting"], ["schedule", "run", "scan"]] {
+        await_that("the end of the worker", || place.run(words).code == Some(0));
+    }
+    let file = rusqlite::Connection::open(place.path("tasks.db")).unwrap();
+    file.execute("UPDATE perdura_schedules SET definition = '{}' WHERE schedule = 'altered'", []).unwrap();
+
+    let text = stats(&place);
+    let line = |name: &str| {
+        text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"))
+    };
+    let says = |name: &str, parts: &[&str]| {
+        let line = line(name);
+        assert!(parts.iter().all(|part| line.contains(part)), "{parts:?}: {line}");
+    };
+    says("SCHEDULE", &["NEXT", "LAST RUN", "WHEN"]);
+    says("nightly", &[" 02:30:00", "in ", "At 02:30 (30 2 * * *, UTC)"]);
+    says("often", &[" ago  every 1.0 s"]);
+    says("scan", &["after its run", "1 h after its run"]);
+    says("resting", &["paused", "every 1 h"]);
+    says("altered", &["broken", "definition"]);
+
+    let stats = json(&place.run(["stats", "--json"]));
+    let rows = stats["schedules"]["rows"].as_array().unwrap();
+    let row = |name: &str| rows.iter().find(|row| row["schedule"] == name).unwrap();
+    assert_eq!((rows.len(), &stats["schedules"]["more"]), (5, &false.into()));
+    assert_eq!(
+        (&row("nightly")["command"], &row("nightly")["status"]),
+        (&"backup.sh".into(), &"active".into())
+    );
+    assert!(row("nightly")["fires_at"].as_str().unwrap().ends_with("T02:30:00.000Z"));
+    assert!(row("often")["last_run_state"].is_string() && row("often")["last_run_at"].is_string(), "{stats}");
+    assert!(row("nightly")["last_run_state"].is_null());
+
+    for n in 0..20 {
+        add(&[&format!("hourly {n}"), "--every", "1h", "--", "true"]);
+    }
+    assert!(place.run(["stats"]).out.contains("there are more: `perdura schedule list` has all of them"));
+    assert_eq!(json(&place.run(["stats", "--json"]))["schedules"]["rows"].as_array().unwrap().len(), 20);
+}
+
+#[test]
+fn stats_and_the_list_of_queues_tell_what_bounds_them_and_who_waits() {
+    let place = Place::new();
+    for _ in 0..4 {
+        place.add(["--queue", "ocr", "--serial", "scanner", "--", "true"]);
+    }
+    for words in [&["queue", "limit", "ocr", "2"][..], &["queue", "rate", "ocr", "50/1m"]] {
+        assert_eq!(place.run(words).code, Some(0));
+    }
+    for verb in [&["stats"][..], &["queue", "list"]] {
+        let mut command = place.command(verb);
+        command.env("COLUMNS", "160");
+        let said = place.start(command).end();
+        let lines: Vec<&str> = said.out.lines().collect();
+        let at = lines.iter().position(|line| line.starts_with("QUEUE")).unwrap();
+        let words = |line: &str| {
+            line.split("  ")
+                .map(str::trim)
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let (heads, cells) = (words(lines[at]), words(lines[at + 1]));
+        let cell = |head: &str| {
+            cells[heads.iter().position(|found| found == head).unwrap_or_else(|| panic!("{head}: {said:?}"))]
+                .clone()
+        };
+        assert_eq!(["HELD", "BY KEY", "LIMIT", "RATE"].map(cell), ["3", "3", "2", "50/1m"], "{said:?}");
+    }
+    let stats = json(&place.run(["stats", "--json"]));
+    assert_eq!((&stats["queues"]["ocr"]["limited"], &stats["queues"]["ocr"]["held"]), (&3.into(), &0.into()));
+    let why = place.run(["explain", "2"]);
+    assert!(why.out.contains("task 1 is before it; `perdura show 1` shows that one"), "{why:?}");
+    let rule = "one after another, retries included";
+    assert!(place.run(["show", "1"]).out.contains(&format!("{rule}; it has a permit\n")));
+    assert!(place.run(["show", "2"]).out.contains(&format!("{rule}\n")));
+    place.add(["--serial", "k", "--backoff", "1h", "--", "false"]);
+    place.add(["--serial", "k", "--", "true"]);
+    let said = place.run(["work", "--drain", "--queue", "default"]);
+    assert!(said.err.contains("1 task waits for a permit of a key"), "{said:?}");
+}

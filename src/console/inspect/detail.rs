@@ -7,8 +7,8 @@ use crate::console::times::Zone;
 use crate::console::words::{count, distance, span};
 use crate::inspect::Explanation;
 use crate::{
-    Attempt, DeadLetter, Error, ErrorKind, Hold, KeyRecord, Output, Queue, State, TaskId, TaskRecord,
-    Timestamp,
+    Attempt, DeadLetter, Error, ErrorKind, Hold, KeyRecord, LimitRecord, Output, Queue, State, TaskId,
+    TaskRecord, Timestamp,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -174,7 +174,18 @@ fn task_facts(task: &TaskRecord, now: Timestamp, zone: Zone) -> Vec<(&'static st
     facts.extend(task.replay_of.map(|letter| ("made of", format!("dead letter {letter}"))));
     let key = task.unique.and_then(|key| key_fact(task, key, now, time));
     facts.extend(key.map(|text| ("unique key", text)));
+    facts.extend(task.limit.map(|limit| ("key limit", limit_fact(limit))));
     facts
+}
+
+/// How many tasks of its key run at once, and whether it is one of them.
+fn limit_fact(limit: LimitRecord) -> String {
+    let rule = match limit.serial {
+        true => "one after another, retries included".to_owned(),
+        false => format!("{} at once", count(u64::from(limit.permits), "task")),
+    };
+    let held = if limit.held { "; it has a permit" } else { "" };
+    format!("{rule}{held}")
 }
 
 /// How long its unique key is taken; none if it has ended and the key is free.

@@ -1,6 +1,8 @@
 //! What is known of a queue: what bounds it, and what keeps its tasks back on purpose.
 
 use crate::console::words::distance;
+#[cfg(any(feature = "report", feature = "tui"))]
+use crate::console::words::number;
 use crate::{QueueCounts, Timestamp};
 
 /// What keeps all that is ready in a queue from starting, in a word or two.
@@ -16,6 +18,11 @@ pub(crate) fn note(counts: &QueueCounts, now: Timestamp) -> Option<String> {
     }
 }
 
+/// How many of its tasks wait for something else than their time.
+pub(crate) fn held(counts: &QueueCounts) -> u64 {
+    [counts.unknown_name, counts.limited].into_iter().fold(counts.held, u64::saturating_add)
+}
+
 /// Its limit and its rate, if it has any: `limit 2, rate 50/1m`.
 #[cfg(any(feature = "report", feature = "tui"))]
 pub(crate) fn bounds(counts: &QueueCounts) -> Option<String> {
@@ -23,6 +30,12 @@ pub(crate) fn bounds(counts: &QueueCounts) -> Option<String> {
     let rate = counts.rate.map(|rate| format!("rate {rate}"));
     let bounds: Vec<String> = limit.into_iter().chain(rate).collect();
     (!bounds.is_empty()).then(|| bounds.join(", "))
+}
+
+/// How many of its tasks wait for a permit of their key, if any do.
+#[cfg(any(feature = "report", feature = "tui"))]
+pub(crate) fn by_key(counts: &QueueCounts) -> Option<String> {
+    (counts.limited > 0).then(|| format!("{} held by key", number(counts.limited)))
 }
 
 /// Whether what is ready in it waits because somebody wants it so.

@@ -1,7 +1,87 @@
-//! A schedule in words: when it makes tasks, by which rules, and which.
+//! A schedule in words: when it makes tasks, by which rules, and which; and what became of its newest run.
 
-use crate::console::words::span;
-use crate::{Missed, Overlap, Queue, ScheduleKind, ScheduleRecord, ScheduleStatus};
+use serde::Serialize;
+
+use crate::console::words::{distance, span};
+use crate::{
+    Error, Filter, Missed, Overlap, Queue, ScheduleKind, ScheduleRecord, ScheduleStatus, State, Timestamp,
+};
+
+/// A schedule as it is shown: its record, the command line of its jobs, its newest run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ScheduleFacts {
+    #[serde(flatten)]
+    pub record: ScheduleRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// Where its newest run stands, and since when.
+    pub last_run_state: Option<State>,
+    pub last_run_at: Option<Timestamp>,
+}
+
+/// Some schedules of a file, those that matter next.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct NextSchedules {
+    pub rows: Vec<ScheduleFacts>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+impl NextSchedules {
+    /// Reads up to `limit` of them.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(crate) fn read(queue: &Queue, limit: usize) -> Result<NextSchedules, Error> {
+        let mut records = queue.next_schedules(limit.saturating_add(1))?;
+        let more = records.len() > limit;
+        records.truncate(limit);
+        let runs: Vec<_> = records.iter().filter_map(|record| record.last_run).collect();
+        let mut known = std::collections::HashMap::new();
+        if !runs.is_empty() {
+            let page = || Filter::new().ids(runs.iter().copied()).limit(runs.len());
+            let letters = queue.dead_letters().list(page())?;
+            known.extend(letters.iter().map(|letter| (letter.task_id, (letter.state, letter.finished_at))));
+            known.extend(queue.tasks(page())?.iter().map(|task| {
+                let since = task.finished_at.or(task.started_at).unwrap_or(task.created_at);
+                (task.task_id, (task.state, since))
+            }));
+        }
+        let facts = |record: ScheduleRecord| {
+            let run = record.last_run.and_then(|id| known.get(&id)).copied();
+            ScheduleFacts {
+                command: command(queue, &record),
+                last_run_state: run.map(|(state, _)| state),
+                last_run_at: run.map(|(_, at)| at),
+                record,
+            }
+        };
+        Ok(NextSchedules { rows: records.into_iter().map(facts).collect(), more })
+    }
+}
+
+impl ScheduleFacts {
+    /// What it makes: the command line of its jobs, or the name of its tasks.
+    #[cfg(any(feature = "report", feature = "tui"))]
+    pub(crate) fn makes(&self) -> &str {
+        self.command.as_deref().or(self.record.task_name.as_deref()).unwrap_or_default()
+    }
+
+    /// When it makes tasks; of a broken one, why it does not.
+    pub(crate) fn when(&self) -> String {
+        self.record.broken.clone().unwrap_or_else(|| rhythm(&self.record))
+    }
+}
+
+/// How soon it makes its next task: `in 5 min`, `due 2 s ago`, `after its run`; else why it makes none: `paused`, `broken`.
+pub(crate) fn next(record: &ScheduleRecord, now: Timestamp) -> String {
+    match (record.status, record.fires_at) {
+        (ScheduleStatus::Active, Some(at)) if at > now => distance(at, now),
+        (ScheduleStatus::Active, Some(at)) => format!("due {}", distance(at, now)),
+        (ScheduleStatus::Active, None) => "after its run".to_owned(),
+        (other, _) => status(other).to_owned(),
+    }
+}
 
 /// Whether it makes tasks.
 pub(crate) fn status(status: ScheduleStatus) -> &'static str {
