@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::sums::{Activity, NameFigures, by_name};
 use crate::console::inspect::health::Disk;
+use crate::console::inspect::queue::held as held_count;
+use crate::console::inspect::schedule::NextSchedules;
 use crate::console::inspect::task::ran;
 use crate::inspect::{FailureGroup, FileReport};
 use crate::{DeadLetter, Error, Filter, Hold, Queue, QueueCounts, State, TaskId, TaskRecord, Timestamp};
@@ -16,6 +18,8 @@ use crate::{DeadLetter, Error, Filter, Hold, Queue, QueueCounts, State, TaskId, 
 pub(super) const MAX_ROWS: usize = 20;
 /// Task names that are shown, the busiest ones.
 const MAX_NAMES: usize = 50;
+/// Schedules that are shown, those that matter next.
+const MAX_SCHEDULES: usize = 50;
 /// Groups of failures that are shown, the largest ones.
 const MAX_GROUPS: usize = 50;
 /// Dead letters that are shown, the newest ones.
@@ -56,6 +60,7 @@ pub(super) struct ReportData {
     pub disk: Option<Disk>,
     pub total: QueueCounts,
     pub queues: Vec<QueueRow>,
+    pub schedules: NextSchedules,
     /// When the next task falls due that waits for its time, or expires.
     pub next_due: Option<Timestamp>,
     pub activity: Activity,
@@ -88,6 +93,7 @@ pub(super) struct Concern {
 pub(super) enum Section {
     Activity,
     Queues,
+    Schedules,
     Failures,
     Times,
     Tasks,
@@ -101,6 +107,7 @@ impl Section {
         match self {
             Section::Activity => "activity",
             Section::Queues => "queues",
+            Section::Schedules => "schedules",
             Section::Failures => "failures",
             Section::Times => "times",
             Section::Tasks => "tasks",
@@ -192,6 +199,11 @@ impl ReportData {
         super::words::window(self.made_at.since(self.since))
     }
 
+    /// Whether the page has a section.
+    pub fn has(&self, section: Section) -> bool {
+        section != Section::Schedules || !self.schedules.rows.is_empty()
+    }
+
     /// Reads everything, a bounded part of each list. It is not judged yet.
     pub fn gather(queue: &Queue, options: ReportOptions) -> Result<ReportData, Error> {
         let ReportOptions { now, back, .. } = options;
@@ -215,6 +227,7 @@ impl ReportData {
             file,
             total,
             queues: queue_rows.collect(),
+            schedules: NextSchedules::read(queue, MAX_SCHEDULES)?,
             next_due: queue.next_due()?,
             activity: Activity::new(&rollups, since, now),
             names: Part::first(by_name(&rollups), MAX_NAMES),
@@ -289,7 +302,7 @@ fn queued(queue: &Queue, options: ReportOptions, total: QueueCounts) -> Result<Q
     Ok(Queued {
         ready: part(ready, total.ready)?,
         waiting: part(waiting, total.waiting)?,
-        held: part(held, total.held.saturating_add(total.unknown_name))?,
+        held: part(held, held_count(&total))?,
         looked_at,
     })
 }

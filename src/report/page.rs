@@ -7,6 +7,7 @@ use super::data::{ReportData, Section};
 use super::parts;
 use super::verdict::quiet;
 use super::words::{local, minute, text};
+use crate::console::inspect::queue::held;
 use crate::console::words::number;
 
 const STYLE: &str = include_str!("style.css");
@@ -41,6 +42,7 @@ pub(super) fn page(data: &ReportData) -> Markup {
                     (tiles(data))
                     (parts::activity(data))
                     (parts::queues(data))
+                    (parts::schedules(data))
                     (parts::failures(data))
                     (parts::times(data))
                     (parts::tasks(data))
@@ -84,15 +86,16 @@ fn head(data: &ReportData) -> Markup {
             (verdict(data))
             p.found role="status" id="found" {}
             nav aria-label="Sections" {
-                @for (section, word) in SECTIONS { a href={ "#" (section.id()) } { (word) } }
+                @for (section, word) in SECTIONS.iter().filter(|(section, _)| data.has(*section)) { a href={ "#" (section.id()) } { (word) } }
             }
         }
     }
 }
 
-const SECTIONS: [(Section, &str); 7] = [
+const SECTIONS: [(Section, &str); 8] = [
     (Section::Activity, "Activity"),
     (Section::Queues, "Queues"),
+    (Section::Schedules, "Schedules"),
     (Section::Failures, "Failures"),
     (Section::Times, "Times"),
     (Section::Tasks, "Tasks"),
@@ -125,7 +128,7 @@ fn tiles(data: &ReportData) -> Markup {
     let queued = [
         ("Ready", total.ready, "ready"),
         ("Waiting", total.waiting, "waiting"),
-        ("Held", total.held.saturating_add(total.unknown_name), "held"),
+        ("Held", held(total), "held"),
         ("Running", total.running, "running"),
     ];
     let ended = [

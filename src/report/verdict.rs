@@ -1,17 +1,19 @@
 //! What needs attention, in one sentence. Pure.
 
 use super::data::{Attention, Concern, ReportData, Section};
+use crate::ScheduleStatus;
 use crate::console::inspect::health::{LARGE_WAL_BYTES, LONG_READY_WAIT, open_mode, wrong_pragmas};
 use crate::console::inspect::queue::waits_on_purpose;
 use crate::console::words::{bytes, count, span};
 
 /// What of a page needs attention.
 pub(super) fn judge(page: &ReportData) -> Attention {
-    let concerns: Vec<Concern> = [ended_badly(page), ready(page), paused(page), unknown(page)]
-        .into_iter()
-        .flatten()
-        .chain(disk(page))
-        .collect();
+    let concerns: Vec<Concern> =
+        [ended_badly(page), ready(page), paused(page), broken(page), overdue(page), unknown(page)]
+            .into_iter()
+            .flatten()
+            .chain(disk(page))
+            .collect();
     let texts: Vec<&str> = concerns.iter().map(|concern| concern.text.as_str()).collect();
     let sentence = match texts.as_slice() {
         [] => format!("{}.", quiet(page)),
@@ -87,6 +89,43 @@ fn paused(page: &ReportData) -> Option<Concern> {
     Some(concern(Section::Queues, format!("{which}{what}")))
 }
 
+/// Schedules that cannot make tasks. (Those that are paused or disabled make none on purpose.)
+fn broken(page: &ReportData) -> Option<Concern> {
+    let rows = &page.schedules.rows;
+    let broken: Vec<_> =
+        rows.iter().map(|row| &row.record).filter(|record| record.status == ScheduleStatus::Broken).collect();
+    let text = match broken.as_slice() {
+        [] => return None,
+        [record] => format!("schedule {:?} is broken", record.schedule),
+        // Of broken ones no more than half a page is shown.
+        records if page.schedules.more && records.len() * 2 >= rows.len() => {
+            format!("{} schedules or more are broken", records.len())
+        }
+        records => format!("{} schedules are broken", records.len()),
+    };
+    Some(concern(Section::Schedules, text))
+}
+
+/// A schedule that fires no more because nobody executes.
+fn overdue(page: &ReportData) -> Option<Concern> {
+    let first = page
+        .schedules
+        .rows
+        .iter()
+        .filter_map(|row| Some((row.record.fires_at?, row)))
+        .min_by_key(|next| next.0);
+    let (due, row) = first.filter(|_| page.file.owned == Some(false))?;
+    let late = page.made_at.since(due);
+    let text = || {
+        format!(
+            "nobody owns the file while schedule {:?} has been due for {}",
+            row.record.schedule,
+            span(late)
+        )
+    };
+    (late >= LONG_READY_WAIT).then(|| concern(Section::Schedules, text()))
+}
+
 fn unknown(page: &ReportData) -> Option<Concern> {
     let n = page.total.unknown_name;
     (n > 0).then(|| concern(Section::Tasks, format!("no handler knows the names of {}", count(n, "task"))))
@@ -122,7 +161,7 @@ mod tests {
     use crate::console::inspect::health::Disk;
     use crate::report::data::ReportOptions;
     use crate::testing::{ManualClock, SteppedQueue};
-    use crate::{Clock, Context, Failure, Filter, Queue, Task};
+    use crate::{Clock, Context, Failure, Filter, Queue, Schedule, Task};
 
     #[derive(serde::Serialize, serde::Deserialize)]
     struct Walk;
@@ -170,6 +209,35 @@ mod tests {
         assert_eq!(said(&queue), "Needs attention: queue \"default\" is paused with 2 tasks ready.");
         queue.queue().pause("other").unwrap();
         assert_eq!(said(&queue), "Needs attention: 2 queues are paused with 2 tasks ready.");
+    }
+
+    #[test]
+    fn a_schedule_that_is_broken_or_due_for_long_needs_attention_and_one_at_rest_does_not() {
+        let clock = ManualClock::new();
+        let queue = SteppedQueue::open(Queue::builder(), &clock).unwrap();
+        for name in ["a", "b", "c"] {
+            queue.queue().set_schedule(Schedule::every(name, Duration::from_secs(60)), &Walk).unwrap();
+        }
+        let said = |statuses: [ScheduleStatus; 3], owned| {
+            let mut page = look(queue.queue(), &clock);
+            for (row, status) in page.schedules.rows.iter_mut().zip(statuses) {
+                row.record.status = status;
+            }
+            page.file.owned = owned;
+            judge(&page).concerns.into_iter().map(|concern| concern.text).collect::<Vec<_>>()
+        };
+        use ScheduleStatus::{Active, Broken, Disabled, Over, Paused};
+        assert_eq!(said([Disabled, Paused, Over], None), [""; 0]);
+        assert_eq!(said([Broken, Paused, Active], None), ["schedule \"a\" is broken"]);
+        assert_eq!(said([Broken, Broken, Active], None), ["2 schedules are broken"]);
+        clock.advance(Duration::from_secs(60) + LONG_READY_WAIT - Duration::from_millis(1));
+        assert_eq!(said([Active; 3], Some(false)), [""; 0]);
+        clock.advance(Duration::from_millis(1));
+        let due = ["nobody owns the file while schedule \"a\" has been due for 5 min"];
+        assert_eq!(said([Active; 3], Some(false)), due);
+        for owned in [None, Some(true)] {
+            assert_eq!(said([Active; 3], owned), [""; 0], "its owner fires it, or may do so");
+        }
     }
 
     #[test]

@@ -170,6 +170,36 @@ fn a_busy_day_is_on_one_page() {
         "args were not asked for"
     );
     assert!(text.contains("images.thumbnail") && text.contains("<svg class=\"plot\""));
+    let rows = data["schedules"]["rows"].as_array().unwrap();
+    let schedule = |name: &str| rows.iter().find(|row| row["schedule"] == name).unwrap();
+    assert_eq!(
+        (rows[0]["schedule"].as_str(), rows.len()),
+        (Some("altered"), 5),
+        "what is broken comes first"
+    );
+    assert_eq!(
+        (&schedule("old")["status"], &schedule("nightly")["words"]),
+        (&"paused".into(), &"At 02:30.".into())
+    );
+    assert!(
+        schedule("sync mail")["last_run_state"].is_string()
+            && schedule("sync mail")["fired"].as_u64() > Some(20)
+    );
+    assert!(
+        sentence.contains("schedule \"altered\" is broken") && !sentence.contains("\"old\""),
+        "{sentence}"
+    );
+    assert_eq!(data["total"]["limited"], 3);
+    for part in [
+        "id=\"schedules\"",
+        "At 02:30 (30 2 * * *, Europe/Berlin)",
+        "every 1 h",
+        "limit 2",
+        "rate 50/1m",
+        "3 held by key",
+    ] {
+        assert!(text.contains(part), "{part}");
+    }
 }
 
 #[test]
@@ -204,6 +234,7 @@ fn an_empty_file_has_a_page_too() {
     }
     let page = page(&folder, &["--since", "6h"]);
     assert!(page.contains(sentence) && page.contains("There are no queues yet."), "{page}");
+    assert!(!page.contains("Schedules"), "a file without schedules has no such section");
 }
 
 #[test]

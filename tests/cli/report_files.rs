@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use perdura::testing::{ManualClock, SteppedQueue};
 use perdura::{
-    Builder, Clock, Config, Context, Durability, Failure, Filter, Options, Queue, SystemClock, Task,
+    Builder, Clock, Config, Context, Durability, Failure, Filter, Options, Queue, Rate, Schedule,
+    SystemClock, Task,
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ pub fn busy(path: &Path) {
     let begin = SystemClock::new().now().saturating_sub(DAY);
     let clock = ManualClock::at(begin);
     let mut day = SteppedQueue::open_file(busy_handlers(&clock, true), &clock, path).unwrap();
+    schedules(day.queue());
     for step in 0..287 {
         busy_step(day.queue(), step, if (96..200).contains(&step) { 1 } else { 4 });
         day.run_until_idle().unwrap();
@@ -40,9 +42,36 @@ pub fn busy(path: &Path) {
         let _ = day.queue().enqueue_with(&Export { sheet: n }, Options::new().queue("exports")).unwrap();
         let _ = day.queue().enqueue_with(&Mail { to: n }, Options::new().queue("mail").delay(due)).unwrap();
     }
+    for n in 0..4 {
+        let one = Options::new().queue("scanner").serial("scanner").priority(-9);
+        let _ = day.queue().enqueue_with(&Export { sheet: n }, one).unwrap();
+    }
+    day.queue().set_limit("scanner", Some(2)).unwrap();
+    day.queue().set_rate("mail", Some(Rate::per(Duration::from_secs(60), 50).burst(5))).unwrap();
+    break_schedule(path);
     let mut day = day.crash_in_attempt(true).unwrap().0.reopen(busy_handlers(&clock, false)).unwrap();
     day.tick().unwrap();
     day.crash_in_attempt(true).unwrap();
+}
+
+/// Schedules that stand in every way; and a broken one is made by [`break_schedule`].
+fn schedules(queue: &Queue) {
+    let hour = Duration::from_secs(3600);
+    let options = || Options::new().queue("scheduled");
+    let nightly = Schedule::cron("nightly", "30 2 * * *").time_zone("Europe/Berlin").options(options());
+    queue.set_schedule(nightly, &Import { rows: 3 }).unwrap();
+    queue.set_schedule(Schedule::every("sync mail", hour).options(options()), &Mail { to: 1 }).unwrap();
+    let export = Export { sheet: 1 };
+    queue.set_schedule(Schedule::after_end("scan", hour * 3).options(options()), &export).unwrap();
+    queue.set_schedule(Schedule::every("old", hour), &export).unwrap();
+    queue.pause_schedule("old").unwrap();
+    queue.set_schedule(Schedule::every("altered", hour * 24 * 30), &export).unwrap();
+}
+
+/// As somebody may do it who edits the file by hand.
+fn break_schedule(path: &Path) {
+    let file = rusqlite::Connection::open(path).unwrap();
+    file.execute("UPDATE perdura_schedules SET definition = '{}' WHERE schedule = 'altered'", []).unwrap();
 }
 
 fn busy_step(queue: &Queue, step: u64, load: u64) {
@@ -238,6 +267,11 @@ pub fn hostile(path: &Path) {
     enqueue(queue.queue(), 7200);
     queue.queue().pause(&long(ATTACKS[0])).unwrap();
     queue.queue().pause(&long(ATTACKS[7])).unwrap();
+    queue.queue().set_limit(&long(ATTACKS[1]), Some(3)).unwrap();
+    for name in ATTACKS {
+        let schedule = Schedule::every(name, DAY).options(Options::new().queue(name));
+        queue.queue().set_schedule(schedule, &Attack::<0>).unwrap();
+    }
     queue.crash_in_attempt(true).unwrap();
 }
 

@@ -3,6 +3,7 @@
 mod failures;
 mod file;
 mod queues;
+mod schedules;
 mod section;
 mod tasks;
 mod times;
@@ -10,5 +11,6 @@ mod times;
 pub(super) use failures::{failures, letters};
 pub(super) use file::file;
 pub(super) use queues::queues;
+pub(super) use schedules::schedules;
 pub(super) use tasks::tasks;
 pub(super) use times::{activity, times};

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::section::{nothing, section};
-use crate::console::inspect::queue::{bounds, note};
+use crate::console::inspect::queue::{bounds, by_key, held, note};
 use crate::console::words::{count, distance};
 use crate::report::data::{QueueRow, ReportData, Section};
 use crate::report::table::{Cell, Kind, col, table};
@@ -39,7 +39,7 @@ fn row(queue_row: &QueueRow, data: &ReportData) -> Vec<Cell> {
         (text(queue))
         @if counts.not_served { " " span.badge.warn title="the program that runs the tasks takes those of other queues only" { "not served" } }
         @else if let Some(note) = note(counts, data.made_at) { " " span.badge.warn { (note) } }
-        @if let Some(bounds) = bounds(counts) { " " span.badge { (bounds) } }
+        @for fact in bounds(counts).into_iter().chain(by_key(counts)) { " " span.badge { (fact) } }
     };
     let age = ready_since.map(|since| data.made_at.since(since));
     vec![
@@ -47,7 +47,7 @@ fn row(queue_row: &QueueRow, data: &ReportData) -> Vec<Cell> {
         Cell::number(counts.ready),
         Cell::length(age, *ready_since),
         Cell::number(counts.waiting),
-        Cell::number(counts.held.saturating_add(counts.unknown_name)),
+        Cell::number(held(counts)),
         Cell::number(counts.running),
         Cell::number(counts.succeeded),
         Cell::number(counts.failed),

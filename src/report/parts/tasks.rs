@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::failures::first_line;
 use super::section::{nothing, section};
+use crate::console::inspect::queue::held as held_count;
 use crate::console::inspect::task::held;
 use crate::console::words::{count, number};
 use crate::report::data::{MAX_ROWS, Part, ReportData, Section, TaskRow, ready_at};
@@ -19,7 +20,7 @@ pub(in crate::report) fn tasks(data: &ReportData) -> Markup {
         (list("Oldest ready", &queued_note(data, data.total.ready), &data.queued.ready, "Nothing is ready.", data, ("Ready for", ready_for)))
         (list("Due next", &queued_note(data, data.total.waiting), &data.queued.waiting, "Nothing waits for its time.", data, ("Due in", due_in)))
         @if !data.queued.held.rows.is_empty() {
-            (list("Held for another reason", &queued_note(data, data.total.held.saturating_add(data.total.unknown_name)), &data.queued.held, "", data, ("Since", age)))
+            (list("Held for another reason", &queued_note(data, held_count(&data.total)), &data.queued.held, "", data, ("Since", age)))
         }
         (list("Slowest", &slowest_note(data), &data.slowest.tasks, "No task ended in this time.", data, ("Ran for", ran)))
     };
