@@ -5,7 +5,7 @@ use super::input::Input;
 use super::list::{List, Row};
 use super::query::Query;
 use super::requests::{Action, ActionCount, ActionKind, ActionTarget, KeyOutcome, Request, request};
-use crate::TaskId;
+use crate::{ScheduleStatus, TaskId};
 
 /// The default age of purged letters.
 const DEFAULT_PURGE_AGE: &str = "30d";
@@ -17,6 +17,10 @@ impl App {
             Some(detail) => detail.is_letter() || (detail.found.is_none() && self.tab == Tab::Letters),
             None => self.tab == Tab::Letters,
         };
+        if self.tab == Tab::Schedules && self.detail.is_none() {
+            let (verb, schedule) = self.of_schedule(key)?;
+            return self.confirm(Action { verb, target: ActionTarget::Schedule(schedule), about: None });
+        }
         if key == 'P' {
             let (verb, queue) = self.pause()?;
             return self.confirm(Action { verb, target: ActionTarget::Queue(queue), about: None });
@@ -57,7 +61,7 @@ impl App {
             return Some(ActionTarget::Ids(vec![detail.id]));
         }
         match self.tab {
-            Tab::Overview => None,
+            Tab::Overview | Tab::Schedules => None,
             Tab::Tasks => of(&self.tasks, ActionTarget::Query),
             Tab::Waiting => of(&self.waiting, ActionTarget::Waiting),
             Tab::Letters => of(&self.letters, ActionTarget::Query),
@@ -98,6 +102,18 @@ impl App {
             }
             _ => None,
         }
+    }
+
+    /// What a key does to the schedule under the cursor.
+    fn of_schedule(&self, key: char) -> Option<(ActionKind, String)> {
+        let record = &self.schedules.current()?.record;
+        let verb = match key {
+            'P' if record.status == ScheduleStatus::Paused => ActionKind::Resume,
+            'P' => ActionKind::Pause,
+            'N' => ActionKind::RunNow,
+            _ => return None,
+        };
+        Some((verb, record.schedule.clone()))
     }
 
     /// Pauses, or resumes, the queue that the cursor is at.
@@ -283,6 +299,46 @@ mod tests {
         assert!(question(&stage).starts_with("Resume the queue reports?"));
         stage.keys("y");
         assert!(!paused(&stage, "reports"));
+    }
+
+    #[test]
+    fn a_schedule_is_paused_resumed_and_run() {
+        let mut stage = Stage::new();
+        stage.schedules().unwrap();
+        let status = |stage: &Stage| stage.queue().schedule("paused").unwrap().status;
+        stage.keys("6 Down P");
+        assert!(question(&stage).starts_with("Resume the schedule paused?"), "{}", question(&stage));
+        stage.keys("y");
+        assert_eq!(status(&stage), crate::ScheduleStatus::Active);
+        assert_eq!(
+            stage.app.schedules.current().unwrap().record.schedule,
+            "paused",
+            "the cursor stays with it"
+        );
+        let before = counts(&stage).all();
+        stage.keys("N");
+        assert!(question(&stage).starts_with("Run the schedule paused now?"), "{}", question(&stage));
+        assert_eq!(counts(&stage).all(), before);
+        stage.keys("y");
+        assert_eq!(counts(&stage).all(), before + 1);
+        assert_eq!(stage.app.note.as_deref(), Some("made a run of the schedule paused"));
+        stage.keys("P y");
+        assert_eq!(status(&stage), crate::ScheduleStatus::Paused);
+        for keys in ["R", "D", "C", "M"] {
+            stage.keys(keys);
+            assert_eq!(stage.app.overlay, None, "{keys} means no schedule");
+        }
+    }
+
+    #[test]
+    fn the_last_run_of_a_schedule_is_opened() {
+        let mut stage = Stage::new();
+        stage.schedules().unwrap();
+        stage.keys("6 Enter");
+        let run = stage.queue().next_schedules(1).unwrap()[0].last_run.unwrap();
+        assert_eq!(stage.app.detail.as_ref().map(|detail| detail.id), Some(run));
+        stage.keys("Esc");
+        assert_eq!((stage.app.tab, &stage.app.detail), (Tab::Schedules, &None));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::input::Input;
 use super::list::{List, Row};
 use super::query::Query;
 use super::requests::{Action, ActionCount, ListKind, Listed, Serial, Summary, View};
+use super::schedules::ScheduleList;
 use crate::console::times::Zone;
 use crate::inspect::FailureGroup;
 use crate::{DeadLetter, TaskId, TaskRecord, Timestamp};
@@ -24,10 +25,12 @@ pub(super) enum Tab {
     Failures,
     Waiting,
     Letters,
+    Schedules,
 }
 
 impl Tab {
-    pub const ALL: [Tab; 5] = [Tab::Overview, Tab::Tasks, Tab::Failures, Tab::Waiting, Tab::Letters];
+    pub const ALL: [Tab; 6] =
+        [Tab::Overview, Tab::Tasks, Tab::Failures, Tab::Waiting, Tab::Letters, Tab::Schedules];
 
     pub fn title(self) -> &'static str {
         match self {
@@ -36,6 +39,7 @@ impl Tab {
             Tab::Failures => "Failures",
             Tab::Waiting => "Waiting",
             Tab::Letters => "Dead letters",
+            Tab::Schedules => "Schedules",
         }
     }
 
@@ -47,6 +51,14 @@ impl Tab {
         }
     }
 
+    /// The same where there is hardly any.
+    pub fn shortest_title(self) -> &'static str {
+        match self {
+            Tab::Schedules => "Sched.",
+            tab => tab.short_title(),
+        }
+    }
+
     /// The tab so many places further.
     pub fn moved(self, by: usize) -> Tab {
         Tab::ALL[(self as usize + by) % Tab::ALL.len()]
@@ -54,7 +66,7 @@ impl Tab {
 
     pub fn list(self) -> Option<ListKind> {
         match self {
-            Tab::Overview => None,
+            Tab::Overview | Tab::Schedules => None,
             Tab::Tasks => Some(ListKind::Tasks),
             Tab::Failures => Some(ListKind::Failures),
             Tab::Waiting => Some(ListKind::Waiting),
@@ -115,6 +127,7 @@ pub(super) struct App {
     pub failures: List<FailureGroup>,
     pub waiting: List<Listed<TaskRecord>>,
     pub letters: List<Listed<DeadLetter>>,
+    pub schedules: ScheduleList,
     /// How many failures were grouped, and whether there are more.
     pub grouped: (u64, bool),
     pub soonest_first: bool,
@@ -153,6 +166,7 @@ impl App {
             failures: List::default(),
             waiting: List::default(),
             letters: List::default(),
+            schedules: ScheduleList::default(),
             grouped: (0, false),
             soonest_first: false,
             queue: 0,
@@ -199,6 +213,7 @@ impl App {
         self.failures.scroll(height);
         self.waiting.scroll(height);
         self.letters.scroll(height);
+        self.schedules.scroll(height);
     }
 
     pub fn next_serial(&mut self) -> Serial {
@@ -233,7 +248,7 @@ impl App {
     /// The filter of what is shown.
     pub fn query(&self) -> Option<&Query> {
         match self.tab {
-            Tab::Overview => None,
+            Tab::Overview | Tab::Schedules => None,
             Tab::Tasks => Some(&self.tasks.query),
             Tab::Failures => Some(&self.failures.query),
             Tab::Waiting => Some(&self.waiting.query),
@@ -244,7 +259,7 @@ impl App {
     /// Filters what is shown.
     pub fn filter_by(&mut self, query: Query) {
         match self.tab {
-            Tab::Overview => {}
+            Tab::Overview | Tab::Schedules => {}
             Tab::Tasks => self.tasks.filter_by(query),
             Tab::Failures => self.failures.filter_by(query),
             Tab::Waiting => self.waiting.filter_by(query),
@@ -263,6 +278,7 @@ impl App {
             Tab::Failures => self.failures.current().map(Row::id),
             Tab::Waiting => self.waiting.current().map(Row::id),
             Tab::Letters => self.letters.current().map(Row::id),
+            Tab::Schedules => self.schedules.current()?.record.last_run,
         }
     }
 }

@@ -102,6 +102,16 @@ impl BulkAction {
                 self.tally.changed = 1;
                 return Ok(true);
             }
+            ActionTarget::Schedule(name) => {
+                match verb {
+                    _ if self.dry => {}
+                    ActionKind::Pause => queue.pause_schedule(name)?,
+                    ActionKind::RunNow => drop(queue.run_schedule_now(name)?),
+                    _ => queue.resume_schedule(name)?,
+                }
+                self.tally.changed = 1;
+                return Ok(true);
+            }
             ActionTarget::Ids(ids) => Rest::Ids(ids.clone().into_iter()),
             ActionTarget::Waiting(query) => {
                 let query = query.in_states(&[State::Queued]);

@@ -5,7 +5,7 @@ use crate::console::table::wrap;
 use crate::console::words::compact_span;
 
 const HELP: &[(&str, &str)] = &[
-    ("1-5, Tab", "overview, tasks, failures, waiting, dead letters"),
+    ("1-6, Tab", "overview, tasks, failures, waiting, dead letters, schedules"),
     ("j k, arrows", "up and down; PgUp PgDn, Home End (g G) go further"),
     ("Enter, Esc", "open; back (from a task, a selection, a filter)"),
     (
@@ -21,10 +21,10 @@ const HELP: &[(&str, &str)] = &[
          cursor (failures: its whole group).",
     ),
     ("R", "retry what failed or was lost; replay dead letters"),
-    ("N", "run now what waits for its time"),
+    ("N", "run now what waits for its time, or the schedule"),
     ("C, D", "cancel; delete (dead letters: by age)"),
     ("M", "move what failed or was lost to the dead letters"),
-    ("P", "pause or resume the queue"),
+    ("P", "pause or resume the queue, or the schedule"),
 ];
 
 /// The column of the keys.

@@ -56,6 +56,9 @@ pub(super) fn hints(app: &App) -> Vec<(&'static str, &'static str)> {
         (None, Tab::Waiting) => {
             vec![("Enter", "open"), ("/", "filter"), ("Space", "select"), ("N", "run now"), ("C", "cancel")]
         }
+        (None, Tab::Schedules) => {
+            vec![("j/k", "schedule"), ("Enter", "its last run"), ("P", "pause/resume"), ("N", "run now")]
+        }
         (None, Tab::Letters) => {
             vec![
                 ("Enter", "open"),

@@ -56,7 +56,7 @@ impl App {
         match key.code {
             KeyCode::Char('q') => return Some(KeyOutcome::Quit),
             KeyCode::Char('?') | KeyCode::F(1) => self.overlay = Some(Overlay::Help(0)),
-            KeyCode::Char(c @ '1'..='5') => self.go(Tab::Overview.moved(c as usize - '1' as usize)),
+            KeyCode::Char(c @ '1'..='6') => self.go(Tab::Overview.moved(c as usize - '1' as usize)),
             KeyCode::Tab => self.go(self.tab.moved(1)),
             KeyCode::BackTab => self.go(self.tab.moved(Tab::ALL.len() - 1)),
             KeyCode::Char('/') => self.open_filter(),
@@ -156,7 +156,7 @@ impl App {
     /// Whether there was one.
     fn clear_selection(&mut self) -> bool {
         let selected = match self.tab {
-            Tab::Overview => return false,
+            Tab::Overview | Tab::Schedules => return false,
             Tab::Tasks => &mut self.tasks.selected,
             Tab::Failures => &mut self.failures.selected,
             Tab::Waiting => &mut self.waiting.selected,
@@ -208,6 +208,7 @@ impl App {
             Tab::Failures => self.failures.step(step, height),
             Tab::Waiting => self.waiting.step(step, height),
             Tab::Letters => self.letters.step(step, height),
+            Tab::Schedules => self.schedules.step(step, height),
         }
     }
 
@@ -220,7 +221,7 @@ impl App {
         }
         let height = self.height();
         match self.tab {
-            Tab::Overview => {}
+            Tab::Overview | Tab::Schedules => {}
             Tab::Tasks => toggle(&mut self.tasks, page, height),
             Tab::Failures => toggle(&mut self.failures, page, height),
             Tab::Waiting => toggle(&mut self.waiting, page, height),
@@ -257,9 +258,12 @@ mod tests {
     #[test]
     fn numbers_and_tab_change_the_tab() {
         let mut stage = Stage::new();
-        for (keys, tab) in
-            [("3", Tab::Failures), ("Tab", Tab::Waiting), ("Tab Tab", Tab::Overview), ("5", Tab::Letters)]
-        {
+        for (keys, tab) in [
+            ("3", Tab::Failures),
+            ("Tab", Tab::Waiting),
+            ("Tab Tab Tab", Tab::Overview),
+            ("6", Tab::Schedules),
+        ] {
             stage.keys(keys);
             assert_eq!(stage.app.tab, tab);
         }

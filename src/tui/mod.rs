@@ -1,6 +1,6 @@
 //! `perdura watch`: the queue on a terminal screen.
 //!
-//! Four parts that know little of one another. `app`, `list` and `input` are what the screen knows, `polling` what it asks, `keys` and
+//! Four parts that know little of one another. `app`, `list`, `schedules` and `input` are what the screen knows, `polling` what it asks, `keys` and
 //! `actions` what the keys do: pure code. `draw` makes a screen of it, purely, too. `data` is the thread that has the file open; `search` and
 //! `bulk` are its work, cut into steps by `windows`. `terminal` is the only file that touches the terminal.
 //!
@@ -22,6 +22,7 @@ mod polling;
 mod query;
 mod rates;
 mod requests;
+mod schedules;
 mod search;
 #[cfg(test)]
 mod stage;
@@ -39,7 +40,7 @@ const MIN_REFRESH: Duration = Duration::from_millis(100);
 /// The longest refresh interval.
 const MAX_REFRESH: Duration = Duration::from_secs(60 * 60);
 
-/// Watch the queue on the screen, and mend it: states, rates, tasks, failures, dead letters
+/// Watch the queue on the screen, and mend it: states, rates, tasks, failures, dead letters, schedules
 #[derive(Debug, clap::Args)]
 #[command(arg = crate::console::no_json())]
 pub(crate) struct WatchArgs {

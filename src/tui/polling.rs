@@ -55,6 +55,9 @@ impl App {
         if let Some(detail) = &self.detail {
             return Some(View::One(detail.id));
         }
+        if self.tab == Tab::Schedules {
+            return Some(View::Schedules);
+        }
         let of = self.tab.list()?;
         let (query, edge) = match of {
             ListKind::Tasks => (&self.tasks.query, self.tasks.edge),
@@ -111,7 +114,7 @@ impl App {
         let Some(pending) = self.pending.as_mut().filter(|pending| pending.serial == serial) else { return };
         let page = match &pending.look {
             View::Page(page) => page.limit,
-            View::One(_) => 1,
+            View::One(_) | View::Schedules => 1,
         };
         self.view_error = None;
         self.searching = found.searching;
@@ -134,6 +137,7 @@ impl App {
                 self.grouped = (failures.looked_at, failures.more);
                 self.failures.show(failures.groups, None);
             }
+            ViewContent::Schedules(found) => self.schedules.show(found),
             ViewContent::One(found) => {
                 if let Some(detail) = &mut self.detail {
                     detail.found = Some(found);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::query::Query;
 use crate::console::inspect::action::{self, TaskAction};
 use crate::console::inspect::detail::TaskDetail;
+use crate::console::inspect::schedule::NextSchedules;
 use crate::inspect::{Failures, FileReport, Rollup};
 use crate::{Counts, DeadLetter, State, TaskId, TaskRecord, Timestamp};
 
@@ -45,6 +46,7 @@ pub(super) enum View {
     Page(PageRequest),
     /// A task, or the letter that it has become.
     One(TaskId),
+    Schedules,
 }
 
 /// A page of a list.
@@ -81,7 +83,7 @@ pub(super) enum Edge {
     Oldest,
 }
 
-/// The kinds of actions on tasks, letters or a queue.
+/// The kinds of actions on tasks, letters, a queue or a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ActionKind {
     Retry,
@@ -144,6 +146,8 @@ pub(super) enum ActionTarget {
     Waiting(Query),
     /// A queue.
     Queue(String),
+    /// A schedule.
+    Schedule(String),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -208,6 +212,7 @@ pub(super) enum ViewContent {
     Letters(Vec<Listed<DeadLetter>>),
     Failures(Failures),
     One(Option<Box<TaskDetail>>),
+    Schedules(NextSchedules),
 }
 
 /// A row, with the command line of a job for the shell.

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::query::Query;
 use super::requests::{Edge, ListKind, Listed, PageRequest, View, ViewContent, ViewResult};
+use super::schedules::MAX_SCHEDULES;
 use super::windows::Windows;
 use crate::console::inspect::detail::TaskDetail;
+use crate::console::inspect::schedule::NextSchedules;
 use crate::console::inspect::task::command;
 use crate::inspect::{FailureGroup, Failures};
 use crate::{DeadLetter, Error, ErrorKind, Filter, Hold, Queue, State, TaskId, TaskRecord};
@@ -62,6 +64,10 @@ impl ViewSearch {
         let began = now();
         let page = match &self.look {
             View::Page(page) => page,
+            View::Schedules => {
+                let what = ViewContent::Schedules(NextSchedules::read(queue, MAX_SCHEDULES)?);
+                return Ok(ViewResult { what, searching: None, took: now().saturating_sub(began) });
+            }
             View::One(id) => {
                 let what = ViewContent::One(detail(queue, *id)?.map(Box::new));
                 return Ok(ViewResult { what, searching: None, took: now().saturating_sub(began) });

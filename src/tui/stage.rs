@@ -18,7 +18,7 @@ use super::requests::{KeyOutcome, Request, Response, Serial};
 use super::search::ViewSearch;
 use crate::console::times::Zone;
 use crate::testing::{ManualClock, SteppedQueue};
-use crate::{Clock, Context, Failure, Filter, Options, OutputStream, Queue, Task, Timestamp};
+use crate::{Clock, Context, Failure, Filter, Options, OutputStream, Queue, Schedule, Task, Timestamp};
 
 /// 2026-11-23, noon: no failure depends on the time of the day.
 const NOON: Timestamp = Timestamp::from_millis(1_795_435_200_000);
@@ -97,6 +97,26 @@ impl Stage {
             let _ = self.queue().enqueue_with(&Report { number, path: "q\u{202e}1".into() }, options)?;
         }
         self.tests.advance(Duration::from_secs(5))
+    }
+
+    /// Makes schedules: one that has made a run, one that waits for the end of its run, a paused one.
+    pub fn schedules(&mut self) -> Result<(), crate::Error> {
+        let minute = Duration::from_secs(60);
+        self.set_schedule(Schedule::every("sync \u{202e}任务", minute * 2))?;
+        self.set_schedule(Schedule::after_end("scan", minute))?;
+        self.set_schedule(Schedule::every("paused", minute * 60))?;
+        self.queue().pause_schedule("paused")?;
+        self.tests.advance(minute * 2)?;
+        self.tests.run_until_idle()?;
+        self.queue().run_schedule_now("scan").map(drop)?;
+        self.tests.advance(Duration::from_secs(5))?;
+        self.refresh();
+        Ok(())
+    }
+
+    pub fn set_schedule(&self, schedule: Schedule) -> Result<(), crate::Error> {
+        let options = Options::new().queue("scheduled");
+        self.queue().set_schedule(schedule.options(options), &Report { number: 1, path: "q2".into() })
     }
 
     /// Answers all requests, as if the data thread were infinitely fast.

@@ -67,6 +67,18 @@ pub(super) fn question(confirm: &Confirmation) -> Vec<String> {
         };
         return vec![format!("{} the queue {}?", verb.order(), safe(queue)), effect.to_owned()];
     }
+    if let ActionTarget::Schedule(schedule) = &action.target {
+        let effect = match verb {
+            ActionKind::Pause => "It makes no more tasks; those that it has made go on.",
+            ActionKind::RunNow => "It makes a task now, beside its times.",
+            _ => "It goes on with the next time that comes.",
+        };
+        let question = match verb {
+            ActionKind::RunNow => format!("Run the schedule {} now?", safe(schedule)),
+            verb => format!("{} the schedule {}?", verb.order(), safe(schedule)),
+        };
+        return vec![question, effect.to_owned()];
+    }
     let how_many = count(tally.changed, verb.thing());
     let mut lines = vec![match (tally.is_done, tally.changed) {
         (false, _) => format!("{}? Counting: {how_many} so far", verb.order()),
@@ -112,7 +124,7 @@ fn meaning(action: &Action) -> String {
                 format!("All that match {} ({states})", safe(&query.to_string()))
             }
         },
-        ActionTarget::Queue(queue) => safe(queue).into_owned(),
+        ActionTarget::Queue(name) | ActionTarget::Schedule(name) => safe(name).into_owned(),
     }
 }
 
@@ -131,6 +143,12 @@ pub(super) fn done(action: &Action, tally: ActionCount) -> String {
     let verb = action.verb;
     if let ActionTarget::Queue(queue) = &action.target {
         return format!("{} the queue {}", verb.happened(), safe(queue));
+    }
+    if let ActionTarget::Schedule(schedule) = &action.target {
+        return match verb {
+            ActionKind::RunNow => format!("made a run of the schedule {}", safe(schedule)),
+            verb => format!("{} the schedule {}", verb.happened(), safe(schedule)),
+        };
     }
     let mut text = format!("{} {}", verb.happened(), count(tally.changed, verb.thing()));
     if tally.skipped > 0 {

@@ -215,6 +215,51 @@ fn jobs_are_listed_by_their_commands() {
 }
 
 #[test]
+fn schedules_are_shown_paused_and_run() {
+    let place = Place::new();
+    for words in [
+        &["schedule", "add", "nightly", "30 2 * * *", "--tz", "UTC", "--", "backup.sh"][..],
+        &["schedule", "add", "sync", "--every", "1m", "--", "sync-mail"],
+        &["queue", "limit", "ocr", "2"],
+        &["queue", "rate", "ocr", "50/1m"],
+    ] {
+        assert_eq!(place.run(words).code, Some(0));
+    }
+    for _ in 0..3 {
+        place.add(["--queue", "ocr", "--serial", "scanner", "--", "true"]);
+    }
+    let Some(terminal) = Terminal::run(&place, "TZ=UTC perdura --db tasks.db watch --every 200ms") else {
+        return;
+    };
+    terminal.shows("limit 2, rate 50/1m, 2 held by key");
+    terminal.shows("? help");
+    terminal.press("?");
+    terminal.shows("1-6, Tab     overview, tasks, failures, waiting, dead letters, schedules");
+    terminal.press("Escape");
+    terminal.press("6");
+    terminal.shows("At 02:30 (30 2 *");
+    terminal.shows("every 1 min");
+    terminal.press("P");
+    terminal.shows("Pause the schedule sync?");
+    terminal.shows("y do it");
+    terminal.press("y");
+    terminal.shows("paused the schedule sync");
+    let status = || place.queue().schedule("sync").unwrap().status;
+    assert_eq!(status(), perdura::ScheduleStatus::Paused);
+    terminal.press("N");
+    terminal.shows("Run the schedule sync now?");
+    terminal.shows("y do it");
+    terminal.press("y");
+    terminal.shows("made a run of the schedule sync");
+    assert_eq!(in_state(&place, State::Queued), 4);
+    terminal.tmux(["resize-window", "-x", "120", "-y", "40"]);
+    terminal.shows(" 02:30:00");
+    terminal.shows("backup.sh");
+    terminal.press("q");
+    terminal.is_restored("ended: 0");
+}
+
+#[test]
 fn without_a_terminal_it_says_what_to_use() {
     let place = Place::new();
     a_file(&place);

@@ -21,7 +21,7 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     let body = Rect { y: area.y + 1, height: area.height - 1, ..area };
     let wide = usize::from(area.width);
     match app.tab {
-        Tab::Overview => {}
+        Tab::Overview | Tab::Schedules => {}
         Tab::Tasks => {
             head(app, &app.tasks, count_of(app), ink, title, buf);
             show(&app.tasks, task_columns(wide, "AGE"), |task| task_row(task, app, ink), ink, body, buf);

@@ -6,6 +6,7 @@ mod detail;
 mod lists;
 mod overlay;
 mod overview;
+mod schedules;
 mod table;
 
 use ratatui::Frame;
@@ -36,6 +37,7 @@ pub(super) fn draw(app: &App, ink: Ink, frame: &mut Frame<'_>) {
     match (&app.detail, app.tab) {
         (Some(detail), _) => detail::draw(detail, app.now, ink, body, buf),
         (None, Tab::Overview) => overview::draw(app, ink, body, buf),
+        (None, Tab::Schedules) => schedules::draw(app, ink, body, buf),
         (None, _) => lists::draw(app, ink, body, buf),
     }
     status_line(app, ink, status, buf);
@@ -87,14 +89,33 @@ fn bar(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
 }
 
 fn tab_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
-    let whole = tabs(app, ink, true);
-    let line = if whole.width() <= usize::from(area.width) { whole } else { tabs(app, ink, false) };
-    buf.set_line(area.x, area.y, &line, area.width);
+    let fits = |line: &Line<'_>| line.width() <= usize::from(area.width);
+    let lines = || TabForm::ALL.iter().map(|form| tabs(app, ink, *form));
+    if let Some(line) = lines().find(fits).or_else(|| lines().next_back()) {
+        buf.set_line(area.x, area.y, &line, area.width);
+    }
 }
 
-/// The tabs, with how much is in them, or in few columns.
-fn tabs(app: &App, ink: Ink, is_whole: bool) -> Line<'static> {
-    let counts = app.summary.as_ref().map(|summary| summary.counts.total()).filter(|_| is_whole);
+/// How much the line of tabs says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TabForm {
+    Whole,
+    /// Short titles.
+    Short,
+    /// Without how much is in them.
+    Bare,
+    /// With as few blanks and letters as may be.
+    Tight,
+}
+
+impl TabForm {
+    /// The wider ones first.
+    const ALL: [TabForm; 4] = [TabForm::Whole, TabForm::Short, TabForm::Bare, TabForm::Tight];
+}
+
+fn tabs(app: &App, ink: Ink, form: TabForm) -> Line<'static> {
+    let is_counted = matches!(form, TabForm::Whole | TabForm::Short);
+    let counts = app.summary.as_ref().map(|summary| summary.counts.total()).filter(|_| is_counted);
     let mut spans = Vec::new();
     for (i, tab) in Tab::ALL.into_iter().enumerate() {
         let number = match (tab, counts) {
@@ -103,10 +124,15 @@ fn tabs(app: &App, ink: Ink, is_whole: bool) -> Line<'static> {
             _ => None,
         };
         let number = number.filter(|n| *n > 0).map(|n| format!(" {}", compact_number(n))).unwrap_or_default();
-        let title = if is_whole { tab.title() } else { tab.short_title() };
+        let title = match form {
+            TabForm::Whole => tab.title(),
+            TabForm::Short | TabForm::Bare => tab.short_title(),
+            TabForm::Tight => tab.shortest_title(),
+        };
         let style = if tab == app.tab { ink.cursor().patch(ink.bold()) } else { ink.plain() };
-        spans.push(Span::styled(format!(" {} {title}{number} ", i + 1), style));
-        spans.push(Span::raw(" "));
+        let (end, gap) = if form == TabForm::Tight { ("", "") } else { (" ", " ") };
+        spans.push(Span::styled(format!(" {} {title}{number}{end}", i + 1), style));
+        spans.push(Span::raw(gap));
     }
     spans.pop();
     Line::from(spans)
@@ -224,6 +250,33 @@ mod tests {
     }
 
     #[test]
+    fn schedules() {
+        let mut stage = Stage::new();
+        stage.schedules().unwrap();
+        for (size, suffix) in [((80, 24), "80x24"), ((140, 40), "140x40")] {
+            stage.resize(size);
+            stage.keys("6");
+            stage.assert_screen(&format!("schedules_{suffix}"));
+        }
+    }
+
+    #[test]
+    fn a_file_with_more_schedules_than_are_shown_says_so() {
+        let mut stage = Stage::new();
+        let all = crate::tui::schedules::MAX_SCHEDULES + 1;
+        for n in 0..all {
+            let each = std::time::Duration::from_secs(3600 + n as u64);
+            stage.set_schedule(crate::Schedule::every(format!("s{n}"), each)).unwrap();
+        }
+        stage.keys("6");
+        let text = Stage::text(&stage.draw(Ink { colors: true, zone: Zone::Utc }));
+        assert!(text.contains("the next 200 schedules; there are more"), "{text}");
+        stage.keys("End");
+        let text = Stage::text(&stage.draw(Ink { colors: true, zone: Zone::Utc }));
+        assert!(text.contains(" s199 ") && !text.contains(" s200 "), "{text}");
+    }
+
+    #[test]
     fn help() {
         golden("help", "?");
     }
@@ -237,7 +290,7 @@ mod tests {
         let seen = |stage: &mut Stage| Stage::text(&stage.draw(Ink { colors: true, zone: Zone::Utc }));
         let text = seen(&mut stage);
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[1].ends_with("5 Letters"), "{text}");
+        assert!(lines[1].ends_with("6 Sched."), "{text}");
         assert!(lines[2].contains("FAILED") && !lines[2].trim_end().ends_with(char::is_alphabetic), "{text}");
         stage.keys("?");
         let mut met = String::new();
@@ -245,7 +298,7 @@ mod tests {
             met += &seen(&mut stage);
             stage.keys("j");
         }
-        for words in ["1-5, Tab", "letters", "whole group).", "pause or resume the queue", "for the list."] {
+        for words in ["1-6, Tab", "letters", "whole group).", "pause or resume the queue", "for the list."] {
             assert!(met.contains(words), "{words}: {met}");
         }
         assert!(matches!(stage.app.overlay, Some(crate::tui::app::Overlay::Help(_))), "it scrolls");
@@ -269,7 +322,7 @@ mod tests {
     #[test]
     fn only_the_sixteen_colours_are_used() {
         let mut stage = Stage::new();
-        for keys in ["1", "2", "3", "4", "5", "5 Enter", "?"] {
+        for keys in ["1", "2", "3", "4", "5", "5 Enter", "6", "?"] {
             stage.keys(keys);
             let buffer = stage.draw(Ink { colors: true, zone: Zone::Utc });
             for cell in buffer.content() {
@@ -284,7 +337,8 @@ mod tests {
     #[test]
     fn a_screen_of_any_size_is_drawn() {
         let mut stage = Stage::new();
-        for keys in ["1", "2", "3", "3 Enter", "4", "5", "2 /", "?", "Esc 3 R"] {
+        stage.schedules().unwrap();
+        for keys in ["1", "2", "3", "3 Enter", "4", "5", "6", "2 /", "?", "Esc 3 R"] {
             stage.keys(keys);
             for (width, height) in
                 [(1, 1), (10, 3), (59, 16), (60, 15), (60, 16), (79, 23), (300, 100), (500, 16)]
@@ -303,7 +357,8 @@ mod tests {
     #[test]
     fn no_text_of_the_file_reaches_the_terminal_raw() {
         let mut stage = Stage::new();
-        for keys in ["1", "2", "3", "3 Enter", "3 Enter End", "4", "5", "5 Enter"] {
+        stage.schedules().unwrap();
+        for keys in ["1", "2", "3", "3 Enter", "3 Enter End", "4", "5", "5 Enter", "6"] {
             stage.keys(keys);
             let buffer = stage.draw(Ink { colors: true, zone: Zone::Utc });
             let wild =

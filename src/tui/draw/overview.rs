@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 use super::chart;
 use super::table::{Cell, Table, cell, left, right};
 use crate::State;
-use crate::console::inspect::queue::{bounds, note};
+use crate::console::inspect::queue::{bounds, by_key, held, note};
 use crate::console::words::{compact_number, compact_span, distance, number};
 use crate::tui::app::App;
 use crate::tui::ink::Ink;
@@ -95,8 +95,10 @@ fn queued(app: &App, summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) 
             ink.warn(),
         ));
     }
-    if total.held > 0 {
-        spans.push(Span::raw(format!(" · {} held", compact_number(total.held))));
+    for (n, what) in [(total.held, "held"), (total.limited, "held by key")] {
+        if n > 0 {
+            spans.push(Span::raw(format!(" · {} {what}", compact_number(n))));
+        }
     }
     // What comes last matters least.
     while spans.len() > 1 && spans.iter().map(Span::width).sum::<usize>() > usize::from(area.width) {
@@ -111,19 +113,17 @@ fn queues(app: &App, summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) 
     let rows = summary.counts.queues.iter().skip(offset).take(room).map(|(name, counts)| {
         let age = summary.ready_since.get(name).map(|since| app.now.since(*since));
         let late = if age.is_some_and(|age| age > LATE_AFTER) { ink.warn() } else { ink.plain() };
-        let mark = match (note(counts, app.now), bounds(counts)) {
-            (Some(_), _) if counts.paused => cell("PAUSED", ink.warn()),
-            (Some(note), _) => cell(note, ink.warn()),
-            (None, bounds) => cell(bounds.unwrap_or_default(), ink.plain()),
-        };
+        let note = note(counts, app.now).map(|note| if counts.paused { "PAUSED".to_owned() } else { note });
+        let style = if note.is_some() { ink.warn() } else { ink.plain() };
+        let facts: Vec<String> = note.into_iter().chain(bounds(counts)).chain(by_key(counts)).collect();
         vec![
             cell(name, ink.bold()),
             cell(compact_number(counts.ready), ink.plain()),
             cell(compact_number(counts.waiting), ink.plain()),
-            cell(compact_number(counts.unknown_name.saturating_add(counts.held)), ink.plain()),
+            cell(compact_number(held(counts)), ink.plain()),
             cell(compact_number(counts.running), ink.plain()),
             cell(age.map(compact_span).unwrap_or_default(), late),
-            mark,
+            cell(facts.join(", "), style),
         ]
     });
     let columns = vec![
@@ -133,7 +133,7 @@ fn queues(app: &App, summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) 
         right("HELD"),
         right("RUN"),
         right("OLDEST"),
-        left("", 28),
+        left("", 40),
     ];
     let mut table = Table { columns, rows: rows.collect(), cursor: Some(app.queue - offset) };
     more(&mut table, summary.counts.queues.len() - offset, ink);

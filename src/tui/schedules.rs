@@ -1,0 +1,51 @@
+//! The list of schedules: those that matter next, all of them at once, and the cursor, which stays with its schedule.
+
+use super::list::Step;
+use crate::console::inspect::schedule::{NextSchedules, ScheduleFacts};
+
+/// Schedules that are shown.
+pub(super) const MAX_SCHEDULES: usize = 200;
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct ScheduleList {
+    pub found: NextSchedules,
+    /// Whether that is an answer.
+    pub is_known: bool,
+    pub cursor: usize,
+    /// The first row that is seen.
+    pub offset: usize,
+}
+
+impl ScheduleList {
+    /// The schedule under the cursor.
+    pub fn current(&self) -> Option<&ScheduleFacts> {
+        self.found.rows.get(self.cursor)
+    }
+
+    /// Takes what was found. The order changes with each tick, and the cursor follows its schedule.
+    pub fn show(&mut self, found: NextSchedules) {
+        let name = self.current().map(|schedule| schedule.record.schedule.as_str());
+        let same = found.rows.iter().position(|schedule| Some(schedule.record.schedule.as_str()) == name);
+        self.cursor = same.unwrap_or(self.cursor).min(found.rows.len().saturating_sub(1));
+        (self.found, self.is_known) = (found, true);
+    }
+
+    pub fn step(&mut self, step: Step, height: usize) {
+        let last = self.found.rows.len().saturating_sub(1);
+        self.cursor = match step {
+            Step::Up => self.cursor.saturating_sub(1),
+            Step::Down => (self.cursor + 1).min(last),
+            Step::PageUp => self.cursor.saturating_sub(height),
+            Step::PageDown => (self.cursor + height).min(last),
+            Step::Home => 0,
+            Step::End => last,
+        };
+        self.scroll(height);
+    }
+
+    /// Scrolls so that the cursor is visible.
+    pub fn scroll(&mut self, height: usize) {
+        let lowest = (self.cursor + 1).saturating_sub(height.max(1));
+        self.offset = self.offset.clamp(lowest, self.cursor.max(lowest));
+    }
+}
