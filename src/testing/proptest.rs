@@ -127,14 +127,15 @@ pub fn configs() -> BoxedStrategy<Config> {
         .boxed()
 }
 
-/// Options that an enqueue takes under any of [`configs`]: queues, priorities, delays, keys, expiry.
+/// Options that an enqueue takes under any of [`configs`]: queues, priorities, delays, unique keys, limits of keys, expiry.
 pub fn options() -> BoxedStrategy<Options> {
     let seconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_secs);
     let numbers =
         (weighted(0.5, select(QUEUES.to_vec())), weighted(0.4, -1..=1_i16), weighted(0.5, 1..=4_u32));
     let times = (weighted(0.2, seconds(0..400)), weighted(0.15, seconds(0..4000)));
-    (numbers, times, weighted(0.3, (0..4_u8, uniques())))
-        .prop_map(|((queue, priority, attempts), (delay, expires), key)| {
+    let limit = weighted(0.4, (0..2_u8, 0..=3_u32));
+    (numbers, times, weighted(0.3, (0..4_u8, uniques())), limit)
+        .prop_map(|((queue, priority, attempts), (delay, expires), key, limit)| {
             let delay = delay.filter(|delay| expires.is_none_or(|after| *delay < after)); // else it is refused
             let options = Options::new();
             let options = queue.map_or(options.clone(), |queue| options.queue(queue));
@@ -142,6 +143,11 @@ pub fn options() -> BoxedStrategy<Options> {
             let options = attempts.map_or(options.clone(), |attempts| options.max_attempts(attempts));
             let options = delay.map_or(options.clone(), |delay| options.delay(delay));
             let options = expires.map_or(options.clone(), |after| options.expires(after));
+            let options = match limit {
+                None => options,
+                Some((key, 0)) => options.serial(format!("line {key}")),
+                Some((key, n)) => options.limit(format!("line {key}"), n),
+            };
             let Some((key, mut unique)) = key else { return options };
             unique.key = format!("key {key}");
             if let OnConflict::Debounce { max_wait } = unique.on_conflict

@@ -109,6 +109,13 @@ fn enqueue(a: u8, b: u8, c: u8) -> (Script, Options) {
         let is_plain = (c / 12).is_multiple_of(2);
         options = if is_plain { options.unique(unique) } else { options.unique_in_queue(unique) };
     }
+    if (a ^ c) % 4 == 1 {
+        let key = format!("line {}", a % 2);
+        options = match b % 4 {
+            0 => options.serial(key),
+            n => options.limit(key, n.into()),
+        };
+    }
     if b.is_multiple_of(5) && b > 0 {
         options = options.expires(Duration::from_secs(u64::from(b) + 1)); // a delay is shorter
     }

@@ -274,6 +274,8 @@ impl fmt::Display for Shown<'_> {
             let setter = if unique.whole_queue { "unique_in_queue" } else { "unique" };
             write!(f, ".{setter}({})", ShownUnique(unique))
         })?;
+        o.limit.iter().try_for_each(|limit| write!(f, ".limit({:?}, {})", limit.key, limit.permits))?;
+        o.serial.iter().try_for_each(|limit| write!(f, ".serial({:?})", limit.key))?;
         o.expires.iter().try_for_each(|after| write!(f, ".expires({})", Span(*after)))?;
         o.tag.iter().try_for_each(|tag| write!(f, ".tag({tag:?})"))
     }

@@ -1,7 +1,7 @@
 //! Unique keys in the model: by whom they are taken, for how long, and what an enqueue does that finds one taken.
 
 use super::life::{Model, due};
-use super::{ModelTask, Workload};
+use super::{ModelLimit, ModelTask, Workload};
 use crate::task::{Enqueued, Hold, OnConflict, Options, State, TaskId, Timestamp};
 
 impl<W: Workload> Model<W> {
@@ -91,6 +91,8 @@ impl<W: Workload> Model<W> {
                 task.reasons =
                     task.turn().into_iter().chain((run_at > Some(now)).then_some(Hold::Time)).collect();
                 task.backoff = all.backoff;
+                task.limit = ModelLimit::asked(all.limit.or(all.serial));
+                (task.has_permit, task.has_begun) = (false, false);
                 let unique = all.unique.as_ref();
                 task.until_started = unique.is_some_and(|unique| unique.until_started);
                 task.key_lasts = unique.and_then(|unique| unique.lasts);
@@ -109,6 +111,7 @@ impl<W: Workload> Model<W> {
             }
             OnConflict::Debounce { .. } => {}
         }
+        self.stand(id);
         Enqueued::Replaced(id)
     }
 }

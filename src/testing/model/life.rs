@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::{Answer, Ending, ModelLetter, ModelTask, Program, Workload};
+use super::{Answer, Ending, ModelLetter, ModelLimit, ModelTask, Program, Workload};
 use crate::config::{Config, LostRetry};
 use crate::crash::CrashPoint;
 use crate::error::ErrorKind;
@@ -181,6 +181,9 @@ impl<W: Workload> Model<W> {
             until_started: all.unique.as_ref().is_some_and(|unique| unique.until_started),
             key_lasts: all.unique.and_then(|unique| unique.lasts),
             has_key: false,
+            limit: ModelLimit::asked(all.limit.or(all.serial)),
+            has_permit: false,
+            has_begun: false,
             backoff: all.backoff,
             suspect: false,
             started: false,
@@ -189,6 +192,7 @@ impl<W: Workload> Model<W> {
             replay_of: None,
         });
         self.give_key(id, Some(self.wall));
+        self.stand(id);
         Enqueued::Inserted(id)
     }
 
@@ -201,9 +205,28 @@ impl<W: Workload> Model<W> {
     }
 
     /// QUEUED → RUNNING, for the task whose turn it is. Queues take turns. Expired tasks that are met on the way are cancelled, and
-    /// those that no handler knows are held.
+    /// those that no handler knows are held; what these leave of their permits is passed on once the queue's turn is over.
     pub(super) fn claim(&mut self) -> Option<TaskId> {
+        self.pass_permits();
         self.pass_turn();
+        loop {
+            let (queue, is_alone) = match self.queues_in_turn().as_slice() {
+                [] if self.pass_permits() => continue,
+                [] => return None,
+                [next, others @ ..] => (next.clone(), others.is_empty()),
+            };
+            self.served = Some(queue.clone());
+            if let Some(id) = self.claim_from(&queue) {
+                return Some(id);
+            }
+            if !is_alone {
+                self.pass_permits();
+            }
+        }
+    }
+
+    /// Queues that have something to claim, the one whose turn it is first.
+    fn queues_in_turn(&self) -> Vec<String> {
         let may = |q: &&String| !self.paused.contains(*q) && self.head(q).is_some();
         let mut queues: Vec<String> = self.met.iter().filter(may).cloned().collect();
         if let Some(served) = &self.served {
@@ -211,28 +234,28 @@ impl<W: Workload> Model<W> {
             let next = queues.iter().position(|q| place(q) > place(served)).unwrap_or(0);
             queues.rotate_left(next);
         }
-        while !queues.is_empty() {
-            let mut left = Vec::new();
-            for queue in queues {
-                self.served = Some(queue.clone());
-                let Some(id) = self.head(&queue) else { continue };
-                let (now, program) = (self.wall, self.program);
-                let task = self.tasks.get_mut(&id)?;
-                if task.expires_at.is_some_and(|at| at <= now) {
-                    task.end(State::Cancelled, now);
-                } else if !task.task.is_known_to(program) {
-                    task.reasons = task.turn().into_iter().chain([Hold::UnknownName]).collect();
-                } else {
-                    (task.state, task.started, task.cancel_requested) = (State::Running, false, false);
-                    task.attempt_number += 1;
-                    task.generation += 1;
-                    return Some(id);
-                }
-                left.push(queue);
-            }
-            queues = left;
-        }
-        None
+        queues
+    }
+
+    /// Claims the first task of a queue, if that may run after all.
+    fn claim_from(&mut self, queue: &str) -> Option<TaskId> {
+        let id = self.head(queue)?;
+        let (now, program) = (self.wall, self.program);
+        let task = self.tasks.get_mut(&id)?;
+        let may_run = if task.expires_at.is_some_and(|at| at <= now) {
+            task.end(State::Cancelled, now);
+            false
+        } else if !task.task.is_known_to(program) {
+            task.reasons = task.turn().into_iter().chain([Hold::UnknownName]).collect();
+            false
+        } else {
+            (task.state, task.started, task.cancel_requested) = (State::Running, false, false);
+            task.attempt_number += 1;
+            task.generation += 1;
+            true
+        };
+        self.stand(id);
+        may_run.then_some(id)
     }
 
     /// The handler begins; its process is known to have started it.
@@ -268,7 +291,7 @@ impl<W: Workload> Model<W> {
     pub(super) fn settle(&mut self, id: TaskId, ending: Ending) {
         let Some(mut task) = self.tasks.remove(&id) else { return };
         let (now, left) = (self.wall, task.attempt_number < task.max_attempts);
-        task.suspect = false;
+        (task.suspect, task.has_begun) = (false, true);
         match ending {
             Ending::Succeeds => task.end(State::Succeeded, now),
             Ending::Snoozes(delay) => {
@@ -290,24 +313,31 @@ impl<W: Workload> Model<W> {
         }
         self.tasks.insert(id, task);
         self.take_key_again(id);
+        self.stand(id);
     }
 
     // ---- Time ----
 
-    /// What the timer does: waits that began in the future begin again (the clock jumped back), tasks expire, waits end.
+    /// What the timer does: waits that began in the future begin again (the clock jumped back), tasks expire, waits end, one after another.
     pub(super) fn promote(&mut self) {
         let now = self.wall;
-        for task in self.tasks.values_mut().filter(|t| t.state == State::Queued) {
-            if let (Hold::Time, Some(run_at), Some(anchor)) = (task.hold(), task.run_at, task.anchor)
+        for task in self.tasks.values_mut().filter(|t| t.is_held(Hold::Time)) {
+            if let (Some(run_at), Some(anchor)) = (task.run_at, task.anchor)
                 && anchor > now
             {
                 task.wait_from(now, run_at.since(anchor));
             }
-            if task.expires_at.is_some_and(|at| at <= now) {
-                task.end(State::Cancelled, now);
-            } else if task.is_held(Hold::Time) && task.run_at.is_some_and(|at| at <= now) {
-                task.reasons.remove(&Hold::Time);
-            }
+        }
+        let is_over = |t: &ModelTask<W>| t.state == State::Queued && t.expires_at.is_some_and(|at| at <= now);
+        for id in self.ids(is_over) {
+            self.tasks.entry(id).and_modify(|task| task.end(State::Cancelled, now));
+            self.stand(id);
+        }
+        let mut due = self.ids(|t| t.is_held(Hold::Time) && t.run_at.is_some_and(|at| at <= now));
+        due.sort_by_key(|id| (self.tasks[id].run_at, *id));
+        for id in due {
+            self.tasks.entry(id).and_modify(|task| drop(task.reasons.remove(&Hold::Time)));
+            self.stand(id);
         }
     }
 
@@ -367,7 +397,7 @@ impl<W: Workload> Model<W> {
             } else if task.attempt_number >= task.max_attempts || lost_is_denied {
                 task.end(State::Lost, now);
             } else {
-                task.suspect = true;
+                (task.suspect, task.has_begun) = (true, true);
                 match self.config.lost_retry {
                     LostRetry::Immediate => task.queue_up(task.turn()),
                     LostRetry::Backoff => {
@@ -379,6 +409,7 @@ impl<W: Workload> Model<W> {
             }
             self.tasks.insert(id, task);
             self.take_key_again(id);
+            self.stand(id);
         }
     }
 
@@ -387,10 +418,9 @@ impl<W: Workload> Model<W> {
         self.program = program;
         self.served = None;
         (self.looked, self.steady_since) = ((self.wall, self.monotonic), self.monotonic);
-        for task in self.tasks.values_mut() {
-            if task.is_held(Hold::UnknownName) && task.task.is_known_to(program) {
-                task.reasons.remove(&Hold::UnknownName);
-            }
+        for id in self.ids(|t| t.is_held(Hold::UnknownName) && t.task.is_known_to(program)) {
+            self.tasks.entry(id).and_modify(|task| drop(task.reasons.remove(&Hold::UnknownName)));
+            self.stand(id);
         }
     }
 }

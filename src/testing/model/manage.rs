@@ -52,7 +52,8 @@ impl<W: Workload> Model<W> {
         let task = self.task(id)?;
         task.queue_up(None);
         (task.attempt_number, task.expires_at, task.finished_at) = (0, None, None);
-        task.cancel_requested = false;
+        (task.cancel_requested, task.has_begun) = (false, false);
+        self.stand(id);
         Ok(())
     }
 
@@ -60,7 +61,10 @@ impl<W: Workload> Model<W> {
         let now = self.wall;
         let task = self.task(id)?;
         match task.state {
-            State::Queued => task.end(State::Cancelled, now),
+            State::Queued => {
+                task.end(State::Cancelled, now);
+                self.stand(id);
+            }
             State::Running => task.cancel_requested = true,
             _ => return Err(ErrorKind::WrongState),
         }
@@ -76,6 +80,7 @@ impl<W: Workload> Model<W> {
             return Err(ErrorKind::WrongState);
         }
         task.suspect = false;
+        self.stand(id);
         Ok(())
     }
 
@@ -115,6 +120,7 @@ impl<W: Workload> Model<W> {
         (task.created_at, task.expires_at, task.finished_at) = (self.wall, None, None);
         (task.replay_of, task.has_key) = (Some(id), false);
         let new = self.insert(task);
+        self.stand(new);
         if is_free {
             self.give_key(new, Some(self.wall));
         }

@@ -1,7 +1,7 @@
 //! A model of the queue, to hold a real one against: the life of a task in a few hundred lines, without a file.
 //!
 //! [`Model`] is the specification. It says what each [`Command`] answers and what the tasks look like after it: states, the order
-//! of claims, waits and jumps of the clock, refunds, unique keys, holds, lost attempts, dead letters, ages, crashes between any two
+//! of claims, waits and jumps of the clock, refunds, unique keys, limits of keys, holds, lost attempts, dead letters, ages, crashes between any two
 //! commits. It is written from the rules alone and shares no code with the queue. [`Pair`] gives the same commands to a
 //! [`SteppedQueue`](super::SteppedQueue) and to the model, and compares after each.
 //!
@@ -32,6 +32,7 @@ mod keys;
 mod life;
 mod manage;
 mod pair;
+mod permits;
 mod script;
 mod steps;
 mod task;
@@ -42,5 +43,5 @@ pub use command::{Answer, Command, Invalid, Nth, Program};
 pub use life::Model;
 pub use pair::{Difference, Pair};
 pub use script::Script;
-pub use task::{ModelLetter, ModelTask};
+pub use task::{ModelLetter, ModelLimit, ModelTask};
 pub use workload::{Act, Ending, ModelAttempt, Workload};

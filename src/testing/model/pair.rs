@@ -81,6 +81,8 @@ struct Shown {
     cancel_requested: bool,
     snoozes: u32,
     replay_of: Option<TaskId>,
+    /// Permits of its key, whether it is serial, and whether it holds one.
+    limit: Option<(u32, bool, bool)>,
 }
 
 impl<W: Workload> Pair<W> {
@@ -270,6 +272,7 @@ impl<W: Workload> Pair<W> {
                 cancel_requested: task.cancel_requested,
                 snoozes: task.snoozes,
                 replay_of: task.replay_of,
+                limit: task.limit.as_ref().map(|limit| (limit.permits, limit.serial, task.has_permit)),
             };
             self.equal(&format!("task {} ({:?})", record.task_id, task.task), &shown(record), &wanted)?;
         }
@@ -357,5 +360,6 @@ fn shown(record: &TaskRecord) -> Shown {
         cancel_requested: record.cancel_requested,
         snoozes: record.snoozes,
         replay_of: record.replay_of,
+        limit: record.limit.map(|limit| (limit.permits, limit.serial, limit.held)),
     }
 }

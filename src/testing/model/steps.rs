@@ -88,7 +88,7 @@ impl<W: Workload> Model<W> {
             }
             Command::Visit(task, options) => {
                 let made = self.enqueue(task, options);
-                self.pass_turn();
+                self.pass_on();
                 Ok(Answer::Enqueued(vec![made]))
             }
             Command::Reopen(program) | Command::Crash(program) => {
@@ -106,15 +106,14 @@ impl<W: Workload> Model<W> {
 
     // ---- Commits ----
 
-    /// One transaction, in which a suspect may get its turn, too. The process may die before it or after it.
+    /// One transaction, in which keys, permits and the turn among suspects are passed on, too. The process may die before it or after it.
     fn commit<R>(&mut self, step: impl FnOnce(&mut Model<W>) -> R) -> Result<R, Died> {
         let dies = self.dies_at.filter(|at| at.commit == 1).map(|at| at.moment);
         if dies == Some(CrashMoment::Before) {
             return Err(Died);
         }
         let done = step(self);
-        self.release_keys();
-        self.pass_turn();
+        self.pass_on();
         if dies == Some(CrashMoment::After) {
             return Err(Died);
         }
@@ -129,13 +128,19 @@ impl<W: Workload> Model<W> {
         }
         let mut after = self.clone();
         let done = step(&mut after);
-        after.release_keys();
-        after.pass_turn();
+        after.pass_on();
         if after.in_file() == self.in_file() {
             *self = after;
             return Ok(done);
         }
         self.commit(|m| *m = after).map(|()| done)
+    }
+
+    /// The end of a transaction: what it has freed goes to who waits for it.
+    fn pass_on(&mut self) {
+        self.release_keys();
+        self.pass_permits();
+        self.pass_turn();
     }
 
     // ---- Commands ----
@@ -227,9 +232,8 @@ impl<W: Workload> Model<W> {
     fn reopen(&mut self, program: Program) {
         self.dies_at = None;
         self.recover();
-        self.release_keys();
-        self.pass_turn();
+        self.pass_on();
         self.open(program);
-        self.pass_turn();
+        self.pass_on();
     }
 }

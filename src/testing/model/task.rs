@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{ModelAttempt, Workload};
-use crate::task::{Hold, State, TaskId, Timestamp};
+use crate::task::{Hold, KeyLimit, State, TaskId, Timestamp};
 
 /// A task, as the rules see it.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +44,12 @@ pub struct ModelTask<W> {
     pub key_lasts: Option<Duration>,
     /// It has taken its key, because it needs it.
     pub has_key: bool,
+    /// The limit of its key, if that has one.
+    pub limit: Option<ModelLimit>,
+    /// It holds a permit of its key.
+    pub has_permit: bool,
+    /// An attempt of it has started since it was made, retried by hand, or replaced.
+    pub has_begun: bool,
     /// The base of its backoff, if it has its own.
     pub backoff: Option<Duration>,
     /// Its process died in an attempt, and it has not ended by itself since.
@@ -56,6 +62,24 @@ pub struct ModelTask<W> {
     pub snoozes: u32,
     /// The letter that it was made of.
     pub replay_of: Option<TaskId>,
+}
+
+/// A limit of a key, as one task of it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ModelLimit {
+    /// The key, within a queue.
+    pub key: String,
+    /// The task gets a permit while fewer are held.
+    pub permits: u32,
+    /// It keeps its permit from its first start to its end.
+    pub serial: bool,
+}
+
+impl ModelLimit {
+    pub(super) fn asked(limit: Option<KeyLimit>) -> Option<ModelLimit> {
+        limit.map(|KeyLimit { key, permits, is_serial }| ModelLimit { key, permits, serial: is_serial })
+    }
 }
 
 /// A dead letter.
@@ -85,6 +109,16 @@ impl<W: Workload> ModelTask<W> {
         self.state == State::Queued && self.hold() == hold
     }
 
+    /// It is serial and has started: it keeps its permit until it has ended.
+    pub(super) fn keeps_permit(&self) -> bool {
+        self.has_begun && self.limit.as_ref().is_some_and(|limit| limit.serial)
+    }
+
+    /// It waits for a permit of its key.
+    pub(super) fn is_in_line(&self) -> bool {
+        self.state == State::Queued && self.reasons.contains(&Hold::Limit)
+    }
+
     /// What it waits for whatever else it does: suspects for their turn.
     pub(super) fn turn(&self) -> Option<Hold> {
         self.suspect.then_some(Hold::Suspect)
@@ -108,6 +142,7 @@ impl<W: Workload> ModelTask<W> {
     pub(super) fn end(&mut self, state: State, now: Timestamp) {
         self.queue_up(None);
         (self.state, self.suspect, self.finished_at) = (state, false, Some(now));
+        self.has_begun = false;
         self.cancel_requested &= state == State::Cancelled;
     }
 

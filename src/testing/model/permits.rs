@@ -1,0 +1,119 @@
+//! Limits of keys in the model: who holds a permit, who stands in line, and who is next.
+//!
+//! A task that could start but for its key comes into the line of its queue and key: at once to a permit if nobody in the line goes before
+//! it and fewer are held than it allows, else to its place. What waits for something else, or has ended, holds nothing; only a serial task
+//! keeps its permit from its first start to its end, whatever it waits for. At the end of each transaction the line moves on.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use super::life::Model;
+use super::{ModelLimit, ModelTask, Workload};
+use crate::task::{Hold, State, TaskId};
+
+/// A queue and a key.
+type Line = (String, String);
+
+impl<W: Workload> Model<W> {
+    /// Something has happened to a task: it gives its permit back, keeps it, or comes into the line.
+    pub(super) fn stand(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        if task.limit.is_none() {
+            return;
+        }
+        let waits_otherwise = task.reasons.iter().any(|hold| !matches!(hold, Hold::Limit | Hold::Suspect));
+        match task.state {
+            State::Running => {}
+            State::Queued if !waits_otherwise => {
+                if !task.has_permit && !task.reasons.contains(&Hold::Limit) {
+                    self.come(id);
+                }
+            }
+            State::Queued if task.keeps_permit() => {}
+            _ => {
+                task.has_permit = false;
+                task.reasons.remove(&Hold::Limit);
+            }
+        }
+    }
+
+    /// A task comes into its line. It overtakes nobody.
+    fn come(&mut self, id: TaskId) {
+        let Some((line, limit)) = self.tasks.get(&id).and_then(|task| line_of(task).zip(task.limit.as_ref()))
+        else {
+            return;
+        };
+        let (place, permits) = (self.place(id), limit.permits);
+        let is_behind = self.waiters(&line).first().is_some_and(|first| self.place(*first) < place);
+        let fits = !is_behind && self.holders(&line).len() < permits as usize;
+        self.tasks.entry(id).and_modify(|task| match fits {
+            true => task.has_permit = true,
+            false => drop(task.reasons.insert(Hold::Limit)),
+        });
+    }
+
+    /// Every line moves on: the first gets a permit, and the next, until one does not fit. Says whether any did.
+    pub(super) fn pass_permits(&mut self) -> bool {
+        let lines: BTreeSet<Line> =
+            self.tasks.values().filter(|t| t.is_in_line()).filter_map(line_of).collect();
+        let mut any = false;
+        for line in lines {
+            while let Some(first) = self.waiters(&line).first().copied()
+                && self.make_room(first, &line)
+            {
+                self.tasks.entry(first).and_modify(|task| {
+                    task.has_permit = true;
+                    task.reasons.remove(&Hold::Limit);
+                });
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Whether the first of a line fits. The worst of those behind it that are ready leave as many permits as it lacks, if they have so many.
+    fn make_room(&mut self, first: TaskId, line: &Line) -> bool {
+        let permits = self.tasks[&first].limit.as_ref().map_or(1, |limit| limit.permits as usize);
+        let holders = self.holders(line);
+        let lacks = (holders.len() + 1).saturating_sub(permits);
+        let can_wait = |id: &TaskId| {
+            let task = &self.tasks[id];
+            self.place(*id) > self.place(first)
+                && task.is_held(Hold::Ready)
+                && !task.suspect
+                && !task.keeps_permit()
+        };
+        let mut worst: Vec<TaskId> = holders.into_iter().filter(can_wait).collect();
+        worst.sort_by_key(|id| Reverse(self.place(*id)));
+        if worst.len() < lacks {
+            return false;
+        }
+        for id in worst.into_iter().take(lacks) {
+            self.tasks.entry(id).and_modify(|task| {
+                task.has_permit = false;
+                task.reasons.insert(Hold::Limit);
+            });
+        }
+        true
+    }
+
+    /// Who goes before whom: by priority, and then by id.
+    fn place(&self, id: TaskId) -> (Reverse<i16>, TaskId) {
+        (Reverse(self.tasks[&id].priority), id)
+    }
+
+    fn waiters(&self, line: &Line) -> Vec<TaskId> {
+        let mut waiters = self.ids(|t| t.is_in_line() && line_of(t).as_ref() == Some(line));
+        waiters.sort_by_key(|id| self.place(*id));
+        waiters
+    }
+
+    fn holders(&self, line: &Line) -> Vec<TaskId> {
+        self.ids(|t| t.has_permit && line_of(t).as_ref() == Some(line))
+    }
+}
+
+fn line_of<W>(task: &ModelTask<W>) -> Option<Line> {
+    let ModelLimit { key, .. } = task.limit.as_ref()?;
+    Some((task.queue.clone(), key.clone()))
+}
