@@ -2,9 +2,9 @@
 
 use perdura::testing::check_history;
 use perdura::testing::history::{
-    Asked, Event, History, HowEnded, Invariant, Made, Observation, Replaces, Seen,
+    Asked, Bound, Event, History, HowEnded, Invariant, Made, Observation, Replaces, Seen,
 };
-use perdura::{Hold, State, TaskId, Timestamp};
+use perdura::{Hold, Rate, State, TaskId, Timestamp};
 use serde_json::json;
 
 fn id(n: i64) -> TaskId {
@@ -45,7 +45,16 @@ fn acked(call: u64, ids: &[i64]) -> Event {
 }
 
 fn start_in(process: u64, task: i64, generation: u64, attempt_number: u32, seconds: i64) -> Event {
-    Event::Started { process, id: id(task), generation, attempt_number, max_attempts: 3, at: at(seconds) }
+    Event::Started {
+        process,
+        id: id(task),
+        generation,
+        attempt_number,
+        max_attempts: 3,
+        at: at(seconds),
+        claimed_at: Some(at(seconds)),
+        tick: None,
+    }
 }
 
 fn start(task: i64, generation: u64, attempt_number: u32) -> Event {
@@ -326,7 +335,7 @@ fn each_broken_invariant_is_found() {
         (Conservation, "purged, and there", one(), vec![Event::Purged { count: 1 }, look(vec![queued()])]),
     ];
     let mut met = std::collections::HashSet::new();
-    for (invariant, name, mut events, rest) in cases {
+    for (invariant, name, mut events, rest) in cases.into_iter().chain(bound_cases()) {
         assert_eq!(broken(events.clone()), None, "{name}: the beginning is good");
         events.extend(rest);
         let text = check_history(&History::from(events.clone())).unwrap_err().to_string();
@@ -334,7 +343,180 @@ fn each_broken_invariant_is_found() {
         assert!(text.starts_with(&format!("I{} ", invariant.number())) && text.contains("event "), "{text}");
         met.insert(invariant);
     }
-    assert_eq!(met.len(), 13, "each invariant has a case");
+    assert_eq!(met.len(), 16, "each invariant has a case");
+}
+
+type Case = (Invariant, &'static str, Vec<Event>, Vec<Event>);
+
+/// Two workers, and tasks (the first has the number 1) whose key has these limits, 0 for a serial one.
+fn limited(permits: &[u32]) -> Vec<Event> {
+    let mut events = vec![Event::Opened { process: 1, workers: 4 }];
+    for (n, permits) in (1..).zip(permits) {
+        let Event::Enqueueing { process, call, mut asked } = asks(n, &[n * 100]) else { unreachable!() };
+        let limit = json!({"key": 5, "permits": *permits.max(&1), "serial": *permits == 0});
+        asked[0].limit = Some(from(limit));
+        events.extend([Event::Enqueueing { process, call, asked }, acked(n, &[n as i64])]);
+    }
+    events
+}
+
+fn bounding(bound: Bound) -> Event {
+    Event::Bounding { queue: "q".into(), bound }
+}
+
+fn bounded(bound: Bound) -> Vec<Event> {
+    vec![bounding(bound), Event::Bounded { queue: "q".into(), bound }]
+}
+
+/// These are enqueued, under numbers that begin with this one.
+fn enqueued(from: u64, tasks: std::ops::Range<i64>) -> Vec<Event> {
+    let args: Vec<u64> = tasks.clone().map(|n| n as u64 * 100).collect();
+    vec![asks(from, &args), acked(from, &tasks.collect::<Vec<_>>())]
+}
+
+fn run(task: i64, seconds: i64) -> Vec<Event> {
+    vec![start_in(1, task, 1, 1, seconds), end(task, 1, HowEnded::Succeeded)]
+}
+
+/// A run of the schedule "s", whose tick is that time.
+fn run_of_tick(task: i64, tick: i64, seconds: i64) -> Vec<Event> {
+    let mut events = run(task, seconds);
+    if let Event::Started { tick: of_start, .. } = &mut events[0] {
+        *of_start = Some(at(tick));
+    }
+    events
+}
+
+fn scheduled() -> Vec<Event> {
+    let asked = from(json!({"task_name": "t", "queue": "q", "priority": 0, "args": 700}));
+    vec![opened(1), Event::Scheduled { schedule: "s".into(), asked }]
+}
+
+fn run_seen(task: i64) -> Seen {
+    but(seen(task, State::Succeeded, 1, 1), |seen| seen.args = 700)
+}
+
+/// Too many at once, too many in a time, and a tick twice.
+fn bound_cases() -> Vec<Case> {
+    use HowEnded::*;
+    use Invariant::*;
+    let (limit, rate) = (
+        |n| bounded(Bound::Limit(Some(n))),
+        || {
+            let rate = Rate::per(std::time::Duration::from_secs(60), 6).burst(2);
+            bounded(Bound::Rate(Some(rate)))
+        },
+    );
+    let four = || vec![Event::Opened { process: 1, workers: 4 }];
+    vec![
+        (
+            Limits,
+            "two at once of a key with a limit of one",
+            [limited(&[1, 1]), vec![start(1, 1, 1)]].concat(),
+            vec![start(2, 1, 1)],
+        ),
+        (
+            Limits,
+            "one more than the largest limit of a key",
+            [limited(&[2, 1, 2]), vec![start(1, 1, 1), start(2, 1, 1)]].concat(),
+            vec![start(3, 1, 1)],
+        ),
+        (
+            Limits,
+            "between two attempts of a serial task",
+            [limited(&[0, 0]), vec![start(1, 1, 1), end(1, 1, Failed), start(2, 1, 1), end(2, 1, Succeeded)]]
+                .concat(),
+            vec![start(1, 2, 2)],
+        ),
+        (
+            Limits,
+            "two at once of a queue with a limit of one",
+            [four(), limit(1), enqueued(1, 1..3), vec![start(1, 1, 1)]].concat(),
+            vec![start(2, 1, 1)],
+        ),
+        (
+            Limits,
+            "a limit that was lowered before the newest was made",
+            [
+                four(),
+                limit(3),
+                enqueued(1, 1..3),
+                vec![start(1, 1, 1), start(2, 1, 1)],
+                limit(2),
+                enqueued(2, 3..4),
+            ]
+            .concat(),
+            vec![start(3, 1, 1)],
+        ),
+        (
+            Rates,
+            "three starts of a burst of two",
+            [four(), rate(), enqueued(1, 1..4), run(1, 10), run(2, 19)].concat(),
+            run(3, 19),
+        ),
+        (
+            Rates,
+            "a start too many in a longer window",
+            [four(), rate(), enqueued(1, 1..9), run(1, 10), run(2, 10), run(3, 20), run(4, 30)].concat(),
+            run(5, 39),
+        ),
+        (
+            Ticks,
+            "one tick, two tasks",
+            [scheduled(), run_of_tick(1, 5, 6), run_of_tick(2, 10, 12), run_of_tick(3, 10, 14)].concat(),
+            vec![look([1, 2, 3].map(run_seen).to_vec())],
+        ),
+        (Ticks, "before its tick", scheduled(), run_of_tick(1, 5, 4)),
+    ]
+}
+
+#[test]
+fn bounds_are_judged_by_what_may_have_been_in_force() {
+    use HowEnded::*;
+    let limit = |n| bounded(Bound::Limit(n));
+    let four = || vec![Event::Opened { process: 1, workers: 4 }];
+    let good = |events: Vec<Vec<Event>>| assert_eq!(check_history(&History::from(events.concat())), Ok(()));
+    good(vec![
+        limited(&[2, 2, 1]),
+        vec![start(1, 1, 1), start(2, 1, 1), end(1, 1, Succeeded), end(2, 1, Failed), start(3, 1, 1)],
+    ]);
+    // Whoever retries a serial task by hand lets others go before it; one without a limit is in nobody's way.
+    let retried = vec![
+        start(1, 1, 1),
+        end(1, 1, Failed),
+        start(2, 1, 1),
+        Event::Retried { id: id(1) },
+        end(2, 1, Succeeded),
+    ];
+    good(vec![limited(&[0, 0]), retried, vec![start(1, 2, 1)]]);
+    // What was claimed before a limit was set may start after it, and what is claimed while one is raised may know the new one.
+    good(vec![four(), enqueued(1, 1..3), limit(Some(1)), vec![start(1, 1, 1), start(2, 1, 1)]]);
+    good(vec![
+        four(),
+        limit(Some(1)),
+        enqueued(1, 1..3),
+        vec![start(1, 1, 1), bounding(Bound::Limit(None)), start(2, 1, 1)],
+    ]);
+    // What a crash has ended does not count; what came before the clock went back says nothing.
+    good(vec![
+        four(),
+        limit(Some(1)),
+        enqueued(1, 1..3),
+        vec![start(1, 1, 1), Event::Crashed { process: 1 }, opened(2), start_in(2, 2, 1, 1, 20)],
+    ]);
+    let rate = bounded(Bound::Rate(Some(Rate::per(std::time::Duration::from_secs(60), 1))));
+    good(vec![
+        four(),
+        rate.clone(),
+        enqueued(1, 1..4),
+        run(1, 10),
+        run(2, 70),
+        vec![Event::ClockSet],
+        run(3, 20),
+    ]);
+    good(vec![four(), enqueued(1, 1..4), rate, run(1, 10), run(2, 10)]);
+    let by_hand = vec![Event::RunByHand { id: id(2) }, look([1, 2].map(run_seen).to_vec())];
+    good(vec![scheduled(), run_of_tick(1, 5, 6), run_of_tick(2, 5, 6), by_hand]);
 }
 
 #[test]

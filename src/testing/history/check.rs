@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 
+use super::bounds::{check_limits, check_rate};
 use super::event::{Asked, Event, History, HowEnded, Invariant, Made, Observation, Seen, Violation};
 use super::keys::check_unique_keys;
 use super::known::{Call, Checker, KnownTask, Last};
 use super::observed::{check_shape, check_whole};
+use super::ticks::{check_tick, check_ticks};
 use crate::task::{Hold, State, TaskId, Timestamp};
 
-/// Checks the invariants I1 to I13 of a history.
+/// Checks the invariants I1 to I16 of a history.
 ///
 /// # Errors
 /// The first violation.
@@ -42,16 +44,32 @@ impl<'h> Checker<'h> {
                 Ok(())
             }
             Event::Unknown { .. } => Ok(()),
-            Event::Started { process, id, generation, attempt_number, max_attempts, at } => {
+            Event::Started {
+                process,
+                id,
+                generation,
+                attempt_number,
+                max_attempts,
+                at,
+                claimed_at,
+                tick,
+            } => {
+                let known = self.known(*id);
+                let before = known.last.map(|last| last.at);
+                let (is_retried, asked_at) = (known.retried, known.asked_at);
                 let last = Last {
                     process: *process,
                     generation: *generation,
                     attempt_number: *attempt_number,
                     at: self.at,
+                    claimed_after: before.or(asked_at),
                     ended: None,
                     crashed: false,
                 };
-                self.start(*id, last, *max_attempts, *at)
+                self.start(*id, last, *max_attempts, *at)?;
+                check_limits(self, *id, before, is_retried)?;
+                check_rate(self, *id, *claimed_at)?;
+                check_tick(self, *id, *tick, *at)
             }
             Event::Ended { id, generation, how } => self.end(*id, *generation, *how),
             Event::Retried { id } => {
@@ -81,8 +99,25 @@ impl<'h> Checker<'h> {
                 self.purged += count;
                 Ok(())
             }
+            Event::Bounding { queue, bound } => {
+                self.bounds.set(self.at, queue, *bound, false);
+                Ok(())
+            }
+            Event::Bounded { queue, bound } => {
+                self.bounds.set(self.at, queue, *bound, true);
+                Ok(())
+            }
+            Event::Scheduled { schedule, asked } => {
+                self.schedules.push((schedule, asked));
+                Ok(())
+            }
+            Event::RunByHand { id } => {
+                self.known(*id).by_hand = true;
+                Ok(())
+            }
             Event::ClockSet => {
                 self.clock_went_back = true;
+                self.bounds.clock_went_back();
                 Ok(())
             }
             Event::Observed(seen) => self.observe(seen),
@@ -136,6 +171,7 @@ impl<'h> Checker<'h> {
         for (asked, made) in asked.iter().zip(made) {
             if made.is_new {
                 self.make(made.id, Some(asked))?;
+                self.known(made.id).asked_at = Some(begun);
                 continue;
             }
             self.found_holder(asked, made, begun)?;
@@ -252,15 +288,17 @@ impl<'h> Checker<'h> {
         Ok(())
     }
 
-    /// I10: one worker, one lane: the first starts of tasks that wait for nothing come in the order of their ids.
+    /// I10: one worker, one lane: the first starts of tasks that wait for nothing come in the order of their ids. Tasks whose key has a limit
+    /// stand in a lane of their own.
     fn check_order(&mut self, id: TaskId, now: &Last) -> Result<(), Violation> {
         let at = self.at;
         let known = self.known(id);
         let (asked, is_first) =
             (known.asked, known.starts.is_empty() && now.generation == 1 && !known.retried);
-        let asked = asked.filter(|_| is_first && known.replaced_by.is_empty());
+        let asked = asked.filter(|_| is_first && known.replaced_by.is_empty() && known.schedule.is_none());
         let Some(asked) = asked else { return Ok(()) };
-        let lane = (asked.queue.as_str(), asked.task_name.as_str(), asked.priority);
+        let key = asked.limit.map(|limit| limit.key);
+        let lane = (asked.queue.as_str(), asked.task_name.as_str(), asked.priority, key);
         let is_plain =
             asked.not_before.is_none() && !self.workers.is_empty() && self.workers.values().all(|n| *n == 1);
         if let Some((newer, before)) =
@@ -327,6 +365,7 @@ impl<'h> Checker<'h> {
         }
         check_whole(self, observed)?;
         check_unique_keys(self, observed)?;
+        check_ticks(self)?;
         let at = self.at;
         for seen in &observed.tasks {
             let known = self.known(seen.id);
@@ -373,12 +412,14 @@ impl<'h> Checker<'h> {
 
     /// I2: whatever has started was made by somebody.
     fn at_the_end(&mut self) -> Result<(), Violation> {
+        check_ticks(self)?;
         if !self.open_calls.is_empty() {
             return Ok(()); // it may have come from one of them
         }
         let ghost = self
             .tasks
             .iter()
+            .filter(|(_, known)| known.tick.is_none() || self.schedules.is_empty())
             .find(|(_, known)| known.made.or(known.found).is_none() && !known.starts.is_empty());
         match ghost.and_then(|(id, known)| Some((*id, *known.starts.values().next()?))) {
             Some((id, begun)) => {

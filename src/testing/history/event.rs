@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::{Hold, QueueCounts, State, TaskId, Timestamp};
+use crate::task::{Hold, QueueCounts, Rate, State, TaskId, Timestamp};
 
 /// What happened to one file, from when it was empty, in order: of events that have no order, such as starts on two threads, either may stand first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -83,6 +83,12 @@ pub enum Event {
         max_attempts: u32,
         /// When, by the wall clock.
         at: Timestamp,
+        /// When it was claimed, if somebody has set a rate.
+        #[serde(default)]
+        claimed_at: Option<Timestamp>,
+        /// The tick of the schedule that made the task.
+        #[serde(default)]
+        tick: Option<Timestamp>,
     },
     /// A handler returned.
     Ended {
@@ -115,6 +121,32 @@ pub enum Event {
         /// The task.
         id: TaskId,
     },
+    /// Somebody sets what bounds a queue: it may act from here on.
+    Bounding {
+        /// The queue.
+        queue: String,
+        /// What bounds it.
+        bound: Bound,
+    },
+    /// What bounds a queue was set: what did so before acts no more.
+    Bounded {
+        /// The queue.
+        queue: String,
+        /// What bounds it.
+        bound: Bound,
+    },
+    /// Somebody sets a schedule. Tasks like this that nobody enqueued are its runs.
+    Scheduled {
+        /// Its name.
+        schedule: String,
+        /// What it makes.
+        asked: Asked,
+    },
+    /// Somebody made a run of a schedule by hand.
+    RunByHand {
+        /// The run.
+        id: TaskId,
+    },
     /// Tasks or dead letters were deleted by age or in bulk; which is not known.
     Purged {
         /// How many.
@@ -124,6 +156,17 @@ pub enum Event {
     ClockSet,
     /// Somebody looked at the whole file.
     Observed(Observation),
+}
+
+/// What bounds the starts of a queue; none: nothing of this kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Bound {
+    /// So many tasks at once.
+    Limit(Option<u32>),
+    /// So many starts in a time.
+    Rate(Option<Rate>),
 }
 
 /// How a handler returned.
@@ -161,8 +204,23 @@ pub struct Asked {
     /// What it replaces of a task that has its key and waits.
     #[serde(default)]
     pub replaces: Replaces,
+    /// The limit of its key.
+    #[serde(default)]
+    pub limit: Option<AskedLimit>,
     /// When it may start.
     pub not_before: Option<Timestamp>,
+}
+
+/// The limit of a key, as a task asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AskedLimit {
+    /// A digest of the key.
+    pub key: u64,
+    /// Tasks of the queue and key that may run at once.
+    pub permits: u32,
+    /// It keeps its permit from its first start to its end.
+    pub serial: bool,
 }
 
 /// What an enqueue replaces of a task that waits and has its unique key.
@@ -264,6 +322,12 @@ pub enum Invariant {
     Counters,
     /// I13: what was made is there, or was deleted.
     Conservation,
+    /// I14: no more tasks of a queue or key run at once than its limit; nothing of a key goes between the attempts of a serial task.
+    Limits,
+    /// I15: no more tasks of a queue start in any window of time than its rate allows.
+    Rates,
+    /// I16: a tick of a schedule makes one task, which does not start before it.
+    Ticks,
 }
 
 impl Invariant {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::bounds::KnownBounds;
 use super::event::{Asked, Event, History, HowEnded, Invariant, Seen, Violation};
 use crate::task::{TaskId, Timestamp};
 
@@ -15,12 +16,18 @@ pub(super) struct Checker<'h> {
     pub open_calls: BTreeMap<(u64, u64), Call<'h>>,
     pub workers: HashMap<u64, usize>,
     /// In each lane, the newest task that has started, and where.
-    pub lanes: HashMap<(&'h str, &'h str, i16), (TaskId, usize)>,
+    pub lanes: HashMap<Lane<'h>, (TaskId, usize)>,
+    pub bounds: KnownBounds<'h>,
+    /// Schedules, with what they make.
+    pub schedules: Vec<(&'h str, &'h Asked)>,
     /// The latest wall time of any start, and whether the clock was seen to go back.
     pub latest: Option<Timestamp>,
     pub clock_went_back: bool,
     pub purged: u64,
 }
+
+/// Queue, task name, priority, and the key with a limit.
+pub(super) type Lane<'h> = (&'h str, &'h str, i16, Option<u64>);
 
 /// An enqueue.
 pub(super) struct Call<'h> {
@@ -36,10 +43,16 @@ pub(super) struct KnownTask<'h> {
     /// Where it was first seen, if it came of an enqueue without an answer.
     pub found: Option<usize>,
     pub asked: Option<&'h Asked>,
+    /// Where the enqueue began that made it.
+    pub asked_at: Option<usize>,
     /// What enqueues with its unique key have put in its place, or may have.
     pub replaced_by: Vec<&'h Asked>,
     /// It was made of a dead letter.
     pub is_replay: bool,
+    /// The schedule whose run it is, its tick and where that was said, and whether somebody made it by hand.
+    pub schedule: Option<&'h str>,
+    pub tick: Option<(Timestamp, usize)>,
+    pub by_hand: bool,
     pub deleted: Option<usize>,
     /// Generations that have started, with the place of the start.
     pub starts: BTreeMap<u64, usize>,
@@ -65,6 +78,8 @@ pub(super) struct Last {
     pub generation: u64,
     pub attempt_number: u32,
     pub at: usize,
+    /// It was claimed after this event.
+    pub claimed_after: Option<usize>,
     /// How it ended, and where; none if it runs or its process died first.
     pub ended: Option<(HowEnded, usize)>,
     /// Its process died after the start.
@@ -80,6 +95,8 @@ impl<'h> Checker<'h> {
             open_calls: BTreeMap::new(),
             workers: HashMap::new(),
             lanes: HashMap::new(),
+            bounds: KnownBounds::default(),
+            schedules: Vec::new(),
             latest: None,
             clock_went_back: false,
             purged: 0,

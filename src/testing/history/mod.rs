@@ -28,13 +28,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bounds;
 mod check;
 mod event;
 mod keys;
 mod known;
 mod observed;
 mod recorder;
+mod ticks;
 
 pub use check::check_history;
-pub use event::{Asked, Event, History, HowEnded, Invariant, Made, Observation, Replaces, Seen, Violation};
+pub use event::{
+    Asked, AskedLimit, Bound, Event, History, HowEnded, Invariant, Made, Observation, Replaces, Seen,
+    Violation,
+};
 pub use recorder::HistoryRecorder;

@@ -100,7 +100,15 @@ fn adopt(checker: &mut Checker<'_>, observed: &Observation) -> Result<(), Violat
         for (id, asked) in found.iter().zip(*asked).filter_map(|(id, asked)| Some((id.as_ref()?, asked))) {
             let known = checker.tasks.entry(*id).or_default();
             known.asked = Some(asked);
+            known.asked_at = Some(*begun);
             known.found = Some(at);
+        }
+    }
+    for (schedule, asked) in checker.schedules.iter().copied() {
+        let content = (asked.task_name.as_str(), asked.queue.as_str(), asked.args);
+        for id in strangers.remove(&content).unwrap_or_default() {
+            let known = checker.tasks.entry(id).or_default();
+            (known.asked, known.found, known.schedule) = (Some(asked), Some(at), Some(schedule));
         }
     }
     match strangers.values().flatten().min() {

@@ -2,18 +2,19 @@
 
 use std::fmt;
 use std::hash::Hasher;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use siphasher::sip::SipHasher13;
 
-use super::event::{Asked, Event, History, HowEnded, Made, Observation, Replaces, Seen};
+use super::event::{Asked, AskedLimit, Bound, Event, History, HowEnded, Made, Observation, Replaces, Seen};
 use crate::clock::Clock;
 use crate::error::{Error, Outcome};
 use crate::handler::{Context, Failure};
 use crate::queue::Queue;
-use crate::task::{DEFAULT_QUEUE, Due, Enqueued, Filter, OnConflict, Options, Task, TaskId};
+use crate::schedule::Schedule;
+use crate::task::{DEFAULT_QUEUE, Due, Enqueued, Filter, OnConflict, Options, Rate, Task, TaskId, Timestamp};
 
 /// Notes what happens to a queue. Clones note in the same history.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ struct Inner {
     /// The number of the newest opening.
     process: AtomicU64,
     calls: AtomicU64,
+    /// Somebody has set a rate: it is of interest when attempts were claimed.
+    has_rates: AtomicBool,
     events: Mutex<Vec<Event>>,
     tell: Option<Tell>,
 }
@@ -60,6 +63,7 @@ impl HistoryRecorder {
             clock: Box::new(clock),
             process: AtomicU64::new(process),
             calls: AtomicU64::default(),
+            has_rates: AtomicBool::default(),
             events: Mutex::default(),
             tell,
         }))
@@ -75,6 +79,11 @@ impl HistoryRecorder {
 
     /// Notes an event.
     pub fn push(&self, event: Event) {
+        if let Event::Bounding { bound: Bound::Rate(_), .. } | Event::Bounded { bound: Bound::Rate(_), .. } =
+            event
+        {
+            self.0.has_rates.store(true, Ordering::Release);
+        }
         let mut events = self.events();
         match &self.0.tell {
             Some(tell) => tell(&event),
@@ -119,6 +128,8 @@ impl HistoryRecorder {
                 attempt_number: cx.attempt_number(),
                 max_attempts: cx.max_attempts(),
                 at: recorder.0.clock.now(),
+                claimed_at: recorder.claimed_at(cx),
+                tick: cx.tick().ok().flatten(),
             });
             let ended = handler(task, cx);
             attempt.how = match &ended {
@@ -128,6 +139,11 @@ impl HistoryRecorder {
             };
             ended
         }
+    }
+
+    fn claimed_at(&self, cx: &Context) -> Option<Timestamp> {
+        let record = self.0.has_rates.load(Ordering::Acquire).then(|| cx.port.record(cx.id()))?;
+        record.ok()?.started_at
     }
 
     /// Enqueues a task, and notes that and the answer.
@@ -170,6 +186,11 @@ impl HistoryRecorder {
                 OnConflict::ReplaceArgs | OnConflict::Debounce { .. } => Replaces::Args,
                 OnConflict::Replace => Replaces::Whole,
             },
+            limit: all.limit.or(all.serial).map(|limit| AskedLimit {
+                key: digest(&limit.key),
+                permits: limit.permits,
+                serial: limit.is_serial,
+            }),
             not_before: all.due.map(|due| match due {
                 Due::After(delay) => self.0.clock.now().saturating_add(delay),
                 Due::At(time) => time,
@@ -194,6 +215,41 @@ impl HistoryRecorder {
             Err(_) => Event::Unknown { process, call },
         });
         answer
+    }
+
+    /// Sets how many tasks of a queue may run at once, and notes that.
+    ///
+    /// # Errors
+    /// As [`Queue::set_limit`].
+    pub fn set_limit(&self, queue: &Queue, name: &str, limit: Option<u32>) -> Result<(), Error> {
+        self.bound(name, Bound::Limit(limit), || queue.set_limit(name, limit))
+    }
+
+    /// Sets how often tasks of a queue may start, and notes that.
+    ///
+    /// # Errors
+    /// As [`Queue::set_rate`].
+    pub fn set_rate(&self, queue: &Queue, name: &str, rate: Option<Rate>) -> Result<(), Error> {
+        self.bound(name, Bound::Rate(rate), || queue.set_rate(name, rate))
+    }
+
+    fn bound(&self, name: &str, bound: Bound, set: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        let queue = || name.to_owned();
+        self.push(Event::Bounding { queue: queue(), bound });
+        set()?;
+        self.push(Event::Bounded { queue: queue(), bound });
+        Ok(())
+    }
+
+    /// Somebody sets a schedule, or declares it. To be noted before that. Args and queue of the tasks of one schedule are to be no other's.
+    pub fn scheduled<T: Task>(&self, schedule: &Schedule, task: &T) {
+        let asked = self.asked(task, &schedule.options);
+        self.push(Event::Scheduled { schedule: schedule.name.clone(), asked });
+    }
+
+    /// Somebody made a run of a schedule by hand.
+    pub fn run_by_hand(&self, id: TaskId) {
+        self.push(Event::RunByHand { id });
     }
 
     /// Somebody retried a task by hand. To be noted before the call, as it may start at once.
