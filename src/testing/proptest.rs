@@ -92,7 +92,8 @@ use super::model::{Command, Difference, Invalid, Model, Nth, Pair, Program, Scri
 use crate::clock::Clock;
 use crate::config::{Config, LostRetry};
 use crate::crash::{CrashMoment, CrashPoint};
-use crate::task::{OnConflict, Options, Unique};
+use crate::schedule::{Missed, Overlap, Schedule};
+use crate::task::{OnConflict, Options, Rate, Unique};
 
 /// The queues that the strategies use.
 pub const QUEUES: [&str; 3] = ["a", "b", "c"];
@@ -178,6 +179,41 @@ fn uniques() -> BoxedStrategy<Unique> {
         .boxed()
 }
 
+/// Rates: a start each few seconds up to one each few minutes, with a burst or without.
+pub fn rates() -> BoxedStrategy<Rate> {
+    (1..300_u64, 1..=7_u32, 1..=3_u32)
+        .prop_map(|(period, count, burst)| Rate::per(Duration::from_secs(period), count).burst(burst))
+        .boxed()
+}
+
+/// Schedules with ticks each few seconds up to each few hours, or after the end of the run before, with any rule for missed and overlapping
+/// ticks. Their tasks have [`options`] without delay and unique key.
+pub fn schedules(name: &'static str) -> BoxedStrategy<Schedule> {
+    let seconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_secs);
+    let missed = prop_oneof![
+        2 => Just(Missed::Latest),
+        1 => Just(Missed::Skip),
+        2 => (1..6_u32).prop_map(|cap| Missed::All { cap }),
+    ];
+    let overlap = select(vec![Overlap::Queue, Overlap::Allow, Overlap::Skip, Overlap::Replace]);
+    let period = prop_oneof![seconds(1..100), seconds(100..10_000)];
+    let options = options().prop_map(|options| Options { due: None, unique: None, ..options });
+    (period, prop::bool::weighted(0.2), missed, overlap, weighted(0.3, 0.0..=1.0), options)
+        .prop_map(move |(period, after_end, missed, overlap, jitter, options)| {
+            if after_end {
+                return Schedule::after_end(name, period).options(options);
+            }
+            let schedule = Schedule::every(name, period).options(options);
+            let schedule = jitter.map_or(schedule.clone(), |part| schedule.jitter(period.mul_f64(part)));
+            // A run for each missed tick is refused where runs are left out.
+            match (missed, overlap) {
+                (Missed::All { .. }, Overlap::Skip | Overlap::Replace) => schedule.overlap(overlap),
+                _ => schedule.missed(missed).overlap(overlap),
+            }
+        })
+        .boxed()
+}
+
 /// Which program opens the file: mostly the whole one.
 fn programs() -> BoxedStrategy<Program> {
     prop_oneof![4 => Just(Program::Whole), 1 => Just(Program::Older)].boxed()
@@ -213,6 +249,8 @@ fn plain_commands<W: Workload + Arbitrary>() -> BoxedStrategy<Command<W>> {
         3 => nth().prop_map(Command::RunNow),
         2 => queue().prop_map(Command::Pause),
         3 => queue().prop_map(Command::Resume),
+        1 => (queue(), weighted(0.5, 1..=3_u32)).prop_map(|(queue, limit)| Command::SetLimit(queue, limit)),
+        2 => (queue(), weighted(0.5, rates())).prop_map(|(queue, rate)| Command::SetRate(queue, rate)),
         2 => Just(Command::MoveToDeadLetters),
         2 => (nth(), any::<bool>()).prop_map(|(letter, forced)| Command::Replay { letter, forced }),
     ]
@@ -253,6 +291,7 @@ impl Arbitrary for Script {
             1 => Just(Script::FailDenied),
             1 => (0..200_u32).prop_map(Script::FailFor),
             1 => Just(Script::Snooze),
+            1 => Just(Script::Throttle),
             1 => Just(Script::Cancel),
             1 => Just(Script::CancelAndFail),
             1 => Just(Script::CancelAndSucceed),

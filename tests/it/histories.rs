@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 
-use perdura::testing::history::{Event, History, Invariant};
-use perdura::testing::model::{Command, Ending, Model, ModelAttempt, Pair, Program, Script, Workload};
+use perdura::testing::history::{Bound, Event, History, Invariant};
+use perdura::testing::model::{
+    Answer, Command, Ending, Model, ModelAttempt, Pair, Program, Script, Workload,
+};
 use perdura::testing::proptest::{Machine, commands};
 use perdura::testing::{HistoryRecorder, ManualClock, check_history};
 use perdura::{
-    Builder, Config, Context, Enqueued, Error, Failure, Options, Queue, State, SystemClock, Task, TaskId,
+    Builder, Config, Context, Enqueued, Error, Failure, Options, Queue, Rate, State, SystemClock, Task,
+    TaskId,
 };
 use proptest::prelude::*;
 use proptest_state_machine::ReferenceStateMachine;
@@ -20,9 +23,9 @@ use crate::support::*;
 
 /// A task with a number of its own, so that the checker can tell it from others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Noted {
-    n: u64,
-    script: Script,
+pub struct Noted {
+    pub n: u64,
+    pub script: Script,
 }
 
 impl Task for Noted {
@@ -31,9 +34,9 @@ impl Task for Noted {
 }
 
 /// A recorder, its clock (set after each command), and what the model held after the last command.
-struct Recorded {
-    recorder: HistoryRecorder,
-    clock: ManualClock,
+pub struct Recorded {
+    pub recorder: HistoryRecorder,
+    pub clock: ManualClock,
     before: Mutex<BTreeMap<TaskId, State>>,
 }
 
@@ -53,6 +56,7 @@ impl Workload for Noted {
             Script::Fail => Err(Failure::named("told.to", "fail")),
             Script::FailForGood => Err(Failure::permanent("for good")),
             Script::Snooze => Err(Failure::snooze(MINUTE)),
+            Script::Throttle => Err(Failure::throttle(MINUTE)),
             _ => Ok(0),
         }))
     }
@@ -78,6 +82,7 @@ impl Workload for Noted {
             Script::Fail => Ending::Fails("told.to"),
             Script::FailForGood => Ending::FailsForGood,
             Script::Snooze => Ending::Snoozes(MINUTE),
+            Script::Throttle => Ending::Throttles(MINUTE),
             _ => Ending::Succeeds,
         }
     }
@@ -99,6 +104,13 @@ impl Workload for Noted {
         *before = model.tasks().iter().map(|(id, task)| (*id, task.state)).collect();
         before.extend(model.letters().iter().map(|(id, letter)| (*id, letter.task.state)));
         world.clock.set_wall(model.now());
+        // Nothing was claimed since it was set; if the process died meanwhile, it was set or not.
+        let noted = |queue: &str, bound| {
+            recorder.push(match model.answer() {
+                Answer::Crashed => Event::Bounding { queue: queue.to_owned(), bound },
+                _ => Event::Bounded { queue: queue.to_owned(), bound },
+            });
+        };
         let inner = match command {
             Command::CrashDuring(inner, ..) => inner,
             command => command,
@@ -106,6 +118,8 @@ impl Workload for Noted {
         match inner {
             Command::JumpBack(_) => recorder.clock_set_back(),
             Command::RunNow(nth) => recorder.run_now(model.pick(*nth)),
+            Command::SetLimit(queue, limit) => noted(queue, Bound::Limit(*limit)),
+            Command::SetRate(queue, rate) => noted(queue, Bound::Rate(*rate)),
             _ => {}
         }
         recorder.observe(queue).unwrap();
@@ -117,7 +131,8 @@ impl Arbitrary for Noted {
     type Strategy = BoxedStrategy<Noted>;
 
     fn arbitrary_with((): ()) -> BoxedStrategy<Noted> {
-        let scripts = vec![Script::Succeed, Script::Fail, Script::FailForGood, Script::Snooze];
+        let scripts =
+            vec![Script::Succeed, Script::Fail, Script::FailForGood, Script::Snooze, Script::Throttle];
         (any::<u64>(), proptest::sample::select(scripts)).prop_map(|(n, script)| Noted { n, script }).boxed()
     }
 }
@@ -211,7 +226,7 @@ pub fn child(file: &Path) {
     });
 }
 
-fn worker(recorder: &HistoryRecorder, workers: usize) -> Builder {
+pub fn worker(recorder: &HistoryRecorder, workers: usize) -> Builder {
     let handler = recorder.handler(|task: Noted, _: &Context| match task.n % 5 {
         0 => Err(Failure::named("told.to", "fail").retry_after(SECOND / 1000)),
         1 => Err(Failure::snooze(SECOND / 100)),
@@ -307,4 +322,39 @@ fn g05_g06_g07_threads_break_no_invariant() {
     check_history(&history).unwrap();
     let starts = history.events.iter().filter(|event| matches!(event, Event::Started { .. })).count();
     assert_eq!(starts, 120 + 24 + 2 * 24, "a second attempt of each fifth, two more after two snoozes");
+}
+
+/// Tasks with limits of their keys, serial ones that are tried again, a queue with a limit, and one with a rate, on four threads.
+#[test]
+fn g16_threads_keep_limits_and_rates() {
+    let recorder = HistoryRecorder::new(SystemClock::new());
+    recorder.opened(4);
+    let handler = recorder.handler(|task: Noted, cx: &Context| {
+        std::thread::sleep(std::time::Duration::from_micros(200)); // work, beside which that of others shows
+        match task.n % 4 {
+            0 if cx.attempt_number() == 1 => Err(Failure::named("told.to", "fail").retry_after(SECOND / 100)),
+            _ => Ok(task.n),
+        }
+    });
+    let queue = Queue::builder().workers(4).handle(handler).open_temporary().unwrap();
+    recorder.set_limit(&queue, "narrow", Some(2)).unwrap();
+    let rate = Rate::per(SECOND / 10, 10).burst(3);
+    recorder.set_rate(&queue, "slow", Some(rate)).unwrap();
+    let mut ids = Vec::new();
+    for n in 0..120 {
+        let key = format!("key {}", n % 8);
+        let options = match n % 5 {
+            0 => Options::new().queue("narrow"),
+            1 => Options::new().queue("slow"),
+            2 => Options::new().serial(key),
+            3 => Options::new().limit(key, 2),
+            _ => Options::new(),
+        };
+        ids.push(recorder.enqueue(&queue, &Noted { n, script: Script::Succeed }, options).unwrap().id());
+    }
+    for id in ids {
+        queue.wait(id, MINUTE).unwrap();
+    }
+    recorder.observe(&queue).unwrap();
+    check_history(&recorder.history()).unwrap_or_else(|violation| panic!("{violation}"));
 }

@@ -72,6 +72,7 @@ mod suspects;
 mod system;
 #[cfg(feature = "faults")]
 mod testing_page;
+mod tick_histories;
 mod ticks;
 #[cfg(feature = "rusqlite")]
 mod transactions;

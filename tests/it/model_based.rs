@@ -17,7 +17,7 @@ use crate::support::*;
 const CASES: u32 = 40;
 
 #[test]
-fn g03_g04_g06_g08_g09_g10_a_queue_does_what_its_model_does() {
+fn g03_g04_g06_g08_g09_g10_g16_a_queue_does_what_its_model_does() {
     const THREADS: usize = 2;
     let (seed, begin, done) = (seed(), Instant::now(), Done::default());
     let rounds = Mutex::new(rounds(50));

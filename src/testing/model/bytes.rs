@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Command, Invalid, Nth, Program, Script};
 use crate::crash::{CrashMoment, CrashPoint};
-use crate::task::{OnConflict, Options, Unique};
+use crate::task::{OnConflict, Options, Rate, Unique};
 
 const QUEUES: [&str; 3] = ["a", "b", "c"];
 
@@ -59,6 +59,11 @@ fn command([kind, a, b, c]: [u8; 4]) -> Command<Script> {
             Command::Visit(task, options)
         }
         45 => Command::EnqueueAll(vec![enqueue(a, b, c), enqueue(b, c, a), enqueue(c, a, b)]),
+        46 if b % 4 == 3 => Command::SetLimit(queue, (c % 4 > 0).then_some(u32::from(c % 4))),
+        46 => {
+            let rate = Rate::per(seconds(1 + b64), 1 + u32::from(c % 7)).burst(1 + u32::from(a % 5));
+            Command::SetRate(queue, (c % 3 > 0).then_some(rate))
+        }
         _ => Command::Advance(seconds(a64 * b64 * 10)),
     }
 }
@@ -69,7 +74,7 @@ fn during(command: Command<Script>, at: CrashPoint, program: u8) -> Command<Scri
 }
 
 fn enqueue(a: u8, b: u8, c: u8) -> (Script, Options) {
-    const SCRIPTS: [Script; 12] = [
+    const SCRIPTS: [Script; 13] = [
         Script::Succeed,
         Script::Fail,
         Script::FailForGood,
@@ -82,6 +87,7 @@ fn enqueue(a: u8, b: u8, c: u8) -> (Script, Options) {
         Script::CancelAndFail,
         Script::CancelAndSucceed,
         Script::SaveAndFail,
+        Script::Throttle,
     ];
     let script = if a % 8 == 7 { Script::New } else { SCRIPTS[usize::from(c / 4) % SCRIPTS.len()] };
     let mut options = Options::new()

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::config::MAX_DURATION;
 use crate::crash::{CrashMoment, CrashPoint};
 use crate::error::ErrorKind;
-use crate::task::{Bulk, Due, Enqueued, OnConflict, Options, TaskId, Unique};
+use crate::task::{Bulk, Due, Enqueued, OnConflict, Options, Rate, TaskId, Unique};
 use crate::testing::Ran;
 
 /// What a test does to a queue.
@@ -51,6 +51,10 @@ pub enum Command<W> {
     Pause(&'static str),
     /// Resumes a queue.
     Resume(&'static str),
+    /// Bounds how many tasks of a queue run at once.
+    SetLimit(&'static str, Option<u32>),
+    /// Bounds how often tasks of a queue start.
+    SetRate(&'static str, Option<Rate>),
     /// Moves every task that failed or was lost to the dead letters.
     MoveToDeadLetters,
     /// Makes a new task of a dead letter; forced, also if one was made before.
@@ -188,6 +192,11 @@ impl<W: fmt::Debug> fmt::Display for Command<W> {
             Command::RunNow(nth) => write!(f, "RunNow({nth:?})"),
             Command::Pause(queue) => write!(f, "Pause({queue:?})"),
             Command::Resume(queue) => write!(f, "Resume({queue:?})"),
+            Command::SetLimit(queue, limit) => write!(f, "SetLimit({queue:?}, {limit:?})"),
+            Command::SetRate(queue, None) => write!(f, "SetRate({queue:?}, None)"),
+            Command::SetRate(queue, Some(Rate { count, period, burst })) => {
+                write!(f, "SetRate({queue:?}, Some(Rate::per({}, {count}).burst({burst})))", Span(*period))
+            }
             Command::MoveToDeadLetters => f.write_str("MoveToDeadLetters"),
             Command::Replay { letter, forced } => {
                 write!(f, "Replay {{ letter: {letter:?}, forced: {forced} }}")

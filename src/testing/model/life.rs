@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use super::bounds::ModelBounds;
 use super::{Answer, Ending, ModelLetter, ModelLimit, ModelTask, Program, Workload};
 use crate::config::{Config, LostRetry};
 use crate::crash::CrashPoint;
@@ -32,6 +33,9 @@ pub struct Model<W> {
     pub(super) paused: BTreeSet<String>,
     /// Keys of queues that are taken for a time: by which task, which may be gone, and from when to when.
     pub(super) timed_keys: BTreeMap<(String, String), (TaskId, Timestamp, Timestamp)>,
+    pub(super) bounds: BTreeMap<String, ModelBounds>,
+    /// Something has happened that may move the turn among suspects, beside what has happened to these.
+    pub(super) turn_moves: bool,
     /// Queues in the order in which the file met them.
     met: Vec<String>,
     /// The queue that was served last.
@@ -78,6 +82,8 @@ impl<W: Workload> Model<W> {
             last_id: 0,
             paused: BTreeSet::new(),
             timed_keys: BTreeMap::new(),
+            bounds: BTreeMap::new(),
+            turn_moves: false,
             met: Vec::new(),
             served: None,
             looked: (now, monotonic),
@@ -126,7 +132,9 @@ impl<W: Workload> Model<W> {
 
     /// What of it lies in the file: not whose turn it is.
     pub(super) fn in_file(&self) -> Model<W> {
-        Model { served: None, ..self.clone() }
+        let mut file = Model { served: None, ..self.clone() };
+        file.bounds.retain(|_, bounds| bounds.is_any());
+        file
     }
 
     /// Tasks in one of these states, in the order of their ids.
@@ -207,8 +215,6 @@ impl<W: Workload> Model<W> {
     /// QUEUED → RUNNING, for the task whose turn it is. Queues take turns. Expired tasks that are met on the way are cancelled, and
     /// those that no handler knows are held; what these leave of their permits is passed on once the queue's turn is over.
     pub(super) fn claim(&mut self) -> Option<TaskId> {
-        self.pass_permits();
-        self.pass_turn();
         loop {
             let (queue, is_alone) = match self.queues_in_turn().as_slice() {
                 [] if self.pass_permits() => continue,
@@ -216,7 +222,9 @@ impl<W: Workload> Model<W> {
                 [next, others @ ..] => (next.clone(), others.is_empty()),
             };
             self.served = Some(queue.clone());
+            self.visit(&queue);
             if let Some(id) = self.claim_from(&queue) {
+                self.spend(&queue);
                 return Some(id);
             }
             if !is_alone {
@@ -227,7 +235,7 @@ impl<W: Workload> Model<W> {
 
     /// Queues that have something to claim, the one whose turn it is first.
     fn queues_in_turn(&self) -> Vec<String> {
-        let may = |q: &&String| !self.paused.contains(*q) && self.head(q).is_some();
+        let may = |q: &&String| !self.paused.contains(*q) && !self.is_shut(q) && self.head(q).is_some();
         let mut queues: Vec<String> = self.met.iter().filter(may).cloned().collect();
         if let Some(served) = &self.served {
             let place = |q: &String| self.met.iter().position(|met| met == q);
@@ -291,7 +299,8 @@ impl<W: Workload> Model<W> {
     pub(super) fn settle(&mut self, id: TaskId, ending: Ending) {
         let Some(mut task) = self.tasks.remove(&id) else { return };
         let (now, left) = (self.wall, task.attempt_number < task.max_attempts);
-        (task.suspect, task.has_begun) = (false, true);
+        task.suspect &= matches!(ending, Ending::Throttles(_));
+        task.has_begun = true;
         match ending {
             Ending::Succeeds => task.end(State::Succeeded, now),
             Ending::Snoozes(delay) => {
@@ -301,6 +310,15 @@ impl<W: Workload> Model<W> {
                 } else {
                     task.attempt_number -= 1;
                     task.wait(now, delay);
+                }
+            }
+            Ending::Throttles(delay) => {
+                self.close(&task.queue, delay);
+                if task.cancel_requested {
+                    task.end(State::Cancelled, now);
+                } else {
+                    task.attempt_number -= 1;
+                    task.queue_up(task.turn());
                 }
             }
             _ if task.cancel_requested => task.end(State::Cancelled, now),
@@ -336,7 +354,7 @@ impl<W: Workload> Model<W> {
         let mut due = self.ids(|t| t.is_held(Hold::Time) && t.run_at.is_some_and(|at| at <= now));
         due.sort_by_key(|id| (self.tasks[id].run_at, *id));
         for id in due {
-            self.tasks.entry(id).and_modify(|task| drop(task.reasons.remove(&Hold::Time)));
+            self.tasks.entry(id).and_modify(|task| task.reasons.retain(|hold| *hold != Hold::Time));
             self.stand(id);
         }
     }
@@ -362,7 +380,12 @@ impl<W: Workload> Model<W> {
         self.monotonic - self.steady_since >= STEADY_TIME
     }
 
-    /// The first suspect by priority and id gets the turn, unless one runs.
+    /// The suspects, as they stand.
+    pub(super) fn suspects(&self) -> BTreeMap<TaskId, ModelTask<W>> {
+        self.tasks.iter().filter(|(_, t)| t.suspect).map(|(id, t)| (*id, t.clone())).collect()
+    }
+
+    /// The first suspect by priority and id of the queues that let something start gets the turn, unless one runs.
     pub(super) fn pass_turn(&mut self) {
         if self.tasks.values().any(|t| t.suspect && t.state == State::Running) {
             return;
@@ -371,6 +394,7 @@ impl<W: Workload> Model<W> {
             t.suspect
                 && (t.is_held(Hold::Ready) || t.is_held(Hold::Suspect))
                 && !self.paused.contains(&t.queue)
+                && !self.is_shut(&t.queue)
         };
         let turn = |id: &TaskId| (self.tasks[id].priority, std::cmp::Reverse(*id));
         let first = self.ids(may_be_on).into_iter().max_by_key(turn);
@@ -385,6 +409,7 @@ impl<W: Workload> Model<W> {
 
     /// A new owner settles what the one before it was running. What had not started does not count.
     pub(super) fn recover(&mut self) {
+        self.turn_moves = true;
         let lost_is_denied = self.denies(TASK_LOST);
         for id in self.ids(|t| t.state == State::Running) {
             let Some(mut task) = self.tasks.remove(&id) else { continue };
@@ -419,7 +444,7 @@ impl<W: Workload> Model<W> {
         self.served = None;
         (self.looked, self.steady_since) = ((self.wall, self.monotonic), self.monotonic);
         for id in self.ids(|t| t.is_held(Hold::UnknownName) && t.task.is_known_to(program)) {
-            self.tasks.entry(id).and_modify(|task| drop(task.reasons.remove(&Hold::UnknownName)));
+            self.tasks.entry(id).and_modify(|task| task.reasons.retain(|hold| *hold != Hold::UnknownName));
             self.stand(id);
         }
     }

@@ -74,6 +74,7 @@ impl<W: Workload> Model<W> {
     pub(super) fn run_now(&mut self, id: TaskId) -> Result<(), ErrorKind> {
         let task = self.task(id)?;
         if task.is_held(Hold::Ready) {
+            self.turn_moves |= task.suspect;
             return Ok(());
         }
         if !task.reasons.remove(&Hold::Time) & !task.reasons.remove(&Hold::Suspect) {
@@ -128,11 +129,13 @@ impl<W: Workload> Model<W> {
         Ok(new)
     }
 
-    /// Nothing is claimed from a paused queue, and its suspects give their turn back.
+    /// Nothing is claimed from a paused queue, and its suspects give their turn back. Resumed, it is open if a handler had closed it.
     pub(super) fn set_paused(&mut self, queue: &str, paused: bool) {
         self.meet(queue);
+        self.turn_moves = true;
         if !paused {
             self.paused.remove(queue);
+            self.reopen_queue(queue);
             return;
         }
         self.paused.insert(queue.to_owned());

@@ -1,7 +1,7 @@
 //! A model of the queue, to hold a real one against: the life of a task in a few hundred lines, without a file.
 //!
 //! [`Model`] is the specification. It says what each [`Command`] answers and what the tasks look like after it: states, the order
-//! of claims, waits and jumps of the clock, refunds, unique keys, limits of keys, holds, lost attempts, dead letters, ages, crashes between any two
+//! of claims, waits and jumps of the clock, refunds, unique keys, limits of keys, limits and rates of queues, holds, lost attempts, dead letters, ages, crashes between any two
 //! commits. It is written from the rules alone and shares no code with the queue. [`Pair`] gives the same commands to a
 //! [`SteppedQueue`](super::SteppedQueue) and to the model, and compares after each.
 //!
@@ -26,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bounds;
 mod bytes;
 mod command;
 mod keys;

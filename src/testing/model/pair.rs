@@ -222,6 +222,8 @@ impl<W: Workload> Pair<W> {
             Command::RunNow(nth) => self.verb(*nth, Queue::run_now),
             Command::Pause(name) => allowed(queue.pause(name)).map(Answer::Verb),
             Command::Resume(name) => allowed(queue.resume(name)).map(Answer::Verb),
+            Command::SetLimit(name, limit) => allowed(queue.set_limit(name, *limit)).map(Answer::Verb),
+            Command::SetRate(name, rate) => allowed(queue.set_rate(name, *rate)).map(Answer::Verb),
             Command::MoveToDeadLetters => queue.move_to_dead_letters(Filter::new()).map(Answer::Bulk),
             Command::Replay { letter, forced } => {
                 let (letters, id) = (queue.dead_letters(), self.model.pick_letter(*letter));
@@ -279,7 +281,7 @@ impl<W: Workload> Pair<W> {
         Ok(())
     }
 
-    /// Dead letters and counters.
+    /// Dead letters, counters, and what bounds the queues.
     fn compare_rest(&self) -> Result<(), Difference> {
         let queue = self.stepped().queue();
         let letters = queue.dead_letters().list(Filter::new().limit(usize::MAX));
@@ -290,8 +292,8 @@ impl<W: Workload> Pair<W> {
         self.equal("the dead letters, and what was made of them", &letters, &wanted)?;
         let counts = queue.counts();
         let mut counts = counts.map_err(|e| self.difference(&format!("the counters cannot be read: {e}")))?;
-        counts.queues.retain(|_, n| n.all() > 0);
         counts.queues.values_mut().for_each(|n| n.paused = false);
+        counts.queues.retain(|_, n| *n != QueueCounts::default());
         self.equal("the counters", &counts, &self.counted())
     }
 
@@ -301,6 +303,10 @@ impl<W: Workload> Pair<W> {
         for task in self.model.tasks().values() {
             let queue: &mut QueueCounts = counts.queues.entry(task.queue.clone()).or_default();
             *queue.counter(task.state, task.hold()) += 1;
+        }
+        for (name, bounds) in self.model.shown_bounds() {
+            let queue: &mut QueueCounts = counts.queues.entry(name).or_default();
+            (queue.limit, queue.rate, queue.closed_until) = bounds;
         }
         counts
     }

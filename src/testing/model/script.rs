@@ -30,6 +30,8 @@ pub enum Script {
     FailFor(u32),
     /// Snoozes for half a minute, for ever.
     Snooze,
+    /// Closes its queue for half a minute, for ever.
+    Throttle,
     /// Cancels itself by its failure.
     Cancel,
     /// Cancels itself through the queue, and fails.
@@ -79,6 +81,7 @@ fn run(script: Script, cx: &Context) -> Result<u32, Failure> {
             Err(Failure::named("told.to", "fail").retry_after(Duration::from_secs(seconds.into())))
         }
         Script::Snooze => Err(Failure::snooze(SNOOZE)),
+        Script::Throttle => Err(Failure::throttle(SNOOZE)),
         Script::Cancel => Err(Failure::cancel("no")),
         Script::CancelAndFail => {
             cancel()?;
@@ -139,6 +142,7 @@ impl Workload for Script {
             Script::FailDenied => Ending::Fails("denied.here"),
             Script::FailFor(seconds) => Ending::FailsUntil(Duration::from_secs(seconds.into())),
             Script::Snooze => Ending::Snoozes(SNOOZE),
+            Script::Throttle => Ending::Throttles(SNOOZE),
             Script::Cancel => Ending::Cancels,
             Script::Fail
             | Script::FailUntil(_)

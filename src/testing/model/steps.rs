@@ -1,7 +1,9 @@
 //! What each command does: which steps, in which order, and where a crash can come between them.
 
+use std::collections::BTreeMap;
+
 use super::life::Model;
-use super::{Act, Answer, Command, Ending, Nth, Program, Workload};
+use super::{Act, Answer, Command, Ending, ModelTask, Nth, Program, Workload};
 use crate::crash::{CrashMoment, CrashPoint};
 use crate::error::ErrorKind;
 use crate::task::{Bulk, Enqueued, Options, State, TaskId, Timestamp};
@@ -74,6 +76,12 @@ impl<W: Workload> Model<W> {
             Command::Resume(queue) => {
                 self.commit(|m| m.set_paused(queue, false)).map(|()| Answer::Verb(Ok(())))
             }
+            Command::SetLimit(queue, limit) => {
+                self.commit(|m| m.set_limit(queue, *limit)).map(|()| Answer::Verb(Ok(())))
+            }
+            Command::SetRate(queue, rate) => {
+                self.commit_if_changed(|m| m.set_rate(queue, *rate)).map(|()| Answer::Verb(Ok(())))
+            }
             Command::MoveToDeadLetters => self.all(
                 Model::move_to_dead_letters,
                 |state| matches!(state, State::Failed | State::Lost),
@@ -87,8 +95,9 @@ impl<W: Workload> Model<W> {
                 }
             }
             Command::Visit(task, options) => {
+                let before = self.suspects();
                 let made = self.enqueue(task, options);
-                self.pass_on();
+                self.pass_on(&before);
                 Ok(Answer::Enqueued(vec![made]))
             }
             Command::Reopen(program) | Command::Crash(program) => {
@@ -112,8 +121,9 @@ impl<W: Workload> Model<W> {
         if dies == Some(CrashMoment::Before) {
             return Err(Died);
         }
+        let before = self.suspects();
         let done = step(self);
-        self.pass_on();
+        self.pass_on(&before);
         if dies == Some(CrashMoment::After) {
             return Err(Died);
         }
@@ -128,7 +138,7 @@ impl<W: Workload> Model<W> {
         }
         let mut after = self.clone();
         let done = step(&mut after);
-        after.pass_on();
+        after.pass_on(&self.suspects());
         if after.in_file() == self.in_file() {
             *self = after;
             return Ok(done);
@@ -136,11 +146,13 @@ impl<W: Workload> Model<W> {
         self.commit(|m| *m = after).map(|()| done)
     }
 
-    /// The end of a transaction: what it has freed goes to who waits for it.
-    fn pass_on(&mut self) {
+    /// The end of a transaction: what it has freed goes to who waits for it. The turn among suspects is passed on if one of them was moved.
+    fn pass_on(&mut self, suspects_before: &BTreeMap<TaskId, ModelTask<W>>) {
         self.release_keys();
         self.pass_permits();
-        self.pass_turn();
+        if std::mem::take(&mut self.turn_moves) | (self.suspects() != *suspects_before) {
+            self.pass_turn();
+        }
     }
 
     // ---- Commands ----
@@ -172,6 +184,7 @@ impl<W: Workload> Model<W> {
         Ok(Some(match ending {
             Ending::Succeeds => Ran::Succeeded(id),
             Ending::Snoozes(_) => Ran::Snoozed(id),
+            Ending::Throttles(_) => Ran::HandedBack(id),
             Ending::Cancels => Ran::Cancelled(id),
             Ending::Fails(_) | Ending::FailsUntil(_) | Ending::FailsForGood => Ran::Failed(id),
         }))
@@ -180,6 +193,12 @@ impl<W: Workload> Model<W> {
     /// The clock shows another time, and the timer looks.
     fn set_wall(&mut self, to: Timestamp) -> Result<Answer, Died> {
         self.wall = to;
+        if self.must_mend() {
+            self.commit(Model::mend)?;
+        }
+        if self.is_any_open() {
+            self.commit_if_changed(|m| m.turn_moves = true)?;
+        }
         if self.is_due() {
             self.commit(Model::promote)?;
         }
@@ -231,9 +250,11 @@ impl<W: Workload> Model<W> {
     /// Another process opens the file.
     fn reopen(&mut self, program: Program) {
         self.dies_at = None;
+        let before = self.suspects();
         self.recover();
-        self.pass_on();
+        self.pass_on(&before);
+        let before = self.suspects();
         self.open(program);
-        self.pass_on();
+        self.pass_on(&before);
     }
 }

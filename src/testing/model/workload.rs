@@ -103,6 +103,8 @@ pub enum Ending {
     FailsForGood,
     /// It [snoozes](crate::Failure::snooze).
     Snoozes(Duration),
+    /// It [closes its queue](crate::Failure::throttle) for so long.
+    Throttles(Duration),
     /// It [cancels](crate::Failure::cancel) its task.
     Cancels,
 }
