@@ -5,6 +5,7 @@ use std::fmt;
 use super::handle::Queue;
 use crate::error::Error;
 use crate::limits::Shut;
+use crate::planted::planted;
 use crate::store;
 use crate::task::{Hold, State, TaskId, TaskRecord, Timestamp};
 
@@ -52,7 +53,7 @@ impl Explanation {
     /// Why its queue lets nothing start, beside a pause.
     fn shut(&self) -> Option<String> {
         let queue = &self.task.queue;
-        if let Some(at) = self.closed_until {
+        if let Some(at) = self.closed_until.filter(|_| !planted("g20-a-closed-queue-is-not-named")) {
             return Some(format!("a handler has closed its queue {queue:?} until {at}"));
         }
         if let Some(at) = self.rate_opens_at {
@@ -218,7 +219,10 @@ impl Queue {
             let (paused, not_served, shut) = store::queue_flags(conn, &task.queue, now)?;
             let (schedule, run_before) = store::run_before(conn, id)?;
             let before_it = store::ready_before(conn, id, Explanation::MAX_COUNTED + 1)?;
-            let permit_holders = store::permit_holders(conn, id)?;
+            let mut permit_holders = store::permit_holders(conn, id)?;
+            if planted("g20-who-holds-the-permit-is-not-named") {
+                permit_holders.clear();
+            }
             let (mut full, mut rate_opens_at, mut closed_until) = (None, None, None);
             match shut {
                 Some(Shut::Full(limit)) => full = Some(limit),

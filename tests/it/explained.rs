@@ -16,7 +16,7 @@ fn says(queue: &Queue, id: TaskId, wanted: &str) {
 }
 
 #[test]
-fn a_time() {
+fn g20_explain_names_a_time() {
     let (tests, _) = stepped();
     let id = add(tests.queue(), &Do::Ok(1), Options::new().delay(HOUR));
     says(tests.queue(), id, "waits until 2026-01-01T01:00:00.000Z");
@@ -25,7 +25,7 @@ fn a_time() {
 }
 
 #[test]
-fn a_retry() {
+fn g20_explain_names_a_retry() {
     let (tests, _) = stepped();
     let id = add(tests.queue(), &Do::RetryAfter(3_600_000), Options::new());
     tests.run_one().unwrap();
@@ -33,7 +33,7 @@ fn a_retry() {
 }
 
 #[test]
-fn a_rate() {
+fn g20_explain_names_a_rate() {
     let (tests, _) = stepped();
     tests.queue().set_rate("default", Some(Rate::per(MINUTE, 1))).unwrap();
     let [_, second] = [1, 2].map(|n| add(tests.queue(), &Do::Ok(n), Options::new()));
@@ -46,7 +46,7 @@ fn a_rate() {
 }
 
 #[test]
-fn a_throttle() {
+fn g20_explain_names_a_throttle() {
     let closes = |_: Do, _: &Context| Err::<u64, _>(Failure::throttle(MINUTE * 5));
     let tests = SteppedQueue::open(Queue::builder().handle(closes), &ManualClock::new()).unwrap();
     let id = add(tests.queue(), &Do::Ok(1), Options::new());
@@ -59,7 +59,7 @@ fn a_throttle() {
 }
 
 #[test]
-fn a_key_whose_holder_waits_for_its_retry() {
+fn g20_explain_names_a_key_whose_holder_waits_for_its_retry() {
     let (tests, _) = stepped();
     let serial = || Options::new().serial("k");
     let first = add(tests.queue(), &Do::RetryAfter(3_600_000), serial());
@@ -79,7 +79,7 @@ fn a_key_whose_holder_waits_for_its_retry() {
 }
 
 #[test]
-fn a_run_before_that_waits_for_its_retry() {
+fn g20_explain_names_a_run_before_that_waits_for_its_retry() {
     let (mut tests, _) = stepped();
     let schedule = Schedule::every("sync", MINUTE).overlap(Overlap::Queue);
     tests.queue().set_schedule(schedule, &Do::RetryAfter(3_600_000)).unwrap();
@@ -96,7 +96,7 @@ fn a_run_before_that_waits_for_its_retry() {
 }
 
 #[test]
-fn a_name_that_no_handler_knows() {
+fn g20_explain_names_a_name_that_no_handler_knows() {
     let none = Queue::builder().config(Config::default());
     let tests =
         SteppedQueue::open(none.handle(|_: Stranger, _: &Context| Ok::<_, Failure>(())), &ManualClock::new());
@@ -107,7 +107,7 @@ fn a_name_that_no_handler_knows() {
 }
 
 #[test]
-fn a_process_that_does_not_execute() {
+fn g20_explain_names_a_process_that_does_not_execute() {
     let queue = Queue::builder().open_temporary().unwrap();
     let id = add(&queue, &Do::Ok(1), Options::new());
     says(
