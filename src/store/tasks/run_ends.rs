@@ -19,14 +19,21 @@ pub(super) fn go_on(tx: &Tx<'_>) -> Sql<bool> {
         if moved.is_empty() {
             return Ok(any);
         }
+        // What became of all of them comes first: one that waited may have ended in the same transaction.
+        let mut ended = Vec::new();
         for (id, at) in moved {
-            any |= settle(tx, id, at)?;
+            let Some((schedule_id, has_ended)) = note(tx, id)? else { continue };
+            any = true;
+            ended.extend(has_ended.then_some((schedule_id, at)));
+        }
+        for (schedule_id, at) in ended {
+            run_ended(tx, schedule_id, at)?;
         }
     }
 }
 
-/// Notes whether a run is live; says whether it was one.
-fn settle(tx: &Tx<'_>, id: TaskId, at: Timestamp) -> Sql<bool> {
+/// Notes whether a run is live; says of which schedule it is and whether it has ended. None if it is no run.
+fn note(tx: &Tx<'_>, id: TaskId) -> Sql<Option<(i64, bool)>> {
     let sql = "SELECT schedule_id, live, (SELECT t.state < 2 OR (t.state = 5 AND t.in_flight = 1) FROM perdura_tasks t WHERE t.task_id = r.task_id),
                       EXISTS (SELECT 1 FROM perdura_dead_letters d WHERE d.task_id = r.task_id)
                FROM perdura_runs r WHERE r.task_id = ?1";
@@ -38,17 +45,14 @@ fn settle(tx: &Tx<'_>, id: TaskId, at: Timestamp) -> Sql<bool> {
             row.get::<_, bool>(3)?,
         ))
     })?;
-    let Some((schedule_id, was, is_live, is_letter)) = run else { return Ok(false) };
+    let Some((schedule_id, was, is_live, is_letter)) = run else { return Ok(None) };
     if is_live.is_none() && !is_letter {
         runs::forget(tx, id)?;
     } else if is_live.unwrap_or(false) != (was != OVER) {
         let is = if is_live.unwrap_or(false) { LIVE } else { OVER };
         runs::set_live(tx, id, was, is)?;
     }
-    if was != OVER && !is_live.unwrap_or(false) {
-        run_ended(tx, schedule_id, at)?;
-    }
-    Ok(true)
+    Ok(Some((schedule_id, was != OVER && !is_live.unwrap_or(false))))
 }
 
 /// What follows the end of a run.

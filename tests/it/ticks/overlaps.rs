@@ -157,3 +157,32 @@ fn a_run_keeps_its_tick_when_it_is_retried_and_replayed_by_hand() {
         assert_sound(&queue);
     }
 }
+
+/// Else the one that waits would be let on by the end of the other, although it has ended, too.
+#[test]
+fn g15_a_run_and_the_one_that_waits_for_it_may_end_in_one_commit() {
+    type End = fn(&mut SteppedQueue);
+    let ends: [(&str, End); 3] = [
+        ("both are cancelled", |tests| {
+            assert_eq!(tests.queue().cancel_all(Filter::new()).unwrap().changed, 2);
+        }),
+        ("both expire", |tests| tests.advance(MINUTE * 30).unwrap()),
+        ("both are deleted", |tests| {
+            assert_eq!(tests.queue().delete_all(Filter::new().state(State::Queued)).unwrap().changed, 2);
+        }),
+    ];
+    for (what, end) in ends {
+        let expires = Options::new().expires(MINUTE * 20);
+        let mut tests = with(each_minute().overlap(Overlap::Queue).options(expires));
+        tests.advance(MINUTE).unwrap();
+        tests.advance(MINUTE).unwrap();
+        assert_eq!(holds(&tests), [READY, WAITS]);
+        tests.queue().pause_schedule("each minute").unwrap();
+        end(&mut tests);
+        assert!(holds(&tests).iter().all(|end| *end == (State::Cancelled, None)), "{what}");
+        assert_sound(tests.queue());
+        tests.queue().resume_schedule("each minute").unwrap();
+        pass(&mut tests, 1);
+        assert_eq!(noted(tests.queue()).len(), 1, "{what}: the next tick makes a run that may start");
+    }
+}
