@@ -340,20 +340,21 @@ fn g16_threads_keep_limits_and_rates() {
     recorder.set_limit(&queue, "narrow", Some(2)).unwrap();
     let rate = Rate::per(SECOND / 10, 10).burst(3);
     recorder.set_rate(&queue, "slow", Some(rate)).unwrap();
-    let mut ids = Vec::new();
-    for n in 0..120 {
+    let options = |n: u64| {
         let key = format!("key {}", n % 8);
-        let options = match n % 5 {
+        match n % 5 {
             0 => Options::new().queue("narrow"),
             1 => Options::new().queue("slow"),
             2 => Options::new().serial(key),
             3 => Options::new().limit(key, 2),
             _ => Options::new(),
-        };
-        ids.push(recorder.enqueue(&queue, &Noted { n, script: Script::Succeed }, options).unwrap().id());
-    }
-    for id in ids {
-        queue.wait(id, MINUTE).unwrap();
+        }
+    };
+    let tasks: Vec<_> = (0..160).map(|n| (Noted { n, script: Script::Succeed }, options(n))).collect();
+    let made =
+        recorder.enqueue_all(&queue, tasks.iter().map(|(task, options)| (task, options.clone()))).unwrap();
+    for made in made {
+        queue.wait(made.id(), MINUTE).unwrap();
     }
     recorder.observe(&queue).unwrap();
     check_history(&recorder.history()).unwrap_or_else(|violation| panic!("{violation}"));
