@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use perdura::{Options, Queue};
+use perdura::{Options, Queue, Schedule};
 
 use crate::Asked;
 use crate::measure::Rounds;
@@ -18,6 +18,12 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// How long an idle queue is watched.
 const WATCHED: Duration = Duration::from_secs(10);
+/// How long one with schedules is watched: the timer looks at the wall clock each minute while a tick is to come.
+const SCHEDULES_WATCHED: Duration = Duration::from_secs(130);
+/// Schedules of an idle file, whose ticks are days away.
+const SCHEDULES: usize = 10_000;
+/// The period of the one among them that ticks.
+const PERIOD: Duration = Duration::from_secs(5);
 
 /// The life of a child: opens a queue with handlers, says how long that took, and stays until its input ends.
 pub fn child(role: &str, mut args: impl Iterator<Item = String>) -> Outcome<()> {
@@ -32,6 +38,15 @@ pub fn child(role: &str, mut args: impl Iterator<Item = String>) -> Outcome<()> 
     let mut builder = Queue::builder().workers(2).handle(noop);
     if role != "--child-polling" {
         builder = builder.poll_interval(Duration::ZERO);
+    }
+    if role == "--child-schedules" || role == "--child-ticks" {
+        for n in 0..SCHEDULES as u64 {
+            let schedule = Schedule::every(format!("schedule {n}"), Duration::from_secs(10 * 86_400));
+            builder = builder.schedule(schedule, &Noop { n });
+        }
+    }
+    if role == "--child-ticks" {
+        builder = builder.schedule(Schedule::every("it ticks", PERIOD), &Noop { n: 0 });
     }
     let began = Instant::now();
     let queue = builder.open(&path)?;
@@ -135,53 +150,70 @@ fn system_calls(process: u32) -> Outcome<Option<(u64, String)>> {
     Ok(Some((calls.len() as u64, calls.into_iter().take(3).collect::<Vec<_>>().join("; "))))
 }
 
+/// An idle queue, as it is watched.
+struct Idler {
+    /// Of the child.
+    role: &'static str,
+    what: String,
+    watched: Duration,
+    /// Wake-ups at most; none: they are shown.
+    bound: Option<f64>,
+    counts_calls: bool,
+}
+
 pub fn idle(asked: &Asked, report: &mut Report) -> Outcome<()> {
-    let looks = WATCHED.as_secs_f64() / 5.0;
-    for (role, what, bound) in [
-        ("--child-idle", "nothing waits, no polling", 0.0),
-        ("--child-waiting", "one task waits, no polling", 1.0 + looks),
-        ("--child-polling", "nothing waits, polling each 5 s (default)", 1.0 + looks),
+    let looks = 1.0 + WATCHED.as_secs_f64() / 5.0;
+    let minutes = 1.0 + (SCHEDULES_WATCHED.as_secs_f64() / 60.0).floor();
+    let idler = |role, what: &str, watched, bound, counts_calls| {
+        let what = what.to_owned();
+        Idler { role, what, watched, bound, counts_calls }
+    };
+    let far = format!("{SCHEDULES} schedules whose ticks are far away, no polling");
+    let ticks = format!("{SCHEDULES} schedules, one of which ticks each {} s, no polling", PERIOD.as_secs());
+    for idler in [
+        idler("--child-idle", "nothing waits, no polling", WATCHED, Some(0.0), true),
+        idler("--child-waiting", "one task waits, no polling", WATCHED, Some(looks), true),
+        idler("--child-polling", "nothing waits, polling each 5 s (default)", WATCHED, Some(looks), false),
+        idler("--child-schedules", &far, SCHEDULES_WATCHED, Some(minutes), false),
+        idler("--child-ticks", &ticks, 10 * PERIOD, None, false),
     ] {
-        let scratch = Scratch::new(&asked.dir);
-        let (child, _) = start(role, scratch.path())?;
-        thread::sleep(Duration::from_secs(3)); // until the last chore of opening is done
-        let before = awakenings(child.id())?;
-        thread::sleep(WATCHED);
-        let after = awakenings(child.id())?;
-        let row = |name: String, unit, figure: f64, target| Row {
-            name,
-            synchronous: "",
-            unit,
-            raw: None,
-            perdura: Rounds(vec![figure]),
-            judged: Rounds(vec![figure]),
-            target,
-        };
-        let woken = (after.0 - before.0) as f64;
-        report.row(row(format!("idle for 10 s, {what}: wake-ups"), "wake-ups", woken, Target::AtMost(bound)));
-        report.row(row(
-            format!("idle for 10 s, {what}: processor time"),
-            "ticks",
-            (after.1 - before.1) as f64,
-            Target::AtMost(0.0),
-        ));
-        match system_calls(child.id())? {
-            Some((calls, which)) => {
-                // A wake-up of the timer is a wait that ends, a look at the clock, and the next wait.
-                report.row(row(
-                    format!("idle for 10 s, {what}: system calls"),
-                    "calls",
-                    calls as f64,
-                    if role == "--child-polling" { Target::None } else { Target::AtMost(4.0 * bound) },
-                ));
-                if !which.is_empty() {
-                    println!("    {which}");
-                }
-            }
-            None => println!("strace is not installed; system calls are not counted"),
-        }
-        std::io::stdout().flush()?;
-        stop(child)?;
+        watch(asked, report, &idler)?;
     }
     Ok(())
+}
+
+fn watch(asked: &Asked, report: &mut Report, idler: &Idler) -> Outcome<()> {
+    let scratch = Scratch::new(&asked.dir);
+    let (child, _) = start(idler.role, scratch.path())?;
+    thread::sleep(Duration::from_secs(3)); // until the last chore of opening is done
+    let before = awakenings(child.id())?;
+    thread::sleep(idler.watched);
+    let after = awakenings(child.id())?;
+    let row = |what: &str, unit, figure: f64, target| Row {
+        name: format!("idle for {} s, {}: {what}", idler.watched.as_secs(), idler.what),
+        synchronous: "",
+        unit,
+        raw: None,
+        perdura: Rounds(vec![figure]),
+        judged: Rounds(vec![figure]),
+        target,
+    };
+    let at_most = |bound: Option<f64>| bound.map_or(Target::None, Target::AtMost);
+    report.row(row("wake-ups", "wake-ups", (after.0 - before.0) as f64, at_most(idler.bound)));
+    let no_time = if idler.bound.is_some() { Target::AtMost(0.0) } else { Target::None };
+    report.row(row("processor time", "ticks", (after.1 - before.1) as f64, no_time));
+    match system_calls(child.id())? {
+        Some((calls, which)) => {
+            // A wake-up of the timer is a wait that ends, a look at the clock, and the next wait.
+            let bound = idler.bound.filter(|_| idler.counts_calls).map(|wake_ups| 4.0 * wake_ups);
+            let what = format!("system calls in {} s", WATCHED.as_secs());
+            report.row(row(&what, "calls", calls as f64, at_most(bound)));
+            if !which.is_empty() {
+                println!("    {which}");
+            }
+        }
+        None => println!("strace is not installed; system calls are not counted"),
+    }
+    std::io::stdout().flush()?;
+    stop(child)
 }

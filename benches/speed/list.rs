@@ -3,7 +3,9 @@
 use std::error::Error;
 
 use crate::report::Report;
-use crate::rows::{beside, curves, drain, enqueue, growth, neighbours, retry, start, tails, wear, weight};
+use crate::rows::{
+    beside, curves, drain, enqueue, growth, limits, neighbours, retry, schedules, start, tails, wear, weight,
+};
 use crate::{Asked, idle};
 
 type Run = fn(&Asked, &mut Report) -> Result<(), Box<dyn Error>>;
@@ -37,6 +39,9 @@ pub const ROWS: &[Entry] = &[
     quick("promote", growth::promote),
     quick("retry", retry::lateness),
     quick("open", growth::open),
+    quick("serial-keys", limits::drains),
+    quick("key-waiters", limits::waiters),
+    quick("schedules-due", schedules::due),
     whole("claim", growth::claims),
     whole("beside", beside::beside),
     quick("waiters", neighbours::waiters),
