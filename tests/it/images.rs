@@ -132,10 +132,17 @@ impl Work {
             text: "x".repeat(self.chance.below(bytes) as usize),
         };
         let steps: Vec<_> = (0..size).map(|_| step()).collect();
+        let limits: Vec<u64> = (0..size).map(|_| self.chance.below(4)).collect();
+        let options = |limit: u64| match limit {
+            0 => Options::new().serial("one after the other"),
+            1 => Options::new().limit("two", 2),
+            _ => Options::new(),
+        };
         let queue = self.tests.as_ref().expect("the queue is open").queue();
+        let all = steps.iter().zip(limits.iter().map(|limit| options(*limit)));
         let ids = match size {
-            1 => vec![queue.enqueue_with(&steps[0], Options::new()).unwrap().id()],
-            _ => queue.enqueue_all(&steps).unwrap().iter().map(|made| made.id()).collect(),
+            1 => vec![queue.enqueue_with(&steps[0], options(limits[0])).unwrap().id()],
+            _ => queue.enqueue_all_with(all).unwrap().iter().map(|made| made.id()).collect(),
         };
         self.diary.note(Fact::Enqueued(ids));
     }
@@ -496,7 +503,8 @@ impl Past {
                 row.state
             );
         }
-        for _ in 0..10 {
+        // Serial tasks wait for the retries of those before them.
+        for _ in 0..200 {
             tests.run_until_idle().unwrap();
             tests.clock().advance(DAY);
             tests.tick().unwrap();

@@ -5,7 +5,7 @@ mod helpers;
 
 #[cfg(target_os = "linux")]
 use helpers::loop_device;
-use helpers::{child, files, logger, support, told, workload};
+use helpers::{bounded, child, files, logger, support, told, workload};
 
 mod ahead;
 mod api;

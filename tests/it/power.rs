@@ -107,17 +107,17 @@ fn nothing_is_lost(kind: &'static str, options: &'static str) {
 }
 
 #[test]
-fn g01_g03_g06_g08_nothing_is_lost_by_power_cuts_on_ext4() {
+fn g01_g03_g06_g08_g15_g16_nothing_is_lost_by_power_cuts_on_ext4() {
     nothing_is_lost("ext4", "");
 }
 
 #[test]
-fn g01_g03_g06_g08_nothing_is_lost_by_power_cuts_on_ext4_that_writes_data_back_late() {
+fn g01_g03_g06_g08_g15_g16_nothing_is_lost_by_power_cuts_on_ext4_that_writes_data_back_late() {
     nothing_is_lost("ext4", ",data=writeback");
 }
 
 #[test]
-fn g01_g03_g06_g08_nothing_is_lost_by_power_cuts_on_xfs() {
+fn g01_g03_g06_g08_g15_g16_nothing_is_lost_by_power_cuts_on_xfs() {
     nothing_is_lost("xfs", "");
 }
 

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod bounded;
 pub mod child;
 pub mod files;
 pub mod logger;

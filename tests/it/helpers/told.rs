@@ -6,13 +6,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use perdura::{Filter, Queue, State, TaskId, TaskRecord};
+use perdura::{Filter, Overlap, Queue, State, Task, TaskId, TaskRecord};
 
+use crate::bounded::{self, Line, PACED, RATE, Rhythm, Run};
 use crate::support::*;
-use crate::workload::{self, AS_TOLD, Load, load};
+use crate::workload::{self, AS_TOLD, Load};
 
-/// Which task of which run.
+/// Which task of which process; or [`RUN`] and its id, of a task that a schedule has made.
 type Name = (u64, u64);
+
+/// What stands for the process in the name of a run.
+const RUN: u64 = u64::MAX;
 
 /// What has been said of one file.
 #[derive(Default)]
@@ -29,6 +33,25 @@ pub struct Told {
     /// Tasks that were said to have succeeded, and may therefore be purged if `purges`.
     succeeded: HashSet<Name>,
     purges: bool,
+    /// The schedule of each run.
+    runs: HashMap<TaskId, u64>,
+    /// Which task was made by which tick of which schedule, in milliseconds.
+    ticks: BTreeMap<(u64, u64), TaskId>,
+    /// Who was the newest to start of each line in which one starts after the other, and whose first start was the newest.
+    turns: HashMap<String, (TaskId, TaskId)>,
+    /// Who has made way for the next of its line, and must therefore have ended.
+    made_way: HashSet<TaskId>,
+    /// Starts of tasks that stand in a line.
+    in_lines: u64,
+}
+
+/// What one process runs.
+#[derive(Default)]
+struct Running {
+    /// Generations, and in which lines their tasks stand.
+    attempts: HashMap<TaskId, (u64, Vec<Line>)>,
+    /// How many of each line run.
+    at_once: HashMap<String, usize>,
 }
 
 /// Where a process was when it ended.
@@ -44,7 +67,7 @@ pub struct End {
 impl Told {
     /// Takes in what one process has said, in order. Answers with where it was at its end.
     pub fn take(&mut self, said: &[String]) -> End {
-        let mut running: HashMap<TaskId, u64> = HashMap::new();
+        let mut running = Running::default();
         let mut end = End { opening: true, ..End::default() };
         for line in said {
             let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -61,15 +84,36 @@ impl Told {
                     assert!(ids.windows(2).all(|w| w[0] < w[1]), "ids of a batch rise: {line}");
                     self.acked.extend(ids.iter().zip(*first..).map(|(n, name)| (id(*n), (*run, name))));
                 }
+                ("hand", [schedule, task]) => {
+                    self.acked.insert(id(*task), (RUN, *task));
+                    self.runs.insert(id(*task), *schedule);
+                }
                 ("start", [task, generation, _, run, n]) => {
-                    let overlap = running.insert(id(*task), *generation);
-                    assert_eq!(overlap, None, "task {task} runs twice at once");
-                    self.started.entry(id(*task)).or_default().push(*generation);
-                    let before = self.names.insert(id(*task), (*run, *n));
-                    assert!(before.is_none_or(|name| name == (*run, *n)), "task {task} has changed its args");
+                    let lines = bounded::line(*n).into_iter().collect();
+                    self.starts(&mut running, id(*task), *generation, (*run, *n), lines);
+                }
+                ("run", [task, generation, _, schedule, tick]) => {
+                    self.starts(
+                        &mut running,
+                        id(*task),
+                        *generation,
+                        (RUN, *task),
+                        bounded::lines_of_run(*schedule),
+                    );
+                    self.runs.insert(id(*task), *schedule);
+                    if !matches!(Rhythm::of(*schedule), Rhythm::ByHand) {
+                        let before = self.ticks.insert((*schedule, *tick), id(*task));
+                        assert!(
+                            before.is_none_or(|other| other == id(*task)),
+                            "a tick has made two tasks: {line}"
+                        );
+                    }
                 }
                 ("end", [task, generation, well]) => {
-                    assert_eq!(running.remove(&id(*task)), Some(*generation), "{line}");
+                    let ended = running.attempts.remove(&id(*task));
+                    let (started, lines) = ended.unwrap_or_else(|| panic!("what ends does not run: {line}"));
+                    assert_eq!(started, *generation, "{line}");
+                    lines.iter().for_each(|line| *running.at_once.entry(line.name.clone()).or_default() -= 1);
                     if *well == 1 {
                         self.succeeded.insert(self.names[&id(*task)]);
                     }
@@ -78,8 +122,41 @@ impl Told {
                 _ => panic!("a process said {line:?}"),
             }
         }
-        end.running = running.len();
+        end.running = running.attempts.len();
         end
+    }
+
+    /// An attempt has started. No line may have more of them at once than it allows, and where that is one, its task is the next.
+    fn starts(&mut self, running: &mut Running, id: TaskId, generation: u64, name: Name, lines: Vec<Line>) {
+        for line in &lines {
+            let at_once = running.at_once.entry(line.name.clone()).or_default();
+            *at_once += 1;
+            assert!(*at_once <= line.most, "{at_once} tasks of {:?} run at once, task {id} too", line.name);
+            if line.most == 1 {
+                self.has_turn(line, id);
+            }
+        }
+        self.in_lines += u64::from(!lines.is_empty());
+        let overlap = running.attempts.insert(id, (generation, lines));
+        assert!(overlap.is_none(), "task {id} runs twice at once");
+        self.started.entry(id).or_default().push(generation);
+        let before = self.names.insert(id, name);
+        assert!(before.is_none_or(|before| before == name), "task {id} has changed its args");
+    }
+
+    /// A task of a line starts in which one starts after the other.
+    fn has_turn(&mut self, line: &Line, id: TaskId) {
+        let (newest, first) = self.turns.get(&line.name).copied().unwrap_or((id, id));
+        if newest != id {
+            self.made_way.insert(newest);
+        }
+        assert!(
+            !self.made_way.contains(&id),
+            "task {id} of {:?} starts behind one that came after it",
+            line.name
+        );
+        assert!(self.started.contains_key(&id) || id >= first, "task {id} of {:?} was overtaken", line.name);
+        self.turns.insert(line.name.clone(), (id, id.max(first)));
     }
 
     /// An enqueue was begun; what becomes of it is not known.
@@ -103,6 +180,7 @@ impl Told {
             match (verb, numbers.as_slice()) {
                 ("try", [run, first, size]) => self.begun(*run, *first, *size),
                 ("acked", [_, _, ids @ ..]) => acked.extend(ids.iter().map(|n| id(*n))),
+                ("hand", [_, task]) => acked.push(id(*task)),
                 ("failed", [run, first]) => self.failed(*run, *first, line),
                 _ => {}
             }
@@ -115,6 +193,11 @@ impl Told {
         self.acked.len()
     }
 
+    /// How many ticks have started a task, and how many attempts of tasks with a limit, a serial key or a schedule have started.
+    pub fn bounded(&self) -> (usize, u64) {
+        (self.ticks.len(), self.in_lines)
+    }
+
     /// Holds what was said against what the file has.
     #[track_caller]
     pub fn check(&mut self, queue: &Queue) {
@@ -122,7 +205,7 @@ impl Told {
         let there: HashMap<TaskId, &TaskRecord> = records.iter().map(|r| (r.task_id, r)).collect();
         let mut new = HashSet::new();
         for id in there.keys().filter(|id| !self.known.contains_key(id)).copied().collect::<Vec<_>>() {
-            let name = name_of(queue, id);
+            let name = self.name_of(queue, there[&id]);
             assert!(self.known_names.insert(name), "task {id} is there twice");
             self.known.insert(id, name);
             new.insert(name);
@@ -139,7 +222,29 @@ impl Told {
                 None => assert!(self.may_be_purged(self.names[id]), "task {id} has started and is lost"),
             }
         }
+        for id in self.made_way.drain() {
+            let has_ended = there.get(&id).is_none_or(|record| record.state.is_finished());
+            assert!(has_ended, "another one of its line started before task {id} had ended");
+        }
+        self.check_fired(queue, &there);
+        check_rate(queue, &records);
         assert_sound(queue);
+    }
+
+    /// Each tick that a schedule has fired has made a task.
+    fn check_fired(&self, queue: &Queue, there: &HashMap<TaskId, &TaskRecord>) {
+        for record in queue.schedules().unwrap() {
+            let is_mine = |schedule: &u64| bounded::name(*schedule) == record.schedule;
+            let schedule = bounded::schedules().find(is_mine).unwrap();
+            if matches!(Rhythm::of(schedule), Rhythm::ByHand) {
+                continue;
+            }
+            let made = there.keys().filter(|id| self.runs.get(id) == Some(&schedule)).count() as u64;
+            let is_right = made == record.fired || (self.purges && made < record.fired);
+            assert!(is_right, "{made} runs are there: {record:?}");
+            let seen = self.ticks.range((schedule, 0)..(schedule + 1, 0)).count() as u64;
+            assert!(seen <= record.fired, "{seen} ticks were seen: {record:?}");
+        }
     }
 
     /// Every enqueue that was begun is there whole or not at all, and nothing else is new.
@@ -156,22 +261,47 @@ impl Told {
                 new.remove(&name);
             });
         }
+        new.retain(|(process, _)| *process != RUN);
         assert!(new.is_empty(), "ghosts that nobody enqueued: {new:?}");
     }
 
     fn may_be_purged(&self, name: Name) -> bool {
-        self.purges && self.succeeded.contains(&name)
+        self.purges && (self.succeeded.contains(&name) || self.may_be_replaced(name))
+    }
+
+    /// Whether it is a run whose place a newer one may have taken: it is cancelled then.
+    fn may_be_replaced(&self, (process, n): Name) -> bool {
+        process == RUN
+            && self.runs.get(&id(n)).is_some_and(|schedule| bounded::overlap(*schedule) == Overlap::Replace)
+            && !self.started.contains_key(&id(n))
+    }
+
+    /// Which task this is, by its args.
+    fn name_of(&mut self, queue: &Queue, record: &TaskRecord) -> Name {
+        let (id, args) = (record.task_id, queue.args_json(record.task_id).unwrap());
+        if record.task_name == Run::NAME {
+            let run: Run = serde_json::from_str(&args).unwrap();
+            let before = self.runs.insert(id, run.schedule);
+            assert!(before.is_none_or(|schedule| schedule == run.schedule), "task {id} has changed its args");
+            return (RUN, id.as_i64().cast_unsigned());
+        }
+        let args: Load = serde_json::from_str(&args).unwrap();
+        assert!(args.is_whole(), "the args of task {id} are not what was enqueued");
+        (args.run, args.n)
     }
 
     /// After the last fault, a whole process brings every task to an end.
     pub fn finish(&mut self, file: &std::path::Path) {
-        let queue = Queue::builder().config(workload::config()).handle(load).open(file).unwrap();
+        let queue = workload::builder().open(file).unwrap();
         assert!(queue.executes(), "the lock of a killed process is free");
+        for schedule in queue.schedules().unwrap() {
+            queue.pause_schedule(&schedule.schedule).unwrap();
+        }
         loop {
             queue.drain().unwrap();
             let counts = queue.counts().unwrap().total();
             if counts.queued() + counts.running == 0 {
-                assert_eq!(counts.succeeded + counts.lost, counts.all(), "{counts:?}");
+                assert_eq!(counts.succeeded + counts.lost + counts.cancelled, counts.all(), "{counts:?}");
                 break;
             }
             std::thread::sleep(Duration::from_millis(1)); // a retry waits for its time
@@ -191,19 +321,63 @@ impl Told {
             };
             assert!(attempts.iter().all(is_told), "{attempts:?}");
         }
+        for cancelled in queue.tasks(Filter::new().state(State::Cancelled).limit(usize::MAX)).unwrap() {
+            let was_replaced = cancelled.error_type.as_deref() == Some("Replaced");
+            assert!(was_replaced && cancelled.task_name == Run::NAME, "{cancelled:?}");
+        }
         self.check(&queue);
+        self.check_ticks();
+        assert_eq!(places_taken(file), 0, "nothing is left to do, and somebody stands in a line");
+    }
+
+    /// What ticks each so often does so without drift; what follows an end comes so long after it.
+    fn check_ticks(&self) {
+        let ticks: Vec<(u64, u64)> = self.ticks.keys().copied().collect();
+        for pair in ticks.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+            let apart = Duration::from_millis(pair[1].1 - pair[0].1);
+            let is_right = match Rhythm::of(pair[0].0) {
+                Rhythm::Every(period) => apart.as_millis() % period.as_millis() == 0,
+                Rhythm::AfterEnd(pause) => apart >= pause,
+                Rhythm::ByHand => true,
+            };
+            assert!(is_right, "ticks of schedule {} are {apart:?} apart", pair[0].0);
+        }
+    }
+}
+
+/// How many tasks have a permit, or wait for one.
+fn places_taken(file: &std::path::Path) -> i64 {
+    let conn = rusqlite::Connection::open(file).unwrap();
+    let sql = "SELECT COUNT(*) FROM perdura_limits WHERE standing <> 0";
+    conn.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// In no time more tasks of the queue with the rate were claimed than it allows. What was handed back does not count.
+fn check_rate(queue: &Queue, records: &[TaskRecord]) {
+    let mut claims = Vec::new();
+    for record in records.iter().filter(|record| record.queue == PACED) {
+        let mut of_task = BTreeMap::new();
+        if record.generation > 1 {
+            let ended = queue.attempts(record.task_id).unwrap();
+            of_task.extend(ended.iter().map(|attempt| (attempt.generation, attempt.started_at)));
+        }
+        if record.state != State::Queued {
+            of_task.extend(record.started_at.map(|started| (record.generation, started)));
+        }
+        claims.extend(of_task.into_values().map(|time| time.as_millis() * 1000));
+    }
+    claims.sort_unstable();
+    let interval = i64::try_from(RATE.interval().as_micros()).unwrap();
+    let mut next = i64::MIN; // what the claims before have spent lasts until then
+    for claim in claims {
+        let ahead = next.saturating_sub(claim);
+        assert!(ahead <= i64::from(RATE.burst - 1) * interval, "{ahead} µs too early for {RATE}");
+        next = next.max(claim) + interval;
     }
 }
 
 fn id(n: u64) -> TaskId {
     TaskId::from_i64(i64::try_from(n).unwrap())
-}
-
-/// Which task this is, by its args.
-fn name_of(queue: &Queue, id: TaskId) -> Name {
-    let args: Load = serde_json::from_str(&queue.args_json(id).unwrap()).unwrap();
-    assert!(args.is_whole(), "the args of task {id} are not what was enqueued");
-    (args.run, args.n)
 }
 
 /// Each attempt started once, after its claim was durable, and was charged.

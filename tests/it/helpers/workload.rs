@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use perdura::{Config, Context, Durability, Failure, Queue, Task};
+use perdura::{Builder, Config, Context, Durability, Failure, Options, Queue, Task};
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::child::{Wide, say};
 
 /// A task that says when it starts and ends. Each eleventh is large, each fifth fails the first time; `(run, n)` is unique.
@@ -62,6 +63,11 @@ pub fn config() -> Config {
         .retry_backoff(Duration::from_millis(3))
 }
 
+/// A queue that runs the load, and the runs of its schedules.
+pub fn builder() -> Builder {
+    Queue::builder().config(config()).handle(load).handle(bounded::run)
+}
+
 /// Runs the role of this name.
 pub fn role(role: &str, file: &Path) {
     let words: Vec<&str> = role.split(' ').collect();
@@ -92,22 +98,30 @@ struct Work {
     chores: bool,
 }
 
-/// Enqueues from two threads, single tasks and batches of five, while three workers run them.
+/// Enqueues from two threads, single tasks and batches of five, and lets a third make runs of schedules, while three workers run them.
 fn work(file: &Path, work: &Work) {
     say!("opening");
-    let queue = Queue::builder().config(config()).handle(load).open(file).unwrap();
+    let queue = bounded::declare(builder()).open(file).unwrap();
     say!("open");
+    let is_bounded = bounded::bound(&queue).is_ok(); // if it is not, nothing is enqueued
     let run = RandomState::new().hash_one(std::process::id());
-    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(!is_bounded));
     std::thread::scope(|scope| {
         for size in [1, 5] {
             let (queue, next, stop) = (&queue, &next, &stop);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed)
-                    && enqueue(queue, run, next.fetch_add(size, Ordering::Relaxed), size)
-                {}
+                    && enqueue(queue, run, next.fetch_add(size, Ordering::Relaxed), size, bounded::options)
+                {
+                }
             });
         }
+        let (by_hand, is_over) = (&queue, &stop);
+        scope.spawn(move || {
+            while !is_over.load(Ordering::Relaxed) && bounded::run_by_hand(by_hand) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
         if work.chores {
             let (queue, stop) = (&queue, &stop);
             scope.spawn(move || chores(queue, file, stop));
@@ -124,10 +138,10 @@ fn work(file: &Path, work: &Work) {
 }
 
 /// False if it failed.
-fn enqueue(queue: &Queue, run: u64, first: u64, size: u64) -> bool {
+fn enqueue(queue: &Queue, run: u64, first: u64, size: u64, options: fn(u64) -> Options) -> bool {
     let tasks: Vec<_> = (first..first + size).map(|n| Load::new(run, n)).collect();
     say!("try {run} {first} {size}");
-    match queue.enqueue_all(&tasks) {
+    match queue.enqueue_all_with(tasks.iter().map(|task| (task, options(task.n)))) {
         Ok(made) => {
             let ids: Vec<_> = made.iter().map(|m| m.id().to_string()).collect();
             say!("acked {run} {first} {}", ids.join(" "));
@@ -140,13 +154,18 @@ fn enqueue(queue: &Queue, run: u64, first: u64, size: u64) -> bool {
     }
 }
 
+/// Tasks that nothing bounds.
+fn free(_: u64) -> Options {
+    Options::new()
+}
+
 /// Enqueues and runs, and does not give up when that fails.
 fn steady(file: &Path) {
     let queue = Queue::builder().config(config()).handle(load).open(file).unwrap();
     say!("open");
     let run = RandomState::new().hash_one(std::process::id());
     for n in 0.. {
-        enqueue(&queue, run, n, 1);
+        enqueue(&queue, run, n, 1, free);
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -175,7 +194,7 @@ fn once(file: &Path) {
             Ok(queue) => {
                 for size in [1, 5, 1, 1, 5] {
                     next += size;
-                    if !enqueue(&queue, run, next - size, size) {
+                    if !enqueue(&queue, run, next - size, size, free) {
                         break; // an unlock that failed keeps the file locked, and each further try waits for it
                     }
                 }
