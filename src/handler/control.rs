@@ -95,6 +95,7 @@ impl Control {
             task_id: claimed.task_id,
             generation: claimed.generation,
             queue_id: claimed.queue_id,
+            is_limited: claimed.is_limited(),
             needs_full_settle: claimed.needs_full_settle()
                 || self.has_saved.load(Ordering::Acquire)
                 || self.silent.load(Ordering::Acquire),

@@ -78,10 +78,16 @@ pub(crate) struct Claimed {
 }
 
 impl Claimed {
-    /// Whether its end has more to mend than its state: what its extras say, a turn to pass on, and rows beside it that tell of a past: an
-    /// error, a checkpoint.
+    /// Whether its end has more to mend than its state and its permit: what its other extras say, a turn to pass on, and rows beside it that
+    /// tell of a past: an error, a checkpoint.
     pub(crate) fn needs_full_settle(&self) -> bool {
-        self.extras != Extras::NONE || self.suspect || self.generation > 1 || self.is_replay
+        let has_more = self.extras != Extras::NONE && !self.is_limited();
+        has_more || self.suspect || self.generation > 1 || self.is_replay
+    }
+
+    /// Whether it holds a permit of its key, and has nothing else beside its row.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.extras == Extras::LIMITED.with(Extras::PERMIT)
     }
 }
 
@@ -93,6 +99,8 @@ pub(crate) struct Settlement {
     pub queue_id: i64,
     /// Beside the task's state there is something to mend: what [`Claimed::needs_full_settle`] says, or what the attempt itself has left.
     pub needs_full_settle: bool,
+    /// What [`Claimed::is_limited`] says.
+    pub is_limited: bool,
     pub backoff: Option<Duration>,
     pub verdict: Verdict,
     pub task_name: Arc<str>,

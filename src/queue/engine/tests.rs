@@ -44,6 +44,7 @@ fn news_that_a_failed_flush_kept_go_with_the_settle() {
         generation: 1,
         queue_id: 1,
         needs_full_settle: false,
+        is_limited: false,
         backoff: None,
         verdict: Verdict::Unstarted,
         task_name: claimed.task_name,

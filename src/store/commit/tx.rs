@@ -185,13 +185,31 @@ impl<'c> Tx<'c> {
     }
 }
 
-/// A prepared write. Finding one in the cache costs as much as a small write, so batches find theirs once.
+/// A prepared statement. Finding one in the cache costs as much as a small write, so batches find theirs once.
 pub(crate) struct Prepared<'c>(CachedStatement<'c>);
 
 impl Prepared<'_> {
     /// Runs it and says how many rows it changed.
     pub(crate) fn run(&mut self, params: impl Params) -> Sql<usize> {
         Ok(self.0.execute(params)?)
+    }
+
+    /// The row that it finds, if any.
+    pub(crate) fn find<T>(
+        &mut self,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Sql<Option<T>> {
+        Ok(self.0.query_row(params, read).optional()?)
+    }
+
+    /// The rows that it finds.
+    pub(crate) fn all<T, C: FromIterator<T>>(
+        &mut self,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Sql<C> {
+        Ok(self.0.query_map(params, read)?.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Runs it; it must change exactly one row.

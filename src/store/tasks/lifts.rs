@@ -1,44 +1,108 @@
 //! Passes permits of keys on: whatever a transaction has freed goes to those who wait, in that transaction. The rules are in `permits`.
 
 use super::damaged::unless_damaged;
-use super::permits::{PermitState, PermitWaiter, best_waiter, holders, set_standing};
+use super::permits::{
+    BEST_WAITERS, HOLDERS, PermitState, PermitWaiter, SET_STANDING, best_waiters, holders_by, set_standing,
+};
 use super::row::HotRow;
 use crate::lifecycle::TaskEvent;
 use crate::planted::planted;
 use crate::store::commit::effects::LimitedKey;
-use crate::store::commit::tx::Tx;
+use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::Sql;
-use crate::task::{Extras, TaskId, Timestamp};
+use crate::task::{Extras, Hold, State, TaskId, Timestamp};
 
 /// Passes on the permits of the keys that this transaction has touched; says whether there are any.
 pub(super) fn pass_permits(tx: &Tx<'_>) -> Sql<bool> {
-    let mut any = false;
-    while let Some(key) = tx.gathered(|all| all.next_moved_permit()) {
-        pass_key(tx, key)?;
-        any = true;
+    let Some(mut key) = tx.gathered(|all| all.next_moved_permit()) else { return Ok(false) };
+    let mut lift = Lift::new(tx)?;
+    loop {
+        lift.pass_key(tx, key)?;
+        let Some(next) = tx.gathered(|all| all.next_moved_permit()) else { return Ok(true) };
+        key = next;
     }
-    Ok(any)
 }
 
-/// Lifts waiters of a key, the best first, until the best does not fit.
-fn pass_key(tx: &Tx<'_>, key: LimitedKey) -> Sql<()> {
-    while let Some(waiter) = best_waiter(tx, key)? {
-        let id = TaskId::from_i64(waiter.id);
-        if !waiter.is_held {
-            set_standing(tx, id, PermitState::Waits, PermitState::Apart)?; // edited by hand: `check` reports it
-            continue;
-        }
-        let held = holders(tx, key)?;
-        if held >= waiter.permits && !take_for(tx, key, &waiter, held)? {
-            break;
-        }
-        let give = |row: &HotRow| {
-            let to = row.after(TaskEvent::PermitGiven, NO_TIME)?;
-            HotRow { extras: to.extras.with(Extras::PERMIT), ..to }.replace(tx, row, NO_TIME)
-        };
-        unless_damaged(tx, id, NO_TIME, give)?;
+/// What is run for each key, or for each waiter that is lifted.
+struct Lift<'c> {
+    best_waiters: Prepared<'c>,
+    holders: Prepared<'c>,
+    give: Prepared<'c>,
+    set_standing: Prepared<'c>,
+}
+
+impl<'c> Lift<'c> {
+    fn new(tx: &Tx<'c>) -> Sql<Lift<'c>> {
+        Ok(Lift {
+            best_waiters: tx.prepare(BEST_WAITERS)?,
+            holders: tx.prepare(HOLDERS)?,
+            give: tx.prepare(
+                "UPDATE perdura_tasks SET hold = 0, reasons = 0, extras = extras | 8
+                 WHERE task_id = ?1 AND queue_id = ?2 AND state = 0 AND reasons = 32 AND in_flight = 0 AND suspect = 0 AND extras & 12 = 4",
+            )?,
+            set_standing: tx.prepare(SET_STANDING)?,
+        })
     }
-    Ok(())
+
+    /// Lifts waiters of a key, the best first, until the best does not fit.
+    fn pass_key(&mut self, tx: &Tx<'_>, key: LimitedKey) -> Sql<()> {
+        let mut waiters = best_waiters(&mut self.best_waiters, key)?;
+        if waiters.is_empty() {
+            return Ok(());
+        }
+        let mut held = holders_by(&mut self.holders, key)?;
+        // All holders that were lifted here go before whoever still waits.
+        let mut lifted = 0;
+        while let Some(waiter) = waiters.pop_front() {
+            if held >= waiter.permits {
+                if held == lifted || !take_for(tx, key, &waiter, held)? {
+                    return Ok(());
+                }
+                held = waiter.permits - 1;
+                waiters.clear(); // those whose permits were taken wait too
+            }
+            let id = TaskId::from_i64(waiter.id);
+            if self.give(tx, key, id)? || give_slowly(tx, id)? {
+                let is_counted = !planted("g16-a-permit-that-is-given-is-not-counted");
+                (held, lifted) = (held + u32::from(is_counted), lifted + 1);
+            } else {
+                held = holders_by(&mut self.holders, key)?; // it has left the line
+            }
+            if waiters.is_empty() {
+                waiters = best_waiters(&mut self.best_waiters, key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a permit to a task that waits for nothing else; says whether it was such a task. Its transition is written here and not asked of
+    /// `lifecycle::next`, which would have to read the row first: the WHERE says what that function would look at.
+    fn give(&mut self, tx: &Tx<'_>, (queue_id, _): LimitedKey, id: TaskId) -> Sql<bool> {
+        match self.give.run((id.as_i64(), queue_id)) {
+            Ok(1) => {}
+            Err(fault) if !fault.is_damage() => return Err(fault),
+            _ => return Ok(false),
+        }
+        self.set_standing.change_one((id.as_i64(), PermitState::Waits as i64, PermitState::Holds as i64))?;
+        tx.count(queue_id, State::Queued, Hold::Limit, -1);
+        tx.count(queue_id, State::Queued, Hold::Ready, 1);
+        tx.effect(|effects| (effects.changed, effects.ready) = (true, effects.ready + 1));
+        Ok(true)
+    }
+}
+
+/// Gives a permit to any task that waits for one; says whether it has it now. What does not wait, or is damaged, leaves the line.
+fn give_slowly(tx: &Tx<'_>, id: TaskId) -> Sql<bool> {
+    let sql = "SELECT state = 0 AND hold = 6 AND extras & 4 <> 0 FROM perdura_tasks WHERE task_id = ?1";
+    if tx.find(sql, [id.as_i64()], |row| row.get::<_, Option<bool>>(0))?.flatten() != Some(true) {
+        set_standing(tx, id, PermitState::Waits, PermitState::Apart)?; // edited by hand: `check` reports it
+        return Ok(false);
+    }
+    let give = |row: &HotRow| {
+        let to = row.after(TaskEvent::PermitGiven, NO_TIME)?;
+        HotRow { extras: to.extras.with(Extras::PERMIT), ..to }.replace(tx, row, NO_TIME)
+    };
+    Ok(unless_damaged(tx, id, NO_TIME, give)?.is_some())
 }
 
 /// Takes as many permits as a waiter lacks from holders behind it that are ready and not claimed; takes none if these are too few.

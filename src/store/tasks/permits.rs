@@ -11,6 +11,7 @@
 //! a key can have permits (256), so all of it happens in the transaction that is the cause.
 
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 
 use rusqlite::Row;
 
@@ -18,7 +19,7 @@ use super::keys::{self, Digest};
 use crate::lifecycle::{PermitNeed, Reasons, TaskState, permit_need};
 use crate::planted::planted;
 use crate::store::commit::effects::LimitedKey;
-use crate::store::commit::tx::Tx;
+use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::{Sql, contradiction};
 use crate::task::{Extras, Hold, KeyLimit, State, TaskId};
 
@@ -174,9 +175,12 @@ fn can_be_taken((TaskState { state, reasons, suspect, .. }, extras): Standpoint)
 }
 
 pub(super) fn set_standing(tx: &Tx<'_>, id: TaskId, from: PermitState, to: PermitState) -> Sql<()> {
-    let sql = "UPDATE perdura_limits SET standing = ?3 WHERE task_id = ?1 AND standing = ?2";
-    tx.change_one(sql, (id.as_i64(), from as i64, to as i64))
+    tx.change_one(SET_STANDING, (id.as_i64(), from as i64, to as i64))
 }
+
+/// What [`set_standing`] runs.
+pub(super) const SET_STANDING: &str =
+    "UPDATE perdura_limits SET standing = ?3 WHERE task_id = ?1 AND standing = ?2";
 
 fn moved(tx: &Tx<'_>, key: LimitedKey) {
     tx.gathered(|all| all.permit_moved(key));
@@ -184,15 +188,36 @@ fn moved(tx: &Tx<'_>, key: LimitedKey) {
 
 /// A task that goes, or is put aside, has nothing of its key any more; its row of the limits stays.
 pub(super) fn leave(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
-    let sql = "UPDATE perdura_limits SET standing = 0 WHERE task_id = ?1 AND standing <> 0 RETURNING queue_id, digest";
-    let key = tx.find(sql, [id.as_i64()], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?)))?;
-    // A digest that was damaged is that of no line.
-    if let Some((queue_id, digest)) = key
-        && let Ok(digest) = digest.try_into()
-    {
-        moved(tx, (queue_id, digest));
+    Leave::new(tx)?.run(tx, id)
+}
+
+/// What [`leave`] runs. (With RETURNING it would be one statement, and take nearly twice as long: SQLite makes a table of what is returned.)
+pub(super) struct Leave<'c> {
+    key: Prepared<'c>,
+    leave: Prepared<'c>,
+}
+
+impl<'c> Leave<'c> {
+    pub(super) fn new(tx: &Tx<'c>) -> Sql<Leave<'c>> {
+        Ok(Leave {
+            key: tx.prepare(
+                "SELECT queue_id, digest FROM perdura_limits WHERE task_id = ?1 AND standing <> 0",
+            )?,
+            leave: tx
+                .prepare("UPDATE perdura_limits SET standing = 0 WHERE task_id = ?1 AND standing <> 0")?,
+        })
     }
-    Ok(())
+
+    pub(super) fn run(&mut self, tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+        let key = self.key.find([id.as_i64()], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+        let Some((queue_id, digest)) = key else { return Ok(()) };
+        self.leave.change_one([id.as_i64()])?;
+        // A digest that was damaged is that of no line.
+        if let Ok(digest) = digest.try_into() {
+            moved(tx, (queue_id, digest));
+        }
+        Ok(())
+    }
 }
 
 /// Gives a new task, which is made of a dead letter, the same limit; says what its row has of it, and whether it waits.
@@ -228,28 +253,50 @@ pub(super) struct PermitWaiter {
     pub id: i64,
     pub priority: i64,
     pub permits: u32,
-    /// Its task waits, too.
-    pub is_held: bool,
 }
 
-/// The first of those that wait for a permit of a key.
-pub(super) fn best_waiter(tx: &Tx<'_>, key: LimitedKey) -> Sql<Option<PermitWaiter>> {
-    let sql = "SELECT l.task_id, l.priority, l.permits,
-                   (SELECT t.state = 0 AND t.hold = 6 AND t.extras & 4 <> 0 FROM perdura_tasks t WHERE t.task_id = l.task_id)
-               FROM perdura_limits l INDEXED BY perdura_permit_waiters
-               WHERE l.standing = 2 AND l.queue_id = ?1 AND l.digest = ?2 ORDER BY l.priority DESC, l.task_id LIMIT 1";
-    tx.find(sql, key, |row| {
+impl PermitWaiter {
+    fn read(row: &Row<'_>) -> rusqlite::Result<PermitWaiter> {
         Ok(PermitWaiter {
             id: row.get(0)?,
             priority: row.get(1)?,
             permits: u32::try_from(row.get::<_, i64>(2)?.max(1)).unwrap_or(u32::MAX), // whatever an edit has left
-            is_held: row.get::<_, Option<bool>>(3)?.unwrap_or(false),
         })
-    })
+    }
 }
 
+macro_rules! waiters {
+    ($limit:literal) => {
+        concat!(
+            "SELECT task_id, priority, permits FROM perdura_limits INDEXED BY perdura_permit_waiters
+             WHERE standing = 2 AND queue_id = ?1 AND digest = ?2 ORDER BY priority DESC, task_id LIMIT ",
+            $limit
+        )
+    };
+}
+
+/// The first of those that wait for a permit of a key.
+fn best_waiter(tx: &Tx<'_>, key: LimitedKey) -> Sql<Option<PermitWaiter>> {
+    tx.find(waiters!(1), key, PermitWaiter::read)
+}
+
+/// The first two of those that wait for a permit of a key, by [`BEST_WAITERS`].
+pub(super) fn best_waiters(statement: &mut Prepared<'_>, key: LimitedKey) -> Sql<VecDeque<PermitWaiter>> {
+    statement.all(key, PermitWaiter::read)
+}
+
+/// What [`best_waiters`] runs.
+pub(super) const BEST_WAITERS: &str = waiters!(2);
+
 /// How many permits of a key are held.
-pub(super) fn holders(tx: &Tx<'_>, key: LimitedKey) -> Sql<u32> {
-    let sql = "SELECT COUNT(*) FROM perdura_limits INDEXED BY perdura_permits WHERE standing = 1 AND queue_id = ?1 AND digest = ?2";
-    tx.one(sql, key, |row| row.get(0))
+fn holders(tx: &Tx<'_>, key: LimitedKey) -> Sql<u32> {
+    holders_by(&mut tx.prepare(HOLDERS)?, key)
+}
+
+/// What [`holders`] runs.
+pub(super) const HOLDERS: &str = "SELECT COUNT(*) FROM perdura_limits INDEXED BY perdura_permits WHERE standing = 1 AND queue_id = ?1 AND digest = ?2";
+
+/// The same with that statement.
+pub(super) fn holders_by(statement: &mut Prepared<'_>, key: LimitedKey) -> Sql<u32> {
+    Ok(statement.find(key, |row| row.get(0))?.unwrap_or(0))
 }

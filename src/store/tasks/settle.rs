@@ -105,11 +105,19 @@ pub(crate) fn succeed(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: Tim
     Ok(())
 }
 
-/// The hottest writes beside the claim: a first attempt that succeeded, with nothing else to mend. Its transition is written here and not
-/// asked of `lifecycle::next`, which would have to read the row first: the WHERE says what that function would look at.
+/// The hottest writes beside the claim: a first attempt that succeeded, with nothing else to mend but a permit that it gives back. Its transition is
+/// written here and not asked of `lifecycle::next`, which would have to read the row first: the WHERE says what that function would look at.
 struct Success<'c> {
     task: Prepared<'c>,
     result: Prepared<'c>,
+    /// Made when the first one comes.
+    limited: Option<Limited<'c>>,
+}
+
+/// The same for a task whose key has a limit.
+struct Limited<'c> {
+    task: Prepared<'c>,
+    leave: permits::Leave<'c>,
 }
 
 impl<'c> Success<'c> {
@@ -121,15 +129,40 @@ impl<'c> Success<'c> {
         )?;
         let result =
             tx.prepare("INSERT OR REPLACE INTO perdura_results (task_id, result) VALUES (?1, ?2)")?;
-        Ok(Success { task, result })
+        Ok(Success { task, result, limited: None })
+    }
+
+    /// Writes the row of such an attempt; says whether it was one.
+    fn end(&mut self, tx: &Tx<'c>, s: &Settlement, late: bool, now: Timestamp) -> Sql<bool> {
+        let row = (late, now.as_millis(), s.task_id.as_i64(), s.generation.cast_signed());
+        if !s.is_limited {
+            return Ok(self.task.run(row)? > 0);
+        }
+        let limited = match &mut self.limited {
+            Some(limited) => limited,
+            none => none.insert(Limited {
+                task: tx.prepare(
+                    "UPDATE perdura_tasks SET state = 2, in_flight = 0, cancel_requested = 0, late = ?1, run_at_ms = NULL, anchor_ms = NULL,
+                         finished_at_ms = ?2, extras = 4
+                     WHERE task_id = ?3 AND generation = ?4 AND state = 1 AND in_flight = 1 AND extras = 12 AND suspect = 0",
+                )?,
+                leave: permits::Leave::new(tx)?,
+            }),
+        };
+        match limited.task.run(row) {
+            Ok(1) => {}
+            Err(fault) if !fault.is_damage() => return Err(fault),
+            _ => return Ok(false), // whoever reads the row first says what is wrong with it
+        }
+        limited.leave.run(tx, s.task_id)?;
+        Ok(true)
     }
 
     /// Settles it if it is such an attempt; says whether it was.
-    fn settle(&mut self, tx: &Tx<'_>, s: &Settlement, now: Timestamp) -> Sql<bool> {
+    fn settle(&mut self, tx: &Tx<'c>, s: &Settlement, now: Timestamp) -> Sql<bool> {
         let Verdict::Succeeded { result, late } = &s.verdict else { return Ok(false) };
         let id = s.task_id.as_i64();
-        if s.needs_full_settle || self.task.run((late, now.as_millis(), id, s.generation.cast_signed()))? == 0
-        {
+        if s.needs_full_settle || !self.end(tx, s, *late, now)? {
             return Ok(false);
         }
         if let Some(result) = result {
