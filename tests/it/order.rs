@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use perdura::testing::Ran;
-use perdura::{Clock, Config, Context, Filter, Options, Queue, State, TaskId, Timestamp};
+use perdura::testing::{ManualClock, Ran};
+use perdura::{Builder, Clock, Config, Context, Filter, Options, Queue, Schedule, State, TaskId, Timestamp};
 
 use crate::support::*;
 
@@ -52,14 +52,19 @@ fn g09_queues_with_ready_tasks_take_turns() {
 
 /// A queue with one worker, which writes down whom it runs.
 fn recording(path: &std::path::Path) -> (Queue, Arc<Mutex<Vec<TaskId>>>) {
+    let (builder, order) = notes_order();
+    (builder.open(path).unwrap(), order)
+}
+
+/// The same before it is opened.
+fn notes_order() -> (Builder, Arc<Mutex<Vec<TaskId>>>) {
     let order = Arc::new(Mutex::new(Vec::new()));
     let ran = order.clone();
     let handler = move |task: Do, cx: &Context| {
         ran.lock().unwrap().push(cx.id());
         run(task, cx)
     };
-    let builder = Queue::builder().workers(1).poll_interval(Duration::ZERO).handle(handler);
-    (builder.open(path).unwrap(), order)
+    (Queue::builder().workers(1).poll_interval(Duration::ZERO).handle(handler), order)
 }
 
 #[test]
@@ -120,6 +125,30 @@ fn a_task_that_started_at_once_expires_while_it_waits_for_its_retry() {
     let id = add(&owner, &fail(), options);
     let record = owner.wait(id, MINUTE / 2).unwrap();
     assert_eq!((record.state, record.error_type.as_deref()), (State::Cancelled, Some("Expired")));
+}
+
+#[test]
+fn g09_runs_of_schedules_that_come_at_once_start_by_their_priority() {
+    let folder = Folder::new();
+    let clock = ManualClock::new();
+    let (builder, order) = notes_order();
+    let schedule = |name: &str, priority| {
+        let options = Options::new().priority(priority).tag(name);
+        Schedule::every(name, MINUTE).options(options)
+    };
+    let builder = builder.clock(clock.clone()).schedule(schedule("low", 0), &Do::Ok(0));
+    let queue = builder.schedule(schedule("high", 9), &Do::Ok(0)).open(folder.file()).unwrap();
+    let before = add(&queue, &Do::Ok(0), Options::new());
+    queue.wait(before, MINUTE).unwrap(); // its worker idles from now on
+    order.lock().unwrap().clear();
+    clock.advance(MINUTE);
+    add(&queue, &Do::Ok(0), Options::new().delay(60 * MINUTE)); // the timer hears of it, and looks at the clock
+    while order.lock().unwrap().len() < 2 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let tags =
+        order.lock().unwrap().iter().map(|id| queue.get(*id).unwrap().tag.unwrap()).collect::<Vec<_>>();
+    assert_eq!(tags, ["high", "low"]);
 }
 
 #[test]

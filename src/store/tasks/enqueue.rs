@@ -4,7 +4,7 @@
 //! written again as running, all in one transaction. Instead it is written as running to begin with; the rules (`lifecycle`) see an enqueue
 //! and a claim right after it. It takes nobody's turn: it happens only if no task in the file is ready, no queue is left to others, and its
 //! own is neither paused nor has a limit, a rate or a closure, which is asked in the transaction itself, and only for tasks that are alone in their transaction, so that priorities decide who
-//! of several is first.
+//! of several is first. So runs of schedules never do: others may be made in the same transaction.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +71,7 @@ fn enqueue_one(
     reasons = reasons.with(place.as_ref().map_or(Hold::Ready, permits::LimitRow::hold));
     let expires_at = options.expires.map(|after| now.saturating_add(after));
     let name_id = tx.name_id(&task.task_name)?;
-    let started_at = match is_alone && reasons == Reasons::NONE && place.is_none() {
+    let started_at = match is_alone && run.is_none() && reasons == Reasons::NONE && place.is_none() {
         true => tx.start_now(task, queue_id, expires_at)?,
         false => None,
     };
