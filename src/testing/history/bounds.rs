@@ -15,11 +15,14 @@ use crate::task::{Rate, TaskId, Timestamp};
 pub(super) struct KnownBounds<'h> {
     limits: HashMap<&'h str, BoundLog<u32>>,
     rates: HashMap<&'h str, BoundLog<Rate>>,
-    /// Claims of a queue under its newest rate, since the clock went back: which rate (where it was set), when, and where they started.
-    claims: HashMap<&'h str, (usize, Vec<(Timestamp, usize)>)>,
+    /// Claims of a queue under its newest rate, since the clock went back.
+    claims: HashMap<&'h str, RatedClaims>,
     /// Starts of tasks of a queue and key: where, which task, and how many permits it says there are.
     starts: HashMap<LimitedKey<'h>, Vec<(usize, TaskId, u32)>>,
 }
+
+/// Which rate it is (where it was set), and when and where each claim started.
+type RatedClaims = (usize, Vec<(Timestamp, usize)>);
 
 /// A queue and a digest of a key.
 type LimitedKey<'h> = (&'h str, u64);
