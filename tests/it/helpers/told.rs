@@ -336,7 +336,7 @@ impl Told {
         for pair in ticks.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
             let apart = Duration::from_millis(pair[1].1 - pair[0].1);
             let is_right = match Rhythm::of(pair[0].0) {
-                Rhythm::Every(period) => apart.as_millis() % period.as_millis() == 0,
+                Rhythm::Every(period) => apart.as_millis().is_multiple_of(period.as_millis()),
                 Rhythm::AfterEnd(pause) => apart >= pause,
                 Rhythm::ByHand => true,
             };
