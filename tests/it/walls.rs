@@ -22,7 +22,7 @@ const MAY_NAME: &[(&str, &str)] = &[
         "lib",
         "testing queue executor handler timer schedule store json clock sync journal lifecycle limits retry task config error crash",
     ),
-    ("testing", "queue handler json clock task config error crash"),
+    ("testing", "queue handler schedule json clock task config error crash"),
     (
         "queue",
         "executor handler timer schedule store json clock sync journal lifecycle limits retry task config error crash",

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::bounds::{check_limits, check_rate};
 use super::event::{Asked, Event, History, HowEnded, Invariant, Made, Observation, Seen, Violation};
 use super::keys::check_unique_keys;
 use super::known::{Call, Checker, KnownTask, Last};
 use super::observed::{check_shape, check_whole};
+use super::starts::{check_limits, check_rate};
 use super::ticks::{check_tick, check_ticks};
 use crate::task::{Hold, State, TaskId, Timestamp};
 

@@ -35,6 +35,7 @@ mod keys;
 mod known;
 mod observed;
 mod recorder;
+mod starts;
 mod ticks;
 
 pub use check::check_history;
