@@ -70,6 +70,7 @@ enum Step {
     RunByHand,
     Retry(prop::sample::Index),
     Cancel(prop::sample::Index),
+    Delete(prop::sample::Index),
     Crash,
     /// The process dies at a commit of this step.
     CrashDuring(Box<Step>, CrashPoint),
@@ -86,13 +87,14 @@ fn steps() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         14 => simple.clone(),
-        1 => (0..1000_u64).prop_map(Step::JumpBack),
+        2 => (0..10_000_u64).prop_map(Step::JumpBack),
         1 => (1000..400_000_u64).prop_map(Step::JumpBack),
         1 => Just(Step::Pause),
         2 => Just(Step::Resume),
         1 => Just(Step::RunByHand),
         1 => any::<prop::sample::Index>().prop_map(Step::Retry),
         1 => any::<prop::sample::Index>().prop_map(Step::Cancel),
+        2 => any::<prop::sample::Index>().prop_map(Step::Delete),
         1 => Just(Step::Crash),
         3 => (simple, point).prop_map(|(step, point)| Step::CrashDuring(Box::new(step), point)),
     ]
@@ -136,6 +138,13 @@ fn take(tests: &mut SteppedQueue, recorder: &HistoryRecorder, step: &Step) -> Re
         Step::Cancel(place) => {
             if let Some(id) = nth(place)? {
                 let _ = queue.cancel(id);
+            }
+        }
+        Step::Delete(place) => {
+            if let Some(id) = nth(place)?
+                && queue.delete(id).is_ok()
+            {
+                recorder.deleted(id);
             }
         }
         Step::Crash | Step::CrashDuring(..) => {}

@@ -27,12 +27,18 @@ pub(super) fn check_tick(
     }
 }
 
-/// I16: each tick has made one task. Runs that were made by hand, or of dead letters, are none of a tick.
+/// I16: each tick has made one task. Runs that were made by hand, or of dead letters, are none of a tick. A tick may come again once its run is
+/// gone if the clock was set back, since that may have been by more than a day.
 pub(super) fn check_ticks(checker: &Checker<'_>) -> Result<(), Violation> {
     let mut runs: HashMap<(&str, Timestamp), (TaskId, usize)> = HashMap::new();
     for (id, known) in checker.tasks.iter().filter(|(_, known)| !known.by_hand && !known.is_replay) {
         let (Some(schedule), Some((tick, began))) = (known.schedule, known.tick) else { continue };
-        if let Some((other, before)) = runs.insert((schedule, tick), (*id, began)) {
+        let may_repeat = |other: &TaskId| {
+            let is_gone = checker.purged > 0 || checker.tasks[other].deleted.is_some();
+            is_gone && checker.clock_went_back
+        };
+        let before = runs.insert((schedule, tick), (*id, began));
+        if let Some((other, before)) = before.filter(|(other, _)| !may_repeat(other)) {
             let problem =
                 format!("is a run of schedule {schedule:?} for its tick {tick}, and so is task {other}");
             return Err(checker.broken(Invariant::Ticks, *id, &[before, began], problem));
