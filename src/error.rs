@@ -72,7 +72,7 @@ pub enum ErrorKind {
     ForkedProcess,
     /// `drain`, `wait` and `shutdown` would wait for the handler that calls them.
     InsideHandler,
-    /// A queue was called inside a transaction of its own (`Queue::transaction`), for which it would wait.
+    /// A queue was called inside the closure of a transaction (`Queue::transaction`, `Context::commit`), for which it may have to wait.
     WouldDeadlock,
     /// The call needs handlers, and this queue has none.
     NoHandlers,

@@ -240,7 +240,8 @@ impl Transaction<'_> {
     /// # Errors
     /// Those of the part; [`InvalidInput`](crate::ErrorKind::InvalidInput) if the whole transaction was rolled back inside it.
     pub fn savepoint<R, E: From<Error>>(&self, part: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
-        self.tx.whole(part)
+        let first = self.first.get();
+        self.tx.whole(part).inspect_err(|_| self.first.set(first)) // what it made is gone
     }
 }
 

@@ -7,7 +7,7 @@
 //! never meet one that the dead have left.
 
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use perdura::Queue;
 
@@ -113,7 +113,7 @@ fn lane(seed: u64, met: &Mutex<Met>) {
 
 #[test]
 fn g01_g03_g06_g08_g15_g16_nothing_is_lost_or_doubled_by_kill_9() {
-    let (seed, met) = (seed(), Mutex::default());
+    let (seed, met, began) = (seed(), Mutex::default(), Instant::now());
     eprintln!("seed of kill: {seed}");
     std::thread::scope(|scope| {
         for lane_number in 0..LANES {
@@ -123,7 +123,9 @@ fn g01_g03_g06_g08_g15_g16_nothing_is_lost_or_doubled_by_kill_9() {
     });
     let met = met.into_inner().unwrap();
     report("kill", format_args!("{met:?}"));
-    assert!(met.ticks as u64 >= met.kills / 20, "too few ticks: {met:?}");
+    // How many ticks come is a matter of time, and not of kills.
+    let took = began.elapsed();
+    assert!(2 * met.ticks as u64 >= took.as_secs().max(2), "too few ticks in {took:?}: {met:?}");
     assert!(met.with_work >= met.kills / 5, "too few kills met work in flight: {met:?}");
     for (what, often) in [
         ("opening", met.opening),

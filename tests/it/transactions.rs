@@ -447,7 +447,9 @@ fn g17_what_an_attempt_commits_is_there_once_with_its_result_and_its_children() 
     ] {
         let mut tests = bank();
         let id = tests.queue().enqueue(&Charge { plan }).unwrap().id();
+        let before = tests.commits();
         tests.run_one().unwrap();
+        assert_eq!(tests.commits(), before + 2, "the claim, and the end");
         let queue = tests.queue();
         if matches!(plan, Plan::FailFirst | Plan::PanicInside) {
             assert_eq!((found(queue), queue.get(id).unwrap().state), ((0, 1), State::Queued));

@@ -21,8 +21,8 @@ pub(crate) fn set_inside(is_inside: bool) {
 /// `WouldDeadlock`.
 pub(crate) fn check_outside() -> Result<(), Error> {
     if IN_CLOSURE.get() && !planted("g17-a-queue-can-be-called-inside-its-transaction") {
-        let message = "the queue was called inside a transaction of its own, and would wait for that; use what the closure is given, or \
-                       call the queue after the transaction";
+        let message = "a queue was called inside the closure of a transaction, for which it may have to wait; use what the closure is \
+                       given, or call the queue after the transaction";
         return Err(Error::new(ErrorKind::WouldDeadlock, message));
     }
     Ok(())
