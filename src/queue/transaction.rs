@@ -136,8 +136,11 @@ impl Context {
     ///     Ok::<(), Box<dyn std::error::Error>>(())
     /// })?;
     /// queue.drain()?;
-    /// let left = queue.transaction(|tx| tx.query_row("SELECT cents FROM accounts", [], |row| row.get::<_, i64>(0)).map_err(Box::new))?;
-    /// assert_eq!(left, 750);
+    /// queue.transaction(|tx| {
+    ///     let left: i64 = tx.query_row("SELECT cents FROM accounts", [], |row| row.get(0))?;
+    ///     assert_eq!(left, 750);
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
