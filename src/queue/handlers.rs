@@ -65,7 +65,7 @@ impl Builder {
 
     /// Never retries failures that were made from an error of this type.
     ///
-    /// It does the same as the type's name on [`retry_exception_denylist`](Config::retry_exception_denylist), and the compiler checks the name.
+    /// It does the same as the type's name on [`retry_exception_denylist`](crate::Config::retry_exception_denylist), and the compiler checks the name.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Queue, State, testing::{ManualClock, SteppedQueue}};
