@@ -16,23 +16,23 @@ use crate::{QueueCounts, Rate, Timestamp};
 pub(super) enum QueueVerb {
     /// List the queues, what bounds them, and what they wait for
     List,
-    /// Bound how many tasks of a queue run at once
+    /// BoundArg how many tasks of a queue run at once
     Limit {
         /// The queue; it may have no task yet
         #[arg(value_name = "QUEUE", value_parser = filter::text())]
         queue: String,
         /// At least 1; `none` takes the limit away
         #[arg(value_name = "N|none", value_parser = bound::<u32>)]
-        limit: Bound<u32>,
+        limit: BoundArg<u32>,
     },
-    /// Bound how often tasks of a queue start
+    /// BoundArg how often tasks of a queue start
     Rate {
         /// The queue; it may have no task yet
         #[arg(value_name = "QUEUE", value_parser = filter::text())]
         queue: String,
         /// So many in a time: 50/1m, 2/1s; `none` takes the rate away
         #[arg(value_name = "RATE|none", value_parser = bound::<Rate>)]
-        rate: Bound<Rate>,
+        rate: BoundArg<Rate>,
         /// So many at once after a rest
         #[arg(long, value_name = "N", default_value_t = 1)]
         burst: u32,
@@ -73,12 +73,12 @@ impl ToResume {
 
 /// A bound as it is typed; none: it is taken away.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bound<T>(Option<T>);
+pub(super) struct BoundArg<T>(Option<T>);
 
-fn bound<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Bound<T>, String> {
+fn bound<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<BoundArg<T>, String> {
     match text {
-        "none" => Ok(Bound(None)),
-        text => text.parse().map(|bound: T| Bound(Some(bound))).map_err(|e: T::Err| e.to_string()),
+        "none" => Ok(BoundArg(None)),
+        text => text.parse().map(|bound: T| BoundArg(Some(bound))).map_err(|e: T::Err| e.to_string()),
     }
 }
 
@@ -86,11 +86,11 @@ impl QueueVerb {
     pub(super) fn run(self, session: &mut Session) -> CliResult {
         match self {
             QueueVerb::List => list(session),
-            QueueVerb::Limit { queue, limit: Bound(limit) } => {
+            QueueVerb::Limit { queue, limit: BoundArg(limit) } => {
                 let words = limit.map_or("no limit".to_owned(), |limit| format!("a limit of {limit}"));
                 set(session, &queue, &words, |file| file.set_limit(&queue, limit))
             }
-            QueueVerb::Rate { queue, rate: Bound(rate), burst } => {
+            QueueVerb::Rate { queue, rate: BoundArg(rate), burst } => {
                 let rate = rate.map(|rate| rate.burst(burst));
                 let words = rate.map_or("no rate".to_owned(), |rate| format!("a rate of {rate}"));
                 set(session, &queue, &words, |file| file.set_rate(&queue, rate))

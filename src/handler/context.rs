@@ -396,6 +396,12 @@ impl Context {
         self.control.deadline().is_some_and(|deadline| self.port.monotonic() >= deadline)
     }
 
+    /// What the file keeps of an output; none for null.
+    pub(crate) fn result_json<O: Serialize>(&self, output: &O) -> Result<Option<String>, Failure> {
+        let json = to_json("result", output, self.port.limits().0).map_err(Failure::from_write)?;
+        Ok((json != "null").then_some(json))
+    }
+
     /// How the attempt has ended, now.
     pub(crate) fn settlement(&self, verdict: Verdict) -> Settlement {
         let ran = self.port.monotonic().saturating_sub(self.began);

@@ -9,7 +9,7 @@ use super::context::Context;
 use super::failure::Failure;
 use super::upgrade::Upgrades;
 use crate::error::{Error, ErrorKind};
-use crate::json::{from_json, to_json};
+use crate::json::from_json;
 use crate::task::{Task, Verdict, check_name};
 
 /// A handler without its types: JSON in, JSON out.
@@ -40,9 +40,7 @@ impl Registry {
     {
         let run = move |args: &str, cx: &Context| {
             let task: T = from_json(args).map_err(|wrong| Failure::undecodable(&wrong))?;
-            let result =
-                to_json("result", &handler(task, cx)?, cx.port.limits().0).map_err(Failure::from_write)?;
-            Ok((result != "null").then_some(result))
+            cx.result_json(&handler(task, cx)?)
         };
         for name in std::iter::once(&T::NAME).chain(T::ALIASES) {
             if self.names.insert(name, self.handlers.len()).is_some() {

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use crate::error::{Error, ErrorKind};
 
 /// A step: the args of one version, as those of the next.
-type Step = Box<dyn Fn(Value) -> Result<Value, Failure> + Send + Sync>;
+type UpgradeStep = Box<dyn Fn(Value) -> Result<Value, Failure> + Send + Sync>;
 
 /// The steps of one kind of task.
 pub(crate) struct Upgrades {
@@ -16,7 +16,7 @@ pub(crate) struct Upgrades {
     /// The newest version.
     version: u32,
     /// By the version that they begin with.
-    steps: BTreeMap<u32, Step>,
+    steps: BTreeMap<u32, UpgradeStep>,
     twice: Option<u32>,
 }
 
@@ -25,7 +25,7 @@ impl Upgrades {
         Upgrades { task_name, version, steps: BTreeMap::new(), twice: None }
     }
 
-    pub(super) fn add(&mut self, from: u32, step: Step) {
+    pub(super) fn add(&mut self, from: u32, step: UpgradeStep) {
         if self.steps.insert(from, step).is_some() {
             self.twice = Some(from);
         }

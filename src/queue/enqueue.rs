@@ -191,18 +191,10 @@ impl Queue {
         let tried = first.clone();
         let write = move |tx: &Tx<'_>| -> Sql<Vec<Enqueued>> {
             let made = store::enqueue(tx, &tasks, now)?;
-            let new = made.iter().zip(&tasks).find(|(made, _)| made.is_new() || made.is_replaced());
-            *lock(&tried) =
-                new.map(|(made, task)| EnqueueToken { task_id: made.id().as_i64(), token: task.token });
+            *lock(&tried) = made.iter().zip(&tasks).find_map(|(made, task)| token_of(made, task));
             Ok(made)
         };
-        core.commit(Rank::Add, write).map_err(|e| {
-            let token = *lock(&first);
-            match token.filter(|_| e.outcome() == Outcome::Unknown) {
-                Some(token) => e.with_token(token),
-                None => e,
-            }
-        })
+        core.commit(Rank::Add, write).map_err(|e| with_first_token(e, *lock(&first)))
     }
 }
 
@@ -256,6 +248,20 @@ impl Batch<'_> {
     /// As [`Queue::enqueue_all`].
     pub fn enqueue(self) -> Result<Vec<Enqueued>, Error> {
         self.queue.enqueue_prepared(self.tasks)
+    }
+}
+
+/// By which an enqueue is recognised later, if it has written its task.
+pub(super) fn token_of(made: &Enqueued, task: &NewTask) -> Option<EnqueueToken> {
+    let is_written = made.is_new() || made.is_replaced();
+    is_written.then(|| EnqueueToken { task_id: made.id().as_i64(), token: task.token })
+}
+
+/// Tells the token of the first task with an error whose outcome is unknown.
+pub(super) fn with_first_token(error: Error, first: Option<EnqueueToken>) -> Error {
+    match first.filter(|_| error.outcome() == Outcome::Unknown) {
+        Some(token) => error.with_token(token),
+        None => error,
     }
 }
 

@@ -14,12 +14,11 @@ use serde::Serialize;
 use super::builder::Builder;
 use super::children::core_of;
 use super::engine::core::Core;
-use super::enqueue::the_one;
+use super::enqueue::{the_one, token_of, with_first_token};
 use super::handle::Queue;
-use crate::error::{EnqueueToken, Error, Outcome};
+use crate::error::{EnqueueToken, Error};
 use crate::handler::{Context, Failure};
 use crate::journal::tell;
-use crate::json::to_json;
 use crate::planted::planted;
 use crate::store::{self, CallerTx};
 use crate::sync::atomic::Ordering;
@@ -57,7 +56,7 @@ impl Queue {
     /// # Errors
     /// The closure's own; then nothing was written. [`InvalidInput`](crate::ErrorKind::InvalidInput) if it used what is out of its reach, or
     /// leaves a foreign key without its row; [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) if the closure of another transaction calls it;
-    /// [`DiskFull`](crate::ErrorKind::DiskFull); errors of the disk. If the outcome is [`Unknown`](Outcome::Unknown), the error's token is that
+    /// [`DiskFull`](crate::ErrorKind::DiskFull); errors of the disk. If the outcome is [`Unknown`](crate::Outcome::Unknown), the error's token is that
     /// of the first task that it made: ask [`find_by_token`](Queue::find_by_token).
     ///
     /// # Panics
@@ -82,10 +81,7 @@ fn run<R, E: From<Error>>(
         took.set(core.shared.monotonic().saturating_sub(began));
         done
     };
-    let about = |error: Error| match first.get().filter(|_| error.outcome() == Outcome::Unknown) {
-        Some(token) => error.with_token(token),
-        None => error,
-    };
+    let about = |error: Error| with_first_token(error, first.get());
     let done = core.store.transaction(write, about);
     if took.get() > LONG {
         tell!(
@@ -157,8 +153,7 @@ impl Context {
             return Err(Failure::permanent("the task has ended with a commit of its own already"));
         }
         self.check_superseded()?;
-        let json = to_json("result", &output, self.port.limits().0).map_err(Failure::from_write)?;
-        let result = (json != "null").then_some(json);
+        let result = self.result_json(&output)?;
         let (id, generation, epoch) = (self.id(), self.generation(), core.shared.gate.epoch());
         let mut ended = None;
         let done = run(&core, |tx, transaction| {
@@ -216,10 +211,7 @@ impl Transaction<'_> {
         let prepared = [self.core.prepare(task, options)?];
         let now = self.core.now();
         let made = the_one(self.tx.ours(|tx| store::enqueue(tx, &prepared, now))?)?;
-        if self.first.get().is_none() && (made.is_new() || made.is_replaced()) {
-            let token = prepared[0].token;
-            self.first.set(Some(EnqueueToken { task_id: made.id().as_i64(), token }));
-        }
+        self.first.set(self.first.get().or_else(|| token_of(&made, &prepared[0])));
         Ok(made)
     }
 

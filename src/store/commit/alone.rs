@@ -148,18 +148,14 @@ impl WriterState {
 
     /// What must be so before a transaction begins that cannot be run again.
     fn make_ready(&mut self, conn: &rusqlite::Connection) -> Sql<()> {
-        let WriterState { connection, reserve, crash_switch, identity, wal, .. } = self;
+        let WriterState { connection, reserve, crash_switch, .. } = self;
         crash_switch.alive()?;
-        if !conn.is_autocommit() {
-            run(conn, "ROLLBACK")?;
-        }
-        identity.check_commit()?;
         if reserve.is_blocked() {
             reserve.provide(connection, crash_switch)?;
         }
         reserve.look(connection)?;
         reserve.grow_ahead(connection, crash_switch)?;
-        reserve.check_wal(connection, wal.pages())
+        self.check_ready(conn)
     }
 
     fn write_alone<R, E>(

@@ -308,6 +308,16 @@ impl WriterState {
         refuse(refused, &error);
     }
 
+    /// What must be so before a transaction begins on a connection.
+    pub(super) fn check_ready(&self, conn: &Connection) -> Sql<()> {
+        self.crash_switch.alive()?;
+        if !conn.is_autocommit() {
+            run(conn, "ROLLBACK")?;
+        }
+        self.identity.check_commit()?;
+        self.reserve.check_wal(conn, self.wal.pages())
+    }
+
     /// One transaction with all members, and the hook if it is to have company. Slices of the reserve are taken for it on a full disk.
     /// `Ok`: each member has its answer, and what the answers say is durable.
     fn attempt(
@@ -316,31 +326,15 @@ impl WriterState {
         company: bool,
         released: i64,
     ) -> Result<(), LostCommit> {
-        let WriterState {
-            connection,
-            names,
-            file_id,
-            identity,
-            hook,
-            wal,
-            reserve,
-            crash_switch,
-            finish,
-            ..
-        } = self;
-        let company = company && !reserve.is_blocked();
         let lost = |fault: Fault| LostCommit {
             error: fault.into(),
             uncertain: false,
             had_company: false,
             size: None,
         };
-        crash_switch.alive().map_err(lost)?;
-        if !connection.is_autocommit() {
-            run(connection, "ROLLBACK").map_err(lost)?;
-        }
-        identity.check_commit().map_err(|e| lost(e.into()))?;
-        reserve.check_wal(connection, wal.pages()).map_err(lost)?;
+        self.check_ready(&self.connection).map_err(lost)?;
+        let WriterState { connection, names, file_id, hook, wal, reserve, crash_switch, finish, .. } = self;
+        let company = company && !reserve.is_blocked();
         let begin = if planted("g02-selects-then-updates") { "BEGIN" } else { "BEGIN IMMEDIATE" };
         run(connection, begin).map_err(lost)?;
         crash_switch.begin(connection);

@@ -25,12 +25,12 @@ use crate::sync::{Mutex, lock};
 
 pub(crate) struct CallerConnection {
     conn: Connection,
-    gate: Arc<Gate>,
+    gate: Arc<StatementGuard>,
 }
 
 /// Whose statements are prepared now.
 #[derive(Default)]
-struct Gate {
+struct StatementGuard {
     is_caller: AtomicBool,
     /// What was refused to the statement before, if it was.
     refused: Mutex<Option<String>>,
@@ -53,7 +53,7 @@ impl CallerConnection {
         set_up_writer(&conn, settings)?;
         follow_wal(&conn);
         allow_schema(&conn)?;
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(StatementGuard::default());
         let judge = gate.clone();
         conn.authorizer(Some(move |context: AuthContext<'_>| judge.decide(&context)))?;
         let judge = gate.clone();
@@ -146,7 +146,7 @@ fn allow_schema(conn: &Connection) -> Sql<()> {
     Ok(())
 }
 
-impl Gate {
+impl StatementGuard {
     fn decide(&self, context: &AuthContext<'_>) -> Authorization {
         if !self.is_caller.load(Ordering::Acquire) {
             return Authorization::Allow;

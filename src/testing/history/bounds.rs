@@ -13,14 +13,14 @@ pub(super) struct KnownBounds<'h> {
     /// Claims of a queue under its newest rate, since the clock went back.
     pub claims: HashMap<&'h str, RatedClaims>,
     /// Starts of tasks of a queue and key: where, which task, and how many permits it says there are.
-    pub starts: HashMap<LimitedKey<'h>, Vec<(usize, TaskId, u32)>>,
+    pub starts: HashMap<AskedKey<'h>, Vec<(usize, TaskId, u32)>>,
 }
 
 /// Which rate it is (where it was set), and when and where each claim started.
 pub(super) type RatedClaims = (usize, Vec<(Timestamp, usize)>);
 
 /// A queue and a digest of a key.
-pub(super) type LimitedKey<'h> = (&'h str, u64);
+pub(super) type AskedKey<'h> = (&'h str, u64);
 
 /// Bounds of one kind that were set for one queue.
 pub(super) struct BoundLog<T>(Vec<Set<T>>);

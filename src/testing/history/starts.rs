@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::bounds::{LimitedKey, Set};
+use super::bounds::{AskedKey, Set};
 use super::event::{AskedLimit, Invariant, Violation};
 use super::known::{Checker, KnownTask};
 use crate::task::{Rate, TaskId, Timestamp};
@@ -16,7 +16,7 @@ impl<'h> KnownTask<'h> {
     }
 
     /// The limit of its key, if it is certain.
-    fn limit(&self) -> Option<(LimitedKey<'h>, AskedLimit)> {
+    fn limit(&self) -> Option<(AskedKey<'h>, AskedLimit)> {
         let asked = self.asked?;
         let is_certain = self.replaced_by.iter().all(|by| by.limit == asked.limit);
         let limit = asked.limit.filter(|_| is_certain)?;
