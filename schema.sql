@@ -59,7 +59,7 @@ CREATE TABLE perdura_tasks (
     in_flight        INTEGER NOT NULL,                  -- 1: a thread of the owner executes this generation (whatever the state)
     cancel_requested INTEGER NOT NULL,                  -- 1: anything but Ok ends it as CANCELLED
     suspect          INTEGER NOT NULL,                  -- 1: it was running when a process died; suspects run one at a time
-    extras           INTEGER NOT NULL,                  -- what it has beside its row, to be mended when it ends: 1 a row of perdura_keys names it, 2 its unique key is one until it starts, 4 its key has a limit, 8 it holds a permit of that, 16 it is serial and has started, 1 << 16 it has a row of perdura_runs
+    extras           INTEGER NOT NULL,                  -- what it has beside its row, to be mended when it ends: 1 a row of perdura_keys names it, 2 its unique key is one until it starts, 4 its key has a limit, 8 it holds a permit of that, 16 it is serial and has started, 32 steps of it are done, 1 << 16 it has a row of perdura_runs
     late             INTEGER NOT NULL,                  -- 1: it succeeded after its deadline
     snoozes          INTEGER NOT NULL,                  -- how often its handler snoozed
     created_at_ms    INTEGER NOT NULL,
@@ -114,7 +114,8 @@ CREATE TABLE perdura_args (
     replay_of     INTEGER,             -- the dead letter that it was made from
     until_started INTEGER,             -- 1: its unique key is one until it starts (NULL: while it is live)
     unique_for_ms INTEGER,             -- how long its unique key is taken at least (NULL: no longer than it needs it)
-    replace_token INTEGER              -- of the newest enqueue that gave it other args
+    replace_token INTEGER,             -- of the newest enqueue that gave it other args
+    first_task    INTEGER              -- the task at the beginning of its line of replays: its idempotency keys are that one's (NULL: its own)
 ) STRICT;
 -- Tasks and dead letters by their tag.
 CREATE INDEX perdura_tags ON perdura_args (tag) WHERE tag IS NOT NULL;
@@ -152,6 +153,17 @@ CREATE TABLE perdura_checkpoints (
     task_id    INTEGER PRIMARY KEY,
     checkpoint TEXT NOT NULL -- JSON
 ) STRICT;
+
+-- Steps of tasks that are done: the next attempts get what they gave. They go when the task succeeds.
+CREATE TABLE perdura_steps (
+    task_id    INTEGER NOT NULL, -- of perdura_tasks or of perdura_dead_letters
+    step       TEXT    NOT NULL, -- its name: 1-200 bytes, no control characters
+    number     INTEGER NOT NULL, -- which one of its name, in a loop; -1: it stands alone
+    done_at_ms INTEGER NOT NULL, -- when it was done; of a sleep: when it began
+    result     TEXT,             -- JSON (NULL: it is a sleep)
+    PRIMARY KEY (task_id, step, number),
+    CHECK (number >= -1)
+) STRICT, WITHOUT ROWID;
 
 -- How far each task says it is: two's complement of unsigned numbers.
 CREATE TABLE perdura_progress (

@@ -71,7 +71,8 @@ pub(crate) fn run(job: Assignment, registry: &Registry, port: &Arc<dyn Port>) ->
     };
     let Assignment { mut claimed, control } = job;
     let args = std::mem::take(&mut claimed.args);
-    let cx = Context { claimed, control, port: port.clone(), began: port.monotonic() };
+    let cx =
+        Context { claimed, control, port: port.clone(), began: port.monotonic(), steps: Mutex::default() };
     cx.begin();
     let verdict = catch_unwind(AssertUnwindSafe(|| {
         let _capture = Capture::begin();

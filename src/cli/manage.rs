@@ -30,7 +30,10 @@ const RETRY: Change = Change {
 };
 
 const RETRY_FROM_START: Change = Change {
-    done: ["is queued again, without its checkpoint", "are queued again, without their checkpoints"],
+    done: [
+        "is queued again, without its checkpoint and steps",
+        "are queued again, without their checkpoints and steps",
+    ],
     one: |queue, id| Ok(queue.retry_from_start(id)?),
     action: &action::RETRY_FROM_START,
     ..RETRY

@@ -5,14 +5,20 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::console::inspect::detail::{TaskDetail, TaskOrLetter};
+use crate::console::inspect::detail::{TaskDetail, TaskOrLetter, step_line};
 use crate::console::inspect::task::{RecordJson, error_line, what};
 use crate::console::json::{pretty, raw};
 use crate::console::screen::Tint;
 use crate::console::text::{safe, safe_lines};
 use crate::console::words::{bytes, span};
 use crate::console::{CliError, CliResult, Exit, Session};
-use crate::{Attempt, DeadLetter, ErrorKind, Output, OutputStream, Queue, State, TaskId, TaskRecord};
+use crate::{
+    Attempt, DeadLetter, ErrorKind, Output, OutputStream, Queue, State, StepRecord, TaskId, TaskRecord,
+    Timestamp,
+};
+
+/// So wide is the line of a step; what it gave is whole in the JSON.
+const STEP_COLUMNS: usize = 100;
 
 /// Show a task: args, attempts, errors, output, what happens next.
 #[derive(Debug, clap::Args)]
@@ -156,6 +162,7 @@ struct TaskJson<'d> {
     attempts: &'d [Attempt],
     output: &'d [Output],
     checkpoint: Option<Box<RawValue>>,
+    steps: Vec<StepJson<'d>>,
     result: Option<Box<RawValue>>,
     explanation: Option<&'d str>,
     retry_schedule_ms: Vec<u64>,
@@ -167,6 +174,30 @@ struct LetterJson<'d> {
     dead_letter: RecordJson<'d, DeadLetter>,
     args: Option<Box<RawValue>>,
     attempts: &'d [Attempt],
+    steps: Vec<StepJson<'d>>,
+}
+
+/// A step for programs; a sleep has no result.
+#[derive(Serialize)]
+struct StepJson<'d> {
+    name: &'d str,
+    number: Option<u64>,
+    done_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Box<RawValue>>,
+    is_sleep: bool,
+}
+
+impl StepJson<'_> {
+    fn of(step: &StepRecord) -> StepJson<'_> {
+        StepJson {
+            name: &step.name,
+            number: step.number,
+            done_at: step.done_at,
+            result: step.result_json.as_deref().map(raw),
+            is_sleep: step.is_sleep(),
+        }
+    }
 }
 
 fn show_task(session: &mut Session, task: &TaskRecord, detail: &TaskDetail) -> CliResult {
@@ -177,6 +208,7 @@ fn show_task(session: &mut Session, task: &TaskRecord, detail: &TaskDetail) -> C
             attempts: &detail.attempts,
             output: &detail.output,
             checkpoint: detail.checkpoint.as_deref().map(raw),
+            steps: detail.steps.iter().map(StepJson::of).collect(),
             result: detail.result.as_deref().map(raw),
             explanation: detail.explanation.as_deref(),
             retry_schedule_ms: detail.schedule.iter().map(|wait| wait.as_millis() as u64).collect(),
@@ -212,6 +244,7 @@ fn print_task(session: &mut Session, task: &TaskRecord, detail: &TaskDetail) -> 
             section(session, title, &pretty(value))?;
         }
     }
+    print_steps(session, detail)?;
     if !detail.attempts.is_empty() {
         heading(session, "attempts that did not succeed")?;
     }
@@ -220,6 +253,17 @@ fn print_task(session: &mut Session, task: &TaskRecord, detail: &TaskDetail) -> 
     }
     for output in &detail.output {
         print_output(session, output)?;
+    }
+    Ok(())
+}
+
+fn print_steps(session: &mut Session, detail: &TaskDetail) -> io::Result<()> {
+    if !detail.steps.is_empty() {
+        heading(session, "steps that are done")?;
+    }
+    for step in &detail.steps {
+        let line = step_line(step, session.zone, STEP_COLUMNS);
+        session.screen.line(format_args!("  {line}"))?;
     }
     Ok(())
 }
@@ -283,7 +327,8 @@ fn show_letter(session: &mut Session, letter: &DeadLetter, detail: &TaskDetail) 
     if session.json {
         let dead_letter = RecordJson::of_letter(letter, detail.command.clone());
         let args = detail.args.as_deref().map(raw);
-        session.screen.json(&LetterJson { dead_letter, args, attempts: &detail.attempts })?;
+        let steps = detail.steps.iter().map(StepJson::of).collect();
+        session.screen.json(&LetterJson { dead_letter, args, attempts: &detail.attempts, steps })?;
         return Ok(Exit::Done);
     }
     let now = session.now();
@@ -300,6 +345,7 @@ fn show_letter(session: &mut Session, letter: &DeadLetter, detail: &TaskDetail) 
     if let Some(args) = &detail.args {
         section(session, "args", &pretty(args))?;
     }
+    print_steps(session, detail)?;
     if !detail.attempts.is_empty() {
         heading(session, "attempts")?;
     }

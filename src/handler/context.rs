@@ -9,7 +9,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::control::Control;
 use super::failure::{CANCELLED, Class, Failure, SUPERSEDED, TIMEOUT};
 use super::port::Port;
+use super::steps::Steps;
 use crate::json::{from_json, to_json};
+use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
 use crate::task::{Claimed, Extras, OutputStream, Settlement, TaskId, TaskRecord, Timestamp, Verdict};
 
@@ -24,6 +26,8 @@ pub struct Context {
     pub(crate) port: Arc<dyn Port>,
     /// When the attempt began, on the monotonic clock.
     pub(crate) began: Duration,
+    /// The steps that it knows of.
+    pub(crate) steps: Mutex<Option<Steps>>,
 }
 
 impl Context {
@@ -386,7 +390,7 @@ impl Context {
     }
 
     /// Progress, checkpoints and checks are signs of life too, once heartbeats have begun.
-    fn alive(&self) {
+    pub(super) fn alive(&self) {
         if self.control.sign_of_life().is_some() {
             self.control.beat(self.port.monotonic());
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::MAX_DURATION;
 use crate::error::{Error, ErrorKind};
-use crate::task::{ErrorReport, Verdict};
+use crate::task::{ErrorReport, StepKey, Verdict};
 
 /// The shortest snooze: a shorter one would be a busy loop through the disk.
 const MIN_SNOOZE: Duration = Duration::from_millis(10);
@@ -40,6 +40,8 @@ struct Cause {
     class: Class,
     report: ErrorReport,
     retry_after: Option<Duration>,
+    /// The name of the sleep that a snooze is.
+    sleep: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,7 @@ impl Failure {
             class,
             report: ErrorReport::new(error_type, message, ""),
             retry_after: None,
+            sleep: None,
         }))
     }
 
@@ -78,6 +81,31 @@ impl Failure {
             "the checkpoint does not decode: {wrong}; a retry from the start runs the task without it"
         );
         Failure::of(Class::Permanent, "CheckpointUndecodable", &message)
+    }
+
+    /// What a step has given is not what the handler asks for.
+    pub(super) fn undecodable_step(step: &StepKey, wrong: &str) -> Failure {
+        let message = format!(
+            "what the step {step} has given does not decode: {wrong}; a retry from the start does it again"
+        );
+        Failure::of(Class::Permanent, "StepUndecodable", &message)
+    }
+
+    /// A name that the handler gives is none.
+    pub(super) fn unusable_name(error: Error) -> Failure {
+        Failure::of(Class::Permanent, "InvalidInput", &error.to_string())
+    }
+
+    /// A step cannot be done.
+    pub(super) fn step(error_type: &str, message: &str) -> Failure {
+        Failure::of(Class::Permanent, error_type, message)
+    }
+
+    /// The attempt sleeps: it ends, and the next one goes on behind the sleep.
+    pub(super) fn sleep(name: &str, delay: Duration) -> Failure {
+        let mut failure = Failure::snooze(delay.min(MAX_DURATION));
+        failure.0.sleep = Some(name.to_owned());
+        failure
     }
 
     /// What a write of an attempt that failed means for the attempt: its class and type are kept.
@@ -282,7 +310,7 @@ impl Failure {
     }
 
     pub(super) fn verdict(self) -> Verdict {
-        let Cause { class, report: error, retry_after } = *self.0;
+        let Cause { class, report: error, retry_after, sleep } = *self.0;
         let failed = |permanent, timed_out| Verdict::Failed {
             error: error.clone(),
             permanent,
@@ -293,7 +321,7 @@ impl Failure {
             Class::Error => failed(false, false),
             Class::Permanent => failed(true, false),
             Class::Timeout => failed(false, true),
-            Class::Snooze(delay) => Verdict::Snoozed(delay),
+            Class::Snooze(delay) => Verdict::Snoozed { delay, sleep },
             Class::Cancel => Verdict::Cancelled(error),
             Class::Interrupted => Verdict::HandedBack,
             Class::Decline => Verdict::Declined,
@@ -305,7 +333,7 @@ impl Failure {
 impl<E: StdError> From<E> for Failure {
     fn from(error: E) -> Failure {
         let report = ErrorReport::new(type_name::<E>(), &error.to_string(), &sources(error.source()));
-        Failure(Box::new(Cause { class: Class::Error, report, retry_after: None }))
+        Failure(Box::new(Cause { class: Class::Error, report, retry_after: None, sleep: None }))
     }
 }
 

@@ -7,6 +7,7 @@ mod control;
 mod failure;
 mod port;
 mod registry;
+mod steps;
 mod upgrade;
 
 pub use context::Context;

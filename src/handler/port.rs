@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::control::Control;
 use crate::error::Error;
-use crate::task::{Claimed, Settlement, TaskId, TaskRecord, Timestamp};
+use crate::task::{Claimed, Settlement, StepKey, TaskId, TaskRecord, Timestamp};
 
 /// How running attempts reach the file. The queue implements it.
 pub(crate) trait Port: Send + Sync + 'static {
@@ -16,6 +16,16 @@ pub(crate) trait Port: Send + Sync + 'static {
     fn checkpoint(&self, id: TaskId) -> Result<Option<String>, Error>;
     /// Saves a checkpoint of the running attempt; durable when it returns.
     fn save_checkpoint(&self, control: &Control, json: String) -> Result<(), Error>;
+    /// What the steps of a task are called that are done: at most `limit`.
+    fn step_keys(&self, id: TaskId, limit: usize) -> Result<Vec<StepKey>, Error>;
+    /// What a step of a task has given, as JSON: the inner one is none of a sleep.
+    fn step_result(&self, id: TaskId, step: &StepKey) -> Result<Option<Option<String>>, Error>;
+    /// Keeps what a step of the running attempt has given; durable when it returns.
+    fn save_step(&self, control: &Control, step: StepKey, json: String) -> Result<(), Error>;
+    /// The task at the beginning of the line of replays that a task belongs to.
+    fn first_task(&self, id: TaskId) -> Result<TaskId, Error>;
+    /// A key for something that a task does in the world.
+    fn idempotency_key(&self, first: TaskId, name: &str) -> String;
     /// There is something to be written, some time.
     fn has_pending(&self);
     /// An attempt has a deadline, on the monotonic clock.

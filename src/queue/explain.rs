@@ -25,6 +25,8 @@ pub struct Explanation {
     pub rate_opens_at: Option<Timestamp>,
     /// Until when a handler has closed its queue, if it is closed.
     pub closed_until: Option<Timestamp>,
+    /// The name of the [sleep](crate::Context::sleep) that it waits for, if it sleeps.
+    pub sleep: Option<String>,
     /// The tasks that hold a permit of its key, by their ids, if it waits for one ([`Hold::Limit`]).
     pub permit_holders: Vec<TaskId>,
     /// When the task that it waits for falls due ([`run_before`](Self::run_before), or the only one of [`permit_holders`](Self::permit_holders)), if
@@ -80,6 +82,14 @@ impl Explanation {
         match &self.schedule {
             Some(schedule) => format!("waits until {run} of the schedule {schedule:?}, has ended"),
             None => format!("waits until {run} of its schedule, has ended"),
+        }
+    }
+
+    /// That it sleeps until this time, or that it waits for it.
+    pub(crate) fn sleeps(&self, until: &str) -> String {
+        match &self.sleep {
+            Some(sleep) => format!("sleeps ({sleep:?}) until {until}"),
+            None => format!("waits until {until}"),
         }
     }
 
@@ -148,8 +158,9 @@ impl fmt::Display for Explanation {
                     Hold::Time => {
                         let due = task.run_at.map_or_else(|| "its time".to_owned(), |t| t.to_string());
                         match &task.error_type {
+                            _ if self.sleep.is_some() => write!(f, "{}", self.sleeps(&due))?,
                             Some(error) => write!(f, "waits until {due} for its next attempt after {error}")?,
-                            None => write!(f, "waits until {due}")?,
+                            None => write!(f, "{}", self.sleeps(&due))?,
                         }
                         if *paused { write!(f, "; its queue {:?} is paused", task.queue) } else { Ok(()) }
                     }
@@ -237,6 +248,7 @@ impl Queue {
                 full,
                 rate_opens_at,
                 closed_until,
+                sleep: None,
                 permit_holders,
                 blocker_due: None,
                 executes_here,
@@ -248,6 +260,9 @@ impl Queue {
             };
             if let Some(blocker) = explanation.blocker() {
                 explanation.blocker_due = store::waits_until(conn, blocker)?;
+            }
+            if explanation.task.hold == Some(Hold::Time) && explanation.task.snoozes > 0 {
+                explanation.sleep = store::sleeps(conn, id)?;
             }
             Ok(explanation)
         })

@@ -11,7 +11,7 @@ use crate::task::{Bulk, Filter, TaskId, Timestamp};
 impl Queue {
     /// Queues a `FAILED`, `LOST` or `CANCELLED` task again.
     ///
-    /// Its attempts count from 0 again, its error and its expiry are cleared, and its checkpoint is kept (see also
+    /// Its attempts count from 0 again, its error and its expiry are cleared, and its checkpoint and its steps are kept (see also
     /// [`retry_from_start`](Queue::retry_from_start)).
     ///
     /// ```
@@ -35,7 +35,7 @@ impl Queue {
         self.apply(Verb::Retry, id)
     }
 
-    /// Like [`retry`](Queue::retry), and drops the checkpoint and the progress: the task begins anew.
+    /// Like [`retry`](Queue::retry), and drops the checkpoint, the [steps](crate::Context::step) and the progress: the task begins anew.
     ///
     /// It helps where the handler cannot decode the checkpoint any more.
     ///

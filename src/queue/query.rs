@@ -10,8 +10,8 @@ use crate::json::from_json;
 use crate::retry::{RetryPolicy, draw};
 use crate::store::{self, Among, Order, Search};
 use crate::task::{
-    Attempt, Counts, DEFAULT_PAGE, Failures, Filter, NOT_KEPT, Output, Progress, Rollup, State, Task, TaskId,
-    TaskRecord, Timestamp,
+    Attempt, Counts, DEFAULT_PAGE, Failures, Filter, NOT_KEPT, Output, Progress, Rollup, State, StepRecord,
+    Task, TaskId, TaskRecord, Timestamp,
 };
 
 /// How many failures are looked at, unless the filter says.
@@ -278,6 +278,32 @@ impl Queue {
     /// If the file cannot be read.
     pub fn checkpoint_json(&self, id: TaskId) -> Result<Option<String>, Error> {
         self.store().read(|conn| store::checkpoint(conn, id))
+    }
+
+    /// The steps of a task, or of a dead letter, that are done: in the order in which they were. They go when the task succeeds.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Order;
+    /// # impl perdura::Task for Order { const NAME: &'static str = "order"; type Output = (); }
+    /// fn order(_: Order, cx: &Context) -> Result<(), Failure> {
+    ///     cx.step("charge", || Ok("receipt 17"))?;
+    ///     cx.step("ship", || Err(Failure::permanent("no such address")))
+    /// }
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(order), &ManualClock::new())?;
+    /// # let queue = tests.queue();
+    /// let id = queue.enqueue(&Order)?.id();
+    /// # tests.run_until_idle()?;
+    /// let steps = queue.steps(id)?;
+    /// assert_eq!((steps.len(), steps[0].name.as_str()), (1, "charge"));
+    /// assert_eq!(steps[0].result_json.as_deref(), Some("\"receipt 17\""));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn steps(&self, id: TaskId) -> Result<Vec<StepRecord>, Error> {
+        self.store().read(|conn| store::steps(conn, id))
     }
 
     /// Ends the long reads that other threads make through this queue at this moment: they fail as [`Interrupted`](crate::ErrorKind::Interrupted).

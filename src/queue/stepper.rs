@@ -140,7 +140,7 @@ impl Stepper {
         let ran = match finished.settlement.verdict {
             Verdict::Succeeded { .. } | Verdict::Committed => Ran::Succeeded(id),
             Verdict::Failed { .. } => Ran::Failed(id),
-            Verdict::Snoozed(_) => Ran::Snoozed(id),
+            Verdict::Snoozed { .. } => Ran::Snoozed(id),
             Verdict::Cancelled(_) => Ran::Cancelled(id),
             Verdict::HandedBack | Verdict::Unstarted | Verdict::Throttled(_) | Verdict::Declined => {
                 Ran::HandedBack(id)

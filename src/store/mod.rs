@@ -69,4 +69,7 @@ pub(crate) use tasks::search::{Among, Order, Search};
 pub(crate) use tasks::settle::{SettleRules, fall_silent, save_checkpoint, save_pending, settle};
 #[cfg(feature = "rusqlite")]
 pub(crate) use tasks::settle::{check_fence, succeed};
+pub(crate) use tasks::steps::{
+    first_task, idempotency_key, save_step, sleeps, step_keys, step_result, steps,
+};
 pub(crate) use tasks::suspects::spare;

@@ -155,8 +155,8 @@ pub(crate) enum Verdict {
     Succeeded { result: Option<String>, late: bool },
     /// `retry_after` replaces the backoff.
     Failed { error: ErrorReport, permanent: bool, timed_out: bool, retry_after: Option<Duration> },
-    /// Not counted; again after the wait.
-    Snoozed(Duration),
+    /// Not counted; again after the wait, which is this sleep if it is one.
+    Snoozed { delay: Duration, sleep: Option<String> },
     /// Ended by the handler, for this reason.
     Cancelled(ErrorReport),
     /// Not counted; again at once. It was interrupted.

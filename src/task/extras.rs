@@ -18,11 +18,14 @@ impl Extras {
     /// It is serial and has started: it keeps its permit until it has ended.
     pub(crate) const STARTED: Extras = Extras(16);
 
+    /// Steps of it are done.
+    pub(crate) const STEPS: Extras = Extras(32);
+
     /// It is a run of a schedule: its end is told to the schedule.
     pub(crate) const RUN: Extras = Extras(1 << 16);
 
     /// All that mean something.
-    const KNOWN: Extras = Extras(31 | Extras::RUN.0);
+    pub(crate) const KNOWN: Extras = Extras(63 | Extras::RUN.0);
 
     /// These, if so; else none.
     pub(crate) fn only_if(self, is_so: bool) -> Extras {

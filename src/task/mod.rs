@@ -17,6 +17,7 @@ mod rate;
 mod record;
 mod rollup;
 mod state;
+mod step;
 mod streams;
 mod timestamp;
 mod unique;
@@ -48,6 +49,8 @@ pub use record::{
 pub(crate) use rollup::Measure;
 pub use rollup::Rollup;
 pub use state::{Hold, State};
+pub(crate) use step::StepKey;
+pub use step::StepRecord;
 pub(crate) use streams::Stream;
 pub use streams::{Output, OutputStream};
 pub use timestamp::Timestamp;

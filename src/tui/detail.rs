@@ -4,7 +4,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
-use crate::console::inspect::detail::{TaskDetail, TaskOrLetter};
+use crate::console::inspect::detail::{TaskDetail, TaskOrLetter, step_line};
 use crate::console::json::pretty;
 use crate::console::text::{safe, safe_lines};
 use crate::console::words::{bytes, distance, number, span};
@@ -82,6 +82,12 @@ impl DetailText {
         }
         if let Some(checkpoint) = &detail.checkpoint {
             self.json("Checkpoint", checkpoint);
+        }
+        if !detail.steps.is_empty() {
+            self.title(&format!("Steps that are done ({})", detail.steps.len()));
+            let lines: Vec<String> =
+                detail.steps.iter().map(|step| step_line(step, self.ink.zone, self.width)).collect();
+            self.text(&lines.join("\n"), self.ink.plain());
         }
         if !detail.attempts.is_empty() {
             self.title(&format!("Attempts that did not succeed ({} are kept)", detail.attempts.len()));

@@ -65,6 +65,7 @@ mod schedules_page;
 mod security;
 #[cfg(target_os = "linux")]
 mod soak;
+mod steps;
 #[cfg(target_os = "linux")]
 mod surroundings;
 mod suspects;

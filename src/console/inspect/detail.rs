@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::task::{command_of, ran};
+use crate::console::table::shorten;
+use crate::console::text::safe;
 use crate::console::times::Zone;
 use crate::console::words::{count, distance, span};
 use crate::inspect::Explanation;
 use crate::{
-    Attempt, DeadLetter, Error, ErrorKind, Hold, KeyRecord, LimitRecord, Output, Queue, State, TaskId,
-    TaskRecord, Timestamp,
+    Attempt, DeadLetter, Error, ErrorKind, Hold, KeyRecord, LimitRecord, Output, Queue, State, StepRecord,
+    TaskId, TaskRecord, Timestamp,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +30,8 @@ pub(crate) struct TaskDetail {
     pub attempts: Vec<Attempt>,
     pub output: Vec<Output>,
     pub checkpoint: Option<String>,
+    /// Those that are done.
+    pub steps: Vec<StepRecord>,
     pub result: Option<String>,
     /// Why it does not run, or that it does; none of a dead letter.
     pub explanation: Option<String>,
@@ -89,6 +93,7 @@ impl TaskDetail {
             attempts: found(queue.attempts(id))?.unwrap_or_default(),
             output: queue.output(id, generation)?,
             checkpoint: queue.checkpoint_json(id)?,
+            steps: queue.steps(id)?,
             result: queue.result_json(id)?,
             explanation: None,
             schedule: Vec::new(),
@@ -121,6 +126,17 @@ impl TaskDetail {
         }
         Some(text)
     }
+}
+
+/// A step in a line: what it is called, when it was done, what it gave, cut to so many columns.
+pub(crate) fn step_line(step: &StepRecord, zone: Zone, columns: usize) -> String {
+    let number = step.number.map_or_else(String::new, |number| format!(" {number}"));
+    let gave = step.result_json.as_deref().unwrap_or("(a sleep)");
+    let line = format!("{}{number}  {}  ", safe(&step.name), zone.show(step.done_at));
+    let left = columns.saturating_sub(line.chars().count()).max(10);
+    // Only its beginning can be shown.
+    let start: String = gave.chars().take(left + 1).collect();
+    line + &shorten(&safe(&start), left)
 }
 
 /// What is not there is no error: it may have gone between two reads.

@@ -206,7 +206,10 @@ impl Explainer {
                 obstacle.map_or_else(|| format!("and {}", self.worker.words()), |why| format!("but {why}"));
             return format!("due{after}, {why}");
         };
-        let begin = format!("waits until {}{after}", self.moment(due));
+        let begin = match &explanation.sleep {
+            Some(_) => explanation.sleeps(&self.moment(due)),
+            None => format!("waits until {}{after}", self.moment(due)),
+        };
         obstacle.map_or(begin.clone(), |why| format!("{begin}; {why}"))
     }
 

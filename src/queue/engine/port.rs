@@ -8,15 +8,34 @@ use super::core::Core;
 use super::ticks::{DEADLINE_GRACE, SUSPECT_TURN};
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Control, Finished, Note, Port};
-use crate::store::{self, Rank, StartNote};
+use crate::store::{self, Rank, Sql, StartNote, Tx};
 use crate::sync::atomic::Ordering;
 use crate::sync::lock;
-use crate::task::{Claimed, TaskId, TaskRecord, Timestamp};
+use crate::task::{Claimed, StepKey, TaskId, TaskRecord, Timestamp};
 use crate::timer::NextTick;
 
 impl Note for StartNote {
     fn keep(self: Box<Self>) {
         StartNote::keep(*self);
+    }
+}
+
+impl Core {
+    /// Writes something that a running attempt has come to.
+    fn save(
+        &self,
+        control: &Control,
+        write: impl Fn(&Tx<'_>, TaskId, u64) -> Sql<()> + Send + 'static,
+    ) -> Result<(), Error> {
+        let (id, generation, epoch) = (control.task_id, control.generation, self.shared.gate.epoch());
+        let saved = self.commit(Rank::Add, move |tx| {
+            store::check_epoch(tx, epoch)?;
+            write(tx, id, generation)
+        });
+        if saved.as_ref().is_err_and(|e| e.kind() == ErrorKind::Superseded) {
+            control.superseded.store(true, Ordering::Release);
+        }
+        saved
     }
 }
 
@@ -34,15 +53,28 @@ impl Port for Core {
     }
 
     fn save_checkpoint(&self, control: &Control, json: String) -> Result<(), Error> {
-        let (id, generation, epoch) = (control.task_id, control.generation, self.shared.gate.epoch());
-        let saved = self.commit(Rank::Add, move |tx| {
-            store::check_epoch(tx, epoch)?;
-            store::save_checkpoint(tx, id, generation, &json)
-        });
-        if saved.as_ref().is_err_and(|e| e.kind() == ErrorKind::Superseded) {
-            control.superseded.store(true, Ordering::Release);
-        }
-        saved
+        self.save(control, move |tx, id, generation| store::save_checkpoint(tx, id, generation, &json))
+    }
+
+    fn step_keys(&self, id: TaskId, limit: usize) -> Result<Vec<StepKey>, Error> {
+        self.store.read(|conn| store::step_keys(conn, id, limit))
+    }
+
+    fn step_result(&self, id: TaskId, step: &StepKey) -> Result<Option<Option<String>>, Error> {
+        self.store.read(|conn| store::step_result(conn, id, step))
+    }
+
+    fn save_step(&self, control: &Control, step: StepKey, json: String) -> Result<(), Error> {
+        let now = self.now();
+        self.save(control, move |tx, id, generation| store::save_step(tx, id, generation, &step, &json, now))
+    }
+
+    fn first_task(&self, id: TaskId) -> Result<TaskId, Error> {
+        self.store.read(|conn| store::first_task(conn, id))
+    }
+
+    fn idempotency_key(&self, first: TaskId, name: &str) -> String {
+        store::idempotency_key(self.store.file_id(), first, name)
     }
 
     fn has_pending(&self) {

@@ -37,13 +37,14 @@ const INVARIANTS: &[(&str, &str)] = &[
         "numbers out of their range",
         "SELECT 1 FROM perdura_tasks WHERE priority NOT BETWEEN -32768 AND 32767 OR max_attempts NOT BETWEEN 1 AND 100
              OR generation NOT BETWEEN 0 AND 1 << 62 OR snoozes NOT BETWEEN 0 AND 1 << 62 OR in_flight NOT BETWEEN 0 AND 1
-             OR cancel_requested NOT BETWEEN 0 AND 1 OR suspect NOT BETWEEN 0 AND 1 OR extras & ~65567 <> 0",
+             OR cancel_requested NOT BETWEEN 0 AND 1 OR suspect NOT BETWEEN 0 AND 1 OR extras & ~65599 <> 0",
     ),
     (
-        "args, results or checkpoints that are not JSON",
+        "args, results, checkpoints or steps that are not JSON",
         "SELECT 1 FROM perdura_args WHERE json_valid(args) = 0
              UNION ALL SELECT 1 FROM perdura_results WHERE json_valid(result) = 0 AND result <> ''
-             UNION ALL SELECT 1 FROM perdura_checkpoints WHERE json_valid(checkpoint) = 0",
+             UNION ALL SELECT 1 FROM perdura_checkpoints WHERE json_valid(checkpoint) = 0
+             UNION ALL SELECT 1 FROM perdura_steps WHERE json_valid(result) = 0",
     ),
     ("tasks of an unknown hold", "SELECT 1 FROM perdura_tasks WHERE hold NOT IN (0, 1, 2, 3, 4, 6, 7)"),
     ("tasks without args", "SELECT 1 FROM perdura_tasks t WHERE NOT EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id)"),
@@ -108,6 +109,17 @@ const INVARIANTS: &[(&str, &str)] = &[
              UNION SELECT task_id FROM perdura_results UNION SELECT task_id FROM perdura_checkpoints
              UNION SELECT task_id FROM perdura_progress UNION SELECT task_id FROM perdura_output) c
          WHERE NOT EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = c.task_id)",
+    ),
+    (
+        "steps of no task, or of one whose row does not say that it has any",
+        "SELECT 1 FROM (SELECT DISTINCT task_id FROM perdura_steps) s
+         WHERE COALESCE((SELECT t.extras & 32 FROM perdura_tasks t WHERE t.task_id = s.task_id),
+                        (SELECT 1 FROM perdura_dead_letters d WHERE d.task_id = s.task_id), 0) = 0",
+    ),
+    (
+        "tasks that have succeeded with steps, or have none where their row says that they have some",
+        "SELECT 1 FROM perdura_tasks t WHERE t.extras & 32 <> 0
+             AND (t.state = 2 OR NOT EXISTS (SELECT 1 FROM perdura_steps s WHERE s.task_id = t.task_id))",
     ),
     (
         "results of tasks that did not succeed",
@@ -237,5 +249,7 @@ mod tests {
         let all: String = INVARIANTS.iter().map(|(_, sql)| *sql).collect();
         assert!(all.contains(&format!("hold NOT IN ({})", codes.join(", "))), "{codes:?}");
         assert!(all.contains(&format!("reasons & ~{bits} <> 0")), "{bits}");
+        let extras = crate::task::Extras::KNOWN.code();
+        assert!(all.contains(&format!("extras & ~{extras} <> 0")), "{extras}");
     }
 }

@@ -5,7 +5,7 @@ use super::remove::{KeyEnds, forget_progress, remove};
 use super::row::{HotRow, clear_error, write_error};
 use super::search::{Among, Check};
 use super::suspects::take_turn_back;
-use super::{gates, keys};
+use super::{gates, keys, steps};
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{Refusal, TaskEvent, next};
 use crate::store::commit::tx::Tx;
@@ -16,7 +16,7 @@ use crate::task::{Bulk, ErrorReport, Extras, Filter, Hold, State, TaskId, Timest
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
     Retry,
-    /// The same, without its checkpoint.
+    /// The same, without its checkpoint and its steps.
     RetryFromStart,
     RunNow,
     Cancel,
@@ -80,6 +80,8 @@ pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> 
             clear_error(tx, id)?;
             if verb == Verb::RetryFromStart {
                 forget_progress(tx, id)?;
+                steps::forget_steps(tx, id)?;
+                after.extras = after.extras.without(Extras::STEPS);
             }
         }
         Verb::Cancel if next.task_state.state == State::Cancelled => {

@@ -58,7 +58,8 @@ pub(crate) fn fail_damaged(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) 
              state = CASE WHEN state BETWEEN 2 AND 4 THEN state ELSE 3 END,
              hold = 0, reasons = 0, in_flight = 0, cancel_requested = 0, suspect = 0, late = 0,
              extras = EXISTS (SELECT 1 FROM perdura_keys k INDEXED BY perdura_key_holders WHERE k.task_id = perdura_tasks.task_id)
-                 + 4 * EXISTS (SELECT 1 FROM perdura_limits l WHERE l.task_id = perdura_tasks.task_id),
+                 + 4 * EXISTS (SELECT 1 FROM perdura_limits l WHERE l.task_id = perdura_tasks.task_id)
+                 + 32 * EXISTS (SELECT 1 FROM perdura_steps s WHERE s.task_id = perdura_tasks.task_id),
              priority = MAX(-32768, MIN(priority, 32767)), snoozes = MAX(0, snoozes),
              attempt_number = MAX(0, MIN(attempt_number, max_attempts, 100)), max_attempts = MAX(1, MIN(max_attempts, 100)),
              generation = MAX(generation, 0, MIN(attempt_number, 100)),

@@ -1,12 +1,13 @@
 //! Dead letters: tasks that ended badly, moved out of the way but not forgotten.
 //!
-//! A move takes the hot row; args, error, attempts and checkpoint stay where they are, keyed by the same id.
+//! A move takes the hot row; args, error, attempts, checkpoint and steps stay where they are, keyed by the same id.
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::enqueue::out_of_ids;
 use super::remove::{KeyEnds, remove_cold, remove_row};
 use super::row::{HotRow, state_at};
+use super::steps::{copy_steps, forget_steps};
 use super::{keys, permits, runs};
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::Reasons;
@@ -29,7 +30,7 @@ pub(crate) fn move_to_dead_letters(tx: &Tx<'_>, row: &HotRow, now: Timestamp) ->
     remove_row(tx, row, KeyEnds::InTime(now), now)
 }
 
-/// Makes a new task of a letter: fresh attempts, the same args, options and checkpoint. The letter stays, marked.
+/// Makes a new task of a letter: fresh attempts, the same args, options, checkpoint and steps. The letter stays, marked.
 ///
 /// # Errors
 /// `NotFound`; `WrongState` if it was replayed before and this is not `forced`; `Conflict` if its unique key is taken, unless by itself.
@@ -57,8 +58,9 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
     let ids = (new.as_i64(), id.as_i64());
     tx.change_one(
         "INSERT INTO perdura_args (task_id, args, version, token, backoff_ms, timeout_ms, unique_digest, tag, replay_of,
-             until_started, unique_for_ms)
-         SELECT ?1, args, version, ?3, backoff_ms, timeout_ms, unique_digest, tag, ?2, until_started, unique_for_ms
+             until_started, unique_for_ms, first_task)
+         SELECT ?1, args, version, ?3, backoff_ms, timeout_ms, unique_digest, tag, ?2, until_started, unique_for_ms,
+             COALESCE(first_task, ?2)
          FROM perdura_args WHERE task_id = ?2",
         (ids.0, ids.1, token),
     )?;
@@ -68,7 +70,7 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
         ids,
     )?;
     let (permit, reasons) = permits::copy(tx, id, new)?;
-    let extras = keys::take(tx, new, queue_id, Some(id), now)?.with(permit);
+    let extras = keys::take(tx, new, queue_id, Some(id), now)?.with(permit).with(copy_steps(tx, id, new)?);
     let extras = extras.with(Extras::RUN.only_if(runs::repeat(tx, id, new)?));
     if extras != Extras::NONE {
         tx.change_one(
@@ -121,6 +123,7 @@ pub(crate) fn purge_dead_letters(
             0 => Ok(0), // somebody else was faster
             n => {
                 runs::forget(tx, TaskId::from_i64(*id))?;
+                forget_steps(tx, TaskId::from_i64(*id))?;
                 remove_cold(tx, TaskId::from_i64(*id)).map(|()| n)
             }
         };

@@ -27,4 +27,5 @@ pub(crate) mod schedule_admin;
 pub(crate) mod schedules;
 pub(crate) mod search;
 pub(crate) mod settle;
+pub(crate) mod steps;
 pub(crate) mod suspects;

@@ -1,6 +1,7 @@
 //! The end of a task's rows.
 
 use super::row::HotRow;
+use super::steps::forget_steps;
 use super::{keys, permits};
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
@@ -18,10 +19,13 @@ pub(crate) enum KeyEnds {
 /// Removes a task and all that is kept of it.
 pub(crate) fn remove(tx: &Tx<'_>, row: &HotRow, key: KeyEnds, now: Timestamp) -> Sql<()> {
     remove_row(tx, row, key, now)?;
+    if row.extras.contains(Extras::STEPS) {
+        forget_steps(tx, row.task_id)?;
+    }
     remove_cold(tx, row.task_id)
 }
 
-/// Removes what is kept of a task, or of a dead letter, beside its row.
+/// Removes what is kept of a task, or of a dead letter, beside its row and its steps.
 pub(crate) fn remove_cold(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     for sql in [
         "DELETE FROM perdura_args WHERE task_id = ?1",

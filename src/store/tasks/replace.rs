@@ -38,7 +38,7 @@ pub(super) fn meet(
     // Not there, or not waiting: nothing of it can be replaced.
     let row = HotRow::find(tx.conn, by)?.filter(|row| row.task_state.state == State::Queued);
     let Some(row) = row else { return Ok(Some(Enqueued::Existing(by))) };
-    if unique.on_conflict == OnConflict::Replace && is_bound(&row) {
+    if has_begun(&row) || unique.on_conflict == OnConflict::Replace && is_bound(&row) {
         return Ok(Some(Enqueued::Existing(by)));
     }
     write_args(tx, by, task, unique.on_conflict)?;
@@ -127,6 +127,11 @@ fn put_off(tx: &Tx<'_>, row: &HotRow, task: &NewTask, latest: Timestamp, now: Ti
 /// Whether a thread of an earlier attempt is at work under a permit: the limit cannot be another one before it ends.
 fn is_bound(row: &HotRow) -> bool {
     row.task_state.in_flight && row.extras.contains(Extras::PERMIT)
+}
+
+/// Whether steps of it are done: they are steps of the args that it has.
+fn has_begun(row: &HotRow) -> bool {
+    row.extras.contains(Extras::STEPS) && !planted("g18-steps-of-other-args-stay")
 }
 
 fn created_at(tx: &Tx<'_>, id: TaskId) -> Sql<Timestamp> {

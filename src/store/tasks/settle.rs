@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::damaged::fail_damaged;
 use super::enqueue::enqueue;
 use super::row::{HotRow, clear_error, write_error};
-use super::{gates, permits};
+use super::{gates, permits, steps};
 use crate::config::LostRetry;
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{AttemptEnd, HistoryEntry, Lost, TaskEvent, Transition, next};
@@ -14,7 +14,7 @@ use crate::retry::{Denylist, RetryPolicy, draw};
 use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::Sql;
 use crate::task::{
-    AttemptOutcome, ErrorReport, Hold, Measure, PendingOutput, Progress, Settlement, State, TaskId,
+    AttemptOutcome, ErrorReport, Extras, Hold, Measure, PendingOutput, Progress, Settlement, State, TaskId,
     Timestamp, Verdict, Written,
 };
 
@@ -201,7 +201,7 @@ fn settle_one(
             },
             lost,
         ),
-        Verdict::Snoozed(delay) => TaskEvent::Ended(AttemptEnd::Snoozed(*delay), lost),
+        Verdict::Snoozed { delay, .. } => TaskEvent::Ended(AttemptEnd::Snoozed(*delay), lost),
         Verdict::Cancelled(_) => TaskEvent::Ended(AttemptEnd::Cancelled, lost),
         Verdict::HandedBack | Verdict::Unstarted | Verdict::Throttled(_) => {
             TaskEvent::Ended(AttemptEnd::HandedBack, lost)
@@ -215,10 +215,11 @@ fn settle_one(
     };
     let mut to = row.moved(&next, now);
     to.late = matches!(s.verdict, Verdict::Succeeded { late: true, .. });
-    to.snoozes = to.snoozes.saturating_add(i64::from(matches!(s.verdict, Verdict::Snoozed(_))));
+    to.snoozes = to.snoozes.saturating_add(i64::from(matches!(s.verdict, Verdict::Snoozed { .. })));
     if !matches!(s.verdict, Verdict::Unstarted | Verdict::Declined) {
         to.extras = permits::started(to.extras);
     }
+    to.extras = steps_follow(tx, s, &next, to.extras, now)?;
     to.replace(tx, &row, now)?;
     match s.verdict {
         Verdict::Throttled(delay) => gates::close(tx, row.queue_id, delay, now)?,
@@ -243,6 +244,30 @@ fn settle_one(
     let has_failed = next.ending == HistoryEntry::Attempt
         && matches!(next.task_state.state, State::Queued | State::Failed | State::Lost);
     Ok(Settled::Done(has_failed.then_some(next.task_state.state)))
+}
+
+/// The steps of a task go when it succeeds; one that falls asleep keeps that.
+fn steps_follow(
+    tx: &Tx<'_>,
+    s: &Settlement,
+    next: &Transition,
+    extras: Extras,
+    now: Timestamp,
+) -> Sql<Extras> {
+    match &s.verdict {
+        Verdict::Succeeded { .. } if extras.contains(Extras::STEPS) => {
+            steps::forget_steps(tx, s.task_id)?;
+            Ok(extras.without(Extras::STEPS))
+        }
+        // Whatever else it came to (it was cancelled, it had been given up), it has not slept.
+        Verdict::Snoozed { sleep: Some(sleep), .. }
+            if next.ending == HistoryEntry::Refund && !planted("g18-a-sleep-is-forgotten") =>
+        {
+            steps::fall_asleep(tx, s.task_id, sleep, now)?;
+            Ok(extras.with(Extras::STEPS))
+        }
+        _ => Ok(extras),
+    }
 }
 
 /// Makes the tasks that the attempt has asked for.
@@ -394,7 +419,7 @@ pub(crate) fn check_fence(tx: &Tx<'_>, id: TaskId, generation: u64) -> Sql<()> {
 }
 
 /// The error for a write of an attempt that is not the running one any more.
-fn superseded(id: TaskId) -> Error {
+pub(super) fn superseded(id: TaskId) -> Error {
     Error::new(
         ErrorKind::Superseded,
         format!("task {id} is not run by this attempt any more; nothing was changed"),

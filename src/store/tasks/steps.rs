@@ -1,0 +1,129 @@
+//! Steps of tasks that are done: kept from one attempt to the next, and gone with success.
+//!
+//! The bit [`Extras::STEPS`] of a task says that it has some.
+
+use std::hash::Hasher;
+
+use rusqlite::{Connection, OptionalExtension};
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use super::settle::{check_fence, superseded};
+use crate::planted::planted;
+use crate::store::commit::tx::Tx;
+use crate::store::error::Sql;
+use crate::task::{Extras, StepKey, StepRecord, TaskId, Timestamp};
+
+/// Keeps what a step of a running attempt has given.
+///
+/// # Errors
+/// `Superseded`.
+pub(crate) fn save_step(
+    tx: &Tx<'_>,
+    id: TaskId,
+    generation: u64,
+    step: &StepKey,
+    result: &str,
+    now: Timestamp,
+) -> Sql<()> {
+    check_fence(tx, id, generation)?;
+    let sql = "SELECT extras FROM perdura_tasks WHERE task_id = ?1 AND generation = ?2";
+    let attempt = (id.as_i64(), generation.cast_signed());
+    let Some(extras) = tx.find(sql, attempt, |row| super::row::extras_at(row, 0))? else {
+        return Err(superseded(id).into());
+    };
+    if !extras.contains(Extras::STEPS) {
+        let sql = "UPDATE perdura_tasks SET extras = extras | 32 WHERE task_id = ?1 AND generation = ?2 AND in_flight = 1 AND extras & 32 = 0";
+        tx.change_one(sql, attempt)?;
+    }
+    insert(tx, id, step, Some(result), now)
+}
+
+/// Keeps that a task sleeps: its attempt ends with it.
+pub(super) fn fall_asleep(tx: &Tx<'_>, id: TaskId, sleep: &str, now: Timestamp) -> Sql<()> {
+    insert(tx, id, &StepKey { name: sleep.to_owned(), number: None }, None, now)
+}
+
+fn insert(tx: &Tx<'_>, id: TaskId, step: &StepKey, result: Option<&str>, now: Timestamp) -> Sql<()> {
+    tx.change_one(
+        "INSERT INTO perdura_steps (task_id, step, number, done_at_ms, result) VALUES (?1, ?2, ?3, ?4, ?5)",
+        (id.as_i64(), &step.name, step.number_code(), now.as_millis(), result),
+    )
+}
+
+/// Forgets the steps of a task, or of a dead letter.
+pub(super) fn forget_steps(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+    tx.run("DELETE FROM perdura_steps WHERE task_id = ?1", [id.as_i64()]).map(drop)
+}
+
+/// Gives the steps of a dead letter to the new task that is made of it; says what that has beside its row then.
+pub(super) fn copy_steps(tx: &Tx<'_>, letter: TaskId, new: TaskId) -> Sql<Extras> {
+    if planted("g18-a-replay-does-its-steps-again") {
+        return Ok(Extras::NONE);
+    }
+    let copied = tx.run(
+        "INSERT INTO perdura_steps (task_id, step, number, done_at_ms, result)
+         SELECT ?2, step, number, done_at_ms, result FROM perdura_steps WHERE task_id = ?1",
+        (letter.as_i64(), new.as_i64()),
+    )?;
+    Ok(Extras::STEPS.only_if(copied > 0))
+}
+
+/// What the steps of a task, or of a dead letter, are called, in no order: at most `limit`.
+pub(crate) fn step_keys(conn: &Connection, id: TaskId, limit: usize) -> Sql<Vec<StepKey>> {
+    let mut statement =
+        conn.prepare_cached("SELECT step, number FROM perdura_steps WHERE task_id = ?1 LIMIT ?2")?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let keys = statement.query_map((id.as_i64(), limit), |row| {
+        Ok(StepKey { name: row.get(0)?, number: StepKey::number_of(row.get(1)?) })
+    })?;
+    Ok(keys.collect::<rusqlite::Result<_>>()?)
+}
+
+/// What a step has given, as JSON; the inner one is none of a sleep.
+pub(crate) fn step_result(conn: &Connection, id: TaskId, step: &StepKey) -> Sql<Option<Option<String>>> {
+    let sql = "SELECT result FROM perdura_steps WHERE task_id = ?1 AND step = ?2 AND number = ?3";
+    let mut statement = conn.prepare_cached(sql)?;
+    Ok(statement.query_row((id.as_i64(), &step.name, step.number_code()), |row| row.get(0)).optional()?)
+}
+
+/// The steps of a task, or of a dead letter: in the order in which they were done.
+pub(crate) fn steps(conn: &Connection, id: TaskId) -> Sql<Vec<StepRecord>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT step, number, done_at_ms, result FROM perdura_steps WHERE task_id = ?1 ORDER BY done_at_ms, step, number",
+    )?;
+    let steps = statement.query_map([id.as_i64()], |row| {
+        Ok(StepRecord {
+            name: row.get(0)?,
+            number: StepKey::number_of(row.get(1)?),
+            done_at: Timestamp::from_millis(row.get(2)?),
+            result_json: row.get(3)?,
+        })
+    })?;
+    Ok(steps.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The name of the sleep that a task waits for; none if it waits for something else.
+pub(crate) fn sleeps(conn: &Connection, id: TaskId) -> Sql<Option<String>> {
+    let sql = "SELECT s.step FROM perdura_steps s, perdura_tasks t
+               WHERE s.task_id = ?1 AND s.result IS NULL AND t.task_id = ?1 AND t.state = 0 AND t.hold = 3 AND s.done_at_ms >= t.started_at_ms
+                   AND NOT EXISTS (SELECT 1 FROM perdura_attempts a WHERE a.task_id = ?1 AND a.generation = t.generation)
+               ORDER BY s.done_at_ms DESC LIMIT 1";
+    Ok(conn.prepare_cached(sql)?.query_row([id.as_i64()], |row| row.get(0)).optional()?)
+}
+
+/// The task at the beginning of the line of replays that a task belongs to: itself, if it is none.
+pub(crate) fn first_task(conn: &Connection, id: TaskId) -> Sql<TaskId> {
+    let sql = "SELECT first_task FROM perdura_args WHERE task_id = ?1";
+    let first: Option<Option<i64>> =
+        conn.prepare_cached(sql)?.query_row([id.as_i64()], |row| row.get(0)).optional()?;
+    Ok(first.flatten().map_or(id, TaskId::from_i64))
+}
+
+/// A key for something that a task does in the world: SipHash-2-4-128 of the task and the name, keyed with the file's random id.
+pub(crate) fn idempotency_key(file_id: &[u8; 16], first: TaskId, name: &str) -> String {
+    let mut hasher = SipHasher24::new_with_key(file_id);
+    hasher.write(b"idempotency");
+    hasher.write(&first.as_i64().to_le_bytes());
+    hasher.write(name.as_bytes());
+    hasher.finish128().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
