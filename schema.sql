@@ -50,7 +50,7 @@ CREATE TABLE perdura_tasks (
     queue_id         INTEGER NOT NULL,                  -- perdura_queues
     name_id          INTEGER NOT NULL,                  -- perdura_task_names
     state            INTEGER NOT NULL,                  -- 0 QUEUED, 1 RUNNING, 2 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 LOST
-    hold             INTEGER NOT NULL,                  -- why a QUEUED task may not be claimed: 0 ready, 1 its previous attempt, 2 the runs before it, 3 its time, 4 its name, 6 a limit of its key, 7 its turn among suspects; 5 is for a reason to come
+    hold             INTEGER NOT NULL,                  -- why a QUEUED task may not be claimed: 0 ready, 1 its previous attempt, 2 the runs before it, 3 its time, 4 its name, 5 a condition, 6 a limit of its key, 7 its turn among suspects
     reasons          INTEGER NOT NULL,                  -- all that it waits for: the sum of 1 << (hold - 1); the lowest bit is the hold
     priority         INTEGER NOT NULL,                  -- higher first, within its queue
     attempt_number   INTEGER NOT NULL,                  -- attempts started since enqueue or manual retry, less refunds
@@ -59,7 +59,7 @@ CREATE TABLE perdura_tasks (
     in_flight        INTEGER NOT NULL,                  -- 1: a thread of the owner executes this generation (whatever the state)
     cancel_requested INTEGER NOT NULL,                  -- 1: anything but Ok ends it as CANCELLED
     suspect          INTEGER NOT NULL,                  -- 1: it was running when a process died; suspects run one at a time
-    extras           INTEGER NOT NULL,                  -- what it has beside its row, to be mended when it ends: 1 a row of perdura_keys names it, 2 its unique key is one until it starts, 4 its key has a limit, 8 it holds a permit of that, 16 it is serial and has started, 32 steps of it are done, 1 << 16 it has a row of perdura_runs
+    extras           INTEGER NOT NULL,                  -- what it has beside its row, to be mended when it ends: 1 a row of perdura_keys names it, 2 its unique key is one until it starts, 4 its key has a limit, 8 it holds a permit of that, 16 it is serial and has started, 32 steps of it are done, 64 it has a row of perdura_needs, 1 << 16 it has a row of perdura_runs
     late             INTEGER NOT NULL,                  -- 1: it succeeded after its deadline
     snoozes          INTEGER NOT NULL,                  -- how often its handler snoozed
     created_at_ms    INTEGER NOT NULL,
@@ -260,6 +260,33 @@ CREATE TABLE perdura_limits (
 CREATE INDEX perdura_permits ON perdura_limits (queue_id, digest) WHERE standing = 1;
 -- Who waits for a permit of a key, the best first.
 CREATE INDEX perdura_permit_waiters ON perdura_limits (queue_id, digest, priority DESC, task_id) WHERE standing = 2;
+
+-- Conditions that tasks need, and what programs say of them.
+CREATE TABLE perdura_conditions (
+    condition_id INTEGER PRIMARY KEY,  -- which bit of perdura_needs it is: 0-61
+    condition    TEXT NOT NULL UNIQUE, -- its name: 1-200 bytes, no control characters
+    is_met       INTEGER,              -- what was said last: 1 it is, 0 it is not (NULL: nothing yet)
+    set_at_ms    INTEGER,              -- when that was said
+    owner_epoch  INTEGER,              -- by the program that owned the file, and it counts as long as that does (NULL: by another, and it counts until it is said anew)
+    CHECK (condition_id BETWEEN 0 AND 61),
+    CHECK (is_met IS NULL OR is_met BETWEEN 0 AND 1),
+    CHECK ((is_met IS NULL) = (set_at_ms IS NULL)),
+    CHECK (owner_epoch IS NULL OR is_met IS NOT NULL)
+) STRICT;
+
+-- What tasks need beside their time and their turn.
+CREATE TABLE perdura_needs (
+    task_id    INTEGER PRIMARY KEY, -- of perdura_tasks or of perdura_dead_letters
+    needs      INTEGER NOT NULL,    -- conditions, to start: the sum of 1 << condition_id
+    throughout INTEGER NOT NULL,    -- those of them that it needs while it runs, too
+    free_bytes INTEGER NOT NULL,    -- so much free disk, to start (0: any)
+    waits_for  INTEGER,             -- the condition that it waits for; 62: for free disk (NULL: for none)
+    CHECK (throughout & ~needs = 0),
+    CHECK (free_bytes >= 0),
+    CHECK (waits_for IS NULL OR waits_for BETWEEN 0 AND 62)
+) STRICT;
+-- Who waits for what; of those that wait for free disk, who needs least.
+CREATE INDEX perdura_condition_waiters ON perdura_needs (waits_for, free_bytes, task_id) WHERE waits_for IS NOT NULL;
 
 -- How many tasks each queue has in each state and hold, kept by the writes themselves.
 CREATE TABLE perdura_counts (

@@ -48,16 +48,16 @@ mod tui;
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, Durability, LostRetry};
 pub use error::{EnqueueToken, Error, ErrorKind, Outcome};
-pub use handler::{Context, Failure};
+pub use handler::{Context, Failure, StopReason};
 #[cfg(feature = "rusqlite")]
 pub use queue::Transaction;
 pub use queue::{Batch, Builder, DeadLetters, Queue, ShutdownReport};
 pub use retry::RetryPolicy;
 pub use schedule::{Missed, Overlap, Schedule, ScheduleKind, ScheduleRecord, ScheduleStatus};
 pub use task::{
-    Attempt, AttemptOutcome, Bulk, Counts, DEFAULT_QUEUE, DeadLetter, Enqueued, Filter, Hold, KeyRecord,
-    LimitRecord, OnConflict, Options, Output, OutputStream, Progress, QueueCounts, Rate, State, StepRecord,
-    Task, TaskId, TaskRecord, Timestamp, Unique,
+    Attempt, AttemptOutcome, Bulk, Condition, Counts, DEFAULT_QUEUE, DeadLetter, Enqueued, Filter, Hold,
+    KeyRecord, LimitRecord, NeedsRecord, OnConflict, Options, Output, OutputStream, Progress, QueueCounts,
+    Rate, State, StepRecord, Task, TaskId, TaskRecord, Timestamp, Unique,
 };
 
 /// What a queue says of itself and its file: reports for people who look after it, and for programs that show them.

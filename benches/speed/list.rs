@@ -4,7 +4,8 @@ use std::error::Error;
 
 use crate::report::Report;
 use crate::rows::{
-    beside, curves, drain, enqueue, growth, limits, neighbours, retry, schedules, start, tails, wear, weight,
+    beside, curves, drain, enqueue, growth, limits, neighbours, retry, schedules, start, tails, waits, wear,
+    weight,
 };
 use crate::{Asked, idle};
 
@@ -42,6 +43,7 @@ pub const ROWS: &[Entry] = &[
     quick("serial-keys", limits::drains),
     quick("key-waiters", limits::waiters),
     quick("schedules-due", schedules::due),
+    quick("conditions", waits::waiters),
     whole("claim", growth::claims),
     whole("beside", beside::beside),
     quick("waiters", neighbours::waiters),

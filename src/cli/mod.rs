@@ -19,6 +19,7 @@
 //!
 //! It uses only the public API, and says how it ended by [`Exit`].
 
+mod condition;
 mod dead_letters;
 mod doctor;
 mod explain;
@@ -93,6 +94,7 @@ enum AdminVerb {
     #[command(subcommand)]
     Queue(queues::QueueVerb),
     /// Delete tasks that succeeded or were cancelled long ago
+    Condition(condition::ConditionArgs),
     Purge(manage::PurgeArgs),
     /// Look at dead letters (failed tasks that are kept apart), and make tasks of them again
     #[command(subcommand)]
@@ -135,6 +137,7 @@ impl AdminVerb {
             AdminVerb::Pause(queues) => queues.run(session),
             AdminVerb::Resume(queues) => queues.run(session),
             AdminVerb::Queue(verb) => verb.run(session),
+            AdminVerb::Condition(condition) => condition.run(session),
             AdminVerb::Purge(purge) => purge.run(session),
             AdminVerb::Dead(dead) => dead.run(session),
             AdminVerb::Schedule(schedule) => schedule.run(session),

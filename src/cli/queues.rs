@@ -16,7 +16,7 @@ use crate::{QueueCounts, Rate, Timestamp};
 pub(super) enum QueueVerb {
     /// List the queues, what bounds them, and what they wait for
     List,
-    /// BoundArg how many tasks of a queue run at once
+    /// Bound how many tasks of a queue run at once
     Limit {
         /// The queue; it may have no task yet
         #[arg(value_name = "QUEUE", value_parser = filter::text())]
@@ -25,7 +25,7 @@ pub(super) enum QueueVerb {
         #[arg(value_name = "N|none", value_parser = bound::<u32>)]
         limit: BoundArg<u32>,
     },
-    /// BoundArg how often tasks of a queue start
+    /// Bound how often tasks of a queue start
     Rate {
         /// The queue; it may have no task yet
         #[arg(value_name = "QUEUE", value_parser = filter::text())]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::condition;
 use super::queues::{by_key, queue_note};
 use super::schedule::next_cell;
 use crate::console::filter::FilterArgs;
@@ -20,7 +21,7 @@ use crate::console::times::{Past, past_day};
 use crate::console::words::{count, distance, measured, number, span};
 use crate::console::{CliResult, Exit, Session};
 use crate::inspect::{FailureGroup, Failures as Failed, Rollup};
-use crate::{Filter, Queue, QueueCounts, State, TaskRecord, Timestamp};
+use crate::{Condition, Filter, Queue, QueueCounts, State, TaskRecord, Timestamp};
 
 /// Count tasks by state and queue, and say what was done lately.
 #[derive(Debug, clap::Args)]
@@ -37,6 +38,7 @@ struct Statistics {
     queues: BTreeMap<String, QueueCounts>,
     ready_since: BTreeMap<String, Timestamp>,
     schedules: NextSchedules,
+    conditions: Vec<Condition>,
     next_due: Option<Timestamp>,
     /// The next that is due in a queue that is not paused.
     next_start: Option<Timestamp>,
@@ -62,6 +64,7 @@ impl Statistics {
             queues: counts.queues,
             ready_since: queue.ready_since()?,
             schedules: NextSchedules::read(queue, MAX_SCHEDULES)?,
+            conditions: queue.conditions()?,
             next_due: queue.next_due()?,
             next_start: queue.next_start()?,
             worker_runs: None,
@@ -102,6 +105,10 @@ impl StatsArgs {
         }
         print_queues(session, &statistics, now)?;
         print_schedules(session, &statistics.schedules, &explainer)?;
+        if !statistics.conditions.is_empty() {
+            session.screen.line("")?;
+            condition::print(session, &statistics.conditions, now)?;
+        }
         print_names(session, &statistics.names, self.since, window)?;
         Ok(Exit::Done)
     }

@@ -12,8 +12,24 @@ use super::port::Port;
 use super::steps::Steps;
 use crate::json::{from_json, to_json};
 use crate::sync::Mutex;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::task::{Claimed, Extras, OutputStream, Settlement, TaskId, TaskRecord, Timestamp, Verdict};
+
+/// Why an attempt is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// Another attempt is the running one, or another process owns the file: nothing of it counts any more.
+    Superseded,
+    /// Somebody has cancelled the task.
+    Cancelled,
+    /// It has run longer than it may.
+    Timeout,
+    /// A condition that it [needs throughout](crate::Options::needs_throughout) has not been met for ten seconds. It does not count.
+    Condition,
+    /// The queue is shutting down. It does not count.
+    ShutDown,
+}
 
 /// What a handler can ask and tell while it runs.
 ///
@@ -366,18 +382,50 @@ impl Context {
     /// # Errors
     /// The reason to stop, as a [`Failure`] of its class.
     pub fn ensure_active(&self) -> Result<(), Failure> {
+        let Some(reason) = self.stop_reason() else { return Ok(()) };
+        let (class, error_type, message) = match reason {
+            StopReason::Superseded => return self.check_superseded(),
+            StopReason::Cancelled => (Class::Cancel, CANCELLED, "cancelled while it was running"),
+            StopReason::Timeout => (Class::Timeout, TIMEOUT, "it ran longer than it may"),
+            StopReason::Condition => {
+                (Class::Interrupted, "Interrupted", "a condition that it needs is not met any more")
+            }
+            StopReason::ShutDown => (Class::Interrupted, "Interrupted", "the queue is shutting down"),
+        };
+        Err(Failure::of(class, error_type, message))
+    }
+
+    /// Why the attempt is to stop, if it is: for a handler that does not end with `?`. [`ensure_active`](Context::ensure_active) makes the failure of
+    /// it that is to be returned.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, StopReason, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Mail;
+    /// # impl perdura::Task for Mail { const NAME: &'static str = "mail"; type Output = String; }
+    /// fn send(_: Mail, cx: &Context) -> Result<String, Failure> {
+    ///     match cx.stop_reason() {
+    ///         None => Ok("sent".into()),
+    ///         Some(StopReason::Cancelled) => Ok("thrown away".into()),
+    ///         Some(_) => cx.ensure_active().map(|()| String::new()),
+    ///     }
+    /// }
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(send), &ManualClock::new())?;
+    /// # let (queue, id) = (tests.queue(), tests.queue().enqueue(&Mail)?.id());
+    /// # tests.run_until_idle()?;
+    /// # assert_eq!(queue.result::<Mail>(id)?.as_deref(), Some("sent"));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn stop_reason(&self) -> Option<StopReason> {
         self.alive();
-        self.check_superseded()?;
-        if self.control.cancelled.load(Ordering::Acquire) {
-            return Err(Failure::of(Class::Cancel, CANCELLED, "cancelled while it was running"));
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        match &*self.control {
+            control if is_set(&control.superseded) => Some(StopReason::Superseded),
+            control if is_set(&control.cancelled) => Some(StopReason::Cancelled),
+            _ if self.is_late() => Some(StopReason::Timeout),
+            control if is_set(&control.lacks_condition) => Some(StopReason::Condition),
+            control if is_set(&control.interrupted) => Some(StopReason::ShutDown),
+            _ => None,
         }
-        if self.is_late() {
-            return Err(Failure::of(Class::Timeout, TIMEOUT, "it ran longer than it may"));
-        }
-        if self.control.interrupted.load(Ordering::Acquire) {
-            return Err(Failure::of(Class::Interrupted, "Interrupted", "the queue is shutting down"));
-        }
-        Ok(())
     }
 
     pub(crate) fn check_superseded(&self) -> Result<(), Failure> {

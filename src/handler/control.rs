@@ -29,6 +29,12 @@ pub(crate) struct Control {
     pub has_saved: AtomicBool,
     /// Its end is in the file: it has committed it itself.
     pub committed: AtomicBool,
+    /// The conditions that it needs while it runs: their bits.
+    pub needs_throughout: i64,
+    /// It has been without one of them for too long.
+    pub lacks_condition: AtomicBool,
+    /// Monotonic milliseconds + 1 since when it has been without one of them; 0: it has all.
+    lacks_since: AtomicU64,
     /// Monotonic milliseconds + 1 at which it has run long enough to be no suspect any more; 0: it is none.
     suspect_until: AtomicU64,
     /// Monotonic milliseconds + 1 at which it must end; 0: never, or not started.
@@ -62,6 +68,9 @@ impl Control {
             silent: AtomicBool::new(false),
             has_saved: AtomicBool::new(false),
             committed: AtomicBool::new(false),
+            needs_throughout: claimed.needs_throughout,
+            lacks_condition: AtomicBool::new(false),
+            lacks_since: AtomicU64::new(0),
             suspect_until: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
             sign_of_life: AtomicU64::new(0),
@@ -129,6 +138,21 @@ impl Control {
     /// Sets until when it is a suspect.
     pub(crate) fn set_suspect_until(&self, at: Option<Duration>) {
         self.suspect_until.store(at.map_or(0, to_mark), Ordering::Release);
+    }
+
+    /// Notes whether it has the conditions that it needs while it runs; answers with since when it has not.
+    pub(crate) fn note_conditions(&self, has_all: bool, now: Duration) -> Option<Duration> {
+        match (has_all, from_mark(self.lacks_since.load(Ordering::Acquire))) {
+            (true, _) => {
+                self.lacks_since.store(0, Ordering::Release);
+                None
+            }
+            (false, Some(since)) => Some(since),
+            (false, None) => {
+                self.lacks_since.store(to_mark(now), Ordering::Release);
+                Some(now)
+            }
+        }
     }
 
     /// When it last gave a sign of life; none if it sends no heartbeats.

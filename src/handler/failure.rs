@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::MAX_DURATION;
 use crate::error::{Error, ErrorKind};
-use crate::task::{ErrorReport, StepKey, Verdict};
+use crate::task::{ErrorReport, StepKey, Verdict, check_name};
 
 /// The shortest snooze: a shorter one would be a busy loop through the disk.
 const MIN_SNOOZE: Duration = Duration::from_millis(10);
@@ -42,6 +42,8 @@ struct Cause {
     retry_after: Option<Duration>,
     /// The name of the sleep that a snooze is.
     sleep: Option<String>,
+    /// The condition that it waits for.
+    condition: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,7 @@ pub(super) enum Class {
     Permanent,
     Timeout,
     Snooze(Duration),
+    Until,
     Cancel,
     Interrupted,
     Decline,
@@ -67,6 +70,7 @@ impl Failure {
             report: ErrorReport::new(error_type, message, ""),
             retry_after: None,
             sleep: None,
+            condition: None,
         }))
     }
 
@@ -175,6 +179,40 @@ impl Failure {
     /// ```
     pub fn snooze(delay: Duration) -> Failure {
         Failure::of(Class::Snooze(delay.max(MIN_SNOOZE)), "Snoozed", "to be called again later")
+    }
+
+    /// Not a failure: call the handler again when this [condition](crate::Options::needs) is met. There is no backoff, and the attempt does not count.
+    ///
+    /// It is for work that finds out by itself that something is missing, the network say. If the condition counts as met when the attempt ends, what
+    /// is missing is something else: then it is an ordinary failure (its type is `Condition`), which counts and is retried with backoff.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Hold, Queue, State, testing::{ManualClock, SteppedQueue}};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Sync;
+    /// # impl perdura::Task for Sync { const NAME: &'static str = "sync"; type Output = (); }
+    /// # fn connect(cx: &Context) -> Result<(), std::io::Error> { if cx.generation() > 1 { Ok(()) } else { Err(std::io::ErrorKind::NetworkUnreachable.into()) } }
+    /// fn sync(_: Sync, cx: &Context) -> Result<(), Failure> {
+    ///     connect(cx).map_err(|_| Failure::until("online"))
+    /// }
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(sync), &ManualClock::new())?;
+    /// # let queue = tests.queue();
+    /// let id = queue.enqueue(&Sync)?.id();
+    /// # tests.run_until_idle()?;
+    /// assert_eq!((queue.get(id)?.hold, queue.get(id)?.attempt_number), (Some(Hold::Condition), 0));
+    /// queue.set_condition("online", true)?;
+    /// # tests.run_until_idle()?;
+    /// assert_eq!(queue.get(id)?.state, State::Succeeded);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn until(condition: impl Into<String>) -> Failure {
+        let condition = condition.into();
+        if let Err(wrong) = check_name("condition", &condition) {
+            return Failure::unusable_name(wrong);
+        }
+        let mut failure =
+            Failure::of(Class::Until, "Condition", "to be called again when a condition is met");
+        failure.0.condition = Some(condition);
+        failure
     }
 
     /// Not a failure: the task has the handler's name, but is not for this handler. The attempt does not count.
@@ -306,11 +344,14 @@ impl Failure {
 
     /// Whether the attempt does not count.
     pub(crate) fn is_refunded(&self) -> bool {
-        matches!(self.0.class, Class::Snooze(_) | Class::Interrupted | Class::Decline | Class::Throttle(_))
+        matches!(
+            self.0.class,
+            Class::Snooze(_) | Class::Until | Class::Interrupted | Class::Decline | Class::Throttle(_)
+        )
     }
 
     pub(super) fn verdict(self) -> Verdict {
-        let Cause { class, report: error, retry_after, sleep } = *self.0;
+        let Cause { class, report: error, retry_after, sleep, condition } = *self.0;
         let failed = |permanent, timed_out| Verdict::Failed {
             error: error.clone(),
             permanent,
@@ -322,6 +363,7 @@ impl Failure {
             Class::Permanent => failed(true, false),
             Class::Timeout => failed(false, true),
             Class::Snooze(delay) => Verdict::Snoozed { delay, sleep },
+            Class::Until => Verdict::Waits { condition: condition.unwrap_or_default() },
             Class::Cancel => Verdict::Cancelled(error),
             Class::Interrupted => Verdict::HandedBack,
             Class::Decline => Verdict::Declined,
@@ -333,7 +375,13 @@ impl Failure {
 impl<E: StdError> From<E> for Failure {
     fn from(error: E) -> Failure {
         let report = ErrorReport::new(type_name::<E>(), &error.to_string(), &sources(error.source()));
-        Failure(Box::new(Cause { class: Class::Error, report, retry_after: None, sleep: None }))
+        Failure(Box::new(Cause {
+            class: Class::Error,
+            report,
+            retry_after: None,
+            sleep: None,
+            condition: None,
+        }))
     }
 }
 

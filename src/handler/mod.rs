@@ -10,7 +10,7 @@ mod registry;
 mod steps;
 mod upgrade;
 
-pub use context::Context;
+pub use context::{Context, StopReason};
 pub(crate) use control::Control;
 pub use failure::Failure;
 pub(crate) use port::{Finished, Note, Port, Start};

@@ -54,6 +54,15 @@ pub(super) struct RunOptions {
     /// Run the jobs of the queue with this key one after another; those behind it wait for its retries, too
     #[arg(long, value_name = "KEY")]
     pub serial: Option<String>,
+    /// Start only while this condition is met: `perdura condition NAME on` says so. May be repeated
+    #[arg(long, value_name = "NAME")]
+    pub needs: Vec<String>,
+    /// The same, and stop ten seconds after it is no longer met: SIGTERM; the attempt does not count. May be repeated
+    #[arg(long, value_name = "NAME")]
+    pub needs_throughout: Vec<String>,
+    /// Start only while so much of the file's disk is free, such as 500M or 5G
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub needs_free_disk: Option<u64>,
     /// Cancel it if it is still queued, or queued again, after this time, such as 2h [default: never]
     #[arg(long, value_name = "AFTER", value_parser = age)]
     pub expires: Option<Duration>,
@@ -97,6 +106,26 @@ fn attempts(text: &str) -> Result<u32, String> {
 pub(super) fn key_limit(text: &str) -> Result<(String, u32), String> {
     let limit = text.rsplit_once('=').and_then(|(key, n)| Some((key.to_owned(), n.parse().ok()?)));
     limit.ok_or_else(|| "it is a key and a number, such as example.org=2".to_owned())
+}
+
+/// Reads a size: bytes, or a number and K, M, G or T, which are powers of 1024.
+///
+/// # Errors
+/// What it must look like.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let shift = match unit.to_ascii_uppercase().as_str() {
+        "" | "B" => Some(0),
+        "K" | "KB" | "KIB" => Some(10),
+        "M" | "MB" | "MIB" => Some(20),
+        "G" | "GB" | "GIB" => Some(30),
+        "T" | "TB" | "TIB" => Some(40),
+        _ => None,
+    };
+    let bytes = number.parse::<u64>().ok().zip(shift).and_then(|(n, shift)| n.checked_mul(1 << shift));
+    bytes
+        .filter(|bytes| i64::try_from(*bytes).is_ok())
+        .ok_or_else(|| "it is a number of bytes, or one with K, M, G or T behind it, such as 500M".to_owned())
 }
 
 fn variable() -> ValueParser {
@@ -166,6 +195,9 @@ impl RunOptions {
         let options = with(options, self.timeout, Options::timeout);
         let options = with(options, self.limit.clone(), |options, (key, n)| options.limit(key, n));
         let options = with(options, self.serial.as_deref(), Options::serial);
+        let options = self.needs.iter().fold(options, Options::needs);
+        let options = self.needs_throughout.iter().fold(options, Options::needs_throughout);
+        let options = with(options, self.needs_free_disk, Options::needs_free_disk);
         let options = with(options, self.expires, Options::expires);
         let options = with(options, self.tag.as_deref(), Options::tag);
         Ok(match self.unique.unique(delay)? {

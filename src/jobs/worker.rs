@@ -267,13 +267,20 @@ impl Worker {
                 "{tasks} for a permit of a key; `perdura explain ID` says behind which task"
             ));
         }
+        let unmet = open.iter().map(|(_, queue)| queue.unmet).sum();
+        if unmet > 0 {
+            let tasks = waiting(unmet);
+            self.output.remark(format_args!(
+                "{tasks} for a condition or free disk; `perdura explain ID` says for which"
+            ));
+        }
         if mine.unknown_name > 0 {
             let tasks = waiting(mine.unknown_name);
             self.output
                 .remark(format_args!("{tasks} for another program; `perdura explain ID` says for which"));
         }
         for (name, queue) in paused {
-            let waits = queue.ready + queue.held + queue.limited + queue.waiting;
+            let waits = queue.ready + queue.held + queue.limited + queue.unmet + queue.waiting;
             if waits > 0 {
                 self.output.remark(format_args!(
                     "{} in the queue {:?}, which is paused",

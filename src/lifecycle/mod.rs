@@ -5,6 +5,7 @@
 //! | QUEUED, ready | claim | RUNNING | + 1 |
 //! | QUEUED, hold *time* | promote | QUEUED, ready | same |
 //! | QUEUED, waits for *tasks before it* | they have ended | QUEUED without that | same |
+//! | QUEUED, waits for a *condition* | it is met | QUEUED without that | same |
 //! | QUEUED, hold *limit* | a permit | QUEUED without it | same |
 //! | QUEUED, ready | its permit goes to a better one | QUEUED, hold *limit* | same |
 //! | QUEUED, waits for its *time* or as a *suspect* | run now | QUEUED without these two, no suspect | same |
@@ -14,6 +15,7 @@
 //! | RUNNING | snooze | QUEUED, hold *time* | − 1 |
 //! | RUNNING | hand-back | QUEUED, ready | − 1 |
 //! | RUNNING | its handler declines it | QUEUED, hold *unknown name* | − 1 |
+//! | RUNNING | it waits until a condition is met | QUEUED, hold *condition* | − 1 |
 //! | RUNNING | its process died | QUEUED while attempts are left, else LOST | same |
 //! | RUNNING | fell silent | LOST, its thread still in flight | same |
 //! | LOST, in flight | success | SUCCEEDED | same |
@@ -88,6 +90,10 @@ pub(crate) enum TaskEvent {
     NameUnknown,
     /// A handler that knows its name has come.
     NameKnown,
+    /// It was to be claimed, but a condition that it needs is not met.
+    ConditionMissing,
+    /// The condition that it waits for is met.
+    ConditionMet,
     /// No other suspect is before it.
     SuspectTurn,
     /// Its turn among the suspects is taken back (its queue was paused).
@@ -155,6 +161,8 @@ pub(crate) enum AttemptEnd {
     HandedBack,
     /// The handler of its name does not take it, as if it did not know the name; the attempt does not count.
     Declined,
+    /// The handler wants to be called again when a condition is met; the attempt does not count.
+    Waits,
     /// The handler cancelled it.
     Cancelled,
 }
@@ -227,16 +235,15 @@ pub(crate) fn next(task: &TaskState, event: TaskEvent) -> Result<Transition, Ref
             (State::Queued, hold) => Err(Refusal::Held(hold)),
             (state, _) => Err(Refusal::State(state)),
         },
-        TaskEvent::ParentsEnded if task.reasons.contains(Hold::Parents) && task.state == State::Queued => {
-            Ok(waiting(task, task.reasons.without(Hold::Parents)))
-        }
-        TaskEvent::ParentsEnded => lift(task, Hold::Parents),
+        TaskEvent::ParentsEnded => end_reason(task, Hold::Parents),
         TaskEvent::Promote => lift(task, Hold::Time),
         TaskEvent::NameKnown => lift(task, Hold::UnknownName),
+        TaskEvent::ConditionMet => end_reason(task, Hold::Condition),
         TaskEvent::SuspectTurn => lift(task, Hold::Suspect),
         TaskEvent::PermitGiven => lift(task, Hold::Limit),
         TaskEvent::PermitTaken => hold(task, turn(task).with(Hold::Limit)),
         TaskEvent::NameUnknown => hold(task, turn(task).with(Hold::UnknownName)),
+        TaskEvent::ConditionMissing => hold(task, turn(task).with(Hold::Condition)),
         TaskEvent::SuspectWait if task.suspect => hold(task, turn(task)),
         TaskEvent::SuspectWait => Err(Refusal::State(task.state)),
         TaskEvent::ProvedHarmless => match task.state {
@@ -307,6 +314,15 @@ fn hold(task: &TaskState, reasons: Reasons) -> Result<Transition, Refusal> {
         (State::Queued, Hold::Ready) => Ok(waiting(task, reasons)),
         (State::Queued, hold) => Err(Refusal::Held(hold)),
         (state, _) => Err(Refusal::State(state)),
+    }
+}
+
+/// What a task waits for has ended, whether or not it is what holds it.
+fn end_reason(task: &TaskState, reason: Hold) -> Result<Transition, Refusal> {
+    match task.state {
+        State::Queued if task.reasons.contains(reason) => Ok(waiting(task, task.reasons.without(reason))),
+        State::Queued => Err(Refusal::Held(task.hold())),
+        state => Err(Refusal::State(state)),
     }
 }
 
@@ -396,6 +412,9 @@ fn ended(task: &TaskState, end: AttemptEnd, lost_rule: Lost) -> Transition {
         ),
         AttemptEnd::Declined => {
             queued(&refunded, Reasons::of(Hold::UnknownName), Wait::Clear, HistoryEntry::Refund)
+        }
+        AttemptEnd::Waits => {
+            queued(&refunded, Reasons::of(Hold::Condition), Wait::Clear, HistoryEntry::Refund)
         }
         AttemptEnd::Cancelled => finished(task, State::Cancelled),
     }
@@ -518,6 +537,11 @@ mod tests {
         let silent = TaskState { state: State::Lost, ..running };
         let refused = TaskEvent::Ended(AttemptEnd::Failed { refused: true, delay: MINUTE }, LOST);
         let snooze = TaskEvent::Ended(AttemptEnd::Snoozed(MINUTE), LOST);
+        let until = TaskEvent::Ended(AttemptEnd::Waits, LOST);
+        let reasons = Reasons::of(Hold::Condition).with(Hold::Suspect);
+        let unmet = TaskState { reasons, suspect: true, ..task(State::Queued, 0) };
+        let reasons = Reasons::of(Hold::Condition).with(Hold::Time);
+        let put_off = TaskState { reasons, ..task(State::Queued, 0) };
         let back = TaskEvent::Ended(AttemptEnd::HandedBack, LOST);
         let declined = TaskEvent::Ended(AttemptEnd::Declined, LOST);
         let whole = |waits| Replacement::Whole { waits };
@@ -554,6 +578,16 @@ mod tests {
             (running, back, State::Queued, Hold::Ready, 0),
             (running, declined, State::Queued, Hold::UnknownName, 0),
             (flagged, declined, State::Cancelled, Hold::Ready, 1),
+            (running, until, State::Queued, Hold::Condition, 0),
+            (flagged, until, State::Cancelled, Hold::Ready, 1),
+            (silent, until, State::Queued, Hold::Ready, 1),
+            (queued, TaskEvent::ConditionMissing, State::Queued, Hold::Condition, 0),
+            (unmet, TaskEvent::ConditionMet, State::Queued, Hold::Suspect, 0),
+            (unmet, TaskEvent::RunNow, State::Queued, Hold::Condition, 0),
+            (put_off, TaskEvent::ConditionMet, State::Queued, Hold::Time, 0),
+            (put_off, TaskEvent::Promote, State::Queued, Hold::Condition, 0),
+            (unmet, args, State::Queued, Hold::Condition, 0),
+            (unmet, TaskEvent::Replaced(whole(false)), State::Queued, Hold::Suspect, 0),
             (running, TaskEvent::ProcessDied(LOST), State::Queued, Hold::Suspect, 1),
             (last, TaskEvent::ProcessDied(LOST), State::Lost, Hold::Ready, 3),
             (running, TaskEvent::FellSilent, State::Lost, Hold::Ready, 1),
@@ -686,6 +720,7 @@ mod tests {
             delay.prop_map(AttemptEnd::Snoozed),
             Just(AttemptEnd::HandedBack),
             Just(AttemptEnd::Declined),
+            Just(AttemptEnd::Waits),
             Just(AttemptEnd::Cancelled),
         ];
         let plain = prop::sample::select(vec![
@@ -694,6 +729,8 @@ mod tests {
             TaskEvent::RunNow,
             TaskEvent::NameUnknown,
             TaskEvent::NameKnown,
+            TaskEvent::ConditionMissing,
+            TaskEvent::ConditionMet,
             TaskEvent::SuspectTurn,
             TaskEvent::ParentsEnded,
             TaskEvent::SuspectWait,
@@ -745,6 +782,7 @@ mod tests {
                 TaskEvent::ParentsEnded => &[Hold::Parents],
                 TaskEvent::Promote => &[Hold::Time],
                 TaskEvent::NameKnown => &[Hold::UnknownName],
+                TaskEvent::ConditionMet => &[Hold::Condition],
                 TaskEvent::SuspectTurn => &[Hold::Suspect],
                 TaskEvent::PermitGiven => &[Hold::Limit],
                 TaskEvent::RunNow => &[Hold::Time, Hold::Suspect],

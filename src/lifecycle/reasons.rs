@@ -64,7 +64,15 @@ mod tests {
     fn the_order_of_the_chain_is_the_order_of_the_bits() {
         assert_eq!(
             Hold::REASONS,
-            [Hold::PreviousAttempt, Hold::Parents, Hold::Time, Hold::UnknownName, Hold::Limit, Hold::Suspect]
+            [
+                Hold::PreviousAttempt,
+                Hold::Parents,
+                Hold::Time,
+                Hold::UnknownName,
+                Hold::Condition,
+                Hold::Limit,
+                Hold::Suspect
+            ]
         );
         assert!(Hold::REASONS.is_sorted());
         assert_eq!(bit(Hold::Ready), 0);

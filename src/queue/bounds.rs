@@ -1,10 +1,11 @@
-//! What bounds a queue: how many of its tasks run at once, and how often one starts; and how many workers there are for all queues.
+//! What bounds a queue: how many of its tasks run at once, and how often one starts; how many workers there are for all queues; and what tasks wait
+//! for in the world outside.
 
 use super::handle::Queue;
 use crate::config::WORKERS_RANGE;
 use crate::error::{Error, ErrorKind};
 use crate::store::{self, Rank};
-use crate::task::{Rate, check_name};
+use crate::task::{Condition, Rate, check_name};
 
 /// Limits and rates. All are durable and act at once; a process that executes in another program follows within its
 /// [`poll_interval`](crate::Config::poll_interval), or when it hears of it ([`notify`](Queue::notify)).
@@ -95,5 +96,39 @@ impl Queue {
             ));
         }
         self.engine.core.set_workers(workers)
+    }
+
+    /// Says that a condition is met from now on, or is not any more: 1-200 bytes, no control characters. Tasks that [need](crate::Options::needs) it
+    /// wait for this.
+    ///
+    /// What the program says that executes tasks from the file counts as long as it owns the file: after it ended or crashed, nobody knows whether the
+    /// computer is still online. What another process says (or the command: `perdura condition online on`) counts until it is said anew. What nobody
+    /// knows is not met. Tasks that wait are ready in the same commit, up to 256 of them; the rest follows at once, in chunks that let others write.
+    ///
+    /// ```
+    /// # let queue = perdura::Queue::builder().open_temporary()?;
+    /// queue.set_condition("online", true)?;
+    /// queue.set_condition("on_mains", false)?;
+    /// let conditions: Vec<(String, bool)> = queue.conditions()?.into_iter().map(|c| (c.name, c.is_met)).collect();
+    /// assert_eq!(conditions, [("on_mains".to_owned(), false), ("online".to_owned(), true)]);
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a name that no condition can have, and for the 63rd of a file: they stay for good.
+    pub fn set_condition(&self, condition: &str, is_met: bool) -> Result<(), Error> {
+        check_name("condition", condition)?;
+        let core = &self.engine.core;
+        let (condition, owner, now) = (condition.to_owned(), core.shared.gate.epoch(), core.now());
+        core.commit(Rank::Change, move |tx| store::set_condition(tx, &condition, is_met, owner, now))
+    }
+
+    /// The conditions that the file knows, because a task needs them or somebody has said something of them: by their names.
+    /// [`set_condition`](Queue::set_condition) has an example.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn conditions(&self) -> Result<Vec<Condition>, Error> {
+        self.store().read(store::conditions)
     }
 }

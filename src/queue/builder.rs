@@ -21,7 +21,7 @@ use crate::retry::RetryPolicy;
 use crate::schedule::Schedule;
 #[cfg(feature = "rusqlite")]
 use crate::store::OnConnection;
-use crate::store::{Location, Opening, Settings, SettleRules, Store};
+use crate::store::{FreeDisk, Location, Opening, Settings, SettleRules, Store};
 use crate::task::{Task, check_name};
 
 /// Settings and handlers of a queue that is about to be opened. Made by [`Queue::builder`].
@@ -396,6 +396,7 @@ impl Builder {
         let served = (!self.queues.is_empty()).then_some(self.queues);
         let known = self.registry.names().map(|(name, version)| (name.into(), version)).collect();
         let shared = Arc::new(Shared::new(self.clock, Arc::new(known)));
+        let _ = shared.free_disk.set(FreeDisk::of(store.path()));
         open_files::join(store.file_key(), &(shared.clone() as _));
         Ok((
             Arc::new(Core::new(self.config, store, shared, rules, served, declared, self.retention)),

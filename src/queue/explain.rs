@@ -6,8 +6,8 @@ use super::handle::Queue;
 use crate::error::Error;
 use crate::limits::Shut;
 use crate::planted::planted;
-use crate::store;
-use crate::task::{Hold, State, TaskId, TaskRecord, Timestamp};
+use crate::store::{self, FreeDisk};
+use crate::task::{Condition, Hold, State, TaskId, TaskRecord, Timestamp};
 
 /// Why a task does not run now, or that it runs. Made by [`Queue::explain`]; displays as one sentence.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,10 @@ pub struct Explanation {
     pub closed_until: Option<Timestamp>,
     /// The name of the [sleep](crate::Context::sleep) that it waits for, if it sleeps.
     pub sleep: Option<String>,
+    /// The condition that it waits for, if it waits for one ([`Hold::Condition`]).
+    pub condition: Option<Condition>,
+    /// If it waits for free disk: how many bytes are free, if that can be known. How many it needs says its record.
+    pub free_disk: Option<u64>,
     /// The tasks that hold a permit of its key, by their ids, if it waits for one ([`Hold::Limit`]).
     pub permit_holders: Vec<TaskId>,
     /// When the task that it waits for falls due ([`run_before`](Self::run_before), or the only one of [`permit_holders`](Self::permit_holders)), if
@@ -91,6 +95,28 @@ impl Explanation {
             Some(sleep) => format!("sleeps ({sleep:?}) until {until}"),
             None => format!("waits until {until}"),
         }
+    }
+
+    /// That it waits for a condition or for free disk, and what is known of that; `moment` says how a time is written.
+    pub(crate) fn waits_for_condition(&self, moment: impl Fn(Timestamp) -> String) -> String {
+        let Some(condition) = self.condition.as_ref().filter(|_| !planted("g20-the-condition-is-not-named"))
+        else {
+            let needed = self.task.needs.as_ref().map_or(0, |needs| needs.free_disk);
+            let free = self
+                .free_disk
+                .map_or_else(|| "how many are cannot be known".to_owned(), |free| format!("{free} are"));
+            return format!("waits until {needed} bytes of disk are free; {free}");
+        };
+        let when = condition.set_at.map(moment).unwrap_or_default();
+        let why = match condition.said {
+            None => "of which nobody has said anything yet".to_owned(),
+            Some(_) if condition.is_unknown => format!(
+                "of which nobody knows: the program that said so last, at {when}, does not execute any more"
+            ),
+            Some(false) => format!("which is not met, as was said at {when}"),
+            Some(true) => format!("which is met since {when}, so it is let on at once"),
+        };
+        format!("waits for the condition {:?}, {why}", condition.name)
     }
 
     /// The one task that it waits for, if there is one.
@@ -171,6 +197,7 @@ impl fmt::Display for Explanation {
                     ),
                     Hold::Parents => write!(f, "{}{}", self.waits_for_run(), self.times(|at| at.to_string())),
                     Hold::PreviousAttempt => f.write_str(&self.waits_for_thread(|at| at.to_string())),
+                    Hold::Condition => f.write_str(&self.waits_for_condition(|at| at.to_string())),
                     Hold::Limit => write!(f, "{}{}", self.waits_for_permit(), self.times(|at| at.to_string())),
                     Hold::Suspect => {
                         f.write_str("waits for its turn: it was running when a process died, and such tasks run one at a time, each for a minute at most \
@@ -249,6 +276,8 @@ impl Queue {
                 rate_opens_at,
                 closed_until,
                 sleep: None,
+                condition: None,
+                free_disk: None,
                 permit_holders,
                 blocker_due: None,
                 executes_here,
@@ -260,6 +289,15 @@ impl Queue {
             };
             if let Some(blocker) = explanation.blocker() {
                 explanation.blocker_due = store::waits_until(conn, blocker)?;
+            }
+            if let Some(needs) =
+                explanation.task.needs.as_ref().filter(|_| explanation.task.hold == Some(Hold::Condition))
+            {
+                let name = needs.waits_for.as_ref();
+                explanation.condition = store::conditions(conn)?.into_iter().find(|c| Some(&c.name) == name);
+                if needs.waits_for_disk {
+                    explanation.free_disk = self.engine.core.shared.free_disk.get().and_then(FreeDisk::bytes);
+                }
             }
             if explanation.task.hold == Some(Hold::Time) && explanation.task.snoozes > 0 {
                 explanation.sleep = store::sleeps(conn, id)?;

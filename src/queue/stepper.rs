@@ -15,6 +15,9 @@ use crate::handler::{Finished, Port};
 use crate::store::{Lifting, Location};
 use crate::task::{TaskId, Verdict};
 
+/// A claim that meets too much that may not run after all is cut short, and goes on: so often at most.
+const MAX_CUT_SHORT: u32 = 10_000;
+
 /// Calls the steps of a queue without threads.
 pub(crate) struct Stepper {
     pub queue: Queue,
@@ -35,7 +38,7 @@ pub enum Ran {
     Snoozed(TaskId),
     /// The handler cancelled the task, or stopped because it was cancelled.
     Cancelled(TaskId),
-    /// The attempt could not start, was interrupted, or closed its queue for a while.
+    /// The attempt could not start, was interrupted, waits for a condition, or closed its queue for a while.
     HandedBack(TaskId),
 }
 
@@ -83,6 +86,13 @@ impl Stepper {
         Ok(Stepper { queue, maintenance, unsettled: Mutex::default() })
     }
 
+    /// Says how much disk is free from now on.
+    pub(crate) fn set_free_disk(&self, bytes: u64) {
+        if let Some(disk) = self.queue.engine.core.shared.free_disk.get() {
+            disk.say(bytes);
+        }
+    }
+
     /// Sets the commit at which this queue ends as a killed process ends.
     pub(crate) fn crash_at(&self, point: CrashPoint) {
         self.queue.engine.core.store.crash_at(point);
@@ -117,10 +127,18 @@ impl Stepper {
         let core = &self.queue.engine.core;
         core.shared.running.add_workers(1);
         core.shared.gate.set_claiming(true);
-        let claimed = core.claim_more();
+        let mut claimed = core.claim_more();
+        let mut trouble = core.shared.gate.take_trouble(); // also if the claim has failed: it must not be told again the next time
+        for _ in 0..MAX_CUT_SHORT {
+            let is_cut_short = core.shared.gate.is_behind() && core.shared.running.nothing_runs();
+            if !is_cut_short || claimed.is_err() || trouble.is_some() {
+                break;
+            }
+            claimed = core.claim_more();
+            trouble = core.shared.gate.take_trouble();
+        }
         core.shared.gate.set_claiming(false);
         core.shared.running.remove_workers(1);
-        let trouble = core.shared.gate.take_trouble(); // also if the claim has failed: it must not be told again the next time
         claimed?;
         match trouble {
             Some(e) => Err(e),
@@ -133,7 +151,12 @@ impl Stepper {
     pub(crate) fn run_one(&self) -> Result<Option<Ran>, Error> {
         self.settle(Vec::new())?;
         let core = &self.queue.engine.core;
-        let Some(job) = self.claim_one()? else { return Ok(None) };
+        let job = match self.claim_one()? {
+            // What a condition has lifted in part is lifted whole.
+            None if core.lift_met()? => self.claim_one()?,
+            job => job,
+        };
+        let Some(job) = job else { return Ok(None) };
         let port: Arc<dyn Port> = core.clone();
         let finished = executor::run(job, &self.queue.engine.registry, &port);
         let id = finished.settlement.task_id;
@@ -142,9 +165,11 @@ impl Stepper {
             Verdict::Failed { .. } => Ran::Failed(id),
             Verdict::Snoozed { .. } => Ran::Snoozed(id),
             Verdict::Cancelled(_) => Ran::Cancelled(id),
-            Verdict::HandedBack | Verdict::Unstarted | Verdict::Throttled(_) | Verdict::Declined => {
-                Ran::HandedBack(id)
-            }
+            Verdict::HandedBack
+            | Verdict::Unstarted
+            | Verdict::Throttled(_)
+            | Verdict::Waits { .. }
+            | Verdict::Declined => Ran::HandedBack(id),
         };
         self.settle(vec![finished])?;
         Ok(Some(ran))
@@ -171,6 +196,8 @@ impl Stepper {
         if core.is_owner() {
             core.open_queues()?; // first: it changes nothing if it fails
             core.promote()?;
+            core.lift_met()?;
+            core.lift_by_disk()?;
             core.watch()?;
         }
         Ok(())

@@ -12,7 +12,9 @@ use crate::console::inspect::queue::held as held_count;
 use crate::console::inspect::schedule::NextSchedules;
 use crate::console::inspect::task::ran;
 use crate::inspect::{FailureGroup, FileReport};
-use crate::{DeadLetter, Error, Filter, Hold, Queue, QueueCounts, State, TaskId, TaskRecord, Timestamp};
+use crate::{
+    Condition, DeadLetter, Error, Filter, Hold, Queue, QueueCounts, State, TaskId, TaskRecord, Timestamp,
+};
 
 /// Rows of a list of tasks: what a person reads.
 pub(super) const MAX_ROWS: usize = 20;
@@ -61,6 +63,7 @@ pub(super) struct ReportData {
     pub total: QueueCounts,
     pub queues: Vec<QueueRow>,
     pub schedules: NextSchedules,
+    pub conditions: Vec<Condition>,
     /// When the next task falls due that waits for its time, or expires.
     pub next_due: Option<Timestamp>,
     pub activity: Activity,
@@ -94,6 +97,7 @@ pub(super) enum Section {
     Activity,
     Queues,
     Schedules,
+    Conditions,
     Failures,
     Times,
     Tasks,
@@ -108,6 +112,7 @@ impl Section {
             Section::Activity => "activity",
             Section::Queues => "queues",
             Section::Schedules => "schedules",
+            Section::Conditions => "conditions",
             Section::Failures => "failures",
             Section::Times => "times",
             Section::Tasks => "tasks",
@@ -201,7 +206,11 @@ impl ReportData {
 
     /// Whether the page has a section.
     pub fn has(&self, section: Section) -> bool {
-        section != Section::Schedules || !self.schedules.rows.is_empty()
+        match section {
+            Section::Schedules => !self.schedules.rows.is_empty(),
+            Section::Conditions => !self.conditions.is_empty(),
+            _ => true,
+        }
     }
 
     /// Reads everything, a bounded part of each list. It is not judged yet.
@@ -228,6 +237,7 @@ impl ReportData {
             total,
             queues: queue_rows.collect(),
             schedules: NextSchedules::read(queue, MAX_SCHEDULES)?,
+            conditions: queue.conditions()?,
             next_due: queue.next_due()?,
             activity: Activity::new(&rollups, since, now),
             names: Part::first(by_name(&rollups), MAX_NAMES),

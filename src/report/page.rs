@@ -43,6 +43,7 @@ pub(super) fn page(data: &ReportData) -> Markup {
                     (parts::activity(data))
                     (parts::queues(data))
                     (parts::schedules(data))
+                    (parts::conditions(data))
                     (parts::failures(data))
                     (parts::times(data))
                     (parts::tasks(data))
@@ -92,10 +93,11 @@ fn head(data: &ReportData) -> Markup {
     }
 }
 
-const SECTIONS: [(Section, &str); 8] = [
+const SECTIONS: [(Section, &str); 9] = [
     (Section::Activity, "Activity"),
     (Section::Queues, "Queues"),
     (Section::Schedules, "Schedules"),
+    (Section::Conditions, "Conditions"),
     (Section::Failures, "Failures"),
     (Section::Times, "Times"),
     (Section::Tasks, "Tasks"),

@@ -266,6 +266,7 @@ impl Schedule {
                     until_started: key.until_started,
                     lasts_ms: key.lasts.map(whole_ms),
                 }),
+                needs: all.needs,
                 limit: all.limit.map(|limit| StoredLimit {
                     digest: hex(&digest(&limit.key)),
                     permits: limit.permits,

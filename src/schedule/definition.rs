@@ -9,7 +9,7 @@ use super::ticks::{Rhythm, TIMES, Ticks, draw};
 use crate::config::{Config, MAX_DURATION};
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
-use crate::task::{KeyLimit, Options, PERMITS, Resolved, Timestamp, Unique, check_name};
+use crate::task::{KeyLimit, Needs, Options, PERMITS, Resolved, Timestamp, Unique, check_name};
 
 /// The longest delay by a jitter.
 const MAX_JITTER: Duration = Duration::from_secs(86_400);
@@ -56,6 +56,8 @@ pub(crate) struct StoredOptions {
     pub unique: Option<StoredKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<StoredLimit>,
+    #[serde(skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
 }
@@ -170,6 +172,7 @@ impl Definition {
         if let Some(limit) = &self.options.limit {
             limit.check()?;
         }
+        self.options.needs.check()?;
         let attempts = self.options.max_attempts.unwrap_or(1);
         if !crate::config::MAX_ATTEMPTS_RANGE.contains(&attempts) {
             return Err(Error::invalid_value("max_attempts", attempts, "is not in 1 to 100"));
@@ -222,6 +225,7 @@ impl Definition {
             backoff: ms(stored.backoff_ms),
             timeout: ms(stored.timeout_ms),
             expires: ms(stored.expires_ms),
+            needs: stored.needs.clone(),
             tag: stored.tag.clone(),
             ..Options::new()
         };

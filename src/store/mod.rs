@@ -19,8 +19,9 @@ pub(crate) use commit::effects::Effects;
 pub(crate) use commit::tx::{StartLeave, Tx};
 pub(crate) use commit::wal_keeper::WalKeeper;
 pub(crate) use commit::writer::CommitHook;
-pub(crate) use error::{Fault, Sql};
+pub(crate) use error::Sql;
 pub(crate) use file::checkpoint::{CHECKPOINT_PAGES, warn_of_wal_reset_bug};
+pub(crate) use file::free_disk::FreeDisk;
 pub(crate) use file::free_pages::return_free_pages;
 pub use file::holder::Owner;
 pub(crate) use file::identity::FileKey;
@@ -49,11 +50,15 @@ pub(crate) use query::stats::{count_from, failures, output, ready_since};
 pub(crate) use tasks::admin::{Verb, apply_all, apply_one, set_paused};
 pub(crate) use tasks::before_commit::lift;
 pub(crate) use tasks::claim::{Lifting, claim, lift_known};
+pub(crate) use tasks::conditions::{
+    DiskPass, condition_duty, conditions, has_conditions, lift_by_disk, lift_met, met, set_condition,
+};
 pub(crate) use tasks::dead_letters::{get_dead_letter, old_dead_letters, purge_dead_letters, replay};
 pub(crate) use tasks::enqueue::{enqueue, find_token};
 pub(crate) use tasks::epoch::{OwnerSettings, check_epoch, queue_list, retention};
 pub(crate) use tasks::gates::{changed, mend_jumps, openings, set_limit, set_rate};
 pub(crate) use tasks::keys::{digest, keys_from_the_future, old_keys, tidy_keys};
+pub(crate) use tasks::needs::DISK_INTERVAL;
 pub(crate) use tasks::promote::{
     clock_has_run_on, clock_jumped, has_unknown_names, is_due, next_due, next_start, promote,
 };

@@ -75,19 +75,21 @@ pub(crate) struct Claimed {
     pub suspect: bool,
     /// It was made of a dead letter, whose checkpoint it has.
     pub is_replay: bool,
+    /// The conditions that it needs while it runs: their bits.
+    pub needs_throughout: i64,
 }
 
 impl Claimed {
     /// Whether its end has more to mend than its state and its permit: what its other extras say, a turn to pass on, and rows beside it that
     /// tell of a past: an error, a checkpoint.
     pub(crate) fn needs_full_settle(&self) -> bool {
-        let has_more = self.extras != Extras::NONE && !self.is_limited();
+        let has_more = self.extras.without(Extras::NEEDS) != Extras::NONE && !self.is_limited();
         has_more || self.suspect || self.generation > 1 || self.is_replay
     }
 
     /// Whether it holds a permit of its key, and has nothing else beside its row.
     pub(crate) fn is_limited(&self) -> bool {
-        self.extras == Extras::LIMITED.with(Extras::PERMIT)
+        self.extras.without(Extras::NEEDS) == Extras::LIMITED.with(Extras::PERMIT)
     }
 }
 
@@ -157,6 +159,8 @@ pub(crate) enum Verdict {
     Failed { error: ErrorReport, permanent: bool, timed_out: bool, retry_after: Option<Duration> },
     /// Not counted; again after the wait, which is this sleep if it is one.
     Snoozed { delay: Duration, sleep: Option<String> },
+    /// Not counted; again when this condition is met. A failure if it counts as met already.
+    Waits { condition: String },
     /// Ended by the handler, for this reason.
     Cancelled(ErrorReport),
     /// Not counted; again at once. It was interrupted.

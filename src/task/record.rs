@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::id::TaskId;
+use super::needs::NeedsRecord;
 use super::rate::Rate;
 use super::state::{Hold, State};
 use super::timestamp::Timestamp;
@@ -78,6 +79,9 @@ pub struct TaskRecord {
     /// The limit of its key, if it was enqueued with one.
     #[serde(default)]
     pub limit: Option<LimitRecord>,
+    /// What it needs beside its time and its turn, if it was enqueued with needs or waits for a condition.
+    #[serde(default)]
+    pub needs: Option<NeedsRecord>,
 }
 
 /// The [limit of its key](crate::Options::limit) that a task was enqueued with.
@@ -227,6 +231,7 @@ impl Counts {
             unknown_name: sum.unknown_name.saturating_add(q.unknown_name),
             held: sum.held.saturating_add(q.held),
             limited: sum.limited.saturating_add(q.limited),
+            unmet: sum.unmet.saturating_add(q.unmet),
             running: sum.running.saturating_add(q.running),
             succeeded: sum.succeeded.saturating_add(q.succeeded),
             failed: sum.failed.saturating_add(q.failed),
@@ -265,6 +270,9 @@ pub struct QueueCounts {
     /// `QUEUED`, waiting for a permit of their key, which has a [limit](crate::Options::limit).
     #[serde(default)]
     pub limited: u64,
+    /// `QUEUED`, waiting for a [condition](crate::Options::needs) or free disk.
+    #[serde(default)]
+    pub unmet: u64,
     /// `RUNNING`.
     pub running: u64,
     /// `SUCCEEDED`.
@@ -280,7 +288,7 @@ pub struct QueueCounts {
 impl QueueCounts {
     /// All that are `QUEUED`, whatever they wait for.
     pub fn queued(&self) -> u64 {
-        [self.waiting, self.unknown_name, self.held, self.limited]
+        [self.waiting, self.unknown_name, self.held, self.limited, self.unmet]
             .into_iter()
             .fold(self.ready, u64::saturating_add)
     }
@@ -311,6 +319,7 @@ impl QueueCounts {
                 Hold::Time => &mut self.waiting,
                 Hold::UnknownName => &mut self.unknown_name,
                 Hold::Limit => &mut self.limited,
+                Hold::Condition => &mut self.unmet,
                 Hold::PreviousAttempt | Hold::Parents | Hold::Suspect => &mut self.held,
             },
             State::Running => &mut self.running,

@@ -94,6 +94,8 @@ pub enum Hold {
     Time,
     /// No handler of the owner knows its name (or its version is newer than the handler's).
     UnknownName,
+    /// It needs a condition ([`Options::needs`](crate::Options::needs)) or free disk, and that is not met.
+    Condition,
     /// Its key has a limit ([`Options::limit`](crate::Options::limit), [`Options::serial`](crate::Options::serial)), and it is not its turn.
     Limit,
     /// It was running when a process died; such suspects run one at a time (each for a minute at most before the next), and it is not its turn.
@@ -102,10 +104,17 @@ pub enum Hold {
 
 impl Hold {
     /// All but `Ready`, in their order.
-    pub(crate) const REASONS: [Hold; 6] =
-        [Hold::PreviousAttempt, Hold::Parents, Hold::Time, Hold::UnknownName, Hold::Limit, Hold::Suspect];
+    pub(crate) const REASONS: [Hold; 7] = [
+        Hold::PreviousAttempt,
+        Hold::Parents,
+        Hold::Time,
+        Hold::UnknownName,
+        Hold::Condition,
+        Hold::Limit,
+        Hold::Suspect,
+    ];
 
-    /// Its number in the file; those between are for reasons to come.
+    /// Its number in the file.
     pub(crate) fn code(self) -> i64 {
         match self {
             Hold::Ready => 0,
@@ -113,6 +122,7 @@ impl Hold {
             Hold::Parents => 2,
             Hold::Time => 3,
             Hold::UnknownName => 4,
+            Hold::Condition => 5,
             Hold::Limit => 6,
             Hold::Suspect => 7,
         }
@@ -132,6 +142,7 @@ impl fmt::Display for Hold {
             Hold::Parents => "waits until the tasks before it have ended",
             Hold::Time => "waits for its time",
             Hold::UnknownName => "waits for a program with a handler of its name",
+            Hold::Condition => "waits for a condition that it needs",
             Hold::Limit => "waits for its turn under a limit of its key",
             Hold::Suspect => "waits for its turn among the tasks that were running when a process died",
         })

@@ -98,6 +98,9 @@ use crate::task::{OnConflict, Options, Rate, Unique};
 /// The queues that the strategies use.
 pub const QUEUES: [&str; 3] = ["a", "b", "c"];
 
+/// The conditions of generated options and commands.
+pub const CONDITIONS: [&str; 3] = ["a", "b", "c"];
+
 /// Valid configurations, without jitter, that shrink towards the default. `denied.here` and `TaskLost` are the denylist's entries, if
 /// it has any.
 pub fn configs() -> BoxedStrategy<Config> {
@@ -128,15 +131,16 @@ pub fn configs() -> BoxedStrategy<Config> {
         .boxed()
 }
 
-/// Options that an enqueue takes under any of [`configs`]: queues, priorities, delays, unique keys, limits of keys, expiry.
+/// Options that an enqueue takes under any of [`configs`]: queues, priorities, delays, unique keys, limits of keys, conditions, expiry.
 pub fn options() -> BoxedStrategy<Options> {
     let seconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_secs);
     let numbers =
         (weighted(0.5, select(QUEUES.to_vec())), weighted(0.4, -1..=1_i16), weighted(0.5, 1..=4_u32));
     let times = (weighted(0.2, seconds(0..400)), weighted(0.15, seconds(0..4000)));
     let limit = weighted(0.4, (0..2_u8, 0..=3_u32));
-    (numbers, times, weighted(0.3, (0..4_u8, uniques())), limit)
-        .prop_map(|((queue, priority, attempts), (delay, expires), key, limit)| {
+    let needs = prop::collection::vec(select(CONDITIONS.to_vec()), 0..=2);
+    (numbers, times, weighted(0.3, (0..4_u8, uniques())), limit, weighted(0.2, needs))
+        .prop_map(|((queue, priority, attempts), (delay, expires), key, limit, needs)| {
             let delay = delay.filter(|delay| expires.is_none_or(|after| *delay < after)); // else it is refused
             let options = Options::new();
             let options = queue.map_or(options.clone(), |queue| options.queue(queue));
@@ -149,6 +153,7 @@ pub fn options() -> BoxedStrategy<Options> {
                 Some((key, 0)) => options.serial(format!("line {key}")),
                 Some((key, n)) => options.limit(format!("line {key}"), n),
             };
+            let options = needs.into_iter().flatten().fold(options, Options::needs);
             let Some((key, mut unique)) = key else { return options };
             unique.key = format!("key {key}");
             if let OnConflict::Debounce { max_wait } = unique.on_conflict
@@ -251,6 +256,10 @@ fn plain_commands<W: Workload + Arbitrary>() -> BoxedStrategy<Command<W>> {
         3 => queue().prop_map(Command::Resume),
         1 => (queue(), weighted(0.5, 1..=3_u32)).prop_map(|(queue, limit)| Command::SetLimit(queue, limit)),
         2 => (queue(), weighted(0.5, rates())).prop_map(|(queue, rate)| Command::SetRate(queue, rate)),
+        3 => (select(CONDITIONS.to_vec()), any::<bool>(), weighted(0.2, Just(())))
+            .prop_map(|(condition, is_met, outside)| {
+                Command::SetCondition { condition, is_met, outside: outside.is_some() }
+            }),
         2 => Just(Command::MoveToDeadLetters),
         2 => (nth(), any::<bool>()).prop_map(|(letter, forced)| Command::Replay { letter, forced }),
     ]
@@ -292,6 +301,9 @@ impl Arbitrary for Script {
             1 => (0..200_u32).prop_map(Script::FailFor),
             1 => Just(Script::Snooze),
             1 => Just(Script::Throttle),
+            1 => Just(Script::Until),
+            1 => Just(Script::StepAndFail),
+            1 => Just(Script::Sleep),
             1 => Just(Script::Cancel),
             1 => Just(Script::CancelAndFail),
             1 => Just(Script::CancelAndSucceed),

@@ -74,6 +74,11 @@ impl SteppedQueue {
         &self.stepper.queue
     }
 
+    /// Says how much disk is free from now on, for tasks that [need some](crate::Options::needs_free_disk), which has an example.
+    pub fn set_free_disk(&self, bytes: u64) {
+        self.stepper.set_free_disk(bytes);
+    }
+
     /// The clock that this queue runs on.
     pub fn clock(&self) -> &ManualClock {
         &self.clock

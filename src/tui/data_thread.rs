@@ -301,8 +301,11 @@ impl WatchedFile {
 /// Reads the summary; with the rates of the hour before a time, if one is given.
 pub(super) fn summary(queue: &Queue, rates: Option<Timestamp>) -> Result<Summary, Error> {
     let since = rates.map(|now| now.saturating_sub(RATES_WINDOW).to_system_time());
+    let counts = queue.counts()?;
+    let conditions = if counts.total().unmet > 0 { queue.conditions()? } else { Vec::new() };
     Ok(Summary {
-        counts: queue.counts()?,
+        counts,
+        conditions,
         rollups: since.map(|since| queue.rollups(since)).transpose()?,
         ready_since: queue.ready_since()?,
         next_due: queue.next_due()?,

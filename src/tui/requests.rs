@@ -9,7 +9,7 @@ use crate::console::inspect::action::{self, TaskAction};
 use crate::console::inspect::detail::TaskDetail;
 use crate::console::inspect::schedule::NextSchedules;
 use crate::inspect::{Failures, FileReport, Rollup};
-use crate::{Counts, DeadLetter, State, TaskId, TaskRecord, Timestamp};
+use crate::{Condition, Counts, DeadLetter, State, TaskId, TaskRecord, Timestamp};
 
 /// The number of a request, repeated in its answer. A later request of the same kind replaces an earlier one.
 pub(super) type Serial = u64;
@@ -185,6 +185,8 @@ pub(super) struct Summary {
     pub rollups: Option<Vec<Rollup>>,
     pub ready_since: BTreeMap<String, Timestamp>,
     pub next_due: Option<Timestamp>,
+    /// Conditions that tasks wait for; none are read where no task waits for one.
+    pub conditions: Vec<Condition>,
     /// As of a few seconds ago.
     pub file: Option<FileReport>,
     pub took: Duration,

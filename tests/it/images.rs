@@ -39,6 +39,10 @@ enum Act {
     FailOnce,
     GiveUp,
     Save,
+    /// Does a step, and fails the first time.
+    DoOnce,
+    /// Makes a child and commits an effect with its end.
+    Commit,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,24 +86,47 @@ impl Diary {
     }
 }
 
+/// An effect in the program's own table, and a child, in one commit with the end of the attempt.
+#[cfg(feature = "rusqlite")]
+fn commit(step: Step, cx: &Context) -> Result<String, Failure> {
+    cx.enqueue(&Step { act: Act::Succeed, text: "a child".into() })?;
+    cx.commit(step.text, |tx| {
+        tx.execute("INSERT INTO effects (task_id) VALUES (?1)", [cx.id().as_i64()])?;
+        Ok(())
+    })
+}
+
+#[cfg(not(feature = "rusqlite"))]
+fn commit(step: Step, _: &Context) -> Result<String, Failure> {
+    Ok(step.text)
+}
+
 fn builder(durability: Durability, diary: &Diary) -> Builder {
     let config = Config::default().durability(durability).dead_letter_after(Some(DAY)).workers(1);
     let diary = diary.clone();
-    Queue::builder().config(config).handle(move |step: Step, cx: &Context| -> Result<String, Failure> {
-        diary.note(Fact::Started(cx.id(), cx.generation()));
-        match step.act {
-            Act::Succeed => Ok(step.text),
-            Act::Fail => Err(Failure::named("told", step.text)),
-            Act::FailOnce if cx.attempt_number() > 1 => Ok(step.text),
-            Act::FailOnce => Err(Failure::named("told", "once")),
-            Act::GiveUp => Err(Failure::permanent("as told")),
-            Act::Save => {
-                cx.save_checkpoint(&cx.generation())?;
-                diary.note(Fact::Saved(cx.id(), cx.generation()));
-                Err(Failure::permanent("saved"))
+    Queue::builder().share_as_found(true).config(config).handle(
+        move |step: Step, cx: &Context| -> Result<String, Failure> {
+            diary.note(Fact::Started(cx.id(), cx.generation()));
+            match step.act {
+                Act::Succeed => Ok(step.text),
+                Act::Fail => Err(Failure::named("told", step.text)),
+                Act::FailOnce if cx.attempt_number() > 1 => Ok(step.text),
+                Act::FailOnce => Err(Failure::named("told", "once")),
+                Act::GiveUp => Err(Failure::permanent("as told")),
+                Act::Save => {
+                    cx.save_checkpoint(&cx.generation())?;
+                    diary.note(Fact::Saved(cx.id(), cx.generation()));
+                    Err(Failure::permanent("saved"))
+                }
+                Act::DoOnce => {
+                    let done_in = cx.step("once", || Ok(cx.generation()))?;
+                    diary.note(Fact::Saved(cx.id(), done_in));
+                    if cx.attempt_number() > 1 { Ok(step.text) } else { Err(Failure::named("told", "once")) }
+                }
+                Act::Commit => commit(step, cx),
             }
-        }
-    })
+        },
+    )
 }
 
 // ---- The recorded work ----
@@ -112,6 +139,8 @@ struct Work {
     durability: Durability,
     diary: Diary,
     chance: Chance,
+    /// The file has a table of the program too, and tasks act on it.
+    has_effects: bool,
 }
 
 impl Work {
@@ -119,6 +148,15 @@ impl Work {
         let builder = builder(self.durability, &self.diary).vfs(VFS);
         self.tests = Some(SteppedQueue::open_file(builder, &self.clock, &self.file).unwrap());
         self.diary.note(Fact::Returned);
+        #[cfg(feature = "rusqlite")]
+        if self.has_effects {
+            let table = "CREATE TABLE IF NOT EXISTS effects (task_id INTEGER NOT NULL)";
+            self.tests()
+                .queue()
+                .transaction(|tx| tx.execute_batch(table).map_err(Failure::from))
+                .unwrap_or_else(|e| panic!("{e:?}"));
+            self.diary.note(Fact::Returned);
+        }
     }
 
     fn tests(&mut self) -> &mut SteppedQueue {
@@ -126,9 +164,19 @@ impl Work {
     }
 
     fn enqueue(&mut self, size: usize, bytes: u64) {
+        let acts = [
+            Act::Succeed,
+            Act::Succeed,
+            Act::Fail,
+            Act::FailOnce,
+            Act::GiveUp,
+            Act::Save,
+            Act::DoOnce,
+            Act::Commit,
+        ];
+        let kinds = if self.has_effects { 8 } else { 7 };
         let mut step = || Step {
-            act: [Act::Succeed, Act::Succeed, Act::Fail, Act::FailOnce, Act::GiveUp, Act::Save]
-                [self.chance.below(6) as usize],
+            act: acts[self.chance.below(kinds) as usize],
             text: "x".repeat(self.chance.below(bytes) as usize),
         };
         let steps: Vec<_> = (0..size).map(|_| step()).collect();
@@ -244,6 +292,7 @@ fn record(seed: u64, durability: Durability, is_new: bool) -> Past {
         durability,
         diary: Diary::default(),
         chance: Chance(seed),
+        has_effects: cfg!(feature = "rusqlite") && !is_new,
     };
     if !is_new {
         work.open();
@@ -514,9 +563,33 @@ impl Past {
         }
         let total = tests.queue().counts().unwrap().total();
         assert_eq!(total.queued() + total.running, 0, "{case}: it cannot be drained: {total:?}");
-        assert_eq!(total.all(), rows.len() as u64, "{case}: draining it changes which tasks there are");
+        let children = self.effects_hold(tests.queue(), rows, case);
+        let expected = rows.len() as u64 + children;
+        assert_eq!(total.all(), expected, "{case}: draining it changes which tasks there are");
         let report = tests.queue().check().unwrap();
         assert!(report.is_ok(), "{case}: {report:#?}");
+    }
+
+    /// Each task that has committed an effect has succeeded, and has it once. Answers with how many have done so since there were these rows: each
+    /// has made a child.
+    fn effects_hold(&self, queue: &Queue, rows: &BTreeMap<TaskId, Row>, case: &str) -> u64 {
+        let db = Connection::open(queue.path()).unwrap();
+        let Ok(mut statement) = db.prepare("SELECT task_id, COUNT(*) FROM effects GROUP BY task_id") else {
+            return 0;
+        };
+        let found = statement.query_map([], |row| Ok((TaskId::from_i64(row.get(0)?), row.get(1)?))).unwrap();
+        let effects: BTreeMap<TaskId, u64> = found.map(Result::unwrap).collect();
+        assert!(effects.values().all(|n| *n == 1), "{case}: an effect was committed twice: {effects:?}");
+        let mut new = 0;
+        for record in queue.tasks(Filter::new().limit(usize::MAX)).unwrap() {
+            let step: Step = serde_json::from_str(&queue.args_json(record.task_id).unwrap()).unwrap();
+            let has_succeeded = record.state == State::Succeeded;
+            let owed = has_succeeded && matches!(step.act, Act::Commit);
+            assert_eq!(effects.contains_key(&record.task_id), owed, "{case}: the effect of {record:?}");
+            let before = rows.get(&record.task_id).map(|row| row.state);
+            new += u64::from(owed && before != Some(number(State::Succeeded)));
+        }
+        new
     }
 
     /// A clock that begins where the recorded one has ended.

@@ -135,3 +135,24 @@ fn fresh_queues_are_independent_and_alike() {
         }
     });
 }
+
+/// What cannot run stands before what can, and is more than one claim looks at.
+#[test]
+fn a_claim_that_is_cut_short_goes_on() {
+    let (tests, _) = stepped();
+    let queue = tests.queue();
+    let unknown = vec![Unknown; 1_100];
+    let _ = queue.enqueue_all(&unknown).unwrap();
+    let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
+    assert_eq!(tests.run_until_idle().unwrap().succeeded, 1);
+    assert_eq!(queue.get(id).unwrap().state, State::Succeeded);
+    assert_eq!(queue.counts().unwrap().total().unknown_name, 1_100);
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Unknown;
+
+impl perdura::Task for Unknown {
+    const NAME: &'static str = "unknown";
+    type Output = ();
+}

@@ -3,6 +3,8 @@
 
 mod helpers;
 
+#[cfg(feature = "rusqlite")]
+use helpers::deeds;
 #[cfg(target_os = "linux")]
 use helpers::loop_device;
 use helpers::{bounded, child, files, logger, support, told, workload};
@@ -17,6 +19,7 @@ mod checksum;
 #[cfg(target_os = "linux")]
 mod clock;
 mod concurrency;
+mod conditions;
 mod corrupt;
 mod differences;
 mod documents;

@@ -102,6 +102,7 @@ impl Table {
             extras: Extras::NONE,
             suspect: false,
             is_replay: false,
+            needs_throughout: 0,
         }
     }
 
@@ -415,7 +416,14 @@ pub fn check_epoch(tx: &Tx<'_>, mine: impl Into<Option<i64>>) -> Sql<()> {
 }
 
 /// As `src/store/tasks/claim.rs`: nothing is claimed past a last attempt for which no worker idles, and no more than the limit.
-pub fn claim(tx: &Tx<'_>, room: ClaimRoom, _: &HandledNames, _: &mut i64, _: Timestamp) -> Sql<Claims> {
+pub fn claim(
+    tx: &Tx<'_>,
+    room: ClaimRoom,
+    _: &HandledNames,
+    _: &dyn Fn() -> Option<u64>,
+    _: &mut i64,
+    _: Timestamp,
+) -> Sql<Claims> {
     let mut table = tx.table.borrow_mut();
     let is_ready = |row: &Row| (row.task_state.state, row.task_state.hold()) == (State::Queued, Hold::Ready);
     let is_last = |row: &Row| row.task_state.attempt_number + 1 >= row.task_state.max_attempts;
@@ -463,6 +471,7 @@ pub fn settle<'s>(
             Verdict::Failed { permanent, .. } => {
                 TaskEvent::Ended(AttemptEnd::Failed { refused: *permanent, delay: BACKOFF }, rules.lost())
             }
+            Verdict::Waits { .. } => TaskEvent::Ended(AttemptEnd::Waits, rules.lost()),
             Verdict::Snoozed { delay, .. } => TaskEvent::Ended(AttemptEnd::Snoozed(*delay), rules.lost()),
             Verdict::Cancelled(_) => TaskEvent::Ended(AttemptEnd::Cancelled, rules.lost()),
             Verdict::HandedBack | Verdict::Unstarted | Verdict::Throttled(_) => {
@@ -667,6 +676,45 @@ pub fn save_checkpoint(_: &Tx<'_>, _: TaskId, _: u64, _: &str) -> Sql<()> {
     Ok(())
 }
 
+/// Nobody needs free disk here.
+pub struct FreeDisk;
+
+impl FreeDisk {
+    pub fn bytes(&self) -> Option<u64> {
+        None
+    }
+}
+
+pub const DISK_INTERVAL: Duration = Duration::from_secs(5);
+
+pub type DiskPass = (i64, i64);
+
+/// Nobody needs a condition here.
+pub struct ConditionDuty {
+    pub lifts: bool,
+    pub waits_for_disk: bool,
+}
+
+pub fn condition_duty(_: &RefCell<Table>) -> Sql<ConditionDuty> {
+    Ok(ConditionDuty { lifts: false, waits_for_disk: false })
+}
+
+pub fn has_conditions(_: &RefCell<Table>) -> Sql<bool> {
+    Ok(false)
+}
+
+pub fn met(_: &RefCell<Table>) -> Sql<i64> {
+    Ok(0)
+}
+
+pub fn lift_met(_: &Tx<'_>, _: usize, _: Timestamp) -> Sql<usize> {
+    Ok(0)
+}
+
+pub fn lift_by_disk(_: &Tx<'_>, _: u64, _: DiskPass, _: usize, _: Timestamp) -> Sql<Option<DiskPass>> {
+    Ok(None)
+}
+
 pub fn step_keys(_: &RefCell<Table>, _: TaskId, _: usize) -> Sql<Vec<crate::task::StepKey>> {
     Ok(Vec::new())
 }
@@ -675,14 +723,7 @@ pub fn step_result(_: &RefCell<Table>, _: TaskId, _: &crate::task::StepKey) -> S
     Ok(None)
 }
 
-pub fn save_step(
-    _: &Tx<'_>,
-    _: TaskId,
-    _: u64,
-    _: &crate::task::StepKey,
-    _: &str,
-    _: Timestamp,
-) -> Sql<()> {
+pub fn save_step(_: &Tx<'_>, _: TaskId, _: u64, _: &crate::task::StepKey, _: &str, _: Timestamp) -> Sql<()> {
     Ok(())
 }
 

@@ -11,5 +11,6 @@ pub mod retry;
 pub mod schedules;
 pub mod start;
 pub mod tails;
+pub mod waits;
 pub mod wear;
 pub mod weight;

@@ -7,7 +7,7 @@ use crate::console::error::{CliError, Exit};
 use crate::console::times::Zone;
 use crate::console::words::{count, distance};
 use crate::inspect::Explanation;
-use crate::{Hold, Queue, State, TaskId, TaskRecord, Timestamp};
+use crate::{Condition, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// Whether a process runs the tasks of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,12 @@ pub(crate) struct Explainer {
     pub zone: Zone,
     /// The verbs are those of a program, for its own file.
     pub is_mounted: bool,
+}
+
+/// A name as one types it in a shell.
+fn quoted(name: &str) -> String {
+    let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:/@".contains(c));
+    if is_plain { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) }
 }
 
 impl Explainer {
@@ -172,6 +178,15 @@ impl Explainer {
                 )
             }
             Hold::PreviousAttempt => explanation.waits_for_thread(|at| self.moment(at)),
+            Hold::Condition => {
+                let what = explanation.waits_for_condition(|at| self.moment(at));
+                let set = |condition: &Condition| {
+                    self.verb(format_args!("condition {} on", quoted(&condition.name)))
+                };
+                let set = explanation.condition.as_ref().filter(|condition| !condition.is_met).map(set);
+                let set = set.map_or_else(String::new, |verb| format!("; {verb} says that it is met"));
+                format!("{what}{set}")
+            }
             Hold::Limit => format!(
                 "{}{}{}{}",
                 explanation.waits_for_permit(),

@@ -20,7 +20,7 @@ pub(crate) fn note(counts: &QueueCounts, now: Timestamp) -> Option<String> {
 
 /// How many of its tasks wait for something else than their time.
 pub(crate) fn held(counts: &QueueCounts) -> u64 {
-    [counts.unknown_name, counts.limited].into_iter().fold(counts.held, u64::saturating_add)
+    [counts.unknown_name, counts.limited, counts.unmet].into_iter().fold(counts.held, u64::saturating_add)
 }
 
 /// Its limit and its rate, if it has any: `limit 2, rate 50/1m`.

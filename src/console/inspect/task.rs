@@ -69,6 +69,7 @@ pub(crate) fn held(task: &TaskRecord) -> Option<&'static str> {
         Hold::UnknownName => Some("no handler knows its name"),
         Hold::PreviousAttempt => Some("its previous attempt still runs"),
         Hold::Parents => Some("the run before it has not ended"),
+        Hold::Condition => Some("it needs what is not met"),
         Hold::Limit => Some("its key has a limit: its turn comes"),
         Hold::Suspect => Some("ran when a process died: its turn comes"),
         Hold::Ready | Hold::Time => None,

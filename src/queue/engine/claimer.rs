@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::shared::Shared;
 use crate::error::Error;
 use crate::planted::planted;
-use crate::store::{CommitHook, Effects, Sql, StartLeave, Tx, check_epoch, claim, lift};
+use crate::store::{CommitHook, Effects, FreeDisk, Sql, StartLeave, Tx, check_epoch, claim, lift};
 use crate::task::{Claims, Timestamp};
 
 pub(crate) struct Claimer {
@@ -104,8 +104,10 @@ impl CommitHook for Claimer {
         }
         check_epoch(tx, epoch)?;
         self.next_cursor = self.cursor;
+        let shared = &self.shared;
+        let free_disk = || shared.free_disk.get().and_then(FreeDisk::bytes);
         let Claims { claims, waits_for_worker } =
-            claim(tx, room, &self.shared.handled, &mut self.next_cursor, self.shared.clock.now())?;
+            claim(tx, room, &shared.handled, &free_disk, &mut self.next_cursor, shared.clock.now())?;
         let behind = claims.len() == room.total || waits_for_worker || tx.effects().more;
         self.next_waits = waits_for_worker;
         self.shared.gate.set_behind(behind && !planted("g04-the-rest-is-forgotten"));

@@ -170,6 +170,9 @@ impl Core {
             .alone(|conn| Ok((store::flags(conn)?, store::next_due(conn)?, store::next_tick(conn)?)))?;
         self.shared.running.apply_flags(&flags);
         self.shared.alarm.set(NextTick { schedules: tick, ..NextTick::at(due) });
+        if self.store.alone(store::has_conditions)? {
+            self.shared.alarm.set(NextTick::at(self.now())); // what was said of them may concern who waits, or who runs
+        }
         self.shared.changes.tell_all();
         if self.is_owner() { self.claim_more() } else { Ok(()) }
     }

@@ -1,6 +1,6 @@
 //! What the queue's threads share in memory, and what a commit means for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::claim_gate::ClaimGate;
@@ -10,7 +10,7 @@ use super::signal::{Doorbell, Signal};
 use super::wal_alarm::WalAlarm;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::store::{CHECKPOINT_PAGES, Effects};
+use crate::store::{CHECKPOINT_PAGES, Effects, FreeDisk};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::task::{HandledNames, TaskId};
 use crate::timer::{Alarm, NextTick};
@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub wal_alarm: WalAlarm,
     /// Other queues of this process on the same file.
     pub siblings: Siblings,
+    /// How much disk is free for the file.
+    pub free_disk: OnceLock<FreeDisk>,
     /// Pages in the WAL after the newest commit; 0 when it has been looked at since.
     wal_pages: AtomicU32,
 }
@@ -47,6 +49,7 @@ impl Shared {
             maintenance: Doorbell::new(),
             wal_alarm: WalAlarm::default(),
             siblings: Siblings::default(),
+            free_disk: OnceLock::new(),
             wal_pages: AtomicU32::new(0),
         }
     }

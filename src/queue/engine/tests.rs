@@ -30,6 +30,7 @@ fn news_that_a_failed_flush_kept_go_with_the_settle() {
         extras: Extras::NONE,
         suspect: false,
         is_replay: false,
+        needs_throughout: 0,
     };
     shared.after_commit(Effects { claims: vec![claimed.clone()], ..Effects::default() });
     let control = shared.running.controls().remove(0);

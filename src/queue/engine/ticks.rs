@@ -1,4 +1,4 @@
-//! What the timer does at its ticks: waits that end, attempts that are silent or ignore their deadline.
+//! What the timer does at its ticks: waits that end, conditions that are met, attempts that are silent or ignore their deadline.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::handler::Control;
 use crate::journal::{survive, tell};
 use crate::planted::planted;
-use crate::store::{self, Fired, Rank};
+use crate::store::{self, DISK_INTERVAL, DiskPass, Fired, FreeDisk, Rank};
 use crate::sync::atomic::Ordering;
 use crate::task::Timestamp;
 use crate::timer::{NextTick, Ticks};
@@ -20,6 +20,9 @@ pub(crate) const DEADLINE_GRACE: Duration = Duration::from_secs(1);
 
 /// A suspect that has been running for so long passes the turn on: a task that kills its process does so sooner.
 pub(crate) const SUSPECT_TURN: Duration = Duration::from_secs(60);
+
+/// So long after a condition is gone that it needs, an attempt is told to stop: what flickers stops nobody.
+const CONDITION_GRACE: Duration = Duration::from_secs(10);
 
 impl Core {
     /// Does what is due by the wall clock, in chunks; answers with the next time. That is over already if so many chunks were not enough.
@@ -85,6 +88,7 @@ impl Core {
     pub(crate) fn watch(&self) -> Result<Option<Duration>, Error> {
         let now = self.shared.monotonic();
         let (mut next, mut result) = (None, Ok(()));
+        let mut met = None;
         let mut look_at = |at: Duration| next = Some(next.map_or(at, |n: Duration| n.min(at)));
         let mut note = |step: Result<(), Error>| {
             if result.is_ok() {
@@ -103,6 +107,18 @@ impl Core {
                     look_at(until);
                 }
             }
+            if control.needs_throughout != 0 && !control.lacks_condition.load(Ordering::Acquire) {
+                let met = match met {
+                    Some(met) => met,
+                    None => *met.insert(self.store.alone(|conn| store::met(conn))?),
+                };
+                let has_all = control.needs_throughout & !met == 0;
+                match control.note_conditions(has_all, now).map(|since| since + CONDITION_GRACE) {
+                    Some(until) if now >= until => self.stop_for_condition(&control),
+                    Some(until) => look_at(until),
+                    None => {}
+                }
+            }
             match control.suspect_until() {
                 Some(until) if now >= until => note(self.spare(&control)),
                 Some(until) => look_at(until),
@@ -118,6 +134,50 @@ impl Core {
             }
         }
         result.map(|()| next)
+    }
+
+    /// Tells an attempt that a condition which it needs is gone.
+    fn stop_for_condition(&self, control: &Control) {
+        if planted("g20-who-needs-a-condition-throughout-is-not-told") {
+            return;
+        }
+        tell!(Info, "task {} runs without a condition that it needs, and is told to stop", control.task_id);
+        control.lacks_condition.store(true, Ordering::Release);
+    }
+
+    /// Lifts what waits for conditions that are met, in chunks; says whether there was anything.
+    pub(crate) fn lift_met(&self) -> Result<bool, Error> {
+        let mut any = false;
+        for _ in 0..MAX_CHUNKS_PER_TICK {
+            let has_duty = self.store.alone(|conn| store::condition_duty(conn))?.lifts;
+            if !has_duty
+                || self.shared.gate.is_stopping()
+                || planted("g04-the-rest-of-a-condition-is-forgotten")
+            {
+                return Ok(any);
+            }
+            let clock = self.shared.clock.clone();
+            self.owner_write(move |tx| store::lift_met(tx, TASKS_PER_COMMIT, clock.now()))?;
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// Lifts what waits for less free disk than there is, in chunks. Answers with when to look again, on the monotonic clock: none if nothing
+    /// waits for disk.
+    pub(crate) fn lift_by_disk(&self) -> Result<Option<Duration>, Error> {
+        let waits = || Ok::<_, Error>(self.store.alone(|conn| store::condition_duty(conn))?.waits_for_disk);
+        if !waits()? {
+            return Ok(None);
+        }
+        let free = self.shared.free_disk.get().and_then(FreeDisk::bytes).unwrap_or(0);
+        let mut next: Option<DiskPass> = Some((i64::MIN, i64::MIN));
+        while let Some(after) = next.filter(|_| !self.shared.gate.is_stopping()) {
+            let clock = self.shared.clock.clone();
+            next = self
+                .owner_write(move |tx| store::lift_by_disk(tx, free, after, TASKS_PER_COMMIT, clock.now()))?;
+        }
+        Ok(waits()?.then(|| self.shared.monotonic() + DISK_INTERVAL))
     }
 
     fn give_up(&self, control: &Control) -> Result<(), Error> {
@@ -157,8 +217,9 @@ impl Core {
         }
         let promoted = self.promote();
         let opened = self.open_queues().map(NextTick::at);
+        let lifted = self.lift_met().and_then(|_| self.lift_by_disk()).map(NextTick::monotonic);
         let watched = self.watch().map(NextTick::monotonic);
-        [promoted, opened, watched].into_iter().fold(NextTick::default(), |next, step| {
+        [promoted, opened, lifted, watched].into_iter().fold(NextTick::default(), |next, step| {
             next.or_sooner(step.unwrap_or_else(|e| {
                 tell!(Warn, "the timer could not do what is due and tries again: {e}");
                 self.next_try()

@@ -1,5 +1,6 @@
 //! The sections of the page.
 
+mod conditions;
 mod failures;
 mod file;
 mod queues;
@@ -8,6 +9,7 @@ mod section;
 mod tasks;
 mod times;
 
+pub(super) use conditions::conditions;
 pub(super) use failures::{failures, letters};
 pub(super) use file::file;
 pub(super) use queues::queues;

@@ -15,6 +15,7 @@ pub(crate) mod connect;
 pub(crate) mod crash;
 pub(crate) mod create;
 pub(crate) mod fork_guard;
+pub(crate) mod free_disk;
 pub(crate) mod free_pages;
 pub(crate) mod holder;
 pub(crate) mod identity;

@@ -37,7 +37,7 @@ const INVARIANTS: &[(&str, &str)] = &[
         "numbers out of their range",
         "SELECT 1 FROM perdura_tasks WHERE priority NOT BETWEEN -32768 AND 32767 OR max_attempts NOT BETWEEN 1 AND 100
              OR generation NOT BETWEEN 0 AND 1 << 62 OR snoozes NOT BETWEEN 0 AND 1 << 62 OR in_flight NOT BETWEEN 0 AND 1
-             OR cancel_requested NOT BETWEEN 0 AND 1 OR suspect NOT BETWEEN 0 AND 1 OR extras & ~65599 <> 0",
+             OR cancel_requested NOT BETWEEN 0 AND 1 OR suspect NOT BETWEEN 0 AND 1 OR extras & ~65663 <> 0",
     ),
     (
         "args, results, checkpoints or steps that are not JSON",
@@ -46,7 +46,7 @@ const INVARIANTS: &[(&str, &str)] = &[
              UNION ALL SELECT 1 FROM perdura_checkpoints WHERE json_valid(checkpoint) = 0
              UNION ALL SELECT 1 FROM perdura_steps WHERE json_valid(result) = 0",
     ),
-    ("tasks of an unknown hold", "SELECT 1 FROM perdura_tasks WHERE hold NOT IN (0, 1, 2, 3, 4, 6, 7)"),
+    ("tasks of an unknown hold", "SELECT 1 FROM perdura_tasks WHERE hold NOT IN (0, 1, 2, 3, 4, 5, 6, 7)"),
     ("tasks without args", "SELECT 1 FROM perdura_tasks t WHERE NOT EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id)"),
     (
         "tasks of an unknown queue or name",
@@ -122,6 +122,25 @@ const INVARIANTS: &[(&str, &str)] = &[
              AND (t.state = 2 OR NOT EXISTS (SELECT 1 FROM perdura_steps s WHERE s.task_id = t.task_id))",
     ),
     (
+        "needs of no task, or of one whose row does not say that it has any, or the other way round",
+        "SELECT 1 FROM perdura_needs n
+         WHERE COALESCE((SELECT t.extras & 64 FROM perdura_tasks t WHERE t.task_id = n.task_id),
+                        (SELECT 1 FROM perdura_dead_letters d WHERE d.task_id = n.task_id), 0) = 0
+         UNION ALL SELECT 1 FROM perdura_tasks t WHERE t.extras & 64 <> 0
+             AND NOT EXISTS (SELECT 1 FROM perdura_needs n WHERE n.task_id = t.task_id)",
+    ),
+    (
+        "tasks that wait for a condition and do not say for which, or the other way round",
+        "SELECT 1 FROM perdura_needs n LEFT JOIN perdura_tasks t USING (task_id)
+         WHERE (n.waits_for IS NOT NULL) <> (COALESCE(t.reasons & 16, 0) <> 0)
+             OR (n.waits_for = 62 AND n.free_bytes = 0)
+             OR (n.waits_for < 62 AND NOT EXISTS (SELECT 1 FROM perdura_conditions c WHERE c.condition_id = n.waits_for))",
+    ),
+    (
+        "tasks that need conditions that the file does not know",
+        "SELECT 1 FROM perdura_needs n WHERE n.needs & ~(SELECT COALESCE(SUM(1 << c.condition_id), 0) FROM perdura_conditions c) <> 0",
+    ),
+    (
         "results of tasks that did not succeed",
         "SELECT 1 FROM perdura_results r WHERE NOT EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.task_id = r.task_id AND t.state = 2)",
     ),
@@ -131,7 +150,7 @@ const INVARIANTS: &[(&str, &str)] = &[
          WHERE t.suspect = 1 AND (t.state = 1 OR (t.state = 0 AND t.hold = 0 AND q.paused = 0))) WHERE n > 1"),
     (
         "tasks whose reasons to wait do not fit their row",
-        "SELECT 1 FROM perdura_tasks WHERE reasons & ~111 <> 0 OR (reasons & 1 <> 0 AND in_flight = 0) OR (reasons & 64 <> 0 AND suspect = 0)",
+        "SELECT 1 FROM perdura_tasks WHERE reasons & ~127 <> 0 OR (reasons & 1 <> 0 AND in_flight = 0) OR (reasons & 64 <> 0 AND suspect = 0)",
     ),
     (
         "tasks that were running when a process died, and to which nobody will give their turn",

@@ -9,6 +9,7 @@ use crate::limits::Shut;
 use crate::store::error::Sql;
 use crate::store::tasks::epoch::is_served;
 use crate::store::tasks::gates::{Gate, limits_at};
+use crate::store::tasks::needs::needs_record;
 use crate::store::tasks::row::{HotRow, hold_at, no_task, state_at, time_at};
 use crate::task::{
     Attempt, AttemptOutcome, Counts, Hold, KeyRecord, LimitRecord, Progress, State, TaskId, TaskRecord,
@@ -78,6 +79,7 @@ fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
         record.limit = Some(LimitRecord { permits, serial, held });
         Ok(())
     })?;
+    record.needs = needs_record(conn, id)?;
     Ok(Some(record))
 }
 
@@ -149,6 +151,7 @@ fn as_record(row: &Row<'_>, task_id: TaskId) -> rusqlite::Result<Option<TaskReco
         replay_of: None,
         unique: None,
         limit: None,
+        needs: None,
     }))
 }
 

@@ -1,7 +1,8 @@
 //! Claims: QUEUED → RUNNING, durable before the handler starts.
 //!
-//! What the `ready` index holds may run, so a claim never searches. It meets two kinds of tasks that may not after all, and each
-//! at most once: those whose name (or version) no handler knows are put on hold, those that have expired are cancelled. And it meets tasks
+//! What the `ready` index holds may run, so a claim never searches. It meets three kinds of tasks that may not after all, and each
+//! at most once: those whose name (or version) no handler knows, and those that lack something that they need (`needs`), are put on hold; those that
+//! have expired are cancelled. And it meets tasks
 //! that are not claimed ahead of a worker: it stops there. Queues that are paused or shut (`gates`) are skipped as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use super::damaged::{fail_damaged, indexed, unless_damaged};
 use super::gates::Gate;
 use super::keys;
 use super::lifts::pass_permits;
+use super::needs::{self, NeedsMet, Surroundings};
 use super::promote::expire;
 use super::ready::{OpenQueue, ready_queues};
 use super::row::{HotRow, extras_at, reasons_at, refused_by_rules, time_at};
@@ -45,7 +47,7 @@ struct Candidate {
 }
 
 /// A claim that is under way.
-struct Claiming {
+struct Claiming<'d> {
     room: ClaimRoom,
     claims: Vec<Claimed>,
     /// Of the args of claims ahead.
@@ -54,6 +56,7 @@ struct Claiming {
     looks: usize,
     /// Queues that were skipped because they are shut.
     shut: BTreeSet<i64>,
+    surroundings: Surroundings<'d>,
 }
 
 /// Why a queue gives nothing more.
@@ -66,7 +69,7 @@ enum Turn {
     WaitsForWorker,
 }
 
-impl Claiming {
+impl Claiming<'_> {
     /// Whether one more claim, after `further` others, is made ahead of a worker for it.
     fn is_ahead(&self, further: usize) -> bool {
         self.claims.len() + further >= self.room.idle
@@ -119,11 +122,18 @@ pub(crate) fn claim(
     tx: &Tx<'_>,
     room: ClaimRoom,
     known: &HandledNames,
+    free_disk: &dyn Fn() -> Option<u64>,
     cursor: &mut i64,
     now: Timestamp,
 ) -> Sql<Claims> {
-    let mut claiming =
-        Claiming { room, claims: Vec::new(), ahead_bytes: 0, looks: MAX_CANDIDATES, shut: BTreeSet::new() };
+    let mut claiming = Claiming {
+        room,
+        claims: Vec::new(),
+        ahead_bytes: 0,
+        looks: MAX_CANDIDATES,
+        shut: BTreeSet::new(),
+        surroundings: Surroundings::new(free_disk),
+    };
     loop {
         let wanted = room.total - claiming.claims.len();
         let (queues, are_all) = ready_queues(tx, *cursor, wanted, now, &mut claiming.shut)?;
@@ -152,7 +162,7 @@ fn claim_in_turn(
     known: &HandledNames,
     cursor: &mut i64,
     now: Timestamp,
-    claiming: &mut Claiming,
+    claiming: &mut Claiming<'_>,
 ) -> Sql<bool> {
     let total = claiming.room.total;
     while claiming.claims.len() < total && !queues.is_empty() {
@@ -192,7 +202,7 @@ fn claim_within(
     wanted: usize,
     known: &HandledNames,
     now: Timestamp,
-    claiming: &mut Claiming,
+    claiming: &mut Claiming<'_>,
 ) -> Sql<Turn> {
     let gate = Gate::read(tx.conn, queue_id, now)?;
     let Ok(room) = gate.room else {
@@ -218,7 +228,7 @@ fn claim_from(
     wanted: usize,
     known: &HandledNames,
     now: Timestamp,
-    claiming: &mut Claiming,
+    claiming: &mut Claiming<'_>,
 ) -> Sql<Turn> {
     let (candidates, may_have_more) = match candidates(tx, queue_id, wanted, claiming) {
         Err(fault) if fault.is_damage() => {
@@ -262,7 +272,7 @@ fn claim_one(
     candidate: Candidate,
     known: &HandledNames,
     now: Timestamp,
-    claiming: &mut Claiming,
+    claiming: &mut Claiming<'_>,
 ) -> Sql<ClaimResult> {
     let name = tx.task_name(candidate.name_id)?;
     if candidate.expires_at.is_some_and(|ms| ms <= now.as_millis()) {
@@ -276,7 +286,18 @@ fn claim_one(
     if claiming.waits(&candidate, 0, claiming.ahead_bytes) {
         return Ok(ClaimResult::Waits);
     }
-    claiming.add(take_one(tx, take, queue_id, candidate, name, now)?);
+    let mut throughout = 0;
+    if candidate.extras.contains(Extras::NEEDS) {
+        match claiming.surroundings.judge(tx, candidate.task_id)? {
+            NeedsMet::Yes { throughout: bits } => throughout = bits,
+            NeedsMet::Lacks(condition) => {
+                needs::hold(tx, &indexed(tx, candidate.task_id)?, condition, now)?;
+                return Ok(ClaimResult::NotNow);
+            }
+        }
+    }
+    let claimed = take_one(tx, take, queue_id, candidate, name, now)?;
+    claiming.add(Claimed { needs_throughout: throughout, ..claimed });
     Ok(ClaimResult::Claimed)
 }
 
@@ -299,7 +320,12 @@ macro_rules! candidates {
 }
 
 /// The first ready tasks of a queue, in their order, up to one that will wait for a worker; and whether there may be more.
-fn candidates(tx: &Tx<'_>, queue_id: i64, wanted: usize, claiming: &Claiming) -> Sql<(Vec<Candidate>, bool)> {
+fn candidates(
+    tx: &Tx<'_>,
+    queue_id: i64,
+    wanted: usize,
+    claiming: &Claiming<'_>,
+) -> Sql<(Vec<Candidate>, bool)> {
     let sql = match planted("g09-newest-first") {
         false => candidates!(
             "INDEXED BY perdura_ready WHERE t.queue_id = ?1 AND t.state = 0 AND t.hold = 0
@@ -409,6 +435,7 @@ fn take_one(
         extras,
         suspect: to.suspect,
         is_replay: from.is_replay,
+        needs_throughout: 0,
     })
 }
 

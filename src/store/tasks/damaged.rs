@@ -53,13 +53,15 @@ pub(crate) fn fail_damaged(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) 
     };
     keys::release_if_held(tx, id, now)?;
     permits::leave(tx, id)?;
+    tx.run("UPDATE perdura_needs SET waits_for = NULL WHERE task_id = ?1", [id.as_i64()])?;
     tx.change_one(
         "UPDATE perdura_tasks SET
              state = CASE WHEN state BETWEEN 2 AND 4 THEN state ELSE 3 END,
              hold = 0, reasons = 0, in_flight = 0, cancel_requested = 0, suspect = 0, late = 0,
              extras = EXISTS (SELECT 1 FROM perdura_keys k INDEXED BY perdura_key_holders WHERE k.task_id = perdura_tasks.task_id)
                  + 4 * EXISTS (SELECT 1 FROM perdura_limits l WHERE l.task_id = perdura_tasks.task_id)
-                 + 32 * EXISTS (SELECT 1 FROM perdura_steps s WHERE s.task_id = perdura_tasks.task_id),
+                 + 32 * EXISTS (SELECT 1 FROM perdura_steps s WHERE s.task_id = perdura_tasks.task_id)
+                 + 64 * EXISTS (SELECT 1 FROM perdura_needs n WHERE n.task_id = perdura_tasks.task_id),
              priority = MAX(-32768, MIN(priority, 32767)), snoozes = MAX(0, snoozes),
              attempt_number = MAX(0, MIN(attempt_number, max_attempts, 100)), max_attempts = MAX(1, MIN(max_attempts, 100)),
              generation = MAX(generation, 0, MIN(attempt_number, 100)),

@@ -5,6 +5,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::enqueue::out_of_ids;
+use super::needs::{copy_needs, forget_needs};
 use super::remove::{KeyEnds, remove_cold, remove_row};
 use super::row::{HotRow, state_at};
 use super::steps::{copy_steps, forget_steps};
@@ -71,6 +72,7 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
     )?;
     let (permit, reasons) = permits::copy(tx, id, new)?;
     let extras = keys::take(tx, new, queue_id, Some(id), now)?.with(permit).with(copy_steps(tx, id, new)?);
+    let extras = extras.with(copy_needs(tx, id, new)?);
     let extras = extras.with(Extras::RUN.only_if(runs::repeat(tx, id, new)?));
     if extras != Extras::NONE {
         tx.change_one(
@@ -124,6 +126,7 @@ pub(crate) fn purge_dead_letters(
             n => {
                 runs::forget(tx, TaskId::from_i64(*id))?;
                 forget_steps(tx, TaskId::from_i64(*id))?;
+                forget_needs(tx, TaskId::from_i64(*id))?;
                 remove_cold(tx, TaskId::from_i64(*id)).map(|()| n)
             }
         };

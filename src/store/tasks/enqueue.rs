@@ -3,7 +3,7 @@
 //! **Tasks that start at once.** When a worker idles and nothing else is ready, a new task would be written as ready, found again, and
 //! written again as running, all in one transaction. Instead it is written as running to begin with; the rules (`lifecycle`) see an enqueue
 //! and a claim right after it. It takes nobody's turn: it happens only if no task in the file is ready, no queue is left to others, and its
-//! own is neither paused nor has a limit, a rate or a closure, which is asked in the transaction itself, and only for tasks that are alone in their transaction, so that priorities decide who
+//! own is neither paused nor has a limit, a rate or a closure, which is asked in the transaction itself, and only for tasks that are alone in their transaction and need no condition, so that priorities decide who
 //! of several is first. So runs of schedules never do: others may be made in the same transaction.
 
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode};
 
 use super::gates::is_bounded;
+use super::needs::NeedsRow;
 use super::replace::{due, meet};
 use super::{keys, permits};
 use crate::error::{EnqueueToken, Error, ErrorKind};
@@ -71,7 +72,13 @@ fn enqueue_one(
     reasons = reasons.with(place.as_ref().map_or(Hold::Ready, permits::LimitRow::hold));
     let expires_at = options.expires.map(|after| now.saturating_add(after));
     let name_id = tx.name_id(&task.task_name)?;
-    let started_at = match is_alone && run.is_none() && reasons == Reasons::NONE && place.is_none() {
+    let needs = match options.needs.is_empty() {
+        true => None,
+        false => Some(NeedsRow::of_new(tx, &options.needs)?),
+    };
+    let starts_at_once =
+        is_alone && run.is_none() && reasons == Reasons::NONE && place.is_none() && needs.is_none();
+    let started_at = match starts_at_once {
         true => tx.start_now(task, queue_id, expires_at)?,
         false => None,
     };
@@ -79,6 +86,7 @@ fn enqueue_one(
     let extras = key.as_ref().map_or(Extras::NONE, |(unique, ..)| first_extras(unique, starts));
     let extras = extras.with(Extras::RUN.only_if(run.is_some()));
     let extras = extras.with(place.as_ref().map_or(Extras::NONE, permits::LimitRow::extras));
+    let extras = extras.with(Extras::NEEDS.only_if(needs.is_some()));
     let task_state = new_task_state(reasons, options.max_attempts, starts)?;
     let inserted = insert.task.change_one(rusqlite::params![
         queue_id,
@@ -115,6 +123,9 @@ fn enqueue_one(
     let id = TaskId::from_i64(id);
     if let Some(place) = &place {
         place.insert(tx, id)?;
+    }
+    if let Some(needs) = &needs {
+        needs.insert(tx, id)?;
     }
     if let Some((unique, digest, found)) = &key
         && extras.contains(Extras::KEY)
@@ -187,6 +198,7 @@ fn claimed(
         extras,
         suspect: task_state.suspect,
         is_replay: false,
+        needs_throughout: 0,
     }
 }
 

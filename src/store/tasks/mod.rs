@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod before_commit;
 pub(crate) mod claim;
+pub(crate) mod conditions;
 pub(crate) mod counts;
 pub(crate) mod damaged;
 pub(crate) mod dead_letters;
@@ -12,6 +13,7 @@ pub(crate) mod gates;
 pub(crate) mod keys;
 pub(crate) mod lifts;
 pub(crate) mod names;
+pub(crate) mod needs;
 pub(crate) mod permits;
 pub(crate) mod promote;
 pub(crate) mod purge;

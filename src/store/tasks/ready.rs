@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
+use super::conditions::is_met;
 use super::epoch::is_served;
 use super::gates::{is_bounded, is_open};
 use crate::store::commit::tx::Tx;
@@ -41,7 +42,10 @@ pub(crate) fn is_at_work(conn: &Connection, served: Option<&str>, now: Timestamp
          OR EXISTS (SELECT 1 FROM perdura_tasks t INDEXED BY perdura_suspects
              WHERE t.suspect = 1 AND t.state = 0 AND t.hold = 7 AND
              (SELECT q.paused = 0 AND (q.closed_until_ms IS NULL OR q.closed_until_ms <= ?2) AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))
-              FROM perdura_queues q WHERE q.queue_id = t.queue_id))"
+              FROM perdura_queues q WHERE q.queue_id = t.queue_id))
+         OR EXISTS (SELECT 1 FROM perdura_conditions c WHERE ",
+        is_met!("c"),
+        " AND EXISTS (SELECT 1 FROM perdura_needs n INDEXED BY perdura_condition_waiters WHERE n.waits_for = c.condition_id))"
     );
     Ok(conn.prepare_cached(sql)?.query_row((served, now.as_millis()), |row| row.get(0))?)
 }

@@ -1,5 +1,6 @@
 //! The end of a task's rows.
 
+use super::needs::forget_needs;
 use super::row::HotRow;
 use super::steps::forget_steps;
 use super::{keys, permits};
@@ -22,10 +23,13 @@ pub(crate) fn remove(tx: &Tx<'_>, row: &HotRow, key: KeyEnds, now: Timestamp) ->
     if row.extras.contains(Extras::STEPS) {
         forget_steps(tx, row.task_id)?;
     }
+    if row.extras.contains(Extras::NEEDS) {
+        forget_needs(tx, row.task_id)?;
+    }
     remove_cold(tx, row.task_id)
 }
 
-/// Removes what is kept of a task, or of a dead letter, beside its row and its steps.
+/// Removes what is kept of a task, or of a dead letter, beside its row, its steps and its needs.
 pub(crate) fn remove_cold(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     for sql in [
         "DELETE FROM perdura_args WHERE task_id = ?1",

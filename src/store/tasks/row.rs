@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{keys, permits};
+use super::{keys, needs, permits};
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{Reasons, Refusal, TaskEvent, TaskState, Transition, Wait, next};
 use crate::store::commit::tx::Tx;
@@ -157,6 +157,9 @@ impl HotRow {
     pub(crate) fn replace(mut self, tx: &Tx<'_>, before: &HotRow, now: Timestamp) -> Sql<()> {
         if self.extras != Extras::NONE {
             self.extras = self.key_follows(tx, before, now)?;
+            if self.extras.contains(Extras::NEEDS) {
+                needs::follow(tx, before, &self)?;
+            }
             if self.extras.contains(Extras::LIMITED) {
                 let (was, to) = ((before.task_state, before.extras), (self.task_state, self.extras));
                 (self.task_state, self.extras) = permits::follow(tx, self.task_id, was, to)?;

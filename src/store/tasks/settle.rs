@@ -1,18 +1,20 @@
 //! Settles: the writes that end an attempt, and those of an attempt that goes on. All are fenced by the generation.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use super::conditions::{condition_id, met};
 use super::damaged::fail_damaged;
 use super::enqueue::enqueue;
 use super::row::{HotRow, clear_error, write_error};
-use super::{gates, permits, steps};
+use super::{gates, needs, permits, steps};
 use crate::config::LostRetry;
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{AttemptEnd, HistoryEntry, Lost, TaskEvent, Transition, next};
 use crate::planted::planted;
 use crate::retry::{Denylist, RetryPolicy, draw};
 use crate::store::commit::tx::{Prepared, Tx};
-use crate::store::error::Sql;
+use crate::store::error::{Fault, Sql};
 use crate::task::{
     AttemptOutcome, ErrorReport, Extras, Hold, Measure, PendingOutput, Progress, Settlement, State, TaskId,
     Timestamp, Verdict, Written,
@@ -125,7 +127,7 @@ impl<'c> Success<'c> {
         let task = tx.prepare(
             "UPDATE perdura_tasks SET state = 2, in_flight = 0, cancel_requested = 0, late = ?1, run_at_ms = NULL, anchor_ms = NULL,
                  finished_at_ms = ?2
-             WHERE task_id = ?3 AND generation = ?4 AND state = 1 AND in_flight = 1 AND extras = 0 AND suspect = 0",
+             WHERE task_id = ?3 AND generation = ?4 AND state = 1 AND in_flight = 1 AND extras & ~64 = 0 AND suspect = 0",
         )?;
         let result =
             tx.prepare("INSERT OR REPLACE INTO perdura_results (task_id, result) VALUES (?1, ?2)")?;
@@ -143,8 +145,8 @@ impl<'c> Success<'c> {
             none => none.insert(Limited {
                 task: tx.prepare(
                     "UPDATE perdura_tasks SET state = 2, in_flight = 0, cancel_requested = 0, late = ?1, run_at_ms = NULL, anchor_ms = NULL,
-                         finished_at_ms = ?2, extras = 4
-                     WHERE task_id = ?3 AND generation = ?4 AND state = 1 AND in_flight = 1 AND extras = 12 AND suspect = 0",
+                         finished_at_ms = ?2, extras = extras & ~8
+                     WHERE task_id = ?3 AND generation = ?4 AND state = 1 AND in_flight = 1 AND extras & ~64 = 12 AND suspect = 0",
                 )?,
                 leave: permits::Leave::new(tx)?,
             }),
@@ -192,7 +194,8 @@ fn settle_one(
     };
     let delay = rules.delay(tx.file_id, &row, s.backoff);
     let lost = rules.lost(delay);
-    let event = match &s.verdict {
+    let (verdict, condition) = judge(tx, &s.verdict)?;
+    let event = match &*verdict {
         Verdict::Succeeded { .. } => TaskEvent::Succeeded,
         Verdict::Failed { error, permanent, retry_after, .. } => TaskEvent::Ended(
             AttemptEnd::Failed {
@@ -207,6 +210,7 @@ fn settle_one(
             TaskEvent::Ended(AttemptEnd::HandedBack, lost)
         }
         Verdict::Declined => TaskEvent::Ended(AttemptEnd::Declined, lost),
+        Verdict::Waits { .. } => TaskEvent::Ended(AttemptEnd::Waits, lost),
         Verdict::Committed => return Ok(Settled::Done(None)),
     };
     let Ok(next) = next(&row.task_state, event) else {
@@ -220,6 +224,9 @@ fn settle_one(
         to.extras = permits::started(to.extras);
     }
     to.extras = steps_follow(tx, s, &next, to.extras, now)?;
+    if let Some(condition) = condition.filter(|_| next.ending == HistoryEntry::Refund) {
+        to.extras = needs::wait_for(tx, s.task_id, condition, to.extras)?;
+    }
     to.replace(tx, &row, now)?;
     match s.verdict {
         Verdict::Throttled(delay) => gates::close(tx, row.queue_id, delay, now)?,
@@ -234,7 +241,7 @@ fn settle_one(
         tx.run("DELETE FROM perdura_checkpoints WHERE task_id = ?1", [s.task_id.as_i64()])?;
         make_children(tx, s, now)?;
     } else if next.ending == HistoryEntry::Attempt {
-        let (outcome, error) = report(&row, &next, &s.verdict);
+        let (outcome, error) = report(&row, &next, &verdict);
         close_attempt(tx, &row, outcome, &error, now)?;
     }
     if let Some(measure) = measure(&next) {
@@ -244,6 +251,22 @@ fn settle_one(
     let has_failed = next.ending == HistoryEntry::Attempt
         && matches!(next.task_state.state, State::Queued | State::Failed | State::Lost);
     Ok(Settled::Done(has_failed.then_some(next.task_state.state)))
+}
+
+/// What a verdict means by now: one that waits for a condition is a failure if that counts as met, or cannot be one. Answers with the number of the
+/// condition, too.
+fn judge<'v>(tx: &Tx<'_>, verdict: &'v Verdict) -> Sql<(Cow<'v, Verdict>, Option<i64>)> {
+    let Verdict::Waits { condition: name } = verdict else { return Ok((Cow::Borrowed(verdict), None)) };
+    let message = match condition_id(tx, name) {
+        Ok(id) if met(tx.conn)? & 1 << id == 0 || planted("g20-until-waits-for-what-is-met") => {
+            return Ok((Cow::Borrowed(verdict), Some(id)));
+        }
+        Ok(_) => format!("it asked to wait until the condition {name:?} is met, which it counts as"),
+        Err(Fault::Typed(error)) if error.kind() == ErrorKind::InvalidInput => error.to_string(),
+        Err(fault) => return Err(fault),
+    };
+    let error = ErrorReport::new("Condition", &message, "");
+    Ok((Cow::Owned(Verdict::Failed { error, permanent: false, timed_out: false, retry_after: None }), None))
 }
 
 /// The steps of a task go when it succeeds; one that falls asleep keeps that.
@@ -444,7 +467,7 @@ pub(crate) fn save_checkpoint(tx: &Tx<'_>, id: TaskId, generation: u64, checkpoi
 pub(crate) fn save_pending(tx: &Tx<'_>, id: TaskId, generation: u64, news: &PendingOutput) -> Sql<()> {
     match check_fence(tx, id, generation) {
         Ok(()) => write_news(tx, id, generation, news),
-        Err(crate::store::Fault::Typed(e)) if e.kind() == ErrorKind::Superseded => Ok(()),
+        Err(Fault::Typed(e)) if e.kind() == ErrorKind::Superseded => Ok(()),
         Err(e) => Err(e),
     }
 }

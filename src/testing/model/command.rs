@@ -55,6 +55,15 @@ pub enum Command<W> {
     SetLimit(&'static str, Option<u32>),
     /// Bounds how often tasks of a queue start.
     SetRate(&'static str, Option<Rate>),
+    /// Says that a condition is met, or is not.
+    SetCondition {
+        /// Which.
+        condition: &'static str,
+        /// Whether it is.
+        is_met: bool,
+        /// Whether a second process says so, which does not own the file.
+        outside: bool,
+    },
     /// Moves every task that failed or was lost to the dead letters.
     MoveToDeadLetters,
     /// Makes a new task of a dead letter; forced, also if one was made before.
@@ -197,6 +206,9 @@ impl<W: fmt::Debug> fmt::Display for Command<W> {
             Command::SetRate(queue, Some(Rate { count, period, burst })) => {
                 write!(f, "SetRate({queue:?}, Some(Rate::per({}, {count}).burst({burst})))", Span(*period))
             }
+            Command::SetCondition { condition, is_met, outside } => {
+                write!(f, "SetCondition {{ condition: {condition:?}, is_met: {is_met}, outside: {outside} }}")
+            }
             Command::MoveToDeadLetters => f.write_str("MoveToDeadLetters"),
             Command::Replay { letter, forced } => {
                 write!(f, "Replay {{ letter: {letter:?}, forced: {forced} }}")
@@ -285,6 +297,10 @@ impl fmt::Display for Shown<'_> {
         })?;
         o.limit.iter().try_for_each(|limit| write!(f, ".limit({:?}, {})", limit.key, limit.permits))?;
         o.serial.iter().try_for_each(|limit| write!(f, ".serial({:?})", limit.key))?;
+        o.needs.conditions.iter().try_for_each(|needed| {
+            let setter = if needed.throughout { "needs_throughout" } else { "needs" };
+            write!(f, ".{setter}({:?})", needed.name)
+        })?;
         o.expires.iter().try_for_each(|after| write!(f, ".expires({})", Span(*after)))?;
         o.tag.iter().try_for_each(|tag| write!(f, ".tag({tag:?})"))
     }

@@ -76,7 +76,12 @@ impl<W: Workload> Model<W> {
         self.begin_times_again(|other| other == id);
         let on_conflict = all.unique.as_ref().map_or(OnConflict::Keep, |unique| unique.on_conflict);
         let (now, attempts) = (self.wall, self.config.max_task_attempts);
-        let waits = |t: &&mut ModelTask<W>| t.state == State::Queued && on_conflict != OnConflict::Keep;
+        let is_replaced = on_conflict == OnConflict::Replace
+            && self.tasks.get(&id).is_some_and(|t| t.state == State::Queued && !t.has_steps);
+        let needs = if is_replaced { self.needs(&all.needs) } else { Vec::new() };
+        let waits = |t: &&mut ModelTask<W>| {
+            t.state == State::Queued && !t.has_steps && on_conflict != OnConflict::Keep
+        };
         let Some(task) = self.tasks.get_mut(&id).filter(waits) else { return Enqueued::Existing(id) };
         task.task = new.clone();
         task.reasons.remove(&Hold::UnknownName);
@@ -91,6 +96,7 @@ impl<W: Workload> Model<W> {
                 task.reasons =
                     task.turn().into_iter().chain((run_at > Some(now)).then_some(Hold::Time)).collect();
                 task.backoff = all.backoff;
+                task.needs = needs;
                 task.limit = ModelLimit::asked(all.limit.or(all.serial));
                 (task.has_permit, task.has_begun) = (false, false);
                 let unique = all.unique.as_ref();

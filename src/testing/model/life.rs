@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::bounds::ModelBounds;
+use super::conditions::ModelConditions;
 use super::{Answer, Ending, ModelLetter, ModelLimit, ModelTask, Program, Workload};
 use crate::config::{Config, LostRetry};
 use crate::crash::CrashPoint;
@@ -34,6 +35,7 @@ pub struct Model<W> {
     /// Keys of queues that are taken for a time: by which task, which may be gone, and from when to when.
     pub(super) timed_keys: BTreeMap<(String, String), (TaskId, Timestamp, Timestamp)>,
     pub(super) bounds: BTreeMap<String, ModelBounds>,
+    pub(super) conditions: ModelConditions,
     /// Something has happened that may move the turn among suspects, beside what has happened to these.
     pub(super) turn_moves: bool,
     /// Queues in the order in which the file met them.
@@ -83,6 +85,7 @@ impl<W: Workload> Model<W> {
             paused: BTreeSet::new(),
             timed_keys: BTreeMap::new(),
             bounds: BTreeMap::new(),
+            conditions: ModelConditions::default(),
             turn_moves: false,
             met: Vec::new(),
             served: None,
@@ -171,6 +174,7 @@ impl<W: Workload> Model<W> {
             return self.meet_taken(id, task, all);
         }
         let (run_at, anchor) = due(all.due, self.wall);
+        let needs = self.needs(&all.needs);
         let id = self.insert(ModelTask {
             task: task.clone(),
             queue,
@@ -192,6 +196,9 @@ impl<W: Workload> Model<W> {
             limit: ModelLimit::asked(all.limit.or(all.serial)),
             has_permit: false,
             has_begun: false,
+            has_steps: false,
+            needs,
+            waits_for: None,
             backoff: all.backoff,
             suspect: false,
             started: false,
@@ -213,7 +220,7 @@ impl<W: Workload> Model<W> {
     }
 
     /// QUEUED → RUNNING, for the task whose turn it is. Queues take turns. Expired tasks that are met on the way are cancelled, and
-    /// those that no handler knows are held; what these leave of their permits is passed on once the queue's turn is over.
+    /// those that no handler knows, or that lack a condition, are held; what these leave of their permits is passed on once the queue's turn is over.
     pub(super) fn claim(&mut self) -> Option<TaskId> {
         loop {
             let (queue, is_alone) = match self.queues_in_turn().as_slice() {
@@ -249,12 +256,17 @@ impl<W: Workload> Model<W> {
     fn claim_from(&mut self, queue: &str) -> Option<TaskId> {
         let id = self.head(queue)?;
         let (now, program) = (self.wall, self.program);
+        let lacks = self.lacks(self.tasks.get(&id)?);
         let task = self.tasks.get_mut(&id)?;
         let may_run = if task.expires_at.is_some_and(|at| at <= now) {
             task.end(State::Cancelled, now);
             false
         } else if !task.task.is_known_to(program) {
             task.reasons = task.turn().into_iter().chain([Hold::UnknownName]).collect();
+            false
+        } else if lacks.is_some() {
+            task.reasons = task.turn().into_iter().chain([Hold::Condition]).collect();
+            task.waits_for = lacks;
             false
         } else {
             (task.state, task.started, task.cancel_requested) = (State::Running, false, false);
@@ -299,17 +311,28 @@ impl<W: Workload> Model<W> {
     pub(super) fn settle(&mut self, id: TaskId, ending: Ending) {
         let Some(mut task) = self.tasks.remove(&id) else { return };
         let (now, left) = (self.wall, task.attempt_number < task.max_attempts);
+        let ending = match ending {
+            Ending::WaitsFor(name) => {
+                self.meet_condition(name);
+                if self.is_met(name) { Ending::Fails("Condition") } else { ending }
+            }
+            _ => ending,
+        };
         task.suspect &= matches!(ending, Ending::Throttles(_));
         task.has_begun = true;
         match ending {
-            Ending::Succeeds => task.end(State::Succeeded, now),
-            Ending::Snoozes(delay) => {
+            Ending::Succeeds => {
+                task.end(State::Succeeded, now);
+                task.has_steps = false;
+            }
+            Ending::Snoozes(delay) | Ending::Sleeps(delay) => {
                 task.snoozes += 1;
                 if task.cancel_requested {
                     task.end(State::Cancelled, now);
                 } else {
                     task.attempt_number -= 1;
                     task.wait(now, delay);
+                    task.has_steps |= matches!(ending, Ending::Sleeps(_));
                 }
             }
             Ending::Throttles(delay) => {
@@ -322,6 +345,11 @@ impl<W: Workload> Model<W> {
                 }
             }
             _ if task.cancel_requested => task.end(State::Cancelled, now),
+            Ending::WaitsFor(name) => {
+                task.attempt_number -= 1;
+                task.queue_up(Some(Hold::Condition));
+                task.waits_for = Some(name.to_owned());
+            }
             Ending::Fails(error_type) if left && !self.denies(error_type) => {
                 task.wait(now, self.backoff(&task))
             }
@@ -410,6 +438,7 @@ impl<W: Workload> Model<W> {
     /// A new owner settles what the one before it was running. What had not started does not count.
     pub(super) fn recover(&mut self) {
         self.turn_moves = true;
+        self.conditions.owner += 1;
         let lost_is_denied = self.denies(TASK_LOST);
         for id in self.ids(|t| t.state == State::Running) {
             let Some(mut task) = self.tasks.remove(&id) else { continue };

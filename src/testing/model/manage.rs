@@ -57,6 +57,12 @@ impl<W: Workload> Model<W> {
         Ok(())
     }
 
+    pub(super) fn retry_from_start(&mut self, id: TaskId) -> Result<(), ErrorKind> {
+        self.retry(id)?;
+        self.task(id)?.has_steps = false;
+        Ok(())
+    }
+
     pub(super) fn cancel(&mut self, id: TaskId) -> Result<(), ErrorKind> {
         let now = self.wall;
         let task = self.task(id)?;

@@ -29,6 +29,7 @@
 mod bounds;
 mod bytes;
 mod command;
+mod conditions;
 mod keys;
 mod life;
 mod manage;

@@ -83,6 +83,8 @@ struct Shown {
     replay_of: Option<TaskId>,
     /// Permits of its key, whether it is serial, and whether it holds one.
     limit: Option<(u32, bool, bool)>,
+    /// The conditions that it needs, and the one that it waits for.
+    needs: (Vec<String>, Option<String>),
 }
 
 impl<W: Workload> Pair<W> {
@@ -224,6 +226,13 @@ impl<W: Workload> Pair<W> {
             Command::Resume(name) => allowed(queue.resume(name)).map(Answer::Verb),
             Command::SetLimit(name, limit) => allowed(queue.set_limit(name, *limit)).map(Answer::Verb),
             Command::SetRate(name, rate) => allowed(queue.set_rate(name, *rate)).map(Answer::Verb),
+            Command::SetCondition { condition, is_met, outside: false } => {
+                allowed(queue.set_condition(condition, *is_met)).map(Answer::Verb)
+            }
+            Command::SetCondition { condition, is_met, outside: true } => {
+                let visitor = self.another(Program::Whole)?;
+                allowed(visitor.queue().set_condition(condition, *is_met)).map(Answer::Verb)
+            }
             Command::MoveToDeadLetters => queue.move_to_dead_letters(Filter::new()).map(Answer::Bulk),
             Command::Replay { letter, forced } => {
                 let (letters, id) = (queue.dead_letters(), self.model.pick_letter(*letter));
@@ -275,6 +284,10 @@ impl<W: Workload> Pair<W> {
                 snoozes: task.snoozes,
                 replay_of: task.replay_of,
                 limit: task.limit.as_ref().map(|limit| (limit.permits, limit.serial, task.has_permit)),
+                needs: (
+                    task.needs.clone(),
+                    task.waits_for.clone().filter(|_| task.reasons.contains(&Hold::Condition)),
+                ),
             };
             self.equal(&format!("task {} ({:?})", record.task_id, task.task), &shown(record), &wanted)?;
         }
@@ -367,5 +380,10 @@ fn shown(record: &TaskRecord) -> Shown {
         snoozes: record.snoozes,
         replay_of: record.replay_of,
         limit: record.limit.map(|limit| (limit.permits, limit.serial, limit.held)),
+        needs: record
+            .needs
+            .as_ref()
+            .map(|needs| (needs.conditions.clone(), needs.waits_for.clone()))
+            .unwrap_or_default(),
     }
 }

@@ -32,6 +32,12 @@ pub enum Script {
     Snooze,
     /// Closes its queue for half a minute, for ever.
     Throttle,
+    /// Waits for the condition `a` before its second claim, and then succeeds.
+    Until,
+    /// Does a step, and fails before its third claim.
+    StepAndFail,
+    /// Sleeps for half a minute, and then succeeds.
+    Sleep,
     /// Cancels itself by its failure.
     Cancel,
     /// Cancels itself through the queue, and fails.
@@ -82,6 +88,16 @@ fn run(script: Script, cx: &Context) -> Result<u32, Failure> {
         }
         Script::Snooze => Err(Failure::snooze(SNOOZE)),
         Script::Throttle => Err(Failure::throttle(SNOOZE)),
+        Script::Until if cx.generation() < 2 => Err(Failure::until("a")),
+        Script::Until => Ok(4),
+        Script::StepAndFail => {
+            let done_in = cx.step("step", || Ok(cx.generation()))?;
+            if cx.generation() < 3 {
+                return Err(Failure::named("told.to", "fail"));
+            }
+            Ok(u32::try_from(done_in)?)
+        }
+        Script::Sleep => cx.sleep("sleep", SNOOZE).map(|()| 5),
         Script::Cancel => Err(Failure::cancel("no")),
         Script::CancelAndFail => {
             cancel()?;
@@ -143,12 +159,18 @@ impl Workload for Script {
             Script::FailFor(seconds) => Ending::FailsUntil(Duration::from_secs(seconds.into())),
             Script::Snooze => Ending::Snoozes(SNOOZE),
             Script::Throttle => Ending::Throttles(SNOOZE),
+            Script::Until if attempt.generation < 2 => Ending::WaitsFor("a"),
+            Script::Until => Ending::Succeeds,
+            Script::StepAndFail if attempt.generation >= 3 => Ending::Succeeds,
+            Script::Sleep if attempt.has_steps => Ending::Succeeds,
+            Script::Sleep => Ending::Sleeps(SNOOZE),
             Script::Cancel => Ending::Cancels,
             Script::Fail
             | Script::FailUntil(_)
             | Script::SucceedAtLast
             | Script::CancelAndFail
-            | Script::SaveAndFail => Ending::Fails("told.to"),
+            | Script::SaveAndFail
+            | Script::StepAndFail => Ending::Fails("told.to"),
         }
     }
 
@@ -156,6 +178,7 @@ impl Workload for Script {
         match self {
             Script::CancelAndFail | Script::CancelAndSucceed => vec![Act::CancelsItself],
             Script::SaveAndFail => vec![Act::SavesCheckpoint],
+            Script::StepAndFail => vec![Act::DoesStep],
             _ => Vec::new(),
         }
     }

@@ -62,7 +62,8 @@ impl<W: Workload> Model<W> {
                 let before = self.wall.saturating_sub(*age);
                 self.commit_if_changed(|m| m.purge(Some(before), None)).map(Answer::Ended)
             }
-            Command::Retry(nth) | Command::RetryFromStart(nth) => self.verb(*nth, Model::retry),
+            Command::Retry(nth) => self.verb(*nth, Model::retry),
+            Command::RetryFromStart(nth) => self.verb(*nth, Model::retry_from_start),
             Command::RetryAll => {
                 self.all(Model::retry, |state| matches!(state, State::Failed | State::Lost), None)
             }
@@ -81,6 +82,15 @@ impl<W: Workload> Model<W> {
             }
             Command::SetRate(queue, rate) => {
                 self.commit_if_changed(|m| m.set_rate(queue, *rate)).map(|()| Answer::Verb(Ok(())))
+            }
+            Command::SetCondition { condition, is_met, outside: true } => {
+                let before = self.suspects();
+                self.set_condition(condition, *is_met, false);
+                self.pass_on(&before);
+                Ok(Answer::Verb(Ok(())))
+            }
+            Command::SetCondition { condition, is_met, outside: false } => {
+                self.commit(|m| m.set_condition(condition, *is_met, true)).map(|()| Answer::Verb(Ok(())))
             }
             Command::MoveToDeadLetters => self.all(
                 Model::move_to_dead_letters,
@@ -176,6 +186,12 @@ impl<W: Workload> Model<W> {
         for act in task.acts(attempt) {
             match act {
                 Act::SavesCheckpoint => self.commit(|_| ())?,
+                Act::DoesStep if attempt.has_steps => {}
+                Act::DoesStep => {
+                    self.commit(|m| {
+                        let _ = m.task(id).map(|task| task.has_steps = true);
+                    })?;
+                }
                 Act::CancelsItself => drop(self.commit(|m| m.cancel(id))?),
             }
         }
@@ -183,8 +199,8 @@ impl<W: Workload> Model<W> {
         self.commit(|m| m.settle(id, ending))?;
         Ok(Some(match ending {
             Ending::Succeeds => Ran::Succeeded(id),
-            Ending::Snoozes(_) => Ran::Snoozed(id),
-            Ending::Throttles(_) => Ran::HandedBack(id),
+            Ending::Snoozes(_) | Ending::Sleeps(_) => Ran::Snoozed(id),
+            Ending::Throttles(_) | Ending::WaitsFor(_) => Ran::HandedBack(id),
             Ending::Cancels => Ran::Cancelled(id),
             Ending::Fails(_) | Ending::FailsUntil(_) | Ending::FailsForGood => Ran::Failed(id),
         }))

@@ -50,6 +50,12 @@ pub struct ModelTask<W> {
     pub has_permit: bool,
     /// An attempt of it has started since it was made, retried by hand, or replaced.
     pub has_begun: bool,
+    /// A step of it is done, or a sleep of it.
+    pub has_steps: bool,
+    /// The conditions that it needs, in the order in which the file met them.
+    pub needs: Vec<String>,
+    /// The condition that it waits for, or waited for last.
+    pub waits_for: Option<String>,
     /// The base of its backoff, if it has its own.
     pub backoff: Option<Duration>,
     /// Its process died in an attempt, and it has not ended by itself since.
@@ -148,6 +154,6 @@ impl<W: Workload> ModelTask<W> {
 
     pub(super) fn attempt(&self) -> ModelAttempt {
         let (attempt_number, max_attempts) = (self.attempt_number, self.max_attempts);
-        ModelAttempt { attempt_number, max_attempts, generation: self.generation }
+        ModelAttempt { attempt_number, max_attempts, generation: self.generation, has_steps: self.has_steps }
     }
 }

@@ -87,6 +87,8 @@ pub struct ModelAttempt {
     pub max_attempts: u32,
     /// As [`Context::generation`](crate::Context::generation).
     pub generation: u64,
+    /// A step of its task is done, or a sleep of it.
+    pub has_steps: bool,
 }
 
 /// How an attempt ends.
@@ -103,8 +105,12 @@ pub enum Ending {
     FailsForGood,
     /// It [snoozes](crate::Failure::snooze).
     Snoozes(Duration),
+    /// It [sleeps](crate::Context::sleep).
+    Sleeps(Duration),
     /// It [closes its queue](crate::Failure::throttle) for so long.
     Throttles(Duration),
+    /// It [waits](crate::Failure::until) until this condition is met.
+    WaitsFor(&'static str),
     /// It [cancels](crate::Failure::cancel) its task.
     Cancels,
 }
@@ -115,6 +121,8 @@ pub enum Ending {
 pub enum Act {
     /// It saves a checkpoint.
     SavesCheckpoint,
+    /// It does a [step](crate::Context::step), if none of its task is done yet.
+    DoesStep,
     /// It cancels its own task through the queue.
     CancelsItself,
 }

@@ -10,6 +10,7 @@ use super::chart;
 use super::table::{Cell, Table, cell, left, right};
 use crate::State;
 use crate::console::inspect::queue::{bounds, by_key, held, note};
+use crate::console::text::safe;
 use crate::console::words::{compact_number, compact_span, distance, number};
 use crate::tui::app::App;
 use crate::tui::ink::Ink;
@@ -99,6 +100,15 @@ fn queued(app: &App, summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) 
         if n > 0 {
             spans.push(Span::raw(format!(" · {} {what}", compact_number(n))));
         }
+    }
+    if total.unmet > 0 {
+        let missing = summary.conditions.iter().filter(|condition| condition.waiting > 0);
+        let mut names: Vec<String> = missing.map(|condition| safe(&condition.name).into_owned()).collect();
+        if names.is_empty() {
+            names.push("free disk".to_owned());
+        }
+        let text = format!(" · {} wait for {}", compact_number(total.unmet), names.join(", "));
+        spans.push(Span::raw(text));
     }
     // What comes last matters least.
     while spans.len() > 1 && spans.iter().map(Span::width).sum::<usize>() > usize::from(area.width) {

@@ -2,6 +2,8 @@
 
 pub mod bounded;
 pub mod child;
+#[cfg(feature = "rusqlite")]
+pub mod deeds;
 pub mod files;
 pub mod logger;
 #[cfg(target_os = "linux")]

@@ -9,6 +9,8 @@ use std::time::Duration;
 use perdura::{Filter, Overlap, Queue, State, Task, TaskId, TaskRecord};
 
 use crate::bounded::{self, Line, PACED, RATE, Rhythm, Run};
+#[cfg(feature = "rusqlite")]
+use crate::deeds::Deeds;
 use crate::support::*;
 use crate::workload::{self, AS_TOLD, Load};
 
@@ -43,6 +45,8 @@ pub struct Told {
     made_way: HashSet<TaskId>,
     /// Starts of tasks that stand in a line.
     in_lines: u64,
+    #[cfg(feature = "rusqlite")]
+    deeds: Deeds,
 }
 
 /// What one process runs.
@@ -119,6 +123,12 @@ impl Told {
                     }
                 }
                 ("failed", [run, first]) => self.failed(*run, *first, line),
+                #[cfg(feature = "rusqlite")]
+                ("step", [task]) => self.deeds.begins(id(*task)),
+                #[cfg(feature = "rusqlite")]
+                ("stepped", [task]) => self.deeds.kept(id(*task)),
+                #[cfg(feature = "rusqlite")]
+                ("order", [run, n]) => self.deeds.ordered(*run, *n),
                 _ => panic!("a process said {line:?}"),
             }
         }
@@ -226,6 +236,8 @@ impl Told {
             let has_ended = there.get(&id).is_none_or(|record| record.state.is_finished());
             assert!(has_ended, "another one of its line started before task {id} had ended");
         }
+        #[cfg(feature = "rusqlite")]
+        self.deeds.check(queue, &there, &self.known, |name| self.may_be_purged(name));
         self.check_fired(queue, &there);
         check_rate(queue, &records);
         assert_sound(queue);
@@ -262,6 +274,8 @@ impl Told {
             });
         }
         new.retain(|(process, _)| *process != RUN);
+        #[cfg(feature = "rusqlite")]
+        let new = Deeds::without_children(new);
         assert!(new.is_empty(), "ghosts that nobody enqueued: {new:?}");
     }
 
@@ -292,7 +306,7 @@ impl Told {
 
     /// After the last fault, a whole process brings every task to an end.
     pub fn finish(&mut self, file: &std::path::Path) {
-        let queue = workload::builder().open(file).unwrap();
+        let queue = workload::builder().share_as_found(true).open(file).unwrap();
         assert!(queue.executes(), "the lock of a killed process is free");
         for schedule in queue.schedules().unwrap() {
             queue.pause_schedule(&schedule.schedule).unwrap();

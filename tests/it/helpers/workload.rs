@@ -7,11 +7,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use perdura::{Builder, Config, Context, Durability, Failure, Options, Queue, Task};
+use perdura::{Builder, Config, Context, Durability, Enqueued, Error, Failure, Options, Queue, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::bounded;
 use crate::child::{Wide, say};
+#[cfg(feature = "rusqlite")]
+use crate::deeds;
 
 /// A task that says when it starts and ends. Each eleventh is large, each fifth fails the first time; `(run, n)` is unique.
 #[derive(Serialize, Deserialize)]
@@ -22,7 +24,7 @@ pub struct Load {
 }
 
 impl Load {
-    fn new(run: u64, n: u64) -> Load {
+    pub fn new(run: u64, n: u64) -> Load {
         Load { run, n, filler: "x".repeat(Load::size(n)) }
     }
 
@@ -50,6 +52,10 @@ pub fn load(task: Load, cx: &Context) -> Result<u64, Failure> {
     say!("start {id} {generation} {} {run} {n}", cx.attempt_number());
     std::thread::sleep(Duration::from_micros(n % 7 * 300));
     let fails = n % 5 == 3 && cx.attempt_number() == 1;
+    #[cfg(feature = "rusqlite")]
+    if deeds::is_one(n) {
+        return deeds::run(run, n, fails, cx);
+    }
     say!("end {id} {generation} {}", u8::from(!fails));
     if fails { Err(Failure::named(AS_TOLD, "as told")) } else { Ok(n) }
 }
@@ -74,7 +80,7 @@ pub fn role(role: &str, file: &Path) {
     let has = |option: &str| words.contains(&option);
     let durability = if has("relaxed") { Durability::Relaxed } else { Durability::Full };
     match words[0] {
-        "work" => work(file, &Work { closes: has("closes"), chores: has("chores") }),
+        "work" => work(file, &Work { closes: has("closes"), chores: has("chores"), deeds: has("deeds") }),
         "ordered" => ordered(file, durability),
         "raw-without-syncs" => raw_without_syncs(file),
         "bare-fsync" => bare_fsync(file),
@@ -96,14 +102,16 @@ struct Work {
     closes: bool,
     /// WAL checkpoints and purges go on all the time.
     chores: bool,
+    /// Tasks act on tables of the program in the same file.
+    deeds: bool,
 }
 
 /// Enqueues from two threads, single tasks and batches of five, and lets a third make runs of schedules, while three workers run them.
 fn work(file: &Path, work: &Work) {
     say!("opening");
-    let queue = bounded::declare(builder()).open(file).unwrap();
+    let queue = bounded::declare(builder()).share_as_found(work.deeds).open(file).unwrap();
     say!("open");
-    let is_bounded = bounded::bound(&queue).is_ok(); // if it is not, nothing is enqueued
+    let is_bounded = bounded::bound(&queue).is_ok() && (!work.deeds || begin_deeds(&queue)); // if not, nothing is enqueued
     let run = RandomState::new().hash_one(std::process::id());
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(!is_bounded));
     std::thread::scope(|scope| {
@@ -137,11 +145,28 @@ fn work(file: &Path, work: &Work) {
     say!("closed");
 }
 
+#[cfg(feature = "rusqlite")]
+use crate::deeds::begin as begin_deeds;
+
+#[cfg(not(feature = "rusqlite"))]
+fn begin_deeds(_: &Queue) -> bool {
+    true
+}
+
+/// Makes tasks in one transaction; a single one together with a row of the program, if that has tables.
+fn make(queue: &Queue, tasks: &[Load], options: fn(u64) -> Options) -> Result<Vec<Enqueued>, Error> {
+    #[cfg(feature = "rusqlite")]
+    if let ([task], true) = (tasks, deeds::are_on()) {
+        return deeds::order(queue, task).map(|made| vec![made]);
+    }
+    queue.enqueue_all_with(tasks.iter().map(|task| (task, options(task.n))))
+}
+
 /// False if it failed.
 fn enqueue(queue: &Queue, run: u64, first: u64, size: u64, options: fn(u64) -> Options) -> bool {
     let tasks: Vec<_> = (first..first + size).map(|n| Load::new(run, n)).collect();
     say!("try {run} {first} {size}");
-    match queue.enqueue_all_with(tasks.iter().map(|task| (task, options(task.n)))) {
+    match make(queue, &tasks, options) {
         Ok(made) => {
             let ids: Vec<_> = made.iter().map(|m| m.id().to_string()).collect();
             say!("acked {run} {first} {}", ids.join(" "));

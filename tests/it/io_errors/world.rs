@@ -146,7 +146,7 @@ pub fn reopen_and_drain(file: &Path, now: Timestamp) {
     assert!(tests.queue().executes(), "the reopened file has an owner already");
     let left = |tests: &SteppedQueue| {
         let queues = tests.queue().counts().unwrap().queues;
-        queues.values().map(|q| q.ready + q.held + q.limited + q.waiting + q.running).sum::<u64>()
+        queues.values().map(|q| q.ready + q.held + q.limited + q.unmet + q.waiting + q.running).sum::<u64>()
     };
     for _ in 0..10 {
         tests.run_until_idle().unwrap();

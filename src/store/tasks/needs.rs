@@ -1,0 +1,173 @@
+//! What tasks need beside their time and their turn, and what each of them waits for. The bit [`Extras::NEEDS`] of a task says that it has a row
+//! of `perdura_needs`.
+
+use rusqlite::{OptionalExtension, Row};
+
+use super::conditions::{FREE_DISK, condition_id, condition_name, met};
+use super::row::HotRow;
+use crate::lifecycle::TaskEvent;
+use crate::planted::planted;
+use crate::store::commit::tx::Tx;
+use crate::store::error::Sql;
+use crate::task::{Extras, Hold, Needs, NeedsRecord, TaskId, Timestamp};
+
+/// So long after a task has begun to wait for free disk, the timer looks again.
+pub(crate) const DISK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A row of `perdura_needs`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NeedsRow {
+    needs: i64,
+    throughout: i64,
+    free_bytes: i64,
+}
+
+impl NeedsRow {
+    /// That of a new task.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it names a condition too many.
+    pub(crate) fn of_new(tx: &Tx<'_>, needs: &Needs) -> Sql<NeedsRow> {
+        let free_bytes = i64::try_from(needs.free_bytes).unwrap_or(i64::MAX);
+        let mut row = NeedsRow { needs: 0, throughout: 0, free_bytes };
+        for needed in &needs.conditions {
+            let bit = 1 << condition_id(tx, &needed.name)?;
+            row.needs |= bit;
+            row.throughout |= if needed.throughout { bit } else { 0 };
+        }
+        Ok(row)
+    }
+
+    pub(crate) fn insert(&self, tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+        let sql =
+            "INSERT INTO perdura_needs (task_id, needs, throughout, free_bytes) VALUES (?1, ?2, ?3, ?4)";
+        tx.change_one(sql, (id.as_i64(), self.needs, self.throughout, self.free_bytes))
+    }
+
+    fn find(tx: &Tx<'_>, id: TaskId) -> Sql<Option<NeedsRow>> {
+        let sql = "SELECT needs, throughout, free_bytes FROM perdura_needs WHERE task_id = ?1";
+        let read = |row: &Row<'_>| {
+            Ok(NeedsRow { needs: row.get(0)?, throughout: row.get(1)?, free_bytes: row.get(2)? })
+        };
+        tx.find(sql, [id.as_i64()], read)
+    }
+}
+
+/// What a claim knows of conditions: looked up once, when the first task needs it.
+pub(super) struct Surroundings<'d> {
+    met: Option<i64>,
+    free_bytes: Option<Option<u64>>,
+    free_disk: &'d dyn Fn() -> Option<u64>,
+}
+
+/// What a task needs that a claim has met.
+pub(super) enum NeedsMet {
+    /// All; while it runs it needs these (bits).
+    Yes { throughout: i64 },
+    /// Not this (the number of a condition).
+    Lacks(i64),
+}
+
+impl<'d> Surroundings<'d> {
+    pub(super) fn new(free_disk: &'d dyn Fn() -> Option<u64>) -> Surroundings<'d> {
+        Surroundings { met: None, free_bytes: None, free_disk }
+    }
+
+    /// Whether a task may start by what it needs.
+    pub(super) fn judge(&mut self, tx: &Tx<'_>, id: TaskId) -> Sql<NeedsMet> {
+        let Some(row) = NeedsRow::find(tx, id)? else { return Ok(NeedsMet::Yes { throughout: 0 }) };
+        let met = match self.met {
+            Some(met) => met,
+            None => *self.met.insert(met(tx.conn)?),
+        };
+        let missing = row.needs & !met;
+        if missing != 0 && !planted("g20-a-task-starts-without-its-condition") {
+            return Ok(NeedsMet::Lacks(i64::from(missing.trailing_zeros())));
+        }
+        if row.free_bytes > 0 {
+            let free = *self.free_bytes.get_or_insert_with(self.free_disk);
+            if free.is_none_or(|free| free < row.free_bytes.unsigned_abs()) {
+                return Ok(NeedsMet::Lacks(FREE_DISK));
+            }
+        }
+        Ok(NeedsMet::Yes { throughout: row.throughout })
+    }
+}
+
+/// Holds a ready task that lacks something.
+pub(super) fn hold(tx: &Tx<'_>, row: &HotRow, lacks: i64, now: Timestamp) -> Sql<()> {
+    row.must_apply(tx, TaskEvent::ConditionMissing, now)?;
+    tx.change_one(
+        "UPDATE perdura_needs SET waits_for = ?2 WHERE task_id = ?1",
+        (row.task_id.as_i64(), lacks),
+    )?;
+    if lacks == FREE_DISK {
+        let look = now.saturating_add(DISK_INTERVAL);
+        tx.effect(|effects| effects.due = Some(effects.due.map_or(look, |due| due.min(look))));
+    }
+    Ok(())
+}
+
+/// Notes what a task waits for from the end of its attempt on; its row says that it waits. Answers with what it has beside that.
+pub(super) fn wait_for(tx: &Tx<'_>, id: TaskId, condition: i64, extras: Extras) -> Sql<Extras> {
+    tx.run(
+        "INSERT INTO perdura_needs (task_id, needs, throughout, free_bytes, waits_for) VALUES (?1, 0, 0, 0, ?2)
+         ON CONFLICT (task_id) DO UPDATE SET waits_for = excluded.waits_for",
+        (id.as_i64(), condition),
+    )?;
+    Ok(extras.with(Extras::NEEDS))
+}
+
+/// A task that waited for a condition does so no more, if that is what a change of its row means.
+pub(super) fn follow(tx: &Tx<'_>, before: &HotRow, to: &HotRow) -> Sql<()> {
+    let waited = before.task_state.reasons.contains(Hold::Condition);
+    if waited && !to.task_state.reasons.contains(Hold::Condition) {
+        tx.run("UPDATE perdura_needs SET waits_for = NULL WHERE task_id = ?1", [before.task_id.as_i64()])?;
+    }
+    Ok(())
+}
+
+/// Forgets what a task, or a dead letter, needs.
+pub(super) fn forget_needs(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+    tx.run("DELETE FROM perdura_needs WHERE task_id = ?1", [id.as_i64()]).map(drop)
+}
+
+/// Puts other needs in the place of those of a queued task; answers with what it has beside its row then.
+pub(super) fn replace_needs(tx: &Tx<'_>, id: TaskId, extras: Extras, needs: &Needs) -> Sql<Extras> {
+    if extras.contains(Extras::NEEDS) {
+        forget_needs(tx, id)?;
+    }
+    if needs.is_empty() {
+        return Ok(extras.without(Extras::NEEDS));
+    }
+    NeedsRow::of_new(tx, needs)?.insert(tx, id)?;
+    Ok(extras.with(Extras::NEEDS))
+}
+
+/// Gives a new task, which is made of a dead letter, the same needs; says what it has beside its row then.
+pub(super) fn copy_needs(tx: &Tx<'_>, letter: TaskId, new: TaskId) -> Sql<Extras> {
+    let Some(row) = NeedsRow::find(tx, letter)? else { return Ok(Extras::NONE) };
+    row.insert(tx, new)?;
+    Ok(Extras::NEEDS)
+}
+
+/// What a task needs, if it needs something.
+pub(crate) fn needs_record(conn: &rusqlite::Connection, id: TaskId) -> Sql<Option<NeedsRecord>> {
+    let sql = "SELECT needs, throughout, free_bytes, waits_for FROM perdura_needs WHERE task_id = ?1";
+    let found: Option<(i64, i64, i64, Option<i64>)> = conn
+        .prepare_cached(sql)?
+        .query_row([id.as_i64()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .optional()?;
+    let Some((needs, throughout, free_bytes, waits_for)) = found else { return Ok(None) };
+    let names = |bits: i64| -> Sql<Vec<String>> {
+        (0..FREE_DISK).filter(|id| bits >> id & 1 == 1).map(|id| condition_name(conn, id)).collect()
+    };
+    let condition = waits_for.filter(|id| *id != FREE_DISK);
+    Ok(Some(NeedsRecord {
+        conditions: names(needs)?,
+        throughout: names(throughout)?,
+        free_disk: free_bytes.max(0).unsigned_abs(),
+        waits_for: condition.map(|id| condition_name(conn, id)).transpose()?,
+        waits_for_disk: waits_for == Some(FREE_DISK),
+    }))
+}

@@ -1,0 +1,64 @@
+//! Conditions in the model: what was said of them, and who waits for them.
+
+use super::life::Model;
+use super::{ModelTask, Workload};
+use crate::task::{Hold, Needs, State, TaskId};
+
+/// What was said of a condition last, and in which process's life if its program owned the file.
+type Said = Option<(bool, Option<u64>)>;
+
+/// The conditions that the file knows, in the order in which it met them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct ModelConditions {
+    known: Vec<(String, Said)>,
+    /// Which process owns the file.
+    pub owner: u64,
+}
+
+impl<W: Workload> Model<W> {
+    pub(super) fn meet_condition(&mut self, name: &str) {
+        if !self.conditions.known.iter().any(|(known, _)| known == name) {
+            self.conditions.known.push((name.to_owned(), None));
+        }
+    }
+
+    /// The names that a task is enqueued with, which the file meets now.
+    pub(super) fn needs(&mut self, needs: &Needs) -> Vec<String> {
+        needs.conditions.iter().for_each(|needed| self.meet_condition(&needed.name));
+        let is_needed = |name: &String| needs.conditions.iter().any(|needed| needed.name == *name);
+        self.conditions.known.iter().map(|(name, _)| name.clone()).filter(is_needed).collect()
+    }
+
+    /// What nobody knows is not met.
+    pub(super) fn is_met(&self, name: &str) -> bool {
+        let said = self.conditions.known.iter().find(|(known, _)| known == name).and_then(|(_, said)| *said);
+        said.is_some_and(|(is_met, owner)| is_met && owner.is_none_or(|owner| owner == self.conditions.owner))
+    }
+
+    /// The first condition that a task lacks, in the order in which the file met them.
+    pub(super) fn lacks(&self, task: &ModelTask<W>) -> Option<String> {
+        task.needs.iter().find(|name| !self.is_met(name)).cloned()
+    }
+
+    /// The program that owns the file says it, or another. All that wait for it go on, if it is met.
+    pub(super) fn set_condition(&mut self, name: &str, is_met: bool, by_owner: bool) {
+        self.meet_condition(name);
+        let owner = by_owner.then_some(self.conditions.owner);
+        for (_, said) in self.conditions.known.iter_mut().filter(|(known, _)| known == name) {
+            *said = Some((is_met, owner));
+        }
+        let waits = |t: &ModelTask<W>| {
+            t.state == State::Queued
+                && t.reasons.contains(&Hold::Condition)
+                && t.waits_for.as_deref() == Some(name)
+        };
+        for id in self.ids(|t| is_met && waits(t)) {
+            self.let_on(id);
+        }
+    }
+
+    fn let_on(&mut self, id: TaskId) {
+        self.tasks.entry(id).and_modify(|task| task.reasons.retain(|hold| *hold != Hold::Condition));
+        self.stand(id);
+    }
+}
