@@ -156,14 +156,15 @@ CREATE TABLE perdura_checkpoints (
 
 -- Steps of tasks that are done: the next attempts get what they gave. They go when the task succeeds.
 CREATE TABLE perdura_steps (
+    step_id    INTEGER PRIMARY KEY, -- rises with the steps of a task
     task_id    INTEGER NOT NULL, -- of perdura_tasks or of perdura_dead_letters
     step       TEXT    NOT NULL, -- its name: 1-200 bytes, no control characters
     number     INTEGER NOT NULL, -- which one of its name, in a loop; -1: it stands alone
     done_at_ms INTEGER NOT NULL, -- when it was done; of a sleep: when it began
     result     TEXT,             -- JSON (NULL: it is a sleep)
-    PRIMARY KEY (task_id, step, number),
+    UNIQUE (task_id, step, number),
     CHECK (number >= -1)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- How far each task says it is: two's complement of unsigned numbers.
 CREATE TABLE perdura_progress (

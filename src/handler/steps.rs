@@ -132,7 +132,7 @@ impl Context {
     /// # tests.run_until_idle()?;
     /// # let queue = tests.queue();
     /// let names: Vec<String> = queue.steps(id)?.into_iter().map(|step| step.name).collect();
-    /// assert_eq!(names, ["the month", "welcome"]); // both at the same moment of the test's clock
+    /// assert_eq!(names, ["welcome", "the month"]);
     /// assert_eq!((queue.get(id)?.attempt_number, queue.get(id)?.snoozes), (0, 1));
     /// # tests.advance(Duration::from_secs(30 * 86_400))?;
     /// # tests.run_until_idle()?;

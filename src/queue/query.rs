@@ -287,7 +287,7 @@ impl Queue {
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct Order;
     /// # impl perdura::Task for Order { const NAME: &'static str = "order"; type Output = (); }
     /// fn order(_: Order, cx: &Context) -> Result<(), Failure> {
-    ///     cx.step("charge", || Ok("receipt 17"))?;
+    ///     cx.step("charge", || Ok("receipt 17".to_owned()))?;
     ///     cx.step("ship", || Err(Failure::permanent("no such address")))
     /// }
     /// # let tests = SteppedQueue::open(Queue::builder().handle(order), &ManualClock::new())?;

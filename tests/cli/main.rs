@@ -5,6 +5,8 @@ mod admin;
 #[cfg(unix)]
 mod care;
 #[cfg(unix)]
+mod conditions;
+#[cfg(unix)]
 mod display;
 #[cfg(unix)]
 mod foreign;

@@ -467,7 +467,55 @@ fn bound_cases() -> Vec<Case> {
             vec![look([1, 2, 3].map(run_seen).to_vec())],
         ),
         (Ticks, "before its tick", scheduled(), run_of_tick(1, 5, 4)),
+        (CommittedOnce, "an effect twice", committed(), vec![Event::Effects { of: vec![id(1), id(1)] }]),
+        (CommittedOnce, "a second commit", committed(), vec![Event::Committed { id: id(1) }]),
+        (CommittedOnce, "an effect that is gone", committed(), vec![Event::Effects { of: vec![] }]),
+        (CommittedOnce, "a start after the commit", committed(), vec![start(1, 2, 2)]),
+        (
+            CommittedOnce,
+            "a commit of what has failed",
+            committed(),
+            vec![look(vec![seen(1, State::Failed, 1, 1)])],
+        ),
+        (
+            CommittedOnce,
+            "an effect of what has failed",
+            [
+                vec![opened(1), asks(1, &[100]), acked(1, &[1]), start(1, 1, 1), end(1, 1, Failed)],
+                vec![look(vec![but(seen(1, State::Failed, 1, 1), |seen| seen.max_attempts = 1)])],
+            ]
+            .concat(),
+            vec![Event::Effects { of: vec![id(1)] }],
+        ),
     ]
+}
+
+/// A task that has committed its effect with its end.
+fn committed() -> Vec<Event> {
+    vec![opened(1), asks(1, &[100]), acked(1, &[1]), start(1, 1, 1), Event::Committed { id: id(1) }]
+}
+
+/// Who waits for a condition is overtaken, and effects that are there once are right.
+#[test]
+fn effects_and_needs_that_are_right_are_found_right() {
+    let asked = |args: u64, needs: bool| json!({"task_name": "t", "queue": "q", "priority": 0, "args": args, "needs": needs});
+    let begins =
+        Event::Enqueueing { process: 1, call: 1, asked: from(json!([asked(100, true), asked(200, false)])) };
+    let one_worker = Event::Opened { process: 1, workers: 1 };
+    let events = vec![
+        one_worker,
+        begins,
+        acked(1, &[1, 2]),
+        start(2, 1, 1),
+        Event::Committed { id: id(2) },
+        Event::Effects { of: vec![id(2)] },
+        end(2, 1, HowEnded::Succeeded),
+        look(vec![seen(1, State::Queued, 0, 0), seen(2, State::Succeeded, 1, 1)]),
+        start(1, 1, 1),
+        end(1, 1, HowEnded::Succeeded),
+        Event::Effects { of: vec![id(2)] },
+    ];
+    assert_eq!(check_history(&History::from(events)), Ok(()));
 }
 
 #[test]

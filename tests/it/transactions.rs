@@ -3,9 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use perdura::testing::{ManualClock, SteppedQueue, at_every_commit};
+use std::sync::{Arc, Mutex};
+
+use perdura::testing::{HistoryRecorder, ManualClock, SteppedQueue, at_every_commit, check_history};
 use perdura::{
-    Config, Context, Error, ErrorKind, Failure, Filter, Options, Queue, State, Transaction, Unique,
+    Config, Context, Error, ErrorKind, Failure, Filter, Options, Queue, State, TaskId, Transaction, Unique,
 };
 use rusqlite::functions::FunctionFlags;
 
@@ -467,6 +469,65 @@ fn g17_what_an_attempt_commits_is_there_once_with_its_result_and_its_children() 
         assert_eq!(tests.queue().counts().unwrap().total().succeeded, 3);
         assert_sound(tests.queue());
     }
+}
+
+#[test]
+fn g17_histories_of_effects_with_crashes_at_each_commit_hold() {
+    let recorder = Arc::new(Mutex::new(HistoryRecorder::new(ManualClock::new())));
+    let program = |notes: &HistoryRecorder| {
+        let commits = notes.clone();
+        let pay = move |task: Charge, cx: &Context| -> Result<u64, Failure> {
+            let paid = charge(task, cx)?;
+            commits.committed(cx.id());
+            Ok(paid)
+        };
+        builder(Config::default()).handle(notes.handler(pay)).share_as_found(true)
+    };
+    let effects = |notes: &HistoryRecorder, queue: &Queue| {
+        let ids = queue.transaction(|tx| {
+            let mut statement = tx.prepare("SELECT CAST(item AS INTEGER) FROM orders")?;
+            let ids = statement.query_map([], |row| row.get(0).map(TaskId::from_i64))?;
+            Closure::Ok(ids.collect::<Result<Vec<_>, _>>()?)
+        });
+        notes.effects(ids.unwrap());
+    };
+    let crashes = at_every_commit(
+        || {
+            let notes = HistoryRecorder::new(ManualClock::new());
+            notes.opened(1);
+            *recorder.lock().unwrap() = notes.clone();
+            let tests = SteppedQueue::open(program(&notes), &ManualClock::new())?;
+            tests.queue().transaction(|tx| Closure::Ok(tx.execute_batch(TABLES)?)).unwrap();
+            Ok(tests)
+        },
+        |tests| {
+            let notes = recorder.lock().unwrap().clone();
+            for plan in [Plan::Commit, Plan::FailFirst] {
+                let _ = notes.enqueue(tests.queue(), &Charge { plan }, Options::new())?;
+            }
+            for _ in 0..2 {
+                tests.run_until_idle()?;
+                tests.advance(MINUTE)?;
+            }
+            tests.run_until_idle().map(drop)
+        },
+        |crashed, point| {
+            let notes = recorder.lock().unwrap().clone();
+            notes.opened(1);
+            let mut tests = crashed.reopen(program(&notes))?;
+            effects(&notes, tests.queue());
+            for _ in 0..4 {
+                tests.run_until_idle()?;
+                tests.advance(MINUTE)?;
+            }
+            tests.run_until_idle()?;
+            effects(&notes, tests.queue());
+            notes.observe(tests.queue())?;
+            check_history(&notes.history()).unwrap_or_else(|wrong| panic!("after a crash {point}: {wrong}"));
+            Ok(())
+        },
+    );
+    assert!(crashes.unwrap() > 10);
 }
 
 #[test]

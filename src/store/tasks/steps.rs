@@ -62,7 +62,7 @@ pub(super) fn copy_steps(tx: &Tx<'_>, letter: TaskId, new: TaskId) -> Sql<Extras
     }
     let copied = tx.run(
         "INSERT INTO perdura_steps (task_id, step, number, done_at_ms, result)
-         SELECT ?2, step, number, done_at_ms, result FROM perdura_steps WHERE task_id = ?1",
+         SELECT ?2, step, number, done_at_ms, result FROM perdura_steps WHERE task_id = ?1 ORDER BY step_id",
         (letter.as_i64(), new.as_i64()),
     )?;
     Ok(Extras::STEPS.only_if(copied > 0))
@@ -89,7 +89,7 @@ pub(crate) fn step_result(conn: &Connection, id: TaskId, step: &StepKey) -> Sql<
 /// The steps of a task, or of a dead letter: in the order in which they were done.
 pub(crate) fn steps(conn: &Connection, id: TaskId) -> Sql<Vec<StepRecord>> {
     let mut statement = conn.prepare_cached(
-        "SELECT step, number, done_at_ms, result FROM perdura_steps WHERE task_id = ?1 ORDER BY done_at_ms, step, number",
+        "SELECT step, number, done_at_ms, result FROM perdura_steps WHERE task_id = ?1 ORDER BY step_id",
     )?;
     let steps = statement.query_map([id.as_i64()], |row| {
         Ok(StepRecord {
@@ -107,7 +107,7 @@ pub(crate) fn sleeps(conn: &Connection, id: TaskId) -> Sql<Option<String>> {
     let sql = "SELECT s.step FROM perdura_steps s, perdura_tasks t
                WHERE s.task_id = ?1 AND s.result IS NULL AND t.task_id = ?1 AND t.state = 0 AND t.hold = 3 AND s.done_at_ms >= t.started_at_ms
                    AND NOT EXISTS (SELECT 1 FROM perdura_attempts a WHERE a.task_id = ?1 AND a.generation = t.generation)
-               ORDER BY s.done_at_ms DESC LIMIT 1";
+               ORDER BY s.step_id DESC LIMIT 1";
     Ok(conn.prepare_cached(sql)?.query_row([id.as_i64()], |row| row.get(0)).optional()?)
 }
 

@@ -10,7 +10,7 @@ use super::starts::{check_limits, check_rate};
 use super::ticks::{check_tick, check_ticks};
 use crate::task::{Hold, State, TaskId, Timestamp};
 
-/// Checks the invariants I1 to I16 of a history.
+/// Checks the invariants I1 to I17 of a history.
 ///
 /// # Errors
 /// The first violation.
@@ -66,6 +66,7 @@ impl<'h> Checker<'h> {
                     ended: None,
                     crashed: false,
                 };
+                self.check_committed(*id, None)?;
                 self.start(*id, last, *max_attempts, *at)?;
                 check_limits(self, *id, before, is_retried)?;
                 check_rate(self, *id, *claimed_at)?;
@@ -115,6 +116,8 @@ impl<'h> Checker<'h> {
                 self.known(*id).by_hand = true;
                 Ok(())
             }
+            Event::Committed { id } => self.commit(*id),
+            Event::Effects { of } => self.see_effects(of),
             Event::ClockSet => {
                 self.clock_went_back = true;
                 self.bounds.clock_went_back();
@@ -296,7 +299,8 @@ impl<'h> Checker<'h> {
         let (asked, is_first) =
             (known.asked, known.starts.is_empty() && now.generation == 1 && !known.retried);
         let asked = asked.filter(|_| is_first && known.replaced_by.is_empty() && known.schedule.is_none());
-        let Some(asked) = asked else { return Ok(()) };
+        // Who waits for a condition is overtaken.
+        let Some(asked) = asked.filter(|asked| !asked.needs) else { return Ok(()) };
         let key = asked.limit.map(|limit| limit.key);
         let lane = (asked.queue.as_str(), asked.task_name.as_str(), asked.priority, key);
         let is_plain =
@@ -380,6 +384,7 @@ impl<'h> Checker<'h> {
     /// A task against what was known of it: I1, I5, I6, I9.
     fn check_seen(&mut self, seen: &'h Seen) -> Result<(), Violation> {
         let (at, id) = (self.at, seen.id);
+        self.check_committed(id, Some(seen))?;
         self.note_open_replacements(id);
         let known = self.known(id);
         if let Some(made) = known.made.or(known.found).filter(|_| !known.may_be(seen)) {

@@ -69,6 +69,16 @@ pub enum Event {
         /// Its number.
         call: u64,
     },
+    /// An attempt has committed an effect with its end ([`Context::commit`](crate::Context::commit)).
+    Committed {
+        /// Its task.
+        id: TaskId,
+    },
+    /// All effects that the program's own tables have of tasks: for each, which task it is of.
+    Effects {
+        /// The tasks, in any order.
+        of: Vec<TaskId>,
+    },
     /// A handler begins.
     Started {
         /// Who runs it.
@@ -209,6 +219,9 @@ pub struct Asked {
     pub limit: Option<AskedLimit>,
     /// When it may start.
     pub not_before: Option<Timestamp>,
+    /// It needs a condition, or free disk.
+    #[serde(default)]
+    pub needs: bool,
 }
 
 /// The limit of a key, as a task asks for it.
@@ -328,6 +341,8 @@ pub enum Invariant {
     Rates,
     /// I16: a tick of a schedule makes one task, which does not start before it.
     Ticks,
+    /// I17: what a task commits with its end is there once, and the task has succeeded.
+    CommittedOnce,
 }
 
 impl Invariant {

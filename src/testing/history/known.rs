@@ -54,6 +54,9 @@ pub(super) struct KnownTask<'h> {
     pub tick: Option<(Timestamp, usize)>,
     pub by_hand: bool,
     pub deleted: Option<usize>,
+    /// Where it committed its effect, and where that was first seen.
+    pub committed: Option<usize>,
+    pub effect: Option<usize>,
     /// Generations that have started, with the place of the start.
     pub starts: BTreeMap<u64, usize>,
     pub running: Option<(u64, usize)>,

@@ -30,6 +30,7 @@
 
 mod bounds;
 mod check;
+mod effects;
 mod event;
 mod keys;
 mod known;

@@ -191,6 +191,7 @@ impl HistoryRecorder {
                 permits: limit.permits,
                 serial: limit.is_serial,
             }),
+            needs: !all.needs.is_empty(),
             not_before: all.due.map(|due| match due {
                 Due::After(delay) => self.0.clock.now().saturating_add(delay),
                 Due::At(time) => time,
@@ -250,6 +251,16 @@ impl HistoryRecorder {
     /// Somebody made a run of a schedule by hand.
     pub fn run_by_hand(&self, id: TaskId) {
         self.push(Event::RunByHand { id });
+    }
+
+    /// An attempt has committed an effect with its end: [`Context::commit`](crate::Context::commit) has returned Ok.
+    pub fn committed(&self, id: TaskId) {
+        self.push(Event::Committed { id });
+    }
+
+    /// All effects that the program's own tables have: the task of each. To be read while no handler runs.
+    pub fn effects(&self, of: impl IntoIterator<Item = TaskId>) {
+        self.push(Event::Effects { of: of.into_iter().collect() });
     }
 
     /// Somebody retried a task by hand. To be noted before the call, as it may start at once.

@@ -8,6 +8,7 @@ use perdura::{Context, Enqueued, Failure, Queue, State, TaskId, TaskRecord};
 
 use crate::bounded;
 use crate::child::say;
+use crate::told::RUN;
 use crate::workload::{AS_TOLD, Load};
 
 /// What is added to the number of a task for that of its child.
@@ -23,7 +24,7 @@ pub fn begin(queue: &Queue) -> bool {
     queue.transaction(|tx| tx.execute_batch(tables).map_err(Failure::from)).is_ok()
 }
 
-/// Whether this task is one of those.
+/// Whether a task of this number is to be one of those.
 pub fn is_one(n: u64) -> bool {
     ARE_ON.load(Ordering::Relaxed) && is_parent(n)
 }
@@ -96,12 +97,13 @@ impl Deeds {
         new.into_iter().filter(|(_, n)| *n < CHILD || !is_parent(*n - CHILD)).collect()
     }
 
-    /// Holds the tables of the program against the tasks: by their names, those that are known.
+    /// Holds the tables of the program against the tasks: by their names, those that are known and those that have started.
     pub fn check(
         &self,
         queue: &Queue,
         there: &HashMap<TaskId, &TaskRecord>,
         known: &HashMap<TaskId, (u64, u64)>,
+        started: &HashMap<TaskId, (u64, u64)>,
         may_be_purged: impl Fn((u64, u64)) -> bool,
     ) {
         let conn = rusqlite::Connection::open(queue.path()).unwrap();
@@ -126,16 +128,18 @@ impl Deeds {
                 "an effect of what has not succeeded: {record:?}"
             );
         }
-        for (id, (run, n)) in known {
+        for (id, (run, n)) in known.iter().filter(|(_, (run, _))| *run != RUN) {
             let Some(record) = there.get(id) else { continue };
             if *n >= CHILD && is_parent(*n - CHILD) {
-                let parent = known.iter().find(|(_, name)| **name == (*run, *n - CHILD)).map(|(id, _)| id);
-                let parent = parent.unwrap_or_else(|| panic!("the child {id} has no parent"));
-                assert_eq!(
-                    effects.get(&parent.as_i64()),
-                    Some(&1),
-                    "the child {id} is there before the effect of {parent}"
-                );
+                let parent = (*run, *n - CHILD);
+                // It may have come and gone between two looks.
+                match known.iter().chain(started).find(|(_, name)| **name == parent) {
+                    Some((parent, _)) => {
+                        let has_effect = effects.contains_key(&parent.as_i64());
+                        assert!(has_effect, "the child {id} is there before the effect of {parent}");
+                    }
+                    None => assert!(may_be_purged(parent), "the child {id} has no parent"),
+                }
             }
             if is_parent(*n) && record.state == State::Succeeded {
                 assert_eq!(effects.get(&id.as_i64()), Some(&1), "task {id} has succeeded without its effect");

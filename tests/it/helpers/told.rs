@@ -18,7 +18,7 @@ use crate::workload::{self, AS_TOLD, Load};
 type Name = (u64, u64);
 
 /// What stands for the process in the name of a run.
-const RUN: u64 = u64::MAX;
+pub const RUN: u64 = u64::MAX;
 
 /// What has been said of one file.
 #[derive(Default)]
@@ -237,7 +237,7 @@ impl Told {
             assert!(has_ended, "another one of its line started before task {id} had ended");
         }
         #[cfg(feature = "rusqlite")]
-        self.deeds.check(queue, &there, &self.known, |name| self.may_be_purged(name));
+        self.deeds.check(queue, &there, &self.known, &self.names, |name| self.may_be_purged(name));
         self.check_fired(queue, &there);
         check_rate(queue, &records);
         assert_sound(queue);
