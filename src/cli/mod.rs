@@ -93,8 +93,8 @@ enum AdminVerb {
     /// Look at queues, and bound what they start: a limit, a rate, a pause
     #[command(subcommand)]
     Queue(queues::QueueVerb),
-    /// Delete tasks that succeeded or were cancelled long ago
     Condition(condition::ConditionArgs),
+    /// Delete tasks that succeeded or were cancelled long ago
     Purge(manage::PurgeArgs),
     /// Look at dead letters (failed tasks that are kept apart), and make tasks of them again
     #[command(subcommand)]

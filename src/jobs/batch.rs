@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::job_options::{JobOptions, NewJob, about_line, key_limit};
+use super::job_options::{JobOptions, NewJob, about_line, key_limit, size};
 use super::unique::conflict_rule;
 use crate::Timestamp;
 use crate::console::CliError;
@@ -113,6 +113,9 @@ fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> 
         "on_conflict" => kind.unique.on_conflict = Some(conflict_rule(&string(value)?)?),
         "limit" => (kind.limit, kind.serial) = (Some(key_limit(&string(value)?)?), None),
         "serial" => (kind.limit, kind.serial) = (None, Some(string(value)?)),
+        "needs" => kind.needs = names(value)?,
+        "needs_throughout" => kind.needs_throughout = names(value)?,
+        "needs_free_disk" => kind.needs_free_disk = Some(size(&string(value)?)?),
         "expires" => kind.expires = Some(duration(value)?),
         "tag" => kind.tag = Some(string(value)?),
         "env" => kind.env.extend(variables(value)?),
@@ -124,7 +127,8 @@ fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> 
         _ => {
             return Err(
                 "there is no such key; there are argv, command, queue, priority, delay, at, max_attempts, \
-                        backoff, timeout, unique, until_started, for, on_conflict, limit, serial, expires, tag, env, dir, shell, deny_exit, kill_after and late_success"
+                        backoff, timeout, unique, until_started, for, on_conflict, limit, serial, needs, needs_throughout, needs_free_disk, expires, tag, env, dir, shell, \
+                        deny_exit, kill_after and late_success"
                     .to_owned(),
             );
         }
@@ -136,6 +140,15 @@ fn string(value: Value) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text),
         _ => Err("it is not a text".to_owned()),
+    }
+}
+
+/// A name, or a list of names.
+fn names(value: Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::String(name) => Ok(vec![name]),
+        Value::Array(names) => names.into_iter().map(string).collect(),
+        _ => Err("it is neither a text nor a list of texts".to_owned()),
     }
 }
 
@@ -196,9 +209,11 @@ mod tests {
     fn an_object_says_more_than_the_command_line() {
         let kind = RunOptions { priority: Some(1), ..RunOptions::default() };
         let options = JobOptions { at: Some(Timestamp::from_millis(0)), kind, ..JobOptions::default() };
-        let text = br#"{"argv": ["a", [255]], "priority": -5, "delay": "10m", "env": {"K": "V"}, "dir": "/x/./y", "deny_exit": "2"}"#;
+        let text = br#"{"argv": ["a", [255]], "priority": -5, "delay": "10m", "env": {"K": "V"}, "dir": "/x/./y", "deny_exit": "2",
+                       "needs": ["online", "on_mains"], "needs_free_disk": "5G"}"#;
         let new = read(Format::Jsonl, text, &options).unwrap();
-        assert_eq!(new[0].options, Options::new().priority(-5).delay(Duration::from_secs(600)));
+        let needs = Options::new().needs("online").needs("on_mains").needs_free_disk(5 << 30);
+        assert_eq!(new[0].options, needs.priority(-5).delay(Duration::from_secs(600)));
         assert_eq!(new[0].job.argv[1].bytes(), [255]);
         assert_eq!((new[0].job.dir.bytes(), new[0].job.env.len()), (&b"/x/y"[..], 1));
     }
@@ -220,6 +235,11 @@ mod tests {
             ("{\"argv\": [\"a\"], \"for\": \"1h\"}", "line 1: until_started, for and on_conflict"),
             ("{\"argv\": [\"a\"], \"limit\": \"k\"}", "line 1: limit: it is a key and a number"),
             ("{\"argv\": [\"a\"], \"limit\": \"k=1\", \"serial\": \"k\"}", "limit and serial exclude"),
+            ("{\"argv\": [\"a\"], \"needs\": 5}", "line 1: needs: it is neither a text nor a list"),
+            (
+                "{\"argv\": [\"a\"], \"needs_free_disk\": \"5 apples\"}",
+                "line 1: needs_free_disk: it is a number of bytes",
+            ),
             ("{\"argv\": [\"a\"], \"on_conflict\": \"x\"}", "line 1: on_conflict: it is keep, replace"),
             ("{\"argv\": [\"a\"], \"env\": {\"A=B\": \"\"}}", "env: \"A=B\""),
         ] {

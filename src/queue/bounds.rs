@@ -102,8 +102,8 @@ impl Queue {
     /// wait for this.
     ///
     /// What the program says that executes tasks from the file counts as long as it owns the file: after it ended or crashed, nobody knows whether the
-    /// computer is still online. What another process says (or the command: `perdura condition online on`) counts until it is said anew. What nobody
-    /// knows is not met. Tasks that wait are ready in the same commit, up to 256 of them; the rest follows at once, in chunks that let others write.
+    /// computer is still online. What another process says (or the command: `perdura condition online on`), or a queue of this one that does not own
+    /// the file, counts until it is said anew. What nobody knows is not met. Tasks that wait are ready in the same commit, up to 256 of them; the rest follows at once, in chunks that let others write.
     ///
     /// ```
     /// # let queue = perdura::Queue::builder().open_temporary()?;

@@ -138,7 +138,8 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// As [`enqueue`](Queue::enqueue); [`InvalidInput`](crate::ErrorKind::InvalidInput) if the connection's main database is another file.
+    /// As [`enqueue`](Queue::enqueue); [`InvalidInput`](crate::ErrorKind::InvalidInput) if the connection's main database is another file, or its
+    /// `PRAGMA synchronous` is below what the queue's [durability](crate::Config::durability) needs (`FULL`, or `NORMAL` for a relaxed one).
     #[cfg(feature = "rusqlite")]
     pub fn enqueue_in<T: Task>(
         &self,

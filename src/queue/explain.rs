@@ -97,15 +97,19 @@ impl Explanation {
         }
     }
 
-    /// That it waits for a condition or for free disk, and what is known of that; `moment` says how a time is written.
-    pub(crate) fn waits_for_condition(&self, moment: impl Fn(Timestamp) -> String) -> String {
-        let Some(condition) = self.condition.as_ref().filter(|_| !planted("g20-the-condition-is-not-named"))
-        else {
-            let needed = self.task.needs.as_ref().map_or(0, |needs| needs.free_disk);
-            let free = self
-                .free_disk
-                .map_or_else(|| "how many are cannot be known".to_owned(), |free| format!("{free} are"));
-            return format!("waits until {needed} bytes of disk are free; {free}");
+    /// That it waits for a condition or for free disk, and what is known of that; `moment` and `bytes` say how a time and a size are written.
+    pub(crate) fn waits_for_condition(
+        &self,
+        moment: impl Fn(Timestamp) -> String,
+        bytes: impl Fn(u64) -> String,
+    ) -> String {
+        let condition = self.condition.as_ref().filter(|_| !planted("g20-the-condition-is-not-named"));
+        let Some(condition) = condition else {
+            let needed = bytes(self.task.needs.as_ref().map_or(0, |needs| needs.free_disk));
+            return match self.free_disk {
+                Some(free) => format!("waits until {needed} of disk are free; {} are", bytes(free)),
+                None => format!("waits until {needed} of disk are free; how many are cannot be known"),
+            };
         };
         let when = condition.set_at.map(moment).unwrap_or_default();
         let why = match condition.said {
@@ -197,7 +201,7 @@ impl fmt::Display for Explanation {
                     ),
                     Hold::Parents => write!(f, "{}{}", self.waits_for_run(), self.times(|at| at.to_string())),
                     Hold::PreviousAttempt => f.write_str(&self.waits_for_thread(|at| at.to_string())),
-                    Hold::Condition => f.write_str(&self.waits_for_condition(|at| at.to_string())),
+                    Hold::Condition => f.write_str(&self.waits_for_condition(|at| at.to_string(), |n| format!("{n} bytes"))),
                     Hold::Limit => write!(f, "{}{}", self.waits_for_permit(), self.times(|at| at.to_string())),
                     Hold::Suspect => {
                         f.write_str("waits for its turn: it was running when a process died, and such tasks run one at a time, each for a minute at most \

@@ -49,7 +49,7 @@ pub(crate) use query::schedules::{
 pub(crate) use query::stats::{count_from, failures, output, ready_since};
 pub(crate) use tasks::admin::{Verb, apply_all, apply_one, set_paused};
 pub(crate) use tasks::before_commit::lift;
-pub(crate) use tasks::claim::{Lifting, claim, lift_known};
+pub(crate) use tasks::claim::claim;
 pub(crate) use tasks::conditions::{
     DiskPass, condition_duty, conditions, has_conditions, lift_by_disk, lift_met, met, set_condition,
 };
@@ -58,6 +58,7 @@ pub(crate) use tasks::enqueue::{enqueue, find_token};
 pub(crate) use tasks::epoch::{OwnerSettings, check_epoch, queue_list, retention};
 pub(crate) use tasks::gates::{changed, mend_jumps, openings, set_limit, set_rate};
 pub(crate) use tasks::keys::{digest, keys_from_the_future, old_keys, tidy_keys};
+pub(crate) use tasks::known::{Lifting, lift_known};
 pub(crate) use tasks::needs::DISK_INTERVAL;
 pub(crate) use tasks::promote::{
     clock_has_run_on, clock_jumped, has_unknown_names, is_due, next_due, next_start, promote,

@@ -30,6 +30,8 @@ use super::file::open::{self, Opened};
 use super::file::opening::OnConnection;
 use super::file::opening::{Location, Manner, Opening};
 use super::file::owner_lock::{OwnerLock, SUFFIX};
+#[cfg(feature = "rusqlite")]
+use super::file::pragmas::check_caller;
 use super::file::pragmas::read_pragmas_back;
 use super::file::readers::Readers;
 use super::file::reserve::Reserve;
@@ -245,11 +247,13 @@ impl Store {
     /// A transaction's view of a connection of the caller's own.
     ///
     /// # Errors
-    /// `InvalidInput`, naming both files, if the connection's main database is another than this one.
+    /// `InvalidInput`, naming both files, if the connection's main database is another than this one; naming the pragma, if what it commits would
+    /// not be as durable.
     #[cfg(feature = "rusqlite")]
     pub(crate) fn join<'c>(&'c self, connection: &'c Connection) -> Sql<Tx<'c>> {
-        let Connector { path, identity, .. } = &self.connector;
+        let Connector { path, identity, settings, .. } = &self.connector;
         check_file(connection, &self.file_id, path, identity)?;
+        check_caller(connection, settings)?;
         Ok(Tx::new(connection, &self.names, &self.file_id, None, None, finish))
     }
 

@@ -359,6 +359,35 @@ fn a_task_that_waits_for_a_condition_obeys_like_any_other() {
     assert_sound(&queue);
 }
 
+/// A task that waits for a condition is put off: it waits for both, and whichever comes first takes nothing of the other.
+#[test]
+fn g06_g20_a_task_that_waits_for_a_condition_and_for_its_time_waits_for_both() {
+    for time_first in [false, true] {
+        let mut tests = open();
+        let queue = tests.queue().clone();
+        let unique = || Unique::key("k").on_conflict(OnConflict::Debounce { max_wait: 10 * MINUTE });
+        let options = || Options::new().needs("online").unique(unique()).delay(MINUTE);
+        let id = add(&tests, options());
+        tests.advance(MINUTE).unwrap();
+        tests.run_until_idle().unwrap();
+        assert_eq!(hold(&tests, id), Some(Hold::Condition));
+        assert_eq!(add(&tests, options()), id);
+        assert_eq!(queue.get(id).unwrap().reasons, [Hold::Time, Hold::Condition]);
+        if time_first {
+            tests.advance(MINUTE).unwrap();
+            assert_eq!(hold(&tests, id), Some(Hold::Condition));
+            queue.set_condition("online", true).unwrap();
+        } else {
+            queue.set_condition("online", true).unwrap();
+            assert_eq!(hold(&tests, id), Some(Hold::Time));
+            tests.advance(MINUTE).unwrap();
+        }
+        assert_sound(&queue);
+        tests.run_until_idle().unwrap();
+        assert_eq!(state(&tests, id), State::Succeeded);
+    }
+}
+
 #[test]
 fn a_dead_letter_that_is_replayed_needs_what_it_needed() {
     let fails = |_: Sync, _: &Context| Err::<u64, _>(Failure::permanent("no"));

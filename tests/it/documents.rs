@@ -100,7 +100,12 @@ fn the_testing_page_shows_code_that_runs() {
 
 #[test]
 fn the_page_of_effects_shows_code_that_runs() {
-    shows_code_that_runs("docs/effects.md", "tests/it/effects_page.rs", 4);
+    shows_code_that_runs("docs/effects.md", "tests/it/effects_page.rs", 5);
+}
+
+#[test]
+fn the_page_of_conditions_shows_code_that_runs() {
+    shows_code_that_runs("docs/conditions.md", "tests/it/conditions_page.rs", 4);
 }
 
 #[test]

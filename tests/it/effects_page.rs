@@ -2,12 +2,13 @@
 //!
 //! After a change: `PERDURA_BLESS=1 cargo test --all-features --test it effects_page`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use perdura::testing::{ManualClock, SteppedQueue, at_every_commit};
-use perdura::{Builder, Context, Failure, Queue, Task};
+use perdura::{Builder, Context, Error, Failure, Queue, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::support::{MINUTE, assert_sound};
@@ -193,4 +194,65 @@ fn g17_the_picture_of_effects_is_what_they_do() {
         return std::fs::write(path, svg).unwrap();
     }
     assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), svg, "PERDURA_BLESS=1 draws it anew");
+}
+
+#[derive(Serialize, Deserialize)]
+struct Order {
+    item: String,
+    cents: i64,
+    parcels: u64,
+}
+
+impl Task for Order {
+    const NAME: &'static str = "order";
+    type Output = String;
+}
+
+/// What the services behind an order were asked for; the bank's answer is lost the first time.
+static ASKED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn ask(what: String) -> Result<(), Failure> {
+    let mut asked = ASKED.lock().unwrap();
+    let is_new = !asked.contains(&what);
+    let lost = what.starts_with("charge") && is_new;
+    asked.push(what);
+    if lost { Err(Failure::named("connection.reset", "the answer is lost")) } else { Ok(()) }
+}
+
+fn reserve(item: &str) -> Result<String, Failure> {
+    ask(format!("reserve {item}")).map(|()| "shelf 12".to_owned())
+}
+
+fn charge(cents: i64, key: &str) -> Result<(), Failure> {
+    ask(format!("charge {cents} {key}"))
+}
+
+fn ship(shelf: &str, parcel: u64) -> Result<(), Failure> {
+    ask(format!("ship {parcel} from {shelf}"))
+}
+
+fn order(task: Order, cx: &Context) -> Result<String, Failure> {
+    let shelf = cx.step("reserve", || reserve(&task.item))?;
+    let key = cx.idempotency_key("charge")?; // the same in each attempt
+    cx.step("charge", || charge(task.cents, &key))?;
+    cx.sleep("time to change one's mind", Duration::from_secs(24 * 3600))?; // a day without a thread
+    for parcel in 0..task.parcels {
+        cx.step_n("ship", parcel, || ship(&shelf, parcel))?;
+    }
+    Ok(shelf)
+}
+
+#[test]
+fn steps_of_the_page_are_done_once() -> Result<(), Error> {
+    let mut tests = SteppedQueue::open(Queue::builder().handle(order), &ManualClock::new())?;
+    let id = tests.queue().enqueue(&Order { item: "a book".into(), cents: 500, parcels: 2 })?.id();
+    for wait in [60, 24 * 3600, 1] {
+        tests.run_until_idle()?;
+        tests.advance(Duration::from_secs(wait))?;
+    }
+    assert_eq!(tests.queue().result::<Order>(id)?.as_deref(), Some("shelf 12"));
+    let asked = ASKED.lock().unwrap();
+    assert_eq!((asked.len(), asked.iter().collect::<BTreeSet<_>>().len()), (5, 4), "{asked:?}");
+    assert_eq!(asked[1], asked[2], "charged with the same key");
+    Ok(())
 }

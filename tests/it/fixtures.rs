@@ -35,6 +35,8 @@ fn g12_a_file_of_format_1_opens_and_holds_what_it_held() {
         (9, State::Queued, Some(Hold::Ready)),
         (10, State::Running, None),
         (12, State::Queued, Some(Hold::Ready)),
+        (17, State::Queued, Some(Hold::Time)),
+        (18, State::Queued, Some(Hold::Condition)),
     ] {
         let found = task(id);
         assert_eq!((found.state, found.hold), (state, hold), "task {id}");
@@ -42,6 +44,8 @@ fn g12_a_file_of_format_1_opens_and_holds_what_it_held() {
     assert_eq!(queue.result::<Step>(task(2).task_id).unwrap(), Some(2));
     assert_eq!(task(3).error_type.as_deref(), Some("told"));
     assert_eq!((task(5).tag.as_deref(), queue.attempts(task(5).task_id).unwrap().len()), (Some("saved"), 1));
+    assert_eq!(queue.steps(task(17).task_id).unwrap().len(), 2);
+    assert_eq!(task(18).needs.unwrap().waits_for.as_deref(), Some("online"));
     assert_eq!(queue.dead_letters().list(perdura::Filter::new()).unwrap().len(), 1);
     drop(queue);
     assert_eq!(use_everything(&folder.file()), Used::Opened { sound: true, innocents_ran: true });

@@ -20,6 +20,7 @@ mod checksum;
 mod clock;
 mod concurrency;
 mod conditions;
+mod conditions_page;
 mod corrupt;
 mod differences;
 mod documents;

@@ -1,8 +1,8 @@
 //! Enqueueing inside a transaction of the program's own.
 
-use perdura::{Config, Options, State};
 #[cfg(unix)]
-use perdura::{ErrorKind, Queue};
+use perdura::Queue;
+use perdura::{Config, Durability, ErrorKind, Options, State};
 
 use crate::support::*;
 
@@ -80,4 +80,31 @@ fn g03_a_transaction_on_another_file_is_refused_and_changes_nothing() {
     transaction.commit().unwrap();
     assert_eq!(queue.counts().unwrap().total().ready, 3);
     assert_sound(&queue);
+}
+
+/// What the program's own connection commits must last as long as what the queue does.
+#[test]
+fn g01_a_connection_that_does_not_sync_enough_is_refused_by_name() {
+    let folder = Folder::new();
+    let open = |durability| builder(Config::default().durability(durability)).open(folder.file()).unwrap();
+    for (durability, synchronous, is_enough) in [
+        (Durability::Full, "OFF", false),
+        (Durability::Full, "NORMAL", false),
+        (Durability::Full, "FULL", true),
+        (Durability::Full, "EXTRA", true),
+        (Durability::Relaxed, "OFF", false),
+        (Durability::Relaxed, "NORMAL", true),
+    ] {
+        let queue = open(durability);
+        let mut mine = rusqlite::Connection::open(folder.file()).unwrap();
+        mine.pragma_update(None, "synchronous", synchronous).unwrap();
+        let transaction = mine.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+        let made = queue.enqueue_in(&transaction, &Do::Ok(1), Options::new());
+        assert_eq!(made.is_ok(), is_enough, "{durability:?}, {synchronous}: {made:?}");
+        if let Err(refused) = made {
+            assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+            assert!(refused.to_string().contains("run PRAGMA synchronous = "), "{refused}");
+        }
+        transaction.rollback().unwrap();
+    }
 }

@@ -477,7 +477,14 @@ fn g17_histories_of_effects_with_crashes_at_each_commit_hold() {
     let program = |notes: &HistoryRecorder| {
         let commits = notes.clone();
         let pay = move |task: Charge, cx: &Context| -> Result<u64, Failure> {
-            let paid = charge(task, cx)?;
+            if cx.attempt_number() == 1 && task.plan == Plan::FailFirst {
+                return Err(Failure::named("first", "as told"));
+            }
+            let give = |tx: &Transaction<'_>| {
+                tx.execute("INSERT INTO orders (item) VALUES (?1)", [cx.id().to_string()])?;
+                Ok(())
+            };
+            let paid = cx.commit(7, give)?;
             commits.committed(cx.id());
             Ok(paid)
         };

@@ -5,9 +5,9 @@ use std::fmt;
 use super::task::is_job;
 use crate::console::error::{CliError, Exit};
 use crate::console::times::Zone;
-use crate::console::words::{count, distance};
+use crate::console::words::{bytes, count, distance};
 use crate::inspect::Explanation;
-use crate::{Condition, Hold, Queue, State, TaskId, TaskRecord, Timestamp};
+use crate::{Hold, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// Whether a process runs the tasks of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,8 @@ pub(crate) struct Explainer {
 /// A name as one types it in a shell.
 fn quoted(name: &str) -> String {
     let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:/@".contains(c));
-    if is_plain { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) }
+    let dashes = if name.starts_with('-') { "-- " } else { "" };
+    if is_plain { format!("{dashes}{name}") } else { format!("{dashes}'{}'", name.replace('\'', "'\\''")) }
 }
 
 impl Explainer {
@@ -179,13 +180,14 @@ impl Explainer {
             }
             Hold::PreviousAttempt => explanation.waits_for_thread(|at| self.moment(at)),
             Hold::Condition => {
-                let what = explanation.waits_for_condition(|at| self.moment(at));
-                let set = |condition: &Condition| {
-                    self.verb(format_args!("condition {} on", quoted(&condition.name)))
-                };
-                let set = explanation.condition.as_ref().filter(|condition| !condition.is_met).map(set);
-                let set = set.map_or_else(String::new, |verb| format!("; {verb} says that it is met"));
-                format!("{what}{set}")
+                let what = explanation.waits_for_condition(|at| self.moment(at), bytes);
+                let missing = explanation.condition.as_ref().filter(|condition| !condition.is_met);
+                let set = missing.map_or_else(String::new, |condition| {
+                    let verb = self.verb(format_args!("condition {} on", quoted(&condition.name)));
+                    format!("; {verb} says that it is met")
+                });
+                let why = self.unless_ready(explanation);
+                format!("{what}{set}{}", why.map_or_else(String::new, |why| format!("; {why}")))
             }
             Hold::Limit => format!(
                 "{}{}{}{}",

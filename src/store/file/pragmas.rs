@@ -121,6 +121,35 @@ pub(crate) fn read_pragmas_back(
     all.into_iter().filter(is_fixed).map(read).collect()
 }
 
+/// Checks that what a connection of the caller's own commits is as durable as what this queue commits.
+///
+/// # Errors
+/// `InvalidInput`, naming the pragma, its value and the fix.
+#[cfg(feature = "rusqlite")]
+pub(crate) fn check_caller(conn: &Connection, settings: &Settings) -> Sql<()> {
+    let wanted = synchronous(settings.durability);
+    let level = |text: &str| text.parse::<u8>().unwrap_or(0);
+    let found = read_back(conn, wanted.name)?;
+    let is_right =
+        level(&found) >= level(wanted.wanted) || planted("g01-a-connection-that-does-not-sync-enqueues");
+    if !is_right {
+        let message = format!(
+            "the connection has synchronous = {found}, and this queue needs {} at least; run PRAGMA synchronous = {} on it before the transaction",
+            wanted.wanted,
+            wanted.set.unwrap_or_default(),
+        );
+        return Err(Error::new(ErrorKind::InvalidInput, message).into());
+    }
+    let found = read_back(conn, "journal_mode")?;
+    if found != "wal" {
+        let message = format!(
+            "the connection has journal_mode = {found}, and this queue needs WAL; run PRAGMA journal_mode = WAL on it"
+        );
+        return Err(Error::new(ErrorKind::InvalidInput, message).into());
+    }
+    Ok(())
+}
+
 fn refused(pragma: &Pragma, found: &str) -> Error {
     if pragma.name == "journal_mode" {
         let message = format!(

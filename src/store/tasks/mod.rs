@@ -11,6 +11,7 @@ pub(crate) mod enqueue;
 pub(crate) mod epoch;
 pub(crate) mod gates;
 pub(crate) mod keys;
+pub(crate) mod known;
 pub(crate) mod lifts;
 pub(crate) mod names;
 pub(crate) mod needs;

@@ -250,6 +250,80 @@ fn g11_output_gives_way_to_outcomes_on_a_full_disk() {
     assert_sound(&queue);
 }
 
+/// Children are part of a success: without room for them their attempt stays as it is, and ends when there is.
+#[test]
+fn g11_g17_an_attempt_whose_children_find_no_room_ends_when_there_is() {
+    const CHILDREN: u64 = 40;
+    let Some(disk) = Disk::new(Kind::Tmpfs, 24) else { return };
+    let gate = Arc::new(Gate::default());
+    let passed = gate.clone();
+    let queue = Queue::builder()
+        .workers(1)
+        .handle(move |task: Wide, cx: &Context| {
+            if task.n == 1 {
+                passed.pass();
+                (0..CHILDREN).try_for_each(|_| cx.enqueue(&wide(2, 20_000)))?;
+            }
+            Ok::<_, Failure>("done".to_owned())
+        })
+        .open(disk.file())
+        .unwrap();
+    let parent = start_all(&queue, &[wide(1, 10)])[0];
+    disk.fill();
+    while queue.enqueue(&wide(9, 20_000)).is_ok() {}
+    let before = queue.counts().unwrap().total().all();
+    gate.open();
+    // It is tried each second. However often it has been: it has not ended, and nothing of it is there.
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(queue.get(parent).unwrap().state, State::Running);
+    assert_eq!(queue.counts().unwrap().total().all(), before);
+    disk.free(12 << 20);
+    assert_eq!(queue.wait(parent, GOES_ON_WITHIN).unwrap().state, State::Succeeded);
+    queue.drain().unwrap();
+    assert_eq!(queue.counts().unwrap().total().succeeded, before + CHILDREN);
+    assert_sound(&queue);
+}
+
+/// A transaction runs once: it fails as a whole where there is no room, and says so.
+#[cfg(feature = "rusqlite")]
+#[test]
+fn g11_g17_a_transaction_that_finds_no_room_writes_nothing() {
+    let Some(disk) = Disk::new(Kind::Tmpfs, 24) else { return };
+    let queue = Queue::builder().open(disk.file()).unwrap();
+    let runs = std::cell::Cell::new(0);
+    let large = |text: usize| {
+        queue.transaction(|tx| {
+            runs.set(runs.get() + 1);
+            tx.execute("INSERT INTO notes VALUES (?1)", ["x".repeat(text)])?;
+            let _ = tx.enqueue(&wide(1, text))?;
+            Ok::<(), Box<dyn std::error::Error>>(())
+        })
+    };
+    queue
+        .transaction(|tx| tx.execute_batch("CREATE TABLE notes (text TEXT)").map_err(Failure::from))
+        .unwrap_or_else(|e| panic!("{e}"));
+    large(10).unwrap();
+    disk.fill();
+    while queue.enqueue(&wide(9, 20_000)).is_ok() {}
+    let before = queue.counts().unwrap().total().all();
+    runs.set(0);
+    let refused = large(400_000).unwrap_err();
+    let refused = refused.downcast_ref::<perdura::Error>().unwrap_or_else(|| panic!("{refused}"));
+    assert_eq!((refused.kind(), refused.outcome()), (ErrorKind::DiskFull, Outcome::NotDone), "{refused}");
+    assert!(runs.get() <= 1, "its closure is not run again");
+    disk.free(12 << 20);
+    assert_eq!(queue.counts().unwrap().total().all(), before);
+    large(400_000).unwrap();
+    let notes = queue.transaction(|tx| {
+        Ok::<i64, Box<dyn std::error::Error>>(
+            tx.query_row("SELECT COUNT(*) FROM notes", [], |row| row.get(0))?,
+        )
+    });
+    assert_eq!(notes.unwrap(), 2);
+    assert_eq!(queue.counts().unwrap().total().all(), before + 1);
+    assert_sound(&queue);
+}
+
 /// The disk fills up at any moment of a busy queue: nothing accepted is lost, no outcome stays out, and it goes on by itself.
 #[test]
 fn g11_a_disk_that_fills_up_under_load_loses_nothing() {

@@ -20,6 +20,8 @@ pub enum Step {
     Succeed(u64),
     Fail,
     Save,
+    /// Does a step, and sleeps.
+    Once(u64),
 }
 
 impl Task for Step {
@@ -46,6 +48,10 @@ fn run(step: Step, cx: &Context) -> Result<u64, Failure> {
             cx.progress(done, 9);
             Err(Failure::named("saved", "as told"))
         }
+        Step::Once(n) => {
+            let n = cx.step("once", || Ok(n))?;
+            cx.sleep("rest", Duration::from_secs(3000)).map(|()| n)
+        }
     }
 }
 
@@ -66,7 +72,7 @@ fn open(path: &Path, clock: &ManualClock) -> Result<SteppedQueue, Error> {
 /// Tasks that nobody damages, in a queue of their own order: they must run whatever becomes of the others.
 pub const INNOCENT: [i64; 2] = [1, 12];
 
-/// Makes a file with tasks in every state and hold, with keys, tags, errors, results, checkpoints, dead letters, and one that was
+/// Makes a file with tasks in every state and hold, with keys, tags, errors, results, checkpoints, steps, needs, dead letters, and one that was
 /// running when its process died. It is closed, and has no WAL.
 pub fn make(path: &Path) {
     let clock = ManualClock::new();
@@ -104,6 +110,13 @@ pub fn make(path: &Path) {
     add(&Step::Succeed(15), side().serial("key")); // waits for the one that is saved
     add(&Step::Succeed(16), Options::new().queue("paused").limit("key", 2));
     queue.set_schedule(Schedule::after_end("after", Duration::from_secs(3600)), &Step::Succeed(17)).unwrap();
+    // Nothing else of what is ready runs meanwhile.
+    queue.pause("default").unwrap();
+    add(&Step::Once(17), side());
+    add(&Step::Succeed(18), side().needs("online").needs_throughout("on_mains").needs_free_disk(1));
+    tests.run_until_idle().unwrap();
+    queue.set_condition("on_mains", true).unwrap();
+    queue.resume("default").unwrap();
     drop(queue);
     assert_eq!(tests.crash_in_attempt(true).unwrap().1, "10".parse().ok());
     // Its reading connections may close a little later than its writer, which leaves a WAL then.
@@ -192,17 +205,19 @@ fn look(queue: &Queue) {
     told("tasks", queue.tasks(Filter::new()));
     told("tasks", queue.tasks(Filter::new().state(State::Failed).tag("saved").error_type("told")));
     told("notify", queue.notify());
-    for id in (0..=17).map(id_of) {
+    for id in (0..=18).map(id_of) {
         if let Some(record) = told("get", queue.get(id)) {
             let _ = (format!("{record:?}"), serde_json::to_string(&record).expect("a record has a text"));
         }
         told("attempts", queue.attempts(id));
         told("args", queue.args_json(id));
         told("result", queue.result_json(id));
+        told("steps", queue.steps(id));
         told("explain", queue.explain(id).map(|explanation| explanation.to_string()));
         told("letter", queue.dead_letters().get(id));
     }
     told("letters", queue.dead_letters().list(Filter::new()));
+    told("conditions", queue.conditions());
     told("schedules", queue.schedules());
     for name in ["each hour", "after"] {
         told("schedule", queue.schedule(name));
@@ -219,6 +234,8 @@ fn mend(queue: &Queue) {
         told("resume schedule", queue.resume_schedule(name));
         told("run schedule", queue.run_schedule_now(name));
     }
+    told("set_condition", queue.set_condition("online", true));
+    told("set_condition", queue.set_condition("new", false));
     for id in (1..=14).map(id_of) {
         match id.to_string().parse::<u8>().unwrap_or(0) % 5 {
             0 => drop(told("run_now", queue.run_now(id))),

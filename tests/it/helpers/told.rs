@@ -122,6 +122,12 @@ impl Told {
                         self.succeeded.insert(self.names[&id(*task)]);
                     }
                 }
+                ("back", [task, generation, _]) => {
+                    let ended = running.attempts.remove(&id(*task));
+                    let (_, lines) = ended.unwrap_or_else(|| panic!("what stops does not run: {line}"));
+                    lines.iter().for_each(|line| *running.at_once.entry(line.name.clone()).or_default() -= 1);
+                    self.started.entry(id(*task)).or_default().retain(|started| started != generation);
+                }
                 ("failed", [run, first]) => self.failed(*run, *first, line),
                 #[cfg(feature = "rusqlite")]
                 ("step", [task]) => self.deeds.begins(id(*task)),
