@@ -109,6 +109,10 @@ pub(super) fn when(task: &TaskRecord, now: Timestamp) -> String {
                 _ => "due".to_owned(),
             },
             Some(Hold::UnknownName) => "no handler".to_owned(),
+            Some(Hold::Condition) => {
+                let missing = task.needs.as_ref().and_then(|needs| needs.waits_for.as_deref());
+                format!("needs {}", missing.map_or("disk".into(), safe))
+            }
             Some(Hold::PreviousAttempt | Hold::Parents | Hold::Limit | Hold::Suspect) => {
                 "its turn".to_owned()
             }

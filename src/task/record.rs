@@ -81,7 +81,7 @@ pub struct TaskRecord {
     pub limit: Option<LimitRecord>,
     /// What it needs beside its time and its turn, if it was enqueued with needs or waits for a condition.
     #[serde(default)]
-    pub needs: Option<NeedsRecord>,
+    pub needs: Option<Box<NeedsRecord>>,
 }
 
 /// The [limit of its key](crate::Options::limit) that a task was enqueued with.

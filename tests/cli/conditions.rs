@@ -33,6 +33,10 @@ fn a_job_waits_for_a_condition_until_somebody_says_that_it_is_met() {
         "{why:?}"
     );
     assert!(why.out.contains("`perdura condition online on` says that it is met"), "{why:?}");
+    let list = place.run(["list"]);
+    assert!(list.out.contains("needs online"), "{list:?}");
+    let now = place.run(["run-now", id.as_str()]);
+    assert!(now.err.contains("it goes on when somebody says that it is met"), "{now:?}");
     let show = json(&place.run(["show", id.as_str(), "--json"]));
     assert_eq!(show["task"]["needs"]["waits_for"], "online");
     assert_eq!(show["task"]["needs"]["throughout"], serde_json::json!(["on_mains"]));

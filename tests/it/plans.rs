@@ -32,12 +32,65 @@ fn long(_: Long, cx: &Context) -> Result<u64, Failure> {
     Ok(done)
 }
 
+/// Does steps, sleeps, waits for a condition, and fails at last.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Order;
+
+impl Task for Order {
+    const NAME: &'static str = "order";
+    type Output = u64;
+}
+
+fn order(_: Order, cx: &Context) -> Result<u64, Failure> {
+    let _ = cx.idempotency_key("charge")?;
+    let done = cx.step("charge", || Ok(cx.generation()))?;
+    cx.sleep("rest", Duration::from_secs(5))?;
+    match cx.generation() {
+        2 => Err(Failure::until("paper")),
+        _ if done == 1 => Err(Failure::permanent("as told")),
+        _ => Ok(done),
+    }
+}
+
+/// Steps, and what tasks need.
+fn needs(tests: &mut SteppedQueue) {
+    let queue = tests.queue().clone();
+    tests.set_free_disk(10);
+    let id = queue.enqueue(&Order).unwrap().id();
+    let lasting = Options::new().needs("paper").needs_throughout("ink").limit("needs", 2);
+    let waiting = add(&queue, &Do::Ok(1), lasting);
+    let roomy = add(&queue, &Do::Ok(1), Options::new().needs_free_disk(100));
+    tests.run_until_idle().unwrap();
+    queue.explain(id).unwrap();
+    tests.advance(Duration::from_secs(5)).unwrap();
+    tests.run_until_idle().unwrap();
+    for id in [id, waiting, roomy] {
+        queue.explain(id).unwrap();
+        queue.steps(id).unwrap();
+    }
+    queue.set_condition("ink", true).unwrap();
+    queue.set_condition("paper", true).unwrap();
+    queue.conditions().unwrap();
+    tests.set_free_disk(1_000);
+    tests.advance(Duration::from_secs(5)).unwrap();
+    tests.run_until_idle().unwrap();
+    let _ = queue.move_to_dead_letters(Filter::new().ids([id])).unwrap();
+    let again = queue.dead_letters().replay(id).unwrap();
+    tests.run_until_idle().unwrap();
+    queue.retry_from_start(again).unwrap();
+    tests.run_until_idle().unwrap();
+    tests.advance(Duration::from_secs(5)).unwrap();
+    tests.run_until_idle().unwrap();
+    queue.delete(waiting).unwrap();
+}
+
 fn open(path: &Path, clock: &ManualClock) -> SteppedQueue {
     let config = Config::default()
         .retention(Some(Duration::from_secs(60)))
         .dead_letter_after(Some(Duration::from_secs(3600)))
         .dead_letter_retention(Some(Duration::from_secs(7200)));
-    SteppedQueue::open_file(builder(config).clock(clock.clone()).handle(long), clock, path).unwrap()
+    SteppedQueue::open_file(builder(config).clock(clock.clone()).handle(long).handle(order), clock, path)
+        .unwrap()
 }
 
 /// Everything that may happen to tasks, and every look at them.
@@ -71,6 +124,7 @@ fn live(path: &Path) {
     queue.dead_letters().list(Filter::new()).unwrap();
     queue.dead_letters().replay(buried).unwrap();
     live_schedules(&mut tests);
+    needs(&mut tests);
     look(&queue, ok);
     queue.delete(doomed).unwrap();
     let _ = queue.delete_all(Filter::new().tag("t")).unwrap();

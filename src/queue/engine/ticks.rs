@@ -110,7 +110,7 @@ impl Core {
             if control.needs_throughout != 0 && !control.lacks_condition.load(Ordering::Acquire) {
                 let met = match met {
                     Some(met) => met,
-                    None => *met.insert(self.store.alone(|conn| store::met(conn))?),
+                    None => *met.insert(self.store.alone(store::met)?),
                 };
                 let has_all = control.needs_throughout & !met == 0;
                 match control.note_conditions(has_all, now).map(|since| since + CONDITION_GRACE) {
@@ -149,7 +149,7 @@ impl Core {
     pub(crate) fn lift_met(&self) -> Result<bool, Error> {
         let mut any = false;
         for _ in 0..MAX_CHUNKS_PER_TICK {
-            let has_duty = self.store.alone(|conn| store::condition_duty(conn))?.lifts;
+            let has_duty = self.store.alone(store::condition_duty)?.lifts;
             if !has_duty
                 || self.shared.gate.is_stopping()
                 || planted("g04-the-rest-of-a-condition-is-forgotten")
@@ -166,7 +166,7 @@ impl Core {
     /// Lifts what waits for less free disk than there is, in chunks. Answers with when to look again, on the monotonic clock: none if nothing
     /// waits for disk.
     pub(crate) fn lift_by_disk(&self) -> Result<Option<Duration>, Error> {
-        let waits = || Ok::<_, Error>(self.store.alone(|conn| store::condition_duty(conn))?.waits_for_disk);
+        let waits = || Ok::<_, Error>(self.store.alone(store::condition_duty)?.waits_for_disk);
         if !waits()? {
             return Ok(None);
         }

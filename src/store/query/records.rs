@@ -79,7 +79,7 @@ fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
         record.limit = Some(LimitRecord { permits, serial, held });
         Ok(())
     })?;
-    record.needs = needs_record(conn, id)?;
+    record.needs = needs_record(conn, id)?.map(Box::new);
     Ok(Some(record))
 }
 

@@ -101,6 +101,10 @@ fn refused(id: TaskId, verb: Verb, refusal: Refusal) -> Error {
     let (why, rule) = match refusal {
         Refusal::State(state) => (format!("is {state}"), verb.rule()),
         Refusal::Held(hold @ Hold::UnknownName) => (format!("is QUEUED and {hold}"), "start one"),
+        Refusal::Held(hold @ Hold::Condition) => (
+            format!("is QUEUED and {hold}"),
+            "it goes on when somebody says that it is met, or when there is enough free disk",
+        ),
         Refusal::Held(hold) => (format!("is QUEUED and {hold}"), "that ends by itself"),
         Refusal::InFlight => ("is still at work in its thread".to_owned(), "wait until it returns"),
         Refusal::Superseded => ("has gone on".to_owned(), verb.rule()),
