@@ -162,9 +162,10 @@ CREATE TABLE perdura_steps (
     number     INTEGER NOT NULL, -- which one of its name, in a loop; -1: it stands alone
     done_at_ms INTEGER NOT NULL, -- when it was done; of a sleep: when it began
     result     TEXT,             -- JSON (NULL: it is a sleep)
-    UNIQUE (task_id, step, number),
     CHECK (number >= -1)
 ) STRICT;
+-- The steps of a task.
+CREATE UNIQUE INDEX perdura_steps_by_task ON perdura_steps (task_id, step, number);
 
 -- How far each task says it is: two's complement of unsigned numbers.
 CREATE TABLE perdura_progress (

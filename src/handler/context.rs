@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::control::Control;
 use super::failure::{CANCELLED, Class, Failure, SUPERSEDED, TIMEOUT};
 use super::port::Port;
-use super::steps::Steps;
+use super::step_book::Steps;
 use crate::json::{from_json, to_json};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};

@@ -7,6 +7,7 @@ mod control;
 mod failure;
 mod port;
 mod registry;
+mod step_book;
 mod steps;
 mod upgrade;
 

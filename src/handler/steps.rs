@@ -1,32 +1,17 @@
 //! Steps of a handler: what one attempt has done, the next ones do not do again.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::context::Context;
 use super::failure::Failure;
+use super::step_book::{MAX_STEPS, NotThis, Step, Steps};
 use crate::json::{from_json, to_json};
 use crate::planted::planted;
 use crate::sync::atomic::Ordering;
 use crate::sync::lock;
 use crate::task::{Extras, StepKey, check_name};
-
-/// Steps that a task can have.
-const MAX_STEPS: usize = 10_000;
-
-/// The steps that an attempt knows of.
-#[derive(Debug, Default)]
-pub(crate) struct Steps(HashMap<StepKey, Step>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// An earlier attempt has done it.
-    Done,
-    /// This attempt has come to it.
-    Met,
-}
 
 impl Context {
     /// Does something once in the life of the task: it runs `work` and keeps what that gives, and later attempts get that instead of doing it
@@ -219,24 +204,20 @@ impl Context {
             Some(steps) => steps,
             none => none.insert(self.known_steps()?),
         };
-        match steps.0.get(step).copied() {
-            Some(Step::Met) => Err(Failure::step(
+        steps.meet(step).map_err(|wrong| match wrong {
+            NotThis::Repeated => Failure::step(
                 "StepRepeated",
                 &format!(
                     "this attempt has come to the step {step} before; each needs a name, or a number, of its own"
                 ),
-            )),
-            None if steps.0.len() >= MAX_STEPS => Err(Failure::step(
+            ),
+            NotThis::OneTooMany => Failure::step(
                 "TooManySteps",
                 &format!(
                     "a task can have {MAX_STEPS} steps, and {step} is one more; save a checkpoint instead, or make more tasks"
                 ),
-            )),
-            found => {
-                steps.0.insert(step.clone(), Step::Met);
-                Ok(found.unwrap_or(Step::Met))
-            }
-        }
+            ),
+        })
     }
 
     /// The steps that earlier attempts have done.
@@ -245,7 +226,7 @@ impl Context {
             return Ok(Steps::default());
         }
         let keys = self.port.step_keys(self.id(), MAX_STEPS)?;
-        Ok(Steps(keys.into_iter().map(|step| (step, Step::Done)).collect()))
+        Ok(Steps::done(keys))
     }
 }
 

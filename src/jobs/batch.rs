@@ -209,8 +209,7 @@ mod tests {
     fn an_object_says_more_than_the_command_line() {
         let kind = RunOptions { priority: Some(1), ..RunOptions::default() };
         let options = JobOptions { at: Some(Timestamp::from_millis(0)), kind, ..JobOptions::default() };
-        let text = br#"{"argv": ["a", [255]], "priority": -5, "delay": "10m", "env": {"K": "V"}, "dir": "/x/./y", "deny_exit": "2",
-                       "needs": ["online", "on_mains"], "needs_free_disk": "5G"}"#;
+        let text = br#"{"argv": ["a", [255]], "priority": -5, "delay": "10m", "env": {"K": "V"}, "dir": "/x/./y", "deny_exit": "2", "needs": ["online", "on_mains"], "needs_free_disk": "5G"}"#;
         let new = read(Format::Jsonl, text, &options).unwrap();
         let needs = Options::new().needs("online").needs("on_mains").needs_free_disk(5 << 30);
         assert_eq!(new[0].options, needs.priority(-5).delay(Duration::from_secs(600)));

@@ -194,10 +194,11 @@ impl Stepper {
     pub(crate) fn tick(&self) -> Result<(), Error> {
         let core = &self.queue.engine.core;
         if core.is_owner() {
-            core.open_queues()?; // first: it changes nothing if it fails
-            core.promote()?;
+            // First what mostly changes nothing: if that fails, nothing is done.
+            core.open_queues()?;
             core.lift_met()?;
             core.lift_by_disk()?;
+            core.promote()?;
             core.watch()?;
         }
         Ok(())

@@ -50,16 +50,15 @@ pub(crate) use query::stats::{count_from, failures, output, ready_since};
 pub(crate) use tasks::admin::{Verb, apply_all, apply_one, set_paused};
 pub(crate) use tasks::before_commit::lift;
 pub(crate) use tasks::claim::claim;
-pub(crate) use tasks::conditions::{
-    DiskPass, condition_duty, conditions, has_conditions, lift_by_disk, lift_met, met, set_condition,
-};
+pub(crate) use tasks::conditions::{condition_duty, conditions, has_conditions, met};
 pub(crate) use tasks::dead_letters::{get_dead_letter, old_dead_letters, purge_dead_letters, replay};
 pub(crate) use tasks::enqueue::{enqueue, find_token};
 pub(crate) use tasks::epoch::{OwnerSettings, check_epoch, queue_list, retention};
+#[cfg(feature = "rusqlite")]
+pub(crate) use tasks::fence::check_fence;
 pub(crate) use tasks::gates::{changed, mend_jumps, openings, set_limit, set_rate};
 pub(crate) use tasks::keys::{digest, keys_from_the_future, old_keys, tidy_keys};
 pub(crate) use tasks::known::{Lifting, lift_known};
-pub(crate) use tasks::needs::DISK_INTERVAL;
 pub(crate) use tasks::promote::{
     clock_has_run_on, clock_jumped, has_unknown_names, is_due, next_due, next_start, promote,
 };
@@ -72,10 +71,11 @@ pub(crate) use tasks::schedule_admin::{
 };
 pub(crate) use tasks::schedules::{Fired, fire, next_tick};
 pub(crate) use tasks::search::{Among, Order, Search};
-pub(crate) use tasks::settle::{SettleRules, fall_silent, save_checkpoint, save_pending, settle};
 #[cfg(feature = "rusqlite")]
-pub(crate) use tasks::settle::{check_fence, succeed};
+pub(crate) use tasks::settle::succeed;
+pub(crate) use tasks::settle::{SettleRules, fall_silent, save_checkpoint, save_pending, settle};
 pub(crate) use tasks::steps::{
     first_task, idempotency_key, save_step, sleeps, step_keys, step_result, steps,
 };
 pub(crate) use tasks::suspects::spare;
+pub(crate) use tasks::waits::{DISK_INTERVAL, DiskPass, lift_by_disk, lift_met, set_condition};

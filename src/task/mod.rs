@@ -13,6 +13,7 @@ mod kind;
 mod limit;
 mod name;
 mod needs;
+mod option_needs;
 mod options;
 mod rate;
 mod record;

@@ -37,6 +37,8 @@ fn a_job_waits_for_a_condition_until_somebody_says_that_it_is_met() {
     assert!(list.out.contains("needs online"), "{list:?}");
     let now = place.run(["run-now", id.as_str()]);
     assert!(now.err.contains("it goes on when somebody says that it is met"), "{now:?}");
+    let show = place.run(["show", id.as_str()]);
+    assert!(show.out.contains("needs      online, on_mains (while it runs, too)\n"), "{show:?}");
     let show = json(&place.run(["show", id.as_str(), "--json"]));
     assert_eq!(show["task"]["needs"]["waits_for"], "online");
     assert_eq!(show["task"]["needs"]["throughout"], serde_json::json!(["on_mains"]));

@@ -156,6 +156,30 @@ fn g20_a_crash_while_waiters_are_lifted_forgets_none() {
     assert!(crashes.unwrap() >= 4);
 }
 
+/// A row of what is needed that leads nowhere, as an edit may leave it, keeps nobody else from going on.
+#[test]
+fn g12_g20_who_waits_and_is_not_there_is_in_nobodys_way() {
+    let folder = Folder::new();
+    let mut tests = SteppedQueue::open_file(program(), &ManualClock::new(), folder.file()).unwrap();
+    let ids = [(); 3].map(|()| add(&tests, Options::new().needs("online")));
+    tests.run_until_idle().unwrap();
+    let edit = rusqlite::Connection::open(folder.file()).unwrap();
+    edit.execute_batch(
+        "DELETE FROM perdura_tasks WHERE task_id = 1;
+         UPDATE perdura_tasks SET hold = 0, reasons = 0 WHERE task_id = 2",
+    )
+    .unwrap();
+    drop(edit);
+    assert!(!tests.queue().check().unwrap().is_ok(), "it is told");
+    tests.queue().set_condition("online", true).unwrap();
+    tests.tick().unwrap();
+    tests.run_until_idle().unwrap();
+    for id in &ids[1..] {
+        assert_eq!(state(&tests, *id), State::Succeeded);
+    }
+    tests.queue().set_condition("online", true).unwrap();
+}
+
 #[test]
 fn g20_what_the_owner_said_is_unknown_after_it_and_what_others_said_is_not() {
     let folder = Folder::new();
@@ -277,7 +301,7 @@ fn g20_free_disk_is_looked_at_when_a_task_starts_and_while_some_wait() {
         assert!(queue.get(id).unwrap().needs.unwrap().waits_for_disk);
     }
     let why = queue.explain(large).unwrap().to_string();
-    assert_eq!(why, "task 2 is queued and waits until 9000 bytes of disk are free; 1000 are");
+    assert_eq!(why, "task 2 is queued and waits until 9000 bytes of disk are free; 1000 bytes are");
     assert_sound(&queue);
     tests.set_free_disk(2_000);
     tests.advance(Duration::from_secs(5)).unwrap();

@@ -94,7 +94,8 @@ fn places(conn: &Connection) -> Vec<(Column, String)> {
             "perdura_queues" => vec!["queue <> 'default'".into()],
             "perdura_task_names" => vec!["task_name <> 'step'".into()],
             "perdura_counts" => (0..6).map(|state| format!("state = {state}")).collect(),
-            "perdura_keys"
+            "perdura_conditions"
+            | "perdura_keys"
             | "perdura_rollups"
             | "perdura_schedules"
             | "perdura_schedule_args"

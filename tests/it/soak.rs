@@ -140,7 +140,11 @@ fn what_is_held_does_not_grow_with_what_was_done() {
     let allowed = GROWTH_KIB.max((GROWTH_KIB_AN_HOUR * hours) as u64);
     assert!(grown <= allowed, "memory grows: {before} KiB, then {after} KiB in {hours:.2} h");
     let descriptors: Vec<_> = later.iter().map(|s| s.descriptors).collect();
-    assert!(descriptors.iter().all(|n| *n == descriptors[0]), "descriptors come and go: {descriptors:?}");
+    // SQLite keeps the descriptor of a connection that is closed while others have locks, and gives it to the next: from the first time on, which may
+    // come late on a busy machine, there is one more.
+    let (first, last) = (descriptors[0], descriptors[descriptors.len() - 1]);
+    let stays = descriptors.is_sorted() && last - first <= 1;
+    assert!(stays, "descriptors come and go: {descriptors:?}");
     assert!(later.iter().all(|s| s.threads == later[0].threads), "threads come and go");
     assert!(most(&samples, |s| s.wal) < WAL_LIMIT, "the WAL grows: {newest:?}");
     let (file_before, file_after) = (most(half, |s| s.file), most(rest, |s| s.file));

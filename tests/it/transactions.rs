@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use perdura::testing::{HistoryRecorder, ManualClock, SteppedQueue, at_every_commit, check_history};
@@ -535,6 +536,62 @@ fn g17_histories_of_effects_with_crashes_at_each_commit_hold() {
         },
     );
     assert!(crashes.unwrap() > 10);
+}
+
+/// A step, a child and an effect of one attempt: after a crash at any commit the step is done once more at most, and there are one effect and one
+/// child.
+#[test]
+fn g17_g18_a_crash_at_each_commit_of_steps_children_and_effects_leaves_one_of_each() {
+    let steps = Arc::new(AtomicU32::new(0));
+    let program = || {
+        let steps = steps.clone();
+        let work = move |_: Charge, cx: &Context| -> Result<u64, Failure> {
+            let reserved = cx.step("reserve", || Ok(steps.fetch_add(1, Ordering::Relaxed)))?;
+            if cx.attempt_number() == 1 {
+                return Err(Failure::named("first", "as told"));
+            }
+            cx.enqueue(&Do::Ok(1))?;
+            cx.commit(u64::from(reserved), |tx| {
+                tx.execute("INSERT INTO orders (item) VALUES (?1)", [cx.id().to_string()])?;
+                Ok(())
+            })
+        };
+        builder(Config::default()).handle(work).share_as_found(true)
+    };
+    let crashes = at_every_commit(
+        || {
+            steps.store(0, Ordering::Relaxed);
+            let tests = SteppedQueue::open(program(), &ManualClock::new())?;
+            tests.queue().transaction(|tx| Closure::Ok(tx.execute_batch(TABLES)?)).unwrap();
+            Ok(tests)
+        },
+        |tests| {
+            let _ = tests.queue().enqueue(&Charge { plan: Plan::Commit })?;
+            tests.run_until_idle()?;
+            tests.advance(MINUTE)?;
+            tests.run_until_idle().map(drop)
+        },
+        |crashed, point| {
+            let mut tests = crashed.reopen(program())?;
+            let mut kept = Vec::new();
+            for task in tests.queue().tasks(Filter::new().task_name("charge"))? {
+                kept.extend(tests.queue().steps(task.task_id)?);
+            }
+            let before = steps.load(Ordering::Relaxed);
+            for _ in 0..4 {
+                tests.run_until_idle()?;
+                tests.advance(MINUTE)?;
+            }
+            let charges = tests.queue().count(Filter::new().task_name("charge"))?;
+            assert_eq!(found(tests.queue()), (charges.cast_signed(), 2 * charges), "after a crash {point}");
+            let again = steps.load(Ordering::Relaxed) - before;
+            assert!(again == 0 || kept.is_empty(), "after a crash {point}: a kept step is done again");
+            assert!(steps.load(Ordering::Relaxed) <= 2, "after a crash {point}");
+            assert_sound(tests.queue());
+            Ok(())
+        },
+    );
+    assert!(crashes.unwrap() >= 12);
 }
 
 #[test]

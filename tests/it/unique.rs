@@ -340,7 +340,7 @@ fn a_damaged_task_frees_its_key_and_keeps_one_for_a_time() {
         conn.execute_batch("PRAGMA ignore_check_constraints = 1; UPDATE perdura_tasks SET suspect = 'x'")
             .unwrap_err();
         conn.execute_batch(
-            "PRAGMA ignore_check_constraints = 1; UPDATE perdura_tasks SET extras = 64 + extras",
+            "PRAGMA ignore_check_constraints = 1; UPDATE perdura_tasks SET extras = 1048576 + extras",
         )
         .unwrap();
         tests.run_until_idle().unwrap();

@@ -6,11 +6,11 @@ use super::task::{command_of, ran};
 use crate::console::table::shorten;
 use crate::console::text::safe;
 use crate::console::times::Zone;
-use crate::console::words::{count, distance, span};
+use crate::console::words::{bytes, count, distance, span};
 use crate::inspect::Explanation;
 use crate::{
-    Attempt, DeadLetter, Error, ErrorKind, Hold, KeyRecord, LimitRecord, Output, Queue, State, StepRecord,
-    TaskId, TaskRecord, Timestamp,
+    Attempt, DeadLetter, Error, ErrorKind, Hold, KeyRecord, LimitRecord, NeedsRecord, Output, Queue, State,
+    StepRecord, TaskId, TaskRecord, Timestamp,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -191,7 +191,21 @@ fn task_facts(task: &TaskRecord, now: Timestamp, zone: Zone) -> Vec<(&'static st
     let key = task.unique.and_then(|key| key_fact(task, key, now, time));
     facts.extend(key.map(|text| ("unique key", text)));
     facts.extend(task.limit.map(|limit| ("key limit", limit_fact(limit))));
+    facts.extend(task.needs.as_deref().and_then(needs_fact).map(|needs| ("needs", needs)));
     facts
+}
+
+/// The conditions that it needs, and free disk; none if it needs none any more.
+fn needs_fact(needs: &NeedsRecord) -> Option<String> {
+    let named = |name: &String| match needs.throughout.contains(name) {
+        true => format!("{name} (while it runs, too)"),
+        false => name.clone(),
+    };
+    let mut all: Vec<String> = needs.conditions.iter().map(named).collect();
+    if needs.free_disk > 0 {
+        all.push(format!("{} of free disk", bytes(needs.free_disk)));
+    }
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 /// How many tasks of its key run at once, and whether it is one of them.

@@ -3,16 +3,12 @@
 
 use rusqlite::{OptionalExtension, Row};
 
-use super::conditions::{FREE_DISK, condition_id, condition_name, met};
-use super::row::HotRow;
-use crate::lifecycle::TaskEvent;
+use super::conditions::{FREE_DISK, bit, condition_id, condition_name, met};
+use crate::lifecycle::Reasons;
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
-use crate::task::{Extras, Hold, Needs, NeedsRecord, TaskId, Timestamp};
-
-/// So long after a task has begun to wait for free disk, the timer looks again.
-pub(crate) const DISK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
+use crate::task::{Extras, Hold, Needs, NeedsRecord, TaskId};
 
 /// A row of `perdura_needs`.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +27,7 @@ impl NeedsRow {
         let free_bytes = i64::try_from(needs.free_bytes).unwrap_or(i64::MAX);
         let mut row = NeedsRow { needs: 0, throughout: 0, free_bytes };
         for needed in &needs.conditions {
-            let bit = 1 << condition_id(tx, &needed.name)?;
+            let bit = bit(condition_id(tx, &needed.name)?);
             row.needs |= bit;
             row.throughout |= if needed.throughout { bit } else { 0 };
         }
@@ -94,20 +90,6 @@ impl<'d> Surroundings<'d> {
     }
 }
 
-/// Holds a ready task that lacks something.
-pub(super) fn hold(tx: &Tx<'_>, row: &HotRow, lacks: i64, now: Timestamp) -> Sql<()> {
-    row.must_apply(tx, TaskEvent::ConditionMissing, now)?;
-    tx.change_one(
-        "UPDATE perdura_needs SET waits_for = ?2 WHERE task_id = ?1",
-        (row.task_id.as_i64(), lacks),
-    )?;
-    if lacks == FREE_DISK {
-        let look = now.saturating_add(DISK_INTERVAL);
-        tx.effect(|effects| effects.due = Some(effects.due.map_or(look, |due| due.min(look))));
-    }
-    Ok(())
-}
-
 /// Notes what a task waits for from the end of its attempt on; its row says that it waits. Answers with what it has beside that.
 pub(super) fn wait_for(tx: &Tx<'_>, id: TaskId, condition: i64, extras: Extras) -> Sql<Extras> {
     tx.run(
@@ -118,11 +100,10 @@ pub(super) fn wait_for(tx: &Tx<'_>, id: TaskId, condition: i64, extras: Extras) 
     Ok(extras.with(Extras::NEEDS))
 }
 
-/// A task that waited for a condition does so no more, if that is what a change of its row means.
-pub(super) fn follow(tx: &Tx<'_>, before: &HotRow, to: &HotRow) -> Sql<()> {
-    let waited = before.task_state.reasons.contains(Hold::Condition);
-    if waited && !to.task_state.reasons.contains(Hold::Condition) {
-        tx.run("UPDATE perdura_needs SET waits_for = NULL WHERE task_id = ?1", [before.task_id.as_i64()])?;
+/// A task that waited for a condition does so no more, if that is what a change of its reasons means.
+pub(super) fn follow(tx: &Tx<'_>, id: TaskId, before: Reasons, to: Reasons) -> Sql<()> {
+    if before.contains(Hold::Condition) && !to.contains(Hold::Condition) {
+        tx.run("UPDATE perdura_needs SET waits_for = NULL WHERE task_id = ?1", [id.as_i64()])?;
     }
     Ok(())
 }

@@ -158,7 +158,7 @@ impl HotRow {
         if self.extras != Extras::NONE {
             self.extras = self.key_follows(tx, before, now)?;
             if self.extras.contains(Extras::NEEDS) {
-                needs::follow(tx, before, &self)?;
+                needs::follow(tx, self.task_id, before.task_state.reasons, self.task_state.reasons)?;
             }
             if self.extras.contains(Extras::LIMITED) {
                 let (was, to) = ((before.task_state, before.extras), (self.task_state, self.extras));

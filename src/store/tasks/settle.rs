@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::conditions::{condition_id, met};
+use super::conditions::{bit, condition_id, met};
 use super::damaged::fail_damaged;
 use super::enqueue::enqueue;
+use super::fence::{check_fence, superseded};
 use super::row::{HotRow, clear_error, write_error};
 use super::{gates, needs, permits, steps};
 use crate::config::LostRetry;
-use crate::error::{Error, ErrorKind};
+use crate::error::ErrorKind;
 use crate::lifecycle::{AttemptEnd, HistoryEntry, Lost, TaskEvent, Transition, next};
 use crate::planted::planted;
 use crate::retry::{Denylist, RetryPolicy, draw};
@@ -258,7 +259,7 @@ fn settle_one(
 fn judge<'v>(tx: &Tx<'_>, verdict: &'v Verdict) -> Sql<(Cow<'v, Verdict>, Option<i64>)> {
     let Verdict::Waits { condition: name } = verdict else { return Ok((Cow::Borrowed(verdict), None)) };
     let message = match condition_id(tx, name) {
-        Ok(id) if met(tx.conn)? & 1 << id == 0 || planted("g20-until-waits-for-what-is-met") => {
+        Ok(id) if met(tx.conn)? & bit(id) == 0 || planted("g20-until-waits-for-what-is-met") => {
             return Ok((Cow::Borrowed(verdict), Some(id)));
         }
         Ok(_) => format!("it asked to wait until the condition {name:?} is met, which it counts as"),
@@ -423,30 +424,6 @@ fn write_progress(tx: &Tx<'_>, id: TaskId, progress: Progress) -> Sql<()> {
         (id.as_i64(), done.cast_signed(), total.cast_signed()),
     )?;
     Ok(())
-}
-
-/// Checks that an attempt is the running one.
-///
-/// # Errors
-/// `Superseded`.
-pub(crate) fn check_fence(tx: &Tx<'_>, id: TaskId, generation: u64) -> Sql<()> {
-    if planted("g07-no-fence") || planted("g17-an-attempt-that-counts-no-more-commits") {
-        return Ok(());
-    }
-    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks
-               WHERE task_id = ?1 AND generation = ?2 AND in_flight = 1 AND state IN (1, 5))";
-    if tx.one(sql, (id.as_i64(), generation.cast_signed()), |row| row.get(0))? {
-        return Ok(());
-    }
-    Err(superseded(id).into())
-}
-
-/// The error for a write of an attempt that is not the running one any more.
-pub(super) fn superseded(id: TaskId) -> Error {
-    Error::new(
-        ErrorKind::Superseded,
-        format!("task {id} is not run by this attempt any more; nothing was changed"),
-    )
 }
 
 /// Saves a running attempt's checkpoint.

@@ -7,7 +7,7 @@ use std::hash::Hasher;
 use rusqlite::{Connection, OptionalExtension};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use super::settle::{check_fence, superseded};
+use super::fence::{check_fence, superseded};
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
@@ -52,7 +52,8 @@ fn insert(tx: &Tx<'_>, id: TaskId, step: &StepKey, result: Option<&str>, now: Ti
 
 /// Forgets the steps of a task, or of a dead letter.
 pub(super) fn forget_steps(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
-    tx.run("DELETE FROM perdura_steps WHERE task_id = ?1", [id.as_i64()]).map(drop)
+    tx.run("DELETE FROM perdura_steps INDEXED BY perdura_steps_by_task WHERE task_id = ?1", [id.as_i64()])
+        .map(drop)
 }
 
 /// Gives the steps of a dead letter to the new task that is made of it; says what that has beside its row then.
@@ -62,7 +63,7 @@ pub(super) fn copy_steps(tx: &Tx<'_>, letter: TaskId, new: TaskId) -> Sql<Extras
     }
     let copied = tx.run(
         "INSERT INTO perdura_steps (task_id, step, number, done_at_ms, result)
-         SELECT ?2, step, number, done_at_ms, result FROM perdura_steps WHERE task_id = ?1 ORDER BY step_id",
+         SELECT ?2, step, number, done_at_ms, result FROM perdura_steps INDEXED BY perdura_steps_by_task WHERE task_id = ?1 ORDER BY step_id",
         (letter.as_i64(), new.as_i64()),
     )?;
     Ok(Extras::STEPS.only_if(copied > 0))
@@ -70,8 +71,9 @@ pub(super) fn copy_steps(tx: &Tx<'_>, letter: TaskId, new: TaskId) -> Sql<Extras
 
 /// What the steps of a task, or of a dead letter, are called, in no order: at most `limit`.
 pub(crate) fn step_keys(conn: &Connection, id: TaskId, limit: usize) -> Sql<Vec<StepKey>> {
-    let mut statement =
-        conn.prepare_cached("SELECT step, number FROM perdura_steps WHERE task_id = ?1 LIMIT ?2")?;
+    let mut statement = conn.prepare_cached(
+        "SELECT step, number FROM perdura_steps INDEXED BY perdura_steps_by_task WHERE task_id = ?1 LIMIT ?2",
+    )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let keys = statement.query_map((id.as_i64(), limit), |row| {
         Ok(StepKey { name: row.get(0)?, number: StepKey::number_of(row.get(1)?) })
@@ -81,7 +83,7 @@ pub(crate) fn step_keys(conn: &Connection, id: TaskId, limit: usize) -> Sql<Vec<
 
 /// What a step has given, as JSON; the inner one is none of a sleep.
 pub(crate) fn step_result(conn: &Connection, id: TaskId, step: &StepKey) -> Sql<Option<Option<String>>> {
-    let sql = "SELECT result FROM perdura_steps WHERE task_id = ?1 AND step = ?2 AND number = ?3";
+    let sql = "SELECT result FROM perdura_steps INDEXED BY perdura_steps_by_task WHERE task_id = ?1 AND step = ?2 AND number = ?3";
     let mut statement = conn.prepare_cached(sql)?;
     Ok(statement.query_row((id.as_i64(), &step.name, step.number_code()), |row| row.get(0)).optional()?)
 }
@@ -89,7 +91,7 @@ pub(crate) fn step_result(conn: &Connection, id: TaskId, step: &StepKey) -> Sql<
 /// The steps of a task, or of a dead letter: in the order in which they were done.
 pub(crate) fn steps(conn: &Connection, id: TaskId) -> Sql<Vec<StepRecord>> {
     let mut statement = conn.prepare_cached(
-        "SELECT step, number, done_at_ms, result FROM perdura_steps WHERE task_id = ?1 ORDER BY step_id",
+        "SELECT step, number, done_at_ms, result FROM perdura_steps INDEXED BY perdura_steps_by_task WHERE task_id = ?1 ORDER BY step_id",
     )?;
     let steps = statement.query_map([id.as_i64()], |row| {
         Ok(StepRecord {
@@ -104,10 +106,12 @@ pub(crate) fn steps(conn: &Connection, id: TaskId) -> Sql<Vec<StepRecord>> {
 
 /// The name of the sleep that a task waits for; none if it waits for something else.
 pub(crate) fn sleeps(conn: &Connection, id: TaskId) -> Sql<Option<String>> {
-    let sql = "SELECT s.step FROM perdura_steps s, perdura_tasks t
-               WHERE s.task_id = ?1 AND s.result IS NULL AND t.task_id = ?1 AND t.state = 0 AND t.hold = 3 AND s.done_at_ms >= t.started_at_ms
-                   AND NOT EXISTS (SELECT 1 FROM perdura_attempts a WHERE a.task_id = ?1 AND a.generation = t.generation)
-               ORDER BY s.step_id DESC LIMIT 1";
+    // Each value is looked up by itself: in a join, statistics of a young file would turn the lookup into a scan.
+    let sql = "SELECT step FROM perdura_steps INDEXED BY perdura_steps_by_task WHERE task_id = ?1 AND result IS NULL
+                   AND done_at_ms >= (SELECT t.started_at_ms FROM perdura_tasks t WHERE t.task_id = ?1 AND t.state = 0 AND t.hold = 3)
+                   AND NOT EXISTS (SELECT 1 FROM perdura_attempts a WHERE a.task_id = ?1
+                       AND a.generation = (SELECT t.generation FROM perdura_tasks t WHERE t.task_id = ?1))
+               ORDER BY step_id DESC LIMIT 1";
     Ok(conn.prepare_cached(sql)?.query_row([id.as_i64()], |row| row.get(0)).optional()?)
 }
 

@@ -17,6 +17,9 @@ use crate::tui::ink::Ink;
 use crate::tui::rates::{Throughput, rates};
 use crate::tui::requests::Summary;
 
+/// Those that wait for a condition are counted up to here.
+const MAX_COUNTED: u64 = 10_000;
+
 /// From this width on queues and names stand side by side.
 const MIN_SIDE_BY_SIDE_WIDTH: u16 = 126;
 
@@ -104,7 +107,8 @@ fn queued(app: &App, summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) 
     if total.unmet > 0 {
         let missing = summary.conditions.iter().filter(|condition| condition.waiting > 0);
         let mut names: Vec<String> = missing.map(|condition| safe(&condition.name).into_owned()).collect();
-        if names.is_empty() {
+        let for_names = summary.conditions.iter().fold(0_u64, |sum, c| sum.saturating_add(c.waiting));
+        if for_names < total.unmet && summary.conditions.iter().all(|c| c.waiting <= MAX_COUNTED) {
             names.push("free disk".to_owned());
         }
         let text = format!(" · {} wait for {}", compact_number(total.unmet), names.join(", "));

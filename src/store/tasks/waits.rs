@@ -1,0 +1,117 @@
+//! Tasks that wait for a condition, or for free disk: how they come to wait, and who lets them on.
+//!
+//! A task is not held before a claim meets it, and then by the first condition that is missing. Whoever says that one is met lifts those that wait for
+//! it, up to so many, in the same commit; for the rest that a met condition has waiters is the duty itself, which the owner's timer works off in
+//! chunks, and which ends if the condition is missing again.
+
+use super::conditions::{FREE_DISK, WITH_DUTY, condition_id};
+use super::damaged::unless_damaged;
+use super::row::HotRow;
+use crate::lifecycle::TaskEvent;
+use crate::planted::planted;
+use crate::store::commit::tx::Tx;
+use crate::store::error::Sql;
+use crate::task::{TaskId, Timestamp};
+
+/// Tasks that are lifted in the commit that says that a condition is met.
+const LIFTED_AT_ONCE: usize = 256;
+
+/// So long after a task has begun to wait for free disk, the timer looks again.
+pub(crate) const DISK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Holds a ready task that lacks something.
+pub(super) fn hold(tx: &Tx<'_>, row: &HotRow, lacks: i64, now: Timestamp) -> Sql<()> {
+    row.must_apply(tx, TaskEvent::ConditionMissing, now)?;
+    tx.change_one(
+        "UPDATE perdura_needs SET waits_for = ?2 WHERE task_id = ?1",
+        (row.task_id.as_i64(), lacks),
+    )?;
+    if lacks == FREE_DISK {
+        let look = now.saturating_add(DISK_INTERVAL);
+        tx.effect(|effects| effects.due = Some(effects.due.map_or(look, |due| due.min(look))));
+    }
+    Ok(())
+}
+
+/// Says that a condition is met, or is not; `owner` is the epoch of who says so and owns the file. Lifts those that wait for it.
+pub(crate) fn set_condition(
+    tx: &Tx<'_>,
+    name: &str,
+    is_met: bool,
+    owner: Option<i64>,
+    now: Timestamp,
+) -> Sql<()> {
+    let id = condition_id(tx, name)?;
+    let owner = owner.filter(|_| !planted("g20-what-the-owner-said-outlives-it"));
+    let sql =
+        "UPDATE perdura_conditions SET is_met = ?2, set_at_ms = ?3, owner_epoch = ?4 WHERE condition_id = ?1";
+    tx.change_one(sql, (id, is_met, now.as_millis(), owner))?;
+    if is_met && !planted("g04-nobody-is-lifted-when-a-condition-is-met") {
+        lift_waiters(tx, id, LIFTED_AT_ONCE, now)?;
+    }
+    tx.effect(|effects| {
+        effects.changed = true;
+        effects.due = Some(effects.due.map_or(now, |due| due.min(now))); // the timer: for the rest, and for those that run
+    });
+    Ok(())
+}
+
+/// Lifts up to so many that wait for a condition; says how many.
+fn lift_waiters(tx: &Tx<'_>, id: i64, limit: usize, now: Timestamp) -> Sql<usize> {
+    let waiters = tx.numbers(
+        "SELECT task_id FROM perdura_needs INDEXED BY perdura_condition_waiters WHERE waits_for = ?1
+         ORDER BY free_bytes, task_id LIMIT ?2",
+        (id, i64::try_from(limit).unwrap_or(i64::MAX)),
+    )?;
+    lift(tx, &waiters, now)?;
+    Ok(waiters.len())
+}
+
+fn lift(tx: &Tx<'_>, waiters: &[i64], now: Timestamp) -> Sql<()> {
+    for id in waiters {
+        let sql = "SELECT state = 0 AND reasons & 16 <> 0 FROM perdura_tasks WHERE task_id = ?1";
+        if tx.find(sql, [id], |row| row.get::<_, Option<bool>>(0))?.flatten() == Some(true) {
+            let lift = |row: &HotRow| row.must_apply(tx, TaskEvent::ConditionMet, now);
+            unless_damaged(tx, TaskId::from_i64(*id), now, lift)?;
+        } else {
+            // Edited by hand: `check` reports it, and nobody else is to wait for it.
+            tx.run("UPDATE perdura_needs SET waits_for = NULL WHERE task_id = ?1", [id])?;
+        }
+    }
+    Ok(())
+}
+
+/// Lifts up to so many that wait for conditions that are met; says how many.
+pub(crate) fn lift_met(tx: &Tx<'_>, limit: usize, now: Timestamp) -> Sql<usize> {
+    let mut lifted = 0;
+    for id in tx.numbers(WITH_DUTY, [])? {
+        lifted += lift_waiters(tx, id, limit.saturating_sub(lifted), now)?;
+    }
+    Ok(lifted)
+}
+
+/// Where a pass over those that wait for free disk has come to: what that one needs, and its id.
+pub(crate) type DiskPass = (i64, i64);
+
+/// Lifts up to so many that wait for no more free disk than this, beyond `after`; answers with where to go on, unless the pass has come to
+/// its end.
+///
+/// The claims of the same commit may hold a task again, for the disk has less by then. So the pass goes on behind what it has seen.
+pub(crate) fn lift_by_disk(
+    tx: &Tx<'_>,
+    free_bytes: u64,
+    after: DiskPass,
+    limit: usize,
+    now: Timestamp,
+) -> Sql<Option<DiskPass>> {
+    let free = i64::try_from(free_bytes).unwrap_or(i64::MAX);
+    let sql = "SELECT free_bytes, task_id FROM perdura_needs INDEXED BY perdura_condition_waiters
+               WHERE waits_for = 62 AND (free_bytes, task_id) > (?1, ?2) AND free_bytes <= ?3 ORDER BY free_bytes, task_id LIMIT ?4";
+    let mut statement = tx.conn.prepare_cached(sql)?;
+    let limit_ = i64::try_from(limit).unwrap_or(i64::MAX);
+    let found = statement
+        .query_map((after.0, after.1, free, limit_), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<DiskPass>>>()?;
+    lift(tx, &found.iter().map(|(_, id)| *id).collect::<Vec<_>>(), now)?;
+    Ok(found.last().copied().filter(|_| found.len() == limit))
+}
