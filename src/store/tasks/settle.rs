@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::conditions::{bit, condition_id, met};
 use super::damaged::fail_damaged;
 use super::enqueue::enqueue;
-use super::fence::{check_fence, superseded};
+use super::fence::check_fence;
+#[cfg(feature = "rusqlite")]
+use super::fence::superseded;
 use super::row::{HotRow, clear_error, write_error};
 use super::{gates, needs, permits, steps};
 use crate::config::LostRetry;
