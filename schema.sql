@@ -282,13 +282,17 @@ CREATE TABLE perdura_needs (
     needs      INTEGER NOT NULL,    -- conditions, to start: the sum of 1 << condition_id
     throughout INTEGER NOT NULL,    -- those of them that it needs while it runs, too
     free_bytes INTEGER NOT NULL,    -- so much free disk, to start (0: any)
+    priority   INTEGER NOT NULL,    -- of the task
     waits_for  INTEGER,             -- the condition that it waits for; 62: for free disk (NULL: for none)
+    CHECK (needs BETWEEN 0 AND 4611686018427387903),
     CHECK (throughout & ~needs = 0),
     CHECK (free_bytes >= 0),
     CHECK (waits_for IS NULL OR waits_for BETWEEN 0 AND 62)
 ) STRICT;
--- Who waits for what; of those that wait for free disk, who needs least.
-CREATE INDEX perdura_condition_waiters ON perdura_needs (waits_for, free_bytes, task_id) WHERE waits_for IS NOT NULL;
+-- Who waits for a condition, the best first.
+CREATE INDEX perdura_condition_waiters ON perdura_needs (waits_for, priority DESC, task_id) WHERE waits_for < 62;
+-- Who waits for free disk, who needs least first.
+CREATE INDEX perdura_disk_waiters ON perdura_needs (free_bytes, task_id) WHERE waits_for = 62;
 
 -- How many tasks each queue has in each state and hold, kept by the writes themselves.
 CREATE TABLE perdura_counts (

@@ -20,7 +20,7 @@ impl Context {
     /// A step is known by its name, wherever it stands: a handler can be changed between two attempts. Steps that fail keep nothing. All
     /// go when the task succeeds; a [retry by hand](crate::Queue::retry) keeps them, one [from the start](crate::Queue::retry_from_start) does
     /// not. Between the end of `work` and the commit the process can die, and then the step is done again: give the other side an
-    /// [`idempotency_key`](Context::idempotency_key). For effects in the same file, [`commit`](Context::commit) has no such gap.
+    /// [`idempotency_key`](Context::idempotency_key). For effects in the same file, `Context::commit` (feature `rusqlite`) has no such gap.
     ///
     /// A step that is not done yet is not begun by an attempt that is to stop: it is checked as [`ensure_active`](Context::ensure_active) does.
     ///

@@ -5,6 +5,7 @@ use super::handle::Queue;
 use crate::config::WORKERS_RANGE;
 use crate::error::{Error, ErrorKind};
 use crate::store::{self, Rank};
+use crate::sync::lock;
 use crate::task::{Condition, Rate, check_name};
 
 /// Limits and rates. All are durable and act at once; a process that executes in another program follows within its
@@ -102,8 +103,8 @@ impl Queue {
     /// wait for this.
     ///
     /// What the program says that executes tasks from the file counts as long as it owns the file: after it ended or crashed, nobody knows whether the
-    /// computer is still online. What another process says (or the command: `perdura condition online on`), or a queue of this one that does not own
-    /// the file, counts until it is said anew. What nobody knows is not met. Tasks that wait are ready in the same commit, up to 256 of them; the rest follows at once, in chunks that let others write.
+    /// computer is still online. What another process says (or the command: `perdura condition online on`), or a queue that does not own the file, counts until it is said
+    /// anew; what a program with handlers has said counts as its own word again when it comes to own the file. What nobody knows is not met. Tasks that wait are ready in the same commit, up to 256 of them; the rest follows at once, in chunks that let others write.
     ///
     /// ```
     /// # let queue = perdura::Queue::builder().open_temporary()?;
@@ -119,8 +120,12 @@ impl Queue {
     pub fn set_condition(&self, condition: &str, is_met: bool) -> Result<(), Error> {
         check_name("condition", condition)?;
         let core = &self.engine.core;
-        let (condition, owner, now) = (condition.to_owned(), core.shared.gate.epoch(), core.now());
-        core.commit(Rank::Change, move |tx| store::set_condition(tx, &condition, is_met, owner, now))
+        let (name, owner, now) = (condition.to_owned(), core.shared.gate.epoch(), core.now());
+        core.commit(Rank::Change, move |tx| store::set_condition(tx, &name, is_met, owner, now))?;
+        if !self.engine.registry.is_empty() {
+            lock(&core.said).insert(condition.to_owned(), (is_met, now)); // for when it comes to own the file
+        }
+        Ok(())
     }
 
     /// The conditions that the file knows, because a task needs them or somebody has said something of them: by their names.
@@ -129,6 +134,17 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn conditions(&self) -> Result<Vec<Condition>, Error> {
-        self.store().read(store::conditions)
+        let mut conditions = self.store().read(store::conditions)?;
+        self.without_word_of_the_gone(&mut conditions);
+        Ok(conditions)
+    }
+
+    /// What the owner said is known no more where nobody owns the file.
+    pub(super) fn without_word_of_the_gone(&self, conditions: &mut [Condition]) {
+        if conditions.iter().any(|c| c.by_owner && !c.is_unknown) && self.owner().is_owned == Some(false) {
+            for condition in conditions.iter_mut().filter(|c| c.by_owner) {
+                (condition.is_met, condition.is_unknown) = (false, true);
+            }
+        }
     }
 }

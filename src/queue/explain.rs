@@ -104,6 +104,10 @@ impl Explanation {
         bytes: impl Fn(u64) -> String,
     ) -> String {
         let condition = self.condition.as_ref().filter(|_| !planted("g20-the-condition-is-not-named"));
+        let named = self.task.needs.as_ref().and_then(|needs| needs.waits_for.as_ref());
+        if let (None, Some(name)) = (condition, named) {
+            return format!("waits for the condition {name:?}, which the file does not know");
+        }
         let Some(condition) = condition else {
             let needed = bytes(self.task.needs.as_ref().map_or(0, |needs| needs.free_disk));
             return match self.free_disk {
@@ -298,7 +302,10 @@ impl Queue {
                 explanation.task.needs.as_ref().filter(|_| explanation.task.hold == Some(Hold::Condition))
             {
                 let name = needs.waits_for.as_ref();
-                explanation.condition = store::conditions(conn)?.into_iter().find(|c| Some(&c.name) == name);
+                let mut known: Vec<Condition> = store::conditions(conn)?;
+                known.retain(|c| Some(&c.name) == name);
+                self.without_word_of_the_gone(&mut known);
+                explanation.condition = known.pop();
                 if needs.waits_for_disk {
                     explanation.free_disk = self.engine.core.shared.free_disk.get().and_then(FreeDisk::bytes);
                 }

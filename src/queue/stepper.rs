@@ -153,7 +153,7 @@ impl Stepper {
         let core = &self.queue.engine.core;
         let job = match self.claim_one()? {
             // What a condition has lifted in part is lifted whole.
-            None if core.lift_met()? => self.claim_one()?,
+            None if core.lift_met()?.0 => self.claim_one()?,
             job => job,
         };
         let Some(job) = job else { return Ok(None) };

@@ -78,4 +78,6 @@ pub(crate) use tasks::steps::{
     first_task, idempotency_key, save_step, sleeps, step_keys, step_result, steps,
 };
 pub(crate) use tasks::suspects::spare;
-pub(crate) use tasks::waits::{DISK_INTERVAL, DiskPass, lift_by_disk, lift_met, set_condition};
+pub(crate) use tasks::waits::{
+    DISK_INTERVAL, DISK_PASS_START, DiskPass, Said, lift_by_disk, lift_met, say_again, set_condition,
+};

@@ -101,6 +101,54 @@ fn g20_a_task_that_needs_several_waits_for_the_next_one() {
     assert_eq!(state(&tests, id), State::Succeeded);
 }
 
+/// The best go first: by priority, then by id.
+#[test]
+fn g09_g20_who_waits_for_a_condition_goes_on_by_priority() {
+    let tests = open();
+    let queue = tests.queue().clone();
+    for n in 0..300 {
+        let _ = queue.enqueue_with(&Sync::Now, Options::new().needs("online").priority(n % 2)).unwrap();
+    }
+    let urgent = add(&tests, Options::new().needs("online").priority(9));
+    tests.run_until_idle().unwrap();
+    queue.set_condition("online", true).unwrap();
+    let ready = |priority: i16| {
+        let all = queue.tasks(Filter::new().limit(1_000)).unwrap();
+        all.iter().filter(|task| task.hold == Some(Hold::Ready) && task.priority == priority).count()
+    };
+    assert_eq!((ready(9), ready(1), ready(0)), (1, 150, 105));
+    assert_eq!(hold(&tests, urgent), Some(Hold::Ready));
+}
+
+/// A child that the file refuses makes its parent fail for good, and nothing is left behind.
+#[test]
+fn g17_g20_a_child_that_names_a_condition_too_many_fails_its_parent() {
+    let work = |task: Sync, cx: &Context| -> Result<u64, Failure> {
+        if let Sync::Until(_) = task {
+            cx.enqueue_with(&Sync::Now, Options::new())?;
+            cx.enqueue_with(&Sync::Now, Options::new().needs("one more"))?;
+        }
+        Ok(1)
+    };
+    let tests = SteppedQueue::open(Queue::builder().handle(work), &ManualClock::new()).unwrap();
+    let queue = tests.queue();
+    for n in 0..62 {
+        queue.set_condition(&format!("c{n}"), true).unwrap();
+    }
+    let parent = queue.enqueue_with(&Sync::Until(1), Options::new().serial("k")).unwrap().id();
+    let behind = queue.enqueue_with(&Sync::Now, Options::new().serial("k")).unwrap().id();
+    tests.run_until_idle().unwrap();
+    let task = queue.get(parent).unwrap();
+    assert_eq!((task.state, task.error_type.as_deref()), (State::Failed, Some("InvalidInput")));
+    let said = task.error_message.unwrap();
+    assert!(
+        said.starts_with("a task that it makes is refused: condition \"one more\" is one too many"),
+        "{said}"
+    );
+    assert_eq!((state(&tests, behind), queue.count(Filter::new()).unwrap()), (State::Succeeded, 2));
+    assert_sound(queue);
+}
+
 /// More than are lifted in the commit that says so; some of them need more.
 #[test]
 fn g04_g20_all_that_wait_go_on_when_a_condition_is_met() {
@@ -212,6 +260,39 @@ fn g20_what_the_owner_said_is_unknown_after_it_and_what_others_said_is_not() {
     second.tick().unwrap();
     second.run_until_idle().unwrap();
     assert_eq!(state(&second, online), State::Succeeded);
+}
+
+/// A program that has spoken before it came to own the file says it again then, unless another has spoken since.
+#[test]
+fn g20_a_new_owner_says_again_what_it_has_said() {
+    let folder = Folder::new();
+    let clock = ManualClock::new();
+    let mut config = Config::default();
+    config.poll_interval = Duration::from_millis(10);
+    let first = SteppedQueue::open_file(program(), &clock, folder.file()).unwrap();
+    let second = builder(config).handle(sync).clock(clock.clone()).open(folder.file()).unwrap();
+    for name in ["online", "on_mains"] {
+        second.set_condition(name, true).unwrap();
+    }
+    clock.advance(SECOND);
+    first.queue().set_condition("online", false).unwrap(); // ends with its word
+    Queue::builder()
+        .clock(clock.clone())
+        .open(folder.file())
+        .unwrap()
+        .set_condition("on_mains", false)
+        .unwrap();
+    drop(first);
+    while !second.executes() {
+        clock.advance(Duration::from_millis(10)); // it asks again by this clock
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let said: Vec<_> =
+        second.conditions().unwrap().into_iter().map(|c| (c.name, c.is_met, c.by_owner)).collect();
+    assert_eq!(said, [("on_mains".into(), false, false), ("online".into(), true, true)]);
+    drop(second);
+    let later = Queue::builder().open(folder.file()).unwrap().conditions().unwrap();
+    assert!(later[1].is_unknown && !later[1].is_met, "nobody owns the file: {later:?}");
 }
 
 /// `Failure::until`: no backoff, no charge; but an ordinary failure if the condition is met.

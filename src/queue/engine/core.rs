@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::executor::Executor;
 use crate::handler::Finished;
 use crate::journal::tell;
-use crate::store::{self, Declared, Notes, OwnerLock, Rank, SettleRules, Store, Tx};
+use crate::store::{self, Declared, DiskPass, Notes, OwnerLock, Rank, Said, SettleRules, Store, Tx};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, Sender, lock};
 use crate::task::Timestamp;
@@ -51,6 +51,10 @@ pub(crate) struct Core {
     /// How many workers there are to be.
     pub(crate) workers: Mutex<usize>,
     data_version: Mutex<Option<i64>>,
+    /// Where a pass over those that wait for free disk has come to.
+    pub(crate) disk_pass: Mutex<DiskPass>,
+    /// What this queue has said of conditions, and when.
+    pub(crate) said: Mutex<Said>,
     /// Ticks of the timer that have panicked, one after the other.
     pub(crate) timer_panics: AtomicU32,
 }
@@ -98,6 +102,8 @@ impl Core {
             outcomes: Mutex::default(),
             executor: OnceLock::new(),
             data_version: Mutex::default(),
+            disk_pass: Mutex::new(store::DISK_PASS_START),
+            said: Mutex::default(),
             timer_panics: AtomicU32::new(0),
         }
     }

@@ -20,9 +20,11 @@ impl Core {
         let retention = self.config.own_retention().filter(|_| self.retention == RetentionRule::Config);
         let settings = OwnerSettings { served: self.served.clone(), retention };
         let declared = self.declared.clone();
+        let said = lock(&self.said).clone();
         let recovered = self.commit(Rank::Change, move |tx| {
             let recovered = store::recover(tx, &started, &rules, &settings, now)?;
             store::reconcile(tx, &declared, now)?;
+            store::say_again(tx, &said, recovered.epoch, now)?;
             Ok(recovered)
         })?;
         let notes = Arc::new(owner_lock.begin_notes(recovered.epoch, booted_at)?);

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::attempts::LARGE_OUTCOME_BYTES;
 use super::core::Core;
 use super::ticks::{DEADLINE_GRACE, SUSPECT_TURN};
 use crate::error::{Error, ErrorKind};
@@ -25,10 +26,11 @@ impl Core {
     fn save(
         &self,
         control: &Control,
+        rank: Rank,
         write: impl Fn(&Tx<'_>, TaskId, u64) -> Sql<()> + Send + 'static,
     ) -> Result<(), Error> {
         let (id, generation, epoch) = (control.task_id, control.generation, self.shared.gate.epoch());
-        let saved = self.commit(Rank::Add, move |tx| {
+        let saved = self.commit(rank, move |tx| {
             store::check_epoch(tx, epoch)?;
             write(tx, id, generation)
         });
@@ -53,7 +55,9 @@ impl Port for Core {
     }
 
     fn save_checkpoint(&self, control: &Control, json: String) -> Result<(), Error> {
-        self.save(control, move |tx, id, generation| store::save_checkpoint(tx, id, generation, &json))
+        self.save(control, Rank::Add, move |tx, id, generation| {
+            store::save_checkpoint(tx, id, generation, &json)
+        })
     }
 
     fn step_keys(&self, id: TaskId, limit: usize) -> Result<Vec<StepKey>, Error> {
@@ -66,7 +70,11 @@ impl Port for Core {
 
     fn save_step(&self, control: &Control, step: StepKey, json: String) -> Result<(), Error> {
         let now = self.now();
-        self.save(control, move |tx, id, generation| store::save_step(tx, id, generation, &step, &json, now))
+        // What is small has a place on a full disk, as outcomes have: else the step would be done again.
+        let rank = if json.len() > LARGE_OUTCOME_BYTES { Rank::Add } else { Rank::Change };
+        self.save(control, rank, move |tx, id, generation| {
+            store::save_step(tx, id, generation, &step, &json, now)
+        })
     }
 
     fn first_task(&self, id: TaskId) -> Result<TaskId, Error> {

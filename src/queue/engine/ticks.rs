@@ -7,13 +7,17 @@ use crate::error::Error;
 use crate::handler::Control;
 use crate::journal::{survive, tell};
 use crate::planted::planted;
-use crate::store::{self, DISK_INTERVAL, DiskPass, Fired, FreeDisk, Rank};
+use crate::store::{self, DISK_INTERVAL, Fired, FreeDisk, Rank};
 use crate::sync::atomic::Ordering;
+use crate::sync::lock;
 use crate::task::Timestamp;
 use crate::timer::{NextTick, Ticks};
 
 /// Chunks that the timer works off before it looks after deadlines again.
 const MAX_CHUNKS_PER_TICK: u32 = 1000;
+
+/// Chunks of tasks whose condition is met that one tick works off: then deadlines and due times are looked at again.
+const LIFTS_PER_TICK: u32 = 20;
 
 /// A worker whose task runs on so long past its deadline is replaced.
 pub(crate) const DEADLINE_GRACE: Duration = Duration::from_secs(1);
@@ -108,11 +112,17 @@ impl Core {
                 }
             }
             if control.needs_throughout != 0 && !control.lacks_condition.load(Ordering::Acquire) {
-                let met = match met {
-                    Some(met) => met,
-                    None => *met.insert(self.store.alone(store::met)?),
+                let known = match met {
+                    Some(known) => known,
+                    None => *met.insert(self.store.alone(store::met).map_or_else(
+                        |e| {
+                            note(Err(e));
+                            None
+                        },
+                        Some,
+                    )),
                 };
-                let has_all = control.needs_throughout & !met == 0;
+                let has_all = known.is_none_or(|met| control.needs_throughout & !met == 0);
                 match control.note_conditions(has_all, now).map(|since| since + CONDITION_GRACE) {
                     Some(until) if now >= until => self.stop_for_condition(&control),
                     Some(until) => look_at(until),
@@ -145,39 +155,41 @@ impl Core {
         control.lacks_condition.store(true, Ordering::Release);
     }
 
-    /// Lifts what waits for conditions that are met, in chunks; says whether there was anything.
-    pub(crate) fn lift_met(&self) -> Result<bool, Error> {
-        let mut any = false;
-        for _ in 0..MAX_CHUNKS_PER_TICK {
+    /// Lifts what waits for conditions that are met, some chunks of it; says whether there was anything, and whether there is more.
+    pub(crate) fn lift_met(&self) -> Result<(bool, bool), Error> {
+        for lifted in 0..LIFTS_PER_TICK {
             let has_duty = self.store.alone(store::condition_duty)?.lifts;
             if !has_duty
                 || self.shared.gate.is_stopping()
                 || planted("g04-the-rest-of-a-condition-is-forgotten")
             {
-                return Ok(any);
+                return Ok((lifted > 0, false));
             }
             let clock = self.shared.clock.clone();
             self.owner_write(move |tx| store::lift_met(tx, TASKS_PER_COMMIT, clock.now()))?;
-            any = true;
         }
-        Ok(any)
+        Ok((true, self.store.alone(store::condition_duty)?.lifts))
     }
 
-    /// Lifts what waits for less free disk than there is, in chunks. Answers with when to look again, on the monotonic clock: none if nothing
-    /// waits for disk.
+    /// Lifts what waits for less free disk than there is, some chunks of it. Answers with when to look again, on the monotonic clock: none if
+    /// nothing waits for disk.
     pub(crate) fn lift_by_disk(&self) -> Result<Option<Duration>, Error> {
         let waits = || Ok::<_, Error>(self.store.alone(store::condition_duty)?.waits_for_disk);
-        if !waits()? {
+        if !waits()? || self.shared.gate.is_stopping() {
             return Ok(None);
         }
         let free = self.shared.free_disk.get().and_then(FreeDisk::bytes).unwrap_or(0);
-        let mut next: Option<DiskPass> = Some((i64::MIN, i64::MIN));
-        while let Some(after) = next.filter(|_| !self.shared.gate.is_stopping()) {
-            let clock = self.shared.clock.clone();
-            next = self
+        let mut pass = lock(&self.disk_pass);
+        for _ in 0..LIFTS_PER_TICK {
+            let (clock, after) = (self.shared.clock.clone(), *pass);
+            let next = self
                 .owner_write(move |tx| store::lift_by_disk(tx, free, after, TASKS_PER_COMMIT, clock.now()))?;
+            *pass = next.unwrap_or(store::DISK_PASS_START);
+            if next.is_none() {
+                return Ok(waits()?.then(|| self.shared.monotonic() + DISK_INTERVAL));
+            }
         }
-        Ok(waits()?.then(|| self.shared.monotonic() + DISK_INTERVAL))
+        Ok(Some(self.shared.monotonic()))
     }
 
     fn give_up(&self, control: &Control) -> Result<(), Error> {
@@ -217,9 +229,12 @@ impl Core {
         }
         let promoted = self.promote();
         let opened = self.open_queues().map(NextTick::at);
-        let lifted = self.lift_met().and_then(|_| self.lift_by_disk()).map(NextTick::monotonic);
+        let at_once =
+            |(_, more): (bool, bool)| if more { NextTick::at(self.now()) } else { NextTick::default() };
+        let lifted = self.lift_met().map(at_once);
+        let by_disk = self.lift_by_disk().map(NextTick::monotonic);
         let watched = self.watch().map(NextTick::monotonic);
-        [promoted, opened, lifted, watched].into_iter().fold(NextTick::default(), |next, step| {
+        [promoted, opened, lifted, by_disk, watched].into_iter().fold(NextTick::default(), |next, step| {
             next.or_sooner(step.unwrap_or_else(|e| {
                 tell!(Warn, "the timer could not do what is due and tries again: {e}");
                 self.next_try()

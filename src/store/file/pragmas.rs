@@ -140,6 +140,11 @@ pub(crate) fn check_caller(conn: &Connection, settings: &Settings) -> Sql<()> {
         );
         return Err(Error::new(ErrorKind::InvalidInput, message).into());
     }
+    #[cfg(target_vendor = "apple")]
+    if settings.durability == Durability::Full && read_back(conn, "fullfsync")? != "1" {
+        let message = "the connection has fullfsync = 0, and this queue needs 1; run PRAGMA fullfsync = 1 on it before the transaction";
+        return Err(Error::new(ErrorKind::InvalidInput, message).into());
+    }
     let found = read_back(conn, "journal_mode")?;
     if found != "wal" {
         let message = format!(

@@ -134,7 +134,13 @@ const INVARIANTS: &[(&str, &str)] = &[
         "SELECT 1 FROM perdura_needs n LEFT JOIN perdura_tasks t USING (task_id)
          WHERE (n.waits_for IS NOT NULL) <> (COALESCE(t.reasons & 16, 0) <> 0)
              OR (n.waits_for = 62 AND n.free_bytes = 0)
-             OR (n.waits_for < 62 AND NOT EXISTS (SELECT 1 FROM perdura_conditions c WHERE c.condition_id = n.waits_for))",
+             OR (n.waits_for < 62 AND NOT EXISTS (SELECT 1 FROM perdura_conditions c WHERE c.condition_id = n.waits_for))
+         UNION ALL SELECT 1 FROM perdura_tasks t WHERE t.reasons & 16 <> 0
+             AND NOT EXISTS (SELECT 1 FROM perdura_needs n WHERE n.task_id = t.task_id AND n.waits_for IS NOT NULL)",
+    ),
+    (
+        "needs of another priority than their task",
+        "SELECT 1 FROM perdura_needs n JOIN perdura_tasks t USING (task_id) WHERE n.priority <> t.priority",
     ),
     (
         "tasks that need conditions that the file does not know",

@@ -41,19 +41,21 @@ pub(crate) fn condition_id(tx: &Tx<'_>, name: &str) -> Sql<i64> {
     if let Some(id) = find_condition(tx, name)? {
         return Ok(id);
     }
-    let names = tx
+    let mut statement = tx
         .conn
-        .prepare_cached("SELECT condition FROM perdura_conditions ORDER BY condition")?
-        .query_map([], |row| row.get::<_, String>(0))?
-        .collect::<rusqlite::Result<Vec<String>>>()?;
-    if names.len() >= MAX_CONDITIONS && !planted("g20-conditions-beyond-their-bits") {
+        .prepare_cached("SELECT condition_id, condition FROM perdura_conditions ORDER BY condition")?;
+    let known = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<(i64, String)>>>()?;
+    let most = if planted("g20-conditions-beyond-their-bits") { 1000 } else { FREE_DISK };
+    let Some(id) = (0..most).find(|id| known.iter().all(|(taken, _)| taken != id)) else {
+        let names: Vec<&str> = known.iter().map(|(_, name)| name.as_str()).collect();
         let problem = format!(
             "is one too many: a file can have {MAX_CONDITIONS} conditions, and they stay for good; use one of {}",
             names.join(", ")
         );
         return Err(Error::invalid_value("condition", name, &problem).into());
-    }
-    let id = i64::try_from(names.len()).unwrap_or(i64::MAX);
+    };
     tx.change_one("INSERT INTO perdura_conditions (condition_id, condition) VALUES (?1, ?2)", (id, name))?;
     Ok(id)
 }
@@ -80,7 +82,7 @@ pub(super) fn bit(id: i64) -> i64 {
 pub(super) const WITH_DUTY: &str = concat!(
     "SELECT c.condition_id FROM perdura_conditions c WHERE ",
     is_met!("c"),
-    " AND EXISTS (SELECT 1 FROM perdura_needs n INDEXED BY perdura_condition_waiters WHERE n.waits_for = c.condition_id)"
+    " AND EXISTS (SELECT 1 FROM perdura_needs n INDEXED BY perdura_condition_waiters WHERE n.waits_for = c.condition_id AND n.waits_for < 62)"
 );
 
 /// What there is to do for conditions.
@@ -94,7 +96,8 @@ pub(crate) struct ConditionDuty {
 
 /// What there is to do for conditions.
 pub(crate) fn condition_duty(conn: &Connection) -> Sql<ConditionDuty> {
-    let disk = "SELECT EXISTS (SELECT 1 FROM perdura_needs INDEXED BY perdura_condition_waiters WHERE waits_for = 62)";
+    let disk =
+        "SELECT EXISTS (SELECT 1 FROM perdura_needs INDEXED BY perdura_disk_waiters WHERE waits_for = 62)";
     Ok(ConditionDuty {
         lifts: conn.prepare_cached(WITH_DUTY)?.exists([])?,
         waits_for_disk: conn.prepare_cached(disk)?.query_row([], |row| row.get(0))?,
@@ -104,7 +107,7 @@ pub(crate) fn condition_duty(conn: &Connection) -> Sql<ConditionDuty> {
 /// Whether the file knows any condition, or a task waits for free disk.
 pub(crate) fn has_conditions(conn: &Connection) -> Sql<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM perdura_conditions NOT INDEXED)
-                   OR EXISTS (SELECT 1 FROM perdura_needs INDEXED BY perdura_condition_waiters WHERE waits_for = 62)";
+                   OR EXISTS (SELECT 1 FROM perdura_needs INDEXED BY perdura_disk_waiters WHERE waits_for = 62)";
     Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
@@ -115,7 +118,7 @@ pub(crate) fn conditions(conn: &Connection) -> Sql<Vec<Condition>> {
         is_met!("c"),
         ", c.is_met, c.set_at_ms, c.owner_epoch IS NOT NULL,
              c.is_met IS NULL OR COALESCE(c.owner_epoch <> (SELECT m.owner_epoch FROM perdura_meta m WHERE m.id = 1), 0),
-             (SELECT COUNT(*) FROM (SELECT 1 FROM perdura_needs n INDEXED BY perdura_condition_waiters WHERE n.waits_for = c.condition_id LIMIT ?1))
+             (SELECT COUNT(*) FROM (SELECT 1 FROM perdura_needs n INDEXED BY perdura_condition_waiters WHERE n.waits_for = c.condition_id AND n.waits_for < 62 LIMIT ?1))
          FROM perdura_conditions c ORDER BY c.condition"
     );
     let mut statement = conn.prepare_cached(sql)?;

@@ -74,7 +74,7 @@ fn enqueue_one(
     let name_id = tx.name_id(&task.task_name)?;
     let needs = match options.needs.is_empty() {
         true => None,
-        false => Some(NeedsRow::of_new(tx, &options.needs)?),
+        false => Some(NeedsRow::of_new(tx, &options.needs, options.priority)?),
     };
     let starts_at_once =
         is_alone && run.is_none() && reasons == Reasons::NONE && place.is_none() && needs.is_none();

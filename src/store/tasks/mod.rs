@@ -33,4 +33,5 @@ pub(crate) mod search;
 pub(crate) mod settle;
 pub(crate) mod steps;
 pub(crate) mod suspects;
+pub(crate) mod until;
 pub(crate) mod waits;

@@ -16,6 +16,7 @@ pub(crate) struct NeedsRow {
     needs: i64,
     throughout: i64,
     free_bytes: i64,
+    priority: i64,
 }
 
 impl NeedsRow {
@@ -23,9 +24,9 @@ impl NeedsRow {
     ///
     /// # Errors
     /// `InvalidInput` if it names a condition too many.
-    pub(crate) fn of_new(tx: &Tx<'_>, needs: &Needs) -> Sql<NeedsRow> {
+    pub(crate) fn of_new(tx: &Tx<'_>, needs: &Needs, priority: i16) -> Sql<NeedsRow> {
         let free_bytes = i64::try_from(needs.free_bytes).unwrap_or(i64::MAX);
-        let mut row = NeedsRow { needs: 0, throughout: 0, free_bytes };
+        let mut row = NeedsRow { needs: 0, throughout: 0, free_bytes, priority: i64::from(priority) };
         for needed in &needs.conditions {
             let bit = bit(condition_id(tx, &needed.name)?);
             row.needs |= bit;
@@ -35,15 +36,20 @@ impl NeedsRow {
     }
 
     pub(crate) fn insert(&self, tx: &Tx<'_>, id: TaskId) -> Sql<()> {
-        let sql =
-            "INSERT INTO perdura_needs (task_id, needs, throughout, free_bytes) VALUES (?1, ?2, ?3, ?4)";
-        tx.change_one(sql, (id.as_i64(), self.needs, self.throughout, self.free_bytes))
+        let sql = "INSERT INTO perdura_needs (task_id, needs, throughout, free_bytes, priority) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let NeedsRow { needs, throughout, free_bytes, priority } = self;
+        tx.change_one(sql, (id.as_i64(), needs, throughout, free_bytes, priority))
     }
 
     fn find(tx: &Tx<'_>, id: TaskId) -> Sql<Option<NeedsRow>> {
-        let sql = "SELECT needs, throughout, free_bytes FROM perdura_needs WHERE task_id = ?1";
+        let sql = "SELECT needs, throughout, free_bytes, priority FROM perdura_needs WHERE task_id = ?1";
         let read = |row: &Row<'_>| {
-            Ok(NeedsRow { needs: row.get(0)?, throughout: row.get(1)?, free_bytes: row.get(2)? })
+            Ok(NeedsRow {
+                needs: row.get(0)?,
+                throughout: row.get(1)?,
+                free_bytes: row.get(2)?,
+                priority: row.get(3)?,
+            })
         };
         tx.find(sql, [id.as_i64()], read)
     }
@@ -92,8 +98,9 @@ impl<'d> Surroundings<'d> {
 
 /// Notes what a task waits for from the end of its attempt on; its row says that it waits. Answers with what it has beside that.
 pub(super) fn wait_for(tx: &Tx<'_>, id: TaskId, condition: i64, extras: Extras) -> Sql<Extras> {
-    tx.run(
-        "INSERT INTO perdura_needs (task_id, needs, throughout, free_bytes, waits_for) VALUES (?1, 0, 0, 0, ?2)
+    tx.change_one(
+        "INSERT INTO perdura_needs (task_id, needs, throughout, free_bytes, priority, waits_for)
+         SELECT task_id, 0, 0, 0, priority, ?2 FROM perdura_tasks WHERE task_id = ?1
          ON CONFLICT (task_id) DO UPDATE SET waits_for = excluded.waits_for",
         (id.as_i64(), condition),
     )?;
@@ -114,14 +121,20 @@ pub(super) fn forget_needs(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
 }
 
 /// Puts other needs in the place of those of a queued task; answers with what it has beside its row then.
-pub(super) fn replace_needs(tx: &Tx<'_>, id: TaskId, extras: Extras, needs: &Needs) -> Sql<Extras> {
+pub(super) fn replace_needs(
+    tx: &Tx<'_>,
+    id: TaskId,
+    extras: Extras,
+    needs: &Needs,
+    priority: i16,
+) -> Sql<Extras> {
     if extras.contains(Extras::NEEDS) {
         forget_needs(tx, id)?;
     }
     if needs.is_empty() {
         return Ok(extras.without(Extras::NEEDS));
     }
-    NeedsRow::of_new(tx, needs)?.insert(tx, id)?;
+    NeedsRow::of_new(tx, needs, priority)?.insert(tx, id)?;
     Ok(extras.with(Extras::NEEDS))
 }
 

@@ -98,7 +98,7 @@ fn replace(tx: &Tx<'_>, row: &HotRow, task: &NewTask, unique: &Unique, now: Time
     let event = TaskEvent::Replaced(Replacement::Whole { waits });
     let extras =
         permits::replace(tx, id, row.queue_id, row.extras, options.limit.as_ref(), options.priority)?;
-    let extras = replace_needs(tx, id, extras, &options.needs)?;
+    let extras = replace_needs(tx, id, extras, &options.needs, options.priority)?;
     let extras = extras.without(Extras::UNTIL_STARTED);
     let extras = extras.with(Extras::UNTIL_STARTED.only_if(unique.until_started));
     let expires_at = options.expires.map(|after| now.saturating_add(after));

@@ -1,16 +1,14 @@
 //! Settles: the writes that end an attempt, and those of an attempt that goes on. All are fenced by the generation.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use super::conditions::{bit, condition_id, met};
 use super::damaged::fail_damaged;
 use super::enqueue::enqueue;
 use super::fence::check_fence;
 #[cfg(feature = "rusqlite")]
 use super::fence::superseded;
 use super::row::{HotRow, clear_error, write_error};
-use super::{gates, needs, permits, steps};
+use super::{gates, needs, permits, steps, until};
 use crate::config::LostRetry;
 use crate::error::ErrorKind;
 use crate::lifecycle::{AttemptEnd, HistoryEntry, Lost, TaskEvent, Transition, next};
@@ -80,10 +78,11 @@ pub(crate) fn settle<'s>(
     let mut told = SettleReport::default();
     for s in settlements {
         tx.effect(|effects| effects.settled.push((s.task_id, s.generation)));
-        if matches!(s.verdict, Verdict::Committed) || success.settle(tx, s, now)? {
-            continue;
-        }
-        match settle_one(tx, &mut success.result, s, rules, now) {
+        let settled = match s.children.is_empty() {
+            true => success.end_any(tx, s, rules, now),
+            false => success.end_parent(tx, s, rules, now),
+        };
+        match settled {
             Ok(Settled::Done(None)) => {}
             Ok(Settled::Done(Some(state))) => told.failed.push((s.task_id, state)),
             Ok(Settled::Superseded) => told.late.push(s.task_id),
@@ -183,6 +182,35 @@ impl<'c> Success<'c> {
     }
 }
 
+impl<'c> Success<'c> {
+    /// Ends an attempt, the fast way if that is open to it.
+    fn end_any(&mut self, tx: &Tx<'c>, s: &Settlement, rules: &SettleRules, now: Timestamp) -> Sql<Settled> {
+        if matches!(s.verdict, Verdict::Committed) || self.settle(tx, s, now)? {
+            return Ok(Settled::Done(None));
+        }
+        settle_one(tx, &mut self.result, s, rules, now)
+    }
+
+    /// The same for one that makes tasks. If the file refuses one of them (it names a condition too many), the attempt has failed for good instead.
+    fn end_parent(
+        &mut self,
+        tx: &Tx<'c>,
+        s: &Settlement,
+        rules: &SettleRules,
+        now: Timestamp,
+    ) -> Sql<Settled> {
+        let refused = match tx.whole(|| self.end_any(tx, s, rules, now)) {
+            Err(Fault::Typed(error)) if error.kind() == ErrorKind::InvalidInput => error.to_string(),
+            settled => return settled,
+        };
+        let error =
+            ErrorReport::new("InvalidInput", &format!("a task that it makes is refused: {refused}"), "");
+        let verdict = Verdict::Failed { error, permanent: true, timed_out: false, retry_after: None };
+        let failed = Settlement { verdict, children: Vec::new(), ..s.clone() };
+        settle_one(tx, &mut self.result, &failed, rules, now)
+    }
+}
+
 /// Ends any attempt.
 fn settle_one(
     tx: &Tx<'_>,
@@ -197,7 +225,7 @@ fn settle_one(
     };
     let delay = rules.delay(tx.file_id, &row, s.backoff);
     let lost = rules.lost(delay);
-    let (verdict, condition) = judge(tx, &s.verdict)?;
+    let (verdict, condition) = until::judge(tx, &s.verdict)?;
     let event = match &*verdict {
         Verdict::Succeeded { .. } => TaskEvent::Succeeded,
         Verdict::Failed { error, permanent, retry_after, .. } => TaskEvent::Ended(
@@ -254,22 +282,6 @@ fn settle_one(
     let has_failed = next.ending == HistoryEntry::Attempt
         && matches!(next.task_state.state, State::Queued | State::Failed | State::Lost);
     Ok(Settled::Done(has_failed.then_some(next.task_state.state)))
-}
-
-/// What a verdict means by now: one that waits for a condition is a failure if that counts as met, or cannot be one. Answers with the number of the
-/// condition, too.
-fn judge<'v>(tx: &Tx<'_>, verdict: &'v Verdict) -> Sql<(Cow<'v, Verdict>, Option<i64>)> {
-    let Verdict::Waits { condition: name } = verdict else { return Ok((Cow::Borrowed(verdict), None)) };
-    let message = match condition_id(tx, name) {
-        Ok(id) if met(tx.conn)? & bit(id) == 0 || planted("g20-until-waits-for-what-is-met") => {
-            return Ok((Cow::Borrowed(verdict), Some(id)));
-        }
-        Ok(_) => format!("it asked to wait until the condition {name:?} is met, which it counts as"),
-        Err(Fault::Typed(error)) if error.kind() == ErrorKind::InvalidInput => error.to_string(),
-        Err(fault) => return Err(fault),
-    };
-    let error = ErrorReport::new("Condition", &message, "");
-    Ok((Cow::Owned(Verdict::Failed { error, permanent: false, timed_out: false, retry_after: None }), None))
 }
 
 /// The steps of a task go when it succeeds; one that falls asleep keeps that.

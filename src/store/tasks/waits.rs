@@ -4,8 +4,11 @@
 //! it, up to so many, in the same commit; for the rest that a met condition has waiters is the duty itself, which the owner's timer works off in
 //! chunks, and which ends if the condition is missing again.
 
+use std::collections::BTreeMap;
+
 use super::conditions::{FREE_DISK, WITH_DUTY, condition_id};
 use super::damaged::unless_damaged;
+use super::epoch::check_epoch;
 use super::row::HotRow;
 use crate::lifecycle::TaskEvent;
 use crate::planted::planted;
@@ -41,6 +44,9 @@ pub(crate) fn set_condition(
     owner: Option<i64>,
     now: Timestamp,
 ) -> Sql<()> {
+    if let Some(mine) = owner {
+        check_epoch(tx, mine)?;
+    }
     let id = condition_id(tx, name)?;
     let owner = owner.filter(|_| !planted("g20-what-the-owner-said-outlives-it"));
     let sql =
@@ -56,11 +62,28 @@ pub(crate) fn set_condition(
     Ok(())
 }
 
+/// A new owner says again what it has said before, as its owner from now on: unless another has said something of that condition since.
+pub(crate) fn say_again(tx: &Tx<'_>, said: &Said, epoch: i64, now: Timestamp) -> Sql<()> {
+    for (name, (is_met, at)) in said {
+        let sql =
+            "SELECT owner_epoch IS NULL AND set_at_ms <> ?2 FROM perdura_conditions WHERE condition = ?1";
+        let is_anothers =
+            tx.find(sql, (name, at.as_millis()), |row| row.get::<_, Option<bool>>(0))?.flatten();
+        if is_anothers != Some(true) && !planted("g20-a-new-owner-forgets-what-it-has-said") {
+            set_condition(tx, name, *is_met, Some(epoch), now)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a queue has said of conditions, and when.
+pub(crate) type Said = BTreeMap<String, (bool, Timestamp)>;
+
 /// Lifts up to so many that wait for a condition; says how many.
 fn lift_waiters(tx: &Tx<'_>, id: i64, limit: usize, now: Timestamp) -> Sql<usize> {
     let waiters = tx.numbers(
-        "SELECT task_id FROM perdura_needs INDEXED BY perdura_condition_waiters WHERE waits_for = ?1
-         ORDER BY free_bytes, task_id LIMIT ?2",
+        "SELECT task_id FROM perdura_needs INDEXED BY perdura_condition_waiters WHERE waits_for = ?1 AND waits_for < 62
+         ORDER BY priority DESC, task_id LIMIT ?2",
         (id, i64::try_from(limit).unwrap_or(i64::MAX)),
     )?;
     lift(tx, &waiters, now)?;
@@ -93,6 +116,9 @@ pub(crate) fn lift_met(tx: &Tx<'_>, limit: usize, now: Timestamp) -> Sql<usize> 
 /// Where a pass over those that wait for free disk has come to: what that one needs, and its id.
 pub(crate) type DiskPass = (i64, i64);
 
+/// Nothing has been looked at yet.
+pub(crate) const DISK_PASS_START: DiskPass = (i64::MIN, i64::MIN);
+
 /// Lifts up to so many that wait for no more free disk than this, beyond `after`; answers with where to go on, unless the pass has come to
 /// its end.
 ///
@@ -105,7 +131,7 @@ pub(crate) fn lift_by_disk(
     now: Timestamp,
 ) -> Sql<Option<DiskPass>> {
     let free = i64::try_from(free_bytes).unwrap_or(i64::MAX);
-    let sql = "SELECT free_bytes, task_id FROM perdura_needs INDEXED BY perdura_condition_waiters
+    let sql = "SELECT free_bytes, task_id FROM perdura_needs INDEXED BY perdura_disk_waiters
                WHERE waits_for = 62 AND (free_bytes, task_id) > (?1, ?2) AND free_bytes <= ?3 ORDER BY free_bytes, task_id LIMIT ?4";
     let mut statement = tx.conn.prepare_cached(sql)?;
     let limit_ = i64::try_from(limit).unwrap_or(i64::MAX);

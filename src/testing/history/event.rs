@@ -69,7 +69,7 @@ pub enum Event {
         /// Its number.
         call: u64,
     },
-    /// An attempt has committed an effect with its end ([`Context::commit`](crate::Context::commit)).
+    /// An attempt has committed an effect with its end (`Context::commit`, feature `rusqlite`).
     Committed {
         /// Its task.
         id: TaskId,

@@ -253,7 +253,7 @@ impl HistoryRecorder {
         self.push(Event::RunByHand { id });
     }
 
-    /// An attempt has committed an effect with its end: [`Context::commit`](crate::Context::commit) has returned Ok.
+    /// An attempt has committed an effect with its end: `Context::commit` (feature `rusqlite`) has returned Ok.
     pub fn committed(&self, id: TaskId) {
         self.push(Event::Committed { id });
     }
