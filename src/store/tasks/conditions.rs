@@ -78,11 +78,11 @@ pub(super) fn bit(id: i64) -> i64 {
     u32::try_from(id).ok().and_then(|id| 1_i64.checked_shl(id)).unwrap_or(0)
 }
 
-/// Conditions that are met and have waiters.
+/// Conditions that are met and have waiters. (A value, not EXISTS: SQLite would make a join of it, whose order depends on statistics.)
 pub(super) const WITH_DUTY: &str = concat!(
     "SELECT c.condition_id FROM perdura_conditions c WHERE ",
     is_met!("c"),
-    " AND EXISTS (SELECT 1 FROM perdura_needs n INDEXED BY perdura_condition_waiters WHERE n.waits_for = c.condition_id AND n.waits_for < 62)"
+    " AND (SELECT n.task_id FROM perdura_needs n INDEXED BY perdura_condition_waiters WHERE n.waits_for = c.condition_id AND n.waits_for < 62 LIMIT 1) IS NOT NULL"
 );
 
 /// What there is to do for conditions.

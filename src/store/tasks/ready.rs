@@ -45,7 +45,7 @@ pub(crate) fn is_at_work(conn: &Connection, served: Option<&str>, now: Timestamp
               FROM perdura_queues q WHERE q.queue_id = t.queue_id))
          OR EXISTS (SELECT 1 FROM perdura_conditions c WHERE ",
         is_met!("c"),
-        " AND EXISTS (SELECT 1 FROM perdura_needs n INDEXED BY perdura_condition_waiters WHERE n.waits_for = c.condition_id AND n.waits_for < 62))"
+        " AND (SELECT n.task_id FROM perdura_needs n INDEXED BY perdura_condition_waiters WHERE n.waits_for = c.condition_id AND n.waits_for < 62 LIMIT 1) IS NOT NULL)"
     );
     Ok(conn.prepare_cached(sql)?.query_row((served, now.as_millis()), |row| row.get(0))?)
 }
