@@ -40,7 +40,7 @@ impl<W: Workload> Model<W> {
         task.needs.iter().find(|name| !self.is_met(name)).cloned()
     }
 
-    /// The program that owns the file says it, or another. All that wait for it go on, if it is met.
+    /// The program that owns the file says it, or another. All that wait for it go on, if it is met: the best first.
     pub(super) fn set_condition(&mut self, name: &str, is_met: bool, by_owner: bool) {
         self.meet_condition(name);
         let owner = by_owner.then_some(self.conditions.owner);
@@ -52,7 +52,9 @@ impl<W: Workload> Model<W> {
                 && t.reasons.contains(&Hold::Condition)
                 && t.waits_for.as_deref() == Some(name)
         };
-        for id in self.ids(|t| is_met && waits(t)) {
+        let mut waiters = self.ids(|t| is_met && waits(t));
+        waiters.sort_by_key(|id| self.place(*id));
+        for id in waiters {
             self.let_on(id);
         }
     }

@@ -98,7 +98,7 @@ impl<W: Workload> Model<W> {
     }
 
     /// Who goes before whom: by priority, and then by id.
-    fn place(&self, id: TaskId) -> (Reverse<i16>, TaskId) {
+    pub(super) fn place(&self, id: TaskId) -> (Reverse<i16>, TaskId) {
         (Reverse(self.tasks[&id].priority), id)
     }
 
