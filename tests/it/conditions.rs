@@ -337,7 +337,7 @@ fn g20_who_runs_without_what_it_needs_throughout_is_told_after_ten_seconds() {
     };
     let clock = ManualClock::new();
     let queue = Queue::builder().clock(clock.clone()).workers(1).handle(work).open_temporary().unwrap();
-    let look = || {
+    let look = move || {
         ask.send(()).unwrap();
         answers.recv_timeout(MINUTE).unwrap()
     };
