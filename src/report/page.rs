@@ -16,7 +16,7 @@ const SCRIPT: &str = include_str!("script.js");
 /// What the browser lets the page use: this style and this script, by the SHA-256 of their text, and nothing else.
 const POLICY: &str = concat!(
     "default-src 'none'; base-uri 'none'; form-action 'none'; ",
-    "style-src 'sha256-Q7FPxosC5cj0Pqb6AV3mvq+z6PUTkE3bMoOTsJzf7fI='; ",
+    "style-src 'sha256-LHYQpBN8pOlV74fQyzxxjDZQp/e2XejxQYaJmrfZNHI='; ",
     "script-src 'sha256-vX71FPp5s6fKx1d2hrRZATgSznjLaEdNjqGR3Zfrq3c='"
 );
 
