@@ -50,10 +50,19 @@ impl Planted {
     }
 }
 
+/// One column of the file, and which of its values are damaged.
+struct Column {
+    table: String,
+    column: String,
+    /// What must hold for its rows: they are not those of the innocent tasks.
+    spared: String,
+    /// One damage is for one row; in a table without rowids, for all of them.
+    has_rowid: bool,
+}
+
 struct Seed {
     bytes: Vec<u8>,
-    /// (table, column, what must hold for its rows)
-    columns: Vec<(String, String, String)>,
+    columns: Vec<Column>,
 }
 
 fn seed() -> &'static Seed {
@@ -63,23 +72,24 @@ fn seed() -> &'static Seed {
         make(place.path());
         let bytes = std::fs::read(place.path()).expect("it was made");
         let conn = Connection::open(place.path()).expect("it is sound");
-        let sql = "SELECT m.name, c.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c
-                   WHERE m.type = 'table' AND m.name LIKE 'perdura%' ORDER BY 1, c.cid";
+        let sql = "SELECT t.name, c.name, NOT t.wr, EXISTS (SELECT * FROM pragma_table_info(t.name) WHERE name = 'task_id')
+                   FROM pragma_table_list t JOIN pragma_table_info(t.name) c
+                   WHERE t.type = 'table' AND t.name LIKE 'perdura%' ORDER BY 1, c.cid";
         let mut statement = conn.prepare(sql).expect("it is SQL");
-        let found =
-            statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?))).expect("it is SQL");
         let innocent = INNOCENT.map(|id| id.to_string()).join(",");
-        let columns = found.map(Result::unwrap).map(|(table, column)| {
+        let columns = statement.query_map([], |row| {
+            let (table, is_of_a_task): (String, bool) = (row.get(0)?, row.get(3)?);
             let spared = match table.as_str() {
-                "perdura_meta" | "perdura_counts" | "perdura_keys" | "perdura_padding"
-                | "perdura_rollups" | "perdura_schedules" => "true".to_owned(),
+                "perdura_keys" => "true".to_owned(), // who took a key; nobody reads it to run a task
                 "perdura_queues" => "queue <> 'default'".to_owned(),
                 "perdura_task_names" => "task_name <> 'step'".to_owned(),
-                _ => format!("task_id NOT IN ({innocent})"),
+                _ if is_of_a_task => format!("task_id NOT IN ({innocent})"),
+                _ => "true".to_owned(),
             };
-            (table, column, spared)
+            Ok(Column { table, column: row.get(1)?, spared, has_rowid: row.get(2)? })
         });
-        Seed { bytes, columns: columns.collect() }
+        let columns = columns.expect("it is SQL").map(Result::unwrap).collect();
+        Seed { bytes, columns }
     })
 }
 
@@ -89,15 +99,13 @@ fuzz_target!(|damages: Vec<Damage>| {
     let conn = Connection::open(place.path()).expect("it is sound");
     conn.execute_batch("PRAGMA ignore_check_constraints = ON; PRAGMA synchronous = OFF").expect("it is SQL");
     for Damage { column, row, value } in damages.iter().take(8) {
-        let (table, column, spared) = &seed().columns[usize::from(*column) % seed().columns.len()];
+        let Column { table, column, spared, has_rowid } =
+            &seed().columns[usize::from(*column) % seed().columns.len()];
         let (value, expression) = value.value();
-        let key = match table.as_str() {
-            "perdura_attempts" | "perdura_counts" | "perdura_keys" | "perdura_output" | "perdura_rollups" => {
-                "(SELECT 1)"
-            } // tables without a rowid: all their rows
-            _ => "rowid = (SELECT rowid FROM {table} WHERE {spared} ORDER BY rowid LIMIT 1 OFFSET ?2 % 12)",
-        };
-        let key = key.replace("{table}", table).replace("{spared}", spared);
+        let one = format!(
+            "rowid = (SELECT rowid FROM {table} WHERE {spared} ORDER BY rowid LIMIT 1 OFFSET ?2 % 12)"
+        );
+        let key = if *has_rowid { &one } else { "(SELECT 1)" };
         let sql = format!(
             "UPDATE OR IGNORE {table} SET {column} = {expression} WHERE {spared} AND {key} AND ?2 = ?2"
         );
