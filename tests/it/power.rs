@@ -8,12 +8,13 @@
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use perdura::{Filter, Queue, State};
 
 use crate::child::{Child, Wide};
-use crate::loop_device::Disk;
+use crate::loop_device::{Disk, is_program};
 use crate::support::*;
 use crate::told::{Chance, Told};
 use crate::workload::block;
@@ -119,6 +120,35 @@ fn g01_g03_g06_g08_g15_g16_nothing_is_lost_by_power_cuts_on_ext4_that_writes_dat
 #[test]
 fn g01_g03_g06_g08_g15_g16_nothing_is_lost_by_power_cuts_on_xfs() {
     nothing_is_lost("xfs", "");
+}
+
+/// Whoever closes a file last removes its WAL. Before the first write into the next one it is durable that the old one is gone: else a file
+/// system that gives freed blocks away early could bring the old one back with a block of the new one in its middle.
+#[test]
+fn g03_a_new_wal_is_begun_when_it_is_durable_that_the_old_one_is_gone() {
+    if !has("strace", is_program("strace")) {
+        return;
+    }
+    let folder = Folder::new();
+    let (file, trace) = (folder.file(), folder.path().join("trace"));
+    std::fs::write(file.with_extension("go"), "").unwrap();
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-y", "-s", "0", "-e", "trace=unlink,pwrite64,fsync", "-o"]).arg(&trace);
+    strace.arg(std::env::current_exe().unwrap());
+    let (said, status) = Child::start_through(strace, "once", &file).finish_within(MINUTE); // opens, closes, and opens again
+    assert!(status.is_some_and(|status| status.success()), "{said:?}");
+    let (mut is_durable, mut removed, mut begun) = (false, 0, 0);
+    for line in std::fs::read_to_string(&trace).unwrap().lines() {
+        if line.contains("unlink(") && line.contains("tasks.db-wal\"") {
+            (is_durable, removed) = (false, removed + 1);
+        } else if line.contains("fsync(") && line.contains(&format!("<{}>", folder.path().display())) {
+            is_durable = true;
+        } else if line.contains("pwrite64(") && line.contains("tasks.db-wal>") && line.contains(", 32, 0") {
+            begun += 1;
+            assert!(is_durable, "{line}");
+        }
+    }
+    assert!(removed >= 2 && begun >= 2, "{removed} WALs were removed, {begun} begun");
 }
 
 /// What the other tests may rely on, without perdura: an fsync that returned before the cut began has reached the device. What is

@@ -116,6 +116,9 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<Opened> {
         switch_to_wal(&conn)?;
     }
     set_up_writer(&conn, &opening.settings)?;
+    if !planted("g03-an-old-wal-may-come-back") {
+        bury_old_wal(path)?;
+    }
     let file_id = make_or_verify(&conn, opening.now)?;
     if !is_shared {
         keep_free_pages(&conn)?;
@@ -218,6 +221,20 @@ fn ask_for_wal(conn: &Connection) -> rusqlite::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Before the first commit into a new WAL: makes it durable that the one before it is gone. Whoever closes a file last removes its WAL, and
+/// SQLite does not sync that. Where blocks are given away before it is durable that they are free (ext4 with `data=writeback`, FAT), the
+/// new WAL may be written into the old one's; a power cut then brings the old one back with a block that is not its own, and SQLite would
+/// copy what comes before that block over the newer database. From here on this connection keeps the WAL where it is.
+fn bury_old_wal(path: &Path) -> Result<(), Error> {
+    if fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0) {
+        return Ok(()); // it has begun, or is the old one
+    }
+    match sync_folder(path) {
+        Err(e) if e.kind() == ErrorKind::ReadOnly => Ok(()), // a folder that this user may not read; SQLite does not sync such a one, too
+        synced => synced,
+    }
 }
 
 /// Whether a file is treated as one of a program, whose own tables are in it too. A file without any of ours is never found to be that.
