@@ -1,5 +1,8 @@
 //! The only reader of `schema.sql`: makes a file ours, and tells whether one is.
 
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
 use rusqlite::Connection;
 
 use crate::error::{Error, ErrorKind};
@@ -23,43 +26,56 @@ pub(crate) enum FileKind {
 }
 
 /// The statements of the schema, as SQLite keeps them: without comments, on one line.
-fn statements() -> impl Iterator<Item = String> {
-    let bare: String =
-        SCHEMA.lines().map(|line| line.split("--").next().unwrap_or("")).collect::<Vec<_>>().join(" ");
-    let folded: Vec<String> = bare
-        .split(';')
-        .map(|s| s.split_whitespace().collect::<Vec<_>>().join(" "))
-        .filter(|s| !s.is_empty())
-        .collect();
-    folded.into_iter()
+fn statements() -> &'static [String] {
+    static STATEMENTS: OnceLock<Vec<String>> = OnceLock::new();
+    STATEMENTS.get_or_init(|| {
+        let bare: String =
+            SCHEMA.lines().map(|line| line.split("--").next().unwrap_or("")).collect::<Vec<_>>().join(" ");
+        let folded = bare.split(';').map(|s| s.split_whitespace().collect::<Vec<_>>().join(" "));
+        folded.filter(|s| !s.is_empty()).collect()
+    })
+}
+
+/// The table that a statement makes.
+fn table_of(statement: &str) -> Option<&str> {
+    statement.strip_prefix("CREATE TABLE ")?.split(' ').next()
 }
 
 /// The tables of the schema, in their order.
-pub(crate) fn tables() -> impl Iterator<Item = String> {
-    statements().filter_map(|s| Some(s.strip_prefix("CREATE TABLE ")?.split(' ').next()?.to_owned()))
+pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
+    statements().iter().filter_map(|statement| table_of(statement))
 }
 
-/// The `CHECK`s of the schema: the table of each, and what must hold for its rows.
-pub(crate) fn checks() -> Vec<(String, String)> {
-    let mut all = Vec::new();
-    for statement in statements() {
-        let Some(table) = statement.strip_prefix("CREATE TABLE ").and_then(|s| s.split(' ').next()) else {
-            continue;
+/// The `CHECK`s of a table: what must hold for its rows.
+pub(crate) struct Rules {
+    pub table: &'static str,
+    pub rules: Vec<&'static str>,
+}
+
+/// The tables that have `CHECK`s.
+pub(crate) fn rules() -> &'static [Rules] {
+    static RULES: OnceLock<Vec<Rules>> = OnceLock::new();
+    RULES.get_or_init(|| {
+        let of_table = statements().iter().filter_map(|statement| {
+            let rules: Vec<&str> = statement.split("CHECK (").skip(1).map(up_to_its_end).collect();
+            Some(Rules { table: table_of(statement)?, rules })
+        });
+        of_table.filter(|of_table| !of_table.rules.is_empty()).collect()
+    })
+}
+
+/// What stands before the parenthesis that closes the one before it.
+fn up_to_its_end(after: &str) -> &str {
+    let mut depth = 1;
+    let end = after.find(|c| {
+        depth += match c {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
         };
-        for after in statement.split("CHECK (").skip(1) {
-            let mut depth = 1;
-            let end = after.find(|c| {
-                depth += match c {
-                    '(' => 1,
-                    ')' => -1,
-                    _ => 0,
-                };
-                depth == 0
-            });
-            all.push((table.to_owned(), after[..end.unwrap_or(after.len())].to_owned()));
-        }
-    }
-    all
+        depth == 0
+    });
+    &after[..end.unwrap_or(after.len())]
 }
 
 /// Looks at what is in a file.
@@ -122,17 +138,17 @@ fn verify_objects(conn: &Connection) -> Sql<()> {
          AND (name LIKE 'perdura\\_%' ESCAPE '\\' OR tbl_name LIKE 'perdura\\_%' ESCAPE '\\' OR name = 'sqlite_sequence')",
     )?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-    let of_sqlite = "CREATE TABLE sqlite_sequence(name,seq)".to_owned(); // it keeps the highest id there
-    let mut wanted: std::collections::HashSet<String> = statements().chain([of_sqlite]).collect();
+    let of_sqlite = "CREATE TABLE sqlite_sequence(name,seq)"; // it keeps the highest id there
+    let mut wanted: HashSet<&str> = statements().iter().map(String::as_str).chain([of_sqlite]).collect();
     for row in rows {
         let (name, sql) = row?;
-        if !wanted.remove(&sql) {
+        if !wanted.remove(sql.as_str()) {
             return Err(strange(&name).into());
         }
     }
     match wanted.into_iter().next() {
         None => Ok(()),
-        Some(missing) => Err(strange(missing.split('(').next().unwrap_or(&missing).trim()).into()),
+        Some(missing) => Err(strange(missing.split('(').next().unwrap_or(missing).trim()).into()),
     }
 }
 
@@ -146,7 +162,7 @@ fn strange(object: &str) -> Error {
 /// Makes our objects, within the caller's transaction.
 pub(crate) fn create(conn: &Connection, now: Timestamp) -> Sql<()> {
     for statement in statements() {
-        conn.execute(&statement, [])?;
+        conn.execute(statement, [])?;
     }
     conn.execute(
         "INSERT INTO perdura_meta (id, schema_version, file_id, owner_epoch, created_at_ms, probes)
@@ -187,13 +203,16 @@ mod tests {
 
     #[test]
     fn every_check_of_the_schema_is_found() {
-        let found = checks();
-        assert_eq!(found.len(), SCHEMA.matches("CHECK (").count());
-        assert!(found.contains(&("perdura_counts".into(), "n >= 0".into())), "{found:?}");
+        let found: usize = rules().iter().map(|of_table| of_table.rules.len()).sum();
+        assert_eq!(found, SCHEMA.matches("CHECK (").count());
         let conn = Connection::open_in_memory().unwrap();
         create(&conn, Timestamp::from_millis(0)).unwrap();
-        for (table, rule) in found {
-            conn.prepare(&format!("SELECT 1 FROM {table} WHERE NOT ({rule})")).unwrap();
+        for Rules { table, rules } in rules() {
+            for rule in rules {
+                conn.prepare(&format!("SELECT 1 FROM {table} WHERE NOT ({rule})")).unwrap();
+            }
         }
+        let counts = rules().iter().find(|of_table| of_table.table == "perdura_counts").unwrap();
+        assert!(counts.rules.contains(&"n >= 0"), "{:?}", counts.rules);
     }
 }

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::store::error::Sql;
+use crate::store::file::schema::{self, Rules};
 use crate::store::tasks::epoch::is_served;
 use crate::store::tasks::gates::is_bounded;
 
@@ -234,16 +235,18 @@ pub(crate) fn check_step(conn: &Connection, step: usize) -> Sql<Option<Vec<Strin
         }
         return Ok(Some(if found > 0 { vec![format!("{problem} ({found})")] } else { Vec::new() }));
     }
-    // SQLite's own check leaves these out on a connection that cannot write.
-    let Some((table, rule)) =
-        crate::store::file::schema::checks().into_iter().nth(invariant - INVARIANTS.len())
-    else {
-        return Ok(None);
-    };
-    let sql = format!("SELECT COUNT(*) FROM {table} WHERE NOT ({rule})");
-    let found: i64 = conn.query_row(&sql, [], |row| row.get(0))?;
-    let problem = (found > 0).then(|| format!("rows of {table} that break the rule {rule} ({found})"));
-    Ok(Some(problem.into_iter().collect()))
+    schema::rules().get(invariant - INVARIANTS.len()).map(|of_table| check_rules(conn, of_table)).transpose()
+}
+
+/// Which rows of a table break its `CHECK`s. SQLite's own check leaves these out on a connection that cannot write.
+fn check_rules(conn: &Connection, Rules { table, rules }: &Rules) -> Sql<Vec<String>> {
+    let counts: Vec<_> = rules.iter().map(|rule| format!("COUNT(*) FILTER (WHERE NOT ({rule}))")).collect();
+    let sql = format!("SELECT {} FROM {table}", counts.join(", "));
+    let found = conn.query_row(&sql, [], |row| {
+        (0..rules.len()).map(|n| row.get::<_, i64>(n)).collect::<Result<Vec<_>, _>>()
+    })?;
+    let broken = rules.iter().zip(found).filter(|(_, found)| *found > 0);
+    Ok(broken.map(|(rule, found)| format!("rows of {table} that break the rule {rule} ({found})")).collect())
 }
 
 /// What SQLite says of the file.

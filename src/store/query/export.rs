@@ -64,10 +64,10 @@ pub(crate) fn export(snapshot: &Connection, out: &mut dyn Write) -> Sql<u64> {
 /// Our tables in a file, in the order of the schema, each with its columns.
 fn tables(conn: &Connection) -> Sql<Vec<(String, Vec<String>)>> {
     let mut all = Vec::new();
-    for table in schema::tables().filter(|table| !LEFT_OUT.contains(&table.as_str())) {
+    for table in schema::tables().filter(|table| !LEFT_OUT.contains(table)) {
         let mut statement = conn.prepare("SELECT name FROM pragma_table_info(?1)")?;
-        let columns = statement.query_map([&table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-        all.push((table, columns));
+        let columns = statement.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        all.push((table.to_owned(), columns));
     }
     Ok(all)
 }
