@@ -4,9 +4,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use perdura::Config;
-use perdura::testing::model::{Pair, Script, decode};
+use perdura::testing::CrashPoint;
+use perdura::testing::model::{Command, Pair, Program, Script, decode};
 use perdura::testing::proptest::Machine;
+use perdura::{Config, LostRetry, Options, State};
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
 use proptest_state_machine::ReferenceStateMachine;
@@ -76,6 +77,28 @@ impl Done {
             Err(TestError::Abort(why)) => panic!("seed {seed}, round {round}: {why}"),
         }
     }
+}
+
+/// A claim that finds a suspect of an unknown name holds it. The turn is the next one's then, and the claim goes on.
+#[test]
+fn g04_a_suspect_that_gets_its_turn_from_a_claim_in_vain_is_claimed_at_once() {
+    let dies_while_it_runs =
+        |next| Command::CrashDuring(Box::new(Command::RunOne), CrashPoint::before(2), next);
+    let config = Config::default().lost_retry(LostRetry::Immediate);
+    let mut pair = Pair::<Script>::new(&config).unwrap();
+    for command in [
+        Command::Enqueue(Script::New, Options::new().queue("b")),
+        dies_while_it_runs(Program::Whole),
+        Command::Pause("b"),
+        Command::Enqueue(Script::Succeed, Options::new()),
+        dies_while_it_runs(Program::Older),
+        Command::Resume("b"),
+        Command::RunOne,
+    ] {
+        pair.apply(&command).unwrap();
+    }
+    let states: Vec<State> = pair.model().tasks().values().map(|task| task.state).collect();
+    assert_eq!(states, [State::Queued, State::Succeeded]);
 }
 
 /// What the fuzzer begins with: each file is a case that was of interest once.

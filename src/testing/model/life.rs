@@ -240,6 +240,10 @@ impl<W: Workload> Model<W> {
         }
     }
 
+    pub(super) fn has_something_to_claim(&self) -> bool {
+        !self.queues_in_turn().is_empty()
+    }
+
     /// Queues that have something to claim, the one whose turn it is first.
     fn queues_in_turn(&self) -> Vec<String> {
         let may = |q: &&String| !self.paused.contains(*q) && !self.is_shut(q) && self.head(q).is_some();

@@ -177,9 +177,19 @@ impl<W: Workload> Model<W> {
         made.map(Answer::Enqueued)
     }
 
+    /// Claims the next task. A claim that has only held what may not run is followed by another, if something else came to be ready by that.
+    fn claim_one(&mut self) -> Result<Option<TaskId>, Died> {
+        loop {
+            let claimed = self.commit_if_changed(Model::claim)?;
+            if claimed.is_some() || !self.has_something_to_claim() {
+                return Ok(claimed);
+            }
+        }
+    }
+
     /// Claims the next task, starts its handler, and settles what it made of it.
     fn run_one(&mut self) -> Result<Option<Ran>, Died> {
-        let Some(id) = self.commit_if_changed(Model::claim)? else { return Ok(None) };
+        let Some(id) = self.claim_one()? else { return Ok(None) };
         self.start(id);
         let Some(task) = self.tasks.get(&id) else { return Ok(None) };
         let (attempt, task) = (task.attempt(), task.task.clone());
