@@ -14,6 +14,7 @@ use super::identity::beside;
 use super::opening::{Manner, Opening};
 use super::path::open_companions;
 use super::pragmas::{keep_free_pages, set_up_reader, set_up_writer};
+use super::reserve::wal_bytes;
 use super::schema::{self, FileKind};
 use super::statistics::forget_statistics;
 use crate::error::{Error, ErrorKind};
@@ -117,7 +118,7 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<Opened> {
     }
     set_up_writer(&conn, &opening.settings)?;
     if !planted("g03-an-old-wal-may-come-back") {
-        bury_old_wal(path)?;
+        bury_old_wal(&conn, path)?;
     }
     let file_id = make_or_verify(&conn, opening.now)?;
     if !is_shared {
@@ -227,8 +228,8 @@ fn ask_for_wal(conn: &Connection) -> rusqlite::Result<()> {
 /// SQLite does not sync that. Where blocks are given away before it is durable that they are free (ext4 with `data=writeback`, FAT), the
 /// new WAL may be written into the old one's; a power cut then brings the old one back with a block that is not its own, and SQLite would
 /// copy what comes before that block over the newer database. From here on this connection keeps the WAL where it is.
-fn bury_old_wal(path: &Path) -> Result<(), Error> {
-    if fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0) {
+fn bury_old_wal(conn: &Connection, path: &Path) -> Result<(), Error> {
+    if wal_bytes(conn) > 0 {
         return Ok(()); // it has begun, or is the old one
     }
     match sync_folder(path) {
