@@ -56,10 +56,10 @@ CREATE TABLE perdura_tasks (
     attempt_number   INTEGER NOT NULL,                  -- attempts started since enqueue or manual retry, less refunds
     max_attempts     INTEGER NOT NULL,                  -- counts the first one
     generation       INTEGER NOT NULL,                  -- claims over the whole life; the fence of every write for a running task
-    in_flight        INTEGER NOT NULL,                  -- 1: a thread of the owner executes this generation (whatever the state)
+    in_flight        INTEGER NOT NULL,                  -- 1: a thread of the owner executes this generation (whatever the state), or its work is outside
     cancel_requested INTEGER NOT NULL,                  -- 1: anything but Ok ends it as CANCELLED
     suspect          INTEGER NOT NULL,                  -- 1: it was running when a process died; suspects run one at a time
-    extras           INTEGER NOT NULL,                  -- what it has beside its row, to be mended when it ends: 1 a row of perdura_keys names it, 2 its unique key is one until it starts, 4 its key has a limit, 8 it holds a permit of that, 16 it is serial and has started, 32 steps of it are done, 64 it has a row of perdura_needs, 1 << 16 it has a row of perdura_runs
+    extras           INTEGER NOT NULL,                  -- what it has beside its row, to be mended when it ends: 1 a row of perdura_keys names it, 2 its unique key is one until it starts, 4 its key has a limit, 8 it holds a permit of that, 16 it is serial and has started, 32 steps of it are done, 64 it has a row of perdura_needs, 128 its work is outside: it has a row of perdura_outside, 1 << 16 it has a row of perdura_runs
     late             INTEGER NOT NULL,                  -- 1: it succeeded after its deadline
     snoozes          INTEGER NOT NULL,                  -- how often its handler snoozed
     created_at_ms    INTEGER NOT NULL,
@@ -94,7 +94,7 @@ CREATE INDEX perdura_unknown ON perdura_tasks (name_id, task_id) WHERE state = 0
 CREATE INDEX perdura_held ON perdura_tasks (task_id) WHERE state = 0 AND hold > 0;
 -- What must be cancelled if nobody claims it in time.
 CREATE INDEX perdura_expiring ON perdura_tasks (expires_at_ms) WHERE state = 0 AND expires_at_ms IS NOT NULL;
--- What a thread executes: all that recovery has to look at, and what a limit counts.
+-- What a thread executes, and what is outside: all that recovery has to look at, and what a limit counts.
 CREATE INDEX perdura_in_flight ON perdura_tasks (queue_id, task_id) WHERE in_flight = 1;
 -- Who was running when a process died, until it has proved harmless.
 CREATE INDEX perdura_suspects ON perdura_tasks (task_id) WHERE suspect = 1;
@@ -294,7 +294,30 @@ CREATE INDEX perdura_condition_waiters ON perdura_needs (waits_for, priority DES
 -- Who waits for free disk, who needs least first.
 CREATE INDEX perdura_disk_waiters ON perdura_needs (free_bytes, task_id) WHERE waits_for = 62;
 
+-- Work that is outside: tasks that are RUNNING without a thread. The row goes with the end of the attempt.
+CREATE TABLE perdura_outside (
+    task_id        INTEGER PRIMARY KEY,
+    engine         TEXT,             -- who does it (NULL: none; somebody says how it ends)
+    job            TEXT,             -- under which id the engine knows it
+    spec           TEXT,             -- what the engine is asked to do, JSON
+    waits_for      TEXT,             -- what it waits for without an engine, in the words of its handler
+    since_ms       INTEGER NOT NULL, -- when its handler returned
+    accepted_at_ms INTEGER,          -- when the engine had it for certain (NULL: it was to be asked, and may have been)
+    deadline_ms    INTEGER,          -- when the attempt has taken too long (NULL: it may take its time)
+    CHECK ((engine IS NULL) = (job IS NULL)),
+    CHECK ((engine IS NULL) = (spec IS NULL)),
+    CHECK ((engine IS NULL) = (waits_for IS NOT NULL)),
+    CHECK (accepted_at_ms IS NULL OR engine IS NOT NULL)
+) STRICT;
+-- The work of each engine.
+CREATE INDEX perdura_jobs ON perdura_outside (engine, task_id) WHERE engine IS NOT NULL;
+-- When somebody has not said in time how it ends.
+CREATE INDEX perdura_outside_due ON perdura_outside (deadline_ms) WHERE engine IS NULL AND deadline_ms IS NOT NULL;
+-- The same by their beginning: one that lies in the future shows that the clock jumped back.
+CREATE INDEX perdura_outside_anchors ON perdura_outside (since_ms) WHERE engine IS NULL AND deadline_ms IS NOT NULL;
+
 -- How many tasks each queue has in each state and hold, kept by the writes themselves.
+
 CREATE TABLE perdura_counts (
     queue_id INTEGER NOT NULL,
     state    INTEGER NOT NULL,

@@ -56,8 +56,8 @@ pub use retry::RetryPolicy;
 pub use schedule::{Missed, Overlap, Schedule, ScheduleKind, ScheduleRecord, ScheduleStatus};
 pub use task::{
     Attempt, AttemptOutcome, Bulk, Condition, Counts, DEFAULT_QUEUE, DeadLetter, Enqueued, Filter, Hold,
-    KeyRecord, LimitRecord, NeedsRecord, OnConflict, Options, Output, OutputStream, Progress, QueueCounts,
-    Rate, State, StepRecord, Task, TaskId, TaskRecord, Timestamp, Unique,
+    KeyRecord, LimitRecord, NeedsRecord, OnConflict, Options, Output, OutputStream, OutsideRecord, Progress,
+    QueueCounts, Rate, State, StepRecord, Task, TaskId, TaskRecord, Timestamp, Unique,
 };
 
 /// What a queue says of itself and its file: reports for people who look after it, and for programs that show them.

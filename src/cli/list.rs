@@ -118,6 +118,7 @@ pub(super) fn when(task: &TaskRecord, now: Timestamp) -> String {
             }
             _ => ago(Some(task.created_at)),
         },
+        State::Running if task.outside.is_some() => format!("outside, {}", ago(task.started_at)),
         State::Running => ago(task.started_at),
         _ => ago(task.finished_at),
     }

@@ -19,6 +19,7 @@
 //!
 //! It uses only the public API, and says how it ended by [`Exit`].
 
+mod complete;
 mod condition;
 mod dead_letters;
 mod doctor;
@@ -94,6 +95,8 @@ enum AdminVerb {
     #[command(subcommand)]
     Queue(queues::QueueVerb),
     Condition(condition::ConditionArgs),
+    Complete(complete::CompleteArgs),
+    Fail(complete::FailArgs),
     /// Delete tasks that succeeded or were cancelled long ago
     Purge(manage::PurgeArgs),
     /// Look at dead letters (failed tasks that are kept apart), and make tasks of them again
@@ -138,6 +141,8 @@ impl AdminVerb {
             AdminVerb::Resume(queues) => queues.run(session),
             AdminVerb::Queue(verb) => verb.run(session),
             AdminVerb::Condition(condition) => condition.run(session),
+            AdminVerb::Complete(complete) => complete.run(session),
+            AdminVerb::Fail(fail) => fail.run(session),
             AdminVerb::Purge(purge) => purge.run(session),
             AdminVerb::Dead(dead) => dead.run(session),
             AdminVerb::Schedule(schedule) => schedule.run(session),

@@ -119,7 +119,9 @@ impl From<Error> for CliError {
     fn from(error: Error) -> CliError {
         let exit = match error.kind() {
             ErrorKind::InvalidInput | ErrorKind::InvalidConfig => Exit::Usage,
-            ErrorKind::NotFound | ErrorKind::WrongState | ErrorKind::Conflict => Exit::Refused,
+            ErrorKind::NotFound | ErrorKind::WrongState | ErrorKind::Conflict | ErrorKind::Superseded => {
+                Exit::Refused
+            }
             _ => Exit::File,
         };
         CliError::new(exit, in_shell(&error.to_string()))

@@ -455,7 +455,10 @@ impl Context {
     }
 
     /// How the attempt has ended, now.
-    pub(crate) fn settlement(&self, verdict: Verdict) -> Settlement {
+    pub(crate) fn settlement(&self, mut verdict: Verdict) -> Settlement {
+        if let Verdict::Outside(outside) = &mut verdict {
+            outside.time_left = self.time_left();
+        }
         let ran = self.port.monotonic().saturating_sub(self.began);
         self.control.settlement(&self.claimed, verdict, ran)
     }

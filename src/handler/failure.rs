@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::MAX_DURATION;
 use crate::error::{Error, ErrorKind};
-use crate::task::{ErrorReport, StepKey, Verdict, check_name};
+use crate::task::{ErrorReport, GoesOutside, StepKey, Verdict, check_name};
 
 /// The shortest snooze: a shorter one would be a busy loop through the disk.
 const MIN_SNOOZE: Duration = Duration::from_millis(10);
@@ -42,8 +42,8 @@ struct Cause {
     retry_after: Option<Duration>,
     /// The name of the sleep that a snooze is.
     sleep: Option<String>,
-    /// The condition that it waits for.
-    condition: Option<String>,
+    /// What it waits for: a condition, or what is done outside.
+    waits_for: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,7 @@ pub(super) enum Class {
     Timeout,
     Snooze(Duration),
     Until,
+    Outside,
     Cancel,
     Interrupted,
     Decline,
@@ -70,7 +71,7 @@ impl Failure {
             report: ErrorReport::new(error_type, message, ""),
             retry_after: None,
             sleep: None,
-            condition: None,
+            waits_for: None,
         }))
     }
 
@@ -211,7 +212,51 @@ impl Failure {
         }
         let mut failure =
             Failure::of(Class::Until, "Condition", "to be called again when a condition is met");
-        failure.0.condition = Some(condition);
+        failure.0.waits_for = Some(condition);
+        failure
+    }
+
+    /// Not a failure: somebody else does the work from now on, and says how it ends: a person, a webhook, another program. The task stays
+    /// `RUNNING`, for days if need be, and holds no thread.
+    ///
+    /// Who says so needs the task's [id](crate::Context::id) and the attempt's [generation](crate::Context::generation), which the handler has told
+    /// them: [`Queue::complete`](crate::Queue::complete), [`Queue::fail`](crate::Queue::fail), or the command `perdura complete`. That is possible from
+    /// any process that can open the file. The attempt outlives this process: another one that takes the file over leaves it alone.
+    ///
+    /// `what` says to people what is waited for (1-200 bytes, no control characters). The task's [timeout](crate::Options::timeout) goes on: if nobody
+    /// has said anything by then, the attempt fails with the type `Timeout`. [Cancelling](crate::Queue::cancel) the task ends it at once. Tasks that the
+    /// attempt has asked for with `Context::enqueue` are not made.
+    ///
+    /// ```
+    /// # use perdura::{Context, Failure, Queue, State, Task, TaskId, testing::{ManualClock, SteppedQueue}};
+    /// # fn ask(_: &str, _: TaskId, _: u64) -> Result<(), std::io::Error> { Ok(()) }
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Refund { order: u64 }
+    /// impl Task for Refund {
+    ///     const NAME: &'static str = "refund";
+    ///     type Output = String;
+    /// }
+    ///
+    /// fn refund(_: Refund, cx: &Context) -> Result<String, Failure> {
+    ///     ask("finance@example.org", cx.id(), cx.generation())?; // with a link to complete it
+    ///     Err(Failure::outside("approval by finance"))
+    /// }
+    /// # let tests = SteppedQueue::open(Queue::builder().handle(refund), &ManualClock::new())?;
+    /// # let queue = tests.queue();
+    /// let id = queue.enqueue(&Refund { order: 7 })?.id();
+    /// # tests.run_until_idle()?;
+    /// assert_eq!(queue.get(id)?.state, State::Running);
+    /// queue.complete::<Refund>(id, 1, &"approved by Ada".to_owned())?; // days later, in another process
+    /// assert_eq!(queue.result::<Refund>(id)?.as_deref(), Some("approved by Ada"));
+    /// # Ok::<(), perdura::Error>(())
+    /// ```
+    pub fn outside(what: impl Into<String>) -> Failure {
+        let what = what.into();
+        if let Err(wrong) = check_name("what it waits for", &what) {
+            return Failure::unusable_name(wrong);
+        }
+        let mut failure = Failure::of(Class::Outside, "Outside", "its work goes on outside");
+        failure.0.waits_for = Some(what);
         failure
     }
 
@@ -350,8 +395,8 @@ impl Failure {
         )
     }
 
-    pub(super) fn verdict(self) -> Verdict {
-        let Cause { class, report: error, retry_after, sleep, condition } = *self.0;
+    pub(crate) fn verdict(self) -> Verdict {
+        let Cause { class, report: error, retry_after, sleep, waits_for } = *self.0;
         let failed = |permanent, timed_out| Verdict::Failed {
             error: error.clone(),
             permanent,
@@ -363,7 +408,10 @@ impl Failure {
             Class::Permanent => failed(true, false),
             Class::Timeout => failed(false, true),
             Class::Snooze(delay) => Verdict::Snoozed { delay, sleep },
-            Class::Until => Verdict::Waits { condition: condition.unwrap_or_default() },
+            Class::Until => Verdict::Waits { condition: waits_for.unwrap_or_default() },
+            Class::Outside => {
+                Verdict::Outside(Box::new(GoesOutside::to_somebody(waits_for.unwrap_or_default())))
+            }
             Class::Cancel => Verdict::Cancelled(error),
             Class::Interrupted => Verdict::HandedBack,
             Class::Decline => Verdict::Declined,
@@ -380,7 +428,7 @@ impl<E: StdError> From<E> for Failure {
             report,
             retry_after: None,
             sleep: None,
-            condition: None,
+            waits_for: None,
         }))
     }
 }

@@ -16,6 +16,8 @@
 //! | RUNNING | hand-back | QUEUED, ready | − 1 |
 //! | RUNNING | its handler declines it | QUEUED, hold *unknown name* | − 1 |
 //! | RUNNING | it waits until a condition is met | QUEUED, hold *condition* | − 1 |
+//! | RUNNING | its work goes on outside | RUNNING, no suspect | same |
+//! | RUNNING, outside | what became of it is not known | LOST, or QUEUED as the rule for lost ones says | same |
 //! | RUNNING | its process died | QUEUED while attempts are left, else LOST | same |
 //! | RUNNING | fell silent | LOST, its thread still in flight | same |
 //! | LOST, in flight | success | SUCCEEDED | same |
@@ -167,6 +169,10 @@ pub(crate) enum AttemptEnd {
     Waits,
     /// The handler cancelled it.
     Cancelled,
+    /// The handler has returned, and the work goes on outside: it is no end yet.
+    WentOutside,
+    /// What became of its work outside is not known.
+    Lost,
 }
 
 /// Whether and when a lost attempt is followed by another.
@@ -419,6 +425,8 @@ fn ended(task: &TaskState, end: AttemptEnd, lost_rule: Lost) -> Transition {
             queued(&refunded, Reasons::of(Hold::Condition), Wait::Clear, HistoryEntry::Refund)
         }
         AttemptEnd::Cancelled => finished(task, State::Cancelled),
+        AttemptEnd::WentOutside => unchanged(&spared),
+        AttemptEnd::Lost => lost(&spared, lost_rule),
     }
 }
 

@@ -127,6 +127,22 @@ impl Explanation {
         format!("waits for the condition {:?}, {why}", condition.name)
     }
 
+    /// Where its work is, if that is outside, and what ends it; `moment` says how a time is written.
+    pub(crate) fn outside(&self, moment: impl Fn(Timestamp) -> String) -> Option<String> {
+        let outside =
+            self.task.outside.as_deref().filter(|_| !planted("g20-what-is-outside-is-not-named"))?;
+        let TaskRecord { attempt_number, max_attempts, generation, .. } = &self.task;
+        let attempt = format!("attempt {attempt_number} of {max_attempts}, generation {generation}");
+        let since = moment(outside.since);
+        let what = outside.waits_for.as_deref().unwrap_or_default();
+        let deadline =
+            outside.deadline.map(|at| format!("; the attempt fails if nobody does by {}", moment(at)));
+        let deadline = deadline.unwrap_or_default();
+        Some(format!(
+            "waits outside since {since}, for {what:?} ({attempt}): somebody is to complete it, or to let it fail{deadline}"
+        ))
+    }
+
     /// The one task that it waits for, if there is one.
     pub(crate) fn blocker(&self) -> Option<TaskId> {
         match (self.task.hold, self.permit_holders.as_slice()) {
@@ -183,9 +199,16 @@ impl fmt::Display for Explanation {
         let (before, shut) = (self.before(), self.shut());
         let id = task.task_id;
         match task.state {
-            State::Running => {
-                write!(f, "task {id} is running: attempt {} of {}", task.attempt_number, task.max_attempts)
-            }
+            State::Running => match self.outside(|at| at.to_string()) {
+                Some(outside) => write!(f, "task {id} {outside}"),
+                None => {
+                    write!(
+                        f,
+                        "task {id} is running: attempt {} of {}",
+                        task.attempt_number, task.max_attempts
+                    )
+                }
+            },
             State::Queued => {
                 write!(f, "task {id} is queued and ")?;
                 match task.hold.unwrap_or(Hold::Ready) {

@@ -6,6 +6,7 @@
 mod bounds;
 mod builder;
 mod children;
+mod complete;
 mod dead_letters;
 mod engine;
 mod enqueue;

@@ -38,6 +38,8 @@ pub enum Ran {
     Snoozed(TaskId),
     /// The handler cancelled the task, or stopped because it was cancelled.
     Cancelled(TaskId),
+    /// The handler has handed the work over ([`Failure::outside`](crate::Failure::outside)): it goes on outside, and the task is `RUNNING`.
+    WentOutside(TaskId),
     /// The attempt could not start, was interrupted, waits for a condition, or closed its queue for a while.
     HandedBack(TaskId),
 }
@@ -162,7 +164,8 @@ impl Stepper {
         let id = finished.settlement.task_id;
         let ran = match finished.settlement.verdict {
             Verdict::Succeeded { .. } | Verdict::Committed => Ran::Succeeded(id),
-            Verdict::Failed { .. } => Ran::Failed(id),
+            Verdict::Failed { .. } | Verdict::Lost { .. } => Ran::Failed(id),
+            Verdict::Outside(_) => Ran::WentOutside(id),
             Verdict::Snoozed { .. } => Ran::Snoozed(id),
             Verdict::Cancelled(_) => Ran::Cancelled(id),
             Verdict::HandedBack

@@ -59,6 +59,7 @@ pub(crate) use tasks::fence::check_fence;
 pub(crate) use tasks::gates::{changed, mend_jumps, openings, set_limit, set_rate};
 pub(crate) use tasks::keys::{digest, keys_from_the_future, old_keys, tidy_keys};
 pub(crate) use tasks::known::{Lifting, lift_known};
+pub(crate) use tasks::outside_ends::end_outside;
 pub(crate) use tasks::promote::{
     clock_has_run_on, clock_jumped, has_unknown_names, is_due, next_due, next_start, promote,
 };

@@ -8,8 +8,10 @@ use std::time::Duration;
 use super::extras::Extras;
 use super::id::TaskId;
 use super::options::Resolved;
+use super::outside::GoesOutside;
 use super::record::Progress;
 use super::streams::OutputStream;
+use crate::config::LostRetry;
 
 /// A task on its way into the file.
 #[derive(Clone)]
@@ -173,6 +175,10 @@ pub(crate) enum Verdict {
     Declined,
     /// Succeeded, and its own commit has written that.
     Committed,
+    /// No end: its work goes on outside.
+    Outside(Box<GoesOutside>),
+    /// What became of its work outside is not known; `retry` says what becomes of the task.
+    Lost { error: ErrorReport, retry: LostRetry },
 }
 
 /// What stands for a result that was not kept: no JSON.

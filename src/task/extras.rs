@@ -24,11 +24,14 @@ impl Extras {
     /// It has a row of what it needs: conditions, free disk.
     pub(crate) const NEEDS: Extras = Extras(64);
 
+    /// Its work is outside: a row of `perdura_outside` names it.
+    pub(crate) const OUTSIDE: Extras = Extras(128);
+
     /// It is a run of a schedule: its end is told to the schedule.
     pub(crate) const RUN: Extras = Extras(1 << 16);
 
     /// All that mean something.
-    pub(crate) const KNOWN: Extras = Extras(127 | Extras::RUN.0);
+    pub(crate) const KNOWN: Extras = Extras(255 | Extras::RUN.0);
 
     /// These, if so; else none.
     pub(crate) fn only_if(self, is_so: bool) -> Extras {

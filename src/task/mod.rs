@@ -15,6 +15,7 @@ mod name;
 mod needs;
 mod option_needs;
 mod options;
+mod outside;
 mod rate;
 mod record;
 mod rollup;
@@ -45,6 +46,8 @@ pub use needs::{Condition, NeedsRecord};
 pub(crate) use needs::{MAX_CONDITIONS, Needs};
 pub use options::Options;
 pub(crate) use options::Resolved;
+pub use outside::OutsideRecord;
+pub(crate) use outside::{Elsewhere, GoesOutside};
 pub use rate::Rate;
 pub use record::{
     Attempt, AttemptOutcome, Bulk, Counts, DeadLetter, KeyRecord, LimitRecord, Progress, QueueCounts,

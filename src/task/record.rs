@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::TaskId;
 use super::needs::NeedsRecord;
+use super::outside::OutsideRecord;
 use super::rate::Rate;
 use super::state::{Hold, State};
 use super::timestamp::Timestamp;
@@ -82,6 +83,9 @@ pub struct TaskRecord {
     /// What it needs beside its time and its turn, if it was enqueued with needs or waits for a condition.
     #[serde(default)]
     pub needs: Option<Box<NeedsRecord>>,
+    /// Its work outside, if it is `RUNNING` and has no thread.
+    #[serde(default)]
+    pub outside: Option<Box<OutsideRecord>>,
 }
 
 /// The [limit of its key](crate::Options::limit) that a task was enqueued with.

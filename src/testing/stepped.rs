@@ -40,6 +40,8 @@ pub struct RunSummary {
     pub cancelled: usize,
     /// The attempt could not start, or was interrupted.
     pub handed_back: usize,
+    /// The handler handed the work over: it goes on outside.
+    pub went_outside: usize,
 }
 
 /// Opening.
@@ -109,6 +111,7 @@ impl SteppedQueue {
                 Some(Ran::Snoozed(_)) => tally.snoozed += 1,
                 Some(Ran::Cancelled(_)) => tally.cancelled += 1,
                 Some(Ran::HandedBack(_)) => tally.handed_back += 1,
+                Some(Ran::WentOutside(_)) => tally.went_outside += 1,
             }
         }
         Err(Error::new(ErrorKind::TimedOut, format!("the queue is not idle after {MAX_ATTEMPTS} attempts")))

@@ -50,6 +50,7 @@ mod model_based;
 mod neighbours;
 mod order;
 #[cfg(feature = "rusqlite")]
+mod outside;
 mod own_transaction;
 #[cfg(unix)]
 mod panics;

@@ -478,6 +478,8 @@ pub fn settle<'s>(
                 TaskEvent::Ended(AttemptEnd::HandedBack, rules.lost())
             }
             Verdict::Declined => TaskEvent::Ended(AttemptEnd::Declined, rules.lost()),
+            Verdict::Outside(_) => TaskEvent::Ended(AttemptEnd::WentOutside, rules.lost()),
+            Verdict::Lost { .. } => TaskEvent::Ended(AttemptEnd::Lost, rules.lost()),
             Verdict::Committed => continue,
         };
         if !apply(tx, s.task_id, Some(s.generation), event, now) {
@@ -523,7 +525,7 @@ pub fn next_tick(_: &RefCell<Table>) -> Sql<Option<Timestamp>> {
     Ok(None)
 }
 
-pub fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
+pub fn promote(tx: &Tx<'_>, _: &SettleRules, now: Timestamp, limit: usize) -> Sql<usize> {
     let is_due = |row: &Row| {
         row.task_state.hold() == Hold::Time
             && row.task_state.state == State::Queued

@@ -9,8 +9,8 @@ use crate::console::times::Zone;
 use crate::console::words::{bytes, count, distance, span};
 use crate::inspect::Explanation;
 use crate::{
-    Attempt, DeadLetter, Error, ErrorKind, Hold, KeyRecord, LimitRecord, NeedsRecord, Output, Queue, State,
-    StepRecord, TaskId, TaskRecord, Timestamp,
+    Attempt, DeadLetter, Error, ErrorKind, Hold, KeyRecord, LimitRecord, NeedsRecord, Output, OutsideRecord,
+    Queue, State, StepRecord, TaskId, TaskRecord, Timestamp,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -192,7 +192,16 @@ fn task_facts(task: &TaskRecord, now: Timestamp, zone: Zone) -> Vec<(&'static st
     facts.extend(key.map(|text| ("unique key", text)));
     facts.extend(task.limit.map(|limit| ("key limit", limit_fact(limit))));
     facts.extend(task.needs.as_deref().and_then(needs_fact).map(|needs| ("needs", needs)));
+    if let Some(outside) = task.outside.as_deref() {
+        facts.push(("outside", outside_fact(outside, task.generation)));
+        facts.extend(outside.deadline.map(|deadline| ("deadline", time(deadline))));
+    }
     facts
+}
+
+/// What does its work, and how one names this attempt to end it.
+fn outside_fact(outside: &OutsideRecord, generation: u64) -> String {
+    format!("waits for {:?}; generation {generation}", outside.waits_for.as_deref().unwrap_or_default())
 }
 
 /// The conditions that it needs, and free disk; none if it needs none any more.

@@ -74,7 +74,7 @@ impl Explainer {
         let task = &explanation.task;
         let id = task.task_id;
         match task.state {
-            State::Running => self.running(task),
+            State::Running => self.running(explanation),
             State::Queued => format!("task {id} is queued and {}", self.queued(explanation)),
             State::Failed | State::Lost => {
                 let attempts = count(u64::from(task.attempt_number), "attempt");
@@ -98,7 +98,7 @@ impl Explainer {
     pub(crate) fn is_kept(&self, explanation: &Explanation) -> bool {
         let is_ready = explanation.task.hold == Some(Hold::Ready);
         match explanation.task.state {
-            State::Running => self.worker == WorkerStatus::Missing,
+            State::Running => explanation.task.outside.is_some() || self.worker == WorkerStatus::Missing,
             State::Queued => {
                 !is_ready || self.worker == WorkerStatus::Unknown || self.unless_ready(explanation).is_some()
             }
@@ -145,7 +145,12 @@ impl Explainer {
         if !self.is_mounted && is_job(task) { "`perdura work`" } else { "the program that handles it" }
     }
 
-    fn running(&self, task: &TaskRecord) -> String {
+    fn running(&self, explanation: &Explanation) -> String {
+        let task = &explanation.task;
+        if let Some(outside) = explanation.outside(|at| self.moment(at)) {
+            let verb = self.verb(format_args!("complete {} --generation {}", task.task_id, task.generation));
+            return format!("task {} {outside}; {verb} says that it has succeeded", task.task_id);
+        }
         let TaskRecord { task_id, attempt_number, max_attempts, .. } = task;
         let attempt = format!("attempt {attempt_number} of {max_attempts}");
         match self.worker {
@@ -284,7 +289,7 @@ impl Explainer {
 
 /// Whether a task waits for a worker and for nothing else, or for one to settle what its dead worker left.
 pub(crate) fn is_to_run(task: &TaskRecord) -> bool {
-    task.hold == Some(Hold::Ready) || task.state == State::Running
+    task.hold == Some(Hold::Ready) || (task.state == State::Running && task.outside.is_none())
 }
 
 fn before(tasks: u64) -> String {

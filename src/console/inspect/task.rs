@@ -61,10 +61,13 @@ pub(crate) fn is_job(task: &TaskRecord) -> bool {
     }
 }
 
-/// Why a queued task may not start, in the few words of a row; none if it is ready or waits for its time, which rows show by a time. (`explain`
+/// Why a queued task may not start, or that nothing of ours does the work of a running one, in the few words of a row; none if it is ready or waits for its time, which rows show by a time. (`explain`
 /// says it in a sentence with what to do, `list` in a word in its column of times, and `Hold` in the library's own words.)
 #[cfg(any(feature = "tui", feature = "report"))]
 pub(crate) fn held(task: &TaskRecord) -> Option<&'static str> {
+    if task.outside.is_some() {
+        return Some("its work is outside");
+    }
     match task.hold? {
         Hold::UnknownName => Some("no handler knows its name"),
         Hold::PreviousAttempt => Some("its previous attempt still runs"),

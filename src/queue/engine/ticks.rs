@@ -50,8 +50,9 @@ impl Core {
             // Each by itself, so that what is wrong with schedules keeps no task from its time.
             let (mut promoted, mut fired) = (0, Fired::default());
             if is_due(due) {
-                let clock = self.shared.clock.clone();
-                promoted = self.owner_write(move |tx| store::promote(tx, clock.now(), TASKS_PER_COMMIT))?;
+                let (clock, rules) = (self.shared.clock.clone(), self.rules.clone());
+                promoted =
+                    self.owner_write(move |tx| store::promote(tx, &rules, clock.now(), TASKS_PER_COMMIT))?;
             }
             if is_due(tick) {
                 let (clock, config) = (self.shared.clock.clone(), self.config.clone());

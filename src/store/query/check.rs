@@ -38,14 +38,15 @@ const INVARIANTS: &[(&str, &str)] = &[
         "numbers out of their range",
         "SELECT 1 FROM perdura_tasks WHERE priority NOT BETWEEN -32768 AND 32767 OR max_attempts NOT BETWEEN 1 AND 100
              OR generation NOT BETWEEN 0 AND 1 << 62 OR snoozes NOT BETWEEN 0 AND 1 << 62 OR in_flight NOT BETWEEN 0 AND 1
-             OR cancel_requested NOT BETWEEN 0 AND 1 OR suspect NOT BETWEEN 0 AND 1 OR extras & ~65663 <> 0",
+             OR cancel_requested NOT BETWEEN 0 AND 1 OR suspect NOT BETWEEN 0 AND 1 OR extras & ~65791 <> 0",
     ),
     (
-        "args, results, checkpoints or steps that are not JSON",
+        "args, results, checkpoints, steps or jobs that are not JSON",
         "SELECT 1 FROM perdura_args WHERE json_valid(args) = 0
              UNION ALL SELECT 1 FROM perdura_results WHERE json_valid(result) = 0 AND result <> ''
              UNION ALL SELECT 1 FROM perdura_checkpoints WHERE json_valid(checkpoint) = 0
-             UNION ALL SELECT 1 FROM perdura_steps WHERE json_valid(result) = 0",
+             UNION ALL SELECT 1 FROM perdura_steps WHERE json_valid(result) = 0
+             UNION ALL SELECT 1 FROM perdura_outside WHERE json_valid(spec) = 0",
     ),
     ("tasks of an unknown hold", "SELECT 1 FROM perdura_tasks WHERE hold NOT IN (0, 1, 2, 3, 4, 5, 6, 7)"),
     ("tasks without args", "SELECT 1 FROM perdura_tasks t WHERE NOT EXISTS (SELECT 1 FROM perdura_args a WHERE a.task_id = t.task_id)"),
@@ -146,6 +147,13 @@ const INVARIANTS: &[(&str, &str)] = &[
     (
         "tasks that need conditions that the file does not know",
         "SELECT 1 FROM perdura_needs n WHERE n.needs & ~(SELECT COALESCE(SUM(1 << c.condition_id), 0) FROM perdura_conditions c) <> 0",
+    ),
+    (
+        "work outside of tasks that do not run or whose row does not say so, or the other way round",
+        "SELECT 1 FROM perdura_outside o WHERE NOT EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.task_id = o.task_id
+             AND t.state = 1 AND t.extras & 128 <> 0)
+         UNION ALL SELECT 1 FROM perdura_tasks t WHERE t.extras & 128 <> 0
+             AND NOT EXISTS (SELECT 1 FROM perdura_outside o WHERE o.task_id = t.task_id)",
     ),
     (
         "results of tasks that did not succeed",

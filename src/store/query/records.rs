@@ -10,6 +10,7 @@ use crate::store::error::Sql;
 use crate::store::tasks::epoch::is_served;
 use crate::store::tasks::gates::{Gate, limits_at};
 use crate::store::tasks::needs::needs_record;
+use crate::store::tasks::outside::outside_record;
 use crate::store::tasks::row::{HotRow, hold_at, no_task, state_at, time_at};
 use crate::task::{
     Attempt, AttemptOutcome, Counts, Hold, KeyRecord, LimitRecord, Progress, State, TaskId, TaskRecord,
@@ -80,6 +81,7 @@ fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
         Ok(())
     })?;
     record.needs = needs_record(conn, id)?.map(Box::new);
+    record.outside = outside_record(conn, id)?.map(Box::new);
     Ok(Some(record))
 }
 
@@ -152,6 +154,7 @@ fn as_record(row: &Row<'_>, task_id: TaskId) -> rusqlite::Result<Option<TaskReco
         unique: None,
         limit: None,
         needs: None,
+        outside: None,
     }))
 }
 

@@ -5,7 +5,7 @@ use super::remove::{KeyEnds, forget_progress, remove};
 use super::row::{HotRow, clear_error, write_error};
 use super::search::{Among, Check};
 use super::suspects::take_turn_back;
-use super::{gates, keys, steps};
+use super::{gates, keys, outside_ends, steps};
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{Refusal, TaskEvent, next};
 use crate::store::commit::tx::Tx;
@@ -86,6 +86,11 @@ pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> 
         }
         Verb::Cancel if next.task_state.state == State::Cancelled => {
             write_error(tx, id, &ErrorReport::new("Cancelled", "cancelled before it started", ""))?;
+        }
+        Verb::Cancel
+            if before.extras.contains(Extras::OUTSIDE) && outside_ends::cancel(tx, &before, now)? =>
+        {
+            return Ok(());
         }
         Verb::Cancel => tx.effect(|effects| effects.cancelled.push(id)),
         Verb::RunNow => {}

@@ -53,6 +53,7 @@ pub(crate) fn fail_damaged(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) 
     };
     keys::release_if_held(tx, id, now)?;
     permits::leave(tx, id)?;
+    tx.run("DELETE FROM perdura_outside WHERE task_id = ?1", [id.as_i64()])?;
     tx.run(
         "UPDATE perdura_needs SET waits_for = NULL, priority = COALESCE(
              (SELECT MAX(-32768, MIN(t.priority, 32767)) FROM perdura_tasks t WHERE t.task_id = ?1), priority)

@@ -16,6 +16,8 @@ pub(crate) mod known;
 pub(crate) mod lifts;
 pub(crate) mod names;
 pub(crate) mod needs;
+pub(crate) mod outside;
+pub(crate) mod outside_ends;
 pub(crate) mod permits;
 pub(crate) mod promote;
 pub(crate) mod purge;

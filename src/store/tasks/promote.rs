@@ -1,11 +1,13 @@
-//! Promotes tasks whose wait has ended, moves relative waits when the clock jumps back, cancels tasks that have expired.
+//! Promotes tasks whose wait has ended, moves relative waits when the clock jumps back, cancels tasks that have expired, ends attempts outside
+//! whose time is over.
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::damaged::unless_damaged;
 use super::gates::openings;
 use super::row::{HotRow, write_error};
-use super::schedules;
+use super::settle::SettleRules;
+use super::{outside, outside_ends, schedules};
 use crate::lifecycle::TaskEvent;
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
@@ -16,7 +18,7 @@ use crate::task::{ErrorReport, TaskId, Timestamp};
 ///
 /// A relative wait whose beginning lies in the future shows that the clock has jumped back past it: it begins again now, so the
 /// jump delays it by at most its own length.
-pub(crate) fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
+pub(crate) fn promote(tx: &Tx<'_>, rules: &SettleRules, now: Timestamp, limit: usize) -> Sql<usize> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let ms = now.as_millis();
     let jumped = tx.numbers(
@@ -44,7 +46,12 @@ pub(crate) fn promote(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Sql<usize> {
     for id in &due {
         unless_damaged(tx, TaskId::from_i64(*id), now, |row| row.must_apply(tx, TaskEvent::Promote, now))?;
     }
-    Ok(jumped.len() + expired.len() + due.len())
+    let begun_again = outside::begin_again(tx, now, limit)?;
+    let overdue = outside::overdue(tx, now, limit)?;
+    for id in &overdue {
+        unless_damaged(tx, TaskId::from_i64(*id), now, |row| outside_ends::time_out(tx, row, rules, now))?;
+    }
+    Ok(jumped.len() + expired.len() + due.len() + begun_again + overdue.len())
 }
 
 fn begin_again(row: &HotRow, now: Timestamp) -> HotRow {
@@ -66,7 +73,9 @@ pub(crate) fn clock_jumped(conn: &Connection, now: Timestamp) -> Sql<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_anchors
                WHERE state = 0 AND hold = 3 AND anchor_ms > ?1)";
     let has_waited: bool = conn.prepare_cached(sql)?.query_row([now.as_millis()], |row| row.get(0))?;
-    Ok(has_waited || schedules::is_any_from_the_future(conn, now)?)
+    Ok(has_waited
+        || schedules::is_any_from_the_future(conn, now)?
+        || outside::is_any_from_the_future(conn, now)?)
 }
 
 /// Whether the newest tasks show that the wall clock has run on from before: one of them was made in this span of time, and none after it.
@@ -117,8 +126,10 @@ pub(crate) fn next_due(conn: &Connection) -> Sql<Option<Timestamp>> {
         "SELECT MIN(run_at_ms) FROM perdura_tasks INDEXED BY perdura_waiting WHERE state = 0 AND hold = 3";
     let expiring = "SELECT MIN(expires_at_ms) FROM perdura_tasks INDEXED BY perdura_expiring
          WHERE state = 0 AND expires_at_ms IS NOT NULL";
+    let overdue = "SELECT MIN(deadline_ms) FROM perdura_outside INDEXED BY perdura_outside_due
+         WHERE engine IS NULL AND deadline_ms IS NOT NULL";
     let mut earliest = None;
-    for sql in [waiting, expiring] {
+    for sql in [waiting, expiring, overdue] {
         let due: Option<i64> = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
         earliest = earliest.into_iter().chain(due).min();
     }

@@ -12,7 +12,7 @@ use crate::planted::planted;
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::store::file::owner_lock::Started;
-use crate::task::{AttemptOutcome, ErrorReport, State, TaskId, Timestamp};
+use crate::task::{AttemptOutcome, ErrorReport, Extras, State, TaskId, Timestamp};
 
 /// What a new owner found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,6 +80,9 @@ fn settle_dead(
     } else {
         TaskEvent::Ended(AttemptEnd::HandedBack, lost)
     };
+    if row.extras.contains(Extras::OUTSIDE) && !planted("g19-recovery-takes-what-is-outside-for-lost") {
+        return Ok(None); // it has no thread that could have died
+    }
     let Ok(next) = next(&row.task_state, event) else { return Ok(None) };
     let mut to = row.moved(&next, now);
     if matches!(event, TaskEvent::ProcessDied(_)) && row.task_state.state != State::Queued {

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{keys, needs, permits};
+use super::{keys, needs, outside, permits};
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{Reasons, Refusal, TaskEvent, TaskState, Transition, Wait, next};
 use crate::store::commit::tx::Tx;
@@ -159,6 +159,10 @@ impl HotRow {
             self.extras = self.key_follows(tx, before, now)?;
             if self.extras.contains(Extras::NEEDS) {
                 needs::follow(tx, self.task_id, before.task_state.reasons, self.task_state.reasons)?;
+            }
+            if self.extras.contains(Extras::OUTSIDE) && self.task_state.state != State::Running {
+                outside::come_back(tx, self.task_id)?;
+                self.extras = self.extras.without(Extras::OUTSIDE);
             }
             if self.extras.contains(Extras::LIMITED) {
                 let (was, to) = ((before.task_state, before.extras), (self.task_state, self.extras));

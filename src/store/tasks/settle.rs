@@ -8,7 +8,7 @@ use super::fence::check_fence;
 #[cfg(feature = "rusqlite")]
 use super::fence::superseded;
 use super::row::{HotRow, clear_error, write_error};
-use super::{gates, needs, permits, steps, until};
+use super::{gates, needs, outside, permits, steps, until};
 use crate::config::LostRetry;
 use crate::error::ErrorKind;
 use crate::lifecycle::{AttemptEnd, HistoryEntry, Lost, TaskEvent, Transition, next};
@@ -49,9 +49,11 @@ impl SettleRules {
     }
 }
 
+const WRITE_RESULT: &str = "INSERT OR REPLACE INTO perdura_results (task_id, result) VALUES (?1, ?2)";
+
 /// What became of a settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Settled {
+pub(super) enum Settled {
     /// The attempt has ended as told; if it failed, its task is in this state now.
     Done(Option<State>),
     /// It was not the running attempt any more; nothing was changed.
@@ -100,8 +102,7 @@ pub(crate) fn settle<'s>(
 #[cfg(feature = "rusqlite")]
 pub(crate) fn succeed(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: Timestamp) -> Sql<()> {
     let mut success = Success::new(tx)?;
-    let is_done = success.settle(tx, s, now)?
-        || settle_one(tx, &mut success.result, s, rules, now)? == Settled::Done(None);
+    let is_done = success.settle(tx, s, now)? || settle_one(tx, s, rules, now)? == Settled::Done(None);
     if !is_done && !planted("g17-an-attempt-that-counts-no-more-commits") {
         return Err(superseded(s.task_id).into());
     }
@@ -131,8 +132,7 @@ impl<'c> Success<'c> {
                  finished_at_ms = ?2
              WHERE task_id = ?3 AND generation = ?4 AND state = 1 AND in_flight = 1 AND extras & ~64 = 0 AND suspect = 0",
         )?;
-        let result =
-            tx.prepare("INSERT OR REPLACE INTO perdura_results (task_id, result) VALUES (?1, ?2)")?;
+        let result = tx.prepare(WRITE_RESULT)?;
         Ok(Success { task, result, limited: None })
     }
 
@@ -188,7 +188,7 @@ impl<'c> Success<'c> {
         if matches!(s.verdict, Verdict::Committed) || self.settle(tx, s, now)? {
             return Ok(Settled::Done(None));
         }
-        settle_one(tx, &mut self.result, s, rules, now)
+        settle_one(tx, s, rules, now)
     }
 
     /// The same for one that makes tasks. If the file refuses one of them (it names a condition too many), the attempt has failed for good instead.
@@ -207,18 +207,12 @@ impl<'c> Success<'c> {
             ErrorReport::new("InvalidInput", &format!("a task that it makes is refused: {refused}"), "");
         let verdict = Verdict::Failed { error, permanent: true, timed_out: false, retry_after: None };
         let failed = Settlement { verdict, children: Vec::new(), ..s.clone() };
-        settle_one(tx, &mut self.result, &failed, rules, now)
+        settle_one(tx, &failed, rules, now)
     }
 }
 
 /// Ends any attempt.
-fn settle_one(
-    tx: &Tx<'_>,
-    write_result: &mut Prepared<'_>,
-    s: &Settlement,
-    rules: &SettleRules,
-    now: Timestamp,
-) -> Sql<Settled> {
+pub(super) fn settle_one(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: Timestamp) -> Sql<Settled> {
     let is_mine = |row: &HotRow| row.generation == s.generation.cast_signed();
     let Some(row) = HotRow::find(tx.conn, s.task_id)?.filter(is_mine) else {
         return Ok(Settled::Superseded);
@@ -242,6 +236,8 @@ fn settle_one(
         }
         Verdict::Declined => TaskEvent::Ended(AttemptEnd::Declined, lost),
         Verdict::Waits { .. } => TaskEvent::Ended(AttemptEnd::Waits, lost),
+        Verdict::Outside(_) => TaskEvent::Ended(AttemptEnd::WentOutside, lost),
+        Verdict::Lost { retry, .. } => TaskEvent::Ended(AttemptEnd::Lost, Lost { retry: *retry, ..lost }),
         Verdict::Committed => return Ok(Settled::Done(None)),
     };
     let Ok(next) = next(&row.task_state, event) else {
@@ -255,6 +251,12 @@ fn settle_one(
         to.extras = permits::started(to.extras);
     }
     to.extras = steps_follow(tx, s, &next, to.extras, now)?;
+    if let Verdict::Outside(outside) = &s.verdict
+        && next.task_state.state == State::Running
+    {
+        outside::go(tx, s.task_id, outside, now)?;
+        to.extras = to.extras.with(Extras::OUTSIDE);
+    }
     if let Some(condition) = condition.filter(|_| next.ending == HistoryEntry::Refund) {
         to.extras = needs::wait_for(tx, s.task_id, condition, to.extras)?;
     }
@@ -266,7 +268,7 @@ fn settle_one(
     }
     if let Verdict::Succeeded { result, .. } = &s.verdict {
         if let Some(result) = result {
-            write_result.change_one((s.task_id.as_i64(), result))?;
+            tx.prepare(WRITE_RESULT)?.change_one((s.task_id.as_i64(), result))?;
         }
         clear_error(tx, s.task_id)?;
         tx.run("DELETE FROM perdura_checkpoints WHERE task_id = ?1", [s.task_id.as_i64()])?;
@@ -342,12 +344,15 @@ pub(crate) fn measure(next: &Transition) -> Option<Measure> {
 fn report(row: &HotRow, next: &Transition, verdict: &Verdict) -> (AttemptOutcome, ErrorReport) {
     let outcome = match (next.task_state.state, verdict) {
         (State::Cancelled, _) => AttemptOutcome::Cancelled,
+        (_, Verdict::Lost { .. }) => AttemptOutcome::Lost,
         _ if row.task_state.state == State::Lost => AttemptOutcome::Lost,
         (_, Verdict::Failed { timed_out: true, .. }) => AttemptOutcome::TimedOut,
         _ => AttemptOutcome::Failed,
     };
     let error = match verdict {
-        Verdict::Failed { error, .. } | Verdict::Cancelled(error) => error.clone(),
+        Verdict::Failed { error, .. } | Verdict::Cancelled(error) | Verdict::Lost { error, .. } => {
+            error.clone()
+        }
         _ if outcome == AttemptOutcome::Cancelled => {
             ErrorReport::new("Cancelled", "cancelled while it was running", "")
         }

@@ -1,0 +1,88 @@
+//! Work that is outside: tasks that are RUNNING and have no thread. An engine does it, or somebody says how it ends. (How it ends is in
+//! `outside_ends`.)
+//!
+//! The bit [`Extras::OUTSIDE`] of a task says that it has a row of `perdura_outside`. Both go with the end of the attempt, whatever ends it
+//! (`row::replace`).
+
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::store::commit::tx::Tx;
+use crate::store::error::Sql;
+use crate::task::{Elsewhere, GoesOutside, OutsideRecord, TaskId, Timestamp};
+
+/// Notes that the work of a task goes on outside; its row says so too.
+pub(super) fn go(tx: &Tx<'_>, id: TaskId, outside: &GoesOutside, now: Timestamp) -> Sql<()> {
+    let deadline = outside.time_left.map(|left| now.saturating_add(left));
+    let (engine, job, spec, waits_for) = match &outside.to {
+        Elsewhere::Somebody { waits_for } => {
+            tx.effect(|effects| effects.due = effects.due.into_iter().chain(deadline).min());
+            (None, None, None, Some(waits_for))
+        }
+        Elsewhere::Engine { name, job, spec } => (Some(name), Some(job), Some(spec), None),
+    };
+    tx.change_one(
+        "INSERT INTO perdura_outside (task_id, engine, job, spec, waits_for, since_ms, deadline_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        (id.as_i64(), engine, job, spec, waits_for, now.as_millis(), deadline.map(Timestamp::as_millis)),
+    )
+}
+
+/// The attempt has ended: nothing of it is outside any more.
+pub(super) fn come_back(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+    tx.change_one("DELETE FROM perdura_outside WHERE task_id = ?1", [id.as_i64()])
+}
+
+/// When an attempt that is outside has taken too long, if it has a limit.
+pub(super) fn deadline(tx: &Tx<'_>, id: TaskId) -> Sql<Option<Timestamp>> {
+    let sql = "SELECT deadline_ms FROM perdura_outside WHERE task_id = ?1";
+    let found: Option<Option<i64>> = tx.find(sql, [id.as_i64()], |row| row.get(0))?;
+    Ok(found.flatten().map(Timestamp::from_millis))
+}
+
+/// Whether an engine does the work of a task.
+pub(super) fn has_engine(tx: &Tx<'_>, id: TaskId) -> Sql<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_outside WHERE task_id = ?1 AND engine IS NOT NULL)";
+    tx.one(sql, [id.as_i64()], |row| row.get(0))
+}
+
+/// Tasks, at most `limit`, for which nobody has said in time how they end.
+pub(super) fn overdue(tx: &Tx<'_>, now: Timestamp, limit: i64) -> Sql<Vec<i64>> {
+    let sql = "SELECT task_id FROM perdura_outside INDEXED BY perdura_outside_due
+               WHERE engine IS NULL AND deadline_ms IS NOT NULL AND deadline_ms <= ?1 ORDER BY deadline_ms LIMIT ?2";
+    tx.numbers(sql, (now.as_millis(), limit))
+}
+
+/// Lets the time begin again of tasks, at most `limit`, whose handlers have returned in the future: the clock has jumped back. Says how many.
+pub(super) fn begin_again(tx: &Tx<'_>, now: Timestamp, limit: i64) -> Sql<usize> {
+    tx.run(
+        "UPDATE perdura_outside SET since_ms = ?1, deadline_ms = deadline_ms - since_ms + ?1 WHERE task_id IN (
+             SELECT task_id FROM perdura_outside INDEXED BY perdura_outside_anchors
+             WHERE engine IS NULL AND deadline_ms IS NOT NULL AND since_ms > ?1 LIMIT ?2)",
+        (now.as_millis(), limit),
+    )
+}
+
+/// Whether the handler of such a task has returned in the future.
+pub(super) fn is_any_from_the_future(conn: &Connection, now: Timestamp) -> Sql<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_outside INDEXED BY perdura_outside_anchors
+               WHERE engine IS NULL AND deadline_ms IS NOT NULL AND since_ms > ?1)";
+    Ok(conn.prepare_cached(sql)?.query_row([now.as_millis()], |row| row.get(0))?)
+}
+
+/// What is known of the work of a task that is outside.
+pub(crate) fn outside_record(conn: &Connection, id: TaskId) -> Sql<Option<OutsideRecord>> {
+    let sql = "SELECT engine, job, waits_for, since_ms, accepted_at_ms, deadline_ms FROM perdura_outside WHERE task_id = ?1";
+    let record = conn.prepare_cached(sql)?.query_row([id.as_i64()], |row| {
+        let time =
+            |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis));
+        Ok(OutsideRecord {
+            engine: row.get(0)?,
+            job: row.get(1)?,
+            waits_for: row.get(2)?,
+            since: Timestamp::from_millis(row.get(3)?),
+            accepted_at: time(4)?,
+            deadline: time(5)?,
+        })
+    });
+    Ok(record.optional()?)
+}

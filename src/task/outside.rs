@@ -1,0 +1,49 @@
+//! Work that is outside: a task that is `RUNNING` and has no thread.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::timestamp::Timestamp;
+
+/// Where the work of an attempt goes on once its handler has returned.
+#[derive(Debug, Clone)]
+pub(crate) struct GoesOutside {
+    pub to: Elsewhere,
+    /// How much of the time for its attempt is left.
+    pub time_left: Option<Duration>,
+}
+
+impl GoesOutside {
+    /// Somebody is to say how it ends.
+    pub(crate) fn to_somebody(waits_for: String) -> GoesOutside {
+        GoesOutside { to: Elsewhere::Somebody { waits_for }, time_left: None }
+    }
+}
+
+/// Who does work that is outside.
+#[derive(Debug, Clone)]
+pub(crate) enum Elsewhere {
+    /// Nobody of whom perdura knows: somebody says how it ends.
+    Somebody { waits_for: String },
+    /// An engine, which is asked to do `spec` (JSON) and knows it as `job`.
+    Engine { name: String, job: String, spec: String },
+}
+
+/// The work of a `RUNNING` task that is outside: no thread runs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct OutsideRecord {
+    /// The engine that does it; none if somebody says how it ends ([`Failure::outside`](crate::Failure::outside)).
+    pub engine: Option<String>,
+    /// The id under which the engine knows it.
+    pub job: Option<String>,
+    /// What it waits for, as its handler says; none if an engine does it.
+    pub waits_for: Option<String>,
+    /// When its handler returned.
+    pub since: Timestamp,
+    /// When the engine had it for certain. None before that: the engine is to be asked, or has been and has not answered.
+    pub accepted_at: Option<Timestamp>,
+    /// When the attempt has taken too long, if it has a [timeout](crate::Options::timeout).
+    pub deadline: Option<Timestamp>,
+}
