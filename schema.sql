@@ -13,6 +13,7 @@ CREATE TABLE perdura_meta (
     created_at_ms  INTEGER NOT NULL,                   -- when the file was made
     probes         INTEGER NOT NULL,                   -- commits made only to settle what became of a failed commit
     served         TEXT,                               -- the queues that the owner claims from, a JSON list (NULL: all)
+    engines        TEXT,                               -- the engines outside that the owner has, a JSON list (NULL: none)
     retention_ms   INTEGER                             -- how long tasks are kept that succeeded or were cancelled, as the last owner that
                                                        -- said so wants it (NULL: none did; -1: for good)
 ) STRICT;
@@ -29,10 +30,12 @@ CREATE TABLE perdura_queues (
     opens_at_us     INTEGER,                 -- when its rate allows the next start, in microseconds since 1970 UTC
     closed_at_ms    INTEGER,                 -- when a handler closed it for a while (NULL: it is open)
     closed_until_ms INTEGER,                 -- until when it is closed
+    closed_why      TEXT,                    -- why, if an engine cannot be reached (NULL: a handler wants it so)
     CHECK (max_in_flight >= 1),
     CHECK ((rate_count IS NULL) = (opens_at_us IS NULL)),
     CHECK (rate_count IS NULL OR rate_count >= 1 AND rate_period_ms >= 1 AND rate_burst >= 1),
-    CHECK ((closed_at_ms IS NULL) = (closed_until_ms IS NULL))
+    CHECK ((closed_at_ms IS NULL) = (closed_until_ms IS NULL)),
+    CHECK (closed_why IS NULL OR closed_at_ms IS NOT NULL)
 ) STRICT;
 -- Those from which not everything that is ready may be claimed.
 CREATE INDEX perdura_gated ON perdura_queues (queue_id)

@@ -22,6 +22,7 @@ mod config;
 #[cfg(feature = "cli")]
 mod console;
 mod crash;
+pub mod engine;
 mod error;
 mod executor;
 mod handler;

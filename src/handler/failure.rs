@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::MAX_DURATION;
 use crate::error::{Error, ErrorKind};
-use crate::task::{ErrorReport, GoesOutside, StepKey, Verdict, check_name};
+use crate::task::{Elsewhere, ErrorReport, GoesOutside, StepKey, Verdict, check_name};
 
 /// The shortest snooze: a shorter one would be a busy loop through the disk.
 const MIN_SNOOZE: Duration = Duration::from_millis(10);
@@ -42,8 +42,10 @@ struct Cause {
     retry_after: Option<Duration>,
     /// The name of the sleep that a snooze is.
     sleep: Option<String>,
-    /// What it waits for: a condition, or what is done outside.
-    waits_for: Option<String>,
+    /// The condition that it waits for.
+    condition: Option<String>,
+    /// Where its work goes on.
+    outside: Option<GoesOutside>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +73,8 @@ impl Failure {
             report: ErrorReport::new(error_type, message, ""),
             retry_after: None,
             sleep: None,
-            waits_for: None,
+            condition: None,
+            outside: None,
         }))
     }
 
@@ -212,7 +215,7 @@ impl Failure {
         }
         let mut failure =
             Failure::of(Class::Until, "Condition", "to be called again when a condition is met");
-        failure.0.waits_for = Some(condition);
+        failure.0.condition = Some(condition);
         failure
     }
 
@@ -255,8 +258,21 @@ impl Failure {
         if let Err(wrong) = check_name("what it waits for", &what) {
             return Failure::unusable_name(wrong);
         }
+        Failure::goes_outside(Elsewhere::Somebody { waits_for: what })
+    }
+
+    /// A task of an engine stands in a queue that is none of its.
+    pub(super) fn wrong_queue(queue: &str, engine: &str, queues: &[String]) -> Failure {
+        let message = format!(
+            "the task stands in the queue {queue:?}, and those of the engine {engine:?} stand in {queues:?}; enqueue it there"
+        );
+        Failure::of(Class::Permanent, "WrongQueue", &message)
+    }
+
+    /// Its work goes on there.
+    pub(super) fn goes_outside(to: Elsewhere) -> Failure {
         let mut failure = Failure::of(Class::Outside, "Outside", "its work goes on outside");
-        failure.0.waits_for = Some(what);
+        failure.0.outside = Some(GoesOutside { to, time_left: None });
         failure
     }
 
@@ -396,7 +412,7 @@ impl Failure {
     }
 
     pub(crate) fn verdict(self) -> Verdict {
-        let Cause { class, report: error, retry_after, sleep, waits_for } = *self.0;
+        let Cause { class, report: error, retry_after, sleep, condition, outside } = *self.0;
         let failed = |permanent, timed_out| Verdict::Failed {
             error: error.clone(),
             permanent,
@@ -408,10 +424,8 @@ impl Failure {
             Class::Permanent => failed(true, false),
             Class::Timeout => failed(false, true),
             Class::Snooze(delay) => Verdict::Snoozed { delay, sleep },
-            Class::Until => Verdict::Waits { condition: waits_for.unwrap_or_default() },
-            Class::Outside => {
-                Verdict::Outside(Box::new(GoesOutside::to_somebody(waits_for.unwrap_or_default())))
-            }
+            Class::Until => Verdict::Waits { condition: condition.unwrap_or_default() },
+            Class::Outside => Verdict::Outside(Box::new(outside.unwrap_or_default())),
             Class::Cancel => Verdict::Cancelled(error),
             Class::Interrupted => Verdict::HandedBack,
             Class::Decline => Verdict::Declined,
@@ -428,7 +442,8 @@ impl<E: StdError> From<E> for Failure {
             report,
             retry_after: None,
             sleep: None,
-            waits_for: None,
+            condition: None,
+            outside: None,
         }))
     }
 }

@@ -4,6 +4,7 @@
 
 mod context;
 mod control;
+mod ended;
 mod failure;
 mod port;
 mod registry;
@@ -13,6 +14,7 @@ mod upgrade;
 
 pub use context::{Context, StopReason};
 pub(crate) use control::Control;
+pub use ended::{Ended, JobFailure};
 pub use failure::Failure;
 pub(crate) use port::{Finished, Note, Port, Start};
-pub(crate) use registry::{Registry, in_handler};
+pub(crate) use registry::{OutsideHandler, Registry, in_handler};

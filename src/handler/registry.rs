@@ -1,16 +1,18 @@
 //! The handlers of a queue, by task name, and which threads run one.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
 
 use serde_json::Value;
 
 use super::context::Context;
+use super::ended::Ended;
 use super::failure::Failure;
 use super::upgrade::Upgrades;
 use crate::error::{Error, ErrorKind};
-use crate::json::from_json;
-use crate::task::{Task, Verdict, check_name};
+use crate::json::{from_json, to_json};
+use crate::task::{Elsewhere, Task, Verdict, check_name};
 
 /// A handler without its types: JSON in, JSON out.
 type Erased = Box<dyn Fn(&str, &Context) -> Result<Option<String>, Failure> + Send + Sync>;
@@ -29,6 +31,23 @@ struct Handler {
     task_name: &'static str,
     version: u32,
     run: Erased,
+    /// What makes an output of the job that an engine has done; none of what runs here.
+    finish: Option<Finish>,
+}
+
+/// What makes the output of a task of its args and of the job that has ended: JSON of at most so many bytes.
+type Finish = Box<dyn Fn(&str, &Ended, usize) -> Result<Option<String>, Failure> + Send + Sync>;
+
+/// How tasks of a type run on an engine.
+pub(crate) struct OutsideHandler<S, F> {
+    /// The engine's name in the file.
+    pub engine: String,
+    /// The queues in which its tasks stand.
+    pub queues: Vec<String>,
+    /// What the engine is asked to do, JSON.
+    pub spec: S,
+    /// What the task gives.
+    pub finish: F,
 }
 
 impl Registry {
@@ -42,12 +61,41 @@ impl Registry {
             let task: T = from_json(args).map_err(|wrong| Failure::undecodable(&wrong))?;
             cx.result_json(&handler(task, cx)?)
         };
+        self.push::<T>(Box::new(run), None);
+    }
+
+    /// Adds a handler whose work an engine does.
+    pub(crate) fn add_outside<T, S, F>(&mut self, outside: OutsideHandler<S, F>)
+    where
+        T: Task,
+        S: Fn(T, &Context) -> Result<String, Failure> + Send + Sync + 'static,
+        F: Fn(T, &Ended) -> Result<T::Output, Failure> + Send + Sync + 'static,
+    {
+        let OutsideHandler { engine, queues, spec, finish } = outside;
+        let decode = |args: &str| from_json::<T>(args).map_err(|wrong| Failure::undecodable(&wrong));
+        let run = move |args: &str, cx: &Context| {
+            let queue = cx.queue_name()?;
+            if !queues.contains(&queue) {
+                return Err(Failure::wrong_queue(&queue, &engine, &queues));
+            }
+            let spec = spec(decode(args)?, cx)?;
+            Err(Failure::goes_outside(Elsewhere::Engine { name: engine.clone(), spec }))
+        };
+        let finish = move |args: &str, ended: &Ended, limit: usize| {
+            let json =
+                to_json("result", &finish(decode(args)?, ended)?, limit).map_err(Failure::from_write)?;
+            Ok((json != "null").then_some(json))
+        };
+        self.push::<T>(Box::new(run), Some(Box::new(finish)));
+    }
+
+    fn push<T: Task>(&mut self, run: Erased, finish: Option<Finish>) {
         for name in std::iter::once(&T::NAME).chain(T::ALIASES) {
             if self.names.insert(name, self.handlers.len()).is_some() {
                 self.twice.push(name);
             }
         }
-        self.handlers.push(Handler { task_name: T::NAME, version: T::VERSION, run: Box::new(run) });
+        self.handlers.push(Handler { task_name: T::NAME, version: T::VERSION, run, finish });
     }
 
     /// Adds a step from the args of one version to those of the next.
@@ -95,16 +143,41 @@ impl Registry {
         let handler = self.names.get(&*cx.claimed.task_name).and_then(|at| self.handlers.get(*at));
         let Some(handler) = handler else { return Verdict::Unstarted };
         let _inside = InHandler::enter();
-        let is_old = cx.claimed.version < handler.version;
-        let ended = match self.upgrades.get(handler.task_name).filter(|_| is_old) {
-            Some(upgrades) => {
-                upgrades.run(args, cx.claimed.version).and_then(|args| (handler.run)(&args, cx))
-            }
-            None => (handler.run)(args, cx),
-        };
+        let args = self.newest(handler, args, cx.claimed.version);
+        let ended = args.and_then(|args| (handler.run)(&args, cx));
         match ended {
             Ok(result) => Verdict::Succeeded { result, late: cx.is_late() },
             Err(failure) => failure.verdict(),
+        }
+    }
+
+    /// What a task gives whose job has ended: its args, their version, and what its result may measure. May panic, as the program's function may.
+    pub(crate) fn finish(
+        &self,
+        name: &str,
+        args: &str,
+        version: u32,
+        ended: &Ended,
+        limit: usize,
+    ) -> Verdict {
+        let handler = self.names.get(name).and_then(|at| self.handlers.get(*at));
+        let Some((handler, finish)) = handler.and_then(|handler| Some((handler, handler.finish.as_ref()?)))
+        else {
+            return Failure::undecodable("no engine of this program does such tasks any more").verdict();
+        };
+        let _inside = InHandler::enter();
+        match self.newest(handler, args, version).and_then(|args| finish(&args, ended, limit)) {
+            Ok(result) => Verdict::Succeeded { result, late: false },
+            Err(failure) => failure.verdict(),
+        }
+    }
+
+    /// Args of a version as those of the newest one.
+    fn newest<'a>(&self, handler: &Handler, args: &'a str, version: u32) -> Result<Cow<'a, str>, Failure> {
+        let is_old = version < handler.version;
+        match self.upgrades.get(handler.task_name).filter(|_| is_old) {
+            Some(upgrades) => upgrades.run(args, version).map(Cow::Owned),
+            None => Ok(Cow::Borrowed(args)),
         }
     }
 }

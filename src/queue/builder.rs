@@ -11,6 +11,7 @@ use super::engine::open_files;
 use super::engine::shared::Shared;
 use super::engine::threads::Engine;
 use super::handle::Queue;
+use super::outside::{Engines, Poller};
 use super::schedules::Plans;
 use crate::clock::{Clock, Guarded, SystemClock};
 use crate::config::{Config, Durability};
@@ -58,6 +59,7 @@ pub struct Builder {
     panic_hook: bool,
     retention: RetentionRule,
     schedules: Plans,
+    pub(super) engines: Engines,
     #[cfg(feature = "rusqlite")]
     pub(super) on_connection: Option<OnConnection>,
 }
@@ -78,6 +80,7 @@ impl Builder {
             panic_hook: false,
             retention: RetentionRule::Config,
             schedules: Plans::default(),
+            engines: Engines::default(),
             #[cfg(feature = "rusqlite")]
             on_connection: None,
         }
@@ -326,8 +329,11 @@ impl Builder {
     }
 
     fn start(self, place: Location) -> Result<Queue, Error> {
-        let (core, registry) = self.build(place)?;
-        Ok(Queue { engine: Engine::start(core, registry)? })
+        let (core, registry, engines) = self.build(place)?;
+        let pollers = engines.pollers(&core, &registry);
+        let queue = Queue { engine: Engine::start(core, registry)? };
+        pollers.into_iter().try_for_each(Poller::spawn)?;
+        Ok(queue)
     }
 
     /// Keeps no room for a full disk: for files that live as long as a test.
@@ -337,9 +343,10 @@ impl Builder {
     }
 
     /// Opens a queue without threads.
-    pub(crate) fn stepped(self, place: Location) -> Result<Queue, Error> {
-        let (core, registry) = self.build(place)?;
-        Ok(Queue { engine: Engine::without_threads(core, registry) })
+    pub(crate) fn stepped(self, place: Location) -> Result<(Queue, Vec<Poller>), Error> {
+        let (core, registry, engines) = self.build(place)?;
+        let pollers = engines.pollers(&core, &registry);
+        Ok((Queue { engine: Engine::without_threads(core, registry) }, pollers))
     }
 
     /// Makes a new file from an export ([`Queue::export`], where there is an example), with the same ids, attempts and keys. It says how many
@@ -375,12 +382,13 @@ impl Builder {
         }
     }
 
-    fn build(mut self, place: Location) -> Result<(Arc<Core>, Arc<Registry>), Error> {
+    fn build(mut self, place: Location) -> Result<(Arc<Core>, Arc<Registry>, Engines), Error> {
         if let RetentionRule::Here(age) = self.retention {
             self.config.retention = age;
         }
         self.config.validate()?;
         self.check_handlers()?;
+        self.engines.check()?;
         self.queues.iter().try_for_each(|queue| check_name("queue", queue))?;
         let rules = SettleRules {
             policy: RetryPolicy::from(&self.config),
@@ -398,10 +406,9 @@ impl Builder {
         let shared = Arc::new(Shared::new(self.clock, Arc::new(known)));
         let _ = shared.free_disk.set(FreeDisk::of(store.path()));
         open_files::join(store.file_key(), &(shared.clone() as _));
-        Ok((
-            Arc::new(Core::new(self.config, store, shared, rules, served, declared, self.retention)),
-            Arc::new(self.registry),
-        ))
+        let core = Core::new(self.config, store, shared, rules, served, declared, self.retention);
+        let _ = core.lanes.set(self.engines.lanes());
+        Ok((Arc::new(core), Arc::new(self.registry), self.engines))
     }
 
     fn check_handlers(&self) -> Result<(), Error> {

@@ -36,6 +36,10 @@ pub struct Explanation {
     /// When the task that it waits for falls due ([`run_before`](Self::run_before), or the only one of [`permit_holders`](Self::permit_holders)), if
     /// that waits for its own time: for a retry, say.
     pub blocker_due: Option<Timestamp>,
+    /// Why its queue is closed, if that is because its [engine](crate::engine) cannot be reached.
+    pub closed_why: Option<String>,
+    /// Whether the program that executes (or did last) has the engine that does its work outside; true if none does.
+    pub has_engine: bool,
     /// Whether this process executes tasks from the file.
     pub executes_here: bool,
     /// What keeps this process from executing although it has handlers; see [`Queue::obstacle`].
@@ -60,7 +64,12 @@ impl Explanation {
     fn shut(&self) -> Option<String> {
         let queue = &self.task.queue;
         if let Some(at) = self.closed_until.filter(|_| !planted("g20-a-closed-queue-is-not-named")) {
-            return Some(format!("a handler has closed its queue {queue:?} until {at}"));
+            return Some(match &self.closed_why {
+                Some(why) => {
+                    format!("its queue {queue:?} is closed: {why}; the next try is at {at} at the latest")
+                }
+                None => format!("a handler has closed its queue {queue:?} until {at}"),
+            });
         }
         if let Some(at) = self.rate_opens_at {
             return Some(format!("the rate of its queue {queue:?} lets the next task start at {at}"));
@@ -135,6 +144,24 @@ impl Explanation {
         let attempt = format!("attempt {attempt_number} of {max_attempts}, generation {generation}");
         let since = moment(outside.since);
         let what = outside.waits_for.as_deref().unwrap_or_default();
+        if let Some(engine) = &outside.engine {
+            let job = outside.job.as_deref().unwrap_or_default();
+            let stop = if self.task.cancel_requested { "; it is to stop" } else { "" };
+            let what = match outside.accepted_at {
+                _ if !self.has_engine => {
+                    format!(
+                        "is outside since {since} ({attempt}), and the program that executes has no engine {engine:?}; start one that has"
+                    )
+                }
+                Some(at) => {
+                    format!("runs on the engine {engine:?} since {} ({attempt}), as {job}", moment(at))
+                }
+                None => {
+                    format!("is to be started on the engine {engine:?} since {since} ({attempt}), as {job}")
+                }
+            };
+            return Some(what + stop);
+        }
         let deadline =
             outside.deadline.map(|at| format!("; the attempt fails if nobody does by {}", moment(at)));
         let deadline = deadline.unwrap_or_default();
@@ -299,6 +326,12 @@ impl Queue {
                 Some(Shut::Closed(at)) => closed_until = Some(at),
                 None => {}
             }
+            let closed_why = store::closed_why(conn, &task.queue)?;
+            let engine = task.outside.as_ref().and_then(|outside| outside.engine.clone());
+            let has_engine = match engine {
+                Some(engine) => store::engines(conn)?.contains(&engine),
+                None => true,
+            };
             let mut explanation = Explanation {
                 task,
                 paused,
@@ -306,6 +339,8 @@ impl Queue {
                 full,
                 rate_opens_at,
                 closed_until,
+                closed_why,
+                has_engine,
                 sleep: None,
                 condition: None,
                 free_disk: None,

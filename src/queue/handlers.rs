@@ -1,10 +1,15 @@
-//! What a queue runs: its handlers, how they read args of older versions, and which errors are not retried.
+//! What a queue runs: its handlers, what engines run outside, how they read args of older versions, and which errors are not retried.
 
 use super::builder::Builder;
+use crate::engine::{Engine, EngineSettings, NamedEngine};
 use crate::error::{Error, ErrorKind};
-use crate::handler::{Context, Failure};
+use crate::handler::{Context, Ended, Failure, OutsideHandler};
+use crate::json::to_json;
 use crate::retry::Denylist;
 use crate::task::Task;
+
+/// The largest spec of a job, in bytes of JSON.
+const MAX_SPEC_BYTES: usize = 1024 * 1024;
 
 impl Builder {
     /// Runs tasks of type `T` with this function. Each task type takes one handler; a second one is an error of `open`.
@@ -33,6 +38,37 @@ impl Builder {
         F: Fn(T, &Context) -> Result<T::Output, Failure> + Send + Sync + 'static,
     {
         self.registry.add(handler);
+        self
+    }
+
+    /// Runs tasks of type `T` on an engine outside this process: `spec` says what the engine is to do, and `finish` what the task gives, of the job
+    /// that has ended. Each task type takes one of `handle` and `outside`; an engine may run several types. [`engine`](crate::engine) has an example.
+    ///
+    /// `spec` runs on a worker, as a handler does, and what it may return, too: [`Failure`]s, a snooze. From then on the task is `RUNNING` without a
+    /// thread. `finish` runs on the thread that follows the engine's jobs, so it should be quick; it also gets jobs that have failed, and mostly fails
+    /// with them ([`Ended::json`], [`Ended::text`], [`Ended::check`]). It may run again, after a crash before its output was durable.
+    ///
+    /// Such tasks stand in [queues of the engine](NamedEngine::queues) and in no others, and no others stand there: an enqueue that says otherwise is
+    /// refused, and so is such a task when its turn comes. While the engine cannot be reached, these queues are closed, and no attempt is charged. A
+    /// task's [timeout](crate::Options::timeout) and its [cancellation](crate::Queue::cancel) stop the job; the task ends when the engine says that it
+    /// has. [`drain`](crate::Queue::drain) waits for jobs; [`shutdown`](crate::Queue::shutdown) does not: the next process that has the engine
+    /// follows them.
+    pub fn outside<T, E, S, F>(mut self, engine: &NamedEngine<E>, spec: S, finish: F) -> Builder
+    where
+        T: Task,
+        E: Engine,
+        S: Fn(T, &Context) -> Result<E::Spec, Failure> + Send + Sync + 'static,
+        F: Fn(T, &Ended) -> Result<T::Output, Failure> + Send + Sync + 'static,
+    {
+        let spec = move |task: T, cx: &Context| {
+            let spec = spec(task, cx)?;
+            to_json("spec of the job", &spec, MAX_SPEC_BYTES).map_err(Failure::from_write)
+        };
+        let EngineSettings { name, queues, .. } = engine.settings.clone();
+        self.registry.add_outside(OutsideHandler { engine: name, queues, spec, finish });
+        for name in std::iter::once(&T::NAME).chain(T::ALIASES) {
+            self.engines.attach(engine, name);
+        }
         self
     }
 

@@ -15,6 +15,7 @@ mod file;
 mod handle;
 mod handlers;
 mod manage;
+mod outside;
 mod query;
 mod schedules;
 mod stepper;

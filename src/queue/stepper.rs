@@ -8,6 +8,7 @@ use super::builder::Builder;
 use super::engine::attempts::is_passing;
 use super::engine::maintenance::Maintenance;
 use super::handle::Queue;
+use super::outside::Poller;
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind};
 use crate::executor::{self, Assignment};
@@ -22,6 +23,8 @@ const MAX_CUT_SHORT: u32 = 10_000;
 pub(crate) struct Stepper {
     pub queue: Queue,
     maintenance: Maintenance,
+    /// Those who follow the jobs of engines.
+    pollers: Vec<Poller>,
     /// Outcomes that could not be written yet.
     unsettled: Mutex<Vec<Finished>>,
 }
@@ -75,7 +78,7 @@ impl Stepper {
 
     /// Opens the file and takes its ownership, if nobody has it.
     fn start(builder: Builder, place: Location) -> Result<Stepper, Error> {
-        let queue = builder.stepped(place)?;
+        let (queue, pollers) = builder.stepped(place)?;
         let core = queue.engine.core.clone();
         if core.acquire()?.is_some() {
             core.provide_reserve();
@@ -85,7 +88,7 @@ impl Stepper {
             }
         }
         let maintenance = Maintenance::new(core);
-        Ok(Stepper { queue, maintenance, unsettled: Mutex::default() })
+        Ok(Stepper { queue, maintenance, pollers, unsettled: Mutex::default() })
     }
 
     /// Says how much disk is free from now on.
@@ -205,6 +208,11 @@ impl Stepper {
             core.watch()?;
         }
         Ok(())
+    }
+
+    /// Looks once at each engine.
+    pub(crate) fn poll_engines(&mut self) -> Result<(), Error> {
+        self.pollers.iter_mut().try_for_each(|poller| poller.round().map(drop))
     }
 
     /// Does what age does to tasks.

@@ -53,13 +53,16 @@ pub(crate) use tasks::claim::claim;
 pub(crate) use tasks::conditions::{condition_duty, conditions, has_conditions, met};
 pub(crate) use tasks::dead_letters::{get_dead_letter, old_dead_letters, purge_dead_letters, replay};
 pub(crate) use tasks::enqueue::{enqueue, find_token};
-pub(crate) use tasks::epoch::{OwnerSettings, check_epoch, queue_list, retention};
+pub(crate) use tasks::epoch::{EngineLanes, OwnerSettings, check_epoch, queue_list, retention};
 #[cfg(feature = "rusqlite")]
 pub(crate) use tasks::fence::check_fence;
-pub(crate) use tasks::gates::{changed, mend_jumps, openings, set_limit, set_rate};
+pub(crate) use tasks::gates::{
+    changed, close_for_engine, closed_why, mend_jumps, open_again, openings, set_limit, set_rate,
+};
+pub(crate) use tasks::jobs::{accept, args_of, engines, jobs, spec};
 pub(crate) use tasks::keys::{digest, keys_from_the_future, old_keys, tidy_keys};
 pub(crate) use tasks::known::{Lifting, lift_known};
-pub(crate) use tasks::outside_ends::end_outside;
+pub(crate) use tasks::outside_ends::{end_jobs, end_outside};
 pub(crate) use tasks::promote::{
     clock_has_run_on, clock_jumped, has_unknown_names, is_due, next_due, next_start, promote,
 };
@@ -74,7 +77,7 @@ pub(crate) use tasks::schedules::{Fired, fire, next_tick};
 pub(crate) use tasks::search::{Among, Order, Search};
 #[cfg(feature = "rusqlite")]
 pub(crate) use tasks::settle::succeed;
-pub(crate) use tasks::settle::{SettleRules, fall_silent, save_checkpoint, save_pending, settle};
+pub(crate) use tasks::settle::{SettleRules, TASK_LOST, fall_silent, save_checkpoint, save_pending, settle};
 pub(crate) use tasks::steps::{
     first_task, idempotency_key, save_step, sleeps, step_keys, step_result, steps,
 };

@@ -47,7 +47,7 @@ pub(crate) use needs::{MAX_CONDITIONS, Needs};
 pub use options::Options;
 pub(crate) use options::Resolved;
 pub use outside::OutsideRecord;
-pub(crate) use outside::{Elsewhere, GoesOutside};
+pub(crate) use outside::{Elsewhere, GoesOutside, JobRow};
 pub use rate::Rate;
 pub use record::{
     Attempt, AttemptOutcome, Bulk, Counts, DeadLetter, KeyRecord, LimitRecord, Progress, QueueCounts,

@@ -4,21 +4,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::id::TaskId;
 use super::timestamp::Timestamp;
 
 /// Where the work of an attempt goes on once its handler has returned.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct GoesOutside {
     pub to: Elsewhere,
     /// How much of the time for its attempt is left.
     pub time_left: Option<Duration>,
-}
-
-impl GoesOutside {
-    /// Somebody is to say how it ends.
-    pub(crate) fn to_somebody(waits_for: String) -> GoesOutside {
-        GoesOutside { to: Elsewhere::Somebody { waits_for }, time_left: None }
-    }
 }
 
 /// Who does work that is outside.
@@ -26,8 +20,29 @@ impl GoesOutside {
 pub(crate) enum Elsewhere {
     /// Nobody of whom perdura knows: somebody says how it ends.
     Somebody { waits_for: String },
-    /// An engine, which is asked to do `spec` (JSON) and knows it as `job`.
-    Engine { name: String, job: String, spec: String },
+    /// An engine, which is asked to do this (JSON).
+    Engine { name: String, spec: String },
+}
+
+impl Default for Elsewhere {
+    fn default() -> Elsewhere {
+        Elsewhere::Somebody { waits_for: String::new() }
+    }
+}
+
+/// A job of an engine, as the file has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JobRow {
+    pub task_id: TaskId,
+    pub generation: u64,
+    pub job: String,
+    /// When it was to be started.
+    pub since: Timestamp,
+    /// The engine has it for certain.
+    pub accepted: bool,
+    /// When its attempt has taken too long.
+    pub deadline: Option<Timestamp>,
+    pub cancel_requested: bool,
 }
 
 /// The work of a `RUNNING` task that is outside: no thread runs it.

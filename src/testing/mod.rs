@@ -32,6 +32,7 @@
 
 mod assertions;
 mod clock;
+mod engine;
 pub mod history;
 pub mod model;
 #[cfg(feature = "proptest")]
@@ -41,6 +42,7 @@ mod stepped;
 pub use crate::crash::{CrashMoment, CrashPoint};
 pub use assertions::{EnqueuedTask, Performed};
 pub use clock::ManualClock;
+pub use engine::{EngineCalls, EngineCases, ScriptedEngine, StartFault, check_engine};
 pub use history::{History, HistoryRecorder, Invariant, Violation, check_history};
 /// Faults below SQLite: operations that fail, a disk that is full, what a power cut leaves. Open the queue with
 /// [`Builder::vfs`](crate::Builder::vfs) and [`faults::VFS`].

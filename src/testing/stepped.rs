@@ -134,6 +134,15 @@ impl SteppedQueue {
         self.stepper.tick()
     }
 
+    /// Looks at each [engine](crate::engine) once, as its thread would now: starts jobs, asks what has become of them, ends their tasks. An engine that
+    /// could not be reached is asked again only when its time has come.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn poll_engines(&mut self) -> Result<(), Error> {
+        self.stepper.poll_engines()
+    }
+
     /// Does what age does to tasks (retention, dead letters), as the maintenance would now. Answers with how many it ended.
     ///
     /// # Errors

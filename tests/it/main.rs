@@ -27,6 +27,7 @@ mod documents;
 #[cfg(feature = "rusqlite")]
 mod effects_page;
 mod endings;
+mod engines;
 mod explained;
 mod fixtures;
 #[cfg(unix)]

@@ -20,14 +20,15 @@ const MAY_NAME: &[(&str, &str)] = &[
     // whole
     (
         "lib",
-        "testing queue executor handler timer schedule store json clock sync journal lifecycle limits retry task config error crash",
+        "testing queue engine executor handler timer schedule store json clock sync journal lifecycle limits retry task config error crash",
     ),
-    ("testing", "queue handler schedule json clock task config error crash"),
+    ("testing", "queue engine handler schedule json clock task config error crash"),
     (
         "queue",
-        "executor handler timer schedule store json clock sync journal lifecycle limits retry task config error crash",
+        "engine executor handler timer schedule store json clock sync journal lifecycle limits retry task config error crash",
     ),
     // running
+    ("engine", "handler sync task config error"),
     ("timer", "clock sync journal lifecycle retry task config error"),
     ("executor", "handler json clock sync journal lifecycle retry task config error"),
     ("handler", "json clock sync journal lifecycle retry task config error"),

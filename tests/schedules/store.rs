@@ -145,6 +145,7 @@ pub mod tx {
         pub claims: Vec<Claimed>,
         pub more: bool,
         pub waits_for_end: bool,
+        pub jobs_changed: bool,
         pub ended: Vec<TaskId>,
         pub settled: Vec<(TaskId, u64)>,
         pub wal_pages: u32,
@@ -577,8 +578,12 @@ pub struct Recovered {
 
 pub struct OwnerSettings {
     pub served: Option<Vec<String>>,
+    pub engines: Vec<EngineLanes>,
     pub retention: Option<Option<Duration>>,
 }
+
+#[derive(Clone)]
+pub struct EngineLanes;
 
 pub fn recover(tx: &Tx<'_>, _: &Started, _: &SettleRules, _: &OwnerSettings, _: Timestamp) -> Sql<Recovered> {
     let mut table = tx.table.borrow_mut();

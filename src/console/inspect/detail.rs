@@ -201,7 +201,16 @@ fn task_facts(task: &TaskRecord, now: Timestamp, zone: Zone) -> Vec<(&'static st
 
 /// What does its work, and how one names this attempt to end it.
 fn outside_fact(outside: &OutsideRecord, generation: u64) -> String {
-    format!("waits for {:?}; generation {generation}", outside.waits_for.as_deref().unwrap_or_default())
+    match (&outside.engine, &outside.job) {
+        (Some(engine), Some(job)) => {
+            let accepted = if outside.accepted_at.is_some() { "" } else { ", which has not accepted it yet" };
+            format!("on the engine {engine:?}{accepted}, as {job}")
+        }
+        _ => format!(
+            "waits for {:?}; generation {generation}",
+            outside.waits_for.as_deref().unwrap_or_default()
+        ),
+    }
 }
 
 /// The conditions that it needs, and free disk; none if it needs none any more.

@@ -148,8 +148,16 @@ impl Explainer {
     fn running(&self, explanation: &Explanation) -> String {
         let task = &explanation.task;
         if let Some(outside) = explanation.outside(|at| self.moment(at)) {
-            let verb = self.verb(format_args!("complete {} --generation {}", task.task_id, task.generation));
-            return format!("task {} {outside}; {verb} says that it has succeeded", task.task_id);
+            let id = task.task_id;
+            if task.outside.as_ref().is_some_and(|outside| outside.engine.is_some()) {
+                let worker = match self.worker {
+                    WorkerStatus::Runs(_) => String::new(),
+                    worker => format!("; {}", worker.words()),
+                };
+                return format!("task {id} {outside}{worker}");
+            }
+            let verb = self.verb(format_args!("complete {id} --generation {}", task.generation));
+            return format!("task {id} {outside}; {verb} says that it has succeeded");
         }
         let TaskRecord { task_id, attempt_number, max_attempts, .. } = task;
         let attempt = format!("attempt {attempt_number} of {max_attempts}");
@@ -258,9 +266,12 @@ impl Explainer {
         let queue = &task.queue;
         if let Some(until) = explanation.closed_until {
             let (resume, until) = (self.verb(format_args!("resume {queue}")), self.moment(until));
-            return Some(format!(
-                "a task has closed its queue {queue:?} until {until}; {resume} opens it now"
-            ));
+            return Some(match &explanation.closed_why {
+                Some(why) => {
+                    format!("its queue {queue:?} is closed: {why}; the next try is at {until} at the latest")
+                }
+                None => format!("a task has closed its queue {queue:?} until {until}; {resume} opens it now"),
+            });
         }
         if let Some(at) = explanation.rate_opens_at {
             let change = self.verb(format_args!("queue rate {queue}"));

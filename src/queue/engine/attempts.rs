@@ -15,7 +15,7 @@ use crate::task::{Settlement, State, TaskId, Verdict};
 const LATE_TRIES: u32 = 60;
 
 /// Results (of JSON) and output of more bytes are not kept on a full disk: they would need pages of their own.
-pub(super) const LARGE_OUTCOME_BYTES: usize = 1024;
+pub(crate) const LARGE_OUTCOME_BYTES: usize = 1024;
 
 impl Core {
     /// Settles attempts in one commit. On an error they stay in the batch. On a full disk the outcome of a single attempt is recorded

@@ -1,6 +1,7 @@
 //! The steps of a queue. Its threads, and the testing kit without threads, call the same ones.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use crate::error::Error;
 use crate::executor::Executor;
 use crate::handler::Finished;
 use crate::journal::tell;
-use crate::store::{self, Declared, DiskPass, Notes, OwnerLock, Rank, Said, SettleRules, Store, Tx};
+use crate::store::{
+    self, Declared, DiskPass, EngineLanes, Notes, OwnerLock, Rank, Said, SettleRules, Store, Tx,
+};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, Sender, lock};
 use crate::task::Timestamp;
@@ -39,6 +42,8 @@ pub(crate) struct Core {
     pub served: Option<Vec<String>>,
     /// The schedules that the program declares.
     pub declared: Vec<Declared>,
+    /// The queues of its engines outside.
+    pub lanes: OnceLock<Lanes>,
     /// Who says how long finished tasks are kept.
     pub(crate) retention: RetentionRule,
     /// What keeps this process from owning the file, if it is no other owner.
@@ -57,6 +62,14 @@ pub(crate) struct Core {
     pub(crate) said: Mutex<Said>,
     /// Ticks of the timer that have panicked, one after the other.
     pub(crate) timer_panics: AtomicU32,
+}
+
+/// Engines outside, and the queues in which their tasks stand.
+#[derive(Default)]
+pub(crate) struct Lanes {
+    pub engines: Vec<EngineLanes>,
+    /// Which of them runs tasks of a name.
+    pub of_tasks: HashMap<&'static str, usize>,
 }
 
 /// What the owner of a file has.
@@ -96,6 +109,7 @@ impl Core {
             rules,
             served,
             declared,
+            lanes: OnceLock::new(),
             retention,
             obstacle: Obstacle::default(),
             home: OnceLock::new(),

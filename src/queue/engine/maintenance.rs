@@ -316,7 +316,7 @@ mod tests {
         const MINUTES: Duration = Duration::from_secs(3 * 60);
         let hands = Hands(Arc::new(Mutex::new((Timestamp::from_millis(1_700_000_000_000), Duration::ZERO))));
         let builder = Queue::builder().clock(hands.clone()).handle(|_: Nothing, _: &Context| Ok(()));
-        let queue = builder.stepped(store::Location::private().unwrap()).unwrap();
+        let (queue, _) = builder.stepped(store::Location::private().unwrap()).unwrap();
         assert!(queue.engine.core.take_over().unwrap());
         let mut chores = Maintenance::new(queue.engine.core.clone());
         hands.move_on(MINUTES, MINUTES);

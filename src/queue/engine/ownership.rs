@@ -18,7 +18,8 @@ impl Core {
         let started = owner_lock.read_notes(booted_at);
         let (rules, now) = (self.rules.clone(), self.now());
         let retention = self.config.own_retention().filter(|_| self.retention == RetentionRule::Config);
-        let settings = OwnerSettings { served: self.served.clone(), retention };
+        let engines = self.lanes.get().map_or_else(Vec::new, |lanes| lanes.engines.clone());
+        let settings = OwnerSettings { served: self.served.clone(), engines, retention };
         let declared = self.declared.clone();
         let said = lock(&self.said).clone();
         let recovered = self.commit(Rank::Change, move |tx| {
@@ -68,6 +69,7 @@ impl Core {
         self.shared.gate.set_claiming(true);
         self.shared.gate.set_behind(true);
         self.shared.alarm.set(NextTick::at(self.now()));
+        self.shared.followers.ring();
         Ok(true)
     }
 

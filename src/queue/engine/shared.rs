@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::claim_gate::ClaimGate;
+use super::followers::Followers;
 use super::running::Running;
 use super::siblings::{Sibling, Siblings, concerns_siblings};
 use super::signal::{Doorbell, Signal};
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     /// Wakes the maintenance.
     pub maintenance: Doorbell,
     pub wal_alarm: WalAlarm,
+    /// Who follows work outside.
+    pub followers: Followers,
     /// Other queues of this process on the same file.
     pub siblings: Siblings,
     /// How much disk is free for the file.
@@ -48,6 +51,7 @@ impl Shared {
             dispatcher: Doorbell::new(),
             maintenance: Doorbell::new(),
             wal_alarm: WalAlarm::default(),
+            followers: Followers::default(),
             siblings: Siblings::default(),
             free_disk: OnceLock::new(),
             wal_pages: AtomicU32::new(0),
@@ -89,6 +93,9 @@ impl Shared {
         }
         if effects.more {
             self.dispatcher.ring();
+        }
+        if effects.jobs_changed {
+            self.followers.ring();
         }
         if effects.wal_pages > 0 {
             self.wal_alarm.note(effects.wal_pages);

@@ -136,6 +136,7 @@ impl Engine {
         drop(threads.stop_maintenance);
         let _ = threads.maintenance.join();
         threads.executor.join(core.shared.running.nothing_runs());
+        core.shared.followers.end(self.grace_left().max(STOP_TIMEOUT));
         report.still_running = core.shared.running.controls().iter().map(|control| control.task_id).collect();
         report.still_running.sort_unstable();
         report.not_recorded = core.shared.running.unrecorded();
@@ -209,6 +210,7 @@ impl Engine {
     fn end_without_waiting(&self) {
         let core = &self.core;
         core.shared.gate.stop();
+        core.shared.followers.ring();
         self.hand_back();
         core.shared.running.controls().iter().for_each(|c| c.interrupted.store(true, Ordering::Release));
         core.shared.running.close_jobs();

@@ -37,6 +37,8 @@ pub(crate) struct Effects {
     pub more: bool,
     /// A queue is full that has more to start: the end of one of its tasks lets the next one start.
     pub waits_for_end: bool,
+    /// The work of a task goes on at an engine, or is to stop there.
+    pub jobs_changed: bool,
     /// Tasks that have ended or are gone, beside those of `settled`.
     pub ended: Vec<TaskId>,
     /// Attempts (task, generation) whose outcome was brought, whatever became of it.
@@ -75,6 +77,7 @@ pub(crate) struct Mark {
     changed: bool,
     more: bool,
     waits_for_end: bool,
+    jobs_changed: bool,
     suspects_moved: bool,
     moved_runs: usize,
     permits: (usize, usize),
@@ -127,6 +130,7 @@ impl TxEffects {
             changed,
             more,
             waits_for_end,
+            jobs_changed,
             cancelled,
             superseded,
             claims,
@@ -141,6 +145,7 @@ impl TxEffects {
             changed: *changed,
             more: *more,
             waits_for_end: *waits_for_end,
+            jobs_changed: *jobs_changed,
             suspects_moved: self.suspects_moved,
             moved_runs: self.moved_runs.len(),
             permits: (self.permits_moved.len(), self.permits_passed),
@@ -156,7 +161,7 @@ impl TxEffects {
         let told = &mut self.told;
         (told.ready, told.due, told.changed, told.more) = (mark.ready, mark.due, mark.changed, mark.more);
         told.tick = mark.tick;
-        told.waits_for_end = mark.waits_for_end;
+        (told.waits_for_end, told.jobs_changed) = (mark.waits_for_end, mark.jobs_changed);
         let [cancelled, superseded, claims, ended, settled] = mark.lists;
         told.cancelled.truncate(cancelled);
         told.superseded.truncate(superseded);

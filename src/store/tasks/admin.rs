@@ -92,7 +92,10 @@ pub(crate) fn apply_one(tx: &Tx<'_>, verb: Verb, id: TaskId, now: Timestamp) -> 
         {
             return Ok(());
         }
-        Verb::Cancel => tx.effect(|effects| effects.cancelled.push(id)),
+        Verb::Cancel => tx.effect(|effects| {
+            effects.cancelled.push(id);
+            effects.jobs_changed |= before.extras.contains(Extras::OUTSIDE);
+        }),
         Verb::RunNow => {}
     }
     after.replace(tx, &before, now)?;

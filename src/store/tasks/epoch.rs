@@ -27,8 +27,19 @@ pub(crate) use is_served;
 pub(crate) struct OwnerSettings {
     /// The queues that it serves; none: all.
     pub served: Option<Vec<String>>,
+    /// The engines outside that it has.
+    pub engines: Vec<EngineLanes>,
     /// How long it wants finished tasks to be kept, if it says so.
     pub retention: Option<Retention>,
+}
+
+/// The queues in which the tasks of an engine stand.
+#[derive(Debug, Clone)]
+pub(crate) struct EngineLanes {
+    pub engine: String,
+    pub queues: Vec<String>,
+    /// Of each of them that has none.
+    pub limit: u32,
 }
 
 /// How long finished tasks are kept; none: for good.
@@ -46,9 +57,18 @@ const FOR_GOOD: i64 = -1;
 pub(crate) fn take_over(tx: &Tx<'_>, settings: &OwnerSettings) -> Sql<i64> {
     let served = settings.served.as_deref().map(queue_list);
     let retention = settings.retention.map(|kept| kept.map_or(FOR_GOOD, millis));
-    let sql = "UPDATE perdura_meta SET owner_epoch = owner_epoch + 1, served = ?1, retention_ms = COALESCE(?2, retention_ms)
+    let engines: Vec<String> = settings.engines.iter().map(|lanes| lanes.engine.clone()).collect();
+    let engines = (!engines.is_empty()).then(|| queue_list(&engines));
+    let sql = "UPDATE perdura_meta SET owner_epoch = owner_epoch + 1, served = ?1, retention_ms = COALESCE(?2, retention_ms), engines = ?3
                WHERE id = 1";
-    tx.change_one(sql, (served, retention))?;
+    tx.change_one(sql, (served, retention, engines))?;
+    for EngineLanes { queues, limit, .. } in &settings.engines {
+        for queue in queues {
+            let sql =
+                "UPDATE perdura_queues SET max_in_flight = ?2 WHERE queue_id = ?1 AND max_in_flight IS NULL";
+            tx.run(sql, (tx.queue_id(queue)?, limit))?;
+        }
+    }
     epoch(tx)
 }
 

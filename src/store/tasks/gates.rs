@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::row::time_at;
 use crate::limits::{Closure, QueueLimits, RateBucket, Shut};
@@ -174,8 +174,46 @@ fn write_bucket(tx: &Tx<'_>, queue_id: i64, from: RateBucket, to: RateBucket) ->
 
 fn write_closure(tx: &Tx<'_>, queue_id: i64, closure: Option<Closure>) -> Sql<()> {
     let (since, until) = closure.map(|c| (c.since.as_millis(), c.until.as_millis())).unzip();
-    let sql = "UPDATE perdura_queues SET closed_at_ms = ?2, closed_until_ms = ?3 WHERE queue_id = ?1";
+    let sql = "UPDATE perdura_queues SET closed_at_ms = ?2, closed_until_ms = ?3, closed_why = CASE WHEN ?2 IS NULL THEN NULL ELSE closed_why END
+               WHERE queue_id = ?1";
     tx.change_one(sql, (queue_id, since, until))
+}
+
+/// Closes queues because their engine cannot be reached, for so long or until it can be ([`open_again`]).
+pub(crate) fn close_for_engine(
+    tx: &Tx<'_>,
+    queues: &[String],
+    why: &str,
+    by: Duration,
+    now: Timestamp,
+) -> Sql<()> {
+    for queue in queues {
+        let queue_id = tx.queue_id(queue)?;
+        close(tx, queue_id, by, now)?;
+        let sql =
+            "UPDATE perdura_queues SET closed_why = ?2 WHERE queue_id = ?1 AND closed_at_ms IS NOT NULL";
+        tx.change_one(sql, (queue_id, why))?;
+    }
+    Ok(())
+}
+
+/// Opens the queues again that are closed because their engine could not be reached.
+pub(crate) fn open_again(tx: &Tx<'_>, queues: &[String]) -> Sql<()> {
+    for queue in queues {
+        let queue_id = tx.queue_id(queue)?;
+        let sql = "SELECT closed_why IS NOT NULL FROM perdura_queues WHERE queue_id = ?1";
+        if tx.one(sql, [queue_id], |row| row.get(0))? {
+            reopen(tx, queue_id)?;
+            changed(tx);
+        }
+    }
+    Ok(())
+}
+
+/// Why a queue is closed, if that is because an engine cannot be reached.
+pub(crate) fn closed_why(conn: &Connection, queue: &str) -> Sql<Option<String>> {
+    let sql = "SELECT closed_why FROM perdura_queues WHERE queue = ?1";
+    Ok(conn.prepare_cached(sql)?.query_row([queue], |row| row.get(0)).optional()?.flatten())
 }
 
 /// Closes a queue for so long: nothing of it starts meanwhile.
@@ -188,7 +226,7 @@ pub(crate) fn close(tx: &Tx<'_>, queue_id: i64, by: Duration, now: Timestamp) ->
 /// Opens a queue that is closed for a while.
 pub(crate) fn reopen(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
     tx.run(
-        "UPDATE perdura_queues SET closed_at_ms = NULL, closed_until_ms = NULL WHERE queue_id = ?1 AND closed_at_ms IS NOT NULL",
+        "UPDATE perdura_queues SET closed_at_ms = NULL, closed_until_ms = NULL, closed_why = NULL WHERE queue_id = ?1 AND closed_at_ms IS NOT NULL",
         [queue_id],
     )
     .map(drop)

@@ -11,6 +11,7 @@ pub(crate) mod enqueue;
 pub(crate) mod epoch;
 pub(crate) mod fence;
 pub(crate) mod gates;
+pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod known;
 pub(crate) mod lifts;

@@ -11,20 +11,32 @@ use crate::store::error::Sql;
 use crate::task::{Elsewhere, GoesOutside, OutsideRecord, TaskId, Timestamp};
 
 /// Notes that the work of a task goes on outside; its row says so too.
-pub(super) fn go(tx: &Tx<'_>, id: TaskId, outside: &GoesOutside, now: Timestamp) -> Sql<()> {
+pub(super) fn go(tx: &Tx<'_>, id: TaskId, generation: u64, outside: &GoesOutside, now: Timestamp) -> Sql<()> {
     let deadline = outside.time_left.map(|left| now.saturating_add(left));
     let (engine, job, spec, waits_for) = match &outside.to {
         Elsewhere::Somebody { waits_for } => {
             tx.effect(|effects| effects.due = effects.due.into_iter().chain(deadline).min());
             (None, None, None, Some(waits_for))
         }
-        Elsewhere::Engine { name, job, spec } => (Some(name), Some(job), Some(spec), None),
+        Elsewhere::Engine { name, spec } => {
+            tx.effect(|effects| effects.jobs_changed = true);
+            (Some(name), Some(job_id(tx, id, generation)?), Some(spec), None)
+        }
     };
     tx.change_one(
         "INSERT INTO perdura_outside (task_id, engine, job, spec, waits_for, since_ms, deadline_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         (id.as_i64(), engine, job, spec, waits_for, now.as_millis(), deadline.map(Timestamp::as_millis)),
     )
+}
+
+/// Under which id an engine is to know the work of an attempt. The token of the enqueue is in it, because under `relaxed` a power cut can take back
+/// the newest tasks, and then others get their numbers.
+fn job_id(tx: &Tx<'_>, id: TaskId, generation: u64) -> Sql<String> {
+    let sql = "SELECT token FROM perdura_args WHERE task_id = ?1";
+    let token: i64 = tx.one(sql, [id.as_i64()], |row| row.get(0))?;
+    let file = u128::from_be_bytes(*tx.file_id);
+    Ok(format!("{file:032x}-{id:x}-{generation:x}-{token:016x}", id = id.as_i64()))
 }
 
 /// The attempt has ended: nothing of it is outside any more.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::damaged::fail_damaged;
 use super::fence::superseded;
 use super::outside::{deadline, has_engine};
 use super::row::{HotRow, refused_by_rules};
@@ -11,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{AttemptEnd, Lost, TaskEvent, next};
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
-use crate::store::error::Sql;
+use crate::store::error::{Fault, Sql};
 use crate::task::{
     AttemptOutcome, ErrorReport, Extras, PendingOutput, Settlement, TaskId, Timestamp, Verdict,
 };
@@ -62,6 +63,25 @@ pub(crate) fn end_outside(
         Settled::Done(_) => Ok(()),
         Settled::Superseded => Err(superseded(id).into()),
     }
+}
+
+/// Ends attempts whose work engines did: those of them that somebody else has not ended meanwhile.
+pub(crate) fn end_jobs(
+    tx: &Tx<'_>,
+    ends: impl Iterator<Item = (TaskId, u64, Verdict, PendingOutput)>,
+    rules: &SettleRules,
+    now: Timestamp,
+) -> Sql<()> {
+    let is_over =
+        |e: &Error| matches!(e.kind(), ErrorKind::Superseded | ErrorKind::NotFound | ErrorKind::WrongState);
+    for (id, generation, verdict, news) in ends {
+        match tx.whole(|| end_outside(tx, id, generation, verdict.clone(), news.clone(), rules, now)) {
+            Err(Fault::Typed(e)) if is_over(&e) => {}
+            Err(fault) if fault.is_damage() => fail_damaged(tx, id, fault, now)?,
+            ended => ended?,
+        }
+    }
+    Ok(())
 }
 
 /// The error for an end that somebody tells too early.

@@ -254,7 +254,7 @@ pub(super) fn settle_one(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: 
     if let Verdict::Outside(outside) = &s.verdict
         && next.task_state.state == State::Running
     {
-        outside::go(tx, s.task_id, outside, now)?;
+        outside::go(tx, s.task_id, s.generation, outside, now)?;
         to.extras = to.extras.with(Extras::OUTSIDE);
     }
     if let Some(condition) = condition.filter(|_| next.ending == HistoryEntry::Refund) {

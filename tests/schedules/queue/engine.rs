@@ -10,6 +10,8 @@ pub mod claimer;
 pub mod core;
 #[path = "../../../src/queue/engine/dispatcher.rs"]
 pub mod dispatcher;
+#[path = "../../../src/queue/engine/followers.rs"]
+pub mod followers;
 #[path = "../../../src/queue/engine/obstacle.rs"]
 pub mod obstacle;
 #[path = "../../../src/queue/engine/ownership.rs"]

@@ -1,0 +1,59 @@
+//! What perdura asks of an engine.
+
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::job::{Collected, EngineError, JobId, JobStatus};
+
+/// Something that runs jobs outside this process.
+///
+/// All calls block, and come from one thread. Each must end by itself, within half a minute say: set time-outs. A call that panics counts as
+/// [`unreachable`](EngineError::unreachable). The [module](crate::engine) has an example.
+pub trait Engine: Send + 'static {
+    /// What a job of this engine is. It is kept as JSON in the file until the job has ended.
+    type Spec: Serialize + DeserializeOwned;
+
+    /// Starts a job under this id. It returns when the engine has accepted it for certain.
+    ///
+    /// **An id that the engine knows is not started again**, whether its job runs or has ended: then this is `Ok`. perdura calls it a second time for
+    /// an id only if the first call did not answer and [`poll`](Engine::poll) has said since that the engine does not know the id.
+    ///
+    /// # Errors
+    /// [`refused`](EngineError::refused): this job can never run (its task fails for good). [`not_now`](EngineError::not_now): it was not started for
+    /// certain. [`unreachable`](EngineError::unreachable): it may have been started.
+    fn start(&mut self, job: &JobId, spec: &Self::Spec) -> Result<(), EngineError>;
+
+    /// What has become of these jobs: an answer for each, in their order.
+    ///
+    /// # Errors
+    /// If nothing can be said of any of them. What cannot be said of one alone is [`JobStatus::Unknown`].
+    fn poll(&mut self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError>;
+
+    /// Asks a job to stop. It is only a request: `poll` says when it has ended. A job that has ended, or that the engine does not know, is no error.
+    ///
+    /// # Errors
+    /// If the engine cannot be asked. It is asked again.
+    fn cancel(&mut self, job: &JobId) -> Result<(), EngineError>;
+
+    /// What a job that has ended has given and written.
+    ///
+    /// # Errors
+    /// If it cannot be fetched now. It is tried again some times; then a job that has succeeded counts as lost. What cannot be had for good (a log
+    /// that the engine has lost) is left out instead.
+    fn collect(&mut self, job: &JobId) -> Result<Collected, EngineError>;
+
+    /// Forgets a job that has ended, after its task's end is durable. Called only if [`NamedEngine::forget`] asks for it. It does nothing by default.
+    ///
+    /// # Errors
+    /// If that cannot be done. It is not tried again.
+    fn forget(&mut self, job: &JobId) -> Result<(), EngineError> {
+        let _ = job;
+        Ok(())
+    }
+
+    /// How long the engine knows the id of a job at least, after that has ended.
+    ///
+    /// A start that did not answer is repeated only within this time, and only if the engine does not know the id. With zero, such a task is `LOST`.
+    fn remembers(&self) -> Duration;
+}

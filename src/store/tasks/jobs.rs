@@ -1,0 +1,71 @@
+//! Jobs: work that engines do outside, as the file knows it.
+
+use rusqlite::Connection;
+
+use crate::planted::planted;
+use crate::store::commit::tx::Tx;
+use crate::store::error::Sql;
+use crate::task::{JobRow, TaskId, Timestamp};
+
+/// The jobs of an engine.
+pub(crate) fn jobs(conn: &Connection, engine: &str) -> Sql<Vec<JobRow>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT o.task_id, t.generation, o.job, o.since_ms, o.accepted_at_ms IS NOT NULL, o.deadline_ms, t.cancel_requested
+         FROM perdura_outside o INDEXED BY perdura_jobs CROSS JOIN perdura_tasks t ON t.task_id = o.task_id
+         WHERE o.engine IS NOT NULL AND o.engine = ?1 ORDER BY o.task_id",
+    )?;
+    let rows = statement.query_map([engine], |row| {
+        Ok(JobRow {
+            task_id: TaskId::from_i64(row.get(0)?),
+            generation: row.get::<_, i64>(1)?.cast_unsigned(),
+            job: row.get(2)?,
+            since: Timestamp::from_millis(row.get(3)?),
+            accepted: row.get(4)?,
+            deadline: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_millis),
+            cancel_requested: row.get(6)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// What an engine is asked to do; none if the job is not under way any more.
+pub(crate) fn spec(conn: &Connection, id: TaskId, job: &str) -> Sql<Option<String>> {
+    let mut statement =
+        conn.prepare_cached("SELECT spec FROM perdura_outside WHERE task_id = ?1 AND job = ?2")?;
+    let mut rows = statement.query((id.as_i64(), job))?;
+    Ok(rows.next()?.map(|row| row.get(0)).transpose()?.flatten())
+}
+
+/// Notes that an engine has these jobs for certain. Those that are not under way any more are left out.
+pub(crate) fn accept(tx: &Tx<'_>, jobs: &[(TaskId, String)], now: Timestamp) -> Sql<()> {
+    for (id, job) in jobs {
+        if planted("g19-that-a-job-was-accepted-is-not-noted") {
+            continue;
+        }
+        let sql = "UPDATE perdura_outside SET accepted_at_ms = ?3 WHERE task_id = ?1 AND job = ?2 AND accepted_at_ms IS NULL";
+        tx.run(sql, (id.as_i64(), job, now.as_millis()))?;
+    }
+    tx.effect(|effects| effects.changed = true);
+    Ok(())
+}
+
+/// What the task of a job is called and was given, and the version of that.
+pub(crate) fn args_of(conn: &Connection, id: TaskId) -> Sql<Option<(String, String, u32)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT (SELECT n.task_name FROM perdura_task_names n WHERE n.name_id = t.name_id),
+                (SELECT a.args FROM perdura_args a WHERE a.task_id = t.task_id),
+                (SELECT a.version FROM perdura_args a WHERE a.task_id = t.task_id)
+         FROM perdura_tasks t WHERE t.task_id = ?1",
+    )?;
+    let mut rows = statement.query([id.as_i64()])?;
+    let read = |row: &rusqlite::Row<'_>| Ok::<_, rusqlite::Error>((row.get(0)?, row.get(1)?, row.get(2)?));
+    Ok(rows.next()?.map(read).transpose()?)
+}
+
+/// The engines of the owner, as a JSON list; none if it has none.
+pub(crate) fn engines(conn: &Connection) -> Sql<Vec<String>> {
+    let sql = "SELECT j.value FROM perdura_meta m, json_each(m.engines) j WHERE m.id = 1";
+    let mut statement = conn.prepare_cached(sql)?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    Ok(names.collect::<rusqlite::Result<_>>()?)
+}

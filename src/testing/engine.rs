@@ -1,0 +1,422 @@
+//! For tests of what runs outside: an engine that does as the test says, and what perdura expects of any engine.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::engine::{Collected, Engine, EngineError, JobEnd, JobId, JobStatus};
+
+/// An engine that does as a test says. Clones are the same engine, so a test keeps one.
+///
+/// A job is pending until the test says otherwise. It never starts an id twice, and counts how often it was asked to.
+///
+/// ```
+/// use perdura::engine::{JobEnd, NamedEngine};
+/// use perdura::testing::{ManualClock, ScriptedEngine, SteppedQueue};
+/// use perdura::{Queue, State, Task};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Train { epochs: u32 }
+/// impl Task for Train {
+///     const NAME: &'static str = "train";
+///     type Output = f64;
+/// }
+///
+/// let engine = ScriptedEngine::new();
+/// let cluster = NamedEngine::new("cluster", engine.clone());
+/// let builder = Queue::builder().outside(&cluster, |task: Train, _| Ok(task.epochs.into()), |_, ended| ended.json());
+/// let mut tests = SteppedQueue::open(builder, &ManualClock::new())?;
+/// let id = tests.queue().enqueue(&Train { epochs: 3 })?.id();
+/// tests.run_until_idle()?; // the job is intended
+/// tests.poll_engines()?;   // and started
+/// let job = engine.jobs().remove(0);
+/// engine.finish(&job, JobEnd::Succeeded, "0.25");
+/// tests.advance(std::time::Duration::from_secs(2))?;
+/// tests.poll_engines()?;
+/// assert_eq!(tests.queue().result::<Train>(id)?, Some(0.25));
+/// # Ok::<(), perdura::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct ScriptedEngine(Arc<Mutex<Script>>);
+
+#[derive(Default)]
+struct Script {
+    jobs: BTreeMap<JobId, ScriptedJob>,
+    /// Jobs that have really begun, by their ids.
+    starts: BTreeMap<JobId, u32>,
+    next_starts: VecDeque<StartFault>,
+    outage: Option<EngineError>,
+    answers_short: bool,
+    panics: bool,
+    fails_to_collect: bool,
+    ignores_cancel: bool,
+    remembers: Option<Duration>,
+    calls: EngineCalls,
+}
+
+struct ScriptedJob {
+    spec: serde_json::Value,
+    status: JobStatus,
+    result: String,
+    is_to_stop: bool,
+}
+
+/// What goes wrong with a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartFault {
+    /// The connection is cut before the engine hears of it.
+    CutBefore,
+    /// The job begins, and the answer is cut.
+    CutAfter,
+    /// The engine is busy.
+    NotNow,
+    /// The engine refuses the job.
+    Refused(String),
+}
+
+/// How often an engine was called.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EngineCalls {
+    /// Calls of `start`.
+    pub starts: u64,
+    /// Calls of `poll`.
+    pub polls: u64,
+    /// Calls of `cancel`.
+    pub cancels: u64,
+    /// Calls of `collect`.
+    pub collects: u64,
+    /// Calls of `forget`.
+    pub forgets: u64,
+}
+
+impl ScriptedEngine {
+    /// One that knows no job, and remembers ended ones for good.
+    pub fn new() -> ScriptedEngine {
+        ScriptedEngine::default()
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The jobs that it knows.
+    pub fn jobs(&self) -> Vec<JobId> {
+        self.script().jobs.keys().cloned().collect()
+    }
+
+    /// What a job is to do; null if it does not know it.
+    pub fn spec(&self, job: &JobId) -> serde_json::Value {
+        self.script().jobs.get(job).map_or(serde_json::Value::Null, |job| job.spec.clone())
+    }
+
+    /// How often each id has really begun, those that it has forgotten too.
+    pub fn starts(&self) -> BTreeMap<JobId, u32> {
+        self.script().starts.clone()
+    }
+
+    /// How often it was called.
+    pub fn calls(&self) -> EngineCalls {
+        self.script().calls
+    }
+
+    /// Sets where a job stands.
+    pub fn set_status(&self, job: &JobId, status: JobStatus) {
+        if let Some(job) = self.script().jobs.get_mut(job) {
+            job.status = status;
+        }
+    }
+
+    /// Ends a job, which gives this.
+    pub fn finish(&self, job: &JobId, end: JobEnd, result: impl Into<String>) {
+        if let Some(job) = self.script().jobs.get_mut(job) {
+            job.status = JobStatus::Ended(end);
+            job.result = result.into();
+        }
+    }
+
+    /// Ends all jobs that have not ended: each has succeeded and has given this.
+    pub fn finish_all(&self, result: &str) {
+        for job in self.script().jobs.values_mut().filter(|job| !matches!(job.status, JobStatus::Ended(_))) {
+            job.status = JobStatus::Ended(JobEnd::Succeeded);
+            job.result = result.to_owned();
+        }
+    }
+
+    /// Whether a job was asked to stop.
+    pub fn is_to_stop(&self, job: &JobId) -> bool {
+        self.script().jobs.get(job).is_some_and(|job| job.is_to_stop)
+    }
+
+    /// Forgets all jobs, as a head that was started anew with nothing.
+    pub fn forget_all(&self) {
+        self.script().jobs.clear();
+    }
+
+    /// Lets the next start fail so; may be called repeatedly, for those that come after it.
+    pub fn fail_next_start(&self, fault: StartFault) {
+        self.script().next_starts.push_back(fault);
+    }
+
+    /// Lets every call fail so, until it is called with none.
+    pub fn set_outage(&self, outage: Option<EngineError>) {
+        self.script().outage = outage;
+    }
+
+    /// Lets `poll` leave one answer out.
+    pub fn set_answers_short(&self, on: bool) {
+        self.script().answers_short = on;
+    }
+
+    /// Lets `poll` panic.
+    pub fn set_panics(&self, on: bool) {
+        self.script().panics = on;
+    }
+
+    /// Lets `collect` fail.
+    pub fn set_fails_to_collect(&self, on: bool) {
+        self.script().fails_to_collect = on;
+    }
+
+    /// Lets `cancel` answer that all is well, and do nothing.
+    pub fn set_ignores_cancel(&self, on: bool) {
+        self.script().ignores_cancel = on;
+    }
+
+    /// How long it remembers ended jobs. Defaults to for good.
+    pub fn set_remembers(&self, time: Duration) {
+        self.script().remembers = Some(time);
+    }
+}
+
+impl Script {
+    fn begin(&mut self, job: &JobId, spec: &serde_json::Value) {
+        if self.jobs.contains_key(job) {
+            return;
+        }
+        *self.starts.entry(job.clone()).or_default() += 1;
+        let new = ScriptedJob {
+            spec: spec.clone(),
+            status: JobStatus::Pending,
+            result: String::new(),
+            is_to_stop: false,
+        };
+        self.jobs.insert(job.clone(), new);
+    }
+
+    fn check_up(&self) -> Result<(), EngineError> {
+        self.outage.clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Engine for ScriptedEngine {
+    type Spec = serde_json::Value;
+
+    fn start(&mut self, job: &JobId, spec: &serde_json::Value) -> Result<(), EngineError> {
+        let mut script = self.script();
+        script.calls.starts += 1;
+        script.check_up()?;
+        match script.next_starts.pop_front() {
+            Some(StartFault::CutBefore) => return Err(EngineError::unreachable("cut before it was heard")),
+            Some(StartFault::CutAfter) => {
+                script.begin(job, spec);
+                return Err(EngineError::unreachable("cut before it was answered"));
+            }
+            Some(StartFault::NotNow) => return Err(EngineError::not_now("busy")),
+            Some(StartFault::Refused(why)) => return Err(EngineError::refused(why)),
+            None => script.begin(job, spec),
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError> {
+        let mut script = self.script();
+        script.calls.polls += 1;
+        script.check_up()?;
+        assert!(!script.panics, "the engine panics, as it was told");
+        let shown = jobs.len() - usize::from(script.answers_short && !jobs.is_empty());
+        let status = |job| script.jobs.get(job).map_or(JobStatus::Absent, |job| job.status.clone());
+        Ok(jobs[..shown].iter().map(status).collect())
+    }
+
+    fn cancel(&mut self, job: &JobId) -> Result<(), EngineError> {
+        let mut script = self.script();
+        script.calls.cancels += 1;
+        script.check_up()?;
+        let ignores = script.ignores_cancel;
+        if let Some(job) = script.jobs.get_mut(job) {
+            job.is_to_stop = true;
+            if !ignores && !matches!(job.status, JobStatus::Ended(_)) {
+                job.status = JobStatus::Ended(JobEnd::Cancelled);
+            }
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, job: &JobId) -> Result<Collected, EngineError> {
+        let mut script = self.script();
+        script.calls.collects += 1;
+        script.check_up()?;
+        if script.fails_to_collect {
+            return Err(EngineError::unreachable("what it gave cannot be had"));
+        }
+        let result = script.jobs.get(job).map(|job| job.result.clone()).unwrap_or_default();
+        Ok(Collected::new().log(format!("log of {job}\n")).result(result))
+    }
+
+    fn forget(&mut self, job: &JobId) -> Result<(), EngineError> {
+        let mut script = self.script();
+        script.calls.forgets += 1;
+        script.check_up()?;
+        script.jobs.remove(job);
+        Ok(())
+    }
+
+    fn remembers(&self) -> Duration {
+        self.script().remembers.unwrap_or(Duration::MAX)
+    }
+}
+
+/// Jobs of an engine of which it is known what becomes of them, for [`check_engine`].
+#[derive(Debug, Clone)]
+pub struct EngineCases<S> {
+    /// It succeeds.
+    pub succeeds: S,
+    /// The user's work in it fails.
+    pub fails: S,
+    /// It runs for longer than `patience`, unless it is stopped.
+    pub runs: S,
+    /// The engine refuses it for good; none if it takes everything.
+    pub refused: Option<S>,
+    /// How long a job may take to begin and to end.
+    pub patience: Duration,
+}
+
+/// Runs an engine through what perdura expects of it: that an id is started once, that each job is found again as long as it is remembered, that what
+/// is stopped ends, that ids are told apart. Answers with the first thing that is not so.
+///
+/// ```
+/// use perdura::testing::{EngineCases, ScriptedEngine, check_engine};
+/// use std::time::Duration;
+///
+/// // A job of this engine stays pending until a test says otherwise, so it does not pass.
+/// let cases = EngineCases {
+///     succeeds: 1.into(), fails: 2.into(), runs: 3.into(), refused: None, patience: Duration::from_millis(50),
+/// };
+/// let wrong = check_engine(&mut ScriptedEngine::new(), &cases).unwrap_err();
+/// assert!(wrong.contains("has not ended"), "{wrong}");
+/// ```
+///
+/// # Errors
+/// What the engine does, and what it should have done.
+pub fn check_engine<E: Engine>(engine: &mut E, cases: &EngineCases<E::Spec>) -> Result<(), String> {
+    let run = RandomState::new().hash_one(0);
+    let id = |n: u32| JobId::new(format!("{run:016x}-{n:x}"));
+    let mut check = EngineCheck { engine, patience: cases.patience, clock: SystemClock::new() };
+    check.is("a job that it never had", &id(0), &JobStatus::Absent)?;
+    check.call("cancel of a job that it never had", |engine| engine.cancel(&id(0)))?;
+    match check.engine.poll(&[]) {
+        Ok(none) if none.is_empty() => {}
+        other => return Err(format!("poll of no jobs should answer with none, and gives {other:?}")),
+    }
+
+    // An id is started once, whether its job runs or has ended.
+    let good = id(0x11);
+    check.call("start", |engine| engine.start(&good, &cases.succeeds))?;
+    check.call("start of a job that it has", |engine| engine.start(&good, &cases.succeeds))?;
+    check.ends("a job that succeeds", &good, |end| *end == JobEnd::Succeeded)?;
+    let _ = check.call("collect", |engine| engine.collect(&good))?;
+    if check.engine.remembers() > cases.patience {
+        check.call("start of a job that has ended", |engine| engine.start(&good, &cases.succeeds))?;
+        check.is("a job that has ended and is started again", &good, &JobStatus::Ended(JobEnd::Succeeded))?;
+    }
+
+    // One id begins another.
+    check.is("a job whose id begins that of another", &id(0x1), &JobStatus::Absent)?;
+    check.is("a job whose id begins with that of another", &id(0x111), &JobStatus::Absent)?;
+
+    let bad = id(0x22);
+    check.call("start", |engine| engine.start(&bad, &cases.fails))?;
+    let has_type = |end: &JobEnd| matches!(end, JobEnd::Failed(failure) if !failure.error_type.is_empty());
+    check.ends("a job that fails", &bad, has_type)?;
+
+    let long = id(0x33);
+    check.call("start", |engine| engine.start(&long, &cases.runs))?;
+    match check.status(&long)? {
+        JobStatus::Pending | JobStatus::Running => {}
+        other => return Err(format!("a job that runs should be pending or running, and is {other:?}")),
+    }
+    let order = [long.clone(), good.clone(), id(0), bad.clone()];
+    let answers = check.call("poll", |engine| engine.poll(&order))?;
+    let is_in_order = matches!(
+        answers.as_slice(),
+        [JobStatus::Pending | JobStatus::Running, good, JobStatus::Absent, bad] if good != bad
+    );
+    if !is_in_order {
+        return Err(format!("poll should answer for each job in its place, and gives {answers:?}"));
+    }
+    check.call("cancel", |engine| engine.cancel(&long))?;
+    check.ends("a job that is stopped", &long, |end| matches!(end, JobEnd::Cancelled | JobEnd::Failed(_)))?;
+    check.call("cancel of a job that has ended", |engine| engine.cancel(&long))?;
+
+    if let Some(spec) = &cases.refused {
+        let refused = check.engine.start(&id(0x44), spec);
+        if !matches!(&refused, Err(e) if e.is_refusal()) {
+            return Err(format!("a job that is wrong should be refused, and start gives {refused:?}"));
+        }
+    }
+    check.call("forget", |engine| engine.forget(&good))
+}
+
+struct EngineCheck<'e, E> {
+    engine: &'e mut E,
+    patience: Duration,
+    clock: SystemClock,
+}
+
+impl<E: Engine> EngineCheck<'_, E> {
+    fn call<R>(
+        &mut self,
+        what: &str,
+        call: impl FnOnce(&mut E) -> Result<R, EngineError>,
+    ) -> Result<R, String> {
+        call(self.engine).map_err(|e| format!("{what} should be well, and fails: {e}"))
+    }
+
+    fn status(&mut self, job: &JobId) -> Result<JobStatus, String> {
+        let answers = self.call("poll", |engine| engine.poll(std::slice::from_ref(job)))?;
+        match <[JobStatus; 1]>::try_from(answers) {
+            Ok([status]) => Ok(status),
+            Err(answers) => Err(format!("poll of one job should give one answer, and gives {answers:?}")),
+        }
+    }
+
+    fn is(&mut self, what: &str, job: &JobId, wanted: &JobStatus) -> Result<(), String> {
+        let status = self.status(job)?;
+        if status == *wanted {
+            Ok(())
+        } else {
+            Err(format!("{what} should be {wanted:?}, and is {status:?}"))
+        }
+    }
+
+    fn ends(&mut self, what: &str, job: &JobId, is_right: impl Fn(&JobEnd) -> bool) -> Result<(), String> {
+        let until = self.clock.monotonic() + self.patience;
+        loop {
+            match self.status(job)? {
+                JobStatus::Ended(end) if is_right(&end) => return Ok(()),
+                JobStatus::Ended(end) => return Err(format!("{what} has ended as {end:?}")),
+                JobStatus::Absent => {
+                    return Err(format!("{what} was accepted, and the engine does not know it"));
+                }
+                _ if self.clock.monotonic() > until => {
+                    return Err(format!("{what} has not ended after {:?}", self.patience));
+                }
+                _ => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+}

@@ -1,0 +1,633 @@
+//! Tasks whose work an engine does outside: each job is started once, and what becomes of it is told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use perdura::engine::{EngineError, JobEnd, JobFailure, JobId, JobStatus, NamedEngine};
+use perdura::testing::{ManualClock, ScriptedEngine, StartFault, SteppedQueue, at_every_commit};
+use perdura::{
+    AttemptOutcome, Builder, Config, ErrorKind, Filter, Hold, LostRetry, Options, OutputStream, Queue, State,
+    Task, TaskId, TaskRecord,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::support::*;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Train(u32);
+
+impl Task for Train {
+    const NAME: &'static str = "train";
+    type Output = f64;
+}
+
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How this engine is used in these tests.
+fn named(engine: &ScriptedEngine) -> NamedEngine<ScriptedEngine> {
+    NamedEngine::new("cluster", engine.clone())
+}
+
+fn with(config: Config, engine: &NamedEngine<ScriptedEngine>) -> Builder {
+    builder(config).outside(engine, |task: Train, _| Ok(task.0.into()), |_, ended| ended.json())
+}
+
+fn open(engine: &ScriptedEngine) -> SteppedQueue {
+    open_with(Config::default(), &named(engine))
+}
+
+fn open_with(config: Config, engine: &NamedEngine<ScriptedEngine>) -> SteppedQueue {
+    SteppedQueue::open(with(config, engine), &ManualClock::new()).unwrap()
+}
+
+fn add_one(tests: &SteppedQueue, options: Options) -> TaskId {
+    let id = tests.queue().enqueue_with(&Train(7), options).unwrap().id();
+    assert_eq!(tests.run_until_idle().unwrap().went_outside, 1);
+    id
+}
+
+/// Lets the time of a look come, and looks.
+fn look(tests: &mut SteppedQueue) {
+    tests.advance(LOOK).unwrap();
+    tests.poll_engines().unwrap();
+}
+
+fn get(tests: &SteppedQueue, id: TaskId) -> TaskRecord {
+    assert_sound(tests.queue());
+    tests.queue().get(id).unwrap()
+}
+
+fn is_accepted(task: &TaskRecord) -> bool {
+    task.outside.as_ref().is_some_and(|outside| outside.accepted_at.is_some())
+}
+
+fn the_job(engine: &ScriptedEngine) -> JobId {
+    let jobs = engine.jobs();
+    assert_eq!(jobs.len(), 1, "{jobs:?}");
+    jobs[0].clone()
+}
+
+/// No id has really begun twice.
+fn assert_started_once(engine: &ScriptedEngine) {
+    let starts = engine.starts();
+    assert!(starts.values().all(|starts| *starts == 1), "{starts:?}");
+}
+
+#[test]
+fn g19_a_job_is_intended_then_started_then_accepted_and_its_end_is_the_tasks() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    let id = add_one(&tests, Options::new());
+    let task = get(&tests, id);
+    assert_eq!((task.state, task.queue.as_str(), is_accepted(&task)), (State::Running, "cluster", false));
+    assert!(engine.jobs().is_empty(), "the intent is durable before anything is asked of the engine");
+    tests.poll_engines().unwrap();
+    let job = the_job(&engine);
+    assert_eq!(engine.spec(&job), 7);
+    let task = get(&tests, id);
+    let outside = task.outside.as_ref().unwrap();
+    assert!(is_accepted(&task));
+    assert_eq!((outside.engine.as_deref(), outside.job.as_deref()), (Some("cluster"), Some(job.as_str())));
+    look(&mut tests);
+    engine.set_status(&job, JobStatus::Running);
+    look(&mut tests);
+    assert_eq!(get(&tests, id).state, State::Running);
+    engine.finish(&job, JobEnd::Succeeded, "0.25");
+    look(&mut tests);
+    assert_eq!((get(&tests, id).state, get(&tests, id).outside), (State::Succeeded, None));
+    assert_eq!(tests.queue().result::<Train>(id).unwrap(), Some(0.25));
+    let output = tests.queue().output(id, None).unwrap();
+    assert_eq!(
+        (output[0].stream, output[0].first.as_slice()),
+        (OutputStream::Stdout, format!("log of {job}\n").as_bytes())
+    );
+    assert_started_once(&engine);
+    assert_eq!(engine.calls().starts, 1);
+}
+
+#[test]
+fn g19_a_start_without_an_answer_is_repeated_only_if_the_engine_does_not_know_the_job() {
+    for fault in [StartFault::CutBefore, StartFault::CutAfter, StartFault::NotNow] {
+        let engine = ScriptedEngine::new();
+        let mut tests = open(&engine);
+        engine.fail_next_start(fault.clone());
+        let id = add_one(&tests, Options::new());
+        tests.poll_engines().unwrap();
+        assert!(!is_accepted(&get(&tests, id)), "{fault:?}");
+        look(&mut tests);
+        assert!(is_accepted(&get(&tests, id)), "{fault:?}");
+        let starts = if fault == StartFault::CutAfter { 1 } else { 2 };
+        assert_eq!(engine.calls().starts, starts, "{fault:?}");
+        assert_started_once(&engine);
+        engine.finish_all("1");
+        look(&mut tests);
+        assert_eq!(get(&tests, id).state, State::Succeeded, "{fault:?}");
+        assert_eq!(get(&tests, id).attempt_number, 1, "{fault:?}");
+    }
+}
+
+#[test]
+fn g19_what_was_accepted_and_is_absent_is_lost_and_stays_so_until_somebody_retries_it() {
+    let engine = ScriptedEngine::new();
+    let eager = named(&engine).lost_retry(LostRetry::Immediate);
+    let mut tests = open_with(Config::default().lost_retry(LostRetry::Immediate), &eager);
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    let first = the_job(&engine);
+    engine.forget_all();
+    look(&mut tests);
+    let task = get(&tests, id);
+    assert_eq!((task.state, task.error_type.as_deref()), (State::Lost, Some("TaskLost")));
+    assert!(task.error_message.unwrap().contains("does not know it any more"));
+    assert_eq!(tests.queue().attempts(id).unwrap()[0].outcome, AttemptOutcome::Lost);
+    for _ in 0..3 {
+        tests.run_until_idle().unwrap();
+        look(&mut tests);
+    }
+    assert_eq!((get(&tests, id).state, engine.calls().starts), (State::Lost, 1));
+    tests.queue().retry(id).unwrap();
+    tests.run_until_idle().unwrap();
+    look(&mut tests);
+    assert_ne!(the_job(&engine), first, "another attempt has another id");
+    assert_started_once(&engine);
+}
+
+#[test]
+fn g19_a_start_that_the_engine_may_have_forgotten_is_lost() {
+    let engine = ScriptedEngine::new();
+    engine.set_remembers(Duration::from_secs(60));
+    let mut tests = open(&engine);
+    engine.fail_next_start(StartFault::CutAfter);
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    // Out for longer than it remembers what has ended.
+    engine.set_outage(Some(EngineError::unreachable("no route")));
+    look(&mut tests);
+    tests.advance(Duration::from_secs(120)).unwrap();
+    engine.set_outage(None);
+    engine.forget_all();
+    look(&mut tests);
+    let task = get(&tests, id);
+    assert_eq!(task.state, State::Lost);
+    assert!(task.error_message.unwrap().contains("may have been started"));
+    assert_eq!(engine.calls().starts, 1);
+}
+
+#[test]
+fn g19_a_new_owner_looks_before_it_starts_what_its_predecessor_may_have_started() {
+    for knows in [true, false] {
+        let engine = ScriptedEngine::new();
+        let tests = open(&engine);
+        let id = add_one(&tests, Options::new());
+        let mut tests = match knows {
+            // It has started the job, and dies before it has noted the answer.
+            true => {
+                let mut tests = tests;
+                tests.crash_at(perdura::testing::CrashPoint::before(1));
+                let _ = tests.poll_engines();
+                assert!(tests.has_crashed());
+                tests.crash().unwrap()
+            }
+            false => tests.crash().unwrap(),
+        }
+        .reopen(with(Config::default(), &named(&engine)))
+        .unwrap();
+        assert_eq!(get(&tests, id).state, State::Running, "recovery leaves it alone");
+        let before = engine.calls();
+        tests.poll_engines().unwrap();
+        assert_eq!(engine.calls().polls, before.polls + 1, "it has looked first");
+        assert_eq!(engine.calls().starts, 1);
+        assert!(is_accepted(&get(&tests, id)));
+        engine.finish_all("1");
+        look(&mut tests);
+        assert_eq!(get(&tests, id).state, State::Succeeded);
+        assert_started_once(&engine);
+    }
+}
+
+#[test]
+fn g19_a_crash_at_each_commit_starts_no_job_twice_and_tells_of_each() {
+    // The engine outlives each crash.
+    let engines = std::cell::RefCell::new(ScriptedEngine::new());
+    let crashes = at_every_commit(
+        || {
+            engines.replace(ScriptedEngine::new());
+            Ok(open(&engines.borrow()))
+        },
+        |tests| {
+            let engine = engines.borrow();
+            for _ in 0..2 {
+                let _ = tests.queue().enqueue(&Train(1))?;
+            }
+            tests.run_until_idle()?;
+            tests.poll_engines()?;
+            let jobs = engine.jobs();
+            engine.finish(&jobs[0], JobEnd::Succeeded, "1");
+            engine.finish(&jobs[1], JobEnd::Failed(JobFailure::new("ExitCode.1", "out of memory")), "");
+            tests.advance(LOOK)?;
+            tests.poll_engines()?;
+            tests.advance(MINUTE)?;
+            tests.run_until_idle()?;
+            tests.poll_engines()?;
+            engine.finish_all("2");
+            tests.advance(LOOK)?;
+            tests.poll_engines()
+        },
+        |crashed, point| {
+            let engine = engines.borrow();
+            let mut tests = crashed.reopen(with(Config::default(), &named(&engine)))?;
+            assert_sound(tests.queue());
+            for _ in 0..6 {
+                tests.run_until_idle()?;
+                tests.poll_engines()?;
+                engine.finish_all("3");
+                tests.advance(MINUTE)?;
+            }
+            for task in tests.queue().tasks(Filter::new())? {
+                assert_eq!(task.state, State::Succeeded, "{point}: {task:?}");
+            }
+            assert_started_once(&engine);
+            assert_sound(tests.queue());
+            Ok(())
+        },
+    );
+    assert!(crashes.unwrap() >= 20);
+}
+
+#[test]
+fn g19_while_the_engine_cannot_be_reached_its_queues_are_closed_and_nothing_is_charged() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    engine.set_outage(Some(EngineError::not_now("connection refused\u{1b}[2J")));
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    let waiting = tests.queue().enqueue(&Train(8)).unwrap().id();
+    let other = add(tests.queue(), &Do::Ok(1), Options::new());
+    for _ in 0..20 {
+        tests.run_until_idle().unwrap();
+        look(&mut tests);
+    }
+    assert_eq!(get(&tests, id).attempt_number, 1);
+    assert_eq!((get(&tests, waiting).attempt_number, get(&tests, waiting).hold), (0, Some(Hold::Ready)));
+    assert_eq!(get(&tests, other).state, State::Succeeded, "the queues of others are open");
+    let why = tests.queue().explain(waiting).unwrap().to_string();
+    assert!(why.contains("the engine \"cluster\" cannot be reached: connection refused"), "{why}");
+    assert!(!why.contains('\u{1b}'), "{why:?}");
+    let polls = engine.calls().starts;
+    assert!(polls < 15, "it is asked less and less often: {polls}");
+    engine.set_outage(None);
+    tests.advance(MINUTE).unwrap();
+    tests.poll_engines().unwrap();
+    assert_eq!(tests.queue().counts().unwrap().queue("cluster").closed_until, None);
+    tests.run_until_idle().unwrap();
+    tests.poll_engines().unwrap();
+    engine.finish_all("1");
+    look(&mut tests);
+    assert_eq!([id, waiting].map(|id| get(&tests, id).state), [State::Succeeded; 2]);
+}
+
+#[test]
+fn a_cancelled_task_ends_when_the_engine_says_that_its_job_has() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    let job = the_job(&engine);
+    engine.set_status(&job, JobStatus::Running);
+    look(&mut tests);
+    engine.set_ignores_cancel(true);
+    tests.queue().cancel(id).unwrap();
+    tests.poll_engines().unwrap();
+    assert!(engine.is_to_stop(&job));
+    assert_eq!((get(&tests, id).state, get(&tests, id).cancel_requested), (State::Running, true));
+    let why = tests.queue().explain(id).unwrap().to_string();
+    assert!(why.contains("it is to stop"), "{why}");
+    engine.set_ignores_cancel(false);
+    for _ in 0..6 {
+        look(&mut tests); // it is asked again after a while
+    }
+    assert_eq!(get(&tests, id).state, State::Cancelled);
+    // One that has succeeded meanwhile has succeeded.
+    let id = add_one(&tests, Options::new());
+    look(&mut tests);
+    engine.finish_all("1");
+    tests.queue().cancel(id).unwrap();
+    look(&mut tests);
+    assert_eq!(get(&tests, id).state, State::Succeeded);
+    // One that was not started is not.
+    let starts = engine.calls().starts;
+    let id = add_one(&tests, Options::new());
+    tests.queue().cancel(id).unwrap();
+    look(&mut tests);
+    assert_eq!((get(&tests, id).state, engine.calls().starts), (State::Cancelled, starts));
+}
+
+#[test]
+fn an_attempt_that_takes_too_long_is_stopped_and_has_timed_out() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    let id = add_one(&tests, Options::new().timeout(10 * SECOND));
+    tests.poll_engines().unwrap();
+    engine.set_status(&the_job(&engine), JobStatus::Running);
+    for _ in 0..4 {
+        look(&mut tests);
+    }
+    assert!(!engine.is_to_stop(&the_job(&engine)));
+    look(&mut tests);
+    look(&mut tests);
+    let task = get(&tests, id);
+    assert_eq!((task.state, task.error_type.as_deref()), (State::Queued, Some("Timeout")));
+    assert_eq!(tests.queue().attempts(id).unwrap()[0].outcome, AttemptOutcome::TimedOut);
+    // Who ends well after its deadline has succeeded late.
+    let id = add_one(&tests, Options::new().timeout(10 * SECOND));
+    tests.poll_engines().unwrap();
+    engine.finish_all("1");
+    tests.clock().advance(MINUTE);
+    look(&mut tests);
+    assert_eq!((get(&tests, id).state, get(&tests, id).late), (State::Succeeded, true));
+}
+
+#[test]
+fn g19_a_job_that_does_not_start_in_time_or_of_which_nothing_is_heard_is_lost() {
+    let engine = ScriptedEngine::new();
+    let patient = named(&engine).start_timeout(MINUTE).lost_retry(LostRetry::Immediate);
+    let mut tests = open_with(Config::default().stuck_task_timeout(MINUTE), &patient);
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    let pending = the_job(&engine);
+    engine.set_ignores_cancel(true); // it says that all is well, and does nothing while a job is pending
+    for _ in 0..31 {
+        look(&mut tests);
+    }
+    assert!(engine.is_to_stop(&pending));
+    let task = get(&tests, id);
+    assert_eq!((task.state, task.hold), (State::Queued, Some(Hold::Ready)), "{task:?}");
+    assert!(task.error_message.unwrap().contains("did not start within 1m"));
+    tests.run_until_idle().unwrap();
+    look(&mut tests);
+    let second = engine.jobs().into_iter().find(|job| *job != pending).unwrap();
+    engine.set_status(&second, JobStatus::Unknown);
+    // Time in which the engine does not answer does not count.
+    engine.set_outage(Some(EngineError::unreachable("no route")));
+    for _ in 0..60 {
+        look(&mut tests);
+    }
+    engine.set_outage(None);
+    tests.advance(MINUTE).unwrap();
+    tests.poll_engines().unwrap();
+    assert_eq!(get(&tests, id).state, State::Running);
+    for _ in 0..31 {
+        look(&mut tests);
+    }
+    let task = get(&tests, id);
+    assert_eq!(task.hold, Some(Hold::Ready));
+    assert!(task.error_message.unwrap().contains("has said nothing of the job for 1m"));
+    assert_started_once(&engine);
+}
+
+#[test]
+fn how_a_job_ends_is_how_its_task_does() {
+    let lost = || JobEnd::Lost("the node died".to_owned());
+    let failed = |permanent| {
+        let failure = JobFailure::new("ExitCode.1", "out of memory");
+        JobEnd::Failed(if permanent { failure.never_retry() } else { failure })
+    };
+    let cases: [(JobEnd, &str, State, Option<&str>); 6] = [
+        (failed(false), "", State::Queued, Some("ExitCode.1")),
+        (failed(true), "", State::Failed, Some("ExitCode.1")),
+        (JobEnd::Cancelled, "", State::Cancelled, Some("Cancelled")),
+        (lost(), "", State::Lost, Some("TaskLost")),
+        (JobEnd::Succeeded, "{\"secret\": 1}", State::Failed, Some("ResultUndecodable")),
+        (JobEnd::Succeeded, "1", State::Succeeded, None),
+    ];
+    for (end, result, state, error_type) in cases {
+        let engine = ScriptedEngine::new();
+        let mut tests = open(&engine);
+        let id = add_one(&tests, Options::new());
+        tests.poll_engines().unwrap();
+        engine.finish(&the_job(&engine), end.clone(), result);
+        look(&mut tests);
+        let task = get(&tests, id);
+        assert_eq!((task.state, task.error_type.as_deref()), (state, error_type), "{end:?}");
+        assert!(!task.error_message.unwrap_or_default().contains("secret"));
+    }
+}
+
+#[test]
+fn what_an_engine_refuses_has_failed_for_good_and_says_why() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    engine.fail_next_start(StartFault::Refused("no such image".to_owned()));
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    let task = get(&tests, id);
+    assert_eq!((task.state, task.error_type.as_deref()), (State::Failed, Some("EngineRefused")));
+    assert_eq!(task.error_message.as_deref(), Some("no such image"));
+    assert_eq!(tests.queue().counts().unwrap().queue("cluster").closed_until, None);
+}
+
+#[test]
+fn an_engine_that_answers_nonsense_or_panics_has_not_answered() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    engine.set_answers_short(true);
+    look(&mut tests);
+    assert_eq!(get(&tests, id).state, State::Running);
+    engine.set_answers_short(false);
+    engine.set_panics(true);
+    look(&mut tests);
+    assert_eq!(get(&tests, id).state, State::Running);
+    engine.set_panics(false);
+    engine.finish_all("1");
+    tests.advance(MINUTE).unwrap();
+    tests.poll_engines().unwrap();
+    assert_eq!(get(&tests, id).state, State::Succeeded);
+}
+
+#[test]
+fn g19_what_a_job_gave_that_cannot_be_fetched_is_lost_and_not_a_success_without_it() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    engine.finish_all("1");
+    engine.set_fails_to_collect(true);
+    for _ in 0..4 {
+        look(&mut tests);
+        assert_eq!(get(&tests, id).state, State::Running);
+    }
+    look(&mut tests);
+    let task = get(&tests, id);
+    assert_eq!(task.state, State::Lost);
+    assert!(task.error_message.unwrap().contains("cannot be fetched"));
+}
+
+#[test]
+fn tasks_of_an_engine_stand_in_its_queues_and_no_others_do() {
+    let engine = ScriptedEngine::new();
+    let tests = open_with(Config::default(), &named(&engine).queues(["gpu", "cpu"]).limit(3));
+    let queue = tests.queue();
+    assert_eq!(queue.get(queue.enqueue(&Train(1)).unwrap().id()).unwrap().queue, "gpu");
+    assert!(queue.enqueue_with(&Train(1), Options::new().queue("cpu")).is_ok());
+    for (refused, name) in [
+        (queue.enqueue_with(&Train(1), Options::new().queue("default")), "train"),
+        (queue.enqueue_with(&Do::Ok(1), Options::new().queue("gpu")), "do"),
+    ] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(name) && error.to_string().contains("\"cluster\""), "{error}");
+    }
+    let counts = queue.counts().unwrap();
+    assert_eq!([counts.queue("gpu").limit, counts.queue("cpu").limit], [Some(3); 2]);
+    // A program that does not know the engine may put one where it should not be.
+    let folder = Folder::new();
+    let stranger = Queue::builder().open(folder.file()).unwrap();
+    let id = stranger.enqueue(&Train(1)).unwrap().id();
+    drop(stranger);
+    let clock = ManualClock::new();
+    let tests =
+        SteppedQueue::open_file(with(Config::default(), &named(&engine)), &clock, folder.file()).unwrap();
+    tests.run_until_idle().unwrap();
+    let task = get(&tests, id);
+    assert_eq!((task.state, task.error_type.as_deref()), (State::Failed, Some("WrongQueue")));
+}
+
+#[test]
+fn what_an_engine_may_be_is_checked_at_open() {
+    let engine = ScriptedEngine::new();
+    let other = ScriptedEngine::new();
+    let cases: [(Builder, &str); 6] = [
+        (with(Config::default(), &NamedEngine::new("", engine.clone())), "engine"),
+        (with(Config::default(), &named(&engine).queues(Vec::<String>::new())), "no queue"),
+        (with(Config::default(), &named(&engine).limit(0)), "limit is 0"),
+        (
+            with(Config::default(), &named(&engine).poll_interval(Duration::from_millis(1))),
+            "poll_interval is 1ms",
+        ),
+        (
+            with(Config::default(), &named(&engine)).outside(
+                &named(&other),
+                |_: Other, _| Ok(1.into()),
+                |_, _| Ok(()),
+            ),
+            "two engines have this name",
+        ),
+        (
+            with(Config::default(), &named(&engine)).outside(
+                &NamedEngine::new("second", other.clone()).queues(["cluster"]),
+                |_: Other, _| Ok(1.into()),
+                |_, _| Ok(()),
+            ),
+            "give it one of its own",
+        ),
+    ];
+    for (builder, why) in cases {
+        let error = builder.open_temporary().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+        assert!(error.to_string().contains(why), "{why:?}: {error}");
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Other;
+
+impl Task for Other {
+    const NAME: &'static str = "other";
+    type Output = ();
+}
+
+#[test]
+fn g20_an_owner_without_the_engine_leaves_its_jobs_alone_and_explain_says_so() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    let why = tests.queue().explain(id).unwrap().to_string();
+    assert!(
+        why.contains("runs on the engine \"cluster\"") && why.contains(the_job(&engine).as_str()),
+        "{why}"
+    );
+    let tests = tests.crash().unwrap().reopen(builder(Config::default())).unwrap();
+    tests.run_until_idle().unwrap();
+    assert_eq!(get(&tests, id).state, State::Running);
+    let why = tests.queue().explain(id).unwrap().to_string();
+    assert!(why.contains("has no engine \"cluster\""), "{why}");
+    let mut tests = tests.crash().unwrap().reopen(with(Config::default(), &named(&engine))).unwrap();
+    engine.finish_all("1");
+    tests.poll_engines().unwrap();
+    assert_eq!(get(&tests, id).state, State::Succeeded);
+    assert_started_once(&engine);
+}
+
+#[test]
+fn somebody_may_end_what_an_engine_does_and_the_job_is_stopped() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    let job = the_job(&engine);
+    tests.queue().complete::<Train>(id, 1, &0.5).unwrap();
+    look(&mut tests);
+    assert!(engine.is_to_stop(&job));
+    assert_eq!(tests.queue().result::<Train>(id).unwrap(), Some(0.5));
+}
+
+#[test]
+fn many_ends_are_one_commit_and_jobs_are_forgotten_if_that_is_asked_for() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open_with(Config::default(), &named(&engine).limit(1000).forget(true));
+    let _ = tests.queue().enqueue_all(&vec![Train(1); 200]).unwrap();
+    assert_eq!(tests.run_until_idle().unwrap().went_outside, 200);
+    for _ in 0..4 {
+        tests.poll_engines().unwrap();
+    }
+    assert_eq!((engine.jobs().len(), engine.calls().starts), (200, 200));
+    engine.finish_all("1");
+    let (commits, polls) = (tests.commits(), engine.calls().polls);
+    look(&mut tests);
+    assert!(tests.commits() - commits <= 2, "{} commits", tests.commits() - commits);
+    assert_eq!(engine.calls().polls - polls, 1);
+    assert_eq!(tests.queue().counts().unwrap().queue("cluster").succeeded, 200);
+    assert!(engine.jobs().is_empty());
+    assert_sound(tests.queue());
+}
+
+#[test]
+fn with_threads_jobs_run_to_their_end_without_workers_and_a_shutdown_leaves_them() {
+    let engine = ScriptedEngine::new();
+    let fast = named(&engine).poll_interval(Duration::from_millis(100)).limit(50);
+    let folder = Folder::new();
+    let queue = with(Config::default().workers(1), &fast).open(folder.file()).unwrap();
+    let made = queue.enqueue_all(&vec![Train(1); 120]).unwrap();
+    let local = queue.enqueue(&Do::Ok(1)).unwrap().id();
+    assert_eq!(queue.wait(local, MINUTE).unwrap().state, State::Succeeded);
+    while engine.jobs().len() < 50 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(engine.jobs().len(), 50, "the limit of its queue");
+    let report = queue.shutdown(MINUTE).unwrap();
+    assert!(report.still_running.is_empty() && report.interrupted == 0, "{report:?}");
+    drop(queue);
+    let queue = with(Config::default().workers(1), &fast).open(folder.file()).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                engine.finish_all("1");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        queue.drain().unwrap();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    for id in made {
+        assert_eq!(queue.get(id.id()).unwrap().state, State::Succeeded);
+    }
+    let starts: BTreeMap<JobId, u32> = engine.starts();
+    assert_eq!(starts.len(), 120);
+    assert_started_once(&engine);
+    assert_sound(&queue);
+}
