@@ -52,6 +52,7 @@ mod neighbours;
 mod order;
 #[cfg(feature = "rusqlite")]
 mod outside;
+mod outside_page;
 mod own_transaction;
 #[cfg(unix)]
 mod panics;
