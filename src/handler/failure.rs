@@ -411,6 +411,11 @@ impl Failure {
         )
     }
 
+    /// Whether the work goes on outside.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.0.class == Class::Outside
+    }
+
     pub(crate) fn verdict(self) -> Verdict {
         let Cause { class, report: error, retry_after, sleep, condition, outside } = *self.0;
         let failed = |permanent, timed_out| Verdict::Failed {

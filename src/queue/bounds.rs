@@ -32,7 +32,7 @@ impl Queue {
             return Err(Error::invalid_value("limit", 0, problem));
         }
         let queue = queue.to_owned();
-        self.engine.core.commit(Rank::Change, move |tx| store::set_limit(tx, &queue, limit))
+        self.runtime.core.commit(Rank::Change, move |tx| store::set_limit(tx, &queue, limit))
     }
 
     /// Bounds how often tasks of a queue start; none: no bound.
@@ -58,8 +58,8 @@ impl Queue {
         if let Some(rate) = rate {
             rate.check()?;
         }
-        let (queue, now) = (queue.to_owned(), self.engine.core.now());
-        self.engine.core.commit(Rank::Change, move |tx| store::set_rate(tx, &queue, rate, now))
+        let (queue, now) = (queue.to_owned(), self.runtime.core.now());
+        self.runtime.core.commit(Rank::Change, move |tx| store::set_rate(tx, &queue, rate, now))
     }
 
     /// Lets this queue have so many workers from now on, as long as it is open: for a laptop on battery, or a program that is minimised.
@@ -86,17 +86,17 @@ impl Queue {
             let problem = format!("is out of range; it takes {least} to {most}");
             return Err(Error::invalid_value("workers", workers, &problem));
         }
-        if self.engine.registry.is_empty() {
+        if self.runtime.registry.is_empty() {
             return Err(Error::new(ErrorKind::NoHandlers, "this queue has no handlers, and so no workers"));
         }
         self.store().process.check()?;
-        if self.engine.core.shared.gate.is_stopping() {
+        if self.runtime.core.shared.gate.is_stopping() {
             return Err(Error::new(
                 ErrorKind::ShutDown,
                 "the queue was shut down and has no workers any more",
             ));
         }
-        self.engine.core.set_workers(workers)
+        self.runtime.core.set_workers(workers)
     }
 
     /// Says that a condition is met from now on, or is not any more: 1-200 bytes, no control characters. Tasks that [need](crate::Options::needs) it
@@ -119,10 +119,10 @@ impl Queue {
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a name that no condition can have, and for the 63rd of a file: they stay for good.
     pub fn set_condition(&self, condition: &str, is_met: bool) -> Result<(), Error> {
         check_name("condition", condition)?;
-        let core = &self.engine.core;
+        let core = &self.runtime.core;
         let (name, owner, now) = (condition.to_owned(), core.shared.gate.epoch(), core.now());
         core.commit(Rank::Change, move |tx| store::set_condition(tx, &name, is_met, owner, now))?;
-        if !self.engine.registry.is_empty() {
+        if !self.runtime.registry.is_empty() {
             lock(&core.said).insert(condition.to_owned(), (is_met, now)); // for when it comes to own the file
         }
         Ok(())

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::core::{Core, RetentionRule};
-use super::engine::open_files;
-use super::engine::shared::Shared;
-use super::engine::threads::Engine;
 use super::handle::Queue;
 use super::outside::{Engines, Poller};
+use super::runtime::core::{Core, RetentionRule};
+use super::runtime::open_files;
+use super::runtime::shared::Shared;
+use super::runtime::threads::Runtime;
 use super::schedules::Plans;
 use crate::clock::{Clock, Guarded, SystemClock};
 use crate::config::{Config, Durability};
@@ -331,7 +331,7 @@ impl Builder {
     fn start(self, place: Location) -> Result<Queue, Error> {
         let (core, registry, engines) = self.build(place)?;
         let pollers = engines.pollers(&core, &registry);
-        let queue = Queue { engine: Engine::start(core, registry)? };
+        let queue = Queue { runtime: Runtime::start(core, registry)? };
         pollers.into_iter().try_for_each(Poller::spawn)?;
         Ok(queue)
     }
@@ -346,7 +346,7 @@ impl Builder {
     pub(crate) fn stepped(self, place: Location) -> Result<(Queue, Vec<Poller>), Error> {
         let (core, registry, engines) = self.build(place)?;
         let pollers = engines.pollers(&core, &registry);
-        Ok((Queue { engine: Engine::without_threads(core, registry) }, pollers))
+        Ok((Queue { runtime: Runtime::without_threads(core, registry) }, pollers))
     }
 
     /// Makes a new file from an export ([`Queue::export`], where there is an example), with the same ids, attempts and keys. It says how many

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::engine::core::Core;
+use super::runtime::core::Core;
 use crate::handler::{Context, Control, Failure};
 use crate::task::{Options, Task};
 

@@ -35,7 +35,7 @@ impl Queue {
             let message = format!("task {id} is a {name:?}, and it was to be completed as a {:?}", T::NAME);
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let json = to_json("result", output, self.engine.core.config.max_result_bytes)?;
+        let json = to_json("result", output, self.runtime.core.config.max_result_bytes)?;
         self.succeed_outside(id, generation, json)
     }
 
@@ -62,7 +62,7 @@ impl Queue {
                 format!("the result is not JSON: error at line {}, column {}", e.line(), e.column());
             Error::new(ErrorKind::Serialization, message)
         })?;
-        let json = measured("result", json.get().to_owned(), self.engine.core.config.max_result_bytes)?;
+        let json = measured("result", json.get().to_owned(), self.runtime.core.config.max_result_bytes)?;
         self.succeed_outside(id, generation, json)
     }
 
@@ -101,7 +101,7 @@ impl Queue {
     }
 
     fn end_outside(&self, id: TaskId, generation: u64, rank: Rank, verdict: &Verdict) -> Result<(), Error> {
-        let core = &self.engine.core;
+        let core = &self.runtime.core;
         let end = || {
             let (rules, verdict, now) = (core.rules.clone(), verdict.clone(), core.now());
             core.commit(rank, move |tx| {

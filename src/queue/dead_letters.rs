@@ -116,7 +116,7 @@ impl DeadLetters<'_> {
     }
 
     fn replay_as(&self, id: TaskId, forced: bool) -> Result<TaskId, Error> {
-        let core = &self.queue.engine.core;
+        let core = &self.queue.runtime.core;
         let (now, token) = (core.now(), core.new_token());
         core.commit(Rank::Add, move |tx| store::replay(tx, id, forced, token, now))
     }
@@ -140,7 +140,7 @@ impl DeadLetters<'_> {
     /// # Errors
     /// If the file cannot be written.
     pub fn purge(&self, moved_before: impl Into<Timestamp>) -> Result<usize, Error> {
-        self.queue.engine.core.purge_dead_letters(moved_before.into(), || true)
+        self.queue.runtime.core.purge_dead_letters(moved_before.into(), || true)
     }
 }
 

@@ -49,7 +49,7 @@ impl Queue {
     /// # Errors
     /// As [`enqueue`](Queue::enqueue).
     pub fn enqueue_with<T: Task>(&self, task: &T, options: Options) -> Result<Enqueued, Error> {
-        the_one(self.enqueue_prepared(vec![self.engine.core.prepare(task, options)?])?)
+        the_one(self.enqueue_prepared(vec![self.runtime.core.prepare(task, options)?])?)
     }
 
     /// Makes all the tasks in one transaction: on an error, it makes none. Their ids rise in the order given.
@@ -95,7 +95,7 @@ impl Queue {
         tasks: impl IntoIterator<Item = (&'t T, Options)>,
     ) -> Result<Vec<Enqueued>, Error> {
         let prepared: Result<Vec<_>, Error> =
-            tasks.into_iter().map(|(t, options)| self.engine.core.prepare(t, options)).collect();
+            tasks.into_iter().map(|(t, options)| self.runtime.core.prepare(t, options)).collect();
         self.enqueue_prepared(prepared?)
     }
 
@@ -148,9 +148,9 @@ impl Queue {
         options: Options,
     ) -> Result<Enqueued, Error> {
         self.store().process.check()?;
-        let prepared = [self.engine.core.prepare(task, options)?];
+        let prepared = [self.runtime.core.prepare(task, options)?];
         let tx = self.store().join(transaction)?;
-        let made = store::enqueue(&tx, &prepared, self.engine.core.now())?;
+        let made = store::enqueue(&tx, &prepared, self.runtime.core.now())?;
         tx.finish()?;
         the_one(made)
     }
@@ -186,7 +186,7 @@ impl Queue {
             made.extend(self.enqueue_prepared(rest)?);
             return Ok(made);
         }
-        let core = &self.engine.core;
+        let core = &self.runtime.core;
         let now = core.now();
         let first = Arc::new(Mutex::new(None));
         let tried = first.clone();
@@ -227,7 +227,7 @@ impl Batch<'_> {
     /// # Errors
     /// As [`add`](Batch::add).
     pub fn add_with<T: Task>(&mut self, task: &T, options: Options) -> Result<(), Error> {
-        self.tasks.push(self.queue.engine.core.prepare(task, options)?);
+        self.tasks.push(self.queue.runtime.core.prepare(task, options)?);
         Ok(())
     }
 

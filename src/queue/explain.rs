@@ -307,11 +307,11 @@ impl Queue {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound).
     pub fn explain(&self, id: TaskId) -> Result<Explanation, Error> {
-        let executes_here = self.engine.core.is_owner();
+        let executes_here = self.runtime.core.is_owner();
         let obstacle = self.obstacle().map(|why| why.to_string());
         self.store().read(|conn| {
             let task = store::record(conn, id)?;
-            let now = self.engine.core.now();
+            let now = self.runtime.core.now();
             let (paused, not_served, shut) = store::queue_flags(conn, &task.queue, now)?;
             let (schedule, run_before) = store::run_before(conn, id)?;
             let before_it = store::ready_before(conn, id, Explanation::MAX_COUNTED + 1)?;
@@ -365,7 +365,8 @@ impl Queue {
                 self.without_word_of_the_gone(&mut known);
                 explanation.condition = known.pop();
                 if needs.waits_for_disk {
-                    explanation.free_disk = self.engine.core.shared.free_disk.get().and_then(FreeDisk::bytes);
+                    explanation.free_disk =
+                        self.runtime.core.shared.free_disk.get().and_then(FreeDisk::bytes);
                 }
             }
             if explanation.task.hold == Some(Hold::Time) && explanation.task.snoozes > 0 {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::threads::{Engine, ShutdownReport};
+use super::runtime::threads::{Runtime, ShutdownReport};
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Context, in_handler};
 use crate::store::Store;
@@ -15,7 +15,7 @@ use crate::store::Store;
 /// for a whole program.
 #[derive(Clone)]
 pub struct Queue {
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) runtime: Arc<Runtime>,
 }
 
 impl std::fmt::Debug for Queue {
@@ -47,7 +47,7 @@ impl Queue {
     /// # Ok::<(), perdura::Error>(())
     /// ```
     pub fn executes(&self) -> bool {
-        self.engine.core.is_owner() && self.engine.core.shared.gate.broken().is_none()
+        self.runtime.core.is_owner() && self.runtime.core.shared.gate.broken().is_none()
     }
 
     /// What keeps this process from executing although the queue has handlers, such as an `-owner` file that it cannot open
@@ -64,12 +64,12 @@ impl Queue {
     /// # Ok::<(), perdura::Error>(())
     /// ```
     pub fn obstacle(&self) -> Option<Error> {
-        let why = self.engine.core.obstacle.why()?;
+        let why = self.runtime.core.obstacle.why()?;
         (self.store().is_owned() != Some(true)).then_some(why)
     }
 
     pub(crate) fn store(&self) -> &Store {
-        &self.engine.core.store
+        &self.runtime.core.store
     }
 }
 
@@ -87,8 +87,8 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn notify(&self) -> Result<(), Error> {
-        self.engine.core.shared.siblings.ring(None);
-        self.engine.core.notice()
+        self.runtime.core.shared.siblings.ring(None);
+        self.runtime.core.notice()
     }
 
     /// Stops executing, and says which tasks did not end. The queue can still enqueue and read afterwards.
@@ -115,7 +115,7 @@ impl Queue {
     pub fn shutdown(&self, grace: Duration) -> Result<ShutdownReport, Error> {
         outside_handlers("shutdown")?;
         self.store().process.check()?;
-        Ok(self.engine.shutdown(grace))
+        Ok(self.runtime.shutdown(grace))
     }
 }
 
@@ -151,7 +151,7 @@ impl Context {
     /// # Ok::<(), perdura::Error>(())
     /// ```
     pub fn queue(&self) -> Option<Queue> {
-        let engine = self.port.home().upgrade()?.downcast::<Engine>().ok()?;
-        Some(Queue { engine })
+        let runtime = self.port.home().upgrade()?.downcast::<Runtime>().ok()?;
+        Some(Queue { runtime })
     }
 }

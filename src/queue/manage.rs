@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::engine::core::TASKS_PER_COMMIT;
 use super::handle::Queue;
+use super::runtime::core::TASKS_PER_COMMIT;
 use crate::error::Error;
 use crate::store::{self, Ages, Rank, Search, Tx, Verb};
 use crate::task::{Bulk, Filter, TaskId, Timestamp};
@@ -241,7 +241,7 @@ impl Queue {
     /// If the file cannot be written; tasks that were deleted before that stay so.
     pub fn purge(&self, finished_before: impl Into<Timestamp>) -> Result<usize, Error> {
         let ages = Ages { delete_before: Some(finished_before.into()), dead_letter_before: None };
-        self.engine.core.purge(ages, || true)
+        self.runtime.core.purge(ages, || true)
     }
 
     /// Moves a `FAILED` or `LOST` task to the [dead letters](Queue::dead_letters).
@@ -314,17 +314,17 @@ impl Queue {
     fn set_paused(&self, queue: &str, paused: bool) -> Result<(), Error> {
         crate::task::check_name("queue", queue)?;
         let queue = queue.to_owned();
-        self.engine.core.commit(Rank::Change, move |tx| store::set_paused(tx, &queue, paused))
+        self.runtime.core.commit(Rank::Change, move |tx| store::set_paused(tx, &queue, paused))
     }
 
     fn apply(&self, verb: Verb, id: TaskId) -> Result<(), Error> {
-        let now = self.engine.core.now();
-        self.engine.core.commit(Rank::Change, move |tx| store::apply_one(tx, verb, id, now))
+        let now = self.runtime.core.now();
+        self.runtime.core.commit(Rank::Change, move |tx| store::apply_one(tx, verb, id, now))
     }
 
     /// Searches on a reading connection, slice by slice, and writes only where it has found something.
     fn apply_to_all(&self, verb: Verb, filter: Filter) -> Result<Bulk, Error> {
-        let (core, store) = (&self.engine.core, self.store());
+        let (core, store) = (&self.runtime.core, self.store());
         store.may_write()?;
         filter.check()?;
         let filter = Arc::new(filter.or_states(verb.default_states()));

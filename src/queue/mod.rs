@@ -1,6 +1,6 @@
 //! The queue: where storage and execution meet. Nothing else sees both.
 //!
-//! `engine` runs tasks: its steps are called by its threads, or by the testing kit without threads. The other files are what a program
+//! `runtime` runs tasks: its steps are called by its threads, or by the testing kit without threads. The other files are what a program
 //! sees, a file for each kind of thing that it may want.
 
 mod bounds;
@@ -8,7 +8,6 @@ mod builder;
 mod children;
 mod complete;
 mod dead_letters;
-mod engine;
 mod enqueue;
 mod explain;
 mod file;
@@ -17,6 +16,7 @@ mod handlers;
 mod manage;
 mod outside;
 mod query;
+mod runtime;
 mod schedules;
 mod stepper;
 mod transaction;
@@ -24,10 +24,10 @@ mod wait;
 
 pub use builder::Builder;
 pub use dead_letters::DeadLetters;
-pub use engine::threads::ShutdownReport;
 pub use enqueue::Batch;
 pub use explain::Explanation;
 pub use handle::Queue;
+pub use runtime::threads::ShutdownReport;
 pub use stepper::Ran;
 pub(crate) use stepper::{Remains, Stepper};
 #[cfg(feature = "rusqlite")]

@@ -141,7 +141,7 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn counts(&self) -> Result<Counts, Error> {
-        let now = self.engine.core.now();
+        let now = self.runtime.core.now();
         self.store().read(|conn| store::counts(conn, now))
     }
 
@@ -216,7 +216,7 @@ impl Queue {
         filter.check()?;
         if let Some(count) = self
             .store()
-            .read(|conn| Ok(store::count_from(&store::counts(conn, self.engine.core.now())?, &filter)))?
+            .read(|conn| Ok(store::count_from(&store::counts(conn, self.runtime.core.now())?, &filter)))?
         {
             return Ok(count);
         }
@@ -357,8 +357,8 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn next_start(&self) -> Result<Option<Timestamp>, Error> {
-        let served = self.engine.core.served.as_deref().map(store::queue_list);
-        let now = self.engine.core.now();
+        let served = self.runtime.core.served.as_deref().map(store::queue_list);
+        let now = self.runtime.core.now();
         self.store().read(|conn| store::next_start(conn, served.as_deref(), now))
     }
 
@@ -453,7 +453,7 @@ impl Queue {
     /// [`NotFound`](crate::ErrorKind::NotFound).
     pub fn retry_schedule(&self, id: TaskId) -> Result<Vec<Duration>, Error> {
         let task = self.get(id)?;
-        let configured = &self.engine.core.rules.policy;
+        let configured = &self.runtime.core.rules.policy;
         let backoff = task.backoff.unwrap_or(configured.backoff);
         let policy = RetryPolicy { backoff, ..*configured };
         let wait = |n| policy.delay(n, draw(self.store().file_id(), id.as_i64(), n));

@@ -119,7 +119,7 @@ impl Queue {
     /// [`TooLarge`](crate::ErrorKind::TooLarge) or [`Serialization`](crate::ErrorKind::Serialization) for args that cannot be stored; those of the
     /// disk. Nothing has changed then.
     pub fn set_schedule<T: Task>(&self, schedule: Schedule, task: &T) -> Result<(), Error> {
-        let core = &self.engine.core;
+        let core = &self.runtime.core;
         let now = core.now();
         let declared = Planned::new(schedule, task).declare(&core.config, self.store().file_id(), now)?;
         self.change(move |tx| store::set_schedule(tx, &declared, false, now))
@@ -236,7 +236,7 @@ impl Queue {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound); [`WrongState`](crate::ErrorKind::WrongState) if it is broken.
     pub fn resume_schedule(&self, name: &str) -> Result<(), Error> {
-        let (name, now) = (name.to_owned(), self.engine.core.now());
+        let (name, now) = (name.to_owned(), self.runtime.core.now());
         self.change(move |tx| store::resume_schedule(tx, &name, now))
     }
 
@@ -260,7 +260,7 @@ impl Queue {
     /// [`NotFound`](crate::ErrorKind::NotFound); [`WrongState`](crate::ErrorKind::WrongState) if it is broken;
     /// [`Conflict`](crate::ErrorKind::Conflict) if a run is live and the overlap leaves ticks out, or a task holds the unique key.
     pub fn run_schedule_now(&self, name: &str) -> Result<TaskId, Error> {
-        let core = &self.engine.core;
+        let core = &self.runtime.core;
         let (name, config, now) = (name.to_owned(), core.config.clone(), core.now());
         core.commit(Rank::Add, move |tx| store::run_schedule_now(tx, &config, &name, now))
     }
@@ -271,12 +271,12 @@ impl Queue {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound); [`WrongState`](crate::ErrorKind::WrongState) if it is broken.
     pub fn preview(&self, name: &str, n: usize) -> Result<Vec<Timestamp>, Error> {
-        let now = self.engine.core.now();
+        let now = self.runtime.core.now();
         self.store().read(|conn| store::preview(conn, name, n.min(MAX_PREVIEW), now))
     }
 
     fn change(&self, write: impl FnMut(&Tx<'_>) -> store::Sql<()> + Send + 'static) -> Result<(), Error> {
-        self.engine.core.commit(Rank::Change, write)
+        self.runtime.core.commit(Rank::Change, write)
     }
 }
 

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::builder::Builder;
-use super::engine::attempts::is_passing;
-use super::engine::maintenance::Maintenance;
 use super::handle::Queue;
 use super::outside::Poller;
+use super::runtime::attempts::is_passing;
+use super::runtime::maintenance::Maintenance;
 use crate::crash::CrashPoint;
 use crate::error::{Error, ErrorKind};
 use crate::executor::{self, Assignment};
@@ -79,7 +79,7 @@ impl Stepper {
     /// Opens the file and takes its ownership, if nobody has it.
     fn start(builder: Builder, place: Location) -> Result<Stepper, Error> {
         let (queue, pollers) = builder.stepped(place)?;
-        let core = queue.engine.core.clone();
+        let core = queue.runtime.core.clone();
         if core.acquire()?.is_some() {
             core.provide_reserve();
             let mut next = Some(Lifting::START);
@@ -93,29 +93,29 @@ impl Stepper {
 
     /// Says how much disk is free from now on.
     pub(crate) fn set_free_disk(&self, bytes: u64) {
-        if let Some(disk) = self.queue.engine.core.shared.free_disk.get() {
+        if let Some(disk) = self.queue.runtime.core.shared.free_disk.get() {
             disk.say(bytes);
         }
     }
 
     /// Sets the commit at which this queue ends as a killed process ends.
     pub(crate) fn crash_at(&self, point: CrashPoint) {
-        self.queue.engine.core.store.crash_at(point);
+        self.queue.runtime.core.store.crash_at(point);
     }
 
     /// Whether that commit has come.
     pub(crate) fn has_crashed(&self) -> bool {
-        self.queue.engine.core.store.has_crashed()
+        self.queue.runtime.core.store.has_crashed()
     }
 
     /// Commits so far.
     pub(crate) fn commits(&self) -> u64 {
-        self.queue.engine.core.store.commits()
+        self.queue.runtime.core.store.commits()
     }
 
     /// Ends this queue as a killed process ends. Answers with where its file lies.
     pub(crate) fn crash(self) -> Result<Remains, Error> {
-        let core = &self.queue.engine.core;
+        let core = &self.queue.runtime.core;
         Ok(Remains { path: core.store.path().to_owned(), place: core.crash()? })
     }
 
@@ -123,13 +123,13 @@ impl Stepper {
     pub(crate) fn leave_claimed(&self, started: bool) -> Result<Option<TaskId>, Error> {
         let Some(job) = self.claim_one()? else { return Ok(None) };
         if started {
-            self.queue.engine.core.starting(&job.claimed)?.keep();
+            self.queue.runtime.core.starting(&job.claimed)?.keep();
         }
         Ok(Some(job.claimed.task_id))
     }
 
     fn claim_one(&self) -> Result<Option<Assignment>, Error> {
-        let core = &self.queue.engine.core;
+        let core = &self.queue.runtime.core;
         core.shared.running.add_workers(1);
         core.shared.gate.set_claiming(true);
         let mut claimed = core.claim_more();
@@ -155,7 +155,7 @@ impl Stepper {
     /// comes first the next time.
     pub(crate) fn run_one(&self) -> Result<Option<Ran>, Error> {
         self.settle(Vec::new())?;
-        let core = &self.queue.engine.core;
+        let core = &self.queue.runtime.core;
         let job = match self.claim_one()? {
             // What a condition has lifted in part is lifted whole.
             None if core.lift_met()?.0 => self.claim_one()?,
@@ -163,7 +163,7 @@ impl Stepper {
         };
         let Some(job) = job else { return Ok(None) };
         let port: Arc<dyn Port> = core.clone();
-        let finished = executor::run(job, &self.queue.engine.registry, &port);
+        let finished = executor::run(job, &self.queue.runtime.registry, &port);
         let id = finished.settlement.task_id;
         let ran = match finished.settlement.verdict {
             Verdict::Succeeded { .. } | Verdict::Committed => Ran::Succeeded(id),
@@ -182,7 +182,7 @@ impl Stepper {
     }
 
     fn settle(&self, finished: Vec<Finished>) -> Result<(), Error> {
-        let core = &self.queue.engine.core;
+        let core = &self.queue.runtime.core;
         let mut unsettled = lock(&self.unsettled);
         unsettled.extend(finished);
         if unsettled.is_empty() {
@@ -198,7 +198,7 @@ impl Stepper {
 
     /// Does what is due by the clock: waits end, tasks expire, silent attempts are given up.
     pub(crate) fn tick(&self) -> Result<(), Error> {
-        let core = &self.queue.engine.core;
+        let core = &self.queue.runtime.core;
         if core.is_owner() {
             // First what mostly changes nothing: if that fails, nothing is done.
             core.open_queues()?;

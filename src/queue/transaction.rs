@@ -13,9 +13,9 @@ use serde::Serialize;
 
 use super::builder::Builder;
 use super::children::core_of;
-use super::engine::core::Core;
 use super::enqueue::{the_one, token_of, with_first_token};
 use super::handle::Queue;
+use super::runtime::core::Core;
 use crate::error::{EnqueueToken, Error};
 use crate::handler::{Context, Failure};
 use crate::journal::tell;
@@ -65,7 +65,7 @@ impl Queue {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
-        run(&self.engine.core, |_, transaction| work(transaction))
+        run(&self.runtime.core, |_, transaction| work(transaction))
     }
 }
 

@@ -111,13 +111,13 @@ impl Queue {
     /// calls it; [`Io`](ErrorKind::Io) if a task has ended and that could not be written; [`Internal`](ErrorKind::Internal) if a thread of the
     /// queue has panicked too often to go on.
     pub fn drain(&self) -> Result<(), Error> {
-        if self.engine.registry.is_empty() {
+        if self.runtime.registry.is_empty() {
             let message = "this queue has no handlers and runs nothing; register one with Builder::handle";
             return Err(Error::new(ErrorKind::NoHandlers, message));
         }
         self.wait_until("drain", None, None, || {
             self.check_broken()?;
-            if self.engine.core.shared.gate.is_stopping() {
+            if self.runtime.core.shared.gate.is_stopping() {
                 return Err(Error::new(
                     ErrorKind::ShutDown,
                     "the queue was shut down and runs nothing more; open it again",
@@ -150,7 +150,7 @@ impl Queue {
     /// # Errors
     /// If the file cannot be read.
     pub fn is_drained(&self) -> Result<bool, Error> {
-        let (core, executes) = (&self.engine.core, !self.engine.registry.is_empty());
+        let (core, executes) = (&self.runtime.core, !self.runtime.registry.is_empty());
         // What is held for its unknown name may be known here.
         let is_lifting = core.is_owner() && core.shared.gate.is_lifting() && !core.shared.gate.is_stopping();
         let served = core.served.as_deref().map(store::queue_list);
@@ -177,17 +177,17 @@ impl Queue {
         outside_handlers(what)?;
         self.store().process.check()?;
         let patience = || if self.executes() { Duration::from_secs(1) } else { OTHER_PROCESS_POLL };
-        self.engine.core.shared.wait_until(task, timeout, patience, look)
+        self.runtime.core.shared.wait_until(task, timeout, patience, look)
     }
 
     /// Whether a thread of this queue has ended too early, so that nothing runs any more.
     fn check_broken(&self) -> Result<(), Error> {
-        self.engine.core.shared.gate.broken().map_or(Ok(()), Err)
+        self.runtime.core.shared.gate.broken().map_or(Ok(()), Err)
     }
 
     /// Whether this process may yet write the end of a task that is at work.
     fn check_recorded(&self, id: TaskId) -> Result<(), Error> {
-        if !self.engine.core.shared.running.is_unrecorded(id) {
+        if !self.runtime.core.shared.running.is_unrecorded(id) {
             return Ok(());
         }
         Err(unrecorded(id))
@@ -195,7 +195,7 @@ impl Queue {
 
     /// The same for whoever waits for all tasks, once nothing runs any more.
     fn check_all_recorded(&self) -> Result<(), Error> {
-        let shared = &self.engine.core.shared;
+        let shared = &self.runtime.core.shared;
         match shared.running.unrecorded().first() {
             Some(id) if shared.running.nothing_runs() => Err(unrecorded(*id)),
             _ => Ok(()),

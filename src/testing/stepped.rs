@@ -297,7 +297,7 @@ mod tests {
         let (clock, second) = (ManualClock::new(), Duration::from_secs(1));
         let builder = Queue::builder().handle(|_: Nothing, _: &Context| Ok(()));
         let tests = SteppedQueue::open(builder, &clock).unwrap();
-        let (queue, core) = (tests.queue(), &tests.queue().engine.core);
+        let (queue, core) = (tests.queue(), &tests.queue().runtime.core);
         queue.set_rate("default", Some(Rate::per(second, 1))).unwrap();
         let _ = queue.enqueue_with(&Nothing, Options::new().delay(second)).unwrap();
         let due = queue.next_due().unwrap();

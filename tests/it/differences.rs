@@ -70,6 +70,8 @@ fn each_command_is_shown_as_a_line_of_rust() {
         (Command::Cancel(Nth(2)), "Cancel(Nth(2))"),
         (Command::CancelAll("a"), "CancelAll(\"a\")"),
         (Command::Delete(Nth(3)), "Delete(Nth(3))"),
+        (Command::Complete(Nth(3)), "Complete(Nth(3))"),
+        (Command::Fail(Nth(3)), "Fail(Nth(3))"),
         (Command::RunNow(Nth(4)), "RunNow(Nth(4))"),
         (Command::Pause("b"), "Pause(\"b\")"),
         (Command::Resume("b"), "Resume(\"b\")"),

@@ -109,6 +109,11 @@ fn the_page_of_conditions_shows_code_that_runs() {
 }
 
 #[test]
+fn the_page_of_work_outside_shows_code_that_runs() {
+    shows_code_that_runs("docs/outside.md", "tests/it/outside_page.rs", 3);
+}
+
+#[test]
 fn the_page_of_changing_tasks_shows_code_that_runs() {
     shows_code_that_runs("docs/changing-tasks.md", "examples/upgrade.rs", 1);
 }

@@ -93,8 +93,8 @@ const BEHIND_CFG: &[(Rule, &str, &str)] = &[
 const SYNC: &[&str] = &[
     "src/sync.rs",
     "src/testing/",
-    "src/queue/engine/maintenance.rs",
-    "src/queue/engine/prefetch.rs",
+    "src/queue/runtime/maintenance.rs",
+    "src/queue/runtime/prefetch.rs",
     "src/jobs/",
     "src/tui/data_thread.rs",
 ];

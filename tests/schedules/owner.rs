@@ -1,7 +1,7 @@
 //! The owner protocol in every state that a few processes on one file can come to: the lock, the start notes, recovery, the epoch.
 //!
 //! Tasks change by the crate's own rules (`lifecycle::next`); what processes do beside them is written down here, step by step, as
-//! `queue/engine/ownership.rs`, `store/tasks/recover.rs` and `store/file/owner_lock.rs` do it. Any process may take its next step, crash, or be slow, in any state (a
+//! `queue/runtime/ownership.rs`, `store/tasks/recover.rs` and `store/file/owner_lock.rs` do it. Any process may take its next step, crash, or be slow, in any state (a
 //! process that is stopped is one that takes no step); the machine may reboot, and somebody may delete the sidecar. Epochs and
 //! generations matter only as "the newest" and "older", so the states are finite, and all of them are looked at.
 //!

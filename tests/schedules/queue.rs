@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-pub mod engine;
+pub mod runtime;
 mod threads;
 mod wake_ups;
 
 /// What a handler would get.
 pub struct Queue {
-    pub engine: Arc<engine::threads::Engine>,
+    pub runtime: Arc<runtime::threads::Runtime>,
 }

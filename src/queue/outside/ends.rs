@@ -7,8 +7,8 @@ use crate::engine::{Collected, Fate, JobId};
 use crate::error::Error;
 use crate::handler::{Ended, Registry};
 use crate::journal::{OUTCOMES, survive, tell};
-use crate::queue::engine::attempts::LARGE_OUTCOME_BYTES;
-use crate::queue::engine::core::{Core, TASKS_PER_COMMIT};
+use crate::queue::runtime::attempts::LARGE_OUTCOME_BYTES;
+use crate::queue::runtime::core::{Core, TASKS_PER_COMMIT};
 use crate::store::{self, Rank};
 use crate::task::{ErrorReport, JobRow, OutputStream, PendingOutput, Stream, TaskId, Verdict, Written};
 

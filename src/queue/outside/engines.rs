@@ -8,7 +8,7 @@ use super::poller::Poller;
 use crate::engine::{AnyEngine, Engine, EngineSettings, NamedEngine};
 use crate::error::{Error, ErrorKind};
 use crate::handler::Registry;
-use crate::queue::engine::core::{Core, Lanes};
+use crate::queue::runtime::core::{Core, Lanes};
 use crate::store::EngineLanes;
 
 /// The engines of a queue.

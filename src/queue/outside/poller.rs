@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::handler::Registry;
 use crate::journal::{survive, tell};
 use crate::planted::planted;
-use crate::queue::engine::core::{Core, RETRY_INTERVAL};
+use crate::queue::runtime::core::{Core, RETRY_INTERVAL};
 use crate::store::{self, Rank};
 use crate::sync::{Receiver, hear};
 use crate::task::{ErrorReport, JobRow, TaskId};
@@ -335,7 +335,7 @@ impl Poller {
         let Some(job) = self.watched.get(&key).map(|watched| watched.job.clone()) else { return Ok(false) };
         let spec = self.core.store.read(|conn| store::spec(conn, row.task_id, &row.job));
         let Ok(Some(spec)) = spec else { return Ok(false) }; // it has ended meanwhile, or the next round reads it
-        self.set_maybe_started(key, true);
+        self.set_maybe_started(key, !planted("g19-a-start-without-an-answer-is-repeated-without-a-look"));
         let Err(e) = self.attached.call(|engine| engine.start(&job, &spec)) else { return Ok(true) };
         match e.kind {
             EngineErrorKind::Refused => {

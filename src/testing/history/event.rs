@@ -189,6 +189,8 @@ pub enum HowEnded {
     Failed,
     /// It snoozed or was interrupted. The attempt does not count.
     Refunded,
+    /// It handed its work over: that goes on outside.
+    WentOutside,
 }
 
 /// A task that an enqueue asks for.

@@ -135,6 +135,7 @@ impl HistoryRecorder {
             attempt.how = match &ended {
                 Ok(_) => HowEnded::Succeeded,
                 Err(failure) if failure.is_refunded() => HowEnded::Refunded,
+                Err(failure) if failure.is_outside() => HowEnded::WentOutside,
                 Err(_) => HowEnded::Failed,
             };
             ended

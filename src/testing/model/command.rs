@@ -45,6 +45,10 @@ pub enum Command<W> {
     CancelAll(&'static str),
     /// Deletes a task.
     Delete(Nth),
+    /// Says that a task has succeeded whose work is outside.
+    Complete(Nth),
+    /// Says that its attempt has failed.
+    Fail(Nth),
     /// Runs a task now that waits for its time.
     RunNow(Nth),
     /// Pauses a queue.
@@ -198,6 +202,8 @@ impl<W: fmt::Debug> fmt::Display for Command<W> {
             Command::Cancel(nth) => write!(f, "Cancel({nth:?})"),
             Command::CancelAll(queue) => write!(f, "CancelAll({queue:?})"),
             Command::Delete(nth) => write!(f, "Delete({nth:?})"),
+            Command::Complete(nth) => write!(f, "Complete({nth:?})"),
+            Command::Fail(nth) => write!(f, "Fail({nth:?})"),
             Command::RunNow(nth) => write!(f, "RunNow({nth:?})"),
             Command::Pause(queue) => write!(f, "Pause({queue:?})"),
             Command::Resume(queue) => write!(f, "Resume({queue:?})"),

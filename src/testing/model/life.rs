@@ -203,6 +203,7 @@ impl<W: Workload> Model<W> {
             suspect: false,
             started: false,
             cancel_requested: false,
+            outside: false,
             snoozes: 0,
             replay_of: None,
         });
@@ -360,6 +361,7 @@ impl<W: Workload> Model<W> {
             Ending::FailsUntil(delay) if left => task.wait(now, delay),
             Ending::Fails(_) | Ending::FailsUntil(_) | Ending::FailsForGood => task.end(State::Failed, now),
             Ending::Cancels => task.end(State::Cancelled, now),
+            Ending::GoesOutside => task.outside = true,
         }
         self.tasks.insert(id, task);
         self.take_key_again(id);
@@ -444,7 +446,7 @@ impl<W: Workload> Model<W> {
         self.turn_moves = true;
         self.conditions.owner += 1;
         let lost_is_denied = self.denies(TASK_LOST);
-        for id in self.ids(|t| t.state == State::Running) {
+        for id in self.ids(|t| t.state == State::Running && !t.outside) {
             let Some(mut task) = self.tasks.remove(&id) else { continue };
             let now = self.wall;
             if task.cancel_requested {

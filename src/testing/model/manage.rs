@@ -2,7 +2,7 @@
 
 use super::life::Model;
 use super::task::{ModelLetter, ModelTask};
-use super::workload::Workload;
+use super::workload::{Ending, Workload};
 use crate::error::ErrorKind;
 use crate::task::{Hold, State, TaskId, Timestamp};
 
@@ -71,10 +71,31 @@ impl<W: Workload> Model<W> {
                 task.end(State::Cancelled, now);
                 self.stand(id);
             }
+            State::Running if task.outside => {
+                task.end(State::Cancelled, now);
+                self.stand(id);
+            }
             State::Running => task.cancel_requested = true,
             _ => return Err(ErrorKind::WrongState),
         }
         Ok(())
+    }
+
+    /// Somebody says how work ends that is outside.
+    pub(super) fn end_outside(&mut self, id: TaskId, ending: Ending) -> Result<(), ErrorKind> {
+        if !self.task(id)?.outside {
+            return Err(ErrorKind::Superseded);
+        }
+        self.settle(id, ending);
+        Ok(())
+    }
+
+    pub(super) fn complete(&mut self, id: TaskId) -> Result<(), ErrorKind> {
+        self.end_outside(id, Ending::Succeeds)
+    }
+
+    pub(super) fn fail(&mut self, id: TaskId) -> Result<(), ErrorKind> {
+        self.end_outside(id, Ending::Fails("told.to"))
     }
 
     pub(super) fn run_now(&mut self, id: TaskId) -> Result<(), ErrorKind> {

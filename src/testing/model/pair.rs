@@ -8,6 +8,7 @@ use super::{Answer, Command, Model, Nth, Program, Workload};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
+use crate::handler::Failure;
 use crate::queue::Queue;
 use crate::task::{Counts, Filter, Hold, QueueCounts, State, TaskId, TaskRecord, Timestamp};
 use crate::testing::{Crashed, ManualClock, SteppedQueue};
@@ -85,6 +86,8 @@ struct Shown {
     limit: Option<(u32, bool, bool)>,
     /// The conditions that it needs, and the one that it waits for.
     needs: (Vec<String>, Option<String>),
+    /// Its work is outside.
+    outside: bool,
 }
 
 impl<W: Workload> Pair<W> {
@@ -221,6 +224,12 @@ impl<W: Workload> Pair<W> {
             Command::Cancel(nth) => self.verb(*nth, Queue::cancel),
             Command::CancelAll(name) => queue.cancel_all(Filter::new().queue(*name)).map(Answer::Bulk),
             Command::Delete(nth) => self.verb(*nth, Queue::delete),
+            Command::Complete(nth) => {
+                self.verb(*nth, |queue, id| queue.complete_json(id, queue.get(id)?.generation, "6"))
+            }
+            Command::Fail(nth) => self.verb(*nth, |queue, id| {
+                queue.fail(id, queue.get(id)?.generation, Failure::named("told.to", "fail"))
+            }),
             Command::RunNow(nth) => self.verb(*nth, Queue::run_now),
             Command::Pause(name) => allowed(queue.pause(name)).map(Answer::Verb),
             Command::Resume(name) => allowed(queue.resume(name)).map(Answer::Verb),
@@ -288,6 +297,7 @@ impl<W: Workload> Pair<W> {
                     task.needs.clone(),
                     task.waits_for.clone().filter(|_| task.reasons.contains(&Hold::Condition)),
                 ),
+                outside: task.outside,
             };
             self.equal(&format!("task {} ({:?})", record.task_id, task.task), &shown(record), &wanted)?;
         }
@@ -356,6 +366,7 @@ fn allowed<R>(answer: Result<R, Error>) -> Result<Result<R, ErrorKind>, Error> {
             kind @ (ErrorKind::NotFound
             | ErrorKind::WrongState
             | ErrorKind::Conflict
+            | ErrorKind::Superseded
             | ErrorKind::InvalidInput) => Ok(Err(kind)),
             _ => Err(e),
         },
@@ -380,6 +391,7 @@ fn shown(record: &TaskRecord) -> Shown {
         snoozes: record.snoozes,
         replay_of: record.replay_of,
         limit: record.limit.map(|limit| (limit.permits, limit.serial, limit.held)),
+        outside: record.outside.is_some(),
         needs: record
             .needs
             .as_ref()

@@ -38,6 +38,8 @@ pub enum Script {
     StepAndFail,
     /// Sleeps for half a minute, and then succeeds.
     Sleep,
+    /// Hands its work over, each time.
+    GoOutside,
     /// Cancels itself by its failure.
     Cancel,
     /// Cancels itself through the queue, and fails.
@@ -98,6 +100,7 @@ fn run(script: Script, cx: &Context) -> Result<u32, Failure> {
             Ok(u32::try_from(done_in)?)
         }
         Script::Sleep => cx.sleep("sleep", SNOOZE).map(|()| 5),
+        Script::GoOutside => Err(Failure::outside("somebody")),
         Script::Cancel => Err(Failure::cancel("no")),
         Script::CancelAndFail => {
             cancel()?;
@@ -164,6 +167,7 @@ impl Workload for Script {
             Script::StepAndFail if attempt.generation >= 3 => Ending::Succeeds,
             Script::Sleep if attempt.has_steps => Ending::Succeeds,
             Script::Sleep => Ending::Sleeps(SNOOZE),
+            Script::GoOutside => Ending::GoesOutside,
             Script::Cancel => Ending::Cancels,
             Script::Fail
             | Script::FailUntil(_)

@@ -70,6 +70,8 @@ impl<W: Workload> Model<W> {
             Command::Cancel(nth) => self.verb(*nth, Model::cancel),
             Command::CancelAll(queue) => self.all(Model::cancel, |state| !state.is_finished(), Some(queue)),
             Command::Delete(nth) => self.verb(*nth, Model::delete),
+            Command::Complete(nth) => self.verb(*nth, Model::complete),
+            Command::Fail(nth) => self.verb(*nth, Model::fail),
             Command::RunNow(nth) => self.verb(*nth, Model::run_now),
             Command::Pause(queue) => {
                 self.commit(|m| m.set_paused(queue, true)).map(|()| Answer::Verb(Ok(())))
@@ -212,6 +214,7 @@ impl<W: Workload> Model<W> {
             Ending::Snoozes(_) | Ending::Sleeps(_) => Ran::Snoozed(id),
             Ending::Throttles(_) | Ending::WaitsFor(_) => Ran::HandedBack(id),
             Ending::Cancels => Ran::Cancelled(id),
+            Ending::GoesOutside => Ran::WentOutside(id),
             Ending::Fails(_) | Ending::FailsUntil(_) | Ending::FailsForGood => Ran::Failed(id),
         }))
     }

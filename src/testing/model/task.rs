@@ -64,6 +64,8 @@ pub struct ModelTask<W> {
     pub started: bool,
     /// Somebody cancelled it while it ran.
     pub cancel_requested: bool,
+    /// Its work is outside (while it is `RUNNING`).
+    pub outside: bool,
     /// How often it snoozed.
     pub snoozes: u32,
     /// The letter that it was made of.
@@ -131,7 +133,7 @@ impl<W: Workload> ModelTask<W> {
     }
 
     pub(super) fn queue_up(&mut self, reason: Option<Hold>) {
-        (self.state, self.run_at, self.anchor) = (State::Queued, None, None);
+        (self.state, self.run_at, self.anchor, self.outside) = (State::Queued, None, None, false);
         self.reasons = reason.into_iter().collect();
     }
 

@@ -113,6 +113,8 @@ pub enum Ending {
     WaitsFor(&'static str),
     /// It [cancels](crate::Failure::cancel) its task.
     Cancels,
+    /// It [hands the work over](crate::Failure::outside).
+    GoesOutside,
 }
 
 /// What a handler commits while it runs.

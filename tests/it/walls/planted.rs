@@ -33,7 +33,7 @@ const CLEAN: &[(&str, &str)] = &[
         "src/queue/core.rs",
         "pub struct Queue;\npub use crate::store::Fault;\n#[cfg(test)]\nmod tests { use crate::queue::enqueue; }\n",
     ),
-    ("src/queue/engine/mod.rs", "use crate::store::Store;\npub struct Engine;\n"),
+    ("src/queue/runtime/mod.rs", "use crate::store::Store;\npub struct Engine;\n"),
     (
         "src/store/mod.rs",
         "use rusqlite::Connection;\nconst GO: &str = \"BEGIN IMMEDIATE\";\nfn f() { std::fs::read(GO); }\n",
@@ -314,9 +314,9 @@ const PLANTED: &[(&str, &str, &str)] = &[
         "1: crate::lifecycle has no place here (crate::lifecycle::next)",
     ),
     (
-        "src/queue/engine/threads.rs",
+        "src/queue/runtime/threads.rs",
         "use crate::queue::Queue;",
-        "1: src/queue/engine/ must not refer to src/queue/ (crate::queue::Queue)",
+        "1: src/queue/runtime/ must not refer to src/queue/ (crate::queue::Queue)",
     ),
     (
         "src/tui/mod.rs",

@@ -17,7 +17,7 @@ const FLOORS: &[&[&[&str]]] = &[
         &["src/store/query/"],
         &["src/store/"],
     ],
-    &[&["src/queue/engine/"], &["src/queue/"]],
+    &[&["src/queue/runtime/"], &["src/queue/"]],
     &[&["src/console/"], &["src/tui/", "src/report/", "src/jobs/"], &["src/cli/"]],
 ];
 

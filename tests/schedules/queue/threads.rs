@@ -12,9 +12,9 @@ use shuttle::rand::Rng;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Context, Failure, Registry};
-use crate::queue::engine::core::{Core, RetentionRule};
-use crate::queue::engine::shared::Shared;
-use crate::queue::engine::threads::{Engine, ShutdownReport};
+use crate::queue::runtime::core::{Core, RetentionRule};
+use crate::queue::runtime::shared::Shared;
+use crate::queue::runtime::threads::{Runtime, ShutdownReport};
 use crate::store::{self, BACKOFF, Rank, SettleRules, Store, TASK_NAME};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{self, thread};
@@ -43,7 +43,7 @@ impl Task for Do {
 /// A queue, and what its handlers have run.
 #[derive(Clone)]
 struct Tested {
-    engine: Arc<Engine>,
+    runtime: Arc<Runtime>,
     /// (task, generation), as they start.
     ran: Arc<Mutex<Vec<(TaskId, u64)>>>,
     /// Whether those that stay may go.
@@ -79,13 +79,13 @@ fn open(workers: usize) -> Tested {
     let known = registry.names().map(|(name, version)| (name.into(), version)).collect();
     let shared = Arc::new(Shared::new(Arc::new(StandingClock), Arc::new(known)));
     let core = Core::new(config, Store::new(), shared, SettleRules, None, Vec::new(), RetentionRule::Config);
-    let engine = Engine::start(Arc::new(core), Arc::new(registry)).unwrap();
-    Tested { engine, ran, gate }
+    let runtime = Runtime::start(Arc::new(core), Arc::new(registry)).unwrap();
+    Tested { runtime, ran, gate }
 }
 
 impl Tested {
     fn core(&self) -> &Arc<Core> {
-        &self.engine.core
+        &self.runtime.core
     }
 
     fn enqueue(&self, task: &Do) -> Result<TaskId, Error> {
@@ -119,7 +119,7 @@ impl Tested {
     }
 
     fn shutdown(&self, grace: Duration) -> ShutdownReport {
-        let report = self.engine.shutdown(grace);
+        let report = self.runtime.shutdown(grace);
         self.core().store.set_commit_hook(None);
         assert!(self.core().shared.running.nothing_runs());
         report

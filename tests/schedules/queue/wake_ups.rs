@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::queue::engine::signal::Doorbell;
-use crate::queue::engine::signal::Signal;
+use crate::queue::runtime::signal::Doorbell;
+use crate::queue::runtime::signal::Signal;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{self, Heard, Receiver, Sender, next_of, thread, unbounded};
 use crate::task::{TaskId, Timestamp};

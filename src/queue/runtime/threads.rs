@@ -39,7 +39,7 @@ pub struct ShutdownReport {
 }
 
 /// What the clones of a [`Queue`] share. Dropping the last one stops the threads.
-pub(crate) struct Engine {
+pub(crate) struct Runtime {
     pub core: Arc<Core>,
     pub registry: Arc<Registry>,
     threads: Mutex<Option<Threads>>,
@@ -56,29 +56,29 @@ struct Threads {
     stop_maintenance: Sender<()>,
 }
 
-impl Engine {
+impl Runtime {
     /// A handle whose steps somebody calls one by one.
-    pub(crate) fn without_threads(core: Arc<Core>, registry: Arc<Registry>) -> Arc<Engine> {
-        let engine = Arc::new(Engine {
+    pub(crate) fn without_threads(core: Arc<Core>, registry: Arc<Registry>) -> Arc<Runtime> {
+        let runtime = Arc::new(Runtime {
             core,
             registry,
             threads: Mutex::default(),
             grace_ends: AtomicU64::new(u64::MAX),
         });
-        engine.core.store.set_commit_hook(Some(Box::new(Claimer::new(engine.core.shared.clone()))));
-        let weak = Arc::downgrade(&engine);
-        let _ = engine.core.home.set(weak);
-        engine
+        runtime.core.store.set_commit_hook(Some(Box::new(Claimer::new(runtime.core.shared.clone()))));
+        let weak = Arc::downgrade(&runtime);
+        let _ = runtime.core.home.set(weak);
+        runtime
     }
 
     /// A handle with its threads at work; the timer, the workers and the rest only if there are handlers.
-    pub(crate) fn start(core: Arc<Core>, registry: Arc<Registry>) -> Result<Arc<Engine>, Error> {
-        let engine = Engine::without_threads(core, registry);
-        if !engine.registry.is_empty() {
-            let threads = engine.start_threads().inspect_err(|_| engine.end_without_waiting())?;
-            *lock(&engine.threads) = Some(threads);
+    pub(crate) fn start(core: Arc<Core>, registry: Arc<Registry>) -> Result<Arc<Runtime>, Error> {
+        let runtime = Runtime::without_threads(core, registry);
+        if !runtime.registry.is_empty() {
+            let threads = runtime.start_threads().inspect_err(|_| runtime.end_without_waiting())?;
+            *lock(&runtime.threads) = Some(threads);
         }
-        Ok(engine)
+        Ok(runtime)
     }
 
     fn start_threads(&self) -> Result<Threads, Error> {
@@ -179,7 +179,7 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
+impl Drop for Runtime {
     fn drop(&mut self) {
         if !self.core.store.process.is_this() {
             return self.leak();
@@ -193,7 +193,7 @@ impl Drop for Engine {
     }
 }
 
-impl Engine {
+impl Runtime {
     /// Leaves everything as it is, for good: in a forked process it is not ours (see `store::ForkGuard`).
     fn leak(&self) {
         std::mem::forget(self.core.clone());

@@ -317,8 +317,8 @@ mod tests {
         let hands = Hands(Arc::new(Mutex::new((Timestamp::from_millis(1_700_000_000_000), Duration::ZERO))));
         let builder = Queue::builder().clock(hands.clone()).handle(|_: Nothing, _: &Context| Ok(()));
         let (queue, _) = builder.stepped(store::Location::private().unwrap()).unwrap();
-        assert!(queue.engine.core.take_over().unwrap());
-        let mut chores = Maintenance::new(queue.engine.core.clone());
+        assert!(queue.runtime.core.take_over().unwrap());
+        let mut chores = Maintenance::new(queue.runtime.core.clone());
         hands.move_on(MINUTES, MINUTES);
         hands.move_back(YEAR);
         let id = queue.enqueue(&Nothing).unwrap().id();

@@ -98,7 +98,7 @@ fn g13_a_queue_that_broke_down_says_so_and_lets_the_file_go() {
         let queue = queue.clone();
         move || queue.wait(id, Duration::MAX).unwrap_err()
     });
-    queue.engine.core.break_down("the timer");
+    queue.runtime.core.break_down("the timer");
     assert_eq!(waiting.join().unwrap().kind(), ErrorKind::Internal);
     assert_eq!(queue.drain().unwrap_err().kind(), ErrorKind::Internal);
     assert!(!queue.executes());
