@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::console::inspect::health::{Disk, LARGE_WAL_BYTES, LONG_READY_WAIT, open_mode, wrong_pragmas};
 use crate::console::inspect::queue::waits_on_purpose;
+use crate::console::inspect::task::running_here;
 use crate::console::screen::Tint;
 use crate::console::table::wrap;
 use crate::console::text::safe;
@@ -224,7 +225,7 @@ fn about_check(check: &CheckReport) -> Finding {
 fn about_tasks(queue: &Queue, file: &FileReport, now: Timestamp) -> Result<Vec<Finding>, crate::Error> {
     let counts = queue.counts()?;
     let total = counts.total();
-    let mut all = vec![about_owner(file, &total)];
+    let mut all = vec![about_owner(file, &total, running_here(queue, total.running))];
     for (name, counts) in counts.queues.iter().filter(|(_, counts)| counts.paused && counts.queued() > 0) {
         let text = format!("{} is paused with {}; `resume` it", name, count(counts.queued(), "queued task"));
         all.push(finding(Level::Note, "queue", text));
@@ -283,7 +284,8 @@ fn about_age(
     (is_much && is_kept && is_old()).then(|| finding(Level::Note, "age", text()))
 }
 
-fn about_owner(file: &FileReport, total: &QueueCounts) -> Finding {
+/// `running`: those of the running tasks whose work is not outside.
+fn about_owner(file: &FileReport, total: &QueueCounts, running: u64) -> Finding {
     let before = format!("owners so far: {}", file.owner_epoch);
     match (file.owned, file.owner_process) {
         (Some(true), Some(process)) => finding(Level::Good, "owner", format!("process {process}; {before}")),
@@ -293,12 +295,12 @@ fn about_owner(file: &FileReport, total: &QueueCounts) -> Finding {
         (None, _) => {
             finding(Level::Note, "owner", format!("whether it lives cannot be known from here; {before}"))
         }
-        (Some(false), _) if total.running > 0 => finding(
+        (Some(false), _) if running > 0 => finding(
             Level::Note,
             "owner",
             format!(
                 "nobody; {} running when it ended, and the next owner settles that",
-                verb(total.running, "was", "were")
+                verb(running, "was", "were")
             ),
         ),
         (Some(false), _) if total.ready > 0 => {

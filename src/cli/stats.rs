@@ -13,6 +13,7 @@ use crate::console::inspect::explain::{Explainer, WorkerStatus, is_to_run};
 use crate::console::inspect::queue::held;
 use crate::console::inspect::rollups::by_name;
 use crate::console::inspect::schedule::NextSchedules;
+use crate::console::inspect::task::running_here;
 use crate::console::paging::at_least_one;
 use crate::console::screen::Tint;
 use crate::console::table::{Cell, Fit, Table, print_flowing};
@@ -93,7 +94,8 @@ impl StatsArgs {
             return Ok(Exit::Done);
         }
         print_states(session, &statistics)?;
-        let to_run = statistics.total.ready.saturating_add(statistics.total.running);
+        let running = running_here(&queue, statistics.total.running);
+        let to_run = statistics.total.ready.saturating_add(running);
         let some = if explainer.worker == WorkerStatus::Missing && to_run > 0 {
             some_to_run(&queue)
         } else {

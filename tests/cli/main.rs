@@ -26,6 +26,8 @@ mod keeping;
 #[path = "../it/helpers/needs.rs"]
 mod needs;
 #[cfg(unix)]
+mod outside;
+#[cfg(unix)]
 mod refused;
 #[cfg(feature = "report")]
 mod report;

@@ -7,7 +7,7 @@ use serde::Serialize;
 #[cfg(any(feature = "tui", feature = "report"))]
 use crate::Hold;
 use crate::console::words::number;
-use crate::{DeadLetter, Queue, State, TaskId, TaskRecord, Timestamp};
+use crate::{DeadLetter, Filter, Queue, State, TaskId, TaskRecord, Timestamp};
 
 /// A task or dead letter in JSON: its record; for a job also its command line and the exit code of its newest finished attempt.
 #[derive(Serialize)]
@@ -77,6 +77,19 @@ pub(crate) fn held(task: &TaskRecord) -> Option<&'static str> {
         Hold::Suspect => Some("ran when a process died: its turn comes"),
         Hold::Ready | Hold::Time => None,
     }
+}
+
+/// So many running tasks are looked at: more hardly are.
+const MAX_RUNNING: usize = 2000;
+
+/// How many of so many running tasks a process of this file runs, or ran: not those whose work is outside.
+pub(crate) fn running_here(queue: &Queue, running: u64) -> u64 {
+    if running == 0 {
+        return 0;
+    }
+    let tasks = queue.tasks(Filter::new().state(State::Running).limit(MAX_RUNNING)).unwrap_or_default();
+    let outside = tasks.iter().filter(|task| task.outside.is_some()).count();
+    running.saturating_sub(outside as u64)
 }
 
 /// How long the newest attempt ran, where the record says so: that of a `LOST` task ended unseen, and a task that is cancelled while it
