@@ -31,11 +31,15 @@ CREATE TABLE perdura_queues (
     closed_at_ms    INTEGER,                 -- when a handler closed it for a while (NULL: it is open)
     closed_until_ms INTEGER,                 -- until when it is closed
     closed_why      TEXT,                    -- why, if an engine cannot be reached (NULL: a handler wants it so)
+    kept_at_ms      INTEGER,                 -- what a handler wants meanwhile: since when it is closed, (NULL: nothing)
+    kept_until_ms   INTEGER,                 -- and until when
     CHECK (max_in_flight >= 1),
     CHECK ((rate_count IS NULL) = (opens_at_us IS NULL)),
     CHECK (rate_count IS NULL OR rate_count >= 1 AND rate_period_ms >= 1 AND rate_burst >= 1),
     CHECK ((closed_at_ms IS NULL) = (closed_until_ms IS NULL)),
-    CHECK (closed_why IS NULL OR closed_at_ms IS NOT NULL)
+    CHECK (closed_why IS NULL OR closed_at_ms IS NOT NULL),
+    CHECK ((kept_at_ms IS NULL) = (kept_until_ms IS NULL)),
+    CHECK (kept_at_ms IS NULL OR closed_why IS NOT NULL)
 ) STRICT;
 -- Those from which not everything that is ready may be claimed.
 CREATE INDEX perdura_gated ON perdura_queues (queue_id)
@@ -305,8 +309,10 @@ CREATE TABLE perdura_outside (
     spec           TEXT,             -- what the engine is asked to do, JSON
     waits_for      TEXT,             -- what it waits for without an engine, in the words of its handler
     since_ms       INTEGER NOT NULL, -- when its handler returned
+    owner_epoch    INTEGER NOT NULL, -- of the owner whose handler that was: a later one does not know what has been asked of the engine
     accepted_at_ms INTEGER,          -- when the engine had it for certain (NULL: it was to be asked, and may have been)
-    deadline_ms    INTEGER,          -- when the attempt has taken too long (NULL: it may take its time)
+    time_left_ms   INTEGER,          -- what was left of the time for the attempt; of a job it begins when the engine has it (NULL: no limit)
+    deadline_ms    INTEGER,          -- when the attempt has taken too long (NULL: it may take its time, or that has not begun)
     CHECK ((engine IS NULL) = (job IS NULL)),
     CHECK ((engine IS NULL) = (spec IS NULL)),
     CHECK ((engine IS NULL) = (waits_for IS NOT NULL)),

@@ -24,6 +24,8 @@ mod console;
 mod crash;
 pub mod engine;
 mod error;
+#[cfg(feature = "exec")]
+pub mod exec;
 mod executor;
 mod handler;
 #[cfg(all(feature = "cli", unix))]

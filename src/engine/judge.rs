@@ -15,8 +15,10 @@ pub(crate) struct KnownJob {
     /// A start of it may have reached the engine.
     pub maybe_started: bool,
     pub cancel_requested: bool,
-    /// The attempt has taken too long.
+    /// The attempt has taken too long; its time begins when the engine has it.
     pub is_overdue: bool,
+    /// The engine was asked to stop it.
+    pub stop_asked: bool,
     /// Since it was to be started; none if the clock does not tell.
     pub age: Option<Duration>,
     /// How long it has been pending.
@@ -83,6 +85,7 @@ pub(crate) fn judge(job: &KnownJob, status: &JobStatus, rules: &JobRules) -> Dec
             retry: rules.lost_retry,
             abandoned: true,
         }),
+        JobStatus::Unknown if is_to_stop && job.accepted => Decision::Cancel,
         JobStatus::Unknown => Decision::Wait,
         JobStatus::Absent
             if job.accepted && !planted("g19-what-was-accepted-and-is-absent-is-started-again") =>
@@ -90,7 +93,6 @@ pub(crate) fn judge(job: &KnownJob, status: &JobStatus, rules: &JobRules) -> Dec
             lost_for_good("the engine had accepted the job and does not know it any more; it may have run")
         }
         JobStatus::Absent if job.cancel_requested => Decision::End(Fate::Cancelled),
-        JobStatus::Absent if job.is_overdue => Decision::End(Fate::TimedOut),
         JobStatus::Absent if !job.maybe_started || job.age.is_some_and(|age| age < rules.remembers) => {
             Decision::Start
         }
@@ -109,7 +111,13 @@ fn lost_for_good(why: &str) -> Decision {
 fn fate(job: &KnownJob, end: &JobEnd, rules: &JobRules) -> Fate {
     match end {
         JobEnd::Succeeded => Fate::Succeeded,
-        JobEnd::Failed(_) | JobEnd::Cancelled if job.is_overdue && !job.cancel_requested => Fate::TimedOut,
+        // Some engines say of what was stopped that it has failed.
+        JobEnd::Failed(failure)
+            if job.is_overdue && job.stop_asked && !job.cancel_requested && !failure.permanent =>
+        {
+            Fate::TimedOut
+        }
+        JobEnd::Cancelled if job.is_overdue && !job.cancel_requested => Fate::TimedOut,
         JobEnd::Failed(failure) => Fate::Failed(failure.clone()),
         JobEnd::Cancelled => Fate::Cancelled,
         JobEnd::Lost(why) => Fate::Lost { why: why.clone(), retry: rules.lost_retry, abandoned: false },
@@ -118,4 +126,106 @@ fn fate(job: &KnownJob, end: &JobEnd, rules: &JobRules) -> Fate {
 
 fn time(duration: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::handler::JobFailure;
+
+    fn times() -> impl Strategy<Value = Duration> {
+        prop_oneof![Just(Duration::ZERO), (0_u64..10_000).prop_map(Duration::from_secs), Just(Duration::MAX)]
+    }
+
+    fn jobs() -> impl Strategy<Value = KnownJob> {
+        let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+        (flags, proptest::option::of(times()), times(), times()).prop_map(
+            |(
+                (accepted, maybe_started, cancel_requested, is_overdue, stop_asked),
+                age,
+                pending_for,
+                silent_for,
+            )| {
+                KnownJob {
+                    accepted,
+                    maybe_started,
+                    cancel_requested,
+                    is_overdue,
+                    stop_asked,
+                    age,
+                    pending_for,
+                    silent_for,
+                }
+            },
+        )
+    }
+
+    fn statuses() -> impl Strategy<Value = JobStatus> {
+        prop::sample::select(vec![
+            JobStatus::Pending,
+            JobStatus::Running,
+            JobStatus::Unknown,
+            JobStatus::Absent,
+            JobStatus::Ended(JobEnd::Succeeded),
+            JobStatus::Ended(JobEnd::Failed(JobFailure::new("ExitCode.1", ""))),
+            JobStatus::Ended(JobEnd::Cancelled),
+            JobStatus::Ended(JobEnd::Lost(String::new())),
+        ])
+    }
+
+    fn rules() -> impl Strategy<Value = JobRules> {
+        let retry = prop::sample::select(vec![LostRetry::Immediate, LostRetry::Backoff, LostRetry::Manual]);
+        (times(), times(), times(), retry).prop_map(
+            |(remembers, start_timeout, stuck_timeout, lost_retry)| JobRules {
+                remembers,
+                start_timeout,
+                stuck_timeout,
+                lost_retry,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn g19_only_what_is_absent_and_was_never_accepted_is_started(job in jobs(), status in statuses(), rules in rules()) {
+            if judge(&job, &status, &rules) == Decision::Start {
+                prop_assert_eq!(&status, &JobStatus::Absent);
+                prop_assert!(!job.accepted && !job.cancel_requested);
+                let is_remembered = job.age.is_some_and(|age| age < rules.remembers);
+                prop_assert!(!job.maybe_started || is_remembered);
+            }
+        }
+
+        #[test]
+        fn g19_what_was_accepted_and_is_absent_is_for_a_person_to_retry(job in jobs(), rules in rules()) {
+            let job = KnownJob { accepted: true, ..job };
+            let decision = judge(&job, &JobStatus::Absent, &rules);
+            let is_right = matches!(decision, Decision::End(Fate::Lost { retry: LostRetry::Manual, .. }));
+            prop_assert!(is_right, "{:?}", decision);
+        }
+
+        #[test]
+        fn a_success_is_one_whatever_else_is_so(job in jobs(), rules in rules()) {
+            let ended = JobStatus::Ended(JobEnd::Succeeded);
+            prop_assert_eq!(judge(&job, &ended, &rules), Decision::End(Fate::Succeeded));
+        }
+
+        #[test]
+        fn what_has_ended_ends_and_what_is_under_way_ends_only_by_a_limit_of_time(
+            job in jobs(), status in statuses(), rules in rules()
+        ) {
+            let decision = judge(&job, &status, &rules);
+            match status {
+                JobStatus::Ended(_) => prop_assert!(matches!(decision, Decision::End(_))),
+                JobStatus::Running => prop_assert!(!matches!(decision, Decision::End(_))),
+                JobStatus::Pending | JobStatus::Unknown => {
+                    let is_limit = matches!(&decision, Decision::End(Fate::Lost { abandoned: true, .. }));
+                    prop_assert!(is_limit || !matches!(decision, Decision::End(_)));
+                }
+                JobStatus::Absent => {}
+            }
+        }
+    }
 }

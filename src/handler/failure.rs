@@ -269,6 +269,13 @@ impl Failure {
         Failure::of(Class::Permanent, "WrongQueue", &message)
     }
 
+    /// A job has ended, and is handed over once more.
+    pub(super) fn job_is_over() -> Failure {
+        let message =
+            "the job of the task has ended, so its work cannot go on outside; let another task follow";
+        Failure::of(Class::Permanent, "InvalidInput", message)
+    }
+
     /// Its work goes on there.
     pub(super) fn goes_outside(to: Elsewhere) -> Failure {
         let mut failure = Failure::of(Class::Outside, "Outside", "its work goes on outside");

@@ -151,6 +151,14 @@ impl Registry {
         }
     }
 
+    /// Whether it knows what tasks of this name give whose job has ended.
+    pub(crate) fn finishes(&self, name: &str) -> bool {
+        self.names
+            .get(name)
+            .and_then(|at| self.handlers.get(*at))
+            .is_some_and(|handler| handler.finish.is_some())
+    }
+
     /// What a task gives whose job has ended: its args, their version, and what its result may measure. May panic, as the program's function may.
     pub(crate) fn finish(
         &self,
@@ -168,6 +176,7 @@ impl Registry {
         let _inside = InHandler::enter();
         match self.newest(handler, args, version).and_then(|args| finish(&args, ended, limit)) {
             Ok(result) => Verdict::Succeeded { result, late: false },
+            Err(failure) if failure.is_outside() => Failure::job_is_over().verdict(),
             Err(failure) => failure.verdict(),
         }
     }

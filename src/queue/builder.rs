@@ -389,6 +389,7 @@ impl Builder {
         self.config.validate()?;
         self.check_handlers()?;
         self.engines.check()?;
+        self.schedules.place(&self.engines.lanes())?;
         self.queues.iter().try_for_each(|queue| check_name("queue", queue))?;
         let rules = SettleRules {
             policy: RetryPolicy::from(&self.config),

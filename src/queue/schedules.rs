@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::handle::Queue;
+use super::runtime::lanes::Lanes;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::json::{measured, to_json};
@@ -35,6 +36,20 @@ impl Planned {
         &self.schedule.name
     }
 
+    /// The same with its tasks in the queue of their engine, if they run on one.
+    ///
+    /// # Errors
+    /// `InvalidInput`: they stand in a queue where they may not.
+    fn placed(
+        mut self,
+        place: impl Fn(&str, Options, &Options) -> Result<Options, Error>,
+    ) -> Result<Planned, Error> {
+        let placed = place(self.task_name, self.schedule.options.clone(), &self.of_kind);
+        self.schedule.options =
+            placed.map_err(|e| e.context(&format!("schedule {:?}", self.schedule.name)))?;
+        Ok(self)
+    }
+
     /// What the file keeps of it.
     ///
     /// # Errors
@@ -60,6 +75,17 @@ pub(super) struct Plans(Vec<Planned>);
 impl Plans {
     pub(super) fn add<T: Task>(&mut self, schedule: Schedule, task: &T) {
         self.0.push(Planned::new(schedule, task));
+    }
+
+    /// Puts their tasks into the queues of their engines.
+    ///
+    /// # Errors
+    /// As [`Planned::placed`].
+    pub(super) fn place(&mut self, lanes: &Lanes) -> Result<(), Error> {
+        let plans = std::mem::take(&mut self.0).into_iter();
+        let place = |name: &str, options, own: &Options| lanes.place(name, options, own);
+        self.0 = plans.map(|plan| plan.placed(place)).collect::<Result<_, _>>()?;
+        Ok(())
     }
 
     /// Checks what can be checked before the file is open.
@@ -121,7 +147,9 @@ impl Queue {
     pub fn set_schedule<T: Task>(&self, schedule: Schedule, task: &T) -> Result<(), Error> {
         let core = &self.runtime.core;
         let now = core.now();
-        let declared = Planned::new(schedule, task).declare(&core.config, self.store().file_id(), now)?;
+        let planned =
+            Planned::new(schedule, task).placed(|name, options, own| core.place(name, options, own))?;
+        let declared = planned.declare(&core.config, self.store().file_id(), now)?;
         self.change(move |tx| store::set_schedule(tx, &declared, false, now))
     }
 

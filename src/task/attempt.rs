@@ -185,9 +185,10 @@ pub(crate) enum Verdict {
 pub(crate) const NOT_KEPT: &str = "";
 
 impl Verdict {
-    /// How large the result is.
+    /// How large the result is, or what an engine is asked to do.
     pub(crate) fn result_bytes(&self) -> usize {
         match self {
+            Verdict::Outside(outside) => outside.to.spec_bytes(),
             Verdict::Succeeded { result: Some(result), .. } => result.len(),
             _ => 0,
         }

@@ -24,6 +24,16 @@ pub(crate) enum Elsewhere {
     Engine { name: String, spec: String },
 }
 
+impl Elsewhere {
+    /// How large what an engine is asked to do is.
+    pub(crate) fn spec_bytes(&self) -> usize {
+        match self {
+            Elsewhere::Somebody { .. } => 0,
+            Elsewhere::Engine { spec, .. } => spec.len(),
+        }
+    }
+}
+
 impl Default for Elsewhere {
     fn default() -> Elsewhere {
         Elsewhere::Somebody { waits_for: String::new() }
@@ -38,11 +48,13 @@ pub(crate) struct JobRow {
     pub job: String,
     /// When it was to be started.
     pub since: Timestamp,
-    /// The engine has it for certain.
-    pub accepted: bool,
+    /// When the engine had it for certain.
+    pub accepted_at: Option<Timestamp>,
     /// When its attempt has taken too long.
     pub deadline: Option<Timestamp>,
     pub cancel_requested: bool,
+    /// Of the owner that was to start it.
+    pub epoch: i64,
 }
 
 /// The work of a `RUNNING` task that is outside: no thread runs it.

@@ -358,8 +358,7 @@ pub fn check_engine<E: Engine>(engine: &mut E, cases: &EngineCases<E::Spec>) -> 
     if !is_in_order {
         return Err(format!("poll should answer for each job in its place, and gives {answers:?}"));
     }
-    check.call("cancel", |engine| engine.cancel(&long))?;
-    check.ends("a job that is stopped", &long, |end| matches!(end, JobEnd::Cancelled | JobEnd::Failed(_)))?;
+    check.stops(&long)?;
     check.call("cancel of a job that has ended", |engine| engine.cancel(&long))?;
 
     if let Some(spec) = &cases.refused {
@@ -400,6 +399,24 @@ impl<E: Engine> EngineCheck<'_, E> {
             Ok(())
         } else {
             Err(format!("{what} should be {wanted:?}, and is {status:?}"))
+        }
+    }
+
+    /// It is asked to stop until it has ended.
+    fn stops(&mut self, job: &JobId) -> Result<(), String> {
+        let is_right = |end: &JobEnd| matches!(end, JobEnd::Cancelled | JobEnd::Failed(_));
+        let until = self.clock.monotonic() + self.patience;
+        loop {
+            self.call("cancel", |engine| engine.cancel(job))?;
+            match self.status(job)? {
+                JobStatus::Ended(end) if is_right(&end) => return Ok(()),
+                JobStatus::Pending | JobStatus::Running if self.clock.monotonic() <= until => {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                other => {
+                    return Err(format!("a job that was asked to stop should have ended, and is {other:?}"));
+                }
+            }
         }
     }
 

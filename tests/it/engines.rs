@@ -356,7 +356,7 @@ fn g19_a_job_that_does_not_start_in_time_or_of_which_nothing_is_heard_is_lost() 
     tests.poll_engines().unwrap();
     let pending = the_job(&engine);
     engine.set_ignores_cancel(true); // it says that all is well, and does nothing while a job is pending
-    for _ in 0..31 {
+    for _ in 0..32 {
         look(&mut tests);
     }
     assert!(engine.is_to_stop(&pending));
@@ -376,13 +376,205 @@ fn g19_a_job_that_does_not_start_in_time_or_of_which_nothing_is_heard_is_lost() 
     tests.advance(MINUTE).unwrap();
     tests.poll_engines().unwrap();
     assert_eq!(get(&tests, id).state, State::Running);
-    for _ in 0..31 {
+    for _ in 0..32 {
         look(&mut tests);
     }
     let task = get(&tests, id);
     assert_eq!(task.hold, Some(Hold::Ready));
     assert!(task.error_message.unwrap().contains("has said nothing of the job for 1m"));
     assert_started_once(&engine);
+}
+
+#[test]
+fn g19_what_was_quiet_before_is_no_silence_of_a_new_job() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    let first = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    engine.finish_all("1");
+    look(&mut tests);
+    assert_eq!(get(&tests, first).state, State::Succeeded);
+    tests.advance(10 * MINUTE).unwrap();
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    let job = engine.jobs().pop().unwrap();
+    for job in engine.jobs() {
+        engine.set_status(&job, JobStatus::Unknown);
+    }
+    // The machine sleeps between two looks.
+    for _ in 0..2 {
+        look(&mut tests);
+        tests.clock().advance(20 * MINUTE);
+    }
+    look(&mut tests);
+    assert_eq!(get(&tests, id).state, State::Running);
+    assert!(!engine.is_to_stop(&job));
+}
+
+#[test]
+fn g19_an_engine_that_lags_and_does_not_know_what_it_has_accepted_gets_no_second_start() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    engine.set_status(&the_job(&engine), JobStatus::Absent);
+    for _ in 0..3 {
+        tests.poll_engines().unwrap();
+        look(&mut tests);
+    }
+    assert_eq!((get(&tests, id).state, engine.calls().starts), (State::Lost, 1));
+}
+
+#[test]
+fn g19_without_a_memory_of_the_engine_a_start_is_made_once_or_lost() {
+    let engine = ScriptedEngine::new();
+    engine.set_remembers(Duration::ZERO);
+    let mut tests = open(&engine);
+    let id = add_one(&tests, Options::new());
+    look(&mut tests);
+    assert!(is_accepted(&get(&tests, id)), "nobody had started it");
+    engine.fail_next_start(StartFault::CutBefore);
+    let cut = add_one(&tests, Options::new());
+    for _ in 0..3 {
+        look(&mut tests);
+    }
+    assert_eq!((get(&tests, cut).state, engine.calls().starts), (State::Lost, 2));
+    // What an owner before has intended may have been started.
+    let left = add_one(&tests, Options::new());
+    let mut tests = tests.crash().unwrap().reopen(with(Config::default(), &named(&engine))).unwrap();
+    look(&mut tests);
+    assert_eq!((get(&tests, left).state, engine.calls().starts), (State::Lost, 2));
+}
+
+#[test]
+fn an_engine_that_takes_no_more_is_followed_all_the_same() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    let waiting = add_one(&tests, Options::new());
+    (0..50).for_each(|_| engine.fail_next_start(StartFault::NotNow));
+    look(&mut tests);
+    engine.finish_all("1");
+    look(&mut tests);
+    assert_eq!(get(&tests, id).state, State::Succeeded);
+    assert_eq!(tests.queue().counts().unwrap().queue("cluster").closed_until, None, "it answers");
+    for _ in 0..40 {
+        tests.advance(30 * SECOND).unwrap();
+        tests.poll_engines().unwrap();
+        engine.finish_all("1");
+    }
+    tests.advance(MINUTE).unwrap();
+    tests.poll_engines().unwrap();
+    assert_eq!((get(&tests, waiting).state, get(&tests, waiting).attempt_number), (State::Running, 1));
+}
+
+#[test]
+fn g19_the_time_of_an_attempt_begins_when_the_engine_has_its_job() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    engine.set_outage(Some(EngineError::not_now("connection refused")));
+    let id = add_one(&tests, Options::new().timeout(10 * SECOND));
+    for _ in 0..60 {
+        look(&mut tests);
+    }
+    assert_eq!((get(&tests, id).state, get(&tests, id).attempt_number), (State::Running, 1));
+    engine.set_outage(None);
+    tests.advance(MINUTE).unwrap();
+    tests.poll_engines().unwrap();
+    engine.finish_all("1");
+    look(&mut tests);
+    assert_eq!((get(&tests, id).state, get(&tests, id).late), (State::Succeeded, false));
+    // What has failed for good has, however late that is seen.
+    let id = add_one(&tests, Options::new().timeout(10 * SECOND));
+    tests.poll_engines().unwrap();
+    let failure = JobFailure::new("NoSuchData", "it is not there").never_retry();
+    engine.finish(&engine.jobs().pop().unwrap(), JobEnd::Failed(failure), "");
+    tests.clock().advance(MINUTE);
+    look(&mut tests);
+    let task = get(&tests, id);
+    assert_eq!((task.state, task.error_type.as_deref()), (State::Failed, Some("NoSuchData")));
+}
+
+#[test]
+fn the_end_of_an_outage_does_not_open_what_a_handler_has_closed() {
+    let engine = ScriptedEngine::new();
+    let builder = builder(Config::default()).outside(
+        &named(&engine),
+        |task: Train, _| match task.0 {
+            0 => Err(perdura::Failure::throttle(60 * MINUTE)),
+            n => Ok(n.into()),
+        },
+        |_, ended| ended.json(),
+    );
+    let mut tests = SteppedQueue::open(builder, &ManualClock::new()).unwrap();
+    let _ = tests.queue().enqueue(&Train(1)).unwrap();
+    tests.run_until_idle().unwrap();
+    tests.poll_engines().unwrap();
+    let closed = |tests: &SteppedQueue| tests.queue().counts().unwrap().queue("cluster").closed_until;
+    let _ = tests.queue().enqueue(&Train(0)).unwrap();
+    tests.run_until_idle().unwrap();
+    let by_handler = closed(&tests).unwrap();
+    engine.set_outage(Some(EngineError::unreachable("no route")));
+    look(&mut tests);
+    assert!(closed(&tests).unwrap() < by_handler);
+    engine.set_outage(None);
+    tests.advance(MINUTE).unwrap();
+    tests.poll_engines().unwrap();
+    assert_eq!(closed(&tests), Some(by_handler));
+    assert_sound(tests.queue());
+    tests.queue().resume("cluster").unwrap();
+    assert_eq!(closed(&tests), None);
+}
+
+#[test]
+fn what_the_program_makes_of_an_ended_job_cannot_go_outside_again_and_a_panic_is_a_failure() {
+    for (asked, error_type) in [("outside", "InvalidInput"), ("panic", "Panic")] {
+        let engine = ScriptedEngine::new();
+        let finish = move |_: Train, _: &perdura::engine::Ended| match asked {
+            "panic" => panic!("as told"),
+            _ => Err(perdura::Failure::outside("review")),
+        };
+        let builder = Queue::builder().outside(&named(&engine), |_: Train, _| Ok(1.into()), finish);
+        let mut tests = SteppedQueue::open(builder, &ManualClock::new()).unwrap();
+        let id = add_one(&tests, Options::new());
+        tests.poll_engines().unwrap();
+        engine.finish_all("1");
+        look(&mut tests);
+        assert_eq!(get(&tests, id).error_type.as_deref(), Some(error_type));
+    }
+}
+
+#[test]
+fn an_owner_that_has_the_engine_and_not_the_task_leaves_its_job_alone() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    engine.finish_all("1");
+    let other = Queue::builder().outside(&named(&engine), |_: Other, _| Ok(1.into()), |_, _| Ok(()));
+    let mut tests = tests.crash().unwrap().reopen(other).unwrap();
+    look(&mut tests);
+    assert_eq!(get(&tests, id).state, State::Running);
+    let mut tests = tests.crash().unwrap().reopen(with(Config::default(), &named(&engine))).unwrap();
+    look(&mut tests);
+    assert_eq!(get(&tests, id).state, State::Succeeded);
+}
+
+#[test]
+fn the_tasks_of_a_schedule_stand_in_the_queue_of_their_engine() {
+    let engine = ScriptedEngine::new();
+    let nightly = perdura::Schedule::every("nightly", MINUTE);
+    let program = || with(Config::default(), &named(&engine)).schedule(nightly.clone(), &Train(1));
+    let mut tests = SteppedQueue::open(program(), &ManualClock::new()).unwrap();
+    tests.advance(MINUTE).unwrap();
+    assert_eq!(tests.run_until_idle().unwrap().went_outside, 1);
+    let wrong = nightly.clone().options(Options::new().queue("default"));
+    let error = tests.queue().set_schedule(wrong.clone(), &Train(1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let error =
+        with(Config::default(), &named(&engine)).schedule(wrong, &Train(1)).open_temporary().unwrap_err();
+    assert!(error.to_string().contains("schedule \"nightly\""), "{error}");
 }
 
 #[test]
@@ -454,11 +646,15 @@ fn g19_what_a_job_gave_that_cannot_be_fetched_is_lost_and_not_a_success_without_
     tests.poll_engines().unwrap();
     engine.finish_all("1");
     engine.set_fails_to_collect(true);
-    for _ in 0..4 {
-        look(&mut tests);
+    for _ in 0..9 {
+        tests.advance(MINUTE).unwrap();
+        tests.poll_engines().unwrap();
         assert_eq!(get(&tests, id).state, State::Running);
     }
-    look(&mut tests);
+    for _ in 0..2 {
+        tests.advance(MINUTE).unwrap();
+        tests.poll_engines().unwrap();
+    }
     let task = get(&tests, id);
     assert_eq!(task.state, State::Lost);
     assert!(task.error_message.unwrap().contains("cannot be fetched"));

@@ -28,6 +28,8 @@ mod documents;
 mod effects_page;
 mod endings;
 mod engines;
+#[cfg(all(unix, feature = "exec"))]
+mod exec_engine;
 mod explained;
 mod fixtures;
 #[cfg(unix)]

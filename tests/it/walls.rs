@@ -55,7 +55,7 @@ const MAY_NAME: &[(&str, &str)] = &[
 const SCAFFOLD: &str = "planted";
 
 /// Rooms that use only what the crate shows to everyone, and one another.
-const FACE: &[&str] = &["cli", "console", "jobs", "tui", "report", "main", "bin"];
+const FACE: &[&str] = &["cli", "console", "exec", "jobs", "tui", "report", "main", "bin"];
 
 /// What only some files may name, wherever the name comes from.
 const ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
@@ -89,20 +89,21 @@ const BEHIND_CFG: &[(Rule, &str, &str)] = &[
 
 /// Where locks, atomics and channels may be named as they are: elsewhere they come from `sync`, so that `tests/schedules` sees them. The
 /// maintenance waits for several things that nobody else waits for; the prefetch is a guess that no protocol depends on; the testing kit
-/// has no threads; the command's jobs are processes; the screen's data thread shares nothing with the queue's own.
+/// has no threads; the command's jobs, and an engine that is a program, are processes; the screen's data thread shares nothing with the queue's own.
 const SYNC: &[&str] = &[
     "src/sync.rs",
     "src/testing/",
     "src/queue/runtime/maintenance.rs",
     "src/queue/runtime/prefetch.rs",
     "src/jobs/",
+    "src/exec.rs",
     "src/tui/data_thread.rs",
 ];
 
-/// Where threads may start; and, for the jobs of the command, processes. The screen reads the file on a thread of its own, so that a slow
+/// Where threads may start; and, for the jobs of the command and engines that are programs, processes. The screen reads the file on a thread of its own, so that a slow
 /// search does not freeze it.
 const THREADS: &[&str] =
-    &["src/queue/", "src/executor.rs", "src/timer.rs", "src/jobs/", "src/tui/data_thread.rs"];
+    &["src/queue/", "src/executor.rs", "src/timer.rs", "src/jobs/", "src/exec.rs", "src/tui/data_thread.rs"];
 
 /// The same for runs of tokens.
 const TOKENS_ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
@@ -304,7 +305,7 @@ fn check_walls(house: &House, file: &File, reference: &Reference, report: &mut i
         let home = house.home(reference);
         let own = home.get(1).is_some_and(|r| FACE.contains(&r.as_str()));
         let public = home.get(..2).is_some_and(|name| {
-            ["testing", "inspect", SCAFFOLD].contains(&name[1].as_str())
+            ["testing", "inspect", "engine", SCAFFOLD].contains(&name[1].as_str())
                 || house.names.get(name).is_some_and(|n| n.1)
         });
         if home[0] == "crate" && !own && !public {

@@ -583,7 +583,10 @@ pub struct OwnerSettings {
 }
 
 #[derive(Clone)]
-pub struct EngineLanes;
+pub struct EngineLanes {
+    pub engine: String,
+    pub queues: Vec<String>,
+}
 
 pub fn recover(tx: &Tx<'_>, _: &Started, _: &SettleRules, _: &OwnerSettings, _: Timestamp) -> Sql<Recovered> {
     let mut table = tx.table.borrow_mut();

@@ -1,6 +1,7 @@
 //! An engine of a queue, and how it is used.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::engine::{AnyEngine, EngineError, EngineSettings};
 use crate::journal::survive;
@@ -14,6 +15,11 @@ pub(crate) struct Attached {
 impl Attached {
     pub(super) fn name(&self) -> &str {
         &self.settings.name
+    }
+
+    /// How long it knows what has ended; zero if it panics.
+    pub(super) fn remembers(&self) -> Duration {
+        self.call(|engine| Ok(engine.remembers())).unwrap_or_default()
     }
 
     /// Calls the engine. One that panics has not answered.

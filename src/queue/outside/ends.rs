@@ -1,8 +1,10 @@
 //! How the jobs of an engine end: what they have given is fetched, the program makes an output of it, and the file is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::attached::Attached;
+use super::watched::Watched;
 use crate::engine::{Collected, Fate, JobId};
 use crate::error::Error;
 use crate::handler::{Ended, Registry};
@@ -12,8 +14,8 @@ use crate::queue::runtime::core::{Core, TASKS_PER_COMMIT};
 use crate::store::{self, Rank};
 use crate::task::{ErrorReport, JobRow, OutputStream, PendingOutput, Stream, TaskId, Verdict, Written};
 
-/// How often what a job has given is tried to be fetched.
-const MAX_COLLECTS: u32 = 5;
+/// How long what a job has given is tried to be fetched.
+const COLLECT_PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// A job whose attempt has ended; the file does not know it yet.
 #[derive(Clone)]
@@ -31,7 +33,11 @@ impl EndedJob {
         EndedJob { task_id: row.task_id, generation: row.generation, job, verdict, news: news(&log) }
     }
 
-    /// Its engine refuses it for good.
+    pub(super) fn key(&self) -> (TaskId, u64) {
+        (self.task_id, self.generation)
+    }
+
+    /// Its engine refuses it for good, or it cannot be.
     pub(super) fn refused(row: &JobRow, error: ErrorReport) -> EndedJob {
         let verdict = Verdict::Failed { error, permanent: true, timed_out: false, retry_after: None };
         EndedJob::new(row, verdict, Vec::new())
@@ -66,25 +72,26 @@ pub(super) struct JobEnds {
 }
 
 impl JobEnds {
-    /// The end of a job; none if what it has given cannot be fetched yet, which has failed so often before.
+    /// The end of a job; none if what it has given cannot be fetched yet, or nothing of this program knows what its task gives.
     pub(super) fn ended(
         &self,
         row: &JobRow,
-        job: &JobId,
+        watched: &mut Watched,
         fate: Fate,
-        failed_collects: &mut u32,
+        now: Duration,
     ) -> Option<EndedJob> {
+        let job = &watched.job;
         let failure = match fate {
             Fate::Succeeded => None,
             Fate::Failed(failure) => Some(failure),
             Fate::Cancelled => {
                 let error = ErrorReport::new("Cancelled", "its job was stopped", "");
-                return Some(EndedJob::new(row, Verdict::Cancelled(error), self.log_of(job)));
+                return Some(EndedJob::new(row, Verdict::Cancelled(error), self.log_of(watched)));
             }
             Fate::TimedOut => {
                 let error = ErrorReport::new("Timeout", "its job was stopped, because it took too long", "");
                 let verdict = Verdict::Failed { error, permanent: false, timed_out: true, retry_after: None };
-                return Some(EndedJob::new(row, verdict, self.log_of(job)));
+                return Some(EndedJob::new(row, verdict, self.log_of(watched)));
             }
             Fate::Lost { why, retry, abandoned } => {
                 if abandoned {
@@ -94,12 +101,23 @@ impl JobEnds {
                 return Some(EndedJob::new(row, verdict, Vec::new()));
             }
         };
+        let (name, args, version) =
+            match self.core.store.read(|conn| store::args_of(conn, row.task_id)).ok()? {
+                Some(found) => found,
+                None => {
+                    let error = ErrorReport::new("RowDamaged", "its args are missing", "");
+                    return Some(EndedJob::refused(row, error));
+                }
+            };
+        if !self.registry.finishes(&name) {
+            return None; // a program that does is to follow it
+        }
         let collected = match self.attached.call(|engine| engine.collect(job)) {
             Ok(collected) => collected,
             Err(e) => {
-                *failed_collects += 1;
-                if *failed_collects < MAX_COLLECTS {
-                    return None; // at the next look
+                let since = *watched.unfetched_since.get_or_insert(now);
+                if now.saturating_sub(since) < COLLECT_PATIENCE {
+                    return None;
                 }
                 if failure.is_none() {
                     let why = format!("the job has succeeded, and what it gave cannot be fetched: {e}");
@@ -112,55 +130,65 @@ impl JobEnds {
         };
         let Collected { result, log } = collected;
         let ended = Ended::new(job.as_str(), failure, result, log.clone());
-        let verdict = self.finish(row, &ended)?;
+        let limit = self.core.config.max_result_bytes;
+        let verdict = survive("a function of the program", || {
+            self.registry.finish(&name, &args, version, &ended, limit)
+        });
+        let verdict = verdict.unwrap_or_else(|| {
+            let error =
+                ErrorReport::new("Panic", "the function that makes an output of the job panicked", "");
+            Verdict::Failed { error, permanent: false, timed_out: false, retry_after: None }
+        });
         Some(EndedJob::new(row, verdict, log))
     }
 
     /// What a job has written that was stopped, if that can be had.
-    fn log_of(&self, job: &JobId) -> Vec<u8> {
-        self.attached.call(|engine| engine.collect(job)).unwrap_or_default().log
+    fn log_of(&self, watched: &Watched) -> Vec<u8> {
+        if !watched.may_be_there() {
+            return Vec::new();
+        }
+        self.attached.call(|engine| engine.collect(&watched.job)).unwrap_or_default().log
     }
 
-    /// What the task gives; none if its args cannot be read now.
-    fn finish(&self, row: &JobRow, ended: &Ended) -> Option<Verdict> {
-        let found = self.core.store.read(|conn| store::args_of(conn, row.task_id)).ok()?;
-        let (name, args, version) = found?;
-        let limit = self.core.config.max_result_bytes;
-        let verdict = survive("a function of the program", || {
-            self.registry.finish(&name, &args, version, ended, limit)
-        });
-        Some(verdict.unwrap_or_else(|| {
-            let error =
-                ErrorReport::new("Panic", "the function that makes an output of the job panicked", "");
-            Verdict::Failed { error, permanent: false, timed_out: false, retry_after: None }
-        }))
-    }
-
-    /// Tells the file of the ends of jobs: many in one commit.
+    /// Tells the file of the ends of jobs: many in one commit, and large ones by themselves, for which a full disk may have no room. On an error those
+    /// are left that could not be written.
     pub(super) fn settle(&self, unsettled: &mut Vec<EndedJob>) -> Result<(), Error> {
-        while !unsettled.is_empty() {
-            let batch: Vec<EndedJob> = unsettled.iter().take(TASKS_PER_COMMIT).cloned().collect();
-            let rank = if batch.iter().any(EndedJob::is_large) { Rank::Add } else { Rank::Settle };
-            let batch = Arc::new(batch);
-            let (jobs, rules, now) = (batch.clone(), self.core.rules.clone(), self.core.now());
-            let epoch = self.core.shared.gate.epoch();
-            self.core.commit(rank, move |tx| {
-                store::check_epoch(tx, epoch)?;
-                let ends = jobs.iter().map(|job| {
-                    let EndedJob { task_id, generation, verdict, news, .. } = job;
-                    (*task_id, *generation, verdict.clone(), news.clone())
-                });
-                store::end_jobs(tx, ends, &rules, now)
-            })?;
-            unsettled.drain(..batch.len());
-            for job in batch.iter() {
-                self.tell_end(job);
-                if self.attached.settings.forget && !matches!(job.verdict, Verdict::Lost { .. }) {
-                    let _ = self.attached.call(|engine| engine.forget(&job.job));
+        let (large, small): (Vec<_>, Vec<_>) = unsettled.drain(..).partition(EndedJob::is_large);
+        let mut batches: Vec<Vec<EndedJob>> = small.chunks(TASKS_PER_COMMIT).map(<[_]>::to_vec).collect();
+        batches.extend(large.into_iter().map(|job| vec![job]));
+        let mut result = Ok(());
+        for batch in batches {
+            match self.settle_batch(&batch) {
+                Ok(()) => batch.iter().for_each(|job| self.has_ended(job)),
+                Err(e) => {
+                    unsettled.extend(batch);
+                    result = Err(e);
                 }
             }
         }
-        Ok(())
+        result
+    }
+
+    fn settle_batch(&self, batch: &[EndedJob]) -> Result<(), Error> {
+        let rank = if batch.iter().any(EndedJob::is_large) { Rank::Add } else { Rank::Settle };
+        let (jobs, rules, now) = (batch.to_vec(), self.core.rules.clone(), self.core.now());
+        let epoch = self.core.shared.gate.epoch();
+        self.core.commit(rank, move |tx| {
+            store::check_epoch(tx, epoch)?;
+            let ends = jobs.iter().map(|job| {
+                let EndedJob { task_id, generation, verdict, news, .. } = job;
+                (*task_id, *generation, verdict.clone(), news.clone())
+            });
+            store::end_jobs(tx, ends, &rules, now)
+        })
+    }
+
+    /// The file knows of an end.
+    fn has_ended(&self, job: &EndedJob) {
+        self.tell_end(job);
+        if self.attached.settings.forget && !matches!(job.verdict, Verdict::Lost { .. }) {
+            let _ = self.attached.call(|engine| engine.forget(&job.job));
+        }
     }
 
     /// Tells of an end that is not a success: its type, and never its message.

@@ -8,7 +8,8 @@ use super::poller::Poller;
 use crate::engine::{AnyEngine, Engine, EngineSettings, NamedEngine};
 use crate::error::{Error, ErrorKind};
 use crate::handler::Registry;
-use crate::queue::runtime::core::{Core, Lanes};
+use crate::queue::runtime::core::Core;
+use crate::queue::runtime::lanes::Lanes;
 use crate::store::EngineLanes;
 
 /// The engines of a queue.

@@ -4,6 +4,7 @@ mod attached;
 mod ends;
 mod engines;
 mod poller;
+mod watched;
 
 pub(crate) use engines::Engines;
 pub(crate) use poller::Poller;

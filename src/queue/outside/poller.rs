@@ -1,17 +1,17 @@
-//! Follows the jobs of one engine: starts them, asks what has become of them, ends their tasks.
+//! Follows the jobs of one engine: asks what has become of them, ends their tasks, starts new ones.
 //!
-//! The file is the truth: each round reads the jobs from it, and what is remembered here beside it is only what no other process needs to know.
+//! The file is the truth: each round reads the jobs from it, and what is remembered here beside it ([`Watched`]) is only what no other process needs to
+//! know. No call is made once the queue is shutting down or another process owns the file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::attached::Attached;
 use super::ends::{EndedJob, JobEnds};
-use crate::engine::{
-    Decision, EngineError, EngineErrorKind, Fate, JobId, JobRules, JobStatus, KnownJob, judge,
-};
-use crate::error::Error;
+use super::watched::Watched;
+use crate::engine::{Decision, EngineError, EngineErrorKind, Fate, JobId, JobRules, JobStatus, judge};
+use crate::error::{Error, ErrorKind};
 use crate::handler::Registry;
 use crate::journal::{survive, tell};
 use crate::planted::planted;
@@ -20,14 +20,14 @@ use crate::store::{self, Rank};
 use crate::sync::{Receiver, hear};
 use crate::task::{ErrorReport, JobRow, TaskId};
 
-/// Jobs that one round starts at most: then it asks what has become of the others.
+/// Jobs that one round starts at most: then it looks whether there is something else to do.
 const STARTS_PER_ROUND: usize = 64;
 
-/// How soon an engine is asked again to stop a job that has not ended.
-const CANCEL_INTERVAL: Duration = Duration::from_secs(10);
+/// Ends that are gathered before the file is told of them.
+const ENDS_PER_SETTLE: usize = 100;
 
-/// How soon an engine that could not be reached is tried again: at first, and at last.
-const OUTAGE_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How soon an engine that could not be reached is tried again: at first, and at last. The same for a job with which something is wrong.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The queues of an engine that cannot be reached are closed for so much longer than until the next try.
 const CLOSURE_MARGIN: Duration = Duration::from_secs(60);
@@ -49,24 +49,8 @@ pub(crate) struct Poller {
     /// Its queues may be closed because the engine could not be reached.
     may_be_closed: bool,
     poll_at: Duration,
-    /// When the engine answered last.
+    /// When the engine answered last, of those answers between which time counts.
     answered_at: Option<Duration>,
-}
-
-/// What is remembered of a job.
-struct Watched {
-    job: JobId,
-    /// A start of it may have reached the engine.
-    maybe_started: bool,
-    pending_since: Option<Duration>,
-    /// How long the engine has said nothing of it.
-    silent_for: Duration,
-    /// When it is to be asked to stop again.
-    cancel_at: Option<Duration>,
-    /// When its attempt has taken too long, on the monotonic clock.
-    deadline: Option<Duration>,
-    /// How often what it has given could not be fetched.
-    failed_collects: u32,
 }
 
 /// The engine cannot be reached.
@@ -78,10 +62,10 @@ struct Outage {
 /// What a round has come to.
 #[derive(Default)]
 struct Work {
-    /// The engine has answered.
-    has_answered: bool,
     /// There is more to start.
     has_more: bool,
+    /// Jobs that the engine has, and of which the file does not say so yet.
+    accepted: Vec<(TaskId, String)>,
 }
 
 impl Poller {
@@ -104,7 +88,7 @@ impl Poller {
     /// Starts the thread that calls its rounds.
     pub(crate) fn spawn(mut self) -> Result<(), Error> {
         let core = self.core.clone();
-        let name = self.attached.settings.name.clone();
+        let name = self.attached.name().to_owned();
         core.shared.followers.start(&name, move |bell| self.run(bell))
     }
 
@@ -114,11 +98,11 @@ impl Poller {
             let wait = match survive("a look at an engine", || self.round()) {
                 Some(Ok(wait)) => wait.unwrap_or(FOREVER),
                 Some(Err(e)) => {
-                    tell!(
-                        Warn,
-                        "the jobs of the engine {:?} could not be followed, trying again: {e}",
-                        self.attached.name()
-                    );
+                    let name = self.attached.name();
+                    tell!(Warn, "the jobs of the engine {name:?} could not be followed, trying again: {e}");
+                    if e.kind() == ErrorKind::OwnershipLost {
+                        core.shared.claims_failed(&e); // the dispatcher gives up what this process runs
+                    }
                     RETRY_INTERVAL
                 }
                 None => RETRY_INTERVAL,
@@ -129,264 +113,281 @@ impl Poller {
         }
     }
 
+    /// Whether this process may still call the engine for this file.
+    fn may_go_on(&self) -> bool {
+        let gate = &self.core.shared.gate;
+        !gate.is_stopping() && self.epoch.is_some() && gate.epoch() == self.epoch
+    }
+
     /// Looks once; answers with how long it may sleep if nobody rings: none if there is nothing to follow.
     pub(crate) fn round(&mut self) -> Result<Option<Duration>, Error> {
         let epoch = self.core.shared.gate.epoch().filter(|_| self.core.is_owner());
-        let is_new = epoch != self.epoch;
-        if is_new {
+        if epoch != self.epoch {
             self.epoch = epoch;
             self.watched.clear();
             self.unsettled.clear();
-            (self.outage, self.may_be_closed, self.poll_at) = (None, true, Duration::ZERO);
+            (self.outage, self.may_be_closed) = (None, true);
+            (self.poll_at, self.answered_at) = (Duration::ZERO, None);
         }
-        if epoch.is_none() || self.core.shared.gate.is_stopping() {
+        if !self.may_go_on() {
             return Ok(None);
         }
-        self.ends.settle(&mut self.unsettled)?;
+        // What cannot be written now does not keep the other jobs from being followed.
+        let settled = self.ends.settle(&mut self.unsettled);
         let now = self.core.shared.monotonic();
         if let Some(left) = self.outage.as_ref().map(|outage| outage.until.saturating_sub(now))
             && !left.is_zero()
         {
-            return Ok(Some(left));
+            return settled.map(|()| Some(left));
         }
-        let rows = self.core.store.read(|conn| store::jobs(conn, self.attached.name()))?;
-        self.meet(&rows, is_new);
+        let (rows, owner) = self.core.store.read(|conn| store::jobs(conn, self.attached.name()))?;
+        if Some(owner) != self.epoch {
+            return Err(Error::new(
+                ErrorKind::OwnershipLost,
+                "another process executes tasks from the file now",
+            ));
+        }
+        self.meet(&rows);
         if rows.is_empty() {
-            self.outage = None;
-            return Ok(None);
+            (self.outage, self.answered_at) = (None, None);
+            return settled.map(|()| None);
         }
         let mut work = Work::default();
-        let worked = self.work(&rows, &mut work)?;
+        let worked = self.work(&rows, &mut work);
+        self.accept(work.accepted)?;
         match worked {
-            Ok(()) if work.has_answered => self.is_reached()?,
-            Ok(()) => {}
+            Ok(true) => self.is_reached()?,
+            Ok(false) => {}
             Err(e) => self.is_out(&e)?,
         }
         self.ends.settle(&mut self.unsettled)?;
         let now = self.core.shared.monotonic();
-        let next = self.outage.as_ref().map_or(self.poll_at, |outage| outage.until);
-        Ok(Some(if work.has_more { Duration::ZERO } else { next.saturating_sub(now) }))
+        Ok(Some(if work.has_more { Duration::ZERO } else { self.poll_at.saturating_sub(now) }))
     }
 
-    /// Takes notice of new jobs, and of those that are under way no more. What was there when the file was taken over may have been started.
-    fn meet(&mut self, rows: &[JobRow], is_new: bool) {
+    /// Takes notice of new jobs, and of those that are under way no more.
+    fn meet(&mut self, rows: &[JobRow]) {
         let (now, wall) = (self.core.shared.monotonic(), self.core.now());
-        let maybe_started = is_new && !planted("g19-who-takes-over-starts-without-a-look");
+        let is_mine = |row: &JobRow| {
+            Some(row.epoch) == self.epoch || planted("g19-who-takes-over-starts-without-a-look")
+        };
         for row in rows {
-            self.watched.entry((row.task_id, row.generation)).or_insert_with(|| Watched {
-                job: JobId::new(row.job.clone()),
-                maybe_started,
-                pending_since: None,
-                silent_for: Duration::ZERO,
-                cancel_at: None,
-                deadline: row.deadline.map(|deadline| now.saturating_add(deadline.since(wall))),
-                failed_collects: 0,
-            });
+            let watched = self.watched.entry((row.task_id, row.generation));
+            let watched = watched.or_insert_with(|| Watched::new(row, !is_mine(row), now, wall));
+            watched.begin_time(row, now, wall);
         }
-        if self.watched.len() == rows.len() {
-            return;
-        }
-        let known: std::collections::HashSet<_> =
-            rows.iter().map(|row| (row.task_id, row.generation)).collect();
-        let gone = self.watched.extract_if(|key, _| !known.contains(key));
-        for (_, watched) in gone.collect::<Vec<_>>() {
+        // Those whose end is not written yet have a row, and are not watched any more.
+        let ended: HashSet<_> = self.unsettled.iter().map(EndedJob::key).collect();
+        self.watched.retain(|key, _| !ended.contains(key));
+        let known: HashSet<_> = rows.iter().map(|row| (row.task_id, row.generation)).collect();
+        let gone: Vec<_> = self.watched.extract_if(|key, _| !known.contains(key)).collect();
+        for (_, watched) in gone {
             // Somebody has ended the task meanwhile, and nobody wants the work any more.
-            let _ = self.attached.call(|engine| engine.cancel(&watched.job));
+            if self.may_go_on() && watched.may_be_there() {
+                let _ = self.attached.call(|engine| engine.cancel(&watched.job));
+            }
         }
     }
 
-    /// Starts what is to be started, asks for the rest if its time has come.
-    fn work(&mut self, rows: &[JobRow], work: &mut Work) -> Result<Result<(), EngineError>, Error> {
-        let mut accepted = Vec::new();
-        let started = self.start_new(rows, work, &mut accepted);
-        self.accept(&mut accepted)?;
-        if let Err(e) = started {
-            return Ok(Err(e));
-        }
+    /// Asks for jobs if their time has come, and starts new ones. Answers with whether the engine has answered.
+    ///
+    /// # Errors
+    /// If it cannot be reached. An error with one job, of an engine that has answered, is no such thing: that job is tried again later.
+    fn work(&mut self, rows: &[JobRow], work: &mut Work) -> Result<bool, EngineError> {
         let now = self.core.shared.monotonic();
-        let is_to_look = |row: &JobRow| self.is_unsure(row) || self.is_newly_to_stop(row);
-        if now < self.poll_at && !rows.iter().any(is_to_look) {
-            return Ok(Ok(()));
+        let mut has_answered = false;
+        for row in rows.iter().filter(|row| row.accepted_at.is_none()) {
+            // The file could not be told when the engine said so.
+            if self.watched.get(&(row.task_id, row.generation)).is_some_and(|watched| watched.accepted) {
+                work.accepted.push((row.task_id, row.job.clone()));
+            }
         }
-        let asked: Vec<&JobRow> = rows.iter().filter(|row| row.accepted || self.is_unsure(row)).collect();
-        self.poll_at = now + self.attached.settings.poll_interval;
-        if asked.is_empty() {
-            return Ok(Ok(()));
+        if now >= self.poll_at || rows.iter().any(|row| self.is_newly_to_stop(row)) {
+            self.poll_at = now + self.attached.settings.poll_interval;
+            has_answered = self.look(rows, work)?;
         }
-        let looked = self.look(&asked, work, &mut accepted);
-        self.accept(&mut accepted)?;
-        Ok(looked)
-    }
-
-    /// Whether a start of it may have reached the engine, which has not said so.
-    fn is_unsure(&self, row: &JobRow) -> bool {
-        !row.accepted && self.watched.get(&(row.task_id, row.generation)).is_some_and(|job| job.maybe_started)
+        self.start_new(rows, work, has_answered)
     }
 
     /// Whether it is to stop, and the engine has not been asked to.
     fn is_newly_to_stop(&self, row: &JobRow) -> bool {
-        row.accepted
-            && row.cancel_requested
-            && self.watched.get(&(row.task_id, row.generation)).is_some_and(|job| job.cancel_at.is_none())
+        let watched = self.watched.get(&(row.task_id, row.generation));
+        row.cancel_requested && watched.is_some_and(|watched| watched.may_be_there() && !watched.stop_asked())
     }
 
-    /// Starts jobs that nobody has started.
+    /// Asks what has become of the jobs that the engine may have; false if there are none.
+    fn look(&mut self, rows: &[JobRow], work: &mut Work) -> Result<bool, EngineError> {
+        let may_be_there = |row: &&JobRow| {
+            self.watched.get(&(row.task_id, row.generation)).is_some_and(Watched::may_be_there)
+        };
+        let asked: Vec<&JobRow> = rows.iter().filter(may_be_there).collect();
+        if asked.is_empty() {
+            return Ok(false);
+        }
+        let ids: Vec<JobId> = asked.iter().map(|row| JobId::new(row.job.clone())).collect();
+        let statuses = self.attached.call(|engine| engine.poll(&ids))?;
+        let now = self.core.shared.monotonic();
+        // Time counts between two answers, and no more of it than there is between two looks: the machine may have slept, or there was nothing to ask.
+        let since = now.saturating_sub(self.answered_at.replace(now).unwrap_or(now));
+        let since = since.min(self.attached.settings.poll_interval.saturating_mul(2));
+        for (row, status) in asked.iter().zip(&statuses) {
+            if let Some(watched) = self.watched.get_mut(&(row.task_id, row.generation)) {
+                watched.hear(status, since.min(now.saturating_sub(watched.met_at)));
+            }
+        }
+        for (row, status) in asked.iter().zip(&statuses) {
+            if !self.may_go_on() {
+                break;
+            }
+            self.decide(row, status, work);
+        }
+        Ok(true)
+    }
+
+    /// Starts jobs that nobody has started, until the time for a look has come. Answers with whether the engine has answered, if it had not before.
     fn start_new(
         &mut self,
         rows: &[JobRow],
         work: &mut Work,
-        accepted: &mut Vec<(TaskId, String)>,
-    ) -> Result<(), EngineError> {
+        mut has_answered: bool,
+    ) -> Result<bool, EngineError> {
         let mut starts = 0;
         for row in rows {
             let key = (row.task_id, row.generation);
-            let is_new = !row.accepted && self.watched.get(&key).is_some_and(|job| !job.maybe_started);
-            if !is_new {
+            let now = self.core.shared.monotonic();
+            if self.watched.get(&key).is_none_or(|watched| watched.may_be_there() || watched.rests(now)) {
                 continue;
             }
-            if starts == STARTS_PER_ROUND {
+            if !self.may_go_on() {
+                break;
+            }
+            if starts == STARTS_PER_ROUND || (starts > 0 && now >= self.poll_at) {
                 work.has_more = true;
                 break;
             }
             starts += 1;
             // It is as if the engine had said that it does not know it.
-            self.decide(row, &JobStatus::Absent, work, accepted)?;
-        }
-        Ok(())
-    }
-
-    /// Asks what has become of jobs.
-    fn look(
-        &mut self,
-        asked: &[&JobRow],
-        work: &mut Work,
-        accepted: &mut Vec<(TaskId, String)>,
-    ) -> Result<(), EngineError> {
-        let ids: Vec<JobId> = asked.iter().map(|row| JobId::new(row.job.clone())).collect();
-        let statuses = self.attached.call(|engine| engine.poll(&ids))?;
-        work.has_answered = true;
-        let now = self.core.shared.monotonic();
-        let since = now.saturating_sub(self.answered_at.replace(now).unwrap_or(now));
-        for (row, status) in asked.iter().zip(&statuses) {
-            if let Some(job) = self.watched.get_mut(&(row.task_id, row.generation)) {
-                job.silent_for =
-                    if *status == JobStatus::Unknown { job.silent_for + since } else { Duration::ZERO };
-                let is_pending = *status == JobStatus::Pending;
-                job.pending_since = if is_pending { job.pending_since.or(Some(now)) } else { None };
+            match self.decide(row, &JobStatus::Absent, work) {
+                Some(Err(e)) if !has_answered && !self.has_answered_lately() => return Err(e),
+                Some(Err(e)) if e.kind == EngineErrorKind::NotNow => break, // nor would it take the others
+                Some(Err(_)) | None => {}
+                Some(Ok(())) => has_answered = true,
             }
         }
-        for (row, status) in asked.iter().zip(&statuses) {
-            self.decide(row, status, work, accepted)?;
-        }
-        Ok(())
+        Ok(has_answered)
     }
 
-    /// Does what is to be done about a job.
+    fn has_answered_lately(&self) -> bool {
+        let lately = self.attached.settings.poll_interval.saturating_mul(2);
+        let now = self.core.shared.monotonic();
+        self.answered_at.is_some_and(|at| now.saturating_sub(at) <= lately)
+    }
+
+    /// Does what is to be done about a job. Answers with what the engine has said to that, if it was called to start or stop it.
     fn decide(
         &mut self,
         row: &JobRow,
         status: &JobStatus,
         work: &mut Work,
-        accepted: &mut Vec<(TaskId, String)>,
-    ) -> Result<(), EngineError> {
+    ) -> Option<Result<(), EngineError>> {
         let key = (row.task_id, row.generation);
         let (now, wall) = (self.core.shared.monotonic(), self.core.now());
-        let Some(watched) = self.watched.get(&key) else { return Ok(()) };
-        let known = KnownJob {
-            accepted: row.accepted,
-            maybe_started: watched.maybe_started,
-            cancel_requested: row.cancel_requested,
-            is_overdue: watched.deadline.is_some_and(|deadline| deadline <= now),
-            age: (wall >= row.since).then(|| wall.since(row.since)),
-            pending_for: watched.pending_since.map_or(Duration::ZERO, |since| now.saturating_sub(since)),
-            silent_for: watched.silent_for,
-        };
+        let watched = self.watched.get(&key)?;
+        let known = watched.known(row, now, wall);
         let rules = JobRules {
-            remembers: self.attached.engine.remembers(),
+            remembers: self.attached.remembers(),
             start_timeout: self.attached.settings.start_timeout,
             stuck_timeout: self.core.config.stuck_task_timeout,
             lost_retry: self.attached.settings.lost_retry,
         };
-        match judge(&known, status, &rules) {
-            Decision::Wait => Ok(()),
+        let done = match judge(&known, status, &rules) {
+            Decision::Wait => return None,
             Decision::Accept => {
-                accepted.push((row.task_id, row.job.clone()));
-                Ok(())
+                self.has(row, work);
+                return None;
             }
-            Decision::Start => {
-                let started = self.start(row);
-                work.has_answered |= matches!(started, Ok(true));
-                if started? {
-                    accepted.push((row.task_id, row.job.clone()));
-                }
-                Ok(())
-            }
-            Decision::Cancel => self.cancel(key, now),
             Decision::End(fate) => {
-                self.end(row, fate);
-                Ok(())
+                self.end(row, fate, now);
+                return None;
+            }
+            Decision::Start => self.start(row, work),
+            Decision::Cancel if watched.stops_later(now) => return None,
+            Decision::Cancel => {
+                let job = watched.job.clone();
+                self.attached.call(|engine| engine.cancel(&job))
+            }
+        };
+        if let Some(watched) = self.watched.get_mut(&key) {
+            match &done {
+                Ok(()) if !matches!(status, JobStatus::Absent) => watched.stop_at(now),
+                Ok(()) => {}
+                Err(_) => watched.rest(now, PAUSES),
             }
         }
+        Some(done)
     }
 
-    /// Starts a job; false if it is not to be started any more.
-    fn start(&mut self, row: &JobRow) -> Result<bool, EngineError> {
+    /// Starts a job, if it is still to be started.
+    fn start(&mut self, row: &JobRow, work: &mut Work) -> Result<(), EngineError> {
         let key = (row.task_id, row.generation);
-        let Some(job) = self.watched.get(&key).map(|watched| watched.job.clone()) else { return Ok(false) };
         let spec = self.core.store.read(|conn| store::spec(conn, row.task_id, &row.job));
-        let Ok(Some(spec)) = spec else { return Ok(false) }; // it has ended meanwhile, or the next round reads it
-        self.set_maybe_started(key, !planted("g19-a-start-without-an-answer-is-repeated-without-a-look"));
-        let Err(e) = self.attached.call(|engine| engine.start(&job, &spec)) else { return Ok(true) };
-        match e.kind {
-            EngineErrorKind::Refused => {
+        let spec = match spec {
+            Ok(Some(spec)) => spec,
+            Ok(None) => return Err(EngineError::not_now("it is to be started no more")),
+            Err(e) => return Err(EngineError::not_now(format!("the file cannot be read: {e}"))),
+        };
+        let Some(watched) = self.watched.get_mut(&key) else { return Ok(()) };
+        let (job, before) = (watched.job.clone(), watched.maybe_started);
+        watched.maybe_started = !planted("g19-a-start-without-an-answer-is-repeated-without-a-look");
+        let started = self.attached.call(|engine| engine.start(&job, &spec));
+        match &started {
+            Ok(()) => self.has(row, work),
+            Err(e) if e.kind == EngineErrorKind::Refused => {
                 let error = ErrorReport::new("EngineRefused", &e.message, "");
                 self.unsettled.push(EndedJob::refused(row, error));
                 self.watched.remove(&key);
-                Ok(false)
+                return Ok(()); // which is an answer
             }
-            EngineErrorKind::NotNow => {
-                self.set_maybe_started(key, false);
-                Err(e)
+            Err(e) if e.kind == EngineErrorKind::NotNow => {
+                if let Some(watched) = self.watched.get_mut(&key) {
+                    watched.maybe_started = before; // an earlier start of it may have been heard
+                }
             }
-            EngineErrorKind::Unreachable => Err(e),
+            Err(_) => {}
         }
+        started
     }
 
-    fn set_maybe_started(&mut self, key: (TaskId, u64), maybe: bool) {
-        if let Some(watched) = self.watched.get_mut(&key) {
-            watched.maybe_started = maybe;
+    /// The engine has a job.
+    fn has(&mut self, row: &JobRow, work: &mut Work) {
+        if let Some(watched) = self.watched.get_mut(&(row.task_id, row.generation)) {
+            watched.accepted = true;
         }
-    }
-
-    fn cancel(&mut self, key: (TaskId, u64), now: Duration) -> Result<(), EngineError> {
-        let Some(watched) = self.watched.get(&key) else { return Ok(()) };
-        if watched.cancel_at.is_some_and(|at| now < at) {
-            return Ok(());
-        }
-        let job = watched.job.clone();
-        self.attached.call(|engine| engine.cancel(&job))?;
-        if let Some(watched) = self.watched.get_mut(&key) {
-            watched.cancel_at = Some(now + CANCEL_INTERVAL);
-        }
-        Ok(())
+        work.accepted.push((row.task_id, row.job.clone()));
     }
 
     /// Ends the attempt of a job, as soon as what there is to fetch is fetched.
-    fn end(&mut self, row: &JobRow, fate: Fate) {
+    fn end(&mut self, row: &JobRow, fate: Fate, now: Duration) {
         let key = (row.task_id, row.generation);
-        let Some(watched) = self.watched.get_mut(&key) else { return };
-        if let Some(ended) = self.ends.ended(row, &watched.job, fate, &mut watched.failed_collects) {
-            self.unsettled.push(ended);
-            self.watched.remove(&key);
+        let Some(watched) = self.watched.get_mut(&key).filter(|watched| !watched.rests(now)) else { return };
+        match self.ends.ended(row, watched, fate, now) {
+            Some(ended) => {
+                self.unsettled.push(ended);
+                self.watched.remove(&key);
+            }
+            None => watched.rest(now, PAUSES),
+        }
+        if self.unsettled.len() >= ENDS_PER_SETTLE {
+            let _ = self.ends.settle(&mut self.unsettled); // what cannot be written is tried again at the end of the round
         }
     }
 
-    /// Notes that the engine has these jobs for certain.
-    fn accept(&self, accepted: &mut Vec<(TaskId, String)>) -> Result<(), Error> {
-        if accepted.is_empty() {
+    /// Notes in the file that the engine has these jobs for certain.
+    fn accept(&self, jobs: Vec<(TaskId, String)>) -> Result<(), Error> {
+        if jobs.is_empty() {
             return Ok(());
         }
-        let (jobs, epoch, now) = (std::mem::take(accepted), self.epoch, self.core.now());
+        let (epoch, now) = (self.epoch, self.core.now());
         self.core.commit(Rank::Change, move |tx| {
             store::check_epoch(tx, epoch)?;
             store::accept(tx, &jobs, now)
@@ -395,22 +396,21 @@ impl Poller {
 
     /// The engine cannot be reached: its queues are closed, so that no attempt is charged for that.
     fn is_out(&mut self, why: &EngineError) -> Result<(), Error> {
-        let (first, last) = OUTAGE_PAUSES;
+        let (first, last) = PAUSES;
         let pause = self.outage.as_ref().map_or(first, |outage| (outage.pause * 2).min(last));
         let why = ErrorReport::new("", why.message(), "").error_message;
+        let name = self.attached.name();
         if self.outage.is_none() {
             tell!(
                 Warn,
-                "the engine {:?} cannot be reached, and its queues are closed until it can: {why}",
-                self.attached.name()
+                "the engine {name:?} cannot be reached, and its queues are closed until it can: {why}"
             );
         }
-        self.answered_at = None; // what it has not said until the next answer tells nothing
-        self.outage = Some(Outage { pause, until: self.core.shared.monotonic() + pause });
-        self.may_be_closed = true;
-        let queues = self.attached.settings.queues.clone();
-        let (why, now) =
-            (format!("the engine {:?} cannot be reached: {why}", self.attached.name()), self.core.now());
+        let why = format!("the engine {name:?} cannot be reached: {why}");
+        let until = self.core.shared.monotonic() + pause;
+        (self.outage, self.poll_at) = (Some(Outage { pause, until }), until);
+        (self.answered_at, self.may_be_closed) = (None, true); // time in which it does not answer does not count
+        let (queues, now) = (self.attached.settings.queues.clone(), self.core.now());
         if planted("g19-who-cannot-be-reached-is-asked-for-more") {
             return Ok(());
         }

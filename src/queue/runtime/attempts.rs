@@ -23,8 +23,8 @@ impl Core {
     pub(crate) fn settle(&self, batch: &mut Vec<Finished>) -> Result<(), Error> {
         self.shared.running.renew_pending(batch.iter_mut().map(|finished| &mut finished.settlement));
         match self.try_to_settle(batch) {
-            // With children it waits for room: they are part of its success.
-            Err(e) if has_no_room(&e) && batch.len() == 1 && is_large(batch) && !has_children(batch) => {}
+            // With children, or a job to be started, it waits for room: they are part of what it has come to.
+            Err(e) if has_no_room(&e) && batch.len() == 1 && is_large(batch) && !needs_room(batch) => {}
             settled => return settled,
         }
         for Finished { settlement, .. } in batch.iter_mut() {
@@ -196,6 +196,12 @@ fn is_large(batch: &[Finished]) -> bool {
     batch.iter().any(|Finished { settlement, .. }| {
         settlement.verdict.result_bytes() + settlement.news.output_bytes() > LARGE_OUTCOME_BYTES
     })
+}
+
+/// Whether some of these have come to what cannot be left out.
+fn needs_room(batch: &[Finished]) -> bool {
+    let goes_outside = |finished: &Finished| matches!(finished.settlement.verdict, Verdict::Outside(_));
+    has_children(batch) || batch.iter().any(goes_outside)
 }
 
 /// Whether some of these make new tasks.

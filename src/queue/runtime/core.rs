@@ -1,11 +1,11 @@
 //! The steps of a queue. Its threads, and the testing kit without threads, call the same ones.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use super::claimer::ask;
+use super::lanes::Lanes;
 use super::obstacle::Obstacle;
 use super::shared::Shared;
 use crate::config::Config;
@@ -13,9 +13,7 @@ use crate::error::Error;
 use crate::executor::Executor;
 use crate::handler::Finished;
 use crate::journal::tell;
-use crate::store::{
-    self, Declared, DiskPass, EngineLanes, Notes, OwnerLock, Rank, Said, SettleRules, Store, Tx,
-};
+use crate::store::{self, Declared, DiskPass, Notes, OwnerLock, Rank, Said, SettleRules, Store, Tx};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, Sender, lock};
 use crate::task::Timestamp;
@@ -62,14 +60,6 @@ pub(crate) struct Core {
     pub(crate) said: Mutex<Said>,
     /// Ticks of the timer that have panicked, one after the other.
     pub(crate) timer_panics: AtomicU32,
-}
-
-/// Engines outside, and the queues in which their tasks stand.
-#[derive(Default)]
-pub(crate) struct Lanes {
-    pub engines: Vec<EngineLanes>,
-    /// Which of them runs tasks of a name.
-    pub of_tasks: HashMap<&'static str, usize>,
 }
 
 /// What the owner of a file has.
@@ -194,6 +184,7 @@ impl Core {
             self.shared.alarm.set(NextTick::at(self.now())); // what was said of them may concern who waits, or who runs
         }
         self.shared.changes.tell_all();
+        self.shared.followers.ring();
         if self.is_owner() { self.claim_more() } else { Ok(()) }
     }
 }

@@ -43,6 +43,7 @@ impl Followers {
             let message = "the thread of an engine cannot be started; is the limit of threads reached?";
             Error::new(ErrorKind::Io, message).with_source(e)
         })?;
+        bell.ring(); // whoever rang before it was in the list has not been heard
         lock(&self.threads).push(Follower { bell, thread });
         Ok(())
     }

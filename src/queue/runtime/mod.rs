@@ -9,6 +9,7 @@ pub(crate) mod clock_guard;
 pub(crate) mod core;
 pub(crate) mod dispatcher;
 pub(crate) mod followers;
+pub(crate) mod lanes;
 pub(crate) mod maintenance;
 pub(crate) mod obstacle;
 pub(crate) mod open_files;

@@ -124,7 +124,10 @@ impl Gate {
     /// A closure that is over is forgotten by the claim that meets it.
     pub(crate) fn tidy(&self, tx: &Tx<'_>) -> Sql<()> {
         let is_over = self.limits.closure.is_some() && self.room.is_ok();
-        if is_over { reopen(tx, self.queue_id) } else { Ok(()) }
+        if is_over && !end_closure(tx, self.queue_id)? {
+            return reopen(tx, self.queue_id);
+        }
+        Ok(())
     }
 
     /// So many tasks of it have been claimed.
@@ -174,12 +177,12 @@ fn write_bucket(tx: &Tx<'_>, queue_id: i64, from: RateBucket, to: RateBucket) ->
 
 fn write_closure(tx: &Tx<'_>, queue_id: i64, closure: Option<Closure>) -> Sql<()> {
     let (since, until) = closure.map(|c| (c.since.as_millis(), c.until.as_millis())).unzip();
-    let sql = "UPDATE perdura_queues SET closed_at_ms = ?2, closed_until_ms = ?3, closed_why = CASE WHEN ?2 IS NULL THEN NULL ELSE closed_why END
-               WHERE queue_id = ?1";
+    let sql = "UPDATE perdura_queues SET closed_at_ms = ?2, closed_until_ms = ?3 WHERE queue_id = ?1";
     tx.change_one(sql, (queue_id, since, until))
 }
 
-/// Closes queues because their engine cannot be reached, for so long or until it can be ([`open_again`]).
+/// Closes queues because their engine cannot be reached, for so long or until it can be ([`open_again`]). What a handler wants of them is kept
+/// until then.
 pub(crate) fn close_for_engine(
     tx: &Tx<'_>,
     queues: &[String],
@@ -187,12 +190,14 @@ pub(crate) fn close_for_engine(
     by: Duration,
     now: Timestamp,
 ) -> Sql<()> {
+    tx.suspect_moved();
     for queue in queues {
         let queue_id = tx.queue_id(queue)?;
-        close(tx, queue_id, by, now)?;
-        let sql =
-            "UPDATE perdura_queues SET closed_why = ?2 WHERE queue_id = ?1 AND closed_at_ms IS NOT NULL";
-        tx.change_one(sql, (queue_id, why))?;
+        let keep = "UPDATE perdura_queues SET kept_at_ms = closed_at_ms, kept_until_ms = closed_until_ms, closed_why = ?2
+                    WHERE queue_id = ?1 AND closed_at_ms IS NOT NULL AND closed_why IS NULL";
+        tx.run(keep, (queue_id, why))?;
+        let close = "UPDATE perdura_queues SET closed_at_ms = ?2, closed_until_ms = ?3, closed_why = ?4 WHERE queue_id = ?1";
+        tx.change_one(close, (queue_id, now.as_millis(), now.saturating_add(by).as_millis(), why))?;
     }
     Ok(())
 }
@@ -201,13 +206,19 @@ pub(crate) fn close_for_engine(
 pub(crate) fn open_again(tx: &Tx<'_>, queues: &[String]) -> Sql<()> {
     for queue in queues {
         let queue_id = tx.queue_id(queue)?;
-        let sql = "SELECT closed_why IS NOT NULL FROM perdura_queues WHERE queue_id = ?1";
-        if tx.one(sql, [queue_id], |row| row.get(0))? {
-            reopen(tx, queue_id)?;
+        if end_closure(tx, queue_id)? {
             changed(tx);
         }
     }
     Ok(())
+}
+
+/// The closure because of an engine is over, if there is one: what a handler wants is in force again.
+fn end_closure(tx: &Tx<'_>, queue_id: i64) -> Sql<bool> {
+    let sql = "UPDATE perdura_queues SET closed_at_ms = kept_at_ms, closed_until_ms = kept_until_ms, closed_why = NULL,
+                   kept_at_ms = NULL, kept_until_ms = NULL
+               WHERE queue_id = ?1 AND closed_why IS NOT NULL";
+    Ok(tx.run(sql, [queue_id])? > 0)
 }
 
 /// Why a queue is closed, if that is because an engine cannot be reached.
@@ -218,15 +229,27 @@ pub(crate) fn closed_why(conn: &Connection, queue: &str) -> Sql<Option<String>> 
 
 /// Closes a queue for so long: nothing of it starts meanwhile.
 pub(crate) fn close(tx: &Tx<'_>, queue_id: i64, by: Duration, now: Timestamp) -> Sql<()> {
-    let before = limits(tx.conn, queue_id)?.closure;
     tx.suspect_moved();
+    let sql =
+        "SELECT kept_at_ms, kept_until_ms FROM perdura_queues WHERE queue_id = ?1 AND closed_why IS NOT NULL";
+    let kept = tx.find(sql, [queue_id], |row| match (time_at(row, 0)?, time_at(row, 1)?) {
+        (Some(since), Some(until)) => Ok(Some(Closure { since, until })),
+        _ => Ok(None),
+    })?;
+    if let Some(kept) = kept {
+        let kept = Closure::extend(kept, now, by); // it counts once its engine can be reached
+        let sql = "UPDATE perdura_queues SET kept_at_ms = ?2, kept_until_ms = ?3 WHERE queue_id = ?1 AND closed_why IS NOT NULL";
+        return tx.change_one(sql, (queue_id, kept.since.as_millis(), kept.until.as_millis()));
+    }
+    let before = limits(tx.conn, queue_id)?.closure;
     write_closure(tx, queue_id, Some(Closure::extend(before, now, by)))
 }
 
 /// Opens a queue that is closed for a while.
 pub(crate) fn reopen(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
     tx.run(
-        "UPDATE perdura_queues SET closed_at_ms = NULL, closed_until_ms = NULL, closed_why = NULL WHERE queue_id = ?1 AND closed_at_ms IS NOT NULL",
+        "UPDATE perdura_queues SET closed_at_ms = NULL, closed_until_ms = NULL, closed_why = NULL, kept_at_ms = NULL, kept_until_ms = NULL
+         WHERE queue_id = ?1 AND closed_at_ms IS NOT NULL",
         [queue_id],
     )
     .map(drop)

@@ -7,10 +7,13 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{JobRow, TaskId, Timestamp};
 
-/// The jobs of an engine.
-pub(crate) fn jobs(conn: &Connection, engine: &str) -> Sql<Vec<JobRow>> {
+/// The jobs of an engine, and the epoch of the owner of the file.
+pub(crate) fn jobs(conn: &Connection, engine: &str) -> Sql<(Vec<JobRow>, i64)> {
+    let epoch = conn
+        .prepare_cached("SELECT owner_epoch FROM perdura_meta WHERE id = 1")?
+        .query_row([], |row| row.get(0))?;
     let mut statement = conn.prepare_cached(
-        "SELECT o.task_id, t.generation, o.job, o.since_ms, o.accepted_at_ms IS NOT NULL, o.deadline_ms, t.cancel_requested
+        "SELECT o.task_id, t.generation, o.job, o.since_ms, o.accepted_at_ms, o.deadline_ms, t.cancel_requested, o.owner_epoch
          FROM perdura_outside o INDEXED BY perdura_jobs CROSS JOIN perdura_tasks t ON t.task_id = o.task_id
          WHERE o.engine IS NOT NULL AND o.engine = ?1 ORDER BY o.task_id",
     )?;
@@ -20,12 +23,13 @@ pub(crate) fn jobs(conn: &Connection, engine: &str) -> Sql<Vec<JobRow>> {
             generation: row.get::<_, i64>(1)?.cast_unsigned(),
             job: row.get(2)?,
             since: Timestamp::from_millis(row.get(3)?),
-            accepted: row.get(4)?,
+            accepted_at: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis),
             deadline: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_millis),
             cancel_requested: row.get(6)?,
+            epoch: row.get(7)?,
         })
     })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    Ok((rows.collect::<rusqlite::Result<_>>()?, epoch))
 }
 
 /// What an engine is asked to do; none if the job is not under way any more.
@@ -42,7 +46,7 @@ pub(crate) fn accept(tx: &Tx<'_>, jobs: &[(TaskId, String)], now: Timestamp) -> 
         if planted("g19-that-a-job-was-accepted-is-not-noted") {
             continue;
         }
-        let sql = "UPDATE perdura_outside SET accepted_at_ms = ?3 WHERE task_id = ?1 AND job = ?2 AND accepted_at_ms IS NULL";
+        let sql = "UPDATE perdura_outside SET accepted_at_ms = ?3, deadline_ms = ?3 + time_left_ms WHERE task_id = ?1 AND job = ?2 AND accepted_at_ms IS NULL";
         tx.run(sql, (id.as_i64(), job, now.as_millis()))?;
     }
     tx.effect(|effects| effects.changed = true);

@@ -8,25 +8,34 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
-use crate::task::{Elsewhere, GoesOutside, OutsideRecord, TaskId, Timestamp};
+use crate::task::{Elsewhere, GoesOutside, OutsideRecord, TaskId, Timestamp, millis};
 
 /// Notes that the work of a task goes on outside; its row says so too.
 pub(super) fn go(tx: &Tx<'_>, id: TaskId, generation: u64, outside: &GoesOutside, now: Timestamp) -> Sql<()> {
     let deadline = outside.time_left.map(|left| now.saturating_add(left));
-    let (engine, job, spec, waits_for) = match &outside.to {
+    let (engine, job, spec, waits_for, deadline) = match &outside.to {
         Elsewhere::Somebody { waits_for } => {
             tx.effect(|effects| effects.due = effects.due.into_iter().chain(deadline).min());
-            (None, None, None, Some(waits_for))
+            (None, None, None, Some(waits_for), deadline)
         }
         Elsewhere::Engine { name, spec } => {
             tx.effect(|effects| effects.jobs_changed = true);
-            (Some(name), Some(job_id(tx, id, generation)?), Some(spec), None)
+            (Some(name), Some(job_id(tx, id, generation)?), Some(spec), None, None)
         }
     };
     tx.change_one(
-        "INSERT INTO perdura_outside (task_id, engine, job, spec, waits_for, since_ms, deadline_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        (id.as_i64(), engine, job, spec, waits_for, now.as_millis(), deadline.map(Timestamp::as_millis)),
+        "INSERT INTO perdura_outside (task_id, engine, job, spec, waits_for, since_ms, owner_epoch, time_left_ms, deadline_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT owner_epoch FROM perdura_meta WHERE id = 1), ?7, ?8)",
+        (
+            id.as_i64(),
+            engine,
+            job,
+            spec,
+            waits_for,
+            now.as_millis(),
+            outside.time_left.map(millis),
+            deadline.map(Timestamp::as_millis),
+        ),
     )
 }
 
@@ -51,6 +60,18 @@ pub(super) fn deadline(tx: &Tx<'_>, id: TaskId) -> Sql<Option<Timestamp>> {
     Ok(found.flatten().map(Timestamp::from_millis))
 }
 
+/// Whether a task has such a row, as its own row says.
+pub(super) fn is_there(tx: &Tx<'_>, id: TaskId) -> Sql<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM perdura_outside WHERE task_id = ?1)";
+    tx.one(sql, [id.as_i64()], |row| row.get(0))
+}
+
+/// Deletes a row of no task.
+pub(super) fn forget_orphan(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
+    let sql = "DELETE FROM perdura_outside WHERE task_id = ?1 AND NOT EXISTS (SELECT 1 FROM perdura_tasks t WHERE t.task_id = ?1)";
+    tx.run(sql, [id.as_i64()]).map(drop)
+}
+
 /// Whether an engine does the work of a task.
 pub(super) fn has_engine(tx: &Tx<'_>, id: TaskId) -> Sql<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM perdura_outside WHERE task_id = ?1 AND engine IS NOT NULL)";
@@ -66,12 +87,15 @@ pub(super) fn overdue(tx: &Tx<'_>, now: Timestamp, limit: i64) -> Sql<Vec<i64>> 
 
 /// Lets the time begin again of tasks, at most `limit`, whose handlers have returned in the future: the clock has jumped back. Says how many.
 pub(super) fn begin_again(tx: &Tx<'_>, now: Timestamp, limit: i64) -> Sql<usize> {
-    tx.run(
-        "UPDATE perdura_outside SET since_ms = ?1, deadline_ms = deadline_ms - since_ms + ?1 WHERE task_id IN (
-             SELECT task_id FROM perdura_outside INDEXED BY perdura_outside_anchors
-             WHERE engine IS NULL AND deadline_ms IS NOT NULL AND since_ms > ?1 LIMIT ?2)",
-        (now.as_millis(), limit),
-    )
+    let sql = "SELECT task_id FROM perdura_outside INDEXED BY perdura_outside_anchors
+               WHERE engine IS NULL AND deadline_ms IS NOT NULL AND since_ms > ?1 LIMIT ?2";
+    let jumped = tx.numbers(sql, (now.as_millis(), limit))?;
+    for id in &jumped {
+        let sql = "UPDATE perdura_outside SET since_ms = ?1, deadline_ms = deadline_ms - since_ms + ?1
+                   WHERE task_id = ?2 AND since_ms > ?1";
+        tx.change_one(sql, (now.as_millis(), id))?;
+    }
+    Ok(jumped.len())
 }
 
 /// Whether the handler of such a task has returned in the future.

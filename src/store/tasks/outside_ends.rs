@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::lifecycle::{AttemptEnd, Lost, TaskEvent, next};
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
-use crate::store::error::{Fault, Sql};
+use crate::store::error::{Fault, Sql, contradiction};
 use crate::task::{
     AttemptOutcome, ErrorReport, Extras, PendingOutput, Settlement, TaskId, Timestamp, Verdict,
 };
@@ -115,5 +115,15 @@ pub(super) fn time_out(tx: &Tx<'_>, row: &HotRow, rules: &SettleRules, now: Time
     let error = ErrorReport::new("Timeout", "nobody has said in time how it ends", "");
     let verdict = Verdict::Failed { error, permanent: false, timed_out: true, retry_after: None };
     let generation = row.generation.cast_unsigned();
-    end_outside(tx, row.task_id, generation, verdict, PendingOutput::default(), rules, now)
+    match end_outside(tx, row.task_id, generation, verdict, PendingOutput::default(), rules, now) {
+        Err(Fault::Typed(e)) if is_over(&e) => {
+            Err(contradiction("its work is said to be outside, and its row does not say so"))
+        }
+        ended => ended,
+    }
+}
+
+/// Whether an attempt is not one that is outside.
+fn is_over(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Superseded | ErrorKind::NotFound | ErrorKind::WrongState)
 }

@@ -49,7 +49,11 @@ pub(crate) fn promote(tx: &Tx<'_>, rules: &SettleRules, now: Timestamp, limit: u
     let begun_again = outside::begin_again(tx, now, limit)?;
     let overdue = outside::overdue(tx, now, limit)?;
     for id in &overdue {
-        unless_damaged(tx, TaskId::from_i64(*id), now, |row| outside_ends::time_out(tx, row, rules, now))?;
+        let id = TaskId::from_i64(*id);
+        outside::forget_orphan(tx, id)?;
+        if HotRow::find(tx.conn, id)?.is_some() {
+            unless_damaged(tx, id, now, |row| outside_ends::time_out(tx, row, rules, now))?;
+        }
     }
     Ok(jumped.len() + expired.len() + due.len() + begun_again + overdue.len())
 }

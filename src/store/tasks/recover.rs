@@ -6,11 +6,11 @@ use super::damaged::unless_damaged;
 use super::epoch::{OwnerSettings, epoch, take_over};
 use super::row::HotRow;
 use super::settle::{SettleRules, TASK_LOST, close_attempt, measure};
-use super::{permits, suspects};
+use super::{outside, permits, suspects};
 use crate::lifecycle::{AttemptEnd, HistoryEntry, TaskEvent, next};
 use crate::planted::planted;
 use crate::store::commit::tx::Tx;
-use crate::store::error::Sql;
+use crate::store::error::{Sql, contradiction};
 use crate::store::file::owner_lock::Started;
 use crate::task::{AttemptOutcome, ErrorReport, Extras, State, TaskId, Timestamp};
 
@@ -81,7 +81,10 @@ fn settle_dead(
         TaskEvent::Ended(AttemptEnd::HandedBack, lost)
     };
     if row.extras.contains(Extras::OUTSIDE) && !planted("g19-recovery-takes-what-is-outside-for-lost") {
-        return Ok(None); // it has no thread that could have died
+        return match outside::is_there(tx, row.task_id)? {
+            true => Ok(None), // it has no thread that could have died
+            false => Err(contradiction("its work is said to be outside, and nothing says where")),
+        };
     }
     let Ok(next) = next(&row.task_state, event) else { return Ok(None) };
     let mut to = row.moved(&next, now);

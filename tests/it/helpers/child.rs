@@ -202,6 +202,8 @@ fn role() {
         "hostile" => crate::handlers::role(file),
         "narrow" => narrow(file),
         "history" => crate::histories::child(file),
+        #[cfg(all(unix, feature = "exec"))]
+        "engine" => crate::exec_engine::role(file),
         #[cfg(unix)]
         "panicking-logger" => crate::panics::role(file),
         "read-only" => match Queue::builder().open(file) {

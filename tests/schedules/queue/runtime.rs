@@ -12,6 +12,8 @@ pub mod core;
 pub mod dispatcher;
 #[path = "../../../src/queue/runtime/followers.rs"]
 pub mod followers;
+#[path = "../../../src/queue/runtime/lanes.rs"]
+pub mod lanes;
 #[path = "../../../src/queue/runtime/obstacle.rs"]
 pub mod obstacle;
 #[path = "../../../src/queue/runtime/ownership.rs"]
