@@ -3,7 +3,7 @@
 
 The spec is {"argv": ["program", "arg", …], "sbatch": ["--gres=gpu:1", …]}. What the job writes is its log; its last line, if that is JSON, is its result.
 """
-import json, os, subprocess, sys
+import json, os, shutil, subprocess, sys
 base, call = os.path.abspath(sys.argv[1]), sys.argv[2]
 ask = json.load(sys.stdin)
 path = lambda job, *name: os.path.join(base, job, *name)

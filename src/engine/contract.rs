@@ -43,7 +43,7 @@ pub trait Engine: Send + 'static {
     /// that the engine has lost) is left out instead.
     fn collect(&mut self, job: &JobId) -> Result<Collected, EngineError>;
 
-    /// Forgets a job that has ended, after its task's end is durable. Called only if [`NamedEngine::forget`] asks for it. It does nothing by default.
+    /// Forgets a job that has ended, after its task's end is durable. Called only if [`NamedEngine::forget`](super::NamedEngine::forget) asks for it. It does nothing by default.
     ///
     /// # Errors
     /// If that cannot be done. It is not tried again.
