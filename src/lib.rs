@@ -36,6 +36,8 @@ mod lifecycle;
 mod limits;
 mod planted;
 mod queue;
+#[cfg(feature = "ray")]
+pub mod ray;
 #[cfg(feature = "report")]
 mod report;
 mod retry;

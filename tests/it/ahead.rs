@@ -66,7 +66,7 @@ impl Tested {
     fn run(&self, steps: &[(Step, Options)]) -> Seen {
         let made = self.queue.enqueue_all_with(steps.iter().map(|(step, options)| (step, options.clone())));
         let ids: Vec<TaskId> = made.unwrap().iter().map(|made| made.id()).collect();
-        let seen = self.seen.recv_timeout(MINUTE).unwrap();
+        let seen = self.seen.recv_timeout(PATIENCE).unwrap();
         self.go.send(()).unwrap();
         self.queue.drain().unwrap();
         let started = self.started.lock().unwrap().clone();

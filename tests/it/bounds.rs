@@ -40,7 +40,7 @@ fn g16_no_more_tasks_of_a_queue_run_than_its_limit_and_the_end_of_one_starts_the
     queue.set_limit("ocr", Some(2)).unwrap();
     let ids: Vec<TaskId> = (0..5).map(|_| add(&queue, &Do::Ok(0), ocr())).collect();
     let other = queue.enqueue(&Do::Ok(1)).unwrap().id();
-    let mut first: Vec<TaskId> = (0..3).map(|_| started.recv_timeout(MINUTE).unwrap()).collect();
+    let mut first: Vec<TaskId> = (0..3).map(|_| started.recv_timeout(PATIENCE).unwrap()).collect();
     first.sort_unstable();
     assert_eq!(first, [ids[0], ids[1], other], "two of the queue, and the other queue is not kept back");
     assert!(started.try_recv().is_err());
@@ -52,12 +52,12 @@ fn g16_no_more_tasks_of_a_queue_run_than_its_limit_and_the_end_of_one_starts_the
     );
     go.send(()).unwrap();
     go.send(()).unwrap();
-    let second = started.recv_timeout(MINUTE).unwrap();
+    let second = started.recv_timeout(PATIENCE).unwrap();
     assert!(ids[2..].contains(&second));
     assert!(queue.counts().unwrap().queue("ocr").running <= 2);
     assert_sound(&queue);
     (0..4).for_each(|_| go.send(()).unwrap());
-    (0..2).for_each(|_| assert!(ids.contains(&started.recv_timeout(MINUTE).unwrap())));
+    (0..2).for_each(|_| assert!(ids.contains(&started.recv_timeout(PATIENCE).unwrap())));
     queue.drain().unwrap();
     assert_eq!(queue.counts().unwrap().total().succeeded, 6);
     assert_sound(&queue);
@@ -70,19 +70,19 @@ fn g16_a_limit_acts_at_once_from_another_queue_of_the_file_too() {
     let queue = builder.open(folder.file()).unwrap();
     queue.set_limit("ocr", Some(1)).unwrap();
     let ids: Vec<TaskId> = (0..3).map(|_| add(&queue, &Do::Ok(0), ocr())).collect();
-    assert_eq!(started.recv_timeout(MINUTE).unwrap(), ids[0]);
+    assert_eq!(started.recv_timeout(PATIENCE).unwrap(), ids[0]);
     assert!(started.try_recv().is_err());
     let looker = Queue::builder().open(folder.file()).unwrap();
     looker.set_limit("ocr", Some(2)).unwrap();
-    assert_eq!(started.recv_timeout(MINUTE).unwrap(), ids[1]);
+    assert_eq!(started.recv_timeout(PATIENCE).unwrap(), ids[1]);
     looker.set_limit("ocr", None).unwrap();
-    assert_eq!(started.recv_timeout(MINUTE).unwrap(), ids[2]);
+    assert_eq!(started.recv_timeout(PATIENCE).unwrap(), ids[2]);
     looker.set_limit("ocr", Some(1)).unwrap();
     let last = add(&queue, &Do::Ok(0), ocr());
     go.send(()).unwrap();
     go.send(()).unwrap();
     go.send(()).unwrap();
-    assert_eq!(started.recv_timeout(MINUTE).unwrap(), last, "when the others have ended");
+    assert_eq!(started.recv_timeout(PATIENCE).unwrap(), last, "when the others have ended");
     go.send(()).unwrap();
     queue.drain().unwrap();
     assert_sound(&queue);
@@ -94,11 +94,11 @@ fn g16_a_new_task_of_a_full_queue_does_not_start_at_once() {
     let queue = builder.open_temporary().unwrap();
     queue.set_limit("default", Some(1)).unwrap();
     let first = queue.enqueue(&Do::Ok(0)).unwrap().id();
-    assert_eq!(started.recv_timeout(MINUTE).unwrap(), first);
+    assert_eq!(started.recv_timeout(PATIENCE).unwrap(), first);
     let second = queue.enqueue(&Do::Ok(0)).unwrap().id();
     assert_eq!(queue.get(second).unwrap().state, State::Queued);
     go.send(()).unwrap();
-    assert_eq!(started.recv_timeout(MINUTE).unwrap(), second);
+    assert_eq!(started.recv_timeout(PATIENCE).unwrap(), second);
     go.send(()).unwrap();
     queue.drain().unwrap();
 }
@@ -126,8 +126,8 @@ fn g16_an_attempt_that_was_given_up_keeps_its_place_until_its_thread_returns() {
     let queue = Queue::builder().config(config).handle(handler).open_temporary().unwrap();
     queue.set_limit("default", Some(1)).unwrap();
     let silent = queue.enqueue(&Do::Ok(0)).unwrap().id();
-    assert_eq!(started.recv_timeout(MINUTE).unwrap(), silent);
-    assert_eq!(queue.wait(silent, MINUTE).unwrap().state, State::Lost);
+    assert_eq!(started.recv_timeout(PATIENCE).unwrap(), silent);
+    assert_eq!(queue.wait(silent, PATIENCE).unwrap().state, State::Lost);
     let next = queue.enqueue(&Do::Ok(1)).unwrap().id();
     assert_eq!(queue.explain(next).unwrap().full, Some(1), "its thread is at work");
     let refused = queue.delete(silent).unwrap_err();
@@ -135,7 +135,7 @@ fn g16_an_attempt_that_was_given_up_keeps_its_place_until_its_thread_returns() {
     assert!(refused.to_string().contains("still at work in its thread"), "{refused}");
     assert_eq!(queue.delete_all(Filter::new().id(silent)).unwrap().skipped, 1);
     go.send(()).unwrap();
-    assert_eq!(started.recv_timeout(MINUTE).unwrap(), next);
+    assert_eq!(started.recv_timeout(PATIENCE).unwrap(), next);
     queue.drain().unwrap();
     assert_sound(&queue);
 }
@@ -368,15 +368,15 @@ fn g06_g16_a_suspect_of_a_full_queue_has_its_turn_when_one_of_it_ends() {
         Ok(0)
     };
     let queue = Queue::builder().workers(3).handle(handler).clock(clock.clone()).open(folder.file()).unwrap();
-    let mut first = [started.recv_timeout(MINUTE).unwrap(), started.recv_timeout(MINUTE).unwrap()];
+    let mut first = [started.recv_timeout(PATIENCE).unwrap(), started.recv_timeout(MINUTE).unwrap()];
     first.sort_unstable();
     assert_eq!(first, [in_a, innocent]);
     may_end.lock().unwrap().push(in_a);
-    assert_eq!(queue.wait(in_a, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(in_a, PATIENCE).unwrap().state, State::Succeeded);
     assert!(started.try_recv().is_err(), "its queue is full");
     assert_sound(&queue);
     may_end.lock().unwrap().extend([innocent, in_b]);
-    assert_eq!(queue.wait(in_b, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(in_b, PATIENCE).unwrap().state, State::Succeeded);
     assert_sound(&queue);
 }
 
@@ -422,7 +422,7 @@ fn a_bound_that_was_edited_into_nonsense_stops_no_queue() {
 fn the_number_of_workers_can_be_changed_while_tasks_run() {
     let (builder, started, go) = staying(3);
     let queue = builder.open_temporary().unwrap();
-    let start = || started.recv_timeout(MINUTE).unwrap();
+    let start = || started.recv_timeout(PATIENCE).unwrap();
     let ids: Vec<TaskId> = (0..8).map(|_| queue.enqueue(&Do::Ok(0)).unwrap().id()).collect();
     let first = [start(), start(), start()];
     assert!(ids[..3].iter().all(|id| first.contains(id)));

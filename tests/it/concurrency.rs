@@ -17,7 +17,7 @@ fn many_threads_enqueue_while_workers_run_and_nothing_is_lost() {
                 let ids: Vec<_> =
                     (0..25).map(|n| queue.enqueue(&Do::Ok(thread * 100 + n)).unwrap().id()).collect();
                 for (n, id) in ids.into_iter().enumerate() {
-                    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+                    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
                     assert_eq!(queue.result::<Do>(id).unwrap(), Some(thread * 100 + n as u64));
                 }
             });
@@ -98,22 +98,22 @@ fn g04_queues_of_one_process_hear_of_each_others_writes_at_once() {
     let others = [(); 2].map(|()| Queue::builder().poll_interval(never).open(folder.file()).unwrap());
     for other in &others {
         let id = add(other, &Do::Ok(1), Options::new());
-        assert_eq!(other.wait(id, MINUTE).unwrap().state, State::Succeeded);
+        assert_eq!(other.wait(id, PATIENCE).unwrap().state, State::Succeeded);
         let late = add(other, &Do::Ok(1), Options::new().delay(SECOND / 50));
-        assert_eq!(owner.wait(late, MINUTE).unwrap().state, State::Succeeded);
+        assert_eq!(owner.wait(late, PATIENCE).unwrap().state, State::Succeeded);
 
         other.pause("default").unwrap();
         let paused = add(other, &Do::Ok(1), Options::new());
         other.resume("default").unwrap();
-        assert_eq!(owner.wait(paused, MINUTE).unwrap().state, State::Succeeded);
+        assert_eq!(owner.wait(paused, PATIENCE).unwrap().state, State::Succeeded);
 
         let endless = add(other, &Do::Permanent, Options::new());
-        started.1.recv_timeout(MINUTE).unwrap();
+        started.1.recv_timeout(PATIENCE).unwrap();
         other.cancel(endless).unwrap();
-        assert_eq!(owner.wait(endless, MINUTE).unwrap().state, State::Cancelled);
+        assert_eq!(owner.wait(endless, PATIENCE).unwrap().state, State::Cancelled);
     }
     drop(others);
     let id = owner.enqueue(&Do::Ok(1)).unwrap().id(); // those that are gone are not told
-    assert_eq!(owner.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(owner.wait(id, PATIENCE).unwrap().state, State::Succeeded);
     assert_sound(&owner);
 }

@@ -339,7 +339,7 @@ fn g20_who_runs_without_what_it_needs_throughout_is_told_after_ten_seconds() {
     let queue = Queue::builder().clock(clock.clone()).workers(1).handle(work).open_temporary().unwrap();
     let look = move || {
         ask.send(()).unwrap();
-        answers.recv_timeout(MINUTE).unwrap()
+        answers.recv_timeout(PATIENCE).unwrap()
     };
     queue.set_condition("on_mains", true).unwrap();
     let id = queue.enqueue_with(&Sync::Now, Options::new().needs_throughout("on_mains")).unwrap().id();
@@ -362,7 +362,7 @@ fn g20_who_runs_without_what_it_needs_throughout_is_told_after_ten_seconds() {
     let task = queue.get(id).unwrap();
     assert_eq!((task.hold, task.attempt_number, task.error_type), (Some(Hold::Condition), 0, None));
     queue.set_condition("on_mains", true).unwrap();
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
     assert_eq!(queue.get(id).unwrap().attempt_number, 1);
     assert_sound(&queue);
 }
@@ -406,7 +406,7 @@ fn g20_free_disk_is_looked_at_when_a_task_starts_and_while_some_wait() {
 fn a_task_that_needs_a_byte_of_free_disk_runs() {
     let queue = program().open_temporary().unwrap();
     let id = queue.enqueue_with(&Sync::Now, Options::new().needs_free_disk(1)).unwrap().id();
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
     let never = queue.enqueue_with(&Sync::Now, Options::new().needs_free_disk(1 << 62)).unwrap().id();
     queue.drain().unwrap();
     assert_eq!(queue.get(never).unwrap().hold, Some(Hold::Condition));

@@ -65,14 +65,14 @@ fn g08_a_queue_whose_file_stays_locked_ends_and_gives_up_what_it_cannot_write() 
     let report = queue.shutdown(Duration::ZERO).unwrap();
     assert_eq!((report.not_recorded, report.still_running), (vec![id], vec![]));
     assert!(!queue.executes());
-    let error = queue.wait(id, MINUTE).unwrap_err();
+    let error = queue.wait(id, PATIENCE).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
     neighbour.execute_batch("ROLLBACK").unwrap();
     let (next, gate) = open(&folder, 1); // while the first one still has a handle
     gate.open();
-    let record = next.wait(id, MINUTE).unwrap();
+    let record = next.wait(id, PATIENCE).unwrap();
     assert_eq!((record.state, record.attempt_number), (State::Succeeded, 2));
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
     assert_sound(&next);
 }
 

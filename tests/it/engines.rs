@@ -798,7 +798,7 @@ fn with_threads_jobs_run_to_their_end_without_workers_and_a_shutdown_leaves_them
     let queue = with(Config::default().workers(1), &fast).open(folder.file()).unwrap();
     let made = queue.enqueue_all(&vec![Train(1); 120]).unwrap();
     let local = queue.enqueue(&Do::Ok(1)).unwrap().id();
-    assert_eq!(queue.wait(local, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(local, PATIENCE).unwrap().state, State::Succeeded);
     while engine.jobs().len() < 50 {
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -62,7 +62,7 @@ fn in_the_child(queue: Queue, looker: Queue, file: &Path) {
         tell("result", queue.result::<Noted>(id).map(drop));
         tell("explain", queue.explain(id).map(drop));
         tell("check", queue.check().map(drop));
-        tell("wait", queue.wait(id, MINUTE).map(drop));
+        tell("wait", queue.wait(id, PATIENCE).map(drop));
         tell("retry", queue.retry(id));
         tell("cancel", queue.cancel(id));
         tell("cancel_all", queue.cancel_all(Filter::new()).map(drop));
@@ -102,7 +102,7 @@ fn g05_a_forked_process_is_told_so_and_its_parent_keeps_file_and_lock() {
     let queue = Queue::builder().open(folder.file()).unwrap();
     let quick = queue.enqueue(&Noted { process: 0, n: 3, micros: 0 }).unwrap().id();
     parent.await_line(&format!("start {quick} 1 1"));
-    assert_eq!(queue.wait(quick, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(quick, PATIENCE).unwrap().state, State::Succeeded);
     assert_eq!(queue.counts().unwrap().total().all(), 2, "the child has enqueued nothing");
     assert_sound(&queue);
     parent.kill();

@@ -126,13 +126,13 @@ fn g13_a_panic_anywhere_around_a_handler_fails_its_attempt_alone() {
     ] {
         let panics = queue.enqueue(&place).unwrap().id();
         let fine = queue.enqueue(&Where::Nowhere).unwrap().id();
-        let record = queue.wait(panics, MINUTE).unwrap();
+        let record = queue.wait(panics, PATIENCE).unwrap();
         assert_eq!((record.state, record.error_type.as_deref()), (State::Failed, Some("Panic")), "{place:?}");
-        assert_eq!(queue.wait(fine, MINUTE).unwrap().state, State::Succeeded, "the only worker lives on");
+        assert_eq!(queue.wait(fine, PATIENCE).unwrap().state, State::Succeeded, "the only worker lives on");
     }
     assert_eq!(*lock.lock().unwrap_or_else(|poison| poison.into_inner()), 2, "their poison is their affair");
     let unreadable = queue.enqueue(&Unreadable).unwrap().id();
-    let record = queue.wait(unreadable, MINUTE).unwrap();
+    let record = queue.wait(unreadable, PATIENCE).unwrap();
     assert_eq!((record.state, record.error_type.as_deref()), (State::Failed, Some("Panic")));
     assert_eq!(queue.shutdown(MINUTE).unwrap().still_running, []);
     assert_sound(&queue);
@@ -246,7 +246,7 @@ fn g04_a_handler_may_turn_every_verb_on_itself_with_one_worker() {
     };
     let queue = builder(Config::default().workers(1)).handle(handler).open_temporary().unwrap();
     let id = queue.enqueue(&EveryVerb).unwrap().id();
-    let record = queue.wait(id, MINUTE).unwrap();
+    let record = queue.wait(id, PATIENCE).unwrap();
     assert_eq!(record.state, State::Succeeded, "Ok wins over its own cancel: {record:?}");
     assert_eq!(queue.result::<EveryVerb>(id).unwrap(), Some((3, true, true, true)));
     queue.drain().unwrap();
@@ -294,7 +294,7 @@ fn g05_a_handler_that_sleeps_past_its_deadline_is_not_started_again_beside_itsel
     let queue = builder(config).handle(handler).open_temporary().unwrap();
     let slow = queue.enqueue_with(&Own, Options::new().timeout(Duration::from_millis(1))).unwrap().id();
     let other = queue.enqueue(&Do::Ok(1)).unwrap().id();
-    assert_eq!(queue.wait(other, MINUTE).unwrap().state, State::Succeeded, "another worker has come");
+    assert_eq!(queue.wait(other, PATIENCE).unwrap().state, State::Succeeded, "another worker has come");
     let record = queue.get(slow).unwrap();
     assert_eq!(
         (record.state, record.generation),
@@ -305,7 +305,7 @@ fn g05_a_handler_that_sleeps_past_its_deadline_is_not_started_again_beside_itsel
     assert_eq!(refused.kind(), ErrorKind::WrongState);
     go.send(()).unwrap();
     go.send(()).unwrap();
-    let record = queue.wait(slow, MINUTE).unwrap();
+    let record = queue.wait(slow, PATIENCE).unwrap();
     assert_eq!((record.state, record.attempt_number), (State::Failed, 2));
     assert_eq!(most.load(Ordering::SeqCst), 1);
     assert_sound(&queue);
@@ -324,12 +324,12 @@ fn g04_threads_of_a_handler_may_use_the_queue_after_it_and_drop_it_last() {
         let (tell, may_end) = (tell.clone(), may_end.clone());
         std::thread::spawn(move || {
             let queue = queue.expect("the test holds a handle");
-            let first = queue.wait(id, MINUTE).map(|record| record.state);
+            let first = queue.wait(id, PATIENCE).map(|record| record.state);
             while !may_end.load(Ordering::SeqCst) {
                 std::thread::yield_now(); // the test's own handle is still there
             }
             let after = queue.enqueue(&Do::Ok(7)).unwrap().id();
-            let second = queue.wait(after, MINUTE).map(|record| record.state);
+            let second = queue.wait(after, PATIENCE).map(|record| record.state);
             drop(queue); // the last handle
             tell.send((first.ok(), second.ok())).unwrap();
         });
@@ -341,7 +341,7 @@ fn g04_threads_of_a_handler_may_use_the_queue_after_it_and_drop_it_last() {
     drop(queue);
     dropped.store(true, Ordering::SeqCst);
     let succeeded = Some(State::Succeeded);
-    assert_eq!(told.recv_timeout(MINUTE).unwrap(), (succeeded, succeeded));
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), (succeeded, succeeded));
     let next = builder(Config::default()).open(folder.file()).unwrap();
     assert!(next.executes(), "dropping the last handle has given the file up");
     assert_sound(&next);

@@ -24,7 +24,7 @@ fn a_task_that_fails_is_told_in_the_log_without_its_message() {
     let config = Config::default().retry_backoff(std::time::Duration::ZERO);
     let queue = Queue::builder().config(config).handle(fails).open(folder.file()).unwrap();
     let id = queue.enqueue_with(&Heard(1), Options::new().max_attempts(2)).unwrap().id();
-    queue.wait(id, MINUTE).unwrap();
+    queue.wait(id, PATIENCE).unwrap();
     assert_eq!(queue.get(id).unwrap().state, State::Failed);
     queue.shutdown(MINUTE).unwrap();
     let lines: Vec<String> =

@@ -315,7 +315,7 @@ fn g05_g06_g07_threads_break_no_invariant() {
         }
     });
     for id in ids.into_inner().unwrap() {
-        queue.wait(id, MINUTE).unwrap();
+        queue.wait(id, PATIENCE).unwrap();
     }
     recorder.observe(&queue).unwrap();
     let history = recorder.history();
@@ -354,7 +354,7 @@ fn g16_threads_keep_limits_and_rates() {
     let made =
         recorder.enqueue_all(&queue, tasks.iter().map(|(task, options)| (task, options.clone()))).unwrap();
     for made in made {
-        queue.wait(made.id(), MINUTE).unwrap();
+        queue.wait(made.id(), PATIENCE).unwrap();
     }
     recorder.observe(&queue).unwrap();
     check_history(&recorder.history()).unwrap_or_else(|violation| panic!("{violation}"));

@@ -24,7 +24,7 @@ fn assert_replaced<T>(answer: Result<T, Error>) {
 fn open(path: &Path) -> Queue {
     let queue = builder(perdura::Config::default()).open(path).unwrap();
     let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
-    queue.wait(id, MINUTE).unwrap();
+    queue.wait(id, PATIENCE).unwrap();
     queue
 }
 
@@ -40,7 +40,7 @@ fn g01_g12_a_renamed_file_takes_nothing_until_it_is_back() {
     assert!(!folder.file().exists(), "nothing is made in its place");
     fs::rename(&away, folder.file()).unwrap();
     let id = queue.enqueue(&Do::Ok(5)).unwrap().id();
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
     assert_eq!(queue.counts().unwrap().total().all(), 2);
     assert_sound(&queue);
 }
@@ -62,7 +62,7 @@ fn g01_g12_an_outcome_waits_until_the_file_is_back() {
     drop(waits.0); // it ends now, and cannot be settled
     assert_replaced(queue.enqueue(&Do::Ok(2)));
     fs::rename(&away, folder.file()).unwrap();
-    let record = queue.wait(id, MINUTE).unwrap();
+    let record = queue.wait(id, PATIENCE).unwrap();
     assert_eq!((record.state, record.attempt_number), (State::Succeeded, 1));
 }
 
@@ -141,12 +141,12 @@ fn g05_g07_an_owner_whose_lock_was_deleted_writes_nothing_more_as_such() {
     let quick = |_: Do, _: &perdura::Context| -> Result<u64, perdura::Failure> { Ok(2) };
     let second = Queue::builder().poll_interval(SECOND / 50).handle(quick).open(folder.file()).unwrap();
     assert!(second.executes(), "the lock is free");
-    assert_eq!(second.wait(id, MINUTE).unwrap().attempt_number, 2, "the first attempt was lost");
+    assert_eq!(second.wait(id, PATIENCE).unwrap().attempt_number, 2, "the first attempt was lost");
 
     let next = first.enqueue(&Do::Ok(0)).unwrap().id(); // it has an idle worker, and may not claim for it
     drop(waits.0); // the first attempt ends only now
     for id in [id, next] {
-        assert_eq!(second.wait(id, MINUTE).unwrap().state, State::Succeeded);
+        assert_eq!(second.wait(id, PATIENCE).unwrap().state, State::Succeeded);
         assert_eq!(second.result::<Do>(id).unwrap(), Some(2), "both are of the second owner");
     }
     assert_sound(&second);

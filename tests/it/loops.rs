@@ -46,13 +46,13 @@ fn g04_many_tasks_of_a_newer_version_do_not_stop_an_older_program() {
     for _ in 0..2 {
         let queue = older().open(folder.file()).unwrap();
         let id = queue.enqueue(&Older).unwrap().id();
-        assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+        assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
         queue.drain().unwrap_or_else(|e| panic!("{e}"));
         queue.shutdown(MINUTE).unwrap();
     }
     let queue = Queue::builder().handle(|_: Newer, _: &Context| Ok(())).open(folder.file()).unwrap();
     for id in newer {
-        assert_eq!(queue.wait(id, MINUTE).unwrap().attempt_number, 1);
+        assert_eq!(queue.wait(id, PATIENCE).unwrap().attempt_number, 1);
     }
     assert_sound(&queue);
 }

@@ -64,6 +64,8 @@ mod plans;
 #[cfg(target_os = "linux")]
 mod power;
 mod processes;
+#[cfg(all(unix, feature = "ray"))]
+mod ray;
 mod refuse;
 mod retention;
 mod retry;

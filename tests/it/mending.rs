@@ -173,7 +173,7 @@ fn a_paused_queue_stays_paused_across_a_restart() {
     assert!(queue.counts().unwrap().queues["slow"].paused);
     assert!(queue.explain(id).unwrap().to_string().contains("paused"));
     queue.resume("slow").unwrap();
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn g01_g04_a_long_reader_stops_no_writer_and_the_wal_shrinks_when_it_ends() {
     while wal(&folder.file()) > WAL_LIMIT {
         assert!(began.elapsed() < MINUTE, "the WAL stays at {} bytes", wal(&folder.file()));
         let id = queue.enqueue(&Do::Ok(0)).unwrap().id();
-        queue.wait(id, MINUTE).unwrap();
+        queue.wait(id, PATIENCE).unwrap();
         std::thread::sleep(Duration::from_millis(100)); // the checkpoint comes a second after a commit
     }
     report(
@@ -100,10 +100,10 @@ fn g02_g04_a_neighbour_that_keeps_the_lock_too_long_costs_time_and_nothing_else(
     let (used, took) = (processor_time(owner.id()) - used, began.elapsed());
     assert_eq!(queue.get(short).unwrap().state, State::Running);
     lock.rollback().unwrap();
-    let record = queue.wait(short, MINUTE).unwrap();
+    let record = queue.wait(short, PATIENCE).unwrap();
     assert_eq!((record.state, record.generation), (State::Succeeded, 1), "its outcome was kept");
     let next = queue.enqueue(&Noted { process: 0, n: 3, micros: 0 }).unwrap().id();
-    assert_eq!(queue.wait(next, MINUTE).unwrap().state, State::Succeeded, "the owner goes on by itself");
+    assert_eq!(queue.wait(next, PATIENCE).unwrap().state, State::Succeeded, "the owner goes on by itself");
     report("neighbours", format_args!("locked out for {took:?}: {used:?} of processor time"));
     assert!(used < took / 20, "it used {used:?} of {took:?} to wait");
     assert_eq!(queue.counts().unwrap().total().all(), 2, "what was refused is not there");
@@ -132,7 +132,7 @@ fn g01_g04_a_neighbour_that_checkpoints_all_the_time_harms_nothing() {
             let ids = queue.enqueue_all(&[Do::Ok(n), Do::Ok(n)]).unwrap();
             let alone = queue.enqueue(&Do::Ok(n)).unwrap().id();
             for id in ids.iter().map(|made| made.id()).chain([alone]) {
-                assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+                assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
                 assert_eq!(queue.result::<Do>(id).unwrap(), Some(n));
             }
         }

@@ -105,13 +105,13 @@ fn a_task_that_starts_at_once_is_written_as_one_that_was_claimed() {
     let (owner, order) = recording(&folder.file());
     let options = Options::new().unique("key").max_attempts(1).timeout(MINUTE);
     let failed = add(&owner, &fail(), options.clone());
-    assert_eq!(owner.wait(failed, MINUTE).unwrap().state, State::Failed);
+    assert_eq!(owner.wait(failed, PATIENCE).unwrap().state, State::Failed);
     let record = owner.get(failed).unwrap();
     assert_eq!((record.attempt_number, record.generation), (1, 1));
     assert!(record.started_at >= Some(record.created_at));
     assert_eq!(owner.attempts(failed).unwrap().len(), 1);
     let again = add(&owner, &Do::Ok(3), options);
-    assert_eq!(owner.wait(again, MINUTE).unwrap().state, State::Succeeded, "the key was free again");
+    assert_eq!(owner.wait(again, PATIENCE).unwrap().state, State::Succeeded, "the key was free again");
     assert_eq!(*order.lock().unwrap(), [failed, again]);
     assert_sound(&owner);
 }
@@ -139,7 +139,7 @@ fn g09_runs_of_schedules_that_come_at_once_start_by_their_priority() {
     let builder = builder.clock(clock.clone()).schedule(schedule("low", 0), &Do::Ok(0));
     let queue = builder.schedule(schedule("high", 9), &Do::Ok(0)).open(folder.file()).unwrap();
     let before = add(&queue, &Do::Ok(0), Options::new());
-    queue.wait(before, MINUTE).unwrap(); // its worker idles from now on
+    queue.wait(before, PATIENCE).unwrap(); // its worker idles from now on
     order.lock().unwrap().clear();
     clock.advance(MINUTE);
     add(&queue, &Do::Ok(0), Options::new().delay(60 * MINUTE)); // the timer hears of it, and looks at the clock
@@ -226,7 +226,7 @@ fn g10_the_timer_thread_promotes_when_due_and_after_a_backward_jump() {
     let options = || Options::new().backoff(Duration::from_millis(20));
     let ids: Vec<_> = (0..20).map(|_| add(&queue, &Do::FailUntil(3), options())).collect();
     for id in ids {
-        let record = queue.wait(id, MINUTE).unwrap();
+        let record = queue.wait(id, PATIENCE).unwrap();
         assert_eq!((record.state, record.attempt_number), (State::Succeeded, 3));
         let starts: Vec<_> = queue.attempts(id).unwrap().iter().map(|a| a.started_at).collect();
         assert!(starts[1] >= starts[0].saturating_add(Duration::from_millis(20)), "never early");

@@ -262,7 +262,7 @@ fn an_answer_that_is_quicker_than_its_handler_waits_for_it() {
         go_on.send(()).unwrap();
         quick.join().unwrap().unwrap();
     });
-    assert_eq!(queue.wait_result::<Approve>(id, MINUTE).unwrap(), yes());
+    assert_eq!(queue.wait_result::<Approve>(id, PATIENCE).unwrap(), yes());
     assert_sound(&queue);
 }
 

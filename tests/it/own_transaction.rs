@@ -21,7 +21,7 @@ fn g03_what_is_enqueued_in_an_own_transaction_appears_with_its_commit_or_not_at_
         if commit {
             transaction.commit().unwrap();
             queue.notify().unwrap();
-            assert_eq!(queue.wait(made.id(), MINUTE).unwrap().state, State::Succeeded);
+            assert_eq!(queue.wait(made.id(), PATIENCE).unwrap().state, State::Succeeded);
         } else {
             transaction.rollback().unwrap();
             assert!(queue.get(made.id()).is_err());

@@ -41,11 +41,11 @@ pub fn role(file: &Path) {
     let config = Config::default().workers(1).retry_backoff(Duration::from_millis(10));
     let queue = Queue::builder().config(config).handle(handler).open(file).unwrap();
     let late = add(&queue, &Do::Ok(0), Options::new().timeout(Duration::from_millis(10)));
-    queue.wait(late, MINUTE).unwrap();
+    queue.wait(late, PATIENCE).unwrap();
     assert!(crate::logger::panicked() > 0);
     say!("warned by the timer");
     let id = queue.enqueue(&Do::FailUntil(2)).unwrap().id();
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
     say!("retried");
     let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
     while queue.get(id).unwrap().state != State::Running {
@@ -60,7 +60,7 @@ pub fn role(file: &Path) {
     }
     say!("warned by the dispatcher");
     std::fs::rename(&aside, file).unwrap();
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
     say!("settled");
     say!("executes {}", queue.executes());
 }
@@ -104,7 +104,7 @@ fn g13_a_clock_that_panics_stands_still_and_nothing_ends() {
         let ids = made.expect("no panic of the clock comes through");
         queue.notify().unwrap();
         for id in ids {
-            assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+            assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
         }
     }
     assert!(queue.executes());

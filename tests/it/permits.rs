@@ -350,7 +350,7 @@ fn g16_a_new_task_with_a_limit_does_not_start_at_once() {
     };
     let queue = Queue::builder().workers(4).handle(handler).open_temporary().unwrap();
     let first = add(&queue, &Do::Ok(0), serial());
-    queue.wait(first, MINUTE).unwrap();
+    queue.wait(first, PATIENCE).unwrap();
     assert_eq!(queue.result::<Do>(first).unwrap(), Some(1));
     queue.drain().unwrap();
     assert_eq!(queue.counts().unwrap().total().succeeded, 2);
@@ -516,8 +516,8 @@ fn g16_an_attempt_that_was_given_up_keeps_its_permit_until_its_thread_returns() 
     let queue = Queue::builder().config(config).handle(handler).open_temporary().unwrap();
     let first = add(&queue, &Do::Ok(0), limit(1));
     let second = add(&queue, &Do::Ok(0), limit(1));
-    assert_eq!(started.recv_timeout(MINUTE).unwrap(), first);
-    assert_eq!(queue.wait(first, MINUTE).unwrap().state, State::Lost);
+    assert_eq!(started.recv_timeout(PATIENCE).unwrap(), first);
+    assert_eq!(queue.wait(first, PATIENCE).unwrap().state, State::Lost);
     assert_eq!(holds(&queue, [second]), [WAITS]);
     queue.retry(first).unwrap();
     assert_eq!(holds(&queue, [first, second]), [Some(Hold::PreviousAttempt), WAITS]);

@@ -143,7 +143,7 @@ fn live(path: &Path) {
     let threaded = builder(Config::default()).open(path).unwrap();
     for n in 0..2 {
         let id = threaded.enqueue(&Do::Ok(n)).unwrap().id(); // the second one meets an idle queue and starts at once
-        threaded.wait(id, MINUTE).unwrap();
+        threaded.wait(id, PATIENCE).unwrap();
     }
 }
 

@@ -64,15 +64,15 @@ fn another_process_may_enqueue_look_cancel_and_retry_while_the_owner_works() {
     let queue = Queue::builder().config(Config::default().retry_backoff(SECOND)).open(folder.file()).unwrap();
     assert!(!queue.executes());
     let id = queue.enqueue(&innocent(1)).unwrap().id();
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
     assert_eq!(queue.result::<Noted>(id).unwrap(), Some(1));
     let delayed =
         queue.enqueue_with(&innocent(2), Options::new().delay(Duration::from_millis(30))).unwrap().id();
-    assert_eq!(queue.wait(delayed, MINUTE).unwrap().state, State::Succeeded, "the owner's timer hears of it");
+    assert_eq!(queue.wait(delayed, PATIENCE).unwrap().state, State::Succeeded, "the owner's timer hears of it");
     let cancelled = queue.enqueue_with(&innocent(3), Options::new().delay(60 * MINUTE)).unwrap().id();
     queue.cancel(cancelled).unwrap();
     queue.retry(cancelled).unwrap();
-    assert_eq!(queue.wait(cancelled, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(cancelled, PATIENCE).unwrap().state, State::Succeeded);
     owner.kill();
     assert_sound(&queue);
 }
@@ -126,7 +126,7 @@ fn g05_a_handler_that_outlives_its_queue_keeps_the_file_owned() {
     assert!(!second.executes());
     assert_eq!(second.get(id).unwrap().state, State::Running);
     drop(release);
-    assert_eq!(second.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(second.wait(id, PATIENCE).unwrap().state, State::Succeeded);
     assert_eq!(second.result::<Poison>(id).unwrap(), Some(5), "its outcome is recorded all the same");
     while !second.executes() {
         std::thread::yield_now();
@@ -178,7 +178,7 @@ fn g05_a_stopped_owner_keeps_the_file_and_goes_on_when_it_is_continued() {
     assert_eq!(queue.counts().unwrap().total().ready, 19);
     signal("CONT", owner.process_id());
     for id in rest.iter().map(|made| made.id()).chain([first]) {
-        assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+        assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
         assert_eq!(queue.get(id).unwrap().generation, 1, "no attempt was taken for lost");
     }
     let said = owner.kill();
@@ -242,7 +242,7 @@ fn g05_g08_the_number_of_a_process_plays_no_role() {
         owner = std::mem::replace(&mut other, start(&folder));
     }
     owner.kill();
-    let lost = queue.wait(long, MINUTE).unwrap();
+    let lost = queue.wait(long, PATIENCE).unwrap();
     assert_eq!((lost.state, lost.attempt_number), (State::Lost, 3));
     assert_sound(&queue);
 }

@@ -377,7 +377,7 @@ fn a_queue_may_share_the_programs_own_file() {
     mine.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
     let queue = share().open(folder.file()).unwrap();
     let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
     mine.execute_batch("INSERT INTO mine VALUES (1)").unwrap();
     drop(queue);
     assert_eq!(refused(&folder.file()).kind(), ErrorKind::NotPerdura, "without share(true)");

@@ -67,7 +67,7 @@ fn where_nobody_says_anything_a_week_holds() {
 fn short_run(folder: &Folder, clock: &ManualClock) {
     let queue = builder(keeps(Some(DAY))).clock(clock.clone()).open(folder.file()).unwrap();
     let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
-    queue.wait(id, MINUTE).unwrap();
+    queue.wait(id, PATIENCE).unwrap();
     queue.shutdown(MINUTE).unwrap();
 }
 

@@ -181,13 +181,13 @@ fn g13_panics_fail_their_attempt_with_location_and_backtrace() {
     let queue = builder(config).panic_hook(true).open(folder.file()).unwrap();
     let ids: Vec<_> = (0..8).map(|_| queue.enqueue(&Do::Panic("ouch".into())).unwrap().id()).collect();
     for id in ids {
-        let record = queue.wait(id, MINUTE).unwrap();
+        let record = queue.wait(id, PATIENCE).unwrap();
         assert_eq!((record.state, record.error_type.as_deref()), (State::Failed, Some("Panic")));
         assert_eq!(record.error_message.as_deref(), Some("ouch"));
         assert!(record.error_traceback.unwrap().contains("tests/it/helpers/support.rs:"), "its location");
     }
     let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded, "the workers live on");
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded, "the workers live on");
     assert!(queue.shutdown(MINUTE).unwrap().still_running.is_empty());
     assert_sound(&queue);
 }

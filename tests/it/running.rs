@@ -28,7 +28,7 @@ struct Hands {
 impl Hands {
     /// The generation of the next attempt that starts.
     fn start(&self) -> u64 {
-        self.started.recv_timeout(MINUTE).expect("an attempt starts within a minute")
+        self.started.recv_timeout(PATIENCE).expect("an attempt starts within a minute")
     }
 }
 
@@ -67,7 +67,7 @@ fn g07_a_late_result_is_superseded_and_never_two_at_once() {
     });
     let id = queue.enqueue(&Gate).unwrap().id();
     assert_eq!(hands.start(), 1);
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Lost, "it fell silent");
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Lost, "it fell silent");
     queue.retry(id).unwrap();
     let record = queue.get(id).unwrap();
     assert_eq!((record.state, record.hold), (State::Queued, Some(Hold::PreviousAttempt)));
@@ -82,7 +82,7 @@ fn g07_a_late_result_is_superseded_and_never_two_at_once() {
     assert_eq!(hands.start(), 2, "now it may run again");
     assert_eq!(queue.result::<Gate>(id).unwrap(), None, "the late result is not kept");
     hands.go.send(()).unwrap();
-    assert_eq!(queue.wait(id, MINUTE).unwrap().generation, 2);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().generation, 2);
     queue.drain().unwrap();
     assert_eq!(queue.result::<Gate>(id).unwrap(), Some(2));
     let superseded = Some("Superseded".to_owned());
@@ -99,7 +99,7 @@ fn a_silent_handler_that_succeeds_after_all_has_succeeded() {
     });
     let id = queue.enqueue(&Gate).unwrap().id();
     hands.start();
-    let record = queue.wait(id, MINUTE).unwrap();
+    let record = queue.wait(id, PATIENCE).unwrap();
     assert_eq!((record.state, record.error_type.as_deref()), (State::Lost, Some("TaskLost")));
     hands.go.send(()).unwrap();
     while queue.get(id).unwrap().state != State::Succeeded {
@@ -124,7 +124,7 @@ fn a_running_task_that_is_cancelled_sees_it_and_stops() {
     let record = queue.get(id).unwrap();
     assert_eq!((record.state, record.cancel_requested), (State::Running, true));
     hands.go.send(()).unwrap();
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Cancelled);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Cancelled);
     let again = queue.cancel(id).unwrap_err();
     assert_eq!(again.kind(), ErrorKind::WrongState);
     assert!(again.to_string().contains("CANCELLED"), "{again}");
@@ -144,7 +144,7 @@ fn ok_wins_over_a_cancel_and_over_the_deadline() {
     hands.start();
     queue.cancel(id).unwrap();
     hands.go.send(()).unwrap();
-    let record = queue.wait(id, MINUTE).unwrap();
+    let record = queue.wait(id, PATIENCE).unwrap();
     assert_eq!((record.state, record.late), (State::Succeeded, true));
 }
 
@@ -162,7 +162,7 @@ fn a_deadline_ends_the_attempt_as_timeout() {
     let id = queue.enqueue_with(&Gate, Options::new().timeout(Duration::from_millis(20))).unwrap().id();
     hands.start();
     hands.go.send(()).unwrap();
-    let record = queue.wait(id, MINUTE).unwrap();
+    let record = queue.wait(id, PATIENCE).unwrap();
     assert_eq!((record.state, record.error_type.as_deref()), (State::Failed, Some("Timeout")));
     assert_eq!(queue.attempts(id).unwrap()[0].outcome, perdura::AttemptOutcome::TimedOut);
 }
@@ -181,12 +181,12 @@ fn a_worker_whose_task_ignores_its_deadline_is_replaced() {
     hands.go.send(()).unwrap();
     hands.go.send(()).unwrap();
     for id in [stuck, next] {
-        assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+        assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
     }
     let third = queue.enqueue(&Gate).unwrap().id();
     hands.start();
     hands.go.send(()).unwrap();
-    assert_eq!(queue.wait(third, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(third, PATIENCE).unwrap().state, State::Succeeded);
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn drain_wait_and_shutdown_inside_a_handler_are_refused() {
     let id = queue.enqueue(&Gate).unwrap().id();
     hands.start();
     hands.go.send(()).unwrap();
-    queue.wait(id, MINUTE).unwrap();
+    queue.wait(id, PATIENCE).unwrap();
     assert_eq!(queue.result::<Gate>(id).unwrap(), Some(3));
 }
 
@@ -279,7 +279,7 @@ fn the_last_handle_may_be_dropped_inside_a_handler() {
     *slot.lock().unwrap() = Some(queue);
     ended.recv().unwrap();
     let queue = Queue::builder().open(folder.file()).unwrap();
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn progress_of_a_running_task_can_be_seen() {
         std::thread::yield_now();
     }
     hands.go.send(()).unwrap();
-    queue.wait(id, MINUTE).unwrap();
+    queue.wait(id, PATIENCE).unwrap();
 }
 
 #[test]
@@ -376,7 +376,7 @@ fn what_was_claimed_ahead_is_given_back_when_tasks_turn_slow() {
         queue.wait(queue.enqueue(&Do::Ok(n)).unwrap().id(), MINUTE).unwrap(); // such short tasks are claimed ahead
     }
     let _ = queue.enqueue(&Gate).unwrap();
-    started.recv_timeout(MINUTE).unwrap();
+    started.recv_timeout(PATIENCE).unwrap();
     let ahead = queue.enqueue(&Do::Ok(1)).unwrap().id();
     let began = std::time::Instant::now();
     while queue.get(ahead).unwrap().state != State::Queued {

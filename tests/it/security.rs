@@ -237,7 +237,7 @@ fn any(task: Anything, _: &Context) -> Result<Value, Failure> {
 fn huge(file: &Path) {
     let queue = Queue::builder().workers(1).handle(any).open(file).unwrap();
     for task in queue.tasks(Filter::new()).unwrap() {
-        let record = queue.wait(task.task_id, MINUTE).unwrap();
+        let record = queue.wait(task.task_id, PATIENCE).unwrap();
         tell(format_args!(
             "{} {} {}",
             record.state,
@@ -426,7 +426,7 @@ fn s13_deleted_tasks_are_overwritten_if_that_is_asked_for() {
             let ids: Vec<_> = (0..20)
                 .map(|_| add(&queue, &Do::Fail(CANARY.repeat(size)), Options::new().max_attempts(1)))
                 .collect();
-            ids.into_iter().for_each(|id| assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Failed));
+            ids.into_iter().for_each(|id| assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Failed));
         }
         assert!(lies_in(&folder, CANARY));
         assert_eq!(queue.delete_all(Filter::new()).unwrap().changed, 40);

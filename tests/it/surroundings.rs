@@ -130,7 +130,7 @@ fn g05_a_file_that_is_mounted_by_itself_is_refused() {
     // The folder as a whole has one WAL and one lock, whatever it is called.
     assert_eq!(opened_with_mount(host.path(), container.path(), &container.file()), "opened");
     let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
 }
 
 /// What is written into a companion must not reach another file: neither through a link nor by its other name.
@@ -181,7 +181,7 @@ fn whoever_waits_for_a_queue_whose_owner_file_cannot_be_used_is_told_and_it_reco
     let queue = builder(Config::default()).open(folder.file()).unwrap();
     let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
     assert_owner_file(queue.drain(), "move it away");
-    assert_owner_file(queue.wait(id, MINUTE), "move it away");
+    assert_owner_file(queue.wait(id, PATIENCE), "move it away");
     assert_owner_file(queue.obstacle().map_or(Ok(()), Err), "move it away");
     let explained = queue.explain(id).unwrap().to_string();
     assert!(
@@ -196,7 +196,7 @@ fn whoever_waits_for_a_queue_whose_owner_file_cannot_be_used_is_told_and_it_reco
     while !queue.executes() {
         std::thread::sleep(SECOND / 100);
     }
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
     queue.drain().unwrap();
     assert!(queue.obstacle().is_none());
     let said = crate::logger::lines();
@@ -223,7 +223,7 @@ fn an_owner_file_of_another_user_is_not_used() {
     while !queue.executes() {
         std::thread::sleep(SECOND / 100);
     }
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
 }
 
 /// As long as another process executes there is nothing to mend: the one that cannot waits for it.
@@ -237,7 +237,7 @@ fn a_queue_that_cannot_execute_waits_for_the_one_that_does() {
     let next = builder(Config::default()).open(folder.file()).unwrap();
     assert!(owner.executes() && !next.executes());
     let id = next.enqueue(&Do::Ok(1)).unwrap().id();
-    assert_eq!(next.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(next.wait(id, PATIENCE).unwrap().state, State::Succeeded);
     next.drain().unwrap();
     let sees_owner = owner.inspect().unwrap().owned == Some(true); // not where the locks of others cannot be seen
     assert!(!sees_owner || next.obstacle().is_none());

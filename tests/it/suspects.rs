@@ -107,21 +107,21 @@ fn g06_a_suspect_that_hangs_passes_the_turn_on() {
     let (builder, started, go) = staying();
     let queue = builder.clock(clock.clone()).open(folder.file()).unwrap();
     let (started, go) = (started, go); // they go before the queue, so that handlers end if this test fails
-    assert_eq!(started.recv_timeout(MINUTE).unwrap(), ids[1], "the one of higher priority");
+    assert_eq!(started.recv_timeout(PATIENCE).unwrap(), ids[1], "the one of higher priority");
     assert_eq!(queue.get(ids[0]).unwrap().hold, Some(Hold::Suspect));
     clock.advance(SECOND * 59);
     add(&queue, &Do::Ok(1), Options::new().delay(MINUTE * 600)); // wakes the timer, as whatever falls due sooner than all else
     let innocent = add(&queue, &Do::Ok(1), Options::new().priority(9));
-    assert_eq!(started.recv_timeout(MINUTE).unwrap(), innocent, "a worker is free");
-    assert_eq!(queue.wait(innocent, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(started.recv_timeout(PATIENCE).unwrap(), innocent, "a worker is free");
+    assert_eq!(queue.wait(innocent, PATIENCE).unwrap().state, State::Succeeded);
     assert_eq!(queue.get(ids[0]).unwrap().hold, Some(Hold::Suspect), "the minute is not over");
     clock.advance(SECOND * 2);
     add(&queue, &Do::Ok(1), Options::new().delay(MINUTE * 10));
-    assert_eq!(started.recv_timeout(MINUTE).unwrap(), ids[0]);
+    assert_eq!(started.recv_timeout(PATIENCE).unwrap(), ids[0]);
     assert_eq!(queue.get(ids[1]).unwrap().state, State::Running, "it hangs still");
     assert_sound(&queue);
     ids.iter().for_each(|_| go.send(()).unwrap());
     for id in ids {
-        assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+        assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
     }
 }

@@ -219,7 +219,7 @@ fn g17_a_queue_that_is_called_inside_its_own_transaction_says_so() {
     let folder = Folder::new();
     let queue = builder(Config::default()).open(folder.file()).unwrap();
     let id = queue.enqueue(&Do::Ok(1)).unwrap().id();
-    queue.wait(id, MINUTE).unwrap();
+    queue.wait(id, PATIENCE).unwrap();
     queue
         .transaction(|tx| {
             // The first would not wait, and so it tells without hanging if none of them says it.
@@ -230,7 +230,7 @@ fn g17_a_queue_that_is_called_inside_its_own_transaction_says_so() {
                 ("retry", &|| queue.retry(id).err()),
                 ("transaction", &|| queue.transaction(|_| Ok::<(), Error>(())).err()),
                 ("drain", &|| queue.drain().err()),
-                ("wait", &|| queue.wait(id, MINUTE).err()),
+                ("wait", &|| queue.wait(id, PATIENCE).err()),
                 ("check", &|| queue.check().err()),
             ];
             for (call, error) in calls {
@@ -357,7 +357,7 @@ fn a_task_of_a_transaction_starts_when_it_is_committed() {
     let folder = Folder::new();
     let queue = builder(Config::default().poll_interval(Duration::ZERO)).open(folder.file()).unwrap();
     let id = queue.transaction(|tx| Ok::<_, Error>(tx.enqueue(&Do::Ok(7))?.id())).unwrap();
-    assert_eq!(queue.wait(id, MINUTE).unwrap().state, State::Succeeded);
+    assert_eq!(queue.wait(id, PATIENCE).unwrap().state, State::Succeeded);
 }
 
 #[test]
@@ -697,8 +697,8 @@ fn g17_the_place_of_a_committed_attempt_is_free_before_its_handler_returns() {
     queue.set_limit("default", Some(1)).unwrap();
     let slow = queue.enqueue(&Charge { plan: Plan::FailAfter }).unwrap().id();
     let next = queue.enqueue(&Charge { plan: Plan::Commit }).unwrap().id();
-    assert_eq!(queue.wait_result::<Charge>(slow, MINUTE).unwrap(), 7);
-    assert_eq!(queue.wait_result::<Charge>(next, MINUTE).unwrap(), 7);
+    assert_eq!(queue.wait_result::<Charge>(slow, PATIENCE).unwrap(), 7);
+    assert_eq!(queue.wait_result::<Charge>(next, PATIENCE).unwrap(), 7);
     go_on.send(()).unwrap();
     queue.drain().unwrap();
     assert!(queue.shutdown(MINUTE).unwrap().still_running.is_empty());

@@ -81,14 +81,14 @@ fn g04_a_task_that_starts_at_once_has_freed_its_key_until_the_start() {
         Queue::builder().config(Config::default().workers(1)).handle(handler).open_temporary().unwrap();
     for n in 1..=20 {
         let id = put(&queue, &Do::Ok(n), options(key().until_started())).id();
-        queue.wait(id, MINUTE).unwrap();
+        queue.wait(id, PATIENCE).unwrap();
         assert_eq!(queue.result::<Do>(id).unwrap(), Some(1), "{n}");
         queue.drain().unwrap();
     }
     // Taken for a time as well, it is not free yet.
     let timed = || options(Unique::key("timed").until_started().for_(HOUR));
     let id = put(&queue, &Do::Ok(0), timed()).id();
-    queue.wait(id, MINUTE).unwrap();
+    queue.wait(id, PATIENCE).unwrap();
     assert_eq!(put(&queue, &Do::Ok(0), timed()), Enqueued::Existing(id));
     assert_sound(&queue);
 }

@@ -55,7 +55,7 @@ const MAY_NAME: &[(&str, &str)] = &[
 const SCAFFOLD: &str = "planted";
 
 /// Rooms that use only what the crate shows to everyone, and one another.
-const FACE: &[&str] = &["cli", "console", "exec", "jobs", "tui", "report", "main", "bin"];
+const FACE: &[&str] = &["cli", "console", "exec", "jobs", "ray", "tui", "report", "main", "bin"];
 
 /// What only some files may name, wherever the name comes from.
 const ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
@@ -69,7 +69,7 @@ const ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
     (
         Rule::Files,
         &["std::fs"],
-        &["src/store/", "src/cli/", "src/console/", "src/jobs/", "src/report/", "src/tui/stage.rs"],
+        &["src/store/", "src/cli/", "src/console/", "src/jobs/", "src/ray/", "src/report/", "src/tui/stage.rs"],
     ),
     (
         Rule::Sync,

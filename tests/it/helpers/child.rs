@@ -204,6 +204,8 @@ fn role() {
         "history" => crate::histories::child(file),
         #[cfg(all(unix, feature = "exec"))]
         "engine" => crate::exec_engine::role(file),
+        #[cfg(feature = "ray")]
+        "ray" => crate::ray::role(file),
         #[cfg(unix)]
         "panicking-logger" => crate::panics::role(file),
         "read-only" => match Queue::builder().open(file) {

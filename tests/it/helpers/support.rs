@@ -114,6 +114,9 @@ pub fn assert_sound(queue: &Queue) {
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 
+/// How long something may take that takes no time. Where a bug is planted, a test need not wait long for what never comes.
+pub const PATIENCE: Duration = if cfg!(perdura_planted) { Duration::from_secs(12) } else { MINUTE };
+
 /// How often a harness repeats itself: `in_ci` times in each CI run; for so many minutes if `PERDURA_MINUTES` says so (`.ci/release`).
 /// The numbers it yields are the rounds.
 pub fn rounds(in_ci: u64) -> impl Iterator<Item = u64> {

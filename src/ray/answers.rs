@@ -1,0 +1,214 @@
+//! What the answers of Ray mean. Read in Ray 2.60 (`dashboard/modules/job`).
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::engine::{EngineError, JobEnd, JobFailure, JobStatus};
+
+/// What is shown of a message of Ray.
+const MESSAGE_BYTES: usize = 2000;
+
+/// Time by which the start of the head may be told too late: its seconds are whole, and it knows jobs before its node is there.
+const START_MARGIN: Duration = Duration::from_secs(3);
+
+/// What Ray tells of a job.
+#[derive(Deserialize)]
+pub(super) struct Details {
+    pub submission_id: Option<String>,
+    status: String,
+    message: Option<String>,
+    error_type: Option<String>,
+    driver_exit_code: Option<i64>,
+}
+
+impl Details {
+    pub(super) fn status(&self) -> JobStatus {
+        let message = tame(self.message.as_deref().unwrap_or_default());
+        match (self.status.as_str(), self.error_type.as_deref()) {
+            ("PENDING", _) => JobStatus::Pending,
+            ("RUNNING", _) => JobStatus::Running,
+            ("STOPPED", _) => JobStatus::Ended(JobEnd::Cancelled),
+            ("SUCCEEDED", _) => JobStatus::Ended(JobEnd::Succeeded),
+            // Only these are the user's: whatever else it is, the work may have been done.
+            ("FAILED", Some(kind)) if kind.starts_with("JOB_ENTRYPOINT_") => {
+                let error_type = match self.driver_exit_code {
+                    Some(code) if code < 0 => format!("Signal.{}", -code),
+                    Some(code) => format!("ExitCode.{code}"),
+                    None => kind.to_owned(),
+                };
+                JobStatus::Ended(JobEnd::Failed(JobFailure::new(error_type, message)))
+            }
+            ("FAILED", kind) => {
+                let kind = kind.unwrap_or("without an error type");
+                JobStatus::Ended(JobEnd::Lost(format!("Ray says FAILED, {kind}: {message}")))
+            }
+            _ => JobStatus::Unknown,
+        }
+    }
+}
+
+/// What has become of a start that was answered with something else than success, once it is known whether Ray has the job.
+///
+/// A second submit of an id is 400, or 500 with the 400 inside, so it is the look that tells.
+pub(super) fn start_failed(status: u16, body: &str, is_there: bool) -> Result<(), EngineError> {
+    let said = tame(last_line(body));
+    match status {
+        _ if is_there => Ok(()),
+        413 => Err(EngineError::refused(format!("Ray refuses the job as too large: {said}"))),
+        // 408, 425, 429 and what stands before the head: try again
+        408 | 425 | 429 => Err(EngineError::not_now(format!("Ray answers HTTP {status}: {said}"))),
+        400..=499 => Err(EngineError::refused(format!("Ray refuses the job: {said}"))),
+        500 if body.contains("status code 400") => {
+            Err(EngineError::refused(format!("Ray refuses the job: {said}")))
+        }
+        500 => Err(EngineError::not_now(format!("Ray cannot start the job: {said}"))),
+        _ => Err(EngineError::unreachable(format!("it answers HTTP {status}: {said}"))),
+    }
+}
+
+/// Whether this answer says that Ray does not know the job. (The 404 of a proxy, or of another service, says nothing.)
+pub(super) fn says_absent(status: u16, body: &str) -> bool {
+    status == 404 && body.trim_end().ends_with("does not exist")
+}
+
+/// How long the head has been up, by its own clock: when it says that its node has started, and the date of that answer.
+pub(super) fn uptime(date: &str, nodes: &str) -> Option<Duration> {
+    #[derive(Deserialize)]
+    struct Answer {
+        data: Data,
+    }
+    #[derive(Deserialize)]
+    struct Data {
+        result: Listing,
+    }
+    #[derive(Deserialize)]
+    struct Listing {
+        result: Vec<Node>,
+    }
+    #[derive(Deserialize)]
+    struct Node {
+        #[serde(default)]
+        is_head_node: bool,
+        #[serde(default)]
+        state: String,
+        start_time_ms: Option<u64>,
+    }
+    let now = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
+    let nodes: Answer = serde_json::from_str(nodes).ok()?;
+    let heads = nodes.data.result.result.into_iter().filter(|node| node.is_head_node && node.state == "ALIVE");
+    let start = heads.map(|node| node.start_time_ms.filter(|at| *at > 0)).max()??;
+    let now = u64::try_from(now.as_millisecond()).ok()?;
+    Some(Duration::from_millis(now.checked_sub(start)?).saturating_sub(START_MARGIN))
+}
+
+/// Of a traceback the last line says what is wrong.
+fn last_line(text: &str) -> &str {
+    text.lines().map(str::trim).rfind(|line| line.chars().any(char::is_alphanumeric)).unwrap_or_default()
+}
+
+/// The end of a message, which says more than its beginning.
+fn tame(text: &str) -> String {
+    let text = text.trim();
+    let from = text.len().saturating_sub(MESSAGE_BYTES);
+    let from = (from..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    if from == 0 { text.to_owned() } else { format!("… {}", &text[from..]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn status(details: &str) -> JobStatus {
+        serde_json::from_str::<Details>(details).unwrap().status()
+    }
+
+    #[test]
+    fn g19_only_what_the_command_line_did_is_a_failure() {
+        let failed = |error_type: &str, code: &str| {
+            status(&format!(
+                r#"{{"status":"FAILED","message":"why","error_type":{error_type},"driver_exit_code":{code}}}"#
+            ))
+        };
+        let failure = |error_type| JobStatus::Ended(JobEnd::Failed(JobFailure::new(error_type, "why")));
+        assert_eq!(failed("\"JOB_ENTRYPOINT_COMMAND_ERROR\"", "3"), failure("ExitCode.3"));
+        assert_eq!(failed("\"JOB_ENTRYPOINT_COMMAND_ERROR\"", "-9"), failure("Signal.9"));
+        assert_eq!(
+            failed("\"JOB_ENTRYPOINT_COMMAND_START_ERROR\"", "null"),
+            failure("JOB_ENTRYPOINT_COMMAND_START_ERROR")
+        );
+        for lost in [
+            "RUNTIME_ENV_SETUP_FAILURE",
+            "JOB_SUPERVISOR_ACTOR_START_TIMEOUT",
+            "JOB_SUPERVISOR_ACTOR_START_FAILURE",
+            "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE",
+            "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE",
+            "JOB_SUPERVISOR_ACTOR_DIED",
+            "SOMETHING_NEW",
+        ] {
+            let told = failed(&format!("{lost:?}"), "1");
+            assert!(matches!(&told, JobStatus::Ended(JobEnd::Lost(why)) if why.contains(lost)), "{told:?}");
+        }
+        assert!(matches!(failed("null", "1"), JobStatus::Ended(JobEnd::Lost(_))));
+    }
+
+    #[test]
+    fn every_status_and_what_is_none() {
+        assert_eq!(status(r#"{"status":"PENDING"}"#), JobStatus::Pending);
+        assert_eq!(status(r#"{"status":"RUNNING","message":null}"#), JobStatus::Running);
+        assert_eq!(status(r#"{"status":"STOPPED"}"#), JobStatus::Ended(JobEnd::Cancelled));
+        assert_eq!(status(r#"{"status":"SUCCEEDED"}"#), JobStatus::Ended(JobEnd::Succeeded));
+        assert_eq!(status(r#"{"status":"LATER"}"#), JobStatus::Unknown);
+    }
+
+    #[test]
+    fn a_start_that_failed_is_judged_by_whether_the_job_is_there() {
+        let twice = "RuntimeError: Request failed with status code 400: …\nValueError: Job … already exists\n.\n";
+        assert!(start_failed(500, twice, true).is_ok());
+        assert!(start_failed(400, twice, true).is_ok());
+        let traceback = "Traceback:\n  File x\nTypeError: entrypoint must be a string\n\n";
+        let refused = start_failed(400, traceback, false).unwrap_err();
+        assert!(refused.is_refusal());
+        assert_eq!(refused.message(), "Ray refuses the job: TypeError: entrypoint must be a string");
+        assert!(start_failed(500, twice, false).unwrap_err().is_refusal());
+        assert_eq!(start_failed(500, "No agent", false), Err(EngineError::not_now("Ray cannot start the job: No agent")));
+        assert_eq!(start_failed(502, "bad", false), Err(EngineError::unreachable("it answers HTTP 502: bad")));
+        assert_eq!(start_failed(301, "", false), Err(EngineError::unreachable("it answers HTTP 301: ")));
+    }
+
+    #[test]
+    fn only_ray_says_that_it_does_not_know_a_job() {
+        assert!(says_absent(404, "Job 1-2 does not exist"));
+        assert!(!says_absent(404, "<html>404 Not Found</html>"));
+        assert!(!says_absent(404, ""));
+        assert!(!says_absent(200, "Job 1-2 does not exist"));
+    }
+
+    #[test]
+    fn how_long_the_head_is_up_is_by_its_own_clock() {
+        let nodes = |head: &str| {
+            format!(
+                r#"{{"result":true,"data":{{"result":{{"result":[{{"is_head_node":false,"state":"ALIVE","start_time_ms":1}},{head}]}}}}}}"#
+            )
+        };
+        let head = nodes(r#"{"is_head_node":true,"state":"ALIVE","start_time_ms":1796041976490}"#);
+        let up = uptime("Mon, 30 Nov 2026 12:33:57 GMT", &head);
+        assert_eq!(up, Some(Duration::from_millis(60_510 - 3000)));
+        assert_eq!(uptime("Mon, 30 Nov 2026 12:32:57 GMT", &head), Some(Duration::ZERO));
+        assert_eq!(uptime("Mon, 30 Nov 2020 12:33:57 GMT", &head), None);
+        assert_eq!(uptime("yesterday", &head), None);
+        for other in [r#"{"is_head_node":true,"state":"DEAD","start_time_ms":1}"#, r#"{"is_head_node":true,"state":"ALIVE"}"#, "{}"] {
+            assert_eq!(uptime("Mon, 30 Nov 2026 12:33:57 GMT", &nodes(other)), None);
+        }
+        assert_eq!(uptime("Mon, 30 Nov 2026 12:33:57 GMT", "[]"), None);
+    }
+
+    #[test]
+    fn a_long_message_keeps_its_end() {
+        let text = format!("{}the end", "ü".repeat(5000));
+        assert!(tame(&text).ends_with("the end") && tame(&text).len() < MESSAGE_BYTES + 10);
+        assert_eq!(last_line("a\nb\n.\n"), "b");
+        assert_eq!(last_line(""), "");
+    }
+}

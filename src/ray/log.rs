@@ -1,0 +1,102 @@
+//! The end of a log that may be endless. Ray gives a log whole, as one JSON object; what is kept is its end.
+
+use std::io::{self, Read};
+
+/// What is kept of a log: its last bytes, before what JSON escapes is read.
+const KEPT: usize = 512 * 1024;
+
+/// How much of a log is read. The rest of a longer one is not looked at.
+const READ: u64 = 256 << 20;
+
+/// Reads `{"logs": "…"}`, and keeps the end of the text.
+///
+/// # Errors
+/// What the connection says; a text that is no such object.
+pub(super) fn end_of_log(body: impl Read) -> io::Result<String> {
+    end_within(body, READ, KEPT)
+}
+
+fn end_within(body: impl Read, read: u64, kept: usize) -> io::Result<String> {
+    let mut body = body.take(read);
+    let (mut end, mut piece, mut is_cut) = (Vec::new(), vec![0; 64 * 1024], false);
+    loop {
+        match body.read(&mut piece) {
+            Ok(0) => break,
+            Ok(n) => end.extend_from_slice(&piece[..n]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+        if end.len() > 2 * kept {
+            end.drain(..end.len() - kept);
+            is_cut = true;
+        }
+    }
+    if !is_cut && body.limit() > 0 {
+        #[derive(serde::Deserialize)]
+        struct Whole {
+            logs: String,
+        }
+        return Ok(serde_json::from_slice::<Whole>(&end).map_err(|_| no_log())?.logs);
+    }
+    let text = std::str::from_utf8(from_a_line(&end)).map_err(|_| no_log())?;
+    let text = text.trim_end().strip_suffix('}').map_or(text, str::trim_end);
+    let text = text.strip_suffix('"').unwrap_or(text);
+    serde_json::from_str(&format!("\"{text}\"")).map_err(|_| no_log())
+}
+
+/// What follows the first line end: an `n` behind an odd number of backslashes.
+fn from_a_line(json: &[u8]) -> &[u8] {
+    let mut backslashes = 0;
+    for (at, byte) in json.iter().enumerate() {
+        match byte {
+            b'\\' => backslashes += 1,
+            // At the very front some backslashes may be cut away.
+            b'n' if backslashes % 2 == 1 && at > backslashes => return &json[at + 1..],
+            _ => backslashes = 0,
+        }
+    }
+    json
+}
+
+fn no_log() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the log that it has sent is none")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> String {
+        serde_json::json!({ "logs": text }).to_string()
+    }
+
+    #[test]
+    fn a_short_log_is_whole() {
+        let text = "one\n\"two\" \\ ü\u{1}\n";
+        assert_eq!(end_within(json(text).as_bytes(), 1000, 100).unwrap(), text);
+        assert_eq!(end_within(json("").as_bytes(), 1000, 100).unwrap(), "");
+    }
+
+    #[test]
+    fn of_a_long_log_the_last_lines_are_kept() {
+        for tail in ["", "\n", "\\", "\\n", "\"", "}", "\"}", "ü"] {
+            let text = (0..1000).fold(String::new(), |text, n| text + &format!("C:\\new {n} ü\n")) + tail;
+            let end = end_within(json(&text).as_bytes(), 1 << 20, 100).unwrap();
+            assert!(text.ends_with(&end) && end.len() > 50, "{tail:?}: {end:?}");
+            assert!(end.starts_with("C:\\new "), "{tail:?}: {end:?}");
+        }
+    }
+
+    #[test]
+    fn an_endless_log_ends() {
+        let endless = std::io::repeat(b'a');
+        assert!(end_within(b"{\"logs\": \"".chain(endless), 10_000, 100).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_log_is_said_to_be_none() {
+        for text in ["", "<html>", "[]", "{}", "{\"logs\": 1}", "{\"logs\": \"cut"] {
+            assert!(end_within(text.as_bytes(), 1000, 100).is_err(), "{text}");
+        }
+    }
+}

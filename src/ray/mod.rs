@@ -1,0 +1,281 @@
+//! Ray as an engine: its [Jobs API](https://docs.ray.io/en/latest/cluster/running-applications/job-submission/index.html), over HTTP.
+//!
+//! ```no_run
+//! use perdura::engine::NamedEngine;
+//! use perdura::ray::{RayEngine, RayJob};
+//! use perdura::{Queue, Task};
+//!
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Train { epochs: u32 }
+//! impl Task for Train {
+//!     const NAME: &'static str = "train";
+//!     type Output = f64;
+//! }
+//!
+//! let ray = NamedEngine::new("ray", RayEngine::new("http://127.0.0.1:8265")?).forget(true);
+//! let queue = Queue::builder()
+//!     .outside(
+//!         &ray,
+//!         |task: Train, _| Ok(RayJob::new(format!("python train.py --epochs {}", task.epochs)).working_dir("train")),
+//!         |_, ended| ended.json(), // the last line that the job has written
+//!     )
+//!     .open("tasks.db")?;
+//! # Ok::<(), perdura::Error>(())
+//! ```
+//!
+//! What becomes of a task, by what Ray says of its job:
+//!
+//! | Ray | the task |
+//! |---|---|
+//! | `PENDING`, `RUNNING` | `RUNNING` |
+//! | `SUCCEEDED` | `SUCCEEDED`, with what the second function makes of it |
+//! | `FAILED`, `JOB_ENTRYPOINT_…` | a failure, of the type `ExitCode.N` or `Signal.N`; it is retried |
+//! | `FAILED` otherwise (its supervisor died, its environment could not be set up) | `LOST`: its work may have been done |
+//! | `STOPPED` | `CANCELLED`, or a `Timeout` |
+//! | it does not know the job | `LOST`, once it had accepted it |
+//!
+//! The log is kept with the attempt, and its last line is the job's result if that is JSON. A head that restarts without a Redis of its own forgets its jobs; what it
+//! had accepted is `LOST` then. Ray keeps ended jobs for good unless somebody deletes them:
+//! [`NamedEngine::forget`](crate::engine::NamedEngine::forget) does, once the end is in the file. Otherwise its list grows, and with it the cost of each look.
+
+mod answers;
+mod http;
+mod job;
+mod log;
+mod package;
+mod token;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use job::RayJob;
+
+use answers::{Details, says_absent, start_failed, uptime};
+use http::{Head, Request};
+use token::Token;
+
+use crate::Error;
+use crate::engine::{Collected, Engine, EngineError, JobId, JobStatus};
+
+/// Where Ray's dashboard listens unless it is told otherwise.
+const USUAL_ADDRESS: &str = "http://127.0.0.1:8265";
+
+/// From so many jobs on, one list is asked for instead of each of them.
+const LIST_FROM: usize = 5;
+
+/// Jobs that are not in the list, and of which one look makes sure.
+const ABSENT_PER_LOOK: usize = 50;
+
+/// How often a log is asked for that the head cannot give, before it is left out.
+const LOG_TRIES: u32 = 5;
+
+/// A Ray cluster. The [module](crate::ray) has an example.
+pub struct RayEngine {
+    head: Head,
+    max_package: u64,
+    /// How long the head has been up, at the last look that it mattered to.
+    up: Duration,
+    /// How often a log could not be had.
+    logless: BTreeMap<JobId, u32>,
+}
+
+impl RayEngine {
+    /// The cluster whose dashboard has this address, such as `http://127.0.0.1:8265`.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig): it is no such address. Whether somebody listens there shows later.
+    pub fn new(address: &str) -> Result<RayEngine, Error> {
+        let head = Head::new(address, Duration::from_secs(30))?;
+        Ok(RayEngine { head, max_package: 100 << 20, up: Duration::ZERO, logless: BTreeMap::new() })
+    }
+
+    /// The cluster that the environment variable `RAY_ADDRESS` names, else the one of this machine (`http://127.0.0.1:8265`).
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig): that is no such address.
+    pub fn from_env() -> Result<RayEngine, Error> {
+        RayEngine::new(std::env::var("RAY_ADDRESS").as_deref().unwrap_or(USUAL_ADDRESS))
+    }
+
+    /// Gives the token that says who asks. By default it is found as by Ray's own client: `RAY_AUTH_TOKEN`, the file that `RAY_AUTH_TOKEN_PATH` names, or
+    /// `~/.ray/auth_token`; none if `RAY_AUTH_MODE` is `disabled`.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> RayEngine {
+        self.head.token = Token::Given(token.into());
+        self
+    }
+
+    /// Names the environment variable that holds the token.
+    #[must_use]
+    pub fn token_from_env(mut self, name: impl Into<String>) -> RayEngine {
+        self.head.token = Token::Variable(name.into());
+        self
+    }
+
+    /// Names the file that holds the token. It is read for each call, so that a new token is taken up.
+    #[must_use]
+    pub fn token_from_file(mut self, path: impl Into<PathBuf>) -> RayEngine {
+        self.head.token = Token::File(path.into());
+        self
+    }
+
+    /// Sets how long a call may take; one that sends a folder may take 20 times as long. Defaults to 30 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> RayEngine {
+        self.head.with_timeout(timeout);
+        self
+    }
+
+    /// Sets how large a folder may be that goes along with a job, packed, in bytes: it is held in memory while it is sent. Defaults to 100 MiB. Ray itself takes 500 MiB,
+    /// unless it is told otherwise.
+    #[must_use]
+    pub fn max_package(mut self, bytes: u64) -> RayEngine {
+        self.max_package = bytes;
+        self
+    }
+
+    /// Where one job stands.
+    fn status(&self, job: &JobId) -> Result<JobStatus, EngineError> {
+        let mut answer = self.head.ask(&of_job(job), Request::Get)?;
+        if answer.is_ok() {
+            return Ok(answer.json::<Details>()?.status());
+        }
+        let text = answer.text()?;
+        if says_absent(answer.status, &text) { Ok(JobStatus::Absent) } else { Err(answer.strange()) }
+    }
+
+    /// Where many jobs stand: one list tells of all; of what is not in it, the job itself is asked for.
+    fn statuses(&self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError> {
+        let mut answer = self.head.ask("/api/jobs/", Request::Get)?;
+        if !answer.is_ok() {
+            return Err(answer.strange());
+        }
+        let listed: Vec<Details> = answer.json()?;
+        let listed: BTreeMap<&str, &Details> =
+            listed.iter().filter_map(|details| Some((details.submission_id.as_deref()?, details))).collect();
+        let mut asked = 0;
+        let status = |job: &JobId| match listed.get(job.as_str()) {
+            Some(details) => Ok(details.status()),
+            None if asked == ABSENT_PER_LOOK => Ok(JobStatus::Unknown),
+            None => {
+                asked += 1;
+                self.status(job)
+            }
+        };
+        jobs.iter().map(status).collect()
+    }
+
+    /// How long it knows of each job whether it had it: since it is up.
+    fn look_at_head(&mut self) {
+        let asked = "/api/v0/nodes?detail=1&filter_keys=is_head_node&filter_predicates=%3D&filter_values=true";
+        let up = self.head.ask(asked, Request::Get).and_then(|mut answer| {
+            let date = answer.date().unwrap_or_default();
+            Ok(uptime(&date, &answer.text()?))
+        });
+        self.up = up.ok().flatten().unwrap_or_default();
+    }
+
+    /// Sends the folder of a job, unless the cluster has it; the address by which it knows it.
+    fn send_folder(&self, spec: &RayJob) -> Result<Option<String>, EngineError> {
+        let Some(folder) = spec.folder() else { return Ok(None) };
+        let package = package::pack(folder, self.max_package)?;
+        let path = format!("/api/packages/gcs/{}", package.name);
+        let not_sent = |e: EngineError| EngineError::not_now(e.message());
+        let is_there = self.head.ask(&path, Request::Get).map_err(not_sent)?.is_ok();
+        if !is_there {
+            let mut sent = self.head.ask(&path, Request::Upload(&package.bytes)).map_err(not_sent)?;
+            if !sent.is_ok() {
+                return Err(not_sent(sent.strange()));
+            }
+        }
+        Ok(Some(format!("gcs://{}", package.name)))
+    }
+
+    /// What a job has written.
+    fn written(&mut self, job: &JobId) -> Result<String, EngineError> {
+        let mut answer = self.head.ask(&format!("{}/logs", of_job(job)), Request::Get)?;
+        match answer.status {
+            200 => log::end_of_log(answer.body()).map_err(|e| answer.cut(&e)),
+            404 => Ok(String::new()),
+            _ => Err(answer.strange()),
+        }
+    }
+}
+
+/// The path of a job.
+fn of_job(job: &JobId) -> String {
+    format!("/api/jobs/{job}") // hexadecimal digits and `-`
+}
+
+impl Engine for RayEngine {
+    type Spec = RayJob;
+
+    fn start(&mut self, job: &JobId, spec: &RayJob) -> Result<(), EngineError> {
+        let package = self.send_folder(spec)?;
+        let submission = spec.submission(job.as_str(), package).to_string();
+        let mut answer = self.head.ask("/api/jobs/", Request::Post(submission.as_bytes()))?;
+        if answer.is_ok() {
+            return Ok(());
+        }
+        let (status, text) = (answer.status, answer.text()?);
+        let there = self.status(job).map_err(|e| EngineError::unreachable(e.message()))?;
+        start_failed(status, &text, there != JobStatus::Absent)
+    }
+
+    fn poll(&mut self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError> {
+        let statuses = if jobs.len() < LIST_FROM {
+            jobs.iter().map(|job| self.status(job)).collect::<Result<Vec<_>, _>>()?
+        } else {
+            self.statuses(jobs)?
+        };
+        if statuses.contains(&JobStatus::Absent) {
+            self.look_at_head(); // not before: who answered then is the one who answers now, or its predecessor
+        }
+        Ok(statuses)
+    }
+
+    fn cancel(&mut self, job: &JobId) -> Result<(), EngineError> {
+        let mut answer = self.head.ask(&format!("{}/stop", of_job(job)), Request::Post(b""))?;
+        if matches!(answer.status, 200 | 404) { Ok(()) } else { Err(answer.strange()) }
+    }
+
+    fn collect(&mut self, job: &JobId) -> Result<Collected, EngineError> {
+        let log = match self.written(job) {
+            Ok(log) => log,
+            Err(e) => {
+                let tries = self.logless.entry(job.clone()).or_default();
+                *tries += 1;
+                if *tries < LOG_TRIES {
+                    return Err(e);
+                }
+                String::new() // the job has ended as it has, with or without its log
+            }
+        };
+        self.logless.remove(job);
+        let result = log.trim_end().lines().next_back().map(str::trim);
+        let result = result.filter(|line| serde_json::from_str::<serde::de::IgnoredAny>(line).is_ok());
+        let collected = match result {
+            Some(result) => Collected::new().result(result),
+            None => Collected::new(),
+        };
+        Ok(collected.log(log))
+    }
+
+    fn forget(&mut self, job: &JobId) -> Result<(), EngineError> {
+        let mut answer = self.head.ask(&of_job(job), Request::Delete)?;
+        if matches!(answer.status, 200 | 404) { Ok(()) } else { Err(answer.strange()) }
+    }
+
+    /// As long as the head is up: then it forgets what is not deleted. Zero as long as that is not known.
+    fn remembers(&self) -> Duration {
+        self.up
+    }
+}
+
+impl fmt::Debug for RayEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RayEngine").field("head", &self.head).field("max_package", &self.max_package).finish_non_exhaustive()
+    }
+}
