@@ -193,14 +193,22 @@ impl RayEngine {
         Ok(Some(format!("gcs://{}", package.name)))
     }
 
-    /// What a job has written.
+    /// What a job has written. A head that answers for some time that it cannot say is believed: the job has ended as it has, with its log or without.
     fn written(&mut self, job: &JobId) -> Result<String, EngineError> {
         let mut answer = self.head.ask(&format!("{}/logs", of_job(job)), Request::Get)?;
-        match answer.status {
-            200 => log::end_of_log(answer.body()).map_err(|e| answer.cut(&e)),
-            404 => Ok(String::new()),
-            _ => Err(answer.strange()),
+        if answer.is_ok() {
+            self.logless.remove(job);
+            return log::end_of_log(answer.body()).map_err(|e| answer.cut(&e));
         }
+        if answer.status == 500 {
+            let tries = self.logless.entry(job.clone()).or_default();
+            *tries += 1;
+            if *tries >= LOG_TRIES {
+                self.logless.remove(job);
+                return Ok(String::new());
+            }
+        }
+        Err(answer.strange()) // 404: the head has forgotten the job since it said how it ended
     }
 }
 
@@ -242,18 +250,7 @@ impl Engine for RayEngine {
     }
 
     fn collect(&mut self, job: &JobId) -> Result<Collected, EngineError> {
-        let log = match self.written(job) {
-            Ok(log) => log,
-            Err(e) => {
-                let tries = self.logless.entry(job.clone()).or_default();
-                *tries += 1;
-                if *tries < LOG_TRIES {
-                    return Err(e);
-                }
-                String::new() // the job has ended as it has, with or without its log
-            }
-        };
-        self.logless.remove(job);
+        let log = self.written(job)?;
         let result = log.trim_end().lines().next_back().map(str::trim);
         let result = result.filter(|line| serde_json::from_str::<serde::de::IgnoredAny>(line).is_ok());
         let collected = match result {

@@ -194,7 +194,7 @@ fn g19_kills_of_the_queue_the_head_and_supervisors_start_no_job_twice() {
             },
             _ => false,
         };
-        assert!(right, "{task:?}");
+        assert!(right, "{task:?}, which wrote {:?}", queue.output(task.task_id, None));
     }
     report(
         "Ray kills",

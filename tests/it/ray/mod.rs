@@ -399,6 +399,31 @@ fn a_success_whose_log_cannot_be_had_is_one() {
 }
 
 #[test]
+fn g19_a_head_that_forgets_a_job_before_its_log_was_read_has_lost_it() {
+    let server = Server::start();
+    let mut tests = open(&server);
+    let id = add(&tests, "true");
+    tests.poll_engines().unwrap();
+    server.succeed(&server.the_job(), "42");
+    for _ in 0..8 {
+        server.next("/logs", Fault::CutBefore); // it dies just then
+    }
+    for _ in 0..20 {
+        look(&mut tests);
+    }
+    assert_eq!(get(&tests, id).state, State::Running, "it is not known yet what it gave");
+    server.next("/logs", Fault::Answer(404, "Job 1 does not exist"));
+    tests.advance(30 * SECOND).unwrap();
+    tests.poll_engines().unwrap();
+    assert_eq!(get(&tests, id).state, State::Running);
+    server.state().jobs.clear();
+    for _ in 0..20 {
+        look(&mut tests);
+    }
+    assert_eq!(get(&tests, id).state, State::Lost);
+}
+
+#[test]
 fn logs_that_are_cut_slow_or_endless_hold_nothing_up() {
     let server = Server::start();
     let mut ray = engine(&server).timeout(2 * SECOND);
