@@ -44,6 +44,16 @@ fn end_within(body: impl Read, read: u64, kept: usize) -> io::Result<String> {
     serde_json::from_str(&format!("\"{text}\"")).map_err(|_| no_log())
 }
 
+/// The last line that the job has written, if it is JSON.
+///
+/// Ray itself writes to the log which command it runs, and its line may come behind those of a quick job: it is buffered while the job writes already.
+pub(super) fn result(log: &str, job: &str, entrypoint: &str) -> Option<String> {
+    let of_ray = format!("Running entrypoint for job {job}: {entrypoint}\n");
+    let log = log.replacen(&of_ray, "", 1);
+    let last = log.trim_end().lines().next_back()?.trim();
+    serde_json::from_str::<serde::de::IgnoredAny>(last).is_ok().then(|| last.to_owned())
+}
+
 /// What follows the first line end: an `n` behind an odd number of backslashes.
 fn from_a_line(json: &[u8]) -> &[u8] {
     let mut backslashes = 0;
@@ -84,6 +94,20 @@ mod tests {
             let end = end_within(json(&text).as_bytes(), 1 << 20, 100).unwrap();
             assert!(text.ends_with(&end) && end.len() > 50, "{tail:?}: {end:?}");
             assert!(end.starts_with("C:\\new "), "{tail:?}: {end:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_line_of_the_job_is_its_result_wherever_ray_says_what_it_runs() {
+        for entrypoint in ["echo 7", "cat <<E\n{}\nE\n8"] {
+            let of_ray = format!("Running entrypoint for job a-1: {entrypoint}\n");
+            let given = |log: String| result(&log, "a-1", entrypoint);
+            assert_eq!(given(format!("{of_ray}6\n7\n")).as_deref(), Some("7"));
+            assert_eq!(given(format!("INFO: set up\n7\n{of_ray}")).as_deref(), Some("7"));
+            assert_eq!(given(format!("6\n{of_ray}[7] \n\n")).as_deref(), Some("[7]"));
+            assert_eq!(given(of_ray.clone()), None);
+            assert_eq!(given(format!("{of_ray}7\nno JSON\n")), None);
+            assert_eq!(given(String::new()), None);
         }
     }
 

@@ -58,6 +58,7 @@ use token::Token;
 
 use crate::Error;
 use crate::engine::{Collected, Engine, EngineError, JobId, JobStatus};
+use crate::planted::planted;
 
 /// Where Ray's dashboard listens unless it is told otherwise.
 const USUAL_ADDRESS: &str = "http://127.0.0.1:8265";
@@ -136,14 +137,19 @@ impl RayEngine {
         self
     }
 
-    /// Where one job stands.
-    fn status(&self, job: &JobId) -> Result<JobStatus, EngineError> {
+    /// What Ray tells of one job, if it knows it.
+    fn details(&self, job: &JobId) -> Result<Option<Details>, EngineError> {
         let mut answer = self.head.ask(&of_job(job), Request::Get)?;
         if answer.is_ok() {
-            return Ok(answer.json::<Details>()?.status());
+            return answer.json().map(Some);
         }
         let text = answer.text()?;
-        if says_absent(answer.status, &text) { Ok(JobStatus::Absent) } else { Err(answer.strange()) }
+        if says_absent(answer.status, &text) { Ok(None) } else { Err(answer.strange()) }
+    }
+
+    /// Where one job stands.
+    fn status(&self, job: &JobId) -> Result<JobStatus, EngineError> {
+        Ok(self.details(job)?.map_or(JobStatus::Absent, |details| details.status()))
     }
 
     /// Where many jobs stand: one list tells of all; of what is not in it, the job itself is asked for.
@@ -158,6 +164,7 @@ impl RayEngine {
         let mut asked = 0;
         let status = |job: &JobId| match listed.get(job.as_str()) {
             Some(details) => Ok(details.status()),
+            None if planted("g19-what-a-list-of-ray-leaves-out-is-absent") => Ok(JobStatus::Absent),
             None if asked == ABSENT_PER_LOOK => Ok(JobStatus::Unknown),
             None => {
                 asked += 1;
@@ -199,6 +206,9 @@ impl RayEngine {
         if answer.is_ok() {
             self.logless.remove(job);
             return log::end_of_log(answer.body()).map_err(|e| answer.cut(&e));
+        }
+        if answer.status == 404 && planted("g19-the-log-of-a-forgotten-job-is-empty") {
+            return Ok(String::new());
         }
         if answer.status == 500 {
             let tries = self.logless.entry(job.clone()).or_default();
@@ -251,9 +261,8 @@ impl Engine for RayEngine {
 
     fn collect(&mut self, job: &JobId) -> Result<Collected, EngineError> {
         let log = self.written(job)?;
-        let result = log.trim_end().lines().next_back().map(str::trim);
-        let result = result.filter(|line| serde_json::from_str::<serde::de::IgnoredAny>(line).is_ok());
-        let collected = match result {
+        let Some(details) = self.details(job)? else { return Err(EngineError::unreachable("Ray has forgotten the job")) };
+        let collected = match log::result(&log, job.as_str(), details.entrypoint.as_deref().unwrap_or_default()) {
             Some(result) => Collected::new().result(result),
             None => Collected::new(),
         };
@@ -267,7 +276,7 @@ impl Engine for RayEngine {
 
     /// As long as the head is up: then it forgets what is not deleted. Zero as long as that is not known.
     fn remembers(&self) -> Duration {
-        self.up
+        if planted("g19-a-head-never-forgets") { Duration::MAX } else { self.up }
     }
 }
 

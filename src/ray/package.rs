@@ -146,7 +146,7 @@ mod tests {
         ]);
         let package = pack(&here, 1 << 20).unwrap();
         let zip = zip::ZipArchive::new(Cursor::new(&package.bytes)).unwrap();
-        let mut names: Vec<_> = zip.file_names().map(Result::unwrap).collect();
+        let mut names: Vec<_> = zip.file_names().collect::<Result<_, _>>().unwrap();
         names.sort_unstable();
         assert_eq!(names, [".env", ".gitignore", ".rayignore", "lib/", "lib/util.py", "train.py"]);
         std::fs::write(here.join("train.py"), "print(1)").unwrap();

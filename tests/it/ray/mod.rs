@@ -424,6 +424,32 @@ fn g19_a_head_that_forgets_a_job_before_its_log_was_read_has_lost_it() {
 }
 
 #[test]
+fn what_ray_writes_into_the_log_is_not_the_result() {
+    let server = Server::start();
+    let mut tests = open(&server);
+    let id = add(&tests, "echo 42");
+    tests.poll_engines().unwrap();
+    let job = server.the_job();
+    server.succeed(&job, &format!("42\nRunning entrypoint for job {job}: echo 42\n"));
+    look(&mut tests);
+    assert_eq!(get(&tests, id).state, State::Succeeded);
+}
+
+#[test]
+fn g19_what_a_list_leaves_out_is_asked_for() {
+    let server = Server::start();
+    let mut tests = open_with(engine(&server), |named| named.limit(10));
+    for _ in 0..6 {
+        add(&tests, "true");
+    }
+    tests.poll_engines().unwrap();
+    server.next("GET /api/jobs/", Fault::Answer(200, "[]"));
+    look(&mut tests);
+    assert_eq!(tests.queue().counts().unwrap().total().running, 6);
+    assert_started_once(&server);
+}
+
+#[test]
 fn logs_that_are_cut_slow_or_endless_hold_nothing_up() {
     let server = Server::start();
     let mut ray = engine(&server).timeout(2 * SECOND);

@@ -239,13 +239,13 @@ fn answer(question: &Question, state: &mut State) -> (u16, String) {
             (200, json!({ "job_id": id, "submission_id": id }).to_string())
         }
         ("GET", ["api", "jobs"]) => {
-            let told = |(id, job): (&String, &Job)| told(id, &job.details);
+            let told = |(id, job): (&String, &Job)| told(id, job);
             let mut jobs: Vec<Value> = state.jobs.iter().map(told).collect();
             jobs.push(json!({ "type": "DRIVER", "job_id": "02000000", "submission_id": null, "status": "RUNNING" }));
             (200, Value::Array(jobs).to_string())
         }
         ("GET", ["api", "jobs", id]) => {
-            state.jobs.get(*id).map_or_else(|| absent(id), |job| (200, told(id, &job.details).to_string()))
+            state.jobs.get(*id).map_or_else(|| absent(id), |job| (200, told(id, job).to_string()))
         }
         ("GET", ["api", "jobs", id, "logs"]) => state
             .jobs
@@ -277,9 +277,10 @@ fn answer(question: &Question, state: &mut State) -> (u16, String) {
 }
 
 /// A job as the API tells of it.
-fn told(id: &str, details: &Value) -> Value {
+fn told(id: &str, job: &Job) -> Value {
     let mut told = json!({ "type": "SUBMISSION", "job_id": null, "submission_id": id, "message": null, "runtime_env": {} });
-    if let (Some(told), Some(details)) = (told.as_object_mut(), details.as_object()) {
+    told["entrypoint"] = job.submission["entrypoint"].clone();
+    if let (Some(told), Some(details)) = (told.as_object_mut(), job.details.as_object()) {
         told.extend(details.clone());
     }
     told
