@@ -412,9 +412,10 @@ fn g19_a_head_that_forgets_a_job_before_its_log_was_read_has_lost_it() {
         look(&mut tests);
     }
     assert_eq!(get(&tests, id).state, State::Running, "it is not known yet what it gave");
-    server.next("/logs", Fault::Answer(404, "Job 1 does not exist"));
-    tests.advance(30 * SECOND).unwrap();
+    server.state().faults = vec![("/logs", Fault::Answer(404, "Job 1 does not exist"))];
+    tests.advance(MINUTE).unwrap();
     tests.poll_engines().unwrap();
+    assert_eq!(server.state().faults.len(), 0, "it is asked again");
     assert_eq!(get(&tests, id).state, State::Running);
     server.state().jobs.clear();
     for _ in 0..20 {
