@@ -40,6 +40,8 @@ type Finish = Box<dyn Fn(&str, &Ended, usize) -> Result<Option<String>, Failure>
 
 /// How tasks of a type run on an engine.
 pub(crate) struct OutsideHandler<S, F> {
+    pub task_name: &'static str,
+    pub aliases: &'static [&'static str],
     /// The engine's name in the file.
     pub engine: String,
     /// The queues in which its tasks stand.
@@ -61,7 +63,7 @@ impl Registry {
             let task: T = from_json(args).map_err(|wrong| Failure::undecodable(&wrong))?;
             cx.result_json(&handler(task, cx)?)
         };
-        self.push::<T>(Box::new(run), None);
+        self.push(T::ALIASES, Handler { task_name: T::NAME, version: T::VERSION, run: Box::new(run), finish: None });
     }
 
     /// Adds a handler whose work an engine does.
@@ -71,7 +73,7 @@ impl Registry {
         S: Fn(T, &Context) -> Result<String, Failure> + Send + Sync + 'static,
         F: Fn(T, &Ended) -> Result<T::Output, Failure> + Send + Sync + 'static,
     {
-        let OutsideHandler { engine, queues, spec, finish } = outside;
+        let OutsideHandler { task_name, aliases, engine, queues, spec, finish } = outside;
         let decode = |args: &str| from_json::<T>(args).map_err(|wrong| Failure::undecodable(&wrong));
         let run = move |args: &str, cx: &Context| {
             let queue = cx.queue_name()?;
@@ -86,16 +88,17 @@ impl Registry {
                 to_json("result", &finish(decode(args)?, ended)?, limit).map_err(Failure::from_write)?;
             Ok((json != "null").then_some(json))
         };
-        self.push::<T>(Box::new(run), Some(Box::new(finish)));
+        let finish: Option<Finish> = Some(Box::new(finish));
+        self.push(aliases, Handler { task_name, version: T::VERSION, run: Box::new(run), finish });
     }
 
-    fn push<T: Task>(&mut self, run: Erased, finish: Option<Finish>) {
-        for name in std::iter::once(&T::NAME).chain(T::ALIASES) {
+    fn push(&mut self, aliases: &'static [&'static str], handler: Handler) {
+        for name in std::iter::once(&handler.task_name).chain(aliases) {
             if self.names.insert(name, self.handlers.len()).is_some() {
                 self.twice.push(name);
             }
         }
-        self.handlers.push(Handler { task_name: T::NAME, version: T::VERSION, run, finish });
+        self.handlers.push(handler);
     }
 
     /// Adds a step from the args of one version to those of the next.

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use serde::Serialize;
 
 use super::batch::{self, Format};
+use super::engines::EnginesOption;
 use super::job_options::{JobOptions, NewJob, about_line};
 use crate::console::os_word::Word;
 use crate::console::words::distance;
@@ -22,6 +23,8 @@ use crate::{Config, Enqueued, Error, ErrorKind, Queue, TaskId, Timestamp};
 pub(crate) struct AddArgs {
     #[command(flatten)]
     options: JobOptions,
+    #[command(flatten)]
+    engines: EnginesOption,
     /// Add many jobs from the standard input, all or none: one command a line, or one JSON object a line with these options as
     /// its keys and `argv` or `command`
     #[arg(long, value_enum, value_name = "FORMAT", conflicts_with_all = ["command", "unique"])]
@@ -46,16 +49,17 @@ struct Added {
 
 impl AddArgs {
     pub(super) fn run(self, session: &mut Session) -> CliResult {
+        let engines = self.engines.engines(session.db());
         let new = match self.from {
             Some(format) => {
                 let mut text = Vec::new();
                 io::stdin().lock().read_to_end(&mut text)?;
-                batch::read(format, &text, &self.options)?
+                batch::read(format, &text, &self.options, &engines)?
             }
             None => {
                 self.check_command()?;
                 let argv = self.command.iter().map(|word| Word(word.clone())).collect();
-                vec![self.options.new_job(argv, None)?]
+                vec![self.options.new_job(argv, None, &engines)?]
             }
         };
         check(&new, session.now())?;
@@ -141,9 +145,9 @@ fn add(queue: &Queue, new: &[NewJob]) -> Result<Vec<Enqueued>, CliError> {
     let line = Cell::new(None); // of the job that was looked at last: it is the one that a complaint means
     let jobs = new.iter().map(|new| {
         line.set(new.line);
-        (&new.job, new.options.clone())
+        (new.task_name.as_str(), &new.job, new.options.clone())
     });
-    queue.enqueue_all_with(jobs).map_err(|e: Error| {
+    queue.enqueue_all_as(jobs).map_err(|e: Error| {
         let is_about_one = matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::TooLarge);
         let error = CliError::from(e);
         let exit = if is_about_one { Exit::Usage } else { error.exit };

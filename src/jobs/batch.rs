@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::engines::Engines;
 use super::job_options::{JobOptions, NewJob, about_line, key_limit, size};
 use super::unique::conflict_rule;
 use crate::Timestamp;
@@ -27,7 +28,7 @@ pub(super) enum Format {
 ///
 /// # Errors
 /// The first wrong line: its number, and what is wrong.
-pub(super) fn read(format: Format, text: &[u8], options: &JobOptions) -> Result<Vec<NewJob>, CliError> {
+pub(super) fn read(format: Format, text: &[u8], options: &JobOptions, engines: &Engines) -> Result<Vec<NewJob>, CliError> {
     if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
         return Err(CliError::usage("the standard input is UTF-16; save it as UTF-8; nothing was added"));
     }
@@ -47,7 +48,7 @@ pub(super) fn read(format: Format, text: &[u8], options: &JobOptions) -> Result<
         if argv.is_empty() {
             continue; // a line with nothing but a comment behind blanks
         }
-        all.push(options.new_job(argv, Some(line)).map_err(|error| about_line(error, Some(line)))?);
+        all.push(options.new_job(argv, Some(line), engines).map_err(|error| about_line(error, Some(line)))?);
     }
     Ok(all)
 }
@@ -119,6 +120,12 @@ fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> 
         "expires" => kind.expires = Some(duration(value)?),
         "tag" => kind.tag = Some(string(value)?),
         "env" => kind.env.extend(variables(value)?),
+        "on" => kind.on = Some(string(value)?),
+        "working_dir" => kind.working_dir = Some(PathBuf::from(word(value)?.0)),
+        "spec" => {
+            let Value::Object(spec) = value else { return Err("it is not an object".to_owned()) };
+            kind.spec = Some(spec);
+        }
         "dir" => kind.dir = Some(PathBuf::from(word(value)?.0)),
         "shell" => kind.shell = value.as_bool().ok_or("it is not true or false")?,
         "deny_exit" => kind.deny_exit = Some(string(value)?.parse()?),
@@ -127,8 +134,8 @@ fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> 
         _ => {
             return Err(
                 "there is no such key; there are argv, command, queue, priority, delay, at, max_attempts, \
-                        backoff, timeout, unique, until_started, for, on_conflict, limit, serial, needs, needs_throughout, needs_free_disk, expires, tag, env, dir, shell, \
-                        deny_exit, kill_after and late_success"
+                        backoff, timeout, unique, until_started, for, on_conflict, limit, serial, needs, needs_throughout, needs_free_disk, expires, tag, env, dir, on, \
+                        working_dir, spec, shell, deny_exit, kill_after and late_success"
                     .to_owned(),
             );
         }
@@ -190,18 +197,18 @@ mod tests {
     use super::*;
 
     fn told(format: Format, text: &str) -> String {
-        read(format, text.as_bytes(), &JobOptions::default()).err().map(|e| e.message).unwrap_or_default()
+        read(format, text.as_bytes(), &JobOptions::default(), &Engines::none()).err().map(|e| e.message).unwrap_or_default()
     }
 
     #[test]
     fn lines_are_split_like_a_shell_does() {
         let text = b"# list\n\necho 'a b' c\\ d\r\n   # more\ntrue";
-        let new = read(Format::Lines, text, &JobOptions::default()).unwrap();
+        let new = read(Format::Lines, text, &JobOptions::default(), &Engines::none()).unwrap();
         let lines: Vec<_> = new.iter().map(|new| (new.line, new.job.line())).collect();
         assert_eq!(lines, [(Some(3), "echo 'a b' 'c d'".to_owned()), (Some(5), "true".to_owned())]);
         let kind = RunOptions { shell: true, ..RunOptions::default() };
         let shell = JobOptions { kind, ..JobOptions::default() };
-        let new = read(Format::Lines, b"echo 'a b' | wc", &shell).unwrap();
+        let new = read(Format::Lines, b"echo 'a b' | wc", &shell, &Engines::none()).unwrap();
         assert_eq!(new[0].job.argv, ["echo 'a b' | wc".into()]);
     }
 
@@ -210,7 +217,7 @@ mod tests {
         let kind = RunOptions { priority: Some(1), ..RunOptions::default() };
         let options = JobOptions { at: Some(Timestamp::from_millis(0)), kind, ..JobOptions::default() };
         let text = br#"{"argv": ["a", [255]], "priority": -5, "delay": "10m", "env": {"K": "V"}, "dir": "/x/./y", "deny_exit": "2", "needs": ["online", "on_mains"], "needs_free_disk": "5G"}"#;
-        let new = read(Format::Jsonl, text, &options).unwrap();
+        let new = read(Format::Jsonl, text, &options, &Engines::none()).unwrap();
         let needs = Options::new().needs("online").needs("on_mains").needs_free_disk(5 << 30);
         assert_eq!(new[0].options, needs.priority(-5).delay(Duration::from_secs(600)));
         assert_eq!(new[0].job.argv[1].bytes(), [255]);

@@ -2,13 +2,16 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
+use serde_json::{Map, Value};
 
+use super::engines::{EngineEntry, Engines};
+use super::outside;
 use super::unique::UniqueOptions;
-use crate::console::inspect::job::{Codes, Job};
+use crate::console::inspect::job::{Codes, Job, TASK_NAME};
 use crate::console::os_word::Word;
 use crate::console::times::{age, future};
 use crate::console::{CliError, Exit};
@@ -75,6 +78,15 @@ pub(super) struct RunOptions {
     /// The folder in which it runs [default: the current one]
     #[arg(long)]
     pub dir: Option<PathBuf>,
+    /// Let this engine outside run it, of those in the file of engines
+    #[arg(long, value_name = "ENGINE")]
+    pub on: Option<String>,
+    /// With --on: a folder that goes along, in a copy of which it runs, if the engine can
+    #[arg(long, value_name = "DIR")]
+    pub working_dir: Option<PathBuf>,
+    /// With --on: what the engine is told beside the command, such as '{"entrypoint_num_gpus": 1}'
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    pub spec: Option<Map<String, Value>>,
     /// Let /bin/sh run it: the words are joined with spaces
     #[arg(long)]
     pub shell: bool,
@@ -128,6 +140,14 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "it is a number of bytes, or one with K, M, G or T behind it, such as 500M".to_owned())
 }
 
+/// Reads a JSON object.
+///
+/// # Errors
+/// It is none, and where.
+pub(super) fn json_object(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|e| format!("it is not a JSON object (line {}, column {})", e.line(), e.column()))
+}
+
 fn variable() -> ValueParser {
     ValueParser::new(OsStringValueParser::new().try_map(|text| {
         let bytes = text.as_bytes();
@@ -149,46 +169,80 @@ impl JobOptions {
     /// The job that runs this command, with its options.
     ///
     /// # Errors
-    /// Words that no program can be given; a current folder that is needed and missing.
-    pub(super) fn new_job(&self, argv: Vec<Word>, line: Option<usize>) -> Result<NewJob, CliError> {
-        let job = self.kind.job(argv)?;
-        let options =
-            with(self.kind.options(self.delay)?, self.at.map(Timestamp::to_system_time), Options::run_at);
-        Ok(NewJob { job, options: with(options, self.delay, Options::delay), at: self.at, line })
+    /// Words that no program can be given; a current folder that is needed and missing; an engine that there is not, or that does not take it.
+    pub(super) fn new_job(&self, argv: Vec<Word>, line: Option<usize>, engines: &Engines) -> Result<NewJob, CliError> {
+        let engine = self.kind.engine(engines)?;
+        let job = self.kind.job(argv, engine)?;
+        let options = self.kind.options(self.delay, engine)?;
+        let options = with(options, self.at.map(Timestamp::to_system_time), Options::run_at);
+        let options = with(options, self.delay, Options::delay);
+        Ok(NewJob { task_name: task_name(engine), job, options, at: self.at, line })
     }
 }
 
+/// The name of the tasks of jobs, which this engine runs, if one does.
+pub(super) fn task_name(engine: Option<&EngineEntry>) -> String {
+    engine.map_or_else(|| TASK_NAME.to_owned(), EngineEntry::task_name)
+}
+
 impl RunOptions {
+    /// The engine that is to run it.
+    ///
+    /// # Errors
+    /// There is no such engine; options that go only with one, or not with one.
+    pub(super) fn engine<'e>(&self, engines: &'e Engines) -> Result<Option<&'e EngineEntry>, CliError> {
+        let Some(name) = &self.on else {
+            let only = [("working_dir", self.working_dir.is_some()), ("spec", self.spec.is_some())];
+            return match only.iter().find(|(_, is_given)| *is_given) {
+                Some((option, _)) => Err(CliError::usage(format!("{option} is for an engine outside; name one with on, or leave it out"))),
+                None => Ok(None),
+            };
+        };
+        let engine = engines.get(name)?;
+        let never = [("dir", self.dir.is_some()), ("kill_after", self.kill_after.is_some()), ("late_success", self.late_success)];
+        match never.iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => Err(CliError::usage(format!("{option} does not go with on: it is for jobs that `perdura work` runs itself"))),
+            None => Ok(Some(engine)),
+        }
+    }
+
     /// The job that runs this command.
     ///
     /// # Errors
-    /// Words that no program can be given; a current folder that is needed and missing.
-    pub(super) fn job(&self, argv: Vec<Word>) -> Result<Job, CliError> {
-        let job = self.unchecked_job(argv)?;
+    /// Words that no program can be given; a current folder that is needed and missing; an engine that does not take it.
+    pub(super) fn job(&self, argv: Vec<Word>, engine: Option<&EngineEntry>) -> Result<Job, CliError> {
+        let job = self.unchecked_job(argv, engine)?;
         job.check().map_err(CliError::usage)?;
+        engine.map_or(Ok(()), |engine| outside::check(engine, &job).map_err(CliError::usage))?;
         Ok(job)
     }
 
-    fn unchecked_job(&self, argv: Vec<Word>) -> Result<Job, CliError> {
-        let dir = self.dir.clone().unwrap_or_else(|| ".".into());
-        let here = if dir.is_absolute() { PathBuf::new() } else { current_folder()? };
+    fn unchecked_job(&self, argv: Vec<Word>, engine: Option<&EngineEntry>) -> Result<Job, CliError> {
+        let dir = match engine {
+            Some(_) => Word::from(""),
+            None => absolute(self.dir.as_deref().unwrap_or(Path::new(".")))?,
+        };
         Ok(Job {
             argv: if self.shell { vec![join(&argv)] } else { argv },
             shell: self.shell,
-            dir: Word(here.join(dir).components().collect::<PathBuf>().into_os_string()),
+            dir,
             env: self.env.clone(),
             deny_exit: self.deny_exit.clone().unwrap_or_default(),
             kill_after_ms: self.kill_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
             late_success: self.late_success,
+            working_dir: self.working_dir.as_deref().map(absolute).transpose()?,
+            spec: self.spec.clone().unwrap_or_default(),
         })
     }
 
     /// The options of its task.
     ///
     /// # Errors
-    /// What does not go with the unique key.
-    pub(super) fn options(&self, delay: Option<Duration>) -> Result<Options, CliError> {
-        let options = with(Options::new(), self.queue.as_deref(), Options::queue);
+    /// What does not go with the unique key; a queue where it may not stand.
+    pub(super) fn options(&self, delay: Option<Duration>, engine: Option<&EngineEntry>) -> Result<Options, CliError> {
+        let queue = self.queue.as_deref();
+        let queue = engine.map_or(Ok(queue), |engine| engine.queue(queue).map(Some))?;
+        let options = with(Options::new(), queue, Options::queue);
         let options = with(options, self.priority, Options::priority);
         let options = with(options, self.max_attempts, Options::max_attempts);
         let options = with(options, self.backoff, Options::backoff);
@@ -207,6 +261,11 @@ impl RunOptions {
     }
 }
 
+fn absolute(folder: &Path) -> Result<Word, CliError> {
+    let here = if folder.is_absolute() { PathBuf::new() } else { current_folder()? };
+    Ok(Word(here.join(folder).components().collect::<PathBuf>().into_os_string()))
+}
+
 fn current_folder() -> Result<PathBuf, CliError> {
     std::env::current_dir().map_err(|_| {
         let message =
@@ -222,6 +281,7 @@ fn join(words: &[Word]) -> Word {
 
 /// A job on its way into the file.
 pub(super) struct NewJob {
+    pub task_name: String,
     pub job: Job,
     pub options: Options,
     /// When it may start, if a time was named.

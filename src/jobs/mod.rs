@@ -13,11 +13,14 @@
 mod add;
 mod batch;
 mod calling_job;
+mod engines;
 mod family;
 mod follow;
+mod followed;
 mod job_options;
 mod launch;
 mod notices;
+mod outside;
 mod pool;
 mod protocol;
 mod reporter;

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::job_options::RunOptions;
+use super::engines::{EngineEntry, EnginesOption};
+use super::job_options::{RunOptions, task_name};
 use crate::console::os_word::Word;
 use crate::console::times::{age, future};
 use crate::console::words::distance;
@@ -56,6 +57,8 @@ pub(crate) struct ScheduleArgs {
     until: Option<Timestamp>,
     #[command(flatten)]
     options: RunOptions,
+    #[command(flatten)]
+    engines: EnginesOption,
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -79,13 +82,17 @@ enum OverlapRule {
 impl ScheduleArgs {
     pub(crate) fn run(self, session: &mut Session) -> CliResult {
         let argv = self.command.iter().map(|word| Word(word.clone())).collect();
-        let job = self.options.job(argv)?;
+        let engines = self.engines.engines(session.db());
+        let engine = self.options.engine(&engines)?;
+        let job = self.options.job(argv, engine)?;
+        let name = task_name(engine);
         job.check_size(Config::default().max_args_bytes).map_err(CliError::usage)?;
-        let schedule = self.schedule()?;
+        let schedule = self.schedule(engine)?;
         // What is wrong with it is said before there is a file.
-        Queue::builder().open_temporary().map_err(CliError::of_file)?.set_schedule(schedule.clone(), &job)?;
+        let trial = Queue::builder().open_temporary().map_err(CliError::of_file)?;
+        trial.set_schedule_as(schedule.clone(), &name, &job)?;
         let queue = session.open(Queue::builder().share_as_found(true))?;
-        queue.set_schedule(schedule, &job)?;
+        queue.set_schedule_as(schedule, &name, &job)?;
         session.note_done(format!("schedule {:?} was set", self.name));
         let record = queue.schedule(&self.name)?;
         if session.json {
@@ -100,7 +107,7 @@ impl ScheduleArgs {
         Ok(Exit::Done)
     }
 
-    fn schedule(&self) -> Result<Schedule, CliError> {
+    fn schedule(&self, engine: Option<&EngineEntry>) -> Result<Schedule, CliError> {
         let name = self.name.as_str();
         let mut schedule = match (&self.cron, self.every, self.after_end) {
             (Some(pattern), ..) => Schedule::cron(name, pattern),
@@ -134,6 +141,6 @@ impl ScheduleArgs {
         if let Some(until) = self.until {
             schedule = schedule.until(until.to_system_time());
         }
-        Ok(schedule.options(self.options.options(None)?))
+        Ok(schedule.options(self.options.options(None, engine)?))
     }
 }

@@ -81,6 +81,7 @@ impl Worker {
         }
         let _ = stopper.join(); // it has said its last word
         if signal.is_some() {
+            self.tell_outside();
             self.close();
         }
         let mut lost = shutdowns.not_recorded()?;
@@ -93,6 +94,7 @@ impl Worker {
     fn take_last(&mut self, event: WorkerEvent, shutdowns: &mut Shutdowns) {
         match event {
             WorkerEvent::Ended(ended) => self.reporter.add(ended),
+            WorkerEvent::WentOutside(attempt) => self.followed.add(attempt),
             WorkerEvent::Stopped(report) => shutdowns.done.push(report),
             WorkerEvent::Signal(_) => {
                 self.signals += 1;
@@ -118,6 +120,19 @@ impl Worker {
                 count(n as u64, "job"),
                 span(grace)
             )),
+        }
+    }
+
+    /// What engines do goes on.
+    fn tell_outside(&mut self) {
+        for ended in self.followed.ended_now(&self.queue).unwrap_or_default() {
+            self.reporter.add(ended); // it has been told of by now, or is in the file for whoever asks
+        }
+        let n = self.followed.count();
+        if n > 0 {
+            let verb = if n == 1 { "goes" } else { "go" };
+            let jobs = count(n, "job");
+            self.output.remark(format_args!("{jobs} {verb} on outside; the next worker that has the engine follows"));
         }
     }
 

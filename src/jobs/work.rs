@@ -10,7 +10,9 @@ use serde_json::value::RawValue;
 use signal_hook::iterator::Signals;
 
 use super::calling_job::refuse_waiting_for_itself;
+use super::engines::{EngineEntry, EnginesOption};
 use super::family;
+use super::followed::FollowedAttempts;
 use super::reporter::AttemptReporter;
 use super::run::{JobResult, Runner};
 use super::signals::{self, SignalFlag, SignalListener};
@@ -47,6 +49,8 @@ pub(crate) struct WorkArgs {
     /// How long running jobs may go on after the first signal
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = crate::console::times::age)]
     grace: Duration,
+    #[command(flatten)]
+    engines: EnginesOption,
     /// Do not say how each job ends
     #[arg(long, short)]
     quiet: bool,
@@ -160,13 +164,23 @@ impl WorkArgs {
         let options = self.options();
         let before = options.total(&counts);
         let quiet = self.quiet && !session.json;
+        let to_follow = to_tell.clone();
         let runner = Arc::new(Runner::new(&db, workers, quiet, to_tell, output.clone()));
-        let queue = session.open(self.set_up(Session::builder(), workers, runner.clone()))?;
+        let engines = self.engines.engines(session.db());
+        let engines: Vec<&EngineEntry> = engines.all()?.values().collect();
+        let mut builder = self.set_up(Session::builder(), workers, runner.clone());
+        for engine in &engines {
+            builder = engine.attach(builder, to_follow.clone())?;
+        }
+        let queue = session.open(builder)?;
         drop(looker); // not before: the last one that closes a file has to tidy it up
         if !quiet && !session.json {
             let workers = count(workers as u64, "worker");
             output.remark(format_args!("{workers} for the jobs of {}; {kept}", db.display()));
             self.tell_new_queues(&counts, output);
+            for engine in &engines {
+                output.remark(format_args!("engine {:?}: {engine}", safe(&engine.name)));
+            }
         }
         Ok(Worker::new(
             queue,
@@ -175,6 +189,7 @@ impl WorkArgs {
             output.clone(),
             AttemptReporter::new(self.quiet),
             options,
+            FollowedAttempts::new(engines.iter().map(|engine| engine.name.clone()).collect()),
             before,
         ))
     }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::followed::FollowedAttempts;
 use super::notices::{FileOwnership, WaitNotices};
 use super::reporter::AttemptReporter;
 use super::run::Runner;
-use super::worker_event::WorkerEvent;
+use super::worker_event::{EndedAttempt, WorkerEvent};
 use super::worker_output::WorkerOutput;
 use crate::console::text::safe;
 use crate::console::words::{count, distance, span};
@@ -70,6 +71,7 @@ pub(super) struct Worker {
     seen_succeeding: u64,
     pub(super) options: WorkerOptions,
     notices: WaitNotices,
+    pub(super) followed: FollowedAttempts,
     /// The counts of its queues before this worker started.
     before: QueueCounts,
     /// When it last reaped what it has adopted, on the monotonic clock.
@@ -86,6 +88,7 @@ impl Worker {
         output: Arc<WorkerOutput>,
         reporter: AttemptReporter,
         options: WorkerOptions,
+        followed: FollowedAttempts,
         before: QueueCounts,
     ) -> Worker {
         Worker {
@@ -99,6 +102,7 @@ impl Worker {
             seen_succeeding: 0,
             options,
             notices: WaitNotices::default(),
+            followed,
             before,
             reaped: Duration::ZERO,
             unreadable_since: None,
@@ -107,10 +111,15 @@ impl Worker {
 
     /// Until there is nothing more to do, or a signal comes.
     pub(super) fn work(&mut self, session: &Session) -> Result<WorkerExit, CliError> {
-        let (mut pause, mut settling) = (DRAIN_POLL, SETTLE_POLL);
+        let (mut pause, mut settling, mut was_owner) = (DRAIN_POLL, SETTLE_POLL, false);
         loop {
             let obstacle = self.queue.obstacle();
             let owner = self.queue.executes();
+            if owner && !was_owner {
+                let found = self.followed.find(&self.queue).map_err(CliError::from);
+                was_owner = self.bear(found)?.is_some();
+            }
+            was_owner &= owner;
             let ownership = match obstacle {
                 _ if owner => FileOwnership::Owner,
                 // Somebody has to mend it first.
@@ -135,6 +144,8 @@ impl Worker {
                 self.runner.rest(); // whoever owns the file now must not wait for shims of ours
             }
             self.reap();
+            let ended = self.followed.ended(&self.queue).map_err(CliError::from);
+            self.take_ended(ended)?;
             if self.reporter.are_pending() {
                 let told = self.reporter.tell(&self.queue, &self.output, session);
                 self.bear(told)?;
@@ -151,7 +162,11 @@ impl Worker {
                 // Of what is settled the events have been sent.
                 let is_drained = self.queue.is_drained().map_err(CliError::from);
                 if self.bear(is_drained)? == Some(true) && self.events.is_empty() {
-                    return Ok(WorkerExit::Drained);
+                    let ended = self.followed.ended_now(&self.queue).map_err(CliError::from);
+                    self.take_ended(ended)?;
+                    if !self.reporter.are_pending() {
+                        return Ok(WorkerExit::Drained);
+                    }
                 }
                 if owner { DRAIN_POLL } else { CHECK_INTERVAL }
             } else if self.options.drain && self.has_moved() {
@@ -191,6 +206,17 @@ impl Worker {
         if now.saturating_sub(since) < UNREADABLE_LIMIT { Ok(None) } else { Err(error) }
     }
 
+    /// Attempts have ended whose work engines did.
+    ///
+    /// # Errors
+    /// If the file stays unreadable.
+    fn take_ended(&mut self, ended: Result<Vec<EndedAttempt>, CliError>) -> Result<(), CliError> {
+        for attempt in self.bear(ended)?.unwrap_or_default() {
+            self.reporter.add(attempt);
+        }
+        Ok(())
+    }
+
     /// Reaps adopted processes, at most once per interval.
     pub(super) fn reap(&mut self) {
         let now = self.clock.monotonic();
@@ -224,6 +250,7 @@ impl Worker {
         for event in std::iter::once(first).chain(self.events.try_iter()) {
             match event {
                 WorkerEvent::Ended(ended) => self.reporter.add(ended),
+                WorkerEvent::WentOutside(attempt) => self.followed.add(attempt),
                 WorkerEvent::Signal(number) => {
                     self.signals += 1;
                     signal = signal.or(Some(number));

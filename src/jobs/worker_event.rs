@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::{ShutdownReport, TaskId};
+use crate::{ShutdownReport, TaskId, Timestamp};
 
 /// An event.
 pub(super) enum WorkerEvent {
     Ended(EndedAttempt),
+    WentOutside(OutsideAttempt),
     Signal(i32),
     Stopped(Result<ShutdownReport, crate::Error>),
 }
@@ -19,4 +20,21 @@ pub(super) struct EndedAttempt {
     pub succeeded: bool,
     pub took: Duration,
     pub line: String,
+}
+
+/// An attempt whose work an engine does.
+pub(super) struct OutsideAttempt {
+    pub id: TaskId,
+    pub generation: u64,
+    pub attempt: u32,
+    pub began: Timestamp,
+    pub line: String,
+}
+
+impl OutsideAttempt {
+    /// The same when it has ended. (Whether it has succeeded is in the file.)
+    pub(super) fn ended(self, now: Timestamp) -> EndedAttempt {
+        let OutsideAttempt { id, generation, attempt, began, line } = self;
+        EndedAttempt { id, generation, attempt, succeeded: false, took: now.since(began), line }
+    }
 }

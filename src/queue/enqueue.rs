@@ -99,6 +99,15 @@ impl Queue {
         self.enqueue_prepared(prepared?)
     }
 
+    /// The same for tasks whose names are known only when the program runs.
+    pub(crate) fn enqueue_all_as<'t, T: Task>(
+        &self,
+        tasks: impl IntoIterator<Item = (&'t str, &'t T, Options)>,
+    ) -> Result<Vec<Enqueued>, Error> {
+        let prepare = |(name, task, options)| self.runtime.core.prepare_as(name, task, options);
+        self.enqueue_prepared(tasks.into_iter().map(prepare).collect::<Result<_, Error>>()?)
+    }
+
     /// Collects tasks of several types, to make them together: all of them or, on an error, none.
     ///
     /// ```

@@ -53,7 +53,25 @@ impl Builder {
     /// task's [timeout](crate::Options::timeout) and its [cancellation](crate::Queue::cancel) stop the job; the task ends when the engine says that it
     /// has. [`drain`](crate::Queue::drain) waits for jobs; [`shutdown`](crate::Queue::shutdown) does not: the next process that has the engine
     /// follows them.
-    pub fn outside<T, E, S, F>(mut self, engine: &NamedEngine<E>, spec: S, finish: F) -> Builder
+    pub fn outside<T, E, S, F>(self, engine: &NamedEngine<E>, spec: S, finish: F) -> Builder
+    where
+        T: Task,
+        E: Engine,
+        S: Fn(T, &Context) -> Result<E::Spec, Failure> + Send + Sync + 'static,
+        F: Fn(T, &Ended) -> Result<T::Output, Failure> + Send + Sync + 'static,
+    {
+        self.outside_as(T::NAME, T::ALIASES, engine, spec, finish)
+    }
+
+    /// The same for tasks whose name is known only when the program runs.
+    pub(crate) fn outside_as<T, E, S, F>(
+        mut self,
+        task_name: &'static str,
+        aliases: &'static [&'static str],
+        engine: &NamedEngine<E>,
+        spec: S,
+        finish: F,
+    ) -> Builder
     where
         T: Task,
         E: Engine,
@@ -65,8 +83,8 @@ impl Builder {
             to_json("spec of the job", &spec, MAX_SPEC_BYTES).map_err(Failure::from_write)
         };
         let EngineSettings { name, queues, .. } = engine.settings.clone();
-        self.registry.add_outside(OutsideHandler { engine: name, queues, spec, finish });
-        for name in std::iter::once(&T::NAME).chain(T::ALIASES) {
+        self.registry.add_outside(OutsideHandler { task_name, aliases, engine: name, queues, spec, finish });
+        for name in std::iter::once(&task_name).chain(aliases) {
             self.engines.attach(engine, name);
         }
         self

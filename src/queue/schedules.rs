@@ -14,7 +14,7 @@ use crate::task::{Options, Task, TaskId, Timestamp};
 /// A schedule and the task that it makes, before the file is open.
 struct Planned {
     schedule: Schedule,
-    task_name: &'static str,
+    task_name: String,
     version: u32,
     of_kind: Options,
     /// As JSON.
@@ -22,10 +22,10 @@ struct Planned {
 }
 
 impl Planned {
-    fn new<T: Task>(schedule: Schedule, task: &T) -> Planned {
+    fn new<T: Task>(schedule: Schedule, task_name: &str, task: &T) -> Planned {
         Planned {
             schedule,
-            task_name: T::NAME,
+            task_name: task_name.to_owned(),
             version: T::VERSION,
             of_kind: task.options(),
             args: to_json("args", task, usize::MAX),
@@ -44,7 +44,7 @@ impl Planned {
         mut self,
         place: impl Fn(&str, Options, &Options) -> Result<Options, Error>,
     ) -> Result<Planned, Error> {
-        let placed = place(self.task_name, self.schedule.options.clone(), &self.of_kind);
+        let placed = place(&self.task_name, self.schedule.options.clone(), &self.of_kind);
         self.schedule.options =
             placed.map_err(|e| e.context(&format!("schedule {:?}", self.schedule.name)))?;
         Ok(self)
@@ -56,7 +56,7 @@ impl Planned {
     /// `InvalidInput`, naming the field, its value and its range; `Serialization` or `TooLarge` for its args.
     fn declare(&self, config: &Config, file_id: &[u8; 16], now: Timestamp) -> Result<Declared, Error> {
         let digest = |key: &str| digest(file_id, key);
-        let task = (self.task_name, self.version);
+        let task = (self.task_name.as_str(), self.version);
         let definition = self.schedule.define(task, self.of_kind.clone(), config, digest, now)?;
         let args = self
             .args
@@ -74,7 +74,7 @@ pub(super) struct Plans(Vec<Planned>);
 
 impl Plans {
     pub(super) fn add<T: Task>(&mut self, schedule: Schedule, task: &T) {
-        self.0.push(Planned::new(schedule, task));
+        self.0.push(Planned::new(schedule, T::NAME, task));
     }
 
     /// Puts their tasks into the queues of their engines.
@@ -145,10 +145,15 @@ impl Queue {
     /// [`TooLarge`](crate::ErrorKind::TooLarge) or [`Serialization`](crate::ErrorKind::Serialization) for args that cannot be stored; those of the
     /// disk. Nothing has changed then.
     pub fn set_schedule<T: Task>(&self, schedule: Schedule, task: &T) -> Result<(), Error> {
+        self.set_schedule_as(schedule, T::NAME, task)
+    }
+
+    /// The same for tasks whose name is known only when the program runs.
+    pub(crate) fn set_schedule_as<T: Task>(&self, schedule: Schedule, task_name: &str, task: &T) -> Result<(), Error> {
         let core = &self.runtime.core;
         let now = core.now();
         let planned =
-            Planned::new(schedule, task).placed(|name, options, own| core.place(name, options, own))?;
+            Planned::new(schedule, task_name, task).placed(|name, options, own| core.place(name, options, own))?;
         let declared = planned.declare(&core.config, self.store().file_id(), now)?;
         self.change(move |tx| store::set_schedule(tx, &declared, false, now))
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::Task;
 use crate::console::os_word::Word;
@@ -21,7 +22,8 @@ pub(crate) struct Job {
     /// Whether `/bin/sh` runs it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shell: bool,
-    /// Where it runs; absolute.
+    /// Where it runs; absolute. Empty where an engine runs it.
+    #[serde(default, skip_serializing_if = "is_empty")]
     pub dir: Word,
     /// What its environment has beside the worker's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -35,6 +37,16 @@ pub(crate) struct Job {
     /// Whether exit code 0 means success also after it was asked to end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late_success: bool,
+    /// A folder that goes along to the engine; absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<Word>,
+    /// What the engine is told beside the command.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub spec: Map<String, Value>,
+}
+
+fn is_empty(word: &Word) -> bool {
+    word.0.is_empty()
 }
 
 /// The task name of jobs: one that no program takes for its own tasks.
@@ -43,9 +55,22 @@ pub(crate) const TASK_NAME: &str = "perdura.job";
 /// The task name of jobs that were added by earlier versions of this command, and of whatever a program calls so.
 pub(crate) const OLD_TASK_NAME: &str = "job";
 
+/// Before the name of an engine: the task name of the jobs that it runs.
+const ENGINE_PREFIX: &str = "perdura.job@";
+
+/// The task name of jobs that this engine runs.
+pub(crate) fn task_name_on(engine: &str) -> String {
+    format!("{ENGINE_PREFIX}{engine}")
+}
+
+/// The engine that runs jobs of this task name.
+pub(crate) fn engine_of(task_name: &str) -> Option<&str> {
+    task_name.strip_prefix(ENGINE_PREFIX)
+}
+
 /// Whether tasks of this name may be jobs.
 pub(crate) fn may_be_job(task_name: &str) -> bool {
-    [TASK_NAME, OLD_TASK_NAME].contains(&task_name)
+    [TASK_NAME, OLD_TASK_NAME].contains(&task_name) || engine_of(task_name).is_some()
 }
 
 impl Task for Job {
@@ -193,6 +218,8 @@ mod tests {
             deny_exit: Codes::default(),
             kill_after_ms: None,
             late_success: false,
+            working_dir: None,
+            spec: Map::new(),
         }
     }
 

@@ -11,9 +11,13 @@ use crate::task::{NewTask, Options, Task};
 impl Core {
     /// Checks and serialises a task.
     pub(crate) fn prepare<T: Task>(&self, task: &T, options: Options) -> Result<NewTask, Error> {
+        self.prepare_as(T::NAME, task, options)
+    }
+
+    /// The same for a task whose name is known only when the program runs.
+    pub(crate) fn prepare_as<T: Task>(&self, name: &str, task: &T, options: Options) -> Result<NewTask, Error> {
         let own = task.options();
-        let options = self.place(T::NAME, options, &own)?.resolve(T::NAME, own, &self.config, self.now())?;
-        let name = T::NAME;
+        let options = self.place(name, options, &own)?.resolve(name, own, &self.config, self.now())?;
         let args = to_json("args", task, self.config.max_args_bytes)
             .map_err(|e| e.context(&format!("task {name:?}")))?;
         let token = options.token.map_or_else(|| self.new_token(), |repeated| repeated.token);
