@@ -63,7 +63,10 @@ impl Registry {
             let task: T = from_json(args).map_err(|wrong| Failure::undecodable(&wrong))?;
             cx.result_json(&handler(task, cx)?)
         };
-        self.push(T::ALIASES, Handler { task_name: T::NAME, version: T::VERSION, run: Box::new(run), finish: None });
+        self.push(
+            T::ALIASES,
+            Handler { task_name: T::NAME, version: T::VERSION, run: Box::new(run), finish: None },
+        );
     }
 
     /// Adds a handler whose work an engine does.

@@ -28,7 +28,12 @@ pub(super) enum Format {
 ///
 /// # Errors
 /// The first wrong line: its number, and what is wrong.
-pub(super) fn read(format: Format, text: &[u8], options: &JobOptions, engines: &Engines) -> Result<Vec<NewJob>, CliError> {
+pub(super) fn read(
+    format: Format,
+    text: &[u8],
+    options: &JobOptions,
+    engines: &Engines,
+) -> Result<Vec<NewJob>, CliError> {
     if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
         return Err(CliError::usage("the standard input is UTF-16; save it as UTF-8; nothing was added"));
     }
@@ -197,7 +202,10 @@ mod tests {
     use super::*;
 
     fn told(format: Format, text: &str) -> String {
-        read(format, text.as_bytes(), &JobOptions::default(), &Engines::none()).err().map(|e| e.message).unwrap_or_default()
+        read(format, text.as_bytes(), &JobOptions::default(), &Engines::none())
+            .err()
+            .map(|e| e.message)
+            .unwrap_or_default()
     }
 
     #[test]

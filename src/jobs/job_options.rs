@@ -145,7 +145,8 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 /// # Errors
 /// It is none, and where.
 pub(super) fn json_object(text: &str) -> Result<Map<String, Value>, String> {
-    serde_json::from_str(text).map_err(|e| format!("it is not a JSON object (line {}, column {})", e.line(), e.column()))
+    serde_json::from_str(text)
+        .map_err(|e| format!("it is not a JSON object (line {}, column {})", e.line(), e.column()))
 }
 
 fn variable() -> ValueParser {
@@ -170,7 +171,12 @@ impl JobOptions {
     ///
     /// # Errors
     /// Words that no program can be given; a current folder that is needed and missing; an engine that there is not, or that does not take it.
-    pub(super) fn new_job(&self, argv: Vec<Word>, line: Option<usize>, engines: &Engines) -> Result<NewJob, CliError> {
+    pub(super) fn new_job(
+        &self,
+        argv: Vec<Word>,
+        line: Option<usize>,
+        engines: &Engines,
+    ) -> Result<NewJob, CliError> {
         let engine = self.kind.engine(engines)?;
         let job = self.kind.job(argv, engine)?;
         let options = self.kind.options(self.delay, engine)?;
@@ -194,14 +200,22 @@ impl RunOptions {
         let Some(name) = &self.on else {
             let only = [("working_dir", self.working_dir.is_some()), ("spec", self.spec.is_some())];
             return match only.iter().find(|(_, is_given)| *is_given) {
-                Some((option, _)) => Err(CliError::usage(format!("{option} is for an engine outside; name one with on, or leave it out"))),
+                Some((option, _)) => Err(CliError::usage(format!(
+                    "{option} is for an engine outside; name one with on, or leave it out"
+                ))),
                 None => Ok(None),
             };
         };
         let engine = engines.get(name)?;
-        let never = [("dir", self.dir.is_some()), ("kill_after", self.kill_after.is_some()), ("late_success", self.late_success)];
+        let never = [
+            ("dir", self.dir.is_some()),
+            ("kill_after", self.kill_after.is_some()),
+            ("late_success", self.late_success),
+        ];
         match never.iter().find(|(_, is_given)| *is_given) {
-            Some((option, _)) => Err(CliError::usage(format!("{option} does not go with on: it is for jobs that `perdura work` runs itself"))),
+            Some((option, _)) => Err(CliError::usage(format!(
+                "{option} does not go with on: it is for jobs that `perdura work` runs itself"
+            ))),
             None => Ok(Some(engine)),
         }
     }
@@ -239,7 +253,11 @@ impl RunOptions {
     ///
     /// # Errors
     /// What does not go with the unique key; a queue where it may not stand.
-    pub(super) fn options(&self, delay: Option<Duration>, engine: Option<&EngineEntry>) -> Result<Options, CliError> {
+    pub(super) fn options(
+        &self,
+        delay: Option<Duration>,
+        engine: Option<&EngineEntry>,
+    ) -> Result<Options, CliError> {
         let queue = self.queue.as_deref();
         let queue = engine.map_or(Ok(queue), |engine| engine.queue(queue).map(Some))?;
         let options = with(Options::new(), queue, Options::queue);

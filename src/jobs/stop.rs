@@ -132,7 +132,9 @@ impl Worker {
         if n > 0 {
             let verb = if n == 1 { "goes" } else { "go" };
             let jobs = count(n, "job");
-            self.output.remark(format_args!("{jobs} {verb} on outside; the next worker that has the engine follows"));
+            self.output.remark(format_args!(
+                "{jobs} {verb} on outside; the next worker that has the engine follows"
+            ));
         }
     }
 

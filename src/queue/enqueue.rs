@@ -104,7 +104,9 @@ impl Queue {
         &self,
         tasks: impl IntoIterator<Item = (&'t str, &'t T, Options)>,
     ) -> Result<Vec<Enqueued>, Error> {
-        let prepare = |(name, task, options)| self.runtime.core.prepare_as(name, task, options);
+        let prepare = |(name, task, options): (&str, _, _)| {
+            self.runtime.core.prepare_as(name.to_owned().into(), task, options)
+        };
         self.enqueue_prepared(tasks.into_iter().map(prepare).collect::<Result<_, Error>>()?)
     }
 

@@ -149,11 +149,16 @@ impl Queue {
     }
 
     /// The same for tasks whose name is known only when the program runs.
-    pub(crate) fn set_schedule_as<T: Task>(&self, schedule: Schedule, task_name: &str, task: &T) -> Result<(), Error> {
+    pub(crate) fn set_schedule_as<T: Task>(
+        &self,
+        schedule: Schedule,
+        task_name: &str,
+        task: &T,
+    ) -> Result<(), Error> {
         let core = &self.runtime.core;
         let now = core.now();
-        let planned =
-            Planned::new(schedule, task_name, task).placed(|name, options, own| core.place(name, options, own))?;
+        let planned = Planned::new(schedule, task_name, task)
+            .placed(|name, options, own| core.place(name, options, own))?;
         let declared = planned.declare(&core.config, self.store().file_id(), now)?;
         self.change(move |tx| store::set_schedule(tx, &declared, false, now))
     }

@@ -102,7 +102,8 @@ pub(super) fn uptime(date: &str, nodes: &str) -> Option<Duration> {
     }
     let now = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
     let nodes: Answer = serde_json::from_str(nodes).ok()?;
-    let heads = nodes.data.result.result.into_iter().filter(|node| node.is_head_node && node.state == "ALIVE");
+    let heads =
+        nodes.data.result.result.into_iter().filter(|node| node.is_head_node && node.state == "ALIVE");
     let start = heads.map(|node| node.start_time_ms.filter(|at| *at > 0)).max()??;
     let now = u64::try_from(now.as_millisecond()).ok()?;
     Some(Duration::from_millis(now.checked_sub(start)?).saturating_sub(START_MARGIN))
@@ -170,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_start_that_failed_is_judged_by_whether_the_job_is_there() {
-        let twice = "RuntimeError: Request failed with status code 400: …\nValueError: Job … already exists\n.\n";
+        let twice =
+            "RuntimeError: Request failed with status code 400: …\nValueError: Job … already exists\n.\n";
         assert!(start_failed(500, twice, true).is_ok());
         assert!(start_failed(400, twice, true).is_ok());
         let traceback = "Traceback:\n  File x\nTypeError: entrypoint must be a string\n\n";
@@ -178,8 +180,14 @@ mod tests {
         assert!(refused.is_refusal());
         assert_eq!(refused.message(), "Ray refuses the job: TypeError: entrypoint must be a string");
         assert!(start_failed(500, twice, false).unwrap_err().is_refusal());
-        assert_eq!(start_failed(500, "No agent", false), Err(EngineError::not_now("Ray cannot start the job: No agent")));
-        assert_eq!(start_failed(502, "bad", false), Err(EngineError::unreachable("it answers HTTP 502: bad")));
+        assert_eq!(
+            start_failed(500, "No agent", false),
+            Err(EngineError::not_now("Ray cannot start the job: No agent"))
+        );
+        assert_eq!(
+            start_failed(502, "bad", false),
+            Err(EngineError::unreachable("it answers HTTP 502: bad"))
+        );
         assert_eq!(start_failed(301, "", false), Err(EngineError::unreachable("it answers HTTP 301: ")));
     }
 
@@ -204,7 +212,11 @@ mod tests {
         assert_eq!(uptime("Mon, 30 Nov 2026 12:32:57 GMT", &head), Some(Duration::ZERO));
         assert_eq!(uptime("Mon, 30 Nov 2020 12:33:57 GMT", &head), None);
         assert_eq!(uptime("yesterday", &head), None);
-        for other in [r#"{"is_head_node":true,"state":"DEAD","start_time_ms":1}"#, r#"{"is_head_node":true,"state":"ALIVE"}"#, "{}"] {
+        for other in [
+            r#"{"is_head_node":true,"state":"DEAD","start_time_ms":1}"#,
+            r#"{"is_head_node":true,"state":"ALIVE"}"#,
+            "{}",
+        ] {
             assert_eq!(uptime("Mon, 30 Nov 2026 12:33:57 GMT", &nodes(other)), None);
         }
         assert_eq!(uptime("Mon, 30 Nov 2026 12:33:57 GMT", "[]"), None);

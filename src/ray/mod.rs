@@ -176,7 +176,8 @@ impl RayEngine {
 
     /// How long it knows of each job whether it had it: since it is up.
     fn look_at_head(&mut self) {
-        let asked = "/api/v0/nodes?detail=1&filter_keys=is_head_node&filter_predicates=%3D&filter_values=true";
+        let asked =
+            "/api/v0/nodes?detail=1&filter_keys=is_head_node&filter_predicates=%3D&filter_values=true";
         let up = self.head.ask(asked, Request::Get).and_then(|mut answer| {
             let date = answer.date().unwrap_or_default();
             Ok(uptime(&date, &answer.text()?))
@@ -261,11 +262,14 @@ impl Engine for RayEngine {
 
     fn collect(&mut self, job: &JobId) -> Result<Collected, EngineError> {
         let log = self.written(job)?;
-        let Some(details) = self.details(job)? else { return Err(EngineError::unreachable("Ray has forgotten the job")) };
-        let collected = match log::result(&log, job.as_str(), details.entrypoint.as_deref().unwrap_or_default()) {
-            Some(result) => Collected::new().result(result),
-            None => Collected::new(),
+        let Some(details) = self.details(job)? else {
+            return Err(EngineError::unreachable("Ray has forgotten the job"));
         };
+        let collected =
+            match log::result(&log, job.as_str(), details.entrypoint.as_deref().unwrap_or_default()) {
+                Some(result) => Collected::new().result(result),
+                None => Collected::new(),
+            };
         Ok(collected.log(log))
     }
 
@@ -282,6 +286,9 @@ impl Engine for RayEngine {
 
 impl fmt::Debug for RayEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RayEngine").field("head", &self.head).field("max_package", &self.max_package).finish_non_exhaustive()
+        f.debug_struct("RayEngine")
+            .field("head", &self.head)
+            .field("max_package", &self.max_package)
+            .finish_non_exhaustive()
     }
 }

@@ -25,9 +25,8 @@ pub(super) struct Package {
 /// # Errors
 /// A refusal: it is no folder, cannot be read, or is too large packed.
 pub(super) fn pack(folder: &Path, max: u64) -> Result<Package, EngineError> {
-    let refused = |problem: String| {
-        EngineError::refused(format!("the working folder {} {problem}", folder.display()))
-    };
+    let refused =
+        |problem: String| EngineError::refused(format!("the working folder {} {problem}", folder.display()));
     if !folder.is_dir() {
         return Err(refused("is no folder".to_owned()));
     }
@@ -84,9 +83,11 @@ fn options(path: &Path) -> SimpleFileOptions {
         .is_ok_and(|file| std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o100 != 0);
     #[cfg(not(unix))]
     let is_program = path.extension().is_some_and(|extension| extension == "exe");
-    SimpleFileOptions::default()
-        .last_modified_time(DateTime::default())
-        .unix_permissions(if is_program { 0o755 } else { 0o644 })
+    SimpleFileOptions::default().last_modified_time(DateTime::default()).unix_permissions(if is_program {
+        0o755
+    } else {
+        0o644
+    })
 }
 
 /// Keeps no more than may go along: what comes then is as good as written, since whoever writes ends at the next file.
@@ -123,7 +124,8 @@ mod tests {
     use super::*;
 
     fn folder(files: &[(&str, &str)]) -> std::path::PathBuf {
-        let folder = std::env::temp_dir().join(format!("perdura-package-{}-{}", std::process::id(), files.len()));
+        let folder =
+            std::env::temp_dir().join(format!("perdura-package-{}-{}", std::process::id(), files.len()));
         for (name, text) in files {
             let path = folder.join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();

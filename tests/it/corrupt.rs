@@ -218,7 +218,13 @@ fn g12_bytes_of_the_schema_damaged() {
         let old = closed.main()[at];
         let is_text = old.is_ascii_graphic() || old == b' '; // of the schema: one change is like another
         let news = [old ^ (1 << (at % 8)), 0, 0xff];
-        let share = if is_text { 16 } else if old == 0 { 32 } else { 4 }; // others in each run
+        let share = if is_text {
+            16
+        } else if old == 0 {
+            32
+        } else {
+            4
+        }; // others in each run
         let n = if every_byte { 3 } else { usize::from((at + turn).is_multiple_of(share)) };
         for new in news.into_iter().take(n).filter(|new| *new != old) {
             let mut files = closed.clone();

@@ -68,7 +68,11 @@ fn another_process_may_enqueue_look_cancel_and_retry_while_the_owner_works() {
     assert_eq!(queue.result::<Noted>(id).unwrap(), Some(1));
     let delayed =
         queue.enqueue_with(&innocent(2), Options::new().delay(Duration::from_millis(30))).unwrap().id();
-    assert_eq!(queue.wait(delayed, PATIENCE).unwrap().state, State::Succeeded, "the owner's timer hears of it");
+    assert_eq!(
+        queue.wait(delayed, PATIENCE).unwrap().state,
+        State::Succeeded,
+        "the owner's timer hears of it"
+    );
     let cancelled = queue.enqueue_with(&innocent(3), Options::new().delay(60 * MINUTE)).unwrap().id();
     queue.cancel(cancelled).unwrap();
     queue.retry(cancelled).unwrap();

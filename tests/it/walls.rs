@@ -69,7 +69,15 @@ const ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
     (
         Rule::Files,
         &["std::fs"],
-        &["src/store/", "src/cli/", "src/console/", "src/jobs/", "src/ray/", "src/report/", "src/tui/stage.rs"],
+        &[
+            "src/store/",
+            "src/cli/",
+            "src/console/",
+            "src/jobs/",
+            "src/ray/",
+            "src/report/",
+            "src/tui/stage.rs",
+        ],
     ),
     (
         Rule::Sync,

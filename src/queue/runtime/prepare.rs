@@ -1,5 +1,6 @@
 //! From a value and its options to a row that can be written: before the writer is taken.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 
 use super::core::Core;
@@ -11,17 +12,22 @@ use crate::task::{NewTask, Options, Task};
 impl Core {
     /// Checks and serialises a task.
     pub(crate) fn prepare<T: Task>(&self, task: &T, options: Options) -> Result<NewTask, Error> {
-        self.prepare_as(T::NAME, task, options)
+        self.prepare_as(T::NAME.into(), task, options)
     }
 
     /// The same for a task whose name is known only when the program runs.
-    pub(crate) fn prepare_as<T: Task>(&self, name: &str, task: &T, options: Options) -> Result<NewTask, Error> {
+    pub(crate) fn prepare_as<T: Task>(
+        &self,
+        name: Cow<'static, str>,
+        task: &T,
+        options: Options,
+    ) -> Result<NewTask, Error> {
         let own = task.options();
-        let options = self.place(name, options, &own)?.resolve(name, own, &self.config, self.now())?;
+        let options = self.place(&name, options, &own)?.resolve(&name, own, &self.config, self.now())?;
         let args = to_json("args", task, self.config.max_args_bytes)
             .map_err(|e| e.context(&format!("task {name:?}")))?;
         let token = options.token.map_or_else(|| self.new_token(), |repeated| repeated.token);
-        Ok(NewTask { task_name: name.into(), version: T::VERSION, args, options, token, run: None })
+        Ok(NewTask { task_name: name, version: T::VERSION, args, options, token, run: None })
     }
 
     /// Options of a task in the queue of its engine, if it runs on one.

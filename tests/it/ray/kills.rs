@@ -91,7 +91,8 @@ fn program(folder: &Path) -> Builder {
 
 /// Notes its id, which Ray tells in a variable, works for a moment, and ends.
 fn entrypoint(starts: &Path, fails: bool) -> String {
-    let id = r#"printf '%s' "$RAY_JOB_CONFIG_JSON_ENV_VAR" | sed -E 's/.*"job_submission_id": "([^"]*)".*/\1/'"#;
+    let id =
+        r#"printf '%s' "$RAY_JOB_CONFIG_JSON_ENV_VAR" | sed -E 's/.*"job_submission_id": "([^"]*)".*/\1/'"#;
     let code = u8::from(fails);
     format!("{{ {id}; echo; }} >> '{}'; sleep 0.$(($$ % 10)); echo 7; exit {code}", starts.display())
 }

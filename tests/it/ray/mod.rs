@@ -33,7 +33,10 @@ fn engine(server: &Server) -> RayEngine {
     RayEngine::new(&server.address).unwrap().token("the-secret")
 }
 
-fn open_with(engine: RayEngine, set: impl FnOnce(NamedEngine<RayEngine>) -> NamedEngine<RayEngine>) -> SteppedQueue {
+fn open_with(
+    engine: RayEngine,
+    set: impl FnOnce(NamedEngine<RayEngine>) -> NamedEngine<RayEngine>,
+) -> SteppedQueue {
     let named = set(NamedEngine::new("ray", engine));
     let builder = builder(Config::default()).outside(
         &named,
@@ -104,20 +107,29 @@ fn a_real_head_does_what_is_expected_of_an_engine() {
 
 #[test]
 fn a_real_head_that_asks_for_a_token_gets_none() {
-    let (Ok(address), Some(_)) = (std::env::var("PERDURA_RAY"), std::env::var_os("PERDURA_RAY_ASKS")) else { return };
+    let (Ok(address), Some(_)) = (std::env::var("PERDURA_RAY"), std::env::var_os("PERDURA_RAY_ASKS")) else {
+        return;
+    };
     let (job, spec) = (JobId::new("a-1"), RayJob::new("true"));
     let error = RayEngine::new(&address).unwrap().start(&job, &spec).unwrap_err();
     assert!(error.message().contains("asks for a token"), "{error}");
     let error = RayEngine::new(&address).unwrap().token("wrong-secret").start(&job, &spec).unwrap_err();
     assert_eq!(error, EngineError::not_now(error.message()));
-    assert!(error.message().contains("does not take the token") && !error.message().contains("wrong-secret"), "{error}");
+    assert!(
+        error.message().contains("does not take the token") && !error.message().contains("wrong-secret"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_real_job_gets_its_folder_and_gives_its_result() {
     let Ok(address) = std::env::var("PERDURA_RAY") else { return };
     let folder = Folder::new();
-    std::fs::write(folder.path().join("train.py"), "import os\nprint('epoch 1')\nprint(int(os.environ['N']) * 7)\n").unwrap();
+    std::fs::write(
+        folder.path().join("train.py"),
+        "import os\nprint('epoch 1')\nprint(int(os.environ['N']) * 7)\n",
+    )
+    .unwrap();
     let here = folder.path().to_owned();
     let named = NamedEngine::new("ray", RayEngine::new(&address).unwrap()).forget(true);
     let queue = builder(Config::default().max_task_attempts(1))
@@ -145,7 +157,10 @@ fn g19_a_job_is_submitted_under_its_id_and_its_end_is_the_tasks() {
     let job = server.the_job();
     let task = get(&tests, id);
     assert_eq!(task.outside.as_ref().unwrap().job.as_deref(), Some(job.as_str()));
-    assert_eq!(server.state().jobs[&job].submission, json!({ "entrypoint": "python train.py", "submission_id": job }));
+    assert_eq!(
+        server.state().jobs[&job].submission,
+        json!({ "entrypoint": "python train.py", "submission_id": job })
+    );
     server.set(&job, json!({ "status": "RUNNING" }));
     look(&mut tests);
     assert_eq!(get(&tests, id).state, State::Running);
@@ -215,7 +230,11 @@ fn a_folder_goes_along_once() {
     let error = ray.start(&JobId::new("a-3"), &spec).unwrap_err();
     assert_eq!(error, EngineError::not_now(error.message()), "{error}");
     assert_eq!(server.state().jobs.len(), 2);
-    let small = RayEngine::new(&server.address).unwrap().max_package(10).start(&JobId::new("a-4"), &spec).unwrap_err();
+    let small = RayEngine::new(&server.address)
+        .unwrap()
+        .max_package(10)
+        .start(&JobId::new("a-4"), &spec)
+        .unwrap_err();
     assert!(small.is_refusal() && small.message().contains("max_package"), "{small}");
 }
 
@@ -319,8 +338,14 @@ fn what_ray_refuses_fails_for_good_and_says_why() {
     let id = add(&tests, "");
     tests.poll_engines().unwrap();
     let task = get(&tests, id);
-    assert_eq!((task.state, task.error_type.as_deref(), task.attempt_number), (State::Failed, Some("EngineRefused"), 1));
-    assert_eq!(task.error_message.as_deref(), Some("Ray refuses the job: TypeError: entrypoint must be a string"));
+    assert_eq!(
+        (task.state, task.error_type.as_deref(), task.attempt_number),
+        (State::Failed, Some("EngineRefused"), 1)
+    );
+    assert_eq!(
+        task.error_message.as_deref(),
+        Some("Ray refuses the job: TypeError: entrypoint must be a string")
+    );
 }
 
 #[test]
@@ -347,7 +372,11 @@ fn a_job_that_stays_pending_is_lost_and_another_attempt_has_another_id() {
 #[test]
 fn g19_how_a_job_ends_is_how_its_task_ends() {
     for (details, state, error_type) in [
-        (json!({ "status": "FAILED", "error_type": "JOB_ENTRYPOINT_COMMAND_ERROR", "driver_exit_code": 3, "message": "exit 3" }), State::Queued, "ExitCode.3"),
+        (
+            json!({ "status": "FAILED", "error_type": "JOB_ENTRYPOINT_COMMAND_ERROR", "driver_exit_code": 3, "message": "exit 3" }),
+            State::Queued,
+            "ExitCode.3",
+        ),
         (json!({ "status": "FAILED", "error_type": "JOB_SUPERVISOR_ACTOR_DIED" }), State::Lost, "TaskLost"),
         (json!({ "status": "FAILED", "error_type": "RUNTIME_ENV_SETUP_FAILURE" }), State::Lost, "TaskLost"),
         (json!({ "status": "FAILED" }), State::Lost, "TaskLost"),
@@ -512,10 +541,14 @@ fn an_address_that_is_none_is_told_at_once_and_one_that_nobody_has_later() {
         let error = RayEngine::new(address).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert!(error.to_string().contains(why), "{address}: {error}");
-        assert!(error.to_string().contains("http://127.0.0.1:8265") && !error.to_string().contains("secret"), "{error}");
+        assert!(
+            error.to_string().contains("http://127.0.0.1:8265") && !error.to_string().contains("secret"),
+            "{error}"
+        );
     }
     for address in ["http://127.0.0.1:9", "http://no-such-host.invalid"] {
-        let error = RayEngine::new(address).unwrap().start(&JobId::new("a-1"), &RayJob::new("true")).unwrap_err();
+        let error =
+            RayEngine::new(address).unwrap().start(&JobId::new("a-1"), &RayJob::new("true")).unwrap_err();
         assert_eq!(error, EngineError::not_now(error.message()), "{error}");
         assert!(error.message().contains(address), "{error}");
     }
@@ -560,7 +593,10 @@ fn a_head_that_is_starting_closes_the_queue_and_the_queue_says_why() {
     tests.poll_engines().unwrap();
     let waiting = tests.queue().enqueue(&Train("true".to_owned())).unwrap().id();
     let why = tests.queue().explain(waiting).unwrap().to_string();
-    assert!(why.contains("the engine \"ray\" cannot be reached") && why.contains("answers HTTP 503"), "{why}");
+    assert!(
+        why.contains("the engine \"ray\" cannot be reached") && why.contains("answers HTTP 503"),
+        "{why}"
+    );
     assert_eq!(get(&tests, id).state, State::Running);
 }
 

@@ -143,7 +143,10 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
         let fault = {
             let mut state = state.lock().unwrap();
             state.asked.push(format!("{} {}", question.method, question.path));
-            let at = state.faults.iter().position(|(path, _)| format!("{} {}", question.method, question.path).contains(path));
+            let at = state
+                .faults
+                .iter()
+                .position(|(path, _)| format!("{} {}", question.method, question.path).contains(path));
             match at {
                 Some(at) => Some(state.faults.remove(at).1),
                 None => {
@@ -189,7 +192,8 @@ fn say(stream: &mut TcpStream, status: u16, text: &str) {
     let elsewhere = if (300..400).contains(&status) { "Location: http://127.0.0.1:9/\r\n" } else { "" };
     let date = "Mon, 30 Nov 2026 12:00:00 GMT";
     let length = text.len();
-    let whole = format!("HTTP/1.1 {status} X\r\nDate: {date}\r\n{elsewhere}Content-Length: {length}\r\n\r\n{text}");
+    let whole =
+        format!("HTTP/1.1 {status} X\r\nDate: {date}\r\n{elsewhere}Content-Length: {length}\r\n\r\n{text}");
     let _ = stream.write_all(whole.as_bytes());
 }
 
@@ -219,7 +223,11 @@ fn answer(question: &Question, state: &mut State) -> (u16, String) {
             };
             let id = submission["submission_id"].as_str().unwrap().to_owned();
             if submission["entrypoint"].as_str().is_none_or(str::is_empty) {
-                return (400, "Traceback (most recent call last):\nTypeError: entrypoint must be a string\n\n".to_owned());
+                return (
+                    400,
+                    "Traceback (most recent call last):\nTypeError: entrypoint must be a string\n\n"
+                        .to_owned(),
+                );
             }
             if state.jobs.contains_key(&id) {
                 let text = "Traceback:\nRuntimeError: Request failed with status code 400: …\nValueError: Job with submission_id … already exists.\n.\n";
@@ -241,7 +249,9 @@ fn answer(question: &Question, state: &mut State) -> (u16, String) {
         ("GET", ["api", "jobs"]) => {
             let told = |(id, job): (&String, &Job)| told(id, job);
             let mut jobs: Vec<Value> = state.jobs.iter().map(told).collect();
-            jobs.push(json!({ "type": "DRIVER", "job_id": "02000000", "submission_id": null, "status": "RUNNING" }));
+            jobs.push(
+                json!({ "type": "DRIVER", "job_id": "02000000", "submission_id": null, "status": "RUNNING" }),
+            );
             (200, Value::Array(jobs).to_string())
         }
         ("GET", ["api", "jobs", id]) => {

@@ -1,0 +1,205 @@
+//! Jobs that an engine outside runs: what the engine is asked to do, and what their tasks give.
+
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::engines::{EngineEntry, EngineKind};
+use super::worker_event::{OutsideAttempt, WorkerEvent};
+use crate::console::inspect::job::{Job, TASK_NAME};
+use crate::console::inspect::task::exit_code;
+use crate::console::os_word::Word;
+use crate::console::{CliError, Exit};
+use crate::engine::{Ended, Engine, NamedEngine};
+use crate::exec::ExecEngine;
+use crate::{Builder, Clock, Context, Failure, SystemClock, Task};
+
+/// A job, and what its engine gives.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct OutsideJob(Job);
+
+impl Task for OutsideJob {
+    /// It has that of its engine instead.
+    const NAME: &'static str = TASK_NAME;
+    type Output = Option<Box<RawValue>>;
+}
+
+/// Refuses, when a job is added, what its engine could not be asked.
+///
+/// # Errors
+/// What is wrong, and what to do.
+pub(super) fn check(engine: &EngineEntry, job: &Job) -> Result<(), String> {
+    match &engine.kind {
+        EngineKind::Exec { .. } => program_spec(job).map(drop),
+        EngineKind::Ray { .. } => ray_spec(job).map(drop),
+    }
+}
+
+impl EngineEntry {
+    /// Lets a worker run the jobs of this engine; it tells when one begins.
+    ///
+    /// # Errors
+    /// This program has no such engines, or the entry is none of one.
+    pub(super) fn attach(&self, builder: Builder, news: Sender<WorkerEvent>) -> Result<Builder, CliError> {
+        match &self.kind {
+            EngineKind::Exec { .. } => Ok(self.attach_as(builder, self.program()?, program_spec, news)),
+            EngineKind::Ray { .. } => self.attach_ray(builder, news),
+        }
+    }
+
+    /// The engine that is a program.
+    fn program(&self) -> Result<ExecEngine, CliError> {
+        let EngineKind::Exec { program, args, remembers } = &self.kind else { return Err(self.absent()) };
+        let engine = args.iter().fold(ExecEngine::new(program), ExecEngine::arg);
+        let engine = engine.remembers(remembers.unwrap_or(Duration::ZERO));
+        Ok(match self.timeout {
+            Some(timeout) => engine.timeout(timeout),
+            None => engine,
+        })
+    }
+
+    #[cfg(feature = "ray")]
+    fn attach_ray(&self, builder: Builder, news: Sender<WorkerEvent>) -> Result<Builder, CliError> {
+        Ok(self.attach_as(builder, self.ray()?, ray_spec, news))
+    }
+
+    #[cfg(not(feature = "ray"))]
+    fn attach_ray(&self, _: Builder, _: Sender<WorkerEvent>) -> Result<Builder, CliError> {
+        Err(self.absent())
+    }
+
+    /// The Ray cluster.
+    #[cfg(feature = "ray")]
+    fn ray(&self) -> Result<crate::ray::RayEngine, CliError> {
+        use super::engines::TokenPlace;
+        use crate::ray::RayEngine;
+        let EngineKind::Ray { address, token, max_package } = &self.kind else { return Err(self.absent()) };
+        let engine = address.as_deref().map_or_else(RayEngine::from_env, RayEngine::new);
+        let engine = engine.map_err(|e| CliError::usage(format!("engine {:?}: {e}", self.name)))?;
+        let engine = match token {
+            None => engine,
+            Some(TokenPlace::Variable(name)) => engine.token_from_env(name),
+            Some(TokenPlace::File(path)) => engine.token_from_file(path),
+        };
+        let engine = max_package.iter().fold(engine, |engine, bytes| engine.max_package(*bytes));
+        Ok(self.timeout.iter().fold(engine, |engine, time| engine.timeout(*time)))
+    }
+
+    fn absent(&self) -> CliError {
+        let what = "this perdura was built without Ray; build it with --features ray";
+        CliError::new(Exit::Usage, format!("engine {:?}: {what}", self.name))
+    }
+
+    fn attach_as<E: Engine>(
+        &self,
+        builder: Builder,
+        engine: E,
+        spec: fn(&Job) -> Result<E::Spec, String>,
+        news: Sender<WorkerEvent>,
+    ) -> Builder {
+        let named = self.settings(NamedEngine::new(&self.name, engine));
+        let clock = SystemClock::new();
+        let spec = move |OutsideJob(job): OutsideJob, cx: &Context| {
+            let spec = spec(&job).map_err(|why| Failure::named("JobRefused", why).never_retry())?;
+            let _ = news.send(WorkerEvent::WentOutside(OutsideAttempt {
+                id: cx.id(),
+                generation: cx.generation(),
+                attempt: cx.attempt_number(),
+                began: clock.now(),
+                line: job.line(),
+            })); // nobody counts it once the verb has ended
+            Ok(spec)
+        };
+        // There are few engines, and they last as long as the process.
+        let task_name: &'static str = Box::leak(self.task_name().into_boxed_str());
+        builder.outside_as(task_name, &[], &named, spec, |OutsideJob(job), ended| finish(&job, ended))
+    }
+
+    fn settings<E: Engine>(&self, named: NamedEngine<E>) -> NamedEngine<E> {
+        let named = named.queues(&self.queues);
+        let named = self.limit.iter().fold(named, |named, limit| named.limit(*limit));
+        let named = self.poll_interval.iter().fold(named, |named, time| named.poll_interval(*time));
+        let named = self.start_timeout.iter().fold(named, |named, time| named.start_timeout(*time));
+        let named = self.lost_retry.iter().fold(named, |named, rule| named.lost_retry(*rule));
+        self.forget.iter().fold(named, |named, forget| named.forget(*forget))
+    }
+}
+
+/// What a job gives: what its engine says that it has given, if that is JSON.
+fn finish(job: &Job, ended: &Ended) -> Result<Option<Box<RawValue>>, Failure> {
+    match ended.failure() {
+        Some(failure) if exit_code(&failure.error_type).is_some_and(|code| job.deny_exit.contains(code)) => {
+            Err(failure.clone().never_retry().into())
+        }
+        Some(failure) => Err(failure.clone().into()),
+        None => Ok(ended.text().ok().and_then(|text| RawValue::from_string(text).ok())),
+    }
+}
+
+/// What a program is asked that is an engine: the words, and the keys of the job's own spec.
+fn program_spec(job: &Job) -> Result<Value, String> {
+    let mut spec = job.spec.clone();
+    let argv: Vec<Value> = job.command().into_iter().map(text).collect::<Result<_, _>>()?;
+    let mut own = vec![("argv", Value::Array(argv))];
+    if !job.env.is_empty() {
+        own.push(("env", Value::Object(variables(job)?)));
+    }
+    if let Some(folder) = &job.working_dir {
+        own.push(("working_dir", text(folder.bytes())?));
+    }
+    for (key, value) in own {
+        if spec.insert(key.to_owned(), value).is_some() {
+            return Err(format!("spec: {key} is told by the command line; take it out of the spec"));
+        }
+    }
+    Ok(Value::Object(spec))
+}
+
+/// What Ray is asked: a line for a shell, and the keys of Ray's API in the job's own spec.
+#[cfg(feature = "ray")]
+fn ray_spec(job: &Job) -> Result<crate::ray::RayJob, String> {
+    let line = if job.shell {
+        job.argv.iter().map(|word| utf8(word.bytes())).collect::<Result<Vec<_>, _>>()?.join(" ")
+    } else {
+        shell_words::join(job.command().into_iter().map(utf8).collect::<Result<Vec<_>, _>>()?)
+    };
+    let mut spec = job.spec.clone();
+    for key in ["entrypoint", "working_dir"] {
+        if spec.contains_key(key) {
+            return Err(format!("spec: {key} is told by the command line; take it out of the spec"));
+        }
+    }
+    spec.insert("entrypoint".to_owned(), Value::String(line));
+    if let Some(folder) = &job.working_dir {
+        spec.insert("working_dir".to_owned(), text(folder.bytes())?);
+    }
+    let ray: crate::ray::RayJob =
+        serde_json::from_value(Value::Object(spec)).map_err(|e| format!("spec: {e}"))?;
+    Ok(variables(job)?
+        .into_iter()
+        .fold(ray, |ray, (name, value)| ray.env(name, value.as_str().unwrap_or_default())))
+}
+
+#[cfg(not(feature = "ray"))]
+fn ray_spec(_: &Job) -> Result<Value, String> {
+    Err("on: this perdura was built without Ray; build it with --features ray".to_owned())
+}
+
+fn variables(job: &Job) -> Result<Map<String, Value>, String> {
+    let variable = |(name, value): &(Word, Word)| Ok((utf8(name.bytes())?.to_owned(), text(value.bytes())?));
+    job.env.iter().map(variable).collect()
+}
+
+fn text(word: &[u8]) -> Result<Value, String> {
+    utf8(word).map(|word| Value::String(word.to_owned()))
+}
+
+fn utf8(word: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(word).map_err(|_| {
+        format!("the word {:?} is not UTF-8, and an engine takes only that", String::from_utf8_lossy(word))
+    })
+}
