@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An engine in its simplest form: folder.py DIR start|poll|cancel|collect|forget. Jobs are processes of this machine, each with a folder in DIR.
 
-The spec is {"argv": ["program", "arg", …]}. What the job writes is its log; its last line, if that is JSON, is its result.
+The spec is {"argv": ["program", "arg", …], "env": {"NAME": "value", …}}. What the job writes is its log; its last line, if that is JSON, is its result.
 """
 import json, os, shutil, signal, subprocess, sys, time
 base, call = os.path.abspath(sys.argv[1]), sys.argv[2]
@@ -13,15 +13,16 @@ has = lambda *name: os.path.exists(path(*name))
 RUN = 'echo $$ > pid.new; mv pid.new pid; "$@" > log 2>&1; echo $? > code.new; mv code.new code'
 
 def start(job, spec):
-    argv = spec.get("argv") if isinstance(spec, dict) else None
-    if not argv or not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
-        return {"refused": 'the spec takes {"argv": ["program", …]}'}
+    argv, env = (spec.get("argv"), spec.get("env", {})) if isinstance(spec, dict) else (None, {})
+    words = [*argv, *env.values()] if isinstance(argv, list) and isinstance(env, dict) else []
+    if not argv or set(spec) - {"argv", "env"} or not words or not all(isinstance(word, str) for word in words):
+        return {"refused": 'the spec takes {"argv": ["program", …], "env": {"NAME": "value", …}}'}
     try:
         os.makedirs(path(job))  # by whoever comes first, so that an id runs once
     except FileExistsError:
         return {}  # it has it already
-    null = subprocess.DEVNULL
-    subprocess.Popen(["sh", "-c", RUN, "sh", *argv], cwd=path(job), start_new_session=True, stdin=null, stdout=null, stderr=null)
+    out = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    subprocess.Popen(["sh", "-c", RUN, "sh", *argv], cwd=path(job), env={**os.environ, **env}, start_new_session=True, **out)
     return {}
 
 def pid(job):  # its process, if that is alive and not another one of its number
@@ -37,8 +38,7 @@ def status(job):
         code = int(read(job, "code"))
         failed = {"status": "failed", "error_type": f"ExitCode.{code}", "message": f"it ended with {code}"}
         return failed if code else {"status": "succeeded"}
-    if is_young or pid(job):
-        return {"status": "running"}
+    if is_young or pid(job): return {"status": "running"}
     return {"status": "cancelled"} if has(job, "stop") else {"status": "lost", "message": "its process is gone"}
 
 def cancel(job):
@@ -53,7 +53,6 @@ def collect(job):
         return {"log": log, "result": json.loads(log.strip().splitlines()[-1])}
     except (ValueError, IndexError):
         return {"log": log}
-
 forget = lambda job: shutil.rmtree(path(job), ignore_errors=True) or {}
 poll = lambda jobs: {job: status(job) for job in jobs}
 json.dump(globals()[call](*ask.values()), sys.stdout)

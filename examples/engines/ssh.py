@@ -3,7 +3,7 @@
 
     ssh.py HOST DB start|poll|cancel|collect|forget
 
-The spec is {"argv": ["program", "arg", …]}. A job's id is its unique key there, and stays taken for 30 days, so it is started once.
+The spec is {"argv": ["program", "arg", …], "env": {"NAME": "value", …}}. A job's id is its unique key there, and stays taken for 30 days, so it is started once.
 What the job writes is its log; its last line, if that is JSON, is its result.
 """
 import json, os, shlex, subprocess, sys
@@ -24,10 +24,12 @@ def tasks(*which):
     return {task["tag"]: task for task in map(json.loads, listed.splitlines())}
 
 def start(job, spec):
-    argv = spec.get("argv") if isinstance(spec, dict) else None
-    if not argv or not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
-        return {"refused": 'the spec takes {"argv": ["program", …]}'}
-    added = perdura("add", "--queue", "outside", "--unique", job, "--for", "30d", "--tag", job, "--max-attempts", "1", "--", *argv)
+    argv, env = (spec.get("argv"), spec.get("env", {})) if isinstance(spec, dict) else (None, {})
+    words = [*argv, *env.values()] if isinstance(argv, list) and isinstance(env, dict) else []
+    if not argv or set(spec) - {"argv", "env"} or not words or not all(isinstance(word, str) for word in words):
+        return {"refused": 'the spec takes {"argv": ["program", …], "env": {"NAME": "value", …}}'}
+    options = [word for name, value in env.items() for word in ("--env", f"{name}={value}")]
+    added = perdura("add", "--queue", "outside", "--unique", job, "--for", "30d", "--tag", job, "--max-attempts", "1", *options, "--", *argv)
     return {"refused": added.stderr.strip()} if added.returncode else {}
 
 def status(task):

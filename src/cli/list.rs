@@ -1,8 +1,10 @@
 //! The verb `list`.
 
+use std::borrow::Cow;
+
 use crate::console::filter::FilterArgs;
 use crate::console::inspect::explain::is_to_run;
-use crate::console::inspect::task::{RecordJson, command, error_line, is_job, what};
+use crate::console::inspect::task::{RecordJson, command, engine_of_job, error_line, is_job, what};
 use crate::console::paging::Paging;
 use crate::console::screen::Meter;
 use crate::console::table::{Cell, Fit, Table};
@@ -83,7 +85,7 @@ fn print(session: &mut Session, queue: &Queue, tasks: &[TaskRecord], now: Timest
         table.row([
             task.task_id.to_string().into(),
             Cell::state(task.state),
-            safe(name(task)).into_owned().into(),
+            safe(&name(task)).into_owned().into(),
             safe(if has_queues { &task.queue } else { "" }).into_owned().into(),
             format!("{}/{}", task.attempt_number, task.max_attempts).into(),
             when(task, now).into(),
@@ -94,9 +96,13 @@ fn print(session: &mut Session, queue: &Queue, tasks: &[TaskRecord], now: Timest
     table.print(&mut session.screen)
 }
 
-/// The name of a task, none for a job: its command says more.
-fn name(task: &TaskRecord) -> &str {
-    if is_job(task) { "" } else { &task.task_name }
+/// The name of a task. None for a job, whose command says more; that of its engine if it has one.
+fn name(task: &TaskRecord) -> Cow<'_, str> {
+    match engine_of_job(&task.task_name) {
+        Some(engine) => format!("on {engine}").into(),
+        None if is_job(task) => "".into(),
+        None => task.task_name.as_str().into(),
+    }
 }
 
 /// The time to show for its state.

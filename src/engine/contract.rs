@@ -43,6 +43,15 @@ pub trait Engine: Send + 'static {
     /// that the engine has lost) is left out instead.
     fn collect(&mut self, job: &JobId) -> Result<Collected, EngineError>;
 
+    /// What a job has written so far, from this byte on, for whoever looks on while it runs (`perdura follow`). Nothing by default.
+    ///
+    /// # Errors
+    /// If it cannot be had now, or the engine cannot tell it.
+    fn log(&mut self, job: &JobId, from: u64) -> Result<Vec<u8>, EngineError> {
+        let _ = (job, from);
+        Ok(Vec::new())
+    }
+
     /// Forgets a job that has ended, after its task's end is durable. Called only if [`NamedEngine::forget`](super::NamedEngine::forget) asks for it. It does nothing by default.
     ///
     /// # Errors

@@ -6,15 +6,20 @@ use std::thread;
 use std::time::Duration;
 
 use super::calling_job::refuse_waiting_for_itself;
+use super::engines::{EngineEntry, Engines, EnginesOption};
+use super::outside::LogOf;
 use super::text::Decoder;
 use crate::console::inspect::explain::WorkerStatus;
 use crate::console::text::{safe, safe_lines};
 use crate::console::words::bytes;
 use crate::console::{CliError, CliResult, Exit, Session};
-use crate::{Hold, Output, OutputStream, Queue, State, TaskId, TaskRecord};
+use crate::{Clock, Hold, Output, OutputStream, Queue, State, SystemClock, TaskId, TaskRecord};
 
 /// Interval between reads of the file. Output reaches it about once a second.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often an engine is asked what a job has written.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Every so many polls it checks whether a worker still runs, which costs more.
 const POLLS_PER_WORKER_CHECK: u32 = 10;
@@ -26,6 +31,8 @@ const POLLS_PER_WORKER_CHECK: u32 = 10;
 pub(crate) struct FollowArgs {
     /// The id of the job
     id: TaskId,
+    #[command(flatten)]
+    engines: EnginesOption,
 }
 
 impl FollowArgs {
@@ -33,7 +40,7 @@ impl FollowArgs {
         session.refuse_json("follow writes what the job writes; `perdura show ID --json` has it as JSON")?;
         refuse_waiting_for_itself(session, Some(self.id))?;
         let queue = session.read_only_queue()?;
-        let mut follower = Follower::new(self.id);
+        let mut follower = Follower::new(self.id, self.engines.engines(session.db()));
         let shown = self.follow(&queue, &mut follower, session);
         // Who has left has not seen that it succeeded.
         if session.screen.reader_has_left() { Ok(Exit::No) } else { shown }
@@ -62,10 +69,13 @@ struct Follower {
     stands: Option<(u64, State, Option<Hold>)>,
     looks: u32,
     worker: Option<WorkerStatus>,
+    engines: Engines,
+    /// What an engine tells of the job, while that runs there.
+    outside: Option<LogReader>,
 }
 
 impl Follower {
-    fn new(id: TaskId) -> Follower {
+    fn new(id: TaskId, engines: Engines) -> Follower {
         Follower {
             id,
             generation: 0,
@@ -74,6 +84,8 @@ impl Follower {
             stands: None,
             looks: 0,
             worker: None,
+            engines,
+            outside: None,
         }
     }
 
@@ -84,13 +96,33 @@ impl Follower {
             let is_first = std::mem::replace(&mut self.generation, record.generation) == 0;
             self.out.restart();
             self.err.restart();
+            self.outside = None;
             if record.state == State::Running && (!is_first || record.attempt_number > 1) {
                 let text = format!("attempt {} of {} begins", record.attempt_number, record.max_attempts);
                 self.remark(&text, session)?;
             }
         }
         self.show(queue, session)?;
+        self.show_outside(record, session)?;
         self.tell_obstacle(queue, record, session)
+    }
+
+    /// Shows what a job writes that an engine runs: its engine is asked for it.
+    fn show_outside(&mut self, record: &TaskRecord, session: &mut Session) -> Result<(), CliError> {
+        let outside = record.outside.as_ref().filter(|outside| outside.accepted_at.is_some());
+        let Some((engine, job)) =
+            outside.and_then(|outside| outside.engine.as_ref().zip(outside.job.as_ref()))
+        else {
+            return Ok(());
+        };
+        let reader = self.outside.get_or_insert_with(|| LogReader::new(&self.engines, engine));
+        let (news, trouble) = reader.news(job, self.out.seen);
+        if let Some(trouble) = trouble {
+            self.remark(&safe(&trouble), session)?;
+        }
+        self.out.seen += news.len() as u64;
+        self.out.write(&news, OutputStream::Stdout, session)?;
+        Ok(session.screen.flush()?)
     }
 
     /// Says why it does not run, once for each reason.
@@ -175,6 +207,51 @@ impl Follower {
         };
         self.remark(&format!("it is {}{attempt}{error}", record.state), session)?;
         Ok(Exit::No)
+    }
+}
+
+/// What an engine tells of a job.
+struct LogReader {
+    log: Option<LogOf>,
+    /// When it was last asked, on the monotonic clock.
+    asked: Option<Duration>,
+    clock: SystemClock,
+    /// What it has said last that was no log; to be told, if it has not been.
+    trouble: Option<String>,
+    is_told: bool,
+}
+
+impl LogReader {
+    fn new(engines: &Engines, engine: &str) -> LogReader {
+        let (log, trouble) = match engines.get(engine).and_then(EngineEntry::log) {
+            Ok(log) => (Some(log), None),
+            Err(e) => (None, Some(format!("what it writes is shown when it has ended: {}", e.message))),
+        };
+        LogReader { log, asked: None, clock: SystemClock::new(), trouble, is_told: false }
+    }
+
+    /// What the job has written from this byte on, as far as it is known now; and what is wrong, once.
+    fn news(&mut self, job: &str, from: u64) -> (Vec<u8>, Option<String>) {
+        let now = self.clock.monotonic();
+        let is_due = self.asked.is_none_or(|asked| now.saturating_sub(asked) >= ASK_INTERVAL);
+        let Some(log) = self.log.as_mut().filter(|_| is_due) else {
+            let is_new = !std::mem::replace(&mut self.is_told, true);
+            return (Vec::new(), self.trouble.clone().filter(|_| is_new));
+        };
+        let told = log(job, from);
+        self.asked = Some(self.clock.monotonic()); // it may have taken its time
+        match told {
+            Ok(news) => {
+                self.trouble = None;
+                (news, None)
+            }
+            Err(e) => {
+                let trouble = Some(format!("what it writes is not known now: {e}"));
+                let is_new = self.trouble != trouble;
+                self.trouble = trouble;
+                (Vec::new(), self.trouble.clone().filter(|_| is_new))
+            }
+        }
     }
 }
 

@@ -25,7 +25,10 @@ impl FollowedAttempts {
     }
 
     pub(super) fn add(&mut self, attempt: OutsideAttempt) {
-        self.attempts.push(attempt);
+        if !self.attempts.iter().any(|known| (known.id, known.generation) == (attempt.id, attempt.generation))
+        {
+            self.attempts.push(attempt);
+        }
     }
 
     /// How many have not ended.
@@ -44,8 +47,8 @@ impl FollowedAttempts {
         for task in queue.tasks(Filter::new().state(State::Running).limit(usize::MAX))? {
             let engine = task.outside.as_ref().and_then(|outside| outside.engine.as_ref());
             let is_ours = engine.is_some_and(|engine| self.engines.contains(engine));
-            if is_ours && !self.attempts.iter().any(|known| known.id == task.task_id) {
-                self.attempts.push(OutsideAttempt {
+            if is_ours {
+                self.add(OutsideAttempt {
                     id: task.task_id,
                     generation: task.generation,
                     attempt: task.attempt_number,

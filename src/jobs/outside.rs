@@ -13,9 +13,12 @@ use crate::console::inspect::job::{Job, TASK_NAME};
 use crate::console::inspect::task::exit_code;
 use crate::console::os_word::Word;
 use crate::console::{CliError, Exit};
-use crate::engine::{Ended, Engine, NamedEngine};
+use crate::engine::{Ended, Engine, EngineError, JobId, NamedEngine};
 use crate::exec::ExecEngine;
 use crate::{Builder, Clock, Context, Failure, SystemClock, Task};
+
+/// Tells what a job has written from a byte on.
+pub(super) type LogOf = Box<dyn FnMut(&str, u64) -> Result<Vec<u8>, EngineError>>;
 
 /// A job, and what its engine gives.
 #[derive(Serialize, Deserialize)]
@@ -87,6 +90,23 @@ impl EngineEntry {
         };
         let engine = max_package.iter().fold(engine, |engine, bytes| engine.max_package(*bytes));
         Ok(self.timeout.iter().fold(engine, |engine, time| engine.timeout(*time)))
+    }
+
+    /// What tells what a job has written, while it runs.
+    ///
+    /// # Errors
+    /// As [`attach`](EngineEntry::attach).
+    pub(super) fn log(&self) -> Result<LogOf, CliError> {
+        fn log_of(mut engine: impl Engine) -> LogOf {
+            Box::new(move |job, from| engine.log(&JobId::new(job), from))
+        }
+        match &self.kind {
+            EngineKind::Exec { .. } => self.program().map(log_of),
+            #[cfg(feature = "ray")]
+            EngineKind::Ray { .. } => self.ray().map(log_of),
+            #[cfg(not(feature = "ray"))]
+            EngineKind::Ray { .. } => Err(self.absent()),
+        }
     }
 
     fn absent(&self) -> CliError {

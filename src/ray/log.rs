@@ -5,6 +5,9 @@ use std::io::{self, Read};
 /// What is kept of a log: its last bytes, before what JSON escapes is read.
 const KEPT: usize = 512 * 1024;
 
+/// A log that is looked at while it grows is held whole; no longer one is shown.
+const SHOWN: u64 = 64 << 20;
+
 /// How much of a log is read. The rest of a longer one is not looked at.
 const READ: u64 = 256 << 20;
 
@@ -32,16 +35,36 @@ fn end_within(body: impl Read, read: u64, kept: usize) -> io::Result<String> {
         }
     }
     if !is_cut && body.limit() > 0 {
-        #[derive(serde::Deserialize)]
-        struct Whole {
-            logs: String,
-        }
-        return Ok(serde_json::from_slice::<Whole>(&end).map_err(|_| no_log())?.logs);
+        return whole(&end);
     }
     let text = std::str::from_utf8(from_a_line(&end)).map_err(|_| no_log())?;
     let text = text.trim_end().strip_suffix('}').map_or(text, str::trim_end);
     let text = text.strip_suffix('"').unwrap_or(text);
     serde_json::from_str(&format!("\"{text}\"")).map_err(|_| no_log())
+}
+
+/// Reads `{"logs": "…"}`, and gives the text from this byte on.
+///
+/// # Errors
+/// What the connection says; a text that is no such object; one that is too long.
+pub(super) fn log_from(body: impl Read, from: u64) -> io::Result<Vec<u8>> {
+    let (mut body, mut json) = (body.take(SHOWN), Vec::new());
+    body.read_to_end(&mut json)?;
+    if body.limit() == 0 {
+        return Err(io::Error::other(
+            "its log is too long to be followed; its end is kept when it has ended",
+        ));
+    }
+    let log = whole(&json)?.into_bytes();
+    Ok(usize::try_from(from).ok().and_then(|from| log.get(from..)).unwrap_or_default().to_vec())
+}
+
+fn whole(json: &[u8]) -> io::Result<String> {
+    #[derive(serde::Deserialize)]
+    struct Whole {
+        logs: String,
+    }
+    serde_json::from_slice::<Whole>(json).map(|whole| whole.logs).map_err(|_| no_log())
 }
 
 /// The last line that the job has written, if it is JSON.
@@ -109,6 +132,14 @@ mod tests {
             assert_eq!(given(format!("{of_ray}7\nno JSON\n")), None);
             assert_eq!(given(String::new()), None);
         }
+    }
+
+    #[test]
+    fn a_log_that_grows_is_told_from_where_it_was() {
+        assert_eq!(log_from(json("one\nü").as_bytes(), 0).unwrap(), "one\nü".as_bytes());
+        assert_eq!(log_from(json("one\nü").as_bytes(), 4).unwrap(), "ü".as_bytes());
+        assert_eq!(log_from(json("one").as_bytes(), 9).unwrap(), b"");
+        assert!(log_from(&b"<html>"[..], 0).is_err());
     }
 
     #[test]

@@ -273,6 +273,14 @@ impl Engine for RayEngine {
         Ok(collected.log(log))
     }
 
+    fn log(&mut self, job: &JobId, from: u64) -> Result<Vec<u8>, EngineError> {
+        let mut answer = self.head.ask(&format!("{}/logs", of_job(job)), Request::Get)?;
+        if !answer.is_ok() {
+            return Err(answer.strange());
+        }
+        log::log_from(answer.body(), from).map_err(|e| answer.cut(&e))
+    }
+
     fn forget(&mut self, job: &JobId) -> Result<(), EngineError> {
         let mut answer = self.head.ask(&of_job(job), Request::Delete)?;
         if matches!(answer.status, 200 | 404) { Ok(()) } else { Err(answer.strange()) }

@@ -9,6 +9,8 @@ mod conditions;
 #[cfg(unix)]
 mod display;
 #[cfg(unix)]
+mod engines;
+#[cfg(unix)]
 mod foreign;
 #[cfg(unix)]
 mod jobs;

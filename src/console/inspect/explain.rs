@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::task::is_job;
+use super::task::{engine_of_job, is_job};
 use crate::console::error::{CliError, Exit};
 use crate::console::times::Zone;
 use crate::console::words::{bytes, count, distance};
@@ -154,7 +154,9 @@ impl Explainer {
                     WorkerStatus::Runs(_) => String::new(),
                     worker => format!("; {}", worker.words()),
                 };
-                return format!("task {id} {outside}{worker}");
+                let closed =
+                    explanation.closed_why.as_ref().map_or_else(String::new, |why| format!("; {why}"));
+                return format!("task {id} {outside}{closed}{worker}");
             }
             let verb = self.verb(format_args!("complete {id} --generation {}", task.generation));
             return format!("task {id} {outside}; {verb} says that it has succeeded");
@@ -179,6 +181,11 @@ impl Explainer {
         }
         let now = match task.hold.unwrap_or(Hold::Ready) {
             Hold::Time => self.waits_for_its_time(explanation),
+            Hold::UnknownName if engine_of_job(&task.task_name).is_some() => format!(
+                "the worker has no engine {:?}: {} with a file of engines that names it runs it",
+                engine_of_job(&task.task_name).unwrap_or_default(),
+                self.starter(task)
+            ),
             Hold::UnknownName => format!(
                 "no handler knows the task name {:?} (version {}); start a program that handles it",
                 task.task_name, task.version

@@ -61,6 +61,17 @@ pub(crate) fn is_job(task: &TaskRecord) -> bool {
     }
 }
 
+/// The engine that runs a job of the command, by the task name; none if `perdura work` runs it itself.
+pub(crate) fn engine_of_job(task_name: &str) -> Option<&str> {
+    #[cfg(unix)]
+    return super::job::engine_of(task_name);
+    #[cfg(not(unix))]
+    {
+        let _ = task_name;
+        None
+    }
+}
+
 /// Why a queued task may not start, or that nothing of ours does the work of a running one, in the few words of a row; none if it is ready or waits for its time, which rows show by a time. (`explain`
 /// says it in a sentence with what to do, `list` in a word in its column of times, and `Hold` in the library's own words.)
 #[cfg(any(feature = "tui", feature = "report"))]
