@@ -15,6 +15,8 @@ pub(crate) mod paging;
 pub(crate) mod refusal;
 pub(crate) mod screen;
 pub(crate) mod session;
+#[cfg(unix)]
+pub(crate) mod sizes;
 pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod times;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::engines::Engines;
-use super::job_options::{JobOptions, NewJob, about_line, key_limit, size};
+use super::job_options::{JobOptions, NewJob, about_line, key_limit};
 use super::unique::conflict_rule;
 use crate::Timestamp;
 use crate::console::CliError;
 use crate::console::os_word::Word;
+use crate::console::sizes::size;
 use crate::console::text::without_mark;
 use crate::console::times::age;
 use crate::console::times::future;

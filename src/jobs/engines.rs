@@ -21,9 +21,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::job_options::size;
 use crate::LostRetry;
 use crate::console::inspect::job::task_name_on;
+use crate::console::sizes::size;
 use crate::console::text::safe;
 use crate::console::times::age;
 use crate::console::{CliError, Exit};

@@ -13,6 +13,7 @@ use super::outside;
 use super::unique::UniqueOptions;
 use crate::console::inspect::job::{Codes, Job, TASK_NAME};
 use crate::console::os_word::Word;
+use crate::console::sizes::size;
 use crate::console::times::{age, future};
 use crate::console::{CliError, Exit};
 use crate::{Options, Timestamp};
@@ -118,26 +119,6 @@ fn attempts(text: &str) -> Result<u32, String> {
 pub(super) fn key_limit(text: &str) -> Result<(String, u32), String> {
     let limit = text.rsplit_once('=').and_then(|(key, n)| Some((key.to_owned(), n.parse().ok()?)));
     limit.ok_or_else(|| "it is a key and a number, such as example.org=2".to_owned())
-}
-
-/// Reads a size: bytes, or a number and K, M, G or T, which are powers of 1024.
-///
-/// # Errors
-/// What it must look like.
-pub(super) fn size(text: &str) -> Result<u64, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let shift = match unit.to_ascii_uppercase().as_str() {
-        "" | "B" => Some(0),
-        "K" | "KB" | "KIB" => Some(10),
-        "M" | "MB" | "MIB" => Some(20),
-        "G" | "GB" | "GIB" => Some(30),
-        "T" | "TB" | "TIB" => Some(40),
-        _ => None,
-    };
-    let bytes = number.parse::<u64>().ok().zip(shift).and_then(|(n, shift)| n.checked_mul(1 << shift));
-    bytes
-        .filter(|bytes| i64::try_from(*bytes).is_ok())
-        .ok_or_else(|| "it is a number of bytes, or one with K, M, G or T behind it, such as 500M".to_owned())
 }
 
 /// Reads a JSON object.

@@ -1,14 +1,14 @@
 //! Durable jobs for the shell: programs that run as tasks.
 //!
 //! ```text
-//! verbs      add → batch → job_options      schedule → job_options      work → stop → worker → signals, reporter, notices      follow
-//! jobs       run → pool ══ protocol ══ shim → launch; family
+//! verbs      add → batch → job_options      schedule → job_options      work → stop → worker → signals, reporter, notices, followed      follow
+//! jobs       run → pool ══ protocol ══ shim → launch; family      outside → engines
 //! output     output
 //! values     event      text      calling_job
 //! ```
 //!
 //! A job is a task named `perdura.job`; its args are a command line. `work` runs it through a shim, a process of its own that outlives the worker
-//! just long enough to end the job. It knows nothing of SQL, and of the file only what a [`Queue`](crate::Queue) tells.
+//! just long enough to end the job. One named `perdura.job@NAME` runs on the engine outside that a TOML file describes under this name. It knows nothing of SQL, and of the file only what a [`Queue`](crate::Queue) tells.
 
 mod add;
 mod batch;

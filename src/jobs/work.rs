@@ -12,7 +12,6 @@ use signal_hook::iterator::Signals;
 use super::calling_job::refuse_waiting_for_itself;
 use super::engines::{EngineEntry, EnginesOption};
 use super::family;
-use super::followed::FollowedAttempts;
 use super::reporter::AttemptReporter;
 use super::run::{JobResult, Runner};
 use super::signals::{self, SignalFlag, SignalListener};
@@ -161,13 +160,13 @@ impl WorkArgs {
         let looker = session.open(Session::builder())?;
         let (db, counts) = (looker.path().to_owned(), looker.counts()?);
         let kept = self.kept(looker.inspect()?.retention);
-        let options = self.options();
+        let engines = self.engines.engines(session.db());
+        let engines: Vec<&EngineEntry> = engines.all()?.values().collect();
+        let options = self.options(&engines);
         let before = options.total(&counts);
         let quiet = self.quiet && !session.json;
         let to_follow = to_tell.clone();
         let runner = Arc::new(Runner::new(&db, workers, quiet, to_tell, output.clone()));
-        let engines = self.engines.engines(session.db());
-        let engines: Vec<&EngineEntry> = engines.all()?.values().collect();
         let mut builder = self.set_up(Session::builder(), workers, runner.clone());
         for engine in &engines {
             builder = engine.attach(builder, to_follow.clone())?;
@@ -189,7 +188,6 @@ impl WorkArgs {
             output.clone(),
             AttemptReporter::new(self.quiet),
             options,
-            FollowedAttempts::new(engines.iter().map(|engine| engine.name.clone()).collect()),
             before,
         ))
     }
@@ -228,7 +226,8 @@ impl WorkArgs {
         }
     }
 
-    fn options(&self) -> WorkerOptions {
-        WorkerOptions { queues: self.queues.clone(), drain: self.drain, grace: self.grace }
+    fn options(&self, engines: &[&EngineEntry]) -> WorkerOptions {
+        let engines = engines.iter().map(|engine| engine.name.clone()).collect();
+        WorkerOptions { queues: self.queues.clone(), engines, drain: self.drain, grace: self.grace }
     }
 }

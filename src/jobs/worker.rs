@@ -38,6 +38,8 @@ pub(super) enum WorkerExit {
 pub(super) struct WorkerOptions {
     /// The queues that it serves; none: all.
     pub queues: Vec<String>,
+    /// The engines that it has.
+    pub engines: Vec<String>,
     /// It ends when nothing is left that may start.
     pub drain: bool,
     /// How long running jobs may go on after the first signal.
@@ -88,7 +90,6 @@ impl Worker {
         output: Arc<WorkerOutput>,
         reporter: AttemptReporter,
         options: WorkerOptions,
-        followed: FollowedAttempts,
         before: QueueCounts,
     ) -> Worker {
         Worker {
@@ -100,9 +101,9 @@ impl Worker {
             clock: SystemClock::new(),
             signals: 0,
             seen_succeeding: 0,
+            followed: FollowedAttempts::new(options.engines.clone()),
             options,
             notices: WaitNotices::default(),
-            followed,
             before,
             reaped: Duration::ZERO,
             unreadable_since: None,

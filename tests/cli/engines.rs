@@ -153,10 +153,7 @@ fn lines_of_json_and_schedules_name_engines_too() {
 fn what_is_wrong_about_an_engine_is_told_before_there_is_a_file() {
     let place = place();
     for (words, told) in [
-        (
-            vec!["--on", "there", "--", "true"],
-            "engines.toml has \"away\", \"here\"",
-        ),
+        (vec!["--on", "there", "--", "true"], "engines.toml has \"away\", \"here\""),
         (
             vec!["--on", "away", "--queue", "here", "--", "true"],
             "queue: \"here\" is none of the engine \"away\"; it takes \"far\"",
