@@ -110,7 +110,7 @@ fn the_page_of_conditions_shows_code_that_runs() {
 
 #[test]
 fn the_page_of_work_outside_shows_code_that_runs() {
-    shows_code_that_runs("docs/outside.md", "tests/it/outside_page.rs", 3);
+    shows_code_that_runs("docs/outside.md", "tests/it/outside_page.rs", 4);
 }
 
 #[test]

@@ -77,3 +77,25 @@ fn a_cluster_trains() -> Result<(), Error> {
     assert_eq!(tests.queue().result::<Train>(id)?, Some(0.25));
     Ok(())
 }
+
+#[cfg(feature = "ray")]
+#[test]
+fn a_ray_cluster_trains() -> Result<(), Error> {
+    use perdura::ray::{RayEngine, RayJob};
+    let ray = NamedEngine::new("ray", RayEngine::new("http://127.0.0.1:8265")?).forget(true);
+    let builder = Queue::builder().outside(
+        &ray,
+        |task: Train, _| {
+            Ok(RayJob::new(format!("python train.py --epochs {}", task.epochs))
+                .working_dir("train")
+                .num_gpus(1.0))
+        },
+        |_, ended| ended.json(), // the last line that the job has written
+    );
+    let tests = SteppedQueue::open(builder, &ManualClock::new())?;
+    let id = tests.queue().enqueue(&Train { epochs: 3 })?.id();
+    assert_eq!(tests.run_until_idle()?.went_outside, 1);
+    let told = tests.queue().explain(id)?.to_string();
+    assert!(told.contains("is to be started on the engine \"ray\""), "{told}");
+    Ok(())
+}
