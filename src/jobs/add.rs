@@ -145,7 +145,7 @@ fn add(queue: &Queue, new: &[NewJob]) -> Result<Vec<Enqueued>, CliError> {
     let line = Cell::new(None); // of the job that was looked at last: it is the one that a complaint means
     let jobs = new.iter().map(|new| {
         line.set(new.line);
-        (new.task_name.as_str(), &new.job, new.options.clone())
+        (new.task_name.clone().into(), &new.job, new.options.clone())
     });
     queue.enqueue_all_as(jobs).map_err(|e: Error| {
         let is_about_one = matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::TooLarge);

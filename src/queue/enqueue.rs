@@ -1,5 +1,6 @@
 //! Making tasks.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -94,19 +95,15 @@ impl Queue {
         &self,
         tasks: impl IntoIterator<Item = (&'t T, Options)>,
     ) -> Result<Vec<Enqueued>, Error> {
-        let prepared: Result<Vec<_>, Error> =
-            tasks.into_iter().map(|(t, options)| self.runtime.core.prepare(t, options)).collect();
-        self.enqueue_prepared(prepared?)
+        self.enqueue_all_as(tasks.into_iter().map(|(task, options)| (T::NAME.into(), task, options)))
     }
 
     /// The same for tasks whose names are known only when the program runs.
     pub(crate) fn enqueue_all_as<'t, T: Task>(
         &self,
-        tasks: impl IntoIterator<Item = (&'t str, &'t T, Options)>,
+        tasks: impl IntoIterator<Item = (Cow<'static, str>, &'t T, Options)>,
     ) -> Result<Vec<Enqueued>, Error> {
-        let prepare = |(name, task, options): (&str, _, _)| {
-            self.runtime.core.prepare_as(name.to_owned().into(), task, options)
-        };
+        let prepare = |(name, task, options)| self.runtime.core.prepare_as(name, task, options);
         self.enqueue_prepared(tasks.into_iter().map(prepare).collect::<Result<_, Error>>()?)
     }
 
