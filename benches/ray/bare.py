@@ -14,7 +14,8 @@ submitted, under_way = 0, {}
 while submitted < jobs or under_way:
     while submitted < jobs and len(under_way) < at_once:
         at = since()
-        under_way[client.submit_job(entrypoint=entrypoint)] = [at, since()]
+        job = client.submit_job(entrypoint=entrypoint)
+        under_way[job] = [at, since()]
         submitted += 1
     time.sleep(interval)
     for job, times in list(under_way.items()):

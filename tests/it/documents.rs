@@ -114,6 +114,11 @@ fn the_page_of_work_outside_shows_code_that_runs() {
 }
 
 #[test]
+fn the_page_of_scale_shows_code_that_runs() {
+    shows_code_that_runs("docs/scale.md", "tests/it/scale_page.rs", 1);
+}
+
+#[test]
 fn the_page_of_changing_tasks_shows_code_that_runs() {
     shows_code_that_runs("docs/changing-tasks.md", "examples/upgrade.rs", 1);
 }

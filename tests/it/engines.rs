@@ -1,9 +1,11 @@
 //! Tasks whose work an engine does outside: each job is started once, and what becomes of it is told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use perdura::engine::{EngineError, JobEnd, JobFailure, JobId, JobStatus, NamedEngine};
+use perdura::engine::{Collected, Engine, EngineError, JobEnd, JobFailure, JobId, JobStatus, NamedEngine};
 use perdura::testing::{ManualClock, ScriptedEngine, StartFault, SteppedQueue, at_every_commit};
 use perdura::{
     AttemptOutcome, Builder, Config, ErrorKind, Filter, Hold, LostRetry, Options, OutputStream, Queue, State,
@@ -826,4 +828,114 @@ fn with_threads_jobs_run_to_their_end_without_workers_and_a_shutdown_leaves_them
     assert_eq!(starts.len(), 120);
     assert_started_once(&engine);
     assert_sound(&queue);
+}
+
+/// An engine whose answer does not come while it is told to hang.
+struct Hanging {
+    inner: ScriptedEngine,
+    hangs: Arc<AtomicBool>,
+    is_in_call: Arc<AtomicBool>,
+}
+
+impl Engine for Hanging {
+    type Spec = serde_json::Value;
+
+    fn start(&mut self, job: &JobId, spec: &serde_json::Value) -> Result<(), EngineError> {
+        self.inner.start(job, spec)
+    }
+
+    fn poll(&mut self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError> {
+        while self.hangs.load(Ordering::SeqCst) {
+            self.is_in_call.store(true, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.inner.poll(jobs)
+    }
+
+    fn cancel(&mut self, job: &JobId) -> Result<(), EngineError> {
+        self.inner.cancel(job)
+    }
+
+    fn collect(&mut self, job: &JobId) -> Result<Collected, EngineError> {
+        self.inner.collect(job)
+    }
+
+    fn remembers(&self) -> Duration {
+        self.inner.remembers()
+    }
+}
+
+#[test]
+fn g19_an_engine_that_hangs_holds_up_no_end_of_its_queue_and_what_it_says_later_does_not_count() {
+    let (inner, hangs, is_in_call) = (ScriptedEngine::new(), Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let folder = Folder::new();
+    let engine = Hanging { inner: inner.clone(), hangs: hangs.clone(), is_in_call: is_in_call.clone() };
+    let fast = NamedEngine::new("cluster", engine).poll_interval(Duration::from_millis(100));
+    let builder = builder(Config::default().workers(1));
+    let builder = builder.outside(&fast, |task: Train, _| Ok(task.0.into()), |_, ended| ended.json());
+    let queue = builder.open(folder.file()).unwrap();
+    let id = queue.enqueue(&Train(1)).unwrap().id();
+    let local = queue.enqueue(&Do::Ok(1)).unwrap().id();
+    while inner.jobs().is_empty() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    hangs.store(true, Ordering::SeqCst);
+    while !is_in_call.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(queue.wait(local, PATIENCE).unwrap().state, State::Succeeded, "others go on");
+    inner.finish_all("1");
+    let _ = queue.shutdown(Duration::from_millis(10)).unwrap();
+    assert!(hangs.load(Ordering::SeqCst), "it hangs still, and the shutdown has come back");
+    drop(queue);
+    let looker = Queue::builder().open(folder.file()).unwrap();
+    assert_eq!(looker.get(id).unwrap().state, State::Running);
+    hangs.store(false, Ordering::SeqCst);
+    let next = with(Config::default().workers(1), &named(&inner).poll_interval(Duration::from_millis(100)));
+    let next = next.open(folder.file()).unwrap();
+    assert_eq!(next.wait(id, PATIENCE).unwrap().state, State::Succeeded);
+    assert_eq!(next.attempts(id).unwrap().len(), 0, "the first attempt has succeeded, and once");
+    assert_started_once(&inner);
+    assert_sound(&next);
+}
+
+#[test]
+fn g09_g19_who_does_not_own_the_file_any_more_neither_starts_nor_ends_jobs() {
+    let engine = ScriptedEngine::new();
+    let folder = Folder::new();
+    let mut tests = SteppedQueue::open_file(with(Config::default(), &named(&engine)), &ManualClock::new(), folder.file()).unwrap();
+    let first = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    let second = add_one(&tests, Options::new());
+    let other = rusqlite::Connection::open(folder.file()).unwrap();
+    other.execute_batch("UPDATE perdura_meta SET owner_epoch = owner_epoch + 1").unwrap();
+    engine.finish_all("1");
+    let starts = engine.calls().starts;
+    for _ in 0..5 {
+        tests.advance(LOOK).ok();
+        let told = tests.poll_engines();
+        assert!(told.as_ref().err().is_none_or(|e| e.kind() == ErrorKind::OwnershipLost), "{told:?}");
+    }
+    assert_eq!(engine.calls().starts, starts, "what it intended is the next owner's");
+    let states = [first, second].map(|id| tests.queue().get(id).unwrap().state);
+    assert_eq!(states, [State::Running, State::Running]);
+}
+
+#[test]
+fn g19_a_machine_that_slept_has_lost_nothing_of_what_is_outside() {
+    let engine = ScriptedEngine::new();
+    let clock = ManualClock::new();
+    let config = Config::default().stuck_task_timeout(MINUTE);
+    let named = named(&engine).start_timeout(MINUTE);
+    let mut tests = SteppedQueue::open(with(config, &named), &clock).unwrap();
+    let id = add_one(&tests, Options::new());
+    tests.poll_engines().unwrap();
+    // The wall clock goes on while the machine sleeps; the monotonic one of Linux stands still.
+    clock.suspend(60 * MINUTE);
+    look(&mut tests);
+    assert_eq!(get(&tests, id).state, State::Running, "the engine has not been silent: nobody has asked");
+    engine.finish_all("1");
+    look(&mut tests);
+    assert_eq!(get(&tests, id).state, State::Succeeded);
+    assert_started_once(&engine);
 }

@@ -71,6 +71,7 @@ mod retention;
 mod retry;
 mod running;
 #[cfg(feature = "cron")]
+mod scale_page;
 mod schedules_page;
 #[cfg(unix)]
 mod security;

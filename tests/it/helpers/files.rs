@@ -7,7 +7,8 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
-use perdura::testing::{ManualClock, SteppedQueue};
+use perdura::engine::NamedEngine;
+use perdura::testing::{ManualClock, ScriptedEngine, SteppedQueue};
 use perdura::{
     Builder, Config, Context, Error, ErrorKind, Failure, Filter, Options, Overlap, Queue, Schedule, State,
     Task, TaskId,
@@ -22,10 +23,21 @@ pub enum Step {
     Save,
     /// Does a step, and sleeps.
     Once(u64),
+    /// Waits for somebody.
+    Ask,
 }
 
 impl Task for Step {
     const NAME: &'static str = "step";
+    type Output = u64;
+}
+
+/// A task that an engine does.
+#[derive(Serialize, Deserialize)]
+pub struct Far;
+
+impl Task for Far {
+    const NAME: &'static str = "far";
     type Output = u64;
 }
 
@@ -52,6 +64,7 @@ fn run(step: Step, cx: &Context) -> Result<u64, Failure> {
             let n = cx.step("once", || Ok(n))?;
             cx.sleep("rest", Duration::from_secs(3000)).map(|()| n)
         }
+        Step::Ask => Err(Failure::outside("approval")),
     }
 }
 
@@ -62,7 +75,13 @@ pub fn builder() -> Builder {
         .retention(Some(Duration::from_secs(86_400)))
         .dead_letter_after(Some(Duration::from_secs(86_400)))
         .dead_letter_retention(Some(Duration::from_secs(86_400)));
-    Queue::builder().config(config).handle(run)
+    // Each process has an engine that knows none of the jobs of its predecessors.
+    let cluster = NamedEngine::new("cluster", ScriptedEngine::new()).queues(["far"]);
+    Queue::builder().config(config).handle(run).outside(
+        &cluster,
+        |_: Far, _| Ok(7.into()),
+        |_, ended| ended.json(),
+    )
 }
 
 fn open(path: &Path, clock: &ManualClock) -> Result<SteppedQueue, Error> {
@@ -114,6 +133,11 @@ pub fn make(path: &Path) {
     queue.pause("default").unwrap();
     add(&Step::Once(17), side());
     add(&Step::Succeed(18), side().needs("online").needs_throughout("on_mains").needs_free_disk(1));
+    add(&Step::Ask, side().timeout(Duration::from_secs(9000)));
+    let _ = queue.enqueue(&Far).unwrap();
+    tests.run_until_idle().unwrap();
+    tests.poll_engines().unwrap();
+    let _ = queue.enqueue(&Far).unwrap(); // is not accepted
     tests.run_until_idle().unwrap();
     queue.set_condition("on_mains", true).unwrap();
     queue.resume("default").unwrap();
@@ -174,6 +198,7 @@ pub fn use_everything(path: &Path) -> Used {
     look(&queue);
     for hours in 0..4 {
         told("run", tests.run_until_idle());
+        told("follow", tests.poll_engines());
         told("tick", tests.advance(Duration::from_secs(3600 * hours)));
     }
     let has_run =

@@ -12,12 +12,13 @@ mod world;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use perdura::engine::{Engine, JobId};
 use perdura::testing::{ManualClock, SteppedQueue};
 use perdura::{Filter, Options, TaskId};
 use perdura_faultvfs::{Faults, Plan, VFS};
 
 use self::sweep::{Scenario, Stage};
-use self::world::{DAY, Die, Save, Talk, builder, copy_all};
+use self::world::{DAY, Die, Far, Save, Talk, builder, copy_all};
 use crate::child::Wide;
 use crate::support::*;
 
@@ -254,6 +255,68 @@ const SAVE: Scenario = Scenario {
 #[test]
 fn g04_saving_a_checkpoint() {
     sweep(&SAVE);
+}
+
+/// A task whose job is to be started.
+fn intended(folder: &Path) -> ManualClock {
+    closed(folder, |tests| {
+        let _ = tests.queue().enqueue(&Far).unwrap();
+        assert_eq!(tests.run_until_idle().unwrap().went_outside, 1);
+    })
+}
+
+/// A task whose job an engine has.
+fn accepted(folder: &Path) -> ManualClock {
+    closed(folder, |tests| {
+        let _ = tests.queue().enqueue(&Far).unwrap();
+        assert_eq!(tests.run_until_idle().unwrap().went_outside, 1);
+        tests.poll_engines().unwrap();
+    })
+}
+
+const INTEND: Scenario = Scenario::new(
+    "intend a job",
+    |folder| {
+        closed(folder, |tests| {
+            let _ = tests.queue().enqueue(&Far).unwrap();
+        })
+    },
+    |w| w.tests().run_one().map(drop),
+);
+
+#[test]
+fn g19_intending_a_job() {
+    sweep(&INTEND);
+}
+
+/// An engine is told of a job before the file says that it has it: so the file may lag, and never runs ahead.
+const ACCEPT: Scenario = Scenario {
+    verify: |w, _, content| {
+        let is_accepted = content.contains("perdura_outside\n  1,") && !w.talk.engine.jobs().is_empty();
+        assert!(is_accepted || w.talk.engine.starts().values().all(|starts| *starts == 1), "{content}");
+    },
+    ..Scenario::new("accept a job", intended, |w| w.tests.as_mut().expect("the queue is open").poll_engines())
+};
+
+#[test]
+fn g19_accepting_a_job() {
+    sweep(&ACCEPT);
+}
+
+/// The engine of this process knows the job, and that it has ended.
+const END: Scenario = Scenario {
+    reads: true,
+    ..Scenario::new("end a job", accepted, |w| {
+        let job = w.queue().get(first())?.outside.and_then(|outside| outside.job).expect("its job");
+        w.talk.engine.clone().start(&JobId::new(job), &7.into()).expect("it is there");
+        w.talk.engine.finish_all("1");
+        w.tests.as_mut().expect("the queue is open").poll_engines()
+    })
+};
+
+#[test]
+fn g04_g19_ending_a_job() {
+    sweep(&END);
 }
 
 const MOVE: Scenario = Scenario::new(

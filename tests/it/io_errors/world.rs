@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use perdura::testing::{ManualClock, SteppedQueue};
+use perdura::engine::NamedEngine;
+use perdura::testing::{ManualClock, ScriptedEngine, SteppedQueue};
 use perdura::{Config, Context, Error, Failure, Filter, Queue, State, Task, Timestamp};
 use perdura_faultvfs::{Faults, VFS};
 use rusqlite::Connection;
@@ -38,6 +39,16 @@ pub struct Talk {
     /// The handler of [`Save`] is not to save.
     pub saves_nothing: Arc<AtomicBool>,
     pub saved: Arc<AtomicBool>,
+    pub engine: ScriptedEngine,
+}
+
+/// A task that an engine does.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Far;
+
+impl Task for Far {
+    const NAME: &'static str = "far";
+    type Output = u32;
 }
 
 /// A file under test, with its queue if that is open.
@@ -59,7 +70,7 @@ fn config() -> Config {
 
 /// How a queue is set up here, whatever it stands on.
 pub fn builder(clock: &ManualClock, talk: &Talk, dies_into: Option<(Faults, PathBuf)>) -> perdura::Builder {
-    let talk = talk.clone();
+    let (talk, cluster) = (talk.clone(), NamedEngine::new("cluster", talk.engine.clone()));
     let save = move |_: Save, cx: &Context| -> Result<(), Failure> {
         if !talk.saves_nothing.load(Ordering::SeqCst) {
             talk.saved.store(cx.save_checkpoint(&7).is_ok(), Ordering::SeqCst);
@@ -73,7 +84,9 @@ pub fn builder(clock: &ManualClock, talk: &Talk, dies_into: Option<(Faults, Path
         Ok(())
     };
     let wide = |task: Wide, _: &Context| -> Result<String, Failure> { Ok(task.n.to_string()) };
-    Queue::builder().config(config()).clock(clock.clone()).handle(run).handle(save).handle(die).handle(wide)
+    let builder = Queue::builder().config(config()).clock(clock.clone());
+    let builder = builder.handle(run).handle(save).handle(die).handle(wide);
+    builder.outside(&cluster, |_: Far, _| Ok(7.into()), |_, ended| ended.json())
 }
 
 /// The files as the death of the process would leave them now, with the notes of the owner.
@@ -141,8 +154,8 @@ impl World {
 
 /// Opens a file as the next process would, lets everything end, and checks it.
 pub fn reopen_and_drain(file: &Path, now: Timestamp) {
-    let clock = ManualClock::at(now);
-    let mut tests = SteppedQueue::open_file(builder(&clock, &Talk::default(), None), &clock, file).unwrap();
+    let (clock, talk) = (ManualClock::at(now), Talk::default());
+    let mut tests = SteppedQueue::open_file(builder(&clock, &talk, None), &clock, file).unwrap();
     assert!(tests.queue().executes(), "the reopened file has an owner already");
     let left = |tests: &SteppedQueue| {
         let queues = tests.queue().counts().unwrap().queues;
@@ -150,6 +163,8 @@ pub fn reopen_and_drain(file: &Path, now: Timestamp) {
     };
     for _ in 0..10 {
         tests.run_until_idle().unwrap();
+        tests.poll_engines().unwrap();
+        talk.engine.finish_all("1");
         if left(&tests) == 0 {
             break;
         }
