@@ -50,9 +50,9 @@ def cancel(job):
 def collect(job):
     log = read(job, "log") if has(job, "log") else ""
     try:
-        return {"log": log, "result": json.loads(log.strip().splitlines()[-1])}
+        return {"log": log[-1000000:], "result": json.loads(log.strip().splitlines()[-1])}
     except (ValueError, IndexError):
-        return {"log": log}
+        return {"log": log[-1000000:]}
 forget = lambda job: shutil.rmtree(path(job), ignore_errors=True) or {}
 poll = lambda jobs: {job: status(job) for job in jobs}
 json.dump(globals()[call](*ask.values()), sys.stdout)

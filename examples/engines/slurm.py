@@ -52,8 +52,8 @@ def cancel(job):
 def collect(job):
     log = open(path(job, "log")).read() if has(job, "log") else ""
     try:
-        return {"log": log, "result": json.loads(log.strip().splitlines()[-1])}
+        return {"log": log[-1000000:], "result": json.loads(log.strip().splitlines()[-1])}
     except (ValueError, IndexError):
-        return {"log": log}
+        return {"log": log[-1000000:]}
 forget = lambda job: shutil.rmtree(path(job), ignore_errors=True) or {}
 json.dump(globals()[call](*ask.values()), sys.stdout)

@@ -50,9 +50,9 @@ def cancel(job):
 def collect(job):
     log = "".join(perdura("show", str(task["task_id"]), "--only", "stdout").stdout for task in tasks("--tag", job).values())
     try:
-        return {"log": log, "result": json.loads(log.strip().splitlines()[-1])}
+        return {"log": log[-1000000:], "result": json.loads(log.strip().splitlines()[-1])}
     except (ValueError, IndexError):
-        return {"log": log}
+        return {"log": log[-1000000:]}
 
 forget = lambda job: {}  # a deleted job would give its key back
 json.dump(globals()[call](*ask.values()), sys.stdout)

@@ -55,7 +55,7 @@ pub trait Engine: Send + 'static {
     /// Forgets a job that has ended, after its task's end is durable. Called only if [`NamedEngine::forget`](super::NamedEngine::forget) asks for it. It does nothing by default.
     ///
     /// # Errors
-    /// If that cannot be done. It is not tried again.
+    /// If that cannot be done now. It is tried again some times, as long as this process follows jobs.
     fn forget(&mut self, job: &JobId) -> Result<(), EngineError> {
         let _ = job;
         Ok(())

@@ -27,6 +27,16 @@ pub(crate) struct KnownJob {
     pub silent_for: Duration,
 }
 
+/// So long a start without an answer may still be under way within its engine: a job that was cancelled meanwhile has to be seen to be stopped.
+const LATE_START: Duration = Duration::from_secs(5 * 60);
+
+impl KnownJob {
+    /// Whether a start of it may be heard only now.
+    fn may_come(&self) -> bool {
+        self.maybe_started && self.age.is_some_and(|age| age < LATE_START)
+    }
+}
+
 /// The rules of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct JobRules {
@@ -92,6 +102,7 @@ pub(crate) fn judge(job: &KnownJob, status: &JobStatus, rules: &JobRules) -> Dec
         {
             lost_for_good("the engine had accepted the job and does not know it any more; it may have run")
         }
+        JobStatus::Absent if job.cancel_requested && job.may_come() => Decision::Wait,
         JobStatus::Absent if job.cancel_requested => Decision::End(Fate::Cancelled),
         JobStatus::Absent if !job.maybe_started || job.age.is_some_and(|age| age < rules.remembers) => {
             Decision::Start

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -13,6 +14,9 @@ use super::upgrade::Upgrades;
 use crate::error::{Error, ErrorKind};
 use crate::json::{from_json, to_json};
 use crate::task::{Elsewhere, Task, Verdict, check_name};
+
+/// How soon a task is looked at again whose queue could not be read.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A handler without its types: JSON in, JSON out.
 type Erased = Box<dyn Fn(&str, &Context) -> Result<Option<String>, Failure> + Send + Sync>;
@@ -79,7 +83,8 @@ impl Registry {
         let OutsideHandler { task_name, aliases, engine, queues, spec, finish } = outside;
         let decode = |args: &str| from_json::<T>(args).map_err(|wrong| Failure::undecodable(&wrong));
         let run = move |args: &str, cx: &Context| {
-            let queue = cx.queue_name()?;
+            // A file that cannot be read is no failure of this task.
+            let queue = cx.queue_name().map_err(|_| Failure::snooze(UNREADABLE_PAUSE))?;
             if !queues.contains(&queue) {
                 return Err(Failure::wrong_queue(&queue, &engine, &queues));
             }

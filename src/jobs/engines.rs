@@ -21,15 +21,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::LostRetry;
 use crate::console::inspect::job::task_name_on;
 use crate::console::sizes::size;
 use crate::console::text::safe;
 use crate::console::times::age;
 use crate::console::{CliError, Exit};
+use crate::{DEFAULT_QUEUE, LostRetry};
 
 /// The file of engines, beside the file with the tasks.
 const USUAL_NAME: &str = "engines.toml";
+
+/// No call of an engine is given less time.
+const MIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The shortest time between two looks at an engine.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Where the engines are described.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -67,7 +73,7 @@ pub(super) struct EngineEntry {
 #[derive(Debug, Clone)]
 pub(super) enum EngineKind {
     /// A program.
-    Exec { program: PathBuf, args: Vec<String>, remembers: Option<Duration> },
+    Exec { program: PathBuf, args: Vec<String>, remembers: Option<Duration>, max_output: Option<usize> },
     /// A Ray cluster.
     #[cfg_attr(not(feature = "ray"), allow(dead_code, reason = "only a program with Ray uses it"))]
     Ray { address: Option<String>, token: Option<TokenPlace>, max_package: Option<u64> },
@@ -145,13 +151,30 @@ impl Engines {
         let entry = |(name, text): (String, EntryText)| {
             let entry =
                 text.entry(&name, folder).map_err(|problem| wrong(format!("[engines.{name}]: {problem}")))?;
-            Ok((name, entry))
+            Ok::<_, CliError>((name, entry))
         };
-        file.engines.into_iter().map(entry).collect()
+        let engines: BTreeMap<String, EngineEntry> =
+            file.engines.into_iter().map(entry).collect::<Result<_, _>>()?;
+        let mut owners = BTreeMap::new();
+        for (name, queue) in
+            engines.iter().flat_map(|(name, engine)| engine.queues.iter().map(move |queue| (name, queue)))
+        {
+            if let Some(other) = owners.insert(queue, name).filter(|other| *other != name) {
+                return Err(wrong(format!(
+                    "the queue {queue:?} is one of {other:?} and of {name:?}; give each its own"
+                )));
+            }
+        }
+        Ok(engines)
     }
 }
 
 impl EngineEntry {
+    /// Whether it is a program, which has processes here.
+    pub(super) fn is_program(&self) -> bool {
+        matches!(self.kind, EngineKind::Exec { .. })
+    }
+
     /// The name of its tasks.
     pub(super) fn task_name(&self) -> String {
         task_name_on(&self.name)
@@ -180,7 +203,9 @@ impl EngineEntry {
 impl fmt::Display for EngineEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            EngineKind::Exec { program, .. } => write!(f, "the program {}", program.display())?,
+            EngineKind::Exec { program, .. } => {
+                write!(f, "the program {}", safe(&program.to_string_lossy()))?
+            }
             EngineKind::Ray { address: Some(address), .. } => write!(f, "Ray at {}", safe(address))?,
             EngineKind::Ray { address: None, .. } => write!(f, "the Ray of RAY_ADDRESS, or of this machine")?,
         }
@@ -203,6 +228,8 @@ struct EntryText {
     args: Option<Vec<String>>,
     #[serde(default, deserialize_with = "time")]
     remembers: Option<Duration>,
+    #[serde(default, deserialize_with = "bytes")]
+    max_output: Option<u64>,
     address: Option<String>,
     token_env: Option<String>,
     token_file: Option<PathBuf>,
@@ -234,6 +261,7 @@ impl EntryText {
             ("program", self.program.is_some(), KindText::Exec),
             ("args", self.args.is_some(), KindText::Exec),
             ("remembers", self.remembers.is_some(), KindText::Exec),
+            ("max_output", self.max_output.is_some(), KindText::Exec),
             ("address", self.address.is_some(), KindText::Ray),
             ("token_env", self.token_env.is_some(), KindText::Ray),
             ("token_file", self.token_file.is_some(), KindText::Ray),
@@ -243,6 +271,31 @@ impl EntryText {
             let of = if *of == KindText::Exec { "exec" } else { "ray" };
             return Err(format!("{key} goes with kind = {of:?}; take it away"));
         }
+        let is_short = |time: Option<Duration>, least: Duration| time.is_some_and(|time| time < least);
+        let wrong = [
+            (
+                self.program.as_ref().is_some_and(|program| program.as_os_str().is_empty()),
+                "program: it is empty",
+            ),
+            (is_short(self.timeout, MIN_TIMEOUT), "timeout: it takes 1s or more"),
+            (is_short(self.poll_interval, MIN_POLL_INTERVAL), "poll_interval: it takes 100ms or more"),
+            (
+                is_short(self.start_timeout, Duration::from_millis(1)),
+                "start_timeout: it is 0; give it the time that a job may be pending",
+            ),
+            (self.limit == Some(0), "limit: it takes 1 or more"),
+            (
+                self.queues.as_ref().is_some_and(Vec::is_empty),
+                "queues: it has none; name one, or take the line away",
+            ),
+            (
+                self.queues.as_ref().is_some_and(|queues| queues.iter().any(|queue| queue == DEFAULT_QUEUE)),
+                "queues: \"default\" is that of other jobs; name another",
+            ),
+        ];
+        if let Some((_, why)) = wrong.iter().find(|(is_wrong, _)| *is_wrong) {
+            return Err((*why).to_owned());
+        }
         let kind = match self.kind {
             KindText::Exec => EngineKind::Exec {
                 program: program(
@@ -251,6 +304,7 @@ impl EntryText {
                 ),
                 args: self.args.unwrap_or_default(),
                 remembers: self.remembers,
+                max_output: self.max_output.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             },
             KindText::Ray => EngineKind::Ray {
                 address: self.address,
@@ -265,9 +319,6 @@ impl EntryText {
             },
         };
         let queues = self.queues.unwrap_or_else(|| vec![name.to_owned()]);
-        if queues.is_empty() {
-            return Err("queues: it has none; name one, or take the line away".to_owned());
-        }
         Ok(EngineEntry {
             name: name.to_owned(),
             kind,
@@ -363,6 +414,15 @@ mod tests {
             ),
             ("[engines.a]\nkind = \"ray\"\ntoken_env = \"A\"\ntoken_file = \"b\"", "exclude each other"),
             ("[engines.a]\nkind = \"ray\"\nqueues = []", "queues: it has none"),
+            ("[engines.a]\nkind = \"ray\"\nqueues = [\"default\"]", "is that of other jobs"),
+            ("[engines.a]\nkind = \"ray\"\ntimeout = \"0s\"", "timeout: it takes 1s or more"),
+            ("[engines.a]\nkind = \"ray\"\npoll_interval = \"1ms\"", "poll_interval: it takes 100ms"),
+            ("[engines.a]\nkind = \"ray\"\nlimit = 0", "limit: it takes 1 or more"),
+            ("[engines.a]\nkind = \"exec\"\nprogram = \"\"", "program: it is empty"),
+            (
+                "[engines.a]\nkind = \"ray\"\n[engines.b]\nkind = \"ray\"\nqueues = [\"a\"]",
+                "give each its own",
+            ),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(told), "{text:?}: {error}");

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::process::Child;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, test_kill_process_group, waitid};
@@ -14,6 +15,14 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, test_kill_process_grou
 /// The first and the longest pause between two looks at processes that were killed.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 const MAX_PAUSE: Duration = Duration::from_millis(20);
+
+/// Whoever has children that it waits for itself reads this as long as they are there; orphans are reaped only while nobody does.
+static OWN_CHILDREN: RwLock<()> = RwLock::new(());
+
+/// Keeps the children of this thread from being taken for orphans.
+pub(super) fn keep_children() -> RwLockReadGuard<'static, ()> {
+    OWN_CHILDREN.read().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Asks again and again until it is so; false if it is not so for `patience`.
 pub(super) fn wait_until(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
@@ -54,7 +63,7 @@ mod elsewhere {
     pub(in super::super) struct Kin;
 
     impl Kin {
-        pub(in super::super) fn new(_: &Path) -> Kin {
+        pub(in super::super) fn new(_: &Path, _: bool) -> Kin {
             Kin
         }
 
@@ -85,7 +94,7 @@ mod elsewhere {
 mod linux {
     use std::collections::HashMap;
     use std::os::unix::ffi::OsStrExt;
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::Mutex;
 
     use rustix::io::Errno;
     use rustix::process::{
@@ -110,12 +119,13 @@ mod linux {
     }
 
     impl Kin {
-        /// Of the worker of a file, before its first shim.
-        pub(in super::super) fn new(db: &Path) -> Kin {
+        /// Of the worker of a file, before its first shim; whether it has engines that are programs, and may leave jobs here.
+        pub(in super::super) fn new(db: &Path, has_engines: bool) -> Kin {
             let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
             let has_children = !waitid(WaitId::All, look).is_err_and(|e| e == Errno::CHILD);
             let mark = [b"PERDURA_JOB_DB=", db.as_os_str().as_bytes()].concat();
-            Kin { mark, has_others: has_children || getpid() == Pid::INIT, left: Mutex::default() }
+            let has_others = has_engines || has_children || getpid() == Pid::INIT;
+            Kin { mark, has_others, left: Mutex::default() }
         }
 
         /// Kills one of the shims, which has ended or hangs, and what it has left to this process: its job, of which the process group may
@@ -155,12 +165,13 @@ mod linux {
         let _ = set_child_subreaper(Some(getpid())); // Linux has it since 3.4
     }
 
-    /// Lets the system forget children that have ended, but for those that somebody else waits for.
+    /// Lets the system forget children that have ended, but for those that somebody else waits for: these, and those of [`keep_children`].
     pub(in super::super) fn reap(is_awaited: impl Fn(Pid) -> bool) {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         if !matches!(waitid(WaitId::All, look | WaitIdOptions::NOWAIT), Ok(Some(_))) {
             return; // the usual case, and the cheap one
         }
+        let Ok(_orphans) = OWN_CHILDREN.try_write() else { return }; // another time
         let children = by_parent().remove(&getpid().as_raw_nonzero().get()).unwrap_or_default();
         for child in children.into_iter().filter(|child| child.has_ended && !is_awaited(child.id)) {
             let _ = waitid(WaitId::Pid(child.id), look); // nobody else reaps it

@@ -21,6 +21,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// How often an engine is asked what a job has written.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Of a log of an engine that is as long or longer only the end may be kept, so nobody can go on in it where he was.
+const LONG_LOG: u64 = 512 << 10;
+
 /// Every so many polls it checks whether a worker still runs, which costs more.
 const POLLS_PER_WORKER_CHECK: u32 = 10;
 
@@ -159,7 +162,16 @@ impl Follower {
         if self.generation == 0 {
             return Ok(());
         }
+        let is_followed = self.outside.as_ref().is_some_and(|reader| reader.log.is_some());
         for output in queue.output(self.id, Some(self.generation))? {
+            if is_followed && (output.bytes >= LONG_LOG || output.bytes < self.out.seen) {
+                let id = self.id;
+                self.remark(
+                    &format!("its log is long; `perdura show {id} --only stdout` has its end"),
+                    session,
+                )?;
+                continue;
+            }
             let shown = if output.stream == OutputStream::Stdout { &mut self.out } else { &mut self.err };
             let (begin, left_out, rest) = shown.news(&output);
             shown.write(begin, output.stream, session)?;
@@ -216,9 +228,8 @@ struct LogReader {
     /// When it was last asked, on the monotonic clock.
     asked: Option<Duration>,
     clock: SystemClock,
-    /// What it has said last that was no log; to be told, if it has not been.
+    /// What it has said last that was no log.
     trouble: Option<String>,
-    is_told: bool,
 }
 
 impl LogReader {
@@ -227,17 +238,19 @@ impl LogReader {
             Ok(log) => (Some(log), None),
             Err(e) => (None, Some(format!("what it writes is shown when it has ended: {}", e.message))),
         };
-        LogReader { log, asked: None, clock: SystemClock::new(), trouble, is_told: false }
+        LogReader { log, asked: None, clock: SystemClock::new(), trouble }
     }
 
     /// What the job has written from this byte on, as far as it is known now; and what is wrong, once.
     fn news(&mut self, job: &str, from: u64) -> (Vec<u8>, Option<String>) {
         let now = self.clock.monotonic();
         let is_due = self.asked.is_none_or(|asked| now.saturating_sub(asked) >= ASK_INTERVAL);
-        let Some(log) = self.log.as_mut().filter(|_| is_due) else {
-            let is_new = !std::mem::replace(&mut self.is_told, true);
-            return (Vec::new(), self.trouble.clone().filter(|_| is_new));
+        let Some(log) = &mut self.log else {
+            return (Vec::new(), self.trouble.take()); // once
         };
+        if !is_due {
+            return (Vec::new(), None);
+        }
         let told = log(job, from);
         self.asked = Some(self.clock.monotonic()); // it may have taken its time
         match told {

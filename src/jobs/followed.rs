@@ -60,21 +60,23 @@ impl FollowedAttempts {
         Ok(())
     }
 
-    /// Those that have ended; none if it has looked a moment ago.
+    /// Forgets them: another process executes.
+    pub(super) fn clear(&mut self) {
+        self.attempts.clear();
+    }
+
+    /// Whether it is time to look what has become of them.
+    pub(super) fn is_due(&self) -> bool {
+        let now = self.clock.monotonic();
+        !self.attempts.is_empty()
+            && self.looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_INTERVAL)
+    }
+
+    /// Those that have ended.
     ///
     /// # Errors
     /// If the file cannot be read: none of them counts as ended then.
     pub(super) fn ended(&mut self, queue: &Queue) -> Result<Vec<EndedAttempt>, Error> {
-        let now = self.clock.monotonic();
-        let is_due = self.looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_INTERVAL);
-        if is_due { self.ended_now(queue) } else { Ok(Vec::new()) }
-    }
-
-    /// The same at once.
-    ///
-    /// # Errors
-    /// As [`ended`](FollowedAttempts::ended).
-    pub(super) fn ended_now(&mut self, queue: &Queue) -> Result<Vec<EndedAttempt>, Error> {
         self.looked = Some(self.clock.monotonic());
         let mut goes_on = Vec::new();
         for attempt in &self.attempts {

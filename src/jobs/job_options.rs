@@ -192,6 +192,7 @@ impl RunOptions {
             ("dir", self.dir.is_some()),
             ("kill_after", self.kill_after.is_some()),
             ("late_success", self.late_success),
+            ("needs_throughout", !self.needs_throughout.is_empty()),
         ];
         match never.iter().find(|(_, is_given)| *is_given) {
             Some((option, _)) => Err(CliError::usage(format!(

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::worker_output::WorkerOutput;
-use crate::QueueCounts;
 use crate::console::text::safe;
 use crate::console::words::count;
+use crate::{QueueCounts, TaskRecord};
 
 /// Interval between counts of waiting tasks while nothing runs.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,6 +32,7 @@ pub(super) struct WaitNotices {
     waits: Vec<String>,
     /// When it last looked, on the monotonic clock.
     looked: Option<Duration>,
+    told_outside: bool,
 }
 
 impl WaitNotices {
@@ -67,6 +68,20 @@ impl WaitNotices {
             self.looked = Some(now);
         }
         is_due
+    }
+
+    /// Says, once, that nothing is left here but work outside that is none of the engines of this worker.
+    pub(super) fn tell_outside(&mut self, tasks: &[TaskRecord], output: &WorkerOutput) {
+        if tasks.is_empty() || std::mem::replace(&mut self.told_outside, true) {
+            return;
+        }
+        let ids: Vec<_> = tasks.iter().take(MAX_NAMED_QUEUES).map(|task| task.task_id.to_string()).collect();
+        let more = if tasks.len() > ids.len() { ", …" } else { "" };
+        output.remark(format_args!(
+            "waiting for {} whose work is outside ({}{more}); `perdura explain ID` says for what",
+            count(tasks.len() as u64, "task"),
+            ids.join(", ")
+        ));
     }
 
     /// Says what keeps the tasks of its queues waiting, if somebody has to do something about it.

@@ -8,17 +8,54 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::engines::{EngineEntry, EngineKind};
+use super::family::keep_children;
 use super::worker_event::{OutsideAttempt, WorkerEvent};
 use crate::console::inspect::job::{Job, TASK_NAME};
 use crate::console::inspect::task::exit_code;
 use crate::console::os_word::Word;
 use crate::console::{CliError, Exit};
-use crate::engine::{Ended, Engine, EngineError, JobId, NamedEngine};
+use crate::engine::{Collected, Ended, Engine, EngineError, JobId, JobStatus, NamedEngine};
 use crate::exec::ExecEngine;
 use crate::{Builder, Clock, Context, Failure, SystemClock, Task};
 
 /// Tells what a job has written from a byte on.
 pub(super) type LogOf = Box<dyn FnMut(&str, u64) -> Result<Vec<u8>, EngineError>>;
+
+/// An engine that is a program: while it is called, its processes are no orphans of this worker.
+struct Program(ExecEngine);
+
+impl Engine for Program {
+    type Spec = Value;
+
+    fn start(&mut self, job: &JobId, spec: &Value) -> Result<(), EngineError> {
+        let _own = keep_children();
+        self.0.start(job, spec)
+    }
+
+    fn poll(&mut self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError> {
+        let _own = keep_children();
+        self.0.poll(jobs)
+    }
+
+    fn cancel(&mut self, job: &JobId) -> Result<(), EngineError> {
+        let _own = keep_children();
+        self.0.cancel(job)
+    }
+
+    fn collect(&mut self, job: &JobId) -> Result<Collected, EngineError> {
+        let _own = keep_children();
+        self.0.collect(job)
+    }
+
+    fn forget(&mut self, job: &JobId) -> Result<(), EngineError> {
+        let _own = keep_children();
+        self.0.forget(job)
+    }
+
+    fn remembers(&self) -> Duration {
+        Engine::remembers(&self.0)
+    }
+}
 
 /// A job, and what its engine gives.
 #[derive(Serialize, Deserialize)]
@@ -49,15 +86,20 @@ impl EngineEntry {
     /// This program has no such engines, or the entry is none of one.
     pub(super) fn attach(&self, builder: Builder, news: Sender<WorkerEvent>) -> Result<Builder, CliError> {
         match &self.kind {
-            EngineKind::Exec { .. } => Ok(self.attach_as(builder, self.program()?, program_spec, news)),
+            EngineKind::Exec { .. } => {
+                Ok(self.attach_as(builder, Program(self.program()?), program_spec, news))
+            }
             EngineKind::Ray { .. } => self.attach_ray(builder, news),
         }
     }
 
     /// The engine that is a program.
     fn program(&self) -> Result<ExecEngine, CliError> {
-        let EngineKind::Exec { program, args, remembers } = &self.kind else { return Err(self.absent()) };
+        let EngineKind::Exec { program, args, remembers, max_output } = &self.kind else {
+            return Err(self.absent());
+        };
         let engine = args.iter().fold(ExecEngine::new(program), ExecEngine::arg);
+        let engine = max_output.iter().fold(engine, |engine, bytes| engine.max_output(*bytes));
         let engine = engine.remembers(remembers.unwrap_or(Duration::ZERO));
         Ok(match self.timeout {
             Some(timeout) => engine.timeout(timeout),
@@ -124,7 +166,6 @@ impl EngineEntry {
         let named = self.settings(NamedEngine::new(&self.name, engine));
         let clock = SystemClock::new();
         let spec = move |OutsideJob(job): OutsideJob, cx: &Context| {
-            let spec = spec(&job).map_err(|why| Failure::named("JobRefused", why).never_retry())?;
             let _ = news.send(WorkerEvent::WentOutside(OutsideAttempt {
                 id: cx.id(),
                 generation: cx.generation(),
@@ -132,7 +173,7 @@ impl EngineEntry {
                 began: clock.now(),
                 line: job.line(),
             })); // nobody counts it once the verb has ended
-            Ok(spec)
+            spec(&job).map_err(|why| Failure::named("JobRefused", why).never_retry())
         };
         // There are few engines, and they last as long as the process.
         let task_name: &'static str = Box::leak(self.task_name().into_boxed_str());
@@ -188,20 +229,54 @@ fn ray_spec(job: &Job) -> Result<crate::ray::RayJob, String> {
         shell_words::join(job.command().into_iter().map(utf8).collect::<Result<Vec<_>, _>>()?)
     };
     let mut spec = job.spec.clone();
-    for key in ["entrypoint", "working_dir"] {
-        if spec.contains_key(key) {
+    let env = spec.get("runtime_env").and_then(Value::as_object);
+    let told = |key: &str, is_given: bool| is_given && env.is_some_and(|env| env.contains_key(key));
+    for (key, is_there) in [
+        ("entrypoint", spec.contains_key("entrypoint")),
+        ("working_dir", spec.contains_key("working_dir") || told("working_dir", job.working_dir.is_some())),
+        ("env_vars", told("env_vars", !job.env.is_empty())),
+    ] {
+        if is_there {
             return Err(format!("spec: {key} is told by the command line; take it out of the spec"));
         }
     }
+    check_ray_keys(&spec)?;
     spec.insert("entrypoint".to_owned(), Value::String(line));
     if let Some(folder) = &job.working_dir {
         spec.insert("working_dir".to_owned(), text(folder.bytes())?);
     }
     let ray: crate::ray::RayJob =
-        serde_json::from_value(Value::Object(spec)).map_err(|e| format!("spec: {e}"))?;
+        serde_json::from_value(Value::Object(spec)).map_err(|_| "spec: it is none of Ray's".to_owned())?;
     Ok(variables(job)?
         .into_iter()
         .fold(ray, |ray, (name, value)| ray.env(name, value.as_str().unwrap_or_default())))
+}
+
+/// What Ray's API takes beside the command line.
+#[cfg(feature = "ray")]
+const RAY_KEYS: [&str; 6] = [
+    "runtime_env",
+    "metadata",
+    "entrypoint_num_cpus",
+    "entrypoint_num_gpus",
+    "entrypoint_memory",
+    "entrypoint_resources",
+];
+
+/// # Errors
+/// A key that there is not, or one with a value of another shape; never the value.
+#[cfg(feature = "ray")]
+fn check_ray_keys(spec: &Map<String, Value>) -> Result<(), String> {
+    for (key, value) in spec {
+        if !RAY_KEYS.contains(&key.as_str()) {
+            return Err(format!("spec: there is no key {key:?}; there are {}", RAY_KEYS.join(", ")));
+        }
+        let alone = serde_json::json!({ "entrypoint": "", key.as_str(): value });
+        if serde_json::from_value::<crate::ray::RayJob>(alone).is_err() {
+            return Err(format!("spec: {key}: Ray takes a value of another shape; see docs/outside.md"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(not(feature = "ray"))]
@@ -219,7 +294,6 @@ fn text(word: &[u8]) -> Result<Value, String> {
 }
 
 fn utf8(word: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(word).map_err(|_| {
-        format!("the word {:?} is not UTF-8, and an engine takes only that", String::from_utf8_lossy(word))
-    })
+    let wrong = "argv, env and working_dir: a word is not UTF-8, and an engine takes only that";
+    std::str::from_utf8(word).map_err(|_| wrong.to_owned())
 }

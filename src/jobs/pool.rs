@@ -76,10 +76,16 @@ struct PoolState {
 
 impl Pool {
     /// Of a database; no shim yet, and no lock. `most` shims are kept when nobody uses them.
-    pub(super) fn new(db: PathBuf, most: usize, remark: impl Fn(String) + Send + Sync + 'static) -> Pool {
+    /// Whether the worker has engines that are programs, too.
+    pub(super) fn new(
+        db: PathBuf,
+        most: usize,
+        has_engines: bool,
+        remark: impl Fn(String) + Send + Sync + 'static,
+    ) -> Pool {
         let mut place = db.clone().into_os_string();
         place.push("-jobs");
-        let (state, shims, kin) = (Mutex::default(), Shims::default(), Kin::new(&db));
+        let (state, shims, kin) = (Mutex::default(), Shims::default(), Kin::new(&db, has_engines));
         Pool { db, place: place.into(), most, state, shims, kin, remark: Box::new(remark) }
     }
 

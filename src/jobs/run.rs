@@ -61,11 +61,12 @@ impl Runner {
         db: &Path,
         workers: usize,
         quiet: bool,
+        has_engines: bool,
         news: Sender<WorkerEvent>,
         output: Arc<WorkerOutput>,
     ) -> Runner {
         let to_say = output.clone();
-        let pool = Pool::new(db.to_owned(), workers, move |text| to_say.remark(text));
+        let pool = Pool::new(db.to_owned(), workers, has_engines, move |text| to_say.remark(text));
         Runner {
             pool,
             slots: JobSlots::new(workers),

@@ -81,7 +81,7 @@ impl Worker {
         }
         let _ = stopper.join(); // it has said its last word
         if signal.is_some() {
-            self.tell_outside();
+            self.tell_outside(session);
             self.close();
         }
         let mut lost = shutdowns.not_recorded()?;
@@ -124,10 +124,11 @@ impl Worker {
     }
 
     /// What engines do goes on.
-    fn tell_outside(&mut self) {
-        for ended in self.followed.ended_now(&self.queue).unwrap_or_default() {
-            self.reporter.add(ended); // it has been told of by now, or is in the file for whoever asks
+    fn tell_outside(&mut self, session: &Session) {
+        for ended in self.followed.ended(&self.queue).unwrap_or_default() {
+            self.reporter.add(ended);
         }
+        let _ = self.reporter.tell(&self.queue, &self.output, session); // their ends were read a moment ago
         let n = self.followed.count();
         if n > 0 {
             let verb = if n == 1 { "goes" } else { "go" };

@@ -28,9 +28,17 @@ use crate::{Builder, Config, Context, Counts, Failure, Options, Task};
 
 /// How to run the jobs.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Under systemd, use KillMode=mixed, so that the worker decides what becomes of its jobs."
-)]
+#[command(after_help = "\
+Under systemd, use KillMode=mixed, so that the worker decides what becomes of its jobs.
+
+Jobs that were added with --on ENGINE run on the engines of the file engines.toml:
+  [engines.ray]
+  kind = \"ray\"
+  address = \"http://127.0.0.1:8265\"
+
+  [engines.slurm]
+  kind = \"exec\"
+  program = \"./slurm.py\"")]
 pub(crate) struct WorkArgs {
     /// How many jobs run at the same time [default: the number of processors]
     #[arg(long, value_name = "N", value_parser = workers)]
@@ -99,7 +107,8 @@ impl Task for OldClaimedArgs {
 /// # Errors
 /// They are none of ours: the task is left to the program that it belongs to.
 fn job_of(args: &RawValue) -> Result<Job, Failure> {
-    serde_json::from_str(args.get()).map_err(|_| Failure::decline())
+    let job = serde_json::from_str::<Job>(args.get()).ok();
+    job.filter(Job::is_local).ok_or_else(Failure::decline)
 }
 
 impl WorkArgs {
@@ -166,7 +175,8 @@ impl WorkArgs {
         let before = options.total(&counts);
         let quiet = self.quiet && !session.json;
         let to_follow = to_tell.clone();
-        let runner = Arc::new(Runner::new(&db, workers, quiet, to_tell, output.clone()));
+        let has_programs = engines.iter().any(|engine| engine.is_program());
+        let runner = Arc::new(Runner::new(&db, workers, quiet, has_programs, to_tell, output.clone()));
         let mut builder = self.set_up(Session::builder(), workers, runner.clone());
         for engine in &engines {
             builder = engine.attach(builder, to_follow.clone())?;

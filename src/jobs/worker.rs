@@ -9,12 +9,12 @@ use super::followed::FollowedAttempts;
 use super::notices::{FileOwnership, WaitNotices};
 use super::reporter::AttemptReporter;
 use super::run::Runner;
-use super::worker_event::{EndedAttempt, WorkerEvent};
+use super::worker_event::WorkerEvent;
 use super::worker_output::WorkerOutput;
 use crate::console::text::safe;
 use crate::console::words::{count, distance, span};
 use crate::console::{CliError, CliResult, Exit, Session};
-use crate::{Clock, Counts, ErrorKind, Queue, QueueCounts, SystemClock};
+use crate::{Clock, Counts, ErrorKind, Filter, Queue, QueueCounts, State, SystemClock};
 
 /// How often a worker looks for what other processes have added, and whether it may take over. A look is one small read.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
@@ -116,9 +116,12 @@ impl Worker {
         loop {
             let obstacle = self.queue.obstacle();
             let owner = self.queue.executes();
-            if owner && !was_owner {
+            if !owner {
+                self.followed.clear();
+            }
+            if !was_owner {
                 let found = self.followed.find(&self.queue).map_err(CliError::from);
-                was_owner = self.bear(found)?.is_some();
+                was_owner = self.bear(found)?.is_some() && owner;
             }
             was_owner &= owner;
             let ownership = match obstacle {
@@ -145,8 +148,9 @@ impl Worker {
                 self.runner.rest(); // whoever owns the file now must not wait for shims of ours
             }
             self.reap();
-            let ended = self.followed.ended(&self.queue).map_err(CliError::from);
-            self.take_ended(ended)?;
+            if owner && self.followed.is_due() {
+                self.look_outside()?;
+            }
             if self.reporter.are_pending() {
                 let told = self.reporter.tell(&self.queue, &self.output, session);
                 self.bear(told)?;
@@ -163,13 +167,15 @@ impl Worker {
                 // Of what is settled the events have been sent.
                 let is_drained = self.queue.is_drained().map_err(CliError::from);
                 if self.bear(is_drained)? == Some(true) && self.events.is_empty() {
-                    let ended = self.followed.ended_now(&self.queue).map_err(CliError::from);
-                    self.take_ended(ended)?;
+                    self.look_outside()?;
                     if !self.reporter.are_pending() {
                         return Ok(WorkerExit::Drained);
                     }
                 }
-                if owner { DRAIN_POLL } else { CHECK_INTERVAL }
+                if self.followed.count() == 0 && owner && self.notices.is_due(self.clock.monotonic()) {
+                    self.tell_others_outside();
+                }
+                if owner && self.followed.count() == 0 { DRAIN_POLL } else { CHECK_INTERVAL }
             } else if self.options.drain && self.has_moved() {
                 pause = DRAIN_POLL; // short jobs: the last one may be over any moment
                 pause
@@ -207,11 +213,12 @@ impl Worker {
         if now.saturating_sub(since) < UNREADABLE_LIMIT { Ok(None) } else { Err(error) }
     }
 
-    /// Attempts have ended whose work engines did.
+    /// Looks which attempts have ended whose work engines do.
     ///
     /// # Errors
     /// If the file stays unreadable.
-    fn take_ended(&mut self, ended: Result<Vec<EndedAttempt>, CliError>) -> Result<(), CliError> {
+    fn look_outside(&mut self) -> Result<(), CliError> {
+        let ended = self.followed.ended(&self.queue).map_err(CliError::from);
         for attempt in self.bear(ended)?.unwrap_or_default() {
             self.reporter.add(attempt);
         }
@@ -231,6 +238,15 @@ impl Worker {
     fn has_moved(&mut self) -> bool {
         let succeeded = self.runner.succeeded_quietly();
         succeeded > std::mem::replace(&mut self.seen_succeeding, succeeded)
+    }
+
+    /// Reports what a drain waits for, if that is none of this worker's.
+    fn tell_others_outside(&mut self) {
+        let running = Filter::new().state(State::Running).limit(usize::MAX);
+        if let Ok(tasks) = self.queue.tasks(running) {
+            let outside: Vec<_> = tasks.into_iter().filter(|task| task.outside.is_some()).collect();
+            self.notices.tell_outside(&outside, &self.output);
+        }
     }
 
     /// Reports what keeps all remaining tasks waiting, if a person has to act.
@@ -273,7 +289,7 @@ impl Worker {
         for (name, queue) in &open {
             if let Some(until) = queue.closed_until.filter(|_| queue.ready > 0) {
                 self.output.remark(format_args!(
-                    "{} in the queue {:?}, which a task has closed until {} ({})",
+                    "{} in the queue {:?}, which is closed until {} ({})",
                     waiting(queue.ready),
                     safe(name),
                     session.time(until),
@@ -326,7 +342,7 @@ impl Worker {
         let lost = mine.lost.saturating_sub(self.before.lost).max(self.reporter.sum.lost);
         if lost > 0 {
             self.output
-                .remark(format_args!("{} lost: their worker died in the last attempt", count(lost, "job")));
+                .remark(format_args!("{} lost: their worker died in the last attempt, or their engine lost them; `list --state LOST` names them", count(lost, "job")));
         }
         Ok(if lost + failed.max(self.reporter.sum.failed) > 0 { Exit::No } else { Exit::Done })
     }

@@ -50,7 +50,8 @@ impl Builder {
     ///
     /// Such tasks stand in [queues of the engine](NamedEngine::queues) and in no others, and no others stand there: an enqueue that says otherwise is
     /// refused, and so is such a task when its turn comes. While the engine cannot be reached, these queues are closed, and no attempt is charged. A
-    /// task's [timeout](crate::Options::timeout) and its [cancellation](crate::Queue::cancel) stop the job; the task ends when the engine says that it
+    /// task's [timeout](crate::Options::timeout) and its [cancellation](crate::Queue::cancel) stop the job (the end of a condition that it
+    /// [needs throughout](crate::Options::needs_throughout) does not); the task ends when the engine says that it
     /// has. [`drain`](crate::Queue::drain) waits for jobs; [`shutdown`](crate::Queue::shutdown) does not: the next process that has the engine
     /// follows them.
     pub fn outside<T, E, S, F>(self, engine: &NamedEngine<E>, spec: S, finish: F) -> Builder

@@ -10,8 +10,9 @@ use crate::planted::planted;
 /// What is shown of a message of Ray.
 const MESSAGE_BYTES: usize = 2000;
 
-/// Time by which the start of the head may be told too late: its seconds are whole, and it knows jobs before its node is there.
-const START_MARGIN: Duration = Duration::from_secs(3);
+/// Time by which the start of the head may be told too late: its seconds are whole, it knows jobs before its node is there, and the clock of what stands before it may be
+/// another one.
+const START_MARGIN: Duration = Duration::from_secs(60);
 
 /// What Ray tells of a job.
 #[derive(Deserialize)]
@@ -22,9 +23,24 @@ pub(super) struct Details {
     message: Option<String>,
     error_type: Option<String>,
     driver_exit_code: Option<i64>,
+    driver_node_id: Option<String>,
+    end_time: Option<u64>,
 }
 
 impl Details {
+    /// Whether it has ended so long before this date, by the head's clock. What cannot be read hinders nothing.
+    pub(super) fn has_ended_for(&self, time: Duration, date: &str) -> bool {
+        let now = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok();
+        let now = now.and_then(|now| u64::try_from(now.as_millisecond()).ok());
+        self.end_time.zip(now).is_none_or(|(end, now)| now.saturating_sub(end) >= time.as_millis() as u64)
+    }
+
+    /// The node on which it ran, if it can stand in an address as it is.
+    pub(super) fn node(&self) -> Option<&str> {
+        let node = self.driver_node_id.as_deref()?;
+        node.bytes().all(|byte| byte.is_ascii_alphanumeric()).then_some(node)
+    }
+
     pub(super) fn status(&self) -> JobStatus {
         let message = tame(self.message.as_deref().unwrap_or_default());
         match (self.status.as_str(), self.error_type.as_deref()) {
@@ -32,11 +48,10 @@ impl Details {
             ("RUNNING", _) => JobStatus::Running,
             ("STOPPED", _) => JobStatus::Ended(JobEnd::Cancelled),
             ("SUCCEEDED", _) => JobStatus::Ended(JobEnd::Succeeded),
-            ("FAILED", Some(kind)) if is_of_the_job(kind) => {
+            ("FAILED", Some(kind)) if is_of_the_job(kind, self.driver_exit_code) => {
                 let error_type = match self.driver_exit_code {
                     Some(code) if code < 0 => format!("Signal.{}", -code),
-                    Some(code) => format!("ExitCode.{code}"),
-                    None => kind.to_owned(),
+                    code => format!("ExitCode.{}", code.unwrap_or(1)),
                 };
                 JobStatus::Ended(JobEnd::Failed(JobFailure::new(error_type, message)))
             }
@@ -49,9 +64,20 @@ impl Details {
     }
 }
 
-/// Whether this is an error of what the job runs. Whatever else it is, the work may have been done.
-fn is_of_the_job(kind: &str) -> bool {
-    kind.starts_with("JOB_ENTRYPOINT_") || planted("g19-an-error-of-ray-is-a-failure-of-the-job")
+/// Whether the command line has failed: it has an exit code then. Whatever else it is, the work may have been done. (Ray says `JOB_ENTRYPOINT_COMMAND_START_ERROR` without a code of whatever went wrong
+/// around the command line, also when it could not write down that it had succeeded.)
+fn is_of_the_job(kind: &str, code: Option<i64>) -> bool {
+    (kind.starts_with("JOB_ENTRYPOINT_") && code.is_some())
+        || planted("g19-an-error-of-ray-is-a-failure-of-the-job")
+}
+
+/// Whether this is the answer of Ray to the submit of a job under this id, and of nobody else.
+pub(super) fn names_job(text: &str, job: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Submitted {
+        submission_id: String,
+    }
+    serde_json::from_str::<Submitted>(text).is_ok_and(|submitted| submitted.submission_id == job)
 }
 
 /// What has become of a start that was answered with something else than success, once it is known whether Ray has the job.
@@ -64,11 +90,16 @@ pub(super) fn start_failed(status: u16, body: &str, is_there: bool) -> Result<()
         413 => Err(EngineError::refused(format!("Ray refuses the job as too large: {said}"))),
         // 408, 425, 429 and what stands before the head: try again
         408 | 425 | 429 => Err(EngineError::not_now(format!("Ray answers HTTP {status}: {said}"))),
+        _ if body.contains("already exists") => {
+            Err(EngineError::unreachable("Ray has had a job of this id, and does not know it now"))
+        }
         400..=499 => Err(EngineError::refused(format!("Ray refuses the job: {said}"))),
         500 if body.contains("status code 400") => {
             Err(EngineError::refused(format!("Ray refuses the job: {said}")))
         }
-        500 => Err(EngineError::not_now(format!("Ray cannot start the job: {said}"))),
+        500 if body.contains("No available agent") => {
+            Err(EngineError::not_now(format!("Ray cannot start the job: {said}")))
+        }
         _ => Err(EngineError::unreachable(format!("it answers HTTP {status}: {said}"))),
     }
 }
@@ -141,10 +172,8 @@ mod tests {
         let failure = |error_type| JobStatus::Ended(JobEnd::Failed(JobFailure::new(error_type, "why")));
         assert_eq!(failed("\"JOB_ENTRYPOINT_COMMAND_ERROR\"", "3"), failure("ExitCode.3"));
         assert_eq!(failed("\"JOB_ENTRYPOINT_COMMAND_ERROR\"", "-9"), failure("Signal.9"));
-        assert_eq!(
-            failed("\"JOB_ENTRYPOINT_COMMAND_START_ERROR\"", "null"),
-            failure("JOB_ENTRYPOINT_COMMAND_START_ERROR")
-        );
+        let around = failed("\"JOB_ENTRYPOINT_COMMAND_START_ERROR\"", "null");
+        assert!(matches!(around, JobStatus::Ended(JobEnd::Lost(_))), "it may have succeeded: {around:?}");
         for lost in [
             "RUNTIME_ENV_SETUP_FAILURE",
             "JOB_SUPERVISOR_ACTOR_START_TIMEOUT",
@@ -179,16 +208,30 @@ mod tests {
         let refused = start_failed(400, traceback, false).unwrap_err();
         assert!(refused.is_refusal());
         assert_eq!(refused.message(), "Ray refuses the job: TypeError: entrypoint must be a string");
-        assert!(start_failed(500, twice, false).unwrap_err().is_refusal());
+        let forgotten = start_failed(500, twice, false).unwrap_err();
         assert_eq!(
-            start_failed(500, "No agent", false),
-            Err(EngineError::not_now("Ray cannot start the job: No agent"))
+            forgotten,
+            EngineError::unreachable("Ray has had a job of this id, and does not know it now")
         );
+        assert_eq!(
+            start_failed(500, "No available agent", false),
+            Err(EngineError::not_now("Ray cannot start the job: No available agent"))
+        );
+        let later = start_failed(500, "Traceback", false); // its agent may come to it yet
+        assert_eq!(later, Err(EngineError::unreachable("it answers HTTP 500: Traceback")));
         assert_eq!(
             start_failed(502, "bad", false),
             Err(EngineError::unreachable("it answers HTTP 502: bad"))
         );
         assert_eq!(start_failed(301, "", false), Err(EngineError::unreachable("it answers HTTP 301: ")));
+    }
+
+    #[test]
+    fn only_ray_says_that_it_has_a_job() {
+        assert!(names_job(r#"{"job_id":"1-2","submission_id":"1-2"}"#, "1-2"));
+        for other in [r#"{"submission_id":"1-3"}"#, "{}", "<html>", ""] {
+            assert!(!names_job(other, "1-2"), "{other}");
+        }
     }
 
     #[test]
@@ -208,7 +251,7 @@ mod tests {
         };
         let head = nodes(r#"{"is_head_node":true,"state":"ALIVE","start_time_ms":1796041976490}"#);
         let up = uptime("Mon, 30 Nov 2026 12:33:57 GMT", &head);
-        assert_eq!(up, Some(Duration::from_millis(60_510 - 3000)));
+        assert_eq!(up, Some(Duration::from_millis(510)));
         assert_eq!(uptime("Mon, 30 Nov 2026 12:32:57 GMT", &head), Some(Duration::ZERO));
         assert_eq!(uptime("Mon, 30 Nov 2020 12:33:57 GMT", &head), None);
         assert_eq!(uptime("yesterday", &head), None);

@@ -64,11 +64,12 @@ impl Head {
         if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
             return Err(wrong("has a user name or a password, or no host; give a token instead"));
         }
-        if uri.query().is_some() {
-            return Err(wrong("has a `?`"));
+        if uri.query().is_some() || address.contains('#') {
+            return Err(wrong("has a `?` or a `#`"));
         }
         let agent = Agent::config_builder()
-            .timeout_connect(Some(CONNECT_TIMEOUT.min(timeout)))
+            .timeout_connect(Some(CONNECT_TIMEOUT.min(timeout / 2)))
+            .proxy(None) // nor does it go through what was set up for the web
             .max_redirects(0) // a token goes to nobody else
             .max_redirects_will_error(false)
             .http_status_as_error(false)

@@ -96,6 +96,11 @@ impl RayJob {
         self
     }
 
+    /// Whether it says itself what of a folder stays here, which is for Ray's own client to do.
+    pub(super) fn has_excludes(&self) -> bool {
+        self.runtime_env.contains_key("excludes")
+    }
+
     pub(super) fn folder(&self) -> Option<&Path> {
         self.working_dir.as_deref()
     }

@@ -2,8 +2,8 @@
 
 use std::io::{self, Read};
 
-/// What is kept of a log: its last bytes, before what JSON escapes is read.
-const KEPT: usize = 512 * 1024;
+/// What is kept of a log: its last bytes, before what JSON escapes is read. A result of a mebibyte is six times as long then, at most.
+const KEPT: usize = 8 << 20;
 
 /// A log that is looked at while it grows is held whole; no longer one is shown.
 const SHOWN: u64 = 64 << 20;
@@ -11,20 +11,44 @@ const SHOWN: u64 = 64 << 20;
 /// How much of a log is read. The rest of a longer one is not looked at.
 const READ: u64 = 256 << 20;
 
-/// Reads `{"logs": "…"}`, and keeps the end of the text.
+/// Reads `{"logs": "…"}`, and keeps the end of the text; none if it is longer than what is read.
 ///
 /// # Errors
 /// What the connection says; a text that is no such object.
-pub(super) fn end_of_log(body: impl Read) -> io::Result<String> {
+pub(super) fn end_of_log(body: impl Read) -> io::Result<Option<String>> {
     end_within(body, READ, KEPT)
 }
 
-fn end_within(body: impl Read, read: u64, kept: usize) -> io::Result<String> {
+fn end_within(body: impl Read, read: u64, kept: usize) -> io::Result<Option<String>> {
     let mut body = body.take(read);
+    let (end, is_cut) = end_of(&mut body, kept)?;
+    if body.limit() == 0 {
+        return Ok(None);
+    }
+    if !is_cut {
+        return whole(&end).map(Some);
+    }
+    let text = std::str::from_utf8(from_a_line(&end)).map_err(|_| no_log())?;
+    let text = text.trim_end().strip_suffix('}').map_or(text, str::trim_end);
+    let text = text.strip_suffix('"').unwrap_or(text);
+    serde_json::from_str(&format!("\"{text}\"")).map(Some).map_err(|_| no_log())
+}
+
+/// The last bytes of a text, as they are; what is no UTF-8 is replaced.
+///
+/// # Errors
+/// What the connection says.
+pub(super) fn last_bytes(body: impl Read) -> io::Result<String> {
+    let (end, _) = end_of(&mut body.take(READ), KEPT)?;
+    Ok(String::from_utf8_lossy(&end).into_owned())
+}
+
+/// The last bytes, at least so many if there are, and whether others came before them.
+fn end_of(body: &mut impl Read, kept: usize) -> io::Result<(Vec<u8>, bool)> {
     let (mut end, mut piece, mut is_cut) = (Vec::new(), vec![0; 64 * 1024], false);
     loop {
         match body.read(&mut piece) {
-            Ok(0) => break,
+            Ok(0) => return Ok((end, is_cut)),
             Ok(n) => end.extend_from_slice(&piece[..n]),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
@@ -34,13 +58,6 @@ fn end_within(body: impl Read, read: u64, kept: usize) -> io::Result<String> {
             is_cut = true;
         }
     }
-    if !is_cut && body.limit() > 0 {
-        return whole(&end);
-    }
-    let text = std::str::from_utf8(from_a_line(&end)).map_err(|_| no_log())?;
-    let text = text.trim_end().strip_suffix('}').map_or(text, str::trim_end);
-    let text = text.strip_suffix('"').unwrap_or(text);
-    serde_json::from_str(&format!("\"{text}\"")).map_err(|_| no_log())
 }
 
 /// Reads `{"logs": "…"}`, and gives the text from this byte on.
@@ -106,15 +123,15 @@ mod tests {
     #[test]
     fn a_short_log_is_whole() {
         let text = "one\n\"two\" \\ ü\u{1}\n";
-        assert_eq!(end_within(json(text).as_bytes(), 1000, 100).unwrap(), text);
-        assert_eq!(end_within(json("").as_bytes(), 1000, 100).unwrap(), "");
+        assert_eq!(end_within(json(text).as_bytes(), 1000, 100).unwrap().unwrap(), text);
+        assert_eq!(end_within(json("").as_bytes(), 1000, 100).unwrap().unwrap(), "");
     }
 
     #[test]
     fn of_a_long_log_the_last_lines_are_kept() {
         for tail in ["", "\n", "\\", "\\n", "\"", "}", "\"}", "ü"] {
             let text = (0..1000).fold(String::new(), |text, n| text + &format!("C:\\new {n} ü\n")) + tail;
-            let end = end_within(json(&text).as_bytes(), 1 << 20, 100).unwrap();
+            let end = end_within(json(&text).as_bytes(), 1 << 20, 100).unwrap().unwrap();
             assert!(text.ends_with(&end) && end.len() > 50, "{tail:?}: {end:?}");
             assert!(end.starts_with("C:\\new "), "{tail:?}: {end:?}");
         }
@@ -135,6 +152,11 @@ mod tests {
     }
 
     #[test]
+    fn the_last_bytes_are_text_whatever_they_were() {
+        assert_eq!(last_bytes(&b"a\n\xff\n42\n"[..]).unwrap(), "a\n\u{fffd}\n42\n");
+    }
+
+    #[test]
     fn a_log_that_grows_is_told_from_where_it_was() {
         assert_eq!(log_from(json("one\nü").as_bytes(), 0).unwrap(), "one\nü".as_bytes());
         assert_eq!(log_from(json("one\nü").as_bytes(), 4).unwrap(), "ü".as_bytes());
@@ -145,7 +167,7 @@ mod tests {
     #[test]
     fn an_endless_log_ends() {
         let endless = std::io::repeat(b'a');
-        assert!(end_within(b"{\"logs\": \"".chain(endless), 10_000, 100).is_ok());
+        assert_eq!(end_within(b"{\"logs\": \"".chain(endless), 10_000, 100).unwrap(), None);
     }
 
     #[test]

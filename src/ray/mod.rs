@@ -29,7 +29,7 @@
 //! |---|---|
 //! | `PENDING`, `RUNNING` | `RUNNING` |
 //! | `SUCCEEDED` | `SUCCEEDED`, with what the second function makes of it |
-//! | `FAILED`, `JOB_ENTRYPOINT_…` | a failure, of the type `ExitCode.N` or `Signal.N`; it is retried |
+//! | `FAILED`, with the exit code of the command line | a failure, of the type `ExitCode.N` or `Signal.N`; it is retried |
 //! | `FAILED` otherwise (its supervisor died, its environment could not be set up) | `LOST`: its work may have been done |
 //! | `STOPPED` | `CANCELLED`, or a `Timeout` |
 //! | it does not know the job | `LOST`, once it had accepted it |
@@ -52,7 +52,7 @@ use std::time::Duration;
 
 pub use job::RayJob;
 
-use answers::{Details, says_absent, start_failed, uptime};
+use answers::{Details, names_job, says_absent, start_failed, uptime};
 use http::{Head, Request};
 use token::Token;
 
@@ -69,8 +69,11 @@ const LIST_FROM: usize = 5;
 /// Jobs that are not in the list, and of which one look makes sure.
 const ABSENT_PER_LOOK: usize = 50;
 
-/// How often a log is asked for that the head cannot give, before it is left out.
-const LOG_TRIES: u32 = 5;
+/// Ray looks at a job no more when it has ended so long ago.
+const FORGET_AFTER: Duration = Duration::from_secs(15);
+
+/// Lines that are asked for of the end of a log that cannot be had whole.
+const LAST_LINES: u32 = 10_000;
 
 /// A Ray cluster. The [module](crate::ray) has an example.
 pub struct RayEngine {
@@ -78,8 +81,6 @@ pub struct RayEngine {
     max_package: u64,
     /// How long the head has been up, at the last look that it mattered to.
     up: Duration,
-    /// How often a log could not be had.
-    logless: BTreeMap<JobId, u32>,
 }
 
 impl RayEngine {
@@ -89,7 +90,7 @@ impl RayEngine {
     /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig): it is no such address. Whether somebody listens there shows later.
     pub fn new(address: &str) -> Result<RayEngine, Error> {
         let head = Head::new(address, Duration::from_secs(30))?;
-        Ok(RayEngine { head, max_package: 100 << 20, up: Duration::ZERO, logless: BTreeMap::new() })
+        Ok(RayEngine { head, max_package: 100 << 20, up: Duration::ZERO })
     }
 
     /// The cluster that the environment variable `RAY_ADDRESS` names, else the one of this machine (`http://127.0.0.1:8265`).
@@ -129,8 +130,8 @@ impl RayEngine {
         self
     }
 
-    /// Sets how large a folder may be that goes along with a job, packed, in bytes: it is held in memory while it is sent. Defaults to 100 MiB. Ray itself takes 500 MiB,
-    /// unless it is told otherwise.
+    /// Sets how large a folder may be that goes along with a job, packed, in bytes: it is held in memory while it is sent. Defaults to 100 MiB, and Ray 2.60 takes no more; what
+    /// stands before it may take less.
     #[must_use]
     pub fn max_package(mut self, bytes: u64) -> RayEngine {
         self.max_package = bytes;
@@ -150,6 +151,24 @@ impl RayEngine {
     /// Where one job stands.
     fn status(&self, job: &JobId) -> Result<JobStatus, EngineError> {
         Ok(self.details(job)?.map_or(JobStatus::Absent, |details| details.status()))
+    }
+
+    /// Where a few jobs stand, each asked for. One of which the head cannot say it now does not hide the others.
+    fn each_status(&self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError> {
+        let (mut said, mut trouble) = (Vec::new(), None);
+        for job in jobs {
+            match self.status(job) {
+                Ok(status) => said.push(Some(status)),
+                Err(e) => {
+                    said.push(None);
+                    trouble = Some(e);
+                }
+            }
+        }
+        match trouble {
+            Some(e) if said.iter().all(Option::is_none) => Err(e),
+            _ => Ok(said.into_iter().map(|status| status.unwrap_or(JobStatus::Unknown)).collect()),
+        }
     }
 
     /// Where many jobs stand: one list tells of all; of what is not in it, the job itself is asked for.
@@ -174,26 +193,41 @@ impl RayEngine {
         jobs.iter().map(status).collect()
     }
 
-    /// How long it knows of each job whether it had it: since it is up.
-    fn look_at_head(&mut self) {
+    /// How long it knows of each job whether it had it: since it is up. None is known of a head that does not say so.
+    ///
+    /// # Errors
+    /// The head is in trouble, and may say it later.
+    fn look_at_head(&mut self) -> Result<(), EngineError> {
         let asked =
             "/api/v0/nodes?detail=1&filter_keys=is_head_node&filter_predicates=%3D&filter_values=true";
-        let up = self.head.ask(asked, Request::Get).and_then(|mut answer| {
-            let date = answer.date().unwrap_or_default();
-            Ok(uptime(&date, &answer.text()?))
-        });
-        self.up = up.ok().flatten().unwrap_or_default();
+        let mut answer = self.head.ask(asked, Request::Get)?;
+        if matches!(answer.status, 408 | 429 | 500..) {
+            return Err(answer.strange());
+        }
+        let (date, text) = (answer.date().unwrap_or_default(), answer.text()?);
+        self.up = uptime(&date, &text).unwrap_or_default();
+        Ok(())
     }
 
     /// Sends the folder of a job, unless the cluster has it; the address by which it knows it.
     fn send_folder(&self, spec: &RayJob) -> Result<Option<String>, EngineError> {
         let Some(folder) = spec.folder() else { return Ok(None) };
+        if spec.has_excludes() {
+            let message = "the runtime environment has `excludes`, which do not go with a working folder of this machine; name them in its .rayignore";
+            return Err(EngineError::refused(message));
+        }
         let package = package::pack(folder, self.max_package)?;
         let path = format!("/api/packages/gcs/{}", package.name);
         let not_sent = |e: EngineError| EngineError::not_now(e.message());
         let is_there = self.head.ask(&path, Request::Get).map_err(not_sent)?.is_ok();
         if !is_there {
             let mut sent = self.head.ask(&path, Request::Upload(&package.bytes)).map_err(not_sent)?;
+            if sent.status == 413 {
+                let folder = folder.display();
+                return Err(EngineError::refused(format!(
+                    "the working folder {folder}, packed, is larger than Ray, or what stands before it, takes"
+                )));
+            }
             if !sent.is_ok() {
                 return Err(not_sent(sent.strange()));
             }
@@ -201,25 +235,32 @@ impl RayEngine {
         Ok(Some(format!("gcs://{}", package.name)))
     }
 
-    /// What a job has written. A head that answers for some time that it cannot say is believed: the job has ended as it has, with its log or without.
-    fn written(&mut self, job: &JobId) -> Result<String, EngineError> {
+    /// What a job has written. Ray cannot tell a log whole that has a byte which is no UTF-8, and perdura takes none that is longer than it reads: then it is its last lines.
+    fn written(&self, job: &JobId, details: &Details) -> Result<String, EngineError> {
         let mut answer = self.head.ask(&format!("{}/logs", of_job(job)), Request::Get)?;
-        if answer.is_ok() {
-            self.logless.remove(job);
-            return log::end_of_log(answer.body()).map_err(|e| answer.cut(&e));
+        let whole = match answer.status {
+            200 => log::end_of_log(answer.body()).map_err(|e| answer.cut(&e))?,
+            500 => None,
+            404 if planted("g19-the-log-of-a-forgotten-job-is-empty") => Some(String::new()),
+            _ => return Err(answer.strange()), // 404: the head has forgotten the job since it said how it ended
+        };
+        match whole {
+            Some(log) => Ok(log),
+            None => self.last_lines(job, details),
         }
-        if answer.status == 404 && planted("g19-the-log-of-a-forgotten-job-is-empty") {
-            return Ok(String::new());
+    }
+
+    /// The same, its last lines only, from the node on which it ran.
+    fn last_lines(&self, job: &JobId, details: &Details) -> Result<String, EngineError> {
+        let node = details.node().ok_or_else(|| {
+            EngineError::unreachable("Ray does not say on which node the job ran, so its log cannot be had")
+        })?;
+        let path = format!("/api/v0/logs/file?node_id={node}&submission_id={job}&lines={LAST_LINES}");
+        let mut answer = self.head.ask(&path, Request::Get)?;
+        if !answer.is_ok() {
+            return Err(answer.strange());
         }
-        if answer.status == 500 {
-            let tries = self.logless.entry(job.clone()).or_default();
-            *tries += 1;
-            if *tries >= LOG_TRIES {
-                self.logless.remove(job);
-                return Ok(String::new());
-            }
-        }
-        Err(answer.strange()) // 404: the head has forgotten the job since it said how it ended
+        log::last_bytes(answer.body()).map_err(|e| answer.cut(&e))
     }
 }
 
@@ -235,22 +276,18 @@ impl Engine for RayEngine {
         let package = self.send_folder(spec)?;
         let submission = spec.submission(job.as_str(), package).to_string();
         let mut answer = self.head.ask("/api/jobs/", Request::Post(submission.as_bytes()))?;
-        if answer.is_ok() {
+        let (status, text) = (answer.status, answer.text()?);
+        if status == 200 && names_job(&text, job.as_str()) {
             return Ok(());
         }
-        let (status, text) = (answer.status, answer.text()?);
         let there = self.status(job).map_err(|e| EngineError::unreachable(e.message()))?;
         start_failed(status, &text, there != JobStatus::Absent)
     }
 
     fn poll(&mut self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError> {
-        let statuses = if jobs.len() < LIST_FROM {
-            jobs.iter().map(|job| self.status(job)).collect::<Result<Vec<_>, _>>()?
-        } else {
-            self.statuses(jobs)?
-        };
+        let statuses = if jobs.len() < LIST_FROM { self.each_status(jobs)? } else { self.statuses(jobs)? };
         if statuses.contains(&JobStatus::Absent) {
-            self.look_at_head(); // not before: who answered then is the one who answers now, or its predecessor
+            self.look_at_head()?; // not before: who answered then is the one who answers now, or its predecessor
         }
         Ok(statuses)
     }
@@ -261,10 +298,10 @@ impl Engine for RayEngine {
     }
 
     fn collect(&mut self, job: &JobId) -> Result<Collected, EngineError> {
-        let log = self.written(job)?;
         let Some(details) = self.details(job)? else {
             return Err(EngineError::unreachable("Ray has forgotten the job"));
         };
+        let log = self.written(job, &details)?;
         let collected =
             match log::result(&log, job.as_str(), details.entrypoint.as_deref().unwrap_or_default()) {
                 Some(result) => Collected::new().result(result),
@@ -281,7 +318,13 @@ impl Engine for RayEngine {
         log::log_from(answer.body(), from).map_err(|e| answer.cut(&e))
     }
 
+    /// Ray goes on looking at a job for a second or more after it has ended; one that is deleted meanwhile comes back as failed, and stays.
     fn forget(&mut self, job: &JobId) -> Result<(), EngineError> {
+        let mut answer = self.head.ask(&of_job(job), Request::Get)?;
+        let date = answer.date().unwrap_or_default();
+        if answer.is_ok() && !answer.json::<Details>()?.has_ended_for(FORGET_AFTER, &date) {
+            return Err(EngineError::not_now("the job has ended just now"));
+        }
         let mut answer = self.head.ask(&of_job(job), Request::Delete)?;
         if matches!(answer.status, 200 | 404) { Ok(()) } else { Err(answer.strange()) }
     }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, Cursor, Seek, SeekFrom, Write};
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -12,6 +12,9 @@ use zip::write::SimpleFileOptions;
 use zip::{DateTime, ZipWriter};
 
 use crate::engine::EngineError;
+
+/// What Ray's own client leaves here as well, unless it is told otherwise.
+const STAY: [&str; 4] = [".git", ".venv", "venv", "__pycache__"];
 
 /// A folder, packed.
 pub(super) struct Package {
@@ -34,17 +37,22 @@ pub(super) fn pack(folder: &Path, max: u64) -> Result<Package, EngineError> {
     let mut zip = ZipWriter::new(Bounded { bytes: Cursor::new(Vec::new()), max, is_full: is_full.clone() });
     let walk = WalkBuilder::new(folder)
         .hidden(false)
+        .ignore(false)
         .follow_links(true)
         .require_git(false)
         .parents(false)
         .git_global(false)
         .git_exclude(false)
         .add_custom_ignore_filename(".rayignore")
-        .filter_entry(|entry| entry.file_name() != ".git")
+        .filter_entry(|entry| !STAY.iter().any(|name| entry.file_name() == *name))
         .sort_by_file_name(Ord::cmp)
         .build();
     for entry in walk {
-        let entry = entry.map_err(|e| refused(format!("cannot be read: {e}")))?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(e) if is_gone(e.io_error()) => continue, // a link that leads nowhere, or a file that goes meanwhile
+            Err(e) => return Err(refused(format!("cannot be read: {e}"))),
+        };
         let path = entry.path();
         let Ok(name) = path.strip_prefix(folder) else { continue };
         let Some(name) = name.to_str() else {
@@ -55,10 +63,15 @@ pub(super) fn pack(folder: &Path, max: u64) -> Result<Package, EngineError> {
         if kind.is_some_and(|kind| kind.is_dir()) && !name.is_empty() {
             added = zip.add_directory(name, options(path)).map_err(io::Error::from);
         } else if kind.is_some_and(|kind| kind.is_file()) {
+            let mut file = match File::open(path) {
+                Ok(file) => file,
+                Err(e) if is_gone(Some(&e)) => continue,
+                Err(e) => return Err(refused(format!("cannot be packed: {}: {e}", path.display()))),
+            };
             added = zip
                 .start_file(name, options(path))
                 .map_err(io::Error::from)
-                .and_then(|()| io::copy(&mut File::open(path)?, &mut zip).map(drop));
+                .and_then(|()| copy(&mut file, &mut zip, &is_full));
         }
         added.map_err(|e| refused(format!("cannot be packed: {}: {e}", path.display())))?;
         if is_full.get() {
@@ -76,18 +89,30 @@ pub(super) fn pack(folder: &Path, max: u64) -> Result<Package, EngineError> {
     Ok(Package { name: format!("_ray_pkg_{name}.zip"), bytes })
 }
 
+/// Copies a file, as long as there is room.
+fn copy(from: &mut impl Read, to: &mut impl Write, is_full: &Cell<bool>) -> io::Result<()> {
+    let mut piece = vec![0; 128 * 1024];
+    while !is_full.get() {
+        match from.read(&mut piece)? {
+            0 => break,
+            n => to.write_all(&piece[..n])?,
+        }
+    }
+    Ok(())
+}
+
+fn is_gone(e: Option<&io::Error>) -> bool {
+    e.is_some_and(|e| e.kind() == io::ErrorKind::NotFound)
+}
+
 /// The same for the same files, whenever they were written.
 fn options(path: &Path) -> SimpleFileOptions {
     #[cfg(unix)]
-    let is_program = std::fs::metadata(path)
-        .is_ok_and(|file| std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o100 != 0);
+    let mode = std::fs::metadata(path)
+        .map_or(0o644, |file| std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o777);
     #[cfg(not(unix))]
-    let is_program = path.extension().is_some_and(|extension| extension == "exe");
-    SimpleFileOptions::default().last_modified_time(DateTime::default()).unix_permissions(if is_program {
-        0o755
-    } else {
-        0o644
-    })
+    let mode = if path.extension().is_some_and(|extension| extension == "exe") { 0o755 } else { 0o644 };
+    SimpleFileOptions::default().last_modified_time(DateTime::default()).unix_permissions(mode)
 }
 
 /// Keeps no more than may go along: what comes then is as good as written, since whoever writes ends at the next file.
@@ -144,13 +169,16 @@ mod tests {
             ("model.ckpt", "x"),
             (".git/config", "x"),
             ("lib/util.py", "x"),
+            ("lib/__pycache__/util.pyc", "x"),
+            (".venv/bin/python", "x"),
+            (".ignore", "train.py\n"),
             (".env", "A=1"),
         ]);
         let package = pack(&here, 1 << 20).unwrap();
         let zip = zip::ZipArchive::new(Cursor::new(&package.bytes)).unwrap();
         let mut names: Vec<_> = zip.file_names().collect::<Result<_, _>>().unwrap();
         names.sort_unstable();
-        assert_eq!(names, [".env", ".gitignore", ".rayignore", "lib/", "lib/util.py", "train.py"]);
+        assert_eq!(names, [".env", ".gitignore", ".ignore", ".rayignore", "lib/", "lib/util.py", "train.py"]);
         std::fs::write(here.join("train.py"), "print(1)").unwrap();
         assert_eq!(pack(&here, 1 << 20).unwrap().name, package.name);
         std::fs::write(here.join("train.py"), "print(2)").unwrap();

@@ -160,6 +160,10 @@ fn what_is_wrong_about_an_engine_is_told_before_there_is_a_file() {
         ),
         (vec!["--on", "here", "--dir", "/tmp", "--", "true"], "dir does not go with on"),
         (vec!["--on", "here", "--late-success", "--", "true"], "late_success does not go with on"),
+        (
+            vec!["--on", "here", "--needs-throughout", "online", "--", "true"],
+            "needs_throughout does not go with on",
+        ),
         (vec!["--spec", "{}", "--", "true"], "spec is for an engine outside"),
         (vec!["--on", "here", "--spec", "[1]", "--", "true"], "it is not a JSON object"),
         (
@@ -186,4 +190,62 @@ fn what_is_wrong_about_an_engine_is_told_before_there_is_a_file() {
         assert!(said.err.contains("line 3: unknown field `programm`"), "{said:?}");
     }
     assert!(!place.path("tasks.db").exists() || place.queue().counts().unwrap().total().queued() == 0);
+}
+
+#[test]
+fn a_drain_says_which_work_outside_it_waits_for_that_is_not_its_own() {
+    if !has_python() {
+        return;
+    }
+    let place = place();
+    let id = place.add(["--on", "here", "--", "sleep", "1000"]);
+    let worker = place.start(place.command(["work"]));
+    await_that("it runs", || place.record(id).outside.is_some_and(|job| job.accepted_at.is_some()));
+    signal(&worker, "-TERM");
+    worker.end();
+    let drain = place.start(place.command(["work", "--drain", "--engines", "/dev/null"]));
+    let told = format!("waiting for 1 task whose work is outside ({id})");
+    await_that("it says what it waits for", || drain.err().contains(&told));
+    signal(&drain, "-TERM");
+    let said = drain.end();
+    assert_eq!(said.err.matches("whose work is outside").count(), 1, "{said:?}");
+    assert_eq!(place.run(["cancel", &id.to_string(), "--yes"]).code, Some(0));
+    let last = place.run(["work", "--drain"]);
+    assert_eq!(place.record(id).state, State::Cancelled, "{last:?}");
+}
+
+#[test]
+fn a_signal_right_after_the_end_of_a_job_loses_nothing_of_it() {
+    if !has_python() {
+        return;
+    }
+    let place = place();
+    let ids: Vec<_> = (0..8).map(|_| place.add(["--on", "here", "--", "true"])).collect();
+    let worker = place.start(place.command(["work"]));
+    await_that("one has ended", || ids.iter().any(|id| place.record(*id).state == State::Succeeded));
+    signal(&worker, "-TERM");
+    let said = worker.end();
+    assert!(said.code == Some(143) && !said.err.contains("could not be written"), "{said:?}");
+    let done = ids.iter().filter(|id| place.record(**id).state == State::Succeeded).count();
+    assert!(said.err.contains(&format!("{done} attempt")), "{done} have ended: {said:?}");
+}
+
+/// Short calls while local jobs come and go: what a call was answered is never taken away with the orphans.
+#[test]
+fn calls_of_engines_are_not_reaped_with_the_orphans_of_jobs() {
+    if !has_python() {
+        return;
+    }
+    let place = place();
+    let lines: String = (0..40).map(|_| "sh -c 'sleep 0.05 & exit 0'\n").collect();
+    assert_eq!(place.feed(&lines, ["add", "--from", "lines"]).code, Some(0));
+    for _ in 0..10 {
+        place.add(["--on", "here", "--", "sh", "-c", "sleep 0.3; echo 1"]);
+    }
+    let worker = place.run(["work", "--drain"]);
+    assert_eq!(worker.code, Some(0), "{worker:?}");
+    assert!(
+        !worker.err.contains("cannot be reached") && !worker.err.contains("cannot be waited for"),
+        "{worker:?}"
+    );
 }

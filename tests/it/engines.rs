@@ -1,8 +1,8 @@
 //! Tasks whose work an engine does outside: each job is started once, and what becomes of it is told.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use perdura::engine::{Collected, Engine, EngineError, JobEnd, JobFailure, JobId, JobStatus, NamedEngine};
@@ -788,7 +788,10 @@ fn many_ends_are_one_commit_and_jobs_are_forgotten_if_that_is_asked_for() {
     assert!(tests.commits() - commits <= 2, "{} commits", tests.commits() - commits);
     assert_eq!(engine.calls().polls - polls, 1);
     assert_eq!(tests.queue().counts().unwrap().queue("cluster").succeeded, 200);
-    assert!(engine.jobs().is_empty());
+    for _ in 0..4 {
+        look(&mut tests);
+    }
+    assert!(engine.jobs().is_empty() && engine.calls().forgets == 200, "each once");
     assert_sound(tests.queue());
 }
 
@@ -867,7 +870,8 @@ impl Engine for Hanging {
 
 #[test]
 fn g19_an_engine_that_hangs_holds_up_no_end_of_its_queue_and_what_it_says_later_does_not_count() {
-    let (inner, hangs, is_in_call) = (ScriptedEngine::new(), Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let (inner, hangs, is_in_call) =
+        (ScriptedEngine::new(), Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
     let folder = Folder::new();
     let engine = Hanging { inner: inner.clone(), hangs: hangs.clone(), is_in_call: is_in_call.clone() };
     let fast = NamedEngine::new("cluster", engine).poll_interval(Duration::from_millis(100));
@@ -903,7 +907,9 @@ fn g19_an_engine_that_hangs_holds_up_no_end_of_its_queue_and_what_it_says_later_
 fn g09_g19_who_does_not_own_the_file_any_more_neither_starts_nor_ends_jobs() {
     let engine = ScriptedEngine::new();
     let folder = Folder::new();
-    let mut tests = SteppedQueue::open_file(with(Config::default(), &named(&engine)), &ManualClock::new(), folder.file()).unwrap();
+    let mut tests =
+        SteppedQueue::open_file(with(Config::default(), &named(&engine)), &ManualClock::new(), folder.file())
+            .unwrap();
     let first = add_one(&tests, Options::new());
     tests.poll_engines().unwrap();
     let second = add_one(&tests, Options::new());
@@ -938,4 +944,107 @@ fn g19_a_machine_that_slept_has_lost_nothing_of_what_is_outside() {
     look(&mut tests);
     assert_eq!(get(&tests, id).state, State::Succeeded);
     assert_started_once(&engine);
+}
+
+/// An engine that needs half a minute to say that it cannot give what some jobs have given.
+struct WithDeadNodes {
+    inner: ScriptedEngine,
+    clock: ManualClock,
+    dead: Arc<Mutex<Vec<JobId>>>,
+    slow_calls: Arc<AtomicU32>,
+}
+
+impl Engine for WithDeadNodes {
+    type Spec = serde_json::Value;
+
+    fn start(&mut self, job: &JobId, spec: &serde_json::Value) -> Result<(), EngineError> {
+        self.inner.start(job, spec)
+    }
+
+    fn poll(&mut self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError> {
+        self.inner.poll(jobs)
+    }
+
+    fn cancel(&mut self, job: &JobId) -> Result<(), EngineError> {
+        self.inner.cancel(job)
+    }
+
+    fn collect(&mut self, job: &JobId) -> Result<Collected, EngineError> {
+        if self.dead.lock().unwrap().contains(job) {
+            self.clock.advance(Duration::from_secs(30));
+            self.slow_calls.fetch_add(1, Ordering::SeqCst);
+            return Err(EngineError::unreachable("no answer in time"));
+        }
+        self.inner.collect(job)
+    }
+
+    fn remembers(&self) -> Duration {
+        self.inner.remembers()
+    }
+}
+
+#[test]
+fn what_jobs_of_dead_nodes_gave_holds_up_one_round_each_and_no_other_job_for_long() {
+    let (inner, clock) = (ScriptedEngine::new(), ManualClock::new());
+    let (dead, slow_calls) = (Arc::<Mutex<Vec<JobId>>>::default(), Arc::<AtomicU32>::default());
+    let engine = WithDeadNodes {
+        inner: inner.clone(),
+        clock: clock.clone(),
+        dead: dead.clone(),
+        slow_calls: slow_calls.clone(),
+    };
+    let named = NamedEngine::new("cluster", engine);
+    let builder = builder(Config::default()).outside(
+        &named,
+        |task: Train, _| Ok(task.0.into()),
+        |_, ended| ended.json(),
+    );
+    let mut tests = SteppedQueue::open(builder, &clock).unwrap();
+    let ids: Vec<TaskId> = (0..6).map(|n| add_one(&tests, Options::new().tag(n.to_string()))).collect();
+    tests.poll_engines().unwrap();
+    let good = ids[5];
+    let job_of = |id: TaskId| JobId::new(tests.queue().get(id).unwrap().outside.unwrap().job.unwrap());
+    *dead.lock().unwrap() = ids[..5].iter().map(|id| job_of(*id)).collect();
+    inner.finish_all("1");
+    for round in 1..=6 {
+        look(&mut tests);
+        assert!(slow_calls.load(Ordering::SeqCst) <= round, "one slow call a round");
+    }
+    assert_eq!(get(&tests, good).state, State::Succeeded);
+    dead.lock().unwrap().clear();
+    for _ in 0..3 {
+        tests.advance(MINUTE).unwrap();
+        tests.poll_engines().unwrap();
+    }
+    assert!(ids.iter().all(|id| get(&tests, *id).state == State::Succeeded), "what can be fetched later is");
+}
+
+#[test]
+fn g19_a_cancel_waits_for_what_a_late_start_may_bring() {
+    let engine = ScriptedEngine::new();
+    let mut tests = open(&engine);
+    let id = add_one(&tests, Options::new());
+    engine.fail_next_start(StartFault::CutBefore);
+    tests.poll_engines().unwrap();
+    tests.queue().cancel(id).unwrap();
+    tests.advance(MINUTE).unwrap();
+    tests.poll_engines().unwrap();
+    assert_eq!(get(&tests, id).state, State::Running, "the start may be under way in the engine");
+    // It comes: a gateway had kept it.
+    let job = get(&tests, id).outside.unwrap().job.unwrap();
+    engine.clone().start(&JobId::new(job.clone()), &7.into()).unwrap();
+    for _ in 0..3 {
+        look(&mut tests);
+    }
+    assert!(engine.is_to_stop(&JobId::new(job)));
+    assert_eq!(get(&tests, id).state, State::Cancelled);
+    let second = add_one(&tests, Options::new());
+    engine.fail_next_start(StartFault::CutBefore);
+    tests.poll_engines().unwrap();
+    tests.queue().cancel(second).unwrap();
+    for _ in 0..7 {
+        tests.advance(MINUTE).unwrap();
+        tests.poll_engines().unwrap();
+    }
+    assert_eq!(get(&tests, second).state, State::Cancelled, "what has not come by then does not come");
 }

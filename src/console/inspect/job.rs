@@ -94,7 +94,8 @@ impl Job {
             return Err("argv: it names no program".to_owned());
         }
         let variables = self.env.iter().flat_map(|(name, value)| [name, value]);
-        if self.argv.iter().chain(variables).chain([&self.dir]).any(|word| word.bytes().contains(&0)) {
+        let folders = [&self.dir].into_iter().chain(&self.working_dir);
+        if self.argv.iter().chain(variables).chain(folders).any(|word| word.bytes().contains(&0)) {
             return Err("argv, env and dir: a word has a zero byte, which no program can be given".to_owned());
         }
         if program.starts_with(BYTE_ORDER_MARK) {
@@ -118,11 +119,16 @@ impl Job {
         match size <= most {
             true => Ok(()),
             false => Err(format!(
-                "argv, env and dir: they are {}, and {} at most are kept; put them into a file",
+                "argv, env, dir and spec: they are {}, and {} at most are kept; put them into a file",
                 bytes(size as u64),
                 bytes(most as u64)
             )),
         }
+    }
+
+    /// Whether it is one that a worker runs itself: it has a folder.
+    pub(crate) fn is_local(&self) -> bool {
+        !is_empty(&self.dir)
     }
 
     /// The words of the program that is started.
@@ -142,9 +148,10 @@ impl Job {
     }
 }
 
-/// The command line of a job, as one would type it, from the args of its task; none if they are not a job's.
-pub(crate) fn describe(args_json: &str) -> Option<String> {
-    serde_json::from_str::<Job>(args_json).ok().map(|job| job.line())
+/// The command line of a job, as one would type it, from the name and the args of its task; none if they are not a job's.
+pub(crate) fn describe(task_name: &str, args_json: &str) -> Option<String> {
+    let job = serde_json::from_str::<Job>(args_json).ok();
+    job.filter(|job| job.is_local() != engine_of(task_name).is_some()).map(|job| job.line())
 }
 
 /// Exit codes: single ones and ranges, `2,64-78`.
@@ -228,11 +235,14 @@ mod tests {
         let plain = job(&["echo", "a b", "it's"]);
         let json = serde_json::to_string(&plain).unwrap();
         assert_eq!(json, r#"{"argv":["echo","a b","it's"],"dir":"/"}"#);
-        assert_eq!(describe(&json).unwrap(), r#"echo 'a b' 'it'\''s'"#);
+        assert_eq!(describe(TASK_NAME, &json).unwrap(), r#"echo 'a b' 'it'\''s'"#);
+        assert_eq!(describe("perdura.job@ray", &json), None);
         let script = Job { shell: true, ..job(&["sleep 1; date"]) };
         assert_eq!(script.line(), "sh -c 'sleep 1; date'");
         assert_eq!(script.command(), [&b"/bin/sh"[..], b"-c", b"sleep 1; date"]);
-        assert_eq!(describe(r#"{"to":"ada"}"#), None);
+        assert_eq!(describe(TASK_NAME, r#"{"to":"ada"}"#), None);
+        assert_eq!(describe(OLD_TASK_NAME, r#"{"argv":["make"]}"#), None, "it may be anybody's");
+        assert_eq!(describe("perdura.job@ray", r#"{"argv":["make"]}"#).as_deref(), Some("make"));
     }
 
     #[test]

@@ -147,7 +147,7 @@ pub(crate) fn command(queue: &Queue, record: &ScheduleRecord) -> Option<String> 
         let name = record.task_name.as_deref()?;
         let args =
             super::job::may_be_job(name).then(|| queue.schedule_args_json(&record.schedule).ok())??;
-        super::job::describe(&args)
+        super::job::describe(name, &args)
     }
     #[cfg(not(unix))]
     {

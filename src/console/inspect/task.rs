@@ -148,7 +148,7 @@ pub(crate) fn command(queue: &Queue, task_name: &str, id: TaskId) -> Option<Stri
 pub(crate) fn command_of(task_name: &str, args_json: &str) -> Option<String> {
     #[cfg(unix)]
     if super::job::may_be_job(task_name) {
-        return super::job::describe(args_json);
+        return super::job::describe(task_name, args_json);
     }
     let _ = (task_name, args_json);
     None

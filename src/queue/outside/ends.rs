@@ -151,15 +151,23 @@ impl JobEnds {
     }
 
     /// Tells the file of the ends of jobs: many in one commit, and large ones by themselves, for which a full disk may have no room. On an error those
-    /// are left that could not be written.
-    pub(super) fn settle(&self, unsettled: &mut Vec<EndedJob>) -> Result<(), Error> {
+    /// are left that could not be written. Of those that were, all that are not lost are `ended`: nobody needs them any more.
+    pub(super) fn settle(&self, unsettled: &mut Vec<EndedJob>, ended: &mut Vec<JobId>) -> Result<(), Error> {
         let (large, small): (Vec<_>, Vec<_>) = unsettled.drain(..).partition(EndedJob::is_large);
         let mut batches: Vec<Vec<EndedJob>> = small.chunks(TASKS_PER_COMMIT).map(<[_]>::to_vec).collect();
         batches.extend(large.into_iter().map(|job| vec![job]));
         let mut result = Ok(());
         for batch in batches {
             match self.settle_batch(&batch) {
-                Ok(()) => batch.iter().for_each(|job| self.has_ended(job)),
+                Ok(()) => {
+                    batch.iter().for_each(|job| self.tell_end(job));
+                    ended.extend(
+                        batch
+                            .into_iter()
+                            .filter(|job| !matches!(job.verdict, Verdict::Lost { .. }))
+                            .map(|job| job.job),
+                    );
+                }
                 Err(e) => {
                     unsettled.extend(batch);
                     result = Err(e);
@@ -181,14 +189,6 @@ impl JobEnds {
             });
             store::end_jobs(tx, ends, &rules, now)
         })
-    }
-
-    /// The file knows of an end.
-    fn has_ended(&self, job: &EndedJob) {
-        self.tell_end(job);
-        if self.attached.settings.forget && !matches!(job.verdict, Verdict::Lost { .. }) {
-            let _ = self.attached.call(|engine| engine.forget(&job.job));
-        }
     }
 
     /// Tells of an end that is not a success: its type, and never its message.

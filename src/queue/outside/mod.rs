@@ -3,6 +3,7 @@
 mod attached;
 mod ends;
 mod engines;
+mod forgotten;
 mod poller;
 mod watched;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::attached::Attached;
 use super::ends::{EndedJob, JobEnds};
+use super::forgotten::ToForget;
 use super::watched::Watched;
 use crate::engine::{Decision, EngineError, EngineErrorKind, Fate, JobId, JobRules, JobStatus, judge};
 use crate::error::{Error, ErrorKind};
@@ -29,6 +30,9 @@ const ENDS_PER_SETTLE: usize = 100;
 /// How soon an engine that could not be reached is tried again: at first, and at last. The same for a job with which something is wrong.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// A call that has failed after so long holds up a round.
+const HOLD_UP: Duration = Duration::from_secs(5);
+
 /// The queues of an engine that cannot be reached are closed for so much longer than until the next try.
 const CLOSURE_MARGIN: Duration = Duration::from_secs(60);
 
@@ -45,6 +49,7 @@ pub(crate) struct Poller {
     watched: HashMap<(TaskId, u64), Watched>,
     /// Jobs whose end is not in the file yet.
     unsettled: Vec<EndedJob>,
+    to_forget: ToForget,
     outage: Option<Outage>,
     /// Its queues may be closed because the engine could not be reached.
     may_be_closed: bool,
@@ -66,6 +71,8 @@ struct Work {
     has_more: bool,
     /// Jobs that the engine has, and of which the file does not say so yet.
     accepted: Vec<(TaskId, String)>,
+    /// What one job has given could not be fetched, and that took long: the others wait for the next round.
+    is_held_up: bool,
 }
 
 impl Poller {
@@ -78,6 +85,7 @@ impl Poller {
             epoch: None,
             watched: HashMap::new(),
             unsettled: Vec::new(),
+            to_forget: ToForget::default(),
             outage: None,
             may_be_closed: true,
             poll_at: Duration::ZERO,
@@ -126,6 +134,7 @@ impl Poller {
             self.epoch = epoch;
             self.watched.clear();
             self.unsettled.clear();
+            self.to_forget.clear();
             (self.outage, self.may_be_closed) = (None, true);
             (self.poll_at, self.answered_at) = (Duration::ZERO, None);
         }
@@ -133,7 +142,7 @@ impl Poller {
             return Ok(None);
         }
         // What cannot be written now does not keep the other jobs from being followed.
-        let settled = self.ends.settle(&mut self.unsettled);
+        let settled = self.settle();
         let now = self.core.shared.monotonic();
         if let Some(left) = self.outage.as_ref().map(|outage| outage.until.saturating_sub(now))
             && !left.is_zero()
@@ -150,7 +159,7 @@ impl Poller {
         self.meet(&rows);
         if rows.is_empty() {
             (self.outage, self.answered_at) = (None, None);
-            return settled.map(|()| None);
+            return settled.map(|()| self.forget());
         }
         let mut work = Work::default();
         let worked = self.work(&rows, &mut work);
@@ -160,9 +169,32 @@ impl Poller {
             Ok(false) => {}
             Err(e) => self.is_out(&e)?,
         }
-        self.ends.settle(&mut self.unsettled)?;
+        self.settle()?;
+        let forget_in = self.forget().unwrap_or(FOREVER);
         let now = self.core.shared.monotonic();
-        Ok(Some(if work.has_more { Duration::ZERO } else { self.poll_at.saturating_sub(now) }))
+        let wait = if work.has_more { Duration::ZERO } else { self.poll_at.saturating_sub(now) };
+        Ok(Some(wait.min(forget_in)))
+    }
+
+    /// Tells the file of ends; the jobs of those that it knows of may be forgotten.
+    fn settle(&mut self) -> Result<(), Error> {
+        let mut ended = Vec::new();
+        let settled = self.ends.settle(&mut self.unsettled, &mut ended);
+        if self.attached.settings.forget {
+            self.to_forget.add(ended, self.core.shared.monotonic());
+        }
+        settled
+    }
+
+    /// Lets jobs be forgotten; says in how long there are more.
+    fn forget(&mut self) -> Option<Duration> {
+        let (attached, gate) = (self.attached.clone(), &self.core.shared.gate);
+        self.to_forget.forget(self.core.shared.monotonic(), |job| match gate.is_stopping() {
+            true => Ok(()),
+            false => attached.call(|engine| engine.forget(job)),
+        });
+        let now = self.core.shared.monotonic();
+        self.to_forget.next_at().map(|at| at.saturating_sub(now))
     }
 
     /// Takes notice of new jobs, and of those that are under way no more.
@@ -235,7 +267,10 @@ impl Poller {
                 watched.hear(status, since.min(now.saturating_sub(watched.met_at)));
             }
         }
-        for (row, status) in asked.iter().zip(&statuses) {
+        // First those with which nothing has failed: the others may hold up a round.
+        let mut told: Vec<_> = asked.iter().zip(&statuses).collect();
+        told.sort_by_key(|(row, _)| self.has_rested(row));
+        for (row, status) in told {
             if !self.may_go_on() {
                 break;
             }
@@ -252,6 +287,9 @@ impl Poller {
         mut has_answered: bool,
     ) -> Result<bool, EngineError> {
         let mut starts = 0;
+        // First those with which nothing has failed: one that cannot be started does not keep the others from it.
+        let mut rows: Vec<_> = rows.iter().collect();
+        rows.sort_by_key(|row| self.has_rested(row));
         for row in rows {
             let key = (row.task_id, row.generation);
             let now = self.core.shared.monotonic();
@@ -275,6 +313,10 @@ impl Poller {
             }
         }
         Ok(has_answered)
+    }
+
+    fn has_rested(&self, row: &JobRow) -> bool {
+        self.watched.get(&(row.task_id, row.generation)).is_some_and(Watched::has_rested)
     }
 
     fn has_answered_lately(&self) -> bool {
@@ -307,7 +349,7 @@ impl Poller {
                 return None;
             }
             Decision::End(fate) => {
-                self.end(row, fate, now);
+                self.end(row, fate, work);
                 return None;
             }
             Decision::Start => self.start(row, work),
@@ -317,11 +359,12 @@ impl Poller {
                 self.attached.call(|engine| engine.cancel(&job))
             }
         };
+        let after = self.core.shared.monotonic();
         if let Some(watched) = self.watched.get_mut(&key) {
             match &done {
-                Ok(()) if !matches!(status, JobStatus::Absent) => watched.stop_at(now),
+                Ok(()) if !matches!(status, JobStatus::Absent) => watched.stop_at(after),
                 Ok(()) => {}
-                Err(_) => watched.rest(now, PAUSES),
+                Err(_) => watched.rest(after, PAUSES),
             }
         }
         Some(done)
@@ -367,18 +410,25 @@ impl Poller {
     }
 
     /// Ends the attempt of a job, as soon as what there is to fetch is fetched.
-    fn end(&mut self, row: &JobRow, fate: Fate, now: Duration) {
-        let key = (row.task_id, row.generation);
+    fn end(&mut self, row: &JobRow, fate: Fate, work: &mut Work) {
+        let (key, now) = ((row.task_id, row.generation), self.core.shared.monotonic());
+        if work.is_held_up {
+            return;
+        }
         let Some(watched) = self.watched.get_mut(&key).filter(|watched| !watched.rests(now)) else { return };
         match self.ends.ended(row, watched, fate, now) {
             Some(ended) => {
                 self.unsettled.push(ended);
                 self.watched.remove(&key);
             }
-            None => watched.rest(now, PAUSES),
+            None => {
+                let after = self.core.shared.monotonic();
+                work.is_held_up = after.saturating_sub(now) >= HOLD_UP;
+                watched.rest(after, PAUSES);
+            }
         }
         if self.unsettled.len() >= ENDS_PER_SETTLE {
-            let _ = self.ends.settle(&mut self.unsettled); // what cannot be written is tried again at the end of the round
+            let _ = self.settle(); // what cannot be written is tried again at the end of the round
         }
     }
 

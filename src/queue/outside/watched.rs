@@ -103,6 +103,11 @@ impl Watched {
         self.rests_until.is_some_and(|(until, _)| now < until)
     }
 
+    /// Whether something with it has failed.
+    pub(super) fn has_rested(&self) -> bool {
+        self.rests_until.is_some()
+    }
+
     /// Something with it has failed: it is left alone, each time for longer.
     pub(super) fn rest(&mut self, now: Duration, (first, last): (Duration, Duration)) {
         let pause = self.rests_until.map_or(first, |(_, pause)| (pause * 2).min(last));

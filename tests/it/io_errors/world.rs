@@ -40,6 +40,8 @@ pub struct Talk {
     pub saves_nothing: Arc<AtomicBool>,
     pub saved: Arc<AtomicBool>,
     pub engine: ScriptedEngine,
+    /// What asks an engine is to snooze for a second instead, as it does if the task's queue cannot be read.
+    pub snoozes: Arc<AtomicBool>,
 }
 
 /// A task that an engine does.
@@ -71,6 +73,7 @@ fn config() -> Config {
 /// How a queue is set up here, whatever it stands on.
 pub fn builder(clock: &ManualClock, talk: &Talk, dies_into: Option<(Faults, PathBuf)>) -> perdura::Builder {
     let (talk, cluster) = (talk.clone(), NamedEngine::new("cluster", talk.engine.clone()));
+    let snoozes = talk.snoozes.clone();
     let save = move |_: Save, cx: &Context| -> Result<(), Failure> {
         if !talk.saves_nothing.load(Ordering::SeqCst) {
             talk.saved.store(cx.save_checkpoint(&7).is_ok(), Ordering::SeqCst);
@@ -86,7 +89,11 @@ pub fn builder(clock: &ManualClock, talk: &Talk, dies_into: Option<(Faults, Path
     let wide = |task: Wide, _: &Context| -> Result<String, Failure> { Ok(task.n.to_string()) };
     let builder = Queue::builder().config(config()).clock(clock.clone());
     let builder = builder.handle(run).handle(save).handle(die).handle(wide);
-    builder.outside(&cluster, |_: Far, _| Ok(7.into()), |_, ended| ended.json())
+    let far = move |_: Far, _: &Context| match snoozes.load(Ordering::SeqCst) {
+        true => Err(Failure::snooze(Duration::from_secs(1))),
+        false => Ok(7.into()),
+    };
+    builder.outside(&cluster, far, |_, ended| ended.json())
 }
 
 /// The files as the death of the process would leave them now, with the notes of the owner.

@@ -40,7 +40,10 @@ fn open_with(
     let named = set(NamedEngine::new("ray", engine));
     let builder = builder(Config::default()).outside(
         &named,
-        |task: Train, _| Ok(RayJob::new(task.0)),
+        |task: Train, _| {
+            let job = RayJob::new(&task.0);
+            Ok(if let Some(folder) = task.0.strip_prefix("in ") { job.working_dir(folder) } else { job })
+        },
         |_, ended| {
             ended.check()?;
             if ended.log().is_empty() { Ok(Value::Null) } else { ended.json() }
@@ -183,6 +186,29 @@ fn what_has_ended_is_deleted_once_its_end_is_in_the_file_if_asked() {
     server.succeed(&job, "1");
     look(&mut tests);
     assert_eq!((get(&tests, id).state, server.state().jobs.len()), (State::Succeeded, 0));
+}
+
+#[test]
+fn what_ray_still_looks_at_is_deleted_later() {
+    let server = Server::start();
+    let mut tests = open_with(engine(&server), |named| named.forget(true));
+    let id = add(&tests, "true");
+    tests.poll_engines().unwrap();
+    let job = server.the_job();
+    let ended = |at: u64| json!({ "status": "SUCCEEDED", "end_time": at });
+    server.set(&job, ended(1_796_040_000_000 - 1000)); // a second before the date of all answers
+    for _ in 0..3 {
+        tests.advance(10 * SECOND).unwrap();
+        tests.poll_engines().unwrap();
+    }
+    assert_eq!(get(&tests, id).state, State::Succeeded);
+    assert!(server.state().jobs.contains_key(&job), "Ray would bring it back as failed");
+    server.set(&job, ended(1_796_040_000_000 - 20_000));
+    for _ in 0..3 {
+        tests.advance(MINUTE).unwrap();
+        tests.poll_engines().unwrap();
+    }
+    assert!(server.state().jobs.is_empty());
 }
 
 #[test]
@@ -380,6 +406,11 @@ fn g19_how_a_job_ends_is_how_its_task_ends() {
         (json!({ "status": "FAILED", "error_type": "JOB_SUPERVISOR_ACTOR_DIED" }), State::Lost, "TaskLost"),
         (json!({ "status": "FAILED", "error_type": "RUNTIME_ENV_SETUP_FAILURE" }), State::Lost, "TaskLost"),
         (json!({ "status": "FAILED" }), State::Lost, "TaskLost"),
+        (
+            json!({ "status": "FAILED", "error_type": "JOB_ENTRYPOINT_COMMAND_START_ERROR", "driver_exit_code": null }),
+            State::Lost,
+            "TaskLost",
+        ),
         (json!({ "status": "STOPPED" }), State::Cancelled, "Cancelled"),
     ] {
         let server = Server::start();
@@ -413,18 +444,91 @@ fn a_cancel_is_asked_again_until_an_end_is_seen() {
 }
 
 #[test]
-fn a_success_whose_log_cannot_be_had_is_one() {
+fn g19_a_log_that_cannot_be_had_whole_is_had_from_its_node_and_a_success_without_one_is_lost() {
+    let server = Server::start();
+    let mut tests = open(&server);
+    let first = add(&tests, "true");
+    tests.poll_engines().unwrap();
+    // Ray answers so if a log has a byte that is no UTF-8.
+    server.state().always.push(("/logs ", Fault::Answer(500, "Traceback: UnicodeDecodeError")));
+    server.succeed(&server.the_job(), "\u{fffd}\n42\n");
+    look(&mut tests);
+    assert_eq!(get(&tests, first).state, State::Succeeded);
+    assert_eq!(tests.queue().result::<Train>(first).unwrap(), Some(json!(42)));
+    server.state().always.push(("/api/v0/logs/", Fault::Answer(500, "no such node")));
+    let second = add(&tests, "true");
+    look(&mut tests);
+    let jobs: Vec<String> = server.state().jobs.keys().cloned().collect();
+    jobs.iter().for_each(|job| server.succeed(job, "42"));
+    for _ in 0..20 {
+        look(&mut tests);
+    }
+    assert_eq!(get(&tests, second).state, State::Running, "it may be had yet");
+    for _ in 0..40 {
+        tests.advance(30 * SECOND).unwrap();
+        tests.poll_engines().unwrap();
+    }
+    let task = get(&tests, second);
+    let why = task.error_message.unwrap();
+    assert!(task.state == State::Lost && why.contains("what it gave cannot be fetched"), "{why}");
+}
+
+#[test]
+fn g19_what_is_not_answered_by_ray_is_no_accepted_job() {
     let server = Server::start();
     let mut tests = open(&server);
     let id = add(&tests, "true");
+    server.next("POST /api/jobs/", Fault::Answer(200, "<html>log in</html>"));
     tests.poll_engines().unwrap();
-    server.state().always.push(("/logs", Fault::Answer(500, "Traceback: no log agent")));
-    server.succeed(&server.the_job(), "42");
-    for _ in 0..40 {
-        look(&mut tests);
+    assert!(!is_accepted(&get(&tests, id)));
+    tests.advance(MINUTE).unwrap();
+    tests.poll_engines().unwrap();
+    assert!(is_accepted(&get(&tests, id)));
+    assert_started_once(&server);
+}
+
+#[test]
+fn g19_a_head_in_trouble_that_cannot_say_since_when_it_is_up_is_asked_again() {
+    let server = Server::start();
+    let mut tests = open(&server);
+    let id = add(&tests, "true");
+    server.next("POST /api/jobs/", Fault::CutBefore);
+    tests.poll_engines().unwrap();
+    server.next("/api/v0/nodes", Fault::Answer(429, "too many"));
+    tests.advance(MINUTE).unwrap();
+    tests.poll_engines().unwrap();
+    assert_eq!(get(&tests, id).state, State::Running, "not LOST for that");
+    tests.advance(2 * MINUTE).unwrap();
+    tests.poll_engines().unwrap();
+    assert!(is_accepted(&get(&tests, id)));
+    assert_started_once(&server);
+}
+
+#[test]
+fn one_job_of_which_nothing_can_be_said_does_not_hide_the_others() {
+    let server = Server::start();
+    let mut ray = engine(&server);
+    let jobs = [JobId::new("a-1"), JobId::new("a-2")];
+    jobs.iter().for_each(|job| ray.start(job, &RayJob::new("true")).unwrap());
+    server.next("GET /api/jobs/a-1", Fault::Answer(500, "Traceback"));
+    assert_eq!(ray.poll(&jobs).unwrap(), [JobStatus::Unknown, JobStatus::Pending]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_sent_keeps_no_other_job_from_starting() {
+    let server = Server::start();
+    let mut tests = open(&server);
+    let folder = Folder::new();
+    std::fs::write(folder.path().join("train.py"), "print(1)").unwrap();
+    server.state().always.push(("PUT /api/packages", Fault::CutBefore));
+    let with_folder = tests.queue().enqueue(&Train(format!("in {}", folder.path().display()))).unwrap().id();
+    let without = tests.queue().enqueue(&Train("true".to_owned())).unwrap().id();
+    assert_eq!(tests.run_until_idle().unwrap().went_outside, 2);
+    for _ in 0..10 {
+        tests.advance(MINUTE).unwrap();
+        tests.poll_engines().unwrap();
     }
-    let task = get(&tests, id);
-    assert_eq!((task.state, server.asked("/logs")), (State::Succeeded, 5));
+    assert!(is_accepted(&get(&tests, without)) && !is_accepted(&get(&tests, with_folder)));
 }
 
 #[test]
