@@ -85,7 +85,8 @@ impl<E: Engine> NamedEngine<E> {
         self
     }
 
-    /// Lets the engine [forget](Engine::forget) each job once its task's end is durable. Defaults to false.
+    /// Lets the engine [forget](Engine::forget) each job once its task's end is durable; what it has not come to when the process ends stays there.
+    /// Defaults to false.
     pub fn forget(mut self, forget: bool) -> NamedEngine<E> {
         self.settings.forget = forget;
         self

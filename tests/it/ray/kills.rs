@@ -94,7 +94,9 @@ fn entrypoint(starts: &Path, fails: bool) -> String {
     let id =
         r#"printf '%s' "$RAY_JOB_CONFIG_JSON_ENV_VAR" | sed -E 's/.*"job_submission_id": "([^"]*)".*/\1/'"#;
     let code = u8::from(fails);
-    format!("{{ {id}; echo; }} >> '{}'; sleep 0.$(($$ % 10)); echo 7; exit {code}", starts.display())
+    // One write for each job: others note theirs at the same time.
+    let note = format!("echo \"$({id})\" >> '{}'", starts.display());
+    format!("{note}; sleep 0.$(($$ % 10)); echo 7; exit {code}")
 }
 
 /// Works until it is killed, and makes new tasks as long as there are few.
