@@ -518,6 +518,27 @@ fn effects_and_needs_that_are_right_are_found_right() {
     assert_eq!(check_history(&History::from(events)), Ok(()));
 }
 
+/// As the queue does it: it was cancelled before its start, its key went to another, and a retry by hand goes on without a key until the start.
+#[test]
+fn a_retry_by_hand_may_go_on_without_a_key_until_the_start() {
+    let keyed = |call, args| {
+        let Event::Enqueueing { process, mut asked, .. } = asks_with(call, args, Some(7), None) else {
+            unreachable!()
+        };
+        asked[0].until_started = true;
+        Event::Enqueueing { process, call, asked }
+    };
+    let waits = |task| seen(task, State::Queued, 0, 0);
+    let mut events = vec![opened(1), keyed(1, 1), acked(1, &[1]), look(vec![waits(1)])];
+    events.push(look(vec![seen(1, State::Cancelled, 0, 0)]));
+    events.extend([keyed(2, 2), acked(2, &[2]), look(vec![seen(1, State::Cancelled, 0, 0), waits(2)])]);
+    let both = look(vec![waits(1), waits(2)]);
+    let retried = [events.clone(), vec![Event::Retried { id: id(1) }, both.clone()]].concat();
+    assert_eq!(broken(retried), None);
+    let two_new = vec![opened(1), keyed(1, 1), acked(1, &[1]), keyed(2, 2), acked(2, &[2]), both];
+    assert_eq!(broken(two_new), Some(Invariant::UniqueKeys));
+}
+
 #[test]
 fn bounds_are_judged_by_what_may_have_been_in_force() {
     use HowEnded::*;

@@ -80,14 +80,16 @@ impl<'h> Checker<'h> {
     }
 }
 
-/// I3. A key until the start is certainly taken by a task that was never claimed, unless it is one that was made of a dead letter.
+/// I3. A key until the start is certainly taken by a task that was never claimed, unless it is one that was made of a dead letter, or was cancelled and retried by
+/// hand: both go on without a key that somebody else has.
 pub(super) fn check_unique_keys(checker: &Checker<'_>, observed: &Observation) -> Result<(), Violation> {
     let mut holders: HashMap<(&str, u64), TaskId> = HashMap::new();
     for seen in observed.tasks.iter().filter(|seen| !seen.state.is_finished()) {
         let Some(known) = checker.tasks.get(&seen.id) else { continue };
         let Some(key) = known.asked.and_then(|asked| asked.key) else { continue };
         let until_started = known.contents().any(|asked| asked.until_started);
-        let is_new = seen.state == State::Queued && seen.generation == 0 && !known.is_replay;
+        let is_new =
+            seen.state == State::Queued && seen.generation == 0 && !known.is_replay && !known.retried;
         if until_started && !is_new {
             continue;
         }
