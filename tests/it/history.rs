@@ -529,13 +529,13 @@ fn a_retry_by_hand_may_go_on_without_a_key_until_the_start() {
         Event::Enqueueing { process, call, asked }
     };
     let waits = |task| seen(task, State::Queued, 0, 0);
-    let mut events = vec![opened(1), keyed(1, 1), acked(1, &[1]), look(vec![waits(1)])];
+    let mut events = vec![opened(1), keyed(1, 100), acked(1, &[1]), look(vec![waits(1)])];
     events.push(look(vec![seen(1, State::Cancelled, 0, 0)]));
-    events.extend([keyed(2, 2), acked(2, &[2]), look(vec![seen(1, State::Cancelled, 0, 0), waits(2)])]);
+    events.extend([keyed(2, 200), acked(2, &[2]), look(vec![seen(1, State::Cancelled, 0, 0), waits(2)])]);
     let both = look(vec![waits(1), waits(2)]);
     let retried = [events.clone(), vec![Event::Retried { id: id(1) }, both.clone()]].concat();
     assert_eq!(broken(retried), None);
-    let two_new = vec![opened(1), keyed(1, 1), acked(1, &[1]), keyed(2, 2), acked(2, &[2]), both];
+    let two_new = vec![opened(1), keyed(1, 100), acked(1, &[1]), keyed(2, 200), acked(2, &[2]), both];
     assert_eq!(broken(two_new), Some(Invariant::UniqueKeys));
 }
 
