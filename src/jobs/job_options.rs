@@ -9,6 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 use serde_json::{Map, Value};
 
 use super::engines::{EngineEntry, Engines};
+use super::given::with;
 use super::outside;
 use super::unique::UniqueOptions;
 use crate::console::inspect::job::{Codes, Job, TASK_NAME};
@@ -137,14 +138,6 @@ fn variable() -> ValueParser {
         let word = |bytes: &[u8]| Word(OsString::from_vec(bytes.to_vec()));
         at.map(|at| (word(&bytes[..at]), word(&bytes[at + 1..]))).ok_or("it is not of the form NAME=VALUE")
     }))
-}
-
-/// Sets an option that was given.
-fn with<V>(options: Options, given: Option<V>, set: impl FnOnce(Options, V) -> Options) -> Options {
-    match given {
-        Some(value) => set(options, value),
-        None => options,
-    }
 }
 
 impl JobOptions {

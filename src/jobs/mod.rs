@@ -17,6 +17,7 @@ mod engines;
 mod family;
 mod follow;
 mod followed;
+mod given;
 mod job_options;
 mod launch;
 mod notices;

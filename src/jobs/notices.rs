@@ -11,8 +11,8 @@ use crate::{QueueCounts, TaskRecord};
 /// Interval between counts of waiting tasks while nothing runs.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many queues a line names at most.
-const MAX_NAMED_QUEUES: usize = 5;
+/// How many queues, or tasks, a line names at most.
+const MAX_NAMED: usize = 5;
 
 /// Whether a worker runs the tasks of the file.
 #[derive(PartialEq)]
@@ -70,12 +70,18 @@ impl WaitNotices {
         is_due
     }
 
-    /// Says, once, that nothing is left here but work outside that is none of the engines of this worker.
+    /// Whether it was said what is left outside.
+    pub(super) fn has_told_outside(&self) -> bool {
+        self.told_outside
+    }
+
+    /// Says that nothing is left here but work outside that is none of the engines of this worker.
     pub(super) fn tell_outside(&mut self, tasks: &[TaskRecord], output: &WorkerOutput) {
-        if tasks.is_empty() || std::mem::replace(&mut self.told_outside, true) {
+        if tasks.is_empty() {
             return;
         }
-        let ids: Vec<_> = tasks.iter().take(MAX_NAMED_QUEUES).map(|task| task.task_id.to_string()).collect();
+        self.told_outside = true;
+        let ids: Vec<_> = tasks.iter().take(MAX_NAMED).map(|task| task.task_id.to_string()).collect();
         let more = if tasks.len() > ids.len() { ", …" } else { "" };
         output.remark(format_args!(
             "waiting for {} whose work is outside ({}{more}); `perdura explain ID` says for what",
@@ -114,7 +120,7 @@ impl WaitNotices {
 /// How many tasks are in these queues, and their names.
 fn of(queues: &[(&String, &QueueCounts)]) -> (String, String) {
     let tasks = queues.iter().fold(0_u64, |sum, (_, counts)| sum.saturating_add(counts.queued()));
-    let names = queues.iter().take(MAX_NAMED_QUEUES).map(|(name, _)| safe(name).into_owned());
-    let more = (queues.len() > MAX_NAMED_QUEUES).then(|| "…".to_owned());
+    let names = queues.iter().take(MAX_NAMED).map(|(name, _)| safe(name).into_owned());
+    let more = (queues.len() > MAX_NAMED).then(|| "…".to_owned());
     (count(tasks, "task"), names.chain(more).collect::<Vec<_>>().join(", "))
 }

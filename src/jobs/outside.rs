@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::engines::{EngineEntry, EngineKind};
 use super::family::keep_children;
+use super::given::with;
 use super::worker_event::{OutsideAttempt, WorkerEvent};
 use crate::console::inspect::job::{Job, TASK_NAME};
 use crate::console::inspect::task::exit_code;
@@ -99,12 +100,9 @@ impl EngineEntry {
             return Err(self.absent());
         };
         let engine = args.iter().fold(ExecEngine::new(program), ExecEngine::arg);
-        let engine = max_output.iter().fold(engine, |engine, bytes| engine.max_output(*bytes));
-        let engine = engine.remembers(remembers.unwrap_or(Duration::ZERO));
-        Ok(match self.timeout {
-            Some(timeout) => engine.timeout(timeout),
-            None => engine,
-        })
+        let engine = with(engine, *max_output, ExecEngine::max_output);
+        let engine = with(engine, *remembers, ExecEngine::remembers);
+        Ok(with(engine, self.timeout, ExecEngine::timeout))
     }
 
     #[cfg(feature = "ray")]
@@ -125,13 +123,12 @@ impl EngineEntry {
         let EngineKind::Ray { address, token, max_package } = &self.kind else { return Err(self.absent()) };
         let engine = address.as_deref().map_or_else(RayEngine::from_env, RayEngine::new);
         let engine = engine.map_err(|e| CliError::usage(format!("engine {:?}: {e}", self.name)))?;
-        let engine = match token {
-            None => engine,
-            Some(TokenPlace::Variable(name)) => engine.token_from_env(name),
-            Some(TokenPlace::File(path)) => engine.token_from_file(path),
-        };
-        let engine = max_package.iter().fold(engine, |engine, bytes| engine.max_package(*bytes));
-        Ok(self.timeout.iter().fold(engine, |engine, time| engine.timeout(*time)))
+        let engine = with(engine, token.as_ref(), |engine, token| match token {
+            TokenPlace::Variable(name) => engine.token_from_env(name),
+            TokenPlace::File(path) => engine.token_from_file(path),
+        });
+        let engine = with(engine, *max_package, RayEngine::max_package);
+        Ok(with(engine, self.timeout, RayEngine::timeout))
     }
 
     /// What tells what a job has written, while it runs.
@@ -182,11 +179,11 @@ impl EngineEntry {
 
     fn settings<E: Engine>(&self, named: NamedEngine<E>) -> NamedEngine<E> {
         let named = named.queues(&self.queues);
-        let named = self.limit.iter().fold(named, |named, limit| named.limit(*limit));
-        let named = self.poll_interval.iter().fold(named, |named, time| named.poll_interval(*time));
-        let named = self.start_timeout.iter().fold(named, |named, time| named.start_timeout(*time));
-        let named = self.lost_retry.iter().fold(named, |named, rule| named.lost_retry(*rule));
-        self.forget.iter().fold(named, |named, forget| named.forget(*forget))
+        let named = with(named, self.limit, NamedEngine::limit);
+        let named = with(named, self.poll_interval, NamedEngine::poll_interval);
+        let named = with(named, self.start_timeout, NamedEngine::start_timeout);
+        let named = with(named, self.lost_retry, NamedEngine::lost_retry);
+        with(named, self.forget, NamedEngine::forget)
     }
 }
 

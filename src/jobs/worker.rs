@@ -116,11 +116,9 @@ impl Worker {
         loop {
             let obstacle = self.queue.obstacle();
             let owner = self.queue.executes();
-            if !owner {
-                self.followed.clear();
-            }
-            if !was_owner {
-                let found = self.followed.find(&self.queue).map_err(CliError::from);
+            // Also of another process, so that nothing goes untold that ends as this one takes over.
+            if self.followed.has_engines() && !was_owner {
+                let found = self.followed.find(&self.queue, owner).map_err(CliError::from);
                 was_owner = self.bear(found)?.is_some() && owner;
             }
             was_owner &= owner;
@@ -172,10 +170,12 @@ impl Worker {
                         return Ok(WorkerExit::Drained);
                     }
                 }
-                if self.followed.count() == 0 && owner && self.notices.is_due(self.clock.monotonic()) {
+                if owner && self.followed.count() == 0 {
                     self.tell_others_outside();
+                    DRAIN_POLL
+                } else {
+                    CHECK_INTERVAL
                 }
-                if owner && self.followed.count() == 0 { DRAIN_POLL } else { CHECK_INTERVAL }
             } else if self.options.drain && self.has_moved() {
                 pause = DRAIN_POLL; // short jobs: the last one may be over any moment
                 pause
@@ -240,8 +240,11 @@ impl Worker {
         succeeded > std::mem::replace(&mut self.seen_succeeding, succeeded)
     }
 
-    /// Reports what a drain waits for, if that is none of this worker's.
+    /// Reports what a drain waits for, if that is none of this worker's; once.
     fn tell_others_outside(&mut self) {
+        if self.notices.has_told_outside() || !self.notices.is_due(self.clock.monotonic()) {
+            return;
+        }
         let running = Filter::new().state(State::Running).limit(usize::MAX);
         if let Ok(tasks) = self.queue.tasks(running) {
             let outside: Vec<_> = tasks.into_iter().filter(|task| task.outside.is_some()).collect();

@@ -181,15 +181,16 @@ impl Explainer {
         }
         let now = match task.hold.unwrap_or(Hold::Ready) {
             Hold::Time => self.waits_for_its_time(explanation),
-            Hold::UnknownName if engine_of_job(&task.task_name).is_some() => format!(
-                "the worker has no engine {:?}: {} with a file of engines that names it runs it",
-                engine_of_job(&task.task_name).unwrap_or_default(),
-                self.starter(task)
-            ),
-            Hold::UnknownName => format!(
-                "no handler knows the task name {:?} (version {}); start a program that handles it",
-                task.task_name, task.version
-            ),
+            Hold::UnknownName => match engine_of_job(&task.task_name) {
+                Some(engine) => format!(
+                    "the worker has no engine {engine:?}: {} with a file of engines that names it runs it",
+                    self.starter(task)
+                ),
+                None => format!(
+                    "no handler knows the task name {:?} (version {}); start a program that handles it",
+                    task.task_name, task.version
+                ),
+            },
             Hold::Parents => {
                 let what = explanation.waits_for_run();
                 format!(
