@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::engines::Engines;
+use super::engines::EnginesFile;
 use super::job_options::{JobOptions, NewJob, about_line, key_limit};
 use super::unique::conflict_rule;
 use crate::Timestamp;
@@ -33,7 +33,7 @@ pub(super) fn read(
     format: Format,
     text: &[u8],
     options: &JobOptions,
-    engines: &Engines,
+    engines: &EnginesFile,
 ) -> Result<Vec<NewJob>, CliError> {
     if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
         return Err(CliError::usage("the standard input is UTF-16; save it as UTF-8; nothing was added"));
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     fn told(format: Format, text: &str) -> String {
-        read(format, text.as_bytes(), &JobOptions::default(), &Engines::none())
+        read(format, text.as_bytes(), &JobOptions::default(), &EnginesFile::none())
             .err()
             .map(|e| e.message)
             .unwrap_or_default()
@@ -212,12 +212,12 @@ mod tests {
     #[test]
     fn lines_are_split_like_a_shell_does() {
         let text = b"# list\n\necho 'a b' c\\ d\r\n   # more\ntrue";
-        let new = read(Format::Lines, text, &JobOptions::default(), &Engines::none()).unwrap();
+        let new = read(Format::Lines, text, &JobOptions::default(), &EnginesFile::none()).unwrap();
         let lines: Vec<_> = new.iter().map(|new| (new.line, new.job.line())).collect();
         assert_eq!(lines, [(Some(3), "echo 'a b' 'c d'".to_owned()), (Some(5), "true".to_owned())]);
         let kind = RunOptions { shell: true, ..RunOptions::default() };
         let shell = JobOptions { kind, ..JobOptions::default() };
-        let new = read(Format::Lines, b"echo 'a b' | wc", &shell, &Engines::none()).unwrap();
+        let new = read(Format::Lines, b"echo 'a b' | wc", &shell, &EnginesFile::none()).unwrap();
         assert_eq!(new[0].job.argv, ["echo 'a b' | wc".into()]);
     }
 
@@ -226,7 +226,7 @@ mod tests {
         let kind = RunOptions { priority: Some(1), ..RunOptions::default() };
         let options = JobOptions { at: Some(Timestamp::from_millis(0)), kind, ..JobOptions::default() };
         let text = br#"{"argv": ["a", [255]], "priority": -5, "delay": "10m", "env": {"K": "V"}, "dir": "/x/./y", "deny_exit": "2", "needs": ["online", "on_mains"], "needs_free_disk": "5G"}"#;
-        let new = read(Format::Jsonl, text, &options, &Engines::none()).unwrap();
+        let new = read(Format::Jsonl, text, &options, &EnginesFile::none()).unwrap();
         let needs = Options::new().needs("online").needs("on_mains").needs_free_disk(5 << 30);
         assert_eq!(new[0].options, needs.priority(-5).delay(Duration::from_secs(600)));
         assert_eq!(new[0].job.argv[1].bytes(), [255]);

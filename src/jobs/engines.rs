@@ -47,7 +47,7 @@ pub(super) struct EnginesOption {
 
 /// The engines, read when the first one is asked for.
 #[derive(Debug)]
-pub(super) struct Engines {
+pub(super) struct EnginesFile {
     path: PathBuf,
     /// Somebody has named the file, so it has to be there.
     is_named: bool,
@@ -89,18 +89,18 @@ pub(super) enum TokenPlace {
 
 impl EnginesOption {
     /// The engines of this file, for the tasks in `db`.
-    pub(super) fn engines(&self, db: &Path) -> Engines {
+    pub(super) fn engines(&self, db: &Path) -> EnginesFile {
         let named = self.engines.clone().filter(|path| !path.as_os_str().is_empty()); // an unset variable of a shell
         let is_named = named.is_some();
         let path = named.unwrap_or_else(|| db.with_file_name(USUAL_NAME));
-        Engines { path, is_named, read: OnceCell::new() }
+        EnginesFile { path, is_named, read: OnceCell::new() }
     }
 }
 
-impl Engines {
+impl EnginesFile {
     /// No file, for tests of what needs none.
     #[cfg(test)]
-    pub(super) fn none() -> Engines {
+    pub(super) fn none() -> EnginesFile {
         EnginesOption::default().engines(Path::new("/nonexistent/perdura.db"))
     }
 
@@ -119,7 +119,7 @@ impl Engines {
     /// One of them.
     ///
     /// # Errors
-    /// There is no such engine, and which there are; as [`all`](Engines::all).
+    /// There is no such engine, and which there are; as [`all`](EnginesFile::all).
     pub(super) fn get(&self, name: &str) -> Result<&EngineEntry, CliError> {
         let (all, path) = (self.all()?, self.path.display());
         all.get(name).ok_or_else(|| {
@@ -427,9 +427,9 @@ mod tests {
             let error = read(text).unwrap_err();
             assert!(error.contains(told), "{text:?}: {error}");
         }
-        assert!(Engines::none().all().unwrap().is_empty());
+        assert!(EnginesFile::none().all().unwrap().is_empty());
         let missing = EnginesOption { engines: Some("/nonexistent/e.toml".into()) }.engines(Path::new("a"));
         assert!(missing.all().unwrap_err().message.contains("cannot be read"));
-        assert!(Engines::none().get("ray").unwrap_err().message.contains("write [engines.ray] into"));
+        assert!(EnginesFile::none().get("ray").unwrap_err().message.contains("write [engines.ray] into"));
     }
 }

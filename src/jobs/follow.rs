@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::calling_job::refuse_waiting_for_itself;
-use super::engines::{EngineEntry, Engines, EnginesOption};
+use super::engines::{EngineEntry, EnginesFile, EnginesOption};
 use super::outside::LogOf;
 use super::text::Decoder;
 use crate::console::inspect::explain::WorkerStatus;
@@ -72,13 +72,13 @@ struct Follower {
     stands: Option<(u64, State, Option<Hold>)>,
     looks: u32,
     worker: Option<WorkerStatus>,
-    engines: Engines,
+    engines: EnginesFile,
     /// What an engine tells of the job, while that runs there.
     outside: Option<LogReader>,
 }
 
 impl Follower {
-    fn new(id: TaskId, engines: Engines) -> Follower {
+    fn new(id: TaskId, engines: EnginesFile) -> Follower {
         Follower {
             id,
             generation: 0,
@@ -233,7 +233,7 @@ struct LogReader {
 }
 
 impl LogReader {
-    fn new(engines: &Engines, engine: &str) -> LogReader {
+    fn new(engines: &EnginesFile, engine: &str) -> LogReader {
         let (log, trouble) = match engines.get(engine).and_then(EngineEntry::log) {
             Ok(log) => (Some(log), None),
             Err(e) => (None, Some(format!("what it writes is shown when it has ended: {}", e.message))),

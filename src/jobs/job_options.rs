@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 use serde_json::{Map, Value};
 
-use super::engines::{EngineEntry, Engines};
+use super::engines::{EngineEntry, EnginesFile};
 use super::given::with;
 use super::outside;
 use super::unique::UniqueOptions;
@@ -149,7 +149,7 @@ impl JobOptions {
         &self,
         argv: Vec<Word>,
         line: Option<usize>,
-        engines: &Engines,
+        engines: &EnginesFile,
     ) -> Result<NewJob, CliError> {
         let engine = self.kind.engine(engines)?;
         let job = self.kind.job(argv, engine)?;
@@ -170,7 +170,7 @@ impl RunOptions {
     ///
     /// # Errors
     /// There is no such engine; options that go only with one, or not with one.
-    pub(super) fn engine<'e>(&self, engines: &'e Engines) -> Result<Option<&'e EngineEntry>, CliError> {
+    pub(super) fn engine<'e>(&self, engines: &'e EnginesFile) -> Result<Option<&'e EngineEntry>, CliError> {
         let Some(name) = &self.on else {
             let only = [("working_dir", self.working_dir.is_some()), ("spec", self.spec.is_some())];
             return match only.iter().find(|(_, is_given)| *is_given) {

@@ -23,9 +23,9 @@ use crate::{Builder, Clock, Context, Failure, SystemClock, Task};
 pub(super) type LogOf = Box<dyn FnMut(&str, u64) -> Result<Vec<u8>, EngineError>>;
 
 /// An engine that is a program: while it is called, its processes are no orphans of this worker.
-struct Program(ExecEngine);
+struct ProgramEngine(ExecEngine);
 
-impl Engine for Program {
+impl Engine for ProgramEngine {
     type Spec = Value;
 
     fn start(&mut self, job: &JobId, spec: &Value) -> Result<(), EngineError> {
@@ -88,7 +88,7 @@ impl EngineEntry {
     pub(super) fn attach(&self, builder: Builder, news: Sender<WorkerEvent>) -> Result<Builder, CliError> {
         match &self.kind {
             EngineKind::Exec { .. } => {
-                Ok(self.attach_as(builder, Program(self.program()?), program_spec, news))
+                Ok(self.attach_as(builder, ProgramEngine(self.program()?), program_spec, news))
             }
             EngineKind::Ray { .. } => self.attach_ray(builder, news),
         }

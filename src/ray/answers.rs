@@ -112,7 +112,7 @@ pub(super) fn says_absent(status: u16, body: &str) -> bool {
 /// How long the head has been up, by its own clock: when it says that its node has started, and the date of that answer.
 pub(super) fn uptime(date: &str, nodes: &str) -> Option<Duration> {
     #[derive(Deserialize)]
-    struct Answer {
+    struct NodesAnswer {
         data: Data,
     }
     #[derive(Deserialize)]
@@ -132,7 +132,7 @@ pub(super) fn uptime(date: &str, nodes: &str) -> Option<Duration> {
         start_time_ms: Option<u64>,
     }
     let now = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
-    let nodes: Answer = serde_json::from_str(nodes).ok()?;
+    let nodes: NodesAnswer = serde_json::from_str(nodes).ok()?;
     let heads =
         nodes.data.result.result.into_iter().filter(|node| node.is_head_node && node.state == "ALIVE");
     let start = heads.map(|node| node.start_time_ms.filter(|at| *at > 0)).max()??;

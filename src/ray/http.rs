@@ -39,7 +39,7 @@ pub(super) struct Head {
 
 /// What it is asked to do.
 #[derive(Clone, Copy)]
-pub(super) enum Request<'b> {
+pub(super) enum HeadRequest<'b> {
     Get,
     Delete,
     Post(&'b [u8]),
@@ -88,23 +88,23 @@ impl Head {
     ///
     /// # Errors
     /// [`EngineError::not_now`] if it has not heard the question for certain, else [`EngineError::unreachable`].
-    pub(super) fn ask(&self, path: &str, request: Request<'_>) -> Result<Answer, EngineError> {
+    pub(super) fn ask(&self, path: &str, request: HeadRequest<'_>) -> Result<HeadAnswer, EngineError> {
         let (url, token) = (format!("{}{path}", self.address), self.token.read()?);
         let bearer = token.map(|token| format!("Bearer {token}"));
         let sent = match request {
-            Request::Get => {
+            HeadRequest::Get => {
                 let request = self.agent.get(&url).config().timeout_global(Some(self.timeout)).build();
                 authorized(request, bearer.as_deref()).call()
             }
-            Request::Delete => {
+            HeadRequest::Delete => {
                 let request = self.agent.delete(&url).config().timeout_global(Some(self.timeout)).build();
                 authorized(request, bearer.as_deref()).call()
             }
-            Request::Post(body) => {
+            HeadRequest::Post(body) => {
                 let request = self.agent.post(&url).config().timeout_global(Some(self.timeout)).build();
                 authorized(request.content_type("application/json"), bearer.as_deref()).send(body)
             }
-            Request::Upload(body) => {
+            HeadRequest::Upload(body) => {
                 let patience = self.timeout.saturating_mul(UPLOAD_FACTOR);
                 let request = self.agent.put(&url).config().timeout_global(Some(patience)).build();
                 authorized(request.content_type("application/zip"), bearer.as_deref()).send(body)
@@ -124,7 +124,7 @@ impl Head {
                 "what is at {} sends elsewhere (HTTP {status}); name the address of Ray's dashboard itself",
                 self.address
             ))),
-            _ => Ok(Answer { status, response, address: self.address.clone() }),
+            _ => Ok(HeadAnswer { status, response, address: self.address.clone() }),
         }
     }
 
@@ -159,13 +159,13 @@ fn authorized<B>(request: ureq::RequestBuilder<B>, bearer: Option<&str>) -> ureq
 }
 
 /// What the head has answered.
-pub(super) struct Answer {
+pub(super) struct HeadAnswer {
     pub status: u16,
     response: Response<Body>,
     address: String,
 }
 
-impl Answer {
+impl HeadAnswer {
     pub(super) fn is_ok(&self) -> bool {
         self.status == 200
     }

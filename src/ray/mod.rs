@@ -53,7 +53,7 @@ use std::time::Duration;
 pub use job::RayJob;
 
 use answers::{Details, names_job, says_absent, start_failed, uptime};
-use http::{Head, Request};
+use http::{Head, HeadRequest};
 use token::Token;
 
 use crate::Error;
@@ -140,7 +140,7 @@ impl RayEngine {
 
     /// What Ray tells of one job, if it knows it.
     fn details(&self, job: &JobId) -> Result<Option<Details>, EngineError> {
-        let mut answer = self.head.ask(&of_job(job), Request::Get)?;
+        let mut answer = self.head.ask(&of_job(job), HeadRequest::Get)?;
         if answer.is_ok() {
             return answer.json().map(Some);
         }
@@ -173,7 +173,7 @@ impl RayEngine {
 
     /// Where many jobs stand: one list tells of all; of what is not in it, the job itself is asked for.
     fn statuses(&self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError> {
-        let mut answer = self.head.ask("/api/jobs/", Request::Get)?;
+        let mut answer = self.head.ask("/api/jobs/", HeadRequest::Get)?;
         if !answer.is_ok() {
             return Err(answer.strange());
         }
@@ -200,7 +200,7 @@ impl RayEngine {
     fn look_at_head(&mut self) -> Result<(), EngineError> {
         let asked =
             "/api/v0/nodes?detail=1&filter_keys=is_head_node&filter_predicates=%3D&filter_values=true";
-        let mut answer = self.head.ask(asked, Request::Get)?;
+        let mut answer = self.head.ask(asked, HeadRequest::Get)?;
         if matches!(answer.status, 408 | 429 | 500..) {
             return Err(answer.strange());
         }
@@ -219,9 +219,9 @@ impl RayEngine {
         let package = package::pack(folder, self.max_package)?;
         let path = format!("/api/packages/gcs/{}", package.name);
         let not_sent = |e: EngineError| EngineError::not_now(e.message());
-        let is_there = self.head.ask(&path, Request::Get).map_err(not_sent)?.is_ok();
+        let is_there = self.head.ask(&path, HeadRequest::Get).map_err(not_sent)?.is_ok();
         if !is_there {
-            let mut sent = self.head.ask(&path, Request::Upload(&package.bytes)).map_err(not_sent)?;
+            let mut sent = self.head.ask(&path, HeadRequest::Upload(&package.bytes)).map_err(not_sent)?;
             if sent.status == 413 {
                 let folder = folder.display();
                 return Err(EngineError::refused(format!(
@@ -237,7 +237,7 @@ impl RayEngine {
 
     /// What a job has written. Ray cannot tell a log whole that has a byte which is no UTF-8, and perdura takes none that is longer than it reads: then it is its last lines.
     fn written(&self, job: &JobId, details: &Details) -> Result<String, EngineError> {
-        let mut answer = self.head.ask(&format!("{}/logs", of_job(job)), Request::Get)?;
+        let mut answer = self.head.ask(&format!("{}/logs", of_job(job)), HeadRequest::Get)?;
         let whole = match answer.status {
             200 => log::end_of_log(answer.body()).map_err(|e| answer.cut(&e))?,
             500 => None,
@@ -256,7 +256,7 @@ impl RayEngine {
             EngineError::unreachable("Ray does not say on which node the job ran, so its log cannot be had")
         })?;
         let path = format!("/api/v0/logs/file?node_id={node}&submission_id={job}&lines={LAST_LINES}");
-        let mut answer = self.head.ask(&path, Request::Get)?;
+        let mut answer = self.head.ask(&path, HeadRequest::Get)?;
         if !answer.is_ok() {
             return Err(answer.strange());
         }
@@ -275,7 +275,7 @@ impl Engine for RayEngine {
     fn start(&mut self, job: &JobId, spec: &RayJob) -> Result<(), EngineError> {
         let package = self.send_folder(spec)?;
         let submission = spec.submission(job.as_str(), package).to_string();
-        let mut answer = self.head.ask("/api/jobs/", Request::Post(submission.as_bytes()))?;
+        let mut answer = self.head.ask("/api/jobs/", HeadRequest::Post(submission.as_bytes()))?;
         let (status, text) = (answer.status, answer.text()?);
         if status == 200 && names_job(&text, job.as_str()) {
             return Ok(());
@@ -293,7 +293,7 @@ impl Engine for RayEngine {
     }
 
     fn cancel(&mut self, job: &JobId) -> Result<(), EngineError> {
-        let mut answer = self.head.ask(&format!("{}/stop", of_job(job)), Request::Post(b""))?;
+        let mut answer = self.head.ask(&format!("{}/stop", of_job(job)), HeadRequest::Post(b""))?;
         if matches!(answer.status, 200 | 404) { Ok(()) } else { Err(answer.strange()) }
     }
 
@@ -311,7 +311,7 @@ impl Engine for RayEngine {
     }
 
     fn log(&mut self, job: &JobId, from: u64) -> Result<Vec<u8>, EngineError> {
-        let mut answer = self.head.ask(&format!("{}/logs", of_job(job)), Request::Get)?;
+        let mut answer = self.head.ask(&format!("{}/logs", of_job(job)), HeadRequest::Get)?;
         if !answer.is_ok() {
             return Err(answer.strange());
         }
@@ -320,12 +320,12 @@ impl Engine for RayEngine {
 
     /// Ray goes on looking at a job for a second or more after it has ended; one that is deleted meanwhile comes back as failed, and stays.
     fn forget(&mut self, job: &JobId) -> Result<(), EngineError> {
-        let mut answer = self.head.ask(&of_job(job), Request::Get)?;
+        let mut answer = self.head.ask(&of_job(job), HeadRequest::Get)?;
         let date = answer.date().unwrap_or_default();
         if answer.is_ok() && !answer.json::<Details>()?.has_ended_for(FORGET_AFTER, &date) {
             return Err(EngineError::not_now("the job has ended just now"));
         }
-        let mut answer = self.head.ask(&of_job(job), Request::Delete)?;
+        let mut answer = self.head.ask(&of_job(job), HeadRequest::Delete)?;
         if matches!(answer.status, 200 | 404) { Ok(()) } else { Err(answer.strange()) }
     }
 

@@ -9,10 +9,11 @@ use perdura::engine::{Collected, Engine, EngineError, JobEnd, JobFailure, JobId,
 use perdura::testing::{ManualClock, ScriptedEngine, StartFault, SteppedQueue, at_every_commit};
 use perdura::{
     AttemptOutcome, Builder, Config, ErrorKind, Filter, Hold, LostRetry, Options, OutputStream, Queue, State,
-    Task, TaskId, TaskRecord,
+    Task, TaskId,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::engine_jobs::{LOOK, get, is_accepted, look};
 use crate::support::*;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,8 +23,6 @@ impl Task for Train {
     const NAME: &'static str = "train";
     type Output = f64;
 }
-
-const LOOK: Duration = Duration::from_secs(2);
 
 /// How this engine is used in these tests.
 fn named(engine: &ScriptedEngine) -> NamedEngine<ScriptedEngine> {
@@ -46,21 +45,6 @@ fn add_one(tests: &SteppedQueue, options: Options) -> TaskId {
     let id = tests.queue().enqueue_with(&Train(7), options).unwrap().id();
     assert_eq!(tests.run_until_idle().unwrap().went_outside, 1);
     id
-}
-
-/// Lets the time of a look come, and looks.
-fn look(tests: &mut SteppedQueue) {
-    tests.advance(LOOK).unwrap();
-    tests.poll_engines().unwrap();
-}
-
-fn get(tests: &SteppedQueue, id: TaskId) -> TaskRecord {
-    assert_sound(tests.queue());
-    tests.queue().get(id).unwrap()
-}
-
-fn is_accepted(task: &TaskRecord) -> bool {
-    task.outside.as_ref().is_some_and(|outside| outside.accepted_at.is_some())
 }
 
 fn the_job(engine: &ScriptedEngine) -> JobId {

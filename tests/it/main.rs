@@ -7,7 +7,7 @@ mod helpers;
 use helpers::deeds;
 #[cfg(target_os = "linux")]
 use helpers::loop_device;
-use helpers::{bounded, child, files, logger, support, told, workload};
+use helpers::{bounded, child, engine_jobs, files, logger, support, told, workload};
 
 mod ahead;
 mod api;

@@ -4,6 +4,7 @@ pub mod bounded;
 pub mod child;
 #[cfg(feature = "rusqlite")]
 pub mod deeds;
+pub mod engine_jobs;
 pub mod files;
 pub mod logger;
 #[cfg(target_os = "linux")]

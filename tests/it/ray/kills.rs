@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use perdura::engine::{Collected, Engine, EngineError, JobId, JobStatus, NamedEngine};
 use perdura::ray::{RayEngine, RayJob};
@@ -13,6 +13,7 @@ use perdura::{Builder, Config, Filter, Queue, State, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::child::Child;
+use crate::engine_jobs::{await_ends, began_once};
 use crate::support::*;
 use crate::told::Chance;
 
@@ -169,18 +170,8 @@ fn g19_kills_of_the_queue_the_head_and_supervisors_start_no_job_twice() {
         accepted += u32::from(outside.iter().any(|job| job.accepted_at.is_some()));
     }
     let queue = program(folder.path()).open(folder.file()).unwrap();
-    let until = Instant::now() + 10 * MINUTE;
-    while queue.counts().unwrap().total().running + queue.counts().unwrap().total().queued() > 0 {
-        assert!(Instant::now() < until, "{:?}", queue.counts());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert_sound(&queue);
-    let mut began = BTreeMap::new();
-    for job in std::fs::read_to_string(folder.path().join("starts")).unwrap().lines() {
-        *began.entry(job.to_owned()).or_insert(0) += 1;
-    }
-    let twice: Vec<_> = began.iter().filter(|(_, starts)| **starts > 1).collect();
-    assert!(twice.is_empty(), "{twice:?}");
+    await_ends(&queue);
+    let began = began_once(&folder.path().join("starts"));
     let (mut ends, mut losses) = (BTreeMap::new(), BTreeMap::new());
     for task in queue.tasks(Filter::new().limit(usize::MAX)).unwrap() {
         *ends.entry(format!("{:?}", task.state)).or_insert(0_u32) += 1;
@@ -203,7 +194,7 @@ fn g19_kills_of_the_queue_the_head_and_supervisors_start_no_job_twice() {
         "Ray kills",
         format_args!(
             "kills: {kills:?}, with work in flight: {with_work} (intended {intended}, accepted {accepted}), jobs: {}, ends: {ends:?}, losses: {losses:?}",
-            began.len()
+            began
         ),
     );
     let all: u32 = kills.values().sum();

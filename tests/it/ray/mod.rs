@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use perdura::engine::{Engine, EngineError, JobId, JobStatus, NamedEngine};
 use perdura::ray::{RayEngine, RayJob};
 use perdura::testing::{EngineCases, ManualClock, SteppedQueue, check_engine};
-use perdura::{Config, ErrorKind, LostRetry, State, Task, TaskId, TaskRecord};
+use perdura::{Config, ErrorKind, LostRetry, State, Task, TaskId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use kills::role;
 use server::{Fault, Server};
 
+use crate::engine_jobs::{get, is_accepted, look};
 use crate::support::*;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,8 +27,6 @@ impl Task for Train {
     const NAME: &'static str = "train";
     type Output = Value;
 }
-
-const LOOK: Duration = Duration::from_secs(2);
 
 fn engine(server: &Server) -> RayEngine {
     RayEngine::new(&server.address).unwrap().token("the-secret")
@@ -61,20 +60,6 @@ fn add(tests: &SteppedQueue, entrypoint: &str) -> TaskId {
     let id = tests.queue().enqueue(&Train(entrypoint.to_owned())).unwrap().id();
     assert_eq!(tests.run_until_idle().unwrap().went_outside, 1);
     id
-}
-
-fn look(tests: &mut SteppedQueue) {
-    tests.advance(LOOK).unwrap();
-    tests.poll_engines().unwrap();
-}
-
-fn get(tests: &SteppedQueue, id: TaskId) -> TaskRecord {
-    assert_sound(tests.queue());
-    tests.queue().get(id).unwrap()
-}
-
-fn is_accepted(task: &TaskRecord) -> bool {
-    task.outside.as_ref().is_some_and(|outside| outside.accepted_at.is_some())
 }
 
 #[track_caller]
