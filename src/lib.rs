@@ -1,5 +1,7 @@
 //! A durable task queue that lives inside a program.
-#![doc = include_str!("../README.md")]
+#![cfg_attr(any(doc, doctest), doc = include_str!("guide/links.md"))]
+#![cfg_attr(any(doc, doctest), doc = include_str!("guide/pictures.md"))]
+#![cfg_attr(any(doc, doctest), doc = include_str!("../README.md"))]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -27,6 +29,8 @@ mod error;
 #[cfg(feature = "exec")]
 pub mod exec;
 mod executor;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod handler;
 #[cfg(all(feature = "cli", unix))]
 mod jobs;

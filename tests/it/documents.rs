@@ -120,7 +120,7 @@ fn the_page_of_scale_shows_code_that_runs() {
 
 #[test]
 fn the_page_of_changing_tasks_shows_code_that_runs() {
-    shows_code_that_runs("docs/changing-tasks.md", "examples/upgrade.rs", 1);
+    shows_code_that_runs("docs/args.md", "examples/upgrade.rs", 1);
 }
 
 #[test]
