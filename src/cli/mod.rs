@@ -31,6 +31,7 @@ mod queues;
 mod schedule;
 mod show;
 mod stats;
+mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,8 +65,11 @@ impl Command {
 /// The verbs for any file.
 #[derive(Debug, clap::Subcommand)]
 enum AdminVerb {
+    #[command(visible_alias = "ls")]
     List(list::ListArgs),
+    #[command(visible_alias = "log")]
     Show(show::ShowArgs),
+    #[command(visible_alias = "status")]
     Stats(stats::StatsArgs),
     Failures(stats::FailuresArgs),
     /// Say why a task does not run now
@@ -74,10 +78,13 @@ enum AdminVerb {
         #[arg(value_name = "ID")]
         id: TaskId,
     },
+    Wait(wait::WaitArgs),
     Retry(manage::RetryArgs),
     /// Cancel QUEUED tasks, and ask RUNNING ones to stop
+    #[command(visible_alias = "kill")]
     Cancel(filter::Target),
     /// Delete tasks that are not running, with all that is kept of them
+    #[command(visible_alias = "rm")]
     Delete(filter::Target),
     /// Make dead letters of FAILED and LOST tasks: they are kept apart, and can be replayed
     MoveToDead(filter::Target),
@@ -132,6 +139,7 @@ impl AdminVerb {
             AdminVerb::Stats(stats) => stats.run(session),
             AdminVerb::Failures(failures) => failures.run(session),
             AdminVerb::Explain { id } => explain::explain(session, id),
+            AdminVerb::Wait(wait) => wait.run(session),
             AdminVerb::Retry(retry) => retry.run(session),
             AdminVerb::Cancel(target) => manage::CANCEL.run(session, &target),
             AdminVerb::Delete(target) => manage::DELETE.run(session, &target),

@@ -7,9 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 
 use serde::Serialize;
 
-use super::batch::{self, Format};
+use super::batch::{self, Format, Separator};
 use super::engines::EnginesOption;
 use super::job_options::{JobOptions, NewJob, about_line};
+use super::template::Template;
 use crate::console::os_word::Word;
 use crate::console::words::distance;
 use crate::console::{CliError, CliResult, Exit, Session};
@@ -29,6 +30,13 @@ pub(crate) struct AddArgs {
     /// its keys and `argv` or `command`
     #[arg(long, value_enum, value_name = "FORMAT", conflicts_with_all = ["command", "unique"])]
     from: Option<Format>,
+    /// Add a job for each line of the standard input, all or none: this command, with the line as one word in the place of {}. A path's parts are
+    /// {.} without its extension, {/} its name, {//} its folder, {/.} its name without extension
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["command", "unique", "from"])]
+    template: Option<String>,
+    /// With --template: what `find -print0` writes, items that end in a zero byte, in the place of lines
+    #[arg(long, requires = "template")]
+    from0: bool,
     /// The program and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -50,20 +58,22 @@ struct Added {
 impl AddArgs {
     pub(super) fn run(self, session: &mut Session) -> CliResult {
         let engines = self.engines.engines(session.db());
-        let new = match self.from {
-            Some(format) => {
-                let mut text = Vec::new();
-                io::stdin().lock().read_to_end(&mut text)?;
-                batch::read(format, &text, &self.options, &engines)?
+        let new = match (self.from, &self.template) {
+            (Some(format), _) => batch::read(format, &standard_input()?, &self.options, &engines)?,
+            (None, Some(template)) => {
+                let template = Template::new(template, self.options.kind.shell)
+                    .map_err(|problem| CliError::usage(format!("--template: {problem}")))?;
+                let separator = if self.from0 { Separator::Zero } else { Separator::NewLine };
+                batch::read_items(separator, &standard_input()?, &template, &self.options, &engines)?
             }
-            None => {
+            (None, None) => {
                 self.check_command()?;
                 let argv = self.command.iter().map(|word| Word(word.clone())).collect();
                 vec![self.options.new_job(argv, None, &engines)?]
             }
         };
         check(&new, session.now())?;
-        let queue = session.open(Queue::builder().share_as_found(true))?;
+        let queue = session.open(Queue::builder().share_as_found(true).leave_wal())?;
         let added = add(&queue, &new)?;
         let now = session.now();
         let mut are_new = added.iter().filter(|made| made.is_new());
@@ -88,7 +98,7 @@ impl AddArgs {
                 let what = if replaced { "replaced what waited" } else { "nothing added" };
                 session.screen.remark(format_args!("{what}: job {task_id} {}", key_of(&queue, task_id)));
             }
-            if let Some(at) = run_at.filter(|_| self.from.is_none()) {
+            if let Some(at) = run_at.filter(|_| new.line.is_none()) {
                 let told = format!("{} ({})", session.time(at), distance(at, now));
                 session.screen.remark(match at <= now {
                     true => format!("job {task_id} starts at once: {told} is past"),
@@ -106,7 +116,7 @@ impl AddArgs {
     fn check_command(&self) -> Result<(), CliError> {
         match self.command.first() {
             None => Err(CliError::usage(
-                "add what? name a program and its arguments, or give many commands on the standard input with --from lines",
+                "add what? name a program and its arguments, or give many commands on the standard input with --from lines or --template",
             )),
             Some(word) if word.as_bytes().starts_with(b"-") => {
                 let word = word.to_string_lossy();
@@ -117,6 +127,12 @@ impl AddArgs {
             Some(_) => Ok(()),
         }
     }
+}
+
+fn standard_input() -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    io::stdin().lock().read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// How a job has the unique key that another was to have.

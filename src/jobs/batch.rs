@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::engines::EnginesFile;
-use super::job_options::{JobOptions, NewJob, about_line, key_limit};
+use super::job_options::{JobOptions, NewJob, about_line, check_nice, key_limit};
+use super::template::Template;
 use super::unique::conflict_rule;
 use crate::Timestamp;
 use crate::console::CliError;
@@ -57,6 +58,37 @@ pub(super) fn read(
         all.push(options.new_job(argv, Some(line), engines).map_err(|error| about_line(error, Some(line)))?);
     }
     Ok(all)
+}
+
+/// What is between the items of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Separator {
+    NewLine,
+    Zero,
+}
+
+/// Reads a list: a job for each item that is not empty.
+///
+/// # Errors
+/// The first wrong item: its number, and what is wrong.
+pub(super) fn read_items(
+    separator: Separator,
+    text: &[u8],
+    template: &Template,
+    options: &JobOptions,
+    engines: &EnginesFile,
+) -> Result<Vec<NewJob>, CliError> {
+    let (byte, end) = match separator {
+        Separator::NewLine => (b'\n', &b"\r"[..]),
+        Separator::Zero => (0, &b""[..]),
+    };
+    let items =
+        (1..).zip(text.split(|b| *b == byte)).map(|(n, item)| (n, item.strip_suffix(end).unwrap_or(item)));
+    let jobs = items.filter(|(_, item)| !item.is_empty()).map(|(n, item)| {
+        let job = options.new_job(template.fill(item), Some(n), engines);
+        job.map_err(|error| about_line(error, Some(n)))
+    });
+    jobs.collect()
 }
 
 /// The words of a command line; with `shell`, all of it is one.
@@ -124,8 +156,12 @@ fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> 
         "needs_throughout" => kind.needs_throughout = names(value)?,
         "needs_free_disk" => kind.needs_free_disk = Some(size(&string(value)?)?),
         "expires" => kind.expires = Some(duration(value)?),
+        "name" => kind.name = Some(string(value)?),
         "tag" => kind.tag = Some(string(value)?),
         "env" => kind.env.extend(variables(value)?),
+        "keep_env" => kind.keep_env = value.as_bool().ok_or("it is not true or false")?,
+        "stdin" => kind.stdin = Some(PathBuf::from(word(value)?.0)),
+        "nice" => kind.nice = Some(check_nice(number(&value)?)?),
         "on" => kind.on = Some(string(value)?),
         "working_dir" => kind.working_dir = Some(PathBuf::from(word(value)?.0)),
         "spec" => {
@@ -140,8 +176,8 @@ fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> 
         _ => {
             return Err(
                 "there is no such key; there are argv, command, queue, priority, delay, at, max_attempts, \
-                        backoff, timeout, unique, until_started, for, on_conflict, limit, serial, needs, needs_throughout, needs_free_disk, expires, tag, env, dir, on, \
-                        working_dir, spec, shell, deny_exit, kill_after and late_success"
+                        backoff, timeout, unique, until_started, for, on_conflict, limit, serial, needs, needs_throughout, needs_free_disk, expires, name, tag, env, keep_env, \
+                        stdin, nice, dir, on, working_dir, spec, shell, deny_exit, kill_after and late_success"
                     .to_owned(),
             );
         }

@@ -13,13 +13,13 @@ fn own_job(session: &Session) -> Option<TaskId> {
 }
 
 /// Refuses what would wait for the job that it is called from.
-pub(super) fn refuse_waiting_for_itself(session: &Session, followed: Option<TaskId>) -> Result<(), CliError> {
+pub(crate) fn refuse_waiting_for_itself(session: &Session, followed: Option<TaskId>) -> Result<(), CliError> {
     let Some(job) = own_job(session).filter(|job| followed.is_none_or(|id| id == *job)) else {
         return Ok(());
     };
     let file = session.db().display();
     let message = match followed {
-        Some(_) => format!("job {job} would follow itself, and never end"),
+        Some(_) => format!("job {job} would wait for itself, and never end"),
         None => format!(
             "this is called from job {job} of the worker of {file}: a second worker would wait for that one, and that one for this job; \
              add jobs to the file, its worker runs them, or name another file with --db"

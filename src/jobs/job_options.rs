@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
+use rustix::fs::Mode;
 use serde_json::{Map, Value};
 
 use super::engines::{EngineEntry, EnginesFile};
@@ -71,12 +72,24 @@ pub(super) struct RunOptions {
     /// Cancel it if it is still queued, or queued again, after this time, such as 2h [default: never]
     #[arg(long, value_name = "AFTER", value_parser = age)]
     pub expires: Option<Duration>,
+    /// What it is called where jobs are shown, beside its command
+    #[arg(long)]
+    pub name: Option<String>,
     /// A text to find it by: `list --tag TAG`
     #[arg(long)]
     pub tag: Option<String>,
     /// Set this variable for the job; it has all others from the worker. May be repeated
     #[arg(long, value_name = "K=V", value_parser = variable())]
     pub env: Vec<(Word, Word)>,
+    /// Keep the whole environment and the umask of this moment for it, in the file; it has nothing from the worker then
+    #[arg(long)]
+    pub keep_env: bool,
+    /// Its standard input: a file, which is opened when the job starts [default: nothing]
+    #[arg(long, value_name = "FILE")]
+    pub stdin: Option<PathBuf>,
+    /// Let other processes go first: by how much nicer than the worker it is, 1 to 19
+    #[arg(long, value_name = "N", value_parser = nice)]
+    pub nice: Option<u8>,
     /// The folder in which it runs [default: the current one]
     #[arg(long)]
     pub dir: Option<PathBuf>,
@@ -111,6 +124,19 @@ fn priority(text: &str) -> Result<i16, String> {
 fn attempts(text: &str) -> Result<u32, String> {
     let attempts = text.parse().ok().filter(|attempts| (1..=100).contains(attempts));
     attempts.ok_or_else(|| "it is a whole number of 1 to 100".to_owned())
+}
+
+/// How much nicer a job can be than its worker.
+const NICE_RANGE: std::ops::RangeInclusive<u8> = 1..=19;
+
+fn nice(text: &str) -> Result<u8, String> {
+    check_nice(text.parse().unwrap_or(0)) // which is none
+}
+
+/// # Errors
+/// What it must be.
+pub(super) fn check_nice(nice: u8) -> Result<u8, String> {
+    NICE_RANGE.contains(&nice).then_some(nice).ok_or_else(|| "it is a whole number of 1 to 19".to_owned())
 }
 
 /// Reads a limit: the key, which may have a `=`, and the number behind the last one.
@@ -184,6 +210,9 @@ impl RunOptions {
         let never = [
             ("dir", self.dir.is_some()),
             ("kill_after", self.kill_after.is_some()),
+            ("keep_env", self.keep_env),
+            ("stdin", self.stdin.is_some()),
+            ("nice", self.nice.is_some()),
             ("late_success", self.late_success),
             ("needs_throughout", !self.needs_throughout.is_empty()),
         ];
@@ -211,11 +240,17 @@ impl RunOptions {
             Some(_) => Word::from(""),
             None => absolute(self.dir.as_deref().unwrap_or(Path::new(".")))?,
         };
+        let env = if self.keep_env { kept_env(&self.env) } else { self.env.clone() };
         Ok(Job {
+            name: self.name.clone(),
             argv: if self.shell { vec![join(&argv)] } else { argv },
             shell: self.shell,
             dir,
-            env: self.env.clone(),
+            env,
+            own_env: self.keep_env,
+            umask: self.keep_env.then(umask),
+            stdin: self.stdin.as_deref().map(absolute).transpose()?,
+            nice: self.nice,
             deny_exit: self.deny_exit.clone().unwrap_or_default(),
             kill_after_ms: self.kill_after.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
             late_success: self.late_success,
@@ -252,6 +287,23 @@ impl RunOptions {
             None => options,
         })
     }
+}
+
+/// Variables that belong to a process or to perdura, and not to the environment that a job is to have.
+const NOT_KEPT: [&str; 8] =
+    ["PWD", "OLDPWD", "SHLVL", "_", "PERDURA_DB", "PERDURA_TASK_ID", "PERDURA_ATTEMPT", "PERDURA_GENERATION"];
+
+/// The environment of this process, and behind it what is set for the job.
+fn kept_env(set: &[(Word, Word)]) -> Vec<(Word, Word)> {
+    let mine = std::env::vars_os().filter(|(name, _)| !NOT_KEPT.iter().any(|not| name == not));
+    mine.map(|(name, value)| (Word(name), Word(value))).chain(set.iter().cloned()).collect()
+}
+
+/// The umask of this process. It can only be read by setting it; nothing else runs here that could make a file meanwhile.
+fn umask() -> u32 {
+    let mask = rustix::process::umask(Mode::empty());
+    rustix::process::umask(mask);
+    mask.bits()
 }
 
 fn absolute(folder: &Path) -> Result<Word, CliError> {

@@ -1,16 +1,19 @@
 //! Starts a job's program, and says what is wrong when it cannot be started.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, PipeReader};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, Mode, access};
 use rustix::io::Errno;
+use rustix::process;
 
-use super::protocol::{Launch, LaunchError};
+use super::protocol::{Launch, LaunchError, Surroundings};
+use crate::console::system;
 
 /// Where programs are looked for if there is no PATH: what the C library does.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -32,20 +35,57 @@ pub(super) fn launch(launch: &Launch) -> Result<Launched, LaunchError> {
         if name.as_bytes().contains(&b'/') { PathBuf::from(name) } else { look_up(name, dir, launch)? };
     let (out, its_out) = io::pipe().map_err(|e| failed(&e))?;
     let (err, its_err) = io::pipe().map_err(|e| failed(&e))?;
+    let Surroundings { own_env, umask, nice, stdin } = &launch.surroundings;
+    let stdin = stdin.as_ref().map_or(Ok(Stdio::null()), |path| open_input(Path::new(word(path))))?;
     let mut command = Command::new(&program);
+    if *own_env {
+        command.env_clear();
+    }
     command
         .arg0(name)
         .args(launch.argv[1..].iter().map(|argument| word(argument)))
         .envs(launch.env.iter().map(|(key, value)| (word(key), word(value))))
         .current_dir(dir)
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(its_out)
         .stderr(its_err)
         .process_group(0);
-    match command.spawn() {
-        Ok(child) => Ok(Launched { child, out, err }),
-        Err(e) => Err(explain(&e, &program, dir)),
+    let own_umask = umask.map(|mask| process::umask(Mode::from_bits_truncate(mask))); // this process has one thread
+    let spawned = command.spawn();
+    if let Some(mask) = own_umask {
+        process::umask(mask);
     }
+    let child = spawned.map_err(|e| explain(&e, &program, dir))?;
+    if *nice > 0 {
+        be_nice(&child, *nice);
+    }
+    Ok(Launched { child, out, err })
+}
+
+/// The least that a process gets, which is the nicest it can be.
+const MAX_NICENESS: i32 = 19;
+
+/// Makes a process group nicer than this process: whatever it has started so far, and all that it will start. One that has ended already needs
+/// nothing.
+fn be_nice(leader: &Child, by: u8) {
+    let own = process::getpriority_process(None).unwrap_or(0);
+    let niceness = own.saturating_add(by.into()).min(MAX_NICENESS);
+    let _ = process::setpriority_pgrp(Some(process::Pid::from_child(leader)), niceness);
+}
+
+/// Opens what a job is to read. It may come back, like a folder: a disk that is not mounted yet.
+fn open_input(path: &Path) -> Result<Stdio, LaunchError> {
+    let opened = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => Ok(file),
+    });
+    opened.map(Stdio::from).map_err(|e| match Errno::from_io_error(&e) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => failed(&e),
+        _ => {
+            let message = format!("the standard input {} cannot be read: {}", path.display(), system(&e));
+            launch_error("InputNotFound", message, true)
+        }
+    })
 }
 
 fn word(bytes: &[u8]) -> &OsStr {
@@ -56,8 +96,16 @@ fn word(bytes: &[u8]) -> &OsStr {
 fn look_up(name: &OsStr, dir: &Path, launch: &Launch) -> Result<PathBuf, LaunchError> {
     let own =
         launch.env.iter().rev().find(|(key, _)| key == b"PATH").map(|(_, value)| word(value).to_owned());
-    let whose = if own.is_some() { "the PATH that its --env sets" } else { "the worker's PATH" };
-    let path = own.or_else(|| std::env::var_os("PATH")).unwrap_or_else(|| OsString::from(DEFAULT_PATH));
+    let is_alone = launch.surroundings.own_env;
+    let whose = match (&own, is_alone) {
+        (Some(_), true) => "the PATH that was kept with it",
+        (Some(_), false) => "the PATH that its --env sets",
+        (None, true) => "the default PATH (it was added without one)",
+        (None, false) => "the worker's PATH",
+    };
+    let path = own
+        .or_else(|| std::env::var_os("PATH").filter(|_| !is_alone))
+        .unwrap_or_else(|| OsString::from(DEFAULT_PATH));
     let mut locked = None;
     if !name.is_empty() {
         for folder in std::env::split_paths(&path) {

@@ -18,18 +18,23 @@ mod family;
 mod follow;
 mod followed;
 mod given;
+mod hooks;
+mod job_log;
 mod job_options;
 mod launch;
 mod notices;
 mod outside;
 mod pool;
+mod progress;
 mod protocol;
 mod reporter;
+mod rerun;
 mod run;
 mod schedule;
 mod shim;
 mod signals;
 mod stop;
+mod template;
 mod text;
 mod unique;
 mod work;
@@ -37,6 +42,7 @@ mod worker;
 mod worker_event;
 mod worker_output;
 
+pub(crate) use calling_job::refuse_waiting_for_itself;
 pub(crate) use schedule::ScheduleArgs;
 
 use crate::console::{CliResult, Exit, Session};
@@ -66,6 +72,10 @@ pub(crate) enum JobVerb {
     ///
     /// What it writes to its standard output goes to the standard output, the rest to stderr.
     Follow(follow::FollowArgs),
+    /// Run jobs again that have ended: a new job with the same command, for each
+    ///
+    /// The new job has the queue, priority, attempts, backoff, timeout, tag and needs of the old one, and starts as soon as it can.
+    Rerun(rerun::RerunArgs),
     /// Start jobs for a worker; not for people
     #[command(hide = true)]
     Shim {
@@ -80,6 +90,7 @@ impl JobVerb {
             JobVerb::Add(add) => add.run(session),
             JobVerb::Work(work) => work.run(session),
             JobVerb::Follow(follow) => follow.run(session),
+            JobVerb::Rerun(rerun) => rerun.run(session),
             JobVerb::Shim { slot } => Ok(shim::serve(slot).map(|()| Exit::Done)?),
         }
     }

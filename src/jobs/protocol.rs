@@ -22,7 +22,7 @@ pub(super) enum ShimOrder {
     Kill,
 }
 
-/// A program to start. The rest of its environment is the worker's.
+/// A program to start.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Launch {
     /// Which of the shim's launches this is.
@@ -31,6 +31,20 @@ pub(super) struct Launch {
     pub argv: Vec<Vec<u8>>,
     pub dir: Vec<u8>,
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    pub surroundings: Surroundings,
+}
+
+/// What else a program finds that is started.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Surroundings {
+    /// Its environment is the launch's alone, not the worker's with that.
+    pub own_env: bool,
+    /// None: the worker's.
+    pub umask: Option<u32>,
+    /// By how much nicer it is than the worker.
+    pub nice: u8,
+    /// The file of its standard input; none: an empty one.
+    pub stdin: Option<Vec<u8>>,
 }
 
 /// What a shim tells its worker.
@@ -162,6 +176,7 @@ fn take_refusal(bytes: &mut &[u8]) -> Option<LaunchError> {
 impl Launch {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = self.number.to_le_bytes().to_vec();
+        self.surroundings.encode(&mut bytes);
         put_bytes(&mut bytes, &self.dir);
         put_count(&mut bytes, self.argv.len());
         self.argv.iter().for_each(|word| put_bytes(&mut bytes, word));
@@ -177,6 +192,7 @@ impl Launch {
         let (number, rest) = bytes.split_first_chunk()?;
         let number = u64::from_le_bytes(*number);
         *bytes = rest;
+        let surroundings = Surroundings::decode(bytes)?;
         let dir = take_bytes(bytes)?.to_vec();
         let count = take_count(bytes)?;
         let argv = (0..count).map(|_| take_bytes(bytes).map(<[u8]>::to_vec)).collect::<Option<Vec<_>>>()?;
@@ -184,7 +200,31 @@ impl Launch {
         while !bytes.is_empty() {
             env.push((take_bytes(bytes)?.to_vec(), take_bytes(bytes)?.to_vec()));
         }
-        (!argv.is_empty()).then_some(Launch { number, argv, dir, env })
+        (!argv.is_empty()).then_some(Launch { number, argv, dir, env, surroundings })
+    }
+}
+
+/// In the place of a umask: the worker's.
+const NO_UMASK: u32 = u32::MAX;
+
+impl Surroundings {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend([u8::from(self.own_env), self.nice, u8::from(self.stdin.is_some())]);
+        bytes.extend(self.umask.unwrap_or(NO_UMASK).to_le_bytes());
+        put_bytes(bytes, self.stdin.as_deref().unwrap_or_default());
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Option<Surroundings> {
+        let ([own_env, nice, has_stdin], rest) = bytes.split_first_chunk()?;
+        let (umask, rest) = rest.split_first_chunk()?;
+        *bytes = rest;
+        let stdin = take_bytes(bytes)?.to_vec();
+        Some(Surroundings {
+            own_env: *own_env != 0,
+            umask: Some(u32::from_le_bytes(*umask)).filter(|umask| *umask != NO_UMASK),
+            nice: *nice,
+            stdin: (*has_stdin != 0).then_some(stdin),
+        })
     }
 }
 
@@ -319,7 +359,14 @@ mod tests {
             argv: vec![b"echo".to_vec(), b"\xff".to_vec(), Vec::new()],
             dir: b"/tmp".to_vec(),
             env: vec![(b"K".to_vec(), b"V=\n".to_vec())],
+            surroundings: Surroundings {
+                own_env: true,
+                umask: Some(0o27),
+                nice: 19,
+                stdin: Some(b"in\xff".to_vec()),
+            },
         };
+        let surroundings = launch.surroundings.clone();
         let others = [ShimOrder::Terminate, ShimOrder::TerminateAll, ShimOrder::Kill];
         let bytes =
             [vec![ShimOrder::Launch(launch).encode()], others.iter().map(ShimOrder::encode).collect()]
@@ -331,6 +378,7 @@ mod tests {
                     panic!("no launch")
                 };
                 assert_eq!(launch.argv[1], b"\xff");
+                assert_eq!(launch.surroundings, surroundings);
                 assert_eq!((launch.number, launch.argv.len(), launch.env.len()), (7, 3, 1));
                 for other in &others {
                     assert_eq!(ShimOrder::take(&mut inbox).unwrap().as_ref(), Some(other));

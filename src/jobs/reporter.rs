@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use unicode_width::UnicodeWidthStr;
 
+use super::hooks::Hooks;
 use super::worker_event::EndedAttempt;
 use super::worker_output::WorkerOutput;
 use crate::console::inspect::task::RecordJson;
@@ -65,13 +66,21 @@ impl Sum {
 pub(super) struct AttemptReporter {
     pending: Vec<EndedAttempt>,
     quiet: bool,
+    hooks: Option<Hooks>,
     clock: SystemClock,
     pub sum: Sum,
 }
 
 impl AttemptReporter {
-    pub(super) fn new(quiet: bool) -> AttemptReporter {
-        AttemptReporter { pending: Vec::new(), quiet, clock: SystemClock::new(), sum: Sum::default() }
+    pub(super) fn new(quiet: bool, hooks: Option<Hooks>) -> AttemptReporter {
+        AttemptReporter { pending: Vec::new(), quiet, hooks, clock: SystemClock::new(), sum: Sum::default() }
+    }
+
+    /// Waits for what is still to be told.
+    pub(super) fn finish(&self) {
+        if let Some(hooks) = &self.hooks {
+            hooks.finish();
+        }
     }
 
     /// Whether the outcome of an ended attempt is not known yet.
@@ -112,6 +121,9 @@ impl AttemptReporter {
                 }
                 Ok(record) => {
                     let result = self.judge(&ended, &record);
+                    if let (Some(hooks), AttemptResult::State(_)) = (&self.hooks, result) {
+                        hooks.tell(&record, &ended.line);
+                    }
                     if session.json {
                         output.answer(json_line(&RecordJson::of_task(&record, Some(ended.line)))?);
                     } else if !self.quiet {

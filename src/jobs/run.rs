@@ -9,9 +9,10 @@ use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 use signal_hook::low_level::signal_name;
 
+use super::job_log::{JobLog, LogFolder};
 use super::launch::SHORTAGE;
 use super::pool::{CHECK_PERIOD, JobControl, JobEnd, NoShim, Pool};
-use super::protocol::{Launch, LaunchError, ShimMessage};
+use super::protocol::{Launch, LaunchError, ShimMessage, Surroundings};
 use super::text::LastLine;
 use super::worker_event::{EndedAttempt, WorkerEvent};
 use super::worker_output::WorkerOutput;
@@ -36,8 +37,8 @@ pub(super) struct Runner {
     db: PathBuf,
     news: Sender<WorkerEvent>,
     clock: SystemClock,
-    /// Jobs that succeed are not reported.
-    quiet: bool,
+    told: ToldEnds,
+    logs: Option<LogFolder>,
     running: AtomicUsize,
     succeeded: AtomicU64,
     kill_now: AtomicBool,
@@ -47,6 +48,13 @@ pub(super) struct Runner {
     waiting: AtomicUsize,
     /// They are not retried.
     gives_up: AtomicBool,
+}
+
+/// Of which ends of jobs the worker is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ToldEnds {
+    All,
+    Failures,
 }
 
 /// What a job that succeeded leaves as its result.
@@ -60,8 +68,9 @@ impl Runner {
     pub(super) fn new(
         db: &Path,
         workers: usize,
-        quiet: bool,
+        told: ToldEnds,
         has_engines: bool,
+        logs: Option<LogFolder>,
         news: Sender<WorkerEvent>,
         output: Arc<WorkerOutput>,
     ) -> Runner {
@@ -74,7 +83,8 @@ impl Runner {
             db: db.to_owned(),
             news,
             clock: SystemClock::new(),
-            quiet,
+            told,
+            logs,
             running: AtomicUsize::new(0),
             succeeded: AtomicU64::new(0),
             kill_now: AtomicBool::new(false),
@@ -132,7 +142,7 @@ impl Runner {
         let running = CountGuard::new(&self.running);
         let mut began = self.clock.monotonic();
         let done = self.attempt(job, cx, &mut began);
-        if self.quiet && done.is_ok() && !self.gives_up.load(Ordering::Acquire) {
+        if self.told == ToldEnds::Failures && done.is_ok() && !self.gives_up.load(Ordering::Acquire) {
             self.succeeded.fetch_add(1, Ordering::AcqRel); // an event would wake a thread, for nothing, after each job
             return done;
         }
@@ -218,7 +228,8 @@ impl Runner {
         };
         cx.restart_deadline();
         *began = self.clock.monotonic();
-        let mut collector = OutputCollector::new(cx);
+        let log = self.logs.as_ref().map(|logs| logs.log(cx.id(), cx.generation()));
+        let mut collector = OutputCollector { cx, log, last: LastLine::default() };
         let mut stop: Option<StopRequest> = None;
         let mut control = || {
             let now = self.clock.monotonic();
@@ -270,6 +281,12 @@ impl Runner {
         ];
         Launch {
             number: 0, // the shim's turn to count
+            surroundings: Surroundings {
+                own_env: job.own_env,
+                umask: job.umask,
+                nice: job.nice.unwrap_or(0),
+                stdin: job.stdin.as_ref().map(|path| path.bytes().to_vec()),
+            },
             argv: job.command().into_iter().map(<[u8]>::to_vec).collect(),
             dir: job.dir.bytes().to_vec(),
             env: defaults.into_iter().chain(own).chain(ours).collect(), // the last one holds
@@ -382,22 +399,23 @@ fn judge(end: JobEnd, job: &Job, took: Duration, last: Option<&str>) -> Result<J
 /// Collects a job's output and writes it to the file.
 struct OutputCollector<'c> {
     cx: &'c Context,
+    log: Option<JobLog<'c>>,
     last: LastLine,
 }
 
 impl OutputCollector<'_> {
-    fn new(cx: &Context) -> OutputCollector<'_> {
-        OutputCollector { cx, last: LastLine::default() }
-    }
-
     fn hear(&mut self, report: &ShimMessage<'_>) {
-        match report {
-            ShimMessage::Output(bytes) => self.cx.write_output(OutputStream::Stdout, bytes),
-            ShimMessage::Complaint(bytes) => {
-                self.last.push(bytes);
-                self.cx.write_output(OutputStream::Stderr, bytes);
-            }
-            _ => {}
+        let (stream, bytes) = match report {
+            ShimMessage::Output(bytes) => (OutputStream::Stdout, bytes),
+            ShimMessage::Complaint(bytes) => (OutputStream::Stderr, bytes),
+            _ => return,
+        };
+        if stream == OutputStream::Stderr {
+            self.last.push(bytes);
+        }
+        self.cx.write_output(stream, bytes);
+        if let Some(log) = &mut self.log {
+            log.write(stream, bytes);
         }
     }
 

@@ -52,6 +52,7 @@ impl Worker {
         session: &Session,
     ) -> Result<(), CliError> {
         self.runner.give_up();
+        self.hide_progress();
         let grace = if self.signals > 1 { Duration::ZERO } else { self.options.grace };
         if signal.is_some() {
             self.tell_stop(grace);

@@ -1,5 +1,6 @@
 //! `perdura work`: runs the jobs of a file.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -12,13 +13,17 @@ use signal_hook::iterator::Signals;
 use super::calling_job::refuse_waiting_for_itself;
 use super::engines::{EngineEntry, EnginesOption};
 use super::family;
+use super::hooks::{HookOptions, Hooks};
+use super::job_log::LogFolder;
 use super::reporter::AttemptReporter;
-use super::run::{JobResult, Runner};
+use super::run::{JobResult, Runner, ToldEnds};
 use super::signals::{self, SignalFlag, SignalListener};
 use super::worker::{CHECK_INTERVAL, Worker, WorkerExit, WorkerOptions};
 use super::worker_event::WorkerEvent;
 use super::worker_output::{WorkerOutput, show_warnings};
 use crate::console::inspect::job::{Job, OLD_TASK_NAME, TASK_NAME};
+use crate::console::sizes::size;
+use crate::console::system;
 use crate::console::text::safe;
 use crate::console::times::age;
 use crate::console::words::{count, span};
@@ -46,9 +51,21 @@ pub(crate) struct WorkArgs {
     /// Run only jobs of this queue; may be repeated [default: all]
     #[arg(long = "queue", value_name = "QUEUE")]
     queues: Vec<String>,
-    /// End when nothing is left that may start; with exit code 1 if a job failed for good
+    /// End when nothing is left that may start; with exit code 1 if a job failed for good. It does not wait for retries
     #[arg(long)]
     drain: bool,
+    /// End when all is done: wait for retries, too, and for whatever else starts by itself within this time. Exit code 0 only if all of that has
+    /// succeeded. What is paused, starts later or waits for a condition is told, and left
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "1h", value_parser = age, conflicts_with = "drain")]
+    until_done: Option<Duration>,
+    /// Also write all that jobs write into files of this folder, ID-CLAIM.out and ID-CLAIM.err; nobody deletes them
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
+    /// The longest file there; the rest of what a job writes is left out
+    #[arg(long, value_name = "SIZE", default_value = "100M", value_parser = size, requires = "log_dir")]
+    log_max: u64,
+    #[command(flatten)]
+    hooks: HookOptions,
     /// Delete tasks of all queues that succeeded or were cancelled this long ago or longer, such as 7d; `never` deletes none [default: as
     /// a program has written into the file, else never]
     #[arg(long, value_name = "AGE", value_parser = keep)]
@@ -58,7 +75,7 @@ pub(crate) struct WorkArgs {
     grace: Duration,
     #[command(flatten)]
     engines: EnginesOption,
-    /// Do not say how each job ends
+    /// Do not say how each job ends, nor how far it has come
     #[arg(long, short)]
     quiet: bool,
 }
@@ -147,6 +164,7 @@ impl WorkArgs {
             Err(error) => Err(error),
         };
         let stopped = worker.stop(signal, to_tell, session);
+        worker.reporter.finish();
         listener.end();
         worker.runner.rest();
         match (stopped, done) {
@@ -174,9 +192,16 @@ impl WorkArgs {
         let options = self.options(&engines);
         let before = options.total(&counts);
         let quiet = self.quiet && !session.json;
+        let hooks = self.hooks.are_given().then(|| Hooks::start(self.hooks.clone(), output.clone()));
+        let hooks = hooks.transpose()?;
         let to_follow = to_tell.clone();
-        let has_programs = engines.iter().any(|engine| engine.is_program());
-        let runner = Arc::new(Runner::new(&db, workers, quiet, has_programs, to_tell, output.clone()));
+        let has_programs = hooks.is_some() || engines.iter().any(|engine| engine.is_program());
+        let logs = self.log_dir.as_deref().map(|path| self.log_folder(path, output)).transpose()?;
+        if let Some(logs) = logs.as_ref().filter(|_| !quiet && !session.json) {
+            output.remark(format_args!("all that jobs write goes into {}", logs.path().display()));
+        }
+        let told = if quiet && hooks.is_none() { ToldEnds::Failures } else { ToldEnds::All };
+        let runner = Arc::new(Runner::new(&db, workers, told, has_programs, logs, to_tell, output.clone()));
         let mut builder = self.set_up(Session::builder(), workers, runner.clone());
         for engine in &engines {
             builder = engine.attach(builder, to_follow.clone())?;
@@ -196,10 +221,16 @@ impl WorkArgs {
             runner,
             events,
             output.clone(),
-            AttemptReporter::new(self.quiet),
+            AttemptReporter::new(self.quiet, hooks),
             options,
             before,
         ))
+    }
+
+    fn log_folder(&self, path: &Path, output: &Arc<WorkerOutput>) -> Result<LogFolder, CliError> {
+        LogFolder::new(path, self.log_max, output.clone()).map_err(|e| {
+            CliError::new(Exit::File, format!("log_dir: {} cannot be made: {}", path.display(), system(&e)))
+        })
     }
 
     fn set_up(&self, builder: Builder, workers: usize, runner: Arc<Runner>) -> Builder {
@@ -238,6 +269,13 @@ impl WorkArgs {
 
     fn options(&self, engines: &[&EngineEntry]) -> WorkerOptions {
         let engines = engines.iter().map(|engine| engine.name.clone()).collect();
-        WorkerOptions { queues: self.queues.clone(), engines, drain: self.drain, grace: self.grace }
+        WorkerOptions {
+            queues: self.queues.clone(),
+            engines,
+            drain: self.drain || self.until_done.is_some(),
+            until_done: self.until_done,
+            shows_progress: !self.quiet,
+            grace: self.grace,
+        }
     }
 }

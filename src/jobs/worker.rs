@@ -1,5 +1,6 @@
 //! The worker's loop: it handles events of its threads, and checks who owns the file and what is left to run.
 
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,14 +8,16 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::followed::FollowedAttempts;
 use super::notices::{FileOwnership, WaitNotices};
+use super::progress::progress;
 use super::reporter::AttemptReporter;
 use super::run::Runner;
 use super::worker_event::WorkerEvent;
 use super::worker_output::WorkerOutput;
+use crate::console::table::shorten;
 use crate::console::text::safe;
 use crate::console::words::{count, distance, span};
 use crate::console::{CliError, CliResult, Exit, Session};
-use crate::{Clock, Counts, ErrorKind, Filter, Queue, QueueCounts, State, SystemClock};
+use crate::{Clock, Counts, ErrorKind, Filter, Hold, Queue, QueueCounts, State, SystemClock};
 
 /// How often a worker looks for what other processes have added, and whether it may take over. A look is one small read.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
@@ -27,6 +30,9 @@ const DRAIN_POLL: Duration = Duration::from_millis(4);
 
 /// How long the file may be unreadable, before the worker ends for that: its disk may come back.
 const UNREADABLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many waiting tasks are looked at at once.
+const RETRIES_PER_PAGE: usize = 500;
 
 /// Why a worker ends.
 pub(super) enum WorkerExit {
@@ -42,6 +48,10 @@ pub(super) struct WorkerOptions {
     pub engines: Vec<String>,
     /// It ends when nothing is left that may start.
     pub drain: bool,
+    /// It waits for what starts by itself within this time, before it ends.
+    pub until_done: Option<Duration>,
+    /// It shows how far it has come, where a person sees that.
+    pub shows_progress: bool,
     /// How long running jobs may go on after the first signal.
     pub grace: Duration,
 }
@@ -76,6 +86,8 @@ pub(super) struct Worker {
     pub(super) followed: FollowedAttempts,
     /// The counts of its queues before this worker started.
     before: QueueCounts,
+    /// When the progress was shown last, on the monotonic clock; none: it is not shown.
+    shown: Option<Duration>,
     /// When it last reaped what it has adopted, on the monotonic clock.
     reaped: Duration,
     /// Since when the file cannot be read, on the monotonic clock.
@@ -92,7 +104,11 @@ impl Worker {
         options: WorkerOptions,
         before: QueueCounts,
     ) -> Worker {
+        let can_clear = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+        let is_seen = options.drain && options.shows_progress && io::stderr().is_terminal() && can_clear;
+        let shown = is_seen.then_some(Duration::ZERO);
         Worker {
+            shown,
             queue,
             runner,
             events,
@@ -154,6 +170,7 @@ impl Worker {
                 self.bear(told)?;
             }
             self.output.tell_failure();
+            self.show_progress(session);
             settling = if self.reporter.are_pending() {
                 (settling * 2).min(CHECK_INTERVAL)
             } else {
@@ -166,11 +183,13 @@ impl Worker {
                 let is_drained = self.queue.is_drained().map_err(CliError::from);
                 if self.bear(is_drained)? == Some(true) && self.events.is_empty() {
                     self.look_outside()?;
-                    if !self.reporter.are_pending() {
+                    if !self.reporter.are_pending() && !self.goes_on() {
                         return Ok(WorkerExit::Drained);
                     }
                 }
-                if owner && self.followed.count() == 0 {
+                if self.options.until_done.is_some() {
+                    CHECK_INTERVAL
+                } else if owner && self.followed.count() == 0 {
                     self.tell_others_outside();
                     DRAIN_POLL
                 } else {
@@ -211,6 +230,32 @@ impl Worker {
             now
         });
         if now.saturating_sub(since) < UNREADABLE_LIMIT { Ok(None) } else { Err(error) }
+    }
+
+    /// Whether something starts by itself soon enough to be waited for.
+    fn goes_on(&mut self) -> bool {
+        let Some(most) = self.options.until_done else { return false };
+        let next = self.queue.next_start().ok().flatten(); // what is not known is not waited for
+        next.is_some_and(|due| due.since(self.clock.now()) <= most)
+    }
+
+    /// Shows how far it has come, now and then.
+    fn show_progress(&mut self, session: &Session) {
+        let now = self.clock.monotonic();
+        if self.shown.is_none_or(|shown| now.saturating_sub(shown) < CHECK_INTERVAL) {
+            return;
+        }
+        self.shown = Some(now);
+        if let Ok(counts) = self.queue.counts() {
+            let text = progress(&self.before, &self.options.total(&counts), now);
+            self.output.show_progress(shorten(&text, session.screen.width().saturating_sub(1)));
+        }
+    }
+
+    pub(super) fn hide_progress(&mut self) {
+        if self.shown.take().is_some() {
+            self.output.show_progress(String::new());
+        }
     }
 
     /// Looks which attempts have ended whose work engines do.
@@ -347,10 +392,28 @@ impl Worker {
             self.output
                 .remark(format_args!("{} lost: their worker died in the last attempt, or their engine lost them; `list --state LOST` names them", count(lost, "job")));
         }
-        Ok(if lost + failed.max(self.reporter.sum.failed) > 0 { Exit::No } else { Exit::Done })
+        let unfinished = self.options.until_done.is_some() && self.has_later_retries()?;
+        let bad = lost + failed.max(self.reporter.sum.failed);
+        Ok(if bad > 0 || unfinished { Exit::No } else { Exit::Done })
+    }
+
+    /// Whether a job has failed and waits longer for its retry than this worker does.
+    fn has_later_retries(&self) -> Result<bool, CliError> {
+        let mut page = Filter::new().state(State::Queued).hold(Hold::Time).limit(RETRIES_PER_PAGE);
+        loop {
+            let tasks = self.queue.tasks(page.clone())?;
+            if tasks.iter().any(|task| task.attempt_number > 0 && self.options.serves(&task.queue)) {
+                return Ok(true);
+            }
+            match tasks.last() {
+                Some(last) if tasks.len() == RETRIES_PER_PAGE => page = page.before_id(last.task_id),
+                _ => return Ok(false),
+            }
+        }
     }
 
     pub(super) fn close(&mut self) {
+        self.hide_progress();
         self.reporter.sum.succeeded += self.runner.succeeded_quietly();
         self.output.remark(self.reporter.sum.closing(self.clock.monotonic()));
     }

@@ -58,6 +58,13 @@ impl WorkerOutput {
         }
     }
 
+    /// Shows this beneath the lines of the standard error, in place of what was shown there; nothing if it is empty. Only for a terminal.
+    pub(super) fn show_progress(&self, text: String) {
+        if !self.remarks.is_full() {
+            self.remarks.send(Piece::Progress(text));
+        }
+    }
+
     /// Whether too many lines are unread to start another job.
     pub(super) fn is_full(&self) -> bool {
         self.answers.is_full() || self.remarks.is_full()
@@ -84,8 +91,18 @@ impl WorkerOutput {
     }
 }
 
+/// What is written.
+enum Piece {
+    Line(String),
+    /// A line without an end, which stays the last one.
+    Progress(String),
+}
+
+/// Takes away the line in which the cursor stands.
+const CLEAR_LINE: &str = "\r\x1b[K";
+
 struct Outlet {
-    lines: Sender<String>,
+    pieces: Sender<Piece>,
     unread: Arc<AtomicUsize>,
     /// Why a line could not be written.
     failure: Arc<Mutex<Option<io::Error>>>,
@@ -95,13 +112,21 @@ impl Outlet {
     /// Of a stream. It is not written through the standard library, whose lock the end of the process asks for.
     fn new(name: &str, stream: impl AsFd) -> io::Result<Outlet> {
         let file = File::from(stream.as_fd().try_clone_to_owned()?);
-        let (lines, to_write) = unbounded::<String>(); // bounded: no job begins with MOST_UNREAD
-        let outlet = Outlet { lines, unread: Arc::default(), failure: Arc::default() };
+        let (pieces, to_write) = unbounded::<Piece>(); // bounded: no job begins with MAX_UNREAD_LINES
+        let outlet = Outlet { pieces, unread: Arc::default(), failure: Arc::default() };
         let (unread, failure) = (outlet.unread.clone(), outlet.failure.clone());
         let life = move || {
-            let mut is_open = true;
-            for line in to_write {
-                if is_open && let Err(e) = write_all(&file, line.as_bytes()) {
+            let (mut is_open, mut progress) = (true, String::new());
+            for piece in to_write {
+                let text = match piece {
+                    Piece::Line(line) if progress.is_empty() => line,
+                    Piece::Line(line) => format!("{CLEAR_LINE}{line}{progress}"),
+                    Piece::Progress(next) => {
+                        progress = next;
+                        format!("{CLEAR_LINE}{progress}")
+                    }
+                };
+                if is_open && let Err(e) = write_all(&file, text.as_bytes()) {
                     is_open = false;
                     *lock(&failure) = Some(e);
                 }
@@ -113,8 +138,12 @@ impl Outlet {
     }
 
     fn put(&self, line: impl Display) {
+        self.send(Piece::Line(format!("{line}\n")));
+    }
+
+    fn send(&self, piece: Piece) {
         self.unread.fetch_add(1, Ordering::AcqRel);
-        let _ = self.lines.send(format!("{line}\n")); // its thread ends later than this
+        let _ = self.pieces.send(piece); // its thread ends later than this
     }
 
     fn is_full(&self) -> bool {

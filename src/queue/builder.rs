@@ -51,6 +51,7 @@ pub struct Builder {
     pub(super) denied: Vec<&'static str>,
     queues: Vec<String>,
     read_only: bool,
+    leaves_wal: bool,
     clock: Arc<dyn Clock>,
     share: bool,
     share_as_found: bool,
@@ -72,6 +73,7 @@ impl Builder {
             denied: Vec::new(),
             queues: Vec::new(),
             read_only: false,
+            leaves_wal: false,
             clock: Arc::new(SystemClock::new()),
             share: false,
             share_as_found: false,
@@ -246,6 +248,14 @@ impl Builder {
         self
     }
 
+    /// Leaves a short WAL where it is when the file is closed, so that a process that commits once syncs once. Defaults to false: whoever closes
+    /// the file last copies the WAL into it and removes it.
+    #[cfg(all(feature = "cli", unix))]
+    pub(crate) fn leave_wal(mut self) -> Builder {
+        self.leaves_wal = true;
+        self
+    }
+
     /// Also takes a file on a network file system: NFS, SMB, 9p, FUSE programs that may be a network (recognised on Linux). Defaults to false:
     /// such a file is refused.
     ///
@@ -374,6 +384,7 @@ impl Builder {
             share: self.share,
             share_as_found: self.share_as_found,
             read_only: self.read_only,
+            leaves_wal: self.leaves_wal,
             vfs: self.vfs.as_deref(),
             reserve_bytes: self.config.disk_reserve_bytes,
             now: self.clock.now(),

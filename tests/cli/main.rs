@@ -15,6 +15,8 @@ mod foreign;
 #[cfg(unix)]
 mod jobs;
 #[cfg(unix)]
+mod jobs_daily;
+#[cfg(unix)]
 mod jobs_ended;
 #[cfg(unix)]
 mod jobs_killed;

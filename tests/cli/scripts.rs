@@ -104,7 +104,7 @@ fn a_job_cannot_wait_for_its_own_worker() {
         "{}",
         error(1)
     );
-    assert!(error(2).contains("would follow itself"), "{}", error(2));
+    assert!(error(2).contains("would wait for itself"), "{}", error(2));
     assert_eq!(error(3), "");
 }
 

@@ -19,6 +19,9 @@ pub(crate) const KILL_AFTER: Duration = Duration::from_secs(5);
 pub(crate) struct Job {
     /// The program and its arguments. With `shell`, one word: the script.
     pub argv: Vec<Word>,
+    /// What it is called where jobs are shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Whether `/bin/sh` runs it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shell: bool,
@@ -28,6 +31,18 @@ pub(crate) struct Job {
     /// What its environment has beside the worker's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<(Word, Word)>,
+    /// Where it was added: its environment is `env` alone, without the worker's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_env: bool,
+    /// Where it was added: its umask. Absent for the worker's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<u32>,
+    /// The file that is its standard input; absolute. Absent for an empty one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<Word>,
+    /// By how much nicer than the worker it is to the other processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nice: Option<u8>,
     /// Exit codes after which it is not retried.
     #[serde(default, skip_serializing_if = "Codes::is_empty")]
     pub deny_exit: Codes,
@@ -48,6 +63,9 @@ pub(crate) struct Job {
 fn is_empty(word: &Word) -> bool {
     word.0.is_empty()
 }
+
+/// The longest name of a job.
+const MAX_NAME_BYTES: usize = 200;
 
 /// The task name of jobs: one that no program takes for its own tasks.
 pub(crate) const TASK_NAME: &str = "perdura.job";
@@ -94,9 +112,14 @@ impl Job {
             return Err("argv: it names no program".to_owned());
         }
         let variables = self.env.iter().flat_map(|(name, value)| [name, value]);
-        let folders = [&self.dir].into_iter().chain(&self.working_dir);
-        if self.argv.iter().chain(variables).chain(folders).any(|word| word.bytes().contains(&0)) {
-            return Err("argv, env and dir: a word has a zero byte, which no program can be given".to_owned());
+        let paths = [&self.dir].into_iter().chain(&self.working_dir).chain(&self.stdin);
+        if self.argv.iter().chain(variables).chain(paths).any(|word| word.bytes().contains(&0)) {
+            return Err(
+                "argv, env, dir and stdin: a word has a zero byte, which no program can be given".to_owned()
+            );
+        }
+        if let Some(name) = &self.name {
+            check_name(name)?;
         }
         if program.starts_with(BYTE_ORDER_MARK) {
             return Err("argv: the program begins with a byte order mark (U+FEFF); take it away".to_owned());
@@ -137,8 +160,15 @@ impl Job {
         if self.shell { [&b"/bin/sh"[..], b"-c"].into_iter().chain(words).collect() } else { words.collect() }
     }
 
-    /// Its command line, as one would type it.
+    /// What it is called, if it has a name, and its command line, as one would type it.
     pub(crate) fn line(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{name}: {}", self.command_line()),
+            None => self.command_line(),
+        }
+    }
+
+    fn command_line(&self) -> String {
         let words = self.argv.iter().map(Word::shown);
         if self.shell {
             shell_words::join(["sh".into(), "-c".into()].into_iter().chain(words))
@@ -146,6 +176,14 @@ impl Job {
             shell_words::join(words)
         }
     }
+}
+
+/// Refuses what cannot be the name of a job.
+fn check_name(name: &str) -> Result<(), String> {
+    let is_name = (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control);
+    is_name
+        .then_some(())
+        .ok_or_else(|| format!("name: it has 1 to {MAX_NAME_BYTES} bytes and no control characters"))
 }
 
 /// The command line of a job, as one would type it, from the name and the args of its task; none if they are not a job's.
@@ -219,9 +257,14 @@ mod tests {
     fn job(argv: &[&str]) -> Job {
         Job {
             argv: argv.iter().map(|word| (*word).into()).collect(),
+            name: None,
             shell: false,
             dir: "/".into(),
             env: Vec::new(),
+            own_env: false,
+            umask: None,
+            stdin: None,
+            nice: None,
             deny_exit: Codes::default(),
             kill_after_ms: None,
             late_success: false,
@@ -239,6 +282,11 @@ mod tests {
         assert_eq!(describe("perdura.job@ray", &json), None);
         let script = Job { shell: true, ..job(&["sleep 1; date"]) };
         assert_eq!(script.line(), "sh -c 'sleep 1; date'");
+        let named = Job { name: Some("nap".into()), ..script.clone() };
+        assert_eq!(named.line(), "nap: sh -c 'sleep 1; date'");
+        assert!(
+            Job { name: Some("a\nb".into()), ..plain.clone() }.check().unwrap_err().starts_with("name: ")
+        );
         assert_eq!(script.command(), [&b"/bin/sh"[..], b"-c", b"sleep 1; date"]);
         assert_eq!(describe(TASK_NAME, r#"{"to":"ada"}"#), None);
         assert_eq!(describe(OLD_TASK_NAME, r#"{"argv":["make"]}"#), None, "it may be anybody's");

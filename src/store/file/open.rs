@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::cause::{descriptors, explained, make_beside};
 use super::connect::{connect, harden, reading};
@@ -17,6 +18,7 @@ use super::pragmas::{keep_free_pages, set_up_reader, set_up_writer};
 use super::reserve::wal_bytes;
 use super::schema::{self, FileKind};
 use super::statistics::forget_statistics;
+use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
 #[cfg(unix)]
 use crate::journal::tell;
@@ -123,6 +125,9 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<Opened> {
     let file_id = make_or_verify(&conn, opening.now)?;
     if !is_shared {
         keep_free_pages(&conn)?;
+    }
+    if opening.leaves_wal && identity != FileKind::Empty {
+        leave_wal(&conn, opening.settings.durability)?;
     }
     Ok(Opened { connection: conn, file_id, manner: Manner::Writes, is_shared })
 }
@@ -236,6 +241,18 @@ fn bury_old_wal(conn: &Connection, path: &Path) -> Result<(), Error> {
         Err(e) if e.kind() == ErrorKind::ReadOnly => Ok(()), // a folder that this user may not read; SQLite does not sync such a one, too
         synced => synced,
     }
+}
+
+/// A WAL that is left is read by whoever opens the file next: one of this size, in less than a millisecond.
+const MAX_LEFT_WAL_BYTES: u64 = 1 << 20;
+
+/// Lets SQLite leave the WAL where it is when this connection is closed, if it is short, and if its commits are synced. What it holds is as durable there
+/// as in the database.
+fn leave_wal(conn: &Connection, durability: Durability) -> Sql<()> {
+    if durability == Durability::Full && wal_bytes(conn) < MAX_LEFT_WAL_BYTES {
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    }
+    Ok(())
 }
 
 /// Whether a file is treated as one of a program, whose own tables are in it too. A file without any of ours is never found to be that.

@@ -61,6 +61,8 @@ pub(crate) struct Opening<'a> {
     pub share_as_found: bool,
     /// Nothing is written.
     pub read_only: bool,
+    /// A short WAL stays when the file is closed: whoever opens it next goes on with it, and nothing has to be copied and synced now.
+    pub leaves_wal: bool,
     /// The SQLite VFS through which it is opened; none: the default one.
     pub vfs: Option<&'a str>,
     /// Room in the file that is kept for a full disk.
@@ -86,6 +88,7 @@ impl Opening<'_> {
             share: false,
             share_as_found: false,
             read_only: false,
+            leaves_wal: false,
             vfs: None,
             reserve_bytes: 0,
             now: Timestamp::from_millis(0),

@@ -1,0 +1,110 @@
+//! Commands of the user's that are told of jobs that have ended. They are a courtesy: one that fails, or that a killed worker does not get to, is
+//! not run again.
+
+use std::io;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, unbounded};
+
+use super::worker_output::WorkerOutput;
+use crate::console::system;
+use crate::{Clock, State, SystemClock, TaskRecord};
+
+/// How long the worker waits at its end for the commands that are left.
+const LAST_HOOKS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many ends may wait for their command. Of more, no one is told.
+const MAX_WAITING: usize = 10_000;
+
+/// What is run when a job has ended for good.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct HookOptions {
+    /// Let /bin/sh run this when a job has succeeded; PERDURA_TASK_ID, PERDURA_STATE and PERDURA_COMMAND say which
+    #[arg(long, value_name = "CMD")]
+    pub on_success: Option<String>,
+    /// Let /bin/sh run this when a job has failed for good, or is lost; PERDURA_ERROR_TYPE and PERDURA_ERROR say why
+    #[arg(long, value_name = "CMD")]
+    pub on_failure: Option<String>,
+}
+
+impl HookOptions {
+    pub(super) fn are_given(&self) -> bool {
+        self.on_success.is_some() || self.on_failure.is_some()
+    }
+
+    fn command(&self, state: State) -> Option<&str> {
+        match state {
+            State::Succeeded => self.on_success.as_deref(),
+            State::Failed | State::Lost => self.on_failure.as_deref(),
+            State::Queued | State::Running | State::Cancelled => None,
+        }
+    }
+}
+
+/// Runs the commands one after another, on a thread of their own.
+pub(super) struct Hooks {
+    options: HookOptions,
+    to_run: Sender<Command>,
+    waiting: Arc<AtomicUsize>,
+    output: Arc<WorkerOutput>,
+}
+
+impl Hooks {
+    /// # Errors
+    /// No thread can be started.
+    pub(super) fn start(options: HookOptions, output: Arc<WorkerOutput>) -> io::Result<Hooks> {
+        let (to_run, commands) = unbounded::<Command>(); // bounded by MAX_WAITING
+        let waiting: Arc<AtomicUsize> = Arc::default();
+        let (left, to_tell) = (waiting.clone(), output.clone());
+        let life = move || {
+            for mut command in commands {
+                // One that the worker has reaped with what it has adopted has ended, too.
+                if let Err(e) = command.spawn().map(|mut child| drop(child.wait())) {
+                    to_tell
+                        .warn(format_args!("a command for the end of a job cannot be run: {}", system(&e)));
+                }
+                left.fetch_sub(1, Ordering::AcqRel);
+            }
+        };
+        thread::Builder::new().name("perdura-hooks".to_owned()).spawn(life)?;
+        Ok(Hooks { options, to_run, waiting, output })
+    }
+
+    /// A job has ended for good.
+    pub(super) fn tell(&self, record: &TaskRecord, line: &str) {
+        let Some(script) = self.options.command(record.state) else { return };
+        if self.waiting.load(Ordering::Acquire) >= MAX_WAITING {
+            self.output.warn("the commands for the ends of jobs are too slow; some are left out");
+            return;
+        }
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", script])
+            .env("PERDURA_TASK_ID", record.task_id.to_string())
+            .env("PERDURA_STATE", record.state.as_str())
+            .env("PERDURA_COMMAND", line)
+            .env("PERDURA_ERROR_TYPE", record.error_type.as_deref().unwrap_or_default())
+            .env("PERDURA_ERROR", record.error_message.as_deref().unwrap_or_default())
+            .stdin(Stdio::null())
+            .stdout(io::stderr());
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let _ = self.to_run.send(command); // its thread ends later than this
+    }
+
+    /// Waits until all are run, for a while.
+    pub(super) fn finish(&self) {
+        let clock = SystemClock::new();
+        let until = clock.monotonic().saturating_add(LAST_HOOKS_TIMEOUT);
+        while self.waiting.load(Ordering::Acquire) > 0 {
+            if clock.monotonic() >= until {
+                self.output.remark("commands for the ends of jobs still run, and are left alone");
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
