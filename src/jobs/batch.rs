@@ -156,7 +156,7 @@ fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> 
         "needs_throughout" => kind.needs_throughout = names(value)?,
         "needs_free_disk" => kind.needs_free_disk = Some(size(&string(value)?)?),
         "expires" => kind.expires = Some(duration(value)?),
-        "name" => kind.name = Some(string(value)?),
+        "name" => options.name = Some(string(value)?),
         "tag" => kind.tag = Some(string(value)?),
         "env" => kind.env.extend(variables(value)?),
         "keep_env" => kind.keep_env = value.as_bool().ok_or("it is not true or false")?,

@@ -30,6 +30,9 @@ pub(super) struct JobOptions {
     /// 2026-11-30T08:00:00+01:00; or @ and seconds since 1970
     #[arg(long, value_name = "TIME", value_parser = future)]
     pub at: Option<Timestamp>,
+    /// What it is called where jobs are shown, beside its command
+    #[arg(long)]
+    pub name: Option<String>,
     #[command(flatten)]
     pub kind: RunOptions,
 }
@@ -72,9 +75,6 @@ pub(super) struct RunOptions {
     /// Cancel it if it is still queued, or queued again, after this time, such as 2h [default: never]
     #[arg(long, value_name = "AFTER", value_parser = age)]
     pub expires: Option<Duration>,
-    /// What it is called where jobs are shown, beside its command
-    #[arg(long)]
-    pub name: Option<String>,
     /// A text to find it by: `list --tag TAG`
     #[arg(long)]
     pub tag: Option<String>,
@@ -178,7 +178,7 @@ impl JobOptions {
         engines: &EnginesFile,
     ) -> Result<NewJob, CliError> {
         let engine = self.kind.engine(engines)?;
-        let job = self.kind.job(argv, engine)?;
+        let job = self.kind.job(argv, self.name.clone(), engine)?;
         let options = self.kind.options(self.delay, engine)?;
         let options = with(options, self.at.map(Timestamp::to_system_time), Options::run_at);
         let options = with(options, self.delay, Options::delay);
@@ -228,8 +228,13 @@ impl RunOptions {
     ///
     /// # Errors
     /// Words that no program can be given; a current folder that is needed and missing; an engine that does not take it.
-    pub(super) fn job(&self, argv: Vec<Word>, engine: Option<&EngineEntry>) -> Result<Job, CliError> {
-        let job = self.unchecked_job(argv, engine)?;
+    pub(super) fn job(
+        &self,
+        argv: Vec<Word>,
+        name: Option<String>,
+        engine: Option<&EngineEntry>,
+    ) -> Result<Job, CliError> {
+        let job = Job { name, ..self.unchecked_job(argv, engine)? };
         job.check().map_err(CliError::usage)?;
         engine.map_or(Ok(()), |engine| outside::check(engine, &job).map_err(CliError::usage))?;
         Ok(job)
@@ -242,7 +247,7 @@ impl RunOptions {
         };
         let env = if self.keep_env { kept_env(&self.env) } else { self.env.clone() };
         Ok(Job {
-            name: self.name.clone(),
+            name: None,
             argv: if self.shell { vec![join(&argv)] } else { argv },
             shell: self.shell,
             dir,

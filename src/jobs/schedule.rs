@@ -84,7 +84,7 @@ impl ScheduleArgs {
         let argv = self.command.iter().map(|word| Word(word.clone())).collect();
         let engines = self.engines.engines(session.db());
         let engine = self.options.engine(&engines)?;
-        let job = self.options.job(argv, engine)?;
+        let job = self.options.job(argv, None, engine)?;
         let name = task_name(engine);
         job.check_size(Config::default().max_args_bytes).map_err(CliError::usage)?;
         let schedule = self.schedule(engine)?;
