@@ -2,6 +2,7 @@
 #![cfg_attr(any(doc, doctest), doc = include_str!("guide/links.md"))]
 #![cfg_attr(any(doc, doctest), doc = include_str!("guide/pictures.md"))]
 #![cfg_attr(any(doc, doctest), doc = include_str!("../README.md"))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

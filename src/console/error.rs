@@ -45,7 +45,7 @@ const IN_SHELL: [(&str, &str); 11] = [
     ("use open_temporary()", "give the path of a file"),
     ("`Queue::check`", "`doctor`"),
     ("see Queue::check", "see `doctor`"),
-    ("force it to make another", "--again makes another"),
+    ("replay_again makes another", "--again makes another"),
     ("later than run_at", "later than --at"),
     ("goes with delay and not with run_at", "goes with --delay and not with --at"),
 ];
@@ -146,7 +146,7 @@ mod tests {
         "Queue::",
         "Builder::",
         "open_temporary(",
-        "force it",
+        "replay_again",
         "than run_at",
         "with run_at",
         "run_now ",

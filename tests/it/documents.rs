@@ -94,6 +94,11 @@ fn shows_code_that_runs(page: &str, tests: &str, examples: usize) {
 }
 
 #[test]
+fn the_first_page_shows_a_program_that_runs() {
+    shows_code_that_runs("README.md", "examples/quickstart.rs", 1);
+}
+
+#[test]
 fn the_testing_page_shows_code_that_runs() {
     shows_code_that_runs("docs/testing.md", "tests/it/testing_page.rs", 3);
 }
@@ -126,4 +131,121 @@ fn the_page_of_changing_tasks_shows_code_that_runs() {
 #[test]
 fn the_page_of_schedules_shows_code_that_runs() {
     shows_code_that_runs("docs/schedules-and-limits.md", "tests/it/schedules_page.rs", 7);
+}
+
+/// A link's definition: its label, and the file to which it leads, from the root of the tree, with `#` and an anchor if it has one.
+type Definitions = BTreeMap<String, String>;
+
+/// The definitions of a page of this folder, and the inline links in it that lead to other files.
+fn links_of(folder: &str, page: &str) -> (Definitions, Vec<String>) {
+    let is_foreign = |target: &str| target.starts_with("http") || target.starts_with('#');
+    let definition = |line: &str| {
+        let (label, target) = line.strip_prefix('[')?.split_once("]: ")?;
+        (!is_foreign(target)).then(|| (label.to_owned(), from_root(folder, target)))
+    };
+    let inline = page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+    let inline = inline.filter(|target| !is_foreign(target) && !target.contains([' ', '|', '"', ',']));
+    (page.lines().filter_map(definition).collect(), inline.map(str::to_owned).collect())
+}
+
+fn from_root(folder: &str, target: &str) -> String {
+    match target.strip_prefix("../") {
+        Some(target) => target.to_owned(),
+        None => format!("{folder}{target}"),
+    }
+}
+
+/// The anchors of a page's headings, as both readers of Markdown make them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let mut is_code = false;
+    let mut headings = BTreeSet::new();
+    for line in page.lines() {
+        is_code ^= line.starts_with("```");
+        if let Some(title) = line.strip_prefix('#').filter(|_| !is_code) {
+            let title = title.trim_start_matches('#').trim();
+            let kept = title.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+            headings.insert(kept.collect::<String>().to_lowercase().replace(' ', "-"));
+        }
+    }
+    headings
+}
+
+/// Where a link leads in the crate's documentation.
+fn in_the_documentation(target: &str, modules: &BTreeMap<String, String>) -> String {
+    let (file, anchor) =
+        target.split_once('#').map_or((target, String::new()), |(file, anchor)| (file, format!("#{anchor}")));
+    match modules.get(file) {
+        Some(module) => format!("crate::guide::{module}{anchor}"),
+        None if file == "docs/README.md" => format!("crate::guide{anchor}"),
+        None if file == "README.md" => format!("crate{anchor}"),
+        None => format!("https://docs.rs/crate/perdura/latest/source/{target}"),
+    }
+}
+
+/// A picture as a text that stands for it in a link.
+fn data_uri(root: &Path, file: &str) -> String {
+    use base64::Engine as _;
+    let kind = if file.ends_with(".svg") { "svg+xml" } else { "png" };
+    let bytes = std::fs::read(root.join(file)).unwrap();
+    format!("data:image/{kind};base64,{}", base64::engine::general_purpose::STANDARD.encode(bytes))
+}
+
+fn is_picture(file: &str) -> bool {
+    file.ends_with(".svg") || file.ends_with(".png")
+}
+
+/// Compares with what a file of the tree holds, or writes it.
+fn is_written(root: &Path, file: &str, text: &str) {
+    if std::env::var_os("PERDURA_BLESS").is_some() {
+        return std::fs::write(root.join(file), text).unwrap();
+    }
+    let is = std::fs::read_to_string(root.join(file)).unwrap();
+    assert!(is == text, "PERDURA_BLESS=1 writes {file} anew");
+}
+
+#[test]
+fn the_links_of_the_guide_lead_somewhere_in_files_and_in_the_documentation() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = std::fs::read_to_string(root.join("src/guide.rs")).unwrap();
+    let module = |line: &str| {
+        let (name, file) = line.trim().split_once(" = \"")?;
+        Some((format!("docs/{}", file.strip_suffix("\";")?), name.to_owned()))
+    };
+    let modules: BTreeMap<String, String> = guide.lines().filter_map(module).collect();
+    assert!(modules.len() > 20, "these are not the pages: {modules:?}");
+    let mut all = Definitions::new();
+    let pages = modules.keys().map(String::as_str).chain(["README.md", "docs/README.md"]);
+    for page in pages {
+        let text = std::fs::read_to_string(root.join(page)).unwrap();
+        let (definitions, inline) = links_of(if page.starts_with("docs/") { "docs/" } else { "" }, &text);
+        assert_eq!(
+            inline,
+            Vec::<String>::new(),
+            "{page}: links to files are written [text][label], see src/guide.rs"
+        );
+        for (label, target) in definitions {
+            assert!(text.contains(&format!("][{label}]")), "{page}: nothing leads to {label}");
+            let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
+            assert!(root.join(file).exists(), "{page}: {label} leads to {file}, which is not there");
+            if !anchor.is_empty() {
+                let there = std::fs::read_to_string(root.join(file)).unwrap();
+                assert!(anchors(&there).contains(anchor), "{page}: {file} has no heading {anchor}");
+            }
+            let before = all.insert(label.clone(), target.clone());
+            assert!(before.is_none_or(|before| before == target), "{label} means two files");
+        }
+        for (_, rest) in text.match_indices("][").map(|(at, _)| text.split_at(at + 2)) {
+            let label = rest.split_once(']').map_or("", |(label, _)| label);
+            let is_label = !label.is_empty() && !label.contains([' ', '"', '\n']);
+            assert!(!is_label || text.contains(&format!("\n[{label}]: ")), "{page}: {label} is not defined");
+        }
+    }
+    let (pictures, links): (Definitions, Definitions) =
+        all.into_iter().partition(|(_, target)| is_picture(target));
+    let links = links
+        .iter()
+        .map(|(label, target)| format!("[{label}]: {}\n", in_the_documentation(target, &modules)));
+    is_written(root, "src/guide/links.md", &format!("{}\n", links.collect::<String>()));
+    let pictures = pictures.iter().map(|(label, file)| format!("[{label}]: {}\n", data_uri(root, file)));
+    is_written(root, "src/guide/pictures.md", &format!("{}\n", pictures.collect::<String>()));
 }

@@ -44,7 +44,7 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
     };
     if let Some(earlier) = replayed_as.filter(|_| !forced) {
         let message =
-            format!("dead letter {id} was replayed as task {earlier} already; force it to make another");
+            format!("dead letter {id} was replayed as task {earlier} already; replay_again makes another");
         return Err(Error::new(ErrorKind::WrongState, message).into());
     }
     let inserted = tx.change_one(
