@@ -1,4 +1,5 @@
 //! A durable task queue that lives inside a program.
+//!
 #![cfg_attr(any(doc, doctest), doc = include_str!("guide/links.md"))]
 #![cfg_attr(any(doc, doctest), doc = include_str!("guide/pictures.md"))]
 #![cfg_attr(any(doc, doctest), doc = include_str!("../README.md"))]

@@ -178,7 +178,7 @@ fn in_the_documentation(target: &str, modules: &BTreeMap<String, String>) -> Str
         Some(module) => format!("crate::guide::{module}{anchor}"),
         None if file == "docs/README.md" => format!("crate::guide{anchor}"),
         None if file == "README.md" => format!("crate{anchor}"),
-        None => format!("https://docs.rs/crate/perdura/latest/source/{target}"),
+        None => format!("<https://docs.rs/crate/perdura/latest/source/{target}>"),
     }
 }
 
@@ -248,4 +248,36 @@ fn the_links_of_the_guide_lead_somewhere_in_files_and_in_the_documentation() {
     is_written(root, "src/guide/links.md", &format!("{}\n", links.collect::<String>()));
     let pictures = pictures.iter().map(|(label, file)| format!("[{label}]: {}\n", data_uri(root, file)));
     is_written(root, "src/guide/pictures.md", &format!("{}\n", pictures.collect::<String>()));
+}
+
+/// The names that lines of this item of a file declare: those of an enum's variants, or of a struct's public fields.
+fn names_in(root: &Path, file: &str, item: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root.join(file)).unwrap();
+    let (_, behind) = text.split_once(item).unwrap_or_else(|| panic!("{file} has no {item}"));
+    let body = behind.split("\n}").next().unwrap();
+    let name = |line: &str| {
+        let line = line.strip_prefix("    ").filter(|line| !line.starts_with([' ', '/', '#']))?;
+        let name = line.strip_prefix("pub ").unwrap_or(line).split([':', ',', '(']).next()?;
+        Some(name.to_owned())
+    };
+    body.lines().filter_map(name).collect()
+}
+
+#[test]
+fn the_guide_names_every_error_every_setting_and_every_example() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let names = |page: &str, all: &[String]| {
+        let text = std::fs::read_to_string(root.join(page)).unwrap();
+        assert!(all.len() > 15, "these are not all: {all:?}");
+        let missing: Vec<&String> = all.iter().filter(|name| !text.contains(&format!("`{name}`"))).collect();
+        assert!(missing.is_empty(), "{page} does not name {missing:?}");
+    };
+    names("docs/error-kinds.md", &names_in(root, "src/error.rs", "pub enum ErrorKind {"));
+    names("docs/configuration.md", &names_in(root, "src/config.rs", "pub struct Config {"));
+    let examples = std::fs::read_dir(root.join("examples")).unwrap();
+    let examples = examples.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let page = std::fs::read_to_string(root.join("docs/examples.md")).unwrap();
+    let missing: Vec<String> =
+        examples.filter(|name| !page.contains(&format!("examples/{name}"))).collect();
+    assert!(missing.is_empty(), "docs/examples.md does not name {missing:?}");
 }
