@@ -30,7 +30,7 @@ pub(crate) fn to_json<V: Serialize + ?Sized>(what: &str, value: &V, limit: usize
 pub(crate) fn measured(what: &str, json: String, limit: usize) -> Result<String, Error> {
     if json.len() > limit {
         let message = format!(
-            "the {what} has {} bytes of JSON, over the limit of {limit}; store it elsewhere and keep its name",
+            "the JSON of the {what} has {} bytes, over the limit of {limit}; store it elsewhere and keep its name",
             json.len()
         );
         return Err(Error::new(ErrorKind::TooLarge, message));

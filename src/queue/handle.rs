@@ -124,8 +124,9 @@ pub(crate) fn outside_handlers(what: &str) -> Result<(), Error> {
     if !in_handler() {
         return Ok(());
     }
-    let message =
-        format!("{what} inside a handler would wait for the handler itself; call it from another thread");
+    let message = format!(
+        "{what} inside a handler would wait for the handler itself; let the caller do it, or end this attempt with Failure::snooze"
+    );
     Err(Error::new(ErrorKind::InsideHandler, message))
 }
 

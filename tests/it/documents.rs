@@ -277,7 +277,6 @@ fn the_guide_names_every_error_every_setting_and_every_example() {
     let examples = std::fs::read_dir(root.join("examples")).unwrap();
     let examples = examples.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let page = std::fs::read_to_string(root.join("docs/examples.md")).unwrap();
-    let missing: Vec<String> =
-        examples.filter(|name| !page.contains(&format!("examples/{name}"))).collect();
+    let missing: Vec<String> = examples.filter(|name| !page.contains(&format!("examples/{name}"))).collect();
     assert!(missing.is_empty(), "docs/examples.md does not name {missing:?}");
 }

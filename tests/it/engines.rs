@@ -1032,3 +1032,28 @@ fn g19_a_cancel_waits_for_what_a_late_start_may_bring() {
     }
     assert_eq!(get(&tests, second).state, State::Cancelled, "what has not come by then does not come");
 }
+
+#[test]
+fn an_export_keeps_what_the_owner_has_told_the_file() {
+    let engine = ScriptedEngine::new();
+    let tests = open_with(Config::default().retention(None), &named(&engine));
+    let mut text = Vec::new();
+    tests.queue().export(&mut text).unwrap();
+    let folder = Folder::new();
+    Queue::builder().import(folder.file(), text.as_slice()).unwrap();
+    let told = |path: &std::path::Path| -> (Option<String>, Option<i64>) {
+        let conn = rusqlite::Connection::open(path).unwrap();
+        let sql = "SELECT engines, retention_ms FROM perdura_meta";
+        conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+    };
+    assert_eq!(told(&folder.file()), (Some(r#"["cluster"]"#.to_owned()), Some(-1)), "for good");
+    let older = String::from_utf8(text)
+        .unwrap()
+        .replace(r#""engines":["cluster"],"#, "")
+        .replace(r#""retention_ms":-1,"#, "");
+    let other = Folder::new();
+    Queue::builder().import(other.file(), older.as_bytes()).unwrap();
+    let hostile = older.replace(r#""served":"#, r#""engines":"{","served":"#);
+    let refused = Queue::builder().import(Folder::new().file(), hostile.as_bytes()).unwrap_err();
+    assert!(refused.to_string().contains("engines or retention_ms is not"), "{refused}");
+}

@@ -225,7 +225,7 @@ fn args_results_and_checkpoints_over_their_limits_are_refused() {
     assert!(queue.enqueue(&Sized("x".repeat(98))).is_ok());
     let e = queue.enqueue(&Sized("x".repeat(99))).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::TooLarge);
-    assert!(e.to_string().contains("101 bytes of JSON, over the limit of 100"), "{e}");
+    assert!(e.to_string().contains("has 101 bytes, over the limit of 100"), "{e}");
     let fits = queue.enqueue(&Sized("x".repeat(14))).unwrap().id();
     let over = queue.enqueue(&Sized("x".repeat(15))).unwrap().id();
     tests.run_until_idle().unwrap();

@@ -344,7 +344,7 @@ fn what_is_wrong_with_a_step_is_a_typed_permanent_failure() {
         (
             "too large",
             "TooLarge",
-            "the result of the step \"large\" has 2000002 bytes of JSON, over the limit of 1048576",
+            "the JSON of the result of the step \"large\" has 2000002 bytes, over the limit of 1048576",
         ),
         ("no JSON", "Unserializable", "the result of the step \"number\" cannot be kept"),
         ("of another type", "StepUndecodable", "what the step \"value\" has given does not decode"),

@@ -123,6 +123,8 @@ pub(crate) fn verify_meta(conn: &Connection) -> Sql<()> {
         "SELECT length(file_id) = 16 AND owner_epoch BETWEEN 0 AND 1 << 62 AND probes BETWEEN 0 AND 1 << 62
                         AND (served IS NULL OR (json_valid(served) AND json_type(served) = 'array'
                              AND NOT EXISTS (SELECT 1 FROM json_each(served) WHERE type <> 'text')))
+                        AND (engines IS NULL OR (json_valid(engines) AND json_type(engines) = 'array'
+                             AND NOT EXISTS (SELECT 1 FROM json_each(engines) WHERE type <> 'text')))
                         AND (retention_ms IS NULL OR retention_ms BETWEEN -1 AND 315576000000)
                         AND NOT EXISTS (SELECT 1 FROM perdura_meta WHERE id <> 1)
                     FROM perdura_meta WHERE id = 1";

@@ -26,7 +26,8 @@ const LEFT_OUT: [&str; 2] = ["perdura_meta", "perdura_padding"];
 
 /// What the first line says of the file.
 const META: &str = "SELECT file_id, owner_epoch, created_at_ms,
-    COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'perdura_tasks'), 0), served FROM perdura_meta WHERE id = 1";
+    COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'perdura_tasks'), 0), served, engines, retention_ms
+    FROM perdura_meta WHERE id = 1";
 
 /// Writes everything that a snapshot shows; answers with how many rows that was.
 ///
@@ -38,7 +39,7 @@ pub(crate) fn export(snapshot: &Connection, out: &mut dyn Write) -> Sql<u64> {
         Ok(json!({
             "perdura_export": FORMAT, "schema_version": VERSION, "file_id": as_json(row.get_ref(0)?),
             "owner_epoch": epoch, "created_at_ms": created, "last_task_id": last,
-            "served": as_json(row.get_ref(4)?),
+            "served": as_json(row.get_ref(4)?), "engines": as_json(row.get_ref(5)?), "retention_ms": as_json(row.get_ref(6)?),
         }))
     })?;
     write_line(out, &first)?;
@@ -143,10 +144,17 @@ fn import_meta(conn: &Connection, first: &Map<String, Value>) -> Sql<()> {
     ) else {
         return Err(wrong(1, "file_id, owner_epoch, created_at_ms, last_task_id or served is missing").into());
     };
-    let sql = "UPDATE perdura_meta SET file_id = ?1, owner_epoch = ?2, created_at_ms = ?3, served = ?4 WHERE id = 1";
-    let written = conn.execute(sql, (file_id, epoch, created, served)).map_err(Fault::from);
+    // A text that was written before the file had them has neither.
+    let (engines, retention) = (value("engines"), number("retention_ms"));
+    let sql = "UPDATE perdura_meta SET file_id = ?1, owner_epoch = ?2, created_at_ms = ?3, served = ?4, engines = ?5, retention_ms = ?6 WHERE id = 1";
+    let written =
+        conn.execute(sql, (file_id, epoch, created, served, engines, retention)).map_err(Fault::from);
     written.and_then(|_| schema::verify_meta(conn)).map_err(|fault| match fault.is_damage() {
-        true => wrong(1, "file_id, owner_epoch or served is not what a file of perdura has").into(),
+        true => wrong(
+            1,
+            "file_id, owner_epoch, served, engines or retention_ms is not what a file of perdura has",
+        )
+        .into(),
         false => fault,
     })?;
     conn.execute("DELETE FROM sqlite_sequence WHERE name = 'perdura_tasks'", [])?;
