@@ -117,11 +117,11 @@ pub(super) struct RunOptions {
     pub late_success: bool,
 }
 
-fn priority(text: &str) -> Result<i16, String> {
+pub(super) fn priority(text: &str) -> Result<i16, String> {
     text.parse().map_err(|_| format!("it is a whole number of {} to {}", i16::MIN, i16::MAX))
 }
 
-fn attempts(text: &str) -> Result<u32, String> {
+pub(super) fn attempts(text: &str) -> Result<u32, String> {
     let attempts = text.parse().ok().filter(|attempts| (1..=100).contains(attempts));
     attempts.ok_or_else(|| "it is a whole number of 1 to 100".to_owned())
 }

@@ -13,6 +13,7 @@
 mod add;
 mod batch;
 mod calling_job;
+mod edit;
 mod engines;
 mod family;
 mod follow;
@@ -72,6 +73,10 @@ pub(crate) enum JobVerb {
     ///
     /// What it writes to its standard output goes to the standard output, the rest to stderr.
     Follow(follow::FollowArgs),
+    /// Change a job that is queued: its priority, its time, its command
+    ///
+    /// What is not named stays. A task of a program can be changed, too, but for its command.
+    Edit(edit::EditArgs),
     /// Run jobs again that have ended: a new job with the same command, for each
     ///
     /// The new job has the queue, priority, attempts, backoff, timeout, tag and needs of the old one, and starts as soon as it can.
@@ -90,6 +95,7 @@ impl JobVerb {
             JobVerb::Add(add) => add.run(session),
             JobVerb::Work(work) => work.run(session),
             JobVerb::Follow(follow) => follow.run(session),
+            JobVerb::Edit(edit) => edit.run(session),
             JobVerb::Rerun(rerun) => rerun.run(session),
             JobVerb::Shim { slot } => Ok(shim::serve(slot).map(|()| Exit::Done)?),
         }

@@ -8,6 +8,7 @@ mod builder;
 mod children;
 mod complete;
 mod dead_letters;
+mod edit;
 mod enqueue;
 mod explain;
 mod file;

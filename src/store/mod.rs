@@ -52,6 +52,7 @@ pub(crate) use tasks::before_commit::lift;
 pub(crate) use tasks::claim::claim;
 pub(crate) use tasks::conditions::{condition_duty, conditions, has_conditions, met};
 pub(crate) use tasks::dead_letters::{get_dead_letter, old_dead_letters, purge_dead_letters, replay};
+pub(crate) use tasks::edit::{Edit, EditedArgs, edit};
 pub(crate) use tasks::enqueue::{enqueue, find_token};
 pub(crate) use tasks::epoch::{EngineLanes, OwnerSettings, check_epoch, queue_list, retention};
 #[cfg(feature = "rusqlite")]

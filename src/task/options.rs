@@ -350,6 +350,28 @@ impl Options {
         self.check(config, now.into())
     }
 
+    /// Refuses what cannot be changed of a task that is there.
+    ///
+    /// # Errors
+    /// `InvalidInput`, naming the first option.
+    pub(crate) fn check_edit(&self) -> Result<(), Error> {
+        let fixed = [
+            ("queue", self.queue.is_some()),
+            ("unique", self.unique.is_some()),
+            ("limit", self.limit.is_some()),
+            ("serial", self.serial.is_some()),
+            ("needs", !self.needs.is_empty()),
+            ("expires", self.expires.is_some()),
+            ("token", self.token.is_some()),
+        ];
+        match fixed.iter().find(|(_, is_set)| *is_set) {
+            Some((option, _)) => {
+                Err(Error::invalid(option, "cannot be changed; cancel the task and make a new one"))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn check(&self, config: &Config, now: Timestamp) -> Result<(), Error> {
         check_name("queue", self.queue.as_deref().unwrap_or(DEFAULT_QUEUE))?;
         if let Some(unique) = &self.unique {

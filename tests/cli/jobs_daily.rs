@@ -240,3 +240,25 @@ fn verbs_have_the_names_of_habit() {
     assert_eq!(place.run(["rm", &id]).code, Some(0));
     assert_eq!(place.run(["show", &id]).code, Some(3));
 }
+
+#[test]
+fn a_job_that_waits_can_be_changed() {
+    let place = Place::new();
+    let id = place.add(["--delay", "1h", "--env", "A=1", "--", "echo", "old"]).to_string();
+    let said = place.run(["edit", &id, "--delay", "0s", "--priority", "3", "--", "sh", "-c", "echo new $A"]);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), "task 1 is changed\n"), "{said:?}");
+    assert_eq!(place.run(["work", "--drain"]).code, Some(0));
+    let record = place.record(perdura::TaskId::from_i64(1));
+    assert_eq!((record.state, record.priority), (State::Succeeded, 3));
+    assert_eq!(output(&place, record.task_id, OutputStream::Stdout).0, "new 1\n");
+    for (words, code, part) in [
+        (&["edit", "1", "--priority", "1"][..], 3, "task 1 is SUCCEEDED; only QUEUED tasks can be changed"),
+        (&["edit", "9", "--priority", "1"], 3, "9"),
+        (&["edit", "1"], 2, "edit what?"),
+        (&["edit", "1", "--max-attempts", "0"], 2, "1 to 100"),
+    ] {
+        let said = place.run(words);
+        assert_eq!(said.code, Some(code), "{words:?}: {said:?}");
+        assert!(said.err.contains(part), "{words:?}: {said:?}");
+    }
+}

@@ -24,6 +24,7 @@ mod conditions_page;
 mod corrupt;
 mod differences;
 mod documents;
+mod edit;
 #[cfg(feature = "rusqlite")]
 mod effects_page;
 mod endings;

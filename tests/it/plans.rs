@@ -104,6 +104,8 @@ fn live(path: &Path) {
     add(&queue, &Do::Ok(2), Options::new().unique("key"));
     add(&queue, &Do::Ok(3), Options::new().delay(Duration::from_secs(20)).expires(Duration::from_secs(30)));
     tests.run_until_idle().unwrap();
+    queue.edit(waits, Options::new().delay(MINUTE).tag("t").priority(0)).unwrap();
+    queue.edit_args(waits, &Do::Ok(1)).unwrap();
     queue.run_now(waits).unwrap();
     let ok = add(&queue, &Do::Ok(4), Options::new().queue("other"));
     queue.pause("other").unwrap();

@@ -7,6 +7,7 @@ pub(crate) mod conditions;
 pub(crate) mod counts;
 pub(crate) mod damaged;
 pub(crate) mod dead_letters;
+pub(crate) mod edit;
 pub(crate) mod enqueue;
 pub(crate) mod epoch;
 pub(crate) mod fence;

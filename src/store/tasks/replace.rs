@@ -132,7 +132,7 @@ fn is_bound(row: &HotRow) -> bool {
 }
 
 /// Whether steps of it are done: they are steps of the args that it has.
-fn has_begun(row: &HotRow) -> bool {
+pub(super) fn has_begun(row: &HotRow) -> bool {
     row.extras.contains(Extras::STEPS) && !planted("g18-steps-of-other-args-stay")
 }
 
