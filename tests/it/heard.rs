@@ -38,6 +38,32 @@ fn a_task_that_fails_is_told_in_the_log_without_its_message() {
     );
 }
 
+/// The same tasks under a name that no other test's lines have.
+#[derive(Serialize, Deserialize)]
+struct Doomed;
+
+impl Task for Doomed {
+    const NAME: &'static str = "heard.doomed";
+    type Output = ();
+}
+
+#[test]
+fn a_task_that_is_lost_with_its_process_is_told_in_the_log() {
+    logger::listen();
+    let clock = perdura::testing::ManualClock::new();
+    let open = || {
+        Queue::builder().clock(clock.clone()).handle(|_: Doomed, _: &perdura::Context| Ok::<(), Failure>(()))
+    };
+    let tests = perdura::testing::SteppedQueue::open(open(), &clock).unwrap();
+    let id = tests.queue().enqueue_with(&Doomed, Options::new().max_attempts(1)).unwrap().id();
+    let (crashed, _) = tests.crash_in_attempt(true).unwrap();
+    let tests = crashed.reopen(open()).unwrap();
+    assert_eq!(tests.queue().get(id).unwrap().state, State::Lost);
+    let lines: Vec<String> =
+        logger::lines().into_iter().filter(|line| line.contains("heard.doomed")).collect();
+    assert_eq!(lines, [format!("task {id} (heard.doomed) is LOST: TaskLost")]);
+}
+
 #[test]
 fn a_write_waits_for_a_lock_as_long_as_it_was_told_to() {
     let folder = Folder::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::core::{Core, Ownership, RetentionRule, TASKS_PER_COMMIT};
 use crate::clock;
 use crate::error::Error;
-use crate::journal::tell;
+use crate::journal::{OUTCOMES, tell};
 use crate::store::{self, Lifting, OwnerSettings, Rank, Recovered};
 use crate::sync::lock;
 use crate::timer::NextTick;
@@ -36,10 +36,13 @@ impl Core {
         if recovered.lost + recovered.handed_back > 0 {
             tell!(
                 Info,
-                "recovered {} lost attempts and {} unstarted claims",
+                "settled what another process left: attempts that it had started: {}, claims that it had not: {}",
                 recovered.lost,
                 recovered.handed_back
             );
+        }
+        for (id, name) in &recovered.lost_for_good {
+            tell!(target: OUTCOMES, Warn, "task {id} ({name}) is LOST: TaskLost");
         }
         Ok(Some(recovered))
     }

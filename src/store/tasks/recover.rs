@@ -1,5 +1,6 @@
 //! What a new owner does first: settle what the old one was running.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::damaged::unless_damaged;
@@ -15,7 +16,7 @@ use crate::store::file::owner_lock::Started;
 use crate::task::{AttemptOutcome, ErrorReport, Extras, State, TaskId, Timestamp};
 
 /// What a new owner found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Recovered {
     /// Its epoch.
     pub epoch: i64,
@@ -23,6 +24,8 @@ pub(crate) struct Recovered {
     pub lost: usize,
     /// Claims that had not: handed back without a charge.
     pub handed_back: usize,
+    /// The tasks that are `LOST` now, and their names.
+    pub lost_for_good: Vec<(TaskId, Arc<str>)>,
 }
 
 /// Settles every attempt of the dead owner and raises the epoch, in one transaction. The time it takes grows with the running tasks, not
@@ -47,7 +50,12 @@ pub(crate) fn recover(
         let had_started = |row: &HotRow| !notes_count || started.attempts.contains(&(id, row.generation));
         let settle = |row: &HotRow| settle_dead(tx, row, had_started(row), rules, now);
         match unless_damaged(tx, TaskId::from_i64(id), now, settle)?.flatten() {
-            Some(TaskEvent::ProcessDied(_)) => recovered.lost += 1,
+            Some(Settled { event: TaskEvent::ProcessDied(_), state, name_id }) => {
+                recovered.lost += 1;
+                if state == State::Lost {
+                    recovered.lost_for_good.push((TaskId::from_i64(id), tx.task_name(name_id)?));
+                }
+            }
             Some(_) => recovered.handed_back += 1,
             None => {}
         }
@@ -63,6 +71,13 @@ fn begin_epoch(tx: &Tx<'_>, settings: &OwnerSettings) -> Sql<i64> {
     Ok(epoch)
 }
 
+/// How an attempt of a dead process has ended, and what became of its task.
+struct Settled {
+    event: TaskEvent,
+    state: State,
+    name_id: i64,
+}
+
 /// Ends what a dead process was running; says how, unless the rules refuse it.
 fn settle_dead(
     tx: &Tx<'_>,
@@ -70,7 +85,7 @@ fn settle_dead(
     had_started: bool,
     rules: &SettleRules,
     now: Timestamp,
-) -> Sql<Option<TaskEvent>> {
+) -> Sql<Option<Settled>> {
     let sql = "SELECT backoff_ms FROM perdura_args WHERE task_id = ?1";
     let backoff: Option<u64> = tx.find(sql, [row.task_id.as_i64()], |row| row.get(0))?.flatten();
     let lost = rules.lost(rules.delay(tx.file_id, row, backoff.map(Duration::from_millis)));
@@ -103,5 +118,5 @@ fn settle_dead(
             tx.roll_up(now, row.name_id, measure, None); // nobody knows when it died
         }
     }
-    Ok(Some(event))
+    Ok(Some(Settled { event, state: next.task_state.state, name_id: row.name_id }))
 }
