@@ -24,6 +24,7 @@ impl Figures {
     }
 
     /// Of how many tasks it is known how long they ran.
+    #[cfg(any(feature = "tui", test))]
     pub(crate) fn measured(&self) -> usize {
         self.ran.len()
     }
