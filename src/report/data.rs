@@ -1,43 +1,18 @@
-//! The data of a page: gathered from a queue by bounded reads. It knows nothing of markup.
-//!
-//! Each part is read on its own. A file that is in use moves on in between, so sums of two parts may differ by what happened meanwhile.
+//! The data of a page. It knows nothing of markup, and not how it is gathered.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::sums::{Activity, NameFigures, by_name};
+use super::sums::{Activity, EndedFigures, NameFigures};
 use crate::console::inspect::health::Disk;
-use crate::console::inspect::queue::held as held_count;
 use crate::console::inspect::schedule::NextSchedules;
-use crate::console::inspect::task::ran;
+use crate::console::inspect::task::{JobWords, is_job_name};
 use crate::inspect::{FailureGroup, FileReport};
-use crate::{
-    Condition, DeadLetter, Error, Filter, Hold, Queue, QueueCounts, State, TaskId, TaskRecord, Timestamp,
-};
+use crate::{Condition, DeadLetter, QueueCounts, TaskRecord, Timestamp};
 
 /// Rows of a list of tasks: what a person reads.
 pub(super) const MAX_ROWS: usize = 20;
-/// Task names that are shown, the busiest ones.
-const MAX_NAMES: usize = 50;
-/// Schedules that are shown, those that matter next.
-const MAX_SCHEDULES: usize = 50;
-/// Groups of failures that are shown, the largest ones.
-const MAX_GROUPS: usize = 50;
-/// Dead letters that are shown, the newest ones.
-const MAX_LETTERS: usize = 50;
-/// The newest tasks that are looked at for the slowest ones.
-const MAX_NEWEST: usize = 10_000;
-/// How many are read at a time: records can have 20 KiB of error.
-const CHUNK_TASKS: usize = 500;
-/// Running tasks that are looked at for the oldest ones.
-const MAX_RUNNING: usize = 1_000;
-/// Queued tasks that are looked at, from each end.
-const MAX_QUEUED: usize = 500;
-/// Queued tasks are searched for among so many ids from each end: a search passes millions in a second.
-const SEARCHED_IDS: i64 = 5_000_000;
-/// Shown of the args of a task, in characters.
-const MAX_ARGS_CHARS: usize = 500;
 
 /// The options of a report.
 #[derive(Debug, Clone, Copy)]
@@ -45,8 +20,17 @@ pub(super) struct ReportOptions {
     pub now: Timestamp,
     /// How far back activity is shown.
     pub back: Duration,
-    /// Whether args are shown.
+    /// Whether args are shown, and what jobs have written: both may be private.
     pub args: bool,
+    /// The verbs are those of a program, for its own file.
+    pub is_mounted: bool,
+}
+
+impl ReportOptions {
+    /// A verb as one types it.
+    pub fn verb(&self, words: &str) -> String {
+        if self.is_mounted { words.to_owned() } else { format!("perdura {words}") }
+    }
 }
 
 /// All that is on a page.
@@ -58,6 +42,7 @@ pub(super) struct ReportData {
     pub since: Timestamp,
     pub verdict: Attention,
     pub file: FileReport,
+    pub worker: Worker,
     /// The file system that it lies on, where that can be known.
     pub disk: Option<Disk>,
     pub total: QueueCounts,
@@ -68,11 +53,12 @@ pub(super) struct ReportData {
     pub next_due: Option<Timestamp>,
     pub activity: Activity,
     pub names: Part<NameFigures>,
+    pub ended: Ended,
     pub failures: FailureGroups,
     pub running: Part<TaskRow>,
     pub queued: Queued,
     pub slowest: Slowest,
-    pub dead_letters: Part<DeadLetter>,
+    pub dead_letters: Part<LetterRow>,
 }
 
 /// What needs attention.
@@ -88,6 +74,33 @@ pub(super) struct Attention {
 pub(super) struct Concern {
     pub about: Section,
     pub text: String,
+    /// What one types to mend it, or to see more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+}
+
+/// Whether a process executes the tasks of the file.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Worker {
+    /// None where that cannot be known.
+    pub runs: Option<bool>,
+    pub process: Option<u32>,
+    /// When that process began.
+    pub since: Option<Timestamp>,
+}
+
+/// What is known of the newest tasks that have ended, by what the file keeps no sums of.
+#[derive(Debug, Serialize)]
+pub(super) struct Ended {
+    pub queues: Vec<EndedFigures>,
+    /// Programs of jobs.
+    pub programs: Vec<EndedFigures>,
+    /// How many tasks have ended in the time that is shown, of those that were looked at.
+    pub tasks: u64,
+    /// How many tasks were looked at, the newest ones.
+    pub looked_at: u64,
+    /// Whether not all programs were read.
+    pub more_programs: bool,
 }
 
 /// The sections of the page.
@@ -131,7 +144,7 @@ pub(super) struct Part<T> {
 }
 
 impl<T> Part<T> {
-    fn first(mut rows: Vec<T>, limit: usize) -> Part<T> {
+    pub fn first(mut rows: Vec<T>, limit: usize) -> Part<T> {
         let more = rows.len() > limit;
         rows.truncate(limit);
         Part { rows, more }
@@ -146,6 +159,12 @@ pub(super) struct FailureGroups {
     pub looked_at: u64,
     /// Whether there are more tasks.
     pub more: bool,
+    /// Tasks that have failed and wait for their next attempt.
+    pub retrying: Part<Group>,
+    /// How many tasks these groups are made of.
+    pub retrying_tasks: u64,
+    /// Whether more tasks are queued than were looked at for that.
+    pub more_queued: bool,
 }
 
 /// `QUEUED` tasks by what they wait for.
@@ -184,6 +203,40 @@ pub(super) struct Group {
     pub group: FailureGroup,
     /// The newest of them; none if it is gone by now.
     pub example: Option<TaskRow>,
+    /// The programs of the newest of them, if they are jobs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<String>,
+    /// The last lines that the example has written to its standard error, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<String>,
+    /// What one types to try them again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+}
+
+/// The program of a job, and its command line if args were asked for.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct JobFacts {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+}
+
+impl JobFacts {
+    pub fn of(job: Option<JobWords>, args: bool) -> JobFacts {
+        let (program, command) = job.map(|job| (job.program, job.command)).unzip();
+        JobFacts { program, command: command.filter(|_| args) }
+    }
+}
+
+/// A dead letter on the page.
+#[derive(Debug, Serialize)]
+pub(super) struct LetterRow {
+    #[serde(flatten)]
+    pub letter: DeadLetter,
+    #[serde(flatten)]
+    pub job: JobFacts,
 }
 
 /// A task on the page.
@@ -193,12 +246,19 @@ pub(super) struct TaskRow {
     pub task: TaskRecord,
     /// How long its newest attempt ran, if that has ended the task; how long it has been running, if it runs.
     pub ran_ms: Option<u64>,
+    #[serde(flatten)]
+    pub job: JobFacts,
     /// The beginning of its args, if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args: Option<String>,
 }
 
 impl ReportData {
+    /// Whether all attempts that ended are those of jobs of the command, whose one name says nothing.
+    pub fn has_only_jobs(&self) -> bool {
+        !self.names.rows.is_empty() && self.names.rows.iter().all(|name| is_job_name(&name.task_name))
+    }
+
     /// How far back activity is shown, in words.
     pub fn window(&self) -> String {
         super::words::window(self.made_at.since(self.since))
@@ -212,239 +272,9 @@ impl ReportData {
             _ => true,
         }
     }
-
-    /// Reads everything, a bounded part of each list. It is not judged yet.
-    pub fn gather(queue: &Queue, options: ReportOptions) -> Result<ReportData, Error> {
-        let ReportOptions { now, back, .. } = options;
-        let since = now.saturating_sub(back);
-        let file = queue.inspect()?;
-        let counts = queue.counts()?;
-        let ready_since = queue.ready_since()?;
-        let rollups = queue.rollups(since.to_system_time())?;
-        let queue_rows = counts.queues.iter().map(|(name, counts)| QueueRow {
-            queue: name.clone(),
-            counts: *counts,
-            ready_since: ready_since.get(name).copied(),
-        });
-        let total = counts.total();
-        Ok(ReportData {
-            perdura_version: env!("CARGO_PKG_VERSION"),
-            made_at: now,
-            since,
-            verdict: Attention::default(),
-            disk: Disk::of(&file.path),
-            file,
-            total,
-            queues: queue_rows.collect(),
-            schedules: NextSchedules::read(queue, MAX_SCHEDULES)?,
-            conditions: queue.conditions()?,
-            next_due: queue.next_due()?,
-            activity: Activity::new(&rollups, since, now),
-            names: Part::first(by_name(&rollups), MAX_NAMES),
-            failures: failures(queue, options)?,
-            running: running(queue, options)?,
-            queued: queued(queue, options, total)?,
-            slowest: slowest(queue, options, total.all())?,
-            dead_letters: Part::first(
-                queue.dead_letters().list(Filter::new().newest_first().limit(MAX_LETTERS + 1))?,
-                MAX_LETTERS,
-            ),
-        })
-    }
-}
-
-fn failures(queue: &Queue, options: ReportOptions) -> Result<FailureGroups, Error> {
-    let crate::inspect::Failures { groups, looked_at, more, .. } = queue.failures(Filter::new())?;
-    let more_groups = groups.len() > MAX_GROUPS;
-    let example = |group: FailureGroup| {
-        let found = queue.tasks(Filter::new().id(group.newest))?.pop();
-        Ok(Group { example: found.map(|task| show(queue, task, options)).transpose()?, group })
-    };
-    let rows = groups.into_iter().take(MAX_GROUPS).map(example).collect::<Result<_, Error>>()?;
-    Ok(FailureGroups { groups: Part { rows, more: more_groups }, looked_at, more })
-}
-
-fn running(queue: &Queue, options: ReportOptions) -> Result<Part<TaskRow>, Error> {
-    let mut tasks = queue.tasks(Filter::new().state(State::Running).limit(MAX_RUNNING + 1))?;
-    let more = tasks.len() > MAX_RUNNING;
-    tasks.sort_by_key(|task| (task.started_at, task.task_id));
-    shown(queue, tasks, options, more)
-}
-
-/// `all`: how many tasks there are.
-fn slowest(queue: &Queue, options: ReportOptions, all: u64) -> Result<Slowest, Error> {
-    let since = options.now.saturating_sub(options.back);
-    let mut slowest = Vec::<TaskRecord>::new();
-    let (mut before, mut looked_at) = (None, 0);
-    while looked_at < MAX_NEWEST {
-        let filter = Filter::new().newest_first().limit(CHUNK_TASKS.min(MAX_NEWEST - looked_at));
-        let chunk = queue.tasks(match before {
-            Some(id) => filter.before_id(id),
-            None => filter,
-        })?;
-        let Some(last) = chunk.last() else { break };
-        before = Some(last.task_id);
-        looked_at += chunk.len();
-        let recent = |task: &TaskRecord| task.finished_at.is_some_and(|at| at >= since);
-        slowest.extend(chunk.into_iter().filter(|task| recent(task) && ran(task, options.now).is_some()));
-        slowest.sort_by_key(|task| (std::cmp::Reverse(ran(task, options.now)), task.task_id));
-        slowest.truncate(MAX_ROWS);
-    }
-    let looked_at = looked_at as u64;
-    Ok(Slowest { tasks: shown(queue, slowest, options, looked_at < all)?, looked_at })
-}
-
-/// No index leads to queued tasks in the order of their ids, so only both ends are searched. `total` says how many there are of
-/// each kind.
-fn queued(queue: &Queue, options: ReportOptions, total: QueueCounts) -> Result<Queued, Error> {
-    let found = both_ends(queue)?;
-    let looked_at = found.len() as u64;
-    let (mut ready, rest): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|task| task.hold.unwrap_or(Hold::Ready) == Hold::Ready);
-    let (mut waiting, held): (Vec<_>, Vec<_>) =
-        rest.into_iter().partition(|task| task.hold == Some(Hold::Time));
-    ready.sort_by_key(|task| (ready_at(task), task.task_id));
-    waiting.sort_by_key(|task| (task.run_at, task.task_id));
-    let part = |tasks: Vec<TaskRecord>, of: u64| {
-        let more = (tasks.len() as u64) < of;
-        shown(queue, tasks, options, more)
-    };
-    Ok(Queued {
-        ready: part(ready, total.ready)?,
-        waiting: part(waiting, total.waiting)?,
-        held: part(held, held_count(&total))?,
-        looked_at,
-    })
-}
-
-fn both_ends(queue: &Queue) -> Result<Vec<TaskRecord>, Error> {
-    let end = |filter: Filter| Ok::<_, Error>(queue.tasks(filter.limit(1))?.pop().map(|t| t.task_id));
-    let (Some(first), Some(last)) = (end(Filter::new())?, end(Filter::new().newest_first())?) else {
-        return Ok(Vec::new());
-    };
-    let queued = || Filter::new().state(State::Queued).limit(MAX_QUEUED);
-    let moved = |id: TaskId, by: i64| TaskId::from_i64(id.as_i64().saturating_add(by));
-    let mut found = queue.tasks(queued().before_id(moved(first, SEARCHED_IDS)))?;
-    found.extend(queue.tasks(queued().newest_first().after_id(moved(last, -SEARCHED_IDS)))?);
-    found.sort_by_key(|task| task.task_id);
-    found.dedup_by_key(|task| task.task_id);
-    Ok(found)
 }
 
 /// Since when a ready task could run.
 pub(super) fn ready_at(task: &TaskRecord) -> Timestamp {
     task.run_at.unwrap_or(task.created_at)
-}
-
-fn shown(
-    queue: &Queue,
-    mut tasks: Vec<TaskRecord>,
-    options: ReportOptions,
-    more: bool,
-) -> Result<Part<TaskRow>, Error> {
-    let more = more || tasks.len() > MAX_ROWS;
-    tasks.truncate(MAX_ROWS);
-    let rows = tasks.into_iter().map(|task| show(queue, task, options)).collect::<Result<_, _>>()?;
-    Ok(Part { rows, more })
-}
-
-fn show(queue: &Queue, task: TaskRecord, options: ReportOptions) -> Result<TaskRow, Error> {
-    let args = if options.args {
-        match queue.args_json(task.task_id) {
-            Ok(args) => Some(beginning(args)),
-            Err(e) if e.kind() == crate::ErrorKind::NotFound => None, // it was deleted a moment ago
-            Err(e) => return Err(e),
-        }
-    } else {
-        None
-    };
-    let ran_ms = ran(&task, options.now).map(|ran| u64::try_from(ran.as_millis()).unwrap_or(u64::MAX));
-    Ok(TaskRow { task, ran_ms, args })
-}
-
-fn beginning(mut text: String) -> String {
-    if let Some((cut, _)) = text.char_indices().nth(MAX_ARGS_CHARS) {
-        text.truncate(cut);
-        text.push('…');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{ManualClock, SteppedQueue};
-    use crate::{Clock, Context, Failure, Options, Task};
-
-    #[derive(Serialize, serde::Deserialize)]
-    struct Walk {
-        steps: u64,
-    }
-
-    impl Task for Walk {
-        const NAME: &'static str = "walk";
-        type Output = ();
-    }
-
-    /// Walks that take as long as they have steps.
-    fn walks(clock: &ManualClock) -> SteppedQueue {
-        let time = clock.clone();
-        let walk = move |walk: Walk, _: &Context| {
-            time.advance(Duration::from_secs(walk.steps));
-            Ok::<_, Failure>(())
-        };
-        SteppedQueue::open(Queue::builder().handle(walk), clock).unwrap()
-    }
-
-    fn gather(queue: &SteppedQueue, args: bool) -> ReportData {
-        let options = ReportOptions { now: queue.clock().now(), back: Duration::from_secs(3600), args };
-        ReportData::gather(queue.queue(), options).unwrap()
-    }
-
-    fn steps(part: &Part<TaskRow>) -> Vec<u64> {
-        part.rows.iter().map(|shown| shown.ran_ms.unwrap() / 1000).collect()
-    }
-
-    #[test]
-    fn the_slowest_tasks_of_the_time_looked_at_come_first() {
-        let queue = walks(&ManualClock::new());
-        for steps in [2000, 3, 900, 800, 7] {
-            let _ = queue.queue().enqueue(&Walk { steps }).unwrap();
-        }
-        queue.run_until_idle().unwrap();
-        let page = gather(&queue, false);
-        assert_eq!(steps(&page.slowest.tasks), [2000, 900, 800, 7, 3]);
-        assert_eq!((page.slowest.looked_at, page.slowest.tasks.more), (5, false));
-        queue.clock().advance(Duration::from_secs(3600 - 800));
-        assert_eq!(
-            steps(&gather(&queue, false).slowest.tasks),
-            [800, 7],
-            "what ended an hour ago is left out"
-        );
-    }
-
-    #[test]
-    fn lists_have_an_end_and_say_so() {
-        let queue = walks(&ManualClock::new());
-        let many = MAX_QUEUED + 50;
-        let soon = |n| Options::new().delay(Duration::from_secs(10_000 - n as u64));
-        let tasks: Vec<_> = (0..many).map(|n| (Walk { steps: n as u64 }, n)).collect();
-        queue.queue().enqueue_all_with(tasks.iter().map(|(task, n)| (task, soon(*n)))).unwrap();
-        let _ = queue.queue().enqueue(&Walk { steps: 1 }).unwrap();
-        let page = gather(&queue, true);
-        let Queued { ready, waiting, held, looked_at } = &page.queued;
-        assert_eq!((ready.rows.len(), ready.more), (1, false));
-        assert_eq!((waiting.rows.len(), waiting.more, held.rows.len()), (MAX_ROWS, true, 0));
-        assert_eq!(*looked_at, many as u64 + 1, "the two ends overlap, and no task counts twice");
-        let first = waiting.rows[0].args.as_deref();
-        assert_eq!(first, Some(format!("{{\"steps\":{}}}", many - 1).as_str()), "the next due");
-        assert_eq!(page.next_due, waiting.rows[0].task.run_at);
-        assert!(gather(&queue, false).queued.waiting.rows.iter().all(|shown| shown.args.is_none()));
-    }
-
-    #[test]
-    fn long_args_are_cut() {
-        assert_eq!(beginning("ü".repeat(MAX_ARGS_CHARS)), "ü".repeat(MAX_ARGS_CHARS));
-        assert_eq!(beginning("ü".repeat(MAX_ARGS_CHARS + 1)), "ü".repeat(MAX_ARGS_CHARS) + "…");
-    }
 }

@@ -1,11 +1,12 @@
 //! `perdura report`: what is in the file, on one page for a browser that needs nothing else.
 //!
-//! `data` gathers a plain value by bounded reads, `verdict` says what of it needs attention; `page`, `parts`, `table` and `chart` make
+//! `gather` reads a plain value, `data`, by bounded reads, `verdict` says what of it needs attention; `page`, `parts`, `table` and `chart` make
 //! markup of it and do nothing else. Text from the file becomes markup in one way only, maud's, which escapes it; and the page's policy
 //! lets a browser use its own style and script alone.
 
 mod chart;
 mod data;
+mod gather;
 mod page;
 mod parts;
 mod sums;
@@ -33,7 +34,8 @@ const STDOUT: &str = "-";
 
 /// Write a page for a browser: counts, activity, failures, times, the file
 ///
-/// One file that needs no network and no server. It has task names, tags and error texts; args only if they are asked for.
+/// One file that needs no network and no server. It has task names, programs of jobs, tags and error texts; args, command lines and what jobs
+/// have written only if they are asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReportArgs {
     /// Where to write it; - for the standard output [default: perdura-report.html; with --json the standard output]
@@ -45,7 +47,7 @@ pub(crate) struct ReportArgs {
     /// How far back activity is shown, such as 30m or 6h, or since a time: at most 24h, more is not kept
     #[arg(long, value_name = "AGE|TIME", default_value = "24h", value_parser = window)]
     since: Past,
-    /// Show the beginning of the args of tasks, too; they may be private
+    /// Show args and command lines of tasks, and the last lines of the standard error of failures, too; they may be private
     #[arg(long)]
     args: bool,
 }
@@ -68,9 +70,10 @@ impl ReportArgs {
         }
         let queue = session.read_only_queue()?;
         let now = SystemClock::new().now();
-        let mut data =
-            ReportData::gather(&queue, ReportOptions { now, back: self.since.ago(now), args: self.args })?;
-        data.verdict = verdict::judge(&data);
+        let is_mounted = session.explainer(&queue).is_mounted;
+        let options = ReportOptions { now, back: self.since.ago(now), args: self.args, is_mounted };
+        let mut data = ReportData::gather(&queue, options)?;
+        data.verdict = verdict::judge(&data, &options);
         let text = if session.json {
             serde_json::to_string(&data).map_err(std::io::Error::other)? + "\n"
         } else {

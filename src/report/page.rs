@@ -16,7 +16,7 @@ const SCRIPT: &str = include_str!("script.js");
 /// What the browser lets the page use: this style and this script, by the SHA-256 of their text, and nothing else.
 const POLICY: &str = concat!(
     "default-src 'none'; base-uri 'none'; form-action 'none'; ",
-    "style-src 'sha256-LHYQpBN8pOlV74fQyzxxjDZQp/e2XejxQYaJmrfZNHI='; ",
+    "style-src 'sha256-t1Pns18aznQ4nj9Ik84x7b/i9pVZTOQxEcHJN3jQKIE='; ",
     "script-src 'sha256-vX71FPp5s6fKx1d2hrRZATgSznjLaEdNjqGR3Zfrq3c='"
 );
 
@@ -85,6 +85,8 @@ fn head(data: &ReportData) -> Markup {
                 }
             }
             (verdict(data))
+            (deeds(data))
+            p.worker { (parts::worker(data)) }
             p.found role="status" id="found" {}
             nav aria-label="Sections" {
                 @for (section, word) in SECTIONS.iter().filter(|(section, _)| data.has(*section)) { a href={ "#" (section.id()) } { (word) } }
@@ -124,6 +126,21 @@ fn verdict(data: &ReportData) -> Markup {
     }
 }
 
+/// What one types for each concern.
+fn deeds(data: &ReportData) -> Markup {
+    let concerns =
+        || data.verdict.concerns.iter().filter_map(|concern| Some((concern, concern.command.as_ref()?)));
+    html! {
+        @if concerns().next().is_some() {
+            ul.deeds {
+                @for (concern, command) in concerns() {
+                    li { span.deed { code { (text(command)) } } span.aside { (text(&concern.text)) } }
+                }
+            }
+        }
+    }
+}
+
 /// How many tasks there are in which state.
 fn tiles(data: &ReportData) -> Markup {
     let total = &data.total;
@@ -157,6 +174,7 @@ fn foot(data: &ReportData) -> Markup {
             p {
                 "Made by perdura " (data.perdura_version) " from a file that was only read. The parts were read one after another: in a file "
                 "that is in use they may differ by what happened in between. SQLite's structures were not checked. "
+                "Commands are for the folder of the file; elsewhere they need --db, and what changes many tasks counts them and asks first. "
                 "This page loads nothing and sends nothing."
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::Timestamp;
+use crate::console::inspect::lately::Figures;
 use crate::console::inspect::rollups;
 use crate::inspect::{Histogram, Rollup};
 
@@ -94,6 +95,9 @@ pub(super) struct Activity {
     /// How long a bar lasts.
     pub bar_s: u64,
     pub bars: Vec<Bar>,
+    /// The time that the bars are about.
+    pub from: Timestamp,
+    pub to: Timestamp,
     pub sum: OutcomeCounts,
 }
 
@@ -113,7 +117,21 @@ const BAR_MINUTES: [i64; 9] = [1, 2, 5, 10, 15, 30, 60, 120, 240];
 
 const MINUTE_MS: i64 = 60_000;
 
+/// A picture of activity covers at least so long: a bar alone says nothing.
+const MIN_SPAN: Duration = Duration::from_secs(15 * 60);
+
 impl Activity {
+    /// Over the part of a time in which attempts ended: five minutes of work are no thin bar at the edge of a day.
+    pub fn over_data(rollups: &[Rollup], since: Timestamp, now: Timestamp) -> Activity {
+        let minutes = || rollups.iter().filter(|rollup| rollup.ended() > 0).map(|rollup| rollup.minute);
+        let Some((first, last)) = minutes().min().zip(minutes().max()) else {
+            return Activity::new(rollups, since, now);
+        };
+        let to = last.saturating_add(Duration::from_secs(60)).max(first.saturating_add(MIN_SPAN)).min(now);
+        let from = first.min(to.saturating_sub(MIN_SPAN)).max(since).min(to);
+        Activity::new(rollups, from, to)
+    }
+
     /// Sums rollups up to bars that begin at full steps; the first and the last may be cut short by the time looked at.
     pub fn new(rollups: &[Rollup], since: Timestamp, now: Timestamp) -> Activity {
         let minutes = now.since(since).as_secs() / 60 + 1;
@@ -134,7 +152,7 @@ impl Activity {
                 sum.add(rollup.into());
             }
         }
-        Activity { bar_s: step_ms.unsigned_abs() / 1000, bars, sum }
+        Activity { bar_s: step_ms.unsigned_abs() / 1000, bars, from: since, to: now, sum }
     }
 }
 
@@ -148,6 +166,40 @@ pub(super) struct NameFigures {
     pub ran: Distribution,
     /// How long tasks had been ready when they started.
     pub waited: Distribution,
+}
+
+/// How the newest tasks of a queue, or of a program, ended, and how long they ran.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct EndedFigures {
+    pub name: String,
+    pub ended: u64,
+    pub succeeded: u64,
+    pub failed: u64,
+    pub lost: u64,
+    pub cancelled: u64,
+    #[serde(rename = "p50_s", serialize_with = "in_seconds")]
+    pub p50: Option<Duration>,
+    #[serde(rename = "p95_s", serialize_with = "in_seconds")]
+    pub p95: Option<Duration>,
+    #[serde(rename = "longest_s", serialize_with = "in_seconds")]
+    pub longest: Option<Duration>,
+}
+
+impl From<&Figures> for EndedFigures {
+    fn from(figures: &Figures) -> EndedFigures {
+        let Figures { succeeded, failed, lost, cancelled, .. } = *figures;
+        EndedFigures {
+            name: figures.name.clone(),
+            ended: figures.ended(),
+            succeeded,
+            failed,
+            lost,
+            cancelled,
+            p50: figures.ran(0.5),
+            p95: figures.ran(0.95),
+            longest: figures.ran(1.0),
+        }
+    }
 }
 
 /// Lengths of time, counted in buckets of rising length.
@@ -262,6 +314,24 @@ pub(super) mod tests {
         assert_eq!((all.sum.succeeded, all.sum.failed), (20, 10));
         assert_eq!(all.bars[0].from, begin);
         assert_eq!(all.bars[1].from, begin.saturating_add(Duration::from_secs(900)));
+    }
+
+    #[test]
+    fn activity_is_shown_over_the_time_that_has_some() {
+        let (rollups, begin) = rollups();
+        let (s, day) = (Duration::from_secs, begin.saturating_add(Duration::from_secs(24 * 3600)));
+        let minute = |rollup: &Rollup| rollup.minute.as_millis();
+        let all = Activity::over_data(&rollups, begin.saturating_sub(s(3600)), day);
+        assert_eq!((all.from, all.sum.ended()), (begin, 30));
+        assert_eq!(all.to.as_millis(), rollups.iter().map(minute).max().unwrap() + 60_000);
+        // One minute of work in a day: a quarter of an hour around it.
+        let one = Activity::over_data(&rollups[..1], begin.saturating_sub(s(3600)), day);
+        assert_eq!((one.from, one.to, one.bars.len()), (begin, begin.saturating_add(MIN_SPAN), 16));
+        let now = begin.saturating_add(s(60));
+        let one = Activity::over_data(&rollups[..1], begin.saturating_sub(s(3600)), now);
+        assert_eq!((one.from, one.to), (now.saturating_sub(MIN_SPAN), now));
+        let none = Activity::over_data(&[], begin, day);
+        assert_eq!((none.from, none.to), (begin, day));
     }
 
     #[test]

@@ -1,19 +1,24 @@
 //! What needs attention, in one sentence. Pure.
 
-use super::data::{Attention, Concern, ReportData, Section};
+use super::data::{Attention, Concern, ReportData, ReportOptions, Section};
 use crate::ScheduleStatus;
+use crate::console::inspect::explain::quoted;
 use crate::console::inspect::health::{LARGE_WAL_BYTES, LONG_READY_WAIT, open_mode, wrong_pragmas};
 use crate::console::inspect::queue::waits_on_purpose;
+use crate::console::inspect::task::is_job_name;
 use crate::console::words::{bytes, count, span};
 
 /// What of a page needs attention.
-pub(super) fn judge(page: &ReportData) -> Attention {
-    let concerns: Vec<Concern> =
+pub(super) fn judge(page: &ReportData, options: &ReportOptions) -> Attention {
+    let mut concerns: Vec<Concern> =
         [ended_badly(page), ready(page), paused(page), broken(page), overdue(page), unknown(page)]
             .into_iter()
             .flatten()
             .chain(disk(page))
             .collect();
+    for concern in &mut concerns {
+        concern.command = concern.command.take().map(|words| options.verb(&words));
+    }
     let texts: Vec<&str> = concerns.iter().map(|concern| concern.text.as_str()).collect();
     let sentence = match texts.as_slice() {
         [] => format!("{}.", quiet(page)),
@@ -27,13 +32,26 @@ pub(super) fn quiet(page: &ReportData) -> String {
     let ended = page.activity.sum.ended();
     let window = page.window();
     match ended {
-        0 => format!("Nothing needs attention: no attempt ended in the last {window}"),
-        _ => format!("Nothing needs attention: {} ended in the last {window}", count(ended, "attempt")),
+        0 => format!("Nothing needs attention: no attempt ended in the last {window}{}", retrying(page)),
+        _ => {
+            let ended = count(ended, "attempt");
+            format!("Nothing needs attention: {ended} ended in the last {window}{}", retrying(page))
+        }
     }
 }
 
-fn concern(about: Section, text: String) -> Concern {
-    Concern { about, text }
+/// What has failed, and will be tried again without anybody.
+fn retrying(page: &ReportData) -> String {
+    match page.failures.retrying_tasks {
+        0 => String::new(),
+        1 => "; 1 task has failed and will be tried again".to_owned(),
+        n => format!("; {} have failed and will be tried again", count(n, "task")),
+    }
+}
+
+/// A concern with the verb that mends it, or tells more.
+fn concern(about: Section, text: String, words: impl Into<Option<String>>) -> Concern {
+    Concern { about, text, command: words.into() }
 }
 
 fn ended_badly(page: &ReportData) -> Option<Concern> {
@@ -44,7 +62,14 @@ fn ended_badly(page: &ReportData) -> Option<Concern> {
         (0, lost) => format!("{} lost", were(lost)),
         (failed, lost) => format!("{} failed and {} lost", count(failed, "task"), count(lost, "task")),
     };
-    Some(concern(Section::Failures, text))
+    // Errors of one type can be retried by it; of several, one looks at the groups first.
+    let groups = page.failures.groups.rows.iter().map(|group| group.group.error_type.as_str());
+    let types: std::collections::BTreeSet<&str> = groups.collect();
+    let words = match Vec::from_iter(types).as_slice() {
+        [error] if !error.is_empty() && !page.failures.more => format!("retry --error {}", quoted(error)),
+        _ => "failures".to_owned(),
+    };
+    Some(concern(Section::Failures, text, words))
 }
 
 fn were(n: u64) -> String {
@@ -62,11 +87,22 @@ fn ready(page: &ReportData) -> Option<Concern> {
         (0, _) => return None,
         (ready, Some(false)) => {
             let age = oldest.map_or_else(String::new, |age| format!(", the oldest for {}", span(age)));
-            format!("nobody owns the file while {} ready{age}", are(ready))
+            format!("no worker runs while {} ready{age}", are(ready))
         }
         (ready, _) => format!("of {} ready, the oldest has been for {}", are_the(ready), span(long?)),
     };
-    Some(concern(Section::Queues, text))
+    let first = page.queued.ready.rows.first();
+    let words = match page.file.owned {
+        Some(false) => page
+            .queued
+            .ready
+            .rows
+            .iter()
+            .all(|row| is_job_name(&row.task.task_name))
+            .then(|| "work".to_owned()),
+        _ => first.map(|row| format!("explain {}", row.task.task_id)),
+    };
+    Some(concern(Section::Queues, text, words.filter(|_| first.is_some())))
 }
 
 fn are(n: u64) -> String {
@@ -80,13 +116,13 @@ fn are_the(n: u64) -> String {
 fn paused(page: &ReportData) -> Option<Concern> {
     let paused: Vec<_> = page.queues.iter().filter(|queue_row| queue_row.counts.paused).collect();
     let ready: u64 = paused.iter().map(|queue_row| queue_row.counts.ready).fold(0, u64::saturating_add);
-    let which = match paused.as_slice() {
+    let (which, words) = match paused.as_slice() {
         [] => return None,
-        [queue_row] => format!("queue {:?} is paused", queue_row.queue),
-        queue_rows => format!("{} queues are paused", queue_rows.len()),
+        [row] => (format!("queue {:?} is paused", row.queue), format!("resume {}", quoted(&row.queue))),
+        rows => (format!("{} queues are paused", rows.len()), "queue list".to_owned()),
     };
     let what = if ready > 0 { format!(" with {} ready", count(ready, "task")) } else { String::new() };
-    Some(concern(Section::Queues, format!("{which}{what}")))
+    Some(concern(Section::Queues, format!("{which}{what}"), words))
 }
 
 /// Schedules that cannot make tasks. (Those that are paused or disabled make none on purpose.)
@@ -94,16 +130,20 @@ fn broken(page: &ReportData) -> Option<Concern> {
     let rows = &page.schedules.rows;
     let broken: Vec<_> =
         rows.iter().map(|row| &row.record).filter(|record| record.status == ScheduleStatus::Broken).collect();
+    let mut words = "schedule list".to_owned();
     let text = match broken.as_slice() {
         [] => return None,
-        [record] => format!("schedule {:?} is broken", record.schedule),
+        [record] => {
+            words = format!("schedule show {}", quoted(&record.schedule));
+            format!("schedule {:?} is broken", record.schedule)
+        }
         // Of broken ones no more than half a page is shown.
         records if page.schedules.more && records.len() * 2 >= rows.len() => {
             format!("{} schedules or more are broken", records.len())
         }
         records => format!("{} schedules are broken", records.len()),
     };
-    Some(concern(Section::Schedules, text))
+    Some(concern(Section::Schedules, text, words))
 }
 
 /// A schedule that fires no more because nobody executes.
@@ -116,19 +156,16 @@ fn overdue(page: &ReportData) -> Option<Concern> {
         .min_by_key(|next| next.0);
     let (due, row) = first.filter(|_| page.file.owned == Some(false))?;
     let late = page.made_at.since(due);
-    let text = || {
-        format!(
-            "nobody owns the file while schedule {:?} has been due for {}",
-            row.record.schedule,
-            span(late)
-        )
-    };
-    (late >= LONG_READY_WAIT).then(|| concern(Section::Schedules, text()))
+    let text =
+        || format!("no worker runs while schedule {:?} has been due for {}", row.record.schedule, span(late));
+    let words = row.record.task_name.as_deref().is_some_and(is_job_name).then(|| "work".to_owned());
+    (late >= LONG_READY_WAIT).then(|| concern(Section::Schedules, text(), words))
 }
 
 fn unknown(page: &ReportData) -> Option<Concern> {
     let n = page.total.unknown_name;
-    (n > 0).then(|| concern(Section::Tasks, format!("no handler knows the names of {}", count(n, "task"))))
+    (n > 0)
+        .then(|| concern(Section::Tasks, format!("no handler knows the names of {}", count(n, "task")), None))
 }
 
 fn disk(page: &ReportData) -> Vec<Concern> {
@@ -150,7 +187,7 @@ fn disk(page: &ReportData) -> Vec<Concern> {
         wrong_pragmas(file)
             .map(|pragma| format!("{} is {} instead of {}", pragma.name, pragma.found, pragma.wanted)),
     );
-    all.into_iter().map(|text| concern(Section::File, text)).collect()
+    all.into_iter().map(|text| concern(Section::File, text, "doctor".to_owned())).collect()
 }
 
 #[cfg(test)]
@@ -159,7 +196,6 @@ mod tests {
 
     use super::*;
     use crate::console::inspect::health::Disk;
-    use crate::report::data::ReportOptions;
     use crate::testing::{ManualClock, SteppedQueue};
     use crate::{Clock, Context, Failure, Filter, Queue, Schedule, Task};
 
@@ -172,8 +208,16 @@ mod tests {
     }
 
     fn look(queue: &Queue, clock: &ManualClock) -> ReportData {
-        let options = ReportOptions { now: clock.now(), back: Duration::from_secs(3600), args: false };
-        ReportData { disk: None, ..ReportData::gather(queue, options).unwrap() }
+        ReportData { disk: None, ..ReportData::gather(queue, options(clock)).unwrap() }
+    }
+
+    fn options(clock: &ManualClock) -> ReportOptions {
+        let back = Duration::from_secs(3600);
+        ReportOptions { now: clock.now(), back, args: false, is_mounted: false }
+    }
+
+    fn judge(page: &ReportData) -> Attention {
+        super::judge(page, &options(&ManualClock::new()))
     }
 
     fn sentence(page: &ReportData) -> String {
@@ -233,7 +277,7 @@ mod tests {
         clock.advance(Duration::from_secs(60) + LONG_READY_WAIT - Duration::from_millis(1));
         assert_eq!(said([Active; 3], Some(false)), [""; 0]);
         clock.advance(Duration::from_millis(1));
-        let due = ["nobody owns the file while schedule \"a\" has been due for 5 min"];
+        let due = ["no worker runs while schedule \"a\" has been due for 5 min"];
         assert_eq!(said([Active; 3], Some(false)), due);
         for owned in [None, Some(true)] {
             assert_eq!(said([Active; 3], owned), [""; 0], "its owner fires it, or may do so");
@@ -250,10 +294,44 @@ mod tests {
         let _ = queue.queue().enqueue(&Walk).unwrap();
         let mut page = look(queue.queue(), &clock);
         page.file.owned = Some(false);
-        let wanted = "Needs attention: nobody owns the file while 1 task is ready, the oldest for 0 ms.";
+        let wanted = "Needs attention: no worker runs while 1 task is ready, the oldest for 0 ms.";
         assert_eq!(sentence(&page), wanted);
         page.file.owned = None;
         assert!(judge(&page).concerns.is_empty(), "it is not known that nobody does");
+    }
+
+    #[test]
+    fn each_concern_has_the_command_that_mends_it_or_tells_more() {
+        let clock = ManualClock::new();
+        let fails =
+            |_: Walk, _: &Context| Err::<(), _>(Failure::named("way.lost", "lost the way").never_retry());
+        let queue = SteppedQueue::open(Queue::builder().handle(fails), &clock).unwrap();
+        let _ = queue.queue().enqueue(&Walk).unwrap();
+        queue.run_until_idle().unwrap();
+        queue.queue().pause("night jobs").unwrap();
+        let mut page = look(queue.queue(), &clock);
+        page.file.wal.damaged = true;
+        let commands = |attention: Attention| -> Vec<Option<String>> {
+            attention.concerns.into_iter().map(|concern| concern.command).collect()
+        };
+        let wanted = ["retry --error way.lost", "resume 'night jobs'", "doctor"];
+        assert_eq!(commands(judge(&page)), wanted.map(|words| Some(format!("perdura {words}"))));
+        let mounted = ReportOptions { is_mounted: true, ..options(&clock) };
+        assert_eq!(commands(super::judge(&page, &mounted))[0].as_deref(), Some(wanted[0]));
+        page.failures.groups.rows[0].group.error_type = String::new();
+        assert_eq!(commands(judge(&page))[0].as_deref(), Some("perdura failures"));
+    }
+
+    #[test]
+    fn what_will_be_tried_again_is_said_and_needs_no_attention() {
+        let clock = ManualClock::new();
+        let fails = |_: Walk, _: &Context| Err::<(), _>(Failure::named("way.lost", "lost the way"));
+        let queue = SteppedQueue::open(Queue::builder().handle(fails), &clock).unwrap();
+        let _ = queue.queue().enqueue(&Walk).unwrap();
+        queue.run_until_idle().unwrap();
+        let said = sentence(&look(queue.queue(), &clock));
+        let wanted = "Nothing needs attention: 1 attempt ended in the last 1 h; 1 task has failed and will be tried again.";
+        assert_eq!(said, wanted);
     }
 
     #[test]

@@ -67,10 +67,9 @@ impl App {
             Tab::Letters => of(&self.letters, ActionTarget::Query),
             Tab::Failures => {
                 // A group is what people mean there: those selected, or the one under the cursor.
-                let selected =
-                    |group: &&crate::inspect::FailureGroup| self.failures.selected.contains(&group.newest);
-                let mut ids: Vec<TaskId> =
-                    self.failures.rows.iter().filter(selected).flat_map(|group| group.ids.clone()).collect();
+                let groups = self.failures.rows.iter();
+                let selected = groups.filter(|group| self.failures.selected.contains(&group.newest));
+                let mut ids: Vec<TaskId> = selected.flat_map(|group| group.ids.clone()).collect();
                 if ids.is_empty() {
                     ids.clone_from(&self.failures.current()?.ids);
                 }
@@ -176,7 +175,7 @@ mod tests {
             "5 R Esc",
             "5 D Enter Esc",
             "4 N q",
-            "3 Enter D Esc",
+            "3 l D Esc",
         ] {
             stage.keys(keys);
             stage.keys("Esc Esc");
@@ -346,7 +345,7 @@ mod tests {
         let mut stage = Stage::new();
         stage.keys("5 Down Enter R");
         assert!(question(&stage).starts_with("Replay 1 dead letter?"));
-        stage.keys("Esc Esc 3 Enter R y");
+        stage.keys("Esc Esc 3 l R y");
         let id = stage.app.detail.as_ref().unwrap().id;
         assert_eq!(stage.queue().get(id).unwrap().state, State::Queued);
     }

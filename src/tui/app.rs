@@ -9,6 +9,8 @@ use super::list::{List, Row};
 use super::query::Query;
 use super::requests::{Action, ActionCount, ListKind, Listed, Serial, Summary, View};
 use super::schedules::ScheduleList;
+use super::sort::Sort;
+use super::working::Overview;
 use crate::console::times::Zone;
 use crate::inspect::FailureGroup;
 use crate::{DeadLetter, TaskId, TaskRecord, Timestamp};
@@ -124,7 +126,10 @@ pub(super) struct App {
     pub now: Timestamp,
     pub tab: Tab,
     pub tasks: List<Listed<TaskRecord>>,
-    pub failures: List<FailureGroup>,
+    /// The order of the tasks.
+    pub sort: Sort,
+    /// Groups of failures; the command of each is the programs of its jobs.
+    pub failures: List<Listed<FailureGroup>>,
     pub waiting: List<Listed<TaskRecord>>,
     pub letters: List<Listed<DeadLetter>>,
     pub schedules: ScheduleList,
@@ -136,8 +141,8 @@ pub(super) struct App {
     pub detail: Option<Detail>,
     pub overlay: Option<Overlay>,
     pub summary: Option<Summary>,
-    /// The rates, which the summary brings only to the overview.
-    pub rollups: Vec<crate::inspect::Rollup>,
+    /// What the summary brings only to the overview.
+    pub overview: Overview,
     pub running_action: Option<RunningAction>,
     /// The result of the last action, until the next key.
     pub note: Option<String>,
@@ -163,6 +168,7 @@ impl App {
             now: Timestamp::from_millis(0),
             tab: Tab::Overview,
             tasks: List::default(),
+            sort: Sort::default(),
             failures: List::default(),
             waiting: List::default(),
             letters: List::default(),
@@ -173,7 +179,7 @@ impl App {
             detail: None,
             overlay: None,
             summary: None,
-            rollups: Vec::new(),
+            overview: Overview::default(),
             running_action: None,
             note: None,
             summary_error: None,
@@ -192,6 +198,11 @@ impl App {
         usize::from(self.size.1.saturating_sub(6)).max(1)
     }
 
+    /// Whether the screen is too small to be drawn.
+    pub fn is_too_small(&self) -> bool {
+        self.size.0 < MIN_SCREEN_SIZE.0 || self.size.1 < MIN_SCREEN_SIZE.1
+    }
+
     pub fn resize(&mut self, size: (u16, u16)) {
         self.size = size;
         self.scroll();
@@ -202,7 +213,8 @@ impl App {
         let (width, height) = (usize::from(self.size.0), usize::from(self.size.1.saturating_sub(4)));
         if let Some(detail) = &mut self.detail {
             let length = lines(detail, self.now, width, Ink { colors: false, zone: Zone::Utc }).len();
-            detail.scroll = detail.scroll.min(length.saturating_sub(height));
+            let end = length.saturating_sub(height);
+            detail.scroll = if detail.is_pinned { end } else { detail.scroll.min(end) };
         }
     }
 
@@ -237,7 +249,7 @@ impl App {
 
     /// Looks at one task closely.
     pub fn open(&mut self, id: TaskId) {
-        self.detail = Some(Detail { id, found: None, scroll: 0 });
+        self.detail = Some(Detail::of(id));
     }
 
     /// The queues, in the order in which they are shown.

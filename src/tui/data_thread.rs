@@ -11,7 +11,9 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use super::bulk::BulkAction;
 use super::requests::{ActionCount, Request, RequestKind, Response, Serial, Summary, ViewResult};
 use super::search::ViewSearch;
+use super::working::{self, Overview};
 use crate::console::CliError;
+use crate::console::inspect::lately::Figures;
 use crate::inspect::FileReport;
 use crate::{Builder, Clock, Error, ErrorKind, Queue, SystemClock, Timestamp};
 
@@ -160,8 +162,8 @@ impl Reader {
 
     fn listen(&mut self, request: Request) {
         match request {
-            Request::Summary { with_rates } => {
-                let summary = self.file.summary(with_rates);
+            Request::Summary { with_overview } => {
+                let summary = self.file.summary(with_overview);
                 self.answer(
                     RequestKind::Summary,
                     summary.map(|summary| Response::Summary(Box::new(summary))),
@@ -263,6 +265,8 @@ struct WatchedFile {
 struct OpenFile {
     queue: Queue,
     report: FileReport,
+    /// What programs did lately: read once, if somebody wants to know.
+    programs: Option<Vec<Figures>>,
     at: Duration,
 }
 
@@ -276,7 +280,7 @@ impl WatchedFile {
             none => {
                 let queue = (self.settings)().read_only(true).open(&self.path)?;
                 let report = queue.inspect()?;
-                Ok(&none.insert(OpenFile { queue, report, at: now }).queue)
+                Ok(&none.insert(OpenFile { queue, report, programs: None, at: now }).queue)
             }
         }
     }
@@ -288,25 +292,39 @@ impl WatchedFile {
         (self.settings)().open(&self.path)
     }
 
-    fn summary(&mut self, with_rates: bool) -> Result<Summary, Error> {
+    fn summary(&mut self, with_overview: bool) -> Result<Summary, Error> {
         let clock = self.clock;
         let began = clock.monotonic();
-        let mut summary = summary(self.look()?, with_rates.then(|| clock.now()))?;
-        summary.file = self.open.as_ref().map(|open| open.report.clone());
+        let now = clock.now();
+        let mut summary = summary(self.look()?, with_overview.then_some(now))?;
+        if let Some(open) = &mut self.open {
+            if let Some(overview) = summary.overview.as_mut().filter(|overview| overview.has_jobs()) {
+                let known = match open.programs.take() {
+                    Some(known) => known,
+                    None => working::programs(&open.queue, &overview.running, &summary.counts, now)?,
+                };
+                overview.programs.clone_from(&known);
+                open.programs = Some(known);
+            }
+            summary.file = Some(open.report.clone());
+        }
         summary.took = clock.monotonic().saturating_sub(began);
         Ok(summary)
     }
 }
 
-/// Reads the summary; with the rates of the hour before a time, if one is given.
-pub(super) fn summary(queue: &Queue, rates: Option<Timestamp>) -> Result<Summary, Error> {
-    let since = rates.map(|now| now.saturating_sub(RATES_WINDOW).to_system_time());
+/// Reads the summary; with what the overview shows of the hour before a time, if one is given, but for the programs.
+pub(super) fn summary(queue: &Queue, at: Option<Timestamp>) -> Result<Summary, Error> {
+    let overview = |now: Timestamp| -> Result<Overview, Error> {
+        let rollups = queue.rollups(now.saturating_sub(RATES_WINDOW).to_system_time())?;
+        Ok(Overview { rollups, running: working::running(queue)?, programs: Vec::new() })
+    };
     let counts = queue.counts()?;
     let conditions = if counts.total().unmet > 0 { queue.conditions()? } else { Vec::new() };
     Ok(Summary {
         counts,
         conditions,
-        rollups: since.map(|since| queue.rollups(since)).transpose()?,
+        overview: at.map(overview).transpose()?,
         ready_since: queue.ready_since()?,
         next_due: queue.next_due()?,
         file: None,
@@ -321,6 +339,7 @@ mod tests {
     use crate::tui::requests::{
         Action, ActionKind, ActionTarget, Edge, ListKind, PageRequest, View, ViewContent,
     };
+    use crate::tui::sort::Sort;
     use crate::{Task, TaskId};
 
     #[derive(serde::Serialize, serde::Deserialize)]
@@ -349,7 +368,13 @@ mod tests {
 
     fn page(query: &str) -> View {
         let query = Query::parse(query).unwrap();
-        View::Page(PageRequest { of: ListKind::Tasks, query, edge: Edge::Newest, limit: 5 })
+        View::Page(PageRequest {
+            of: ListKind::Tasks,
+            query,
+            edge: Edge::Newest,
+            sort: Sort::Newest,
+            limit: 5,
+        })
     }
 
     #[test]
@@ -456,7 +481,7 @@ mod tests {
         reader.bulk();
         assert!(matches!(answers.try_iter().last(), Some(Response::Error(RequestKind::Action(1), _))));
         assert!(!reader.file.path.exists());
-        reader.listen(Request::Summary { with_rates: true });
+        reader.listen(Request::Summary { with_overview: true });
         assert!(matches!(answers.try_iter().last(), Some(Response::Error(RequestKind::Summary, _))));
     }
 

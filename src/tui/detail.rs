@@ -23,9 +23,24 @@ pub(super) struct Detail {
     /// None: not yet. Some(None): there is no such task.
     pub found: Option<Option<Box<TaskDetail>>>,
     pub scroll: usize,
+    /// Only its output is shown, all that is kept.
+    pub is_output: bool,
+    /// It stays at its end, whatever comes.
+    pub is_pinned: bool,
 }
 
 impl Detail {
+    /// Of a task that is not read yet.
+    pub fn of(id: TaskId) -> Detail {
+        Detail { id, found: None, scroll: 0, is_output: false, is_pinned: false }
+    }
+
+    /// Goes to its output, to the end of that, and back to all of it.
+    pub fn follow(&mut self) {
+        (self.is_output, self.is_pinned) = if self.is_pinned { (false, false) } else { (true, true) };
+        self.scroll = 0;
+    }
+
     /// Whether it is a dead letter.
     pub fn is_letter(&self) -> bool {
         matches!(&self.found, Some(Some(detail)) if matches!(detail.record, TaskOrLetter::Letter(_)))
@@ -51,13 +66,14 @@ impl Detail {
 
 /// Everything that is known, in lines of this width.
 pub(super) fn lines(detail: &Detail, now: Timestamp, width: usize, ink: Ink) -> Vec<Line<'static>> {
-    let mut page = DetailText { lines: Vec::new(), width, ink };
+    let mut page = DetailText { lines: Vec::new(), width, max_lines: MAX_TEXT_LINES, ink };
     match &detail.found {
         None => page.text(&format!("Looking for task {}", detail.id), ink.dim()),
         Some(None) => {
             page.text(&format!("There is no task {}, and no dead letter of it.", detail.id), ink.bad())
         }
-        Some(Some(detail)) => page.detail(detail, now),
+        Some(Some(found)) if detail.is_output => page.only_output(found, detail.is_pinned),
+        Some(Some(found)) => page.detail(found, now),
     }
     page.lines
 }
@@ -65,6 +81,8 @@ pub(super) fn lines(detail: &Detail, now: Timestamp, width: usize, ink: Ink) -> 
 struct DetailText {
     lines: Vec<Line<'static>>,
     width: usize,
+    /// Of each text.
+    max_lines: usize,
     ink: Ink,
 }
 
@@ -94,6 +112,27 @@ impl DetailText {
             detail.attempts.iter().rev().for_each(|attempt| self.attempt(attempt, now));
         }
         detail.output.iter().for_each(|output| self.output(output));
+    }
+
+    /// What it has written, with nothing left out of what is kept.
+    fn only_output(&mut self, detail: &TaskDetail, is_pinned: bool) {
+        let (id, name, state) = match &detail.record {
+            TaskOrLetter::Task(task) => (task.task_id, &task.task_name, task.state),
+            TaskOrLetter::Letter(letter) => (letter.task_id, &letter.task_name, letter.state),
+        };
+        self.head("Output of", id, detail.command.as_ref().unwrap_or(name), state);
+        self.max_lines = usize::MAX;
+        for output in &detail.output {
+            self.output(output);
+        }
+        let end = match (state, is_pinned) {
+            (State::Queued, _) => "It has not started yet.".to_owned(),
+            (State::Running, true) => "It is followed; what it writes comes about once a second.".to_owned(),
+            (State::Running, false) => "It goes on; f follows it.".to_owned(),
+            (state, _) => format!("It has ended: {state}."),
+        };
+        self.lines.push(Line::default());
+        self.text(&end, self.ink.dim());
     }
 
     fn task(&mut self, task: &TaskRecord, detail: &TaskDetail, now: Timestamp) {
@@ -219,7 +258,7 @@ impl DetailText {
             let line = line.replace('\t', "    ");
             wrap(&line, self.width.saturating_sub(indent.len() + 1))
         });
-        let shown: Vec<String> = lines.by_ref().take(MAX_TEXT_LINES).collect();
+        let shown: Vec<String> = lines.by_ref().take(self.max_lines).collect();
         let left = lines.count();
         let as_line =
             |part: String| Line::from(vec![Span::raw(indent.to_owned()), Span::styled(part, style)]);

@@ -7,13 +7,13 @@ use crate::console::words::compact_span;
 const HELP: &[(&str, &str)] = &[
     ("1-6, Tab", "overview, tasks, failures, waiting, dead letters, schedules"),
     ("j k, arrows", "up and down; PgUp PgDn, Home End (g G) go further"),
-    ("Enter, Esc", "open; back (from a task, a selection, a filter)"),
-    (
-        "/",
-        "filter: state:failed,lost queue: name: error: tag: id: and text, searched in name, tag, error and args",
-    ),
+    ("Enter, Esc", "open (a group: list it); back, also from a filter"),
+    ("/", "filter: state:failed,lost queue: name: error: tag: id: text"),
     ("Space, A", "select one; select all on the page"),
-    ("l", "failures: list the tasks of the group"),
+    ("s", "tasks: newest, running, longest run or most attempts first"),
+    ("f", "follow the output of a task; once more: all about it"),
+    ("l", "failures: open the latest of the group"),
+    ("mouse", "click a tab or a row, again to open it; Shift selects text"),
     ("", ""),
     (
         "",

@@ -71,7 +71,9 @@ impl App {
             KeyCode::End | KeyCode::Char('G') => self.step(Step::End),
             KeyCode::Char(' ') => self.toggle(false),
             KeyCode::Char('A') => self.toggle(true),
-            KeyCode::Char('l') => self.list_group(),
+            KeyCode::Char('l') => self.open_latest(),
+            KeyCode::Char('s') => self.sort(),
+            KeyCode::Char('f') => self.follow(),
             KeyCode::Char(c) => return self.action(c),
             _ => {}
         }
@@ -165,11 +167,14 @@ impl App {
         !std::mem::take(selected).is_empty()
     }
 
-    fn enter(&mut self) {
+    /// Opens what is under the cursor.
+    pub fn enter(&mut self) {
         if self.detail.is_some() {
             return;
         }
-        if self.tab == Tab::Overview {
+        if self.tab == Tab::Failures {
+            self.list_group();
+        } else if self.tab == Tab::Overview {
             let queue = self.queues().nth(self.queue).map(|(queue, _)| queue.clone());
             if queue.is_some() {
                 let query = Query { queue, ..Query::default() };
@@ -181,9 +186,43 @@ impl App {
         }
     }
 
-    fn step(&mut self, step: Step) {
+    /// Opens the newest task of the group under the cursor.
+    fn open_latest(&mut self) {
+        if self.tab == Tab::Failures
+            && self.detail.is_none()
+            && let Some(id) = self.current()
+        {
+            self.open(id);
+        }
+    }
+
+    /// The next order of the tasks.
+    fn sort(&mut self) {
+        if self.tab == Tab::Tasks && self.detail.is_none() {
+            self.sort = self.sort.next();
+            self.tasks.restart();
+        }
+    }
+
+    /// Follows the output of the task under the cursor. On its page: goes to its output, to the end of that, and back to the page.
+    fn follow(&mut self) {
+        if self.detail.is_none()
+            && matches!(self.tab, Tab::Tasks | Tab::Failures | Tab::Waiting)
+            && let Some(id) = self.current()
+        {
+            self.open(id);
+        }
+        if let Some(detail) = &mut self.detail {
+            detail.follow();
+            self.clamp_scroll();
+        }
+    }
+
+    /// Moves the cursor, or scrolls the page.
+    pub fn step(&mut self, step: Step) {
         let height = self.height();
         if let Some(detail) = &mut self.detail {
+            detail.is_pinned = step == Step::End && detail.is_output;
             detail.scroll = match step {
                 Step::Up => detail.scroll.saturating_sub(1),
                 Step::Down => detail.scroll.saturating_add(1),
@@ -234,7 +273,7 @@ impl App {
         if self.tab != Tab::Failures || self.detail.is_some() {
             return;
         }
-        let Some(group) = self.failures.current() else { return };
+        let Some(group) = self.failures.current().map(|group| &group.row) else { return };
         let query = Query {
             states: ActionKind::MoveToDead.allowed().to_vec(),
             name: Some(group.task_name.clone()),
@@ -249,6 +288,7 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tui::sort::Sort;
     use crate::tui::stage::Stage;
 
     fn counts(stage: &Stage) -> crate::QueueCounts {
@@ -326,6 +366,42 @@ mod tests {
     }
 
     #[test]
+    fn one_key_sorts_the_tasks_and_the_cursor_goes_to_the_top() {
+        let mut stage = Stage::new();
+        stage.keys("2 End");
+        let oldest = stage.app.current();
+        stage.keys("s");
+        assert_eq!((stage.app.sort, stage.app.tasks.cursor), (Sort::RunningFirst, 0));
+        assert!(stage.app.tasks.is_whole && stage.app.tasks.rows.len() > 100, "a part, as a whole list");
+        stage.keys("s s");
+        let attempts: Vec<u32> = stage.app.tasks.rows.iter().map(|task| task.attempt_number).collect();
+        assert!(attempts.is_sorted_by(|a, b| a >= b) && attempts[0] == 2, "{attempts:?}");
+        stage.keys("s End");
+        assert_eq!((stage.app.sort, stage.app.current()), (Sort::Newest, oldest));
+    }
+
+    #[test]
+    fn output_is_followed_until_somebody_scrolls_and_again_with_the_key() {
+        let mut stage = Stage::new();
+        stage.resize((80, 16));
+        stage.keys("2 / state:failed Enter f");
+        let is = |stage: &Stage| stage.app.detail.as_ref().map(|d| (d.is_output, d.is_pinned));
+        assert_eq!(is(&stage), Some((true, true)));
+        let text = Stage::text(
+            &stage.draw(crate::tui::ink::Ink { colors: true, zone: crate::console::times::Zone::Utc }),
+        );
+        assert!(text.contains("uploading ") && !text.contains("Args"), "{text}");
+        stage.keys("Up");
+        assert_eq!(is(&stage), Some((true, false)));
+        stage.keys("f");
+        assert_eq!(is(&stage), Some((true, true)));
+        stage.keys("f");
+        assert_eq!(is(&stage), Some((false, false)), "the whole page");
+        stage.keys("Esc");
+        assert_eq!(is(&stage), None);
+    }
+
+    #[test]
     fn a_queue_and_a_group_open_as_lists_of_tasks() {
         let mut stage = Stage::new();
         stage.keys("1 End Enter");
@@ -336,6 +412,8 @@ mod tests {
         stage.keys("3");
         let group = stage.app.failures.current().unwrap().clone();
         stage.keys("l");
+        assert_eq!(stage.app.detail.as_ref().map(|detail| detail.id), Some(group.newest), "the latest");
+        stage.keys("Esc Enter");
         assert_eq!(stage.app.tab, Tab::Tasks);
         assert_eq!(stage.app.tasks.query.error.as_deref(), Some(&*group.error_type));
         assert_eq!(stage.app.tasks.rows[0].task_id, group.newest);

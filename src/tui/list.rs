@@ -11,11 +11,17 @@ use crate::{DeadLetter, TaskId, TaskRecord};
 pub(super) trait Row {
     /// Its identity while the list changes.
     fn id(&self) -> TaskId;
+    /// Its task name.
+    fn name(&self) -> &str;
 }
 
 impl Row for TaskRecord {
     fn id(&self) -> TaskId {
         self.task_id
+    }
+
+    fn name(&self) -> &str {
+        &self.task_name
     }
 }
 
@@ -23,17 +29,29 @@ impl Row for DeadLetter {
     fn id(&self) -> TaskId {
         self.task_id
     }
+
+    fn name(&self) -> &str {
+        &self.task_name
+    }
 }
 
 impl<R: Row> Row for Listed<R> {
     fn id(&self) -> TaskId {
         self.row.id()
     }
+
+    fn name(&self) -> &str {
+        self.row.name()
+    }
 }
 
 impl Row for FailureGroup {
     fn id(&self) -> TaskId {
         self.newest
+    }
+
+    fn name(&self) -> &str {
+        &self.task_name
     }
 }
 
@@ -98,6 +116,17 @@ impl<R: Row> List<R> {
     /// Shows what matches another filter, from its first page. The selection is cleared.
     pub fn filter_by(&mut self, query: Query) {
         *self = List { query, ..List::default() };
+    }
+
+    /// Begins anew at its top, as in another order.
+    pub fn restart(&mut self) {
+        (self.edge, self.landing) = (Edge::Newest, Landing::Top);
+    }
+
+    /// The one task name of all rows; none if they have several, or there are no rows.
+    pub fn one_name(&self) -> Option<&str> {
+        let name = self.rows.first()?.name();
+        self.rows.iter().all(|row| row.name() == name).then_some(name)
     }
 
     /// The row under the cursor.
@@ -202,6 +231,10 @@ mod tests {
         fn id(&self) -> TaskId {
             TaskId::from_i64(*self)
         }
+
+        fn name(&self) -> &str {
+            if *self < 0 { "negative" } else { "natural" }
+        }
     }
 
     fn first_page() -> List<i64> {
@@ -229,6 +262,16 @@ mod tests {
         assert_eq!(list.edge, Edge::Above(TaskId::from_i64(27)));
         list.show(vec![30, 29, 28], Some(3));
         assert_eq!(*list.current().unwrap(), 28, "the cursor comes from below");
+    }
+
+    #[test]
+    fn a_name_that_all_rows_share_is_known() {
+        let mut list = first_page();
+        assert_eq!(list.one_name(), Some("natural"));
+        list.show(vec![1, -1], Some(3));
+        assert_eq!(list.one_name(), None);
+        list.show(Vec::new(), Some(3));
+        assert_eq!(list.one_name(), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `perdura watch`: the queue on a terminal screen.
 //!
-//! Four parts that know little of one another. `app`, `list`, `schedules` and `input` are what the screen knows, `polling` what it asks, `keys` and
-//! `actions` what the keys do: pure code. `draw` makes a screen of it, purely, too. `data` is the thread that has the file open; `search` and
+//! Four parts that know little of one another. `app`, `list`, `schedules` and `input` are what the screen knows, `polling` what it asks, `keys`,
+//! `actions` and `mouse` what the keys and the mouse do: pure code. `draw` makes a screen of it, purely, too, of which `layout` and `tab_line` know
+//! where things are. `data_thread` is the thread that has the file open; `search` and
 //! `bulk` are its work, cut into steps by `windows`. `terminal` is the only file that touches the terminal.
 //!
 //! It looks: the file is opened to read only. An action that was confirmed opens it to write, and closes it again. It never executes tasks.
@@ -17,18 +18,23 @@ mod hints;
 mod ink;
 mod input;
 mod keys;
+mod layout;
 mod list;
+mod mouse;
 mod polling;
 mod query;
 mod rates;
 mod requests;
 mod schedules;
 mod search;
+mod sort;
 #[cfg(test)]
 mod stage;
+mod tab_line;
 mod terminal;
 mod windows;
 mod words;
+mod working;
 
 use std::time::Duration;
 
@@ -47,6 +53,9 @@ pub(crate) struct WatchArgs {
     /// How often to look at the file: 100ms to 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = refresh)]
     every: Duration,
+    /// Leave the mouse to the terminal, which then selects text as usual (with the mouse here, hold Shift for that)
+    #[arg(long)]
+    no_mouse: bool,
 }
 
 impl WatchArgs {
@@ -56,11 +65,16 @@ impl WatchArgs {
             let message = "watch needs a terminal to draw on; `stats --json` says the same to a program";
             return Err(CliError::new(Exit::File, message));
         }
+        if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+            let message = "this terminal (TERM=dumb) moves no cursor, so watch cannot draw on it; `stats`, `failures` and `list` say the \
+                           same in lines";
+            return Err(CliError::new(Exit::File, message));
+        }
         session.must_exist()?;
         let file = session.db().display().to_string();
         let data = data_thread::Data::start(session.db().to_owned(), Session::builder)?;
         let ink = ink::Ink { colors: session.screen.has_colors(), zone: session.zone };
-        terminal::show(app::App::new(file, self.every), &data, ink)
+        terminal::show(app::App::new(file, self.every), &data, ink, !self.no_mouse)
     }
 }
 

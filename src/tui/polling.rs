@@ -6,6 +6,7 @@ use super::app::{App, Overlay, PendingView, Tab};
 use super::requests::{
     Edge, ListKind, PageRequest, Request, RequestKind, Response, Serial, View, ViewContent, ViewResult,
 };
+use super::sort::Sort;
 use super::words;
 use crate::Timestamp;
 
@@ -19,7 +20,7 @@ impl App {
         let mut requests = Vec::new();
         if self.summary_at.is_some_and(|at| at <= monotonic) {
             self.summary_at = None;
-            requests.push(Request::Summary { with_rates: self.tab == Tab::Overview });
+            requests.push(Request::Summary { with_overview: self.tab == Tab::Overview });
         }
         let Some(look) = self.look() else {
             (self.pending, self.searching, self.view_error) = (None, None, None);
@@ -59,13 +60,14 @@ impl App {
             return Some(View::Schedules);
         }
         let of = self.tab.list()?;
+        let sort = if of == ListKind::Tasks { self.sort } else { Sort::default() };
         let (query, edge) = match of {
             ListKind::Tasks => (&self.tasks.query, self.tasks.edge),
             ListKind::Waiting => (&self.waiting.query, self.waiting.edge),
             ListKind::Letters => (&self.letters.query, self.letters.edge),
             ListKind::Failures => (&self.failures.query, Edge::Newest),
         };
-        Some(View::Page(PageRequest { of, query: query.clone(), edge, limit: self.height() }))
+        Some(View::Page(PageRequest { of, query: query.clone(), edge, sort, limit: self.height() }))
     }
 
     /// When a request that took so long may be sent again.
@@ -78,8 +80,8 @@ impl App {
             Response::Summary(mut summary) => {
                 self.summary_error = None;
                 self.summary_at = Some(self.again(summary.took));
-                if let Some(rollups) = summary.rollups.take() {
-                    self.rollups = rollups;
+                if let Some(overview) = summary.overview.take() {
+                    self.overview = overview;
                 }
                 self.queue = self.queue.min(summary.counts.queues.len().saturating_sub(1));
                 self.summary = Some(*summary);
@@ -112,9 +114,11 @@ impl App {
     fn on_found(&mut self, serial: Serial, found: ViewResult) {
         let again = self.again(found.took);
         let Some(pending) = self.pending.as_mut().filter(|pending| pending.serial == serial) else { return };
+        // None: what was found is all that the list will have.
         let page = match &pending.look {
-            View::Page(page) => page.limit,
-            View::One(_) | View::Schedules => 1,
+            View::Page(page) if page.sort.is_bounded() => None,
+            View::Page(page) => Some(page.limit),
+            View::One(_) | View::Schedules => Some(1),
         };
         self.view_error = None;
         self.searching = found.searching;
@@ -127,15 +131,18 @@ impl App {
             return;
         }
         match found.what {
-            ViewContent::Tasks(rows) => self.tasks.show(rows, Some(page)),
-            ViewContent::Letters(rows) => self.letters.show(rows, Some(page)),
+            ViewContent::Tasks(mut rows) => {
+                self.sort.apply(&mut rows, |row| &row.row, self.now);
+                self.tasks.show(rows, page);
+            }
+            ViewContent::Letters(rows) => self.letters.show(rows, page),
             ViewContent::Waiting { tasks, soonest_first } => {
                 self.soonest_first = soonest_first;
-                self.waiting.show(tasks, (!soonest_first).then_some(page));
+                self.waiting.show(tasks, page.filter(|_| !soonest_first));
             }
-            ViewContent::Failures(failures) => {
-                self.grouped = (failures.looked_at, failures.more);
-                self.failures.show(failures.groups, None);
+            ViewContent::Failures { groups, looked_at, more } => {
+                self.grouped = (looked_at, more);
+                self.failures.show(groups, None);
             }
             ViewContent::Schedules(found) => self.schedules.show(found),
             ViewContent::One(found) => {

@@ -5,10 +5,12 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::query::Query;
+use super::sort::Sort;
+use super::working::Overview;
 use crate::console::inspect::action::{self, TaskAction};
 use crate::console::inspect::detail::TaskDetail;
 use crate::console::inspect::schedule::NextSchedules;
-use crate::inspect::{Failures, FileReport, Rollup};
+use crate::inspect::{FailureGroup, FileReport};
 use crate::{Condition, Counts, DeadLetter, State, TaskId, TaskRecord, Timestamp};
 
 /// The number of a request, repeated in its answer. A later request of the same kind replaces an earlier one.
@@ -17,8 +19,8 @@ pub(super) type Serial = u64;
 /// A request.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Request {
-    /// Read the summary.
-    Summary { with_rates: bool },
+    /// Read the summary, with what only the overview shows or without.
+    Summary { with_overview: bool },
     /// Read a view.
     View(Serial, View),
     /// Count what this would change.
@@ -55,6 +57,8 @@ pub(super) struct PageRequest {
     pub of: ListKind,
     pub query: Query,
     pub edge: Edge,
+    /// The order of tasks; other lists have their own.
+    pub sort: Sort,
     pub limit: usize,
 }
 
@@ -181,8 +185,8 @@ pub(super) enum RequestKind {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Summary {
     pub counts: Counts,
-    /// Of the last hour; none where nobody asked for them.
-    pub rollups: Option<Vec<Rollup>>,
+    /// None where nobody asked for it.
+    pub overview: Option<Overview>,
     pub ready_since: BTreeMap<String, Timestamp>,
     pub next_due: Option<Timestamp>,
     /// Conditions that tasks wait for; none are read where no task waits for one.
@@ -204,7 +208,7 @@ pub(super) struct ViewResult {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ViewContent {
-    /// A page, newest first.
+    /// A page, newest first; or those that are to be sorted.
     Tasks(Vec<Listed<TaskRecord>>),
     /// A page by id, newest first; or all there are, the soonest first.
     Waiting {
@@ -212,12 +216,16 @@ pub(super) enum ViewContent {
         soonest_first: bool,
     },
     Letters(Vec<Listed<DeadLetter>>),
-    Failures(Failures),
+    Failures {
+        groups: Vec<Listed<FailureGroup>>,
+        looked_at: u64,
+        more: bool,
+    },
     One(Option<Box<TaskDetail>>),
     Schedules(NextSchedules),
 }
 
-/// A row, with the command line of a job for the shell.
+/// A row, with the command line of a job for the shell, or the programs of some jobs.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Listed<R> {
     pub row: R,

@@ -1,20 +1,27 @@
 //! A search in the file, in steps that each take about as long as a window (see `windows`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use super::query::Query;
 use super::requests::{Edge, ListKind, Listed, PageRequest, View, ViewContent, ViewResult};
 use super::schedules::MAX_SCHEDULES;
+use super::sort::MAX_SORTED_TASKS;
 use super::windows::Windows;
 use crate::console::inspect::detail::TaskDetail;
 use crate::console::inspect::schedule::NextSchedules;
-use crate::console::inspect::task::command;
-use crate::inspect::{FailureGroup, Failures};
+use crate::console::inspect::task::{command, job_words};
+use crate::inspect::FailureGroup;
 use crate::{DeadLetter, Error, ErrorKind, Filter, Hold, Queue, State, TaskId, TaskRecord};
 
 /// Up to so many waiting tasks are all read and sorted by due time.
 const MAX_SORTED_WAITING: usize = 500;
+
+/// Groups of failures whose programs are read, the largest.
+const MAX_NAMED_GROUPS: usize = 50;
+
+/// Tasks of each that are read for that, the newest.
+const MAX_NAMED_TASKS: usize = 4;
 
 /// How many failures are grouped, the newest.
 const MAX_GROUPED_FAILURES: u64 = 10_000;
@@ -88,7 +95,11 @@ impl ViewSearch {
         walk.windows.took(time);
         self.took += time;
         let searching = if is_over { None } else { walk.windows.at() };
-        Ok(ViewResult { what: walk.found.show(walk.down), searching, took: self.took })
+        let mut what = walk.found.show(walk.down);
+        if let (true, ViewContent::Failures { groups, .. }) = (is_over, &mut what) {
+            groups.iter_mut().take(MAX_NAMED_GROUPS).for_each(|group| group.command = programs(queue, group));
+        }
+        Ok(ViewResult { what, searching, took: self.took })
     }
 }
 
@@ -97,6 +108,15 @@ impl IdWalk {
         let PageRequest { of, query, limit, .. } = page;
         let (mut edge, mut limit, mut query) = (edge, *limit, query.clone());
         let (at_most, found) = match of {
+            ListKind::Tasks if page.sort.is_bounded() => {
+                (edge, limit) = (Edge::Newest, MAX_SORTED_TASKS);
+                let running = match query.states.is_empty() || query.states.contains(&State::Running) {
+                    true => queue.tasks(query.in_states(&[State::Running]).filter().limit(limit))?,
+                    false => Vec::new(),
+                };
+                let running = running.into_iter().map(|task| of_task(queue, task)).collect();
+                (queue.count(query.counted().filter())?, Matches::Tasks(running))
+            }
             ListKind::Tasks => (queue.count(query.counted().filter())?, Matches::Tasks(Vec::new())),
             ListKind::Letters => (u64::MAX, Matches::Letters(Vec::new())),
             ListKind::Waiting => {
@@ -140,7 +160,14 @@ impl IdWalk {
         let Some(filter) = self.windows.next(filter) else { return Ok(true) };
         match &mut self.found {
             Matches::Tasks(tasks) => {
-                tasks.extend(queue.tasks(filter.limit(left))?.into_iter().map(|task| of_task(queue, task)));
+                let found = queue.tasks(filter.limit(left))?;
+                if let Some(last) = found.last().filter(|_| found.len() == left) {
+                    self.windows.resume(last.task_id);
+                }
+                // What runs was found before, where the list is sorted.
+                let known: HashSet<TaskId> = tasks.iter().map(|task| task.task_id).collect();
+                let new = found.into_iter().filter(|task| !known.contains(&task.task_id));
+                tasks.extend(new.map(|task| of_task(queue, task)));
             }
             Matches::Letters(letters) => {
                 let found = queue.dead_letters().list(filter.limit(left))?.into_iter();
@@ -200,15 +227,21 @@ impl Matches {
                 ViewContent::Waiting { tasks, soonest_first: *whole }
             }
             Matches::Failures { groups, looked_at, more } => {
-                let mut all = Failures::default();
-                (all.looked_at, all.more) = (*looked_at, *more);
-                all.groups = groups.values().cloned().collect();
-                all.groups
-                    .sort_by_key(|group| (std::cmp::Reverse(group.count), std::cmp::Reverse(group.newest)));
-                ViewContent::Failures(all)
+                let of_group = |group: &FailureGroup| Listed { row: group.clone(), command: None };
+                let mut groups: Vec<_> = groups.values().map(of_group).collect();
+                groups.sort_by_key(|group| (std::cmp::Reverse(group.count), std::cmp::Reverse(group.newest)));
+                ViewContent::Failures { groups, looked_at: *looked_at, more: *more }
             }
         }
     }
+}
+
+/// The programs of the newest jobs of a group; none of tasks that are no jobs.
+fn programs(queue: &Queue, group: &FailureGroup) -> Option<String> {
+    let newest = group.ids.iter().take(MAX_NAMED_TASKS);
+    let programs: BTreeSet<String> =
+        newest.filter_map(|id| Some(job_words(queue, &group.task_name, *id)?.program)).collect();
+    (!programs.is_empty()).then(|| Vec::from_iter(programs).join(", "))
 }
 
 /// How many tasks wait for their time.

@@ -16,6 +16,7 @@ use super::draw::draw;
 use super::ink::Ink;
 use super::requests::{KeyOutcome, Request, Response, Serial};
 use super::search::ViewSearch;
+use super::working;
 use crate::console::times::Zone;
 use crate::testing::{ManualClock, SteppedQueue};
 use crate::{Clock, Context, Failure, Filter, Options, OutputStream, Queue, Schedule, Task, Timestamp};
@@ -143,10 +144,15 @@ impl Stage {
         self.pending.push(request.clone());
         let now = || Duration::ZERO;
         match request {
-            Request::Summary { with_rates } => {
+            Request::Summary { with_overview } => {
                 let time = self.tests.clock().now();
-                let summary =
-                    summary(self.queue(), with_rates.then_some(time)).expect("the file can be read");
+                let mut summary =
+                    summary(self.queue(), with_overview.then_some(time)).expect("the file can be read");
+                if let Some(overview) = summary.overview.as_mut().filter(|overview| overview.has_jobs()) {
+                    overview.programs =
+                        working::programs(self.queue(), &overview.running, &summary.counts, time)
+                            .expect("the file can be read");
+                }
                 self.app.on_answer(Response::Summary(Box::new(summary)));
             }
             Request::View(serial, look) => {

@@ -4,13 +4,17 @@ use std::io::{self, stdout};
 use std::time::Duration;
 
 use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, DisableBracketedPaste, EnableBracketedPaste, Event, KeyEventKind};
+use ratatui::crossterm::event::{
+    self, DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event,
+    KeyEventKind,
+};
 use ratatui::crossterm::execute;
 
 use super::app::App;
 use super::data_thread::Data;
 use super::draw::draw;
 use super::ink::Ink;
+use super::mouse;
 use super::requests::KeyOutcome;
 use crate::console::{CliError, CliResult, Exit};
 use crate::{Clock, SystemClock};
@@ -20,10 +24,10 @@ const BUSY_POLL: Duration = Duration::from_millis(15);
 /// Poll interval for signals and due requests.
 const IDLE_POLL: Duration = Duration::from_millis(200);
 
-/// Runs the screen until it is quit.
-pub(super) fn show(mut app: App, data: &Data, ink: Ink) -> CliResult {
+/// Runs the screen until it is quit. `has_mouse`: the mouse is used here, and not by the terminal to select text.
+pub(super) fn show(mut app: App, data: &Data, ink: Ink, has_mouse: bool) -> CliResult {
     let mut signals = Signals::listen()?;
-    let mut screen = TerminalGuard::enter()?;
+    let mut screen = TerminalGuard::enter(has_mouse)?;
     let size = screen.terminal.size()?;
     app.resize((size.width, size.height));
     let clock = SystemClock::new();
@@ -45,9 +49,12 @@ pub(super) fn show(mut app: App, data: &Data, ink: Ink) -> CliResult {
         if !event::poll(if app.is_waiting() { BUSY_POLL } else { IDLE_POLL })? {
             continue;
         }
-        drawn = None;
         loop {
-            if let Some(command) = heard(&mut app, event::read()?) {
+            let event = event::read()?;
+            if !matches!(&event, Event::Mouse(event) if !mouse::matters(event)) {
+                drawn = None;
+            }
+            if let Some(command) = heard(&mut app, event) {
                 match command {
                     KeyOutcome::Quit => return Ok(Exit::Done),
                     KeyOutcome::Request(request) => data.request(*request),
@@ -67,6 +74,10 @@ fn heard(app: &mut App, event: Event) -> Option<KeyOutcome> {
             app.on_paste(&text);
             None
         }
+        Event::Mouse(event) => {
+            app.on_mouse(event);
+            None
+        }
         Event::Resize(width, height) => {
             app.resize((width, height));
             None
@@ -82,14 +93,18 @@ fn stopped() -> CliError {
 /// The terminal while it is ours. When this is dropped it is as it was before; a panic gives it back before it speaks.
 struct TerminalGuard {
     terminal: DefaultTerminal,
+    has_mouse: bool,
 }
 
 impl TerminalGuard {
-    fn enter() -> io::Result<TerminalGuard> {
+    fn enter(has_mouse: bool) -> io::Result<TerminalGuard> {
         let terminal = ratatui::try_init()?;
-        let screen = TerminalGuard { terminal };
+        let screen = TerminalGuard { terminal, has_mouse };
         // So that a text from the clipboard is not taken for keys.
         execute!(stdout(), EnableBracketedPaste)?;
+        if has_mouse {
+            execute!(stdout(), EnableMouseCapture)?;
+        }
         Ok(screen)
     }
 }
@@ -97,6 +112,9 @@ impl TerminalGuard {
 impl Drop for TerminalGuard {
     fn drop(&mut self) {
         // An error cannot be reported: the terminal is gone, or stays as it is.
+        if self.has_mouse {
+            let _ = execute!(stdout(), DisableMouseCapture);
+        }
         let _ = execute!(stdout(), DisableBracketedPaste);
         let _ = self.terminal.show_cursor();
         let _ = ratatui::try_restore();

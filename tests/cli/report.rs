@@ -133,7 +133,7 @@ fn a_busy_day_is_on_one_page() {
     let sentence = data["verdict"]["sentence"].as_str().unwrap();
     // In a container the locks of processes outside cannot be seen.
     let knows = queue.inspect().unwrap().owned.is_some();
-    let waits = if knows { "nobody owns the file while " } else { "ready, the oldest has been for" };
+    let waits = if knows { "no worker runs while " } else { "ready, the oldest has been for" };
     for part in [
         &format!("{} tasks failed", counts.failed),
         "lost",
@@ -200,6 +200,102 @@ fn a_busy_day_is_on_one_page() {
     ] {
         assert!(text.contains(part), "{part}");
     }
+}
+
+/// A file of jobs for the shell: some succeed, some fail for good, one will be tried again, one is a dead letter.
+#[cfg(unix)]
+fn jobs(folder: &Path) {
+    let perdura = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_perdura"));
+        command.args(["--db", "tasks.db"]).args(words).current_dir(folder).env_remove("PERDURA_DB");
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let fails = "echo 'private line' >&2; echo 'no such host' >&2; exit 22";
+    let all: [&[&str]; 6] = [
+        &["add", "--", "/bin/echo", "private-arg"],
+        &["add", "--queue", "night", "--", "/bin/echo", "private-arg"],
+        &["add", "--max-attempts", "1", "--", "sh", "-c", fails],
+        &["add", "--max-attempts", "2", "--backoff", "1h", "--", "false", "private-arg"],
+        &["add", "--max-attempts", "1", "--", "sh", "-c", "exit 7"],
+        &["schedule", "add", "nightly", "30 2 * * *", "--", "/usr/bin/backup.sh", "private-arg"],
+    ];
+    for words in all {
+        let output = perdura(words);
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert_eq!(perdura(&["work", "--drain", "-q"]).status.code(), Some(1));
+    assert!(perdura(&["move-to-dead", "--error", "ExitCode.7", "--yes"]).status.success());
+}
+
+#[cfg(unix)]
+#[test]
+fn jobs_are_told_by_their_programs_and_private_words_only_if_asked_for() {
+    let folder = folder("jobs");
+    jobs(&folder);
+    let bare = page(&folder, &[]);
+    let without_db = bare.replace("tasks.db", "");
+    for part in [
+        "Program",
+        ">echo<",
+        ">sh<",
+        ">backup.sh<",
+        "By program",
+        "By queue",
+        "Failed, will be tried again",
+        "perdura retry --error ExitCode.22",
+        "exit code 22: no such host",
+        "all that ended in the last 24 h",
+    ] {
+        assert!(without_db.contains(part), "{part}");
+    }
+    assert!(!bare.contains("perdura.job<"), "the name of all jobs says nothing");
+    assert!(!bare.contains("private"), "args and output were not asked for");
+    let json = report(&folder, &["--json"]);
+    assert!(!String::from_utf8_lossy(&json.stdout).contains("private"));
+    let data: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let programs: Vec<_> = data["ended"]["programs"].as_array().unwrap().iter().collect();
+    assert_eq!((&programs[0]["name"], &programs[0]["succeeded"]), (&"echo".into(), &2.into()));
+    let queues: Vec<_> = data["ended"]["queues"].as_array().unwrap().iter().map(|q| &q["name"]).collect();
+    assert_eq!(queues, ["default", "night"]);
+    let retrying = &data["failures"]["retrying"]["rows"][0];
+    assert_eq!((&retrying["programs"][0], &retrying["count"]), (&"false".into(), &1.into()));
+    assert_eq!(data["dead_letters"]["rows"][0]["program"], "sh");
+    let (from, to) = (&data["activity"]["from"], &data["activity"]["to"]);
+    assert!(from.as_str() > data["since"].as_str() && to.as_str() <= data["made_at"].as_str(), "{from} {to}");
+    assert_eq!(data["verdict"]["concerns"][0]["command"], "perdura retry --error ExitCode.22");
+
+    let full = page(&folder, &["--args", "--force"]);
+    for part in [
+        "Command",
+        "/bin/echo private-arg",
+        "sh -c &#39;exit 7&#39;",
+        "private line",
+        "/usr/bin/backup.sh private-arg",
+    ] {
+        assert!(full.contains(part) || full.contains(&part.replace("&#39;", "'")), "{part}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_that_runs_is_on_the_page() {
+    let folder = folder("worker");
+    jobs(&folder);
+    let mut worker = Command::new(env!("CARGO_BIN_EXE_perdura"));
+    worker.args(["work", "--db", "tasks.db", "-q"]).current_dir(&folder).env_remove("PERDURA_DB");
+    let mut worker = worker.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let owned = || {
+        let json = report(&folder, &["--json"]);
+        let data: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+        // In a container the locks of processes outside cannot be seen.
+        data["worker"]["runs"].is_null() || data["worker"]["runs"] == true
+    };
+    super::support::await_that("the worker", owned);
+    let text = page(&folder, &[]);
+    let known = text.contains(&format!("Process {} runs the tasks. It began ", worker.id()));
+    assert!(known || text.contains("cannot be known from here") || text.contains("cannot be seen from here"));
+    worker.kill().unwrap();
+    worker.wait().unwrap();
 }
 
 #[test]

@@ -212,6 +212,85 @@ fn jobs_are_listed_by_their_commands() {
     terminal.press("2");
     terminal.shows("gzip -9 'a b'");
     terminal.shows("cp 'no such file' elsewhere");
+    let screen = terminal.screen();
+    assert!(
+        screen.contains("all jobs") && !screen.contains("NAME"),
+        "the name of all says nothing: {screen}"
+    );
+    terminal.shows("newest first");
+    terminal.press("s");
+    terminal.shows("running first");
+    terminal.press("3");
+    terminal.shows("PROGRAM");
+    terminal.shows(" cp ");
+    terminal.shows("R retry 1 (this row)");
+    terminal.press("Enter");
+    terminal.shows("filter state:failed,lost name:perdura.job error:ExitCode.1");
+    terminal.shows("R retry all of filter");
+}
+
+#[test]
+fn what_runs_is_seen_with_an_estimate_and_its_output_is_followed() {
+    let place = Place::new();
+    for _ in 0..3 {
+        place.add(["--", "sh", "-c", "echo short"]);
+    }
+    assert_eq!(place.run(["work", "--drain"]).code, Some(0));
+    let script = "i=0; while [ ! -e stop ]; do i=$((i+1)); echo line $i; sleep 0.1; done";
+    place.add(["--", "sh", "-c", script]);
+    let _worker = place.start(place.command(["work"]));
+    let Some(terminal) = Terminal::run(&place, "perdura --db tasks.db watch --every 200ms") else { return };
+    terminal.shows("RUNNING 1");
+    terminal.shows("over ~"); // its three forerunners ended at once
+    terminal.shows("sh -c 'i=0; while");
+    terminal.shows("PROGRAM");
+    terminal.press("2");
+    terminal.shows("RUNNING");
+    terminal.press("f");
+    terminal.shows("It is followed");
+    terminal.shows("line 20"); // the newest line is seen, however many there are
+    terminal.shows("line 40");
+    terminal.press("Up");
+    terminal.shows("f follow its output");
+    std::fs::write(place.path("stop"), "").unwrap();
+    terminal.press("f");
+    terminal.shows("It has ended: SUCCEEDED.");
+}
+
+#[test]
+fn the_mouse_shows_tabs_and_rows_and_can_be_left_to_the_terminal() {
+    let place = Place::new();
+    a_file(&place);
+    let Some(terminal) = Terminal::run(&place, "perdura --db tasks.db watch --every 200ms") else { return };
+    terminal.shows("FAILED 23");
+    let click = |column: u16, line: u16| terminal.types(&format!("\u{1b}[<0;{column};{line}M"));
+    click(30, 2);
+    terminal.shows("Failures  23 failures");
+    click(20, 2);
+    terminal.shows("Tasks  31 tasks");
+    terminal.shows("   31  QUEUED");
+    click(5, 7); // the third row: once for the cursor, once more to open it
+    click(5, 7);
+    terminal.shows("Task 29");
+    terminal.press("q");
+    terminal.is_restored("ended: 0");
+    let state = terminal.tmux(["display-message", "-p", "#{mouse_any_flag}"]);
+    assert_eq!(String::from_utf8_lossy(&state.stdout).trim(), "0", "the mouse is the terminal's again");
+
+    let Some(terminal) = Terminal::run(&place, "perdura --db tasks.db watch --no-mouse") else { return };
+    terminal.shows("FAILED 23");
+    let state = terminal.tmux(["display-message", "-p", "#{mouse_any_flag}"]);
+    assert_eq!(String::from_utf8_lossy(&state.stdout).trim(), "0");
+}
+
+#[test]
+fn a_terminal_that_cannot_be_drawn_on_is_refused() {
+    let place = Place::new();
+    a_file(&place);
+    let Some(terminal) = Terminal::run(&place, "TERM=dumb perdura --db tasks.db watch") else { return };
+    terminal.shows("this terminal (TERM=dumb) moves no cursor");
+    terminal.shows("`stats`");
+    terminal.shows("ended: 4");
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub(crate) struct Explainer {
 }
 
 /// A name as one types it in a shell.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:/@".contains(c));
     let dashes = if name.starts_with('-') { "-- " } else { "" };
     if is_plain { format!("{dashes}{name}") } else { format!("{dashes}'{}'", name.replace('\'', "'\\''")) }

@@ -176,6 +176,14 @@ impl Job {
             shell_words::join(words)
         }
     }
+
+    /// The name of the program that it starts, without its folder and its arguments: `sh` of a script.
+    #[cfg(any(feature = "tui", feature = "report"))]
+    pub(crate) fn program(&self) -> String {
+        let word = self.argv.first().filter(|_| !self.shell).map_or("sh".into(), Word::shown);
+        let name = word.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty());
+        name.unwrap_or(&word).to_owned()
+    }
 }
 
 /// Refuses what cannot be the name of a job.
@@ -188,8 +196,13 @@ fn check_name(name: &str) -> Result<(), String> {
 
 /// The command line of a job, as one would type it, from the name and the args of its task; none if they are not a job's.
 pub(crate) fn describe(task_name: &str, args_json: &str) -> Option<String> {
+    read(task_name, args_json).map(|job| job.line())
+}
+
+/// The job that a task is, from its name and its args; none if they are not a job's.
+pub(crate) fn read(task_name: &str, args_json: &str) -> Option<Job> {
     let job = serde_json::from_str::<Job>(args_json).ok();
-    job.filter(|job| job.is_local() != engine_of(task_name).is_some()).map(|job| job.line())
+    job.filter(|job| job.is_local() != engine_of(task_name).is_some())
 }
 
 /// Exit codes: single ones and ranges, `2,64-78`.
@@ -291,6 +304,16 @@ mod tests {
         assert_eq!(describe(TASK_NAME, r#"{"to":"ada"}"#), None);
         assert_eq!(describe(OLD_TASK_NAME, r#"{"argv":["make"]}"#), None, "it may be anybody's");
         assert_eq!(describe("perdura.job@ray", r#"{"argv":["make"]}"#).as_deref(), Some("make"));
+    }
+
+    #[cfg(any(feature = "tui", feature = "report"))]
+    #[test]
+    fn a_program_is_named_without_its_folder_and_its_arguments() {
+        let program = |argv: &[&str]| job(argv).program();
+        assert_eq!(program(&["/usr/local/bin/gzip", "-9", "secret"]), "gzip");
+        assert_eq!([program(&["make"]), program(&["./a b.sh"]), program(&["x/"])], ["make", "a b.sh", "x"]);
+        assert_eq!((program(&["/"]), program(&[])), ("/".to_owned(), "sh".to_owned()));
+        assert_eq!(Job { shell: true, ..job(&["curl secret"]) }.program(), "sh");
     }
 
     #[test]

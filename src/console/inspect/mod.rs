@@ -6,6 +6,10 @@ pub(crate) mod explain;
 pub(crate) mod health;
 #[cfg(unix)]
 pub(crate) mod job;
+#[cfg(any(feature = "tui", feature = "report"))]
+pub(crate) mod lately;
+#[cfg(feature = "report")]
+pub(crate) mod process;
 pub(crate) mod queue;
 pub(crate) mod rollups;
 pub(crate) mod schedule;

@@ -144,7 +144,41 @@ pub(crate) fn command(queue: &Queue, task_name: &str, id: TaskId) -> Option<Stri
     None
 }
 
-/// The same where the args are known.
+/// A job for the shell: its program and its command line.
+#[cfg(any(feature = "tui", feature = "report"))]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JobWords {
+    /// The name of the program, without its folder.
+    pub program: String,
+    /// The command line, as one would type it.
+    pub command: String,
+}
+
+/// What a job runs; none of a task that is no job, or that is gone.
+#[cfg(any(feature = "tui", feature = "report"))]
+pub(crate) fn job_words(queue: &Queue, task_name: &str, id: TaskId) -> Option<JobWords> {
+    #[cfg(unix)]
+    if super::job::may_be_job(task_name) {
+        let job = super::job::read(task_name, &queue.args_json(id).ok()?)?;
+        return Some(JobWords { program: job.program(), command: job.line() });
+    }
+    let _ = (queue, task_name, id);
+    None
+}
+
+/// Whether tasks of this name may be jobs of the command.
+#[cfg(any(feature = "tui", feature = "report"))]
+pub(crate) fn is_job_name(task_name: &str) -> bool {
+    #[cfg(unix)]
+    return super::job::may_be_job(task_name);
+    #[cfg(not(unix))]
+    {
+        let _ = task_name;
+        false
+    }
+}
+
+/// The command line of a job whose args are known.
 pub(crate) fn command_of(task_name: &str, args_json: &str) -> Option<String> {
     #[cfg(unix)]
     if super::job::may_be_job(task_name) {

@@ -3,11 +3,11 @@
 use maud::{Markup, html};
 
 use super::section::{nothing, section};
-use crate::DeadLetter;
+use super::what::{what_cell, what_heading};
 use crate::console::words::{count, number};
-use crate::report::data::{Group, ReportData, Section, TaskRow};
+use crate::report::data::{Group, LetterRow, ReportData, Section, TaskRow};
 use crate::report::table::{Cell, Kind, col, table};
-use crate::report::words::{lines, text};
+use crate::report::words::{lines, local, text};
 
 pub(in crate::report) fn failures(data: &ReportData) -> Markup {
     let groups = &data.failures.groups.rows;
@@ -17,40 +17,71 @@ pub(in crate::report) fn failures(data: &ReportData) -> Markup {
         " by what went wrong; # stands for numbers and ids"
         @if data.failures.groups.more { "; the " (groups.len()) " largest groups" }
     };
-    let columns = [
-        col("Count", Kind::Number),
-        col("Task name", Kind::Text),
-        col("Error", Kind::Text),
-        col("Newest", Kind::Number),
-    ];
     let inside = html! {
         @if groups.is_empty() { (nothing("No task is failed or lost.")) }
-        @else { div.cards.wide-3 { (table("Failures", &columns, groups.iter().map(row).collect())) } }
+        @else { (groups_table("Failures", groups, "Newest", |group| Cell::time(group.group.newest_at))) }
+        (retrying(data))
     };
     section(Section::Failures, "Failures", note, inside)
 }
 
-fn row(Group { group, example }: &Group) -> Vec<Cell> {
+/// What has failed and goes on by itself; nothing where there is none.
+fn retrying(data: &ReportData) -> Markup {
+    let failures = &data.failures;
+    let groups = &failures.retrying.rows;
+    let due = |group: &Group| Cell::time(group.example.as_ref().and_then(|example| example.task.run_at));
+    html! {
+        @if !groups.is_empty() {
+            h3 {
+                "Failed, will be tried again " span.aside {
+                    (count(failures.retrying_tasks, "task"))
+                    @if failures.retrying.more { "; the " (groups.len()) " largest groups" }
+                    @if failures.more_queued { "; of the newest queued tasks, and there are more" }
+                }
+            }
+            (groups_table("Failed, will be tried again", groups, "Newest due", due))
+        }
+    }
+}
+
+fn groups_table(label: &str, groups: &[Group], when: &'static str, time: impl Fn(&Group) -> Cell) -> Markup {
+    let are_jobs = groups.iter().all(|group| !group.programs.is_empty());
+    let columns = [
+        col("Count", Kind::Number),
+        col(if are_jobs { "Program" } else { "Task name" }, Kind::Text),
+        col("Error", Kind::Text),
+        col(when, Kind::Number),
+    ];
+    let rows = groups.iter().map(|group| row(group, time(group))).collect();
+    html! { div.cards.wide-3 { (table(label, &columns, rows)) } }
+}
+
+fn row(found: &Group, time: Cell) -> Vec<Cell> {
+    let Group { group, example, programs, .. } = found;
     let error = html! {
         div.error-type { (text(if group.error_type.is_empty() { "no error is kept" } else { &group.error_type })) }
         div.message { (lines(&group.message)) }
-        @if let Some(example) = example { (newest(example)) }
+        @if let Some(command) = &found.command { div.deed { code { (text(command)) } } }
+        @if let Some(example) = example { (newest(example, found.stderr.as_deref())) }
     };
     vec![
         Cell::by(html! { b { (number(group.count)) } }, group.count),
-        Cell::text(&group.task_name),
+        if programs.is_empty() { Cell::text(&group.task_name) } else { Cell::text(&programs.join(", ")) },
         Cell::by(error, format!("{} {}", group.error_type, group.message)),
-        Cell::time(group.newest_at),
+        time,
     ]
 }
 
 /// The whole error of the newest task of a group.
-fn newest(TaskRow { task, args, .. }: &TaskRow) -> Markup {
+fn newest(TaskRow { task, args, job, .. }: &TaskRow, stderr: Option<&str>) -> Markup {
     html! {
         details {
             summary { "Task " (task.task_id) ", attempt " (task.attempt_number) " of " (task.max_attempts) ", queue " (text(&task.queue)) }
+            @if let Some(command) = &job.command { p { "Command" } pre { (lines(command)) } }
+            @if let Some(due) = task.run_at { p { "It is tried again at " (local(due)) } }
             @if let Some(tag) = &task.tag { p { "Tag " (text(tag)) } }
             (whole_error(task.error_message.as_deref(), task.error_traceback.as_deref()))
+            @if let Some(stderr) = stderr { p { "The end of its standard error" } pre { (lines(stderr)) } }
             @if let Some(args) = args { p { "Args" } pre { (lines(args)) } }
         }
     }
@@ -71,7 +102,7 @@ pub(in crate::report) fn letters(data: &ReportData) -> Markup {
     };
     let columns = [
         col("Task", Kind::Number),
-        col("Task name", Kind::Text),
+        col(what_heading(letters.rows.iter().map(|letter| &letter.job)), Kind::Text),
         col("Queue", Kind::Text),
         col("Error", Kind::Text),
         col("Attempts", Kind::Number),
@@ -85,7 +116,7 @@ pub(in crate::report) fn letters(data: &ReportData) -> Markup {
     section(Section::Letters, "Dead letters", note, inside)
 }
 
-fn letter(letter: &DeadLetter) -> Vec<Cell> {
+fn letter(LetterRow { letter, job }: &LetterRow) -> Vec<Cell> {
     let message = letter.error_message.as_deref().unwrap_or_default();
     let error_type = letter.error_type.as_deref().unwrap_or("no error is kept");
     let error = html! {
@@ -98,7 +129,7 @@ fn letter(letter: &DeadLetter) -> Vec<Cell> {
     let id = letter.task_id;
     vec![
         Cell::by(html! { (id) }, id),
-        Cell::text(&letter.task_name),
+        what_cell(&letter.task_name, job),
         Cell::text(&letter.queue),
         Cell::by(error, format!("{error_type} {message}")),
         Cell::by(html! { (letter.attempt_number) " of " (letter.max_attempts) }, letter.attempt_number),

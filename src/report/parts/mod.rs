@@ -8,6 +8,8 @@ mod schedules;
 mod section;
 mod tasks;
 mod times;
+mod what;
+mod worker;
 
 pub(super) use conditions::conditions;
 pub(super) use failures::{failures, letters};
@@ -16,3 +18,4 @@ pub(super) use queues::queues;
 pub(super) use schedules::schedules;
 pub(super) use tasks::tasks;
 pub(super) use times::{activity, times};
+pub(super) use worker::worker;

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::failures::first_line;
 use super::section::{nothing, section};
+use super::what::{what_cell, what_heading};
 use crate::console::inspect::queue::held as held_count;
 use crate::console::inspect::task::held;
 use crate::console::words::{count, number};
@@ -79,7 +80,8 @@ fn list(
     (head, length): (&'static str, Length),
 ) -> Markup {
     let states = part.rows.iter().any(|shown| shown.task.state.is_finished());
-    let mut columns = vec![col("Task", Kind::Number), col("Task name", Kind::Text), col("Queue", Kind::Text)];
+    let what = what_heading(part.rows.iter().map(|shown| &shown.job));
+    let mut columns = vec![col("Task", Kind::Number), col(what, Kind::Text), col("Queue", Kind::Text)];
     columns.extend(states.then(|| col("State", Kind::Text)));
     columns.extend([col(head, Kind::Number), col("Attempt", Kind::Number), col("What is known", Kind::Text)]);
     let row = |shown: &TaskRow| {
@@ -87,7 +89,7 @@ fn list(
         let state = html! { span class={ "state " (task.state.as_str().to_lowercase()) } { (task.state) } };
         let mut cells = vec![
             Cell::by(html! { (task.task_id) }, task.task_id),
-            Cell::text(&task.task_name),
+            what_cell(&task.task_name, &shown.job),
             Cell::text(&task.queue),
         ];
         cells.extend(states.then(|| Cell::new(state)));

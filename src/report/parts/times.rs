@@ -3,16 +3,23 @@
 use maud::{Markup, html};
 
 use super::section::{nothing, section};
+use crate::console::inspect::task::{engine_of_job, is_job_name};
 use crate::console::words::{count, measured, number, span};
 use crate::report::chart::{self, Height, Scale};
 use crate::report::data::{ReportData, Section};
-use crate::report::sums::{AttemptKind, Distribution, NameFigures};
+use crate::report::sums::{AttemptKind, Distribution, EndedFigures, NameFigures};
 use crate::report::table::{Cell, Column, Kind, col, table};
+use crate::report::words::local;
 
 /// All attempts over time, and below them those that did not succeed, on a scale of their own.
 pub(in crate::report) fn activity(data: &ReportData) -> Markup {
     let activity = &data.activity;
-    let note = html! { "Attempts by how they ended, " (span(std::time::Duration::from_secs(activity.bar_s))) " a bar; times in " span.zone { "UTC" } };
+    let note = html! {
+        "Attempts by how they ended, " (span(std::time::Duration::from_secs(activity.bar_s))) " a bar; times in " span.zone { "UTC" }
+        @if activity.sum.ended() > 0 {
+            "; from " (local(activity.from)) " to " (local(activity.to)) ": all that ended in the last " (data.window())
+        }
+    };
     let bad = &AttemptKind::ALL[1..];
     let inside = html! {
         @if activity.sum.ended() == 0 { (nothing("No attempt ended in this time.")) }
@@ -43,20 +50,65 @@ pub(in crate::report) fn times(data: &ReportData) -> Markup {
     let names = &data.names.rows;
     let window = data.window();
     let note = html! {
-        "By task name, over the last " (window) "; lengths are at most a quarter too long; lines at p50 (solid), p95 (dashed) and p99 (dotted)"
+        "Over the last " (window) "; by task name lengths are at most a quarter too long; lines at p50 (solid), p95 (dashed) and p99 (dotted)"
         @if data.names.more { "; the " (names.len()) " busiest names" }
     };
+    let ended = &data.ended;
     let inside = html! {
         @if names.is_empty() { (nothing("No attempt ended in this time.")) }
         @else {
-            (outcomes(names))
+            @if !data.has_only_jobs() { (outcomes(names)) }
+            @if !ended.programs.is_empty() {
+                h3 { "By program " span.aside { (of_newest(data)) @if ended.more_programs { "; programs of the newest jobs among them" } } }
+                (ended_table("Program", &ended.programs))
+            }
+            @if ended.queues.len() > 1 || data.has_only_jobs() {
+                h3 { "By queue " span.aside { (of_newest(data)) } }
+                (ended_table("Queue", &ended.queues))
+            }
             div.pair {
-                (distributions("Run time", "how long handlers ran", names, |name| &name.ran))
+                (distributions("Run time", "how long attempts ran", names, |name| &name.ran))
                 (distributions("Wait", "from ready until started", names, |name| &name.waited))
             }
         }
     };
     section(Section::Times, "Times and outcomes", note, inside)
+}
+
+/// What figures are made of that the file keeps no sums of.
+fn of_newest(data: &ReportData) -> String {
+    let ended = &data.ended;
+    let which = if ended.looked_at < data.total.all() { "the newest " } else { "" };
+    format!("{} of {which}{} ended in this time", number(ended.tasks), count(ended.looked_at, "task"))
+}
+
+fn ended_table(head: &'static str, all: &[EndedFigures]) -> Markup {
+    let columns = [
+        col(head, Kind::Text),
+        col("Tasks", Kind::Number),
+        col("Succeeded", Kind::Number),
+        col("Failed", Kind::Number),
+        col("Lost", Kind::Number),
+        col("Cancelled", Kind::Number),
+        col("Ran p50", Kind::Number),
+        col("Ran p95", Kind::Number),
+        col("Longest", Kind::Number),
+    ];
+    let rows = all.iter().map(|figures| {
+        let numbers = [figures.ended, figures.succeeded, figures.failed, figures.lost, figures.cancelled];
+        std::iter::once(Cell::text(&figures.name))
+            .chain(numbers.map(Cell::number))
+            .chain([figures.p50, figures.p95, figures.longest].map(length))
+            .collect()
+    });
+    table(&format!("Outcomes by {}", head.to_lowercase()), &columns, rows.collect())
+}
+
+fn length(length: Option<std::time::Duration>) -> Cell {
+    match length {
+        Some(length) => Cell::by(html! { (measured(length)) }, length.as_micros()),
+        None => Cell::none(),
+    }
 }
 
 fn outcomes(names: &[NameFigures]) -> Markup {
@@ -87,6 +139,15 @@ fn outcomes(names: &[NameFigures]) -> Markup {
     table("Outcomes by task name", &columns, rows.collect())
 }
 
+/// A task name; that of all jobs in words.
+fn shown_name(task_name: &str) -> String {
+    match engine_of_job(task_name) {
+        Some(engine) => format!("jobs on {engine}"),
+        None if is_job_name(task_name) => "jobs".to_owned(),
+        None => task_name.to_owned(),
+    }
+}
+
 fn distributions(
     heading: &'static str,
     what: &'static str,
@@ -105,11 +166,8 @@ fn distributions(
     ];
     let row = |name: &&NameFigures| {
         let d = of(name);
-        let lengths = [d.p50, d.p95, d.p99].map(|length| match length {
-            Some(length) => Cell::by(html! { (measured(length)) }, length.as_micros()),
-            None => Cell::none(),
-        });
-        [Cell::text(&name.task_name), Cell::new(chart::distribution(d, scale, heading))]
+        let lengths = [d.p50, d.p95, d.p99].map(length);
+        [Cell::text(&shown_name(&name.task_name)), Cell::new(chart::distribution(d, scale, heading))]
             .into_iter()
             .chain(lengths)
             .collect()

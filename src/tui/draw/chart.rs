@@ -44,14 +44,16 @@ pub(super) fn minutes(rollups: &[Rollup], now: Timestamp) -> [Minute; MINUTES_DR
 /// A title with the legend, the columns, an axis.
 pub(super) fn draw(rollups: &[Rollup], now: Timestamp, ink: Ink, area: Rect, buf: &mut Buffer) {
     let minutes = minutes(rollups, now);
-    let peak = minutes.iter().map(total).max().unwrap_or(0);
+    let wide = (usize::from(area.width).saturating_sub(8) / MINUTES_DRAWN).max(1);
+    let fit = (usize::from(area.width).saturating_sub(8) / wide).min(MINUTES_DRAWN);
+    let shown = &minutes[MINUTES_DRAWN - fit..]; // the newest: what is now is never cut off
+    let peak = shown.iter().map(total).max().unwrap_or(0);
     legend(&minutes, ink, Rect { height: 1, ..area }, buf);
     let scale = format!("{:>6} ", compact_number(peak));
     buf.set_stringn(area.x, area.y + 1, &scale, 7, ink.dim());
     let bottom = area.bottom() - 1;
-    let wide = (usize::from(area.width).saturating_sub(8) / MINUTES_DRAWN).max(1);
     let height = usize::from(area.height).saturating_sub(2);
-    for (i, minute) in minutes.iter().enumerate() {
+    for (i, minute) in shown.iter().enumerate() {
         for (row, end) in column(minute, peak, height).into_iter().enumerate() {
             let (_, color, mark) = OUTCOMES[end.0];
             let x = area.x + 7 + (i * wide) as u16;
@@ -62,7 +64,8 @@ pub(super) fn draw(rollups: &[Rollup], now: Timestamp, ink: Ink, area: Rect, buf
             }
         }
     }
-    let axis = format!("{:<width$}now", "1 h ago", width = (MINUTES_DRAWN * wide).saturating_sub(3));
+    let ago = if fit == MINUTES_DRAWN { "1 h ago".to_owned() } else { format!("{fit} min ago") };
+    let axis = format!("{ago:<width$}now", width = (fit * wide).saturating_sub(3));
     buf.set_stringn(area.x + 7, bottom, axis, usize::from(area.width).saturating_sub(7), ink.dim());
 }
 

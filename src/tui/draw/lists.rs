@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::table::{Cell, Column, Table, cell, left, rest, right};
-use crate::console::inspect::task::held;
+use crate::console::inspect::task::{held, is_job_name};
 use crate::console::text::safe;
 use crate::console::words::{compact_number, compact_span, count, number};
 use crate::inspect::FailureGroup;
@@ -14,6 +14,7 @@ use crate::tui::app::{App, Tab};
 use crate::tui::ink::Ink;
 use crate::tui::list::{List, Row};
 use crate::tui::requests::Listed;
+use crate::tui::sort::MAX_SORTED_TASKS;
 use crate::{DeadLetter, Hold, State, TaskRecord, Timestamp};
 
 pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
@@ -44,10 +45,11 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
                 (n, false) => count(n, "failure"),
             };
             head(app, &app.failures, Some(of), ink, title, buf);
+            let is_of_jobs = app.failures.one_name().is_some_and(is_job_name);
             let columns = vec![
                 left("", 1),
                 right("COUNT"),
-                left("NAME", wide / 5),
+                left(if is_of_jobs { "PROGRAM" } else { "NAME" }, wide / 5),
                 left("ERROR", wide / 4),
                 right("NEWEST"),
                 rest("MESSAGE"),
@@ -71,6 +73,15 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     }
 }
 
+/// The order of the tasks, and of how many where that is not all.
+fn order(app: &App) -> String {
+    let title = app.sort.title();
+    if app.sort.is_bounded() && app.tasks.rows.len() >= MAX_SORTED_TASKS {
+        return format!("{title}, of the newest {MAX_SORTED_TASKS} and what runs");
+    }
+    title.to_owned()
+}
+
 /// How many tasks match the filter, if the counters know.
 fn count_of(app: &App) -> Option<String> {
     let query = &app.tasks.query;
@@ -89,6 +100,14 @@ fn count_of(app: &App) -> Option<String> {
 fn head<R: Row>(app: &App, list: &List<R>, of: Option<String>, ink: Ink, area: Rect, buf: &mut Buffer) {
     let mut spans = vec![Span::styled(format!(" {}", app.tab.title()), ink.bold())];
     spans.extend(of.map(|of| Span::raw(format!("  {of}"))));
+    let is_said = app.tab == Tab::Failures && list.one_name().is_some_and(is_job_name);
+    if let Some(name) = list.one_name().filter(|_| !is_said && list.query.name.is_none()) {
+        spans.push(Span::raw(if is_job_name(name) {
+            "  all jobs".to_owned()
+        } else {
+            format!("  all {}", safe(name))
+        }));
+    }
     if !list.query.is_all() {
         spans.push(Span::raw("  filter "));
         spans.push(Span::styled(safe(&list.query.to_string()).into_owned(), ink.key()));
@@ -97,13 +116,21 @@ fn head<R: Row>(app: &App, list: &List<R>, of: Option<String>, ink: Ink, area: R
         let n = number(list.selected.len() as u64);
         spans.push(Span::styled(format!("  {n} selected"), ink.warn()));
     }
-    buf.set_line(area.x, area.y, &Line::from(spans), area.width);
-    if let Some((first, last)) = list.rows.first().zip(list.rows.last()).filter(|_| !list.is_whole) {
+    let ends = list.rows.first().zip(list.rows.last()).filter(|_| !list.is_whole);
+    let shown = ends.map(|(first, last)| {
         let end = if list.is_last { ", the oldest" } else { "" };
-        let text = format!(" {} to {}{end} ", first.id(), last.id());
-        let x = area.right().saturating_sub(text.len() as u16);
-        buf.set_stringn(x, area.y, text, usize::from(area.width), ink.dim());
+        format!(" {} to {}{end} ", first.id(), last.id())
+    });
+    let shown = shown.unwrap_or_default();
+    let order = Span::styled(format!("  {}", order(app)), ink.dim());
+    let used: usize = spans.iter().map(Span::width).sum();
+    let is_sorted = app.tab == Tab::Tasks && (app.sort.is_bounded() || list.query.is_all());
+    if is_sorted && used + order.width() + shown.len() <= usize::from(area.width) {
+        spans.push(order);
     }
+    buf.set_line(area.x, area.y, &Line::from(spans), area.width);
+    let x = area.right().saturating_sub(shown.len() as u16);
+    buf.set_stringn(x, area.y, shown, usize::from(area.width), ink.dim());
 }
 
 /// The rows that are seen.
@@ -122,8 +149,11 @@ fn show<R: Row>(
         cells.insert(0, cell(mark, ink.warn()));
         cells
     });
-    let table =
+    let mut table =
         Table { columns, rows: rows.collect(), cursor: Some(list.cursor.saturating_sub(list.offset)) };
+    if list.one_name().is_some() {
+        table.leave_out_titled("NAME"); // it is the same in each row, and the title says it
+    }
     table.draw(area, ink, buf);
     if list.rows.is_empty() {
         let y = area.y + 2;
@@ -159,7 +189,7 @@ fn task_row(task: &Listed<TaskRecord>, app: &App, ink: Ink) -> Vec<Cell> {
     let is_paused = |name| app.queues().any(|(queue, counts)| queue == name && counts.paused);
     if task.hold == Some(Hold::Ready) && is_paused(&task.queue) {
         cells.pop();
-        cells.push(cell(after(&task.command, "its queue is paused".to_owned()), ink.warn()));
+        cells.push(cell(after(task.command.as_ref(), "its queue is paused".to_owned()), ink.warn()));
     }
     cells
 }
@@ -182,12 +212,12 @@ fn cells(task: &Listed<TaskRecord>, time: String, ink: Ink) -> Vec<Cell> {
         cell(&task.queue, ink.plain()),
         cell(tries(task), ink.plain()),
         cell(time, ink.plain()),
-        cell(after(&task.command, what), style),
+        cell(after(task.command.as_ref(), what), style),
     ]
 }
 
 /// What there is to say, behind the command line of a job.
-fn after(command: &Option<String>, what: String) -> String {
+pub(super) fn after(command: Option<&String>, what: String) -> String {
     match command {
         Some(command) if what.is_empty() => command.clone(),
         Some(command) => format!("{command} · {what}"),
@@ -196,7 +226,7 @@ fn after(command: &Option<String>, what: String) -> String {
 }
 
 /// The most telling thing about a task.
-fn what(task: &TaskRecord, ink: Ink) -> (String, Style) {
+pub(super) fn what(task: &TaskRecord, ink: Ink) -> (String, Style) {
     if task.cancel_requested && task.state == State::Running {
         return ("is to stop".to_owned(), ink.warn());
     }
@@ -235,11 +265,11 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-fn group_row(group: &FailureGroup, now: Timestamp, ink: Ink) -> Vec<Cell> {
+fn group_row(group: &Listed<FailureGroup>, now: Timestamp, ink: Ink) -> Vec<Cell> {
     let newest = group.newest_at.map(|at| compact_span(now.since(at))).unwrap_or_default();
     vec![
         cell(number(group.count), ink.bold()),
-        cell(&group.task_name, ink.plain()),
+        cell(group.command.as_ref().unwrap_or(&group.task_name), ink.plain()),
         cell(last_segment(&group.error_type), ink.bad()),
         cell(newest, ink.plain()),
         cell(first_line(&group.message), ink.plain()),
@@ -256,6 +286,6 @@ fn letter_row(letter: &Listed<DeadLetter>, now: Timestamp, ink: Ink) -> Vec<Cell
         cell(&letter.queue, ink.plain()),
         cell(compact_span(now.since(letter.moved_at)), ink.plain()),
         cell(replayed, ink.plain()),
-        cell(after(&letter.command, error(error_type, letter.error_message.as_deref())), ink.plain()),
+        cell(after(letter.command.as_ref(), error(error_type, letter.error_message.as_deref())), ink.plain()),
     ]
 }

@@ -2,10 +2,10 @@
 
 mod chart;
 mod detail;
-
 mod lists;
 mod overlay;
 mod overview;
+mod running;
 mod schedules;
 mod table;
 
@@ -17,12 +17,13 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
 use super::app::{App, MIN_SCREEN_SIZE, RunningAction, Tab};
-use super::hints::hints;
+use super::hints::{Hint, hints};
 use super::ink::Ink;
+use super::layout;
+use super::tab_line::TabLine;
 use super::words;
 use crate::console::table::shorten;
 use crate::console::text::safe;
-use crate::console::words::compact_number;
 
 /// Draws everything.
 pub(super) fn draw(app: &App, ink: Ink, frame: &mut Frame<'_>) {
@@ -30,7 +31,7 @@ pub(super) fn draw(app: &App, ink: Ink, frame: &mut Frame<'_>) {
     if area.width < MIN_SCREEN_SIZE.0 || area.height < MIN_SCREEN_SIZE.1 {
         return too_small(area, frame.buffer_mut());
     }
-    let [top, tabs, body, status, hints] = rows(area);
+    let [top, tabs, body, status, hints] = layout::screen(area);
     let buf = frame.buffer_mut();
     bar(app, ink, top, buf);
     tab_line(app, ink, tabs, buf);
@@ -59,13 +60,6 @@ fn too_small(area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// Bar, tabs, body, status, keys.
-fn rows(area: Rect) -> [Rect; 5] {
-    let line = |y| Rect { y, height: 1, ..area };
-    let body = Rect { y: area.y + 2, height: area.height - 4, ..area };
-    [line(area.y), line(area.y + 1), body, line(area.bottom() - 2), line(area.bottom() - 1)]
-}
-
 /// Who looks at what, and who executes.
 fn bar(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     buf.set_style(area, ink.bar());
@@ -89,53 +83,13 @@ fn bar(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
 }
 
 fn tab_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
-    let fits = |line: &Line<'_>| line.width() <= usize::from(area.width);
-    let lines = || TabForm::ALL.iter().map(|form| tabs(app, ink, *form));
-    if let Some(line) = lines().find(fits).or_else(|| lines().next_back()) {
-        buf.set_line(area.x, area.y, &line, area.width);
-    }
-}
-
-/// How much the line of tabs says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TabForm {
-    Whole,
-    /// Short titles.
-    Short,
-    /// Without how much is in them.
-    Bare,
-    /// With as few blanks and letters as may be.
-    Tight,
-}
-
-impl TabForm {
-    /// The wider ones first.
-    const ALL: [TabForm; 4] = [TabForm::Whole, TabForm::Short, TabForm::Bare, TabForm::Tight];
-}
-
-fn tabs(app: &App, ink: Ink, form: TabForm) -> Line<'static> {
-    let is_counted = matches!(form, TabForm::Whole | TabForm::Short);
-    let counts = app.summary.as_ref().map(|summary| summary.counts.total()).filter(|_| is_counted);
+    let line = TabLine::of(app, area.width);
     let mut spans = Vec::new();
-    for (i, tab) in Tab::ALL.into_iter().enumerate() {
-        let number = match (tab, counts) {
-            (Tab::Failures, Some(counts)) => Some(counts.failed.saturating_add(counts.lost)),
-            (Tab::Waiting, Some(counts)) => Some(counts.waiting),
-            _ => None,
-        };
-        let number = number.filter(|n| *n > 0).map(|n| format!(" {}", compact_number(n))).unwrap_or_default();
-        let title = match form {
-            TabForm::Whole => tab.title(),
-            TabForm::Short | TabForm::Bare => tab.short_title(),
-            TabForm::Tight => tab.shortest_title(),
-        };
+    for (tab, label) in line.labels {
         let style = if tab == app.tab { ink.cursor().patch(ink.bold()) } else { ink.plain() };
-        let (end, gap) = if form == TabForm::Tight { ("", "") } else { (" ", " ") };
-        spans.push(Span::styled(format!(" {} {title}{number}{end}", i + 1), style));
-        spans.push(Span::raw(gap));
+        spans.extend([Span::styled(label, style), Span::raw(" ".repeat(line.gap))]);
     }
-    spans.pop();
-    Line::from(spans)
+    buf.set_line(area.x, area.y, &Line::from(spans), area.width);
 }
 
 /// The most important status.
@@ -160,7 +114,7 @@ fn status_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
 /// As many keys as there is room for; help and quit always.
 fn hint_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     let hints = hints(app);
-    let width = |(key, what): &(&str, &str)| key.width() + what.width() + 3;
+    let width = |(key, what): &Hint| key.width() + what.width() + 3;
     let mut room = usize::from(area.width).saturating_sub(1);
     let last = hints.len().saturating_sub(2);
     room = room.saturating_sub(hints[last..].iter().map(width).sum());
@@ -231,12 +185,12 @@ mod tests {
 
     #[test]
     fn one_task() {
-        golden("task", "3 Enter");
+        golden("task", "3 l");
     }
 
     #[test]
     fn one_task_further_down() {
-        golden("task_end", "3 Enter End");
+        golden("task_end", "3 l End");
     }
 
     #[test]
@@ -291,6 +245,8 @@ mod tests {
         let text = seen(&mut stage);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].ends_with("6 Sched."), "{text}");
+        assert!(lines[2].ends_with("LOST 0"), "that nothing is lost is seen: {text}");
+        assert!(lines[7].contains("52 min ago") && lines[7].ends_with("now"), "{text}");
         assert!(lines[2].contains("FAILED") && !lines[2].trim_end().ends_with(char::is_alphabetic), "{text}");
         stage.keys("?");
         let mut met = String::new();
@@ -338,7 +294,7 @@ mod tests {
     fn a_screen_of_any_size_is_drawn() {
         let mut stage = Stage::new();
         stage.schedules().unwrap();
-        for keys in ["1", "2", "3", "3 Enter", "4", "5", "6", "2 /", "?", "Esc 3 R"] {
+        for keys in ["1", "2", "3", "3 l", "3 l f", "4", "5", "6", "2 s", "2 /", "?", "Esc 3 R"] {
             stage.keys(keys);
             for (width, height) in
                 [(1, 1), (10, 3), (59, 16), (60, 15), (60, 16), (79, 23), (300, 100), (500, 16)]
@@ -358,7 +314,7 @@ mod tests {
     fn no_text_of_the_file_reaches_the_terminal_raw() {
         let mut stage = Stage::new();
         stage.schedules().unwrap();
-        for keys in ["1", "2", "3", "3 Enter", "3 Enter End", "4", "5", "5 Enter", "6"] {
+        for keys in ["1", "2", "3", "3 l", "3 l End", "3 l f", "4", "5", "5 Enter", "6"] {
             stage.keys(keys);
             let buffer = stage.draw(Ink { colors: true, zone: Zone::Utc });
             let wild =

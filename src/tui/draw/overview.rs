@@ -1,4 +1,4 @@
-//! The overview screen: states, rates, queues, task names.
+//! The overview screen: states, rates, what runs, queues, task names.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::chart;
-use super::table::{Cell, Table, cell, left, right};
+use super::running;
+use super::table::{Cell, Table, cell, left, more, right};
 use crate::State;
 use crate::console::inspect::queue::{bounds, by_key, held, note};
 use crate::console::text::safe;
 use crate::console::words::{compact_number, compact_span, distance, number};
 use crate::tui::app::App;
 use crate::tui::ink::Ink;
+use crate::tui::layout::OverviewParts;
 use crate::tui::rates::{Throughput, rates};
 use crate::tui::requests::Summary;
 
 /// Those that wait for a condition are counted up to here.
 const MAX_COUNTED: u64 = 10_000;
 
-/// From this width on queues and names stand side by side.
-const MIN_SIDE_BY_SIDE_WIDTH: u16 = 126;
-
-/// Which states are left out first where there is no room for all; before them, those in which no task is.
+/// Which states are left out first where there is no room for all; before them, those in which no task is, but for the last two: that
+/// nothing has failed and nothing is lost is worth its room.
 const LEAVE_OUT_ORDER: [State; 6] =
-    [State::Cancelled, State::Succeeded, State::Lost, State::Running, State::Queued, State::Failed];
+    [State::Cancelled, State::Succeeded, State::Running, State::Queued, State::Lost, State::Failed];
 
 /// From this width on the durations of the last minutes are shown, too.
 const MIN_RECENT_WIDTH: u16 = 72;
@@ -37,40 +37,45 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     let Some(summary) = &app.summary else { return };
     states(summary, ink, Rect { height: 1, ..area }, buf);
     queued(app, summary, ink, Rect { y: area.y + 1, height: 1, ..area }, buf);
-    let rows = area.height - 2;
-    let chart = (rows / 3 + 1).clamp(4, 14);
-    chart::draw(&app.rollups, app.now, ink, Rect { y: area.y + 2, height: chart, ..area }, buf);
-    let below = Rect { y: area.y + 2 + chart, height: rows - chart, ..area };
-    if area.width >= MIN_SIDE_BY_SIDE_WIDTH {
-        let half = area.width * 2 / 5;
-        queues(app, summary, ink, Rect { width: half, ..below }, buf);
-        names(app, ink, Rect { x: below.x + half + 2, width: below.width - half - 2, ..below }, buf);
+    let parts = OverviewParts::of(area, app.overview.running.len());
+    chart::draw(&app.overview.rollups, app.now, ink, parts.chart, buf);
+    running::draw(app, ink, parts.running, buf);
+    queues(app, summary, ink, parts, buf);
+    if app.overview.has_only_jobs() && !app.overview.programs.is_empty() {
+        programs(app, ink, parts.names, buf);
     } else {
-        let named = (below.height / 2).max(2);
-        queues(app, summary, ink, Rect { height: below.height - named, ..below }, buf);
-        names(app, ink, Rect { y: below.bottom() - named, height: named, ..below }, buf);
+        names(app, ink, parts.names, buf);
     }
 }
 
 fn states(summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) {
     let total = summary.counts.total();
-    let line = |states: &[State], show: fn(u64) -> String| {
-        let spans = states.iter().flat_map(|state| {
+    let line = |states: &[State], show: fn(u64) -> String, gap: &'static str| {
+        let mut spans = Vec::new();
+        for state in states {
             let n = total.in_state(*state);
             let style = if n > 0 { ink.state(*state) } else { ink.dim() };
-            [Span::styled(format!(" {state} "), style), Span::styled(format!("{}  ", show(n)), ink.bold())]
-        });
-        Line::from(spans.collect::<Vec<_>>())
+            spans.push(Span::raw(if spans.is_empty() { " " } else { gap }));
+            spans.extend([Span::styled(format!("{state} "), style), Span::styled(show(n), ink.bold())]);
+        }
+        Line::from(spans)
     };
-    let fits = |line: &Line<'_>| line.width() <= usize::from(area.width) + 2; // it ends in a gap
-    let full = line(&State::ALL, number);
+    let fits = |line: &Line<'_>| line.width() <= usize::from(area.width);
     let mut states = State::ALL.to_vec();
-    let mut shown = if fits(&full) { full } else { line(&states, compact_number) };
-    while !fits(&shown) && states.len() > 1 {
+    let mut shown = line(&states, number, "   ");
+    while !fits(&shown) {
+        shown = line(&states, compact_number, "   ");
+        if fits(&shown) || states.len() == 1 {
+            break;
+        }
+        shown = line(&states, compact_number, "  ");
         let rank = |state: &State| LEAVE_OUT_ORDER.iter().position(|dispensable| dispensable == state);
-        let first = states.iter().copied().min_by_key(|state| (total.in_state(*state) > 0, rank(state)));
-        states.retain(|state| Some(*state) != first);
-        shown = line(&states, compact_number);
+        let is_needed =
+            |state: &State| total.in_state(*state) > 0 || matches!(state, State::Failed | State::Lost);
+        let first = states.iter().copied().min_by_key(|state| (is_needed(state), rank(state)));
+        if !fits(&shown) {
+            states.retain(|state| Some(*state) != first);
+        }
     }
     buf.set_line(area.x, area.y, &shown, area.width);
 }
@@ -121,9 +126,10 @@ fn queued(app: &App, summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) 
     buf.set_line(area.x, area.y, &Line::from(spans), area.width);
 }
 
-fn queues(app: &App, summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) {
+fn queues(app: &App, summary: &Summary, ink: Ink, parts: OverviewParts, buf: &mut Buffer) {
+    let area = parts.queues;
     let room = usize::from(area.height).saturating_sub(1).max(1);
-    let offset = (app.queue + 1).saturating_sub(room);
+    let offset = parts.first_queue(app);
     let rows = summary.counts.queues.iter().skip(offset).take(room).map(|(name, counts)| {
         let age = summary.ready_since.get(name).map(|since| app.now.since(*since));
         let late = if age.is_some_and(|age| age > LATE_AFTER) { ink.warn() } else { ink.plain() };
@@ -156,7 +162,7 @@ fn queues(app: &App, summary: &Summary, ink: Ink, area: Rect, buf: &mut Buffer) 
 }
 
 fn names(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
-    let all = rates(&app.rollups, app.now);
+    let all = rates(&app.overview.rollups, app.now);
     let room = usize::from(area.height).saturating_sub(1);
     let time = |time: Option<Duration>| cell(time.map(compact_span).unwrap_or_default(), ink.plain());
     let speed = |rate: &Throughput| {
@@ -199,16 +205,27 @@ fn names(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     table.draw(area, ink, buf);
 }
 
-/// Says in the last row how many have no room.
-fn more(table: &mut Table, all: usize, ink: Ink) {
-    let hidden = all.saturating_sub(table.rows.len());
-    if hidden > 0 && table.cursor.is_none() {
-        let columns = table.columns.len() - 1;
-        let blank = std::iter::repeat_with(|| cell("", ink.plain())).take(columns);
-        if let Some(last) = table.rows.last_mut() {
-            *last = std::iter::once(cell(format!("{} more", hidden + 1), ink.dim())).chain(blank).collect();
-        }
-    }
+/// What programs did lately, where all tasks are jobs: their one task name says nothing.
+fn programs(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
+    let all = &app.overview.programs;
+    let room = usize::from(area.height).saturating_sub(1);
+    let time = |time: Option<Duration>| cell(time.map(compact_span).unwrap_or_default(), ink.plain());
+    let rows = all.iter().take(room).map(|figures| {
+        let bad = figures.failed + figures.lost;
+        let style = if bad > 0 { ink.bad() } else { ink.plain() };
+        vec![
+            cell(&figures.name, ink.bold()),
+            cell(compact_number(figures.ended()), ink.plain()),
+            time(figures.ran(0.5)),
+            time(figures.ran(0.95)),
+            cell(compact_number(bad), style),
+        ]
+    });
+    let columns = vec![left(" PROGRAM", 32), right("ENDED LATELY"), right("P50"), right("P95"), right("BAD")];
+    let mut table = Table { columns, rows: rows.collect(), cursor: None };
+    more(&mut table, all.len(), ink);
+    indent(&mut table);
+    table.draw(area, ink, buf);
 }
 
 /// Sets the first column off from the edge of the screen.

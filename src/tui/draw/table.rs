@@ -70,6 +70,13 @@ impl Table {
         self.rows.iter_mut().for_each(|row| drop(row.drain(columns.clone())));
     }
 
+    /// Leaves out the column with this heading, if there is one.
+    pub fn leave_out_titled(&mut self, title: &str) {
+        if let Some(at) = self.columns.iter().position(|column| column.title == title) {
+            self.leave_out(at..at + 1);
+        }
+    }
+
     /// Draws the headings, and as many rows as there is room for below them.
     pub fn draw(&self, area: Rect, ink: Ink, buf: &mut Buffer) {
         if area.is_empty() {
@@ -133,5 +140,17 @@ impl Table {
             widths[i] -= 1;
         }
         widths
+    }
+}
+
+/// Says in the last row how many have no room.
+pub(super) fn more(table: &mut Table, all: usize, ink: Ink) {
+    let hidden = all.saturating_sub(table.rows.len());
+    if hidden > 0 && table.cursor.is_none() {
+        let columns = table.columns.len() - 1;
+        let blank = std::iter::repeat_with(|| cell("", ink.plain())).take(columns);
+        if let Some(last) = table.rows.last_mut() {
+            *last = std::iter::once(cell(format!("{} more", hidden + 1), ink.dim())).chain(blank).collect();
+        }
     }
 }
