@@ -574,6 +574,7 @@ pub struct Recovered {
     pub epoch: i64,
     pub lost: usize,
     pub handed_back: usize,
+    pub lost_for_good: Vec<(TaskId, Arc<str>)>,
 }
 
 pub struct OwnerSettings {

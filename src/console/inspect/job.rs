@@ -180,6 +180,9 @@ impl Job {
     /// The name of the program that it starts, without its folder and its arguments: `sh` of a script.
     #[cfg(any(feature = "tui", feature = "report"))]
     pub(crate) fn program(&self) -> String {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
         let word = self.argv.first().filter(|_| !self.shell).map_or("sh".into(), Word::shown);
         let name = word.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty());
         name.unwrap_or(&word).to_owned()
@@ -297,6 +300,7 @@ mod tests {
         assert_eq!(script.line(), "sh -c 'sleep 1; date'");
         let named = Job { name: Some("nap".into()), ..script.clone() };
         assert_eq!(named.line(), "nap: sh -c 'sleep 1; date'");
+        assert_eq!((named.program().as_str(), script.program().as_str()), ("nap", "sh"));
         assert!(
             Job { name: Some("a\nb".into()), ..plain.clone() }.check().unwrap_err().starts_with("name: ")
         );
