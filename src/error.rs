@@ -51,8 +51,8 @@ pub enum ErrorKind {
     Io,
     /// The file or its folder cannot be written.
     ReadOnly,
-    /// The file was removed, renamed or replaced while it was open. Nothing is read or written until it is back. Or it was written although
-    /// it could not be when it was opened to look only.
+    /// The file was removed, renamed or replaced while it was open. Nothing is written until it is back; a
+    /// connection that is open already may still read what was there. Or it was written although it could not be when it was opened to look only.
     FileReplaced,
     /// The file would lie on a network file system. See
     /// [`Builder::allow_network_file_system`](crate::Builder::allow_network_file_system).

@@ -4,6 +4,8 @@
 //! function that says whether the promises held. It works with any queue, with threads or without, and across processes: events are
 //! serde data, so a child can print them, be killed, and have its history checked by its parent.
 //!
+//! Until 1.0, a minor version may change this module: it is outside the promises of semantic versioning.
+//!
 //! ```
 //! use perdura::testing::{HistoryRecorder, check_history};
 //! use perdura::{Context, Failure, Options, Queue, SystemClock, Task};

@@ -8,6 +8,8 @@
 //! What the tasks do is a [`Workload`]: [`Script`] is the one that perdura's own tests use; a program's own tasks take one `impl`.
 //! With the feature `proptest`, `perdura::testing::proptest` makes the commands.
 //!
+//! Until 1.0, a minor version may change this module: it is outside the promises of semantic versioning.
+//!
 //! ```
 //! use perdura::testing::model::{Command, Pair, Program, Script};
 //! use perdura::{Config, Options};
