@@ -245,7 +245,7 @@ fn what_runs_is_seen_with_an_estimate_and_its_output_is_followed() {
     terminal.shows("sh -c 'i=0; while");
     terminal.shows("PROGRAM");
     terminal.press("2");
-    terminal.shows("RUNNING");
+    terminal.shows("    4  RUNNING"); // its row, on which the key acts
     terminal.press("f");
     terminal.shows("It is followed");
     terminal.shows("line 20"); // the newest line is seen, however many there are
