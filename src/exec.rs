@@ -271,7 +271,7 @@ struct Jobs<'q> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Started {
+struct StartReply {
     refused: Option<String>,
     not_now: Option<String>,
 }
@@ -336,9 +336,9 @@ impl Engine for ExecEngine {
 
     fn start(&mut self, job: &JobId, spec: &Value) -> Result<(), EngineError> {
         match self.call("start", &OneJob { job: job.as_str(), spec: Some(spec) })? {
-            Started { refused: Some(why), .. } => Err(EngineError::refused(why)),
-            Started { not_now: Some(why), .. } => Err(EngineError::not_now(why)),
-            Started { refused: None, not_now: None } => Ok(()),
+            StartReply { refused: Some(why), .. } => Err(EngineError::refused(why)),
+            StartReply { not_now: Some(why), .. } => Err(EngineError::not_now(why)),
+            StartReply { refused: None, not_now: None } => Ok(()),
         }
     }
 

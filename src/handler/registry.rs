@@ -36,11 +36,11 @@ struct Handler {
     version: u32,
     run: Erased,
     /// What makes an output of the job that an engine has done; none of what runs here.
-    finish: Option<Finish>,
+    finish: Option<FinishFn>,
 }
 
 /// What makes the output of a task of its args and of the job that has ended: JSON of at most so many bytes.
-type Finish = Box<dyn Fn(&str, &Ended, usize) -> Result<Option<String>, Failure> + Send + Sync>;
+type FinishFn = Box<dyn Fn(&str, &Ended, usize) -> Result<Option<String>, Failure> + Send + Sync>;
 
 /// How tasks of a type run on an engine.
 pub(crate) struct OutsideHandler<S, F> {
@@ -96,7 +96,7 @@ impl Registry {
                 to_json("result", &finish(decode(args)?, ended)?, limit).map_err(Failure::from_write)?;
             Ok((json != "null").then_some(json))
         };
-        let finish: Option<Finish> = Some(Box::new(finish));
+        let finish: Option<FinishFn> = Some(Box::new(finish));
         self.push(aliases, Handler { task_name, version: T::VERSION, run: Box::new(run), finish });
     }
 

@@ -43,13 +43,13 @@ impl FollowArgs {
         session.refuse_json("follow writes what the job writes; `perdura show ID --json` has it as JSON")?;
         refuse_waiting_for_itself(session, Some(self.id))?;
         let queue = session.read_only_queue()?;
-        let mut follower = Follower::new(self.id, self.engines.engines(session.db()));
+        let mut follower = JobFollower::new(self.id, self.engines.engines(session.db()));
         let shown = self.follow(&queue, &mut follower, session);
         // Who has left has not seen that it succeeded.
         if session.screen.reader_has_left() { Ok(Exit::No) } else { shown }
     }
 
-    fn follow(&self, queue: &Queue, follower: &mut Follower, session: &mut Session) -> CliResult {
+    fn follow(&self, queue: &Queue, follower: &mut JobFollower, session: &mut Session) -> CliResult {
         loop {
             let record =
                 queue.get(self.id).map_err(|e| session.explainer(queue).unless_letter(queue, self.id, e))?;
@@ -62,7 +62,7 @@ impl FollowArgs {
     }
 }
 
-struct Follower {
+struct JobFollower {
     id: TaskId,
     /// The attempt whose output is shown.
     generation: u64,
@@ -77,9 +77,9 @@ struct Follower {
     outside: Option<LogReader>,
 }
 
-impl Follower {
-    fn new(id: TaskId, engines: EnginesFile) -> Follower {
-        Follower {
+impl JobFollower {
+    fn new(id: TaskId, engines: EnginesFile) -> JobFollower {
+        JobFollower {
             id,
             generation: 0,
             out: StreamPosition::new(io::stdout().is_terminal()),

@@ -12,7 +12,7 @@ use rustix::fs::{Access, Mode, access};
 use rustix::io::Errno;
 use rustix::process;
 
-use super::protocol::{Launch, LaunchError, Surroundings};
+use super::protocol::{Launch, LaunchError, LaunchSettings};
 use crate::console::system;
 
 /// Where programs are looked for if there is no PATH: what the C library does.
@@ -35,7 +35,7 @@ pub(super) fn launch(launch: &Launch) -> Result<Launched, LaunchError> {
         if name.as_bytes().contains(&b'/') { PathBuf::from(name) } else { look_up(name, dir, launch)? };
     let (out, its_out) = io::pipe().map_err(|e| failed(&e))?;
     let (err, its_err) = io::pipe().map_err(|e| failed(&e))?;
-    let Surroundings { own_env, umask, nice, stdin } = &launch.surroundings;
+    let LaunchSettings { own_env, umask, nice, stdin } = &launch.surroundings;
     let stdin = stdin.as_ref().map_or(Ok(Stdio::null()), |path| open_input(Path::new(word(path))))?;
     let mut command = Command::new(&program);
     if *own_env {

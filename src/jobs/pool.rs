@@ -300,7 +300,7 @@ enum ReadOutcome {
 
 /// How a job ended.
 #[derive(Debug, PartialEq)]
-pub(super) enum JobEnd {
+pub(super) enum ProcessEnd {
     Exited {
         code: i32,
         /// It was asked to end before.
@@ -334,11 +334,11 @@ impl ShimHandle {
         mut launch: Launch,
         hear: &mut dyn FnMut(&ShimMessage<'_>),
         control: &mut dyn FnMut() -> JobControl,
-    ) -> JobEnd {
+    ) -> ProcessEnd {
         self.launches += 1;
         launch.number = self.launches;
         self.group = None;
-        self.converse(launch, hear, control).unwrap_or(JobEnd::ShimLost)
+        self.converse(launch, hear, control).unwrap_or(ProcessEnd::ShimLost)
     }
 
     fn converse(
@@ -346,7 +346,7 @@ impl ShimHandle {
         launch: Launch,
         hear: &mut dyn FnMut(&ShimMessage<'_>),
         control: &mut dyn FnMut() -> JobControl,
-    ) -> io::Result<JobEnd> {
+    ) -> io::Result<ProcessEnd> {
         self.tell(&ShimOrder::Launch(launch))?;
         let clock = SystemClock::new();
         let (mut asked, mut asked_all, mut killed) = (false, false, None::<Duration>);
@@ -369,7 +369,7 @@ impl ShimHandle {
                     match killed {
                         None => self.tell(&ShimOrder::Kill)?,
                         Some(at) if clock.monotonic().saturating_sub(at) >= ANSWER_TIMEOUT => {
-                            return Ok(JobEnd::ShimLost);
+                            return Ok(ProcessEnd::ShimLost);
                         }
                         Some(_) => {}
                     }
@@ -379,16 +379,18 @@ impl ShimHandle {
             };
             match self.hear(wait)? {
                 ReadOutcome::Nothing => continue,
-                ReadOutcome::End => return Ok(JobEnd::ShimLost),
+                ReadOutcome::End => return Ok(ProcessEnd::ShimLost),
                 ReadOutcome::Something => {}
             }
             while let Some(report) = ShimMessage::take(&mut self.inbox)? {
                 match report {
                     ShimMessage::Started(pid) => self.group = Pid::from_raw(pid),
                     ShimMessage::Left => self.has_left = true,
-                    ShimMessage::Exited { code, was_asked } => return Ok(JobEnd::Exited { code, was_asked }),
-                    ShimMessage::Signaled(signal) => return Ok(JobEnd::Signaled(signal)),
-                    ShimMessage::Refused(launch_error) => return Ok(JobEnd::Refused(launch_error)),
+                    ShimMessage::Exited { code, was_asked } => {
+                        return Ok(ProcessEnd::Exited { code, was_asked });
+                    }
+                    ShimMessage::Signaled(signal) => return Ok(ProcessEnd::Signaled(signal)),
+                    ShimMessage::Refused(launch_error) => return Ok(ProcessEnd::Refused(launch_error)),
                     said => hear(&said),
                 }
             }

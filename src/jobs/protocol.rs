@@ -31,12 +31,12 @@ pub(super) struct Launch {
     pub argv: Vec<Vec<u8>>,
     pub dir: Vec<u8>,
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
-    pub surroundings: Surroundings,
+    pub surroundings: LaunchSettings,
 }
 
 /// What else a program finds that is started.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Surroundings {
+pub(super) struct LaunchSettings {
     /// Its environment is the launch's alone, not the worker's with that.
     pub own_env: bool,
     /// None: the worker's.
@@ -192,7 +192,7 @@ impl Launch {
         let (number, rest) = bytes.split_first_chunk()?;
         let number = u64::from_le_bytes(*number);
         *bytes = rest;
-        let surroundings = Surroundings::decode(bytes)?;
+        let surroundings = LaunchSettings::decode(bytes)?;
         let dir = take_bytes(bytes)?.to_vec();
         let count = take_count(bytes)?;
         let argv = (0..count).map(|_| take_bytes(bytes).map(<[u8]>::to_vec)).collect::<Option<Vec<_>>>()?;
@@ -207,19 +207,19 @@ impl Launch {
 /// In the place of a umask: the worker's.
 const NO_UMASK: u32 = u32::MAX;
 
-impl Surroundings {
+impl LaunchSettings {
     fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.extend([u8::from(self.own_env), self.nice, u8::from(self.stdin.is_some())]);
         bytes.extend(self.umask.unwrap_or(NO_UMASK).to_le_bytes());
         put_bytes(bytes, self.stdin.as_deref().unwrap_or_default());
     }
 
-    fn decode(bytes: &mut &[u8]) -> Option<Surroundings> {
+    fn decode(bytes: &mut &[u8]) -> Option<LaunchSettings> {
         let ([own_env, nice, has_stdin], rest) = bytes.split_first_chunk()?;
         let (umask, rest) = rest.split_first_chunk()?;
         *bytes = rest;
         let stdin = take_bytes(bytes)?.to_vec();
-        Some(Surroundings {
+        Some(LaunchSettings {
             own_env: *own_env != 0,
             umask: Some(u32::from_le_bytes(*umask)).filter(|umask| *umask != NO_UMASK),
             nice: *nice,
@@ -359,7 +359,7 @@ mod tests {
             argv: vec![b"echo".to_vec(), b"\xff".to_vec(), Vec::new()],
             dir: b"/tmp".to_vec(),
             env: vec![(b"K".to_vec(), b"V=\n".to_vec())],
-            surroundings: Surroundings {
+            surroundings: LaunchSettings {
                 own_env: true,
                 umask: Some(0o27),
                 nice: 19,

@@ -11,8 +11,8 @@ use signal_hook::low_level::signal_name;
 
 use super::job_log::{JobLog, LogFolder};
 use super::launch::SHORTAGE;
-use super::pool::{CHECK_PERIOD, JobControl, JobEnd, NoShim, Pool};
-use super::protocol::{Launch, LaunchError, ShimMessage, Surroundings};
+use super::pool::{CHECK_PERIOD, JobControl, NoShim, Pool, ProcessEnd};
+use super::protocol::{Launch, LaunchError, LaunchSettings, ShimMessage};
 use super::text::LastLine;
 use super::worker_event::{EndedAttempt, WorkerEvent};
 use super::worker_output::WorkerOutput;
@@ -243,7 +243,8 @@ impl Runner {
             }
         };
         let end = shim.run(self.launch(job, cx), &mut |report| collector.hear(report), &mut control);
-        let is_gone = if end == JobEnd::ShimLost { self.pool.lose(shim) } else { self.pool.give_back(shim) };
+        let is_gone =
+            if end == ProcessEnd::ShimLost { self.pool.lose(shim) } else { self.pool.give_back(shim) };
         if !is_gone {
             self.output.remark(format_args!(
                 "job {} could not be ended whole; some of its processes may still run",
@@ -253,7 +254,9 @@ impl Runner {
         let last = collector.last_line();
         let took = self.clock.monotonic().saturating_sub(*began);
         match (end, stop) {
-            (JobEnd::Refused(LaunchError { error_type, message, .. }), None) if error_type == SHORTAGE => {
+            (ProcessEnd::Refused(LaunchError { error_type, message, .. }), None)
+                if error_type == SHORTAGE =>
+            {
                 StartResult::Hindered(message)
             }
             (end, stop) => {
@@ -281,7 +284,7 @@ impl Runner {
         ];
         Launch {
             number: 0, // the shim's turn to count
-            surroundings: Surroundings {
+            surroundings: LaunchSettings {
                 own_env: job.own_env,
                 umask: job.umask,
                 nice: job.nice.unwrap_or(0),
@@ -363,33 +366,33 @@ impl Drop for Hindered<'_> {
 }
 
 /// Whether a job has succeeded, even if it was told to end meanwhile.
-fn has_succeeded(end: &JobEnd, job: &Job) -> bool {
-    matches!(end, JobEnd::Exited { code: 0, was_asked } if !was_asked || job.late_success)
+fn has_succeeded(end: &ProcessEnd, job: &Job) -> bool {
+    matches!(end, ProcessEnd::Exited { code: 0, was_asked } if !was_asked || job.late_success)
 }
 
 /// What the end of a process means for its task.
-fn judge(end: JobEnd, job: &Job, took: Duration, last: Option<&str>) -> Result<JobResult, Failure> {
+fn judge(end: ProcessEnd, job: &Job, took: Duration, last: Option<&str>) -> Result<JobResult, Failure> {
     let suffix = last.map_or_else(String::new, |line| format!(": {line}"));
     match end {
-        JobEnd::Exited { code: 0, .. } => {
+        ProcessEnd::Exited { code: 0, .. } => {
             let ran_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             Ok(JobResult { exit_code: 0, ran_ms })
         }
-        JobEnd::Exited { code, .. } => {
+        ProcessEnd::Exited { code, .. } => {
             let message = format!("exit code {code}{suffix}");
             let failure = Failure::named(format!("ExitCode.{code}"), message);
             Err(if job.deny_exit.contains(code) { failure.never_retry() } else { failure })
         }
-        JobEnd::Signaled(signal) => {
+        ProcessEnd::Signaled(signal) => {
             let name = signal_name(signal).map_or_else(|| signal.to_string(), str::to_owned);
             let message = format!("ended by {name}{suffix}");
             Err(Failure::named(format!("Signal.{name}"), message))
         }
-        JobEnd::Refused(LaunchError { error_type, message, may_pass }) => {
+        ProcessEnd::Refused(LaunchError { error_type, message, may_pass }) => {
             let failure = Failure::named(error_type, message);
             Err(if may_pass { failure } else { failure.never_retry() })
         }
-        JobEnd::ShimLost => {
+        ProcessEnd::ShimLost => {
             let message = "the process that looked after the job was killed or did not answer, so the job was killed, too";
             Err(Failure::named("ShimLost", format!("{message}{suffix}")))
         }

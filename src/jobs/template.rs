@@ -7,17 +7,17 @@ use std::path::Path;
 use crate::console::os_word::Word;
 
 /// What stands for a part of an item; the longer ones first.
-const PLACEHOLDERS: [(&[u8], Part); 5] = [
-    (b"{/.}", Part::Stem),
-    (b"{//}", Part::Folder),
-    (b"{.}", Part::WithoutExtension),
-    (b"{/}", Part::FileName),
-    (b"{}", Part::Whole),
+const PLACEHOLDERS: [(&[u8], PathPart); 5] = [
+    (b"{/.}", PathPart::Stem),
+    (b"{//}", PathPart::Folder),
+    (b"{.}", PathPart::WithoutExtension),
+    (b"{/}", PathPart::FileName),
+    (b"{}", PathPart::Whole),
 ];
 
 /// What of an item is put in, if it is a path.
 #[derive(Debug, Clone, Copy)]
-enum Part {
+enum PathPart {
     Whole,
     WithoutExtension,
     FileName,
@@ -25,19 +25,19 @@ enum Part {
     Stem,
 }
 
-impl Part {
+impl PathPart {
     fn of(self, item: &[u8]) -> Vec<u8> {
         let path = Path::new(OsStr::from_bytes(item));
         let name = |name: Option<&OsStr>| name.unwrap_or(path.as_os_str()).as_bytes().to_vec();
         match self {
-            Part::Whole => item.to_vec(),
-            Part::WithoutExtension => match path.file_stem() {
+            PathPart::Whole => item.to_vec(),
+            PathPart::WithoutExtension => match path.file_stem() {
                 Some(_) => path.with_extension("").into_os_string().into_vec(),
                 None => item.to_vec(),
             },
-            Part::FileName => name(path.file_name()),
-            Part::Stem => name(path.file_stem()),
-            Part::Folder => match path.parent() {
+            PathPart::FileName => name(path.file_name()),
+            PathPart::Stem => name(path.file_stem()),
+            PathPart::Folder => match path.parent() {
                 Some(folder) if !folder.as_os_str().is_empty() => folder.as_os_str().as_bytes().to_vec(),
                 _ => b".".to_vec(),
             },

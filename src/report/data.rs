@@ -42,7 +42,7 @@ pub(super) struct ReportData {
     pub since: Timestamp,
     pub verdict: Attention,
     pub file: FileReport,
-    pub worker: Worker,
+    pub worker: WorkerFacts,
     /// The file system that it lies on, where that can be known.
     pub disk: Option<Disk>,
     pub total: QueueCounts,
@@ -53,7 +53,7 @@ pub(super) struct ReportData {
     pub next_due: Option<Timestamp>,
     pub activity: Activity,
     pub names: Part<NameFigures>,
-    pub ended: Ended,
+    pub ended: EndedTasks,
     pub failures: FailureGroups,
     pub running: Part<TaskRow>,
     pub queued: Queued,
@@ -81,7 +81,7 @@ pub(super) struct Concern {
 
 /// Whether a process executes the tasks of the file.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(super) struct Worker {
+pub(super) struct WorkerFacts {
     /// None where that cannot be known.
     pub runs: Option<bool>,
     pub process: Option<u32>,
@@ -91,7 +91,7 @@ pub(super) struct Worker {
 
 /// What is known of the newest tasks that have ended, by what the file keeps no sums of.
 #[derive(Debug, Serialize)]
-pub(super) struct Ended {
+pub(super) struct EndedTasks {
     pub queues: Vec<EndedFigures>,
     /// Programs of jobs.
     pub programs: Vec<EndedFigures>,

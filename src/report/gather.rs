@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use super::data::{
-    Attention, Ended, FailureGroups, Group, JobFacts, LetterRow, MAX_ROWS, Part, QueueRow, Queued,
-    ReportData, ReportOptions, Slowest, TaskRow, Worker, ready_at,
+    Attention, EndedTasks, FailureGroups, Group, JobFacts, LetterRow, MAX_ROWS, Part, QueueRow, Queued,
+    ReportData, ReportOptions, Slowest, TaskRow, WorkerFacts, ready_at,
 };
 use super::sums::{Activity, EndedFigures, by_name};
 use crate::console::inspect::explain::quoted;
@@ -114,9 +114,9 @@ fn program_of_line(line: &str) -> String {
     word.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-fn worker(file: &FileReport, now: Timestamp) -> Worker {
+fn worker(file: &FileReport, now: Timestamp) -> WorkerFacts {
     let process = file.owner_process.filter(|_| file.owned == Some(true));
-    Worker { runs: file.owned, process, since: process.and_then(|process| began_at(process, now)) }
+    WorkerFacts { runs: file.owned, process, since: process.and_then(|process| began_at(process, now)) }
 }
 
 fn failures(queue: &Queue, options: ReportOptions) -> Result<FailureGroups, Error> {
@@ -189,7 +189,7 @@ fn running(queue: &Queue, options: ReportOptions) -> Result<Part<TaskRow>, Error
 }
 
 /// The newest tasks: the slowest of them, and how they ended by queue and program. `all`: how many tasks there are.
-fn newest(queue: &Queue, options: ReportOptions, all: u64) -> Result<(Slowest, Ended), Error> {
+fn newest(queue: &Queue, options: ReportOptions, all: u64) -> Result<(Slowest, EndedTasks), Error> {
     let since = options.now.saturating_sub(options.back);
     let mut slowest = Vec::<TaskRecord>::new();
     let (mut queues, mut programs) = (Lately::default(), Lately::default());
@@ -223,7 +223,7 @@ fn newest(queue: &Queue, options: ReportOptions, all: u64) -> Result<(Slowest, E
     let figures = |lately: Lately| {
         lately.busiest().iter().take(MAX_FIGURES).map(EndedFigures::from).collect::<Vec<_>>()
     };
-    let ended = Ended {
+    let ended = EndedTasks {
         queues: figures(queues),
         programs: figures(programs),
         tasks: tasks as u64,
@@ -392,7 +392,7 @@ mod tests {
         }
         queue.run_until_idle().unwrap();
         let _ = queue.queue().enqueue(&Walk { steps: 1 }).unwrap();
-        let Ended { queues, programs, tasks, looked_at, .. } = gather(&queue, false).ended;
+        let EndedTasks { queues, programs, tasks, looked_at, .. } = gather(&queue, false).ended;
         let told: Vec<_> = queues.iter().map(|queue| (queue.name.as_str(), queue.ended, queue.p50)).collect();
         let s = |n| Some(Duration::from_secs(n));
         assert_eq!(told, [("a", 3, s(2)), ("b", 1, s(2))]);

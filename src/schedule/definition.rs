@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::rules::{Missed, Overlap};
-use super::ticks::{Rhythm, TIMES, Ticks, draw};
+use super::ticks::{Rhythm, TIMES, TickSeries, draw};
 use crate::config::{Config, MAX_DURATION};
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
@@ -110,7 +110,7 @@ impl Definition {
     ///
     /// # Errors
     /// `InvalidInput`, saying what makes no sense in it; never its values.
-    pub(crate) fn parse(text: &str) -> Result<(Definition, Ticks), Error> {
+    pub(crate) fn parse(text: &str) -> Result<(Definition, TickSeries), Error> {
         let definition: Definition = serde_json::from_str(text).map_err(|e| {
             Error::new(
                 ErrorKind::InvalidInput,
@@ -132,7 +132,7 @@ impl Definition {
     }
 
     /// Checks every bound.
-    pub(super) fn check(&self) -> Result<Ticks, Error> {
+    pub(super) fn check(&self) -> Result<TickSeries, Error> {
         let ticks = self.rhythm.ticks()?;
         let period = self.rhythm.period().unwrap_or(MAX_DURATION);
         for (field, value, max) in [

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::definition::Definition;
 use super::rules::Missed;
-use super::ticks::Ticks;
+use super::ticks::TickSeries;
 use crate::planted::planted;
 use crate::task::Timestamp;
 
@@ -47,7 +47,7 @@ impl Standing {
     /// A schedule that begins now. The highest tick that fired is kept: it may come again.
     pub(crate) fn begin(
         definition: &Definition,
-        ticks: &Ticks,
+        ticks: &TickSeries,
         highest: Option<Timestamp>,
         now: Timestamp,
     ) -> Standing {
@@ -55,15 +55,15 @@ impl Standing {
     }
 
     /// After a pause, whose ticks are none: they count neither as fired nor as missed.
-    pub(crate) fn resume(&self, definition: &Definition, ticks: &Ticks, now: Timestamp) -> Standing {
+    pub(crate) fn resume(&self, definition: &Definition, ticks: &TickSeries, now: Timestamp) -> Standing {
         let (last, next) = match ticks {
-            Ticks::AfterEnd(_) => (self.last, self.next.map(|next| next.max(now))),
-            Ticks::Every(_) => {
+            TickSeries::AfterEnd(_) => (self.last, self.next.map(|next| next.max(now))),
+            TickSeries::Every(_) => {
                 let last = ticks.newest(self.last, now);
                 (last, ticks.after(last))
             }
             #[cfg(feature = "cron")]
-            Ticks::Cron(_) => {
+            TickSeries::Cron(_) => {
                 let last = self.last.max(now);
                 (last, ticks.after(last))
             }
@@ -76,7 +76,7 @@ impl Definition {
     /// What is due. `fires_at` says when a tick falls due that has a jitter.
     pub(crate) fn due(
         &self,
-        ticks: &Ticks,
+        ticks: &TickSeries,
         standing: Standing,
         fires_at: impl Fn(Timestamp) -> Timestamp,
         now: Timestamp,
@@ -87,7 +87,7 @@ impl Definition {
         };
         if first <= standing.last {
             let next = match ticks {
-                Ticks::AfterEnd(_) => Some(standing.last.saturating_add(Duration::from_millis(1))),
+                TickSeries::AfterEnd(_) => Some(standing.last.saturating_add(Duration::from_millis(1))),
                 _ => ticks.after(standing.last),
             };
             let next = self.within(next);
@@ -118,7 +118,7 @@ impl Definition {
     /// Those of the due ticks that are to fire.
     fn wanted(
         &self,
-        ticks: &Ticks,
+        ticks: &TickSeries,
         first: Timestamp,
         newest: Timestamp,
         fires_at: &impl Fn(Timestamp) -> Timestamp,
@@ -129,7 +129,7 @@ impl Definition {
             on_time(due, now) || now.since(due) <= grace || planted("g15-missed-ticks-have-no-grace")
         };
         match self.missed {
-            _ if matches!(ticks, Ticks::AfterEnd(_)) => vec![newest],
+            _ if matches!(ticks, TickSeries::AfterEnd(_)) => vec![newest],
             Missed::Skip => vec![newest].into_iter().filter(|tick| is_young(*tick, Duration::ZERO)).collect(),
             Missed::Latest => {
                 let period = ticks.after(newest).map_or(DAY, |after| after.since(newest));
@@ -153,9 +153,9 @@ impl Definition {
 }
 
 /// The tick before this one; `first` is one, and lies before it.
-fn before(ticks: &Ticks, tick: Timestamp, first: Timestamp) -> Timestamp {
+fn before(ticks: &TickSeries, tick: Timestamp, first: Timestamp) -> Timestamp {
     let a_little_before = tick.saturating_sub(Duration::from_millis(1));
-    if let Ticks::Every(_) = ticks {
+    if let TickSeries::Every(_) = ticks {
         return ticks.newest(first, a_little_before);
     }
     // Twice as far back each time, until a tick lies between: so the search is short where ticks are close to each other.
@@ -186,7 +186,7 @@ mod tests {
         Timestamp::from_millis(ms)
     }
 
-    fn define(schedule: &Schedule) -> (Definition, Ticks) {
+    fn define(schedule: &Schedule) -> (Definition, TickSeries) {
         let options = (("task", 1), Options::new());
         let definition =
             schedule.define(options.0, options.1, &Config::default(), |_| [0; 16], at(0)).unwrap();

@@ -17,4 +17,4 @@ pub(crate) use due::{DAY, Standing, on_time};
 pub(crate) use overlap::{Turn, turn};
 pub use record::{ScheduleKind, ScheduleRecord, ScheduleStatus};
 pub use rules::{Missed, Overlap};
-pub(crate) use ticks::{Rhythm, TIMES, Ticks};
+pub(crate) use ticks::{Rhythm, TIMES, TickSeries};

@@ -50,17 +50,17 @@ impl Rhythm {
     ///
     /// # Errors
     /// `InvalidInput`, naming the field, its value and what to write; for a cron pattern where there is no feature `cron`, too.
-    pub(super) fn ticks(&self) -> Result<Ticks, Error> {
+    pub(super) fn ticks(&self) -> Result<TickSeries, Error> {
         if let Some(period) = self.period().filter(|period| !(MIN_PERIOD..=MAX_DURATION).contains(period)) {
             let problem = format!("is not in 1s to {}", humantime::format_duration(MAX_DURATION));
             return Err(Error::invalid_value("period", humantime::format_duration(period), &problem));
         }
         match self {
-            Rhythm::EveryMs(ms) => Ok(Ticks::Every(i64::try_from(*ms).unwrap_or(i64::MAX))),
-            Rhythm::AfterEndMs(ms) => Ok(Ticks::AfterEnd(Duration::from_millis(*ms))),
+            Rhythm::EveryMs(ms) => Ok(TickSeries::Every(i64::try_from(*ms).unwrap_or(i64::MAX))),
+            Rhythm::AfterEndMs(ms) => Ok(TickSeries::AfterEnd(Duration::from_millis(*ms))),
             #[cfg(feature = "cron")]
             Rhythm::Cron { pattern, zone } => {
-                Ok(Ticks::Cron(Box::new(super::cron::Cron::parse(pattern, zone.as_deref())?)))
+                Ok(TickSeries::Cron(Box::new(super::cron::Cron::parse(pattern, zone.as_deref())?)))
             }
             #[cfg(not(feature = "cron"))]
             Rhythm::Cron { pattern, .. } => {
@@ -85,7 +85,7 @@ impl fmt::Display for Rhythm {
 
 /// A rhythm that has been checked and can be asked.
 #[derive(Debug)]
-pub(crate) enum Ticks {
+pub(crate) enum TickSeries {
     #[cfg(feature = "cron")]
     Cron(Box<super::cron::Cron>),
     /// In milliseconds.
@@ -93,11 +93,11 @@ pub(crate) enum Ticks {
     AfterEnd(Duration),
 }
 
-impl Ticks {
+impl TickSeries {
     /// The first tick of a schedule that begins now.
     pub(crate) fn first(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
-            Ticks::AfterEnd(pause) => Some(now.saturating_add(*pause)),
+            TickSeries::AfterEnd(pause) => Some(now.saturating_add(*pause)),
             _ => self.after(now),
         }
     }
@@ -106,9 +106,9 @@ impl Ticks {
     pub(crate) fn after(&self, tick: Timestamp) -> Option<Timestamp> {
         match self {
             #[cfg(feature = "cron")]
-            Ticks::Cron(cron) => cron.after(tick),
-            Ticks::Every(period) => tick.as_millis().checked_add(*period).map(Timestamp::from_millis),
-            Ticks::AfterEnd(_) => None,
+            TickSeries::Cron(cron) => cron.after(tick),
+            TickSeries::Every(period) => tick.as_millis().checked_add(*period).map(Timestamp::from_millis),
+            TickSeries::AfterEnd(_) => None,
         }
     }
 
@@ -117,12 +117,12 @@ impl Ticks {
         let (low, high) = (from.as_millis(), to.as_millis());
         match self {
             _ if high <= low => from,
-            Ticks::Every(period) => {
+            TickSeries::Every(period) => {
                 Timestamp::from_millis(low.saturating_add(high.saturating_sub(low) / period * period))
             }
-            Ticks::AfterEnd(_) => from,
+            TickSeries::AfterEnd(_) => from,
             #[cfg(feature = "cron")]
-            Ticks::Cron(_) => {
+            TickSeries::Cron(_) => {
                 // Whether a tick follows up to `to`: that is so before the last tick, and not from it on.
                 let follows =
                     |time: i64| self.after(Timestamp::from_millis(time)).is_some_and(|tick| tick <= to);
@@ -138,7 +138,7 @@ impl Ticks {
 
     /// Ticks from `from` to `to`, which both are some, counted up to `most` where they must be gone through.
     pub(super) fn count(&self, from: Timestamp, to: Timestamp, most: u64) -> u64 {
-        if let Ticks::Every(period) = self {
+        if let TickSeries::Every(period) = self {
             return u64::try_from(to.as_millis().saturating_sub(from.as_millis()) / period).unwrap_or(0) + 1;
         }
         let (mut n, mut tick) = (1, from);
@@ -152,7 +152,7 @@ impl Ticks {
     pub(crate) fn words(&self) -> Option<String> {
         match self {
             #[cfg(feature = "cron")]
-            Ticks::Cron(cron) => Some(cron.words()),
+            TickSeries::Cron(cron) => Some(cron.words()),
             _ => None,
         }
     }

@@ -39,10 +39,10 @@ use crate::engine::{Collected, Engine, EngineError, JobEnd, JobId, JobStatus};
 /// # Ok::<(), perdura::Error>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct ScriptedEngine(Arc<Mutex<Script>>);
+pub struct ScriptedEngine(Arc<Mutex<EngineScript>>);
 
 #[derive(Default)]
-struct Script {
+struct EngineScript {
     jobs: BTreeMap<JobId, ScriptedJob>,
     /// Jobs that have really begun, by their ids.
     starts: BTreeMap<JobId, u32>,
@@ -99,7 +99,7 @@ impl ScriptedEngine {
         ScriptedEngine::default()
     }
 
-    fn script(&self) -> MutexGuard<'_, Script> {
+    fn script(&self) -> MutexGuard<'_, EngineScript> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -192,7 +192,7 @@ impl ScriptedEngine {
     }
 }
 
-impl Script {
+impl EngineScript {
     fn begin(&mut self, job: &JobId, spec: &serde_json::Value) {
         if self.jobs.contains_key(job) {
             return;

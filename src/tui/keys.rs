@@ -5,7 +5,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::app::{App, Confirmation, Overlay, RunningAction, Tab};
 use super::help::help_end;
 use super::input::Input;
-use super::list::{List, Row, Step};
+use super::list::{CursorStep, List, Row};
 use super::query::Query;
 use super::requests::{Action, ActionCount, ActionKind, ActionTarget, KeyOutcome, Request, request};
 
@@ -63,12 +63,12 @@ impl App {
             KeyCode::Esc => return self.back(),
             KeyCode::Enter | KeyCode::Right => self.enter(),
             KeyCode::Left if self.detail.is_some() => self.detail = None,
-            KeyCode::Up | KeyCode::Char('k') => self.step(Step::Up),
-            KeyCode::Down | KeyCode::Char('j') => self.step(Step::Down),
-            KeyCode::PageUp => self.step(Step::PageUp),
-            KeyCode::PageDown => self.step(Step::PageDown),
-            KeyCode::Home | KeyCode::Char('g') => self.step(Step::Home),
-            KeyCode::End | KeyCode::Char('G') => self.step(Step::End),
+            KeyCode::Up | KeyCode::Char('k') => self.step(CursorStep::Up),
+            KeyCode::Down | KeyCode::Char('j') => self.step(CursorStep::Down),
+            KeyCode::PageUp => self.step(CursorStep::PageUp),
+            KeyCode::PageDown => self.step(CursorStep::PageDown),
+            KeyCode::Home | KeyCode::Char('g') => self.step(CursorStep::Home),
+            KeyCode::End | KeyCode::Char('G') => self.step(CursorStep::End),
             KeyCode::Char(' ') => self.toggle(false),
             KeyCode::Char('A') => self.toggle(true),
             KeyCode::Char('l') => self.open_latest(),
@@ -219,17 +219,17 @@ impl App {
     }
 
     /// Moves the cursor, or scrolls the page.
-    pub fn step(&mut self, step: Step) {
+    pub fn step(&mut self, step: CursorStep) {
         let height = self.height();
         if let Some(detail) = &mut self.detail {
-            detail.is_pinned = step == Step::End && detail.is_output;
+            detail.is_pinned = step == CursorStep::End && detail.is_output;
             detail.scroll = match step {
-                Step::Up => detail.scroll.saturating_sub(1),
-                Step::Down => detail.scroll.saturating_add(1),
-                Step::PageUp => detail.scroll.saturating_sub(height),
-                Step::PageDown => detail.scroll.saturating_add(height),
-                Step::Home => 0,
-                Step::End => usize::MAX,
+                CursorStep::Up => detail.scroll.saturating_sub(1),
+                CursorStep::Down => detail.scroll.saturating_add(1),
+                CursorStep::PageUp => detail.scroll.saturating_sub(height),
+                CursorStep::PageDown => detail.scroll.saturating_add(height),
+                CursorStep::Home => 0,
+                CursorStep::End => usize::MAX,
             };
             return self.clamp_scroll();
         }
@@ -237,10 +237,10 @@ impl App {
             Tab::Overview => {
                 let last = self.queues().count().saturating_sub(1);
                 self.queue = match step {
-                    Step::Up => self.queue.saturating_sub(1),
-                    Step::Down => (self.queue + 1).min(last),
-                    Step::PageUp | Step::Home => 0,
-                    Step::PageDown | Step::End => last,
+                    CursorStep::Up => self.queue.saturating_sub(1),
+                    CursorStep::Down => (self.queue + 1).min(last),
+                    CursorStep::PageUp | CursorStep::Home => 0,
+                    CursorStep::PageDown | CursorStep::End => last,
                 };
             }
             Tab::Tasks => self.tasks.step(step, height),

@@ -67,7 +67,7 @@ enum Landing {
 
 /// A step of the cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum CursorStep {
     Up,
     Down,
     PageUp,
@@ -151,28 +151,28 @@ impl<R: Row> List<R> {
     }
 
     /// Moves the cursor, if need be to another page.
-    pub fn step(&mut self, step: Step, height: usize) {
+    pub fn step(&mut self, step: CursorStep, height: usize) {
         let last = self.rows.len().saturating_sub(1);
         match step {
-            Step::Up if self.cursor > 0 => self.cursor -= 1,
-            Step::Up => self.page_up(Landing::Bottom),
-            Step::Down if self.cursor < last => self.cursor += 1,
-            Step::Down => self.page_down(),
-            Step::PageUp if self.cursor > 0 && self.is_whole => {
+            CursorStep::Up if self.cursor > 0 => self.cursor -= 1,
+            CursorStep::Up => self.page_up(Landing::Bottom),
+            CursorStep::Down if self.cursor < last => self.cursor += 1,
+            CursorStep::Down => self.page_down(),
+            CursorStep::PageUp if self.cursor > 0 && self.is_whole => {
                 self.cursor = self.cursor.saturating_sub(height.max(1));
             }
-            Step::PageUp if self.edge == Edge::Newest => self.cursor = 0,
-            Step::PageUp => self.page_up(Landing::Top),
-            Step::PageDown if self.is_whole => self.cursor = (self.cursor + height.max(1)).min(last),
-            Step::PageDown if self.is_last => self.cursor = last,
-            Step::PageDown => self.page_down(),
-            Step::Home if self.edge == Edge::Newest => self.cursor = 0,
-            Step::Home => {
+            CursorStep::PageUp if self.edge == Edge::Newest => self.cursor = 0,
+            CursorStep::PageUp => self.page_up(Landing::Top),
+            CursorStep::PageDown if self.is_whole => self.cursor = (self.cursor + height.max(1)).min(last),
+            CursorStep::PageDown if self.is_last => self.cursor = last,
+            CursorStep::PageDown => self.page_down(),
+            CursorStep::Home if self.edge == Edge::Newest => self.cursor = 0,
+            CursorStep::Home => {
                 self.edge = Edge::Newest;
                 self.landing = Landing::Top;
             }
-            Step::End if self.is_last => self.cursor = last,
-            Step::End => {
+            CursorStep::End if self.is_last => self.cursor = last,
+            CursorStep::End => {
                 self.edge = Edge::Oldest;
                 self.landing = Landing::Bottom;
             }
@@ -208,7 +208,7 @@ impl<R: Row> List<R> {
             self.selected.insert(id);
         }
         if self.cursor + 1 < self.rows.len() {
-            self.step(Step::Down, height);
+            self.step(CursorStep::Down, height);
         }
     }
 
@@ -246,19 +246,19 @@ mod tests {
     #[test]
     fn the_cursor_leaves_the_page_where_there_is_more() {
         let mut list = first_page();
-        list.step(Step::Up, 3);
+        list.step(CursorStep::Up, 3);
         assert_eq!((list.edge, list.cursor), (Edge::Newest, 0), "nothing is above the first page");
-        (0..3).for_each(|_| list.step(Step::Down, 3));
+        (0..3).for_each(|_| list.step(CursorStep::Down, 3));
         assert_eq!(list.edge, Edge::Below(TaskId::from_i64(28)));
         list.show(vec![27, 26], Some(3));
         assert_eq!((list.cursor, list.is_last), (0, true));
-        (0..5).for_each(|_| list.step(Step::Down, 3));
+        (0..5).for_each(|_| list.step(CursorStep::Down, 3));
         assert_eq!(
             (list.edge, list.cursor),
             (Edge::Below(TaskId::from_i64(28)), 1),
             "nothing is below the last page"
         );
-        (0..2).for_each(|_| list.step(Step::Up, 3));
+        (0..2).for_each(|_| list.step(CursorStep::Up, 3));
         assert_eq!(list.edge, Edge::Above(TaskId::from_i64(27)));
         list.show(vec![30, 29, 28], Some(3));
         assert_eq!(*list.current().unwrap(), 28, "the cursor comes from below");
@@ -277,21 +277,21 @@ mod tests {
     #[test]
     fn pages_and_ends_are_reached_with_one_key() {
         let mut list = first_page();
-        list.step(Step::PageDown, 3);
+        list.step(CursorStep::PageDown, 3);
         assert_eq!(list.edge, Edge::Below(TaskId::from_i64(28)));
-        list.step(Step::End, 3);
+        list.step(CursorStep::End, 3);
         assert_eq!(list.edge, Edge::Oldest);
         list.show(vec![3, 2, 1], Some(3));
         assert_eq!((*list.current().unwrap(), list.is_last), (1, true));
-        list.step(Step::PageUp, 3);
+        list.step(CursorStep::PageUp, 3);
         assert_eq!(list.edge, Edge::Above(TaskId::from_i64(3)));
-        list.step(Step::Home, 3);
+        list.step(CursorStep::Home, 3);
         assert_eq!(list.edge, Edge::Newest);
         list.show(vec![30, 29, 28], Some(3));
         assert_eq!(list.cursor, 0);
-        list.step(Step::Down, 3);
-        list.step(Step::Home, 3);
-        list.step(Step::Down, 3);
+        list.step(CursorStep::Down, 3);
+        list.step(CursorStep::Home, 3);
+        list.step(CursorStep::Down, 3);
         list.show(vec![30, 29, 28], Some(3));
         assert_eq!(list.cursor, 1, "it had landed already");
     }
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn the_cursor_stays_with_its_row_while_rows_come_and_go() {
         let mut list = first_page();
-        list.step(Step::Down, 3);
+        list.step(CursorStep::Down, 3);
         list.show(vec![32, 31, 30, 29], Some(4));
         assert_eq!(*list.current().unwrap(), 29);
         list.show(vec![32], Some(4));
@@ -328,12 +328,12 @@ mod tests {
     fn a_whole_list_scrolls_within_itself() {
         let mut list = List::default();
         list.show((0..100).rev().collect(), None);
-        list.step(Step::PageDown, 10);
+        list.step(CursorStep::PageDown, 10);
         assert_eq!((list.cursor, list.offset), (10, 1));
-        list.step(Step::End, 10);
+        list.step(CursorStep::End, 10);
         assert_eq!((list.cursor, list.offset, list.edge), (99, 90, Edge::Newest));
-        list.step(Step::PageUp, 10);
-        list.step(Step::Up, 10);
+        list.step(CursorStep::PageUp, 10);
+        list.step(CursorStep::Up, 10);
         assert_eq!((list.cursor, list.offset), (88, 88));
         list.show((0..5).rev().collect(), None);
         list.scroll(10);

@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Rect};
 use super::app::{App, Overlay, Tab};
 use super::help::help_end;
 use super::layout::{LINES_ABOVE_ROWS, OverviewParts, screen};
-use super::list::Step;
+use super::list::CursorStep;
 use super::tab_line::TabLine;
 
 /// Lines that one notch of the wheel scrolls.
@@ -25,18 +25,21 @@ impl App {
         }
         self.note = None;
         match mouse.kind {
-            MouseEventKind::ScrollUp => self.wheel(Step::Up),
-            MouseEventKind::ScrollDown => self.wheel(Step::Down),
+            MouseEventKind::ScrollUp => self.wheel(CursorStep::Up),
+            MouseEventKind::ScrollDown => self.wheel(CursorStep::Down),
             _ => self.click(mouse.column, mouse.row),
         }
     }
 
-    fn wheel(&mut self, step: Step) {
+    fn wheel(&mut self, step: CursorStep) {
         match &mut self.overlay {
             None => (0..WHEEL_LINES).for_each(|_| self.step(step)),
             Some(Overlay::Help(line)) => {
-                let line =
-                    if step == Step::Up { line.saturating_sub(WHEEL_LINES) } else { *line + WHEEL_LINES };
+                let line = if step == CursorStep::Up {
+                    line.saturating_sub(WHEEL_LINES)
+                } else {
+                    *line + WHEEL_LINES
+                };
                 self.overlay = Some(Overlay::Help(line.min(help_end(self))));
             }
             Some(_) => {} // a question and what is typed wait for keys

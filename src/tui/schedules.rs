@@ -1,6 +1,6 @@
 //! The list of schedules: those that matter next, all of them at once, and the cursor, which stays with its schedule.
 
-use super::list::Step;
+use super::list::CursorStep;
 use crate::console::inspect::schedule::{NextSchedules, ScheduleFacts};
 
 /// Schedules that are shown.
@@ -30,15 +30,15 @@ impl ScheduleList {
         (self.found, self.is_known) = (found, true);
     }
 
-    pub fn step(&mut self, step: Step, height: usize) {
+    pub fn step(&mut self, step: CursorStep, height: usize) {
         let last = self.found.rows.len().saturating_sub(1);
         self.cursor = match step {
-            Step::Up => self.cursor.saturating_sub(1),
-            Step::Down => (self.cursor + 1).min(last),
-            Step::PageUp => self.cursor.saturating_sub(height),
-            Step::PageDown => (self.cursor + height).min(last),
-            Step::Home => 0,
-            Step::End => last,
+            CursorStep::Up => self.cursor.saturating_sub(1),
+            CursorStep::Down => (self.cursor + 1).min(last),
+            CursorStep::PageUp => self.cursor.saturating_sub(height),
+            CursorStep::PageDown => (self.cursor + height).min(last),
+            CursorStep::Home => 0,
+            CursorStep::End => last,
         };
         self.scroll(height);
     }

@@ -3,11 +3,11 @@
 use maud::{Markup, html};
 
 use crate::console::words::{count, distance};
-use crate::report::data::{ReportData, Worker};
+use crate::report::data::{ReportData, WorkerFacts};
 use crate::report::words::local;
 
 pub(in crate::report) fn worker(data: &ReportData) -> Markup {
-    let Worker { runs, process, since } = data.worker;
+    let WorkerFacts { runs, process, since } = data.worker;
     html! {
         @match (runs, process) {
             (Some(true), Some(process)) => { "Process " (process) " runs the tasks" }

@@ -73,13 +73,13 @@ impl CallerConnection {
 
     /// Runs the program's statements, between those of ours.
     pub(crate) fn theirs<R>(&self, act: impl FnOnce() -> R) -> R {
-        let _turn = Turn::begin(self, true);
+        let _turn = TurnGuard::begin(self, true);
         act()
     }
 
     /// Runs statements of ours, between the program's.
     pub(crate) fn ours<R>(&self, act: impl FnOnce() -> R) -> R {
-        let _turn = Turn::begin(self, false);
+        let _turn = TurnGuard::begin(self, false);
         act()
     }
 
@@ -90,15 +90,15 @@ impl CallerConnection {
 }
 
 /// Whose turn it is; dropping it gives the turn back, also when a closure panics.
-struct Turn<'c> {
+struct TurnGuard<'c> {
     of: &'c CallerConnection,
     was_caller: bool,
 }
 
-impl Turn<'_> {
-    fn begin(of: &CallerConnection, is_caller: bool) -> Turn<'_> {
+impl TurnGuard<'_> {
+    fn begin(of: &CallerConnection, is_caller: bool) -> TurnGuard<'_> {
         let was_caller = of.gate.is_caller.load(Ordering::Acquire);
-        let turn = Turn { of, was_caller };
+        let turn = TurnGuard { of, was_caller };
         turn.set(is_caller);
         turn
     }
@@ -111,7 +111,7 @@ impl Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for TurnGuard<'_> {
     fn drop(&mut self) {
         self.set(self.was_caller);
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::schedule::{Definition, Rhythm, ScheduleKind, ScheduleRecord, ScheduleStatus, Ticks};
+use crate::schedule::{Definition, Rhythm, ScheduleKind, ScheduleRecord, ScheduleStatus, TickSeries};
 use crate::store::error::Sql;
 use crate::store::tasks::schedules::ScheduleRow;
 use crate::task::{DEFAULT_QUEUE, TaskId, Timestamp};
@@ -113,8 +113,8 @@ fn last_run(conn: &Connection, schedule_id: i64) -> Sql<Option<TaskId>> {
 }
 
 /// Whether no tick is left. One that waits for the end of its run has another.
-fn is_over(row: &ScheduleRow, read: Option<&(Definition, Ticks)>) -> bool {
-    let waits_for_run = matches!(read, Some((_, Ticks::AfterEnd(_))));
+fn is_over(row: &ScheduleRow, read: Option<&(Definition, TickSeries)>) -> bool {
+    let waits_for_run = matches!(read, Some((_, TickSeries::AfterEnd(_))));
     row.standing.next.is_none() && !waits_for_run
 }
 

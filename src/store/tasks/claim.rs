@@ -61,7 +61,7 @@ struct Claiming<'d> {
 
 /// Why a queue gives nothing more.
 #[derive(PartialEq, Eq)]
-enum Turn {
+enum ClaimTurn {
     /// It had as many as were asked for, and may have more.
     MayGoOn,
     Empty,
@@ -182,12 +182,12 @@ fn claim_in_turn(
                 false => claim_from(tx, lane.queue_id, wanted, known, now, claiming)?,
                 true => claim_within(tx, lane.queue_id, wanted, known, now, claiming)?,
             };
-            let had_its_turn = turn != Turn::WaitsForWorker || claiming.claims.len() > before;
+            let had_its_turn = turn != ClaimTurn::WaitsForWorker || claiming.claims.len() > before;
             *cursor = if had_its_turn { lane.queue_id } else { *cursor };
             match turn {
-                Turn::MayGoOn => kept.push(lane),
-                Turn::Empty => {}
-                Turn::WaitsForWorker => return Ok(true),
+                ClaimTurn::MayGoOn => kept.push(lane),
+                ClaimTurn::Empty => {}
+                ClaimTurn::WaitsForWorker => return Ok(true),
             }
         }
         queues = if again { kept } else { Vec::new() };
@@ -203,17 +203,17 @@ fn claim_within(
     known: &HandledNames,
     now: Timestamp,
     claiming: &mut Claiming<'_>,
-) -> Sql<Turn> {
+) -> Sql<ClaimTurn> {
     let gate = Gate::read(tx.conn, queue_id, now)?;
     let Ok(room) = gate.room else {
         claiming.shut.insert(queue_id);
-        return Ok(Turn::Empty);
+        return Ok(ClaimTurn::Empty);
     };
     gate.tidy(tx)?;
     let before = claiming.claims.len();
     let workers = claiming.room.idle.saturating_sub(before);
     if gate.has_rate() && workers == 0 && !planted("g16-a-rate-is-spent-ahead") {
-        return Ok(Turn::WaitsForWorker);
+        return Ok(ClaimTurn::WaitsForWorker);
     }
     let most = if gate.has_rate() && workers > 0 { workers } else { wanted };
     let turn = claim_from(tx, queue_id, wanted.min(room).min(most), known, now, claiming)?;
@@ -229,7 +229,7 @@ fn claim_from(
     known: &HandledNames,
     now: Timestamp,
     claiming: &mut Claiming<'_>,
-) -> Sql<Turn> {
+) -> Sql<ClaimTurn> {
     let (candidates, may_have_more) = match candidates(tx, queue_id, wanted, claiming) {
         Err(fault) if fault.is_damage() => {
             let found = singly(tx, queue_id, wanted)?;
@@ -245,14 +245,14 @@ fn claim_from(
     for (id, candidate) in candidates {
         match candidate.and_then(|found| claim_one(tx, &mut take, queue_id, found, known, now, claiming)) {
             Ok(ClaimResult::Claimed) => continue,
-            Ok(ClaimResult::Waits) => return Ok(Turn::WaitsForWorker),
+            Ok(ClaimResult::Waits) => return Ok(ClaimTurn::WaitsForWorker),
             Ok(ClaimResult::NotNow) => {}
             Err(fault) if fault.is_damage() => fail_damaged(tx, id, fault, now)?,
             Err(fault) => return Err(fault),
         }
         claiming.looks = claiming.looks.saturating_sub(1);
     }
-    Ok(if may_have_more { Turn::MayGoOn } else { Turn::Empty })
+    Ok(if may_have_more { ClaimTurn::MayGoOn } else { ClaimTurn::Empty })
 }
 
 /// What became of a candidate.

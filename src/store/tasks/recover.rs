@@ -50,7 +50,7 @@ pub(crate) fn recover(
         let had_started = |row: &HotRow| !notes_count || started.attempts.contains(&(id, row.generation));
         let settle = |row: &HotRow| settle_dead(tx, row, had_started(row), rules, now);
         match unless_damaged(tx, TaskId::from_i64(id), now, settle)?.flatten() {
-            Some(Settled { event: TaskEvent::ProcessDied(_), state, name_id }) => {
+            Some(SettledAttempt { event: TaskEvent::ProcessDied(_), state, name_id }) => {
                 recovered.lost += 1;
                 if state == State::Lost {
                     recovered.lost_for_good.push((TaskId::from_i64(id), tx.task_name(name_id)?));
@@ -72,7 +72,7 @@ fn begin_epoch(tx: &Tx<'_>, settings: &OwnerSettings) -> Sql<i64> {
 }
 
 /// How an attempt of a dead process has ended, and what became of its task.
-struct Settled {
+struct SettledAttempt {
     event: TaskEvent,
     state: State,
     name_id: i64,
@@ -85,7 +85,7 @@ fn settle_dead(
     had_started: bool,
     rules: &SettleRules,
     now: Timestamp,
-) -> Sql<Option<Settled>> {
+) -> Sql<Option<SettledAttempt>> {
     let sql = "SELECT backoff_ms FROM perdura_args WHERE task_id = ?1";
     let backoff: Option<u64> = tx.find(sql, [row.task_id.as_i64()], |row| row.get(0))?.flatten();
     let lost = rules.lost(rules.delay(tx.file_id, row, backoff.map(Duration::from_millis)));
@@ -118,5 +118,5 @@ fn settle_dead(
             tx.roll_up(now, row.name_id, measure, None); // nobody knows when it died
         }
     }
-    Ok(Some(Settled { event, state: next.task_state.state, name_id: row.name_id }))
+    Ok(Some(SettledAttempt { event, state: next.task_state.state, name_id: row.name_id }))
 }

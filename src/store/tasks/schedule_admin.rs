@@ -5,7 +5,7 @@ use super::schedules::{ScheduleRow, Tick, begin, make_run, replace_waiting, tame
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
-use crate::schedule::{Definition, Standing, Ticks, Turn, turn};
+use crate::schedule::{Definition, Standing, TickSeries, Turn, turn};
 use crate::store::commit::tx::Tx;
 use crate::store::error::{Fault, Sql};
 use crate::task::{Enqueued, TaskId, Timestamp};
@@ -178,7 +178,7 @@ pub(crate) fn resume_schedule(tx: &Tx<'_>, name: &str, now: Timestamp) -> Sql<()
 ///
 /// # Errors
 /// `WrongState`, saying why it is broken.
-pub(crate) fn readable(row: &ScheduleRow) -> Result<(Definition, Ticks), Fault> {
+pub(crate) fn readable(row: &ScheduleRow) -> Result<(Definition, TickSeries), Fault> {
     row.read().map_err(|e| {
         let message = format!("schedule {:?} is broken: {e}; set it anew", row.name);
         Error::new(ErrorKind::WrongState, message).into()
@@ -217,7 +217,7 @@ pub(crate) fn run_schedule_now(tx: &Tx<'_>, config: &Config, name: &str, now: Ti
             Err(Error::new(ErrorKind::Conflict, message).into())
         }
         Enqueued::Inserted(id) => {
-            if matches!(ticks, Ticks::AfterEnd(_)) {
+            if matches!(ticks, TickSeries::AfterEnd(_)) {
                 let standing = Standing { next: None, ..row.standing };
                 ScheduleRow { standing, ..row.clone() }.write(tx, &definition, &row)?;
             }

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::TaskEvent;
 use crate::planted::planted;
-use crate::schedule::{Definition, Standing, TIMES, Ticks, Turn, on_time, turn};
+use crate::schedule::{Definition, Standing, TIMES, TickSeries, Turn, on_time, turn};
 use crate::store::commit::tx::Tx;
 use crate::store::error::{Fault, Sql, contradiction};
 use crate::task::{Enqueued, ErrorReport, NewRun, NewTask, Timestamp};
@@ -138,7 +138,7 @@ impl ScheduleRow {
     ///
     /// # Errors
     /// `InvalidInput`, saying what does not.
-    pub(crate) fn read(&self) -> Result<(Definition, Ticks), Error> {
+    pub(crate) fn read(&self) -> Result<(Definition, TickSeries), Error> {
         let Standing { last, highest, next } = self.standing;
         let times = [
             ("next_tick_ms", next),
@@ -308,13 +308,13 @@ pub(super) fn begin(
     tx: &Tx<'_>,
     schedule_id: i64,
     definition: &Definition,
-    ticks: &Ticks,
+    ticks: &TickSeries,
     highest: Option<Timestamp>,
     now: Timestamp,
 ) -> Sql<Standing> {
     let highest = highest.filter(|tick| TIMES.contains(&tick.as_millis()));
     let standing = Standing::begin(definition, ticks, highest, now);
-    let waits_for_run = matches!(ticks, Ticks::AfterEnd(_)) && runs::under_way(tx, schedule_id)?.0;
+    let waits_for_run = matches!(ticks, TickSeries::AfterEnd(_)) && runs::under_way(tx, schedule_id)?.0;
     Ok(Standing { next: standing.next.filter(|_| !waits_for_run), ..standing })
 }
 
@@ -424,7 +424,7 @@ pub(super) fn run_ended(tx: &Tx<'_>, schedule_id: i64, at: Timestamp) -> Sql<()>
     else {
         return Ok(());
     };
-    let Ok((definition, Ticks::AfterEnd(pause))) = row.read() else { return Ok(()) };
+    let Ok((definition, TickSeries::AfterEnd(pause))) = row.read() else { return Ok(()) };
     let beyond_last = row.standing.last.saturating_add(std::time::Duration::from_millis(1));
     let next = tame(at).saturating_add(pause).max(beyond_last);
     let standing = Standing { next: definition.within(Some(next)), ..row.standing };

@@ -167,18 +167,18 @@ const ONE_LETTER: &str =
     find!("perdura_dead_letters t WHERE t.task_id = ?3", "t.task_id", "?14 IS NULL", "ASC");
 
 /// A way, and what it needs.
-struct Lane {
+struct SearchLane {
     way: Way,
     keys: [Value; 2],
 }
 
-impl Lane {
-    fn new(way: Way) -> Lane {
-        Lane { way, keys: [Value::Null, Value::Null] }
+impl SearchLane {
+    fn new(way: Way) -> SearchLane {
+        SearchLane { way, keys: [Value::Null, Value::Null] }
     }
 
-    fn of(way: Way, first: impl Into<Value>, second: impl Into<Value>) -> Lane {
-        Lane { way, keys: [first.into(), second.into()] }
+    fn of(way: Way, first: impl Into<Value>, second: impl Into<Value>) -> SearchLane {
+        SearchLane { way, keys: [first.into(), second.into()] }
     }
 }
 
@@ -308,27 +308,27 @@ impl Search {
     }
 
     /// The ways that lead past everything that the filter can mean.
-    fn lanes(&self, conn: &Connection, check: &Check<'_>) -> Sql<Vec<Lane>> {
+    fn lanes(&self, conn: &Connection, check: &Check<'_>) -> Sql<Vec<SearchLane>> {
         if let Some(tag) = &self.filter.tag {
-            return Ok(vec![Lane::of(TAGGED, tag.clone(), Value::Null)]);
+            return Ok(vec![SearchLane::of(TAGGED, tag.clone(), Value::Null)]);
         }
         if self.among == Among::Letters {
-            return Ok(vec![Lane::new(LETTERS)]);
+            return Ok(vec![SearchLane::new(LETTERS)]);
         }
         let states = &self.filter.states;
         if states.is_empty() || states.contains(&State::Succeeded) {
-            return Ok(vec![Lane::new(ALL)]);
+            return Ok(vec![SearchLane::new(ALL)]);
         }
         let states: std::collections::BTreeSet<_> = states.iter().collect();
         let mut lanes = Vec::new();
         for state in states {
             match state {
                 State::Queued => {
-                    lanes.push(Lane::new(HELD));
+                    lanes.push(SearchLane::new(HELD));
                     lanes.extend(ready_lanes(conn, check.queue_id)?);
                 }
-                State::Running => lanes.push(Lane::of(IN_FLIGHT, state.code(), Value::Null)),
-                _ => lanes.push(Lane::of(ENDED, state.code(), Value::Null)),
+                State::Running => lanes.push(SearchLane::of(IN_FLIGHT, state.code(), Value::Null)),
+                _ => lanes.push(SearchLane::of(ENDED, state.code(), Value::Null)),
             }
         }
         Ok(lanes)
@@ -359,7 +359,7 @@ fn look_up(conn: &Connection, named: &mut Vec<i64>, check: &Check<'_>, limit: us
 }
 
 /// The ways along what is ready.
-fn ready_lanes(conn: &Connection, queue_id: Option<i64>) -> Sql<Vec<Lane>> {
+fn ready_lanes(conn: &Connection, queue_id: Option<i64>) -> Sql<Vec<SearchLane>> {
     let mut queues = ReadyQueues::new(conn)?;
     let mut priorities = Priorities::new(conn)?;
     let mut lanes = Vec::new();
@@ -371,9 +371,9 @@ fn ready_lanes(conn: &Connection, queue_id: Option<i64>) -> Sql<Vec<Lane>> {
         let mut below = i64::MAX;
         while let Some(priority) = priorities.below(queue, below)? {
             below = priority;
-            lanes.push(Lane::of(READY, queue, priority));
+            lanes.push(SearchLane::of(READY, queue, priority));
             if lanes.len() > READY_LANES {
-                return Ok(vec![Lane::new(ALL_READY)]);
+                return Ok(vec![SearchLane::new(ALL_READY)]);
             }
         }
         next = if queue_id.is_some() { None } else { queues.next()? };
@@ -425,7 +425,7 @@ impl<'f> Check<'f> {
     fn edge(
         &self,
         conn: &Connection,
-        lane: &Lane,
+        lane: &SearchLane,
         order: Order,
         between: (i64, i64),
         rows: usize,
@@ -437,7 +437,7 @@ impl<'f> Check<'f> {
     fn find(
         &self,
         conn: &Connection,
-        lane: &Lane,
+        lane: &SearchLane,
         order: Order,
         between: (i64, i64),
         limit: usize,

@@ -9,7 +9,7 @@ use super::{ModelTask, Workload};
 use crate::task::{Hold, Rate, State, Timestamp};
 
 /// Limit, rate, and until when a queue is closed.
-type Shown = (Option<u32>, Option<Rate>, Option<Timestamp>);
+type ShownQueue = (Option<u32>, Option<Rate>, Option<Timestamp>);
 
 /// What bounds the starts of a queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -58,7 +58,7 @@ impl<W: Workload> Model<W> {
     }
 
     /// What is shown of the bounds of queues that have any: limit, rate, and until when they are closed.
-    pub(super) fn shown_bounds(&self) -> Vec<(String, Shown)> {
+    pub(super) fn shown_bounds(&self) -> Vec<(String, ShownQueue)> {
         let show = |(queue, bounds): (&String, &ModelBounds)| {
             let until =
                 bounds.mended(self.wall).closed.map(|(_, until)| until).filter(|until| *until > self.wall);

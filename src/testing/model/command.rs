@@ -177,12 +177,12 @@ impl Invalid {
 impl<W: fmt::Debug> fmt::Display for Command<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Command::Enqueue(task, options) => write!(f, "Enqueue({task:?}, {})", Shown(options)),
+            Command::Enqueue(task, options) => write!(f, "Enqueue({task:?}, {})", ShownOptions(options)),
             Command::EnqueueAll(tasks) => {
                 f.write_str("EnqueueAll(vec![")?;
                 for (i, (task, options)) in tasks.iter().enumerate() {
                     let comma = if i == 0 { "" } else { ", " };
-                    write!(f, "{comma}({task:?}, {})", Shown(options))?;
+                    write!(f, "{comma}({task:?}, {})", ShownOptions(options))?;
                 }
                 f.write_str("])")
             }
@@ -219,7 +219,7 @@ impl<W: fmt::Debug> fmt::Display for Command<W> {
             Command::Replay { letter, forced } => {
                 write!(f, "Replay {{ letter: {letter:?}, forced: {forced} }}")
             }
-            Command::Visit(task, options) => write!(f, "Visit({task:?}, {})", Shown(options)),
+            Command::Visit(task, options) => write!(f, "Visit({task:?}, {})", ShownOptions(options)),
             Command::Reopen(program) => write!(f, "Reopen(Program::{program:?})"),
             Command::Crash(program) => write!(f, "Crash(Program::{program:?})"),
             Command::CrashDuring(command, at, program) => {
@@ -278,9 +278,9 @@ impl fmt::Display for ShownUnique<'_> {
 }
 
 /// Options as the calls that make them. Their `Debug` leaves out the key, which may be private; a test's is not.
-struct Shown<'a>(&'a Options);
+struct ShownOptions<'a>(&'a Options);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for ShownOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let o = self.0;
         f.write_str("Options::new()")?;

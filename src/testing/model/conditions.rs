@@ -5,12 +5,12 @@ use super::{ModelTask, Workload};
 use crate::task::{Hold, Needs, State, TaskId};
 
 /// What was said of a condition last, and in which process's life if its program owned the file.
-type Said = Option<(bool, Option<u64>)>;
+type SaidState = Option<(bool, Option<u64>)>;
 
 /// The conditions that the file knows, in the order in which it met them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct ModelConditions {
-    known: Vec<(String, Said)>,
+    known: Vec<(String, SaidState)>,
     /// Which process owns the file.
     pub owner: u64,
 }

@@ -64,7 +64,7 @@ impl From<Error> for Difference {
 
 /// What a file shows of a task and the rules decide.
 #[derive(Debug, PartialEq)]
-struct Shown {
+struct ShownTask {
     state: State,
     hold: Option<Hold>,
     reasons: Vec<Hold>,
@@ -276,7 +276,7 @@ impl<W: Workload> Pair<W> {
         let found: Vec<TaskId> = tasks.iter().map(|record| record.task_id).collect();
         self.equal("the tasks that there are", &found, &wanted)?;
         for (record, task) in tasks.iter().zip(self.model.tasks().values()) {
-            let wanted = Shown {
+            let wanted = ShownTask {
                 state: task.state,
                 hold: (task.state == State::Queued).then_some(task.hold()),
                 reasons: task.reasons.iter().copied().collect(),
@@ -373,8 +373,8 @@ fn allowed<R>(answer: Result<R, Error>) -> Result<Result<R, ErrorKind>, Error> {
     }
 }
 
-fn shown(record: &TaskRecord) -> Shown {
-    Shown {
+fn shown(record: &TaskRecord) -> ShownTask {
+    ShownTask {
         state: record.state,
         hold: record.hold,
         reasons: record.reasons.clone(),
