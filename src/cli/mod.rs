@@ -216,7 +216,7 @@ Exit codes:
 const FIRST_STEPS: &str = "\
 First steps:
   perdura add -- gzip big.log        a job that is tried until it has succeeded, three times at most
-  perdura work --drain               run what is there; kill it at any moment, and start it again
+  perdura work --until-done          run what is there, retries too; kill it at any moment, and start it again
   perdura list                       and show, failures, retry, doctor …
 
 Exit codes:

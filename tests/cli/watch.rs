@@ -366,3 +366,21 @@ fn a_terminal_that_is_gone_ends_the_screen() {
         await_that("the end of the screen", || !process.exists());
     }
 }
+
+#[test]
+fn a_worker_shows_on_a_terminal_how_far_it_has_come() {
+    let place = Place::new();
+    let items: String = (0..5).map(|n| format!("{n}\n")).collect();
+    assert_eq!(
+        place.feed(&items, ["add", "--shell", "--template", ": {}; test -e go || sleep 0.3"]).code,
+        Some(0)
+    );
+    place.add(["--shell", "while [ ! -e go ]; do sleep 0.05; done"]);
+    let command = "perdura --db tasks.db work --until-done --workers 1; echo ended: $?";
+    let Some(terminal) = Terminal::run(&place, command) else { return };
+    terminal.shows("5 of 6 done, 1 running");
+    std::fs::write(place.path("go"), "").unwrap();
+    terminal.shows("6 attempts in");
+    let screen = terminal.screen();
+    assert!(!screen.contains("of 6 done"), "it goes with the end: {screen}");
+}
