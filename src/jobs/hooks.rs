@@ -2,6 +2,7 @@
 //! not run again.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,6 +49,7 @@ impl HookOptions {
 /// Runs the commands one after another, on a thread of their own.
 pub(super) struct Hooks {
     options: HookOptions,
+    db: PathBuf,
     to_run: Sender<Command>,
     waiting: Arc<AtomicUsize>,
     output: Arc<WorkerOutput>,
@@ -56,7 +58,7 @@ pub(super) struct Hooks {
 impl Hooks {
     /// # Errors
     /// No thread can be started.
-    pub(super) fn start(options: HookOptions, output: Arc<WorkerOutput>) -> io::Result<Hooks> {
+    pub(super) fn start(options: HookOptions, db: &Path, output: Arc<WorkerOutput>) -> io::Result<Hooks> {
         let (to_run, commands) = unbounded::<Command>(); // bounded by MAX_WAITING
         let waiting: Arc<AtomicUsize> = Arc::default();
         let (left, to_tell) = (waiting.clone(), output.clone());
@@ -71,7 +73,7 @@ impl Hooks {
             }
         };
         thread::Builder::new().name("perdura-hooks".to_owned()).spawn(life)?;
-        Ok(Hooks { options, to_run, waiting, output })
+        Ok(Hooks { options, db: db.to_owned(), to_run, waiting, output })
     }
 
     /// A job has ended for good.
@@ -84,6 +86,7 @@ impl Hooks {
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", script])
+            .env("PERDURA_DB", &self.db)
             .env("PERDURA_TASK_ID", record.task_id.to_string())
             .env("PERDURA_STATE", record.state.as_str())
             .env("PERDURA_COMMAND", line)

@@ -192,7 +192,7 @@ impl WorkArgs {
         let options = self.options(&engines);
         let before = options.total(&counts);
         let quiet = self.quiet && !session.json;
-        let hooks = self.hooks.are_given().then(|| Hooks::start(self.hooks.clone(), output.clone()));
+        let hooks = self.hooks.are_given().then(|| Hooks::start(self.hooks.clone(), &db, output.clone()));
         let hooks = hooks.transpose()?;
         let to_follow = to_tell.clone();
         let has_programs = hooks.is_some() || engines.iter().any(|engine| engine.is_program());

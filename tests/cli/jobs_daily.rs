@@ -198,13 +198,29 @@ fn commands_are_told_of_ends() {
     let place = Place::new();
     place.add(["--", "echo", "fine"]);
     place.add(["--max-attempts", "2", "--backoff", "0s", "--shell", "exit 9"]);
-    let told = "echo \"$PERDURA_TASK_ID $PERDURA_STATE $PERDURA_COMMAND $PERDURA_ERROR_TYPE\" >> told";
-    let said = place.run(["work", "--drain", "-q", "--on-success", told, "--on-failure", told]);
+    let told = "echo \"$PERDURA_TASK_ID $PERDURA_STATE $PERDURA_COMMAND $PERDURA_ERROR_TYPE ${PERDURA_DB##*/}\" >> told";
+    let mut worker = place.command([
+        "--db",
+        "tasks.db",
+        "work",
+        "--drain",
+        "-q",
+        "--on-success",
+        told,
+        "--on-failure",
+        told,
+    ]);
+    worker.env_remove("PERDURA_DB");
+    let said = place.start(worker).end();
     assert_eq!(said.code, Some(1), "{said:?}");
     let told = place.read("told");
     let mut lines: Vec<&str> = told.lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["1 SUCCEEDED echo fine ", "2 FAILED sh -c 'exit 9' ExitCode.9"], "once each");
+    assert_eq!(
+        lines,
+        ["1 SUCCEEDED echo fine  tasks.db", "2 FAILED sh -c 'exit 9' ExitCode.9 tasks.db"],
+        "once each"
+    );
 }
 
 #[test]
