@@ -1,5 +1,6 @@
 //! `perdura wait`: until tasks have ended.
 
+use std::collections::VecDeque;
 use std::thread;
 use std::time::Duration;
 
@@ -10,13 +11,16 @@ use crate::console::text::safe;
 use crate::console::times::age;
 use crate::console::words::{count, span};
 use crate::console::{CliError, CliResult, Exit, Session};
-use crate::{Clock, ErrorKind, Queue, State, SystemClock, TaskId, TaskRecord};
+use crate::{Clock, Error, ErrorKind, Queue, State, SystemClock, TaskId, TaskRecord};
 
 /// Interval between reads of the file.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Tasks of one read of a filter.
 const PAGE: usize = 500;
+
+/// How long the file may be unreadable.
+const UNREADABLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many tasks are named in a message.
 const MAX_NAMED: usize = 20;
@@ -56,28 +60,30 @@ impl WaitArgs {
         #[cfg(unix)]
         ids.iter().try_for_each(|id| crate::jobs::refuse_waiting_for_itself(session, Some(*id)))?;
         let until = self.timeout.map(|timeout| clock.monotonic().saturating_add(timeout));
-        let (mut ends, mut has_told) = (Ends::default(), false);
-        for (ended, id) in ids.iter().enumerate() {
-            let record = loop {
-                match queue.get(*id) {
-                    Ok(record) if record.state.is_finished() => break Some(record),
-                    Ok(_) => {}
-                    Err(e) if e.kind() == ErrorKind::NotFound => break None, // it was there when the wait began
-                    Err(e) => return Err(e.into()),
+        let (mut ends, mut has_told, mut unreadable_since) = (Ends::default(), false, None);
+        let mut open: VecDeque<TaskId> = ids.into();
+        loop {
+            // All of them in turn: one that has ended may be deleted while another is waited for.
+            for _ in 0..open.len().min(PAGE) {
+                let Some(id) = open.pop_front() else { break };
+                match bear(queue.get(id), &mut unreadable_since, clock.monotonic())? {
+                    Look::Is(record) if record.state.is_finished() => ends.tell(session, &queue, &record)?,
+                    Look::Is(_) | Look::Unreadable => open.push_back(id),
+                    Look::Gone => ends.tell_gone(session, &queue, id),
                 }
-                if until.is_some_and(|until| clock.monotonic() >= until) {
-                    return self.late(session, &ids[ended..]);
-                }
-                if !has_told && WorkerStatus::of(&queue) == WorkerStatus::Missing {
-                    session.screen.remark(format_args!(
-                        "no worker runs; `perdura work` runs the jobs of {}",
-                        session.db().display()
-                    ));
-                    has_told = true;
-                }
-                thread::sleep(POLL_INTERVAL);
-            };
-            ends.tell(session, &queue, *id, record)?;
+            }
+            if open.is_empty() {
+                break;
+            }
+            if until.is_some_and(|until| clock.monotonic() >= until) {
+                return self.late(session, open.make_contiguous());
+            }
+            if !has_told && WorkerStatus::of(&queue) == WorkerStatus::Missing {
+                let file = session.db().display();
+                session.screen.remark(format_args!("no worker runs; `perdura work` runs the jobs of {file}"));
+                has_told = true;
+            }
+            thread::sleep(POLL_INTERVAL);
         }
         session.screen.remark(ends.words());
         Ok(if ends.other == 0 { Exit::Done } else { Exit::No })
@@ -127,20 +133,37 @@ impl WaitArgs {
     }
 }
 
+/// What a look at a task has found.
+enum Look {
+    Is(Box<TaskRecord>),
+    /// It was there when the wait began.
+    Gone,
+    /// The file cannot be read now.
+    Unreadable,
+}
+
+/// Bears for a while that the file cannot be read.
+///
+/// # Errors
+/// If that lasts.
+fn bear(
+    found: Result<TaskRecord, Error>,
+    since: &mut Option<Duration>,
+    now: Duration,
+) -> Result<Look, CliError> {
+    let look = match found {
+        Ok(record) => Look::Is(Box::new(record)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Look::Gone,
+        Err(e) if now.saturating_sub(*since.get_or_insert(now)) >= UNREADABLE_LIMIT => return Err(e.into()),
+        Err(_) => return Ok(Look::Unreadable),
+    };
+    *since = None;
+    Ok(look)
+}
+
 impl Ends {
-    fn tell(
-        &mut self,
-        session: &mut Session,
-        queue: &Queue,
-        id: TaskId,
-        record: Option<TaskRecord>,
-    ) -> Result<(), CliError> {
-        let Some(record) = record else {
-            self.other += 1;
-            session.screen.remark(format_args!("task {id} is gone"));
-            return Ok(());
-        };
-        let line = command(queue, &record.task_name, id);
+    fn tell(&mut self, session: &mut Session, queue: &Queue, record: &TaskRecord) -> Result<(), CliError> {
+        let (id, line) = (record.task_id, command(queue, &record.task_name, record.task_id));
         match record.state {
             State::Succeeded => self.succeeded += 1,
             state => {
@@ -151,9 +174,20 @@ impl Ends {
             }
         }
         if session.json {
-            session.screen.json(&RecordJson::of_task(&record, line))?;
+            session.screen.json(&RecordJson::of_task(record, line))?;
         }
         Ok(())
+    }
+
+    /// It was deleted, or has become a dead letter.
+    fn tell_gone(&mut self, session: &Session, queue: &Queue, id: TaskId) {
+        self.other += 1;
+        match queue.dead_letters().get(id) {
+            Ok(letter) => {
+                session.screen.remark(format_args!("task {id} {}: it is a dead letter", letter.state))
+            }
+            Err(_) => session.screen.remark(format_args!("task {id} is gone: nobody knows how it ended")),
+        }
     }
 
     fn words(&self) -> String {

@@ -16,6 +16,9 @@ use crate::console::words::distance;
 use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Config, Enqueued, Error, ErrorKind, Queue, TaskId, Timestamp};
 
+/// Of so many jobs the commit may stay in the WAL; of more, which are added at once, it is copied into the file.
+const MAX_WAL_LEFT_JOBS: usize = 10;
+
 /// What to add.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -73,7 +76,9 @@ impl AddArgs {
             }
         };
         check(&new, session.now())?;
-        let queue = session.open(Queue::builder().share_as_found(true).leave_wal())?;
+        let builder = Queue::builder().share_as_found(true);
+        let builder = if new.len() <= MAX_WAL_LEFT_JOBS { builder.leave_wal() } else { builder };
+        let queue = session.open(builder)?;
         let added = add(&queue, &new)?;
         let now = session.now();
         let mut are_new = added.iter().filter(|made| made.is_new());

@@ -72,14 +72,18 @@ impl EditArgs {
 
     fn edit_command(&self, queue: &Queue, options: Options) -> Result<(), CliError> {
         let task_name = queue.get(self.id)?.task_name;
-        let job = may_be_job(&task_name).then(|| queue.args_json(self.id)).transpose()?;
-        let Some(job) = job.and_then(|args| serde_json::from_str::<Job>(&args).ok()) else {
-            let message = format!("task {} is no job of the command: it has no command to change", self.id);
+        let args = may_be_job(&task_name).then(|| queue.args_json(self.id)).transpose()?;
+        let job = args.as_deref().and_then(|args| serde_json::from_str::<Job>(args).ok());
+        let Some(job) = job.filter(Job::is_local) else {
+            let message = format!(
+                "task {} is no job that a worker runs itself: its command cannot be changed",
+                self.id
+            );
             return Err(CliError::new(Exit::Refused, message));
         };
         let argv = self.command.iter().map(|word| Word(word.clone())).collect();
         let job = Job { argv, shell: false, ..job };
         job.check().map_err(CliError::usage)?;
-        Ok(queue.edit_as(self.id, options, vec![task_name.into()], &job)?)
+        Ok(queue.edit_as(self.id, options, vec![task_name.into()], &job, args)?)
     }
 }

@@ -2,6 +2,7 @@
 //! not run again.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -19,7 +20,15 @@ use crate::{Clock, State, SystemClock, TaskRecord};
 const LAST_HOOKS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many ends may wait for their command. Of more, no one is told.
-const MAX_WAITING: usize = 10_000;
+const MAX_WAITING: usize = 1000;
+
+/// As many characters of a text go into a variable: the system takes 128 KiB of one.
+const MAX_VARIABLE_CHARS: usize = 8 << 10;
+
+/// A text as a variable of the environment.
+fn variable(text: &str) -> String {
+    text.chars().take(MAX_VARIABLE_CHARS).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
+}
 
 /// What is run when a job has ended for good.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -27,7 +36,7 @@ pub(super) struct HookOptions {
     /// Let /bin/sh run this when a job has succeeded; PERDURA_TASK_ID, PERDURA_STATE and PERDURA_COMMAND say which
     #[arg(long, value_name = "CMD")]
     pub on_success: Option<String>,
-    /// Let /bin/sh run this when a job has failed for good, or is lost; PERDURA_ERROR_TYPE and PERDURA_ERROR say why
+    /// Let /bin/sh run this when a job has failed for good; PERDURA_ERROR_TYPE and PERDURA_ERROR say why. Not for one that is lost with its worker
     #[arg(long, value_name = "CMD")]
     pub on_failure: Option<String>,
 }
@@ -89,9 +98,10 @@ impl Hooks {
             .env("PERDURA_DB", &self.db)
             .env("PERDURA_TASK_ID", record.task_id.to_string())
             .env("PERDURA_STATE", record.state.as_str())
-            .env("PERDURA_COMMAND", line)
-            .env("PERDURA_ERROR_TYPE", record.error_type.as_deref().unwrap_or_default())
-            .env("PERDURA_ERROR", record.error_message.as_deref().unwrap_or_default())
+            .env("PERDURA_COMMAND", variable(line))
+            .env("PERDURA_ERROR_TYPE", variable(record.error_type.as_deref().unwrap_or_default()))
+            .env("PERDURA_ERROR", variable(record.error_message.as_deref().unwrap_or_default()))
+            .process_group(0) // a signal of the terminal is for the worker
             .stdin(Stdio::null())
             .stdout(io::stderr());
         self.waiting.fetch_add(1, Ordering::AcqRel);

@@ -37,7 +37,8 @@ impl LogFolder {
 
     /// The log of an attempt. Its files are made when there is something to write.
     pub(super) fn log(&self, id: TaskId, generation: u64) -> JobLog<'_> {
-        let stream = |suffix| LogFile { name: format!("{id}-{generation}.{suffix}"), file: None, written: 0 };
+        let stem = format!("{id}-{generation}");
+        let stream = |suffix| LogFile { stem: stem.clone(), suffix, file: None, written: 0 };
         JobLog { folder: self, out: stream("out"), err: stream("err"), is_lost: false }
     }
 }
@@ -52,7 +53,8 @@ pub(super) struct JobLog<'f> {
 }
 
 struct LogFile {
-    name: String,
+    stem: String,
+    suffix: &'static str,
     file: Option<File>,
     written: u64,
 }
@@ -70,7 +72,7 @@ impl JobLog<'_> {
         if let Err(e) = log.write(&self.folder.path, self.folder.max_bytes, piece) {
             self.is_lost = true;
             if !self.folder.has_told.swap(true, Ordering::AcqRel) {
-                let path = self.folder.path.join(&log.name);
+                let path = self.folder.path.join(format!("{}.{}", log.stem, log.suffix));
                 self.folder.output.remark(format_args!(
                     "{} cannot be written ({}); the jobs go on, and the file keeps the beginning and the end of what they write",
                     path.display(),
@@ -81,6 +83,24 @@ impl JobLog<'_> {
     }
 }
 
+/// How many files of one name there may be: of several databases, or of one that was made anew.
+const MAX_NAMESAKES: u32 = 1000;
+
+/// Makes a file that is not there yet; another number follows if it is. Who may read what a job writes is for its owner to say.
+fn create(folder: &Path, stem: &str, suffix: &str) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create_new(true).write(true).mode(0o600);
+    let mut made = options.open(folder.join(format!("{stem}.{suffix}")));
+    for n in 2..=MAX_NAMESAKES {
+        match &made {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            _ => break,
+        }
+        made = options.open(folder.join(format!("{stem}-{n}.{suffix}")));
+    }
+    made
+}
+
 impl LogFile {
     fn write(&mut self, folder: &Path, max_bytes: u64, piece: &[u8]) -> io::Result<()> {
         let left = max_bytes.saturating_sub(self.written);
@@ -89,12 +109,7 @@ impl LogFile {
         }
         let file = match &mut self.file {
             Some(file) => file,
-            // Who may read what a job writes is for its owner to say.
-            None => {
-                let mut options = OpenOptions::new();
-                options.create(true).write(true).truncate(true).mode(0o600);
-                self.file.insert(options.open(folder.join(&self.name))?)
-            }
+            None => self.file.insert(create(folder, &self.stem, self.suffix)?),
         };
         let cut = usize::try_from(left).map_or(piece.len(), |left| left.min(piece.len()));
         file.write_all(&piece[..cut])?;

@@ -1,14 +1,15 @@
 //! Starts a job's program, and says what is wrong when it cannot be started.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, PipeReader};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::fs::{Access, Mode, access};
+use rustix::fs::{Access, Mode, OFlags, access};
 use rustix::io::Errno;
 use rustix::process;
 
@@ -73,11 +74,14 @@ fn be_nice(leader: &Child, by: u8) {
     let _ = process::setpriority_pgrp(Some(process::Pid::from_child(leader)), niceness);
 }
 
-/// Opens what a job is to read. It may come back, like a folder: a disk that is not mounted yet.
+/// Opens the file that a job is to read. It may come back, like a folder: a disk that is not mounted yet. Only a file: a pipe could keep this
+/// process waiting, and with it whoever wants to end the job.
 fn open_input(path: &Path) -> Result<Stdio, LaunchError> {
-    let opened = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
-        true => Err(io::ErrorKind::IsADirectory.into()),
-        false => Ok(file),
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let opened = opened.and_then(|file| match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no file")),
     });
     opened.map(Stdio::from).map_err(|e| match Errno::from_io_error(&e) {
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => failed(&e),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::given::with;
 use crate::console::inspect::job::{Job, TASK_NAME, may_be_job};
 use crate::console::{CliError, CliResult, Exit, Session};
-use crate::{Options, Queue, TaskId, TaskRecord};
+use crate::{Options, Queue, State, TaskId, TaskRecord};
 
 /// Which jobs to run again.
 #[derive(Debug, clap::Args)]
@@ -49,6 +49,9 @@ fn again(session: &Session, queue: &Queue, id: TaskId) -> Result<(String, Job, O
         |why: &str| Err(CliError::new(Exit::Refused, format!("task {id} {why}; nothing was added")));
     if !record.state.is_finished() {
         return refused("has not ended; it runs by itself");
+    }
+    if record.state == State::Lost {
+        return refused("is LOST, and may still be at work; `retry` runs it again when that is over");
     }
     let job = may_be_job(&record.task_name).then(|| queue.args_json(id)).transpose()?;
     let Some(job) = job.and_then(|args| serde_json::from_str::<Job>(&args).ok()) else {

@@ -65,6 +65,9 @@ impl Template {
         let Some(last) = words.last_mut().filter(|word| !word.trim_ascii().is_empty()) else {
             return Err("it names no program".to_owned());
         };
+        if is_shell && has_quoted_place(last) {
+            return Err("a place such as {} stands within quotes; with --shell it is quoted by itself, so leave the quotes out".to_owned());
+        }
         if is_shell && !has_place(last) {
             last.extend(b" {}");
         } else if !words.iter().any(|word| has_place(word)) {
@@ -100,6 +103,24 @@ impl Template {
 
 fn has_place(word: &[u8]) -> bool {
     PLACEHOLDERS.iter().any(|(text, _)| word.windows(text.len()).any(|part| part == *text))
+}
+
+/// Whether a place stands within quotes of a shell: what is put there is quoted once more, and so not at all.
+fn has_quoted_place(script: &[u8]) -> bool {
+    let (mut quote, mut rest) = (None, script);
+    while let [first, behind @ ..] = rest {
+        if quote.is_some() && PLACEHOLDERS.iter().any(|(text, _)| rest.starts_with(text)) {
+            return true;
+        }
+        rest = behind;
+        match (first, quote) {
+            (b'\\', None | Some(b'"')) => rest = rest.get(1..).unwrap_or_default(),
+            (b'\'' | b'"', None) => quote = Some(*first),
+            (mark, Some(open)) if *mark == open => quote = None,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// As one word of a shell.
@@ -138,6 +159,11 @@ mod tests {
     fn a_shell_sees_an_item_as_one_word() {
         assert_eq!(filled("cat {} | wc", true, b"it's $HOME"), [r"cat 'it'\''s $HOME' | wc".into()]);
         assert_eq!(filled("wc", true, b"a b"), ["wc 'a b'".into()]);
+        let escaped = r#"echo 'a' \" {} 'b'"#;
+        assert_eq!(filled(escaped, true, b"x"), [r#"echo 'a' \" 'x' 'b'"#.into()]);
+        for script in ["grep x '{}'", "grep x \"in {.}\"", r#"echo "\" {}""#] {
+            assert!(Template::new(script, true).unwrap_err().contains("stands within quotes"), "{script}");
+        }
     }
 
     #[test]

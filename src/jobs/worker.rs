@@ -17,7 +17,7 @@ use crate::console::table::shorten;
 use crate::console::text::safe;
 use crate::console::words::{count, distance, span};
 use crate::console::{CliError, CliResult, Exit, Session};
-use crate::{Clock, Counts, ErrorKind, Filter, Hold, Queue, QueueCounts, State, SystemClock};
+use crate::{Clock, Counts, ErrorKind, Filter, Queue, QueueCounts, State, SystemClock};
 
 /// How often a worker looks for what other processes have added, and whether it may take over. A look is one small read.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
@@ -31,8 +31,9 @@ const DRAIN_POLL: Duration = Duration::from_millis(4);
 /// How long the file may be unreadable, before the worker ends for that: its disk may come back.
 const UNREADABLE_LIMIT: Duration = Duration::from_secs(10);
 
-/// How many waiting tasks are looked at at once.
-const RETRIES_PER_PAGE: usize = 500;
+/// How many waiting tasks are looked at at once, and how often.
+const WAITING_PER_PAGE: usize = 500;
+const MAX_WAITING_PAGES: usize = 200;
 
 /// Why a worker ends.
 pub(super) enum WorkerExit {
@@ -183,7 +184,7 @@ impl Worker {
                 let is_drained = self.queue.is_drained().map_err(CliError::from);
                 if self.bear(is_drained)? == Some(true) && self.events.is_empty() {
                     self.look_outside()?;
-                    if !self.reporter.are_pending() && !self.goes_on() {
+                    if !self.reporter.are_pending() && !self.goes_on()? && self.is_still_drained()? {
                         return Ok(WorkerExit::Drained);
                     }
                 }
@@ -233,10 +234,23 @@ impl Worker {
     }
 
     /// Whether something starts by itself soon enough to be waited for.
-    fn goes_on(&mut self) -> bool {
-        let Some(most) = self.options.until_done else { return false };
-        let next = self.queue.next_start().ok().flatten(); // what is not known is not waited for
-        next.is_some_and(|due| due.since(self.clock.now()) <= most)
+    ///
+    /// # Errors
+    /// If the file stays unreadable.
+    fn goes_on(&mut self) -> Result<bool, CliError> {
+        let Some(most) = self.options.until_done else { return Ok(false) };
+        let next = self.queue.next_start().map_err(CliError::from);
+        let Some(next) = self.bear(next)? else { return Ok(true) }; // it is read again
+        Ok(next.is_some_and(|due| due.since(self.clock.now()) <= most))
+    }
+
+    /// Whether nothing has started since it was asked what starts next: a retry that fell due in between is no longer among what waits.
+    fn is_still_drained(&mut self) -> Result<bool, CliError> {
+        if self.options.until_done.is_none() {
+            return Ok(true);
+        }
+        let is_drained = self.queue.is_drained().map_err(CliError::from);
+        Ok(self.bear(is_drained)? == Some(true) && self.runner.running() == 0 && self.events.is_empty())
     }
 
     /// Shows how far it has come, now and then.
@@ -392,24 +406,25 @@ impl Worker {
             self.output
                 .remark(format_args!("{} lost: their worker died in the last attempt, or their engine lost them; `list --state LOST` names them", count(lost, "job")));
         }
-        let unfinished = self.options.until_done.is_some() && self.has_later_retries()?;
+        let unfinished = self.options.until_done.is_some() && self.has_failed_and_waits()?;
         let bad = lost + failed.max(self.reporter.sum.failed);
         Ok(if bad > 0 || unfinished { Exit::No } else { Exit::Done })
     }
 
-    /// Whether a job has failed and waits longer for its retry than this worker does.
-    fn has_later_retries(&self) -> Result<bool, CliError> {
-        let mut page = Filter::new().state(State::Queued).hold(Hold::Time).limit(RETRIES_PER_PAGE);
-        loop {
+    /// Whether a job has failed and waits: longer for its retry than this worker does, or for something else. The newest that wait are looked at.
+    fn has_failed_and_waits(&self) -> Result<bool, CliError> {
+        let mut page = Filter::new().state(State::Queued).limit(WAITING_PER_PAGE);
+        for _ in 0..MAX_WAITING_PAGES {
             let tasks = self.queue.tasks(page.clone())?;
             if tasks.iter().any(|task| task.attempt_number > 0 && self.options.serves(&task.queue)) {
                 return Ok(true);
             }
             match tasks.last() {
-                Some(last) if tasks.len() == RETRIES_PER_PAGE => page = page.before_id(last.task_id),
-                _ => return Ok(false),
+                Some(last) if tasks.len() == WAITING_PER_PAGE => page = page.before_id(last.task_id),
+                _ => break,
             }
         }
+        Ok(false)
     }
 
     pub(super) fn close(&mut self) {

@@ -43,19 +43,21 @@ impl Queue {
     /// stored [steps](crate::Context::step); as [`enqueue`](Queue::enqueue) for args that cannot be stored. Nothing is changed then.
     pub fn edit_args<T: Task>(&self, id: TaskId, task: &T) -> Result<(), Error> {
         let names = [T::NAME].iter().chain(T::ALIASES).map(|name| Cow::from(*name)).collect();
-        self.edit_as(id, Options::new(), names, task)
+        self.edit_as(id, Options::new(), names, task, None)
     }
 
-    /// Both at once, for tasks whose names are known only when the program runs.
+    /// Both at once, for tasks whose names are known only when the program runs. Args that were made of others are refused if the task has
+    /// different ones by now.
     pub(crate) fn edit_as<T: Task>(
         &self,
         id: TaskId,
         options: Options,
         names: Vec<Cow<'static, str>>,
         task: &T,
+        made_of: Option<String>,
     ) -> Result<(), Error> {
         let json = to_json("args", task, self.runtime.core.config.max_args_bytes)?;
-        self.edit_task(id, options, Some(EditedArgs { names, json, version: T::VERSION }))
+        self.edit_task(id, options, Some(EditedArgs { names, json, version: T::VERSION, made_of }))
     }
 
     fn edit_task(&self, id: TaskId, options: Options, args: Option<EditedArgs>) -> Result<(), Error> {

@@ -43,6 +43,9 @@ pub(super) fn quiet(page: &ReportData) -> String {
 /// What has failed, and will be tried again without anybody.
 fn retrying(page: &ReportData) -> String {
     match page.failures.retrying_tasks {
+        n if page.failures.more_queued => {
+            format!("; at least {} failed and will be tried again", count(n, "task"))
+        }
         0 => String::new(),
         1 => "; 1 task has failed and will be tried again".to_owned(),
         n => format!("; {} have failed and will be tried again", count(n, "task")),

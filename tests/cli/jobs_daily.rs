@@ -57,6 +57,17 @@ fn wait_says_whether_all_have_succeeded() {
     let answer: serde_json::Value = serde_json::from_str(json.out.trim()).unwrap();
     assert_eq!((&answer["state"], &answer["command"]), (&"SUCCEEDED".into(), &"sleep 0.2".into()));
     assert_eq!(place.run(["wait", &bad]).code, Some(1));
+    let (first, second) = (place.add(["--delay", "1h", "--", "true"]), place.add(["--", "true"]));
+    let long =
+        place.start(place.command(["wait", &first.to_string(), &second.to_string(), "--timeout", "20s"]));
+    place.run(["work", "--drain", "-q"]);
+    await_that("both are looked at", || {
+        place.run(["delete", &second.to_string()]);
+        place.run(["run-now", &first.to_string()]).code == Some(0)
+    });
+    place.run(["work", "--drain", "-q"]);
+    let long = long.end();
+    assert!(long.err.contains("2 tasks succeeded") || long.err.contains("task 4 is gone"), "{long:?}");
     assert_eq!(place.run(["wait", "99"]).code, Some(3), "there is none");
     assert_eq!(place.run(["wait"]).code, Some(2));
     assert_eq!(place.run(["wait", "--all"]).code, Some(0), "nothing is left to wait for");
@@ -88,11 +99,32 @@ fn whole_logs_are_kept_by_choice_and_bounded() {
     let cut = place.add(["--shell", "seq 100000"]);
     place.run(["work", "--drain", "--log-dir", "logs", "--log-max", "1000"]);
     let log = log(format!("{cut}-1.out"));
+    let again = place.run(["rerun", &cut.to_string()]);
+    assert_eq!(again.code, Some(0), "{again:?}");
     assert!(log.starts_with("1\n2\n") && log.ends_with("see --log-max]\n") && log.len() < 1200, "{log}");
     place.add(["--", "true"]);
     let said = place.run(["work", "--drain", "--log-dir", "tasks.db"]);
     assert_eq!(said.code, Some(4), "{said:?}");
     assert!(said.err.contains("log_dir: tasks.db cannot be made"), "{said:?}");
+}
+
+#[test]
+fn logs_of_another_file_stay_and_a_pipe_in_their_place_is_left_alone() {
+    let (place, other) = (Place::new(), Place::new());
+    for place in [&place, &other] {
+        place.add(["--", "echo", "a"]);
+    }
+    let logs = place.path("logs");
+    std::fs::create_dir(&logs).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(logs.join("1-1.out")).status().unwrap();
+    assert!(made.success());
+    for place in [&place, &other] {
+        let said = place.run(["work", "--drain", "--log-dir", logs.to_str().unwrap()]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+    }
+    for name in ["1-1-2.out", "1-1-3.out"] {
+        assert_eq!(std::fs::read_to_string(logs.join(name)).unwrap(), "a\n", "{name}");
+    }
 }
 
 #[test]
@@ -164,6 +196,11 @@ fn a_job_reads_a_file_and_is_nice() {
     std::fs::write(place.path("gone"), "there now").unwrap();
     assert_eq!(place.run(["work", "--until-done"]).code, Some(0));
     assert_eq!(output(&place, waits, OutputStream::Stdout).0, "there now");
+    let made = std::process::Command::new("mkfifo").arg(place.path("pipe")).status().unwrap();
+    assert!(made.success());
+    let pipe = place.add(["--stdin", "pipe", "--max-attempts", "1", "--", "cat"]);
+    assert_eq!(place.run(["work", "--drain"]).code, Some(1), "it does not wait for a writer");
+    assert!(place.record(pipe).error_message.unwrap().contains("pipe cannot be read: it is no file"));
     for (option, value, why) in
         [("--nice", "20", "it is a whole number of 1 to 19"), ("--name", "a\nb", "no control characters")]
     {

@@ -31,6 +31,8 @@ pub(crate) struct EditedArgs {
     pub names: Vec<Cow<'static, str>>,
     pub json: String,
     pub version: u32,
+    /// What the new ones were made of; none: whatever they are.
+    pub made_of: Option<String>,
 }
 
 /// Changes a queued task.
@@ -89,6 +91,14 @@ fn check(tx: &Tx<'_>, row: &HotRow, edit: &Edit) -> Sql<()> {
         let name = tx.task_name(row.name_id)?;
         if !args.names.iter().any(|known| **known == *name) {
             return refused(format!("is a {name:?} and not a {:?}; its args are others", args.names[0]));
+        }
+        if let Some(made_of) = &args.made_of {
+            let sql = "SELECT args = ?2 FROM perdura_args WHERE task_id = ?1";
+            if !tx.one(sql, (id.as_i64(), made_of), |row| row.get::<_, bool>(0))? {
+                let message =
+                    format!("task {id} has other args than a moment ago; look at it, and try again");
+                return Err(Error::new(ErrorKind::Conflict, message).into());
+            }
         }
         if has_begun(row) {
             return refused(
