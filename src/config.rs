@@ -129,12 +129,28 @@ macro_rules! setters {
     };
 }
 
+impl Config {
+    /// Sets [`retry_exception_denylist`](#structfield.retry_exception_denylist). It is checked when the queue opens.
+    ///
+    /// ```
+    /// let config = perdura::Config::default().retry_exception_denylist(["http.410", "InvalidInput"]);
+    /// assert_eq!(config.retry_exception_denylist.len(), 2);
+    /// ```
+    #[must_use]
+    pub fn retry_exception_denylist(
+        mut self,
+        entries: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Config {
+        self.retry_exception_denylist = entries.into_iter().map(Into::into).collect();
+        self
+    }
+}
+
 setters! {
     max_task_attempts: u32,
     retry_backoff: Duration,
     retry_backoff_max: Duration,
     retry_jitter: f64,
-    retry_exception_denylist: Vec<String>,
     stuck_task_timeout: Duration,
     lost_retry: LostRetry,
     task_timeout: Option<Duration>,

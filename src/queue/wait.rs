@@ -29,8 +29,8 @@ impl Queue {
     /// # Errors
     /// [`TimedOut`](ErrorKind::TimedOut) after `timeout`: the task goes on; [`NotFound`](ErrorKind::NotFound);
     /// [`OwnerFile`](ErrorKind::OwnerFile), if this queue has handlers but its `-owner` file keeps it from executing, and no other process is known
-    /// to execute; [`InsideHandler`](ErrorKind::InsideHandler) if a handler calls it; [`Io`](ErrorKind::Io) if the task has ended and that could
-    /// not be written; [`Internal`](ErrorKind::Internal) if a thread of the queue has panicked too often to go on.
+    /// to execute; [`InsideHandler`](ErrorKind::InsideHandler) if a handler calls it; [`FileReplaced`](ErrorKind::FileReplaced) if the file
+    /// was removed or replaced meanwhile; [`Io`](ErrorKind::Io) if the task has ended and that could not be written; [`Internal`](ErrorKind::Internal) if a thread of the queue has panicked too often to go on.
     pub fn wait(&self, id: TaskId, timeout: Duration) -> Result<TaskRecord, Error> {
         let finished = self.wait_until("wait", Some(id), Some(timeout), || {
             let record = self.get(id)?;
@@ -38,6 +38,7 @@ impl Queue {
                 return Ok(Some(record));
             }
             self.check_broken()?;
+            self.store().check_file()?; // what is open reads on, of a file that nobody writes any more
             self.check_recorded(id)?;
             self.await_no_mending()?;
             Ok(None)

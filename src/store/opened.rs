@@ -165,6 +165,14 @@ impl Store {
         Err(Error::new(ErrorKind::ReadOnly, message))
     }
 
+    /// Looks whether the file is still there.
+    ///
+    /// # Errors
+    /// `FileReplaced`.
+    pub(crate) fn check_file(&self) -> Result<(), Error> {
+        self.connector.identity.check()
+    }
+
     /// Sets what rides along with each transaction; none removes it.
     pub(crate) fn set_commit_hook(&self, hook: Option<Box<dyn CommitHook>>) {
         self.writer.set_commit_hook(hook);

@@ -151,3 +151,14 @@ fn g05_g07_an_owner_whose_lock_was_deleted_writes_nothing_more_as_such() {
     }
     assert_sound(&second);
 }
+
+#[test]
+fn g12_whoever_waits_hears_that_the_file_is_gone() {
+    let folder = Folder::new();
+    let queue = Queue::builder().open(folder.file()).unwrap();
+    let id = queue.enqueue_with(&Do::Ok(1), Options::new().delay(60 * MINUTE)).unwrap().id();
+    assert_eq!(queue.wait(id, std::time::Duration::ZERO).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert!(queue.get(id).is_ok(), "a connection is open that goes on reading");
+    std::fs::rename(folder.file(), folder.path().join("away.db")).unwrap();
+    assert_eq!(queue.wait(id, MINUTE).unwrap_err().kind(), ErrorKind::FileReplaced);
+}

@@ -196,7 +196,7 @@ fn a_handler_registered_twice_or_with_a_bad_name_or_denial_is_refused() {
     assert_eq!(e.kind(), ErrorKind::InvalidConfig);
     assert!(e.to_string().contains("two handlers for the task name \"do\""), "{e}");
     assert!(Queue::builder().handle(|_: Named<0>, _: &Context| Ok(())).open_temporary().is_err());
-    let config = Config::default().retry_exception_denylist(vec!["Error".into()]);
+    let config = Config::default().retry_exception_denylist(["Error"]);
     let e = Queue::builder().config(config).open_temporary().unwrap_err();
     assert!(e.to_string().contains("retry_exception_denylist: the entry \"Error\" would match"), "{e}");
     let e = Queue::builder().workers(0).open_temporary().unwrap_err();
