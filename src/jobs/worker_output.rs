@@ -60,8 +60,9 @@ impl WorkerOutput {
 
     /// Shows this beneath the lines of the standard error, in place of what was shown there; nothing if it is empty. Only for a terminal.
     pub(super) fn show_progress(&self, text: String) {
-        if self.remarks.unread.load(Ordering::Acquire) == 0 {
-            self.remarks.send(Piece::Progress(text)); // it counts as unread, too, and is not to keep jobs from starting
+        // It counts as unread, too, and is not to keep jobs from starting. What takes it away is never left out.
+        if text.is_empty() || self.remarks.unread.load(Ordering::Acquire) == 0 {
+            self.remarks.send(Piece::Progress(text));
         }
     }
 
