@@ -16,7 +16,7 @@
 //! use perdura::engine::{Collected, Engine, EngineError, JobEnd, JobId, JobStatus, NamedEngine};
 //! use perdura::{Queue, Task};
 //!
-//! /// Jobs are files `ID.job`; who does them writes `ID.done`.
+//! /// Jobs are files `ID.job`; who does them writes another file, and renames it to `ID.done` when it is whole.
 //! struct Mailbox(PathBuf);
 //!
 //! impl Mailbox {
@@ -75,7 +75,10 @@
 //! # std::thread::spawn(move || loop {
 //! #     for entry in std::fs::read_dir(&other).into_iter().flatten().flatten() {
 //! #         let job = entry.path();
-//! #         if job.extension().is_some_and(|e| e == "job") { std::fs::write(job.with_extension("done"), "rendered").ok(); }
+//! #         if job.extension().is_some_and(|e| e == "job") && !job.with_extension("done").exists() {
+//! #             std::fs::write(job.with_extension("half"), "rendered").ok();
+//! #             std::fs::rename(job.with_extension("half"), job.with_extension("done")).ok();
+//! #         }
 //! #     }
 //! #     std::thread::sleep(Duration::from_millis(5));
 //! # });
