@@ -308,7 +308,7 @@ fn kept_env(set: &[(Word, Word)]) -> Vec<(Word, Word)> {
 fn umask() -> u32 {
     let mask = rustix::process::umask(Mode::empty());
     rustix::process::umask(mask);
-    mask.bits()
+    u32::try_from(i64::from(mask.bits())).unwrap_or(0) // a mode has 16 bits on some systems
 }
 
 fn absolute(folder: &Path) -> Result<Word, CliError> {

@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::fs::{Access, Mode, OFlags, access};
+use rustix::fs::{Access, Mode, OFlags, RawMode, access};
 use rustix::io::Errno;
 use rustix::process;
 
@@ -51,7 +51,7 @@ pub(super) fn launch(launch: &Launch) -> Result<Launched, LaunchError> {
         .stdout(its_out)
         .stderr(its_err)
         .process_group(0);
-    let own_umask = umask.map(|mask| process::umask(Mode::from_bits_truncate(mask))); // this process has one thread
+    let own_umask = umask.map(|mask| process::umask(mode(mask))); // this process has one thread
     let spawned = command.spawn();
     if let Some(mask) = own_umask {
         process::umask(mask);
@@ -61,6 +61,11 @@ pub(super) fn launch(launch: &Launch) -> Result<Launched, LaunchError> {
         be_nice(&child, *nice);
     }
     Ok(Launched { child, out, err })
+}
+
+/// A mode has 16 bits on some systems.
+fn mode(bits: u32) -> Mode {
+    Mode::from_bits_truncate(RawMode::try_from(i64::from(bits)).unwrap_or(0))
 }
 
 /// The least that a process gets, which is the nicest it can be.

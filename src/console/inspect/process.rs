@@ -1,5 +1,6 @@
 //! Since when a process runs, where the system tells.
 
+#[cfg(target_os = "linux")]
 use std::time::Duration;
 
 use crate::Timestamp;
