@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::console::filter::FilterArgs;
 use crate::console::inspect::explain::WorkerStatus;
 use crate::console::inspect::task::{RecordJson, command};
+use crate::console::paging::pages;
 use crate::console::text::safe;
 use crate::console::times::age;
 use crate::console::words::{count, span};
@@ -16,8 +17,8 @@ use crate::{Clock, Error, ErrorKind, Queue, State, SystemClock, TaskId, TaskReco
 /// Interval between reads of the file.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Tasks of one read of a filter.
-const PAGE: usize = 500;
+/// How many tasks are looked at between two pauses.
+const TASKS_PER_LOOK: usize = 500;
 
 /// How long the file may be unreadable.
 const UNREADABLE_LIMIT: Duration = Duration::from_secs(10);
@@ -64,7 +65,7 @@ impl WaitArgs {
         let mut open: VecDeque<TaskId> = ids.into();
         loop {
             // All of them in turn: one that has ended may be deleted while another is waited for.
-            for _ in 0..open.len().min(PAGE) {
+            for _ in 0..open.len().min(TASKS_PER_LOOK) {
                 let Some(id) = open.pop_front() else { break };
                 match bear(queue.get(id), &mut unreadable_since, clock.monotonic())? {
                     Look::Is(record) if record.state.is_finished() => ends.tell(session, &queue, &record)?,
@@ -110,15 +111,10 @@ impl WaitArgs {
                 ));
             }
         }
-        let mut page = self.which.among(&[State::Queued, State::Running]).filter(session.now()).limit(PAGE);
+        let live = self.which.among(&[State::Queued, State::Running]).filter(session.now());
         let mut ids = Vec::new();
-        loop {
-            let tasks = queue.tasks(page.clone())?;
-            ids.extend(tasks.iter().map(|task| task.task_id));
-            match tasks.last() {
-                Some(last) if tasks.len() == PAGE => page = page.before_id(last.task_id),
-                _ => break,
-            }
+        for page in pages(queue, live) {
+            ids.extend(page?.iter().map(|task| task.task_id));
         }
         ids.reverse(); // the oldest ends first, as a rule
         Ok(ids)

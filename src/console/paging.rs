@@ -1,6 +1,21 @@
-//! Paging of lists: `--limit` and `--before`.
+//! Paging of lists: `--limit` and `--before`; and all tasks that match, page by page.
 
-use crate::{Filter, TaskId};
+use crate::{Error, Filter, Queue, TaskId, TaskRecord};
+
+/// Tasks of one page where all are read.
+const PAGE: usize = 500;
+
+/// All tasks that match, the newest first, a page at a time.
+pub(crate) fn pages(queue: &Queue, filter: Filter) -> impl Iterator<Item = Result<Vec<TaskRecord>, Error>> {
+    let mut next = Some(filter.limit(PAGE));
+    std::iter::from_fn(move || {
+        let filter = next.take()?;
+        let page = queue.tasks(filter.clone());
+        let last = page.as_ref().ok().filter(|tasks| tasks.len() == PAGE).and_then(|tasks| tasks.last());
+        next = last.map(|last| filter.before_id(last.task_id));
+        Some(page)
+    })
+}
 
 /// How much of a list is shown, and from where on.
 #[derive(Debug, clap::Args)]

@@ -13,11 +13,12 @@ use super::reporter::AttemptReporter;
 use super::run::Runner;
 use super::worker_event::WorkerEvent;
 use super::worker_output::WorkerOutput;
+use crate::console::paging::pages;
 use crate::console::table::shorten;
 use crate::console::text::safe;
 use crate::console::words::{count, distance, span};
 use crate::console::{CliError, CliResult, Exit, Session};
-use crate::{Clock, Counts, ErrorKind, Filter, Queue, QueueCounts, State, SystemClock};
+use crate::{Clock, Counts, ErrorKind, Filter, Queue, QueueCounts, State, SystemClock, TaskRecord};
 
 /// How often a worker looks for what other processes have added, and whether it may take over. A look is one small read.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
@@ -31,8 +32,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(4);
 /// How long the file may be unreadable, before the worker ends for that: its disk may come back.
 const UNREADABLE_LIMIT: Duration = Duration::from_secs(10);
 
-/// How many waiting tasks are looked at at once, and how often.
-const WAITING_PER_PAGE: usize = 500;
+/// How many pages of waiting tasks are looked at.
 const MAX_WAITING_PAGES: usize = 200;
 
 /// Why a worker ends.
@@ -413,15 +413,10 @@ impl Worker {
 
     /// Whether a job has failed and waits: longer for its retry than this worker does, or for something else. The newest that wait are looked at.
     fn has_failed_and_waits(&self) -> Result<bool, CliError> {
-        let mut page = Filter::new().state(State::Queued).limit(WAITING_PER_PAGE);
-        for _ in 0..MAX_WAITING_PAGES {
-            let tasks = self.queue.tasks(page.clone())?;
-            if tasks.iter().any(|task| task.attempt_number > 0 && self.options.serves(&task.queue)) {
+        let has_failed = |task: &TaskRecord| task.attempt_number > 0 && self.options.serves(&task.queue);
+        for page in pages(&self.queue, Filter::new().state(State::Queued)).take(MAX_WAITING_PAGES) {
+            if page?.iter().any(has_failed) {
                 return Ok(true);
-            }
-            match tasks.last() {
-                Some(last) if tasks.len() == WAITING_PER_PAGE => page = page.before_id(last.task_id),
-                _ => break,
             }
         }
         Ok(false)
