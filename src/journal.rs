@@ -14,6 +14,9 @@ pub(crate) const OUTCOMES: &str = "perdura::outcomes";
 /// The target of handlers that do not end in time.
 pub(crate) const DEADLINES: &str = "perdura::deadlines";
 
+/// The target of what keeps a process from running tasks, and that it is over.
+pub(crate) const OBSTACLES: &str = "perdura::obstacles";
+
 /// Tells the log something: a target or none, a level, and what `format!` takes.
 macro_rules! tell {
     (target: $target:expr, $level:ident, $($what:tt)+) => {

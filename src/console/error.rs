@@ -36,7 +36,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Parts of the library's messages that name a method, and what to say in the shell instead.
-const IN_SHELL: [(&str, &str); 11] = [
+const IN_SHELL: [(&str, &str); 12] = [
     (", or only look with read_only(true)", ""),
     (", and read_only(true) makes none; check", "; check"),
     ("make it by opening it without read_only(true)", "its first task makes it one"),
@@ -45,6 +45,7 @@ const IN_SHELL: [(&str, &str); 11] = [
     ("use open_temporary()", "give the path of a file"),
     ("`Queue::check`", "`doctor`"),
     ("see Queue::check", "see `doctor`"),
+    ("or open the queue again", "or end this command and start it again"),
     ("replay_again makes another", "--again makes another"),
     ("later than run_at", "later than --at"),
     ("goes with delay and not with run_at", "goes with --delay and not with --at"),

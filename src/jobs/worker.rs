@@ -18,7 +18,7 @@ use crate::console::table::shorten;
 use crate::console::text::safe;
 use crate::console::words::{count, distance, span};
 use crate::console::{CliError, CliResult, Exit, Session};
-use crate::{Clock, Counts, ErrorKind, Filter, Queue, QueueCounts, State, SystemClock, TaskRecord};
+use crate::{Clock, Counts, Error, ErrorKind, Filter, Queue, QueueCounts, State, SystemClock, TaskRecord};
 
 /// How often a worker looks for what other processes have added, and whether it may take over. A look is one small read.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
@@ -29,7 +29,8 @@ pub(super) const SETTLE_POLL: Duration = Duration::from_millis(2);
 /// Poll interval for the end of the last job, while jobs are short. A check after each job would cost too much.
 const DRAIN_POLL: Duration = Duration::from_millis(4);
 
-/// How long the file may be unreadable, before the worker ends for that: its disk may come back.
+/// How long the file may be unreadable, before the worker ends for that: its disk may come back. One that drains ends for a file that cannot
+/// be written so long, too.
 const UNREADABLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many pages of waiting tasks are looked at.
@@ -93,6 +94,8 @@ pub(super) struct Worker {
     reaped: Duration,
     /// Since when the file cannot be read, on the monotonic clock.
     unreadable_since: Option<Duration>,
+    /// Since when it can start nothing, on the monotonic clock.
+    hindered_since: Option<Duration>,
 }
 
 impl Worker {
@@ -124,6 +127,7 @@ impl Worker {
             before,
             reaped: Duration::ZERO,
             unreadable_since: None,
+            hindered_since: None,
         }
     }
 
@@ -140,14 +144,16 @@ impl Worker {
             }
             was_owner &= owner;
             let ownership = match obstacle {
-                _ if owner => FileOwnership::Owner,
-                // Somebody has to mend it first.
-                Some(why) if self.options.drain && why.kind() == ErrorKind::OwnerFile => {
-                    return Err(why.into());
+                Some(why) if !(owner && why.kind() == ErrorKind::OwnerFile) => {
+                    FileOwnership::Hindered(self.bear_obstacle(why)?)
                 }
-                Some(why) => FileOwnership::Hindered(CliError::from(why).message),
-                None => FileOwnership::Next,
+                _ if owner => FileOwnership::Owner,
+                _ => FileOwnership::Next,
             };
+            let is_hindered = matches!(ownership, FileOwnership::Hindered(_));
+            if !is_hindered {
+                self.hindered_since = None;
+            }
             self.notices.tell(ownership, self.queue.path(), &self.output);
             let is_idle = self.runner.running() == 0 && !(owner && self.options.drain);
             if is_idle && self.notices.is_due(self.clock.monotonic()) {
@@ -188,7 +194,7 @@ impl Worker {
                         return Ok(WorkerExit::Drained);
                     }
                 }
-                if self.options.until_done.is_some() {
+                if self.options.until_done.is_some() || is_hindered {
                     CHECK_INTERVAL
                 } else if owner && self.followed.count() == 0 {
                     self.tell_others_outside();
@@ -231,6 +237,24 @@ impl Worker {
             now
         });
         if now.saturating_sub(since) < UNREADABLE_LIMIT { Ok(None) } else { Err(error) }
+    }
+
+    /// The obstacle in words.
+    ///
+    /// # Errors
+    /// If it ends a drain: it has lasted, or goes away only if somebody acts.
+    fn bear_obstacle(&mut self, why: Error) -> Result<String, CliError> {
+        let is_lasting = match why.kind() {
+            ErrorKind::OwnerFile => true,
+            ErrorKind::Busy => false, // somebody works with the file
+            _ if self.runner.running() > 0 => false,
+            _ => {
+                let now = self.clock.monotonic();
+                now.saturating_sub(*self.hindered_since.get_or_insert(now)) >= UNREADABLE_LIMIT
+            }
+        };
+        let why = CliError::from(why);
+        if self.options.drain && is_lasting { Err(why) } else { Ok(why.message) }
     }
 
     /// Whether something starts by itself soon enough to be waited for.

@@ -189,9 +189,9 @@ fn write_all(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Not shown: the worker says how each job ends, or is not to; and a job that needs longer than a second to end ignores its deadline as the
-/// library sees it, which is what `--kill-after` is for.
-const HIDDEN_TARGETS: [&str; 2] = ["perdura::outcomes", "perdura::deadlines"];
+/// Not shown: the worker says itself how each job ends, or is not to, and what keeps it from running any; and a job that needs longer than a
+/// second to end ignores its deadline as the library sees it, which is what `--kill-after` is for.
+const HIDDEN_TARGETS: [&str; 3] = ["perdura::outcomes", "perdura::obstacles", "perdura::deadlines"];
 
 /// Shows a warning once, until a different one comes.
 struct Warnings {

@@ -50,8 +50,9 @@ impl Queue {
         self.runtime.core.is_owner() && self.runtime.core.shared.gate.broken().is_none()
     }
 
-    /// What keeps this process from executing although the queue has handlers, such as an `-owner` file that it cannot open
-    /// ([`OwnerFile`](ErrorKind::OwnerFile)). The queue tries again each second.
+    /// What keeps this process from executing although the queue has handlers: an `-owner` file that it cannot open
+    /// ([`OwnerFile`](ErrorKind::OwnerFile)), or a file that cannot be written, such as on a full disk ([`DiskFull`](ErrorKind::DiskFull)).
+    /// The queue tries again each second. What runs goes on meanwhile.
     ///
     /// None if this process executes, if another process is known to execute, or if the queue has no handlers.
     ///
@@ -64,7 +65,11 @@ impl Queue {
     /// # Ok::<(), perdura::Error>(())
     /// ```
     pub fn obstacle(&self) -> Option<Error> {
-        let why = self.runtime.core.obstacle.why()?;
+        let core = &self.runtime.core;
+        if core.is_owner() {
+            return core.trouble.why();
+        }
+        let why = core.obstacle.why()?;
         (self.store().is_owned() != Some(true)).then_some(why)
     }
 

@@ -109,8 +109,8 @@ impl Queue {
     /// # Errors
     /// [`NoHandlers`](ErrorKind::NoHandlers); [`ShutDown`](ErrorKind::ShutDown); [`OwnerFile`](ErrorKind::OwnerFile), if its `-owner` file
     /// keeps this process from executing, and no other process is known to execute; [`InsideHandler`](ErrorKind::InsideHandler) if a handler
-    /// calls it; [`Io`](ErrorKind::Io) if a task has ended and that could not be written; [`Internal`](ErrorKind::Internal) if a thread of the
-    /// queue has panicked too often to go on.
+    /// calls it; [`FileReplaced`](ErrorKind::FileReplaced) if the file was removed or replaced meanwhile; [`Io`](ErrorKind::Io) if a task has ended and that could not be written; [`Internal`](ErrorKind::Internal) if a thread of the
+    /// queue has panicked too often to go on. On a full disk it waits until there is room; [`obstacle`](Queue::obstacle) says so meanwhile.
     pub fn drain(&self) -> Result<(), Error> {
         if self.runtime.registry.is_empty() {
             let message = "this queue has no handlers and runs nothing; register one with Builder::handle";
@@ -127,6 +127,7 @@ impl Queue {
             if self.is_drained()? {
                 return Ok(Some(()));
             }
+            self.store().check_file()?;
             self.await_no_mending()?;
             self.check_all_recorded()?;
             Ok(None)

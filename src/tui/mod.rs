@@ -27,6 +27,7 @@ mod rates;
 mod requests;
 mod schedules;
 mod search;
+mod signals;
 mod sort;
 #[cfg(test)]
 mod stage;

@@ -16,6 +16,7 @@ use super::draw::draw;
 use super::ink::Ink;
 use super::mouse;
 use super::requests::KeyOutcome;
+use super::signals::Signals;
 use crate::console::{CliError, CliResult, Exit};
 use crate::{Clock, SystemClock};
 
@@ -26,7 +27,7 @@ const IDLE_POLL: Duration = Duration::from_millis(200);
 
 /// Runs the screen until it is quit. `has_mouse`: the mouse is used here, and not by the terminal to select text.
 pub(super) fn show(mut app: App, data: &Data, ink: Ink, has_mouse: bool) -> CliResult {
-    let mut signals = Signals::listen()?;
+    let signals = Signals::listen()?; // dropped when the terminal was given back
     let mut screen = TerminalGuard::enter(has_mouse)?;
     let size = screen.terminal.size()?;
     app.resize((size.width, size.height));
@@ -118,37 +119,5 @@ impl Drop for TerminalGuard {
         let _ = execute!(stdout(), DisableBracketedPaste);
         let _ = self.terminal.show_cursor();
         let _ = ratatui::try_restore();
-    }
-}
-
-/// The signals that end the screen. SIGHUP is left alone, and ends the process at once: the terminal is gone then, and reading from it would
-/// not return any more.
-#[cfg(unix)]
-struct Signals(signal_hook::iterator::Signals);
-
-#[cfg(unix)]
-impl Signals {
-    fn listen() -> io::Result<Signals> {
-        use signal_hook::consts::{SIGINT, SIGTERM};
-        signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map(Signals)
-    }
-
-    fn received(&mut self) -> Option<Exit> {
-        let signal = self.0.pending().next()?;
-        Some(if signal == signal_hook::consts::SIGINT { Exit::Interrupted } else { Exit::Terminated })
-    }
-}
-
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn listen() -> io::Result<Signals> {
-        Ok(Signals)
-    }
-
-    fn received(&mut self) -> Option<Exit> {
-        None
     }
 }

@@ -22,6 +22,17 @@ fn until_done_waits_for_retries_and_says_whether_all_have_succeeded() {
 }
 
 #[test]
+fn a_drain_ends_when_its_file_stays_away() {
+    let place = Place::new();
+    place.add(["--shell", "mv tasks.db away.db; sleep 0.2"]);
+    place.add(["--", "true"]);
+    let said = place.run(["work", "--drain", "--workers", "1"]);
+    assert_eq!(said.code, Some(4), "{said:?}");
+    assert!(said.err.contains("cannot be run, trying again each second:"), "{said:?}");
+    assert!(said.err.contains("put it back, or end this command and start it again"), "{said:?}");
+}
+
+#[test]
 fn until_done_leaves_what_starts_much_later_and_counts_it_apart() {
     let place = Place::new();
     place.add(["--delay", "2h", "--", "true"]);

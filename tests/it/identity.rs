@@ -162,3 +162,36 @@ fn g12_whoever_waits_hears_that_the_file_is_gone() {
     std::fs::rename(folder.file(), folder.path().join("away.db")).unwrap();
     assert_eq!(queue.wait(id, MINUTE).unwrap_err().kind(), ErrorKind::FileReplaced);
 }
+
+#[test]
+fn g12_a_process_whose_file_is_gone_says_so_and_goes_on_when_it_is_back() {
+    let folder = Folder::new();
+    let (started, waits) = (crossbeam_channel::bounded(2), crossbeam_channel::bounded::<()>(0));
+    let slow = move |_: Do, _: &perdura::Context| -> Result<u64, perdura::Failure> {
+        started.0.send(()).unwrap();
+        let _ = waits.1.recv();
+        Ok(2)
+    };
+    let queue = Queue::builder().workers(1).handle(slow).open(folder.file()).unwrap();
+    let ids = [1, 2].map(|n| queue.enqueue(&Do::Ok(n)).unwrap().id());
+    started.1.recv().unwrap();
+    assert!(queue.obstacle().is_none());
+    let away = folder.path().join("away.db");
+    fs::rename(folder.file(), &away).unwrap();
+    drop(waits.0); // the attempt ends, and that cannot be written
+    await_obstacle(&queue, Some(ErrorKind::FileReplaced));
+    assert_eq!(queue.drain().unwrap_err().kind(), ErrorKind::FileReplaced);
+    fs::rename(away, folder.file()).unwrap();
+    queue.drain().unwrap();
+    assert!(ids.iter().all(|id| queue.get(*id).unwrap().state == State::Succeeded));
+    await_obstacle(&queue, None);
+}
+
+#[track_caller]
+fn await_obstacle(queue: &Queue, wanted: Option<ErrorKind>) {
+    let began = std::time::Instant::now();
+    while queue.obstacle().map(|why| why.kind()) != wanted {
+        assert!(began.elapsed() < PATIENCE, "{:?}", queue.obstacle());
+        std::thread::yield_now();
+    }
+}

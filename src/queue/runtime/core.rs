@@ -46,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) retention: RetentionRule,
     /// What keeps this process from owning the file, if it is no other owner.
     pub obstacle: Obstacle,
+    /// What keeps the owner from writing.
+    pub trouble: Obstacle,
     /// The handle, for handlers that ask for their queue.
     pub home: OnceLock<Weak<dyn Any + Send + Sync>>,
     /// Where workers deliver outcomes; without it they settle themselves.
@@ -102,6 +104,7 @@ impl Core {
             lanes: OnceLock::new(),
             retention,
             obstacle: Obstacle::default(),
+            trouble: Obstacle::default(),
             home: OnceLock::new(),
             outcomes: Mutex::default(),
             executor: OnceLock::new(),

@@ -172,6 +172,9 @@ impl<'c> Dispatcher<'c> {
         if self.try_at.is_none() {
             self.hear_siblings();
         }
+        if tries_again && self.try_at.is_none() {
+            self.core.trouble_is_over();
+        }
         self.flush();
         self.recall();
         if self.is_due(self.poll_at) {
@@ -283,7 +286,7 @@ impl<'c> Dispatcher<'c> {
 
     fn note_trouble(&mut self, step: Result<(), Error>) {
         if let Err(e) = step {
-            tell!(Warn, "the file cannot be written, trying again in {RETRY_INTERVAL:?}: {e}");
+            self.core.note_trouble(&e);
             self.pause();
         }
     }

@@ -8,7 +8,7 @@ use crate::sync::{Mutex, lock};
 /// The same obstacle is said again after so long: it is met each second.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(600);
 
-/// What was in the way when the ownership was last asked for.
+/// What was in the way at the last try.
 #[derive(Default)]
 pub(crate) struct Obstacle(Mutex<Option<KnownObstacle>>);
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::core::{Core, Ownership, RetentionRule, TASKS_PER_COMMIT};
 use crate::clock;
 use crate::error::Error;
-use crate::journal::{OUTCOMES, tell};
+use crate::journal::{OBSTACLES, OUTCOMES, tell};
 use crate::store::{self, Lifting, OwnerSettings, Rank, Recovered};
 use crate::sync::lock;
 use crate::timer::NextTick;
@@ -57,6 +57,7 @@ impl Core {
             if self.obstacle.meet(why, self.shared.monotonic()) {
                 let path = self.store.path().display();
                 tell!(
+                    target: OBSTACLES,
                     Warn,
                     "this process cannot execute tasks from {path}, and tries again each second: {why}"
                 );
@@ -68,12 +69,32 @@ impl Core {
         if acquired?.is_none() {
             return Ok(false);
         }
+        self.trouble.pass(); // of an ownership before this one
         self.provide_reserve();
         self.shared.gate.set_claiming(true);
         self.shared.gate.set_behind(true);
         self.shared.alarm.set(NextTick::at(self.now()));
         self.shared.followers.ring();
         Ok(true)
+    }
+
+    /// The owner cannot write, and will try again.
+    pub(crate) fn note_trouble(&self, why: &Error) {
+        if self.trouble.meet(why, self.shared.monotonic()) {
+            tell!(
+                target: OBSTACLES,
+                Warn,
+                "the file cannot be written, trying again each second: {why}"
+            );
+            self.shared.changes.tell_all();
+        }
+    }
+
+    /// The owner can write again.
+    pub(crate) fn trouble_is_over(&self) {
+        if self.trouble.pass() {
+            tell!(target: OBSTACLES, Info, "the file can be written again");
+        }
     }
 
     /// What a new owner does after its recovery: lifts the hold of tasks that are known now, one chunk at a time, and claims. Answers
