@@ -1,5 +1,6 @@
 //! The screen, as one sees it: in a real terminal.
 
+use std::io::Write;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -365,6 +366,35 @@ fn a_terminal_that_is_gone_ends_the_screen() {
         drop(terminal);
         await_that("the end of the screen", || !process.exists());
     }
+}
+
+/// Somebody has pressed Ctrl-S in a terminal, or looks at an older part of it, and has left.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_screen_that_nobody_reads_ends_with_a_signal_all_the_same() {
+    use rustix::process::{Pid, Signal, kill_process};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let place = Place::new();
+    a_file(&place);
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let open = || std::fs::File::options().read(true).write(true).open(&name).unwrap();
+    let full = open();
+    rustix::io::ioctl_fionbio(&full, true).unwrap();
+    while (&full).write(&[b' '; 64]).is_ok() {}
+    let mut command = place.command(["watch"]);
+    command.env("TERM", "xterm").stdin(open()).stdout(open());
+    let watch = place.start_with(&mut command);
+    let status = format!("/proc/{}/status", watch.id());
+    await_that("that it hears signals", || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (Signal::TERM.as_raw() - 1)) != 0
+    });
+    kill_process(Pid::from_raw(watch.id().try_into().unwrap()).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(watch.end().code, Some(143));
 }
 
 #[test]
