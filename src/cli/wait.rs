@@ -124,7 +124,9 @@ impl WaitArgs {
         let named: Vec<String> = left.iter().take(MAX_NAMED).map(TaskId::to_string).collect();
         let more = if left.len() > MAX_NAMED { ", …" } else { "" };
         let after = span(self.timeout.unwrap_or_default());
-        session.screen.remark(format_args!("after {after} there is no end of {}{more}", named.join(", ")));
+        let (tasks, have) = if left.len() == 1 { ("task", "has") } else { ("tasks", "have") };
+        let named = named.join(", ");
+        session.screen.remark(format_args!("after {after}, {tasks} {named}{more} {have} not ended"));
         Ok(Exit::No)
     }
 }

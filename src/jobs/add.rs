@@ -1,9 +1,10 @@
 //! `perdura add`: makes jobs, one from the command line or many from the standard input.
 
 use std::cell::Cell;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -12,6 +13,7 @@ use super::engines::EnginesOption;
 use super::job_options::{JobOptions, NewJob, about_line};
 use super::template::Template;
 use crate::console::os_word::Word;
+use crate::console::text::safe;
 use crate::console::words::distance;
 use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Config, Enqueued, Error, ErrorKind, Queue, TaskId, Timestamp};
@@ -129,9 +131,20 @@ impl AddArgs {
                     "add has no option {word}, see add --help; a program of that name is ./{word}"
                 )))
             }
+            Some(word) if self.command.len() == 1 && !self.options.kind.shell && is_script(word) => {
+                Err(CliError::usage(format!(
+                    "add: {:?} is one word, so it would be the name of a program; --shell gives it to a shell",
+                    safe(&word.to_string_lossy())
+                )))
+            }
             Some(_) => Ok(()),
         }
     }
+}
+
+/// Whether a word looks like a whole command line, and no program has this name.
+fn is_script(word: &OsStr) -> bool {
+    word.as_bytes().iter().any(u8::is_ascii_whitespace) && !Path::new(word).exists()
 }
 
 fn standard_input() -> io::Result<Vec<u8>> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::engines::EnginesFile;
-use super::job_options::{JobOptions, NewJob, about_line, check_nice, key_limit};
+use super::job_options::{JobOptions, NewJob, about_line, attempts, key_limit, nice, priority};
 use super::template::Template;
 use super::unique::conflict_rule;
 use crate::Timestamp;
@@ -140,10 +140,10 @@ fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> 
     let kind = &mut options.kind;
     match key {
         "queue" => kind.queue = Some(string(value)?),
-        "priority" => kind.priority = Some(number(&value)?),
+        "priority" => kind.priority = Some(priority(&number(&value)?)?),
         "delay" => (options.delay, options.at) = (Some(duration(value)?), None),
         "at" => (options.delay, options.at) = (None, Some(time(value)?)),
-        "max_attempts" => kind.max_attempts = Some(number(&value)?),
+        "max_attempts" => kind.max_attempts = Some(attempts(&number(&value)?)?),
         "backoff" => kind.backoff = Some(duration(value)?),
         "timeout" => kind.timeout = Some(duration(value)?),
         "unique" => kind.unique.unique = Some(string(value)?),
@@ -161,7 +161,7 @@ fn set(options: &mut JobOptions, key: &str, value: Value) -> Result<(), String> 
         "env" => kind.env.extend(variables(value)?),
         "keep_env" => kind.keep_env = value.as_bool().ok_or("it is not true or false")?,
         "stdin" => kind.stdin = Some(PathBuf::from(word(value)?.0)),
-        "nice" => kind.nice = Some(check_nice(number(&value)?)?),
+        "nice" => kind.nice = Some(nice(&number(&value)?)?),
         "on" => kind.on = Some(string(value)?),
         "working_dir" => kind.working_dir = Some(PathBuf::from(word(value)?.0)),
         "spec" => {
@@ -219,9 +219,10 @@ fn variables(value: Value) -> Result<Vec<(Word, Word)>, String> {
     map.into_iter().map(variable).collect()
 }
 
-fn number<N: TryFrom<i64>>(value: &Value) -> Result<N, String> {
-    let number = value.as_i64().and_then(|number| N::try_from(number).ok());
-    number.ok_or_else(|| format!("{value} is not a whole number in range"))
+/// A number as it is written in a command line.
+fn number(value: &Value) -> Result<String, String> {
+    let number = value.as_i64().map(|number| number.to_string());
+    number.ok_or_else(|| format!("{value} is not a whole number"))
 }
 
 fn duration(value: Value) -> Result<Duration, String> {

@@ -129,14 +129,13 @@ pub(super) fn attempts(text: &str) -> Result<u32, String> {
 /// How much nicer a job can be than its worker.
 const NICE_RANGE: std::ops::RangeInclusive<u8> = 1..=19;
 
-fn nice(text: &str) -> Result<u8, String> {
-    check_nice(text.parse().unwrap_or(0)) // which is none
-}
-
+/// Reads how much nicer it is to be.
+///
 /// # Errors
-/// What it must be.
-pub(super) fn check_nice(nice: u8) -> Result<u8, String> {
-    NICE_RANGE.contains(&nice).then_some(nice).ok_or_else(|| "it is a whole number of 1 to 19".to_owned())
+/// What it must look like.
+pub(super) fn nice(text: &str) -> Result<u8, String> {
+    let nice = text.parse().ok().filter(|nice| NICE_RANGE.contains(nice));
+    nice.ok_or_else(|| "it is a whole number of 1 to 19".to_owned())
 }
 
 /// Reads a limit: the key, which may have a `=`, and the number behind the last one.

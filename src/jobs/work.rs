@@ -184,6 +184,7 @@ impl WorkArgs {
     ) -> Result<Worker, CliError> {
         let workers = self.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         // As it is before this worker takes over: what it then finds lost ends with this run.
+        let is_new = std::fs::symlink_metadata(session.db()).is_err();
         let looker = session.open(Session::builder())?;
         let (db, counts) = (looker.path().to_owned(), looker.counts()?);
         let kept = self.kept(looker.inspect()?.retention);
@@ -210,6 +211,10 @@ impl WorkArgs {
         drop(looker); // not before: the last one that closes a file has to tidy it up
         if !quiet && !session.json {
             let workers = count(workers as u64, "worker");
+            if is_new {
+                output
+                    .remark(format_args!("made the new file {}: there are no jobs in it yet", db.display()));
+            }
             output.remark(format_args!("{workers} for the jobs of {}; {kept}", db.display()));
             self.tell_new_queues(&counts, output);
             for engine in &engines {

@@ -423,7 +423,7 @@ impl Worker {
         if failed > self.reporter.sum.failed {
             let more = count(failed - self.reporter.sum.failed, "more task");
             self.output
-                .remark(format_args!("{more} failed without having been run here; `failures` says why"));
+                .remark(format_args!("{more} failed, which this worker did not run; `failures` says why"));
         }
         let lost = mine.lost.saturating_sub(self.before.lost).max(self.reporter.sum.lost);
         if lost > 0 {

@@ -42,6 +42,8 @@ pub struct Explanation {
     pub has_engine: bool,
     /// Whether this process executes tasks from the file.
     pub executes_here: bool,
+    /// Whether it is `RUNNING` in the file alone: its process has died, and no process has executed from the file since.
+    pub has_died: bool,
     /// What keeps this process from executing although it has handlers; see [`Queue::obstacle`].
     pub obstacle: Option<String>,
     /// The name of the schedule that has made it.
@@ -170,6 +172,26 @@ impl Explanation {
         ))
     }
 
+    /// That it runs here, or was running when its process died, which somebody has to settle then.
+    pub(crate) fn running(&self, settler: &str) -> String {
+        let TaskRecord { task_id, attempt_number, max_attempts, cancel_requested, .. } = &self.task;
+        let attempt = format!("attempt {attempt_number} of {max_attempts}");
+        match (self.has_died, *cancel_requested) {
+            (false, false) => format!("task {task_id} is running: {attempt}"),
+            (false, true) => format!("task {task_id} is running, and was told to stop: {attempt}"),
+            (true, false) => {
+                format!(
+                    "task {task_id} was running ({attempt}) when its process died; {settler} settles what becomes of it"
+                )
+            }
+            (true, true) => {
+                format!(
+                    "task {task_id} was running ({attempt}) when its process died; it was to be cancelled, which {settler} does"
+                )
+            }
+        }
+    }
+
     /// The one task that it waits for, if there is one.
     pub(crate) fn blocker(&self) -> Option<TaskId> {
         match (self.task.hold, self.permit_holders.as_slice()) {
@@ -228,13 +250,7 @@ impl fmt::Display for Explanation {
         match task.state {
             State::Running => match self.outside(|at| at.to_string()) {
                 Some(outside) => write!(f, "task {id} {outside}"),
-                None => {
-                    write!(
-                        f,
-                        "task {id} is running: attempt {} of {}",
-                        task.attempt_number, task.max_attempts
-                    )
-                }
+                None => f.write_str(&self.running("the next process that executes")),
             },
             State::Queued => {
                 write!(f, "task {id} is queued and ")?;
@@ -347,12 +363,16 @@ impl Queue {
                 permit_holders,
                 blocker_due: None,
                 executes_here,
+                has_died: false,
                 obstacle,
                 schedule,
                 tick: store::tick(conn, id)?,
                 run_before,
                 before_it,
             };
+            if explanation.task.state == State::Running && explanation.task.outside.is_none() {
+                explanation.has_died = !executes_here && self.store().is_owned() == Some(false);
+            }
             if let Some(blocker) = explanation.blocker() {
                 explanation.blocker_due = store::waits_until(conn, blocker)?;
             }

@@ -27,17 +27,51 @@ pub(crate) struct Cron {
     follows_real_time: bool,
 }
 
+/// The fields of a pattern, and what each may be. One of 5 fields has no second.
+const FIELDS: [(&str, &str); 6] = [
+    ("second", "0 to 59"),
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day", "1 to 31, or L, the last one"),
+    ("month", "1 to 12, or JAN to DEC"),
+    ("weekday", "0 to 7, or SUN to SAT"),
+];
+
+fn parser() -> CronParser {
+    CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build()
+}
+
+/// What is wrong with a pattern, and how to write it.
+fn problem(pattern: &str) -> String {
+    let fields: Vec<&str> = pattern.split_whitespace().collect();
+    let Some(names) = FIELDS.len().checked_sub(fields.len()).filter(|left_out| *left_out <= 1) else {
+        let n = fields.len();
+        let fields = if n == 1 { "field" } else { "fields" };
+        return format!(
+            "it has {n} {fields}; write minute, hour, day, month and weekday, such as \"30 2 * * *\", or @daily"
+        );
+    };
+    let is_wrong = |at: usize| {
+        let alone = (0..fields.len()).map(|i| if i == at { fields[i] } else { "*" });
+        parser().parse(&alone.collect::<Vec<_>>().join(" ")).is_err()
+    };
+    let wrong = fields.iter().zip(&FIELDS[names..]).enumerate().find(|(at, _)| is_wrong(*at));
+    match wrong {
+        Some((_, (field, (name, range)))) => {
+            format!("its {name} is {field:?}; write {range}, * for each, */5 for each fifth, 1-5, or 1,3")
+        }
+        None => "its fields do not go together".to_owned(),
+    }
+}
+
 impl Cron {
     /// Reads a pattern of 5 or 6 fields, or one such as `@daily`; no zone: that of the system.
     pub(super) fn parse(pattern: &str, zone: Option<&str>) -> Result<Cron, Error> {
         if pattern.len() > MAX_PATTERN_BYTES {
             return Err(Error::invalid("pattern", "is longer than 200 bytes; use several schedules"));
         }
-        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-        let cron = parser.parse(pattern).map_err(|e| {
-            let problem = format!(
-                "is no cron pattern ({e}); write minute, hour, day, month and weekday, such as \"30 2 * * *\""
-            );
+        let cron = parser().parse(pattern).map_err(|_| {
+            let problem = format!("is no cron pattern: {}", problem(pattern));
             Error::invalid_value("pattern", pattern, &problem)
         })?;
         let zone = match zone {

@@ -67,7 +67,7 @@ fn what_fails_without_being_run_counts_too() {
     let said = drain(&place);
     assert_eq!(place.record(id).state, State::Failed);
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.err.contains("1 more task failed without having been run here"), "{said:?}");
+    assert!(said.err.contains("1 more task failed, which this worker did not run"), "{said:?}");
     assert_eq!(drain(&place).code, Some(0), "it did not fail in this run");
 }
 

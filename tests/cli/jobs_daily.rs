@@ -55,7 +55,7 @@ fn wait_says_whether_all_have_succeeded() {
     let bad = place.add(["--max-attempts", "1", "--shell", "echo why >&2; exit 3"]).to_string();
     let early = place.run(["wait", &good, "--timeout", "50ms"]);
     assert_eq!(early.code, Some(1), "{early:?}");
-    assert!(early.err.contains("no worker runs") && early.err.contains("there is no end of 1"), "{early:?}");
+    assert!(early.err.contains("no worker runs") && early.err.contains("task 1 has not ended"), "{early:?}");
     let both = place.start(place.command(["wait", "--all"]));
     let worker = place.run(["work", "--drain", "-q"]);
     assert_eq!(worker.code, Some(1), "{worker:?}");

@@ -161,15 +161,10 @@ impl Explainer {
             let verb = self.verb(format_args!("complete {id} --generation {}", task.generation));
             return format!("task {id} {outside}; {verb} says that it has succeeded");
         }
-        let TaskRecord { task_id, attempt_number, max_attempts, .. } = task;
-        let attempt = format!("attempt {attempt_number} of {max_attempts}");
+        let running = explanation.running(&self.starter(task));
         match self.worker {
-            WorkerStatus::Missing => format!(
-                "task {task_id} was running ({attempt}) when its worker died; {} settles what becomes of it",
-                self.starter(task)
-            ),
-            WorkerStatus::Runs(_) => format!("task {task_id} is running: {attempt}"),
-            WorkerStatus::Unknown => format!("task {task_id} is running: {attempt}; {}", self.worker.words()),
+            WorkerStatus::Unknown => format!("{running}; {}", self.worker.words()),
+            WorkerStatus::Missing | WorkerStatus::Runs(_) => running,
         }
     }
 
