@@ -236,7 +236,7 @@ impl Config {
         (self.retention != DEFAULT_RETENTION).then_some(self.retention)
     }
 
-    /// Checks the range of every setting. Opening a queue does this too.
+    /// Checks the range of every setting. Opening a queue does this too, and checks the entries of the denylist.
     ///
     /// ```
     /// use perdura::{Config, ErrorKind};

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     /// Calls that a message may name.
-    const CALLS: [&str; 10] = [
+    const CALLS: [&str; 11] = [
         "read_only(",
         "share(",
         "Queue::",
@@ -152,6 +152,7 @@ mod tests {
         "with run_at",
         "run_now ",
         "retry_from_start",
+        "open the queue",
     ];
 
     /// Only for programs: the command registers its handlers, and opens shared files as they are.

@@ -144,7 +144,7 @@ impl AddArgs {
 
 /// Whether a word looks like a whole command line, and no program has this name.
 fn is_script(word: &OsStr) -> bool {
-    word.as_bytes().iter().any(u8::is_ascii_whitespace) && !Path::new(word).exists()
+    word.as_bytes().contains(&b' ') && !Path::new(word).exists()
 }
 
 fn standard_input() -> io::Result<Vec<u8>> {

@@ -278,7 +278,10 @@ mod tests {
                 "line 2: delay: \"5 apples\"",
             ),
             ("{\"argv\": [\"a\"], \"priorty\": 5}", "line 1: priorty: there is no such key"),
-            ("{\"argv\": [\"a\"], \"priority\": 70000}", "line 1: priority: 70000 is not"),
+            (
+                "{\"argv\": [\"a\"], \"priority\": 70000}",
+                "line 1: priority: it is a whole number of -32768 to 32767",
+            ),
             ("{\"argv\": []}", "line 1: argv: it names no program"),
             ("{\"argv\": [\"a\"], \"command\": \"b\"}", "not both"),
             ("{\"argv\": [\"a\\u0000\"]}", "zero byte"),

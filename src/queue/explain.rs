@@ -61,6 +61,8 @@ impl Explanation {
     const MAX_COUNTED: u64 = 10_000;
     /// So many holders of permits are named.
     const MAX_NAMED: usize = 10;
+    /// So many characters of the error before a retry are told; the record has all.
+    const MAX_ERROR_CHARS: usize = 200;
 
     /// Why its queue lets nothing start, beside a pause.
     fn shut(&self) -> Option<String> {
@@ -192,6 +194,16 @@ impl Explanation {
         }
     }
 
+    /// Why its last attempt has failed, if that is known: the type, and the first line of the message.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        let error_type = self.task.error_type.as_ref()?;
+        let line = self.task.error_message.as_deref().and_then(|message| message.lines().next());
+        let Some(line) = line.filter(|line| !line.is_empty()) else { return Some(error_type.clone()) };
+        let shown: String = line.chars().take(Explanation::MAX_ERROR_CHARS).collect();
+        let more = if shown.len() < line.len() { "…" } else { "" };
+        Some(format!("{error_type}: {shown}{more}"))
+    }
+
     /// The one task that it waits for, if there is one.
     pub(crate) fn blocker(&self) -> Option<TaskId> {
         match (self.task.hold, self.permit_holders.as_slice()) {
@@ -257,7 +269,7 @@ impl fmt::Display for Explanation {
                 match task.hold.unwrap_or(Hold::Ready) {
                     Hold::Time => {
                         let due = task.run_at.map_or_else(|| "its time".to_owned(), |t| t.to_string());
-                        match &task.error_type {
+                        match self.last_error() {
                             _ if self.sleep.is_some() => write!(f, "{}", self.sleeps(&due))?,
                             Some(error) => write!(f, "waits until {due} for its next attempt after {error}")?,
                             None => write!(f, "{}", self.sleeps(&due))?,

@@ -134,7 +134,7 @@ fn every_refusal_has_the_exit_code_of_its_kind_and_leaves_nothing() {
     assert_eq!(names(&place), before, "nothing is made by what is refused");
     for (line, part) in [
         (r#"{"argv":["true"],"queue":""}"#, "line 1: queue \"\" is empty"),
-        (r#"{"argv":["true"],"max_attempts":101}"#, "line 1: max_attempts \"101\" is not in 1 to 100"),
+        (r#"{"argv":["true"],"max_attempts":101}"#, "line 1: max_attempts: it is a whole number of 1 to 100"),
         (r#"{"argv":["true"],"delay":"5"}"#, "line 1: delay: \"5\": it has no unit"),
     ] {
         let said = place.feed(line, ["--db", "new.db", "add", "--from", "jsonl"]);

@@ -29,7 +29,7 @@ fn g20_explain_names_a_retry() {
     let (tests, _) = stepped();
     let id = add(tests.queue(), &Do::RetryAfter(3_600_000), Options::new());
     tests.run_one().unwrap();
-    says(tests.queue(), id, "waits until 2026-01-01T01:00:00.000Z for its next attempt after later");
+    says(tests.queue(), id, "waits until 2026-01-01T01:00:00.000Z for its next attempt after later: as told");
 }
 
 #[test]

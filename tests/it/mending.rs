@@ -230,7 +230,7 @@ fn explain_says_why_a_task_does_not_run() {
     for (id, wanted) in [
         (failed, "is FAILED after 1 attempt: as told"),
         (succeeded, "is SUCCEEDED"),
-        (waiting, "waits until 2026-01-01T00:01:00.000Z for its next attempt after told"),
+        (waiting, "waits until 2026-01-01T00:01:00.000Z for its next attempt after told: as told"),
         (ready, "is queued and ready: 0 tasks of its queue come before it"),
     ] {
         let text = queue.explain(id).unwrap().to_string();

@@ -57,6 +57,27 @@ fn g05_g08_when_the_owner_is_killed_another_takes_over() {
 }
 
 #[test]
+fn g20_explain_does_not_say_that_a_task_runs_whose_process_has_died() {
+    let folder = Folder::new();
+    let mut owner = Child::start("hold", &folder.file());
+    owner.await_line("executes true");
+    let queue = looker(&folder);
+    let long = queue.enqueue(&Noted { process: 0, n: 1, micros: 60_000_000 }).unwrap().id();
+    let says = |wanted: &str| {
+        assert_eq!(queue.explain(long).unwrap().to_string(), format!("task {long} {wanted}"));
+    };
+    owner.await_line(&format!("start {long} 1 1"));
+    says("is running: attempt 1 of 3");
+    queue.cancel(long).unwrap();
+    says("is running, and was told to stop: attempt 1 of 3");
+    owner.kill();
+    says(
+        "was running (attempt 1 of 3) when its process died; it was to be cancelled, which the next process that executes does",
+    );
+    assert!(queue.explain(long).unwrap().has_died);
+}
+
+#[test]
 fn another_process_may_enqueue_look_cancel_and_retry_while_the_owner_works() {
     let folder = Folder::new();
     let mut owner = Child::start("hold", &folder.file());

@@ -106,12 +106,20 @@ const SYNC: &[&str] = &[
     "src/jobs/",
     "src/exec.rs",
     "src/tui/data_thread.rs",
+    "src/tui/signals.rs",
 ];
 
 /// Where threads may start; and, for the jobs of the command and engines that are programs, processes. The screen reads the file on a thread of its own, so that a slow
-/// search does not freeze it.
-const THREADS: &[&str] =
-    &["src/queue/", "src/executor.rs", "src/timer.rs", "src/jobs/", "src/exec.rs", "src/tui/data_thread.rs"];
+/// search does not freeze it; and hears signals on another, so that a terminal that nobody reads does not keep it.
+const THREADS: &[&str] = &[
+    "src/queue/",
+    "src/executor.rs",
+    "src/timer.rs",
+    "src/jobs/",
+    "src/exec.rs",
+    "src/tui/data_thread.rs",
+    "src/tui/signals.rs",
+];
 
 /// The same for runs of tokens.
 const TOKENS_ONLY_IN: &[(Rule, &[&str], &[&str])] = &[

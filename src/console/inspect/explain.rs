@@ -229,9 +229,8 @@ impl Explainer {
 
     fn waits_for_its_time(&self, explanation: &Explanation) -> String {
         let task = &explanation.task;
-        let after = task
-            .error_type
-            .as_ref()
+        let after = explanation
+            .last_error()
             .map_or_else(String::new, |error| format!(" for its next attempt after {error}"));
         let obstacle = self.unless_ready(explanation);
         let Some(due) = task.run_at.filter(|due| *due > self.now) else {
