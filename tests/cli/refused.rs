@@ -43,6 +43,7 @@ fn every_refusal_has_the_exit_code_of_its_kind_and_leaves_nothing() {
                 &["list", "--nope"],
                 &["list", "--state", "nope"],
                 &["list", "--limit", "0"],
+                &["add", "cat x | wc -l"],
                 &["list", "--text", ""],
                 &["show", "x"],
                 &["show", "1", "--generation", "x"],
