@@ -14,41 +14,37 @@ macro_rules! pages {
     )* };
 }
 
-// The code of these pages is run as it stands.
+// In the order of docs/README.md. The code of each page is run as it stands.
 pages! {
     first_task = "first-task.md";
+    args = "args.md";
     errors = "errors.md";
-    desktop = "desktop.md";
-    ending = "ending.md";
     unique = "unique.md";
     waiting = "waiting.md";
+    examples = "examples.md";
+    desktop = "desktop.md";
+    ending = "ending.md";
+    #[doc = include_str!("guide/pictures.md")]
+    effects = "effects.md";
+    #[doc = include_str!("guide/pictures.md")]
+    schedules_and_limits = "schedules-and-limits.md";
+    conditions = "conditions.md";
+    outside = "outside.md";
+    testing = "testing.md";
     watching = "watching.md";
+    command = "command.md";
     file = "file.md";
     processes = "processes.md";
     devices = "devices.md";
-    features = "features.md";
     error_kinds = "error-kinds.md";
-    moving = "moving.md";
     configuration = "configuration.md";
-    compared = "compared.md";
-    examples = "examples.md";
-    command = "command.md";
-    guarantees = "guarantees.md";
-}
-
-// The code of these is a part of a test or of an example, which runs (tests/it/documents.rs).
-#[cfg(not(doctest))]
-pages! {
-    args = "args.md";
-    conditions = "conditions.md";
-    #[doc = include_str!("guide/pictures.md")]
-    effects = "effects.md";
-    outside = "outside.md";
-    #[doc = include_str!("guide/pictures.md")]
-    performance = "performance.md";
+    features = "features.md";
     #[doc = include_str!("guide/pictures.md")]
     scale = "scale.md";
+    guarantees = "guarantees.md";
+    trust = "trust.md";
     #[doc = include_str!("guide/pictures.md")]
-    schedules_and_limits = "schedules-and-limits.md";
-    testing = "testing.md";
+    performance = "performance.md";
+    compared = "compared.md";
+    moving = "moving.md";
 }

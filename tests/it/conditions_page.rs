@@ -1,4 +1,4 @@
-//! The examples of docs/conditions.md, as parts of tests that run: the page shows nothing else.
+//! What docs/conditions.md says of an upload, of a handler that finds out by itself, and of work on the mains, on a clock of its own.
 
 use perdura::testing::{ManualClock, SteppedQueue};
 use perdura::{Context, Error, Failure, Hold, Options, Queue, State, Task};

@@ -1,6 +1,6 @@
 //! Pages of the documentation that say what is in the tests.
 //!
-//! After a test of a promise has come or gone: `PERDURA_BLESS=1 cargo test --test it documents` writes the list of docs/trust.md anew.
+//! After a test of a promise has come or gone: `PERDURA_BLESS=1 cargo test --test it documents` writes docs/tests.md anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -36,11 +36,8 @@ fn promises(test: &str) -> Vec<u8> {
     numbers.filter(|(part, _)| part.starts_with('g')).map(|(_, n)| n).collect()
 }
 
-/// The list under this line is written by the test below.
-const LIST: &str = "\n## Tests of each promise\n";
-
 #[test]
-fn the_page_of_trust_lists_every_test_of_each_promise() {
+fn the_page_of_tests_lists_every_test_of_each_promise() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut tests = Tests::new();
     for folder in ["src", "tests/it", "tests/schedules"] {
@@ -48,10 +45,12 @@ fn the_page_of_trust_lists_every_test_of_each_promise() {
     }
     let promised = std::fs::read_to_string(root.join("docs/guarantees.md")).unwrap();
     let titles: Vec<&str> = promised.lines().filter_map(|line| line.strip_prefix("## G")).collect();
-    let mut list = String::from("\nWritten from the tests themselves; `tests/it/documents.rs` says how.\n");
+    let mut list = String::from(
+        "# Tests of each promise\n\nWritten from the tests themselves; `tests/it/documents.rs` says how. What they do to a promise is in [trust.md](trust.md).\n",
+    );
     for title in &titles {
         let number = title.split(' ').next().unwrap().parse().unwrap();
-        write!(list, "\n### G{title}\n\n").unwrap();
+        write!(list, "\n## G{title}\n\n").unwrap();
         let tests = tests.remove(&number).unwrap_or_else(|| panic!("promise {number} has no test"));
         for (path, name) in tests {
             writeln!(list, "- [`{name}`](../{path})").unwrap();
@@ -59,17 +58,30 @@ fn the_page_of_trust_lists_every_test_of_each_promise() {
     }
     assert!(titles.len() >= 14, "these are not the promises: {titles:?}");
     assert!(tests.is_empty(), "tests of promises that nobody has made: {tests:?}");
-    let page = root.join("docs/trust.md");
-    let text = std::fs::read_to_string(&page).unwrap();
-    let (before, listed) = text.split_once(LIST).expect("the page has a place for the list");
-    if std::env::var_os("PERDURA_BLESS").is_some() {
-        return std::fs::write(&page, format!("{before}{LIST}{list}")).unwrap();
+    is_written(root, "docs/tests.md", &list);
+}
+
+/// Finds the names of the bugs that a folder of the source can plant.
+fn bugs_below(folder: &Path, into: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            bugs_below(&path, into);
+        } else {
+            let text = std::fs::read_to_string(path).unwrap();
+            let names = text.split("planted(\"").skip(1).filter_map(|after| after.split_once('"'));
+            into.extend(names.map(|(name, _)| name.to_owned()));
+        }
     }
-    let differs = listed.lines().zip(list.lines()).find(|(is, wanted)| is != wanted);
-    assert!(
-        listed == list,
-        "PERDURA_BLESS=1 writes docs/trust.md anew; the first line that differs: {differs:?}"
-    );
+}
+
+#[test]
+fn the_page_of_trust_counts_the_planted_bugs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut bugs, page) = (BTreeSet::new(), std::fs::read_to_string(root.join("docs/trust.md")).unwrap());
+    bugs_below(&root.join("src"), &mut bugs);
+    let said = format!("| planted bugs | {} bugs, one at a time", bugs.len());
+    assert!(page.contains(&said), "docs/trust.md does not say \"{said}\"");
 }
 
 /// Code without comments at the ends of lines, and without any space: formatting is not what is compared.
@@ -78,59 +90,16 @@ fn bare(code: &str) -> String {
     lines.flat_map(str::split_whitespace).collect()
 }
 
-/// Checks that what a page shows is in a test that runs: so many examples.
-fn shows_code_that_runs(page: &str, tests: &str, examples: usize) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(root.join(page)).unwrap();
-    let runs = bare(&std::fs::read_to_string(root.join(tests)).unwrap());
-    let found: Vec<&str> =
-        page.split("```rust").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-    assert_eq!(found.len(), examples);
-    for example in found {
-        let code: String =
-            example.lines().filter(|line| !line.starts_with("use ")).map(|l| format!("{l}\n")).collect();
-        assert!(runs.contains(&bare(&code)), "this is in no test:\n{example}");
-    }
-}
-
 #[test]
 fn the_first_page_shows_a_program_that_runs() {
-    shows_code_that_runs("README.md", "examples/quickstart.rs", 1);
-}
-
-#[test]
-fn the_testing_page_shows_code_that_runs() {
-    shows_code_that_runs("docs/testing.md", "tests/it/testing_page.rs", 3);
-}
-
-#[test]
-fn the_page_of_effects_shows_code_that_runs() {
-    shows_code_that_runs("docs/effects.md", "tests/it/effects_page.rs", 5);
-}
-
-#[test]
-fn the_page_of_conditions_shows_code_that_runs() {
-    shows_code_that_runs("docs/conditions.md", "tests/it/conditions_page.rs", 4);
-}
-
-#[test]
-fn the_page_of_work_outside_shows_code_that_runs() {
-    shows_code_that_runs("docs/outside.md", "tests/it/outside_page.rs", 4);
-}
-
-#[test]
-fn the_page_of_scale_shows_code_that_runs() {
-    shows_code_that_runs("docs/scale.md", "tests/it/scale_page.rs", 1);
-}
-
-#[test]
-fn the_page_of_changing_tasks_shows_code_that_runs() {
-    shows_code_that_runs("docs/args.md", "examples/upgrade.rs", 1);
-}
-
-#[test]
-fn the_page_of_schedules_shows_code_that_runs() {
-    shows_code_that_runs("docs/schedules-and-limits.md", "tests/it/schedules_page.rs", 7);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let runs = bare(&std::fs::read_to_string(root.join("examples/quickstart.rs")).unwrap());
+    let shown: Vec<&str> =
+        page.split("```rust").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    assert_eq!(shown.len(), 1);
+    let code = shown[0].lines().filter(|line| !line.starts_with("use ")).map(|line| format!("{line}\n"));
+    assert!(runs.contains(&bare(&code.collect::<String>())), "this is in no example:\n{}", shown[0]);
 }
 
 /// A link's definition: its label, and the file to which it leads, from the root of the tree, with `#` and an anchor if it has one.

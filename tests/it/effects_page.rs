@@ -1,4 +1,4 @@
-//! The code of docs/effects.md, and its picture, docs/charts/effects.svg, drawn from queues that run.
+//! What docs/effects.md says of effects, on a clock of its own and at every commit; and its picture, docs/charts/effects.svg, drawn from queues that run.
 //!
 //! After a change: `PERDURA_BLESS=1 cargo test --all-features --test it effects_page`.
 
@@ -67,7 +67,7 @@ fn stepped(builder: Builder) -> SteppedQueue {
 }
 
 #[test]
-fn the_code_of_the_page_does_what_it_says() -> Done {
+fn a_commit_a_split_and_a_transaction_do_what_the_page_says() -> Done {
     let tests = stepped(Queue::builder().handle(pay).handle(split));
     let queue = tests.queue();
     let paid = queue.enqueue(&Pay { cents: 200 })?.id();
@@ -106,22 +106,21 @@ enum Way {
 fn builder(way: Way, world: &Arc<Mutex<Provider>>) -> Builder {
     let world = world.clone();
     let charge = move |task: Charge, cx: &Context| {
-        let provider = |_: i64, key: &str| {
+        let provider = |key: String| {
             let mut world = world.lock().unwrap();
-            if world.keys.insert(key.to_owned()) {
+            if world.keys.insert(key) {
                 world.charges += 1;
             }
-        };
-        let by_key = |task: Charge| -> Result<(), Failure> {
-            provider(task.cents, &format!("shop-{}", cx.id()));
-            Ok(())
         };
         match way {
             Way::Plain => {
                 world.lock().unwrap().charges += 1;
                 Ok(())
             }
-            Way::Key => by_key(task),
+            Way::Key => {
+                provider(cx.idempotency_key("charge")?);
+                Ok(())
+            }
             Way::Commit => cx.commit((), |tx| {
                 Ok(tx.execute("UPDATE accounts SET cents = cents - ?1", [task.cents]).map(drop)?)
             }),
@@ -243,7 +242,7 @@ fn order(task: Order, cx: &Context) -> Result<String, Failure> {
 }
 
 #[test]
-fn steps_of_the_page_are_done_once() -> Result<(), Error> {
+fn steps_are_done_once_and_charged_with_one_key() -> Result<(), Error> {
     let mut tests = SteppedQueue::open(Queue::builder().handle(order), &ManualClock::new())?;
     let id = tests.queue().enqueue(&Order { item: "a book".into(), cents: 500, parcels: 2 })?.id();
     for wait in [60, 24 * 3600, 1] {

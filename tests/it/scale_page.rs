@@ -1,4 +1,4 @@
-//! The example of docs/scale.md, as a part of a test that runs: the page shows nothing else.
+//! What docs/scale.md says of several files: each customer has one of its own.
 
 use perdura::{Config, Context, Error, Failure, Queue, Task};
 use serde::{Deserialize, Serialize};

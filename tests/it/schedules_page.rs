@@ -1,4 +1,4 @@
-//! The examples of docs/schedules-and-limits.md, as parts of tests that run: the page shows nothing else.
+//! What docs/schedules-and-limits.md says of its examples, on a clock of its own.
 
 use std::time::Duration;
 
@@ -49,10 +49,10 @@ fn the_nightly_job() {
 #[test]
 fn a_laptop_that_slept_through_three_ticks() {
     let hour = Duration::from_secs(3600);
-    let latest = Schedule::every("look for mail", hour); // one run for the newest missed tick
-    let skip = Schedule::every("remind to stretch", hour).missed(Missed::Skip); // none
+    let latest = Schedule::every("look for mail", hour);
+    let skip = Schedule::every("remind to stretch", hour).missed(Missed::Skip);
     let all =
-        Schedule::every("report of the hour", hour).missed(Missed::All { cap: 24 }).overlap(Overlap::Queue); // each, one after another
+        Schedule::every("report of the hour", hour).missed(Missed::All { cap: 24 }).overlap(Overlap::Queue);
     for (schedule, runs) in [(latest, 1), (skip, 0), (all, 3)] {
         let name = format!("{schedule:?}");
         let sync = |_: Sync, _: &Context| Ok::<(), Failure>(());

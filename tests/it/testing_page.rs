@@ -1,4 +1,4 @@
-//! The examples of docs/testing.md, as parts of tests that run: the page shows nothing else.
+//! What docs/testing.md says of its examples.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,25 +20,18 @@ impl Task for Mail {
     type Output = ();
 }
 
-/// A program under test.
-mod shop {
-    use super::*;
+fn sign_up(queue: &Queue, name: &str) -> Result<(), Error> {
+    queue.enqueue(&Mail { to: name.to_owned() }).map(drop)
+}
 
-    pub fn sign_up(queue: &Queue, name: &str) -> Result<(), Error> {
-        queue.enqueue(&Mail { to: name.to_owned() }).map(drop)
-    }
-
-    pub fn builder() -> Builder {
-        Queue::builder().handle(|_: Mail, _: &Context| Ok::<_, Failure>(()))
-    }
+fn builder() -> Builder {
+    Queue::builder().handle(|_: Mail, _: &Context| Ok::<_, Failure>(()))
 }
 
 #[test]
 fn one_step_at_a_time() -> Result<(), Error> {
-    let builder = shop::builder;
-    let clock = ManualClock::new(); // 2026-01-01T00:00:00Z, and it stands still
-    let mut tests = SteppedQueue::open(builder(), &clock)?; // a fresh file, in memory where the system has that
-    shop::sign_up(tests.queue(), "ada")?; // your code, which enqueues
+    let mut tests = SteppedQueue::open(builder(), &ManualClock::new())?;
+    sign_up(tests.queue(), "ada")?;
     tests.assert_enqueued::<Mail>(|mail| mail.to == "ada");
     tests.refute_enqueued::<Mail>(|mail| mail.to == "bob");
     assert_eq!(tests.run_until_idle()?.succeeded, 1);
@@ -73,7 +66,7 @@ fn the_process_dies() -> Result<(), Error> {
             Ok(())
         })
     };
-    let order = |queue: &Queue| shop::sign_up(queue, "ada");
+    let order = |queue: &Queue| sign_up(queue, "ada");
     let crashes = at_every_commit(
         || {
             *bank.lock().unwrap() = Bank::default();
@@ -99,7 +92,7 @@ fn the_process_dies() -> Result<(), Error> {
 
 #[test]
 fn the_disk_fails() -> Result<(), Error> {
-    let (folder, clock, builder) = (Folder::in_memory(), ManualClock::new(), shop::builder);
+    let (folder, clock) = (Folder::in_memory(), ManualClock::new());
     let (path, mail) = (folder.file(), Mail { to: "ada".to_owned() });
     let faults = Faults::attach(&path).unwrap();
     let tests = SteppedQueue::open_file(builder().vfs(VFS), &clock, &path)?;
