@@ -122,7 +122,8 @@ CREATE TABLE perdura_args (
     until_started INTEGER,             -- 1: its unique key is one until it starts (NULL: while it is live)
     unique_for_ms INTEGER,             -- how long its unique key is taken at least (NULL: no longer than it needs it)
     replace_token INTEGER,             -- of the newest enqueue that gave it other args
-    first_task    INTEGER              -- the task at the beginning of its line of replays: its idempotency keys are that one's (NULL: its own)
+    first_task    INTEGER,             -- the task at the beginning of its line of replays: its idempotency keys are that one's (NULL: its own)
+    first_token   INTEGER              -- the token of that one
 ) STRICT;
 -- Tasks and dead letters by their tag.
 CREATE INDEX perdura_tags ON perdura_args (tag) WHERE tag IS NOT NULL;

@@ -278,12 +278,12 @@ struct StartReply {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+struct EmptyReply {}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StatusOf {
-    status: Word,
+struct StatusReply {
+    status: JobStatusWord,
     error_type: Option<String>,
     message: Option<String>,
     #[serde(default)]
@@ -292,7 +292,7 @@ struct StatusOf {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Word {
+enum JobStatusWord {
     Pending,
     Running,
     Succeeded,
@@ -305,28 +305,28 @@ enum Word {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Given {
+struct CollectReply {
     result: Option<Value>,
     #[serde(default)]
     log: String,
 }
 
-impl StatusOf {
+impl StatusReply {
     fn status(self) -> JobStatus {
         let message = self.message.unwrap_or_default();
         match self.status {
-            Word::Pending => JobStatus::Pending,
-            Word::Running => JobStatus::Running,
-            Word::Succeeded => JobStatus::Ended(JobEnd::Succeeded),
-            Word::Failed => {
+            JobStatusWord::Pending => JobStatus::Pending,
+            JobStatusWord::Running => JobStatus::Running,
+            JobStatusWord::Succeeded => JobStatus::Ended(JobEnd::Succeeded),
+            JobStatusWord::Failed => {
                 let error_type = self.error_type.unwrap_or_else(|| "JobFailed".to_owned());
                 let failure = JobFailure::new(error_type, message);
                 JobStatus::Ended(JobEnd::Failed(if self.permanent { failure.never_retry() } else { failure }))
             }
-            Word::Cancelled => JobStatus::Ended(JobEnd::Cancelled),
-            Word::Lost => JobStatus::Ended(JobEnd::Lost(message)),
-            Word::Absent => JobStatus::Absent,
-            Word::Unknown => JobStatus::Unknown,
+            JobStatusWord::Cancelled => JobStatus::Ended(JobEnd::Cancelled),
+            JobStatusWord::Lost => JobStatus::Ended(JobEnd::Lost(message)),
+            JobStatusWord::Absent => JobStatus::Absent,
+            JobStatusWord::Unknown => JobStatus::Unknown,
         }
     }
 }
@@ -347,17 +347,17 @@ impl Engine for ExecEngine {
             return Ok(Vec::new());
         }
         let question = Jobs { jobs: jobs.iter().map(JobId::as_str).collect() };
-        let mut said: BTreeMap<String, StatusOf> = self.call("poll", &question)?;
-        let status = |job: &JobId| said.remove(job.as_str()).map_or(JobStatus::Unknown, StatusOf::status);
+        let mut said: BTreeMap<String, StatusReply> = self.call("poll", &question)?;
+        let status = |job: &JobId| said.remove(job.as_str()).map_or(JobStatus::Unknown, StatusReply::status);
         Ok(jobs.iter().map(status).collect())
     }
 
     fn cancel(&mut self, job: &JobId) -> Result<(), EngineError> {
-        self.call("cancel", &OneJob { job: job.as_str(), spec: None }).map(|Nothing {}| ())
+        self.call("cancel", &OneJob { job: job.as_str(), spec: None }).map(|EmptyReply {}| ())
     }
 
     fn collect(&mut self, job: &JobId) -> Result<Collected, EngineError> {
-        let Given { result, log } = self.call("collect", &OneJob { job: job.as_str(), spec: None })?;
+        let CollectReply { result, log } = self.call("collect", &OneJob { job: job.as_str(), spec: None })?;
         let collected = Collected::new().log(log);
         Ok(match result {
             Some(result) => collected.result(result.to_string()),
@@ -366,7 +366,7 @@ impl Engine for ExecEngine {
     }
 
     fn forget(&mut self, job: &JobId) -> Result<(), EngineError> {
-        self.call("forget", &OneJob { job: job.as_str(), spec: None }).map(|Nothing {}| ())
+        self.call("forget", &OneJob { job: job.as_str(), spec: None }).map(|EmptyReply {}| ())
     }
 
     fn remembers(&self) -> Duration {

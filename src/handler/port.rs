@@ -23,9 +23,8 @@ pub(crate) trait Port: Send + Sync + 'static {
     /// Keeps what a step of the running attempt has given; durable when it returns.
     fn save_step(&self, control: &Control, step: StepKey, json: String) -> Result<(), Error>;
     /// The task at the beginning of the line of replays that a task belongs to.
-    fn first_task(&self, id: TaskId) -> Result<TaskId, Error>;
     /// A key for something that a task does in the world.
-    fn idempotency_key(&self, first: TaskId, name: &str) -> String;
+    fn idempotency_key(&self, id: TaskId, name: &str) -> Result<String, Error>;
     /// There is something to be written, some time.
     fn has_pending(&self);
     /// An attempt has a deadline, on the monotonic clock.

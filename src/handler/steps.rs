@@ -141,8 +141,9 @@ impl Context {
     /// A key for something that the task does in the world, for the other side to know it again: the same in all attempts, and in tasks that are
     /// made of its dead letter; another one for each file, task and name. 32 hexadecimal digits.
     ///
-    /// It is the SipHash-2-4-128 of the task's id and the name, keyed with the random id of the file. A copy of the file has the same keys: what
-    /// was done before a backup is known again after it is restored.
+    /// It is the SipHash-2-4-128 of the task's id, a random number that it was enqueued with, and the name, keyed with the random id of the file. In a
+    /// copy of the file a task has the same keys: what was done before a backup is known again after it is restored. A new task that gets the
+    /// number of one that the backup does not know has other keys.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
@@ -161,15 +162,13 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// As [`step`](Context::step) for the name; if the task was made of a dead letter and the file cannot be read.
+    /// As [`step`](Context::step) for the name; if the file cannot be read.
     pub fn idempotency_key(&self, name: &str) -> Result<String, Failure> {
         let StepKey { mut name, .. } = key(name, None)?;
-        let is_own = !self.claimed.is_replay || planted("g18-a-replay-has-idempotency-keys-of-its-own");
-        let first = if is_own { self.id() } else { self.port.first_task(self.id())? };
         if planted("g18-each-attempt-has-idempotency-keys-of-its-own") {
             name.push_str(&self.generation().to_string());
         }
-        Ok(self.port.idempotency_key(first, &name))
+        Ok(self.port.idempotency_key(self.id(), &name)?)
     }
 
     fn one_step<R, F>(&self, step: StepKey, work: F) -> Result<R, Failure>

@@ -29,7 +29,7 @@ pub(super) struct Sum {
     pub failed: u64,
     pub cancelled: u64,
     pub lost: u64,
-    /// To be tried again.
+    /// Failed, with another attempt to come.
     pub again: u64,
     pub handed_back: u64,
     /// Deleted meanwhile.
@@ -42,7 +42,7 @@ impl Sum {
         let parts = [
             (self.succeeded, "succeeded"),
             (self.failed, "failed for good"),
-            (self.again, "failed and will be tried again"),
+            (self.again, "retried"),
             (self.cancelled, "cancelled"),
             (self.lost, "lost"),
             (self.handed_back, "handed back"),

@@ -242,7 +242,8 @@ impl Worker {
     /// The obstacle in words.
     ///
     /// # Errors
-    /// If it ends a drain: it has lasted, or goes away only if somebody acts.
+    /// If it ends the worker: it has lasted, or goes away only if somebody acts. One that does not drain ends only if another file has taken the
+    /// place of its own: it keeps all others from running the tasks of that.
     fn bear_obstacle(&mut self, why: Error) -> Result<String, CliError> {
         let is_lasting = match why.kind() {
             ErrorKind::OwnerFile => true,
@@ -253,8 +254,9 @@ impl Worker {
                 now.saturating_sub(*self.hindered_since.get_or_insert(now)) >= UNREADABLE_LIMIT
             }
         };
+        let is_replaced = why.kind() == ErrorKind::FileReplaced && self.queue.path().exists();
         let why = CliError::from(why);
-        if self.options.drain && is_lasting { Err(why) } else { Ok(why.message) }
+        if is_lasting && (self.options.drain || is_replaced) { Err(why) } else { Ok(why.message) }
     }
 
     /// Whether something starts by itself soon enough to be waited for.

@@ -164,7 +164,8 @@ impl Explanation {
                     format!("is to be started on the engine {engine:?} since {since} ({attempt}), as {job}")
                 }
             };
-            return Some(what + stop);
+            let closed = self.closed_why.as_ref().map_or_else(String::new, |why| format!("; {why}"));
+            return Some(format!("{what}{stop}{closed}"));
         }
         let deadline =
             outside.deadline.map(|at| format!("; the attempt fails if nobody does by {}", moment(at)));

@@ -51,8 +51,9 @@ impl Queue {
     }
 
     /// What keeps this process from executing although the queue has handlers: an `-owner` file that it cannot open
-    /// ([`OwnerFile`](ErrorKind::OwnerFile)), or a file that cannot be written, such as on a full disk ([`DiskFull`](ErrorKind::DiskFull)).
-    /// The queue tries again each second. What runs goes on meanwhile.
+    /// ([`OwnerFile`](ErrorKind::OwnerFile)), or a file that cannot be written, because the disk is full ([`DiskFull`](ErrorKind::DiskFull)), say, or
+    /// somebody has removed it or put another one in its place ([`FileReplaced`](ErrorKind::FileReplaced)). The queue tries again each second. What
+    /// runs goes on meanwhile.
     ///
     /// None if this process executes, if another process is known to execute, or if the queue has no handlers.
     ///
@@ -67,7 +68,7 @@ impl Queue {
     pub fn obstacle(&self) -> Option<Error> {
         let core = &self.runtime.core;
         if core.is_owner() {
-            return core.trouble.why();
+            return core.trouble.why().or_else(|| core.store.check_file().err());
         }
         let why = core.obstacle.why()?;
         (self.store().is_owned() != Some(true)).then_some(why)

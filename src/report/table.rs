@@ -18,7 +18,7 @@ pub(super) enum Kind {
     Picture,
 }
 
-pub(super) struct Column {
+pub(super) struct PageColumn {
     pub head: &'static str,
     pub kind: Kind,
     /// Markup below the heading.
@@ -26,59 +26,59 @@ pub(super) struct Column {
 }
 
 /// A column.
-pub(super) fn col(head: &'static str, kind: Kind) -> Column {
-    Column { head, kind, note: None }
+pub(super) fn col(head: &'static str, kind: Kind) -> PageColumn {
+    PageColumn { head, kind, note: None }
 }
 
 /// A cell: what is shown, and the value that it sorts by, if that is not its text.
-pub(super) struct Cell {
+pub(super) struct PageCell {
     show: Markup,
     value: Option<String>,
 }
 
-impl Cell {
-    pub fn new(show: Markup) -> Cell {
-        Cell { show, value: None }
+impl PageCell {
+    pub fn new(show: Markup) -> PageCell {
+        PageCell { show, value: None }
     }
 
-    pub fn by(show: Markup, value: impl ToString) -> Cell {
-        Cell { show, value: Some(safe(&value.to_string()).into_owned()) }
+    pub fn by(show: Markup, value: impl ToString) -> PageCell {
+        PageCell { show, value: Some(safe(&value.to_string()).into_owned()) }
     }
 
     /// Text from a file.
-    pub fn text(from_file: &str) -> Cell {
-        Cell::new(text(from_file))
+    pub fn text(from_file: &str) -> PageCell {
+        PageCell::new(text(from_file))
     }
 
-    pub fn number(n: u64) -> Cell {
-        Cell::by(html! { @if n == 0 { span.zero { "0" } } @else { (number(n)) } }, n)
+    pub fn number(n: u64) -> PageCell {
+        PageCell::by(html! { @if n == 0 { span.zero { "0" } } @else { (number(n)) } }, n)
     }
 
-    pub fn time(moment: Option<Timestamp>) -> Cell {
+    pub fn time(moment: Option<Timestamp>) -> PageCell {
         match moment {
-            Some(moment) => Cell::by(local(moment), moment.as_millis()),
-            None => Cell::none(),
+            Some(moment) => PageCell::by(local(moment), moment.as_millis()),
+            None => PageCell::none(),
         }
     }
 
     /// How long, and since or until when.
-    pub fn length(length: Option<Duration>, moment: Option<Timestamp>) -> Cell {
+    pub fn length(length: Option<Duration>, moment: Option<Timestamp>) -> PageCell {
         match length {
             Some(length) => {
                 let title = moment.map(|moment| format!("{} UTC", second(moment)));
-                Cell::by(html! { span title=[title] { (span(length)) } }, length.as_millis())
+                PageCell::by(html! { span title=[title] { (span(length)) } }, length.as_millis())
             }
-            None => Cell::none(),
+            None => PageCell::none(),
         }
     }
 
-    pub fn none() -> Cell {
-        Cell::by(html! { span.zero { "–" } }, "")
+    pub fn none() -> PageCell {
+        PageCell::by(html! { span.zero { "–" } }, "")
     }
 }
 
 /// A table in a box of its own, which scrolls if it must; the page does not.
-pub(super) fn table(label: &str, columns: &[Column], rows: Vec<Vec<Cell>>) -> Markup {
+pub(super) fn table(label: &str, columns: &[PageColumn], rows: Vec<Vec<PageCell>>) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(label) {
             table {
@@ -97,7 +97,7 @@ pub(super) fn table(label: &str, columns: &[Column], rows: Vec<Vec<Cell>>) -> Ma
     }
 }
 
-fn heading(column: &Column) -> Markup {
+fn heading(column: &PageColumn) -> Markup {
     let sort = match column.kind {
         Kind::Text => Some("text"),
         Kind::Number => Some("number"),

@@ -79,9 +79,7 @@ pub(crate) use tasks::search::{Among, Order, Search};
 #[cfg(feature = "rusqlite")]
 pub(crate) use tasks::settle::succeed;
 pub(crate) use tasks::settle::{SettleRules, TASK_LOST, fall_silent, save_checkpoint, save_pending, settle};
-pub(crate) use tasks::steps::{
-    first_task, idempotency_key, save_step, sleeps, step_keys, step_result, steps,
-};
+pub(crate) use tasks::steps::{idempotency_key, save_step, sleeps, step_keys, step_result, steps};
 pub(crate) use tasks::suspects::spare;
 pub(crate) use tasks::waits::{
     DISK_INTERVAL, DISK_PASS_START, DiskPass, Said, lift_by_disk, lift_met, say_again, set_condition,

@@ -32,6 +32,21 @@ fn a_drain_ends_when_its_file_stays_away() {
     assert!(said.err.contains("put it back, or end this command and start it again"), "{said:?}");
 }
 
+/// A backup is put back while a worker runs. That keeps the lock of the path, so nobody else would run the tasks.
+#[test]
+fn a_worker_ends_when_another_file_has_taken_the_place_of_its_own() {
+    let place = Place::new();
+    let id = place.add(["--", "true"]);
+    assert_eq!(place.run(["backup", "copy.db"]).code, Some(0));
+    let worker = place.start(place.command(["work"]));
+    await_that("the job has run", || place.record(id).state == State::Succeeded);
+    std::fs::rename(place.path("copy.db"), place.path("tasks.db")).unwrap();
+    let said = worker.end();
+    assert_eq!(said.code, Some(4), "{said:?}");
+    assert!(said.err.contains("put it back, or end this command and start it again"), "{said:?}");
+    assert_eq!(place.run(["work", "--drain"]).code, Some(0));
+}
+
 #[test]
 fn until_done_leaves_what_starts_much_later_and_counts_it_apart() {
     let place = Place::new();

@@ -59,7 +59,8 @@ fn a_worker_whose_file_is_gone_can_be_ended() {
         }
         let beats = place.read("beat").lines().count();
         await_that("more jobs end, or it notices", || {
-            place.read("beat").lines().count() > beats + 2 || worker.err().contains("cannot be run, trying again")
+            place.read("beat").lines().count() > beats + 2
+                || worker.err().contains("cannot be run, trying again")
         });
         signal(worker.id(), Signal::TERM);
         let said = worker.end();

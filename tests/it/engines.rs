@@ -256,9 +256,11 @@ fn g19_while_the_engine_cannot_be_reached_its_queues_are_closed_and_nothing_is_c
     assert_eq!(get(&tests, id).attempt_number, 1);
     assert_eq!((get(&tests, waiting).attempt_number, get(&tests, waiting).hold), (0, Some(Hold::Ready)));
     assert_eq!(get(&tests, other).state, State::Succeeded, "the queues of others are open");
-    let why = tests.queue().explain(waiting).unwrap().to_string();
-    assert!(why.contains("the engine \"cluster\" cannot be reached: connection refused"), "{why}");
-    assert!(!why.contains('\u{1b}'), "{why:?}");
+    for id in [id, waiting] {
+        let why = tests.queue().explain(id).unwrap().to_string();
+        assert!(why.contains("the engine \"cluster\" cannot be reached: connection refused"), "{why}");
+        assert!(!why.contains('\u{1b}'), "{why:?}");
+    }
     let polls = engine.calls().starts;
     assert!(polls < 15, "it is asked less and less often: {polls}");
     engine.set_outage(None);

@@ -124,3 +124,19 @@ impl perdura::Task for Stranger {
     const NAME: &'static str = "stranger";
     type Output = ();
 }
+
+#[test]
+fn g20_a_wait_that_is_over_says_what_the_task_waits_for() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Forgotten;
+    impl perdura::Task for Forgotten {
+        const NAME: &'static str = "forgotten";
+        type Output = ();
+    }
+    let (tests, _) = stepped();
+    let id = tests.queue().enqueue(&Forgotten).unwrap().id();
+    tests.run_until_idle().unwrap();
+    let late = tests.queue().wait(id, Duration::ZERO).unwrap_err();
+    let wanted = "task 1 is not finished after 0s: task 1 is queued and waits for a program that handles the task name \"forgotten\" (version 1); start one";
+    assert_eq!((late.kind(), late.to_string().as_str()), (perdura::ErrorKind::TimedOut, wanted));
+}

@@ -427,3 +427,20 @@ fn a_drain_waits_for_the_look_at_what_is_known_now() {
         assert_eq!(queue.get(id).unwrap().state, State::Succeeded);
     }
 }
+
+/// Also where it never looks by itself.
+#[test]
+fn g04_g08_a_queue_takes_over_at_once_from_another_of_its_process() {
+    let folder = Folder::new();
+    let open = || builder(Config::default().poll_interval(Duration::ZERO)).open(folder.file()).unwrap();
+    let (first, second) = (open(), open());
+    assert!(first.executes() && !second.executes());
+    first.shutdown(PATIENCE).unwrap();
+    let id = second.enqueue(&Do::Ok(3)).unwrap().id();
+    assert_eq!(second.wait(id, PATIENCE).unwrap().state, State::Succeeded);
+    assert!(second.executes());
+    let third = open();
+    drop(second);
+    let id = third.enqueue(&Do::Ok(4)).unwrap().id();
+    assert_eq!(third.wait(id, PATIENCE).unwrap().state, State::Succeeded);
+}

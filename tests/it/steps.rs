@@ -276,7 +276,7 @@ fn g18_a_dead_letter_keeps_its_steps_and_a_replay_goes_on_behind_them() {
     assert_ne!(other, again);
 }
 
-/// The keys are promised to stay: other programs have stored them.
+/// The keys are promised to stay: other programs have stored them. A task that gets the number of one that a backup does not know is another one.
 #[test]
 fn g18_idempotency_keys_are_those_of_the_file_task_and_name() {
     let key = |_: Order, cx: &Context| -> Result<u32, Failure> {
@@ -299,12 +299,17 @@ fn g18_idempotency_keys_are_those_of_the_file_task_and_name() {
     tests.advance(MINUTE).unwrap();
     tests.run_until_idle().unwrap();
     assert_eq!(key_of(&file, id), first, "the second attempt has the same");
+    let later = tests.queue().enqueue(&Order::Sleeps).unwrap().id();
+    tests.run_until_idle().unwrap();
     drop(tests);
     let mut of_copy =
         SteppedQueue::open_file(Queue::builder().handle(key), &ManualClock::new(), &copy).unwrap();
     of_copy.advance(MINUTE).unwrap();
     of_copy.run_until_idle().unwrap();
     assert_eq!(key_of(&copy, id), first, "and so has that of a copy");
+    assert_eq!(of_copy.queue().enqueue(&Order::Sleeps).unwrap().id(), later, "its number is given again");
+    of_copy.run_until_idle().unwrap();
+    assert_ne!(key_of(&copy, later), key_of(&file, later), "and the key is another one");
     assert_eq!(first.trim_matches('"').len(), 32);
 }
 

@@ -746,12 +746,8 @@ pub fn save_step(_: &Tx<'_>, _: TaskId, _: u64, _: &crate::task::StepKey, _: &st
     Ok(())
 }
 
-pub fn first_task(_: &RefCell<Table>, id: TaskId) -> Sql<TaskId> {
-    Ok(id)
-}
-
-pub fn idempotency_key(_: &[u8; 16], _: TaskId, name: &str) -> String {
-    name.to_owned()
+pub fn idempotency_key(_: &RefCell<Table>, _: &[u8; 16], _: TaskId, name: &str) -> Sql<String> {
+    Ok(name.to_owned())
 }
 
 pub fn save_pending(_: &Tx<'_>, _: TaskId, _: u64, _: &PendingOutput) -> Sql<()> {

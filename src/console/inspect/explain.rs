@@ -154,9 +154,7 @@ impl Explainer {
                     WorkerStatus::Runs(_) => String::new(),
                     worker => format!("; {}", worker.words()),
                 };
-                let closed =
-                    explanation.closed_why.as_ref().map_or_else(String::new, |why| format!("; {why}"));
-                return format!("task {id} {outside}{closed}{worker}");
+                return format!("task {id} {outside}{worker}");
             }
             let verb = self.verb(format_args!("complete {id} --generation {}", task.generation));
             return format!("task {id} {outside}; {verb} says that it has succeeded");

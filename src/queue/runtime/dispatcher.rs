@@ -177,7 +177,7 @@ impl<'c> Dispatcher<'c> {
         }
         self.flush();
         self.recall();
-        if self.is_due(self.poll_at) {
+        if self.is_due(self.poll_at) || (self.core.shared.siblings.take_release() && !self.core.is_owner()) {
             self.poll();
         }
     }

@@ -114,7 +114,9 @@ impl Core {
     pub(crate) fn release_if_idle(&self) {
         if self.shared.running.nothing_runs() {
             self.shared.gate.set_epoch(None);
-            lock(&self.ownership).take();
+            if lock(&self.ownership).take().is_some() {
+                self.shared.siblings.tell_of_release();
+            }
         }
     }
 

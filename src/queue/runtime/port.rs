@@ -77,12 +77,8 @@ impl Port for Core {
         })
     }
 
-    fn first_task(&self, id: TaskId) -> Result<TaskId, Error> {
-        self.store.read(|conn| store::first_task(conn, id))
-    }
-
-    fn idempotency_key(&self, first: TaskId, name: &str) -> String {
-        store::idempotency_key(self.store.file_id(), first, name)
+    fn idempotency_key(&self, id: TaskId, name: &str) -> Result<String, Error> {
+        self.store.read(|conn| store::idempotency_key(conn, self.store.file_id(), id, name))
     }
 
     fn has_pending(&self) {

@@ -161,4 +161,9 @@ impl Sibling for Shared {
             self.dispatcher.ring();
         }
     }
+
+    fn hear_of_release(&self) {
+        self.siblings.note_release();
+        self.dispatcher.ring();
+    }
 }

@@ -15,6 +15,8 @@ pub(crate) trait Sibling: Send + Sync {
     fn siblings(&self) -> &Siblings;
     /// Another queue has committed something; the tasks that have ended or are gone, if that is known.
     fn hear_of_commit(&self, ended: Option<&[TaskId]>);
+    /// Another queue does not execute from the file any more.
+    fn hear_of_release(&self);
 }
 
 #[derive(Default)]
@@ -24,6 +26,8 @@ pub(crate) struct Siblings {
     others: Mutex<Vec<Weak<dyn Sibling>>>,
     /// One of them has committed something that the owner has not looked at.
     rang: AtomicBool,
+    /// One of them has owned the file, and does no more.
+    has_released: AtomicBool,
 }
 
 impl Siblings {
@@ -38,13 +42,20 @@ impl Siblings {
         if planted("g04-a-sibling-is-not-told") {
             return;
         }
-        let others: Vec<Arc<dyn Sibling>> = {
-            let mut all = lock(&self.others);
-            all.retain(|other| other.strong_count() > 0);
-            self.some.store(!all.is_empty(), Ordering::Release);
-            all.iter().filter_map(Weak::upgrade).collect()
-        };
-        others.iter().for_each(|other| other.hear_of_commit(ended)); // not under the lock: the last handle of one may go here
+        self.others().iter().for_each(|other| other.hear_of_commit(ended));
+    }
+
+    /// Tells them that one of them may own the file now.
+    pub(crate) fn tell_of_release(&self) {
+        self.others().iter().for_each(|other| other.hear_of_release());
+    }
+
+    /// For use without the lock: the last handle of one may go with what is answered.
+    fn others(&self) -> Vec<Arc<dyn Sibling>> {
+        let mut all = lock(&self.others);
+        all.retain(|other| other.strong_count() > 0);
+        self.some.store(!all.is_empty(), Ordering::Release);
+        all.iter().filter_map(Weak::upgrade).collect()
     }
 
     pub(crate) fn are_there(&self) -> bool {
@@ -54,6 +65,15 @@ impl Siblings {
     /// Whether one of them has rung since the last look.
     pub(crate) fn take_ring(&self) -> bool {
         self.rang.load(Ordering::Acquire) && self.rang.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether one of them has given the file up since the last look.
+    pub(crate) fn take_release(&self) -> bool {
+        self.has_released.load(Ordering::Acquire) && self.has_released.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn note_release(&self) {
+        self.has_released.store(true, Ordering::Release);
     }
 
     /// True if nobody had rung since the last look.

@@ -6,7 +6,7 @@ use super::section::section;
 use crate::Condition;
 use crate::console::words::{count, distance};
 use crate::report::data::{ReportData, Section};
-use crate::report::table::{Cell, Kind, col, table};
+use crate::report::table::{Kind, PageCell, col, table};
 use crate::report::words::{local, text};
 
 /// Nothing where there are none.
@@ -30,7 +30,7 @@ pub(in crate::report) fn conditions(data: &ReportData) -> Markup {
     )
 }
 
-fn row(condition: &Condition, data: &ReportData) -> Vec<Cell> {
+fn row(condition: &Condition, data: &ReportData) -> Vec<PageCell> {
     let state = match (condition.is_met, condition.is_unknown) {
         (true, _) => "met",
         (false, true) => "unknown",
@@ -42,14 +42,14 @@ fn row(condition: &Condition, data: &ReportData) -> Vec<Cell> {
         Some(at) => {
             let by = if condition.by_owner { "by its program" } else { "by another" };
             let show = html! { (distance(at, data.made_at)) ", " (by) div.aside { (local(at)) } };
-            Cell::by(show, at.as_millis())
+            PageCell::by(show, at.as_millis())
         }
-        None => Cell::none(),
+        None => PageCell::none(),
     };
     vec![
-        Cell::by(html! { (text(&condition.name)) }, &condition.name),
-        Cell::by(badge, state),
+        PageCell::by(html! { (text(&condition.name)) }, &condition.name),
+        PageCell::by(badge, state),
         said,
-        Cell::number(condition.waiting),
+        PageCell::number(condition.waiting),
     ]
 }

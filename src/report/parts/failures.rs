@@ -6,7 +6,7 @@ use super::section::{nothing, section};
 use super::what::{what_cell, what_heading};
 use crate::console::words::{count, number};
 use crate::report::data::{Group, LetterRow, ReportData, Section, TaskRow};
-use crate::report::table::{Cell, Kind, col, table};
+use crate::report::table::{Kind, PageCell, col, table};
 use crate::report::words::{lines, local, text};
 
 pub(in crate::report) fn failures(data: &ReportData) -> Markup {
@@ -19,7 +19,7 @@ pub(in crate::report) fn failures(data: &ReportData) -> Markup {
     };
     let inside = html! {
         @if groups.is_empty() { (nothing("No task is failed or lost.")) }
-        @else { (groups_table("Failures", groups, "Newest", |group| Cell::time(group.group.newest_at))) }
+        @else { (groups_table("Failures", groups, "Newest", |group| PageCell::time(group.group.newest_at))) }
         (retrying(data))
     };
     section(Section::Failures, "Failures", note, inside)
@@ -29,7 +29,7 @@ pub(in crate::report) fn failures(data: &ReportData) -> Markup {
 fn retrying(data: &ReportData) -> Markup {
     let failures = &data.failures;
     let groups = &failures.retrying.rows;
-    let due = |group: &Group| Cell::time(group.example.as_ref().and_then(|example| example.task.run_at));
+    let due = |group: &Group| PageCell::time(group.example.as_ref().and_then(|example| example.task.run_at));
     html! {
         @if !groups.is_empty() {
             h3 {
@@ -44,7 +44,12 @@ fn retrying(data: &ReportData) -> Markup {
     }
 }
 
-fn groups_table(label: &str, groups: &[Group], when: &'static str, time: impl Fn(&Group) -> Cell) -> Markup {
+fn groups_table(
+    label: &str,
+    groups: &[Group],
+    when: &'static str,
+    time: impl Fn(&Group) -> PageCell,
+) -> Markup {
     let are_jobs = groups.iter().all(|group| !group.programs.is_empty());
     let columns = [
         col("Count", Kind::Number),
@@ -56,7 +61,7 @@ fn groups_table(label: &str, groups: &[Group], when: &'static str, time: impl Fn
     html! { div.cards.wide-3 { (table(label, &columns, rows)) } }
 }
 
-fn row(found: &Group, time: Cell) -> Vec<Cell> {
+fn row(found: &Group, time: PageCell) -> Vec<PageCell> {
     let Group { group, example, programs, .. } = found;
     let error = html! {
         div.error-type { (text(if group.error_type.is_empty() { "no error is kept" } else { &group.error_type })) }
@@ -65,9 +70,13 @@ fn row(found: &Group, time: Cell) -> Vec<Cell> {
         @if let Some(example) = example { (newest(example, found.stderr.as_deref())) }
     };
     vec![
-        Cell::by(html! { b { (number(group.count)) } }, group.count),
-        if programs.is_empty() { Cell::text(&group.task_name) } else { Cell::text(&programs.join(", ")) },
-        Cell::by(error, format!("{} {}", group.error_type, group.message)),
+        PageCell::by(html! { b { (number(group.count)) } }, group.count),
+        if programs.is_empty() {
+            PageCell::text(&group.task_name)
+        } else {
+            PageCell::text(&programs.join(", "))
+        },
+        PageCell::by(error, format!("{} {}", group.error_type, group.message)),
         time,
     ]
 }
@@ -116,7 +125,7 @@ pub(in crate::report) fn letters(data: &ReportData) -> Markup {
     section(Section::Letters, "Dead letters", note, inside)
 }
 
-fn letter(LetterRow { letter, job }: &LetterRow) -> Vec<Cell> {
+fn letter(LetterRow { letter, job }: &LetterRow) -> Vec<PageCell> {
     let message = letter.error_message.as_deref().unwrap_or_default();
     let error_type = letter.error_type.as_deref().unwrap_or("no error is kept");
     let error = html! {
@@ -128,15 +137,15 @@ fn letter(LetterRow { letter, job }: &LetterRow) -> Vec<Cell> {
     };
     let id = letter.task_id;
     vec![
-        Cell::by(html! { (id) }, id),
+        PageCell::by(html! { (id) }, id),
         what_cell(&letter.task_name, job),
-        Cell::text(&letter.queue),
-        Cell::by(error, format!("{error_type} {message}")),
-        Cell::by(html! { (letter.attempt_number) " of " (letter.max_attempts) }, letter.attempt_number),
-        Cell::time(Some(letter.moved_at)),
+        PageCell::text(&letter.queue),
+        PageCell::by(error, format!("{error_type} {message}")),
+        PageCell::by(html! { (letter.attempt_number) " of " (letter.max_attempts) }, letter.attempt_number),
+        PageCell::time(Some(letter.moved_at)),
         match letter.replayed_as {
-            Some(new) => Cell::by(html! { (new) }, new),
-            None => Cell::none(),
+            Some(new) => PageCell::by(html! { (new) }, new),
+            None => PageCell::none(),
         },
     ]
 }

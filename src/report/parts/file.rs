@@ -6,7 +6,7 @@ use super::section::section;
 use crate::console::words::{bytes, number};
 use crate::inspect::FileReport;
 use crate::report::data::{ReportData, Section};
-use crate::report::table::{Cell, Kind, col, table};
+use crate::report::table::{Kind, PageCell, col, table};
 use crate::report::words::{local, text};
 
 pub(in crate::report) fn file(data: &ReportData) -> Markup {
@@ -79,7 +79,7 @@ fn pragmas(file: &FileReport) -> Markup {
             (text(&pragma.found))
             @if pragma.found != pragma.wanted { " " span.badge.warn { "differs" } }
         };
-        vec![Cell::text(&pragma.name), Cell::by(found, &pragma.found), Cell::text(&pragma.wanted)]
+        vec![PageCell::text(&pragma.name), PageCell::by(found, &pragma.found), PageCell::text(&pragma.wanted)]
     });
     table("Pragmas", &columns, rows.collect())
 }

@@ -6,7 +6,7 @@ use super::section::{nothing, section};
 use crate::console::inspect::queue::{bounds, by_key, held, note};
 use crate::console::words::{count, distance};
 use crate::report::data::{QueueRow, ReportData, Section};
-use crate::report::table::{Cell, Kind, col, table};
+use crate::report::table::{Kind, PageCell, col, table};
 use crate::report::words::{local, text};
 
 pub(in crate::report) fn queues(data: &ReportData) -> Markup {
@@ -33,7 +33,7 @@ pub(in crate::report) fn queues(data: &ReportData) -> Markup {
     section(Section::Queues, "Queues", note, inside)
 }
 
-fn row(queue_row: &QueueRow, data: &ReportData) -> Vec<Cell> {
+fn row(queue_row: &QueueRow, data: &ReportData) -> Vec<PageCell> {
     let QueueRow { queue, counts, ready_since } = queue_row;
     let name = html! {
         (text(queue))
@@ -43,15 +43,15 @@ fn row(queue_row: &QueueRow, data: &ReportData) -> Vec<Cell> {
     };
     let age = ready_since.map(|since| data.made_at.since(since));
     vec![
-        Cell::by(name, queue),
-        Cell::number(counts.ready),
-        Cell::length(age, *ready_since),
-        Cell::number(counts.waiting),
-        Cell::number(held(counts)),
-        Cell::number(counts.running),
-        Cell::number(counts.succeeded),
-        Cell::number(counts.failed),
-        Cell::number(counts.lost),
-        Cell::number(counts.cancelled),
+        PageCell::by(name, queue),
+        PageCell::number(counts.ready),
+        PageCell::length(age, *ready_since),
+        PageCell::number(counts.waiting),
+        PageCell::number(held(counts)),
+        PageCell::number(counts.running),
+        PageCell::number(counts.succeeded),
+        PageCell::number(counts.failed),
+        PageCell::number(counts.lost),
+        PageCell::number(counts.cancelled),
     ]
 }

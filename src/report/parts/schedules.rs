@@ -7,7 +7,7 @@ use crate::ScheduleStatus;
 use crate::console::inspect::schedule::{ScheduleFacts, next};
 use crate::console::words::{count, distance};
 use crate::report::data::{ReportData, Section};
-use crate::report::table::{Cell, Kind, col, table};
+use crate::report::table::{Kind, PageCell, col, table};
 use crate::report::words::{local, text};
 
 /// Nothing where there are none.
@@ -39,7 +39,7 @@ pub(in crate::report) fn schedules(data: &ReportData) -> Markup {
     )
 }
 
-fn row(schedule: &ScheduleFacts, data: &ReportData) -> Vec<Cell> {
+fn row(schedule: &ScheduleFacts, data: &ReportData) -> Vec<PageCell> {
     let record = &schedule.record;
     let status = next(record, data.made_at);
     let name = html! {
@@ -53,26 +53,26 @@ fn row(schedule: &ScheduleFacts, data: &ReportData) -> Vec<Cell> {
         }
     };
     let next = match record.fires_at {
-        Some(at) => Cell::by(html! { (status) div.aside { (local(at)) } }, at.as_millis()),
-        None if record.status == ScheduleStatus::Active => Cell::by(html! { (status) }, ""),
-        None => Cell::none(),
+        Some(at) => PageCell::by(html! { (status) div.aside { (local(at)) } }, at.as_millis()),
+        None if record.status == ScheduleStatus::Active => PageCell::by(html! { (status) }, ""),
+        None => PageCell::none(),
     };
     let last_run = match (record.last_run, schedule.last_run_state, schedule.last_run_at) {
         (Some(id), Some(state), Some(at)) => {
             let class = format!("state {}", state.as_str().to_lowercase());
             let show = html! { span class=(class) { (state) } div.aside { (distance(at, data.made_at)) ", task " (id) } };
-            Cell::by(show, at.as_millis())
+            PageCell::by(show, at.as_millis())
         }
-        _ => Cell::none(),
+        _ => PageCell::none(),
     };
     vec![
-        Cell::by(name, &record.schedule),
-        Cell::text(&schedule.when()),
-        Cell::text(schedule.makes()),
+        PageCell::by(name, &record.schedule),
+        PageCell::text(&schedule.when()),
+        PageCell::text(schedule.makes()),
         next,
         last_run,
-        Cell::number(record.fired),
-        Cell::number(record.missed_ticks),
-        Cell::number(record.left_out),
+        PageCell::number(record.fired),
+        PageCell::number(record.missed_ticks),
+        PageCell::number(record.left_out),
     ]
 }

@@ -11,7 +11,7 @@ use crate::console::inspect::queue::held as held_count;
 use crate::console::inspect::task::held;
 use crate::console::words::{count, number};
 use crate::report::data::{MAX_ROWS, Part, ReportData, Section, TaskRow, ready_at};
-use crate::report::table::{Cell, Kind, col, table};
+use crate::report::table::{Kind, PageCell, col, table};
 use crate::report::words::{lines, text};
 
 pub(in crate::report) fn tasks(data: &ReportData) -> Markup {
@@ -29,24 +29,24 @@ pub(in crate::report) fn tasks(data: &ReportData) -> Markup {
 }
 
 /// The length of time that a list is about, and the moment that it is counted from or to.
-type Length = fn(&TaskRow, &ReportData) -> Cell;
+type Length = fn(&TaskRow, &ReportData) -> PageCell;
 
-fn ran(shown: &TaskRow, _: &ReportData) -> Cell {
-    Cell::length(shown.ran_ms.map(Duration::from_millis), shown.task.started_at)
+fn ran(shown: &TaskRow, _: &ReportData) -> PageCell {
+    PageCell::length(shown.ran_ms.map(Duration::from_millis), shown.task.started_at)
 }
 
-fn ready_for(shown: &TaskRow, data: &ReportData) -> Cell {
+fn ready_for(shown: &TaskRow, data: &ReportData) -> PageCell {
     let since = ready_at(&shown.task);
-    Cell::length(Some(data.made_at.since(since)), Some(since))
+    PageCell::length(Some(data.made_at.since(since)), Some(since))
 }
 
-fn age(shown: &TaskRow, data: &ReportData) -> Cell {
+fn age(shown: &TaskRow, data: &ReportData) -> PageCell {
     let since = shown.task.created_at;
-    Cell::length(Some(data.made_at.since(since)), Some(since))
+    PageCell::length(Some(data.made_at.since(since)), Some(since))
 }
 
-fn due_in(shown: &TaskRow, data: &ReportData) -> Cell {
-    Cell::length(shown.task.run_at.map(|due| due.since(data.made_at)), shown.task.run_at)
+fn due_in(shown: &TaskRow, data: &ReportData) -> PageCell {
+    PageCell::length(shown.task.run_at.map(|due| due.since(data.made_at)), shown.task.run_at)
 }
 
 fn queued_note(data: &ReportData, of: u64) -> String {
@@ -88,15 +88,15 @@ fn list(
         let task = &shown.task;
         let state = html! { span class={ "state " (task.state.as_str().to_lowercase()) } { (task.state) } };
         let mut cells = vec![
-            Cell::by(html! { (task.task_id) }, task.task_id),
+            PageCell::by(html! { (task.task_id) }, task.task_id),
             what_cell(&task.task_name, &shown.job),
-            Cell::text(&task.queue),
+            PageCell::text(&task.queue),
         ];
-        cells.extend(states.then(|| Cell::new(state)));
+        cells.extend(states.then(|| PageCell::new(state)));
         cells.extend([
             length(shown, data),
-            Cell::by(html! { (task.attempt_number) " of " (task.max_attempts) }, task.attempt_number),
-            Cell::new(known(shown)),
+            PageCell::by(html! { (task.attempt_number) " of " (task.max_attempts) }, task.attempt_number),
+            PageCell::new(known(shown)),
         ]);
         cells
     };

@@ -8,7 +8,7 @@ use crate::console::words::{count, measured, number, span};
 use crate::report::chart::{self, Height, Scale};
 use crate::report::data::{ReportData, Section};
 use crate::report::sums::{AttemptKind, Distribution, EndedFigures, NameFigures};
-use crate::report::table::{Cell, Column, Kind, col, table};
+use crate::report::table::{Kind, PageCell, PageColumn, col, table};
 use crate::report::words::local;
 
 /// All attempts over time, and below them those that did not succeed, on a scale of their own.
@@ -96,18 +96,18 @@ fn ended_table(head: &'static str, all: &[EndedFigures]) -> Markup {
     ];
     let rows = all.iter().map(|figures| {
         let numbers = [figures.ended, figures.succeeded, figures.failed, figures.lost, figures.cancelled];
-        std::iter::once(Cell::text(&figures.name))
-            .chain(numbers.map(Cell::number))
+        std::iter::once(PageCell::text(&figures.name))
+            .chain(numbers.map(PageCell::number))
             .chain([figures.p50, figures.p95, figures.longest].map(length))
             .collect()
     });
     table(&format!("Outcomes by {}", head.to_lowercase()), &columns, rows.collect())
 }
 
-fn length(length: Option<std::time::Duration>) -> Cell {
+fn length(length: Option<std::time::Duration>) -> PageCell {
     match length {
-        Some(length) => Cell::by(html! { (measured(length)) }, length.as_micros()),
-        None => Cell::none(),
+        Some(length) => PageCell::by(html! { (measured(length)) }, length.as_micros()),
+        None => PageCell::none(),
     }
 }
 
@@ -131,9 +131,9 @@ fn outcomes(names: &[NameFigures]) -> Markup {
             (format!("{part:.1} %")) " "
             svg.share aria-hidden="true" width="60" height="8" { rect.all width="60" height="8" {} rect.part width=(format!("{:.1}", part * 0.6)) height="8" {} }
         };
-        std::iter::once(Cell::text(&name.task_name))
-            .chain(numbers.map(Cell::number))
-            .chain([Cell::by(share, part)])
+        std::iter::once(PageCell::text(&name.task_name))
+            .chain(numbers.map(PageCell::number))
+            .chain([PageCell::by(share, part)])
             .collect()
     });
     table("Outcomes by task name", &columns, rows.collect())
@@ -156,7 +156,7 @@ fn distributions(
 ) -> Markup {
     let known: Vec<&NameFigures> = names.iter().filter(|name| of(name).count > 0).collect();
     let scale = Scale::of(known.iter().map(|name| of(name)));
-    let picture = Column { head: "Distribution", kind: Kind::Picture, note: Some(scale.axis()) };
+    let picture = PageColumn { head: "Distribution", kind: Kind::Picture, note: Some(scale.axis()) };
     let columns = [
         col("Task name", Kind::Text),
         picture,
@@ -167,7 +167,7 @@ fn distributions(
     let row = |name: &&NameFigures| {
         let d = of(name);
         let lengths = [d.p50, d.p95, d.p99].map(length);
-        [Cell::text(&shown_name(&name.task_name)), Cell::new(chart::distribution(d, scale, heading))]
+        [PageCell::text(&shown_name(&name.task_name)), PageCell::new(chart::distribution(d, scale, heading))]
             .into_iter()
             .chain(lengths)
             .collect()

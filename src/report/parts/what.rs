@@ -3,7 +3,7 @@
 use maud::html;
 
 use crate::report::data::JobFacts;
-use crate::report::table::Cell;
+use crate::report::table::PageCell;
 use crate::report::words::text;
 
 /// The heading of the column that says it.
@@ -26,11 +26,11 @@ pub(super) fn what_heading<'j>(jobs: impl Iterator<Item = &'j JobFacts>) -> &'st
 }
 
 /// The cell in that column.
-pub(super) fn what_cell(task_name: &str, job: &JobFacts) -> Cell {
+pub(super) fn what_cell(task_name: &str, job: &JobFacts) -> PageCell {
     match (&job.command, &job.program) {
-        (Some(command), _) => Cell::by(html! { code { (text(command)) } }, command),
-        (None, Some(program)) => Cell::text(program),
-        (None, None) => Cell::text(task_name),
+        (Some(command), _) => PageCell::by(html! { code { (text(command)) } }, command),
+        (None, Some(program)) => PageCell::text(program),
+        (None, None) => PageCell::text(task_name),
     }
 }
 

@@ -59,9 +59,9 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
     let ids = (new.as_i64(), id.as_i64());
     tx.change_one(
         "INSERT INTO perdura_args (task_id, args, version, token, backoff_ms, timeout_ms, unique_digest, tag, replay_of,
-             until_started, unique_for_ms, first_task)
+             until_started, unique_for_ms, first_task, first_token)
          SELECT ?1, args, version, ?3, backoff_ms, timeout_ms, unique_digest, tag, ?2, until_started, unique_for_ms,
-             COALESCE(first_task, ?2)
+             COALESCE(first_task, ?2), COALESCE(first_token, token)
          FROM perdura_args WHERE task_id = ?2",
         (ids.0, ids.1, token),
     )?;

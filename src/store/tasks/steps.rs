@@ -115,19 +115,25 @@ pub(crate) fn sleeps(conn: &Connection, id: TaskId) -> Sql<Option<String>> {
     Ok(conn.prepare_cached(sql)?.query_row([id.as_i64()], |row| row.get(0)).optional()?)
 }
 
-/// The task at the beginning of the line of replays that a task belongs to: itself, if it is none.
-pub(crate) fn first_task(conn: &Connection, id: TaskId) -> Sql<TaskId> {
-    let sql = "SELECT first_task FROM perdura_args WHERE task_id = ?1";
-    let first: Option<Option<i64>> =
-        conn.prepare_cached(sql)?.query_row([id.as_i64()], |row| row.get(0)).optional()?;
-    Ok(first.flatten().map_or(id, TaskId::from_i64))
-}
-
 /// A key for something that a task does in the world: SipHash-2-4-128 of the task and the name, keyed with the file's random id.
-pub(crate) fn idempotency_key(file_id: &[u8; 16], first: TaskId, name: &str) -> String {
+///
+/// The task is the one at the beginning of its line of replays. It is named by its id and by the random token of its enqueue: after a backup was
+/// restored, or under `relaxed` after a power cut, another task gets its number, and is to have other keys.
+pub(crate) fn idempotency_key(conn: &Connection, file_id: &[u8; 16], id: TaskId, name: &str) -> Sql<String> {
+    let sql = if planted("g18-a-replay-has-idempotency-keys-of-its-own") {
+        "SELECT task_id, token FROM perdura_args WHERE task_id = ?1"
+    } else {
+        "SELECT COALESCE(first_task, task_id), COALESCE(first_token, token) FROM perdura_args WHERE task_id = ?1"
+    };
+    let (first, token): (i64, i64) =
+        conn.prepare_cached(sql)?.query_row([id.as_i64()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut hasher = SipHasher24::new_with_key(file_id);
     hasher.write(b"idempotency");
-    hasher.write(&first.as_i64().to_le_bytes());
+    hasher.write(&first.to_le_bytes());
+    if !planted("g18-a-number-given-again-has-the-same-idempotency-keys") {
+        hasher.write(&token.to_le_bytes());
+    }
     hasher.write(name.as_bytes());
-    hasher.finish128().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    let key = hasher.finish128().as_bytes();
+    Ok(key.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::table::{Cell, Column, Table, cell, left, rest, right};
+use super::table::{ListCell, ListColumn, ListTable, cell, left, rest, right};
 use crate::console::inspect::task::{held, is_job_name};
 use crate::console::text::safe;
 use crate::console::words::{compact_number, compact_span, count, number};
@@ -136,8 +136,8 @@ fn head<R: Row>(app: &App, list: &List<R>, of: Option<String>, ink: Ink, area: R
 /// The rows that are seen.
 fn show<R: Row>(
     list: &List<R>,
-    columns: Vec<Column>,
-    mut row: impl FnMut(&R) -> Vec<Cell>,
+    columns: Vec<ListColumn>,
+    mut row: impl FnMut(&R) -> Vec<ListCell>,
     ink: Ink,
     area: Rect,
     buf: &mut Buffer,
@@ -150,7 +150,7 @@ fn show<R: Row>(
         cells
     });
     let mut table =
-        Table { columns, rows: rows.collect(), cursor: Some(list.cursor.saturating_sub(list.offset)) };
+        ListTable { columns, rows: rows.collect(), cursor: Some(list.cursor.saturating_sub(list.offset)) };
     if list.one_name().is_some() {
         table.leave_out_titled("NAME"); // it is the same in each row, and the title says it
     }
@@ -162,7 +162,7 @@ fn show<R: Row>(
     }
 }
 
-fn task_columns(wide: usize, time: &'static str) -> Vec<Column> {
+fn task_columns(wide: usize, time: &'static str) -> Vec<ListColumn> {
     vec![
         left("", 1),
         right("ID"),
@@ -179,7 +179,7 @@ fn tries(task: &TaskRecord) -> String {
     format!("{}/{}", task.attempt_number, task.max_attempts)
 }
 
-fn task_row(task: &Listed<TaskRecord>, app: &App, ink: Ink) -> Vec<Cell> {
+fn task_row(task: &Listed<TaskRecord>, app: &App, ink: Ink) -> Vec<ListCell> {
     let since = match task.state {
         State::Queued => task.created_at,
         State::Running => task.started_at.unwrap_or(task.created_at),
@@ -194,7 +194,7 @@ fn task_row(task: &Listed<TaskRecord>, app: &App, ink: Ink) -> Vec<Cell> {
     cells
 }
 
-fn waiting_row(task: &Listed<TaskRecord>, now: Timestamp, ink: Ink) -> Vec<Cell> {
+fn waiting_row(task: &Listed<TaskRecord>, now: Timestamp, ink: Ink) -> Vec<ListCell> {
     let due = match task.run_at {
         Some(due) if due > now => compact_span(due.since(now)),
         Some(due) => format!("late {}", compact_span(now.since(due))),
@@ -203,7 +203,7 @@ fn waiting_row(task: &Listed<TaskRecord>, now: Timestamp, ink: Ink) -> Vec<Cell>
     cells(task, due, ink)
 }
 
-fn cells(task: &Listed<TaskRecord>, time: String, ink: Ink) -> Vec<Cell> {
+fn cells(task: &Listed<TaskRecord>, time: String, ink: Ink) -> Vec<ListCell> {
     let (what, style) = what(task, ink);
     vec![
         cell(task.task_id.to_string(), ink.plain()),
@@ -265,7 +265,7 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-fn group_row(group: &Listed<FailureGroup>, now: Timestamp, ink: Ink) -> Vec<Cell> {
+fn group_row(group: &Listed<FailureGroup>, now: Timestamp, ink: Ink) -> Vec<ListCell> {
     let newest = group.newest_at.map(|at| compact_span(now.since(at))).unwrap_or_default();
     vec![
         cell(number(group.count), ink.bold()),
@@ -276,7 +276,7 @@ fn group_row(group: &Listed<FailureGroup>, now: Timestamp, ink: Ink) -> Vec<Cell
     ]
 }
 
-fn letter_row(letter: &Listed<DeadLetter>, now: Timestamp, ink: Ink) -> Vec<Cell> {
+fn letter_row(letter: &Listed<DeadLetter>, now: Timestamp, ink: Ink) -> Vec<ListCell> {
     let replayed = letter.replayed_as.map(|id| format!("as {id}")).unwrap_or_default();
     let error_type = letter.error_type.as_deref().unwrap_or_default();
     vec![

@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 
 use super::chart;
 use super::running;
-use super::table::{Cell, Table, cell, left, more, right};
+use super::table::{ListCell, ListTable, cell, left, more, right};
 use crate::State;
 use crate::console::inspect::queue::{bounds, by_key, held, note};
 use crate::console::text::safe;
@@ -155,7 +155,7 @@ fn queues(app: &App, summary: &Summary, ink: Ink, parts: OverviewParts, buf: &mu
         right("OLDEST"),
         left("", 40),
     ];
-    let mut table = Table { columns, rows: rows.collect(), cursor: Some(app.queue - offset) };
+    let mut table = ListTable { columns, rows: rows.collect(), cursor: Some(app.queue - offset) };
     more(&mut table, summary.counts.queues.len() - offset, ink);
     indent(&mut table);
     table.draw(area, ink, buf);
@@ -196,7 +196,7 @@ fn names(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
         right("P95"),
         right("BAD"),
     ];
-    let mut table = Table { columns, rows: rows.collect(), cursor: None };
+    let mut table = ListTable { columns, rows: rows.collect(), cursor: None };
     if area.width < MIN_RECENT_WIDTH {
         table.leave_out(2..5);
     }
@@ -222,17 +222,17 @@ fn programs(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
         ]
     });
     let columns = vec![left(" PROGRAM", 32), right("ENDED LATELY"), right("P50"), right("P95"), right("BAD")];
-    let mut table = Table { columns, rows: rows.collect(), cursor: None };
+    let mut table = ListTable { columns, rows: rows.collect(), cursor: None };
     more(&mut table, all.len(), ink);
     indent(&mut table);
     table.draw(area, ink, buf);
 }
 
 /// Sets the first column off from the edge of the screen.
-fn indent(table: &mut Table) {
+fn indent(table: &mut ListTable) {
     for row in &mut table.rows {
         if let Some(first) = row.first_mut() {
-            *first = Cell { text: format!(" {}", first.text), style: first.style };
+            *first = ListCell { text: format!(" {}", first.text), style: first.style };
         }
     }
 }

@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::lists::{after, what};
-use super::table::{Cell, Table, cell, left, more, rest, right};
+use super::table::{ListCell, ListTable, cell, left, more, rest, right};
 use crate::console::inspect::task::ran;
 use crate::console::words::compact_span;
 use crate::tui::app::App;
@@ -23,8 +23,11 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     let rows = running.iter().zip(app.overview.usual()).take(room);
     let columns =
         vec![right(" RUNNING"), right("FOR"), left("ESTIMATE", 16), left("QUEUE", 16), rest("WHAT")];
-    let mut table =
-        Table { columns, rows: rows.map(|(task, usual)| row(task, usual, app, ink)).collect(), cursor: None };
+    let mut table = ListTable {
+        columns,
+        rows: rows.map(|(task, usual)| row(task, usual, app, ink)).collect(),
+        cursor: None,
+    };
     if area.width < MIN_QUEUE_WIDTH {
         table.leave_out(3..4);
     }
@@ -38,7 +41,7 @@ fn row(
     usual: Option<std::time::Duration>,
     app: &App,
     ink: Ink,
-) -> Vec<Cell> {
+) -> Vec<ListCell> {
     let elapsed = ran(task, app.now).unwrap_or_default();
     let (estimate, style) = match usual.map(|usual| estimate(usual, elapsed)) {
         Some(Estimate::Left(left)) => (format!("~{} left", compact_span(left)), ink.plain()),

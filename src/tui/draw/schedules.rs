@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::table::{Cell, Table, cell, left, rest, right};
+use super::table::{ListCell, ListTable, cell, left, rest, right};
 use crate::console::inspect::schedule::{ScheduleFacts, next};
 use crate::console::words::{compact_number, compact_span, count};
 use crate::tui::app::App;
@@ -43,7 +43,7 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     ];
     let room = usize::from(body.height).saturating_sub(1);
     let rows = schedules.iter().skip(list.offset).take(room);
-    let mut table = Table {
+    let mut table = ListTable {
         columns,
         rows: rows.map(|schedule| row(schedule, app.now, ink)).collect(),
         cursor: Some(list.cursor.saturating_sub(list.offset)),
@@ -65,7 +65,7 @@ pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     }
 }
 
-fn row(schedule: &ScheduleFacts, now: Timestamp, ink: Ink) -> Vec<Cell> {
+fn row(schedule: &ScheduleFacts, now: Timestamp, ink: Ink) -> Vec<ListCell> {
     let record = &schedule.record;
     let (name, when) = (&record.schedule, schedule.when());
     let style = match record.status {

@@ -21,49 +21,49 @@ pub(super) enum Width {
 }
 
 /// A column.
-pub(super) struct Column {
+pub(super) struct ListColumn {
     title: &'static str,
     width: Width,
     right: bool,
 }
 
 /// Text, as wide as it is, up to `most`.
-pub(super) fn left(title: &'static str, most: usize) -> Column {
-    Column { title, width: Width::Fit(most), right: false }
+pub(super) fn left(title: &'static str, most: usize) -> ListColumn {
+    ListColumn { title, width: Width::Fit(most), right: false }
 }
 
 /// A number.
-pub(super) fn right(title: &'static str) -> Column {
-    Column { title, width: Width::Fit(24), right: true }
+pub(super) fn right(title: &'static str) -> ListColumn {
+    ListColumn { title, width: Width::Fit(24), right: true }
 }
 
 /// Text that takes what the others leave.
-pub(super) fn rest(title: &'static str) -> Column {
-    Column { title, width: Width::Rest, right: false }
+pub(super) fn rest(title: &'static str) -> ListColumn {
+    ListColumn { title, width: Width::Rest, right: false }
 }
 
 /// A cell: safe text, and how it looks.
-pub(super) struct Cell {
+pub(super) struct ListCell {
     pub text: String,
     pub style: Style,
 }
 
-pub(super) fn cell(text: impl AsRef<str>, style: Style) -> Cell {
-    Cell { text: safe(text.as_ref()).into_owned(), style }
+pub(super) fn cell(text: impl AsRef<str>, style: Style) -> ListCell {
+    ListCell { text: safe(text.as_ref()).into_owned(), style }
 }
 
 /// Blanks between two columns.
 const COLUMN_GAP: usize = 2;
 
 /// A table whose cells are known.
-pub(super) struct Table {
-    pub columns: Vec<Column>,
-    pub rows: Vec<Vec<Cell>>,
+pub(super) struct ListTable {
+    pub columns: Vec<ListColumn>,
+    pub rows: Vec<Vec<ListCell>>,
     /// The row under the cursor.
     pub cursor: Option<usize>,
 }
 
-impl Table {
+impl ListTable {
     /// Leaves these columns out.
     pub fn leave_out(&mut self, columns: Range<usize>) {
         self.columns.drain(columns.clone());
@@ -83,7 +83,7 @@ impl Table {
             return;
         }
         let widths = self.widths(usize::from(area.width));
-        let titles: Vec<Cell> = self.columns.iter().map(|column| cell(column.title, ink.dim())).collect();
+        let titles: Vec<ListCell> = self.columns.iter().map(|column| cell(column.title, ink.dim())).collect();
         self.draw_row(&titles, &widths, Rect { height: 1, ..area }, buf);
         for (i, row) in self.rows.iter().enumerate().take(usize::from(area.height) - 1) {
             let line = Rect { y: area.y + 1 + i as u16, height: 1, ..area };
@@ -94,7 +94,7 @@ impl Table {
         }
     }
 
-    fn draw_row(&self, row: &[Cell], widths: &[usize], line: Rect, buf: &mut Buffer) {
+    fn draw_row(&self, row: &[ListCell], widths: &[usize], line: Rect, buf: &mut Buffer) {
         let mut x = usize::from(line.x);
         for ((cell, column), width) in row.iter().zip(&self.columns).zip(widths) {
             let text = shorten(&cell.text, *width);
@@ -144,7 +144,7 @@ impl Table {
 }
 
 /// Says in the last row how many have no room.
-pub(super) fn more(table: &mut Table, all: usize, ink: Ink) {
+pub(super) fn more(table: &mut ListTable, all: usize, ink: Ink) {
     let hidden = all.saturating_sub(table.rows.len());
     if hidden > 0 && table.cursor.is_none() {
         let columns = table.columns.len() - 1;
