@@ -59,9 +59,10 @@ fn charge_carelessly(task: Charge, cx: &Context, provider: &Provider) -> Result<
     Ok(())
 }
 
-/// The task's id is the same in every attempt, and no other task ever gets it: a good idempotency key.
+/// The key is the same in every attempt, and no other task has it, in no other file and in no copy of this one.
 fn charge_once(task: Charge, cx: &Context, provider: &Provider) -> Result<(), Failure> {
-    provider.charge_with_key(task.order, task.cents, &format!("perdura-{}", cx.id()));
+    let key = cx.idempotency_key("charge")?;
+    provider.charge_with_key(task.order, task.cents, &key);
     Ok(())
 }
 
