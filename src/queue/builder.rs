@@ -318,7 +318,7 @@ impl Builder {
     /// [`InvalidConfig`](ErrorKind::InvalidConfig), naming the setting; [`InvalidInput`](ErrorKind::InvalidInput) for a path that
     /// cannot be a queue's; [`NotPerdura`](ErrorKind::NotPerdura), [`NewerSchema`](ErrorKind::NewerSchema) or
     /// [`Corrupt`](ErrorKind::Corrupt) for a file that it must leave alone;
-    /// [`NotFound`](ErrorKind::NotFound) with [`read_only`](Builder::read_only), if there is no file;
+    /// [`NotFound`](ErrorKind::NotFound) with [`read_only`](Builder::read_only) or [`share`](Builder::share), if there is no file;
     /// [`NetworkFileSystem`](ErrorKind::NetworkFileSystem) for a folder that it must not use; [`ReadOnly`](ErrorKind::ReadOnly),
     /// [`DiskFull`](ErrorKind::DiskFull), [`Io`](ErrorKind::Io) from the operating system.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Queue, Error> {

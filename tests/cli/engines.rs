@@ -249,3 +249,23 @@ fn calls_of_engines_are_not_reaped_with_the_orphans_of_jobs() {
         "{worker:?}"
     );
 }
+
+/// What this program cannot have must not keep it from what it can.
+#[test]
+#[cfg(not(feature = "ray"))]
+fn an_engine_that_this_program_lacks_is_left_out() {
+    let place = Place::new();
+    std::fs::write(place.path("engines.toml"), "[engines.big]\nkind = \"ray\"\n").unwrap();
+    let id = place.add(["--", "true"]);
+    let refused = place.run(["add", "--on", "big", "--", "true"]);
+    let told = "--on: this perdura was built without Ray; build it with: cargo install --path . --features cli,tui,report,ray";
+    assert!(refused.code == Some(2) && refused.err.contains(told), "{refused:?}");
+    let worker = place.run(["work", "--drain"]);
+    assert_eq!(worker.code, Some(0), "{worker:?}");
+    assert_eq!(
+        worker.err.matches("engine \"big\" is left out: this perdura was built without Ray").count(),
+        1,
+        "{worker:?}"
+    );
+    assert_eq!(place.record(id).state, State::Succeeded);
+}

@@ -161,7 +161,7 @@ impl Explainer {
             let verb = self.verb(format_args!("complete {id} --generation {}", task.generation));
             return format!("task {id} {outside}; {verb} says that it has succeeded");
         }
-        let running = explanation.running(&self.starter(task));
+        let running = explanation.running(self.starter(task));
         match self.worker {
             WorkerStatus::Unknown => format!("{running}; {}", self.worker.words()),
             WorkerStatus::Missing | WorkerStatus::Runs(_) => running,
