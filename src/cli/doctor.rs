@@ -290,8 +290,11 @@ fn about_tasks(
 ) -> Result<(), CliError> {
     let counts = part(all, ("tasks", "their counters"), queue.counts())?;
     let total = counts.as_ref().map(Counts::total);
-    if let (Some(file), Some(total)) = (file, &total) {
-        all.push(about_owner(file, total, running_here(queue, total.running)));
+    if let (Some(file), Some(counts), Some(total)) = (file, &counts, &total) {
+        let running = running_here(queue, total.running);
+        let owner = about_owner(file, total, running);
+        let starts = counts.queues.values().any(|queue| queue.ready > 0 && !waits_on_purpose(queue));
+        all.push(Finding { alarm: owner.alarm && (starts || running > 0), ..owner });
     }
     for (name, counts) in counts.iter().flat_map(|counts| &counts.queues) {
         if counts.paused && counts.queued() > 0 {

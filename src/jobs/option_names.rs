@@ -56,7 +56,7 @@ const OWN_NAMES: [(&str, &str); 10] = [
     ("key of serial", "the key of --serial"),
     ("run_at", "--at"),
     ("max_wait", "MAX_WAIT"),
-    ("argv", "CMD"),
+    ("argv", "the command"),
     ("late_success", "--late-success"),
     ("pattern", "CRON"),
     ("time_zone", "--tz"),
@@ -151,7 +151,11 @@ mod tests {
                 "--dir does not go with --on: `perdura work` runs",
                 "dir does not go with on: `perdura work` runs",
             ),
-            ("argv, env and dir: they are", "CMD, --env and --dir: they are", "argv, env and dir: they are"),
+            (
+                "argv, env and dir: they are",
+                "the command, --env and --dir: they are",
+                "argv, env and dir: they are",
+            ),
             (
                 "`until_started`, `for` and `on_conflict` say",
                 "--until-started, --for and --on-conflict say",

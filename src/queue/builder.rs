@@ -218,7 +218,7 @@ impl Builder {
 
     /// Lets the queue live among the program's own tables. Defaults to false: a file of its own.
     ///
-    /// The file must exist and be in WAL mode. Its permissions and modes stay as they are. `Queue::enqueue_in` (feature `rusqlite`) makes tasks
+    /// The file must exist and be in WAL mode (`PRAGMA journal_mode = WAL`). Its permissions and modes stay as they are. `Queue::enqueue_in` (feature `rusqlite`) makes tasks
     /// in a transaction with your own rows.
     ///
     /// ```
