@@ -113,7 +113,7 @@ fn what_cannot_be_written_further_is_named() {
         assert!(!place.path("copy.db").exists() && !place.path("out.jsonl").exists());
     }
     let said = limited(&place, 100, &["work", "--until-done", "--quiet"]);
-    let last = said.err.lines().find(|line| line.starts_with("perdura: "));
+    let last = said.err.lines().rfind(|line| line.starts_with("perdura: "));
     assert!(said.code == Some(4) && last.is_some_and(|line| line.contains("tasks.db")), "{said:?}");
 }
 

@@ -124,7 +124,7 @@ fn ready_tasks_that_nobody_runs_are_an_alarm() {
     assert_eq!(paused.code, Some(0), "somebody has paused it on purpose: {paused:?}");
     place.add(["--", "sleep", "60"]);
     let said = place.run(["doctor", "--alarm"]);
-    assert!(said.code == Some(1) && said.out.contains("nobody, and 1 task is to run"), "{said:?}");
+    assert!(said.code == Some(1) && said.out.contains("nobody, and 2 tasks are to run"), "{said:?}");
     let worker = place.start(place.command(["work", "--quiet"]));
     await_that("the job runs", || place.queue().counts().unwrap().total().running == 1);
     assert_eq!(place.run(["doctor", "--alarm"]).code, Some(0));
