@@ -303,17 +303,26 @@ mod fields {
     /// What stands for "no limit".
     const NEVER: &str = "never";
 
-    fn read<'de, D: Deserializer<'de>>(field: &str, d: D) -> Result<(Option<Duration>, String), D::Error> {
-        let text = String::deserialize(d).map_err(|e| {
-            de::Error::custom(format_args!("{field}: write a text such as \"90s\" or \"5m\": {e}"))
-        })?;
+    /// `forms`: what it may be.
+    fn read<'de, D: Deserializer<'de>>(
+        field: &str,
+        forms: &str,
+        d: D,
+    ) -> Result<(Option<Duration>, String), D::Error> {
+        let text = String::deserialize(d)
+            .map_err(|e| de::Error::custom(format_args!("{field}: write a text such as {forms}: {e}")))?;
         if text == NEVER {
             return Ok((None, text));
         }
-        let parsed = humantime::parse_duration(&text).map_err(|e| {
-            de::Error::custom(format_args!("{field} = {text:?}: {e}; write it like \"90s\" or \"5m\""))
-        })?;
+        let parsed = humantime::parse_duration(&text)
+            .map_err(|e| de::Error::custom(format_args!("{field} = {text:?}: {e}; write it like {forms}")))?;
         Ok((Some(parsed), text))
+    }
+
+    /// What a duration may be that has no `never`.
+    fn forms(field: &str) -> String {
+        let zero = if field == "poll_interval" { ", or \"0s\" for never" } else { "" };
+        format!("\"90s\" or \"5m\"{zero}")
     }
 
     fn write<S: Serializer>(value: Duration, s: S) -> Result<S::Ok, S::Error> {
@@ -326,9 +335,10 @@ mod fields {
                 use super::*;
 
                 pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-                    let (value, text) = read(stringify!($field), d)?;
+                    let (field, forms) = (stringify!($field), forms(stringify!($field)));
+                    let (value, text) = read(field, &forms, d)?;
                     value.ok_or_else(|| de::Error::custom(format_args!(
-                        "{} = {text:?}: it needs a duration such as \"90s\" or \"5m\"", stringify!($field))))
+                        "{field} = {text:?}: it needs a duration such as {forms}")))
                 }
 
                 pub fn serialize<S: Serializer>(value: &Duration, s: S) -> Result<S::Ok, S::Error> {
@@ -344,7 +354,7 @@ mod fields {
                 use super::*;
 
                 pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
-                    Ok(read(stringify!($field), d)?.0)
+                    Ok(read(stringify!($field), "\"90s\", \"5m\" or \"never\"", d)?.0)
                 }
 
                 pub fn serialize<S: Serializer>(value: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
@@ -415,7 +425,14 @@ mod tests {
         for (text, wanted) in [
             ("max_attempts = 3", "unknown field `max_attempts`"),
             ("retry_backoff = \"5\"", "retry_backoff = \"5\": time unit needed"),
-            ("retry_backoff = 60", "retry_backoff: write a text such as"),
+            ("retry_backoff = 60", "retry_backoff: write a text such as \"90s\" or \"5m\":"),
+            ("retention = \"forever\"", "write it like \"90s\", \"5m\" or \"never\""),
+            ("dead_letter_after = 5", "such as \"90s\", \"5m\" or \"never\""),
+            (
+                "poll_interval = \"never\"",
+                "it needs a duration such as \"90s\" or \"5m\", or \"0s\" for never",
+            ),
+            ("poll_interval = \"off\"", "or \"0s\" for never"),
             ("retry_backoff = \"never\"", "retry_backoff = \"never\": it needs a duration"),
             ("durability = \"off\"", "unknown variant `off`"),
             ("lost_retry = \"later\"", "unknown variant `later`"),

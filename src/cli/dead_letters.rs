@@ -161,7 +161,7 @@ impl ReplayArgs {
                     let answer = format!("dead letter {id} is task {new} now");
                     replayed.push(Changed { id, replayed_as: Some(new), answer });
                 }
-                Err(e) => refused.push((id, CliError::from(e))),
+                Err(e) => refused.push((id, session.naming(e.into()))),
             }
         }
         let none = replayed.is_empty() && refused.is_empty();

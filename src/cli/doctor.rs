@@ -1,9 +1,11 @@
 //! `perdura doctor`: whether a file is sound and served, and what to do if not.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::console::error::in_shell;
 use crate::console::inspect::health::{Disk, LARGE_WAL_BYTES, LONG_READY_WAIT, open_mode, wrong_pragmas};
 use crate::console::inspect::queue::waits_on_purpose;
 use crate::console::inspect::task::running_here;
@@ -12,9 +14,9 @@ use crate::console::table::wrap;
 use crate::console::text::safe;
 use crate::console::times::Zone;
 use crate::console::words::{bytes, count, number, span};
-use crate::console::{CliResult, Exit, Session};
+use crate::console::{CliError, CliResult, Exit, Session};
 use crate::inspect::{CheckReport, FileReport};
-use crate::{Filter, Queue, QueueCounts, State, Timestamp};
+use crate::{Counts, Error, ErrorKind, Filter, Queue, QueueCounts, State, Timestamp};
 
 /// Check the file: SQLite's structures, perdura's own rules, settings, sizes, WAL, owner.
 #[derive(Debug, clap::Args)]
@@ -22,6 +24,10 @@ pub(super) struct DoctorArgs {
     /// Leave out what reads the whole file
     #[arg(long)]
     quick: bool,
+    /// End with exit code 1 also where somebody has to act: tasks ended FAILED or LOST, ready tasks that nobody runs or that wait for minutes,
+    /// a disk that is nearly full, a WAL that stays long
+    #[arg(long)]
+    alarm: bool,
 }
 
 /// The severity of a finding.
@@ -37,6 +43,8 @@ enum Level {
 #[derive(Debug, Serialize)]
 struct Finding {
     level: Level,
+    /// Somebody has to act: bad, or a note that does not go away by itself and that tasks suffer from.
+    alarm: bool,
     subject: &'static str,
     text: String,
 }
@@ -56,21 +64,38 @@ const OLD_AGE: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 /// Above this, the check of the whole file takes long enough to say so first.
 const LARGE_FILE_BYTES: u64 = 256 << 20;
 
+/// What to do with a damaged file.
+const ADVICE: &str = "copy its files first, then restore a backup";
+
+/// How many problems of the file are shown in a line.
+const MAX_SHOWN_PROBLEMS: usize = 5;
+
 /// A screen with fewer columns has no room for a text beside its heading.
 const MIN_WIDE_COLUMNS: usize = 60;
 
 impl DoctorArgs {
     pub(super) fn run(&self, session: &mut Session) -> CliResult {
         let queue = session.read_only_queue()?;
-        let file = queue.inspect()?;
-        if !self.quick && file.bytes >= LARGE_FILE_BYTES {
+        let mut findings = Vec::new();
+        let path = queue.path().display().to_string();
+        let file = part(&mut findings, ("file", &path), queue.inspect())?;
+        let disk = Disk::of(queue.path());
+        match &file {
+            Some(file) => findings.extend(about_file(file, disk, session.zone)),
+            None => findings.extend(disk.map(about_disk)),
+        }
+        if let Some(file) = file.as_ref().filter(|file| !self.quick && file.bytes >= LARGE_FILE_BYTES) {
             session.screen.remark(format_args!("reading all of {} …", bytes(file.bytes)));
         }
-        let check = if self.quick { None } else { Some(queue.check()?) };
-        let mut findings = about_file(&file, session.zone);
+        let check = if self.quick {
+            None
+        } else {
+            part(&mut findings, ("integrity", "the whole file"), queue.check())?
+        };
         findings.extend(check.as_ref().map(about_check));
-        findings.extend(about_tasks(&queue, &file, session.now())?);
-        let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Good);
+        about_tasks(&queue, file.as_ref(), session.now(), &mut findings)?;
+        let is_wrong = |finding: &Finding| finding.level == Level::Bad || (self.alarm && finding.alarm);
+        let exit = if findings.iter().any(is_wrong) { Exit::No } else { Exit::Done };
         if session.json {
             session
                 .screen
@@ -78,12 +103,43 @@ impl DoctorArgs {
         } else {
             print(session, &findings)?;
         }
-        Ok(if worst == Level::Bad { Exit::No } else { Exit::Done })
+        Ok(exit)
     }
 }
 
+/// What a part of the file has told; where it cannot be read, a finding says so, and the doctor goes on with the next part. The part has a
+/// subject and a name.
+///
+/// # Errors
+/// Those that say nothing of the file's contents, such as a lock.
+fn part<T>(
+    findings: &mut Vec<Finding>,
+    (subject, name): (&'static str, &str),
+    told: Result<T, Error>,
+) -> Result<Option<T>, CliError> {
+    let error = match told {
+        Ok(told) => return Ok(Some(told)),
+        Err(error) => error,
+    };
+    if !matches!(
+        error.kind(),
+        ErrorKind::Corrupt
+            | ErrorKind::Io
+            | ErrorKind::NotPerdura
+            | ErrorKind::TooLarge
+            | ErrorKind::Internal
+    ) {
+        return Err(error.into());
+    }
+    let detail = error.source().map_or_else(String::new, |source| format!(" ({source})"));
+    let why = in_shell(&error.to_string());
+    let why = why.split("; ").next().unwrap_or_default(); // the advice comes below
+    findings.push(finding(Level::Bad, subject, format!("{name} cannot be read: {why}{detail}; {ADVICE}")));
+    Ok(None)
+}
+
 fn print(session: &mut Session, findings: &[Finding]) -> std::io::Result<()> {
-    for Finding { level, subject, text } in findings {
+    for Finding { level, subject, text, .. } in findings {
         let (mark, tint) = match level {
             Level::Good => ("ok  ", Tint::Good),
             Level::Note => ("note", Tint::Warn),
@@ -107,10 +163,15 @@ fn print(session: &mut Session, findings: &[Finding]) -> std::io::Result<()> {
 }
 
 fn finding(level: Level, subject: &'static str, text: impl Into<String>) -> Finding {
-    Finding { level, subject, text: text.into() }
+    Finding { level, alarm: level == Level::Bad, subject, text: text.into() }
 }
 
-fn about_file(file: &FileReport, zone: Zone) -> Vec<Finding> {
+/// A note that needs somebody.
+fn alarm(subject: &'static str, text: impl Into<String>) -> Finding {
+    Finding { alarm: true, ..finding(Level::Note, subject, text) }
+}
+
+fn about_file(file: &FileReport, disk: Option<Disk>, zone: Zone) -> Vec<Finding> {
     let mut all = Vec::new();
     let mode = file.mode.as_deref().map_or(String::new(), |mode| format!(", mode {mode}"));
     let kind = file.file_system.as_deref().map_or(String::new(), |kind| format!(" on {kind}"));
@@ -162,14 +223,14 @@ fn about_file(file: &FileReport, zone: Zone) -> Vec<Finding> {
         false => finding(Level::Good, "size", size),
     });
     all.push(about_wal(file));
-    all.extend(Disk::of(&file.path).map(about_disk));
+    all.extend(disk.map(about_disk));
     all
 }
 
 fn about_disk(disk: Disk) -> Finding {
     let text = format!("{} free of {}", bytes(disk.free_bytes), bytes(disk.total_bytes));
     match disk.is_nearly_full() {
-        true => finding(Level::Note, "disk", format!("{text}: it is nearly full")),
+        true => alarm("disk", format!("{text}: it is nearly full")),
         false => finding(Level::Good, "disk", text),
     }
 }
@@ -193,8 +254,7 @@ fn about_wal(file: &FileReport) -> Finding {
         return finding(Level::Bad, "wal", text);
     }
     match wal.bytes >= LARGE_WAL_BYTES {
-        true => finding(
-            Level::Note,
+        true => alarm(
             "wal",
             format!(
                 "{text}; it is long: does an export, a backup or a program keep a read transaction open?"
@@ -211,51 +271,59 @@ fn about_check(check: &CheckReport) -> Finding {
             "integrity",
             "SQLite's structures and perdura's own rules hold, nothing is orphaned",
         ),
-        problems => finding(
-            Level::Bad,
-            "integrity",
-            format!(
-                "{}; take a copy of the files before anything else, then restore a backup",
-                problems.join("; ")
-            ),
-        ),
+        problems => {
+            let shown = problems.iter().take(MAX_SHOWN_PROBLEMS).map(String::as_str).collect::<Vec<_>>();
+            let more = match problems.len() - shown.len() {
+                0 => String::new(),
+                n => format!("; and {n} more, which --json has"),
+            };
+            finding(Level::Bad, "integrity", format!("{}{more}; {ADVICE}", shown.join("; ")))
+        }
     }
 }
 
-fn about_tasks(queue: &Queue, file: &FileReport, now: Timestamp) -> Result<Vec<Finding>, crate::Error> {
-    let counts = queue.counts()?;
-    let total = counts.total();
-    let mut all = vec![about_owner(file, &total, running_here(queue, total.running))];
-    for (name, counts) in counts.queues.iter().filter(|(_, counts)| counts.paused && counts.queued() > 0) {
-        let text = format!("{} is paused with {}; `resume` it", name, count(counts.queued(), "queued task"));
-        all.push(finding(Level::Note, "queue", text));
+fn about_tasks(
+    queue: &Queue,
+    file: Option<&FileReport>,
+    now: Timestamp,
+    all: &mut Vec<Finding>,
+) -> Result<(), CliError> {
+    let counts = part(all, ("tasks", "their counters"), queue.counts())?;
+    let total = counts.as_ref().map(Counts::total);
+    if let (Some(file), Some(counts), Some(total)) = (file, &counts, &total) {
+        let running = running_here(queue, total.running);
+        let owner = about_owner(file, total, running);
+        let starts = counts.queues.values().any(|queue| queue.ready > 0 && !waits_on_purpose(queue));
+        all.push(Finding { alarm: owner.alarm && (starts || running > 0), ..owner });
     }
-    for (name, since) in queue.ready_since()? {
-        let waits = now.since(since);
-        if waits >= LONG_READY_WAIT && !counts.queues.get(&name).is_some_and(waits_on_purpose) {
-            all.push(finding(
-                Level::Note,
-                "queue",
-                format!("the oldest ready task of {name} has waited for {}", span(waits)),
-            ));
+    for (name, counts) in counts.iter().flat_map(|counts| &counts.queues) {
+        if counts.paused && counts.queued() > 0 {
+            let text =
+                format!("{} is paused with {}; `resume` it", name, count(counts.queued(), "queued task"));
+            all.push(finding(Level::Note, "queue", text));
         }
     }
+    for (name, since) in part(all, ("queue", "what is ready"), queue.ready_since())?.into_iter().flatten() {
+        let waits = now.since(since);
+        let counts = counts.as_ref().and_then(|counts| counts.queues.get(&name));
+        if waits >= LONG_READY_WAIT && !counts.is_some_and(waits_on_purpose) {
+            let text = format!("the oldest ready task of {name} has waited for {}", span(waits));
+            all.push(alarm("queue", text));
+        }
+    }
+    let Some(total) = total else { return Ok(()) };
     if total.unknown_name > 0 {
         let text = format!("{} no handler of the owner", verb(total.unknown_name, "has", "have"));
-        all.push(finding(Level::Note, "handlers", text));
+        all.push(alarm("handlers", text));
     }
     let ended = total.failed.saturating_add(total.lost);
     let finished = total.succeeded.saturating_add(total.cancelled);
-    all.extend(about_age(finished, file, now, || oldest_finished(queue)));
+    all.extend(file.and_then(|file| about_age(finished, file, now, || oldest_finished(queue))));
     all.push(match ended {
         0 => finding(Level::Good, "failures", "none"),
-        n => finding(
-            Level::Note,
-            "failures",
-            format!("{} ended FAILED or LOST; `failures` groups them", count(n, "task")),
-        ),
+        n => alarm("failures", format!("{} ended FAILED or LOST; `failures` groups them", count(n, "task"))),
     });
-    Ok(all)
+    Ok(())
 }
 
 /// When the first of the oldest tasks that succeeded or were cancelled did so; none where they cannot be read.
@@ -295,8 +363,7 @@ fn about_owner(file: &FileReport, total: &QueueCounts, running: u64) -> Finding 
         (None, _) => {
             finding(Level::Note, "owner", format!("whether it lives cannot be known from here; {before}"))
         }
-        (Some(false), _) if running > 0 => finding(
-            Level::Note,
+        (Some(false), _) if running > 0 => alarm(
             "owner",
             format!(
                 "nobody; {} running when it ended, and the next owner settles that",
@@ -304,7 +371,7 @@ fn about_owner(file: &FileReport, total: &QueueCounts, running: u64) -> Finding 
             ),
         ),
         (Some(false), _) if total.ready > 0 => {
-            finding(Level::Note, "owner", format!("nobody, and {} to run", verb(total.ready, "is", "are")))
+            alarm("owner", format!("nobody, and {} to run", verb(total.ready, "is", "are")))
         }
         (Some(false), _) => finding(Level::Good, "owner", format!("nobody, and nothing is to run; {before}")),
     }

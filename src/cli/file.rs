@@ -1,5 +1,6 @@
 //! The verbs for whole files (`init`, `backup`, `export`, `import`), and for the command's own papers (`completions`, `man`).
 
+use std::error::Error as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ pub(super) fn init(session: &mut Session) -> CliResult {
 pub(super) fn backup(session: &mut Session, to: &Path) -> CliResult {
     let queue = session.read_only_queue()?;
     let mut meter = Meter::new("copied");
-    queue.backup(to, |progress| meter.tell(progress)).map_err(CliError::of_file)?;
+    queue.backup(to, |progress| meter.tell(progress)).map_err(|e| CliError::of_copy(to, e))?;
     drop(meter);
     let length = std::fs::symlink_metadata(to)?.len();
     if session.json {
@@ -81,20 +82,23 @@ fn export_whole(queue: &Queue, to: &Path) -> Result<u64, CliError> {
         }
         _ => CliError::of_target(to, &e),
     })?;
-    let about =
-        |error: CliError| CliError { message: format!("{}: {}", to.display(), error.message), ..error };
-    let rows = fill(queue, &mut file).map_err(about)?;
+    let rows = fill(queue, &mut file, to)?;
     match file.publish(to, false) {
         Ok(()) => Ok(rows),
-        Err(_) if is_there() => Err(about(exists(to, "remove it, or give another path"))),
-        Err(e) => Err(about(e.into())),
+        Err(_) if is_there() => Err(exists(to, "remove it, or give another path")),
+        Err(e) => Err(CliError::of_target(to, &e)),
     }
 }
 
-fn fill(queue: &Queue, file: &mut WholeFile) -> Result<u64, CliError> {
+fn fill(queue: &Queue, file: &mut WholeFile, to: &Path) -> Result<u64, CliError> {
     let mut out = BufWriter::new(file);
-    let rows = queue.export(&mut out)?;
-    out.flush()?;
+    let rows = queue.export(&mut out).map_err(|e| {
+        match e.source().and_then(|source| source.downcast_ref::<io::Error>()) {
+            Some(written) => CliError::of_target(to, written),
+            None => e.into(), // of the database
+        }
+    })?;
+    out.flush().map_err(|e| CliError::of_target(to, &e))?;
     Ok(rows)
 }
 

@@ -8,7 +8,7 @@ use crate::console::consent::Consent;
 use crate::console::filter::Target;
 use crate::console::inspect::action::{self, TaskAction};
 use crate::console::times::{Past, past};
-use crate::console::words::count;
+use crate::console::words::{count, number};
 use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Bulk, Config, Error, Filter, Options, Queue, State, TaskId};
 
@@ -18,6 +18,8 @@ pub(super) struct Change {
     pub verb: &'static str,
     /// As in "task 3 is queued again", and in "3 tasks are queued again".
     pub done: [&'static str; 2],
+    /// The same of tasks that run on for a while, for a verb that only asks them to stop.
+    pub asked: Option<[&'static str; 2]>,
     pub one: fn(&Queue, TaskId) -> Result<(), CliError>,
     pub action: &'static TaskAction,
 }
@@ -25,6 +27,7 @@ pub(super) struct Change {
 const RETRY: Change = Change {
     verb: "retry",
     done: ["is queued again", "are queued again"],
+    asked: None,
     one: |queue, id| Ok(queue.retry(id)?),
     action: &action::RETRY,
 };
@@ -58,19 +61,29 @@ impl RetryArgs {
 
 pub(super) const CANCEL: Change = Change {
     verb: "cancel",
-    done: ["is cancelled, or will be as soon as it stops", "are cancelled, or will be as soon as they stop"],
+    done: ["is cancelled", "are cancelled"],
+    asked: Some(["runs, and was told to stop", "run, and were told to stop"]),
     one: |queue, id| Ok(queue.cancel(id)?),
     action: &action::CANCEL,
 };
 
 const DELETED: [&str; 2] = ["is deleted", "are deleted"];
 
-pub(super) const DELETE: Change =
-    Change { verb: "delete", done: DELETED, one: |queue, id| Ok(queue.delete(id)?), action: &action::DELETE };
+pub(super) const DELETE: Change = Change {
+    verb: "delete",
+    done: DELETED,
+    asked: None,
+    one: |queue, id| Ok(queue.delete(id)?),
+    action: &action::DELETE,
+};
+
+/// How many tasks that stay as they are, are counted at most.
+const MAX_COUNTED_TO_STAY: usize = 1000;
 
 pub(super) const MOVE_TO_DEAD: Change = Change {
     verb: "move to the dead letters:",
     done: ["is a dead letter", "are dead letters"],
+    asked: None,
     one: move_one,
     action: &action::MOVE_TO_DEAD_LETTERS,
 };
@@ -97,7 +110,11 @@ impl Change {
         if target.consent.dry_run {
             return self.would_change(session, target);
         }
-        each(session, &target.ids, self.done[0], self.one)
+        each(session, &target.ids, |queue, id| {
+            (self.one)(queue, id)?;
+            let runs = || queue.get(id).is_ok_and(|task| task.state == State::Running);
+            Ok(self.asked.filter(|_| runs()).map_or(self.done[0], |[one, _]| one))
+        })
     }
 
     /// The question without its mark, such as `retry 3 tasks`.
@@ -119,7 +136,7 @@ impl Change {
                 }
                 Err(e) => {
                     let error = session.explainer(&queue).unless_letter(&queue, *id, e);
-                    session.screen.print_error(&error);
+                    session.screen.print_error(&session.naming(error));
                 }
             }
         }
@@ -135,50 +152,102 @@ impl Change {
             true => session.read_only_queue()?.count(meant.filter(session.now()))?,
             false => 0, // none of the named states
         };
+        self.tell_staying(session, target)?;
         if let Some(exit) = target.consent.confirm(session, &self.what(tasks), tasks)? {
             return Ok(exit);
         }
-        let bulk = (self.action.all)(&session.writable_queue()?, filter)?;
-        print_bulk(session, bulk, self.done)
+        let queue = session.writable_queue()?;
+        let bulk = (self.action.all)(&queue, filter)?;
+        let running = target.which.among(&[State::Running]);
+        let asked = match self.asked {
+            Some(words) if running.names_states() && bulk.changed > 0 => {
+                // Those that have stopped meanwhile are done.
+                let running = queue.count(running.filter(session.now())).unwrap_or_default();
+                Some((running.min(bulk.changed), words))
+            }
+            _ => None,
+        };
+        print_bulk(session, bulk, self.done, asked)
+    }
+
+    /// Says how many tasks match and stay as they are, because the filter does not name their state.
+    fn tell_staying(&self, session: &Session, target: &Target) -> Result<(), CliError> {
+        if target.which.names_states() {
+            return Ok(());
+        }
+        let queue = session.read_only_queue()?;
+        for state in self.action.allowed.iter().filter(|state| !self.action.default.contains(state)) {
+            let filter = target.which.among(&[*state]).filter(session.now()).limit(MAX_COUNTED_TO_STAY + 1);
+            let more = match queue.count(filter)? {
+                0 => continue,
+                n if n > MAX_COUNTED_TO_STAY as u64 => {
+                    format!("more than {}", number(MAX_COUNTED_TO_STAY as u64))
+                }
+                n => number(n),
+            };
+            let [are, them] = if more == "1" { ["is", "it"] } else { ["are", "them"] };
+            let how = match target.all {
+                true => format!("name --state {state} in place of --all"),
+                false => format!("add --state {state}"),
+            };
+            let verb = self.verb;
+            session.screen.remark(format_args!(
+                "{more} that match {are} {state}, and stay; {how} to {verb} {them}, too"
+            ));
+        }
+        Ok(())
     }
 }
 
-/// Prints what a verb over many tasks did. The exit code is 1 if it changed nothing.
-fn print_bulk(session: &mut Session, bulk: Bulk, [one, many]: [&str; 2]) -> CliResult {
+/// Prints what a verb over many tasks did; `asked`: to how many of them it is not done yet. The exit code is 1 if it changed nothing.
+fn print_bulk(
+    session: &mut Session,
+    bulk: Bulk,
+    done: [&str; 2],
+    asked: Option<(u64, [&str; 2])>,
+) -> CliResult {
     session.note_done(format!("{} changed", count(bulk.changed, "task")));
     if session.json {
         session.screen.json(&bulk)?;
     } else {
-        let done = if bulk.changed == 1 { one } else { many };
+        let told = |n: u64, [one, many]: [&str; 2]| {
+            format!("{} {}", count(n, "task"), if n == 1 { one } else { many })
+        };
+        let asked = asked.filter(|(n, _)| *n > 0);
+        let finished = bulk.changed - asked.map_or(0, |(n, _)| n);
+        let finished = (finished > 0 || asked.is_none()).then(|| told(finished, done));
+        let parts: Vec<_> = finished.into_iter().chain(asked.map(|(n, words)| told(n, words))).collect();
         let skipped = match bulk.skipped {
             0 => String::new(),
             n => format!("; {} skipped: their state or a unique key does not allow it", count(n, "task")),
         };
-        session.screen.line(format_args!("{} {done}{skipped}", count(bulk.changed, "task")))?;
+        session.screen.line(format_args!("{}{skipped}", parts.join("; ")))?;
     }
     Ok(if bulk.changed == 0 { Exit::No } else { Exit::Done })
 }
 
 /// Runs tasks now that wait for their time.
 pub(super) fn run_now(session: &mut Session, ids: &[TaskId]) -> CliResult {
-    each(session, ids, "is ready", |queue, id| Ok(queue.run_now(id)?))
+    each(session, ids, |queue, id| Ok(queue.run_now(id).map(|()| "is ready")?))
 }
 
 /// Changes tasks one by one, so that it is known which was refused and why.
 fn each(
     session: &mut Session,
     ids: &[TaskId],
-    done: &str,
-    one: fn(&Queue, TaskId) -> Result<(), CliError>,
+    one: impl Fn(&Queue, TaskId) -> Result<&'static str, CliError>,
 ) -> CliResult {
     let queue = session.writable_queue()?;
     let (mut changed, mut refused) = (Vec::new(), Vec::new());
     for id in ids {
         match one(&queue, *id) {
-            Ok(()) => {
+            Ok(done) => {
                 changed.push(Changed { id: *id, replayed_as: None, answer: format!("task {id} {done}") });
             }
-            Err(error) => refused.push((*id, session.explainer(&queue).unless_letter(&queue, *id, error))),
+            Err(error) => {
+                let error = session.explainer(&queue).unless_letter(&queue, *id, error);
+                refused.push((*id, session.naming(error)));
+            }
         }
     }
     print_ids(session, &changed, &refused)?;
@@ -305,6 +374,6 @@ impl PurgeArgs {
             return Ok(exit);
         }
         let changed = session.writable_queue()?.purge(before)? as u64;
-        print_bulk(session, Bulk { changed, skipped: 0 }, DELETED)
+        print_bulk(session, Bulk { changed, skipped: 0 }, DELETED, None)
     }
 }

@@ -22,7 +22,7 @@ pub(super) enum QueueVerb {
         #[arg(value_name = "QUEUE", value_parser = filter::text())]
         queue: String,
         /// At least 1; `none` takes the limit away
-        #[arg(value_name = "N|none", value_parser = bound::<u32>)]
+        #[arg(value_name = "N|none", value_parser = limit)]
         limit: BoundArg<u32>,
     },
     /// Bound how often tasks of a queue start
@@ -31,7 +31,7 @@ pub(super) enum QueueVerb {
         #[arg(value_name = "QUEUE", value_parser = filter::text())]
         queue: String,
         /// So many in a time: 50/1m, 2/1s; `none` takes the rate away
-        #[arg(value_name = "RATE|none", value_parser = bound::<Rate>)]
+        #[arg(value_name = "RATE|none", value_parser = rate)]
         rate: BoundArg<Rate>,
         /// So many at once after a rest
         #[arg(long, value_name = "N", default_value_t = 1)]
@@ -75,11 +75,19 @@ impl ToResume {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BoundArg<T>(Option<T>);
 
-fn bound<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<BoundArg<T>, String> {
-    match text {
-        "none" => Ok(BoundArg(None)),
-        text => text.parse().map(|bound: T| BoundArg(Some(bound))).map_err(|e: T::Err| e.to_string()),
-    }
+fn bound<T: std::str::FromStr>(text: &str) -> Result<BoundArg<T>, T::Err> {
+    if text == "none" { Ok(BoundArg(None)) } else { text.parse().map(|bound| BoundArg(Some(bound))) }
+}
+
+fn limit(text: &str) -> Result<BoundArg<u32>, String> {
+    bound(text).map_err(|_| "it is a whole number of 1 or more, or none".to_owned())
+}
+
+fn rate(text: &str) -> Result<BoundArg<Rate>, String> {
+    bound(text).map_err(|e: crate::Error| {
+        let why = e.to_string();
+        why.strip_prefix(&format!("rate {text:?} ")).map_or(why.clone(), |why| format!("it {why}"))
+    })
 }
 
 impl QueueVerb {

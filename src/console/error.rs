@@ -36,17 +36,18 @@ impl From<Exit> for ExitCode {
 }
 
 /// Parts of the library's messages that name a method, and what to say in the shell instead.
-const IN_SHELL: [(&str, &str); 12] = [
+const IN_SHELL: [(&str, &str); 13] = [
     (", or only look with read_only(true)", ""),
     (", and read_only(true) makes none; check", "; check"),
     ("make it by opening it without read_only(true)", "its first task makes it one"),
     (", or share(true) if it is yours", ""),
-    ("with share(true), turn WAL on before", "turn WAL on: PRAGMA journal_mode = WAL"),
+    ("with share(true), turn WAL on before: ", "turn WAL on: "),
     ("use open_temporary()", "give the path of a file"),
     ("`Queue::check`", "`doctor`"),
     ("see Queue::check", "see `doctor`"),
     ("or open the queue again", "or end this command and start it again"),
     ("replay_again makes another", "--again makes another"),
+    ("longer than delay,", "longer than --delay,"),
     ("later than run_at", "later than --at"),
     ("goes with delay and not with run_at", "goes with --delay and not with --at"),
 ];
@@ -80,11 +81,13 @@ pub(crate) type CliResult = Result<Exit, CliError>;
 pub(crate) struct CliError {
     pub exit: Exit,
     pub message: String,
+    /// It is an error of the database, and its message need not say which file that is.
+    pub is_of_database: bool,
 }
 
 impl CliError {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> CliError {
-        CliError { exit, message: message.into() }
+        CliError { exit, message: message.into(), is_of_database: false }
     }
 
     /// An error of the library about a file.
@@ -105,9 +108,38 @@ impl CliError {
         CliError::new(Exit::File, format!("{}: {}; {what_to_do}", target.display(), system(error)))
     }
 
+    /// An error of the library, of which a full disk and the like is that of a file that was to be written.
+    pub(crate) fn of_copy(target: &Path, error: Error) -> CliError {
+        let is_of_target = matches!(error.kind(), ErrorKind::DiskFull | ErrorKind::ReadOnly | ErrorKind::Io);
+        let error = CliError::of_file(error);
+        if is_of_target { error.named(target) } else { error }
+    }
+
+    /// The same with the path of the database before it, if it is an error of that and does not name it.
+    pub(crate) fn named(self, path: &Path) -> CliError {
+        let folder =
+            path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+        let real = folder.and_then(|folder| Some(folder.canonicalize().ok()?.join(path.file_name()?)));
+        let names = |path: &Path| is_named(&self.message, &path.to_string_lossy());
+        if !self.is_of_database || names(path) || real.as_deref().is_some_and(names) {
+            return self;
+        }
+        let message = format!("{}: {}", path.display(), self.message);
+        CliError { message, is_of_database: false, ..self }
+    }
+
     pub(crate) fn usage(message: impl Into<String>) -> CliError {
         CliError::new(Exit::Usage, message)
     }
+}
+
+/// Whether a text has this name, and not only as a part of a word.
+fn is_named(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + name.len()..].chars().next();
+        ![before, after].into_iter().flatten().any(char::is_alphanumeric)
+    })
 }
 
 impl fmt::Display for CliError {
@@ -125,7 +157,9 @@ impl From<Error> for CliError {
             }
             _ => Exit::File,
         };
-        CliError::new(exit, in_shell(&error.to_string()))
+        let is_of_database = !matches!(error.kind(), ErrorKind::ForkedProcess | ErrorKind::TimedOut);
+        let is_of_database = exit == Exit::File && is_of_database;
+        CliError { is_of_database, ..CliError::new(exit, in_shell(&error.to_string())) }
     }
 }
 
@@ -156,7 +190,8 @@ mod tests {
     ];
 
     /// Only for programs: the command registers its handlers, and opens shared files as they are.
-    const NOT_REACHED: [&str; 5] = [
+    const NOT_REACHED: [&str; 6] = [
+        "share(true) needs a database that exists",
         "register one with Builder::handle",
         "a queue with handlers executes tasks",
         "open it with share(true) if they are yours",
@@ -182,6 +217,31 @@ mod tests {
             };
             found.extend(source.lines().filter(is_in_text).map(str::to_owned));
         }
+    }
+
+    #[test]
+    fn an_error_of_the_database_names_it_once() {
+        let damaged = |text: &str| CliError::from(Error::new(ErrorKind::Corrupt, text));
+        let named = |text: &str, path: &str| damaged(text).named(Path::new(path)).message;
+        assert_eq!(named("the file is damaged", "a.db"), "a.db: the file is damaged");
+        assert_eq!(
+            named("the file is damaged", "a"),
+            "a: the file is damaged",
+            "a letter of a word is no name"
+        );
+        for text in ["opening /x/a.db: the file is damaged", "path \"a.db\" is a folder", "a.db-wal is there"]
+        {
+            assert_eq!(named(text, "a.db"), text);
+        }
+        let twice = damaged("the file is damaged").named(Path::new("a.db")).named(Path::new("b.db"));
+        assert_eq!(twice.message, "a.db: the file is damaged");
+        let other = CliError::from(Error::new(ErrorKind::NotFound, "there is no task 9"));
+        assert_eq!(other.named(Path::new("a.db")).message, "there is no task 9");
+        let full = || Error::new(ErrorKind::DiskFull, "the disk or quota is full");
+        assert_eq!(
+            CliError::of_copy(Path::new("b.db"), full()).named(Path::new("a.db")).message,
+            "b.db: the disk or quota is full"
+        );
     }
 
     #[test]

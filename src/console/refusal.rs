@@ -11,6 +11,7 @@ pub(crate) fn of(error: &clap::Error) -> Option<CliError> {
     let about = |kind| error.get(kind).map_or_else(Vec::new, texts);
     let one = |kind| about(kind).into_iter().next().unwrap_or_default();
     let arg = bare(&one(ContextKind::InvalidArg));
+    let named = named(&one(ContextKind::InvalidArg));
     let value = one(ContextKind::InvalidValue);
     let verb = verb(&one(ContextKind::Usage));
     let see = format!("see `{} --help`", ["perdura", &verb].join(" ").trim_end());
@@ -19,15 +20,15 @@ pub(crate) fn of(error: &clap::Error) -> Option<CliError> {
         | ErrorKind::DisplayVersion
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => return None,
         ErrorKind::InvalidValue if value.is_empty() => {
-            format!("{arg}: it has no value, or an empty one; give it one")
+            format!("{named}: it has no value, or an empty one; give it one")
         }
         ErrorKind::InvalidValue => {
-            format!("{arg} {value}: it is one of {}", about(ContextKind::ValidValue).join(", "))
+            format!("{named} {value}: it is one of {}", about(ContextKind::ValidValue).join(", "))
         }
         ErrorKind::ValueValidation => {
             let why = error.source().map_or_else(|| "it cannot be that".to_owned(), ToString::to_string);
             let value = if value.is_empty() { "\"\"" } else { &value };
-            format!("{arg} {value}: {why}")
+            format!("{named} {value}: {why}")
         }
         ErrorKind::UnknownArgument => {
             let meant = meant(one(ContextKind::SuggestedArg));
@@ -72,6 +73,11 @@ fn texts(value: &ContextValue) -> Vec<String> {
 fn bare(arg: &str) -> String {
     let name = arg.split([' ', '=']).next().unwrap_or_default();
     name.trim_matches(['<', '>', '[', ']', '.']).to_owned()
+}
+
+/// `--delay` of `--delay <TIME>`; a value that has a place, as the usage line names it: `<ID>` of `<ID>...`.
+fn named(arg: &str) -> String {
+    if arg.starts_with('-') { bare(arg) } else { arg.trim_end_matches('.').to_owned() }
 }
 
 /// `dead purge` of `Usage: perdura dead purge [OPTIONS]`.

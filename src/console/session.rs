@@ -71,7 +71,10 @@ impl Session {
             Ok(Exit::HungUp) => Ok(Exit::HungUp), // a terminal that has gone takes nothing more
             Ok(exit) if self.screen.reader_has_left() => Ok(exit),
             Err(_) if self.screen.reader_has_left() => Ok(Exit::Done),
-            done => done.and_then(|exit| Ok(flushed.map(|()| exit)?)).map_err(|error| self.unanswered(error)),
+            done => {
+                let done = done.and_then(|exit| Ok(flushed.map(|()| exit)?));
+                done.map_err(|error| self.naming(self.unanswered(error)))
+            }
         };
         match done {
             Ok(exit) => exit.into(),
@@ -99,6 +102,11 @@ impl Session {
             }
             _ => error,
         }
+    }
+
+    /// The error, which names the file, if it is an error of that.
+    pub(crate) fn naming(&self, error: CliError) -> CliError {
+        error.named(&self.db)
     }
 
     /// Refuses `--json` where there is nothing in JSON.
@@ -185,8 +193,10 @@ impl Session {
     /// # Errors
     /// There is none, and what to do.
     pub(crate) fn must_exist(&self) -> Result<(), CliError> {
-        if std::fs::symlink_metadata(&self.db).is_ok() {
-            return Ok(());
+        let mut wal = self.db.clone().into_os_string();
+        wal.push("-wal");
+        if [self.db.as_os_str(), &wal].into_iter().any(|path| std::fs::symlink_metadata(path).is_ok()) {
+            return Ok(()); // a WAL without its database is refused when that is opened, with the advice of the library
         }
         self.must_have_folder()?;
         let db = self.db.display();

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::batch::{self, Format, Separator};
 use super::engines::EnginesOption;
 use super::job_options::{JobOptions, NewJob, about_line};
+use super::option_names::OptionStyle;
 use super::template::Template;
 use crate::console::os_word::Word;
 use crate::console::text::safe;
@@ -62,6 +63,14 @@ struct Added {
 
 impl AddArgs {
     pub(super) fn run(self, session: &mut Session) -> CliResult {
+        let style = match self.from {
+            Some(Format::Jsonl) => OptionStyle::Json,
+            _ => OptionStyle::CommandLine,
+        };
+        self.add(session).map_err(|error| style.name(error))
+    }
+
+    fn add(self, session: &mut Session) -> CliResult {
         let engines = self.engines.engines(session.db());
         let new = match (self.from, &self.template) {
             (Some(format), _) => batch::read(format, &standard_input()?, &self.options, &engines)?,

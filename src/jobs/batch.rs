@@ -237,12 +237,13 @@ fn time(value: Value) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::super::job_options::RunOptions;
+    use super::super::option_names::OptionStyle;
     use super::*;
 
     fn told(format: Format, text: &str) -> String {
         read(format, text.as_bytes(), &JobOptions::default(), &EnginesFile::none())
             .err()
-            .map(|e| e.message)
+            .map(|e| OptionStyle::Json.name(e).message)
             .unwrap_or_default()
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::given::with;
 use super::job_options::{attempts, priority};
+use super::option_names::OptionStyle;
 use crate::console::inspect::job::{Job, may_be_job};
 use crate::console::os_word::Word;
 use crate::console::times::{age, future};
@@ -45,6 +46,10 @@ pub(crate) struct EditArgs {
 
 impl EditArgs {
     pub(super) fn run(self, session: &mut Session) -> CliResult {
+        self.edit(session).map_err(|error| OptionStyle::CommandLine.name(error))
+    }
+
+    fn edit(self, session: &mut Session) -> CliResult {
         let options = with(Options::new(), self.priority, Options::priority);
         let options = with(options, self.delay, Options::delay);
         let options = with(options, self.at.map(Timestamp::to_system_time), Options::run_at);

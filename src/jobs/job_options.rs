@@ -200,7 +200,7 @@ impl RunOptions {
             let only = [("working_dir", self.working_dir.is_some()), ("spec", self.spec.is_some())];
             return match only.iter().find(|(_, is_given)| *is_given) {
                 Some((option, _)) => Err(CliError::usage(format!(
-                    "{option} is for an engine outside; name one with on, or leave it out"
+                    "`{option}` is for an engine outside; name one with `on`, or leave it out"
                 ))),
                 None => Ok(None),
             };
@@ -217,7 +217,7 @@ impl RunOptions {
         ];
         match never.iter().find(|(_, is_given)| *is_given) {
             Some((option, _)) => Err(CliError::usage(format!(
-                "{option} does not go with on: it is for jobs that `perdura work` runs itself"
+                "`{option}` does not go with `on`: it is for jobs that `perdura work` runs itself"
             ))),
             None => Ok(Some(engine)),
         }

@@ -4,7 +4,7 @@
 //! verbs      add → batch → job_options      schedule → job_options      work → stop → worker → signals, reporter, notices, followed      follow
 //! jobs       run → pool ══ protocol ══ shim → launch; family      outside → engines
 //! output     output
-//! values     event      text      calling_job
+//! values     event      text      calling_job      option_names
 //! ```
 //!
 //! A job is a task named `perdura.job`; its args are a command line. `work` runs it through a shim, a process of its own that outlives the worker
@@ -24,6 +24,7 @@ mod job_log;
 mod job_options;
 mod launch;
 mod notices;
+mod option_names;
 mod outside;
 mod pool;
 mod progress;

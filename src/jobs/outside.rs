@@ -19,6 +19,10 @@ use crate::engine::{Collected, Ended, Engine, EngineError, JobId, JobStatus, Nam
 use crate::exec::ExecEngine;
 use crate::{Builder, Clock, Context, Failure, SystemClock, Task};
 
+/// Of an engine that this program cannot have.
+const WITHOUT_RAY: &str =
+    "this perdura was built without Ray; build it with: cargo install --path . --features cli,tui,report,ray";
+
 /// Tells what a job has written from a byte on.
 pub(super) type LogOf = Box<dyn FnMut(&str, u64) -> Result<Vec<u8>, EngineError>>;
 
@@ -148,9 +152,14 @@ impl EngineEntry {
         }
     }
 
+    /// Why this program cannot have it; none if it can.
+    pub(super) fn absence(&self) -> Option<String> {
+        let is_absent = cfg!(not(feature = "ray")) && matches!(self.kind, EngineKind::Ray { .. });
+        is_absent.then(|| format!("engine {:?} is left out: {WITHOUT_RAY}", self.name))
+    }
+
     fn absent(&self) -> CliError {
-        let what = "this perdura was built without Ray; build it with --features ray";
-        CliError::new(Exit::Usage, format!("engine {:?}: {what}", self.name))
+        CliError::new(Exit::Usage, format!("engine {:?}: {WITHOUT_RAY}", self.name))
     }
 
     fn attach_as<E: Engine>(
@@ -278,7 +287,7 @@ fn check_ray_keys(spec: &Map<String, Value>) -> Result<(), String> {
 
 #[cfg(not(feature = "ray"))]
 fn ray_spec(_: &Job) -> Result<Value, String> {
-    Err("on: this perdura was built without Ray; build it with --features ray".to_owned())
+    Err(format!("on: {WITHOUT_RAY}"))
 }
 
 fn variables(job: &Job) -> Result<Map<String, Value>, String> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::engines::{EngineEntry, EnginesOption};
 use super::job_options::{RunOptions, task_name};
+use super::option_names::OptionStyle;
 use crate::console::os_word::Word;
 use crate::console::times::{age, future};
 use crate::console::words::distance;
@@ -81,6 +82,10 @@ enum OverlapRule {
 
 impl ScheduleArgs {
     pub(crate) fn run(self, session: &mut Session) -> CliResult {
+        self.set(session).map_err(|error| OptionStyle::CommandLine.name(error))
+    }
+
+    fn set(self, session: &mut Session) -> CliResult {
         let argv = self.command.iter().map(|word| Word(word.clone())).collect();
         let engines = self.engines.engines(session.db());
         let engine = self.options.engine(&engines)?;

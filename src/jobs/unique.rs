@@ -70,7 +70,7 @@ impl UniqueOptions {
             let without = self.until_started || self.lasts.is_some() || self.on_conflict.is_some();
             return match without {
                 true => Err(CliError::usage(
-                    "until_started, for and on_conflict say more of a unique key; name it: unique",
+                    "`until_started`, `for` and `on_conflict` say more of a unique key; name it: `unique`",
                 )),
                 false => Ok(None),
             };

@@ -140,6 +140,7 @@ impl WorkArgs {
         let to_hear = Signals::new(&ending_signals)?; // from here on, a signal hands back what runs
         let signal_flag = SignalFlag::new(&ending_signals)?;
         let exit = self.run_with(session, &output, to_hear).unwrap_or_else(|error| {
+            let error = session.naming(error);
             output.remark(format_args!("perdura: {}", safe(&error.message)));
             error.exit
         });
@@ -169,7 +170,8 @@ impl WorkArgs {
         worker.runner.rest();
         match (stopped, done) {
             (Err(lost), Err(error)) => {
-                Err(CliError::new(lost.exit, format!("{}; {}", error.message, lost.message)))
+                let message = format!("{}; {}", error.message, lost.message);
+                Err(CliError { message, exit: lost.exit, ..error })
             }
             (stopped, done) => stopped.and(done),
         }
@@ -189,7 +191,11 @@ impl WorkArgs {
         let (db, counts) = (looker.path().to_owned(), looker.counts()?);
         let kept = self.kept(looker.inspect()?.retention);
         let engines = self.engines.engines(session.db());
-        let engines: Vec<&EngineEntry> = engines.all()?.values().collect();
+        let (engines, left_out): (Vec<&EngineEntry>, Vec<_>) =
+            engines.all()?.values().partition(|engine| engine.absence().is_none());
+        for why in left_out.into_iter().filter_map(EngineEntry::absence) {
+            output.remark(format_args!("{}", safe(&why)));
+        }
         let options = self.options(&engines);
         let before = options.total(&counts);
         let quiet = self.quiet && !session.json;
@@ -234,7 +240,7 @@ impl WorkArgs {
 
     fn log_folder(&self, path: &Path, output: &Arc<WorkerOutput>) -> Result<LogFolder, CliError> {
         LogFolder::new(path, self.log_max, output.clone()).map_err(|e| {
-            CliError::new(Exit::File, format!("log_dir: {} cannot be made: {}", path.display(), system(&e)))
+            CliError::new(Exit::File, format!("--log-dir: {} cannot be made: {}", path.display(), system(&e)))
         })
     }
 

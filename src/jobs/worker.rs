@@ -225,7 +225,7 @@ impl Worker {
                 self.unreadable_since = None;
                 return Ok(Some(answer));
             }
-            Err(error) => error,
+            Err(error) => error.named(self.queue.path()),
         };
         let now = self.clock.monotonic();
         let since = *self.unreadable_since.get_or_insert_with(|| {

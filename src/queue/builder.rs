@@ -218,7 +218,7 @@ impl Builder {
 
     /// Lets the queue live among the program's own tables. Defaults to false: a file of its own.
     ///
-    /// The file must exist and be in WAL mode. Its permissions and modes stay as they are. `Queue::enqueue_in` (feature `rusqlite`) makes tasks
+    /// The file must exist and be in WAL mode (`PRAGMA journal_mode = WAL`). Its permissions and modes stay as they are. `Queue::enqueue_in` (feature `rusqlite`) makes tasks
     /// in a transaction with your own rows.
     ///
     /// ```
@@ -318,7 +318,7 @@ impl Builder {
     /// [`InvalidConfig`](ErrorKind::InvalidConfig), naming the setting; [`InvalidInput`](ErrorKind::InvalidInput) for a path that
     /// cannot be a queue's; [`NotPerdura`](ErrorKind::NotPerdura), [`NewerSchema`](ErrorKind::NewerSchema) or
     /// [`Corrupt`](ErrorKind::Corrupt) for a file that it must leave alone;
-    /// [`NotFound`](ErrorKind::NotFound) with [`read_only`](Builder::read_only), if there is no file;
+    /// [`NotFound`](ErrorKind::NotFound) with [`read_only`](Builder::read_only) or [`share`](Builder::share), if there is no file;
     /// [`NetworkFileSystem`](ErrorKind::NetworkFileSystem) for a folder that it must not use; [`ReadOnly`](ErrorKind::ReadOnly),
     /// [`DiskFull`](ErrorKind::DiskFull), [`Io`](ErrorKind::Io) from the operating system.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Queue, Error> {

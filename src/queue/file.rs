@@ -12,7 +12,8 @@ use crate::task::Progress;
 impl Queue {
     /// Checks the file: SQLite's own structures, and every invariant that perdura keeps.
     ///
-    /// It reads the whole file. Each invariant is checked as of a moment of its own, while others go on writing.
+    /// It reads the whole file. Each invariant is checked as of a moment of its own, while others go on writing. Damage that keeps it from
+    /// reading on is a problem in the report, and no error.
     ///
     /// ```
     /// # let queue = perdura::Queue::builder().open_temporary()?;
@@ -22,16 +23,10 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// If the file is locked, or the disk fails.
     pub fn check(&self) -> Result<CheckReport, Error> {
-        let mut report = CheckReport::default();
         let wal = self.store().wal_keeper();
-        for step in 0.. {
-            let found = wal.read(|conn| store::check_step(conn, step))?;
-            let Some(problems) = found else { break };
-            report.problems.extend(problems);
-        }
-        Ok(report)
+        store::check_steps(|step| wal.read(|conn| store::check_step(conn, step)))
     }
 
     /// What is known of the file beside its tasks: settings, sizes, its WAL, its owner. It reads the whole WAL.

@@ -202,7 +202,8 @@ impl Queue {
         self.apply(Verb::Delete, id)
     }
 
-    /// Deletes all tasks that match the filter; finished ones, if the filter names no state.
+    /// Deletes all tasks that match the filter; finished ones, if the filter names no state: `QUEUED` tasks that match stay then, and are
+    /// counted neither as changed nor as skipped. `Filter::state(State::Queued)` deletes them. Running ones are never deleted.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Filter, Queue, State, testing::{ManualClock, SteppedQueue}};

@@ -36,7 +36,7 @@ pub use file::wal_frames::WalReport;
 pub(crate) use opened::Store;
 pub(crate) use query::backup::backup;
 pub use query::check::CheckReport;
-pub(crate) use query::check::check_step;
+pub(crate) use query::check::{check_step, check_steps};
 pub(crate) use query::export::export;
 pub use query::inspect::{FileReport, PragmaReport};
 pub(crate) use query::records::{

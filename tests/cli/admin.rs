@@ -450,7 +450,7 @@ fn a_bound_that_cannot_be_is_refused_and_nothing_is_set() {
     let place = place();
     for (words, why) in [
         (["queue", "limit", "later", "0"], "it is at least 1"),
-        (["queue", "limit", "later", "many"], "invalid digit"),
+        (["queue", "limit", "later", "many"], "it is a whole number of 1 or more, or none"),
         (["queue", "rate", "later", "50"], "a count and a period, such as 50/1m"),
         (["queue", "rate", "later", "0/1m"], "no start at all"),
         (["queue", "rate", "later", "2000000/1s"], "1,000,000 starts a second"),

@@ -158,11 +158,11 @@ fn what_is_wrong_about_an_engine_is_told_before_there_is_a_file() {
             vec!["--on", "away", "--queue", "here", "--", "true"],
             "queue: \"here\" is none of the engine \"away\"; it takes \"far\"",
         ),
-        (vec!["--on", "here", "--dir", "/tmp", "--", "true"], "dir does not go with on"),
-        (vec!["--on", "here", "--late-success", "--", "true"], "late_success does not go with on"),
+        (vec!["--on", "here", "--dir", "/tmp", "--", "true"], "--dir does not go with --on"),
+        (vec!["--on", "here", "--late-success", "--", "true"], "--late-success does not go with --on"),
         (
             vec!["--on", "here", "--needs-throughout", "online", "--", "true"],
-            "needs_throughout does not go with on",
+            "--needs-throughout does not go with --on",
         ),
         (vec!["--spec", "{}", "--", "true"], "spec is for an engine outside"),
         (vec!["--on", "here", "--spec", "[1]", "--", "true"], "it is not a JSON object"),
@@ -248,4 +248,24 @@ fn calls_of_engines_are_not_reaped_with_the_orphans_of_jobs() {
         !worker.err.contains("cannot be reached") && !worker.err.contains("cannot be waited for"),
         "{worker:?}"
     );
+}
+
+/// What this program cannot have must not keep it from what it can.
+#[test]
+#[cfg(not(feature = "ray"))]
+fn an_engine_that_this_program_lacks_is_left_out() {
+    let place = Place::new();
+    std::fs::write(place.path("engines.toml"), "[engines.big]\nkind = \"ray\"\n").unwrap();
+    let id = place.add(["--", "true"]);
+    let refused = place.run(["add", "--on", "big", "--", "true"]);
+    let told = "--on: this perdura was built without Ray; build it with: cargo install --path . --features cli,tui,report,ray";
+    assert!(refused.code == Some(2) && refused.err.contains(told), "{refused:?}");
+    let worker = place.run(["work", "--drain"]);
+    assert_eq!(worker.code, Some(0), "{worker:?}");
+    assert_eq!(
+        worker.err.matches("engine \"big\" is left out: this perdura was built without Ray").count(),
+        1,
+        "{worker:?}"
+    );
+    assert_eq!(place.record(id).state, State::Succeeded);
 }

@@ -241,7 +241,7 @@ fn jobs_of_a_key_wait_for_each_other() {
     for (args, told) in [
         (["add", "--limit", "k", "--", "true"], "such as example.org=2"),
         (["add", "--limit", "k=0", "--", "true"], "1 to 256"),
-        (["add", "--serial", "", "--", "true"], "key of serial"),
+        (["add", "--serial", "", "--", "true"], "the key of --serial"),
     ] {
         let refused = place.run(args);
         assert!(refused.err.contains(told), "{refused:?}");
@@ -332,7 +332,7 @@ fn options_of_a_unique_key_are_refused_with_what_to_type() {
         (&["--for", "1h"], "--unique"),
         (&["--on-conflict", "replace"], "--unique"),
         (&["--unique", "k", "--for", "1"], "it has no unit"),
-        (&["--unique", "k", "--for", "0s"], "for is zero"),
+        (&["--unique", "k", "--for", "0s"], "--for is zero"),
         (
             &["--unique", "k", "--on-conflict", "merge"],
             "it is keep, replace, replace-args, debounce, or debounce=MAX_WAIT",
@@ -344,7 +344,7 @@ fn options_of_a_unique_key_are_refused_with_what_to_type() {
         ),
         (
             &["--unique", "k", "--on-conflict", "debounce=1m", "--delay", "1h"],
-            "max_wait \"1m\" is shorter than the delay, 1h",
+            "MAX_WAIT \"1m\" is shorter than the delay, 1h",
         ),
     ] {
         let said = place.run(["add"].iter().chain(words).chain(&["--", "true"]));

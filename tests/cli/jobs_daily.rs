@@ -131,7 +131,7 @@ fn whole_logs_are_kept_by_choice_and_bounded() {
     place.add(["--", "true"]);
     let said = place.run(["work", "--drain", "--log-dir", "tasks.db"]);
     assert_eq!(said.code, Some(4), "{said:?}");
-    assert!(said.err.contains("log_dir: tasks.db cannot be made"), "{said:?}");
+    assert!(said.err.contains("--log-dir: tasks.db cannot be made"), "{said:?}");
 }
 
 #[test]

@@ -3,11 +3,15 @@
 #[cfg(unix)]
 mod admin;
 #[cfg(unix)]
+mod answers;
+#[cfg(unix)]
 mod care;
 #[cfg(unix)]
 mod conditions;
 #[cfg(unix)]
 mod display;
+#[cfg(unix)]
+mod doctor;
 #[cfg(unix)]
 mod engines;
 #[cfg(unix)]

@@ -144,19 +144,22 @@ fn a_run_by_hand_waits_and_explain_says_for_what() {
 fn what_makes_no_sense_is_refused_before_there_is_a_file() {
     let place = Place::new();
     for (words, says) in [
-        (&["s", "0 0 30 2 *", "--", "true"][..], "pattern \"0 0 30 2 *\" never comes"),
+        (&["s", "0 0 30 2 *", "--", "true"][..], "CRON \"0 0 30 2 *\" never comes"),
         (&["s", "99 * * * *", "--", "true"], "is no cron pattern"),
-        (&["s", "@daily", "--tz", "Mars/Olympus", "--", "true"], "time_zone \"Mars/Olympus\""),
-        (&["s", "--every", "10ms", "--", "true"], "period \"10ms\""),
+        (&["s", "@daily", "--tz", "Mars/Olympus", "--", "true"], "--tz \"Mars/Olympus\""),
+        (&["s", "--every", "10ms", "--", "true"], "--every \"10ms\""),
         (&["s", "--every", "1m", "--missed", "all", "--", "true"], "needs the overlap queue or allow"),
         (&["s", "--every", "1m", "--after-end", "1m", "--", "true"], "exclude each other"),
         (&["s", "--every", "1m", "--tz", "UTC", "--", "true"], ""),
-        (&["s", "--every", "1m", "--limit", "k=0", "--", "true"], "limit \"0\" is not in 1 to 256"),
+        (&["s", "--every", "1m", "--limit", "k=0", "--", "true"], "--limit \"0\" is not in 1 to 256"),
         (&["s", "--every", "1m", "--limit", "k=1", "--serial", "k", "--", "true"], ""),
         (&["s", "--", "true"], ""),
         (&["s", "--every", "1m"], ""),
         (&["", "--every", "1m", "--", "true"], ""),
-        (&["s", "--after-end", "1m", "--overlap", "queue", "--", "true"], "overlap has no meaning after_end"),
+        (
+            &["s", "--after-end", "1m", "--overlap", "queue", "--", "true"],
+            "--overlap has no meaning after_end",
+        ),
     ] {
         let said = place.run([&["schedule", "add"], words].concat());
         assert_eq!(said.code, Some(2), "{words:?}: {said:?}");

@@ -24,11 +24,11 @@ fn what_no_program_can_be_given_is_refused_in_all_three_ways() {
     let argv = |program: &str| place.run(["add", "--", program]);
     for (said, part) in [
         (argv(""), "names no program"),
-        (lines("''\n"), "line 1: argv: it names no program"),
+        (lines("''\n"), "line 1: the command: it names no program"),
         (jsonl(r#"{"argv": [""]}"#), "line 1: argv: it names no program"),
         (argv("\u{feff}echo"), "byte order mark"),
         (jsonl(r#"{"argv": ["\ufeffecho"]}"#), "byte order mark"),
-        (lines("true\n\u{feff}echo\n"), "line 2: argv: the program begins with a byte order mark"),
+        (lines("true\n\u{feff}echo\n"), "line 2: the command: the program begins with a byte order mark"),
         (argv("echo\r"), "carriage return"),
         (jsonl(r#"{"argv": ["echo\r"]}"#), "carriage return"),
         (lines("find\0print\0"), "zero byte"),

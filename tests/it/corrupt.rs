@@ -321,6 +321,25 @@ fn g12_companions_lost_exchanged_or_full_of_garbage() {
     ground.report("garbled companions");
 }
 
+/// Damage that a check meets is what it is to find, so it is a problem in its report, in one line each; and the other rules are checked.
+#[test]
+fn a_check_reports_the_damage_that_it_meets() {
+    const PAGE: usize = 4096;
+    let whole = Files::closed();
+    let mut reported = 0;
+    for page in 1..whole.main().len() / PAGE {
+        let folder = Folder::in_memory();
+        let mut damaged = whole.main().to_owned();
+        damaged[page * PAGE..(page + 1) * PAGE].fill(0xA5);
+        std::fs::write(folder.file(), damaged).unwrap();
+        let Ok(queue) = builder().read_only(true).open(folder.file()) else { continue };
+        let report = queue.check().unwrap_or_else(|e| panic!("page {page}: {e}"));
+        reported += usize::from(!report.is_ok());
+        assert!(report.problems.iter().all(|problem| !problem.contains('\n')), "page {page}: {report:?}");
+    }
+    assert!(reported > 10, "{reported}");
+}
+
 /// A database that was emptied or lost is not silently begun anew beside its WAL: SQLite would delete that.
 #[test]
 fn g12_a_lost_database_is_not_made_anew_beside_its_wal() {

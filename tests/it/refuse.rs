@@ -369,11 +369,13 @@ fn a_queue_may_share_the_programs_own_file() {
     let folder = Folder::new();
     let share = || builder(Config::default()).share(true);
     let e = share().open(folder.file()).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Io, "it must exist: {e}");
+    assert_eq!(e.kind(), ErrorKind::NotFound, "it must exist: {e}");
+    let told = "there is no such file, and share(true) needs a database that exists; make it, with PRAGMA journal_mode = WAL";
+    assert!(e.to_string().contains(told) && !folder.file().exists(), "{e}");
     let mine = rusqlite::Connection::open(folder.file()).unwrap();
     mine.execute_batch("CREATE TABLE mine (x)").unwrap();
     let e = share().open(folder.file()).unwrap_err();
-    assert!(e.to_string().contains("turn WAL on before"), "{e}");
+    assert!(e.to_string().contains("turn WAL on before: PRAGMA journal_mode = WAL"), "{e}");
     mine.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
     let queue = share().open(folder.file()).unwrap();
     let id = queue.enqueue(&Do::Ok(1)).unwrap().id();

@@ -60,6 +60,10 @@ pub(crate) fn first(path: &Path, opening: &Opening<'_>) -> Result<Opened, Error>
     if opening.read_only {
         return Ok(open_looker(path, opening).map_err(|fault| explained(fault, path))?);
     }
+    if opening.share && opening.vfs.is_none() && is_missing(path) {
+        let message = "there is no such file, and share(true) needs a database that exists; make it, with PRAGMA journal_mode = WAL";
+        return Err(Error::new(ErrorKind::NotFound, message));
+    }
     let is_made = !opening.share && create_file(path)?;
     let opened = open_writer(path, opening).map_err(|fault| explained(fault, path))?;
     drop(one_at_a_time); // a logger may open a queue of its own
@@ -67,6 +71,11 @@ pub(crate) fn first(path: &Path, opening: &Opening<'_>) -> Result<Opened, Error>
         warn_if_others_may_read(path);
     }
     Ok(opened)
+}
+
+/// Whether there is no such file. (A VFS may keep one elsewhere.)
+fn is_missing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
 /// Makes an empty file that only its owner can read, and makes its name durable, if there is none; says whether it did.

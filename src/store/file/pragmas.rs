@@ -158,7 +158,7 @@ pub(crate) fn check_caller(conn: &Connection, settings: &Settings) -> Sql<()> {
 fn refused(pragma: &Pragma, found: &str) -> Error {
     if pragma.name == "journal_mode" {
         let message = format!(
-            "the file's journal mode is {found:?}, and it needs WAL; with share(true), turn WAL on before"
+            "the file's journal mode is {found:?}, and it needs WAL; with share(true), turn WAL on before: PRAGMA journal_mode = WAL"
         );
         return Error::new(ErrorKind::InvalidConfig, message);
     }

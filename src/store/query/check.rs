@@ -1,9 +1,12 @@
 //! Whether a file keeps its own promises: what must always hold, as queries that must find nothing.
 
+use std::error::Error as _;
+
 use rusqlite::Connection;
 use serde::Serialize;
 
-use crate::store::error::Sql;
+use crate::error::{Error, ErrorKind};
+use crate::store::error::{Sql, meaning};
 use crate::store::file::schema::{self, Rules};
 use crate::store::tasks::epoch::is_served;
 use crate::store::tasks::gates::is_bounded;
@@ -222,18 +225,38 @@ const INVARIANTS: &[(&str, &str)] = &[
 
 /// Checks SQLite's own structures and every invariant. Reads the whole file.
 pub(crate) fn check(conn: &Connection) -> Sql<CheckReport> {
+    Ok(check_steps(|step| Ok(check_step(conn, step)?))?)
+}
+
+/// Takes every step of a check, and sums up what they have found. A step that meets damage is a finding, and the next one is taken.
+///
+/// # Errors
+/// Those of a step that say nothing of the file's contents: a lock, the disk.
+pub(crate) fn check_steps(
+    mut check: impl FnMut(usize) -> Result<Vec<String>, Error>,
+) -> Result<CheckReport, Error> {
     let mut report = CheckReport::default();
-    for step in 0.. {
-        let Some(found) = check_step(conn, step)? else { break };
-        report.problems.extend(found);
+    let (mut unread, mut first) = (0, None);
+    for step in 0..=INVARIANTS.len() + schema::rules().len() {
+        match check(step) {
+            Ok(found) => report.problems.extend(found),
+            Err(e) if e.kind() == ErrorKind::Corrupt => {
+                unread += 1;
+                first.get_or_insert(e);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    if let Some(e) = first {
+        let why = e.source().map_or_else(|| e.to_string(), ToString::to_string);
+        report.problems.push(format!("{unread} of perdura's own rules could not be checked: {why}"));
     }
     Ok(report)
 }
 
-/// One step of a check: what it has found; none if there is no such step. Each needs a snapshot, but not that of the others: a reader of
-/// minutes would let the WAL grow.
-pub(crate) fn check_step(conn: &Connection, step: usize) -> Sql<Option<Vec<String>>> {
-    let Some(invariant) = step.checked_sub(1) else { return check_structure(conn).map(Some) };
+/// One step of a check: what it has found. Each needs a snapshot, but not that of the others: a reader of minutes would let the WAL grow.
+pub(crate) fn check_step(conn: &Connection, step: usize) -> Sql<Vec<String>> {
+    let Some(invariant) = step.checked_sub(1) else { return check_structure(conn) };
     if let Some((problem, sql)) = INVARIANTS.get(invariant) {
         let mut statement = conn.prepare(sql)?;
         let mut rows = statement.query([])?;
@@ -241,9 +264,12 @@ pub(crate) fn check_step(conn: &Connection, step: usize) -> Sql<Option<Vec<Strin
         while rows.next()?.is_some() {
             found += 1;
         }
-        return Ok(Some(if found > 0 { vec![format!("{problem} ({found})")] } else { Vec::new() }));
+        return Ok(if found > 0 { vec![format!("{problem} ({found})")] } else { Vec::new() });
     }
-    schema::rules().get(invariant - INVARIANTS.len()).map(|of_table| check_rules(conn, of_table)).transpose()
+    match schema::rules().get(invariant - INVARIANTS.len()) {
+        Some(of_table) => check_rules(conn, of_table),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Which rows of a table break its `CHECK`s. SQLite's own check leaves these out on a connection that cannot write.
@@ -257,18 +283,29 @@ fn check_rules(conn: &Connection, Rules { table, rules }: &Rules) -> Sql<Vec<Str
     Ok(broken.map(|(rule, found)| format!("rows of {table} that break the rule {rule} ({found})")).collect())
 }
 
-/// What SQLite says of the file.
+/// What SQLite says of the file, a line each.
 fn check_structure(conn: &Connection) -> Sql<Vec<String>> {
     let mut problems = Vec::new();
     let mut statement = conn.prepare("PRAGMA integrity_check(10)")?;
-    let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
-    for line in lines {
-        let line = line?;
-        if line != "ok" {
-            problems.push(format!("SQLite: {line}"));
+    let mut rows = statement.query([])?;
+    loop {
+        match rows.next() {
+            Ok(Some(row)) => problems.extend(lines(&row.get::<_, String>(0)?)),
+            Ok(None) => return Ok(problems),
+            Err(e) if meaning(&e).0 == ErrorKind::Corrupt => {
+                problems.push(format!("SQLite: {e}"));
+                return Ok(problems);
+            }
+            Err(e) => return Err(e.into()),
         }
     }
-    Ok(problems)
+}
+
+/// One answer of `integrity_check` may have several lines, of which the first only says which database it is.
+fn lines(answer: &str) -> impl Iterator<Item = String> {
+    let said = answer.lines().map(str::trim);
+    let said = said.filter(|line| !line.is_empty() && *line != "ok" && !line.starts_with("*** in database "));
+    said.map(|line| format!("SQLite: {line}"))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub(crate) fn end_outside(
     let row = HotRow::get(tx.conn, id)?;
     let has_gone = row.generation != generation.cast_signed() || !row.task_state.in_flight;
     if has_gone && !planted("g07-who-completes-need-not-know-the-attempt") {
-        return Err(superseded(id).into());
+        return Err(not_the_running_one(&row, generation).into());
     }
     if !row.extras.contains(Extras::OUTSIDE) {
         return Err(still_in_handler(id).into());
@@ -82,6 +82,16 @@ pub(crate) fn end_jobs(
         }
     }
     Ok(())
+}
+
+/// The error for an end of an attempt that does not run: which one does, if one does.
+fn not_the_running_one(row: &HotRow, generation: u64) -> Error {
+    let id = row.task_id;
+    let is = match row.task_state.in_flight {
+        true => format!("is run by generation {}, not {generation}", row.generation),
+        false => format!("is {}, and no attempt of it runs", row.task_state.state),
+    };
+    Error::new(ErrorKind::Superseded, format!("task {id} {is}; nothing was changed"))
 }
 
 /// The error for an end that somebody tells too early.
