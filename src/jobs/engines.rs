@@ -355,12 +355,15 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<BTreeMap<String, EngineEntry>, String> {
-        let folder = std::env::temp_dir().join(format!("perdura-engines-{:x}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join(format!("{:?}.toml", std::thread::current().id()));
+        let of_this = format!("perdura-engines-{:x}-{:?}", std::process::id(), std::thread::current().id());
+        let folder = std::env::temp_dir().join(of_this);
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("engines.toml");
         std::fs::write(&path, text).unwrap();
         let engines = EnginesOption { engines: Some(path) }.engines(Path::new("perdura.db"));
-        engines.all().cloned().map_err(|e| e.message)
+        let read = engines.all().cloned().map_err(|e| e.message);
+        std::fs::remove_dir_all(folder).unwrap();
+        read
     }
 
     #[test]
