@@ -58,7 +58,7 @@ fn a_job_that_fails_is_tried_again_until_its_attempts_are_used_up() {
     assert_failed(&place, id, "ExitCode.7", "exit code 7: last one");
     let attempts = place.queue().attempts(id).unwrap();
     assert_eq!(attempts.iter().map(|a| a.attempt_number).collect::<Vec<_>>(), [1, 2, 3]);
-    assert!(said.err.contains("2 failed and will be tried again") && said.err.contains("1 failed for good"));
+    assert!(said.err.contains("2 retried") && said.err.contains("1 failed for good"));
     assert_eq!(output(&place, id, OutputStream::Stderr).0, "first\nlast one\n");
 }
 
