@@ -36,7 +36,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Parts of the library's messages that name a method, and what to say in the shell instead.
-const IN_SHELL: [(&str, &str); 13] = [
+const IN_SHELL: [(&str, &str); 14] = [
     (", or only look with read_only(true)", ""),
     (", and read_only(true) makes none; check", "; check"),
     ("make it by opening it without read_only(true)", "its first task makes it one"),
@@ -47,6 +47,7 @@ const IN_SHELL: [(&str, &str); 13] = [
     ("see Queue::check", "see `doctor`"),
     ("or open the queue again", "or end this command and start it again"),
     ("replay_again makes another", "--again makes another"),
+    ("run_now starts one that waits", "run-now starts one that waits"),
     ("longer than delay,", "longer than --delay,"),
     ("later than run_at", "later than --at"),
     ("goes with delay and not with run_at", "goes with --delay and not with --at"),

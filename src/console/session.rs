@@ -202,7 +202,7 @@ impl Session {
         let db = self.db.display();
         let message = match &self.program {
             None => format!(
-                "there is no file {db}; name one with --db or PERDURA_DB, or make it with `perdura init`"
+                "there is no file {db}; name one with --db or PERDURA_DB, or make it with `perdura add` or `perdura init`"
             ),
             Some(program) => {
                 format!("there is no file {db} yet; {program} makes it when it enqueues its first task")

@@ -42,6 +42,8 @@ pub struct Explanation {
     pub has_engine: bool,
     /// Whether this process executes tasks from the file.
     pub executes_here: bool,
+    /// Whether this or another process does; none where that cannot be known.
+    pub is_executed: Option<bool>,
     /// Whether it is `RUNNING` in the file alone: its process has died, and no process has executed from the file since.
     pub has_died: bool,
     /// What keeps this process from executing although it has handlers; see [`Queue::obstacle`].
@@ -175,6 +177,15 @@ impl Explanation {
         ))
     }
 
+    /// Who executes, if this process does not.
+    fn executor(&self) -> &'static str {
+        match self.is_executed {
+            Some(true) => "another process executes",
+            Some(false) => "no process executes tasks from the file",
+            None => "this process does not execute tasks from the file",
+        }
+    }
+
     /// That it runs here, or was running when its process died, which somebody has to settle then.
     pub(crate) fn running(&self, settler: &str) -> String {
         let TaskRecord { task_id, attempt_number, max_attempts, cancel_requested, .. } = &self.task;
@@ -298,7 +309,7 @@ impl fmt::Display for Explanation {
                     Hold::Ready if *executes_here => write!(f, "ready: {before}"),
                     Hold::Ready => match obstacle {
                         Some(why) => write!(f, "ready, but this process cannot execute: {why}"),
-                        None => write!(f, "ready: {before}; this process does not execute tasks from the file"),
+                        None => write!(f, "ready: {before}; {}", self.executor()),
                     },
                 }?;
                 task.reasons.iter().skip(1).try_for_each(|next| write!(f, "; after that it {next}"))
@@ -338,6 +349,7 @@ impl Queue {
     pub fn explain(&self, id: TaskId) -> Result<Explanation, Error> {
         let executes_here = self.runtime.core.is_owner();
         let obstacle = self.obstacle().map(|why| why.to_string());
+        let is_executed = if executes_here { Some(true) } else { self.store().is_owned() };
         self.store().read(|conn| {
             let task = store::record(conn, id)?;
             let now = self.runtime.core.now();
@@ -376,6 +388,7 @@ impl Queue {
                 permit_holders,
                 blocker_due: None,
                 executes_here,
+                is_executed,
                 has_died: false,
                 obstacle,
                 schedule,
@@ -384,7 +397,7 @@ impl Queue {
                 before_it,
             };
             if explanation.task.state == State::Running && explanation.task.outside.is_none() {
-                explanation.has_died = !executes_here && self.store().is_owned() == Some(false);
+                explanation.has_died = is_executed == Some(false);
             }
             if let Some(blocker) = explanation.blocker() {
                 explanation.blocker_due = store::waits_until(conn, blocker)?;

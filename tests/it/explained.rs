@@ -113,7 +113,7 @@ fn g20_explain_names_a_process_that_does_not_execute() {
     says(
         &queue,
         id,
-        "ready: 0 tasks of its queue come before it; this process does not execute tasks from the file",
+        "ready: 0 tasks of its queue come before it; no process executes tasks from the file",
     );
 }
 

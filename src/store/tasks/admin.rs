@@ -38,7 +38,9 @@ impl Verb {
     /// Which tasks it is for, as a message says it.
     fn rule(self) -> &'static str {
         match self {
-            Verb::Retry | Verb::RetryFromStart => "only FAILED, LOST and CANCELLED tasks can be retried",
+            Verb::Retry | Verb::RetryFromStart => {
+                "only FAILED, LOST and CANCELLED tasks can be retried; run_now starts one that waits for its time"
+            }
             Verb::RunNow => {
                 "only QUEUED tasks that wait for their time, or for their turn after a process died, can be run now"
             }

@@ -7,7 +7,7 @@ use super::remove::forget_progress;
 use super::replace::{due, has_begun};
 use super::row::HotRow;
 use crate::error::{Error, ErrorKind};
-use crate::lifecycle::{Replacement, TaskEvent};
+use crate::lifecycle::{Replacement, TaskEvent, next};
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{Due, Extras, State, TaskId, Timestamp, millis};
@@ -85,7 +85,12 @@ fn check(tx: &Tx<'_>, row: &HotRow, edit: &Edit) -> Sql<()> {
     let id = row.task_id;
     let refused = |why: String| Err(Error::new(ErrorKind::WrongState, format!("task {id} {why}")).into());
     if row.task_state.state != State::Queued {
-        return refused(format!("is {}; only QUEUED tasks can be changed", row.task_state.state));
+        let state = row.task_state.state;
+        let how = match next(&row.task_state, TaskEvent::Retried) {
+            Ok(_) => "; pause its queue, retry it, change it, and resume the queue",
+            Err(_) => "",
+        };
+        return refused(format!("is {state}; only QUEUED tasks can be changed{how}"));
     }
     if let Some(args) = &edit.args {
         let name = tx.task_name(row.name_id)?;
