@@ -110,11 +110,7 @@ fn g20_explain_names_a_name_that_no_handler_knows() {
 fn g20_explain_names_a_process_that_does_not_execute() {
     let queue = Queue::builder().open_temporary().unwrap();
     let id = add(&queue, &Do::Ok(1), Options::new());
-    says(
-        &queue,
-        id,
-        "ready: 0 tasks of its queue come before it; no process executes tasks from the file",
-    );
+    says(&queue, id, "ready: 0 tasks of its queue come before it; no process executes tasks from the file");
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
