@@ -249,7 +249,9 @@ pub(crate) fn check_steps(
     }
     if let Some(e) = first {
         let why = e.source().map_or_else(|| e.to_string(), ToString::to_string);
-        report.problems.push(format!("{unread} of perdura's own rules could not be checked: {why}"));
+        report
+            .problems
+            .push(format!("SQLite: {why}, so {unread} of perdura's own rules could not be checked"));
     }
     Ok(report)
 }
