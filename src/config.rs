@@ -276,7 +276,8 @@ impl Config {
 }
 
 fn out_of_range(field: &str, value: impl Display, range: impl Display) -> Error {
-    Error::new(ErrorKind::InvalidConfig, format!("{field} = {value} is out of range; it takes {range}"))
+    let problem = format!("= {value} is out of range; it takes {range}");
+    Error::of_field(ErrorKind::InvalidConfig, field, &problem)
 }
 
 fn in_range<N: PartialOrd + Display>(field: &str, value: N, range: &RangeInclusive<N>) -> Result<(), Error> {

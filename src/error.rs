@@ -4,6 +4,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// What went wrong in a call. See [`Error::kind`] and [`Error::outcome`].
@@ -12,6 +13,8 @@ pub struct Error(Box<Repr>);
 struct Repr {
     kind: ErrorKind,
     message: String,
+    /// Where the message names the wrong field.
+    field: Option<Range<usize>>,
     outcome: Outcome,
     token: Option<EnqueueToken>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -108,6 +111,21 @@ impl Error {
         self.0.outcome
     }
 
+    /// For [`ErrorKind::InvalidInput`] and [`ErrorKind::InvalidConfig`]: the name of the option, argument or setting that is wrong, if it is a
+    /// single one. The message begins with it, or says before it where it stands.
+    ///
+    /// ```
+    /// use perdura::{Config, Options};
+    ///
+    /// let options = Options::new().max_attempts(0);
+    /// let error = options.validate(&Config::default(), std::time::SystemTime::now()).unwrap_err();
+    /// assert_eq!(error.field(), Some("max_attempts"));
+    /// assert_eq!(error.to_string(), r#"max_attempts "0" is not in 1 to 100"#);
+    /// ```
+    pub fn field(&self) -> Option<&str> {
+        self.0.field.clone().map(|at| &self.0.message[at])
+    }
+
     /// For an enqueue whose outcome is [`Outcome::Unknown`]: repeat it with [`Options::token`](crate::Options::token).
     pub fn token(&self) -> Option<EnqueueToken> {
         self.0.token
@@ -128,6 +146,7 @@ impl Error {
         Error(Box::new(Repr {
             kind,
             message: message.into(),
+            field: None,
             outcome: Outcome::NotDone,
             token: None,
             source: None,
@@ -137,12 +156,20 @@ impl Error {
 
     /// `field` breaks a rule; `problem` says which and how to mend it. The value is left out.
     pub(crate) fn invalid(field: &str, problem: &str) -> Error {
-        Error::new(ErrorKind::InvalidInput, format!("{field} {problem}"))
+        Error::of_field(ErrorKind::InvalidInput, field, problem)
     }
 
     /// Like [`Error::invalid`], with the value.
     pub(crate) fn invalid_value(field: &str, value: impl fmt::Display, problem: &str) -> Error {
-        Error::new(ErrorKind::InvalidInput, format!("{field} {} {problem}", quoted(&value.to_string())))
+        let problem = format!("{} {problem}", quoted(&value.to_string()));
+        Error::of_field(ErrorKind::InvalidInput, field, &problem)
+    }
+
+    /// An error whose message begins with the name of a field.
+    pub(crate) fn of_field(kind: ErrorKind, field: &str, problem: &str) -> Error {
+        let mut error = Error::new(kind, format!("{field} {problem}"));
+        error.0.field = Some(0..field.len());
+        error
     }
 
     /// A bug of ours: something that the code rules out has happened.
@@ -172,7 +199,18 @@ impl Error {
 
     /// Says what was being done: `opening "tasks.db": the disk is full`.
     pub(crate) fn context(mut self, what: &str) -> Error {
-        self.0.message = format!("{what}: {}", self.0.message);
+        let before = format!("{what}: ");
+        self.0.field = self.0.field.map(|at| at.start + before.len()..at.end + before.len());
+        self.0.message = before + &self.0.message;
+        self
+    }
+
+    /// The same error, with another name for its field.
+    pub(crate) fn with_field_named(mut self, name: &str) -> Error {
+        if let Some(at) = self.0.field.take() {
+            self.0.field = Some(at.start..at.start + name.len());
+            self.0.message.replace_range(at, name);
+        }
         self
     }
 
@@ -180,6 +218,7 @@ impl Error {
     pub(crate) fn repeat(&self) -> Error {
         let mut again = Error::new(self.0.kind, self.0.message.clone()).with_outcome(self.0.outcome);
         again.0.token = self.0.token;
+        again.0.field = self.0.field.clone();
         again
     }
 }
@@ -255,6 +294,17 @@ impl FromStr for EnqueueToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_field_is_found_in_the_message_and_can_have_another_name() {
+        let error = Error::invalid_value("max_attempts", 0, "is not in 1 to 100").context("line 3");
+        assert_eq!((error.field(), error.repeat().field()), (Some("max_attempts"), Some("max_attempts")));
+        let error = error.with_field_named("--max-attempts").context("jobs");
+        assert_eq!(error.field(), Some("--max-attempts"));
+        assert_eq!(error.to_string(), "jobs: line 3: --max-attempts \"0\" is not in 1 to 100");
+        let other = Error::new(ErrorKind::Io, "the disk has failed").context("x").with_field_named("y");
+        assert_eq!((other.field(), other.to_string().as_str()), (None, "x: the disk has failed"));
+    }
 
     #[test]
     fn a_token_survives_its_text() {

@@ -88,6 +88,14 @@ pub(super) const MOVE_TO_DEAD: Change = Change {
     action: &action::MOVE_TO_DEAD_LETTERS,
 };
 
+pub(super) const RUN_NOW: Change = Change {
+    verb: "run now:",
+    done: ["is ready", "are ready"],
+    asked: None,
+    one: |queue, id| Ok(queue.run_now(id)?),
+    action: &action::RUN_NOW,
+};
+
 fn move_one(queue: &Queue, id: TaskId) -> Result<(), CliError> {
     let state = queue.get(id)?.state;
     let bulk = queue.move_to_dead_letters(Filter::new().id(id).state(state))?;
@@ -128,10 +136,14 @@ impl Change {
         let mut tasks = 0;
         for id in &target.ids {
             match queue.get(*id) {
-                Ok(task) if self.action.allowed.contains(&task.state) => tasks += 1,
+                Ok(task) if self.action.allows(&task) => tasks += 1,
                 Ok(task) => {
                     let verb = self.verb.trim_end_matches(':');
-                    let message = format!("task {id} is {}, and {verb} would refuse it", task.state);
+                    let is = match task.hold.filter(|_| self.action.allowed.contains(&task.state)) {
+                        Some(_) => format!("{}, and not for its time or its turn", task.state),
+                        None => task.state.to_string(),
+                    };
+                    let message = format!("task {id} is {is}, and {verb} would refuse it");
                     session.screen.print_error(&CliError::new(Exit::Refused, message));
                 }
                 Err(e) => {
@@ -146,13 +158,17 @@ impl Change {
 
     fn by_filter(&self, session: &mut Session, target: &Target) -> CliResult {
         let filter = target.which.filter(session.now());
-        let states = if target.which.names_states() { self.action.allowed } else { self.action.default };
+        let names_states = target.which.names_states();
+        let states = if names_states { self.action.allowed } else { self.action.default };
         let meant = target.which.among(states);
-        let tasks = match meant.names_states() {
-            true => session.read_only_queue()?.count(meant.filter(session.now()))?,
-            false => 0, // none of the named states
-        };
-        self.tell_staying(session, target)?;
+        let mut tasks = 0;
+        if meant.names_states() {
+            let queue = session.read_only_queue()?;
+            tasks = self.action.count(&queue, meant.filter(session.now()))?;
+            if !names_states {
+                self.tell_staying(session, &queue, target)?;
+            }
+        }
         if let Some(exit) = target.consent.confirm(session, &self.what(tasks), tasks)? {
             return Ok(exit);
         }
@@ -171,11 +187,7 @@ impl Change {
     }
 
     /// Says how many tasks match and stay as they are, because the filter does not name their state.
-    fn tell_staying(&self, session: &Session, target: &Target) -> Result<(), CliError> {
-        if target.which.names_states() {
-            return Ok(());
-        }
-        let queue = session.read_only_queue()?;
+    fn tell_staying(&self, session: &Session, queue: &Queue, target: &Target) -> Result<(), CliError> {
         for state in self.action.allowed.iter().filter(|state| !self.action.default.contains(state)) {
             let filter = target.which.among(&[*state]).filter(session.now()).limit(MAX_COUNTED_TO_STAY + 1);
             let more = match queue.count(filter)? {
@@ -224,11 +236,6 @@ fn print_bulk(
         session.screen.line(format_args!("{}{skipped}", parts.join("; ")))?;
     }
     Ok(if bulk.changed == 0 { Exit::No } else { Exit::Done })
-}
-
-/// Runs tasks now that wait for their time.
-pub(super) fn run_now(session: &mut Session, ids: &[TaskId]) -> CliResult {
-    each(session, ids, |queue, id| Ok(queue.run_now(id).map(|()| "is ready")?))
 }
 
 /// Changes tasks one by one, so that it is known which was refused and why.

@@ -88,12 +88,8 @@ enum AdminVerb {
     Delete(filter::Target),
     /// Make dead letters of FAILED and LOST tasks: they are kept apart, and can be replayed
     MoveToDead(filter::Target),
-    /// Run tasks now that wait for their time
-    RunNow {
-        /// The tasks
-        #[arg(value_name = "ID", required = true)]
-        ids: Vec<TaskId>,
-    },
+    /// Run tasks now that wait for their time, or for their turn after a process died
+    RunNow(filter::Target),
     /// Start no more tasks of these queues, until they are resumed; what runs goes on
     Pause(queues::ToPause),
     /// Start tasks of these queues again: of paused ones, and of those that a task has closed for a while
@@ -144,7 +140,7 @@ impl AdminVerb {
             AdminVerb::Cancel(target) => manage::CANCEL.run(session, &target),
             AdminVerb::Delete(target) => manage::DELETE.run(session, &target),
             AdminVerb::MoveToDead(target) => manage::MOVE_TO_DEAD.run(session, &target),
-            AdminVerb::RunNow { ids } => manage::run_now(session, &ids),
+            AdminVerb::RunNow(target) => manage::RUN_NOW.run(session, &target),
             AdminVerb::Pause(queues) => queues.run(session),
             AdminVerb::Resume(queues) => queues.run(session),
             AdminVerb::Queue(verb) => verb.run(session),

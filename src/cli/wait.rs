@@ -8,20 +8,18 @@ use crate::console::filter::FilterArgs;
 use crate::console::inspect::explain::WorkerStatus;
 use crate::console::inspect::task::{RecordJson, command};
 use crate::console::paging::pages;
+use crate::console::patience::Patience;
 use crate::console::text::safe;
 use crate::console::times::age;
 use crate::console::words::{count, span};
 use crate::console::{CliError, CliResult, Exit, Session};
-use crate::{Clock, Error, ErrorKind, Queue, State, SystemClock, TaskId, TaskRecord};
+use crate::{Clock, ErrorKind, Queue, State, SystemClock, TaskId, TaskRecord};
 
 /// Interval between reads of the file.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many tasks are looked at between two pauses.
 const TASKS_PER_LOOK: usize = 500;
-
-/// How long the file may be unreadable.
-const UNREADABLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many tasks are named in a message.
 const MAX_NAMED: usize = 20;
@@ -61,17 +59,24 @@ impl WaitArgs {
         #[cfg(unix)]
         ids.iter().try_for_each(|id| crate::jobs::refuse_waiting_for_itself(session, Some(*id)))?;
         let until = self.timeout.map(|timeout| clock.monotonic().saturating_add(timeout));
-        let (mut ends, mut has_told, mut unreadable_since) = (Ends::default(), false, None);
+        let (mut ends, mut has_told, mut patience) = (Ends::default(), false, Patience::default());
         let mut open: VecDeque<TaskId> = ids.into();
         loop {
             // All of them in turn: one that has ended may be deleted while another is waited for.
             for _ in 0..open.len().min(TASKS_PER_LOOK) {
                 let Some(id) = open.pop_front() else { break };
-                match bear(queue.get(id), &mut unreadable_since, clock.monotonic())? {
-                    Look::Is(record) if record.state.is_finished() => ends.tell(session, &queue, &record)?,
-                    Look::Is(_) | Look::Unreadable => open.push_back(id),
-                    Look::Gone => ends.tell_gone(session, &queue, id),
+                match queue.get(id) {
+                    Err(e) if e.kind() != ErrorKind::NotFound => {
+                        let tell = |text: &str| session.screen.remark(text);
+                        patience.bear(session.naming(e.into()), clock.monotonic(), tell)?;
+                        open.push_back(id);
+                        continue;
+                    }
+                    Ok(record) if record.state.is_finished() => ends.tell(session, &queue, &record)?,
+                    Ok(_) => open.push_back(id),
+                    Err(_) => ends.tell_gone(session, &queue, id), // it was there when the wait began
                 }
+                patience.renew();
             }
             if open.is_empty() {
                 break;
@@ -129,34 +134,6 @@ impl WaitArgs {
         session.screen.remark(format_args!("after {after}, {tasks} {named}{more} {have} not ended"));
         Ok(Exit::No)
     }
-}
-
-/// What a look at a task has found.
-enum Look {
-    Is(Box<TaskRecord>),
-    /// It was there when the wait began.
-    Gone,
-    /// The file cannot be read now.
-    Unreadable,
-}
-
-/// Bears for a while that the file cannot be read.
-///
-/// # Errors
-/// If that lasts.
-fn bear(
-    found: Result<TaskRecord, Error>,
-    since: &mut Option<Duration>,
-    now: Duration,
-) -> Result<Look, CliError> {
-    let look = match found {
-        Ok(record) => Look::Is(Box::new(record)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Look::Gone,
-        Err(e) if now.saturating_sub(*since.get_or_insert(now)) >= UNREADABLE_LIMIT => return Err(e.into()),
-        Err(_) => return Ok(Look::Unreadable),
-    };
-    *since = None;
-    Ok(look)
 }
 
 impl Ends {

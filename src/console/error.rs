@@ -36,7 +36,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Parts of the library's messages that name a method, and what to say in the shell instead.
-const IN_SHELL: [(&str, &str); 14] = [
+const IN_SHELL: [(&str, &str); 15] = [
     (", or only look with read_only(true)", ""),
     (", and read_only(true) makes none; check", "; check"),
     ("make it by opening it without read_only(true)", "its first task makes it one"),
@@ -51,6 +51,7 @@ const IN_SHELL: [(&str, &str); 14] = [
     ("longer than delay,", "longer than --delay,"),
     ("later than run_at", "later than --at"),
     ("goes with delay and not with run_at", "goes with --delay and not with --at"),
+    ("no meaning with after_end", "no meaning with --after-end"),
 ];
 
 /// A message of the library, for those who have the command alone.
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
 
     /// Calls that a message may name.
-    const CALLS: [&str; 11] = [
+    const CALLS: [&str; 12] = [
         "read_only(",
         "share(",
         "Queue::",
@@ -185,6 +186,7 @@ mod tests {
         "replay_again",
         "than run_at",
         "with run_at",
+        "with after_end",
         "run_now ",
         "retry_from_start",
         "open the queue",
@@ -248,7 +250,7 @@ mod tests {
     #[test]
     fn no_message_of_the_library_names_a_call_to_the_shell() {
         let mut lines = Vec::new();
-        for room in ["store", "queue", "task", "handler"] {
+        for room in ["store", "queue", "task", "handler", "schedule"] {
             naming(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room), &mut lines);
         }
         for (call, _) in IN_SHELL {

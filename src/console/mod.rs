@@ -12,6 +12,7 @@ pub(crate) mod options;
 #[cfg(unix)]
 pub(crate) mod os_word;
 pub(crate) mod paging;
+pub(crate) mod patience;
 pub(crate) mod refusal;
 pub(crate) mod screen;
 pub(crate) mod session;

@@ -11,7 +11,6 @@ use serde::Serialize;
 use super::batch::{self, Format, Separator};
 use super::engines::EnginesOption;
 use super::job_options::{JobOptions, NewJob, about_line};
-use super::option_names::OptionStyle;
 use super::template::Template;
 use crate::console::os_word::Word;
 use crate::console::text::safe;
@@ -63,14 +62,6 @@ struct Added {
 
 impl AddArgs {
     pub(super) fn run(self, session: &mut Session) -> CliResult {
-        let style = match self.from {
-            Some(Format::Jsonl) => OptionStyle::Json,
-            _ => OptionStyle::CommandLine,
-        };
-        self.add(session).map_err(|error| style.name(error))
-    }
-
-    fn add(self, session: &mut Session) -> CliResult {
         let engines = self.engines.engines(session.db());
         let new = match (self.from, &self.template) {
             (Some(format), _) => batch::read(format, &standard_input()?, &self.options, &engines)?,
@@ -174,10 +165,10 @@ fn key_of(queue: &Queue, id: TaskId) -> &'static str {
 /// Refuses what is wrong before there is a file.
 fn check(new: &[NewJob], now: Timestamp) -> Result<(), CliError> {
     let config = Config::default();
-    for NewJob { job, options, line, .. } in new {
+    for NewJob { job, options, line, style, .. } in new {
         job.check_size(config.max_args_bytes)
-            .map_err(CliError::usage)
-            .and_then(|()| Ok(options.validate(&config, now.to_system_time())?))
+            .map_err(|problem| style.problem(problem))
+            .and_then(|()| options.validate(&config, now.to_system_time()).map_err(|e| style.error(e)))
             .map_err(|error| about_line(error, *line))?;
     }
     Ok(())
@@ -185,15 +176,16 @@ fn check(new: &[NewJob], now: Timestamp) -> Result<(), CliError> {
 
 /// All, or none. What is wrong with one of them names its line.
 fn add(queue: &Queue, new: &[NewJob]) -> Result<Vec<Enqueued>, CliError> {
-    let line = Cell::new(None); // of the job that was looked at last: it is the one that a complaint means
+    let latest = Cell::new(None); // the job that was looked at last: a complaint is about it
     let jobs = new.iter().map(|new| {
-        line.set(new.line);
+        latest.set(Some(new));
         (new.task_name.clone().into(), &new.job, new.options.clone())
     });
     queue.enqueue_all_as(jobs).map_err(|e: Error| {
         let is_about_one = matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::TooLarge);
-        let error = CliError::from(e);
-        let exit = if is_about_one { Exit::Usage } else { error.exit };
-        about_line(CliError { exit, ..error }, line.get().filter(|_| is_about_one))
+        match latest.get().filter(|_| is_about_one) {
+            Some(new) => about_line(CliError { exit: Exit::Usage, ..new.style.error(e) }, new.line),
+            None => e.into(),
+        }
     })
 }

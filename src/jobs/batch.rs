@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::engines::EnginesFile;
 use super::job_options::{JobOptions, NewJob, about_line, attempts, key_limit, nice, priority};
+use super::option_names::OptionStyle;
 use super::template::Template;
 use super::unique::conflict_rule;
 use crate::Timestamp;
@@ -102,6 +103,7 @@ fn words(text: &str, shell: bool) -> Result<Vec<Word>, String> {
 
 /// The command and the options of one object.
 fn object(text: &str, mut options: JobOptions) -> Result<(Vec<Word>, JobOptions), String> {
+    options.kind.style = OptionStyle::Json;
     let object: Map<String, Value> =
         serde_json::from_str(text).map_err(|e| format!("it is not a JSON object (column {})", e.column()))?;
     if object.contains_key("limit") && object.contains_key("serial") {
@@ -237,13 +239,12 @@ fn time(value: Value) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::super::job_options::RunOptions;
-    use super::super::option_names::OptionStyle;
     use super::*;
 
     fn told(format: Format, text: &str) -> String {
         read(format, text.as_bytes(), &JobOptions::default(), &EnginesFile::none())
             .err()
-            .map(|e| OptionStyle::Json.name(e).message)
+            .map(|e| e.message)
             .unwrap_or_default()
     }
 

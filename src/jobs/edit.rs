@@ -12,6 +12,8 @@ use crate::console::times::{age, future};
 use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Options, Queue, TaskId, Timestamp};
 
+const STYLE: OptionStyle = OptionStyle::CommandLine;
+
 /// What to change of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EditArgs {
@@ -46,10 +48,6 @@ pub(crate) struct EditArgs {
 
 impl EditArgs {
     pub(super) fn run(self, session: &mut Session) -> CliResult {
-        self.edit(session).map_err(|error| OptionStyle::CommandLine.name(error))
-    }
-
-    fn edit(self, session: &mut Session) -> CliResult {
         let options = with(Options::new(), self.priority, Options::priority);
         let options = with(options, self.delay, Options::delay);
         let options = with(options, self.at.map(Timestamp::to_system_time), Options::run_at);
@@ -64,7 +62,7 @@ impl EditArgs {
         }
         let queue = session.writable_queue()?;
         let done = match self.command.is_empty() {
-            true => queue.edit(self.id, options).map_err(CliError::from),
+            true => queue.edit(self.id, options).map_err(|e| STYLE.error(e)),
             false => self.edit_command(&queue, options),
         };
         done.map_err(|e| session.explainer(&queue).unless_letter(&queue, self.id, e))?;
@@ -88,7 +86,7 @@ impl EditArgs {
         };
         let argv = self.command.iter().map(|word| Word(word.clone())).collect();
         let job = Job { argv, shell: false, ..job };
-        job.check().map_err(CliError::usage)?;
-        Ok(queue.edit_as(self.id, options, vec![task_name.into()], &job, args)?)
+        job.check().map_err(|problem| STYLE.problem(problem))?;
+        queue.edit_as(self.id, options, vec![task_name.into()], &job, args).map_err(|e| STYLE.error(e))
     }
 }

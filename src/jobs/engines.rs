@@ -184,17 +184,14 @@ impl EngineEntry {
     ///
     /// # Errors
     /// It may not, and where it may.
-    pub(super) fn queue(&self, wanted: Option<&str>) -> Result<&str, CliError> {
+    pub(super) fn queue(&self, wanted: Option<&str>) -> Result<&str, String> {
         let found = match wanted {
             None => self.queues.first(),
             Some(wanted) => self.queues.iter().find(|queue| *queue == wanted),
         };
         found.map(String::as_str).ok_or_else(|| {
             let (name, queues) = (&self.name, list(&self.queues));
-            CliError::usage(format!(
-                "queue: {:?} is none of the engine {name:?}; it takes {queues}",
-                wanted.unwrap_or_default()
-            ))
+            format!("{:?} is none of the engine {name:?}; it takes {queues}", wanted.unwrap_or_default())
         })
     }
 }
@@ -388,7 +385,7 @@ mod tests {
         let EngineKind::Exec { program, .. } = &here.kind else { panic!("{here:?}") };
         assert!(program.is_absolute() && program.ends_with("run.py"), "{program:?}");
         assert_eq!((here.queue(None).unwrap(), here.queue(Some("b")).unwrap()), ("a", "b"));
-        assert!(here.queue(Some("default")).unwrap_err().message.contains("it takes \"a\", \"b\""));
+        assert!(here.queue(Some("default")).unwrap_err().contains("it takes \"a\", \"b\""));
         assert_eq!(
             (here.poll_interval, here.lost_retry),
             (Some(Duration::from_millis(500)), Some(LostRetry::Backoff))

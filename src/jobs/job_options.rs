@@ -11,9 +11,10 @@ use serde_json::{Map, Value};
 
 use super::engines::{EngineEntry, EnginesFile};
 use super::given::with;
+use super::option_names::OptionStyle;
 use super::outside;
 use super::unique::UniqueOptions;
-use crate::console::inspect::job::{Codes, Job, TASK_NAME};
+use crate::console::inspect::job::{Codes, Job, JobProblem, TASK_NAME};
 use crate::console::os_word::Word;
 use crate::console::sizes::size;
 use crate::console::times::{age, future};
@@ -115,6 +116,9 @@ pub(super) struct RunOptions {
     /// has not]
     #[arg(long)]
     pub late_success: bool,
+    /// What options are called where they were given.
+    #[arg(skip)]
+    pub style: OptionStyle,
 }
 
 pub(super) fn priority(text: &str) -> Result<i16, String> {
@@ -181,7 +185,7 @@ impl JobOptions {
         let options = self.kind.options(self.delay, engine)?;
         let options = with(options, self.at.map(Timestamp::to_system_time), Options::run_at);
         let options = with(options, self.delay, Options::delay);
-        Ok(NewJob { task_name: task_name(engine), job, options, at: self.at, line })
+        Ok(NewJob { task_name: task_name(engine), job, options, at: self.at, line, style: self.kind.style })
     }
 }
 
@@ -200,7 +204,9 @@ impl RunOptions {
             let only = [("working_dir", self.working_dir.is_some()), ("spec", self.spec.is_some())];
             return match only.iter().find(|(_, is_given)| *is_given) {
                 Some((option, _)) => Err(CliError::usage(format!(
-                    "`{option}` is for an engine outside; name one with `on`, or leave it out"
+                    "{} is for an engine outside; name one with {}, or leave it out",
+                    self.style.name(option),
+                    self.style.name("on")
                 ))),
                 None => Ok(None),
             };
@@ -217,7 +223,9 @@ impl RunOptions {
         ];
         match never.iter().find(|(_, is_given)| *is_given) {
             Some((option, _)) => Err(CliError::usage(format!(
-                "`{option}` does not go with `on`: it is for jobs that `perdura work` runs itself"
+                "{} does not go with {}: it is for jobs that `perdura work` runs itself",
+                self.style.name(option),
+                self.style.name("on")
             ))),
             None => Ok(Some(engine)),
         }
@@ -234,8 +242,8 @@ impl RunOptions {
         engine: Option<&EngineEntry>,
     ) -> Result<Job, CliError> {
         let job = Job { name, ..self.unchecked_job(argv, engine)? };
-        job.check().map_err(CliError::usage)?;
-        engine.map_or(Ok(()), |engine| outside::check(engine, &job).map_err(CliError::usage))?;
+        let is_taken = |job| engine.map_or(Ok(()), |engine| outside::check(engine, job));
+        job.check().and_then(|()| is_taken(&job)).map_err(|problem| self.style.problem(problem))?;
         Ok(job)
     }
 
@@ -273,7 +281,13 @@ impl RunOptions {
         engine: Option<&EngineEntry>,
     ) -> Result<Options, CliError> {
         let queue = self.queue.as_deref();
-        let queue = engine.map_or(Ok(queue), |engine| engine.queue(queue).map(Some))?;
+        let queue = match engine {
+            Some(engine) => {
+                let found = engine.queue(queue);
+                Some(found.map_err(|problem| self.style.problem(JobProblem::new(&["queue"], problem)))?)
+            }
+            None => queue,
+        };
         let options = with(Options::new(), queue, Options::queue);
         let options = with(options, self.priority, Options::priority);
         let options = with(options, self.max_attempts, Options::max_attempts);
@@ -286,7 +300,7 @@ impl RunOptions {
         let options = with(options, self.needs_free_disk, Options::needs_free_disk);
         let options = with(options, self.expires, Options::expires);
         let options = with(options, self.tag.as_deref(), Options::tag);
-        Ok(match self.unique.unique(delay)? {
+        Ok(match self.unique.unique(delay, self.style)? {
             Some(unique) => options.unique(unique),
             None => options,
         })
@@ -337,6 +351,8 @@ pub(super) struct NewJob {
     pub at: Option<Timestamp>,
     /// The line that it came from.
     pub line: Option<usize>,
+    /// What its options are called where they were given.
+    pub style: OptionStyle,
 }
 
 /// Names the line of a job, if it came from one.

@@ -1,178 +1,101 @@
 //! What options are called in a message: `--max-attempts` on the command line, `max_attempts` in a line of JSON.
-//!
-//! Messages of this program name them as keys between backquotes. Those of the library, and those of values, begin with the field that
-//! they speak of.
 
-use crate::console::{CliError, Exit};
+use crate::Error;
+use crate::console::CliError;
+use crate::console::inspect::job::JobProblem;
 
-/// Where options stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the options of a job are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum OptionStyle {
+    #[default]
     CommandLine,
     Json,
 }
 
-/// Options whose name differs from their key by their dashes only.
-const OPTIONS: [&str; 33] = [
-    "queue",
-    "priority",
-    "delay",
-    "at",
-    "max_attempts",
-    "backoff",
-    "timeout",
-    "unique",
-    "until_started",
-    "for",
-    "on_conflict",
-    "limit",
-    "serial",
-    "needs",
-    "needs_throughout",
-    "needs_free_disk",
-    "expires",
-    "name",
-    "tag",
-    "env",
-    "keep_env",
-    "stdin",
-    "nice",
-    "dir",
-    "on",
-    "working_dir",
-    "spec",
-    "kill_after",
-    "missed",
-    "grace",
-    "overlap",
-    "jitter",
-    "until",
-];
-
-/// Those with names of their own: the library's field, or the key, then what stands on the command line.
-const OWN_NAMES: [(&str, &str); 10] = [
+/// Fields of the library, and keys, whose option is not their name with dashes.
+const OWN_NAMES: [(&str, &str); 12] = [
     ("unique key", "--unique"),
+    ("unique key's time", "--for"),
     ("key of limit", "the key of --limit"),
     ("key of serial", "the key of --serial"),
     ("run_at", "--at"),
     ("max_wait", "MAX_WAIT"),
     ("argv", "the command"),
-    ("late_success", "--late-success"),
     ("pattern", "CRON"),
     ("time_zone", "--tz"),
     ("period", "--every"),
+    ("schedule", "NAME"),
+    ("task name", "the task name"),
 ];
 
 impl OptionStyle {
-    /// The same error, which names options as they are typed.
-    pub(super) fn name(self, error: CliError) -> CliError {
-        match error.exit {
-            Exit::Usage => CliError { message: self.text(&error.message), ..error },
-            _ => error,
+    /// The option that sets a field of the library, or has this key.
+    pub(super) fn name(self, field: &str) -> String {
+        match OWN_NAMES.iter().find(|(other, _)| *other == field) {
+            _ if self == OptionStyle::Json => field.to_owned(),
+            Some((_, own)) => (*own).to_owned(),
+            None => format!("--{}", field.replace('_', "-")),
         }
     }
 
-    fn text(self, message: &str) -> String {
-        let message = self.quoted(message);
-        if self == OptionStyle::Json {
-            return message;
-        }
-        let (place, text) = match message.split_once(": ") {
-            Some((place, text)) if is_place(place) => (&message[..place.len() + 2], text),
-            _ => ("", message.as_str()),
-        };
-        format!("{place}{}", leading(text))
-    }
-
-    /// Options between backquotes.
-    fn quoted(self, message: &str) -> String {
-        let mut text = String::with_capacity(message.len());
-        let mut rest = message;
-        while let Some((before, (quoted, after))) =
-            rest.split_once('`').and_then(|(before, after)| Some((before, after.split_once('`')?)))
-        {
-            text.push_str(before);
-            match typed(quoted) {
-                Some(_) if self == OptionStyle::Json => text.push_str(quoted),
-                Some(option) => text.push_str(&option),
-                None => text.push_str(&format!("`{quoted}`")),
-            }
-            rest = after;
-        }
-        text + rest
-    }
-}
-
-/// `line 3`, `schedule "nightly"`
-fn is_place(text: &str) -> bool {
-    let is_line = text.strip_prefix("line ").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
-    is_line || (text.starts_with("schedule \"") && text.ends_with('"'))
-}
-
-/// What stands on the command line for a field or a key.
-fn typed(name: &str) -> Option<String> {
-    if let Some((_, own)) = OWN_NAMES.iter().find(|(field, _)| *field == name) {
-        return Some((*own).to_owned());
-    }
-    OPTIONS.contains(&name).then(|| format!("--{}", name.replace('_', "-")))
-}
-
-/// A text that begins with a field: `timeout is zero`, `argv, env and dir: they are …`.
-fn leading(text: &str) -> String {
-    if let Some((names, rest)) = text.split_once(':') {
-        let list = names.replace(" and ", ", ");
-        let list: Option<Vec<_>> = list.split(", ").map(typed).collect();
-        if let Some([first @ .., last]) = list.as_deref() {
-            let names =
-                if first.is_empty() { last.clone() } else { format!("{} and {last}", first.join(", ")) };
-            return format!("{names}:{rest}");
+    /// Several of them: `--env and --dir`.
+    pub(super) fn names(self, fields: &[&str]) -> String {
+        let names: Vec<_> = fields.iter().map(|field| self.name(field)).collect();
+        match names.split_last() {
+            Some((last, [])) => last.clone(),
+            Some((last, first)) => format!("{} and {last}", first.join(", ")),
+            None => String::new(),
         }
     }
-    let fields = OPTIONS.into_iter().chain(OWN_NAMES.into_iter().map(|(field, _)| field));
-    let field = fields.filter(|field| text.strip_prefix(*field).is_some_and(|rest| rest.starts_with(' ')));
-    match field.max_by_key(|field| field.len()) {
-        Some(field) => format!("{}{}", typed(field).unwrap_or_default(), &text[field.len()..]),
-        None => text.to_owned(),
+
+    /// An error of the library, which names the option in place of its field.
+    pub(super) fn error(self, error: Error) -> CliError {
+        match error.field().map(|field| self.name(field)) {
+            Some(name) => error.with_field_named(&name).into(),
+            None => error.into(),
+        }
+    }
+
+    /// What is wrong with a job, as wrong usage.
+    pub(super) fn problem(self, JobProblem { keys, problem }: JobProblem) -> CliError {
+        CliError::usage(format!("{}: {problem}", self.names(keys)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::Exit;
+    use crate::{Config, ErrorKind, Options};
 
     #[test]
     fn options_are_named_as_they_are_typed() {
-        for (message, typed, json) in [
-            ("unique key is empty", "--unique is empty", "unique key is empty"),
-            ("line 3: timeout is zero; x", "line 3: --timeout is zero; x", "line 3: timeout is zero; x"),
-            ("max_attempts \"0\" is not", "--max-attempts \"0\" is not", "max_attempts \"0\" is not"),
-            (
-                "`dir` does not go with `on`: `perdura work` runs",
-                "--dir does not go with --on: `perdura work` runs",
-                "dir does not go with on: `perdura work` runs",
-            ),
-            (
-                "argv, env and dir: they are",
-                "the command, --env and --dir: they are",
-                "argv, env and dir: they are",
-            ),
-            (
-                "`until_started`, `for` and `on_conflict` say",
-                "--until-started, --for and --on-conflict say",
-                "until_started, for and on_conflict say",
-            ),
-            ("there is no engine `x`", "there is no engine `x`", "there is no engine `x`"),
-            (
-                "schedule \"a\": time_zone \"x\" is none",
-                "schedule \"a\": --tz \"x\" is none",
-                "schedule \"a\": time_zone \"x\" is none",
-            ),
-            ("the queue is full", "the queue is full", "the queue is full"),
-        ] {
-            assert_eq!(OptionStyle::CommandLine.text(message), typed);
-            assert_eq!(OptionStyle::Json.text(message), json);
+        let [typed, json] = [OptionStyle::CommandLine, OptionStyle::Json];
+        for (field, option) in
+            [("max_attempts", "--max-attempts"), ("unique key", "--unique"), ("argv", "the command")]
+        {
+            assert_eq!((typed.name(field).as_str(), json.name(field).as_str()), (option, field));
         }
-        let other = CliError::new(Exit::Refused, "queue is not an option here");
-        assert_eq!(OptionStyle::CommandLine.name(other).message, "queue is not an option here");
+        let keys = &["argv", "env", "working_dir"];
+        assert_eq!(typed.names(keys), "the command, --env and --working-dir");
+        assert_eq!(
+            (json.names(keys), typed.names(&["on"])),
+            ("argv, env and working_dir".into(), "--on".into())
+        );
+    }
+
+    #[test]
+    fn an_error_of_the_library_names_the_option() {
+        let refused = |options: Options| {
+            let now = std::time::SystemTime::UNIX_EPOCH;
+            options.validate(&Config::default(), now).unwrap_err().context("line 3")
+        };
+        let error = OptionStyle::CommandLine.error(refused(Options::new().unique("")));
+        assert_eq!(error.exit, Exit::Usage);
+        assert!(error.message.starts_with("line 3: --unique is empty;"), "{}", error.message);
+        let error = OptionStyle::Json.error(refused(Options::new().max_attempts(0)));
+        assert!(error.message.starts_with("line 3: max_attempts \"0\" is not"), "{}", error.message);
+        let other = Error::new(ErrorKind::NotFound, "queue is not an option here");
+        assert_eq!(OptionStyle::CommandLine.error(other).message, "queue is not an option here");
     }
 }

@@ -11,7 +11,7 @@ use super::engines::{EngineEntry, EngineKind};
 use super::family::keep_children;
 use super::given::with;
 use super::worker_event::{OutsideAttempt, WorkerEvent};
-use crate::console::inspect::job::{Job, TASK_NAME};
+use crate::console::inspect::job::{Job, JobProblem, TASK_NAME};
 use crate::console::inspect::task::exit_code;
 use crate::console::os_word::Word;
 use crate::console::{CliError, Exit};
@@ -77,7 +77,7 @@ impl Task for OutsideJob {
 ///
 /// # Errors
 /// What is wrong, and what to do.
-pub(super) fn check(engine: &EngineEntry, job: &Job) -> Result<(), String> {
+pub(super) fn check(engine: &EngineEntry, job: &Job) -> Result<(), JobProblem> {
     match &engine.kind {
         EngineKind::Exec { .. } => program_spec(job).map(drop),
         EngineKind::Ray { .. } => ray_spec(job).map(drop),
@@ -166,7 +166,7 @@ impl EngineEntry {
         &self,
         builder: Builder,
         engine: E,
-        spec: fn(&Job) -> Result<E::Spec, String>,
+        spec: fn(&Job) -> Result<E::Spec, JobProblem>,
         news: Sender<WorkerEvent>,
     ) -> Builder {
         let named = self.settings(NamedEngine::new(&self.name, engine));
@@ -179,7 +179,9 @@ impl EngineEntry {
                 began: clock.now(),
                 line: job.line(),
             })); // nobody counts it once the verb has ended
-            spec(&job).map_err(|why| Failure::named("JobRefused", why).never_retry())
+            spec(&job).map_err(|JobProblem { keys, problem }| {
+                Failure::named("JobRefused", format!("{}: {problem}", keys.join(", "))).never_retry()
+            })
         };
         // There are few engines, and they last as long as the process.
         let task_name: &'static str = Box::leak(self.task_name().into_boxed_str());
@@ -208,7 +210,7 @@ fn finish(job: &Job, ended: &Ended) -> Result<Option<Box<RawValue>>, Failure> {
 }
 
 /// What a program is asked that is an engine: the words, and the keys of the job's own spec.
-fn program_spec(job: &Job) -> Result<Value, String> {
+fn program_spec(job: &Job) -> Result<Value, JobProblem> {
     let mut spec = job.spec.clone();
     let argv: Vec<Value> = job.command().into_iter().map(text).collect::<Result<_, _>>()?;
     let mut own = vec![("argv", Value::Array(argv))];
@@ -220,7 +222,7 @@ fn program_spec(job: &Job) -> Result<Value, String> {
     }
     for (key, value) in own {
         if spec.insert(key.to_owned(), value).is_some() {
-            return Err(format!("spec: {key} is told by the command line; take it out of the spec"));
+            return Err(wrong_spec(format!("{key} is told by the command line; take it out of the spec")));
         }
     }
     Ok(Value::Object(spec))
@@ -228,7 +230,7 @@ fn program_spec(job: &Job) -> Result<Value, String> {
 
 /// What Ray is asked: a line for a shell, and the keys of Ray's API in the job's own spec.
 #[cfg(feature = "ray")]
-fn ray_spec(job: &Job) -> Result<crate::ray::RayJob, String> {
+fn ray_spec(job: &Job) -> Result<crate::ray::RayJob, JobProblem> {
     let line = if job.shell {
         job.argv.iter().map(|word| utf8(word.bytes())).collect::<Result<Vec<_>, _>>()?.join(" ")
     } else {
@@ -243,7 +245,7 @@ fn ray_spec(job: &Job) -> Result<crate::ray::RayJob, String> {
         ("env_vars", told("env_vars", !job.env.is_empty())),
     ] {
         if is_there {
-            return Err(format!("spec: {key} is told by the command line; take it out of the spec"));
+            return Err(wrong_spec(format!("{key} is told by the command line; take it out of the spec")));
         }
     }
     check_ray_keys(&spec)?;
@@ -252,7 +254,7 @@ fn ray_spec(job: &Job) -> Result<crate::ray::RayJob, String> {
         spec.insert("working_dir".to_owned(), text(folder.bytes())?);
     }
     let ray: crate::ray::RayJob =
-        serde_json::from_value(Value::Object(spec)).map_err(|_| "spec: it is none of Ray's".to_owned())?;
+        serde_json::from_value(Value::Object(spec)).map_err(|_| wrong_spec("it is none of Ray's"))?;
     Ok(variables(job)?
         .into_iter()
         .fold(ray, |ray, (name, value)| ray.env(name, value.as_str().unwrap_or_default())))
@@ -272,34 +274,40 @@ const RAY_KEYS: [&str; 6] = [
 /// # Errors
 /// A key that there is not, or one with a value of another shape; never the value.
 #[cfg(feature = "ray")]
-fn check_ray_keys(spec: &Map<String, Value>) -> Result<(), String> {
+fn check_ray_keys(spec: &Map<String, Value>) -> Result<(), JobProblem> {
     for (key, value) in spec {
         if !RAY_KEYS.contains(&key.as_str()) {
-            return Err(format!("spec: there is no key {key:?}; there are {}", RAY_KEYS.join(", ")));
+            return Err(wrong_spec(format!("there is no key {key:?}; there are {}", RAY_KEYS.join(", "))));
         }
         let alone = serde_json::json!({ "entrypoint": "", key.as_str(): value });
         if serde_json::from_value::<crate::ray::RayJob>(alone).is_err() {
-            return Err(format!("spec: {key}: Ray takes a value of another shape; see docs/outside.md"));
+            return Err(wrong_spec(format!(
+                "{key}: Ray takes a value of another shape; see docs/outside.md"
+            )));
         }
     }
     Ok(())
 }
 
 #[cfg(not(feature = "ray"))]
-fn ray_spec(_: &Job) -> Result<Value, String> {
-    Err(format!("on: {WITHOUT_RAY}"))
+fn ray_spec(_: &Job) -> Result<Value, JobProblem> {
+    Err(JobProblem::new(&["on"], WITHOUT_RAY))
 }
 
-fn variables(job: &Job) -> Result<Map<String, Value>, String> {
+fn wrong_spec(problem: impl Into<String>) -> JobProblem {
+    JobProblem::new(&["spec"], problem)
+}
+
+fn variables(job: &Job) -> Result<Map<String, Value>, JobProblem> {
     let variable = |(name, value): &(Word, Word)| Ok((utf8(name.bytes())?.to_owned(), text(value.bytes())?));
     job.env.iter().map(variable).collect()
 }
 
-fn text(word: &[u8]) -> Result<Value, String> {
+fn text(word: &[u8]) -> Result<Value, JobProblem> {
     utf8(word).map(|word| Value::String(word.to_owned()))
 }
 
-fn utf8(word: &[u8]) -> Result<&str, String> {
-    let wrong = "argv, env and working_dir: a word is not UTF-8, and an engine takes only that";
-    std::str::from_utf8(word).map_err(|_| wrong.to_owned())
+fn utf8(word: &[u8]) -> Result<&str, JobProblem> {
+    let problem = "a word is not UTF-8, and an engine takes only that";
+    std::str::from_utf8(word).map_err(|_| JobProblem::new(&["argv", "env", "working_dir"], problem))
 }

@@ -82,22 +82,19 @@ enum OverlapRule {
 
 impl ScheduleArgs {
     pub(crate) fn run(self, session: &mut Session) -> CliResult {
-        self.set(session).map_err(|error| OptionStyle::CommandLine.name(error))
-    }
-
-    fn set(self, session: &mut Session) -> CliResult {
         let argv = self.command.iter().map(|word| Word(word.clone())).collect();
         let engines = self.engines.engines(session.db());
         let engine = self.options.engine(&engines)?;
         let job = self.options.job(argv, None, engine)?;
         let name = task_name(engine);
-        job.check_size(Config::default().max_args_bytes).map_err(CliError::usage)?;
+        let style = OptionStyle::CommandLine;
+        job.check_size(Config::default().max_args_bytes).map_err(|problem| style.problem(problem))?;
         let schedule = self.schedule(engine)?;
         // What is wrong with it is said before there is a file.
         let trial = Queue::builder().open_temporary().map_err(CliError::of_file)?;
-        trial.set_schedule_as(schedule.clone(), &name, &job)?;
+        trial.set_schedule_as(schedule.clone(), &name, &job).map_err(|e| style.error(e))?;
         let queue = session.open(Queue::builder().share_as_found(true))?;
-        queue.set_schedule_as(schedule, &name, &job)?;
+        queue.set_schedule_as(schedule, &name, &job).map_err(|e| style.error(e))?;
         session.note_done(format!("schedule {:?} was set", self.name));
         let record = queue.schedule(&self.name)?;
         if session.json {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::option_names::OptionStyle;
 use crate::console::CliError;
 use crate::console::times::age;
 use crate::{OnConflict, Unique};
@@ -65,13 +66,19 @@ impl UniqueOptions {
     ///
     /// # Errors
     /// Options that need another one.
-    pub(super) fn unique(&self, delay: Option<Duration>) -> Result<Option<Unique>, CliError> {
+    pub(super) fn unique(
+        &self,
+        delay: Option<Duration>,
+        style: OptionStyle,
+    ) -> Result<Option<Unique>, CliError> {
         let Some(key) = &self.unique else {
             let without = self.until_started || self.lasts.is_some() || self.on_conflict.is_some();
+            let options = style.names(&["until_started", "for", "on_conflict"]);
             return match without {
-                true => Err(CliError::usage(
-                    "`until_started`, `for` and `on_conflict` say more of a unique key; name it: `unique`",
-                )),
+                true => Err(CliError::usage(format!(
+                    "{options} say more of a unique key; name it: {}",
+                    style.name("unique")
+                ))),
                 false => Ok(None),
             };
         };
@@ -114,6 +121,9 @@ mod tests {
             ..UniqueOptions::default()
         };
         let ten = OnConflict::Debounce { max_wait: 10 * minute };
-        assert_eq!(options.unique(Some(minute)).unwrap(), Some(Unique::key("k").on_conflict(ten)));
+        assert_eq!(
+            options.unique(Some(minute), OptionStyle::Json).unwrap(),
+            Some(Unique::key("k").on_conflict(ten))
+        );
     }
 }

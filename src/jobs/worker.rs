@@ -14,9 +14,10 @@ use super::run::Runner;
 use super::worker_event::WorkerEvent;
 use super::worker_output::WorkerOutput;
 use crate::console::paging::pages;
+use crate::console::patience::Patience;
 use crate::console::table::shorten;
 use crate::console::text::safe;
-use crate::console::words::{count, distance, span};
+use crate::console::words::{count, distance};
 use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Clock, Counts, Error, ErrorKind, Filter, Queue, QueueCounts, State, SystemClock, TaskRecord};
 
@@ -28,10 +29,6 @@ pub(super) const SETTLE_POLL: Duration = Duration::from_millis(2);
 
 /// Poll interval for the end of the last job, while jobs are short. A check after each job would cost too much.
 const DRAIN_POLL: Duration = Duration::from_millis(4);
-
-/// How long the file may be unreadable, before the worker ends for that: its disk may come back. One that drains ends for a file that cannot
-/// be written so long, too.
-const UNREADABLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How many pages of waiting tasks are looked at.
 const MAX_WAITING_PAGES: usize = 200;
@@ -92,10 +89,10 @@ pub(super) struct Worker {
     shown: Option<Duration>,
     /// When it last reaped what it has adopted, on the monotonic clock.
     reaped: Duration,
-    /// Since when the file cannot be read, on the monotonic clock.
-    unreadable_since: Option<Duration>,
-    /// Since when it can start nothing, on the monotonic clock.
-    hindered_since: Option<Duration>,
+    /// With a file that cannot be read.
+    unreadable: Patience,
+    /// With whatever lets it start nothing.
+    hindered: Patience,
 }
 
 impl Worker {
@@ -126,8 +123,8 @@ impl Worker {
             notices: WaitNotices::default(),
             before,
             reaped: Duration::ZERO,
-            unreadable_since: None,
-            hindered_since: None,
+            unreadable: Patience::default(),
+            hindered: Patience::default(),
         }
     }
 
@@ -152,7 +149,7 @@ impl Worker {
             };
             let is_hindered = matches!(ownership, FileOwnership::Hindered(_));
             if !is_hindered {
-                self.hindered_since = None;
+                self.hindered.renew();
             }
             self.notices.tell(ownership, self.queue.path(), &self.output);
             let is_idle = self.runner.running() == 0 && !(owner && self.options.drain);
@@ -222,21 +219,13 @@ impl Worker {
     fn bear<T>(&mut self, read: Result<T, CliError>) -> Result<Option<T>, CliError> {
         let error = match read {
             Ok(answer) => {
-                self.unreadable_since = None;
+                self.unreadable.renew();
                 return Ok(Some(answer));
             }
             Err(error) => error.named(self.queue.path()),
         };
-        let now = self.clock.monotonic();
-        let since = *self.unreadable_since.get_or_insert_with(|| {
-            self.output.remark(format_args!(
-                "trying again for {}: {}",
-                span(UNREADABLE_LIMIT),
-                safe(&error.message)
-            ));
-            now
-        });
-        if now.saturating_sub(since) < UNREADABLE_LIMIT { Ok(None) } else { Err(error) }
+        self.unreadable.bear(error, self.clock.monotonic(), |text| self.output.remark(text))?;
+        Ok(None)
     }
 
     /// The obstacle in words.
@@ -249,10 +238,7 @@ impl Worker {
             ErrorKind::OwnerFile => true,
             ErrorKind::Busy => false, // somebody works with the file
             _ if self.runner.running() > 0 => false,
-            _ => {
-                let now = self.clock.monotonic();
-                now.saturating_sub(*self.hindered_since.get_or_insert(now)) >= UNREADABLE_LIMIT
-            }
+            _ => self.hindered.is_over(self.clock.monotonic()),
         };
         let is_replaced = why.kind() == ErrorKind::FileReplaced && self.queue.path().exists();
         let why = CliError::from(why);

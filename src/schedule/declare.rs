@@ -244,7 +244,7 @@ impl Schedule {
         let options = self.options.clone().or(of_kind);
         refuse_times(&options).map_err(named)?;
         self.refuse_what_does_not_apply().map_err(named)?;
-        let all = options.clone().resolve(task_name, Options::new(), config, now).map_err(named)?;
+        let all = options.clone().resolve(task_name, Options::new(), config, || now).map_err(named)?;
         let definition = Definition {
             rhythm: self.rhythm.clone(),
             missed: self.missed.unwrap_or_default(),
@@ -296,7 +296,7 @@ impl Schedule {
         match unwanted.into_iter().find(|(_, is_set)| *is_set) {
             Some((field, _)) => Err(Error::invalid(
                 field,
-                "has no meaning after_end, whose runs follow one another; leave it out",
+                "has no meaning with after_end, whose runs follow one another; leave it out",
             )),
             None => Ok(()),
         }

@@ -229,7 +229,7 @@ impl Definition {
             tag: stored.tag.clone(),
             ..Options::new()
         };
-        let mut resolved = options.resolve(&self.task_name, Options::new(), config, now)?;
+        let mut resolved = options.resolve(&self.task_name, Options::new(), config, || now)?;
         // Digests stand for the texts of keys.
         resolved.unique = stored.unique.as_ref().map(|key| Unique {
             until_started: key.until_started,

@@ -1,5 +1,6 @@
 //! What an enqueue may ask for.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -347,7 +348,7 @@ impl Options {
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput), naming the option, its value and its range.
     pub fn validate(&self, config: &Config, now: impl Into<Timestamp>) -> Result<(), Error> {
-        self.check(config, now.into())
+        self.check(config, || now.into())
     }
 
     /// Refuses what cannot be changed of a task that is there.
@@ -372,7 +373,8 @@ impl Options {
         }
     }
 
-    fn check(&self, config: &Config, now: Timestamp) -> Result<(), Error> {
+    /// The time is asked only where an option needs it.
+    fn check(&self, config: &Config, now: impl FnOnce() -> Timestamp) -> Result<(), Error> {
         check_name("queue", self.queue.as_deref().unwrap_or(DEFAULT_QUEUE))?;
         if let Some(unique) = &self.unique {
             unique.check(self.due)?;
@@ -393,7 +395,7 @@ impl Options {
         }
         let (delay, wait) = match self.due {
             Some(Due::After(delay)) => (Some(delay), delay),
-            Some(Due::At(time)) => (None, time.since(now)),
+            Some(Due::At(time)) => (None, time.since(now())),
             None => (None, Duration::ZERO),
         };
         for (field, value) in [("delay", delay), ("timeout", self.timeout), ("expires", self.expires)] {
@@ -420,13 +422,13 @@ impl Options {
         task_name: &str,
         of_kind: Options,
         config: &Config,
-        now: Timestamp,
+        now: impl FnOnce() -> Timestamp,
     ) -> Result<Resolved, Error> {
         let all = self.or(of_kind);
         check_name("task name", task_name)?;
         all.check(config, now)?;
         Ok(Resolved {
-            queue: all.queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned()),
+            queue: all.queue.map_or(Cow::Borrowed(DEFAULT_QUEUE), Cow::Owned),
             priority: all.priority.unwrap_or(0),
             due: all.due.filter(|due| *due != Due::After(Duration::ZERO)),
             max_attempts: all.max_attempts.unwrap_or(config.max_task_attempts),
@@ -445,7 +447,7 @@ impl Options {
 /// [`Options`] with every level applied and every bound checked.
 #[derive(Clone)]
 pub(crate) struct Resolved {
-    pub queue: String,
+    pub queue: Cow<'static, str>,
     pub priority: i16,
     pub due: Option<Due>,
     pub max_attempts: u32,

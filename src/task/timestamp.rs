@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 ///
 /// Shown and serialised as RFC 3339 (`2026-11-23T08:30:00.250Z`). Arithmetic saturates, so that clocks before 1970 or far ahead
 /// cause no panic; text shows times outside 1970-9999 as the nearest of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 /// 9999-12-31T23:59:59.999Z, the last moment that RFC 3339 can write.
@@ -70,6 +70,16 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
+/// As text; in milliseconds where that could not tell two times apart.
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0..=LAST_WRITABLE_MS => write!(f, "Timestamp({self})"),
+            ms => write!(f, "Timestamp({ms} ms)"),
+        }
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = Timestamp(self.0.clamp(0, LAST_WRITABLE_MS));
@@ -119,6 +129,8 @@ mod tests {
         let t = Timestamp(1_795_422_600_250);
         let text = serde_json::to_string(&t).unwrap();
         assert_eq!(text, "\"2026-11-23T08:30:00.250Z\"");
+        assert_eq!(format!("{t:?}"), "Timestamp(2026-11-23T08:30:00.250Z)");
+        assert_eq!(format!("{:?}", Timestamp(-5)), "Timestamp(-5 ms)");
         assert_eq!(serde_json::from_str::<Timestamp>(&text).unwrap(), t);
     }
 }

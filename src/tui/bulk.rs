@@ -151,10 +151,9 @@ fn states(filter: Filter, states: &[State]) -> Filter {
 }
 
 fn count(queue: &Queue, verb: ActionKind, filter: Filter) -> Result<Bulk, Error> {
-    let changed = match verb {
-        ActionKind::RunNow => waiting(queue, filter)?.len() as u64,
-        ActionKind::Replay | ActionKind::Purge(_) => letters(queue, verb, filter)?.len() as u64,
-        _ => queue.count(filter)?,
+    let changed = match verb.task_action() {
+        Some(action) => action.count(queue, filter)?,
+        None => letters(queue, verb, filter)?.len() as u64,
     };
     Ok(Bulk { changed, skipped: 0 })
 }
@@ -162,7 +161,6 @@ fn count(queue: &Queue, verb: ActionKind, filter: Filter) -> Result<Bulk, Error>
 fn perform(queue: &Queue, verb: ActionKind, filter: Filter) -> Result<Bulk, Error> {
     match (verb.task_action(), verb) {
         (Some(action), _) => (action.all)(queue, filter),
-        (None, ActionKind::RunNow) => one_by_one(waiting(queue, filter)?, |id| queue.run_now(id)),
         (None, ActionKind::Replay) => {
             let ids = letters(queue, verb, filter)?;
             one_by_one(ids, |id| queue.dead_letters().replay(id).map(drop))

@@ -110,11 +110,8 @@ impl ActionKind {
             ActionKind::Cancel => Some(&action::CANCEL),
             ActionKind::Delete => Some(&action::DELETE),
             ActionKind::MoveToDead => Some(&action::MOVE_TO_DEAD_LETTERS),
-            ActionKind::RunNow
-            | ActionKind::Replay
-            | ActionKind::Purge(_)
-            | ActionKind::Pause
-            | ActionKind::Resume => None,
+            ActionKind::RunNow => Some(&action::RUN_NOW),
+            ActionKind::Replay | ActionKind::Purge(_) | ActionKind::Pause | ActionKind::Resume => None,
         }
     }
 
@@ -122,7 +119,6 @@ impl ActionKind {
     pub fn allowed(self) -> &'static [State] {
         match (self.task_action(), self) {
             (Some(action), _) => action.allowed,
-            (None, ActionKind::RunNow) => &[State::Queued],
             (None, ActionKind::Replay | ActionKind::Purge(_)) => action::MOVE_TO_DEAD_LETTERS.allowed,
             (None, _) => &[],
         }

@@ -287,6 +287,27 @@ fn what_waits_for_its_time_can_be_run_now() {
 }
 
 #[test]
+fn a_filter_runs_those_now_that_wait_for_their_time() {
+    let place = Place::new();
+    let ready = place.add(["--tag", "night", "--", "true"]);
+    let waiting = [0; 2].map(|_| place.add(["--tag", "night", "--delay", "1h", "--", "true"]));
+    let other = place.add(["--delay", "1h", "--", "true"]);
+    let would = |args: &[&str]| place.run([&["run-now", "--dry-run"], args].concat());
+    assert_eq!(would(&["--tag", "night"]).ok().out, "would run now: 2 tasks\n");
+    let (ready, other) = (ready.to_string(), other.to_string());
+    let said = would(&[&ready, &other]);
+    assert_eq!((said.code, said.out.as_str()), (Some(3), "would run now: 1 task\n"));
+    let refused =
+        format!("task {ready} is QUEUED, and not for its time or its turn, and run now would refuse it");
+    assert!(said.err.contains(&refused), "{said:?}");
+    assert_eq!(place.run(["run-now", "--tag", "night"]).code, Some(2), "there is no terminal to ask on");
+    assert_eq!(place.run(["run-now", "--tag", "night", "--yes"]).ok().out, "2 tasks are ready\n");
+    assert_eq!(place.queue().counts().unwrap().total().ready, 3);
+    assert!(waiting.iter().all(|id| place.queue().get(*id).unwrap().hold == Some(perdura::Hold::Ready)));
+    assert_eq!(place.run(["run-now", "--tag", "night", "--yes"]).code, Some(1), "nothing is left to change");
+}
+
+#[test]
 fn dead_letters_are_moved_shown_replayed_once_and_purged() {
     let place = place();
     let said = place.run(["move-to-dead", "3", "1"]);

@@ -158,7 +158,7 @@ fn what_makes_no_sense_is_refused_before_there_is_a_file() {
         (&["", "--every", "1m", "--", "true"], ""),
         (
             &["s", "--after-end", "1m", "--overlap", "queue", "--", "true"],
-            "--overlap has no meaning after_end",
+            "--overlap has no meaning with --after-end",
         ),
     ] {
         let said = place.run([&["schedule", "add"], words].concat());

@@ -96,6 +96,19 @@ impl Task for Job {
     type Output = ();
 }
 
+/// What is wrong with a job: the keys of its options, and what is wrong with their values.
+#[derive(Debug, PartialEq)]
+pub(crate) struct JobProblem {
+    pub keys: &'static [&'static str],
+    pub problem: String,
+}
+
+impl JobProblem {
+    pub(crate) fn new(keys: &'static [&'static str], problem: impl Into<String>) -> JobProblem {
+        JobProblem { keys, problem: problem.into() }
+    }
+}
+
 impl Job {
     /// How long it has between SIGTERM and SIGKILL.
     pub(crate) fn kill_after(&self) -> Duration {
@@ -106,29 +119,28 @@ impl Job {
     ///
     /// # Errors
     /// What is wrong, and what to do.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), JobProblem> {
         let program = self.argv.first().map_or(&[][..], Word::bytes);
         if program.trim_ascii().is_empty() {
-            return Err("argv: it names no program".to_owned());
+            return Err(JobProblem::new(&["argv"], "it names no program"));
         }
         let variables = self.env.iter().flat_map(|(name, value)| [name, value]);
         let paths = [&self.dir].into_iter().chain(&self.working_dir).chain(&self.stdin);
         if self.argv.iter().chain(variables).chain(paths).any(|word| word.bytes().contains(&0)) {
-            return Err(
-                "argv, env, dir and stdin: a word has a zero byte, which no program can be given".to_owned()
-            );
+            let problem = "a word has a zero byte, which no program can be given";
+            return Err(JobProblem::new(&["argv", "env", "dir", "stdin"], problem));
         }
         if let Some(name) = &self.name {
             check_name(name)?;
         }
         if program.starts_with(BYTE_ORDER_MARK) {
-            return Err("argv: the program begins with a byte order mark (U+FEFF); take it away".to_owned());
+            let problem = "the program begins with a byte order mark (U+FEFF); take it away";
+            return Err(JobProblem::new(&["argv"], problem));
         }
         if !self.shell && program.ends_with(b"\r") {
-            return Err(
-                "argv: the program ends in a carriage return; write the script with LF line ends, not CRLF"
-                    .to_owned(),
-            );
+            let problem =
+                "the program ends in a carriage return; write the script with LF line ends, not CRLF";
+            return Err(JobProblem::new(&["argv"], problem));
         }
         Ok(())
     }
@@ -137,16 +149,14 @@ impl Job {
     ///
     /// # Errors
     /// How large it is, and may be.
-    pub(crate) fn check_size(&self, most: usize) -> Result<(), String> {
+    pub(crate) fn check_size(&self, most: usize) -> Result<(), JobProblem> {
         let size = serde_json::to_vec(self).map_or(0, |json| json.len()); // what cannot be written is refused when it is
-        match size <= most {
-            true => Ok(()),
-            false => Err(format!(
-                "argv, env, dir and spec: they are {}, and {} at most are kept; put them into a file",
-                bytes(size as u64),
-                bytes(most as u64)
-            )),
+        if size <= most {
+            return Ok(());
         }
+        let [size, most] = [size, most].map(|n| bytes(n as u64));
+        let problem = format!("they are {size}, and {most} at most are kept; put them into a file");
+        Err(JobProblem::new(&["argv", "env", "dir", "spec"], problem))
     }
 
     /// Whether it is one that a worker runs itself: it has a folder.
@@ -190,11 +200,10 @@ impl Job {
 }
 
 /// Refuses what cannot be the name of a job.
-fn check_name(name: &str) -> Result<(), String> {
+fn check_name(name: &str) -> Result<(), JobProblem> {
     let is_name = (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control);
-    is_name
-        .then_some(())
-        .ok_or_else(|| format!("name: it has 1 to {MAX_NAME_BYTES} bytes and no control characters"))
+    let problem = || format!("it has 1 to {MAX_NAME_BYTES} bytes and no control characters");
+    is_name.then_some(()).ok_or_else(|| JobProblem::new(&["name"], problem()))
 }
 
 /// The command line of a job, as one would type it, from the name and the args of its task; none if they are not a job's.
@@ -301,9 +310,8 @@ mod tests {
         let named = Job { name: Some("nap".into()), ..script.clone() };
         assert_eq!(named.line(), "nap: sh -c 'sleep 1; date'");
         assert_eq!((named.program().as_str(), script.program().as_str()), ("nap", "sh"));
-        assert!(
-            Job { name: Some("a\nb".into()), ..plain.clone() }.check().unwrap_err().starts_with("name: ")
-        );
+        let unnameable = Job { name: Some("a\nb".into()), ..plain.clone() };
+        assert_eq!(unnameable.check().unwrap_err().keys, ["name"]);
         assert_eq!(script.command(), [&b"/bin/sh"[..], b"-c", b"sleep 1; date"]);
         assert_eq!(describe(TASK_NAME, r#"{"to":"ada"}"#), None);
         assert_eq!(describe(OLD_TASK_NAME, r#"{"argv":["make"]}"#), None, "it may be anybody's");

@@ -23,7 +23,7 @@ impl Core {
         options: Options,
     ) -> Result<NewTask, Error> {
         let own = task.options();
-        let options = self.place(&name, options, &own)?.resolve(&name, own, &self.config, self.now())?;
+        let options = self.place(&name, options, &own)?.resolve(&name, own, &self.config, || self.now())?;
         let args = to_json("args", task, self.config.max_args_bytes)
             .map_err(|e| e.context(&format!("task {name:?}")))?;
         let token = options.token.map_or_else(|| self.new_token(), |repeated| repeated.token);
@@ -35,7 +35,10 @@ impl Core {
     /// # Errors
     /// As [`Lanes::place`].
     pub(crate) fn place(&self, name: &str, options: Options, own: &Options) -> Result<Options, Error> {
-        self.lanes.get().map_or(Ok(options.clone()), |lanes| lanes.place(name, options, own))
+        match self.lanes.get() {
+            Some(lanes) => lanes.place(name, options, own),
+            None => Ok(options),
+        }
     }
 
     /// A number that no other enqueue has.

@@ -24,15 +24,16 @@ use crate::task::{Claimed, Enqueued, Extras, Hold, NewTask, State, TaskId, Times
 
 /// Makes tasks, in their order. A task whose unique key is taken, or that came from the same enqueue before, is found or replaced instead.
 pub(crate) fn enqueue(tx: &Tx<'_>, tasks: &[NewTask], now: Timestamp) -> Sql<Vec<Enqueued>> {
-    let mut insert = Insert::new(tx)?;
+    let (mut insert, mut names) = (Insert::new(tx)?, LatestNames::default());
     let is_alone = tasks.len() == 1;
-    tasks.iter().map(|task| enqueue_one(tx, &mut insert, task, is_alone, now)).collect()
+    tasks.iter().map(|task| enqueue_one(tx, &mut insert, &mut names, task, is_alone, now)).collect()
 }
 
-fn enqueue_one(
+fn enqueue_one<'t>(
     tx: &Tx<'_>,
     insert: &mut Insert<'_>,
-    task: &NewTask,
+    names: &mut LatestNames<'t>,
+    task: &'t NewTask,
     is_alone: bool,
     now: Timestamp,
 ) -> Sql<Enqueued> {
@@ -42,7 +43,7 @@ fn enqueue_one(
     {
         return Ok(Enqueued::Existing(TaskId::from_i64(token.task_id)));
     }
-    let queue_id = tx.queue_id(&options.queue)?;
+    let queue_id = latest(&mut names.queue, &options.queue, |queue| tx.queue_id(queue))?;
     let run = task.run;
     let mut key = None;
     if let Some(unique) = &options.unique {
@@ -71,7 +72,7 @@ fn enqueue_one(
     };
     reasons = reasons.with(place.as_ref().map_or(Hold::Ready, permits::LimitRow::hold));
     let expires_at = options.expires.map(|after| now.saturating_add(after));
-    let name_id = tx.name_id(&task.task_name)?;
+    let name_id = latest(&mut names.task_name, &task.task_name, |name| tx.name_id(name))?;
     let needs = match options.needs.is_empty() {
         true => None,
         false => Some(NeedsRow::of_new(tx, &options.needs, options.priority)?),
@@ -146,6 +147,28 @@ fn enqueue_one(
         effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
     });
     Ok(Enqueued::Inserted(id))
+}
+
+/// The numbers of the names of the task before: those of a batch mostly have the same.
+#[derive(Default)]
+struct LatestNames<'t> {
+    queue: Option<(&'t str, i64)>,
+    task_name: Option<(&'t str, i64)>,
+}
+
+fn latest<'t>(
+    latest: &mut Option<(&'t str, i64)>,
+    name: &'t str,
+    find: impl FnOnce(&str) -> Sql<i64>,
+) -> Sql<i64> {
+    match *latest {
+        Some((same, id)) if same == name => Ok(id),
+        _ => {
+            let id = find(name)?;
+            *latest = Some((name, id));
+            Ok(id)
+        }
+    }
 }
 
 /// What a new task has of its key. One that starts right away needs a key no more that is one until the start, but it may be taken for a time.

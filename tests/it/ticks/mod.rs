@@ -420,8 +420,8 @@ fn what_makes_no_sense_is_refused_with_its_field_and_a_way_out() {
             Schedule::every("s", MINUTE).missed(Missed::All { cap: 5 }),
             "missed \"all\" needs the overlap queue or allow",
         ),
-        (Schedule::after_end("s", MINUTE).overlap(Overlap::Queue), "overlap has no meaning after_end"),
-        (Schedule::after_end("s", MINUTE).missed(Missed::Skip), "missed has no meaning after_end"),
+        (Schedule::after_end("s", MINUTE).overlap(Overlap::Queue), "overlap has no meaning with after_end"),
+        (Schedule::after_end("s", MINUTE).missed(Missed::Skip), "missed has no meaning with after_end"),
         (
             Schedule::every("s", MINUTE).options(Options::new().delay(MINUTE)),
             "delay is not for the tasks of a schedule",
