@@ -13,7 +13,7 @@ struct WhichAttempt {
     /// The task
     #[arg(value_name = "ID")]
     id: TaskId,
-    /// The generation that ends, as its handler has told it (`show` has it too): an answer to an earlier one changes nothing
+    /// The generation that ends, as its handler told it (`show` has it too): an answer to an earlier one does nothing
     #[arg(long, value_name = "N")]
     generation: u64,
 }

@@ -91,8 +91,8 @@ impl FilterArgs {
         !self.state.is_empty()
     }
 
-    /// This filter for tasks in one of `states`; if it names states itself, in those of them that are in `states`. If none is in both, the answer names
-    /// no state and matches tasks in any: ask [`names_states`](FilterArgs::names_states).
+    /// This filter for tasks in one of `states`; if it names states itself, in those of them that are in `states`. If none is in both, the answer
+    /// names no state and matches tasks in any: ask [`names_states`](FilterArgs::names_states).
     pub(crate) fn among(&self, states: &[State]) -> FilterArgs {
         let named = |state: &State| self.state.is_empty() || self.state.contains(state);
         FilterArgs { state: states.iter().copied().filter(named).collect(), ..self.clone() }
