@@ -20,8 +20,8 @@ struct WhichAttempt {
 
 /// Say that a task whose work is outside has succeeded.
 ///
-/// Such a task is RUNNING and has no worker: a person, a webhook or another program does the work, and says how it ends. `explain` names what it waits
-/// for.
+/// Such a task is RUNNING and has no worker: a person, a webhook or another program does the work, and says how it ends. `explain` names what it
+/// waits for.
 #[derive(Debug, clap::Args)]
 pub(super) struct CompleteArgs {
     #[command(flatten)]
