@@ -1,4 +1,4 @@
-//! The verbs `complete` and `fail`: how work ends that is outside.
+//! The verbs `complete` and `fail`: they end attempts whose work is outside.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use crate::console::times::age;
 use crate::console::{CliResult, Exit, Session};
 use crate::{Failure, State, TaskId};
 
-/// Which attempt it is that ends.
+/// The attempt that ends.
 #[derive(Debug, clap::Args)]
 struct WhichAttempt {
     /// The task
     #[arg(value_name = "ID")]
     id: TaskId,
-    /// The attempt that it ends, as its handler has told it (`show` has it too): an answer to an earlier one changes nothing
+    /// The generation that ends, as its handler told it (`show` has it too): an answer to an earlier one does nothing
     #[arg(long, value_name = "N")]
     generation: u64,
 }
 
-/// Say that a task has succeeded whose work is outside.
+/// Say that a task whose work is outside has succeeded.
 ///
-/// Such a task is RUNNING and has no worker: a person, a webhook or another program does the work, and says how it ends. `explain` names what it waits
-/// for.
+/// Such a task is RUNNING and has no worker: a person, a webhook or another program does the work, and says how it ends. `explain` names what it
+/// waits for.
 #[derive(Debug, clap::Args)]
 pub(super) struct CompleteArgs {
     #[command(flatten)]
     attempt: WhichAttempt,
-    /// What it has given, as JSON [default: null]
+    /// The result, as JSON [default: null]
     #[arg(long, value_name = "JSON", value_parser = json)]
     result: Option<String>,
 }
@@ -47,7 +47,7 @@ impl CompleteArgs {
     }
 }
 
-/// Say that the attempt of a task has failed whose work is outside: it is tried again, if attempts are left.
+/// Say that an attempt whose work is outside has failed: its task is tried again, if attempts are left.
 #[derive(Debug, clap::Args)]
 pub(super) struct FailArgs {
     #[command(flatten)]
@@ -83,7 +83,7 @@ impl FailArgs {
     }
 }
 
-/// Says what has become of the task.
+/// Prints the new state of the task.
 fn said(session: &mut Session, id: TaskId, state: State) -> CliResult {
     session.note_done(format!("task {id} is {state}"));
     if session.json {

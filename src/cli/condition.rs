@@ -1,4 +1,4 @@
-//! Conditions: what tasks need of the world outside, and whether it is so.
+//! The verb `condition`: sets, shows and lists conditions that tasks need.
 
 use crate::console::screen::Tint;
 use crate::console::table::{Cell, Fit, Table};
@@ -9,7 +9,7 @@ use crate::{Condition, Queue, Timestamp};
 
 /// Say that a condition which tasks need is met, or is not; or list the conditions.
 ///
-/// What is said here counts until it is said anew. What the program says that executes the tasks counts as long as it runs.
+/// What this command says counts until somebody says otherwise. What the program that executes the tasks says counts while that program runs.
 #[derive(Debug, clap::Args)]
 pub(super) struct ConditionArgs {
     /// The condition [default: list all]

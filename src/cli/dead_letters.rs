@@ -33,7 +33,7 @@ pub(super) enum DeadVerb {
     Replay(ReplayArgs),
     /// Delete old dead letters
     Purge {
-        /// That became dead letters so long ago, or longer: 90s, 12h, 30d; or before this time
+        /// That became dead letters at least this long ago: 90s, 12h, 30d; or before this time
         #[arg(long, value_name = "AGE|TIME", value_parser = past)]
         older_than: Past,
         #[command(flatten)]
@@ -131,7 +131,7 @@ fn error(letter: &DeadLetter) -> String {
     format!("{}: {message}", letter.error_type.as_deref().unwrap_or("unknown"))
 }
 
-/// Letters that are read in one go.
+/// Letters that are read at a time.
 const PAGE_SIZE: usize = 500;
 
 impl ReplayArgs {

@@ -49,16 +49,17 @@ struct Finding {
     text: String,
 }
 
-/// A file that keeps so much for itself, and cannot give it back, may be worth writing anew.
+/// From so many bytes in free pages on, `doctor` advises to export and import a file that cannot shrink (`auto_vacuum` is `NONE`).
 const LARGE_FREE_SPACE: u64 = 64 << 20;
 
 /// From so many tasks that succeeded or were cancelled on, `doctor` advises a purge.
 const MANY_FINISHED: u64 = 100_000;
-/// The same where the file is large.
+/// The same for a file of at least [`LARGE_FILE_BYTES`].
 const SOME_FINISHED: u64 = 1000;
 /// How many of the oldest tasks are read: the first ones may have been retried lately.
 const MAX_OLDEST_TASKS: usize = 50;
-/// A program with the default `Config::retention` (7 d) does not tell the file, and deletes what is older, within a day.
+/// The default `Config::retention` (7 d) and a day more. A program with the default does not record it in the file: where it runs, no task that
+/// succeeded or was cancelled is as old as this.
 const OLD_AGE: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
 /// Above this, the check of the whole file takes long enough to say so first.
@@ -107,11 +108,11 @@ impl DoctorArgs {
     }
 }
 
-/// What a part of the file has told; where it cannot be read, a finding says so, and the doctor goes on with the next part. The part has a
-/// subject and a name.
+/// What was read from a part of the file. If the part cannot be read, adds a finding under `subject` that says so with its `name`, and answers
+/// none: the doctor goes on with the next part.
 ///
 /// # Errors
-/// Those that say nothing of the file's contents, such as a lock.
+/// Those that say nothing of the contents of the file, such as `Busy`.
 fn part<T>(
     findings: &mut Vec<Finding>,
     (subject, name): (&'static str, &str),
@@ -166,7 +167,7 @@ fn finding(level: Level, subject: &'static str, text: impl Into<String>) -> Find
     Finding { level, alarm: level == Level::Bad, subject, text: text.into() }
 }
 
-/// A note that needs somebody.
+/// A note on which somebody has to act.
 fn alarm(subject: &'static str, text: impl Into<String>) -> Finding {
     Finding { alarm: true, ..finding(Level::Note, subject, text) }
 }
@@ -326,13 +327,14 @@ fn about_tasks(
     Ok(())
 }
 
-/// When the first of the oldest tasks that succeeded or were cancelled did so; none where they cannot be read.
+/// The earliest end among the oldest tasks that succeeded or were cancelled; none if there are none, or they cannot be read.
 fn oldest_finished(queue: &Queue) -> Option<Timestamp> {
     let filter = Filter::new().state(State::Succeeded).state(State::Cancelled).limit(MAX_OLDEST_TASKS);
     queue.tasks(filter).ok()?.iter().filter_map(|task| task.finished_at).min()
 }
 
-/// What is kept and could go, if it is much. Where nothing old is kept, a program deletes it that does not tell the file.
+/// Advises a purge if many finished tasks are kept, the file has no retention and some are old. If none is old, a program with the default
+/// retention deletes them.
 fn about_age(
     finished: u64,
     file: &FileReport,
@@ -352,7 +354,7 @@ fn about_age(
     (is_much && is_kept && is_old()).then(|| finding(Level::Note, "age", text()))
 }
 
-/// `running`: those of the running tasks whose work is not outside.
+/// `running`: how many running tasks have no work outside.
 fn about_owner(file: &FileReport, total: &QueueCounts, running: u64) -> Finding {
     let before = format!("owners so far: {}", file.owner_epoch);
     match (file.owned, file.owner_process) {

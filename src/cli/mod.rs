@@ -55,7 +55,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// Does it to this file; answers on stdout, complains on stderr in the name of the program that runs.
+    /// Runs the verb on this file: answers go to stdout, errors to stderr, in the name of the running program. The exit code is one of [`Exit`].
     pub fn run_on(self, file: impl Into<PathBuf>) -> ExitCode {
         let Command { common, verb } = self;
         Session::of_program(&common, file.into()).end_with(|session| verb.run(session))
@@ -105,7 +105,7 @@ enum AdminVerb {
     /// Look at dead letters (failed tasks that are kept apart), and make tasks of them again
     #[command(subcommand)]
     Dead(dead_letters::DeadVerb),
-    /// Make tasks by themselves: at the times of a cron pattern, each so often, or after the run before
+    /// Make tasks by themselves: at the times of a cron pattern, at a fixed interval, or after the run before
     #[command(subcommand)]
     Schedule(schedule::ScheduleVerb),
     Doctor(doctor::DoctorArgs),

@@ -1,4 +1,4 @@
-//! Queues: what each of them has, and what bounds it.
+//! The verbs for queues: `list`, `limit`, `rate`, `pause`, `resume`.
 
 use clap::Subcommand;
 
@@ -11,7 +11,7 @@ use crate::console::words::number;
 use crate::console::{CliError, CliResult, Exit, Session, filter};
 use crate::{QueueCounts, Rate, Timestamp};
 
-/// What is said of queues.
+/// What can be done with queues.
 #[derive(Debug, Subcommand)]
 pub(super) enum QueueVerb {
     /// List the queues, what bounds them, and what they wait for
@@ -30,10 +30,10 @@ pub(super) enum QueueVerb {
         /// The queue; it may have no task yet
         #[arg(value_name = "QUEUE", value_parser = filter::text())]
         queue: String,
-        /// So many in a time: 50/1m, 2/1s; `none` takes the rate away
+        /// At most so many starts in a time: 50/1m, 2/1s; `none` takes the rate away
         #[arg(value_name = "RATE|none", value_parser = rate)]
         rate: BoundArg<Rate>,
-        /// So many at once after a rest
+        /// How many may start at once after a rest
         #[arg(long, value_name = "N", default_value_t = 1)]
         burst: u32,
     },
@@ -43,7 +43,7 @@ pub(super) enum QueueVerb {
     Resume(ToResume),
 }
 
-/// Queues that are to rest.
+/// Queues to pause.
 #[derive(Debug, clap::Args)]
 pub(super) struct ToPause {
     /// Queues; a queue may be paused before its first task
@@ -57,7 +57,7 @@ impl ToPause {
     }
 }
 
-/// Queues that are to go on.
+/// Queues to resume.
 #[derive(Debug, clap::Args)]
 pub(super) struct ToResume {
     /// Queues of the file
@@ -71,7 +71,7 @@ impl ToResume {
     }
 }
 
-/// A bound as it is typed; none: it is taken away.
+/// A bound as it is typed; `None`: the bound is taken away.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BoundArg<T>(Option<T>);
 
@@ -175,7 +175,7 @@ fn list(session: &mut Session) -> CliResult {
     Ok(Exit::Done)
 }
 
-/// How many of the tasks that are held wait for a permit of their key, as a cell of a table; empty where none does.
+/// How many of the held tasks wait for a permit of their key, as a cell of a table; empty if none does.
 pub(super) fn by_key(counts: &QueueCounts) -> Cell {
     if counts.limited == 0 { "".into() } else { number(counts.limited).into() }
 }

@@ -13,7 +13,7 @@ use crate::{Queue, ScheduleRecord, ScheduleStatus, Timestamp};
 /// What can be done with schedules.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ScheduleVerb {
-    /// Run a program at the times of a cron pattern, each so often, or so long after its last run
+    /// Run a program at the times of a cron pattern, at a fixed interval, or some time after the end of its last run
     ///
     /// Each time adds a job, as `perdura add` does, which `perdura work` runs. A schedule of the same name is replaced; one that is the same
     /// keeps its times.

@@ -17,7 +17,7 @@ use crate::{
     Timestamp,
 };
 
-/// So wide is the line of a step; what it gave is whole in the JSON.
+/// Columns of a step's line, where its result is cut; the JSON has the whole result.
 const STEP_COLUMNS: usize = 100;
 
 /// Show a task: args, attempts, errors, output, what happens next.
@@ -124,7 +124,7 @@ impl ShowArgs {
         Ok(output)
     }
 
-    /// Refuses a generation that there is none of.
+    /// Refuses a generation that the task never had.
     fn check_generation(&self, task: &TaskRecord, output: &[Output]) -> Result<(), CliError> {
         let is_missing = |wanted: &u64| output.is_empty() && !(1..=task.generation).contains(wanted);
         let Some(wanted) = self.generation.filter(is_missing) else { return Ok(()) };
@@ -138,7 +138,7 @@ impl ShowArgs {
     }
 }
 
-/// Writes bytes as they are; to a terminal a text that cannot steer it.
+/// Writes bytes as they are; to a terminal, as text in which control characters are written out.
 fn write_raw(session: &mut Session, bytes: &[u8]) -> io::Result<()> {
     match session.screen.is_terminal() {
         true => session.screen.text(safe_lines(&String::from_utf8_lossy(bytes))),

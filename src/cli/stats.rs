@@ -41,7 +41,7 @@ struct Statistics {
     schedules: NextSchedules,
     conditions: Vec<Condition>,
     next_due: Option<Timestamp>,
-    /// The next that is due in a queue that is not paused.
+    /// The next due time of a task in a queue that is not paused.
     next_start: Option<Timestamp>,
     /// None where that cannot be known.
     worker_runs: Option<bool>,
@@ -51,10 +51,10 @@ struct Statistics {
     names: Vec<Rollup>,
 }
 
-/// Schedules that are shown, those that matter next.
+/// Schedules that are shown: broken ones first, then those that fire next.
 const MAX_SCHEDULES: usize = 20;
 
-/// Dead letters are counted up to so many: they have no counter.
+/// Dead letters are counted up to this number: the file has no counter of them.
 const MAX_COUNTED_LETTERS: usize = 1000;
 
 impl Statistics {
@@ -76,7 +76,7 @@ impl Statistics {
     }
 }
 
-/// How many tasks are read to say what runs them.
+/// How many tasks are read to find out what program runs them.
 const MAX_SAMPLE: usize = 50;
 
 impl StatsArgs {
@@ -273,7 +273,7 @@ fn print_schedules(
     Ok(())
 }
 
-/// Group tasks that ended badly by what went wrong.
+/// Group FAILED and LOST tasks by what went wrong.
 #[derive(Debug, clap::Args)]
 pub(super) struct FailuresArgs {
     #[command(flatten)]

@@ -20,7 +20,7 @@ pub(crate) struct Conditions<'c> {
 }
 
 impl Conditions<'_> {
-    /// The same for the queue.
+    /// The queue's filter of these conditions.
     pub(crate) fn filter(self) -> Filter {
         let mut filter = self.states.iter().fold(Filter::new(), |filter, state| filter.state(*state));
         if let Some(queue) = self.queue {
@@ -42,7 +42,7 @@ impl Conditions<'_> {
     }
 }
 
-/// Which tasks are meant: those that meet every condition.
+/// Which tasks are meant: those that meet all conditions that are given.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct FilterArgs {
     /// In this state. For several, separate them by commas, or repeat the option
@@ -91,7 +91,8 @@ impl FilterArgs {
         !self.state.is_empty()
     }
 
-    /// The same for tasks in one of these states; of them, those that were named.
+    /// This filter for tasks in one of `states`; if it names states itself, in those of them that are in `states`. If none is in both, the answer
+    /// names no state and matches tasks in any: ask [`names_states`](FilterArgs::names_states).
     pub(crate) fn among(&self, states: &[State]) -> FilterArgs {
         let named = |state: &State| self.state.is_empty() || self.state.contains(state);
         FilterArgs { state: states.iter().copied().filter(named).collect(), ..self.clone() }

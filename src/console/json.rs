@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-/// Lists and maps within each other that are still laid out: more would be nothing but indentation.
+/// The deepest nesting that is laid out over lines; of deeper JSON most would be indentation.
 const MAX_DEPTH: usize = 127;
 
 /// Stored JSON as a value on one line; as a text if it is no JSON.

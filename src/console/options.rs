@@ -18,7 +18,7 @@ pub(crate) struct FileOption {
     pub db: Option<PathBuf>,
 }
 
-/// The path of a file; an unset variable of a shell names none.
+/// The path of a file; an empty one, as from an unset variable of a shell, is refused.
 fn file() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(|path| match path.is_empty() {
         true => Err("it is empty; name a file, or unset PERDURA_DB if that is where it comes from"),
@@ -41,7 +41,7 @@ pub(crate) struct GlobalOptions {
     pub color: ColorChoice,
 }
 
-/// `--json` of a verb that has nothing in JSON: it is refused with the reason, and not in the help.
+/// `--json` of a verb that has no answer in JSON: the help leaves it out, and the verb refuses it with the reason.
 pub(crate) fn no_json() -> clap::Arg {
     clap::Arg::new("json").long("json").hide(true).action(clap::ArgAction::SetTrue)
 }

@@ -55,7 +55,7 @@ impl Tint {
     }
 }
 
-/// The width of lines where it is not known.
+/// The width of lines, in columns, if it is not known.
 const DEFAULT_WIDTH: usize = 100;
 
 /// Standard output and its properties.
@@ -141,12 +141,12 @@ impl Screen {
         self.colors
     }
 
-    /// How many columns there are.
+    /// How many columns there are; [`DEFAULT_WIDTH`] if it is not known.
     pub(crate) fn width(&self) -> usize {
         self.known_width().unwrap_or(DEFAULT_WIDTH)
     }
 
-    /// The same, if there is a terminal or `COLUMNS` is set.
+    /// How many columns there are, at least 40, if there is a terminal or `COLUMNS` is set.
     pub(crate) fn known_width(&self) -> Option<usize> {
         let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
@@ -164,7 +164,7 @@ impl Screen {
         let _ = writeln!(io::stderr(), "{}: {}", self.program, safe(&error.message)); // there is nobody else to tell
     }
 
-    /// Asks a person; none if there is nobody to ask. Whatever does not begin as "yes" does is a no.
+    /// Asks on stderr; none if stdin or stderr is no terminal. An answer that does not begin with `y` or `Y` is a no.
     pub(crate) fn ask(&mut self, question: &str) -> io::Result<Option<bool>> {
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
             return Ok(None);
@@ -178,7 +178,7 @@ impl Screen {
 
     /// Writes a remark to stderr: what happens, what was noticed.
     pub(crate) fn remark(&self, text: impl fmt::Display) {
-        let _ = writeln!(io::stderr(), "{text}"); // a remark that nobody hears is none
+        let _ = writeln!(io::stderr(), "{text}"); // without stderr it is lost
     }
 }
 
@@ -199,7 +199,7 @@ pub(crate) fn json_line(value: &impl serde::Serialize) -> io::Result<String> {
     Ok(safe_json(&text).into_owned())
 }
 
-/// Takes lines of JSON to the screen, each piece of which is whole text, as [`Screen::json`] does.
+/// Writes lines of JSON to the screen, made safe as by [`Screen::json`]. Each piece that is written must be whole UTF-8.
 pub(crate) struct JsonLines<'s>(pub &'s mut Screen);
 
 impl Write for JsonLines<'_> {
@@ -240,7 +240,7 @@ impl Meter {
         let percent = u64::try_from(u128::from(done) * 100 / u128::from(total.max(1))).unwrap_or(100);
         if self.is_seen && self.shown != Some(percent) && self.clock.monotonic() >= METER_DELAY {
             self.shown = Some(percent);
-            let _ = write!(io::stderr(), "\r{percent} % {}", self.what); // a meter that nobody sees is none
+            let _ = write!(io::stderr(), "\r{percent} % {}", self.what); // without stderr it is lost
         }
     }
 }

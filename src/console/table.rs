@@ -1,7 +1,6 @@
 //! Tables that fit the screen.
 //!
-//! Columns that say nothing are left out; where even its narrowest columns do not fit side by side, each row becomes lines of labelled
-//! values.
+//! Empty columns are left out. If the columns do not fit side by side even at their narrowest, each row becomes lines of labelled values.
 
 use std::io;
 
@@ -16,7 +15,7 @@ const COLUMN_GAP: usize = 2;
 /// No column is made narrower than this: shorter pieces of text say nothing, and rows of labelled values read better.
 const MIN_COLUMN_WIDTH: usize = 12;
 
-/// How a column behaves.
+/// How a column is aligned, and whether it may be cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fit {
     /// Text, as wide as it is.
@@ -162,7 +161,7 @@ pub(crate) fn print_flowing<'c>(
     screen.line(line)
 }
 
-/// The text in lines of so many columns, broken between words where there are any.
+/// The text in lines of at most `width` columns, broken between words, and within a word that is longer.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -188,7 +187,7 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Where so many columns of a text end; behind one character in any case.
+/// The byte offset at which the first `width` columns of a text end; behind the first character in any case.
 fn end_of_columns(text: &str, width: usize) -> usize {
     let mut used = 0;
     let is_beyond = |(at, c): &(usize, char)| {
@@ -198,7 +197,7 @@ fn end_of_columns(text: &str, width: usize) -> usize {
     text.char_indices().find(is_beyond).map_or(text.len(), |(at, _)| at)
 }
 
-/// The text, cut to so many columns with an ellipsis.
+/// The text, cut to `width` columns with an ellipsis.
 pub(crate) fn shorten(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();

@@ -5,18 +5,18 @@
 
 use std::borrow::Cow;
 
-/// Text that does nothing to a terminal but appear: control characters and marks of direction are written out (`\u{1b}`).
+/// Text that a terminal only shows: control characters and marks of direction are written out (`\u{1b}`).
 pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     escape(text, |_| false)
 }
 
-/// The same for several lines: line ends and tabs stay.
+/// [`safe`] for several lines: line ends and tabs stay.
 pub(crate) fn safe_lines(text: &str) -> Cow<'_, str> {
     escape(text, |c| matches!(c, '\n' | '\t'))
 }
 
-/// JSON that means the same and does nothing to a terminal: what [`safe`] writes out stands in its strings only, and gets JSON's escapes
-/// there (`\\u009b`).
+/// JSON that means the same and that a terminal only shows: what [`safe`] writes out occurs in strings only, and gets JSON's escapes
+/// (`\u009b`).
 pub(crate) fn safe_json(json: &str) -> Cow<'_, str> {
     if json.chars().all(|c| !c.is_control() && !is_mark(c)) {
         return Cow::Borrowed(json);
@@ -50,7 +50,7 @@ fn escape(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Characters without a look of their own that change how others are shown.
+/// Invisible characters that change how others are shown.
 fn is_mark(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

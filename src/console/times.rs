@@ -1,6 +1,6 @@
 //! Points in time as people type and read them: in local time, unless they ask for UTC.
 //!
-//! The zone is that of `TZ` or of the system. JSON has nothing to do with it: there, times are those of [`Timestamp`], in UTC.
+//! The zone is that of `TZ` or of the system. In JSON, times are always in UTC, as [`Timestamp`] writes them.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const TIME_FORMATS: &str = "write 08:00, tomorrow 08:00, 2026-11-30, 2026-11-30 
 /// 9999-12-30T22:00:00Z, the last second that is in the year 9999 in all time zones.
 const LAST_SECOND: i64 = 253_402_207_200;
 
-/// Which days a time of day, or nothing but a word, may mean.
+/// Which day a time of day without a date means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Toward {
     /// Its next one.
@@ -73,7 +73,7 @@ impl Past {
         }
     }
 
-    /// As it was typed: `more than 12 h ago`, `before 2026-11-30 08:00:00+01:00`.
+    /// In words, what lies before it: `more than 12 h ago`, `before 2026-11-30 08:00:00+01:00`.
     pub(crate) fn before(self, zone: Zone) -> String {
         match self {
             Past::Ago(age) => format!("more than {} ago", span(age)),
@@ -81,7 +81,7 @@ impl Past {
         }
     }
 
-    /// The same from then on: `in the last 12 h`, `since 2026-11-30 08:00:00+01:00`.
+    /// In words, what lies after it: `in the last 12 h`, `since 2026-11-30 08:00:00+01:00`.
     pub(crate) fn since(self, zone: Zone) -> String {
         match self {
             Past::Ago(age) => format!("in the last {}", span(age)),
@@ -98,13 +98,13 @@ impl Past {
     }
 }
 
-/// The file keeps no more of what attempts did.
+/// How long the file keeps rollups.
 const ROLLUP_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The same for what the file keeps for a day.
+/// [`past`], at most a day ago: the file keeps rollups no longer.
 ///
 /// # Errors
-/// Those of [`past`]; that it is longer ago.
+/// Those of [`past`]; it is longer ago.
 pub(crate) fn past_day(text: &str) -> Result<Past, String> {
     let since = past(text)?;
     match since.ago(SystemClock::new().now()) <= ROLLUP_RETENTION {
@@ -142,7 +142,7 @@ fn zone() -> Result<TimeZone, String> {
     })
 }
 
-/// See [`TIME_FORMATS`]. The zone is asked for only by what is a local time.
+/// Reads a time as in [`TIME_FORMATS`]. `zone` is called only for a text without a zone of its own.
 fn parse(
     text: &str,
     now: Timestamp,
@@ -184,7 +184,7 @@ fn parse(
     on(day.map_err(|_| wrong())?, time_of_day(time).ok_or_else(wrong)?)
 }
 
-/// Whether it begins as a date does: other forms of ISO 8601 are easily taken for something else.
+/// Whether it begins with a date such as 2026-11-30: other forms of ISO 8601 are too easily mistaken.
 fn is_dated(text: &str) -> bool {
     let form = text.as_bytes();
     form.len() >= 10 && form[4] == b'-' && form[7] == b'-'
@@ -224,7 +224,8 @@ fn epoch(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis(seconds * 1000 + ms))
 }
 
-/// Where clocks are put forward, what is left out means the time after it; where they are put back, the first of the two.
+/// The instant of a local time. A time that is skipped when clocks go forward counts as after the gap; of a time that comes twice when they go back,
+/// the first is meant.
 fn instant(time: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     writable(time.to_zoned(zone.clone()).ok()?.timestamp())
 }

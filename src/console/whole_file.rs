@@ -1,17 +1,17 @@
-//! A file that is written under another name, and gets its own when it is whole: it is there as a whole or not at all.
+//! A file that is written under a temporary name, and gets its own name when it is whole: it is there as a whole or not at all.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A file on its way. Its name of the time being goes with this value.
+/// A file that is being written. Dropping this removes its temporary name.
 pub(crate) struct WholeFile {
     file: File,
     unfinished: PathBuf,
 }
 
 impl WholeFile {
-    /// Makes a new file under the name for the time being, which only its owner can read.
+    /// Makes a new file under a temporary name; only its owner can read it.
     ///
     /// # Errors
     /// The disk's; `AlreadyExists` if the name is taken.
@@ -23,16 +23,16 @@ impl WholeFile {
         Ok(WholeFile { file: options.open(&unfinished)?, unfinished })
     }
 
-    /// Syncs it and gives it its name; what has that name already goes if it is to be replaced.
+    /// Syncs it and gives it the name `target`; with `replace`, a file of that name is replaced.
     ///
     /// # Errors
-    /// The disk's; `AlreadyExists` if the name is taken and its file is not to be replaced. Nothing is left of this one then.
+    /// The disk's; `AlreadyExists` if the name is taken and `replace` is false. Nothing is left of this file then.
     pub(crate) fn publish(self, target: &Path, replace: bool) -> io::Result<()> {
         self.file.sync_all()?;
         if replace {
             return std::fs::rename(&self.unfinished, target);
         }
-        // A link never replaces what is there. Where there are no links, what came meanwhile is looked for once more.
+        // A link never replaces a file. A file system without links gets one more check and a rename.
         match std::fs::hard_link(&self.unfinished, target) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(e),
             Err(_) if std::fs::symlink_metadata(target).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
@@ -54,7 +54,7 @@ impl io::Write for WholeFile {
 
 impl Drop for WholeFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.unfinished); // it has another name by now, or is no use
+        let _ = std::fs::remove_file(&self.unfinished); // it has its own name by now, or is of no use
     }
 }
 

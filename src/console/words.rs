@@ -22,7 +22,7 @@ pub(crate) fn span(length: Duration) -> String {
     }
 }
 
-/// A measured length of time, with more of it where it is short: `310 µs`, `3.2 ms`, then as [`span`].
+/// A measured length of time, with more digits if it is short: `310 µs`, `3.2 ms`, then as [`span`].
 pub(crate) fn measured(length: Duration) -> String {
     match length.as_micros() {
         n @ 0..1_000 => format!("{n} µs"),
@@ -83,7 +83,7 @@ pub(crate) fn number(n: u64) -> String {
     text
 }
 
-/// A number in at most five characters: `9999`, `12.3k`, `4.5M`.
+/// A number in at most five characters (below 10^16): `9999`, `12.3k`, `4.5M`.
 #[cfg(feature = "tui")]
 pub(crate) fn compact_number(n: u64) -> String {
     let scaled = |by: u64, unit: char| {

@@ -3,7 +3,7 @@
 use crate::TaskId;
 use crate::console::{CliError, Exit, Session};
 
-/// The id of this job, if this is a job of the worker of this file: what waits for that worker would wait for itself.
+/// The id of the job that this process is a part of, if it is a job of this file. Waiting for its worker would be waiting for itself.
 fn own_job(session: &Session) -> Option<TaskId> {
     use std::os::unix::fs::MetadataExt;
     let of = |path: &std::path::Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
@@ -12,7 +12,7 @@ fn own_job(session: &Session) -> Option<TaskId> {
     (of(session.db()) == Some(its_file)).then_some(id)
 }
 
-/// Refuses what would wait for the job that it is called from.
+/// Refuses a verb that would wait for the job that calls it. `followed`: the task that it waits for; none: the worker of the file.
 pub(crate) fn refuse_waiting_for_itself(session: &Session, followed: Option<TaskId>) -> Result<(), CliError> {
     let Some(job) = own_job(session).filter(|job| followed.is_none_or(|id| id == *job)) else {
         return Ok(());

@@ -31,10 +31,10 @@ use crate::{DEFAULT_QUEUE, LostRetry};
 /// The file of engines, beside the file with the tasks.
 const USUAL_NAME: &str = "engines.toml";
 
-/// No call of an engine is given less time.
+/// The shortest time-out of a call of an engine.
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The shortest time between two looks at an engine.
+/// The shortest interval between polls of an engine.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Where the engines are described.
@@ -98,7 +98,7 @@ impl EnginesOption {
 }
 
 impl EnginesFile {
-    /// No file, for tests of what needs none.
+    /// No file, for tests that need no engines.
     #[cfg(test)]
     pub(super) fn none() -> EnginesFile {
         EnginesOption::default().engines(Path::new("/nonexistent/perdura.db"))
@@ -180,10 +180,10 @@ impl EngineEntry {
         task_name_on(&self.name)
     }
 
-    /// The queue of a job, if it may stand there.
+    /// The queue for a job of this engine: `wanted`, or the first of the engine's queues.
     ///
     /// # Errors
-    /// It may not, and where it may.
+    /// `wanted` is not one of the engine's queues, and which are.
     pub(super) fn queue(&self, wanted: Option<&str>) -> Result<&str, String> {
         let found = match wanted {
             None => self.queues.first(),
@@ -196,7 +196,7 @@ impl EngineEntry {
     }
 }
 
-/// What and where it is, for people.
+/// What and where the engine is, for people.
 impl fmt::Display for EngineEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
@@ -252,7 +252,7 @@ enum KindText {
 }
 
 impl EntryText {
-    /// Paths are taken from the folder of the file.
+    /// Checks the entry. A relative path starts at `folder`, that of the file.
     fn entry(self, name: &str, folder: &Path) -> Result<EngineEntry, String> {
         let misplaced = [
             ("program", self.program.is_some(), KindText::Exec),

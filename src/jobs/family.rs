@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, test_kill_process_group, waitid};
 
-/// The first and the longest pause between two looks at processes that were killed.
+/// The first and the longest pause between two checks of [`wait_until`].
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 const MAX_PAUSE: Duration = Duration::from_millis(20);
 
-/// Whoever has children that it waits for itself reads this as long as they are there; orphans are reaped only while nobody does.
+/// A thread that waits for its own children holds the read lock while they live; orphans are reaped only under the write lock.
 static OWN_CHILDREN: RwLock<()> = RwLock::new(());
 
 /// Keeps the children of this thread from being taken for orphans.
@@ -24,7 +24,7 @@ pub(super) fn keep_children() -> RwLockReadGuard<'static, ()> {
     OWN_CHILDREN.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks again and again until it is so; false if it is not so for `patience`.
+/// Polls `is_so` until it is true; false if it stays false for `patience`.
 pub(super) fn wait_until(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let (mut waited, mut pause) = (Duration::ZERO, MIN_PAUSE);
     while !is_so() {
@@ -38,7 +38,7 @@ pub(super) fn wait_until(patience: Duration, mut is_so: impl FnMut() -> bool) ->
     true
 }
 
-/// Whether a child has ended. It is not reaped, so its number still means this process and its group.
+/// Whether a child has ended. It is not reaped, so its id still means this process and its group.
 pub(super) fn has_ended(child: &Child) -> io::Result<bool> {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     Ok(waitid(WaitId::Pid(Pid::from_child(child)), look)?.is_some())
@@ -103,8 +103,8 @@ mod linux {
 
     use super::*;
 
-    /// So many scans in a row find no process that may be killed (a quarter of a second): what was just being started, or ends with a
-    /// process that was killed, is seen by then.
+    /// After so many scans in a row in which no process could be killed (70 ms or more), [`end_all`] gives up: by then it has seen what was just
+    /// being started, or ends with a killed process.
     const SURE: u32 = 8;
 
     /// How a worker recognises which of its descendants belong to its jobs.
@@ -119,7 +119,7 @@ mod linux {
     }
 
     impl Kin {
-        /// Of the worker of a file, before its first shim; whether it has engines that are programs, and may leave jobs here.
+        /// For the worker of a file, before its first shim. `has_engines`: programs that it starts itself may leave processes beneath it.
         pub(in super::super) fn new(db: &Path, has_engines: bool) -> Kin {
             let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
             let has_children = !waitid(WaitId::All, look).is_err_and(|e| e == Errno::CHILD);
@@ -128,8 +128,8 @@ mod linux {
             Kin { mark, has_others, left: Mutex::default() }
         }
 
-        /// Kills one of the shims, which has ended or hangs, and what it has left to this process: its job, of which the process group may
-        /// be known. Waits for their end, but no longer than `patience`; false if some are left.
+        /// Kills a shim that has ended or hangs, and the job that it has left to this process. `group`: the job's process group, if it is known.
+        /// Waits for their end, but no longer than `patience`; false if some are left.
         pub(in super::super) fn end_lost(
             &self,
             shim: Pid,
@@ -160,12 +160,12 @@ mod linux {
         }
     }
 
-    /// From now on, what is orphaned beneath this process becomes its child.
+    /// From now on, orphans beneath this process become its children.
     pub(in super::super) fn adopt_orphans() {
         let _ = set_child_subreaper(Some(getpid())); // Linux has it since 3.4
     }
 
-    /// Lets the system forget children that have ended, but for those that somebody else waits for: these, and those of [`keep_children`].
+    /// Reaps children that have ended, except those that `is_awaited` names; none while a guard of [`keep_children`] lives.
     pub(in super::super) fn reap(is_awaited: impl Fn(Pid) -> bool) {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         if !matches!(waitid(WaitId::All, look | WaitIdOptions::NOWAIT), Ok(Some(_))) {
@@ -178,7 +178,7 @@ mod linux {
         }
     }
 
-    /// Sends a signal to all processes beneath this one that are not in a process group.
+    /// Sends a signal to all processes beneath this one that are not in the process group `group`.
     pub(in super::super) fn signal_others(group: Pid, signal: Signal) {
         let others = beneath(getpid(), |_| true).into_iter().filter(|process| process.group != Some(group));
         others.for_each(|process| process.send(signal).unwrap_or_default()); // one that has ended needs none
@@ -187,7 +187,7 @@ mod linux {
     /// Kills all processes beneath this one, and waits for their end, but no longer than `patience`; false if some are left. Those of
     /// another user stay.
     ///
-    /// No child may be awaited elsewhere: it is reaped here.
+    /// All children are reaped here, so nobody else may wait for one.
     pub(in super::super) fn end_all(patience: Duration) -> bool {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let are_gone = || {
@@ -207,14 +207,14 @@ mod linux {
 
     #[derive(PartialEq)]
     enum Killed {
-        /// There was nobody.
+        /// There was no process to kill.
         Nobody,
-        /// There were some, and no signal was allowed.
+        /// There were processes, and none of them may be killed by this user.
         None,
         Some,
     }
 
-    /// Kills those children that are meant, and all that is beneath them.
+    /// Kills the children that are meant, and all processes beneath them.
     fn kill(is_meant: impl Fn(&SeenProcess) -> bool) -> Killed {
         let found = beneath(getpid(), is_meant);
         let denied = found.iter().filter(|process| process.send(Signal::KILL) == Err(Errno::PERM)).count();
@@ -239,7 +239,7 @@ mod linux {
     impl SeenProcess {
         fn read(id: Pid) -> Option<SeenProcess> {
             let stat = std::fs::read(format!("/proc/{}/stat", id.as_raw_nonzero())).ok()?;
-            // 17 (name) S parent group session …, and the start is the 22nd. The name may hold anything, also half a letter: it is cut.
+            // 17 (name) S parent group session …, and the start is the 22nd. The name may hold any bytes, also a `)`: it is cut.
             let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
             let fields: Vec<_> =
                 std::str::from_utf8(&stat[name_ends + 1..]).ok()?.split_whitespace().collect();
@@ -252,7 +252,7 @@ mod linux {
             })
         }
 
-        /// Sends it a signal. Its number may have been given to a stranger since it was seen; what a descriptor of a process means stays.
+        /// Sends it a signal. Its id may have been given to another process since it was seen; a descriptor keeps its process.
         fn send(&self, signal: Signal) -> Result<(), Errno> {
             let descriptor = pidfd_open(self.id, PidfdFlags::empty());
             if SeenProcess::read(self.id).is_none_or(|now| now.began != self.began) {
@@ -265,7 +265,7 @@ mod linux {
         }
     }
 
-    /// All processes beneath those children of a process that are meant, and these, but for what has ended.
+    /// The children of `root` that are meant and all processes beneath them, except those that have ended.
     fn beneath(root: Pid, is_meant: impl Fn(&SeenProcess) -> bool) -> Vec<SeenProcess> {
         let mut children = by_parent();
         let mut found = children.remove(&root.as_raw_nonzero().get()).unwrap_or_default();

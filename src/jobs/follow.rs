@@ -21,7 +21,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// How often an engine is asked what a job has written.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Of a log of an engine that is as long or longer only the end may be kept, so nobody can go on in it where he was.
+/// Of an engine's log with so many bytes or more only the end may be kept, so a reader cannot go on where it was.
 const LONG_LOG: u64 = 512 << 10;
 
 /// Every so many polls it checks whether a worker still runs, which costs more.
@@ -45,7 +45,7 @@ impl FollowArgs {
         let queue = session.read_only_queue()?;
         let mut follower = JobFollower::new(self.id, self.engines.engines(session.db()));
         let shown = self.follow(&queue, &mut follower, session);
-        // Who has left has not seen that it succeeded.
+        // A reader that has left has not seen that the job succeeded.
         if session.screen.reader_has_left() { Ok(Exit::No) } else { shown }
     }
 
@@ -68,8 +68,9 @@ struct JobFollower {
     generation: u64,
     out: StreamPosition,
     err: StreamPosition,
-    /// State of the task at the last poll, and for how many polls it has been so.
+    /// Generation, state and hold of the task at the last poll.
     stands: Option<(u64, State, Option<Hold>)>,
+    /// Polls since `stands` changed.
     looks: u32,
     worker: Option<WorkerStatus>,
     engines: EnginesFile,
@@ -110,7 +111,7 @@ impl JobFollower {
         self.tell_obstacle(queue, record, session)
     }
 
-    /// Shows what a job writes that an engine runs: its engine is asked for it.
+    /// Shows the new output of a job that an engine runs; the engine is asked for it.
     fn show_outside(&mut self, record: &TaskRecord, session: &mut Session) -> Result<(), CliError> {
         let outside = record.outside.as_ref().filter(|outside| outside.accepted_at.is_some());
         let Some((engine, job)) =
@@ -186,14 +187,14 @@ impl JobFollower {
         Ok(())
     }
 
-    /// Says something that is not the job's, on a line of its own.
+    /// Writes a remark of `follow` itself, on a line of its own.
     fn remark(&mut self, text: &str, session: &mut Session) -> io::Result<()> {
         self.finish_lines(session)?;
         session.screen.remark(format_args!("perdura: {}: {text}", self.id));
         Ok(())
     }
 
-    /// Where somebody reads both streams, a remark must not stand in the middle of a line.
+    /// Ends the lines that were begun: on a terminal a remark must not stand in the middle of one.
     fn finish_lines(&mut self, session: &mut Session) -> io::Result<()> {
         self.out.finish(OutputStream::Stdout, session)?;
         self.err.finish(OutputStream::Stderr, session)?;
@@ -228,7 +229,7 @@ struct LogReader {
     /// When it was last asked, on the monotonic clock.
     asked: Option<Duration>,
     clock: SystemClock,
-    /// What it has said last that was no log.
+    /// The problem that was told last.
     trouble: Option<String>,
 }
 
@@ -284,7 +285,7 @@ impl StreamPosition {
         StreamPosition { seen: 0, dressed, in_line: false, decoder: Decoder::default() }
     }
 
-    /// Another attempt begins.
+    /// Goes back to the beginning, for another attempt.
     fn restart(&mut self) {
         (self.seen, self.decoder) = (0, Decoder::default());
     }
@@ -310,7 +311,7 @@ impl StreamPosition {
         }
     }
 
-    /// The stream has ended.
+    /// Writes what the decoder has kept, at the end of the stream.
     fn finish(&mut self, stream: OutputStream, session: &mut Session) -> io::Result<()> {
         let rest = self.decoder.finish();
         self.put(rest.as_bytes(), stream, session)
@@ -334,7 +335,7 @@ fn from(bytes: &[u8], first: u64) -> &[u8] {
     &bytes[usize::try_from(first).unwrap_or(usize::MAX).min(bytes.len())..]
 }
 
-/// For a terminal. Programs that go back to the start of a line to show how far they are get a new line for that.
+/// Text for a terminal. A carriage return, with which programs write a progress line over, becomes a line end.
 fn dress(text: &str) -> Cow<'_, str> {
     if text.contains('\r') {
         let lines = text.replace("\r\n", "\n").replace('\r', "\n");

@@ -1,4 +1,4 @@
-//! Attempts whose work engines do, until they have ended: the worker looks in the file what has become of them.
+//! Attempts whose work engines do, until they have ended: the worker reads their state from the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::worker_event::{EndedAttempt, OutsideAttempt};
 use crate::console::inspect::task::command;
 use crate::{Clock, Error, ErrorKind, Filter, Queue, State, SystemClock, TaskId};
 
-/// How often it looks.
+/// Interval between reads of their state.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Attempts whose work engines do.
@@ -38,7 +38,8 @@ impl FollowedAttempts {
         self.attempts.len() as u64
     }
 
-    /// Takes note of what its engines do, whoever has begun it. What has ended while another process executes is told there.
+    /// Adds all attempts whose work its engines do, whoever has started them. While another process executes, drops those that have ended: that
+    /// process reports them.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -64,14 +65,14 @@ impl FollowedAttempts {
         Ok(())
     }
 
-    /// Whether it is time to look what has become of them.
+    /// Whether it is time to call [`ended`](FollowedAttempts::ended).
     pub(super) fn is_due(&self) -> bool {
         let now = self.clock.monotonic();
         !self.attempts.is_empty()
             && self.looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_INTERVAL)
     }
 
-    /// Those that have ended.
+    /// Takes out the attempts that have ended.
     ///
     /// # Errors
     /// If the file cannot be read: none of them counts as ended then.

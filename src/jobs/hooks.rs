@@ -1,5 +1,5 @@
-//! Commands of the user's that are told of jobs that have ended. They are a courtesy: one that fails, or that a killed worker does not get to, is
-//! not run again.
+//! Commands of the user that run when jobs have ended (`--on-success`, `--on-failure`). No command is run again that has failed, or that a killed
+//! worker did not get to.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -19,10 +19,10 @@ use crate::{Clock, State, SystemClock, TaskRecord};
 /// How long the worker waits at its end for the commands that are left.
 const LAST_HOOKS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many ends may wait for their command. Of more, no one is told.
+/// How many commands may wait; with so many, a further one is left out, with a warning.
 const MAX_WAITING: usize = 1000;
 
-/// As many characters of a text go into a variable: the system takes 128 KiB of one.
+/// The most characters of a text that go into a variable of the environment: Linux takes 128 KiB in one.
 const MAX_VARIABLE_CHARS: usize = 8 << 10;
 
 /// A text as a variable of the environment.
@@ -30,7 +30,7 @@ fn variable(text: &str) -> String {
     text.chars().take(MAX_VARIABLE_CHARS).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }
 
-/// What is run when a job has ended for good.
+/// What is run when a job has succeeded, or has failed for good.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct HookOptions {
     /// Let /bin/sh run this when a job has succeeded; PERDURA_TASK_ID, PERDURA_STATE and PERDURA_COMMAND say which
@@ -73,7 +73,7 @@ impl Hooks {
         let (left, to_tell) = (waiting.clone(), output.clone());
         let life = move || {
             for mut command in commands {
-                // One that the worker has reaped with what it has adopted has ended, too.
+                // The wait fails if the worker has reaped the command as an orphan: then it has ended, too.
                 if let Err(e) = command.spawn().map(|mut child| drop(child.wait())) {
                     to_tell
                         .warn(format_args!("a command for the end of a job cannot be run: {}", system(&e)));
@@ -85,7 +85,7 @@ impl Hooks {
         Ok(Hooks { options, db: db.to_owned(), to_run, waiting, output })
     }
 
-    /// A job has ended for good.
+    /// Runs the command for the end of this job, if there is one.
     pub(super) fn tell(&self, record: &TaskRecord, line: &str) {
         let Some(script) = self.options.command(record.state) else { return };
         if self.waiting.load(Ordering::Acquire) >= MAX_WAITING {
@@ -108,7 +108,7 @@ impl Hooks {
         let _ = self.to_run.send(command); // its thread ends later than this
     }
 
-    /// Waits until all are run, for a while.
+    /// Waits until all commands have run, at most [`LAST_HOOKS_TIMEOUT`].
     pub(super) fn finish(&self) {
         let clock = SystemClock::new();
         let until = clock.monotonic().saturating_add(LAST_HOOKS_TIMEOUT);

@@ -12,7 +12,7 @@ use crate::console::system;
 use crate::console::words::bytes;
 use crate::{OutputStream, TaskId};
 
-/// The folder, and how long each file may become.
+/// The folder of the logs, and the size limit of each file.
 pub(super) struct LogFolder {
     path: PathBuf,
     max_bytes: u64,
@@ -60,7 +60,7 @@ struct LogFile {
 }
 
 impl JobLog<'_> {
-    /// Writes what the job has written. A log that cannot be written is told once, and holds no job up.
+    /// Writes what the job has written. That logs cannot be written is told once; the jobs go on.
     pub(super) fn write(&mut self, stream: OutputStream, piece: &[u8]) {
         let log = match stream {
             OutputStream::Stdout => &mut self.out,
@@ -86,7 +86,7 @@ impl JobLog<'_> {
 /// How many files of one name there may be: of several databases, or of one that was made anew.
 const MAX_NAMESAKES: u32 = 1000;
 
-/// Makes a file that is not there yet; another number follows if it is. Who may read what a job writes is for its owner to say.
+/// Makes a new file; if the name is taken, a number follows it. Only the owner can read it (mode 600).
 fn create(folder: &Path, stem: &str, suffix: &str) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create_new(true).write(true).mode(0o600);

@@ -19,7 +19,7 @@ use crate::console::system;
 /// Where programs are looked for if there is no PATH: what the C library does.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// A job that runs, and what it says.
+/// A job that runs, and the pipes of its output.
 pub(super) struct Launched {
     pub child: Child,
     pub out: PipeReader,
@@ -68,19 +68,19 @@ fn mode(bits: u32) -> Mode {
     Mode::from_bits_truncate(RawMode::try_from(i64::from(bits)).unwrap_or(0))
 }
 
-/// The least that a process gets, which is the nicest it can be.
+/// The highest nice value: such a process gets the least time of the processor.
 const MAX_NICENESS: i32 = 19;
 
-/// Makes a process group nicer than this process: whatever it has started so far, and all that it will start. One that has ended already needs
-/// nothing.
+/// Makes the process group of a job nicer than this process, by `by`: the processes that it has started so far, and all that they will start. One
+/// that has ended needs nothing.
 fn be_nice(leader: &Child, by: u8) {
     let own = process::getpriority_process(None).unwrap_or(0);
     let niceness = own.saturating_add(by.into()).min(MAX_NICENESS);
     let _ = process::setpriority_pgrp(Some(process::Pid::from_child(leader)), niceness);
 }
 
-/// Opens the file that a job is to read. It may come back, like a folder: a disk that is not mounted yet. Only a file: a pipe could keep this
-/// process waiting, and with it whoever wants to end the job.
+/// Opens the file of a job's standard input. If it is missing, another attempt may find it: its disk may not be mounted yet. Only a regular file is
+/// taken: a pipe could block this process, which then could not end the job.
 fn open_input(path: &Path) -> Result<Stdio, LaunchError> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
@@ -135,10 +135,10 @@ fn look_up(name: &OsStr, dir: &Path, launch: &Launch) -> Result<PathBuf, LaunchE
     })
 }
 
-/// The system only gives a number for everything that may be wrong.
+/// Finds out why a program could not be started: the system gives only an error number.
 fn explain(error: &io::Error, program: &Path, dir: &Path) -> LaunchError {
     if let Some(problem) = trouble_with_folder(dir) {
-        // It may come back: a disk that is not mounted yet.
+        // Another attempt may find it: its disk may not be mounted yet.
         return launch_error("FolderNotFound", format!("the folder {} {problem}", dir.display()), true);
     }
     let place = dir.join(program);
@@ -182,7 +182,7 @@ fn not_executable(program: &Path, problem: &str) -> LaunchError {
     launch_error("ProgramNotExecutable", format!("{} cannot be run: {problem}", program.display()), false)
 }
 
-/// The error type of a refusal that meets every job: the system is short of descriptors, memory or processes.
+/// The error type when no job can be started: the system is short of descriptors, memory or processes.
 pub(super) const SHORTAGE: &str = "Shortage";
 
 fn failed(error: &io::Error) -> LaunchError {

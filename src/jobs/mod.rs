@@ -1,14 +1,17 @@
 //! Durable jobs for the shell: programs that run as tasks.
 //!
 //! ```text
-//! verbs      add → batch → job_options      schedule → job_options      work → stop → worker → signals, reporter, notices, followed      follow
-//! jobs       run → pool ══ protocol ══ shim → launch; family      outside → engines
-//! output     output
-//! values     event      text      calling_job      option_names
+//! verbs      add, edit, schedule → job_options      add → batch → template, unique      rerun      follow
+//! worker     work → stop → worker → followed, notices, progress, reporter → hooks      work → signals
+//! jobs       run → pool ══ protocol ══ shim → launch; family; job_log      outside → engines
+//! output     worker_output
+//! values     worker_event      text      calling_job      option_names      given
 //! ```
 //!
 //! A job is a task named `perdura.job`; its args are a command line. `work` runs it through a shim, a process of its own that outlives the worker
-//! just long enough to end the job. One named `perdura.job@NAME` runs on the engine outside that a TOML file describes under this name. It knows nothing of SQL, and of the file only what a [`Queue`](crate::Queue) tells.
+//! just long enough to end the job. A job named `perdura.job@NAME` runs on the engine outside that a TOML file describes under this name.
+//!
+//! This module knows nothing of SQL, and of the file only what a [`Queue`](crate::Queue) tells.
 
 mod add;
 mod batch;
@@ -49,7 +52,7 @@ pub(crate) use schedule::ScheduleArgs;
 
 use crate::console::{CliResult, Exit, Session};
 
-/// What is done with jobs.
+/// What can be done with jobs.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum JobVerb {
     /// Add a job: a program that will be run until it has succeeded

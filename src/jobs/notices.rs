@@ -1,4 +1,4 @@
-//! Tells the user why an idle worker waits. Each is written once, until it changes.
+//! Tells the user why an idle worker waits. Each reason is written once, until it changes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -61,7 +61,7 @@ impl WaitNotices {
         self.ownership = Some(now);
     }
 
-    /// Whether it is time to look what is left to run.
+    /// Whether it is time to count the waiting tasks.
     pub(super) fn is_due(&mut self, now: Duration) -> bool {
         let is_due = self.looked.is_none_or(|looked| now.saturating_sub(looked) >= COUNT_INTERVAL);
         if is_due {
@@ -70,12 +70,12 @@ impl WaitNotices {
         is_due
     }
 
-    /// Whether it was said what is left outside.
+    /// Whether [`tell_outside`](WaitNotices::tell_outside) has said something.
     pub(super) fn has_told_outside(&self) -> bool {
         self.told_outside
     }
 
-    /// Says that nothing is left here but work outside that is none of the engines of this worker.
+    /// Says that only these tasks are left: their work is outside, and not at an engine of this worker.
     pub(super) fn tell_outside(&mut self, tasks: &[TaskRecord], output: &WorkerOutput) {
         if tasks.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! Jobs that an engine outside runs: what the engine is asked to do, and what their tasks give.
+//! Jobs that an engine outside runs: their specs for the engine, and the results of their tasks.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::engine::{Collected, Ended, Engine, EngineError, JobId, JobStatus, Nam
 use crate::exec::ExecEngine;
 use crate::{Builder, Clock, Context, Failure, SystemClock, Task};
 
-/// Of an engine that this program cannot have.
+/// The error for an engine that this build lacks.
 const WITHOUT_RAY: &str =
     "this perdura was built without Ray; build it with: cargo install --path . --features cli,tui,report,ray";
 
-/// Tells what a job has written from a byte on.
+/// Reads what a job has written from a byte on.
 pub(super) type LogOf = Box<dyn FnMut(&str, u64) -> Result<Vec<u8>, EngineError>>;
 
 /// An engine that is a program: while it is called, its processes are no orphans of this worker.
@@ -62,18 +62,18 @@ impl Engine for ProgramEngine {
     }
 }
 
-/// A job, and what its engine gives.
+/// A job as a task whose work its engine does.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
 struct OutsideJob(Job);
 
 impl Task for OutsideJob {
-    /// It has that of its engine instead.
+    /// Not used: such a task has the name that its engine gives it ([`EngineEntry::task_name`]).
     const NAME: &'static str = TASK_NAME;
     type Output = Option<Box<RawValue>>;
 }
 
-/// Refuses, when a job is added, what its engine could not be asked.
+/// Checks, when a job is added, that a spec for its engine can be made.
 ///
 /// # Errors
 /// What is wrong, and what to do.
@@ -85,10 +85,10 @@ pub(super) fn check(engine: &EngineEntry, job: &Job) -> Result<(), JobProblem> {
 }
 
 impl EngineEntry {
-    /// Lets a worker run the jobs of this engine; it tells when one begins.
+    /// Lets a worker run the jobs of this engine; `news` gets an event when one begins.
     ///
     /// # Errors
-    /// This program has no such engines, or the entry is none of one.
+    /// This build has no engines of this kind, or the entry is wrong.
     pub(super) fn attach(&self, builder: Builder, news: Sender<WorkerEvent>) -> Result<Builder, CliError> {
         match &self.kind {
             EngineKind::Exec { .. } => {
@@ -135,7 +135,7 @@ impl EngineEntry {
         Ok(with(engine, self.timeout, RayEngine::timeout))
     }
 
-    /// What tells what a job has written, while it runs.
+    /// What reads the output of a job while it runs.
     ///
     /// # Errors
     /// As [`attach`](EngineEntry::attach).
@@ -152,7 +152,7 @@ impl EngineEntry {
         }
     }
 
-    /// Why this program cannot have it; none if it can.
+    /// Why this build cannot have the engine; none if it can.
     pub(super) fn absence(&self) -> Option<String> {
         let is_absent = cfg!(not(feature = "ray")) && matches!(self.kind, EngineKind::Ray { .. });
         is_absent.then(|| format!("engine {:?} is left out: {WITHOUT_RAY}", self.name))
@@ -198,7 +198,7 @@ impl EngineEntry {
     }
 }
 
-/// What a job gives: what its engine says that it has given, if that is JSON.
+/// The result of a job: what its engine has collected, if that is JSON. A denied exit code is a failure that is not tried again.
 fn finish(job: &Job, ended: &Ended) -> Result<Option<Box<RawValue>>, Failure> {
     match ended.failure() {
         Some(failure) if exit_code(&failure.error_type).is_some_and(|code| job.deny_exit.contains(code)) => {
@@ -209,7 +209,7 @@ fn finish(job: &Job, ended: &Ended) -> Result<Option<Box<RawValue>>, Failure> {
     }
 }
 
-/// What a program is asked that is an engine: the words, and the keys of the job's own spec.
+/// The spec for an engine that is a program: the words of the command, and the keys of the job's own spec.
 fn program_spec(job: &Job) -> Result<Value, JobProblem> {
     let mut spec = job.spec.clone();
     let argv: Vec<Value> = job.command().into_iter().map(text).collect::<Result<_, _>>()?;
@@ -228,7 +228,7 @@ fn program_spec(job: &Job) -> Result<Value, JobProblem> {
     Ok(Value::Object(spec))
 }
 
-/// What Ray is asked: a line for a shell, and the keys of Ray's API in the job's own spec.
+/// The spec for Ray: a line for a shell, and the keys of Ray's API in the job's own spec.
 #[cfg(feature = "ray")]
 fn ray_spec(job: &Job) -> Result<crate::ray::RayJob, JobProblem> {
     let line = if job.shell {
@@ -271,8 +271,10 @@ const RAY_KEYS: [&str; 6] = [
     "entrypoint_resources",
 ];
 
+/// Checks the keys of a job's own spec for Ray.
+///
 /// # Errors
-/// A key that there is not, or one with a value of another shape; never the value.
+/// An unknown key, or a key with a value of a wrong shape. The message does not contain the value.
 #[cfg(feature = "ray")]
 fn check_ray_keys(spec: &Map<String, Value>) -> Result<(), JobProblem> {
     for (key, value) in spec {

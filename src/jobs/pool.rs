@@ -31,11 +31,11 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Attempts to start a shim: a Ctrl-C can end one that has just started.
 const MAX_STARTS: usize = 3;
 
-/// How long a shim may take to tell of the end of a job that it was to kill, and to take the next piece of an order. One that takes longer
-/// hangs, and is lost.
+/// How long a shim may take to report the end of a job that it was told to kill, and to read the next piece of an order. One that takes longer
+/// counts as hanging, and is given up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a shim without a job, or one that was killed, may take to be gone. Nobody waits longer for it.
+/// How long the worker waits for the end of a shim without a job, or of one that was killed.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why there is no shim for a job.
@@ -62,7 +62,7 @@ pub(super) struct Pool {
 type Shims = Arc<Mutex<HashSet<Pid>>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner) // nothing is half done where something may panic
+    mutex.lock().unwrap_or_else(PoisonError::into_inner) // a panic leaves nothing half done
 }
 
 #[derive(Default)]
@@ -75,8 +75,7 @@ struct PoolState {
 }
 
 impl Pool {
-    /// Of a database; no shim yet, and no lock. `most` shims are kept when nobody uses them.
-    /// Whether the worker has engines that are programs, too.
+    /// A pool for a database, without shims and without the lock. At most `most` idle shims are kept. `has_engines`: see [`Kin::new`].
     pub(super) fn new(
         db: PathBuf,
         most: usize,
@@ -125,7 +124,7 @@ impl Pool {
         is_gone
     }
 
-    /// A shim is gone, or hangs, or talks nonsense: ends it, and the job that it leaves behind. False if not all of it is gone.
+    /// Ends a shim that has died, hangs or sends garbled messages, and the job that it leaves behind. False if not all of the job is gone.
     pub(super) fn lose(&self, mut shim: ShimHandle) -> bool {
         shim.to = None;
         let is_gone = shim.end_now(); // from here on it starts nothing
@@ -134,7 +133,7 @@ impl Pool {
         self.kin.end_lost(Pid::from_child(&shim.child), group, &shims, EXIT_TIMEOUT) && is_gone
     }
 
-    /// Lets the system forget orphans of this process that have ended.
+    /// Reaps orphans of this process that have ended.
     pub(super) fn reap(&self) {
         let shims = lock(&self.shims);
         family::reap(|child| shims.contains(&child));
@@ -274,10 +273,10 @@ fn this_program() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") && running.exists() { Ok(running) } else { std::env::current_exe() }
 }
 
-/// A shim that waits for its next job.
+/// A shim, from the worker's side.
 pub(super) struct ShimHandle {
     child: Child,
-    /// None: it was told to end.
+    /// Its standard input; none: it was told to end.
     to: Option<ChildStdin>,
     from: ChildStdout,
     inbox: Inbox,
@@ -319,14 +318,14 @@ pub(super) enum JobControl {
     GoOn(Duration),
     /// End: SIGTERM to its process group.
     End(Duration),
-    /// The same for its processes outside that group: most have a supervisor in it, which has had its time to end them.
+    /// End: SIGTERM to its processes outside that group, too. Most of them have a supervisor in the group, which has had time to end them.
     EndAll(Duration),
     /// End at once: SIGKILL.
     EndNow,
 }
 
 impl ShimHandle {
-    /// Runs one job to its end. `hear` gets what it says, `control` is asked again and again what should become of it.
+    /// Runs one job to its end. `hear` gets its output, `control` is asked again and again what the job must do.
     ///
     /// A shim that is lost has to be given to [`Pool::lose`].
     pub(super) fn run(
@@ -397,7 +396,7 @@ impl ShimHandle {
         }
     }
 
-    /// Sends an order. A shim that takes nothing of it for long hangs.
+    /// Sends an order. It is an error if the shim reads nothing of it for [`ANSWER_TIMEOUT`].
     fn tell(&mut self, order: &ShimOrder) -> io::Result<()> {
         let Some(to) = &mut self.to else { return Ok(()) };
         let bytes = order.encode();
@@ -419,7 +418,7 @@ impl ShimHandle {
         Ok(())
     }
 
-    /// Waits until something has come.
+    /// Waits for bytes from the shim, up to `patience`.
     fn hear(&mut self, patience: Duration) -> io::Result<ReadOutcome> {
         let readable = poll(&mut [PollFd::new(&self.from, PollFlags::IN)], Some(&timespec(patience)));
         match readable {
@@ -432,13 +431,13 @@ impl ShimHandle {
         }
     }
 
-    /// Kills it; false if it hangs in the system all the same.
+    /// Kills it; false if it does not end: it hangs in the system.
     fn end_now(&mut self) -> bool {
         let _ = self.child.kill();
         self.goes()
     }
 
-    /// Whether it ends before long.
+    /// Waits for its end, up to [`EXIT_TIMEOUT`]; false if it has not ended.
     fn goes(&mut self) -> bool {
         family::wait_until(EXIT_TIMEOUT, || family::has_ended(&self.child).unwrap_or(true))
     }
@@ -458,6 +457,6 @@ impl Drop for ShimHandle {
 }
 
 fn timespec(time: Duration) -> Timespec {
-    let nanos = time.subsec_nanos() as _; // of a type that is not the same everywhere
+    let nanos = time.subsec_nanos() as _; // its type depends on the platform
     Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: nanos }
 }

@@ -1,14 +1,14 @@
-//! How far a worker has come that is to end when all is done: a line for a terminal.
+//! The progress of a worker that ends when all is done, as a line for a terminal.
 
 use std::time::Duration;
 
 use crate::QueueCounts;
 use crate::console::words::{number, span};
 
-/// With fewer ends no estimate is made.
+/// With fewer ended tasks no estimate is made.
 const MIN_ENDS: u64 = 3;
 
-/// How far it has come: `120 of 1,000 done, 2 running, 3 failed, about 4 min left`.
+/// The line: `120 of 1,000 done, 2 running, 3 failed, about 4 min left`.
 pub(super) fn progress(before: &QueueCounts, now: &QueueCounts, took: Duration) -> String {
     let ended = |counts: &QueueCounts| [counts.succeeded, counts.failed, counts.cancelled, counts.lost];
     let done =
@@ -29,7 +29,7 @@ pub(super) fn progress(before: &QueueCounts, now: &QueueCounts, took: Duration) 
     text
 }
 
-/// How long the rest takes, if it goes on as it has gone so far.
+/// How long the rest takes, at the speed so far; none with too few ends, or less than a second.
 fn estimate(done: u64, left: u64, took: Duration) -> Option<Duration> {
     let each = took.as_secs_f64() / done as f64;
     let left = each * left as f64;

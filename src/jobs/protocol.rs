@@ -34,14 +34,14 @@ pub(super) struct Launch {
     pub surroundings: LaunchSettings,
 }
 
-/// What else a program finds that is started.
+/// The other properties of a started process.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct LaunchSettings {
-    /// Its environment is the launch's alone, not the worker's with that.
+    /// Its environment is the launch's alone; else the launch's over the worker's.
     pub own_env: bool,
     /// None: the worker's.
     pub umask: Option<u32>,
-    /// By how much nicer it is than the worker.
+    /// How much higher its nice value is than the worker's.
     pub nice: u8,
     /// The file of its standard input; none: an empty one.
     pub stdin: Option<Vec<u8>>,
@@ -81,7 +81,7 @@ pub(super) struct LaunchError {
     pub may_pass: bool,
 }
 
-/// Frames are no longer than this: the longest args that a file takes, and something on top.
+/// The longest frame: the longest args that a file takes, and some more.
 const MAX_FRAME_BYTES: usize = 300 << 20;
 
 const LAUNCH: u8 = 1;
@@ -204,7 +204,7 @@ impl Launch {
     }
 }
 
-/// In the place of a umask: the worker's.
+/// Stands for no umask: the worker's is kept.
 const NO_UMASK: u32 = u32::MAX;
 
 impl LaunchSettings {
@@ -311,7 +311,7 @@ pub(super) fn read_some(from: &mut impl Read, into: &mut [u8]) -> io::Result<usi
     }
 }
 
-/// Before the first note. Should a shim panic, what it says about that goes to the same file, at its beginning.
+/// Where the first note begins. The message of a shim that panics goes to the same file, at its beginning.
 const FIRST_NOTE_OFFSET: u64 = 4096;
 
 /// A number of a launch, and a process.

@@ -16,7 +16,7 @@ use crate::console::words::{count, span};
 use crate::console::{CliError, Session};
 use crate::{Clock, ErrorKind, Queue, State, SystemClock, TaskId, TaskRecord};
 
-/// How long lines are that go into a file.
+/// Columns of a line where stderr is no terminal.
 const FILE_WIDTH: usize = 400;
 
 /// Narrowest column for a job's command and error; with less room they get lines of their own.
@@ -76,24 +76,24 @@ impl AttemptReporter {
         AttemptReporter { pending: Vec::new(), quiet, hooks, clock: SystemClock::new(), sum: Sum::default() }
     }
 
-    /// Waits for what is still to be told.
+    /// Waits for the commands of the user that still run.
     pub(super) fn finish(&self) {
         if let Some(hooks) = &self.hooks {
             hooks.finish();
         }
     }
 
-    /// Whether the outcome of an ended attempt is not known yet.
+    /// Whether there are ended attempts whose outcome is not known yet.
     pub(super) fn are_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// The tasks of those of which nothing is known yet.
+    /// The tasks of the ended attempts whose outcome is not known yet.
     pub(super) fn pending(&self) -> impl Iterator<Item = TaskId> {
         self.pending.iter().map(|ended| ended.id)
     }
 
-    /// One more.
+    /// Adds an attempt that has ended.
     pub(super) fn add(&mut self, ended: EndedAttempt) {
         self.pending.push(ended);
     }
@@ -200,7 +200,7 @@ enum Layout {
     Below(Vec<String>),
 }
 
-/// A line of so many columns begins with `head` and `middle` columns of other things; what is below is indented by `head`.
+/// Places the texts in a line of `width` columns that begins with `head` and `middle` columns of other things. Lines below it are indented by `head`.
 fn laid_out([what, why]: &[String; 2], width: usize, head: usize, middle: usize) -> Layout {
     let beside = width.saturating_sub(head + middle);
     if beside >= MIN_TEXT_WIDTH {

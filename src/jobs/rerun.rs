@@ -42,7 +42,7 @@ impl RerunArgs {
     }
 }
 
-/// A job that has ended, and what it was to be like.
+/// The task name, the job and the options for another run of a job that has ended.
 fn again(session: &Session, queue: &Queue, id: TaskId) -> Result<(String, Job, Options), CliError> {
     let record = queue.get(id).map_err(|e| session.explainer(queue).unless_letter(queue, id, e))?;
     let refused =

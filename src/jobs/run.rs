@@ -19,14 +19,14 @@ use super::worker_output::WorkerOutput;
 use crate::console::inspect::job::Job;
 use crate::{Clock, Context, Failure, OutputStream, SystemClock};
 
-/// How soon it is tried again to start a job when none can be started, and how late.
+/// The first and the longest pause between attempts to start a job while none can be started.
 const MIN_RETRY_PAUSE: Duration = Duration::from_millis(20);
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long before its end by force a job's processes outside its process group are asked to end.
+/// How long before SIGKILL a job's processes outside its process group get SIGTERM.
 const LAST_WARNING_TIME: Duration = Duration::from_secs(1);
 
-/// After so long, what keeps all jobs from starting is taken to last.
+/// An obstacle that keeps all jobs from starting for so long is reported as lasting.
 const HINDRANCE_LASTS: Duration = Duration::from_secs(5);
 
 /// Runs jobs on the worker threads.
@@ -42,15 +42,15 @@ pub(super) struct Runner {
     running: AtomicUsize,
     succeeded: AtomicU64,
     kill_now: AtomicBool,
-    /// The last obstacle.
+    /// The newest obstacle that kept jobs from starting.
     met: Mutex<StartObstacle>,
     /// Jobs that wait because none can be started.
     waiting: AtomicUsize,
-    /// They are not retried.
+    /// Jobs that cannot be started are not tried again.
     gives_up: AtomicBool,
 }
 
-/// Of which ends of jobs the worker is told.
+/// Which ends of jobs are sent to the worker as events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ToldEnds {
     All,
@@ -143,7 +143,7 @@ impl Runner {
         let mut began = self.clock.monotonic();
         let done = self.attempt(job, cx, &mut began);
         if self.told == ToldEnds::Failures && done.is_ok() && !self.gives_up.load(Ordering::Acquire) {
-            self.succeeded.fetch_add(1, Ordering::AcqRel); // an event would wake a thread, for nothing, after each job
+            self.succeeded.fetch_add(1, Ordering::AcqRel); // an event after each job would wake a thread for nothing
             return done;
         }
         let ended = EndedAttempt {
@@ -176,7 +176,7 @@ impl Runner {
         }
     }
 
-    /// Waits until fewer jobs run than there are workers, and until what they have to say is read.
+    /// Waits until fewer jobs run than there are workers, and not too many lines of output are unread.
     fn await_slot(&self, cx: &Context) -> Result<SlotGuard<'_>, Failure> {
         let _waiting = CountGuard::new(&self.waiting);
         loop {
@@ -205,7 +205,7 @@ impl Runner {
         if self.gives_up.load(Ordering::Acquire) {
             return Err(Failure::snooze(Duration::ZERO)); // the next worker finds it due
         }
-        cx.restart_deadline(); // it has not begun, so it does not take too long either
+        cx.restart_deadline(); // the job has not begun, so its time does not run yet
         cx.ensure_active()
     }
 
@@ -283,7 +283,7 @@ impl Runner {
             (b"PWD".to_vec(), job.dir.bytes().to_vec()),
         ];
         Launch {
-            number: 0, // the shim's turn to count
+            number: 0, // its `ShimHandle` counts
             surroundings: LaunchSettings {
                 own_env: job.own_env,
                 umask: job.umask,
@@ -300,7 +300,7 @@ impl Runner {
 /// A job that is to end.
 struct StopRequest {
     why: Failure,
-    /// When its processes outside its group are asked, too, and when it is killed, on the monotonic clock.
+    /// When its processes outside its group get SIGTERM, too, and when it is killed, on the monotonic clock.
     all_at: Duration,
     kill_at: Duration,
 }
@@ -335,17 +335,17 @@ enum StartResult {
 #[derive(Default)]
 struct StartObstacle {
     why: String,
-    /// On the monotonic clock; none if a job was started since, or none is hindered any more.
+    /// Since when, on the monotonic clock; none if a job was started since, or no job is hindered any more.
     since: Option<Duration>,
     /// How many jobs it keeps from being started.
     jobs: usize,
 }
 
 fn lock(met: &Mutex<StartObstacle>) -> MutexGuard<'_, StartObstacle> {
-    met.lock().unwrap_or_else(PoisonError::into_inner) // nothing is half done where something may panic
+    met.lock().unwrap_or_else(PoisonError::into_inner) // a panic leaves nothing half done
 }
 
-/// A job that is kept from being started, as long as it lives.
+/// Counts a job as kept from starting while this lives.
 struct Hindered<'m>(&'m Mutex<StartObstacle>);
 
 impl<'m> Hindered<'m> {
@@ -360,7 +360,7 @@ impl Drop for Hindered<'_> {
         let mut met = lock(self.0);
         met.jobs -= 1;
         if met.jobs == 0 {
-            met.since = None; // what was in the way may have gone with the last one
+            met.since = None; // the obstacle may have gone meanwhile
         }
     }
 }
@@ -428,14 +428,14 @@ impl OutputCollector<'_> {
     }
 }
 
-/// Where jobs run: no more places than there are workers. (The library gives a task that ignores its deadline a second worker, so that it
-/// may start more jobs than are to run at once.)
+/// Slots of running jobs, as many as there are workers. (The library starts another worker in the place of one whose task ignores its deadline,
+/// so more handlers may run at once.)
 struct JobSlots {
     free: Mutex<usize>,
     freed: Condvar,
 }
 
-/// One place, as long as it lives.
+/// One slot, taken while this lives.
 struct SlotGuard<'p>(&'p JobSlots);
 
 impl JobSlots {
@@ -443,7 +443,7 @@ impl JobSlots {
         JobSlots { free: Mutex::new(all), freed: Condvar::new() }
     }
 
-    /// A place, if one is free before long.
+    /// Takes a slot; none if none is free within `patience`.
     fn take(&self, patience: Duration) -> Option<SlotGuard<'_>> {
         let waited = self.freed.wait_timeout_while(self.free(), patience, |free| *free == 0);
         let (mut free, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -463,7 +463,7 @@ impl Drop for SlotGuard<'_> {
     }
 }
 
-/// One more, as long as it lives.
+/// Counts one more while this lives.
 struct CountGuard<'n>(&'n AtomicUsize);
 
 impl<'n> CountGuard<'n> {

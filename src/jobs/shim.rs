@@ -36,7 +36,7 @@ const MAX_LAST_OUTPUT: usize = 1 << 20;
 /// During its first 2 ms a job's pipes are not polled: many jobs end sooner, and their output is read then.
 const QUIET_START: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
-/// How long killed processes may take to be gone before the end of their job is reported all the same: where one hangs in the system, it
+/// How long killed processes may take to be gone. After that the end of their job is reported all the same: a process that hangs in the system
 /// does not go.
 const MAX_END_WAIT: Duration = Duration::from_secs(5);
 
@@ -110,7 +110,7 @@ struct Wakeup {
 }
 
 impl Shim {
-    /// Until the worker is gone, or something of a job is left.
+    /// Works until the worker is gone, or a process of a job could not be ended.
     fn run(&mut self) -> io::Result<()> {
         loop {
             self.send()?;
@@ -183,7 +183,7 @@ impl Shim {
             ShimOrder::TerminateAll => (Signal::TERM, true),
             ShimOrder::Kill => (Signal::KILL, true),
         };
-        self.look_after_child()?; // what has ended was not asked to
+        self.look_after_child()?; // a job that has ended by itself does not count as asked
         if let Some(job) = &mut self.job {
             let was_asked = std::mem::replace(&mut job.is_asked, true);
             if signal == Signal::KILL || !was_asked {
@@ -198,7 +198,7 @@ impl Shim {
 
     fn began(&mut self, Launched { child, out, err }: Launched, number: u64) -> io::Result<()> {
         let group = Pid::from_child(&child);
-        // First, so that it is ended on errors.
+        // Before anything can fail, so that an error ends the job, too.
         let job = self.job.insert(RunningJob {
             child,
             group,
@@ -216,7 +216,7 @@ impl Shim {
         Ok(())
     }
 
-    /// Passes on what the job has said.
+    /// Passes on the output of the job.
     fn listen(&mut self, wakeup: &Wakeup) -> io::Result<()> {
         let Some(job) = &mut self.job else { return Ok(()) };
         if wakeup.out {
@@ -267,11 +267,11 @@ impl Shim {
 }
 
 impl RunningJob {
-    /// Takes the status of its first process, kills the others, waits for them to be gone; false if some are left.
+    /// Kills its process group, takes the status of its first process, kills the others and waits for them to be gone; false if some are left.
     ///
-    /// The first one is not reaped before its group is killed, so that the group's number means this group and no other. Its end is waited
-    /// for without a limit: one that hangs in the system may still write, and when the worker is gone no successor begins before that. (A
-    /// worker that lives gives this shim up.)
+    /// The first one is not reaped before its group is killed, so that the group's number means this group and no other. The wait
+    /// for it has no limit: a process that hangs in the system may still write, and this shim holds the lock until then, so no other worker begins.
+    /// (A worker that lives gives this shim up.)
     fn end(&mut self) -> io::Result<(ExitStatus, bool)> {
         if planted("cli-leftovers-outlive-their-job") {
             return Ok((self.child.wait()?, true));

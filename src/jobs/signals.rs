@@ -14,14 +14,14 @@ use super::run::Runner;
 use super::worker_event::WorkerEvent;
 use crate::console::Exit;
 
-/// The signals that end a worker. Whoever has it ignore hang-ups (`nohup`) means it to go on.
+/// The signals that end a worker. One that was started to ignore hang-ups (`nohup`) goes on after them.
 pub(super) fn ending_signals() -> Vec<i32> {
     let mut signals = vec![SIGINT, SIGTERM];
     signals.extend(Some(SIGHUP).filter(|_| hears_hangups()));
     signals
 }
 
-/// Whether a hang-up of the terminal would end this process. Elsewhere than on Linux that cannot be told, and it stays as it is.
+/// Whether a hang-up of the terminal would end this process. Only Linux tells; elsewhere the answer is no, and SIGHUP is left as it is.
 fn hears_hangups() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -38,7 +38,7 @@ pub(super) fn exit_of(signal: i32) -> Exit {
     }
 }
 
-/// Whether a signal has come, to the end of the process: after its [`SignalListener`] has ended, a signal would otherwise do nothing.
+/// The newest signal, to the end of the process: after the [`SignalListener`] has ended, a signal would otherwise have no effect.
 pub(super) struct SignalFlag(Arc<AtomicUsize>);
 
 impl SignalFlag {
@@ -77,7 +77,7 @@ impl SignalListener {
         let life = move || {
             let (mut before, mut has_hung_up) = (0, false);
             for signal in signals.forever() {
-                // A terminal that goes may say so twice, by the system and by its shell: that is no impatience.
+                // A closing terminal may send it twice, from the system and from its shell: the second does not count.
                 if signal == SIGHUP && std::mem::replace(&mut has_hung_up, true) {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! How a worker stops: running jobs may go on for the grace, then they are ended; what cannot be written is given up.
+//! How a worker stops: running jobs may go on for the grace, then they are ended; outcomes that cannot be written are given up.
 
 use std::thread;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::console::words::{count, span};
 use crate::console::{CliError, Exit, Session};
 use crate::{Clock, ShutdownReport, TaskId};
 
-/// How long the end of a job may take to be written when the queue has ended: it may wait for a lock of another process.
+/// How long the worker waits, after the queue has ended, for the end of a job to be written: the write may wait for another process's lock.
 const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// How many tasks are named in a message.
 const MAX_NAMED_TASKS: usize = 20;
 
-/// The shutdowns that were asked for. Only the first one that gets through does anything, whichever that is; so all of them count.
+/// The shutdowns that were asked for. Only one of them stops the queue, and it may be any: so the reports of all are awaited.
 struct Shutdowns {
     asked: usize,
     done: Vec<Result<ShutdownReport, crate::Error>>,
@@ -40,8 +40,8 @@ impl Shutdowns {
 }
 
 impl Worker {
-    /// Stops claiming, lets jobs go on for the grace, hands the rest back. What cannot be written is given up: it ends whatever becomes of
-    /// the file.
+    /// Stops claiming, lets jobs go on for the grace, hands the rest back. Outcomes that cannot be written are given up, so the worker ends even if
+    /// the file is gone.
     ///
     /// # Errors
     /// The jobs that have ended and whose outcome could not be recorded.
@@ -80,7 +80,7 @@ impl Worker {
                 self.take_last(event, &mut shutdowns);
             }
         }
-        let _ = stopper.join(); // it has said its last word
+        let _ = stopper.join(); // it has sent its event
         if signal.is_some() {
             self.tell_outside(session);
             self.close();
@@ -124,7 +124,7 @@ impl Worker {
         }
     }
 
-    /// What engines do goes on.
+    /// Says how many jobs go on at engines.
     fn tell_outside(&mut self, session: &Session) {
         for ended in self.followed.ended(&self.queue).unwrap_or_default() {
             self.reporter.add(ended);
@@ -140,7 +140,8 @@ impl Worker {
         }
     }
 
-    /// Whether nothing more is written of jobs that have ended: the ownership goes with the last of them.
+    /// Whether no more outcomes will be written: this process no longer owns the file (it does until the last one is written), or it has
+    /// waited for [`LAST_WRITE_TIMEOUT`].
     fn is_decided(&self, idle_since: &mut Option<Duration>) -> bool {
         let now = self.clock.monotonic();
         !self.queue.executes() || now.saturating_sub(*idle_since.get_or_insert(now)) >= LAST_WRITE_TIMEOUT

@@ -1,4 +1,4 @@
-//! A command with a place for each item of a list: `gzip -9k {}`.
+//! A command with places that each item of a list fills: `gzip -9k {}`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::console::os_word::Word;
 
-/// What stands for a part of an item; the longer ones first.
+/// The places, and the part of an item that each stands for.
 const PLACEHOLDERS: [(&[u8], PathPart); 5] = [
     (b"{/.}", PathPart::Stem),
     (b"{//}", PathPart::Folder),
@@ -15,7 +15,7 @@ const PLACEHOLDERS: [(&[u8], PathPart); 5] = [
     (b"{}", PathPart::Whole),
 ];
 
-/// What of an item is put in, if it is a path.
+/// The part of an item, as a path, that fills a place.
 #[derive(Debug, Clone, Copy)]
 enum PathPart {
     Whole,
@@ -105,7 +105,7 @@ fn has_place(word: &[u8]) -> bool {
     PLACEHOLDERS.iter().any(|(text, _)| word.windows(text.len()).any(|part| part == *text))
 }
 
-/// Whether a place stands within quotes of a shell: what is put there is quoted once more, and so not at all.
+/// Whether a place stands within quotes of a shell: the item is filled in with quotes of its own, which would end those.
 fn has_quoted_place(script: &[u8]) -> bool {
     let (mut quote, mut rest) = (None, script);
     while let [first, behind @ ..] = rest {
@@ -123,7 +123,7 @@ fn has_quoted_place(script: &[u8]) -> bool {
     false
 }
 
-/// As one word of a shell.
+/// Quoted as one word of a shell.
 fn quoted(bytes: &[u8]) -> Vec<u8> {
     let mut quoted = vec![b'\''];
     for byte in bytes {

@@ -23,7 +23,7 @@ impl Decoder {
         Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The input has ended.
+    /// What is left at the end of the input: a replacement character for a character that was cut.
     pub(super) fn finish(&mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.begun)).into_owned()
     }
@@ -36,19 +36,19 @@ fn begun_at_the_end(bytes: &[u8]) -> usize {
     if may_go_on { last.len() } else { 0 }
 }
 
-/// The last line of what comes in pieces.
+/// Finds the last line of text that comes in pieces.
 #[derive(Default)]
 pub(super) struct LastLine {
     tail: Vec<u8>,
 }
 
-/// As much of the end as is kept: lines that are longer are cut.
+/// How many bytes of the end are kept, at least: a longer line is cut.
 const TAIL_BYTES: usize = 4096;
 
-/// The longest rest of a character of UTF-8 behind its first byte: where the end begins, one may have been cut.
+/// The most bytes of a UTF-8 character after its first one: the kept end may begin within a character.
 const MAX_REST_BYTES: usize = 3;
 
-/// As much of a line as is shown.
+/// The most characters of a line that are shown.
 const MAX_LINE_CHARS: usize = 300;
 
 impl LastLine {
@@ -59,9 +59,8 @@ impl LastLine {
         }
     }
 
-    /// The last line that says something.
+    /// The last line that is not blank. A carriage return begins a line, too: a terminal shows what is written after it.
     pub(super) fn get(&self) -> Option<String> {
-        // A carriage return goes back to the start of the line: what is written after it is what a terminal shows.
         let rest_of_character =
             self.tail.iter().take(MAX_REST_BYTES).take_while(|byte| (0x80..0xC0).contains(*byte)).count();
         let tail = String::from_utf8_lossy(&self.tail[rest_of_character..]);

@@ -80,7 +80,7 @@ pub(crate) struct WorkArgs {
     quiet: bool,
 }
 
-/// How long finished tasks are kept; none: for good.
+/// How long tasks that succeeded or were cancelled are kept; none: for good.
 #[derive(Debug, Clone, Copy)]
 struct Keep(Option<Duration>);
 
@@ -109,7 +109,7 @@ impl Task for ClaimedArgs {
     type Output = JobResult;
 }
 
-/// The same under the old name.
+/// [`ClaimedArgs`] under the old task name.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
 struct OldClaimedArgs(pub Box<RawValue>);
@@ -119,10 +119,10 @@ impl Task for OldClaimedArgs {
     type Output = JobResult;
 }
 
-/// The job that these args are.
+/// Reads a job from the args of a task.
 ///
 /// # Errors
-/// They are none of ours: the task is left to the program that it belongs to.
+/// They are not those of a local job: the task is declined, and left to the program that it belongs to.
 fn job_of(args: &RawValue) -> Result<Job, Failure> {
     let job = serde_json::from_str::<Job>(args.get()).ok();
     job.filter(Job::is_local).ok_or_else(Failure::decline)
@@ -257,7 +257,7 @@ impl WorkArgs {
         }
     }
 
-    /// A queue that the file does not have may come, or be mistyped.
+    /// Says which of the named queues the file does not have: they may come, or be mistyped.
     fn tell_new_queues(&self, counts: &Counts, output: &WorkerOutput) {
         for name in self.queues.iter().filter(|name| !counts.queues.contains_key(*name)) {
             output.remark(format_args!("there is no queue {name:?} yet; its jobs run when there are some"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{ShutdownReport, TaskId, Timestamp};
 
-/// An event.
+/// An event of a worker.
 pub(super) enum WorkerEvent {
     Ended(EndedAttempt),
     WentOutside(OutsideAttempt),
@@ -32,7 +32,7 @@ pub(super) struct OutsideAttempt {
 }
 
 impl OutsideAttempt {
-    /// The same when it has ended. (Whether it has succeeded is in the file.)
+    /// This attempt, which has ended by `now`. (Whether it has succeeded is in the file.)
     pub(super) fn ended(self, now: Timestamp) -> EndedAttempt {
         let OutsideAttempt { id, generation, attempt, began, line } = self;
         EndedAttempt { id, generation, attempt, succeeded: false, took: now.since(began), line }

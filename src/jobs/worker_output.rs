@@ -58,9 +58,9 @@ impl WorkerOutput {
         }
     }
 
-    /// Shows this beneath the lines of the standard error, in place of what was shown there; nothing if it is empty. Only for a terminal.
+    /// Shows a progress line beneath the lines of the standard error, in place of the one before; an empty text takes it away. Only for a terminal.
     pub(super) fn show_progress(&self, text: String) {
-        // It counts as unread, too, and is not to keep jobs from starting. What takes it away is never left out.
+        // It counts as unread, too, and must not keep jobs from starting. An empty text is never left out.
         if text.is_empty() || self.remarks.unread.load(Ordering::Acquire) == 0 {
             self.remarks.send(Piece::Progress(text));
         }
@@ -71,8 +71,8 @@ impl WorkerOutput {
         self.answers.is_full() || self.remarks.is_full()
     }
 
-    /// Says once that the standard output cannot be written any more, if so. The standard error is not asked: a remark that nobody hears
-    /// is no error.
+    /// Says once that the standard output cannot be written any more, if so. Remarks that could not be written to the standard error are no
+    /// error.
     pub(super) fn tell_failure(&self) {
         let Some(why) = lock(&self.answers.failure).take() else { return };
         self.remark(format_args!(
@@ -99,7 +99,7 @@ enum Piece {
     Progress(String),
 }
 
-/// Takes away the line in which the cursor stands.
+/// Clears the line of the cursor.
 const CLEAR_LINE: &str = "\r\x1b[K";
 
 struct Outlet {
@@ -110,7 +110,8 @@ struct Outlet {
 }
 
 impl Outlet {
-    /// Of a stream. It is not written through the standard library, whose lock the end of the process asks for.
+    /// An outlet of a stream, through a descriptor of its own: a write that blocks would hold the lock of std's stream, which the end of the process
+    /// needs.
     fn new(name: &str, stream: impl AsFd) -> io::Result<Outlet> {
         let file = File::from(stream.as_fd().try_clone_to_owned()?);
         let (pieces, to_write) = unbounded::<Piece>(); // bounded: no job begins with MAX_UNREAD_LINES
@@ -151,7 +152,7 @@ impl Outlet {
         self.unread.load(Ordering::Acquire) >= MAX_UNREAD_LINES
     }
 
-    /// False if something stays unread.
+    /// Waits until all is read, as [`WorkerOutput::finish`]; false if something stays unread.
     fn finish(&self, is_urgent: impl Fn() -> bool) -> bool {
         let clock = SystemClock::new();
         let (mut unread, mut moved) = (usize::MAX, Duration::ZERO);
@@ -170,7 +171,7 @@ impl Outlet {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner) // nothing is half done where something may panic
+    mutex.lock().unwrap_or_else(PoisonError::into_inner) // a panic leaves nothing half done
 }
 
 /// Writes all, also to a stream that somebody else has set not to block.
@@ -189,8 +190,8 @@ fn write_all(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Not shown: the worker says itself how each job ends, or is not to, and what keeps it from running any; and a job that needs longer than a
-/// second to end ignores its deadline as the library sees it, which is what `--kill-after` is for.
+/// Warnings that are not shown. The worker itself reports how jobs end, unless it is quiet, and what keeps it from running any. And the library warns
+/// of a job that has not ended a second after its deadline, which `--kill-after` allows.
 const HIDDEN_TARGETS: [&str; 3] = ["perdura::outcomes", "perdura::obstacles", "perdura::deadlines"];
 
 /// Shows a warning once, until a different one comes.

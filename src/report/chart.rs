@@ -11,11 +11,11 @@ use super::sums::{Activity, AttemptKind, Bar, Distribution, OutcomeCounts};
 use super::words::{self, local};
 use crate::console::words::{count, measured, number, span};
 
-/// Above the highest bar.
+/// The space above the highest bar, in pixels.
 const TOP_MARGIN: f64 = 10.0;
 /// The part of its slot that a bar covers.
 const BAR_FILL: f64 = 0.82;
-/// A bar that stands for something is at least so high, or it would not be seen.
+/// The least height of a bar that stands for something, in pixels: a lower one would not be seen.
 const MIN_BAR_HEIGHT: f64 = 1.5;
 
 /// How high a plot is, in pixels.
@@ -74,10 +74,10 @@ fn words_of(bar: &Bar, bar_s: u64, order: &[AttemptKind]) -> String {
     format!("{} UTC, {length}: {what}", words::minute(bar.from))
 }
 
-/// Times below the bars, at round hours or minutes, at most so many.
+/// The most time labels below the bars; they are at round hours or minutes.
 const MAX_TIME_LABELS: u64 = 7;
 
-/// How far apart the times may be, in minutes.
+/// How far apart the time labels may be, in minutes.
 const TIMES_APART: [u64; 12] = [5, 10, 15, 30, 60, 120, 180, 240, 360, 720, 1440, 10_080];
 
 fn hours(activity: &Activity, slot: f64, bottom: f64) -> Markup {
@@ -110,7 +110,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// One scale for all of them, so that they can be compared. What is shorter than 99 of a hundred does not stretch it.
+    /// One scale for all distributions, so that they can be compared. The shortest 1 % of a distribution does not stretch it.
     pub fn of<'d>(all: impl Iterator<Item = &'d Distribution>) -> Scale {
         let (mut from, mut to) = (f64::MAX, f64::MIN);
         for d in all {
@@ -177,7 +177,7 @@ fn micros(length: Duration) -> f64 {
     (length.as_secs_f64() * 1e6).max(1.0)
 }
 
-/// How long something took: bars by length on a logarithmic scale, and where 50, 95 and 99 of a hundred ended.
+/// How long something took: bars by length on a logarithmic scale, and lines at p50, p95 and p99.
 pub(super) fn distribution(d: &Distribution, scale: Scale, what: &str) -> Markup {
     const HEIGHT: f64 = 34.0;
     let most = d.buckets.iter().map(|bucket| bucket.count).max().unwrap_or(1).max(1);
@@ -208,7 +208,7 @@ pub(super) fn distribution(d: &Distribution, scale: Scale, what: &str) -> Markup
     }
 }
 
-/// Where the bucket before ends: four buckets double a length.
+/// The lower bound of a bucket: the end of the one before it. Four buckets double a length.
 fn bucket_begin(below: Duration) -> Duration {
     let micros = u64::try_from(below.as_micros()).unwrap_or(u64::MAX);
     match micros {

@@ -1,4 +1,4 @@
-//! The data of a page. It knows nothing of markup, and not how it is gathered.
+//! The data of a page. It knows nothing of markup, and nothing of how it is gathered.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::console::inspect::task::{JobWords, is_job_name};
 use crate::inspect::{FailureGroup, FileReport};
 use crate::{Condition, DeadLetter, QueueCounts, TaskRecord, Timestamp};
 
-/// Rows of a list of tasks: what a person reads.
+/// The most rows of a list of tasks: as many as a person reads.
 pub(super) const MAX_ROWS: usize = 20;
 
 /// The options of a report.
@@ -89,7 +89,7 @@ pub(super) struct WorkerFacts {
     pub since: Option<Timestamp>,
 }
 
-/// What is known of the newest tasks that have ended, by what the file keeps no sums of.
+/// Figures of the newest tasks that have ended, by queue and by program: the file keeps no sums of these.
 #[derive(Debug, Serialize)]
 pub(super) struct EndedTasks {
     pub queues: Vec<EndedFigures>,

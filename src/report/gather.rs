@@ -21,7 +21,7 @@ use crate::{Error, Filter, Hold, OutputStream, Queue, QueueCounts, State, TaskId
 
 /// Task names that are shown, the busiest ones.
 const MAX_NAMES: usize = 50;
-/// Schedules that are shown, those that matter next.
+/// Schedules that are shown: broken ones first, then those that fire next.
 const MAX_SCHEDULES: usize = 50;
 /// Groups of failures that are shown, the largest ones.
 const MAX_GROUPS: usize = 50;
@@ -40,7 +40,7 @@ const MAX_GROUP_PROGRAMS: usize = 5;
 /// The last lines of the standard error that are shown, and their characters.
 const STDERR_LINES: usize = 12;
 const MAX_STDERR_CHARS: usize = 2_000;
-/// How many are read at a time: records can have 20 KiB of error.
+/// Tasks that are read at a time: records can have 20 KiB of error.
 const CHUNK_TASKS: usize = 500;
 /// Running tasks that are looked at for the oldest ones.
 const MAX_RUNNING: usize = 1_000;
@@ -48,7 +48,7 @@ const MAX_RUNNING: usize = 1_000;
 const MAX_QUEUED: usize = 500;
 /// Queued tasks are searched for among so many ids from each end: a search passes millions in a second.
 const SEARCHED_IDS: i64 = 5_000_000;
-/// Shown of the args of a task, in characters.
+/// Characters of the args of a task that are shown.
 const MAX_ARGS_CHARS: usize = 500;
 
 impl ReportData {
@@ -97,7 +97,7 @@ impl ReportData {
     }
 }
 
-/// Without args, of the jobs that they make only the program.
+/// The schedules; if args are not shown, their command lines are cut to the program.
 fn schedules(queue: &Queue, options: ReportOptions) -> Result<NextSchedules, Error> {
     let mut schedules = NextSchedules::read(queue, MAX_SCHEDULES)?;
     if !options.args {
@@ -139,7 +139,7 @@ fn failures(queue: &Queue, options: ReportOptions) -> Result<FailureGroups, Erro
     })
 }
 
-/// `is_over`: they are not tried again by themselves.
+/// `is_over`: these tasks are not tried again by themselves.
 fn group(queue: &Queue, group: FailureGroup, options: ReportOptions, is_over: bool) -> Result<Group, Error> {
     let found = queue.tasks(Filter::new().id(group.newest))?.pop();
     let newest = group.ids.iter().take(MAX_GROUP_PROGRAMS);

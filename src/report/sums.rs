@@ -112,7 +112,7 @@ pub(super) struct Bar {
 /// More bars than these are too thin to tell apart on a telephone.
 const MAX_BARS: i64 = 98;
 
-/// How many minutes a bar may last: lengths that hours and days are divided by.
+/// How many minutes a bar may last: lengths that divide an hour or a day.
 const BAR_MINUTES: [i64; 9] = [1, 2, 5, 10, 15, 30, 60, 120, 240];
 
 const MINUTE_MS: i64 = 60_000;
@@ -121,7 +121,7 @@ const MINUTE_MS: i64 = 60_000;
 const MIN_SPAN: Duration = Duration::from_secs(15 * 60);
 
 impl Activity {
-    /// Over the part of a time in which attempts ended: five minutes of work are no thin bar at the edge of a day.
+    /// Activity over the part of a time in which attempts ended, so that five minutes of work are more than a thin bar at the edge of a day.
     pub fn over_data(rollups: &[Rollup], since: Timestamp, now: Timestamp) -> Activity {
         let minutes = || rollups.iter().filter(|rollup| rollup.ended() > 0).map(|rollup| rollup.minute);
         let Some((first, last)) = minutes().min().zip(minutes().max()) else {
@@ -215,7 +215,7 @@ pub(super) struct Distribution {
     pub buckets: Vec<Bucket>,
 }
 
-/// So many lengths, shorter than this one and not shorter than the bucket before.
+/// `count` lengths that are shorter than `below`, and not shorter than the `below` of the bucket before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Bucket {
     #[serde(rename = "below_s", serialize_with = "as_seconds")]

@@ -28,7 +28,7 @@ pub(super) fn check(target: &Path, force: bool, tasks: &Path) -> Result<(), CliE
 
 const EXISTS: &str = "the file exists; name another, or replace it with --force";
 
-/// Whether this is the file with the tasks or one beside it, there already or not: a page in the place of a WAL would be the end of it.
+/// Whether this is the file with the tasks or one that belongs to it, even if that does not exist yet: a page in the place of a WAL would destroy it.
 fn is_part_of(target: &Path, tasks: &Path) -> bool {
     let Some(target) = place(target) else { return false };
     let whole = [Some(tasks.to_owned()), tasks.canonicalize().ok()];
@@ -41,7 +41,7 @@ fn is_part_of(target: &Path, tasks: &Path) -> bool {
     })
 }
 
-/// The one path of a file that may not be there yet.
+/// The canonical path of a file that may not exist yet.
 fn place(path: &Path) -> Option<PathBuf> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     path.canonicalize().ok().or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))

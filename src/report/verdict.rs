@@ -65,7 +65,7 @@ fn ended_badly(page: &ReportData) -> Option<Concern> {
         (0, lost) => format!("{} lost", were(lost)),
         (failed, lost) => format!("{} failed and {} lost", count(failed, "task"), count(lost, "task")),
     };
-    // Errors of one type can be retried by it; of several, one looks at the groups first.
+    // Errors of one type can be retried by that type; with several, the groups are worth a look first.
     let groups = page.failures.groups.rows.iter().map(|group| group.group.error_type.as_str());
     let types: std::collections::BTreeSet<&str> = groups.collect();
     let words = match Vec::from_iter(types).as_slice() {
@@ -149,7 +149,7 @@ fn broken(page: &ReportData) -> Option<Concern> {
     Some(concern(Section::Schedules, text, words))
 }
 
-/// A schedule that fires no more because nobody executes.
+/// A schedule that is overdue because no process executes.
 fn overdue(page: &ReportData) -> Option<Concern> {
     let first = page
         .schedules

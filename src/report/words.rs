@@ -8,12 +8,12 @@ use crate::Timestamp;
 use crate::console::text::{safe, safe_lines};
 use crate::console::words::span;
 
-/// Text from a file: what could turn the direction of its neighbours is written out, and the rest is set apart.
+/// Text from a file: marks that could turn the direction of text around it are written out, and `bdi` sets the rest apart.
 pub(super) fn text(text: &str) -> Markup {
     html! { bdi { (safe(text)) } }
 }
 
-/// The same for several lines.
+/// [`text`] for several lines.
 pub(super) fn lines(text: &str) -> Markup {
     html! { bdi { (safe_lines(text)) } }
 }
@@ -46,7 +46,7 @@ pub(super) fn clock(moment: Timestamp) -> String {
     cut(moment, 16).split_off(11)
 }
 
-/// RFC 3339 is plain ASCII of fixed places.
+/// The first `length` characters of a time in RFC 3339, whose fields have fixed places, with a blank for the `T`.
 fn cut(moment: Timestamp, length: usize) -> String {
     moment.to_string().chars().take(length).map(|c| if c == 'T' { ' ' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! The keys that change the file: what they mean, and the question before it is done.
+//! The keys that change the file: what they mean, and the question before the change.
 
 use super::app::{App, Confirmation, Overlay, Tab};
 use super::input::Input;
@@ -11,7 +11,7 @@ use crate::{ScheduleStatus, TaskId};
 const DEFAULT_PURGE_AGE: &str = "30d";
 
 impl App {
-    /// A capital letter: an action. It is counted first, and must be confirmed.
+    /// A capital letter: an action. What it would change is counted first, and it must be confirmed.
     pub fn action(&mut self, key: char) -> Option<KeyOutcome> {
         let letters = match &self.detail {
             Some(detail) => detail.is_letter() || (detail.found.is_none() && self.tab == Tab::Letters),

@@ -45,7 +45,7 @@ impl Tab {
         }
     }
 
-    /// The same where there is little room.
+    /// The title where there is little room.
     pub fn short_title(self) -> &'static str {
         match self {
             Tab::Letters => "Letters",
@@ -53,7 +53,7 @@ impl Tab {
         }
     }
 
-    /// The same where there is hardly any.
+    /// The title where there is hardly any room.
     pub fn shortest_title(self) -> &'static str {
         match self {
             Tab::Schedules => "Sched.",
@@ -94,7 +94,7 @@ pub(super) enum Overlay {
 pub(super) struct Confirmation {
     pub serial: Serial,
     pub action: Action,
-    /// How many it would change, so far.
+    /// How many tasks it would change, as far as they are counted.
     pub tally: ActionCount,
 }
 
@@ -146,7 +146,7 @@ pub(super) struct App {
     pub running_action: Option<RunningAction>,
     /// The result of the last action, until the next key.
     pub note: Option<String>,
-    /// Why the file cannot be looked at: for the summary, and for what is to be seen.
+    /// Why the summary, and the view, could not be read.
     pub summary_error: Option<String>,
     pub view_error: Option<String>,
     /// The id that the search has reached; none: it is over.

@@ -34,12 +34,12 @@ impl BulkAction {
         BulkAction { action, dry: true, rest: Rest::All, tally: ActionCount::default() }
     }
 
-    /// Does it.
+    /// Performs the action.
     pub fn perform(action: Action) -> BulkAction {
         BulkAction { dry: false, ..BulkAction::count(action) }
     }
 
-    /// Whether it writes.
+    /// Whether it changes the file, and does not only count.
     pub fn writes(&self) -> bool {
         !self.dry
     }
@@ -81,7 +81,7 @@ impl BulkAction {
         };
         let done = if self.dry { count(queue, verb, filter)? } else { perform(queue, verb, filter)? };
         self.tally.changed += done.changed;
-        // What was named and not met has another state by now, or is gone.
+        // Tasks that were named and not found have another state by now, or are gone.
         self.tally.skipped += pending.map_or(done.skipped, |pending| pending.saturating_sub(done.changed));
         if let Rest::Windows(windows, _) = &mut self.rest {
             windows.took(now().saturating_sub(began));

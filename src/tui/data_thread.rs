@@ -1,5 +1,5 @@
-//! The data thread: it alone has the file open. It looks, counts and acts step by step, and listens in between, so that a question that
-//! is no longer asked costs nothing, and the screen never waits for the disk.
+//! The data thread: it alone has the file open. It reads, counts and acts in steps, and takes requests between them, so that a request that
+//! was replaced costs no more time, and the screen never waits for the disk.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use crate::console::inspect::lately::Figures;
 use crate::inspect::FileReport;
 use crate::{Builder, Clock, Error, ErrorKind, Queue, SystemClock, Timestamp};
 
-/// After so long the file is opened again: it may have been replaced, and its report changes.
+/// After so long the file is opened again: it may have been replaced, and the report on it may be out of date.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(5);
 /// Interval between progress answers.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(150);
@@ -60,14 +60,14 @@ impl Data {
     pub fn request(&self, request: Request) {
         let is_other_look = matches!(request, Request::View(..));
         if let Some(requests) = &self.requests {
-            let _ = requests.send(request); // that nobody listens is seen where the answers are read
+            let _ = requests.send(request); // that the thread has ended is seen where the answers are read
         }
         if is_other_look {
             self.searched.interrupt(); // nobody waits for the answer to the look before
         }
     }
 
-    /// What has been answered; none if the thread has ended.
+    /// The answers since the last call; none if the thread has ended.
     pub fn answers(&self) -> Option<Vec<Response>> {
         let mut all = Vec::new();
         loop {
@@ -80,7 +80,7 @@ impl Data {
     }
 }
 
-/// The queue that runs a step of a search, which may be interrupted there and nowhere else.
+/// The queue that a step of a search reads, while it does: only such a read may be interrupted.
 #[derive(Clone, Default)]
 struct SearchHandle(Arc<Mutex<Option<Queue>>>);
 
@@ -133,7 +133,7 @@ impl<T> SteppedWork<T> {
         SteppedWork { serial, told: Duration::ZERO, work, writer: None }
     }
 
-    /// Whether its progress was sent just now.
+    /// Whether its progress was sent less than [`PROGRESS_INTERVAL`] ago. If not, it counts as sent now.
     fn is_silent(&mut self, now: Duration) -> bool {
         let silent = now.saturating_sub(self.told) < PROGRESS_INTERVAL;
         if !silent {
@@ -265,7 +265,7 @@ struct WatchedFile {
 struct OpenFile {
     queue: Queue,
     report: FileReport,
-    /// What programs did lately: read once, if somebody wants to know.
+    /// What programs did lately: read at most once while the file is open.
     programs: Option<Vec<Figures>>,
     at: Duration,
 }

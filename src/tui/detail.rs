@@ -20,12 +20,12 @@ const MAX_PRETTY_BYTES: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Detail {
     pub id: TaskId,
-    /// None: not yet. Some(None): there is no such task.
+    /// None: it was not read yet. Some(None): there is no such task.
     pub found: Option<Option<Box<TaskDetail>>>,
     pub scroll: usize,
-    /// Only its output is shown, all that is kept.
+    /// Only its output is shown, as much as the file has.
     pub is_output: bool,
-    /// It stays at its end, whatever comes.
+    /// The page stays scrolled to its end.
     pub is_pinned: bool,
 }
 
@@ -35,7 +35,7 @@ impl Detail {
         Detail { id, found: None, scroll: 0, is_output: false, is_pinned: false }
     }
 
-    /// Goes to its output, to the end of that, and back to all of it.
+    /// Goes to the end of its output; from there, back to the whole page.
     pub fn follow(&mut self) {
         (self.is_output, self.is_pinned) = if self.is_pinned { (false, false) } else { (true, true) };
         self.scroll = 0;
@@ -81,7 +81,7 @@ pub(super) fn lines(detail: &Detail, now: Timestamp, width: usize, ink: Ink) -> 
 struct DetailText {
     lines: Vec<Line<'static>>,
     width: usize,
-    /// Of each text.
+    /// The most lines of each text.
     max_lines: usize,
     ink: Ink,
 }

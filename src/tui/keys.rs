@@ -155,7 +155,7 @@ impl App {
         None
     }
 
-    /// Whether there was one.
+    /// Clears the selection; true if something was selected.
     fn clear_selection(&mut self) -> bool {
         let selected = match self.tab {
             Tab::Overview | Tab::Schedules => return false,
@@ -204,7 +204,7 @@ impl App {
         }
     }
 
-    /// Follows the output of the task under the cursor. On its page: goes to its output, to the end of that, and back to the page.
+    /// Follows the output of the task under the cursor. On its page: goes to the end of its output, and from there back to the page.
     fn follow(&mut self) {
         if self.detail.is_none()
             && matches!(self.tab, Tab::Tasks | Tab::Failures | Tab::Waiting)

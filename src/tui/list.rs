@@ -86,9 +86,9 @@ pub(super) struct List<R> {
     /// The first row that is seen.
     pub offset: usize,
     pub selected: BTreeSet<TaskId>,
-    /// Whether the rows are an answer.
+    /// Whether the rows were read; there are none before that.
     pub is_known: bool,
-    /// Whether there is nothing beyond these rows: they are all that the query means.
+    /// Whether there is nothing beyond these rows: they are all that match the query.
     pub is_whole: bool,
     /// Whether the last row is the oldest there is.
     pub is_last: bool,

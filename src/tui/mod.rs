@@ -5,7 +5,7 @@
 //! where things are. `data_thread` is the thread that has the file open; `search` and
 //! `bulk` are its work, cut into steps by `windows`. `terminal` is the only file that touches the terminal.
 //!
-//! It looks: the file is opened to read only. An action that was confirmed opens it to write, and closes it again. It never executes tasks.
+//! The file is opened read-only. An action that was confirmed opens it to write, and closes it again. The screen never executes tasks.
 
 mod actions;
 mod app;

@@ -10,7 +10,7 @@ use super::sort::Sort;
 use super::words;
 use crate::Timestamp;
 
-/// Reads take at most one part in so many of the time.
+/// A read that took some time is repeated after this many times as long, at the earliest: so reads take less than a tenth of the time.
 const MAX_TIME_SHARE: u32 = 10;
 
 impl App {
@@ -51,7 +51,7 @@ impl App {
         self.summary_at.is_none() || looking || counting || self.running_action.is_some()
     }
 
-    /// What is to be seen, beside the summary.
+    /// The view that is shown now; none on the overview, which needs only the summary.
     fn look(&self) -> Option<View> {
         if let Some(detail) = &self.detail {
             return Some(View::One(detail.id));
@@ -154,7 +154,7 @@ impl App {
         self.scroll();
     }
 
-    /// The file cannot be read, or not be written. It is tried again in a while.
+    /// The file cannot be read or written. Reads are sent again in a while.
     fn on_error(&mut self, subject: RequestKind, message: String) {
         let again = self.again(Duration::ZERO);
         match subject {

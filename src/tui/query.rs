@@ -27,7 +27,7 @@ impl Query {
     /// Reads what was typed.
     ///
     /// # Errors
-    /// What cannot be meant, naming the qualifier.
+    /// What is wrong, with the qualifier and what to write.
     pub fn parse(typed: &str) -> Result<Query, String> {
         let mut query = Query::default();
         let mut words = Vec::new();
@@ -100,19 +100,19 @@ impl Query {
         *self == Query::default()
     }
 
-    /// The same for the queue.
+    /// The queue's filter of this query.
     pub fn filter(&self) -> Filter {
         let Query { states, ids, queue, name, error, tag, text } = self;
         let filter = Conditions { states, queue, name, error, tag, text }.filter();
         if ids.is_empty() { filter } else { filter.ids(ids.iter().copied()) }
     }
 
-    /// What the counters know of it: tasks of its states and its queue. It means no more than these.
+    /// The part of it that the counters know: its states and its queue. Every task that it matches is among theirs.
     pub fn counted(&self) -> Query {
         Query { states: self.states.clone(), queue: self.queue.clone(), ..Query::default() }
     }
 
-    /// The same, in these states only.
+    /// This query, with these states in place of its own.
     pub fn in_states(&self, states: &[State]) -> Query {
         Query { states: states.to_vec(), ..self.clone() }
     }
@@ -158,7 +158,7 @@ fn example(qualifier: &str) -> &'static str {
     }
 }
 
-/// The text, in quotes where it would not come back as one otherwise.
+/// The text, in quotes if [`tokens`] would not read it back as one token otherwise.
 fn quoted(text: &str) -> String {
     let plain = |c: char| !(c.is_whitespace() || matches!(c, ':' | '"' | '\\'));
     // A qualifier's value may hold colons, but a text may not; quotes do no harm.

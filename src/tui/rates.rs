@@ -18,7 +18,7 @@ const MINUTE_MS: i64 = 60_000;
 pub(super) struct Throughput {
     /// The sum of all rollups; none if there are none.
     pub sum: Option<Rollup>,
-    /// The time in which that happened.
+    /// The time that the sum covers.
     pub over: Duration,
 }
 
@@ -45,7 +45,7 @@ impl Throughput {
         if minutes > 0.0 { ended as f64 / minutes } else { 0.0 }
     }
 
-    /// How long half of them, or nearly all, ran at most.
+    /// The run time that the fraction `q` (0-1) of the attempts did not exceed.
     pub fn ran(&self, q: f64) -> Option<Duration> {
         self.sum.as_ref()?.ran.quantile(q)
     }

@@ -96,7 +96,7 @@ pub(super) enum ActionKind {
     Delete,
     MoveToDead,
     Replay,
-    /// Letters that were moved before this moment.
+    /// Deletes letters that were moved before this moment.
     Purge(Timestamp),
     Pause,
     Resume,
@@ -129,7 +129,7 @@ impl ActionKind {
         self.task_action().map_or_else(|| self.allowed(), |action| action.default)
     }
 
-    /// Whether it is about tasks that were moved out of the way.
+    /// Whether it is about dead letters.
     pub fn is_of_letters(self) -> bool {
         matches!(self, ActionKind::Replay | ActionKind::Purge(_))
     }
@@ -181,7 +181,7 @@ pub(super) enum RequestKind {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Summary {
     pub counts: Counts,
-    /// None where nobody asked for it.
+    /// None if the request was without it.
     pub overview: Option<Overview>,
     pub ready_since: BTreeMap<String, Timestamp>,
     pub next_due: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! The list of schedules: those that matter next, all of them at once, and the cursor, which stays with its schedule.
+//! The list of schedules: broken ones, then those that fire next, without pages; and the cursor, which stays with its schedule.
 
 use super::list::CursorStep;
 use crate::console::inspect::schedule::{NextSchedules, ScheduleFacts};
@@ -9,7 +9,7 @@ pub(super) const MAX_SCHEDULES: usize = 200;
 #[derive(Debug, Clone, Default)]
 pub(super) struct ScheduleList {
     pub found: NextSchedules,
-    /// Whether that is an answer.
+    /// Whether `found` was read.
     pub is_known: bool,
     pub cursor: usize,
     /// The first row that is seen.

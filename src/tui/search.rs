@@ -1,4 +1,4 @@
-//! A search in the file, in steps that each take about as long as a window (see `windows`).
+//! A search in the file, in steps of a window of ids each (see `windows`).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -20,7 +20,7 @@ const MAX_SORTED_WAITING: usize = 500;
 /// Groups of failures whose programs are read, the largest.
 const MAX_NAMED_GROUPS: usize = 50;
 
-/// Tasks of each that are read for that, the newest.
+/// Tasks of each such group that are read for their programs, the newest.
 const MAX_NAMED_TASKS: usize = 4;
 
 /// How many failures are grouped, the newest.
@@ -57,12 +57,12 @@ impl ViewSearch {
         ViewSearch { look, walk: None, took: Duration::ZERO }
     }
 
-    /// The same look from its beginning: a step of this one was interrupted.
+    /// The same view from its beginning: a step of this search was interrupted.
     pub fn anew(self) -> ViewSearch {
         ViewSearch::new(self.look)
     }
 
-    /// Does the next step: what was found so far, and whether that is all (`searching` is none). `now` is a clock that does not
+    /// Does the next step. The answer has what was found so far; its `searching` is none if that is all. `now` is a clock that does not
     /// go back.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl ViewSearch {
         let mut is_over = walk.step(queue)?;
         let short = is_over && matches!(page.edge, Edge::Above(_)) && walk.found.len() < walk.limit;
         if short && !walk.down {
-            // There is less than a page above: it is the first page that is meant.
+            // There is less than a page above: the first page is shown instead.
             *walk = IdWalk::begin(queue, page, Edge::Newest)?;
             is_over = false;
         }
@@ -147,7 +147,7 @@ impl IdWalk {
         Ok(IdWalk { windows, filter: query.filter(), down, limit, at_most, found })
     }
 
-    /// Looks at the next window; whether that was the last one.
+    /// Reads the next window; true if the search is over.
     fn step(&mut self, queue: &Queue) -> Result<bool, Error> {
         if self.at_most == 0 {
             return Ok(true);
@@ -164,7 +164,7 @@ impl IdWalk {
                 if let Some(last) = found.last().filter(|_| found.len() == left) {
                     self.windows.resume(last.task_id);
                 }
-                // What runs was found before, where the list is sorted.
+                // In a sorted list, running tasks were read before.
                 let known: HashSet<TaskId> = tasks.iter().map(|task| task.task_id).collect();
                 let new = found.into_iter().filter(|task| !known.contains(&task.task_id));
                 tasks.extend(new.map(|task| of_task(queue, task)));
@@ -267,7 +267,7 @@ fn merge(groups: &mut HashMap<(String, String, String), FailureGroup>, older: Fa
     }
 }
 
-/// All ids of tasks or letters that there are.
+/// Windows over all ids of tasks, or of dead letters; one window if the query names ids.
 pub(super) fn windows_over(
     queue: &Queue,
     letters: bool,

@@ -6,7 +6,7 @@
 use crate::console::inspect::task::ran;
 use crate::{State, TaskRecord, Timestamp};
 
-/// Tasks that are read where they are sorted.
+/// The most tasks of a sorted list.
 pub(super) const MAX_SORTED_TASKS: usize = 500;
 
 /// An order.
@@ -44,7 +44,7 @@ impl Sort {
         self != Sort::Newest
     }
 
-    /// Sorts rows that are there, the newest first where they are even.
+    /// Sorts rows; equal ones by id, the newest first. [`Newest`](Sort::Newest) leaves them as they are.
     pub fn apply<T>(self, rows: &mut [T], task: impl Fn(&T) -> &TaskRecord, now: Timestamp) {
         use std::cmp::Reverse;
         if self == Sort::Newest {

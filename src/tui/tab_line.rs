@@ -11,7 +11,7 @@ enum TabForm {
     Whole,
     /// Short titles.
     Short,
-    /// Without how much is in them.
+    /// Without counts.
     Bare,
     /// With as few blanks and letters as may be.
     Tight,
@@ -31,7 +31,7 @@ pub(super) struct TabLine {
 }
 
 impl TabLine {
-    /// The one that says most in so many columns.
+    /// The line with the longest labels that fit in `width` columns.
     pub fn of(app: &App, width: u16) -> TabLine {
         let lines = || TabForm::ALL.into_iter().map(|form| TabLine::in_form(app, form));
         let fits = |line: &TabLine| line.width() <= usize::from(width);

@@ -91,7 +91,7 @@ fn stopped() -> CliError {
     CliError::new(Exit::File, "the thread that reads the file has stopped; this is a bug in perdura")
 }
 
-/// The terminal while it is ours. When this is dropped it is as it was before; a panic gives it back before it speaks.
+/// The terminal while it is ours. Dropping this restores it; after a panic it is restored before the message is printed.
 struct TerminalGuard {
     terminal: DefaultTerminal,
     has_mouse: bool,
@@ -101,7 +101,7 @@ impl TerminalGuard {
     fn enter(has_mouse: bool) -> io::Result<TerminalGuard> {
         let terminal = ratatui::try_init()?;
         let screen = TerminalGuard { terminal, has_mouse };
-        // So that a text from the clipboard is not taken for keys.
+        // Else text from the clipboard would be taken for keys.
         execute!(stdout(), EnableBracketedPaste)?;
         if has_mouse {
             execute!(stdout(), EnableMouseCapture)?;

@@ -1,7 +1,7 @@
-//! A walk over the ids, in windows that take about as long as a look at a screen.
+//! A walk over the ids, in windows of ids, sized so that a search takes about 15 to 60 ms for each.
 //!
 //! A query that finds nothing reads everything. So a search asks for a window of ids at a time: in between it tells how far it is. A window
-//! that takes longer than was guessed is interrupted when nobody waits for the search any more (see `data`).
+//! that takes longer is interrupted when nobody waits for the search any more (see `data_thread`).
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl Windows {
         Some(filter.after_id(TaskId::from_i64(above)).before_id(TaskId::from_i64(below)))
     }
 
-    /// Begins again behind this id: a window had more than was asked for.
+    /// Goes on behind this id, the last one found: the window may have more than were asked for.
     pub fn resume(&mut self, last: TaskId) {
         if self.down {
             self.below = last.as_i64();

@@ -22,7 +22,7 @@ const MAX_SAMPLE: usize = 100;
 const MAX_SEARCHED_QUEUES: usize = 8;
 const MAX_SEARCHED_WAITING: u64 = 20_000;
 
-/// After so many runs it is told what a run usually takes.
+/// With fewer known runs, no usual run time is shown.
 const MIN_RUNS: usize = 3;
 
 /// A task that runs.
@@ -49,13 +49,13 @@ impl Overview {
         !self.rollups.is_empty() && self.rollups.iter().all(|rollup| is_job_name(&rollup.task_name))
     }
 
-    /// Whether it matters what programs do.
+    /// Whether jobs run, or have ended in the last hour, so that programs are shown.
     pub fn has_jobs(&self) -> bool {
         self.running.iter().any(|running| running.job.is_some())
             || self.rollups.iter().any(|rollup| is_job_name(&rollup.task_name))
     }
 
-    /// How long half of the last runs took at most that were like each of the running tasks; none where too few are known.
+    /// For each running task, the median run time of the last runs of its program, or of its task name; none if too few are known.
     pub fn usual(&self) -> Vec<Option<Duration>> {
         let names = by_name(&self.rollups);
         let of_name = |name: &str| {
@@ -84,9 +84,9 @@ pub(super) fn estimate(usual: Duration, elapsed: Duration) -> Estimate {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Estimate {
-    /// About so long.
+    /// About this much time is left.
     Left(Duration),
-    /// It runs longer than what is usual.
+    /// It runs longer than this usual time.
     Over(Duration),
 }
 

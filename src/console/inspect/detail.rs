@@ -30,21 +30,21 @@ pub(crate) struct TaskDetail {
     pub attempts: Vec<Attempt>,
     pub output: Vec<Output>,
     pub checkpoint: Option<String>,
-    /// Those that are done.
+    /// The steps that are done.
     pub steps: Vec<StepRecord>,
     pub result: Option<String>,
-    /// Why it does not run, or that it does; none of a dead letter.
+    /// Why it does not run, or that it does; none for a dead letter.
     pub explanation: Option<String>,
     /// The waits after each failure.
     pub schedule: Vec<Duration>,
 }
 
 impl TaskDetail {
-    /// Reads it of a task, or of the dead letter that it has become. `generation` is the one whose output is wanted, if it is not the newest that
+    /// Reads the details of a task, or of the dead letter that it has become. `generation`: the one whose output is read; none: the newest that
     /// wrote anything.
     ///
     /// # Errors
-    /// The queue's, if there is neither; those of the file.
+    /// `NotFound` if there is neither; those of reading the file.
     pub(crate) fn read(
         queue: &Queue,
         id: TaskId,
@@ -67,10 +67,10 @@ impl TaskDetail {
         }
     }
 
-    /// Reads it of a dead letter.
+    /// Reads the details of a dead letter.
     ///
     /// # Errors
-    /// The queue's, if there is none; those of the file.
+    /// `NotFound` if there is none; those of reading the file.
     pub(crate) fn read_letter(queue: &Queue, id: TaskId) -> Result<TaskDetail, Error> {
         let letter = queue.dead_letters().get(id)?;
         TaskDetail::read_rest(queue, id, None, TaskOrLetter::Letter(letter))
@@ -101,7 +101,7 @@ impl TaskDetail {
         })
     }
 
-    /// Its facts, those that there are: what each is called, and what it is.
+    /// Its known facts: a label and a text each.
     pub(crate) fn facts(&self, now: Timestamp, zone: Zone) -> Vec<(&'static str, String)> {
         match &self.record {
             TaskOrLetter::Task(task) => task_facts(task, now, zone),
@@ -109,7 +109,7 @@ impl TaskDetail {
         }
     }
 
-    /// The whole schedule of its retries, and where it is in that; none of a task that has none, and of a dead letter.
+    /// All waits between its retries, and when the next attempt starts; none for a task with one attempt, and for a dead letter.
     pub(crate) fn retries(&self, now: Timestamp) -> Option<String> {
         let TaskOrLetter::Task(task) = &self.record else { return None };
         if task.max_attempts < 2 {
@@ -128,7 +128,7 @@ impl TaskDetail {
     }
 }
 
-/// A step in a line: what it is called, when it was done, what it gave, cut to so many columns.
+/// A step in one line: its name, when it was done, and its result, cut to `columns`.
 pub(crate) fn step_line(step: &StepRecord, zone: Zone, columns: usize) -> String {
     let number = step.number.map_or_else(String::new, |number| format!(" {number}"));
     let gave = step.result_json.as_deref().unwrap_or("(a sleep)");
@@ -139,7 +139,7 @@ pub(crate) fn step_line(step: &StepRecord, zone: Zone, columns: usize) -> String
     line + &shorten(&safe(&start), left)
 }
 
-/// What is not there is no error: it may have gone between two reads.
+/// `NotFound` is answered as none: the task may have been deleted between two reads.
 fn found<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
     match read {
         Ok(found) => Ok(Some(found)),
@@ -199,7 +199,7 @@ fn task_facts(task: &TaskRecord, now: Timestamp, zone: Zone) -> Vec<(&'static st
     facts
 }
 
-/// What does its work, and how one names this attempt to end it.
+/// The engine and the job that do its work; without an engine, what it waits for and the generation that `complete` and `fail` need.
 fn outside_fact(outside: &OutsideRecord, generation: u64) -> String {
     match (&outside.engine, &outside.job) {
         (Some(engine), Some(job)) => {
@@ -213,7 +213,7 @@ fn outside_fact(outside: &OutsideRecord, generation: u64) -> String {
     }
 }
 
-/// The conditions that it needs, and free disk; none if it needs none any more.
+/// The conditions and the free disk that it needs; none if it needs neither any more.
 fn needs_fact(needs: &NeedsRecord) -> Option<String> {
     let named = |name: &String| match needs.throughout.contains(name) {
         true => format!("{name} (while it runs, too)"),

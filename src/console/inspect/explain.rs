@@ -38,7 +38,7 @@ impl WorkerStatus {
         }
     }
 
-    /// In words: `process 1234 runs tasks of this file`.
+    /// In words: `process 1234 runs the tasks of this file`.
     pub(crate) fn words(self) -> String {
         match self {
             WorkerStatus::Runs(Some(process)) => format!("process {process} runs the tasks of this file"),
@@ -61,7 +61,7 @@ pub(crate) struct Explainer {
     pub is_mounted: bool,
 }
 
-/// A name as one types it in a shell.
+/// A name as it is typed in a shell, with quotes where it needs them.
 pub(crate) fn quoted(name: &str) -> String {
     let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:/@".contains(c));
     let dashes = if name.starts_with('-') { "-- " } else { "" };
@@ -120,7 +120,7 @@ impl Explainer {
         CliError::new(Exit::Refused, format!("task {id} is a dead letter; {replay} makes a task of it again"))
     }
 
-    /// A line on the worker, if tasks are to run and nobody runs them; some of them are known.
+    /// Says that no worker runs, if `to_run` tasks are to run; none otherwise. `some`: some of these tasks, which say what starts a worker.
     pub(crate) fn missing_worker(&self, to_run: u64, some: &[TaskRecord]) -> Option<String> {
         if self.worker != WorkerStatus::Missing || to_run == 0 {
             return None;

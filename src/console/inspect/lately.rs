@@ -13,7 +13,7 @@ pub(crate) struct Figures {
     pub failed: u64,
     pub lost: u64,
     pub cancelled: u64,
-    /// In rising order, once they are all there.
+    /// Sorted by [`Lately::busiest`].
     ran: Vec<Duration>,
 }
 
@@ -23,13 +23,13 @@ impl Figures {
         self.succeeded + self.failed + self.lost + self.cancelled
     }
 
-    /// Of how many tasks it is known how long they ran.
+    /// The number of tasks whose run time is known.
     #[cfg(any(feature = "tui", test))]
     pub(crate) fn measured(&self) -> usize {
         self.ran.len()
     }
 
-    /// A length that the fraction `q` (0-1) of all did not exceed; none if there are none.
+    /// The run time that the fraction `q` (0-1) of the measured tasks did not exceed; none if none was measured.
     pub(crate) fn ran(&self, q: f64) -> Option<Duration> {
         let wanted = (q.clamp(0.0, 1.0) * self.ran.len() as f64).ceil() as usize;
         self.ran.get(wanted.max(1) - 1).copied()
@@ -41,7 +41,7 @@ impl Figures {
 pub(crate) struct Lately(BTreeMap<String, Figures>);
 
 impl Lately {
-    /// Counts a task that ended so, and ran so long; one that has not ended does not count.
+    /// Counts a task with its state and its run time; one that has not finished does not count.
     pub(crate) fn add(&mut self, name: &str, state: State, ran: Option<Duration>) {
         if !state.is_finished() {
             return;

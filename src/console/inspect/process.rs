@@ -1,11 +1,11 @@
-//! Since when a process runs, where the system tells.
+//! When a process began, where the system tells (Linux).
 
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
 use crate::Timestamp;
 
-/// Linux counts the time of processes in this part of a second, on every machine.
+/// Clock ticks a second in `/proc/PID/stat`, on every machine.
 #[cfg(target_os = "linux")]
 const TICKS_A_SECOND: u64 = 100;
 
@@ -22,7 +22,7 @@ pub(crate) fn began_at(_: u32, _: Timestamp) -> Option<Timestamp> {
     None
 }
 
-/// How long a process has been there, by the texts of `/proc`.
+/// How long a process has been running, by the texts of `/proc/PID/stat` and `/proc/uptime`.
 #[cfg(target_os = "linux")]
 fn age(stat: &str, uptime: &str) -> Option<Duration> {
     // The name of the program is in brackets, and may have anything in it.

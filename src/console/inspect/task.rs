@@ -72,8 +72,9 @@ pub(crate) fn engine_of_job(task_name: &str) -> Option<&str> {
     }
 }
 
-/// Why a queued task may not start, or that nothing of ours does the work of a running one, in the few words of a row; none if it is ready or waits for its time, which rows show by a time. (`explain`
-/// says it in a sentence with what to do, `list` in a word in its column of times, and `Hold` in the library's own words.)
+/// Why a queued task may not start, or that the work of a running one is outside, in the few words of a row; none if it is ready or waits for its
+/// time, which rows show by a time. (`explain` says it in a sentence with what to do, `list` in a word in its column of times, `Hold` in the
+/// library's own words.)
 #[cfg(any(feature = "tui", feature = "report"))]
 pub(crate) fn held(task: &TaskRecord) -> Option<&'static str> {
     if task.outside.is_some() {
@@ -90,10 +91,10 @@ pub(crate) fn held(task: &TaskRecord) -> Option<&'static str> {
     }
 }
 
-/// So many running tasks are looked at: more hardly are.
+/// How many running tasks are read; a file hardly has more.
 const MAX_RUNNING: usize = 2000;
 
-/// How many of so many running tasks a process of this file runs, or ran: not those whose work is outside.
+/// How many of `running` running tasks have no work outside: a thread of the owner runs them, or ran them until it died.
 pub(crate) fn running_here(queue: &Queue, running: u64) -> u64 {
     if running == 0 {
         return 0;
@@ -103,8 +104,8 @@ pub(crate) fn running_here(queue: &Queue, running: u64) -> u64 {
     running.saturating_sub(outside as u64)
 }
 
-/// How long the newest attempt ran, where the record says so: that of a `LOST` task ended unseen, and a task that is cancelled while it
-/// is queued has not run until then.
+/// How long the newest attempt ran, or has been running, if the record says so. None for `LOST`, whose end nobody saw, and for `CANCELLED`, which
+/// may have happened while the task was queued.
 pub(crate) fn ran(task: &TaskRecord, now: Timestamp) -> Option<Duration> {
     let started = task.started_at?;
     match task.state {
@@ -124,7 +125,7 @@ pub(crate) fn what(command: Option<String>, task: &TaskRecord) -> String {
     parts.join(" · ")
 }
 
-/// What went wrong, in a line; for a job that ended badly, its message says all.
+/// What went wrong, in a line; for a job with an exit code the message alone, which has the code.
 pub(crate) fn error_line(task: &TaskRecord) -> String {
     let Some(error_type) = &task.error_type else { return String::new() };
     let message = task.error_message.as_deref().and_then(|text| text.lines().next()).unwrap_or_default();
@@ -154,7 +155,7 @@ pub(crate) struct JobWords {
     pub command: String,
 }
 
-/// What a job runs; none of a task that is no job, or that is gone.
+/// What a job runs; none for a task that is not a job, or is gone.
 #[cfg(any(feature = "tui", feature = "report"))]
 pub(crate) fn job_words(queue: &Queue, task_name: &str, id: TaskId) -> Option<JobWords> {
     #[cfg(unix)]

@@ -9,7 +9,7 @@ use crate::report::data::{ReportData, Section};
 use crate::report::table::{Kind, PageCell, col, table};
 use crate::report::words::{local, text};
 
-/// Nothing where there are none.
+/// The section of conditions; empty if the file has none.
 pub(in crate::report) fn conditions(data: &ReportData) -> Markup {
     let conditions = &data.conditions;
     if conditions.is_empty() {

@@ -25,7 +25,7 @@ pub(in crate::report) fn failures(data: &ReportData) -> Markup {
     section(Section::Failures, "Failures", note, inside)
 }
 
-/// What has failed and goes on by itself; nothing where there is none.
+/// Tasks that have failed and will be tried again; empty if there are none.
 fn retrying(data: &ReportData) -> Markup {
     let failures = &data.failures;
     let groups = &failures.retrying.rows;

@@ -1,4 +1,4 @@
-//! The schedules that matter next.
+//! The schedules: broken ones, then those that fire next.
 
 use maud::{Markup, html};
 
@@ -10,7 +10,7 @@ use crate::report::data::{ReportData, Section};
 use crate::report::table::{Kind, PageCell, col, table};
 use crate::report::words::{local, text};
 
-/// Nothing where there are none.
+/// The section of schedules; empty if the file has none.
 pub(in crate::report) fn schedules(data: &ReportData) -> Markup {
     let schedules = &data.schedules;
     if schedules.rows.is_empty() {

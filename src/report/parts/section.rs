@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::report::data::Section;
 
-/// A section with its heading, and what bounds it has.
+/// A section with its heading; `note` says what it covers.
 pub(super) fn section(section: Section, heading: &str, note: Markup, inside: Markup) -> Markup {
     html! {
         section id=(section.id()) aria-labelledby={ (section.id()) "-h" } {

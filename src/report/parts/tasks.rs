@@ -70,7 +70,7 @@ fn slowest_note(data: &ReportData) -> String {
     format!("newest attempt of what succeeded or failed in the last {window}, among {which}{looked}")
 }
 
-/// A list of tasks. Only where they differ, it says their states.
+/// A list of tasks, with a column of states if some of them have finished.
 fn list(
     heading: &str,
     note: &str,

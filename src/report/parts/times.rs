@@ -75,7 +75,7 @@ pub(in crate::report) fn times(data: &ReportData) -> Markup {
     section(Section::Times, "Times and outcomes", note, inside)
 }
 
-/// What figures are made of that the file keeps no sums of.
+/// Of which tasks the figures by program and by queue are made: the file keeps no sums of these.
 fn of_newest(data: &ReportData) -> String {
     let ended = &data.ended;
     let which = if ended.looked_at < data.total.all() { "the newest " } else { "" };

@@ -1,4 +1,4 @@
-//! Whether somebody executes the tasks, and since when that process runs.
+//! Whether a process executes the tasks, and when it began.
 
 use maud::{Markup, html};
 

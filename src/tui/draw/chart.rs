@@ -85,15 +85,15 @@ fn legend(minutes: &[Minute; MINUTES_DRAWN], ink: Ink, area: Rect, buf: &mut Buf
             ]);
         }
     }
-    // What succeeded comes last, and the columns say it all the same.
+    // Success comes last: the columns show it anyway.
     while spans.len() > 3 && spans.iter().map(Span::width).sum::<usize>() > usize::from(area.width) {
         spans.truncate(spans.len() - 2);
     }
     buf.set_line(area.x, area.y, &Line::from(spans), area.width);
 }
 
-/// The cells of a column from the bottom: which end, and what is drawn of it. What went wrong is seen however little it is: it has a
-/// cell of its own.
+/// The cells of a column from the bottom: the index of the outcome, and the symbol. Each outcome but success gets a cell of its own, however rare it
+/// is, as long as there are cells: the worst first.
 fn column(minute: &Minute, peak: u64, height: usize) -> Vec<(usize, &'static str)> {
     const EIGHTHS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
     let all = total(minute);

@@ -1,4 +1,4 @@
-//! The screen as a function of what is known. It draws, and knows nothing of files, threads and keys.
+//! The screen as a function of the state in `app`. It draws, and knows nothing of files, threads and keys.
 
 mod chart;
 mod detail;
@@ -60,7 +60,7 @@ fn too_small(area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// Who looks at what, and who executes.
+/// The bar at the top: the file, its owner, the time.
 fn bar(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
     buf.set_style(area, ink.bar());
     let clock = app.now.to_string();

@@ -15,7 +15,7 @@ use crate::tui::ink::Ink;
 use crate::tui::input::Input;
 use crate::tui::words;
 
-/// Draws it; where the cursor of the terminal is, if something is typed.
+/// Draws the overlay. The position of the terminal's cursor, if the overlay has a line to type in.
 pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) -> Option<Position> {
     match app.overlay.as_ref()? {
         Overlay::Help(from) => {
@@ -81,7 +81,7 @@ fn typed(
     let width = usize::from(inside.width);
     let (before, after) = input.halves();
     let (before, after) = (safe(&before), safe(&after));
-    // The end of what is before the cursor is what matters, if there is no room for all.
+    // If there is no room for all text before the cursor, its end is shown.
     let mut shown = &*before;
     while shown.width() + 1 > width {
         let mut chars = shown.chars();

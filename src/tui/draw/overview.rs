@@ -19,18 +19,18 @@ use crate::tui::layout::OverviewParts;
 use crate::tui::rates::{Throughput, rates};
 use crate::tui::requests::Summary;
 
-/// Those that wait for a condition are counted up to here.
+/// The tasks that wait for one condition are counted up to this number.
 const MAX_COUNTED: u64 = 10_000;
 
-/// Which states are left out first where there is no room for all; before them, those in which no task is, but for the last two: that
-/// nothing has failed and nothing is lost is worth its room.
+/// The order in which states are left out if there is no room for all. States without tasks go before all others, except `LOST` and `FAILED`: that
+/// nothing is lost and nothing has failed is worth its room.
 const LEAVE_OUT_ORDER: [State; 6] =
     [State::Cancelled, State::Succeeded, State::Running, State::Queued, State::Lost, State::Failed];
 
 /// From this width on the durations of the last minutes are shown, too.
 const MIN_RECENT_WIDTH: u16 = 72;
 
-/// A ready task that waits longer than this is told apart: something does not keep up.
+/// A ready task that waits longer than this has another colour: the workers do not keep up.
 const LATE_AFTER: Duration = Duration::from_secs(60);
 
 pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {

@@ -1,4 +1,4 @@
-//! The schedules, those that matter next.
+//! The schedules: broken ones, then those that fire next.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -15,7 +15,7 @@ use crate::{ScheduleStatus, Timestamp};
 const MIN_WIDE: u16 = 110;
 /// Columns that are left out below it: the times of ticks, and what schedules make.
 const NOT_NARROW: [usize; 2] = [2, 7];
-/// Of what is left then, columns that are left out where they say nothing.
+/// Columns, of those that are left then, that are left out if they are empty: the counts.
 const COUNTS: std::ops::Range<usize> = 4..6;
 
 pub(super) fn draw(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {

@@ -107,7 +107,7 @@ impl ListTable {
         }
     }
 
-    /// Each column as wide as it may be; if that is too much, the widest give.
+    /// Each column as wide as it may be. If that is too much, the [`rest`] column gives first, then the widest.
     fn widths(&self, room: usize) -> Vec<usize> {
         let widest = |i: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.text.width());
