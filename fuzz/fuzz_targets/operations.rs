@@ -1,4 +1,4 @@
-//! The bytes are commands, four bytes each; the queue must do what the model says. A start of a sequence is a sequence.
+//! The bytes are operations, four bytes each; the queue must do what the model says. A start of a sequence is a sequence.
 
 #![no_main]
 
@@ -8,8 +8,8 @@ use perdura::testing::model::{Pair, Script, decode};
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let config = Config::default().retry_exception_denylist(vec!["denied.here".to_owned()]);
     let mut pair = Pair::<Script>::new(&config).expect("a fresh file can be made");
-    for command in decode(data) {
-        pair.apply(&command).unwrap_or_else(|difference| panic!("{difference}"));
+    for operation in decode(data) {
+        pair.apply(&operation).unwrap_or_else(|difference| panic!("{difference}"));
     }
     pair.finish().unwrap_or_else(|difference| panic!("{difference}"));
 });

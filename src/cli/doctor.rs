@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::console::error::in_shell;
-use crate::console::inspect::health::{Disk, LARGE_WAL_BYTES, LONG_READY_WAIT, open_mode, wrong_pragmas};
+use crate::console::inspect::health::{Disk, LONG_READY_WAIT, is_large_wal, open_mode, wrong_pragmas};
 use crate::console::inspect::queue::waits_on_purpose;
 use crate::console::inspect::task::running_here;
 use crate::console::screen::Tint;
@@ -254,7 +254,7 @@ fn about_wal(file: &FileReport) -> Finding {
         );
         return finding(Level::Bad, "wal", text);
     }
-    match wal.bytes >= LARGE_WAL_BYTES {
+    match is_large_wal(wal.bytes) {
         true => alarm(
             "wal",
             format!(

@@ -160,9 +160,8 @@ impl Change {
         let filter = target.which.filter(session.now());
         let names_states = target.which.names_states();
         let states = if names_states { self.action.allowed } else { self.action.default };
-        let meant = target.which.among(states);
         let mut tasks = 0;
-        if meant.names_states() {
+        if let Some(meant) = target.which.among(states) {
             let queue = session.read_only_queue()?;
             tasks = self.action.count(&queue, meant.filter(session.now()))?;
             if !names_states {
@@ -174,9 +173,8 @@ impl Change {
         }
         let queue = session.writable_queue()?;
         let bulk = (self.action.all)(&queue, filter)?;
-        let running = target.which.among(&[State::Running]);
-        let asked = match self.asked {
-            Some(words) if running.names_states() && bulk.changed > 0 => {
+        let asked = match (self.asked, target.which.among(&[State::Running])) {
+            (Some(words), Some(running)) if bulk.changed > 0 => {
                 // Those that have stopped meanwhile are done.
                 let running = queue.count(running.filter(session.now())).unwrap_or_default();
                 Some((running.min(bulk.changed), words))
@@ -189,7 +187,8 @@ impl Change {
     /// Says how many tasks match and stay as they are, because the filter does not name their state.
     fn tell_staying(&self, session: &Session, queue: &Queue, target: &Target) -> Result<(), CliError> {
         for state in self.action.allowed.iter().filter(|state| !self.action.default.contains(state)) {
-            let filter = target.which.among(&[*state]).filter(session.now()).limit(MAX_COUNTED_TO_STAY + 1);
+            let Some(matching) = target.which.among(&[*state]) else { continue };
+            let filter = matching.filter(session.now()).limit(MAX_COUNTED_TO_STAY + 1);
             let more = match queue.count(filter)? {
                 0 => continue,
                 n if n > MAX_COUNTED_TO_STAY as u64 => {

@@ -116,9 +116,11 @@ impl WaitArgs {
                 ));
             }
         }
-        let live = self.which.among(&[State::Queued, State::Running]).filter(session.now());
+        let Some(live) = self.which.among(&[State::Queued, State::Running]) else {
+            return Ok(Vec::new()); // what has ended already
+        };
         let mut ids = Vec::new();
-        for page in pages(queue, live) {
+        for page in pages(queue, live.filter(session.now())) {
             ids.extend(page?.iter().map(|task| task.task_id));
         }
         ids.reverse(); // the oldest ends first, as a rule

@@ -91,11 +91,12 @@ impl FilterArgs {
         !self.state.is_empty()
     }
 
-    /// This filter for tasks in one of `states`; if it names states itself, in those of them that are in `states`. If none is in both, the answer
-    /// names no state and matches tasks in any: ask [`names_states`](FilterArgs::names_states).
-    pub(crate) fn among(&self, states: &[State]) -> FilterArgs {
+    /// This filter for tasks in one of `states`; if it names states itself, in those of them that are in `states`. None if no state is in both:
+    /// no task matches.
+    pub(crate) fn among(&self, states: &[State]) -> Option<FilterArgs> {
         let named = |state: &State| self.state.is_empty() || self.state.contains(state);
-        FilterArgs { state: states.iter().copied().filter(named).collect(), ..self.clone() }
+        let state: Vec<_> = states.iter().copied().filter(named).collect();
+        (!state.is_empty()).then(|| FilterArgs { state, ..self.clone() })
     }
 
     pub(crate) fn filter(&self, now: Timestamp) -> Filter {

@@ -56,6 +56,6 @@ mod tests {
             patience.bear(CliError::usage("no"), now * second, |text| told.push(text.to_owned())).is_ok()
         };
         assert!(bear(20) && bear(29) && !bear(30));
-        assert_eq!(told, ["trying again for 10s: no"]);
+        assert_eq!(told, ["trying again for 10 s: no"]);
     }
 }

@@ -153,8 +153,9 @@ impl Worker {
             0 => String::new(),
             n => format!(" and {n} more"),
         };
+        let them = if lost.len() == 1 { "it" } else { "them" };
         let message = format!(
-            "{} ended, but the file {} could not be written, so nothing is known of it: the next worker counts it as LOST, and runs it again if attempts are left: {}{more}",
+            "{} ended, but the file {} could not be written, so nothing is known of {them}: the next worker counts {them} as LOST, and runs {them} again if attempts are left: {}{more}",
             count(lost.len() as u64, "job"),
             self.queue.path().display(),
             named.join(", "),

@@ -6,7 +6,7 @@ use super::handle::Queue;
 use super::runtime::core::TASKS_PER_COMMIT;
 use crate::error::Error;
 use crate::store::{self, Ages, Rank, Search, Tx, Verb};
-use crate::task::{Bulk, Filter, TaskId, Timestamp};
+use crate::task::{Bulk, Filter, Hold, TaskId, Timestamp};
 
 impl Queue {
     /// Queues a `FAILED`, `LOST` or `CANCELLED` task again.
@@ -141,7 +141,18 @@ impl Queue {
     /// # Errors
     /// If the file cannot be written; tasks that were changed before that stay so.
     pub fn run_now_all(&self, filter: Filter) -> Result<Bulk, Error> {
-        self.apply_to_all(Verb::RunNow, filter)
+        let mut all = Bulk::default();
+        for hold in [Hold::Time, Hold::Suspect] {
+            if filter.hold.is_some_and(|named| named != hold) {
+                continue;
+            }
+            let limit = filter.limit.map(|limit| limit.saturating_sub(count(all.changed)));
+            let held = Filter { hold: Some(hold), limit, ..filter.clone() };
+            let done = self.apply_to_all(Verb::RunNow, held)?;
+            all.changed += done.changed;
+            all.skipped += done.skipped;
+        }
+        Ok(all)
     }
 
     /// Cancels a task: a queued one at once; a running one when its handler next calls
@@ -337,8 +348,7 @@ impl Queue {
             let found = store.read(|conn| search.step(conn, usize::MAX))?;
             let mut rest = &found[..];
             while left > 0 && !rest.is_empty() {
-                let length =
-                    rest.len().min(TASKS_PER_COMMIT).min(usize::try_from(left).unwrap_or(usize::MAX));
+                let length = rest.len().min(TASKS_PER_COMMIT).min(count(left));
                 let (ids, filter, now) = (rest[..length].to_vec(), filter.clone(), core.now());
                 let enough = core.enough();
                 let write = move |tx: &Tx<'_>| store::apply_all(tx, verb, &filter, &ids, now, &enough);
@@ -352,4 +362,8 @@ impl Queue {
         }
         Ok(all)
     }
+}
+
+fn count(tasks: u64) -> usize {
+    usize::try_from(tasks).unwrap_or(usize::MAX)
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::console::whole_file::WholeFile;
 use crate::console::{CliError, Exit};
 
-/// Suffixes of the task file and the files that belong to it.
-const SIDE_FILES: [&str; 4] = ["", "-wal", "-shm", "-owner"];
+/// Suffixes of the task file and the files that belong to it: SQLite's, and the locks of its owner and of its worker.
+const SIDE_FILES: [&str; 6] = ["", "-wal", "-shm", "-journal", "-owner", "-jobs"];
 
 /// Refuses a place that no report may be written to.
 ///

@@ -3,7 +3,7 @@
 use super::data::{Attention, Concern, ReportData, ReportOptions, Section};
 use crate::ScheduleStatus;
 use crate::console::inspect::explain::quoted;
-use crate::console::inspect::health::{LARGE_WAL_BYTES, LONG_READY_WAIT, open_mode, wrong_pragmas};
+use crate::console::inspect::health::{LONG_READY_WAIT, is_large_wal, open_mode, wrong_pragmas};
 use crate::console::inspect::queue::waits_on_purpose;
 use crate::console::inspect::task::is_job_name;
 use crate::console::words::{bytes, count, span};
@@ -180,7 +180,7 @@ fn disk(page: &ReportData) -> Vec<Concern> {
     if file.wal.damaged {
         all.push("the header of the WAL is damaged".to_owned());
     }
-    if file.wal.bytes > LARGE_WAL_BYTES {
+    if is_large_wal(file.wal.bytes) {
         all.push(format!("the WAL has grown to {}", bytes(file.wal.bytes)));
     }
     if let Some(mode) = open_mode(file) {
@@ -352,11 +352,8 @@ mod tests {
         assert_eq!(concerns(&disk(1 << 30)), [""; 0]);
         assert_eq!(concerns(&disk((1 << 30) - 1)), ["the disk has only 1.0 GiB free"]);
         assert_eq!(concerns(&|page| page.file.wal.damaged = true), ["the header of the WAL is damaged"]);
-        assert_eq!(concerns(&|page| page.file.wal.bytes = LARGE_WAL_BYTES), [""; 0]);
-        assert_eq!(
-            concerns(&|page| page.file.wal.bytes = LARGE_WAL_BYTES + 1),
-            ["the WAL has grown to 64.0 MiB"]
-        );
+        assert_eq!(concerns(&|page| page.file.wal.bytes = 64 << 20), [""; 0]);
+        assert_eq!(concerns(&|page| page.file.wal.bytes = (64 << 20) + 1), ["the WAL has grown to 64.0 MiB"]);
         let mode = |mode: &'static str| move |page: &mut ReportData| page.file.mode = Some(mode.to_owned());
         assert_eq!(concerns(&mode("640")), ["other users may use the file (mode 640)"]);
         assert_eq!(concerns(&mode("700")), [""; 0]);

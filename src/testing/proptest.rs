@@ -2,13 +2,13 @@
 //! program's own tasks against the [model](super::model).
 //!
 //! A program says what its tasks do, and how to draw one; then any sequence of enqueues, attempts, jumps of the clock, cancels,
-//! crashes at any commit and so on is tried, each command is followed by a comparison with the model and by the program's own
+//! crashes at any commit and so on is tried, each operation is followed by a comparison with the model and by the program's own
 //! invariants, and a failure shrinks to a few lines.
 //!
 //! ```
 //! use std::sync::{Arc, Mutex};
 //!
-//! use perdura::testing::model::{Command, Ending, Model, ModelAttempt, Program, Workload};
+//! use perdura::testing::model::{Operation, Ending, Model, ModelAttempt, Program, Workload};
 //! use perdura::testing::proptest::Machine;
 //! use perdura::{Builder, Context, Enqueued, Error, Failure, Options, Queue, State, Task, TaskId};
 //! use proptest::prelude::*;
@@ -46,7 +46,7 @@
 //!     fn ending(&self, _: ModelAttempt) -> Ending {
 //!         if self.declined { Ending::Fails("payment.declined") } else { Ending::Succeeds }
 //!     }
-//!     fn check(_: &Command<Pay>, model: &Model<Pay>, _: &Queue, bank: &Bank) {
+//!     fn check(_: &Operation<Pay>, model: &Model<Pay>, _: &Queue, bank: &Bank) {
 //!         let bank = bank.lock().unwrap();
 //!         for (id, task) in model.tasks().iter().filter(|(_, t)| t.state == State::Succeeded) {
 //!             assert_eq!(bank.get(id), Some(&task.task.amount), "task {id} succeeded and did not pay");
@@ -88,7 +88,7 @@ use ::proptest::sample::select;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
 use super::ManualClock;
-use super::model::{Command, Difference, Invalid, Model, Nth, Pair, Program, Script, Workload};
+use super::model::{Difference, Invalid, Model, Nth, Operation, Pair, Program, Script, Workload};
 use crate::clock::Clock;
 use crate::config::{Config, LostRetry};
 use crate::crash::{CrashMoment, CrashPoint};
@@ -98,7 +98,7 @@ use crate::task::{OnConflict, Options, Rate, Unique};
 /// The queues that the strategies use.
 pub const QUEUES: [&str; 3] = ["a", "b", "c"];
 
-/// The conditions of generated options and commands.
+/// The conditions of generated options and operations.
 pub const CONDITIONS: [&str; 3] = ["a", "b", "c"];
 
 /// Valid configurations, without jitter, that shrink towards the default. `denied.here` and `TaskLost` are the denylist's entries, if
@@ -224,64 +224,64 @@ fn programs() -> BoxedStrategy<Program> {
     prop_oneof![4 => Just(Program::Whole), 1 => Just(Program::Older)].boxed()
 }
 
-/// Commands that neither end nor open a process.
-fn plain_commands<W: Workload + Arbitrary>() -> BoxedStrategy<Command<W>> {
+/// Operations that neither end nor open a process.
+fn plain_operations<W: Workload + Arbitrary>() -> BoxedStrategy<Operation<W>> {
     let task = || (any::<W>(), options());
     let nth = || any::<u8>().prop_map(Nth);
     let queue = || select(QUEUES.to_vec());
     let seconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_secs);
     let invalid = select(Invalid::ALL.to_vec());
     prop_oneof![
-        24 => Just(Command::RunOne),
-        6 => Just(Command::RunAll),
-        30 => task().prop_map(|(task, options)| Command::Enqueue(task, options)),
-        4 => vec(task(), 0..6).prop_map(Command::EnqueueAll),
-        1 => (any::<W>(), invalid).prop_map(|(task, invalid)| Command::EnqueueInvalid(task, invalid)),
-        10 => seconds(0..300).prop_map(Command::Advance),
-        3 => seconds(300..20_000).prop_map(Command::Advance),
-        2 => seconds(0..5000).prop_map(Command::Suspend),
-        1 => seconds(0..50_000_000).prop_map(Command::Suspend),
-        2 => seconds(0..500).prop_map(Command::JumpBack),
-        1 => seconds(0..3_000_000_000).prop_map(Command::JumpBack),
-        4 => Just(Command::Age),
-        1 => seconds(0..5000).prop_map(Command::Purge),
-        3 => nth().prop_map(Command::Retry),
-        1 => nth().prop_map(Command::RetryFromStart),
-        1 => Just(Command::RetryAll),
-        4 => nth().prop_map(Command::Cancel),
-        1 => queue().prop_map(Command::CancelAll),
-        2 => nth().prop_map(Command::Delete),
-        3 => nth().prop_map(Command::Complete),
-        2 => nth().prop_map(Command::Fail),
-        3 => nth().prop_map(Command::RunNow),
-        2 => queue().prop_map(Command::Pause),
-        3 => queue().prop_map(Command::Resume),
-        1 => (queue(), weighted(0.5, 1..=3_u32)).prop_map(|(queue, limit)| Command::SetLimit(queue, limit)),
-        2 => (queue(), weighted(0.5, rates())).prop_map(|(queue, rate)| Command::SetRate(queue, rate)),
+        24 => Just(Operation::RunOne),
+        6 => Just(Operation::RunAll),
+        30 => task().prop_map(|(task, options)| Operation::Enqueue(task, options)),
+        4 => vec(task(), 0..6).prop_map(Operation::EnqueueAll),
+        1 => (any::<W>(), invalid).prop_map(|(task, invalid)| Operation::EnqueueInvalid(task, invalid)),
+        10 => seconds(0..300).prop_map(Operation::Advance),
+        3 => seconds(300..20_000).prop_map(Operation::Advance),
+        2 => seconds(0..5000).prop_map(Operation::Suspend),
+        1 => seconds(0..50_000_000).prop_map(Operation::Suspend),
+        2 => seconds(0..500).prop_map(Operation::JumpBack),
+        1 => seconds(0..3_000_000_000).prop_map(Operation::JumpBack),
+        4 => Just(Operation::Age),
+        1 => seconds(0..5000).prop_map(Operation::Purge),
+        3 => nth().prop_map(Operation::Retry),
+        1 => nth().prop_map(Operation::RetryFromStart),
+        1 => Just(Operation::RetryAll),
+        4 => nth().prop_map(Operation::Cancel),
+        1 => queue().prop_map(Operation::CancelAll),
+        2 => nth().prop_map(Operation::Delete),
+        3 => nth().prop_map(Operation::Complete),
+        2 => nth().prop_map(Operation::Fail),
+        3 => nth().prop_map(Operation::RunNow),
+        2 => queue().prop_map(Operation::Pause),
+        3 => queue().prop_map(Operation::Resume),
+        1 => (queue(), weighted(0.5, 1..=3_u32)).prop_map(|(queue, limit)| Operation::SetLimit(queue, limit)),
+        2 => (queue(), weighted(0.5, rates())).prop_map(|(queue, rate)| Operation::SetRate(queue, rate)),
         3 => (select(CONDITIONS.to_vec()), any::<bool>(), weighted(0.2, Just(())))
             .prop_map(|(condition, is_met, outside)| {
-                Command::SetCondition { condition, is_met, outside: outside.is_some() }
+                Operation::SetCondition { condition, is_met, outside: outside.is_some() }
             }),
-        2 => Just(Command::MoveToDeadLetters),
-        2 => (nth(), any::<bool>()).prop_map(|(letter, forced)| Command::Replay { letter, forced }),
+        2 => Just(Operation::MoveToDeadLetters),
+        2 => (nth(), any::<bool>()).prop_map(|(letter, forced)| Operation::Replay { letter, forced }),
     ]
     .boxed()
 }
 
-/// Commands, simple ones first: they shrink towards running a task.
-pub fn commands<W: Workload + Arbitrary>() -> BoxedStrategy<Command<W>> {
+/// Operations, simple ones first: they shrink towards running a task.
+pub fn operations<W: Workload + Arbitrary>() -> BoxedStrategy<Operation<W>> {
     let moment = select(vec![CrashMoment::Before, CrashMoment::After]);
     let point = (1..=5_u64, moment).prop_map(|(commit, moment)| CrashPoint { commit, moment });
-    let visit = (any::<W>(), options()).prop_map(|(task, options)| Command::Visit(task, options));
+    let visit = (any::<W>(), options()).prop_map(|(task, options)| Operation::Visit(task, options));
     prop_oneof![
-        110 => plain_commands(),
-        1 => programs().prop_map(Command::Reopen),
-        1 => programs().prop_map(Command::Crash),
-        5 => (plain_commands(), point, programs())
-            .prop_map(|(command, at, program)| Command::CrashDuring(Box::new(command), at, program)),
+        110 => plain_operations(),
+        1 => programs().prop_map(Operation::Reopen),
+        1 => programs().prop_map(Operation::Crash),
+        5 => (plain_operations(), point, programs())
+            .prop_map(|(operation, at, program)| Operation::CrashDuring(Box::new(operation), at, program)),
         4 => programs().prop_map(|program| {
             // In the middle of a handler: the crash that leaves most behind.
-            Command::CrashDuring(Box::new(Command::RunOne), CrashPoint::before(2), program)
+            Operation::CrashDuring(Box::new(Operation::RunOne), CrashPoint::before(2), program)
         }),
         1 => visit,
     ]
@@ -319,27 +319,27 @@ impl Arbitrary for Script {
 
 /// A queue with a program's tasks, as a state machine for `proptest_state_machine::prop_state_machine!`.
 ///
-/// The reference is the [`Model`]: it begins with one of [`configs`], and gets [`commands`]. The system under test is a [`Pair`].
-/// To test with other commands or configurations, implement the two traits for a type of your own in the same few lines.
+/// The reference is the [`Model`]: it begins with one of [`configs`], and gets [`operations`]. The system under test is a [`Pair`].
+/// To test with other operations or configurations, implement the two traits for a type of your own in the same few lines.
 #[derive(Debug)]
 pub struct Machine<W>(PhantomData<W>);
 
 impl<W: Workload + Arbitrary> Machine<W> {
-    /// Runs commands on a fresh queue beside a fresh model. `seen`, if there is one, counts those that were begun, for shrinking.
+    /// Runs operations on a fresh queue beside a fresh model. `seen`, if there is one, counts those that were begun, for shrinking.
     ///
     /// # Errors
     /// The first difference.
     pub fn run(
         model: &Model<W>,
-        commands: &[Command<W>],
+        operations: &[Operation<W>],
         seen: Option<Arc<AtomicUsize>>,
     ) -> Result<(), Difference> {
         let mut pair = Pair::beside(model)?;
-        for command in commands {
+        for operation in operations {
             if let Some(seen) = &seen {
                 seen.fetch_add(1, Ordering::SeqCst);
             }
-            pair.apply(command)?;
+            pair.apply(operation)?;
         }
         pair.finish()
     }
@@ -347,18 +347,18 @@ impl<W: Workload + Arbitrary> Machine<W> {
 
 impl<W: Workload + Arbitrary> ReferenceStateMachine for Machine<W> {
     type State = Model<W>;
-    type Transition = Command<W>;
+    type Transition = Operation<W>;
 
     fn init_state() -> BoxedStrategy<Model<W>> {
         configs().prop_map(|config| Model::new(&config, ManualClock::new().now())).boxed()
     }
 
-    fn transitions(_: &Model<W>) -> BoxedStrategy<Command<W>> {
-        commands()
+    fn transitions(_: &Model<W>) -> BoxedStrategy<Operation<W>> {
+        operations()
     }
 
-    fn apply(mut model: Model<W>, command: &Command<W>) -> Model<W> {
-        model.apply(command);
+    fn apply(mut model: Model<W>, operation: &Operation<W>) -> Model<W> {
+        model.apply(operation);
         model
     }
 }
@@ -371,8 +371,8 @@ impl<W: Workload + Arbitrary> StateMachineTest for Machine<W> {
         Pair::beside(model).unwrap_or_else(|e| panic!("no fresh queue: {e}"))
     }
 
-    fn apply(mut pair: Pair<W>, _: &Model<W>, command: Command<W>) -> Pair<W> {
-        pair.apply(&command).unwrap_or_else(|difference| panic!("{difference}"));
+    fn apply(mut pair: Pair<W>, _: &Model<W>, operation: Operation<W>) -> Pair<W> {
+        pair.apply(&operation).unwrap_or_else(|difference| panic!("{difference}"));
         pair
     }
 

@@ -97,6 +97,11 @@ fn wait_says_whether_all_have_succeeded() {
     assert_eq!(place.run(["wait", "99"]).code, Some(3), "there is none");
     assert_eq!(place.run(["wait"]).code, Some(2));
     assert_eq!(place.run(["wait", "--all"]).code, Some(0), "nothing is left to wait for");
+    let ended = place.run(["wait", "--state", "failed,succeeded"]);
+    assert!(
+        ended.code == Some(0) && ended.err.contains("nothing to wait for"),
+        "of none that has ended: {ended:?}"
+    );
 }
 
 #[test]

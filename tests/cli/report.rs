@@ -348,6 +348,7 @@ fn a_file_that_is_there_is_kept() {
     refused(&["-o", "."], "no regular file");
     refused(&["-o", "tasks.db", "--force"], "the tasks are kept there");
     refused(&["-o", "./tasks.db-owner", "--force"], "the tasks are kept there");
+    refused(&["-o", "tasks.db-jobs", "--force"], "the tasks are kept there");
     refused(&["-o", "tasks.db-wal"], "the tasks are kept there");
     refused(&["-o", "no/such/folder/x.html"], "No such file");
     assert!(report(&folder, &["-o", "notes.txt", "--force"]).status.success());

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use perdura::testing::history::{Event, History, HistoryRecorder, Violation};
-use perdura::testing::model::{Command, Difference, Model, Pair, Script};
+use perdura::testing::model::{Difference, Model, Operation, Pair, Script};
 use perdura::testing::{Crashed, ManualClock, SteppedQueue};
 use perdura::{inspect, *};
 
@@ -24,7 +24,8 @@ fn types_go_to_other_threads_and_into_messages() {
     everywhere::<(inspect::CheckReport, inspect::FileReport, inspect::Owner, inspect::PragmaReport)>();
     everywhere::<(inspect::WalReport, inspect::Explanation, inspect::Failures, inspect::FailureGroup)>();
     everywhere::<(inspect::Histogram, inspect::Rollup)>();
-    everywhere::<(ManualClock, Event, History, HistoryRecorder, Violation, Command<Script>, Model<Script>)>();
+    everywhere::<(ManualClock, Event, History, HistoryRecorder, Violation, Operation<Script>, Model<Script>)>(
+    );
     on_one_thread::<(SteppedQueue, Crashed, Pair<Script>, Difference)>();
 }
 

@@ -285,3 +285,17 @@ fn counters_of_queues_without_tasks_are_dropped() {
     assert_eq!(queue.counts().unwrap().queues["q9"].ready, 1);
     assert_sound(&queue);
 }
+
+#[test]
+fn what_is_ready_is_not_counted_as_run_now() {
+    let (tests, _) = stepped();
+    let queue = tests.queue();
+    let later = || Options::new().delay(MINUTE);
+    let tasks = [(Do::Ok(1), Options::new()), (Do::Ok(2), later()), (Do::Ok(3), later())];
+    let _ = queue.enqueue_all_with(tasks.iter().map(|(task, options)| (task, options.clone()))).unwrap();
+    assert_eq!(queue.run_now_all(Filter::new().hold(Hold::Ready)).unwrap(), Bulk::default());
+    assert_eq!(queue.run_now_all(Filter::new().limit(1)).unwrap().changed, 1);
+    assert_eq!(queue.run_now_all(Filter::new()).unwrap().changed, 1);
+    assert_eq!(queue.run_now_all(Filter::new()).unwrap(), Bulk::default());
+    assert_eq!(queue.counts().unwrap().total().ready, 3);
+}

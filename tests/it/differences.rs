@@ -1,11 +1,11 @@
-//! What the model says where a queue differs from it: the commands, as lines of Rust, and both sides.
+//! What the model says where a queue differs from it: the operations, as lines of Rust, and both sides.
 
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
 use perdura::testing::CrashPoint;
 use perdura::testing::model::{
-    Command, Ending, Invalid, ModelAttempt, Nth, Pair, Program, Script, Workload, decode,
+    Ending, Invalid, ModelAttempt, Nth, Operation, Pair, Program, Script, Workload, decode,
 };
 use perdura::{Builder, Config, Context, Enqueued, Error, Failure, Options, Queue, Task};
 use serde::{Deserialize, Serialize};
@@ -38,12 +38,12 @@ impl Workload for Boast {
 #[test]
 fn a_handler_that_does_not_what_its_model_says_is_told_with_both_sides() {
     let mut pair = Pair::<Boast>::new(&Config::default()).unwrap();
-    pair.apply(&Command::Enqueue(Boast, Options::new().priority(3))).unwrap();
+    pair.apply(&Operation::Enqueue(Boast, Options::new().priority(3))).unwrap();
     assert_eq!(pair.model().tasks().len(), 1);
-    let told = pair.apply(&Command::RunOne).unwrap_err();
+    let told = pair.apply(&Operation::RunOne).unwrap_err();
     let text = told.to_string();
     assert_eq!(text, format!("{told:?}"), "an unwrap shows it as it is");
-    for part in ["the queue has", "the model has", "after these commands:", "    RunOne,\n"] {
+    for part in ["the queue has", "the model has", "after these operations:", "    RunOne,\n"] {
         assert!(text.contains(part), "{part} is missing in {text}");
     }
     assert!(text.contains("    Enqueue(Boast, Options::new().priority(3)),\n"), "{text}");
@@ -53,51 +53,51 @@ fn a_handler_that_does_not_what_its_model_says_is_told_with_both_sides() {
 fn each_command_is_shown_as_a_line_of_rust() {
     let (task, plain) = (Script::FailUntil(2), Options::new);
     let second = Duration::from_secs(1);
-    for (command, line) in [
+    for (operation, line) in [
         (
-            Command::EnqueueAll(vec![(task, plain()), (task, plain().run_at(UNIX_EPOCH + second))]),
+            Operation::EnqueueAll(vec![(task, plain()), (task, plain().run_at(UNIX_EPOCH + second))]),
             "EnqueueAll(vec![(FailUntil(2), Options::new()), \
              (FailUntil(2), Options::new().run_at(UNIX_EPOCH + Duration::from_secs(1)))])",
         ),
-        (Command::EnqueueInvalid(task, Invalid::Key), "EnqueueInvalid(FailUntil(2), Invalid::Key)"),
-        (Command::RunAll, "RunAll"),
-        (Command::Suspend(second), "Suspend(Duration::from_secs(1))"),
-        (Command::JumpBack(second / 4), "JumpBack(Duration::from_nanos(250000000))"),
-        (Command::Age, "Age"),
-        (Command::Purge(Duration::from_nanos(5)), "Purge(Duration::from_nanos(5))"),
-        (Command::Retry(Nth(1)), "Retry(Nth(1))"),
-        (Command::RetryAll, "RetryAll"),
-        (Command::Cancel(Nth(2)), "Cancel(Nth(2))"),
-        (Command::CancelAll("a"), "CancelAll(\"a\")"),
-        (Command::Delete(Nth(3)), "Delete(Nth(3))"),
-        (Command::Complete(Nth(3)), "Complete(Nth(3))"),
-        (Command::Fail(Nth(3)), "Fail(Nth(3))"),
-        (Command::RunNow(Nth(4)), "RunNow(Nth(4))"),
-        (Command::Pause("b"), "Pause(\"b\")"),
-        (Command::Resume("b"), "Resume(\"b\")"),
-        (Command::MoveToDeadLetters, "MoveToDeadLetters"),
-        (Command::Replay { letter: Nth(0), forced: true }, "Replay { letter: Nth(0), forced: true }"),
-        (Command::Visit(task, plain()), "Visit(FailUntil(2), Options::new())"),
-        (Command::Reopen(Program::Older), "Reopen(Program::Older)"),
+        (Operation::EnqueueInvalid(task, Invalid::Key), "EnqueueInvalid(FailUntil(2), Invalid::Key)"),
+        (Operation::RunAll, "RunAll"),
+        (Operation::Suspend(second), "Suspend(Duration::from_secs(1))"),
+        (Operation::JumpBack(second / 4), "JumpBack(Duration::from_nanos(250000000))"),
+        (Operation::Age, "Age"),
+        (Operation::Purge(Duration::from_nanos(5)), "Purge(Duration::from_nanos(5))"),
+        (Operation::Retry(Nth(1)), "Retry(Nth(1))"),
+        (Operation::RetryAll, "RetryAll"),
+        (Operation::Cancel(Nth(2)), "Cancel(Nth(2))"),
+        (Operation::CancelAll("a"), "CancelAll(\"a\")"),
+        (Operation::Delete(Nth(3)), "Delete(Nth(3))"),
+        (Operation::Complete(Nth(3)), "Complete(Nth(3))"),
+        (Operation::Fail(Nth(3)), "Fail(Nth(3))"),
+        (Operation::RunNow(Nth(4)), "RunNow(Nth(4))"),
+        (Operation::Pause("b"), "Pause(\"b\")"),
+        (Operation::Resume("b"), "Resume(\"b\")"),
+        (Operation::MoveToDeadLetters, "MoveToDeadLetters"),
+        (Operation::Replay { letter: Nth(0), forced: true }, "Replay { letter: Nth(0), forced: true }"),
+        (Operation::Visit(task, plain()), "Visit(FailUntil(2), Options::new())"),
+        (Operation::Reopen(Program::Older), "Reopen(Program::Older)"),
         (
-            Command::CrashDuring(
-                Box::new(Command::Crash(Program::Whole)),
+            Operation::CrashDuring(
+                Box::new(Operation::Crash(Program::Whole)),
                 CrashPoint::before(2),
                 Program::Older,
             ),
             "CrashDuring(Box::new(Crash(Program::Whole)), CrashPoint::before(2), Program::Older)",
         ),
     ] {
-        assert_eq!(command.to_string(), line);
+        assert_eq!(operation.to_string(), line);
     }
 }
 
-/// Commands print as the Rust that makes them, one line each, so that a failure can be pasted into a test.
+/// Operations print as the Rust that makes them, one line each, so that a failure can be pasted into a test.
 #[test]
 fn a_command_prints_as_rust() {
     let mut lines = String::new();
-    for command in decode(&[0, 3, 20, 3, 34, 3, 0, 0, 16, 60, 0, 0, 31, 1, 0, 0]) {
-        writeln!(lines, "{command:?}").unwrap();
+    for operation in decode(&[0, 3, 20, 3, 34, 3, 0, 0, 16, 60, 0, 0, 31, 1, 0, 0]) {
+        writeln!(lines, "{operation:?}").unwrap();
     }
     assert_eq!(
         lines,

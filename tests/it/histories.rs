@@ -6,9 +6,9 @@ use std::sync::Mutex;
 
 use perdura::testing::history::{Bound, Event, History, Invariant};
 use perdura::testing::model::{
-    Answer, Command, Ending, Model, ModelAttempt, Pair, Program, Script, Workload,
+    Answer, Ending, Model, ModelAttempt, Operation, Pair, Program, Script, Workload,
 };
-use perdura::testing::proptest::{Machine, commands};
+use perdura::testing::proptest::{Machine, operations};
 use perdura::testing::{HistoryRecorder, ManualClock, check_history};
 use perdura::{
     Builder, Config, Context, Enqueued, Error, Failure, Options, Queue, Rate, State, SystemClock, Task,
@@ -33,7 +33,7 @@ impl Task for Noted {
     type Output = u64;
 }
 
-/// A recorder, its clock (set after each command), and what the model held after the last command.
+/// A recorder, its clock (set after each operation), and what the model held after the last operation.
 pub struct Recorded {
     pub recorder: HistoryRecorder,
     pub clock: ManualClock,
@@ -88,7 +88,7 @@ impl Workload for Noted {
     }
 
     /// Notes what people did: it shows in the model.
-    fn check(command: &Command<Noted>, model: &Model<Noted>, queue: &Queue, world: &Recorded) {
+    fn check(operation: &Operation<Noted>, model: &Model<Noted>, queue: &Queue, world: &Recorded) {
         let mut before = world.before.lock().unwrap();
         let recorder = &world.recorder;
         for (id, task) in model.tasks() {
@@ -111,15 +111,15 @@ impl Workload for Noted {
                 _ => Event::Bounded { queue: queue.to_owned(), bound },
             });
         };
-        let inner = match command {
-            Command::CrashDuring(inner, ..) => inner,
-            command => command,
+        let inner = match operation {
+            Operation::CrashDuring(inner, ..) => inner,
+            operation => operation,
         };
         match inner {
-            Command::JumpBack(_) => recorder.clock_set_back(),
-            Command::RunNow(nth) => recorder.run_now(model.pick(*nth)),
-            Command::SetLimit(queue, limit) => noted(queue, Bound::Limit(*limit)),
-            Command::SetRate(queue, rate) => noted(queue, Bound::Rate(*rate)),
+            Operation::JumpBack(_) => recorder.clock_set_back(),
+            Operation::RunNow(nth) => recorder.run_now(model.pick(*nth)),
+            Operation::SetLimit(queue, limit) => noted(queue, Bound::Limit(*limit)),
+            Operation::SetRate(queue, rate) => noted(queue, Bound::Rate(*rate)),
             _ => {}
         }
         recorder.observe(queue).unwrap();
@@ -138,10 +138,10 @@ impl Arbitrary for Noted {
 }
 
 /// The history of a run beside the model.
-fn history(model: &Model<Noted>, commands: &[Command<Noted>]) -> History {
+fn history(model: &Model<Noted>, operations: &[Operation<Noted>]) -> History {
     let mut pair = Pair::beside(model).unwrap();
-    for command in commands {
-        pair.apply(command).unwrap();
+    for operation in operations {
+        pair.apply(operation).unwrap();
     }
     pair.world().recorder.history()
 }
@@ -152,9 +152,9 @@ proptest! {
     #[test]
     fn what_really_happens_breaks_no_invariant(
         model in Machine::<Noted>::init_state(),
-        commands in prop::collection::vec(commands::<Noted>(), 20..60),
+        operations in prop::collection::vec(operations::<Noted>(), 20..60),
     ) {
-        let history = history(&model, &commands);
+        let history = history(&model, &operations);
         check_history(&history).map_err(|violation| TestCaseError::fail(violation.to_string()))?;
     }
 
@@ -162,10 +162,10 @@ proptest! {
     #[test]
     fn what_was_tampered_with_is_found(
         model in Machine::<Noted>::init_state(),
-        commands in prop::collection::vec(commands::<Noted>(), 20..60),
+        operations in prop::collection::vec(operations::<Noted>(), 20..60),
         place in any::<prop::sample::Index>(),
     ) {
-        let history = history(&model, &commands);
+        let history = history(&model, &operations);
         prop_assume!(!history.events.is_empty());
         let n = place.index(history.events.len());
         let event = history.events[n].clone();

@@ -1,11 +1,11 @@
-//! Random sequences of commands, with jumps of the clock and crashes at any commit, held against the model of the queue.
+//! Random sequences of operations, with jumps of the clock and crashes at any commit, held against the model of the queue.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use perdura::testing::CrashPoint;
-use perdura::testing::model::{Command, Pair, Program, Script, decode};
+use perdura::testing::model::{Operation, Pair, Program, Script, decode};
 use perdura::testing::proptest::Machine;
 use perdura::{Config, LostRetry, Options, State};
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ use proptest_state_machine::ReferenceStateMachine;
 
 use crate::support::*;
 
-/// Sequences in a round, 100 commands each on the average.
+/// Sequences in a round, 100 operations each on the average.
 const CASES: u32 = 40;
 
 #[test]
@@ -66,10 +66,10 @@ impl Done {
         };
         let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
         let sequences = Machine::<Script>::sequential_strategy(60..140);
-        let ran = runner.run(&sequences, |(model, commands, seen)| {
+        let ran = runner.run(&sequences, |(model, operations, seen)| {
             self.cases.fetch_add(1, Ordering::Relaxed);
-            self.steps.fetch_add(commands.len() as u64, Ordering::Relaxed);
-            Machine::run(&model, &commands, seen).map_err(|found| TestCaseError::fail(found.to_string()))
+            self.steps.fetch_add(operations.len() as u64, Ordering::Relaxed);
+            Machine::run(&model, &operations, seen).map_err(|found| TestCaseError::fail(found.to_string()))
         });
         match ran {
             Ok(()) => {}
@@ -83,19 +83,19 @@ impl Done {
 #[test]
 fn g04_a_suspect_that_gets_its_turn_from_a_claim_in_vain_is_claimed_at_once() {
     let dies_while_it_runs =
-        |next| Command::CrashDuring(Box::new(Command::RunOne), CrashPoint::before(2), next);
+        |next| Operation::CrashDuring(Box::new(Operation::RunOne), CrashPoint::before(2), next);
     let config = Config::default().lost_retry(LostRetry::Immediate);
     let mut pair = Pair::<Script>::new(&config).unwrap();
-    for command in [
-        Command::Enqueue(Script::New, Options::new().queue("b")),
+    for operation in [
+        Operation::Enqueue(Script::New, Options::new().queue("b")),
         dies_while_it_runs(Program::Whole),
-        Command::Pause("b"),
-        Command::Enqueue(Script::Succeed, Options::new()),
+        Operation::Pause("b"),
+        Operation::Enqueue(Script::Succeed, Options::new()),
         dies_while_it_runs(Program::Older),
-        Command::Resume("b"),
-        Command::RunOne,
+        Operation::Resume("b"),
+        Operation::RunOne,
     ] {
-        pair.apply(&command).unwrap();
+        pair.apply(&operation).unwrap();
     }
     let states: Vec<State> = pair.model().tasks().values().map(|task| task.state).collect();
     assert_eq!(states, [State::Queued, State::Succeeded]);
@@ -109,8 +109,8 @@ fn the_corpus_of_the_fuzzer_does_what_the_model_does() {
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let mut pair = Pair::<Script>::new(&Config::default()).unwrap();
-        for command in decode(&std::fs::read(&path).unwrap()) {
-            pair.apply(&command).unwrap_or_else(|difference| panic!("{}: {difference}", path.display()));
+        for operation in decode(&std::fs::read(&path).unwrap()) {
+            pair.apply(&operation).unwrap_or_else(|difference| panic!("{}: {difference}", path.display()));
         }
         pair.finish().unwrap();
         files += 1;

@@ -11,7 +11,11 @@ use crate::inspect::{FileReport, PragmaReport};
 pub(crate) const LONG_READY_WAIT: Duration = Duration::from_secs(5 * 60);
 
 /// A WAL is checkpointed from 4 MiB on. One larger than this has something that keeps it from starting again: mostly a long reader.
-pub(crate) const LARGE_WAL_BYTES: u64 = 64 << 20;
+const LARGE_WAL_BYTES: u64 = 64 << 20;
+
+pub(crate) fn is_large_wal(bytes: u64) -> bool {
+    bytes > LARGE_WAL_BYTES
+}
 
 /// A disk with less than this part of it free is about to be full,
 const MIN_FREE_PART: u64 = 20;

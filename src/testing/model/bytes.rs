@@ -1,19 +1,19 @@
-//! Commands from bytes, for fuzzing: four bytes each, and every input is a sequence.
+//! Operations from bytes, for fuzzing: four bytes each, and every input is a sequence.
 
 use std::time::Duration;
 
-use super::{Command, Invalid, Nth, Program, Script};
+use super::{Invalid, Nth, Operation, Program, Script};
 use crate::crash::{CrashMoment, CrashPoint};
 use crate::task::{OnConflict, Options, Rate, Unique};
 
 const QUEUES: [&str; 3] = ["a", "b", "c"];
 
-/// Turns bytes into commands, four bytes each. The start of a sequence is a sequence.
-pub fn decode(bytes: &[u8]) -> Vec<Command<Script>> {
-    bytes.chunks_exact(4).map(|b| command([b[0], b[1], b[2], b[3]])).collect()
+/// Turns bytes into operations, four bytes each. The start of a sequence is a sequence.
+pub fn decode(bytes: &[u8]) -> Vec<Operation<Script>> {
+    bytes.chunks_exact(4).map(|b| operation([b[0], b[1], b[2], b[3]])).collect()
 }
 
-fn command([kind, a, b, c]: [u8; 4]) -> Command<Script> {
+fn operation([kind, a, b, c]: [u8; 4]) -> Operation<Script> {
     let queue = QUEUES[usize::from(a % 3)];
     let seconds = |n: u64| Duration::from_secs(n);
     let program = |n: u8| if n.is_multiple_of(2) { Program::Whole } else { Program::Older };
@@ -21,56 +21,58 @@ fn command([kind, a, b, c]: [u8; 4]) -> Command<Script> {
     match kind % 48 {
         0..=8 => {
             let (task, options) = enqueue(a, b, c);
-            Command::Enqueue(task, options)
+            Operation::Enqueue(task, options)
         }
-        9 => Command::EnqueueAll(vec![(Script::Succeed, Options::new().queue(queue)); usize::from(b % 5)]),
-        10..=14 | 36 | 37 => Command::RunOne,
-        15 | 38 => Command::RunAll,
-        16 | 17 => Command::Advance(seconds(a64 * (1 + b64 % 4 * 20))),
-        18 => Command::Suspend(seconds(a64 * 10)),
-        19 => Command::JumpBack(seconds(a64 * b64 * c64)),
-        20 if b % 4 == 3 => Command::RetryFromStart(Nth(a)),
-        20 => Command::Retry(Nth(a)),
-        21 | 22 => Command::Cancel(Nth(a)),
-        23 => Command::Delete(Nth(a)),
-        24 => Command::RunNow(Nth(a)),
-        25 => Command::Pause(queue),
-        26 => Command::Resume(queue),
-        27 => Command::RetryAll,
-        28 => Command::MoveToDeadLetters,
-        29 => Command::Replay { letter: Nth(a), forced: b % 4 == 3 },
-        30 => Command::Reopen(program(a)),
-        31 => {
-            during(Command::RunOne, if a % 3 == 0 { CrashPoint::after(1) } else { CrashPoint::before(2) }, b)
-        }
-        32 => Command::Crash(program(a)),
+        9 => Operation::EnqueueAll(vec![(Script::Succeed, Options::new().queue(queue)); usize::from(b % 5)]),
+        10..=14 | 36 | 37 => Operation::RunOne,
+        15 | 38 => Operation::RunAll,
+        16 | 17 => Operation::Advance(seconds(a64 * (1 + b64 % 4 * 20))),
+        18 => Operation::Suspend(seconds(a64 * 10)),
+        19 => Operation::JumpBack(seconds(a64 * b64 * c64)),
+        20 if b % 4 == 3 => Operation::RetryFromStart(Nth(a)),
+        20 => Operation::Retry(Nth(a)),
+        21 | 22 => Operation::Cancel(Nth(a)),
+        23 => Operation::Delete(Nth(a)),
+        24 => Operation::RunNow(Nth(a)),
+        25 => Operation::Pause(queue),
+        26 => Operation::Resume(queue),
+        27 => Operation::RetryAll,
+        28 => Operation::MoveToDeadLetters,
+        29 => Operation::Replay { letter: Nth(a), forced: b % 4 == 3 },
+        30 => Operation::Reopen(program(a)),
+        31 => during(
+            Operation::RunOne,
+            if a % 3 == 0 { CrashPoint::after(1) } else { CrashPoint::before(2) },
+            b,
+        ),
+        32 => Operation::Crash(program(a)),
         33..=35 => {
-            // The command that the other bytes would be, cut short.
+            // The operation that the other bytes would be, cut short.
             let moment = if a % 2 == 0 { CrashMoment::Before } else { CrashMoment::After };
             let at = CrashPoint { commit: 1 + a64 / 2 % 4, moment };
-            during(command([b % 30, c, a ^ c, b]), at, a / 8)
+            during(operation([b % 30, c, a ^ c, b]), at, a / 8)
         }
-        39 | 40 => Command::Age,
-        41 => Command::Purge(seconds(a64 * 60)),
-        42 => Command::CancelAll(queue),
-        43 => Command::EnqueueInvalid(Script::Succeed, Invalid::ALL[usize::from(a) % Invalid::ALL.len()]),
+        39 | 40 => Operation::Age,
+        41 => Operation::Purge(seconds(a64 * 60)),
+        42 => Operation::CancelAll(queue),
+        43 => Operation::EnqueueInvalid(Script::Succeed, Invalid::ALL[usize::from(a) % Invalid::ALL.len()]),
         44 => {
             let (task, options) = enqueue(a, b, c);
-            Command::Visit(task, options)
+            Operation::Visit(task, options)
         }
-        45 => Command::EnqueueAll(vec![enqueue(a, b, c), enqueue(b, c, a), enqueue(c, a, b)]),
-        46 if b % 4 == 3 => Command::SetLimit(queue, (c % 4 > 0).then_some(u32::from(c % 4))),
+        45 => Operation::EnqueueAll(vec![enqueue(a, b, c), enqueue(b, c, a), enqueue(c, a, b)]),
+        46 if b % 4 == 3 => Operation::SetLimit(queue, (c % 4 > 0).then_some(u32::from(c % 4))),
         46 => {
             let rate = Rate::per(seconds(1 + b64), 1 + u32::from(c % 7)).burst(1 + u32::from(a % 5));
-            Command::SetRate(queue, (c % 3 > 0).then_some(rate))
+            Operation::SetRate(queue, (c % 3 > 0).then_some(rate))
         }
-        _ => Command::Advance(seconds(a64 * b64 * 10)),
+        _ => Operation::Advance(seconds(a64 * b64 * 10)),
     }
 }
 
-fn during(command: Command<Script>, at: CrashPoint, program: u8) -> Command<Script> {
+fn during(operation: Operation<Script>, at: CrashPoint, program: u8) -> Operation<Script> {
     let program = if program.is_multiple_of(2) { Program::Whole } else { Program::Older };
-    Command::CrashDuring(Box::new(command), at, program)
+    Operation::CrashDuring(Box::new(operation), at, program)
 }
 
 fn enqueue(a: u8, b: u8, c: u8) -> (Script, Options) {

@@ -1,6 +1,6 @@
 //! The life of a task: what each event makes of it.
 //!
-//! Every method here is one atomic step, as the queue commits it. Which steps a command takes is in `steps`.
+//! Every method here is one atomic step, as the queue commits it. Which steps an operation takes is in `steps`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -123,7 +123,7 @@ impl<W: Workload> Model<W> {
         &self.letters
     }
 
-    /// What the last command answered.
+    /// What the last operation answered.
     pub fn answer(&self) -> &Answer {
         &self.answer
     }

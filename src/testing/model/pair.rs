@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::steps::RUN_ALL;
-use super::{Answer, Command, Model, Nth, Program, Workload};
+use super::{Answer, Model, Nth, Operation, Program, Workload};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
@@ -13,17 +13,17 @@ use crate::queue::Queue;
 use crate::task::{Counts, Filter, Hold, QueueCounts, State, TaskId, TaskRecord, Timestamp};
 use crate::testing::{Crashed, ManualClock, SteppedQueue};
 
-/// After so many commands, dead letters and counters are compared too, which few commands change and none changes back.
+/// After so many operations, dead letters and counters are compared too, which few operations change and none changes back.
 const EVERY: usize = 4;
 
-/// A queue and its model, which get the same commands. Each command is followed by a comparison.
+/// A queue and its model, which get the same operations. Each operation is followed by a comparison.
 pub struct Pair<W: Workload> {
     /// None only while another process opens the file.
     queue: Option<SteppedQueue>,
     model: Model<W>,
     world: W::World,
     clock: ManualClock,
-    commands: Vec<Command<W>>,
+    operations: Vec<Operation<W>>,
     path: PathBuf,
     /// Keeps the folder; after the queue.
     _folder: Crashed,
@@ -33,13 +33,13 @@ impl<W: Workload> fmt::Debug for Pair<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pair")
             .field("path", &self.path)
-            .field("commands", &self.commands.len())
+            .field("operations", &self.operations.len())
             .field("model", &self.model)
             .finish_non_exhaustive()
     }
 }
 
-/// Where a queue is not as the model wants it. It prints with the commands that led there.
+/// Where a queue is not as the model wants it. It prints with the operations that led there.
 pub struct Difference(String);
 
 impl fmt::Display for Difference {
@@ -100,7 +100,7 @@ impl<W: Workload> Pair<W> {
         Pair::on(Model::new(config, clock.now()), clock)
     }
 
-    /// A fresh file for a fresh model: one that no command was given to.
+    /// A fresh file for a fresh model: one that no operation was given to.
     ///
     /// # Errors
     /// If the configuration is out of range, or no file can be made.
@@ -111,7 +111,8 @@ impl<W: Workload> Pair<W> {
     fn on(model: Model<W>, clock: ManualClock) -> Result<Pair<W>, Error> {
         let folder = SteppedQueue::open(Queue::builder(), &clock)?.crash()?;
         let (path, world) = (folder.path().to_owned(), W::World::default());
-        let mut pair = Pair { queue: None, model, world, clock, commands: Vec::new(), path, _folder: folder };
+        let mut pair =
+            Pair { queue: None, model, world, clock, operations: Vec::new(), path, _folder: folder };
         pair.open(Program::Whole)?;
         Ok(pair)
     }
@@ -126,26 +127,26 @@ impl<W: Workload> Pair<W> {
         &self.world
     }
 
-    /// Gives a command to both.
+    /// Gives an operation to both.
     ///
     /// # Errors
     /// Where they differ.
-    pub fn apply(&mut self, command: &Command<W>) -> Result<(), Difference> {
-        self.commands.push(command.clone());
-        let answer = self.obey(command).map_err(|e| self.difference(&format!("the queue fails: {e}")))?;
-        self.model.apply(command);
+    pub fn apply(&mut self, operation: &Operation<W>) -> Result<(), Difference> {
+        self.operations.push(operation.clone());
+        let answer = self.obey(operation).map_err(|e| self.difference(&format!("the queue fails: {e}")))?;
+        self.model.apply(operation);
         if answer != *self.model.answer() {
             return Err(self.not_the_same("the answer", &answer, self.model.answer()));
         }
         self.compare_tasks()?;
-        if self.commands.len().is_multiple_of(EVERY) {
+        if self.operations.len().is_multiple_of(EVERY) {
             self.compare_rest()?;
         }
-        W::check(command, &self.model, self.stepped().queue(), &self.world);
+        W::check(operation, &self.model, self.stepped().queue(), &self.world);
         Ok(())
     }
 
-    /// Checks the file as a whole, after the last command.
+    /// Checks the file as a whole, after the last operation.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -158,10 +159,10 @@ impl<W: Workload> Pair<W> {
         }
     }
 
-    // ---- Commands ----
+    // ---- Operations ----
 
     fn stepped(&self) -> &SteppedQueue {
-        self.queue.as_ref().expect("it is put back before a command ends")
+        self.queue.as_ref().expect("it is put back before an operation ends")
     }
 
     fn another(&self, program: Program) -> Result<SteppedQueue, Error> {
@@ -191,75 +192,75 @@ impl<W: Workload> Pair<W> {
         allowed(verb(self.stepped().queue(), self.model.pick(nth))).map(Answer::Verb)
     }
 
-    fn obey(&mut self, command: &Command<W>) -> Result<Answer, Error> {
+    fn obey(&mut self, operation: &Operation<W>) -> Result<Answer, Error> {
         let queue = self.stepped().queue();
-        match command {
-            Command::Enqueue(task, options) => {
+        match operation {
+            Operation::Enqueue(task, options) => {
                 Ok(Answer::Enqueued(vec![task.enqueue(queue, options.clone(), &self.world)?]))
             }
-            Command::EnqueueAll(tasks) if W::can_batch(tasks) => {
+            Operation::EnqueueAll(tasks) if W::can_batch(tasks) => {
                 W::enqueue_all(queue, tasks, &self.world).map(Answer::Enqueued)
             }
-            Command::EnqueueAll(_) => Ok(Answer::Enqueued(Vec::new())),
-            Command::EnqueueInvalid(task, invalid) => {
+            Operation::EnqueueAll(_) => Ok(Answer::Enqueued(Vec::new())),
+            Operation::EnqueueInvalid(task, invalid) => {
                 allowed(task.enqueue(queue, invalid.options(), &self.world).map(drop)).map(Answer::Verb)
             }
-            Command::RunOne => Ok(Answer::Ran(self.stepped().run_one()?.into_iter().collect())),
-            Command::RunAll => {
+            Operation::RunOne => Ok(Answer::Ran(self.stepped().run_one()?.into_iter().collect())),
+            Operation::RunAll => {
                 let ran = std::iter::from_fn(|| self.stepped().run_one().transpose()).take(RUN_ALL);
                 ran.collect::<Result<_, _>>().map(Answer::Ran)
             }
-            Command::Advance(by) => self.tick(|clock| clock.advance(*by)),
-            Command::Suspend(by) => self.tick(|clock| clock.suspend(*by)),
-            Command::JumpBack(by) => self.tick(|clock| clock.set_wall(clock.now().saturating_sub(*by))),
-            Command::Age => {
+            Operation::Advance(by) => self.tick(|clock| clock.advance(*by)),
+            Operation::Suspend(by) => self.tick(|clock| clock.suspend(*by)),
+            Operation::JumpBack(by) => self.tick(|clock| clock.set_wall(clock.now().saturating_sub(*by))),
+            Operation::Age => {
                 self.queue.as_mut().map_or(Ok(0), SteppedQueue::apply_retention).map(Answer::Ended)
             }
-            Command::Purge(age) => {
+            Operation::Purge(age) => {
                 queue.purge(self.clock.now().saturating_sub(*age).to_system_time()).map(Answer::Ended)
             }
-            Command::Retry(nth) => self.verb(*nth, Queue::retry),
-            Command::RetryFromStart(nth) => self.verb(*nth, Queue::retry_from_start),
-            Command::RetryAll => queue.retry_all(Filter::new()).map(Answer::Bulk),
-            Command::Cancel(nth) => self.verb(*nth, Queue::cancel),
-            Command::CancelAll(name) => queue.cancel_all(Filter::new().queue(*name)).map(Answer::Bulk),
-            Command::Delete(nth) => self.verb(*nth, Queue::delete),
-            Command::Complete(nth) => {
+            Operation::Retry(nth) => self.verb(*nth, Queue::retry),
+            Operation::RetryFromStart(nth) => self.verb(*nth, Queue::retry_from_start),
+            Operation::RetryAll => queue.retry_all(Filter::new()).map(Answer::Bulk),
+            Operation::Cancel(nth) => self.verb(*nth, Queue::cancel),
+            Operation::CancelAll(name) => queue.cancel_all(Filter::new().queue(*name)).map(Answer::Bulk),
+            Operation::Delete(nth) => self.verb(*nth, Queue::delete),
+            Operation::Complete(nth) => {
                 self.verb(*nth, |queue, id| queue.complete_json(id, queue.get(id)?.generation, "6"))
             }
-            Command::Fail(nth) => self.verb(*nth, |queue, id| {
+            Operation::Fail(nth) => self.verb(*nth, |queue, id| {
                 queue.fail(id, queue.get(id)?.generation, Failure::named("told.to", "fail"))
             }),
-            Command::RunNow(nth) => self.verb(*nth, Queue::run_now),
-            Command::Pause(name) => allowed(queue.pause(name)).map(Answer::Verb),
-            Command::Resume(name) => allowed(queue.resume(name)).map(Answer::Verb),
-            Command::SetLimit(name, limit) => allowed(queue.set_limit(name, *limit)).map(Answer::Verb),
-            Command::SetRate(name, rate) => allowed(queue.set_rate(name, *rate)).map(Answer::Verb),
-            Command::SetCondition { condition, is_met, outside: false } => {
+            Operation::RunNow(nth) => self.verb(*nth, Queue::run_now),
+            Operation::Pause(name) => allowed(queue.pause(name)).map(Answer::Verb),
+            Operation::Resume(name) => allowed(queue.resume(name)).map(Answer::Verb),
+            Operation::SetLimit(name, limit) => allowed(queue.set_limit(name, *limit)).map(Answer::Verb),
+            Operation::SetRate(name, rate) => allowed(queue.set_rate(name, *rate)).map(Answer::Verb),
+            Operation::SetCondition { condition, is_met, outside: false } => {
                 allowed(queue.set_condition(condition, *is_met)).map(Answer::Verb)
             }
-            Command::SetCondition { condition, is_met, outside: true } => {
+            Operation::SetCondition { condition, is_met, outside: true } => {
                 let visitor = self.another(Program::Whole)?;
                 allowed(visitor.queue().set_condition(condition, *is_met)).map(Answer::Verb)
             }
-            Command::MoveToDeadLetters => queue.move_to_dead_letters(Filter::new()).map(Answer::Bulk),
-            Command::Replay { letter, forced } => {
+            Operation::MoveToDeadLetters => queue.move_to_dead_letters(Filter::new()).map(Answer::Bulk),
+            Operation::Replay { letter, forced } => {
                 let (letters, id) = (queue.dead_letters(), self.model.pick_letter(*letter));
                 allowed(if *forced { letters.replay_again(id) } else { letters.replay(id) })
                     .map(Answer::Replayed)
             }
-            Command::Visit(task, options) => {
+            Operation::Visit(task, options) => {
                 let visitor = self.another(Program::Whole)?;
                 if visitor.queue().executes() || visitor.run_one()?.is_some() {
                     return Err(Error::internal("two processes run tasks of one file"));
                 }
                 Ok(Answer::Enqueued(vec![task.enqueue(visitor.queue(), options.clone(), &self.world)?]))
             }
-            Command::Reopen(program) => self.open(*program).map(|()| Answer::Nothing),
-            Command::Crash(program) => self.crash(*program).map(|()| Answer::Nothing),
-            Command::CrashDuring(command, at, program) => {
+            Operation::Reopen(program) => self.open(*program).map(|()| Answer::Nothing),
+            Operation::Crash(program) => self.crash(*program).map(|()| Answer::Nothing),
+            Operation::CrashDuring(operation, at, program) => {
                 self.stepped().crash_at(*at);
-                let answer = self.obey(command);
+                let answer = self.obey(operation);
                 let has_crashed = self.stepped().has_crashed();
                 self.crash(*program)?;
                 if has_crashed { Ok(Answer::Crashed) } else { answer }
@@ -350,9 +351,9 @@ impl<W: Workload> Pair<W> {
     }
 
     fn difference(&self, what: &str) -> Difference {
-        let mut text = format!("{what}\nafter these commands:\n");
-        for command in &self.commands {
-            text.push_str(&format!("    {command},\n"));
+        let mut text = format!("{what}\nafter these operations:\n");
+        for operation in &self.operations {
+            text.push_str(&format!("    {operation},\n"));
         }
         Difference(text)
     }

@@ -1,24 +1,24 @@
-//! What each command does: which steps, in which order, and where a crash can come between them.
+//! What each operation does: which steps, in which order, and where a crash can come between them.
 
 use std::collections::BTreeMap;
 
 use super::life::Model;
-use super::{Act, Answer, Command, Ending, ModelTask, Nth, Program, Workload};
+use super::{Act, Answer, Ending, ModelTask, Nth, Operation, Program, Workload};
 use crate::crash::{CrashMoment, CrashPoint};
 use crate::error::ErrorKind;
 use crate::task::{Bulk, Enqueued, Options, State, TaskId, Timestamp};
 use crate::testing::Ran;
 
-/// Attempts of one [`Command::RunAll`] at most: a task may snooze for no time.
+/// Attempts of one [`Operation::RunAll`] at most: a task may snooze for no time.
 pub(super) const RUN_ALL: usize = 100;
 
-/// The process died at a commit of the command.
+/// The process died at a commit of the operation.
 struct Died;
 
 impl<W: Workload> Model<W> {
-    /// Does what the command does; the answer is then [`answer`](Model::answer).
-    pub fn apply(&mut self, command: &Command<W>) {
-        self.answer = self.obey(command).unwrap_or(Answer::Crashed);
+    /// Does what the operation does; the answer is then [`answer`](Model::answer).
+    pub fn apply(&mut self, operation: &Operation<W>) {
+        self.answer = self.obey(operation).unwrap_or(Answer::Crashed);
     }
 
     /// The task that `nth` means.
@@ -33,16 +33,16 @@ impl<W: Workload> Model<W> {
         self.letters.keys().nth(place).copied().unwrap_or(self.next_id())
     }
 
-    fn obey(&mut self, command: &Command<W>) -> Result<Answer, Died> {
-        match command {
-            Command::Enqueue(task, options) => {
+    fn obey(&mut self, operation: &Operation<W>) -> Result<Answer, Died> {
+        match operation {
+            Operation::Enqueue(task, options) => {
                 self.enqueue_all(std::slice::from_ref(&(task.clone(), options.clone())))
             }
-            Command::EnqueueAll(tasks) if !W::can_batch(tasks) => Ok(Answer::Enqueued(Vec::new())),
-            Command::EnqueueAll(tasks) => self.enqueue_all(tasks),
-            Command::EnqueueInvalid(..) => Ok(Answer::Verb(Err(ErrorKind::InvalidInput))),
-            Command::RunOne => Ok(Answer::Ran(self.run_one()?.into_iter().collect())),
-            Command::RunAll => {
+            Operation::EnqueueAll(tasks) if !W::can_batch(tasks) => Ok(Answer::Enqueued(Vec::new())),
+            Operation::EnqueueAll(tasks) => self.enqueue_all(tasks),
+            Operation::EnqueueInvalid(..) => Ok(Answer::Verb(Err(ErrorKind::InvalidInput))),
+            Operation::RunOne => Ok(Answer::Ran(self.run_one()?.into_iter().collect())),
+            Operation::RunAll => {
                 let mut ran = Vec::new();
                 while ran.len() < RUN_ALL
                     && let Some(one) = self.run_one()?
@@ -51,74 +51,74 @@ impl<W: Workload> Model<W> {
                 }
                 Ok(Answer::Ran(ran))
             }
-            Command::Advance(by) => {
+            Operation::Advance(by) => {
                 self.monotonic = self.monotonic.saturating_add(*by);
                 self.set_wall(self.wall.saturating_add(*by))
             }
-            Command::Suspend(by) => self.set_wall(self.wall.saturating_add(*by)),
-            Command::JumpBack(by) => self.set_wall(self.wall.saturating_sub(*by)),
-            Command::Age => self.apply_retention(),
-            Command::Purge(age) => {
+            Operation::Suspend(by) => self.set_wall(self.wall.saturating_add(*by)),
+            Operation::JumpBack(by) => self.set_wall(self.wall.saturating_sub(*by)),
+            Operation::Age => self.apply_retention(),
+            Operation::Purge(age) => {
                 let before = self.wall.saturating_sub(*age);
                 self.commit_if_changed(|m| m.purge(Some(before), None)).map(Answer::Ended)
             }
-            Command::Retry(nth) => self.verb(*nth, Model::retry),
-            Command::RetryFromStart(nth) => self.verb(*nth, Model::retry_from_start),
-            Command::RetryAll => {
+            Operation::Retry(nth) => self.verb(*nth, Model::retry),
+            Operation::RetryFromStart(nth) => self.verb(*nth, Model::retry_from_start),
+            Operation::RetryAll => {
                 self.all(Model::retry, |state| matches!(state, State::Failed | State::Lost), None)
             }
-            Command::Cancel(nth) => self.verb(*nth, Model::cancel),
-            Command::CancelAll(queue) => self.all(Model::cancel, |state| !state.is_finished(), Some(queue)),
-            Command::Delete(nth) => self.verb(*nth, Model::delete),
-            Command::Complete(nth) => self.verb(*nth, Model::complete),
-            Command::Fail(nth) => self.verb(*nth, Model::fail),
-            Command::RunNow(nth) => self.verb(*nth, Model::run_now),
-            Command::Pause(queue) => {
+            Operation::Cancel(nth) => self.verb(*nth, Model::cancel),
+            Operation::CancelAll(queue) => self.all(Model::cancel, |state| !state.is_finished(), Some(queue)),
+            Operation::Delete(nth) => self.verb(*nth, Model::delete),
+            Operation::Complete(nth) => self.verb(*nth, Model::complete),
+            Operation::Fail(nth) => self.verb(*nth, Model::fail),
+            Operation::RunNow(nth) => self.verb(*nth, Model::run_now),
+            Operation::Pause(queue) => {
                 self.commit(|m| m.set_paused(queue, true)).map(|()| Answer::Verb(Ok(())))
             }
-            Command::Resume(queue) => {
+            Operation::Resume(queue) => {
                 self.commit(|m| m.set_paused(queue, false)).map(|()| Answer::Verb(Ok(())))
             }
-            Command::SetLimit(queue, limit) => {
+            Operation::SetLimit(queue, limit) => {
                 self.commit(|m| m.set_limit(queue, *limit)).map(|()| Answer::Verb(Ok(())))
             }
-            Command::SetRate(queue, rate) => {
+            Operation::SetRate(queue, rate) => {
                 self.commit_if_changed(|m| m.set_rate(queue, *rate)).map(|()| Answer::Verb(Ok(())))
             }
-            Command::SetCondition { condition, is_met, outside: true } => {
+            Operation::SetCondition { condition, is_met, outside: true } => {
                 let before = self.suspects();
                 self.set_condition(condition, *is_met, false);
                 self.pass_on(&before);
                 Ok(Answer::Verb(Ok(())))
             }
-            Command::SetCondition { condition, is_met, outside: false } => {
+            Operation::SetCondition { condition, is_met, outside: false } => {
                 self.commit(|m| m.set_condition(condition, *is_met, true)).map(|()| Answer::Verb(Ok(())))
             }
-            Command::MoveToDeadLetters => self.all(
+            Operation::MoveToDeadLetters => self.all(
                 Model::move_to_dead_letters,
                 |state| matches!(state, State::Failed | State::Lost),
                 None,
             ),
-            Command::Replay { letter, forced } => {
+            Operation::Replay { letter, forced } => {
                 let id = self.pick_letter(*letter);
                 match self.clone().replay(id, *forced) {
                     Err(kind) => Ok(Answer::Replayed(Err(kind))),
                     Ok(_) => self.commit(|m| m.replay(id, *forced)).map(Answer::Replayed),
                 }
             }
-            Command::Visit(task, options) => {
+            Operation::Visit(task, options) => {
                 let before = self.suspects();
                 let made = self.enqueue(task, options);
                 self.pass_on(&before);
                 Ok(Answer::Enqueued(vec![made]))
             }
-            Command::Reopen(program) | Command::Crash(program) => {
+            Operation::Reopen(program) | Operation::Crash(program) => {
                 self.reopen(*program);
                 Ok(Answer::Nothing)
             }
-            Command::CrashDuring(command, at, program) => {
+            Operation::CrashDuring(operation, at, program) => {
                 self.dies_at = Some(*at);
-                let answer = self.obey(command).unwrap_or(Answer::Crashed);
+                let answer = self.obey(operation).unwrap_or(Answer::Crashed);
                 self.reopen(*program);
                 Ok(answer)
             }
@@ -167,7 +167,7 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    // ---- Commands ----
+    // ---- Operations ----
 
     /// One transaction. A task that is replaced is written anew, also where nothing of it differs.
     fn enqueue_all(&mut self, tasks: &[(W, Options)]) -> Result<Answer, Died> {

@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use super::command::{Command, Program};
 use super::life::Model;
+use super::operation::{Operation, Program};
 use crate::error::Error;
 use crate::queue::{Builder, Queue};
 use crate::task::{Enqueued, Options};
@@ -26,7 +26,7 @@ pub trait Workload: Clone + PartialEq + Debug + 'static {
     /// As [`Queue::enqueue_with`].
     fn enqueue(&self, queue: &Queue, options: Options, world: &Self::World) -> Result<Enqueued, Error>;
 
-    /// Whether [`enqueue_all`](Workload::enqueue_all) takes these: they are of one type. Defaults to false; such commands do nothing.
+    /// Whether [`enqueue_all`](Workload::enqueue_all) takes these: they are of one type. Defaults to false; such operations do nothing.
     fn can_batch(tasks: &[(Self, Options)]) -> bool {
         let _ = tasks;
         false
@@ -70,10 +70,10 @@ pub trait Workload: Clone + PartialEq + Debug + 'static {
         Vec::new()
     }
 
-    /// What else must hold after each command (its answer is [`model.answer()`](Model::answer)): the program's own invariants. Panics
+    /// What else must hold after each operation (its answer is [`model.answer()`](Model::answer)): the program's own invariants. Panics
     /// if one does not. Defaults to nothing.
-    fn check(command: &Command<Self>, model: &Model<Self>, queue: &Queue, world: &Self::World) {
-        let _ = (command, model, queue, world);
+    fn check(operation: &Operation<Self>, model: &Model<Self>, queue: &Queue, world: &Self::World) {
+        let _ = (operation, model, queue, world);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a test does to a queue, and what it answers. Commands print as the Rust that makes them.
+//! What a test does to a queue, and what it answers. Operations print as the Rust that makes them.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use crate::testing::Ran;
 /// What a test does to a queue.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
-pub enum Command<W> {
+pub enum Operation<W> {
     /// Enqueues one task.
     Enqueue(W, Options),
     /// Enqueues several, in one transaction.
@@ -81,10 +81,10 @@ pub enum Command<W> {
     Visit(W, Options),
     /// The process ends well, and another one opens the file.
     Reopen(Program),
-    /// The process dies between two commands, and another one opens the file.
+    /// The process dies between two operations, and another one opens the file.
     Crash(Program),
-    /// The process dies at a commit of this command (or after it, if it has no so many), and another one opens the file.
-    CrashDuring(Box<Command<W>>, CrashPoint, Program),
+    /// The process dies at a commit of this operation (or after it, if it has no so many), and another one opens the file.
+    CrashDuring(Box<Operation<W>>, CrashPoint, Program),
 }
 
 /// Which task or letter is meant: the n-th of those that there are, counted around, with one place for an id that nobody has.
@@ -122,7 +122,7 @@ pub enum Invalid {
     Expires,
 }
 
-/// What a command answered.
+/// What an operation answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
@@ -174,11 +174,11 @@ impl Invalid {
 }
 
 /// A line of Rust, without the name of the type.
-impl<W: fmt::Debug> fmt::Display for Command<W> {
+impl<W: fmt::Debug> fmt::Display for Operation<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Command::Enqueue(task, options) => write!(f, "Enqueue({task:?}, {})", ShownOptions(options)),
-            Command::EnqueueAll(tasks) => {
+            Operation::Enqueue(task, options) => write!(f, "Enqueue({task:?}, {})", ShownOptions(options)),
+            Operation::EnqueueAll(tasks) => {
                 f.write_str("EnqueueAll(vec![")?;
                 for (i, (task, options)) in tasks.iter().enumerate() {
                     let comma = if i == 0 { "" } else { ", " };
@@ -186,47 +186,47 @@ impl<W: fmt::Debug> fmt::Display for Command<W> {
                 }
                 f.write_str("])")
             }
-            Command::EnqueueInvalid(task, invalid) => {
+            Operation::EnqueueInvalid(task, invalid) => {
                 write!(f, "EnqueueInvalid({task:?}, Invalid::{invalid:?})")
             }
-            Command::RunOne => f.write_str("RunOne"),
-            Command::RunAll => f.write_str("RunAll"),
-            Command::Advance(by) => write!(f, "Advance({})", Span(*by)),
-            Command::Suspend(by) => write!(f, "Suspend({})", Span(*by)),
-            Command::JumpBack(by) => write!(f, "JumpBack({})", Span(*by)),
-            Command::Age => f.write_str("Age"),
-            Command::Purge(age) => write!(f, "Purge({})", Span(*age)),
-            Command::Retry(nth) => write!(f, "Retry({nth:?})"),
-            Command::RetryFromStart(nth) => write!(f, "RetryFromStart({nth:?})"),
-            Command::RetryAll => f.write_str("RetryAll"),
-            Command::Cancel(nth) => write!(f, "Cancel({nth:?})"),
-            Command::CancelAll(queue) => write!(f, "CancelAll({queue:?})"),
-            Command::Delete(nth) => write!(f, "Delete({nth:?})"),
-            Command::Complete(nth) => write!(f, "Complete({nth:?})"),
-            Command::Fail(nth) => write!(f, "Fail({nth:?})"),
-            Command::RunNow(nth) => write!(f, "RunNow({nth:?})"),
-            Command::Pause(queue) => write!(f, "Pause({queue:?})"),
-            Command::Resume(queue) => write!(f, "Resume({queue:?})"),
-            Command::SetLimit(queue, limit) => write!(f, "SetLimit({queue:?}, {limit:?})"),
-            Command::SetRate(queue, None) => write!(f, "SetRate({queue:?}, None)"),
-            Command::SetRate(queue, Some(Rate { count, period, burst })) => {
+            Operation::RunOne => f.write_str("RunOne"),
+            Operation::RunAll => f.write_str("RunAll"),
+            Operation::Advance(by) => write!(f, "Advance({})", Span(*by)),
+            Operation::Suspend(by) => write!(f, "Suspend({})", Span(*by)),
+            Operation::JumpBack(by) => write!(f, "JumpBack({})", Span(*by)),
+            Operation::Age => f.write_str("Age"),
+            Operation::Purge(age) => write!(f, "Purge({})", Span(*age)),
+            Operation::Retry(nth) => write!(f, "Retry({nth:?})"),
+            Operation::RetryFromStart(nth) => write!(f, "RetryFromStart({nth:?})"),
+            Operation::RetryAll => f.write_str("RetryAll"),
+            Operation::Cancel(nth) => write!(f, "Cancel({nth:?})"),
+            Operation::CancelAll(queue) => write!(f, "CancelAll({queue:?})"),
+            Operation::Delete(nth) => write!(f, "Delete({nth:?})"),
+            Operation::Complete(nth) => write!(f, "Complete({nth:?})"),
+            Operation::Fail(nth) => write!(f, "Fail({nth:?})"),
+            Operation::RunNow(nth) => write!(f, "RunNow({nth:?})"),
+            Operation::Pause(queue) => write!(f, "Pause({queue:?})"),
+            Operation::Resume(queue) => write!(f, "Resume({queue:?})"),
+            Operation::SetLimit(queue, limit) => write!(f, "SetLimit({queue:?}, {limit:?})"),
+            Operation::SetRate(queue, None) => write!(f, "SetRate({queue:?}, None)"),
+            Operation::SetRate(queue, Some(Rate { count, period, burst })) => {
                 write!(f, "SetRate({queue:?}, Some(Rate::per({}, {count}).burst({burst})))", Span(*period))
             }
-            Command::SetCondition { condition, is_met, outside } => {
+            Operation::SetCondition { condition, is_met, outside } => {
                 write!(f, "SetCondition {{ condition: {condition:?}, is_met: {is_met}, outside: {outside} }}")
             }
-            Command::MoveToDeadLetters => f.write_str("MoveToDeadLetters"),
-            Command::Replay { letter, forced } => {
+            Operation::MoveToDeadLetters => f.write_str("MoveToDeadLetters"),
+            Operation::Replay { letter, forced } => {
                 write!(f, "Replay {{ letter: {letter:?}, forced: {forced} }}")
             }
-            Command::Visit(task, options) => write!(f, "Visit({task:?}, {})", ShownOptions(options)),
-            Command::Reopen(program) => write!(f, "Reopen(Program::{program:?})"),
-            Command::Crash(program) => write!(f, "Crash(Program::{program:?})"),
-            Command::CrashDuring(command, at, program) => {
+            Operation::Visit(task, options) => write!(f, "Visit({task:?}, {})", ShownOptions(options)),
+            Operation::Reopen(program) => write!(f, "Reopen(Program::{program:?})"),
+            Operation::Crash(program) => write!(f, "Crash(Program::{program:?})"),
+            Operation::CrashDuring(operation, at, program) => {
                 let side = if at.moment == CrashMoment::Before { "before" } else { "after" };
                 write!(
                     f,
-                    "CrashDuring(Box::new({command}), CrashPoint::{side}({}), Program::{program:?})",
+                    "CrashDuring(Box::new({operation}), CrashPoint::{side}({}), Program::{program:?})",
                     at.commit
                 )
             }
@@ -234,8 +234,8 @@ impl<W: fmt::Debug> fmt::Display for Command<W> {
     }
 }
 
-/// The same line, so that a list of commands stays one line for each.
-impl<W: fmt::Debug> fmt::Debug for Command<W> {
+/// The same line, so that a list of operations stays one line for each.
+impl<W: fmt::Debug> fmt::Debug for Operation<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
