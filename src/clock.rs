@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::journal::drop_quietly;
+use crate::logging::drop_quietly;
 use crate::planted::planted;
 use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::task::Timestamp;

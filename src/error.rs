@@ -206,6 +206,7 @@ impl Error {
     }
 
     /// The same error, with another name for its field.
+    #[cfg(any(test, all(unix, feature = "cli")))]
     pub(crate) fn with_field_named(mut self, name: &str) -> Error {
         if let Some(at) = self.0.field.take() {
             self.0.field = Some(at.start..at.start + name.len());

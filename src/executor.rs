@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Context, Control, Finished, Port, Registry, Start};
-use crate::journal::{drop_quietly, panic_text, survive, tell};
+use crate::logging::{drop_quietly, panic_text, survive, tell};
 use crate::planted::planted;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::thread::{self, JoinHandle};

@@ -36,10 +36,10 @@ pub mod guide;
 mod handler;
 #[cfg(all(feature = "cli", unix))]
 mod jobs;
-mod journal;
 mod json;
 mod lifecycle;
 mod limits;
+mod logging;
 mod planted;
 mod queue;
 #[cfg(feature = "ray")]

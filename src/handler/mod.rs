@@ -4,8 +4,8 @@
 
 mod context;
 mod control;
-mod ended;
 mod failure;
+mod job_end;
 mod port;
 mod registry;
 mod step_book;
@@ -14,7 +14,7 @@ mod upgrade;
 
 pub use context::{Context, StopReason};
 pub(crate) use control::Control;
-pub use ended::{Ended, JobFailure};
 pub use failure::Failure;
+pub use job_end::{Ended, JobFailure};
 pub(crate) use port::{Finished, Note, Port, Start};
 pub(crate) use registry::{OutsideHandler, Registry, in_handler};

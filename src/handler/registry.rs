@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::context::Context;
-use super::ended::Ended;
 use super::failure::Failure;
+use super::job_end::Ended;
 use super::upgrade::Upgrades;
 use crate::error::{Error, ErrorKind};
 use crate::json::{from_json, to_json};

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::calling_job::refuse_waiting_for_itself;
+use super::engine_jobs::LogOf;
 use super::engines::{EngineEntry, EnginesFile, EnginesOption};
-use super::outside::LogOf;
 use super::text::Decoder;
 use crate::console::inspect::explain::WorkerStatus;
 use crate::console::text::{safe, safe_lines};

@@ -9,10 +9,10 @@ use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser};
 use rustix::fs::Mode;
 use serde_json::{Map, Value};
 
+use super::engine_jobs;
 use super::engines::{EngineEntry, EnginesFile};
 use super::given::with;
 use super::option_names::OptionStyle;
-use super::outside;
 use super::unique::UniqueOptions;
 use crate::console::inspect::job::{Codes, Job, JobProblem, TASK_NAME};
 use crate::console::os_word::Word;
@@ -242,7 +242,7 @@ impl RunOptions {
         engine: Option<&EngineEntry>,
     ) -> Result<Job, CliError> {
         let job = Job { name, ..self.unchecked_job(argv, engine)? };
-        let is_taken = |job| engine.map_or(Ok(()), |engine| outside::check(engine, job));
+        let is_taken = |job| engine.map_or(Ok(()), |engine| engine_jobs::check(engine, job));
         job.check().and_then(|()| is_taken(&job)).map_err(|problem| self.style.problem(problem))?;
         Ok(job)
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! verbs      add, edit, schedule → job_options      add → batch → template, unique      rerun      follow
-//! worker     work → stop → worker → followed, notices, progress, reporter → hooks      work → signals
-//! jobs       run → pool ══ protocol ══ shim → launch; family; job_log      outside → engines
+//! worker     work → shutdown → worker → engine_attempts, notices, progress_line, reporter → hooks      work → signals
+//! jobs       runner → pool ══ protocol ══ shim → launch; descendants; job_log      engine_jobs → engines
 //! output     worker_output
 //! values     worker_event      text      calling_job      option_names      given
 //! ```
@@ -16,11 +16,12 @@
 mod add;
 mod batch;
 mod calling_job;
+mod descendants;
 mod edit;
+mod engine_attempts;
+mod engine_jobs;
 mod engines;
-mod family;
 mod follow;
-mod followed;
 mod given;
 mod hooks;
 mod job_log;
@@ -28,17 +29,16 @@ mod job_options;
 mod launch;
 mod notices;
 mod option_names;
-mod outside;
 mod pool;
-mod progress;
+mod progress_line;
 mod protocol;
 mod reporter;
 mod rerun;
-mod run;
+mod runner;
 mod schedule;
 mod shim;
+mod shutdown;
 mod signals;
-mod stop;
 mod template;
 mod text;
 mod unique;

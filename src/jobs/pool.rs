@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::process::Pid;
 
-use super::family::{self, Kin};
+use super::descendants::{self, Kin};
 use super::protocol::{Inbox, Launch, LaunchError, ShimMessage, ShimOrder, read_note};
 use crate::console::system;
 use crate::{Clock, Failure, SystemClock};
@@ -99,7 +99,7 @@ impl Pool {
     pub(super) fn take(&self, still_wanted: &dyn Fn() -> Result<(), Failure>) -> Result<ShimHandle, NoShim> {
         self.await_lock(still_wanted)?;
         while let Some(shim) = self.state().idle.pop() {
-            if family::has_ended(&shim.child).is_ok_and(|has_ended| !has_ended) {
+            if descendants::has_ended(&shim.child).is_ok_and(|has_ended| !has_ended) {
                 return Ok(shim);
             }
         }
@@ -136,7 +136,7 @@ impl Pool {
     /// Reaps orphans of this process that have ended.
     pub(super) fn reap(&self) {
         let shims = lock(&self.shims);
-        family::reap(|child| shims.contains(&child));
+        descendants::reap(|child| shims.contains(&child));
     }
 
     /// Lets all idle shims end, and gives up the lock.
@@ -439,7 +439,7 @@ impl ShimHandle {
 
     /// Waits for its end, up to [`EXIT_TIMEOUT`]; false if it has not ended.
     fn goes(&mut self) -> bool {
-        family::wait_until(EXIT_TIMEOUT, || family::has_ended(&self.child).unwrap_or(true))
+        descendants::wait_until(EXIT_TIMEOUT, || descendants::has_ended(&self.child).unwrap_or(true))
     }
 }
 

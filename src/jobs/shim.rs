@@ -4,7 +4,7 @@
 //! lives as long as its standard input is open: when the worker is gone, however it went, the shim kills the job that runs, waits
 //! until it is gone, and ends. Its standard error is the locked file of [`super::pool`]; the lock goes when the last shim has gone.
 //!
-//! What a job starts stays beneath the shim ([`super::family`]), and one job runs at a time: all that is beneath is this job.
+//! What a job starts stays beneath the shim ([`super::descendants`]), and one job runs at a time: all that is beneath is this job.
 //!
 //! It has one thread, no file and no queue. It leads a session of its own, so that keys pressed at the terminal reach neither it nor a
 //! job, and a job that asks for a password fails instead of waiting for ever.
@@ -24,7 +24,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, setsid};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use super::family;
+use super::descendants;
 use super::launch::{Launched, launch};
 use super::protocol::{Inbox, PIECE_BYTES, ShimMessage, ShimOrder, read_some, write_note};
 use crate::planted::planted;
@@ -43,7 +43,7 @@ const MAX_END_WAIT: Duration = Duration::from_secs(5);
 /// Serves one worker until it is gone.
 pub(super) fn serve(slot: u64) -> io::Result<()> {
     let _ = setsid(); // it fails only for a group's leader, which is out of the terminal's reach, too
-    family::adopt_orphans();
+    descendants::adopt_orphans();
     for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
         // Whoever stops a whole group or service means the worker, which decides what becomes of the job.
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
@@ -190,7 +190,7 @@ impl Shim {
                 let _ = kill_process_group(job.group, signal); // what has ended needs no signal
             }
             if is_for_all {
-                family::signal_others(job.group, signal);
+                descendants::signal_others(job.group, signal);
             }
         }
         Ok(())
@@ -232,11 +232,11 @@ impl Shim {
     fn look_after_child(&mut self) -> io::Result<()> {
         while read_some(&mut self.children, &mut [0; 64]).is_ok_and(|n| n == 64) {}
         let Some(job) = &mut self.job else {
-            family::reap(|_| false);
+            descendants::reap(|_| false);
             return Ok(());
         };
-        if !family::has_ended(&job.child)? {
-            family::reap(|child| child == job.group);
+        if !descendants::has_ended(&job.child)? {
+            descendants::reap(|child| child == job.group);
             return Ok(());
         }
         let (status, is_gone) = job.end()?;
@@ -260,7 +260,7 @@ impl Shim {
     /// The worker is gone: nothing of its job may stay.
     fn end_with_the_worker(&mut self) {
         if let Some(job) = &mut self.job {
-            family::signal_others(job.group, Signal::KILL);
+            descendants::signal_others(job.group, Signal::KILL);
             let _ = job.end();
         }
     }
@@ -280,9 +280,9 @@ impl RunningJob {
         let status = self.child.wait()?;
         let (clock, group) = (SystemClock::new(), self.group);
         let until = clock.monotonic().saturating_add(MAX_END_WAIT);
-        let are_gone = family::end_all(MAX_END_WAIT);
+        let are_gone = descendants::end_all(MAX_END_WAIT);
         let left = until.saturating_sub(clock.monotonic());
-        Ok((status, family::await_gone(group, left) && are_gone))
+        Ok((status, descendants::await_gone(group, left) && are_gone))
     }
 }
 

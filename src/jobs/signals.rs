@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
 
-use super::run::Runner;
+use super::runner::Runner;
 use super::worker_event::WorkerEvent;
 use crate::console::Exit;
 

@@ -11,12 +11,12 @@ use serde_json::value::RawValue;
 use signal_hook::iterator::Signals;
 
 use super::calling_job::refuse_waiting_for_itself;
+use super::descendants;
 use super::engines::{EngineEntry, EnginesOption};
-use super::family;
 use super::hooks::{HookOptions, Hooks};
 use super::job_log::LogFolder;
 use super::reporter::AttemptReporter;
-use super::run::{JobResult, Runner, ToldEnds};
+use super::runner::{JobResult, Runner, ToldEnds};
 use super::signals::{self, SignalFlag, SignalListener};
 use super::worker::{CHECK_INTERVAL, Worker, WorkerExit, WorkerOptions};
 use super::worker_event::WorkerEvent;
@@ -154,7 +154,7 @@ impl WorkArgs {
     fn run_with(&self, session: &Session, output: &Arc<WorkerOutput>, to_hear: Signals) -> CliResult {
         let (to_tell, events) = unbounded(); // bounded by the jobs that end: each is told before long
         show_warnings(output);
-        family::adopt_orphans();
+        descendants::adopt_orphans();
         let mut worker = self.start(session, to_tell.clone(), events, output)?; // from here on its queue must be stopped
         let listener = SignalListener::new(to_hear, &worker.runner, to_tell.clone())?;
         let end = worker.work(session);

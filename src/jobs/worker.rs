@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::followed::FollowedAttempts;
+use super::engine_attempts::FollowedAttempts;
 use super::notices::{FileOwnership, WaitNotices};
-use super::progress::progress;
+use super::progress_line::progress;
 use super::reporter::AttemptReporter;
-use super::run::Runner;
+use super::runner::Runner;
 use super::worker_event::WorkerEvent;
 use super::worker_output::WorkerOutput;
 use crate::console::paging::pages;

@@ -1,7 +1,7 @@
 //! Values as JSON: what is accepted comes back as it was given, and what is wrong is told without any of the value.
 
+mod lossless;
 mod shape;
-mod strict;
 
 use std::cell::Cell;
 
@@ -11,7 +11,7 @@ use serde_json::error::Category;
 
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
-use strict::{MAX_DEPTH, Refused, Strictly, Why};
+use lossless::{MAX_DEPTH, Refused, Strictly, Why};
 
 /// JSON of a value, measured before it goes anywhere.
 ///

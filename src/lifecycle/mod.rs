@@ -33,16 +33,16 @@
 //! takes that one away and no other, and the first that is left is its hold. It knows nothing of time (waits are durations), storage or threads.
 
 mod event;
+mod hold_reasons;
 mod permit;
-mod reasons;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 pub(crate) use event::{AttemptEnd, Lost, Replacement, TaskEvent};
+pub(crate) use hold_reasons::Reasons;
 pub(crate) use permit::{PermitNeed, permit_need};
-pub(crate) use reasons::Reasons;
 
 use crate::config::LostRetry;
 use crate::planted::planted;

@@ -1,6 +1,6 @@
 //! What a task needs of the permits of its key, by its state alone.
 
-use super::reasons::Reasons;
+use super::hold_reasons::Reasons;
 use crate::planted::planted;
 use crate::task::{Hold, State};
 

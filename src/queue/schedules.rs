@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::handle::Queue;
-use super::runtime::lanes::Lanes;
+use super::runtime::engine_queues::Lanes;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::json::{measured, to_json};

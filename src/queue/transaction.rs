@@ -18,7 +18,7 @@ use super::handle::Queue;
 use super::runtime::core::Core;
 use crate::error::{EnqueueToken, Error};
 use crate::handler::{Context, Failure};
-use crate::journal::tell;
+use crate::logging::tell;
 use crate::planted::planted;
 use crate::store::{self, CallerTx};
 use crate::sync::atomic::Ordering;

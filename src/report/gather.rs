@@ -12,7 +12,7 @@ use super::sums::{Activity, EndedFigures, by_name};
 use crate::console::inspect::explain::quoted;
 use crate::console::inspect::health::Disk;
 use crate::console::inspect::lately::Lately;
-use crate::console::inspect::process::began_at;
+use crate::console::inspect::process_age::began_at;
 use crate::console::inspect::queue::held as held_count;
 use crate::console::inspect::schedule::NextSchedules;
 use crate::console::inspect::task::{is_job_name, job_words, ran};

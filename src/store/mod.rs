@@ -50,6 +50,9 @@ pub(crate) use query::stats::{count_from, failures, output, ready_since};
 pub(crate) use tasks::admin::{Verb, apply_all, apply_one, set_paused};
 pub(crate) use tasks::before_commit::lift;
 pub(crate) use tasks::claim::claim;
+pub(crate) use tasks::condition_waits::{
+    DISK_INTERVAL, DISK_PASS_START, DiskPass, Said, lift_by_disk, lift_met, say_again, set_condition,
+};
 pub(crate) use tasks::conditions::{condition_duty, conditions, has_conditions, met};
 pub(crate) use tasks::dead_letters::{get_dead_letter, old_dead_letters, purge_dead_letters, replay};
 pub(crate) use tasks::edit::{Edit, EditedArgs, edit};
@@ -62,7 +65,6 @@ pub(crate) use tasks::gates::{
 };
 pub(crate) use tasks::jobs::{accept, args_of, engines, jobs, spec};
 pub(crate) use tasks::keys::{digest, keys_from_the_future, old_keys, tidy_keys};
-pub(crate) use tasks::known::{Lifting, lift_known};
 pub(crate) use tasks::outside_ends::{end_jobs, end_outside};
 pub(crate) use tasks::promote::{
     clock_has_run_on, clock_jumped, has_unknown_names, is_due, next_due, next_start, promote,
@@ -81,6 +83,4 @@ pub(crate) use tasks::settle::succeed;
 pub(crate) use tasks::settle::{SettleRules, TASK_LOST, fall_silent, save_checkpoint, save_pending, settle};
 pub(crate) use tasks::steps::{idempotency_key, save_step, sleeps, step_keys, step_result, steps};
 pub(crate) use tasks::suspects::spare;
-pub(crate) use tasks::waits::{
-    DISK_INTERVAL, DISK_PASS_START, DiskPass, Said, lift_by_disk, lift_met, say_again, set_condition,
-};
+pub(crate) use tasks::unhandled::{Lifting, lift_known};

@@ -1,9 +1,9 @@
 //! The keys that change the file: what they mean, and the question before the change.
 
 use super::app::{App, Confirmation, Overlay, Tab};
+use super::filter_box::Query;
 use super::input::Input;
 use super::list::{List, Row};
-use super::query::Query;
 use super::requests::{Action, ActionCount, ActionKind, ActionTarget, KeyOutcome, Request, request};
 use crate::{ScheduleStatus, TaskId};
 
@@ -148,7 +148,7 @@ mod tests {
     use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
     use super::*;
-    use crate::tui::stage::Stage;
+    use crate::tui::fixture::Stage;
     use crate::{Filter, State};
 
     fn counts(stage: &Stage) -> crate::QueueCounts {

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::detail::{Detail, lines};
+use super::filter_box::Query;
 use super::ink::Ink;
 use super::input::Input;
 use super::list::{List, Row};
-use super::query::Query;
 use super::requests::{Action, ActionCount, ListKind, Listed, Serial, Summary, View};
+use super::running_now::Overview;
 use super::schedules::ScheduleList;
 use super::sort::Sort;
-use super::working::Overview;
 use crate::console::times::Zone;
 use crate::inspect::FailureGroup;
 use crate::{DeadLetter, TaskId, TaskRecord, Timestamp};

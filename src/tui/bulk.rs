@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::query::Query;
+use super::filter_box::Query;
+use super::id_walk::Windows;
 use super::requests::{Action, ActionCount, ActionKind, ActionTarget};
 use super::search::windows_over;
-use super::windows::Windows;
 use crate::{Bulk, DeadLetter, Error, ErrorKind, Filter, Hold, Queue, State, TaskId};
 
 /// Named tasks that one step takes.

@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 
 use super::bulk::BulkAction;
 use super::requests::{ActionCount, Request, RequestKind, Response, Serial, Summary, ViewResult};
+use super::running_now::{self, Overview};
 use super::search::ViewSearch;
-use super::working::{self, Overview};
 use crate::console::CliError;
 use crate::console::inspect::lately::Figures;
 use crate::inspect::FileReport;
@@ -301,7 +301,7 @@ impl WatchedFile {
             if let Some(overview) = summary.overview.as_mut().filter(|overview| overview.has_jobs()) {
                 let known = match open.programs.take() {
                     Some(known) => known,
-                    None => working::programs(&open.queue, &overview.running, &summary.counts, now)?,
+                    None => running_now::programs(&open.queue, &overview.running, &summary.counts, now)?,
                 };
                 overview.programs.clone_from(&known);
                 open.programs = Some(known);
@@ -317,7 +317,7 @@ impl WatchedFile {
 pub(super) fn summary(queue: &Queue, at: Option<Timestamp>) -> Result<Summary, Error> {
     let overview = |now: Timestamp| -> Result<Overview, Error> {
         let rollups = queue.rollups(now.saturating_sub(RATES_WINDOW).to_system_time())?;
-        Ok(Overview { rollups, running: working::running(queue)?, programs: Vec::new() })
+        Ok(Overview { rollups, running: running_now::running(queue)?, programs: Vec::new() })
     };
     let counts = queue.counts()?;
     let conditions = if counts.total().unmet > 0 { queue.conditions()? } else { Vec::new() };
@@ -335,7 +335,7 @@ pub(super) fn summary(queue: &Queue, at: Option<Timestamp>) -> Result<Summary, E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::query::Query;
+    use crate::tui::filter_box::Query;
     use crate::tui::requests::{
         Action, ActionKind, ActionTarget, Edge, ListKind, PageRequest, View, ViewContent,
     };

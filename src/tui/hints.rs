@@ -2,9 +2,9 @@
 
 use super::app::{App, Overlay, Tab};
 use super::bulk::meant;
+use super::filter_box::Query;
 use super::help::help_end;
 use super::list::{List, Row};
-use super::query::Query;
 use super::requests::ActionKind;
 use crate::State;
 use crate::console::words::{count, number};
@@ -157,7 +157,7 @@ fn counted(app: &App, verb: ActionKind, query: &Query) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::stage::Stage;
+    use crate::tui::fixture::Stage;
 
     fn line(stage: &Stage) -> String {
         hints(&stage.app).iter().map(|(key, what)| format!("{key} {what}")).collect::<Vec<_>>().join("  ")

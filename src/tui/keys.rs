@@ -3,10 +3,10 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::app::{App, Confirmation, Overlay, RunningAction, Tab};
+use super::filter_box::Query;
 use super::help::help_end;
 use super::input::Input;
 use super::list::{CursorStep, List, Row};
-use super::query::Query;
 use super::requests::{Action, ActionCount, ActionKind, ActionTarget, KeyOutcome, Request, request};
 
 impl App {
@@ -288,8 +288,8 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tui::fixture::Stage;
     use crate::tui::sort::Sort;
-    use crate::tui::stage::Stage;
 
     fn counts(stage: &Stage) -> crate::QueueCounts {
         stage.queue().counts().unwrap().total()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::query::Query;
+use super::filter_box::Query;
 use super::requests::{Edge, Listed};
 use crate::inspect::FailureGroup;
 use crate::{DeadLetter, TaskId, TaskRecord};

@@ -3,7 +3,7 @@
 //! Four parts that know little of one another. `app`, `list`, `schedules` and `input` are what the screen knows, `polling` what it asks, `keys`,
 //! `actions` and `mouse` what the keys and the mouse do: pure code. `draw` makes a screen of it, purely, too, of which `layout` and `tab_line` know
 //! where things are. `data_thread` is the thread that has the file open; `search` and
-//! `bulk` are its work, cut into steps by `windows`. `terminal` is the only file that touches the terminal.
+//! `bulk` are its work, cut into steps by `id_walk`. `terminal` is the only file that touches the terminal.
 //!
 //! The file is opened read-only. An action that was confirmed opens it to write, and closes it again. The screen never executes tasks.
 
@@ -13,8 +13,12 @@ mod bulk;
 mod data_thread;
 mod detail;
 mod draw;
+mod filter_box;
+#[cfg(test)]
+mod fixture;
 mod help;
 mod hints;
+mod id_walk;
 mod ink;
 mod input;
 mod keys;
@@ -22,20 +26,16 @@ mod layout;
 mod list;
 mod mouse;
 mod polling;
-mod query;
 mod rates;
 mod requests;
+mod running_now;
 mod schedules;
 mod search;
 mod signals;
 mod sort;
-#[cfg(test)]
-mod stage;
 mod tab_line;
 mod terminal;
-mod windows;
 mod words;
-mod working;
 
 use std::time::Duration;
 

@@ -114,8 +114,8 @@ mod tests {
 
     use super::*;
     use crate::console::times::Zone;
+    use crate::tui::fixture::Stage;
     use crate::tui::ink::Ink;
-    use crate::tui::stage::Stage;
 
     fn at(stage: &mut Stage, kind: MouseEventKind, column: u16, row: u16) {
         stage.app.on_mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE });

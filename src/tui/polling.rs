@@ -193,9 +193,9 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::query::Query;
+    use crate::tui::filter_box::Query;
+    use crate::tui::fixture::Stage;
     use crate::tui::requests::Listed;
-    use crate::tui::stage::Stage;
     use crate::{TaskId, TaskRecord};
 
     fn found(rows: &[Listed<TaskRecord>], searching: Option<i64>, took_ms: u64) -> ViewResult {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::time::Duration;
 
-use super::query::Query;
+use super::filter_box::Query;
+use super::running_now::Overview;
 use super::sort::Sort;
-use super::working::Overview;
 use crate::console::inspect::action::{self, TaskAction};
 use crate::console::inspect::detail::TaskDetail;
 use crate::console::inspect::schedule::NextSchedules;

@@ -1,13 +1,13 @@
-//! A search in the file, in steps of a window of ids each (see `windows`).
+//! A search in the file, in steps of a window of ids each (see `id_walk`).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use super::query::Query;
+use super::filter_box::Query;
+use super::id_walk::Windows;
 use super::requests::{Edge, ListKind, Listed, PageRequest, View, ViewContent, ViewResult};
 use super::schedules::MAX_SCHEDULES;
 use super::sort::MAX_SORTED_TASKS;
-use super::windows::Windows;
 use crate::console::inspect::detail::TaskDetail;
 use crate::console::inspect::schedule::NextSchedules;
 use crate::console::inspect::task::{command, job_words};

@@ -68,7 +68,7 @@ impl Sort {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::stage::Stage;
+    use crate::tui::fixture::Stage;
     use crate::{Filter, TaskId};
 
     #[test]

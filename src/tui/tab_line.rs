@@ -83,7 +83,7 @@ impl TabLine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::stage::Stage;
+    use crate::tui::fixture::Stage;
 
     #[test]
     fn each_column_of_a_label_leads_to_its_tab() {

@@ -164,7 +164,7 @@ pub(super) fn done(action: &Action, tally: ActionCount) -> String {
 mod tests {
     use super::*;
     use crate::TaskId;
-    use crate::tui::query::Query;
+    use crate::tui::filter_box::Query;
 
     fn asked(verb: ActionKind, target: ActionTarget, tally: ActionCount) -> String {
         question(&Confirmation { serial: 1, action: Action { verb, target, about: None }, tally }).join("\n")

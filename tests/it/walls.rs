@@ -20,24 +20,24 @@ const MAY_NAME: &[(&str, &str)] = &[
     // whole
     (
         "lib",
-        "testing queue engine executor handler timer schedule store json clock sync journal lifecycle limits retry task config error crash",
+        "testing queue engine executor handler timer schedule store json clock sync logging lifecycle limits retry task config error crash",
     ),
     ("testing", "queue engine handler schedule json clock task config error crash"),
     (
         "queue",
-        "engine executor handler timer schedule store json clock sync journal lifecycle limits retry task config error crash",
+        "engine executor handler timer schedule store json clock sync logging lifecycle limits retry task config error crash",
     ),
     // running
     ("engine", "handler sync task config error"),
-    ("timer", "clock sync journal lifecycle retry task config error"),
-    ("executor", "handler json clock sync journal lifecycle retry task config error"),
-    ("handler", "json clock sync journal lifecycle retry task config error"),
+    ("timer", "clock sync logging lifecycle retry task config error"),
+    ("executor", "handler json clock sync logging lifecycle retry task config error"),
+    ("handler", "json clock sync logging lifecycle retry task config error"),
     // edges
-    ("store", "sync journal lifecycle limits schedule retry task config error crash"),
-    ("clock", "sync journal task config error"),
+    ("store", "sync logging lifecycle limits schedule retry task config error crash"),
+    ("clock", "sync logging task config error"),
     ("sync", ""),
     ("json", "error"),
-    ("journal", ""),
+    ("logging", ""),
     // rules
     ("lifecycle", "retry task config"),
     ("limits", "task"),
@@ -76,7 +76,7 @@ const ONLY_IN: &[(Rule, &[&str], &[&str])] = &[
             "src/jobs/",
             "src/ray/",
             "src/report/",
-            "src/tui/stage.rs",
+            "src/tui/fixture.rs",
         ],
     ),
     (

@@ -15,12 +15,12 @@ mod error;
 mod executor;
 #[path = "../../src/handler/mod.rs"]
 mod handler;
-#[path = "../../src/journal.rs"]
-mod journal;
 #[path = "../../src/json/mod.rs"]
 mod json;
 #[path = "../../src/lifecycle/mod.rs"]
 mod lifecycle;
+#[path = "../../src/logging.rs"]
+mod logging;
 #[path = "../../src/planted.rs"]
 mod planted;
 #[path = "../../src/retry.rs"]

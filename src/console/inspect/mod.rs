@@ -9,7 +9,7 @@ pub(crate) mod job;
 #[cfg(any(feature = "tui", feature = "report"))]
 pub(crate) mod lately;
 #[cfg(feature = "report")]
-pub(crate) mod process;
+pub(crate) mod process_age;
 pub(crate) mod queue;
 pub(crate) mod rollups;
 pub(crate) mod schedule;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attached::Attached;
+use super::attached_engine::Attached;
 use super::watched::Watched;
 use crate::engine::{Collected, Fate, JobId};
 use crate::error::Error;
 use crate::handler::{Ended, Registry};
-use crate::journal::{OUTCOMES, survive, tell};
+use crate::logging::{OUTCOMES, survive, tell};
 use crate::queue::runtime::attempts::LARGE_OUTCOME_BYTES;
 use crate::queue::runtime::core::{Core, TASKS_PER_COMMIT};
 use crate::store::{self, Rank};

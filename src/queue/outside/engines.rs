@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::attached::Attached;
+use super::attached_engine::Attached;
 use super::poller::Poller;
 use crate::engine::{AnyEngine, Engine, EngineSettings, NamedEngine};
 use crate::error::{Error, ErrorKind};
 use crate::handler::Registry;
 use crate::queue::runtime::core::Core;
-use crate::queue::runtime::lanes::Lanes;
+use crate::queue::runtime::engine_queues::Lanes;
 use crate::store::EngineLanes;
 
 /// The engines of a queue.

@@ -7,14 +7,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attached::Attached;
+use super::attached_engine::Attached;
 use super::ends::{EndedJob, JobEnds};
-use super::forgotten::ToForget;
+use super::to_forget::ToForget;
 use super::watched::Watched;
 use crate::engine::{Decision, EngineError, EngineErrorKind, Fate, JobId, JobRules, JobStatus, judge};
 use crate::error::{Error, ErrorKind};
 use crate::handler::Registry;
-use crate::journal::{survive, tell};
+use crate::logging::{survive, tell};
 use crate::planted::planted;
 use crate::queue::runtime::core::{Core, RETRY_INTERVAL};
 use crate::store::{self, Rank};

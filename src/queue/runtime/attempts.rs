@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::core::{Core, RETRY_INTERVAL};
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::handler::{Finished, Port, Start};
-use crate::journal::{OUTCOMES, survive, tell};
+use crate::logging::{OUTCOMES, survive, tell};
 use crate::store::{self, Rank};
 use crate::sync::atomic::Ordering;
 use crate::sync::{lock, thread};

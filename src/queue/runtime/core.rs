@@ -5,14 +5,14 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use super::claimer::ask;
-use super::lanes::Lanes;
+use super::engine_queues::Lanes;
 use super::obstacle::Obstacle;
 use super::shared::Shared;
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::handler::Finished;
-use crate::journal::tell;
+use crate::logging::tell;
 use crate::store::{self, Declared, DiskPass, Notes, OwnerLock, Rank, Said, SettleRules, Store, Tx};
 use crate::sync::atomic::AtomicU32;
 use crate::sync::{Mutex, Sender, lock};

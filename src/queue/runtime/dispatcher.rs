@@ -8,7 +8,7 @@ use super::core::{Core, MAX_PANICS, RETRY_INTERVAL};
 use crate::error::{Error, ErrorKind};
 use crate::executor::Assignment;
 use crate::handler::{Finished, Start};
-use crate::journal::{survive, tell};
+use crate::logging::{survive, tell};
 use crate::planted::planted;
 use crate::store::Lifting;
 use crate::sync::{Heard, Receiver, hear, next_of, thread};

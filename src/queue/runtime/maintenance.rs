@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, select};
 use super::clock_guard::{ClockGuard, STEADY_TIME};
 use super::core::{Core, RetentionRule, TASKS_PER_COMMIT};
 use crate::error::Error;
-use crate::journal::{survive, tell};
+use crate::logging::{survive, tell};
 use crate::store::{self, Ages, Rank, Sql, Tx, WalKeeper};
 use crate::sync::thread;
 use crate::task::{TaskId, Timestamp};

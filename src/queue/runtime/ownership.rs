@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::core::{Core, Ownership, RetentionRule, TASKS_PER_COMMIT};
 use crate::clock;
 use crate::error::Error;
-use crate::journal::{OBSTACLES, OUTCOMES, tell};
+use crate::logging::{OBSTACLES, OUTCOMES, tell};
 use crate::store::{self, Lifting, OwnerSettings, Rank, Recovered};
 use crate::sync::lock;
 use crate::timer::NextTick;

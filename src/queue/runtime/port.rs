@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::attempts::LARGE_OUTCOME_BYTES;
 use super::core::Core;
-use super::ticks::{DEADLINE_GRACE, SUSPECT_TURN};
+use super::timer_duties::{DEADLINE_GRACE, SUSPECT_TURN};
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Control, Finished, Note, Port};
 use crate::store::{self, Rank, Sql, StartNote, Tx};

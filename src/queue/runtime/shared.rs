@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::claim_gate::ClaimGate;
-use super::followers::Followers;
+use super::engine_threads::Followers;
 use super::running::Running;
 use super::siblings::{Sibling, Siblings, concerns_siblings};
 use super::signal::{Doorbell, Signal};

@@ -5,7 +5,7 @@ use std::sync::Weak;
 use super::core::Core;
 use crate::error::Error;
 use crate::handler::{Control, Port};
-use crate::journal::{DEADLINES, tell};
+use crate::logging::{DEADLINES, tell};
 use crate::sync::atomic::Ordering;
 use crate::sync::lock;
 

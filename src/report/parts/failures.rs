@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::section::{nothing, section};
-use super::what::{what_cell, what_heading};
+use super::task_label::{what_cell, what_heading};
 use crate::console::words::{count, number};
 use crate::report::data::{Group, LetterRow, ReportData, Section, TaskRow};
 use crate::report::table::{Kind, PageCell, col, table};

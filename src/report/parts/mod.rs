@@ -6,9 +6,9 @@ mod file;
 mod queues;
 mod schedules;
 mod section;
+mod task_label;
 mod tasks;
 mod times;
-mod what;
 mod worker;
 
 pub(super) use conditions::conditions;

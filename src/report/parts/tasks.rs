@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::failures::first_line;
 use super::section::{nothing, section};
-use super::what::{what_cell, what_heading};
+use super::task_label::{what_cell, what_heading};
 use crate::console::inspect::queue::held as held_count;
 use crate::console::inspect::task::held;
 use crate::console::words::{count, number};

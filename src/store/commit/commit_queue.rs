@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::tx::Tx;
 use crate::error::Error;
-use crate::journal::{drop_quietly, panic_text};
+use crate::logging::{drop_quietly, panic_text};
 use crate::planted::planted;
 use crate::store::error::Sql;
 use crate::sync::{Condvar, Mutex, lock, wait};

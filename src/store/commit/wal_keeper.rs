@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::writer::Writer;
 use crate::error::{Error, ErrorKind};
-use crate::journal::tell;
+use crate::logging::tell;
 use crate::store::error::Sql;
 use crate::store::file::checkpoint::{checkpoint_wal, has_wal_reset_bug, limit_wal};
 use crate::store::file::connect::Connector;

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
 use super::reserve::wal_bytes;
-use crate::journal::tell;
+use crate::logging::tell;
 use crate::store::error::Sql;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, Ordering};

@@ -21,7 +21,7 @@ use super::statistics::forget_statistics;
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
 #[cfg(unix)]
-use crate::journal::tell;
+use crate::logging::tell;
 use crate::planted::planted;
 use crate::store::error::{Fault, Sql};
 use crate::sync::{Mutex, lock, thread};

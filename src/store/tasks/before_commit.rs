@@ -1,6 +1,6 @@
 //! The last step before each COMMIT: what the writes of a transaction have gathered goes into the file with it.
 
-use super::{counts, lifts, rollups, run_ends, suspects};
+use super::{counts, permit_lifts, rollups, schedule_run_ends, suspects};
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 
@@ -9,7 +9,7 @@ use crate::store::error::Sql;
 pub(crate) fn lift(tx: &Tx<'_>) -> Sql<bool> {
     let mut any = false;
     // What one of them lifts, or puts aside as damaged, may be work for the others.
-    while run_ends::go_on(tx)? | lifts::pass_permits(tx)? | suspects::pass_turn(tx)? {
+    while schedule_run_ends::go_on(tx)? | permit_lifts::pass_permits(tx)? | suspects::pass_turn(tx)? {
         any = true;
     }
     Ok(any)

@@ -13,12 +13,12 @@ use rusqlite::Row;
 
 use super::damaged::{fail_damaged, indexed};
 use super::gates::Gate;
-use super::lifts::pass_permits;
 use super::needs::{NeedsMet, Surroundings};
+use super::permit_lifts::pass_permits;
 use super::promote::expire;
 use super::ready::{OpenQueue, ready_queues};
 use super::row::{extras_at, reasons_at, refused_by_rules, time_at};
-use super::{keys, waits};
+use super::{condition_waits, keys};
 use crate::lifecycle::{TaskEvent, TaskState, next};
 use crate::limits::Shut;
 use crate::planted::planted;
@@ -291,7 +291,7 @@ fn claim_one(
         match claiming.surroundings.judge(tx, candidate.task_id)? {
             NeedsMet::Yes { throughout: bits } => throughout = bits,
             NeedsMet::Lacks(condition) => {
-                waits::hold(tx, &indexed(tx, candidate.task_id)?, condition, now)?;
+                condition_waits::hold(tx, &indexed(tx, candidate.task_id)?, condition, now)?;
                 return Ok(ClaimResult::NotNow);
             }
         }

@@ -9,7 +9,7 @@ use super::needs::{copy_needs, forget_needs};
 use super::remove::{KeyEnds, remove_cold, remove_row};
 use super::row::{HotRow, state_at};
 use super::steps::{copy_steps, forget_steps};
-use super::{keys, permits, runs};
+use super::{keys, permits, schedule_runs};
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::Reasons;
 use crate::store::commit::tx::Tx;
@@ -73,7 +73,7 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
     let (permit, reasons) = permits::copy(tx, id, new)?;
     let extras = keys::take(tx, new, queue_id, Some(id), now)?.with(permit).with(copy_steps(tx, id, new)?);
     let extras = extras.with(copy_needs(tx, id, new)?);
-    let extras = extras.with(Extras::RUN.only_if(runs::repeat(tx, id, new)?));
+    let extras = extras.with(Extras::RUN.only_if(schedule_runs::repeat(tx, id, new)?));
     if extras != Extras::NONE {
         tx.change_one(
             "UPDATE perdura_tasks SET extras = ?2, hold = ?3, reasons = ?4 WHERE task_id = ?1 AND state = 0 AND extras = 0",
@@ -124,7 +124,7 @@ pub(crate) fn purge_dead_letters(
         let delete = || match tx.run(sql, (id, moved_before.as_millis()))? {
             0 => Ok(0), // somebody else was faster
             n => {
-                runs::forget(tx, TaskId::from_i64(*id))?;
+                schedule_runs::forget(tx, TaskId::from_i64(*id))?;
                 forget_steps(tx, TaskId::from_i64(*id))?;
                 forget_needs(tx, TaskId::from_i64(*id))?;
                 remove_cold(tx, TaskId::from_i64(*id)).map(|()| n)

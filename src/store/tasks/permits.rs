@@ -5,7 +5,7 @@
 //! writes as any settle does.
 //!
 //! [`follow`] is part of each write of a row: a task that does not need its permit any more gives it back, one that needs one takes it or stands in
-//! line. Whatever frees a permit, or takes a waiter away or brings a better one, notes the key, and `lifts` works the noted keys off before the
+//! line. Whatever frees a permit, or takes a waiter away or brings a better one, notes the key, and `permit_lifts` works the noted keys off before the
 //! COMMIT: it lifts waiters, the best first (by priority, then by id), until the best does not fit. Each is judged by its own number of permits. A
 //! waiter that goes before a holder which is ready and not claimed takes the permit of that one. No more can be lifted at once than
 //! a key can have permits (256), so all of it happens in the transaction that is the cause.

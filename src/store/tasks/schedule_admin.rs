@@ -1,6 +1,6 @@
 //! What people and programs do to schedules: declare, make, remove, pause, resume, run now.
 
-use super::runs;
+use super::schedule_runs;
 use super::schedules::{ScheduleRow, Tick, begin, make_run, replace_waiting, tame};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
@@ -193,10 +193,10 @@ pub(crate) fn run_schedule_now(tx: &Tx<'_>, config: &Config, name: &str, now: Ti
     let now = tame(now);
     let row = ScheduleRow::get(tx.conn, name)?;
     let (definition, ticks) = readable(&row)?;
-    let (is_live, one_waits) = runs::under_way(tx, row.schedule_id)?;
+    let (is_live, one_waits) = schedule_runs::under_way(tx, row.schedule_id)?;
     let turn = turn(definition.overlap, is_live, one_waits, false);
     if turn == Turn::LeaveOut {
-        let live = runs::first(tx, row.schedule_id, one_waits)?;
+        let live = schedule_runs::first(tx, row.schedule_id, one_waits)?;
         let task = live.map_or_else(|| "a task".to_owned(), |id| format!("task {id}"));
         let what = if one_waits { "waits for the run before" } else { "has not ended" };
         let message = format!(

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::enqueue::enqueue;
 use super::row::{HotRow, time_at, write_error};
-use super::runs;
+use super::schedule_runs;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::lifecycle::TaskEvent;
@@ -314,7 +314,8 @@ pub(super) fn begin(
 ) -> Sql<Standing> {
     let highest = highest.filter(|tick| TIMES.contains(&tick.as_millis()));
     let standing = Standing::begin(definition, ticks, highest, now);
-    let waits_for_run = matches!(ticks, TickSeries::AfterEnd(_)) && runs::under_way(tx, schedule_id)?.0;
+    let waits_for_run =
+        matches!(ticks, TickSeries::AfterEnd(_)) && schedule_runs::under_way(tx, schedule_id)?.0;
     Ok(Standing { next: standing.next.filter(|_| !waits_for_run), ..standing })
 }
 
@@ -329,10 +330,10 @@ fn fire_one(tx: &Tx<'_>, config: &Config, row: &ScheduleRow, now: Timestamp) -> 
         due.fire.len() > 1 || due.fire.first().is_some_and(|tick| !on_time(fires_at(*tick), now));
     let mut made = 0;
     for tick in &due.fire {
-        if runs::has_fired(tx, row.schedule_id, *tick)? && !planted("g15-a-tick-makes-two-tasks") {
+        if schedule_runs::has_fired(tx, row.schedule_id, *tick)? && !planted("g15-a-tick-makes-two-tasks") {
             continue;
         }
-        let (is_live, one_waits) = runs::under_way(tx, row.schedule_id)?;
+        let (is_live, one_waits) = schedule_runs::under_way(tx, row.schedule_id)?;
         match turn(definition.overlap, is_live, one_waits, is_backlog) {
             Turn::LeaveOut => after.left_out = after.left_out.saturating_add(1),
             Turn::Replace => {
@@ -402,20 +403,20 @@ pub(super) fn make_run(
     let made = enqueue(tx, &[task], now)?;
     let Some(made) = made.into_iter().next() else { return Err(contradiction("an enqueue gave no answer")) };
     if let Enqueued::Inserted(id) = made {
-        runs::add(tx, id, row.schedule_id, tick.time, tick.by_hand, waits)?;
+        schedule_runs::add(tx, id, row.schedule_id, tick.time, tick.by_hand, waits)?;
     }
     Ok(made)
 }
 
 /// Cancels the run that waits: a newer one takes its place.
 pub(super) fn replace_waiting(tx: &Tx<'_>, schedule_id: i64, now: Timestamp) -> Sql<()> {
-    let Some(id) = runs::first(tx, schedule_id, true)? else { return Ok(()) };
+    let Some(id) = schedule_runs::first(tx, schedule_id, true)? else { return Ok(()) };
     let row = HotRow::get(tx.conn, id)?;
     row.must_apply(tx, TaskEvent::CancelRequested, now)?;
     let error =
         ErrorReport::new("Replaced", "a newer run of its schedule took its place before it started", "");
     write_error(tx, id, &error)?;
-    runs::set_live(tx, id, runs::WAITS, runs::OVER)
+    schedule_runs::set_live(tx, id, schedule_runs::WAITS, schedule_runs::OVER)
 }
 
 /// All runs of a schedule have ended: if its ticks follow the ends of its runs, it gets the next.

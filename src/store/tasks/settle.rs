@@ -8,7 +8,7 @@ use super::fence::check_fence;
 #[cfg(feature = "rusqlite")]
 use super::fence::superseded;
 use super::row::{HotRow, clear_error, write_error};
-use super::{gates, needs, outside, permits, steps, until};
+use super::{gates, needs, outside, permits, retry_until, steps};
 use crate::config::LostRetry;
 use crate::error::ErrorKind;
 use crate::lifecycle::{AttemptEnd, HistoryEntry, Lost, TaskEvent, Transition, next};
@@ -219,7 +219,7 @@ pub(super) fn settle_one(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: 
     };
     let delay = rules.delay(tx.file_id, &row, s.backoff);
     let lost = rules.lost(delay);
-    let (verdict, condition) = until::judge(tx, &s.verdict)?;
+    let (verdict, condition) = retry_until::judge(tx, &s.verdict)?;
     let event = match &*verdict {
         Verdict::Succeeded { .. } => TaskEvent::Succeeded,
         Verdict::Failed { error, permanent, retry_after, .. } => TaskEvent::Ended(

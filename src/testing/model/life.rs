@@ -1,6 +1,6 @@
 //! The life of a task: what each event makes of it.
 //!
-//! Every method here is one atomic step, as the queue commits it. Which steps an operation takes is in `steps`.
+//! Every method here is one atomic step, as the queue commits it. Which steps an operation takes is in `commits`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -30,6 +30,7 @@
 
 mod bounds;
 mod bytes;
+mod commits;
 mod conditions;
 mod keys;
 mod life;
@@ -38,7 +39,6 @@ mod operation;
 mod pair;
 mod permits;
 mod script;
-mod steps;
 mod task;
 mod workload;
 

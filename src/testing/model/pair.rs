@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::steps::RUN_ALL;
+use super::commits::RUN_ALL;
 use super::{Answer, Model, Nth, Operation, Program, Workload};
 use crate::clock::Clock;
 use crate::config::Config;

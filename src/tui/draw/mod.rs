@@ -134,7 +134,7 @@ fn hint_line(app: &App, ink: Ink, area: Rect, buf: &mut Buffer) {
 mod tests {
     use super::*;
     use crate::console::times::Zone;
-    use crate::tui::stage::Stage;
+    use crate::tui::fixture::Stage;
 
     /// Each screen in both sizes.
     #[track_caller]

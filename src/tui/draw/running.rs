@@ -9,7 +9,7 @@ use crate::console::inspect::task::ran;
 use crate::console::words::compact_span;
 use crate::tui::app::App;
 use crate::tui::ink::Ink;
-use crate::tui::working::{Estimate, RunningTask, estimate};
+use crate::tui::running_now::{Estimate, RunningTask, estimate};
 
 /// From this width on the queue is shown, too.
 const MIN_QUEUE_WIDTH: u16 = 100;

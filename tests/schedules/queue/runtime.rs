@@ -10,10 +10,10 @@ pub mod claimer;
 pub mod core;
 #[path = "../../../src/queue/runtime/dispatcher.rs"]
 pub mod dispatcher;
-#[path = "../../../src/queue/runtime/followers.rs"]
-pub mod followers;
-#[path = "../../../src/queue/runtime/lanes.rs"]
-pub mod lanes;
+#[path = "../../../src/queue/runtime/engine_queues.rs"]
+pub mod engine_queues;
+#[path = "../../../src/queue/runtime/engine_threads.rs"]
+pub mod engine_threads;
 #[path = "../../../src/queue/runtime/obstacle.rs"]
 pub mod obstacle;
 #[path = "../../../src/queue/runtime/ownership.rs"]
@@ -32,8 +32,8 @@ pub mod siblings;
 pub mod signal;
 #[path = "../../../src/queue/runtime/threads.rs"]
 pub mod threads;
-#[path = "../../../src/queue/runtime/ticks.rs"]
-pub mod ticks;
+#[path = "../../../src/queue/runtime/timer_duties.rs"]
+pub mod timer_duties;
 #[path = "../../../src/queue/runtime/wal_alarm.rs"]
 pub mod wal_alarm;
 #[path = "../../../src/queue/runtime/workers.rs"]

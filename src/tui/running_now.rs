@@ -142,7 +142,7 @@ pub(super) fn programs(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::stage::Stage;
+    use crate::tui::fixture::Stage;
 
     #[test]
     fn an_estimate_ends_where_a_run_takes_longer_than_usual() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::core::{Core, MAX_PANICS, RETRY_INTERVAL, TASKS_PER_COMMIT};
 use crate::error::Error;
 use crate::handler::Control;
-use crate::journal::{survive, tell};
+use crate::logging::{survive, tell};
 use crate::planted::planted;
 use crate::store::{self, DISK_INTERVAL, Fired, FreeDisk, Rank};
 use crate::sync::atomic::Ordering;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::signal::Doorbell;
 use crate::error::{Error, ErrorKind};
-use crate::journal::survive;
+use crate::logging::survive;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex, Receiver, lock, wait_while_for};
 

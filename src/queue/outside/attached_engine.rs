@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{AnyEngine, EngineError, EngineSettings};
-use crate::journal::survive;
+use crate::logging::survive;
 
 /// An engine of a queue, and how it is used.
 pub(crate) struct Attached {

@@ -15,8 +15,8 @@ use super::data_thread::summary;
 use super::draw::draw;
 use super::ink::Ink;
 use super::requests::{KeyOutcome, Request, Response, Serial};
+use super::running_now;
 use super::search::ViewSearch;
-use super::working;
 use crate::console::times::Zone;
 use crate::testing::{ManualClock, SteppedQueue};
 use crate::{Clock, Context, Failure, Filter, Options, OutputStream, Queue, Schedule, Task, Timestamp};
@@ -150,7 +150,7 @@ impl Stage {
                     summary(self.queue(), with_overview.then_some(time)).expect("the file can be read");
                 if let Some(overview) = summary.overview.as_mut().filter(|overview| overview.has_jobs()) {
                     overview.programs =
-                        working::programs(self.queue(), &overview.running, &summary.counts, time)
+                        running_now::programs(self.queue(), &overview.running, &summary.counts, time)
                             .expect("the file can be read");
                 }
                 self.app.on_answer(Response::Summary(Box::new(summary)));

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::descendants::keep_children;
 use super::engines::{EngineEntry, EngineKind};
-use super::family::keep_children;
 use super::given::with;
 use super::worker_event::{OutsideAttempt, WorkerEvent};
 use crate::console::inspect::job::{Job, JobProblem, TASK_NAME};

@@ -20,10 +20,10 @@ pub(crate) const OBSTACLES: &str = "perdura::obstacles";
 /// Tells the log something: a target or none, a level, and what `format!` takes.
 macro_rules! tell {
     (target: $target:expr, $level:ident, $($what:tt)+) => {
-        $crate::journal::guarded(|| log::log!(target: $target, log::Level::$level, $($what)+))
+        $crate::logging::guarded(|| log::log!(target: $target, log::Level::$level, $($what)+))
     };
     ($level:ident, $($what:tt)+) => {
-        $crate::journal::guarded(|| log::log!(log::Level::$level, $($what)+))
+        $crate::logging::guarded(|| log::log!(log::Level::$level, $($what)+))
     };
 }
 pub(crate) use tell;

@@ -3,7 +3,7 @@
 
 use super::damaged::unless_damaged;
 use super::row::HotRow;
-use super::runs::{self, LIVE, OVER, WAITS};
+use super::schedule_runs::{self, LIVE, OVER, WAITS};
 use super::schedules;
 use crate::lifecycle::TaskEvent;
 use crate::planted::planted;
@@ -47,10 +47,10 @@ fn note(tx: &Tx<'_>, id: TaskId) -> Sql<Option<(i64, bool)>> {
     })?;
     let Some((schedule_id, was, is_live, is_letter)) = run else { return Ok(None) };
     if is_live.is_none() && !is_letter {
-        runs::forget(tx, id)?;
+        schedule_runs::forget(tx, id)?;
     } else if is_live.unwrap_or(false) != (was != OVER) {
         let is = if is_live.unwrap_or(false) { LIVE } else { OVER };
-        runs::set_live(tx, id, was, is)?;
+        schedule_runs::set_live(tx, id, was, is)?;
     }
     Ok(Some((schedule_id, was != OVER && !is_live.unwrap_or(false))))
 }
@@ -61,17 +61,17 @@ fn run_ended(tx: &Tx<'_>, schedule_id: i64, at: Timestamp) -> Sql<()> {
         return Ok(());
     }
     loop {
-        if runs::under_way(tx, schedule_id)?.0 {
+        if schedule_runs::under_way(tx, schedule_id)?.0 {
             return Ok(());
         }
-        let Some(next) = runs::first(tx, schedule_id, true)? else {
+        let Some(next) = schedule_runs::first(tx, schedule_id, true)? else {
             return schedules::run_ended(tx, schedule_id, at);
         };
-        runs::set_live(tx, next, WAITS, LIVE)?;
+        schedule_runs::set_live(tx, next, WAITS, LIVE)?;
         let lift = |row: &HotRow| row.must_apply(tx, TaskEvent::ParentsEnded, at);
         if unless_damaged(tx, next, at, lift)?.is_some() {
             return Ok(());
         }
-        runs::set_live(tx, next, LIVE, OVER)?; // it was damaged, and has ended as FAILED
+        schedule_runs::set_live(tx, next, LIVE, OVER)?; // it was damaged, and has ended as FAILED
     }
 }
