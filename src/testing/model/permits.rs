@@ -1,8 +1,9 @@
 //! Limits of keys in the model: who holds a permit, who stands in line, and who is next.
 //!
 //! A task that waits for nothing but its key comes into the line of its queue and key. It gets a permit at once if nobody in the line goes
-//! before it and fewer permits are held than it allows; else it waits in its place. What waits for something else, or has ended, holds nothing; only a serial task
-//! keeps its permit from its first start to its end, whatever it waits for. At the end of each transaction the line moves on.
+//! before it and fewer permits are held than it allows; else it waits in its place. What waits for something else, or has ended, holds nothing;
+//! only a serial task keeps its permit from its first start to its end, whatever it waits for. At the end of each transaction the line moves
+//! on.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
