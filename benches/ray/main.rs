@@ -201,7 +201,7 @@ fn perdura(address: &str, jobs: u32, at_once: u32) -> Run {
     Run { jobs, used: used() - before }
 }
 
-/// Ray, with notes of when what was.
+/// The engine of Ray, with a note of the time of each event of a job.
 struct Timed {
     ray: RayEngine,
     times: Arc<Mutex<BTreeMap<JobId, Times>>>,

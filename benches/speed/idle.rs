@@ -152,11 +152,11 @@ fn system_calls(process: u32) -> Outcome<Option<(u64, String)>> {
 
 /// An idle queue, as it is watched.
 struct Idler {
-    /// Of the child.
+    /// The role of the child.
     role: &'static str,
     what: String,
     watched: Duration,
-    /// Wake-ups at most; none: they are shown.
+    /// Wake-ups at most; none: they are shown and not judged.
     bound: Option<f64>,
     counts_calls: bool,
 }

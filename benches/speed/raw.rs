@@ -1,6 +1,6 @@
 //! The bare loop that perdura is measured against: its own statements, on a file that it made, with its pragmas, prepared once.
 //!
-//! The texts are not written here: they are taken from perdura's trace, and only bound and stepped. So neither side can be flattered.
+//! The texts are not written here: they are taken from perdura's log of statements, and only bound and stepped. So neither side can be flattered.
 
 use std::error::Error;
 use std::path::Path;
@@ -35,7 +35,7 @@ impl Raw {
         Ok(Raw { conn, texts })
     }
 
-    /// The traced statement that begins like this.
+    /// The logged statement that begins like this.
     fn statement(&self, beginning: &str) -> Outcome<Statement<'_>> {
         let text = self.texts.iter().find(|text| text.starts_with(beginning));
         let text = text.ok_or_else(|| format!("perdura's trace has no statement {beginning:?}"))?;

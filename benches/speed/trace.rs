@@ -1,4 +1,4 @@
-//! The statements that perdura runs, as its `trace` feature tells them to the program's log.
+//! The statements that perdura runs, as its feature `sql-log` writes them to the program's log.
 
 use std::collections::HashMap;
 use std::error::Error;

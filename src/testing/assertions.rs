@@ -1,4 +1,4 @@
-//! What tests say about tasks: questions about what is enqueued, and the run of one task from its args to its outcome.
+//! Assertions of tests: which tasks are enqueued, and the run of one task from its args to its outcome.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,9 +24,9 @@ pub struct EnqueuedTask<T> {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Performed {
-    /// How it ended, and the task's id.
+    /// How the attempt ended, and the task's id.
     pub ran: Ran,
-    /// The task after it.
+    /// The task after the attempt.
     pub record: TaskRecord,
 }
 
@@ -47,7 +47,7 @@ impl SteppedQueue {
             .collect()
     }
 
-    /// Asserts that a `QUEUED` task of a type is as `wanted` says. Answers with the first such task.
+    /// Asserts that there is a `QUEUED` task of a type for which `wanted` is true. Answers with the first of these.
     ///
     /// # Panics
     /// If there is none, or the file cannot be read.
@@ -63,7 +63,7 @@ impl SteppedQueue {
         }
     }
 
-    /// Asserts that no `QUEUED` task of a type is as `unwanted` says.
+    /// Asserts that there is no `QUEUED` task of a type for which `unwanted` is true.
     ///
     /// # Panics
     /// If there is one, or the file cannot be read.

@@ -31,7 +31,7 @@ impl ManualClock {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Time passes: on both clocks.
+    /// Time passes, on the wall clock and the monotonic one.
     pub fn advance(&self, by: Duration) {
         let mut times = self.times();
         times.wall = times.wall.saturating_add(by);

@@ -1,4 +1,4 @@
-//! For tests of what runs outside: an engine that does as the test says, and what perdura expects of any engine.
+//! For tests of work outside: an engine that does what the test says, and a check of what perdura expects of any engine.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Collected, Engine, EngineError, JobEnd, JobId, JobStatus};
 
-/// An engine that does as a test says. Clones are the same engine, so a test keeps one.
+/// An engine that does what a test says. All clones are one engine: a test keeps a clone, and the queue gets another.
 ///
-/// A job is pending until the test says otherwise. It never starts an id twice, and counts how often it was asked to.
+/// A job is pending until the test says otherwise. The engine never starts an id twice, and counts its calls ([`EngineCalls`]).
 ///
 /// ```
 /// use perdura::engine::{JobEnd, NamedEngine};
@@ -44,7 +44,7 @@ pub struct ScriptedEngine(Arc<Mutex<EngineScript>>);
 #[derive(Default)]
 struct EngineScript {
     jobs: BTreeMap<JobId, ScriptedJob>,
-    /// Jobs that have really begun, by their ids.
+    /// How often each id has really begun; ids that were forgotten stay here.
     starts: BTreeMap<JobId, u32>,
     next_starts: VecDeque<StartFault>,
     outage: Option<EngineError>,
@@ -67,9 +67,9 @@ struct ScriptedJob {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StartFault {
-    /// The connection is cut before the engine hears of it.
+    /// The connection is cut before the engine gets the call.
     CutBefore,
-    /// The job begins, and the answer is cut.
+    /// The job begins, and the connection is cut before the answer.
     CutAfter,
     /// The engine is busy.
     NotNow,
@@ -94,7 +94,7 @@ pub struct EngineCalls {
 }
 
 impl ScriptedEngine {
-    /// One that knows no job, and remembers ended ones for good.
+    /// An engine that knows no job yet.
     pub fn new() -> ScriptedEngine {
         ScriptedEngine::default()
     }
@@ -103,34 +103,34 @@ impl ScriptedEngine {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The jobs that it knows.
+    /// The jobs that the engine knows.
     pub fn jobs(&self) -> Vec<JobId> {
         self.script().jobs.keys().cloned().collect()
     }
 
-    /// What a job is to do; null if it does not know it.
+    /// The spec of a job; null if the engine does not know the job.
     pub fn spec(&self, job: &JobId) -> serde_json::Value {
         self.script().jobs.get(job).map_or(serde_json::Value::Null, |job| job.spec.clone())
     }
 
-    /// How often each id has really begun, those that it has forgotten too.
+    /// How often each id has really begun, including ids that the engine has forgotten.
     pub fn starts(&self) -> BTreeMap<JobId, u32> {
         self.script().starts.clone()
     }
 
-    /// How often it was called.
+    /// How often the engine was called.
     pub fn calls(&self) -> EngineCalls {
         self.script().calls
     }
 
-    /// Sets where a job stands.
+    /// Sets the status of a job. A job that the engine does not know is ignored.
     pub fn set_status(&self, job: &JobId, status: JobStatus) {
         if let Some(job) = self.script().jobs.get_mut(job) {
             job.status = status;
         }
     }
 
-    /// Ends a job, which gives this.
+    /// Ends a job in this way, with this result. A job that the engine does not know is ignored.
     pub fn finish(&self, job: &JobId, end: JobEnd, result: impl Into<String>) {
         if let Some(job) = self.script().jobs.get_mut(job) {
             job.status = JobStatus::Ended(end);
@@ -138,7 +138,7 @@ impl ScriptedEngine {
         }
     }
 
-    /// Ends all jobs that have not ended: each has succeeded and has given this.
+    /// Lets all jobs that have not ended succeed, each with this result.
     pub fn finish_all(&self, result: &str) {
         for job in self.script().jobs.values_mut().filter(|job| !matches!(job.status, JobStatus::Ended(_))) {
             job.status = JobStatus::Ended(JobEnd::Succeeded);
@@ -151,22 +151,22 @@ impl ScriptedEngine {
         self.script().jobs.get(job).is_some_and(|job| job.is_to_stop)
     }
 
-    /// Forgets all jobs, as a head that was started anew with nothing.
+    /// Forgets all jobs, as a cluster does whose head has started again with empty memory.
     pub fn forget_all(&self) {
         self.script().jobs.clear();
     }
 
-    /// Lets the next start fail so; may be called repeatedly, for those that come after it.
+    /// Lets the next start fail in this way. Each further call is for the start after that.
     pub fn fail_next_start(&self, fault: StartFault) {
         self.script().next_starts.push_back(fault);
     }
 
-    /// Lets every call fail so, until it is called with none.
+    /// Lets every call fail with this error; `None` ends that.
     pub fn set_outage(&self, outage: Option<EngineError>) {
         self.script().outage = outage;
     }
 
-    /// Lets `poll` leave one answer out.
+    /// Lets `poll` leave out the last answer.
     pub fn set_answers_short(&self, on: bool) {
         self.script().answers_short = on;
     }
@@ -181,12 +181,12 @@ impl ScriptedEngine {
         self.script().fails_to_collect = on;
     }
 
-    /// Lets `cancel` answer that all is well, and do nothing.
+    /// Lets `cancel` return Ok without ending the job.
     pub fn set_ignores_cancel(&self, on: bool) {
         self.script().ignores_cancel = on;
     }
 
-    /// How long it remembers ended jobs. Defaults to for good.
+    /// Sets what [`remembers`](Engine::remembers) answers. Defaults to `Duration::MAX`. The engine itself forgets no job by age.
     pub fn set_remembers(&self, time: Duration) {
         self.script().remembers = Some(time);
     }
@@ -280,23 +280,23 @@ impl Engine for ScriptedEngine {
     }
 }
 
-/// Jobs of an engine of which it is known what becomes of them, for [`check_engine`].
+/// Jobs with known ends, for [`check_engine`].
 #[derive(Debug, Clone)]
 pub struct EngineCases<S> {
-    /// It succeeds.
+    /// A job that succeeds.
     pub succeeds: S,
-    /// The user's work in it fails.
+    /// A job whose own work fails.
     pub fails: S,
-    /// It runs for longer than `patience`, unless it is stopped.
+    /// A job that runs for longer than `patience`, unless it is stopped.
     pub runs: S,
-    /// The engine refuses it for good; none if it takes everything.
+    /// A job that the engine refuses for good; none if it takes every job.
     pub refused: Option<S>,
     /// How long a job may take to begin and to end.
     pub patience: Duration,
 }
 
 /// Runs an engine through what perdura expects of it: that an id is started once, that each job is found again as long as it is remembered, that what
-/// is stopped ends, that ids are told apart. Answers with the first thing that is not so.
+/// is stopped ends, that ids are told apart.
 ///
 /// ```
 /// use perdura::testing::{EngineCases, ScriptedEngine, check_engine};
@@ -311,7 +311,7 @@ pub struct EngineCases<S> {
 /// ```
 ///
 /// # Errors
-/// What the engine does, and what it should have done.
+/// The first expectation that does not hold: what the engine does, and what it should have done.
 pub fn check_engine<E: Engine>(engine: &mut E, cases: &EngineCases<E::Spec>) -> Result<(), String> {
     let run = RandomState::new().hash_one(0);
     let id = |n: u32| JobId::new(format!("{run:016x}-{n:x}"));
@@ -334,7 +334,7 @@ pub fn check_engine<E: Engine>(engine: &mut E, cases: &EngineCases<E::Spec>) -> 
         check.is("a job that has ended and is started again", &good, &JobStatus::Ended(JobEnd::Succeeded))?;
     }
 
-    // One id begins another.
+    // One id is the beginning of another id.
     check.is("a job whose id begins that of another", &id(0x1), &JobStatus::Absent)?;
     check.is("a job whose id begins with that of another", &id(0x111), &JobStatus::Absent)?;
 
@@ -402,7 +402,7 @@ impl<E: Engine> EngineCheck<'_, E> {
         }
     }
 
-    /// It is asked to stop until it has ended.
+    /// Asks a job to stop, again and again, until it has ended.
     fn stops(&mut self, job: &JobId) -> Result<(), String> {
         let is_right = |end: &JobEnd| matches!(end, JobEnd::Cancelled | JobEnd::Failed(_));
         let until = self.clock.monotonic() + self.patience;
@@ -420,7 +420,7 @@ impl<E: Engine> EngineCheck<'_, E> {
         }
     }
 
-    /// It may say for a while that it is too early.
+    /// Asks the engine to forget a job. It may answer for a while that it is too early.
     fn forgets(&mut self, job: &JobId) -> Result<(), String> {
         let until = self.clock.monotonic() + self.patience;
         loop {

@@ -1,4 +1,4 @@
-//! Queues without threads, and time that stands still: for tests that neither sleep nor flake.
+//! Queues without threads, and a clock that stands still: for tests that neither sleep nor flake.
 //!
 //! A [`SteppedQueue`] has the same file, the same SQL and the same steps as a [`Queue`](crate::Queue); but nothing happens
 //! unless the test calls for it, and time passes only on its [`ManualClock`].

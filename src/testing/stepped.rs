@@ -11,10 +11,10 @@ pub use crate::queue::Ran;
 use crate::queue::{Builder, Queue, Remains, Stepper};
 use crate::task::TaskId;
 
-/// Attempts that [`SteppedQueue::run_until_idle`] makes at most: more is a task that enqueues or snoozes itself for ever.
+/// Attempts that [`SteppedQueue::run_until_idle`] makes at most: only a task that enqueues or snoozes itself for ever needs more.
 const MAX_ATTEMPTS: usize = 100_000;
 
-/// A queue without threads: tasks run, time passes and age bites only when the test says so, on the real code path and real SQL.
+/// A queue without threads: tasks run, time passes and old tasks go only when the test says so, on the real code path and real SQL.
 pub struct SteppedQueue {
     stepper: Stepper,
     clock: ManualClock,
@@ -38,7 +38,7 @@ pub struct RunSummary {
     pub snoozed: usize,
     /// The handler cancelled the task, or stopped because it was cancelled.
     pub cancelled: usize,
-    /// The attempt could not start, or was interrupted.
+    /// The attempt could not start, was interrupted, waits for a condition, or closed its queue for a while.
     pub handed_back: usize,
     /// The handler handed the work over: it goes on outside.
     pub went_outside: usize,
@@ -71,7 +71,7 @@ impl SteppedQueue {
         Ok(SteppedQueue { stepper, clock: clock.clone() })
     }
 
-    /// The queue, to enqueue, look and mend.
+    /// The queue, to enqueue, read and manage tasks.
     pub fn queue(&self) -> &Queue {
         &self.stepper.queue
     }
@@ -143,7 +143,7 @@ impl SteppedQueue {
         self.stepper.poll_engines()
     }
 
-    /// Does what age does to tasks (retention, dead letters), as the maintenance would now. Answers with how many it ended.
+    /// Deletes old tasks and dead letters, or moves tasks to the dead letters, as the maintenance would now. Answers with how many.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -220,7 +220,7 @@ impl Crashed {
 }
 
 /// Runs a flow again and again, and each time the process dies at another commit of it: before the first, after the first, before the
-/// second, and so on, until the flow ends without a crash. So every state is met that a crash can leave.
+/// second, and so on, until the flow ends without a crash. So `check` sees every state that a crash can leave.
 ///
 /// `open` makes a fresh queue, `flow` does something with it, and `check` gets the reopened queue and the point of the crash. `flow`
 /// may end with the error [`Crashed`](ErrorKind::Crashed), and with no other. Answers with the number of crashes.
@@ -291,7 +291,7 @@ mod tests {
         type Output = ();
     }
 
-    /// Else the timer would turn without pause for as long as the last handlers run.
+    /// Otherwise the timer would loop without pause as long as the last handlers run.
     #[test]
     fn g10_a_queue_that_ends_leaves_what_is_due_and_asks_for_no_tick() {
         let (clock, second) = (ManualClock::new(), Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! Looking and mending, on files with tasks of a program and jobs of a shell.
+//! Reading and managing, on files with tasks of a program and jobs of a shell.
 
 use perdura::{Context, Failure, Queue, State, Task};
 use serde::{Deserialize, Serialize};

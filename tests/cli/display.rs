@@ -63,7 +63,7 @@ fn output_that_is_no_text_survives_export_and_import() {
     assert_eq!(place.run(["--db", "copy.db", "export"]).out, place.read("all.jsonl"));
 }
 
-/// The program of report 39: wide characters, marks that have no width, long words.
+/// Adds jobs with texts that are hard to print: wide characters, marks that have no width, long words.
 fn wide_jobs(place: &Place) {
     let long = ["x".repeat(300), "日".repeat(300)];
     let words = ["abc", "日本語のジョブを実行する", "🦀🦀🦀 crab", "e\u{301}te\u{301}", &long[0], &long[1]];

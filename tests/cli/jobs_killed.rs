@@ -60,7 +60,7 @@ fn a_closed_terminal_hands_back_too() {
     assert!(is_gone(&place.read("pid")));
 }
 
-/// It found: what could not be written to the terminal that had gone ended the worker, before the other jobs were handed back.
+/// A past bug: what could not be written to the terminal that had gone ended the worker, before the other jobs were handed back.
 #[test]
 #[cfg(target_os = "linux")]
 fn jobs_are_handed_back_although_nobody_reads_what_is_said() {

@@ -1,4 +1,4 @@
-//! Jobs end whole: what they have started ends with them, whatever its process group.
+//! A job ends as a whole: the processes that it has started end with it, whatever their process group.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

@@ -12,9 +12,9 @@ use crate::support::*;
 
 #[derive(Serialize, Deserialize)]
 enum Step {
-    /// Nothing at all.
+    /// Does nothing.
     Pass,
-    /// The same, with large args.
+    /// Does nothing, and has large args.
     Carry(String),
     /// Tells the test that it has started, and what the counters say then; goes on when the test says so.
     Look,
@@ -25,14 +25,14 @@ impl Task for Step {
     type Output = ();
 }
 
-/// What a task sees that looks: (running, ready in the queue `many`).
+/// The counters that a `Look` sees: (running, ready in the queue `many`).
 type Seen = (u64, u64);
 
 struct Tested {
     queue: Queue,
     seen: Receiver<Seen>,
     go: Sender<()>,
-    /// In the order of their starts.
+    /// The tasks, in the order of their starts.
     started: Arc<Mutex<Vec<TaskId>>>,
 }
 

@@ -12,7 +12,7 @@ use perdura::{
 use crate::bulk::other;
 use crate::support::*;
 
-/// A queue whose handlers tell who starts, and end when the test lets them.
+/// A queue whose handlers tell which task starts, and end when the test lets them.
 fn staying(workers: usize) -> (Builder, Receiver<TaskId>, Sender<()>) {
     let (tell, started) = channel();
     let (go, may_go) = channel();

@@ -17,7 +17,7 @@ use crate::support::*;
 /// A case takes milliseconds; SQLite waits 10 s for a lock, and a machine may be busy.
 const HANG: Duration = Duration::from_secs(60);
 
-/// The files of a queue that is closed, or was killed: what a damage begins with.
+/// The files of a queue that was closed or killed: a case damages a copy of them.
 #[derive(Clone)]
 struct Files {
     main: Option<Vec<u8>>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::support::*;
 
-/// Runs until the gate opens, whoever asks it to stop.
+/// Runs until the gate opens, even if it is asked to stop.
 #[derive(Serialize, Deserialize)]
 struct Stay;
 

@@ -295,14 +295,14 @@ fn a_cancelled_task_ends_when_the_engine_says_that_its_job_has() {
         look(&mut tests); // it is asked again after a while
     }
     assert_eq!(get(&tests, id).state, State::Cancelled);
-    // One that has succeeded meanwhile has succeeded.
+    // The job succeeds before the cancel reaches it: so does its task.
     let id = add_one(&tests, Options::new());
     look(&mut tests);
     engine.finish_all("1");
     tests.queue().cancel(id).unwrap();
     look(&mut tests);
     assert_eq!(get(&tests, id).state, State::Succeeded);
-    // One that was not started is not.
+    // A task that is cancelled before its job was started: the job is never started.
     let starts = engine.calls().starts;
     let id = add_one(&tests, Options::new());
     tests.queue().cancel(id).unwrap();
@@ -326,7 +326,7 @@ fn an_attempt_that_takes_too_long_is_stopped_and_has_timed_out() {
     let task = get(&tests, id);
     assert_eq!((task.state, task.error_type.as_deref()), (State::Queued, Some("Timeout")));
     assert_eq!(tests.queue().attempts(id).unwrap()[0].outcome, AttemptOutcome::TimedOut);
-    // Who ends well after its deadline has succeeded late.
+    // A job that succeeds after its deadline: its task has succeeded, and is late.
     let id = add_one(&tests, Options::new().timeout(10 * SECOND));
     tests.poll_engines().unwrap();
     engine.finish_all("1");
@@ -473,7 +473,7 @@ fn g19_the_time_of_an_attempt_begins_when_the_engine_has_its_job() {
     engine.finish_all("1");
     look(&mut tests);
     assert_eq!((get(&tests, id).state, get(&tests, id).late), (State::Succeeded, false));
-    // What has failed for good has, however late that is seen.
+    // A failure for good stays one, also if it is seen after the deadline.
     let id = add_one(&tests, Options::new().timeout(10 * SECOND));
     tests.poll_engines().unwrap();
     let failure = JobFailure::new("NoSuchData", "it is not there").never_retry();

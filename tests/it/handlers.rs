@@ -14,7 +14,7 @@ use crate::support::*;
 
 // ---- Panics ----
 
-/// A value whose end is a panic.
+/// A value that panics when it is dropped.
 #[derive(Serialize, Deserialize)]
 struct Brittle;
 
@@ -26,7 +26,7 @@ impl Drop for Brittle {
     }
 }
 
-/// A value that panics as it is written.
+/// A value that panics when it is serialized.
 struct Unspeakable;
 
 impl Serialize for Unspeakable {
@@ -35,7 +35,7 @@ impl Serialize for Unspeakable {
     }
 }
 
-/// Args that panic as they are read.
+/// Args that panic when they are deserialized.
 #[derive(Serialize)]
 struct Unreadable;
 

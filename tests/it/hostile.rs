@@ -122,7 +122,7 @@ fn values(kind: &str) -> Vec<String> {
     }
 }
 
-/// A lively file, once made and copied for each case.
+/// A file with tasks in every state, made once and copied for each case.
 struct Hostile {
     folder: Folder,
     seed: Vec<u8>,

@@ -369,7 +369,7 @@ fn an_export_keeps_suspects_whose_queue_is_not_served() {
     assert_eq!(queue.inspect().unwrap().served, Some(vec!["b".to_owned()]));
 }
 
-/// Says whether a file was there while somebody read from here.
+/// Input that notes whether a file is there while it is read.
 struct Watching<'t>(&'t [u8], std::path::PathBuf, &'t std::cell::Cell<bool>);
 
 impl std::io::Read for Watching<'_> {

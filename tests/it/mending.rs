@@ -238,7 +238,7 @@ fn explain_says_why_a_task_does_not_run() {
     }
 }
 
-/// Takes the result of a [`Do`] for a text.
+/// The task type of [`Do`], with a text as its output.
 #[derive(Debug, Serialize, Deserialize)]
 struct Text;
 

@@ -50,7 +50,7 @@ fn g09_queues_with_ready_tasks_take_turns() {
     assert_eq!(order(&tests), [a[0], b[0], a[1], b[1], a[2], a[3]]);
 }
 
-/// A queue with one worker, which writes down whom it runs.
+/// A queue with one worker, which notes the tasks that it runs.
 fn recording(path: &std::path::Path) -> (Queue, Arc<Mutex<Vec<TaskId>>>) {
     let (builder, order) = notes_order();
     (builder.open(path).unwrap(), order)

@@ -412,7 +412,7 @@ fn short_tasks_that_end_while_others_wait_share_their_commits() {
     assert!(syncs < TASKS / 2, "{TASKS} tasks took {syncs} syncs");
 }
 
-/// It found: a drain that was asked for at once came before the look at what an earlier program had no handler for.
+/// A past bug: a drain that was asked for at once came before the look at what an earlier program had no handler for.
 #[test]
 fn a_drain_waits_for_the_look_at_what_is_known_now() {
     for _ in 0..20 {

@@ -326,7 +326,7 @@ fn keep(task: Secret, cx: &Context) -> Result<String, Failure> {
     }
 }
 
-/// Takes the result of a secret for a number.
+/// The same task name, with a number as its output.
 #[derive(Debug, Serialize, Deserialize)]
 struct Number;
 

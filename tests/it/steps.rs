@@ -108,7 +108,7 @@ fn seen(world: &World) -> Vec<u32> {
     world.lock().unwrap().values().copied().collect()
 }
 
-/// Runs what there is to run, for as many minutes.
+/// Runs all ready tasks, then lets a minute pass, so many times.
 fn run_for(tests: &mut SteppedQueue, minutes: u32) {
     for _ in 0..minutes {
         tests.run_until_idle().unwrap();

@@ -85,7 +85,7 @@ fn g06_run_now_lets_a_suspect_go_that_waits_for_its_turn() {
     assert_sound(tests.queue());
 }
 
-/// A handler that tells who starts. Those that were running when a process died stay until the test lets them go.
+/// A handler that tells which task starts. Tasks that were running when a process died stay until the test lets them go.
 fn staying() -> (Builder, Receiver<TaskId>, Sender<()>) {
     let (tell, started) = channel();
     let (go, may_go) = channel();

@@ -25,7 +25,7 @@ fn put(queue: &Queue, task: &Do, options: Options) -> Enqueued {
     queue.enqueue_with(task, options).unwrap()
 }
 
-/// Of which task a new one would find the key taken; none if it is free. Nothing is made.
+/// The task by which the key is taken; none if it is free. The task that it makes to find out is deleted again.
 fn taken_by(queue: &Queue) -> Option<TaskId> {
     let made = put(queue, &Do::Ok(0), options(key()).delay(HOUR));
     if made.is_new() {

@@ -30,7 +30,7 @@ pub const CHECKPOINT_PAGES: u32 = 1024;
 pub mod error {
     use crate::error::Error;
 
-    /// What can go wrong: only what somebody is told.
+    /// A call that has failed. Here it is only the error that the caller gets.
     #[derive(Debug)]
     pub struct Fault(pub Error);
     pub type Sql<T> = Result<T, Fault>;
@@ -249,7 +249,7 @@ impl WriterState {
         }
     }
 
-    /// The error comes with whether claims had ridden along.
+    /// An error comes with a flag: whether the transaction had claims, too.
     fn attempt(
         &mut self,
         group: &mut Group,
@@ -451,7 +451,7 @@ impl SettleRules {
     }
 }
 
-/// What there is to tell of attempts that were settled; nothing of failures here.
+/// What is reported of attempts that were settled; failures are not reported here.
 #[derive(Default)]
 pub struct SettleReport {
     pub late: Vec<TaskId>,

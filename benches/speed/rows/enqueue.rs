@@ -33,7 +33,7 @@ fn raw_rate(
     rate(tasks, || enqueuer.enqueue(tasks, group))
 }
 
-/// Tasks that one side enqueues before it is the other's turn: the disk's mood changes within seconds.
+/// Tasks that one side enqueues before it is the other's turn: the disk's speed changes within seconds.
 const TURN: usize = 250;
 
 /// Rates of raw and perdura, who take turns on files of their own.

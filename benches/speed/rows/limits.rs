@@ -18,7 +18,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 const TASKS: usize = 10_000;
 /// Keys that serial tasks have.
 const KEYS: u64 = 1_000;
-/// As many tasks of a key may have a permit at once.
+/// Permits that a key may have at most.
 const MOST_PERMITS: u32 = 256;
 
 /// Enqueues so many tasks with options of their own, a thousand in a transaction.
@@ -77,7 +77,7 @@ struct Line {
     _scratch: Scratch,
 }
 
-/// Tasks of which one is ready while the others wait for it.
+/// The options of tasks of which one is ready while the others wait for it.
 fn serial(_: u64) -> Options {
     Options::new().serial("the key")
 }
@@ -113,7 +113,7 @@ impl Line {
 /// A long line for one key against a short one: what an end costs in it, and what it costs to join it.
 pub fn waiters(asked: &Asked, report: &mut Report) -> Outcome<()> {
     const FEW: usize = 10;
-    /// Settles of one line before it is the other's turn: the disk's mood changes within seconds.
+    /// Settles of one line before it is the other's turn: the disk's speed changes within seconds.
     const TURN: usize = 50;
     const BATCHES: usize = 5;
     let many = if asked.quick { 20_000 } else { 100_000 };

@@ -1,4 +1,4 @@
-//! Bytes that are written: what flash memory wears out by.
+//! Bytes written to the disk: they wear out flash memory.
 
 use std::error::Error;
 use std::time::Duration;

@@ -16,7 +16,7 @@ pub(super) struct KnownBounds<'h> {
     pub starts: HashMap<AskedKey<'h>, Vec<(usize, TaskId, u32)>>,
 }
 
-/// Which rate it is (where it was set), and when and where each claim started.
+/// Where the rate was set; and of each claim, its time and the place of its start.
 pub(super) type RatedClaims = (usize, Vec<(Timestamp, usize)>);
 
 /// A queue and a digest of a key.
@@ -40,7 +40,7 @@ impl<T> Default for BoundLog<T> {
 }
 
 impl<T> BoundLog<T> {
-    /// What may have been in force at some time since a place; none: nothing may have been, as at first.
+    /// All bounds that may have been in force at some time since this place. None if none was set before it: the queue may have had no bound.
     pub(super) fn since(&self, place: usize) -> Option<&[Set<T>]> {
         let first = self.0.iter().rposition(|set| set.is_done && set.at < place)?;
         Some(&self.0[first..])
@@ -56,7 +56,7 @@ impl<'h> KnownBounds<'h> {
         }
     }
 
-    /// The clock went back: what was claimed by it before says nothing any more.
+    /// The clock went back: the times of earlier claims say nothing any more.
     pub(super) fn clock_went_back(&mut self) {
         self.claims.clear();
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::task::{Hold, QueueCounts, Rate, State, TaskId, Timestamp};
 
-/// What happened to one file, from when it was empty, in order: of events that have no order, such as starts on two threads, either may stand first.
+/// What happened to one file since it was empty, in order. Of two events that have no order, such as starts on two threads, either may come first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct History {
@@ -74,9 +74,9 @@ pub enum Event {
         /// Its task.
         id: TaskId,
     },
-    /// All effects that the program's own tables have of tasks: for each, which task it is of.
+    /// All effects of tasks in the program's own tables.
     Effects {
-        /// The tasks, in any order.
+        /// The task of each effect, in any order.
         of: Vec<TaskId>,
     },
     /// A handler begins.
@@ -131,18 +131,18 @@ pub enum Event {
         /// The task.
         id: TaskId,
     },
-    /// Somebody sets what bounds a queue: it may act from here on.
+    /// Somebody sets a bound of a queue: it may be in force from here on.
     Bounding {
         /// The queue.
         queue: String,
-        /// What bounds it.
+        /// The bound.
         bound: Bound,
     },
-    /// What bounds a queue was set: what did so before acts no more.
+    /// A bound of a queue was set: the one before is no longer in force.
     Bounded {
         /// The queue.
         queue: String,
-        /// What bounds it.
+        /// The bound.
         bound: Bound,
     },
     /// Somebody sets a schedule. Tasks like this that nobody enqueued are its runs.
@@ -168,7 +168,7 @@ pub enum Event {
     Observed(Observation),
 }
 
-/// What bounds the starts of a queue; none: nothing of this kind.
+/// A bound of the starts of a queue; none: the queue has no bound of this kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -207,7 +207,7 @@ pub struct Asked {
     pub args: u64,
     /// A digest of its unique key.
     pub key: Option<u64>,
-    /// The key is one until the start.
+    /// The key is taken only until the task starts.
     #[serde(default)]
     pub until_started: bool,
     /// The key may be taken for longer than the task needs it.
@@ -354,13 +354,13 @@ impl Invariant {
     }
 }
 
-/// A history that must not be: which invariant is broken, by which task and which events.
+/// Why a history is wrong: which invariant is broken, by which task and which events.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Violation {
     /// What is broken.
     pub invariant: Invariant,
-    /// The task, if it is about one.
+    /// The task that breaks it; none if it is about the whole file.
     pub task: Option<TaskId>,
     /// The events that show it, by their place in the history.
     pub events: Vec<usize>,

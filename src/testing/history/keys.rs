@@ -7,12 +7,12 @@ use super::known::{Checker, KnownTask};
 use crate::task::{State, TaskId};
 
 impl<'h> KnownTask<'h> {
-    /// All that it may hold: what made it, and what may have been put in its place.
+    /// All that the task may hold: what made it, and what may have been put in its place.
     fn contents(&self) -> impl Iterator<Item = &'h Asked> {
         self.asked.into_iter().chain(self.replaced_by.iter().copied())
     }
 
-    /// Whether what was seen of it is something that was asked for.
+    /// Whether what was seen of the task is something that an enqueue asked for.
     pub(super) fn may_be(&self, seen: &Seen) -> bool {
         let is_it = |asked: &Asked| {
             (asked.args, &asked.task_name, &asked.queue) == (seen.args, &seen.task_name, &seen.queue)
@@ -20,7 +20,7 @@ impl<'h> KnownTask<'h> {
         self.asked.is_none() || self.contents().any(is_it)
     }
 
-    /// An enqueue has put something in its place, or may have: its time, and whether its attempts have begun anew, is open.
+    /// An enqueue has replaced the task, or may have. From then on its due time is unknown, and perhaps whether its attempts have begun anew.
     fn replace(&mut self, by: &'h Asked) {
         if !self.replaced_by.iter().any(|other| std::ptr::eq(*other, by)) {
             self.replaced_by.push(by);

@@ -61,12 +61,12 @@ pub(super) struct KnownTask<'h> {
     pub starts: BTreeMap<u64, usize>,
     pub running: Option<(u64, usize)>,
     pub last: Option<Last>,
-    /// Since the last start.
+    /// Somebody has retried it, or had it run now, since its last start.
     pub retried: bool,
     pub hurried: bool,
-    /// Its newest look.
+    /// How it was seen last, and where.
     pub seen: Option<(&'h Seen, usize)>,
-    /// A thread was at work on it at that look.
+    /// A thread was at work on it when it was seen last.
     pub seen_running: bool,
     pub retried_since_seen: bool,
     pub hurried_since_seen: bool,

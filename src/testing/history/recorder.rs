@@ -1,4 +1,4 @@
-//! Who notes what happens.
+//! The recorder: notes what happens to a queue.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -31,7 +31,7 @@ struct Inner {
     /// The number of the newest opening.
     process: AtomicU64,
     calls: AtomicU64,
-    /// Somebody has set a rate: it is of interest when attempts were claimed.
+    /// Somebody has set a rate: from then on the times of claims are noted.
     has_rates: AtomicBool,
     events: Mutex<Vec<Event>>,
     tell: Option<Tell>,
@@ -39,7 +39,7 @@ struct Inner {
 
 type Tell = Box<dyn Fn(&Event) + Send + Sync>;
 
-/// Openings that one process may make: the first is numbered with its own number times this.
+/// Openings that one process may make: those of process `p` are numbered from `p * OPENINGS + 1`.
 const OPENINGS: u64 = 1 << 20;
 
 impl HistoryRecorder {
@@ -243,7 +243,7 @@ impl HistoryRecorder {
         Ok(())
     }
 
-    /// Somebody sets a schedule, or declares it. To be noted before that. Args and queue of the tasks of one schedule are to be no other's.
+    /// Somebody sets a schedule, or declares it. To be noted before that. No other task may have the args, name and queue of its tasks.
     pub fn scheduled<T: Task>(&self, schedule: &Schedule, task: &T) {
         let asked = self.asked(task, &schedule.options);
         self.push(Event::Scheduled { schedule: schedule.name.clone(), asked });
@@ -259,7 +259,7 @@ impl HistoryRecorder {
         self.push(Event::Committed { id });
     }
 
-    /// All effects that the program's own tables have: the task of each. To be read while no handler runs.
+    /// All effects in the program's own tables: the task of each. To be read while no handler runs.
     pub fn effects(&self, of: impl IntoIterator<Item = TaskId>) {
         self.push(Event::Effects { of: of.into_iter().collect() });
     }

@@ -1,7 +1,7 @@
-//! Whether what has started was allowed to: no more tasks of a queue or key at once, and no more starts in a time, than what bounds them allows.
+//! Whether tasks were allowed to start: no more tasks of a queue or key at once than their limit, no more starts in a time than their rate.
 //!
-//! A claim is in no history, only its start: it came after the start before it, or after the enqueue began. What was set after that may have
-//! bounded it or not, so it is judged by the widest of these bounds.
+//! A history has no claims, only starts. A claim came after the task's start before it, or after its enqueue began. A bound that was set later
+//! may have been in force at the claim or not, so the claim is judged by the widest of these bounds.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub(super) fn check_limits(
     Err(checker.broken(Invariant::Limits, id, &[before, began, at], problem))
 }
 
-/// The newest claim of those that run came when the others were in flight.
+/// I14 of the queue. The others were in flight when the newest of the running tasks was claimed, so the bounds since then count.
 fn check_queue(checker: &Checker<'_>, id: TaskId) -> Result<(), Violation> {
     let Some(queue) = checker.tasks.get(&id).and_then(KnownTask::queue) else { return Ok(()) };
     let Some(log) = checker.bounds.limits.get(queue) else { return Ok(()) };

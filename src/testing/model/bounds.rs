@@ -27,7 +27,7 @@ impl ModelBounds {
         *self != ModelBounds::default()
     }
 
-    /// Whether it lets nothing start now, however many run.
+    /// Whether these bounds let nothing start now, even if nothing runs.
     fn is_shut(&self, now: Timestamp) -> bool {
         let is_spent = |(rate, arrival): (Rate, i128)| arrival - burst(&rate) > micros(now);
         self.closed.is_some_and(|(since, until)| since > now || until > now)
@@ -68,7 +68,7 @@ impl<W: Workload> Model<W> {
         self.bounds.iter().filter_map(show).collect()
     }
 
-    /// Whether nothing of a queue may start: too much of it runs, its rate is spent, or it is closed.
+    /// Whether nothing of a queue may start: as many tasks run as its limit allows, its rate is spent, or it is closed.
     pub(super) fn is_shut(&self, queue: &str) -> bool {
         let bounds = self.bounds(queue);
         let runs = |t: &&ModelTask<W>| t.state == State::Running && t.queue == queue;
@@ -135,7 +135,7 @@ impl<W: Workload> Model<W> {
         self.bounds.values_mut().for_each(|bounds| *bounds = bounds.mended(now));
     }
 
-    /// Whether a queue that opens by itself is open, and something of it waits for that.
+    /// Whether a queue that a rate or a closure kept shut is open, and a task of it waits for that.
     pub(super) fn is_any_open(&self) -> bool {
         let waits = |queue: &str| {
             let waits = |t: &ModelTask<W>| t.is_held(Hold::Ready) || t.suspect && t.is_held(Hold::Suspect);

@@ -143,7 +143,7 @@ impl<W: Workload> Model<W> {
         Ok(done)
     }
 
-    /// The same for a step that may turn out to do nothing: that is no commit at which a process can die.
+    /// The same for a step that may turn out to do nothing: then there is no commit at which the process can die.
     fn commit_if_changed<R>(&mut self, step: impl FnOnce(&mut Model<W>) -> R) -> Result<R, Died> {
         if self.dies_at.is_none() {
             return self.commit(step);
@@ -179,7 +179,7 @@ impl<W: Workload> Model<W> {
         made.map(Answer::Enqueued)
     }
 
-    /// Claims the next task. A claim that has only held what may not run is followed by another, if something else came to be ready by that.
+    /// Claims the next task. If a claim has only held tasks that may not run, and another task has become ready by that, it claims again.
     fn claim_one(&mut self) -> Result<Option<TaskId>, Died> {
         loop {
             let claimed = self.commit_if_changed(Model::claim)?;
@@ -219,7 +219,7 @@ impl<W: Workload> Model<W> {
         }))
     }
 
-    /// The clock shows another time, and the timer looks.
+    /// The wall clock is set, and the timer does what is due.
     fn set_wall(&mut self, to: Timestamp) -> Result<Answer, Died> {
         self.wall = to;
         if self.must_mend() {

@@ -40,7 +40,7 @@ impl<W: Workload> Model<W> {
         task.needs.iter().find(|name| !self.is_met(name)).cloned()
     }
 
-    /// The program that owns the file says it, or another. All that wait for it go on, if it is met: the best first.
+    /// A program says that a condition is met or is not: the owner, or another one. If it is met, all that wait for it go on, the best first.
     pub(super) fn set_condition(&mut self, name: &str, is_met: bool, by_owner: bool) {
         self.meet_condition(name);
         let owner = by_owner.then_some(self.conditions.owner);

@@ -15,7 +15,7 @@ impl<W: Workload> Model<W> {
         needs.or_else(|| timed.filter(|(_, _, until)| *until > self.wall).map(|(id, ..)| *id))
     }
 
-    /// A key that is free, or its own, is a task's from now on; for a time, if `from` says when that begins.
+    /// Gives a task its key, which is free or its own already. With `from`, the key is taken for its time, which begins then.
     pub(super) fn give_key(&mut self, id: TaskId, from: Option<Timestamp>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let Some(key) = task.key.clone() else { return };
@@ -30,7 +30,7 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    /// A task that waits again takes its key again, if that is one until the start and free.
+    /// A task that waits again takes its key again, if the key is taken until the start only, and is free.
     pub(super) fn take_key_again(&mut self, id: TaskId) {
         let waits = |t: &&ModelTask<W>| t.until_started && t.state == State::Queued;
         let Some(task) = self.tasks.get(&id).filter(waits) else { return };
@@ -40,7 +40,7 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    /// Tasks that need their key no more have it no more, and a time that is over does not begin again.
+    /// Takes the keys from tasks that no longer need them, and forgets times that are over.
     pub(super) fn release_keys(&mut self) {
         for id in self.ids(|t| t.has_key && !t.needs_key()) {
             self.tasks.entry(id).and_modify(|task| task.has_key = false);
@@ -48,7 +48,7 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    /// The time of a task's key is over for good, if it is over.
+    /// Forgets the time of a task's key, if it is over: a clock that jumps back does not begin it again.
     pub(super) fn forget_time(&mut self, id: TaskId) {
         let now = self.wall;
         self.timed_keys.retain(|_, (owner, _, until)| *owner != id || *until > now);
@@ -64,7 +64,7 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    /// Times that are over are forgotten, unless their task still needs the key.
+    /// Forgets times that are over, unless their task still needs the key.
     pub(super) fn forget_old_times(&mut self) {
         let now = self.wall;
         let needed = self.ids(|t| t.has_key && t.needs_key());

@@ -36,7 +36,7 @@ pub struct Model<W> {
     pub(super) timed_keys: BTreeMap<(String, String), (TaskId, Timestamp, Timestamp)>,
     pub(super) bounds: BTreeMap<String, ModelBounds>,
     pub(super) conditions: ModelConditions,
-    /// Something has happened that may move the turn among suspects, beside what has happened to these.
+    /// Something other than a change of a suspect has happened that may move the turn among suspects.
     pub(super) turn_moves: bool,
     /// Queues in the order in which the file met them.
     met: Vec<String>,
@@ -133,7 +133,7 @@ impl<W: Workload> Model<W> {
         TaskId::from_i64(self.last_id + 1)
     }
 
-    /// What of it lies in the file: not whose turn it is.
+    /// The part of the model that the file has: not which queue was served last.
     pub(super) fn in_file(&self) -> Model<W> {
         let mut file = Model { served: None, ..self.clone() };
         file.bounds.retain(|_, bounds| bounds.is_any());

@@ -7,8 +7,8 @@ use crate::error::ErrorKind;
 use crate::task::{Hold, State, TaskId, Timestamp};
 
 impl<W: Workload> Model<W> {
-    /// SUCCEEDED and CANCELLED tasks that finished before this time are gone; FAILED and LOST ones that finished before the other
-    /// become letters.
+    /// Deletes SUCCEEDED and CANCELLED tasks that finished before `gone`; makes letters of FAILED and LOST ones that finished before
+    /// `buried`.
     pub(super) fn purge(&mut self, gone: Option<Timestamp>, buried: Option<Timestamp>) -> usize {
         let before = |t: &ModelTask<W>, limit: Option<Timestamp>| {
             limit.is_some_and(|limit| t.finished_at < Some(limit))
@@ -27,7 +27,7 @@ impl<W: Workload> Model<W> {
         over.len()
     }
 
-    /// Letters that were moved before this time are gone.
+    /// Deletes letters that were moved before this time.
     pub(super) fn purge_dead_letters(&mut self, before: Timestamp) -> usize {
         let all = self.letters.len();
         self.letters.retain(|_, letter| letter.moved_at >= before);

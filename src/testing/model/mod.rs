@@ -1,4 +1,4 @@
-//! A model of the queue, to hold a real one against: the life of a task in a few hundred lines, without a file.
+//! A model of the queue, to compare a real one with: the life of a task, without a file.
 //!
 //! [`Model`] is the specification. It says what each [`Operation`] answers and what the tasks look like after it: states, the order
 //! of claims, waits and jumps of the clock, refunds, unique keys, limits of keys, limits and rates of queues, holds, lost attempts, dead letters, ages, crashes between any two

@@ -1,4 +1,4 @@
-//! What a test does to a queue, and what it answers. Operations print as the Rust that makes them.
+//! What a test does to a queue, and what the queue answers. Operations print as the Rust that makes them.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -23,13 +23,13 @@ pub enum Operation<W> {
     RunOne,
     /// Runs tasks until nothing is ready, at most 100.
     RunAll,
-    /// Time passes, and the timer looks.
+    /// Time passes, and the timer does what is due.
     Advance(Duration),
-    /// The machine sleeps: the wall clock goes on, the monotonic one does not. Then the timer looks.
+    /// The machine sleeps: the wall clock goes on, the monotonic one does not. Then the timer does what is due.
     Suspend(Duration),
-    /// Somebody sets the wall clock back, and the timer looks.
+    /// Somebody sets the wall clock back, and the timer does what is due.
     JumpBack(Duration),
-    /// The maintenance looks at the ages of tasks.
+    /// The maintenance deletes old tasks, or moves them to the dead letters.
     Age,
     /// Deletes what succeeded or was cancelled so long ago.
     Purge(Duration),
@@ -45,9 +45,9 @@ pub enum Operation<W> {
     CancelAll(&'static str),
     /// Deletes a task.
     Delete(Nth),
-    /// Says that a task has succeeded whose work is outside.
+    /// Says that the work of a task, which is outside, has succeeded.
     Complete(Nth),
-    /// Says that its attempt has failed.
+    /// Says that the work of a task, which is outside, has failed.
     Fail(Nth),
     /// Runs a task now that waits for its time.
     RunNow(Nth),
@@ -70,24 +70,25 @@ pub enum Operation<W> {
     },
     /// Moves every task that failed or was lost to the dead letters.
     MoveToDeadLetters,
-    /// Makes a new task of a dead letter; forced, also if one was made before.
+    /// Makes a new task of a dead letter.
     Replay {
         /// Which letter.
         letter: Nth,
-        /// Whether once is not enough.
+        /// Also if a task was made of this letter before.
         forced: bool,
     },
-    /// A second process opens the file while the first has it, finds that it may not run anything, and enqueues a task.
+    /// A second process opens the file while the first has it, does not get the right to execute, and enqueues a task.
     Visit(W, Options),
     /// The process ends well, and another one opens the file.
     Reopen(Program),
     /// The process dies between two operations, and another one opens the file.
     Crash(Program),
-    /// The process dies at a commit of this operation (or after it, if it has no so many), and another one opens the file.
+    /// The process dies at a commit of this operation (or after the operation, if it has fewer commits), and another one opens the file.
     CrashDuring(Box<Operation<W>>, CrashPoint, Program),
 }
 
-/// Which task or letter is meant: the n-th of those that there are, counted around, with one place for an id that nobody has.
+/// Which task or letter is meant: the n-th of those that there are, modulo their number plus one. The place after the last is an id that
+/// nobody has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nth(pub u8);
 
@@ -116,7 +117,7 @@ pub enum Invalid {
     TooManyAttempts,
     /// A delay beyond all bounds.
     Delay,
-    /// A limit of no time.
+    /// A timeout of zero.
     Timeout,
     /// An expiry that comes before the task may start.
     Expires,
@@ -136,7 +137,7 @@ pub enum Answer {
     Verb(Result<(), ErrorKind>),
     /// What a bulk verb did.
     Bulk(Bulk),
-    /// How many tasks and letters age has ended.
+    /// How many tasks and letters were deleted or moved because of their age.
     Ended(usize),
     /// The task that was made of a letter.
     Replayed(Result<TaskId, ErrorKind>),

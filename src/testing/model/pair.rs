@@ -13,7 +13,7 @@ use crate::queue::Queue;
 use crate::task::{Counts, Filter, Hold, QueueCounts, State, TaskId, TaskRecord, Timestamp};
 use crate::testing::{Crashed, ManualClock, SteppedQueue};
 
-/// After so many operations, dead letters and counters are compared too, which few operations change and none changes back.
+/// After each so many operations, dead letters, counters and bounds are compared too: few operations change them, and none changes them back.
 const EVERY: usize = 4;
 
 /// A queue and its model, which get the same operations. Each operation is followed by a comparison.
@@ -62,7 +62,7 @@ impl From<Error> for Difference {
     }
 }
 
-/// What a file shows of a task and the rules decide.
+/// What a file shows of a task and the model must foretell.
 #[derive(Debug, PartialEq)]
 struct ShownTask {
     state: State,

@@ -1,8 +1,9 @@
 //! Limits of keys in the model: who holds a permit, who stands in line, and who is next.
 //!
-//! A task that could start but for its key comes into the line of its queue and key: at once to a permit if nobody in the line goes before
-//! it and fewer are held than it allows, else to its place. What waits for something else, or has ended, holds nothing; only a serial task
-//! keeps its permit from its first start to its end, whatever it waits for. At the end of each transaction the line moves on.
+//! A task that waits for nothing but its key comes into the line of its queue and key. It gets a permit at once if nobody in the line goes
+//! before it and fewer permits are held than it allows; else it waits in its place. What waits for something else, or has ended, holds nothing;
+//! only a serial task keeps its permit from its first start to its end, whatever it waits for. At the end of each transaction the line moves
+//! on.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -71,7 +72,7 @@ impl<W: Workload> Model<W> {
         any
     }
 
-    /// Whether the first of a line fits. The worst of those behind it that are ready leave as many permits as it lacks, if they have so many.
+    /// Whether the first of a line fits. The worst of those behind it that are ready give up as many permits as it lacks, if they have so many.
     fn make_room(&mut self, first: TaskId, line: &Line) -> bool {
         let permits = self.tasks[&first].limit.as_ref().map_or(1, |limit| limit.permits as usize);
         let holders = self.holders(line);

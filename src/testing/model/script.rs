@@ -1,4 +1,4 @@
-//! Tasks that do as they are told: the workload of perdura's own tests.
+//! Tasks that do what their args say: the workload of perdura's own tests.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::handler::{Context, Failure};
 use crate::queue::{Builder, Queue};
 use crate::task::{Enqueued, Options, Task};
 
-/// A task that does as it is told.
+/// A task that does what its args say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Script {

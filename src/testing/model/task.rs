@@ -38,7 +38,7 @@ pub struct ModelTask<W> {
     pub finished_at: Option<Timestamp>,
     /// Its unique key, within its queue.
     pub key: Option<String>,
-    /// The key is one until the start.
+    /// The key is taken only until the task starts.
     pub until_started: bool,
     /// For how long the key is taken at least.
     pub key_lasts: Option<Duration>,
@@ -103,7 +103,7 @@ pub struct ModelLetter<W> {
 }
 
 impl<W: Workload> ModelTask<W> {
-    /// It needs a unique key: while it is live or, if the key is one until the start, while it waits.
+    /// It needs its unique key: while it is live or, if the key is taken only until the start, while it waits.
     pub(super) fn needs_key(&self) -> bool {
         self.state == State::Queued || self.state == State::Running && !self.until_started
     }
@@ -127,7 +127,7 @@ impl<W: Workload> ModelTask<W> {
         self.state == State::Queued && self.reasons.contains(&Hold::Limit)
     }
 
-    /// What it waits for whatever else it does: suspects for their turn.
+    /// The reason to wait that a suspect always has: its turn.
     pub(super) fn turn(&self) -> Option<Hold> {
         self.suspect.then_some(Hold::Suspect)
     }

@@ -11,8 +11,8 @@ use crate::task::{Enqueued, Options};
 
 /// The tasks of a program, as the model needs to know them. One value is one task, of whatever type.
 ///
-/// What an attempt does must follow from the task and its [`ModelAttempt`], so that the model can foretell it. An outside that answers as
-/// it likes belongs into the [`World`](Workload::World), as a fake.
+/// What an attempt does must follow from the task and its [`ModelAttempt`], so that the model can foretell it. Anything outside whose
+/// answers do not follow from that belongs in the [`World`](Workload::World), as a fake.
 pub trait Workload: Clone + PartialEq + Debug + 'static {
     /// What the handlers use beside their task: fakes of the outside, counters. Made anew for each run; it survives the crashes in it.
     type World: Default;

@@ -1,5 +1,5 @@
 //! A full disk at every size: the files may not grow beyond a limit, for limits a few KiB apart, from a disk that has no room for an
-//! empty queue to one that has room for its work. What is a real file system is in `full`.
+//! empty queue to one that has room for its work. Tests on a real file system are in `real`.
 
 use std::sync::{Arc, Mutex};
 
@@ -113,7 +113,7 @@ fn live(faults: &Faults, limit: u64, figures: &mut Figures) {
     let accepted = fill(tests.queue(), limit);
     figures.accepted += accepted.len();
     figures.nothing_accepted += u64::from(accepted.is_empty());
-    // There is a little room: a few are claimed, and it strikes while they run.
+    // There is a little room: a few tasks are claimed, and the disk gets full while they run.
     for room in [STEP, 10 * STEP, 1 << 20, 4 << 20] {
         faults.limit_space(limit + room);
         *strike.lock().unwrap() = Some(faults.clone());

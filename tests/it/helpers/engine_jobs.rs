@@ -1,4 +1,4 @@
-//! What the tests of engines share: a look, and what kills are held against.
+//! What the tests of engines share: the next poll, and the checks after kills.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,10 +9,10 @@ use perdura::{Queue, TaskId, TaskRecord};
 
 use crate::support::*;
 
-/// The time between two looks, unless an engine is told otherwise.
+/// The time between two polls, unless an engine is told otherwise.
 pub const LOOK: Duration = Duration::from_secs(2);
 
-/// Lets the time of a look come, and looks.
+/// Lets time pass until the next poll, and polls.
 pub fn look(tests: &mut SteppedQueue) {
     tests.advance(LOOK).unwrap();
     tests.poll_engines().unwrap();

@@ -1,4 +1,4 @@
-//! A file with life in it, for those who damage it; and everything that a program may do with what became of it.
+//! A file with tasks in every state, for tests that damage it; and every call that a program can make on the damaged file.
 //!
 //! The fuzz targets use it too, so it stands on its own.
 #![allow(dead_code, reason = "each user needs a part of it")]
@@ -23,7 +23,7 @@ pub enum Step {
     Save,
     /// Does a step, and sleeps.
     Once(u64),
-    /// Waits for somebody.
+    /// Waits outside, for a person.
     Ask,
 }
 
@@ -88,7 +88,7 @@ fn open(path: &Path, clock: &ManualClock) -> Result<SteppedQueue, Error> {
     SteppedQueue::open_file(builder().clock(clock.clone()), clock, path)
 }
 
-/// Tasks that nobody damages, in a queue of their own order: they must run whatever becomes of the others.
+/// The ids of tasks that nobody damages: they must run whatever becomes of the others.
 pub const INNOCENT: [i64; 2] = [1, 12];
 
 /// Makes a file with tasks in every state and hold, with keys, tags, errors, results, checkpoints, steps, needs, dead letters, and one that was
@@ -224,7 +224,7 @@ fn id_of(n: i64) -> TaskId {
     n.to_string().parse().expect("a number is an id")
 }
 
-/// Every look at the file.
+/// Calls that read the file.
 fn look(queue: &Queue) {
     told("counts", queue.counts().map(|counts| (counts.total().all(), counts.total().queued())));
     told("tasks", queue.tasks(Filter::new()));
@@ -252,7 +252,7 @@ fn look(queue: &Queue) {
     told("check", queue.check());
 }
 
-/// Every verb.
+/// Verbs that change the file.
 fn mend(queue: &Queue) {
     for name in ["each hour", "after"] {
         told("pause schedule", queue.pause_schedule(name));

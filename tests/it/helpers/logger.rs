@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, Once};
 
 thread_local! {
-    /// What this thread's statements were. Other tests have threads of their own.
+    /// The statements that this thread has run. Other tests have threads of their own.
     static STATEMENTS: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
 }
 
 /// Everything else that was logged, by all tests.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Whether it panics at each record, and how often it has. Only a process of its own lets it.
+/// Whether the logger panics at each record, and how often it has. Only a test with a process of its own asks for that.
 static PANICS: AtomicBool = AtomicBool::new(false);
 static PANICKED: AtomicUsize = AtomicUsize::new(0);
 

@@ -1,4 +1,4 @@
-//! What the tests share: a task that does as it is told, and queues to run it.
+//! What the tests share: a task that does what its args say, and queues to run it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 mod needs;
 pub use needs::has;
 
-/// A task that does as its args say.
+/// A task that does what its args say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Do {
     Ok(u64),
@@ -70,7 +70,7 @@ impl Folder {
         Folder::within(&std::env::temp_dir())
     }
 
-    /// In memory, if the machine has such a place: for files whose syncs are not what is tested.
+    /// In memory, if the machine has such a place: for tests that are not about syncs.
     pub fn in_memory() -> Folder {
         let memory = std::path::Path::new("/dev/shm");
         if memory.is_dir() { Folder::within(memory) } else { Folder::new() }
@@ -104,7 +104,7 @@ pub fn add(queue: &Queue, task: &Do, options: Options) -> TaskId {
     queue.enqueue_with(task, options).unwrap().id()
 }
 
-/// A file that is sound.
+/// Asserts that a file is sound.
 #[track_caller]
 pub fn assert_sound(queue: &Queue) {
     let report = queue.check().unwrap();
@@ -114,7 +114,7 @@ pub fn assert_sound(queue: &Queue) {
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 
-/// How long something may take that takes no time. Where a bug is planted, a test need not wait long for what never comes.
+/// How long a test waits for something that should come at once. With a planted bug it may never come, so the wait is shorter.
 pub const PATIENCE: Duration = if cfg!(perdura_planted) { Duration::from_secs(12) } else { MINUTE };
 
 /// How often a harness repeats itself: `in_ci` times in each CI run; for so many minutes if `PERDURA_MINUTES` says so (`.ci/release`).

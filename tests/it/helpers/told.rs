@@ -52,9 +52,9 @@ pub struct Told {
 /// What one process runs.
 #[derive(Default)]
 struct Running {
-    /// Generations, and in which lines their tasks stand.
+    /// The generation of each task that runs, and the lines in which it stands.
     attempts: HashMap<TaskId, (u64, Vec<Line>)>,
-    /// How many of each line run.
+    /// How many tasks of each line run.
     at_once: HashMap<String, usize>,
 }
 

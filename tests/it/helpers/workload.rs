@@ -39,7 +39,7 @@ impl Load {
         if n % 11 == 7 { 20_000 } else { 10 }
     }
 
-    /// The args are those that the task was made with.
+    /// Whether the args are those that the task was made with.
     pub fn is_whole(&self) -> bool {
         self.filler.len() == Load::size(self.n) && self.filler.bytes().all(|b| b == b'x')
     }
@@ -106,7 +106,7 @@ pub fn role(role: &str, file: &Path) {
 }
 
 struct Work {
-    /// It shuts down after a few milliseconds, and ends.
+    /// The process shuts its queue down after a few milliseconds, and ends.
     closes: bool,
     /// WAL checkpoints and purges go on all the time.
     chores: bool,

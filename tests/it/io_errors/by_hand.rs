@@ -89,7 +89,7 @@ fn g02_a_single_failed_sync_is_settled_by_the_probe() {
     in_images(&recording, &Do::Ok(7), |found, _| assert_eq!(found, 1, "accepted, and lost"));
 }
 
-/// It found: the error of the commit that turns WAL on went unheard, SQLite said "wal" and wrote with a rollback journal, and a power
+/// A past bug: the error of the commit that turns WAL on went unheard, SQLite said "wal" and wrote with a rollback journal, and a power
 /// cut took back commits that were acknowledged.
 #[test]
 fn g01_a_failed_switch_to_wal_is_an_error() {
@@ -154,7 +154,7 @@ fn g04_an_outcome_waits_until_the_disk_works_again() {
     }
 }
 
-/// It found: SQLite tells an error of the device while reading as damage, and an outcome that met one was given up: its task stayed
+/// A past bug: SQLite tells an error of the device while reading as damage, and an outcome that met one was given up: its task stayed
 /// RUNNING until a restart, and ran again.
 #[test]
 fn g04_an_outcome_survives_an_error_while_reading() {
@@ -176,7 +176,7 @@ fn g04_an_outcome_survives_an_error_while_reading() {
     assert_eq!((record.state, record.attempt_number), (State::Succeeded, 1));
 }
 
-/// It found: a claim that had failed was told again by the next step, which had claimed a task and forgot it; and an outcome that
+/// A past bug: a claim that had failed was told again by the next step, which had claimed a task and forgot it; and an outcome that
 /// could not be written kept its place for ever.
 #[test]
 fn a_stepped_queue_goes_on_after_an_error() {
@@ -196,7 +196,7 @@ fn a_stepped_queue_goes_on_after_an_error() {
     }
 }
 
-/// It found: the pool of reading connections tried again in silence, and after ten seconds said that none had become free.
+/// A past bug: the pool of reading connections tried again in silence, and after ten seconds said that none had become free.
 #[test]
 fn who_looks_at_a_dead_disk_is_told_of_the_disk() {
     let folder = Folder::in_memory();

@@ -34,7 +34,7 @@ fn closed(folder: &Path, prepare: impl FnOnce(&mut SteppedQueue)) -> ManualClock
     clock
 }
 
-/// The files of a queue that `act` leaves in the lurch: it is given where to copy them.
+/// The files of a queue as a death of its process during `act` leaves them: `act`, or the handler of [`Die`], copies them to `folder`.
 fn abandoned(folder: &Path, act: impl FnOnce(&SteppedQueue, &Faults)) -> ManualClock {
     let (clock, home) = (ManualClock::new(), Folder::in_memory());
     let faults = Faults::attach(home.file()).unwrap();

@@ -1,4 +1,4 @@
-//! Each of the parts that wake somebody, alone: a wake-up that comes just before its sleeper falls asleep is not lost.
+//! Each part that wakes a thread, tested alone: a wake-up that comes just before its sleeper falls asleep is not lost.
 
 use std::sync::Arc;
 use std::time::Duration;

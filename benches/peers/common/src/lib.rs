@@ -1,4 +1,4 @@
-//! What the peers' benchmark programs share, so that nothing is written five times: the arguments, the payloads' sizes, the JSON
+//! What the peers' benchmark programs share: the arguments, the payloads' sizes, the JSON
 //! line, the percentiles, the bytes written. It knows nothing of any peer's interface.
 
 use std::error::Error;
