@@ -1,4 +1,4 @@
-//! What perdura asks of an engine.
+//! The trait [`Engine`]: what an engine outside must do.
 
 use std::time::Duration;
 

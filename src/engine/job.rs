@@ -1,4 +1,4 @@
-//! What an engine is asked about, and what it answers.
+//! Ids of jobs, their statuses and ends, and the errors of an engine.
 
 use std::fmt;
 

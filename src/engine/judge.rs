@@ -1,4 +1,4 @@
-//! What is to be done about a job, by what is known of it and what its engine says: one total function.
+//! Decides what to do about a job, from what the file knows of it and what its engine says: one total function.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! What bounds a queue: how many of its tasks run at once, and how often one starts; how many workers there are for all queues; and what tasks wait
-//! for in the world outside.
+//! Limits and rates of queues, the number of workers, and the conditions that tasks wait for.
 
 use super::handle::Queue;
 use crate::config::WORKERS_RANGE;

@@ -1,4 +1,4 @@
-//! Attempts whose work is outside, and whose end somebody tells.
+//! Ends attempts whose work is done outside: somebody says how it went.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Changing tasks that wait.
+//! Changes the options and args of queued tasks.
 
 use std::borrow::Cow;
 

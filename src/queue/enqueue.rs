@@ -1,4 +1,4 @@
-//! Making tasks.
+//! Makes tasks: one, a batch, or one inside a transaction of the caller.
 
 use std::borrow::Cow;
 use std::fmt;

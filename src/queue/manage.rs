@@ -1,4 +1,4 @@
-//! What people do to tasks and queues. Every verb is durable when it returns.
+//! Verbs on tasks and queues: retry, run now, cancel, delete, pause, … Each is durable when it returns.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Reading: tasks, counts, results, and what attempts did.
+//! Reads: tasks, counts, results, and what attempts did.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -27,7 +27,7 @@ impl Queue {
     /// ```
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut) after `timeout`, which says what [`explain`](Queue::explain) does, unless `timeout` is zero: the task goes on; [`NotFound`](ErrorKind::NotFound);
+    /// [`TimedOut`](ErrorKind::TimedOut) after `timeout`, which says what [`explain`](Queue::explain) does: the task goes on; [`NotFound`](ErrorKind::NotFound);
     /// [`OwnerFile`](ErrorKind::OwnerFile), if this queue has handlers but its `-owner` file keeps it from executing, and no other process is known
     /// to execute; [`InsideHandler`](ErrorKind::InsideHandler) if a handler calls it; [`FileReplaced`](ErrorKind::FileReplaced) if the file
     /// was removed or replaced meanwhile; [`Io`](ErrorKind::Io) if the task has ended and that could not be written; [`Internal`](ErrorKind::Internal) if a thread of the queue has panicked too often to go on.
@@ -44,12 +44,8 @@ impl Queue {
             Ok(None)
         })?;
         finished.ok_or_else(|| {
-            let why = match timeout.is_zero() {
-                true => None, // who asks again and again pays for no explanation
-                false => self.explain(id).ok(),
-            };
-            let why = why.map_or_else(|| "it goes on".to_owned(), |why| why.to_string());
             let timeout = humantime::format_duration(timeout);
+            let why = self.explain(id).map_or_else(|_| "it goes on".to_owned(), |why| why.to_string());
             Error::new(ErrorKind::TimedOut, format!("task {id} is not finished after {timeout}: {why}"))
         })
     }

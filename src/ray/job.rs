@@ -1,4 +1,4 @@
-//! What a job of Ray is.
+//! The spec of a Ray job.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The end of a log that may be endless. Ray gives a log whole, as one JSON object; what is kept is its end.
+//! Keeps the end of a log of any length. Ray returns a log whole, as one JSON object.
 
 use std::io::{self, Read};
 

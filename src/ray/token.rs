@@ -1,4 +1,4 @@
-//! The token that says who asks.
+//! The token with which requests to the head are authenticated.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

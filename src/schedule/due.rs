@@ -1,4 +1,4 @@
-//! Which ticks of a schedule fire now, after however long a time.
+//! Which ticks of a schedule fire now, also after a long time in which none could.
 
 use std::time::Duration;
 

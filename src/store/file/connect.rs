@@ -1,4 +1,4 @@
-//! Connections that are safe on a file that somebody else may have prepared.
+//! Makes connections that are safe on a file that somebody else may have prepared.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! From a path to connections that are what they should be.
+//! Opens a file: from a path to connections whose settings were checked.
 
 use std::fs;
 use std::io;

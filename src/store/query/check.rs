@@ -1,4 +1,4 @@
-//! Whether a file keeps its own promises: what must always hold, as queries that must find nothing.
+//! Checks a file: each invariant is a query that must find nothing.
 
 use std::error::Error as _;
 

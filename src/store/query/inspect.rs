@@ -1,4 +1,4 @@
-//! What is known of a file beside its tasks: its settings, its size, its WAL, who owns it.
+//! Facts about the file itself: its settings, its size, its WAL, its owner.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What can be seen of many tasks at once, and what an attempt has written.
+//! Statistics over many tasks, and the output of attempts.
 
 use rusqlite::{Connection, OptionalExtension};
 

@@ -1,4 +1,4 @@
-//! What people do to tasks: one by one, and to all that a filter means.
+//! Verbs on tasks, by id and by filter: retry, run now, cancel, delete, move to the dead letters.
 
 use super::dead_letters::move_to_dead_letters;
 use super::remove::{KeyEnds, forget_progress, remove};

@@ -1,4 +1,4 @@
-//! Rows that cannot be: what no write of ours makes, found in a file that was altered or damaged.
+//! Damaged rows: values that perdura never writes, found in a file that was altered or damaged.
 //!
 //! Passes over many tasks (claims, promotions, recovery) must not fail because of one of them, or it would keep all others from
 //! running. So such a task is put aside: it ends as FAILED with an error that says why, its args stay. What one call asks of one

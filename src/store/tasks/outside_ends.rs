@@ -1,4 +1,4 @@
-//! How work ends that is outside (`outside`): somebody says so, its engine does, its time is over, or it is cancelled.
+//! Ends of work outside (`outside`): somebody says so, its engine says so, its time is over, or it is cancelled.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The end of a task's rows.
+//! Deletes the rows of a task.
 
 use super::needs::forget_needs;
 use super::row::HotRow;

@@ -1,4 +1,4 @@
-//! What an enqueue does whose unique key is taken: nothing, or it gives the task that waits other args, options, or another time.
+//! An enqueue whose unique key is taken: it changes nothing, or gives the waiting task other args, other options or another time.
 //!
 //! The task keeps its id, and the token of the enqueue that made it, so that the repetition of that enqueue still finds it. The newest enqueue that
 //! changed it leaves its own token beside that one.

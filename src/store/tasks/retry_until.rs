@@ -1,4 +1,4 @@
-//! Attempts that want to be made again when a condition is met.
+//! Ends an attempt whose handler asks for another one when a condition is met.
 
 use std::borrow::Cow;
 
