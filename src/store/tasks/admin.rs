@@ -35,7 +35,7 @@ impl Verb {
         }
     }
 
-    /// Which tasks it is for, as a message says it.
+    /// The rule that a refusal names: which tasks the verb takes.
     fn rule(self) -> &'static str {
         match self {
             Verb::Retry | Verb::RetryFromStart => {
@@ -50,7 +50,7 @@ impl Verb {
         }
     }
 
-    /// The states that a bulk verb means when its filter names none.
+    /// The states of a bulk verb whose filter names none.
     pub(crate) fn default_states(self) -> &'static [State] {
         match self {
             Verb::Retry | Verb::RetryFromStart | Verb::MoveToDeadLetters => &[State::Failed, State::Lost],
@@ -152,7 +152,7 @@ pub(crate) fn apply_all(
     Ok((bulk, done))
 }
 
-/// Pauses or resumes a queue, durably; one that the file has not met yet too. One that is closed for a while is open then as well.
+/// Pauses or resumes a queue, also one that the file does not know yet. Resuming also opens a queue that is closed for a while.
 pub(crate) fn set_paused(tx: &Tx<'_>, queue: &str, paused: bool) -> Sql<()> {
     let queue_id = tx.queue_id(queue)?;
     tx.change_one("UPDATE perdura_queues SET paused = ?2 WHERE queue_id = ?1", (queue_id, paused))?;

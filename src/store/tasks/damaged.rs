@@ -12,10 +12,10 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::{Fault, Sql, contradiction};
 use crate::task::{ErrorReport, Hold, State, TaskId, Timestamp};
 
-/// The type of the error that a task is left with when it is put aside.
+/// The error type of a task that was failed because its rows are damaged.
 const ROW_DAMAGED: &str = "RowDamaged";
 
-/// Does something to one task of many. None if its rows cannot be: it has been put aside then.
+/// Changes one task of many. None if its rows are damaged: the task was failed then.
 ///
 /// # Errors
 /// What is not the task's own fault.
@@ -39,7 +39,7 @@ pub(crate) fn indexed(tx: &Tx<'_>, id: TaskId) -> Sql<HotRow> {
     HotRow::find(tx.conn, id)?.ok_or_else(|| contradiction("an index names a task that is not there"))
 }
 
-/// Ends a task as FAILED whose rows cannot be, whatever they hold. One that has ended already keeps its end.
+/// Fails a task whose rows are damaged, whatever they hold. A task that has ended already keeps its end.
 pub(crate) fn fail_damaged(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) -> Sql<()> {
     let why = Error::from(why);
     let sql = "SELECT queue_id, state, hold FROM perdura_tasks

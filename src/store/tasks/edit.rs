@@ -12,7 +12,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{Due, Extras, State, TaskId, Timestamp, millis};
 
-/// What is to be changed of a task. What is none stays.
+/// The changes to a task. A field that is none stays as it is.
 #[derive(Clone, Default)]
 pub(crate) struct Edit {
     pub args: Option<EditedArgs>,

@@ -171,7 +171,8 @@ fn latest<'t>(
     }
 }
 
-/// What a new task has of its key. One that starts right away needs a key no more that is one until the start, but it may be taken for a time.
+/// The bits of a new task for its key. A task that starts at once does not need a key that is taken until the start, unless the key is taken for a
+/// time as well.
 fn first_extras(unique: &Unique, starts: bool) -> Extras {
     let is_free = unique.until_started && starts && unique.lasts.is_none();
     let is_kept = !is_free || planted("g04-a-direct-start-keeps-the-key");

@@ -50,10 +50,10 @@ pub(crate) fn queue_list(queues: &[String]) -> String {
     serde_json::Value::from(queues).to_string()
 }
 
-/// What the file keeps for tasks that are kept for good.
+/// The stored value for tasks that are kept for good.
 const FOR_GOOD: i64 = -1;
 
-/// Raises the epoch: whoever owned the file before can write as its owner no more.
+/// Raises the epoch: the previous owner can no longer write as the owner.
 pub(crate) fn take_over(tx: &Tx<'_>, settings: &OwnerSettings) -> Sql<i64> {
     let served = settings.served.as_deref().map(queue_list);
     let retention = settings.retention.map(|kept| kept.map_or(FOR_GOOD, millis));

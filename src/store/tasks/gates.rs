@@ -255,7 +255,7 @@ pub(crate) fn reopen(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
     .map(drop)
 }
 
-/// A start of a queue that was spent has not happened.
+/// Gives a start back to the rate of a queue: it was spent, but did not happen.
 pub(crate) fn refund(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
     match limits(tx.conn, queue_id)?.bucket {
         Some(bucket) => write_bucket(tx, queue_id, bucket, bucket.refund()),
@@ -263,7 +263,7 @@ pub(crate) fn refund(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
     }
 }
 
-/// Sets how many tasks of a queue may be in flight at once; one that the file has not met yet too.
+/// Sets how many tasks of a queue may be in flight at once, also of a queue that the file does not know yet.
 pub(crate) fn set_limit(tx: &Tx<'_>, queue: &str, limit: Option<u32>) -> Sql<()> {
     let queue_id = tx.queue_id(queue)?;
     tx.change_one("UPDATE perdura_queues SET max_in_flight = ?2 WHERE queue_id = ?1", (queue_id, limit))?;
@@ -271,7 +271,7 @@ pub(crate) fn set_limit(tx: &Tx<'_>, queue: &str, limit: Option<u32>) -> Sql<()>
     Ok(())
 }
 
-/// Sets how often tasks of a queue may start; one that the file has not met yet too. The same rate again changes nothing.
+/// Sets how often tasks of a queue may start, also of a queue that the file does not know yet. The same rate again changes nothing.
 pub(crate) fn set_rate(tx: &Tx<'_>, queue: &str, rate: Option<Rate>, now: Timestamp) -> Sql<()> {
     let queue_id = tx.queue_id(queue)?;
     let before = limits(tx.conn, queue_id)?.bucket;

@@ -148,7 +148,7 @@ pub(crate) fn release(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bool> {
     }
 }
 
-/// The same for a task whose row may not say rightly whether it has one.
+/// The same for a task whose row may be wrong about its key.
 pub(crate) fn release_if_held(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bool> {
     let sql = match planted("g04-an-end-frees-a-key-before-its-time") {
         false => {
@@ -184,7 +184,7 @@ pub(crate) fn set_time(tx: &Tx<'_>, id: TaskId, time: Option<(Timestamp, Timesta
     tx.change_one(sql, (id.as_i64(), since, until))
 }
 
-/// Lets the time of a key begin again that began in the future: the clock has jumped back, and delays it by at most its own length.
+/// Restarts the time of a key that began in the future: the clock has jumped back, which delays the key by at most its own length.
 pub(crate) fn notice_jump(
     tx: &Tx<'_>,
     id: TaskId,

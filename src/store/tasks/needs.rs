@@ -75,7 +75,7 @@ impl<'d> Surroundings<'d> {
         Surroundings { met: None, free_bytes: None, free_disk }
     }
 
-    /// Whether a task may start by what it needs.
+    /// Whether what a task needs is there.
     pub(super) fn judge(&mut self, tx: &Tx<'_>, id: TaskId) -> Sql<NeedsMet> {
         let Some(row) = NeedsRow::find(tx, id)? else { return Ok(NeedsMet::Yes { throughout: 0 }) };
         let met = match self.met {
@@ -115,7 +115,7 @@ pub(super) fn follow(tx: &Tx<'_>, id: TaskId, before: Reasons, to: Reasons) -> S
     Ok(())
 }
 
-/// Forgets what a task, or a dead letter, needs.
+/// Deletes the needs of a task or of a dead letter.
 pub(super) fn forget_needs(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     tx.run("DELETE FROM perdura_needs WHERE task_id = ?1", [id.as_i64()]).map(drop)
 }

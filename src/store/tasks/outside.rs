@@ -78,14 +78,14 @@ pub(super) fn has_engine(tx: &Tx<'_>, id: TaskId) -> Sql<bool> {
     tx.one(sql, [id.as_i64()], |row| row.get(0))
 }
 
-/// Tasks, at most `limit`, for which nobody has said in time how they end.
+/// Tasks whose end nobody has reported in time, at most `limit`.
 pub(super) fn overdue(tx: &Tx<'_>, now: Timestamp, limit: i64) -> Sql<Vec<i64>> {
     let sql = "SELECT task_id FROM perdura_outside INDEXED BY perdura_outside_due
                WHERE engine IS NULL AND deadline_ms IS NOT NULL AND deadline_ms <= ?1 ORDER BY deadline_ms LIMIT ?2";
     tx.numbers(sql, (now.as_millis(), limit))
 }
 
-/// Lets the time begin again of tasks, at most `limit`, whose handlers have returned in the future: the clock has jumped back. Says how many.
+/// Restarts the time of tasks whose handlers have returned in the future (the clock has jumped back), at most `limit`; says how many.
 pub(super) fn begin_again(tx: &Tx<'_>, now: Timestamp, limit: i64) -> Sql<usize> {
     let sql = "SELECT task_id FROM perdura_outside INDEXED BY perdura_outside_anchors
                WHERE engine IS NULL AND deadline_ms IS NOT NULL AND since_ms > ?1 LIMIT ?2";
@@ -105,7 +105,7 @@ pub(super) fn is_any_from_the_future(conn: &Connection, now: Timestamp) -> Sql<b
     Ok(conn.prepare_cached(sql)?.query_row([now.as_millis()], |row| row.get(0))?)
 }
 
-/// What is known of the work of a task that is outside.
+/// What the file knows of the work of a task that is outside.
 pub(crate) fn outside_record(conn: &Connection, id: TaskId) -> Sql<Option<OutsideRecord>> {
     let sql = "SELECT engine, job, waits_for, since_ms, accepted_at_ms, deadline_ms FROM perdura_outside WHERE task_id = ?1";
     let record = conn.prepare_cached(sql)?.query_row([id.as_i64()], |row| {

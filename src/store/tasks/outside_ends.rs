@@ -94,7 +94,7 @@ fn not_the_running_one(row: &HotRow, generation: u64) -> Error {
     Error::new(ErrorKind::Superseded, format!("task {id} {is}; nothing was changed"))
 }
 
-/// The error for an end that somebody tells too early.
+/// The error for an end that is reported too early.
 fn still_in_handler(id: TaskId) -> Error {
     let message = format!(
         "the handler of task {id} has not returned yet; its work can be ended by others once that has handed it over (Failure::outside)"
@@ -102,7 +102,7 @@ fn still_in_handler(id: TaskId) -> Error {
     Error::new(ErrorKind::WrongState, message)
 }
 
-/// Ends a task as cancelled whose work nobody does whom one could ask to stop. False if its work is an engine's.
+/// Cancels a task whose work outside has nobody who could be asked to stop. False if an engine does the work.
 pub(super) fn cancel(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<bool> {
     if has_engine(tx, row.task_id)? {
         return Ok(false);
@@ -120,7 +120,7 @@ pub(super) fn cancel(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<bool> {
     Ok(true)
 }
 
-/// Ends an attempt for which nobody has said in time how it ends.
+/// Ends an attempt whose end nobody has reported in time.
 pub(super) fn time_out(tx: &Tx<'_>, row: &HotRow, rules: &SettleRules, now: Timestamp) -> Sql<()> {
     let error = ErrorReport::new("Timeout", "nobody has said in time how it ends", "");
     let verdict = Verdict::Failed { error, permanent: false, timed_out: true, retry_after: None };
@@ -133,7 +133,7 @@ pub(super) fn time_out(tx: &Tx<'_>, row: &HotRow, rules: &SettleRules, now: Time
     }
 }
 
-/// Whether an attempt is not one that is outside.
+/// Whether an attempt does not run outside.
 fn is_over(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Superseded | ErrorKind::NotFound | ErrorKind::WrongState)
 }

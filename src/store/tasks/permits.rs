@@ -44,7 +44,7 @@ pub(crate) struct LimitRow {
 }
 
 impl LimitRow {
-    /// That of a task to be made, which needs a permit now or later.
+    /// The row of a new task, which needs a permit now or later.
     pub(crate) fn of_new(
         tx: &Tx<'_>,
         (queue_id, digest): LimitedKey,
@@ -186,7 +186,7 @@ fn moved(tx: &Tx<'_>, key: LimitedKey) {
     tx.gathered(|all| all.permit_moved(key));
 }
 
-/// A task that goes, or is put aside, has nothing of its key any more; its row of the limits stays.
+/// A task that is removed, or failed as damaged, has no permit any more; its row of the limits stays.
 pub(super) fn leave(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     Leave::new(tx)?.run(tx, id)
 }

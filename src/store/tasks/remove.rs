@@ -8,7 +8,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{Extras, TaskId, Timestamp};
 
-/// What becomes of the unique key of a task that goes.
+/// What becomes of the unique key of a task that is removed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum KeyEnds {
     /// It is free: somebody deletes the task.

@@ -131,7 +131,7 @@ fn is_bound(row: &HotRow) -> bool {
     row.task_state.in_flight && row.extras.contains(Extras::PERMIT)
 }
 
-/// Whether steps of it are done: they are steps of the args that it has.
+/// Whether steps of it are done: they belong to its present args.
 pub(super) fn has_begun(row: &HotRow) -> bool {
     row.extras.contains(Extras::STEPS) && !planted("g18-steps-of-other-args-stay")
 }

@@ -252,7 +252,7 @@ pub(crate) fn no_task(id: TaskId) -> Error {
     )
 }
 
-/// The fault of a row that the rules let nothing happen to, although the query that found it says that it must.
+/// The fault of a row for which the rules refuse an event, although the query that found it says that it must happen.
 pub(crate) fn refused_by_rules(id: TaskId, refusal: Refusal) -> Fault {
     contradiction(&format!("the rules refuse what is due for task {id}: {refusal:?}"))
 }

@@ -157,7 +157,7 @@ pub(crate) fn pause_schedule(tx: &Tx<'_>, name: &str) -> Sql<()> {
     Ok(())
 }
 
-/// Lets a paused schedule go on. The ticks of its pause are none.
+/// Resumes a paused schedule. Ticks that fell into the pause do not fire.
 ///
 /// # Errors
 /// `NotFound`; `WrongState` if it is broken, or was disabled.

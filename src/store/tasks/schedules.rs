@@ -39,7 +39,7 @@ pub(crate) struct ScheduleRow {
 pub(crate) struct Fired {
     /// Schedules that were looked at.
     pub schedules: usize,
-    /// Those that a clock had written that was ahead, and that begin anew.
+    /// Schedules that begin anew, because a clock that was ahead had written them.
     pub anchored: Vec<String>,
     /// Those that cannot make tasks, and why.
     pub broken: Vec<(String, String)>,
@@ -253,7 +253,7 @@ pub(crate) fn fire(tx: &Tx<'_>, config: &Config, now: Timestamp, limit: usize) -
     Ok(fired)
 }
 
-/// Does something to a schedule as a whole. None if it makes no sense, or the options of its tasks do not: it is broken then, and says so.
+/// Changes a schedule as a whole. None if its definition or the options of its tasks are invalid: it is marked as broken then.
 fn unless_broken<R>(
     tx: &Tx<'_>,
     schedule_id: i64,
@@ -275,7 +275,7 @@ fn unless_broken<R>(
     }
 }
 
-/// Whether a fault is that of one schedule, and no other's.
+/// Whether a fault concerns one schedule alone.
 fn is_its_own(fault: &Fault) -> bool {
     let is_input =
         matches!(fault, Fault::Typed(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::TooLarge));

@@ -110,7 +110,7 @@ macro_rules! list {
 struct Way {
     find: [&'static str; 2],
     edge: [&'static str; 2],
-    /// What is found is still to be compared with the filter, one by one.
+    /// Each task that is found must still be compared with the filter.
     is_list: bool,
 }
 
@@ -195,7 +195,7 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// For what a filter means, in an order. Its limit is not minded.
+    /// A search for what matches a filter, in an order. The filter's limit is ignored.
     pub(crate) fn new(filter: &Filter, among: Among, order: Order) -> Search {
         let low = filter.after.map_or(i64::MIN, TaskId::as_i64);
         let high = filter.before.map_or(i64::MAX, TaskId::as_i64);
@@ -220,7 +220,7 @@ impl Search {
         }
     }
 
-    /// For the tasks of this moment that a filter means, oldest first: what is enqueued later is not met.
+    /// A search for the tasks that exist now and match a filter, oldest first. Tasks that are enqueued later are not found.
     pub(crate) fn of_now(conn: &Connection, filter: &Filter) -> Sql<Search> {
         let mut search = Search::new(filter, Among::Tasks, Order::OldestFirst);
         let newest: Option<i64> =
@@ -234,7 +234,7 @@ impl Search {
         self.rest.is_none()
     }
 
-    /// How far it is: the ids that it has looked through, of all that the file has had.
+    /// Its progress: the ids that it has looked through, of all that the file has had.
     pub(crate) fn progress(&self, conn: &Connection) -> Sql<Progress> {
         let sql = match self.among {
             Among::Tasks => {
@@ -307,7 +307,7 @@ impl Search {
         }
     }
 
-    /// The ways that lead past everything that the filter can mean.
+    /// The ways that together find everything that can match the filter.
     fn lanes(&self, conn: &Connection, check: &Check<'_>) -> Sql<Vec<SearchLane>> {
         if let Some(tag) = &self.filter.tag {
             return Ok(vec![SearchLane::of(TAGGED, tag.clone(), Value::Null)]);
@@ -390,7 +390,7 @@ pub(crate) struct Check<'f> {
 }
 
 impl<'f> Check<'f> {
-    /// None if the file has no task like that: it does not know the name or the queue, or its counters know of none.
+    /// None if no task can match: the file does not know the name or the queue, or its counters have none.
     pub(crate) fn new(conn: &Connection, filter: &'f Filter, among: Among) -> Sql<Option<Check<'f>>> {
         let name_id = match &filter.task_name {
             Some(name) => find_task_name(conn, name)?,
@@ -416,7 +416,7 @@ impl<'f> Check<'f> {
         Ok(conn.prepare_cached(sql)?.query_row((queue_id, self.filter.state_mask()), |row| row.get(0))?)
     }
 
-    /// Whether the filter means this one. Its bounds of ids and its limit are not minded.
+    /// Whether a task matches the filter. Its bounds of ids and its limit are ignored.
     pub(crate) fn is_meant(&self, conn: &Connection, id: i64) -> Sql<bool> {
         let sql = if self.among == Among::Tasks { ONE_TASK } else { ONE_LETTER };
         Ok(!self.run(conn, sql, &[id.into(), Value::Null], ANY, 1)?.is_empty())

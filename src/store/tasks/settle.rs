@@ -60,7 +60,7 @@ pub(super) enum Settled {
     Superseded,
 }
 
-/// What there is to tell of attempts that were settled.
+/// What to tell about the settled attempts.
 #[derive(Debug, Default)]
 pub(crate) struct SettleReport {
     /// Tasks whose attempt was not the running one any more, for which nothing was changed.
