@@ -1,4 +1,4 @@
-//! Taking care of the file: what is known of it, copies of it.
+//! The file of a queue: checks, reports, copies, exports.
 
 use std::io::Write;
 use std::path::Path;
