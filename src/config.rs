@@ -12,14 +12,14 @@ use crate::error::{Error, ErrorKind};
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(315_576_000);
 /// Bounds of `max_task_attempts` and of each task's `max_attempts`.
 pub(crate) const MAX_ATTEMPTS_RANGE: RangeInclusive<u32> = 1..=100;
-/// How long finished tasks are kept if nobody says anything.
+/// The default of `retention`.
 const DEFAULT_RETENTION: Option<Duration> = Some(Duration::from_secs(7 * 24 * 3600));
 /// Bounds of `workers`: a thread each.
 pub(crate) const WORKERS_RANGE: RangeInclusive<usize> = 1..=1024;
 /// Bounds of the byte limits. SQLite's own limit is 1,000,000,000.
 const BYTES_RANGE: RangeInclusive<usize> = 16..=256 * 1024 * 1024;
 const RESERVE_RANGE: RangeInclusive<u64> = 0..=1024 * 1024 * 1024;
-/// The shortest `poll_interval` but 0: below it, polling would be the load.
+/// The shortest `poll_interval` other than 0: below it, polling would be the load.
 const MIN_POLL: Duration = Duration::from_millis(10);
 /// The longest `busy_timeout`: a writer that waits longer waits for something that is broken.
 const MAX_BUSY: Duration = Duration::from_secs(3600);
@@ -28,8 +28,8 @@ const MIN_STUCK: Duration = Duration::from_millis(100);
 
 /// Every setting of a queue. It is checked when the queue opens.
 ///
-/// Set the fields with the setters of the same names, or read it with serde from TOML or JSON. There durations are written as people write
-/// them (`"90s"`, `"5m"`), and unknown fields are refused.
+/// Set the fields with the setters of the same names, or read a `Config` with serde from TOML or JSON. In these, durations are written as people
+/// write them (`"90s"`, `"5m"`), and unknown fields are refused.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -57,8 +57,8 @@ pub struct Config {
     /// The longest wait between attempts: at most 10 years. Defaults to 24 h.
     #[serde(with = "fields::retry_backoff_max")]
     pub retry_backoff_max: Duration,
-    /// How much is added to each wait at most, as a fraction of it: 0-1. It is drawn for each task and attempt, and added before the wait is cut to
-    /// `retry_backoff_max`. Defaults to 0.
+    /// The most that chance adds to each wait, as a fraction of the wait: 0-1. It is drawn for each task and attempt, and added before the wait is
+    /// cut to `retry_backoff_max`. Defaults to 0.
     pub retry_jitter: f64,
     /// Types of errors that are not retried. Defaults to none.
     ///
@@ -70,7 +70,7 @@ pub struct Config {
     pub stuck_task_timeout: Duration,
     /// What becomes of a task whose process died while it ran. Defaults to `immediate`.
     pub lost_retry: LostRetry,
-    /// How long one attempt may take, for tasks without a timeout of their own: at most 10 years. Defaults to no limit (`"never"`).
+    /// How long one attempt may take, for tasks without a timeout of their own: 1 ms - 10 years. Defaults to no limit (`"never"`).
     #[serde(with = "fields::task_timeout")]
     pub task_timeout: Option<Duration>,
     /// Threads that run tasks: 1-1024. Defaults to the number of processors available.
@@ -223,15 +223,15 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The longest value that a connection takes: somewhat more than the largest args, result or checkpoint; and never so little that
-    /// what another program with higher limits has written could not be read.
+    /// The longest value that a connection takes, in bytes: 1 MiB more than the largest of args, result and checkpoint; and at least 17 MiB, so
+    /// that it can read values of up to 16 MiB of a program with higher limits.
     pub(crate) fn longest_value(&self) -> usize {
         const AT_LEAST: usize = 16 * 1024 * 1024;
         const ROOM: usize = 1024 * 1024; // a row is more than its longest value
         self.max_args_bytes.max(self.max_result_bytes).max(self.max_checkpoint_bytes).max(AT_LEAST) + ROOM
     }
 
-    /// How long finished tasks are kept, if that is not the default: the default says nothing.
+    /// The retention, if it is not the default: with the default, the value in the file holds.
     pub(crate) fn own_retention(&self) -> Option<Option<Duration>> {
         (self.retention != DEFAULT_RETENTION).then_some(self.retention)
     }
@@ -304,7 +304,7 @@ mod fields {
     /// What stands for "no limit".
     const NEVER: &str = "never";
 
-    /// `forms`: what it may be.
+    /// Reads a duration; none for `never`. `forms`: examples of what it may be, for the message.
     fn read<'de, D: Deserializer<'de>>(
         field: &str,
         forms: &str,
@@ -320,7 +320,7 @@ mod fields {
         Ok((Some(parsed), text))
     }
 
-    /// What a duration may be that has no `never`.
+    /// Examples for a field that does not take `never`.
     fn forms(field: &str) -> String {
         let zero = if field == "poll_interval" { ", or \"0s\" for never" } else { "" };
         format!("\"90s\" or \"5m\"{zero}")

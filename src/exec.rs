@@ -1,4 +1,4 @@
-//! An engine that is a program: any cluster becomes a short script.
+//! An engine that is a program: a short script connects any cluster.
 //!
 //! perdura runs the program once for each call, with the call's name as the last argument, a JSON object on its standard input, and reads a JSON object
 //! from its standard output:
@@ -6,7 +6,7 @@
 //! | call | gets | answers |
 //! |---|---|---|
 //! | `start` | `{"job": ID, "spec": …}` | `{}`: it has the job. `{"refused": WHY}`: it never takes this one. `{"not_now": WHY}`: for certain it was not started |
-//! | `poll` | `{"jobs": [ID, …]}` | `{ID: {"status": …}, …}`, see below; of what it leaves out it says nothing |
+//! | `poll` | `{"jobs": [ID, …]}` | `{ID: {"status": …}, …}`, see below; a job that it leaves out is `unknown` |
 //! | `cancel` | `{"job": ID}` | `{}` |
 //! | `collect` | `{"job": ID}` | `{"result": …, "log": TEXT}`, either may be left out |
 //! | `forget` | `{"job": ID}` | `{}`; only if [`NamedEngine::forget`](crate::engine::NamedEngine::forget) asks for it |
@@ -34,16 +34,16 @@ use serde_json::Value;
 use crate::engine::{Collected, Engine, EngineError, JobEnd, JobFailure, JobId, JobStatus};
 use crate::{Clock, SystemClock};
 
-/// What is kept of the standard error.
+/// How many bytes of the standard error are kept: the last ones.
 const STDERR_BYTES: usize = 2048;
 
-/// How soon it looks again whether the program has ended.
+/// The time between two checks whether the program has ended.
 const EXIT_POLL: Duration = Duration::from_millis(5);
 
-/// How long something that the program has left behind may keep its output open.
+/// How long the output may stay open after the program has ended: a process that it has left behind may hold it.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// An engine that is a program. The [module](crate::exec) says what it is asked.
+/// An engine that is a program. The [module](crate::exec) describes its calls.
 ///
 /// ```no_run
 /// use perdura::engine::NamedEngine;
@@ -139,7 +139,7 @@ impl ExecEngine {
             spawned.map_err(|e| EngineError::not_now(format!("{shown} cannot be started: {e}")))?;
         let answered = self.talk(&shown, &mut child, question);
         if matches!(child.try_wait(), Ok(None)) {
-            end(&mut child); // before it was waited for, its number is nobody else's
+            end(&mut child); // until it is waited for, no other process gets its id
         }
         let answer = answered?;
         serde_json::from_slice(&answer).map_err(|e| {
@@ -154,7 +154,7 @@ impl ExecEngine {
     fn talk(&self, shown: &str, child: &mut Child, question: Vec<u8>) -> Result<Vec<u8>, EngineError> {
         let until = self.clock.monotonic().saturating_add(self.timeout);
         if let Some(mut stdin) = child.stdin.take() {
-            // One that does not read it all has its reasons, and says so by its exit code.
+            // The program need not read it all: its exit code says whether it has failed.
             background("question", move || drop(stdin.write_all(&question)));
         }
         let out = child.stdout.take().map(|out| read(out, self.max_output.saturating_add(1)));
@@ -193,7 +193,7 @@ impl ExecEngine {
     }
 }
 
-/// Does something on a thread of its own; without one it is not done, which shows in the answer.
+/// Runs `act` on a thread of its own. If no thread can be started, it does not run: then the answer is missing.
 fn background(what: &str, act: impl FnOnce() + Send + 'static) {
     let builder = std::thread::Builder::new().name(format!("perdura-exec-{what}"));
     let _ = builder.spawn(act);
@@ -242,13 +242,13 @@ fn how_it_ended(status: ExitStatus) -> String {
     }
 }
 
-/// The end of what a program wrote on its standard error, as more of a sentence.
+/// The end of what a program wrote on its standard error, to append to a message.
 fn said(err: &[u8]) -> String {
     let text = String::from_utf8_lossy(err).trim().to_owned();
     if text.is_empty() { String::new() } else { format!(": {text}") }
 }
 
-/// What is wrong with JSON, without a part of it.
+/// What is wrong with JSON, without quoting it.
 fn plain(e: &serde_json::Error) -> &'static str {
     match e.classify() {
         serde_json::error::Category::Data => "a value of another shape",
@@ -374,7 +374,7 @@ impl Engine for ExecEngine {
     }
 }
 
-/// Its arguments and variables may be secrets.
+/// Leaves out arguments and variables, which may be secrets.
 impl fmt::Debug for ExecEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExecEngine")

@@ -19,14 +19,14 @@ use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Mutex, Receiver, lock};
 use crate::task::{Claimed, ErrorReport, Verdict};
 
-/// What a worker is told.
+/// An order to a worker.
 pub(crate) enum WorkerOrder {
     Run(Assignment),
-    /// It is not wanted any more.
+    /// The worker is to end.
     Leave(Dismissal),
 }
 
-/// Counted as long as no worker has heard it.
+/// Counts as unheard until a worker has received it.
 pub(crate) struct Dismissal(Arc<AtomicUsize>);
 
 impl Dismissal {
@@ -49,7 +49,7 @@ pub(crate) struct Assignment {
 }
 
 impl Assignment {
-    /// What becomes of a job that no worker has started.
+    /// Hands back an attempt that no worker has started: it does not count.
     pub(crate) fn hand_back(self) -> Finished {
         self.unstarted(Start::Never)
     }
@@ -85,7 +85,7 @@ pub(crate) fn run(job: Assignment, registry: &Registry, port: &Arc<dyn Port>) ->
     Finished { settlement: cx.settlement(after_commit(&cx, verdict)), start: Start::Noted(note) }
 }
 
-/// What the end of a handler means: nothing more if it has committed its end itself.
+/// The verdict of an attempt: `Committed` if its handler has committed the end itself, however the handler ended after that.
 fn after_commit(cx: &Context, verdict: Verdict) -> Verdict {
     if !cx.control.committed.load(Ordering::Acquire) {
         return verdict;
@@ -100,7 +100,7 @@ fn after_commit(cx: &Context, verdict: Verdict) -> Verdict {
     Verdict::Committed
 }
 
-/// The failure that a panic is.
+/// The failure of an attempt whose handler has panicked.
 fn panicked(payload: Box<dyn Any + Send>) -> Verdict {
     let message = panic_text(&*payload).to_owned();
     drop_quietly(payload);
@@ -114,7 +114,7 @@ thread_local! {
     static CAPTURED: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// While it lives, the panic hook keeps where this thread panics.
+/// While it lives, the panic hook keeps location and backtrace of a panic on this thread.
 struct Capture;
 
 impl Capture {
@@ -188,7 +188,7 @@ impl Executor {
         Ok(())
     }
 
-    /// Lets go of the workers: joins all if nothing runs any more, else those that have ended. No more jobs may come.
+    /// Lets go of the workers: joins all if nothing runs any more, else those that have ended. No more orders may come.
     pub(crate) fn join(&self, nothing_runs: bool) {
         let mut threads = lock(&self.threads);
         for thread in threads.drain(..).filter(|thread| nothing_runs || thread.is_finished()) {
@@ -197,7 +197,7 @@ impl Executor {
     }
 }
 
-/// A worker's life.
+/// The loop of a worker.
 fn work(orders: &Receiver<WorkerOrder>, registry: &Registry, port: &Arc<dyn Port>) {
     for order in orders {
         let job = match order {

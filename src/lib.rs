@@ -71,7 +71,7 @@ pub use task::{
     QueueCounts, Rate, State, StepRecord, Task, TaskId, TaskRecord, Timestamp, Unique,
 };
 
-/// What a queue says of itself and its file: reports for people who look after it, and for programs that show them.
+/// Reports of a queue and its file, for people who operate it and for programs that show them.
 pub mod inspect {
     pub use crate::queue::Explanation;
     pub use crate::store::{CheckReport, FileReport, Owner, PragmaReport, WalReport};

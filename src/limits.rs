@@ -1,4 +1,4 @@
-//! What a queue lets start: how many tasks at once, how many in a time, and whether it is closed for a while. Pure.
+//! What a queue lets start: how many tasks at once, how many in a period, and whether it is closed for a while. Pure.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ impl QueueLimits {
         Ok(usize::try_from(places.min(tokens)).unwrap_or(usize::MAX))
     }
 
-    /// The same where the clock may have jumped back: nothing is shut for longer than it would have been from now on.
+    /// The limits after a possible jump back of the clock: nothing stays shut for longer than if it were shut now.
     pub(crate) fn after_jump(&self, now: Timestamp) -> QueueLimits {
         QueueLimits {
             bucket: self.bucket.map(|bucket| bucket.after_jump(now)),
@@ -79,7 +79,7 @@ pub(crate) struct RateBucket {
 }
 
 impl RateBucket {
-    /// One that has rested.
+    /// A bucket of which nothing is spent.
     pub(crate) fn full(rate: Rate, now: Timestamp) -> RateBucket {
         RateBucket { rate, opens_at_us: micros(now).saturating_sub(RateBucket::early(&rate)) }
     }
@@ -109,7 +109,7 @@ impl RateBucket {
         )
     }
 
-    /// So many tasks have started.
+    /// Spends this many starts.
     pub(crate) fn spend(self, starts: usize, now: Timestamp) -> RateBucket {
         let rested = self.opens_at_us.max(micros(now).saturating_sub(RateBucket::early(&self.rate)));
         let starts = i64::try_from(starts).unwrap_or(i64::MAX);
@@ -119,7 +119,7 @@ impl RateBucket {
         }
     }
 
-    /// A start that was spent has not happened.
+    /// Gives back one start, which was spent and has not happened.
     pub(crate) fn refund(self) -> RateBucket {
         RateBucket { opens_at_us: self.opens_at_us.saturating_sub(RateBucket::every(&self.rate)), ..self }
     }
@@ -143,13 +143,13 @@ impl RateBucket {
 /// A queue is closed for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Closure {
-    /// Since when: after a clock that jumped back it begins again.
+    /// When it began. If the clock has jumped back since, it begins again.
     pub since: Timestamp,
     pub until: Timestamp,
 }
 
 impl Closure {
-    /// Closes for so long, or for as long as it was closed already.
+    /// Closes for `by`, or until the closure `before` ends, if that is later.
     pub(crate) fn extend(before: Option<Closure>, now: Timestamp, by: Duration) -> Closure {
         let asked = Closure { since: now, until: now.saturating_add(by) };
         match before.map(|closure| closure.after_jump(now)) {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever takes all that is allowed at each look, and looks when it likes.
+        /// For a claimer that asks at any time, and takes up to all that is allowed.
         #[test]
         fn g16_no_window_has_more_starts_than_its_rate(rate in rates(), steps in prop::collection::vec((0_i64..500, 0_usize..30), 1..80)) {
             let (mut now, mut bucket, mut starts) = (at(1_000_000), RateBucket::full(rate, at(1_000_000)), Vec::new());

@@ -1,8 +1,8 @@
 //! The timer: one thread that sleeps until something is due.
 //!
 //! It knows only when to call [`Ticks::tick`], which does what is due and says when it wants to be called again. While something
-//! waits it looks at the wall clock at least each [`MAX_TIMER_SLEEP`], since timers stand still while the machine sleeps and clocks jump; with
-//! nothing waiting it does not wake.
+//! waits it looks at the wall clock at least each [`MAX_TIMER_SLEEP`] ([`MAX_TICK_SLEEP`] if only schedules wait), since timers stand still while the
+//! machine sleeps and clocks jump; with nothing waiting it does not wake.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,8 +16,9 @@ pub trait Engine: Send + 'static {
 
     /// Starts a job under this id. It returns when the engine has accepted it for certain.
     ///
-    /// **An id that the engine knows is not started again**, whether its job runs or has ended: then this is `Ok`. perdura calls it a second time for
-    /// an id only if the first call did not answer and [`poll`](Engine::poll) has said since that the engine does not know the id.
+    /// **An id that the engine knows is not started again**, whether its job runs or has ended: then this is `Ok`. perdura calls it again for an
+    /// id only after [`not_now`](EngineError::not_now), or if an earlier call did not answer and [`poll`](Engine::poll) has said since that the
+    /// engine does not know the id.
     ///
     /// # Errors
     /// [`refused`](EngineError::refused): this job can never run (its task fails for good). [`not_now`](EngineError::not_now): it was not started for
@@ -27,7 +28,7 @@ pub trait Engine: Send + 'static {
     /// What has become of these jobs: an answer for each, in their order.
     ///
     /// # Errors
-    /// If nothing can be said of any of them. What cannot be said of one alone is [`JobStatus::Unknown`].
+    /// If the engine can answer for none of them. A job for which it cannot answer is [`JobStatus::Unknown`].
     fn poll(&mut self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError>;
 
     /// Asks a job to stop. It is only a request: `poll` says when it has ended. A job that has ended, or that the engine does not know, is no error.
@@ -36,14 +37,14 @@ pub trait Engine: Send + 'static {
     /// If the engine cannot be asked. It is asked again.
     fn cancel(&mut self, job: &JobId) -> Result<(), EngineError>;
 
-    /// What a job that has ended has given and written.
+    /// The result and the log of a job that has ended.
     ///
     /// # Errors
-    /// If it cannot be fetched now. It is tried again some times; then a job that has succeeded counts as lost. What cannot be had for good (a log
-    /// that the engine has lost) is left out instead.
+    /// If they cannot be fetched now. It is tried again for ten minutes; then a job that has succeeded counts as lost. Leave out instead what can
+    /// never be fetched (a log that the engine has lost).
     fn collect(&mut self, job: &JobId) -> Result<Collected, EngineError>;
 
-    /// What a job has written so far, from this byte on, for whoever looks on while it runs (`perdura follow`). Nothing by default.
+    /// The log of a job so far, from the byte `from` on: `perdura follow` shows it while the job runs. Empty by default.
     ///
     /// # Errors
     /// If it cannot be had now, or the engine cannot tell it.
@@ -52,16 +53,17 @@ pub trait Engine: Send + 'static {
         Ok(Vec::new())
     }
 
-    /// Forgets a job that has ended, after its task's end is durable. Called only if [`NamedEngine::forget`](super::NamedEngine::forget) asks for it. It does nothing by default.
+    /// Forgets a job that has ended, after its task's end is durable. perdura calls it only if
+    /// [`NamedEngine::forget`](super::NamedEngine::forget) asks for it. Does nothing by default.
     ///
     /// # Errors
-    /// If that cannot be done now. It is tried again some times, as long as this process follows jobs.
+    /// If that cannot be done now. It is tried again up to eight times, as long as this process follows jobs.
     fn forget(&mut self, job: &JobId) -> Result<(), EngineError> {
         let _ = job;
         Ok(())
     }
 
-    /// How long the engine knows the id of a job at least, after that has ended.
+    /// How long, at least, the engine knows the id of a job after the job has ended.
     ///
     /// A start that did not answer is repeated only within this time, and only if the engine does not know the id. With zero, such a task is `LOST`.
     fn remembers(&self) -> Duration;

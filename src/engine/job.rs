@@ -1,11 +1,11 @@
-//! Ids of jobs, their statuses and ends, and the errors of an engine.
+//! Jobs of an engine: their ids, their statuses, what they leave behind; and the errors of an engine.
 
 use std::fmt;
 
 use crate::handler::JobFailure;
 
-/// Under which id an engine knows a job: hexadecimal digits and `-`, at most 100 bytes. It is drawn from the file, the task and the attempt, so no
-/// other job has it.
+/// The id under which an engine knows a job: hexadecimal digits and `-`, at most 100 bytes. It is made from the file, the task and the attempt, so
+/// no other job has it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId(String);
 
@@ -27,7 +27,7 @@ impl fmt::Display for JobId {
     }
 }
 
-/// Where a job stands.
+/// The status of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JobStatus {
@@ -57,7 +57,7 @@ pub enum JobEnd {
     Lost(String),
 }
 
-/// What a job that has ended has given.
+/// The result and the log of a job that has ended.
 #[derive(Clone, Default)]
 #[must_use]
 pub struct Collected {
@@ -66,25 +66,25 @@ pub struct Collected {
 }
 
 impl Collected {
-    /// Nothing.
+    /// Neither a result nor a log.
     pub fn new() -> Collected {
         Collected::default()
     }
 
-    /// What it has given, as a text: [`Ended::text`](super::Ended::text) and [`Ended::json`](super::Ended::json) read it.
+    /// Sets the result, a text: [`Ended::text`](super::Ended::text) and [`Ended::json`](super::Ended::json) read it.
     pub fn result(mut self, text: impl Into<String>) -> Collected {
         self.result = Some(text.into());
         self
     }
 
-    /// What it has written. perdura keeps the first 16 KiB and the last 48 KiB with the task.
+    /// Sets the log, which is what the job has written. perdura keeps the first 16 KiB and the last 48 KiB with the task.
     pub fn log(mut self, bytes: impl Into<Vec<u8>>) -> Collected {
         self.log = bytes.into();
         self
     }
 }
 
-/// It may be private, so it says how much there is, and not what.
+/// Shows the sizes of result and log, whose texts may be private.
 impl fmt::Debug for Collected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Collected")
@@ -112,27 +112,27 @@ pub(crate) enum EngineErrorKind {
 }
 
 impl EngineError {
-    /// It refuses this job for good, for what the job is. The task fails, and keeps the message.
+    /// The engine refuses this job for good, because of its spec. The task fails, and keeps the message.
     pub fn refused(message: impl Into<String>) -> EngineError {
         EngineError { kind: EngineErrorKind::Refused, message: message.into() }
     }
 
-    /// It has not done it, for certain, and may do it later: it is busy, refuses the connection, or does not know who asks.
+    /// The engine has certainly not done what it was asked, and may do it later: it is busy, refuses the connection, or does not know who asks.
     pub fn not_now(message: impl Into<String>) -> EngineError {
         EngineError { kind: EngineErrorKind::NotNow, message: message.into() }
     }
 
-    /// It has not answered: it may have done it, or not.
+    /// The engine has not answered: it may have done what it was asked, or not.
     pub fn unreachable(message: impl Into<String>) -> EngineError {
         EngineError { kind: EngineErrorKind::Unreachable, message: message.into() }
     }
 
-    /// Whether it refuses the job for good.
+    /// Whether the engine refuses the job for good.
     pub fn is_refusal(&self) -> bool {
         self.kind == EngineErrorKind::Refused
     }
 
-    /// What it says.
+    /// Its message.
     pub fn message(&self) -> &str {
         &self.message
     }

@@ -1,4 +1,4 @@
-//! Decides what to do about a job, from what the file knows of it and what its engine says: one total function.
+//! Decides what to do about a job, by what is known of it and what its engine says: one total function.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(crate) struct KnownJob {
     pub is_overdue: bool,
     /// The engine was asked to stop it.
     pub stop_asked: bool,
-    /// Since it was to be started; none if the clock does not tell.
+    /// How long ago it was to be started; none if the clock has been set back to before that.
     pub age: Option<Duration>,
     /// How long it has been pending.
     pub pending_for: Duration,
@@ -27,11 +27,12 @@ pub(crate) struct KnownJob {
     pub silent_for: Duration,
 }
 
-/// So long a start without an answer may still be under way within its engine: a job that was cancelled meanwhile has to be seen to be stopped.
+/// How long a start without an answer may still be under way in the engine. A cancelled job is watched until then: it may yet appear, and is to be
+/// stopped.
 const LATE_START: Duration = Duration::from_secs(5 * 60);
 
 impl KnownJob {
-    /// Whether a start of it may be heard only now.
+    /// Whether a start without an answer may still bring the job about.
     fn may_come(&self) -> bool {
         self.maybe_started && self.age.is_some_and(|age| age < LATE_START)
     }
@@ -77,7 +78,7 @@ pub(crate) enum Fate {
     },
 }
 
-/// Decides.
+/// Decides what to do about a job.
 pub(crate) fn judge(job: &KnownJob, status: &JobStatus, rules: &JobRules) -> Decision {
     let is_to_stop = job.cancel_requested || job.is_overdue;
     match status {
@@ -114,7 +115,7 @@ pub(crate) fn judge(job: &KnownJob, status: &JobStatus, rules: &JobRules) -> Dec
     }
 }
 
-/// What nobody may start again but a person who knows what that means.
+/// The job is lost, and only a person may start it again.
 fn lost_for_good(why: &str) -> Decision {
     Decision::End(Fate::Lost { why: why.to_owned(), retry: LostRetry::Manual, abandoned: false })
 }
@@ -122,7 +123,7 @@ fn lost_for_good(why: &str) -> Decision {
 fn fate(job: &KnownJob, end: &JobEnd, rules: &JobRules) -> Fate {
     match end {
         JobEnd::Succeeded => Fate::Succeeded,
-        // Some engines say of what was stopped that it has failed.
+        // Some engines report a stopped job as failed.
         JobEnd::Failed(failure)
             if job.is_overdue && job.stop_asked && !job.cancel_requested && !failure.permanent =>
         {

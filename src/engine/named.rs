@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::sync::{Mutex, lock};
 use crate::task::check_name;
 
-/// The shortest time between two looks at an engine.
+/// The shortest `poll_interval` of an engine.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An engine under the name that the file knows it by, and how it is used.
@@ -51,8 +51,8 @@ impl<E: Engine> NamedEngine<E> {
         NamedEngine { settings, engine: Arc::new(Mutex::new(engine)) }
     }
 
-    /// Sets the queues in which its tasks stand, and no others: nothing of them starts while the engine cannot be reached. A task that is enqueued
-    /// without a queue goes to the first one. Defaults to one of the engine's name.
+    /// Sets the queues of its tasks, in which no other tasks may stand: nothing in them starts while the engine cannot be reached. A task that is
+    /// enqueued without a queue goes to the first one. Defaults to one queue with the engine's name.
     pub fn queues(mut self, queues: impl IntoIterator<Item = impl Into<String>>) -> NamedEngine<E> {
         self.settings.queues = queues.into_iter().map(Into::into).collect();
         self
@@ -71,22 +71,23 @@ impl<E: Engine> NamedEngine<E> {
         self
     }
 
-    /// Sets how long a job may be [pending](super::JobStatus::Pending). Then it is cancelled, and its task is `LOST`. Defaults to 30 minutes.
+    /// Sets how long a job may be [pending](super::JobStatus::Pending): above zero. Then it is cancelled, and its task is `LOST`. Defaults to 30
+    /// minutes.
     pub fn start_timeout(mut self, timeout: Duration) -> NamedEngine<E> {
         self.settings.start_timeout = timeout;
         self
     }
 
-    /// Sets what becomes of a task whose job is lost by an error of the engine, or has not started in time. The next attempt has an id of its own. A
-    /// job of which the engine had accepted and knows nothing any more stays `LOST` in any case, until somebody retries it. Defaults to
-    /// [`LostRetry::Manual`].
+    /// Sets what becomes of a task whose job is lost by an error of the engine, has not started in time, or of which the engine could say nothing for
+    /// [`stuck_task_timeout`](crate::Config::stuck_task_timeout). The next attempt has an id of its own. A job that the engine had accepted and does
+    /// not know any more stays `LOST` in any case, until somebody retries it. Defaults to [`LostRetry::Manual`].
     pub fn lost_retry(mut self, rule: LostRetry) -> NamedEngine<E> {
         self.settings.lost_retry = rule;
         self
     }
 
-    /// Lets the engine [forget](Engine::forget) each job once its task's end is durable; what it has not come to when the process ends stays there.
-    /// Defaults to false.
+    /// Lets the engine [forget](Engine::forget) each job once its task's end is durable. Jobs that are not forgotten yet when the process ends stay
+    /// with the engine. Defaults to false.
     pub fn forget(mut self, forget: bool) -> NamedEngine<E> {
         self.settings.forget = forget;
         self
@@ -123,7 +124,7 @@ impl EngineSettings {
     }
 }
 
-/// An engine of whatever kind: its jobs are JSON.
+/// An engine without its types: its specs are JSON.
 pub(crate) trait AnyEngine: Send + Sync {
     fn start(&self, job: &JobId, spec: &str) -> Result<(), EngineError>;
     fn poll(&self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError>;

@@ -19,15 +19,15 @@ use crate::task::{Claimed, Extras, OutputStream, Settlement, TaskId, TaskRecord,
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StopReason {
-    /// Another attempt is the running one, or another process owns the file: nothing of it counts any more.
+    /// Another attempt is the running one, or another process owns the file: its writes do not count any more.
     Superseded,
     /// Somebody has cancelled the task.
     Cancelled,
     /// It has run longer than it may.
     Timeout,
-    /// A condition that it [needs throughout](crate::Options::needs_throughout) has not been met for ten seconds. It does not count.
+    /// A condition that it [needs throughout](crate::Options::needs_throughout) has not been met for ten seconds. The attempt does not count.
     Condition,
-    /// The queue is shutting down. It does not count.
+    /// The queue is shutting down. The attempt does not count.
     ShutDown,
 }
 
@@ -42,7 +42,7 @@ pub struct Context {
     pub(crate) port: Arc<dyn Port>,
     /// When the attempt began, on the monotonic clock.
     pub(crate) began: Duration,
-    /// The steps that it knows of.
+    /// The steps that it knows of; none before it comes to the first.
     pub(crate) steps: Mutex<Option<Steps>>,
 }
 
@@ -156,7 +156,7 @@ impl Context {
     /// [`queue_name`](Context::queue_name) has an example.
     ///
     /// # Errors
-    /// None as of now.
+    /// None at present.
     pub fn version(&self) -> Result<u32, Failure> {
         Ok(self.claimed.version)
     }
@@ -283,7 +283,7 @@ impl Context {
     pub fn save_checkpoint<C: Serialize + ?Sized>(&self, checkpoint: &C) -> Result<(), Failure> {
         let json = to_json("checkpoint", checkpoint, self.port.limits().1).map_err(Failure::from_write)?;
         self.alive();
-        self.control.has_saved.store(true, Ordering::Release); // also if it is not known whether it was
+        self.control.has_saved.store(true, Ordering::Release); // before the write, whose outcome may stay unknown
         self.port.save_checkpoint(&self.control, json).map_err(Failure::from_write)
     }
 
@@ -358,8 +358,8 @@ impl Context {
         self.check_superseded()
     }
 
-    /// Ends the attempt, with `?`, if it was cancelled, has run out of time or is not the running one any more, or if the queue is shutting
-    /// down. Call it between steps.
+    /// Ends the attempt, with `?`, if there is a [reason to stop](StopReason): it was cancelled, has run out of time, is not the running one any
+    /// more, lacks a condition, or the queue is shutting down. Call it between steps.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
@@ -395,8 +395,8 @@ impl Context {
         Err(Failure::of(class, error_type, message))
     }
 
-    /// Why the attempt is to stop, if it is: for a handler that does not end with `?`. [`ensure_active`](Context::ensure_active) makes the failure of
-    /// it that is to be returned.
+    /// Why the attempt is to stop; none if it may go on. It is for a handler that does not end with `?`:
+    /// [`ensure_active`](Context::ensure_active) gives the failure to return.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Queue, StopReason, testing::{ManualClock, SteppedQueue}};
@@ -437,7 +437,7 @@ impl Context {
         }
     }
 
-    /// Progress, checkpoints and checks are signs of life too, once heartbeats have begun.
+    /// Progress, output, checkpoints and checks are signs of life too, once heartbeats have begun.
     pub(super) fn alive(&self) {
         if self.control.sign_of_life().is_some() {
             self.control.beat(self.port.monotonic());
@@ -448,13 +448,13 @@ impl Context {
         self.control.deadline().is_some_and(|deadline| self.port.monotonic() >= deadline)
     }
 
-    /// What the file keeps of an output; none for null.
+    /// An output as the JSON that the file keeps; none for null.
     pub(crate) fn result_json<O: Serialize>(&self, output: &O) -> Result<Option<String>, Failure> {
         let json = to_json("result", output, self.port.limits().0).map_err(Failure::from_write)?;
         Ok((json != "null").then_some(json))
     }
 
-    /// How the attempt has ended, now.
+    /// The settlement of the attempt, which ends now.
     pub(crate) fn settlement(&self, mut verdict: Verdict) -> Settlement {
         if let Verdict::Outside(outside) = &mut verdict {
             outside.time_left = self.time_left();

@@ -29,7 +29,7 @@ pub(crate) struct Control {
     pub has_saved: AtomicBool,
     /// Its end is in the file: it has committed it itself.
     pub committed: AtomicBool,
-    /// The conditions that it needs while it runs: their bits.
+    /// The bits of the conditions that it needs while it runs.
     pub needs_throughout: i64,
     /// It has been without one of them for too long.
     pub lacks_condition: AtomicBool,
@@ -45,14 +45,14 @@ pub(crate) struct Control {
     total: AtomicU64,
     /// There is progress that is not in the file yet.
     has_progress: AtomicBool,
-    /// What it has written, by stream; none of it as long as there is nothing.
+    /// What it has written, by stream; empty before it writes.
     output: Mutex<Vec<Stream>>,
     /// Tasks that it makes if it succeeds.
     children: Mutex<Vec<NewTask>>,
 }
 
 impl Control {
-    /// Tasks that one attempt can make with its end.
+    /// How many tasks one attempt can make with its end.
     pub(crate) const MAX_CHILDREN: usize = 10_000;
 
     pub(crate) fn new(claimed: &Claimed) -> Control {
@@ -97,7 +97,7 @@ impl Control {
         std::mem::take(&mut *lock(&self.children))
     }
 
-    /// How its attempt has ended, with what it has told and not yet written.
+    /// How its attempt has ended, with the progress and output that are not in the file yet.
     pub(crate) fn settlement(&self, claimed: &Claimed, verdict: Verdict, ran: Duration) -> Settlement {
         let children = self.take_children();
         Settlement {
@@ -118,7 +118,7 @@ impl Control {
         }
     }
 
-    /// The attempt goes on: its end could not be written.
+    /// Takes back what a settlement has taken: the end could not be written, and the attempt goes on.
     #[cfg(feature = "rusqlite")]
     pub(crate) fn take_back(&self, settlement: Settlement) {
         *lock(&self.children) = settlement.children;
@@ -140,7 +140,7 @@ impl Control {
         self.suspect_until.store(at.map_or(0, to_mark), Ordering::Release);
     }
 
-    /// Notes whether it has the conditions that it needs while it runs; answers with since when it has not.
+    /// Notes whether it has the conditions that it needs while it runs; answers with since when it lacks one.
     pub(crate) fn note_conditions(&self, has_all: bool, now: Duration) -> Option<Duration> {
         match (has_all, from_mark(self.lacks_since.load(Ordering::Acquire))) {
             (true, _) => {
@@ -206,7 +206,7 @@ impl Control {
         PendingOutput { progress, output: streams.filter_map(written).collect() }
     }
 
-    /// These news could not be written after all.
+    /// Marks these as not written again: the write has failed.
     pub(crate) fn keep_pending(&self, news: &PendingOutput) {
         self.has_progress.fetch_or(news.progress.is_some(), Ordering::AcqRel);
         let mut output = lock(&self.output);

@@ -40,7 +40,7 @@ struct Cause {
     class: Class,
     report: ErrorReport,
     retry_after: Option<Duration>,
-    /// The name of the sleep that a snooze is.
+    /// The name of the sleep, if it is a snooze for one.
     sleep: Option<String>,
     /// The condition that it waits for.
     condition: Option<String>,
@@ -99,7 +99,7 @@ impl Failure {
         Failure::of(Class::Permanent, "StepUndecodable", &message)
     }
 
-    /// A name that the handler gives is none.
+    /// The handler has given an invalid name.
     pub(super) fn unusable_name(error: Error) -> Failure {
         Failure::of(Class::Permanent, "InvalidInput", &error.to_string())
     }
@@ -109,14 +109,14 @@ impl Failure {
         Failure::of(Class::Permanent, error_type, message)
     }
 
-    /// The attempt sleeps: it ends, and the next one goes on behind the sleep.
+    /// The attempt sleeps: it ends, and the next one goes on after the sleep.
     pub(super) fn sleep(name: &str, delay: Duration) -> Failure {
         let mut failure = Failure::snooze(delay.min(MAX_DURATION));
         failure.0.sleep = Some(name.to_owned());
         failure
     }
 
-    /// What a write of an attempt that failed means for the attempt: its class and type are kept.
+    /// The failure of an attempt whose write has failed with this error.
     pub(crate) fn from_write(error: Error) -> Failure {
         let message = error.to_string();
         match error.kind() {
@@ -261,7 +261,7 @@ impl Failure {
         Failure::goes_outside(Elsewhere::Somebody { waits_for: what })
     }
 
-    /// A task of an engine stands in a queue that is none of its.
+    /// A task of an engine stands in a queue that is not one of the engine's.
     pub(super) fn wrong_queue(queue: &str, engine: &str, queues: &[String]) -> Failure {
         let message = format!(
             "the task stands in the queue {queue:?}, and those of the engine {engine:?} stand in {queues:?}; enqueue it there"
@@ -269,14 +269,14 @@ impl Failure {
         Failure::of(Class::Permanent, "WrongQueue", &message)
     }
 
-    /// A job has ended, and is handed over once more.
+    /// The function for a job that has ended has returned [`Failure::outside`].
     pub(super) fn job_is_over() -> Failure {
         let message =
             "the job of the task has ended, so its work cannot go on outside; let another task follow";
         Failure::of(Class::Permanent, "InvalidInput", message)
     }
 
-    /// Its work goes on there.
+    /// The work of the task goes on at `to`.
     pub(super) fn goes_outside(to: Elsewhere) -> Failure {
         let mut failure = Failure::of(Class::Outside, "Outside", "its work goes on outside");
         failure.0.outside = Some(GoesOutside { to, time_left: None });
@@ -372,7 +372,7 @@ impl Failure {
         self
     }
 
-    /// Does not try again, however many attempts are left. Type and message stay. It has no effect on a snooze or a cancel.
+    /// Makes the failure final, however many attempts are left. Type and message stay. It has no effect on a snooze, a cancel or a timeout.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Queue, State, testing::{ManualClock, SteppedQueue}};

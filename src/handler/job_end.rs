@@ -1,4 +1,4 @@
-//! What the program is told of a job of an engine that has ended.
+//! A job of an engine that has ended, as the program's function gets it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use super::failure::Failure;
 use crate::json::from_json;
 
-/// A job that has ended: how, and what it has given. The last argument of [`Builder::outside`](crate::Builder::outside) makes the task's output of it.
+/// A job that has ended: how, and with which result. The last argument of [`Builder::outside`](crate::Builder::outside) makes the task's output of
+/// it.
 ///
 /// ```
 /// # use perdura::engine::{Ended, JobFailure};
@@ -32,7 +33,7 @@ pub struct Ended {
 pub struct JobFailure {
     /// A stable name of the kind of failure, for lists and the denylist.
     pub error_type: String,
-    /// What is to be told of it.
+    /// A message to show.
     pub message: String,
     /// It is not retried, however many attempts are left.
     pub permanent: bool,
@@ -63,7 +64,7 @@ impl Ended {
         Ended { job: job.to_owned(), failure, result, log }
     }
 
-    /// A job that has succeeded and has given this, for tests.
+    /// A job that has succeeded with this result, for tests.
     pub fn succeeded(result: impl Into<String>) -> Ended {
         Ended::new("test", None, Some(result.into()), Vec::new())
     }
@@ -96,10 +97,10 @@ impl Ended {
         self.failure.clone().map_or(Ok(()), |failure| Err(failure.into()))
     }
 
-    /// What it has given, as a text.
+    /// Its result, a text.
     ///
     /// # Errors
-    /// Its failure, if it has failed; `ResultMissing` if it has given nothing.
+    /// Its failure, if it has failed; `ResultMissing` if it has no result.
     pub fn text(&self) -> Result<String, Failure> {
         self.check()?;
         let missing =
@@ -107,7 +108,7 @@ impl Ended {
         self.result.clone().ok_or_else(missing)
     }
 
-    /// What it has given, which is JSON.
+    /// Its result, decoded from JSON.
     ///
     /// # Errors
     /// As [`text`](Ended::text); `ResultUndecodable` if it is not what is asked for.
@@ -119,7 +120,7 @@ impl Ended {
     }
 }
 
-/// What it has given may be private.
+/// Shows the sizes of result and log, whose texts may be private.
 impl fmt::Debug for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ended")

@@ -16,16 +16,15 @@ pub(crate) trait Port: Send + Sync + 'static {
     fn checkpoint(&self, id: TaskId) -> Result<Option<String>, Error>;
     /// Saves a checkpoint of the running attempt; durable when it returns.
     fn save_checkpoint(&self, control: &Control, json: String) -> Result<(), Error>;
-    /// What the steps of a task are called that are done: at most `limit`.
+    /// The keys of the steps of a task that are done, at most `limit`.
     fn step_keys(&self, id: TaskId, limit: usize) -> Result<Vec<StepKey>, Error>;
-    /// What a step of a task has given, as JSON: the inner one is none of a sleep.
+    /// The result of a step of a task, as JSON; none if it is not done, and an inner none for a sleep.
     fn step_result(&self, id: TaskId, step: &StepKey) -> Result<Option<Option<String>>, Error>;
-    /// Keeps what a step of the running attempt has given; durable when it returns.
+    /// Keeps the result of a step of the running attempt; durable when it returns.
     fn save_step(&self, control: &Control, step: StepKey, json: String) -> Result<(), Error>;
-    /// The task at the beginning of the line of replays that a task belongs to.
-    /// A key for something that a task does in the world.
+    /// The idempotency key of a task for `name`: the same in all its attempts, and in all replays of it.
     fn idempotency_key(&self, id: TaskId, name: &str) -> Result<String, Error>;
-    /// There is something to be written, some time.
+    /// Says that there is progress or output to be written soon.
     fn has_pending(&self);
     /// An attempt has a deadline, on the monotonic clock.
     fn watch_deadline(&self, deadline: Duration);
@@ -47,7 +46,7 @@ pub(crate) trait Port: Send + Sync + 'static {
     fn monotonic(&self) -> Duration;
     /// The largest (result, checkpoint), in bytes.
     fn limits(&self) -> (usize, usize);
-    /// The limit of one attempt of tasks that say nothing themselves.
+    /// How long one attempt may take of a task without a timeout of its own.
     fn default_timeout(&self) -> Option<Duration>;
     /// The queue, for handlers that ask for it.
     fn home(&self) -> Weak<dyn Any + Send + Sync>;

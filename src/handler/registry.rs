@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::json::{from_json, to_json};
 use crate::task::{Elsewhere, Task, Verdict, check_name};
 
-/// How soon a task is looked at again whose queue could not be read.
+/// How long a task is snoozed whose queue could not be read.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A handler without its types: JSON in, JSON out.
@@ -25,7 +25,7 @@ type Erased = Box<dyn Fn(&str, &Context) -> Result<Option<String>, Failure> + Se
 #[derive(Default)]
 pub(crate) struct Registry {
     handlers: Vec<Handler>,
-    /// Which handler is that of a name; older names of a task have one too.
+    /// The index of the handler of each name, the older names of a task included.
     names: HashMap<&'static str, usize>,
     upgrades: HashMap<&'static str, Upgrades>,
     twice: Vec<&'static str>,
@@ -35,11 +35,11 @@ struct Handler {
     task_name: &'static str,
     version: u32,
     run: Erased,
-    /// What makes an output of the job that an engine has done; none of what runs here.
+    /// Makes the output from a job that has ended; none for a handler that runs here.
     finish: Option<FinishFn>,
 }
 
-/// What makes the output of a task of its args and of the job that has ended: JSON of at most so many bytes.
+/// Makes the output of a task from its args and the job that has ended: JSON of at most so many bytes.
 type FinishFn = Box<dyn Fn(&str, &Ended, usize) -> Result<Option<String>, Failure> + Send + Sync>;
 
 /// How tasks of a type run on an engine.
@@ -50,9 +50,9 @@ pub(crate) struct OutsideHandler<S, F> {
     pub engine: String,
     /// The queues in which its tasks stand.
     pub queues: Vec<String>,
-    /// What the engine is asked to do, JSON.
+    /// Makes the spec of the job, JSON.
     pub spec: S,
-    /// What the task gives.
+    /// Makes the output of the task.
     pub finish: F,
 }
 
@@ -109,7 +109,7 @@ impl Registry {
         self.handlers.push(handler);
     }
 
-    /// Adds a step from the args of one version to those of the next.
+    /// Adds an upgrade from the args of one version to those of the next.
     pub(crate) fn upgrade<T: Task>(
         &mut self,
         from: u32,
@@ -125,7 +125,7 @@ impl Registry {
     }
 
     /// # Errors
-    /// `InvalidConfig`: a name that cannot be, or that has two handlers; upgrades that are not whole, or of a task without a handler.
+    /// `InvalidConfig`: a name that is invalid or has two handlers; upgrades with a gap, or of a task without a handler.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.names().try_for_each(|(name, _)| check_name("task name", name))?;
         if let [name, ..] = self.twice.as_slice() {
@@ -162,7 +162,7 @@ impl Registry {
         }
     }
 
-    /// Whether it knows what tasks of this name give whose job has ended.
+    /// Whether it can make the output of tasks of this name from a job that has ended.
     pub(crate) fn finishes(&self, name: &str) -> bool {
         self.names
             .get(name)
@@ -170,7 +170,7 @@ impl Registry {
             .is_some_and(|handler| handler.finish.is_some())
     }
 
-    /// What a task gives whose job has ended: its args, their version, and what its result may measure. May panic, as the program's function may.
+    /// The verdict of a task whose job has ended. `limit`: the largest result, in bytes. May panic, as the program's function may.
     pub(crate) fn finish(
         &self,
         name: &str,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::task::StepKey;
 
-/// Steps that a task can have.
+/// How many steps a task can have.
 pub(super) const MAX_STEPS: usize = 10_000;
 
 /// The steps that an attempt knows of.

@@ -14,15 +14,15 @@ use crate::sync::lock;
 use crate::task::{Extras, StepKey, check_name};
 
 impl Context {
-    /// Does something once in the life of the task: it runs `work` and keeps what that gives, and later attempts get that instead of doing it
-    /// again. It is durable when this returns, in one commit.
+    /// Does something once in the life of the task: it runs `work` and keeps its result, and later attempts get that result instead of doing it
+    /// again. The result is durable when this returns, by one commit.
     ///
     /// A step is known by its name, wherever it stands: a handler can be changed between two attempts. Steps that fail keep nothing. All
     /// go when the task succeeds; a [retry by hand](crate::Queue::retry) keeps them, one [from the start](crate::Queue::retry_from_start) does
     /// not. Between the end of `work` and the commit the process can die, and then the step is done again: give the other side an
     /// [`idempotency_key`](Context::idempotency_key). For effects in the same file, `Context::commit` (feature `rusqlite`) has no such gap.
     ///
-    /// A step that is not done yet is not begun by an attempt that is to stop: it is checked as [`ensure_active`](Context::ensure_active) does.
+    /// An attempt that is to stop begins no step: before `work` runs, this checks the attempt as [`ensure_active`](Context::ensure_active) does.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
@@ -53,9 +53,9 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// That of `work`. A permanent failure if the name is none (1-200 bytes, no control characters); if this attempt has come to a step of this
-    /// name before (`StepRepeated`; loops use [`step_n`](Context::step_n)); if the task has 10,000 steps (`TooManySteps`); if what it gave
-    /// is over [`max_result_bytes`](crate::Config::max_result_bytes) of JSON (`TooLarge`) or does not turn into JSON; if what an earlier attempt got is
+    /// That of `work`. A permanent failure if the name is invalid (it has 1-200 bytes, no control characters); if this attempt has come to a step of
+    /// this name before (`StepRepeated`; loops use [`step_n`](Context::step_n)); if the task has 10,000 steps (`TooManySteps`); if the result is over
+    /// [`max_result_bytes`](crate::Config::max_result_bytes) of JSON (`TooLarge`) or does not turn into JSON; if the result of an earlier attempt is
     /// not an `R` (`StepUndecodable`). As [`save_checkpoint`](Context::save_checkpoint) if it cannot be kept.
     pub fn step<R, F>(&self, name: &str, work: F) -> Result<R, Failure>
     where
@@ -96,11 +96,11 @@ impl Context {
         self.one_step(key(name, Some(number))?, work)
     }
 
-    /// Waits without a thread: ends the attempt, with `?`, and the next one goes on behind it after `delay` (10 ms to 10 years). The attempt does
-    /// not count, as with [`Failure::snooze`].
+    /// Waits without a thread: ends the attempt, with `?`, and the next one goes on after this call when `delay` (10 ms to 10 years) is over. The
+    /// attempt does not count, as with [`Failure::snooze`].
     ///
-    /// It is over when that wait has ended, whatever ended it: its time, [`run_now`](crate::Queue::run_now), or a retry by hand of a task that was
-    /// cancelled meanwhile. Each name is one sleep in the life of a task.
+    /// The sleep is over when its wait has ended, whatever ended it: its time, [`run_now`](crate::Queue::run_now), or a retry by hand of a task that
+    /// was cancelled meanwhile. Each name is one sleep in the life of a task.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
@@ -138,12 +138,12 @@ impl Context {
         }
     }
 
-    /// A key for something that the task does in the world, for the other side to know it again: the same in all attempts, and in tasks that are
-    /// made of its dead letter; another one for each file, task and name. 32 hexadecimal digits.
+    /// A key by which another system recognises a repeated request of the task: the same in all attempts, and in tasks that are made of its dead
+    /// letter; another one for each file, task and name. 32 hexadecimal digits.
     ///
     /// It is the SipHash-2-4-128 of the task's id, a random number that it was enqueued with, and the name, keyed with the random id of the file. In a
-    /// copy of the file a task has the same keys: what was done before a backup is known again after it is restored. A new task that gets the
-    /// number of one that the backup does not know has other keys.
+    /// copy of the file a task has the same keys: a request from before a backup is recognised after the backup is restored. A new task that gets the
+    /// id of a task that the backup does not have has other keys.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Queue, testing::{ManualClock, SteppedQueue}};
@@ -189,7 +189,7 @@ impl Context {
         let what = format!("result of the step {step}");
         let json = to_json(&what, &given, self.port.limits().0).map_err(Failure::from_write)?;
         self.alive();
-        self.control.has_saved.store(true, Ordering::Release); // also if it is not known whether it was
+        self.control.has_saved.store(true, Ordering::Release); // before the write, whose outcome may stay unknown
         if !planted("g18-a-step-is-not-kept") {
             self.port.save_step(&self.control, step, json).map_err(Failure::from_write)?;
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use crate::error::{Error, ErrorKind};
 
-/// A step: the args of one version, as those of the next.
+/// A step: turns the args of one version into those of the next.
 type UpgradeStep = Box<dyn Fn(Value) -> Result<Value, Failure> + Send + Sync>;
 
 /// The steps of one kind of task.
@@ -32,7 +32,7 @@ impl Upgrades {
     }
 
     /// # Errors
-    /// `InvalidConfig`, naming the task and the version: a step that is missing, too much, or there twice.
+    /// `InvalidConfig`, naming the task and the version: a step that is missing, superfluous, or given twice.
     pub(super) fn check(&self) -> Result<(), Error> {
         let Upgrades { task_name, version, .. } = self;
         let refuse = |problem: String| {
@@ -57,7 +57,7 @@ impl Upgrades {
         }
     }
 
-    /// The args of a version, as those of the newest.
+    /// Turns the args of version `from` into those of the newest.
     pub(super) fn run(&self, args: &str, from: u32) -> Result<String, Failure> {
         let undecodable = |why: &str| Failure::undecodable(&format!("version {from} {why}"));
         let mut value: Value = serde_json::from_str(args).map_err(|_| undecodable("is not JSON"))?;

@@ -1,4 +1,5 @@
-//! Limits and rates of queues, the number of workers, and the conditions that tasks wait for.
+//! What bounds a queue: how many of its tasks run at once, and how often one starts; how many workers there are for all queues; and which
+//! conditions are met.
 
 use super::handle::Queue;
 use crate::config::WORKERS_RANGE;
@@ -61,7 +62,7 @@ impl Queue {
         self.runtime.core.commit(Rank::Change, move |tx| store::set_rate(tx, &queue, rate, now))
     }
 
-    /// Lets this queue have so many workers from now on, as long as it is open: for a laptop on battery, or a program that is minimised.
+    /// Sets the number of workers of this queue from now on, until it is closed: for a laptop on battery, or a program that is minimised.
     ///
     /// Tasks that run go on, so it can take a while until fewer run at once. Tasks that were claimed ahead and have not started are handed
     /// back when there are fewer workers than before. Range 1 to 1024; [`workers`](crate::Builder::workers) says how many there are at first.
@@ -98,12 +99,15 @@ impl Queue {
         self.runtime.core.set_workers(workers)
     }
 
-    /// Says that a condition is met from now on, or is not any more: 1-200 bytes, no control characters. Tasks that [need](crate::Options::needs) it
-    /// wait for this.
+    /// Says that a condition is met from now on, or is not met any more. Its name has 1-200 bytes, no control characters. Tasks that
+    /// [need](crate::Options::needs) the condition wait for this.
     ///
-    /// What the program says that executes tasks from the file counts as long as it owns the file: after it ended or crashed, nobody knows whether the
-    /// computer is still online. What another process says (or the command: `perdura condition online on`), or a queue that does not own the file, counts until it is said
-    /// anew; what a program with handlers has said counts as its own word again when it comes to own the file. What nobody knows is not met. Tasks that wait are ready in the same commit, up to 256 of them; the rest follows at once, in chunks that let others write.
+    /// What the owner of the file says counts as long as it owns the file: after it ended or crashed, nobody knows whether the computer is still
+    /// online. What another process says (or the command: `perdura condition online on`), or a queue that does not own the file, counts until it is
+    /// said anew. What a queue with handlers has said counts as the owner's word once it comes to own the file. A condition of which nobody knows is
+    /// not met.
+    ///
+    /// Up to 256 tasks that wait for the condition are ready in the same commit; the rest follow at once, in chunks that let others write.
     ///
     /// ```
     /// # let queue = perdura::Queue::builder().open_temporary()?;
@@ -127,7 +131,7 @@ impl Queue {
         Ok(())
     }
 
-    /// The conditions that the file knows, because a task needs them or somebody has said something of them: by their names.
+    /// The conditions that the file knows, because a task needs them or somebody has said something of them; sorted by name.
     /// [`set_condition`](Queue::set_condition) has an example.
     ///
     /// # Errors
@@ -138,7 +142,7 @@ impl Queue {
         Ok(conditions)
     }
 
-    /// What the owner said is known no more where nobody owns the file.
+    /// Makes conditions unknown that the owner has set, if nobody owns the file.
     pub(super) fn without_word_of_the_gone(&self, conditions: &mut [Condition]) {
         if conditions.iter().any(|c| c.by_owner && !c.is_unknown) && self.owner().is_owned == Some(false) {
             for condition in conditions.iter_mut().filter(|c| c.by_owner) {

@@ -145,7 +145,7 @@ impl Builder {
         self
     }
 
-    /// Declares a schedule: at its ticks, tasks like this one are made by themselves. May be called repeatedly; a second schedule of a name is an
+    /// Declares a schedule: at each of its ticks, a task like this one is made. May be called repeatedly; a second schedule of a name is an
     /// error of `open`.
     ///
     /// Once this program executes, the file has the schedules that it declares. One that is unchanged keeps its ticks, and one that is paused
@@ -218,8 +218,8 @@ impl Builder {
 
     /// Lets the queue live among the program's own tables. Defaults to false: a file of its own.
     ///
-    /// The file must exist and be in WAL mode (`PRAGMA journal_mode = WAL`). Its permissions and modes stay as they are. `Queue::enqueue_in` (feature `rusqlite`) makes tasks
-    /// in a transaction with your own rows.
+    /// The file must exist and be in WAL mode (`PRAGMA journal_mode = WAL`). Its permissions and modes stay as they are. `Queue::enqueue_in` (feature
+    /// `rusqlite`) makes tasks in a transaction with your own rows.
     ///
     /// ```
     /// # use perdura::Queue;

@@ -7,8 +7,8 @@ use crate::handler::{Context, Control, Failure};
 use crate::task::{Options, Task};
 
 impl Context {
-    /// Makes a task if this attempt succeeds, in the commit that says so: at any other end (a failure, a snooze, a crash) there is none. So a
-    /// retry does not make it twice. [`Context::queue`] makes tasks at once.
+    /// Makes a task if this attempt succeeds, in the commit that records the success: at any other end (a failure, a snooze, a crash) there is none.
+    /// So a retry does not make it twice. [`Context::queue`] makes tasks at once.
     ///
     /// At most 10,000 in an attempt. If the disk has no room for them, the task stays `RUNNING`, and ends when there is.
     ///
@@ -58,7 +58,7 @@ impl Context {
     }
 }
 
-/// The queue's steps, for calls of a handler that need more than its port.
+/// The core of the queue, for calls of a handler that need more than its port.
 pub(super) fn core_of(cx: &Context) -> Result<Arc<Core>, Failure> {
     let core = cx.port.clone().as_any().downcast();
     core.map_err(|_| Failure::permanent("this context is not of a queue"))

@@ -1,4 +1,4 @@
-//! Ends attempts whose work is done outside: somebody says how it went.
+//! Ends of attempts whose work is outside, and of which somebody says how they end.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::task::{PendingOutput, Task, TaskId, Verdict};
 /// How long an end waits for a handler that has handed its work over and has not returned yet.
 const HANDLER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How soon it looks again when the handler runs in another process.
+/// How often an end is tried again while the handler runs in another process.
 const HANDLER_POLL: Duration = Duration::from_millis(100);
 
-/// Ending what is outside.
+/// Ends of work that is outside.
 impl Queue {
     /// Ends an attempt whose work is [outside](Failure::outside): it has succeeded, with this output. It is durable when this returns, whichever
     /// process calls it.
@@ -39,7 +39,7 @@ impl Queue {
         self.succeed_outside(id, generation, json)
     }
 
-    /// The same with the output as JSON, for programs that do not know the type of the task.
+    /// Like [`complete`](Queue::complete), with the output as JSON: for programs that do not know the type of the task.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Queue, State, testing::{ManualClock, SteppedQueue}};

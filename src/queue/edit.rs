@@ -46,8 +46,8 @@ impl Queue {
         self.edit_as(id, Options::new(), names, task, None)
     }
 
-    /// Both at once, for tasks whose names are known only when the program runs. Args that were made of others are refused if the task has
-    /// different ones by now.
+    /// Changes options and args at once, of tasks whose names are known only when the program runs. `made_of`: the args from which the new ones were
+    /// made; if the task has others by now, the edit is refused.
     pub(crate) fn edit_as<T: Task>(
         &self,
         id: TaskId,

@@ -260,13 +260,13 @@ impl Batch<'_> {
     }
 }
 
-/// By which an enqueue is recognised later, if it has written its task.
+/// The token by which an enqueue is recognised later; none if it has not written its task.
 pub(super) fn token_of(made: &Enqueued, task: &NewTask) -> Option<EnqueueToken> {
     let is_written = made.is_new() || made.is_replaced();
     is_written.then(|| EnqueueToken { task_id: made.id().as_i64(), token: task.token })
 }
 
-/// Tells the token of the first task with an error whose outcome is unknown.
+/// Adds the token of the first task to an error whose outcome is unknown.
 pub(super) fn with_first_token(error: Error, first: Option<EnqueueToken>) -> Error {
     match first.filter(|_| error.outcome() == Outcome::Unknown) {
         Some(token) => error.with_token(token),

@@ -23,13 +23,13 @@ pub struct Explanation {
     pub full: Option<u32>,
     /// When the rate of its queue lets the next task start, if it lets none start now.
     pub rate_opens_at: Option<Timestamp>,
-    /// Until when a handler has closed its queue, if it is closed.
+    /// Until when its queue is closed, if it is: by a handler, or because the queue's engine cannot be reached.
     pub closed_until: Option<Timestamp>,
     /// The name of the [sleep](crate::Context::sleep) that it waits for, if it sleeps.
     pub sleep: Option<String>,
     /// The condition that it waits for, if it waits for one ([`Hold::Condition`]).
     pub condition: Option<Condition>,
-    /// If it waits for free disk: how many bytes are free, if that can be known. How many it needs says its record.
+    /// If it waits for free disk: how many bytes are free, if that can be known. Its record says how many it needs.
     pub free_disk: Option<u64>,
     /// The tasks that hold a permit of its key, by their ids, if it waits for one ([`Hold::Limit`]).
     pub permit_holders: Vec<TaskId>,
@@ -42,7 +42,7 @@ pub struct Explanation {
     pub has_engine: bool,
     /// Whether this process executes tasks from the file.
     pub executes_here: bool,
-    /// Whether this or another process does; none where that cannot be known.
+    /// Whether this or another process executes tasks from the file; none if that cannot be known.
     pub is_executed: Option<bool>,
     /// Whether it is `RUNNING` in the file alone: its process has died, and no process has executed from the file since.
     pub has_died: bool,
@@ -50,7 +50,7 @@ pub struct Explanation {
     pub obstacle: Option<String>,
     /// The name of the schedule that has made it.
     pub schedule: Option<String>,
-    /// The tick whose run it is; of a run by hand, when it was made.
+    /// The tick of the schedule for which it was made; for a run by hand, when it was made.
     pub tick: Option<Timestamp>,
     /// The run of its schedule that it waits for.
     pub run_before: Option<TaskId>,
@@ -59,14 +59,14 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// So many tasks are counted that come before it: a longer queue would take longer than who asks wants to wait.
+    /// How many tasks before it are counted at most: to count more would take too long.
     const MAX_COUNTED: u64 = 10_000;
-    /// So many holders of permits are named.
+    /// How many holders of permits are named at most.
     const MAX_NAMED: usize = 10;
-    /// So many characters of the error before a retry are told; the record has all.
+    /// How many characters of the error before a retry are shown at most; the record has all.
     const MAX_ERROR_CHARS: usize = 200;
 
-    /// Why its queue lets nothing start, beside a pause.
+    /// Why its queue lets nothing start, other than a pause.
     fn shut(&self) -> Option<String> {
         let queue = &self.task.queue;
         if let Some(at) = self.closed_until.filter(|_| !planted("g20-a-closed-queue-is-not-named")) {
@@ -225,7 +225,7 @@ impl Explanation {
         }
     }
 
-    /// What is known of the times of what it waits for, in more parts of the sentence; `moment` says how a time is written.
+    /// The times of the task for which it waits, as more clauses of the sentence; `moment` says how a time is written.
     pub(crate) fn times(&self, moment: impl Fn(Timestamp) -> String) -> String {
         let due = self.blocker().zip(self.blocker_due);
         let due = due.map(|(id, due)| format!("; task {id} waits until {} itself", moment(due)));
@@ -234,7 +234,7 @@ impl Explanation {
         due.into_iter().chain(tick).collect()
     }
 
-    /// In words, that it waits for a permit of its key, and who holds one.
+    /// That it waits for a permit of its key, and who holds one.
     pub(crate) fn waits_for_permit(&self) -> String {
         let (permits, serial) = self.task.limit.map_or((1, false), |limit| (limit.permits, limit.serial));
         let limit = match permits {

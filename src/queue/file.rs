@@ -1,4 +1,4 @@
-//! The file of a queue: its facts, checks, copies, exports.
+//! The file of a queue: checks, reports, copies, exports.
 
 use std::io::Write;
 use std::path::Path;

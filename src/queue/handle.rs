@@ -55,7 +55,7 @@ impl Queue {
     /// somebody has removed it or put another one in its place ([`FileReplaced`](ErrorKind::FileReplaced)). The queue tries again each second. What
     /// runs goes on meanwhile.
     ///
-    /// None if this process executes, if another process is known to execute, or if the queue has no handlers.
+    /// None if nothing keeps this process from executing, if another process is known to execute, or if the queue has no handlers.
     ///
     /// ```
     /// # let queue = perdura::Queue::builder().open_temporary()?;
@@ -125,7 +125,7 @@ impl Queue {
     }
 }
 
-/// Refuses what would wait for the handler that calls it.
+/// Refuses a call that a handler makes, and that would wait for that handler.
 pub(crate) fn outside_handlers(what: &str) -> Result<(), Error> {
     if !in_handler() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What a queue runs: its handlers, what engines run outside, how they read args of older versions, and which errors are not retried.
+//! What a queue runs: its handlers, the tasks that engines run, how args of older versions are read, and which errors are not retried.
 
 use super::builder::Builder;
 use crate::engine::{Engine, EngineSettings, NamedEngine};
@@ -41,12 +41,13 @@ impl Builder {
         self
     }
 
-    /// Runs tasks of type `T` on an engine outside this process: `spec` says what the engine is to do, and `finish` what the task gives, of the job
-    /// that has ended. Each task type takes one of `handle` and `outside`; an engine may run several types. [`engine`](crate::engine) has an example.
+    /// Runs tasks of type `T` on an engine outside this process: `spec` makes the job's spec from the task, and `finish` the task's output from the
+    /// job that has ended. Each task type takes one of `handle` and `outside`; an engine may run several types. [`engine`](crate::engine) has an
+    /// example.
     ///
-    /// `spec` runs on a worker, as a handler does, and what it may return, too: [`Failure`]s, a snooze. From then on the task is `RUNNING` without a
-    /// thread. `finish` runs on the thread that follows the engine's jobs, so it should be quick; it also gets jobs that have failed, and mostly fails
-    /// with them ([`Ended::json`], [`Ended::text`], [`Ended::check`]). It may run again, after a crash before its output was durable.
+    /// `spec` runs on a worker, and may return what a handler may: any [`Failure`], a snooze too. After it the task is `RUNNING` without a
+    /// thread. `finish` runs on the thread that follows the engine's jobs, so it should be quick; it also gets jobs that have failed, and usually
+    /// returns their failure ([`Ended::json`], [`Ended::text`], [`Ended::check`]). It may run again, after a crash before its output was durable.
     ///
     /// Such tasks stand in [queues of the engine](NamedEngine::queues) and in no others, and no others stand there: an enqueue that says otherwise is
     /// refused, and so is such a task when its turn comes. While the engine cannot be reached, these queues are closed, and no attempt is charged. A

@@ -80,9 +80,9 @@ impl Queue {
         self.apply_to_all(Verb::Retry, filter)
     }
 
-    /// Like [`retry_all`](Queue::retry_all), and drops each task's checkpoint and progress.
+    /// Like [`retry_all`](Queue::retry_all), and drops each task's checkpoint, [steps](crate::Context::step) and progress.
     ///
-    /// It helps where the program does not know the checkpoints any more.
+    /// It helps where the handlers cannot decode the checkpoints any more.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Filter, Queue, State, testing::{ManualClock, SteppedQueue}};

@@ -14,7 +14,7 @@ use crate::task::{
     Task, TaskId, TaskRecord, Timestamp,
 };
 
-/// How many failures are looked at, unless the filter says.
+/// How many failures are read, unless the filter has a limit.
 const MAX_FAILURES_READ: usize = 10_000;
 
 /// Reading: tasks, counts, results, and what attempts did.
@@ -338,8 +338,8 @@ impl Queue {
     }
 
     /// When the next waiting task falls due that this queue may start: it is in a queue that is not paused, and that this program serves
-    /// ([`Builder::queues`](crate::Builder::queues)); or when the next of these queues opens that its [rate](Queue::set_rate) or a
-    /// [throttle](crate::Failure::throttle) shuts. None if nothing waits so.
+    /// ([`Builder::queues`](crate::Builder::queues)); or when the first of these queues opens that is shut by its [rate](Queue::set_rate) or a
+    /// [throttle](crate::Failure::throttle). None if no task waits for either.
     ///
     /// ```
     /// # use perdura::{Options, Queue};

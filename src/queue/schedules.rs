@@ -50,7 +50,7 @@ impl Planned {
         Ok(self)
     }
 
-    /// What the file keeps of it.
+    /// The form in which the file keeps it.
     ///
     /// # Errors
     /// `InvalidInput`, naming the field, its value and its range; `Serialization` or `TooLarge` for its args.
@@ -91,7 +91,7 @@ impl Plans {
     /// Checks what can be checked before the file is open.
     ///
     /// # Errors
-    /// As [`Planned::declare`]; `InvalidConfig` for a name that is declared twice, and where nobody would fire.
+    /// As [`Planned::declare`]; `InvalidConfig` for a name that is declared twice, and for a queue without handlers.
     pub(super) fn check(&self, config: &Config, has_handlers: bool, now: Timestamp) -> Result<(), Error> {
         let refused = |message: String| Err(Error::new(ErrorKind::InvalidConfig, message));
         if !has_handlers && !self.0.is_empty() {
@@ -111,7 +111,7 @@ impl Plans {
         Ok(())
     }
 
-    /// What the file keeps of them.
+    /// The form in which the file keeps them.
     ///
     /// # Errors
     /// As [`Planned::declare`].
@@ -186,7 +186,7 @@ impl Queue {
         self.change(move |tx| store::remove_schedule(tx, &name))
     }
 
-    /// All schedules of the file, by their names. [`Schedule`] has an example.
+    /// All schedules of the file, sorted by name. [`Schedule`] has an example.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -195,7 +195,7 @@ impl Queue {
     }
 
     /// The schedules that matter next, up to `limit`: broken ones first, up to half of them; then those that fire by themselves, the soonest
-    /// first; then the others, by their names. However many schedules the file has, it reads few more than these.
+    /// first; then the others, sorted by name. However many schedules the file has, it reads few more than these.
     ///
     /// ```
     /// # use perdura::{Queue, Schedule};
@@ -268,7 +268,7 @@ impl Queue {
         self.change(move |tx| store::pause_schedule(tx, &name))
     }
 
-    /// Lets a paused schedule go on with the next tick that comes. The ticks of its pause were none: they do not count as missed.
+    /// Lets a paused schedule go on with the next tick that comes. Its ticks during the pause do not count as missed.
     /// [`pause_schedule`](Queue::pause_schedule) has an example.
     ///
     /// # Errors
@@ -318,5 +318,5 @@ impl Queue {
     }
 }
 
-/// Ticks that are looked ahead at most.
+/// How many ticks a preview has at most.
 const MAX_PREVIEW: usize = 1000;

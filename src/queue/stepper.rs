@@ -1,4 +1,4 @@
-//! The steps of a queue, one call each: what its threads do, for those who have none.
+//! The steps of a queue, one call each: what its threads do, for the testing kit, which has none.
 
 use crate::sync::{Mutex, lock};
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use crate::handler::{Finished, Port};
 use crate::store::{Lifting, Location};
 use crate::task::{TaskId, Verdict};
 
-/// A claim that meets too much that may not run after all is cut short, and goes on: so often at most.
+/// How often a claim goes on at most that was cut short, because it met too many tasks that may not run after all.
 const MAX_CUT_SHORT: u32 = 10_000;
 
 /// Calls the steps of a queue without threads.
 pub(crate) struct Stepper {
     pub queue: Queue,
     maintenance: Maintenance,
-    /// Those who follow the jobs of engines.
+    /// The pollers that follow the jobs of engines.
     pollers: Vec<Poller>,
     /// Outcomes that could not be written yet.
     unsettled: Mutex<Vec<Finished>>,
@@ -43,7 +43,7 @@ pub enum Ran {
     Cancelled(TaskId),
     /// The handler has handed the work over ([`Failure::outside`](crate::Failure::outside)): it goes on outside, and the task is `RUNNING`.
     WentOutside(TaskId),
-    /// The attempt could not start, was interrupted, waits for a condition, or closed its queue for a while.
+    /// The attempt could not start, was interrupted, declined the task, waits for a condition, or closed its queue for a while.
     HandedBack(TaskId),
 }
 
@@ -189,7 +189,7 @@ impl Stepper {
             return Ok(());
         }
         core.settle(&mut unsettled).inspect_err(|e| {
-            // SQLite tells an error of the device while reading as damage.
+            // SQLite reports a read error of the device as damage.
             if !is_passing(e) && e.kind() != ErrorKind::Corrupt {
                 unsettled.drain(..).for_each(|finished| core.abandon(finished, e));
             }
@@ -210,7 +210,7 @@ impl Stepper {
         Ok(())
     }
 
-    /// Looks once at each engine.
+    /// Runs one round of each poller.
     pub(crate) fn poll_engines(&mut self) -> Result<(), Error> {
         self.pollers.iter_mut().try_for_each(|poller| poller.round().map(drop))
     }

@@ -24,15 +24,15 @@ use crate::store::{self, CallerTx};
 use crate::sync::atomic::Ordering;
 use crate::task::{Enqueued, Options, Task, Verdict};
 
-/// A closure that takes longer keeps every other write waiting, so it is told.
+/// A closure that takes longer is logged: every other write waits for it.
 const LONG: Duration = Duration::from_millis(100);
 
 impl Queue {
     /// Runs a closure whose writes to your own tables and whose new tasks become one commit: all of it or nothing, once.
     ///
     /// The tables have to be in the queue's file: open it with [`share`](Builder::share), or make your tables in the closure. The closure runs
-    /// on this thread, exactly once, and holds the file's only write lock meanwhile: prepare outside what can be prepared, and be short; other
-    /// writes wait, and more than 100 ms are told in the log. Your triggers, foreign keys and views work; functions and collations are those of
+    /// on this thread, exactly once, and holds the file's only write lock meanwhile: prepare before it what can be prepared, and be short. Other
+    /// writes wait, and a closure of more than 100 ms is logged. Your triggers, foreign keys and views work; functions and collations are those of
     /// [`Builder::on_connection`]. Durability is that of the queue.
     ///
     /// Out of its reach are BEGIN, COMMIT, ROLLBACK and SAVEPOINT (there is [`Transaction::savepoint`]), PRAGMA, ATTACH, DETACH, and tables
@@ -69,7 +69,7 @@ impl Queue {
     }
 }
 
-/// Runs something in a transaction of the program, and tells of one that takes long.
+/// Runs a closure in a transaction of the program, and logs one that takes long.
 fn run<R, E: From<Error>>(
     core: &Core,
     work: impl FnOnce(&CallerTx<'_>, &Transaction<'_>) -> Result<R, E>,
@@ -108,11 +108,12 @@ impl From<Error> for NotCommitted {
 
 impl Context {
     /// Ends the task with success: what the closure writes to your own tables, the output, `SUCCEEDED`, and the tasks of
-    /// [`enqueue`](Context::enqueue) are one commit. So what the closure writes happens exactly once, whatever dies when. Return what it gives.
+    /// [`enqueue`](Context::enqueue) are one commit. So what the closure writes happens exactly once, whatever dies when. Return what this call
+    /// returns.
     ///
     /// The closure is that of [`Queue::transaction`], which says what it may do. If it fails, nothing is written, and the attempt goes on:
-    /// return the failure, and the task is retried by its policy. After the commit the task has ended; whatever the handler does then changes
-    /// nothing, and is told in the log.
+    /// return the failure, and the task is retried by its policy. After the commit the task has ended; however the handler ends then changes
+    /// nothing, and is logged if it is not Ok.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Queue};
@@ -258,7 +259,7 @@ impl Builder {
     /// Sets up the connection on which transactions of the queue run: its functions, its collations. It is called when that connection is
     /// opened, by the first [`transaction`](Queue::transaction). Defaults to nothing.
     ///
-    /// What it changes of the settings that durability needs is set back.
+    /// If it changes settings that durability needs, they are set back.
     ///
     /// ```
     /// # use perdura::Queue;

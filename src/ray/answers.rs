@@ -1,4 +1,4 @@
-//! What the answers of Ray mean. Read in Ray 2.60 (`dashboard/modules/job`).
+//! The meaning of Ray's answers, as read in the source of Ray 2.60 (`dashboard/modules/job`).
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use serde::Deserialize;
 use crate::engine::{EngineError, JobEnd, JobFailure, JobStatus};
 use crate::planted::planted;
 
-/// What is shown of a message of Ray.
+/// How many bytes of a message of Ray are shown: the last ones.
 const MESSAGE_BYTES: usize = 2000;
 
-/// Time by which the start of the head may be told too late: its seconds are whole, it knows jobs before its node is there, and the clock of what stands before it may be
-/// another one.
+/// Margin that is taken off the uptime of the head: dates have whole seconds, the head knows jobs before its node is there, and the date may be by
+/// the clock of a proxy.
 const START_MARGIN: Duration = Duration::from_secs(60);
 
 /// What Ray tells of a job.
@@ -28,7 +28,7 @@ pub(super) struct Details {
 }
 
 impl Details {
-    /// Whether it has ended so long before this date, by the head's clock. What cannot be read hinders nothing.
+    /// Whether it has ended at least `time` before this date, by the head's clock. True if one of them cannot be read.
     pub(super) fn has_ended_for(&self, time: Duration, date: &str) -> bool {
         let now = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok();
         let now = now.and_then(|now| u64::try_from(now.as_millisecond()).ok());
@@ -64,8 +64,9 @@ impl Details {
     }
 }
 
-/// Whether the command line has failed: it has an exit code then. Whatever else it is, the work may have been done. (Ray says `JOB_ENTRYPOINT_COMMAND_START_ERROR` without a code of whatever went wrong
-/// around the command line, also when it could not write down that it had succeeded.)
+/// Whether the command line has failed: it has an exit code then. After any other failure the work may have been done. (Ray says
+/// `JOB_ENTRYPOINT_COMMAND_START_ERROR` without a code of whatever went wrong around the command line, also when it could not write down that the
+/// command line had succeeded.)
 fn is_of_the_job(kind: &str, code: Option<i64>) -> bool {
     (kind.starts_with("JOB_ENTRYPOINT_") && code.is_some())
         || planted("g19-an-error-of-ray-is-a-failure-of-the-job")
@@ -82,13 +83,13 @@ pub(super) fn names_job(text: &str, job: &str) -> bool {
 
 /// What has become of a start that was answered with something else than success, once it is known whether Ray has the job.
 ///
-/// A second submit of an id is 400, or 500 with the 400 inside, so it is the look that tells.
+/// A second submit of an id is answered with 400, or with 500 and the 400 inside, so a look at the job decides.
 pub(super) fn start_failed(status: u16, body: &str, is_there: bool) -> Result<(), EngineError> {
     let said = tame(last_line(body));
     match status {
         _ if is_there => Ok(()),
         413 => Err(EngineError::refused(format!("Ray refuses the job as too large: {said}"))),
-        // 408, 425, 429 and what stands before the head: try again
+        // these may come from a proxy before the head: try again
         408 | 425 | 429 => Err(EngineError::not_now(format!("Ray answers HTTP {status}: {said}"))),
         _ if body.contains("already exists") => {
             Err(EngineError::unreachable("Ray has had a job of this id, and does not know it now"))

@@ -13,10 +13,10 @@ use super::token::Token;
 use crate::engine::EngineError;
 use crate::{Error, ErrorKind};
 
-/// What one answer may measure: a list of many jobs, each with its environment.
+/// The longest answer in JSON, in bytes: a list of many jobs, each with its environment.
 const MAX_BODY: u64 = 256 << 20;
 
-/// What is read of an answer that is a text: a traceback.
+/// How many bytes of an answer that is a text are read at most: a traceback.
 const MAX_TEXT: u64 = 1 << 20;
 
 /// How long it may take to connect.
@@ -25,7 +25,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the standard library says of a host that is not found; it has no kind for that.
 const NO_SUCH_HOST: &str = "failed to lookup address information";
 
-/// How much longer than other calls one may take that sends a folder.
+/// How many times as long as other calls one may take that sends a folder.
 const UPLOAD_FACTOR: u32 = 20;
 
 /// The head of a cluster.
@@ -37,7 +37,7 @@ pub(super) struct Head {
     timeout: Duration,
 }
 
-/// What it is asked to do.
+/// A request to the head.
 #[derive(Clone, Copy)]
 pub(super) enum HeadRequest<'b> {
     Get,
@@ -69,7 +69,7 @@ impl Head {
         }
         let agent = Agent::config_builder()
             .timeout_connect(Some(CONNECT_TIMEOUT.min(timeout / 2)))
-            .proxy(None) // nor does it go through what was set up for the web
+            .proxy(None) // the proxy of the environment is for the web
             .max_redirects(0) // a token goes to nobody else
             .max_redirects_will_error(false)
             .http_status_as_error(false)
@@ -84,7 +84,7 @@ impl Head {
         self.timeout = timeout;
     }
 
-    /// Asks. Whatever status it answers with is an answer; but who may not ask, and where it sends elsewhere, is an error.
+    /// Sends a request. Any status is an answer, except that a refused token (401, 403) and a redirect (3xx) are errors.
     ///
     /// # Errors
     /// [`EngineError::not_now`] if it has not heard the question for certain, else [`EngineError::unreachable`].
@@ -150,7 +150,7 @@ impl Head {
     }
 }
 
-/// Says who asks.
+/// Adds the token, if there is one.
 fn authorized<B>(request: ureq::RequestBuilder<B>, bearer: Option<&str>) -> ureq::RequestBuilder<B> {
     match bearer {
         Some(bearer) => request.header("Authorization", bearer),
@@ -187,7 +187,7 @@ impl HeadAnswer {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// What it says in JSON.
+    /// Its body, decoded from JSON.
     ///
     /// # Errors
     /// It is cut, late, too long, or says something else.
@@ -209,12 +209,12 @@ impl HeadAnswer {
         self.response.body_mut().with_config().limit(u64::MAX).reader()
     }
 
-    /// It was begun, and not ended.
+    /// The error of an answer that was begun and not ended.
     pub(super) fn cut(&self, e: &io::Error) -> EngineError {
         EngineError::unreachable(format!("the answer of Ray at {} is cut: {e}", self.address))
     }
 
-    /// It is none that is expected.
+    /// The error of an answer with an unexpected status.
     pub(super) fn strange(&mut self) -> EngineError {
         let status = self.status;
         EngineError::unreachable(format!("what is at {} answers HTTP {status}", self.address))

@@ -1,4 +1,4 @@
-//! The spec of a Ray job.
+//! A job of Ray: its command line, its environment, its resources.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A job for Ray: a command line, what it needs, and what goes along.
+/// A job for Ray: a command line, what it needs, and a folder that is sent along.
 ///
 /// It is kept in the file until the job has ended, and Ray shows it to everybody who may look at the cluster: it must not hold secrets.
 ///
@@ -44,8 +44,9 @@ impl RayJob {
         RayJob { entrypoint: entrypoint.into(), ..RayJob::default() }
     }
 
-    /// Lets a folder of this machine go along: the job runs in a copy of it. What its `.gitignore` and `.rayignore` name stays here, and `.git` too. It is read when the
-    /// job is started, so each attempt gets it as it is then. See [`RayEngine::max_package`](super::RayEngine::max_package).
+    /// Sends a folder of this machine along: the job runs in a copy of it. What its `.gitignore` and `.rayignore` name is not sent, nor is `.git`,
+    /// `.venv`, `venv` or `__pycache__`. It is read when the job is started, so each attempt gets it as it is then. See
+    /// [`RayEngine::max_package`](super::RayEngine::max_package).
     pub fn working_dir(mut self, folder: impl Into<PathBuf>) -> RayJob {
         self.working_dir = Some(folder.into());
         self
@@ -96,7 +97,7 @@ impl RayJob {
         self
     }
 
-    /// Whether it says itself what of a folder stays here, which is for Ray's own client to do.
+    /// Whether its environment has `excludes`, which only Ray's own client applies.
     pub(super) fn has_excludes(&self) -> bool {
         self.runtime_env.contains_key("excludes")
     }
@@ -105,7 +106,7 @@ impl RayJob {
         self.working_dir.as_deref()
     }
 
-    /// What Ray is asked to start under this id; with the address of the folder that went along.
+    /// The body of the submit under this id, with the address of the folder that was sent along.
     pub(super) fn submission(&self, id: &str, package: Option<String>) -> Value {
         let mut job = self.clone();
         job.working_dir = None;
@@ -118,7 +119,7 @@ impl RayJob {
     }
 }
 
-/// Its command line and environment may be private, so it shows what it is made of.
+/// Leaves out command line and values of the environment, which may be private.
 impl fmt::Debug for RayJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RayJob")

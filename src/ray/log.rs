@@ -2,13 +2,13 @@
 
 use std::io::{self, Read};
 
-/// What is kept of a log: its last bytes, before what JSON escapes is read. A result of a mebibyte is six times as long then, at most.
+/// How many of the last bytes of a log are kept, with the escapes of JSON. With these, a result of a mebibyte is at most six times as long.
 const KEPT: usize = 8 << 20;
 
-/// A log that is looked at while it grows is held whole; no longer one is shown.
+/// The longest log that can be followed while it grows, in bytes: it is held in memory whole.
 const SHOWN: u64 = 64 << 20;
 
-/// How much of a log is read. The rest of a longer one is not looked at.
+/// How many bytes of a log are read. The rest of a longer one is not looked at.
 const READ: u64 = 256 << 20;
 
 /// Reads `{"logs": "…"}`, and keeps the end of the text; none if it is longer than what is read.

@@ -66,20 +66,20 @@ const USUAL_ADDRESS: &str = "http://127.0.0.1:8265";
 /// From so many jobs on, one list is asked for instead of each of them.
 const LIST_FROM: usize = 5;
 
-/// Jobs that are not in the list, and of which one look makes sure.
+/// How many jobs that are not in the list one poll asks for by their ids.
 const ABSENT_PER_LOOK: usize = 50;
 
-/// Ray looks at a job no more when it has ended so long ago.
+/// How long after the end of a job Ray certainly does not touch it any more.
 const FORGET_AFTER: Duration = Duration::from_secs(15);
 
-/// Lines that are asked for of the end of a log that cannot be had whole.
+/// How many lines are asked for of the end of a log that cannot be read whole.
 const LAST_LINES: u32 = 10_000;
 
 /// A Ray cluster. The [module](crate::ray) has an example.
 pub struct RayEngine {
     head: Head,
     max_package: u64,
-    /// How long the head has been up, at the last look that it mattered to.
+    /// How long the head had been up, at the last poll for which that mattered.
     up: Duration,
 }
 
@@ -101,8 +101,8 @@ impl RayEngine {
         RayEngine::new(std::env::var("RAY_ADDRESS").as_deref().unwrap_or(USUAL_ADDRESS))
     }
 
-    /// Gives the token that says who asks. By default it is found as by Ray's own client: `RAY_AUTH_TOKEN`, the file that `RAY_AUTH_TOKEN_PATH` names, or
-    /// `~/.ray/auth_token`; none if `RAY_AUTH_MODE` is `disabled`.
+    /// Sets the token for calls to Ray. By default it is found as by Ray's own client: `RAY_AUTH_TOKEN`, the file that `RAY_AUTH_TOKEN_PATH` names,
+    /// or `~/.ray/auth_token`; none if `RAY_AUTH_MODE` is `disabled`.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> RayEngine {
         self.head.token = Token::Given(token.into());
@@ -130,8 +130,8 @@ impl RayEngine {
         self
     }
 
-    /// Sets how large a folder may be that goes along with a job, packed, in bytes: it is held in memory while it is sent. Defaults to 100 MiB, and Ray 2.60 takes no more; what
-    /// stands before it may take less.
+    /// Sets how large a folder may be that is sent along with a job, packed, in bytes: it is held in memory while it is sent. Defaults to 100 MiB.
+    /// Ray 2.60 takes no more, and a proxy before it may take less.
     #[must_use]
     pub fn max_package(mut self, bytes: u64) -> RayEngine {
         self.max_package = bytes;
@@ -148,12 +148,12 @@ impl RayEngine {
         if says_absent(answer.status, &text) { Ok(None) } else { Err(answer.strange()) }
     }
 
-    /// Where one job stands.
+    /// The status of one job.
     fn status(&self, job: &JobId) -> Result<JobStatus, EngineError> {
         Ok(self.details(job)?.map_or(JobStatus::Absent, |details| details.status()))
     }
 
-    /// Where a few jobs stand, each asked for. One of which the head cannot say it now does not hide the others.
+    /// The statuses of a few jobs, each asked for. A job whose status the head cannot say now is `Unknown`; if that holds for all, it is an error.
     fn each_status(&self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError> {
         let (mut said, mut trouble) = (Vec::new(), None);
         for job in jobs {
@@ -171,7 +171,7 @@ impl RayEngine {
         }
     }
 
-    /// Where many jobs stand: one list tells of all; of what is not in it, the job itself is asked for.
+    /// The statuses of many jobs, by one list of all; a job that is not in it is asked for by its id.
     fn statuses(&self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError> {
         let mut answer = self.head.ask("/api/jobs/", HeadRequest::Get)?;
         if !answer.is_ok() {
@@ -193,7 +193,7 @@ impl RayEngine {
         jobs.iter().map(status).collect()
     }
 
-    /// How long it knows of each job whether it had it: since it is up. None is known of a head that does not say so.
+    /// Asks how long the head has been up, which is how long it remembers jobs: zero if it does not say so.
     ///
     /// # Errors
     /// The head is in trouble, and may say it later.
@@ -209,7 +209,7 @@ impl RayEngine {
         Ok(())
     }
 
-    /// Sends the folder of a job, unless the cluster has it; the address by which it knows it.
+    /// Sends the folder of a job, unless the cluster has it; answers with its address in the cluster.
     fn send_folder(&self, spec: &RayJob) -> Result<Option<String>, EngineError> {
         let Some(folder) = spec.folder() else { return Ok(None) };
         if spec.has_excludes() {
@@ -235,7 +235,7 @@ impl RayEngine {
         Ok(Some(format!("gcs://{}", package.name)))
     }
 
-    /// What a job has written. Ray cannot tell a log whole that has a byte which is no UTF-8, and perdura takes none that is longer than it reads: then it is its last lines.
+    /// The log of a job; only its last lines if Ray cannot give it whole (a byte is not UTF-8), or if it is longer than perdura reads.
     fn written(&self, job: &JobId, details: &Details) -> Result<String, EngineError> {
         let mut answer = self.head.ask(&format!("{}/logs", of_job(job)), HeadRequest::Get)?;
         let whole = match answer.status {
@@ -250,7 +250,7 @@ impl RayEngine {
         }
     }
 
-    /// The same, its last lines only, from the node on which it ran.
+    /// The last lines of the log of a job, from the node on which it ran.
     fn last_lines(&self, job: &JobId, details: &Details) -> Result<String, EngineError> {
         let node = details.node().ok_or_else(|| {
             EngineError::unreachable("Ray does not say on which node the job ran, so its log cannot be had")
@@ -287,7 +287,7 @@ impl Engine for RayEngine {
     fn poll(&mut self, jobs: &[JobId]) -> Result<Vec<JobStatus>, EngineError> {
         let statuses = if jobs.len() < LIST_FROM { self.each_status(jobs)? } else { self.statuses(jobs)? };
         if statuses.contains(&JobStatus::Absent) {
-            self.look_at_head()?; // not before: who answered then is the one who answers now, or its predecessor
+            self.look_at_head()?; // after the poll: the head that answered the poll is this one, or its predecessor
         }
         Ok(statuses)
     }
@@ -329,7 +329,7 @@ impl Engine for RayEngine {
         if matches!(answer.status, 200 | 404) { Ok(()) } else { Err(answer.strange()) }
     }
 
-    /// As long as the head is up: then it forgets what is not deleted. Zero as long as that is not known.
+    /// How long the head has been up: since then it forgets only what is deleted. Zero as long as that is not known.
     fn remembers(&self) -> Duration {
         if planted("g19-a-head-never-forgets") { Duration::MAX } else { self.up }
     }

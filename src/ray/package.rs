@@ -1,4 +1,4 @@
-//! A folder that goes along with a job, packed as Ray unpacks it: a ZIP file under a name drawn from what is in it.
+//! A folder that is sent along with a job, packed as Ray unpacks it: a ZIP file under a name drawn from what is in it.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -13,7 +13,7 @@ use zip::{DateTime, ZipWriter};
 
 use crate::engine::EngineError;
 
-/// What Ray's own client leaves here as well, unless it is told otherwise.
+/// Names that are not sent, as Ray's own client does not send them unless it is told otherwise.
 const STAY: [&str; 4] = [".git", ".venv", "venv", "__pycache__"];
 
 /// A folder, packed.
@@ -23,7 +23,7 @@ pub(super) struct Package {
     pub bytes: Vec<u8>,
 }
 
-/// Packs a folder, without what `.gitignore` and `.rayignore` name.
+/// Packs a folder, without what `.gitignore`, `.rayignore` and [`STAY`] name.
 ///
 /// # Errors
 /// A refusal: it is no folder, cannot be read, or is too large packed.
@@ -105,7 +105,7 @@ fn is_gone(e: Option<&io::Error>) -> bool {
     e.is_some_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
-/// The same for the same files, whenever they were written.
+/// The options of a file in the package: the same whenever it was written.
 fn options(path: &Path) -> SimpleFileOptions {
     #[cfg(unix)]
     let mode = std::fs::metadata(path)
@@ -115,7 +115,7 @@ fn options(path: &Path) -> SimpleFileOptions {
     SimpleFileOptions::default().last_modified_time(DateTime::default()).unix_permissions(mode)
 }
 
-/// Keeps no more than may go along: what comes then is as good as written, since whoever writes ends at the next file.
+/// Keeps at most `max` bytes. Later writes count as written and are dropped: [`pack`] ends at the next file.
 struct Bounded {
     bytes: Cursor<Vec<u8>>,
     max: u64,

@@ -1,4 +1,4 @@
-//! The token with which requests to the head are authenticated.
+//! The token for calls to Ray.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ fn from_file(path: &Path) -> Result<String, EngineError> {
     }
 }
 
-/// Where it is, and never what it is.
+/// Shows where the token comes from, and never the token.
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

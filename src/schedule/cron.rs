@@ -1,6 +1,6 @@
 //! The ticks of a cron pattern in a time zone.
 //!
-//! croner says which civil times a pattern means; what these are in real time is said here. A pattern without a wildcard in its second,
+//! croner finds the civil times of a pattern; this file finds the instants of these. A pattern without a wildcard in its second,
 //! minute and hour names fixed times: one that falls into a gap of the clock comes at the gap's end, and one in an overlap comes once, at the first
 //! of its two instants. (croner takes lists and ranges of hours for wildcards, drops a time whose gap leads into the next day,
 //! and gives up at gaps of more than two hours.) A pattern with one follows real time: it comes whenever the clock shows what it asks for.

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::task::{Due, OnConflict, Options, Timestamp, check_name};
 
-/// When tasks are made by themselves: at the times of a cron pattern, each so often, or so long after the run before has ended.
+/// When tasks are made by themselves: at the times of a cron pattern, once in each period, or a pause after the run before has ended.
 ///
 /// It is declared with [`Builder::schedule`](crate::Builder::schedule), or made with [`Queue::set_schedule`](crate::Queue::set_schedule), and
 /// kept in the file. Each of its times is a *tick*, and each tick makes exactly one task, a *run*, unless the rules for missed ticks
@@ -52,11 +52,11 @@ impl Schedule {
     /// At the times of a cron pattern: minute, hour, day of the month, month, weekday, and a second before them if there are six fields.
     ///
     /// Lists (`1,15`), ranges (`9-17`), steps (`*/5`), names (`MON`, `JAN`), `L` (the last day), `W` (the nearest weekday), `#` (the second
-    /// Friday: `FRI#2`) and `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly` are known. Of a day of the month and a weekday one is enough,
-    /// unless one of them is `*` (write `+MON` for both).
+    /// Friday: `FRI#2`) and `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly` are known. If both a day of the month and a
+    /// weekday are given, a day that matches one of them is enough (write `+MON` to need both).
     ///
     /// Where the clock is changed, fixed times come once: in a gap at its end, in an overlap the first time. A pattern with a wildcard in its
-    /// minute or hour follows real time. Feature `cron`.
+    /// second, minute or hour follows real time. Feature `cron`.
     ///
     /// ```
     /// # use perdura::{Queue, Schedule};
@@ -72,7 +72,7 @@ impl Schedule {
         Schedule::new(name.into(), Rhythm::Cron { pattern: pattern.into(), zone: None })
     }
 
-    /// Each so often, without drift: 1 s to 10 years. The first tick comes that long after the schedule is made.
+    /// Once in each period, without drift: 1 s to 10 years. The first tick comes that long after the schedule is made.
     ///
     /// ```
     /// # use perdura::{Queue, Schedule};
@@ -89,9 +89,9 @@ impl Schedule {
         Schedule::new(name.into(), Rhythm::EveryMs(whole_ms(period)))
     }
 
-    /// So long after the run before has ended, however it ended: 1 s to 10 years. The first tick comes that long after the schedule is made.
+    /// A pause after the run before has ended, however it ended: 1 s to 10 years. The first tick comes that long after the schedule is made.
     ///
-    /// Its runs never overlap and are never missed: after a time without anybody to fire it, the tick that is due fires.
+    /// Its runs never overlap and are never missed: after a time in which no process executed, the tick that is due fires.
     ///
     /// ```
     /// # use perdura::{Queue, Schedule};
@@ -226,7 +226,7 @@ impl Schedule {
 }
 
 impl Schedule {
-    /// What the file keeps of it. `digest` makes the digest of a key's text.
+    /// The form in which the file keeps it. `digest` makes the digest of a key's text.
     ///
     /// # Errors
     /// `InvalidInput`, naming the field, its value and its range, or what it does not go with.

@@ -1,4 +1,4 @@
-//! A schedule as the file keeps it: all that decides when it makes which task, but for the args. Two schedules with the same text are the same.
+//! A schedule as the file keeps it: all that decides when it makes which task, except the args. Two schedules with the same text are the same.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::task::{KeyLimit, Needs, Options, PERMITS, Resolved, Timestamp, Unique
 /// The longest delay by a jitter.
 const MAX_JITTER: Duration = Duration::from_secs(86_400);
 
-/// Missed ticks that one schedule may make good at once.
+/// The largest `cap`: how many missed ticks a schedule may make up for at once.
 const MAX_CAP: u32 = 1000;
 
 /// All of a schedule but its name and its args.
@@ -31,7 +31,7 @@ pub(crate) struct Definition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<i64>,
     pub task_name: String,
-    /// Of its args.
+    /// The version of its args.
     pub version: u32,
     pub options: StoredOptions,
 }
@@ -106,10 +106,10 @@ fn is_zero(ms: &u64) -> bool {
 }
 
 impl Definition {
-    /// Reads what the file keeps.
+    /// Reads the form in which the file keeps it.
     ///
     /// # Errors
-    /// `InvalidInput`, saying what makes no sense in it; never its values.
+    /// `InvalidInput`, saying what is wrong with it.
     pub(crate) fn parse(text: &str) -> Result<(Definition, TickSeries), Error> {
         let definition: Definition = serde_json::from_str(text).map_err(|e| {
             Error::new(
@@ -125,7 +125,7 @@ impl Definition {
         Ok((definition, ticks))
     }
 
-    /// What the file keeps.
+    /// The form in which the file keeps it.
     pub(crate) fn text(&self) -> Result<String, Error> {
         serde_json::to_string(self)
             .map_err(|_| Error::internal("a schedule's definition does not turn into JSON"))

@@ -1,4 +1,4 @@
-//! Which ticks of a schedule fire now, also after a long time in which none could.
+//! Which ticks of a schedule fire now, however long ago that was last asked.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use super::ticks::TickSeries;
 use crate::planted::planted;
 use crate::task::Timestamp;
 
-/// A tick that is fired later than this after its time was missed. The timer fires within seconds, after a sleep of the machine too.
+/// A tick that is fired later than this after its time was missed. The timer fires within seconds, and within a minute after a
+/// sleep of the machine.
 const LATE: Duration = Duration::from_secs(60);
 
 /// A tick that lies further ahead than this was written by a clock that was wrong.
@@ -17,7 +18,7 @@ pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 /// Missed ticks of a pattern are counted up to so many at a time: to count them all, each would have to be computed.
 const MAX_COUNTED: u64 = 1000;
 
-/// Where a schedule stands.
+/// How far a schedule has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Standing {
     /// No tick up to this one fires (again).
@@ -34,7 +35,7 @@ pub(crate) struct DueTicks {
     pub fire: Vec<Timestamp>,
     /// Ticks that were missed and do not fire.
     pub missed: u64,
-    /// Where it stands then.
+    /// How far it has come then.
     pub standing: Standing,
 }
 
@@ -54,7 +55,7 @@ impl Standing {
         Standing { last: now, highest, next: definition.within(ticks.first(now)) }
     }
 
-    /// After a pause, whose ticks are none: they count neither as fired nor as missed.
+    /// A schedule that goes on after a pause. The ticks during the pause count neither as fired nor as missed.
     pub(crate) fn resume(&self, definition: &Definition, ticks: &TickSeries, now: Timestamp) -> Standing {
         let (last, next) = match ticks {
             TickSeries::AfterEnd(_) => (self.last, self.next.map(|next| next.max(now))),
@@ -221,7 +222,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the looks fall, what fires rises, comes in its time and in its turn, and nothing is passed over in silence.
+        /// Whenever it is asked, ticks fire in rising order, once and not before their time, and each tick either fires or counts as missed.
         #[test]
         fn g15_ticks_fire_in_their_order_once_and_never_before_their_time(
             schedule in schedules(), sleeps in prop::collection::vec(1_i64..20_000_000, 1..12),
@@ -255,7 +256,7 @@ mod tests {
             }
         }
 
-        /// Looked at often enough, each tick fires.
+        /// If it is asked often enough, each tick fires.
         #[test]
         fn g15_no_tick_is_lost_while_somebody_executes(period in 1_u64..100, looks in prop::collection::vec(1_i64..1000, 1..200)) {
             let (definition, ticks) = define(&Schedule::every("s", Duration::from_secs(period)).missed(Missed::Skip));

@@ -31,7 +31,7 @@ pub enum ScheduleStatus {
     Paused,
     /// A program has declared it once, and the newest program that executed and declared any has not.
     Disabled,
-    /// It makes no sense, or this program cannot read it: [`ScheduleRecord::broken`] says why.
+    /// It is invalid, or this program cannot read it: [`ScheduleRecord::broken`] says why.
     Broken,
     /// It has no more ticks: its [`until`](crate::Schedule::until) is over.
     Over,

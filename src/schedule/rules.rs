@@ -14,14 +14,14 @@ pub enum Missed {
     Latest,
     /// No run.
     Skip,
-    /// A run for each of them, the newest ones, one after another.
+    /// A run for each of the newest of them, up to `cap`, that is younger than the grace.
     All {
-        /// So many at most: 1-1000.
+        /// How many at most: 1-1000.
         cap: u32,
     },
 }
 
-/// What a tick does while the run before is live, which it is until it has ended: its waits for a retry count.
+/// What a tick does while the run before is live. A run is live until it has ended, also while it waits for a retry.
 ///
 /// [`Schedule::overlap`](crate::Schedule::overlap) has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

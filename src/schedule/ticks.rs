@@ -13,10 +13,10 @@ use crate::task::Timestamp;
 /// The shortest time between two ticks.
 const MIN_PERIOD: Duration = Duration::from_secs(1);
 
-/// Times that a schedule can stand at: those that can be written.
+/// Times at which a schedule can have a tick: those that RFC 3339 can write.
 pub(crate) const TIMES: std::ops::RangeInclusive<i64> = 0..=253_402_300_799_999;
 
-/// What a schedule follows.
+/// What the ticks of a schedule follow: a pattern, a period, or the ends of runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Rhythm {
@@ -136,7 +136,7 @@ impl TickSeries {
         }
     }
 
-    /// Ticks from `from` to `to`, which both are some, counted up to `most` where they must be gone through.
+    /// How many ticks there are from `from` to `to`, which both are ticks. Those of a pattern are counted up to `most`.
     pub(super) fn count(&self, from: Timestamp, to: Timestamp, most: u64) -> u64 {
         if let TickSeries::Every(period) = self {
             return u64::try_from(to.as_millis().saturating_sub(from.as_millis()) / period).unwrap_or(0) + 1;

@@ -21,18 +21,18 @@ pub(crate) struct NewTask {
     pub args: String,
     pub options: Resolved,
     pub token: i64,
-    /// If it is a run of a schedule: what is so beside its options.
+    /// What it has beside its options, if it is a run of a schedule.
     pub run: Option<NewRun>,
 }
 
-/// What is so of a run of a schedule beside its options.
+/// What a run of a schedule has beside its options.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewRun {
     /// It waits until the runs before it have ended.
     pub waits: bool,
-    /// Of its unique key.
+    /// The digest of its unique key.
     pub unique_digest: Option<[u8; 16]>,
-    /// Of the key that has its limit.
+    /// The digest of the key that has its limit.
     pub limit_digest: Option<[u8; 16]>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Claimed {
     pub task_name: Arc<str>,
     pub queue_id: i64,
     pub args: String,
-    /// That of its args.
+    /// The version of its args.
     pub version: u32,
     pub backoff: Option<Duration>,
     pub timeout: Option<Duration>,
@@ -82,8 +82,8 @@ pub(crate) struct Claimed {
 }
 
 impl Claimed {
-    /// Whether its end has more to mend than its state and its permit: what its other extras say, a turn to pass on, and rows beside it that
-    /// tell of a past: an error, a checkpoint.
+    /// Whether its end has more to change than its state and its permit: its other extras, a turn among suspects to pass on, or rows that earlier
+    /// attempts may have left (an error, a checkpoint).
     pub(crate) fn needs_full_settle(&self) -> bool {
         let has_more = self.extras.without(Extras::NEEDS) != Extras::NONE && !self.is_limited();
         has_more || self.suspect || self.generation > 1 || self.is_replay
@@ -101,7 +101,7 @@ pub(crate) struct Settlement {
     pub task_id: TaskId,
     pub generation: u64,
     pub queue_id: i64,
-    /// Beside the task's state there is something to mend: what [`Claimed::needs_full_settle`] says, or what the attempt itself has left.
+    /// Beside the task's state there is something to change: what [`Claimed::needs_full_settle`] says, or what the attempt itself has left.
     pub needs_full_settle: bool,
     /// What [`Claimed::is_limited`] says.
     pub is_limited: bool,
@@ -112,13 +112,13 @@ pub(crate) struct Settlement {
     pub waited: Option<Duration>,
     /// How long its handler ran.
     pub ran: Duration,
-    /// What is not yet in the file.
+    /// Its progress and output that are not in the file yet.
     pub news: PendingOutput,
     /// Tasks that are made if it has succeeded.
     pub children: Vec<NewTask>,
 }
 
-/// What an attempt has told of itself.
+/// Progress and output of an attempt that are not in the file yet.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PendingOutput {
     pub progress: Option<Progress>,
@@ -135,7 +135,7 @@ impl PendingOutput {
         self.output.iter().map(|written| written.first.len() + written.last.len()).sum()
     }
 
-    /// Takes newer ones over these.
+    /// Puts newer progress and newer streams in the place of these.
     pub(crate) fn renew(&mut self, newer: PendingOutput) {
         self.progress = newer.progress.or(self.progress);
         self.output.retain(|old| newer.output.iter().all(|new| new.stream != old.stream));
@@ -152,7 +152,7 @@ pub(crate) struct Written {
     pub bytes: u64,
 }
 
-/// What a handler made of its attempt.
+/// How an attempt ended, before the rules for retries are applied.
 #[derive(Clone)]
 pub(crate) enum Verdict {
     /// The result as JSON; none if that is null.
@@ -185,7 +185,7 @@ pub(crate) enum Verdict {
 pub(crate) const NOT_KEPT: &str = "";
 
 impl Verdict {
-    /// How large the result is, or what an engine is asked to do.
+    /// How large the result is, or the spec of a job, in bytes.
     pub(crate) fn result_bytes(&self) -> usize {
         match self {
             Verdict::Outside(outside) => outside.to.spec_bytes(),
@@ -194,7 +194,7 @@ impl Verdict {
         }
     }
 
-    /// Gives up the result, and says so where it would be.
+    /// Puts [`NOT_KEPT`] in the place of the result.
     pub(crate) fn drop_result(&mut self) {
         if let Verdict::Succeeded { result: Some(result), .. } = self {
             NOT_KEPT.clone_into(result);

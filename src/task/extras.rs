@@ -1,6 +1,6 @@
 //! What a task has beside its row.
 
-/// What has to be mended when a task ends or moves, a bit for each; none: nothing, which is the fast way through a settle.
+/// What else has to be changed when a task ends or moves, a bit for each. A task without any of them takes the fast path through a settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Extras(i64);
 

@@ -59,8 +59,8 @@ pub(crate) fn mask(message: &str) -> String {
     short
 }
 
-/// Ids are words that are numbers, that are long and hexadecimal with a digit among them, or that are parts of these joined by hyphens.
-/// In other words runs of digits are masked.
+/// Ids are words of 8 or more hexadecimal digits that are not all letters, and UUIDs: they are masked whole. In other words runs of digits are
+/// masked.
 fn mask_word(word: &str, into: &mut String) {
     let is_hex = |part: &str| {
         part.len() >= 8

@@ -84,7 +84,7 @@ pub(crate) fn bucket_of(length: Duration) -> u8 {
     ((doublings - 1) * 4 + quarter as u32) as u8 // at most 251
 }
 
-/// The end of a bucket: the shortest length that is in none up to it.
+/// The end of a bucket: the shortest length that lies beyond it.
 fn upper_end(bucket: u8) -> Duration {
     let next = u32::from(bucket) + 1;
     let micros = match next {

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use super::name::check_key;
 use crate::error::Error;
 
-/// So many permits of a key there can be. Whatever frees some lifts all waiters that fit in its own transaction, which this bounds.
+/// How many permits a key can have. A transaction that frees some lifts all waiters that fit: this bounds its work.
 pub(crate) const PERMITS: RangeInclusive<u32> = 1..=256;
 
 /// How many tasks of its queue and key may run at once, as one of them says.

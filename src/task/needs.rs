@@ -9,7 +9,7 @@ use crate::error::Error;
 /// Names of conditions that a file can have: each is a bit.
 pub(crate) const MAX_CONDITIONS: usize = 62;
 
-/// What an enqueue asks for.
+/// The conditions and the free disk that an enqueue asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Needs {
@@ -38,7 +38,7 @@ impl Needs {
         self.conditions.is_empty() && self.free_bytes == 0
     }
 
-    /// Asks for a condition, perhaps once more.
+    /// Adds a condition, unless it is there already.
     pub(crate) fn add(&mut self, name: String, throughout: bool) {
         match self.conditions.iter_mut().find(|needed| needed.name == name) {
             Some(needed) => needed.throughout |= throughout,
@@ -100,7 +100,7 @@ pub struct NeedsRecord {
     pub conditions: Vec<String>,
     /// Those of them that it needs while it runs, too.
     pub throughout: Vec<String>,
-    /// So many bytes of free disk it needs to start; 0: any.
+    /// How many bytes of free disk it needs to start; 0: any.
     pub free_disk: u64,
     /// The condition that it waits for just now, if it waits for one.
     pub waits_for: Option<String>,

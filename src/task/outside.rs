@@ -18,14 +18,14 @@ pub(crate) struct GoesOutside {
 /// Who does work that is outside.
 #[derive(Debug, Clone)]
 pub(crate) enum Elsewhere {
-    /// Nobody of whom perdura knows: somebody says how it ends.
+    /// Somebody whom perdura does not know, and who says how it ends.
     Somebody { waits_for: String },
-    /// An engine, which is asked to do this (JSON).
+    /// An engine, with the spec of the job (JSON).
     Engine { name: String, spec: String },
 }
 
 impl Elsewhere {
-    /// How large what an engine is asked to do is.
+    /// How large the spec of the job is, in bytes.
     pub(crate) fn spec_bytes(&self) -> usize {
         match self {
             Elsewhere::Somebody { .. } => 0,
@@ -53,7 +53,7 @@ pub(crate) struct JobRow {
     /// When its attempt has taken too long.
     pub deadline: Option<Timestamp>,
     pub cancel_requested: bool,
-    /// Of the owner that was to start it.
+    /// The epoch of the owner that was to start it.
     pub epoch: i64,
 }
 

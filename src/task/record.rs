@@ -54,7 +54,7 @@ pub struct TaskRecord {
     pub error_message: Option<String>,
     /// The sources of its newest error, or a panic's location and backtrace.
     pub error_traceback: Option<String>,
-    /// How far it said it was.
+    /// How far it has said that it is.
     pub progress: Option<Progress>,
     /// Whether its cancellation was requested while it ran.
     pub cancel_requested: bool,
@@ -132,7 +132,7 @@ mod millis_or_none {
     }
 }
 
-/// How far a task said it was.
+/// How far a task has said that it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Progress {
@@ -143,7 +143,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// So much of so much.
+    /// `done` of `total` units.
     pub const fn new(done: u64, total: u64) -> Progress {
         Progress { done, total }
     }
@@ -180,7 +180,7 @@ pub enum AttemptOutcome {
     Failed,
     /// The handler stopped at its deadline.
     TimedOut,
-    /// Its process died, or it fell silent and did not succeed after all.
+    /// Its process died, it fell silent and did not succeed after all, or its job at an engine was lost.
     Lost,
     /// It was cancelled while it ran.
     Cancelled,
@@ -260,7 +260,7 @@ pub struct QueueCounts {
     /// How often its tasks may start ([`Queue::set_rate`](crate::Queue::set_rate)).
     #[serde(default)]
     pub rate: Option<Rate>,
-    /// Until when a handler has closed it ([`Failure::throttle`](crate::Failure::throttle)), if it is closed.
+    /// Until when it is closed, if it is: by a handler ([`Failure::throttle`](crate::Failure::throttle)), or because its engine cannot be reached.
     #[serde(default)]
     pub closed_until: Option<Timestamp>,
     /// `QUEUED`, may be claimed.
@@ -335,14 +335,14 @@ impl QueueCounts {
     }
 }
 
-/// What a bulk verb did. It works in chunks, each atomic.
+/// What a bulk change did. It works in chunks, each atomic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use]
 #[non_exhaustive]
 pub struct Bulk {
     /// Tasks that were changed.
     pub changed: u64,
-    /// Tasks that the filter meant but the verb could not change (a wrong state, a taken unique key).
+    /// Tasks that matched the filter and could not be changed (a wrong state, a taken unique key).
     pub skipped: u64,
 }
 

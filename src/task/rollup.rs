@@ -23,7 +23,7 @@ pub struct Rollup {
     pub lost: u64,
     /// Attempts that left their task `CANCELLED`.
     pub cancelled: u64,
-    /// How long the handlers ran, but for attempts that their process took along.
+    /// How long the handlers ran, without the attempts whose process died.
     pub ran: Histogram,
     /// How long the tasks had been ready when their attempts started.
     pub waited: Histogram,

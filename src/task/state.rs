@@ -13,7 +13,7 @@ use crate::error::Error;
 pub enum State {
     /// Waits to run: now, or for the reason that its [`Hold`] names.
     Queued,
-    /// A worker executes it.
+    /// A worker executes it, or its work is [outside](crate::Failure::outside).
     Running,
     /// An attempt returned Ok.
     Succeeded,
@@ -21,7 +21,7 @@ pub enum State {
     Failed,
     /// It was cancelled, or expired.
     Cancelled,
-    /// Its process died, or its handler fell silent, and it is not retried by itself.
+    /// Its process died, its handler fell silent, or its job at an engine was lost, and it is not retried by itself.
     Lost,
 }
 

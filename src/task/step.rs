@@ -44,7 +44,7 @@ pub struct StepRecord {
     pub number: Option<u64>,
     /// When it was done; of a sleep, when it began.
     pub done_at: Timestamp,
-    /// What it gave, as JSON; none of a sleep.
+    /// Its result, as JSON; none for a sleep.
     pub result_json: Option<String>,
 }
 

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Kept of the beginning of a stream, in bytes: how it set out.
+/// How much of the beginning of a stream is kept, in bytes.
 pub(crate) const FIRST_BYTES: usize = 16 * 1024;
-/// Kept of the end of a stream, in bytes: what happened before it ended, a few hundred lines.
+/// How much of the end of a stream is kept, in bytes: a few hundred lines.
 pub(crate) const LAST_BYTES: usize = 48 * 1024;
 
 /// Which stream of an attempt's output.
@@ -43,7 +43,7 @@ impl OutputStream {
 pub struct Output {
     /// The claim that it belongs to.
     pub generation: u64,
-    /// Where it was written to.
+    /// The stream that it was written to.
     pub stream: OutputStream,
     /// How it began.
     #[serde(serialize_with = "as_text")]

@@ -7,7 +7,7 @@ use super::options::Options;
 /// One kind of durable work: plain data, kept as JSON under a name that never changes.
 ///
 /// Behaviour lives apart, in a handler (see [`Builder::handle`](crate::Builder::handle)), so that a program without handlers can
-/// still enqueue and look.
+/// still enqueue and read.
 ///
 /// ```
 /// use perdura::Task;

@@ -17,7 +17,7 @@ impl Attached {
         &self.settings.name
     }
 
-    /// How long it knows what has ended; zero if it panics.
+    /// How long it knows jobs that have ended; zero if it panics.
     pub(super) fn remembers(&self) -> Duration {
         self.call(|engine| Ok(engine.remembers())).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! How the jobs of an engine end: what they have given is fetched, the program makes an output of it, and the file is told.
+//! Ends the jobs of an engine: fetches their results, lets the program make outputs of them, and writes the ends to the file.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::queue::runtime::core::{Core, TASKS_PER_COMMIT};
 use crate::store::{self, Rank};
 use crate::task::{ErrorReport, JobRow, OutputStream, PendingOutput, Stream, TaskId, Verdict, Written};
 
-/// How long what a job has given is tried to be fetched.
+/// How long it is tried to fetch the result of a job.
 const COLLECT_PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// A job whose attempt has ended; the file does not know it yet.
@@ -37,7 +37,7 @@ impl EndedJob {
         (self.task_id, self.generation)
     }
 
-    /// Its engine refuses it for good, or it cannot be.
+    /// Its engine refuses it for good, or its row is damaged.
     pub(super) fn refused(row: &JobRow, error: ErrorReport) -> EndedJob {
         let verdict = Verdict::Failed { error, permanent: true, timed_out: false, retry_after: None };
         EndedJob::new(row, verdict, Vec::new())
@@ -48,7 +48,7 @@ impl EndedJob {
     }
 }
 
-/// What is kept of what a job has written.
+/// The part of a job's log that is kept with the task.
 fn news(log: &[u8]) -> PendingOutput {
     if log.is_empty() {
         return PendingOutput::default();
@@ -72,7 +72,7 @@ pub(super) struct JobEnds {
 }
 
 impl JobEnds {
-    /// The end of a job; none if what it has given cannot be fetched yet, or nothing of this program knows what its task gives.
+    /// The end of a job; none if its result cannot be fetched yet, or this program has no function that makes the output of its task.
     pub(super) fn ended(
         &self,
         row: &JobRow,
@@ -95,7 +95,7 @@ impl JobEnds {
             }
             Fate::Lost { why, retry, abandoned } => {
                 if abandoned {
-                    let _ = self.attached.call(|engine| engine.cancel(job)); // whether it hears it or not: nobody waits for it
+                    let _ = self.attached.call(|engine| engine.cancel(job)); // the answer does not matter: nobody waits for the job
                 }
                 let verdict = Verdict::Lost { error: ErrorReport::new(store::TASK_LOST, &why, ""), retry };
                 return Some(EndedJob::new(row, verdict, Vec::new()));
@@ -110,7 +110,7 @@ impl JobEnds {
                 }
             };
         if !self.registry.finishes(&name) {
-            return None; // a program that does is to follow it
+            return None; // a program that has the function is to follow it
         }
         let collected = match self.attached.call(|engine| engine.collect(job)) {
             Ok(collected) => collected,
@@ -142,7 +142,7 @@ impl JobEnds {
         Some(EndedJob::new(row, verdict, log))
     }
 
-    /// What a job has written that was stopped, if that can be had.
+    /// The log of a job that was stopped, if it can be fetched.
     fn log_of(&self, watched: &Watched) -> Vec<u8> {
         if !watched.may_be_there() {
             return Vec::new();
@@ -150,8 +150,9 @@ impl JobEnds {
         self.attached.call(|engine| engine.collect(&watched.job)).unwrap_or_default().log
     }
 
-    /// Tells the file of the ends of jobs: many in one commit, and large ones by themselves, for which a full disk may have no room. On an error those
-    /// are left that could not be written. Of those that were, all that are not lost are `ended`: nobody needs them any more.
+    /// Writes the ends of jobs to the file: many in one commit, and each large one alone, for which a full disk may have no room. On an error, the
+    /// ends that could not be written stay in `unsettled`. The jobs of the written ones, but for lost ones, go to `ended`: nobody needs them any
+    /// more.
     pub(super) fn settle(&self, unsettled: &mut Vec<EndedJob>, ended: &mut Vec<JobId>) -> Result<(), Error> {
         let (large, small): (Vec<_>, Vec<_>) = unsettled.drain(..).partition(EndedJob::is_large);
         let mut batches: Vec<Vec<EndedJob>> = small.chunks(TASKS_PER_COMMIT).map(<[_]>::to_vec).collect();
@@ -191,7 +192,7 @@ impl JobEnds {
         })
     }
 
-    /// Tells of an end that is not a success: its type, and never its message.
+    /// Logs an end as failed or lost: the type of the error, and never its message.
     fn tell_end(&self, job: &EndedJob) {
         let (id, engine) = (job.task_id, &self.attached.settings.name);
         match &job.verdict {

@@ -16,7 +16,7 @@ use crate::store::EngineLanes;
 #[derive(Default)]
 pub(crate) struct Engines {
     attached: Vec<Arc<Attached>>,
-    /// Two different engines have this name, or one is used in two ways.
+    /// Two different engines have this name, or one has two different settings.
     twice: Option<String>,
     /// The engine of each task name.
     of_tasks: HashMap<&'static str, usize>,
@@ -72,7 +72,7 @@ impl Engines {
         Lanes { engines: self.attached.iter().map(lanes).collect(), of_tasks: self.of_tasks.clone() }
     }
 
-    /// Those who follow their jobs.
+    /// The pollers that follow their jobs.
     pub(crate) fn pollers(&self, core: &Arc<Core>, registry: &Arc<Registry>) -> Vec<Poller> {
         let poller = |attached: &Arc<Attached>| Poller::new(core.clone(), registry.clone(), attached.clone());
         self.attached.iter().map(poller).collect()

@@ -21,19 +21,19 @@ use crate::store::{self, Rank};
 use crate::sync::{Receiver, hear};
 use crate::task::{ErrorReport, JobRow, TaskId};
 
-/// Jobs that one round starts at most: then it looks whether there is something else to do.
+/// How many jobs one round starts at most, so that the others are not left alone for long.
 const STARTS_PER_ROUND: usize = 64;
 
-/// Ends that are gathered before the file is told of them.
+/// How many ends are gathered before they are written to the file.
 const ENDS_PER_SETTLE: usize = 100;
 
-/// How soon an engine that could not be reached is tried again: at first, and at last. The same for a job with which something is wrong.
+/// The first and the longest pause before a failed call is repeated: to an engine that could not be reached, or for one job.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// A call that has failed after so long holds up a round.
+/// A `collect` that has failed after so long holds up a round.
 const HOLD_UP: Duration = Duration::from_secs(5);
 
-/// The queues of an engine that cannot be reached are closed for so much longer than until the next try.
+/// How much longer than until the next try the queues of an engine that cannot be reached are closed.
 const CLOSURE_MARGIN: Duration = Duration::from_secs(60);
 
 /// As good as for ever.
@@ -44,7 +44,7 @@ pub(crate) struct Poller {
     core: Arc<Core>,
     attached: Arc<Attached>,
     ends: JobEnds,
-    /// The ownership that what is remembered belongs to.
+    /// The epoch of the ownership to which the fields below belong.
     epoch: Option<i64>,
     watched: HashMap<(TaskId, u64), Watched>,
     /// Jobs whose end is not in the file yet.
@@ -54,7 +54,7 @@ pub(crate) struct Poller {
     /// Its queues may be closed because the engine could not be reached.
     may_be_closed: bool,
     poll_at: Duration,
-    /// When the engine answered last, of those answers between which time counts.
+    /// When the engine last answered a poll, if time has counted since: none after an outage, or after a time without jobs.
     answered_at: Option<Duration>,
 }
 
@@ -64,14 +64,14 @@ struct Outage {
     until: Duration,
 }
 
-/// What a round has come to.
+/// What a round has found.
 #[derive(Default)]
 struct Work {
     /// There is more to start.
     has_more: bool,
     /// Jobs that the engine has, and of which the file does not say so yet.
     accepted: Vec<(TaskId, String)>,
-    /// What one job has given could not be fetched, and that took long: the others wait for the next round.
+    /// The result of one job could not be fetched, and that took long: the others wait for the next round.
     is_held_up: bool,
 }
 
@@ -127,7 +127,7 @@ impl Poller {
         !gate.is_stopping() && self.epoch.is_some() && gate.epoch() == self.epoch
     }
 
-    /// Looks once; answers with how long it may sleep if nobody rings: none if there is nothing to follow.
+    /// One round; answers with how long it may sleep if the bell does not ring: none if there is nothing to follow.
     pub(crate) fn round(&mut self) -> Result<Option<Duration>, Error> {
         let epoch = self.core.shared.gate.epoch().filter(|_| self.core.is_owner());
         if epoch != self.epoch {
@@ -176,7 +176,7 @@ impl Poller {
         Ok(Some(wait.min(forget_in)))
     }
 
-    /// Tells the file of ends; the jobs of those that it knows of may be forgotten.
+    /// Writes ends to the file; then their jobs may be forgotten.
     fn settle(&mut self) -> Result<(), Error> {
         let mut ended = Vec::new();
         let settled = self.ends.settle(&mut self.unsettled, &mut ended);
@@ -186,7 +186,7 @@ impl Poller {
         settled
     }
 
-    /// Lets jobs be forgotten; says in how long there are more.
+    /// Forgets jobs whose time has come; answers with in how long there are more.
     fn forget(&mut self) -> Option<Duration> {
         let (attached, gate) = (self.attached.clone(), &self.core.shared.gate);
         self.to_forget.forget(self.core.shared.monotonic(), |job| match gate.is_stopping() {
@@ -197,7 +197,7 @@ impl Poller {
         self.to_forget.next_at().map(|at| at.saturating_sub(now))
     }
 
-    /// Takes notice of new jobs, and of those that are under way no more.
+    /// Begins to watch new jobs, and stops watching those that have no row any more.
     fn meet(&mut self, rows: &[JobRow]) {
         let (now, wall) = (self.core.shared.monotonic(), self.core.now());
         let is_mine = |row: &JobRow| {
@@ -221,10 +221,10 @@ impl Poller {
         }
     }
 
-    /// Asks for jobs if their time has come, and starts new ones. Answers with whether the engine has answered.
+    /// Polls the jobs if it is time for that, and starts new ones. Answers with whether the engine has answered.
     ///
     /// # Errors
-    /// If it cannot be reached. An error with one job, of an engine that has answered, is no such thing: that job is tried again later.
+    /// If the engine cannot be reached. If it has answered, and only a call for one job fails, that is no error: the job is tried again later.
     fn work(&mut self, rows: &[JobRow], work: &mut Work) -> Result<bool, EngineError> {
         let now = self.core.shared.monotonic();
         let mut has_answered = false;
@@ -259,7 +259,7 @@ impl Poller {
         let ids: Vec<JobId> = asked.iter().map(|row| JobId::new(row.job.clone())).collect();
         let statuses = self.attached.call(|engine| engine.poll(&ids))?;
         let now = self.core.shared.monotonic();
-        // Time counts between two answers, and no more of it than there is between two looks: the machine may have slept, or there was nothing to ask.
+        // Time counts between two answers, up to twice the poll interval: the machine may have slept, or there was nothing to ask.
         let since = now.saturating_sub(self.answered_at.replace(now).unwrap_or(now));
         let since = since.min(self.attached.settings.poll_interval.saturating_mul(2));
         for (row, status) in asked.iter().zip(&statuses) {
@@ -279,7 +279,7 @@ impl Poller {
         Ok(true)
     }
 
-    /// Starts jobs that nobody has started, until the time for a look has come. Answers with whether the engine has answered, if it had not before.
+    /// Starts jobs that nobody has started, until it is time for a poll. Answers with whether the engine has answered, if it had not before.
     fn start_new(
         &mut self,
         rows: &[JobRow],
@@ -304,7 +304,7 @@ impl Poller {
                 break;
             }
             starts += 1;
-            // It is as if the engine had said that it does not know it.
+            // Nobody has started it, so the engine does not know it.
             match self.decide(row, &JobStatus::Absent, work) {
                 Some(Err(e)) if !has_answered && !self.has_answered_lately() => return Err(e),
                 Some(Err(e)) if e.kind == EngineErrorKind::NotNow => break, // nor would it take the others
@@ -325,7 +325,7 @@ impl Poller {
         self.answered_at.is_some_and(|at| now.saturating_sub(at) <= lately)
     }
 
-    /// Does what is to be done about a job. Answers with what the engine has said to that, if it was called to start or stop it.
+    /// Does what [`judge`] decides about a job. Answers with what the engine has answered, if it was called to start or stop the job.
     fn decide(
         &mut self,
         row: &JobRow,
@@ -393,7 +393,7 @@ impl Poller {
             }
             Err(e) if e.kind == EngineErrorKind::NotNow => {
                 if let Some(watched) = self.watched.get_mut(&key) {
-                    watched.maybe_started = before; // an earlier start of it may have been heard
+                    watched.maybe_started = before; // an earlier start of it may have reached the engine
                 }
             }
             Err(_) => {}
@@ -401,7 +401,7 @@ impl Poller {
         started
     }
 
-    /// The engine has a job.
+    /// Notes that the engine has a job.
     fn has(&mut self, row: &JobRow, work: &mut Work) {
         if let Some(watched) = self.watched.get_mut(&(row.task_id, row.generation)) {
             watched.accepted = true;
@@ -409,7 +409,7 @@ impl Poller {
         work.accepted.push((row.task_id, row.job.clone()));
     }
 
-    /// Ends the attempt of a job, as soon as what there is to fetch is fetched.
+    /// Ends the attempt of a job, as soon as its result is fetched.
     fn end(&mut self, row: &JobRow, fate: Fate, work: &mut Work) {
         let (key, now) = ((row.task_id, row.generation), self.core.shared.monotonic());
         if work.is_held_up {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::engine::{EngineError, JobId};
 
-/// Jobs that one round lets be forgotten at most.
+/// How many jobs one round forgets at most.
 const PER_ROUND: usize = 64;
 
-/// How often it is tried for a job, and after which pauses: at first, and at last.
+/// How often it is tried again for a job, and the first and the longest pause before that.
 const TRIES: u32 = 8;
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
@@ -36,7 +36,7 @@ impl ToForget {
         self.0.iter().map(|job| job.at).min()
     }
 
-    /// Lets those be forgotten whose time has come; what fails is tried again later, and in the end left.
+    /// Forgets the jobs whose time has come. One that fails is tried again later, `TRIES` times at most.
     pub(super) fn forget(
         &mut self,
         now: Duration,

@@ -17,7 +17,7 @@ pub(super) struct Watched {
     pub accepted: bool,
     /// A start of it may have reached the engine.
     pub maybe_started: bool,
-    /// How long it has been pending, and how long the engine has said nothing of it: between its answers.
+    /// How long it has been pending, and how long the engine could say nothing of it: time between two answers.
     pending_for: Duration,
     silent_for: Duration,
     /// When it is to be asked to stop again; none if it was not asked to.
@@ -48,7 +48,7 @@ impl Watched {
         watched
     }
 
-    /// Its time begins, once the file says when it is over. A clock that has jumped back gives it no more than its whole time.
+    /// Begins its time once the file has its deadline. A clock that has jumped back gives it no more than its whole time.
     pub(super) fn begin_time(&mut self, row: &JobRow, now: Duration, wall: Timestamp) {
         if let (None, Some(deadline), Some(accepted)) = (self.deadline, row.deadline, row.accepted_at) {
             let left = deadline.since(wall).min(deadline.since(accepted));
@@ -68,7 +68,7 @@ impl Watched {
         self.silent_for = add(self.silent_for, *status == JobStatus::Unknown);
     }
 
-    /// What the rules are told of it.
+    /// What is known of it, for `judge`.
     pub(super) fn known(&self, row: &JobRow, now: Duration, wall: Timestamp) -> KnownJob {
         let watched_for = now.saturating_sub(self.met_at);
         KnownJob {
@@ -93,7 +93,7 @@ impl Watched {
         self.stop_again_at = Some(now + CANCEL_INTERVAL);
     }
 
-    /// Whether it was asked to stop not long ago.
+    /// Whether it is too soon to ask it to stop: it was asked not long ago, or rests.
     pub(super) fn stops_later(&self, now: Duration) -> bool {
         self.stop_again_at.is_some_and(|at| now < at) || self.rests(now)
     }

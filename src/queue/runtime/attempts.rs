@@ -23,7 +23,7 @@ impl Core {
     pub(crate) fn settle(&self, batch: &mut Vec<Finished>) -> Result<(), Error> {
         self.shared.running.renew_pending(batch.iter_mut().map(|finished| &mut finished.settlement));
         match self.try_to_settle(batch) {
-            // With children, or a job to be started, it waits for room: they are part of what it has come to.
+            // With children, or a job to be started, it waits for room: they are part of the outcome.
             Err(e) if has_no_room(&e) && batch.len() == 1 && is_large(batch) && !needs_room(batch) => {}
             settled => return settled,
         }
@@ -89,7 +89,7 @@ impl Core {
         self.shared.changes.tell_all();
     }
 
-    /// Gives up what this process was running: another one owns the file now.
+    /// Gives up what this process was running: another process owns the file now.
     pub(crate) fn disown(&self, batch: &mut Vec<Finished>) {
         tell!(Error, "another process has taken over the execution of {}", self.store.path().display());
         self.shared.gate.set_claiming(false);
@@ -108,8 +108,8 @@ impl Core {
         self.shared.changes.tell_all();
     }
 
-    /// A thread of ours cannot go on. Nothing more is claimed, and who waits hears of it; handlers that run settle what they come to
-    /// themselves, and the ownership goes with the last of them.
+    /// A thread of ours cannot go on. Nothing more is claimed, and waiting callers get the error. Handlers that run settle their outcomes
+    /// themselves, and the last of them gives up the ownership.
     pub(crate) fn break_down(&self, thread: &str) {
         let message = format!(
             "{thread} has panicked too often, so this queue runs nothing more; open it again, and report the panic"
@@ -172,7 +172,7 @@ impl Core {
     }
 }
 
-/// Tells of an attempt that has failed: the type of the error, and never its message, which may hold what is private.
+/// Logs that an attempt has failed: the type of the error, and never its message, which may hold what is private.
 fn tell_failure(settlement: &Settlement, state: State) {
     let (id, name) = (settlement.task_id, &settlement.task_name);
     let error = match &settlement.verdict {
@@ -198,7 +198,7 @@ fn is_large(batch: &[Finished]) -> bool {
     })
 }
 
-/// Whether some of these have come to what cannot be left out.
+/// Whether some outcome has what cannot be left out: children, or work that goes outside.
 fn needs_room(batch: &[Finished]) -> bool {
     let goes_outside = |finished: &Finished| matches!(finished.settlement.verdict, Verdict::Outside(_));
     has_children(batch) || batch.iter().any(goes_outside)

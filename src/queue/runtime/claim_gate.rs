@@ -18,7 +18,7 @@ pub(crate) struct ClaimGate {
     stopping: AtomicBool,
     /// Ready tasks may have been left unclaimed.
     behind: AtomicBool,
-    /// Why claims could not ride along; the dispatcher has to look after it.
+    /// Why claims could not ride along; the dispatcher has to handle it.
     trouble: Mutex<Option<Error>>,
     /// Why a thread of ours could not go on, if one could not: nothing runs any more.
     broken: Mutex<Option<Error>>,
@@ -52,7 +52,7 @@ impl ClaimGate {
         self.claiming.store(claiming, Ordering::Release);
     }
 
-    /// Whether tasks that are held may be known.
+    /// Whether tasks whose name was unknown have still to be looked through: this owner may know some.
     pub(crate) fn is_lifting(&self) -> bool {
         self.lifting.load(Ordering::Acquire)
     }
@@ -79,7 +79,7 @@ impl ClaimGate {
         lock(&self.broken).as_ref().map(Error::repeat)
     }
 
-    /// Claims could not ride along with a commit. True if somebody has to look after that.
+    /// Claims could not ride along with a commit. True if the dispatcher has to handle that.
     pub(crate) fn claims_failed(&self, why: &Error) -> bool {
         let is_claiming = self.is_claiming();
         if is_claiming {

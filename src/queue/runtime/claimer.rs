@@ -41,9 +41,9 @@ pub(crate) struct Claimer {
     last_end: Duration,
 }
 
-/// Commits that follow each other so soon leave other processes no time.
+/// Commits with a shorter pause between them leave other processes no time to write.
 const PAUSE_GAP: Duration = Duration::from_millis(2);
-/// After so much time without a pause, one is made, if others have the file open.
+/// How long this process writes without a pause, if others have the file open.
 const MAX_LEAD_TIME: Duration = Duration::from_millis(40);
 
 impl Claimer {
@@ -62,7 +62,7 @@ impl Claimer {
     }
 }
 
-/// A write that does nothing but let claims ride along.
+/// An empty write: its commit claims.
 pub(crate) fn ask(shared: &Arc<Shared>) -> impl FnMut(&Tx<'_>) -> Sql<()> + Send + 'static {
     let shared = shared.clone();
     move |_| {

@@ -10,14 +10,14 @@ use crate::task::Timestamp;
 
 /// The wall clock must have been steady for so long before anything is deleted by age.
 pub(crate) const STEADY_TIME: Duration = Duration::from_secs(5 * 60);
-/// Differences that are drift and not a jump.
+/// Differences up to this are drift, and larger ones are a jump.
 const DRIFT_MS: i64 = 60_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct ClockGuard {
     last: Option<(Timestamp, Duration)>,
     since: Duration,
-    /// How often they have not been in step.
+    /// How often the clocks were out of step.
     jumps: u32,
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct Core {
     pub lanes: OnceLock<Lanes>,
     /// Who says how long finished tasks are kept.
     pub(crate) retention: RetentionRule,
-    /// What keeps this process from owning the file, if it is no other owner.
+    /// What keeps this process from owning the file, if that is not another owner.
     pub obstacle: Obstacle,
     /// What keeps the owner from writing.
     pub trouble: Obstacle,
@@ -53,10 +53,10 @@ pub(crate) struct Core {
     /// Where workers deliver outcomes; without it they settle themselves.
     pub(crate) outcomes: Mutex<Option<Sender<Finished>>>,
     pub(crate) executor: OnceLock<Weak<Executor>>,
-    /// How many workers there are to be.
+    /// How many workers are wanted.
     pub(crate) workers: Mutex<usize>,
     data_version: Mutex<Option<i64>>,
-    /// Where a pass over those that wait for free disk has come to.
+    /// How far the pass over the tasks that wait for free disk has come.
     pub(crate) disk_pass: Mutex<DiskPass>,
     /// What this queue has said of conditions, and when.
     pub(crate) said: Mutex<Said>,
@@ -74,11 +74,11 @@ pub(crate) struct Ownership {
 /// Who says how long finished tasks are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RetentionRule {
-    /// The configuration, which the file is told; where that says nothing, the file, and at last the default.
+    /// The configuration, which is written to the file; if it has the default, the file; and if that has none, the default.
     Config,
-    /// The file; where it says nothing, they are kept for good.
+    /// The file; if it has no retention, they are kept for good.
     File,
-    /// The program, for itself: so long, or for good. The file is not told.
+    /// The program, for itself: so long, or for good. Nothing is written to the file.
     Here(Option<Duration>),
 }
 
@@ -127,7 +127,7 @@ impl Core {
         *lock(&self.outcomes) = outcomes;
     }
 
-    /// Commits a write of a rank, and tells of a WAL that has become long.
+    /// Commits a write of a rank, and logs it if the WAL has become long.
     pub(crate) fn commit<R: Send + 'static>(
         &self,
         rank: Rank,
@@ -166,7 +166,7 @@ impl Core {
         self.commit(Rank::Change, ask(&self.shared))
     }
 
-    /// Notices what other processes have written, if they have.
+    /// Looks whether other processes have written to the file, and if so reads what they may have changed.
     pub(crate) fn check_other_processes(&self) -> Result<(), Error> {
         let version = self.store.alone(store::data_version)?;
         if *lock(&self.data_version) != Some(version) {

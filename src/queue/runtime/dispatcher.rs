@@ -67,7 +67,7 @@ pub(crate) fn run(core: &Core, outcomes: &Receiver<Finished>) {
     }
     survive("the dispatcher", || dispatcher.last_turn());
     if core.shared.gate.broken().is_some() {
-        core.release_if_idle(); // nobody shuts it down for that
+        core.release_if_idle(); // a shutdown may never come
     }
 }
 
@@ -75,7 +75,7 @@ struct Dispatcher<'c> {
     core: &'c Core,
     /// Outcomes that are not in the file yet.
     unsettled: Vec<Finished>,
-    /// A new owner has not done all that it does first: where it goes on.
+    /// Where a new owner goes on with what it does first; none when all of that is done.
     begins_at: Option<Lifting>,
     /// After trouble: when to try again. Nothing is claimed until then.
     try_at: Option<Duration>,
@@ -87,7 +87,7 @@ struct Dispatcher<'c> {
     has_moved: bool,
     /// How long the last settle took.
     settling: Duration,
-    /// How often outcomes have met damage since all of them could be written.
+    /// How often a write of outcomes has met damage since all of them could be written.
     damage_seen: u32,
 }
 
@@ -231,8 +231,8 @@ impl<'c> Dispatcher<'c> {
         self.note_trouble(trouble);
     }
 
-    /// SQLite tells an error of the device while reading as damage, which may go away; real damage does not. Nor does a panic that was
-    /// no accident.
+    /// Whether to try again after an error that looks like damage. SQLite reports a read error of the device as damage: it may go away, and real
+    /// damage does not. A panic, too, may not come again.
     fn may_read_again(&mut self, e: &Error) -> bool {
         let is_damage = matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Internal);
         self.damage_seen += u32::from(is_damage);
@@ -320,7 +320,7 @@ impl<'c> Dispatcher<'c> {
                 self.begin();
             }
             Ok(false) => {}
-            Err(_) => self.poll_at = Some(self.core.shared.monotonic() + RETRY_INTERVAL), // it was said
+            Err(_) => self.poll_at = Some(self.core.shared.monotonic() + RETRY_INTERVAL), // it was logged
         }
     }
 

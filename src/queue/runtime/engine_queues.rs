@@ -1,4 +1,4 @@
-//! Engines outside, and the queues in which their tasks stand: no others stand there.
+//! Engines outside, and the queues in which their tasks stand: no other tasks stand there.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// The options of a task with the queue of its engine, if it runs on one and says nothing of a queue.
+    /// The options of a task; with the first queue of its engine, if it runs on one and names no queue.
     ///
     /// # Errors
     /// `InvalidInput`: it stands in a queue where it may not.

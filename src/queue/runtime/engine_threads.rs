@@ -1,4 +1,5 @@
-//! The threads that follow work outside: one for each engine. Who starts them gives each its life; here they are rung, and their end is awaited.
+//! The threads that follow work outside: one for each engine. The caller gives each thread its loop (`life`); this file
+//! rings them, and waits for their end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +44,7 @@ impl Followers {
             let message = "the thread of an engine cannot be started; is the limit of threads reached?";
             Error::new(ErrorKind::Io, message).with_source(e)
         })?;
-        bell.ring(); // whoever rang before it was in the list has not been heard
+        bell.ring(); // a ring before it was in the list has not reached it
         lock(&self.threads).push(Follower { bell, thread });
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::store::{self, Ages, Rank, Sql, Tx, WalKeeper};
 use crate::sync::thread;
 use crate::task::{TaskId, Timestamp};
 
-/// So long after a commit, what is in the WAL is checkpointed, however little it is.
+/// How long after a commit the WAL is checkpointed, however short it is.
 const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
 /// A task that was made within so long before a program's end shows that the clock has run on since.
 const CLOCK_EVIDENCE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -23,9 +23,9 @@ const AGE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 const FIRST_AGE_CHECK: Duration = Duration::from_secs(5 * 60 + 1);
 /// How long it leaves the writer to others between two slices of free pages.
 const SLICE_PAUSE: Duration = Duration::from_millis(2);
-/// So many queues without tasks keep their counters.
+/// Fewer queues without tasks than this keep their counters.
 const KEPT_IDLE_QUEUES: usize = 100;
-/// Tasks that one look reads: bounds the age of its snapshot.
+/// How many tasks one read returns at most: bounds the age of its snapshot.
 const TASKS_PER_READ: usize = 10_000;
 /// A transaction that has written for so long leaves the rest to the next one: large tasks take longer than small ones.
 const MAX_WRITE_TIME: Duration = Duration::from_millis(10);
@@ -118,9 +118,9 @@ impl Maintenance {
         Ok(ended)
     }
 
-    /// The same for a program that ends before it has looked at ages: one chunk, if nothing speaks against the clock. It must have run in
-    /// step since the program began, and the newest tasks must show that it has run on from before: one was made within the last day, so
-    /// that the clock did not jump since, and not just now, and none is from a time to come.
+    /// Deletes and moves one chunk of what is old enough, in a program that ends before it has looked at ages, if the clock can be trusted: it has
+    /// run in step with the monotonic one since the program began, and the newest tasks show that it did not jump before that. One of them was made
+    /// within the last day, but not within the last five minutes, and none is from the future.
     fn age_at_end(&mut self) -> Result<(), Error> {
         let core = self.core.clone();
         let now = core.now();
@@ -150,7 +150,7 @@ impl Maintenance {
 }
 
 impl Core {
-    /// What is old by now.
+    /// The times before which tasks are old.
     fn ages(&self, now: Timestamp) -> Result<Ages, Error> {
         let config = &self.config;
         let of_file = || self.store.read(store::retention);
@@ -166,7 +166,7 @@ impl Core {
         })
     }
 
-    /// Ends what is older than `ages`, as long as it is to go on. It searches on a reading connection, slice by slice.
+    /// Ends what is older than `ages`, while `goes_on` answers true. It searches on a reading connection, slice by slice.
     pub(crate) fn purge(&self, ages: Ages, goes_on: impl Fn() -> bool) -> Result<usize, Error> {
         let now = self.now();
         let (mut ended, mut next) = (0, Some(TaskId::from_i64(i64::MIN)));
@@ -181,7 +181,7 @@ impl Core {
         Ok(ended)
     }
 
-    /// Deletes dead letters that were moved before a time, as long as it is to go on.
+    /// Deletes dead letters that were moved before a time, while `goes_on` answers true.
     pub(crate) fn purge_dead_letters(
         &self,
         moved_before: Timestamp,

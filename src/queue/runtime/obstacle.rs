@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::sync::{Mutex, lock};
 
-/// The same obstacle is said again after so long: it is met each second.
+/// How long it takes until the same obstacle is logged again: it is met each second.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(600);
 
 /// What was in the way at the last try.
@@ -19,7 +19,7 @@ struct KnownObstacle {
 }
 
 impl Obstacle {
-    /// Something is in the way. True if it is to be said: it is new, or was said long ago.
+    /// Something is in the way. True if it is to be logged: it is new, or was logged long ago.
     pub(crate) fn meet(&self, why: &Error, now: Duration) -> bool {
         let mut met = lock(&self.0);
         let is_new = |met: &KnownObstacle| {

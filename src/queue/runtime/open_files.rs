@@ -19,5 +19,5 @@ pub(crate) fn join(file: FileKey, queue: &Arc<dyn Sibling>) {
         other.siblings().add(queue);
         queue.siblings().add(other);
     }
-    drop(open); // before the siblings, the last handle of which may go here
+    drop(open); // before `siblings`: this may hold the last handle of one
 }

@@ -50,7 +50,7 @@ impl Core {
     /// Asks for the right to execute; false if another has it. On getting it, [`Core::begin`] is to follow.
     ///
     /// # Errors
-    /// What is in the way, which has been said then.
+    /// What is in the way; it has been logged.
     pub(crate) fn take_over(&self) -> Result<bool, Error> {
         let acquired = self.acquire();
         if let Err(why) = &acquired {

@@ -22,7 +22,7 @@ impl Note for StartNote {
 }
 
 impl Core {
-    /// Writes something that a running attempt has come to.
+    /// Writes a checkpoint or a step of a running attempt.
     fn save(
         &self,
         control: &Control,
@@ -70,7 +70,7 @@ impl Port for Core {
 
     fn save_step(&self, control: &Control, step: StepKey, json: String) -> Result<(), Error> {
         let now = self.now();
-        // What is small has a place on a full disk, as outcomes have: else the step would be done again.
+        // A small result may use the reserve on a full disk, as outcomes may: else the step would be done again.
         let rank = if json.len() > LARGE_OUTCOME_BYTES { Rank::Add } else { Rank::Change };
         self.save(control, rank, move |tx, id, generation| {
             store::save_step(tx, id, generation, &step, &json, now)

@@ -1,7 +1,7 @@
 //! How far to claim ahead.
 //!
 //! A claim costs a share of a commit, so short tasks are claimed ahead: about [`PREFETCHED_WORK`] of work for each worker, which is what a commit and
-//! its sync may take on a slow disk. Slow tasks are not, so that priorities and shutdown stay honest: with tasks of 4 ms or more,
+//! its sync may take on a slow disk. Slow tasks are not, so that priorities and shutdown stay honest: with tasks of more than 4 ms,
 //! nothing is claimed before a worker is free for it.
 //!
 //! A power cut charges what was claimed ahead, because nobody can prove that it had not started. So the last attempt of a task is never

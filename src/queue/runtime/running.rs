@@ -18,7 +18,7 @@ pub(crate) struct Running {
     pub prefetch: Prefetch,
     orders: Mutex<Option<Sender<WorkerOrder>>>,
     order_queue: Receiver<WorkerOrder>,
-    /// Of these, those that let a worker leave.
+    /// Orders in the queue that let a worker leave.
     dismissals: Arc<AtomicUsize>,
     attempts: Mutex<HashMap<TaskId, Arc<Control>>>,
     /// Bytes of the args of all attempts.
@@ -73,7 +73,7 @@ impl Running {
         self.workers.fetch_sub(n, Ordering::AcqRel);
     }
 
-    /// How much more may be claimed after a transaction that means this. Exact only under the writer's lead.
+    /// How much more may be claimed after a transaction with these effects. Exact only under the writer's lead.
     pub(crate) fn room_after(&self, effects: &Effects) -> ClaimRoom {
         let workers = self.workers();
         let capacity = workers + workers * self.prefetch.per_worker();
@@ -101,7 +101,7 @@ impl Running {
         lock(&self.attempts).len() < self.workers()
     }
 
-    /// Where workers hear what to do.
+    /// The orders for the workers.
     pub(crate) fn order_queue(&self) -> Receiver<WorkerOrder> {
         self.order_queue.clone()
     }
@@ -111,7 +111,7 @@ impl Running {
         lock(&self.orders).take();
     }
 
-    /// The next job that no worker has taken.
+    /// Takes back the next attempt that no worker has taken.
     pub(crate) fn take_job(&self) -> Option<Assignment> {
         let mut dismissals = Vec::new();
         let job = loop {
@@ -156,7 +156,7 @@ impl Running {
         attempts.len() > self.workers()
     }
 
-    /// Tells attempts that they are cancelled, or count no more.
+    /// Tells attempts that they are cancelled or superseded.
     pub(crate) fn flag(&self, cancelled: &[TaskId], superseded: &[TaskId]) {
         for id in cancelled {
             self.with_control(*id, |control| control.cancelled.store(true, Ordering::Release));
@@ -190,13 +190,13 @@ impl Running {
         self.remove_workers(usize::from(control.phase.is_replaced()));
     }
 
-    /// How long the jobs that wait keep all workers busy, if they take as long as those before.
+    /// How long the attempts that wait keep all workers busy, if they take as long as those before.
     pub(crate) fn work_on_hand(&self) -> Duration {
         let each = self.jobs_waiting() / self.workers().max(1);
         self.prefetch.time_for(each)
     }
 
-    /// Jobs that no worker has taken yet.
+    /// Attempts that no worker has taken yet.
     pub(crate) fn jobs_waiting(&self) -> usize {
         self.order_queue.len().saturating_sub(self.dismissals.load(Ordering::Acquire))
     }
@@ -222,7 +222,7 @@ impl Running {
         }
     }
 
-    /// An attempt has news to write; true if nobody had said so yet.
+    /// An attempt has progress or output to write; true if that was not noted yet.
     pub(crate) fn note_pending(&self) -> bool {
         !self.is_pending.swap(true, Ordering::AcqRel)
     }
@@ -231,7 +231,7 @@ impl Running {
         self.is_pending.load(Ordering::Acquire)
     }
 
-    /// All news that is not in the file yet.
+    /// All progress and output that is not in the file yet.
     pub(crate) fn take_pending(&self) -> Vec<(Arc<Control>, PendingOutput)> {
         self.is_pending.store(false, Ordering::Release);
         let news = |control: Arc<Control>| (control.take_pending(), control);
@@ -239,7 +239,7 @@ impl Running {
         all.map(|(news, control)| (control, news)).collect()
     }
 
-    /// Gives attempts that have ended their newest news: what could not be written while they ended would be lost with them.
+    /// Adds to attempts that have ended what a flush could not write while they ended: it would be lost with them.
     pub(crate) fn renew_pending<'s>(&self, ended: impl Iterator<Item = &'s mut Settlement>) {
         if !self.is_pending() {
             return;

@@ -22,14 +22,14 @@ pub(crate) struct Shared {
     pub running: Running,
     pub gate: ClaimGate,
     pub alarm: Arc<Alarm>,
-    /// SettleReport whenever a task's state changes.
+    /// Signals each change of a task's state.
     pub changes: Signal,
     /// Wakes the dispatcher.
     pub dispatcher: Doorbell,
     /// Wakes the maintenance.
     pub maintenance: Doorbell,
     pub wal_alarm: WalAlarm,
-    /// Who follows work outside.
+    /// The threads that follow work outside.
     pub followers: Followers,
     /// Other queues of this process on the same file.
     pub siblings: Siblings,
@@ -62,7 +62,7 @@ impl Shared {
         self.clock.monotonic()
     }
 
-    /// A thread of ours cannot go on: nothing is claimed any more, and who waits hears why.
+    /// A thread of ours cannot go on: nothing is claimed any more, and waiting callers get the error.
     pub(crate) fn break_down(&self, why: Error) {
         self.gate.break_down(why);
         self.changes.tell_all();
@@ -75,14 +75,15 @@ impl Shared {
         }
     }
 
-    /// Tells the rest of the program what a commit meant. Called by whoever committed, before the next one can.
+    /// Applies the effects of a commit to the running queue, and wakes the threads that they concern. Called by whoever committed, before the next
+    /// commit.
     pub(crate) fn after_commit(&self, effects: Effects) {
         let changed = effects.changed || !effects.settled.is_empty();
         let concerns_siblings = concerns_siblings(&effects);
         self.running.forget(&effects.settled);
         let is_ahead = self.running.hand_over(effects.claims);
         if is_ahead && effects.settled.is_empty() {
-            self.dispatcher.ring(); // it sees that they do not lie for long (after its settles by itself)
+            self.dispatcher.ring(); // it recalls them if they wait for long (after a settle it looks by itself)
         }
         self.running.flag(&effects.cancelled, &effects.superseded);
         if let Some(due) = effects.due {
@@ -151,7 +152,7 @@ impl Sibling for Shared {
         &self.siblings
     }
 
-    /// Only the owner has to look what was committed.
+    /// Only the owner has to look at what was committed.
     fn hear_of_commit(&self, ended: Option<&[TaskId]>) {
         match ended {
             Some(ended) => self.changes.tell(ended.iter().copied()),

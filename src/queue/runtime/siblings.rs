@@ -50,7 +50,7 @@ impl Siblings {
         self.others().iter().for_each(|other| other.hear_of_release());
     }
 
-    /// For use without the lock: the last handle of one may go with what is answered.
+    /// Cloned, to be used without the lock: a clone may be the last handle of a sibling when it is dropped.
     fn others(&self) -> Vec<Arc<dyn Sibling>> {
         let mut all = lock(&self.others);
         all.retain(|other| other.strong_count() > 0);
@@ -82,7 +82,7 @@ impl Siblings {
     }
 }
 
-/// Whether a commit that means this is news for other queues.
+/// Whether a commit with these effects concerns other queues.
 pub(crate) fn concerns_siblings(effects: &Effects) -> bool {
     effects.changed
         || effects.more

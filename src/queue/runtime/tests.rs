@@ -1,4 +1,4 @@
-//! Unit tests that need no scheduler, of engine files that `tests/schedules` compiles over one.
+//! Unit tests of files that `tests/schedules` compiles over a scheduler: these tests need none.
 
 use std::sync::Arc;
 use std::time::Duration;

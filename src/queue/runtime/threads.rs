@@ -57,7 +57,7 @@ struct Threads {
 }
 
 impl Runtime {
-    /// A handle whose steps somebody calls one by one.
+    /// A runtime without threads: the caller calls the steps one by one.
     pub(crate) fn without_threads(core: Arc<Core>, registry: Arc<Registry>) -> Arc<Runtime> {
         let runtime = Arc::new(Runtime {
             core,
@@ -71,7 +71,7 @@ impl Runtime {
         runtime
     }
 
-    /// A handle with its threads at work; the timer, the workers and the rest only if there are handlers.
+    /// A runtime with its threads at work; the timer, the workers and the rest only if there are handlers.
     pub(crate) fn start(core: Arc<Core>, registry: Arc<Registry>) -> Result<Arc<Runtime>, Error> {
         let runtime = Runtime::without_threads(core, registry);
         if !runtime.registry.is_empty() {
@@ -103,7 +103,7 @@ impl Runtime {
                 dispatcher::run(&for_dispatcher, &finished);
             }
         })?;
-        let _ = core.take_over(); // what is in the way was said; the dispatcher tries again
+        let _ = core.take_over(); // what is in the way was logged; the dispatcher tries again
         let _ = owned.send(()); // its receiver waits for it
         Ok(Threads { executor, dispatcher, timer, maintenance, stop_maintenance })
     }
@@ -156,7 +156,7 @@ impl Runtime {
         handed_back
     }
 
-    /// Lets the grace of the shutdown that goes on, or is about to, end after so long, if it would not end sooner.
+    /// Lets the grace of a shutdown, under way or about to begin, end after `grace`, unless it ends sooner.
     fn shorten_grace(&self, grace: Duration) {
         let ends = self.core.shared.monotonic().saturating_add(grace).as_millis();
         self.grace_ends.fetch_min(u64::try_from(ends).unwrap_or(u64::MAX), Ordering::AcqRel);

@@ -25,11 +25,11 @@ pub(crate) const DEADLINE_GRACE: Duration = Duration::from_secs(1);
 /// A suspect that has been running for so long passes the turn on: a task that kills its process does so sooner.
 pub(crate) const SUSPECT_TURN: Duration = Duration::from_secs(60);
 
-/// So long after a condition is gone that it needs, an attempt is told to stop: what flickers stops nobody.
+/// How long a condition may be unmet before an attempt that needs it is told to stop: one that flickers stops no attempt.
 const CONDITION_GRACE: Duration = Duration::from_secs(10);
 
 impl Core {
-    /// Does what is due by the wall clock, in chunks; answers with the next time. That is over already if so many chunks were not enough.
+    /// Does what is due by the wall clock, in chunks; answers with the next time. That has come already if `MAX_CHUNKS_PER_TICK` were not enough.
     pub(crate) fn promote(&self) -> Result<NextTick, Error> {
         let mut next = NextTick::default();
         for _ in 0..MAX_CHUNKS_PER_TICK {
@@ -156,7 +156,7 @@ impl Core {
         control.lacks_condition.store(true, Ordering::Release);
     }
 
-    /// Lifts what waits for conditions that are met, some chunks of it; says whether there was anything, and whether there is more.
+    /// Lifts the hold of tasks whose condition is met, some chunks of them; says whether there were any, and whether there are more.
     pub(crate) fn lift_met(&self) -> Result<(bool, bool), Error> {
         for lifted in 0..LIFTS_PER_TICK {
             let has_duty = self.store.alone(store::condition_duty)?.lifts;
@@ -172,8 +172,8 @@ impl Core {
         Ok((true, self.store.alone(store::condition_duty)?.lifts))
     }
 
-    /// Lifts what waits for less free disk than there is, some chunks of it. Answers with when to look again, on the monotonic clock: none if
-    /// nothing waits for disk.
+    /// Lifts the hold of tasks that wait for less free disk than there is, some chunks of them. Answers with when to look again, on the monotonic
+    /// clock: none if no task waits for disk.
     pub(crate) fn lift_by_disk(&self) -> Result<Option<Duration>, Error> {
         let waits = || Ok::<_, Error>(self.store.alone(store::condition_duty)?.waits_for_disk);
         if !waits()? || self.shared.gate.is_stopping() {
@@ -248,7 +248,7 @@ impl Core {
     }
 }
 
-/// What the program should hear of schedules.
+/// Logs which schedules begin anew or are broken.
 fn tell_of_schedules(fired: &Fired) {
     for name in &fired.anchored {
         tell!(

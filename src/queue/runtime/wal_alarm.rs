@@ -2,11 +2,11 @@
 
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// Pages from which it is told (64 MiB of pages of 4 KiB); and then at each doubling.
+/// The length from which it warns, in pages (64 MiB of pages of 4 KiB); it warns again at each doubling.
 pub(crate) const LONG_WAL_PAGES: u32 = 16 * 1024;
 
 pub(crate) struct WalAlarm {
-    /// The length at which it is told next.
+    /// The length at which it warns next.
     next: AtomicU32,
     is_due: AtomicBool,
 }
@@ -29,7 +29,7 @@ impl WalAlarm {
         }
     }
 
-    /// Whether it is to be told now.
+    /// Whether a warning is due; it counts as given from now on.
     pub(crate) fn take(&self) -> bool {
         self.is_due.load(Ordering::Acquire) && self.is_due.swap(false, Ordering::AcqRel)
     }

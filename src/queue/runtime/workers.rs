@@ -10,8 +10,8 @@ use crate::sync::atomic::Ordering;
 use crate::sync::lock;
 
 impl Core {
-    /// Lets there be so many workers from now on. What runs goes on; what was claimed ahead and has not started is given back if there are
-    /// fewer than before.
+    /// Sets the number of workers. Attempts that run go on; those that were claimed ahead and have not started are given back if there are fewer
+    /// workers than before.
     ///
     /// # Errors
     /// `Io` if a thread cannot be started; there are as many then as could be.
@@ -19,7 +19,7 @@ impl Core {
         let mut workers = lock(&self.workers);
         let Some(executor) = self.executor.get().and_then(Weak::upgrade) else {
             *workers = wanted;
-            return Ok(()); // nobody has threads
+            return Ok(()); // a queue without threads
         };
         while *workers < wanted {
             executor.add_worker()?;
@@ -44,8 +44,8 @@ impl Core {
     /// Starts another worker in the place of one whose task ignores its deadline: at most as many as there are workers. False if
     /// there is no place now.
     ///
-    /// The place is taken from the old worker first: it ends when it comes back then. A handler that returns meanwhile keeps its worker,
-    /// so that there are never more than there should be.
+    /// First the old worker loses its place: it ends when its handler returns. If the handler has returned before that, its worker keeps the place,
+    /// so that there are never more workers than there should be.
     pub(super) fn replace_worker(&self, control: &Control) -> bool {
         if !control.reported.swap(true, Ordering::AcqRel) {
             tell!(
