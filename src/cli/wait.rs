@@ -8,9 +8,9 @@ use crate::console::filter::FilterArgs;
 use crate::console::inspect::explain::WorkerStatus;
 use crate::console::inspect::task::{RecordJson, command};
 use crate::console::paging::pages;
-use crate::console::patience::Patience;
 use crate::console::text::safe;
 use crate::console::times::age;
+use crate::console::tolerance::Tolerance;
 use crate::console::words::{count, span};
 use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Clock, ErrorKind, Queue, State, SystemClock, TaskId, TaskRecord};
@@ -59,7 +59,7 @@ impl WaitArgs {
         #[cfg(unix)]
         ids.iter().try_for_each(|id| crate::jobs::refuse_waiting_for_itself(session, Some(*id)))?;
         let until = self.timeout.map(|timeout| clock.monotonic().saturating_add(timeout));
-        let (mut ends, mut has_told, mut patience) = (Ends::default(), false, Patience::default());
+        let (mut ends, mut has_told, mut tolerance) = (Ends::default(), false, Tolerance::default());
         let mut open: VecDeque<TaskId> = ids.into();
         loop {
             // All of them in turn: one that has ended may be deleted while another is waited for.
@@ -68,7 +68,7 @@ impl WaitArgs {
                 match queue.get(id) {
                     Err(e) if e.kind() != ErrorKind::NotFound => {
                         let tell = |text: &str| session.screen.remark(text);
-                        patience.bear(session.naming(e.into()), clock.monotonic(), tell)?;
+                        tolerance.bear(session.naming(e.into()), clock.monotonic(), tell)?;
                         open.push_back(id);
                         continue;
                     }
@@ -76,7 +76,7 @@ impl WaitArgs {
                     Ok(_) => open.push_back(id),
                     Err(_) => ends.tell_gone(session, &queue, id), // it was there when the wait began
                 }
-                patience.renew();
+                tolerance.renew();
             }
             if open.is_empty() {
                 break;

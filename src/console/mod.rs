@@ -12,7 +12,6 @@ pub(crate) mod options;
 #[cfg(unix)]
 pub(crate) mod os_word;
 pub(crate) mod paging;
-pub(crate) mod patience;
 pub(crate) mod refusal;
 pub(crate) mod screen;
 pub(crate) mod session;
@@ -21,6 +20,7 @@ pub(crate) mod sizes;
 pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod times;
+pub(crate) mod tolerance;
 pub(crate) mod whole_file;
 pub(crate) mod words;
 

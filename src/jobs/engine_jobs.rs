@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::descendants::keep_children;
 use super::engines::{EngineEntry, EngineKind};
 use super::given::with;
+use super::option_names::OptionStyle;
 use super::worker_event::{OutsideAttempt, WorkerEvent};
 use crate::console::inspect::job::{Job, JobProblem, TASK_NAME};
 use crate::console::inspect::task::exit_code;
@@ -179,8 +180,9 @@ impl EngineEntry {
                 began: clock.now(),
                 line: job.line(),
             })); // nobody counts it once the verb has ended
-            spec(&job).map_err(|JobProblem { keys, problem }| {
-                Failure::named("JobRefused", format!("{}: {problem}", keys.join(", "))).never_retry()
+            spec(&job).map_err(|problem| {
+                let why = OptionStyle::Json.problem(problem).message;
+                Failure::named("JobRefused", why).never_retry()
             })
         };
         // There are few engines, and they last as long as the process.

@@ -14,9 +14,9 @@ use super::runner::Runner;
 use super::worker_event::WorkerEvent;
 use super::worker_output::WorkerOutput;
 use crate::console::paging::pages;
-use crate::console::patience::Patience;
 use crate::console::table::shorten;
 use crate::console::text::safe;
+use crate::console::tolerance::Tolerance;
 use crate::console::words::{count, distance};
 use crate::console::{CliError, CliResult, Exit, Session};
 use crate::{Clock, Counts, Error, ErrorKind, Filter, Queue, QueueCounts, State, SystemClock, TaskRecord};
@@ -90,9 +90,9 @@ pub(super) struct Worker {
     /// When it last reaped what it has adopted, on the monotonic clock.
     reaped: Duration,
     /// With a file that cannot be read.
-    unreadable: Patience,
+    unreadable: Tolerance,
     /// With whatever lets it start nothing.
-    hindered: Patience,
+    hindered: Tolerance,
 }
 
 impl Worker {
@@ -123,8 +123,8 @@ impl Worker {
             notices: WaitNotices::default(),
             before,
             reaped: Duration::ZERO,
-            unreadable: Patience::default(),
-            hindered: Patience::default(),
+            unreadable: Tolerance::default(),
+            hindered: Tolerance::default(),
         }
     }
 

@@ -148,9 +148,7 @@ impl Queue {
             }
             let limit = filter.limit.map(|limit| limit.saturating_sub(count(all.changed)));
             let held = Filter { hold: Some(hold), limit, ..filter.clone() };
-            let done = self.apply_to_all(Verb::RunNow, held)?;
-            all.changed += done.changed;
-            all.skipped += done.skipped;
+            add(&mut all, self.apply_to_all(Verb::RunNow, held)?);
         }
         Ok(all)
     }
@@ -353,8 +351,7 @@ impl Queue {
                 let enough = core.enough();
                 let write = move |tx: &Tx<'_>| store::apply_all(tx, verb, &filter, &ids, now, &enough);
                 let (chunk, done) = core.commit(Rank::Change, write)?;
-                all.changed += chunk.changed;
-                all.skipped += chunk.skipped;
+                add(&mut all, chunk);
                 left -= chunk.changed;
                 rest = &rest[done..];
                 wal.copy_if_long();
@@ -362,6 +359,12 @@ impl Queue {
         }
         Ok(all)
     }
+}
+
+/// Adds what a part of a bulk verb has done.
+fn add(all: &mut Bulk, part: Bulk) {
+    all.changed += part.changed;
+    all.skipped += part.skipped;
 }
 
 fn count(tasks: u64) -> usize {

@@ -161,19 +161,16 @@ fn count(queue: &Queue, verb: ActionKind, filter: Filter) -> Result<Bulk, Error>
 fn perform(queue: &Queue, verb: ActionKind, filter: Filter) -> Result<Bulk, Error> {
     match (verb.task_action(), verb) {
         (Some(action), _) => (action.all)(queue, filter),
-        (None, ActionKind::Replay) => {
-            let ids = letters(queue, verb, filter)?;
-            one_by_one(ids, |id| queue.dead_letters().replay(id).map(drop))
-        }
+        (None, ActionKind::Replay) => replay_each(queue, letters(queue, verb, filter)?),
         (None, _) => Ok(Bulk::default()), // done at the beginning
     }
 }
 
-fn one_by_one(ids: Vec<TaskId>, mut act: impl FnMut(TaskId) -> Result<(), Error>) -> Result<Bulk, Error> {
+fn replay_each(queue: &Queue, ids: Vec<TaskId>) -> Result<Bulk, Error> {
     let mut bulk = Bulk::default();
     for id in ids {
-        match act(id) {
-            Ok(()) => bulk.changed += 1,
+        match queue.dead_letters().replay(id) {
+            Ok(_) => bulk.changed += 1,
             // Somebody else was faster, or the task's unique key is taken.
             Err(e)
                 if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::WrongState | ErrorKind::Conflict) =>

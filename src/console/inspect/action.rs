@@ -16,8 +16,8 @@ pub(crate) struct TaskAction {
 impl TaskAction {
     /// Whether it can change this task.
     pub(crate) fn allows(&self, task: &TaskRecord) -> bool {
-        let holds = |holds: &[Hold]| holds.is_empty() || task.hold.is_some_and(|hold| holds.contains(&hold));
-        self.allowed.contains(&task.state) && holds(self.holds)
+        let is_held = || task.hold.is_some_and(|hold| self.holds.contains(&hold));
+        self.allowed.contains(&task.state) && (self.holds.is_empty() || is_held())
     }
 
     /// Counts the tasks of these that it can change; the filter names states that it allows.

@@ -43,7 +43,7 @@ fn enqueue_one<'t>(
     {
         return Ok(Enqueued::Existing(TaskId::from_i64(token.task_id)));
     }
-    let queue_id = latest(&mut names.queue, &options.queue, |queue| tx.queue_id(queue))?;
+    let queue_id = id_of(&mut names.queue, &options.queue, |queue| tx.queue_id(queue))?;
     let run = task.run;
     let mut key = None;
     if let Some(unique) = &options.unique {
@@ -72,7 +72,7 @@ fn enqueue_one<'t>(
     };
     reasons = reasons.with(place.as_ref().map_or(Hold::Ready, permits::LimitRow::hold));
     let expires_at = options.expires.map(|after| now.saturating_add(after));
-    let name_id = latest(&mut names.task_name, &task.task_name, |name| tx.name_id(name))?;
+    let name_id = id_of(&mut names.task_name, &task.task_name, |name| tx.name_id(name))?;
     let needs = match options.needs.is_empty() {
         true => None,
         false => Some(NeedsRow::of_new(tx, &options.needs, options.priority)?),
@@ -156,7 +156,8 @@ struct LatestNames<'t> {
     task_name: Option<(&'t str, i64)>,
 }
 
-fn latest<'t>(
+/// The number of a name: that of the task before, if it has the same name.
+fn id_of<'t>(
     latest: &mut Option<(&'t str, i64)>,
     name: &'t str,
     find: impl FnOnce(&str) -> Sql<i64>,
