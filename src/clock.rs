@@ -1,4 +1,4 @@
-//! The only file that reads the time. Everyone else is told it.
+//! Clocks: the only file that reads the time. All other code is given it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,12 +18,13 @@ pub trait Clock: Send + Sync + 'static {
     fn monotonic(&self) -> Duration;
 }
 
-/// The clock of a program. If it panics, its last answer stands: no thread and no transaction of ours ends for that.
+/// Wraps the program's clock. If that panics, its last answer is used: no thread and no transaction
+/// of ours ends because of it.
 pub(crate) struct Guarded<C> {
     clock: C,
-    /// Milliseconds since 1970.
+    /// The last answer, in milliseconds since 1970.
     now: AtomicI64,
-    /// Nanoseconds.
+    /// The last answer, in nanoseconds.
     monotonic: AtomicU64,
 }
 
@@ -56,7 +57,8 @@ impl<C: Clock> Clock for Guarded<C> {
     }
 }
 
-/// Asks a clock; none if it panics. That is not told: it may be asked in a transaction, where nothing is logged.
+/// Reads a clock; none if it panics. The panic is not logged: the call may be inside a transaction,
+/// where nothing is logged.
 fn ask<T>(clock: impl FnOnce() -> T) -> Option<T> {
     if planted("g13-a-panic-of-the-clock-goes-on") {
         return Some(clock());
@@ -64,7 +66,8 @@ fn ask<T>(clock: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(clock)).map_err(drop_quietly).ok()
 }
 
-/// When the machine was started, as exactly as the wall clock is; none where a file tells one start from the next, or nothing does.
+/// When the machine was started, by the wall clock (macOS and Windows). None elsewhere: Linux has a
+/// boot id in a file, other systems have nothing.
 pub(crate) fn booted_at() -> Option<Timestamp> {
     #[cfg(any(target_os = "macos", windows))]
     return uptime_lib::get().ok().map(|uptime| Timestamp::from(SystemTime::now()).saturating_sub(uptime));

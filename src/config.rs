@@ -19,11 +19,12 @@ pub(crate) const WORKERS_RANGE: RangeInclusive<usize> = 1..=1024;
 /// Bounds of the byte limits. SQLite's own limit is 1,000,000,000.
 const BYTES_RANGE: RangeInclusive<usize> = 16..=256 * 1024 * 1024;
 const RESERVE_RANGE: RangeInclusive<u64> = 0..=1024 * 1024 * 1024;
-/// The shortest `poll_interval` other than 0: below it, polling would be the load.
+/// The shortest `poll_interval` other than 0: a shorter one would cost more than the work.
 const MIN_POLL: Duration = Duration::from_millis(10);
-/// The longest `busy_timeout`: a writer that waits longer waits for something that is broken.
+/// The longest `busy_timeout`: a lock that is held for longer is a fault.
 const MAX_BUSY: Duration = Duration::from_secs(3600);
-/// The shortest `stuck_task_timeout`: below it, a busy machine would pass for a stuck handler.
+/// The shortest `stuck_task_timeout`: with a shorter one, a handler on a busy machine would count
+/// as stuck.
 const MIN_STUCK: Duration = Duration::from_millis(100);
 
 /// Every setting of a queue. It is checked when the queue opens.
@@ -57,8 +58,9 @@ pub struct Config {
     /// The longest wait between attempts: at most 10 years. Defaults to 24 h.
     #[serde(with = "fields::retry_backoff_max")]
     pub retry_backoff_max: Duration,
-    /// The most that chance adds to each wait, as a fraction of the wait: 0-1. It is drawn for each task and attempt, and added before the wait is
-    /// cut to `retry_backoff_max`. Defaults to 0.
+    /// The largest random addition to each wait, as a fraction of the wait: 0-1. It is drawn for
+    /// each task and attempt, and added before the wait is limited to `retry_backoff_max`. Defaults
+    /// to 0.
     pub retry_jitter: f64,
     /// Types of errors that are not retried. Defaults to none.
     ///
@@ -77,12 +79,14 @@ pub struct Config {
     pub workers: usize,
     /// What an acknowledged write survives. Defaults to `full`.
     pub durability: Durability,
-    /// How often the queue looks whether another process wrote to the file or gave up its ownership: at least 10 ms, or 0 for never.
-    /// Writes of this process are noticed at once, also those of another `Queue` on the same file. Defaults to 5 s.
+    /// How often the queue checks whether another process wrote to the file or gave up its
+    /// ownership: at least 10 ms, or 0 for never. Writes of this process are noticed at once, also
+    /// those of another `Queue` on the same file. Defaults to 5 s.
     #[serde(with = "fields::poll_interval")]
     pub poll_interval: Duration,
-    /// How long a write waits for a lock that another connection holds, before it fails as [`Busy`](ErrorKind::Busy): at most 1 h. The threads
-    /// that run tasks then try again. Choose a short time for a thread that must not block, such as that of a window. Defaults to 10 s.
+    /// How long a write waits for a lock that another connection holds, before it fails as
+    /// [`Busy`](ErrorKind::Busy): at most 1 h. Outcomes of tasks are tried again then. Choose a
+    /// short time for a thread that must not block, such as a user interface's. Defaults to 10 s.
     #[serde(with = "fields::busy_timeout")]
     pub busy_timeout: Duration,
     /// The largest args, in bytes of JSON: 16 B - 256 MiB. Defaults to 1 MiB.
@@ -91,15 +95,18 @@ pub struct Config {
     pub max_result_bytes: usize,
     /// The largest checkpoint, in bytes of JSON: 16 B - 256 MiB. Defaults to 1 MiB.
     pub max_checkpoint_bytes: usize,
-    /// Room in the file that new tasks cannot take: on a full disk the outcomes of running tasks are recorded there. 0 for none, or
-    /// 1 MiB - 1 GiB in steps of 256 KiB (rounded up). Defaults to 1 MiB.
+    /// Space in the file that new tasks cannot use: on a full disk the outcomes of running tasks
+    /// are recorded there. 0 for none, or 1 MiB - 1 GiB in steps of 256 KiB (rounded up). Defaults
+    /// to 1 MiB.
     pub disk_reserve_bytes: u64,
     /// How long `SUCCEEDED` and `CANCELLED` tasks are kept after they finished: 1 ms - 10 years, or `"never"` to keep them for good. Defaults to
     /// 7 days.
     ///
-    /// A value other than the default is kept in the file, where the value of the last owner stands: a program that executes with the default
-    /// follows it. Retention is applied five minutes after the start, if the clock is steady, then every ten minutes. A program that ends sooner
-    /// deletes up to 500 tasks at its end, if the tasks of the last day show that the clock has run on.
+    /// A value other than the default is stored in the file; the file has the value of the last
+    /// owner that set one. A program that executes with the default uses that value. Retention is
+    /// applied five minutes after the start, if the clock is steady, then every ten minutes. A
+    /// program that ends sooner deletes up to 500 tasks at its end, if the tasks of the last day
+    /// show that the clock did not jump.
     #[serde(with = "fields::retention")]
     pub retention: Option<Duration>,
     /// How long after they finished `FAILED` and `LOST` tasks become dead letters: 1 ms - 10 years. Defaults to `"never"`.
@@ -108,12 +115,13 @@ pub struct Config {
     /// How long dead letters are kept after they were moved: 1 ms - 10 years. Defaults to `"never"`: they are kept for good.
     #[serde(with = "fields::dead_letter_retention")]
     pub dead_letter_retention: Option<Duration>,
-    /// Whether deleted tasks are overwritten with zeroes in the file (`secure_delete`), at the cost of a write for each of their
-    /// pages. Defaults to false: their texts stay in free pages until these are used again.
+    /// Whether deleted tasks are overwritten with zeroes in the file (`secure_delete`), at the cost
+    /// of a write for each of their pages. Defaults to false: their content stays in free pages
+    /// until these are reused.
     pub secure_delete: bool,
 }
 
-/// A setter for each field.
+/// Makes a setter for each field.
 macro_rules! setters {
     ($($field:ident: $type:ty),+ $(,)?) => {
         impl Config {
@@ -223,15 +231,16 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The longest value that a connection takes, in bytes: 1 MiB more than the largest of args, result and checkpoint; and at least 17 MiB, so
-    /// that it can read values of up to 16 MiB of a program with higher limits.
+    /// The longest value or row that a connection accepts, in bytes: 1 MiB more than the largest of
+    /// args, result and checkpoint; at least 17 MiB, so that it can read values of up to 16 MiB
+    /// that a program with higher limits wrote.
     pub(crate) fn longest_value(&self) -> usize {
         const AT_LEAST: usize = 16 * 1024 * 1024;
-        const ROOM: usize = 1024 * 1024; // a row is more than its longest value
+        const ROOM: usize = 1024 * 1024; // a row is larger than its longest value
         self.max_args_bytes.max(self.max_result_bytes).max(self.max_checkpoint_bytes).max(AT_LEAST) + ROOM
     }
 
-    /// The retention, if it is not the default: with the default, the value in the file holds.
+    /// The retention, if it is not the default: with the default, the value in the file applies.
     pub(crate) fn own_retention(&self) -> Option<Option<Duration>> {
         (self.retention != DEFAULT_RETENTION).then_some(self.retention)
     }
@@ -295,16 +304,17 @@ fn within(field: &str, value: Duration, min: Duration, max: Duration) -> Result<
     Err(out_of_range(field, format_args!("\"{value}\""), format_args!("\"{min}\" to \"{max}\"")))
 }
 
-/// How durations are written in a configuration file; one module a field, so that an error can name it.
+/// How durations are written in a configuration file. Each field has a module, so that an error can
+/// name it.
 mod fields {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    /// What stands for "no limit".
+    /// The text for "no limit".
     const NEVER: &str = "never";
 
-    /// Reads a duration; none for `never`. `forms`: examples of what it may be, for the message.
+    /// Reads a duration; none for `never`. `forms`: examples of valid texts, for the message.
     fn read<'de, D: Deserializer<'de>>(
         field: &str,
         forms: &str,

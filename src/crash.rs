@@ -1,4 +1,4 @@
-//! Crash points: the commit before or after which a test makes a process die.
+//! Crash points: the commit before or after which a test lets the process die.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use std::fmt;
 pub enum CrashMoment {
     /// Nothing of the transaction is in the file.
     Before,
-    /// The transaction is durable; nobody has been told.
+    /// The transaction is durable; no caller has an answer yet.
     After,
 }
 

@@ -13,12 +13,12 @@ pub struct Error(Box<Repr>);
 struct Repr {
     kind: ErrorKind,
     message: String,
-    /// Where the message names the wrong field.
+    /// The bytes of the message that name the wrong field.
     field: Option<Range<usize>>,
     outcome: Outcome,
     token: Option<EnqueueToken>,
     source: Option<Box<dyn StdError + Send + Sync>>,
-    /// Of a task that ended without a result: the type of its error, and its message.
+    /// For a task that ended without a result: the type and the message of its error.
     task_error: Option<(String, String)>,
 }
 
@@ -26,7 +26,7 @@ struct Repr {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A name, option, filter or path is not what it may be.
+    /// A name, option, filter or path is not valid.
     InvalidInput,
     /// The configuration is out of range, or a handler is registered twice.
     InvalidConfig,
@@ -54,8 +54,9 @@ pub enum ErrorKind {
     Io,
     /// The file or its folder cannot be written.
     ReadOnly,
-    /// The file was removed, renamed or replaced while it was open. Nothing is written until it is back; a
-    /// connection that is open already may still read what was there. Or it was written although it could not be when it was opened to look only.
+    /// The file was removed, renamed or replaced while it was open. Nothing is written until it is
+    /// back; a connection that is already open may still read the old content. Or a file was
+    /// changed that a read-only queue had opened as one that nobody changes.
     FileReplaced,
     /// The file would lie on a network file system. See
     /// [`Builder::allow_network_file_system`](crate::Builder::allow_network_file_system).
@@ -68,12 +69,13 @@ pub enum ErrorKind {
     NewerSchema,
     /// Another process took over the execution of this file.
     OwnershipLost,
-    /// The `-owner` file beside the database cannot be opened or locked, so this process executes nothing. It still enqueues and looks,
-    /// and executes once that is mended; the message says how.
+    /// The `-owner` file beside the database cannot be opened or locked, so this process executes
+    /// nothing. It still enqueues and reads, and executes once the file is usable; the message says
+    /// how to repair it.
     OwnerFile,
     /// This process was forked from one that had a queue open. Nothing was touched.
     ForkedProcess,
-    /// `drain`, `wait` and `shutdown` would wait for the handler that calls them.
+    /// A handler called `drain`, `wait` or `shutdown`, which would wait for that handler.
     InsideHandler,
     /// A queue was called inside the closure of a transaction (`Queue::transaction`, `Context::commit`), for which it may have to wait.
     WouldDeadlock,
@@ -81,9 +83,10 @@ pub enum ErrorKind {
     NoHandlers,
     /// The queue was shut down and runs nothing more.
     ShutDown,
-    /// The time given ran out first.
+    /// The time limit of the call was reached.
     TimedOut,
-    /// A test let the queue crash ([`testing::SteppedQueue`](crate::testing::SteppedQueue)); it answers nothing more.
+    /// A test let the queue crash ([`testing::SteppedQueue`](crate::testing::SteppedQueue)); every
+    /// later call fails with this.
     Crashed,
     /// A bug in perdura. Please report it.
     Internal,
@@ -95,8 +98,8 @@ pub enum ErrorKind {
 pub enum Outcome {
     /// It changed nothing, and never will.
     NotDone,
-    /// The disk failed while committing, and again when asked what became of it: the change may or may not be there.
-    /// [`Error::token`] recognises it later.
+    /// The disk failed while committing, and again when the commit was checked: the change may or
+    /// may not be there. [`Error::token`] recognises it later.
     Unknown,
 }
 
@@ -106,13 +109,15 @@ impl Error {
         self.0.kind
     }
 
-    /// Whether the call may have had an effect all the same. `NotDone` for calls that write nothing.
+    /// Whether the call may have had an effect although it failed. `NotDone` for calls that write
+    /// nothing.
     pub fn outcome(&self) -> Outcome {
         self.0.outcome
     }
 
-    /// For [`ErrorKind::InvalidInput`] and [`ErrorKind::InvalidConfig`]: the name of the option, argument or setting that is wrong, if it is a
-    /// single one. The message begins with it, or says before it where it stands.
+    /// For [`ErrorKind::InvalidInput`] and [`ErrorKind::InvalidConfig`]: the name of the option,
+    /// argument or setting that is wrong, if it is a single one. The message begins with it, after
+    /// the context if there is one (`line 3: max_attempts …`).
     ///
     /// ```
     /// use perdura::{Config, Options};
@@ -136,8 +141,8 @@ impl Error {
         self.0.task_error.as_ref().map(|(error_type, _)| error_type.as_str())
     }
 
-    /// For [`ErrorKind::TaskFailed`]: the message of the error with which the task ended, if it has one. It is the handler's own text,
-    /// so it stands in no text of this error.
+    /// For [`ErrorKind::TaskFailed`]: the message of the error with which the task ended, if it has
+    /// one. It is the handler's own text, so the texts of this error leave it out.
     pub fn error_message(&self) -> Option<&str> {
         self.0.task_error.as_ref().map(|(_, message)| message.as_str())
     }
@@ -154,7 +159,7 @@ impl Error {
         }))
     }
 
-    /// `field` breaks a rule; `problem` says which and how to mend it. The value is left out.
+    /// `field` breaks a rule; `problem` says which, and the fix. The message leaves out the value.
     pub(crate) fn invalid(field: &str, problem: &str) -> Error {
         Error::of_field(ErrorKind::InvalidInput, field, problem)
     }
@@ -172,7 +177,7 @@ impl Error {
         error
     }
 
-    /// A bug of ours: something that the code rules out has happened.
+    /// A bug in perdura: a state that the code rules out.
     pub(crate) fn internal(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Internal, message)
     }
@@ -197,7 +202,7 @@ impl Error {
         self
     }
 
-    /// Says what was being done: `opening "tasks.db": the disk is full`.
+    /// Puts what was being done in front of the message: `opening "tasks.db": the disk is full`.
     pub(crate) fn context(mut self, what: &str) -> Error {
         let before = format!("{what}: ");
         self.0.field = self.0.field.map(|at| at.start + before.len()..at.end + before.len());
@@ -224,7 +229,7 @@ impl Error {
     }
 }
 
-/// A value as it may stand in a message: short, without raw control characters.
+/// A value for a message: cut short, control characters escaped.
 fn quoted(value: &str) -> String {
     const SHOWN: usize = 60;
     match value.char_indices().nth(SHOWN) {
@@ -265,7 +270,7 @@ impl StdError for Error {
 /// makes no second task, as long as the first is retained. Its text form survives a restart of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EnqueueToken {
-    /// The id that the failed commit gave to the task: where to look.
+    /// The id that the failed commit gave to the task: the row to look up.
     pub(crate) task_id: i64,
     /// The random number that proves that the row found there came from that enqueue.
     pub(crate) token: i64,

@@ -1,23 +1,26 @@
-//! An engine that is a program: a short script connects any cluster.
+//! An engine that runs a program for each call: a short script connects any cluster.
 //!
-//! perdura runs the program once for each call, with the call's name as the last argument, a JSON object on its standard input, and reads a JSON object
-//! from its standard output:
+//! perdura runs the program once for each call, with the name of the call as the last argument. It
+//! writes a JSON object to the program's standard input and reads one from its standard output:
 //!
 //! | call | gets | answers |
 //! |---|---|---|
-//! | `start` | `{"job": ID, "spec": …}` | `{}`: it has the job. `{"refused": WHY}`: it never takes this one. `{"not_now": WHY}`: for certain it was not started |
-//! | `poll` | `{"jobs": [ID, …]}` | `{ID: {"status": …}, …}`, see below; a job that it leaves out is `unknown` |
+//! | `start` | `{"job": ID, "spec": …}` | `{}`: accepted. `{"refused": WHY}`: it will never accept this job. `{"not_now": WHY}`: the job was certainly not started |
+//! | `poll` | `{"jobs": [ID, …]}` | `{ID: {"status": …}, …}`, see below; a job without an entry is `unknown` |
 //! | `cancel` | `{"job": ID}` | `{}` |
 //! | `collect` | `{"job": ID}` | `{"result": …, "log": TEXT}`, either may be left out |
 //! | `forget` | `{"job": ID}` | `{}`; only if [`NamedEngine::forget`](crate::engine::NamedEngine::forget) asks for it |
 //!
-//! A status is `pending`, `running`, `succeeded`, `failed`, `cancelled`, `lost`, `absent` (it does not know the job) or `unknown`. Beside `failed` stand `error_type`
-//! and `message`, and `"permanent": true` if it is not to be retried; beside `lost`, `message`. What each call has to do is said at [`Engine`]. Above all: **an id
-//! that it knows is not started again**.
+//! A status is `pending`, `running`, `succeeded`, `failed`, `cancelled`, `lost`, `absent` (it does
+//! not know the job) or `unknown`. With `failed` go `error_type` and `message`, and `"permanent":
+//! true` if the task must not be retried; with `lost` goes `message`. [`Engine`] says what each
+//! call has to do. Most important: **an id that the program knows is not started again**.
 //!
-//! Another exit code than 0, no JSON, too much of it, or no answer in time count as [unreachable](EngineError::unreachable), with the last lines of the standard
-//! error as the message; so that must not hold secrets. A program that does not answer in time is killed with its process group. `examples/engines` has scripts
-//! for Slurm and for another perdura file on another machine, and one that shows the form.
+//! An exit code other than 0, no JSON, too much output, or no answer in time count as
+//! [unreachable](EngineError::unreachable). After an exit code other than 0 the message has the
+//! last 2 KiB of the standard error, so that must not contain secrets. A program that does not
+//! answer in time is killed with its process group. `examples/engines` has scripts for Slurm and
+//! for a perdura file on another machine, and a minimal one to start from.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -37,13 +40,14 @@ use crate::{Clock, SystemClock};
 /// How many bytes of the standard error are kept: the last ones.
 const STDERR_BYTES: usize = 2048;
 
-/// The time between two checks whether the program has ended.
+/// The interval at which the end of the program is polled.
 const EXIT_POLL: Duration = Duration::from_millis(5);
 
-/// How long the output may stay open after the program has ended: a process that it has left behind may hold it.
+/// How long the output may stay open after the program has ended: a process that it left running
+/// may hold it.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// An engine that is a program. The [module](crate::exec) describes its calls.
+/// An engine that runs a program for each call. The [module](crate::exec) describes the calls.
 ///
 /// ```no_run
 /// use perdura::engine::NamedEngine;
@@ -82,7 +86,7 @@ pub struct ExecEngine {
 }
 
 impl ExecEngine {
-    /// A program: a path, or a name that is looked for in `PATH`.
+    /// The program: a path, or a name that is looked up in `PATH`.
     pub fn new(program: impl Into<PathBuf>) -> ExecEngine {
         ExecEngine {
             program: program.into(),
@@ -101,7 +105,7 @@ impl ExecEngine {
         self
     }
 
-    /// Adds a variable to the program's environment, which is that of this process otherwise.
+    /// Adds a variable to the program's environment, which is otherwise that of this process.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> ExecEngine {
         self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
@@ -139,7 +143,7 @@ impl ExecEngine {
             spawned.map_err(|e| EngineError::not_now(format!("{shown} cannot be started: {e}")))?;
         let answered = self.talk(&shown, &mut child, question);
         if matches!(child.try_wait(), Ok(None)) {
-            end(&mut child); // until it is waited for, no other process gets its id
+            end(&mut child); // not reaped yet, so no other process has its id
         }
         let answer = answered?;
         serde_json::from_slice(&answer).map_err(|e| {
@@ -150,11 +154,11 @@ impl ExecEngine {
         })
     }
 
-    /// Gives the program its question, and waits for its end and its answer.
+    /// Writes the question to the program, and waits for its end and its answer.
     fn talk(&self, shown: &str, child: &mut Child, question: Vec<u8>) -> Result<Vec<u8>, EngineError> {
         let until = self.clock.monotonic().saturating_add(self.timeout);
         if let Some(mut stdin) = child.stdin.take() {
-            // The program need not read it all: its exit code says whether it has failed.
+            // The program need not read all of it: its exit code says whether it failed.
             background("question", move || drop(stdin.write_all(&question)));
         }
         let out = child.stdout.take().map(|out| read(out, self.max_output.saturating_add(1)));
@@ -193,13 +197,14 @@ impl ExecEngine {
     }
 }
 
-/// Runs `act` on a thread of its own. If no thread can be started, it does not run: then the answer is missing.
+/// Runs `act` on a thread of its own. If no thread can be started, `act` is dropped, and its
+/// receiver gets nothing.
 fn background(what: &str, act: impl FnOnce() + Send + 'static) {
     let builder = std::thread::Builder::new().name(format!("perdura-exec-{what}"));
     let _ = builder.spawn(act);
 }
 
-/// Reads a pipe to its end, at most so many bytes.
+/// Reads a pipe to its end, at most `max` bytes.
 fn read(pipe: impl Read + Send + 'static, max: usize) -> Receiver<Vec<u8>> {
     let (tell, told) = mpsc::channel();
     background("answer", move || {
@@ -225,7 +230,7 @@ fn read_end(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
     told
 }
 
-/// Ends a program that did not answer, and what it has started in its group.
+/// Kills a program that did not answer, with its process group.
 fn end(child: &mut Child) {
     #[cfg(unix)]
     if let Some(group) = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)) {
@@ -242,13 +247,13 @@ fn how_it_ended(status: ExitStatus) -> String {
     }
 }
 
-/// The end of what a program wrote on its standard error, to append to a message.
+/// The end of the program's standard error, to append to a message.
 fn said(err: &[u8]) -> String {
     let text = String::from_utf8_lossy(err).trim().to_owned();
     if text.is_empty() { String::new() } else { format!(": {text}") }
 }
 
-/// What is wrong with JSON, without quoting it.
+/// What is wrong with a JSON text, without quoting it.
 fn plain(e: &serde_json::Error) -> &'static str {
     match e.classify() {
         serde_json::error::Category::Data => "a value of another shape",

@@ -1,4 +1,4 @@
-//! Runs attempts: one in [`run`], many on a pool of named threads.
+//! Runs attempts: [`run`] runs one, [`Executor`] is the pool of worker threads.
 //!
 //! Claims come in through a channel, outcomes go out through the port. No connection is held while a handler runs, and a panic ends
 //! an attempt, never a worker. It knows nothing of SQL.
@@ -22,11 +22,11 @@ use crate::task::{Claimed, ErrorReport, Verdict};
 /// An order to a worker.
 pub(crate) enum WorkerOrder {
     Run(Assignment),
-    /// The worker is to end.
+    /// The worker ends.
     Leave(Dismissal),
 }
 
-/// Counts as unheard until a worker has received it.
+/// Tells one worker to end. Counted in `unheard` until a worker has received it.
 pub(crate) struct Dismissal(Arc<AtomicUsize>);
 
 impl Dismissal {
@@ -49,7 +49,7 @@ pub(crate) struct Assignment {
 }
 
 impl Assignment {
-    /// Hands back an attempt that no worker has started: it does not count.
+    /// Hands back an attempt that no worker has started: the attempt does not count.
     pub(crate) fn hand_back(self) -> Finished {
         self.unstarted(Start::Never)
     }
@@ -85,7 +85,8 @@ pub(crate) fn run(job: Assignment, registry: &Registry, port: &Arc<dyn Port>) ->
     Finished { settlement: cx.settlement(after_commit(&cx, verdict)), start: Start::Noted(note) }
 }
 
-/// The verdict of an attempt: `Committed` if its handler has committed the end itself, however the handler ended after that.
+/// The verdict of an attempt: `Committed` if its handler committed the end itself, however it
+/// returned after that.
 fn after_commit(cx: &Context, verdict: Verdict) -> Verdict {
     if !cx.control.committed.load(Ordering::Acquire) {
         return verdict;
@@ -100,7 +101,7 @@ fn after_commit(cx: &Context, verdict: Verdict) -> Verdict {
     Verdict::Committed
 }
 
-/// The failure of an attempt whose handler has panicked.
+/// The verdict of an attempt whose handler panicked.
 fn panicked(payload: Box<dyn Any + Send>) -> Verdict {
     let message = panic_text(&*payload).to_owned();
     drop_quietly(payload);
@@ -114,7 +115,7 @@ thread_local! {
     static CAPTURED: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// While it lives, the panic hook keeps location and backtrace of a panic on this thread.
+/// While this value exists, the panic hook stores location and backtrace of a panic on this thread.
 struct Capture;
 
 impl Capture {
@@ -131,8 +132,8 @@ impl Drop for Capture {
     }
 }
 
-/// Puts one hook in front of the program's own, for the whole process and for good: it keeps location and backtrace of panics in
-/// handlers, and then calls the program's.
+/// Installs a panic hook, once for the process and for good: it stores location and backtrace of
+/// panics in handlers, and then calls the hook that was there before.
 pub(crate) fn install_panic_hook() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
@@ -160,7 +161,7 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    /// Starts `workers` threads that do what comes through `orders` until its senders are gone.
+    /// Starts `workers` threads that take orders from `orders` until its senders are gone.
     pub(crate) fn start(
         workers: usize,
         orders: Receiver<WorkerOrder>,
@@ -188,7 +189,8 @@ impl Executor {
         Ok(())
     }
 
-    /// Lets go of the workers: joins all if nothing runs any more, else those that have ended. No more orders may come.
+    /// Joins all workers if nothing runs any more, else those that have ended; the others are
+    /// detached. The senders of orders must be gone.
     pub(crate) fn join(&self, nothing_runs: bool) {
         let mut threads = lock(&self.threads);
         for thread in threads.drain(..).filter(|thread| nothing_runs || thread.is_finished()) {

@@ -1,10 +1,11 @@
-//! What a queue lets start: how many tasks at once, how many in a period, and whether it is closed for a while. Pure.
+//! Bounds of the starts of a queue: tasks at once, starts in a period, and closures for a while.
+//! Pure.
 
 use std::time::Duration;
 
 use crate::task::{Rate, Timestamp};
 
-/// What bounds the starts of a queue.
+/// The bounds of the starts of a queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct QueueLimits {
     /// Tasks in flight at once.
@@ -16,16 +17,16 @@ pub(crate) struct QueueLimits {
 /// Why nothing starts in a queue now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shut {
-    /// As many tasks are in flight as its limit allows, or more: the limit.
+    /// Its limit of tasks in flight is reached: the limit.
     Full(u32),
-    /// Its rate allows the next start then.
+    /// Its rate is used up: when it allows the next start.
     Rate(Timestamp),
-    /// It is closed until then.
+    /// It is closed: until when.
     Closed(Timestamp),
 }
 
 impl Shut {
-    /// When it ends by itself; none if the end of a task ends it.
+    /// When the queue opens by itself; none if it opens when a task ends.
     pub(crate) fn until(self) -> Option<Timestamp> {
         match self {
             Shut::Full(_) => None,
@@ -69,12 +70,14 @@ impl QueueLimits {
     }
 }
 
-/// A rate and how much of it is spent: the generic cell rate algorithm (GCRA, ITU-T I.371) with one stored number. What that page calls
-/// the theoretical arrival time, less what a burst may be early, is the instant at which the next start is allowed.
+/// A rate and how much of it is spent: the generic cell rate algorithm (GCRA, ITU-T I.371) with one
+/// stored number. That number is the theoretical arrival time less the burst tolerance: the instant
+/// from which the next start is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateBucket {
     pub rate: Rate,
-    /// When the next start is allowed, in microseconds since 1970: a millisecond can have a thousand starts.
+    /// When the next start is allowed, in microseconds since 1970, since a rate can have a thousand
+    /// starts a millisecond.
     pub opens_at_us: i64,
 }
 
@@ -84,7 +87,8 @@ impl RateBucket {
         RateBucket { rate, opens_at_us: micros(now).saturating_sub(RateBucket::early(&rate)) }
     }
 
-    /// The same with another rate: what was spent stays spent, but shuts the queue for no longer than one start at the new rate.
+    /// The same with another rate: what was spent stays spent, but shuts the queue for at most one
+    /// interval of the new rate.
     pub(crate) fn with_rate(self, rate: Rate, now: Timestamp) -> RateBucket {
         let arrival = self.opens_at_us.saturating_add(RateBucket::early(&self.rate));
         RateBucket { rate, opens_at_us: arrival.saturating_sub(RateBucket::early(&rate)) }.after_jump(now)
@@ -119,12 +123,13 @@ impl RateBucket {
         }
     }
 
-    /// Gives back one start, which was spent and has not happened.
+    /// Gives back one start that was spent and did not happen.
     pub(crate) fn refund(self) -> RateBucket {
         RateBucket { opens_at_us: self.opens_at_us.saturating_sub(RateBucket::every(&self.rate)), ..self }
     }
 
-    /// No spent bucket opens later than one start from now; where one does, the clock has jumped back.
+    /// A spent bucket opens at most one interval from now; if it would open later, the clock has
+    /// jumped back.
     fn after_jump(self, now: Timestamp) -> RateBucket {
         let latest = micros(now).saturating_add(RateBucket::every(&self.rate));
         RateBucket { opens_at_us: self.opens_at_us.min(latest), ..self }
@@ -134,7 +139,7 @@ impl RateBucket {
         i64::try_from(rate.interval().as_micros()).unwrap_or(i64::MAX)
     }
 
-    /// How much earlier than its turn a start may be.
+    /// The burst tolerance: how much before its arrival time a start may be.
     fn early(rate: &Rate) -> i64 {
         RateBucket::every(rate).saturating_mul(i64::from(rate.burst.max(1) - 1))
     }
@@ -187,7 +192,7 @@ mod tests {
     }
 
     proptest! {
-        /// For a claimer that asks at any time, and takes up to all that is allowed.
+        /// A claimer that asks at any time and takes up to all that is allowed.
         #[test]
         fn g16_no_window_has_more_starts_than_its_rate(rate in rates(), steps in prop::collection::vec((0_i64..500, 0_usize..30), 1..80)) {
             let (mut now, mut bucket, mut starts) = (at(1_000_000), RateBucket::full(rate, at(1_000_000)), Vec::new());
@@ -207,7 +212,7 @@ mod tests {
             }
         }
 
-        /// And it is as quick as it may be: whoever waits until it opens finds it open.
+        /// A bucket is open at the time that it names.
         #[test]
         fn it_opens_when_it_says(rate in rates(), spent in 1_usize..40, later in 0_i64..10_000) {
             let now = at(5_000);
@@ -218,7 +223,7 @@ mod tests {
             prop_assert!(bucket.tokens(opens) >= 1);
             prop_assert!(bucket.tokens(at(opens.as_millis() - 1)) == 0 || bucket.tokens(now) > 0);
             prop_assert_eq!(bucket.spend(1, opens).refund().opens_at_us, bucket.opens_at_us.max(micros(opens) - RateBucket::early(&rate)));
-            // However far the clock jumps back, it opens one start later at most.
+            // However far the clock jumps back, it opens at most one interval later.
             let before = at(now.as_millis() - later);
             let limits = QueueLimits { bucket: Some(bucket.spend(50, now)), ..QueueLimits::default() };
             let opens = match limits.room(0, before) {

@@ -1,23 +1,24 @@
-//! What is told to the program's log.
+//! Calls of the program's logger.
 //!
-//! A logger is code of the program, and may panic: `eprintln!` does when nobody reads the other end any more. What it throws ends here,
-//! so it takes no thread and no lock of ours with it. Nothing is told while a lock is held, since a logger may use a queue itself.
+//! A logger is code of the program, and may panic: `eprintln!` does when its pipe has no reader.
+//! The panic is caught here, so no thread of ours ends and no lock of ours is poisoned. Nothing is
+//! logged while a lock is held, since a logger may itself call a queue.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::planted::planted;
 
-/// The target of what becomes of attempts. (All else has the name of its module.)
+/// The log target of the outcomes of attempts. (Other messages have the path of their module.)
 pub(crate) const OUTCOMES: &str = "perdura::outcomes";
 
-/// The target of handlers that do not end in time.
+/// The log target of handlers that do not end in time.
 pub(crate) const DEADLINES: &str = "perdura::deadlines";
 
-/// The target of what keeps a process from running tasks, and that it is over.
+/// The log target of obstacles to running tasks, and of their end.
 pub(crate) const OBSTACLES: &str = "perdura::obstacles";
 
-/// Tells the log something: a target or none, a level, and what `format!` takes.
+/// Logs a message: a target or none, a level, and the arguments of `format!`.
 macro_rules! tell {
     (target: $target:expr, $level:ident, $($what:tt)+) => {
         $crate::logging::guarded(|| log::log!(target: $target, log::Level::$level, $($what)+))
@@ -28,7 +29,7 @@ macro_rules! tell {
 }
 pub(crate) use tell;
 
-/// Calls the logger, whatever it does.
+/// Calls the logger, and catches its panic.
 pub(crate) fn guarded(say: impl FnOnce()) {
     if planted("g13-a-panic-of-the-logger-goes-on") {
         return say();
@@ -38,7 +39,7 @@ pub(crate) fn guarded(say: impl FnOnce()) {
     }
 }
 
-/// Does something on a thread of ours; none if it panicked, which is told.
+/// Runs `act` on a thread of ours; none if it panicked, which is logged.
 pub(crate) fn survive<R>(what: &str, act: impl FnOnce() -> R) -> Option<R> {
     let payload = match catch_unwind(AssertUnwindSafe(act)) {
         Ok(done) => return Some(done),
@@ -49,13 +50,14 @@ pub(crate) fn survive<R>(what: &str, act: impl FnOnce() -> R) -> Option<R> {
     None
 }
 
-/// What a panic says.
+/// The message of a panic.
 pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a text")
 }
 
-/// Drops what a panic has thrown, which may panic itself: what that throws is left alone, since it could go on for ever.
+/// Drops the payload of a panic. That may panic again; the payload of the second panic is leaked,
+/// since dropping it could go on for ever.
 pub(crate) fn drop_quietly(payload: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(again);

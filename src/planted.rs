@@ -1,7 +1,8 @@
-//! Planted bugs: they show that the tests of each promise can fail.
+//! Planted bugs: a special build has them, to show that the tests of each promise can fail.
 //!
-//! They exist only under `--cfg perdura_planted`, which nothing but `.ci/planted` sets; the environment variable `PERDURA_BUG` then
-//! chooses one. A bug that is reached leaves its name in the file that `PERDURA_BUG_REACHED` names.
+//! They exist only under `--cfg perdura_planted`, which only `.ci/planted` sets; the environment
+//! variable `PERDURA_BUG` selects one. A bug that is reached writes its name to the file that
+//! `PERDURA_BUG_REACHED` names.
 
 /// Whether this bug is planted here.
 #[cfg(not(perdura_planted))]

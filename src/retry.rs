@@ -1,4 +1,4 @@
-//! When to try again: the schedule of waits, and which errors are not retried. Pure.
+//! Retries: the waits between attempts, and which errors are not retried. Pure.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ pub struct RetryPolicy {
     pub max_attempts: u32,
     /// The wait after the first failure.
     pub backoff: Duration,
-    /// No wait is longer.
+    /// The longest wait.
     pub backoff_max: Duration,
-    /// A fraction (0-1) of each wait that is added at most.
+    /// The largest random addition to each wait, as a fraction of it: 0-1.
     pub jitter: f64,
 }
 
@@ -76,12 +76,12 @@ pub(crate) struct Denylist {
     entries: Vec<Vec<String>>,
 }
 
-/// A denylist entry that cannot be meant: what is wrong with it.
+/// What is wrong with a refused denylist entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BadEntry(pub &'static str);
 
 impl Denylist {
-    /// Adds an entry: a type's name, or the end of it.
+    /// Adds an entry: the name of a type, or its last segment with some of those before.
     pub(crate) fn add(&mut self, entry: &str) -> Result<(), BadEntry> {
         let segments = segments(entry);
         if segments.is_empty() || segments.iter().any(String::is_empty) {

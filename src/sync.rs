@@ -1,8 +1,9 @@
-//! What threads share and wait with, all from one place.
+//! Locks, atomics, channels and threads, all from one place.
 //!
-//! Here it is std's and crossbeam's. `tests/schedules` compiles the files of this crate once more on a `sync` of its own, whose threads
-//! run one at a time in an order that the test decides and whose time stands still; so it can try thousands of orders. What
-//! names std's locks or channels directly would not be seen there.
+//! Here they are std's and crossbeam's. `tests/schedules` compiles files of this crate again with a
+//! `sync` of its own: its threads run one at a time, in an order that a scheduler chooses, and its
+//! time moves only when a test says so. So it can try thousands of orders. Code that names std's
+//! locks or channels directly would escape it.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -11,18 +12,19 @@ pub(crate) use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic};
 pub(crate) use std::thread;
 
-/// Poison means that a thread panicked while it held the lock. What is locked in this crate is whole at every step: no code of the
-/// user runs under a lock, and no change is left half done where something may panic. So the poison says nothing and is ignored.
+/// Locks a mutex and ignores poison, which means that a thread panicked while it held the lock.
+/// Locked data is consistent at every step: no user code runs under a lock, and no change is half
+/// done where something may panic.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sleeps until told, or for no reason.
+/// Sleeps until notified. May wake up spuriously.
 pub(crate) fn wait<'m, T>(told: &Condvar, guard: MutexGuard<'m, T>) -> MutexGuard<'m, T> {
     told.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sleeps until told, or for no reason, at most `timeout`.
+/// Sleeps until notified, at most `timeout`. May wake up spuriously.
 pub(crate) fn wait_for<'m, T>(
     told: &Condvar,
     guard: MutexGuard<'m, T>,
@@ -31,7 +33,7 @@ pub(crate) fn wait_for<'m, T>(
     told.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0
 }
 
-/// Sleeps as long as something holds, at most `timeout`.
+/// Sleeps while `holds` is true, at most `timeout`.
 pub(crate) fn wait_while_for<'m, T>(
     told: &Condvar,
     guard: MutexGuard<'m, T>,
@@ -41,16 +43,16 @@ pub(crate) fn wait_while_for<'m, T>(
     told.wait_timeout_while(guard, timeout, holds).unwrap_or_else(PoisonError::into_inner).0
 }
 
-/// What [`next_of`] came back with.
+/// What [`next_of`] returns.
 pub(crate) enum Heard<T> {
     Item(T),
-    /// Somebody rang, or the time is over.
+    /// The bell rang, or the timeout is over.
     None,
-    /// Nobody can send any more.
+    /// All senders of items are gone.
     End,
 }
 
-/// Sleeps until something comes through the channel or the bell rings, at most `timeout`.
+/// Sleeps until an item comes or the bell rings, at most `timeout`.
 pub(crate) fn next_of<T>(items: &Receiver<T>, bell: &Receiver<()>, timeout: Duration) -> Heard<T> {
     crossbeam_channel::select! {
         recv(items) -> item => item.map_or(Heard::End, Heard::Item),
@@ -61,5 +63,5 @@ pub(crate) fn next_of<T>(items: &Receiver<T>, bell: &Receiver<()>, timeout: Dura
 
 /// Sleeps until the bell rings, at most `timeout`.
 pub(crate) fn hear(bell: &Receiver<()>, timeout: Duration) {
-    let _ = bell.recv_timeout(timeout); // whether it has rung does not matter to who looks for everything next
+    let _ = bell.recv_timeout(timeout); // the caller checks everything next, so it does not matter whether the bell rang
 }

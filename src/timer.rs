@@ -1,8 +1,9 @@
-//! The timer: one thread that sleeps until something is due.
+//! The timer: a thread that sleeps until something is due.
 //!
-//! It knows only when to call [`Ticks::tick`], which does what is due and says when it wants to be called again. While something
-//! waits it looks at the wall clock at least each [`MAX_TIMER_SLEEP`] ([`MAX_TICK_SLEEP`] if only schedules wait), since timers stand still while the
-//! machine sleeps and clocks jump; with nothing waiting it does not wake.
+//! It knows only when to call [`Ticks::tick`], which does what is due and returns when it wants to
+//! be called again. While something waits it reads the wall clock at least every
+//! [`MAX_TIMER_SLEEP`] ([`MAX_TICK_SLEEP`] if only schedules wait), since timers stand still while
+//! the machine sleeps, and wall clocks jump. While nothing waits it does not wake up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use crate::task::Timestamp;
 /// The longest sleep while something waits: after a resume from suspend, due tasks start within this time.
 const MAX_TIMER_SLEEP: Duration = Duration::from_secs(5);
 
-/// The longest sleep while nothing but schedules wait. A tick that fires so late, after a sleep of the machine, still counts as in time; and
-/// an idle file with schedules hardly wakes its process.
+/// The longest sleep while only schedules wait. After a sleep of the machine a tick may fire this
+/// much late, and still counts as in time; a process with schedules and no work rarely wakes up.
 const MAX_TICK_SLEEP: Duration = Duration::from_secs(60);
 
 /// What the timer drives.
@@ -34,7 +35,8 @@ pub(crate) struct NextTick {
     pub at: Option<Timestamp>,
     /// When the monotonic clock says this.
     pub monotonic: Option<Duration>,
-    /// When the wall clock says this, or up to a minute later if the machine has slept meanwhile: the ticks of schedules.
+    /// When the wall clock says this, or up to a minute later if the machine slept meanwhile: the
+    /// ticks of schedules.
     pub schedules: Option<Timestamp>,
 }
 
@@ -49,7 +51,7 @@ impl NextTick {
         NextTick { monotonic: at.into(), ..NextTick::default() }
     }
 
-    /// The earlier of both, of each kind.
+    /// The earlier of the two, for each kind.
     pub(crate) fn or_sooner(self, other: NextTick) -> NextTick {
         NextTick {
             at: self.at.into_iter().chain(other.at).min(),
@@ -59,7 +61,7 @@ impl NextTick {
     }
 }
 
-/// Tells the timer of something sooner, or of the end.
+/// Wakes the timer: something is due sooner, or the timer must end.
 #[derive(Default)]
 pub(crate) struct Alarm {
     state: Mutex<AlarmState>,
@@ -70,12 +72,12 @@ pub(crate) struct Alarm {
 struct AlarmState {
     next: NextTick,
     stopped: bool,
-    /// The wall clock at the last look.
+    /// The last reading of the wall clock, to notice a jump back.
     seen: Option<Timestamp>,
 }
 
 impl Alarm {
-    /// Asks for a tick. The timer wakes only if that is sooner than the next one.
+    /// Asks for a tick. The timer wakes up only if this one is sooner than those it knows.
     pub(crate) fn set(&self, wanted: NextTick) {
         let mut state = lock(&self.state);
         let sooner = state.next.or_sooner(wanted);
@@ -100,7 +102,7 @@ impl Alarm {
         self.changed.notify_one();
     }
 
-    /// Sleeps until a tick is due; false if the timer is to end.
+    /// Sleeps until a tick is due; false if the timer must end.
     fn wait(&self, clock: &dyn Clock) -> bool {
         let mut state = lock(&self.state);
         loop {
@@ -129,7 +131,7 @@ impl Alarm {
     }
 }
 
-/// Starts the timer's thread. Its first tick is at once.
+/// Starts the timer's thread, which ticks once at its start.
 pub(crate) fn start(
     alarm: Arc<Alarm>,
     clock: Arc<dyn Clock>,

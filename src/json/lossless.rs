@@ -1,7 +1,8 @@
-//! A serializer that refuses values that JSON cannot give back unchanged, while it writes them.
+//! A serializer that refuses values that cannot be read back from JSON unchanged.
 //!
-//! It stands around another serializer and hands everything on, but for numbers that are not finite (serde_json writes them as `null`)
-//! and for values that are nested deeper than serde_json reads. A value that refers to itself ends there, too, and not with the stack.
+//! It wraps another serializer and passes everything on, except numbers that are not finite
+//! (serde_json writes them as `null`) and values that are nested deeper than serde_json reads. So a
+//! value that refers to itself is refused too, before the stack overflows.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -9,10 +10,11 @@ use std::fmt::Display;
 use serde::Serialize;
 use serde::ser::{self, Serializer};
 
-/// Lists and maps within each other that serde_json reads.
+/// The deepest nesting of lists and maps that serde_json reads.
 pub(super) const MAX_DEPTH: usize = 127;
 
-/// Names that begin so are serde_json's own, and are written without a bracket.
+/// Struct names with this prefix are serde_json's own (raw values, numbers), and are written
+/// without a bracket.
 const PRIVATE: &str = "$serde_json::private";
 
 /// Why a value cannot be kept.
@@ -26,11 +28,11 @@ pub(super) enum Why {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Refused {
     pub why: Why,
-    /// The innermost one, as its type declares it.
+    /// The innermost field, as its type declares it.
     pub field: Option<&'static str>,
 }
 
-/// A value on its way into the serializer.
+/// A value to serialize through [`Strict`].
 pub(super) struct Strictly<'a, T: ?Sized> {
     value: &'a T,
     /// Brackets that are open around it.
@@ -39,7 +41,8 @@ pub(super) struct Strictly<'a, T: ?Sized> {
 }
 
 impl<'a, T: ?Sized> Strictly<'a, T> {
-    /// A whole value. What is refused is told through `refused`; the error that serializing ends with then says nothing.
+    /// A whole value. A refusal is stored in `refused`; the error that serializing returns then has
+    /// no details.
     pub(super) fn new(value: &'a T, refused: &'a Cell<Option<Refused>>) -> Strictly<'a, T> {
         Strictly { value, depth: 0, refused }
     }
@@ -51,7 +54,7 @@ impl<T: Serialize + ?Sized> Serialize for Strictly<'_, T> {
     }
 }
 
-/// A serializer, or the writer of a list or map, with what is known around it.
+/// The wrapper of a serializer, or of the writer of a list or map.
 pub(super) struct Strict<'a, S> {
     inner: S,
     depth: usize,
@@ -71,13 +74,13 @@ impl<'a, S> Strict<'a, S> {
         E::custom("it cannot be kept as JSON")
     }
 
-    /// Opens so many brackets.
+    /// Goes this many brackets deeper.
     fn open<E: ser::Error>(&mut self, brackets: usize) -> Result<(), E> {
         self.depth += brackets;
         if self.depth > MAX_DEPTH { Err(self.refuse(Why::TooDeep)) } else { Ok(()) }
     }
 
-    /// Notes the field of a refusal that has none yet.
+    /// Stores the field of a refusal that has none yet.
     fn in_field<R, E>(&self, field: &'static str, written: Result<R, E>) -> Result<R, E> {
         if written.is_err()
             && let Some(Refused { why, field: None }) = self.refused.get()

@@ -1,4 +1,5 @@
-//! Values as JSON: what is accepted comes back as it was given, and what is wrong is told without any of the value.
+//! Values as JSON: an accepted value is read back unchanged, and error messages contain nothing of
+//! the value.
 
 mod lossless;
 mod shape;
@@ -13,20 +14,21 @@ use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 use lossless::{MAX_DEPTH, Refused, Strictly, Why};
 
-/// JSON of a value, measured before it goes anywhere.
+/// The JSON of a value, if it is within the limit.
 ///
 /// # Errors
-/// `Serialization` or `TooLarge`, naming what it is and the field; never its text.
+/// `Serialization` (naming `what` and the field) or `TooLarge` (naming `what`); never with a part
+/// of the value.
 pub(crate) fn to_json<V: Serialize + ?Sized>(what: &str, value: &V, limit: usize) -> Result<String, Error> {
     let json = written(value)
         .map_err(|why| Error::new(ErrorKind::Serialization, format!("the {what} cannot be kept: {why}")))?;
     measured(what, json, limit)
 }
 
-/// JSON that is not too long.
+/// The same JSON, if it is within the limit.
 ///
 /// # Errors
-/// `TooLarge`, naming what it is.
+/// `TooLarge`, naming `what`.
 pub(crate) fn measured(what: &str, json: String, limit: usize) -> Result<String, Error> {
     if json.len() > limit {
         let message = format!(
@@ -38,7 +40,7 @@ pub(crate) fn measured(what: &str, json: String, limit: usize) -> Result<String,
     Ok(json)
 }
 
-/// JSON that will be read as this value, or why there is none.
+/// JSON that reads back as this value, or why there is none.
 fn written<V: Serialize + ?Sized>(value: &V) -> Result<String, String> {
     let refused = Cell::new(None);
     let written = match planted("g01-other-values-than-given") {
@@ -62,10 +64,10 @@ fn written<V: Serialize + ?Sized>(value: &V) -> Result<String, String> {
     })
 }
 
-/// The value that JSON is.
+/// Reads a value from JSON.
 ///
 /// # Errors
-/// What is wrong, in words of the type: its own fields and kinds of values, never a part of the JSON.
+/// What is wrong: fields of the type and kinds of values, never a part of the JSON.
 pub(crate) fn from_json<T: DeserializeOwned>(json: &str) -> Result<T, String> {
     serde_json::from_str(json).map_err(|e| {
         let misfit = if e.classify() == Category::Data { shape::misfit::<T>(json) } else { None };
@@ -76,7 +78,7 @@ pub(crate) fn from_json<T: DeserializeOwned>(json: &str) -> Result<T, String> {
     })
 }
 
-/// Where JSON is wrong. serde's own texts echo the values, so only the place is kept.
+/// Where JSON is wrong. serde's own messages repeat values, so only the position is used.
 fn place(e: &serde_json::Error) -> String {
     if planted("g14-args-in-errors") {
         return e.to_string();

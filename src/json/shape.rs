@@ -1,7 +1,8 @@
 //! Says where JSON does not fit a type: it names the type's fields, and never quotes the value.
 //!
-//! serde's texts quote the values that they complain about, so none of them is kept. Here a text that did not decode is decoded again
-//! with errors of a kind that has no room for a value: it holds names that the type declares (they are `'static`) and kinds of values.
+//! serde's messages quote values, so none of them is used. A text that did not decode is decoded
+//! again, with an error type that cannot hold a value: it has only names that the type declares
+//! (`&'static str`) and kinds of values.
 
 use std::fmt::{self, Display, Write};
 
@@ -27,7 +28,7 @@ enum Misfit {
     Other,
 }
 
-/// A misfit, with the fields that lead to it, the innermost first.
+/// A misfit, and the path of fields to it, innermost first.
 #[derive(Debug)]
 struct Wrong {
     misfit: Misfit,
@@ -44,7 +45,7 @@ impl Wrong {
         self
     }
 
-    /// As a message says it; none if there is nothing to say.
+    /// The text for a message; none if nothing is known that names no value.
     fn told(self) -> Option<String> {
         let mut path: Vec<&str> = self.path.into_iter().rev().collect();
         if let Misfit::Missing(field) | Misfit::Twice(field) = self.misfit {
@@ -69,7 +70,7 @@ impl Wrong {
     }
 }
 
-/// Only for serde, which asks for it; nobody prints it.
+/// serde's `Error` requires it; it is never printed.
 impl Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value of another shape")
@@ -121,13 +122,14 @@ impl de::Error for Wrong {
     }
 }
 
-/// Why JSON is not a `T`; none if it is no JSON, or there is nothing to say that names no value.
+/// Why JSON does not decode as a `T`; none if it is not JSON, or nothing can be said without naming
+/// a value.
 pub(super) fn misfit<T: DeserializeOwned>(json: &str) -> Option<String> {
     let value: Value = serde_json::from_str(json).ok()?;
     T::deserialize(Shape(&value)).err()?.told()
 }
 
-/// A value that is decoded.
+/// The deserializer of one value.
 #[derive(Clone, Copy)]
 struct Shape<'v>(&'v Value);
 
@@ -140,7 +142,7 @@ impl<'de> IntoDeserializer<'de, Wrong> for Shape<'_> {
 }
 
 impl Shape<'_> {
-    /// A list or a map, whose fields are these if it is a struct.
+    /// Visits the value; `fields`: those of a struct.
     fn visit<'de, V: Visitor<'de>>(
         self,
         fields: &'static [&'static str],
@@ -165,7 +167,8 @@ impl Shape<'_> {
         }
     }
 
-    /// A whole number that only 128 bits hold, which `Value` has as a float; its exact value does not matter here.
+    /// A whole number that needs 128 bits, which `Value` holds as a float; its exact value does not
+    /// matter here.
     fn wide(self) -> Option<f64> {
         self.0.as_f64().filter(|n| n.fract() == 0.0 && !self.0.is_u64() && !self.0.is_i64())
     }
@@ -240,7 +243,7 @@ impl<'de> Deserializer<'de> for Shape<'_> {
 struct Entries<'v> {
     left: serde_json::map::Iter<'v>,
     fields: &'static [&'static str],
-    /// The value that is next, and its field if the type has it.
+    /// The next value, and its field if the type declares it.
     entry: Option<(&'v Value, Option<&'static str>)>,
 }
 
@@ -260,7 +263,7 @@ impl<'de> de::MapAccess<'de> for Entries<'_> {
     }
 }
 
-/// The key of a map: a text, and whatever serde_json writes as one.
+/// The key of a map: a text, or a type that serde_json writes as text (numbers, bools).
 struct MapKey<'v>(&'v str);
 
 macro_rules! keys {
@@ -353,7 +356,7 @@ impl<'de> de::VariantAccess<'de> for Variant<'_> {
 }
 
 impl<'v> Variant<'v> {
-    /// What belongs to the variant, which has to have something.
+    /// The content of a variant that must have some.
     fn needed(&self) -> Result<Shape<'v>, Wrong> {
         self.content.ok_or_else(|| Wrong::new(Misfit::Kind("a text")))
     }

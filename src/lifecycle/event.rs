@@ -1,4 +1,4 @@
-//! What happens to a task: the events that the rules answer.
+//! The events of a task's life: the input of the transition function.
 
 use std::time::Duration;
 
@@ -11,53 +11,54 @@ pub(crate) enum TaskEvent {
     Claim,
     /// The tasks before it have ended.
     ParentsEnded,
-    /// Its time has come.
+    /// Its time (`run_at`) has come.
     Promote,
-    /// Somebody wants it now, whatever its time and its turn among suspects.
+    /// Somebody asks to run it now, whatever its time and its turn among suspects.
     RunNow,
-    /// It was to be claimed, but no handler knows its name.
+    /// A claim found that no handler knows its name.
     NameUnknown,
-    /// A handler that knows its name has come.
+    /// A program with a handler of its name owns the file.
     NameKnown,
-    /// It was to be claimed, but a condition that it needs is not met.
+    /// A claim found that a condition that it needs is not met.
     ConditionMissing,
     /// The condition that it waits for is met.
     ConditionMet,
-    /// No other suspect is before it.
+    /// It is its turn among the suspects.
     SuspectTurn,
     /// Its turn among the suspects is taken back (its queue was paused).
     SuspectWait,
     /// Its key has a permit for it.
     PermitGiven,
-    /// A task that goes before it takes the permit of its key.
+    /// Its permit goes to a task that goes before it.
     PermitTaken,
-    /// It has been running for a while since it became a suspect: what kills a process does so sooner.
+    /// A suspect has run for a minute: a task that kills its process does so sooner.
     ProvedHarmless,
-    /// The thread of an attempt that had been given up has returned.
+    /// The thread of an attempt that had been given up returned.
     ThreadReturned,
     /// The handler returned Ok.
     Succeeded,
-    /// An attempt ended otherwise; the rule for lost ones holds if it had been given up before.
+    /// An attempt ended otherwise. `Lost` applies if the task is LOST already (given up) or the end
+    /// is [`AttemptEnd::Lost`].
     Ended(AttemptEnd, Lost),
-    /// A handler with heartbeats sends none any more.
+    /// A handler that sends heartbeats stopped sending them.
     FellSilent,
     /// The process that ran it died after it had started.
     ProcessDied(Lost),
     /// Somebody cancels it.
     CancelRequested,
-    /// Its time to start in is over.
+    /// It expired.
     Expired,
     /// Somebody retries it by hand.
     Retried,
-    /// An enqueue with its unique key puts another task in its place.
+    /// An enqueue with its unique key replaces its args or all of it.
     Replaced(Replacement),
-    /// Somebody deletes it, or age does.
+    /// Somebody or the retention deletes it.
     Deleted,
-    /// It is to become a dead letter.
+    /// It becomes a dead letter.
     MovedToDeadLetters,
 }
 
-/// What a replaced task is given.
+/// What a replaced task gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Replacement {
     /// Args, options and time.
@@ -74,12 +75,12 @@ pub(crate) enum Replacement {
     },
 }
 
-/// How an attempt ended that did not succeed.
+/// How an attempt that did not succeed ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum AttemptEnd {
     /// The handler returned an error, panicked, or stopped at its deadline.
     Failed {
-        /// Denied or permanent: it is not retried, however many attempts are left.
+        /// On the denylist or permanent: not retried, however many attempts are left.
         refused: bool,
         /// The wait before the next attempt.
         delay: Duration,
@@ -88,19 +89,19 @@ pub(crate) enum AttemptEnd {
     Snoozed(Duration),
     /// It was claimed and not started, or interrupted by a shutdown; the attempt does not count.
     HandedBack,
-    /// The handler of its name does not take it, as if it did not know the name; the attempt does not count.
+    /// The handler declined it, as if no handler knew its name; the attempt does not count.
     Declined,
     /// The handler wants to be called again when a condition is met; the attempt does not count.
     Waits,
     /// The handler cancelled it.
     Cancelled,
-    /// The handler has returned, and the work goes on outside: it is no end yet.
+    /// The handler returned, and the work goes on outside: the task does not end yet.
     WentOutside,
-    /// What became of its work outside is not known.
+    /// The outcome of its work outside is unknown.
     Lost,
 }
 
-/// Whether and when a lost attempt is followed by another.
+/// The rule for lost attempts: whether and when another one follows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Lost {
     pub retry: LostRetry,

@@ -1,26 +1,26 @@
-//! Why a queued task may not be claimed: all that it waits for, of which one thing at a time is its hold.
+//! The reasons for which a queued task may not be claimed; the first of them is its hold.
 
 use crate::task::Hold;
 
-/// What a queued task waits for, a bit for each; none: it is ready.
+/// A set of reasons, one bit each. Empty: the task is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Reasons(i64);
 
 impl Reasons {
-    /// It waits for nothing.
+    /// No reason: ready.
     pub(crate) const NONE: Reasons = Reasons(0);
 
-    /// This alone; nothing for `Ready`, which is no reason.
+    /// This reason alone; none for `Ready`.
     pub(crate) fn of(hold: Hold) -> Reasons {
         Reasons::NONE.with(hold)
     }
 
-    /// This as well.
+    /// Adds a reason.
     pub(crate) fn with(self, hold: Hold) -> Reasons {
         Reasons(self.0 | bit(hold))
     }
 
-    /// This no longer; what else it waits for stays.
+    /// Removes a reason; the others stay.
     pub(crate) fn without(self, hold: Hold) -> Reasons {
         Reasons(self.0 & !bit(hold))
     }
@@ -29,29 +29,30 @@ impl Reasons {
         self.0 & bit(hold) != 0
     }
 
-    /// All of them, in the order in which they hold the task.
+    /// The reasons, in the order in which they hold the task.
     pub(crate) fn holds(self) -> impl Iterator<Item = Hold> {
         Hold::REASONS.into_iter().filter(move |hold| self.contains(*hold))
     }
 
-    /// The one that holds it: the first.
+    /// The hold: the first reason.
     pub(crate) fn hold(self) -> Hold {
         self.holds().next().unwrap_or(Hold::Ready)
     }
 
-    /// The bits as they stand in a row.
+    /// The bits as the row stores them.
     pub(crate) fn code(self) -> i64 {
         self.0
     }
 
-    /// What these bits mean; none if one of them means nothing.
+    /// The reasons of these bits; none if a bit is unknown.
     pub(crate) fn from_code(code: i64) -> Option<Reasons> {
         let known = Hold::REASONS.into_iter().fold(Reasons::NONE, Reasons::with);
         (code & !known.0 == 0).then_some(Reasons(code))
     }
 }
 
-/// The bit of a hold: a hold's number is one more than its place, so that the lowest bit is the hold.
+/// The bit of a hold: hold n has bit n − 1 (`Ready`, 0, has none), so the lowest bit that is set is
+/// the hold.
 fn bit(hold: Hold) -> i64 {
     1 << hold.code() >> 1
 }

@@ -1,36 +1,50 @@
-//! The life of a task as one pure, total function: [`next`] answers for every state and every event.
+//! The life of a task as one pure, total function: [`next`] gives the transition for every state
+//! and event.
 //!
 //! | from | event | to | attempt |
 //! |---|---|---|---|
 //! | QUEUED, ready | claim | RUNNING | + 1 |
-//! | QUEUED, hold *time* | promote | QUEUED, ready | same |
-//! | QUEUED, waits for *tasks before it* | they have ended | QUEUED without that | same |
+//! | QUEUED, ready | no handler knows its name, or it lacks a condition | QUEUED, hold *unknown name* or *condition* | same |
+//! | QUEUED, hold *time* | promote | QUEUED without that | same |
+//! | QUEUED, hold *unknown name* | a handler knows it | QUEUED without that | same |
+//! | QUEUED, waits for *tasks before it* | they ended | QUEUED without that | same |
 //! | QUEUED, waits for a *condition* | it is met | QUEUED without that | same |
-//! | QUEUED, hold *limit* | a permit | QUEUED without it | same |
-//! | QUEUED, ready | its permit goes to a better one | QUEUED, hold *limit* | same |
+//! | QUEUED, hold *limit* | gets a permit | QUEUED without that | same |
+//! | QUEUED, ready | its permit goes to a task before it | QUEUED, hold *limit* | same |
 //! | QUEUED, waits for its *time* or as a *suspect* | run now | QUEUED without these two, no suspect | same |
+//! | QUEUED, hold *suspect* | its turn | QUEUED, ready | same |
+//! | QUEUED, ready, a suspect | its turn is taken back | QUEUED, hold *suspect* | same |
+//! | RUNNING, a suspect | has run for a minute | RUNNING, no suspect | same |
 //! | RUNNING | success | SUCCEEDED | same |
 //! | RUNNING | failure; attempts left, retried | QUEUED, hold *time* | same |
 //! | RUNNING | failure; none left, or not to be retried | FAILED | same |
 //! | RUNNING | snooze | QUEUED, hold *time* | − 1 |
-//! | RUNNING | hand-back | QUEUED, ready | − 1 |
-//! | RUNNING | its handler declines it | QUEUED, hold *unknown name* | − 1 |
-//! | RUNNING | it waits until a condition is met | QUEUED, hold *condition* | − 1 |
+//! | RUNNING | hand-back | QUEUED, ready (a suspect: hold *suspect*) | − 1 |
+//! | RUNNING | the handler declines it | QUEUED, hold *unknown name* | − 1 |
+//! | RUNNING | the handler waits for a condition | QUEUED, hold *condition* | − 1 |
 //! | RUNNING | its work goes on outside | RUNNING, no suspect | same |
-//! | RUNNING, outside | what became of it is not known | LOST, or QUEUED as the rule for lost ones says | same |
-//! | RUNNING | its process died | QUEUED while attempts are left, else LOST | same |
+//! | RUNNING, outside | the outcome is unknown | QUEUED or LOST by the rule for lost attempts, no suspect | same |
+//! | RUNNING; LOST, in flight | its process died | QUEUED, a suspect, or LOST, by the rule for lost attempts | same |
 //! | RUNNING | fell silent | LOST, its thread still in flight | same |
 //! | LOST, in flight | success | SUCCEEDED | same |
-//! | LOST, in flight | any other end | as if its process had died | same |
-//! | RUNNING | the handler cancels, or any end but success with the cancel flag set | CANCELLED | same |
-//! | RUNNING | cancel | the flag is set | same |
+//! | LOST, in flight | any other end | QUEUED or LOST by the rule for lost attempts, no suspect | same |
+//! | RUNNING; LOST, in flight | the handler cancels, or any end but success with the cancel flag set | CANCELLED | same |
+//! | RUNNING; LOST, in flight | cancel | the flag is set | same |
 //! | QUEUED | cancel, or expired | CANCELLED | same |
+//! | not RUNNING, in flight | its thread returned | no longer in flight; QUEUED: without hold *previous attempt* | same |
+//! | QUEUED or CANCELLED, in flight | its process died | the same, and QUEUED becomes a suspect | same |
 //! | FAILED, LOST, CANCELLED | manual retry | QUEUED | 0 |
-//! | QUEUED | replaced by another of its unique key | QUEUED, hold *time* or not | 0 |
-//! | QUEUED | gets the args of another, perhaps with another time | QUEUED | same |
+//! | QUEUED | replaced by an enqueue with its unique key | QUEUED, with or without hold *time* | 0 |
+//! | QUEUED | gets new args, perhaps a new time | QUEUED | same |
+//! | not RUNNING, not in flight | deleted | gone | |
+//! | FAILED, LOST, not in flight | moved | a dead letter | |
 //!
-//! Everything else is refused, with the reason. A queued task can wait for several things at once ([`Reasons`]): whatever ends one of them
-//! takes that one away and no other, and the first that is left is its hold. It knows nothing of time (waits are durations), storage or threads.
+//! The rule for lost attempts: QUEUED while attempts are left, unless `TaskLost` is on the denylist
+//! or `lost_retry` is `manual`; else LOST.
+//!
+//! Everything else is refused, with the reason. A queued task can wait for several reasons at once
+//! ([`Reasons`]): the end of one removes that one and no other, and the first that is left is its
+//! hold. The module knows nothing of time (waits are durations), storage or threads.
 
 mod event;
 mod hold_reasons;
@@ -48,29 +62,29 @@ use crate::config::LostRetry;
 use crate::planted::planted;
 use crate::task::{Hold, State};
 
-/// What the rules need to know of a task.
+/// The part of a task that the rules use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TaskState {
     pub state: State,
-    /// What it waits for while it is QUEUED.
+    /// What it waits for; none unless it is QUEUED.
     pub reasons: Reasons,
     pub attempt_number: u32,
     pub max_attempts: u32,
     /// A thread executes its newest generation, whatever the state says.
     pub in_flight: bool,
     pub cancel_requested: bool,
-    /// It was running when a process died and has not come to an end of its own since.
+    /// It was running when a process died, and has not proved harmless since.
     pub suspect: bool,
 }
 
 impl TaskState {
-    /// Why it may not be claimed.
+    /// The first reason for which it may not be claimed.
     pub(crate) fn hold(&self) -> Hold {
         self.reasons.hold()
     }
 
-    /// Whether a task needs its unique key: while it is live (`LOST` while its thread may yet bring it back, too) or, if the key is one until the
-    /// start, while it is `QUEUED`.
+    /// Whether a task needs its unique key: while it is live (`QUEUED`, `RUNNING`, or `LOST` while
+    /// its thread still runs) or, with `until_started`, while it is `QUEUED`.
     pub(crate) fn needs_key(state: State, in_flight: bool, until_started: bool) -> bool {
         match state {
             State::Queued => true,
@@ -81,57 +95,57 @@ impl TaskState {
     }
 }
 
-/// What a task becomes.
+/// The result of an event.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Transition {
     pub task_state: TaskState,
-    /// What becomes of its waiting time.
+    /// What happens to its due time.
     pub wait: Wait,
-    /// What else the store has to write.
+    /// What the store has to write into its history.
     pub ending: HistoryEntry,
 }
 
-/// What becomes of `run_at`.
+/// What happens to `run_at`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// It stays as it is.
+    /// It stays.
     Keep,
     /// It waits for nothing.
     Clear,
-    /// It begins to wait, so long from now.
+    /// It is set to this long from now.
     For(Duration),
 }
 
-/// Which end, if any, the event is.
+/// How the event ends the attempt, if it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HistoryEntry {
-    /// None: the task goes on as before.
+    /// No attempt ended.
     None,
-    /// An attempt ended, and the task goes on or could be retried.
+    /// An attempt ended, and it counts.
     Attempt,
-    /// The attempt ended without being counted.
+    /// An attempt ended, and it does not count.
     Refund,
-    /// A new life begins: errors and expiry are cleared.
+    /// No attempt ended; the count of attempts begins anew.
     Revived,
 }
 
-/// Why an event cannot happen to a task.
+/// Why an event is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Its state does not allow it.
     State(State),
-    /// It is held for a reason that this cannot lift.
+    /// It is held by a reason that this event does not lift.
     Held(Hold),
     /// A thread still runs it.
     InFlight,
-    /// The attempt that the event ends is not the running one.
+    /// No attempt is running that the event could end.
     Superseded,
 }
 
-/// What `event` makes of a task.
+/// The transition of a task by `event`.
 ///
 /// # Errors
-/// Why it makes nothing of it; the task stays as it is.
+/// The reason for a refusal; the task stays as it is.
 pub(crate) fn next(task: &TaskState, event: TaskEvent) -> Result<Transition, Refusal> {
     match event {
         TaskEvent::Claim => match (task.state, task.hold()) {
@@ -203,7 +217,7 @@ fn unchanged(task: &TaskState) -> Transition {
     Transition { task_state: *task, wait: Wait::Keep, ending: HistoryEntry::None }
 }
 
-/// What a task waits for whatever else it does: suspects for their turn.
+/// The reason that a suspect keeps when it is queued or held: its turn. None for other tasks.
 fn turn(task: &TaskState) -> Reasons {
     if task.suspect { Reasons::of(Hold::Suspect) } else { Reasons::NONE }
 }
@@ -212,7 +226,7 @@ fn waiting(task: &TaskState, reasons: Reasons) -> Transition {
     unchanged(&TaskState { reasons, ..*task })
 }
 
-/// A ready task waits.
+/// Holds a ready task for these reasons.
 fn hold(task: &TaskState, reasons: Reasons) -> Result<Transition, Refusal> {
     match (task.state, task.hold()) {
         (State::Queued, Hold::Ready) => Ok(waiting(task, reasons)),
@@ -221,7 +235,7 @@ fn hold(task: &TaskState, reasons: Reasons) -> Result<Transition, Refusal> {
     }
 }
 
-/// What a task waits for has ended, whether or not it is what holds it.
+/// Removes a reason, whether or not it is the hold.
 fn end_reason(task: &TaskState, reason: Hold) -> Result<Transition, Refusal> {
     match task.state {
         State::Queued if task.reasons.contains(reason) => Ok(waiting(task, task.reasons.without(reason))),
@@ -230,7 +244,7 @@ fn end_reason(task: &TaskState, reason: Hold) -> Result<Transition, Refusal> {
     }
 }
 
-/// What holds a task holds it no longer.
+/// Removes the reason `from`; refused if it is not the hold.
 fn lift(task: &TaskState, from: Hold) -> Result<Transition, Refusal> {
     match (task.state, task.hold()) {
         (State::Queued, hold) if hold == from && planted("g06-a-lifted-hold-takes-the-others-along") => {
@@ -242,7 +256,7 @@ fn lift(task: &TaskState, from: Hold) -> Result<Transition, Refusal> {
     }
 }
 
-/// Takes the time and the turn among suspects away, and nothing else.
+/// Removes the time and the turn among suspects, and no other reason.
 fn run_now(task: &TaskState) -> Result<Transition, Refusal> {
     let reasons = task.reasons.without(Hold::Time).without(Hold::Suspect);
     match (task.state, task.hold()) {
@@ -264,7 +278,7 @@ fn claimed(task: &TaskState) -> Transition {
     Transition { task_state, ..unchanged(task) }
 }
 
-/// An attempt may end whose task is RUNNING, or LOST with its thread still at work.
+/// Whether an attempt of the task can end: it is RUNNING, or LOST with its thread still at work.
 fn may_end(task: &TaskState) -> Result<(), Refusal> {
     match task.state {
         State::Running => Ok(()),
@@ -350,13 +364,14 @@ fn lost(task: &TaskState, rule: Lost) -> Transition {
     }
 }
 
-/// A task that was given up, or retried or cancelled since, and whose thread is at work no more.
+/// The thread of an attempt that was given up returned or died. The task may have been retried or
+/// cancelled since.
 fn returned(task: &TaskState) -> Transition {
     let reasons = task.reasons.without(Hold::PreviousAttempt);
     unchanged(&TaskState { reasons, in_flight: false, ..*task })
 }
 
-/// A queued task that ends without a further attempt. A thread of an older attempt may still be at work.
+/// Cancels a queued task. A thread of an older attempt may still be at work.
 fn abandoned(task: &TaskState) -> Transition {
     let next = finished(task, State::Cancelled);
     Transition {
@@ -378,7 +393,8 @@ fn revived(task: &TaskState) -> Transition {
     Transition { task_state, wait: Wait::Clear, ending: HistoryEntry::Revived }
 }
 
-/// A queued task with other args: whether a handler knows them is asked anew at its claim. A new time, if there is one, is the caller's to set.
+/// Replaces a queued task. Whether a handler knows it is checked again at its claim. The caller
+/// sets `run_at`.
 fn replaced(task: &TaskState, by: Replacement) -> Transition {
     let known = task.reasons.without(Hold::UnknownName);
     let timed = |reasons: Reasons, waits| {
@@ -388,7 +404,7 @@ fn replaced(task: &TaskState, by: Replacement) -> Transition {
         Replacement::Args => waiting(task, known),
         Replacement::ArgsAndTime { waits } => waiting(task, timed(known, waits)),
         Replacement::Whole { waits } => {
-            // What is not a matter of its args and options stays.
+            // Reasons that do not follow from its args and options stay.
             let stays = [Hold::PreviousAttempt, Hold::Parents]
                 .into_iter()
                 .filter(|hold| task.reasons.contains(*hold));

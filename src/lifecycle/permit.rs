@@ -1,4 +1,4 @@
-//! What a task needs of the permits of its key, by its state alone.
+//! Whether a task needs a permit of its key, by its state alone.
 
 use super::hold_reasons::Reasons;
 use crate::planted::planted;
@@ -7,16 +7,17 @@ use crate::task::{Hold, State};
 /// What a task needs of the permits of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PermitNeed {
-    /// None: it gives its permit back, or leaves the line.
+    /// None: it gives its permit back, or leaves the line of waiters.
     Nothing,
-    /// One, to be ready: it keeps what it holds, or stands in line.
+    /// One, to be ready: it keeps its permit, or waits in line for one.
     Turn,
-    /// What it holds: a thread is at work, or it is serial and has started.
+    /// It keeps the one that it has: a thread runs it, or it is serial and has started.
     Keeps,
 }
 
-/// What a task needs of the permits of its key, if that has a limit. Whatever comes before the limit in the order of reasons is waited for
-/// without a permit, unless the task is serial and has started.
+/// What a task needs of the permits of its key, if that has a limit. While it waits for a reason
+/// that comes before the limit, it holds no permit, unless it is serial and has started
+/// (`has_started`).
 pub(crate) fn permit_need(state: State, in_flight: bool, reasons: Reasons, has_started: bool) -> PermitNeed {
     let before = reasons.without(Hold::Limit).without(Hold::Suspect);
     match state {

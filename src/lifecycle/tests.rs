@@ -1,4 +1,4 @@
-//! The table of the life of a task, line by line, and what holds of every answer.
+//! Tests of the transition table, row by row, and properties of every transition.
 
 use proptest::prelude::*;
 
