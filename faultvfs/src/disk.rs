@@ -1,4 +1,4 @@
-//! The files of one attached database: what each operation meets, and the record of it.
+//! The files of one attached database: decides how each operation fares, and records it.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -14,31 +14,33 @@ use crate::log::{Log, lock};
 use crate::plan::{Class, Hit, Kind, Plan, Role};
 use crate::real;
 
-/// Hits that are kept with their particulars; the rest is only counted. A program that tries for ever must not fill the memory.
+/// How many hits are kept in full; further ones are only counted, so a program that retries for
+/// ever does not fill the memory.
 const KEPT_HITS: usize = 10_000;
 
-/// Which databases have faults: by the name of each file, as SQLite spells it.
+/// The attached files, by name as SQLite spells it.
 static REGISTRY: LazyLock<Mutex<HashMap<Vec<u8>, DiskFile>>> = LazyLock::new(Mutex::default);
 
-/// A file: the disk that it is on, and which file of the database it is.
+/// A file: its disk, and which file of the database it is.
 pub(crate) type DiskFile = (Arc<Disk>, Role);
 
-/// The faults of the file of this name, and which file it is.
+/// The attached file of this name.
 pub(crate) fn find(name: &[u8]) -> Option<DiskFile> {
     lock(&REGISTRY).get(name).cloned()
 }
 
 thread_local! {
-    /// Whether a plan refused the last lock that this thread asked for.
+    /// Whether a plan refused the last lock that this thread requested.
     static REFUSED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread sleeps until somebody lets go of a lock that nobody holds.
+/// Whether this thread waits for a lock that a plan refused: nobody holds it, so a sleep would be
+/// useless.
 pub(crate) fn waits_for_nobody() -> bool {
     REFUSED.get()
 }
 
-/// It asks for a lock that no plan refuses.
+/// This thread requests a lock that no plan refuses.
 pub(crate) fn waits_for_somebody() {
     REFUSED.set(false);
 }
@@ -48,15 +50,16 @@ pub(crate) struct Disk {
     /// The name of the database file, as SQLite spells it.
     name: Vec<u8>,
     pub(crate) state: Mutex<State>,
-    /// Held while a file changes, so that copies are of one moment and a recording has the order of things; the recording.
+    /// The recording. The mutex is held while a file changes, so that a copy shows one moment and a
+    /// recording has the true order.
     pub(crate) changes: Mutex<Weak<Mutex<Log>>>,
 }
 
-/// What a test has ordered, and what has come of it.
+/// The plans of a test, and their effects so far.
 #[derive(Default)]
 pub(crate) struct State {
     pub plans: Vec<Plan>,
-    /// How long the files may be together.
+    /// The limit of the sum of the files' lengths.
     pub limit: Option<u64>,
     pub operations: u64,
     pub hit_count: u64,
@@ -72,17 +75,17 @@ impl State {
     }
 }
 
-/// How an operation fares: by plan, or for want of space.
+/// How an operation fares, by the plans and the limit of space.
 #[derive(Clone, Copy, PartialEq)]
 enum Decision {
     Pass,
     Fail(Kind),
-    /// The file may be so long and no longer.
+    /// The file may not grow beyond this length.
     NoSpaceBeyond(u64),
 }
 
 impl Disk {
-    /// The disk of a database whose file has this name; none if it is attached already.
+    /// Attaches the database whose file has this name; none if it is attached already.
     pub(crate) fn attach(name: Vec<u8>) -> Option<Arc<Disk>> {
         let disk = Arc::new(Disk { name, state: Mutex::default(), changes: Mutex::default() });
         let mut registry = lock(&REGISTRY);
@@ -95,7 +98,7 @@ impl Disk {
         Some(disk)
     }
 
-    /// Takes the faults off. Files that are open still have the disk; nothing fails on it any more.
+    /// Detaches the database. Files that are open keep the disk, but nothing fails on it any more.
     pub(crate) fn detach(&self) {
         let mut registry = lock(&REGISTRY);
         for role in Role::ALL {
@@ -105,7 +108,8 @@ impl Disk {
     }
 }
 
-// Each operation is given the function that passes it on, and answers with SQLite's code for what became of it.
+// Each operation gets a function that passes it on to the real VFS, and returns SQLite's result
+// code.
 impl Disk {
     pub(crate) fn open(&self, role: Role, may_create: bool, pass: impl FnOnce() -> c_int) -> c_int {
         let changes = lock(&self.changes);
@@ -122,7 +126,7 @@ impl Disk {
             if creates {
                 log.push(Entry::Create(role));
             } else if !log.has(role) {
-                // Somebody else has made it, beside this VFS.
+                // It was created without this VFS.
                 log.push(Entry::Appear(role, self.content(role).ok().flatten().unwrap_or_default().into()));
             }
         }
@@ -202,7 +206,7 @@ impl Disk {
         }
     }
 
-    /// `end`: how long the shared memory is to be, if it may grow.
+    /// `end`: the new length of the shared memory, if it may grow.
     pub(crate) fn map(&self, end: Option<u64>, pass: impl FnOnce() -> c_int) -> c_int {
         match self.decide(Class::ShmMap, Role::Shm, end.is_some(), end) {
             Decision::Pass => pass(),
@@ -217,7 +221,8 @@ impl Disk {
         if decision == Decision::Pass { pass() } else { ffi::SQLITE_BUSY }
     }
 
-    /// Counts an operation and says how it fares. `grows`: it may need space; `end`: up to where in the file.
+    /// Counts an operation and decides how it fares. `grows`: it may need space. `end`: the length
+    /// that the file needs for it.
     fn decide(&self, class: Class, role: Role, grows: bool, end: Option<u64>) -> Decision {
         let mut state = lock(&self.state);
         state.operations += u64::from(class != Class::WriteLock);
@@ -253,7 +258,7 @@ impl Disk {
         self.path_of(role).file_name().map(PathBuf::from).unwrap_or_default()
     }
 
-    /// What is in a file; none if it is not there.
+    /// The content of a file; none if it does not exist.
     pub(crate) fn content(&self, role: Role) -> Result<Option<Vec<u8>>, Error> {
         if self.path_of(role).symlink_metadata().is_err() {
             return Ok(None);
@@ -262,7 +267,7 @@ impl Disk {
     }
 }
 
-/// Notes a change that has succeeded in the recording, if there is one.
+/// Adds a change that succeeded to the recording, if there is one.
 fn logged(changes: &Weak<Mutex<Log>>, code: c_int, entry: impl FnOnce() -> Entry) -> c_int {
     if let Some(log) = changes.upgrade().filter(|_| code == ffi::SQLITE_OK) {
         lock(&log).push(entry());
@@ -270,9 +275,11 @@ fn logged(changes: &Weak<Mutex<Log>>, code: c_int, entry: impl FnOnce() -> Entry
     code
 }
 
-/// The length that a file may reach if the files together may have `limit` bytes. What is there already may stay.
+/// The length that a file may reach if all files together may have `limit` bytes; never less than
+/// its present length.
 ///
-/// Asks for lengths by path: opening and closing a database file would drop the locks that SQLite has on it.
+/// Gets lengths by path: opening and closing a database file would drop the (POSIX) locks that
+/// SQLite has on it.
 fn reach(path_of: impl Fn(Role) -> Box<Path>, role: Role, limit: u64) -> u64 {
     let length = |role| std::fs::metadata(path_of(role)).map_or(0, |found| found.len());
     let others = Role::ALL.into_iter().filter(|other| *other != role).map(length).sum();

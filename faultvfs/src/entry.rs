@@ -1,19 +1,19 @@
-//! One change of the files, as a recording keeps it.
+//! One recorded change of the files.
 
 use crate::plan::Role;
 
 /// A recorded change.
 pub(crate) enum Entry {
-    /// A file was made.
+    /// A file was created.
     Create(Role),
-    /// A file is there that was not made here: durable, as far as one can tell.
+    /// A file exists that was created without this VFS; it counts as durable.
     Appear(Role, Box<[u8]>),
     Write(Role, u64, Box<[u8]>),
     Truncate(Role, u64),
     Sync(Role),
-    /// A sync has failed, and nothing of it has reached the device.
+    /// A sync failed, and nothing was synced.
     LostSync(Role),
-    /// A file was removed; whether its removal was synced.
+    /// A file was removed; the flag: whether its removal was synced.
     Delete(Role, bool),
     Mark(u64),
 }

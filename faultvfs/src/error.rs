@@ -1,4 +1,4 @@
-//! Why a file cannot be attached, copied or recorded.
+//! The error type: why a file cannot be attached, copied or recorded.
 
 use std::ffi::c_int;
 use std::fmt;
@@ -11,11 +11,11 @@ use std::path::PathBuf;
 pub enum Error {
     /// SQLite could not open this path.
     Path(PathBuf),
-    /// There are faults for this database already: clone them.
+    /// This database is attached already: clone its [`Faults`](crate::Faults).
     Attached(PathBuf),
     /// A file cannot be read or written.
     Io(io::Error),
-    /// SQLite's code for what went wrong while its own VFS was asked.
+    /// The result code of a failed call of SQLite's own VFS.
     Sqlite(c_int),
 }
 

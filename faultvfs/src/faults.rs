@@ -1,4 +1,4 @@
-//! The faults of one database: what a test orders.
+//! The handle by which a test orders faults for one database.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,18 @@ use crate::plan::{Hit, Plan, Role};
 use crate::recording::Recording;
 use crate::{real, vfs};
 
-/// The faults of one database and its `-wal`, `-journal` and `-shm`. Clones are the same faults; they end with the last one.
+/// The faults of one database and its `-wal`, `-journal` and `-shm`. Clones share them; they end
+/// when the last clone is dropped.
 #[derive(Clone)]
 pub struct Faults {
     attached: Arc<Attached>,
 }
 
 impl Faults {
-    /// Files of this database that are opened through the VFS from now on obey what this orders. Registers the VFS.
+    /// Attaches a database: its files that are opened through the VFS from now on get the faults
+    /// that are ordered here. Registers the VFS.
     ///
-    /// The file need not exist, but its folder must. Files that are open already are left alone.
+    /// The file need not exist, but its folder must. Files that are open already are not affected.
     ///
     /// # Errors
     /// [`Error::Path`], [`Error::Attached`]; [`Error::Sqlite`] if the VFS cannot be registered.
@@ -37,18 +39,20 @@ impl Faults {
         self.attached.disk.path_of(Role::Database)
     }
 
-    /// Fails an operation, or many. Several plans hold side by side; an operation that two of them mean fails as the first says.
+    /// Adds a plan, which fails one or more operations. Plans work side by side; if two match an
+    /// operation, it fails as the first says.
     pub fn fail(&self, plan: Plan) {
         self.state().plans.push(plan);
     }
 
-    /// Fails nothing any more. Counts and hits stay, the limit of space too.
+    /// Removes all plans. Counts, hits and the limit of space stay.
     pub fn clear(&self) {
         self.state().plans.clear();
     }
 
-    /// Keeps the sum of the lengths of the database's files below so many bytes, as a full file system does: of a write that would
-    /// go beyond, what fits is written, and the answer is `SQLITE_FULL`. Writing over what is there goes on.
+    /// Limits the sum of the lengths of the database's files, as a full file system does: of a
+    /// write that would exceed it, the part that fits is written, and the result is `SQLITE_FULL`.
+    /// Overwriting is still possible.
     pub fn limit_space(&self, bytes: u64) {
         self.state().limit = Some(bytes);
     }
@@ -58,7 +62,8 @@ impl Faults {
         self.state().limit = None;
     }
 
-    /// Operations since the faults were attached or [`reset`](Faults::reset), of every class that touches the disk, failed or not.
+    /// Operations since the faults were attached or [`reset`](Faults::reset), failed or not: of
+    /// every class except [`WriteLock`](crate::Class::WriteLock).
     pub fn operations(&self) -> u64 {
         self.state().operations
     }
@@ -73,7 +78,7 @@ impl Faults {
         self.state().hits.clone()
     }
 
-    /// Begins to count at 0 again and forgets the hits. Plans go on where they are.
+    /// Sets the counts to 0 and forgets the hits. Plans keep their own counts.
     pub fn reset(&self) {
         let mut state = self.state();
         state.operations = 0;
@@ -81,10 +86,11 @@ impl Faults {
         state.hits.clear();
     }
 
-    /// Copies the database, its WAL and its journal into a folder, as they are between two writes: what is left when the process dies
-    /// now. Answers with the path of the copied database.
+    /// Copies the database, its WAL and its journal into a folder, as they are between two writes:
+    /// what remains if the process dies now. Returns the path of the copied database.
     ///
-    /// It is safe while the database is open, other than `std::fs::copy`, which would drop the locks that SQLite has on it.
+    /// It is safe while the database is open, unlike `std::fs::copy`, which would drop the locks
+    /// that SQLite has on it.
     ///
     /// # Errors
     /// If a file cannot be read or written.
@@ -100,8 +106,8 @@ impl Faults {
         Ok(folder.as_ref().join(disk.file_name(Role::Database)))
     }
 
-    /// Records every change of the files from now on, until the recording is dropped. A second one takes the place of the first,
-    /// which then stands still.
+    /// Records every change of the files from now on, until the recording is dropped. A second
+    /// recording replaces the first, which then gets no more entries.
     ///
     /// # Errors
     /// If a file cannot be read.
@@ -133,7 +139,7 @@ impl fmt::Debug for Faults {
     }
 }
 
-/// The path with its folder resolved, as SQLite will see it.
+/// The path with its folder resolved, as SQLite resolves it.
 fn real_path(path: &Path) -> Result<PathBuf, Error> {
     let wrong = || Error::Path(path.to_owned());
     let name = path.file_name().ok_or_else(wrong)?;
@@ -144,12 +150,12 @@ fn real_path(path: &Path) -> Result<PathBuf, Error> {
     if cfg!(unix) {
         Ok(folder.canonicalize().map_err(|_| wrong())?.join(name))
     } else {
-        // What `canonicalize` makes of a path elsewhere is not what SQLite makes of it.
+        // On Windows the result of `canonicalize` differs from SQLite's.
         if folder.is_dir() { Ok(path.to_owned()) } else { Err(wrong()) }
     }
 }
 
-/// Takes the faults off with the last handle.
+/// Detaches the database when the last handle is dropped.
 struct Attached {
     disk: Arc<Disk>,
 }

@@ -1,31 +1,32 @@
-//! What a power cut leaves of a file: everything up to its last completed sync, and a choice of the rest.
+//! What a power cut leaves of a file: all that was synced, and a selection of later writes.
 
 use std::collections::BTreeMap;
 
 use crate::entry::Entry;
 use crate::plan::Role;
 
-/// What a device writes as a whole.
+/// The unit that a device writes atomically.
 const SECTOR: usize = 512;
 
-/// Which of the writes since the last sync a power cut leaves. Those with a seed differ from seed to seed, and are the same for the same
-/// seed.
+/// Which of the writes since the last sync a power cut leaves. The variants with a seed are
+/// deterministic for each seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tear {
-    /// All of them, as if every cache had been written back just in time.
+    /// All of them, as if every cache had been written back before the cut.
     All,
     /// None of them.
     Nothing,
-    /// Of each sector, length and file any state that it had since the last sync, independent of the others: some writes are
-    /// there, some are not, some in part, in no order. Sectors that the file is long enough for but that never arrived are zeros, or
-    /// what lay on the disk before.
+    /// Each sector, length and file has any state that it had since the last sync, independent of
+    /// the others: writes are there, missing or there in part, in no order. Sectors within the
+    /// length that never arrived are zeros, or old content of the disk.
     Sectors(u64),
-    /// All but the last write that is not synced, of which some sectors are there and some are not.
+    /// All but the last write that is not synced; some of its sectors are there.
     LastWrite(u64),
-    /// The files have their newest lengths, but of their content nothing has arrived: zeros behind the old end.
+    /// The files have their newest lengths, but none of the content has arrived: zeros behind the
+    /// old end.
     ZeroTail,
-    /// The same, with what lay on the disk before behind the old end.
+    /// The same, with old content of the disk behind the old end.
     StaleTail(u64),
 }
 
@@ -35,24 +36,24 @@ pub(crate) struct Cut {
     writes: u64,
 }
 
-/// Where a file of some name is, or was.
+/// The file of one name, and the one before it.
 #[derive(Default)]
 struct Place {
     now: Option<File>,
-    /// The file of this name that was removed, as long as its removal, or the making of a new one, is not durable.
+    /// The removed file of this name, as long as neither its removal nor a new file is durable.
     before: Option<File>,
 }
 
-/// One file: what it is for its users, and what of that is on the device for certain.
+/// One file: its content for its users, and what is certainly on the device.
 #[derive(Clone, Default)]
 struct File {
-    /// That it exists at all is durable.
+    /// Its existence is durable.
     is_durable: bool,
     durable: Vec<u8>,
     current: Vec<u8>,
-    /// What each sector was since its last sync, the oldest first. None: as in `durable`.
+    /// The versions of each sector since its last sync, oldest first. No versions: as in `durable`.
     sectors: BTreeMap<usize, Vec<Version>>,
-    /// The lengths since the last sync, and how often the file had been cut until then.
+    /// The lengths since the last sync, each with the number of cuts (truncations) until then.
     lengths: Vec<(usize, u32)>,
     cuts: u32,
     durable_cuts: u32,
@@ -60,11 +61,11 @@ struct File {
 
 #[derive(Clone)]
 struct Version {
-    /// The write that made it.
+    /// The entry that made it.
     write: u64,
-    /// A sync of it has failed: no later one makes up for that.
+    /// A sync of it failed: no later sync makes it durable.
     is_lost: bool,
-    /// How often the file had been cut until then; whether this is what such a cut has left, zeros.
+    /// The number of cuts until then; `is_cut`: this version is the zeros that a cut left.
     cuts: u32,
     is_cut: bool,
     bytes: Box<[u8]>,
@@ -98,7 +99,8 @@ impl Cut {
             Entry::Appear(_, bytes) => *place = Place { now: Some(File::durable(bytes)), before: None },
             Entry::Delete(..) => place.delete(),
             Entry::Sync(_) => place.sync(),
-            // A file that was removed while open has no name any more: what becomes of it is not seen.
+            // A file that was removed while open has no name: changes of it cannot be seen after
+            // the cut.
             change => {
                 let Some(file) = &mut place.now else { return };
                 match change {
@@ -108,7 +110,8 @@ impl Cut {
                 }
             }
         }
-        // SQLite syncs the folder with the first sync of a WAL or journal, and where it wants a removal to last.
+        // SQLite syncs the folder with the first sync of a WAL or journal, and with a removal that
+        // must be durable.
         let folder_too = match entry {
             Entry::Sync(_) => is_new && role != Role::Database,
             Entry::Delete(_, durably) => *durably,
@@ -119,7 +122,7 @@ impl Cut {
         }
     }
 
-    /// The files that are there after the cut.
+    /// The files that exist after the power cut.
     pub(crate) fn image(&self, tear: Tear) -> Vec<(Role, Vec<u8>)> {
         let mut chance = Chance::of(tear);
         let last_write = self.last_write();
@@ -150,14 +153,14 @@ fn index(role: Role) -> usize {
 impl Place {
     fn delete(&mut self) {
         if let Some(removed) = self.now.take() {
-            // Once this one was durable, an older file of its name is beyond recall.
+            // If this one was durable, an older file of its name cannot come back.
             if removed.is_durable || self.before.is_none() {
                 self.before = Some(removed);
             }
         }
     }
 
-    /// Which files there are is durable now, though not what is in them.
+    /// The folder was synced: the existence of files is durable, their content is not.
     fn settle(&mut self) {
         self.before = None;
         if let Some(file) = &mut self.now {
@@ -172,7 +175,7 @@ impl Place {
         }
     }
 
-    /// Which of the files of this name the cut leaves.
+    /// The file of this name that exists after the power cut.
     fn choose(&self, tear: Tear, chance: &mut Chance) -> Option<&File> {
         match (&self.now, &self.before) {
             (Some(now), _) if now.is_durable => Some(now),
@@ -200,8 +203,8 @@ impl File {
         self.note(offset, end, write, false);
     }
 
-    /// A cut is there as a whole or not at all (file systems see to that), and no write behind it without it. What was cut off reads
-    /// as zeros if the file grows again.
+    /// A truncation is atomic (file systems guarantee that), and no later write is there without
+    /// it. The truncated part reads as zeros if the file grows again.
     fn truncate(&mut self, length: usize, write: u64) {
         let old = self.current.len();
         self.current.resize(length, 0);
@@ -212,7 +215,7 @@ impl File {
         self.lengths.push((length, self.cuts));
     }
 
-    /// Keeps what the sectors between two offsets are now.
+    /// Adds the present content of the sectors between two offsets as versions.
     fn note(&mut self, from: usize, to: usize, write: u64, is_cut: bool) {
         for n in from / SECTOR..to.div_ceil(SECTOR) {
             let bytes = sector(&self.current, n).into();
@@ -260,7 +263,7 @@ impl File {
         }
     }
 
-    /// The sectors of the last write are as they were before it, or as after it.
+    /// Each sector of the last write is as before it or as after it.
     fn torn(&self, last_write: Option<u64>, chance: &mut Chance) -> Vec<u8> {
         let mut bytes = self.current.clone();
         for (n, versions) in &self.sectors {
@@ -282,7 +285,7 @@ impl File {
         let mut bytes = self.durable.clone();
         bytes.resize(length, 0);
         let stale = chance.coin();
-        // Few arrive, half of them, nearly all: each is a hard case of its own.
+        // Few, half or nearly all sectors arrive: three different kinds of cases.
         let newest_of_16 = [2, 8, 14][chance.below(3)];
         for (n, versions) in &self.sectors {
             let possible = versions.iter().take_while(|version| version.cuts <= cuts).count();
@@ -302,7 +305,7 @@ impl File {
     }
 }
 
-/// A sector of a file; behind the end it is zeros.
+/// A sector of a file, filled up with zeros.
 fn sector(bytes: &[u8], n: usize) -> [u8; SECTOR] {
     let mut found = [0; SECTOR];
     let bytes = bytes.get(n * SECTOR..).unwrap_or_default();
@@ -311,14 +314,14 @@ fn sector(bytes: &[u8], n: usize) -> [u8; SECTOR] {
     found
 }
 
-/// Puts a sector into a file, as far as the file goes.
+/// Writes a sector into a file, up to the end of the file.
 fn put(bytes: &mut [u8], n: usize, sector: &[u8]) {
     let bytes = bytes.get_mut(n * SECTOR..).unwrap_or_default();
     let length = bytes.len().min(SECTOR);
     bytes[..length].copy_from_slice(&sector[..length]);
 }
 
-/// Chance from a seed (SplitMix64).
+/// Random numbers from a seed (SplitMix64).
 struct Chance(u64);
 
 impl Chance {

@@ -1,16 +1,18 @@
-//! Faults below SQLite, for tests of programs that must not lose data.
+//! A VFS that injects faults below SQLite, for tests of programs that must not lose data.
 //!
-//! The crate registers one SQLite VFS, [`VFS`]. It wraps the platform's own and passes everything on to it, locks and shared memory
-//! too, so that WAL works as ever. For the files of a database that a test has [attached](Faults::attach) it can
+//! The crate registers one SQLite VFS, [`VFS`]. It wraps the platform's VFS and passes everything
+//! on to it, including locks and shared memory, so WAL mode works as usual. For the files of a
+//! database that a test has [attached](Faults::attach) it can
 //!
 //! - let the n-th operation fail, once or from then on, as a broken or full disk does: [`Faults::fail`] with a [`Plan`];
-//! - let somebody else hold the lock for writing, without anybody waiting for it: [`Kind::Busy`];
+//! - refuse the write lock, as if another connection held it, without any waiting: [`Kind::Busy`];
 //! - keep the files below a size, as a full file system does: [`Faults::limit_space`];
-//! - copy the files as they are at a moment, which is what the death of the process leaves: [`Faults::copy_to`];
-//! - record every write, and make images of what a power cut may leave after each: [`Faults::record`].
+//! - copy the files as they are at a moment, which is what remains if the process dies:
+//!   [`Faults::copy_to`];
+//! - record every change, and make images of what a power cut may leave after each:
+//!   [`Faults::record`].
 //!
-//! It needs no root, no mount and no second process, and it is deterministic: the same program meets the same operations in the same
-//! order.
+//! It needs no root, no mount and no second process, and it is deterministic if the program is.
 //!
 //! ```
 //! use perdura_faultvfs::{Faults, Kind, Plan, VFS};
@@ -34,11 +36,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Only what goes through SQLite meets the faults: a program that touches files itself, beside SQLite, does that on the real disk.
-//! Memory-mapped reads are turned off for attached files (they could not be failed). Written for and tested on Unix.
+//! Only operations of SQLite get faults: what a program does with files itself goes to the real
+//! disk. Memory-mapped reads are turned off for attached files, since they could not fail. Written
+//! for and tested on Unix.
 //!
-//! All unsafe code is in the modules `vfs` and `real`, which know nothing of faults: the one turns C calls into calls of safe functions, the
-//! other calls the platform's VFS.
+//! All unsafe code is in the modules `vfs` and `real`, which know nothing of faults: `vfs` turns C
+//! calls into calls of safe functions, `real` calls the platform's VFS.
 
 mod disk;
 mod entry;
@@ -57,8 +60,9 @@ pub use image::Tear;
 pub use plan::{Class, Hit, Kind, Plan, Role};
 pub use recording::Recording;
 
-/// The name of the VFS: for `Connection::open_with_flags_and_vfs`, `vfs=` in a URI, or whatever a library calls it.
+/// The name of the VFS: for `Connection::open_with_flags_and_vfs`, `vfs=` in a URI, or the option
+/// of a library.
 ///
-/// It is registered by the first [`Faults::attach`] of a process, and stays. For files that are not attached it does nothing of its
-/// own.
+/// The first [`Faults::attach`] of a process registers it, and it stays registered. Files that are
+/// not attached are passed through.
 pub const VFS: &str = "perdura-faults";

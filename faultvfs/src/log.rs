@@ -1,4 +1,4 @@
-//! The changes of the files in order, and what a power cut after any of them would find.
+//! The log of all changes, and the state of the files after any of them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,12 +6,13 @@ use crate::entry::Entry;
 use crate::image::Cut;
 use crate::plan::Role;
 
-/// The files at the beginning, and what has happened since.
+/// The files at the start, and the changes since.
 pub(crate) struct Log {
     base: Vec<(Role, Vec<u8>)>,
     pub(crate) entries: Vec<Entry>,
     present: Vec<Role>,
-    /// The state of things after so many entries: where the last image was made, as the next one is likely to be close behind.
+    /// The state after this many entries. Kept from the last image, since the next one is likely to
+    /// be a little later.
     cut: (usize, Cut),
 }
 
@@ -22,7 +23,7 @@ impl Log {
         Log { base, entries: Vec::new(), present, cut }
     }
 
-    /// Whether a file is there, as far as the log knows.
+    /// Whether a file exists, as far as the log knows.
     pub(crate) fn has(&self, role: Role) -> bool {
         self.present.contains(&role)
     }
@@ -36,7 +37,7 @@ impl Log {
         self.entries.push(entry);
     }
 
-    /// The state of things after the first entries.
+    /// The state after the first `at` entries.
     pub(crate) fn cut(&mut self, at: usize) -> &Cut {
         let at = at.min(self.entries.len());
         let (done, cut) = &mut self.cut;
@@ -49,7 +50,7 @@ impl Log {
     }
 }
 
-/// Locks it, also where a thread has panicked with it: nothing is half done there.
+/// Locks a mutex and ignores poison: no change is left half done.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

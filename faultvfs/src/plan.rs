@@ -1,6 +1,6 @@
-//! Plans (what is to fail) and hits (what has failed): plain data.
+//! Plans (which operations fail) and hits (which have failed): plain data.
 
-/// What SQLite asks of the disk.
+/// The kinds of operations of SQLite on files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Class {
@@ -16,15 +16,16 @@ pub enum Class {
     Truncate,
     /// Making what was written durable.
     Sync,
-    /// Asking for the length of a file.
+    /// Getting the length of a file.
     Size,
-    /// Mapping a piece of the shared memory that the users of a WAL have.
+    /// Mapping a piece of the shared memory of a WAL.
     ShmMap,
-    /// Asking for the lock that lets one connection write to a WAL. It touches no disk, and fails by [`Kind::Busy`] alone.
+    /// Requesting the write lock of a WAL. It does not touch the disk, and fails only by
+    /// [`Kind::Busy`].
     WriteLock,
 }
 
-/// Which of a database's files.
+/// A file of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {
@@ -40,7 +41,7 @@ pub enum Role {
 
 impl Role {
     pub(crate) const ALL: [Role; 4] = [Role::Database, Role::Wal, Role::Journal, Role::Shm];
-    /// Those that a power cut leaves. SQLite makes the shared memory anew.
+    /// The files that remain after a power cut. SQLite makes the shared memory again.
     pub(crate) const LASTING: [Role; 3] = [Role::Database, Role::Wal, Role::Journal];
 
     pub(crate) fn suffix(self) -> &'static str {
@@ -53,27 +54,32 @@ impl Role {
     }
 }
 
-/// How an operation fails. The codes are those that SQLite's VFS for Unix answers with.
+/// How an operation fails. The codes are those of SQLite's VFS for Unix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// The device fails (`EIO`). Nothing is written, cut or removed. A sync *is* passed on, and reported as failed all the same; for
-    /// one that is lost see [`FailedSync`](Kind::FailedSync). The code is the `SQLITE_IOERR_…` of the operation; a read answers
-    /// `SQLITE_IOERR_CORRUPTFS`, which SQLite tells its caller as `SQLITE_CORRUPT`, and an open answers `SQLITE_CANTOPEN`.
+    /// The device fails (`EIO`). Nothing is written, truncated or removed. A sync *is* passed on,
+    /// and reported as failed nevertheless; for a sync without effect see
+    /// [`FailedSync`](Kind::FailedSync). The code is the `SQLITE_IOERR_…` of the operation, except
+    /// `SQLITE_CANTOPEN` for an open and, on Unix, `SQLITE_IOERR_CORRUPTFS` for a read, which
+    /// SQLite reports to its caller as `SQLITE_CORRUPT`.
     Io,
-    /// The file system or quota is full (`ENOSPC`): `SQLITE_FULL` for a write, `SQLITE_IOERR_…` or `SQLITE_CANTOPEN` for what else
-    /// may need space (a sync, a truncate, making a file, more shared memory). A sync is not passed on. Other operations are
-    /// neither counted nor failed.
+    /// The file system or quota is full (`ENOSPC`): `SQLITE_FULL` for a write, `SQLITE_IOERR_…` or
+    /// `SQLITE_CANTOPEN` for other operations that may need space (a sync, a truncate, creating a
+    /// file, more shared memory). A sync is not passed on. All other operations are neither counted
+    /// nor failed.
     Full,
     /// Half of a write reaches the file, then the file system is full: `SQLITE_FULL`. Writes only.
     ShortWrite,
     /// Half of a write reaches the file, then the device fails: `SQLITE_IOERR_WRITE`. Writes only.
     TornWrite,
-    /// The sync is *not* passed on, and answers `SQLITE_IOERR_FSYNC`. A recording takes it as Linux does: what was to be synced
-    /// counts as clean, so no later sync makes up for it; only writing it again does. Syncs only.
+    /// The sync is *not* passed on, and returns `SQLITE_IOERR_FSYNC`. A recording treats it as
+    /// Linux does: the pages count as clean, so no later sync makes them durable unless they are
+    /// written again. Syncs only.
     FailedSync,
-    /// Another connection holds the lock: `SQLITE_BUSY`. What SQLite sleeps until it asks again (`sqlite3_busy_timeout`) takes no time
-    /// here: asked for once, the lock is there at the second try; from then on, a timeout of any length is over at once. Write locks
+    /// Another connection holds the lock: `SQLITE_BUSY`. SQLite's sleeps between its tries
+    /// (`sqlite3_busy_timeout`) take no time: with one failure the second try gets the lock; with
+    /// [`from_then_on`](Plan::from_then_on) a timeout of any length is over at once. Write locks
     /// only.
     Busy,
 }
@@ -91,9 +97,9 @@ impl Kind {
     }
 }
 
-/// An order to fail: the n-th operation that can fail in this way, once or from then on.
+/// A planned failure: of the n-th operation that can fail in this way, once or from then on.
 ///
-/// Every plan counts for itself, from the moment it is given to [`Faults::fail`](crate::Faults::fail).
+/// Each plan counts on its own, from its call of [`Faults::fail`](crate::Faults::fail).
 #[derive(Debug, Clone)]
 pub struct Plan {
     nth: u64,
@@ -105,7 +111,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The `nth` operation from now fails, the next one being 1. Counted are those that can fail in this way.
+    /// Fails the `nth` operation from now that can fail in this way; the next one is 1.
     pub fn at(nth: u64, kind: Kind) -> Plan {
         Plan { nth: nth.max(1), kind, classes: None, role: None, lasting: false, seen: 0 }
     }
@@ -122,13 +128,13 @@ impl Plan {
         self
     }
 
-    /// All later ones fail, too. Defaults to one failure.
+    /// Fails all later ones too. Defaults to one failure.
     pub fn from_then_on(mut self) -> Plan {
         self.lasting = true;
         self
     }
 
-    /// Counts an operation; says how it is to fail.
+    /// Counts an operation, and returns how it fails; none if it does not.
     pub(crate) fn meet(&mut self, class: Class, role: Role, grows: bool) -> Option<Kind> {
         let counts = self.kind.applies(class, grows)
             && self.classes.as_ref().is_none_or(|classes| classes.contains(&class))

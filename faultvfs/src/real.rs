@@ -1,4 +1,4 @@
-//! The platform's own VFS, and what is asked of it: names, paths, the content of a file. It knows nothing of ours.
+//! Calls of the platform's VFS: names, paths, the content of a file. It knows nothing of our VFS.
 
 use std::ffi::{CString, c_int};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub(crate) fn real_vfs() -> Result<*mut sqlite3_vfs, c_int> {
     real.as_ref().map(|real| real.0).ok_or(ffi::SQLITE_ERROR)
 }
 
-/// The path that a name stands for.
+/// The path of a name.
 pub(crate) fn path(name: &[u8]) -> PathBuf {
     #[cfg(unix)]
     return std::path::PathBuf::from(std::os::unix::ffi::OsStrExt::from_bytes(name) as &std::ffi::OsStr);
@@ -35,7 +35,7 @@ pub(crate) fn path(name: &[u8]) -> PathBuf {
     return PathBuf::from(String::from_utf8_lossy(name).into_owned());
 }
 
-/// The name under which SQLite will open a path.
+/// The name under which SQLite opens a path.
 pub(crate) fn full_name(path: &Path) -> Result<Vec<u8>, c_int> {
     let real = real_vfs()?;
     let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| ffi::SQLITE_CANTOPEN)?;
@@ -52,7 +52,8 @@ pub(crate) fn full_name(path: &Path) -> Result<Vec<u8>, c_int> {
     Ok(out)
 }
 
-/// The content of a file, read through the real VFS: it knows which descriptors it must not close, for the locks' sake.
+/// The content of a file, read through the real VFS, which does not close descriptors whose close
+/// would drop locks.
 pub(crate) fn read_file(name: &[u8], role: Role) -> Result<Vec<u8>, c_int> {
     let real = real_vfs()?;
     let kind = match role {
@@ -60,7 +61,8 @@ pub(crate) fn read_file(name: &[u8], role: Role) -> Result<Vec<u8>, c_int> {
         Role::Wal => ffi::SQLITE_OPEN_WAL,
         Role::Journal | Role::Shm => ffi::SQLITE_OPEN_MAIN_JOURNAL,
     };
-    // SQLite's names have an empty list of URI parameters behind them, and four bytes of zero before.
+    // SQLite's names have four zero bytes before them, and an empty list of URI parameters after
+    // them.
     let name = [&[0; 4], name, &[0; 4]].concat();
     // SAFETY: `real` is a registered VFS.
     let (x_open, size) = unsafe { ((*real).xOpen, (*real).szOsFile as usize) };
@@ -80,14 +82,14 @@ pub(crate) fn read_file(name: &[u8], role: Role) -> Result<Vec<u8>, c_int> {
     }
 }
 
-/// Bytes of one read: SQLite takes lengths as C ints.
+/// Bytes of one read: SQLite's lengths are C ints.
 const READ_AT_ONCE: usize = 1 << 20;
 
 /// A file of the real VFS.
 #[derive(Clone, Copy)]
 pub(crate) struct RealFile(pub *mut sqlite3_file);
 
-/// Calls a method of the real file, or answers with an error where its VFS has none.
+/// Calls a method of the real file; an error if its VFS does not have the method.
 macro_rules! call {
     ($file:expr, $method:ident $(, $arg:expr)*) => {
         match (*(*$file.0).pMethods).$method {
@@ -121,7 +123,7 @@ impl RealFile {
         Ok(bytes)
     }
 
-    /// Closes the file, if `xOpen` has come so far that it needs to be closed.
+    /// Closes the file, if `xOpen` left it to be closed.
     ///
     /// # Safety
     /// `xOpen` must have returned, and the file must not be used again.

@@ -1,4 +1,4 @@
-//! The recording of all changes, in order, and the images that a power cut could leave.
+//! A recording of all changes in order, and the images that a power cut could leave.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -9,27 +9,31 @@ use crate::image::Tear;
 use crate::log::{Log, lock};
 use crate::plan::Role;
 
-/// Every change of a database's files since [`Faults::record`](crate::Faults::record), and the marks of the test, in one order. Ends
-/// when it is dropped. Clones are the same recording.
+/// Every change of a database's files since [`Faults::record`](crate::Faults::record), and the
+/// marks of the test, in order. The recording ends when it is dropped. Clones share it.
 ///
 /// # The model
 ///
-/// A power cut *at* `n` comes after the first `n` entries. What it leaves is made file by file:
+/// A power cut *at* `n` comes after the first `n` entries. It leaves of each file:
 ///
-/// - What was written before the last completed sync of its file is there, with the length that the file had then.
-/// - Of what was written after that, each sector of 512 bytes has any one of the contents that it had since, in no order; which one
-///   is chosen by a [`Tear`]. A sector is whole: old or new, never a mixture, and its neighbours are not harmed (SQLite assumes
-///   that too, unless it is told otherwise: `SQLITE_IOCAP_POWERSAFE_OVERWRITE`).
-/// - The length is any that the file had since its last sync. Where the file is long enough but a sector was never written back, there
-///   are zeros, as ext4 has there (unwritten extents), or what lay on the disk before (`data=writeback`).
-/// - A sync that failed ([`Kind::FailedSync`](crate::Kind::FailedSync)) leaves what it was to sync undecided for good: Linux
-///   takes the pages for clean, and later syncs pass them by. Only writing a sector again decides it.
-/// - A file is cut (truncated) as a whole or not at all, and what was written behind a cut is not there without it.
-/// - A new file may be missing until its first sync, and a removed one may be back, until the folder is synced. SQLite does that with
-///   the first sync of a new WAL or journal.
-/// - The shared memory is never there. SQLite makes it anew.
+/// - What was written before its last completed sync is there, with the length of that time.
+/// - After that, each sector of 512 bytes has any one of the contents that it had since, in no
+///   order; a [`Tear`] chooses which. A sector is atomic: old or new, never a mixture, and its
+///   neighbours are not damaged (SQLite assumes that too, unless told otherwise:
+///   `SQLITE_IOCAP_POWERSAFE_OVERWRITE`).
+/// - The length is any that it had since its last sync. A sector within the length that was never
+///   written back is zeros, as on ext4 (unwritten extents), or old content of the disk
+///   (`data=writeback`).
+/// - A sync that failed ([`Kind::FailedSync`](crate::Kind::FailedSync)) leaves the sectors that it
+///   should have synced undecided for good: Linux marks the pages as clean, and later syncs skip
+///   them. Only writing a sector again decides it.
+/// - A truncation is atomic, and no write after it is there without it.
+/// - A new file may be missing until its first sync, and a removed file may be back until the
+///   folder is synced. SQLite syncs the folder with the first sync of a new WAL or journal, and
+///   with some removals.
+/// - The shared memory is never there. SQLite makes it again.
 ///
-/// A device that loses what it has confirmed as flushed is outside of the model, and so is bit rot.
+/// Devices that lose data after they confirmed a flush are outside the model, and so is bit rot.
 #[derive(Clone)]
 pub struct Recording {
     log: Arc<Mutex<Log>>,
@@ -41,23 +45,23 @@ impl Recording {
         Recording { log, file_name }
     }
 
-    /// Entries so far: changes, syncs and marks.
+    /// The number of entries so far: changes, syncs and marks.
     pub fn len(&self) -> usize {
         lock(&self.log).entries.len()
     }
 
-    /// Whether nothing has happened yet.
+    /// Whether there is no entry yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Completed syncs so far.
+    /// The number of completed syncs so far.
     pub fn syncs(&self) -> usize {
         lock(&self.log).entries.iter().filter(|entry| matches!(entry, Entry::Sync(_))).count()
     }
 
-    /// Notes in the order of things that something has happened: that a COMMIT has returned, say. What the test is owed from then
-    /// on must be in every image at a later entry.
+    /// Adds a mark of the test, for instance that a COMMIT has returned: what that promises must be
+    /// in every image at a later entry.
     pub fn mark(&self, label: u64) {
         lock(&self.log).push(Entry::Mark(label));
     }
@@ -72,10 +76,11 @@ impl Recording {
         marks.collect()
     }
 
-    /// Writes into a folder what a power cut after the first `at` entries leaves. Answers with the path of the database there. Files
-    /// of an image that was made there before are replaced or removed; so is the shared memory of whoever opened it.
+    /// Writes what a power cut after the first `at` entries leaves into a folder, and returns the
+    /// path of the database there. Files of an earlier image there are replaced or removed, and so
+    /// is a `-shm` that an opener left.
     ///
-    /// Images in the order of their entries cost least: each goes on from where the last one was.
+    /// Images are cheapest in the order of their entries: each continues from the last one.
     ///
     /// # Errors
     /// If a file cannot be written.
@@ -103,7 +108,7 @@ impl std::fmt::Debug for Recording {
     }
 }
 
-/// One line for each entry: its number, and what has happened.
+/// One line for each entry: its number and the change.
 impl std::fmt::Display for Recording {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (n, entry) in lock(&self.log).entries.iter().enumerate() {

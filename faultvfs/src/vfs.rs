@@ -1,7 +1,8 @@
-//! The VFS: C calls become calls of safe functions. It knows nothing of faults.
+//! The VFS: turns SQLite's C calls into calls of safe functions. It knows nothing of faults.
 //!
-//! A file of this VFS is a [`File`] with the real VFS's file behind it, in the memory that SQLite gives (`szOsFile` is the sum of
-//! both). SQLite zeroes nothing and never moves it; `x_open` makes the [`File`] and `x_close` drops it.
+//! A file of this VFS is a [`File`] with the real VFS's file behind it, in the memory that SQLite
+//! provides (`szOsFile` is the sum of both). SQLite does not zero or move that memory; `x_open`
+//! makes the [`File`] and `x_close` drops it.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
@@ -13,10 +14,10 @@ use crate::VFS;
 use crate::disk::{DiskFile, find, waits_for_nobody, waits_for_somebody};
 use crate::real::{RealFile, call, real_vfs};
 
-/// What lies before the real file.
+/// Our header in front of the real file.
 #[repr(C)]
 struct File {
-    /// SQLite reads the methods here.
+    /// SQLite reads the method table here.
     base: sqlite3_file,
     /// Which file of which disk it is; none if it is not attached.
     disk: Option<DiskFile>,
@@ -65,7 +66,7 @@ fn wrapper(real: &sqlite3_vfs, name: *const c_char) -> sqlite3_vfs {
         xCurrentTime: Some(x_current_time),
         xGetLastError: real.xGetLastError.map(|_| x_get_last_error as _),
         xCurrentTimeInt64: real.xCurrentTimeInt64.map(|_| x_current_time_int64 as _),
-        // Replacing system calls is the business of the real VFS, under its own name.
+        // System calls can be replaced in the real VFS, under its own name.
         xSetSystemCall: None,
         xGetSystemCall: None,
         xNextSystemCall: None,
@@ -81,7 +82,7 @@ unsafe fn real_of(vfs: *mut sqlite3_vfs) -> *mut sqlite3_vfs {
     unsafe { (*vfs).pAppData.cast() }
 }
 
-/// Calls a method of the real VFS. Where it has none, the call is not made: SQLite asks only for those that are there.
+/// Calls a method of the real VFS; `$otherwise` if it does not have the method.
 macro_rules! pass {
     ($vfs:expr, $method:ident ($($arg:expr),*) else $otherwise:expr) => {{
         // SAFETY: `vfs` is ours, and what SQLite gave it goes on unchanged to the real one.
@@ -216,7 +217,7 @@ unsafe fn parts<'a>(file: *mut sqlite3_file) -> (Option<&'a DiskFile>, RealFile)
     unsafe { ((*file.cast::<File>()).disk.as_ref(), behind(file)) }
 }
 
-/// Opens a call of SQLite: which file of which disk this is, and the real file.
+/// Begins a method: which file of which disk this is, and the real file.
 macro_rules! parts {
     ($file:expr) => {
         // SAFETY: SQLite calls methods only between `x_open` and `x_close`.
@@ -313,7 +314,8 @@ unsafe extern "C" fn x_sector_size(file: *mut sqlite3_file) -> c_int {
     unsafe { (*(*real.0).pMethods).xSectorSize.map_or(0, |method| method(real.0)) }
 }
 
-/// An attached file hides that its file system could write several pieces as one: such writes would pass by uncounted.
+/// For an attached file, hides that the file system has atomic batch writes: these would not be
+/// counted.
 unsafe extern "C" fn x_device_characteristics(file: *mut sqlite3_file) -> c_int {
     let (disk, real) = parts!(file);
     // SAFETY: the real file is open.
@@ -370,7 +372,7 @@ unsafe extern "C" fn x_shm_unmap(file: *mut sqlite3_file, delete: c_int) -> c_in
     forward!(real, xShmUnmap, delete)
 }
 
-/// An attached file is never mapped: reads of mapped memory could not be failed.
+/// An attached file is never mapped: reads of mapped memory cannot fail.
 unsafe extern "C" fn x_fetch(
     file: *mut sqlite3_file,
     offset: sqlite3_int64,
@@ -391,7 +393,8 @@ unsafe extern "C" fn x_unfetch(file: *mut sqlite3_file, offset: sqlite3_int64, m
     if disk.is_none() { forward!(real, xUnfetch, offset, memory) } else { ffi::SQLITE_OK }
 }
 
-/// The methods, for real files of versions 1, 2 (shared memory) and 3 (memory mapping): SQLite decides by the version what a file can.
+/// The method tables for real files of versions 1, 2 (shared memory) and 3 (memory mapping): the
+/// version tells SQLite what a file can do.
 static METHODS: [sqlite3_io_methods; 3] = [methods(1), methods(2), methods(3)];
 
 const fn methods(version: c_int) -> sqlite3_io_methods {

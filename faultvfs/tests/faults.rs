@@ -1,4 +1,5 @@
-//! What a program on the VFS sees: nothing unusual as long as nothing is ordered, and what was ordered when it was.
+//! Tests of what a program on the VFS sees: nothing unusual without plans, and the planned failures
+//! with them.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -73,7 +74,7 @@ fn a_wal_database_lives_as_ever() {
     assert_eq!(faults.hit_count(), 0);
     drop((writer, reader));
     assert!(!folder.0.join("test.db-wal").exists(), "the last one to close removes the WAL");
-    // And the plain VFS finds it.
+    // The plain VFS reads the file too.
     assert_eq!(rows(&Connection::open(folder.file()).unwrap()).len(), 300);
 }
 
@@ -208,7 +209,7 @@ fn every_class_answers_with_its_own_code() {
     for (class, kind, expected) in cases {
         faults.fail(Plan::at(1, kind).only(&[class]).from_then_on());
         let found = code(open_again());
-        // Of reading the header, SQLite keeps only that it has failed.
+        // When reading the header fails, SQLite keeps only the primary code.
         assert!(
             found == expected || (class, found & 0xff) == (Class::Read, ffi::SQLITE_IOERR),
             "{class:?}: {found}"
@@ -265,7 +266,7 @@ fn only_attached_files_obey() {
     faults.fail(Plan::at(1, Kind::Io).from_then_on());
     insert(&free, 1).unwrap();
     assert!(insert(&db, 1).is_err());
-    // Detached with the last handle, also where the file is open still.
+    // Detached with the last handle, also if the file is still open.
     let clone = faults.clone();
     drop(faults);
     assert!(insert(&db, 1).is_err());

@@ -1,4 +1,4 @@
-//! What a power cut may leave: never less than what was synced, and less than what was not.
+//! Tests of power cut images: what was synced is in all of them, what was not is lost in some.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Folder {
-        let memory = Path::new("/dev/shm"); // thousands of images, whose syncs mean nothing
+        let memory = Path::new("/dev/shm"); // thousands of images, whose syncs do not matter
         let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let path = base.join(format!("perdura-images-{}-{name}", std::process::id()));
         std::fs::create_dir_all(path.join("image")).unwrap();
@@ -38,7 +38,7 @@ fn insert(db: &Connection, n: u64) -> rusqlite::Result<usize> {
     db.execute("INSERT INTO t VALUES (?1, ?2)", (n as i64, "x".repeat(n as usize * 37 % 5000)))
 }
 
-/// Makes 40 rows, each marked when it is durable as far as SQLite says; with checkpoints between.
+/// Makes 40 rows, each marked when its COMMIT has returned, with checkpoints in between.
 fn work(db: &Connection, recording: &Recording) {
     for n in 0..40 {
         insert(db, n).unwrap();
@@ -68,13 +68,13 @@ fn rows(image: &Path) -> Option<Vec<u64>> {
     }
     let mut statement = match db.prepare("SELECT n FROM t ORDER BY n") {
         Ok(statement) => statement,
-        Err(_) => return Some(Vec::new()), // from before the table
+        Err(_) => return Some(Vec::new()), // from before the table was created
     };
     let rows = statement.query_map([], |row| row.get::<_, i64>(0)).unwrap();
     Some(rows.map(|n| n.unwrap() as u64).collect())
 }
 
-/// Opens every image; counts those in which nothing that was marked is missing, and the others.
+/// Opens every image; counts those that have all marked rows, and the others.
 fn judge(recording: &Recording, folder: &Folder) -> (usize, usize) {
     let (mut whole, mut lossy) = (0, 0);
     for at in 0..=recording.len() {
@@ -146,7 +146,7 @@ fn the_image_of_everything_is_what_the_files_are() {
     let folder = Folder::new("everything");
     let faults = Faults::attach(folder.file()).unwrap();
     let db = open(&folder.file(), "PRAGMA journal_mode = WAL");
-    let recording = faults.record().unwrap(); // in the middle of its life
+    let recording = faults.record().unwrap(); // the file has content already
     work(&db, &recording);
     let image = recording.image(recording.len(), Tear::All, folder.0.join("image")).unwrap();
     let (image_wal, copies) = (image.with_file_name("test.db-wal"), folder.0.join("copies"));
@@ -165,7 +165,8 @@ fn a_failed_sync_is_not_made_up_for_by_the_next_one() {
         insert(&db, n).unwrap();
     }
     let recording = faults.record().unwrap();
-    // The checkpoint's sync of the database fails. A second one would confirm what the first has lost, if SQLite did not write it again.
+    // The checkpoint's sync of the database fails. A second sync would confirm pages that the first
+    // has lost, if SQLite did not write them again.
     faults.fail(Plan::at(1, Kind::FailedSync).on(perdura_faultvfs::Role::Database));
     let checkpoint = || db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     assert!(checkpoint().is_err());

@@ -1,4 +1,4 @@
-//! What passes between storage and execution: new tasks, claims, and how attempts end.
+//! The values that pass between storage and execution: new tasks, claims, and the ends of attempts.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use super::record::Progress;
 use super::streams::OutputStream;
 use crate::config::LostRetry;
 
-/// A task on its way into the file.
+/// A task to be written to the file.
 #[derive(Clone)]
 pub(crate) struct NewTask {
     pub task_name: Cow<'static, str>,
@@ -21,14 +21,14 @@ pub(crate) struct NewTask {
     pub args: String,
     pub options: Resolved,
     pub token: i64,
-    /// What it has beside its options, if it is a run of a schedule.
+    /// Set if it is a run of a schedule.
     pub run: Option<NewRun>,
 }
 
-/// What a run of a schedule has beside its options.
+/// What a run of a schedule has in addition to its options.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewRun {
-    /// It waits until the runs before it have ended.
+    /// It waits until earlier runs have ended.
     pub waits: bool,
     /// The digest of its unique key.
     pub unique_digest: Option<[u8; 16]>,
@@ -39,11 +39,11 @@ pub(crate) struct NewRun {
 /// How much a transaction may claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClaimRoom {
-    /// Claims that a worker takes at once.
+    /// Claims for workers that are idle.
     pub idle: usize,
-    /// All claims; those beyond `idle` are made ahead.
+    /// All claims; those beyond `idle` are claimed ahead.
     pub total: usize,
-    /// Bytes of args that claims ahead may have.
+    /// The most bytes of args of all claims ahead.
     pub ahead_bytes: usize,
 }
 
@@ -53,11 +53,12 @@ pub(crate) type HandledNames = HashMap<Arc<str>, u32>;
 /// What a transaction has claimed.
 pub(crate) struct Claims {
     pub claims: Vec<Claimed>,
-    /// A task was met that is not claimed ahead: when a worker idles, its turn has come.
+    /// The claim stopped at a task that is not claimed ahead: it is the next one when a worker is
+    /// idle.
     pub waits_for_worker: bool,
 }
 
-/// A task on its way to a worker.
+/// A claimed task, for a worker.
 #[derive(Clone)]
 pub(crate) struct Claimed {
     pub task_id: TaskId,
@@ -71,50 +72,51 @@ pub(crate) struct Claimed {
     pub version: u32,
     pub backoff: Option<Duration>,
     pub timeout: Option<Duration>,
-    /// How long it had been ready, if that is known.
+    /// How long it was ready before the claim, if known.
     pub waited: Option<Duration>,
     pub extras: Extras,
     pub suspect: bool,
-    /// It was made of a dead letter, whose checkpoint it has.
+    /// It was made from a dead letter, and has the letter's checkpoint.
     pub is_replay: bool,
-    /// The conditions that it needs while it runs: their bits.
+    /// The bits of the conditions that it needs while it runs.
     pub needs_throughout: i64,
 }
 
 impl Claimed {
-    /// Whether its end has more to change than its state and its permit: its other extras, a turn among suspects to pass on, or rows that earlier
-    /// attempts may have left (an error, a checkpoint).
+    /// Whether its settle has to change more than its state and its permit: other extras, the turn
+    /// among suspects, or rows that earlier attempts may have left (an error, a checkpoint).
     pub(crate) fn needs_full_settle(&self) -> bool {
         let has_more = self.extras.without(Extras::NEEDS) != Extras::NONE && !self.is_limited();
         has_more || self.suspect || self.generation > 1 || self.is_replay
     }
 
-    /// Whether it holds a permit of its key, and has nothing else beside its row.
+    /// Whether it holds a permit of its key and, except `NEEDS`, has no other extras.
     pub(crate) fn is_limited(&self) -> bool {
         self.extras.without(Extras::NEEDS) == Extras::LIMITED.with(Extras::PERMIT)
     }
 }
 
-/// How an attempt ended, on its way from a worker to the file.
+/// The end of an attempt, from a worker to the file.
 #[derive(Clone)]
 pub(crate) struct Settlement {
     pub task_id: TaskId,
     pub generation: u64,
     pub queue_id: i64,
-    /// Beside the task's state there is something to change: what [`Claimed::needs_full_settle`] says, or what the attempt itself has left.
+    /// The settle has to change more than the task's state: by [`Claimed::needs_full_settle`], or
+    /// by what the attempt itself did.
     pub needs_full_settle: bool,
-    /// What [`Claimed::is_limited`] says.
+    /// By [`Claimed::is_limited`].
     pub is_limited: bool,
     pub backoff: Option<Duration>,
     pub verdict: Verdict,
     pub task_name: Arc<str>,
-    /// How long it had been ready before it started, if that is known.
+    /// How long the task was ready before the claim, if known.
     pub waited: Option<Duration>,
     /// How long its handler ran.
     pub ran: Duration,
     /// Its progress and output that are not in the file yet.
     pub news: PendingOutput,
-    /// Tasks that are made if it has succeeded.
+    /// Tasks to be made if the attempt succeeded.
     pub children: Vec<NewTask>,
 }
 
@@ -130,12 +132,12 @@ impl PendingOutput {
         self.progress.is_none() && self.output.is_empty()
     }
 
-    /// How large the output is.
+    /// The size of the output in bytes.
     pub(crate) fn output_bytes(&self) -> usize {
         self.output.iter().map(|written| written.first.len() + written.last.len()).sum()
     }
 
-    /// Puts newer progress and newer streams in the place of these.
+    /// Replaces progress and streams by newer ones.
     pub(crate) fn renew(&mut self, newer: PendingOutput) {
         self.progress = newer.progress.or(self.progress);
         self.output.retain(|old| newer.output.iter().all(|new| new.stream != old.stream));
@@ -143,7 +145,7 @@ impl PendingOutput {
     }
 }
 
-/// All that is kept of what an attempt has written to a stream.
+/// The kept parts of a stream of an attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct Written {
     pub stream: OutputStream,
@@ -155,37 +157,38 @@ pub(crate) struct Written {
 /// How an attempt ended, before the rules for retries are applied.
 #[derive(Clone)]
 pub(crate) enum Verdict {
-    /// The result as JSON; none if that is null.
+    /// The result as JSON; none for null.
     Succeeded { result: Option<String>, late: bool },
     /// `retry_after` replaces the backoff.
     Failed { error: ErrorReport, permanent: bool, timed_out: bool, retry_after: Option<Duration> },
-    /// Not counted; again after the wait, which is this sleep if it is one.
+    /// Not counted; tried again after the wait. `sleep`: the name of the step that sleeps, if one
+    /// does.
     Snoozed { delay: Duration, sleep: Option<String> },
-    /// Not counted; again when this condition is met. A failure if it counts as met already.
+    /// Not counted; tried again when this condition is met. A failure if it is met already.
     Waits { condition: String },
-    /// Ended by the handler, for this reason.
+    /// Cancelled by the handler, for this reason.
     Cancelled(ErrorReport),
-    /// Not counted; again at once. It was interrupted.
+    /// Interrupted. Not counted; ready again at once.
     HandedBack,
-    /// The same, but it had not started: nothing was spent.
+    /// The same, but it had not started: its start is given back to the rate of the queue.
     Unstarted,
-    /// Not counted; ready at once, but its queue is closed for so long.
+    /// Not counted; ready again at once, but its queue is closed for this long.
     Throttled(Duration),
-    /// Not counted; held until another program with handlers comes.
+    /// Not counted; held until a new owner's handlers know its name.
     Declined,
-    /// Succeeded, and its own commit has written that.
+    /// Succeeded; the handler's own commit has written that.
     Committed,
-    /// No end: its work goes on outside.
+    /// Not an end: the work goes on outside.
     Outside(Box<GoesOutside>),
-    /// What became of its work outside is not known; `retry` says what becomes of the task.
+    /// The outcome of its work outside is unknown; `retry` says what happens to the task.
     Lost { error: ErrorReport, retry: LostRetry },
 }
 
-/// What stands for a result that was not kept: no JSON.
+/// The stored text for a result that was not kept. It is not JSON, so no result equals it.
 pub(crate) const NOT_KEPT: &str = "";
 
 impl Verdict {
-    /// How large the result is, or the spec of a job, in bytes.
+    /// The size of the result, or of the spec of a job, in bytes.
     pub(crate) fn result_bytes(&self) -> usize {
         match self {
             Verdict::Outside(outside) => outside.to.spec_bytes(),
@@ -194,7 +197,7 @@ impl Verdict {
         }
     }
 
-    /// Puts [`NOT_KEPT`] in the place of the result.
+    /// Replaces the result by [`NOT_KEPT`].
     pub(crate) fn drop_result(&mut self) {
         if let Verdict::Succeeded { result: Some(result), .. } = self {
             NOT_KEPT.clone_into(result);
@@ -202,7 +205,7 @@ impl Verdict {
     }
 }
 
-/// The three texts that are kept of an error.
+/// The three texts of an error that are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ErrorReport {
     pub error_type: String,
@@ -212,13 +215,14 @@ pub(crate) struct ErrorReport {
 
 /// The longest type name kept of an error, in bytes: longer ones are generics.
 const MAX_TYPE_BYTES: usize = 400;
-/// The longest message kept of an error, in bytes: what a person reads on one screen.
+/// The longest message kept of an error, in bytes: about a screen.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024;
 /// The longest traceback kept of an error, in bytes: a backtrace's first forty frames or so.
 const MAX_TRACEBACK_BYTES: usize = 16 * 1024;
 
 impl ErrorReport {
-    /// A report with every text cut to its bound and cleared of control characters (they could steer a terminal).
+    /// A report. Every text is cut to its bound, and control characters are replaced, since they
+    /// could control a terminal.
     pub(crate) fn new(error_type: &str, message: &str, traceback: &str) -> ErrorReport {
         ErrorReport {
             error_type: tame(error_type, MAX_TYPE_BYTES, false),

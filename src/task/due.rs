@@ -1,4 +1,4 @@
-//! When a task may start, and how long the times of options may be.
+//! When a task may start, and the bound of durations in options.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::error::Error;
 /// When a task may start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Due {
-    /// So long after the enqueue.
+    /// This long after the enqueue.
     After(Duration),
-    /// When the wall clock says so.
+    /// At this time of the wall clock.
     At(Timestamp),
 }
 
-/// Checks that a time of an option is no longer than it may be.
+/// Checks that the duration of an option is at most `max`.
 ///
 /// # Errors
 /// `InvalidInput`, naming the option, its value and its range.

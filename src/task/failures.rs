@@ -33,16 +33,17 @@ pub struct FailureGroup {
 pub struct Failures {
     /// The groups.
     pub groups: Vec<FailureGroup>,
-    /// How many tasks were looked at, the newest ones.
+    /// How many tasks were read: the newest ones.
     pub looked_at: u64,
-    /// Whether there are more.
+    /// Whether there are more that were not read.
     pub more: bool,
 }
 
-/// Messages are told apart by so many characters.
+/// How many characters of a masked message are compared.
 const MESSAGE_CHARS: usize = 200;
 
-/// The message without what differs from task to task: `#` for numbers, hexadecimal ids and what has digits in the middle of a word.
+/// The message with `#` for what differs from task to task: numbers, hexadecimal ids, digits within
+/// words.
 pub(crate) fn mask(message: &str) -> String {
     let mut masked = String::new();
     let mut word = String::new();
@@ -59,8 +60,8 @@ pub(crate) fn mask(message: &str) -> String {
     short
 }
 
-/// Ids are words of 8 or more hexadecimal digits that are not all letters, and UUIDs: they are masked whole. In other words runs of digits are
-/// masked.
+/// Ids are masked whole: UUIDs, and words of 8 or more hexadecimal digits with at least one decimal
+/// digit. In all other words each run of digits is masked.
 fn mask_word(word: &str, into: &mut String) {
     let is_hex = |part: &str| {
         part.len() >= 8

@@ -26,7 +26,7 @@ use crate::error::Error;
 #[must_use]
 pub struct Filter {
     pub(crate) states: Vec<State>,
-    /// None: whatever the id.
+    /// None: any id.
     pub(crate) ids: Option<Vec<TaskId>>,
     pub(crate) queue: Option<String>,
     pub(crate) task_name: Option<String>,
@@ -42,7 +42,7 @@ pub struct Filter {
     pub(crate) limit: Option<usize>,
 }
 
-/// The page length of a list that names none.
+/// The default page length of a list.
 pub(crate) const DEFAULT_PAGE: usize = 100;
 
 impl Filter {
@@ -284,7 +284,8 @@ impl Filter {
         self
     }
 
-    /// Checks that no text of it is empty: that is a value that somebody forgot, and must not mean every task.
+    /// Checks that no text is empty: an empty text is probably a forgotten value, and must not
+    /// match every task.
     ///
     /// # Errors
     /// `InvalidInput`, naming the condition.
@@ -312,7 +313,7 @@ impl Filter {
         if self.states.is_empty() { -1 } else { self.states.iter().fold(0, |mask, s| mask | 1 << s.code()) }
     }
 
-    /// This filter, with `states` where it names none.
+    /// This filter, with `states` if it names none.
     pub(crate) fn or_states(mut self, states: &[State]) -> Filter {
         if self.states.is_empty() {
             self.states = states.to_vec();

@@ -1,4 +1,4 @@
-//! The number of a task, and what an enqueue answers.
+//! The id of a task, and the result of an enqueue.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// The number of a task: rises with each enqueue into a file and is never used again there.
+/// The id of a task: a number that rises with each enqueue into a file and is never reused there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskId(i64);
@@ -40,7 +40,8 @@ impl FromStr for TaskId {
     }
 }
 
-/// What an enqueue did. Look at [`is_new`](Enqueued::is_new) where a task may have a unique key, or a token.
+/// What an enqueue did. Check [`is_new`](Enqueued::is_new) where a task may have a unique key or a
+/// token.
 ///
 /// ```
 /// # #[derive(serde::Serialize, serde::Deserialize)] struct Sync;
@@ -61,7 +62,8 @@ pub enum Enqueued {
     /// The unique key is taken by this task (or an earlier enqueue had the same token). Nothing was made or changed. The task may be gone if its
     /// key [outlives it](crate::Unique::for_).
     Existing(TaskId),
-    /// The unique key was taken by this task, which waited and has the new args now ([`OnConflict`](crate::OnConflict)).
+    /// The unique key was taken by this task, which was waiting and has the new args now
+    /// ([`OnConflict`](crate::OnConflict)).
     Replaced(TaskId),
 }
 
@@ -78,7 +80,8 @@ impl Enqueued {
         matches!(self, Enqueued::Inserted(_))
     }
 
-    /// Whether a task that waited was replaced, or got new args. [`OnConflict`](crate::OnConflict) has an example.
+    /// Whether a waiting task was replaced, or got new args. [`OnConflict`](crate::OnConflict) has
+    /// an example.
     pub fn is_replaced(self) -> bool {
         matches!(self, Enqueued::Replaced(_))
     }

@@ -1,20 +1,21 @@
-//! Limits of keys as an enqueue asks for them.
+//! The limit of a key, as an enqueue asks for it.
 
 use std::ops::RangeInclusive;
 
 use super::name::check_key;
 use crate::error::Error;
 
-/// How many permits a key can have. A transaction that frees some lifts all waiters that fit: this bounds its work.
+/// How many permits a key can have. A transaction that frees permits lifts all waiters that fit;
+/// this bounds its work.
 pub(crate) const PERMITS: RangeInclusive<u32> = 1..=256;
 
-/// How many tasks of its queue and key may run at once, as one of them says.
+/// How many tasks of a queue and key may run at once, as one of them asks for it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct KeyLimit {
     pub key: String,
-    /// It gets a permit while fewer are held.
+    /// The task gets a permit while fewer than this are held.
     pub permits: u32,
-    /// From its first start on it keeps its permit until it has ended.
+    /// The task keeps its permit from its first start to its end.
     pub is_serial: bool,
 }
 

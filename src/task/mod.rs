@@ -1,6 +1,6 @@
-//! The values that everything else speaks in: ids, states, times, options, records, filters.
+//! The values that all other modules use: ids, states, times, options, records, filters.
 //!
-//! Plain data with its own rules of validity. It knows nothing of SQL, threads or the clock.
+//! Plain data and its validation. It knows nothing of SQL, threads or the clock.
 
 mod attempt;
 mod due;

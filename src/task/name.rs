@@ -1,4 +1,4 @@
-//! What names, queues and keys may be.
+//! Validation of names, queues, keys and tags.
 
 use crate::error::Error;
 
@@ -8,7 +8,7 @@ pub const DEFAULT_QUEUE: &str = "default";
 /// The longest name, queue, key or tag, in bytes: long enough for a path or a UUID, short enough for an index.
 pub(crate) const MAX_NAME_BYTES: usize = 200;
 
-/// Accepts 1-200 bytes without control characters. `field` says which name it is.
+/// Accepts 1-200 bytes without control characters. `field` names the value in the error.
 ///
 /// # Errors
 /// `InvalidInput`, naming the field, the value and the rule.
@@ -19,7 +19,7 @@ pub(crate) fn check_name(field: &str, value: &str) -> Result<(), Error> {
     }
 }
 
-/// Like [`check_name`] for unique keys and tags, whose text may be private: the error leaves it out.
+/// Like [`check_name`], for keys and tags. Their text may be private, so the error leaves it out.
 ///
 /// # Errors
 /// `InvalidInput`, naming the field and the rule.

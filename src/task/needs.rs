@@ -1,4 +1,5 @@
-//! What a task needs beside its time and its turn: conditions that programs say are met, and free disk.
+//! What a task needs to start besides its time and its turn: conditions that programs set, and free
+//! disk.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +7,7 @@ use super::name::check_name;
 use super::timestamp::Timestamp;
 use crate::error::Error;
 
-/// Names of conditions that a file can have: each is a bit.
+/// How many names of conditions a file can have: each is a bit of an integer.
 pub(crate) const MAX_CONDITIONS: usize = 62;
 
 /// The conditions and the free disk that an enqueue asks for.
@@ -24,7 +25,7 @@ pub(crate) struct Needs {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NeededCondition {
     pub name: String,
-    /// While it runs, too.
+    /// Also while it runs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub throughout: bool,
 }
@@ -46,7 +47,7 @@ impl Needs {
         }
     }
 
-    /// These where they say something, `fallback`'s where they do not.
+    /// Each of the two fields, or `fallback`'s where it is not set.
     pub(crate) fn or(self, fallback: Needs) -> Needs {
         Needs {
             conditions: if self.conditions.is_empty() { fallback.conditions } else { self.conditions },
@@ -72,7 +73,7 @@ impl Needs {
     }
 }
 
-/// A condition, as the file knows it. [`Queue::conditions`](crate::Queue::conditions) gives them.
+/// A condition, as the file has it. [`Queue::conditions`](crate::Queue::conditions) lists them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Condition {
@@ -80,13 +81,15 @@ pub struct Condition {
     pub name: String,
     /// Whether it counts as met now.
     pub is_met: bool,
-    /// What was said of it last; none if nobody has said anything yet.
+    /// How it was set last; none if nobody has set it yet.
     pub said: Option<bool>,
-    /// When that was said.
+    /// When it was set.
     pub set_at: Option<Timestamp>,
-    /// Whether the program that owned the file said so: it counts no longer than that owns it.
+    /// Whether the owner of the file set it: then it counts only as long as that program is the
+    /// owner.
     pub by_owner: bool,
-    /// Whether nobody knows now: nothing was said yet, or the program that said it does not own the file any more.
+    /// Whether it is unknown now: it was never set, or the owner that set it is no longer the
+    /// owner.
     pub is_unknown: bool,
     /// The tasks that wait for it, counted up to 10,001.
     pub waiting: u64,
@@ -102,8 +105,8 @@ pub struct NeedsRecord {
     pub throughout: Vec<String>,
     /// How many bytes of free disk it needs to start; 0: any.
     pub free_disk: u64,
-    /// The condition that it waits for just now, if it waits for one.
+    /// The condition that it waits for now, if it waits for one.
     pub waits_for: Option<String>,
-    /// Whether it waits for free disk just now.
+    /// Whether it waits for free disk now.
     pub waits_for_disk: bool,
 }

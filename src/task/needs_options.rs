@@ -1,13 +1,15 @@
-//! The options that say what a task needs of the world.
+//! The options for conditions and free disk.
 
 use super::options::Options;
 
 impl Options {
-    /// Starts only while this condition is met: 1-200 bytes, no control characters. May be called for several; defaults to none. The options of a call
-    /// that name conditions replace those of the type.
+    /// Starts only while this condition is met: 1-200 bytes, no control characters. May be called
+    /// for several; defaults to none. If the options of a call name conditions, these replace those
+    /// of the type.
     ///
-    /// What is met is said by programs, with [`set_condition`](crate::Queue::set_condition); what nobody knows is not met. A task that waits for a
-    /// condition holds no worker, and nothing polls. A file can have 62 names.
+    /// Programs set conditions with [`set_condition`](crate::Queue::set_condition); an unknown
+    /// condition is not met. A task that waits for a condition holds no worker, and nothing polls.
+    /// A file can have 62 names of conditions.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Hold, Options, Queue, State, testing::{ManualClock, SteppedQueue}};
@@ -29,9 +31,11 @@ impl Options {
         self
     }
 
-    /// Like [`needs`](Options::needs), and the task needs the condition while it runs, too: ten seconds after it is no longer met, the handler is told
-    /// to stop ([`ensure_active`](crate::Context::ensure_active), [`StopReason::Condition`](crate::StopReason::Condition)). The attempt does not count
-    /// then, and the task waits for the condition again.
+    /// Like [`needs`](Options::needs), and the task needs the condition while it runs, too: ten
+    /// seconds after it is no longer met, the handler is asked to stop
+    /// ([`ensure_active`](crate::Context::ensure_active),
+    /// [`StopReason::Condition`](crate::StopReason::Condition)). The attempt does not count then,
+    /// and the task waits for the condition again.
     ///
     /// ```
     /// # use perdura::Options;
@@ -48,9 +52,11 @@ impl Options {
         self
     }
 
-    /// Starts only while so many bytes are free on the disk of the file, for whoever runs the program. Defaults to 0: any. Range up to 2⁶³ − 1.
+    /// Starts only while this many bytes are free on the file's disk, for the user who runs the
+    /// program. Defaults to 0: any. Range up to 2⁶³ − 1.
     ///
-    /// The library looks when the task is to start, and each five seconds while some wait for it.
+    /// Free disk is measured when the task could start, and every five seconds while tasks wait for
+    /// it.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Hold, Options, Queue, State, testing::{ManualClock, SteppedQueue}};

@@ -1,4 +1,4 @@
-//! What an enqueue may ask for.
+//! The options of an enqueue.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,11 +13,12 @@ use super::unique::Unique;
 use crate::config::{Config, MAX_ATTEMPTS_RANGE, MAX_DURATION};
 use crate::error::{EnqueueToken, Error};
 
-/// What an enqueue asks for beside its args.
+/// The options of an enqueue.
 ///
-/// There are three levels, and the nearest wins: the options of the call, the task type's own
-/// [`options()`](crate::Task::options), the [`Config`]. `max_attempts` is settled when the task is enqueued. A backoff or
-/// timeout that neither call nor type names comes from the configuration of the program that runs the attempt.
+/// There are three levels; the first that sets an option wins: the options of the call, the task
+/// type's own [`options()`](crate::Task::options), the [`Config`]. `max_attempts` is fixed when the
+/// task is enqueued. A backoff or timeout that neither call nor type sets comes from the
+/// configuration of the program that runs the attempt.
 ///
 /// ```
 /// # use perdura::{Options, Queue};
@@ -49,7 +50,7 @@ pub struct Options {
     pub(crate) token: Option<EnqueueToken>,
 }
 
-/// Without the unique key and the tag, whose text may be private.
+/// Leaves out keys and tag, whose text may be private, and the token.
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
@@ -147,8 +148,9 @@ impl Options {
         self
     }
 
-    /// Sets the wait after the first failure; it doubles with each further one: at most [`Config::retry_backoff_max`]. Defaults to
-    /// [`Config::retry_backoff`]. [`Queue::retry_schedule`](crate::Queue::retry_schedule) has an example.
+    /// Sets the wait after the first failure, at most [`Config::retry_backoff_max`]; it doubles
+    /// with each further failure. Defaults to [`Config::retry_backoff`].
+    /// [`Queue::retry_schedule`](crate::Queue::retry_schedule) has an example.
     pub fn backoff(mut self, base: Duration) -> Options {
         self.backoff = Some(base);
         self
@@ -172,10 +174,11 @@ impl Options {
         self
     }
 
-    /// Makes no second task while this key is taken among the tasks of the same name and queue: the enqueue answers
-    /// [`Enqueued::Existing`](crate::Enqueued::Existing), or replaces the task that waits, if it is to ([`OnConflict`](crate::OnConflict)).
-    /// A text is a key that is taken while a task that has it is live; [`Unique`] says more. 1-200 bytes, no control characters; only a
-    /// digest of it is kept. Defaults to none.
+    /// Makes no second task while this key is taken among the tasks of the same name and queue: the
+    /// enqueue returns [`Enqueued::Existing`](crate::Enqueued::Existing), or replaces the waiting
+    /// task if [`OnConflict`](crate::OnConflict) says so. A text is a key that is taken while a
+    /// task that has it is live; see [`Unique`] for more. 1-200 bytes, no control characters; only
+    /// a digest of it is kept. Defaults to none.
     ///
     /// ```
     /// # use perdura::{Filter, Hold, Options, Queue, State};
@@ -193,7 +196,8 @@ impl Options {
         self
     }
 
-    /// Like [`unique`](Options::unique), among the tasks of all names in the queue that are enqueued with `unique_in_queue`.
+    /// Like [`unique`](Options::unique), but the key is shared by all tasks of the queue that are
+    /// enqueued with `unique_in_queue`, whatever their names.
     ///
     /// ```
     /// # use perdura::{Options, Queue};
@@ -215,10 +219,12 @@ impl Options {
     /// Lets at most `n` tasks of the queue that have this key run at once: the key is 1-200 bytes without control characters, `n` is 1-256. Only a
     /// digest of the key is kept. Defaults to no limit. Not together with [`serial`](Options::serial).
     ///
-    /// A task that finds `n` permits of its key taken waits ([`Hold::Limit`](crate::Hold::Limit)); whatever gives one back lets the best waiter on,
-    /// by priority and then by id, in the same transaction. Nobody overtakes, new tasks included; but one of a higher priority takes the permit of
-    /// one that is ready and has not been claimed. A task that waits for its time or its retry holds no permit. Tasks of one key can name
-    /// different `n`: each is judged by its own, and while the best waiter does not fit, those behind it wait too.
+    /// A task that finds `n` permits of its key taken waits ([`Hold::Limit`](crate::Hold::Limit));
+    /// a transaction that gives one back passes it to the first waiter, by priority and then by id.
+    /// No task overtakes the waiters, new tasks included; but a task of a higher priority takes the
+    /// permit of one that is ready and not claimed. A task that waits for its time or its retry
+    /// holds no permit. Tasks of one key can have different `n`: each counts by its own, and while
+    /// the first waiter does not fit, those behind it wait too.
     ///
     /// ```
     /// # use perdura::{Hold, Options, Queue};
@@ -240,7 +246,8 @@ impl Options {
     /// Runs the tasks of the queue that have this key one after another: like [`limit(key, 1)`](Options::limit), but from its first start on a task
     /// keeps its permit until it has ended. Defaults to no limit. Not together with [`limit`](Options::limit).
     ///
-    /// So the order is strict: while a task waits for its retry, those behind it wait as well. One that has ended, well or badly, lets the next on.
+    /// So the order is strict: while a task waits for its retry, those behind it wait too. When a
+    /// task ends, whatever its end state, the next one may run.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Hold, Options, Queue, State};
@@ -263,7 +270,8 @@ impl Options {
         self
     }
 
-    /// Cancels the task if it is still `QUEUED` this long after the enqueue: not started, or waiting for a retry.
+    /// Cancels the task if it is `QUEUED` this long after the enqueue: it has not started, or waits
+    /// for a retry.
     ///
     /// It must be longer than a [`delay`](Options::delay), and at most 10 years. Defaults to never.
     ///
@@ -286,15 +294,16 @@ impl Options {
         self
     }
 
-    /// Sets a mark of your own, to find tasks by: 1-200 bytes, no control characters. Defaults to none. [`Filter::tag`](crate::Filter::tag) has an
-    /// example.
+    /// Sets a tag, by which tasks can be found: 1-200 bytes, no control characters. Defaults to
+    /// none. [`Filter::tag`](crate::Filter::tag) has an example.
     pub fn tag(mut self, tag: impl Into<String>) -> Options {
         self.tag = Some(tag.into());
         self
     }
 
-    /// Repeats an enqueue whose outcome stayed unknown ([`Error::token`]): if it did reach the disk, no task is made and
-    /// [`Enqueued::Existing`](crate::Enqueued::Existing) names the one there. Not for [`Task::options`](crate::Task::options).
+    /// Repeats an enqueue whose outcome is unknown ([`Error::token`]): if it reached the disk, no
+    /// task is made and [`Enqueued::Existing`](crate::Enqueued::Existing) has the id of the first
+    /// one. Not for [`Task::options`](crate::Task::options).
     ///
     /// ```
     /// # use perdura::{Filter, Hold, Options, Queue, State};
@@ -313,7 +322,7 @@ impl Options {
         self
     }
 
-    /// These options where they say something, `fallback`'s where they do not.
+    /// Each option, or `fallback`'s where it is not set.
     pub(crate) fn or(self, fallback: Options) -> Options {
         let is_limited = self.limit.is_some() || self.serial.is_some();
         Options {
@@ -333,10 +342,11 @@ impl Options {
         }
     }
 
-    /// Checks every bound of these options alone, as an enqueue at this time would with this configuration.
+    /// Checks the range of every option, as an enqueue at this time and with this configuration
+    /// does.
     ///
-    /// It is for a program that refuses options before it opens a file. The options of a task type are merged when the task is enqueued, and are
-    /// checked then.
+    /// It is for programs that check options before they open a file. The options of a task type
+    /// are merged and checked when a task is enqueued.
     ///
     /// ```
     /// use perdura::{Config, Options};
@@ -351,10 +361,10 @@ impl Options {
         self.check(config, || now.into())
     }
 
-    /// Refuses what cannot be changed of a task that is there.
+    /// Refuses options that cannot be changed after the enqueue.
     ///
     /// # Errors
-    /// `InvalidInput`, naming the first option.
+    /// `InvalidInput`, naming the first such option.
     pub(crate) fn check_edit(&self) -> Result<(), Error> {
         let fixed = [
             ("queue", self.queue.is_some()),
@@ -373,7 +383,7 @@ impl Options {
         }
     }
 
-    /// The time is asked only where an option needs it.
+    /// `now` is called only if an option needs it.
     fn check(&self, config: &Config, now: impl FnOnce() -> Timestamp) -> Result<(), Error> {
         check_name("queue", self.queue.as_deref().unwrap_or(DEFAULT_QUEUE))?;
         if let Some(unique) = &self.unique {
@@ -413,7 +423,8 @@ impl Options {
         Ok(())
     }
 
-    /// The options of one enqueue of `task`: the call's, then the type's, then the configuration's, all checked.
+    /// The options of one enqueue, merged and checked: those of the call, then of the type
+    /// (`of_kind`), then of the configuration.
     ///
     /// # Errors
     /// `InvalidInput`, naming the option, its value and its range.

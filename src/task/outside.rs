@@ -1,4 +1,4 @@
-//! Work that is outside: a task that is `RUNNING` and has no thread.
+//! Work outside this process: its task is `RUNNING` without a thread.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use super::timestamp::Timestamp;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct GoesOutside {
     pub to: Elsewhere,
-    /// How much of the time for its attempt is left.
+    /// How much of the attempt's timeout is left.
     pub time_left: Option<Duration>,
 }
 
-/// Who does work that is outside.
+/// Who does the work.
 #[derive(Debug, Clone)]
 pub(crate) enum Elsewhere {
-    /// Somebody whom perdura does not know, and who says how it ends.
+    /// Somebody unknown to perdura, who reports the end.
     Somebody { waits_for: String },
     /// An engine, with the spec of the job (JSON).
     Engine { name: String, spec: String },
 }
 
 impl Elsewhere {
-    /// How large the spec of the job is, in bytes.
+    /// The size of the spec of the job, in bytes.
     pub(crate) fn spec_bytes(&self) -> usize {
         match self {
             Elsewhere::Somebody { .. } => 0,
@@ -40,17 +40,17 @@ impl Default for Elsewhere {
     }
 }
 
-/// A job of an engine, as the file has it.
+/// A job of an engine, as the file stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JobRow {
     pub task_id: TaskId,
     pub generation: u64,
     pub job: String,
-    /// When it was to be started.
+    /// When its handler returned; its start comes after that.
     pub since: Timestamp,
-    /// When the engine had it for certain.
+    /// When the engine was known to have it.
     pub accepted_at: Option<Timestamp>,
-    /// When its attempt has taken too long.
+    /// When its attempt times out.
     pub deadline: Option<Timestamp>,
     pub cancel_requested: bool,
     /// The epoch of the owner that was to start it.
@@ -61,7 +61,8 @@ pub(crate) struct JobRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OutsideRecord {
-    /// The engine that does it; none if somebody says how it ends ([`Failure::outside`](crate::Failure::outside)).
+    /// The engine that does it; none if somebody reports its end
+    /// ([`Failure::outside`](crate::Failure::outside)).
     pub engine: Option<String>,
     /// The id under which the engine knows it.
     pub job: Option<String>,
@@ -69,8 +70,9 @@ pub struct OutsideRecord {
     pub waits_for: Option<String>,
     /// When its handler returned.
     pub since: Timestamp,
-    /// When the engine had it for certain. None before that: the engine is to be asked, or has been and has not answered.
+    /// When the engine was known to have it. None before that: the engine was not asked yet, or has
+    /// not answered.
     pub accepted_at: Option<Timestamp>,
-    /// When the attempt has taken too long, if it has a [timeout](crate::Options::timeout).
+    /// When the attempt times out, if it has a [timeout](crate::Options::timeout).
     pub deadline: Option<Timestamp>,
 }

@@ -10,10 +10,11 @@ use super::timestamp::millis;
 use crate::config::MAX_DURATION;
 use crate::error::Error;
 
-/// How often tasks of a queue may start: so many in each period, evenly spread, and a few at once after a rest.
+/// How often tasks of a queue may start: `count` in each period, evenly spread, and up to `burst`
+/// at once after a rest.
 ///
-/// A start is allowed each `period / count`. A queue that has rested may start up to `burst` tasks at once. So in any window of time at
-/// most `burst + window × count / period` tasks start.
+/// A start is allowed every `period / count`. So in any window of time at most `burst + window ×
+/// count / period` tasks start.
 ///
 /// Serialises as `{"count":50,"period_ms":60000,"burst":5}`; [`FromStr`] takes what a person types: `50/1m`.
 ///
@@ -45,8 +46,8 @@ const MAX_BURST: u32 = 1_000_000;
 impl Rate {
     /// `count` starts in each `period`, one at a time (a burst of 1).
     ///
-    /// What is out of its range is refused where the rate is set: a `count` of 0, a `period` below 1 ms or over 10 years, and more than a
-    /// million starts a second.
+    /// Values out of range are refused where the rate is set: a `count` of 0, a `period` below 1 ms
+    /// or over 10 years, and more than a million starts a second.
     pub const fn per(period: Duration, count: u32) -> Rate {
         Rate { count, period, burst: 1 }
     }
@@ -57,7 +58,8 @@ impl Rate {
         Rate { burst, ..self }
     }
 
-    /// The time from one start to the next when tasks wait: `period / count`, rounded up to a microsecond.
+    /// The time from one start to the next while tasks wait: `period / count`, rounded up to a
+    /// microsecond.
     pub fn interval(&self) -> Duration {
         let micros = self.period.as_micros().div_ceil(u128::from(self.count.max(1)));
         Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX).max(1))

@@ -1,4 +1,4 @@
-//! What can be read of a task.
+//! Records: tasks, attempts, counters and dead letters as calls return them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::rate::Rate;
 use super::state::{Hold, State};
 use super::timestamp::Timestamp;
 
-/// Everything about a task but its args, checkpoint and result.
+/// Everything about a task except its args, checkpoint and result.
 ///
 /// Serialises under these names, states in capitals, times as RFC 3339, what is absent as null.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,9 +22,9 @@ pub struct TaskRecord {
     pub task_id: TaskId,
     /// The stable name that picks its handler.
     pub task_name: String,
-    /// The lane that it runs in.
+    /// Its queue.
     pub queue: String,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
     /// Why it may not be claimed yet; only for `QUEUED` tasks.
     pub hold: Option<Hold>,
@@ -42,7 +42,7 @@ pub struct TaskRecord {
     pub created_at: Timestamp,
     /// When it falls due, if it waits for its time.
     pub run_at: Option<Timestamp>,
-    /// When it is cancelled if it has not started.
+    /// When it is cancelled if it is still `QUEUED`.
     pub expires_at: Option<Timestamp>,
     /// When its newest attempt started.
     pub started_at: Option<Timestamp>,
@@ -54,7 +54,7 @@ pub struct TaskRecord {
     pub error_message: Option<String>,
     /// The sources of its newest error, or a panic's location and backtrace.
     pub error_traceback: Option<String>,
-    /// How far it has said that it is.
+    /// The progress that its handler reported last.
     pub progress: Option<Progress>,
     /// Whether its cancellation was requested while it ran.
     pub cancel_requested: bool,
@@ -64,7 +64,7 @@ pub struct TaskRecord {
     pub snoozes: u32,
     /// The version of its args.
     pub version: u32,
-    /// The user's own mark.
+    /// Its tag ([`Options::tag`](crate::Options::tag)).
     pub tag: Option<String>,
     /// The limit of one attempt, if the task has its own. Serialised as `timeout_ms`.
     #[serde(rename = "timeout_ms", with = "millis_or_none", default)]
@@ -72,7 +72,7 @@ pub struct TaskRecord {
     /// The base of its backoff, if the task has its own. Serialised as `backoff_ms`.
     #[serde(rename = "backoff_ms", with = "millis_or_none", default)]
     pub backoff: Option<Duration>,
-    /// The dead letter that it was made from.
+    /// The dead letter that it was replayed from.
     pub replay_of: Option<TaskId>,
     /// How it has its unique key, if it was enqueued with one.
     #[serde(default)]
@@ -80,7 +80,8 @@ pub struct TaskRecord {
     /// The limit of its key, if it was enqueued with one.
     #[serde(default)]
     pub limit: Option<LimitRecord>,
-    /// What it needs beside its time and its turn, if it was enqueued with needs or waits for a condition.
+    /// The conditions and the free disk that it needs, if it was enqueued with needs or waits for a
+    /// condition.
     #[serde(default)]
     pub needs: Option<Box<NeedsRecord>>,
     /// Its work outside, if it is `RUNNING` and has no thread.
@@ -92,7 +93,7 @@ pub struct TaskRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LimitRecord {
-    /// How many tasks of its queue and key may run at once, as this one says: 1-256.
+    /// How many tasks of its queue and key may run at once, as this task asked for it: 1-256.
     pub permits: u32,
     /// Whether it is [serial](crate::Options::serial).
     pub serial: bool,
@@ -104,15 +105,15 @@ pub struct LimitRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct KeyRecord {
-    /// Whether the key was taken by this task and has not been given to another since.
+    /// Whether this task took the key, and no other task has taken it since.
     pub held: bool,
     /// Whether the task needs it only [until it starts](crate::Unique::until_started).
     pub until_started: bool,
-    /// Until when it is taken in any case ([`Unique::for_`](crate::Unique::for_)).
+    /// Until when it is taken at least ([`Unique::for_`](crate::Unique::for_)).
     pub until: Option<Timestamp>,
 }
 
-/// A length of time as a whole number of milliseconds.
+/// A duration as a whole number of milliseconds.
 mod millis_or_none {
     use std::time::Duration;
 
@@ -132,7 +133,7 @@ mod millis_or_none {
     }
 }
 
-/// How far a task has said that it is.
+/// The progress that a handler reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Progress {
@@ -210,7 +211,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// One queue; zero in each state for one that has no tasks.
+    /// The counts of one queue; all zero if it has no tasks.
     ///
     /// ```
     /// let queue = perdura::Queue::builder().open_temporary()?;
@@ -222,7 +223,7 @@ impl Counts {
         self.queues.get(name).copied().unwrap_or_default()
     }
 
-    /// All queues together.
+    /// The sums over all queues.
     pub fn total(&self) -> QueueCounts {
         self.queues.values().fold(QueueCounts::default(), |sum, q| QueueCounts {
             paused: false,
@@ -245,13 +246,13 @@ impl Counts {
     }
 }
 
-/// How many tasks a queue has. `QUEUED` tasks are told apart by what they wait for.
+/// How many tasks a queue has. `QUEUED` tasks are counted by their hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QueueCounts {
     /// Whether nothing is claimed from it.
     pub paused: bool,
-    /// Whether the process that executes leaves it to others ([`Builder::queues`](crate::Builder::queues)).
+    /// Whether the owner does not serve it ([`Builder::queues`](crate::Builder::queues)).
     #[serde(default)]
     pub not_served: bool,
     /// How many of its tasks may be in flight at once ([`Queue::set_limit`](crate::Queue::set_limit)); none: as many as there are workers.
@@ -346,7 +347,7 @@ pub struct Bulk {
     pub skipped: u64,
 }
 
-/// A task that was moved out of the task table.
+/// A dead letter: a task that was moved out of the task table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DeadLetter {
@@ -380,6 +381,6 @@ pub struct DeadLetter {
     pub error_message: Option<String>,
     /// The sources of its last error, or a panic's location and backtrace.
     pub error_traceback: Option<String>,
-    /// The user's own mark.
+    /// Its tag ([`Options::tag`](crate::Options::tag)).
     pub tag: Option<String>,
 }

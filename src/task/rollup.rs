@@ -1,11 +1,12 @@
-//! What attempts did lately, summed up.
+//! Sums of attempts by task name and minute.
 
 use serde::Serialize;
 
 use super::histogram::{Histogram, UNKNOWN};
 use super::timestamp::Timestamp;
 
-/// What the attempts of one task name did in one minute. Made by [`Queue::rollups`](crate::Queue::rollups).
+/// The attempts of one task name that ended in one minute, counted by outcome. Made by
+/// [`Queue::rollups`](crate::Queue::rollups).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Rollup {
@@ -23,14 +24,14 @@ pub struct Rollup {
     pub lost: u64,
     /// Attempts that left their task `CANCELLED`.
     pub cancelled: u64,
-    /// How long the handlers ran, without the attempts whose process died.
+    /// How long the handlers ran, except in attempts whose process died.
     pub ran: Histogram,
     /// How long the tasks had been ready when their attempts started.
     pub waited: Histogram,
 }
 
 impl Rollup {
-    /// Nothing yet.
+    /// A rollup with all counts zero.
     pub(crate) fn new(minute: Timestamp, task_name: String) -> Rollup {
         Rollup {
             minute,
@@ -51,7 +52,7 @@ impl Rollup {
         counts.into_iter().fold(self.succeeded, u64::saturating_add)
     }
 
-    /// Adds what another one has counted; the minute and the name stay.
+    /// Adds the counts of another rollup; the minute and the name stay.
     pub fn merge(&mut self, other: &Rollup) {
         for (sum, n) in [
             (&mut self.succeeded, other.succeeded),
@@ -66,7 +67,7 @@ impl Rollup {
         self.waited.merge(&other.waited);
     }
 
-    /// Counts `n` attempts of a bucket of a measure.
+    /// Counts `n` attempts in a bucket of a measure.
     pub(crate) fn count(&mut self, measure: Measure, bucket: u8, n: u64) {
         let counter = match measure {
             Measure::Succeeded => &mut self.succeeded,

@@ -1,4 +1,4 @@
-//! The six states, and why a queued task may have to wait.
+//! The six states, and the reasons for which a queued task waits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// Where a task stands in its life.
+/// The state of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum State {
@@ -133,7 +133,7 @@ impl Hold {
     }
 }
 
-/// What a task does meanwhile: `waits for its time`.
+/// What the task does because of it: `waits for its time`.
 impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

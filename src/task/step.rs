@@ -1,4 +1,4 @@
-//! Steps of a task: what is done once in its life, by name.
+//! Steps of a task: parts that are done once in its life, known by name.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::timestamp::Timestamp;
 
-/// What a step is called: its name and, for one of a loop, its number.
+/// The key of a step: its name and, in a loop, its number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct StepKey {
     pub name: String,
@@ -14,12 +14,12 @@ pub(crate) struct StepKey {
 }
 
 impl StepKey {
-    /// Its number as it stands in a row.
+    /// Its number as a row stores it.
     pub(crate) fn number_code(&self) -> i64 {
         self.number.map_or(-1, |number| i64::try_from(number).unwrap_or(i64::MAX))
     }
 
-    /// The number that stands in a row.
+    /// The number that a row stores.
     pub(crate) fn number_of(code: i64) -> Option<u64> {
         u64::try_from(code).ok()
     }
@@ -34,13 +34,14 @@ impl fmt::Display for StepKey {
     }
 }
 
-/// A step of a task that is done, or a sleep that has begun. [`Queue::steps`](crate::Queue::steps) gives them.
+/// A step of a task that is done, or a sleep that has begun. [`Queue::steps`](crate::Queue::steps)
+/// lists them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StepRecord {
     /// Its name.
     pub name: String,
-    /// Which one of its name it is, for one of a loop ([`Context::step_n`](crate::Context::step_n)).
+    /// Its number, for a step of a loop ([`Context::step_n`](crate::Context::step_n)).
     pub number: Option<u64>,
     /// When it was done; of a sleep, when it began.
     pub done_at: Timestamp,

@@ -1,4 +1,4 @@
-//! What attempts write: two bounded streams of bytes.
+//! The output of attempts: two bounded streams of bytes.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -36,22 +36,22 @@ impl OutputStream {
 /// What an attempt wrote to one stream: its first 16 KiB, and the last 48 KiB of the rest. Made by
 /// [`Queue::output`](crate::Queue::output).
 ///
-/// The bytes are those that the attempt wrote. Where it is serialised, `first` and `last` are texts, in which what is not UTF-8 is
-/// replaced by U+FFFD.
+/// The bytes are kept as the attempt wrote them. When it is serialised, `first` and `last` are
+/// texts, in which bytes that are not UTF-8 are replaced by U+FFFD.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Output {
-    /// The claim that it belongs to.
+    /// The generation of the attempt that wrote it.
     pub generation: u64,
     /// The stream that it was written to.
     pub stream: OutputStream,
-    /// How it began.
+    /// The beginning.
     #[serde(serialize_with = "as_text")]
     pub first: Vec<u8>,
-    /// How it went on, or ended if the middle was left out.
+    /// What follows `first`, or the end if the middle was left out.
     #[serde(serialize_with = "as_text")]
     pub last: Vec<u8>,
-    /// How many bytes were written, those that were left out included.
+    /// How many bytes were written, including those left out.
     pub bytes: u64,
 }
 
@@ -61,12 +61,12 @@ impl Output {
         self.bytes.saturating_sub(self.first.len() as u64).saturating_sub(self.last.len() as u64)
     }
 
-    /// `first` as text; what is not UTF-8 is replaced by U+FFFD.
+    /// `first` as text; bytes that are not UTF-8 are replaced by U+FFFD.
     pub fn first_text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.first)
     }
 
-    /// `last` as text; what is not UTF-8 is replaced by U+FFFD.
+    /// `last` as text; bytes that are not UTF-8 are replaced by U+FFFD.
     pub fn last_text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.last)
     }
@@ -76,13 +76,13 @@ fn as_text<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(&String::from_utf8_lossy(bytes))
 }
 
-/// One stream while it is being written. No character of UTF-8 is cut in two.
+/// A stream that is being written. No UTF-8 character is cut in two.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stream {
     pub first: Vec<u8>,
     last: VecDeque<u8>,
     pub bytes: u64,
-    /// Something of it is not in the file yet.
+    /// It has bytes that are not in the file yet.
     pub is_new: bool,
 }
 
@@ -110,16 +110,16 @@ impl Stream {
         }
     }
 
-    /// The kept end of it.
+    /// The end that is kept.
     pub(crate) fn last(&mut self) -> Vec<u8> {
         self.last.make_contiguous().to_vec()
     }
 }
 
-/// The longest rest of a character of UTF-8 behind its first byte.
+/// The most bytes that a UTF-8 character has after its first.
 const LONGEST_REST: usize = 3;
 
-/// How many bytes at the end begin a character of UTF-8 that more bytes could complete.
+/// The length of an incomplete UTF-8 character at the end, which more bytes could complete.
 fn begun_at_the_end(bytes: &[u8]) -> usize {
     let end = &bytes[bytes.len().saturating_sub(LONGEST_REST)..];
     let last = end.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());

@@ -1,13 +1,13 @@
-//! A kind of task: its name, its version, its options.
+//! The trait of task types: name, version, options.
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::options::Options;
 
-/// One kind of durable work: plain data, kept as JSON under a name that never changes.
+/// A type of task: plain data, stored as JSON under a name that never changes.
 ///
-/// Behaviour lives apart, in a handler (see [`Builder::handle`](crate::Builder::handle)), so that a program without handlers can
-/// still enqueue and read.
+/// The behaviour is in a handler (see [`Builder::handle`](crate::Builder::handle)), so a program
+/// without handlers can enqueue and read too.
 ///
 /// ```
 /// use perdura::Task;
@@ -27,9 +27,11 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// The stable name that picks the handler: 1-200 bytes, no control characters. Renaming the type must not change it.
     const NAME: &'static str;
 
-    /// What the handler returns, kept as JSON with the task: `()` for a task that is done for its effects.
+    /// What the handler returns, stored as JSON with the task: `()` for a task that has only
+    /// effects.
     ///
-    /// [`Queue::result`](crate::Queue::result) and [`Queue::wait_result`](crate::Queue::wait_result) give it back.
+    /// [`Queue::result`](crate::Queue::result) and
+    /// [`Queue::wait_result`](crate::Queue::wait_result) return it.
     type Output: Serialize + DeserializeOwned;
 
     /// The version of the args' shape. Defaults to 1.
@@ -39,11 +41,11 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// through the steps of [`Builder::upgrade`](crate::Builder::upgrade) first.
     const VERSION: u32 = 1;
 
-    /// Names that tasks of this kind had before: those that are still in the file run, too. Defaults to none.
+    /// Earlier names of this task type: tasks in the file that have them run too. Defaults to none.
     const ALIASES: &'static [&'static str] = &[];
 
-    /// Options for every task of this type. The call's own options win over these, and these over the configuration.
-    /// Defaults to none.
+    /// Options for every task of this type. The options of a call override these, and these
+    /// override the configuration. Defaults to none.
     fn options(&self) -> Options {
         Options::new()
     }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A point in wall-clock time, in whole milliseconds since 1970 UTC.
 ///
-/// Shown and serialised as RFC 3339 (`2026-11-23T08:30:00.250Z`). Arithmetic saturates, so that clocks before 1970 or far ahead
-/// cause no panic; text shows times outside 1970-9999 as the nearest of these.
+/// Displayed and serialised as RFC 3339 (`2026-11-23T08:30:00.250Z`). Arithmetic saturates, so a
+/// clock before 1970 or far ahead causes no panic. The text of a time outside 1970-9999 is that of
+/// the nearest time inside.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -26,7 +27,7 @@ impl Timestamp {
         self.0
     }
 
-    /// This moment as a `SystemTime`, or the nearest that the platform can hold.
+    /// This moment as a `SystemTime`; 1970 if the platform cannot hold it.
     pub fn to_system_time(self) -> SystemTime {
         let distance = Duration::from_millis(self.0.unsigned_abs());
         let moved =
@@ -34,17 +35,17 @@ impl Timestamp {
         moved.unwrap_or(UNIX_EPOCH)
     }
 
-    /// This moment moved forward by `delay`, at most to the end of time.
+    /// This moment moved forward by `delay`, at most to `i64::MAX` milliseconds.
     pub fn saturating_add(self, delay: Duration) -> Timestamp {
         Timestamp(self.0.saturating_add(millis(delay)))
     }
 
-    /// This moment moved back by `delay`, at most to the beginning of time.
+    /// This moment moved back by `delay`, at most to `i64::MIN` milliseconds.
     pub fn saturating_sub(self, delay: Duration) -> Timestamp {
         Timestamp(self.0.saturating_sub(millis(delay)))
     }
 
-    /// How long after `earlier` this is; zero if it is not.
+    /// The time from `earlier` to this moment; zero if this is not later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -70,7 +71,7 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-/// As text; in milliseconds where that could not tell two times apart.
+/// As text; in milliseconds where texts of different times are equal (outside 1970-9999).
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {

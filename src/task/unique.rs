@@ -1,4 +1,5 @@
-//! Unique keys as an enqueue asks for them: the key, how long it is taken, and what a second enqueue does.
+//! Unique keys, as an enqueue asks for them: the key, how long it is taken, and what a second
+//! enqueue does.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,8 +9,9 @@ use super::name::check_key;
 use crate::config::MAX_DURATION;
 use crate::error::Error;
 
-/// A unique key, for how long it is taken, and what an enqueue does that finds it taken. For [`Options::unique`](crate::Options::unique) and
-/// [`Options::unique_in_queue`](crate::Options::unique_in_queue), which also take a mere text.
+/// A unique key, how long it is taken, and what an enqueue does if it is taken. For
+/// [`Options::unique`](crate::Options::unique) and
+/// [`Options::unique_in_queue`](crate::Options::unique_in_queue), which also accept a plain text.
 ///
 /// ```
 /// # use perdura::{Enqueued, OnConflict, Options, Queue, Unique};
@@ -30,18 +32,20 @@ use crate::error::Error;
 #[must_use = "it does nothing before it is given to Options::unique()"]
 pub struct Unique {
     pub(crate) key: String,
-    /// Among tasks of all names, not of one.
+    /// Unique among tasks of all names, not only of one.
     pub(crate) whole_queue: bool,
     pub(crate) until_started: bool,
     pub(crate) lasts: Option<Duration>,
     pub(crate) on_conflict: OnConflict,
 }
 
-/// What an enqueue does whose unique key is taken.
+/// What an enqueue does if its unique key is taken.
 ///
-/// Only a task that is `QUEUED` is replaced: one that has been claimed, or has ended, is kept as it is, whatever is asked for. A replaced task keeps
-/// its id, and with that its place among tasks of its priority; a checkpoint that it has saved goes, because it was made for other
-/// args. If the key is one of the whole queue and the task has another name, it gets the new name with the new args.
+/// Only a task that is `QUEUED` is replaced: one that is running, has ended or has stored
+/// [steps](crate::Context::step) stays as it is, whatever the enqueue asks for. A replaced task
+/// keeps its id, and so its place among tasks of its priority; its checkpoint is deleted, because
+/// it was made for other args. If the key is unique in the queue and the task has another name, it
+/// gets the new name with the new args.
 ///
 /// ```
 /// # use perdura::{OnConflict, Options, Queue, Unique};
@@ -58,25 +62,29 @@ pub struct Unique {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnConflict {
-    /// Changes nothing and answers [`Enqueued::Existing`](crate::Enqueued::Existing).
+    /// Changes nothing and returns [`Enqueued::Existing`](crate::Enqueued::Existing).
     #[default]
     Keep,
-    /// Puts the new task in the place of the one that waits: args, options and time. Its attempts begin anew; it goes on waiting for an attempt that
-    /// was given up and still runs, and for its turn after a process died.
+    /// Replaces the waiting task by the new one: args, options and time. Its attempts begin anew;
+    /// it still waits for an attempt that was given up and still runs, and for its turn among
+    /// suspects.
     Replace,
-    /// Gives the waiting task the new args, and leaves its options, its time and its attempts.
+    /// Gives the waiting task the new args, and keeps its options, its time and its attempts.
     ReplaceArgs,
-    /// Gives the waiting task the new args and lets it wait anew: for the [`delay`](crate::Options::delay) from now, but not beyond `max_wait`
-    /// after the task was made. Its expiry, if the enqueue names one, is counted from now too. A task that has been tried before keeps its time.
+    /// Gives the waiting task the new args and restarts its wait: it waits for the
+    /// [`delay`](crate::Options::delay) from now, but not longer than `max_wait` after the task was
+    /// made. Its expiry, if the enqueue has one, is counted from now too. A task that has been
+    /// tried before keeps its time.
     ///
     /// The enqueue needs a `delay`, and no [`run_at`](crate::Options::run_at).
     Debounce {
-        /// The longest that enqueues can put the task off, counted from the first: at least the delay, at most 10 years.
+        /// How long enqueues can delay the task, counted from the first: at least the delay, at
+        /// most 10 years.
         max_wait: Duration,
     },
 }
 
-/// Without the key, whose text may be private.
+/// Leaves out the key, whose text may be private.
 impl fmt::Debug for Unique {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unique")
@@ -106,11 +114,12 @@ impl Unique {
         }
     }
 
-    /// Takes the key only until the task is claimed, so that what changes during the run makes one task more. Defaults to as long as the task is
-    /// live.
+    /// Takes the key only until the task is claimed, so a change during the run can enqueue one
+    /// more task. Defaults to as long as the task is live.
     ///
-    /// The claim frees the key in its own transaction. A task that is `QUEUED` again (after a failure, a snooze, a shutdown, a crash, or by hand)
-    /// takes the key again if it is free then, and else goes on without it.
+    /// The claim frees the key in its own transaction. A task that is `QUEUED` again (after a
+    /// failure, a snooze, a shutdown, a crash, or by hand) takes the key again if it is free then,
+    /// else it goes on without it.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Options, Queue, Unique};
@@ -139,12 +148,15 @@ impl Unique {
     /// Keeps the key taken for at least this long after the task was made, whatever becomes of the task: above zero, at most 10 years. Defaults to
     /// no longer than the task needs it.
     ///
-    /// The key stays taken after the task has ended, and when it is a dead letter or has been purged: the id in
-    /// [`Enqueued::Existing`](crate::Enqueued::Existing) may be that of a task that is gone. A task that is [deleted](crate::Queue::delete) by
-    /// hand frees its key. A task that is live beyond this time holds the key on, as every task does.
+    /// The key stays taken after the task has ended, has become a dead letter, or was purged: the
+    /// id in [`Enqueued::Existing`](crate::Enqueued::Existing) may be that of a task that is gone.
+    /// A task that is [deleted](crate::Queue::delete) by hand frees its key. A task that is live
+    /// beyond this time keeps the key, as any live task does.
     ///
-    /// The time is one of the wall clock. A clock that is set forward frees the key early. One that is set back prolongs it by at most the same
-    /// length again, counted from the next enqueue with the key or from when the owner's maintenance notices, which it does within 15 minutes.
+    /// The time is one of the wall clock. If the clock is set forward, the key is free early. If it
+    /// is set back, the key stays taken for at most the same length again, counted from the next
+    /// enqueue with the key or from when the owner's maintenance notices the jump, within 15
+    /// minutes.
     ///
     /// ```
     /// # use perdura::{Context, Failure, Options, Queue, Unique};
@@ -174,7 +186,7 @@ impl Unique {
         self
     }
 
-    /// A text that no other key has in a queue: neither names nor keys have control characters.
+    /// The key with its scope, unique in a queue: neither names nor keys contain the separator.
     pub(crate) fn scoped(&self, task_name: &str) -> String {
         format!("{}\0{}", if self.whole_queue { "" } else { task_name }, self.key)
     }
