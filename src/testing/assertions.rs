@@ -1,4 +1,5 @@
-//! Assertions of tests: which tasks are enqueued, and the run of one task from its args to its outcome.
+//! Test assertions: which tasks are enqueued, and one attempt of a task from its args to its
+//! outcome.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::json::{from_json, to_json};
 use crate::task::{Filter, State, Task, TaskRecord};
 
-/// A task that waits for its turn or its time, with its args.
+/// A `QUEUED` task, with its args.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct EnqueuedTask<T> {
@@ -20,7 +21,7 @@ pub struct EnqueuedTask<T> {
     pub record: TaskRecord,
 }
 
-/// How the one attempt of [`SteppedQueue::perform`] went.
+/// The result of [`SteppedQueue::perform`].
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Performed {
@@ -47,7 +48,8 @@ impl SteppedQueue {
             .collect()
     }
 
-    /// Asserts that there is a `QUEUED` task of a type for which `wanted` is true. Answers with the first of these.
+    /// Asserts that there is a `QUEUED` task of type `T` for which `wanted` is true. Returns the
+    /// first one.
     ///
     /// # Panics
     /// If there is none, or the file cannot be read.
@@ -63,7 +65,7 @@ impl SteppedQueue {
         }
     }
 
-    /// Asserts that there is no `QUEUED` task of a type for which `unwanted` is true.
+    /// Asserts that there is no `QUEUED` task of type `T` for which `unwanted` is true.
     ///
     /// # Panics
     /// If there is one, or the file cannot be read.
@@ -83,13 +85,13 @@ impl SteppedQueue {
         }
     }
 
-    /// Enqueues a task, claims it, runs it and settles it: the real path, once. Also checks that its args survive the way through
-    /// the file: what the handler gets is what was given.
+    /// Enqueues, claims, runs and settles one task, on the real code path. Also checks that its
+    /// args are read back from JSON unchanged, so that the handler gets what was enqueued.
     ///
     /// # Errors
-    /// [`WrongState`](ErrorKind::WrongState) if other tasks are ready, or the task is not (a delay, no handler);
-    /// [`Serialization`](ErrorKind::Serialization) if args change on their way, naming the field;
-    /// those of [`enqueue`](crate::Queue::enqueue).
+    /// [`WrongState`](ErrorKind::WrongState) if other tasks are ready, or the task is not (a delay,
+    /// no handler); [`Serialization`](ErrorKind::Serialization) if args do not come back unchanged,
+    /// naming the field; those of [`enqueue`](crate::Queue::enqueue).
     pub fn perform<T: Task>(&self, task: &T) -> Result<Performed, Error> {
         check_round_trip(task)?;
         let ready = self.queue().counts()?.total().ready;
@@ -128,7 +130,7 @@ fn those_of<T: Task>(json: &str) -> Result<T, Error> {
     })
 }
 
-/// Whether args come back as they went, to the last digit.
+/// Checks that args come back from JSON unchanged, to the last digit.
 fn check_round_trip<T: Task>(task: &T) -> Result<(), Error> {
     let wrong = |problem: String| {
         Error::new(ErrorKind::Serialization, format!("the args of {:?} {problem}", T::NAME))
@@ -147,7 +149,8 @@ fn check_round_trip<T: Task>(task: &T) -> Result<(), Error> {
 
 type Raw<'j> = &'j RawValue;
 
-/// Where two texts of JSON differ first, as a JSON pointer. Numbers are compared as they are written: nothing is rounded.
+/// The first difference of two JSON texts, as a JSON pointer. Numbers are compared as text, without
+/// rounding.
 fn difference(a: &str, b: &str, place: String) -> Option<String> {
     if a == b {
         return None;

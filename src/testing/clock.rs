@@ -1,4 +1,4 @@
-//! A clock that a test moves.
+//! The clock that a test moves.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::task::Timestamp;
 
-/// A clock that moves only when told. Clones share the time.
+/// A clock that moves only when a test moves it. Clones share the time.
 #[derive(Debug, Clone)]
 pub struct ManualClock(Arc<Mutex<Times>>);
 
@@ -31,20 +31,20 @@ impl ManualClock {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Time passes, on the wall clock and the monotonic one.
+    /// Moves the wall clock and the monotonic clock forward.
     pub fn advance(&self, by: Duration) {
         let mut times = self.times();
         times.wall = times.wall.saturating_add(by);
         times.monotonic = times.monotonic.saturating_add(by);
     }
 
-    /// The machine sleeps: the wall clock goes on, the monotonic one stands still.
+    /// Simulates a sleep of the machine: moves only the wall clock forward.
     pub fn suspend(&self, for_: Duration) {
         let mut times = self.times();
         times.wall = times.wall.saturating_add(for_);
     }
 
-    /// Somebody sets the wall clock.
+    /// Sets the wall clock, forward or back.
     pub fn set_wall(&self, to: Timestamp) {
         self.times().wall = to;
     }

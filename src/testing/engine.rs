@@ -1,4 +1,5 @@
-//! For tests of work outside: an engine that does what the test says, and a check of what perdura expects of any engine.
+//! Tests of work outside: an engine that a test controls, and a check of the contract of any
+//! engine.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -8,7 +9,8 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Collected, Engine, EngineError, JobEnd, JobId, JobStatus};
 
-/// An engine that does what a test says. All clones are one engine: a test keeps a clone, and the queue gets another.
+/// An engine that a test controls. All clones are one engine: the test keeps one, and the queue
+/// gets another.
 ///
 /// A job is pending until the test says otherwise. The engine never starts an id twice, and counts its calls ([`EngineCalls`]).
 ///
@@ -44,7 +46,7 @@ pub struct ScriptedEngine(Arc<Mutex<EngineScript>>);
 #[derive(Default)]
 struct EngineScript {
     jobs: BTreeMap<JobId, ScriptedJob>,
-    /// How often each id has really begun; ids that were forgotten stay here.
+    /// How often the job of each id began, including ids that were forgotten.
     starts: BTreeMap<JobId, u32>,
     next_starts: VecDeque<StartFault>,
     outage: Option<EngineError>,
@@ -63,13 +65,13 @@ struct ScriptedJob {
     is_to_stop: bool,
 }
 
-/// What goes wrong with a start.
+/// A fault of a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StartFault {
-    /// The connection is cut before the engine gets the call.
+    /// The connection breaks before the engine gets the call.
     CutBefore,
-    /// The job begins, and the connection is cut before the answer.
+    /// The job begins, and the connection breaks before the answer.
     CutAfter,
     /// The engine is busy.
     NotNow,
@@ -113,7 +115,7 @@ impl ScriptedEngine {
         self.script().jobs.get(job).map_or(serde_json::Value::Null, |job| job.spec.clone())
     }
 
-    /// How often each id has really begun, including ids that the engine has forgotten.
+    /// How often the job of each id began, including ids that the engine has forgotten.
     pub fn starts(&self) -> BTreeMap<JobId, u32> {
         self.script().starts.clone()
     }
@@ -130,7 +132,7 @@ impl ScriptedEngine {
         }
     }
 
-    /// Ends a job in this way, with this result. A job that the engine does not know is ignored.
+    /// Ends a job with this end and result. A job that the engine does not know is ignored.
     pub fn finish(&self, job: &JobId, end: JobEnd, result: impl Into<String>) {
         if let Some(job) = self.script().jobs.get_mut(job) {
             job.status = JobStatus::Ended(end);
@@ -151,42 +153,43 @@ impl ScriptedEngine {
         self.script().jobs.get(job).is_some_and(|job| job.is_to_stop)
     }
 
-    /// Forgets all jobs, as a cluster does whose head has started again with empty memory.
+    /// Forgets all jobs, like a cluster whose head has restarted with empty memory.
     pub fn forget_all(&self) {
         self.script().jobs.clear();
     }
 
-    /// Lets the next start fail in this way. Each further call is for the start after that.
+    /// Makes the next start fail in this way; each further call is for the start after that.
     pub fn fail_next_start(&self, fault: StartFault) {
         self.script().next_starts.push_back(fault);
     }
 
-    /// Lets every call fail with this error; `None` ends that.
+    /// Makes every call fail with this error; `None` ends that.
     pub fn set_outage(&self, outage: Option<EngineError>) {
         self.script().outage = outage;
     }
 
-    /// Lets `poll` leave out the last answer.
+    /// Makes `poll` leave out the last answer.
     pub fn set_answers_short(&self, on: bool) {
         self.script().answers_short = on;
     }
 
-    /// Lets `poll` panic.
+    /// Makes `poll` panic.
     pub fn set_panics(&self, on: bool) {
         self.script().panics = on;
     }
 
-    /// Lets `collect` fail.
+    /// Makes `collect` fail.
     pub fn set_fails_to_collect(&self, on: bool) {
         self.script().fails_to_collect = on;
     }
 
-    /// Lets `cancel` return Ok without ending the job.
+    /// Makes `cancel` return Ok without ending the job.
     pub fn set_ignores_cancel(&self, on: bool) {
         self.script().ignores_cancel = on;
     }
 
-    /// Sets what [`remembers`](Engine::remembers) answers. Defaults to `Duration::MAX`. The engine itself forgets no job by age.
+    /// Sets the value of [`remembers`](Engine::remembers). Defaults to `Duration::MAX`. The engine
+    /// itself forgets no job by age.
     pub fn set_remembers(&self, time: Duration) {
         self.script().remembers = Some(time);
     }
@@ -280,7 +283,7 @@ impl Engine for ScriptedEngine {
     }
 }
 
-/// Jobs with known ends, for [`check_engine`].
+/// Jobs with known outcomes, for [`check_engine`].
 #[derive(Debug, Clone)]
 pub struct EngineCases<S> {
     /// A job that succeeds.
@@ -295,8 +298,8 @@ pub struct EngineCases<S> {
     pub patience: Duration,
 }
 
-/// Runs an engine through what perdura expects of it: that an id is started once, that each job is found again as long as it is remembered, that what
-/// is stopped ends, that ids are told apart.
+/// Checks the contract of an engine: that an id is started once, that a job is found as long as the
+/// engine remembers it, that a cancelled job ends, and that ids are not confused.
 ///
 /// ```
 /// use perdura::testing::{EngineCases, ScriptedEngine, check_engine};
@@ -311,7 +314,7 @@ pub struct EngineCases<S> {
 /// ```
 ///
 /// # Errors
-/// The first expectation that does not hold: what the engine does, and what it should have done.
+/// The first violation: what the engine did, and what it should have done.
 pub fn check_engine<E: Engine>(engine: &mut E, cases: &EngineCases<E::Spec>) -> Result<(), String> {
     let run = RandomState::new().hash_one(0);
     let id = |n: u32| JobId::new(format!("{run:016x}-{n:x}"));
@@ -323,7 +326,7 @@ pub fn check_engine<E: Engine>(engine: &mut E, cases: &EngineCases<E::Spec>) -> 
         other => return Err(format!("poll of no jobs should answer with none, and gives {other:?}")),
     }
 
-    // An id is started once, whether its job runs or has ended.
+    // An id is started once, also after its job has ended.
     let good = id(0x11);
     check.call("start", |engine| engine.start(&good, &cases.succeeds))?;
     check.call("start of a job that it has", |engine| engine.start(&good, &cases.succeeds))?;
@@ -334,7 +337,7 @@ pub fn check_engine<E: Engine>(engine: &mut E, cases: &EngineCases<E::Spec>) -> 
         check.is("a job that has ended and is started again", &good, &JobStatus::Ended(JobEnd::Succeeded))?;
     }
 
-    // One id is the beginning of another id.
+    // Ids that are prefixes of each other.
     check.is("a job whose id begins that of another", &id(0x1), &JobStatus::Absent)?;
     check.is("a job whose id begins with that of another", &id(0x111), &JobStatus::Absent)?;
 
@@ -402,7 +405,7 @@ impl<E: Engine> EngineCheck<'_, E> {
         }
     }
 
-    /// Asks a job to stop, again and again, until it has ended.
+    /// Cancels a job repeatedly until it has ended.
     fn stops(&mut self, job: &JobId) -> Result<(), String> {
         let is_right = |end: &JobEnd| matches!(end, JobEnd::Cancelled | JobEnd::Failed(_));
         let until = self.clock.monotonic() + self.patience;
@@ -420,7 +423,7 @@ impl<E: Engine> EngineCheck<'_, E> {
         }
     }
 
-    /// Asks the engine to forget a job. It may answer for a while that it is too early.
+    /// Asks the engine to forget a job. For a while it may fail because it is too early.
     fn forgets(&mut self, job: &JobId) -> Result<(), String> {
         let until = self.clock.monotonic() + self.patience;
         loop {

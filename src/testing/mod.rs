@@ -1,7 +1,9 @@
-//! Queues without threads, and a clock that stands still: for tests that neither sleep nor flake.
+//! The testing kit: queues without threads and a clock that a test moves, for tests that do not
+//! sleep and are deterministic.
 //!
-//! A [`SteppedQueue`] has the same file, the same SQL and the same steps as a [`Queue`](crate::Queue); but nothing happens
-//! unless the test calls for it, and time passes only on its [`ManualClock`].
+//! A [`SteppedQueue`] has the same file, the same SQL and the same steps as a
+//! [`Queue`](crate::Queue), but nothing happens unless the test calls for it, and time passes only
+//! on its [`ManualClock`].
 //!
 //! ```
 //! use perdura::testing::{ManualClock, SteppedQueue};
@@ -44,7 +46,7 @@ pub use assertions::{EnqueuedTask, Performed};
 pub use clock::ManualClock;
 pub use engine::{EngineCalls, EngineCases, ScriptedEngine, StartFault, check_engine};
 pub use history::{History, HistoryRecorder, Invariant, Violation, check_history};
-/// Faults below SQLite: operations that fail, a disk that is full, what a power cut leaves. Open the queue with
+/// Faults below SQLite: failing operations, a full disk, power cuts. Open the queue with
 /// [`Builder::vfs`](crate::Builder::vfs) and [`faults::VFS`].
 #[cfg(feature = "faults")]
 pub use perdura_faultvfs as faults;

@@ -1,9 +1,10 @@
-//! For property tests with the crate `proptest` (feature `proptest`): strategies, and a state machine that holds a queue with a
-//! program's own tasks against the [model](super::model).
+//! Property tests with the crate `proptest` (feature `proptest`): strategies, and a state machine
+//! that compares a queue with a program's own tasks to the [model](super::model).
 //!
-//! A program says what its tasks do, and how to draw one; then any sequence of enqueues, attempts, jumps of the clock, cancels,
-//! crashes at any commit and so on is tried, each operation is followed by a comparison with the model and by the program's own
-//! invariants, and a failure shrinks to a few lines.
+//! A program says what its tasks do, and how to generate one. Then random sequences of enqueues,
+//! attempts, jumps of the clock, cancels, crashes at any commit and so on are tried. After each
+//! operation the queue is compared with the model and the program's own invariants are checked; a
+//! failure shrinks to a few lines.
 //!
 //! ```
 //! use std::sync::{Arc, Mutex};
@@ -73,8 +74,8 @@
 //! # whatever_happens_who_succeeded_has_paid();
 //! ```
 //!
-//! The handlers run on the test's thread, one at a time. What must hold when they run at the same time is for
-//! [`check_history`](super::check_history).
+//! The handlers run on the test's thread, one at a time. [`check_history`](super::check_history) is
+//! for handlers that run at the same time.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -101,8 +102,8 @@ pub const QUEUES: [&str; 3] = ["a", "b", "c"];
 /// The conditions of generated options and operations.
 pub const CONDITIONS: [&str; 3] = ["a", "b", "c"];
 
-/// Valid configurations, without jitter, that shrink towards the default. `denied.here` and `TaskLost` are the denylist's entries, if
-/// it has any.
+/// Valid configurations without jitter, which shrink towards the default. The denylist has
+/// `denied.here`, `TaskLost`, both or none.
 pub fn configs() -> BoxedStrategy<Config> {
     let hours = |n: u64| Duration::from_secs(n * 3600);
     let retries = (1..=5_u32, 0..=7_u64, 0..=12_u32).prop_map(|(attempts, base, doublings)| {
@@ -131,7 +132,8 @@ pub fn configs() -> BoxedStrategy<Config> {
         .boxed()
 }
 
-/// Options that an enqueue takes under any of [`configs`]: queues, priorities, delays, unique keys, limits of keys, conditions, expiry.
+/// Options that are valid under any of [`configs`]: queues, priorities, delays, unique keys, limits
+/// of keys, conditions, expiry.
 pub fn options() -> BoxedStrategy<Options> {
     let seconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_secs);
     let numbers =
@@ -141,7 +143,7 @@ pub fn options() -> BoxedStrategy<Options> {
     let needs = prop::collection::vec(select(CONDITIONS.to_vec()), 0..=2);
     (numbers, times, weighted(0.3, (0..4_u8, uniques())), limit, weighted(0.2, needs))
         .prop_map(|((queue, priority, attempts), (delay, expires), key, limit, needs)| {
-            let delay = delay.filter(|delay| expires.is_none_or(|after| *delay < after)); // else it is refused
+            let delay = delay.filter(|delay| expires.is_none_or(|after| *delay < after)); // a longer one is refused
             let options = Options::new();
             let options = queue.map_or(options.clone(), |queue| options.queue(queue));
             let options = priority.map_or(options.clone(), |priority| options.priority(priority));
@@ -159,14 +161,14 @@ pub fn options() -> BoxedStrategy<Options> {
             if let OnConflict::Debounce { max_wait } = unique.on_conflict
                 && delay.is_none_or(|delay| delay.is_zero() || delay > max_wait)
             {
-                unique = unique.on_conflict(OnConflict::Replace); // debounce is refused without a delay within its bound
+                unique = unique.on_conflict(OnConflict::Replace); // debounce is refused without a delay of at most `max_wait`
             }
             if key % 2 == 0 { options.unique(unique) } else { options.unique_in_queue(unique) }
         })
         .boxed()
 }
 
-/// How long a key is taken, and what an enqueue does that finds it taken: mostly the default.
+/// How long a key is taken, and what an enqueue does if it is taken: mostly the defaults.
 fn uniques() -> BoxedStrategy<Unique> {
     let seconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_secs);
     let on_conflict = prop_oneof![
@@ -184,15 +186,16 @@ fn uniques() -> BoxedStrategy<Unique> {
         .boxed()
 }
 
-/// Rates: a start each few seconds up to one each few minutes, with a burst or without.
+/// Rates from several starts a second to one start in five minutes, with or without a burst.
 pub fn rates() -> BoxedStrategy<Rate> {
     (1..300_u64, 1..=7_u32, 1..=3_u32)
         .prop_map(|(period, count, burst)| Rate::per(Duration::from_secs(period), count).burst(burst))
         .boxed()
 }
 
-/// Schedules with ticks each few seconds up to each few hours, or after the end of the run before, with any rule for missed and overlapping
-/// ticks. Their tasks have [`options`] without delay and unique key.
+/// Schedules with a period of a second to three hours, counted from tick to tick or from the end of
+/// the previous run, with any valid rule for missed and overlapping ticks. Their tasks have
+/// [`options`] without delay and unique key.
 pub fn schedules(name: &'static str) -> BoxedStrategy<Schedule> {
     let seconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_secs);
     let missed = prop_oneof![
@@ -210,7 +213,7 @@ pub fn schedules(name: &'static str) -> BoxedStrategy<Schedule> {
             }
             let schedule = Schedule::every(name, period).options(options);
             let schedule = jitter.map_or(schedule.clone(), |part| schedule.jitter(period.mul_f64(part)));
-            // A run for each missed tick is refused where runs are left out.
+            // `Missed::All` is refused with an overlap rule that drops runs.
             match (missed, overlap) {
                 (Missed::All { .. }, Overlap::Skip | Overlap::Replace) => schedule.overlap(overlap),
                 _ => schedule.missed(missed).overlap(overlap),
@@ -219,7 +222,7 @@ pub fn schedules(name: &'static str) -> BoxedStrategy<Schedule> {
         .boxed()
 }
 
-/// Which program opens the file: mostly the whole one.
+/// The program that opens the file: mostly the whole one.
 fn programs() -> BoxedStrategy<Program> {
     prop_oneof![4 => Just(Program::Whole), 1 => Just(Program::Older)].boxed()
 }
@@ -268,7 +271,7 @@ fn plain_operations<W: Workload + Arbitrary>() -> BoxedStrategy<Operation<W>> {
     .boxed()
 }
 
-/// Operations, simple ones first: they shrink towards running a task.
+/// All operations, simple ones first: they shrink towards running a task.
 pub fn operations<W: Workload + Arbitrary>() -> BoxedStrategy<Operation<W>> {
     let moment = select(vec![CrashMoment::Before, CrashMoment::After]);
     let point = (1..=5_u64, moment).prop_map(|(commit, moment)| CrashPoint { commit, moment });
@@ -280,7 +283,7 @@ pub fn operations<W: Workload + Arbitrary>() -> BoxedStrategy<Operation<W>> {
         5 => (plain_operations(), point, programs())
             .prop_map(|(operation, at, program)| Operation::CrashDuring(Box::new(operation), at, program)),
         4 => programs().prop_map(|program| {
-            // In the middle of a handler: the crash that leaves most behind.
+            // The crash that leaves most behind: between claim and settle.
             Operation::CrashDuring(Box::new(Operation::RunOne), CrashPoint::before(2), program)
         }),
         1 => visit,
@@ -319,13 +322,15 @@ impl Arbitrary for Script {
 
 /// A queue with a program's tasks, as a state machine for `proptest_state_machine::prop_state_machine!`.
 ///
-/// The reference is the [`Model`]: it begins with one of [`configs`], and gets [`operations`]. The system under test is a [`Pair`].
-/// To test with other operations or configurations, implement the two traits for a type of your own in the same few lines.
+/// The reference is the [`Model`]: it starts with one of [`configs`] and gets [`operations`]. The
+/// system under test is a [`Pair`]. To test with other operations or configurations, implement the
+/// two traits for a type of your own; that takes a few lines.
 #[derive(Debug)]
 pub struct Machine<W>(PhantomData<W>);
 
 impl<W: Workload + Arbitrary> Machine<W> {
-    /// Runs operations on a fresh queue beside a fresh model. `seen`, if there is one, counts those that were begun, for shrinking.
+    /// Runs operations on a fresh queue and a fresh model. `seen` counts the operations that were
+    /// begun, for shrinking.
     ///
     /// # Errors
     /// The first difference.

@@ -1,4 +1,4 @@
-//! A queue whose steps a test calls.
+//! The queue without threads, whose steps a test calls.
 
 use std::fmt;
 use std::path::Path;
@@ -11,10 +11,12 @@ pub use crate::queue::Ran;
 use crate::queue::{Builder, Queue, Remains, Stepper};
 use crate::task::TaskId;
 
-/// Attempts that [`SteppedQueue::run_until_idle`] makes at most: only a task that enqueues or snoozes itself for ever needs more.
+/// The most attempts of [`SteppedQueue::run_until_idle`]: only tasks that enqueue or snooze
+/// themselves for ever need more.
 const MAX_ATTEMPTS: usize = 100_000;
 
-/// A queue without threads: tasks run, time passes and old tasks go only when the test says so, on the real code path and real SQL.
+/// A queue without threads: tasks run, time passes and old tasks are deleted only when the test
+/// says so. The code path and the SQL are those of a real queue.
 pub struct SteppedQueue {
     stepper: Stepper,
     clock: ManualClock,
@@ -26,7 +28,7 @@ impl fmt::Debug for SteppedQueue {
     }
 }
 
-/// How many attempts ended how.
+/// How many attempts ended in which way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunSummary {
@@ -38,7 +40,8 @@ pub struct RunSummary {
     pub snoozed: usize,
     /// The handler cancelled the task, or stopped because it was cancelled.
     pub cancelled: usize,
-    /// The attempt could not start, was interrupted, waits for a condition, or closed its queue for a while.
+    /// The attempt could not start, was interrupted, was declined, waits for a condition, or closed
+    /// its queue for a while.
     pub handed_back: usize,
     /// The handler handed the work over: it goes on outside.
     pub went_outside: usize,
@@ -48,8 +51,8 @@ pub struct RunSummary {
 impl SteppedQueue {
     /// Opens a stepped queue on a fresh file of its own, on this clock.
     ///
-    /// The file is copied from an image, in memory where the system has a file system for that, so a test can have thousands. Its
-    /// id is always the same, and so is every jitter. It is removed at the end.
+    /// The file is copied from an image, on a file system in memory if there is one, so a test can
+    /// have thousands. Its id is always the same, and so is every jitter. It is removed at the end.
     ///
     /// # Errors
     /// As [`Builder::open`].
@@ -58,7 +61,8 @@ impl SteppedQueue {
         Ok(SteppedQueue { stepper, clock: clock.clone() })
     }
 
-    /// Opens a stepped queue on a file, on this clock. If another queue owns the file, this one runs nothing.
+    /// Opens a stepped queue on a file, on this clock. If another process or queue owns the file,
+    /// this one runs nothing.
     ///
     /// # Errors
     /// As [`Builder::open`].
@@ -76,7 +80,8 @@ impl SteppedQueue {
         &self.stepper.queue
     }
 
-    /// Says how much disk is free from now on, for tasks that [need some](crate::Options::needs_free_disk), which has an example.
+    /// Sets how much disk is free from now on.
+    /// [`Options::needs_free_disk`](crate::Options::needs_free_disk) has an example.
     pub fn set_free_disk(&self, bytes: u64) {
         self.stepper.set_free_disk(bytes);
     }
@@ -97,7 +102,7 @@ impl SteppedQueue {
         self.stepper.run_one()
     }
 
-    /// Runs tasks until nothing is ready; says how the attempts ended. Time does not pass.
+    /// Runs tasks until nothing is ready, and returns how the attempts ended. Time does not pass.
     ///
     /// # Errors
     /// [`TimedOut`](ErrorKind::TimedOut) after 100,000 attempts; if the file cannot be written.
@@ -117,7 +122,7 @@ impl SteppedQueue {
         Err(Error::new(ErrorKind::TimedOut, format!("the queue is not idle after {MAX_ATTEMPTS} attempts")))
     }
 
-    /// Lets time pass, and does what falls due: waits end, tasks expire.
+    /// Moves the clock forward, and does what is due: waits end, tasks expire.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -126,7 +131,7 @@ impl SteppedQueue {
         self.tick()
     }
 
-    /// Does what is due by the clock as it stands.
+    /// Does what is due at the present time of the clock.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -134,8 +139,9 @@ impl SteppedQueue {
         self.stepper.tick()
     }
 
-    /// Looks at each [engine](crate::engine) once, as its thread would now: starts jobs, asks what has become of them, ends their tasks. An engine that
-    /// could not be reached is asked again only when its time has come.
+    /// Polls each [engine](crate::engine) once, as its thread does: starts jobs, asks for their
+    /// status, ends their tasks. An engine that could not be reached is polled again only after its
+    /// wait.
     ///
     /// # Errors
     /// If the file cannot be read or written.
@@ -143,7 +149,8 @@ impl SteppedQueue {
         self.stepper.poll_engines()
     }
 
-    /// Deletes old tasks and dead letters, or moves tasks to the dead letters, as the maintenance would now. Answers with how many.
+    /// Applies the retention as the maintenance does: deletes old tasks and dead letters, and moves
+    /// tasks to the dead letters. Returns how many.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -154,24 +161,26 @@ impl SteppedQueue {
 
 /// Crashes.
 impl SteppedQueue {
-    /// Lets the process die at a commit to come, before it or after it. From then on every call answers with
-    /// [`Crashed`](ErrorKind::Crashed): nothing is known of what it was doing, as after a real crash.
+    /// Simulates a crash of the process at a later commit, before it or after it. From then on
+    /// every call fails with [`Crashed`](ErrorKind::Crashed), so a caller does not know what was
+    /// done, as after a real crash.
     pub fn crash_at(&self, point: CrashPoint) {
         self.stepper.crash_at(point);
     }
 
-    /// Whether the commit of [`crash_at`](SteppedQueue::crash_at) has come.
+    /// Whether the commit of [`crash_at`](SteppedQueue::crash_at) was reached.
     pub fn has_crashed(&self) -> bool {
         self.stepper.has_crashed()
     }
 
-    /// The commits that this queue has made so far.
+    /// The number of commits that this queue has made so far.
     pub fn commits(&self) -> u64 {
         self.stepper.commits()
     }
 
-    /// Lets the process die now. What is in the file stays as a killed process leaves it: the WAL is not emptied, running tasks are
-    /// running, the lock is free. Clones of the queue answer with [`Crashed`](ErrorKind::Crashed).
+    /// Simulates a crash of the process now. The file stays as a killed process leaves it: the WAL
+    /// is not emptied, running tasks are `RUNNING`, the lock is free. Calls on clones of the queue
+    /// fail with [`Crashed`](ErrorKind::Crashed).
     ///
     /// # Errors
     /// If SQLite is out of memory.
@@ -180,8 +189,8 @@ impl SteppedQueue {
         Ok(Crashed { remains: stepper.crash()?, clock })
     }
 
-    /// Claims the next ready task, and lets the process die: before its handler starts, or (`started`) in the middle of it. Answers
-    /// with the task, too; none if nothing was ready.
+    /// Claims the next ready task, and simulates a crash: before its handler starts or, with
+    /// `started`, during it. Returns the task too; none if nothing was ready.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -191,7 +200,7 @@ impl SteppedQueue {
     }
 }
 
-/// What a crash has left: a file that nobody has open.
+/// The remains of a crash: a file that nobody has open.
 pub struct Crashed {
     remains: Remains,
     clock: ManualClock,
@@ -204,7 +213,8 @@ impl fmt::Debug for Crashed {
 }
 
 impl Crashed {
-    /// Opens the file again, as the next process does: what the dead one was running is recovered.
+    /// Opens the file again, as the next process does: tasks that the dead one was running are
+    /// recovered.
     ///
     /// # Errors
     /// As [`Builder::open`].
@@ -213,17 +223,18 @@ impl Crashed {
         Ok(SteppedQueue { stepper, clock: self.clock })
     }
 
-    /// Where the file lies, to look at it before it is opened again.
+    /// The path of the file, to inspect it before it is opened again.
     pub fn path(&self) -> &Path {
         self.remains.path()
     }
 }
 
-/// Runs a flow again and again, and each time the process dies at another commit of it: before the first, after the first, before the
-/// second, and so on, until the flow ends without a crash. So `check` sees every state that a crash can leave.
+/// Runs a flow repeatedly, each time with a crash at another commit of it: before the first, after
+/// the first, before the second, and so on, until the flow ends without a crash. So `check` sees
+/// every state that a crash can leave.
 ///
-/// `open` makes a fresh queue, `flow` does something with it, and `check` gets the reopened queue and the point of the crash. `flow`
-/// may end with the error [`Crashed`](ErrorKind::Crashed), and with no other. Answers with the number of crashes.
+/// `open` makes a fresh queue, `flow` uses it, and `check` gets the remains of the crash and its
+/// point. `flow` may fail only with [`Crashed`](ErrorKind::Crashed). Returns the number of crashes.
 ///
 /// ```
 /// use perdura::testing::{ManualClock, SteppedQueue, at_every_commit};
@@ -291,7 +302,7 @@ mod tests {
         type Output = ();
     }
 
-    /// Otherwise the timer would loop without pause as long as the last handlers run.
+    /// Otherwise the timer would loop without pause while the last handlers run.
     #[test]
     fn g10_a_queue_that_ends_leaves_what_is_due_and_asks_for_no_tick() {
         let (clock, second) = (ManualClock::new(), Duration::from_secs(1));

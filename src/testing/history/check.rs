@@ -1,4 +1,4 @@
-//! Checks a history: one walk over its events.
+//! Checks a history, in one pass over its events.
 
 use std::collections::HashSet;
 
@@ -237,7 +237,8 @@ impl<'h> Checker<'h> {
         Ok(())
     }
 
-    /// I5: from one start to the next, an attempt counts unless it was refunded; a manual retry begins anew.
+    /// I5: each start counts one attempt more than the one before, unless that was refunded; after
+    /// a manual retry the count begins anew.
     fn check_number(&mut self, id: TaskId, now: &Last, max: u32) -> Result<(), Violation> {
         let at = self.at;
         let known = self.known(id);
@@ -265,7 +266,7 @@ impl<'h> Checker<'h> {
         Ok(())
     }
 
-    /// I6: it has not ended, or somebody retried it.
+    /// I6: it has not ended, or was retried by hand.
     fn check_wanted(&mut self, id: TaskId) -> Result<(), Violation> {
         let at = self.at;
         let known = self.known(id);
@@ -291,15 +292,15 @@ impl<'h> Checker<'h> {
         Ok(())
     }
 
-    /// I10: one worker, one lane: the first starts of tasks that wait for nothing come in the order of their ids. Tasks whose key has a limit
-    /// stand in a lane of their own.
+    /// I10: with one worker, the first starts in a lane come in the order of ids, for tasks that
+    /// wait for nothing. Tasks whose key has a limit have a lane of their own.
     fn check_order(&mut self, id: TaskId, now: &Last) -> Result<(), Violation> {
         let at = self.at;
         let known = self.known(id);
         let (asked, is_first) =
             (known.asked, known.starts.is_empty() && now.generation == 1 && !known.retried);
         let asked = asked.filter(|_| is_first && known.replaced_by.is_empty() && known.schedule.is_none());
-        // Who waits for a condition is overtaken.
+        // A task that waits for a condition may be overtaken.
         let Some(asked) = asked.filter(|asked| !asked.needs) else { return Ok(()) };
         let key = asked.limit.map(|limit| limit.key);
         let lane = (asked.queue.as_str(), asked.task_name.as_str(), asked.priority, key);
@@ -319,7 +320,7 @@ impl<'h> Checker<'h> {
         Ok(())
     }
 
-    /// I11, as long as the clock was not seen to go back.
+    /// I11, unless the clock went back.
     fn check_time(&mut self, id: TaskId, wall: Timestamp) -> Result<(), Violation> {
         let (at, went_back) = (self.at, self.clock_went_back);
         let known = self.known(id);
@@ -381,7 +382,7 @@ impl<'h> Checker<'h> {
         Ok(())
     }
 
-    /// A task against what was known of it: I1, I5, I6, I9.
+    /// Compares a task with what was known of it: I1, I5, I6, I9, I17.
     fn check_seen(&mut self, seen: &'h Seen) -> Result<(), Violation> {
         let (at, id) = (self.at, seen.id);
         self.check_committed(id, Some(seen))?;
@@ -415,11 +416,11 @@ impl<'h> Checker<'h> {
         Ok(())
     }
 
-    /// I2: whatever has started was made by somebody.
+    /// I2: whatever started was enqueued; I16 once more.
     fn at_the_end(&mut self) -> Result<(), Violation> {
         check_ticks(self)?;
         if !self.open_calls.is_empty() {
-            return Ok(()); // it may have come from one of them
+            return Ok(()); // the task may come from one of them
         }
         let ghost = self
             .tasks
@@ -434,7 +435,7 @@ impl<'h> Checker<'h> {
         }
     }
 
-    /// Ids of tasks that are known to be made and not deleted.
+    /// Ids of tasks that were made and not deleted.
     pub fn there(&self) -> HashSet<TaskId> {
         let there = |k: &KnownTask<'_>| k.made.or(k.found).is_some() && k.deleted.is_none();
         self.tasks.iter().filter(|(_, known)| there(known)).map(|(id, _)| *id).collect()

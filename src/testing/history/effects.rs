@@ -1,4 +1,4 @@
-//! I17: what a task commits with its end is there once, and the task has succeeded.
+//! I17: an effect that a task commits with its end exists once, and the task has succeeded.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::known::Checker;
 use crate::task::{State, TaskId};
 
 impl Checker<'_> {
-    /// An attempt has committed its effect.
+    /// An attempt committed its effect.
     pub(super) fn commit(&mut self, id: TaskId) -> Result<(), Violation> {
         let at = self.at;
         if let Some(before) = self.known(id).committed.replace(at) {
@@ -17,7 +17,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// All effects that there are, a task for each.
+    /// All effects that exist were read: the task of each.
     pub(super) fn see_effects(&mut self, of: &[TaskId]) -> Result<(), Violation> {
         let at = self.at;
         let mut times: BTreeMap<TaskId, u64> = BTreeMap::new();
@@ -29,7 +29,7 @@ impl Checker<'_> {
             }
             let known = self.known(*id);
             known.effect.get_or_insert(at);
-            // (A `LOST` one whose thread is at work may yet commit.)
+            // A `LOST` task whose thread still runs may commit later.
             let is_over = |seen: &Seen| matches!(seen.state, State::Failed | State::Cancelled);
             if let Some((seen, look)) =
                 known.seen.filter(|(seen, _)| is_over(seen) && !known.retried_since_seen)
@@ -51,7 +51,8 @@ impl Checker<'_> {
         }
     }
 
-    /// A task that has committed its effect is seen, or one of its attempts starts: it has succeeded, and does not start again.
+    /// A task that committed its effect is `SUCCEEDED` when it is seen, and does not start again
+    /// (`seen` is none).
     pub(super) fn check_committed(&self, id: TaskId, seen: Option<&Seen>) -> Result<(), Violation> {
         let Some(known) = self.tasks.get(&id) else { return Ok(()) };
         let Some(before) = known.committed.or(known.effect) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! What a history is made of, and what may be wrong with one.
+//! Histories as plain data: events, observations, invariants and violations.
 
 use std::fmt;
 
@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::task::{Hold, QueueCounts, Rate, State, TaskId, Timestamp};
 
-/// What happened to one file since it was empty, in order. Of two events that have no order, such as starts on two threads, either may come first.
+/// What happened to one file since it was empty, in order. Concurrent events, such as starts on two
+/// threads, may be in either order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct History {
@@ -20,7 +21,7 @@ impl From<Vec<Event>> for History {
     }
 }
 
-/// Something that happened. A process is any number that no other opening of the file has.
+/// An event. A process is a number that no other opening of the file has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -29,10 +30,11 @@ pub enum Event {
     Opened {
         /// Which.
         process: u64,
-        /// The handlers that it runs at once, at most.
+        /// How many handlers it runs at once, at most.
         workers: usize,
     },
-    /// A process died, or could not write any more. Its enqueues without an answer may have happened.
+    /// A process died, or could not write any more. Its enqueues without an answer may have been
+    /// done.
     Crashed {
         /// Which.
         process: u64,
@@ -43,7 +45,7 @@ pub enum Event {
         process: u64,
         /// A number that no other enqueue of the process has.
         call: u64,
-        /// The tasks, to be made all or none.
+        /// The tasks, of which all or none are made.
         asked: Vec<Asked>,
     },
     /// An enqueue was acknowledged.
@@ -69,12 +71,12 @@ pub enum Event {
         /// Its number.
         call: u64,
     },
-    /// An attempt has committed an effect with its end (`Context::commit`, feature `rusqlite`).
+    /// An attempt committed an effect with its end (`Context::commit`, feature `rusqlite`).
     Committed {
         /// Its task.
         id: TaskId,
     },
-    /// All effects of tasks in the program's own tables.
+    /// All effects of tasks in the program's own tables were read.
     Effects {
         /// The task of each effect, in any order.
         of: Vec<TaskId>,
@@ -93,7 +95,7 @@ pub enum Event {
         max_attempts: u32,
         /// When, by the wall clock.
         at: Timestamp,
-        /// When it was claimed, if somebody has set a rate.
+        /// When it was claimed, if a rate was set.
         #[serde(default)]
         claimed_at: Option<Timestamp>,
         /// The tick of the schedule that made the task.
@@ -114,7 +116,7 @@ pub enum Event {
         /// Which.
         id: TaskId,
     },
-    /// Somebody had a waiting task run now.
+    /// Somebody called [`run_now`](crate::Queue::run_now) for a waiting task.
     RunNow {
         /// Which.
         id: TaskId,
@@ -124,28 +126,28 @@ pub enum Event {
         /// Which.
         id: TaskId,
     },
-    /// A task was made of a dead letter.
+    /// A dead letter was replayed.
     Replayed {
         /// The letter.
         letter: TaskId,
         /// The task.
         id: TaskId,
     },
-    /// Somebody sets a bound of a queue: it may be in force from here on.
+    /// A bound of a queue is about to be set: it may be in force from here on.
     Bounding {
         /// The queue.
         queue: String,
         /// The bound.
         bound: Bound,
     },
-    /// A bound of a queue was set: the one before is no longer in force.
+    /// A bound of a queue was set: the earlier one is no longer in force.
     Bounded {
         /// The queue.
         queue: String,
         /// The bound.
         bound: Bound,
     },
-    /// Somebody sets a schedule. Tasks like this that nobody enqueued are its runs.
+    /// A schedule is about to be set. Tasks like `asked` that nobody enqueued are its runs.
     Scheduled {
         /// Its name.
         schedule: String,
@@ -157,25 +159,26 @@ pub enum Event {
         /// The run.
         id: TaskId,
     },
-    /// Tasks or dead letters were deleted by age or in bulk; which is not known.
+    /// Tasks or dead letters were deleted by age or in bulk; which ones is unknown.
     Purged {
         /// How many.
         count: u64,
     },
-    /// Somebody set the wall clock back. Relative waits begin anew then, so due times before it say nothing any more.
+    /// The wall clock was set back. Relative waits begin anew then, so due times seen before do not
+    /// count any more.
     ClockSet,
-    /// Somebody looked at the whole file.
+    /// The whole file was read.
     Observed(Observation),
 }
 
-/// A bound of the starts of a queue; none: the queue has no bound of this kind.
+/// A bound of the starts of a queue; `None`: no bound of this kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Bound {
-    /// So many tasks at once.
+    /// Tasks at once.
     Limit(Option<u32>),
-    /// So many starts in a time.
+    /// Starts in a period.
     Rate(Option<Rate>),
 }
 
@@ -189,7 +192,7 @@ pub enum HowEnded {
     Failed,
     /// It snoozed or was interrupted. The attempt does not count.
     Refunded,
-    /// It handed its work over: that goes on outside.
+    /// It handed its work over, which goes on outside.
     WentOutside,
 }
 
@@ -203,7 +206,7 @@ pub struct Asked {
     pub queue: String,
     /// Its priority.
     pub priority: i16,
-    /// A digest of its args, to know it again. Tasks that are to be told apart need different args.
+    /// A digest of its args, by which it is recognised. Different tasks need different args.
     pub args: u64,
     /// A digest of its unique key.
     pub key: Option<u64>,
@@ -213,7 +216,7 @@ pub struct Asked {
     /// The key may be taken for longer than the task needs it.
     #[serde(default)]
     pub outlives: bool,
-    /// What it replaces of a task that has its key and waits.
+    /// What it replaces of a waiting task with its key.
     #[serde(default)]
     pub replaces: Replaces,
     /// The limit of its key.
@@ -238,7 +241,7 @@ pub struct AskedLimit {
     pub serial: bool,
 }
 
-/// What an enqueue replaces of a task that waits and has its unique key.
+/// What an enqueue replaces of a waiting task with its unique key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -258,14 +261,14 @@ pub enum Replaces {
 pub struct Made {
     /// The task.
     pub id: TaskId,
-    /// Whether it is new; else it was there already and holds the unique key.
+    /// Whether it is new; else it existed and has the unique key.
     pub is_new: bool,
     /// Whether it was replaced.
     #[serde(default)]
     pub is_replaced: bool,
 }
 
-/// All that a file held at some moment.
+/// The tasks, letters and counters of a file at some moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Observation {
@@ -273,11 +276,11 @@ pub struct Observation {
     pub tasks: Vec<Seen>,
     /// The dead letters.
     pub letters: Vec<TaskId>,
-    /// The counters of all queues together; none if something happened between the looks.
+    /// The counters of all queues together; none if they changed during the reading.
     pub counts: Option<QueueCounts>,
 }
 
-/// What was seen of a task.
+/// A task as it was read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Seen {
@@ -311,39 +314,40 @@ pub struct Seen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Invariant {
-    /// I1: what was acknowledged is there, with its args, until it is deleted.
+    /// I1: an acknowledged task exists, with its args, until it is deleted.
     Durable,
-    /// I2: nothing is there that nobody enqueued; batches are whole.
+    /// I2: no task exists that nobody enqueued; batches are whole.
     NoGhosts,
     /// I3: at most one live task holds a unique key in a queue.
     UniqueKeys,
-    /// I4: a task has one state, and what goes with it.
+    /// I4: a task has one state, and hold and times that fit it.
     OneState,
     /// I5: attempts are counted, within their bounds; the generation never falls.
     Counted,
-    /// I6: what has ended stays so, unless somebody retries it.
+    /// I6: an ended task stays ended, unless somebody retries it.
     EndsStay,
-    /// I7: no more handlers run than there are workers, and those of one process only.
+    /// I7: at most as many handlers run as there are workers, all in one process.
     OneOwner,
     /// I8: a claim starts and ends at most once, and attempts of one task never overlap.
     NeverTwiceAtOnce,
     /// I9: the claim is durable before its handler starts.
     ClaimedFirst,
-    /// I10: in one queue and priority, the older goes first.
+    /// I10: in one queue and priority, the older task starts first.
     Order,
     /// I11: nothing starts before its time.
     NotBefore,
-    /// I12: the counters are what a count would find.
+    /// I12: the counters equal a count of the tasks.
     Counters,
-    /// I13: what was made is there, or was deleted.
+    /// I13: a task that was made exists or was deleted, and a deleted one does not exist.
     Conservation,
-    /// I14: no more tasks of a queue or key run at once than its limit; nothing of a key goes between the attempts of a serial task.
+    /// I14: at most as many tasks of a queue or key run at once as its limit allows; no other task
+    /// of the key starts between the attempts of a serial task.
     Limits,
     /// I15: no more tasks of a queue start in any window of time than its rate allows.
     Rates,
     /// I16: a tick of a schedule makes one task, which does not start before it.
     Ticks,
-    /// I17: what a task commits with its end is there once, and the task has succeeded.
+    /// I17: an effect that a task commits with its end exists once, and the task has succeeded.
     CommittedOnce,
 }
 
@@ -354,15 +358,15 @@ impl Invariant {
     }
 }
 
-/// Why a history is wrong: which invariant is broken, by which task and which events.
+/// A violation: the broken invariant, the task and the events that show it.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Violation {
-    /// What is broken.
+    /// The broken invariant.
     pub invariant: Invariant,
-    /// The task that breaks it; none if it is about the whole file.
+    /// The task that breaks it; none if it concerns the whole file.
     pub task: Option<TaskId>,
-    /// The events that show it, by their place in the history.
+    /// The events that show it, by their index in the history.
     pub events: Vec<usize>,
     /// What should have been, and what was.
     pub problem: String,

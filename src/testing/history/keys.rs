@@ -1,4 +1,5 @@
-//! What a history says of unique keys: who may be named as the holder, what may have been replaced, and that no key is taken twice.
+//! Unique keys in a history: which task may be named as the holder, what may have been replaced,
+//! and that no key is taken twice.
 
 use std::collections::HashMap;
 
@@ -7,12 +8,12 @@ use super::known::{Checker, KnownTask};
 use crate::task::{State, TaskId};
 
 impl<'h> KnownTask<'h> {
-    /// All that the task may hold: what made it, and what may have been put in its place.
+    /// What the task may contain: what it was made with, and what may have replaced that.
     fn contents(&self) -> impl Iterator<Item = &'h Asked> {
         self.asked.into_iter().chain(self.replaced_by.iter().copied())
     }
 
-    /// Whether what was seen of the task is something that an enqueue asked for.
+    /// Whether the task as seen is one that an enqueue asked for.
     pub(super) fn may_be(&self, seen: &Seen) -> bool {
         let is_it = |asked: &Asked| {
             (asked.args, &asked.task_name, &asked.queue) == (seen.args, &seen.task_name, &seen.queue)
@@ -20,7 +21,8 @@ impl<'h> KnownTask<'h> {
         self.asked.is_none() || self.contents().any(is_it)
     }
 
-    /// An enqueue has replaced the task, or may have. From then on its due time is unknown, and perhaps whether its attempts have begun anew.
+    /// An enqueue replaced the task, or may have. From then on its due time is unknown and, if all
+    /// of it was replaced, also whether its attempts began anew.
     fn replace(&mut self, by: &'h Asked) {
         if !self.replaced_by.iter().any(|other| std::ptr::eq(*other, by)) {
             self.replaced_by.push(by);
@@ -33,7 +35,7 @@ impl<'h> KnownTask<'h> {
 }
 
 impl<'h> Checker<'h> {
-    /// An enqueue was answered with a task that was there: it has the key, and was not over.
+    /// An enqueue was answered with an existing task: that must have the key and be live.
     pub(super) fn found_holder(
         &mut self,
         asked: &'h Asked,
@@ -62,7 +64,7 @@ impl<'h> Checker<'h> {
         }
         let known = self.known(made.id);
         if known.made.or(known.found).is_none() {
-            (known.found, known.asked) = (Some(at), Some(asked)); // whoever made it has had no answer
+            (known.found, known.asked) = (Some(at), Some(asked)); // the enqueue that made it had no answer
         }
         known.replace(asked);
         Ok(())
@@ -80,8 +82,9 @@ impl<'h> Checker<'h> {
     }
 }
 
-/// I3. A key until the start is certainly taken by a task that was never claimed, unless it is one that was made of a dead letter, or was cancelled and retried by
-/// hand: both go on without a key that somebody else has.
+/// I3. With `until_started` it is certain only of a task that was never claimed that it has its
+/// key, and not of a replayed one or one that was retried by hand: these go on without a key that
+/// another task has.
 pub(super) fn check_unique_keys(checker: &Checker<'_>, observed: &Observation) -> Result<(), Violation> {
     let mut holders: HashMap<(&str, u64), TaskId> = HashMap::new();
     for seen in observed.tasks.iter().filter(|seen| !seen.state.is_finished()) {

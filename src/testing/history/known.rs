@@ -1,4 +1,4 @@
-//! What is known of each task during the walk over a history.
+//! The state of the check: what is known of each task during the pass over a history.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,21 +6,21 @@ use super::bounds::KnownBounds;
 use super::event::{Asked, Event, History, HowEnded, Invariant, Seen, Violation};
 use crate::task::{TaskId, Timestamp};
 
-/// What is known so far.
+/// The state of the check.
 pub(super) struct Checker<'h> {
     pub history: &'h History,
-    /// The place of the event that is looked at.
+    /// The index of the current event.
     pub at: usize,
     pub tasks: BTreeMap<TaskId, KnownTask<'h>>,
-    /// Enqueues without an answer, or with one that says nothing, in their order.
+    /// Enqueues without an answer or of unknown outcome, in order.
     pub open_calls: BTreeMap<(u64, u64), Call<'h>>,
     pub workers: HashMap<u64, usize>,
-    /// In each lane, the newest task that has started, and where.
+    /// For each lane, the newest task that has started, and the index of its start.
     pub lanes: HashMap<Lane<'h>, (TaskId, usize)>,
     pub bounds: KnownBounds<'h>,
-    /// Schedules, with what they make.
+    /// Schedules, with the tasks that they make.
     pub schedules: Vec<(&'h str, &'h Asked)>,
-    /// The latest wall time of any start, and whether the clock was seen to go back.
+    /// The latest wall time of any start, and whether the clock went back.
     pub latest: Option<Timestamp>,
     pub clock_went_back: bool,
     pub purged: u64,
@@ -38,35 +38,36 @@ pub(super) struct Call<'h> {
 /// What is known of a task.
 #[derive(Default)]
 pub(super) struct KnownTask<'h> {
-    /// Where it was acknowledged or replayed.
+    /// The event at which it was acknowledged or replayed.
     pub made: Option<usize>,
-    /// Where it was first seen, if it came of an enqueue without an answer.
+    /// The event at which it was first seen, if it comes from an enqueue without an answer.
     pub found: Option<usize>,
     pub asked: Option<&'h Asked>,
-    /// Where the enqueue began that made it.
+    /// The event at which its enqueue began.
     pub asked_at: Option<usize>,
-    /// What enqueues with its unique key have put in its place, or may have.
+    /// What enqueues with its unique key replaced it by, or may have.
     pub replaced_by: Vec<&'h Asked>,
-    /// It was made of a dead letter.
+    /// It was replayed from a dead letter.
     pub is_replay: bool,
-    /// The schedule whose run it is, its tick and where that was said, and whether somebody made it by hand.
+    /// The schedule whose run it is; its tick, and the event that had it; whether the run was made
+    /// by hand.
     pub schedule: Option<&'h str>,
     pub tick: Option<(Timestamp, usize)>,
     pub by_hand: bool,
     pub deleted: Option<usize>,
-    /// Where it committed its effect, and where that was first seen.
+    /// The events at which it committed its effect, and at which that was first seen.
     pub committed: Option<usize>,
     pub effect: Option<usize>,
-    /// Generations that have started, with the place of the start.
+    /// Generations that have started, with the index of the start.
     pub starts: BTreeMap<u64, usize>,
     pub running: Option<(u64, usize)>,
     pub last: Option<Last>,
-    /// Somebody has retried it, or had it run now, since its last start.
+    /// Since its last start somebody retried it, or made its wait shorter.
     pub retried: bool,
     pub hurried: bool,
-    /// How it was seen last, and where.
+    /// How it was seen last, and at which event.
     pub seen: Option<(&'h Seen, usize)>,
-    /// A thread was at work on it when it was seen last.
+    /// A thread was running it when it was seen last.
     pub seen_running: bool,
     pub retried_since_seen: bool,
     pub hurried_since_seen: bool,
@@ -83,7 +84,7 @@ pub(super) struct Last {
     pub at: usize,
     /// It was claimed after this event.
     pub claimed_after: Option<usize>,
-    /// How it ended, and where; none if it runs or its process died first.
+    /// How it ended, and at which event; none if it runs or its process died first.
     pub ended: Option<(HowEnded, usize)>,
     /// Its process died after the start.
     pub crashed: bool,

@@ -1,10 +1,11 @@
-//! What happened to a queue, as plain data, and whether it may have happened.
+//! Histories: what happened to a queue as plain data, and a check that this keeps the promises.
 //!
-//! A [`HistoryRecorder`] notes enqueues, starts and ends of handlers, crashes, and looks at the file; [`check_history`] is one pure
-//! function that says whether the promises held. It works with any queue, with threads or without, and across processes: events are
-//! serde data, so a child can print them, be killed, and have its history checked by its parent.
+//! A [`HistoryRecorder`] records enqueues, starts and ends of handlers, crashes, and readings of
+//! the file; [`check_history`] is a pure function that checks the invariants. Both work with any
+//! queue, with threads or without, and across processes: events are serde data, so a child can
+//! print them, be killed, and have its history checked by its parent.
 //!
-//! Until 1.0, a minor version may change this module: it is outside the promises of semantic versioning.
+//! Until 1.0, a minor version may change this module: semantic versioning does not cover it.
 //!
 //! ```
 //! use perdura::testing::{HistoryRecorder, check_history};

@@ -1,4 +1,4 @@
-//! What must hold of a file as a whole, whenever somebody looks.
+//! What must hold of a whole file whenever it is read.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,7 +6,7 @@ use super::event::{Invariant, Observation, Violation};
 use super::known::{Call, Checker};
 use crate::task::{Hold, QueueCounts, State, TaskId};
 
-/// I4, I5, I12: each task for itself, and the counters.
+/// I4, I5, I12: each task on its own, and the counters.
 pub(super) fn check_shape(checker: &Checker<'_>, observed: &Observation) -> Result<(), Violation> {
     let (mut ids, mut counted) = (HashSet::new(), QueueCounts::default());
     for seen in &observed.tasks {
@@ -43,7 +43,7 @@ pub(super) fn check_shape(checker: &Checker<'_>, observed: &Observation) -> Resu
     }
 }
 
-/// I1, I2, I13: nothing is missing, nothing appeared, everything adds up.
+/// I1, I2, I13: no task is missing, none appeared, and the numbers add up.
 pub(super) fn check_whole(checker: &mut Checker<'_>, observed: &Observation) -> Result<(), Violation> {
     let at = checker.at;
     adopt(checker, observed)?;
@@ -71,7 +71,8 @@ pub(super) fn check_whole(checker: &mut Checker<'_>, observed: &Observation) -> 
     }
 }
 
-/// Finds the enqueue without an answer that each task came from which nobody acknowledged. A batch is there whole or not at all.
+/// Finds the origin of each task that was not acknowledged: an enqueue without an answer, or a
+/// schedule. A batch must be there whole or not at all.
 fn adopt(checker: &mut Checker<'_>, observed: &Observation) -> Result<(), Violation> {
     let at = checker.at;
     type Content<'a> = (&'a str, &'a str, u64);
@@ -89,7 +90,7 @@ fn adopt(checker: &mut Checker<'_>, observed: &Observation) -> Result<(), Violat
                 strangers.get_mut(&(asked.task_name.as_str(), asked.queue.as_str(), asked.args))?.pop()
             })
             .collect();
-        // With a unique key, a task of the batch may have been there before.
+        // With a unique key, the enqueue may have found an existing task.
         let may_lack = |i: usize| asked[i].key.is_some();
         if let Some(id) = found.iter().flatten().next()
             && let Some(i) = (0..asked.len()).find(|i| found[*i].is_none() && !may_lack(*i))

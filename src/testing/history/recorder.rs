@@ -1,4 +1,4 @@
-//! The recorder: notes what happens to a queue.
+//! The recorder of histories.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -16,7 +16,7 @@ use crate::queue::Queue;
 use crate::schedule::Schedule;
 use crate::task::{DEFAULT_QUEUE, Due, Enqueued, Filter, OnConflict, Options, Rate, Task, TaskId, Timestamp};
 
-/// Notes what happens to a queue. Clones note in the same history.
+/// Records what happens to a queue. Clones write to the same history.
 #[derive(Clone)]
 pub struct HistoryRecorder(Arc<Inner>);
 
@@ -31,7 +31,7 @@ struct Inner {
     /// The number of the newest opening.
     process: AtomicU64,
     calls: AtomicU64,
-    /// Somebody has set a rate: from then on the times of claims are noted.
+    /// A rate was set: from then on the times of claims are recorded.
     has_rates: AtomicBool,
     events: Mutex<Vec<Event>>,
     tell: Option<Tell>,
@@ -39,7 +39,8 @@ struct Inner {
 
 type Tell = Box<dyn Fn(&Event) + Send + Sync>;
 
-/// Openings that one process may make: those of process `p` are numbered from `p * OPENINGS + 1`.
+/// How many times one process may open the file: the openings of process `p` are numbered from `p *
+/// OPENINGS + 1`.
 const OPENINGS: u64 = 1 << 20;
 
 impl HistoryRecorder {
@@ -48,8 +49,9 @@ impl HistoryRecorder {
         HistoryRecorder::make(0, clock, None)
     }
 
-    /// A recorder that tells each event at once, for instance to a parent that will kill this process. `process` is a number that no
-    /// other process of the test has. Events are told in their order, under a lock.
+    /// A recorder that passes each event to `tell` at once, for instance to send it to a parent
+    /// that will kill this process, and keeps none. `process` is a number that no other process of
+    /// the test has. `tell` gets the events in order, under a lock.
     pub fn telling(
         process: u32,
         clock: impl Clock,
@@ -77,7 +79,7 @@ impl HistoryRecorder {
         self.0.process.load(Ordering::Acquire)
     }
 
-    /// Notes an event.
+    /// Records an event.
     pub fn push(&self, event: Event) {
         if let Event::Bounding { bound: Bound::Rate(_), .. } | Event::Bounded { bound: Bound::Rate(_), .. } =
             event
@@ -91,12 +93,13 @@ impl HistoryRecorder {
         }
     }
 
-    /// What was noted so far.
+    /// The events so far; none with [`telling`](HistoryRecorder::telling).
     pub fn history(&self) -> History {
         History { events: self.events().clone() }
     }
 
-    /// The file is about to be opened, with so many workers. What this recorder noted before belongs to another process, which is dead.
+    /// Records that the file is about to be opened, with this many workers. Earlier events of this
+    /// recorder belong to another process, which is dead.
     pub fn opened(&self, workers: usize) {
         let before = self.0.process.fetch_add(1, Ordering::AcqRel);
         if !before.is_multiple_of(OPENINGS) {
@@ -105,12 +108,13 @@ impl HistoryRecorder {
         self.push(Event::Opened { process: before + 1, workers });
     }
 
-    /// The process has died, as in [`SteppedQueue::crash`](crate::testing::SteppedQueue::crash).
+    /// Records that the process died, as in
+    /// [`SteppedQueue::crash`](crate::testing::SteppedQueue::crash).
     pub fn crashed(&self) {
         self.push(Event::Crashed { process: self.process() });
     }
 
-    /// A handler that does what `handler` does, and has its starts and ends noted.
+    /// Wraps a handler so that its starts and ends are recorded.
     pub fn handler<T, O, F>(
         &self,
         handler: F,
@@ -147,7 +151,7 @@ impl HistoryRecorder {
         record.ok()?.started_at
     }
 
-    /// Enqueues a task, and notes that and the answer.
+    /// Enqueues a task, and records the call and the answer.
     ///
     /// # Errors
     /// As [`Queue::enqueue_with`].
@@ -157,7 +161,7 @@ impl HistoryRecorder {
         made.into_iter().next().ok_or_else(|| Error::internal("an enqueue gave no answer"))
     }
 
-    /// Enqueues several tasks in one transaction, and notes that and the answers.
+    /// Enqueues several tasks in one transaction, and records the call and the answers.
     ///
     /// # Errors
     /// As [`Queue::enqueue_all_with`].
@@ -219,7 +223,7 @@ impl HistoryRecorder {
         answer
     }
 
-    /// Sets how many tasks of a queue may run at once, and notes that.
+    /// Sets how many tasks of a queue may run at once, and records that.
     ///
     /// # Errors
     /// As [`Queue::set_limit`].
@@ -227,7 +231,7 @@ impl HistoryRecorder {
         self.bound(name, Bound::Limit(limit), || queue.set_limit(name, limit))
     }
 
-    /// Sets how often tasks of a queue may start, and notes that.
+    /// Sets how often tasks of a queue may start, and records that.
     ///
     /// # Errors
     /// As [`Queue::set_rate`].
@@ -243,58 +247,63 @@ impl HistoryRecorder {
         Ok(())
     }
 
-    /// Somebody sets a schedule, or declares it. To be noted before that. No other task may have the args, name and queue of its tasks.
+    /// Records a schedule. Call it before the schedule is set or declared. No other task may have
+    /// the args, name and queue of its tasks.
     pub fn scheduled<T: Task>(&self, schedule: &Schedule, task: &T) {
         let asked = self.asked(task, &schedule.options);
         self.push(Event::Scheduled { schedule: schedule.name.clone(), asked });
     }
 
-    /// Somebody made a run of a schedule by hand.
+    /// Records that somebody made a run of a schedule by hand.
     pub fn run_by_hand(&self, id: TaskId) {
         self.push(Event::RunByHand { id });
     }
 
-    /// An attempt has committed an effect with its end: `Context::commit` (feature `rusqlite`) has returned Ok.
+    /// Records that an attempt committed an effect with its end: `Context::commit` (feature
+    /// `rusqlite`) returned Ok.
     pub fn committed(&self, id: TaskId) {
         self.push(Event::Committed { id });
     }
 
-    /// All effects in the program's own tables: the task of each. To be read while no handler runs.
+    /// Records all effects in the program's own tables: the task of each. Read them while no
+    /// handler runs.
     pub fn effects(&self, of: impl IntoIterator<Item = TaskId>) {
         self.push(Event::Effects { of: of.into_iter().collect() });
     }
 
-    /// Somebody retried a task by hand. To be noted before the call, as it may start at once.
+    /// Records that somebody retries a task by hand. Call it before the retry, since the task may
+    /// start at once.
     pub fn retried(&self, id: TaskId) {
         self.push(Event::Retried { id });
     }
 
-    /// Somebody had a waiting task run now. To be noted before the call.
+    /// Records that somebody calls [`Queue::run_now`]. Call it before that.
     pub fn run_now(&self, id: TaskId) {
         self.push(Event::RunNow { id });
     }
 
-    /// Somebody deleted a task. To be noted after the call.
+    /// Records that somebody deleted a task. Call it after the deletion.
     pub fn deleted(&self, id: TaskId) {
         self.push(Event::Deleted { id });
     }
 
-    /// A task was made of a dead letter.
+    /// Records that a dead letter was replayed.
     pub fn replayed(&self, letter: TaskId, id: TaskId) {
         self.push(Event::Replayed { letter, id });
     }
 
-    /// So many tasks or letters were deleted by age or in bulk.
+    /// Records that this many tasks or letters were deleted by age or in bulk.
     pub fn purged(&self, count: u64) {
         self.push(Event::Purged { count });
     }
 
-    /// Somebody set the wall clock back.
+    /// Records that the wall clock was set back.
     pub fn clock_set_back(&self) {
         self.push(Event::ClockSet);
     }
 
-    /// Looks at the whole file. Best while nothing runs: the counters are noted only if they stood still during the look.
+    /// Reads the whole file and records it. Best while nothing runs: the counters are recorded only
+    /// if they did not change meanwhile.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -334,7 +343,7 @@ fn answer_of(made: Enqueued) -> Made {
     Made { id: made.id(), is_new: made.is_new(), is_replaced: made.is_replaced() }
 }
 
-/// None for what was deleted meanwhile.
+/// None for a task that was deleted meanwhile.
 fn found<R>(looked: Result<R, Error>) -> Result<Option<R>, Error> {
     match looked {
         Err(e) if e.kind() == crate::error::ErrorKind::NotFound => Ok(None),
@@ -343,7 +352,7 @@ fn found<R>(looked: Result<R, Error>) -> Result<Option<R>, Error> {
 }
 
 fn json(task: &impl Serialize) -> String {
-    serde_json::to_string(task).unwrap_or_default() // the enqueue says what is wrong with it
+    serde_json::to_string(task).unwrap_or_default() // the enqueue reports the error
 }
 
 fn digest(text: &str) -> u64 {
@@ -352,7 +361,7 @@ fn digest(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// Notes the end of an attempt, whichever way it ends.
+/// Records the end of an attempt when it is dropped, also after a panic.
 struct RunningAttempt<'a> {
     recorder: &'a HistoryRecorder,
     cx: &'a Context,

@@ -1,7 +1,9 @@
-//! Whether tasks were allowed to start: no more tasks of a queue or key at once than their limit, no more starts in a time than their rate.
+//! Checks that tasks were allowed to start, by the limits of their queue and key and by the rate of
+//! their queue.
 //!
-//! A history has no claims, only starts. A claim came after the task's start before it, or after its enqueue began. A bound that was set later
-//! may have been in force at the claim or not, so the claim is judged by the widest of these bounds.
+//! A history has starts, not claims. A claim came after the task's previous start, or after its
+//! enqueue began. Whether a bound that was set after that was in force at the claim is unknown, so
+//! the widest of the possible bounds counts.
 
 use std::time::Duration;
 
@@ -24,7 +26,7 @@ impl<'h> KnownTask<'h> {
     }
 }
 
-/// I14, when a task has started; `before` is where it started the last time.
+/// I14, when a task has started; `before` is the index of its previous start.
 pub(super) fn check_limits(
     checker: &mut Checker<'_>,
     id: TaskId,
@@ -47,7 +49,7 @@ pub(super) fn check_limits(
     }
     let starts = checker.bounds.starts.entry(key).or_default();
     starts.push((at, id, limit.permits));
-    // It had its permit all the time since its last start.
+    // It has kept its permit since its previous start.
     let Some(before) = before.filter(|_| limit.serial && !is_retried) else { return Ok(()) };
     let between =
         |(began, other, permits): &&(usize, TaskId, u32)| *began > before && *other != id && *permits == 1;
@@ -56,7 +58,8 @@ pub(super) fn check_limits(
     Err(checker.broken(Invariant::Limits, id, &[before, began, at], problem))
 }
 
-/// I14 of the queue. The others were in flight when the newest of the running tasks was claimed, so the bounds since then count.
+/// I14 of the queue. The other running tasks were in flight when the newest one was claimed, so the
+/// bounds since then count.
 fn check_queue(checker: &Checker<'_>, id: TaskId) -> Result<(), Violation> {
     let Some(queue) = checker.tasks.get(&id).and_then(KnownTask::queue) else { return Ok(()) };
     let Some(log) = checker.bounds.limits.get(queue) else { return Ok(()) };
@@ -78,7 +81,8 @@ fn check_queue(checker: &Checker<'_>, id: TaskId) -> Result<(), Violation> {
     Err(checker.broken(Invariant::Limits, id, &events, problem))
 }
 
-/// I15, when a task has started: so many claims of its queue in any window that ends with this one.
+/// I15, when a task has started: checks the number of claims of its queue in each window that ends
+/// with this one.
 pub(super) fn check_rate(
     checker: &mut Checker<'_>,
     id: TaskId,
@@ -108,7 +112,7 @@ pub(super) fn check_rate(
     Ok(())
 }
 
-/// A burst, and one more start for each interval.
+/// A burst, and one start for each interval.
 fn allowed(rate: &Rate, window: Duration) -> u128 {
     u128::from(rate.burst) + window.as_micros() / rate.interval().as_micros().max(1)
 }

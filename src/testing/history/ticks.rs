@@ -1,4 +1,4 @@
-//! What a history says of schedules: which tasks are their runs, and that no tick makes two.
+//! Schedules in a history: a run does not start before its tick, and no tick makes two runs.
 
 use std::collections::HashMap;
 
@@ -27,8 +27,9 @@ pub(super) fn check_tick(
     }
 }
 
-/// I16: each tick has made one task. Runs that were made by hand, or of dead letters, are none of a tick. A tick may come again once its run is
-/// gone if the clock was set back, since that may have been by more than a day.
+/// I16: each tick made one task. Runs that were made by hand or replayed from dead letters do not
+/// count. If the clock was set back, a tick whose run is gone may come again, since the clock may
+/// have been set back by more than a day.
 pub(super) fn check_ticks(checker: &Checker<'_>) -> Result<(), Violation> {
     let mut runs: HashMap<(&str, Timestamp), (TaskId, usize)> = HashMap::new();
     for (id, known) in checker.tasks.iter().filter(|(_, known)| !known.by_hand && !known.is_replay) {

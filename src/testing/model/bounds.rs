@@ -1,6 +1,7 @@
-//! Bounds of queues in the model: limits, rates, and queues that a handler has closed for a while.
+//! Bounds of queues in the model: limits, rates, and closures by handlers.
 //!
-//! A rate is one number: the theoretical arrival time, at which the next task would start if all came evenly. A burst may be early.
+//! The state of a rate is one number: the theoretical arrival time, at which the next task would
+//! start if starts were evenly spread. A burst may start earlier.
 
 use std::time::Duration;
 
@@ -8,17 +9,17 @@ use super::life::Model;
 use super::{ModelTask, Workload};
 use crate::task::{Hold, Rate, State, Timestamp};
 
-/// Limit, rate, and until when a queue is closed.
+/// Limit, rate, and until when the queue is closed.
 type ShownQueue = (Option<u32>, Option<Rate>, Option<Timestamp>);
 
-/// What bounds the starts of a queue.
+/// The bounds of the starts of a queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct ModelBounds {
-    /// Tasks at once.
+    /// Tasks that may run at once.
     pub limit: Option<u32>,
     /// A rate, and its theoretical arrival time in microseconds.
     pub rate: Option<(Rate, i128)>,
-    /// Since when and until when it is closed.
+    /// From when until when it is closed.
     pub closed: Option<(Timestamp, Timestamp)>,
 }
 
@@ -27,14 +28,15 @@ impl ModelBounds {
         *self != ModelBounds::default()
     }
 
-    /// Whether these bounds let nothing start now, even if nothing runs.
+    /// Whether rate or closure let nothing start now.
     fn is_shut(&self, now: Timestamp) -> bool {
         let is_spent = |(rate, arrival): (Rate, i128)| arrival - burst(&rate) > micros(now);
         self.closed.is_some_and(|(since, until)| since > now || until > now)
             || self.rate.is_some_and(is_spent)
     }
 
-    /// The same where the clock has jumped back: a closure begins again, and a rate opens after one interval.
+    /// Corrects the bounds if the clock has jumped back: a closure begins again, and a rate opens
+    /// after at most one interval.
     fn mended(&self, now: Timestamp) -> ModelBounds {
         let again = |(since, until): (Timestamp, Timestamp)| match since > now {
             true => (now, now.saturating_add(until.since(since))),
@@ -57,7 +59,7 @@ impl<W: Workload> Model<W> {
         self.bounds.entry(queue.to_owned()).or_default()
     }
 
-    /// What is shown of the bounds of queues that have any: limit, rate, and until when they are closed.
+    /// The bounds as the counters show them, for queues that have any.
     pub(super) fn shown_bounds(&self) -> Vec<(String, ShownQueue)> {
         let show = |(queue, bounds): (&String, &ModelBounds)| {
             let until =
@@ -68,7 +70,8 @@ impl<W: Workload> Model<W> {
         self.bounds.iter().filter_map(show).collect()
     }
 
-    /// Whether nothing of a queue may start: as many tasks run as its limit allows, its rate is spent, or it is closed.
+    /// Whether no task of a queue may start: its limit is reached, its rate is spent, or it is
+    /// closed.
     pub(super) fn is_shut(&self, queue: &str) -> bool {
         let bounds = self.bounds(queue);
         let runs = |t: &&ModelTask<W>| t.state == State::Running && t.queue == queue;
@@ -95,7 +98,7 @@ impl<W: Workload> Model<W> {
         self.turn_moves = true;
     }
 
-    /// A handler closes its queue, or leaves it closed for longer.
+    /// A handler closes its queue; a longer closure stays.
     pub(super) fn close(&mut self, queue: &str, by: Duration) {
         let now = self.wall;
         let asked = (now, now.saturating_add(by));
@@ -109,7 +112,7 @@ impl<W: Workload> Model<W> {
         self.bounds.entry(queue.to_owned()).and_modify(|bounds| bounds.closed = None);
     }
 
-    /// A claim looks at a queue that is open: a closure of it is over.
+    /// A claim visits a queue that is open: its closure is over and is removed.
     pub(super) fn visit(&mut self, queue: &str) {
         if self.bounds(queue).is_any() {
             self.reopen_queue(queue);
@@ -125,7 +128,7 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    /// Whether the clock has jumped back, and keeps a queue shut for longer than it should.
+    /// Whether the clock has jumped back, so a queue would stay shut for too long.
     pub(super) fn must_mend(&self) -> bool {
         self.bounds.values().any(|bounds| bounds.mended(self.wall) != *bounds)
     }
@@ -135,7 +138,7 @@ impl<W: Workload> Model<W> {
         self.bounds.values_mut().for_each(|bounds| *bounds = bounds.mended(now));
     }
 
-    /// Whether a queue that a rate or a closure kept shut is open, and a task of it waits for that.
+    /// Whether a queue with a rate or a closure is open, and a task of it waits.
     pub(super) fn is_any_open(&self) -> bool {
         let waits = |queue: &str| {
             let waits = |t: &ModelTask<W>| t.is_held(Hold::Ready) || t.suspect && t.is_held(Hold::Suspect);
@@ -156,12 +159,13 @@ fn interval(rate: &Rate) -> i128 {
     rate.interval().as_micros().cast_signed()
 }
 
-/// How much earlier than its arrival a task may start.
+/// How much before its arrival time a task may start.
 fn burst(rate: &Rate) -> i128 {
     interval(rate) * i128::from(rate.burst - 1)
 }
 
-/// Nothing that was spent keeps a queue shut for longer than one interval.
+/// The latest arrival time that is possible now: a spent rate keeps a queue shut for at most one
+/// interval.
 fn latest(rate: &Rate, now: Timestamp) -> i128 {
     micros(now) + interval(rate) + burst(rate)
 }

@@ -1,4 +1,4 @@
-//! Operations from bytes, for fuzzing: four bytes each, and every input is a sequence.
+//! Operations from bytes, for fuzzing: four bytes each; every input is valid.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use crate::task::{OnConflict, Options, Rate, Unique};
 
 const QUEUES: [&str; 3] = ["a", "b", "c"];
 
-/// Turns bytes into operations, four bytes each. The start of a sequence is a sequence.
+/// Turns bytes into operations, four bytes each. A prefix of the bytes gives a prefix of the
+/// operations.
 pub fn decode(bytes: &[u8]) -> Vec<Operation<Script>> {
     bytes.chunks_exact(4).map(|b| operation([b[0], b[1], b[2], b[3]])).collect()
 }
@@ -47,7 +48,7 @@ fn operation([kind, a, b, c]: [u8; 4]) -> Operation<Script> {
         ),
         32 => Operation::Crash(program(a)),
         33..=35 => {
-            // The operation that the other bytes would be, cut short.
+            // An operation from the other bytes, interrupted by a crash.
             let moment = if a % 2 == 0 { CrashMoment::Before } else { CrashMoment::After };
             let at = CrashPoint { commit: 1 + a64 / 2 % 4, moment };
             during(operation([b % 30, c, a ^ c, b]), at, a / 8)
@@ -125,7 +126,7 @@ fn enqueue(a: u8, b: u8, c: u8) -> (Script, Options) {
         };
     }
     if b.is_multiple_of(5) && b > 0 {
-        options = options.expires(Duration::from_secs(u64::from(b) + 1)); // a delay is shorter
+        options = options.expires(Duration::from_secs(u64::from(b) + 1)); // longer than the delay
     }
     (script, options)
 }

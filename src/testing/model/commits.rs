@@ -1,4 +1,4 @@
-//! What each operation does: which steps, in which order, and where a crash can come between them.
+//! The commits of each operation: which steps in which order, with crashes between them.
 
 use std::collections::BTreeMap;
 
@@ -9,25 +9,25 @@ use crate::error::ErrorKind;
 use crate::task::{Bulk, Enqueued, Options, State, TaskId, Timestamp};
 use crate::testing::Ran;
 
-/// Attempts of one [`Operation::RunAll`] at most: a task may snooze for no time.
+/// The most attempts of one [`Operation::RunAll`]: a task may snooze for no time.
 pub(super) const RUN_ALL: usize = 100;
 
 /// The process died at a commit of the operation.
 struct Died;
 
 impl<W: Workload> Model<W> {
-    /// Does what the operation does; the answer is then [`answer`](Model::answer).
+    /// Applies an operation; [`answer`](Model::answer) then has its answer.
     pub fn apply(&mut self, operation: &Operation<W>) {
         self.answer = self.obey(operation).unwrap_or(Answer::Crashed);
     }
 
-    /// The task that `nth` means.
+    /// The id of the task that `nth` selects.
     pub fn pick(&self, nth: Nth) -> TaskId {
         let place = usize::from(nth.0) % (self.tasks.len() + 1);
         self.tasks.keys().nth(place).copied().unwrap_or(self.next_id())
     }
 
-    /// The dead letter that `nth` means.
+    /// The id of the dead letter that `nth` selects.
     pub fn pick_letter(&self, nth: Nth) -> TaskId {
         let place = usize::from(nth.0) % (self.letters.len() + 1);
         self.letters.keys().nth(place).copied().unwrap_or(self.next_id())
@@ -127,7 +127,8 @@ impl<W: Workload> Model<W> {
 
     // ---- Commits ----
 
-    /// One transaction, in which keys, permits and the turn among suspects are passed on, too. The process may die before it or after it.
+    /// One transaction. At its end keys, permits and the turn among suspects are passed on. The
+    /// process may die before it or after it.
     fn commit<R>(&mut self, step: impl FnOnce(&mut Model<W>) -> R) -> Result<R, Died> {
         let dies = self.dies_at.filter(|at| at.commit == 1).map(|at| at.moment);
         if dies == Some(CrashMoment::Before) {
@@ -143,7 +144,8 @@ impl<W: Workload> Model<W> {
         Ok(done)
     }
 
-    /// The same for a step that may turn out to do nothing: then there is no commit at which the process can die.
+    /// The same for a step that may change nothing: then there is no commit at which the process
+    /// can die.
     fn commit_if_changed<R>(&mut self, step: impl FnOnce(&mut Model<W>) -> R) -> Result<R, Died> {
         if self.dies_at.is_none() {
             return self.commit(step);
@@ -158,7 +160,8 @@ impl<W: Workload> Model<W> {
         self.commit(|m| *m = after).map(|()| done)
     }
 
-    /// The end of a transaction: what it has freed goes to who waits for it. The turn among suspects is passed on if one of them was moved.
+    /// The end of a transaction: keys and permits that it freed are passed on, and so is the turn
+    /// among suspects if a suspect changed.
     fn pass_on(&mut self, suspects_before: &BTreeMap<TaskId, ModelTask<W>>) {
         self.release_keys();
         self.pass_permits();
@@ -169,7 +172,7 @@ impl<W: Workload> Model<W> {
 
     // ---- Operations ----
 
-    /// One transaction. A task that is replaced is written anew, also where nothing of it differs.
+    /// One transaction. A replaced task is written even if nothing of it changes.
     fn enqueue_all(&mut self, tasks: &[(W, Options)]) -> Result<Answer, Died> {
         let enqueue = |m: &mut Model<W>| -> Vec<Enqueued> {
             tasks.iter().map(|(task, options)| m.enqueue(task, options)).collect()
@@ -179,7 +182,8 @@ impl<W: Workload> Model<W> {
         made.map(Answer::Enqueued)
     }
 
-    /// Claims the next task. If a claim has only held tasks that may not run, and another task has become ready by that, it claims again.
+    /// Claims the next task. Claims again if the claim only held tasks that may not run, and
+    /// another task is ready.
     fn claim_one(&mut self) -> Result<Option<TaskId>, Died> {
         loop {
             let claimed = self.commit_if_changed(Model::claim)?;
@@ -189,7 +193,7 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    /// Claims the next task, starts its handler, and settles what it made of it.
+    /// Claims the next task, starts its handler, and settles the outcome.
     fn run_one(&mut self) -> Result<Option<Ran>, Died> {
         let Some(id) = self.claim_one()? else { return Ok(None) };
         self.start(id);
@@ -219,7 +223,7 @@ impl<W: Workload> Model<W> {
         }))
     }
 
-    /// The wall clock is set, and the timer does what is due.
+    /// Sets the wall clock, and does what is due, as the timer does.
     fn set_wall(&mut self, to: Timestamp) -> Result<Answer, Died> {
         self.wall = to;
         if self.must_mend() {
@@ -250,7 +254,7 @@ impl<W: Workload> Model<W> {
         Ok(Answer::Ended(ended))
     }
 
-    /// A verb for one task. One that is refused is no commit.
+    /// A verb for one task. A refused verb makes no commit.
     fn verb(
         &mut self,
         nth: Nth,
@@ -276,7 +280,7 @@ impl<W: Workload> Model<W> {
         Ok(Answer::Bulk(Bulk { changed, skipped: meant - changed }))
     }
 
-    /// Another process opens the file.
+    /// The next process opens the file.
     fn reopen(&mut self, program: Program) {
         self.dies_at = None;
         let before = self.suspects();

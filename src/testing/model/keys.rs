@@ -1,11 +1,12 @@
-//! Unique keys in the model: by whom they are taken, for how long, and what an enqueue does that finds one taken.
+//! Unique keys in the model: by which task they are taken, for how long, and what an enqueue does
+//! if its key is taken.
 
 use super::life::{Model, due};
 use super::{ModelLimit, ModelTask, Workload};
 use crate::task::{Enqueued, Hold, OnConflict, Options, State, TaskId, Timestamp};
 
 impl<W: Workload> Model<W> {
-    /// By whom a unique key is taken in a queue: by the task that needs it, or for a time.
+    /// The task by which a unique key of a queue is taken: it needs the key, or took it for a time.
     pub(super) fn holder(&self, queue: &str, key: &str) -> Option<TaskId> {
         let holds = |t: &ModelTask<W>| {
             t.has_key && t.needs_key() && t.queue == queue && t.key.as_deref() == Some(key)
@@ -15,7 +16,8 @@ impl<W: Workload> Model<W> {
         needs.or_else(|| timed.filter(|(_, _, until)| *until > self.wall).map(|(id, ..)| *id))
     }
 
-    /// Gives a task its key, which is free or its own already. With `from`, the key is taken for its time, which begins then.
+    /// Gives a task its key, which is free or its own. With `from`, the key is taken for its time,
+    /// which begins at `from`.
     pub(super) fn give_key(&mut self, id: TaskId, from: Option<Timestamp>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let Some(key) = task.key.clone() else { return };
@@ -30,7 +32,7 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    /// A task that waits again takes its key again, if the key is taken until the start only, and is free.
+    /// A task with `until_started` that is queued again takes its key again if it is free.
     pub(super) fn take_key_again(&mut self, id: TaskId) {
         let waits = |t: &&ModelTask<W>| t.until_started && t.state == State::Queued;
         let Some(task) = self.tasks.get(&id).filter(waits) else { return };
@@ -48,13 +50,14 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    /// Forgets the time of a task's key, if it is over: a clock that jumps back does not begin it again.
+    /// Forgets the time of a task's key if it is over, so that a clock that jumps back does not
+    /// restart it.
     pub(super) fn forget_time(&mut self, id: TaskId) {
         let now = self.wall;
         self.timed_keys.retain(|_, (owner, _, until)| *owner != id || *until > now);
     }
 
-    /// Times that began in the future begin again: the clock has jumped back.
+    /// Restarts times that began in the future, since the clock has jumped back.
     pub(super) fn begin_times_again(&mut self, of: impl Fn(TaskId) -> bool) {
         let now = self.wall;
         for (id, from, until) in self.timed_keys.values_mut() {
@@ -71,7 +74,7 @@ impl<W: Workload> Model<W> {
         self.timed_keys.retain(|_, (id, _, until)| *until > now || needed.contains(id));
     }
 
-    /// What an enqueue does that finds its key taken.
+    /// An enqueue whose key is taken.
     pub(super) fn meet_taken(&mut self, id: TaskId, new: &W, all: Options) -> Enqueued {
         self.begin_times_again(|other| other == id);
         let on_conflict = all.unique.as_ref().map_or(OnConflict::Keep, |unique| unique.on_conflict);

@@ -1,6 +1,7 @@
-//! The life of a task: what each event makes of it.
+//! The model's rules for the life of a task: the effect of each step.
 //!
-//! Every method here is one atomic step, as the queue commits it. Which steps an operation takes is in `commits`.
+//! Every method is one atomic step, as the queue commits it. `commits` has the steps of each
+//! operation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,14 +15,16 @@ use crate::crash::CrashPoint;
 use crate::error::ErrorKind;
 use crate::task::{DEFAULT_QUEUE, Due, Enqueued, Hold, Options, State, TaskId, Timestamp};
 
-/// The wall clock must have been in step with the monotonic one for so long before age deletes anything …
+/// How long the wall clock must have been in step with the monotonic one before the retention
+/// deletes anything.
 const STEADY_TIME: Duration = Duration::from_secs(5 * 60);
-/// … and this much is drift and no jump.
+/// A difference up to this is drift, not a jump.
 const DRIFT_MS: i128 = 60_000;
 /// The error type of an attempt whose process died.
 const TASK_LOST: &str = "TaskLost";
 
-/// The reference: what a queue should answer and hold. See the [module](super).
+/// The reference: the answers that a queue should give and the tasks that it should hold. See the
+/// [module](super).
 #[derive(Clone, PartialEq)]
 pub struct Model<W> {
     pub(super) config: Config,
@@ -32,25 +35,26 @@ pub struct Model<W> {
     pub(super) letters: BTreeMap<TaskId, ModelLetter<W>>,
     last_id: i64,
     pub(super) paused: BTreeSet<String>,
-    /// Keys of queues that are taken for a time: by which task, which may be gone, and from when to when.
+    /// Keys that are taken for a time, by queue and key: the task (which may be gone), and from
+    /// when to when.
     pub(super) timed_keys: BTreeMap<(String, String), (TaskId, Timestamp, Timestamp)>,
     pub(super) bounds: BTreeMap<String, ModelBounds>,
     pub(super) conditions: ModelConditions,
-    /// Something other than a change of a suspect has happened that may move the turn among suspects.
+    /// The turn among suspects may have to move for another reason than a change of a suspect.
     pub(super) turn_moves: bool,
-    /// Queues in the order in which the file met them.
+    /// Queues in the order in which they were first named.
     met: Vec<String>,
-    /// The queue that was served last.
+    /// The queue from which was claimed last.
     served: Option<String>,
-    /// The last look at both clocks, and since when they were in step.
+    /// The last reading of both clocks, and since when they have been in step.
     looked: (Timestamp, Duration),
     steady_since: Duration,
-    /// The commit, counted from here, at which the process will die.
+    /// The commit, counted from now, at which the process dies.
     pub(super) dies_at: Option<CrashPoint>,
     pub(super) answer: Answer,
 }
 
-/// Short: a test that fails prints it.
+/// Short, since failing tests print it.
 impl<W: Workload> fmt::Debug for Model<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [own, default] = [&self.config, &Config::default()].map(|config| format!("{config:#?}"));
@@ -67,10 +71,11 @@ impl<W: Workload> fmt::Debug for Model<W> {
 }
 
 impl<W: Workload> Model<W> {
-    /// An empty file that a whole program has just opened with this configuration, at this time.
+    /// The model of an empty file that a [whole](Program::Whole) program has just opened with this
+    /// configuration, at this time.
     ///
     /// # Panics
-    /// If `retry_jitter` is not 0: its draws depend on the file.
+    /// If `retry_jitter` is not 0, since its draws depend on the file.
     pub fn new(config: &Config, now: Timestamp) -> Model<W> {
         assert!(config.retry_jitter == 0.0, "the model knows no jitter");
         let monotonic = Duration::from_secs(1);
@@ -103,12 +108,12 @@ impl<W: Workload> Model<W> {
         &self.config
     }
 
-    /// Which handlers the process has that has the file open.
+    /// The handlers of the process that has the file open.
     pub fn program(&self) -> Program {
         self.program
     }
 
-    /// What the wall clock says.
+    /// The time of the wall clock.
     pub fn now(&self) -> Timestamp {
         self.wall
     }
@@ -123,24 +128,25 @@ impl<W: Workload> Model<W> {
         &self.letters
     }
 
-    /// What the last operation answered.
+    /// The answer of the last operation.
     pub fn answer(&self) -> &Answer {
         &self.answer
     }
 
-    /// The id after the newest: no task has it yet.
+    /// The id of the next task.
     pub(super) fn next_id(&self) -> TaskId {
         TaskId::from_i64(self.last_id + 1)
     }
 
-    /// The part of the model that the file has: not which queue was served last.
+    /// The part of the model that is in the file: without the queue that was served last and bounds
+    /// that are all unset.
     pub(super) fn in_file(&self) -> Model<W> {
         let mut file = Model { served: None, ..self.clone() };
         file.bounds.retain(|_, bounds| bounds.is_any());
         file
     }
 
-    /// Tasks in one of these states, in the order of their ids.
+    /// The ids, in order, of the tasks for which `wanted` is true.
     pub(super) fn ids(&self, wanted: impl Fn(&ModelTask<W>) -> bool) -> Vec<TaskId> {
         self.tasks.iter().filter(|(_, t)| wanted(t)).map(|(id, _)| *id).collect()
     }
@@ -164,7 +170,7 @@ impl<W: Workload> Model<W> {
         id
     }
 
-    /// A new task, or the one by which its key is taken.
+    /// Makes a task, or finds the one by which its key is taken.
     pub(super) fn enqueue(&mut self, task: &W, options: &Options) -> Enqueued {
         let all = options.clone().or(task.options());
         let queue = all.queue.clone().unwrap_or_else(|| DEFAULT_QUEUE.to_owned());
@@ -214,14 +220,15 @@ impl<W: Workload> Model<W> {
 
     // ---- Run ----
 
-    /// The first of what is ready in a queue: the highest priority, then the lowest id.
+    /// The first ready task of a queue, by priority and then by id.
     pub(super) fn head(&self, queue: &str) -> Option<TaskId> {
         let ready = self.tasks.iter().filter(|(_, t)| t.queue == queue && t.is_held(Hold::Ready));
         ready.max_by_key(|(id, t)| (t.priority, std::cmp::Reverse(**id))).map(|(id, _)| *id)
     }
 
-    /// QUEUED → RUNNING, for the task whose turn it is. Queues take turns. Expired tasks that are met on the way are cancelled, and
-    /// those that no handler knows, or that lack a condition, are held; what these leave of their permits is passed on once the queue's turn is over.
+    /// QUEUED → RUNNING, for the next task. Queues take turns. On the way expired tasks are
+    /// cancelled, and tasks that no handler knows or that lack a condition are held; their permits
+    /// are passed on once the queue's turn is over.
     pub(super) fn claim(&mut self) -> Option<TaskId> {
         loop {
             let (queue, is_alone) = match self.queues_in_turn().as_slice() {
@@ -245,7 +252,7 @@ impl<W: Workload> Model<W> {
         !self.queues_in_turn().is_empty()
     }
 
-    /// Queues that have something to claim, the one whose turn it is first.
+    /// The queues that have something to claim, the next one first.
     fn queues_in_turn(&self) -> Vec<String> {
         let may = |q: &&String| !self.paused.contains(*q) && !self.is_shut(q) && self.head(q).is_some();
         let mut queues: Vec<String> = self.met.iter().filter(may).cloned().collect();
@@ -257,7 +264,7 @@ impl<W: Workload> Model<W> {
         queues
     }
 
-    /// Claims the first task of a queue, if that may run after all.
+    /// Takes the first ready task of a queue, and claims it if it may run.
     fn claim_from(&mut self, queue: &str) -> Option<TaskId> {
         let id = self.head(queue)?;
         let (now, program) = (self.wall, self.program);
@@ -283,14 +290,14 @@ impl<W: Workload> Model<W> {
         may_run.then_some(id)
     }
 
-    /// The handler begins; its process is known to have started it.
+    /// The handler begins: there is a start note.
     pub(super) fn start(&mut self, id: TaskId) {
         if let Ok(task) = self.task(id) {
             task.started = true;
         }
     }
 
-    /// The wait after attempt n: the base, doubled n − 1 times, at most the cap.
+    /// The wait after attempt n: the base, doubled n − 1 times, at most `retry_backoff_max`.
     fn backoff(&self, task: &ModelTask<W>) -> Duration {
         let base = task.backoff.unwrap_or(self.config.retry_backoff);
         let doubled = 2_u32.checked_pow(task.attempt_number - 1).and_then(|factor| base.checked_mul(factor));
@@ -312,7 +319,7 @@ impl<W: Workload> Model<W> {
         })
     }
 
-    /// RUNNING → whatever the handler made of it.
+    /// RUNNING → the state after the end of the attempt.
     pub(super) fn settle(&mut self, id: TaskId, ending: Ending) {
         let Some(mut task) = self.tasks.remove(&id) else { return };
         let (now, left) = (self.wall, task.attempt_number < task.max_attempts);
@@ -370,7 +377,8 @@ impl<W: Workload> Model<W> {
 
     // ---- Time ----
 
-    /// What the timer does: waits that began in the future begin again (the clock jumped back), tasks expire, waits end, one after another.
+    /// What the timer does, in this order: waits that began in the future begin again (the clock
+    /// jumped back), tasks expire, waits end.
     pub(super) fn promote(&mut self) {
         let now = self.wall;
         for task in self.tasks.values_mut().filter(|t| t.is_held(Hold::Time)) {
@@ -403,7 +411,7 @@ impl<W: Workload> Model<W> {
         self.tasks.values().any(|t| t.state == State::Queued && due(t))
     }
 
-    /// Looks at both clocks; says whether the wall clock can be trusted with deletions.
+    /// Reads both clocks; whether the wall clock can be trusted for deletions.
     pub(super) fn is_steady(&mut self) -> bool {
         let (wall, monotonic) = std::mem::replace(&mut self.looked, (self.wall, self.monotonic));
         let by_wall = i128::from(self.wall.as_millis()) - i128::from(wall.as_millis());
@@ -414,12 +422,13 @@ impl<W: Workload> Model<W> {
         self.monotonic - self.steady_since >= STEADY_TIME
     }
 
-    /// The suspects, as they stand.
+    /// The suspects.
     pub(super) fn suspects(&self) -> BTreeMap<TaskId, ModelTask<W>> {
         self.tasks.iter().filter(|(_, t)| t.suspect).map(|(id, t)| (*id, t.clone())).collect()
     }
 
-    /// The first suspect by priority and id of the queues that let something start gets the turn, unless one runs.
+    /// Gives the turn to the first suspect, by priority and id, of the queues that let something
+    /// start, unless a suspect runs.
     pub(super) fn pass_turn(&mut self) {
         if self.tasks.values().any(|t| t.suspect && t.state == State::Running) {
             return;
@@ -441,7 +450,8 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    /// A new owner settles what the one before it was running. What had not started does not count.
+    /// A new owner settles the attempts of the previous one. Attempts that had not started do not
+    /// count.
     pub(super) fn recover(&mut self) {
         self.turn_moves = true;
         self.conditions.owner += 1;
@@ -473,7 +483,8 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    /// A process opens the file: it forgets whose turn it was and how long the clocks were in step, and lifts the hold of what it knows.
+    /// A process opens the file: the queue served last and the steadiness of the clock are
+    /// forgotten, and tasks that it knows lose the hold *unknown name*.
     pub(super) fn open(&mut self, program: Program) {
         self.program = program;
         self.served = None;
@@ -485,7 +496,7 @@ impl<W: Workload> Model<W> {
     }
 }
 
-/// When a task may start that is enqueued now: its time and, if that is a relative one, where it began.
+/// When a task that is enqueued now may start: its time and, for a delay, when that began.
 pub(super) fn due(due: Option<Due>, now: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
     match due.filter(|due| *due != Due::After(Duration::ZERO)) {
         None => (None, None),

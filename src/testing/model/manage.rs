@@ -1,4 +1,4 @@
-//! What people and age do to the tasks of the model.
+//! Verbs and retention in the model.
 
 use super::life::Model;
 use super::task::{ModelLetter, ModelTask};
@@ -7,8 +7,8 @@ use crate::error::ErrorKind;
 use crate::task::{Hold, State, TaskId, Timestamp};
 
 impl<W: Workload> Model<W> {
-    /// Deletes SUCCEEDED and CANCELLED tasks that finished before `gone`; makes letters of FAILED and LOST ones that finished before
-    /// `buried`.
+    /// Deletes SUCCEEDED and CANCELLED tasks that finished before `gone`; moves FAILED and LOST
+    /// tasks that finished before `buried` to the dead letters.
     pub(super) fn purge(&mut self, gone: Option<Timestamp>, buried: Option<Timestamp>) -> usize {
         let before = |t: &ModelTask<W>, limit: Option<Timestamp>| {
             limit.is_some_and(|limit| t.finished_at < Some(limit))
@@ -81,7 +81,7 @@ impl<W: Workload> Model<W> {
         Ok(())
     }
 
-    /// Somebody says how work ends that is outside.
+    /// Somebody reports the end of work outside.
     pub(super) fn end_outside(&mut self, id: TaskId, ending: Ending) -> Result<(), ErrorKind> {
         if !self.task(id)?.outside {
             return Err(ErrorKind::Superseded);
@@ -156,7 +156,8 @@ impl<W: Workload> Model<W> {
         Ok(new)
     }
 
-    /// Nothing is claimed from a paused queue, and its suspects give their turn back. Resumed, it is open if a handler had closed it.
+    /// A paused queue is not claimed from, and its suspects give their turn back. Resuming a queue
+    /// also ends its closure.
     pub(super) fn set_paused(&mut self, queue: &str, paused: bool) {
         self.meet(queue);
         self.turn_moves = true;
@@ -172,6 +173,4 @@ impl<W: Workload> Model<W> {
             }
         }
     }
-
-    // ---- Processes ----
 }

@@ -1,14 +1,17 @@
-//! A model of the queue, to compare a real one with: the life of a task, without a file.
+//! A model of the queue in memory, to compare a real queue with.
 //!
-//! [`Model`] is the specification. It says what each [`Operation`] answers and what the tasks look like after it: states, the order
-//! of claims, waits and jumps of the clock, refunds, unique keys, limits of keys, limits and rates of queues, holds, lost attempts, dead letters, ages, crashes between any two
-//! commits. It is written from the rules alone and shares no code with the queue. [`Pair`] gives the same operations to a
-//! [`SteppedQueue`](super::SteppedQueue) and to the model, and compares after each.
+//! [`Model`] is the specification. It gives the answer of each [`Operation`] and the tasks after
+//! it: states, the order of claims, waits and jumps of the clock, refunds, unique keys, limits of
+//! keys, limits and rates of queues, conditions, holds, lost attempts, dead letters, retention,
+//! crashes between any two commits. It is written from the rules and shares only plain values with
+//! the queue (ids, states, options, configuration). [`Pair`] applies the same operations to a
+//! [`SteppedQueue`](super::SteppedQueue) and to the model, and compares them after each.
 //!
-//! What the tasks do is a [`Workload`]: [`Script`] is the one that perdura's own tests use; a program's own tasks take one `impl`.
-//! With the feature `proptest`, `perdura::testing::proptest` makes the operations.
+//! A [`Workload`] says what the tasks do: [`Script`] is that of perdura's own tests; a program's
+//! own tasks need one `impl`. With the feature `proptest`, `perdura::testing::proptest` generates
+//! the operations.
 //!
-//! Until 1.0, a minor version may change this module: it is outside the promises of semantic versioning.
+//! Until 1.0, a minor version may change this module: semantic versioning does not cover it.
 //!
 //! ```
 //! use perdura::testing::model::{Operation, Pair, Program, Script};

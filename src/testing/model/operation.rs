@@ -1,4 +1,4 @@
-//! What a test does to a queue, and what the queue answers. Operations print as the Rust that makes them.
+//! Operations of a test on a queue, and their answers. Operations print as Rust code.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use crate::error::ErrorKind;
 use crate::task::{Bulk, Due, Enqueued, OnConflict, Options, Rate, TaskId, Unique};
 use crate::testing::Ran;
 
-/// What a test does to a queue.
+/// An operation of a test on a queue.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Operation<W> {
@@ -17,7 +17,7 @@ pub enum Operation<W> {
     Enqueue(W, Options),
     /// Enqueues several, in one transaction.
     EnqueueAll(Vec<(W, Options)>),
-    /// Enqueues a task with an option that is refused.
+    /// Enqueues a task with an invalid option.
     EnqueueInvalid(W, Invalid),
     /// Runs the next task.
     RunOne,
@@ -25,17 +25,17 @@ pub enum Operation<W> {
     RunAll,
     /// Time passes, and the timer does what is due.
     Advance(Duration),
-    /// The machine sleeps: the wall clock goes on, the monotonic one does not. Then the timer does what is due.
+    /// The machine sleeps: only the wall clock goes on. Then the timer does what is due.
     Suspend(Duration),
-    /// Somebody sets the wall clock back, and the timer does what is due.
+    /// The wall clock is set back, and the timer does what is due.
     JumpBack(Duration),
-    /// The maintenance deletes old tasks, or moves them to the dead letters.
+    /// The maintenance applies the retention: deletes old tasks, or moves them to the dead letters.
     Age,
-    /// Deletes what succeeded or was cancelled so long ago.
+    /// Deletes tasks that succeeded or were cancelled this long ago.
     Purge(Duration),
     /// Retries a task by hand.
     Retry(Nth),
-    /// Retries a task by hand, without its checkpoint.
+    /// Retries a task by hand, without its checkpoint and its steps.
     RetryFromStart(Nth),
     /// Retries every task that failed or was lost.
     RetryAll,
@@ -45,41 +45,42 @@ pub enum Operation<W> {
     CancelAll(&'static str),
     /// Deletes a task.
     Delete(Nth),
-    /// Says that the work of a task, which is outside, has succeeded.
+    /// Reports that the work of a task, which is outside, succeeded.
     Complete(Nth),
-    /// Says that the work of a task, which is outside, has failed.
+    /// Reports that the work of a task, which is outside, failed.
     Fail(Nth),
-    /// Runs a task now that waits for its time.
+    /// Lets a task run now that waits for its time or its turn among suspects.
     RunNow(Nth),
     /// Pauses a queue.
     Pause(&'static str),
     /// Resumes a queue.
     Resume(&'static str),
-    /// Bounds how many tasks of a queue run at once.
+    /// Sets how many tasks of a queue may run at once.
     SetLimit(&'static str, Option<u32>),
-    /// Bounds how often tasks of a queue start.
+    /// Sets how often tasks of a queue may start.
     SetRate(&'static str, Option<Rate>),
-    /// Says that a condition is met, or is not.
+    /// Sets whether a condition is met.
     SetCondition {
         /// Which.
         condition: &'static str,
-        /// Whether it is.
+        /// Whether it is met.
         is_met: bool,
-        /// Whether a second process says so, which does not own the file.
+        /// Whether a second process sets it, which does not own the file.
         outside: bool,
     },
     /// Moves every task that failed or was lost to the dead letters.
     MoveToDeadLetters,
-    /// Makes a new task of a dead letter.
+    /// Replays a dead letter.
     Replay {
         /// Which letter.
         letter: Nth,
-        /// Also if a task was made of this letter before.
+        /// Also if the letter was replayed before.
         forced: bool,
     },
-    /// A second process opens the file while the first has it, does not get the right to execute, and enqueues a task.
+    /// A second process opens the file while the first has it open, does not become the owner, and
+    /// enqueues a task.
     Visit(W, Options),
-    /// The process ends well, and another one opens the file.
+    /// The process ends normally, and another one opens the file.
     Reopen(Program),
     /// The process dies between two operations, and another one opens the file.
     Crash(Program),
@@ -87,17 +88,17 @@ pub enum Operation<W> {
     CrashDuring(Box<Operation<W>>, CrashPoint, Program),
 }
 
-/// Which task or letter is meant: the n-th of those that there are, modulo their number plus one. The place after the last is an id that
-/// nobody has.
+/// Selects a task or letter: the n-th, modulo their number plus one. The one after the last is an
+/// id that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nth(pub u8);
 
 /// Which handlers a process has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
-    /// All.
+    /// All handlers.
     Whole,
-    /// An older one, without some ([`Workload::is_known_to`](super::Workload::is_known_to)).
+    /// An older program, without some ([`Workload::is_known_to`](super::Workload::is_known_to)).
     Older,
 }
 
@@ -111,11 +112,11 @@ pub enum Invalid {
     Key,
     /// A queue name with a line break.
     ControlCharacter,
-    /// No attempt.
+    /// Zero attempts.
     NoAttempts,
-    /// More attempts than there may be.
+    /// More attempts than the maximum.
     TooManyAttempts,
-    /// A delay beyond all bounds.
+    /// A delay that is too long.
     Delay,
     /// A timeout of zero.
     Timeout,
@@ -123,7 +124,7 @@ pub enum Invalid {
     Expires,
 }
 
-/// What an operation answered.
+/// The answer of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
@@ -131,15 +132,15 @@ pub enum Answer {
     Nothing,
     /// The tasks that were made or found.
     Enqueued(Vec<Enqueued>),
-    /// The attempts that were made, in order.
+    /// The attempts that ran, in order.
     Ran(Vec<Ran>),
     /// Whether a verb was allowed.
     Verb(Result<(), ErrorKind>),
-    /// What a bulk verb did.
+    /// The result of a bulk verb.
     Bulk(Bulk),
     /// How many tasks and letters were deleted or moved because of their age.
     Ended(usize),
-    /// The task that was made of a letter.
+    /// The task that a replay made.
     Replayed(Result<TaskId, ErrorKind>),
     /// The process died before it could answer.
     Crashed,
@@ -158,7 +159,7 @@ impl Invalid {
         Invalid::Expires,
     ];
 
-    /// Options that are refused for this.
+    /// Options with this fault.
     pub fn options(self) -> Options {
         let options = Options::new();
         match self {
@@ -174,7 +175,7 @@ impl Invalid {
     }
 }
 
-/// A line of Rust, without the name of the type.
+/// One line of Rust code, without the name of the type.
 impl<W: fmt::Debug> fmt::Display for Operation<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -235,14 +236,14 @@ impl<W: fmt::Debug> fmt::Display for Operation<W> {
     }
 }
 
-/// The same line, so that a list of operations stays one line for each.
+/// The same line, so that lists have one line for each operation.
 impl<W: fmt::Debug> fmt::Debug for Operation<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// A duration as Rust writes it.
+/// A duration as Rust code.
 struct Span(Duration);
 
 impl fmt::Display for Span {
@@ -254,7 +255,7 @@ impl fmt::Display for Span {
     }
 }
 
-/// A unique key as the calls that make it.
+/// A unique key as Rust code.
 struct ShownUnique<'a>(&'a Unique);
 
 impl fmt::Display for ShownUnique<'_> {
@@ -278,7 +279,8 @@ impl fmt::Display for ShownUnique<'_> {
     }
 }
 
-/// Options as the calls that make them. Their `Debug` leaves out the key, which may be private; a test's is not.
+/// Options as Rust code. Their `Debug` leaves out keys, which may be private; those of tests are
+/// not.
 struct ShownOptions<'a>(&'a Options);
 
 impl fmt::Display for ShownOptions<'_> {

@@ -1,4 +1,4 @@
-//! A queue beside its model.
+//! A queue and its model, compared after each operation.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,19 +13,20 @@ use crate::queue::Queue;
 use crate::task::{Counts, Filter, Hold, QueueCounts, State, TaskId, TaskRecord, Timestamp};
 use crate::testing::{Crashed, ManualClock, SteppedQueue};
 
-/// After each so many operations, dead letters, counters and bounds are compared too: few operations change them, and none changes them back.
+/// After every this many operations, dead letters, counters and bounds are compared too. Operations
+/// that change them are few, and none changes them back.
 const EVERY: usize = 4;
 
-/// A queue and its model, which get the same operations. Each operation is followed by a comparison.
+/// A queue and its model, to which the same operations are applied. They are compared after each.
 pub struct Pair<W: Workload> {
-    /// None only while another process opens the file.
+    /// None only while the file is being reopened.
     queue: Option<SteppedQueue>,
     model: Model<W>,
     world: W::World,
     clock: ManualClock,
     operations: Vec<Operation<W>>,
     path: PathBuf,
-    /// Keeps the folder; after the queue.
+    /// Keeps the folder. Declared last, so dropped after the queue.
     _folder: Crashed,
 }
 
@@ -39,7 +40,7 @@ impl<W: Workload> fmt::Debug for Pair<W> {
     }
 }
 
-/// Where a queue is not as the model wants it. It prints with the operations that led there.
+/// A difference between queue and model. It prints with the operations that led to it.
 pub struct Difference(String);
 
 impl fmt::Display for Difference {
@@ -62,7 +63,7 @@ impl From<Error> for Difference {
     }
 }
 
-/// What a file shows of a task and the model must foretell.
+/// The fields of a task that the model must predict.
 #[derive(Debug, PartialEq)]
 struct ShownTask {
     state: State,
@@ -74,7 +75,7 @@ struct ShownTask {
     priority: i16,
     queue: String,
     created_at: Timestamp,
-    /// Only while it waits for it.
+    /// Only while its hold is *time*.
     run_at: Option<Timestamp>,
     /// Only while it is `QUEUED`.
     expires_at: Option<Timestamp>,
@@ -82,7 +83,7 @@ struct ShownTask {
     cancel_requested: bool,
     snoozes: u32,
     replay_of: Option<TaskId>,
-    /// Permits of its key, whether it is serial, and whether it holds one.
+    /// The permits of its key, whether it is serial, and whether it holds a permit.
     limit: Option<(u32, bool, bool)>,
     /// The conditions that it needs, and the one that it waits for.
     needs: (Vec<String>, Option<String>),
@@ -91,7 +92,7 @@ struct ShownTask {
 }
 
 impl<W: Workload> Pair<W> {
-    /// A fresh file, in memory where the system has that, and a fresh model.
+    /// A fresh file, on a file system in memory if there is one, and a fresh model.
     ///
     /// # Errors
     /// If the configuration is out of range, or no file can be made.
@@ -100,7 +101,7 @@ impl<W: Workload> Pair<W> {
         Pair::on(Model::new(config, clock.now()), clock)
     }
 
-    /// A fresh file for a fresh model: one that no operation was given to.
+    /// A fresh file for a fresh model: one to which no operation was applied.
     ///
     /// # Errors
     /// If the configuration is out of range, or no file can be made.
@@ -117,20 +118,20 @@ impl<W: Workload> Pair<W> {
         Ok(pair)
     }
 
-    /// The model as it stands.
+    /// The model.
     pub fn model(&self) -> &Model<W> {
         &self.model
     }
 
-    /// What the handlers use.
+    /// The world that the handlers use.
     pub fn world(&self) -> &W::World {
         &self.world
     }
 
-    /// Gives an operation to both.
+    /// Applies an operation to both, and compares them.
     ///
     /// # Errors
-    /// Where they differ.
+    /// The difference.
     pub fn apply(&mut self, operation: &Operation<W>) -> Result<(), Difference> {
         self.operations.push(operation.clone());
         let answer = self.obey(operation).map_err(|e| self.difference(&format!("the queue fails: {e}")))?;
@@ -146,10 +147,10 @@ impl<W: Workload> Pair<W> {
         Ok(())
     }
 
-    /// Checks the file as a whole, after the last operation.
+    /// Checks the whole file, after the last operation.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The difference, or the damage.
     pub fn finish(self) -> Result<(), Difference> {
         self.compare_rest()?;
         match self.stepped().queue().check() {
@@ -166,13 +167,13 @@ impl<W: Workload> Pair<W> {
     }
 
     fn another(&self, program: Program) -> Result<SteppedQueue, Error> {
-        let config = Config { disk_reserve_bytes: 0, ..self.model.config().clone() }; // a full disk is not in the model
+        let config = Config { disk_reserve_bytes: 0, ..self.model.config().clone() }; // the model has no full disk
         let builder = W::handle(Queue::builder().config(config), &self.world, program);
         SteppedQueue::open_file(builder, &self.clock, &self.path)
     }
 
     fn open(&mut self, program: Program) -> Result<(), Error> {
-        self.queue = None; // the lock must be free
+        self.queue = None; // frees the lock
         self.queue = Some(self.another(program)?);
         Ok(())
     }
@@ -305,7 +306,7 @@ impl<W: Workload> Pair<W> {
         Ok(())
     }
 
-    /// Dead letters, counters, and what bounds the queues.
+    /// Compares dead letters, counters, and bounds of queues.
     fn compare_rest(&self) -> Result<(), Difference> {
         let queue = self.stepped().queue();
         let letters = queue.dead_letters().list(Filter::new().limit(usize::MAX));
@@ -359,7 +360,7 @@ impl<W: Workload> Pair<W> {
     }
 }
 
-/// A refusal is an answer; any other error is none.
+/// A refusal is an answer; any other error is a failure.
 fn allowed<R>(answer: Result<R, Error>) -> Result<Result<R, ErrorKind>, Error> {
     match answer {
         Ok(done) => Ok(Ok(done)),

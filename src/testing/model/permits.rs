@@ -1,9 +1,10 @@
-//! Limits of keys in the model: who holds a permit, who stands in line, and who is next.
+//! Limits of keys in the model: which tasks hold permits, which wait in line, and which is next.
 //!
-//! A task that waits for nothing but its key comes into the line of its queue and key. It gets a permit at once if nobody in the line goes
-//! before it and fewer permits are held than it allows; else it waits in its place. What waits for something else, or has ended, holds nothing;
-//! only a serial task keeps its permit from its first start to its end, whatever it waits for. At the end of each transaction the line moves
-//! on.
+//! A task that waits for no other reason joins the line of its queue and key. It gets a permit at
+//! once if no waiter goes before it and fewer permits are held than it allows; else it waits in its
+//! place. A task that waits for another reason, or has ended, holds no permit, except that a serial
+//! task keeps its permit from its first start to its end. At the end of each transaction free
+//! permits are passed on.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -16,7 +17,8 @@ use crate::task::{Hold, State, TaskId};
 type Line = (String, String);
 
 impl<W: Workload> Model<W> {
-    /// Something has happened to a task: it gives its permit back, keeps it, or comes into the line.
+    /// Applies the rule above to a task that has changed: it gives its permit back, keeps it, or
+    /// joins the line.
     pub(super) fn stand(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if task.limit.is_none() {
@@ -38,7 +40,7 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    /// A task comes into its line. It overtakes nobody.
+    /// A task joins its line. It overtakes no waiter.
     fn come(&mut self, id: TaskId) {
         let Some((line, limit)) = self.tasks.get(&id).and_then(|task| line_of(task).zip(task.limit.as_ref()))
         else {
@@ -53,7 +55,8 @@ impl<W: Workload> Model<W> {
         });
     }
 
-    /// Every line moves on: the first gets a permit, and the next, until one does not fit. Says whether any did.
+    /// Passes free permits on, in every line: to the first waiter, then the next, until one does
+    /// not fit. Returns whether any waiter got one.
     pub(super) fn pass_permits(&mut self) -> bool {
         let lines: BTreeSet<Line> =
             self.tasks.values().filter(|t| t.is_in_line()).filter_map(line_of).collect();
@@ -72,7 +75,8 @@ impl<W: Workload> Model<W> {
         any
     }
 
-    /// Whether the first of a line fits. The worst of those behind it that are ready give up as many permits as it lacks, if they have so many.
+    /// Whether the first waiter fits. If permits are missing, ready tasks that go after it give
+    /// theirs up, the last first, if that is enough.
     fn make_room(&mut self, first: TaskId, line: &Line) -> bool {
         let permits = self.tasks[&first].limit.as_ref().map_or(1, |limit| limit.permits as usize);
         let holders = self.holders(line);
@@ -98,7 +102,7 @@ impl<W: Workload> Model<W> {
         true
     }
 
-    /// Who goes before whom: by priority, and then by id.
+    /// The order in a line: by priority, and then by id.
     pub(super) fn place(&self, id: TaskId) -> (Reverse<i16>, TaskId) {
         (Reverse(self.tasks[&id].priority), id)
     }

@@ -1,4 +1,4 @@
-//! Tasks that do what their args say: the workload of perdura's own tests.
+//! The workload of perdura's own tests: tasks whose args say what they do.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::handler::{Context, Failure};
 use crate::queue::{Builder, Queue};
 use crate::task::{Enqueued, Options, Task};
 
-/// A task that does what its args say.
+/// A task whose args say what it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Script {
@@ -18,29 +18,29 @@ pub enum Script {
     Succeed,
     /// Fails with the type `told.to`.
     Fail,
-    /// Fails before this attempt, and then succeeds.
+    /// Fails before attempt n, and then succeeds.
     FailUntil(u32),
-    /// Fails until its last attempt, which succeeds.
+    /// Fails before its last attempt, which succeeds.
     SucceedAtLast,
-    /// Fails for good.
+    /// Fails permanently.
     FailForGood,
     /// Fails with the type `denied.here`, for a denylist.
     FailDenied,
-    /// Fails and asks for the next attempt after so many seconds.
+    /// Fails and asks for the next attempt after this many seconds.
     FailFor(u32),
-    /// Snoozes for half a minute, for ever.
+    /// Snoozes for half a minute, each time.
     Snooze,
-    /// Closes its queue for half a minute, for ever.
+    /// Closes its queue for half a minute, each time.
     Throttle,
-    /// Waits for the condition `a` before its second claim, and then succeeds.
+    /// Waits for the condition `a` in its first claim, and succeeds in later ones.
     Until,
-    /// Does a step, and fails before its third claim.
+    /// Does a step; fails in its first two claims, and then succeeds.
     StepAndFail,
     /// Sleeps for half a minute, and then succeeds.
     Sleep,
-    /// Hands its work over, each time.
+    /// Hands its work over to somebody outside, each time.
     GoOutside,
-    /// Cancels itself by its failure.
+    /// Returns a failure that cancels it.
     Cancel,
     /// Cancels itself through the queue, and fails.
     CancelAndFail,
@@ -54,7 +54,7 @@ pub enum Script {
 
 const SNOOZE: Duration = Duration::from_secs(30);
 
-/// The tasks whose handler every program has.
+/// Tasks whose handler every program has.
 #[derive(Serialize, Deserialize)]
 struct Old(Script);
 
@@ -63,7 +63,7 @@ impl Task for Old {
     type Output = u32;
 }
 
-/// The tasks whose handler older programs lack.
+/// Tasks whose handler only whole programs have.
 #[derive(Serialize, Deserialize)]
 struct New(Script);
 

@@ -1,4 +1,4 @@
-//! What the model keeps of a task, and the smallest things that happen to it.
+//! A task in the model, and its smallest changes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{ModelAttempt, Workload};
 use crate::task::{Hold, KeyLimit, State, TaskId, Timestamp};
 
-/// A task, as the rules see it.
+/// A task in the model.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ModelTask<W> {
@@ -16,13 +16,13 @@ pub struct ModelTask<W> {
     pub queue: String,
     /// Higher runs first.
     pub priority: i16,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
-    /// What it waits for; nothing unless it is `QUEUED`.
+    /// The reasons for which it waits; none unless it is `QUEUED`.
     pub reasons: BTreeSet<Hold>,
     /// Attempts that count.
     pub attempt_number: u32,
-    /// How many it has.
+    /// How many attempts it has.
     pub max_attempts: u32,
     /// Claims in its whole life.
     pub generation: u64,
@@ -30,9 +30,9 @@ pub struct ModelTask<W> {
     pub created_at: Timestamp,
     /// When it is due, while it waits for its time.
     pub run_at: Option<Timestamp>,
-    /// When that wait began, if it is a relative one.
+    /// When that wait began, if it is a delay or a backoff.
     pub anchor: Option<Timestamp>,
-    /// When it is cancelled unless it runs.
+    /// When it is cancelled if it is still `QUEUED`.
     pub expires_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
@@ -40,25 +40,25 @@ pub struct ModelTask<W> {
     pub key: Option<String>,
     /// The key is taken only until the task starts.
     pub until_started: bool,
-    /// For how long the key is taken at least.
+    /// How long the key is taken at least.
     pub key_lasts: Option<Duration>,
-    /// It has taken its key, because it needs it.
+    /// It has its key, because it needs it.
     pub has_key: bool,
-    /// The limit of its key, if that has one.
+    /// The limit of its key, if there is one.
     pub limit: Option<ModelLimit>,
     /// It holds a permit of its key.
     pub has_permit: bool,
     /// An attempt of it has started since it was made, retried by hand, or replaced.
     pub has_begun: bool,
-    /// A step of it is done, or a sleep of it.
+    /// It has stored steps or sleeps.
     pub has_steps: bool,
-    /// The conditions that it needs, in the order in which the file met them.
+    /// The conditions that it needs, in the order of the file.
     pub needs: Vec<String>,
     /// The condition that it waits for, or waited for last.
     pub waits_for: Option<String>,
     /// The base of its backoff, if it has its own.
     pub backoff: Option<Duration>,
-    /// Its process died in an attempt, and it has not ended by itself since.
+    /// Its process died in an attempt, and no later attempt has ended.
     pub suspect: bool,
     /// Its handler has begun (while it is `RUNNING`).
     pub started: bool,
@@ -68,17 +68,17 @@ pub struct ModelTask<W> {
     pub outside: bool,
     /// How often it snoozed.
     pub snoozes: u32,
-    /// The letter that it was made of.
+    /// The letter that it was replayed from.
     pub replay_of: Option<TaskId>,
 }
 
-/// A limit of a key, as one task of it says.
+/// A limit of a key, as one task asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ModelLimit {
     /// The key, within a queue.
     pub key: String,
-    /// The task gets a permit while fewer are held.
+    /// The task gets a permit while fewer than this are held.
     pub permits: u32,
     /// It keeps its permit from its first start to its end.
     pub serial: bool,
@@ -98,12 +98,13 @@ pub struct ModelLetter<W> {
     pub task: ModelTask<W>,
     /// When it was moved.
     pub moved_at: Timestamp,
-    /// The newest task that was made of it.
+    /// The newest task that a replay made of it.
     pub replayed_as: Option<TaskId>,
 }
 
 impl<W: Workload> ModelTask<W> {
-    /// It needs its unique key: while it is live or, if the key is taken only until the start, while it waits.
+    /// Whether it needs its unique key: while it is live or, with `until_started`, while it is
+    /// `QUEUED`.
     pub(super) fn needs_key(&self) -> bool {
         self.state == State::Queued || self.state == State::Running && !self.until_started
     }
@@ -117,17 +118,17 @@ impl<W: Workload> ModelTask<W> {
         self.state == State::Queued && self.hold() == hold
     }
 
-    /// It is serial and has started: it keeps its permit until it has ended.
+    /// Whether it keeps its permit until its end: it is serial and has started.
     pub(super) fn keeps_permit(&self) -> bool {
         self.has_begun && self.limit.as_ref().is_some_and(|limit| limit.serial)
     }
 
-    /// It waits for a permit of its key.
+    /// Whether it waits for a permit of its key.
     pub(super) fn is_in_line(&self) -> bool {
         self.state == State::Queued && self.reasons.contains(&Hold::Limit)
     }
 
-    /// The reason to wait that a suspect always has: its turn.
+    /// The reason that a queued suspect has: its turn.
     pub(super) fn turn(&self) -> Option<Hold> {
         self.suspect.then_some(Hold::Suspect)
     }
@@ -142,7 +143,7 @@ impl<W: Workload> ModelTask<W> {
         self.wait_from(now, delay);
     }
 
-    /// Its wait begins now, whatever else it waits for.
+    /// Starts its wait now; its reasons stay.
     pub(super) fn wait_from(&mut self, now: Timestamp, delay: Duration) {
         (self.run_at, self.anchor) = (Some(now.saturating_add(delay)), Some(now));
     }

@@ -1,4 +1,4 @@
-//! The tasks of a program, as the model needs to know them.
+//! The trait that tells the model what a program's tasks do.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -9,12 +9,14 @@ use crate::error::Error;
 use crate::queue::{Builder, Queue};
 use crate::task::{Enqueued, Options};
 
-/// The tasks of a program, as the model needs to know them. One value is one task, of whatever type.
+/// What the model needs to know of a program's tasks. A value is one task, of any type.
 ///
-/// What an attempt does must follow from the task and its [`ModelAttempt`], so that the model can foretell it. Anything outside whose
-/// answers do not follow from that belongs in the [`World`](Workload::World), as a fake.
+/// The behaviour of an attempt must follow from the task and its [`ModelAttempt`], so that the
+/// model can predict it. Anything else that an attempt uses belongs in the
+/// [`World`](Workload::World), as a fake.
 pub trait Workload: Clone + PartialEq + Debug + 'static {
-    /// What the handlers use beside their task: fakes of the outside, counters. Made anew for each run; it survives the crashes in it.
+    /// What the handlers use besides their task: fakes of external systems, counters. Made for each
+    /// run; it survives the crashes in it.
     type World: Default;
 
     /// Registers the handlers that this program has.
@@ -26,13 +28,15 @@ pub trait Workload: Clone + PartialEq + Debug + 'static {
     /// As [`Queue::enqueue_with`].
     fn enqueue(&self, queue: &Queue, options: Options, world: &Self::World) -> Result<Enqueued, Error>;
 
-    /// Whether [`enqueue_all`](Workload::enqueue_all) takes these: they are of one type. Defaults to false; such operations do nothing.
+    /// Whether [`enqueue_all`](Workload::enqueue_all) accepts these tasks: they are of one type.
+    /// Defaults to false; the operation then does nothing.
     fn can_batch(tasks: &[(Self, Options)]) -> bool {
         let _ = tasks;
         false
     }
 
-    /// Enqueues several tasks in one transaction. Called only if [`can_batch`](Workload::can_batch) says so.
+    /// Enqueues several tasks in one transaction. Called only if [`can_batch`](Workload::can_batch)
+    /// is true.
     ///
     /// # Errors
     /// As [`Queue::enqueue_all_with`].
@@ -44,13 +48,14 @@ pub trait Workload: Clone + PartialEq + Debug + 'static {
         tasks.iter().map(|(task, options)| task.enqueue(queue, options.clone(), world)).collect()
     }
 
-    /// What [`enqueue`](Workload::enqueue) does not say but the type does: [`Task::options`](crate::Task::options). Defaults to none.
+    /// The options of the task's type, as [`Task::options`](crate::Task::options) returns them.
+    /// Defaults to none.
     fn options(&self) -> Options {
         Options::new()
     }
 
-    /// Which of several task types it is, as [`Task::NAME`](crate::Task::NAME) tells them apart: unique keys hold within one. Defaults to one
-    /// type.
+    /// The task type, such as its [`Task::NAME`](crate::Task::NAME): unique keys are unique within
+    /// a type. Defaults to one type for all.
     fn kind(&self) -> &'static str {
         ""
     }
@@ -70,8 +75,8 @@ pub trait Workload: Clone + PartialEq + Debug + 'static {
         Vec::new()
     }
 
-    /// What else must hold after each operation (its answer is [`model.answer()`](Model::answer)): the program's own invariants. Panics
-    /// if one does not. Defaults to nothing.
+    /// Checks the program's own invariants after each operation (its answer is
+    /// [`model.answer()`](Model::answer)). Panics if one does not hold. Defaults to nothing.
     fn check(operation: &Operation<Self>, model: &Model<Self>, queue: &Queue, world: &Self::World) {
         let _ = (operation, model, queue, world);
     }
@@ -87,7 +92,7 @@ pub struct ModelAttempt {
     pub max_attempts: u32,
     /// As [`Context::generation`](crate::Context::generation).
     pub generation: u64,
-    /// A step of its task is done, or a sleep of it.
+    /// The task has stored steps or sleeps.
     pub has_steps: bool,
 }
 
@@ -107,7 +112,7 @@ pub enum Ending {
     Snoozes(Duration),
     /// It [sleeps](crate::Context::sleep).
     Sleeps(Duration),
-    /// It [closes its queue](crate::Failure::throttle) for so long.
+    /// It [closes its queue](crate::Failure::throttle) for this long.
     Throttles(Duration),
     /// It [waits](crate::Failure::until) until this condition is met.
     WaitsFor(&'static str),
@@ -123,7 +128,7 @@ pub enum Ending {
 pub enum Act {
     /// It saves a checkpoint.
     SavesCheckpoint,
-    /// It does a [step](crate::Context::step), if none of its task is done yet.
+    /// It does a [step](crate::Context::step), unless its task has one already.
     DoesStep,
     /// It cancels its own task through the queue.
     CancelsItself,
