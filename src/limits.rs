@@ -36,7 +36,7 @@ impl Shut {
 }
 
 impl QueueLimits {
-    /// How many more tasks may start now beside those in flight; at least one.
+    /// How many more tasks may start now in addition to those in flight; at least one.
     ///
     /// # Errors
     /// Why none may.

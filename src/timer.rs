@@ -31,22 +31,22 @@ pub(crate) trait Ticks: Send + Sync {
 /// When the next tick is wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct NextTick {
-    /// When the wall clock says this.
+    /// At this time of the wall clock.
     pub at: Option<Timestamp>,
-    /// When the monotonic clock says this.
+    /// At this time of the monotonic clock.
     pub monotonic: Option<Duration>,
-    /// When the wall clock says this, or up to a minute later if the machine slept meanwhile: the
+    /// At this time of the wall clock, or up to a minute later if the machine slept meanwhile: the
     /// ticks of schedules.
     pub schedules: Option<Timestamp>,
 }
 
 impl NextTick {
-    /// When the wall clock says this.
+    /// At this time of the wall clock.
     pub(crate) fn at(at: impl Into<Option<Timestamp>>) -> NextTick {
         NextTick { at: at.into(), ..NextTick::default() }
     }
 
-    /// When the monotonic clock says this.
+    /// At this time of the monotonic clock.
     pub(crate) fn monotonic(at: impl Into<Option<Duration>>) -> NextTick {
         NextTick { monotonic: at.into(), ..NextTick::default() }
     }

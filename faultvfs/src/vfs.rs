@@ -85,7 +85,7 @@ unsafe fn real_of(vfs: *mut sqlite3_vfs) -> *mut sqlite3_vfs {
 /// Calls a method of the real VFS; `$otherwise` if it does not have the method.
 macro_rules! pass {
     ($vfs:expr, $method:ident ($($arg:expr),*) else $otherwise:expr) => {{
-        // SAFETY: `vfs` is ours, and what SQLite gave it goes on unchanged to the real one.
+        // SAFETY: `vfs` is ours, and its arguments are passed on unchanged.
         unsafe {
             let real = real_of($vfs);
             match (*real).$method {
@@ -228,7 +228,7 @@ macro_rules! parts {
 /// Passes a call on to the real file.
 macro_rules! forward {
     ($real:expr, $method:ident $(, $arg:expr)*) => {
-        // SAFETY: the real file is open as long as ours is, and what SQLite gave us goes on unchanged, or shortened.
+        // SAFETY: the real file is open as long as ours is, and the arguments are passed on unchanged, or shortened.
         unsafe { call!($real, $method $(, $arg)*) }
     };
 }
@@ -263,7 +263,7 @@ unsafe extern "C" fn x_write(
 ) -> c_int {
     let (disk, real) = parts!(file);
     let Some((disk, role)) = disk else { return forward!(real, xWrite, bytes, length, offset) };
-    // SAFETY: SQLite gives so many bytes, and they stay as they are during the call.
+    // SAFETY: SQLite provides `length` bytes, which do not change during the call.
     let bytes = unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), length as usize) };
     disk.write(*role, offset as u64, bytes, |bytes| {
         forward!(real, xWrite, bytes.as_ptr().cast(), bytes.len() as c_int, offset)

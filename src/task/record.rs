@@ -50,7 +50,7 @@ pub struct TaskRecord {
     pub finished_at: Option<Timestamp>,
     /// The type of its newest error; cleared by success and manual retry.
     pub error_type: Option<String>,
-    /// What its newest error said.
+    /// The message of its newest error.
     pub error_message: Option<String>,
     /// The sources of its newest error, or a panic's location and backtrace.
     pub error_traceback: Option<String>,
@@ -166,7 +166,7 @@ pub struct Attempt {
     pub outcome: AttemptOutcome,
     /// The type of its error.
     pub error_type: String,
-    /// What its error said.
+    /// The message of its error.
     pub error_message: String,
     /// The sources of its error, or a panic's location and backtrace.
     pub error_traceback: String,
@@ -377,7 +377,7 @@ pub struct DeadLetter {
     pub replayed_as: Option<TaskId>,
     /// The type of its last error.
     pub error_type: Option<String>,
-    /// What its last error said.
+    /// The message of its last error.
     pub error_message: Option<String>,
     /// The sources of its last error, or a panic's location and backtrace.
     pub error_traceback: Option<String>,

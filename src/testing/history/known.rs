@@ -71,7 +71,7 @@ pub(super) struct KnownTask<'h> {
     pub seen_running: bool,
     pub retried_since_seen: bool,
     pub hurried_since_seen: bool,
-    /// Its attempts may have begun anew.
+    /// Since then its count of attempts may have begun anew (it was replaced).
     pub anew_since_seen: bool,
 }
 
