@@ -11,6 +11,9 @@ use crate::store::{self, Rank, Sql, Tx};
 use crate::sync::{Mutex, lock};
 use crate::task::{Enqueued, NewTask, Options, Task, TaskId};
 
+/// Args of a task of few bytes.
+const SMALL_ARGS_BYTES: usize = 16 * 1024;
+
 impl Queue {
     /// Makes a task, or finds the live task that holds its [unique key](Options::unique). The task is durable when this returns.
     ///
@@ -196,6 +199,8 @@ impl Queue {
         }
         let core = &self.runtime.core;
         let now = core.now();
+        let is_small = tasks.len() == 1 && tasks.iter().all(|task| task.args.len() <= SMALL_ARGS_BYTES);
+        let rank = if is_small { Rank::AddSmall } else { Rank::Add };
         let first = Arc::new(Mutex::new(None));
         let tried = first.clone();
         let write = move |tx: &Tx<'_>| -> Sql<Vec<Enqueued>> {
@@ -203,7 +208,7 @@ impl Queue {
             *lock(&tried) = made.iter().zip(&tasks).find_map(|(made, task)| token_of(made, task));
             Ok(made)
         };
-        core.commit(Rank::Add, write).map_err(|e| with_first_token(e, *lock(&first)))
+        core.commit(rank, write).map_err(|e| with_first_token(e, *lock(&first)))
     }
 }
 

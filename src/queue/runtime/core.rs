@@ -163,7 +163,7 @@ impl Core {
     /// Lets claims ride along with an empty commit.
     pub(crate) fn claim_more(&self) -> Result<(), Error> {
         self.store.refill_reserve()?;
-        self.commit(Rank::Change, ask(&self.shared))
+        self.commit(Rank::Claim, ask(&self.shared))
     }
 
     /// Looks whether other processes have written to the file, and if so reads what they may have changed.

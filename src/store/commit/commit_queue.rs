@@ -30,10 +30,26 @@ const MAX_GROUP: usize = 256;
 pub(crate) enum Rank {
     /// Outcomes of attempts: the work is done, only the record of it is missing.
     Settle,
+    /// Nothing of its own: claims ride along.
+    Claim,
     /// Changes of what is there.
     Change,
-    /// New tasks, and whatever else may be large: refused on a full disk, where the room that is left is for the others.
+    /// A new task of few bytes.
+    AddSmall,
+    /// New tasks, and whatever else may be large.
     Add,
+}
+
+impl Rank {
+    /// Refused on a full disk, where the room that is left is for the others.
+    pub(crate) fn is_add(self) -> bool {
+        matches!(self, Rank::AddSmall | Rank::Add)
+    }
+
+    /// So many as fit into one group make the file larger by a few megabytes at most.
+    pub(crate) fn is_small(self) -> bool {
+        matches!(self, Rank::Settle | Rank::Claim | Rank::AddSmall)
+    }
 }
 
 /// The queue of writes.

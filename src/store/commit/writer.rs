@@ -272,7 +272,7 @@ impl WriterState {
     /// One transaction, and what must happen to the file before it may be committed. Whoever would take from the reserve of a full disk
     /// is answered, and leaves the group.
     fn commit(&mut self, group: &mut Vec<Box<dyn Member>>, company: bool) -> Result<(), LostCommit> {
-        if self.reserve.is_blocked() && group.iter().any(|member| member.rank() == Rank::Add) {
+        if self.reserve.is_blocked() && group.iter().any(|member| member.rank().is_add()) {
             let provided = self.reserve.provide(&self.connection, &mut self.crash_switch);
             self.without_room(group, provided);
         }
@@ -303,7 +303,7 @@ impl WriterState {
         }
         let (refused, kept) = std::mem::take(group)
             .into_iter()
-            .partition(|member| member.rank() == Rank::Add && !planted("g11-new-tasks-take-the-reserve"));
+            .partition(|member| member.rank().is_add() && !planted("g11-new-tasks-take-the-reserve"));
         *group = kept;
         refuse(refused, &error);
     }
@@ -335,6 +335,7 @@ impl WriterState {
         self.check_ready(&self.connection).map_err(lost)?;
         let WriterState { connection, names, file_id, hook, wal, reserve, crash_switch, finish, .. } = self;
         let company = company && !reserve.is_blocked();
+        let is_small = group.iter().all(|member| member.rank().is_small());
         let begin = if planted("g02-selects-then-updates") { "BEGIN" } else { "BEGIN IMMEDIATE" };
         run(connection, begin).map_err(lost)?;
         crash_switch.begin(connection);
@@ -342,8 +343,8 @@ impl WriterState {
         let is_alone = company && group.len() == 1;
         let start_leave = hook.as_ref().filter(|_| is_alone).and_then(|hook| hook.start_leave());
         let tx = Tx::new(connection, names, file_id, start_leave, now, *finish);
-        let mut had_company = false;
-        let mut size = None;
+        let (mut had_company, mut size) = (false, None);
+        let wal_before = wal.pages();
         let written = reserve.room(connection, released).and_then(|room| {
             let any = run_members(&tx, group)?;
             if any {
@@ -352,7 +353,9 @@ impl WriterState {
                     had_company = hook.before_commit(&tx)?;
                 }
                 tx.finish()?;
-                size = reserve.exceeded(&room, connection)?;
+                if !is_small || reserve.is_to_measure() {
+                    size = reserve.exceeded(&room, connection)?;
+                }
             }
             Ok(any)
         });
@@ -378,6 +381,7 @@ impl WriterState {
             Ok(()) => {
                 let mut effects = tx.committed();
                 effects.wal_pages = wal.pages();
+                reserve.has_written(effects.wal_pages.checked_sub(wal_before).unwrap_or(effects.wal_pages));
                 if let Some(hook) = hook {
                     hook.committed(effects);
                 }

@@ -3,8 +3,8 @@
 //! On a full disk a commit can only go where the disk has given room already: to free pages of the database file, and to a WAL that
 //! starts again in its old length. The reserve, and a WAL of [`FLOOR_BYTES`], are there from the start, and cost nothing afterwards.
 //!
-//! **A disk with plenty of room** (the file system is asked each time the file has to grow) is left to SQLite: commits make the file
-//! larger as they need.
+//! **A disk with plenty of room** is left to SQLite: commits make the file larger as they need. The file system is asked each time that a
+//! commit which may be large makes the file larger; and for all others, if so, when [`MEASURE_PAGES`] have been written since.
 //!
 //! **On a disk that is getting full**, or of which nothing is known, no commit makes the file larger. One that would is rolled back, the
 //! file grows by itself, and the commit is made again. If the file cannot grow, whatever adds data is refused; what only changes what
@@ -45,6 +45,10 @@ const FLOOR_BYTES: u64 = 1024 * 1024;
 /// A disk with so much free room is left to SQLite: twice what lies in the WAL alone before somebody copies it (64 MiB). Once for that, and
 /// once for what other programs write meanwhile.
 const PLENTY_BYTES: u64 = 128 * 1024 * 1024;
+
+/// So many pages (1 MiB) may be written by small commits, before the next one looks whether the file has become larger: it takes 3 % of the
+/// time of an enqueue, because SQLite parses `PRAGMA page_count` each time that it is run.
+const MEASURE_PAGES: u32 = 256;
 
 /// The disk keeps so much free beside the room for what lies in the WAL alone: or else nothing is added. And so much at least, or nothing is
 /// written at all.
@@ -89,6 +93,8 @@ pub(crate) struct Reserve {
     is_doubted: bool,
     /// Pages of the file after the last commit that made it larger, as far as that is known.
     pages: i64,
+    /// Pages written to the WAL since the file was measured last.
+    unmeasured: u32,
     /// The file could not grow when it had to, or the reserve is not whole.
     is_blocked: bool,
     /// Free pages at the last look ahead.
@@ -107,6 +113,7 @@ impl Reserve {
             has_plenty: false,
             is_doubted: false,
             pages: 0,
+            unmeasured: 0,
             is_blocked: false,
             free: 0,
             unseen: 0,
@@ -118,18 +125,22 @@ impl Reserve {
         fs4::available_space(self.disk.as_ref().filter(|_| !self.is_doubted)?).ok()
     }
 
-    /// Looks whether the disk has plenty of room beside so many pages, which may lie in the WAL and in the file.
-    fn look_for_plenty(&mut self, pages: i64) -> bool {
-        let wanted = PLENTY_BYTES.saturating_add(2 * (pages.max(0) * PAGE_BYTES).unsigned_abs());
+    /// Looks whether the disk has plenty of room for a file that grows from `now` to `size`, beside what has to be copied into it from the WAL.
+    fn look_for_plenty(&mut self, now: i64, size: i64, conn: &Connection) -> bool {
+        let in_file = if planted("g11-plenty-forgets-the-wal") { now } else { physical_pages(conn) };
+        let [in_wal, in_file] = [now, in_file].map(|pages| size.saturating_sub(pages).max(0));
+        let wanted = PLENTY_BYTES.saturating_add(((in_wal + in_file) * PAGE_BYTES).unsigned_abs());
         self.has_plenty = self.available().is_some_and(|free| free >= wanted);
+        (self.pages, self.unmeasured) = (size.max(now), 0);
         self.has_plenty
     }
 
     /// Looks whether the disk has plenty of room, if it is not known to have.
     #[cfg(feature = "rusqlite")]
     pub(crate) fn look(&mut self, conn: &Connection) -> Sql<()> {
-        if self.is_on() && !self.has_plenty && self.look_for_plenty(0) {
-            self.pages = file_pages(conn)?;
+        if self.is_on() && !self.has_plenty {
+            let now = file_pages(conn)?;
+            self.look_for_plenty(now, now, conn);
         }
         Ok(())
     }
@@ -152,18 +163,25 @@ impl Reserve {
         }))
     }
 
+    /// Whether also a small transaction has to ask whether the file must grow for it.
+    pub(crate) fn is_to_measure(&self) -> bool {
+        !self.has_plenty
+            || (self.unmeasured >= MEASURE_PAGES && !planted("g11-small-commits-are-never-measured"))
+    }
+
+    /// A commit has written so many pages to the WAL.
+    pub(crate) fn has_written(&mut self, pages: u32) {
+        self.unmeasured = self.unmeasured.saturating_add(pages);
+    }
+
     /// The size that a transaction would give the file, if the file must grow for that first.
     pub(crate) fn exceeded(&mut self, room: &Room, conn: &Connection) -> Sql<Option<i64>> {
         let Some(before) = room.0 else { return Ok(None) };
         let wanted = file_pages(conn)?;
-        if wanted <= before {
-            return Ok(None);
+        if self.has_plenty && (wanted > before || self.unmeasured >= MEASURE_PAGES) {
+            self.look_for_plenty(before, wanted, conn);
         }
-        if self.has_plenty && self.look_for_plenty(wanted - before) {
-            self.pages = wanted;
-            return Ok(None);
-        }
-        Ok(Some(wanted))
+        Ok(Some(wanted).filter(|_| wanted > before && !self.has_plenty))
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -196,11 +214,11 @@ impl Reserve {
         crash_switch: &mut CrashSwitch,
     ) -> Sql<()> {
         let now = file_pages(conn)?;
-        if now >= size || self.look_for_plenty(size - now) {
+        if now >= size || self.look_for_plenty(now, size, conn) {
             self.pages = now;
             return Ok(());
         }
-        let grown = add_slices(size.max(now + (now / STEP).clamp(LEAST, MOST)), conn, crash_switch);
+        let grown = self.add_slices(size.max(now + (now / STEP).clamp(LEAST, MOST)), conn, crash_switch);
         let freed = transaction(conn, crash_switch, |conn| {
             remove_growth(conn)?;
             let unbacked = if grown.is_err() { pages_in_wal_alone(conn)? } else { 0 };
@@ -217,10 +235,41 @@ impl Reserve {
         told
     }
 
+    /// Adds padding until the file is so large: free pages are filled first.
+    fn add_slices(&self, size: i64, conn: &Connection, crash_switch: &mut CrashSwitch) -> Sql<()> {
+        transaction(conn, crash_switch, remove_growth)?; // what a crash may have left
+        for row in 0.. {
+            if file_pages(conn)? >= size {
+                break;
+            }
+            copy_wal(conn)?; // so that each slice begins in a WAL that can start again
+            self.check_way_back(conn, WAY_BACK_BYTES)?;
+            let pages = self.slice_pages(conn)?;
+            transaction(conn, crash_switch, |conn| pad(conn, GROWTH - row, pages))?;
+        }
+        if planted("g11-growth-in-the-wal-alone") { Ok(()) } else { copy_wal(conn) }
+    }
+
+    /// The pages of a slice: a quarter of what the WAL has room for; but fewer, if that may have to wait in a longer WAL for the end of a reader,
+    /// and the disk has no room for it twice.
+    fn slice_pages(&self, conn: &Connection) -> Sql<i64> {
+        let pages = (wal_bytes(conn).cast_signed() / PAGE_BYTES / 4).clamp(SLICE, MOST);
+        let beside = WAY_BACK_BYTES.saturating_add((2 * pages * PAGE_BYTES).unsigned_abs());
+        Ok(if self.has_way_back(conn, beside)? { pages } else { SLICE })
+    }
+
     /// Whether the disk has room for what lies in the WAL alone, and so much more, so that it can be copied when a reader lets it.
-    fn check_way_back(&self, conn: &Connection, beside: u64) -> Sql<()> {
+    fn has_way_back(&self, conn: &Connection, beside: u64) -> Sql<bool> {
         let alone = (pages_in_wal_alone(conn)? * PAGE_BYTES).unsigned_abs();
-        let is_there = alone == 0 || self.available().is_none_or(|free| free >= alone.saturating_add(beside));
+        Ok(self.available().is_none_or(|free| free >= alone.saturating_add(beside)))
+    }
+
+    /// The same, unless nothing lies in the WAL alone.
+    ///
+    /// # Errors
+    /// `DiskFull`.
+    fn check_way_back(&self, conn: &Connection, beside: u64) -> Sql<()> {
+        let is_there = pages_in_wal_alone(conn)? == 0 || self.has_way_back(conn, beside)?;
         if is_there || planted("g11-growth-that-was-not-copied-counts") {
             return Ok(());
         }
@@ -280,8 +329,8 @@ impl Reserve {
         for slice in 1..=self.slices {
             missing += i64::from(!has_slice(conn, slice)?);
         }
-        self.pages = file_pages(conn)?;
-        if !self.look_for_plenty(missing * SLICE) {
+        let now = file_pages(conn)?;
+        if !self.look_for_plenty(now, now + missing * SLICE, conn) {
             copy_wal(conn)?; // it may have been filled while the disk had room
             self.check_way_back(conn, WAY_BACK_BYTES)?;
         }
@@ -337,20 +386,6 @@ fn stretch_wal(conn: &Connection) -> Sql<()> {
         run(conn, "ROLLBACK")?;
     }
     padded
-}
-
-/// Adds padding until the file is so large: free pages are filled first. A slice is a quarter of what the WAL has room for.
-fn add_slices(size: i64, conn: &Connection, crash_switch: &mut CrashSwitch) -> Sql<()> {
-    transaction(conn, crash_switch, remove_growth)?; // what a crash may have left
-    let slice = (wal_bytes(conn).cast_signed() / PAGE_BYTES / 4).clamp(SLICE, MOST);
-    for row in 0.. {
-        if file_pages(conn)? >= size {
-            break;
-        }
-        copy_wal(conn)?; // so that each slice begins in a WAL that can start again
-        transaction(conn, crash_switch, |conn| pad(conn, GROWTH - row, slice))?;
-    }
-    if planted("g11-growth-in-the-wal-alone") { Ok(()) } else { copy_wal(conn) }
 }
 
 fn pad(conn: &Connection, id: i64, pages: i64) -> Sql<()> {
