@@ -72,7 +72,8 @@ pub(crate) fn expire(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<()> {
     write_error(tx, row.task_id, &ErrorReport::new("Expired", "it expired before it could start", ""))
 }
 
-/// Whether a relative wait or an attempt outside began in the future, or a schedule stands there: the clock has jumped back.
+/// Whether the clock has jumped back: a relative wait or an attempt outside began in the future, or a schedule was written by a clock more
+/// than a day ahead.
 pub(crate) fn clock_jumped(conn: &Connection, now: Timestamp) -> Sql<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_anchors
                WHERE state = 0 AND hold = 3 AND anchor_ms > ?1)";
@@ -82,8 +83,7 @@ pub(crate) fn clock_jumped(conn: &Connection, now: Timestamp) -> Sql<bool> {
         || outside::is_any_from_the_future(conn, now)?)
 }
 
-/// Whether the newest 1000 tasks show that the wall clock has not jumped: one of them was made between `from` and `to`, and none after
-/// `now`.
+/// Whether the newest 1000 tasks show that the wall clock has not jumped: one was made between `from` and `to`, and none after `now`.
 pub(crate) fn clock_has_run_on(
     conn: &Connection,
     from: Timestamp,

@@ -10,7 +10,7 @@ use crate::store::error::{Fault, Sql};
 use crate::task::{ErrorReport, Verdict};
 
 /// The verdict to settle with. A wait for a condition becomes a failure if the condition counts as met, or if the file has no room for a new
-/// one. Otherwise it also returns the number of the condition.
+/// one. For a wait that stays, it also returns the number of the condition.
 pub(super) fn judge<'v>(tx: &Tx<'_>, verdict: &'v Verdict) -> Sql<(Cow<'v, Verdict>, Option<i64>)> {
     let Verdict::Waits { condition: name } = verdict else { return Ok((Cow::Borrowed(verdict), None)) };
     let message = match condition_id(tx, name) {
