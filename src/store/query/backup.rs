@@ -1,4 +1,4 @@
-//! A copy of the file while it is in use: SQLite's online backup, of one snapshot, checked before it counts.
+//! Backup: copies one snapshot of a file in use with SQLite's online backup, and checks the copy before it gets its name.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -14,23 +14,23 @@ use crate::store::file::identity::beside;
 use crate::store::file::path::{canonical, refuse_long};
 use crate::task::Progress;
 
-/// Pages copied between two syncs of the copy (4 MiB of pages of 4 KiB): a file system that has much to write makes commits wait for it.
+/// Pages copied between two syncs of the copy (4 MiB of pages of 4 KiB): commits would wait for a file system that has much to write.
 const STEP_PAGES: i32 = 1024;
 
-/// Copies the file as a snapshot shows it to `to`, which must not exist. What went wrong leaves nothing there.
+/// Copies the file, as the snapshot shows it, to `to`, which must not exist. After an error nothing is left there.
 ///
 /// # Errors
-/// `InvalidInput` for a target that exists; `Corrupt` if the copy is not sound; those of the disk.
+/// `InvalidInput` if the target exists; `Corrupt` if the copy is not sound; those of the disk.
 pub(crate) fn backup(snapshot: &Connection, to: &Path, progress: &mut dyn FnMut(Progress)) -> Sql<()> {
-    let to = &canonical(to, true)?; // a copy is not locked by several, so a network may hold it
+    let to = &canonical(to, true)?; // a network file system is allowed: no two processes lock a copy
     make_whole(to, |half| copy(snapshot, half, progress))
 }
 
-/// Makes a new file that only its owner can read. It gets its name when it is whole: until then another name beside it, so that a kill
-/// leaves nothing that could be taken for it.
+/// Makes a new file that only its owner can read. Until it is complete it has another name, in the same folder, so that a killed process
+/// leaves no incomplete file under its name.
 ///
 /// # Errors
-/// `InvalidInput` if there is one; those of `make`. Nothing is left then.
+/// `InvalidInput` if the file exists; those of `make`. No file is left then.
 pub(crate) fn make_whole<R>(path: &Path, make: impl FnOnce(&Path) -> Sql<R>) -> Sql<R> {
     if std::fs::symlink_metadata(path).is_ok() {
         return Err(exists(path, "remove it, or give another path").into());
@@ -43,19 +43,19 @@ pub(crate) fn make_whole<R>(path: &Path, make: impl FnOnce(&Path) -> Sql<R>) -> 
         }
         _ => file_error(&format!("{} cannot be created", half.display()), e),
     })?;
-    remove_companions(half); // of a killed run
+    remove_companions(half); // those of a killed run
     let done = make(half).and_then(|made| Ok(name(half, path).map(|()| made)?));
     if done.is_err() {
         remove_companions(half);
-        let _ = std::fs::remove_file(half); // the error that led here says more
+        let _ = std::fs::remove_file(half); // the first error is returned
     }
     done
 }
 
-/// What a name ends in as long as the file is not whole.
+/// The suffix of the name until the file is complete.
 const HALF: &str = "-half";
 
-/// Removes what SQLite may have left beside a file.
+/// Removes the files that SQLite may have left beside a database.
 fn remove_companions(path: &Path) {
     for companion in ["-journal", "-wal", "-shm"] {
         let _ = std::fs::remove_file(beside(path, companion)); // mostly there is none
@@ -66,14 +66,14 @@ fn exists(path: &Path, what_to_do: &str) -> Error {
     Error::invalid_value("path", path.display(), &format!("exists already; {what_to_do}"))
 }
 
-/// Gives a file that is whole, and closed, its name.
+/// Gives a complete, closed file its name.
 fn name(half: &Path, path: &Path) -> Result<(), Error> {
     if std::fs::symlink_metadata(beside(half, "-wal")).is_ok_and(|wal| wal.len() > 0) {
         return Err(Error::new(ErrorKind::Io, "the new file could not be closed; is the disk full?"));
     }
     match std::fs::hard_link(half, path) {
         Ok(()) => {
-            let _ = std::fs::remove_file(half); // it has its name already
+            let _ = std::fs::remove_file(half); // the file already has its name
         }
         Err(_) if std::fs::symlink_metadata(path).is_ok() => {
             return Err(exists(path, "remove it, or give another path"));
@@ -85,11 +85,12 @@ fn name(half: &Path, path: &Path) -> Result<(), Error> {
 }
 
 fn copy(snapshot: &Connection, to: &Path, progress: &mut dyn FnMut(Progress)) -> Sql<()> {
-    // Begins the reading transaction, so that no commit makes the copy begin again.
+    // Begins the read transaction: without it a commit would make SQLite restart the copy.
     let _: i64 = snapshot.query_row("SELECT COUNT(*) FROM perdura_meta", [], |row| row.get(0))?;
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    // Closed last: whoever closes a file takes SQLite's locks on it away. (Windows syncs only what can be written.)
+    // Declared before `target`, so closed after it: closing a file drops all POSIX locks of the process on it, SQLite's too. Open for writing,
+    // because Windows syncs only such files.
     let file =
         OpenOptions::new().write(true).open(to).map_err(|e| file_error("the copy cannot be opened", e))?;
     let mut target = Connection::open_with_flags(to, flags)?;
@@ -112,7 +113,7 @@ fn copy(snapshot: &Connection, to: &Path, progress: &mut dyn FnMut(Progress)) ->
         let message = format!("the copy is not sound: {problem}; look at the file with `Queue::check`");
         return Err(Error::new(ErrorKind::Corrupt, message).into());
     }
-    target.close().map_err(|(_, e)| e)?; // empties its WAL into it
+    target.close().map_err(|(_, e)| e)?; // checkpoints its WAL
     Ok(file.sync_all().map_err(cannot_sync)?)
 }
 

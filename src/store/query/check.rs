@@ -1,4 +1,4 @@
-//! Checks a file: each invariant is a query that must find nothing.
+//! Checks a file: each invariant is a query that must return no rows.
 
 use std::error::Error as _;
 
@@ -16,7 +16,7 @@ use crate::store::tasks::gates::is_bounded;
 #[non_exhaustive]
 #[must_use = "it says whether the file is sound"]
 pub struct CheckReport {
-    /// A sentence for each broken promise; empty if the file is sound.
+    /// A sentence for each broken invariant; empty if the file is sound.
     pub problems: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ impl CheckReport {
     }
 }
 
-/// What must hold in every committed state, each as a query for what breaks it.
+/// What must hold in every committed state: for each, the problem and a query for rows that break it.
 const INVARIANTS: &[(&str, &str)] = &[
     (
         "counters differ from a recount",
@@ -228,10 +228,10 @@ pub(crate) fn check(conn: &Connection) -> Sql<CheckReport> {
     Ok(check_steps(|step| Ok(check_step(conn, step)?))?)
 }
 
-/// Takes every step of a check, and sums up what they have found. A step that meets damage is a finding, and the next one is taken.
+/// Runs every step of a check and collects what they find. A step that fails because of damage counts as a finding, and the next one runs.
 ///
 /// # Errors
-/// Those of a step that say nothing of the file's contents: a lock, the disk.
+/// Errors of a step that do not come from the file's contents: a lock, the disk.
 pub(crate) fn check_steps(
     mut check: impl FnMut(usize) -> Result<Vec<String>, Error>,
 ) -> Result<CheckReport, Error> {
@@ -256,7 +256,8 @@ pub(crate) fn check_steps(
     Ok(report)
 }
 
-/// One step of a check: what it has found. Each needs a snapshot, but not that of the others: a reader of minutes would let the WAL grow.
+/// Runs one step of a check; returns what it finds. Each step may use a snapshot of its own: one that is held for minutes would let the WAL
+/// grow.
 pub(crate) fn check_step(conn: &Connection, step: usize) -> Sql<Vec<String>> {
     let Some(invariant) = step.checked_sub(1) else { return check_structure(conn) };
     if let Some((problem, sql)) = INVARIANTS.get(invariant) {
@@ -274,7 +275,7 @@ pub(crate) fn check_step(conn: &Connection, step: usize) -> Sql<Vec<String>> {
     }
 }
 
-/// Which rows of a table break its `CHECK`s. SQLite's own check leaves these out on a connection that cannot write.
+/// Counts the rows of a table that break its `CHECK`s. SQLite's own check skips these on a read-only connection.
 fn check_rules(conn: &Connection, Rules { table, rules }: &Rules) -> Sql<Vec<String>> {
     let counts: Vec<_> = rules.iter().map(|rule| format!("COUNT(*) FILTER (WHERE NOT ({rule}))")).collect();
     let sql = format!("SELECT {} FROM {table}", counts.join(", "));
@@ -285,7 +286,7 @@ fn check_rules(conn: &Connection, Rules { table, rules }: &Rules) -> Sql<Vec<Str
     Ok(broken.map(|(rule, found)| format!("rows of {table} that break the rule {rule} ({found})")).collect())
 }
 
-/// What SQLite says of the file, a line each.
+/// The findings of SQLite's own check.
 fn check_structure(conn: &Connection) -> Sql<Vec<String>> {
     let mut problems = Vec::new();
     let mut statement = conn.prepare("PRAGMA integrity_check(10)")?;
@@ -303,7 +304,7 @@ fn check_structure(conn: &Connection) -> Sql<Vec<String>> {
     }
 }
 
-/// One answer of `integrity_check` may have several lines, of which the first only says which database it is.
+/// The findings in one row of `integrity_check`. It may have several lines, and the first may only name the database.
 fn lines(answer: &str) -> impl Iterator<Item = String> {
     let said = answer.lines().map(str::trim);
     let said = said.filter(|line| !line.is_empty() && *line != "ok" && !line.starts_with("*** in database "));

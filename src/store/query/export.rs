@@ -1,8 +1,8 @@
-//! A file as lines of JSON, and back: nothing is lost but the room that the file takes.
+//! Export of a file as lines of JSON, and import of such a text into a new file.
 //!
-//! The first line says what the file is; then a line for each row of each table, with its columns by their names; the last line counts
-//! the rows, so that a text that was cut is noticed. A text goes into a new file only: ids, generations and unique keys mean
-//! something within their file.
+//! The first line describes the file. Then follows a line for each row of each table, with its columns by name. The last line counts the
+//! rows, so that a truncated text is noticed. Only the padding for a full disk and the count of probes are left out. A text is imported into
+//! a new file only: ids, generations and unique keys have a meaning only within their file.
 
 use std::io::{BufRead, Read, Write};
 
@@ -15,21 +15,21 @@ use crate::error::{Error, ErrorKind};
 use crate::store::error::{Fault, Sql};
 use crate::store::file::schema::{self, VERSION};
 
-/// The format of the text.
+/// The version of the text format.
 const FORMAT: i64 = 1;
 
-/// A line is refused that is longer than a row of ours can be: escapes make a text six times as long.
+/// A line longer than this many times the longest text is refused: JSON escapes make a text up to six times as long.
 const LINE_FACTOR: u64 = 8;
 
-/// Not in the text: the first line has the one, and the other is a room for full disks.
+/// Tables that are not exported: the first line has the values of one, and the other is only padding for a full disk.
 const LEFT_OUT: [&str; 2] = ["perdura_meta", "perdura_padding"];
 
-/// What the first line says of the file.
+/// The values of the first line.
 const META: &str = "SELECT file_id, owner_epoch, created_at_ms,
     COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'perdura_tasks'), 0), served, engines, retention_ms
     FROM perdura_meta WHERE id = 1";
 
-/// Writes everything that a snapshot shows; answers with how many rows that was.
+/// Writes all rows of a snapshot; returns how many there were.
 ///
 /// # Errors
 /// Those of the file; `Io` if `out` fails.
@@ -62,7 +62,7 @@ pub(crate) fn export(snapshot: &Connection, out: &mut dyn Write) -> Sql<u64> {
     Ok(rows)
 }
 
-/// Our tables in a file, in the order of the schema, each with its columns.
+/// The exported tables, in the order of the schema, each with its columns.
 fn tables(conn: &Connection) -> Sql<Vec<(String, Vec<String>)>> {
     let mut all = Vec::new();
     for table in schema::tables().filter(|table| !LEFT_OUT.contains(table)) {
@@ -93,7 +93,7 @@ fn write_line(out: &mut dyn Write, line: &Value) -> Sql<()> {
     })?)
 }
 
-/// Reads a text into a file that has just been made, within the caller's transaction; answers with how many rows that was.
+/// Reads a text into a new file, within the caller's transaction; returns how many rows that was.
 ///
 /// # Errors
 /// `InvalidInput`, naming the line and what is wrong with it; `NewerSchema`; those of the file.
@@ -144,7 +144,7 @@ fn import_meta(conn: &Connection, first: &Map<String, Value>) -> Sql<()> {
     ) else {
         return Err(wrong(1, "file_id, owner_epoch, created_at_ms, last_task_id or served is missing").into());
     };
-    // A text that was written before the file had them has neither.
+    // Older exports have neither of them.
     let (engines, retention) = (value("engines"), number("retention_ms"));
     let sql = "UPDATE perdura_meta SET file_id = ?1, owner_epoch = ?2, created_at_ms = ?3, served = ?4, engines = ?5, retention_ms = ?6 WHERE id = 1";
     let written =
@@ -162,7 +162,7 @@ fn import_meta(conn: &Connection, first: &Map<String, Value>) -> Sql<()> {
     Ok(())
 }
 
-/// Inserts a row; says what is wrong with it. Its values are not told: they may be private.
+/// Inserts a row. The error says what is wrong, without any of its values: they may be private.
 fn import_row(
     conn: &Connection,
     tables: &[(String, Vec<String>)],
@@ -206,7 +206,7 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(byte).collect())?
 }
 
-/// The rows may be right one by one and wrong together.
+/// Checks the whole file: rows may be valid one by one and contradict each other.
 fn verify(conn: &Connection) -> Sql<()> {
     match check(conn)?.problems.first() {
         None => Ok(()),
@@ -225,7 +225,7 @@ fn wrong(line: u64, problem: &str) -> Error {
 struct Lines<'t> {
     text: &'t mut dyn BufRead,
     longest: u64,
-    /// Of the line that was read last.
+    /// The number of the line that was read last.
     number: u64,
 }
 
@@ -241,7 +241,7 @@ impl Lines<'_> {
             }
             _ => {}
         }
-        // serde's own texts may echo the values.
+        // serde's own messages may contain values.
         let parsed =
             serde_json::from_slice(&line).map_err(|_| wrong(self.number, "it is not a JSON object"))?;
         Ok(Some(parsed))

@@ -16,11 +16,11 @@ use crate::store::file::schema::VERSION;
 use crate::store::file::wal_frames::{self, WalReport};
 use crate::task::Timestamp;
 
-/// What is known of a file beside its tasks. Made by [`Queue::inspect`](crate::Queue::inspect).
+/// Facts about a file, without its tasks. Made by [`Queue::inspect`](crate::Queue::inspect).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct FileReport {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// The file's id, drawn when it was made.
     pub file_id: String,
@@ -32,17 +32,17 @@ pub struct FileReport {
     pub sqlite_version: String,
     /// The type of the file system that it lies on, where that can be known.
     pub file_system: Option<String>,
-    /// Its permissions, as `chmod` writes them, where there are such.
+    /// Its permissions, as `chmod` writes them, on Unix.
     pub mode: Option<String>,
     /// The length of the database in bytes, without its WAL.
     pub bytes: u64,
-    /// Bytes of a page.
+    /// The size of a page in bytes.
     pub page_bytes: u64,
-    /// Its pages.
+    /// The number of its pages.
     pub pages: u64,
-    /// Those of them that hold nothing.
+    /// Pages that are free.
     pub free_pages: u64,
-    /// Those that are kept for a full disk.
+    /// Pages that are kept for a full disk.
     pub reserve_pages: u64,
     /// Whether the file gives free pages back to the file system when it is asked to. If not (`auto_vacuum = NONE`), it never becomes
     /// smaller; its free pages are used again.
@@ -51,13 +51,13 @@ pub struct FileReport {
     pub wal: WalReport,
     /// How often the ownership was taken.
     pub owner_epoch: i64,
-    /// Whether a process owns the file now; none where that cannot be known without disturbing it.
+    /// Whether a process owns the file now; none if that cannot be known without disturbing the owner.
     pub owned: Option<bool>,
     /// The process that owns it, where that can be known.
     pub owner_process: Option<u32>,
     /// The queues that the owner (or the last one) claims from, if not from all.
     pub served: Option<Vec<String>>,
-    /// How long finished tasks are kept, if an owner has said so in the file; inside, none: for good.
+    /// How long finished tasks are kept, if an owner has set that in the file; `Some(None)`: for good.
     #[serde(serialize_with = "in_words")]
     pub retention: Option<Option<Duration>>,
     /// Pragmas as they were read back, on this program's connection.
@@ -85,7 +85,7 @@ fn owner_on(path: &Path, mounts: Option<&Mounts>) -> Owner {
     holder::owner(&beside(path, owner_lock::SUFFIX), mounts)
 }
 
-/// Looks at everything beside the tasks.
+/// Reads everything but the tasks.
 pub(crate) fn inspect(conn: &Connection, path: &Path, pragmas: Vec<Readback>) -> Sql<FileReport> {
     let pragma = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let [pages, free_pages, page_bytes] =
@@ -128,7 +128,7 @@ pub(crate) fn inspect(conn: &Connection, path: &Path, pragmas: Vec<Readback>) ->
     })
 }
 
-/// As a configuration writes it: `"7days"`, `"never"`.
+/// Serializes it as a configuration file writes it: `"7days"`, `"never"`.
 fn in_words<S: serde::Serializer>(retention: &Option<Option<Duration>>, s: S) -> Result<S::Ok, S::Error> {
     match retention {
         None => s.serialize_none(),

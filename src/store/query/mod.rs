@@ -1,4 +1,4 @@
-//! The reads: what can be seen of a file, on a snapshot that the caller holds; and copies of it.
+//! Reads of a file, each on a snapshot that the caller holds, and copies of it (backup, export).
 
 pub(crate) mod backup;
 pub(crate) mod check;

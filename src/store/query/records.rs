@@ -1,4 +1,4 @@
-//! Reads of single tasks (record, attempts, args, result), and the counts. Every function takes a connection; the caller holds the snapshot.
+//! Reads of single tasks (record, attempts, args, result), and the counts.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) fn record(conn: &Connection, id: TaskId) -> Sql<TaskRecord> {
     find_record(conn, id)?.ok_or_else(|| no_task(id).into())
 }
 
-/// Until when a task waits for its time, if it does.
+/// When a task is due, if it waits for its time.
 pub(crate) fn waits_until(conn: &Connection, id: TaskId) -> Sql<Option<Timestamp>> {
     let task = find_record(conn, id)?;
     Ok(task.filter(|task| task.hold == Some(Hold::Time)).and_then(|task| task.run_at))
@@ -85,7 +85,7 @@ fn find_record(conn: &Connection, id: TaskId) -> Sql<Option<TaskRecord>> {
     Ok(Some(record))
 }
 
-/// The tasks that hold a permit of the key that a task waits for, by their ids; none if it has no limit.
+/// The tasks that hold the permits for which a task waits, by id; empty if it does not wait for a permit.
 pub(crate) fn permit_holders(conn: &Connection, id: TaskId) -> Sql<Vec<TaskId>> {
     let sql = "SELECT queue_id, digest FROM perdura_limits WHERE task_id = ?1 AND standing = 2";
     let key: Option<(i64, Vec<u8>)> = conn
@@ -101,7 +101,7 @@ pub(crate) fn permit_holders(conn: &Connection, id: TaskId) -> Sql<Vec<TaskId>> 
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Reads the row of a cold table, if there is one. By itself and by its id, which no statistics of the file can turn into a scan.
+/// Reads a task's row of a cold table, if there is one. A lookup by id, not a join, so that statistics of the file cannot make it a scan.
 fn beside(
     conn: &Connection,
     sql: &str,
@@ -112,12 +112,12 @@ fn beside(
     Ok(())
 }
 
-/// A number; none where it is out of its range: what else is known of the task is worth more than an error.
+/// Reads a number; none if it is out of range, so that the rest of the record can still be shown.
 fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
     Ok(row.get::<_, Option<i64>>(column)?.and_then(|n| u64::try_from(n).ok()))
 }
 
-/// None for a task whose name or queue the file does not know.
+/// Reads a record; none if the file does not know the task's name or queue.
 fn as_record(row: &Row<'_>, task_id: TaskId) -> rusqlite::Result<Option<TaskRecord>> {
     let (Some(task_name), Some(queue)) = (row.get(0)?, row.get(1)?) else { return Ok(None) };
     let state = state_at(row, 2)?;
@@ -183,7 +183,7 @@ pub(crate) fn attempts(conn: &Connection, id: TaskId) -> Sql<Vec<Attempt>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// How many tasks each queue has that has any, or is paused, or bounded: from the counters.
+/// The counters of each queue that has tasks, is paused, or has bounds.
 pub(crate) fn counts(conn: &Connection, now: Timestamp) -> Sql<Counts> {
     let mut counts = Counts::default();
     let mut statement = conn.prepare_cached(concat!(
@@ -227,7 +227,7 @@ pub(crate) fn args(conn: &Connection, id: TaskId) -> Sql<String> {
     text(conn, "SELECT args FROM perdura_args WHERE task_id = ?1", id)?.ok_or_else(|| no_task(id).into())
 }
 
-/// The result of a task that succeeded, as JSON; none if it is null.
+/// The result of a task that succeeded, as JSON; none if it is null, or if there is no such task.
 pub(crate) fn result(conn: &Connection, id: TaskId) -> Sql<Option<String>> {
     text(conn, "SELECT result FROM perdura_results WHERE task_id = ?1", id)
 }
@@ -241,17 +241,17 @@ fn text(conn: &Connection, sql: &str, id: TaskId) -> Sql<Option<String>> {
     Ok(conn.prepare_cached(sql)?.query_row([id.as_i64()], |row| row.get(0)).optional()?)
 }
 
-/// What other processes may have done to running tasks.
+/// What other processes may have changed about a running task.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flags {
     pub task_id: TaskId,
     pub generation: u64,
     pub cancel_requested: bool,
-    /// The attempt still counts.
+    /// Whether the attempt still counts: its task is RUNNING or LOST.
     pub counts: bool,
 }
 
-/// The flags of all tasks that a thread executes.
+/// The flags of all tasks in flight.
 pub(crate) fn flags(conn: &Connection) -> Sql<Vec<Flags>> {
     let mut statement = conn.prepare_cached(
         "SELECT task_id, generation, cancel_requested, state IN (1, 5) FROM perdura_tasks INDEXED BY perdura_in_flight
@@ -268,7 +268,7 @@ pub(crate) fn flags(conn: &Connection) -> Sql<Vec<Flags>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// How many ready tasks of its queue are claimed before this one, counted up to `limit`.
+/// How many ready tasks of its queue will be claimed before this one, counted up to `limit`.
 pub(crate) fn ready_before(conn: &Connection, id: TaskId, limit: u64) -> Sql<u64> {
     let row = HotRow::get(conn, id)?;
     let mut me = conn.prepare_cached("SELECT priority FROM perdura_tasks WHERE task_id = ?1")?;
@@ -287,7 +287,7 @@ pub(crate) fn ready_before(conn: &Connection, id: TaskId, limit: u64) -> Sql<u64
     Ok(first + second)
 }
 
-/// Whether a queue is paused, whether the owner of the file leaves it to others, and why nothing of it starts if it is shut.
+/// Whether a queue is paused, whether the owner of the file does not serve it, and why it is shut, if it is.
 pub(crate) fn queue_flags(conn: &Connection, queue: &str, now: Timestamp) -> Sql<(bool, bool, Option<Shut>)> {
     let sql = concat!(
         "SELECT q.paused, NOT ",

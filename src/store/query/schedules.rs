@@ -9,10 +9,10 @@ use crate::store::error::Sql;
 use crate::store::tasks::schedules::ScheduleRow;
 use crate::task::{DEFAULT_QUEUE, TaskId, Timestamp};
 
-/// Schedules that are read at a time.
+/// Schedules that one query reads.
 const PAGE: usize = 500;
 
-/// All schedules, by their names.
+/// All schedules, by name.
 pub(crate) fn schedules(conn: &Connection) -> Sql<Vec<ScheduleRecord>> {
     let mut all: Vec<ScheduleRecord> = Vec::new();
     loop {
@@ -34,20 +34,20 @@ pub(crate) fn schedule(conn: &Connection, name: &str) -> Sql<ScheduleRecord> {
     as_record(conn, ScheduleRow::get(conn, name)?)
 }
 
-/// Up to `limit` schedules: broken ones, up to half of them; then those that fire next, the soonest first; then the others, by their names.
+/// Up to `limit` schedules: first broken ones, up to half of `limit`, then those that fire next, the soonest first, then the others, by name.
 pub(crate) fn next_schedules(conn: &Connection, limit: usize) -> Sql<Vec<ScheduleRecord>> {
     let mut rows = ScheduleRow::broken(conn, limit.div_ceil(2))?;
     let mut known: HashSet<i64> = rows.iter().map(|row| row.schedule_id).collect();
     rows.extend(ScheduleRow::soonest(conn, limit)?.into_iter().filter(|row| known.insert(row.schedule_id)));
     if rows.len() < limit {
-        // Fewer than `limit` fire by themselves: no more rows are passed over here.
+        // Fewer than `limit` have a due time, so this scan passes over no more rows than that.
         rows.extend(
             ScheduleRow::resting(conn, limit)?.into_iter().filter(|row| known.insert(row.schedule_id)),
         );
     }
     rows.truncate(limit);
     let mut records = as_records(conn, rows)?;
-    // That some are broken nobody has noticed yet.
+    // Some are found broken only when they are read.
     records.sort_by_key(|record| record.status != ScheduleStatus::Broken);
     Ok(records)
 }
@@ -104,7 +104,7 @@ fn as_record(conn: &Connection, row: ScheduleRow) -> Sql<ScheduleRecord> {
     Ok(record)
 }
 
-/// The newest run that a tick of a schedule has made, of those that are kept.
+/// The newest run that a tick of a schedule has made, of those in the file.
 fn last_run(conn: &Connection, schedule_id: i64) -> Sql<Option<TaskId>> {
     let sql = "SELECT task_id FROM perdura_runs INDEXED BY perdura_run_ticks
                WHERE by_hand = 0 AND schedule_id = ?1 ORDER BY tick_ms DESC LIMIT 1";
@@ -112,7 +112,7 @@ fn last_run(conn: &Connection, schedule_id: i64) -> Sql<Option<TaskId>> {
     Ok(statement.query_row([schedule_id], |row| row.get(0).map(TaskId::from_i64)).optional()?)
 }
 
-/// Whether no tick is left. One that waits for the end of its run has another.
+/// Whether a schedule has no ticks left. One that waits for the end of its run still has one.
 fn is_over(row: &ScheduleRow, read: Option<&(Definition, TickSeries)>) -> bool {
     let waits_for_run = matches!(read, Some((_, TickSeries::AfterEnd(_))));
     row.standing.next.is_none() && !waits_for_run
@@ -148,7 +148,7 @@ pub(crate) fn schedule_args(conn: &Connection, name: &str) -> Sql<String> {
     Ok(statement.query_row([row.schedule_id], |row| row.get(0))?)
 }
 
-/// The next `n` ticks of a schedule, as if it were not paused. Of one that follows the ends of its runs only the next is known.
+/// The next `n` ticks of a schedule, as if it were not paused. If its ticks follow the ends of its runs, only the next is known.
 ///
 /// # Errors
 /// `NotFound`; `WrongState` if it is broken.
@@ -165,14 +165,14 @@ pub(crate) fn preview(conn: &Connection, name: &str, n: usize, now: Timestamp) -
     Ok(all)
 }
 
-/// The tick whose run a task is, if it is one.
+/// The tick of a task that is a run.
 pub(crate) fn tick(conn: &Connection, id: TaskId) -> Sql<Option<Timestamp>> {
     let mut statement = conn.prepare_cached("SELECT tick_ms FROM perdura_runs WHERE task_id = ?1")?;
     let tick: Option<i64> = statement.query_row([id.as_i64()], |row| row.get(0)).optional()?;
     Ok(tick.map(Timestamp::from_millis))
 }
 
-/// The schedule whose run a task is, and the run that it waits for, if it is one and waits.
+/// The schedule of a task that is a run, and the run that it waits for, if it waits for one.
 pub(crate) fn run_before(conn: &Connection, id: TaskId) -> Sql<(Option<String>, Option<TaskId>)> {
     let sql = "SELECT (SELECT s.schedule FROM perdura_schedules s WHERE s.schedule_id = r.schedule_id),
                       CASE r.live WHEN 2 THEN (SELECT o.task_id FROM perdura_runs o INDEXED BY perdura_live_runs

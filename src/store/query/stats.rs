@@ -1,4 +1,4 @@
-//! Statistics over many tasks, and the output of attempts.
+//! Statistics over many tasks, and the output of single attempts.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -9,10 +9,10 @@ use crate::task::{
     Counts, FailureGroup, Failures, Filter, Output, OutputStream, State, TaskId, Timestamp, mask,
 };
 
-/// Priorities that are looked at in each queue for its oldest ready task: more are hardly used, and each is a search.
+/// Priorities of a queue that are searched for its oldest ready task. More are hardly ever in use, and each costs a search.
 const PRIORITIES: usize = 64;
 
-/// What an attempt has written; none named: the newest that has written anything.
+/// What an attempt has written; without a generation, the newest attempt that has written anything.
 pub(crate) fn output(conn: &Connection, id: TaskId, generation: Option<u64>) -> Sql<Vec<Output>> {
     let mut statement = conn.prepare_cached(
         "SELECT generation, stream, first, last, bytes FROM perdura_output
@@ -34,8 +34,8 @@ pub(crate) fn output(conn: &Connection, id: TaskId, generation: Option<u64>) -> 
     Ok(all)
 }
 
-/// Since when the oldest ready task of each queue that has one could run. It looks at the oldest id of each priority, and leaves out
-/// those of which that is not known: they were retried by hand or handed back.
+/// For each queue with ready tasks, since when its oldest one is ready. It looks at the 100 lowest ids of each priority, and leaves out tasks
+/// that were retried by hand or handed back: the file does not keep when they became ready.
 pub(crate) fn ready_since(conn: &Connection) -> Sql<Vec<(String, Timestamp)>> {
     let mut queues = ReadyQueues::new(conn)?;
     let mut priorities = Priorities::new(conn)?;
@@ -60,7 +60,7 @@ pub(crate) fn ready_since(conn: &Connection) -> Sql<Vec<(String, Timestamp)>> {
     Ok(all)
 }
 
-/// How many tasks the counters know, if a filter asks for nothing that they do not know.
+/// How many tasks match a filter, from the counters; none if it asks for more than states and a queue.
 pub(crate) fn count_from(counts: &Counts, filter: &Filter) -> Option<u64> {
     let plain = Filter { states: filter.states.clone(), queue: filter.queue.clone(), ..Filter::new() };
     if *filter != plain {
@@ -73,7 +73,7 @@ pub(crate) fn count_from(counts: &Counts, filter: &Filter) -> Option<u64> {
     Some(counters.fold(0, u64::saturating_add))
 }
 
-/// Tasks that ended badly, by what went wrong; `more` says whether there are others.
+/// Groups tasks that failed or were lost by name, error type and masked message. `more`: there are other such tasks beside `found`.
 pub(crate) fn failures(conn: &Connection, found: &[TaskId], more: bool) -> Sql<Failures> {
     let mut statement = conn.prepare_cached(
         "SELECT (SELECT n.task_name FROM perdura_task_names n WHERE n.name_id = t.name_id),

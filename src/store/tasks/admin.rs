@@ -12,11 +12,11 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::{Fault, Sql};
 use crate::task::{Bulk, ErrorReport, Extras, Filter, Hold, State, TaskId, Timestamp};
 
-/// Something that people do to a task.
+/// An operation on a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
     Retry,
-    /// The same, without its checkpoint and its steps.
+    /// A retry that deletes its checkpoint and its steps first.
     RetryFromStart,
     RunNow,
     Cancel,
@@ -35,7 +35,7 @@ impl Verb {
         }
     }
 
-    /// The rule that a refusal names: which tasks the verb takes.
+    /// Which tasks the verb accepts, or what to do first: the end of a refusal's message.
     fn rule(self) -> &'static str {
         match self {
             Verb::Retry | Verb::RetryFromStart => {
@@ -50,7 +50,7 @@ impl Verb {
         }
     }
 
-    /// The states of a bulk verb whose filter names none.
+    /// The states to which a bulk verb applies if its filter names none.
     pub(crate) fn default_states(self) -> &'static [State] {
         match self {
             Verb::Retry | Verb::RetryFromStart | Verb::MoveToDeadLetters => &[State::Failed, State::Lost],
@@ -61,7 +61,7 @@ impl Verb {
     }
 }
 
-/// Does it to one task.
+/// Applies a verb to one task.
 ///
 /// # Errors
 /// `NotFound`; `WrongState`, naming the state; `Conflict` if another task holds its unique key. Nothing is changed then.
@@ -122,8 +122,8 @@ fn refused(id: TaskId, verb: Verb, refusal: Refusal) -> Error {
     Error::new(ErrorKind::WrongState, format!("task {id} {why}; {rule}"))
 }
 
-/// Does it to those of these tasks that the filter (still) means, until it is `enough`; its text is not compared again. Answers with how
-/// many it has come to, too.
+/// Applies a verb to those of these tasks that (still) match the filter, except for its text, until `enough` returns true. Returns what was
+/// changed and skipped, and how many ids it has handled.
 pub(crate) fn apply_all(
     tx: &Tx<'_>,
     verb: Verb,
@@ -152,7 +152,7 @@ pub(crate) fn apply_all(
     Ok((bulk, done))
 }
 
-/// Pauses or resumes a queue, also one that the file does not know yet. Resuming also opens a queue that is closed for a while.
+/// Pauses or resumes a queue. Creates the queue if the file does not know it. Resuming also opens a queue that is closed for a while.
 pub(crate) fn set_paused(tx: &Tx<'_>, queue: &str, paused: bool) -> Sql<()> {
     let queue_id = tx.queue_id(queue)?;
     tx.change_one("UPDATE perdura_queues SET paused = ?2 WHERE queue_id = ?1", (queue_id, paused))?;

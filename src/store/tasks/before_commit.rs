@@ -1,21 +1,21 @@
-//! The last step before each COMMIT: what the writes of a transaction have gathered goes into the file with it.
+//! The last step before each COMMIT: follow-up writes for what the transaction has changed, and the counters.
 
 use super::{counts, permit_lifts, rollups, schedule_run_ends, suspects};
 use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 
-/// Lifts what the writes of this transaction have freed: runs that waited for others to end, the best waiters of permits, and the next
-/// suspect. Says whether there may be any.
+/// Lifts the holds of tasks that the writes of this transaction have freed: runs that waited for others to end, the best waiters for
+/// permits, and the next suspect. Returns whether there was anything to check.
 pub(crate) fn lift(tx: &Tx<'_>) -> Sql<bool> {
     let mut any = false;
-    // What one of them lifts, or puts aside as damaged, may be work for the others.
+    // A task that one of them lifts, or fails as damaged, may give the others work.
     while schedule_run_ends::go_on(tx)? | permit_lifts::pass_permits(tx)? | suspects::pass_turn(tx)? {
         any = true;
     }
     Ok(any)
 }
 
-/// Lifts what was freed, and writes the counters: the last step before COMMIT.
+/// Lifts freed tasks and writes the counters: the last step before COMMIT.
 pub(crate) fn finish(tx: &Tx<'_>) -> Sql<()> {
     lift(tx)?;
     counts::write(tx, &tx.gathered(|all| all.take_counts()))?;

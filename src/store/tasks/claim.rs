@@ -1,9 +1,9 @@
 //! Claims: QUEUED → RUNNING, durable before the handler starts.
 //!
-//! What the `ready` index holds may run, so a claim never searches. It meets three kinds of tasks that may not after all, and each
-//! at most once: those whose name (or version) no handler knows, and those that lack something that they need (`needs`), are put on hold; those that
-//! have expired are cancelled. And it meets tasks
-//! that are not claimed ahead of a worker: it stops there. Queues that are paused or shut (`gates`) are skipped as a whole.
+//! What the index `perdura_ready` holds may run, so a claim never searches. Three kinds of tasks in it may not run after all, and a claim meets
+//! each of them at most once: tasks whose name (or version) no handler knows, and tasks that lack something that they need (`needs`), are held;
+//! expired tasks are cancelled. A task that must not be claimed ahead of a worker ends the claim if no worker idles. Queues that are paused or
+//! shut (`gates`) are skipped as a whole.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,17 +26,17 @@ use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::Sql;
 use crate::task::{ClaimRoom, Claimed, Claims, Extras, HandledNames, Hold, State, TaskId, Timestamp};
 
-/// Rows that one transaction looks at beyond those it can claim: bounds the time that others wait for the writer.
+/// Candidates that one transaction may meet and not claim: bounds the time that others wait for the writer.
 const MAX_CANDIDATES: usize = 500;
 
-/// A row of the ready index, with what a worker needs.
+/// A ready task, with what a worker needs.
 struct Candidate {
     task_id: TaskId,
     generation: i64,
     task_state: TaskState,
     name_id: i64,
     extras: Extras,
-    /// Since when it could run; not known after a retry by hand or a hand-back.
+    /// When it became ready; not known after a retry by hand or a hand-back.
     ready_since: Option<Timestamp>,
     expires_at: Option<i64>,
     args: Option<String>,
@@ -46,37 +46,37 @@ struct Candidate {
     is_replay: bool,
 }
 
-/// A claim that is under way.
+/// A claim in progress.
 struct Claiming<'d> {
     room: ClaimRoom,
     claims: Vec<Claimed>,
-    /// Of the args of claims ahead.
+    /// The bytes of args of claims ahead of a worker.
     ahead_bytes: usize,
-    /// Rows that it may still look at in vain.
+    /// How many candidates it may still meet and not claim.
     looks: usize,
-    /// Queues that were skipped because they are shut.
+    /// Queues that it has skipped because they are shut.
     shut: BTreeSet<i64>,
     surroundings: Surroundings<'d>,
 }
 
-/// Why a queue gives nothing more.
+/// How the turn of a queue has ended.
 #[derive(PartialEq, Eq)]
 enum ClaimTurn {
-    /// It had as many as were asked for, and may have more.
+    /// It gave as many tasks as were asked for, and may have more.
     MayGoOn,
     Empty,
-    /// Its next task is not claimed ahead.
+    /// Its next task is not claimed ahead of a worker, and no worker idles.
     WaitsForWorker,
 }
 
 impl Claiming<'_> {
-    /// Whether one more claim, after `further` others, is made ahead of a worker for it.
+    /// Whether the next claim, after `further` more, is ahead of a worker: all idle workers have a claim then.
     fn is_ahead(&self, further: usize) -> bool {
         self.claims.len() + further >= self.room.idle
     }
 
-    /// Whether a task has to wait until a worker idles. A crash may charge what was claimed ahead, and that would end a task in its last
-    /// attempt; large args would fill the memory.
+    /// Whether a task must not be claimed before a worker idles. A crash may charge an attempt to a task that was claimed ahead, which would
+    /// end a task in its last attempt; large args would fill the memory.
     fn waits(&self, candidate: &Candidate, further: usize, bytes_before: usize) -> bool {
         let is_last = candidate.task_state.attempt_number + 1 >= candidate.task_state.max_attempts;
         self.is_ahead(further) && (is_last || bytes_before + candidate.bytes() > self.room.ahead_bytes)
@@ -89,11 +89,11 @@ impl Claiming<'_> {
         self.claims.push(claimed);
     }
 
-    /// Notes for what those queues wait that were found shut.
+    /// Notes what opens the queues that were found shut: a time, or the end of a task.
     fn skip(&self, tx: &Tx<'_>, now: Timestamp) -> Sql<()> {
         for queue_id in &self.shut {
             let gate = Gate::read(tx.conn, *queue_id, now)?;
-            // Where the clock has jumped back, the timer has to mend it, at once.
+            // After a backward jump of the clock, the timer corrects the bounds at once.
             let until = if gate.has_jumped(now) { Some(now) } else { gate.room.err().and_then(Shut::until) };
             tx.effect(|effects| {
                 effects.waits_for_end |= matches!(gate.room, Err(Shut::Full(_)));
@@ -114,10 +114,10 @@ impl Candidate {
     }
 }
 
-/// Claims what there is room for. Queues with ready tasks take turns, beginning after `cursor`, which is moved on.
+/// Claims as many tasks as there is room for. Queues with ready tasks take turns, beginning after the queue `cursor`, which is moved on.
 ///
-/// Within a queue nothing is claimed past a task that waits for a worker to idle, and neither is anything of other queues: else they would
-/// keep the workers busy for ever. Its queue is the next one then.
+/// If a task must wait until a worker idles, nothing is claimed after it, neither of its own queue nor of others: they might keep all
+/// workers busy for ever. Its queue is the first at the next claim.
 pub(crate) fn claim(
     tx: &Tx<'_>,
     room: ClaimRoom,
@@ -137,10 +137,10 @@ pub(crate) fn claim(
     loop {
         let wanted = room.total - claiming.claims.len();
         let (queues, are_all) = ready_queues(tx, *cursor, wanted, now, &mut claiming.shut)?;
-        // Where there are others, each of these has one turn before theirs.
+        // If there are more queues, each of these has one turn before the others have theirs.
         let waits_for_worker = claim_in_turn(tx, queues, are_all, known, cursor, now, &mut claiming)?;
         let is_full = claiming.claims.len() == room.total;
-        // What could not be claimed after all has left the index, so each round comes further; and it has given its permit to others.
+        // Tasks that could not be claimed have left the index, so each round gets further; they may also have freed permits.
         let has_passed = pass_permits(tx)?;
         if waits_for_worker || is_full || (are_all && !has_passed) || claiming.looks == 0 {
             let is_cut_short = claiming.looks == 0 && !are_all && !is_full;
@@ -153,8 +153,8 @@ pub(crate) fn claim(
     }
 }
 
-/// Claims from these queues, each in its turn: once, or again and again until they have nothing more. Says whether a task waits for a
-/// worker to idle.
+/// Claims from these queues in turn: one turn each or, with `again`, until they have nothing more. Returns whether a task waits until a
+/// worker idles.
 fn claim_in_turn(
     tx: &Tx<'_>,
     mut queues: Vec<OpenQueue>,
@@ -195,7 +195,7 @@ fn claim_in_turn(
     Ok(false)
 }
 
-/// The same as [`claim_from`] for a queue with bounds: as much as they let start. What spends its rate is not claimed ahead of a worker.
+/// The same as [`claim_from`] for a queue with bounds: at most as many as they allow. With a rate, nothing is claimed ahead of a worker.
 fn claim_within(
     tx: &Tx<'_>,
     queue_id: i64,
@@ -255,12 +255,12 @@ fn claim_from(
     Ok(if may_have_more { ClaimTurn::MayGoOn } else { ClaimTurn::Empty })
 }
 
-/// What became of a candidate.
+/// What a claim did with a candidate.
 enum ClaimResult {
     Claimed,
-    /// It may not run after all.
+    /// It may not run, and was held or cancelled.
     NotNow,
-    /// Not before a worker idles.
+    /// It must not be claimed before a worker idles.
     Waits,
 }
 
@@ -301,8 +301,8 @@ fn claim_one(
     Ok(ClaimResult::Claimed)
 }
 
-/// What a claim reads of the tasks that it may take. What lies beside the row is looked up by its id, each value by itself: in a join,
-/// statistics of a young file would turn the lookup into a scan.
+/// What a claim reads of the tasks that it may take. Subqueries, not a join, read the cold row: in a join, statistics of a young file could
+/// turn the lookup into a scan.
 macro_rules! candidates {
     ($which:literal) => {
         concat!(
@@ -319,7 +319,7 @@ macro_rules! candidates {
     };
 }
 
-/// The first ready tasks of a queue, in their order, up to one that will wait for a worker; and whether there may be more.
+/// The first ready tasks of a queue, in order, up to one that must wait until a worker idles; and whether there may be more.
 fn candidates(
     tx: &Tx<'_>,
     queue_id: i64,
@@ -347,14 +347,14 @@ fn candidates(
         }
         found.push(candidate);
         if is_enough {
-            return Ok((found, true)); // not its turn yet, or only if those before it are put aside
+            return Ok((found, true)); // it is claimed only if some before it are not
         }
     }
     let is_full = found.len() == wanted;
     Ok((found, is_full))
 }
 
-/// The same where one of them cannot be read: each with its own fault, if it has one.
+/// The same if one of them cannot be read: each is read by itself, into a candidate or a fault.
 fn singly(tx: &Tx<'_>, queue_id: i64, wanted: usize) -> Sql<Vec<(TaskId, Sql<Candidate>)>> {
     let sql = "SELECT task_id FROM perdura_tasks INDEXED BY perdura_ready WHERE queue_id = ?1 AND state = 0 AND hold = 0
                ORDER BY priority DESC, task_id LIMIT ?2";
@@ -388,7 +388,7 @@ fn as_candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
     })
 }
 
-/// The claim itself: the hottest write beside the settle, so it changes only what a claim changes.
+/// The claim itself. With the settle it is the hottest write, so it sets only the columns that a claim changes.
 const TAKE: &str =
     "UPDATE perdura_tasks SET state = ?1, attempt_number = ?2, generation = generation + 1, in_flight = 1, started_at_ms = ?3
      WHERE task_id = ?4 AND generation = ?5 AND state = 0 AND hold = 0 AND in_flight = 0";

@@ -1,8 +1,8 @@
-//! Tasks that wait for a condition, or for free disk: how they come to wait, and who lets them on.
+//! Tasks that wait for a condition or for free disk: what holds them, and what lifts them.
 //!
-//! A task is not held before a claim meets it, and then by the first condition that is missing. Whoever says that one is met lifts those that wait for
-//! it, up to so many, in the same commit; for the rest that a met condition has waiters is the duty itself, which the owner's timer works off in
-//! chunks, and which ends if the condition is missing again.
+//! The first claim that meets a task whose condition is missing holds it, by the first condition that is missing. The commit that sets a
+//! condition to met lifts up to [`LIFTED_AT_ONCE`] of its waiters. The owner's timer lifts the rest in chunks, as long as the condition stays
+//! met: it looks for met conditions that have waiters, so nothing else has to be stored.
 
 use std::collections::BTreeMap;
 
@@ -16,13 +16,13 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{TaskId, Timestamp};
 
-/// Tasks that are lifted in the commit that says that a condition is met.
+/// Tasks that are lifted in the commit that sets a condition to met.
 const LIFTED_AT_ONCE: usize = 256;
 
-/// So long after a task has begun to wait for free disk, the timer looks again.
+/// How long after a task has begun to wait for free disk the timer measures it again.
 pub(crate) const DISK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Holds a ready task that lacks something.
+/// Holds a ready task that lacks a condition or free disk.
 pub(super) fn hold(tx: &Tx<'_>, row: &HotRow, lacks: i64, now: Timestamp) -> Sql<()> {
     row.must_apply(tx, TaskEvent::ConditionMissing, now)?;
     tx.change_one(
@@ -36,7 +36,7 @@ pub(super) fn hold(tx: &Tx<'_>, row: &HotRow, lacks: i64, now: Timestamp) -> Sql
     Ok(())
 }
 
-/// Says that a condition is met, or is not; `owner` is the epoch of who says so and owns the file. Lifts those that wait for it.
+/// Sets whether a condition is met, and lifts its waiters if so. `owner`: the epoch of the caller, if it owns the file.
 pub(crate) fn set_condition(
     tx: &Tx<'_>,
     name: &str,
@@ -57,12 +57,13 @@ pub(crate) fn set_condition(
     }
     tx.effect(|effects| {
         effects.changed = true;
-        effects.due = Some(effects.due.map_or(now, |due| due.min(now))); // the timer: for the rest, and for those that run
+        effects.due = Some(effects.due.map_or(now, |due| due.min(now))); // wakes the timer: it lifts the rest, and checks running tasks
     });
     Ok(())
 }
 
-/// A new owner says again what it has said before, as its owner from now on: unless another has said something of that condition since.
+/// Repeats, with a new owner's epoch, what the same queue said of conditions before. Conditions that a process without the ownership has
+/// set since are left as they are.
 pub(crate) fn say_again(tx: &Tx<'_>, said: &Said, epoch: i64, now: Timestamp) -> Sql<()> {
     for (name, (is_met, at)) in said {
         let sql =
@@ -79,7 +80,7 @@ pub(crate) fn say_again(tx: &Tx<'_>, said: &Said, epoch: i64, now: Timestamp) ->
 /// What a queue has said of conditions, and when.
 pub(crate) type Said = BTreeMap<String, (bool, Timestamp)>;
 
-/// Lifts up to so many that wait for a condition; says how many.
+/// Lifts up to `limit` tasks that wait for a condition; returns how many.
 fn lift_waiters(tx: &Tx<'_>, id: i64, limit: usize, now: Timestamp) -> Sql<usize> {
     let waiters = tx.numbers(
         "SELECT task_id FROM perdura_needs INDEXED BY perdura_condition_waiters WHERE waits_for = ?1 AND waits_for < 62
@@ -97,14 +98,14 @@ fn lift(tx: &Tx<'_>, waiters: &[i64], now: Timestamp) -> Sql<()> {
             let lift = |row: &HotRow| row.must_apply(tx, TaskEvent::ConditionMet, now);
             unless_damaged(tx, TaskId::from_i64(*id), now, lift)?;
         } else {
-            // Edited by hand: `check` reports it, and nobody else is to wait for it.
+            // Edited by hand, which `check` reports. It leaves the line, so that others do not wait behind it.
             tx.run("UPDATE perdura_needs SET waits_for = NULL WHERE task_id = ?1", [id])?;
         }
     }
     Ok(())
 }
 
-/// Lifts up to so many that wait for conditions that are met; says how many.
+/// Lifts up to `limit` tasks that wait for conditions that are met; returns how many.
 pub(crate) fn lift_met(tx: &Tx<'_>, limit: usize, now: Timestamp) -> Sql<usize> {
     let mut lifted = 0;
     for id in tx.numbers(WITH_DUTY, [])? {
@@ -113,16 +114,16 @@ pub(crate) fn lift_met(tx: &Tx<'_>, limit: usize, now: Timestamp) -> Sql<usize> 
     Ok(lifted)
 }
 
-/// Where a pass over those that wait for free disk has come to: what that one needs, and its id.
+/// Cursor of a pass over the tasks that wait for free disk: the bytes that the last one needs, and its id.
 pub(crate) type DiskPass = (i64, i64);
 
-/// Nothing has been looked at yet.
+/// The start of a pass.
 pub(crate) const DISK_PASS_START: DiskPass = (i64::MIN, i64::MIN);
 
-/// Lifts up to so many that wait for no more free disk than this, beyond `after`; answers with where to go on, unless the pass has come to
-/// its end.
+/// Lifts up to `limit` tasks after the cursor that wait for no more free disk than `free_bytes`. Returns the new cursor; none at the end of
+/// the pass.
 ///
-/// The claims of the same commit may hold a task again, for the disk has less by then. So the pass goes on behind what it has seen.
+/// The claims of the same commit may hold a task again, if the disk has less by then. The cursor keeps the pass from meeting it again.
 pub(crate) fn lift_by_disk(
     tx: &Tx<'_>,
     free_bytes: u64,

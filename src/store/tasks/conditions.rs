@@ -1,7 +1,7 @@
-//! Conditions: what programs say is met or not.
+//! Conditions: which names there are, and which of them are met.
 //!
-//! Each name is a number, and a bit of what a task needs (`needs`). A condition counts as met if that was said last, by another process or by the
-//! program that still owns the file; what nobody knows is not met.
+//! Each condition has a number: its bit in what a task needs (`needs`). A condition counts as met if the last statement about it says so, and
+//! that statement comes from a process that did not own the file, or from the present owner. An unknown condition is not met.
 
 use rusqlite::Connection;
 
@@ -11,10 +11,10 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{Condition, MAX_CONDITIONS, Timestamp};
 
-/// What stands for free disk where the number of a condition stands.
+/// Stands for free disk in `perdura_needs.waits_for`, in place of a condition's number.
 pub(crate) const FREE_DISK: i64 = 62;
 
-/// Waiters of one condition that are counted.
+/// Waiters of one condition are counted up to this number.
 const MAX_COUNTED: i64 = 10_001;
 
 /// Whether a condition counts as met: a condition on a row of `perdura_conditions`.
@@ -33,10 +33,10 @@ macro_rules! is_met {
 }
 pub(crate) use is_met;
 
-/// The number of a condition, drawn if the file has none.
+/// The number of a condition. A new condition gets the lowest free number.
 ///
 /// # Errors
-/// `InvalidInput` for one too many.
+/// `InvalidInput` if the file has as many conditions as it can have.
 pub(crate) fn condition_id(tx: &Tx<'_>, name: &str) -> Sql<i64> {
     if let Some(id) = find_condition(tx, name)? {
         return Ok(id);
@@ -64,7 +64,7 @@ fn find_condition(tx: &Tx<'_>, name: &str) -> Sql<Option<i64>> {
     tx.find("SELECT condition_id FROM perdura_conditions WHERE condition = ?1", [name], |row| row.get(0))
 }
 
-/// The conditions that count as met: their bits.
+/// The bits of the conditions that count as met.
 pub(crate) fn met(conn: &Connection) -> Sql<i64> {
     let sql = concat!(
         "SELECT COALESCE(SUM(1 << c.condition_id), 0) FROM perdura_conditions c WHERE ",
@@ -73,19 +73,20 @@ pub(crate) fn met(conn: &Connection) -> Sql<i64> {
     Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
-/// The bit of a condition; none for a number that is no condition's.
+/// The bit of a condition; 0 for a number above 63.
 pub(super) fn bit(id: i64) -> i64 {
     u32::try_from(id).ok().and_then(|id| 1_i64.checked_shl(id)).unwrap_or(0)
 }
 
-/// Conditions that are met and have waiters. (A value, not EXISTS: SQLite would make a join of it, whose order depends on statistics.)
+/// Conditions that are met and have waiters. (`IS NOT NULL`, not EXISTS: SQLite would turn EXISTS into a join, whose order depends on
+/// statistics.)
 pub(super) const WITH_DUTY: &str = concat!(
     "SELECT c.condition_id FROM perdura_conditions c WHERE ",
     is_met!("c"),
     " AND (SELECT n.task_id FROM perdura_needs n INDEXED BY perdura_condition_waiters WHERE n.waits_for = c.condition_id AND n.waits_for < 62 LIMIT 1) IS NOT NULL"
 );
 
-/// What there is to do for conditions.
+/// What the timer has to do for conditions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ConditionDuty {
     /// Tasks wait for a condition that is met.
@@ -94,7 +95,7 @@ pub(crate) struct ConditionDuty {
     pub waits_for_disk: bool,
 }
 
-/// What there is to do for conditions.
+/// What the timer has to do for conditions.
 pub(crate) fn condition_duty(conn: &Connection) -> Sql<ConditionDuty> {
     let disk =
         "SELECT EXISTS (SELECT 1 FROM perdura_needs INDEXED BY perdura_disk_waiters WHERE waits_for = 62)";
@@ -111,7 +112,7 @@ pub(crate) fn has_conditions(conn: &Connection) -> Sql<bool> {
     Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
-/// The conditions that a file knows, by their names.
+/// The conditions of a file, by name.
 pub(crate) fn conditions(conn: &Connection) -> Sql<Vec<Condition>> {
     let sql = concat!(
         "SELECT c.condition, ",

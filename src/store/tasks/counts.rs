@@ -1,4 +1,4 @@
-//! How many tasks each queue has in each state: counters that the writes keep, so that nobody scans for them.
+//! Counters: how many tasks each queue has in each state and hold. Every write keeps them, so that no read scans the tasks.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ impl Tx<'_> {
     }
 }
 
-/// Adds to the counters.
+/// Writes what was counted to the counters.
 pub(crate) fn write(tx: &Tx<'_>, counted: &BTreeMap<CountKey, i64>) -> Sql<()> {
     for ((queue_id, state, hold), by) in counted {
         if *by == 0 {
             continue;
         }
-        // Bounded, so that a counter that is wrong, for whatever reason, never stops the queue: `check` reports it.
+        // Clamped, so that a wrong counter, which `check` reports, does not stop the queue.
         let sql = "UPDATE perdura_counts SET n = MAX(0, MIN(n, 1 << 62) + ?4)
                    WHERE queue_id = ?1 AND state = ?2 AND hold = ?3";
         if tx.run(sql, (queue_id, state, hold, by))? == 0 {

@@ -1,8 +1,8 @@
-//! Damaged rows: values that perdura never writes, found in a file that was altered or damaged.
+//! Damaged rows: rows with values that perdura never writes, in a file that was altered or damaged.
 //!
-//! Passes over many tasks (claims, promotions, recovery) must not fail because of one of them, or it would keep all others from
-//! running. So such a task is put aside: it ends as FAILED with an error that says why, its args stay. What one call asks of one
-//! task is answered with `Corrupt` instead, and changes nothing.
+//! Passes over many tasks (claims, promotions, recovery) must not fail because of one damaged row, which would keep all other tasks from
+//! running. So its task is failed: it ends as FAILED with an error that says why, and keeps its args. A call for a single task returns
+//! `Corrupt` instead, and changes nothing.
 
 use super::row::{HotRow, write_error};
 use super::{keys, permits};
@@ -15,10 +15,10 @@ use crate::task::{ErrorReport, Hold, State, TaskId, Timestamp};
 /// The error type of a task that was failed because its rows are damaged.
 const ROW_DAMAGED: &str = "RowDamaged";
 
-/// Changes one task of many. None if its rows are damaged: the task was failed then.
+/// Changes one task of many. If its rows are damaged, fails the task and returns none.
 ///
 /// # Errors
-/// What is not the task's own fault.
+/// Faults that do not concern the task's rows.
 pub(crate) fn unless_damaged<R>(
     tx: &Tx<'_>,
     id: TaskId,
@@ -39,7 +39,7 @@ pub(crate) fn indexed(tx: &Tx<'_>, id: TaskId) -> Sql<HotRow> {
     HotRow::find(tx.conn, id)?.ok_or_else(|| contradiction("an index names a task that is not there"))
 }
 
-/// Fails a task whose rows are damaged, whatever they hold. A task that has ended already keeps its end.
+/// Fails a task with damaged rows, and resets its columns to valid values. A task that has ended already keeps its state.
 pub(crate) fn fail_damaged(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) -> Sql<()> {
     let why = Error::from(why);
     let sql = "SELECT queue_id, state, hold FROM perdura_tasks
@@ -47,7 +47,7 @@ pub(crate) fn fail_damaged(tx: &Tx<'_>, id: TaskId, why: Fault, now: Timestamp) 
     let found: Option<(i64, i64, i64)> =
         tx.find(sql, [id.as_i64()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let Some((queue_id, state, hold)) = found else {
-        // The index that led here names a row that is not there, or not like this: the file itself is damaged.
+        // The index that led here names a row that does not exist or does not match: the file itself is damaged.
         let message = format!("an index of the file lies about task {id}; restore a backup");
         return Err(Error::new(ErrorKind::Corrupt, message).into());
     };

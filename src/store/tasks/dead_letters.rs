@@ -1,6 +1,7 @@
-//! Dead letters: tasks that ended badly, moved out of the way but not forgotten.
+//! Dead letters: FAILED and LOST tasks that were moved out of the task table.
 //!
-//! A move takes the hot row; args, error, attempts, checkpoint and steps stay where they are, keyed by the same id.
+//! A move takes the hot row only. The rows of the cold tables (args, error, attempts, steps and others) stay where they are, under the same
+//! id; only the progress is deleted.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -16,7 +17,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{DeadLetter, Extras, State, TaskId, Timestamp};
 
-/// Moves a task to the dead letters. The rules have allowed it.
+/// Moves a task to the dead letters. The caller has asked the rules.
 pub(crate) fn move_to_dead_letters(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<()> {
     let id = row.task_id.as_i64();
     tx.change_one(
@@ -31,10 +32,10 @@ pub(crate) fn move_to_dead_letters(tx: &Tx<'_>, row: &HotRow, now: Timestamp) ->
     remove_row(tx, row, KeyEnds::InTime(now), now)
 }
 
-/// Makes a new task of a letter: fresh attempts, the same args, options, checkpoint and steps. The letter stays, marked.
+/// Makes a new task of a letter: fresh attempts, the same args, options, checkpoint and steps. The letter stays, and names the new task.
 ///
 /// # Errors
-/// `NotFound`; `WrongState` if it was replayed before and this is not `forced`; `Conflict` if its unique key is taken, unless by itself.
+/// `NotFound`; `WrongState` if it was replayed before and this is not `forced`; `Conflict` if its unique key is taken by another.
 pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Timestamp) -> Sql<TaskId> {
     let sql = "SELECT queue_id, replayed_as FROM perdura_dead_letters WHERE task_id = ?1";
     let letter =
@@ -92,7 +93,7 @@ pub(crate) fn replay(tx: &Tx<'_>, id: TaskId, forced: bool, token: i64, now: Tim
     Ok(new)
 }
 
-/// Letters that were moved before a time, the oldest first, beyond `after` (when it was moved, and its id): at most `limit`.
+/// Letters that were moved before a time, the oldest first, after the cursor `after` (`moved_at_ms`, id): at most `limit`.
 pub(crate) fn old_dead_letters(
     conn: &Connection,
     moved_before: Timestamp,
@@ -110,8 +111,8 @@ pub(crate) fn old_dead_letters(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Deletes those of these letters that were moved before a time, until it is `enough`. Answers with how many that were, and with how
-/// many it has come to.
+/// Deletes those of these letters that were moved before a time, until `enough` returns true. Returns how many that were, and how many ids
+/// it has handled. A damaged letter is left unchanged.
 pub(crate) fn purge_dead_letters(
     tx: &Tx<'_>,
     moved_before: Timestamp,
@@ -122,7 +123,7 @@ pub(crate) fn purge_dead_letters(
     let done = tx.each(letters, enough, |id| {
         let sql = "DELETE FROM perdura_dead_letters WHERE task_id = ?1 AND moved_at_ms < ?2";
         let delete = || match tx.run(sql, (id, moved_before.as_millis()))? {
-            0 => Ok(0), // somebody else was faster
+            0 => Ok(0), // somebody else has deleted it
             n => {
                 schedule_runs::forget(tx, TaskId::from_i64(*id))?;
                 forget_steps(tx, TaskId::from_i64(*id))?;

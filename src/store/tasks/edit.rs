@@ -1,4 +1,4 @@
-//! What a queued task is to be like from now on: other options, other args. It keeps its id, its key and what it waits for.
+//! Edits a queued task: new options, new args. It keeps its id, its unique key, its limit and its needs.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{Due, Extras, State, TaskId, Timestamp, millis};
 
-/// The changes to a task. A field that is none stays as it is.
+/// The changes to a task. `None` leaves a field unchanged.
 #[derive(Clone, Default)]
 pub(crate) struct Edit {
     pub args: Option<EditedArgs>,
@@ -24,22 +24,23 @@ pub(crate) struct Edit {
     pub tag: Option<String>,
 }
 
-/// Other args.
+/// New args.
 #[derive(Clone)]
 pub(crate) struct EditedArgs {
     /// The task must have one of these names.
     pub names: Vec<Cow<'static, str>>,
     pub json: String,
     pub version: u32,
-    /// What the new ones were made of; none: whatever they are.
+    /// The args that the new ones were made from: the task must still have them. None: this is not compared.
     pub made_of: Option<String>,
 }
 
 /// Changes a queued task.
 ///
 /// # Errors
-/// `NotFound`; `WrongState`: it is not queued, has another name, or its steps or its line do not allow it; `InvalidInput` for too few attempts.
-/// Nothing is changed then.
+/// `NotFound`; `WrongState` if it is not queued, has another name, has stored steps (for new args) or a limit of its key (for a new
+/// priority); `Conflict` if its args are not those that the new ones were made from; `InvalidInput` for too few attempts, or a start
+/// after it expires. The caller's savepoint undoes what was written before.
 pub(crate) fn edit(tx: &Tx<'_>, id: TaskId, edit: &Edit, now: Timestamp) -> Sql<()> {
     let row = HotRow::get(tx.conn, id)?;
     check(tx, &row, edit)?;

@@ -1,10 +1,11 @@
-//! New tasks.
+//! Enqueues: new tasks.
 //!
 //! **Tasks that start at once.** When a worker idles and nothing else is ready, a new task would be written as ready, found again, and
 //! written again as running, all in one transaction. Instead it is written as running to begin with; the rules (`lifecycle`) see an enqueue
-//! and a claim right after it. It takes nobody's turn: it happens only if no task in the file is ready, no queue is left to others, and its
-//! own is neither paused nor has a limit, a rate or a closure, which is asked in the transaction itself, and only for tasks that are alone in their transaction and need no condition, so that priorities decide who
-//! of several is first. So runs of schedules never do: others may be made in the same transaction.
+//! and a claim right after it. No other task loses its turn, because all of this must hold, as the transaction itself checks: no task in the
+//! file is ready, the owner serves all queues, and the task's queue is neither paused nor has a limit, a rate or a closure. The task must be
+//! alone in its transaction (of several, priorities decide which is first), have no needs and no limit of its key, and be no run of a
+//! schedule, since others may be made in the same transaction.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,8 @@ use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::{Fault, Sql};
 use crate::task::{Claimed, Enqueued, Extras, Hold, NewTask, State, TaskId, Timestamp, Unique, millis};
 
-/// Makes tasks, in their order. A task whose unique key is taken, or that came from the same enqueue before, is found or replaced instead.
+/// Makes tasks, in their order. If the unique key of a task is taken, or the same enqueue has made it before, the existing task is returned,
+/// or replaced.
 pub(crate) fn enqueue(tx: &Tx<'_>, tasks: &[NewTask], now: Timestamp) -> Sql<Vec<Enqueued>> {
     let (mut insert, mut names) = (Insert::new(tx)?, LatestNames::default());
     let is_alone = tasks.len() == 1;
@@ -97,7 +99,7 @@ fn enqueue_one<'t>(
         options.priority,
         task_state.attempt_number,
         task_state.max_attempts,
-        i64::from(starts), // its generation: one claim, or none
+        i64::from(starts), // generation: one claim, or none
         task_state.in_flight,
         extras.code(),
         now.as_millis(),
@@ -149,14 +151,14 @@ fn enqueue_one<'t>(
     Ok(Enqueued::Inserted(id))
 }
 
-/// The numbers of the names of the task before: those of a batch mostly have the same.
+/// The ids of the previous task's queue and name: tasks of a batch mostly have the same.
 #[derive(Default)]
 struct LatestNames<'t> {
     queue: Option<(&'t str, i64)>,
     task_name: Option<(&'t str, i64)>,
 }
 
-/// The number of a name: that of the task before, if it has the same name.
+/// The id of a name: the previous task's, if it has the same name.
 fn id_of<'t>(
     latest: &mut Option<(&'t str, i64)>,
     name: &'t str,
@@ -172,15 +174,15 @@ fn id_of<'t>(
     }
 }
 
-/// The bits of a new task for its key. A task that starts at once does not need a key that is taken until the start, unless the key is taken for a
-/// time as well.
+/// The bits of a new task for its key. A task that starts at once does not take a key that it needs only until it starts, unless the key is
+/// taken for a time as well.
 fn first_extras(unique: &Unique, starts: bool) -> Extras {
     let is_free = unique.until_started && starts && unique.lasts.is_none();
     let is_kept = !is_free || planted("g04-a-direct-start-keeps-the-key");
     Extras::KEY.only_if(is_kept).with(Extras::UNTIL_STARTED.only_if(unique.until_started))
 }
 
-/// How a new task stands: queued, or claimed right away.
+/// The state of a new task: queued, or claimed at once.
 fn new_task_state(reasons: Reasons, max_attempts: u32, starts: bool) -> Sql<TaskState> {
     let queued = TaskState {
         state: State::Queued,
@@ -198,7 +200,7 @@ fn new_task_state(reasons: Reasons, max_attempts: u32, starts: bool) -> Sql<Task
     Ok(next(&queued, TaskEvent::Claim).map_err(refused)?.task_state)
 }
 
-/// A new task on its way to a worker.
+/// The claim of a new task that starts at once.
 fn claimed(
     id: TaskId,
     task_state: &TaskState,
@@ -207,7 +209,7 @@ fn claimed(
     task_name: Arc<str>,
     queue_id: i64,
 ) -> Claimed {
-    let whole = |duration: Duration| Duration::from_millis(millis(duration).cast_unsigned()); // as the file keeps it
+    let whole = |duration: Duration| Duration::from_millis(millis(duration).cast_unsigned()); // rounded as in the file
     Claimed {
         task_id: id,
         generation: 1,
@@ -227,7 +229,7 @@ fn claimed(
     }
 }
 
-/// The two rows of a new task.
+/// The statements for the two rows of each new task.
 struct Insert<'c> {
     task: Prepared<'c>,
     args: Prepared<'c>,
@@ -250,7 +252,8 @@ impl<'c> Insert<'c> {
     }
 }
 
-/// SQLite says "full" of the disk and of the ids alike; the ids of a file end only if somebody has written a huge one into it.
+/// Replaces SQLITE_FULL by a clear error if the ids of the file are used up: SQLite reports that like a full disk. Ids end only if somebody
+/// has written a huge one into the file.
 pub(crate) fn out_of_ids(conn: &Connection, fault: Fault) -> Fault {
     let is_full = matches!(&fault, Fault::Sql(e) if e.sqlite_error_code() == Some(ErrorCode::DiskFull));
     let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'perdura_tasks' AND seq = 9223372036854775807)";
@@ -272,7 +275,7 @@ pub(crate) fn find_token(conn: &Connection, token: EnqueueToken) -> Sql<bool> {
 // ---- Tasks that start at once ----
 
 impl Tx<'_> {
-    /// When this new task, which is ready, starts if it may do so at once. The leave is taken then.
+    /// The start time of this new ready task, if it may start at once. That uses up the leave.
     pub(crate) fn start_now(
         &self,
         task: &NewTask,
@@ -290,7 +293,7 @@ impl Tx<'_> {
         Ok(may_start.then_some(leave.now))
     }
 
-    /// Whether this process still owns the file and serves all queues, nothing in it is ready, and nothing bounds this queue.
+    /// Whether this process still owns the file and serves all queues, no task is ready, and this queue is neither paused nor bounded.
     fn nothing_is_ready(&self, epoch: i64, queue_id: i64) -> Sql<bool> {
         let sql = concat!(
             "SELECT owner_epoch = ?1 AND served IS NULL AND NOT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_ready WHERE state = 0 AND hold = 0)

@@ -1,4 +1,4 @@
-//! The owner epoch: the fence of a whole process. (The lock itself is in `file/owner_lock`.)
+//! The owner epoch: it fences the writes of a whole process. (The lock of the owner is in `file/owner_lock`.)
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::millis;
 
-/// Whether the owner claims from a queue: a condition on the text of its name. SQLite reads the list once for each statement.
+/// Whether the owner claims from a queue: a condition on its name. SQLite reads the list once for each statement.
 macro_rules! is_served {
     ($queue:literal) => {
         concat!(
@@ -22,38 +22,38 @@ macro_rules! is_served {
 }
 pub(crate) use is_served;
 
-/// What a new owner says of itself in the file, for other processes and for its successors.
+/// What a new owner writes into the file about itself, for other processes and later owners.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OwnerSettings {
     /// The queues that it serves; none: all.
     pub served: Option<Vec<String>>,
-    /// The engines outside that it has.
+    /// Its engines.
     pub engines: Vec<EngineLanes>,
-    /// How long it wants finished tasks to be kept, if it says so.
+    /// How long it wants finished tasks to be kept, if it has set that.
     pub retention: Option<Retention>,
 }
 
-/// The queues in which the tasks of an engine stand.
+/// The queues of an engine's tasks.
 #[derive(Debug, Clone)]
 pub(crate) struct EngineLanes {
     pub engine: String,
     pub queues: Vec<String>,
-    /// Of each of them that has none.
+    /// The limit for each of these queues that has none.
     pub limit: u32,
 }
 
 /// How long finished tasks are kept; none: for good.
 pub(crate) type Retention = Option<Duration>;
 
-/// A list of queues as the file keeps it, and as conditions take it.
+/// A list of names as JSON: as the file keeps it, and as SQL conditions take it.
 pub(crate) fn queue_list(queues: &[String]) -> String {
     serde_json::Value::from(queues).to_string()
 }
 
-/// The stored value for tasks that are kept for good.
+/// The stored value for "for good".
 const FOR_GOOD: i64 = -1;
 
-/// Raises the epoch: the previous owner can no longer write as the owner.
+/// Raises the epoch, so that the previous owner can no longer write as the owner, and writes the settings of the new one. Returns its epoch.
 pub(crate) fn take_over(tx: &Tx<'_>, settings: &OwnerSettings) -> Sql<i64> {
     let served = settings.served.as_deref().map(queue_list);
     let retention = settings.retention.map(|kept| kept.map_or(FOR_GOOD, millis));
@@ -72,14 +72,14 @@ pub(crate) fn take_over(tx: &Tx<'_>, settings: &OwnerSettings) -> Sql<i64> {
     epoch(tx)
 }
 
-/// How long finished tasks are kept, if an owner has said so.
+/// How long finished tasks are kept, if an owner has set that.
 pub(crate) fn retention(conn: &Connection) -> Sql<Option<Retention>> {
     let sql = "SELECT retention_ms FROM perdura_meta WHERE id = 1";
     let stored: Option<i64> = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
     Ok(stored.map(|ms| u64::try_from(ms).ok().map(Duration::from_millis)))
 }
 
-/// Checks, once a transaction, that this process still owns the file.
+/// Checks, once in each transaction, that this process still owns the file.
 ///
 /// # Errors
 /// `OwnershipLost`.

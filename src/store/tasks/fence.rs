@@ -1,4 +1,4 @@
-//! The fence of an attempt: only the running one writes.
+//! The fence of attempts: only the running attempt of a task may write.
 
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
@@ -6,7 +6,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::TaskId;
 
-/// Checks that an attempt is the running one.
+/// Checks that an attempt is the running one (also while its task is LOST).
 ///
 /// # Errors
 /// `Superseded`.
@@ -22,7 +22,7 @@ pub(crate) fn check_fence(tx: &Tx<'_>, id: TaskId, generation: u64) -> Sql<()> {
     Err(superseded(id).into())
 }
 
-/// The error for a write of an attempt that is not the running one any more.
+/// The error for a write by an attempt that is no longer the running one.
 pub(super) fn superseded(id: TaskId) -> Error {
     Error::new(
         ErrorKind::Superseded,

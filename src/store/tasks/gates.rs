@@ -1,8 +1,8 @@
-//! What lets the ready tasks of a queue start: its limit, its rate, and whether it is closed for a while. The rules are in `limits`.
+//! Bounds of a queue: its limit, its rate, and whether it is closed for a while. The rules are in `limits`.
 //!
-//! A queue that lets nothing start is shut, and claims skip it as a whole, as they skip a paused one. There is no counter of its own: what is
-//! in flight is an index, and a rate is one number, which the claim that spends it moves on. Whatever ends a shut queue claims: the end of
-//! one of its tasks, the timer at the time that [`openings`] tells, a change of the limit.
+//! A queue in which nothing may start is shut; claims skip it as a whole, as they skip a paused one. No counter is kept: an index
+//! counts the tasks in flight, and a rate is one number, which each claim moves on. The commit that opens a shut queue claims from it:
+//! the end of one of its tasks, the timer at the time that [`openings`] returns, or a change of the limit.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{Rate, Timestamp, millis};
 
-/// Whether something bounds the starts of a queue beside a pause: a condition on a row of `perdura_queues`.
+/// Whether a queue has a limit, a rate or a closure: a condition on a row of `perdura_queues`.
 macro_rules! is_bounded {
     ($q:literal) => {
         concat!(
@@ -31,8 +31,8 @@ macro_rules! is_bounded {
 }
 pub(crate) use is_bounded;
 
-/// Whether a queue lets something start at a time (in milliseconds): the same as [`QueueLimits::room`] says, but for clocks that have
-/// jumped back.
+/// Whether a task of a queue may start at a time (in milliseconds): the same as [`QueueLimits::room`], except that it ignores backward
+/// jumps of the clock.
 macro_rules! is_open {
     ($q:literal, $now:literal) => {
         concat!(
@@ -64,8 +64,8 @@ macro_rules! is_open {
 }
 pub(crate) use is_open;
 
-/// What bounds a queue, from these columns on: limit, the three of the rate, when it opens, and the two of a closure. Numbers out of their
-/// range, which perdura never writes, count as the nearest: they stop no queue.
+/// Reads the bounds of a queue from seven columns, beginning at `first`: limit, rate (count, period, burst), `opens_at_us`, closure
+/// (since, until). Numbers out of range, which perdura never writes, count as the nearest valid one, so they do not stop a queue.
 pub(crate) fn limits_at(row: &Row<'_>, first: usize) -> rusqlite::Result<QueueLimits> {
     let number = |column| row.get::<_, Option<i64>>(first + column);
     let small = |column| {
@@ -85,7 +85,7 @@ pub(crate) fn limits_at(row: &Row<'_>, first: usize) -> rusqlite::Result<QueueLi
     Ok(QueueLimits { max_in_flight: small(0)?, bucket, closure })
 }
 
-/// What bounds a queue.
+/// The bounds of a queue.
 fn limits(conn: &Connection, queue_id: i64) -> Sql<QueueLimits> {
     let sql = "SELECT max_in_flight, rate_count, rate_period_ms, rate_burst, opens_at_us, closed_at_ms, closed_until_ms
                FROM perdura_queues WHERE queue_id = ?1";
@@ -98,11 +98,11 @@ fn in_flight(conn: &Connection, queue_id: i64) -> Sql<u64> {
     Ok(conn.prepare_cached(sql)?.query_row([queue_id], |row| row.get(0))?)
 }
 
-/// A queue with bounds, as a claim meets it.
+/// The bounds of a queue and what they allow now, as a claim reads them.
 pub(crate) struct Gate {
     queue_id: i64,
     limits: QueueLimits,
-    /// Tasks that may start now.
+    /// How many tasks may start now, or why none may.
     pub room: Result<usize, Shut>,
 }
 
@@ -116,12 +116,12 @@ impl Gate {
         Ok(Gate { queue_id, limits, room: limits.room(in_flight, now) })
     }
 
-    /// Whether nothing of it is claimed ahead of a worker: what a start spends, it spends when it starts.
+    /// Whether it has a rate. Such a queue's tasks are not claimed ahead of a worker, because a claim spends the rate.
     pub(crate) fn has_rate(&self) -> bool {
         self.limits.bucket.is_some()
     }
 
-    /// A closure that is over is forgotten by the claim that meets it.
+    /// Deletes a closure that is over.
     pub(crate) fn tidy(&self, tx: &Tx<'_>) -> Sql<()> {
         let is_over = self.limits.closure.is_some() && self.room.is_ok();
         if is_over && !end_closure(tx, self.queue_id)? {
@@ -130,23 +130,23 @@ impl Gate {
         Ok(())
     }
 
-    /// So many tasks of it have been claimed.
+    /// Spends the rate for tasks that have been claimed.
     pub(crate) fn spend(&self, tx: &Tx<'_>, starts: usize, now: Timestamp) -> Sql<()> {
         match self.limits.bucket {
             Some(bucket) if starts > 0 => write_bucket(tx, self.queue_id, bucket, bucket.spend(starts, now))?,
             _ => {}
         }
-        tx.suspect_moved(); // it may be shut now
+        tx.suspect_moved(); // the queue may be shut now
         Ok(())
     }
 
-    /// Whether the clock has jumped back, and keeps it shut for longer than it should.
+    /// Whether a backward jump of the clock keeps it shut for too long.
     pub(crate) fn has_jumped(&self, now: Timestamp) -> bool {
         self.limits.after_jump(now) != self.limits
     }
 }
 
-/// What a clock that jumped back keeps shut opens sooner.
+/// Corrects rates and closures that a backward jump of the clock would keep shut for too long.
 pub(crate) fn mend_jumps(tx: &Tx<'_>, now: Timestamp) -> Sql<()> {
     let sql = "SELECT queue_id FROM perdura_queues INDEXED BY perdura_gated
                WHERE (paused = 1 OR max_in_flight IS NOT NULL OR opens_at_us IS NOT NULL OR closed_at_ms IS NOT NULL)
@@ -181,8 +181,8 @@ fn write_closure(tx: &Tx<'_>, queue_id: i64, closure: Option<Closure>) -> Sql<()
     tx.change_one(sql, (queue_id, since, until))
 }
 
-/// Closes queues because their engine cannot be reached, for so long or until it can be ([`open_again`]). What a handler wants of them is kept
-/// until then.
+/// Closes queues for a time because their engine cannot be reached; [`open_again`] opens them earlier if it can be. A closure that a
+/// handler has asked for is kept beside it, and is in force again afterwards.
 pub(crate) fn close_for_engine(
     tx: &Tx<'_>,
     queues: &[String],
@@ -202,7 +202,7 @@ pub(crate) fn close_for_engine(
     Ok(())
 }
 
-/// Opens the queues again that are closed because their engine could not be reached.
+/// Opens queues that were closed because their engine could not be reached.
 pub(crate) fn open_again(tx: &Tx<'_>, queues: &[String]) -> Sql<()> {
     for queue in queues {
         let queue_id = tx.queue_id(queue)?;
@@ -213,7 +213,7 @@ pub(crate) fn open_again(tx: &Tx<'_>, queues: &[String]) -> Sql<()> {
     Ok(())
 }
 
-/// The closure because of an engine is over, if there is one: what a handler wants is in force again.
+/// Ends a closure made by [`close_for_engine`], and restores the one that a handler has asked for. Returns whether there was one.
 fn end_closure(tx: &Tx<'_>, queue_id: i64) -> Sql<bool> {
     let sql = "UPDATE perdura_queues SET closed_at_ms = kept_at_ms, closed_until_ms = kept_until_ms, closed_why = NULL,
                    kept_at_ms = NULL, kept_until_ms = NULL
@@ -227,7 +227,7 @@ pub(crate) fn closed_why(conn: &Connection, queue: &str) -> Sql<Option<String>> 
     Ok(conn.prepare_cached(sql)?.query_row([queue], |row| row.get(0)).optional()?.flatten())
 }
 
-/// Closes a queue for so long: nothing of it starts meanwhile.
+/// Closes a queue for a time, for a handler: none of its tasks starts meanwhile.
 pub(crate) fn close(tx: &Tx<'_>, queue_id: i64, by: Duration, now: Timestamp) -> Sql<()> {
     tx.suspect_moved();
     let sql =
@@ -237,7 +237,7 @@ pub(crate) fn close(tx: &Tx<'_>, queue_id: i64, by: Duration, now: Timestamp) ->
         _ => Ok(None),
     })?;
     if let Some(kept) = kept {
-        let kept = Closure::extend(kept, now, by); // it counts once its engine can be reached
+        let kept = Closure::extend(kept, now, by); // in force once the engine can be reached
         let sql = "UPDATE perdura_queues SET kept_at_ms = ?2, kept_until_ms = ?3 WHERE queue_id = ?1 AND closed_why IS NOT NULL";
         return tx.change_one(sql, (queue_id, kept.since.as_millis(), kept.until.as_millis()));
     }
@@ -245,7 +245,7 @@ pub(crate) fn close(tx: &Tx<'_>, queue_id: i64, by: Duration, now: Timestamp) ->
     write_closure(tx, queue_id, Some(Closure::extend(before, now, by)))
 }
 
-/// Opens a queue that is closed for a while.
+/// Ends every closure of a queue.
 pub(crate) fn reopen(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
     tx.run(
         "UPDATE perdura_queues SET closed_at_ms = NULL, closed_until_ms = NULL, closed_why = NULL, kept_at_ms = NULL, kept_until_ms = NULL
@@ -255,7 +255,7 @@ pub(crate) fn reopen(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
     .map(drop)
 }
 
-/// Gives a start back to the rate of a queue: it was spent, but did not happen.
+/// Gives one start back to the rate of a queue: it was spent, but the task did not start.
 pub(crate) fn refund(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
     match limits(tx.conn, queue_id)?.bucket {
         Some(bucket) => write_bucket(tx, queue_id, bucket, bucket.refund()),
@@ -263,7 +263,7 @@ pub(crate) fn refund(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
     }
 }
 
-/// Sets how many tasks of a queue may be in flight at once, also of a queue that the file does not know yet.
+/// Sets how many tasks of a queue may be in flight at once. Creates the queue if the file does not know it.
 pub(crate) fn set_limit(tx: &Tx<'_>, queue: &str, limit: Option<u32>) -> Sql<()> {
     let queue_id = tx.queue_id(queue)?;
     tx.change_one("UPDATE perdura_queues SET max_in_flight = ?2 WHERE queue_id = ?1", (queue_id, limit))?;
@@ -271,7 +271,7 @@ pub(crate) fn set_limit(tx: &Tx<'_>, queue: &str, limit: Option<u32>) -> Sql<()>
     Ok(())
 }
 
-/// Sets how often tasks of a queue may start, also of a queue that the file does not know yet. The same rate again changes nothing.
+/// Sets how often tasks of a queue may start. Creates the queue if the file does not know it. The same rate again changes nothing.
 pub(crate) fn set_rate(tx: &Tx<'_>, queue: &str, rate: Option<Rate>, now: Timestamp) -> Sql<()> {
     let queue_id = tx.queue_id(queue)?;
     let before = limits(tx.conn, queue_id)?.bucket;
@@ -296,7 +296,7 @@ pub(crate) fn set_rate(tx: &Tx<'_>, queue: &str, rate: Option<Rate>, now: Timest
     Ok(())
 }
 
-/// What was shut may be open now: claims look again, and suspects of it may have their turn.
+/// A shut queue may be open now: claims look again, and its suspects may get their turn.
 pub(crate) fn changed(tx: &Tx<'_>) {
     tx.suspect_moved();
     tx.effect(|effects| {
@@ -305,18 +305,19 @@ pub(crate) fn changed(tx: &Tx<'_>) {
     });
 }
 
-/// What there is to do when queues open by themselves.
+/// What the timer has to do for queues that open at a time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Openings {
-    /// A queue that its rate or a closure bounds is open and has something ready.
+    /// A queue with a rate or a closure is open now, and has ready tasks or suspects that wait for their turn.
     pub is_open: bool,
     /// When the next one opens.
     pub next: Option<Timestamp>,
-    /// The clock has jumped back, and keeps one shut for longer than it should ([`mend_jumps`]).
+    /// A backward jump of the clock keeps one shut for too long ([`mend_jumps`]).
     pub has_jumped: bool,
 }
 
-/// Which queues open by themselves, and when, that have ready tasks, or suspects that wait for their turn: of these (none: all).
+/// When the queues with a rate or a closure open that have ready tasks, or suspects that wait for their turn. `queues`: only these (a
+/// JSON list; none: all).
 pub(crate) fn openings(conn: &Connection, queues: Option<&str>, now: Timestamp) -> Sql<Openings> {
     let sql = "SELECT q.max_in_flight, q.rate_count, q.rate_period_ms, q.rate_burst, q.opens_at_us, q.closed_at_ms, q.closed_until_ms,
                    q.paused = 0 AND (?1 IS NULL OR q.queue IN (SELECT value FROM json_each(?1)))

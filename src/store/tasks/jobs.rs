@@ -1,4 +1,4 @@
-//! Jobs: work that engines do outside, as the file knows it.
+//! Jobs: reads and writes of the work that engines do outside.
 
 use rusqlite::Connection;
 
@@ -7,7 +7,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{JobRow, TaskId, Timestamp};
 
-/// The jobs of an engine, and the epoch of the owner of the file.
+/// The jobs of an engine, and the file's owner epoch.
 pub(crate) fn jobs(conn: &Connection, engine: &str) -> Sql<(Vec<JobRow>, i64)> {
     let epoch = conn
         .prepare_cached("SELECT owner_epoch FROM perdura_meta WHERE id = 1")?
@@ -32,7 +32,7 @@ pub(crate) fn jobs(conn: &Connection, engine: &str) -> Sql<(Vec<JobRow>, i64)> {
     Ok((rows.collect::<rusqlite::Result<_>>()?, epoch))
 }
 
-/// What an engine is asked to do; none if the job is not under way any more.
+/// The spec of a job, which its engine gets; none if the job has ended.
 pub(crate) fn spec(conn: &Connection, id: TaskId, job: &str) -> Sql<Option<String>> {
     let mut statement =
         conn.prepare_cached("SELECT spec FROM perdura_outside WHERE task_id = ?1 AND job = ?2")?;
@@ -40,7 +40,7 @@ pub(crate) fn spec(conn: &Connection, id: TaskId, job: &str) -> Sql<Option<Strin
     Ok(rows.next()?.map(|row| row.get(0)).transpose()?.flatten())
 }
 
-/// Notes that an engine has these jobs for certain. Those that are not under way any more are left out.
+/// Notes that an engine has accepted these jobs; their deadlines begin. Jobs that have ended, or were noted before, are skipped.
 pub(crate) fn accept(tx: &Tx<'_>, jobs: &[(TaskId, String)], now: Timestamp) -> Sql<()> {
     for (id, job) in jobs {
         if planted("g19-that-a-job-was-accepted-is-not-noted") {
@@ -53,7 +53,7 @@ pub(crate) fn accept(tx: &Tx<'_>, jobs: &[(TaskId, String)], now: Timestamp) -> 
     Ok(())
 }
 
-/// What the task of a job is called and was given, and the version of that.
+/// The task name, the args and their version, of a job's task.
 pub(crate) fn args_of(conn: &Connection, id: TaskId) -> Sql<Option<(String, String, u32)>> {
     let mut statement = conn.prepare_cached(
         "SELECT (SELECT n.task_name FROM perdura_task_names n WHERE n.name_id = t.name_id),
@@ -66,7 +66,7 @@ pub(crate) fn args_of(conn: &Connection, id: TaskId) -> Sql<Option<(String, Stri
     Ok(rows.next()?.map(read).transpose()?)
 }
 
-/// The engines of the owner, as a JSON list; none if it has none.
+/// The names of the owner's engines; empty if it has none.
 pub(crate) fn engines(conn: &Connection) -> Sql<Vec<String>> {
     let sql = "SELECT j.value FROM perdura_meta m, json_each(m.engines) j WHERE m.id = 1";
     let mut statement = conn.prepare_cached(sql)?;

@@ -1,8 +1,8 @@
-//! Unique keys: at most one task of a queue, or of one name in it, has taken a key.
+//! Unique keys: at most one task of a queue, or of one name in a queue, holds a key.
 //!
-//! A key is taken as long as its task needs it ([`TaskState::needs_key`]). It may be taken for a time as well, and is then taken until that is over,
-//! whatever has become of the task. A row whose time is over stays until somebody wants the key, or the maintenance comes by. The bit
-//! [`Extras::KEY`] of a task says that a row of `perdura_keys` names it.
+//! A key is taken as long as its task needs it ([`TaskState::needs_key`]). A key may also be taken for a time; it is then taken until that
+//! time is over, even if the task has ended or is gone. A row whose time is over stays until an enqueue wants the key, or the maintenance
+//! deletes it. The bit [`Extras::KEY`] of a task says that a row of `perdura_keys` names it.
 
 use std::hash::Hasher;
 use std::time::Duration;
@@ -18,30 +18,30 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::{Sql, contradiction};
 use crate::task::{Extras, State, TaskId, Timestamp, millis};
 
-/// What the file keeps of a key.
+/// What the file stores of a key.
 pub(crate) type Digest = [u8; 16];
 
-/// The digest of a key: SipHash-2-4-128, keyed with the file's random id, so that it says nothing outside the file.
+/// The digest of a key: SipHash-2-4-128, keyed with the file's random id, so that it reveals nothing outside the file.
 pub(crate) fn digest(file_id: &[u8; 16], key: &str) -> Digest {
     let mut hasher = SipHasher24::new_with_key(file_id);
     hasher.write(key.as_bytes());
     hasher.finish128().as_bytes()
 }
 
-/// A key, as an enqueue finds it.
+/// Whether a key is taken.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum FoundKey {
     Free,
-    /// Its time is over and its task needs it no more, but a row still names that task.
+    /// Its time is over and its task does not need it any more, but a row still names that task.
     Over(TaskId),
     Taken {
         by: TaskId,
-        /// When the time began for which it is taken, and its end.
+        /// The beginning and the end of the time for which it is taken, if there is one.
         time: Option<(Timestamp, Timestamp)>,
     },
 }
 
-/// Looks at a key.
+/// Whether a key is taken now.
 pub(crate) fn look(tx: &Tx<'_>, queue_id: i64, digest: &[u8], now: Timestamp) -> Sql<FoundKey> {
     let sql = "SELECT task_id, since_ms, until_ms FROM perdura_keys WHERE queue_id = ?1 AND digest = ?2";
     let read =
@@ -55,7 +55,7 @@ pub(crate) fn look(tx: &Tx<'_>, queue_id: i64, digest: &[u8], now: Timestamp) ->
     })
 }
 
-/// Whether a task that a row of a key names needs it.
+/// Whether the task that the row of a key names needs the key.
 fn is_needed(conn: &Connection, id: TaskId) -> Sql<bool> {
     let sql = "SELECT state, in_flight, extras FROM perdura_tasks WHERE task_id = ?1 AND extras & 1 = 1";
     let mut statement = conn.prepare_cached(sql)?;
@@ -68,7 +68,8 @@ fn is_needed(conn: &Connection, id: TaskId) -> Sql<bool> {
     Ok(TaskState::needs_key(state, row.get(1)?, extras.contains(Extras::UNTIL_STARTED)))
 }
 
-/// Gives a key that is not taken to a task, if it is for a time from `now` on.
+/// Gives a key to a task; with `time`, for at least that time. `key` is what [`look`] has found; it may be taken by a dead letter
+/// that the task replays.
 pub(crate) fn hold(
     tx: &Tx<'_>,
     queue_id: i64,
@@ -88,21 +89,22 @@ pub(crate) fn hold(
     tx.change_one(sql, (queue_id, digest, id.as_i64(), since, until))
 }
 
-/// A task, which may be gone, is not named by a key any more.
+/// Clears the bit of a task, which may be gone, that no row of a key names any more.
 fn forget(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     let sql = "UPDATE perdura_tasks SET extras = extras & ~1 WHERE task_id = ?1 AND extras & 1 = 1";
     tx.run(sql, [id.as_i64()]).map(drop)
 }
 
-/// For how long a key is taken from now on.
+/// The time for which a key is taken from `now` on.
 pub(crate) fn time_from(now: Timestamp, lasts: Option<Duration>) -> Option<(Timestamp, Timestamp)> {
     lasts.map(|lasts| (now, now.saturating_add(lasts)))
 }
 
-/// What a task has of its unique key that comes to life (again). With `replays`, it is a new task in the place of that dead letter.
+/// Takes the unique key of a task that is live again; returns the bits for it. With `replays`, it is a new task that replays that dead
+/// letter.
 ///
 /// # Errors
-/// `Conflict` if the key is taken, unless it is one until the start: the task goes on without it then.
+/// `Conflict` if the key is taken; if the task needs the key only until it starts, it goes on without it instead.
 pub(crate) fn take(
     tx: &Tx<'_>,
     id: TaskId,
@@ -137,7 +139,7 @@ fn taken(by: TaskId, for_a_time: bool) -> Error {
     Error::new(ErrorKind::Conflict, format!("task {by} holds the same unique key; try again when {when}"))
 }
 
-/// Releases the key that a task has and needs no more, unless it is taken for a time that is not over. Says whether it was released.
+/// Releases a key that its task does not need any more, unless it is taken for a time that is not over. Returns whether it was released.
 pub(crate) fn release(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM perdura_keys INDEXED BY perdura_key_holders WHERE task_id = ?1)";
     match release_if_held(tx, id, now)? {
@@ -148,7 +150,7 @@ pub(crate) fn release(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bool> {
     }
 }
 
-/// The same for a task whose row may be wrong about its key.
+/// The same, without an error if the task has no key.
 pub(crate) fn release_if_held(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bool> {
     let sql = match planted("g04-an-end-frees-a-key-before-its-time") {
         false => {
@@ -159,7 +161,7 @@ pub(crate) fn release_if_held(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bo
     Ok(tx.run(sql, (id.as_i64(), now.as_millis()))? > 0)
 }
 
-/// Releases the key of a task that has just been claimed, if it is one until the start; answers with what the task has left.
+/// Releases the key of a task that has just been claimed, if it needs it only until it starts; returns its extras.
 pub(crate) fn start(tx: &Tx<'_>, id: TaskId, generation: i64, extras: Extras, now: Timestamp) -> Sql<Extras> {
     let may_go = extras.contains(Extras::KEY.with(Extras::UNTIL_STARTED));
     if !may_go || planted("g04-a-claim-keeps-the-key") || !release(tx, id, now)? {
@@ -171,12 +173,12 @@ pub(crate) fn start(tx: &Tx<'_>, id: TaskId, generation: i64, extras: Extras, no
     Ok(left)
 }
 
-/// Releases the key of a task that somebody deletes, whatever its time.
+/// Releases the key of a task that somebody deletes, even if its time is not over.
 pub(crate) fn release_now(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     tx.change_one("DELETE FROM perdura_keys INDEXED BY perdura_key_holders WHERE task_id = ?1", [id.as_i64()])
 }
 
-/// Takes a key for another time.
+/// Changes the time for which a key is taken.
 pub(crate) fn set_time(tx: &Tx<'_>, id: TaskId, time: Option<(Timestamp, Timestamp)>) -> Sql<()> {
     let (since, until) = time.unzip();
     let [since, until] = [since, until].map(|time| time.map(Timestamp::as_millis));
@@ -184,7 +186,7 @@ pub(crate) fn set_time(tx: &Tx<'_>, id: TaskId, time: Option<(Timestamp, Timesta
     tx.change_one(sql, (id.as_i64(), since, until))
 }
 
-/// Restarts the time of a key that began in the future: the clock has jumped back, which delays the key by at most its own length.
+/// Restarts the time of a key if it began in the future: the clock has jumped back. So a jump delays its end by at most its own length.
 pub(crate) fn notice_jump(
     tx: &Tx<'_>,
     id: TaskId,
@@ -201,7 +203,7 @@ pub(crate) fn notice_jump(
 
 // ---- Maintenance ----
 
-/// Keys whose time is over, the oldest first, beyond `after` (the end of the time, and the task): at most `limit`.
+/// Keys whose time is over, the oldest first, after the cursor `after` (`until_ms`, task id): at most `limit`.
 pub(crate) fn old_keys(
     conn: &Connection,
     now: Timestamp,
@@ -218,7 +220,7 @@ pub(crate) fn old_keys(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Keys whose time has begun in the future: the clock has jumped back. At most `limit`.
+/// Tasks with keys whose time began in the future (the clock has jumped back): at most `limit`.
 pub(crate) fn keys_from_the_future(conn: &Connection, now: Timestamp, limit: usize) -> Sql<Vec<i64>> {
     let mut statement = conn.prepare_cached(
         "SELECT task_id FROM perdura_keys INDEXED BY perdura_key_anchors WHERE since_ms IS NOT NULL AND since_ms > ?1 LIMIT ?2",
@@ -228,8 +230,8 @@ pub(crate) fn keys_from_the_future(conn: &Connection, now: Timestamp, limit: usi
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Tidies the keys of these tasks, until it is `enough`: one whose time is over and that nobody needs goes, one whose time began in the future begins
-/// again. Answers with how many that were, and with how many it has come to.
+/// Tidies the keys of these tasks, until `enough` returns true: deletes those whose time is over and that their task does not need, and
+/// restarts times that began in the future. Returns how many that were, and how many ids it has handled.
 pub(crate) fn tidy_keys(
     tx: &Tx<'_>,
     ids: &[i64],
@@ -248,7 +250,7 @@ pub(crate) fn tidy_keys(
 }
 
 fn tidy_key(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Sql<bool> {
-    // A time that no option allows would be too large a number.
+    // Clamped: a damaged row may have a longer time than any option allows.
     let again = "UPDATE perdura_keys INDEXED BY perdura_key_holders SET since_ms = ?2, until_ms = ?2 + MAX(0, MIN(until_ms - since_ms, ?3))
                  WHERE task_id = ?1 AND since_ms > ?2";
     if tx.run(again, (id.as_i64(), now.as_millis(), millis(MAX_DURATION)))? > 0 {

@@ -1,4 +1,4 @@
-//! The writes: what happens to tasks, each a function of a transaction, so that they compose.
+//! Writes to tasks, and the reads that they need. Each write is a function of a transaction, so that writes compose.
 
 pub(crate) mod admin;
 pub(crate) mod before_commit;

@@ -1,4 +1,4 @@
-//! Queue and task names are numbers in the rows.
+//! Interned names: rows hold the ids of queue and task names.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 
 impl Tx<'_> {
-    /// The number of a queue's name, drawn if the file has none.
+    /// The id of a queue; inserts the queue if the file does not know it.
     pub(crate) fn queue_id(&self, queue: &str) -> Sql<i64> {
         if let Some(id) = self.names.queue_id(queue) {
             return Ok(id);
@@ -23,7 +23,7 @@ impl Tx<'_> {
         Ok(id)
     }
 
-    /// The text of a task name's number.
+    /// The task name of an id.
     pub(crate) fn task_name(&self, name_id: i64) -> Sql<Arc<str>> {
         if let Some(name) = self.names.task_name(name_id) {
             return Ok(name);
@@ -34,7 +34,7 @@ impl Tx<'_> {
         Ok(name)
     }
 
-    /// The number of a task name, drawn if the file has none.
+    /// The id of a task name; inserts the name if the file does not know it.
     pub(crate) fn name_id(&self, task_name: &str) -> Sql<i64> {
         if let Some(id) = self.names.name_id(task_name) {
             return Ok(id);
@@ -50,19 +50,19 @@ impl Tx<'_> {
     }
 }
 
-/// The number of a queue's name, if the file has it.
+/// The id of a queue, if the file knows it.
 pub(crate) fn find_queue(conn: &Connection, queue: &str) -> Sql<Option<i64>> {
     let mut statement = conn.prepare_cached("SELECT queue_id FROM perdura_queues WHERE queue = ?1")?;
     Ok(statement.query_row([queue], |row| row.get(0)).optional()?)
 }
 
-/// The number of a task name, if the file has it.
+/// The id of a task name, if the file knows it.
 pub(crate) fn find_task_name(conn: &Connection, task_name: &str) -> Sql<Option<i64>> {
     let mut statement = conn.prepare_cached("SELECT name_id FROM perdura_task_names WHERE task_name = ?1")?;
     Ok(statement.query_row([task_name], |row| row.get(0)).optional()?)
 }
 
-/// The name of a queue's number, if the file has it.
+/// The name of a queue's id, if the file has it.
 pub(crate) fn queue_name(conn: &Connection, queue_id: i64) -> Sql<Option<String>> {
     let mut statement = conn.prepare_cached("SELECT queue FROM perdura_queues WHERE queue_id = ?1")?;
     Ok(statement.query_row([queue_id], |row| row.get(0)).optional()?)

@@ -1,5 +1,6 @@
-//! What tasks need beside their time and their turn, and what each of them waits for. The bit [`Extras::NEEDS`] of a task says that it has a row
-//! of `perdura_needs`.
+//! What tasks need to start (conditions, free disk), and which of it a task waits for.
+//!
+//! The bit [`Extras::NEEDS`] of a task says that it has a row in `perdura_needs`.
 
 use rusqlite::{OptionalExtension, Row};
 
@@ -20,10 +21,10 @@ pub(crate) struct NeedsRow {
 }
 
 impl NeedsRow {
-    /// That of a new task.
+    /// The row of a new task.
     ///
     /// # Errors
-    /// `InvalidInput` if it names a condition too many.
+    /// `InvalidInput` if it names a new condition and the file has no room for one.
     pub(crate) fn of_new(tx: &Tx<'_>, needs: &Needs, priority: i16) -> Sql<NeedsRow> {
         let free_bytes = i64::try_from(needs.free_bytes).unwrap_or(i64::MAX);
         let mut row = NeedsRow { needs: 0, throughout: 0, free_bytes, priority: i64::from(priority) };
@@ -55,18 +56,18 @@ impl NeedsRow {
     }
 }
 
-/// What a claim knows of conditions: looked up once, when the first task needs it.
+/// Which conditions are met, and how much disk is free: read once for each claim, when the first task needs it.
 pub(super) struct Surroundings<'d> {
     met: Option<i64>,
     free_bytes: Option<Option<u64>>,
     free_disk: &'d dyn Fn() -> Option<u64>,
 }
 
-/// What a task needs that a claim has met.
+/// Whether a task has what it needs to start.
 pub(super) enum NeedsMet {
-    /// All; while it runs it needs these (bits).
+    /// It has; while it runs it needs these conditions (bits).
     Yes { throughout: i64 },
-    /// Not this (the number of a condition).
+    /// It lacks this: the number of a condition, or [`FREE_DISK`].
     Lacks(i64),
 }
 
@@ -75,7 +76,7 @@ impl<'d> Surroundings<'d> {
         Surroundings { met: None, free_bytes: None, free_disk }
     }
 
-    /// Whether what a task needs is there.
+    /// Judges the needs of a task.
     pub(super) fn judge(&mut self, tx: &Tx<'_>, id: TaskId) -> Sql<NeedsMet> {
         let Some(row) = NeedsRow::find(tx, id)? else { return Ok(NeedsMet::Yes { throughout: 0 }) };
         let met = match self.met {
@@ -96,7 +97,7 @@ impl<'d> Surroundings<'d> {
     }
 }
 
-/// Notes what a task waits for from the end of its attempt on; its row says that it waits. Answers with what it has beside that.
+/// Notes the condition that a task waits for after its attempt. Returns its extras.
 pub(super) fn wait_for(tx: &Tx<'_>, id: TaskId, condition: i64, extras: Extras) -> Sql<Extras> {
     tx.change_one(
         "INSERT INTO perdura_needs (task_id, needs, throughout, free_bytes, priority, waits_for)
@@ -107,7 +108,7 @@ pub(super) fn wait_for(tx: &Tx<'_>, id: TaskId, condition: i64, extras: Extras) 
     Ok(extras.with(Extras::NEEDS))
 }
 
-/// A task that waited for a condition does so no more, if that is what a change of its reasons means.
+/// Clears `waits_for` if a change of reasons ends the wait for a condition.
 pub(super) fn follow(tx: &Tx<'_>, id: TaskId, before: Reasons, to: Reasons) -> Sql<()> {
     if before.contains(Hold::Condition) && !to.contains(Hold::Condition) {
         tx.run("UPDATE perdura_needs SET waits_for = NULL WHERE task_id = ?1", [id.as_i64()])?;
@@ -120,7 +121,7 @@ pub(super) fn forget_needs(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     tx.run("DELETE FROM perdura_needs WHERE task_id = ?1", [id.as_i64()]).map(drop)
 }
 
-/// Puts other needs in the place of those of a queued task; answers with what it has beside its row then.
+/// Replaces the needs of a queued task; returns its extras.
 pub(super) fn replace_needs(
     tx: &Tx<'_>,
     id: TaskId,
@@ -138,14 +139,14 @@ pub(super) fn replace_needs(
     Ok(extras.with(Extras::NEEDS))
 }
 
-/// Gives a new task, which is made of a dead letter, the same needs; says what it has beside its row then.
+/// Copies the needs of a dead letter to the new task that replays it; returns the bit for them.
 pub(super) fn copy_needs(tx: &Tx<'_>, letter: TaskId, new: TaskId) -> Sql<Extras> {
     let Some(row) = NeedsRow::find(tx, letter)? else { return Ok(Extras::NONE) };
     row.insert(tx, new)?;
     Ok(Extras::NEEDS)
 }
 
-/// What a task needs, if it needs something.
+/// What a task needs, if it has a row of needs.
 pub(crate) fn needs_record(conn: &rusqlite::Connection, id: TaskId) -> Sql<Option<NeedsRecord>> {
     let sql = "SELECT needs, throughout, free_bytes, waits_for FROM perdura_needs WHERE task_id = ?1";
     let found: Option<(i64, i64, i64, Option<i64>)> = conn

@@ -1,4 +1,4 @@
-//! Ends of work outside (`outside`): somebody says so, its engine says so, its time is over, or it is cancelled.
+//! Ends of work outside (`outside`): somebody reports it, its engine reports it, its time is over, or it is cancelled.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub(crate) fn end_outside(
     }
 }
 
-/// Ends attempts whose work engines did: those of them that somebody else has not ended meanwhile.
+/// Ends attempts whose work engines did. Those that somebody else has ended meanwhile are skipped.
 pub(crate) fn end_jobs(
     tx: &Tx<'_>,
     ends: impl Iterator<Item = (TaskId, u64, Verdict, PendingOutput)>,
@@ -84,7 +84,7 @@ pub(crate) fn end_jobs(
     Ok(())
 }
 
-/// The error for an end of an attempt that does not run: which one does, if one does.
+/// The error for the end of an attempt that is not the running one; it names the running one, if there is one.
 fn not_the_running_one(row: &HotRow, generation: u64) -> Error {
     let id = row.task_id;
     let is = match row.task_state.in_flight {
@@ -94,7 +94,7 @@ fn not_the_running_one(row: &HotRow, generation: u64) -> Error {
     Error::new(ErrorKind::Superseded, format!("task {id} {is}; nothing was changed"))
 }
 
-/// The error for an end that is reported too early.
+/// The error for an end that is reported before the handler has returned.
 fn still_in_handler(id: TaskId) -> Error {
     let message = format!(
         "the handler of task {id} has not returned yet; its work can be ended by others once that has handed it over (Failure::outside)"
@@ -102,7 +102,7 @@ fn still_in_handler(id: TaskId) -> Error {
     Error::new(ErrorKind::WrongState, message)
 }
 
-/// Cancels a task whose work outside has nobody who could be asked to stop. False if an engine does the work.
+/// Cancels a task whose work outside nobody can be asked to stop. Returns false if an engine does the work.
 pub(super) fn cancel(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<bool> {
     if has_engine(tx, row.task_id)? {
         return Ok(false);
@@ -120,7 +120,7 @@ pub(super) fn cancel(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<bool> {
     Ok(true)
 }
 
-/// Ends an attempt whose end nobody has reported in time.
+/// Ends an attempt as timed out, because nobody has reported its end in time.
 pub(super) fn time_out(tx: &Tx<'_>, row: &HotRow, rules: &SettleRules, now: Timestamp) -> Sql<()> {
     let error = ErrorReport::new("Timeout", "nobody has said in time how it ends", "");
     let verdict = Verdict::Failed { error, permanent: false, timed_out: true, retry_after: None };
@@ -133,7 +133,7 @@ pub(super) fn time_out(tx: &Tx<'_>, row: &HotRow, rules: &SettleRules, now: Time
     }
 }
 
-/// Whether an attempt does not run outside.
+/// Whether an error says that the attempt does not run outside.
 fn is_over(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Superseded | ErrorKind::NotFound | ErrorKind::WrongState)
 }

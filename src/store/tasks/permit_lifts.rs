@@ -1,4 +1,4 @@
-//! Passes permits of keys on: whatever a transaction has freed goes to those who wait, in that transaction. The rules are in `permits`.
+//! Passes permits of keys on: what a transaction has freed goes to waiters in the same transaction. The rules are in `permits`.
 
 use super::damaged::unless_damaged;
 use super::permits::{
@@ -12,7 +12,7 @@ use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::Sql;
 use crate::task::{Extras, Hold, State, TaskId, Timestamp};
 
-/// Passes on the permits of the keys that this transaction has touched; says whether there are any.
+/// Passes on the permits of the keys that this transaction has noted; returns whether there were any.
 pub(super) fn pass_permits(tx: &Tx<'_>) -> Sql<bool> {
     let Some(mut key) = tx.gathered(|all| all.next_moved_permit()) else { return Ok(false) };
     let mut lift = Lift::new(tx)?;
@@ -23,7 +23,7 @@ pub(super) fn pass_permits(tx: &Tx<'_>) -> Sql<bool> {
     }
 }
 
-/// What is run for each key, or for each waiter that is lifted.
+/// The statements that run for each key, or for each waiter that is lifted.
 struct Lift<'c> {
     best_waiters: Prepared<'c>,
     holders: Prepared<'c>,
@@ -51,7 +51,7 @@ impl<'c> Lift<'c> {
             return Ok(());
         }
         let mut held = holders_by(&mut self.holders, key)?;
-        // All holders that were lifted here go before whoever still waits.
+        // Holders that were lifted here go before all that still wait: if there are no others, no permit can be taken.
         let mut lifted = 0;
         while let Some(waiter) = waiters.pop_front() {
             if held >= waiter.permits {
@@ -59,14 +59,14 @@ impl<'c> Lift<'c> {
                     return Ok(());
                 }
                 held = waiter.permits - 1;
-                waiters.clear(); // those whose permits were taken wait too
+                waiters.clear(); // stale: the tasks whose permits were taken wait too
             }
             let id = TaskId::from_i64(waiter.id);
             if self.give(tx, key, id)? || give_slowly(tx, id)? {
                 let is_counted = !planted("g16-a-permit-that-is-given-is-not-counted");
                 (held, lifted) = (held + u32::from(is_counted), lifted + 1);
             } else {
-                held = holders_by(&mut self.holders, key)?; // it has left the line
+                held = holders_by(&mut self.holders, key)?; // it does not wait any more
             }
             if waiters.is_empty() {
                 waiters = best_waiters(&mut self.best_waiters, key)?;
@@ -75,8 +75,8 @@ impl<'c> Lift<'c> {
         Ok(())
     }
 
-    /// Gives a permit to a task that waits for nothing else; says whether it was such a task. Its transition is written here and not asked of
-    /// `lifecycle::next`, which would have to read the row first: the WHERE says what that function would look at.
+    /// Gives a permit to a task that waits for nothing else; returns false if it is not such a task. It writes the transition itself instead
+    /// of calling `lifecycle::next`, which would need the row first: the WHERE has the conditions of that function.
     fn give(&mut self, tx: &Tx<'_>, (queue_id, _): LimitedKey, id: TaskId) -> Sql<bool> {
         match self.give.run((id.as_i64(), queue_id)) {
             Ok(1) => {}
@@ -91,11 +91,12 @@ impl<'c> Lift<'c> {
     }
 }
 
-/// Gives a permit to any task that waits for one; says whether it has it now. What does not wait, or is damaged, leaves the line.
+/// Gives a permit to any task that waits for one, by the rules; returns whether it did. A task that does not wait, or is damaged, leaves
+/// the line.
 fn give_slowly(tx: &Tx<'_>, id: TaskId) -> Sql<bool> {
     let sql = "SELECT state = 0 AND hold = 6 AND extras & 4 <> 0 FROM perdura_tasks WHERE task_id = ?1";
     if tx.find(sql, [id.as_i64()], |row| row.get::<_, Option<bool>>(0))?.flatten() != Some(true) {
-        set_standing(tx, id, PermitState::Waits, PermitState::Apart)?; // edited by hand: `check` reports it
+        set_standing(tx, id, PermitState::Waits, PermitState::Apart)?; // edited by hand, which `check` reports
         return Ok(false);
     }
     let give = |row: &HotRow| {
@@ -105,7 +106,7 @@ fn give_slowly(tx: &Tx<'_>, id: TaskId) -> Sql<bool> {
     Ok(unless_damaged(tx, id, NO_TIME, give)?.is_some())
 }
 
-/// Takes as many permits as a waiter lacks from holders behind it that are ready and not claimed; takes none if these are too few.
+/// Takes as many permits as a waiter lacks from holders behind it that are ready and not claimed; none if there are too few of them.
 fn take_for(tx: &Tx<'_>, key: LimitedKey, waiter: &PermitWaiter, held: u32) -> Sql<bool> {
     let lacks = held - waiter.permits + 1;
     let worst = tx.numbers(

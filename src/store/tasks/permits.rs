@@ -1,14 +1,14 @@
-//! Limits of keys: so many tasks of a queue that have the same key may be ready or running at once.
+//! Limits of keys: how many tasks of a queue with the same key may be ready or running at once.
 //!
-//! A permit is a bit of its task's own row ([`Extras::PERMIT`]); `perdura_limits` says the same by key, for whom the index finds holders and
-//! waiters. There is neither a counter nor a lease: recovery, which settles the tasks of a dead process, gives back what they held with the same
-//! writes as any settle does.
+//! A permit is a bit of its task's own row ([`Extras::PERMIT`]); `perdura_limits` has the same by key, so that an index finds holders and
+//! waiters. There is neither a counter nor a lease: recovery settles the tasks of a dead process, and that gives their permits back with the
+//! same writes as any settle.
 //!
-//! [`follow`] is part of each write of a row: a task that does not need its permit any more gives it back, one that needs one takes it or stands in
-//! line. Whatever frees a permit, or takes a waiter away or brings a better one, notes the key, and `permit_lifts` works the noted keys off before the
-//! COMMIT: it lifts waiters, the best first (by priority, then by id), until the best does not fit. Each is judged by its own number of permits. A
-//! waiter that goes before a holder which is ready and not claimed takes the permit of that one. No more can be lifted at once than
-//! a key can have permits (256), so all of it happens in the transaction that is the cause.
+//! [`follow`] is part of each write of a row: a task that no longer needs its permit gives it back, and one that needs a permit takes it or
+//! waits. A write that frees a permit, removes a waiter or adds a better one notes the key. Before the COMMIT, `permit_lifts` handles the noted
+//! keys: it lifts waiters, the best first (by priority, then by id), until the best does not fit. Each waiter is judged by its own number of
+//! permits. A waiter that goes before a holder takes that holder's permit if the holder is ready and not claimed. A key has at most 256
+//! permits, so no more tasks are lifted at once, and all of it happens in the same transaction.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -23,10 +23,10 @@ use crate::store::commit::tx::{Prepared, Tx};
 use crate::store::error::{Sql, contradiction};
 use crate::task::{Extras, Hold, KeyLimit, State, TaskId};
 
-/// What a task has of its key.
+/// Whether a task holds a permit of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PermitState {
-    /// It does not need a permit now.
+    /// It needs no permit now.
     Apart,
     Holds,
     Waits,
@@ -44,7 +44,7 @@ pub(crate) struct LimitRow {
 }
 
 impl LimitRow {
-    /// The row of a new task, which needs a permit now or later.
+    /// The row of a new task. `needs_permit`: it needs a permit now, not later.
     pub(crate) fn of_new(
         tx: &Tx<'_>,
         (queue_id, digest): LimitedKey,
@@ -89,12 +89,12 @@ impl LimitRow {
         (self.queue_id, self.digest)
     }
 
-    /// Whether it waits for its permit.
+    /// `Limit` if it waits for a permit, else `Ready`.
     pub(crate) fn hold(&self) -> Hold {
         if self.standing == PermitState::Waits { Hold::Limit } else { Hold::Ready }
     }
 
-    /// What its task's row has of it.
+    /// The bits of its task's row.
     pub(crate) fn extras(&self) -> Extras {
         Extras::LIMITED.with(Extras::PERMIT.only_if(self.standing == PermitState::Holds))
     }
@@ -107,7 +107,7 @@ impl LimitRow {
         tx.change_one(sql, (id.as_i64(), queue_id, digest, permits, is_serial, priority, *standing as i64))
     }
 
-    /// What becomes of a task that comes and needs a permit; a new one has no id yet. It overtakes nobody.
+    /// Whether a task that begins to need a permit gets one or waits; a new task has no id yet. It does not overtake waiters.
     fn judge(&self, tx: &Tx<'_>, id: Option<TaskId>) -> Sql<PermitState> {
         let goes_before = |waiter: &PermitWaiter| match id {
             Some(id) => (Reverse(waiter.priority), waiter.id) < (Reverse(self.priority), id.as_i64()),
@@ -120,20 +120,20 @@ impl LimitRow {
         if holders(tx, self.key())? < self.permits {
             return Ok(PermitState::Holds);
         }
-        moved(tx, self.key()); // it may take the permit of one behind it
+        moved(tx, self.key()); // it may take the permit of a holder behind it
         Ok(PermitState::Waits)
     }
 }
 
-/// A bit for a task with a limit whose attempt has started.
+/// Marks a task with a limit as started.
 pub(crate) fn started(extras: Extras) -> Extras {
     extras.with(Extras::STARTED.only_if(extras.contains(Extras::LIMITED)))
 }
 
-/// What the rules and a write look at of a row.
+/// The part of a row that decides about its permit.
 type Standpoint = (TaskState, Extras);
 
-/// Lets the permit of a task follow a change of its row, from what it was to what it is to be; answers with what that becomes.
+/// Updates the permit of a task for a change of its row, from `before` to `to`; returns `to` with the reason and the bits of the permit.
 pub(super) fn follow(
     tx: &Tx<'_>,
     id: TaskId,
@@ -169,7 +169,7 @@ pub(super) fn follow(
     Ok((to, extras))
 }
 
-/// Whether a task that goes before it takes its permit: it is ready, and has not started.
+/// Whether a task that goes before it may take its permit: it is ready, no suspect, and has not started.
 fn can_be_taken((TaskState { state, reasons, suspect, .. }, extras): Standpoint) -> bool {
     state == State::Queued && reasons == Reasons::NONE && !suspect && !extras.contains(Extras::STARTED)
 }
@@ -178,7 +178,7 @@ pub(super) fn set_standing(tx: &Tx<'_>, id: TaskId, from: PermitState, to: Permi
     tx.change_one(SET_STANDING, (id.as_i64(), from as i64, to as i64))
 }
 
-/// What [`set_standing`] runs.
+/// The statement of [`set_standing`].
 pub(super) const SET_STANDING: &str =
     "UPDATE perdura_limits SET standing = ?3 WHERE task_id = ?1 AND standing = ?2";
 
@@ -186,12 +186,12 @@ fn moved(tx: &Tx<'_>, key: LimitedKey) {
     tx.gathered(|all| all.permit_moved(key));
 }
 
-/// A task that is removed, or failed as damaged, has no permit any more; its row of the limits stays.
+/// Gives back the permit, or the place in line, of a task that is removed, replaced or failed as damaged. Its row of `perdura_limits` stays.
 pub(super) fn leave(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     Leave::new(tx)?.run(tx, id)
 }
 
-/// What [`leave`] runs. (With RETURNING it would be one statement, and take nearly twice as long: SQLite makes a table of what is returned.)
+/// The statements of [`leave`]. (One statement with RETURNING takes nearly twice as long: SQLite builds a table of what is returned.)
 pub(super) struct Leave<'c> {
     key: Prepared<'c>,
     leave: Prepared<'c>,
@@ -212,7 +212,7 @@ impl<'c> Leave<'c> {
         let key = self.key.find([id.as_i64()], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?)))?;
         let Some((queue_id, digest)) = key else { return Ok(()) };
         self.leave.change_one([id.as_i64()])?;
-        // A digest that was damaged is that of no line.
+        // A damaged digest is the digest of no key.
         if let Ok(digest) = digest.try_into() {
             moved(tx, (queue_id, digest));
         }
@@ -220,7 +220,7 @@ impl<'c> Leave<'c> {
     }
 }
 
-/// Gives a new task, which is made of a dead letter, the same limit; says what its row has of it, and whether it waits.
+/// Copies the limit of a dead letter to the new task that replays it; returns the bits for its row, and whether it waits.
 pub(super) fn copy(tx: &Tx<'_>, letter: TaskId, new: TaskId) -> Sql<(Extras, Reasons)> {
     let Some(place) = LimitRow::find(tx, letter)? else { return Ok((Extras::NONE, Reasons::NONE)) };
     let place = LimitRow { standing: place.judge(tx, Some(new))?, ..place };
@@ -228,7 +228,7 @@ pub(super) fn copy(tx: &Tx<'_>, letter: TaskId, new: TaskId) -> Sql<(Extras, Rea
     Ok((place.extras(), Reasons::of(place.hold())))
 }
 
-/// Puts the limit of another task in the place of that of a queued one; answers with what its row has of it before it is judged anew.
+/// Replaces the limit of a queued task; returns its extras. The write of its row then decides about its permit ([`follow`]).
 pub(super) fn replace(
     tx: &Tx<'_>,
     id: TaskId,
@@ -248,7 +248,7 @@ pub(super) fn replace(
     Ok(extras.with(Extras::LIMITED))
 }
 
-/// One that waits for a permit.
+/// A task that waits for a permit.
 pub(super) struct PermitWaiter {
     pub id: i64,
     pub priority: i64,
@@ -260,7 +260,7 @@ impl PermitWaiter {
         Ok(PermitWaiter {
             id: row.get(0)?,
             priority: row.get(1)?,
-            permits: u32::try_from(row.get::<_, i64>(2)?.max(1)).unwrap_or(u32::MAX), // whatever an edit has left
+            permits: u32::try_from(row.get::<_, i64>(2)?.max(1)).unwrap_or(u32::MAX), // an edit by hand may have left any number
         })
     }
 }
@@ -275,17 +275,17 @@ macro_rules! waiters {
     };
 }
 
-/// The first of those that wait for a permit of a key.
+/// The first waiter for a permit of a key.
 fn best_waiter(tx: &Tx<'_>, key: LimitedKey) -> Sql<Option<PermitWaiter>> {
     tx.find(waiters!(1), key, PermitWaiter::read)
 }
 
-/// The first two of those that wait for a permit of a key, by [`BEST_WAITERS`].
+/// The first two waiters for a permit of a key; `statement` is [`BEST_WAITERS`].
 pub(super) fn best_waiters(statement: &mut Prepared<'_>, key: LimitedKey) -> Sql<VecDeque<PermitWaiter>> {
     statement.all(key, PermitWaiter::read)
 }
 
-/// What [`best_waiters`] runs.
+/// The statement of [`best_waiters`].
 pub(super) const BEST_WAITERS: &str = waiters!(2);
 
 /// How many permits of a key are held.
@@ -293,10 +293,10 @@ fn holders(tx: &Tx<'_>, key: LimitedKey) -> Sql<u32> {
     holders_by(&mut tx.prepare(HOLDERS)?, key)
 }
 
-/// What [`holders`] runs.
+/// The statement of [`holders`].
 pub(super) const HOLDERS: &str = "SELECT COUNT(*) FROM perdura_limits INDEXED BY perdura_permits WHERE standing = 1 AND queue_id = ?1 AND digest = ?2";
 
-/// The same with that statement.
+/// The same with [`HOLDERS`] prepared.
 pub(super) fn holders_by(statement: &mut Prepared<'_>, key: LimitedKey) -> Sql<u32> {
     Ok(statement.find(key, |row| row.get(0))?.unwrap_or(0))
 }

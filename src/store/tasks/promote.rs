@@ -1,5 +1,5 @@
-//! Promotes tasks whose wait has ended, moves relative waits when the clock jumps back, cancels tasks that have expired, ends attempts outside
-//! whose time is over.
+//! What time does to tasks: promotes those that are due, cancels expired ones, restarts relative waits after a backward clock jump, ends
+//! overdue attempts outside.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -14,10 +14,10 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{ErrorReport, TaskId, Timestamp};
 
-/// Does what is due, up to `limit` tasks; says how many it touched.
+/// Does what is due, for up to `limit` tasks of each kind; returns how many it touched.
 ///
-/// A relative wait whose beginning lies in the future shows that the clock has jumped back past it: it begins again now, so the
-/// jump delays it by at most its own length.
+/// A relative wait that began in the future shows that the clock has jumped back: it begins again now, so the jump delays it by at most
+/// its own length.
 pub(crate) fn promote(tx: &Tx<'_>, rules: &SettleRules, now: Timestamp, limit: usize) -> Sql<usize> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let ms = now.as_millis();
@@ -66,13 +66,14 @@ fn begin_again(row: &HotRow, now: Timestamp) -> HotRow {
     HotRow { run_at: Some(now.saturating_add(delay)), anchor: Some(now), ..*row }
 }
 
-/// Cancels a task whose time to start in is over.
+/// Cancels a task that has expired.
 pub(crate) fn expire(tx: &Tx<'_>, row: &HotRow, now: Timestamp) -> Sql<()> {
     row.must_apply(tx, TaskEvent::Expired, now)?;
     write_error(tx, row.task_id, &ErrorReport::new("Expired", "it expired before it could start", ""))
 }
 
-/// Whether a relative wait has begun in the future, or a schedule stands there: the clock has jumped back.
+/// Whether the clock has jumped back: a relative wait or an attempt outside began in the future, or a schedule was written by a clock more
+/// than a day ahead.
 pub(crate) fn clock_jumped(conn: &Connection, now: Timestamp) -> Sql<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_anchors
                WHERE state = 0 AND hold = 3 AND anchor_ms > ?1)";
@@ -82,7 +83,7 @@ pub(crate) fn clock_jumped(conn: &Connection, now: Timestamp) -> Sql<bool> {
         || outside::is_any_from_the_future(conn, now)?)
 }
 
-/// Whether the newest tasks show that the wall clock has run on from before: one of them was made in this span of time, and none after it.
+/// Whether the newest 1000 tasks show that the wall clock has not jumped: one was made between `from` and `to`, and none after `now`.
 pub(crate) fn clock_has_run_on(
     conn: &Connection,
     from: Timestamp,
@@ -95,7 +96,7 @@ pub(crate) fn clock_has_run_on(
     Ok(conn.prepare_cached(sql)?.query_row(span, |row| row.get(0))?)
 }
 
-/// The tasks that wait for their time, of the queues `?1` (a JSON list; none: of any) that are not paused.
+/// The tasks that wait for their time in queues that are not paused. `?1`: only these queues (a JSON list; NULL: all).
 macro_rules! waiting {
     () => {
         "FROM perdura_tasks t INDEXED BY perdura_waiting WHERE t.state = 0 AND t.hold = 3
@@ -104,7 +105,7 @@ macro_rules! waiting {
     };
 }
 
-/// Whether a task of these queues (see `waiting!`) has waited long enough, and is about to be promoted.
+/// Whether a task of these queues (see `waiting!`) is due but not promoted yet.
 pub(crate) fn is_due(conn: &Connection, queues: Option<&str>, now: Timestamp) -> Sql<bool> {
     let sql = concat!("SELECT EXISTS (SELECT 1 ", waiting!(), " AND t.run_at_ms <= ?2)");
     Ok(conn.prepare_cached(sql)?.query_row((queues, now.as_millis()), |row| row.get(0))?)
@@ -116,7 +117,7 @@ pub(crate) fn has_unknown_names(conn: &Connection) -> Sql<bool> {
     Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
-/// When the next task of these queues (see `waiting!`) has waited long enough, or the next of them opens by itself.
+/// When the next task of these queues (see `waiting!`) is due, or the next of these queues opens by itself.
 pub(crate) fn next_start(conn: &Connection, queues: Option<&str>, now: Timestamp) -> Sql<Option<Timestamp>> {
     let sql = concat!("SELECT t.run_at_ms ", waiting!(), " ORDER BY t.run_at_ms LIMIT 1");
     let due = conn.prepare_cached(sql)?.query_row([queues], |row| row.get(0)).optional()?;

@@ -1,8 +1,8 @@
-//! Deletes old finished tasks, and makes dead letters of old failed ones.
+//! Retention: deletes old finished tasks, and moves old failed ones to the dead letters.
 //!
 //! Ids rise with the time of enqueue, and nothing finishes before it was enqueued. So a pass walks the ids from the lowest, and
-//! stops at the first slice that is too young; no index is kept for it, and the hot path pays nothing. It looks on a reading connection,
-//! and writes only where it has found something.
+//! stops at the first slice in which all tasks are too young; no index is kept for it, and the hot path pays nothing. It searches on a
+//! reading connection, and writes only if it has found something.
 
 use rusqlite::Connection;
 
@@ -15,7 +15,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{State, TaskId, Timestamp};
 
-/// Which ages end what.
+/// Before which time tasks must have finished to be deleted or moved.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ages {
     /// SUCCEEDED and CANCELLED tasks that finished before this are deleted.
@@ -25,7 +25,7 @@ pub(crate) struct Ages {
 }
 
 impl Ages {
-    /// How old a task in this state has to be; none: it stays.
+    /// Before which time a task in this state must have finished; none: it stays.
     fn of(self, state: State) -> Option<Timestamp> {
         match state {
             State::Succeeded | State::Cancelled => self.delete_before,
@@ -36,7 +36,7 @@ impl Ages {
     }
 }
 
-/// One slice of a pass over the ids beyond `after`, of `limit` rows: the tasks that are old enough, and where to go on, if anywhere.
+/// One slice of a pass, `limit` rows after the id `after`: the tasks that are old enough, and the id to go on after, if any.
 pub(crate) fn old(
     conn: &Connection,
     ages: Ages,
@@ -56,7 +56,7 @@ pub(crate) fn old(
         seen += 1;
         last = TaskId::from_i64(row.get(0)?);
         let created: i64 = row.get(2)?;
-        any_old |= created < youngest.as_millis() || created > now.as_millis(); // a time to come says nothing of the age
+        any_old |= created < youngest.as_millis() || created > now.as_millis(); // a time in the future says nothing about the age
         let Some(state) = State::from_code(row.get(1)?) else { continue }; // `check` reports it
         let finished: Option<i64> = row.get(if planted("g04-waiting-tasks-purged") { 2 } else { 3 })?;
         if finished.zip(ages.of(state)).is_some_and(|(ms, before)| ms < before.as_millis()) {
@@ -66,8 +66,8 @@ pub(crate) fn old(
     Ok((found, (seen == limit && any_old).then_some(last)))
 }
 
-/// Ends those of these tasks that are (still) old enough, until it is `enough`. Answers with how many that were, and with how many it has
-/// come to. A damaged one is left as it is, whole: it keeps no other from its end.
+/// Deletes or moves those of these tasks that are (still) old enough, until `enough` returns true. Returns how many that were, and how
+/// many ids it has handled. A damaged task is left unchanged, and does not stop the others.
 pub(crate) fn purge(
     tx: &Tx<'_>,
     ages: Ages,
@@ -86,7 +86,7 @@ pub(crate) fn purge(
     Ok((ended, done))
 }
 
-/// Ends a task that is old enough; says whether it is.
+/// Deletes or moves a task if it is old enough; returns whether it did.
 fn end(tx: &Tx<'_>, ages: Ages, id: TaskId, now: Timestamp) -> Sql<bool> {
     let Some(row) = HotRow::find(tx.conn, id)? else { return Ok(false) };
     let state = row.task_state.state;
@@ -111,8 +111,8 @@ fn end(tx: &Tx<'_>, ages: Ages, id: TaskId, now: Timestamp) -> Sql<bool> {
     Ok(true)
 }
 
-/// Queues that have counters but no tasks beyond `after`, up to `limit`: what was a queue for a day would else be read by each look at the
-/// counts.
+/// Queues after the id `after` that have counters but no tasks, up to `limit`. Otherwise each read of the counts would read the counters of
+/// queues that are used no more.
 pub(crate) fn idle_queues(conn: &Connection, after: i64, limit: usize) -> Sql<Vec<i64>> {
     let mut statement = conn.prepare_cached(
         "SELECT DISTINCT c.queue_id FROM perdura_counts c WHERE c.queue_id > ?1 AND c.n = 0
@@ -123,7 +123,7 @@ pub(crate) fn idle_queues(conn: &Connection, after: i64, limit: usize) -> Sql<Ve
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Drops the counters of these queues that (still) count nothing, until it is `enough`. Answers as [`purge`] does.
+/// Deletes the counters of these queues that are (still) 0, until `enough` returns true. Returns the same as [`purge`].
 pub(crate) fn drop_counters(tx: &Tx<'_>, queues: &[i64], enough: &dyn Fn() -> bool) -> Sql<(usize, usize)> {
     let mut dropped = 0;
     let done = tx.each(queues, enough, |queue_id| {

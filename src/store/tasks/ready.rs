@@ -1,5 +1,6 @@
-//! What stands in the ready index, found by jumps over it: the cost grows with its queues and priorities, not with its tasks, nor with
-//! the names that the file knows.
+//! Skip scans over the ready index: which queues and priorities have ready tasks.
+//!
+//! The cost grows with the queues and priorities in the index, not with its tasks, nor with the names that the file knows.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +13,8 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::Timestamp;
 
-/// The beginning of a statement that reads from `ready`: the numbers of the queues that have ready tasks, in their order (and a last row
-/// without one).
+/// The beginning of a statement that reads from `ready`: the ids of the queues that have ready tasks, in ascending order, and a last
+/// row with NULL.
 macro_rules! with_ready {
     () => {
         "WITH RECURSIVE ready (queue_id) AS (
@@ -26,8 +27,9 @@ macro_rules! with_ready {
     };
 }
 
-/// Whether something is ready, running, or held for what ends by itself, in a queue of this JSON list (none: in any). Whatever is ready in a
-/// queue that is closed for a while does not count.
+/// Whether a task is ready, running, or held by something that ends by itself (a previous attempt, a turn among suspects, a condition
+/// that is met). `served`: only tasks of these queues count (a JSON list; none: all). Ready tasks and suspects of queues that are
+/// paused, or closed for a while, do not count.
 pub(crate) fn is_at_work(conn: &Connection, served: Option<&str>, now: Timestamp) -> Sql<bool> {
     let sql = concat!(
         with_ready!(),
@@ -54,13 +56,13 @@ pub(crate) fn is_at_work(conn: &Connection, served: Option<&str>, now: Timestamp
 #[derive(Clone, Copy)]
 pub(crate) struct OpenQueue {
     pub queue_id: i64,
-    /// It has a limit, a rate, or was closed for a while.
+    /// It has a limit, a rate, or a closure that is over.
     pub is_bounded: bool,
 }
 
-/// The first `wanted` queues after the one that was served last that are served, not paused, not shut, and have ready tasks; and whether
-/// these are all. More cannot be of use: each gives a task. The index is asked, not the counters, which may be wrong. Those that are shut
-/// are noted.
+/// The first `wanted` queues after the queue `last` that the owner serves, that are neither paused nor shut, and that have ready tasks;
+/// and whether these are all. More than `wanted` are not needed: each gives at least one task as a rule. It reads the index, not the
+/// counters, which may be wrong. Shut queues are added to `shut`.
 pub(crate) fn ready_queues(
     tx: &Tx<'_>,
     last: i64,
@@ -68,7 +70,7 @@ pub(crate) fn ready_queues(
     now: Timestamp,
     shut: &mut BTreeSet<i64>,
 ) -> Sql<(Vec<OpenQueue>, bool)> {
-    // From the queue after the last one to the end, and then from the first one to the last.
+    // Lap 0: from the queue after `last` to the end. Lap 1: from the first queue to `last`.
     let sql = concat!(
         "WITH RECURSIVE ready (queue_id, lap) AS (
              SELECT (SELECT t.queue_id FROM perdura_tasks t INDEXED BY perdura_ready
@@ -97,14 +99,14 @@ pub(crate) fn ready_queues(
     while lanes.len() <= wanted
         && let Some(row) = rows.next()?
     {
-        let Some(queue_id) = row.get(0)? else { continue }; // between the laps
+        let Some(queue_id) = row.get(0)? else { continue }; // the NULL row at the end of lap 0
         match row.get(1)? {
             Some(2) => _ = shut.insert(queue_id),
             Some(bounded @ 0..=1) => lanes.push(OpenQueue { queue_id, is_bounded: bounded == 1 }),
-            _ => {} // paused, or left to others
+            _ => {} // paused, or not served
         }
     }
-    lanes.sort_unstable_by_key(|lane| lane.queue_id); // SQLite promises no order
+    lanes.sort_unstable_by_key(|lane| lane.queue_id); // the statement has no ORDER BY
     let next = lanes.partition_point(|lane| lane.queue_id <= last);
     lanes.rotate_left(next);
     let are_all = lanes.len() <= wanted;
@@ -112,7 +114,7 @@ pub(crate) fn ready_queues(
     Ok((lanes, are_all))
 }
 
-/// The queues that have ready tasks, by their number.
+/// Iterates over the queues that have ready tasks, by id.
 pub(crate) struct ReadyQueues<'c> {
     next: CachedStatement<'c>,
     last: i64,
@@ -127,7 +129,7 @@ impl<'c> ReadyQueues<'c> {
         Ok(ReadyQueues { next, last: i64::MIN })
     }
 
-    /// The next one.
+    /// The next queue.
     pub(crate) fn next(&mut self) -> Sql<Option<i64>> {
         let next = self.next.query_row([self.last], |row| row.get(0)).optional()?;
         self.last = next.unwrap_or(i64::MAX);
@@ -135,7 +137,7 @@ impl<'c> ReadyQueues<'c> {
     }
 }
 
-/// The priorities of the ready tasks of a queue.
+/// Finds the priorities of a queue's ready tasks.
 pub(crate) struct Priorities<'c>(CachedStatement<'c>);
 
 impl<'c> Priorities<'c> {
@@ -146,7 +148,7 @@ impl<'c> Priorities<'c> {
         )?))
     }
 
-    /// The highest one below a priority.
+    /// The highest priority below `priority`.
     pub(crate) fn below(&mut self, queue_id: i64, priority: i64) -> Sql<Option<i64>> {
         Ok(self.0.query_row((queue_id, priority), |row| row.get(0)).optional()?)
     }

@@ -1,4 +1,4 @@
-//! What a new owner does first: settle what the old one was running.
+//! Recovery: a new owner first settles what the dead one was running.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,21 +15,21 @@ use crate::store::error::{Sql, contradiction};
 use crate::store::file::owner_lock::Started;
 use crate::task::{AttemptOutcome, ErrorReport, Extras, State, TaskId, Timestamp};
 
-/// What a new owner found.
+/// What recovery did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Recovered {
-    /// Its epoch.
+    /// The epoch of the new owner.
     pub epoch: i64,
-    /// Attempts that had started: charged.
+    /// Attempts that had started; they count as attempts.
     pub lost: usize,
-    /// Claims that had not: handed back without a charge.
+    /// Claims whose attempt had not started; they were handed back, and do not count.
     pub handed_back: usize,
     /// The tasks that are `LOST` now, and their names.
     pub lost_for_good: Vec<(TaskId, Arc<str>)>,
 }
 
-/// Settles every attempt of the dead owner and raises the epoch, in one transaction. The time it takes grows with the running tasks, not
-/// with the queue.
+/// Settles every attempt of the dead owner, except those whose work is outside, and raises the epoch, in one transaction. The time it takes
+/// grows with the running tasks, not with the queue.
 pub(crate) fn recover(
     tx: &Tx<'_>,
     started: &Started,
@@ -64,21 +64,21 @@ pub(crate) fn recover(
     Ok(recovered)
 }
 
-/// Raises the epoch for a new owner, which serves other queues than the one before perhaps.
+/// Raises the epoch for a new owner, which may serve other queues than the one before.
 fn begin_epoch(tx: &Tx<'_>, settings: &OwnerSettings) -> Sql<i64> {
     let epoch = take_over(tx, settings)?;
     suspects::serve(tx)?;
     Ok(epoch)
 }
 
-/// How an attempt of a dead process has ended, and what became of its task.
+/// How an attempt of a dead process has ended, and the new state of its task.
 struct SettledAttempt {
     event: TaskEvent,
     state: State,
     name_id: i64,
 }
 
-/// Ends what a dead process was running; says how, unless the rules refuse it.
+/// Ends an attempt of a dead process; none if its work is outside, or if the rules refuse it.
 fn settle_dead(
     tx: &Tx<'_>,
     row: &HotRow,

@@ -1,4 +1,4 @@
-//! Deletes the rows of a task.
+//! Deletes all rows of a task.
 
 use super::needs::forget_needs;
 use super::row::HotRow;
@@ -8,16 +8,16 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{Extras, TaskId, Timestamp};
 
-/// What becomes of the unique key of a task that is removed.
+/// What happens to the unique key of a task that is removed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum KeyEnds {
-    /// It is free: somebody deletes the task.
+    /// The key becomes free: somebody deletes the task.
     Now,
-    /// It stays taken if its time is not over at this moment: the task goes because of its age.
+    /// The key stays taken if its time is not over at this moment: the task is deleted because of its age, or becomes a dead letter.
     InTime(Timestamp),
 }
 
-/// Removes a task and all that is kept of it.
+/// Removes a task and all its rows.
 pub(crate) fn remove(tx: &Tx<'_>, row: &HotRow, key: KeyEnds, now: Timestamp) -> Sql<()> {
     remove_row(tx, row, key, now)?;
     if row.extras.contains(Extras::STEPS) {
@@ -29,7 +29,7 @@ pub(crate) fn remove(tx: &Tx<'_>, row: &HotRow, key: KeyEnds, now: Timestamp) ->
     remove_cold(tx, row.task_id)
 }
 
-/// Removes what is kept of a task, or of a dead letter, beside its row, its steps and its needs.
+/// Removes the cold rows of a task, or of a dead letter, except its steps and its needs.
 pub(crate) fn remove_cold(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     for sql in [
         "DELETE FROM perdura_args WHERE task_id = ?1",
@@ -46,7 +46,7 @@ pub(crate) fn remove_cold(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     Ok(())
 }
 
-/// Forgets how far a task has got.
+/// Deletes the checkpoint and the progress of a task.
 pub(crate) fn forget_progress(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     for sql in [
         "DELETE FROM perdura_checkpoints WHERE task_id = ?1",
@@ -57,7 +57,7 @@ pub(crate) fn forget_progress(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     Ok(())
 }
 
-/// Removes the hot row of a task, and its key.
+/// Removes the hot row of a task, and takes back its key and its permit.
 pub(crate) fn remove_row(tx: &Tx<'_>, row: &HotRow, key: KeyEnds, now: Timestamp) -> Sql<()> {
     let id = row.task_id.as_i64();
     tx.change_one(

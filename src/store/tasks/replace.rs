@@ -1,7 +1,7 @@
-//! An enqueue whose unique key is taken: it changes nothing, or gives the waiting task other args, other options or another time.
+//! An enqueue whose unique key is taken: it changes nothing, or replaces the args, the options or the time of the queued task.
 //!
-//! The task keeps its id, and the token of the enqueue that made it, so that the repetition of that enqueue still finds it. The newest enqueue that
-//! changed it leaves its own token beside that one.
+//! The task keeps its id, and the token of the enqueue that made it, so that a repetition of that enqueue still finds it. The token of the
+//! newest enqueue that changed it is stored beside that one.
 
 use super::keys::{self, FoundKey};
 use super::needs::replace_needs;
@@ -14,7 +14,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{Due, Enqueued, Extras, NewTask, OnConflict, State, TaskId, Timestamp, Unique, millis};
 
-/// When a task may start that is enqueued now: its time and, if that is a relative one, where it began.
+/// The start time of a task that is enqueued now and, for a relative one, when the wait began.
 pub(super) fn due(due: Option<Due>, now: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
     match due {
         None => (None, None),
@@ -23,7 +23,7 @@ pub(super) fn due(due: Option<Due>, now: Timestamp) -> (Option<Timestamp>, Optio
     }
 }
 
-/// Answers an enqueue by what its key is taken by; none if the key is not taken.
+/// Handles an enqueue whose key is taken, by its `on_conflict`; none if the key is not taken.
 pub(super) fn meet(
     tx: &Tx<'_>,
     task: &NewTask,
@@ -36,7 +36,7 @@ pub(super) fn meet(
     if unique.on_conflict == OnConflict::Keep {
         return Ok(Some(Enqueued::Existing(by)));
     }
-    // Not there, or not waiting: nothing of it can be replaced.
+    // The task is gone, or not queued: nothing can be replaced.
     let row = HotRow::find(tx.conn, by)?.filter(|row| row.task_state.state == State::Queued);
     let Some(row) = row else { return Ok(Some(Enqueued::Existing(by))) };
     if has_begun(&row) || unique.on_conflict == OnConflict::Replace && is_bound(&row) {
@@ -64,7 +64,7 @@ pub(super) fn meet(
     Ok(Some(Enqueued::Replaced(by)))
 }
 
-/// Writes the new args; if all of the task is replaced, what lies beside them too.
+/// Writes the new args and, with `Replace`, the options in the same row.
 fn write_args(tx: &Tx<'_>, id: TaskId, task: &NewTask, on_conflict: OnConflict) -> Sql<()> {
     let token = match planted("g02-a-replacement-forgets-who-asked") {
         false => Some(task.token),
@@ -90,7 +90,7 @@ fn write_args(tx: &Tx<'_>, id: TaskId, task: &NewTask, on_conflict: OnConflict) 
     )
 }
 
-/// Puts another task in the place of one that waits. Its key is taken for the new time from when it was made.
+/// Replaces a queued task. Its key is taken for the new time, counted from the task's creation.
 fn replace(tx: &Tx<'_>, row: &HotRow, task: &NewTask, unique: &Unique, now: Timestamp) -> Sql<()> {
     let (id, options) = (row.task_id, &task.options);
     let (run_at, anchor) = due(options.due, now);
@@ -111,7 +111,8 @@ fn replace(tx: &Tx<'_>, row: &HotRow, task: &NewTask, unique: &Unique, now: Time
     tx.change_one(sql, (id.as_i64(), options.priority, options.max_attempts, row.generation))
 }
 
-/// Lets a task wait anew for the delay of the enqueue, until `latest` at most. One that has been tried before keeps its time.
+/// Restarts the wait of a debounced task with the delay of the enqueue, until `latest` at most. A task that was claimed before keeps its
+/// time.
 fn put_off(tx: &Tx<'_>, row: &HotRow, task: &NewTask, latest: Timestamp, now: Timestamp) -> Sql<()> {
     if row.generation > 0 {
         return row.must_apply(tx, TaskEvent::Replaced(Replacement::Args), now);
@@ -126,12 +127,12 @@ fn put_off(tx: &Tx<'_>, row: &HotRow, task: &NewTask, latest: Timestamp, now: Ti
     HotRow { run_at, anchor, expires_at, ..to }.replace(tx, row, now)
 }
 
-/// Whether a thread of an earlier attempt is at work under a permit: the limit cannot be another one before it ends.
+/// Whether the thread of an earlier attempt still holds a permit: the limit cannot be replaced before it ends.
 fn is_bound(row: &HotRow) -> bool {
     row.task_state.in_flight && row.extras.contains(Extras::PERMIT)
 }
 
-/// Whether steps of it are done: they belong to its present args.
+/// Whether it has stored steps, which belong to its present args.
 pub(super) fn has_begun(row: &HotRow) -> bool {
     row.extras.contains(Extras::STEPS) && !planted("g18-steps-of-other-args-stay")
 }

@@ -1,4 +1,4 @@
-//! Ends an attempt whose handler asks for another one when a condition is met.
+//! Attempts whose handlers ask for another attempt when a condition is met: what such a verdict means at the settle.
 
 use std::borrow::Cow;
 
@@ -9,8 +9,8 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::{Fault, Sql};
 use crate::task::{ErrorReport, Verdict};
 
-/// What a verdict means by now: one that waits for a condition is a failure if that counts as met, or cannot be one. Answers with the number of the
-/// condition, too.
+/// The verdict to settle with. A wait for a condition becomes a failure if the condition counts as met, or if the file has no room for a new
+/// one. For a wait that stays, it also returns the number of the condition.
 pub(super) fn judge<'v>(tx: &Tx<'_>, verdict: &'v Verdict) -> Sql<(Cow<'v, Verdict>, Option<i64>)> {
     let Verdict::Waits { condition: name } = verdict else { return Ok((Cow::Borrowed(verdict), None)) };
     let message = match condition_id(tx, name) {

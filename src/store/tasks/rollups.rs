@@ -1,4 +1,4 @@
-//! What attempts did lately, by minute and task name: written with the commit that settles them, so it is as true as the states.
+//! Rollups: sums of attempts by minute and task name, written in the commit that settles the attempts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::task::{Measure, Rollup, Timestamp, UNKNOWN, bucket_of};
 
 const MINUTE_MS: i64 = 60_000;
 
-/// Minutes that are kept: a day. Bounds the table, together with the number of task names.
+/// Minutes that are kept: a day. This and the number of task names bound the table.
 const KEPT_MINUTES: i64 = 24 * 60;
 
 fn minute_of(time: Timestamp) -> i64 {
@@ -20,14 +20,15 @@ fn minute_of(time: Timestamp) -> i64 {
 }
 
 impl Tx<'_> {
-    /// Counts an attempt: what became of it, or how long it had waited; the length of time, if it is known.
+    /// Counts an attempt by how it ended and how long it ran, or by how long it had waited. `length`: that time, if it is known.
     pub(crate) fn roll_up(&self, now: Timestamp, name_id: i64, measure: Measure, length: Option<Duration>) {
         let key = (minute_of(now), name_id, measure.code(), length.map_or(UNKNOWN, bucket_of));
         self.gathered(|all| all.roll_up(key));
     }
 }
 
-/// Adds to the counters. Each new counter takes those away that are too old, or from a time that a jump of the clock took back.
+/// Adds to the counters. A new counter also deletes those that are more than a day older, or more than a day newer (from before a backward
+/// jump of the clock).
 pub(crate) fn write(tx: &Tx<'_>, counted: &BTreeMap<RollupKey, i64>) -> Sql<()> {
     let mut newest = None;
     for ((minute, name_id, measure, bucket), n) in counted {
@@ -47,7 +48,7 @@ pub(crate) fn write(tx: &Tx<'_>, counted: &BTreeMap<RollupKey, i64>) -> Sql<()> 
     Ok(())
 }
 
-/// What was counted from a time on, by minute and task name.
+/// The rollups from a time on, by minute and task name.
 pub(crate) fn rollups(conn: &Connection, since: Timestamp) -> Sql<Vec<Rollup>> {
     let mut statement = conn.prepare_cached(
         "SELECT r.minute, r.name_id, COALESCE((SELECT n.task_name FROM perdura_task_names n WHERE n.name_id = r.name_id), ''),

@@ -1,4 +1,6 @@
-//! The hot row of a task: how it is read, and the one way that it changes.
+//! The hot row of a task: how it is read, and the UPDATE by which events change it.
+//!
+//! Fast paths write the row themselves: the claim, the settle of a success, the permit of a waiter.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -27,31 +29,31 @@ pub(crate) struct HotRow {
     pub finished_at: Option<Timestamp>,
 }
 
-/// A state's number as it stands in a row.
+/// Reads a state from a row.
 pub(crate) fn state_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<State> {
     let code = row.get(column)?;
     State::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
 }
 
-/// What a task waits for, as it stands in a row.
+/// Reads the reasons for which a task waits from a row.
 pub(crate) fn reasons_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Reasons> {
     let code = row.get(column)?;
     Reasons::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
 }
 
-/// A hold's number as it stands in a row.
+/// Reads a hold from a row.
 pub(crate) fn hold_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Hold> {
     let code = row.get(column)?;
     Hold::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
 }
 
-/// What a task has beside its row, as it stands there.
+/// Reads the extras of a task from a row.
 pub(crate) fn extras_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Extras> {
     let code = row.get(column)?;
     Extras::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
 }
 
-/// A time, or none.
+/// Reads a time, or none, from a row.
 pub(crate) fn time_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
 }
@@ -105,7 +107,7 @@ impl HotRow {
         HotRow::find(conn, id)?.ok_or_else(|| no_task(id).into())
     }
 
-    /// Applies an event by the rules, and writes what comes of it. If the rules refuse it (the inner result), nothing is written.
+    /// Applies an event by the rules, and writes the new row. If the rules refuse it (the inner result), nothing is written.
     pub(crate) fn apply(
         &self,
         tx: &Tx<'_>,
@@ -121,7 +123,7 @@ impl HotRow {
         }
     }
 
-    /// Applies an event that must happen to this row, because the query that found it says so.
+    /// Applies an event that the rules must allow for this row, because the query that found it says so.
     pub(crate) fn must_apply(&self, tx: &Tx<'_>, event: TaskEvent, now: Timestamp) -> Sql<()> {
         match self.apply(tx, event, now)? {
             Ok(_) => Ok(()),
@@ -129,7 +131,7 @@ impl HotRow {
         }
     }
 
-    /// This row after an event that must happen to it; nothing is written.
+    /// This row after an event that the rules must allow; nothing is written.
     pub(crate) fn after(&self, event: TaskEvent, now: Timestamp) -> Sql<HotRow> {
         match next(&self.task_state, event) {
             Ok(next) => Ok(self.moved(&next, now)),
@@ -137,7 +139,7 @@ impl HotRow {
         }
     }
 
-    /// This row as the rules want it.
+    /// This row after a transition; nothing is written.
     pub(crate) fn moved(&self, next: &Transition, now: Timestamp) -> HotRow {
         let (run_at, anchor) = match next.wait {
             Wait::Keep => (self.run_at, self.anchor),
@@ -220,7 +222,8 @@ impl HotRow {
         Ok(())
     }
 
-    /// Releases the unique key of a task that needs it no more. One until the start, which the task needs again, is taken again if it is free.
+    /// Releases the unique key of a task that does not need it any more. A key that the task needs only until it starts, and needs again now,
+    /// is taken again if it is free. Returns the extras.
     fn key_follows(&self, tx: &Tx<'_>, before: &HotRow, now: Timestamp) -> Sql<Extras> {
         let needed = before.needs_key();
         match (self.needs_key(), self.extras.contains(Extras::KEY)) {
@@ -244,7 +247,7 @@ impl HotRow {
     }
 }
 
-/// The error for an id that no task has.
+/// The error for the id of no task.
 pub(crate) fn no_task(id: TaskId) -> Error {
     Error::new(
         ErrorKind::NotFound,
@@ -252,12 +255,12 @@ pub(crate) fn no_task(id: TaskId) -> Error {
     )
 }
 
-/// The fault of a row for which the rules refuse an event, although the query that found it says that it must happen.
+/// The fault of a row for which the rules refuse an event that they must allow.
 pub(crate) fn refused_by_rules(id: TaskId, refusal: Refusal) -> Fault {
     contradiction(&format!("the rules refuse what is due for task {id}: {refusal:?}"))
 }
 
-/// Keeps an error with its task.
+/// Stores the error of a task.
 pub(crate) fn write_error(tx: &Tx<'_>, id: TaskId, error: &ErrorReport) -> Sql<()> {
     tx.run(
         "INSERT INTO perdura_errors (task_id, error_type, error_message, error_traceback) VALUES (?1, ?2, ?3, ?4)
@@ -268,7 +271,7 @@ pub(crate) fn write_error(tx: &Tx<'_>, id: TaskId, error: &ErrorReport) -> Sql<(
     Ok(())
 }
 
-/// Forgets a task's error.
+/// Deletes the error of a task.
 pub(crate) fn clear_error(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     tx.run("DELETE FROM perdura_errors WHERE task_id = ?1", [id.as_i64()])?;
     Ok(())

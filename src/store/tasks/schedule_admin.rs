@@ -1,4 +1,4 @@
-//! What people and programs do to schedules: declare, make, remove, pause, resume, run now.
+//! Operations on schedules: declare, make, remove, pause, resume, run now.
 
 use super::schedule_runs;
 use super::schedules::{ScheduleRow, Tick, begin, make_run, replace_waiting, tame};
@@ -14,13 +14,13 @@ use crate::task::{Enqueued, TaskId, Timestamp};
 #[derive(Debug, Clone)]
 pub(crate) struct Declared {
     pub name: String,
-    /// As the file keeps it.
+    /// The text that the file keeps.
     pub definition: String,
     /// JSON.
     pub args: String,
 }
 
-/// Makes a schedule, or replaces the one of its name. One that is the same already keeps its ticks; a paused one stays paused.
+/// Makes a schedule, or replaces the one of the same name. An unchanged one keeps its ticks; a paused one stays paused.
 pub(crate) fn set_schedule(tx: &Tx<'_>, wanted: &Declared, declared: bool, now: Timestamp) -> Sql<()> {
     let now = tame(now);
     let (definition, ticks) = Definition::parse(&wanted.definition)?;
@@ -58,7 +58,7 @@ fn insert(
     standing: &Standing,
     definition: &Definition,
 ) -> Sql<()> {
-    // Higher than that of any that was removed and whose runs are still kept.
+    // Higher than the id of any removed schedule of which a run that a tick made, or a live run, is still kept.
     let sql = "SELECT 1 + MAX(COALESCE((SELECT MAX(s.schedule_id) FROM perdura_schedules s), 0),
                    COALESCE((SELECT r.schedule_id FROM perdura_runs r INDEXED BY perdura_run_ticks WHERE r.by_hand = 0 ORDER BY r.schedule_id DESC LIMIT 1), 0),
                    COALESCE((SELECT r.schedule_id FROM perdura_runs r INDEXED BY perdura_live_runs WHERE r.live > 0 ORDER BY r.schedule_id DESC LIMIT 1), 0))";
@@ -80,12 +80,12 @@ fn write_args(tx: &Tx<'_>, schedule_id: i64, args: &str) -> Sql<()> {
     )
 }
 
-/// What an owner does that declares schedules: makes them so in the file, disables those that it does not declare (any more), and tries
-/// those again that were broken. One that declares none does only the last.
+/// Brings the schedules of the file in line with those that a new owner declares: sets these, disables declared ones that are not among
+/// them, and retries broken ones. An owner that declares none only retries broken ones.
 pub(crate) fn reconcile(tx: &Tx<'_>, all: &[Declared], now: Timestamp) -> Sql<()> {
     for wanted in all {
         match tx.whole(|| set_schedule(tx, wanted, true, now)) {
-            // What was altered in the file makes way for what the program declares.
+            // A damaged row is replaced by what the program declares.
             Err(fault) if fault.is_damage() => {
                 forget(tx, &wanted.name)?;
                 set_schedule(tx, wanted, true, now)?;
@@ -109,7 +109,7 @@ pub(crate) fn reconcile(tx: &Tx<'_>, all: &[Declared], now: Timestamp) -> Sql<()
     Ok(())
 }
 
-/// A schedule that was broken may make sense now: to a program with the feature `cron`, or after somebody mended it.
+/// Clears the mark of a broken schedule that can be read now: by a program with the feature `cron`, or after a repair.
 fn try_again(tx: &Tx<'_>, schedule_id: i64) -> Sql<()> {
     let row = match ScheduleRow::by_id(tx.conn, schedule_id) {
         Err(fault) if fault.is_damage() => return Ok(()),
@@ -122,7 +122,7 @@ fn try_again(tx: &Tx<'_>, schedule_id: i64) -> Sql<()> {
     }
 }
 
-/// Removes a schedule. Its runs go on.
+/// Removes a schedule. Its runs stay and go on.
 ///
 /// # Errors
 /// `NotFound`.
@@ -133,7 +133,7 @@ pub(crate) fn remove_schedule(tx: &Tx<'_>, name: &str) -> Sql<()> {
     }
 }
 
-/// Removes a schedule, whatever its row says; says whether there was one.
+/// Removes a schedule without reading its row, which may be damaged; returns whether there was one.
 fn forget(tx: &Tx<'_>, name: &str) -> Sql<bool> {
     let sql = "SELECT schedule_id FROM perdura_schedules WHERE schedule = ?1";
     let Some(id) = tx.find(sql, [name], |row| row.get::<_, i64>(0))? else { return Ok(false) };
@@ -143,7 +143,7 @@ fn forget(tx: &Tx<'_>, name: &str) -> Sql<bool> {
     Ok(true)
 }
 
-/// Lets a schedule make no tasks until it is resumed.
+/// Pauses a schedule: it makes no tasks until it is resumed.
 ///
 /// # Errors
 /// `NotFound`.
@@ -160,7 +160,7 @@ pub(crate) fn pause_schedule(tx: &Tx<'_>, name: &str) -> Sql<()> {
 /// Resumes a paused schedule. Ticks that fell into the pause do not fire.
 ///
 /// # Errors
-/// `NotFound`; `WrongState` if it is broken, or was disabled.
+/// `NotFound`; `WrongState` if it is broken.
 pub(crate) fn resume_schedule(tx: &Tx<'_>, name: &str, now: Timestamp) -> Sql<()> {
     let row = ScheduleRow::get(tx.conn, name)?;
     let (definition, ticks) = readable(&row)?;
@@ -174,10 +174,10 @@ pub(crate) fn resume_schedule(tx: &Tx<'_>, name: &str, now: Timestamp) -> Sql<()
     ScheduleRow { paused: false, standing, ..row.clone() }.write(tx, &definition, &row)
 }
 
-/// What a schedule says.
+/// The definition and the ticks of a schedule.
 ///
 /// # Errors
-/// `WrongState`, saying why it is broken.
+/// `WrongState` with the reason if it is broken.
 pub(crate) fn readable(row: &ScheduleRow) -> Result<(Definition, TickSeries), Fault> {
     row.read().map_err(|e| {
         let message = format!("schedule {:?} is broken: {e}; set it anew", row.name);
@@ -185,7 +185,7 @@ pub(crate) fn readable(row: &ScheduleRow) -> Result<(Definition, TickSeries), Fa
     })
 }
 
-/// Makes a run of a schedule now, beside its ticks; it is paused or disabled, perhaps.
+/// Makes a run of a schedule now, beside its ticks, even if it is paused or disabled.
 ///
 /// # Errors
 /// `NotFound`; `WrongState` if it is broken; `Conflict` if a run of it is live and its overlap forbids another, or a task holds its unique key.

@@ -1,5 +1,6 @@
-//! The ends of runs. Whatever ends a run, brings it back or removes it says so to the transaction ([`Tx::run_moved`]), and at its end the
-//! schedule goes on: a run that waited may start, and a schedule whose ticks follow the ends of its runs gets its next.
+//! What follows the end of a run: a run that waits may start, or a schedule whose ticks follow the ends of its runs gets its next tick.
+//!
+//! A write that ends, revives or removes a run notes it ([`Tx::run_moved`]). The noted runs are handled at the end of the transaction.
 
 use super::damaged::unless_damaged;
 use super::row::HotRow;
@@ -11,7 +12,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{TaskId, Timestamp};
 
-/// Lets schedules go on whose runs this transaction has moved; says whether there are any.
+/// Handles the runs that this transaction has noted; returns whether there were any.
 pub(super) fn go_on(tx: &Tx<'_>) -> Sql<bool> {
     let mut any = false;
     loop {
@@ -19,7 +20,7 @@ pub(super) fn go_on(tx: &Tx<'_>) -> Sql<bool> {
         if moved.is_empty() {
             return Ok(any);
         }
-        // What became of all of them comes first: one that waited may have ended in the same transaction.
+        // First the state of all of them: a run that waited may have ended in the same transaction.
         let mut ended = Vec::new();
         for (id, at) in moved {
             let Some((schedule_id, has_ended)) = note(tx, id)? else { continue };
@@ -32,7 +33,7 @@ pub(super) fn go_on(tx: &Tx<'_>) -> Sql<bool> {
     }
 }
 
-/// Notes whether a run is live; says of which schedule it is and whether it has ended. None if it is no run.
+/// Updates whether a run is live; returns its schedule and whether the run has just ended. None if it is no run.
 fn note(tx: &Tx<'_>, id: TaskId) -> Sql<Option<(i64, bool)>> {
     let sql = "SELECT schedule_id, live, (SELECT t.state < 2 OR (t.state = 5 AND t.in_flight = 1) FROM perdura_tasks t WHERE t.task_id = r.task_id),
                       EXISTS (SELECT 1 FROM perdura_dead_letters d WHERE d.task_id = r.task_id)
@@ -55,7 +56,7 @@ fn note(tx: &Tx<'_>, id: TaskId) -> Sql<Option<(i64, bool)>> {
     Ok(Some((schedule_id, was != OVER && !is_live.unwrap_or(false))))
 }
 
-/// What follows the end of a run.
+/// Starts the next run of a schedule that waits or, if there is none, lets the schedule go on; unless a run is still live.
 fn run_ended(tx: &Tx<'_>, schedule_id: i64, at: Timestamp) -> Sql<()> {
     if planted("g15-the-end-of-a-run-is-not-told") {
         return Ok(());
@@ -72,6 +73,6 @@ fn run_ended(tx: &Tx<'_>, schedule_id: i64, at: Timestamp) -> Sql<()> {
         if unless_damaged(tx, next, at, lift)?.is_some() {
             return Ok(());
         }
-        schedule_runs::set_live(tx, next, LIVE, OVER)?; // it was damaged, and has ended as FAILED
+        schedule_runs::set_live(tx, next, LIVE, OVER)?; // it was damaged and has been failed
     }
 }

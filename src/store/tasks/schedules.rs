@@ -1,7 +1,7 @@
 //! Schedules: how they are kept, and how their ticks become tasks.
 //!
-//! Only the owner fires ticks. The transaction that makes the task of a tick moves the schedule on, and names the tick that it expects;
-//! and no two tasks of one tick can be in the file (`perdura_run_ticks`).
+//! Only the owner fires ticks. The transaction that makes the task of a tick also moves the schedule on, and its WHERE has the tick that it
+//! expects. A unique index (`perdura_run_ticks`) allows one task for each tick.
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -34,14 +34,14 @@ pub(crate) struct ScheduleRow {
     pub left_out: u64,
 }
 
-/// What was fired.
+/// What [`fire`] did.
 #[derive(Debug, Default)]
 pub(crate) struct Fired {
     /// Schedules that were looked at.
     pub schedules: usize,
-    /// Schedules that begin anew, because a clock that was ahead had written them.
+    /// Schedules that were restarted, because a clock that was ahead had written them.
     pub anchored: Vec<String>,
-    /// Those that cannot make tasks, and why.
+    /// Schedules that cannot make tasks, and why.
     pub broken: Vec<(String, String)>,
 }
 
@@ -83,7 +83,7 @@ impl ScheduleRow {
         Ok(statement.query_row([schedule_id], as_row).optional()?)
     }
 
-    /// The schedule of a name.
+    /// The schedule with a name.
     pub(crate) fn find(conn: &Connection, name: &str) -> Sql<Option<ScheduleRow>> {
         let mut statement = conn.prepare_cached(schedule_row!("WHERE schedule = ?1"))?;
         Ok(statement.query_row([name], as_row).optional()?)
@@ -98,7 +98,7 @@ impl ScheduleRow {
         })
     }
 
-    /// All of them, by their names, beyond `after`.
+    /// All schedules, by name, after the name `after`.
     pub(crate) fn all(conn: &Connection, after: &str, limit: usize) -> Sql<Vec<ScheduleRow>> {
         let mut statement =
             conn.prepare_cached(schedule_row!("WHERE schedule > ?1 ORDER BY schedule LIMIT ?2"))?;
@@ -106,7 +106,7 @@ impl ScheduleRow {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Those that are known to be broken.
+    /// Schedules that are marked as broken.
     pub(crate) fn broken(conn: &Connection, limit: usize) -> Sql<Vec<ScheduleRow>> {
         let sql = schedule_row!(
             "INDEXED BY perdura_broken_schedules WHERE broken IS NOT NULL ORDER BY schedule_id LIMIT ?1"
@@ -114,7 +114,7 @@ impl ScheduleRow {
         ScheduleRow::some(conn, sql, limit)
     }
 
-    /// Those that fire by themselves, the soonest first.
+    /// Schedules with a due time, the soonest first.
     pub(crate) fn soonest(conn: &Connection, limit: usize) -> Sql<Vec<ScheduleRow>> {
         let sql = schedule_row!(
             "INDEXED BY perdura_due_schedules WHERE due_ms IS NOT NULL ORDER BY due_ms LIMIT ?1"
@@ -122,7 +122,7 @@ impl ScheduleRow {
         ScheduleRow::some(conn, sql, limit)
     }
 
-    /// Those that do not, by their names. It passes over all that do.
+    /// Schedules without a due time, by name. The scan passes over all that have one.
     pub(crate) fn resting(conn: &Connection, limit: usize) -> Sql<Vec<ScheduleRow>> {
         let sql = schedule_row!("WHERE due_ms IS NULL ORDER BY schedule LIMIT ?1");
         ScheduleRow::some(conn, sql, limit)
@@ -134,10 +134,10 @@ impl ScheduleRow {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// What it says, if that makes sense.
+    /// Checks its times, and parses its definition.
     ///
     /// # Errors
-    /// `InvalidInput`, saying what does not.
+    /// `InvalidInput`, saying what is wrong.
     pub(crate) fn read(&self) -> Result<(Definition, TickSeries), Error> {
         let Standing { last, highest, next } = self.standing;
         let times = [
@@ -163,7 +163,7 @@ impl ScheduleRow {
         !self.paused && !self.disabled && self.broken.is_none()
     }
 
-    /// Writes where it stands and what else of it can change, over what it was.
+    /// Writes this row over `before`, whose ticks must still be those in the file.
     pub(super) fn write(&self, tx: &Tx<'_>, definition: &Definition, before: &ScheduleRow) -> Sql<()> {
         let fires_at =
             |tick: Timestamp| tame(tick.saturating_add(definition.delay(tx.file_id, &self.name, tick)));
@@ -200,19 +200,19 @@ impl ScheduleRow {
     }
 }
 
-/// A time that a schedule can stand at.
+/// The nearest time that a schedule can have.
 pub(super) fn tame(now: Timestamp) -> Timestamp {
     Timestamp::from_millis(now.as_millis().clamp(*TIMES.start(), *TIMES.end()))
 }
 
-/// When the next tick is to be fired.
+/// When the next tick is due.
 pub(crate) fn next_tick(conn: &Connection) -> Sql<Option<Timestamp>> {
     let sql = "SELECT due_ms FROM perdura_schedules INDEXED BY perdura_due_schedules WHERE due_ms IS NOT NULL ORDER BY due_ms LIMIT 1";
     let due = conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
     Ok(due.map(Timestamp::from_millis))
 }
 
-/// Whether a schedule was written by a clock that was ahead.
+/// Whether a schedule was written by a clock that was ahead by more than a day.
 pub(crate) fn is_any_from_the_future(conn: &Connection, now: Timestamp) -> Sql<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM perdura_schedules INDEXED BY perdura_last_ticks WHERE last_tick_ms > ?1 AND broken IS NULL)";
     Ok(conn.prepare_cached(sql)?.query_row([a_day_after(now)], |row| row.get(0))?)
@@ -222,7 +222,8 @@ fn a_day_after(now: Timestamp) -> i64 {
     now.saturating_add(crate::schedule::DAY).as_millis()
 }
 
-/// Fires the ticks that are due, of up to `limit` schedules, and up to about as many tasks.
+/// Restarts schedules that a clock that was ahead has written, then fires the ticks that are due: of up to `limit` schedules, until they
+/// have made `limit` tasks or a few more.
 pub(crate) fn fire(tx: &Tx<'_>, config: &Config, now: Timestamp, limit: usize) -> Sql<Fired> {
     let now = tame(now);
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -253,7 +254,8 @@ pub(crate) fn fire(tx: &Tx<'_>, config: &Config, now: Timestamp, limit: usize) -
     Ok(fired)
 }
 
-/// Changes a schedule as a whole. None if its definition or the options of its tasks are invalid: it is marked as broken then.
+/// Changes a schedule within a savepoint. If its row, its definition or the options of its tasks are invalid, marks it as broken and returns
+/// none.
 fn unless_broken<R>(
     tx: &Tx<'_>,
     schedule_id: i64,
@@ -265,7 +267,7 @@ fn unless_broken<R>(
         act(&row.ok_or_else(|| contradiction("an index names a schedule that is not there"))?)
     });
     match done {
-        // Where SQLite has rolled back all of it (no id is left), there is nothing to note anything in.
+        // If SQLite has rolled back the whole transaction (no id is left), the mark cannot be written.
         Err(fault) if is_its_own(&fault) && !tx.conn.is_autocommit() => {
             let why = Error::from(fault).to_string();
             broken.push((break_down(tx, schedule_id, &why)?, why));
@@ -282,7 +284,7 @@ fn is_its_own(fault: &Fault) -> bool {
     (is_input || fault.is_damage()) && !planted("g15-a-broken-schedule-stops-the-others")
 }
 
-/// Notes that a schedule cannot make tasks; answers with its name.
+/// Marks a schedule as broken; returns its name.
 fn break_down(tx: &Tx<'_>, schedule_id: i64, why: &str) -> Sql<String> {
     let sql = "UPDATE perdura_schedules SET broken = ?2, due_ms = NULL WHERE schedule_id = ?1";
     tx.change_one(sql, (schedule_id, why))?;
@@ -295,7 +297,7 @@ fn break_down(tx: &Tx<'_>, schedule_id: i64, why: &str) -> Sql<String> {
     Ok(name.unwrap_or_default())
 }
 
-/// Lets a schedule begin anew; answers with its name.
+/// Restarts a schedule from now; returns its name.
 fn anchor(tx: &Tx<'_>, row: &ScheduleRow, now: Timestamp) -> Sql<String> {
     let (definition, ticks) = row.read()?;
     let standing = begin(tx, row.schedule_id, &definition, &ticks, row.standing.highest, now)?;
@@ -303,7 +305,7 @@ fn anchor(tx: &Tx<'_>, row: &ScheduleRow, now: Timestamp) -> Sql<String> {
     Ok(row.name.clone())
 }
 
-/// Where a schedule stands that begins now.
+/// The standing of a schedule that begins now.
 pub(super) fn begin(
     tx: &Tx<'_>,
     schedule_id: i64,
@@ -319,7 +321,7 @@ pub(super) fn begin(
     Ok(Standing { next: standing.next.filter(|_| !waits_for_run), ..standing })
 }
 
-/// Fires the ticks of one schedule that are due; answers with how many tasks that made.
+/// Fires the ticks of one schedule that are due; returns how many tasks that made.
 fn fire_one(tx: &Tx<'_>, config: &Config, row: &ScheduleRow, now: Timestamp) -> Sql<usize> {
     let (definition, ticks) = row.read()?;
     let fires_at = |tick: Timestamp| tick.saturating_add(definition.delay(tx.file_id, &row.name, tick));
@@ -347,7 +349,7 @@ fn fire_one(tx: &Tx<'_>, config: &Config, row: &ScheduleRow, now: Timestamp) -> 
     Ok(made)
 }
 
-/// Makes the task of a tick; 0 if one with its unique key is there.
+/// Makes the task of a tick, and counts it; returns 0 if its unique key is taken.
 fn make(
     tx: &Tx<'_>,
     config: &Config,
@@ -369,14 +371,14 @@ fn make(
     }
 }
 
-/// What a run is for.
+/// The time of a run, and who has made it.
 #[derive(Clone, Copy)]
 pub(super) struct Tick {
     pub time: Timestamp,
     pub by_hand: bool,
 }
 
-/// Makes a run.
+/// Makes a run, which waits for the runs before it if `waits`.
 pub(super) fn make_run(
     tx: &Tx<'_>,
     config: &Config,
@@ -408,7 +410,7 @@ pub(super) fn make_run(
     Ok(made)
 }
 
-/// Cancels the run that waits: a newer one takes its place.
+/// Cancels the run of a schedule that waits, because a newer one replaces it.
 pub(super) fn replace_waiting(tx: &Tx<'_>, schedule_id: i64, now: Timestamp) -> Sql<()> {
     let Some(id) = schedule_runs::first(tx, schedule_id, true)? else { return Ok(()) };
     let row = HotRow::get(tx.conn, id)?;
@@ -419,7 +421,7 @@ pub(super) fn replace_waiting(tx: &Tx<'_>, schedule_id: i64, now: Timestamp) -> 
     schedule_runs::set_live(tx, id, schedule_runs::WAITS, schedule_runs::OVER)
 }
 
-/// All runs of a schedule have ended: if its ticks follow the ends of its runs, it gets the next.
+/// Sets the next tick of a schedule whose runs have all ended, if its ticks follow the ends of its runs.
 pub(super) fn run_ended(tx: &Tx<'_>, schedule_id: i64, at: Timestamp) -> Sql<()> {
     let Some(row) = ScheduleRow::by_id(tx.conn, schedule_id)?.filter(|row| row.standing.next.is_none())
     else {

@@ -1,11 +1,11 @@
-//! Finding the tasks, or dead letters, that a filter means.
+//! Finds the tasks or dead letters that match a filter.
 //!
-//! A search of a large file can take minutes. So it goes in slices, each bounded by the rows that it looks at and not by those that it
-//! finds, and each on a snapshot of its own: no lock is held in between, and no old snapshot that would let the WAL grow. It goes by id,
-//! so tasks that change meanwhile are neither met twice nor passed over: the slices see each as it is when they come to it.
+//! A search of a large file can take minutes. So it runs in slices, each bounded by the rows that it reads, not by those that it
+//! finds, and each on a snapshot of its own: between slices it holds no lock, and no old snapshot that would let the WAL grow. It goes by
+//! id, so tasks that change meanwhile are neither found twice nor skipped: a slice sees each task as it is at that moment.
 //!
-//! Where an index has all that a filter can mean, the search goes along it and does not see the other tasks. `SUCCEEDED` tasks stand
-//! in none, because each task would pay for it.
+//! Where an index holds every task that can match, the search scans that index and reads no other tasks. No index holds `SUCCEEDED`
+//! tasks, because each task would pay for it.
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -15,15 +15,15 @@ use super::ready::{Priorities, ReadyQueues};
 use crate::store::error::Sql;
 use crate::task::{Filter, Hold, Progress, State, TaskId, Timestamp};
 
-/// Rows that the first slice looks at. A page of a list is often full by then.
+/// Rows that the first slice reads. They often fill a page of a list.
 const FIRST_SLICE: usize = 500;
-/// Rows that a slice looks at later.
+/// Rows that a later slice reads, at most.
 const SLICE: usize = 10_000;
-/// The same where the text of each is read.
+/// Rows that a slice reads with a text filter, which reads the texts of each row.
 const TEXT_SLICE: usize = 500;
-/// Named tasks that a slice looks up.
+/// Tasks named by id that a slice looks up.
 const NAMED_SLICE: usize = 5_000;
-/// Queues and priorities with ready tasks that are looked through one by one; where there are more, all that is ready is sorted by id.
+/// Pairs of queue and priority with ready tasks that are scanned one by one. With more pairs, all ready tasks are sorted by id.
 const READY_LANES: usize = 64;
 
 /// The order of ids that a search goes by.
@@ -46,8 +46,8 @@ pub(crate) enum Among {
     Letters,
 }
 
-/// The conditions that all ways of finding share. `?1` and `?2` are the ids to look between, `?3` and `?4` belong to the way; `$hold` is
-/// the condition on the hold, which dead letters have not.
+/// The conditions that all access paths share. `?1` and `?2` are the ids to look between, `?3` and `?4` belong to the path; `$hold` is
+/// the condition on the hold, which dead letters do not have.
 macro_rules! find {
     ($from:literal, $id:literal, $hold:literal, $order:literal) => {
         concat!(
@@ -93,7 +93,7 @@ macro_rules! edge {
     };
 }
 
-/// Ids that an index has, in their order; each is then looked up by itself.
+/// The ids in an index, in order; each task is then looked up by its id.
 macro_rules! list {
     ($from:literal, $order:literal) => {
         concat!(
@@ -105,7 +105,7 @@ macro_rules! list {
     };
 }
 
-/// A way along the ids, through one index; statements for both orders.
+/// An access path: a scan in the order of ids through one index, with statements for both orders.
 #[derive(Clone, Copy)]
 struct Way {
     find: [&'static str; 2],
@@ -137,26 +137,26 @@ macro_rules! way {
     };
 }
 
-/// All tasks. Each way names its index (or the lack of one), so that no statistics of the file can turn it.
+/// All tasks. Each path names its index (or that it uses none), so that statistics in the file cannot change its plan.
 const ALL: Way = way!("perdura_tasks t NOT INDEXED WHERE TRUE");
-/// Those that a thread executes. The index has them by queue, and the plus keeps statistics from turning the walk into jumps.
+/// Those in flight, in one state. The index orders them by queue; the unary plus keeps statistics from making the scan a skip scan.
 const IN_FLIGHT: Way = way!("perdura_tasks t INDEXED BY perdura_in_flight WHERE t.in_flight = 1 AND t.state = ?3", id "+t.task_id");
-/// Those that ended badly, in one state.
+/// Those that ended without success, in one state.
 const ENDED: Way = way!("perdura_tasks t INDEXED BY perdura_ended WHERE t.state > 2 AND t.state = ?3");
-/// Those that wait.
+/// Queued tasks that are held.
 const HELD: Way = way!("perdura_tasks t INDEXED BY perdura_held WHERE t.state = 0 AND t.hold > 0");
-/// Those that are ready, of one queue and priority.
+/// Ready tasks of one queue and priority.
 const READY: Way = way!(
     "perdura_tasks t INDEXED BY perdura_ready WHERE t.state = 0 AND t.hold = 0 AND t.queue_id = ?3 AND t.priority = ?4"
 );
-/// Those that are ready, whatever their queue.
+/// Ready tasks of all queues.
 const ALL_READY: Way = way!("perdura_tasks t INDEXED BY perdura_ready WHERE t.state = 0 AND t.hold = 0");
 /// Tasks and letters with a tag.
 const TAGGED: Way = way!("perdura_args t INDEXED BY perdura_tags WHERE t.tag = ?3", list);
 const LETTERS: Way =
     way!("perdura_dead_letters t NOT INDEXED WHERE TRUE", id "t.task_id", hold "?14 IS NULL");
 
-/// One task, by its id: SQLite answers that by the id whatever the statistics say.
+/// One task, by its id: SQLite uses the rowid whatever the statistics say.
 const ONE_TASK: &str = find!(
     "perdura_tasks t WHERE t.task_id = ?3",
     "t.task_id",
@@ -166,7 +166,7 @@ const ONE_TASK: &str = find!(
 const ONE_LETTER: &str =
     find!("perdura_dead_letters t WHERE t.task_id = ?3", "t.task_id", "?14 IS NULL", "ASC");
 
-/// A way, and what it needs.
+/// An access path and its parameters.
 struct SearchLane {
     way: Way,
     keys: [Value; 2],
@@ -182,20 +182,20 @@ impl SearchLane {
     }
 }
 
-/// A search that can go on.
+/// A search in progress.
 pub(crate) struct Search {
     filter: Filter,
     among: Among,
     order: Order,
-    /// The ids that it has still to look between, both excluded; none: it is over.
+    /// The ids that it has still to look between, both excluded; none: it has ended.
     rest: Option<(i64, i64)>,
-    /// The ids that are named, if the filter names any; the next one is the last.
+    /// The ids that are left to look up, if the filter names any; they are taken from the end.
     named: Option<Vec<i64>>,
     slice: usize,
 }
 
 impl Search {
-    /// A search for what matches a filter, in an order. The filter's limit is ignored.
+    /// A search for all that matches a filter. The filter's limit is ignored.
     pub(crate) fn new(filter: &Filter, among: Among, order: Order) -> Search {
         let low = filter.after.map_or(i64::MIN, TaskId::as_i64);
         let high = filter.before.map_or(i64::MAX, TaskId::as_i64);
@@ -234,7 +234,7 @@ impl Search {
         self.rest.is_none()
     }
 
-    /// Its progress: the ids that it has looked through, of all that the file has had.
+    /// Its progress: the ids that it has passed, of those from the oldest to the newest in the file.
     pub(crate) fn progress(&self, conn: &Connection) -> Sql<Progress> {
         let sql = match self.among {
             Among::Tasks => {
@@ -254,7 +254,7 @@ impl Search {
         Ok(Progress { done: total.saturating_sub(left), total })
     }
 
-    /// What the next slice finds, in order, at most `limit`.
+    /// Runs the next slice: what it finds, in order, at most `limit`.
     pub(crate) fn step(&mut self, conn: &Connection, limit: usize) -> Sql<Vec<TaskId>> {
         let Some((low, high)) = self.rest else { return Ok(Vec::new()) };
         let Some(check) = Check::new(conn, &self.filter, self.among)? else {
@@ -307,7 +307,7 @@ impl Search {
         }
     }
 
-    /// The ways that together find everything that can match the filter.
+    /// The access paths that together find everything that can match the filter.
     fn lanes(&self, conn: &Connection, check: &Check<'_>) -> Sql<Vec<SearchLane>> {
         if let Some(tag) = &self.filter.tag {
             return Ok(vec![SearchLane::of(TAGGED, tag.clone(), Value::Null)]);
@@ -335,15 +335,15 @@ impl Search {
     }
 }
 
-/// A text as it stands in the JSON of args whose lists of strings are written with blanks between them; none if that is as it stands
-/// elsewhere.
+/// A text escaped as in JSON, to search args in which a blank replaces the `","` between the strings of a list; none if that search can
+/// find nothing more than the plain one.
 fn as_in_args(text: &str) -> Option<String> {
     let json = serde_json::Value::from(text).to_string();
     let escaped = &json[1..json.len() - 1];
     (escaped != text || text.contains(' ')).then(|| escaped.to_owned())
 }
 
-/// The next of the named tasks, which are taken from the end.
+/// Looks up the next tasks named by id, and keeps those that match.
 fn look_up(conn: &Connection, named: &mut Vec<i64>, check: &Check<'_>, limit: usize) -> Sql<Vec<TaskId>> {
     let mut found = Vec::new();
     for _ in 0..NAMED_SLICE {
@@ -358,7 +358,7 @@ fn look_up(conn: &Connection, named: &mut Vec<i64>, check: &Check<'_>, limit: us
     Ok(found)
 }
 
-/// The ways along what is ready.
+/// The access paths for ready tasks.
 fn ready_lanes(conn: &Connection, queue_id: Option<i64>) -> Sql<Vec<SearchLane>> {
     let mut queues = ReadyQueues::new(conn)?;
     let mut priorities = Priorities::new(conn)?;
@@ -381,7 +381,7 @@ fn ready_lanes(conn: &Connection, queue_id: Option<i64>) -> Sql<Vec<SearchLane>>
     Ok(lanes)
 }
 
-/// A filter as the statements ask it.
+/// A filter with its names resolved to ids, ready to be bound.
 pub(crate) struct Check<'f> {
     filter: &'f Filter,
     among: Among,
@@ -390,7 +390,7 @@ pub(crate) struct Check<'f> {
 }
 
 impl<'f> Check<'f> {
-    /// None if no task can match: the file does not know the name or the queue, or its counters have none.
+    /// None if no task can match: the file does not know the name or the queue, or its counters show no such tasks.
     pub(crate) fn new(conn: &Connection, filter: &'f Filter, among: Among) -> Sql<Option<Check<'f>>> {
         let name_id = match &filter.task_name {
             Some(name) => find_task_name(conn, name)?,
@@ -409,14 +409,14 @@ impl<'f> Check<'f> {
         Ok(Some(check))
     }
 
-    /// Whether the counters know of tasks of the queue in these states, if it names one.
+    /// Whether the counters show tasks of the filter's queue in its states; true if it names no queue.
     fn are_counted(&self, conn: &Connection) -> Sql<bool> {
         let Some(queue_id) = self.queue_id.filter(|_| self.among == Among::Tasks) else { return Ok(true) };
         let sql = "SELECT EXISTS (SELECT 1 FROM perdura_counts WHERE queue_id = ?1 AND n > 0 AND (1 << state) & ?2 <> 0)";
         Ok(conn.prepare_cached(sql)?.query_row((queue_id, self.filter.state_mask()), |row| row.get(0))?)
     }
 
-    /// Whether a task matches the filter. Its bounds of ids and its limit are ignored.
+    /// Whether a task matches the filter. The filter's bounds of ids and its limit are ignored.
     pub(crate) fn is_meant(&self, conn: &Connection, id: i64) -> Sql<bool> {
         let sql = if self.among == Among::Tasks { ONE_TASK } else { ONE_LETTER };
         Ok(!self.run(conn, sql, &[id.into(), Value::Null], ANY, 1)?.is_empty())

@@ -1,4 +1,4 @@
-//! Settles: the writes that end an attempt, and those of an attempt that goes on. All are fenced by the generation.
+//! Settles: the writes that end an attempt, and the writes of a running attempt. All are fenced by the generation.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::task::{
     Timestamp, Verdict, Written,
 };
 
-/// What decides whether and when a task is tried again.
+/// The settings that decide whether and when a task is tried again.
 #[derive(Debug, Clone)]
 pub(crate) struct SettleRules {
     pub policy: RetryPolicy,
@@ -32,11 +32,11 @@ pub(crate) struct SettleRules {
 /// The type of the error that a lost attempt leaves.
 pub(crate) const TASK_LOST: &str = "TaskLost";
 
-/// Attempts that are kept of a task: so many of the first, and as many of the last.
+/// How many of the first attempts of a task are kept, and how many of the last.
 const ATTEMPTS_KEPT: i64 = 10;
 
 impl SettleRules {
-    /// The wait after the row's newest attempt has failed.
+    /// The wait for the next attempt after the newest one has failed.
     pub(crate) fn delay(&self, file_id: &[u8; 16], row: &HotRow, base: Option<Duration>) -> Duration {
         let n = row.task_state.attempt_number;
         let policy = RetryPolicy { backoff: base.unwrap_or(self.policy.backoff), ..self.policy };
@@ -51,21 +51,21 @@ impl SettleRules {
 
 const WRITE_RESULT: &str = "INSERT OR REPLACE INTO perdura_results (task_id, result) VALUES (?1, ?2)";
 
-/// What became of a settle.
+/// The result of a settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
-    /// The attempt has ended as told; if it failed, its task is in this state now.
+    /// The attempt has ended; if it failed, with the state that its task has now.
     Done(Option<State>),
     /// It was not the running attempt any more; nothing was changed.
     Superseded,
 }
 
-/// What to tell about the settled attempts.
+/// What the caller is to log about the settled attempts.
 #[derive(Debug, Default)]
 pub(crate) struct SettleReport {
     /// Tasks whose attempt was not the running one any more, for which nothing was changed.
     pub late: Vec<TaskId>,
-    /// Attempts that failed, with where their tasks have gone: `QUEUED`, `FAILED` or `LOST`.
+    /// Attempts that failed, with the states that their tasks have now: `QUEUED`, `FAILED` or `LOST`.
     pub failed: Vec<(TaskId, State)>,
 }
 
@@ -95,10 +95,10 @@ pub(crate) fn settle<'s>(
     Ok(told)
 }
 
-/// Ends an attempt that has succeeded, within the transaction that its handler has written in. Its worker stays busy.
+/// Ends an attempt that has succeeded, in the transaction of its handler. Its worker stays busy: nothing is added to `settled`.
 ///
 /// # Errors
-/// `Superseded`: nothing of the transaction may stay.
+/// `Superseded`: the transaction must be rolled back.
 #[cfg(feature = "rusqlite")]
 pub(crate) fn succeed(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: Timestamp) -> Sql<()> {
     let mut success = Success::new(tx)?;
@@ -110,12 +110,13 @@ pub(crate) fn succeed(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: Tim
     Ok(())
 }
 
-/// The hottest writes beside the claim: a first attempt that succeeded, with nothing else to mend but a permit that it gives back. Its transition is
-/// written here and not asked of `lifecycle::next`, which would have to read the row first: the WHERE says what that function would look at.
+/// The fast path of a settle: a first attempt that succeeded, of a task with no extras but needs and a permit. With the claim it is the hottest
+/// write. It writes the transition itself instead of calling `lifecycle::next`, which would need the row first: the WHERE has the conditions
+/// of that function.
 struct Success<'c> {
     task: Prepared<'c>,
     result: Prepared<'c>,
-    /// Made when the first one comes.
+    /// Prepared for the first task with a limit.
     limited: Option<Limited<'c>>,
 }
 
@@ -136,7 +137,7 @@ impl<'c> Success<'c> {
         Ok(Success { task, result, limited: None })
     }
 
-    /// Writes the row of such an attempt; says whether it was one.
+    /// Writes the row of such an attempt; returns false if it is not one.
     fn end(&mut self, tx: &Tx<'c>, s: &Settlement, late: bool, now: Timestamp) -> Sql<bool> {
         let row = (late, now.as_millis(), s.task_id.as_i64(), s.generation.cast_signed());
         if !s.is_limited {
@@ -156,13 +157,13 @@ impl<'c> Success<'c> {
         match limited.task.run(row) {
             Ok(1) => {}
             Err(fault) if !fault.is_damage() => return Err(fault),
-            _ => return Ok(false), // whoever reads the row first says what is wrong with it
+            _ => return Ok(false), // the slow path reads the row and reports what is wrong with it
         }
         limited.leave.run(tx, s.task_id)?;
         Ok(true)
     }
 
-    /// Settles it if it is such an attempt; says whether it was.
+    /// Settles such an attempt; returns false if it is not one.
     fn settle(&mut self, tx: &Tx<'c>, s: &Settlement, now: Timestamp) -> Sql<bool> {
         let Verdict::Succeeded { result, late } = &s.verdict else { return Ok(false) };
         let id = s.task_id.as_i64();
@@ -183,7 +184,7 @@ impl<'c> Success<'c> {
 }
 
 impl<'c> Success<'c> {
-    /// Ends an attempt, the fast way if that is open to it.
+    /// Ends an attempt, on the fast path if possible.
     fn end_any(&mut self, tx: &Tx<'c>, s: &Settlement, rules: &SettleRules, now: Timestamp) -> Sql<Settled> {
         if matches!(s.verdict, Verdict::Committed) || self.settle(tx, s, now)? {
             return Ok(Settled::Done(None));
@@ -191,7 +192,8 @@ impl<'c> Success<'c> {
         settle_one(tx, s, rules, now)
     }
 
-    /// The same for one that makes tasks. If the file refuses one of them (it names a condition too many), the attempt has failed for good instead.
+    /// The same for an attempt that makes tasks. If the file refuses one of them (it has no room for a new condition), the attempt fails for
+    /// good instead.
     fn end_parent(
         &mut self,
         tx: &Tx<'c>,
@@ -211,7 +213,7 @@ impl<'c> Success<'c> {
     }
 }
 
-/// Ends any attempt.
+/// Ends any attempt, by the rules.
 pub(super) fn settle_one(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: Timestamp) -> Sql<Settled> {
     let is_mine = |row: &HotRow| row.generation == s.generation.cast_signed();
     let Some(row) = HotRow::find(tx.conn, s.task_id)?.filter(is_mine) else {
@@ -286,7 +288,7 @@ pub(super) fn settle_one(tx: &Tx<'_>, s: &Settlement, rules: &SettleRules, now: 
     Ok(Settled::Done(has_failed.then_some(next.task_state.state)))
 }
 
-/// The steps of a task go when it succeeds; one that falls asleep keeps that.
+/// Deletes the steps of a task that succeeds, and stores the sleep of one that falls asleep; returns its extras.
 fn steps_follow(
     tx: &Tx<'_>,
     s: &Settlement,
@@ -299,7 +301,7 @@ fn steps_follow(
             steps::forget_steps(tx, s.task_id)?;
             Ok(extras.without(Extras::STEPS))
         }
-        // Whatever else it came to (it was cancelled, it had been given up), it has not slept.
+        // Only if it really sleeps: it may have been cancelled, or given up as LOST.
         Verdict::Snoozed { sleep: Some(sleep), .. }
             if next.ending == HistoryEntry::Refund && !planted("g18-a-sleep-is-forgotten") =>
         {
@@ -310,7 +312,7 @@ fn steps_follow(
     }
 }
 
-/// Makes the tasks that the attempt has asked for.
+/// Enqueues the tasks that the attempt has asked for.
 fn make_children(tx: &Tx<'_>, s: &Settlement, now: Timestamp) -> Sql<()> {
     if s.children.is_empty() || planted("g17-children-are-forgotten") {
         return Ok(());
@@ -318,7 +320,7 @@ fn make_children(tx: &Tx<'_>, s: &Settlement, now: Timestamp) -> Sql<()> {
     enqueue(tx, &s.children, now).map(drop)
 }
 
-/// Counts an attempt that has come to an end of its own.
+/// Counts an attempt in the rollups: how long it ran and, if known, how long it waited.
 fn roll_up(tx: &Tx<'_>, s: &Settlement, measure: Measure, now: Timestamp) -> Sql<()> {
     let name_id = tx.name_id(&s.task_name)?;
     tx.roll_up(now, name_id, measure, Some(s.ran));
@@ -328,7 +330,7 @@ fn roll_up(tx: &Tx<'_>, s: &Settlement, measure: Measure, now: Timestamp) -> Sql
     Ok(())
 }
 
-/// As what an attempt counts that ended so; none if it was refunded.
+/// The measure that counts an attempt with this end; none if it was refunded.
 pub(crate) fn measure(next: &Transition) -> Option<Measure> {
     match (next.task_state.state, next.ending) {
         (State::Succeeded, _) => Some(Measure::Succeeded),
@@ -340,7 +342,7 @@ pub(crate) fn measure(next: &Transition) -> Option<Measure> {
     }
 }
 
-/// What the attempt leaves in its history.
+/// The outcome and the error of an attempt, for its history.
 fn report(row: &HotRow, next: &Transition, verdict: &Verdict) -> (AttemptOutcome, ErrorReport) {
     let outcome = match (next.task_state.state, verdict) {
         (State::Cancelled, _) => AttemptOutcome::Cancelled,
@@ -361,7 +363,7 @@ fn report(row: &HotRow, next: &Transition, verdict: &Verdict) -> (AttemptOutcome
     (outcome, error)
 }
 
-/// Keeps the error with the task and leaves the attempt in its history: the first and the last few.
+/// Stores the error of a task, and adds the attempt to its history, which keeps the first and the last 10.
 pub(crate) fn close_attempt(
     tx: &Tx<'_>,
     row: &HotRow,
@@ -408,7 +410,7 @@ fn write_news(tx: &Tx<'_>, id: TaskId, generation: u64, news: &PendingOutput) ->
     }
 }
 
-/// Writes what is kept of a stream. The first of an attempt takes that of attempts away that nobody can look at any more.
+/// Writes what is kept of a stream. The first write of an attempt deletes the output of earlier attempts that are not in the history.
 fn write_output(tx: &Tx<'_>, id: TaskId, generation: i64, written: &Written) -> Sql<()> {
     let Written { stream, first, last, bytes } = written;
     let bytes = i64::try_from(*bytes).unwrap_or(i64::MAX);
@@ -425,7 +427,7 @@ fn write_output(tx: &Tx<'_>, id: TaskId, generation: i64, written: &Written) -> 
     )
 }
 
-/// Deletes the output of attempts before this one that have no row of their own.
+/// Deletes the output of earlier attempts that are not in the history.
 fn forget_output(tx: &Tx<'_>, id: TaskId, generation: i64) -> Sql<()> {
     tx.run(
         "DELETE FROM perdura_output WHERE task_id = ?1 AND generation < ?2 AND NOT EXISTS (
@@ -459,7 +461,7 @@ pub(crate) fn save_checkpoint(tx: &Tx<'_>, id: TaskId, generation: u64, checkpoi
     Ok(())
 }
 
-/// Saves a running attempt's news; those of one which is not the running one any more are left out.
+/// Saves the new output and progress of a running attempt; does nothing if the attempt is no longer the running one.
 pub(crate) fn save_pending(tx: &Tx<'_>, id: TaskId, generation: u64, news: &PendingOutput) -> Sql<()> {
     match check_fence(tx, id, generation) {
         Ok(()) => write_news(tx, id, generation, news),
@@ -468,7 +470,7 @@ pub(crate) fn save_pending(tx: &Tx<'_>, id: TaskId, generation: u64, news: &Pend
     }
 }
 
-/// Gives a silent attempt up as LOST; its thread may still end it. Nothing happens if it has ended meanwhile.
+/// Marks the task of a silent attempt as LOST; its thread may still end the attempt. Does nothing if it has ended meanwhile.
 pub(crate) fn fall_silent(
     tx: &Tx<'_>,
     id: TaskId,

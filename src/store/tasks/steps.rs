@@ -1,6 +1,6 @@
-//! Steps of tasks that are done: kept from one attempt to the next, and gone with success.
+//! Completed steps of tasks: kept from one attempt to the next, and deleted when the task succeeds.
 //!
-//! The bit [`Extras::STEPS`] of a task says that it has some.
+//! The bit [`Extras::STEPS`] of a task says that it has stored steps.
 
 use std::hash::Hasher;
 
@@ -13,7 +13,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{Extras, StepKey, StepRecord, TaskId, Timestamp};
 
-/// Keeps what a step of a running attempt has given.
+/// Stores the result of a step of a running attempt.
 ///
 /// # Errors
 /// `Superseded`.
@@ -38,7 +38,7 @@ pub(crate) fn save_step(
     insert(tx, id, step, Some(result), now)
 }
 
-/// Keeps that a task sleeps: its attempt ends with it.
+/// Stores that a task sleeps. Its attempt ends in the same transaction.
 pub(super) fn fall_asleep(tx: &Tx<'_>, id: TaskId, sleep: &str, now: Timestamp) -> Sql<()> {
     insert(tx, id, &StepKey { name: sleep.to_owned(), number: None }, None, now)
 }
@@ -50,13 +50,13 @@ fn insert(tx: &Tx<'_>, id: TaskId, step: &StepKey, result: Option<&str>, now: Ti
     )
 }
 
-/// Forgets the steps of a task, or of a dead letter.
+/// Deletes the steps of a task, or of a dead letter.
 pub(super) fn forget_steps(tx: &Tx<'_>, id: TaskId) -> Sql<()> {
     tx.run("DELETE FROM perdura_steps INDEXED BY perdura_steps_by_task WHERE task_id = ?1", [id.as_i64()])
         .map(drop)
 }
 
-/// Gives the steps of a dead letter to the new task that is made of it; says what that has beside its row then.
+/// Copies the steps of a dead letter to the new task that replays it; returns the bit for them.
 pub(super) fn copy_steps(tx: &Tx<'_>, letter: TaskId, new: TaskId) -> Sql<Extras> {
     if planted("g18-a-replay-does-its-steps-again") {
         return Ok(Extras::NONE);
@@ -69,7 +69,7 @@ pub(super) fn copy_steps(tx: &Tx<'_>, letter: TaskId, new: TaskId) -> Sql<Extras
     Ok(Extras::STEPS.only_if(copied > 0))
 }
 
-/// What the steps of a task, or of a dead letter, are called, in no order: at most `limit`.
+/// The keys of the steps of a task, or of a dead letter, in no order: at most `limit`.
 pub(crate) fn step_keys(conn: &Connection, id: TaskId, limit: usize) -> Sql<Vec<StepKey>> {
     let mut statement = conn.prepare_cached(
         "SELECT step, number FROM perdura_steps INDEXED BY perdura_steps_by_task WHERE task_id = ?1 LIMIT ?2",
@@ -81,14 +81,14 @@ pub(crate) fn step_keys(conn: &Connection, id: TaskId, limit: usize) -> Sql<Vec<
     Ok(keys.collect::<rusqlite::Result<_>>()?)
 }
 
-/// What a step has given, as JSON; the inner one is none of a sleep.
+/// The result of a step, as JSON; none if the step is not stored, `Some(None)` if it is a sleep.
 pub(crate) fn step_result(conn: &Connection, id: TaskId, step: &StepKey) -> Sql<Option<Option<String>>> {
     let sql = "SELECT result FROM perdura_steps INDEXED BY perdura_steps_by_task WHERE task_id = ?1 AND step = ?2 AND number = ?3";
     let mut statement = conn.prepare_cached(sql)?;
     Ok(statement.query_row((id.as_i64(), &step.name, step.number_code()), |row| row.get(0)).optional()?)
 }
 
-/// The steps of a task, or of a dead letter: in the order in which they were done.
+/// The steps of a task, or of a dead letter, in the order in which they were done.
 pub(crate) fn steps(conn: &Connection, id: TaskId) -> Sql<Vec<StepRecord>> {
     let mut statement = conn.prepare_cached(
         "SELECT step, number, done_at_ms, result FROM perdura_steps INDEXED BY perdura_steps_by_task WHERE task_id = ?1 ORDER BY step_id",
@@ -106,7 +106,7 @@ pub(crate) fn steps(conn: &Connection, id: TaskId) -> Sql<Vec<StepRecord>> {
 
 /// The name of the sleep that a task waits for; none if it waits for something else.
 pub(crate) fn sleeps(conn: &Connection, id: TaskId) -> Sql<Option<String>> {
-    // Each value is looked up by itself: in a join, statistics of a young file would turn the lookup into a scan.
+    // Subqueries, not a join: in a join, statistics of a young file could turn the lookup into a scan.
     let sql = "SELECT step FROM perdura_steps INDEXED BY perdura_steps_by_task WHERE task_id = ?1 AND result IS NULL
                    AND done_at_ms >= (SELECT t.started_at_ms FROM perdura_tasks t WHERE t.task_id = ?1 AND t.state = 0 AND t.hold = 3)
                    AND NOT EXISTS (SELECT 1 FROM perdura_attempts a WHERE a.task_id = ?1
@@ -115,10 +115,10 @@ pub(crate) fn sleeps(conn: &Connection, id: TaskId) -> Sql<Option<String>> {
     Ok(conn.prepare_cached(sql)?.query_row([id.as_i64()], |row| row.get(0)).optional()?)
 }
 
-/// A key for something that a task does in the world: SipHash-2-4-128 of the task and the name, keyed with the file's random id.
+/// An idempotency key for an effect of a task: SipHash-2-4-128 of the task and the name, keyed with the file's random id.
 ///
-/// The task is the one at the beginning of its line of replays. It is named by its id and by the random token of its enqueue: after a backup was
-/// restored, or under `relaxed` after a power cut, another task gets its number, and is to have other keys.
+/// A task that replays others has the keys of the first task in that line. The hash takes the id and the random token of its enqueue: after a
+/// backup was restored, or under `relaxed` after a power cut, another task may get the same id, and must have other keys.
 pub(crate) fn idempotency_key(conn: &Connection, file_id: &[u8; 16], id: TaskId, name: &str) -> Sql<String> {
     let sql = if planted("g18-a-replay-has-idempotency-keys-of-its-own") {
         "SELECT task_id, token FROM perdura_args WHERE task_id = ?1"

@@ -1,8 +1,10 @@
-//! Suspects: tasks that were running when a process died. They run one at a time, beside the others, until they come to an end
-//! of their own or have been running for a minute; so whichever of them kills the process again takes no other suspect with it, and one
-//! that hangs does not stop the others for ever.
+//! Suspects: tasks that were running when a process died. They run one at a time, beside all other tasks.
 //!
-//! A suspect that is not on is held; whatever moves one calls [`pass_turn`] in the same transaction.
+//! A task stays a suspect until an attempt of it ends without a crash, or has been running for a minute. So a suspect that kills the process again takes no other
+//! suspect with it, and one that hangs does not hold up the others for ever.
+//!
+//! At most one suspect has the turn; the others are held. A write that changes a suspect notes it ([`Tx::suspect_moved`]), and [`pass_turn`] gives the turn on before
+//! the COMMIT.
 
 use super::damaged::unless_damaged;
 use super::epoch::is_served;
@@ -14,7 +16,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{TaskId, Timestamp};
 
-/// Passes on the turn, if a write of this transaction has touched a suspect, or what bounds a queue; says whether one had.
+/// Passes on the turn if a write of this transaction has changed a suspect, or the bounds of a queue; returns whether one has.
 pub(crate) fn pass_turn(tx: &Tx<'_>) -> Sql<bool> {
     let moved = tx.gathered(|all| std::mem::take(&mut all.suspects_moved));
     if moved {
@@ -23,10 +25,11 @@ pub(crate) fn pass_turn(tx: &Tx<'_>) -> Sql<bool> {
     Ok(moved)
 }
 
-/// Gives the turn to the first suspect, by priority and then by id, of the queues that are served, not paused and not shut, unless one of
-/// them runs. One that has the turn and is not claimed yet loses it to one that goes before it, or may go while its own queue is shut.
+/// Gives the turn to the first suspect, by priority and then by id, of the queues that are served, not paused and not shut, unless a
+/// suspect runs. A suspect that has the turn and is not claimed yet loses it to one with a higher priority or a lower id, and to any other
+/// while its own queue is shut.
 ///
-/// In a transaction that does not know the time, queues count as open that are closed for a while or out of rate.
+/// In a transaction that does not know the time, closures and rates do not count: only a limit shuts a queue.
 fn give_turn(tx: &Tx<'_>) -> Sql<()> {
     let runs = "SELECT EXISTS (SELECT 1 FROM perdura_tasks INDEXED BY perdura_suspects WHERE suspect = 1 AND state = 1)";
     if tx.one(runs, [], |row| row.get(0))? && !planted("g06-suspects-run-together") {
@@ -61,7 +64,7 @@ fn give_turn(tx: &Tx<'_>) -> Sql<()> {
     Ok(())
 }
 
-/// A suspect that has been running for long is none any more, and the next one gets the turn. Nothing happens if that attempt has ended.
+/// Clears the mark of a suspect that has been running for long, and so passes on the turn. Does nothing if that attempt has ended.
 pub(crate) fn spare(tx: &Tx<'_>, id: TaskId, generation: u64, now: Timestamp) -> Sql<()> {
     let row = HotRow::find(tx.conn, id)?.filter(|row| row.generation == generation.cast_signed());
     match row {
@@ -72,7 +75,7 @@ pub(crate) fn spare(tx: &Tx<'_>, id: TaskId, generation: u64, now: Timestamp) ->
 
 /// Takes the turn back from suspects of a queue that was paused, or is not served.
 pub(crate) fn take_turn_back(tx: &Tx<'_>, queue_id: i64) -> Sql<()> {
-    // Named, because SQLite would go through all that is ready.
+    // The index is named, because SQLite would scan all ready tasks of the queue.
     let sql = "SELECT task_id FROM perdura_tasks INDEXED BY perdura_suspects
                WHERE suspect = 1 AND state = 0 AND hold = 0 AND queue_id = ?1";
     take_back_from(tx, tx.numbers(sql, [queue_id])?)
@@ -86,7 +89,7 @@ fn take_back_from(tx: &Tx<'_>, holders: Vec<i64>) -> Sql<()> {
     Ok(())
 }
 
-/// A new owner serves other queues than the one before: takes the turn back from suspects that nobody will claim.
+/// For a new owner, which may serve other queues: takes the turn back from suspects in queues that it does not serve.
 pub(crate) fn serve(tx: &Tx<'_>) -> Sql<()> {
     let sql = concat!(
         "SELECT DISTINCT t.queue_id FROM perdura_tasks t INDEXED BY perdura_suspects

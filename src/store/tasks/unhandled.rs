@@ -1,4 +1,4 @@
-//! Tasks whose name no handler knew, and one knows now: a new owner lifts their hold.
+//! Lifts the holds of tasks whose name no handler knew, when an owner knows it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::store::commit::tx::Tx;
 use crate::store::error::Sql;
 use crate::task::{HandledNames, TaskId, Timestamp};
 
-/// How far a pass over the tasks with an unknown name has come: each is looked at once, whatever becomes of it.
+/// Cursor of a pass over the tasks with an unknown name. A pass looks at each task once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lifting {
     name_id: i64,
@@ -19,15 +19,14 @@ pub(crate) struct Lifting {
 }
 
 impl Lifting {
-    /// Nothing has been looked at yet.
+    /// The start of a pass.
     pub(crate) const START: Lifting = Lifting { name_id: i64::MIN, task_id: i64::MIN };
 }
 
-/// Lifts the hold of tasks that a handler knows now: their name, in the version of their args. Looks at up to `limit` tasks; answers
-/// with where to go on, unless the pass has come to its end.
+/// Lifts the hold of tasks whose name, in the version of their args, a handler knows. Looks at up to `limit` tasks; returns the new cursor,
+/// none at the end of the pass.
 ///
-/// The claims of the same commit may hold a task again. So the pass goes on behind what it has seen, and not from the start until
-/// nothing is found any more.
+/// The claims of the same commit may hold a task again, so a pass that always began at the start might not end.
 pub(crate) fn lift_known(
     tx: &Tx<'_>,
     known: &HandledNames,
@@ -60,7 +59,7 @@ pub(crate) fn lift_known(
     Ok(None)
 }
 
-/// The numbers of the names that handlers know, each with the newest version of its args.
+/// The ids of the names that handlers know, each with the newest version of its args.
 fn known_names(tx: &Tx<'_>, known: &HandledNames) -> Sql<BTreeMap<i64, u32>> {
     let mut numbers = BTreeMap::new();
     for (name, version) in known {
