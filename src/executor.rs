@@ -157,7 +157,7 @@ pub(crate) struct Executor {
     orders: Receiver<WorkerOrder>,
     registry: Arc<Registry>,
     port: Arc<dyn Port>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<(usize, JoinHandle<()>)>>,
 }
 
 impl Executor {
@@ -178,14 +178,15 @@ impl Executor {
     /// Starts one more worker.
     pub(crate) fn add_worker(&self) -> Result<(), Error> {
         let mut threads = lock(&self.threads);
-        threads.retain(|thread| !thread.is_finished());
+        threads.retain(|(_, thread)| !thread.is_finished());
         let (orders, registry, port) = (self.orders.clone(), self.registry.clone(), self.port.clone());
-        let builder = thread::Builder::new().name(format!("perdura-worker-{}", threads.len() + 1));
+        let number = (1..).find(|n| threads.iter().all(|(taken, _)| taken != n)).unwrap_or(0);
+        let builder = thread::Builder::new().name(format!("perdura-worker-{number}"));
         let thread = builder.spawn(move || work(&orders, &registry, &port)).map_err(|e| {
             Error::new(ErrorKind::Io, "a worker thread cannot be started; is the limit of threads reached?")
                 .with_source(e)
         })?;
-        threads.push(thread);
+        threads.push((number, thread));
         Ok(())
     }
 
@@ -193,7 +194,7 @@ impl Executor {
     /// detached. The senders of orders must be gone.
     pub(crate) fn join(&self, nothing_runs: bool) {
         let mut threads = lock(&self.threads);
-        for thread in threads.drain(..).filter(|thread| nothing_runs || thread.is_finished()) {
+        for (_, thread) in threads.drain(..).filter(|(_, thread)| nothing_runs || thread.is_finished()) {
             let _ = thread.join();
         }
     }

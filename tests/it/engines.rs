@@ -8,8 +8,8 @@ use std::time::Duration;
 use perdura::engine::{Collected, Engine, EngineError, JobEnd, JobFailure, JobId, JobStatus, NamedEngine};
 use perdura::testing::{ManualClock, ScriptedEngine, StartFault, SteppedQueue, at_every_commit};
 use perdura::{
-    AttemptOutcome, Builder, Config, ErrorKind, Filter, Hold, LostRetry, Options, OutputStream, Queue, State,
-    Task, TaskId,
+    AttemptOutcome, Builder, Clock, Config, ErrorKind, Filter, Hold, LostRetry, Options, OutputStream, Queue,
+    State, Task, TaskId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -484,11 +484,10 @@ fn g19_the_time_of_an_attempt_begins_when_the_engine_has_its_job() {
     assert_eq!((task.state, task.error_type.as_deref()), (State::Failed, Some("NoSuchData")));
 }
 
-#[test]
-fn the_end_of_an_outage_does_not_open_what_a_handler_has_closed() {
-    let engine = ScriptedEngine::new();
+/// A queue that a handler has closed for an hour, and an outage of its engine for less; and until when the handler has closed it.
+fn closed_twice(engine: &ScriptedEngine) -> (SteppedQueue, Timestamp) {
     let builder = builder(Config::default()).outside(
-        &named(&engine),
+        &named(engine),
         |task: Train, _| match task.0 {
             0 => Err(perdura::Failure::throttle(60 * MINUTE)),
             n => Ok(n.into()),
@@ -499,13 +498,36 @@ fn the_end_of_an_outage_does_not_open_what_a_handler_has_closed() {
     let _ = tests.queue().enqueue(&Train(1)).unwrap();
     tests.run_until_idle().unwrap();
     tests.poll_engines().unwrap();
-    let closed = |tests: &SteppedQueue| tests.queue().counts().unwrap().queue("cluster").closed_until;
     let _ = tests.queue().enqueue(&Train(0)).unwrap();
     tests.run_until_idle().unwrap();
     let by_handler = closed(&tests).unwrap();
     engine.set_outage(Some(EngineError::unreachable("no route")));
     look(&mut tests);
     assert!(closed(&tests).unwrap() < by_handler);
+    (tests, by_handler)
+}
+
+fn closed(tests: &SteppedQueue) -> Option<Timestamp> {
+    tests.queue().counts().unwrap().queue("cluster").closed_until
+}
+
+#[test]
+fn g16_the_end_of_an_outage_that_nobody_hears_of_does_not_open_what_a_handler_has_closed() {
+    let (mut tests, by_handler) = closed_twice(&ScriptedEngine::new());
+    let waiting = tests.queue().enqueue(&Train(2)).unwrap().id();
+    while tests.clock().now() < by_handler.saturating_sub(MINUTE) {
+        tests.advance(MINUTE).unwrap();
+        assert_eq!(tests.run_one().unwrap(), None, "at {}", tests.clock().now());
+    }
+    assert_eq!((closed(&tests), get(&tests, waiting).attempt_number), (Some(by_handler), 0));
+    tests.advance(2 * MINUTE).unwrap();
+    assert!(tests.run_one().unwrap().is_some(), "it is open again");
+}
+
+#[test]
+fn the_end_of_an_outage_does_not_open_what_a_handler_has_closed() {
+    let engine = ScriptedEngine::new();
+    let (mut tests, by_handler) = closed_twice(&engine);
     engine.set_outage(None);
     tests.advance(MINUTE).unwrap();
     tests.poll_engines().unwrap();

@@ -204,12 +204,14 @@ fn claim_within(
     now: Timestamp,
     claiming: &mut Claiming<'_>,
 ) -> Sql<ClaimTurn> {
-    let gate = Gate::read(tx.conn, queue_id, now)?;
+    let mut gate = Gate::read(tx.conn, queue_id, now)?;
+    while gate.tidy(tx)? {
+        gate = Gate::read(tx.conn, queue_id, now)?;
+    }
     let Ok(room) = gate.room else {
         claiming.shut.insert(queue_id);
         return Ok(ClaimTurn::Empty);
     };
-    gate.tidy(tx)?;
     let before = claiming.claims.len();
     let workers = claiming.room.idle.saturating_sub(before);
     if gate.has_rate() && workers == 0 && !planted("g16-a-rate-is-spent-ahead") {

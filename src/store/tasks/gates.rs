@@ -121,13 +121,16 @@ impl Gate {
         self.limits.bucket.is_some()
     }
 
-    /// Deletes a closure that is over.
-    pub(crate) fn tidy(&self, tx: &Tx<'_>) -> Sql<()> {
-        let is_over = self.limits.closure.is_some() && self.room.is_ok();
-        if is_over && !end_closure(tx, self.queue_id)? {
-            return reopen(tx, self.queue_id);
+    /// Deletes a closure that is over. Returns whether one that was kept beside it may be in force again: then the gate is out of date.
+    pub(crate) fn tidy(&self, tx: &Tx<'_>) -> Sql<bool> {
+        if self.limits.closure.is_none() || self.room.is_err() {
+            return Ok(false);
         }
-        Ok(())
+        if end_closure(tx, self.queue_id)? {
+            return Ok(true);
+        }
+        reopen(tx, self.queue_id)?;
+        Ok(false)
     }
 
     /// Spends the rate for tasks that have been claimed.

@@ -72,8 +72,6 @@ pub(crate) fn end_jobs(
     rules: &SettleRules,
     now: Timestamp,
 ) -> Sql<()> {
-    let is_over =
-        |e: &Error| matches!(e.kind(), ErrorKind::Superseded | ErrorKind::NotFound | ErrorKind::WrongState);
     for (id, generation, verdict, news) in ends {
         match tx.whole(|| end_outside(tx, id, generation, verdict.clone(), news.clone(), rules, now)) {
             Err(Fault::Typed(e)) if is_over(&e) => {}

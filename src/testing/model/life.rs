@@ -1,7 +1,6 @@
 //! The model's rules for the life of a task: the effect of each step.
 //!
-//! Every method is one atomic step, as the queue commits it. `commits` has the steps of each
-//! operation.
+//! Every method is one atomic step, as the queue commits it. `commits` has the steps of each operation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,16 +14,14 @@ use crate::crash::CrashPoint;
 use crate::error::ErrorKind;
 use crate::task::{DEFAULT_QUEUE, Due, Enqueued, Hold, Options, State, TaskId, Timestamp};
 
-/// How long the wall clock must have been in step with the monotonic one before the retention
-/// deletes anything.
+/// How long the wall clock must have been in step with the monotonic one before the retention deletes anything.
 const STEADY_TIME: Duration = Duration::from_secs(5 * 60);
 /// A difference up to this is drift, not a jump.
 const DRIFT_MS: i128 = 60_000;
 /// The error type of an attempt whose process died.
 const TASK_LOST: &str = "TaskLost";
 
-/// The reference: the answers that a queue should give and the tasks that it should hold. See the
-/// [module](super).
+/// The reference: the answers that a queue should give and the tasks that it should hold. See the [module](super).
 #[derive(Clone, PartialEq)]
 pub struct Model<W> {
     pub(super) config: Config,
@@ -35,8 +32,7 @@ pub struct Model<W> {
     pub(super) letters: BTreeMap<TaskId, ModelLetter<W>>,
     last_id: i64,
     pub(super) paused: BTreeSet<String>,
-    /// Keys that are taken for a time, by queue and key: the task (which may be gone), and from
-    /// when to when.
+    /// Keys that are taken for a time, by queue and key: the task (which may be gone), and from when to when.
     pub(super) timed_keys: BTreeMap<(String, String), (TaskId, Timestamp, Timestamp)>,
     pub(super) bounds: BTreeMap<String, ModelBounds>,
     pub(super) conditions: ModelConditions,
@@ -71,8 +67,7 @@ impl<W: Workload> fmt::Debug for Model<W> {
 }
 
 impl<W: Workload> Model<W> {
-    /// The model of an empty file that a [whole](Program::Whole) program has just opened with this
-    /// configuration, at this time.
+    /// The model of an empty file that a [whole](Program::Whole) program has just opened with this configuration, at this time.
     ///
     /// # Panics
     /// If `retry_jitter` is not 0, since its draws depend on the file.
@@ -138,8 +133,7 @@ impl<W: Workload> Model<W> {
         TaskId::from_i64(self.last_id + 1)
     }
 
-    /// The part of the model that is in the file: without the queue that was served last and bounds
-    /// that are all unset.
+    /// The part of the model that is in the file: without the queue that was served last and bounds that are all unset.
     pub(super) fn in_file(&self) -> Model<W> {
         let mut file = Model { served: None, ..self.clone() };
         file.bounds.retain(|_, bounds| bounds.is_any());
@@ -226,9 +220,8 @@ impl<W: Workload> Model<W> {
         ready.max_by_key(|(id, t)| (t.priority, std::cmp::Reverse(**id))).map(|(id, _)| *id)
     }
 
-    /// QUEUED → RUNNING, for the next task. Queues take turns. On the way expired tasks are
-    /// cancelled, and tasks that no handler knows or that lack a condition are held; their permits
-    /// are passed on once the queue's turn is over.
+    /// QUEUED → RUNNING, for the next task. Queues take turns. On the way expired tasks are cancelled, and tasks that no handler
+    /// knows or that lack a condition are held; their permits are passed on once the queue's turn is over.
     pub(super) fn claim(&mut self) -> Option<TaskId> {
         loop {
             let (queue, is_alone) = match self.queues_in_turn().as_slice() {
@@ -306,8 +299,8 @@ impl<W: Workload> Model<W> {
             .min(self.config.retry_backoff_max)
     }
 
-    /// Whether failures of this type are not retried. An entry matches if its last segment equals the type's, and its others occur in
-    /// the type's path in the same order.
+    /// Whether failures of this type are not retried. An entry matches if its last segment equals the type's, and its others
+    /// occur in the type's path in the same order.
     fn denies(&self, error_type: &str) -> bool {
         let found = error_type.replace("::", ".");
         let found: Vec<&str> = found.split('.').collect();
@@ -377,8 +370,8 @@ impl<W: Workload> Model<W> {
 
     // ---- Time ----
 
-    /// What the timer does, in this order: waits that began in the future begin again (the clock
-    /// jumped back), tasks expire, waits end.
+    /// What the timer does, in this order: waits that began in the future begin again (the clock jumped back), tasks expire,
+    /// waits end.
     pub(super) fn promote(&mut self) {
         let now = self.wall;
         for task in self.tasks.values_mut().filter(|t| t.is_held(Hold::Time)) {
@@ -427,8 +420,7 @@ impl<W: Workload> Model<W> {
         self.tasks.iter().filter(|(_, t)| t.suspect).map(|(id, t)| (*id, t.clone())).collect()
     }
 
-    /// Gives the turn to the first suspect, by priority and id, of the queues that let something
-    /// start, unless a suspect runs.
+    /// Gives the turn to the first suspect, by priority and id, of the queues that let something start, unless a suspect runs.
     pub(super) fn pass_turn(&mut self) {
         if self.tasks.values().any(|t| t.suspect && t.state == State::Running) {
             return;
@@ -450,8 +442,7 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    /// A new owner settles the attempts of the previous one. Attempts that had not started do not
-    /// count.
+    /// A new owner settles the attempts of the previous one. Attempts that had not started do not count.
     pub(super) fn recover(&mut self) {
         self.turn_moves = true;
         self.conditions.owner += 1;
@@ -483,8 +474,8 @@ impl<W: Workload> Model<W> {
         }
     }
 
-    /// A process opens the file: the queue served last and the steadiness of the clock are
-    /// forgotten, and tasks that it knows lose the hold *unknown name*.
+    /// A process opens the file: the queue served last and the steadiness of the clock are forgotten, and tasks that it knows
+    /// lose the hold *unknown name*.
     pub(super) fn open(&mut self, program: Program) {
         self.program = program;
         self.served = None;
