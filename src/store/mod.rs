@@ -22,7 +22,7 @@ pub(crate) use commit::writer::CommitHook;
 pub(crate) use error::Sql;
 pub(crate) use file::checkpoint::{CHECKPOINT_PAGES, warn_of_wal_reset_bug};
 pub(crate) use file::free_disk::FreeDisk;
-pub(crate) use file::free_pages::return_free_pages;
+pub(crate) use file::free_pages::{read_free_list, return_free_pages};
 pub use file::holder::Owner;
 pub(crate) use file::identity::FileKey;
 #[cfg(feature = "rusqlite")]

@@ -139,6 +139,7 @@ impl Maintenance {
     fn return_free_pages(&self) -> Result<(), Error> {
         let core = &self.core;
         let wal = core.store.wal_keeper();
+        wal.read(store::read_free_list)?;
         while !core.shared.gate.is_stopping()
             && core.store.alone(|conn| store::return_free_pages(conn, &core.enough()))?
         {
