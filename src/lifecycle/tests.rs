@@ -221,6 +221,8 @@ fn events() -> impl Strategy<Value = TaskEvent> {
         Just(AttemptEnd::Declined),
         Just(AttemptEnd::Waits),
         Just(AttemptEnd::Cancelled),
+        Just(AttemptEnd::WentOutside),
+        Just(AttemptEnd::Lost),
     ];
     let plain = prop::sample::select(vec![
         TaskEvent::Claim,

@@ -301,7 +301,7 @@ fn check(sources: &[(String, String)]) -> Vec<(Rule, String)> {
     for file in &house.files {
         let lines = file
             .text
-            .find("\n#[cfg(test)]\nmod tests")
+            .find("\n#[cfg(test)]\nmod tests {")
             .map_or(file.text, |end| &file.text[..end])
             .lines()
             .count();

@@ -107,6 +107,8 @@ fn a_planted_long_file_is_found_and_long_tests_are_not() {
     assert_eq!(found, ["src/retry.rs:500: 501 lines are too many"]);
     let tests = format!("fn f() {{}}\n#[cfg(test)]\nmod tests {{\n{}}}\n", "fn f() {}\n".repeat(MAX_LINES));
     assert_eq!(planted("src/retry.rs", &tests), [""; 0]);
+    let above = format!("#[cfg(test)]\nmod tests;\n{}", "fn f() {}\n".repeat(MAX_LINES));
+    assert_eq!(planted("src/retry.rs", &above), ["src/retry.rs:500: 502 lines are too many"]);
 }
 
 const PLANTED: &[(&str, &str, &str)] = &[
