@@ -1,4 +1,4 @@
-//! Free pages of the file go back to the file system, little by little.
+//! Returns free pages of the file to the file system, little by little.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
@@ -10,10 +10,12 @@ const KEPT_PAGES: i64 = 1024;
 /// Free pages returned in one go (1 MiB): bounds how long others wait for the writer.
 const PAGES_PER_SLICE: i64 = 256;
 
-/// Returns free pages of the file to the file system, a slice of them, until it is `enough`, but for a reserve. Says whether another slice
-/// would return more: it would not where the file gives no pages back (`auto_vacuum = NONE`).
+/// Returns one slice of free pages to the file system, or less if `enough` says so, and keeps some
+/// for the next writes. Answers whether another slice would return more: not if the file gives no
+/// pages back (`auto_vacuum = NONE`).
 ///
-/// A page is searched for in the whole list of free pages, so that each can take milliseconds where millions are free.
+/// For each page SQLite searches the whole list of free pages, which takes milliseconds where
+/// millions are free.
 pub(crate) fn return_free_pages(conn: &Connection, enough: &dyn Fn() -> bool) -> Sql<bool> {
     let free = free_pages(conn)?;
     if free < KEPT_PAGES + PAGES_PER_SLICE {
