@@ -16,9 +16,9 @@ use crate::sync::atomic::{AtomicU32, Ordering};
 /// cut off a gigabyte takes a file system a quarter of a second, in which nobody can write.
 const WAL_LIMIT_BYTES: u64 = 16 << 20;
 const WAL_CUT_BYTES: u64 = 32 << 20;
-/// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): by a WAL keeper alongside
-/// commits, or else by the writer. A WAL that restarts is overwritten; a sync of that takes
-/// half the time of one that makes the file longer.
+/// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): by a WAL keeper
+/// alongside commits, or else by the writer. A WAL that restarts is overwritten; a sync of that
+/// takes half the time of one that makes the file longer.
 pub(crate) const CHECKPOINT_PAGES: u32 = 1024;
 
 /// The state of the WAL of a file that is written.
