@@ -1,17 +1,17 @@
-//! What can go wrong inside the store, and what callers are told of it.
+//! Errors of the store, and what they mean to a caller.
 
 use rusqlite::{ErrorCode, ffi};
 
 use crate::error::{Error, ErrorKind};
 
-/// An error on its way up through the store: SQLite's, or already a caller's.
+/// An error on its way up through the store: SQLite's, or one that a caller gets as it is.
 #[derive(Debug)]
 pub(crate) enum Fault {
     Sql(rusqlite::Error),
     Typed(Error),
 }
 
-/// What SQL answers.
+/// The result of a function that runs SQL.
 pub(crate) type Sql<T> = Result<T, Fault>;
 
 impl From<rusqlite::Error> for Fault {
@@ -36,12 +36,13 @@ impl From<Fault> for Error {
 }
 
 impl Fault {
-    /// Whether the disk failed, so that what became of a commit is not known from the error alone.
+    /// Whether the disk failed. After such an error of a COMMIT its outcome is unknown.
     pub(crate) fn is_io(&self) -> bool {
         matches!(self, Fault::Sql(e) if e.sqlite_error_code() == Some(ErrorCode::SystemIoFailure))
     }
 
-    /// Whether rows hold what no write of ours makes: a value of another kind or range, a reference to nothing, a broken rule.
+    /// Whether rows hold what perdura never writes: a value of another type or range, a reference
+    /// to a missing row, a broken constraint.
     pub(super) fn is_damage(&self) -> bool {
         match self {
             Fault::Typed(e) => e.kind() == ErrorKind::Corrupt,
@@ -56,20 +57,20 @@ impl Fault {
     }
 }
 
-/// Whether a statement of ours does not fit the file's schema, which was as it should be when the file was opened, or was never
-/// readable.
+/// Whether a statement of ours does not fit the file's schema: it was verified when the file was
+/// opened, so it was changed since, or it cannot be parsed.
 fn is_schema(e: &rusqlite::Error) -> bool {
     match e {
         rusqlite::Error::SqliteFailure(_, Some(text)) => {
             ["unsupported file format", "no such ", "malformed "].iter().any(|begin| text.starts_with(begin))
         }
-        #[cfg(feature = "bundled")] // an older SQLite does not say where in a statement it is at a loss
+        #[cfg(feature = "bundled")] // needs sqlite3_error_offset (SQLite 3.38)
         rusqlite::Error::SqlInputError { .. } => true,
         _ => false,
     }
 }
 
-/// The fault of rows that contradict each other, or the rules.
+/// The fault of rows that contradict each other or break a rule.
 pub(super) fn contradiction(what: &str) -> Fault {
     Error::new(ErrorKind::Corrupt, format!("{OTHER_ROWS} ({what})")).into()
 }
@@ -77,7 +78,7 @@ pub(super) fn contradiction(what: &str) -> Fault {
 const OTHER_ROWS: &str =
     "rows of the file are not what perdura writes; it was altered or damaged, see Queue::check";
 
-/// Whether a row was found, and does not hold what its column holds.
+/// Whether a column holds a value of the wrong type or range, or a row that must exist is missing.
 fn is_value(e: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     matches!(
@@ -104,7 +105,8 @@ pub(super) fn meaning(error: &rusqlite::Error) -> (ErrorKind, &'static str) {
             (ErrorKind::Busy, "another connection kept the file locked for too long; try again")
         }
         Some(ErrorCode::DiskFull) => FULL,
-        // The file of a WAL's shared memory could not grow. There is hardly another reason, and SQLite does not tell it.
+        // The -shm file could not grow. Practically only a full disk causes that, and SQLite does
+        // not report it as such.
         Some(ErrorCode::SystemIoFailure) if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => FULL,
         Some(ErrorCode::SystemIoFailure) => (ErrorKind::Io, "the disk reported an error"),
         Some(ErrorCode::CannotOpen) => {

@@ -1,9 +1,11 @@
 //! All SQL, and all knowledge of the file.
 //!
-//! Four rooms, each of which uses only those before it: `file` is the file and its connections, `commit` makes one transaction of many
-//! writes, `tasks` is what is written, `query` what is read. [`Store`] is all of them for one open file. Writes are functions of [`Tx`], so
-//! that they compose; reads are functions of a read-only connection.
-//! It is told the time and never reads a clock; it starts no thread and knows nothing of handlers.
+//! Four modules, each of which uses only those before it: `file` is the file and its connections,
+//! `commit` puts many writes into one transaction, `tasks` holds the writes, `query` the reads.
+//! [`Store`] combines them for one open file. Writes are functions of [`Tx`], so that they compose;
+//! reads are functions of a read-only connection.
+//! The store is told the time and never reads a clock. It starts no thread of its own (the readers'
+//! thread belongs to their pool) and knows no handler.
 
 mod commit;
 mod error;

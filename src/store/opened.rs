@@ -1,4 +1,4 @@
-//! An open file: its one writer, its readers, and what is asked of both.
+//! `Store`: an open file with its one writer and its readers.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -47,14 +47,15 @@ use crate::error::{Error, ErrorKind};
 use crate::sync::{Mutex, lock};
 use crate::task::{Progress, TaskId};
 
-/// An open file: one writer, a few readers.
+/// An open file.
 pub(crate) struct Store {
-    /// For transactions of the program; opened by the first.
+    /// For transactions of the program; opened by the first of them.
     #[cfg(feature = "rusqlite")]
     caller: Mutex<Option<CallerConnection>>,
     #[cfg(feature = "rusqlite")]
     on_connection: Option<OnConnection>,
-    /// Before the writer, so that the last connection to close is one that can empty the WAL.
+    /// Declared before the writer: the last connection to close must be one that can checkpoint the
+    /// WAL.
     snapshots: Snapshots,
     writer: Writer,
     connector: Connector,
@@ -67,10 +68,10 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the file, or makes it.
+    /// Opens the file, or creates it.
     ///
     /// # Errors
-    /// What is wrong with the path or the file; an existing file is left as it was.
+    /// If the path or the file is refused; an existing file is left as it was.
     pub(crate) fn open(opening: &Opening<'_>) -> Result<Store, Error> {
         let process = Arc::new(ForkGuard::begin()?);
         let path = opening.place.path(opening.network)?;
@@ -86,7 +87,7 @@ impl Store {
             Location::Private(_) => FileIdentity::unknown(),
         });
         let reserve_bytes = if is_shared || opening.read_only { 0 } else { opening.reserve_bytes };
-        let disk = opening.vfs.is_none().then(|| path.clone()); // a VFS may keep the file elsewhere, and have less room
+        let disk = opening.vfs.is_none().then(|| path.clone()); // a VFS may keep the file elsewhere, with less room
         let reserve = Reserve::new(reserve_bytes, disk);
         let writer =
             Writer::new(connection, names.clone(), file_id, identity.clone(), reserve, patience, finish);
@@ -113,7 +114,7 @@ impl Store {
         })
     }
 
-    /// Commits a write, and answers when it is durable.
+    /// Commits a write, and returns when it is durable.
     ///
     /// # Errors
     /// Those of the write; those of the disk; `ForkedProcess`.
@@ -127,8 +128,8 @@ impl Store {
         self.writer.write(rank, write)
     }
 
-    /// What `look` sees of the first `limit` that a search finds, each slice of it on a snapshot of its own. `progress`, if there is
-    /// anybody who listens, is told after each that another follows.
+    /// Calls `look` on the first `limit` tasks that a search finds, each slice on a snapshot of its
+    /// own. `progress` is called after each slice that is followed by another.
     ///
     /// # Errors
     /// Those of `look`, and those of getting a connection.
@@ -156,7 +157,7 @@ impl Store {
     }
 
     /// # Errors
-    /// `ReadOnly` if the file is only looked at.
+    /// `ReadOnly` if the file was opened for reading only.
     pub(crate) fn may_write(&self) -> Result<(), Error> {
         if self.connector.manner == Manner::Writes {
             return Ok(());
@@ -165,7 +166,7 @@ impl Store {
         Err(Error::new(ErrorKind::ReadOnly, message))
     }
 
-    /// Looks whether the file is still there.
+    /// Checks that the file is still the one that was opened.
     ///
     /// # Errors
     /// `FileReplaced`.
@@ -173,12 +174,12 @@ impl Store {
         self.connector.identity.check()
     }
 
-    /// Sets what rides along with each transaction; none removes it.
+    /// Sets the hook that takes part in each transaction; `None` removes it.
     pub(crate) fn set_commit_hook(&self, hook: Option<Box<dyn CommitHook>>) {
         self.writer.set_commit_hook(hook);
     }
 
-    /// Sets the commit at which the file is treated as after the death of the process.
+    /// Sets the commit at which the store simulates the death of its process.
     pub(crate) fn crash_at(&self, point: CrashPoint) {
         self.writer.crash_at(point);
     }
@@ -188,7 +189,7 @@ impl Store {
         self.writer.has_crashed()
     }
 
-    /// Commits so far.
+    /// How many commits have changed the file so far.
     pub(crate) fn commits(&self) -> u64 {
         self.writer.commits()
     }
@@ -202,27 +203,28 @@ impl Store {
         self.writer.alone(act)
     }
 
-    /// Waits until the transaction that is under way, if any, is over.
+    /// Waits until the running transaction, if any, has ended.
     pub(crate) fn await_commit(&self) {
         self.writer.await_commit();
     }
 
-    /// Lets writes wait so long for a lock of another process, those that wait already included; none: as usual.
+    /// Sets how long writes wait for a lock of another process, those that already wait included;
+    /// `None`: as configured.
     pub(crate) fn set_patience(&self, patience: Option<Duration>) {
         self.writer.set_patience(patience);
     }
 
-    /// Makes sure that the room for a full disk is there.
+    /// Makes sure that the reserve for a full disk exists.
     ///
     /// # Errors
-    /// `DiskFull` as long as there is none; others of the disk; `ForkedProcess`.
+    /// `DiskFull` as long as it cannot be made; others of the disk; `ForkedProcess`.
     pub(crate) fn provide_reserve(&self) -> Result<(), Error> {
         self.process.check()?;
         self.may_write()?;
         Ok(self.writer.provide_reserve()?)
     }
 
-    /// The same, if it was not there when it was last looked for.
+    /// The same, if the reserve was missing or incomplete at the last look.
     pub(crate) fn refill_reserve(&self) -> Result<(), Error> {
         self.process.check()?;
         Ok(self.writer.refill_reserve()?)
@@ -242,21 +244,21 @@ impl Store {
         self.snapshots.read(look)
     }
 
-    /// A look that others may end.
+    /// Begins a long read, which `interrupt_reads` can end.
     pub(crate) fn long_read(&self) -> LongRead<'_> {
         self.snapshots.long_read()
     }
 
-    /// Ends all looks that go on now.
+    /// Interrupts all long reads that are running.
     pub(crate) fn interrupt_reads(&self) {
         self.snapshots.interrupt();
     }
 
-    /// A transaction's view of a connection of the caller's own.
+    /// A [`Tx`] on the caller's own connection, in the transaction that is open there.
     ///
     /// # Errors
-    /// `InvalidInput`, naming both files, if the connection's main database is another than this one; naming the pragma, if what it commits would
-    /// not be as durable.
+    /// `InvalidInput`, naming both files, if the connection's main database is another file; naming
+    /// the pragma, if its commits would be less durable than ours.
     #[cfg(feature = "rusqlite")]
     pub(crate) fn join<'c>(&'c self, connection: &'c Connection) -> Sql<Tx<'c>> {
         let Connector { path, identity, settings, .. } = &self.connector;
@@ -265,11 +267,11 @@ impl Store {
         Ok(Tx::new(connection, &self.names, &self.file_id, None, None, finish))
     }
 
-    /// Commits what the program and `write` write in one transaction, which runs once, on this thread. `about` may add to an error of ours
-    /// what the program has to know.
+    /// Commits what the program and `write` write in one transaction, which runs once, on this
+    /// thread. `about` may add to one of our errors what the program has to know.
     ///
     /// # Errors
-    /// Those of `write`; those of the commit; `WouldDeadlock` inside another one.
+    /// Those of `write`; those of the commit; `WouldDeadlock` inside another such transaction.
     ///
     /// # Panics
     /// If `write` does; nothing is written then.
@@ -295,7 +297,7 @@ impl Store {
         done
     }
 
-    /// Ends the store as the end of its process does. Answers with where the file lies.
+    /// Ends the store as the death of its process would. Returns where the file is.
     ///
     /// # Errors
     /// If SQLite is out of memory.
@@ -314,7 +316,7 @@ impl Store {
         inspect::owner(self.path())
     }
 
-    /// What is known of the file beside its tasks.
+    /// A report on the file: everything but its tasks.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -324,10 +326,11 @@ impl Store {
         self.read(|conn| inspect::inspect(conn, self.path(), pragmas))
     }
 
-    /// Makes a new file of an exported one; answers with how many rows it has. What went wrong leaves nothing there.
+    /// Makes a new file from an export; returns how many rows it has. If that fails, no file is
+    /// left.
     ///
     /// # Errors
-    /// `InvalidInput` for a file that exists, or a text that is no export; those of the disk.
+    /// `InvalidInput` if the file exists or the text is not an export; those of the disk.
     pub(crate) fn import(opening: &Opening<'_>, text: &mut dyn BufRead) -> Result<u64, Error> {
         let path = opening.place.path(opening.network)?;
         let rows = make_whole(&path, |half| {
@@ -347,7 +350,7 @@ impl Store {
         &self.file_id
     }
 
-    /// What tells this file from the others that this process has open.
+    /// Distinguishes this file from the others that this process has open.
     pub(crate) fn file_key(&self) -> FileKey {
         self.connector.identity.key(self.path())
     }
@@ -356,20 +359,21 @@ impl Store {
         &self.connector.path
     }
 
-    /// Asks for the right to execute tasks from the file; none if another process (or another queue of this one) has it.
+    /// Asks for the right to execute tasks from the file; `None` if another process (or another
+    /// queue of this one) has it.
     ///
     /// # Errors
-    /// `OwnerFile` if the `-owner` file cannot be what it has to be; those of the disk.
+    /// `OwnerFile` if the `-owner` file cannot be used as it is; those of the disk.
     pub(crate) fn try_own(&self) -> Result<Option<OwnerLock>, Error> {
         OwnerLock::try_acquire(self.path())
     }
 
-    /// Whether a process owns the file now; none where that cannot be known.
+    /// Whether a process owns the file now; `None` where that cannot be known.
     pub(crate) fn is_owned(&self) -> Option<bool> {
         holder::owner(&beside(self.path(), SUFFIX), Mounts::read().as_ref()).is_owned
     }
 
-    /// Keeps the WAL short beside the commits, as long as it is held.
+    /// Keeps the WAL short alongside commits, as long as the value lives.
     pub(crate) fn wal_keeper(&self) -> WalKeeper<'_> {
         WalKeeper::new(&self.writer, &self.connector, self.long_read())
     }
@@ -426,7 +430,7 @@ mod tests {
         assert_eq!(again.unwrap(), 0);
     }
 
-    /// Rewrites pages until the WAL has a few thousand; answers with how many.
+    /// Rewrites pages until the WAL has a few thousand; returns how many.
     fn write_much(store: &Store) -> u32 {
         for n in 0..40 {
             store

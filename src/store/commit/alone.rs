@@ -1,7 +1,9 @@
-//! A transaction that runs once, on the thread that brings it, alone in its commit: the program's own statements with ours between them.
+//! A transaction of the program: its own statements with ours between them. It runs once, on the
+//! calling thread, alone in its commit.
 //!
-//! A closure of the program cannot be run again, so nothing here is tried twice. Claims do not ride along: what it makes ready is claimed by
-//! the commit that its own wakes.
+//! A closure of the program cannot be run again, so nothing here is retried. No claims are made in
+//! its commit: the tasks that it makes ready are claimed by a later one, for which the commit hook
+//! asks.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -24,18 +26,18 @@ pub(crate) struct CallerTx<'c> {
 }
 
 impl CallerTx<'_> {
-    /// For the program's statements.
+    /// The connection for the program's statements.
     pub(crate) fn connection(&self) -> &rusqlite::Connection {
         self.caller.connection()
     }
 
-    /// Writes something of ours, as a whole or not at all.
+    /// Runs writes of ours, all or nothing.
     pub(crate) fn ours<R>(&self, write: impl FnOnce(&Tx<'_>) -> Sql<R>) -> Result<R, Error> {
         self.check_open()?;
         Ok(self.caller.ours(|| self.tx.whole(|| write(&self.tx)))?)
     }
 
-    /// Does something that the program's statements and ours are part of, as a whole or not at all.
+    /// Runs statements of the program and of ours, all or nothing.
     pub(crate) fn whole<R, E: From<Error>>(&self, act: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
         self.check_open()?;
         let error = |fault: Fault| E::from(Error::from(fault));
@@ -69,10 +71,10 @@ impl CallerTx<'_> {
     }
 }
 
-/// Why nothing was written.
+/// Why a transaction failed.
 enum Failed<E> {
     Ours(Error),
-    /// The disk failed in the COMMIT, so whether it was done is not known.
+    /// The disk failed in the COMMIT, so its outcome is unknown.
     InCommit(Error),
     Theirs(E),
     Panicked(Box<dyn Any + Send>),
@@ -91,7 +93,8 @@ impl<E> From<Error> for Failed<E> {
 }
 
 impl Writer {
-    /// Commits what `write` writes on the program's connection. `about` may add to an error of ours what the program has to know.
+    /// Commits what `write` writes on the program's connection. `about` may add to one of our
+    /// errors what the program has to know.
     ///
     /// # Errors
     /// Those of `write`; those of the commit.
@@ -146,7 +149,8 @@ impl WriterState {
         })
     }
 
-    /// What must be so before a transaction begins that cannot be run again.
+    /// Prepares for a transaction that cannot be run again: provides the reserve and free pages
+    /// before it begins.
     fn make_ready(&mut self, conn: &rusqlite::Connection) -> Sql<()> {
         let WriterState { connection, reserve, crash_switch, .. } = self;
         crash_switch.alive()?;
@@ -201,7 +205,7 @@ impl WriterState {
     }
 }
 
-/// What a refused statement of the program becomes.
+/// The error for a statement of the program that was refused.
 fn out_of_reach<E>(what: String) -> Failed<E> {
     let message = format!(
         "the closure of the transaction used {what}, which is out of its reach: it cannot end or nest the transaction (use its savepoint), \
@@ -210,13 +214,14 @@ fn out_of_reach<E>(what: String) -> Failed<E> {
     Failed::Ours(Error::new(ErrorKind::InvalidInput, message))
 }
 
-/// A disk that is getting full: the file grows before a commit, never in it, and this one cannot be run again.
+/// On a disk that is getting full the file grows before a commit, never in it, and this transaction
+/// cannot be run again.
 fn has_grown() -> Error {
     let message = "the disk is getting full, so the file had to grow before this transaction could be committed; it has, so run it again";
     Error::new(ErrorKind::DiskFull, message)
 }
 
-/// A commit that SQLite refused.
+/// The error of a COMMIT that SQLite refused.
 fn told(fault: Fault) -> Error {
     match fault {
         Fault::Sql(e) if e.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {

@@ -1,15 +1,19 @@
 //! Group commit: the fair queue in front of the writer.
 //!
-//! Whoever finds the lead free takes it and commits its own write on its own thread, without a hop. Whoever finds it taken queues up
-//! and sleeps. The leader, when its commit is durable, wakes the first in the queue, who then leads: it takes what has gathered
-//! meanwhile, its own write first, up to [`MAX_GROUP`], commits all of it as one group, and everybody is answered. So the queue is
-//! served in order, and a sync is shared by all who waited for it: while one group is being synced, the next one gathers.
+//! A thread that finds the lead free takes it and commits its own write itself, without a switch to
+//! another thread. A thread that finds it taken queues its write and sleeps. When the leader's
+//! commit is durable, it wakes the first thread in the queue, which leads next: it takes up to
+//! [`MAX_GROUP`] of the queued writes, its own first, commits them as one group, and answers them.
+//! So the queue is served in order, and all who waited share one sync: while one group is being
+//! synced, the next one gathers.
 //!
-//! Nobody waits without a leader: a write is queued only while the lead is taken, and the lead is given up only under the same lock and
-//! only when nobody is queued. Dropping [`Lead`] passes it on, also when the commit has panicked.
+//! No write waits without a leader: it is queued only while the lead is taken, and the lead is
+//! given up only under the same lock and only when the queue is empty. Dropping [`Lead`] passes it
+//! on, also when the commit has panicked.
 //!
-//! Writes are re-runnable values: they may run more than once and must say the same each time. What may run only once, on the thread that
-//! brings it, stands in the same line and leads alone. When and how a transaction begins and ends is `writer`'s.
+//! Writes are closures that may run more than once and must give the same answer each time. A write
+//! that may run only once, on its own thread, waits in the same queue and leads alone. How a
+//! transaction begins and ends is in `writer`.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +26,7 @@ use crate::planted::planted;
 use crate::store::error::Sql;
 use crate::sync::{Condvar, Mutex, lock, wait};
 
-/// Writes in one transaction at most: bounds how long the first of them waits for the last.
+/// Most writes in one transaction: bounds how long the first of them waits for the last.
 const MAX_GROUP: usize = 256;
 
 /// The order in which writes are run again when their common transaction was lost.
@@ -32,9 +36,9 @@ pub(crate) enum Rank {
     Settle,
     /// Nothing of its own: claims ride along.
     Claim,
-    /// Changes of what is there.
+    /// Changes of existing rows.
     Change,
-    /// A new task of few bytes.
+    /// A new task with small args.
     AddSmall,
     /// New tasks, and whatever else may be large.
     Add,
@@ -56,16 +60,16 @@ impl Rank {
 #[derive(Default)]
 pub(crate) struct CommitQueue(Mutex<QueueState>);
 
-/// Who leads, and who waits.
+/// Whether somebody leads, and who waits.
 #[derive(Default)]
 struct QueueState {
     taken: bool,
     waiting: VecDeque<Waiting>,
 }
 
-/// One that waits for the lead.
+/// An entry of the queue.
 enum Waiting {
-    /// A write, which another thread may run with its own.
+    /// A write, which another thread may commit with its own.
     Write(Box<dyn Member>),
     /// A thread that needs the writer for itself.
     #[cfg(feature = "rusqlite")]
@@ -73,8 +77,8 @@ enum Waiting {
 }
 
 impl CommitQueue {
-    /// Brings a write to the writer and waits for its answer. `commit` is called if this thread comes to lead; it must answer every
-    /// member that it is given.
+    /// Queues a write and waits for its answer. `commit` is called if this thread becomes the
+    /// leader; it must answer every member that it is given.
     ///
     /// # Errors
     /// Those of the write; those of the commit.
@@ -108,7 +112,8 @@ impl CommitQueue {
         }
     }
 
-    /// Waits for the lead in the line of the writes, and does something with it on this thread: nobody's write is in its commit.
+    /// Waits for the lead in the same queue, and runs `act` with it on this thread: no other write
+    /// is in its commit.
     #[cfg(feature = "rusqlite")]
     pub(crate) fn alone<R>(&self, act: impl FnOnce() -> R) -> R {
         let mut places = lock(&self.0);
@@ -117,7 +122,7 @@ impl CommitQueue {
             places.waiting.push_back(Waiting::Alone(slot.clone()));
             drop(places);
             slot.wait();
-            lock(&self.0).waiting.pop_front(); // its own place
+            lock(&self.0).waiting.pop_front(); // its own entry
         } else {
             places.taken = true;
             drop(places);
@@ -128,7 +133,7 @@ impl CommitQueue {
 }
 
 impl QueueState {
-    /// The writes that the next leader commits: those before the first that needs the writer for itself.
+    /// The writes of the next leader's group: those before the first entry that leads alone.
     fn next_group(&mut self) -> Vec<Box<dyn Member>> {
         let mut group = Vec::new();
         while group.len() < MAX_GROUP
@@ -167,14 +172,14 @@ impl Drop for Lead<'_> {
     }
 }
 
-/// A write in the queue.
+/// A queued write.
 pub(crate) trait Member: Send {
     fn rank(&self) -> Rank;
-    /// Runs it within a transaction; an error is kept for the answer, and told.
+    /// Runs it within a transaction. An error is kept for the answer, and a copy is returned.
     fn run(&mut self, tx: &Tx<'_>) -> Result<(), Kept>;
-    /// The transaction is durable: answers with what `run` said.
+    /// The transaction is durable: answers with the result of `run`.
     fn settled(self: Box<Self>);
-    /// The transaction is lost: answers with this.
+    /// The transaction is lost: answers with this error.
     fn failed(self: Box<Self>, error: Error);
     /// Wakes its thread to lead.
     fn lead(&self);
@@ -190,7 +195,8 @@ struct Pending<R, W> {
     reply: Reply<R>,
 }
 
-/// The duty to answer a waiting thread. Dropped without an answer (its leader panicked), it says so.
+/// The obligation to answer a waiting thread. Dropped without an answer (its leader panicked), it
+/// answers with an error.
 struct Reply<R>(Arc<ReplySlot<R>>);
 
 impl<R> Reply<R> {
@@ -227,7 +233,7 @@ impl<R: Send, W: FnMut(&Tx<'_>) -> Sql<R> + Send> Member for Pending<R, W> {
 
     fn settled(self: Box<Self>) {
         let Pending { write, answer, reply, .. } = *self;
-        drop(write); // before the answer: its caller may take back what it shared with the write
+        drop(write); // before the answer, after which the caller may take back what it shared with the write
         reply.put(answer.unwrap_or_else(|| Err(Error::internal("a write was not run"))));
     }
 
@@ -242,7 +248,7 @@ impl<R: Send, W: FnMut(&Tx<'_>) -> Sql<R> + Send> Member for Pending<R, W> {
     }
 }
 
-/// Where a waiting thread is told.
+/// Reply slot of one waiting thread.
 struct ReplySlot<R> {
     state: Mutex<ReplyState<R>>,
     told: Condvar,
@@ -250,9 +256,10 @@ struct ReplySlot<R> {
 
 struct ReplyState<R> {
     stage: ReplyStage<R>,
-    /// There was an answer, whether or not its thread has taken it.
+    /// An answer was given, whether or not its thread has taken it.
     answered: bool,
-    /// Its thread sleeps. Whoever leads has not gone to sleep, and waking nobody costs a system call too.
+    /// Its thread sleeps. A leader answers itself without sleeping, and notifying nobody would cost
+    /// a system call too.
     sleeps: bool,
 }
 

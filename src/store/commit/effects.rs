@@ -1,6 +1,8 @@
-//! Side effects of a write transaction: what the rest of the program hears of it, and the counters to write at its end.
+//! Side effects of a write transaction: what the rest of the program learns after its COMMIT, and
+//! the counters to write before it.
 //!
-//! All of it is kept as logs, so that what a savepoint takes back is cut off by length, however much a batch has gathered before.
+//! Lists only grow, so a savepoint is undone by cutting them to their lengths at a [`Mark`],
+//! however much a batch has gathered before. Single values are restored from the mark.
 
 use std::collections::BTreeMap;
 
@@ -21,46 +23,46 @@ pub(crate) type LimitedKey = (i64, [u8; 16]);
 pub(crate) struct Effects {
     /// Tasks that became ready.
     pub ready: u64,
-    /// The earliest time that a task has begun to wait for.
+    /// The earliest time for which a task has begun to wait.
     pub due: Option<Timestamp>,
-    /// The earliest tick of a schedule that is to be fired.
+    /// The earliest tick of a schedule that is to fire.
     pub tick: Option<Timestamp>,
     /// Some task's state has changed.
     pub changed: bool,
     /// Running tasks whose cancel flag was set.
     pub cancelled: Vec<TaskId>,
-    /// Tasks whose thread works on an attempt that no longer counts.
+    /// Tasks whose thread is executing an attempt that no longer counts.
     pub superseded: Vec<TaskId>,
     /// Claims, on their way to the workers.
     pub claims: Vec<Claimed>,
-    /// There may be more to claim than this transaction looked at.
+    /// There may be more to claim than this transaction has examined.
     pub more: bool,
-    /// A queue is full that has more to start: the end of one of its tasks lets the next one start.
+    /// A full queue has more tasks to start: the end of one of its tasks lets the next one start.
     pub waits_for_end: bool,
-    /// The work of a task goes on at an engine, or is to stop there.
+    /// The work of a task continues at an engine, or is to stop there.
     pub jobs_changed: bool,
-    /// Tasks that have ended or are gone, beside those of `settled`.
+    /// Tasks that have ended or are gone, other than those in `settled`.
     pub ended: Vec<TaskId>,
-    /// Attempts (task, generation) whose outcome was brought, whatever became of it.
+    /// Attempts (task, generation) whose outcome was reported, whether or not it counted.
     pub settled: Vec<(TaskId, u64)>,
     /// Pages in the WAL after the commit.
     pub wal_pages: u32,
 }
 
-/// All that a transaction gathers.
+/// All that a transaction gathers beside its writes.
 #[derive(Default)]
 pub(crate) struct TxEffects {
-    /// What the rest of the program hears once it is committed.
+    /// What the rest of the program learns once it is committed.
     pub told: Effects,
-    /// Names that it has met.
+    /// Names whose numbers it has looked up or created.
     pub met: MetNames,
     /// The turn among suspects may have to be passed on.
     pub suspects_moved: bool,
-    /// Runs of schedules that have ended, came to life again, or are gone; and when.
+    /// Runs of schedules that have ended, were revived, or are gone; and when.
     pub moved_runs: Vec<(TaskId, Timestamp)>,
     /// Limited keys (queue, digest) of which a permit has become free or a waiter has come or gone.
     permits_moved: Vec<LimitedKey>,
-    /// So many of them have been seen to.
+    /// How many of them have been handled.
     permits_passed: usize,
     /// Changes of counters.
     counts: Log<CountKey>,
@@ -68,7 +70,7 @@ pub(crate) struct TxEffects {
     rollups: Log<RollupKey>,
 }
 
-/// How far it had come: lengths, and what is no list.
+/// A point to which [`TxEffects`] can be undone: lengths of lists, and copies of single values.
 #[derive(Clone, Copy)]
 pub(crate) struct Mark {
     ready: u64,
@@ -98,31 +100,32 @@ impl TxEffects {
         self.rollups.add(key, 1);
     }
 
-    /// What the counters change by. There is nothing left to write then.
+    /// Takes the changes of the counters; none are left to write.
     pub(crate) fn take_counts(&mut self) -> BTreeMap<CountKey, i64> {
         self.counts.take()
     }
 
-    /// The attempts to be counted. There is nothing left to write then.
+    /// Takes the attempts to be counted; none are left to write.
     pub(crate) fn take_rollups(&mut self) -> BTreeMap<RollupKey, i64> {
         self.rollups.take()
     }
 
-    /// The permits of a key have to be passed on.
+    /// Notes that the permits of a key have to be passed on.
     pub(crate) fn permit_moved(&mut self, key: LimitedKey) {
         if self.permits_moved.len() == self.permits_passed || self.permits_moved.last() != Some(&key) {
             self.permits_moved.push(key);
         }
     }
 
-    /// The next key whose permits have to be passed on. What is seen to stays in the list, so that it can be undone.
+    /// The next key whose permits have to be passed on. Handled keys stay in the list, so that this
+    /// can be undone.
     pub(crate) fn next_moved_permit(&mut self) -> Option<LimitedKey> {
         let next = self.permits_moved.get(self.permits_passed).copied();
         self.permits_passed += usize::from(next.is_some());
         next
     }
 
-    /// Notes how far it has come.
+    /// The current point.
     pub(crate) fn mark(&mut self) -> Mark {
         let Effects {
             ready,
@@ -156,7 +159,7 @@ impl TxEffects {
         }
     }
 
-    /// Forgets what has come since.
+    /// Forgets what was gathered since `mark`.
     pub(crate) fn undo_to(&mut self, mark: Mark) {
         let told = &mut self.told;
         (told.ready, told.due, told.changed, told.more) = (mark.ready, mark.due, mark.changed, mark.more);
@@ -178,11 +181,11 @@ impl TxEffects {
     }
 }
 
-/// Additions to counters, in their order. What is added to one counter again and again takes one entry.
+/// Additions to counters, in their order. Repeated additions to one counter share an entry.
 #[derive(Debug)]
 struct Log<K> {
     entries: Vec<(K, i64)>,
-    /// Entries before this are as they were at a mark, and stay so.
+    /// Entries before this one were there at a mark, and do not change any more.
     kept: usize,
 }
 
@@ -193,7 +196,7 @@ impl<K> Default for Log<K> {
 }
 
 impl<K: Ord + Copy> Log<K> {
-    /// Entries that are looked through for one of the same counter.
+    /// How many of the last entries are searched for the same counter.
     const MERGE_WINDOW: usize = 8;
 
     fn add(&mut self, key: K, by: i64) {

@@ -1,6 +1,7 @@
 //! Group commit: writes of many threads become one transaction, one sync, and an answer for each.
 //!
-//! It knows no state and no rule of a task: what is written, and what it means for the rest of the program, is for those who write.
+//! It knows no state and no rule of a task: what is written, and what that means for the rest of
+//! the program, is decided by the modules that write.
 
 #[cfg(feature = "rusqlite")]
 pub(crate) mod alone;

@@ -1,11 +1,12 @@
-//! Interned names: the cache of what the file has committed.
+//! The cache of interned names: the numbers of queues and task names that the file has committed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::sync::{Mutex, lock};
 
-/// Names and their numbers, as far as this process has met them. Numbers never change or vanish, so the cache never lies.
+/// Names and their numbers, as far as this process has met them. A number never changes or
+/// vanishes, so the cache is never stale.
 #[derive(Default)]
 pub(crate) struct NameCache(Mutex<Names>);
 
@@ -37,7 +38,7 @@ impl MetNames {
         (self.queues.len(), self.task_names.len())
     }
 
-    /// Forgets all but the first so many.
+    /// Keeps so many of each, and forgets the rest.
     pub(crate) fn truncate(&mut self, (queues, task_names): (usize, usize)) {
         self.queues.truncate(queues);
         self.task_names.truncate(task_names);

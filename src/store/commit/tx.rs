@@ -1,4 +1,4 @@
-//! A write transaction: statements, savepoints, and what it gathers until its end.
+//! A write transaction: its statements, its savepoints, and what it gathers until its end.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -11,15 +11,16 @@ use crate::planted::planted;
 use crate::store::error::{Sql, contradiction};
 use crate::task::{HandledNames, TaskId, Timestamp};
 
-/// What is written at the end of each transaction, before its COMMIT.
+/// Writes what was gathered, as the last step before COMMIT.
 pub(crate) type Finish = fn(&Tx<'_>) -> Sql<()>;
 
-/// The leave to start one new task at once, given to a transaction by whoever knows the workers.
+/// Permission for a transaction to start one new task at once, given by the commit hook, which
+/// knows the workers.
 pub(crate) struct StartLeave {
-    /// Of the owner of the file that gives it.
+    /// The epoch of the owner that gives it.
     pub epoch: i64,
     pub handled: Arc<HandledNames>,
-    /// When the transaction began, after all that it had to wait for.
+    /// When the transaction began, after it had waited for its locks.
     pub now: Timestamp,
     pub is_taken: Cell<bool>,
 }
@@ -37,16 +38,16 @@ pub(crate) struct Tx<'c> {
     pub(crate) file_id: &'c [u8; 16],
     gathered: RefCell<TxEffects>,
     finish: Finish,
-    /// The owner epoch has been compared already.
+    /// The epoch of the owner has already been compared.
     pub(crate) epoch_checked: Cell<bool>,
-    /// The leave to start new tasks at once, if there is any.
+    /// The permission to start a new task at once, if there is one.
     pub(crate) start_leave: Option<StartLeave>,
-    /// When it began, where that is known.
+    /// When it began, if known.
     pub(crate) now: Option<Timestamp>,
 }
 
 impl<'c> Tx<'c> {
-    /// What is written within a transaction of this connection, and at its end.
+    /// For a transaction that is open on this connection; `finish` is run at its end.
     pub(crate) fn new(
         conn: &'c Connection,
         names: &'c NameCache,
@@ -72,7 +73,7 @@ impl<'c> Tx<'c> {
         Ok(Prepared(self.conn.prepare_cached(sql)?))
     }
 
-    /// Runs a statement and says how many rows it changed.
+    /// Runs a statement and returns how many rows it changed.
     pub(crate) fn run(&self, sql: &str, params: impl Params) -> Sql<usize> {
         self.prepare(sql)?.run(params)
     }
@@ -102,14 +103,14 @@ impl<'c> Tx<'c> {
         Ok(self.conn.prepare_cached(sql)?.query_row(params, read).optional()?)
     }
 
-    /// The numbers that a query finds.
+    /// The integers in the first column of a query.
     pub(crate) fn numbers(&self, sql: &str, params: impl Params) -> Sql<Vec<i64>> {
         let mut statement = self.conn.prepare_cached(sql)?;
         let rows = statement.query_map(params, |row| row.get(0))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Changes what the transaction will mean once it is committed.
+    /// Changes the effects that are reported once the transaction is committed.
     pub(crate) fn effect(&self, change: impl FnOnce(&mut Effects)) {
         self.gathered(|all| change(&mut all.told));
     }
@@ -127,7 +128,7 @@ impl<'c> Tx<'c> {
         self.gathered(|all| all.suspects_moved = true);
     }
 
-    /// A run of a schedule has ended, came to life again, or is gone: its schedule has to hear of it.
+    /// A run of a schedule has ended, was revived, or is gone: its schedule has to react.
     pub(crate) fn run_moved(&self, id: TaskId, at: Timestamp) {
         self.gathered(|all| all.moved_runs.push((id, at)));
     }
@@ -140,7 +141,8 @@ impl<'c> Tx<'c> {
         self.gathered(|all| all.undo_to(mark));
     }
 
-    /// Does something to one after the other, to the first in any case, until it is `enough`. Answers with how many it has come to.
+    /// Calls `act` on one after the other, on the first in any case, until it is `enough`. Returns
+    /// how many were reached.
     pub(crate) fn each<T>(
         &self,
         all: &[T],
@@ -156,7 +158,7 @@ impl<'c> Tx<'c> {
         Ok(all.len())
     }
 
-    /// Does something as a whole: where it fails, it is as if it had not begun.
+    /// Runs `act` in a savepoint: if it fails, all of it is undone.
     pub(crate) fn whole<R>(&self, act: impl FnOnce() -> Sql<R>) -> Sql<R> {
         let mark = self.mark();
         self.run("SAVEPOINT whole", [])?;
@@ -177,7 +179,7 @@ impl<'c> Tx<'c> {
         (self.finish)(self)
     }
 
-    /// What the transaction meant, once it is committed.
+    /// The effects of the transaction, once it is committed.
     pub(crate) fn committed(self) -> Effects {
         let gathered = self.gathered.into_inner();
         self.names.remember(gathered.met);
@@ -185,11 +187,12 @@ impl<'c> Tx<'c> {
     }
 }
 
-/// A prepared statement. Finding one in the cache costs as much as a small write, so batches find theirs once.
+/// A prepared statement. To find one in the cache costs as much as a small write, so a batch does
+/// it once.
 pub(crate) struct Prepared<'c>(CachedStatement<'c>);
 
 impl Prepared<'_> {
-    /// Runs it and says how many rows it changed.
+    /// Runs it and returns how many rows it changed.
     pub(crate) fn run(&mut self, params: impl Params) -> Sql<usize> {
         Ok(self.0.execute(params)?)
     }

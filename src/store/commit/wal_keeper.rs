@@ -15,23 +15,25 @@ use crate::store::file::reserve::wal_bytes;
 use crate::store::file::snapshots::LongRead;
 use crate::sync::lock;
 
-/// A WAL that has grown beyond this could not start again when it should have.
+/// A WAL that has grown beyond this was kept from restarting.
 const LONG_WAL_BYTES: u64 = 8 << 20;
 
-/// A WAL checkpoint beside the commits goes on in rounds, so many at most, until so few pages (1 MiB) have come meanwhile: those are left
-/// for the writer to copy, while others wait.
+/// How many more rounds a checkpoint alongside commits runs at most.
 const MAX_CHECKPOINT_ROUNDS: u32 = 10;
+/// It ends when a round has copied fewer pages than this (1 MiB): the writer copies what was added
+/// since, while other threads wait.
 const PAGES_LEFT_TO_WRITER: u32 = 256;
 
-/// Copies the WAL into the database file beside the commits, on the thread that holds it: as long as there is one, no commit of this
-/// process has to. A verb that reads or writes much of the file holds one, and so goes no faster than the disk takes it.
+/// Copies the WAL into the database file alongside commits, on the thread that holds the keeper:
+/// while there is one, no commit of this process has to. A verb that reads or writes much of the
+/// file holds one, so it goes no faster than the disk.
 pub(crate) struct WalKeeper<'s> {
     writer: &'s Writer,
     connector: &'s Connector,
     look: LongRead<'s>,
-    /// Two connections may write and checkpoint at once. (SQLite's WAL-reset bug forbids it.)
+    /// Whether two connections may write and checkpoint at once. (Not with SQLite's WAL-reset bug.)
     is_beside: bool,
-    /// Opened when it is needed first; none if that failed.
+    /// Opened when it is first needed; `None` if that failed.
     connection: OnceCell<Option<Connection>>,
 }
 
@@ -44,31 +46,37 @@ impl<'s> WalKeeper<'s> {
         WalKeeper { writer, connector, look, is_beside, connection: OnceCell::new() }
     }
 
-    /// Copies the WAL if it is long. If that fails, a commit says what is wrong with the disk.
+    /// Copies the WAL if it is long. If that fails, a commit will report what is wrong with the
+    /// disk.
     pub(crate) fn copy_if_long(&self) {
         if self.writer.wal().is_long() {
             let _ = self.copy();
         }
     }
 
-    /// Looks at much of the file on one snapshot, and then copies the WAL, if that could not start again meanwhile.
+    /// Reads much of the file on one snapshot, and then copies the WAL, if it grew because that
+    /// snapshot kept it from restarting.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&Connection) -> Sql<R>) -> Result<R, Error> {
         let mut can_copy = false;
         let found = self.look.read(|conn| {
             let before = wal_bytes(conn).max(LONG_WAL_BYTES);
             let found = look(conn);
             let has_grown = self.is_beside && wal_bytes(conn) > before;
-            can_copy = has_grown && self.connection().is_some(); // opened before a commit of another process may copy it
+            // Opened while the snapshot is still held: after that, a commit of another process may
+            // copy the WAL.
+            can_copy = has_grown && self.connection().is_some();
             found
         });
         if can_copy {
-            let _ = self.copy_beside(); // as above; not on the writer, which may wait for a transaction of the thread that reads
+            // Errors are ignored as above. Not on the writer, which may be waiting for a
+            // transaction of the thread that reads.
+            let _ = self.copy_beside();
         }
         found
     }
 
-    /// Copies the WAL: most of it beside the commits, then the few pages that came meanwhile on the writer, so that the WAL can start
-    /// again.
+    /// Copies the WAL: most of it alongside commits, then the few pages added meanwhile on the
+    /// writer, so that the WAL can restart.
     ///
     /// # Errors
     /// Those of the disk; `FileReplaced`.
@@ -91,7 +99,7 @@ impl<'s> WalKeeper<'s> {
         let Some(connection) = self.connection() else { return Ok(()) };
         let mut copied = checkpoint_wal(connection)?;
         for _ in 0..MAX_CHECKPOINT_ROUNDS {
-            let before = copied; // what has come while that was copied is left
+            let before = copied; // the next round copies what was added during this one
             copied = checkpoint_wal(connection)?;
             if copied.saturating_sub(before) < PAGES_LEFT_TO_WRITER {
                 break;

@@ -1,14 +1,16 @@
-//! The one writer: what a group of writes becomes on the disk.
+//! The one writer: turns a group of writes into a transaction.
 //!
-//! A group (see `commit_queue`) is one transaction with each member in a savepoint of its own, so that a member that fails takes nobody with
-//! it. Claims ride along as the [`CommitHook`]; if those fail, the group is committed without. Everybody is answered after the COMMIT.
+//! A group (see `commit_queue`) is one transaction. If it has several members, each is in a savepoint of its own, so
+//! that one that fails undoes no other. The [`CommitHook`] adds claims to it; if those fail, the group is committed
+//! without them. Members are answered after the COMMIT.
 //!
-//! **When SQLite rolls the whole transaction back** (a full disk, an I/O error), the members are run again one by one, settles
-//! first, and without the claims that rode along. After an I/O error of the COMMIT itself its outcome is not known: a *probe*, a small
-//! commit of its own, must succeed first. It writes over what the failed one left in the WAL, so if the failed commit is not visible
-//! then, it never will be. If the probe fails too, the members are answered with [`Outcome::Unknown`].
+//! **When SQLite rolls back the whole transaction** (a full disk, an I/O error), the members are
+//! run again one by one, settles first, and without claims. After an I/O error of the COMMIT itself its outcome is
+//! unknown: a *probe*, a small commit of its own, must succeed first. It overwrites what the failed commit left in the
+//! WAL, which can then never become visible. If the probe fails too, the members are answered with
+//! [`Outcome::Unknown`].
 //!
-//! Nothing here logs: whoever takes the program's log may want to write to the same queue.
+//! Nothing here logs: the program's logger may write to the same queue.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,22 +36,24 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock, thread};
 use crate::task::Timestamp;
 
-/// How often a transaction is tried while the file grows for it, or the reserve is taken for it.
+/// How often a transaction is retried after the file has grown for it, or slices of the reserve were taken.
 const MAX_GROWTH_TRIES: u32 = 16;
 
-/// What happens in each transaction beside its members: claims ride along, and the effects are told. Called by whoever leads.
+/// Takes part in each transaction: adds claims, and learns its effects. Called by the leader.
 pub(crate) trait CommitHook: Send {
-    /// A transaction has begun, after all that it had to wait for; answers with when that is.
+    /// A transaction has begun, after it had waited for its locks; returns the time.
     fn begins(&mut self) -> Timestamp;
-    /// Leave for a transaction with one member to start a new task at once, if a worker idles and nothing is known to be ready.
+    /// Permission for a transaction with one member to start a new task at once, if a worker idles and nothing is known
+    /// to be ready.
     fn start_leave(&self) -> Option<StartLeave>;
-    /// The last chance to write into the transaction; says whether it did.
+    /// Called after the members have written, to add writes of its own; returns whether it did.
     fn before_commit(&mut self, tx: &Tx<'_>) -> Sql<bool>;
     /// The transaction is durable.
     fn committed(&mut self, effects: Effects);
-    /// What it wanted to write was rolled back; the members may be committed all the same. Without an error it is asked again.
+    /// The transaction was rolled back; its members may be committed all the same. Without an error, it will be tried
+    /// again.
     fn rolled_back(&mut self, error: Option<&Error>);
-    /// How long to leave the file to other processes now, if it has been written without pause for long.
+    /// How long to leave the file to other processes now, if this one has written without pause for long.
     fn rest(&mut self) -> Option<Duration>;
 }
 
@@ -62,7 +66,7 @@ pub(crate) struct Writer {
     crashed: Arc<AtomicBool>,
 }
 
-/// What the leader works at.
+/// What only the leader uses.
 pub(crate) struct WriterState {
     pub(super) connection: Connection,
     pub(super) names: Arc<NameCache>,
@@ -108,17 +112,17 @@ impl Writer {
         }
     }
 
-    /// Sets what rides along with each transaction; none removes it.
+    /// Sets the hook that takes part in each transaction; `None` removes it.
     pub(crate) fn set_commit_hook(&self, hook: Option<Box<dyn CommitHook>>) {
         drop(std::mem::replace(&mut lock(&self.state).hook, hook));
     }
 
-    /// What is known of the WAL.
+    /// The state of the WAL.
     pub(crate) fn wal(&self) -> &WalState {
         &self.wal
     }
 
-    /// Commits a write, and answers when it is durable.
+    /// Commits a write, and returns when it is durable.
     ///
     /// # Errors
     /// Those of the write; those of the disk.
@@ -131,7 +135,7 @@ impl Writer {
             let rest = self.patience.during(|| {
                 let mut state = lock(&self.state);
                 state.commit_group(group);
-                state.mind_file(); // when everybody has been answered
+                state.mind_file(); // after everybody has been answered
                 state.rest()
             });
             if let Some(rest) = rest {
@@ -140,12 +144,12 @@ impl Writer {
         })
     }
 
-    /// Waits until the transaction that is under way, if any, is over.
+    /// Waits until the running transaction, if any, has ended.
     pub(crate) fn await_commit(&self) {
         drop(lock(&self.state));
     }
 
-    /// Waits so long for locks of other processes from now on; none: as usual.
+    /// Sets how long to wait for locks of other processes from now on; `None`: as configured.
     pub(crate) fn set_patience(&self, patience: Option<Duration>) {
         self.patience.set(patience);
     }
@@ -158,23 +162,23 @@ impl Writer {
         Ok(done?)
     }
 
-    /// Makes sure that the room for a full disk is there.
+    /// Makes sure that the reserve for a full disk exists.
     ///
     /// # Errors
-    /// `DiskFull` as long as there is none; others of the disk.
+    /// `DiskFull` as long as it cannot be made; others of the disk.
     pub(crate) fn provide_reserve(&self) -> Sql<()> {
         let WriterState { connection, reserve, crash_switch, .. } = &mut *lock(&self.state);
         crash_switch.alive()?;
         reserve.provide(connection, crash_switch)
     }
 
-    /// The same, if it was not there when it was last looked for.
+    /// The same, if the reserve was missing or incomplete at the last look.
     pub(crate) fn refill_reserve(&self) -> Sql<()> {
         let is_blocked = lock(&self.state).reserve.is_blocked();
         if is_blocked { self.provide_reserve() } else { Ok(()) }
     }
 
-    /// The disk was found full by somebody else.
+    /// Notes that another connection found the disk full.
     pub(crate) fn doubt_disk(&self) {
         lock(&self.state).reserve.doubt();
     }
@@ -186,17 +190,17 @@ impl Writer {
         reserve.grow_ahead(connection, crash_switch)
     }
 
-    /// Sets the commit at which a crash comes.
+    /// Sets the commit at which a simulated crash comes.
     pub(crate) fn crash_at(&self, point: CrashPoint) {
         lock(&self.state).crash_switch.set(point);
     }
 
-    /// Commits so far.
+    /// How many commits have changed the file so far.
     pub(crate) fn commits(&self) -> u64 {
         lock(&self.state).crash_switch.commits()
     }
 
-    /// Where others see that a crash has come.
+    /// The flag that is set by a crash, for others to read.
     pub(crate) fn is_dead_flag(&self) -> Arc<AtomicBool> {
         self.crashed.clone()
     }
@@ -205,7 +209,8 @@ impl Writer {
         self.crashed.load(Ordering::Acquire)
     }
 
-    /// Ends the writer as the end of its process does: nothing is written any more, and the file is closed without a WAL checkpoint.
+    /// Ends the writer as the death of its process would: nothing is written any more, and the file is closed without a
+    /// WAL checkpoint.
     pub(crate) fn crash(&self) -> Sql<()> {
         let mut state = lock(&self.state);
         state.crash_switch.die(&state.connection);
@@ -215,20 +220,20 @@ impl Writer {
     }
 }
 
-/// Why a transaction was lost as a whole.
+/// Why a whole transaction was lost.
 struct LostCommit {
     error: Error,
-    /// Its outcome is not known: the disk failed in the COMMIT.
+    /// The disk failed in the COMMIT, so its outcome is unknown.
     uncertain: bool,
-    /// The hook had written into it, so that the members may do better without.
+    /// The hook had written into it, so the members alone may succeed.
     had_company: bool,
-    /// It would have made the file larger than it is: so many pages.
+    /// The size (in pages) that it would have given the file, which may not grow in a commit.
     size: Option<i64>,
 }
 
 impl WriterState {
-    /// Commits the members together; without claims if those were the trouble; one by one if their common transaction is lost all the
-    /// same. Answers all of them.
+    /// Commits the members together; again without claims if it had some; then one by one if their common transaction
+    /// is still lost. Answers all of them.
     fn commit_group(&mut self, mut group: Vec<Box<dyn Member>>) {
         let mut outcome = self.commit(&mut group, true);
         let is_lost = outcome.as_ref().is_err_and(|lost| lost.had_company && !lost.uncertain);
@@ -257,7 +262,7 @@ impl WriterState {
         group.sort_by_key(|member| member.rank());
         for member in group {
             if is_full {
-                let _ = checkpoint_wal(&self.connection); // so that the WAL can start again, within its length
+                let _ = checkpoint_wal(&self.connection); // so that the WAL can restart within its length
             }
             let mut alone = vec![member];
             let Err(LostCommit { error, uncertain, .. }) = self.commit(&mut alone, false) else {
@@ -269,8 +274,8 @@ impl WriterState {
         }
     }
 
-    /// One transaction, and what must happen to the file before it may be committed. Whoever would take from the reserve of a full disk
-    /// is answered, and leaves the group.
+    /// Runs one transaction, and grows the file or takes from the reserve if it must not be committed otherwise. On a
+    /// full disk, members that would add data are answered and leave the group.
     fn commit(&mut self, group: &mut Vec<Box<dyn Member>>, company: bool) -> Result<(), LostCommit> {
         if self.reserve.is_blocked() && group.iter().any(|member| member.rank().is_add()) {
             let provided = self.reserve.provide(&self.connection, &mut self.crash_switch);
@@ -293,10 +298,11 @@ impl WriterState {
         outcome
     }
 
-    /// If there is no room: answers whoever would add something, and ends claiming for a while.
+    /// If there is no room (`made` is an error): answers the members that would add data, and pauses claiming.
     fn without_room(&mut self, group: &mut Vec<Box<dyn Member>>, made: Sql<()>) {
         let Err(fault) = made else { return };
-        let is_full = self.reserve.is_blocked() && fault.is_io(); // SQLite tells a quota, and the largest size of a file, as errors
+        // SQLite reports a quota, and the largest size of a file, as I/O errors.
+        let is_full = self.reserve.is_blocked() && fault.is_io();
         let error = if is_full { no_room().with_source(Error::from(fault)) } else { Error::from(fault) };
         if let Some(hook) = &mut self.hook {
             hook.rolled_back(Some(&error));
@@ -308,7 +314,7 @@ impl WriterState {
         refuse(refused, &error);
     }
 
-    /// What must be so before a transaction begins on a connection.
+    /// Checks made before a transaction begins on a connection.
     pub(super) fn check_ready(&self, conn: &Connection) -> Sql<()> {
         self.crash_switch.alive()?;
         if !conn.is_autocommit() {
@@ -318,8 +324,8 @@ impl WriterState {
         self.reserve.check_wal(conn, self.wal.pages())
     }
 
-    /// One transaction with all members, and the hook if it is to have company. Slices of the reserve are taken for it on a full disk.
-    /// `Ok`: each member has its answer, and what the answers say is durable.
+    /// Runs one transaction with all members, and with the hook if `company` is set. It takes `released` slices of the
+    /// reserve. `Ok`: each member has its answer, and whatever the answers report is durable.
     fn attempt(
         &mut self,
         group: &mut Vec<Box<dyn Member>>,
@@ -349,7 +355,7 @@ impl WriterState {
             let any = run_members(&tx, group)?;
             if any {
                 if let Some(hook) = hook.as_mut().filter(|_| company) {
-                    had_company = true; // and the trouble, if there is any
+                    had_company = true; // assumed until it returns: if it fails, it is the cause
                     had_company = hook.before_commit(&tx)?;
                 }
                 tx.finish()?;
@@ -397,8 +403,8 @@ impl WriterState {
         }
     }
 
-    /// Makes room for the next commit, and checkpoints a WAL that nobody else does. What goes wrong is tried again after the next
-    /// commit, which says what is wrong with the disk if that lasts.
+    /// Makes room for the next commit, and checkpoints the WAL if no keeper does. What fails is retried after the next
+    /// commit, which reports a lasting fault of the disk.
     pub(super) fn mind_file(&mut self) {
         if self.crash_switch.is_dead() {
             return;
@@ -410,14 +416,14 @@ impl WriterState {
         }
     }
 
-    /// How long to leave the file to others, if there are any who may want it.
+    /// How long to leave the file to other processes, if any may want it.
     pub(super) fn rest(&mut self) -> Option<Duration> {
         let rest = self.hook.as_mut()?.rest()?;
         let path = self.connection.path().map(|path| beside(Path::new(path), "-shm"))?;
         others_have_open(&path).then_some(rest)
     }
 
-    /// A small commit that settles what became of a failed one.
+    /// A small commit, which ends the uncertainty about a failed one.
     pub(super) fn probe(&mut self) -> Sql<()> {
         let WriterState { connection: conn, crash_switch, .. } = self;
         run(conn, "BEGIN IMMEDIATE")?;
@@ -444,7 +450,7 @@ pub(super) fn unknown(error: Error) -> Error {
     if planted("g02-not-done-for-unknown") { error } else { error.with_outcome(Outcome::Unknown) }
 }
 
-/// What two planted bugs do: who waits is answered, or workers get their claims, before any of it is durable.
+/// Two planted bugs: callers are answered, or workers get their claims, before the COMMIT.
 fn tell_too_early(group: &mut Vec<Box<dyn Member>>, hook: &mut Option<Box<dyn CommitHook>>, tx: &Tx<'_>) {
     if planted("g01-answers-before-the-commit") {
         group.drain(..).for_each(Member::settled);
@@ -456,10 +462,11 @@ fn tell_too_early(group: &mut Vec<Box<dyn Member>>, hook: &mut Option<Box<dyn Co
     }
 }
 
-/// Runs every member, each in a savepoint of its own if there are several. Says whether any has something to commit.
+/// Runs every member, each in a savepoint of its own if there are several. Returns whether any has succeeded, so that
+/// there is something to commit.
 ///
 /// # Errors
-/// SQLite rolled back the whole transaction.
+/// If SQLite rolled back the whole transaction.
 fn run_members(tx: &Tx<'_>, group: &mut [Box<dyn Member>]) -> Sql<bool> {
     let several = group.len() > 1;
     let mut any = false;
@@ -487,6 +494,6 @@ fn run_members(tx: &Tx<'_>, group: &mut [Box<dyn Member>]) -> Sql<bool> {
 
 pub(super) fn roll_back(conn: &Connection) {
     if !conn.is_autocommit() {
-        let _ = run(conn, "ROLLBACK"); // tried again before the next transaction, which says what is wrong
+        let _ = run(conn, "ROLLBACK"); // retried before the next transaction, which reports the error
     }
 }

@@ -1,8 +1,8 @@
 //! How long a statement waits for a lock of another connection.
 //!
-//! SQLite's own way to wait asks ever more seldom, up to ten times a second. Beside a process that writes without pause it never asks in
-//! the moments between two commits, and so it starves. Here everybody asks each millisecond, and whoever leads for long leaves a moment
-//! (`CommitHook::rest`).
+//! SQLite's own busy handler sleeps longer each time, up to 100 ms. Beside a process that writes
+//! without pause it misses the moments between two commits, and starves. Here every waiter tries
+//! again each millisecond, and a thread that has led for long leaves a gap (`CommitHook::rest`).
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use rusqlite::Connection;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::thread;
 
-/// How long a statement waits before it answers `Busy`, if nobody says otherwise.
+/// How long a statement waits for a lock before it fails with `Busy`, unless configured otherwise.
 pub(crate) const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often it asks.
+/// The pause between two tries.
 const LOCK_POLL: Duration = Duration::from_millis(1);
 
-/// The patience of a store's writer: it can be changed while somebody waits.
+/// How long a store's writer waits for locks. It can be changed while a thread waits.
 #[derive(Debug, Clone)]
 pub(crate) struct Patience {
     usual: Duration,
@@ -27,7 +27,7 @@ pub(crate) struct Patience {
 }
 
 thread_local! {
-    /// The patience of what this thread does now; none: the usual one.
+    /// The patience of the store whose writer this thread used last; `None`: the default.
     static MINE: RefCell<Option<Patience>> = const { RefCell::new(None) };
 }
 
@@ -36,12 +36,14 @@ impl Patience {
         Patience { usual, now: Arc::new(AtomicU32::new(pauses(usual))) }
     }
 
-    /// Waits so long from now on, whoever waits already included, and no longer than usual; none: as usual.
+    /// Sets how long to wait from now on, threads that already wait included, but never longer than
+    /// usual; `None`: as usual.
     pub(crate) fn set(&self, patience: Option<Duration>) {
         self.now.store(pauses(patience.unwrap_or(self.usual).min(self.usual)), Ordering::Release);
     }
 
-    /// Does something on this thread with this patience.
+    /// Runs `act` on this thread with this patience. It stays in force on the thread until the next
+    /// call.
     pub(crate) fn during<R>(&self, act: impl FnOnce() -> R) -> R {
         MINE.with_borrow_mut(|mine| {
             if !mine.as_ref().is_some_and(|mine| Arc::ptr_eq(&mine.now, &self.now)) {
@@ -52,12 +54,13 @@ impl Patience {
     }
 }
 
-/// Makes a connection wait like this.
+/// Sets the busy handler of a connection.
 pub(crate) fn wait_for_locks(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_handler(Some(goes_on))
 }
 
-/// Called by SQLite when it has met a lock for the n-th time (from 0): sleeps, and says whether to ask again.
+/// The busy handler. SQLite calls it when it has met a lock for the n-th time (from 0): sleeps, and
+/// returns whether to try again.
 fn goes_on(met: i32) -> bool {
     let most = MINE.with_borrow(|mine| mine.as_ref().map(|patience| patience.now.load(Ordering::Acquire)));
     if u32::try_from(met).unwrap_or(u32::MAX) >= most.unwrap_or_else(|| pauses(DEFAULT_BUSY_TIMEOUT)) {

@@ -1,8 +1,10 @@
 //! The connection on which a program's own statements run, in one transaction with ours.
 //!
-//! It is no other than the writer's for durability, and for the rest like a connection that the program opens itself: its triggers, views
-//! and foreign keys work, and its functions and collations are there. What would end the transaction, change how it is kept, or touch
-//! our tables is refused when a statement is prepared (SQLite's authorizer), and a commit that is not ours becomes a rollback.
+//! Its commits are as durable as the writer's. Otherwise it is like a connection that the program
+//! opens itself: triggers, views and foreign keys work, and the program's functions and collations
+//! are there. SQLite's authorizer refuses, when a statement is prepared, whatever would end the
+//! transaction, change settings, or touch our tables; and a commit that is not ours becomes a
+//! rollback.
 
 use std::sync::Arc;
 
@@ -28,11 +30,11 @@ pub(crate) struct CallerConnection {
     gate: Arc<StatementGuard>,
 }
 
-/// Whose statements are prepared now.
+/// Whose statements are being prepared.
 #[derive(Default)]
 struct StatementGuard {
     is_caller: AtomicBool,
-    /// What was refused to the statement before, if it was.
+    /// What the last statement of the program was refused, if it was.
     refused: Mutex<Option<String>>,
 }
 
@@ -48,7 +50,7 @@ impl CallerConnection {
                 Error::new(ErrorKind::InvalidConfig, "what on_connection does to a connection failed")
                     .with_source(e)
             })?;
-            harden(&conn, vfs.as_deref(), settings)?; // whatever it has changed
+            harden(&conn, vfs.as_deref(), settings)?; // `set_up` may have changed any setting
         }
         set_up_writer(&conn, settings)?;
         follow_wal(&conn);
@@ -61,35 +63,35 @@ impl CallerConnection {
         Ok(CallerConnection { conn, gate })
     }
 
-    /// Closes it as the end of its process does: without a WAL checkpoint.
+    /// Closes it as the death of its process would: without a WAL checkpoint.
     pub(crate) fn abandon(self) {
         let _ = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 
-    /// For statements of ours.
+    /// For our statements.
     pub(crate) fn connection(&self) -> &Connection {
         &self.conn
     }
 
-    /// Runs the program's statements, between those of ours.
+    /// Runs the program's statements, between ours.
     pub(crate) fn theirs<R>(&self, act: impl FnOnce() -> R) -> R {
         let _turn = TurnGuard::begin(self, true);
         act()
     }
 
-    /// Runs statements of ours, between the program's.
+    /// Runs our statements, between the program's.
     pub(crate) fn ours<R>(&self, act: impl FnOnce() -> R) -> R {
         let _turn = TurnGuard::begin(self, false);
         act()
     }
 
-    /// What was refused to the program's last statement, in words; none if that was not refused.
+    /// What the program's last statement was refused, in words; `None` if it was not refused.
     pub(crate) fn refused(&self) -> Option<String> {
         lock(&self.gate.refused).take()
     }
 }
 
-/// Whose turn it is; dropping it gives the turn back, also when a closure panics.
+/// Whose turn it is; dropping it restores the previous turn, also when a closure panics.
 struct TurnGuard<'c> {
     of: &'c CallerConnection,
     was_caller: bool,
@@ -106,7 +108,7 @@ impl TurnGuard<'_> {
     fn set(&self, is_caller: bool) {
         self.of.gate.is_caller.store(is_caller, Ordering::Release);
         closure::set_inside(is_caller);
-        // A statement that was allowed to one must not be there for the other.
+        // A cached statement was authorized for one side, and the other must not find it.
         self.of.conn.flush_prepared_statement_cache();
     }
 }
@@ -117,7 +119,7 @@ impl Drop for TurnGuard<'_> {
     }
 }
 
-/// What the program's schema needs, and our own connections do without.
+/// Enables what the program's schema needs and our own connections do without.
 fn allow_schema(conn: &Connection) -> Sql<()> {
     for config in [
         DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER,
@@ -133,7 +135,7 @@ fn allow_schema(conn: &Connection) -> Sql<()> {
             return Err(Error::internal(format!("SQLite did not take {config:?}")).into());
         }
     }
-    // SQLite takes the most that it was built for instead.
+    // SQLite reduces these to the maximum that it was built with.
     for limit in [
         Limit::SQLITE_LIMIT_LENGTH,
         Limit::SQLITE_LIMIT_SQL_LENGTH,
@@ -158,7 +160,7 @@ impl StatementGuard {
     }
 }
 
-/// What of an action is refused to the program; none if it is allowed.
+/// What the program is refused, if it is refused this action.
 fn refusal(action: &AuthAction<'_>) -> Option<String> {
     match action {
         AuthAction::Transaction { .. } => Some("BEGIN, COMMIT or ROLLBACK".to_owned()),
@@ -175,7 +177,7 @@ fn is_ours(name: &str) -> bool {
     name.get(..PREFIX.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(PREFIX))
 }
 
-/// The names of the tables and whatever else an action is about.
+/// The names of the tables, indexes, triggers or views that an action touches.
 fn names<'a>(action: &AuthAction<'a>) -> [Option<&'a str>; 2] {
     use AuthAction as A;
     match *action {

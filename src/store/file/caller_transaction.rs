@@ -1,6 +1,7 @@
 //! Checks that a caller's own transaction is on this queue's file before writes join it.
 //!
-//! Names of tasks and queues are numbers that mean something in one file alone. In another they would name other queues, and other handlers.
+//! The file stores names of tasks and queues as numbers that are valid in that file only. In
+//! another file they would name other queues and other handlers.
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 use crate::store::error::Sql;
 
-/// Refuses a connection of the caller's own whose main database is another than this file.
+/// Refuses a connection of the caller's own whose main database is another file.
 ///
 /// # Errors
 /// `InvalidInput`, naming both files.
@@ -21,7 +22,7 @@ pub(crate) fn check_file(
     path: &Path,
     identity: &FileIdentity,
 ) -> Sql<()> {
-    // A copy of the file has its id.
+    // A copy of the file has the same id.
     let is_copy = || connection.path().is_some_and(|path| identity.is_other(path.as_ref()));
     let problem = match file_id(connection) {
         Ok(found) if found == *id && !is_copy() => return Ok(()),
@@ -41,7 +42,7 @@ pub(crate) fn check_file(
     Err(Error::new(ErrorKind::InvalidInput, message).into())
 }
 
-/// The id of the main database. One that is attached under another name is not what unqualified names mean.
+/// The file id in the main database. Unqualified table names do not mean an attached one.
 fn file_id(connection: &Connection) -> rusqlite::Result<[u8; 16]> {
     let sql = "SELECT file_id FROM main.perdura_meta WHERE id = 1";
     connection.prepare_cached(sql)?.query_row([], |row| row.get(0))

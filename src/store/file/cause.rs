@@ -1,6 +1,8 @@
-//! Why a file cannot be opened. SQLite knows, and says "cannot open" whatever it is; so the operating system is asked again.
+//! Finds out why a file cannot be opened. SQLite reports "cannot open" whatever the reason, so the
+//! operating system is asked again.
 //!
-//! The database is never opened for that, nor its `-shm`: closing them would drop the locks that SQLite has on them in this process.
+//! That never opens the database or its `-shm`: closing them would drop the locks that SQLite has
+//! on them in this process.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,10 +13,11 @@ use super::identity::beside;
 use crate::error::{Error, ErrorKind};
 use crate::store::error::Fault;
 
-/// Files that SQLite opens for one connection: the database, its WAL, its shared memory, the folder.
+/// Files that SQLite opens for one connection: the database, its WAL, its shared memory, the
+/// folder.
 const FILES_PER_CONNECTION: usize = 4;
 
-/// Says what was behind "cannot open"; other errors stay as they are.
+/// Replaces "cannot open" by its cause; other errors stay as they are.
 pub(crate) fn explained(fault: Fault, path: &Path) -> Fault {
     match fault {
         Fault::Sql(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) => {
@@ -24,7 +27,7 @@ pub(crate) fn explained(fault: Fault, path: &Path) -> Fault {
     }
 }
 
-/// What is behind it, as far as the operating system says.
+/// The cause, as far as the operating system tells.
 pub(crate) fn cause(path: &Path) -> Error {
     if let Err(e) = descriptors() {
         return file_error("the file cannot be opened", e);
@@ -44,21 +47,21 @@ pub(crate) fn cause(path: &Path) -> Error {
     }
 }
 
-/// Whether this process may open as many files as a connection takes.
+/// Fails if this process cannot open as many files as a connection needs.
 pub(crate) fn descriptors() -> io::Result<()> {
     const ALWAYS_THERE: &str = "/dev/null";
     let opened: io::Result<Vec<File>> = (0..FILES_PER_CONNECTION).map(|_| File::open(ALWAYS_THERE)).collect();
     match opened {
         Err(e) if is_shortage(&e) => Err(e),
-        _ => Ok(()), // in a bare chroot it is not there, and nothing is known
+        _ => Ok(()), // a bare chroot has no /dev/null, and nothing is known
     }
 }
 
-/// Whether a file can be made beside the database: one is, and is removed at once.
+/// Checks that a file can be created beside the database: creates one and removes it.
 pub(crate) fn make_beside(path: &Path) -> io::Result<()> {
     let probe = beside(path, "-probe");
     match create_private(&probe) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {} // of another process, or of one that was killed
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {} // left by another process, or by one that was killed
         Err(e) => return Err(e),
         Ok(file) => drop(file),
     }

@@ -1,4 +1,4 @@
-//! WAL checkpoints: how long the WAL is, who copies it, and how.
+//! WAL checkpoints: how long the WAL is, which thread copies it, and how.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -12,26 +12,28 @@ use crate::store::error::Sql;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, Ordering};
 
-/// The WAL is cut to this size when it starts again, and by this much at a time: to cut a gigabyte away takes a file system a quarter of a
-/// second, in which nobody can write.
+/// The WAL is cut to the first size when it restarts, but by no more than the second at a time: to
+/// cut off a gigabyte takes a file system a quarter of a second, in which nobody can write.
 const WAL_LIMIT_BYTES: u64 = 16 << 20;
 const WAL_CUT_BYTES: u64 = 32 << 20;
-/// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): beside the commits where somebody keeps it, else by the writer.
-/// A WAL that starts again is written over, and that takes half the time of a sync that makes the file longer.
+/// Pages in the WAL from which it is checkpointed (4 MiB of pages of 4 KiB): by a WAL keeper
+/// alongside commits, or else by the writer. A WAL that restarts is overwritten; a sync of that
+/// takes half the time of one that makes the file longer.
 pub(crate) const CHECKPOINT_PAGES: u32 = 1024;
 
-/// What is known of the WAL of a file that is written.
+/// The state of the WAL of a file that is written.
 pub(crate) struct WalState {
     /// Pages in it after the newest commit of this process.
     pages: AtomicU32,
-    /// How many threads checkpoint it beside the commits; with none, the writer does.
+    /// How many WAL keepers checkpoint it alongside commits; without one, the writer does.
     keepers: AtomicU32,
-    /// Held while it is copied beside the commits: whoever comes second waits for that.
+    /// Held while it is copied alongside commits: a second thread waits.
     pub copying: Mutex<()>,
 }
 
 thread_local! {
-    /// Pages in the WAL after this thread's newest commit. SQLite tells them on the committing thread, within the COMMIT.
+    /// Pages in the WAL after this thread's newest commit. SQLite reports them on the committing
+    /// thread, within the COMMIT.
     static WAL_PAGES: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -40,22 +42,23 @@ fn note_pages(_: &Wal, pages: i32) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Lets a connection note how long the WAL is after each of its commits, and checkpoint nothing by itself.
+/// Makes a connection note the length of the WAL after each of its commits. This replaces SQLite's
+/// automatic checkpoint.
 pub(crate) fn follow_wal(connection: &Connection) {
     connection.wal_hook(Some(note_pages));
 }
 
 impl WalState {
-    /// For the file of the connection that writes it.
+    /// For the file of the writing connection.
     pub(crate) fn of(connection: &Connection) -> Arc<WalState> {
         follow_wal(connection);
         let [pages, keepers] = [AtomicU32::new(0), AtomicU32::new(0)];
         Arc::new(WalState { pages, keepers, copying: Mutex::new(()) })
     }
 
-    /// Notes how long it is after what `act` commits.
+    /// Runs `act`, and notes the length of the WAL after its last commit.
     pub(crate) fn during<R>(&self, act: impl FnOnce() -> R) -> R {
-        WAL_PAGES.set(0); // of another commit, perhaps of another file
+        WAL_PAGES.set(0); // left by an earlier commit, perhaps to another file
         let done = act();
         if let pages @ 1.. = WAL_PAGES.get() {
             self.pages.store(pages, Ordering::Release);
@@ -67,7 +70,7 @@ impl WalState {
         self.pages.load(Ordering::Acquire)
     }
 
-    /// Whether it is to be checkpointed.
+    /// Whether it is long enough for a checkpoint.
     pub(crate) fn is_long(&self) -> bool {
         self.pages() >= CHECKPOINT_PAGES
     }
@@ -80,32 +83,33 @@ impl WalState {
         self.keepers.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Whether somebody does that beside the commits.
+    /// Whether a WAL keeper checkpoints it alongside commits.
     pub(crate) fn is_kept(&self) -> bool {
         self.keepers.load(Ordering::Acquire) > 0
     }
 }
 
-/// Copies what it can of the WAL into the database file, without waiting for anybody. Answers with the frames of the WAL that are copied
-/// now.
+/// Copies what it can of the WAL into the database file, without waiting. Returns how many frames
+/// of the WAL have been copied in all.
 pub(crate) fn checkpoint_wal(conn: &Connection) -> Sql<u32> {
     let copied: i64 = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))?;
     Ok(u32::try_from(copied).unwrap_or(0))
 }
 
-/// How much of the WAL is cut when it starts again, as the writer last set it.
+/// Decides when the writer sets anew how much of the WAL is cut.
 #[derive(Default)]
 pub(crate) struct WalLimit {
-    /// Pages in the WAL after the commit before.
+    /// Pages in the WAL after the previous commit.
     seen_pages: u32,
 }
 
-/// Each time that the WAL grows by so many pages (8 MiB of pages of 4 KiB), how much of it may be cut is set anew; and when it has started
-/// again.
+/// How much is cut is set anew each time that the WAL has grown by so many pages (8 MiB of pages of
+/// 4 KiB), and when it has restarted.
 const PAGES_PER_LIMIT: u32 = 2048;
 
 impl WalLimit {
-    /// After a commit: lets the WAL be cut little by little, also one that grew beside a long read, or was copied by somebody else.
+    /// Called after a commit: lets the WAL be cut in steps, also one that grew during a long read,
+    /// or that another process copied.
     pub(crate) fn follow(&mut self, wal: &WalState, conn: &Connection) {
         let (pages, before) = (wal.pages(), self.seen_pages);
         if pages < before || pages / PAGES_PER_LIMIT > before / PAGES_PER_LIMIT {
@@ -115,7 +119,8 @@ impl WalLimit {
     }
 }
 
-/// Sets how much of the WAL stays when it starts again: of one that a long reader has let grow it is cut away little by little.
+/// Sets how much of the WAL stays when it restarts: one that grew during a long read is cut in
+/// steps.
 pub(crate) fn limit_wal(conn: &Connection) -> Sql<()> {
     let limit = wal_bytes(conn).saturating_sub(WAL_CUT_BYTES).max(WAL_LIMIT_BYTES);
     let set: i64 = conn.query_row("PRAGMA journal_size_limit", [], |row| row.get(0))?;
@@ -125,7 +130,7 @@ pub(crate) fn limit_wal(conn: &Connection) -> Sql<()> {
     Ok(())
 }
 
-/// Tells the log if this SQLite should not be used so.
+/// Warns in the log if this SQLite has the WAL-reset bug.
 pub(crate) fn warn_of_wal_reset_bug() {
     if has_wal_reset_bug(rusqlite::version_number()) {
         tell!(
@@ -136,8 +141,8 @@ pub(crate) fn warn_of_wal_reset_bug() {
     }
 }
 
-/// Whether this version of SQLite can damage a database whose WAL starts again while one connection writes and another checkpoints
-/// (fixed in 3.51.3, 3.50.7 and 3.44.6).
+/// Whether this version of SQLite can damage a database whose WAL restarts while one connection
+/// writes and another checkpoints (fixed in 3.51.3, 3.50.7 and 3.44.6).
 pub(crate) fn has_wal_reset_bug(version: i32) -> bool {
     match version {
         v if v >= 3_051_003 => false,

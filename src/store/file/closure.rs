@@ -1,4 +1,5 @@
-//! Whether this thread is inside the closure of a transaction of the program, which holds the writer.
+//! Tracks whether this thread is inside the closure of a program's transaction, which holds the
+//! writer.
 
 use std::cell::Cell;
 
@@ -6,16 +7,16 @@ use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 
 thread_local! {
-    /// A program's own statements run on this thread.
+    /// The program's own statements are running on this thread.
     static IN_CLOSURE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Notes that the program's statements run on this thread now, or that they do not.
+/// Notes whether the program's statements run on this thread from now on.
 pub(crate) fn set_inside(is_inside: bool) {
     IN_CLOSURE.set(is_inside);
 }
 
-/// Refuses what would wait for the transaction that is under way on this thread.
+/// Refuses a call that would wait for the transaction that is open on this thread.
 ///
 /// # Errors
 /// `WouldDeadlock`.

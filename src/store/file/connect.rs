@@ -1,4 +1,4 @@
-//! Makes connections that are safe on a file that somebody else may have prepared.
+//! Opens connections that are safe on a file that somebody else may have prepared.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::pragmas::{set_up_reader, set_up_writer};
 use crate::error::Error;
 use crate::store::error::{Fault, Sql};
 
-/// The statements that are kept prepared on a connection: more than there are texts.
+/// Prepared statements that a connection keeps: more than the store has SQL texts.
 const CACHED_STATEMENTS: usize = 256;
 
 /// Opens more connections to a file that is open already.
@@ -29,7 +29,7 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Another writing connection. Another file that has taken the place of this one is not opened.
+    /// Opens another writing connection. It fails if another file has taken the place of this one.
     pub(crate) fn connect(&self) -> Result<Connection, Error> {
         self.identity.check()?;
         let set_up = || {
@@ -52,7 +52,7 @@ pub(crate) fn connect(path: &Path, vfs: Option<&str>, settings: &Settings) -> Sq
     Ok(conn)
 }
 
-/// Tells the program's log which statements run, if it listens when the file is opened.
+/// Logs each statement, if the program's log takes that level when the connection is opened.
 #[cfg(feature = "sql-log")]
 fn trace(conn: &Connection) {
     use rusqlite::trace::{TraceEvent, TraceEventCodes};
@@ -69,7 +69,7 @@ fn trace(conn: &Connection) {
     }
 }
 
-/// The name and the flags with which a connection that only reads is opened.
+/// The name and the flags with which a read-only connection is opened.
 pub(crate) fn reading(path: &Path, manner: Manner) -> (PathBuf, OpenFlags) {
     match manner {
         Manner::LooksAtStill => (still_name(path).into(), READER_FLAGS | OpenFlags::SQLITE_OPEN_URI),
@@ -77,7 +77,8 @@ pub(crate) fn reading(path: &Path, manner: Manner) -> (PathBuf, OpenFlags) {
     }
 }
 
-/// The URI by which SQLite takes a file for one that cannot change. Whatever could mean something in a URI is written as its number.
+/// The URI that makes SQLite treat a file as immutable. Every byte that could have a meaning in a
+/// URI is percent-encoded.
 fn still_name(path: &Path) -> String {
     let mut uri = String::from("file:");
     for byte in path.as_os_str().as_encoded_bytes() {
@@ -90,12 +91,12 @@ fn still_name(path: &Path) -> String {
     uri + "?immutable=1"
 }
 
-/// How connections are opened that only read.
+/// The flags of read-only connections.
 const READER_FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY
     .union(OpenFlags::SQLITE_OPEN_NO_MUTEX)
     .union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
 
-/// The pool's way to make reading connections.
+/// How the pool makes reading connections.
 pub(crate) fn readers(path: &Path, opening: &Opening<'_>, manner: Manner) -> SqliteConnectionManager {
     let settings = opening.settings;
     let set_up = move |conn: &Connection, vfs: Option<&str>| -> rusqlite::Result<()> {
@@ -111,7 +112,7 @@ pub(crate) fn readers(path: &Path, opening: &Opening<'_>, manner: Manner) -> Sql
             SqliteConnectionManager::file(name).with_flags(flags).with_init(move |conn| set_up(conn, None))
         }
         Some(vfs) => {
-            // The manager knows no VFS. It opens a place holder, which the real connection takes the place of.
+            // The manager cannot open through a VFS. It opens a placeholder, which is replaced.
             let path = path.to_owned();
             SqliteConnectionManager::file(":memory:").with_init(move |conn| {
                 *conn = Connection::open_with_flags_and_vfs(&path, READER_FLAGS, vfs.as_str())?;
@@ -121,7 +122,8 @@ pub(crate) fn readers(path: &Path, opening: &Opening<'_>, manner: Manner) -> Sql
     }
 }
 
-/// Makes a connection safe to use on a file that somebody else may have prepared: before any other SQL.
+/// Makes a connection safe to use on a file that somebody else may have prepared. Called before any
+/// other SQL.
 pub(crate) fn harden(conn: &Connection, vfs: Option<&str>, settings: &Settings) -> Sql<()> {
     #[cfg(feature = "sql-log")]
     trace(conn);
@@ -134,7 +136,8 @@ pub(crate) fn harden(conn: &Connection, vfs: Option<&str>, settings: &Settings) 
         (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false),
         (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
         (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
-        // Plans do not depend on bound values; otherwise each new value of a LIMIT compiles its statement again (30 µs).
+        // Plans do not depend on bound values; otherwise each new value of a LIMIT compiles its
+        // statement again (30 µs).
         (DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true),
         #[cfg(feature = "bundled")]
         (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, false),
@@ -153,19 +156,20 @@ pub(crate) fn harden(conn: &Connection, vfs: Option<&str>, settings: &Settings) 
     }
     match vfs {
         None => busy::wait_for_locks(conn)?,
-        Some(_) => conn.busy_timeout(settings.busy_timeout)?, // it may have an opinion of how long a sleep is
+        // SQLite's own handler sleeps through the VFS, which may have a clock of its own.
+        Some(_) => conn.busy_timeout(settings.busy_timeout)?,
     }
     conn.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     Ok(())
 }
 
-/// How much a connection takes of what SQLite could do: more than our statements and values need, and little more.
+/// Upper limits of a connection: a little more than our statements and values need.
 fn limits(settings: &Settings) -> [(Limit, i32); 6] {
     [
-        // Also of what is read: SQLite looks at the length before it makes room for a value.
+        // Also for reading: SQLite checks the length before it allocates a value.
         (Limit::SQLITE_LIMIT_LENGTH, i32::try_from(settings.longest).unwrap_or(i32::MAX)),
         (Limit::SQLITE_LIMIT_SQL_LENGTH, 100_000),
-        (Limit::SQLITE_LIMIT_VDBE_OP, 1_000_000), // `integrity_check` has some for each table of a shared file
+        (Limit::SQLITE_LIMIT_VDBE_OP, 1_000_000), // `integrity_check` needs some for each table of a shared file
         (Limit::SQLITE_LIMIT_ATTACHED, 0),
         (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 0),
         (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),

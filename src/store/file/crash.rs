@@ -1,7 +1,8 @@
-//! Crashes as input: when a store is to end as a killed process leaves it.
+//! Simulated crashes: a test lets a store end as a killed process would leave it.
 //!
-//! A test sets the commit at which that happens. From then on nothing is written and nothing is answered; the connections are closed
-//! without a WAL checkpoint, so that whoever opens the file next finds what a killed process leaves.
+//! The test sets the commit at which that happens. After it nothing is written and every call
+//! fails. The connections are closed without a WAL checkpoint, so that the next process to open the
+//! file finds what a killed one leaves.
 
 use std::sync::Arc;
 
@@ -13,14 +14,14 @@ use crate::error::{Error, ErrorKind, Outcome};
 use crate::store::error::Sql;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
-/// How many commits there were, when the crash comes, and whether it has come.
+/// Counts commits, and ends the store at the one that was set.
 #[derive(Default)]
 pub(crate) struct CrashSwitch {
-    /// Commits that wrote something.
+    /// Commits that changed something.
     commits: u64,
-    /// The rows that the connection had changed when the transaction began.
+    /// Rows that the connection had changed in all when the transaction began.
     changes: u64,
-    /// The crash, its commit counted like `commits`.
+    /// The crash; its commit is counted like `commits`.
     point: Option<CrashPoint>,
     dead: Arc<AtomicBool>,
 }
@@ -31,7 +32,8 @@ impl CrashSwitch {
         self.point = Some(CrashPoint { commit: self.commits.saturating_add(point.commit), ..point });
     }
 
-    /// From now on nothing is written, and the end of the connection does not do what the end of a process does not: a WAL checkpoint.
+    /// Ends the store: nothing is written any more, and closing the connection makes no WAL
+    /// checkpoint, as the death of a process makes none.
     pub(crate) fn die(&self, conn: &Connection) {
         self.dead.store(true, Ordering::Release);
         let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
@@ -41,7 +43,7 @@ impl CrashSwitch {
         self.dead.load(Ordering::Acquire)
     }
 
-    /// Where others see that it has come.
+    /// The flag that is set by the crash, for others to read.
     pub(crate) fn is_dead_flag(&self) -> Arc<AtomicBool> {
         self.dead.clone()
     }
@@ -50,7 +52,7 @@ impl CrashSwitch {
         self.commits
     }
 
-    /// Commits, unless the crash comes first; fails after it.
+    /// Commits, unless the crash comes first. Fails after a crash.
     pub(crate) fn commit(&mut self, conn: &Connection, commit: impl FnOnce() -> Sql<()>) -> Sql<()> {
         self.alive()?;
         if conn.total_changes() == self.changes {
@@ -67,7 +69,7 @@ impl CrashSwitch {
         self.alive()
     }
 
-    /// A transaction begins: what was changed and rolled back before does not make it one that writes.
+    /// Called when a transaction begins. Changes that were rolled back before do not count for it.
     pub(crate) fn begin(&mut self, conn: &Connection) {
         self.changes = conn.total_changes();
     }
@@ -79,7 +81,7 @@ impl CrashSwitch {
     }
 }
 
-/// What everybody hears who calls a dead queue. Nothing can be known of what was being written.
+/// The error of every call to a crashed queue. The outcome of what was being written is unknown.
 pub(crate) fn crashed() -> Error {
     let message = "this queue has crashed, as its test wanted; reopen its file";
     Error::new(ErrorKind::Crashed, message).with_outcome(Outcome::Unknown)

@@ -1,4 +1,5 @@
-//! Files of ours: made for their owner alone, their names made durable, and what the operating system says when that fails.
+//! Creates files that only their owner can read, makes their names durable, and explains errors of
+//! the operating system.
 
 use std::fs;
 use std::io;
@@ -6,7 +7,7 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorKind};
 
-/// Makes a new file that only its owner can read.
+/// Creates a new file that only its owner can read.
 pub(crate) fn create_private(path: &Path) -> io::Result<fs::File> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -20,8 +21,8 @@ pub(crate) fn sync_folder(path: &Path) -> Result<(), Error> {
     #[cfg(unix)]
     if let Some(folder) = path.parent() {
         match fs::File::open(folder).and_then(|folder| folder.sync_all()) {
-            // Not every file system that Apple's systems mount knows F_FULLFSYNC, and std falls back to nothing. SQLite does, and syncs the
-            // folder too when it makes the -wal.
+            // Not every file system on Apple's systems supports F_FULLFSYNC, and std has no
+            // fallback. SQLite has one, and syncs the folder too when it creates the -wal.
             Err(e) if cfg!(target_vendor = "apple") && !is_of_device(&e) => {}
             synced => synced.map_err(|e| file_error("the folder cannot be synced", e))?,
         }
@@ -30,13 +31,13 @@ pub(crate) fn sync_folder(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a sync has failed, rather than not being known.
+/// Whether the sync failed, rather than being unsupported.
 #[cfg(unix)]
 fn is_of_device(e: &io::Error) -> bool {
     !matches!(e.raw_os_error(), Some(libc::ENOTSUP | libc::ENOTTY | libc::EINVAL))
 }
 
-/// What the operating system says about a file of ours.
+/// Turns an error of the operating system into one for the caller, with a fix.
 pub(crate) fn file_error(what: &str, e: io::Error) -> Error {
     let (kind, fix) = match e.kind() {
         io::ErrorKind::PermissionDenied => (ErrorKind::ReadOnly, "check the permissions of the folder"),

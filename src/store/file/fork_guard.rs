@@ -1,9 +1,11 @@
-//! Whether this process has opened its files itself, or was forked from one that had.
+//! Detects whether this process opened its files itself, or was forked from one that had.
 //!
-//! A forked process has copies of connections and locks that it must not use: SQLite counts locks in memory that the fork has copied,
-//! and the system has not given them to the copy; the owner's lock is one that both share, so that unlocking it here would take it from
-//! the parent; our threads and whatever mutex they held are not there to be waited for. So nothing of it is touched, not even to
-//! close it. The id of a process is compared with nothing but its own earlier value; asking for it costs a fraction of a microsecond.
+//! A forked process has copies of connections and locks that it must not use. SQLite keeps its
+//! locks in memory, which the fork has copied, but the system does not pass them on. The owner's
+//! lock is shared by both, so unlocking it here would take it from the parent. Our threads do not
+//! exist here, so a mutex that one of them held stays locked. So nothing is touched, not even to
+//! close it. A process id is compared only with its own earlier value; reading it costs a fraction
+//! of a microsecond.
 
 use crate::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::process;
@@ -11,16 +13,17 @@ use std::process;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 
-/// The process that opened the newest file.
+/// The process that opened a file last.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
-/// Files that are open in it.
+/// How many files are open in it.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
-/// The process that has a file open.
+/// The process that opened a file.
 pub(crate) struct ForkGuard(u32);
 
 impl ForkGuard {
-    /// This process, if it may open files: SQLite's memory of open files must be its own.
+    /// Registers a file of this process, if it may open files: SQLite's memory of open files must
+    /// be its own.
     ///
     /// # Errors
     /// `ForkedProcess`.
@@ -37,7 +40,8 @@ impl ForkGuard {
     /// Whether this thread may use the file now.
     ///
     /// # Errors
-    /// `ForkedProcess`, if this process is another one; `WouldDeadlock` inside a transaction of the queue.
+    /// `ForkedProcess`, if this is another process; `WouldDeadlock` inside the closure of a
+    /// transaction of any queue.
     pub(crate) fn check(&self) -> Result<(), Error> {
         #[cfg(feature = "rusqlite")]
         super::closure::check_outside()?;

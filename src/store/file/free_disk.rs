@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// How much disk is free where the file lies: as the file system says or, in a test, as that says.
+/// Free room on the disk where the file lies, from the file system or set by a test.
 pub(crate) struct FreeDisk {
     folder: PathBuf,
     /// Bytes; `u64::MAX`: ask the file system.
@@ -17,7 +17,7 @@ impl FreeDisk {
         FreeDisk { folder, said: AtomicU64::new(u64::MAX) }
     }
 
-    /// Bytes that may still be written; none if nobody can say.
+    /// Free bytes; `None` if the file system does not tell.
     pub(crate) fn bytes(&self) -> Option<u64> {
         match self.said.load(Ordering::Acquire) {
             u64::MAX => fs4::available_space(&self.folder).ok(),
@@ -25,7 +25,7 @@ impl FreeDisk {
         }
     }
 
-    /// From now on it is so much.
+    /// Sets the free bytes from now on.
     pub(crate) fn say(&self, bytes: u64) {
         self.said.store(bytes.min(u64::MAX - 1), Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! Free pages of the file go back to the file system, little by little.
+//! Returns free pages of the file to the file system, little by little.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
@@ -12,8 +12,8 @@ const LONG_LIST_PAGES: i64 = 64 * 1024;
 /// Free pages returned in one go (1 MiB): bounds how long others wait for the writer.
 const PAGES_PER_SLICE: i64 = 256;
 
-/// Reads the list of free pages, if it is long. [`return_free_pages`] searches in it while others wait for the writer, and that takes a disk
-/// 0.3 s for two million free pages of which the system has none in memory, and 10 ms otherwise.
+/// Reads the list of free pages, if it is long. [`return_free_pages`] searches it with the write lock held. For two million free pages
+/// that takes 0.3 s if the operating system has to read the list from the disk, and 10 ms if it has the list in memory.
 pub(crate) fn read_free_list(conn: &Connection) -> Sql<()> {
     if free_pages(conn)? >= LONG_LIST_PAGES {
         check_free_list(conn)?;
@@ -21,16 +21,18 @@ pub(crate) fn read_free_list(conn: &Connection) -> Sql<()> {
     Ok(())
 }
 
-/// What SQLite says of the list of free pages: it checks that, and all of it, with the table of the schema (its source:
+/// SQLite's check of the list of free pages. It is a part of the check of the schema table (in its source:
 /// `sqlite3BtreeIntegrityCheck`).
 fn check_free_list(conn: &Connection) -> Sql<String> {
     Ok(conn.query_row("PRAGMA quick_check(sqlite_schema)", [], |row| row.get(0))?)
 }
 
-/// Returns free pages of the file to the file system, a slice of them, until it is `enough`, but for a reserve. Says whether another slice
-/// would return more: it would not where the file gives no pages back (`auto_vacuum = NONE`).
+/// Returns one slice of free pages to the file system, or less if `enough` says so, and keeps some
+/// for the next writes. Answers whether another slice would return more: not if the file gives no
+/// pages back (`auto_vacuum = NONE`).
 ///
-/// A page is searched for in the whole list of free pages, so that each can take milliseconds where millions are free.
+/// For each page SQLite searches the whole list of free pages, which takes milliseconds where
+/// millions are free.
 pub(crate) fn return_free_pages(conn: &Connection, enough: &dyn Fn() -> bool) -> Sql<bool> {
     let free = free_pages(conn)?;
     if free < KEPT_PAGES + PAGES_PER_SLICE {

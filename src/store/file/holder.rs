@@ -1,8 +1,9 @@
-//! Who owns a file, and who has a database open, as far as that can be known without asking for a lock, which would disturb whoever asks
-//! for it in earnest.
+//! Finds out who owns a file, and whether others have a database open, without asking for a lock:
+//! to ask would disturb a process that needs it.
 //!
-//! Linux has a list of all locks, with the device and the number of each locked file. It leaves out what belongs to processes that a
-//! container cannot see. So "nobody" is an answer only where all processes can be seen, and no lock counts that is on another device.
+//! Linux lists all locks in `/proc/locks`, with device and inode of each locked file. It leaves out
+//! locks of processes that a container cannot see. So the answer is "nobody" only where all
+//! processes can be seen, and a lock counts only if its device matches.
 
 #[cfg(target_os = "linux")]
 use std::fs::File;
@@ -18,13 +19,13 @@ use crate::sync::{Mutex, lock};
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Owner {
-    /// Whether there is one; none where that cannot be known from here.
+    /// Whether there is one; `None` where that cannot be known from here.
     pub is_owned: Option<bool>,
-    /// Its process id; none where that cannot be known from here.
+    /// Its process id; `None` where that cannot be known from here.
     pub process: Option<u32>,
 }
 
-/// Looks at the system's list of locks. Linux has one; elsewhere nothing is known.
+/// Searches the system's list of locks. Only Linux has one; elsewhere nothing is known.
 #[cfg(target_os = "linux")]
 pub(crate) fn owner(path: &Path, mounts: Option<&Mounts>) -> Owner {
     use std::os::unix::fs::MetadataExt;
@@ -47,7 +48,8 @@ pub(crate) fn owner(path: &Path, mounts: Option<&Mounts>) -> Owner {
     seen
 }
 
-/// The system's list of locks. Its file stays open: it is read again and again while others have a database open.
+/// The system's list of locks. The file stays open, because it is read again and again while others
+/// have a database open.
 #[cfg(target_os = "linux")]
 fn all_locks() -> Option<String> {
     static LIST: Mutex<Option<File>> = Mutex::new(None);
@@ -62,8 +64,8 @@ fn all_locks() -> Option<String> {
     Some(text)
 }
 
-/// How often the list of locks is read before a lock counts as not there: it comes a page at a time, and a lock that goes meanwhile hides
-/// the line behind it.
+/// How often the list of locks is read before a lock counts as absent: the kernel returns it a page
+/// at a time, and a lock that is released meanwhile hides the line behind it.
 #[cfg(target_os = "linux")]
 const LOOKS: u32 = 5;
 
@@ -76,16 +78,16 @@ pub(crate) fn owner(_: &Path, _: Option<&Mounts>) -> Owner {
 #[cfg(any(target_os = "linux", test))]
 type Device = (u64, u64);
 
-/// What a file's device may be called in the list of locks.
+/// The numbers under which a file's device may appear in the list of locks.
 #[cfg(any(target_os = "linux", test))]
 struct Devices {
-    /// As the list of mounts says, which the list of locks agrees with.
+    /// As in the list of mounts, which agrees with the list of locks.
     of_mount: Option<Device>,
-    /// As `stat` says. On btrfs and overlays that is another number.
+    /// As `stat` returns it. On btrfs and overlayfs that is another number.
     of_file: Device,
 }
 
-/// The owner by the list of locks.
+/// The owner according to the list of locks.
 #[cfg(any(target_os = "linux", test))]
 fn holder(locks: &str, devices: &Devices, inode: u64, sees_all: bool) -> Owner {
     let mut may_be_it = false;
@@ -105,8 +107,8 @@ fn holder(locks: &str, devices: &Devices, inode: u64, sees_all: bool) -> Owner {
     Owner { is_owned: (sees_all && !may_be_it).then_some(false), process: None }
 }
 
-/// Whether another process may have a database open, by the locks on its `-shm`: each that has it open holds one. Where that cannot be
-/// known, it may.
+/// Whether another process may have a database open, by the locks on its `-shm`: every process that
+/// has it open holds one. True if that cannot be known.
 #[cfg(target_os = "linux")]
 pub(crate) fn others_have_open(shm: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -125,19 +127,19 @@ pub(crate) fn others_have_open(_: &Path) -> bool {
     true
 }
 
-/// A lock that somebody holds.
+/// A held lock.
 #[cfg(any(target_os = "linux", test))]
 struct Lock<'l> {
     kind: &'l str,
     mode: &'l str,
-    /// 0: one that cannot be seen.
+    /// 0 if the process cannot be seen.
     process: u32,
     device: Device,
     inode: u64,
 }
 
-/// Reads a line: `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`. The device is in hexadecimal digits. One that waits for a lock (`->`)
-/// has none.
+/// Parses a line: `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`, the device in hexadecimal
+/// digits. The line of a waiter has one word more (`->`), and is not parsed.
 #[cfg(any(target_os = "linux", test))]
 fn read_lock(line: &str) -> Option<Lock<'_>> {
     let mut words = line.split_whitespace().skip(1);
@@ -153,14 +155,15 @@ fn read_lock(line: &str) -> Option<Lock<'_>> {
     Some(Lock { kind, mode, process: process.parse().unwrap_or(0), device, inode })
 }
 
-/// A device as the list of mounts writes it: `254:0`.
+/// Parses a device as the list of mounts writes it: `254:0`.
 #[cfg(any(target_os = "linux", test))]
 fn device(text: &str) -> Option<Device> {
     let (major, minor) = text.split_once(':')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// Whether this process sees those of the whole machine: the kernel gives the first namespace of processes this number, always.
+/// Whether this process sees all processes of the machine: the kernel always gives the first PID
+/// namespace this number.
 #[cfg(target_os = "linux")]
 fn sees_all_processes() -> bool {
     const FIRST: &str = "pid:[4026531836]";

@@ -1,13 +1,15 @@
-//! Whether the file at a path is still the one that was opened.
+//! Checks that the file at a path is still the one that was opened.
 //!
-//! SQLite works on an open file whatever happens to its name. If somebody removes, renames or replaces it meanwhile, commits go on into
-//! a file that nobody will find again. So the names are looked at before a commit, and before a new connection is made: the database's, and
-//! that of its WAL, which holds the newest commits and must stay beside it. That takes some 2 µs: little beside a sync. Without syncs it
-//! would be much, so there it is done for each eighth commit.
+//! SQLite works on an open file whatever happens to its name. If somebody removes, renames or
+//! replaces it meanwhile, commits go into a file that nobody will find again. So the names are
+//! checked before a commit, and before a new connection is made: that of the database, and that of
+//! its WAL, which holds the newest commits and must stay beside it. That takes some 2 µs, little
+//! beside a sync. Without syncs it would be much, so there it is done for each eighth commit.
 //!
-//! The WAL itself is asked for its number now and then only, and else just whether its name is there. Since Linux 6.13 whoever
-//! asks for the times of a file (as `stat` does) makes the next write give it new ones, and the next sync write them, too: that made a
-//! commit a third slower.
+//! Where commits are synced, most checks of the WAL ask only whether its name exists, and one in 64
+//! asks for its inode. Since Linux 6.13, whoever asks for the times of a file (as `stat` does)
+//! makes the next write change them, and the next sync write them, too: that made a commit a third
+//! slower.
 
 use crate::sync::atomic::{AtomicU32, Ordering};
 use std::fs;
@@ -19,40 +21,43 @@ use crate::config::Durability;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 
-/// What the operating system calls a file, whatever its name.
+/// What identifies a file to the operating system, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileNumber {
     device: u64,
     inode: u64,
 }
 
-/// What tells the open files of this process apart. Where there are no numbers, the real path does: a file has one (see `path`).
+/// Distinguishes the open files of this process. Where there are no numbers, the real path does: a
+/// file has only one (see `path`).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FileKey {
     Number(FileNumber),
     Path(PathBuf),
 }
 
-/// The files of an open queue, and what they were when it was opened.
+/// The files of an open queue, as they were when it was opened.
 pub(crate) struct FileIdentity {
     database: Option<(PathBuf, FileNumber)>,
     wal: Option<(PathBuf, FileNumber)>,
-    /// Of a file that nobody should be able to write: its length, and when it was written last.
+    /// For a file that nobody should be able to write: its length, and when it was last written.
     still: Option<(PathBuf, Stamp)>,
-    /// Commits are synced: each is looked at.
+    /// Commits are synced, so each one checks the names.
     is_synced: bool,
     commits: AtomicU32,
 }
 
 type Stamp = (u64, Option<SystemTime>);
 
-/// One of so many commits is looked at closely: where each is synced, and looked at in passing; and where none is.
+/// One of so many commits does the full check. Where commits are synced, the others do a cheaper
+/// one; where they are not, none.
 const FULL_CHECK_INTERVAL: u32 = 64;
 const CHECK_INTERVAL_UNSYNCED: u32 = 8;
 
 impl FileIdentity {
-    /// Of a database that has just been opened; it has a WAL then. What has no file under its name (a VFS may keep it elsewhere) is
-    /// not looked at, nor is anything where the platform has no numbers.
+    /// The identity of a database that has just been opened, and so has a WAL. A file that is not
+    /// under its name (a VFS may keep it elsewhere) is not checked, nor is any where the platform
+    /// has no numbers.
     pub(crate) fn of(path: &Path, durability: Durability) -> FileIdentity {
         let of = |path: PathBuf| number(&path).map(|number| (path, number));
         let is_synced = durability == Durability::Full;
@@ -60,13 +65,14 @@ impl FileIdentity {
         FileIdentity { database, wal, still: None, is_synced, commits: AtomicU32::new(0) }
     }
 
-    /// Of a database that lies where nobody can write, which has no WAL. SQLite asks for no lock there.
+    /// The identity of a database that nobody can write. It has no WAL, and SQLite takes no locks
+    /// on it.
     pub(crate) fn of_still(path: &Path) -> FileIdentity {
         let still = stamp(path).map(|stamp| (path.to_owned(), stamp));
         FileIdentity { wal: None, still, ..FileIdentity::of(path, Durability::Full) }
     }
 
-    /// Of a file that nobody else knows of: nothing is looked at.
+    /// The identity of a file that nobody else knows of: nothing is checked.
     pub(crate) fn unknown() -> FileIdentity {
         FileIdentity { database: None, wal: None, still: None, is_synced: false, commits: AtomicU32::new(0) }
     }
@@ -77,7 +83,7 @@ impl FileIdentity {
             .map_or_else(|| FileKey::Path(path.to_owned()), |(_, number)| FileKey::Number(*number))
     }
 
-    /// Looks before a commit, if it is its turn.
+    /// The check before a commit: full, cheap or none, by how many there have been.
     ///
     /// # Errors
     /// `FileReplaced`.
@@ -98,7 +104,8 @@ impl FileIdentity {
         opened.zip(number(path)).is_some_and(|(opened, other)| opened != other)
     }
 
-    /// Looks whether somebody could write a file after all that is read without locks. Nothing that was seen meanwhile counts then.
+    /// Checks that a file that is read without locks has not been written after all. If it has,
+    /// what was read must be discarded.
     ///
     /// # Errors
     /// `FileReplaced`.
@@ -115,7 +122,7 @@ impl FileIdentity {
         Err(Error::new(ErrorKind::FileReplaced, message))
     }
 
-    /// Looks whether the files are still there.
+    /// Checks that the database and its WAL are still the files that were opened.
     ///
     /// # Errors
     /// `FileReplaced`.
@@ -138,7 +145,7 @@ fn is_same(opened: &Option<(PathBuf, FileNumber)>) -> Result<(), Error> {
     }
 }
 
-/// Whether nothing has this name. (What is no link cannot be read as one, and is not asked for anything else.)
+/// Whether nothing has this name. (`readlink` fails on a regular file without reading its times.)
 fn is_gone(path: &Path) -> bool {
     fs::read_link(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
@@ -151,7 +158,7 @@ fn replaced(path: &Path) -> Error {
     Error::new(ErrorKind::FileReplaced, message)
 }
 
-/// The path of a companion of the database.
+/// The path of a companion of the database, or of another file beside it.
 pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -165,7 +172,8 @@ fn number(path: &Path) -> Option<FileNumber> {
     Some(FileNumber { device: found.dev(), inode: found.ino() })
 }
 
-/// Other platforms do not say without unsafe code; Windows lets nobody remove or rename a file that is open.
+/// Other platforms do not tell without unsafe code. Windows lets nobody remove or rename a file
+/// that SQLite has open.
 #[cfg(not(unix))]
 fn number(_: &Path) -> Option<FileNumber> {
     None
@@ -176,7 +184,7 @@ pub(crate) fn device(path: &Path) -> Option<u64> {
     number(path).map(|number| number.device)
 }
 
-/// How many names a file has.
+/// How many hard links a file has.
 #[cfg(unix)]
 pub(crate) fn names(found: &fs::Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::nlink(found)

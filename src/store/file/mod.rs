@@ -1,6 +1,7 @@
 //! The file as the operating system and SQLite see it: paths, connections, locks, room on the disk.
 //!
-//! It knows the tables only as far as they tell whose file this is; it knows nothing of tasks, and commits nothing of theirs.
+//! Of our tables it knows `perdura_meta`, which identifies the file, and `perdura_padding`, the
+//! reserve. It knows nothing of tasks.
 
 pub(crate) mod busy;
 #[cfg(feature = "rusqlite")]

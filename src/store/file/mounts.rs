@@ -1,8 +1,8 @@
-//! On what kind of file system a file lies, as far as the operating system says so without unsafe code: on Linux, from
-//! `/proc/self/mountinfo`.
+//! Tells on what kind of file system a file lies. Without unsafe code that is known on Linux only,
+//! from `/proc/self/mountinfo`.
 //!
-//! SQLite needs locks that hold and memory that all processes share. File systems that reach another machine, or another kernel, break
-//! one or the other, sometimes in silence.
+//! SQLite needs reliable locks, and memory that all processes share. File systems that reach
+//! another machine, or another kernel, lack one or the other, sometimes without an error.
 
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,8 @@ const REMOTE: &[&str] = &[
     "vmhgfs",
 ];
 
-/// Programs behind FUSE that keep their files on this machine. All others may be a network; `fuseblk` is a disk.
+/// FUSE programs that keep their files on this machine. Any other may be a network file system;
+/// `fuseblk` is a disk.
 const LOCAL_FUSE: &[&str] = &[
     "apfs-fuse",
     "bindfs",
@@ -63,11 +64,11 @@ const LOCAL_FUSE: &[&str] = &[
     "zfs-fuse",
 ];
 
-/// What is mounted where, as this process sees it.
+/// The mounts that this process sees.
 pub(crate) struct Mounts(Vec<Mount>);
 
 struct Mount {
-    /// The number of its file system, as the kernel writes it: two numbers with a colon between.
+    /// The device number as the kernel writes it: two numbers with a colon between.
     device: String,
     point: PathBuf,
     /// The type of its file system.
@@ -75,8 +76,8 @@ struct Mount {
 }
 
 impl Mounts {
-    /// None where the system has no such list, or does not show it. Only Linux is asked: elsewhere anybody may have made a file of that
-    /// name.
+    /// `None` where the system has no such list, or does not show it. Only Linux is asked:
+    /// elsewhere anybody may have created a file of that name.
     pub(crate) fn read() -> Option<Mounts> {
         if !cfg!(target_os = "linux") {
             return None;
@@ -88,7 +89,8 @@ impl Mounts {
         Mounts(mountinfo.split(|byte| *byte == b'\n').filter_map(mount).collect())
     }
 
-    /// Refuses a folder on a file system that reaches another machine. Where nothing is known of it, it is taken.
+    /// Refuses a folder on a file system that reaches another machine. One of which nothing is
+    /// known is accepted.
     ///
     /// # Errors
     /// `NetworkFileSystem`, naming the file system.
@@ -107,25 +109,26 @@ impl Mounts {
         self.0.iter().any(|mount| mount.point == path)
     }
 
-    /// The type of the file system that a real path lies on, where that can be known.
+    /// The type of the file system that holds a real path, where that can be known.
     pub(crate) fn kind_of(&self, path: &Path) -> Option<&str> {
         self.holding(path).map(|mount| mount.kind.as_str())
     }
 
-    /// The number of the file system that a real path lies on. (`stat` may say another one: btrfs has one for each subvolume.)
+    /// The device number of the file system that holds a real path. (`stat` may return another one:
+    /// btrfs has one for each subvolume.)
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux says who holds a lock"))]
     pub(crate) fn device_of(&self, path: &Path) -> Option<&str> {
         self.holding(path).map(|mount| mount.device.as_str())
     }
 
-    /// The mount with the longest path that holds a real path, the newest of several.
+    /// The mount with the longest path that holds a real path; the newest of several.
     fn holding(&self, path: &Path) -> Option<&Mount> {
         let holding = self.0.iter().filter(|mount| path.starts_with(&mount.point));
         holding.max_by_key(|mount| mount.point.components().count())
     }
 }
 
-/// Reads a line: `36 35 98:0 /root /mount/point options optional… - type source super-options`.
+/// Parses a line: `36 35 98:0 /root /mount/point options optional… - type source super-options`.
 fn mount(line: &[u8]) -> Option<Mount> {
     let mut words = line.split(|byte| *byte == b' ');
     let device = words.nth(2)?;
@@ -135,7 +138,7 @@ fn mount(line: &[u8]) -> Option<Mount> {
     Some(Mount { device: text(device), point: path(unescaped(point)), kind: text(kind) })
 }
 
-/// A mount point as it is; the kernel writes blanks and the like as three octal digits.
+/// Decodes a mount point: the kernel writes blanks and the like as three octal digits.
 fn unescaped(mut point: &[u8]) -> Vec<u8> {
     let mut name = Vec::with_capacity(point.len());
     while let [first, rest @ ..] = point {
@@ -199,7 +202,7 @@ mod tests {
         assert!(Mounts::parse(b"\xff - \n\n1 2 3 - x\n1 2 0:1 / /a rw").0.is_empty());
     }
 
-    /// A kernel writes all but blanks, line ends and backslashes as they are.
+    /// The kernel escapes blanks, line ends and backslashes, and nothing else.
     #[test]
     fn g05_a_file_that_is_a_mount_point_is_found_whatever_its_name() {
         let mounts = Mounts::parse(

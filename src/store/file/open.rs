@@ -1,4 +1,4 @@
-//! Opens a file: from a path to connections whose settings were checked.
+//! Opens a file: from a path to a connection whose settings were checked.
 
 use std::fs;
 use std::io;
@@ -27,20 +27,22 @@ use crate::store::error::{Fault, Sql};
 use crate::sync::{Mutex, lock, thread};
 use crate::task::Timestamp;
 
-/// Opens one file at a time in this process: closing the descriptor that made a file would drop the locks that SQLite has on it.
+/// One file at a time is opened in this process. Creating a file and closing its descriptor would
+/// drop the locks that SQLite, on another thread, already has on it.
 static OPENING: Mutex<()> = Mutex::new(());
 
-/// A file that has been opened.
+/// An opened file.
 pub(crate) struct Opened {
-    /// The writing connection, or one that cannot write in its place.
+    /// The writing connection; a read-only one if the file was opened for reading.
     pub connection: Connection,
     pub file_id: [u8; 16],
     pub manner: Manner,
-    /// It belongs to a program, which has its own tables in it.
+    /// The file belongs to a program, which has tables of its own in it.
     pub is_shared: bool,
 }
 
-/// Opens a file. A new one is made; an existing one must be ours, and is left as it was if it is not.
+/// Opens a file. A missing one is created, unless it is to be shared or read only; one that is
+/// refused is left as it was.
 pub(crate) fn open(path: &Path, opening: &Opening<'_>) -> Result<Opened, Error> {
     let opened = match first(path, opening) {
         Err(e) if e.kind() == ErrorKind::ReadOnly && !opening.read_only && open_companions(path) => {
@@ -49,12 +51,12 @@ pub(crate) fn open(path: &Path, opening: &Opening<'_>) -> Result<Opened, Error> 
         opened => opened?,
     };
     if opened.manner == Manner::Writes {
-        let _ = forget_statistics(&opened.connection); // they would only slow down searches
+        let _ = forget_statistics(&opened.connection); // they would only make searches slower
     }
     Ok(opened)
 }
 
-/// The same, of a file whose companions can be opened.
+/// One attempt of `open`, which does not repair read-only companions.
 pub(crate) fn first(path: &Path, opening: &Opening<'_>) -> Result<Opened, Error> {
     let one_at_a_time = lock(&OPENING);
     if opening.read_only {
@@ -73,12 +75,13 @@ pub(crate) fn first(path: &Path, opening: &Opening<'_>) -> Result<Opened, Error>
     Ok(opened)
 }
 
-/// Whether there is no such file. (A VFS may keep one elsewhere.)
+/// Whether the file is missing. (A VFS may keep it elsewhere.)
 fn is_missing(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
-/// Makes an empty file that only its owner can read, and makes its name durable, if there is none; says whether it did.
+/// Creates an empty file that only its owner can read, and makes its name durable. Returns false if
+/// the file exists.
 fn create_file(path: &Path) -> Result<bool, Error> {
     match create_private(path) {
         Ok(file) => {
@@ -91,7 +94,7 @@ fn create_file(path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// A file that exists already keeps its mode: it may be meant. But it is said.
+/// Warns if others can read the file. An existing file keeps its mode, which may be intended.
 #[cfg(unix)]
 fn warn_if_others_may_read(path: &Path) {
     if let Ok(found) = fs::symlink_metadata(path) {
@@ -123,7 +126,8 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<Opened> {
     refuse_strangers(&conn, &identity, is_shared)?;
     if !is_shared {
         if identity == FileKind::Empty {
-            conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?; // a database that another tool has made may not take it
+            // Without effect if another tool has already written the header.
+            conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
         }
         switch_to_wal(&conn)?;
     }
@@ -141,7 +145,7 @@ fn open_writer(path: &Path, opening: &Opening<'_>) -> Sql<Opened> {
     Ok(Opened { connection: conn, file_id, manner: Manner::Writes, is_shared })
 }
 
-/// A connection that cannot write, in the place of the writing one.
+/// Opens a read-only connection in place of the writing one.
 fn open_looker(path: &Path, opening: &Opening<'_>) -> Sql<Opened> {
     if fs::symlink_metadata(path).is_err() {
         let message = "there is no such file, and read_only(true) makes none; check the path";
@@ -149,7 +153,7 @@ fn open_looker(path: &Path, opening: &Opening<'_>) -> Sql<Opened> {
     }
     match look_at(path, opening, Manner::Looks) {
         Err(Fault::Sql(e)) if is_without_companions(&e) && is_still(path, opening)? => {
-            // No companion is needed now, so what SQLite cannot open is the file.
+            // No companion is needed now, so it is the file itself that SQLite cannot open.
             look_at(path, opening, Manner::LooksAtStill).map_err(|fault| match fault {
                 Fault::Sql(e) if is_without_companions(&e) => {
                     let message = "the file cannot be opened; check who may read it";
@@ -168,11 +172,12 @@ fn is_without_companions(e: &rusqlite::Error) -> bool {
     matches!(e.sqlite_error_code(), Some(CannotOpen | ReadOnly))
 }
 
-/// Whether nobody can write a file where it lies, as far as this process can know: its folder takes no file, and nothing is left of
-/// somebody who wrote. (Somebody else may be able to; so it is looked at before and after each look: see `FileIdentity`.)
+/// Whether nobody can write the file, as far as this process can know: no file can be made in its
+/// folder, and no writer has left a journal or a WAL with content. (Another user may be able to
+/// write; so each read checks the file before and after: see `FileIdentity`.)
 ///
 /// # Errors
-/// `ReadOnly` if there is a WAL that SQLite cannot read there.
+/// `ReadOnly` if there is a WAL (or journal) that SQLite cannot read there.
 fn is_still(path: &Path, opening: &Opening<'_>) -> Result<bool, Error> {
     let can_be_told = cfg!(unix) && opening.vfs.is_none() && descriptors().is_ok();
     let Some(why) = make_beside(path).err().filter(|_| can_be_told) else { return Ok(false) };
@@ -210,7 +215,8 @@ fn look_at(path: &Path, opening: &Opening<'_>, manner: Manner) -> Sql<Opened> {
     Ok(Opened { connection: conn, file_id, manner, is_shared })
 }
 
-/// Turns WAL on. SQLite answers "busy" at once if another process does the same now, without waiting.
+/// Turns WAL on. SQLite returns SQLITE_BUSY at once, without waiting, if another process does the
+/// same now.
 fn switch_to_wal(conn: &Connection) -> Sql<()> {
     const WAL_SWITCH_TRIES: u32 = 500;
     const WAL_SWITCH_PAUSE: Duration = Duration::from_millis(20);
@@ -225,8 +231,9 @@ fn switch_to_wal(conn: &Connection) -> Sql<()> {
     Ok(ask_for_wal(conn)?)
 }
 
-/// SQLite answers "wal" first and commits the switch then. Whoever does not ask for the end of the answer (`query_row` does not) never
-/// hears that the commit has failed; and from then on SQLite says "wal", and writes with a rollback journal.
+/// Asks for WAL mode and steps the statement to its end. SQLite returns the row "wal" before it
+/// commits the switch: whoever stops there (as `query_row` does) misses a failed commit, after
+/// which SQLite reports "wal" but writes with a rollback journal.
 fn ask_for_wal(conn: &Connection) -> rusqlite::Result<()> {
     let mut statement = conn.prepare("PRAGMA journal_mode = WAL")?;
     let mut rows = statement.query([])?;
@@ -238,25 +245,29 @@ fn ask_for_wal(conn: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Before the first commit into a new WAL: makes it durable that the one before it is gone. Whoever closes a file last removes its WAL, and
-/// SQLite does not sync that. Where blocks are given away before it is durable that they are free (ext4 with `data=writeback`, FAT), the
-/// new WAL may be written into the old one's; a power cut then brings the old one back with a block that is not its own, and SQLite would
-/// copy what comes before that block over the newer database. From here on this connection keeps the WAL where it is.
+/// Called before the first commit into a new WAL: makes the removal of the previous WAL durable.
+/// The last connection to close a file deletes its WAL, and SQLite does not sync that. Where a file
+/// system reuses blocks before their release is durable (ext4 with `data=writeback`, FAT), the new
+/// WAL may be written into blocks of the old one. A power cut then brings the old WAL back with a
+/// foreign block in it, and SQLite would copy the frames before that block over the newer database.
+/// As long as this connection is open, the WAL is not deleted.
 fn bury_old_wal(conn: &Connection, path: &Path) -> Result<(), Error> {
     if wal_bytes(conn) > 0 {
-        return Ok(()); // it has begun, or is the old one
+        return Ok(()); // it is in use, or is the previous one
     }
     match sync_folder(path) {
-        Err(e) if e.kind() == ErrorKind::ReadOnly => Ok(()), // a folder that this user may not read; SQLite does not sync such a one, too
+        // A folder that this user may not read. SQLite does not sync such a folder either.
+        Err(e) if e.kind() == ErrorKind::ReadOnly => Ok(()),
         synced => synced,
     }
 }
 
-/// A WAL that is left is read by whoever opens the file next: one of this size, in less than a millisecond.
+/// The next process to open the file must read a WAL that is left: one of this size takes less than
+/// a millisecond.
 const MAX_LEFT_WAL_BYTES: u64 = 1 << 20;
 
-/// Lets SQLite leave the WAL where it is when this connection is closed, if it is short, and if its commits are synced. What it holds is as durable there
-/// as in the database.
+/// Lets SQLite keep the WAL when this connection is closed, if it is short and its commits are
+/// synced: its content is as durable there as in the database.
 fn leave_wal(conn: &Connection, durability: Durability) -> Sql<()> {
     if durability == Durability::Full && wal_bytes(conn) < MAX_LEFT_WAL_BYTES {
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -264,7 +275,8 @@ fn leave_wal(conn: &Connection, durability: Durability) -> Sql<()> {
     Ok(())
 }
 
-/// Whether a file is treated as one of a program, whose own tables are in it too. A file without any of ours is never found to be that.
+/// Whether the file is treated as a program's database that also has our tables. `share_as_found`
+/// never applies to a file without them.
 fn is_shared(identity: &FileKind, opening: &Opening<'_>) -> bool {
     opening.share || (opening.share_as_found && *identity == FileKind::Ours { shared: true })
 }
@@ -283,7 +295,7 @@ fn refuse_strangers(conn: &Connection, identity: &FileKind, share: bool) -> Sql<
     Err(Error::new(ErrorKind::NotPerdura, refused).into())
 }
 
-/// Makes our tables if they are not there, and reads the file's id.
+/// Creates our tables, or verifies them if they exist; returns the file's id.
 fn make_or_verify(conn: &Connection, now: Timestamp) -> Sql<[u8; 16]> {
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let made = match schema::identify(conn) {

@@ -1,4 +1,4 @@
-//! What is to be opened, and how.
+//! The options with which a file is opened.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,15 +10,16 @@ use crate::config::Durability;
 use crate::error::Error;
 use crate::task::Timestamp;
 
-/// What the program does to its connection when it is opened: its functions, its collations.
+/// Sets up the connection of the program's transactions when it is opened: functions, collations.
 #[cfg(feature = "rusqlite")]
 pub(crate) type OnConnection = Arc<dyn Fn(&rusqlite::Connection) -> rusqlite::Result<()> + Send + Sync>;
 
-/// Where a file lies.
+/// Where a file is.
 #[derive(Clone)]
 pub(crate) enum Location {
     File(PathBuf),
-    /// In a folder of its own, which is removed when nobody has the place any more; after the connections, which come before it.
+    /// In a folder of its own, which is removed with the last clone of this; `Store` drops its
+    /// connections first.
     Private(Arc<TemporaryFolder>),
 }
 
@@ -28,7 +29,7 @@ impl Location {
         Ok(Location::Private(Arc::new(TemporaryFolder::new()?)))
     }
 
-    /// The path of the file, if it may be opened.
+    /// The path of the file, if it is accepted.
     pub(crate) fn path(&self, network: bool) -> Result<PathBuf, Error> {
         match self {
             Location::File(path) => path::canonical(path, network),
@@ -37,7 +38,7 @@ impl Location {
     }
 }
 
-/// How its connections are set up.
+/// How the connections to a file are set up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
     pub durability: Durability,
@@ -48,33 +49,34 @@ pub(crate) struct Settings {
     pub busy_timeout: Duration,
 }
 
-/// Where a file lies and how to treat it.
+/// Where a file is and how to treat it.
 #[derive(Clone)]
 pub(crate) struct Opening<'a> {
     pub place: Location,
     pub settings: Settings,
-    /// A network file system is taken, too.
+    /// Network file systems are accepted.
     pub network: bool,
-    /// The file belongs to the program, whose own tables are in it too.
+    /// The file belongs to the program, which has tables of its own in it.
     pub share: bool,
-    /// If it is ours and others' tables are in it, it is shared; else it is not.
+    /// A file of ours that also has tables of others is treated as shared; any other is not.
     pub share_as_found: bool,
     /// Nothing is written.
     pub read_only: bool,
-    /// A short WAL stays when the file is closed: whoever opens it next goes on with it, and nothing has to be copied and synced now.
+    /// A short WAL is kept when the file is closed: the next process that opens the file continues
+    /// it, and nothing has to be copied and synced at the close.
     pub leaves_wal: bool,
-    /// The SQLite VFS through which it is opened; none: the default one.
+    /// The SQLite VFS through which it is opened; `None`: the default one.
     pub vfs: Option<&'a str>,
-    /// Room in the file that is kept for a full disk.
+    /// Bytes of the file that are reserved for a full disk.
     pub reserve_bytes: u64,
     pub now: Timestamp,
-    /// What the program does to the connection of its transactions.
+    /// Sets up the connection of the program's transactions.
     #[cfg(feature = "rusqlite")]
     pub on_connection: Option<OnConnection>,
 }
 
 impl Opening<'_> {
-    /// A file of no program: small values, no reserve, made when time began.
+    /// Options for tests: values up to 1 MiB, no reserve, created at time 0.
     pub(crate) fn plain(place: Location, durability: Durability) -> Opening<'static> {
         Opening {
             place,
@@ -102,8 +104,8 @@ impl Opening<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
     Writes,
-    /// Only looks, beside others that may write.
+    /// Reads only, while others may write.
     Looks,
-    /// Only looks, at a file that nobody can write where it lies: without a lock, a WAL and a `-shm`.
+    /// Reads only, in a file that nobody can write: without locks, WAL or `-shm`.
     LooksAtStill,
 }

@@ -1,12 +1,15 @@
-//! The sidecar `<file>-owner`: an operating-system lock that says which process executes tasks, and the start notes.
+//! The sidecar `<file>-owner`: an operating-system lock that shows which process executes tasks,
+//! and the start notes.
 //!
-//! The lock goes away with the process, whatever ends it, so a dead owner is recognised at once and no clock is involved. The file
-//! is never unlinked.
+//! The operating system releases the lock when the process ends, for whatever reason, so a dead
+//! owner is recognised at once and no clock is involved. The file is never unlinked.
 //!
-//! **Start notes.** Just before a handler starts, its worker writes (task, generation) into a slot of the sidecar, without a sync.
-//! If the process dies, the operating system still has the note, so the next owner can tell claims that had started from those
-//! that had not. A slot is used again only after the attempt's end is durable. After a reboot the notes prove nothing
-//! (they were never synced): they count only under the same boot (its id, or the time of its start) and for the epoch whose owner wrote them.
+//! **Start notes.** Just before a handler starts, its worker writes (task, generation) into a slot
+//! of the sidecar, without a sync. If the process dies, the operating system still has the note, so
+//! the next owner can tell claims that had started from those that had not. A slot is reused only
+//! after the end of its attempt is durable. The notes are never synced, so after a reboot they
+//! prove nothing: they count only under the same boot (its id, or the time of its start), and for
+//! the epoch whose owner wrote them.
 
 use crate::sync::atomic::{AtomicU32, Ordering};
 use std::collections::HashSet;
@@ -23,29 +26,30 @@ use crate::planted::planted;
 use crate::sync::{Mutex, lock};
 use crate::task::{TaskId, Timestamp};
 
-/// What its name has behind the database's.
+/// What follows the database's name.
 pub(crate) const SUFFIX: &str = "-owner";
-/// Begins every sidecar.
+/// The first bytes of every sidecar.
 const MAGIC: &[u8; 8] = b"perdura1";
-/// Magic, epoch, boot id.
+/// Magic (8), epoch (8), boot id (48).
 const HEADER_BYTES: usize = 64;
-/// Task, generation, check.
+/// Task, generation and check, 8 bytes each, and 8 unused.
 const SLOT_BYTES: usize = 32;
-/// Slots that are read at most: bounds what a hostile sidecar can make us read. More than attempts can be in flight (1024 workers
-/// with 256 claims ahead each).
+/// Slots that are read at most: bounds what a hostile sidecar can make us read. More than the
+/// attempts that can be in flight (1024 workers with 256 claims ahead each).
 const MAX_SLOTS: usize = 1 << 19;
-/// Mixed into each note's check, so that zeroes are not a note.
+/// Part of each note's check, so that zeroes are not a valid note.
 const CHECK: i64 = 0x5043_4845_434b_4544;
 
-/// The right to execute tasks from a file. Dropping the last handle gives it up.
+/// The right to execute tasks from a file. Dropping it gives it up.
 pub(crate) struct OwnerLock {
     file: Arc<File>,
-    /// The process that has it.
+    /// The process that acquired it.
     process: u32,
 }
 
-/// Unlocks at once: a child process that is just being started may hold a copy of the descriptor a moment longer. A forked process
-/// shares the lock, and leaves it to its parent.
+/// Unlocks explicitly, because closing is not enough: a child process that is being started may
+/// hold a copy of the descriptor a moment longer. A forked process shares the lock, and leaves it
+/// to its parent.
 impl Drop for OwnerLock {
     fn drop(&mut self) {
         if self.process == std::process::id() {
@@ -54,23 +58,25 @@ impl Drop for OwnerLock {
     }
 }
 
-/// What the start notes of the owner before tell.
+/// The start notes of the previous owner.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Started {
-    /// The epoch of the owner that wrote them; none if they prove nothing.
+    /// The epoch of the owner that wrote them; `None` if they prove nothing.
     pub epoch: Option<i64>,
     /// (task, generation) of attempts that had started.
     pub attempts: HashSet<(i64, i64)>,
 }
 
 impl OwnerLock {
-    /// Asks for the lock that lies beside a database; none if another process (or another queue of this one) has it.
+    /// Asks for the lock of a database; `None` if another process (or another queue of this one)
+    /// has it.
     ///
     /// # Errors
-    /// `OwnerFile` for what a look at the file by a person has to mend; those of the disk.
+    /// `OwnerFile` if somebody has to repair the file by hand; those of the disk.
     pub(crate) fn try_acquire(database: &Path) -> Result<Option<OwnerLock>, Error> {
         let path = &beside(database, SUFFIX);
-        // What is no plain file is not opened. It is looked at again when it is open: somebody may be exchanging it.
+        // Only a plain file is opened. It is checked again once it is open: somebody may be
+        // replacing it.
         if let Ok(found) = std::fs::symlink_metadata(path) {
             refuse_odd(path, &found, database)?;
         }
@@ -86,7 +92,7 @@ impl OwnerLock {
         }
     }
 
-    /// What the owner before has noted.
+    /// Reads the notes of the previous owner.
     pub(crate) fn read_notes(&self, booted_at: Option<Timestamp>) -> Started {
         let length = usize::try_from(self.file.metadata().map_or(0, |m| m.len())).unwrap_or(usize::MAX);
         let mut bytes = vec![0; length.min(HEADER_BYTES + MAX_SLOTS * SLOT_BYTES)];
@@ -105,7 +111,7 @@ impl OwnerLock {
         Started { epoch: Some(number(header, 8)), attempts: attempts.collect() }
     }
 
-    /// Begins the notes of a new owner. What was noted before is forgotten.
+    /// Begins the notes of a new owner, and erases those of the previous one.
     pub(crate) fn begin_notes(&self, epoch: i64, booted_at: Option<Timestamp>) -> Result<Notes, Error> {
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(MAGIC);
@@ -119,7 +125,7 @@ impl OwnerLock {
     }
 }
 
-/// Opens the sidecar, or makes it.
+/// Opens the sidecar, or creates it.
 fn open(path: &Path, database: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
@@ -134,8 +140,9 @@ fn open(path: &Path, database: &Path) -> io::Result<File> {
     }
 }
 
-/// Gives a new sidecar to the database's user. Root may, and has to: that user would be kept from executing by what root has made once.
-/// (SQLite does the same with `-wal` and `-shm`.) For anybody else it fails, and the file stays as it is.
+/// Gives a new sidecar to the user (and group) of the database. Root can, and must: otherwise a
+/// file that root has once created would keep that user from executing. (SQLite does the same with
+/// `-wal` and `-shm`.) For any other user it fails, and the file stays as it is.
 #[cfg(unix)]
 fn give(file: &File, database: &Path) {
     use std::os::unix::fs::{MetadataExt, fchown};
@@ -149,8 +156,9 @@ fn give(file: &File, database: &Path) {
 #[cfg(not(unix))]
 fn give(_: &File, _: &Path) {}
 
-/// Refuses a sidecar that is not a plain file of its own, or that somebody else has put there: what is written into it must not reach
-/// another file, and whoever can write to it decides what counts as started.
+/// Refuses a sidecar that is not a plain file with one name, or that another user has put there:
+/// what is written into it must not reach another file, and whoever can write it decides which
+/// attempts count as started.
 fn refuse_odd(path: &Path, found: &Metadata, database: &Path) -> Result<(), Error> {
     refuse_linked(path, found).map_err(|e| Error::new(ErrorKind::OwnerFile, e.to_string()))?;
     match stranger(found, database) {
@@ -166,7 +174,8 @@ fn refuse_odd(path: &Path, found: &Metadata, database: &Path) -> Result<(), Erro
     }
 }
 
-/// The user of a sidecar, if that is neither the database's, nor ours, nor root.
+/// The user of a sidecar, if that is neither the database's, nor ours, nor root. `None` also where
+/// our own user is not known.
 #[cfg(unix)]
 fn stranger(found: &Metadata, database: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
@@ -181,7 +190,7 @@ fn stranger(_: &Metadata, _: &Path) -> Option<u32> {
     None
 }
 
-/// The user as whom this process makes files. Only Linux says so without unsafe code.
+/// The user as whom this process creates files. Only Linux tells without unsafe code.
 #[cfg(unix)]
 fn me() -> Option<u32> {
     if !cfg!(target_os = "linux") {
@@ -192,7 +201,7 @@ fn me() -> Option<u32> {
     users.split_whitespace().nth(3)?.parse().ok() // real, effective, saved, for files
 }
 
-/// What the operating system says about the sidecar, and what to do.
+/// Turns an error of the operating system about the sidecar into one for the caller, with a fix.
 fn unusable(path: &Path, what: &str, e: io::Error) -> Error {
     let fix = match e.kind() {
         io::ErrorKind::PermissionDenied if std::fs::symlink_metadata(path).is_ok() => {
@@ -221,7 +230,7 @@ struct Slots {
 }
 
 impl Notes {
-    /// Notes that an attempt is about to start.
+    /// Writes the note that an attempt is about to start.
     pub(crate) fn write(self: &Arc<Notes>, task_id: TaskId, generation: u64) -> Result<StartNote, Error> {
         let slot = {
             let mut slots = lock(&self.slots);
@@ -243,7 +252,7 @@ impl Notes {
     }
 }
 
-/// The note of one start. Drop it when the attempt's end is durable: its slot is used again then.
+/// The note of one start. Drop it when the end of the attempt is durable: then its slot is reused.
 pub(crate) struct StartNote {
     notes: Arc<Notes>,
     slot: u64,
@@ -251,7 +260,7 @@ pub(crate) struct StartNote {
 }
 
 impl StartNote {
-    /// Lets the note stay: its slot is not used again.
+    /// Keeps the note: its slot is never reused.
     pub(crate) fn keep(mut self) {
         self.is_kept = true;
     }
@@ -277,8 +286,9 @@ fn number(bytes: &[u8], at: usize) -> i64 {
     i64::from_le_bytes(eight)
 }
 
-/// What tells one run of the operating system from the next: Linux has an id for it, elsewhere it is the time at which the system was started.
-/// Where neither is known, every claim of a dead process counts as started.
+/// Distinguishes one run of the operating system from the next: Linux has an id for it; elsewhere
+/// it is the time at which the system was started. Where neither is known, every claim of a dead
+/// process counts as started.
 fn boot_id(booted_at: Option<Timestamp>) -> Option<Vec<u8>> {
     let id = match booted_at {
         Some(time) => format!("{BOOTED_AT}{}", time.as_millis()).into_bytes(),
@@ -289,14 +299,15 @@ fn boot_id(booted_at: Option<Timestamp>) -> Option<Vec<u8>> {
     (!id.is_empty() && id.len() <= HEADER_BYTES - 16).then(|| id.to_vec())
 }
 
-/// Begins a boot id that is a time.
+/// Prefix of a boot id that is a time.
 const BOOTED_AT: &str = "booted at ";
 
-/// So far apart (in milliseconds) are two readings of one start at most, unless somebody has set the clock: it is counted back from a wall
-/// clock that is kept right. No system starts twice in this time.
+/// Two readings of one start differ by at most so many milliseconds, unless somebody sets the
+/// clock: the start is computed from a wall clock that is adjusted. No system starts twice in this
+/// time.
 const BOOT_WOBBLE_MS: u64 = 2_000;
 
-/// Whether the id that stands in a header, with zeroes behind it, is of this boot.
+/// Whether the id in a header, padded with zeroes, is that of this boot.
 fn is_same_boot(noted: &[u8], boot: &[u8]) -> bool {
     let end = noted.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let noted = &noted[..end];

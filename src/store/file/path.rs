@@ -1,7 +1,8 @@
-//! Whether a path may be opened: what it names, and what lies beside it.
+//! Checks whether a path may be opened: what it names, and what lies beside it.
 //!
-//! SQLite finds the companions of a database by its name, and so do we. A file that can be reached by two names would have two WALs and
-//! two owners, whatever gives it the second name: a symbolic link, a hard link, or a mount of the file by itself.
+//! SQLite finds the companions of a database by its name, and so do we. A file with two names would
+//! have two WALs and two owners, whatever gives it the second name: a symbolic link, a hard link,
+//! or a mount of the file by itself.
 
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
@@ -14,23 +15,24 @@ use super::mounts::Mounts;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 
-/// SQLite takes shorter files for empty ones and writes over them; no database is shorter than a page of 512 bytes.
+/// No database is shorter than a page of 512 bytes. (SQLite takes a file of one byte for an empty
+/// one and writes over it.)
 const SMALLEST_DATABASE: u64 = 512;
 
-/// What SQLite opens beside a database.
+/// The files that SQLite opens beside a database.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// The longest of all that is put behind a file's name.
+/// The longest suffix that is put behind a file's name.
 const LONGEST_SUFFIX: &str = "-journal";
 
-/// SQLite's own limit for a path with its longest suffix, on Unix.
+/// SQLite's own limit for a path with its suffix, on Unix.
 const LONGEST_PATH_BYTES: usize = 512;
 
 /// The real path of a file: its folder resolved, its name as it is.
 ///
 /// # Errors
-/// `InvalidInput`, naming the path and what is wrong with it; `NetworkFileSystem`; `NotPerdura` and `Corrupt` for a file that SQLite would
-/// take for an empty one; those of the folder.
+/// `InvalidInput`, naming the path and what is wrong with it; `NetworkFileSystem`; `NotPerdura` for
+/// a file that is too short; `Corrupt` for a WAL without its database; those of the folder.
 pub(crate) fn canonical(path: &Path, network: bool) -> Result<PathBuf, Error> {
     let wrong = |problem: &str| Error::invalid_value("path", path.display(), problem);
     let text = path.as_os_str();
@@ -65,7 +67,8 @@ pub(crate) fn canonical(path: &Path, network: bool) -> Result<PathBuf, Error> {
     for companion in COMPANIONS {
         refuse_odd(&beside(&real, companion))?;
     }
-    let left_wal = fs::symlink_metadata(beside(&real, "-wal")).is_ok_and(|wal| wal.len() > 0); // before the database: see below
+    // Before the database: see below.
+    let left_wal = fs::symlink_metadata(beside(&real, "-wal")).is_ok_and(|wal| wal.len() > 0);
     match fs::symlink_metadata(&real) {
         Ok(found) if found.is_dir() => Err(wrong("is a folder; give the path of a file in it")),
         Ok(found) if found.is_symlink() => Err(wrong("is a symbolic link; give the path that it points to")),
@@ -77,7 +80,8 @@ pub(crate) fn canonical(path: &Path, network: bool) -> Result<PathBuf, Error> {
         Ok(found) if names(&found) > 1 => Err(wrong(
             "has several names (hard links), and SQLite would keep a WAL for each; remove all but one of them",
         )),
-        // A program that makes the database at this moment makes the WAL after it, so the WAL was looked for first.
+        // Another program may be creating the database now. It makes the WAL last, so the WAL was
+        // checked first.
         Ok(found) if found.len() == 0 && left_wal => Err(orphaned(&real)),
         Err(e) if e.kind() == io::ErrorKind::NotFound && left_wal => Err(orphaned(&real)),
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -87,7 +91,7 @@ pub(crate) fn canonical(path: &Path, network: bool) -> Result<PathBuf, Error> {
     }
 }
 
-/// Refuses a name that leaves no room for what is put behind it, before a file of that name is made.
+/// Refuses a name that leaves no room for a suffix, before a file of that name is created.
 ///
 /// # Errors
 /// `InvalidInput`.
@@ -102,9 +106,10 @@ pub(crate) fn refuse_long(path: &Path) -> Result<(), Error> {
     Err(Error::invalid_value("path", path.display(), problem))
 }
 
-/// Refuses a file that is a mount point by itself, as `docker run -v tasks.db:/data/tasks.db` makes one, and one whose companion is.
-/// Where the system has no list of mounts, the device tells. (Where it has one, the device is not asked: some file systems that lie
-/// over others give each of their files that of the one below.)
+/// Refuses a file that is a mount point by itself (as `docker run -v tasks.db:/data/tasks.db` makes
+/// one), or that has such a companion. Where the system has no list of mounts, the devices of file
+/// and folder are compared. (Only there: on some stacked file systems a file has the device of the
+/// layer below.)
 fn refuse_mounted(path: &Path, folder: &Path, mounts: Option<&Mounts>) -> Result<(), Error> {
     let is_mounted = |path: &Path| match mounts {
         Some(mounts) => mounts.is_point(path),
@@ -124,8 +129,9 @@ fn refuse_mounted(path: &Path, folder: &Path, mounts: Option<&Mounts>) -> Result
     }
 }
 
-/// Gives a `-wal` and a `-shm` that nobody may write the mode of the database, if that may be written; says whether there was one. Whoever
-/// looks at a file that is read-only for a while leaves them read-only, too, and SQLite cannot write afterwards.
+/// Gives a `-wal` and a `-shm` that their owner cannot write the mode of the database, if that can
+/// be written; returns whether any was changed. A process that reads a file while it is read-only
+/// leaves them read-only too, and SQLite cannot write afterwards.
 #[cfg(unix)]
 pub(crate) fn open_companions(path: &Path) -> bool {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -152,7 +158,8 @@ fn refuse_odd(path: &Path) -> Result<(), Error> {
     fs::symlink_metadata(path).map_or(Ok(()), |found| refuse_linked(path, &found))
 }
 
-/// The same for a companion that has been looked at: what is written into it must not reach another file.
+/// The same for a companion whose metadata is known: what is written into it must not reach another
+/// file.
 ///
 /// # Errors
 /// `InvalidInput`, naming the path and what to do.
@@ -166,7 +173,7 @@ pub(crate) fn refuse_linked(path: &Path, found: &Metadata) -> Result<(), Error> 
     } else {
         return Ok(());
     };
-    Err(Error::new(ErrorKind::InvalidInput, format!("{} {problem}", path.display()))) // whole: its end says what it is
+    Err(Error::new(ErrorKind::InvalidInput, format!("{} {problem}", path.display()))) // the whole path: its suffix tells which file it is
 }
 
 /// SQLite would take the WAL of a lost database for garbage and delete it, and with it the newest commits.

@@ -1,4 +1,4 @@
-//! The pragmas of a connection: what they should be, set and read back.
+//! Sets the pragmas of a connection, and reads them back.
 
 use rusqlite::Connection;
 
@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
 use crate::store::error::Sql;
 
-/// A pragma, what to set it to (if it is to be set), and what it must read back as.
+/// A pragma, the value to set (if any), and what it must read back as.
 struct Pragma {
     name: &'static str,
     set: Option<&'static str>,
@@ -19,10 +19,11 @@ const fn pragma(name: &'static str, value: &'static str) -> Pragma {
     Pragma { name, set: Some(value), wanted: value }
 }
 
-/// Free pages stay in the file until they are asked for. It is the file's own setting, not the connection's.
+/// Free pages stay in the file until they are asked for. This is a setting of the file, not of the
+/// connection.
 const AUTO_VACUUM: Pragma = Pragma { name: "auto_vacuum", set: Some("INCREMENTAL"), wanted: "2" };
 
-/// The WAL file is cut to this size when it starts again (but see `checkpoint::limit_wal`).
+/// The WAL file is cut to this size when it restarts (`checkpoint::limit_wal` changes it later).
 const WAL_LIMIT_BYTES: &str = "16777216";
 const WAL_LIMIT: &str = "journal_size_limit";
 
@@ -62,7 +63,7 @@ fn writer_pragmas(settings: &Settings) -> Vec<Pragma> {
 fn reader_pragmas(settings: &Settings, manner: Manner) -> Vec<Pragma> {
     let mut all = shared_pragmas();
     if manner == Manner::LooksAtStill {
-        all.retain(|pragma| pragma.name != "journal_mode"); // it has none
+        all.retain(|pragma| pragma.name != "journal_mode"); // an immutable file has no WAL
     }
     all.push(synchronous(settings.durability));
     all.push(pragma("cache_size", "-2048"));
@@ -80,7 +81,7 @@ fn synchronous(durability: Durability) -> Pragma {
     }
 }
 
-/// Sets every pragma and reads every one back: SQLite says nothing when it ignores one.
+/// Sets every pragma and reads every one back: SQLite reports no error when it ignores one.
 fn apply(conn: &Connection, all: &[Pragma]) -> Sql<()> {
     for pragma in all {
         if let Some(value) = pragma.set {
@@ -104,7 +105,7 @@ fn read_back(conn: &Connection, pragma: &str) -> rusqlite::Result<String> {
 /// The name of a pragma, what it should be, what it is.
 pub(crate) type Readback = (String, String, String);
 
-/// What the pragmas of the writing connection (or of the one in its place) are.
+/// Reads the pragmas of the writing connection (or of the read-only one in its place).
 pub(crate) fn read_pragmas_back(
     conn: &Connection,
     settings: &Settings,
@@ -121,7 +122,7 @@ pub(crate) fn read_pragmas_back(
     all.into_iter().filter(is_fixed).map(read).collect()
 }
 
-/// Checks that what a connection of the caller's own commits is as durable as what this queue commits.
+/// Checks that the commits of a caller's connection are as durable as this queue's.
 ///
 /// # Errors
 /// `InvalidInput`, naming the pragma, its value and the fix.
@@ -180,8 +181,9 @@ impl rusqlite::ToSql for PragmaValue {
     }
 }
 
-/// A file that gives its free pages back at each commit (`auto_vacuum = FULL`) cannot keep room for the next one, so it is told to keep
-/// them until it is asked. One that never gives any back (`NONE`) would have to be written anew for that, and stays as it is.
+/// Stops a file from giving its free pages back at each commit (`auto_vacuum = FULL`): it could not
+/// keep room for the next commit. A file that never gives any back (`NONE`) would have to be
+/// rewritten for that, and stays as it is.
 pub(crate) fn keep_free_pages(conn: &Connection) -> Sql<()> {
     const FULL: &str = "1";
     if read_back(conn, AUTO_VACUUM.name)? != FULL || planted("g11-free-pages-are-given-back-at-once") {

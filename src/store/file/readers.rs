@@ -1,4 +1,4 @@
-//! The reading connections: a small pool, made when somebody looks.
+//! The reading connections: a small pool that opens them on demand.
 
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock, thread};
@@ -17,39 +17,41 @@ use super::identity::FileIdentity;
 use crate::error::{Error, ErrorKind};
 use crate::store::error::meaning;
 
-/// Connections at most: enough for a few threads that look, few enough to forget.
+/// Connections at most: enough for a few threads that read.
 const MAX_CONNECTIONS: u32 = 4;
 
-/// How long somebody waits for one.
+/// How long a thread waits for one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How soon the end of a file looks whether the thread that makes connections has let go of it, how much later each time, and for how long
-/// in all: that thread may be waiting for another file.
+/// Closing waits until the thread that makes connections has released the pool: the first pause
+/// between two looks, the longest (each is twice the one before), and how long in all, because that
+/// thread may be busy with another file.
 const FIRST_CLOSE_POLL: Duration = Duration::from_micros(50);
 const LAST_CLOSE_POLL: Duration = Duration::from_millis(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How soon somebody who waits looks whether a connection could not be made.
+/// How soon a waiting thread checks whether a connection failed to open.
 const FAILURE_POLL: Duration = Duration::from_millis(50);
 
-/// How soon the pool tries again then. It takes up to half of its own patience, which nothing else uses.
+/// The pause before the pool tries again. The pool limits it to half of its own time-out, which is
+/// used for nothing else.
 const CONNECT_RETRY: Duration = Duration::from_millis(200);
 
 pub(crate) struct Readers {
-    /// None after a crash.
+    /// `None` once it is closed.
     pool: Mutex<Option<Pool<SqliteConnectionManager>>>,
     connector: Arc<ScheduledThreadPool>,
-    /// A connection was asked for.
+    /// A connection has been asked for.
     is_used: AtomicBool,
     failures: ConnectFailures,
     path: PathBuf,
 }
 
 impl Readers {
-    /// No connection is open yet.
+    /// Opens no connection yet.
     pub(crate) fn new(manager: SqliteConnectionManager, path: &Path) -> Result<Readers, Error> {
         let failures = ConnectFailures::default();
-        // Either panics where it may not start its thread.
+        // Both panic if they cannot start their thread.
         let no_thread = |_| {
             let message = "a thread of the pool cannot be started; is the limit of threads reached?";
             Error::new(ErrorKind::Io, message)
@@ -85,12 +87,12 @@ impl Readers {
         let readers = lock(&self.pool).clone().ok_or_else(crashed)?;
         self.is_used.store(true, Ordering::Release);
         if readers.state().idle_connections == 0 {
-            identity.check()?; // a new connection would read what has taken the file's place
+            identity.check()?; // a new connection would read the file that has replaced this one
         }
         let before = self.failures.count();
         let mut waited = Duration::ZERO;
         loop {
-            // The pool would try again in silence for as long as it waits.
+            // The pool alone would retry without an error until its time-out.
             match (readers.get_timeout(FAILURE_POLL), self.failures.since(before)) {
                 (Ok(got), _) => return Ok(got),
                 (Err(_), Some(error)) => return Err(self.explained(&error)),
@@ -112,14 +114,15 @@ impl Readers {
         Error::new(kind, message).with_source(error.clone())
     }
 
-    /// Closes them for good.
+    /// Closes the connections for good.
     pub(crate) fn close(&self) {
         let Some(pool) = lock(&self.pool).take() else { return };
         drop(pool);
         if !self.is_used.load(Ordering::Acquire) {
             return;
         }
-        // The thread that has made the last connection may hold the pool a moment longer than whoever has got that.
+        // The thread that opened the last connection may hold the pool a moment longer. It runs
+        // this job after that.
         let behind = Arc::new(());
         let is_behind = Arc::downgrade(&behind);
         self.connector.execute(move || drop(behind));
@@ -138,7 +141,7 @@ impl Drop for Readers {
     }
 }
 
-/// Connections that could not be made: how many, and why the last one.
+/// Connections that failed to open: how many, and the last error.
 #[derive(Debug, Clone, Default)]
 struct ConnectFailures(Arc<Mutex<(u64, Option<Arc<rusqlite::Error>>)>>);
 
@@ -147,7 +150,7 @@ impl ConnectFailures {
         lock(&self.0).0
     }
 
-    /// The last failure, if there was one since there were so many.
+    /// The last error, if there was one since `before` were counted.
     fn since(&self, before: u64) -> Option<Arc<rusqlite::Error>> {
         let failures = lock(&self.0);
         failures.1.clone().filter(|_| failures.0 > before)
@@ -161,8 +164,8 @@ impl r2d2::HandleError<rusqlite::Error> for ConnectFailures {
     }
 }
 
-/// The thread that makes connections, for all files of this process: r2d2 would start three for each. A forked process has no
-/// threads of its parent and needs one of its own.
+/// The thread that opens connections, one for all files of this process: r2d2 would start three for
+/// each. A forked process has no threads of its parent and needs one of its own.
 fn connector() -> Arc<ScheduledThreadPool> {
     static THREAD: Mutex<Option<(u32, Arc<ScheduledThreadPool>)>> = Mutex::new(None);
     let me = std::process::id();
@@ -172,6 +175,7 @@ fn connector() -> Arc<ScheduledThreadPool> {
     }
     let builder = ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("perdura-readers-{}");
     let started = Arc::new(builder.build());
-    std::mem::forget(thread.replace((me, started.clone()))); // the parent's has no thread here that could be joined
+    // Of a parent process; its thread does not exist here and cannot be joined.
+    std::mem::forget(thread.replace((me, started.clone())));
     started
 }

@@ -1,24 +1,26 @@
 //! The reserve for a full disk: room in the database file that new tasks cannot take, and a WAL that is never short.
 //!
-//! On a full disk a commit can only go where the disk has given room already: to free pages of the database file, and to a WAL that
-//! starts again in its old length. The reserve, and a WAL of [`FLOOR_BYTES`], are there from the start, and cost nothing afterwards.
+//! On a full disk a commit can only use room that the disk has already allocated: free pages of the database file, and a WAL that
+//! restarts within its old length. The reserve, and a WAL of [`FLOOR_BYTES`], are made at the start, and cost nothing afterwards.
 //!
-//! **A disk with plenty of room** is left to SQLite: commits make the file larger as they need. The file system is asked each time that a
-//! commit which may be large makes the file larger; and for all others, if so, when [`MEASURE_PAGES`] have been written since.
+//! **A disk with plenty of room** is left to SQLite: commits make the file larger as they need. The
+//! file system is asked for its free room by each commit that may be large and makes the file larger, and by a small commit when
+//! [`MEASURE_PAGES`] have been written since it was last asked.
 //!
-//! **On a disk that is getting full**, or of which nothing is known, no commit makes the file larger. One that would is rolled back, the
-//! file grows by itself, and the commit is made again. If the file cannot grow, whatever adds data is refused; what only changes what
-//! is there, the outcomes of running tasks above all, may take padding away that was put into the file for that, slice by slice.
+//! **On a disk that is getting full**, or whose free room is unknown, no commit makes the file
+//! larger. A commit that would is rolled back, the file grows in transactions of its own, and the commit is made again. If the
+//! file cannot grow, writes that add data are refused; those that only change what is there, above all the outcomes of running
+//! tasks, may delete padding that was put into the file for them: one slice, then two, four and so on.
 //!
-//! The file grows in slices, too. A slice of padding is committed, and copied into the database file by a WAL checkpoint: only then
-//! has the disk given the room. Deleting the padding leaves free pages. If the disk refuses, the file is cut to what the disk has
-//! given. A WAL of [`FLOOR_BYTES`] has room for a slice and its way back, and none of its pages lies beyond the end of the database
-//! file, so it can always be copied and started again.
+//! The file grows in slices, too. A slice of padding is committed, and copied into the database file by a WAL checkpoint: only
+//! then has the disk allocated the room. Deleting the padding leaves free pages. If the disk refuses, the file is cut to what the
+//! disk has allocated. A WAL of [`FLOOR_BYTES`] has room for a slice and for its removal, and none of its pages lies beyond the
+//! end of the database file, so it can always be copied and restarted.
 //!
-//! A reader that holds an old snapshot keeps the WAL from that. So the disk must keep room for what lies in the WAL alone, or writes are
-//! refused until the reader goes: the file would be full for good otherwise.
+//! A reader that holds an old snapshot prevents that copy. So the disk must keep room for the pages that are only in the WAL, or
+//! writes are refused until the reader ends: otherwise the file would be full for good.
 //!
-//! Not for shared files: the program's own writes make the file larger, and may keep SQLite from giving pages back.
+//! Shared files have no reserve: the program's own writes make the file larger, and may keep SQLite from giving pages back.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,75 +38,75 @@ use crate::sync::thread;
 /// Pages in a slice (256 KiB of pages of 4 KiB).
 const SLICE: i64 = 64;
 
-/// Free pages beside a slice for what a transaction needs to put it into the file.
+/// Free pages beside a slice: what the transaction that writes the slice needs.
 const SPARE: i64 = 8;
 
-/// The bytes that the WAL has at least: a slice and its way back, or a few dozen outcomes.
+/// The least length of the WAL: room for a slice and its removal, or for a few dozen outcomes.
 const FLOOR_BYTES: u64 = 1024 * 1024;
 
-/// A disk with so much free room is left to SQLite: twice what lies in the WAL alone before somebody copies it (64 MiB). Once for that, and
-/// once for what other programs write meanwhile.
+/// A disk with this much free room is left to SQLite: twice a long WAL (64 MiB, from which `wal_alarm` warns), once for what is
+/// only in the WAL, and once for what other programs write meanwhile.
 const PLENTY_BYTES: u64 = 128 * 1024 * 1024;
 
-/// So many pages (1 MiB) may be written by small commits, before the next one looks whether the file has become larger: it takes 3 % of the
-/// time of an enqueue, because SQLite parses `PRAGMA page_count` each time that it is run.
+/// Pages (1 MiB) that small commits may write before the next one measures the file. Measuring takes 3 % of the time of an
+/// enqueue, because SQLite parses `PRAGMA page_count` each time that it runs.
 const MEASURE_PAGES: u32 = 256;
 
-/// The disk keeps so much free beside the room for what lies in the WAL alone: or else nothing is added. And so much at least, or nothing is
-/// written at all.
+/// Free room that the disk must keep beside the room for the pages that are only in the WAL: with less than the first, nothing is
+/// added; with less than the second, nothing is written at all.
 const WAY_BACK_BYTES: u64 = 2 * 1024 * 1024;
 const NO_WAY_BACK_BYTES: u64 = 256 * 1024;
 
-/// Slices whose writing gives the WAL its floor. A reserve has no fewer.
+/// Slices that are written to give the WAL its least length. A reserve has at least as many.
 const FLOOR_SLICES: i64 = 4;
 
-/// Fewer free pages make the background grow the file by [`AHEAD`], so that the next commits need not wait for it.
+/// With fewer free pages, [`Reserve::grow_ahead`] adds [`AHEAD`] pages, so that the next commits need not wait for growth.
 const FEW: i64 = SLICE;
 const AHEAD: i64 = 2 * SLICE;
 
-/// The file grows by this part of it, and by so many pages at least (1 MiB) and at most (8 MiB).
+/// The file grows by a sixteenth, but by at least 1 MiB and at most 8 MiB of pages.
 const STEP: i64 = 16;
 const LEAST: i64 = 4 * SLICE;
 const MOST: i64 = 32 * SLICE;
 
-/// How often the file may grow for one slice.
+/// How often the file may grow to make room for one slice.
 const GROWTHS: u32 = 16;
 
-/// As long as commits take few pages, one of so many looks ahead.
+/// While commits use few pages, only one of this many looks ahead.
 const LOOK_EACH: u32 = 16;
 
-/// The size of a page in files that we make.
+/// The page size of files that we create.
 const PAGE_BYTES: i64 = 4096;
 
-/// What a page holds of a large value.
+/// The payload of an overflow page of a large value.
 const PAYLOAD_BYTES: i64 = 4092;
 
-/// The first row of what the file grows by; the others lie below. The rows from 1 on are the reserve.
+/// Id of the first padding row that grows the file; further ones have lower ids. The rows from 1 on are the reserve.
 const GROWTH: i64 = 0;
 
 pub(crate) struct Reserve {
-    /// Slices of padding; none switches the reserve off.
+    /// Slices of padding; 0 switches the reserve off.
     slices: i64,
-    /// Where the file lies, if the room of its file system can be asked for.
+    /// The path of the file, if its file system can be asked for free room.
     disk: Option<PathBuf>,
-    /// The disk had plenty of room at the last look.
+    /// The disk had plenty of room when it was last asked.
     has_plenty: bool,
-    /// The disk has refused what it seemed to have room for (a quota, a limit of the process): it is not believed any more.
+    /// The disk was full although it reported room (a quota, a limit of the process): its answers are no longer used.
     is_doubted: bool,
-    /// Pages of the file after the last commit that made it larger, as far as that is known.
+    /// Pages of the file after the last commit that made it larger, as far as known.
     pages: i64,
-    /// Pages written to the WAL since the file was measured last.
+    /// Pages written to the WAL since the file was last measured.
     unmeasured: u32,
-    /// The file could not grow when it had to, or the reserve is not whole.
+    /// The file could not grow when it had to, or the reserve is incomplete.
     is_blocked: bool,
     /// Free pages at the last look ahead.
     free: i64,
-    /// Commits until the next one.
+    /// Commits until the next look ahead.
     unseen: u32,
 }
 
 impl Reserve {
-    /// Of a file whose file system can be asked for its room, if it can.
+    /// The reserve of a file of which `disk` is the path, if its file system can be asked for room.
     pub(crate) fn new(bytes: u64, disk: Option<PathBuf>) -> Reserve {
         let slices = i64::try_from(bytes.div_ceil((SLICE * PAGE_BYTES).unsigned_abs())).unwrap_or(i64::MAX);
         Reserve {
@@ -120,12 +122,13 @@ impl Reserve {
         }
     }
 
-    /// The bytes that the file system has free, if they are known and believed.
+    /// Free bytes of the file system, if it can be asked and is believed.
     fn available(&self) -> Option<u64> {
         fs4::available_space(self.disk.as_ref().filter(|_| !self.is_doubted)?).ok()
     }
 
-    /// Looks whether the disk has plenty of room for a file that grows from `now` to `size`, beside what has to be copied into it from the WAL.
+    /// Asks whether the disk has plenty of room for a file that grows from `now` to `size` pages, beside the pages that are only
+    /// in the WAL.
     fn look_for_plenty(&mut self, now: i64, size: i64, conn: &Connection) -> bool {
         let in_file = if planted("g11-plenty-forgets-the-wal") { now } else { physical_pages(conn) };
         let [in_wal, in_file] = [now, in_file].map(|pages| size.saturating_sub(pages).max(0));
@@ -135,7 +138,7 @@ impl Reserve {
         self.has_plenty
     }
 
-    /// Looks whether the disk has plenty of room, if it is not known to have.
+    /// Asks whether the disk has plenty of room, if it had not.
     #[cfg(feature = "rusqlite")]
     pub(crate) fn look(&mut self, conn: &Connection) -> Sql<()> {
         if self.is_on() && !self.has_plenty {
@@ -145,13 +148,14 @@ impl Reserve {
         Ok(())
     }
 
-    /// The disk was full although it seemed to have room.
+    /// Notes that the disk was full although it reported room.
     pub(crate) fn doubt(&mut self) {
         self.is_doubted |= self.has_plenty;
         self.has_plenty = false;
     }
 
-    /// How many pages the file has before a transaction, in which slices of the reserve are taken.
+    /// Takes `released` slices of the reserve within the open transaction, and returns how many pages the file has before the
+    /// writes.
     pub(crate) fn room(&self, conn: &Connection, released: i64) -> Sql<Room> {
         if released > 0 {
             self.release(conn, released)?;
@@ -163,18 +167,18 @@ impl Reserve {
         }))
     }
 
-    /// Whether also a small transaction has to ask whether the file must grow for it.
+    /// Whether a small transaction, too, has to be measured.
     pub(crate) fn is_to_measure(&self) -> bool {
         !self.has_plenty
             || (self.unmeasured >= MEASURE_PAGES && !planted("g11-small-commits-are-never-measured"))
     }
 
-    /// A commit has written so many pages to the WAL.
+    /// Counts the pages that a commit has written to the WAL.
     pub(crate) fn has_written(&mut self, pages: u32) {
         self.unmeasured = self.unmeasured.saturating_add(pages);
     }
 
-    /// The size that a transaction would give the file, if the file must grow for that first.
+    /// The size (in pages) that a transaction would give the file, if the file has to grow before it may commit.
     pub(crate) fn exceeded(&mut self, room: &Room, conn: &Connection) -> Sql<Option<i64>> {
         let Some(before) = room.0 else { return Ok(None) };
         let wanted = file_pages(conn)?;
@@ -192,12 +196,12 @@ impl Reserve {
         self.is_blocked
     }
 
-    /// How many slices to take next, after so many were not enough; none if that was all.
+    /// How many slices to take next, after `released` were not enough; `None` if those were all.
     pub(crate) fn more_than(&self, released: i64) -> Option<i64> {
         (released < self.slices).then(|| (2 * released).max(1))
     }
 
-    /// Takes slices, if there are as many, within the transaction that is under way.
+    /// Deletes up to so many slices within the open transaction.
     fn release(&self, conn: &Connection, slices: i64) -> Sql<()> {
         let sql =
             "DELETE FROM perdura_padding WHERE id IN (SELECT id FROM perdura_padding ORDER BY id LIMIT ?1)";
@@ -205,8 +209,8 @@ impl Reserve {
         Ok(())
     }
 
-    /// Makes the file so large, between two transactions, in the file system too; and larger than that, if the disk has room, so that
-    /// it seldom grows. Where the disk has plenty, it is left to the next commit.
+    /// Grows the file, on the disk too, to at least `size` pages, between two transactions; and further if the disk has room, so
+    /// that this happens seldom. Where the disk has plenty, growing is left to the next commit.
     pub(crate) fn grow_to(
         &mut self,
         size: i64,
@@ -226,7 +230,8 @@ impl Reserve {
         });
         let is_enough = freed.is_ok() && file_pages(conn)? >= size;
         if freed.is_ok() && grown.is_ok() && !is_enough {
-            keep_free_pages(conn)?; // somebody has told the file to give them back; the next try has room
+            // Another program has set auto_vacuum = FULL, so the pages were given back. The next try keeps them.
+            keep_free_pages(conn)?;
         }
         let copied = if grown.is_err() { freed.and_then(|()| copy_wal(conn)) } else { freed };
         let told = if is_enough { copied } else { grown.and(copied) };
@@ -235,14 +240,14 @@ impl Reserve {
         told
     }
 
-    /// Adds padding until the file is so large: free pages are filled first.
+    /// Adds padding until the file has `size` pages (free pages are filled first).
     fn add_slices(&self, size: i64, conn: &Connection, crash_switch: &mut CrashSwitch) -> Sql<()> {
         transaction(conn, crash_switch, remove_growth)?; // what a crash may have left
         for row in 0.. {
             if file_pages(conn)? >= size {
                 break;
             }
-            copy_wal(conn)?; // so that each slice begins in a WAL that can start again
+            copy_wal(conn)?; // so that each slice begins in a WAL that can restart
             self.check_way_back(conn, WAY_BACK_BYTES)?;
             let pages = self.slice_pages(conn)?;
             transaction(conn, crash_switch, |conn| pad(conn, GROWTH - row, pages))?;
@@ -250,21 +255,22 @@ impl Reserve {
         if planted("g11-growth-in-the-wal-alone") { Ok(()) } else { copy_wal(conn) }
     }
 
-    /// The pages of a slice: a quarter of what the WAL has room for; but fewer, if that may have to wait in a longer WAL for the end of a reader,
-    /// and the disk has no room for it twice.
+    /// The pages of a slice: a quarter of what the WAL has room for. Fewer if the disk has no room for twice as much: a reader
+    /// may keep the slice in the WAL, which then grows.
     fn slice_pages(&self, conn: &Connection) -> Sql<i64> {
         let pages = (wal_bytes(conn).cast_signed() / PAGE_BYTES / 4).clamp(SLICE, MOST);
         let beside = WAY_BACK_BYTES.saturating_add((2 * pages * PAGE_BYTES).unsigned_abs());
         Ok(if self.has_way_back(conn, beside)? { pages } else { SLICE })
     }
 
-    /// Whether the disk has room for what lies in the WAL alone, and so much more, so that it can be copied when a reader lets it.
+    /// Whether the disk has room for the pages that are only in the WAL, and for `beside` bytes more, so that they can be copied
+    /// when the reader ends.
     fn has_way_back(&self, conn: &Connection, beside: u64) -> Sql<bool> {
         let alone = (pages_in_wal_alone(conn)? * PAGE_BYTES).unsigned_abs();
         Ok(self.available().is_none_or(|free| free >= alone.saturating_add(beside)))
     }
 
-    /// The same, unless nothing lies in the WAL alone.
+    /// The same, or that no page is only in the WAL.
     ///
     /// # Errors
     /// `DiskFull`.
@@ -277,10 +283,10 @@ impl Reserve {
         Err(Error::new(ErrorKind::DiskFull, message).into())
     }
 
-    /// Before a transaction on a disk that is getting full.
+    /// Checks the disk before a transaction, if the WAL is long and the disk is getting full.
     ///
     /// # Errors
-    /// `DiskFull`: what it wrote could never be copied into the file.
+    /// `DiskFull`: what the transaction writes could never be copied into the file.
     pub(crate) fn check_wal(&self, conn: &Connection, wal_pages: u32) -> Sql<()> {
         let is_long = i64::from(wal_pages) * PAGE_BYTES > FLOOR_BYTES.cast_signed();
         if !self.is_on() || self.has_plenty || !is_long {
@@ -289,7 +295,8 @@ impl Reserve {
         self.check_way_back(conn, NO_WAY_BACK_BYTES)
     }
 
-    /// After a commit: grows if the next one like it would have to. What goes wrong is told to the one that does.
+    /// Called after a commit: grows the file if another commit of that size would have to. Errors are ignored: that commit meets
+    /// them itself.
     pub(crate) fn look_ahead(&mut self, conn: &Connection, crash_switch: &mut CrashSwitch) {
         self.unseen = self.unseen.saturating_sub(1);
         if !self.is_on() || self.has_plenty || self.is_blocked || self.unseen > 0 {
@@ -313,8 +320,8 @@ impl Reserve {
         self.grow_to(file_pages(conn)? + AHEAD, conn, crash_switch)
     }
 
-    /// Makes sure that the reserve is whole and that the WAL has its floor. Whatever is missing blocks it: a WAL without its floor has
-    /// no room for outcomes, even if the file need not grow.
+    /// Makes sure that the reserve is complete and that the WAL has its least length. If either is missing, the reserve counts as
+    /// blocked: a WAL that is too short has no room for outcomes, even if the file need not grow.
     pub(crate) fn provide(&mut self, conn: &Connection, crash_switch: &mut CrashSwitch) -> Sql<()> {
         let made = self.make_whole(conn, crash_switch);
         self.is_blocked = made.is_err();
@@ -331,14 +338,16 @@ impl Reserve {
         }
         let now = file_pages(conn)?;
         if !self.look_for_plenty(now, now + missing * SLICE, conn) {
-            copy_wal(conn)?; // it may have been filled while the disk had room
+            // The reserve may have been made while the disk had plenty of room.
+            copy_wal(conn)?;
             self.check_way_back(conn, WAY_BACK_BYTES)?;
         }
         if missing > 0 && self.has_plenty {
             transaction(conn, crash_switch, |conn| {
                 (1..=self.slices).try_for_each(|slice| pad(conn, slice, SLICE))
             })?;
-            copy_wal(conn)?; // only then has the disk given the room
+            // Only then has the disk allocated the room.
+            copy_wal(conn)?;
             self.pages = file_pages(conn)?;
         } else if missing > 0 {
             self.add_missing(conn, crash_switch)?;
@@ -346,7 +355,7 @@ impl Reserve {
         if wal_bytes(conn) < FLOOR_BYTES { stretch_wal(conn) } else { Ok(()) }
     }
 
-    /// Adds the slices that are missing, one by one.
+    /// Adds the missing slices, one by one.
     fn add_missing(&mut self, conn: &Connection, crash_switch: &mut CrashSwitch) -> Sql<()> {
         for slice in 1..=self.slices {
             if has_slice(conn, slice)? {
@@ -369,11 +378,11 @@ fn has_slice(conn: &Connection, slice: i64) -> Sql<bool> {
     Ok(conn.prepare_cached(sql)?.query_row([slice], |row| row.get(0))?)
 }
 
-/// The pages that a file has before a transaction, if there is a reserve to be kept.
+/// How many pages the file had before a transaction's writes; `None` without a reserve.
 pub(crate) struct Room(Option<i64>);
 
-/// Makes the WAL file so long that outcomes find room in it: pages are written into it, and rolled back. Nothing is synced, and nothing has
-/// to be copied.
+/// Makes the WAL file long enough for outcomes: pages are written into it and rolled back. Nothing is synced, and nothing has to
+/// be copied.
 fn stretch_wal(conn: &Connection) -> Sql<()> {
     run(conn, "BEGIN IMMEDIATE")?;
     let padded = (|| {
@@ -399,7 +408,7 @@ fn remove_growth(conn: &Connection) -> Sql<()> {
     Ok(())
 }
 
-/// Runs a statement that has neither parameters nor an answer.
+/// Runs a statement without parameters that returns no rows.
 pub(crate) fn run(conn: &Connection, text: &str) -> Sql<()> {
     conn.prepare_cached(text)?.execute([])?;
     Ok(())
@@ -422,8 +431,8 @@ fn transaction(
     written
 }
 
-/// Copies the WAL into the database file, so that it can start again. Short readers, and a checkpoint beside this one, are waited for;
-/// a long reader is not.
+/// Copies the WAL into the database file, so that it can restart. Waits for short readers and for a concurrent checkpoint, but
+/// not for a long reader.
 fn copy_wal(conn: &Connection) -> Sql<()> {
     const TRIES: u32 = 50;
     const PAUSE: Duration = Duration::from_millis(1);
@@ -440,7 +449,7 @@ fn copy_wal(conn: &Connection) -> Sql<()> {
     Ok(())
 }
 
-/// Gives free pages at the end of the file back.
+/// Returns so many free pages to the file system.
 fn vacuum(conn: &Connection, pages: i64) -> Sql<()> {
     for _ in 0..pages {
         let mut statement = conn.prepare_cached("PRAGMA incremental_vacuum(1)")?;
@@ -450,22 +459,22 @@ fn vacuum(conn: &Connection, pages: i64) -> Sql<()> {
     Ok(())
 }
 
-/// The pages that the database has.
+/// Pages of the database.
 fn file_pages(conn: &Connection) -> Sql<i64> {
     Ok(conn.prepare_cached("PRAGMA page_count")?.query_row([], |row| row.get(0))?)
 }
 
-/// Those of them that hold nothing.
+/// Free pages of the database.
 pub(crate) fn free_pages(conn: &Connection) -> Sql<i64> {
     Ok(conn.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?)
 }
 
-/// Pages of the database that are in the WAL and not yet in its file.
+/// Pages of the database that are in the WAL and not yet in the database file.
 fn pages_in_wal_alone(conn: &Connection) -> Sql<i64> {
     Ok(file_pages(conn)?.saturating_sub(physical_pages(conn)).max(0))
 }
 
-/// The pages that the disk has given room for. The file is only looked at: closing it would drop SQLite's locks.
+/// Pages that the disk has allocated. It uses `stat`: opening and closing the file would drop SQLite's locks.
 fn physical_pages(conn: &Connection) -> i64 {
     let found = conn.path().and_then(|path| Path::new(path).metadata().ok());
     found.map_or(i64::MAX, |found| found.len().cast_signed() / PAGE_BYTES)

@@ -1,4 +1,5 @@
-//! The only reader of `schema.sql`: makes a file ours, and tells whether one is.
+//! Creates our tables in a file, and identifies and verifies those of an existing one. Only this
+//! file reads `schema.sql`.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -9,23 +10,24 @@ use crate::error::{Error, ErrorKind};
 use crate::store::error::Sql;
 use crate::task::Timestamp;
 
-/// The version that this program reads and writes.
+/// The schema version that this program reads and writes.
 pub(crate) const VERSION: i64 = 1;
 
 const SCHEMA: &str = include_str!("../../../schema.sql");
 
-/// What a file is, judged by its schema alone.
+/// Whose file it is, judged by its schema alone.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FileKind {
-    /// Nothing is in it.
+    /// It has no tables or other objects.
     Empty,
-    /// Something is in it, but nothing of ours.
+    /// It has objects, but no `perdura_meta`.
     Foreign,
-    /// Our objects are in it, and others too if `shared`.
+    /// It has our objects, and others too if `shared`.
     Ours { shared: bool },
 }
 
-/// The statements of the schema, as SQLite keeps them: without comments, on one line.
+/// The statements of the schema as they are run, and so as SQLite stores them: without comments,
+/// each on one line.
 fn statements() -> &'static [String] {
     static STATEMENTS: OnceLock<Vec<String>> = OnceLock::new();
     STATEMENTS.get_or_init(|| {
@@ -36,7 +38,7 @@ fn statements() -> &'static [String] {
     })
 }
 
-/// The table that a statement makes.
+/// The table that a statement creates.
 fn table_of(statement: &str) -> Option<&str> {
     statement.strip_prefix("CREATE TABLE ")?.split(' ').next()
 }
@@ -46,13 +48,13 @@ pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
     statements().iter().filter_map(|statement| table_of(statement))
 }
 
-/// The `CHECK`s of a table: what must hold for its rows.
+/// The `CHECK` constraints of a table.
 pub(crate) struct Rules {
     pub table: &'static str,
     pub rules: Vec<&'static str>,
 }
 
-/// The tables that have `CHECK`s.
+/// The tables that have `CHECK` constraints.
 pub(crate) fn rules() -> &'static [Rules] {
     static RULES: OnceLock<Vec<Rules>> = OnceLock::new();
     RULES.get_or_init(|| {
@@ -64,7 +66,7 @@ pub(crate) fn rules() -> &'static [Rules] {
     })
 }
 
-/// What stands before the parenthesis that closes the one before it.
+/// The text up to the parenthesis that closes the one just before `after`.
 fn up_to_its_end(after: &str) -> &str {
     let mut depth = 1;
     let end = after.find(|c| {
@@ -78,7 +80,7 @@ fn up_to_its_end(after: &str) -> &str {
     &after[..end.unwrap_or(after.len())]
 }
 
-/// Looks at what is in a file.
+/// Tells whose file it is.
 pub(crate) fn identify(conn: &Connection) -> Sql<FileKind> {
     let mut statement = conn
         .prepare("SELECT name, tbl_name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")?;
@@ -93,7 +95,8 @@ pub(crate) fn identify(conn: &Connection) -> Sql<FileKind> {
     })
 }
 
-/// Checks that our objects in a file are exactly those that this program makes, and that nothing else hangs on them.
+/// Checks that our objects in a file are exactly those that this program creates, and that no other
+/// object belongs to our tables.
 ///
 /// # Errors
 /// `NewerSchema`; `Corrupt`, naming the object.
@@ -102,7 +105,7 @@ pub(crate) fn verify(conn: &Connection) -> Sql<()> {
     verify_objects(conn)
 }
 
-/// Checks what a file says of itself.
+/// Checks the row of `perdura_meta`.
 ///
 /// # Errors
 /// `NewerSchema`; `Corrupt`.
@@ -140,7 +143,7 @@ fn verify_objects(conn: &Connection) -> Sql<()> {
          AND (name LIKE 'perdura\\_%' ESCAPE '\\' OR tbl_name LIKE 'perdura\\_%' ESCAPE '\\' OR name = 'sqlite_sequence')",
     )?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-    let of_sqlite = "CREATE TABLE sqlite_sequence(name,seq)"; // it keeps the highest id there
+    let of_sqlite = "CREATE TABLE sqlite_sequence(name,seq)"; // for AUTOINCREMENT
     let mut wanted: HashSet<&str> = statements().iter().map(String::as_str).chain([of_sqlite]).collect();
     for row in rows {
         let (name, sql) = row?;
@@ -161,7 +164,7 @@ fn strange(object: &str) -> Error {
     Error::new(ErrorKind::Corrupt, message)
 }
 
-/// Makes our objects, within the caller's transaction.
+/// Creates our objects, within the caller's transaction.
 pub(crate) fn create(conn: &Connection, now: Timestamp) -> Sql<()> {
     for statement in statements() {
         conn.execute(statement, [])?;

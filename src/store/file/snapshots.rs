@@ -19,30 +19,31 @@ pub(crate) struct Snapshots {
     interrupts: Interrupts,
     identity: Arc<FileIdentity>,
     process: Arc<ForkGuard>,
-    /// Set when a test has let the process of the file die.
+    /// Set when a test has simulated the death of the process.
     is_dead: Arc<AtomicBool>,
 }
 
-/// The long reads that go on.
+/// The long reads that are running.
 #[derive(Default)]
 struct Interrupts(Mutex<Reads>);
 
 #[derive(Default)]
 struct Reads {
-    /// How often somebody has asked for the end of all looks.
+    /// How often somebody has asked to end all long reads.
     requests: u64,
     last: u64,
     all: Vec<(u64, InterruptHandle)>,
 }
 
-/// A look at a file that may take several reads. A request that comes after its beginning ends it, whichever read goes on then.
+/// A read of the file that may take several snapshots. A request to interrupt ends it, whichever of
+/// its snapshots is being read; requests before its beginning do not count.
 pub(crate) struct LongRead<'s> {
     snapshots: &'s Snapshots,
-    /// The requests before it.
+    /// How many requests there had been before it began.
     requests: u64,
 }
 
-/// One read of it, until this is dropped.
+/// One registered read of a [`LongRead`]; dropping it removes it from the list.
 struct Reading<'i> {
     interrupts: &'i Interrupts,
     number: u64,
@@ -71,16 +72,18 @@ impl Snapshots {
         self.identity.check_still()?;
         let snapshot = connection.unchecked_transaction().map_err(Fault::from)?;
         let seen = look(&snapshot);
-        self.identity.check_still()?; // whatever was seen
+        self.identity.check_still()?; // also if `look` failed
         Ok(seen?)
     }
 
-    /// A look that others may end.
+    /// Begins a long read, which `interrupt` can end.
     pub(crate) fn long_read(&self) -> LongRead<'_> {
         LongRead { snapshots: self, requests: lock(&self.interrupts.0).requests }
     }
 
-    /// Ends the looks that go on now. No read ends meanwhile, so none that another begins later on its connection is meant.
+    /// Interrupts the long reads that are running. It holds the lock of the list, so none of them
+    /// can end meanwhile and leave its connection to a later read, which would be interrupted
+    /// instead.
     pub(crate) fn interrupt(&self) {
         let mut reads = lock(&self.interrupts.0);
         reads.requests += 1;

@@ -1,8 +1,9 @@
-//! Deletes what `ANALYZE` and `PRAGMA optimize` have stored about our tables.
+//! Deletes the statistics that `ANALYZE` and `PRAGMA optimize` have stored about our tables.
 //!
-//! The statements of the store name their indexes, and look single rows up by their ids, so that statistics cannot turn them. SQLite
-//! has no way to say the same of a walk along the ids of a table: if it has learnt that a table has two rows, it goes through all of it.
-//! So what is there about our tables is deleted when the file is opened. It would help nothing.
+//! The statements of the store name their indexes or look up single rows by id, so statistics
+//! cannot change their plans. SQLite has no clause that does the same for a range of row ids: if
+//! the statistics say that a table has two rows, it scans the whole table. Statistics help none of
+//! our statements, so they are deleted when the file is opened.
 
 use rusqlite::Connection;
 
@@ -18,7 +19,7 @@ pub(crate) fn are_there(conn: &Connection) -> Sql<bool> {
     Ok(conn.query_row(sql, [], |row| row.get(0))?)
 }
 
-/// Deletes them, and makes this connection forget them.
+/// Deletes them, and makes this connection reload what is left.
 pub(crate) fn forget_statistics(conn: &Connection) -> Sql<()> {
     if are_there(conn)? {
         conn.execute("DELETE FROM sqlite_stat1 WHERE tbl GLOB 'perdura_*'", [])?;

@@ -1,4 +1,4 @@
-//! Fresh files for tests, copied from an image instead of made by SQL.
+//! Fresh files for tests: copies of an image, which is faster than SQL.
 
 use crate::sync::{Mutex, lock};
 use std::io::Write;
@@ -13,11 +13,12 @@ use crate::config::Durability;
 use crate::error::Error;
 use crate::store::error::Fault;
 
-/// The id of every file that is copied from the image, so that what is derived from it (jitter) is the same in each run of a test.
+/// The id of every file that is copied from the image: what is derived from it (jitter) is the same
+/// in each run of a test.
 const IMAGE_FILE_ID: [u8; 16] = *b"perdura testing\0";
 
 impl Location {
-    /// A new file in a folder of its own, in memory where the system has a file system for that.
+    /// A new file in a folder of its own, in memory if the system has such a file system.
     pub(crate) fn fresh() -> Result<Location, Error> {
         let folder = TemporaryFolder::in_memory()?;
         let image = image()?;
@@ -30,7 +31,7 @@ fn write(path: &Path, image: &[u8]) -> std::io::Result<()> {
     create_private(path)?.write_all(image)
 }
 
-/// The bytes of a file that has just been made. Made once in each process.
+/// The bytes of a newly created file. Made once in each process.
 fn image() -> Result<Arc<[u8]>, Error> {
     static IMAGE: Mutex<Option<Arc<[u8]>>> = Mutex::new(None);
     let mut image = lock(&IMAGE);
@@ -44,7 +45,7 @@ fn image() -> Result<Arc<[u8]>, Error> {
     if connection.execute(sql, [IMAGE_FILE_ID]).map_err(Fault::from)? != 1 {
         return Err(Error::internal("a new file has no identity"));
     }
-    drop(connection); // which empties the WAL into the file
+    drop(connection); // moves the WAL into the file
     let bytes = std::fs::read(folder.file()).map_err(|e| file_error("the file cannot be read", e))?;
     Ok(image.insert(bytes.into()).clone())
 }

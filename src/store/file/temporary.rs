@@ -1,4 +1,4 @@
-//! A private folder that goes away with its owner.
+//! A private temporary folder, which is removed when it is dropped.
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
@@ -9,27 +9,28 @@ use super::create::file_error;
 use crate::error::Error;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
-/// A folder in the system's temporary one that only its owner can enter. Dropping it removes it; what a process leaves that is killed is
-/// removed by the next one that makes one in the same place.
+/// A folder, in the system's temporary one, that only its owner can enter. Dropping it removes it.
+/// The folder of a killed process is removed by the next process whose first temporary folder is
+/// made in the same place.
 pub(crate) struct TemporaryFolder {
     path: PathBuf,
-    /// Locked while the process lives.
+    /// Locked while the folder is in use.
     alive: Option<File>,
 }
 
-/// How the names of folders begin.
+/// Prefix of the folders' names.
 const PREFIX: &str = "perdura-";
 
-/// The file whose lock says that a folder is in use. It gets this name when it is locked.
+/// The file whose lock shows that a folder is in use. It gets this name once it is locked.
 const ALIVE: &str = "alive";
 
-/// Left folders that one process looks at.
+/// How many folders one process examines when it sweeps.
 const MAX_LEFT: usize = 1000;
 
-/// Names that are tried before giving up; more than one collision means that somebody is guessing them.
+/// How many names are tried; more than one collision means that somebody is guessing them.
 const TRIES: u32 = 16;
 
-/// Linux's file system in memory.
+/// Linux's in-memory file system.
 const MEMORY: &str = "/dev/shm";
 
 impl TemporaryFolder {
@@ -37,7 +38,8 @@ impl TemporaryFolder {
         TemporaryFolder::new_in(&std::env::temp_dir())
     }
 
-    /// A folder in a file system that lies in memory, if the system has one and nobody wishes for another place (`TMPDIR`).
+    /// A folder in an in-memory file system, if the system has one and `TMPDIR` does not name
+    /// another place.
     pub(crate) fn in_memory() -> Result<TemporaryFolder, Error> {
         let memory = Path::new(MEMORY);
         if cfg!(target_os = "linux") && std::env::var_os("TMPDIR").is_none() && memory.is_dir() {
@@ -57,7 +59,7 @@ impl TemporaryFolder {
             let path = parent.join(format!("{PREFIX}{:016x}", RandomState::new().hash_one(tries)));
             match make_private(&path) {
                 Ok(()) => {
-                    let alive = mark(&path).ok(); // without it the folder is never taken for a left one
+                    let alive = mark(&path).ok(); // a folder without it is never swept
                     return Ok(TemporaryFolder { path, alive });
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists && tries < TRIES => tries += 1,
@@ -66,7 +68,7 @@ impl TemporaryFolder {
         }
     }
 
-    /// The one file in it that matters.
+    /// The path of the database in it.
     pub(crate) fn file(&self) -> PathBuf {
         self.path.join("tasks.db")
     }
@@ -79,12 +81,13 @@ impl TemporaryFolder {
 
 impl Drop for TemporaryFolder {
     fn drop(&mut self) {
-        self.alive.take(); // no system but Unix removes a file that is open
+        // Outside Unix a file that is open cannot be removed.
+        self.alive.take();
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-/// Makes a folder that nobody else can enter.
+/// Creates a folder that nobody else can enter.
 fn make_private(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     return std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(path);
@@ -92,10 +95,10 @@ fn make_private(path: &Path) -> io::Result<()> {
     fs::create_dir(path)
 }
 
-/// Whether this process has looked for folders that others have left.
+/// Whether this process has removed the folders of killed ones.
 static HAS_SWEPT: AtomicBool = AtomicBool::new(false);
 
-/// Makes the file that says that a folder is in use.
+/// Creates the file that shows that a folder is in use.
 fn mark(folder: &Path) -> io::Result<File> {
     let unnamed = folder.join("half");
     let file = File::create_new(&unnamed)?;
@@ -104,7 +107,8 @@ fn mark(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens that file. Another user may have put anything there: it is not waited for, and no link is followed.
+/// Opens that file. Another user may have put anything there, so this waits for no pipe and follows
+/// no link.
 fn open_mark(folder: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true);
@@ -114,7 +118,8 @@ fn open_mark(folder: &Path) -> io::Result<File> {
     if mark.metadata()?.is_file() { Ok(mark) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
-/// Removes what killed processes have left here. Folders of other users cannot be entered, and stay.
+/// Removes the folders that killed processes have left here. Those of other users cannot be
+/// entered, and stay.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     let ours = entries.flatten().filter(|entry| {

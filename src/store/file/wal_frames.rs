@@ -1,7 +1,8 @@
-//! The chain of the WAL: how much of it counts.
+//! Reads a WAL and counts its valid frames.
 //!
-//! A frame counts if its salts are the header's and its checksum goes on from the frame before; a transaction counts up to the last
-//! frame that says how large the database is after it. What lies behind is old, or was cut off by a crash. (SQLite's file format,
+//! A frame is valid if its salts are the header's and its checksum continues that of the frame
+//! before. A transaction is committed if its last frame, which has the size of the database after
+//! it, is valid. Whatever follows is old, or was cut off by a crash. (SQLite's file format,
 //! <https://www.sqlite.org/fileformat2.html#walformat>.)
 
 use std::fs::File;
@@ -16,11 +17,11 @@ use serde::Serialize;
 pub struct WalReport {
     /// Its length in bytes; 0 if there is none.
     pub bytes: u64,
-    /// Frames (pages) whose chain of checksums is whole.
+    /// Frames (pages) up to the first whose checksum or salt is wrong.
     pub frames: u64,
-    /// Those of them that belong to a committed transaction.
+    /// Those of them that belong to committed transactions.
     pub committed: u64,
-    /// Its header is not one: SQLite takes such a WAL for empty.
+    /// Its header is invalid: SQLite takes such a WAL for empty.
     pub damaged: bool,
 }
 
@@ -28,7 +29,7 @@ const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 const MAGIC: u32 = 0x377f_0682;
 
-/// Reads a WAL. Only its own bytes: opening and closing it drops none of the locks that SQLite has, which are on other files.
+/// Reads a WAL file. Opening and closing it drops none of SQLite's locks, which are on other files.
 pub(crate) fn read(path: &Path) -> std::io::Result<WalReport> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -39,7 +40,7 @@ pub(crate) fn read(path: &Path) -> std::io::Result<WalReport> {
     Ok(WalReport { bytes, ..follow(BufReader::new(file)) })
 }
 
-/// Follows the chain as far as it is whole.
+/// Follows the chain of checksums to its end.
 fn follow(mut wal: impl Read) -> WalReport {
     let mut report = WalReport::default();
     let mut header = [0; HEADER_BYTES];
