@@ -266,7 +266,7 @@ fn bury_old_wal(conn: &Connection, path: &Path) -> Result<(), Error> {
 /// a millisecond.
 const MAX_LEFT_WAL_BYTES: u64 = 1 << 20;
 
-/// Lets SQLite keep the WAL when this connection is closed, if it is short and its commits are
+/// Lets SQLite keep the WAL when this connection is closed, if it is short now and its commits are
 /// synced: its content is as durable there as in the database.
 fn leave_wal(conn: &Connection, durability: Durability) -> Sql<()> {
     if durability == Durability::Full && wal_bytes(conn) < MAX_LEFT_WAL_BYTES {

@@ -51,7 +51,7 @@ impl Readers {
     /// Opens no connection yet.
     pub(crate) fn new(manager: SqliteConnectionManager, path: &Path) -> Result<Readers, Error> {
         let failures = ConnectFailures::default();
-        // Both panic if they cannot start their thread.
+        // r2d2 panics if it cannot start a thread. (It starts none if it is given a pool of threads.)
         let no_thread = |_| {
             let message = "a thread of the pool cannot be started; is the limit of threads reached?";
             Error::new(ErrorKind::Io, message)

@@ -9,21 +9,60 @@ use rusqlite::Connection;
 
 use crate::store::error::Sql;
 
-/// Whether there are statistics about our tables.
-pub(crate) fn are_there(conn: &Connection) -> Sql<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1')";
-    if !conn.query_row(sql, [], |row| row.get(0))? {
+/// Where SQLite stores statistics; the second one only if it was built to use samples.
+const TABLES: [&str; 2] = ["sqlite_stat1", "sqlite_stat4"];
+
+/// Whether a table has statistics about our tables.
+fn are_in(conn: &Connection, table: &str) -> Sql<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1)";
+    if !conn.query_row(sql, [table], |row| row.get(0))? {
         return Ok(false);
     }
-    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_stat1 WHERE tbl GLOB 'perdura_*')";
-    Ok(conn.query_row(sql, [], |row| row.get(0))?)
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE tbl GLOB 'perdura_*')");
+    Ok(conn.query_row(&sql, [], |row| row.get(0))?)
 }
 
-/// Deletes them, and makes this connection reload what is left.
+/// Deletes the statistics about our tables, and makes this connection reload what is left.
 pub(crate) fn forget_statistics(conn: &Connection) -> Sql<()> {
-    if are_there(conn)? {
-        conn.execute("DELETE FROM sqlite_stat1 WHERE tbl GLOB 'perdura_*'", [])?;
+    let mut are_deleted = false;
+    for table in TABLES {
+        if are_in(conn, table)? {
+            conn.execute(&format!("DELETE FROM {table} WHERE tbl GLOB 'perdura_*'"), [])?;
+            are_deleted = true;
+        }
+    }
+    if are_deleted {
         conn.execute_batch("ANALYZE sqlite_schema")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_of_each_kind_are_deleted_and_those_of_others_stay() {
+        for (table, columns) in [
+            ("sqlite_stat1", "(tbl, idx, stat) VALUES ('perdura_tasks', NULL, '2'), ('orders', NULL, '2')"),
+            (
+                "sqlite_stat4",
+                "(tbl, idx, neq, nlt, ndlt, sample) VALUES ('perdura_tasks', NULL, '1', '1', '1', x'00'), ('orders', NULL, '1', '1', '1', x'00')",
+            ),
+        ] {
+            let conn = Connection::open_in_memory().unwrap();
+            let make = "CREATE TABLE perdura_tasks (x); CREATE TABLE orders (x); PRAGMA writable_schema = ON;
+                        CREATE TABLE sqlite_stat1 (tbl, idx, stat);
+                        CREATE TABLE sqlite_stat4 (tbl, idx, neq, nlt, ndlt, sample);
+                        PRAGMA writable_schema = OFF;";
+            conn.execute_batch(make).unwrap();
+            forget_statistics(&conn).unwrap();
+            conn.execute_batch(&format!("INSERT INTO {table} {columns}")).unwrap();
+            assert!(are_in(&conn, table).unwrap(), "{table}");
+            forget_statistics(&conn).unwrap();
+            let sql = format!("SELECT group_concat(tbl) FROM {table}");
+            let left: String = conn.query_row(&sql, [], |row| row.get(0)).unwrap();
+            assert_eq!((are_in(&conn, table).unwrap(), left.as_str()), (false, "orders"), "{table}");
+        }
+    }
 }

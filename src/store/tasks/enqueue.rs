@@ -136,14 +136,13 @@ fn enqueue_one<'t>(
         keys::hold(tx, queue_id, digest, *found, id, keys::time_from(now, unique.lasts))?;
     }
     tx.count(queue_id, task_state.state, task_state.hold(), 1);
-    let claimed = match starts {
-        true => Some(claimed(id, &task_state, task, extras, tx.task_name(name_id)?, queue_id)),
-        false => None,
-    };
+    if starts {
+        let claimed = claimed(id, &task_state, task, extras, tx.task_name(name_id)?, queue_id);
+        tx.effect(|effects| effects.claims.push(claimed));
+    }
     tx.effect(|effects| {
         effects.changed = true;
         effects.ready += u64::from(!starts && reasons == Reasons::NONE);
-        effects.claims.extend(claimed);
         let waits_until = waits.then_some(run_at).flatten();
         let expires_at = expires_at.filter(|_| !starts);
         effects.due = effects.due.into_iter().chain(waits_until).chain(expires_at).min();
