@@ -1,4 +1,4 @@
--- perdura's whole current schema (version 1). src/store/schema.rs is the only reader of this file.
+-- perdura's whole current schema (version 1). src/store/file/schema.rs is the only reader of this file.
 --
 -- Conventions: every name begins with perdura_; times are integer milliseconds since 1970 UTC and end in _ms;
 -- booleans are 0 or 1. The task row is hot: each claim and settle rewrites it, so it holds integers only, and whatever is
@@ -365,7 +365,7 @@ CREATE TABLE perdura_rollups (
     PRIMARY KEY (minute, name_id, measure, bucket)
 ) STRICT, WITHOUT ROWID;
 
--- Room that is kept for a full disk: nothing but zeroes (src/store/reserve.rs).
+-- Room that is kept for a full disk: nothing but zeroes (src/store/file/reserve.rs).
 CREATE TABLE perdura_padding (
     id      INTEGER PRIMARY KEY, -- up to 0: what the file grows by just now; from 1: the reserve
     padding BLOB    NOT NULL
